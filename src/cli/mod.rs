@@ -1,0 +1,107 @@
+//! The command line: flags become a spec and a way to run it. No system calls here.
+
+mod feature;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use self::feature::FeatureArgs;
+use crate::error::{Error, Kind};
+use crate::exec::journal;
+use crate::feature::Feature;
+use crate::namespaces::{
+    cgroup::Cgroup, ipc::Ipc, mnt::Mnt, net::Net, pid::Pid, time::Time, user::User, uts::Uts,
+};
+use crate::render;
+use crate::render::paint::{Color, Stream, decide};
+
+/// Learn containers by building one in the open: each feature alone, every system call shown, /proc from both sides
+#[derive(Debug, Parser)]
+#[command(name = "sandbox", version, max_term_width = 100, disable_help_subcommand = true)]
+struct Cli {
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: Color,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Process numbers, and a process 1 [pid_namespaces(7)]
+    Pid(FeatureArgs<Pid>),
+    /// A mount table of one's own [mount_namespaces(7)]
+    #[command(visible_alias = "mount")]
+    Mnt(FeatureArgs<Mnt>),
+    /// Network devices, addresses, routes, ports [network_namespaces(7)]
+    #[command(visible_alias = "network")]
+    Net(FeatureArgs<Net>),
+    /// Hostname and domain name [uts_namespaces(7)]
+    Uts(FeatureArgs<Uts>),
+    /// System V IPC and POSIX message queues [ipc_namespaces(7)]
+    Ipc(FeatureArgs<Ipc>),
+    /// User and group ids, and capabilities [user_namespaces(7)]
+    User(FeatureArgs<User>),
+    /// The root of the cgroup tree [cgroup_namespaces(7)]
+    Cgroup(FeatureArgs<Cgroup>),
+    /// The boot-time and monotonic clocks [time_namespaces(7)]
+    Time(FeatureArgs<Time>),
+}
+
+/// Parses the command line, does what it says, and gives the exit status of the contract.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and the version are no errors; clap knows which stream each belongs to. A broken pipe is none either.
+            let _ = error.print();
+            return if error.use_stderr() { status(Kind::Usage.status()) } else { ExitCode::SUCCESS };
+        }
+    };
+    journal::sweep();
+    let result = match cli.command {
+        Command::Pid(args) => feature::run(Feature::Pid, cli.color, args, |spec, pid| spec.pid = Some(pid)),
+        Command::Mnt(args) => feature::run(Feature::Mnt, cli.color, args, |spec, mnt| spec.mnt = Some(mnt)),
+        Command::Net(args) => feature::run(Feature::Net, cli.color, args, |spec, net| spec.net = Some(net)),
+        Command::Uts(args) => feature::run(Feature::Uts, cli.color, args, |spec, uts| spec.uts = Some(uts)),
+        Command::Ipc(args) => feature::run(Feature::Ipc, cli.color, args, |spec, ipc| spec.ipc = Some(ipc)),
+        Command::User(args) => {
+            feature::run(Feature::User, cli.color, args, |spec, user| spec.user = Some(user))
+        }
+        Command::Cgroup(args) => {
+            feature::run(Feature::Cgroup, cli.color, args, |spec, cgroup| spec.cgroup = Some(cgroup))
+        }
+        Command::Time(args) => {
+            feature::run(Feature::Time, cli.color, args, |spec, time| spec.time = Some(time))
+        }
+    };
+    match result {
+        Ok(code) => status(code),
+        Err(error) => status(report(cli.color, &error)),
+    }
+}
+
+fn report(color: Color, error: &Error) -> u8 {
+    decide(color, Stream::Err);
+    render::err(&render::error::text(error));
+    error.kind.status()
+}
+
+fn status(code: u8) -> ExitCode {
+    ExitCode::from(code)
+}
+
+/// The definitions, for completions, man pages and tests.
+pub fn definition() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_definitions_are_sound() {
+        super::definition().debug_assert();
+    }
+}

@@ -1,0 +1,81 @@
+//! What the user sees of a run: the announcement, the narration, the pauses, the view.
+
+use std::os::fd::BorrowedFd;
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use super::feature::Common;
+use crate::error::Result;
+use crate::exec::Watch;
+use crate::observe::Sight;
+use crate::observe::view::View;
+use crate::plan::Plan;
+use crate::plan::slots::Slots;
+use crate::render::{self, explain, plan as plan_text, view as view_text};
+use crate::text::text_with;
+
+/// Follows a run and tells of it.
+pub(super) struct Narrator {
+    narrates: bool,
+    pauses: bool,
+    json: bool,
+    announces: bool,
+    /// Where to: with a command, standard output isn't ours.
+    to: fn(&str),
+}
+
+impl Narrator {
+    pub(super) fn new(common: &Common, has_command: bool) -> Narrator {
+        Narrator {
+            narrates: common.narrates(),
+            pauses: common.pauses(),
+            json: common.is_json(),
+            announces: has_command && !common.is_quiet(),
+            to: if has_command { render::err } else { render::out },
+        }
+    }
+}
+
+impl Watch for Narrator {
+    fn narrates(&self) -> bool {
+        self.narrates
+    }
+
+    fn before(
+        &mut self,
+        _index: usize,
+        _plan: &Plan,
+        _slots: &Slots,
+        _interrupt: BorrowedFd<'_>,
+    ) -> Result<()> {
+        let _ = self.pauses;
+        Ok(())
+    }
+
+    fn after(&mut self, index: usize, plan: &Plan, result: i64) {
+        (self.to)(&explain::step(index, plan, result));
+    }
+
+    fn reported(&mut self, plan: &Plan, view: serde_json::Value, child: Pid) {
+        let Ok(sight) = serde_json::from_value::<Sight>(view) else { return };
+        let view = View::new(plan.feature, &plan.added, sight, child);
+        (self.to)(&if self.json { render::json(&view) } else { view_text::text(&view) });
+    }
+
+    fn ready(&mut self, plan: &Plan, child: Pid) {
+        if self.announces {
+            let pid = child.to_string();
+            let line = text_with(
+                "common.announce",
+                &[("pid", &pid), ("own", plan_text::announcement(plan).trim_end())],
+            );
+            render::err(&(line + "\n"));
+        }
+    }
+
+    fn dropped(&mut self, signal: Signal, killed: bool) {
+        let key = if killed { "pid.dropped.killed" } else { "pid.dropped.explained" };
+        render::err(&format!("\n{}\n", text_with(key, &[("signal", signal.as_str())])));
+    }
+}

@@ -1,0 +1,239 @@
+//! Demonstrations: each feature's facts as cards, one fact a card. A card is a claim, what the kernel showed outside and
+//! inside, and a verdict that holds only if the kernel showed what the claim says.
+
+mod cgroup;
+mod ipc;
+mod mnt;
+mod net;
+mod pid;
+mod time;
+mod user;
+mod uts;
+
+use std::fmt::Display;
+
+use serde::Serialize;
+
+use crate::error::{Error, Result, errno_text};
+use crate::exec::Watch;
+use crate::exec::agent::{Agent, Answer};
+use crate::exec::journal::Journal;
+use crate::feature::Feature;
+use crate::host::Host;
+use crate::plan::Call;
+use crate::plan::slots::Slots;
+use crate::plan::undo::Undo;
+use crate::spec::Spec;
+use crate::spec::compose::{self, Ending};
+use crate::text::text;
+
+/// One fact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Card {
+    /// Its feature.
+    pub feature: Feature,
+    /// Its name: `sandbox pid --demo NAME`.
+    pub name: &'static str,
+    /// What is claimed.
+    pub claim: String,
+    /// What the kernel showed.
+    pub evidence: Vec<Evidence>,
+    /// What that means.
+    pub verdict: String,
+    /// How it came out.
+    pub outcome: Outcome,
+}
+
+/// How a card came out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// The kernel showed what the claim says.
+    Holds,
+    /// It did not. That is a finding about this machine, and is said aloud.
+    Fails,
+    /// It can't be shown here, for this reason.
+    Skipped(String),
+}
+
+/// Something that the kernel showed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Evidence {
+    /// On which side: `OUTSIDE`, `INSIDE`, `INSIDE 2`.
+    pub side: &'static str,
+    /// The file or the call.
+    pub source: String,
+    /// What it gave.
+    pub value: String,
+}
+
+/// A card's name and what makes it.
+type Entry = (&'static str, fn(&mut Stage<'_>) -> Result<Card>);
+
+/// The cards of a feature, in order.
+fn entries(feature: Feature) -> &'static [Entry] {
+    match feature {
+        Feature::Pid => pid::CARDS,
+        Feature::Mnt => mnt::CARDS,
+        Feature::Net => net::CARDS,
+        Feature::Uts => uts::CARDS,
+        Feature::Ipc => ipc::CARDS,
+        Feature::User => user::CARDS,
+        Feature::Cgroup => cgroup::CARDS,
+        Feature::Time => time::CARDS,
+    }
+}
+
+/// The names of a feature's cards.
+pub fn names(feature: Feature) -> Vec<&'static str> {
+    entries(feature).iter().map(|(name, _)| *name).collect()
+}
+
+/// Runs a feature's demonstration, or the one card `only`; each card is handed on as soon as it's there.
+///
+/// # Errors
+/// An unknown card; a step that failed.
+pub fn run(
+    feature: Feature,
+    only: Option<&str>,
+    stage: &mut Stage<'_>,
+    show: &mut dyn FnMut(&Card),
+) -> Result<()> {
+    let entries = entries(feature);
+    if let Some(only) = only
+        && !entries.iter().any(|(name, _)| *name == only)
+    {
+        let names = names(feature).join(", ");
+        return Err(Error::usage(format!("{feature} has no card {only:?}")).todo(names));
+    }
+    for (name, make) in entries.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
+        let _ = name;
+        show(&make(stage)?);
+    }
+    Ok(())
+}
+
+/// What a demonstration stands on: it starts processes, and has what it makes outside written down and removed.
+pub struct Stage<'a> {
+    /// The caller.
+    pub host: &'a Host,
+    /// The spec of the feature, with the flags that the user gave.
+    pub spec: &'a Spec,
+    watch: &'a mut dyn Watch,
+    journal: Journal,
+    counter: u32,
+}
+
+impl<'a> Stage<'a> {
+    /// An empty stage.
+    pub fn new(host: &'a Host, spec: &'a Spec, watch: &'a mut dyn Watch) -> Self {
+        Stage { host, spec, watch, journal: Journal::default(), counter: 0 }
+    }
+
+    /// Starts a process that is isolated as `spec` says and does what it's asked.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub fn start(&mut self, spec: &Spec, feature: Feature) -> Result<Agent> {
+        let plan = compose::plan(spec, self.host, feature, Ending::Demonstration, false);
+        Agent::start(&plan, self.watch)
+    }
+
+    /// A process isolated in this one feature, with the user's flags.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub fn inside(&mut self, feature: Feature) -> Result<Agent> {
+        let spec = self.spec.clone();
+        self.start(&spec, feature)
+    }
+
+    /// A process in the caller's own namespaces, which does what it's asked: the view from outside.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub fn outside(&mut self, feature: Feature) -> Result<Agent> {
+        self.start(&Spec::default(), feature)
+    }
+
+    /// Makes something outside that a later run can remove, should this one be killed: written down first.
+    ///
+    /// # Errors
+    /// When the journal can't be written. The call's own failure is the inner result.
+    pub fn make(&mut self, call: impl Into<Call>, undo: Undo) -> Result<Answer> {
+        self.journal.intend(&undo)?;
+        let answer = call.into().perform(&mut Slots::default());
+        self.journal.made()?;
+        Ok(answer)
+    }
+
+    /// A name that no one else has chosen: it holds our process number.
+    pub fn unique(&mut self, what: &str) -> String {
+        self.counter += 1;
+        format!("sandbox-{what}-{}-{}", std::process::id(), self.counter)
+    }
+}
+
+impl Card {
+    /// A card without evidence yet. Its claim and verdict are `FEATURE.card.NAME.claim` and `.verdict` in the catalogue.
+    pub fn new(feature: Feature, name: &'static str) -> Card {
+        let words = |part: &str| text(&format!("{feature}.card.{name}.{part}"));
+        Card {
+            feature,
+            name,
+            claim: words("claim"),
+            evidence: vec![],
+            verdict: words("verdict"),
+            outcome: Outcome::Fails,
+        }
+    }
+
+    /// Adds something seen outside.
+    pub fn outside(self, source: impl Display, value: impl Display) -> Card {
+        self.seen("OUTSIDE", source, value)
+    }
+
+    /// Adds something seen inside.
+    pub fn inside(self, source: impl Display, value: impl Display) -> Card {
+        self.seen("INSIDE", source, value)
+    }
+
+    /// Adds something seen from a side with another name.
+    pub fn seen(mut self, side: &'static str, source: impl Display, value: impl Display) -> Card {
+        self.evidence.push(Evidence { side, source: source.to_string(), value: value.to_string() });
+        self
+    }
+
+    /// Adds a call and its answer, as strace would print it.
+    pub fn call(self, side: &'static str, call: impl Into<Call>, answer: Answer) -> Card {
+        self.seen(side, call.into(), answer_text(answer))
+    }
+
+    /// Closes the card: whether what was seen is what is claimed.
+    pub fn holds(mut self, holds: bool) -> Card {
+        self.outcome = if holds { Outcome::Holds } else { Outcome::Fails };
+        self
+    }
+
+    /// Closes the card: it can't be shown here. `reason` is a key of the catalogue.
+    pub fn skip(mut self, reason: &str) -> Card {
+        self.outcome = Outcome::Skipped(text(reason));
+        self
+    }
+}
+
+/// `0`, or `-1 EPERM (Operation not permitted)`.
+pub fn answer_text(answer: Answer) -> String {
+    match answer {
+        Ok(result) => result.to_string(),
+        Err(errno) => format!("-1 {}", errno_text(errno)),
+    }
+}
+
+/// A file's or a link's words on one line, or why there are none.
+pub fn words(read: std::result::Result<String, nix::errno::Errno>) -> String {
+    match read {
+        Ok(words) => words.split_whitespace().collect::<Vec<_>>().join(" "),
+        Err(errno) => format!("({errno:?})"),
+    }
+}

@@ -1,0 +1,101 @@
+//! What went wrong, as a person can use it: what failed, the call, why, and what to do.
+
+use std::fmt;
+
+/// The exit statuses of the command-line contract that `sandbox` itself decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The command line was wrong: 2.
+    Usage,
+    /// COMMAND can't be executed: 126.
+    NotExecutable,
+    /// COMMAND isn't found: 127.
+    NotFound,
+    /// Ended by signal N before a command ran: 128+N.
+    Interrupted(i32),
+    /// Anything else: 125.
+    Failed,
+}
+
+impl Kind {
+    /// The exit status of the contract.
+    pub fn status(self) -> u8 {
+        match self {
+            Kind::Usage => 2,
+            Kind::NotExecutable => 126,
+            Kind::NotFound => 127,
+            Kind::Interrupted(signal) => u8::try_from(128 + signal).unwrap_or(255),
+            Kind::Failed => 125,
+        }
+    }
+}
+
+/// An error that a user reads. Plain words; `render::error` draws it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// Which exit status it means.
+    pub kind: Kind,
+    /// What failed, in one line: `net: cannot bring lo up (step 5 of 7, INSIDE)`.
+    pub what: String,
+    /// The call as strace would print it, with its result.
+    pub call: Option<String>,
+    /// Why, as far as can be known: sentences, then the files that prove it.
+    pub why: Vec<String>,
+    /// What to do, the narrowest way first.
+    pub todo: Vec<String>,
+}
+
+impl Error {
+    /// An error with one line and nothing more to say yet.
+    pub fn new(kind: Kind, what: impl Into<String>) -> Self {
+        Error { kind, what: what.into(), call: None, why: Vec::new(), todo: Vec::new() }
+    }
+
+    /// An error of the kind that ends in 125.
+    pub fn failed(what: impl Into<String>) -> Self {
+        Error::new(Kind::Failed, what)
+    }
+
+    /// A wrong command line.
+    pub fn usage(what: impl Into<String>) -> Self {
+        Error::new(Kind::Usage, what)
+    }
+
+    /// Names the call that failed and its errno.
+    pub fn call(mut self, call: impl fmt::Display, errno: nix::errno::Errno) -> Self {
+        self.call = Some(format!("{call} = -1 {}", errno_text(errno)));
+        self
+    }
+
+    /// Adds a reason.
+    pub fn why(mut self, why: impl Into<String>) -> Self {
+        self.why.push(why.into());
+        self
+    }
+
+    /// Adds something to do.
+    pub fn todo(mut self, todo: impl Into<String>) -> Self {
+        self.todo.push(todo.into());
+        self
+    }
+}
+
+/// `EPERM (Operation not permitted)`, as strace prints it.
+pub fn errno_text(errno: nix::errno::Errno) -> String {
+    format!("{errno:?} ({})", errno.desc())
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        if let Some(call) = &self.call {
+            write!(f, ": {call}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The result of anything that a user may have to read about.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,89 @@
+//! The other side of a run: the child (and the helper before it) performs its own steps of the same plan, in order.
+
+use nix::errno::Errno;
+
+use super::{agent, init, is_clone};
+use crate::observe;
+use crate::plan::call::gate::Gate;
+use crate::plan::call::process::Process;
+use crate::plan::gate::Message;
+use crate::plan::slots::Slots;
+use crate::plan::{Actor, Call, Plan};
+
+/// What a process that couldn't be set up ends with. Its errno has gone through the gate.
+const FAILED: i32 = 125;
+
+/// Goes on as the process that step `cloned` has just made. Never returns: the child becomes the command, or ends.
+///
+/// The child is a copy of a single-threaded program, so it may allocate and use all of Rust; it ends by _exit(2), since
+/// what the host's exit would flush or remove isn't the child's.
+pub(super) fn become_child(plan: &Plan, cloned: usize, narrated: bool, slots: &mut Slots) -> ! {
+    let mut me = match &plan.steps[cloned].call {
+        Call::Process(Process::CloneHelper { .. }) => Actor::Helper,
+        _ => Actor::Child,
+    };
+    for (index, step) in plan.steps.iter().enumerate().skip(cloned + 1) {
+        if step.actor != me {
+            continue;
+        }
+        if narrated && !matches!(step.call, Call::Gate(Gate::Await)) {
+            wait_for_go(slots);
+        }
+        let result = match (&step.call, step.call.perform(slots)) {
+            (_, Err(errno)) => fail(slots, index, errno),
+            (Call::Gate(Gate::Report), Ok(_)) => {
+                let sight = serde_json::to_value(observe::look(step.feature)).unwrap_or_default();
+                say(slots, &Message::Report(sight));
+                0
+            }
+            (Call::Process(Process::ForkCommand), Ok(0)) => {
+                me = Actor::Command;
+                // The host already holds init by its pidfd: it is told of this step by init.
+                continue;
+            }
+            (Call::Process(Process::ForkCommand), Ok(number)) => {
+                if narrated {
+                    say(slots, &Message::Did(index, number));
+                }
+                init::serve(slots)
+            }
+            (Call::Process(Process::Clone { as_sibling: true, .. }), Ok(0)) => {
+                me = Actor::Child;
+                continue;
+            }
+            (_, Ok(result)) => result,
+        };
+        let is_heard = matches!(step.call, Call::Gate(Gate::Report | Gate::Serve)) || is_clone(step);
+        if narrated || is_heard {
+            say(slots, &Message::Did(index, result));
+        }
+        if is_clone(step) {
+            // The helper has made its sibling the host's child; it is not needed any more.
+            crate::sys::exit(0);
+        }
+        if matches!(step.call, Call::Gate(Gate::Serve)) {
+            agent::serve(slots);
+        }
+    }
+    crate::sys::exit(FAILED)
+}
+
+fn wait_for_go(slots: &Slots) {
+    match slots.gate.as_ref().map(|gate| gate.receive::<Message>()) {
+        Some(Ok(Some((Message::Go(_), _)))) => {}
+        // The host is gone, or has given up.
+        _ => crate::sys::exit(FAILED),
+    }
+}
+
+fn say(slots: &Slots, message: &Message) {
+    let said = slots.gate.as_ref().map(|gate| gate.send(message, &[]));
+    if !matches!(said, Some(Ok(()))) {
+        crate::sys::exit(FAILED);
+    }
+}
+
+fn fail(slots: &Slots, index: usize, errno: Errno) -> ! {
+    say(slots, &Message::Failed(index, errno as i32));
+    crate::sys::exit(FAILED)
+}

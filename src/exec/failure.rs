@@ -1,0 +1,42 @@
+//! From (step, errno) to a sentence: which step, which call, what it means, what to do, where to read on.
+
+use nix::errno::Errno;
+
+use crate::error::{Error, Kind};
+use crate::host::diagnose;
+use crate::plan::call::process::Process;
+use crate::plan::{Call, Plan, Problem};
+use crate::text::{text, text_with};
+
+/// A step that failed.
+pub(super) fn explain(plan: &Plan, index: usize, errno: Errno) -> Error {
+    let step = &plan.steps[index];
+    let place = text_with(
+        "common.step.place",
+        &[
+            ("step", &(index + 1).to_string()),
+            ("steps", &plan.steps.len().to_string()),
+            ("actor", &step.actor.to_string()),
+        ],
+    );
+    // Each reason `….why` has its counterpart: what it is that can't be done.
+    let cannot = text(&step.why.replace(".why", ".cannot"));
+    let what = format!("{}: {cannot} ({place})", step.feature);
+    let kind = match (&step.call, errno) {
+        (Call::Process(Process::Exec { .. }), Errno::ENOENT | Errno::ENOTDIR) => Kind::NotFound,
+        (Call::Process(Process::Exec { .. }), _) => Kind::NotExecutable,
+        _ => Kind::Failed,
+    };
+    let mut error = Error::new(kind, what).call(&step.call, errno);
+    let cause = diagnose::cause(step, errno);
+    error.why = cause.why;
+    error.todo = cause.todo;
+    error
+}
+
+/// A plan that this machine won't allow.
+pub(super) fn refused(problem: &Problem) -> Error {
+    let mut error = Error::failed(format!("{}: {}", problem.feature, problem.what)).why(&problem.why);
+    error.todo.clone_from(&problem.todo);
+    error
+}

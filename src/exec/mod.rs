@@ -1,0 +1,336 @@
+//! The straight line: a plan is performed step by step, host and child each doing their own, until the child has become
+//! the command (or the process of a demonstration).
+
+pub mod agent;
+mod child;
+mod failure;
+mod init;
+pub mod journal;
+pub mod signals;
+mod supervise;
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+
+use self::journal::Journal;
+use self::signals::Signals;
+pub use self::supervise::Ended;
+use crate::error::{Error, Kind, Result};
+use crate::plan::call::gate::Gate;
+use crate::plan::call::process::Process;
+use crate::plan::gate::Message;
+use crate::plan::slots::Slots;
+use crate::plan::{Actor, Call, Plan, Step};
+
+/// Who looks on while a plan is performed, and may have it wait or stop.
+pub trait Watch {
+    /// Whether every step is to be told before and after it's made. Costs two messages a step.
+    fn narrates(&self) -> bool {
+        false
+    }
+
+    /// Before step `index`. An interrupt shows on `interrupt`.
+    ///
+    /// # Errors
+    /// Any error ends the run here, and what was made is undone.
+    fn before(
+        &mut self,
+        _index: usize,
+        _plan: &Plan,
+        _slots: &Slots,
+        _interrupt: BorrowedFd<'_>,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    /// After step `index`, with the kernel's result.
+    fn after(&mut self, _index: usize, _plan: &Plan, _result: i64) {}
+
+    /// The child's view from inside, when all is set up.
+    fn reported(&mut self, _plan: &Plan, _view: serde_json::Value, _child: Pid) {}
+
+    /// All is set up; the child is about to be let go.
+    fn ready(&mut self, _plan: &Plan, _child: Pid) {}
+
+    /// While the command runs: a signal that the kernel dropped, since the command is process 1 and has no handler.
+    fn dropped(&mut self, _signal: nix::sys::signal::Signal, _killed: bool) {}
+}
+
+/// Nobody looks on.
+#[derive(Debug, Default)]
+pub struct Unwatched;
+
+impl Watch for Unwatched {}
+
+/// No wait between host and child is longer, unless a person is asked.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A container that was started and is ours to end.
+#[derive(Debug)]
+pub struct Container {
+    slots: Slots,
+    child: Pid,
+    /// The command is process 1 of its namespace: the kernel drops what it has no handler for.
+    is_pid_one: bool,
+    journal: Journal,
+    reaped: bool,
+}
+
+/// Performs a plan up to its end: the command runs, or the demonstration's process waits to be asked.
+///
+/// # Errors
+/// The plan's first problem; the step that failed, with its call, cause and remedy. What was made has been undone.
+pub fn start(plan: &Plan, watch: &mut dyn Watch) -> Result<Container> {
+    if let Some(problem) = plan.problems.first() {
+        return Err(failure::refused(problem));
+    }
+    let mut run =
+        Run { plan, watch, signals: Signals::block()?, slots: Slots::default(), journal: Journal::default() };
+    match run.perform() {
+        Ok(child) => Ok(Container {
+            is_pid_one: plan.steps.iter().any(is_new_pid_namespace) && !plan.steps.iter().any(is_fork),
+            slots: run.slots,
+            child,
+            journal: run.journal,
+            reaped: false,
+        }),
+        Err(stop) => {
+            run.abandon();
+            Err(match stop {
+                Stop::Step(index, errno) => failure::explain(plan, index, errno),
+                Stop::Error(error) => error,
+            })
+        }
+    }
+}
+
+/// Why a run stopped.
+enum Stop {
+    /// Step N failed with this errno.
+    Step(usize, Errno),
+    /// Something else.
+    Error(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Error(error)
+    }
+}
+
+/// A run of a plan, on the host's side.
+struct Run<'a> {
+    plan: &'a Plan,
+    watch: &'a mut dyn Watch,
+    signals: Signals,
+    slots: Slots,
+    journal: Journal,
+}
+
+impl Run<'_> {
+    fn perform(&mut self) -> std::result::Result<Pid, Stop> {
+        let plan = self.plan;
+        let narrates = self.watch.narrates();
+        for (index, step) in plan.steps.iter().enumerate() {
+            if narrates {
+                self.watch.before(index, plan, &self.slots, self.signals.as_fd())?;
+            }
+            let result = if step.actor == Actor::Host {
+                self.perform_own(index, step)?
+            } else {
+                self.follow(index, step, narrates)?
+            };
+            if narrates {
+                self.watch.after(index, plan, result);
+            }
+        }
+        self.slots.child.ok_or_else(|| Stop::Error(Error::failed("the plan makes no process")))
+    }
+
+    /// A step of the host's. After a clone the new process goes on from here as the child, and never comes back.
+    fn perform_own(&mut self, index: usize, step: &Step) -> std::result::Result<i64, Stop> {
+        if is_last_release(self.plan, index)
+            && let Some(child) = self.slots.child
+        {
+            self.watch.ready(self.plan, child);
+        }
+        if let Some(undo) = &step.undo {
+            self.journal.intend(undo)?;
+        }
+        let result = match step.call.perform(&mut self.slots) {
+            Ok(0) if is_clone(step) => {
+                child::become_child(self.plan, index, self.watch.narrates(), &mut self.slots)
+            }
+            // The child is gone; it said why before it went.
+            Err(Errno::EPIPE) => return Err(self.last_words(index)),
+            result => result.map_err(|errno| Stop::Step(index, errno))?,
+        };
+        if step.undo.is_some() {
+            self.journal.made()?;
+        }
+        Ok(result)
+    }
+
+    /// A step of the child's or the helper's: let it go on where it's narrated, and hear of it where it must be heard.
+    fn follow(&mut self, index: usize, step: &Step, narrates: bool) -> std::result::Result<i64, Stop> {
+        let waits_by_itself = matches!(step.call, Call::Gate(Gate::Await));
+        if narrates && !waits_by_itself {
+            self.send(index, &Message::Go(index))?;
+        }
+        match &step.call {
+            Call::Process(Process::Exec { .. }) => return self.until_exec(index),
+            Call::Process(Process::Clone { as_sibling: true, .. }) => {
+                let Message::Born(number) = self.hear(index)? else { return Err(self.last_words(index)) };
+                let child = Pid::from_raw(number);
+                self.slots.child = Some(child);
+                self.slots.pidfd = Some(pidfd_of(child).map_err(|errno| Stop::Step(index, errno))?);
+            }
+            Call::Gate(Gate::Report) => {
+                let Message::Report(view) = self.hear(index)? else { return Err(self.last_words(index)) };
+                if let Some(child) = self.slots.child {
+                    self.watch.reported(self.plan, view, child);
+                }
+            }
+            _ if narrates || matches!(step.call, Call::Gate(Gate::Serve)) => {}
+            _ => return Ok(0),
+        }
+        match self.hear(index)? {
+            Message::Did(_, result) => {
+                if matches!(step.call, Call::Process(Process::Clone { as_sibling: true, .. }))
+                    && let Some(helper) = self.slots.helper
+                {
+                    // It has nothing more to do and ends by itself.
+                    let _ = waitpid(helper, None);
+                }
+                Ok(result)
+            }
+            _ => Err(self.last_words(index)),
+        }
+    }
+
+    /// The end of file means that execve has closed the gate: the command runs.
+    fn until_exec(&mut self, index: usize) -> std::result::Result<i64, Stop> {
+        loop {
+            match self.wait(index)? {
+                None => break,
+                Some(Message::Failed(failed, errno)) => {
+                    return Err(Stop::Step(failed, Errno::from_raw(errno)));
+                }
+                Some(_) => {}
+            }
+        }
+        self.slots.gate = None;
+        Ok(0)
+    }
+
+    fn send(&self, index: usize, message: &Message) -> std::result::Result<(), Stop> {
+        let Some(gate) = &self.slots.gate else { return Err(Stop::Step(index, Errno::EBADF)) };
+        match gate.send(message, &[]) {
+            Err(Errno::EPIPE) => Err(self.last_words(index)),
+            sent => sent.map_err(|errno| Stop::Step(index, errno)),
+        }
+    }
+
+    /// The next message, which must come.
+    fn hear(&self, index: usize) -> std::result::Result<Message, Stop> {
+        match self.wait(index)? {
+            Some(Message::Failed(failed, errno)) => Err(Stop::Step(failed, Errno::from_raw(errno))),
+            Some(message) => Ok(message),
+            None => Err(Stop::Step(index, Errno::ECHILD)),
+        }
+    }
+
+    /// What the other side said before it went.
+    fn last_words(&self, index: usize) -> Stop {
+        loop {
+            match self.wait(index) {
+                Ok(Some(Message::Failed(failed, errno))) => {
+                    return Stop::Step(failed, Errno::from_raw(errno));
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return Stop::Step(index, Errno::ECHILD),
+                Err(stop) => return stop,
+            }
+        }
+    }
+
+    /// Waits for a message, for the other side's end, for an interrupt, but not for ever.
+    fn wait(&self, index: usize) -> std::result::Result<Option<Message>, Stop> {
+        let Some(gate) = &self.slots.gate else { return Err(Stop::Step(index, Errno::EBADF)) };
+        wait_readable(gate.as_fd(), &self.signals)?;
+        match gate.receive() {
+            Ok(message) => Ok(message.map(|(message, _)| message)),
+            Err(errno) => Err(Stop::Step(index, errno)),
+        }
+    }
+
+    /// Ends what was begun.
+    fn abandon(&mut self) {
+        if let Some(pidfd) = &self.slots.pidfd {
+            kill(pidfd.as_fd());
+        }
+        for process in [self.slots.helper, self.slots.child].into_iter().flatten() {
+            let _ = waitpid(process, None);
+        }
+        self.journal.undo();
+    }
+}
+
+/// Waits until `descriptor` has something to read. A signal that asks `sandbox` to end is an error, as is the deadline.
+fn wait_readable(descriptor: BorrowedFd<'_>, signals: &Signals) -> Result<()> {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(
+                Error::failed("the process inside doesn't answer").why(format!("waited {DEADLINE:?}"))
+            );
+        }
+        let mut ready =
+            [PollFd::new(descriptor, PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut ready, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::failed("cannot wait").call("poll(<gate>)", errno)),
+        }
+        if let Some(signal) = signals.next().filter(|signal| signal.ends()) {
+            return Err(Error::new(Kind::Interrupted(signal.number), signal.name()));
+        }
+        if ready[0].any().unwrap_or(false) {
+            return Ok(());
+        }
+    }
+}
+
+fn is_clone(step: &Step) -> bool {
+    matches!(step.call, Call::Process(Process::Clone { .. } | Process::CloneHelper { .. }))
+}
+
+fn is_fork(step: &Step) -> bool {
+    matches!(step.call, Call::Process(Process::ForkCommand))
+}
+
+fn is_new_pid_namespace(step: &Step) -> bool {
+    matches!(&step.call, Call::Process(Process::Clone { namespaces, .. })
+        if namespaces.contains(crate::feature::Feature::Pid))
+}
+
+fn is_last_release(plan: &Plan, index: usize) -> bool {
+    let release = |step: &Step| matches!(step.call, Call::Gate(Gate::Release));
+    release(&plan.steps[index]) && !plan.steps[index + 1..].iter().any(release)
+}
+
+fn pidfd_of(pid: Pid) -> std::result::Result<std::os::fd::OwnedFd, Errno> {
+    let pid = rustix::process::Pid::from_raw(pid.as_raw()).ok_or(Errno::ESRCH)?;
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
+        .map_err(|errno| Errno::from_raw(errno.raw_os_error()))
+}
+
+fn kill(pidfd: BorrowedFd<'_>) {
+    let _ = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
+}

@@ -1,0 +1,34 @@
+//! Facts about the machine and the caller that planning needs: gathered once, then only read.
+
+pub mod command;
+pub mod diagnose;
+pub mod subordinate;
+
+use caps::{CapSet, Capability};
+
+pub use self::subordinate::Subordinate;
+
+/// Who asks, and what they may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// The effective user id.
+    pub uid: u32,
+    /// The effective group id.
+    pub gid: u32,
+    /// Whether namespaces can be made without a user namespace: CAP_SYS_ADMIN is effective. Root in a container may lack it.
+    pub privileged: bool,
+    /// Ids beyond their own that the caller may map: only looked up where a spec asks for ranges.
+    pub subordinate: Option<Subordinate>,
+}
+
+impl Host {
+    /// Looks at the caller.
+    pub fn gather() -> Host {
+        Host {
+            uid: nix::unistd::geteuid().as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+            privileged: caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false),
+            subordinate: None,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! `sandbox`: learn containers by building one in the open.
+//!
+//! A reading order for those who take it apart:
+//!
+//! 1. [`feature`]: the words that hold everywhere.
+//! 2. [`namespaces`]: one file per namespace, each a page: what the kernel does, its flags, its steps, what to look at.
+//! 3. [`plan`]: a container is a list of system calls; [`plan::order`] says in which order and why.
+//! 4. [`exec`]: the straight line that performs a plan.
+//! 5. [`observe`]: the same readers outside and inside.
+//! 6. [`demo`] and [`mistakes`]: what the kernel shows, as evidence.
+//! 7. [`render`]: how it all looks.
+
+pub mod cli;
+pub mod demo;
+pub mod doctor;
+pub mod error;
+pub mod exec;
+pub mod feature;
+pub mod host;
+pub mod mistakes;
+pub mod namespaces;
+pub mod observe;
+pub mod plan;
+pub mod render;
+pub mod spec;
+mod sys;
+mod text;

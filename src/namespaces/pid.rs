@@ -1,0 +1,56 @@
+//! The pid namespace: numbers for processes, and a process 1.
+//!
+//! A process has one number in each pid namespace from its own up to the first one, the outermost. The caller of
+//! clone(2) or unshare(2) never moves: its *children* are born in the new namespace, the first of them as process 1.
+//! Process 1 gets the orphans, is spared signals that it has no handler for, and takes the whole namespace with it
+//! when it ends. /proc shows the pid namespace of the process that mounted it, so a new one has to be mounted, which
+//! takes a mount table of one's own. pid_namespaces(7)
+//!
+//! What you'll see: `NSpid:` in /proc/PID/status has one number per level; /proc lists only what's inside.
+
+use serde::{Deserialize, Serialize};
+
+use crate::feature::Feature;
+use crate::observe::{Observation, proc};
+use crate::plan::call::mount::Mount;
+use crate::plan::call::process::Process;
+use crate::plan::order::Phase;
+use crate::plan::{Actor, Draft};
+
+/// What can be said about the pid namespace.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[group(skip)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pid {
+    /// Mount a /proc of the new namespace (on unless --no-mount-proc is given)
+    #[arg(long = "no-mount-proc", action = clap::ArgAction::SetFalse)]
+    pub mount_proc: bool,
+    /// Keep a small init as process 1, which reaps orphans and forwards signals, before COMMAND
+    #[arg(long)]
+    pub init: bool,
+}
+
+impl Default for Pid {
+    fn default() -> Self {
+        Pid { mount_proc: true, init: false }
+    }
+}
+
+impl Pid {
+    /// The steps: the namespace at clone, then its /proc, then an init if wanted.
+    pub fn plan(&self, draft: &mut Draft) {
+        draft.isolate(Feature::Pid);
+        if self.mount_proc {
+            let mount = Mount::Filesystem { kind: "proc".into(), target: "/proc".into(), data: None };
+            draft.step(Phase::Proc, Actor::Child, Feature::Pid, mount, "pid.proc.why");
+        }
+        if self.init {
+            draft.step(Phase::Init, Actor::Child, Feature::Pid, Process::ForkCommand, "pid.init.why");
+        }
+    }
+}
+
+/// The files that show it; read by a process on each side.
+pub fn observe() -> Vec<Observation> {
+    vec![proc::link("/proc/self/ns/pid_for_children"), proc::processes(), proc::link("/proc/self")]
+}

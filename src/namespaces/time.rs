@@ -1,0 +1,60 @@
+//! The time namespace: offsets of two clocks.
+//!
+//! CLOCK_BOOTTIME and CLOCK_MONOTONIC get an offset per namespace, so that a container that moves to another machine
+//! doesn't see its clocks jump. The wall clock (CLOCK_REALTIME) is one for all: date(1) shows no difference.
+//! The offsets are written to /proc/PID/timens_offsets after unshare(2) and before the first process enters: the
+//! caller itself stays in the old namespace. time_namespaces(7), Linux 5.6
+//!
+//! What you'll see: /proc/uptime is later by the offset, `time` and `time_for_children` differ while it's being made.
+
+use serde::{Deserialize, Serialize};
+
+use crate::feature::Feature;
+use crate::observe::{Observation, proc};
+use crate::plan::call::file::File;
+use crate::plan::call::process::{Namespaces, Process};
+use crate::plan::order::Phase;
+use crate::plan::{Actor, Draft};
+use crate::spec::units::Offset;
+
+/// What can be said about the time namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[group(skip)]
+#[serde(deny_unknown_fields, default)]
+pub struct Time {
+    /// How far the boot-time clock is ahead inside: seconds, or 90m, 1h, 10d, -30s
+    #[arg(long, value_name = "OFFSET", allow_hyphen_values = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boottime: Option<Offset>,
+    /// The same for the monotonic clock
+    #[arg(long, value_name = "OFFSET", allow_hyphen_values = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub monotonic: Option<Offset>,
+}
+
+impl Time {
+    /// The steps: unshare, write the offsets; the clone that enters comes after (see `plan::order`).
+    pub fn plan(&self, draft: &mut Draft) {
+        draft.isolate(Feature::Time);
+        let unshare = Process::Unshare { namespaces: Namespaces::of(&[Feature::Time]) };
+        draft.step(Phase::Offsets, Actor::Helper, Feature::Time, unshare, "time.unshare.why");
+        for (clock, offset) in [("boottime", self.boottime), ("monotonic", self.monotonic)] {
+            if let Some(Offset(seconds)) = offset {
+                let content = format!("{clock} {seconds} 0\n");
+                let write = File::Write { path: "/proc/self/timens_offsets".into(), content };
+                draft.step(Phase::Offsets, Actor::Helper, Feature::Time, write, "time.offset.why");
+            }
+        }
+    }
+}
+
+/// The files that show it; read by a process on each side.
+pub fn observe() -> Vec<Observation> {
+    vec![
+        proc::file("/proc/self/timens_offsets"),
+        proc::first_word("/proc/uptime"),
+        proc::clock_boottime(),
+        proc::clock_monotonic(),
+        proc::clock_realtime(),
+    ]
+}

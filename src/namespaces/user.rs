@@ -1,0 +1,323 @@
+//! The user namespace: ids, and the capabilities over everything else.
+//!
+//! A user namespace maps ids: the kernel goes on working with the outer ones, and shows the inner ones to those
+//! inside. Who makes one holds every capability *in it*, and so over the namespaces that it owns, but none outside:
+//! that is why an ordinary user can build a container. Until a map is written every id shows as 65534. A process may
+//! itself map its own id, once it has given up setgroups(2); ranges take a privileged writer: root, or newuidmap(1)
+//! within what /etc/subuid lends. user_namespaces(7)
+//!
+//! What you'll see: `uid_map`, `Uid:` 0 inside where it's 1000 outside, full `CapEff:` and yet EPERM.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::feature::Feature;
+use crate::host::Host;
+use crate::observe::{Observation, proc};
+use crate::plan::call::file::File;
+use crate::plan::call::gate::Gate;
+use crate::plan::call::process::Process;
+use crate::plan::order::Phase;
+use crate::plan::{Actor, Draft, Problem};
+use crate::text::{text, text_with};
+
+/// What can be said about the user namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[group(skip)]
+#[serde(deny_unknown_fields, default)]
+pub struct User {
+    /// auto (0 is you, the rest from /etc/subuid), root (0 is you, no one else), none, or INSIDE:OUTSIDE:COUNT (may be repeated)
+    #[arg(long, value_name = "MAP")]
+    #[serde(skip_serializing_if = "Vec::is_empty", with = "one_or_many")]
+    pub map: Vec<Map>,
+    /// Map your user id to UID inside
+    #[arg(long, value_name = "UID", conflicts_with = "map")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub map_user: Option<u32>,
+    /// Map your group id to GID inside
+    #[arg(long, value_name = "GID", conflicts_with = "map")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub map_group: Option<u32>,
+    /// Be root inside, as without any map flag
+    #[arg(long, short = 'r', conflicts_with_all = ["map", "map_user", "map_group"])]
+    #[serde(skip)]
+    pub map_root_user: bool,
+}
+
+/// One `--map`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Map {
+    /// 0 is the caller, the rest from /etc/subuid and /etc/subgid.
+    Auto,
+    /// 0 is the caller.
+    Root,
+    /// No map: every id shows as 65534.
+    None,
+    /// `INSIDE:OUTSIDE:COUNT`, for user and group ids alike.
+    #[serde(untagged)]
+    Range(Range),
+}
+
+/// `count` ids from `inside` on are `outside` and the following ones outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Range {
+    /// The first id inside.
+    pub inside: u32,
+    /// The first id outside.
+    pub outside: u32,
+    /// How many.
+    pub count: u32,
+}
+
+impl FromStr for Map {
+    type Err = String;
+
+    fn from_str(words: &str) -> Result<Self, String> {
+        match words {
+            "auto" => return Ok(Map::Auto),
+            "root" => return Ok(Map::Root),
+            "none" => return Ok(Map::None),
+            _ => {}
+        }
+        let numbers: Result<Vec<u32>, _> = words.split(':').map(str::parse).collect();
+        match numbers.as_deref() {
+            Ok(&[inside, outside, count]) if count > 0 => Ok(Map::Range(Range { inside, outside, count })),
+            _ => Err(text("user.map.form")),
+        }
+    }
+}
+
+/// In a spec, `map: auto` and `map: [{…}, {…}]`.
+mod one_or_many {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Map;
+
+    pub(super) fn serialize<S: Serializer>(maps: &[Map], serializer: S) -> Result<S::Ok, S::Error> {
+        match maps {
+            [one @ (Map::Auto | Map::Root | Map::None)] => one.serialize(serializer),
+            many => many.serialize(serializer),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Map>, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum OneOrMany {
+            One(Map),
+            Many(Vec<Map>),
+        }
+        Ok(match OneOrMany::deserialize(deserializer)? {
+            OneOrMany::One(map) => vec![map],
+            OneOrMany::Many(maps) => maps,
+        })
+    }
+}
+
+impl Range {
+    fn overlaps(self, other: Range) -> bool {
+        let meets = |a: u32, b: u32| {
+            u64::from(a) < u64::from(b) + u64::from(other.count)
+                && u64::from(b) < u64::from(a) + u64::from(self.count)
+        };
+        meets(self.inside, other.inside) || meets(self.outside, other.outside)
+    }
+
+    /// As the kernel's files have it.
+    fn line(self) -> String {
+        format!("{} {} {}", self.inside, self.outside, self.count)
+    }
+}
+
+/// The range that root maps where /etc/subuid lends it none: above every id that Debian, Fedora or systemd hands out.
+const RESERVED: (u32, u32) = (1_500_000_000, 65_536);
+
+impl User {
+    /// The steps: who may write which map decides who writes it.
+    pub fn plan(&self, host: &Host, draft: &mut Draft) {
+        draft.isolate(Feature::User);
+        match self.map.as_slice() {
+            [] | [Map::Root] => self.plan_own_id(host, draft),
+            [Map::None] => {}
+            [Map::Auto] => self.plan_auto(host, draft),
+            maps => {
+                let ranges: Vec<Range> = maps
+                    .iter()
+                    .filter_map(|map| if let Map::Range(range) = map { Some(*range) } else { None })
+                    .collect();
+                if ranges.len() == maps.len() {
+                    self.plan_ranges(host, draft, &ranges, &ranges);
+                } else {
+                    problem(draft, "--map", text("user.map.mixed"), "user.map.todo");
+                }
+            }
+        }
+    }
+
+    /// One id, written by the process itself: user_namespaces(7) allows each process to map its own, if setgroups(2) is
+    /// denied first, since dropping a group could give access that the group was there to deny.
+    fn plan_own_id(&self, host: &Host, draft: &mut Draft) {
+        let uid = Range { inside: self.map_user.unwrap_or(0), outside: host.uid, count: 1 };
+        let gid = Range { inside: self.map_group.unwrap_or(0), outside: host.gid, count: 1 };
+        let mut write = |file: &str, content: String, why| {
+            let call = File::Write { path: format!("/proc/self/{file}"), content };
+            draft.step(Phase::Maps, Actor::Child, Feature::User, call, why);
+        };
+        write("setgroups", "deny".into(), "user.setgroups.why");
+        write("uid_map", format!("{}\n", uid.line()), "user.uidmap.why");
+        write("gid_map", format!("{}\n", gid.line()), "user.gidmap.why");
+    }
+
+    fn plan_auto(&self, host: &Host, draft: &mut Draft) {
+        let Some(lent) = &host.subordinate else { return self.plan_own_id(host, draft) };
+        let own = |id| Range { inside: 0, outside: id, count: 1 };
+        let rest = |ranges: &[(u32, u32)]| {
+            ranges.first().map(|&(outside, count)| Range { inside: 1, outside, count })
+        };
+        if host.privileged {
+            // Root's own id is left out: that is what the map protects.
+            let range = |ranges: &[(u32, u32)]| {
+                let (outside, count) = *ranges.first().unwrap_or(&RESERVED);
+                [Range { inside: 0, outside, count }]
+            };
+            return self.plan_ranges(host, draft, &range(&lent.uids), &range(&lent.gids));
+        }
+        match (rest(&lent.uids), rest(&lent.gids), &lent.newuidmap) {
+            (Some(uids), Some(gids), Some(_)) => {
+                self.plan_ranges(host, draft, &[own(host.uid), uids], &[own(host.gid), gids]);
+            }
+            _ => self.plan_own_id(host, draft),
+        }
+    }
+
+    fn plan_ranges(&self, host: &Host, draft: &mut Draft, uids: &[Range], gids: &[Range]) {
+        if let [uid] = uids
+            && (uid.outside, uid.count) == (host.uid, 1)
+            && uids == gids
+            && host.uid == host.gid
+        {
+            return User { map_user: Some(uid.inside), map_group: Some(uid.inside), ..User::default() }
+                .plan_own_id(host, draft);
+        }
+        for ranges in [uids, gids] {
+            check_overlap(draft, ranges);
+        }
+        if host.privileged {
+            for (file, ranges) in [("uid_map", uids), ("gid_map", gids)] {
+                let content = ranges.iter().map(|range| range.line() + "\n").collect();
+                let call = File::Write { path: format!("/proc/<child>/{file}"), content };
+                draft.step(Phase::Maps, Actor::Host, Feature::User, call, "user.ranges.why");
+            }
+        } else {
+            plan_helpers(host, draft, uids, gids);
+        }
+        draft.step(Phase::Maps, Actor::Host, Feature::User, Gate::Release, "user.mapped.why");
+        draft.step(Phase::Maps, Actor::Child, Feature::User, Gate::Await, "user.awaitmap.why");
+        let caller_is_mapped = uids.iter().any(|range| contains((range.outside, range.count), host.uid, 1));
+        if !caller_is_mapped && uids.iter().any(|range| range.inside == 0) {
+            let mut step =
+                |call| draft.step(Phase::Identity, Actor::Child, Feature::User, call, "user.identity.why");
+            step(Process::DropGroups);
+            step(Process::SetGroup(0));
+            step(Process::SetUser(0));
+        }
+    }
+}
+
+/// newuidmap and newgidmap are set-user-id programs that hold /etc/subuid and /etc/subgid against the ranges asked for.
+fn plan_helpers(host: &Host, draft: &mut Draft, uids: &[Range], gids: &[Range]) {
+    let lent = host.subordinate.clone().unwrap_or_default();
+    let files = [
+        ("/etc/subuid", "newuidmap", lent.newuidmap, uids, host.uid, lent.uids),
+        ("/etc/subgid", "newgidmap", lent.newgidmap, gids, host.gid, lent.gids),
+    ];
+    for (file, name, program, ranges, own, lent) in files {
+        let Some(program) = program else {
+            problem(draft, name, text_with("user.nohelper.why", &[("program", name)]), "user.nohelper.todo");
+            continue;
+        };
+        for range in ranges {
+            let mine = (range.outside, range.count) == (own, 1);
+            if !mine && !lent.iter().any(|&lent| contains(lent, range.outside, range.count)) {
+                let lends: Vec<String> =
+                    lent.iter().map(|(first, count)| format!("{first}:{count}")).collect();
+                let lends = if lends.is_empty() { text("user.lends.nothing") } else { lends.join(", ") };
+                let why = text_with("user.exceeds.why", &[("file", file), ("lends", &lends)]);
+                let what = format!("map {}", range.line());
+                problem(draft, &what, why, "user.exceeds.todo");
+            }
+        }
+        let mut arguments = vec!["<child>".to_owned()];
+        arguments.extend(
+            ranges
+                .iter()
+                .flat_map(|range| [range.inside, range.outside, range.count])
+                .map(|id| id.to_string()),
+        );
+        let call = File::Run { program: path(&program), arguments };
+        draft.step(Phase::Maps, Actor::Host, Feature::User, call, "user.helper.why");
+    }
+}
+
+fn check_overlap(draft: &mut Draft, ranges: &[Range]) {
+    for (index, range) in ranges.iter().enumerate() {
+        if range.inside.checked_add(range.count - 1).is_none()
+            || range.outside.checked_add(range.count - 1).is_none()
+        {
+            problem(draft, &format!("map {}", range.line()), text("user.toobig.why"), "user.map.todo");
+        }
+        if let Some(other) = ranges[..index].iter().find(|other| range.overlaps(**other)) {
+            let what = format!("maps {} and {}", other.line(), range.line());
+            problem(draft, &what, text("user.overlap.why"), "user.map.todo");
+        }
+    }
+}
+
+fn contains((first, count): (u32, u32), start: u32, length: u32) -> bool {
+    start >= first && u64::from(start) + u64::from(length) <= u64::from(first) + u64::from(count)
+}
+
+fn problem(draft: &mut Draft, what: &str, why: String, todo: &str) {
+    draft.problem(Problem { feature: Feature::User, what: what.to_owned(), why, todo: vec![text(todo)] });
+}
+
+fn path(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// The files that show it; read by a process on each side.
+pub fn observe() -> Vec<Observation> {
+    vec![
+        proc::file("/proc/self/uid_map"),
+        proc::file("/proc/self/gid_map"),
+        proc::file("/proc/self/setgroups"),
+        proc::status("/proc/self/status", "CapEff"),
+        proc::owner("/"),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_is_a_word_or_three_numbers() {
+        assert_eq!("auto".parse(), Ok(Map::Auto));
+        assert_eq!("0:1000:1".parse(), Ok(Map::Range(Range { inside: 0, outside: 1000, count: 1 })));
+        for wrong in ["", "0:1000", "0:1000:0", "a:b:c", "0:1000:1:2", "0:4294967296:1", "-1:0:1"] {
+            assert!(wrong.parse::<Map>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ranges_overlap_inside_or_outside() {
+        let range = |inside, outside, count| Range { inside, outside, count };
+        assert!(range(0, 1000, 10).overlaps(range(5, 5000, 1)));
+        assert!(range(0, 1000, 10).overlaps(range(50, 1009, 1)));
+        assert!(!range(0, 1000, 10).overlaps(range(10, 1010, 10)));
+    }
+}

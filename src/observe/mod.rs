@@ -1,0 +1,91 @@
+//! Observing: what the kernel shows to a process. One reader per feature; the same reader runs outside and inside, so a
+//! difference is the kernel's, never ours. Every value names the file that it was read from.
+
+pub mod proc;
+pub mod view;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::feature::Feature;
+use crate::namespaces;
+
+/// One value, and the file it came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// The file, as the reader opened it.
+    pub path: String,
+    /// The part of the file that is meant: `CapEff:`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub field: Option<String>,
+    /// What it said.
+    pub value: Value,
+}
+
+/// What a file said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Value {
+    /// These words.
+    Is(String),
+    /// So many of these: `3 mounts`.
+    Count(usize, String),
+    /// It couldn't be read, for this reason.
+    Not(String),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Is(words) => f.pad(words),
+            Value::Count(count, of) => f.pad(&format!("{count} {of}")),
+            Value::Not(why) => f.pad(&format!("({why})")),
+        }
+    }
+}
+
+/// What one process sees of a feature, read by that process itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sight {
+    /// The reader's number, as it sees it itself.
+    pub pid: i32,
+    /// Its user id, as it sees it itself.
+    pub uid: u32,
+    /// The links below /proc/self/ns.
+    pub links: Vec<(Feature, Value)>,
+    /// Its own line of numbers and ids.
+    pub status: Vec<Observation>,
+    /// The feature's files.
+    pub observations: Vec<Observation>,
+}
+
+/// Looks at a feature from where the caller is.
+pub fn look(feature: Feature) -> Sight {
+    Sight {
+        pid: nix::unistd::getpid().as_raw(),
+        uid: nix::unistd::getuid().as_raw(),
+        links: Feature::ALL.into_iter().map(|kind| (kind, proc::namespace("/proc/self", kind))).collect(),
+        status: identity("/proc/self"),
+        observations: observe(feature),
+    }
+}
+
+/// The numbers and ids of one process: what a pid or a user namespace shows differently to each reader.
+pub fn identity(process: &str) -> Vec<Observation> {
+    ["NSpid", "Uid", "Gid"].map(|field| proc::status(&format!("{process}/status"), field)).to_vec()
+}
+
+/// The feature's files, read here.
+pub fn observe(feature: Feature) -> Vec<Observation> {
+    match feature {
+        Feature::Pid => namespaces::pid::observe(),
+        Feature::Mnt => namespaces::mnt::observe(),
+        Feature::Net => namespaces::net::observe(),
+        Feature::Uts => namespaces::uts::observe(),
+        Feature::Ipc => namespaces::ipc::observe(),
+        Feature::User => namespaces::user::observe(),
+        Feature::Cgroup => namespaces::cgroup::observe(),
+        Feature::Time => namespaces::time::observe(),
+    }
+}

@@ -1,0 +1,213 @@
+//! Readers of /proc, /sys and a few files beside: each returns a value with the file it came from, and none fails —
+//! what can't be read says why.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+use nix::time::{ClockId, clock_gettime};
+use procfs::process::{MountInfo, Process};
+
+use super::{Observation, Value};
+use crate::feature::Feature;
+
+fn seen(path: &str, value: Value) -> Observation {
+    Observation { path: path.to_owned(), field: None, value }
+}
+
+/// A reason that fits a cell: the kernel's own word.
+fn refusal(error: &io::Error) -> Value {
+    match error.raw_os_error() {
+        Some(libc::ENOENT) => Value::Not("no such file".into()),
+        Some(number) => Value::Not(format!("{:?}", nix::errno::Errno::from_raw(number))),
+        None => Value::Not(error.to_string()),
+    }
+}
+
+/// The target of a link.
+pub fn link(path: &str) -> Observation {
+    seen(path, link_value(path))
+}
+
+fn link_value(path: &str) -> Value {
+    match std::fs::read_link(path) {
+        Ok(target) => Value::Is(target.to_string_lossy().into_owned()),
+        Err(error) => refusal(&error),
+    }
+}
+
+/// The namespace of a process, as `/proc/PID/ns/*` names it: `uts:[4026531838]`. `process` is `/proc/self` or `/proc/PID`.
+pub fn namespace(process: &str, feature: Feature) -> Value {
+    link_value(&format!("{process}/ns/{feature}"))
+}
+
+/// The whole of a short file, its lines joined by ` | `, runs of blanks as one.
+pub fn file(path: &str) -> Observation {
+    let value = match std::fs::read_to_string(path) {
+        Ok(content) => {
+            let lines = content.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+            let joined = lines.collect::<Vec<_>>().join(" | ");
+            Value::Is(if joined.is_empty() { "(empty)".into() } else { joined })
+        }
+        Err(error) => refusal(&error),
+    };
+    seen(path, value)
+}
+
+/// The first word of a file.
+pub fn first_word(path: &str) -> Observation {
+    let value = match std::fs::read_to_string(path) {
+        Ok(content) => Value::Is(content.split_whitespace().next().unwrap_or("(empty)").to_owned()),
+        Err(error) => refusal(&error),
+    };
+    seen(path, value)
+}
+
+/// How many lines a file has.
+pub fn lines(path: &str) -> Observation {
+    counted(path, 0, "lines")
+}
+
+/// How many lines a table has below its heading.
+pub fn rows(path: &str) -> Observation {
+    counted(path, 1, "rows")
+}
+
+fn counted(path: &str, heading: usize, of: &str) -> Observation {
+    let value = match std::fs::read_to_string(path) {
+        Ok(content) => Value::Count(content.lines().count().saturating_sub(heading), of.to_owned()),
+        Err(error) => refusal(&error),
+    };
+    seen(path, value)
+}
+
+/// How many entries a folder has.
+pub fn entries(path: &str, of: &str) -> Observation {
+    let value = match std::fs::read_dir(path) {
+        Ok(entries) => Value::Count(entries.count(), of.to_owned()),
+        Err(error) => refusal(&error),
+    };
+    seen(path, value)
+}
+
+/// One field of a status file: the words behind `NSpid:`. Of `Uid:` and `Gid:` only the first number, the real id.
+pub fn status(path: &str, field: &str) -> Observation {
+    let value = match std::fs::read_to_string(path) {
+        Ok(content) => {
+            let words = content.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+            match words.map(|words| words.split_whitespace().collect::<Vec<_>>()) {
+                Some(ids) if matches!(field, "Uid" | "Gid") => {
+                    Value::Is(ids.first().copied().unwrap_or("").to_owned())
+                }
+                Some(words) => Value::Is(words.join(" ")),
+                None => Value::Not("no such field".into()),
+            }
+        }
+        Err(error) => refusal(&error),
+    };
+    Observation { path: path.to_owned(), field: Some(format!("{field}:")), value }
+}
+
+/// How many processes /proc lists.
+pub fn processes() -> Observation {
+    let value = match std::fs::read_dir("/proc") {
+        Ok(entries) => {
+            let numbers = entries.flatten().filter(|entry| {
+                entry.file_name().to_str().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+            });
+            Value::Count(numbers.count(), "processes".into())
+        }
+        Err(error) => refusal(&error),
+    };
+    seen("/proc/[0-9]*", value)
+}
+
+/// Who owns a file.
+pub fn owner(path: &str) -> Observation {
+    let value = match std::fs::metadata(path) {
+        Ok(metadata) => Value::Is(metadata.uid().to_string()),
+        Err(error) => refusal(&error),
+    };
+    Observation { path: path.to_owned(), field: Some("owner".into()), value }
+}
+
+/// How many mounts the caller's mount table has.
+pub fn mounts() -> Observation {
+    let value = match mount_table() {
+        Ok(mounts) => Value::Count(mounts.len(), "mounts".into()),
+        Err(why) => Value::Not(why),
+    };
+    seen("/proc/self/mountinfo", value)
+}
+
+/// How the mount at `target` propagates: the tags of /proc/self/mountinfo, without their changing numbers.
+pub fn propagation(target: &str) -> Observation {
+    let value = match mount_table() {
+        Ok(mounts) => match mounts.iter().rev().find(|mount| mount.mount_point.as_os_str() == target) {
+            Some(mount) if mount.opt_fields.is_empty() => Value::Is("private".into()),
+            Some(mount) => Value::Is(format!("{:?}", mount.opt_fields).to_lowercase()),
+            None => Value::Not("not a mount point".into()),
+        },
+        Err(why) => Value::Not(why),
+    };
+    Observation { path: "/proc/self/mountinfo".into(), field: Some(target.to_owned()), value }
+}
+
+fn mount_table() -> Result<Vec<MountInfo>, String> {
+    let mounts = Process::myself().and_then(|process| process.mountinfo());
+    mounts.map(|mounts| mounts.into_iter().collect()).map_err(|error| error.to_string())
+}
+
+/// The network devices of the caller's namespace, by name.
+pub fn devices() -> Observation {
+    let value = match std::fs::read_to_string("/proc/self/net/dev") {
+        Ok(content) => {
+            let names = content.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim()));
+            Value::Is(names.collect::<Vec<_>>().join(" "))
+        }
+        Err(error) => refusal(&error),
+    };
+    seen("/proc/self/net/dev", value)
+}
+
+/// The cgroup of the caller in each hierarchy, one observation a line of /proc/self/cgroup.
+pub fn cgroups() -> Vec<Observation> {
+    match std::fs::read_to_string("/proc/self/cgroup") {
+        Ok(content) => content
+            .lines()
+            .filter_map(|line| {
+                let (hierarchy, path) = line.rsplit_once(':')?;
+                let field =
+                    Some(hierarchy.split_once(':')?.1).filter(|name| !name.is_empty()).unwrap_or("v2");
+                Some(Observation {
+                    path: "/proc/self/cgroup".into(),
+                    field: Some(field.to_owned()),
+                    value: Value::Is(path.to_owned()),
+                })
+            })
+            .collect(),
+        Err(error) => vec![seen("/proc/self/cgroup", refusal(&error))],
+    }
+}
+
+fn clock(name: &str, id: ClockId) -> Observation {
+    let value = match clock_gettime(id) {
+        Ok(time) => Value::Is(format!("{} s", time.tv_sec())),
+        Err(errno) => Value::Not(format!("{errno:?}")),
+    };
+    seen(&format!("clock_gettime({name})"), value)
+}
+
+/// Seconds since boot, sleep included, as the caller's time namespace has it.
+pub fn clock_boottime() -> Observation {
+    clock("CLOCK_BOOTTIME", ClockId::CLOCK_BOOTTIME)
+}
+
+/// Seconds since some point, as the caller's time namespace has it.
+pub fn clock_monotonic() -> Observation {
+    clock("CLOCK_MONOTONIC", ClockId::CLOCK_MONOTONIC)
+}
+
+/// The wall clock: one for all.
+pub fn clock_realtime() -> Observation {
+    clock("CLOCK_REALTIME", ClockId::CLOCK_REALTIME)
+}

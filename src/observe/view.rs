@@ -1,0 +1,159 @@
+//! A view: two questions that are never mixed. A: one process, read from two sides. B: one path, opened by a process
+//! on each side.
+
+use nix::unistd::Pid;
+use serde::Serialize;
+
+use super::{Observation, Sight, Value, identity, look, proc};
+use crate::feature::Feature;
+use crate::plan::Addition;
+use crate::text::text;
+
+/// The view of one feature from outside and inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct View {
+    /// The feature.
+    pub feature: Feature,
+    /// What was isolated besides, and why.
+    pub added: Vec<Addition>,
+    /// One process, read from two sides.
+    pub process: OneProcess,
+    /// One path, opened on each side.
+    pub paths: Vec<OnePath>,
+    /// Who takes part.
+    pub who: Vec<Who>,
+    /// Who opened the paths outside: `bash 4001`.
+    pub outside: String,
+    /// Who opened the paths inside: `pid 1`.
+    pub inside: String,
+}
+
+/// Part A.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OneProcess {
+    /// Read by a process outside.
+    pub outside: Vec<Observation>,
+    /// The same process, read by itself.
+    pub inside: Vec<Observation>,
+    /// What the difference means.
+    pub meaning: String,
+}
+
+/// A row of part B.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OnePath {
+    /// What was opened.
+    pub path: String,
+    /// The part of it that is meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// What it said outside.
+    pub outside: Value,
+    /// What it said inside.
+    pub inside: Value,
+    /// Whether that is the same.
+    pub equal: bool,
+    /// Whether it differs only because the kernel forced this namespace too.
+    pub added: bool,
+}
+
+/// A process that takes part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Who {
+    /// Its name.
+    pub name: String,
+    /// Its number outside.
+    pub outside: i32,
+    /// Its number inside, where it has one.
+    pub inside: Option<i32>,
+    /// What it is there for.
+    pub role: String,
+}
+
+impl View {
+    /// Puts the two sights together. `child` is the number outside of the process that reported `inside`.
+    pub fn new(feature: Feature, added: &[Addition], inside: Sight, child: Pid) -> View {
+        let outside = look(feature);
+        let own_numbers = link_of(&outside, Feature::Pid) != link_of(&inside, Feature::Pid);
+        let mut who = vec![];
+        let (shell, shell_pid) = shell();
+        let same = |pid: i32| if own_numbers { None } else { Some(pid) };
+        who.push(Who { inside: same(shell_pid), ..person(&shell, shell_pid, "common.who.shell") });
+        who.push(Who { inside: same(outside.pid), ..person("sandbox", outside.pid, "common.who.sandbox") });
+        let role = if own_numbers { "common.who.init" } else { "common.who.child" };
+        who.push(Who { inside: Some(inside.pid), ..person("demo", child.as_raw(), role) });
+        let meaning = if own_numbers { "common.view.numbers" } else { "common.view.ids" };
+        View {
+            feature,
+            added: added.to_vec(),
+            process: OneProcess {
+                outside: identity(&format!("/proc/{child}")),
+                inside: inside.status.clone(),
+                meaning: text(meaning),
+            },
+            paths: paths(feature, added, &outside, &inside),
+            who,
+            outside: format!("{shell} {shell_pid}"),
+            inside: format!("pid {}", inside.pid),
+        }
+    }
+
+    /// The features whose links differ.
+    pub fn differing(&self) -> Vec<Feature> {
+        Feature::ALL
+            .into_iter()
+            .filter(|feature| {
+                let link = format!("/proc/self/ns/{feature}");
+                self.paths.iter().any(|row| row.path == link && !row.equal)
+            })
+            .collect()
+    }
+}
+
+fn person(name: &str, outside: i32, role: &str) -> Who {
+    Who { name: name.to_owned(), outside, inside: None, role: text(role) }
+}
+
+/// Whoever started `sandbox`: the shell in the learner's terminal.
+pub fn shell() -> (String, i32) {
+    let parent = nix::unistd::getppid().as_raw();
+    match proc::first_word(&format!("/proc/{parent}/comm")).value {
+        Value::Is(name) => (name, parent),
+        _ => ("parent".into(), parent),
+    }
+}
+
+fn link_of(sight: &Sight, feature: Feature) -> Option<&Value> {
+    sight.links.iter().find(|(kind, _)| *kind == feature).map(|(_, value)| value)
+}
+
+/// The namespace links, the feature's own first, then the feature's files.
+fn paths(feature: Feature, added: &[Addition], outside: &Sight, inside: &Sight) -> Vec<OnePath> {
+    let is_added = |kind| added.iter().any(|addition| addition.feature == kind);
+    let mut kinds = Feature::ALL.to_vec();
+    kinds.sort_by_key(|kind| (*kind != feature, !is_added(*kind)));
+    let mut rows = Vec::new();
+    for kind in kinds {
+        if let (Some(out), Some(within)) = (link_of(outside, kind), link_of(inside, kind)) {
+            rows.push(OnePath {
+                path: format!("/proc/self/ns/{kind}"),
+                field: None,
+                outside: out.clone(),
+                inside: within.clone(),
+                equal: out == within,
+                added: is_added(kind),
+            });
+        }
+    }
+    for (out, within) in outside.observations.iter().zip(&inside.observations) {
+        rows.push(OnePath {
+            path: out.path.clone(),
+            field: out.field.clone(),
+            outside: out.value.clone(),
+            inside: within.value.clone(),
+            equal: out.value == within.value,
+            added: false,
+        });
+    }
+    rows
+}

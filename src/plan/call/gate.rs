@@ -1,0 +1,57 @@
+//! The words between host and child: each moment at which one waits for the other is a step too.
+
+use std::fmt;
+
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::plan::gate::{Channel, Message};
+use crate::plan::slots::Slots;
+
+/// The calls of this family.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gate {
+    /// socketpair(2).
+    Open,
+    /// Host: lets the child go on.
+    Release,
+    /// Child: waits to be let go. The end of file here means that the host is dead.
+    Await,
+    /// Child: reads its view of /proc and sends it. `exec` performs it: what to read is not the plan's business.
+    Report,
+    /// Child: stays, and does what the demonstration on the other side of the gate asks. Performed by `exec`.
+    Serve,
+}
+
+impl fmt::Display for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Gate::Open => "socketpair(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0, [<gate>, <gate>])",
+            Gate::Release => "sendmsg(<gate>, \"released\")",
+            Gate::Await => "recvmsg(<gate>)",
+            Gate::Report => "sendmsg(<gate>, <the view from inside>)",
+            Gate::Serve => "recvmsg(<gate>)  [the built-in demonstration]",
+        })
+    }
+}
+
+impl Gate {
+    /// Makes the call.
+    pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
+        match self {
+            Gate::Open => {
+                let (host, child) = Channel::pair()?;
+                slots.gate = Some(host);
+                slots.other_gate = Some(child);
+            }
+            Gate::Release => slots.gate.as_ref().ok_or(Errno::EBADF)?.send(&Message::Released, &[])?,
+            Gate::Await => match slots.gate.as_ref().ok_or(Errno::EBADF)?.receive()? {
+                Some((Message::Released, _)) => {}
+                _ => return Err(Errno::EPIPE),
+            },
+            Gate::Report | Gate::Serve => {}
+        }
+        Ok(0)
+    }
+}

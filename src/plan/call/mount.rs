@@ -1,0 +1,170 @@
+//! The tree of mounts, and the root from which a process sees it.
+
+use std::fmt;
+
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags};
+use serde::{Deserialize, Serialize};
+
+use super::quoted;
+use crate::plan::slots::Slots;
+
+/// The calls of this family.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mount {
+    /// mount(2) that only changes how mounts below `target` propagate.
+    Propagation {
+        /// The top of the subtree.
+        target: String,
+        /// private, slave, shared, unbindable.
+        mode: Propagation,
+    },
+    /// mount(2) of a filesystem.
+    Filesystem {
+        /// `proc`, `tmpfs`.
+        kind: String,
+        /// Where.
+        target: String,
+        /// Its own options, `size=16m`.
+        #[serde(default)]
+        data: Option<String>,
+    },
+    /// mount(2) of a part of the tree at another place.
+    Bind {
+        /// What.
+        source: String,
+        /// Where.
+        target: String,
+    },
+    /// umount2(2) with MNT_DETACH.
+    Detach {
+        /// Where.
+        target: String,
+    },
+    /// pivot_root(2): `new_root` becomes the root, the old one lands on `put_old`.
+    PivotRoot {
+        /// The new root, a mount point.
+        new_root: String,
+        /// Where the old root is put.
+        put_old: String,
+    },
+    /// chroot(2).
+    Chroot {
+        /// The new root of this one process.
+        root: String,
+    },
+    /// chdir(2).
+    ChangeFolder {
+        /// Where to.
+        path: String,
+    },
+}
+
+/// How mounts made below a mount show in its peers: mount_namespaces(7), SHARED SUBTREES.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Propagation {
+    /// Neither way.
+    #[default]
+    Private,
+    /// Mounts outside show inside, not the other way.
+    Slave,
+    /// Both ways.
+    Shared,
+    /// Left as the copied table has it.
+    Unchanged,
+}
+
+impl Propagation {
+    fn flag(self) -> (MsFlags, &'static str) {
+        match self {
+            Propagation::Private => (MsFlags::MS_PRIVATE, "MS_PRIVATE"),
+            Propagation::Slave => (MsFlags::MS_SLAVE, "MS_SLAVE"),
+            Propagation::Shared => (MsFlags::MS_SHARED, "MS_SHARED"),
+            Propagation::Unchanged => (MsFlags::empty(), "0"),
+        }
+    }
+}
+
+impl fmt::Display for Propagation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Propagation::Private => "private",
+            Propagation::Slave => "slave",
+            Propagation::Shared => "shared",
+            Propagation::Unchanged => "unchanged",
+        })
+    }
+}
+
+/// What every filesystem that we mount forbids: set-user-id programs and devices in it; in /proc, programs at all.
+fn safe_flags(kind: &str) -> (MsFlags, &'static str) {
+    let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    match kind {
+        "proc" | "sysfs" | "mqueue" => (safe | MsFlags::MS_NOEXEC, "MS_NOSUID|MS_NODEV|MS_NOEXEC"),
+        _ => (safe, "MS_NOSUID|MS_NODEV"),
+    }
+}
+
+impl fmt::Display for Mount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Mount::Propagation { target, mode } => {
+                write!(f, "mount(NULL, {}, NULL, MS_REC|{}, NULL)", quoted(target), mode.flag().1)
+            }
+            Mount::Filesystem { kind, target, data } => {
+                let data = data.as_deref().map_or("NULL".to_owned(), quoted);
+                let kind_quoted = quoted(kind);
+                write!(
+                    f,
+                    "mount({kind_quoted}, {}, {kind_quoted}, {}, {data})",
+                    quoted(target),
+                    safe_flags(kind).1
+                )
+            }
+            Mount::Bind { source, target } => {
+                write!(f, "mount({}, {}, NULL, MS_BIND|MS_REC, NULL)", quoted(source), quoted(target))
+            }
+            Mount::Detach { target } => write!(f, "umount2({}, MNT_DETACH)", quoted(target)),
+            Mount::PivotRoot { new_root, put_old } => {
+                write!(f, "pivot_root({}, {})", quoted(new_root), quoted(put_old))
+            }
+            Mount::Chroot { root } => write!(f, "chroot({})", quoted(root)),
+            Mount::ChangeFolder { path } => write!(f, "chdir({})", quoted(path)),
+        }
+    }
+}
+
+impl Mount {
+    /// Makes the call.
+    pub(super) fn perform(&self, _: &mut Slots) -> Result<i64, Errno> {
+        const NONE: Option<&str> = None;
+        match self {
+            Mount::Propagation { target, mode } => {
+                nix::mount::mount(NONE, target.as_str(), NONE, MsFlags::MS_REC | mode.flag().0, NONE)
+            }
+            Mount::Filesystem { kind, target, data } => {
+                let kind = kind.as_str();
+                nix::mount::mount(
+                    Some(kind),
+                    target.as_str(),
+                    Some(kind),
+                    safe_flags(kind).0,
+                    data.as_deref(),
+                )
+            }
+            Mount::Bind { source, target } => {
+                let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+                nix::mount::mount(Some(source.as_str()), target.as_str(), NONE, flags, NONE)
+            }
+            Mount::Detach { target } => nix::mount::umount2(target.as_str(), MntFlags::MNT_DETACH),
+            Mount::PivotRoot { new_root, put_old } => {
+                nix::unistd::pivot_root(new_root.as_str(), put_old.as_str())
+            }
+            Mount::Chroot { root } => nix::unistd::chroot(root.as_str()),
+            Mount::ChangeFolder { path } => nix::unistd::chdir(path.as_str()),
+        }
+        .map(|()| 0)
+    }
+}

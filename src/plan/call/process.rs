@@ -1,0 +1,266 @@
+//! Making a process, moving it between namespaces, changing who it is, and becoming the command.
+
+use std::ffi::CString;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use nix::sched::CloneFlags;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use serde::{Deserialize, Serialize};
+
+use super::quoted;
+use crate::feature::Feature;
+use crate::plan::gate::Message;
+use crate::plan::slots::Slots;
+use crate::sys;
+use crate::sys::clone::Cloned;
+
+/// A set of namespaces to make or to join.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Namespaces(Vec<Feature>);
+
+impl Namespaces {
+    /// The set of these.
+    pub fn of(features: &[Feature]) -> Self {
+        let mut set = Namespaces::default();
+        features.iter().for_each(|feature| set.insert(*feature));
+        set
+    }
+
+    /// Adds one.
+    pub fn insert(&mut self, feature: Feature) {
+        if !self.contains(feature) {
+            self.0.push(feature);
+            self.0.sort_unstable();
+        }
+    }
+
+    /// Takes one out; whether it was in.
+    pub fn remove(&mut self, feature: Feature) -> bool {
+        let before = self.0.len();
+        self.0.retain(|kept| *kept != feature);
+        self.0.len() != before
+    }
+
+    /// Whether one is in.
+    pub fn contains(&self, feature: Feature) -> bool {
+        self.0.contains(&feature)
+    }
+
+    /// All of them, in the order of [`Feature::ALL`].
+    pub fn features(&self) -> Vec<Feature> {
+        self.0.clone()
+    }
+
+    /// The flags of clone(2) and setns(2).
+    pub fn flags(&self) -> CloneFlags {
+        let bits = FLAGS
+            .iter()
+            .filter(|(feature, ..)| self.contains(*feature))
+            .fold(0, |bits, (_, bit, _)| bits | bit);
+        CloneFlags::from_bits_retain(bits)
+    }
+}
+
+/// Feature, bit, name: in the order in which strace prints them.
+const FLAGS: [(Feature, i32, &str); 8] = [
+    (Feature::Mnt, libc::CLONE_NEWNS, "CLONE_NEWNS"),
+    (Feature::Cgroup, libc::CLONE_NEWCGROUP, "CLONE_NEWCGROUP"),
+    (Feature::Uts, libc::CLONE_NEWUTS, "CLONE_NEWUTS"),
+    (Feature::Ipc, libc::CLONE_NEWIPC, "CLONE_NEWIPC"),
+    (Feature::User, libc::CLONE_NEWUSER, "CLONE_NEWUSER"),
+    (Feature::Pid, libc::CLONE_NEWPID, "CLONE_NEWPID"),
+    (Feature::Net, libc::CLONE_NEWNET, "CLONE_NEWNET"),
+    (Feature::Time, libc::CLONE_NEWTIME, "CLONE_NEWTIME"),
+];
+
+impl fmt::Display for Namespaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = FLAGS.iter().filter(|(feature, ..)| self.contains(*feature)).map(|(.., name)| *name);
+        let names: Vec<&str> = names.collect();
+        f.write_str(if names.is_empty() { "0".to_owned() } else { names.join("|") }.as_str())
+    }
+}
+
+/// The calls of this family.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Process {
+    /// clone3: makes `<child>`. 0 is returned in the child, as by the kernel.
+    Clone {
+        /// Its new namespaces.
+        namespaces: Namespaces,
+        /// By the helper: the child becomes the helper's sibling, so that the host is its parent (CLONE_PARENT).
+        as_sibling: bool,
+    },
+    /// clone3: makes `<helper>`.
+    CloneHelper {
+        /// Its new namespaces.
+        namespaces: Namespaces,
+    },
+    /// fork: the child stays as init, the new process becomes the command.
+    ForkCommand,
+    /// unshare(2).
+    Unshare {
+        /// The namespaces to leave for new ones.
+        namespaces: Namespaces,
+    },
+    /// setns(2) with a pidfd.
+    Join {
+        /// Whose namespaces.
+        pid: i32,
+        /// Which of them.
+        namespaces: Namespaces,
+    },
+    /// setresgid(2), all three.
+    SetGroup(u32),
+    /// setgroups(2) with an empty list.
+    DropGroups,
+    /// setresuid(2), all three.
+    SetUser(u32),
+    /// prctl(PR_SET_PDEATHSIG, SIGKILL).
+    DieWithParent,
+    /// prctl(PR_SET_CHILD_SUBREAPER, 1).
+    ReapOrphans,
+    /// close_range(2): marks every descriptor from 3 on to be closed by execve.
+    CloseOnExec,
+    /// Signals as a fresh program expects them: default dispositions, empty mask.
+    DefaultSignals,
+    /// execve(2).
+    Exec {
+        /// The resolved file.
+        path: String,
+        /// The arguments, the program's name first.
+        arguments: Vec<String>,
+    },
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Process::Clone { namespaces, as_sibling } => write_clone3(f, namespaces, *as_sibling),
+            Process::CloneHelper { namespaces } => write_clone3(f, namespaces, false),
+            Process::ForkCommand => {
+                write!(f, "clone3({{flags=CLONE_PIDFD, pidfd=[<pidfd>], exit_signal=SIGCHLD}}, 88)")
+            }
+            Process::Unshare { namespaces } => write!(f, "unshare({namespaces})"),
+            Process::Join { pid, namespaces } => write!(f, "setns(<pidfd of {pid}>, {namespaces})"),
+            Process::SetGroup(id) => write!(f, "setresgid({id}, {id}, {id})"),
+            Process::DropGroups => f.write_str("setgroups(0, NULL)"),
+            Process::SetUser(id) => write!(f, "setresuid({id}, {id}, {id})"),
+            Process::DieWithParent => f.write_str("prctl(PR_SET_PDEATHSIG, SIGKILL)"),
+            Process::ReapOrphans => f.write_str("prctl(PR_SET_CHILD_SUBREAPER, 1)"),
+            Process::CloseOnExec => f.write_str("close_range(3, 4294967295, CLOSE_RANGE_CLOEXEC)"),
+            Process::DefaultSignals => {
+                f.write_str("rt_sigaction(SIG*, SIG_DFL); rt_sigprocmask(SIG_SETMASK, [])")
+            }
+            Process::Exec { path, arguments } => {
+                let arguments: Vec<String> = arguments.iter().map(|argument| quoted(argument)).collect();
+                write!(f, "execve({}, [{}], environ)", quoted(path), arguments.join(", "))
+            }
+        }
+    }
+}
+
+fn write_clone3(f: &mut fmt::Formatter<'_>, namespaces: &Namespaces, as_sibling: bool) -> fmt::Result {
+    let mut flags = String::from("CLONE_PIDFD");
+    if as_sibling {
+        flags.push_str("|CLONE_PARENT");
+    }
+    if *namespaces != Namespaces::default() {
+        flags.push_str(&format!("|{namespaces}"));
+    }
+    let exit_signal = if as_sibling { "0" } else { "SIGCHLD" };
+    write!(f, "clone3({{flags={flags}, pidfd=[<pidfd>], exit_signal={exit_signal}}}, 88)")
+}
+
+impl Process {
+    /// Makes the call.
+    pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
+        match self {
+            Process::Clone { namespaces, as_sibling: false } => {
+                clone(namespaces, 0, slots, |slots, pid| slots.child = Some(pid))
+            }
+            Process::Clone { namespaces, as_sibling: true } => {
+                let number =
+                    clone(namespaces, libc::CLONE_PARENT, slots, |slots, pid| slots.child = Some(pid))?;
+                if number != 0 {
+                    let gate = slots.gate.as_ref().ok_or(Errno::EBADF)?;
+                    gate.send(&Message::Born(number as i32), &[])?;
+                }
+                Ok(number)
+            }
+            Process::CloneHelper { namespaces } => {
+                clone(namespaces, 0, slots, |slots, pid| slots.helper = Some(pid))
+            }
+            Process::ForkCommand => {
+                clone(&Namespaces::default(), 0, slots, |slots, pid| slots.child = Some(pid))
+            }
+            Process::Unshare { namespaces } => nix::sched::unshare(namespaces.flags()).map(|()| 0),
+            Process::Join { pid, namespaces } => {
+                let pid = rustix::process::Pid::from_raw(*pid).ok_or(Errno::ESRCH)?;
+                let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
+                    .map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
+                nix::sched::setns(pidfd, namespaces.flags()).map(|()| 0)
+            }
+            Process::SetGroup(id) => {
+                let id = Gid::from_raw(*id);
+                setresgid(id, id, id).map(|()| 0)
+            }
+            Process::DropGroups => setgroups(&[]).map(|()| 0),
+            Process::SetUser(id) => {
+                let id = Uid::from_raw(*id);
+                setresuid(id, id, id).map(|()| 0)
+            }
+            Process::DieWithParent => nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map(|()| 0),
+            Process::ReapOrphans => nix::sys::prctl::set_child_subreaper(true).map(|()| 0),
+            Process::CloseOnExec => sys::close_on_exec_from(3).map(|()| 0),
+            Process::DefaultSignals => default_signals().map(|()| 0),
+            Process::Exec { path, arguments } => exec(path, arguments),
+        }
+    }
+}
+
+fn clone(
+    namespaces: &Namespaces,
+    more: i32,
+    slots: &mut Slots,
+    fill: impl Fn(&mut Slots, nix::unistd::Pid),
+) -> Result<i64, Errno> {
+    match sys::clone::clone3((namespaces.flags().bits() | more) as u64)? {
+        Cloned::Child => {
+            // The other end belongs to the host: were it open here too, the host's death would go unseen.
+            if let Some(own) = slots.other_gate.take() {
+                slots.gate = Some(own);
+            }
+            Ok(0)
+        }
+        Cloned::Parent(pid, pidfd) => {
+            slots.other_gate = None;
+            slots.pidfd = Some(pidfd);
+            fill(slots, pid);
+            Ok(i64::from(pid.as_raw()))
+        }
+    }
+}
+
+/// Rust ignores SIGPIPE, a caller may have ignored others, and `sandbox` blocks those it forwards.
+fn default_signals() -> Result<(), Errno> {
+    for signal in Signal::iterator().filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP)) {
+        sys::default_action(signal)?;
+    }
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
+}
+
+fn exec(path: &str, arguments: &[String]) -> Result<i64, Errno> {
+    let path = CString::new(path).map_err(|_| Errno::EINVAL)?;
+    let arguments: Result<Vec<CString>, _> =
+        arguments.iter().map(|argument| CString::new(argument.as_str())).collect();
+    let environment: Result<Vec<CString>, _> = std::env::vars_os()
+        .map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()))
+        .collect();
+    let arguments = arguments.map_err(|_| Errno::EINVAL)?;
+    match nix::unistd::execve(&path, &arguments, &environment.map_err(|_| Errno::EINVAL)?)? {}
+}

@@ -1,0 +1,40 @@
+//! Host and domain names.
+
+use std::fmt;
+
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::quoted;
+use crate::plan::slots::Slots;
+
+/// The calls of this family.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Uts {
+    /// sethostname(2).
+    SetHostname(String),
+    /// setdomainname(2).
+    SetDomainname(String),
+}
+
+impl fmt::Display for Uts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Uts::SetHostname(name) => write!(f, "sethostname({}, {})", quoted(name), name.len()),
+            Uts::SetDomainname(name) => write!(f, "setdomainname({}, {})", quoted(name), name.len()),
+        }
+    }
+}
+
+impl Uts {
+    /// Makes the call.
+    pub(super) fn perform(&self, _: &mut Slots) -> Result<i64, Errno> {
+        match self {
+            Uts::SetHostname(name) => nix::unistd::sethostname(name).map(|()| 0),
+            Uts::SetDomainname(name) => rustix::system::setdomainname(name.as_bytes())
+                .map(|()| 0)
+                .map_err(|errno| Errno::from_raw(errno.raw_os_error())),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! A plan while it is being drawn: features add to it in any order, `finish` puts the steps in order.
+
+use super::call::Call;
+use super::call::process::{Namespaces, Process};
+use super::order::Phase;
+use super::undo::Undo;
+use super::{Actor, Addition, Plan, Problem, Step};
+use crate::feature::Feature;
+
+/// Collects what features want.
+#[derive(Debug)]
+pub struct Draft {
+    /// The feature that the user asked for: steps that serve all of them carry its name.
+    main: Feature,
+    namespaces: Namespaces,
+    added: Vec<Addition>,
+    steps: Vec<(Phase, Step)>,
+    problems: Vec<Problem>,
+}
+
+impl Draft {
+    /// An empty draft of `main`.
+    pub fn new(main: Feature, added: Vec<Addition>) -> Self {
+        Draft { main, namespaces: Namespaces::default(), added, steps: Vec::new(), problems: Vec::new() }
+    }
+
+    /// Asks for a new namespace.
+    pub fn isolate(&mut self, feature: Feature) {
+        self.namespaces.insert(feature);
+    }
+
+    /// Adds a step for `feature`; `why` is a key of the catalogue.
+    pub fn step(
+        &mut self,
+        phase: Phase,
+        actor: Actor,
+        feature: Feature,
+        call: impl Into<Call>,
+        why: &'static str,
+    ) {
+        self.steps.push((phase, Step { actor, feature, call: call.into(), why, undo: None }));
+    }
+
+    /// Adds a step that leaves something on the host, with its undo.
+    pub fn undoable(
+        &mut self,
+        phase: Phase,
+        actor: Actor,
+        feature: Feature,
+        call: impl Into<Call>,
+        why: &'static str,
+        undo: Undo,
+    ) {
+        self.steps.push((phase, Step { actor, feature, call: call.into(), why, undo: Some(undo) }));
+    }
+
+    /// Adds a step that serves every feature.
+    pub fn common(&mut self, phase: Phase, actor: Actor, call: impl Into<Call>, why: &'static str) {
+        self.step(phase, actor, self.main, call, why);
+    }
+
+    /// Says that this machine won't allow something.
+    pub fn problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// Whether `feature` has been asked for.
+    pub fn isolates(&self, feature: Feature) -> bool {
+        self.namespaces.contains(feature)
+    }
+
+    /// Whether a step of this phase has been drawn.
+    pub fn has(&self, phase: Phase) -> bool {
+        self.steps.iter().any(|(at, _)| *at == phase)
+    }
+
+    /// The plan: the clone is drawn from the namespaces asked for, and the steps are put in order.
+    pub fn finish(mut self) -> Plan {
+        let namespaces = self.namespaces.clone();
+        if namespaces.contains(Feature::Time) {
+            self.clone_through_helper();
+        } else {
+            let clone = Process::Clone { namespaces: namespaces.clone(), as_sibling: false };
+            self.common(Phase::Clone, Actor::Host, clone, "common.clone.why");
+        }
+        if !self.has(Phase::Init) {
+            // Without an init in between, the child itself becomes the command.
+            for (_, step) in self.steps.iter_mut().filter(|(_, step)| step.actor == Actor::Command) {
+                step.actor = Actor::Child;
+            }
+        }
+        self.steps.sort_by_key(|(phase, _)| *phase);
+        let steps = self.steps.into_iter().map(|(_, step)| step).collect();
+        let (added, problems) = (self.added, self.problems);
+        Plan { feature: self.main, namespaces: namespaces.features(), added, steps, problems }
+    }
+
+    /// The time namespace takes effect for children only, and only before the first of them its offsets can be written:
+    /// the helper owns both, makes the child as its own sibling, so that the host stays its parent, and ends.
+    fn clone_through_helper(&mut self) {
+        let mut first = Namespaces::default();
+        let mut rest = self.namespaces.clone();
+        rest.remove(Feature::Time);
+        if rest.remove(Feature::User) {
+            first.insert(Feature::User);
+        }
+        for (phase, step) in &mut self.steps {
+            if matches!(phase, Phase::Maps | Phase::Identity | Phase::Offsets) && step.actor == Actor::Child {
+                step.actor = Actor::Helper;
+            }
+        }
+        let helper = Process::CloneHelper { namespaces: first };
+        self.step(Phase::Clone, Actor::Host, Feature::Time, helper, "time.helper.why");
+        let clone = Process::Clone { namespaces: rest, as_sibling: true };
+        self.step(Phase::Enter, Actor::Helper, Feature::Time, clone, "time.enter.why");
+        // The helper was on no leash of its own: it ends by itself. The child's comes after it is born.
+        for (phase, _) in self.steps.iter_mut().filter(|(phase, _)| *phase == Phase::Leash) {
+            *phase = Phase::Propagation;
+        }
+    }
+}

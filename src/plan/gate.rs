@@ -1,0 +1,135 @@
+//! The gate: one socket pair between host and child. It carries the word to go on, what happened to each step, the
+//! view from inside, and descriptors. Its end of file means that the other side is gone, or has become the command.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
+    socketpair,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// What is said through the gate while a plan runs.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Message {
+    /// Host to the others: make step N now. Only said when the run is narrated.
+    Go(usize),
+    /// Host to child: what you waited for is done; go on.
+    Released,
+    /// Helper to host: the child has this number.
+    Born(i32),
+    /// Child or helper to host: step N gave this result.
+    Did(usize, i64),
+    /// Child or helper to host: step N failed with this errno; I have ended.
+    Failed(usize, i32),
+    /// Child to host: what I see.
+    Report(serde_json::Value),
+}
+
+/// One end of the gate. Messages are a length (4 bytes) and JSON; descriptors travel with the length.
+#[derive(Debug)]
+pub struct Channel {
+    socket: OwnedFd,
+}
+
+/// No message is longer: a broken peer can't make us allocate without bound.
+const LONGEST: usize = 16 << 20;
+
+impl Channel {
+    /// A new pair, closed on exec: that the command runs is learnt from the end of file.
+    ///
+    /// # Errors
+    /// Those of socketpair(2).
+    pub fn pair() -> Result<(Channel, Channel), Errno> {
+        let (one, other) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
+        Ok((Channel { socket: one }, Channel { socket: other }))
+    }
+
+    /// An end that was received through another channel.
+    pub fn from_fd(socket: OwnedFd) -> Channel {
+        Channel { socket }
+    }
+
+    /// The descriptor, to give away.
+    pub fn into_fd(self) -> OwnedFd {
+        self.socket
+    }
+
+    /// Sends a message, with descriptors.
+    ///
+    /// # Errors
+    /// Those of sendmsg(2); EPIPE when the other side is gone.
+    pub fn send(&self, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+        let body = serde_json::to_vec(message).map_err(|_| Errno::EINVAL)?;
+        let length = u32::try_from(body.len()).map_err(|_| Errno::EMSGSIZE)?.to_ne_bytes();
+        let raw: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+        let rights = [ControlMessage::ScmRights(&raw)];
+        let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
+        let whole = [IoSlice::new(&length), IoSlice::new(&body)];
+        let sent = sendmsg::<()>(self.socket.as_raw_fd(), &whole, control, MsgFlags::MSG_NOSIGNAL, None)?;
+        let mut rest = &body[sent.saturating_sub(length.len())..];
+        while !rest.is_empty() {
+            let some = [IoSlice::new(rest)];
+            let sent = sendmsg::<()>(self.socket.as_raw_fd(), &some, &[], MsgFlags::MSG_NOSIGNAL, None)?;
+            rest = &rest[sent..];
+        }
+        Ok(())
+    }
+
+    /// Waits for a message; `None` at the end of file.
+    ///
+    /// # Errors
+    /// Those of recvmsg(2); EBADMSG when what came is no message.
+    pub fn receive<M: DeserializeOwned>(&self) -> Result<Option<(M, Vec<OwnedFd>)>, Errno> {
+        let mut length = [0; 4];
+        let mut descriptors = Vec::new();
+        if !self.fill(&mut length, &mut descriptors)? {
+            return Ok(None);
+        }
+        let length = u32::from_ne_bytes(length) as usize;
+        if length > LONGEST {
+            return Err(Errno::EBADMSG);
+        }
+        let mut body = vec![0; length];
+        if !self.fill(&mut body, &mut descriptors)? {
+            return Ok(None);
+        }
+        let message = serde_json::from_slice(&body).map_err(|_| Errno::EBADMSG)?;
+        Ok(Some((message, descriptors)))
+    }
+
+    /// Fills `buffer`; false at the end of file.
+    fn fill(&self, buffer: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> Result<bool, Errno> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let mut control = nix::cmsg_space!([RawFd; 4]);
+            let mut some = [IoSliceMut::new(&mut buffer[filled..])];
+            let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+            let got = match recvmsg::<()>(self.socket.as_raw_fd(), &mut some, Some(&mut control), flags) {
+                Err(Errno::EINTR) => continue,
+                // The other side ended with our words unread: that is its end too.
+                Err(Errno::ECONNRESET) => return Ok(false),
+                got => got?,
+            };
+            for message in got.cmsgs()? {
+                if let ControlMessageOwned::ScmRights(received) = message {
+                    descriptors.extend(received.into_iter().map(crate::sys::adopt));
+                }
+            }
+            if got.bytes == 0 {
+                return Ok(false);
+            }
+            filled += got.bytes;
+        }
+        Ok(true)
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

@@ -1,0 +1,112 @@
+//! A plan: what will be done, as data. It is made without touching the machine, so it can be read, printed as JSON,
+//! compared in a test, and then performed by `exec`.
+
+pub mod call;
+mod draft;
+pub mod gate;
+pub mod order;
+pub mod slots;
+pub mod undo;
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+pub use self::call::Call;
+pub use self::draft::Draft;
+use crate::feature::Feature;
+use crate::text::text;
+
+/// Everything that one run of `sandbox` does, in order.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    /// The feature that was asked for.
+    pub feature: Feature,
+    /// The namespaces that are new in it.
+    pub namespaces: Vec<Feature>,
+    /// What the kernel forces besides what was asked for, and why.
+    pub added: Vec<Addition>,
+    /// One ordered list over all actors.
+    pub steps: Vec<Step>,
+    /// What will stop this plan on this machine. Only `exec` treats them as fatal.
+    pub problems: Vec<Problem>,
+}
+
+/// A feature that nobody asked for but the kernel demands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Addition {
+    /// What is isolated besides.
+    pub feature: Feature,
+    /// The catalogue's key of the reason: `not root`, `to mount /proc`.
+    #[serde(serialize_with = "as_text")]
+    pub reason: &'static str,
+}
+
+/// One call, by one actor, for one reason.
+#[derive(Debug, Clone, Serialize)]
+pub struct Step {
+    /// Which process makes the call.
+    pub actor: Actor,
+    /// The feature that it is for.
+    pub feature: Feature,
+    /// The call.
+    #[serde(serialize_with = "as_call")]
+    pub call: Call,
+    /// The catalogue's key of the reason.
+    #[serde(serialize_with = "as_text")]
+    pub why: &'static str,
+    /// How it is undone, where it leaves something outside of the new process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undo: Option<undo::Undo>,
+}
+
+/// The processes of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Actor {
+    /// `sandbox` itself, outside.
+    Host,
+    /// A process between the host and the child, for namespaces that only children enter (time).
+    Helper,
+    /// The process that is set up and becomes the command.
+    Child,
+    /// The command, where the child stays behind it as init.
+    Command,
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Actor::Host => "OUTSIDE",
+            Actor::Helper => "BETWEEN",
+            Actor::Child => "INSIDE",
+            Actor::Command => "COMMAND",
+        })
+    }
+}
+
+/// Something that this machine won't allow, found before anything was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The feature that it stops.
+    pub feature: Feature,
+    /// What can't be done.
+    pub what: String,
+    /// Why.
+    pub why: String,
+    /// What to do, the narrowest first.
+    pub todo: Vec<String>,
+}
+
+fn as_text<S: Serializer>(key: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&text(key))
+}
+
+/// In a plan's JSON a call stands both as a person reads it and as data.
+fn as_call<S: Serializer>(call: &Call, serializer: S) -> Result<S::Ok, S::Error> {
+    use serde::ser::SerializeStruct;
+    let mut object = serializer.serialize_struct("Call", 2)?;
+    object.serialize_field("text", &call.to_string())?;
+    object.serialize_field("data", call)?;
+    object.end()
+}

@@ -1,0 +1,45 @@
+//! The order of steps, decided here and nowhere else. A feature says *what* it needs; the phase it names says *when*.
+
+/// The phases of a container's making, first to last. Within a phase steps stand as their features added them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// OUTSIDE, before there is a child: whatever it needs to be born with.
+    Prepare,
+    /// The clone. Namespaces whose rules bind "children only" (pid) or that must own the others (user) are made right here:
+    /// user_namespaces(7): with CLONE_NEWUSER beside other flags, the user namespace comes first and owns the rest.
+    Clone,
+    /// The id maps. Everything after may need a capability that stands on a mapped id; newuidmap(1) is run from OUTSIDE,
+    /// because only there the caller has the right to ranges.
+    Maps,
+    /// Becoming the mapped root. It clears the parent-death signal (prctl(2)), so that comes after.
+    Identity,
+    /// The parent-death signal, and the gate that closes its race. After Identity, before anything slow.
+    Leash,
+    /// Time offsets. time_namespaces(7): written after unshare and before the first process enters; a clone3 with
+    /// CLONE_NEWTIME would freeze them at zero. So a helper unshares, writes, and only then clones the child.
+    Offsets,
+    /// The clone by the helper, where there is one.
+    Enter,
+    /// The propagation of the copied mount table. Before the first mount, or that mount would show outside too.
+    Propagation,
+    /// Mounts whose sources are paths of the old root. Before the root changes, or they'd be out of reach.
+    Mounts,
+    /// The new root. pivot_root(2): refused under shared propagation, so after it.
+    Root,
+    /// /proc. After the clone of the pid namespace it shows, after the root that it's mounted in.
+    Proc,
+    /// Devices up, addresses. They need nothing of the mounts; here so that views and errors read top down.
+    Network,
+    /// Hostname and domain name.
+    Names,
+    /// Fork of the command, where the child stays as init. After all set-up: init must share it.
+    Init,
+    /// Descriptors, signals: what execve keeps. After the last step that opens something.
+    Clean,
+    /// The view, when everything stands and nothing runs yet.
+    View,
+    /// The host lets go: it has printed what it had to say, and the journal is written.
+    Release,
+    /// execve, or the demonstration.
+    Exec,
+}

@@ -1,0 +1,30 @@
+//! Slots: the few things that are known only while a plan runs. One step writes a slot, later ones read it.
+
+use std::os::fd::OwnedFd;
+
+use nix::unistd::Pid;
+
+use super::gate::Channel;
+
+/// The filled slots of one process's side of a run.
+#[derive(Debug, Default)]
+pub struct Slots {
+    /// `<child>`: the child's number outside.
+    pub child: Option<Pid>,
+    /// The child's pidfd.
+    pub pidfd: Option<OwnedFd>,
+    /// `<helper>`: the number of the process between, outside.
+    pub helper: Option<Pid>,
+    /// This side's end of `<gate>`.
+    pub gate: Option<Channel>,
+    /// The other side's end, until the clone has given it away.
+    pub other_gate: Option<Channel>,
+}
+
+impl Slots {
+    /// Replaces `<child>` in a path or an argument.
+    pub fn fill(&self, words: &str) -> String {
+        let number = self.child.or(self.helper).map_or_else(|| "<child>".to_owned(), |pid| pid.to_string());
+        words.replace("<child>", &number)
+    }
+}

@@ -1,0 +1,71 @@
+//! What a step leaves outside of the new process, and how it's known again: a closed list of removals, each of which
+//! may be done twice.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// One removal. Performed by `exec::journal`, which also proves that the thing is still ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Undo {
+    /// A network device, known by its index; the kernel removes its peer with it.
+    DeleteLink {
+        /// Its name.
+        name: String,
+    },
+    /// An empty folder that we made.
+    RemoveFolder {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// A file that we made.
+    RemoveFile {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// A mount of ours.
+    Unmount {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// A System V object of ours.
+    RemoveSysv {
+        /// `shm`, `sem` or `msg`.
+        kind: Sysv,
+        /// The key that we chose for it, which no one else uses.
+        key: i32,
+    },
+}
+
+/// The three kinds of System V objects, by the names of their files below `/proc/sysvipc`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sysv {
+    /// Shared memory.
+    Shm,
+    /// Semaphores.
+    Sem,
+    /// A message queue.
+    Msg,
+}
+
+impl fmt::Display for Undo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Undo::DeleteLink { name } => write!(f, "ip link delete {name}"),
+            Undo::RemoveFolder { path } => write!(f, "rmdir {}", path.display()),
+            Undo::RemoveFile { path } => write!(f, "rm {}", path.display()),
+            Undo::Unmount { path } => write!(f, "umount {}", path.display()),
+            Undo::RemoveSysv { kind, key } => {
+                let option = match kind {
+                    Sysv::Shm => "-M",
+                    Sysv::Sem => "-S",
+                    Sysv::Msg => "-Q",
+                };
+                write!(f, "ipcrm {option} {key:#x}")
+            }
+        }
+    }
+}

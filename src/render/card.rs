@@ -1,0 +1,51 @@
+//! A card: claim, evidence, verdict; at most six lines.
+
+use std::fmt::Write;
+
+use super::paint;
+use crate::demo::{Card, Evidence, Outcome};
+
+/// The lines of a card.
+pub fn text(card: &Card) -> String {
+    let width = paint::width();
+    let mut out = String::new();
+    let indent = 10;
+    for (index, line) in paint::wrap(&card.claim, width - indent).iter().enumerate() {
+        let name = if index == 0 { card.name } else { "" };
+        let _ = writeln!(out, "{:<indent$}{}", paint::heading(name), paint::heading(line));
+    }
+    out.push_str(&evidence(&card.evidence, indent, width));
+    let (sign, words) = match &card.outcome {
+        Outcome::Holds => (paint::good("ok"), &card.verdict),
+        Outcome::Fails => (paint::bad("NOT SO"), &card.verdict),
+        Outcome::Skipped(reason) => (paint::faint("skipped"), reason),
+    };
+    for (index, line) in paint::wrap(words, width - indent).iter().enumerate() {
+        let sign = if index == 0 { sign.clone() } else { "".into() };
+        let _ = writeln!(out, "{sign:<indent$}{line}");
+    }
+    out
+}
+
+/// Lines of evidence: side, source, value; the value on a line of its own where both don't fit.
+pub fn evidence(all: &[Evidence], indent: usize, width: usize) -> String {
+    let mut out = String::new();
+    let longest = all.iter().map(|evidence| evidence.source.chars().count()).max().unwrap_or(0);
+    let values = all.iter().map(|evidence| evidence.value.chars().count()).max().unwrap_or(0);
+    let fits = indent + longest + 2 + values <= width;
+    for Evidence { side, source, value } in all {
+        let painted = format!("{side:<indent$}");
+        let painted =
+            if side.starts_with("OUTSIDE") { paint::outside(&painted) } else { paint::inside(&painted) };
+        if fits {
+            let _ = writeln!(out, "{painted}{source:<longest$}  {value}");
+        } else if indent + source.chars().count() + 3 + value.chars().count() <= width {
+            let _ = writeln!(out, "{painted}{source} = {value}");
+        } else {
+            let room = width - indent;
+            let _ = writeln!(out, "{painted}{}", paint::cut(source, room));
+            let _ = writeln!(out, "{:indent$}{}", "", paint::cut(&format!("= {value}"), room));
+        }
+    }
+    out
+}

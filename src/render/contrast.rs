@@ -1,0 +1,27 @@
+//! RIGHT beside WRONG: a mistake, made on purpose.
+
+use std::fmt::Write;
+
+use super::{card, paint};
+use crate::mistakes::Contrast;
+
+/// The lines of a contrast.
+pub fn text(contrast: &Contrast) -> String {
+    let width = paint::width();
+    let mut out = String::new();
+    for line in paint::wrap(&format!("{}: {}", contrast.name, contrast.mistake), width) {
+        let _ = writeln!(out, "{}", paint::heading(&line));
+    }
+    if let Some(reason) = &contrast.skipped {
+        let _ = writeln!(out, "{} {reason}", paint::faint("skipped"));
+        return out;
+    }
+    let _ = writeln!(out, "{}", paint::good("RIGHT"));
+    out.push_str(&card::evidence(&contrast.right, 10, width));
+    let _ = writeln!(out, "{}", paint::bad("WRONG"));
+    out.push_str(&card::evidence(&contrast.wrong, 10, width));
+    for line in paint::wrap(&contrast.lesson, width - 3) {
+        let _ = writeln!(out, "   {line}");
+    }
+    out
+}

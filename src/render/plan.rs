@@ -1,0 +1,58 @@
+//! A plan as text: what would be done, and what stands in its way.
+
+use std::fmt::Write;
+
+use super::paint;
+use crate::plan::{Actor, Plan, Step};
+use crate::text::text;
+
+/// The whole plan.
+pub fn text_of(plan: &Plan) -> String {
+    let mut out = String::new();
+    out.push_str(&announcement(plan));
+    for (index, step) in plan.steps.iter().enumerate() {
+        out.push_str(&step_line(index, plan, step));
+        out.push_str(&why_line(step));
+    }
+    for problem in &plan.problems {
+        let _ = writeln!(out, "{} {}: {}", paint::bad("!!"), problem.feature, problem.what);
+        for line in paint::wrap(&problem.why, paint::width() - 5) {
+            let _ = writeln!(out, "     {line}");
+        }
+    }
+    out
+}
+
+/// `own pid namespace    added: user (not root), mnt (to mount /proc)`.
+pub fn announcement(plan: &Plan) -> String {
+    let is_added = |feature| plan.added.iter().any(|addition| addition.feature == feature);
+    let own: Vec<&str> = plan.namespaces.iter().filter(|f| !is_added(**f)).map(|f| f.name()).collect();
+    let mut out = format!("{} {} {}", text("common.own"), own.join(", "), text("common.namespace"));
+    if !plan.added.is_empty() {
+        let added: Vec<String> = plan
+            .added
+            .iter()
+            .map(|addition| format!("{} ({})", addition.feature, text(addition.reason)))
+            .collect();
+        let _ = write!(out, "    {} {}", text("common.added"), added.join(", "));
+    }
+    out.push('\n');
+    out
+}
+
+/// ` 3  INSIDE   mount("proc", …)`.
+pub fn step_line(index: usize, plan: &Plan, step: &Step) -> String {
+    let digits = plan.steps.len().to_string().len();
+    let actor = format!("{:<8}", step.actor);
+    let actor = if step.actor == Actor::Host { paint::outside(&actor) } else { paint::inside(&actor) };
+    format!("{:>digits$}  {actor} {}\n", index + 1, step.call)
+}
+
+/// The reason, below its step.
+pub fn why_line(step: &Step) -> String {
+    let mut out = String::new();
+    for line in paint::wrap(&text(step.why), paint::width() - 13) {
+        let _ = writeln!(out, "             {}", paint::faint(&line));
+    }
+    out
+}

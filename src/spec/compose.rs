@@ -1,0 +1,98 @@
+//! Spec to plan: what the kernel forces is added, each feature draws its steps, the frame around them is drawn here.
+
+use super::Spec;
+use crate::feature::Feature;
+use crate::host::Host;
+use crate::plan::call::gate::Gate;
+use crate::plan::call::process::Process;
+use crate::plan::order::Phase;
+use crate::plan::{Actor, Addition, Draft, Plan};
+
+/// What stands at the end of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// A program: its resolved file and its arguments.
+    Command {
+        /// The file.
+        path: String,
+        /// The arguments, the name first.
+        arguments: Vec<String>,
+    },
+    /// A process of our own that does what a demonstration asks.
+    Demonstration,
+}
+
+/// Completes the spec with what the kernel demands of this caller. What was added is announced.
+pub fn complete(spec: &Spec, host: &Host) -> (Spec, Vec<Addition>) {
+    let mut spec = spec.clone();
+    let mut added = Vec::new();
+    let mut add = |spec: &mut Spec, feature, reason| {
+        if !spec.has(feature) {
+            spec.add(feature);
+            added.push(Addition { feature, reason });
+        }
+    };
+    if !host.privileged && !spec.features().is_empty() {
+        add(&mut spec, Feature::User, "common.added.notroot");
+    }
+    if spec.pid.as_ref().is_some_and(|pid| pid.mount_proc) {
+        add(&mut spec, Feature::Mnt, "common.added.proc");
+    }
+    (spec, added)
+}
+
+/// The plan of a spec: pure, but for the paths that it names, which it looks at.
+///
+/// `main` is the feature that the user asked for; `view` asks for a report from inside before the end.
+pub fn plan(spec: &Spec, host: &Host, main: Feature, ending: Ending, view: bool) -> Plan {
+    let (spec, added) = complete(spec, host);
+    let mut draft = Draft::new(main, added);
+    frame(&mut draft, ending, view);
+    if let Some(user) = &spec.user {
+        user.plan(host, &mut draft);
+    }
+    if let Some(time) = &spec.time {
+        time.plan(&mut draft);
+    }
+    if let Some(cgroup) = &spec.cgroup {
+        cgroup.plan(&mut draft);
+    }
+    if let Some(mnt) = &spec.mnt {
+        mnt.plan(&mut draft);
+    }
+    if let Some(pid) = &spec.pid {
+        pid.plan(&mut draft);
+    }
+    if let Some(net) = &spec.net {
+        net.plan(&mut draft);
+    }
+    if let Some(uts) = &spec.uts {
+        uts.plan(&mut draft);
+    }
+    if let Some(ipc) = &spec.ipc {
+        ipc.plan(&mut draft);
+    }
+    draft.finish()
+}
+
+/// What every plan has: the gate, the leash, and the end.
+fn frame(draft: &mut Draft, ending: Ending, view: bool) {
+    draft.common(Phase::Prepare, Actor::Host, Gate::Open, "common.gate.why");
+    draft.common(Phase::Leash, Actor::Child, Process::DieWithParent, "common.leash.why");
+    if view {
+        draft.common(Phase::View, Actor::Child, Gate::Report, "common.report.why");
+    }
+    draft.common(Phase::Release, Actor::Host, Gate::Release, "common.release.why");
+    match ending {
+        Ending::Command { path, arguments } => {
+            draft.common(Phase::Release, Actor::Command, Gate::Await, "common.await.why");
+            draft.common(Phase::Clean, Actor::Command, Process::CloseOnExec, "common.close.why");
+            draft.common(Phase::Exec, Actor::Command, Process::DefaultSignals, "common.signals.why");
+            draft.common(Phase::Exec, Actor::Command, Process::Exec { path, arguments }, "common.exec.why");
+        }
+        Ending::Demonstration => {
+            draft.common(Phase::Release, Actor::Child, Gate::Await, "common.await.why");
+            draft.common(Phase::Exec, Actor::Child, Gate::Serve, "common.serve.why");
+        }
+    }
+}

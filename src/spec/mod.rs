@@ -1,0 +1,85 @@
+//! The spec: what is wanted, in types. The flags of a single-feature subcommand and the keys of a YAML file are the same
+//! structs.
+
+pub mod compose;
+pub mod units;
+pub mod yaml;
+
+use serde::{Deserialize, Serialize};
+
+use crate::feature::Feature;
+use crate::namespaces::cgroup::Cgroup;
+use crate::namespaces::ipc::Ipc;
+use crate::namespaces::mnt::Mnt;
+use crate::namespaces::net::Net;
+use crate::namespaces::pid::Pid;
+use crate::namespaces::time::Time;
+use crate::namespaces::user::User;
+use crate::namespaces::uts::Uts;
+
+/// A container. A key that stands is a feature that is on, also with no value.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)] // Each field is the feature of that name.
+pub struct Spec {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
+    pub pid: Option<Pid>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
+    pub mnt: Option<Mnt>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
+    pub net: Option<Net>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
+    pub uts: Option<Uts>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
+    pub ipc: Option<Ipc>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
+    pub user: Option<User>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
+    pub cgroup: Option<Cgroup>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
+    pub time: Option<Time>,
+}
+
+impl Spec {
+    /// The spec with this one feature, everything in it as it is without flags.
+    pub fn of(feature: Feature) -> Spec {
+        let mut spec = Spec::default();
+        spec.add(feature);
+        spec
+    }
+
+    /// Turns a feature on, as it is without flags.
+    pub fn add(&mut self, feature: Feature) {
+        match feature {
+            Feature::Pid => self.pid = Some(Pid::default()),
+            Feature::Mnt => self.mnt = Some(Mnt::default()),
+            Feature::Net => self.net = Some(Net::default()),
+            Feature::Uts => self.uts = Some(Uts::default()),
+            Feature::Ipc => self.ipc = Some(Ipc::default()),
+            Feature::User => self.user = Some(User::default()),
+            Feature::Cgroup => self.cgroup = Some(Cgroup::default()),
+            Feature::Time => self.time = Some(Time::default()),
+        }
+    }
+
+    /// Whether a feature is on.
+    pub fn has(&self, feature: Feature) -> bool {
+        match feature {
+            Feature::Pid => self.pid.is_some(),
+            Feature::Mnt => self.mnt.is_some(),
+            Feature::Net => self.net.is_some(),
+            Feature::Uts => self.uts.is_some(),
+            Feature::Ipc => self.ipc.is_some(),
+            Feature::User => self.user.is_some(),
+            Feature::Cgroup => self.cgroup.is_some(),
+            Feature::Time => self.time.is_some(),
+        }
+    }
+
+    /// The features that are on.
+    pub fn features(&self) -> Vec<Feature> {
+        Feature::ALL.into_iter().filter(|feature| self.has(*feature)).collect()
+    }
+}

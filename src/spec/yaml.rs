@@ -1,0 +1,41 @@
+//! The one file that knows YAML.
+
+use serde::{Deserialize, Deserializer};
+
+use super::Spec;
+
+/// A spec as YAML, as `run` reads it.
+pub fn print(spec: &Spec) -> String {
+    // A Spec holds only maps with string keys, lists and scalars, all of which YAML has.
+    serde_yaml::to_string(spec).unwrap_or_default()
+}
+
+/// A key without a value (`ipc:`) is a feature that is on, as it is without flags.
+pub(super) fn on<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Some(Option::<T>::deserialize(deserializer)?.unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feature::Feature;
+
+    #[test]
+    fn what_is_printed_is_read_back_the_same() {
+        for feature in Feature::ALL {
+            let spec = Spec::of(feature);
+            let read: Spec = serde_yaml::from_str(&print(&spec)).unwrap();
+            assert_eq!(read, spec, "{feature}");
+        }
+    }
+
+    #[test]
+    fn a_key_without_a_value_is_on_and_a_missing_key_is_off() {
+        let spec: Spec = serde_yaml::from_str("ipc:\n").unwrap();
+        assert_eq!(spec.features(), [Feature::Ipc]);
+    }
+}

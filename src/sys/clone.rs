@@ -1,0 +1,52 @@
+//! clone3(2), in its fork-like form: no shared memory, so the child may go on as an ordinary Rust program.
+
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::unistd::Pid;
+
+/// What came back from [`clone3`].
+#[derive(Debug)]
+pub(crate) enum Cloned {
+    /// This is the new process.
+    Child,
+    /// This is the caller: the new process's number in the caller's pid namespace, and a descriptor that stays its own
+    /// even when that number is used again.
+    Parent(Pid, OwnedFd),
+}
+
+/// Makes a process in the new namespaces that `flags` (`CLONE_NEW*`, `CLONE_PARENT`) ask for, with a pidfd.
+///
+/// With `CLONE_PARENT` the new process is the caller's sibling and its exit signal is the caller's: clone3 refuses another.
+///
+/// # Errors
+/// Those of clone(2). ENOSYS: a kernel before 5.3, or a seccomp filter that hides the call (Docker's does where it wants clone).
+pub(crate) fn clone3(flags: u64) -> Result<Cloned, Errno> {
+    let mut pidfd: libc::c_int = -1;
+    let exit_signal = if flags & libc::CLONE_PARENT as u64 == 0 { libc::SIGCHLD as u64 } else { 0 };
+    let args = libc::clone_args {
+        flags: flags | libc::CLONE_PIDFD as u64,
+        pidfd: &raw mut pidfd as u64,
+        child_tid: 0,
+        parent_tid: 0,
+        exit_signal,
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: 0,
+    };
+    // SAFETY: `args` lives through the call and its size is passed. Without CLONE_VM and with stack 0 the child gets a copy
+    // of the memory and goes on here on its own copy of this stack, as after fork(2). `sandbox` is single-threaded when it
+    // clones, so no lock can be held by a thread that the child doesn't have.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
+    match Errno::result(pid)? {
+        0 => Ok(Cloned::Child),
+        pid => {
+            // SAFETY: the kernel has just stored a new descriptor here, which nobody else owns.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Cloned::Parent(Pid::from_raw(pid as libc::pid_t), pidfd))
+        }
+    }
+}

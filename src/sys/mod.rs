@@ -1,0 +1,53 @@
+//! The only `unsafe` of the project: system calls that neither nix nor rustix wraps, each behind a safe function.
+
+pub(crate) mod clone;
+pub(crate) mod link;
+pub(crate) mod sysv;
+
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
+/// Takes charge of a descriptor that the kernel has just handed to this process (SCM_RIGHTS).
+pub(crate) fn adopt(descriptor: RawFd) -> OwnedFd {
+    // SAFETY: recvmsg has just installed it for us and no one else knows its number.
+    unsafe { OwnedFd::from_raw_fd(descriptor) }
+}
+
+/// Gives a signal its default action.
+pub(crate) fn default_action(signal: Signal) -> Result<(), Errno> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the default action runs no code of ours, so no handler can meet a half-changed state.
+    unsafe { sigaction(signal, &default) }.map(|_| ())
+}
+
+/// Marks every descriptor from `first` on to be closed by execve(2), by close_range(2) with CLOSE_RANGE_CLOEXEC.
+///
+/// Before Linux 5.11 the call or its flag is missing; then each descriptor that /proc/self/fd lists is marked.
+pub(crate) fn close_on_exec_from(first: libc::c_uint) -> Result<(), Errno> {
+    // SAFETY: marks descriptors; closes none, so no owner in this process loses one.
+    let done =
+        unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    match Errno::result(done) {
+        Err(Errno::ENOSYS | Errno::EINVAL) => {
+            let listed = std::fs::read_dir("/proc/self/fd").map_err(|_| Errno::ENOSYS)?;
+            for number in
+                listed.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<RawFd>().ok())
+            {
+                if number >= first as RawFd {
+                    // SAFETY: F_SETFD changes a flag of a descriptor; a number that isn't open gives EBADF, which is no loss.
+                    unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+                }
+            }
+            Ok(())
+        }
+        done => done.map(|_| ()),
+    }
+}
+
+/// Ends this process by _exit(2): no destructor and no buffer of the host's, of which a child holds a copy.
+pub(crate) fn exit(status: i32) -> ! {
+    // SAFETY: always sound; it only ends the process.
+    unsafe { libc::_exit(status) }
+}
