@@ -6,6 +6,7 @@ pub mod error;
 pub mod explain;
 pub mod paint;
 pub mod plan;
+pub mod stable;
 pub mod view;
 
 use std::io::{self, Write};

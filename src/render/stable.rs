@@ -1,0 +1,116 @@
+//! Names instead of numbers that change on every run, by relation: the first new pid namespace becomes `<pidns#1>`, an
+//! equal one gets the same name, a different one `<pidns#2>`. A snapshot, or a handout, then says which things are
+//! equal, which is the lesson.
+
+use regex_lite::{Captures, Regex};
+
+/// The places at which a number is a process's, in what `sandbox` prints.
+const PROCESS: &[&str] = &[
+    r"/proc/(\d+)\b",
+    r"\bpid (\d+)\b",
+    r"\bNSpid: *(\d+)\b",
+    r"\bkill\((\d+),",
+    r"\bcompare (\d+)\b",
+    r"\bsandbox-[a-z]+-(\d+)-",
+    r"^ +\S+ +(\d+) +(?:\d+|-) ",
+];
+
+/// What is counted on a side, as `Value::Count` prints it.
+const COUNTED: &str = r"\b(\d+) (processes|mounts|rows|files|devices|lines)\b";
+
+/// Numbers of things that are read off a clock.
+const CLOCK: &str = r"\b\d+\.\d\d\b|\b\d{3,} s\b";
+
+/// A text in which what changes from run to run is named by relation. Runs of blanks become two: columns move with the
+/// numbers' widths.
+pub fn stable(text: &str) -> String {
+    let text = rename(text, r"\b([a-z]+):\[(\d+)\]", |kind| format!("{kind}ns"));
+    let mut pids: Vec<String> = Vec::new();
+    for place in PROCESS {
+        for found in pattern(place).captures_iter(&text) {
+            // Small numbers are those inside: they are the same on every run, and the lesson.
+            if found[1].len() > 1 && !pids.iter().any(|pid| *pid == found[1]) {
+                pids.push(found[1].to_owned());
+            }
+        }
+    }
+    // In the order in which they stand in the text, whatever place gave them away.
+    pids.sort_by_key(|pid| pattern(&format!(r"\b{pid}\b")).find(&text).map(|found| found.start()));
+    let text = pattern(r"\b\d+\b").replace_all(&text, |found: &Captures<'_>| {
+        match pids.iter().position(|pid| *pid == found[0]) {
+            Some(index) => format!("<pid#{}>", index + 1),
+            None => found[0].to_owned(),
+        }
+    });
+    let text = pattern(CLOCK).replace_all(&text, "<seconds>");
+    let text = swap(&text, COUNTED);
+    let text = pattern(r"(\S) {2,}").replace_all(&text, "$1  ");
+    pattern(r"(?m) +$").replace_all(&text, "").into_owned()
+}
+
+/// Names the second group by relation, within the kind that the first group says.
+fn rename(text: &str, places: &str, kind: impl Fn(&str) -> String) -> String {
+    let mut seen: Vec<(String, String)> = Vec::new();
+    let named = pattern(places).replace_all(text, |found: &Captures<'_>| {
+        let (kind, value) = (kind(&found[1]), found[2].to_owned());
+        format!("<{kind}#{}>", number(&mut seen, kind.clone(), value))
+    });
+    named.into_owned()
+}
+
+/// The same for `NUMBER WORD`.
+fn swap(text: &str, places: &str) -> String {
+    let mut seen: Vec<(String, String)> = Vec::new();
+    let named = pattern(places).replace_all(text, |found: &Captures<'_>| {
+        let (value, kind) = (found[1].to_owned(), found[2].to_owned());
+        format!("<{kind}#{}>", number(&mut seen, kind.clone(), value))
+    });
+    named.into_owned()
+}
+
+/// Which different value of its kind this is, counted from 1.
+fn number(seen: &mut Vec<(String, String)>, kind: String, value: String) -> usize {
+    let pair = (kind, value);
+    if !seen.contains(&pair) {
+        seen.push(pair.clone());
+    }
+    seen.iter()
+        .filter(|(kind, _)| *kind == pair.0)
+        .position(|known| *known == pair)
+        .map_or(0, |index| index + 1)
+}
+
+fn pattern(words: &str) -> Regex {
+    // Each pattern is a constant of this file, or a constant around digits: that they compile is tested.
+    Regex::new(&format!("(?m){words}")).expect("a pattern of this file compiles")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stable;
+
+    #[test]
+    fn equal_numbers_get_equal_names() {
+        let text = "pid:[4026531836] pid:[4026532577] pid:[4026531836] mnt:[4026532577]";
+        assert_eq!(stable(text), "<pidns#1> <pidns#2> <pidns#1> <mntns#1>");
+    }
+
+    #[test]
+    fn processes_are_named_in_the_order_of_the_text() {
+        let text = "bash 4001\n/proc/18570/status  18570  1\nsandbox compare 4001\n";
+        assert_eq!(stable(text), "bash <pid#1>\n/proc/<pid#2>/status  <pid#2>  1\nsandbox compare <pid#1>\n");
+    }
+
+    #[test]
+    fn counts_and_columns_keep_their_relations() {
+        assert_eq!(
+            stable("a    231 processes     3 processes   231 processes"),
+            "a  <processes#1>  <processes#2>  <processes#1>"
+        );
+    }
+
+    #[test]
+    fn clocks_are_not_compared() {
+        assert_eq!(stable("7209.25 | 12345 s"), "<seconds> | <seconds>");
+    }
+}

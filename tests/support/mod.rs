@@ -1,0 +1,93 @@
+//! What every integration test needs: the binary, who we are, snapshots by relation, and skips that are counted.
+#![allow(dead_code, unreachable_pub)] // Each test binary uses its part.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+/// The `sandbox` under test: the one that cargo built, or the one that SANDBOX_BIN names.
+pub fn binary() -> PathBuf {
+    std::env::var_os("SANDBOX_BIN")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_sandbox")), PathBuf::from)
+}
+
+/// The repository: at run time SANDBOX_REPO, since the tests may have been moved to where another user can read them.
+pub fn repository() -> PathBuf {
+    std::env::var_os("SANDBOX_REPO").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
+}
+
+/// `sandbox` with these arguments, 80 columns, no colour, no standard input.
+pub fn sandbox(arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command
+        .args(arguments)
+        .env("COLUMNS", "80")
+        .env("NO_COLOR", "1")
+        .env("LANG", "C.UTF-8")
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end.
+pub fn run(arguments: &[&str]) -> Output {
+    sandbox(arguments).output().expect("sandbox can be executed")
+}
+
+/// Standard output of a run that must succeed.
+pub fn stdout(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "sandbox {arguments:?}: {:?}\n{out}\n{err}", output.status);
+    out
+}
+
+/// Bytes as text.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Whether the tests run as root. Snapshots of both kinds of user are kept apart.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Says that a test can't run here. `scripts/test` counts these; reasons that no set-up could remove begin with `machine:`.
+pub fn skip(test: &str, reason: &str) {
+    let line = format!("SKIP {test}: {reason}\n");
+    eprint!("{line}");
+    if let Some(path) = std::env::var_os("SANDBOX_SKIPS") {
+        let mut file =
+            OpenOptions::new().append(true).create(true).open(path).expect("SANDBOX_SKIPS can be written");
+        file.write_all(line.as_bytes()).expect("SANDBOX_SKIPS can be written");
+    }
+}
+
+/// Compares with the snapshot `NAME@root` or `NAME@user`, numbers named by relation.
+pub fn snapshot(name: &str, text: &str) {
+    let who = if is_root() { "root" } else { "user" };
+    snapshot_for_all(&format!("{name}@{who}"), text);
+}
+
+/// Compares with a snapshot that is the same for root and for an ordinary user.
+pub fn snapshot_for_all(name: &str, text: &str) {
+    let own = std::fs::read_to_string("/proc/self/comm").unwrap_or_default();
+    let hostname = nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned();
+    let text = text.replace(own.trim(), "<shell>");
+    let text = sandbox::render::stable::stable(&text);
+    let hostname = regex_lite::Regex::new(&format!(r"\b{hostname}\b")).expect("a hostname is no pattern");
+    let text = hostname.replace_all(&text, "<hostname>");
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(repository().join("snapshots"));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, text));
+}
+
+/// No line may be wider, whatever the values were.
+pub fn fits(text: &str, columns: usize, lines: usize) {
+    for line in text.lines() {
+        assert!(line.chars().count() <= columns, "{} columns: {line}", line.chars().count());
+    }
+    assert!(text.lines().count() <= lines, "{} lines:\n{text}", text.lines().count());
+}
