@@ -10,7 +10,7 @@ use crate::feature::Feature;
 use crate::host::{Host, Subordinate, command};
 use crate::mistakes;
 use crate::render::paint::{Color, Stream, decide};
-use crate::render::{self, card, contrast, plan as plan_text};
+use crate::render::{self, card, contrast, equivalents, plan as plan_text};
 use crate::spec::Spec;
 use crate::spec::compose::{self, Ending};
 use crate::spec::yaml;
@@ -105,18 +105,25 @@ pub(super) fn run<F: Args>(
     let plan = compose::plan(&spec, &host, feature, ending, view);
     if common.dry_run {
         render::out(&match common.format {
-            Format::Text => plan_text::text_of(&plan),
+            Format::Text => plan_text::text_of(&plan) + &equivalents::text_of(&plan),
             Format::Json => render::json(&plan),
         });
         return Ok(0);
     }
     let mut narrator = Narrator::new(&common, has_command);
     if has_command {
-        return Ok(exec::start(&plan, &mut narrator)?.wait(&mut narrator)?.status());
+        let ended = exec::start(&plan, &mut narrator)?.wait(&mut narrator)?;
+        if common.narrates() {
+            render::err(&equivalents::text_of(&plan));
+        }
+        return Ok(ended.status());
     }
     if view {
         // The view is taken; the process that it was taken of has nothing more to do.
         exec::start(&plan, &mut narrator)?.end()?;
+        if common.narrates() {
+            render::out(&equivalents::text_of(&plan));
+        }
         return Ok(0);
     }
     demonstrate(feature, &host, &spec, &common, &mut narrator)

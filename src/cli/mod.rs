@@ -1,6 +1,7 @@
 //! The command line: flags become a spec and a way to run it. No system calls here.
 
 mod feature;
+mod terminal;
 mod watch;
 
 use std::process::ExitCode;

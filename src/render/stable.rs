@@ -16,7 +16,7 @@ const PROCESS: &[&str] = &[
 ];
 
 /// What is counted on a side, as `Value::Count` prints it.
-const COUNTED: &str = r"\b(\d+) (processes|mounts|rows|files|devices|lines)\b";
+const COUNTED: &str = r"\b(\d+) (process|mount|row|file|device|line)(?:s|es)?\b";
 
 /// Numbers of things that are read off a clock.
 const CLOCK: &str = r"\b\d+\.\d\d\b|\b\d{3,} s\b";
@@ -105,7 +105,7 @@ mod tests {
     fn counts_and_columns_keep_their_relations() {
         assert_eq!(
             stable("a    231 processes     3 processes   231 processes"),
-            "a  <processes#1>  <processes#2>  <processes#1>"
+            "a  <process#1>  <process#2>  <process#1>"
         );
     }
 

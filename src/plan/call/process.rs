@@ -143,7 +143,7 @@ impl fmt::Display for Process {
             Process::Clone { namespaces, as_sibling } => write_clone3(f, namespaces, *as_sibling),
             Process::CloneHelper { namespaces } => write_clone3(f, namespaces, false),
             Process::ForkCommand => {
-                write!(f, "clone3({{flags=CLONE_PIDFD, pidfd=[<pidfd>], exit_signal=SIGCHLD}}, 88)")
+                write!(f, "clone3({{flags=CLONE_PIDFD, exit_signal=SIGCHLD}}, 88)")
             }
             Process::Unshare { namespaces } => write!(f, "unshare({namespaces})"),
             Process::Join { pid, namespaces } => write!(f, "setns(<pidfd of {pid}>, {namespaces})"),
@@ -173,7 +173,7 @@ fn write_clone3(f: &mut fmt::Formatter<'_>, namespaces: &Namespaces, as_sibling:
         flags.push_str(&format!("|{namespaces}"));
     }
     let exit_signal = if as_sibling { "0" } else { "SIGCHLD" };
-    write!(f, "clone3({{flags={flags}, pidfd=[<pidfd>], exit_signal={exit_signal}}}, 88)")
+    write!(f, "clone3({{flags={flags}, exit_signal={exit_signal}}}, 88)")
 }
 
 impl Process {
