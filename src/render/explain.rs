@@ -8,8 +8,7 @@ use crate::text::{text, text_with};
 /// A step with its result.
 pub fn step(index: usize, of: &Plan, result: i64) -> String {
     let step = &of.steps[index];
-    let line = plan::step_line(index, of, step);
-    format!("{} = {}\n{}", line.trim_end(), paint::good(&result.to_string()), plan::why_line(step))
+    plan::call_line(index, of, &format!("{} = {result}", step.call)) + &plan::why_line(step)
 }
 
 /// A step that is about to be made: what to press here, and what to type in another terminal to look.

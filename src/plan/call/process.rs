@@ -248,9 +248,7 @@ fn clone(
 
 /// Rust ignores SIGPIPE, a caller may have ignored others, and `sandbox` blocks those it forwards.
 fn default_signals() -> Result<(), Errno> {
-    for signal in Signal::iterator().filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP)) {
-        sys::default_action(signal)?;
-    }
+    sys::default_actions();
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
 }
 
