@@ -2,7 +2,6 @@
 
 use std::ffi::CString;
 use std::fmt;
-use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
@@ -256,9 +255,7 @@ fn exec(path: &str, arguments: &[String]) -> Result<i64, Errno> {
     let path = CString::new(path).map_err(|_| Errno::EINVAL)?;
     let arguments: Result<Vec<CString>, _> =
         arguments.iter().map(|argument| CString::new(argument.as_str())).collect();
-    let environment: Result<Vec<CString>, _> = std::env::vars_os()
-        .map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()))
-        .collect();
     let arguments = arguments.map_err(|_| Errno::EINVAL)?;
-    match nix::unistd::execve(&path, &arguments, &environment.map_err(|_| Errno::EINVAL)?)? {}
+    // execv is execve with the environment that we were given.
+    match nix::unistd::execv(&path, &arguments)? {}
 }
