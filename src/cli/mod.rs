@@ -27,6 +27,9 @@ struct Cli {
     /// When to use colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     color: Color,
+    /// Name what changes on every run by relation (<pidns#1>), for handouts
+    #[arg(long, global = true)]
+    stable: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -63,6 +66,7 @@ pub fn run() -> ExitCode {
             return if error.use_stderr() { status(Kind::Usage.status()) } else { ExitCode::SUCCESS };
         }
     };
+    render::set_stable(cli.stable);
     journal::sweep();
     let result = match cli.command {
         Command::Pid(Deferred(args)) => {
