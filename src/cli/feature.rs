@@ -9,6 +9,7 @@ use crate::exec;
 use crate::feature::Feature;
 use crate::host::{Host, Subordinate, command};
 use crate::mistakes;
+use crate::namespaces::mnt::Mnt;
 use crate::render::paint::{Color, Stream, decide};
 use crate::render::{self, card, contrast, plan as plan_text};
 use crate::spec::Spec;
@@ -151,8 +152,14 @@ fn gather(spec: &Spec) -> Host {
 
 fn ending(spec: &Spec) -> Result<Ending> {
     let Some(name) = spec.command.first() else { return Ok(Ending::Demonstration) };
-    let root = spec.mnt.as_ref().and_then(|mnt| mnt.root.as_deref());
-    let path = command::resolve(name, root)?.to_string_lossy().into_owned();
+    if let Some(root) = spec.mnt.as_ref().and_then(|mnt| mnt.root.as_ref())
+        && !root.is_dir()
+    {
+        // The plan says what is wrong with the root; that COMMAND isn't in it would only hide that.
+        return Ok(Ending::Command { path: name.clone(), arguments: spec.command.clone() });
+    }
+    let tree = spec.mnt.as_ref().map(Mnt::tree).unwrap_or_default();
+    let path = command::resolve(name, &tree)?.to_string_lossy().into_owned();
     Ok(Ending::Command { path, arguments: spec.command.clone() })
 }
 

@@ -27,14 +27,18 @@ fn shared(stage: &mut Stage<'_>) -> Result<Contrast> {
 /// chroot where pivot_root belongs.
 fn chroot(stage: &mut Stage<'_>) -> Result<Contrast> {
     let mut contrast = Contrast::new(Mnt, "chroot");
-    let ways = [(scene::by_pivot().to_vec(), true), (scene::by_chroot().to_vec(), false)];
-    for (way, is_right) in ways {
+    let [enter, pivot, detach, home] = scene::by_pivot();
+    let [chroot, chdir] = scene::by_chroot();
+    let ways =
+        [(vec![enter], vec![pivot, detach], home, true), (vec![], vec![chroot], chdir, false)];
+    for (before, telling, after, is_right) in ways {
         let agent = scene::jail(stage)?;
-        // The first two calls of either way, or one of them, are what tells them apart.
-        let (calls, answers) = scene::row(&agent, &way)?;
+        scene::build(&agent, &before)?;
+        let (calls, answers) = scene::row(&agent, &telling)?;
         if answers.iter().any(std::result::Result::is_err) {
             return Ok(contrast.skip("mnt.skip.pivot"));
         }
+        scene::build(&agent, &[after])?;
         scene::row(&agent, &scene::escape())?;
         let add = if is_right { Contrast::right } else { Contrast::wrong };
         contrast = add(contrast, "INSIDE", calls, scene::answers(&answers));
