@@ -133,7 +133,9 @@ fn pivot(stage: &mut Stage<'_>) -> Result<Card> {
     let old = scene::table(&agent)?;
     let (calls, made) = scene::row(&agent, &[pivot, detach])?;
     if made.first() == Some(&Err(Errno::EINVAL)) {
-        return Ok(Card::new(Mnt, "pivot").seen("INSIDE", calls, scene::answers(&made)).skip("mnt.skip.pivot"));
+        return Ok(Card::new(Mnt, "pivot")
+            .seen("INSIDE", calls, scene::answers(&made))
+            .skip("mnt.skip.pivot"));
     }
     scene::build(&agent, &[home])?;
     let table = scene::table(&agent)?;

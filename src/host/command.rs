@@ -58,13 +58,22 @@ mod tests {
     #[test]
     fn a_name_without_a_slash_is_searched_in_path() {
         assert!(resolve("sh", &Tree::default()).is_ok_and(|path| path.is_absolute() && path.ends_with("sh")));
-        assert_eq!(resolve("no-such-command", &Tree::default()).map_err(|error| error.kind), Err(Kind::NotFound));
+        assert_eq!(
+            resolve("no-such-command", &Tree::default()).map_err(|error| error.kind),
+            Err(Kind::NotFound)
+        );
     }
 
     #[test]
     fn a_folder_and_a_plain_file_are_refused() {
         assert_eq!(resolve("/etc", &Tree::default()).map_err(|error| error.kind), Err(Kind::NotExecutable));
-        assert_eq!(resolve("/etc/passwd", &Tree::default()).map_err(|error| error.kind), Err(Kind::NotExecutable));
-        assert_eq!(resolve("/etc/nothing-here", &Tree::default()).map_err(|error| error.kind), Err(Kind::NotFound));
+        assert_eq!(
+            resolve("/etc/passwd", &Tree::default()).map_err(|error| error.kind),
+            Err(Kind::NotExecutable)
+        );
+        assert_eq!(
+            resolve("/etc/nothing-here", &Tree::default()).map_err(|error| error.kind),
+            Err(Kind::NotFound)
+        );
     }
 }

@@ -29,8 +29,7 @@ fn chroot(stage: &mut Stage<'_>) -> Result<Contrast> {
     let mut contrast = Contrast::new(Mnt, "chroot");
     let [enter, pivot, detach, home] = scene::by_pivot();
     let [chroot, chdir] = scene::by_chroot();
-    let ways =
-        [(vec![enter], vec![pivot, detach], home, true), (vec![], vec![chroot], chdir, false)];
+    let ways = [(vec![enter], vec![pivot, detach], home, true), (vec![], vec![chroot], chdir, false)];
     for (before, telling, after, is_right) in ways {
         let agent = scene::jail(stage)?;
         scene::build(&agent, &before)?;

@@ -25,14 +25,17 @@ pub(crate) const MOUNTINFO: &str = "/proc/self/mountinfo";
 /// point, with a /proc to look through (bound: without a pid namespace of its own a user can't mount one).
 pub(crate) fn jail(stage: &mut Stage<'_>) -> Result<Agent> {
     let agent = stage.start(&Spec::of(Mnt), Mnt)?;
-    build(&agent, &[
-        tmpfs("/tmp"),
-        File::Create { path: CANARY.into(), content: SONG.into() }.into(),
-        folder(JAIL),
-        tmpfs(JAIL),
-        folder(&format!("{JAIL}/proc")),
-        Mount::Bind { source: "/proc".into(), target: format!("{JAIL}/proc") }.into(),
-    ])?;
+    build(
+        &agent,
+        &[
+            tmpfs("/tmp"),
+            File::Create { path: CANARY.into(), content: SONG.into() }.into(),
+            folder(JAIL),
+            tmpfs(JAIL),
+            folder(&format!("{JAIL}/proc")),
+            Mount::Bind { source: "/proc".into(), target: format!("{JAIL}/proc") }.into(),
+        ],
+    )?;
     Ok(agent)
 }
 
@@ -133,7 +136,8 @@ pub(crate) fn table(agent: &Agent) -> Result<Vec<String>> {
     let lines = lines.lines().filter_map(|line| {
         let (own, filesystem) = line.split_once(" - ")?;
         let own: Vec<&str> = own.split(' ').collect();
-        (!own.get(3)?.starts_with("mnt:[")).then(|| format!("{} - {filesystem}", own[2..6.min(own.len())].join(" ")))
+        (!own.get(3)?.starts_with("mnt:["))
+            .then(|| format!("{} - {filesystem}", own[2..6.min(own.len())].join(" ")))
     });
     Ok(lines.collect())
 }
@@ -162,8 +166,10 @@ pub(crate) fn mounted(agent: &Agent, place: &str) -> Result<String> {
     let found = lines.lines().rev().find_map(|line| {
         let (own, filesystem) = line.split_once(" - ")?;
         let own: Vec<&str> = own.split(' ').collect();
-        let tags = own.get(6..).filter(|tags| !tags.is_empty()).map_or("private".into(), |tags| tags.join(" "));
-        (*own.get(4)? == place).then(|| format!("{} {tags}", filesystem.split(' ').next().unwrap_or_default()))
+        let tags =
+            own.get(6..).filter(|tags| !tags.is_empty()).map_or("private".into(), |tags| tags.join(" "));
+        (*own.get(4)? == place)
+            .then(|| format!("{} {tags}", filesystem.split(' ').next().unwrap_or_default()))
     });
     Ok(found.unwrap_or_else(|| NOTHING.into()))
 }
