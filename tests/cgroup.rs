@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 
 use regex_lite::Regex;
-use support::{fits, skip, snapshot, stdout};
+use support::{fits, skip, snapshot_cards, stdout};
 
 fn paths(lines: &str) -> Vec<String> {
     lines.lines().filter_map(|line| Some(line.splitn(3, ':').nth(2)?.to_owned())).collect()
@@ -45,7 +45,7 @@ fn every_card_holds() {
             "machine: the caller's cgroup is `/`, or none is mounted: no difference to hold",
         );
     } else {
-        snapshot("demo-cgroup", &named(&cards, &outer));
+        snapshot_cards("demo-cgroup", &named(&cards, &outer));
     }
 }
 

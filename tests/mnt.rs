@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use support::{fits, run, sandbox, snapshot, stdout, text};
+use support::{fits, run, sandbox, snapshot, snapshot_cards, stdout, text};
 
 /// The test's own mount table, as it was and as it must be afterwards.
 fn table() -> String {
@@ -53,7 +53,7 @@ fn every_card_holds() {
     let cards = stdout(&["mnt"]);
     assert!(!cards.contains("NOT SO"), "{cards}");
     cards.split("\n\n").for_each(|card| fits(card.split("Next:").next().unwrap(), 80, 6));
-    snapshot("demo-mnt", &cards);
+    snapshot_cards("demo-mnt", &cards);
     assert_eq!(table(), before);
 }
 

@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use support::{fits, run, skip, snapshot, stdout, text};
+use support::{fits, run, skip, snapshot_cards, stdout, text};
 
 /// Whether there is anything to test.
 fn has_time_namespaces(test: &str) -> bool {
@@ -26,7 +26,7 @@ fn every_card_holds() {
     assert!(!cards.contains("NOT SO"), "{cards}");
     cards.split("\n\n").for_each(|card| fits(card.split("Next:").next().unwrap(), 80, 6));
     if has_time_namespaces("every_card_holds") {
-        snapshot("demo-time", &cards);
+        snapshot_cards("demo-time", &cards);
     } else {
         assert_eq!(cards.matches("skipped").count(), 4, "{cards}");
     }
