@@ -57,6 +57,22 @@ fn every_card_holds() {
     assert_eq!(table(), before);
 }
 
+/// What the course's notes on docker claim of this namespace, and the card that shows it.
+#[test]
+fn every_claim_of_the_notes_is_shown() {
+    let claims = [
+        ("like chroot, a process gets its own directory tree", "pivot"),
+        ("processes of different namespaces see different file structures", "files"),
+        ("unlike chroot, /proc/mounts in each namespace holds only its own mount points", "mount"),
+        ("unlike chroot: a chroot is no namespace", "chroot"),
+    ];
+    for (claim, card) in claims {
+        let shown = stdout(&["mnt", "--format", "json", "--demo", card]);
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(shown[0]["outcome"], "holds", "{claim}: {shown}");
+    }
+}
+
 #[test]
 fn every_mistake_shows() {
     let before = table();
