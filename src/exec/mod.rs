@@ -292,11 +292,12 @@ fn wait_readable(descriptor: BorrowedFd<'_>, signals: &Signals) -> Result<()> {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(Error::failed("cannot wait").call("poll(<gate>)", errno)),
         }
-        if let Some(signal) = signals.next().filter(|signal| signal.ends()) {
-            return Err(Error::new(Kind::Interrupted(signal.number), signal.name()));
-        }
+        // First of all what the other side says: once the command runs, a signal is the command's, not the end of a start.
         if ready[0].any().unwrap_or(false) {
             return Ok(());
+        }
+        if let Some(signal) = signals.next().filter(|signal| signal.ends()) {
+            return Err(Error::new(Kind::Interrupted(signal.number), signal.name()));
         }
     }
 }
