@@ -1,16 +1,21 @@
 //! The command line: flags become a spec and a way to run it. No system calls here.
 
+mod compare;
 mod deferred;
 mod feature;
+mod pages;
 mod terminal;
 mod watch;
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
+use self::compare::CompareArgs;
 use self::deferred::Deferred;
 use self::feature::FeatureArgs;
+use self::pages::{CompletionsArgs, ManArgs};
 use crate::error::{Error, Kind};
 use crate::exec::journal;
 use crate::feature::Feature;
@@ -54,6 +59,12 @@ enum Command {
     Cgroup(Deferred<FeatureArgs<Cgroup>>),
     /// The boot-time and monotonic clocks [time_namespaces(7)]
     Time(Deferred<FeatureArgs<Time>>),
+    /// What two processes see, side by side, and how their namespaces hang together
+    Compare(Deferred<CompareArgs>),
+    /// Print what makes a shell complete sandbox's words
+    Completions(Deferred<CompletionsArgs>),
+    /// Print a manual page of sandbox in roff, or write them all
+    Man(Deferred<ManArgs>),
 }
 
 /// Parses the command line, does what it says, and gives the exit status of the contract.
@@ -61,6 +72,12 @@ pub fn run() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
+            // The longer help is built only now that it is wanted: the examples cost each run its time else.
+            let error = match error.kind() {
+                ErrorKind::DisplayHelp => definition().try_get_matches_from(std::env::args_os()).err(),
+                _ => None,
+            }
+            .unwrap_or(error);
             // Help and the version are no errors; clap knows which stream each belongs to. A broken pipe is none either.
             let _ = error.print();
             return if error.use_stderr() { status(Kind::Usage.status()) } else { ExitCode::SUCCESS };
@@ -93,6 +110,9 @@ pub fn run() -> ExitCode {
         Command::Time(Deferred(args)) => {
             feature::run(Feature::Time, cli.color, args, |spec, time| spec.time = Some(time))
         }
+        Command::Compare(Deferred(args)) => compare::run(cli.color, &args),
+        Command::Completions(Deferred(args)) => pages::completions(&args),
+        Command::Man(Deferred(args)) => pages::man(&args),
     };
     match result {
         Ok(code) => status(code),
@@ -112,7 +132,7 @@ fn status(code: u8) -> ExitCode {
 
 /// The definitions, for completions, man pages and tests.
 pub fn definition() -> clap::Command {
-    Cli::command()
+    pages::with_examples(Cli::command())
 }
 
 #[cfg(test)]
