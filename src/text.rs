@@ -82,7 +82,9 @@ mod tests {
                 .filter(|key| !find_any(&key.replace(".cannot", ".todo")) && !key.starts_with("doctor.")),
         );
         // The help of each subcommand ends in an example.
-        wanted.extend(crate::cli::definition().get_subcommands().map(|sub| format!("{}.example", sub.get_name())));
+        wanted.extend(
+            crate::cli::definition().get_subcommands().map(|sub| format!("{}.example", sub.get_name())),
+        );
         for feature in Feature::ALL {
             wanted.extend([format!("{feature}.view.meaning"), format!("{feature}.next")]);
             let cards = crate::demo::names(feature);

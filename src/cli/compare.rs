@@ -28,7 +28,7 @@ pub(super) struct CompareArgs {
 }
 
 fn number() -> RangedI64ValueParser<i32> {
-    RangedI64ValueParser::new().range(1..)
+    RangedI64ValueParser::new().range(1..=i64::from(i32::MAX))
 }
 
 /// Compares and prints.

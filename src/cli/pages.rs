@@ -67,9 +67,7 @@ fn write_all(sandbox: &Command, folder: &Path) -> Result<u8> {
     fs::create_dir_all(folder).map_err(|error| unwritten(folder, &error))?;
     for command in std::iter::once(sandbox).chain(sandbox.get_subcommands()) {
         let path = folder.join(format!("{}.1", name_of(command)));
-        page(command)
-            .and_then(|page| fs::write(&path, page))
-            .map_err(|error| unwritten(&path, &error))?;
+        page(command).and_then(|page| fs::write(&path, page)).map_err(|error| unwritten(&path, &error))?;
         render::out(&format!("{}\n", path.display()));
     }
     Ok(0)

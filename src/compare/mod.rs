@@ -12,8 +12,8 @@ use serde::Serialize;
 
 pub use self::subject::Subject;
 pub use self::tree::Node;
-use self::vantage::Vantage;
 pub use self::vantage::Refusal;
+use self::vantage::Vantage;
 use crate::error::Result;
 use crate::feature::Feature;
 use crate::host::Host;
@@ -52,8 +52,8 @@ pub struct Pair {
     pub left: Value,
     /// What it says on the right.
     pub right: Value,
-    /// Whether that is the same. What couldn't be read equals nothing.
-    pub equal: bool,
+    /// Whether that is the same; none where one of them couldn't be read.
+    pub equal: Option<bool>,
 }
 
 impl Comparison {
@@ -84,7 +84,7 @@ impl Comparison {
 
     /// The features whose namespaces differ.
     pub fn differing(&self) -> Vec<Feature> {
-        self.namespaces.iter().filter(|pair| !pair.equal).map(|pair| pair.feature).collect()
+        self.namespaces.iter().filter(|pair| pair.equal == Some(false)).map(|pair| pair.feature).collect()
     }
 }
 
@@ -135,11 +135,18 @@ fn pairs(feature: Feature, left: Vec<Observation>, mut right: Vec<Observation>) 
 }
 
 fn pair(feature: Feature, path: String, field: Option<String>, left: Value, right: Value) -> Pair {
-    let equal = match (&left, &right) {
-        (Value::Not(one), Value::Not(other)) => one == other && one == "no such file",
-        _ => left == right || (is_clock(&path) && is_soon_after(&left, &right)),
+    let equal = if is_unread(&left) || is_unread(&right) {
+        None
+    } else {
+        Some(left == right || (is_clock(&path) && is_soon_after(&left, &right)))
     };
     Pair { feature, path, field, left, right, equal }
+}
+
+/// A refusal, which ends in its errno, tells nothing about the other side; that a file isn't there does.
+fn is_unread(value: &Value) -> bool {
+    let errno = |word: &str| word.starts_with('E') && word.bytes().all(|byte| byte.is_ascii_uppercase());
+    matches!(value, Value::Not(why) if why.split_whitespace().last().is_some_and(errno))
 }
 
 /// A clock goes on between two readings.
@@ -166,7 +173,7 @@ mod tests {
     #[test]
     fn a_clock_may_go_on_between_two_readings_and_nothing_else_may() {
         let of = |path: &str, left: &str, right: &str| {
-            pairs(Feature::Time, vec![seen(path, left)], vec![seen(path, right)])[0].equal
+            pairs(Feature::Time, vec![seen(path, left)], vec![seen(path, right)])[0].equal == Some(true)
         };
         assert!(of("clock_gettime(CLOCK_BOOTTIME)", "100 s", "101 s"));
         assert!(of("/proc/uptime", "100.98", "101.02"));
@@ -175,11 +182,17 @@ mod tests {
     }
 
     #[test]
-    fn what_one_side_lacks_is_said_and_what_cannot_be_read_equals_nothing() {
+    fn what_one_side_lacks_is_said_and_what_cannot_be_read_is_neither_equal_nor_different() {
         let pairs = pairs(Feature::Cgroup, vec![seen("a", "/")], vec![seen("b", "/")]);
         let absent = Value::Not("absent".into());
         assert_eq!((&pairs[0].right, &pairs[1].left), (&absent, &absent));
-        let refused = Value::Not("EACCES".into());
-        assert!(!pair(Feature::Mnt, "p".into(), None, refused.clone(), refused).equal);
+        let equal = |left: &str, right: &str| {
+            let value = |why: &str| Value::Not(why.into());
+            pair(Feature::Mnt, "p".into(), None, value(left), value(right)).equal
+        };
+        assert_eq!(equal("EACCES", "EACCES"), None);
+        assert_eq!(equal("no such file", "mnt: EPERM"), None);
+        assert_eq!(equal("no such file", "no such file"), Some(true));
+        assert_eq!(equal("no such file", "absent"), Some(false));
     }
 }

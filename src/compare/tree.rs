@@ -31,7 +31,7 @@ pub struct Node {
 }
 
 /// The namespaces of these processes and all above them that we may see.
-pub fn tree(subjects: [&Subject; 2]) -> Vec<Node> {
+pub(super) fn tree(subjects: [&Subject; 2]) -> Vec<Node> {
     let mut nodes: Vec<Node> = Vec::new();
     let mut open: VecDeque<(Feature, OwnedFd, Option<i32>)> = VecDeque::new();
     for subject in subjects {

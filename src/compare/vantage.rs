@@ -11,6 +11,7 @@ use crate::exec::agent::Agent;
 use crate::feature::Feature;
 use crate::host::Host;
 use crate::observe::{Observation, Value, proc};
+use crate::plan::call::mount::Mount;
 use crate::plan::call::process::{Namespaces, Process};
 use crate::spec::Spec;
 use crate::spec::compose::{self, Ending};
@@ -29,7 +30,7 @@ pub struct Refusal {
     pub pid: i32,
     /// Which.
     pub feature: Feature,
-    /// The errno of setns(2), or of the clone that a pid namespace takes.
+    /// The errno of setns(2), of the clone that a pid namespace takes, or of chroot(2) to a root below.
     pub errno: String,
 }
 
@@ -56,11 +57,14 @@ impl Vantage {
         let agent = Agent::start(&plan, &mut Unwatched)?;
         let mut vantage = Vantage { agents: vec![agent], refused: Vec::new() };
         // setns(2) refuses the user namespace that one is in already, so only what differs is joined.
-        let elsewhere: Vec<Feature> = ORDER.into_iter().filter(|feature| is_elsewhere(subject, *feature)).collect();
-        if elsewhere.is_empty() {
+        let elsewhere: Vec<Feature> =
+            ORDER.into_iter().filter(|feature| is_elsewhere(subject, *feature)).collect();
+        let root = proc::link(&format!("{}/root", subject.folder())).value;
+        if elsewhere.is_empty() && root == proc::link("/proc/self/root").value {
             return Ok(vantage);
         }
-        vantage.reader().perform(Process::Undumpable)?.ok();
+        // A failure leaves the helper as it is: all the same to what it reads.
+        let _ = vantage.reader().perform(Process::Undumpable)?;
         // All in one call, because then each right is weighed before any is given up; one by one where that is refused.
         if vantage.join(subject, &elsewhere)?.is_err() {
             for feature in &elsewhere {
@@ -68,6 +72,14 @@ impl Vantage {
                     vantage.refuse(subject, *feature, errno);
                 }
             }
+        }
+        if let Value::Is(root) = root
+            && root != "/"
+            && !vantage.is_refused(Feature::Mnt)
+            // setns(2) lands at the root of the mount namespace; this one has a root of its own below it.
+            && let Err(errno) = vantage.reader().perform(Mount::Chroot { root })?
+        {
+            vantage.refuse(subject, Feature::Mnt, errno);
         }
         if elsewhere.contains(&Feature::Pid) && !vantage.is_refused(Feature::Pid) {
             match vantage.reader().spawn(&[])? {
@@ -85,11 +97,14 @@ impl Vantage {
     pub(super) fn look(&self, feature: Feature) -> Result<Vec<Observation>> {
         let mut seen = self.reader().look(feature)?.observations;
         seen.retain(|seen| !seen.path.starts_with("/proc/self"));
-        // A path is looked up in the mount namespace, and answers for the feature's.
-        let refusal = self.refused.iter().find(|refusal| [feature, Feature::Mnt].contains(&refusal.feature));
-        if let Some(Refusal { feature, errno, .. }) = refusal {
-            for seen in &mut seen {
-                seen.value = Value::Not(format!("setns {feature}: {errno}"));
+        for seen in &mut seen {
+            // A path is looked up among the mounts; what the kernel itself answers depends on the feature's namespace too.
+            let is_plain = ["/etc/", "/dev/", "/sys/"].iter().any(|folder| seen.path.starts_with(folder));
+            let needs = |refusal: &&Refusal| {
+                refusal.feature == Feature::Mnt || (refusal.feature == feature && !is_plain)
+            };
+            if let Some(Refusal { feature, errno, .. }) = self.refused.iter().find(needs) {
+                seen.value = Value::Not(format!("{feature}: {errno}"));
             }
         }
         Ok(seen)

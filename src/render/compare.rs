@@ -13,14 +13,11 @@ use crate::text::{text, text_with};
 pub fn text_of(comparison: &Comparison, all: bool) -> String {
     let width = paint::width();
     let mut out = String::new();
-    for line in paint::wrap(&verdict(comparison), width) {
+    for line in verdict(comparison).iter().flat_map(|sentence| paint::wrap(sentence, width)) {
         let _ = writeln!(out, "{line}");
     }
     out.push('\n');
-    let side = |subject: &Subject| Side {
-        label: who(subject),
-        short: format!("pid {}", subject.pid),
-    };
+    let side = |subject: &Subject| Side { label: who(subject), short: format!("pid {}", subject.pid) };
     let sides = [side(&comparison.left), side(&comparison.right)];
     let differing = comparison.differing();
 
@@ -57,23 +54,23 @@ fn numbers(comparison: &Comparison) -> Numbers {
     Numbers(comparison.left.pid.to_string(), comparison.right.pid.to_string())
 }
 
-fn verdict(comparison: &Comparison) -> String {
-    let describe = |subject: &Subject| match subject.is_shell {
-        true => format!("{}, {}", who(subject), text("compare.shell")),
+/// Who they are, and what differs.
+fn verdict(comparison: &Comparison) -> [String; 2] {
+    let [left, right] = [&comparison.left, &comparison.right].map(|subject| match subject.is_shell {
+        true => {
+            let (name, pid) = (printable(&subject.name), subject.pid.to_string());
+            text_with("compare.shell", &[("who", &name), ("pid", &pid)])
+        }
         false => who(subject),
-    };
+    });
     let differing = comparison.differing();
-    let (left, right) = (describe(&comparison.left), describe(&comparison.right));
     let names: Vec<&str> = differing.iter().map(|feature| feature.name()).collect();
+    let (count, of) = (differing.len().to_string(), comparison.namespaces.len().to_string());
     let key = if differing.is_empty() { "compare.equal" } else { "compare.differ" };
-    let values = [
-        ("left", left.as_str()),
-        ("right", &right),
-        ("count", &differing.len().to_string()),
-        ("of", &comparison.namespaces.len().to_string()),
-        ("names", &names.join(" ")),
-    ];
-    text_with(key, &values)
+    [
+        text_with("compare.two", &[("left", &left), ("right", &right)]),
+        text_with(key, &[("count", &count), ("of", &of), ("names", &names.join(", "))]),
+    ]
 }
 
 /// `bash (pid 4001)`.
@@ -83,7 +80,7 @@ fn who(subject: &Subject) -> String {
 
 /// The rows of these pairs: those that differ, those of features whose namespaces differ, and a count of the others.
 fn rows(pairs: &[Pair], differing: &[Feature], all: bool, (path, of): (&str, &str)) -> Vec<Row> {
-    let is_shown = |pair: &&Pair| all || !pair.equal || differing.contains(&pair.feature);
+    let is_shown = |pair: &&Pair| all || pair.equal != Some(true) || differing.contains(&pair.feature);
     let mut rows: Vec<Row> = pairs.iter().filter(is_shown).map(row).collect();
     let left_out = pairs.len() - rows.len();
     if left_out > 0 {

@@ -18,7 +18,8 @@ pub(super) struct Side {
 /// A row, ready to print. Equal rows that were put together say so on the left only.
 pub(super) struct Row {
     pub(super) path: String,
-    pub(super) equal: bool,
+    /// None where one of them couldn't be read.
+    pub(super) equal: Option<bool>,
     pub(super) left: String,
     pub(super) right: String,
 }
@@ -28,7 +29,7 @@ impl Row {
     pub(super) fn together(path: &str, count: usize, of: &str) -> Row {
         Row {
             path: format!("{path} {}", text("common.view.others")),
-            equal: true,
+            equal: Some(true),
             left: format!("{} {}", Value::Count(count, of.into()), text("common.view.equal")),
             right: String::new(),
         }
@@ -51,7 +52,11 @@ pub(super) fn draw(out: &mut String, [left, right]: &[Side; 2], rows: &[Row], wi
     let short = left.short.chars().count().max(right.short.chars().count());
     for row in rows {
         let name = format!("{:<path$}", row.path);
-        let sign = if row.equal { paint::faint("==") } else { paint::different("!=") };
+        let sign = match row.equal {
+            Some(true) => paint::faint("=="),
+            Some(false) => paint::different("!="),
+            None => paint::bad("??"),
+        };
         if is_narrow || row.left.chars().count() > column || row.right.chars().count() > column {
             let room = width.saturating_sub(7 + short);
             let _ = writeln!(out, "   {} {sign}", name.trim_end());

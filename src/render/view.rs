@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::table::{self, Row, Side};
 use super::{paint, plan};
-use crate::observe::view::{OnePath, View};
 use crate::observe::Observation;
+use crate::observe::view::{OnePath, View};
 use crate::plan::Plan;
 use crate::text::text;
 
@@ -83,7 +83,7 @@ fn rows(view: &View) -> Vec<Row> {
         };
         rows.push(Row {
             path,
-            equal: row.equal,
+            equal: Some(row.equal),
             left: row.outside.to_string(),
             right: row.inside.to_string(),
         });

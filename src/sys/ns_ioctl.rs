@@ -42,8 +42,7 @@ pub(crate) fn owner_uid(namespace: impl AsFd) -> Result<u32, Errno> {
 fn related(namespace: impl AsFd, number: u8) -> Result<OwnedFd, Errno> {
     let request = request_code_none!(NSIO, number);
     // SAFETY: these requests take no argument and touch no memory of ours.
-    let descriptor =
-        Errno::result(unsafe { libc::ioctl(namespace.as_fd().as_raw_fd(), request as _) })?;
+    let descriptor = Errno::result(unsafe { libc::ioctl(namespace.as_fd().as_raw_fd(), request as _) })?;
     // SAFETY: the kernel has just opened it (close-on-exec) for this caller; no one else knows its number.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
