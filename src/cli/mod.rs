@@ -7,10 +7,11 @@ mod pages;
 mod terminal;
 mod watch;
 
-use std::process::ExitCode;
+use std::ffi::OsString;
+use std::mem::ManuallyDrop;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::compare::CompareArgs;
 use self::deferred::Deferred;
@@ -68,19 +69,19 @@ enum Command {
 }
 
 /// Parses the command line, does what it says, and gives the exit status of the contract.
-pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+pub fn run(arguments: impl Iterator<Item = OsString> + Clone) -> u8 {
+    let cli = match parse(arguments.clone()) {
         Ok(cli) => cli,
         Err(error) => {
             // The longer help is built only now that it is wanted: the examples cost each run its time else.
             let error = match error.kind() {
-                ErrorKind::DisplayHelp => definition().try_get_matches_from(std::env::args_os()).err(),
+                ErrorKind::DisplayHelp => definition().try_get_matches_from(arguments).err(),
                 _ => None,
             }
             .unwrap_or(error);
             // Help and the version are no errors; clap knows which stream each belongs to. A broken pipe is none either.
             let _ = error.print();
-            return if error.use_stderr() { status(Kind::Usage.status()) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() { Kind::Usage.status() } else { 0 };
         }
     };
     render::set_stable(cli.stable);
@@ -114,20 +115,20 @@ pub fn run() -> ExitCode {
         Command::Completions(Deferred(args)) => pages::completions(&args),
         Command::Man(Deferred(args)) => pages::man(&args),
     };
-    match result {
-        Ok(code) => status(code),
-        Err(error) => status(report(cli.color, &error)),
-    }
+    result.unwrap_or_else(|error| report(cli.color, &error))
+}
+
+fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    // Not dropped: taking thousands of small things apart takes time, and the process ends soon.
+    let mut definition = ManuallyDrop::new(Cli::command());
+    let matches = definition.try_get_matches_from_mut(arguments)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))
 }
 
 fn report(color: Color, error: &Error) -> u8 {
     decide(color, Stream::Err);
     render::err(&render::error::text(error));
     error.kind.status()
-}
-
-fn status(code: u8) -> ExitCode {
-    ExitCode::from(code)
 }
 
 /// The definitions, for completions, man pages and tests.

@@ -68,6 +68,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Container {
     slots: Slots,
+    signals: Signals,
     child: Pid,
     /// The command is process 1 of its namespace: the kernel drops what it has no handler for.
     is_pid_one: bool,
@@ -89,6 +90,7 @@ pub fn start(plan: &Plan, watch: &mut dyn Watch) -> Result<Container> {
         Ok(child) => Ok(Container {
             is_pid_one: plan.steps.iter().any(is_new_pid_namespace) && !plan.steps.iter().any(is_fork),
             slots: run.slots,
+            signals: run.signals,
             child,
             journal: run.journal,
             reaped: false,

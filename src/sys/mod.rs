@@ -3,6 +3,7 @@
 pub(crate) mod clone;
 pub(crate) mod link;
 pub(crate) mod ns_ioctl;
+pub(crate) mod queue;
 pub(crate) mod sysv;
 
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
