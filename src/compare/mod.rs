@@ -66,11 +66,14 @@ impl Comparison {
         let (there, yonder) = (Vantage::at(&left, &host)?, Vantage::at(&right, &host)?);
         let mut paths = Vec::new();
         let mut processes = numbers(&left, &right);
+        let namespaces = Feature::ALL.map(|feature| namespace(feature, &left, &right)).to_vec();
         for feature in Feature::ALL {
-            paths.extend(pairs(feature, there.look(feature)?, yonder.look(feature)?));
+            let is_shared = namespaces.iter().any(|pair| pair.feature == feature && pair.equal == Some(true));
+            paths.extend(settled(is_shared, || {
+                Ok(pairs(feature, there.look(feature)?, yonder.look(feature)?))
+            })?);
             processes.extend(pairs(feature, own_files(&left, feature), own_files(&right, feature)));
         }
-        let namespaces = Feature::ALL.map(|feature| namespace(feature, &left, &right)).to_vec();
         let tree = tree::tree([&left, &right]);
         // Last of all: whoever still lives was the one behind its number all the while.
         for subject in [&left, &right] {
@@ -87,6 +90,26 @@ impl Comparison {
         self.namespaces.iter().filter(|pair| pair.equal == Some(false)).map(|pair| pair.feature).collect()
     }
 }
+
+/// Processes and sockets come and go between two readings. In one and the same namespace a value differs only if it does
+/// so again and again.
+fn settled(is_shared: bool, read: impl Fn() -> Result<Vec<Pair>>) -> Result<Vec<Pair>> {
+    let mut pairs = read()?;
+    for _ in 0..if is_shared { READ_AGAIN } else { 0 } {
+        if pairs.iter().all(|pair| pair.equal != Some(false)) {
+            break;
+        }
+        for (pair, again) in pairs.iter_mut().zip(read()?) {
+            if again.equal == Some(true) && (&pair.path, &pair.field) == (&again.path, &again.field) {
+                *pair = again;
+            }
+        }
+    }
+    Ok(pairs)
+}
+
+/// How often: a look takes about a millisecond.
+const READ_AGAIN: usize = 8;
 
 fn namespace(feature: Feature, left: &Subject, right: &Subject) -> Pair {
     let of = |subject: &Subject| proc::namespace(&subject.folder(), feature);

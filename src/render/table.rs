@@ -41,13 +41,18 @@ pub(super) fn draw(out: &mut String, [left, right]: &[Side; 2], rows: &[Row], wi
     let path = rows.iter().map(|row| row.path.chars().count()).max().unwrap_or(0).max(4);
     // "   PATH == LEFT  RIGHT": what is left is shared evenly.
     let column = width.saturating_sub(3 + path + 4 + 2) / 2;
-    // A label that is cut could be mistaken.
-    let is_narrow = width < NARROW || column < left.label.chars().count();
+    let fits = |label: &String| label.chars().count() <= column;
+    let is_narrow = width < NARROW || !(fits(&left.short) && fits(&right.short));
     if !is_narrow {
+        // A label that is cut could be mistaken.
+        let [left, right] = if fits(&left.label) && fits(&right.label) {
+            [&left.label, &right.label]
+        } else {
+            [&left.short, &right.short]
+        };
         let head = format!("   {:<path$}    ", text("common.view.path"));
-        let label = format!("{:<column$}", left.label);
-        let (label, other) = (paint::outside(&label), paint::inside(&right.label));
-        let _ = writeln!(out, "{}{label}  {other}", paint::faint(&head));
+        let (left, right) = (paint::outside(&format!("{left:<column$}")), paint::inside(right));
+        let _ = writeln!(out, "{}{left}  {right}", paint::faint(&head));
     }
     let short = left.short.chars().count().max(right.short.chars().count());
     for row in rows {
