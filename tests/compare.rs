@@ -3,7 +3,6 @@
 mod support;
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -357,9 +356,8 @@ fn what_belongs_to_others_is_refused_plainly() {
 }
 
 #[test]
-fn nothing_stays_behind_and_nobody_may_trace_the_helper() {
+fn no_helper_stays_behind() {
     let (_running, pid) = isolated(&["pid"]);
-    let before = fs::read_link("/proc/self/ns/pid").unwrap();
     let inside = || {
         // Everybody in the namespace of `pid`, as we see them.
         let all = fs::read_dir("/proc").unwrap().flatten();
@@ -367,7 +365,6 @@ fn nothing_stays_behind_and_nobody_may_trace_the_helper() {
         let link_of = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
         numbers.filter(|other| link_of(*other) == link_of(pid)).collect::<Vec<_>>()
     };
-    assert_ne!(fs::read_link(format!("/proc/{pid}/ns/pid")).unwrap(), before);
     assert_eq!(inside(), [pid]);
     stdout(&["compare", &pid.to_string()]);
     let deadline = Instant::now() + Duration::from_secs(5);
@@ -383,5 +380,4 @@ fn a_closed_pipe_is_no_error() {
     let mut child = sandbox(&["compare", &pid.to_string()]).stdout(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    std::io::stderr().flush().unwrap();
 }

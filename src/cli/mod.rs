@@ -60,7 +60,7 @@ enum Command {
     Cgroup(Deferred<FeatureArgs<Cgroup>>),
     /// The boot-time and monotonic clocks [time_namespaces(7)]
     Time(Deferred<FeatureArgs<Time>>),
-    /// What two processes see, side by side, and how their namespaces hang together
+    /// What two processes see, side by side [ioctl_nsfs(2)]
     Compare(Deferred<CompareArgs>),
     /// Print what makes a shell complete sandbox's words
     Completions(Deferred<CompletionsArgs>),

@@ -109,7 +109,7 @@ fn settled(is_shared: bool, read: impl Fn() -> Result<Vec<Pair>>) -> Result<Vec<
 }
 
 /// How often: a look takes about a millisecond.
-const READ_AGAIN: usize = 8;
+const READ_AGAIN: usize = 20;
 
 fn namespace(feature: Feature, left: &Subject, right: &Subject) -> Pair {
     let of = |subject: &Subject| proc::namespace(&subject.folder(), feature);
