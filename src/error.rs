@@ -39,6 +39,8 @@ pub struct Error {
     pub what: String,
     /// The call as strace would print it, with its result.
     pub call: Option<String>,
+    /// The cause's name, where it is one that `host::diagnose` knows: `apparmor-userns`.
+    pub cause: Option<&'static str>,
     /// Why, as far as can be known: sentences, then the files that prove it.
     pub why: Vec<String>,
     /// What to do, the narrowest way first.
@@ -48,7 +50,7 @@ pub struct Error {
 impl Error {
     /// An error with one line and nothing more to say yet.
     pub fn new(kind: Kind, what: impl Into<String>) -> Self {
-        Error { kind, what: what.into(), call: None, why: Vec::new(), todo: Vec::new() }
+        Error { kind, what: what.into(), call: None, cause: None, why: Vec::new(), todo: Vec::new() }
     }
 
     /// An error of the kind that ends in 125.

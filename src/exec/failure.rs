@@ -3,7 +3,8 @@
 use nix::errno::Errno;
 
 use crate::error::{Error, Kind};
-use crate::host::diagnose;
+use crate::host::diagnose::{self, Failed};
+use crate::host::facts::Facts;
 use crate::plan::call::process::Process;
 use crate::plan::{Call, Plan, Problem};
 use crate::text::{text, text_with};
@@ -28,9 +29,16 @@ pub(super) fn explain(plan: &Plan, index: usize, errno: Errno) -> Error {
         _ => Kind::Failed,
     };
     let mut error = Error::new(kind, what).call(&step.call, errno);
-    let cause = diagnose::cause(step, errno);
-    error.why = cause.why;
-    error.todo = cause.todo;
+    let failed = Failed { feature: plan.feature, call: &step.call, errno, own: &plan.namespaces };
+    match diagnose::cause(&Facts::read(), &failed) {
+        Some(cause) => {
+            error.cause = Some(cause.name);
+            error.why = cause.why;
+            error.todo = cause.todo;
+            error.todo.push(text("common.todo.doctor"));
+        }
+        None => error.why.push(errno.desc().to_owned()),
+    }
     // What this errno means for just this call, where the catalogue knows: `time.offset.ERANGE` beside `time.offset.why`.
     let key = step.why.replace(".why", &format!(".{errno:?}"));
     let meaning = text(&key);

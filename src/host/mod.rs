@@ -2,6 +2,8 @@
 
 pub mod command;
 pub mod diagnose;
+pub mod facts;
+mod remedy;
 pub mod subordinate;
 pub mod tree;
 

@@ -7,7 +7,11 @@ use crate::error::Error;
 
 /// The lines of an error, for standard error.
 pub fn text(error: &Error) -> String {
-    let width = paint::width();
+    text_in(error, paint::width())
+}
+
+/// The same in so many columns.
+pub fn text_in(error: &Error, width: usize) -> String {
     let mut out = String::new();
     let first = paint::wrap(&error.what, width - 9).join("\n         ");
     let _ = writeln!(out, "{} {first}", paint::bad("sandbox:"));
