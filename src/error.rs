@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::host::diagnose::Cause;
+
 /// The exit statuses of the command-line contract that `sandbox` itself decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -66,6 +68,14 @@ impl Error {
     /// Names the call that failed and its errno.
     pub fn call(mut self, call: impl fmt::Display, errno: nix::errno::Errno) -> Self {
         self.call = Some(format!("{call} = -1 {}", errno_text(errno)));
+        self
+    }
+
+    /// Takes over a likely cause, where there is one.
+    pub fn because(mut self, cause: Option<Cause>) -> Self {
+        if let Some(cause) = cause {
+            (self.cause, self.why, self.todo) = (Some(cause.name), cause.why, cause.todo);
+        }
         self
     }
 

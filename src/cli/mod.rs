@@ -1,6 +1,7 @@
 //! The command line: flags become a spec and a way to run it. No system calls here.
 
 mod deferred;
+mod doctor;
 mod feature;
 mod terminal;
 mod watch;
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use self::deferred::Deferred;
+use self::doctor::DoctorArgs;
 use self::feature::FeatureArgs;
 use crate::error::{Error, Kind};
 use crate::exec::journal;
@@ -54,6 +56,8 @@ enum Command {
     Cgroup(Deferred<FeatureArgs<Cgroup>>),
     /// The boot-time and monotonic clocks [time_namespaces(7)]
     Time(Deferred<FeatureArgs<Time>>),
+    /// What works on this machine, found by using it, and the narrowest fix where something doesn't
+    Doctor(Deferred<DoctorArgs>),
 }
 
 /// Parses the command line, does what it says, and gives the exit status of the contract.
@@ -93,6 +97,7 @@ pub fn run() -> ExitCode {
         Command::Time(Deferred(args)) => {
             feature::run(Feature::Time, cli.color, args, |spec, time| spec.time = Some(time))
         }
+        Command::Doctor(Deferred(args)) => doctor::run(cli.color, &args),
     };
     match result {
         Ok(code) => status(code),

@@ -32,9 +32,7 @@ pub(super) fn explain(plan: &Plan, index: usize, errno: Errno) -> Error {
     let failed = Failed { feature: plan.feature, call: &step.call, errno, own: &plan.namespaces };
     match diagnose::cause(&Facts::read(), &failed) {
         Some(cause) => {
-            error.cause = Some(cause.name);
-            error.why = cause.why;
-            error.todo = cause.todo;
+            error = error.because(Some(cause));
             error.todo.push(text("common.todo.doctor"));
         }
         None => error.why.push(errno.desc().to_owned()),

@@ -7,11 +7,13 @@ use caps::Capability;
 use nix::errno::Errno;
 
 use super::facts::{APPARMOR_SWITCH, Facts};
+use crate::error::{Error, Result};
 use crate::feature::Feature;
 use crate::plan::Call;
 use crate::plan::call::file::File;
 use crate::plan::call::mount::Mount;
 use crate::plan::call::process::{Namespaces, Process};
+use crate::text::text_with;
 
 pub use super::remedy::Cause;
 
@@ -73,6 +75,24 @@ pub(super) enum Reason {
     Permissions,
     /// Refused, and no fact speaks for any rule.
     Unknown,
+}
+
+/// Whoever shows what the kernel shows needs /proc: without it every comparison would fail, and none would be true.
+///
+/// # Errors
+/// There is none.
+pub fn need_proc(feature: Feature) -> Result<()> {
+    if std::fs::metadata("/proc/self/ns").is_ok() {
+        return Ok(());
+    }
+    let error = Error::failed(text_with("doctor.noproc.what", &[("feature", feature.name())]));
+    Err(error.because(without_proc(&Facts::read(), feature)))
+}
+
+/// The cause where a file of /proc can't be read because there is no /proc.
+pub fn without_proc(facts: &Facts, feature: Feature) -> Option<Cause> {
+    let call = Call::from(File::Write { path: "/proc/self/uid_map".into(), content: String::new() });
+    cause(facts, &Failed { feature, call: &call, errno: Errno::ENOENT, own: &[] })
 }
 
 /// The likely cause of a failure on the machine that `facts` describe; none where the errno says all.
@@ -180,13 +200,19 @@ fn refused(facts: &Facts, failed: &Failed<'_>) -> Reason {
             return Reason::MaskedProc;
         }
     }
-    refused_by_policy(facts, failed)
+    match refused_by_policy(facts, failed) {
+        // Of the rules for user namespaces only this one is left. A chroot to a mount point doesn't show itself.
+        Reason::Unknown if makes_user && failed.errno == Errno::EPERM => Reason::Chroot,
+        reason => reason,
+    }
 }
 
 /// A file: an id map has rules of its own, what isn't in /proc has its permissions.
 fn refused_file(facts: &Facts, call: &File) -> Option<Reason> {
     match call {
-        File::Run { .. } if facts.number("/proc/self/status NoNewPrivs") == Some(1) => Some(Reason::NoNewPrivs),
+        File::Run { .. } if facts.number("/proc/self/status NoNewPrivs") == Some(1) => {
+            Some(Reason::NoNewPrivs)
+        }
         File::Run { .. } => Some(Reason::Helper),
         File::Write { path, content } if path.starts_with("/proc/") => {
             let (file, capability) = match path.rsplit('/').next() {
@@ -199,9 +225,9 @@ fn refused_file(facts: &Facts, call: &File) -> Option<Reason> {
                 Some((numbers.next()?, numbers.next()?))
             });
             let is_known = |(first, count)| {
-                facts.files.get(file).is_none_or(|map| insides_of(map).any(|(start, length)| {
-                    start <= first && first + count <= start + length
-                }))
+                facts.files.get(file).is_none_or(|map| {
+                    insides_of(map).any(|(start, length)| start <= first && first + count <= start + length)
+                })
             };
             if !outer.clone().all(is_known) {
                 return Some(Reason::RangeUnmapped(file));

@@ -241,9 +241,6 @@ mod tests {
         facts.files.insert("/proc/self/attr/current".into(), "user_u:user_r:user_t:s0".into());
         assert_eq!(facts.profile(), None);
         facts.files.insert("/proc/self/attr/apparmor/current".into(), "docker-default (enforce)".into());
-        assert_eq!(
-            facts.profile(),
-            Some(("/proc/self/attr/apparmor/current", "docker-default (enforce)"))
-        );
+        assert_eq!(facts.profile(), Some(("/proc/self/attr/apparmor/current", "docker-default (enforce)")));
     }
 }

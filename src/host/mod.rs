@@ -3,7 +3,7 @@
 pub mod command;
 pub mod diagnose;
 pub mod facts;
-mod remedy;
+pub(crate) mod remedy;
 pub mod subordinate;
 pub mod tree;
 

@@ -29,23 +29,32 @@ pub(crate) const INSTALLED: &str = "/usr/local/bin/sandbox";
 pub(super) fn words(reason: Reason, facts: &Facts, failed: &Failed<'_>) -> Cause {
     let words = Words { facts, failed };
     match reason {
-        Reason::Wsl1 => words.cause("wsl1", text("doctor.wsl1.why")).seen("uname -r", &facts.release).todo(
-            text("doctor.wsl1.todo") + "\n   wsl --set-version <distribution> 2",
-        ),
+        Reason::Wsl1 => words
+            .cause("wsl1", text("doctor.wsl1.why"))
+            .seen("uname -r", &facts.release)
+            .todo(text("doctor.wsl1.todo") + "\n   wsl --set-version <distribution> 2"),
         Reason::OldKernel(major, minor) => {
             let needs = format!("{major}.{minor}");
             let why = text_with("doctor.old.why", &[("needs", &needs)]);
             let todo = if facts.wsl().is_some() { "doctor.old.wsl" } else { "doctor.old.todo" };
-            words.cause("old-kernel", why).seen("uname -r", &facts.release).todo(text_with(todo, &[("needs", &needs)]))
+            words
+                .cause("old-kernel", why)
+                .seen("uname -r", &facts.release)
+                .todo(text_with(todo, &[("needs", &needs)]))
         }
         Reason::NotBuilt(feature) => {
             // init/Kconfig; mount namespaces are always built in, and cgroup namespaces come with cgroups.
             let option = format!("CONFIG_{}_NS", feature.name().to_uppercase());
             let why = text_with("doctor.notbuilt.why", &[("feature", feature.name()), ("option", &option)]);
-            words.cause("not-built", why).seen("/proc/self/ns", facts.namespaces.join(" ")).todo(text("doctor.notbuilt.todo"))
+            words
+                .cause("not-built", why)
+                .seen("/proc/self/ns", facts.namespaces.join(" "))
+                .todo(text("doctor.notbuilt.todo"))
         }
         Reason::Limit(feature, limit) => words.limit(feature, limit),
-        Reason::Processes => words.cause("processes", text("doctor.processes.why")).todo(text("doctor.processes.todo")),
+        Reason::Processes => {
+            words.cause("processes", text("doctor.processes.why")).todo(text("doctor.processes.todo"))
+        }
         Reason::DebianSwitch => words
             .cause("debian-switch", text("doctor.debian.why"))
             .file("/proc/sys/kernel/unprivileged_userns_clone")
@@ -53,14 +62,19 @@ pub(super) fn words(reason: Reason, facts: &Facts, failed: &Failed<'_>) -> Cause
             .plan_only(),
         Reason::Chroot => words.chroot(),
         Reason::Unmapped => words
-            .cause("unmapped-id", text_with("doctor.unmapped.why", &[("uid", &facts.uid.to_string()), ("gid", &facts.gid.to_string())]))
+            .cause(
+                "unmapped-id",
+                text_with(
+                    "doctor.unmapped.why",
+                    &[("uid", &facts.uid.to_string()), ("gid", &facts.gid.to_string())],
+                ),
+            )
             .file("/proc/self/uid_map")
             .file("/proc/self/gid_map")
             .todo(text("doctor.unmapped.todo")),
-        Reason::RangeUnmapped(file) => words
-            .cause("unmapped-range", text("doctor.range.why"))
-            .file(file)
-            .todo(text("doctor.range.todo")),
+        Reason::RangeUnmapped(file) => {
+            words.cause("unmapped-range", text("doctor.range.why")).file(file).todo(text("doctor.range.todo"))
+        }
         Reason::AppArmorUserns => words.apparmor_userns(),
         Reason::AppArmorProfile => words.apparmor_profile(),
         Reason::Selinux => words
@@ -78,7 +92,7 @@ pub(super) fn words(reason: Reason, facts: &Facts, failed: &Failed<'_>) -> Cause
         Reason::MaskedProc => words.masked_proc(),
         Reason::NoProc => words
             .cause("no-proc", text("doctor.noproc.why"))
-            .todo(text("doctor.noproc.todo") + "\n   sudo mount -t proc proc /proc"),
+            .todo(text("doctor.noproc.todo") + "\n   mount -t proc proc /proc"),
         Reason::NoFilesystem => {
             let kind = if let Call::Mount(Mount::Filesystem { kind, .. }) = failed.call { kind } else { "" };
             words
@@ -90,9 +104,12 @@ pub(super) fn words(reason: Reason, facts: &Facts, failed: &Failed<'_>) -> Cause
             let why = text_with("doctor.capability.why", &[("capability", &missing)]);
             let cause = words.cause("capability", why).seen("capget(2)", words.capabilities());
             let option = format!("--cap-add {}", missing.trim_start_matches("CAP_"));
-            if facts.container.is_some() { cause.this_container(&option) } else { cause.as_root() }.plan_only()
+            if facts.container.is_some() { cause.this_container(&[&option]) } else { cause.as_root() }
+                .plan_only()
         }
-        Reason::Permissions => words.cause("permissions", text("doctor.permissions.why")).todo(text("doctor.permissions.todo")),
+        Reason::Permissions => {
+            words.cause("permissions", text("doctor.permissions.why")).todo(text("doctor.permissions.todo"))
+        }
         Reason::Unknown => words.unknown(),
     }
     .cause
@@ -132,7 +149,8 @@ impl<'a> Words<'a> {
     }
 
     fn chroot(self) -> Told<'a> {
-        let key = if isolated(self.failed.call).is_some() { "doctor.chroot.why" } else { "doctor.chroot.root" };
+        let key =
+            if isolated(self.failed.call).is_some() { "doctor.chroot.why" } else { "doctor.chroot.root" };
         self.cause("chroot", text(key))
             .todo(text("doctor.chroot.todo") + "\n   sudo sandbox mnt --root <folder> -- <command>")
             .plan_only()
@@ -157,13 +175,16 @@ impl<'a> Words<'a> {
     fn apparmor_profile(self) -> Told<'a> {
         let (file, label) = self.facts.profile().unwrap_or_default();
         let name = label.split(' ').next().unwrap_or_default();
-        let told =
-            self.cause("apparmor-profile", text_with("doctor.profile.why", &[("profile", name)])).seen(file, label);
+        let told = self
+            .cause("apparmor-profile", text_with("doctor.profile.why", &[("profile", name)]))
+            .seen(file, label);
         if self.facts.container.is_some() {
-            return told.this_container("--security-opt apparmor=unconfined").plan_only();
+            return told.this_container(&[]).plan_only();
         }
-        told.todo(text("doctor.profile.todo") + &format!("\n   sudo journalctl -k -g 'apparmor=.DENIED.*{name}'"))
-            .plan_only()
+        told.todo(
+            text("doctor.profile.todo") + &format!("\n   sudo journalctl -k -g 'apparmor=.DENIED.*{name}'"),
+        )
+        .plan_only()
     }
 
     fn seccomp(self) -> Told<'a> {
@@ -171,10 +192,7 @@ impl<'a> Words<'a> {
         let key = if hidden { "doctor.seccomp.hidden" } else { "doctor.seccomp.why" };
         let told = self.cause("seccomp", text(key)).file("/proc/self/status Seccomp");
         match &self.facts.container {
-            Some(marker) => told
-                .seen(marker, text("doctor.container.seen"))
-                .this_container("--security-opt seccomp=unconfined")
-                .plan_only(),
+            Some(marker) => told.seen(marker, text("doctor.container.seen")).this_container(&[]).plan_only(),
             None => told.todo(text("doctor.seccomp.todo")).plan_only(),
         }
     }
@@ -184,16 +202,13 @@ impl<'a> Words<'a> {
             .cause("masked-proc", text("doctor.masked.why"))
             .seen("/proc/self/mountinfo", some(&self.facts.over_proc));
         let told = told.todo(text("doctor.masked.todo") + "\n   sandbox pid --no-mount-proc");
-        if self.facts.container.is_some() {
-            told.this_container("--security-opt systempaths=unconfined")
-        } else {
-            told
-        }
+        if self.facts.container.is_some() { told.this_container(&[]) } else { told }
     }
 
     /// Nothing explains it: then at least all that was looked at.
     fn unknown(self) -> Told<'a> {
-        let mut told = self.cause("unknown", text("doctor.unknown.why")).seen("uname -r", &self.facts.release);
+        let mut told =
+            self.cause("unknown", text("doctor.unknown.why")).seen("uname -r", &self.facts.release);
         for file in ["/proc/self/status Seccomp", "/proc/self/status NoNewPrivs"] {
             told = told.file(file);
         }
@@ -235,14 +250,34 @@ impl Told<'_> {
         if self.words.facts.uid == 0 {
             return self;
         }
-        let program = if is_installed(&self.words.facts.program) { "sandbox" } else { &self.words.facts.program };
+        let program =
+            if is_installed(&self.words.facts.program) { "sandbox" } else { &self.words.facts.program };
         let line = format!("\n   sudo {} {}", quoted(program), self.words.failed.feature);
         self.todo(text("doctor.todo.root") + &line)
     }
 
-    /// An option for this one container. Outside of it nothing changes.
-    fn this_container(self, option: &str) -> Self {
-        self.todo(text("doctor.todo.container") + &format!("\n   docker run {option} <image>"))
+    /// All that stands in this feature's way in this one container, at once. Outside of it nothing changes.
+    fn this_container(self, options: &[&str]) -> Self {
+        let facts = self.words.facts;
+        let is_podman = facts.container.as_deref() == Some("/run/.containerenv");
+        let isolates = |feature| self.words.failed.own.contains(&feature);
+        let is_confined = facts.profile().is_some_and(|(_, label)| !label.starts_with("unconfined"));
+        let mut line = String::from(if is_podman { "   podman run" } else { "   docker run" });
+        let protections = [
+            (facts.is_filtered(), "seccomp=unconfined"),
+            (is_confined && isolates(Feature::Mnt), "apparmor=unconfined"),
+            (
+                !facts.over_proc.is_empty() && isolates(Feature::Pid),
+                if is_podman { "unmask=ALL" } else { "systempaths=unconfined" },
+            ),
+        ];
+        let lifted = protections.iter().filter(|(stands, _)| *stands);
+        let lifted = lifted.map(|(_, option)| format!("--security-opt {option}"));
+        for option in options.iter().map(|option| (*option).to_owned()).chain(lifted) {
+            // A continued line for each from the second on: three would be too wide.
+            line += &format!("{} {option}", if line.contains(" --") { " \\\n    " } else { "" });
+        }
+        self.todo(format!("{}\n{line} <image>", text("doctor.todo.container")))
     }
 
     fn plan_only(self) -> Self {

@@ -2,6 +2,7 @@
 
 pub mod card;
 pub mod contrast;
+pub mod doctor;
 pub mod equivalents;
 pub mod error;
 pub mod explain;
