@@ -3,8 +3,10 @@
 mod deferred;
 mod doctor;
 mod feature;
+mod habits;
 mod terminal;
 mod watch;
+mod welcome;
 
 use std::process::ExitCode;
 
@@ -62,9 +64,19 @@ enum Command {
 
 /// Parses the command line, does what it says, and gives the exit status of the contract.
 pub fn run() -> ExitCode {
+    if std::env::args_os().len() < 2 {
+        decide(Color::Auto, Stream::Out);
+        render::out(&welcome::text_of());
+        return ExitCode::SUCCESS;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
+            let words: Vec<String> =
+                std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+            if let Some(answer) = habits::answer(&words, &error) {
+                return status(report(Color::Auto, &answer));
+            }
             // Help and the version are no errors; clap knows which stream each belongs to. A broken pipe is none either.
             let _ = error.print();
             return if error.use_stderr() { status(Kind::Usage.status()) } else { ExitCode::SUCCESS };
