@@ -58,6 +58,7 @@ const LETTERS: &[(char, Feature)] = &[
 
 /// The answer to a command line that clap refused, where it is a habit's. `words` are those after `sandbox`.
 pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
+    let words = &words[words.len() - behind_common(words)..];
     let first = words.first()?.as_str();
     if let Some(feature) = feature_of(first) {
         let refused = match (error.kind(), error.get(ContextKind::InvalidArg)) {
@@ -95,6 +96,15 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
         return Some(of_command(words));
     }
     (error.kind() == ErrorKind::InvalidSubcommand).then(|| unknown(first))
+}
+
+/// How many words are left behind the flags that come before a subcommand.
+fn behind_common(words: &[String]) -> usize {
+    match words {
+        [flag, rest @ ..] if flag == "--stable" || flag.starts_with("--color=") => behind_common(rest),
+        [flag, _, rest @ ..] if flag == "--color" => behind_common(rest),
+        rest => rest.len(),
+    }
 }
 
 /// A word that means nothing: the nearest that does, or all of them.

@@ -15,7 +15,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use self::deferred::Deferred;
 use self::doctor::DoctorArgs;
 use self::feature::FeatureArgs;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Result};
 use crate::exec::journal;
 use crate::feature::Feature;
 use crate::namespaces::{
@@ -23,6 +23,7 @@ use crate::namespaces::{
 };
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
+use crate::text::text;
 
 /// Learn containers by building one in the open: each feature alone, every system call shown, /proc from both sides
 #[derive(Debug, Parser)]
@@ -67,7 +68,7 @@ pub fn run() -> ExitCode {
     if std::env::args_os().len() < 2 {
         decide(Color::Auto, Stream::Out);
         render::out(&welcome::text_of());
-        return ExitCode::SUCCESS;
+        return finish(Color::Auto, Ok(0));
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -77,9 +78,16 @@ pub fn run() -> ExitCode {
             if let Some(answer) = habits::answer(&words, &error) {
                 return status(report(Color::Auto, &answer));
             }
-            // Help and the version are no errors; clap knows which stream each belongs to. A broken pipe is none either.
-            let _ = error.print();
-            return if error.use_stderr() { status(Kind::Usage.status()) } else { ExitCode::SUCCESS };
+            // Help and the version are no errors.
+            if error.use_stderr() {
+                let _ = error.print();
+                return status(Kind::Usage.status());
+            }
+            decide(Color::Auto, Stream::Out);
+            let help = error.render();
+            let is_plain = !colored::control::SHOULD_COLORIZE.should_colorize();
+            render::out(&if is_plain { help.to_string() } else { help.ansi().to_string() });
+            return finish(Color::Auto, Ok(0));
         }
     };
     render::set_stable(cli.stable);
@@ -111,9 +119,18 @@ pub fn run() -> ExitCode {
         }
         Command::Doctor(Deferred(args)) => doctor::run(cli.color, &args),
     };
-    match result {
-        Ok(code) => status(code),
-        Err(error) => status(report(cli.color, &error)),
+    finish(cli.color, result)
+}
+
+/// The exit status of what was done, with the error told, and what was said but couldn't be written.
+fn finish(color: Color, result: Result<u8>) -> ExitCode {
+    let lost = |errno| Error::failed(text("common.lost")).call("write(1, ...)", errno);
+    match (result, render::lost()) {
+        (Ok(code), None) => status(code),
+        (Ok(0), Some(errno)) => status(report(color, &lost(errno))),
+        // A command's own status is worth more.
+        (Ok(code), Some(_)) => status(code),
+        (Err(error), _) => status(report(color, &error)),
     }
 }
 
