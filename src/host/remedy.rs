@@ -58,7 +58,7 @@ pub(super) fn words(reason: Reason, facts: &Facts, failed: &Failed<'_>) -> Cause
         Reason::DebianSwitch => words
             .cause("debian-switch", text("doctor.debian.why"))
             .file("/proc/sys/kernel/unprivileged_userns_clone")
-            .as_root()
+            .with_root()
             .plan_only(),
         Reason::Chroot => words.chroot(),
         Reason::Unmapped => words
@@ -81,7 +81,7 @@ pub(super) fn words(reason: Reason, facts: &Facts, failed: &Failed<'_>) -> Cause
             .cause("selinux", text("doctor.selinux.why"))
             .file("/sys/fs/selinux/enforce")
             .todo(text("doctor.selinux.todo") + "\n   sudo ausearch -m avc -c sandbox -ts recent")
-            .as_root()
+            .with_root()
             .plan_only(),
         Reason::Seccomp => words.seccomp(),
         Reason::NoNewPrivs => words
@@ -104,7 +104,7 @@ pub(super) fn words(reason: Reason, facts: &Facts, failed: &Failed<'_>) -> Cause
             let why = text_with("doctor.capability.why", &[("capability", &missing)]);
             let cause = words.cause("capability", why).seen("capget(2)", words.capabilities());
             let option = format!("--cap-add {}", missing.trim_start_matches("CAP_"));
-            if facts.container.is_some() { cause.this_container(&[&option]) } else { cause.as_root() }
+            if facts.container.is_some() { cause.this_container(&[&option]) } else { cause.with_root() }
                 .plan_only()
         }
         Reason::Permissions => {
@@ -140,7 +140,7 @@ impl<'a> Words<'a> {
             // A 0 is no accident: someone has switched it off.
             let told = self.cause("limit", text_with("doctor.limit.none", &values)).file(&file);
             let is_for_users = feature == Feature::User && self.failed.feature != Feature::User;
-            return if is_for_users { told.as_root() } else { told }.plan_only();
+            return if is_for_users { told.with_root() } else { told }.plan_only();
         }
         let ask = format!("\n   lsns -t {feature}");
         self.cause("limit", text_with("doctor.limit.why", &values))
@@ -169,7 +169,7 @@ impl<'a> Words<'a> {
         lines += &format!("\n   {installed} doctor --apparmor-profile |");
         lines += "\n     sudo tee /etc/apparmor.d/sandbox";
         lines += "\n   sudo apparmor_parser -r /etc/apparmor.d/sandbox";
-        told.todo(lines).as_root().plan_only()
+        told.todo(lines).with_root().plan_only()
     }
 
     fn apparmor_profile(self) -> Told<'a> {
@@ -246,7 +246,7 @@ impl Told<'_> {
     }
 
     /// Root needs no user namespace. Who is root already has nothing to gain.
-    fn as_root(self) -> Self {
+    fn with_root(self) -> Self {
         if self.words.facts.uid == 0 {
             return self;
         }
