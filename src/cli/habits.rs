@@ -24,22 +24,27 @@ const WORDS: &[(&[&str], &str, &str, &str)] = &[
     (
         &["exec", "enter", "nsenter", "attach", "inspect", "top", "stats"],
         "habit.join.what",
-        "habit.join.why",
+        "habit.join.hint",
         "sandbox compare <pid>",
     ),
-    (&["ps", "ls", "list", "lsns"], "habit.list.what", "habit.list.why", "lsns"),
-    (&["run", "create", "start", "shell"], "habit.run.what", "habit.run.why", "sandbox pid -- bash"),
+    (&["ps", "ls", "list", "lsns"], "habit.list.what", "habit.list.hint", "lsns"),
+    (&["run", "create", "start", "shell"], "habit.run.what", "habit.run.hint", "sandbox pid -- bash"),
     (
         &["build", "pull", "push", "image", "images", "import", "load"],
         "habit.images.what",
-        "habit.images.why",
+        "habit.images.hint",
         "sandbox mnt --root <folder> -- sh",
     ),
-    (&["rm", "rmi", "stop", "kill", "prune"], "habit.remove.what", "habit.remove.why", "sandbox pid -- bash"),
+    (
+        &["rm", "rmi", "stop", "kill", "prune"],
+        "habit.remove.what",
+        "habit.remove.hint",
+        "sandbox pid -- bash",
+    ),
     (
         &["memory", "mem", "cpu", "pids", "blkio", "io", "devices"],
         "habit.limits.what",
-        "habit.limits.why",
+        "habit.limits.hint",
         "sandbox cgroup",
     ),
 ];
@@ -115,7 +120,7 @@ fn unknown(word: &str) -> Error {
     let near = names.map(|name| (distance(word, name), name)).min().filter(|(distance, _)| *distance <= 2);
     match near {
         Some((distance, name)) if distance < name.len().min(word.len()) => {
-            error.why(text("habit.unknown.why")).todo(format!("sandbox {name}"))
+            error.why(text("habit.unknown.hint")).todo(format!("sandbox {name}"))
         }
         _ => error.todo("sandbox --help"),
     }
@@ -148,7 +153,7 @@ fn of_feature(feature: Feature, words: &[String], place: usize) -> Option<Error>
         let what = text_with("habit.dashes.what", &[("word", refused)]);
         let after = after.iter().filter(|word| *word != "--");
         let line = line(before.iter().chain([&"--".to_owned(), &words[place]]).chain(after));
-        return Some(Error::usage(format!("{feature}: {what}")).why(text("habit.dashes.why")).todo(line));
+        return Some(Error::usage(format!("{feature}: {what}")).why(text("habit.dashes.hint")).todo(line));
     }
     let flag = refused.split('=').next().unwrap_or(refused);
     let what = text_with("habit.flag.what", &[("feature", feature.name()), ("flag", flag)]);
@@ -188,7 +193,7 @@ fn unshare(words: &[String]) -> Error {
 /// `sandbox bash`.
 fn of_command(words: &[String]) -> Error {
     let error = Error::usage(text_with("habit.command.what", &[("word", &words[0])]));
-    error.why(text("habit.command.why")).todo(nested(&[Feature::Pid], words))
+    error.why(text("habit.command.hint")).todo(nested(&[Feature::Pid], words))
 }
 
 /// `sandbox pid -- sandbox net -- bash`.

@@ -8,9 +8,10 @@ mod terminal;
 mod watch;
 mod welcome;
 
-use std::process::ExitCode;
+use std::ffi::OsString;
+use std::mem::ManuallyDrop;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::deferred::Deferred;
 use self::doctor::DoctorArgs;
@@ -64,24 +65,25 @@ enum Command {
 }
 
 /// Parses the command line, does what it says, and gives the exit status of the contract.
-pub fn run() -> ExitCode {
-    if std::env::args_os().len() < 2 {
+pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
+    let arguments: Vec<OsString> = arguments.collect();
+    if arguments.len() < 2 {
         decide(Color::Auto, Stream::Out);
         render::out(&welcome::text_of());
         return finish(Color::Auto, Ok(0));
     }
-    let cli = match Cli::try_parse() {
+    let cli = match parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
             let words: Vec<String> =
-                std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+                arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
             if let Some(answer) = habits::answer(&words, &error) {
-                return status(report(Color::Auto, &answer));
+                return report(Color::Auto, &answer);
             }
             // Help and the version are no errors.
             if error.use_stderr() {
                 let _ = error.print();
-                return status(Kind::Usage.status());
+                return Kind::Usage.status();
             }
             decide(Color::Auto, Stream::Out);
             let help = error.render();
@@ -122,15 +124,22 @@ pub fn run() -> ExitCode {
     finish(cli.color, result)
 }
 
+fn parse(arguments: &[OsString]) -> std::result::Result<Cli, clap::Error> {
+    // Not dropped: taking thousands of small things apart takes time, and the process ends soon.
+    let mut definition = ManuallyDrop::new(Cli::command());
+    let matches = definition.try_get_matches_from_mut(arguments)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))
+}
+
 /// The exit status of what was done, with the error told, and what was said but couldn't be written.
-fn finish(color: Color, result: Result<u8>) -> ExitCode {
-    let lost = |errno| Error::failed(text("common.lost")).call("write(1, ...)", errno);
+fn finish(color: Color, result: Result<u8>) -> u8 {
     match (result, render::lost()) {
-        (Ok(code), None) => status(code),
-        (Ok(0), Some(errno)) => status(report(color, &lost(errno))),
+        (Ok(0), Some(errno)) => {
+            report(color, &Error::failed(text("common.lost")).call("write(1, ...)", errno))
+        }
         // A command's own status is worth more.
-        (Ok(code), Some(_)) => status(code),
-        (Err(error), _) => status(report(color, &error)),
+        (Ok(code), _) => code,
+        (Err(error), _) => report(color, &error),
     }
 }
 
@@ -138,10 +147,6 @@ fn report(color: Color, error: &Error) -> u8 {
     decide(color, Stream::Err);
     render::err(&render::error::text(error));
     error.kind.status()
-}
-
-fn status(code: u8) -> ExitCode {
-    ExitCode::from(code)
 }
 
 /// The definitions, for completions, man pages and tests.

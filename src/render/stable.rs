@@ -9,8 +9,10 @@ const PROCESS: &[&str] = &[
     r"/proc/(\d+)\b",
     r"\bpid (\d+)\b",
     r"\bNSpid: *(\d+)\b",
+    r"/proc/self +(\d+)\b",
     r"\bkill\((\d+),",
     r"\bcompare (\d+)\b",
+    r"^.*\bclone3\([^)]*\) =\s+(\d+)$",
     r"\bsandbox-[a-z]+-(\d+)-",
     r"^ +\S+ +(\d+) +(?:\d+|-) ",
 ];
