@@ -235,6 +235,7 @@ impl Told<'_> {
     /// A file of the facts, where it is there.
     fn file(self, file: &str) -> Self {
         match self.words.facts.files.get(file) {
+            Some(value) if value.is_empty() => self.seen(file, text("doctor.empty")),
             Some(value) => self.seen(file, value),
             None => self,
         }

@@ -34,7 +34,8 @@ pub fn text_of(report: &Report) -> String {
         let _ = write!(out, "\n{}", section(&features, trouble, width));
     }
     if let Some(ids) = ids(report) {
-        let _ = writeln!(out, "{ids}");
+        let gap = if working == all { "" } else { "\n" };
+        let _ = writeln!(out, "{gap}{ids}");
     }
     if working == all {
         let _ = writeln!(out, "\n{}", text("doctor.next"));
