@@ -14,7 +14,7 @@ use sandbox::host::facts::Facts;
 use sandbox::plan::Call;
 use sandbox::render::paint::{Color, Stream, decide};
 use serde_json::Value;
-use support::{fits, repository};
+use support::{fits, repository, run, text};
 
 /// A machine's failures: what is recorded, and the cause that comes out.
 fn failures() -> Vec<(String, Value, Failure, Option<Cause>)> {
@@ -107,5 +107,26 @@ fn errors_as_they_are_read() {
         settings.set_prepend_module_to_snapshot(false);
         settings.set_omit_expression(true);
         settings.bind(|| insta::assert_snapshot!(format!("cause-{machine}"), text));
+    }
+}
+
+/// Every `sandbox` line that is advised means something: `--dry-run` proves that without doing it.
+#[test]
+fn advised_lines_are_understood() {
+    let todo = |cause: Option<Cause>| cause.map(|cause| cause.todo).unwrap_or_default();
+    let all: Vec<String> = failures().into_iter().flat_map(|(_, _, _, cause)| todo(cause)).collect();
+    let lines: BTreeSet<&str> = all
+        .iter()
+        .flat_map(|todo| todo.lines())
+        .filter_map(|line| line.trim().strip_prefix("sandbox ").or(line.trim().strip_prefix("sudo sandbox ")))
+        .collect();
+    assert!(lines.len() >= 5, "{lines:?}");
+    for line in lines {
+        let line = line.replace("<folder>", "/").replace("<command>", "true");
+        let (flags, command) = line.split_once(" -- ").unwrap_or((&line, "true"));
+        let words = flags.split(' ').filter(|word| *word != "--dry-run");
+        let words: Vec<&str> = words.chain(["--dry-run", "--", command]).collect();
+        let output = run(&words);
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {}", text(&output.stderr));
     }
 }

@@ -1,6 +1,7 @@
 //! From (step, errno) to a sentence: which step, which call, what it means, what to do, where to read on.
 
 use nix::errno::Errno;
+use nix::unistd::Pid;
 
 use crate::error::{Error, Kind};
 use crate::host::diagnose::{self, Failed};
@@ -9,8 +10,8 @@ use crate::plan::call::process::Process;
 use crate::plan::{Call, Plan, Problem};
 use crate::text::{text, text_with};
 
-/// A step that failed.
-pub(super) fn explain(plan: &Plan, index: usize, errno: Errno) -> Error {
+/// A step that failed, and the process that was being made, where there is one.
+pub(super) fn explain(plan: &Plan, index: usize, errno: Errno, made: Option<Pid>) -> Error {
     let step = &plan.steps[index];
     let place = text_with(
         "common.step.place",
@@ -30,7 +31,7 @@ pub(super) fn explain(plan: &Plan, index: usize, errno: Errno) -> Error {
     };
     let mut error = Error::new(kind, what).call(&step.call, errno);
     let failed = Failed { feature: plan.feature, call: &step.call, errno, own: &plan.namespaces };
-    match diagnose::cause(&Facts::read(), &failed) {
+    match diagnose::cause(&Facts::read_with(made), &failed) {
         Some(cause) => {
             error = error.because(Some(cause));
             error.todo.push(text("common.todo.doctor"));

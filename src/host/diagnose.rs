@@ -6,7 +6,7 @@
 use caps::Capability;
 use nix::errno::Errno;
 
-use super::facts::{APPARMOR_SWITCH, Facts};
+use super::facts::{APPARMOR_SWITCH, CHILDS_PROFILE, Facts};
 use crate::error::{Error, Result};
 use crate::feature::Feature;
 use crate::plan::Call;
@@ -182,7 +182,9 @@ fn refused(facts: &Facts, failed: &Failed<'_>) -> Reason {
         }
     }
     // From here on a process in its own user namespace has every capability, unless a security module takes them.
-    if in_own_user && !is_admin && facts.number(APPARMOR_SWITCH) == Some(1) && is_unconfined(facts) {
+    let is_switched_on = facts.number(APPARMOR_SWITCH) == Some(1);
+    let was_moved = facts.files.get(CHILDS_PROFILE).is_some_and(|label| label.starts_with(MOVED));
+    if in_own_user && !is_admin && is_switched_on && (was_moved || is_unconfined(facts)) {
         return Reason::AppArmorUserns;
     }
     if let Call::File(call) = failed.call {
@@ -260,11 +262,11 @@ fn refused_by_policy(facts: &Facts, failed: &Failed<'_>) -> Reason {
     if is_mount && failed.errno == Errno::EACCES { Reason::Permissions } else { Reason::Unknown }
 }
 
-/// Ubuntu moves a program without a profile into the profile `unprivileged_userns` once it has made a user namespace.
+/// Ubuntu moves a program without a profile into this one once it has made a user namespace.
+const MOVED: &str = "unprivileged_userns";
+
 fn is_unconfined(facts: &Facts) -> bool {
-    facts
-        .profile()
-        .is_none_or(|(_, label)| label.starts_with("unconfined") || label.starts_with("unprivileged_userns"))
+    facts.profile().is_none_or(|(_, label)| label.starts_with("unconfined") || label.starts_with(MOVED))
 }
 
 /// Whether no line of an id map has this id.

@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use caps::{CapSet, Capability};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::Subordinate;
@@ -57,6 +58,8 @@ const FILES: &[&str] = &[
 pub(super) const APPARMOR_SWITCH: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
 /// Where AppArmor shows the caller's profile; on older kernels all security modules share the second file.
 const PROFILE: [&str; 2] = ["/proc/self/attr/apparmor/current", "/proc/self/attr/current"];
+/// The profile of the process that was being made.
+pub(super) const CHILDS_PROFILE: &str = "/proc/<child>/attr/apparmor/current";
 /// The fields of /proc/self/status that are read.
 const STATUS: &[&str] = &["Seccomp", "NoNewPrivs"];
 /// Files that container engines put into what they make.
@@ -89,6 +92,18 @@ impl Facts {
             lent_ids: subordinate.uids.iter().map(|(_, count)| count).sum(),
             newuidmap: subordinate.newuidmap.is_some(),
         }
+    }
+
+    /// The same, with the AppArmor profile of the process that was being made: making a user namespace may have changed
+    /// it. It has ended, perhaps, but nobody has waited for it yet.
+    pub(crate) fn read_with(made: Option<Pid>) -> Facts {
+        let mut facts = Facts::read();
+        if let Some(made) = made
+            && let Some(label) = words(&CHILDS_PROFILE.replace("<child>", &made.to_string()))
+        {
+            facts.files.insert(CHILDS_PROFILE.into(), label);
+        }
+        facts
     }
 
     /// The number in a file.
@@ -144,8 +159,7 @@ fn files() -> BTreeMap<String, String> {
     let whole = FILES.iter().chain(&PROFILE).map(|path| (*path).to_owned()).chain(limits);
     let mut files: BTreeMap<String, String> = whole
         .filter_map(|path| {
-            let words = fs::read_to_string(&path).ok()?;
-            let words = words.trim_end_matches('\0').split_whitespace().collect::<Vec<_>>().join(" ");
+            let words = words(&path)?;
             Some((path, words))
         })
         .collect();
@@ -156,6 +170,12 @@ fn files() -> BTreeMap<String, String> {
         }
     }
     files
+}
+
+/// A file's words on one line. A security module may end its label with a NUL.
+fn words(path: &str) -> Option<String> {
+    let words = fs::read_to_string(path).ok()?;
+    Some(words.trim_end_matches('\0').split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// As the kernel knows it; without /proc as it was called, which is enough to call it again.

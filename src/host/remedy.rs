@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::diagnose::{Failed, Reason, isolated};
-use super::facts::{APPARMOR_SWITCH, Facts, limit_file};
+use super::facts::{APPARMOR_SWITCH, CHILDS_PROFILE, Facts, limit_file};
 use crate::feature::Feature;
 use crate::plan::Call;
 use crate::plan::call::mount::Mount;
@@ -158,7 +158,13 @@ impl<'a> Words<'a> {
 
     fn apparmor_userns(self) -> Told<'a> {
         let told = self.cause("apparmor-userns", text("doctor.apparmor.why")).file(APPARMOR_SWITCH);
-        let told = if let Some((file, label)) = self.facts.profile() { told.seen(file, label) } else { told };
+        let told = if self.facts.files.contains_key(CHILDS_PROFILE) {
+            told.file(CHILDS_PROFILE)
+        } else if let Some((file, label)) = self.facts.profile() {
+            told.seen(file, label)
+        } else {
+            told
+        };
         let mut lines = text("doctor.apparmor.todo");
         let installed = if is_installed(&self.facts.program) {
             self.facts.program.as_str()
