@@ -103,11 +103,15 @@ pub fn start(plan: &Plan, watch: &mut dyn Watch) -> Result<Container> {
             reaped: false,
         }),
         Err(stop) => {
-            run.abandon();
-            Err(match stop {
-                Stop::Step(index, errno) => failure::explain(plan, index, errno),
+            let error = match stop {
+                // Before the process is reaped: until then its /proc/PID says under which profile it failed.
+                Stop::Step(index, errno) => {
+                    failure::explain(plan, index, errno, run.slots.child.or(run.slots.helper))
+                }
                 Stop::Error(error) => error,
-            })
+            };
+            run.abandon();
+            Err(error)
         }
     }
 }
