@@ -16,6 +16,7 @@ const ENGLISH: &[&str] = &[
     include_str!("../lessons/en/time.txt"),
     include_str!("../lessons/en/doctor.txt"),
     include_str!("../lessons/en/compare.txt"),
+    include_str!("../lessons/en/habits.txt"),
 ];
 
 /// The words behind `key`. A key that is missing prints as itself; a test holds that none is.
@@ -108,7 +109,7 @@ mod tests {
 
     fn starts_with_a_known_word(key: &str) -> bool {
         let word = key.split('.').next().unwrap_or_default();
-        (["common", "doctor", "compare", "completions", "man"].contains(&word)
+        (["common", "doctor", "compare", "completions", "man", "habit"].contains(&word)
             || Feature::ALL.iter().any(|feature| feature.name() == word))
             // Names of files.
             && ![".rs", ".txt", ".procs"].iter().any(|end| key.ends_with(end))

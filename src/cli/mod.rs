@@ -2,10 +2,13 @@
 
 mod compare;
 mod deferred;
+mod doctor;
 mod feature;
+mod habits;
 mod pages;
 mod terminal;
 mod watch;
+mod welcome;
 
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
@@ -15,9 +18,10 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::compare::CompareArgs;
 use self::deferred::Deferred;
+use self::doctor::DoctorArgs;
 use self::feature::FeatureArgs;
 use self::pages::{CompletionsArgs, ManArgs};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Result};
 use crate::exec::journal;
 use crate::feature::Feature;
 use crate::namespaces::{
@@ -25,6 +29,7 @@ use crate::namespaces::{
 };
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
+use crate::text::text;
 
 /// Learn containers by building one in the open: each feature alone, every system call shown, /proc from both sides
 #[derive(Debug, Parser)]
@@ -62,6 +67,8 @@ enum Command {
     Time(Deferred<FeatureArgs<Time>>),
     /// What two processes see, side by side [ioctl_nsfs(2)]
     Compare(Deferred<CompareArgs>),
+    /// What works on this machine, found by using it, and the narrowest fix where something doesn't
+    Doctor(Deferred<DoctorArgs>),
     /// Print what makes a shell complete sandbox's words
     Completions(Deferred<CompletionsArgs>),
     /// Print a manual page of sandbox in roff, or write them all
@@ -69,19 +76,36 @@ enum Command {
 }
 
 /// Parses the command line, does what it says, and gives the exit status of the contract.
-pub fn run(arguments: impl Iterator<Item = OsString> + Clone) -> u8 {
-    let cli = match parse(arguments.clone()) {
+pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
+    let arguments: Vec<OsString> = arguments.collect();
+    if arguments.len() < 2 {
+        decide(Color::Auto, Stream::Out);
+        render::out(&welcome::text_of());
+        return finish(Color::Auto, Ok(0));
+    }
+    let cli = match parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // The longer help is built only now that it is wanted: the examples cost each run its time else.
-            let error = match error.kind() {
-                ErrorKind::DisplayHelp => definition().try_get_matches_from(arguments).err(),
-                _ => None,
+            let words: Vec<String> =
+                arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+            if let Some(answer) = habits::answer(&words, &error) {
+                return report(Color::Auto, &answer);
             }
-            .unwrap_or(error);
-            // Help and the version are no errors; clap knows which stream each belongs to. A broken pipe is none either.
-            let _ = error.print();
-            return if error.use_stderr() { Kind::Usage.status() } else { 0 };
+            // Help and the version are no errors.
+            if error.use_stderr() {
+                let _ = error.print();
+                return Kind::Usage.status();
+            }
+            decide(Color::Auto, Stream::Out);
+            // Examples are put below only now that help is wanted: they would cost every run its time.
+            let longer = match error.kind() {
+                ErrorKind::DisplayHelp => definition().try_get_matches_from(&arguments).err(),
+                _ => None,
+            };
+            let help = longer.unwrap_or(error).render();
+            let is_plain = !colored::control::SHOULD_COLORIZE.should_colorize();
+            render::out(&if is_plain { help.to_string() } else { help.ansi().to_string() });
+            return finish(Color::Auto, Ok(0));
         }
     };
     render::set_stable(cli.stable);
@@ -114,15 +138,28 @@ pub fn run(arguments: impl Iterator<Item = OsString> + Clone) -> u8 {
         Command::Compare(Deferred(args)) => compare::run(cli.color, &args),
         Command::Completions(Deferred(args)) => pages::completions(&args),
         Command::Man(Deferred(args)) => pages::man(&args),
+        Command::Doctor(Deferred(args)) => doctor::run(cli.color, &args),
     };
-    result.unwrap_or_else(|error| report(cli.color, &error))
+    finish(cli.color, result)
 }
 
-fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
+fn parse(arguments: &[OsString]) -> std::result::Result<Cli, clap::Error> {
     // Not dropped: taking thousands of small things apart takes time, and the process ends soon.
     let mut definition = ManuallyDrop::new(Cli::command());
     let matches = definition.try_get_matches_from_mut(arguments)?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))
+}
+
+/// The exit status of what was done, with the error told, and what was said but couldn't be written.
+fn finish(color: Color, result: Result<u8>) -> u8 {
+    match (result, render::lost()) {
+        (Ok(0), Some(errno)) => {
+            report(color, &Error::failed(text("common.lost")).call("write(1, ...)", errno))
+        }
+        // A command's own status is worth more.
+        (Ok(code), _) => code,
+        (Err(error), _) => report(color, &error),
+    }
 }
 
 fn report(color: Color, error: &Error) -> u8 {

@@ -1,5 +1,7 @@
 //! What the ipc namespace shows.
 
+use nix::errno::Errno;
+
 use super::{Card, Entry, Stage, words};
 use crate::error::Result;
 use crate::exec::agent::Agent;
@@ -31,29 +33,36 @@ fn count(rows: Option<usize>) -> String {
 
 /// A segment made outside has no key inside.
 fn shm(stage: &mut Stage<'_>) -> Result<Card> {
-    made_outside(stage, "shm", Sysv::Shm)
-}
-
-/// So has a message queue.
-fn msg(stage: &mut Stage<'_>) -> Result<Card> {
-    made_outside(stage, "msg", Sysv::Msg)
-}
-
-fn made_outside(stage: &mut Stage<'_>, name: &'static str, kind: Sysv) -> Result<Card> {
-    let card = Card::new(Ipc, name);
+    let card = Card::new(Ipc, "shm");
     let (outside, inside) = (stage.outside(Ipc)?, stage.inside(Ipc)?);
-    let key = stage.unique_key();
+    let (kind, key) = (Sysv::Shm, stage.unique_key());
     if stage.make(Call::Make { kind, key }, Undo::RemoveSysv { kind, key })?.is_err() {
         return Ok(card.skip("ipc.nosysv"));
     }
     let find = Call::Find { kind, key };
     let (there, here) = (outside.perform(find.clone())?, inside.perform(find.clone())?);
-    let seen = (rows(&outside, name, key)?, rows(&inside, name, key)?);
+    let seen = (rows(&outside, "shm", key)?, rows(&inside, "shm", key)?);
     Ok(card
-        .outside(grep(name, key), count(seen.0))
-        .inside(grep(name, key), count(seen.1))
+        .outside(grep("shm", key), count(seen.0))
+        .inside(grep("shm", key), count(seen.1))
         .call("INSIDE", find, here)
-        .holds(there.is_ok() && here == Err(nix::errno::Errno::ENOENT) && seen == (Some(1), Some(0))))
+        .holds(there.is_ok() && here == Err(Errno::ENOENT) && seen == (Some(1), Some(0))))
+}
+
+/// A message queue serves those inside, all of them.
+fn msg(stage: &mut Stage<'_>) -> Result<Card> {
+    let card = Card::new(Ipc, "msg");
+    let (outside, inside) = (stage.outside(Ipc)?, stage.inside(Ipc)?);
+    let (kind, key) = (Sysv::Msg, stage.unique_key());
+    let Ok((second, _)) = inside.spawn(&[])? else { return Ok(card.skip("ipc.nofork")) };
+    let (make, find) = (Call::Make { kind, key }, Call::Find { kind, key });
+    let Ok(id) = inside.perform(make.clone())? else { return Ok(card.skip("ipc.nosysv")) };
+    let (here, there) = (second.perform(find.clone())?, outside.perform(find.clone())?);
+    Ok(card
+        .call("INSIDE", make, Ok(id))
+        .call("INSIDE 2", find.clone(), here)
+        .call("OUTSIDE", find, there)
+        .holds(here == Ok(id) && there == Err(Errno::ENOENT)))
 }
 
 /// The wall stands both ways: semaphores made inside.
@@ -68,7 +77,7 @@ fn sem(stage: &mut Stage<'_>) -> Result<Card> {
         .inside(grep("sem", key), count(seen.1))
         .outside(grep("sem", key), count(seen.0))
         .call("OUTSIDE", find, there)
-        .holds(made.is_ok() && there == Err(nix::errno::Errno::ENOENT) && seen == (Some(0), Some(1))))
+        .holds(made.is_ok() && there == Err(Errno::ENOENT) && seen == (Some(0), Some(1))))
 }
 
 /// Two processes of one namespace do share.

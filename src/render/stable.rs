@@ -12,7 +12,7 @@ const PROCESS: &[&str] = &[
     r"/proc/self +(\d+)\b",
     r"\bkill\((\d+),",
     r"\bcompare (\d+)\b",
-    r"^.*\bclone3\([^)]*\) =\s+(\d+)$",
+    r"^.*\bclone3\([^)]*\) = (\d+)$",
     r"\bsandbox-[a-z]+-(\d+)-",
     r"^ +\S+ +(\d+) +(?:\d+|-) ",
 ];
@@ -28,6 +28,8 @@ const CLOCK: &str = r"\b\d+\.\d\d\b|\b\d{3,} s\b";
 pub fn stable(text: &str) -> String {
     let text = rename(text, r"\b([a-z]+):\[(\d+)\]", |kind| format!("{kind}ns"));
     let text = peers(&text);
+    // Whether a result has room beside its call depends on the numbers' widths.
+    let text = pattern(r"\n +(= )").replace_all(&text, " $1").into_owned();
     let text = rename(&text, r"(0x)([0-9a-f]{8})\b", |_| "key".into());
     let text = rename(&text, r"(grep -c )(\d{9,})\b", |_| "decimal key".into());
     let mut pids: Vec<String> = Vec::new();

@@ -1,14 +1,16 @@
 //! POSIX message queues by name. mq_overview(7)
 
 use nix::errno::Errno;
-use nix::mqueue::{MQ_OFlag, MqdT, mq_close, mq_getattr, mq_open, mq_send, mq_unlink};
+use nix::mqueue::{MQ_OFlag, MqAttr, MqdT, mq_close, mq_getattr, mq_open, mq_send, mq_unlink};
 use nix::sys::stat::Mode;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Makes a queue that must not be there yet.
 pub(crate) fn make(name: &str) -> Result<(), Errno> {
     let flags = MQ_OFlag::O_RDONLY | MQ_OFlag::O_CREAT | MQ_OFlag::O_EXCL;
-    mq_close(mq_open(name, flags, Mode::S_IRUSR | Mode::S_IWUSR, None)?)
+    // With attributes, though the kernel has defaults: without them nix leaves the mode out too, and O_CREAT reads it.
+    let small = MqAttr::new(0, 4, 64, 0);
+    mq_close(mq_open(name, flags, Mode::S_IRUSR | Mode::S_IWUSR, Some(&small))?)
 }
 
 /// Sends one message, without waiting for room.
@@ -18,7 +20,7 @@ pub(crate) fn send(name: &str, message: &[u8]) -> Result<(), Errno> {
 
 /// How many messages wait.
 pub(crate) fn waiting(name: &str) -> Result<i64, Errno> {
-    with(name, MQ_OFlag::O_RDONLY, |queue| mq_getattr(queue).map(|attributes| attributes.curmsgs() as i64))
+    with(name, MQ_OFlag::O_RDONLY, |queue| mq_getattr(queue).map(|attributes| attributes.curmsgs()))
 }
 
 /// The device and inode behind a name: what proves that a queue is still the one that was made.

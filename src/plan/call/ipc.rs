@@ -67,7 +67,7 @@ impl fmt::Display for Ipc {
             Ipc::Poke { id, value } => write!(f, "*(int *)shmat({id}, NULL, 0) = {value}"),
             Ipc::Peek { id } => write!(f, "*(int *)shmat({id}, NULL, 0)"),
             Ipc::MakeQueue(name) => {
-                write!(f, "mq_close(mq_open({}, O_CREAT|O_EXCL, 0600, NULL))", quoted(name))
+                write!(f, "mq_open({}, O_CREAT|O_EXCL, 0600, {{4, 64}})", quoted(name))
             }
             Ipc::Send(name) => write!(f, "mq_send(mq_open({}, O_WRONLY), \"one\", 3, 0)", quoted(name)),
             Ipc::Waiting(name) => write!(f, "mq_getattr(mq_open({}, O_RDONLY)).mq_curmsgs", quoted(name)),
