@@ -160,7 +160,11 @@ impl Extras {
             }
             _ => {}
         }
-        let page = feature.map(Feature::man_page).or((name == "compare").then_some("ioctl_nsfs(2)"));
+        let page = match name {
+            "compare" => Some("ioctl_nsfs(2)"),
+            "doctor" => Some("user_namespaces(7)"),
+            _ => feature.map(Feature::man_page),
+        };
         Extras { examples, page, notes }
     }
 
