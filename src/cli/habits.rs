@@ -76,10 +76,6 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
         })?;
         return of_feature(feature, words, place);
     }
-    // One of ours, though a program may have its name too: compare, man.
-    if super::definition().find_subcommand(first).is_some() {
-        return None;
-    }
     match first {
         "help" => {
             let line = match words.get(1) {
@@ -95,6 +91,10 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
         return is_namespaces(first)
             .then(|| unshare(words))
             .or_else(|| (first == "--" && words.len() > 1).then(|| of_command(&words[1..])));
+    }
+    // One of ours, though a program may have its name too: compare, man.
+    if super::definition().find_subcommand(first).is_some() {
+        return None;
     }
     if let Some((_, what, why, instead)) = WORDS.iter().find(|(known, ..)| known.contains(&first)) {
         return Some(Error::usage(text_with(what, &[("word", first)])).why(text(why)).todo(*instead));
