@@ -1,7 +1,6 @@
 //! The command line: flags become a spec and a way to run it. No system calls here.
 
 mod compare;
-mod deferred;
 mod doctor;
 mod feature;
 mod habits;
@@ -14,10 +13,9 @@ use std::ffi::OsString;
 use std::mem::ManuallyDrop;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::compare::CompareArgs;
-use self::deferred::Deferred;
 use self::doctor::DoctorArgs;
 use self::feature::FeatureArgs;
 use self::pages::{CompletionsArgs, ManArgs};
@@ -35,44 +33,52 @@ use crate::text::text;
 #[derive(Debug, Parser)]
 #[command(name = "sandbox", version, max_term_width = 100, disable_help_subcommand = true)]
 struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+// What every subcommand understands. (No doc comment: it would become the help's first line.)
+#[derive(Debug, Args)]
+#[group(skip)]
+struct Global {
     /// When to use colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     color: Color,
     /// Name what changes on every run by relation (<pidns#1>), for handouts
     #[arg(long, global = true)]
     stable: bool,
-    #[command(subcommand)]
-    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Process numbers, and a process 1 [pid_namespaces(7)]
-    Pid(Deferred<FeatureArgs<Pid>>),
+    Pid(FeatureArgs<Pid>),
     /// A mount table of one's own [mount_namespaces(7)]
     #[command(visible_alias = "mount")]
-    Mnt(Deferred<FeatureArgs<Mnt>>),
+    Mnt(FeatureArgs<Mnt>),
     /// Network devices, addresses, routes, ports [network_namespaces(7)]
     #[command(visible_alias = "network")]
-    Net(Deferred<FeatureArgs<Net>>),
+    Net(FeatureArgs<Net>),
     /// Hostname and domain name [uts_namespaces(7)]
-    Uts(Deferred<FeatureArgs<Uts>>),
+    Uts(FeatureArgs<Uts>),
     /// System V IPC and POSIX message queues [ipc_namespaces(7)]
-    Ipc(Deferred<FeatureArgs<Ipc>>),
+    Ipc(FeatureArgs<Ipc>),
     /// User and group ids, and capabilities [user_namespaces(7)]
-    User(Deferred<FeatureArgs<User>>),
+    User(FeatureArgs<User>),
     /// The root of the cgroup tree [cgroup_namespaces(7)]
-    Cgroup(Deferred<FeatureArgs<Cgroup>>),
+    Cgroup(FeatureArgs<Cgroup>),
     /// The boot-time and monotonic clocks [time_namespaces(7)]
-    Time(Deferred<FeatureArgs<Time>>),
+    Time(FeatureArgs<Time>),
     /// What two processes see, side by side [ioctl_nsfs(2)]
-    Compare(Deferred<CompareArgs>),
+    Compare(CompareArgs),
     /// What works on this machine, found by using it, and the narrowest fix where something doesn't
-    Doctor(Deferred<DoctorArgs>),
+    Doctor(DoctorArgs),
     /// Print what makes a shell complete sandbox's words
-    Completions(Deferred<CompletionsArgs>),
+    Completions(CompletionsArgs),
     /// Print a manual page of sandbox in roff, or write them all
-    Man(Deferred<ManArgs>),
+    Man(ManArgs),
 }
 
 /// Parses the command line, does what it says, and gives the exit status of the contract.
@@ -108,47 +114,79 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
             return finish(Color::Auto, Ok(0));
         }
     };
-    render::set_stable(cli.stable);
+    render::set_stable(cli.global.stable);
     journal::sweep();
     let result = match cli.command {
-        Command::Pid(Deferred(args)) => {
-            feature::run(Feature::Pid, cli.color, args, |spec, pid| spec.pid = Some(pid))
+        Command::Pid(args) => {
+            feature::run(Feature::Pid, cli.global.color, args, |spec, pid| spec.pid = Some(pid))
         }
-        Command::Mnt(Deferred(args)) => {
-            feature::run(Feature::Mnt, cli.color, args, |spec, mnt| spec.mnt = Some(mnt))
+        Command::Mnt(args) => {
+            feature::run(Feature::Mnt, cli.global.color, args, |spec, mnt| spec.mnt = Some(mnt))
         }
-        Command::Net(Deferred(args)) => {
-            feature::run(Feature::Net, cli.color, args, |spec, net| spec.net = Some(net))
+        Command::Net(args) => {
+            feature::run(Feature::Net, cli.global.color, args, |spec, net| spec.net = Some(net))
         }
-        Command::Uts(Deferred(args)) => {
-            feature::run(Feature::Uts, cli.color, args, |spec, uts| spec.uts = Some(uts))
+        Command::Uts(args) => {
+            feature::run(Feature::Uts, cli.global.color, args, |spec, uts| spec.uts = Some(uts))
         }
-        Command::Ipc(Deferred(args)) => {
-            feature::run(Feature::Ipc, cli.color, args, |spec, ipc| spec.ipc = Some(ipc))
+        Command::Ipc(args) => {
+            feature::run(Feature::Ipc, cli.global.color, args, |spec, ipc| spec.ipc = Some(ipc))
         }
-        Command::User(Deferred(args)) => {
-            feature::run(Feature::User, cli.color, args, |spec, user| spec.user = Some(user))
+        Command::User(args) => {
+            feature::run(Feature::User, cli.global.color, args, |spec, user| spec.user = Some(user))
         }
-        Command::Cgroup(Deferred(args)) => {
-            feature::run(Feature::Cgroup, cli.color, args, |spec, cgroup| spec.cgroup = Some(cgroup))
+        Command::Cgroup(args) => {
+            feature::run(Feature::Cgroup, cli.global.color, args, |spec, cgroup| spec.cgroup = Some(cgroup))
         }
-        Command::Time(Deferred(args)) => {
-            feature::run(Feature::Time, cli.color, args, |spec, time| spec.time = Some(time))
+        Command::Time(args) => {
+            feature::run(Feature::Time, cli.global.color, args, |spec, time| spec.time = Some(time))
         }
-        Command::Compare(Deferred(args)) => compare::run(cli.color, &args),
-        Command::Completions(Deferred(args)) => pages::completions(&args),
-        Command::Man(Deferred(args)) => pages::man(&args),
-        Command::Doctor(Deferred(args)) => doctor::run(cli.color, &args),
+        Command::Compare(args) => compare::run(cli.global.color, &args),
+        Command::Completions(args) => pages::completions(&args),
+        Command::Man(args) => pages::man(&args),
+        Command::Doctor(args) => doctor::run(cli.global.color, &args),
     };
-    finish(cli.color, result)
+    finish(cli.global.color, result)
 }
 
 fn parse(arguments: &[OsString]) -> std::result::Result<Cli, clap::Error> {
-    // Not dropped: taking thousands of small things apart takes time, and the process ends soon.
-    let mut definition = ManuallyDrop::new(Cli::command());
+    if let Some(cli) = parse_chosen(arguments) {
+        return Ok(cli);
+    }
+    let mut definition = Cli::command();
     let matches = definition.try_get_matches_from_mut(arguments)?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))
 }
+
+/// A line that begins with a subcommand is parsed by that one's definition alone. Those of all the others would be 100 KiB,
+/// whose page faults were a tenth of a short run's time. Whatever is wrong is left to the whole definition to tell.
+fn parse_chosen(arguments: &[OsString]) -> Option<Cli> {
+    let (name, define) = SUBCOMMANDS.iter().find(|(name, _)| arguments[1] == *name)?;
+    let definition = Global::augment_args(clap::Command::new("sandbox")).disable_help_subcommand(true);
+    // Not dropped: taking thousands of small things apart takes time, and the process ends soon.
+    let mut definition = ManuallyDrop::new(definition.subcommand(define(clap::Command::new(*name))));
+    let matches = definition.try_get_matches_from_mut(arguments).ok()?;
+    Cli::from_arg_matches(&matches).ok()
+}
+
+/// What defines a subcommand's flags.
+type Define = fn(clap::Command) -> clap::Command;
+
+/// Every subcommand, as [`Command`] has them.
+const SUBCOMMANDS: [(&str, Define); 12] = [
+    ("pid", FeatureArgs::<Pid>::augment_args),
+    ("mnt", FeatureArgs::<Mnt>::augment_args),
+    ("net", FeatureArgs::<Net>::augment_args),
+    ("uts", FeatureArgs::<Uts>::augment_args),
+    ("ipc", FeatureArgs::<Ipc>::augment_args),
+    ("user", FeatureArgs::<User>::augment_args),
+    ("cgroup", FeatureArgs::<Cgroup>::augment_args),
+    ("time", FeatureArgs::<Time>::augment_args),
+    ("compare", CompareArgs::augment_args),
+    ("doctor", DoctorArgs::augment_args),
+    ("completions", CompletionsArgs::augment_args),
+    ("man", ManArgs::augment_args),
+];
 
 /// The exit status of what was done, with the error told, and what was said but couldn't be written.
 fn finish(color: Color, result: Result<u8>) -> u8 {
@@ -178,5 +216,12 @@ mod tests {
     #[test]
     fn the_definitions_are_sound() {
         super::definition().debug_assert();
+    }
+
+    #[test]
+    fn each_subcommand_can_be_defined_alone() {
+        let definition = super::definition();
+        let all: Vec<&str> = definition.get_subcommands().map(clap::Command::get_name).collect();
+        assert_eq!(super::SUBCOMMANDS.map(|(name, _)| name)[..], all[..]);
     }
 }

@@ -77,7 +77,7 @@ fn unwritten(path: &Path, error: &io::Error) -> Error {
     Error::failed(text_with("man.unwritten", &[("path", &path.display().to_string())])).why(error.to_string())
 }
 
-/// The definitions with every flag in place: building defines what [`super::deferred`] leaves for later.
+/// The definitions as clap completes them: global flags and full names in every subcommand.
 fn built() -> Command {
     let mut command = definition();
     command.build();
