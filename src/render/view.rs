@@ -35,7 +35,14 @@ fn process(out: &mut String, view: &View, width: usize) {
     ];
     let columns = |at: usize| {
         let name = outside[at].field.as_deref().map_or(0, str::len);
-        [outside, inside].iter().map(|side| side[at].value.to_string().len()).max().unwrap_or(0).max(name)
+        let widest = [outside, inside]
+            .iter()
+            .map(|side| side[at].value.to_string().len())
+            .max()
+            .unwrap_or(0)
+            .max(name);
+        // The first is a list of numbers: one blank behind it would look like one more of them.
+        widest + usize::from(at == 0)
     };
     let mut head = format!("   {:<21} {:<20}", text("common.view.side"), text("common.view.file"));
     for (at, seen) in outside.iter().enumerate() {
