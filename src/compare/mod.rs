@@ -74,6 +74,9 @@ impl Comparison {
             })?);
             processes.extend(pairs(feature, own_files(&left, feature), own_files(&right, feature)));
         }
+        if let (Some(left), Some(right)) = (there.cgroups(&left)?, yonder.cgroups(&right)?) {
+            paths.extend(pairs(Feature::Cgroup, left, right));
+        }
         let tree = tree::tree([&left, &right]);
         // Last of all: whoever still lives was the one behind its number all the while.
         for subject in [&left, &right] {

@@ -20,6 +20,8 @@ pub struct Subject {
     pub pid: i32,
     /// Its name.
     pub name: String,
+    /// Its number in its own pid namespace: the last of NSpid.
+    pub own_pid: i32,
     /// Whether it is the one that started `sandbox`.
     pub is_shell: bool,
     /// Stays this process's own, also when its number is used again.
@@ -51,8 +53,14 @@ impl Subject {
             let why = text_with("compare.zombie.reason", &[("parent", field("PPid"))]);
             return Err(Error::failed(what).why(why).why(format!("{path}  State: {}", field("State"))));
         }
-        let subject =
-            Subject { pid, name: field("Name").to_owned(), is_shell: pid == parent().as_raw(), pidfd };
+        let own_pid = field("NSpid").split_whitespace().last().and_then(|number| number.parse().ok());
+        let subject = Subject {
+            pid,
+            name: field("Name").to_owned(),
+            own_pid: own_pid.unwrap_or(pid),
+            is_shell: pid == parent().as_raw(),
+            pidfd,
+        };
         // Reading a link below /proc/PID/ns is what the kernel allows least: PTRACE_MODE_READ of ptrace(2).
         match subject.namespace(Feature::User) {
             Ok(_) => Ok(subject),

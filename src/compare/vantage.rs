@@ -110,6 +110,24 @@ impl Vantage {
         Ok(seen)
     }
 
+    /// The cgroups of `subject` as it sees them itself: a cgroup namespace only changes where the paths begin. None where
+    /// the helper can't know which folder of /proc is the subject's.
+    ///
+    /// # Errors
+    /// When the helper has ended.
+    pub(super) fn cgroups(&self, subject: &Subject) -> Result<Option<Vec<Observation>>> {
+        if [Feature::Pid, Feature::Mnt, Feature::Cgroup].into_iter().any(|feature| self.is_refused(feature)) {
+            return Ok(None);
+        }
+        // A /proc of another pid namespace has someone else under that number, and the helper under another than its own.
+        let own = self.reader().look(Feature::Cgroup)?.pid.to_string();
+        if self.reader().link("/proc/self")? != Ok(own) {
+            return Ok(None);
+        }
+        let content = self.reader().read(&format!("/proc/{}/cgroup", subject.own_pid))?;
+        Ok(content.ok().map(|content| proc::cgroups_in("/proc/PID/cgroup", &content)))
+    }
+
     /// What the helper wasn't let into.
     pub(super) fn refused(&self) -> &[Refusal] {
         &self.refused

@@ -182,21 +182,20 @@ pub fn devices(process: &str) -> Observation {
 pub fn cgroups(process: &str) -> Vec<Observation> {
     let file = format!("{process}/cgroup");
     match std::fs::read_to_string(&file) {
-        Ok(content) => content
-            .lines()
-            .filter_map(|line| {
-                let (hierarchy, path) = line.rsplit_once(':')?;
-                let field =
-                    Some(hierarchy.split_once(':')?.1).filter(|name| !name.is_empty()).unwrap_or("v2");
-                Some(Observation {
-                    path: file.clone(),
-                    field: Some(field.to_owned()),
-                    value: Value::Is(path.to_owned()),
-                })
-            })
-            .collect(),
+        Ok(content) => cgroups_in(&file, &content),
         Err(error) => vec![seen(&file, refusal(&error))],
     }
+}
+
+/// The same, where `content` is what `file` said.
+pub(crate) fn cgroups_in(file: &str, content: &str) -> Vec<Observation> {
+    let hierarchy = |line: &str| {
+        let (hierarchy, path) = line.rsplit_once(':')?;
+        let field = Some(hierarchy.split_once(':')?.1).filter(|name| !name.is_empty()).unwrap_or("v2");
+        let value = Value::Is(path.to_owned());
+        Some(Observation { path: file.to_owned(), field: Some(field.to_owned()), value })
+    };
+    content.lines().filter_map(hierarchy).collect()
 }
 
 fn clock(name: &str, id: ClockId) -> Observation {

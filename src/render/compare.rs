@@ -80,7 +80,10 @@ fn who(subject: &Subject) -> String {
 
 /// The rows of these pairs: those that differ, those of features whose namespaces differ, and a count of the others.
 fn rows(pairs: &[Pair], differing: &[Feature], all: bool, (path, of): (&str, &str)) -> Vec<Row> {
-    let is_shown = |pair: &&Pair| all || pair.equal != Some(true) || differing.contains(&pair.feature);
+    // The hierarchies of v1 would fill the screen.
+    let is_v1 = |pair: &Pair| pair.path.ends_with("/cgroup") && pair.field.as_deref() != Some("v2");
+    let is_shown =
+        |pair: &&Pair| all || pair.equal != Some(true) || (differing.contains(&pair.feature) && !is_v1(pair));
     let mut rows: Vec<Row> = pairs.iter().filter(is_shown).map(row).collect();
     let left_out = pairs.len() - rows.len();
     if left_out > 0 {
