@@ -67,11 +67,20 @@ impl Comparison {
         let mut paths = Vec::new();
         let mut processes = numbers(&left, &right);
         let namespaces = Feature::ALL.map(|feature| namespace(feature, &left, &right)).to_vec();
+        let root = |subject: &Subject| proc::link(&format!("{}/root", subject.folder())).value;
+        let same_root = root(&left) == root(&right);
+        let is_shared = |feature| {
+            same_root
+                && namespaces
+                    .iter()
+                    .filter(|pair| [feature, Feature::Mnt].contains(&pair.feature))
+                    .all(|pair| pair.equal == Some(true))
+        };
         for feature in Feature::ALL {
-            let is_shared = namespaces.iter().any(|pair| pair.feature == feature && pair.equal == Some(true));
-            paths.extend(settled(is_shared, || {
-                Ok(pairs(feature, there.look(feature)?, yonder.look(feature)?))
-            })?);
+            let seen = there.look(feature)?;
+            // Where the two share a place, one reading is both's: a second one would see who came and went meanwhile.
+            let other = if is_shared(feature) { seen.clone() } else { yonder.look(feature)? };
+            paths.extend(pairs(feature, seen, other));
             processes.extend(pairs(feature, own_files(&left, feature), own_files(&right, feature)));
         }
         if let (Some(left), Some(right)) = (there.cgroups(&left)?, yonder.cgroups(&right)?) {
@@ -93,26 +102,6 @@ impl Comparison {
         self.namespaces.iter().filter(|pair| pair.equal == Some(false)).map(|pair| pair.feature).collect()
     }
 }
-
-/// Processes and sockets come and go between two readings. In one and the same namespace a value differs only if it does
-/// so again and again.
-fn settled(is_shared: bool, read: impl Fn() -> Result<Vec<Pair>>) -> Result<Vec<Pair>> {
-    let mut pairs = read()?;
-    for _ in 0..if is_shared { READ_AGAIN } else { 0 } {
-        if pairs.iter().all(|pair| pair.equal != Some(false)) {
-            break;
-        }
-        for (pair, again) in pairs.iter_mut().zip(read()?) {
-            if again.equal == Some(true) && (&pair.path, &pair.field) == (&again.path, &again.field) {
-                *pair = again;
-            }
-        }
-    }
-    Ok(pairs)
-}
-
-/// How often: a look takes about a millisecond.
-const READ_AGAIN: usize = 20;
 
 fn namespace(feature: Feature, left: &Subject, right: &Subject) -> Pair {
     let of = |subject: &Subject| proc::namespace(&subject.folder(), feature);
