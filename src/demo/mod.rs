@@ -167,6 +167,25 @@ impl<'a> Stage<'a> {
         Ok(answer)
     }
 
+    /// The same, but a process inside makes it: the journal needs its name only.
+    ///
+    /// # Errors
+    /// As [`Stage::make`]; when the process inside is gone.
+    pub fn make_inside(&mut self, agent: &Agent, call: impl Into<Call>, undo: Undo) -> Result<Answer> {
+        self.journal.intend(&undo)?;
+        let answer = agent.perform(call)?;
+        self.journal.made()?;
+        Ok(answer)
+    }
+
+    /// A System V key that no other run has: our process number, of at most 22 bits, and a counter.
+    pub fn unique_key(&mut self) -> i32 {
+        self.counter += 1;
+        let number = (std::process::id() << 8 | self.counter & 0xff) & 0x3fff_ffff;
+        // The top bits keep it apart from IPC_PRIVATE and from small keys chosen by hand.
+        0x4000_0000 | number.cast_signed()
+    }
+
     /// A name that no one else has chosen: it holds our process number.
     pub fn unique(&mut self, what: &str) -> String {
         self.counter += 1;

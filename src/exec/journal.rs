@@ -158,6 +158,7 @@ fn perform(entry: &Entry) -> bool {
         Undo::RemoveFile { path } => fs::remove_file(path).is_ok(),
         Undo::Unmount { path } => nix::mount::umount2(path, nix::mount::MntFlags::MNT_DETACH).is_ok(),
         Undo::RemoveSysv { kind, key } => sys::sysv::remove(*kind, *key).is_ok(),
+        Undo::RemoveQueue { name } => sys::queue::remove(name).is_ok(),
     }
 }
 
@@ -170,7 +171,8 @@ fn identity(undo: &Undo) -> Option<String> {
     match undo {
         Undo::DeleteLink { name } => fs::read_to_string(format!("/sys/class/net/{name}/ifindex")).ok(),
         Undo::RemoveFolder { path } | Undo::RemoveFile { path } | Undo::Unmount { path } => inode(path),
-        Undo::RemoveSysv { kind, key } => sys::sysv::find(*kind, *key).map(|id| id.to_string()),
+        Undo::RemoveSysv { kind, key } => sys::sysv::find(*kind, *key).ok().map(|id| id.to_string()),
+        Undo::RemoveQueue { name } => sys::queue::identity(name),
     }
 }
 

@@ -25,6 +25,8 @@ const CLOCK: &str = r"\b\d+\.\d\d\b|\b\d{3,} s\b";
 /// numbers' widths.
 pub fn stable(text: &str) -> String {
     let text = rename(text, r"\b([a-z]+):\[(\d+)\]", |kind| format!("{kind}ns"));
+    let text = rename(&text, r"(0x)([0-9a-f]{8})\b", |_| "key".into());
+    let text = rename(&text, r"(grep -c )(\d{9,})\b", |_| "decimal key".into());
     let mut pids: Vec<String> = Vec::new();
     for place in PROCESS {
         for found in pattern(place).captures_iter(&text) {

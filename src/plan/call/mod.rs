@@ -3,6 +3,7 @@
 
 pub mod file;
 pub mod gate;
+pub mod ipc;
 pub mod mount;
 pub mod net;
 pub mod process;
@@ -28,6 +29,8 @@ pub enum Call {
     File(file::File),
     /// Host and domain names.
     Uts(uts::Uts),
+    /// System V objects, POSIX message queues.
+    Ipc(ipc::Ipc),
     /// Devices, addresses, sockets.
     Net(net::Net),
     /// kill and what goes with it.
@@ -71,6 +74,7 @@ families! {
     Mount: mount::Mount,
     File: file::File,
     Uts: uts::Uts,
+    Ipc: ipc::Ipc,
     Net: net::Net,
     Signal: signal::Signal,
     Gate: gate::Gate
