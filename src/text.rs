@@ -39,6 +39,7 @@ fn find(file: &str, key: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::feature::Feature;
 
     fn keys(file: &str) -> Vec<&str> {
         file.lines()
@@ -59,5 +60,73 @@ mod tests {
         all.sort_unstable();
         let twice: Vec<_> = all.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
         assert!(twice.is_empty(), "{twice:?}");
+    }
+
+    /// Every key that stands in the code as a whole, and those that are put together from names.
+    fn wanted() -> Vec<String> {
+        let literal = regex_lite::Regex::new(r#""([a-z]+\.[a-z0-9.-]+)""#).unwrap();
+        let mut wanted: Vec<String> = Vec::new();
+        for file in sources(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))) {
+            let code = std::fs::read_to_string(file).unwrap();
+            let tested = code.find("#[cfg(test)]").unwrap_or(code.len());
+            let keys = literal.captures_iter(&code[..tested]).map(|found| found[1].to_owned());
+            wanted.extend(keys.filter(|key| starts_with_a_known_word(key)));
+        }
+        let reasons: Vec<String> = wanted.iter().filter(|key| key.ends_with(".why")).cloned().collect();
+        // A step's reason has its counterpart; a problem's reason has a remedy instead.
+        wanted.extend(
+            reasons
+                .iter()
+                .map(|why| why.replace(".why", ".cannot"))
+                .filter(|key| !find_any(&key.replace(".cannot", ".todo")) && !key.starts_with("doctor.")),
+        );
+        for feature in Feature::ALL {
+            wanted.extend([format!("{feature}.view.meaning"), format!("{feature}.next")]);
+            let cards = crate::demo::names(feature);
+            wanted.extend(
+                cards.iter().flat_map(|card| {
+                    ["claim", "verdict"].map(|part| format!("{feature}.card.{card}.{part}"))
+                }),
+            );
+            let mistakes = crate::mistakes::list(feature);
+            wanted.extend(mistakes.iter().flat_map(|(name, _)| {
+                ["mistake", "lesson"].map(|part| format!("{feature}.break.{name}.{part}"))
+            }));
+        }
+        wanted
+    }
+
+    fn sources(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+    }
+
+    fn starts_with_a_known_word(key: &str) -> bool {
+        let word = key.split('.').next().unwrap_or_default();
+        (["common", "doctor", "compare"].contains(&word)
+            || Feature::ALL.iter().any(|feature| feature.name() == word))
+            && !key.ends_with(".rs")
+            && !key.ends_with(".txt")
+    }
+
+    fn find_any(key: &str) -> bool {
+        ENGLISH.iter().any(|file| find(file, key).is_some())
+    }
+
+    #[test]
+    fn every_key_that_the_code_names_is_in_the_catalogue() {
+        let missing: Vec<String> = wanted().into_iter().filter(|key| !find_any(key)).collect();
+        assert!(missing.is_empty(), "{missing:#?}");
+    }
+
+    #[test]
+    fn every_key_of_the_catalogue_is_named_by_the_code() {
+        let wanted = wanted();
+        let idle: Vec<&str> = ENGLISH
+            .iter()
+            .flat_map(|file| keys(file))
+            .filter(|key| !wanted.iter().any(|known| known == key))
+            .collect();
+        assert!(idle.is_empty(), "{idle:#?}");
     }
 }

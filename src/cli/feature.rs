@@ -9,8 +9,9 @@ use crate::exec;
 use crate::feature::Feature;
 use crate::host::{Host, Subordinate, command};
 use crate::mistakes;
+use crate::namespaces::mnt::Mnt;
 use crate::render::paint::{Color, Stream, decide};
-use crate::render::{self, card, contrast, plan as plan_text};
+use crate::render::{self, card, contrast, equivalents, plan as plan_text};
 use crate::spec::Spec;
 use crate::spec::compose::{self, Ending};
 use crate::spec::yaml;
@@ -100,23 +101,30 @@ pub(super) fn run<F: Args>(
         render::out(&demo::names(feature).into_iter().map(|name| format!("{name}\n")).collect::<String>());
         return Ok(0);
     }
-    let ending = ending(&spec)?;
+    let ending = ending(feature, &host, &spec)?;
     let view = common.show_proc;
     let plan = compose::plan(&spec, &host, feature, ending, view);
     if common.dry_run {
         render::out(&match common.format {
-            Format::Text => plan_text::text_of(&plan),
+            Format::Text => plan_text::text_of(&plan) + &equivalents::text_of(&plan),
             Format::Json => render::json(&plan),
         });
         return Ok(0);
     }
     let mut narrator = Narrator::new(&common, has_command);
     if has_command {
-        return Ok(exec::start(&plan, &mut narrator)?.wait(&mut narrator)?.status());
+        let ended = exec::start(&plan, &mut narrator)?.wait(&mut narrator)?;
+        if common.narrates() {
+            render::err(&equivalents::text_of(&plan));
+        }
+        return Ok(ended.status());
     }
     if view {
         // The view is taken; the process that it was taken of has nothing more to do.
         exec::start(&plan, &mut narrator)?.end()?;
+        if common.narrates() {
+            render::out(&equivalents::text_of(&plan));
+        }
         return Ok(0);
     }
     demonstrate(feature, &host, &spec, &common, &mut narrator)
@@ -149,11 +157,15 @@ fn gather(spec: &Spec) -> Host {
     host
 }
 
-fn ending(spec: &Spec) -> Result<Ending> {
+fn ending(feature: Feature, host: &Host, spec: &Spec) -> Result<Ending> {
     let Some(name) = spec.command.first() else { return Ok(Ending::Demonstration) };
-    let root = spec.mnt.as_ref().and_then(|mnt| mnt.root.as_deref());
-    let path = command::resolve(name, root)?.to_string_lossy().into_owned();
-    Ok(Ending::Command { path, arguments: spec.command.clone() })
+    let ending = |path: String| Ending::Command { path, arguments: spec.command.clone() };
+    let tree = spec.mnt.as_ref().map(Mnt::tree).unwrap_or_default();
+    command::resolve(name, &tree).map(|path| ending(path.to_string_lossy().into_owned())).or_else(|error| {
+        // That COMMAND isn't in a root which is no folder would only hide what is wrong: the plan's problem goes first.
+        let plan = compose::plan(spec, host, feature, ending(name.clone()), false);
+        if plan.problems.is_empty() { Err(error) } else { Ok(ending(name.clone())) }
+    })
 }
 
 fn demonstrate(

@@ -1,12 +1,15 @@
 //! The command line: flags become a spec and a way to run it. No system calls here.
 
+mod deferred;
 mod feature;
+mod terminal;
 mod watch;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use self::deferred::Deferred;
 use self::feature::FeatureArgs;
 use crate::error::{Error, Kind};
 use crate::exec::journal;
@@ -24,6 +27,9 @@ struct Cli {
     /// When to use colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     color: Color,
+    /// Name what changes on every run by relation (<pidns#1>), for handouts
+    #[arg(long, global = true)]
+    stable: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -31,23 +37,23 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Process numbers, and a process 1 [pid_namespaces(7)]
-    Pid(FeatureArgs<Pid>),
+    Pid(Deferred<FeatureArgs<Pid>>),
     /// A mount table of one's own [mount_namespaces(7)]
     #[command(visible_alias = "mount")]
-    Mnt(FeatureArgs<Mnt>),
+    Mnt(Deferred<FeatureArgs<Mnt>>),
     /// Network devices, addresses, routes, ports [network_namespaces(7)]
     #[command(visible_alias = "network")]
-    Net(FeatureArgs<Net>),
+    Net(Deferred<FeatureArgs<Net>>),
     /// Hostname and domain name [uts_namespaces(7)]
-    Uts(FeatureArgs<Uts>),
+    Uts(Deferred<FeatureArgs<Uts>>),
     /// System V IPC and POSIX message queues [ipc_namespaces(7)]
-    Ipc(FeatureArgs<Ipc>),
+    Ipc(Deferred<FeatureArgs<Ipc>>),
     /// User and group ids, and capabilities [user_namespaces(7)]
-    User(FeatureArgs<User>),
+    User(Deferred<FeatureArgs<User>>),
     /// The root of the cgroup tree [cgroup_namespaces(7)]
-    Cgroup(FeatureArgs<Cgroup>),
+    Cgroup(Deferred<FeatureArgs<Cgroup>>),
     /// The boot-time and monotonic clocks [time_namespaces(7)]
-    Time(FeatureArgs<Time>),
+    Time(Deferred<FeatureArgs<Time>>),
 }
 
 /// Parses the command line, does what it says, and gives the exit status of the contract.
@@ -60,20 +66,31 @@ pub fn run() -> ExitCode {
             return if error.use_stderr() { status(Kind::Usage.status()) } else { ExitCode::SUCCESS };
         }
     };
+    render::set_stable(cli.stable);
     journal::sweep();
     let result = match cli.command {
-        Command::Pid(args) => feature::run(Feature::Pid, cli.color, args, |spec, pid| spec.pid = Some(pid)),
-        Command::Mnt(args) => feature::run(Feature::Mnt, cli.color, args, |spec, mnt| spec.mnt = Some(mnt)),
-        Command::Net(args) => feature::run(Feature::Net, cli.color, args, |spec, net| spec.net = Some(net)),
-        Command::Uts(args) => feature::run(Feature::Uts, cli.color, args, |spec, uts| spec.uts = Some(uts)),
-        Command::Ipc(args) => feature::run(Feature::Ipc, cli.color, args, |spec, ipc| spec.ipc = Some(ipc)),
-        Command::User(args) => {
+        Command::Pid(Deferred(args)) => {
+            feature::run(Feature::Pid, cli.color, args, |spec, pid| spec.pid = Some(pid))
+        }
+        Command::Mnt(Deferred(args)) => {
+            feature::run(Feature::Mnt, cli.color, args, |spec, mnt| spec.mnt = Some(mnt))
+        }
+        Command::Net(Deferred(args)) => {
+            feature::run(Feature::Net, cli.color, args, |spec, net| spec.net = Some(net))
+        }
+        Command::Uts(Deferred(args)) => {
+            feature::run(Feature::Uts, cli.color, args, |spec, uts| spec.uts = Some(uts))
+        }
+        Command::Ipc(Deferred(args)) => {
+            feature::run(Feature::Ipc, cli.color, args, |spec, ipc| spec.ipc = Some(ipc))
+        }
+        Command::User(Deferred(args)) => {
             feature::run(Feature::User, cli.color, args, |spec, user| spec.user = Some(user))
         }
-        Command::Cgroup(args) => {
+        Command::Cgroup(Deferred(args)) => {
             feature::run(Feature::Cgroup, cli.color, args, |spec, cgroup| spec.cgroup = Some(cgroup))
         }
-        Command::Time(args) => {
+        Command::Time(Deferred(args)) => {
             feature::run(Feature::Time, cli.color, args, |spec, time| spec.time = Some(time))
         }
     };

@@ -1,19 +1,19 @@
 //! What the user sees of a run: the announcement, the narration, the pauses, the view.
 
-use std::os::fd::BorrowedFd;
-
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::feature::Common;
-use crate::error::Result;
+use super::terminal::{self, Key};
+use crate::error::{Error, Result};
 use crate::exec::Watch;
+use crate::exec::signals::Signals;
 use crate::observe::Sight;
 use crate::observe::view::View;
 use crate::plan::Plan;
 use crate::plan::slots::Slots;
 use crate::render::{self, explain, plan as plan_text, view as view_text};
-use crate::text::text_with;
+use crate::text::{text, text_with};
 
 /// Follows a run and tells of it.
 pub(super) struct Narrator {
@@ -31,7 +31,7 @@ impl Narrator {
             narrates: common.narrates(),
             pauses: common.pauses(),
             json: common.is_json(),
-            announces: has_command && !common.is_quiet(),
+            announces: has_command && !common.is_quiet() && !common.narrates(),
             to: if has_command { render::err } else { render::out },
         }
     }
@@ -42,14 +42,19 @@ impl Watch for Narrator {
         self.narrates
     }
 
-    fn before(
-        &mut self,
-        _index: usize,
-        _plan: &Plan,
-        _slots: &Slots,
-        _interrupt: BorrowedFd<'_>,
-    ) -> Result<()> {
-        let _ = self.pauses;
+    fn before(&mut self, index: usize, plan: &Plan, slots: &Slots, signals: &Signals) -> Result<()> {
+        if index == 0 {
+            (self.to)(&plan_text::announcement(plan));
+        }
+        if self.pauses {
+            let terminal = terminal::open()?;
+            render::err(&explain::before(index, plan, slots));
+            match terminal.ask(signals)? {
+                Key::Next => {}
+                Key::Continue => self.pauses = false,
+                Key::Quit => return Err(Error::failed(text("common.step.stopped"))),
+            }
+        }
         Ok(())
     }
 
@@ -59,8 +64,8 @@ impl Watch for Narrator {
 
     fn reported(&mut self, plan: &Plan, view: serde_json::Value, child: Pid) {
         let Ok(sight) = serde_json::from_value::<Sight>(view) else { return };
-        let view = View::new(plan.feature, &plan.added, sight, child);
-        (self.to)(&if self.json { render::json(&view) } else { view_text::text(&view) });
+        let view = View::new(plan, sight, child);
+        (self.to)(&if self.json { render::json(&view) } else { view_text::text_of(&view, plan) });
     }
 
     fn ready(&mut self, plan: &Plan, child: Pid) {

@@ -1,5 +1,244 @@
-//! What the cgroup namespace shows.
+//! What the cgroup namespace shows. Nothing is made: the caller's own cgroups are found, v1, v2 or both, by looking.
 
-use super::Entry;
+use std::path::{Path, PathBuf};
 
-pub(super) const CARDS: &[Entry] = &[];
+use super::{Card, Entry, Stage, words};
+use crate::error::Result;
+use crate::exec::agent::Agent;
+use crate::feature::Feature::Cgroup;
+
+pub(super) const CARDS: &[Entry] = &[("link", link), ("path", path), ("mount", mount), ("limits", limits)];
+
+const LINK: &str = "/proc/self/ns/cgroup";
+const MEMBERSHIP: &str = "/proc/self/cgroup";
+const MOUNTINFO: &str = "/proc/self/mountinfo";
+
+/// Files that limit something, v2's first: any that is there will do, since none may change.
+const LIMITS: [&str; 7] = [
+    "memory.max",
+    "memory.limit_in_bytes",
+    "pids.max",
+    "cpu.max",
+    "cpu.shares",
+    "cpuset.cpus.effective",
+    "cpuset.cpus",
+];
+
+/// Another namespace.
+fn link(stage: &mut Stage<'_>) -> Result<Card> {
+    let card = Card::new(Cgroup, "link");
+    let Some((outside, inside)) = both(stage)? else { return Ok(card.skip("cgroup.skip.kernel")) };
+    let links = (words(outside.link(LINK)?), words(inside.link(LINK)?));
+    Ok(card.outside(LINK, &links.0).inside(LINK, &links.1).holds(links.0 != links.1))
+}
+
+/// The caller's cgroup becomes `/`.
+fn path(stage: &mut Stage<'_>) -> Result<Card> {
+    let card = Card::new(Cgroup, "path");
+    let Some((outside, inside)) = both(stage)? else { return Ok(card.skip("cgroup.skip.kernel")) };
+    let (outer, inner) = (memberships(&outside)?, memberships(&inside)?);
+    let hidden = outer.iter().find(|own| own.path != "/");
+    // Where the caller is at the top already, there is nothing above that could be hidden: v2's line, or the first.
+    let Some(own) = hidden.or(outer.first()) else { return Ok(card.skip("cgroup.skip.none")) };
+    let Some(same) = inner.iter().find(|other| other.hierarchy == own.hierarchy) else {
+        return Ok(card.skip("cgroup.skip.none"));
+    };
+    let card = card
+        .outside(format!("{MEMBERSHIP}, {}", own.hierarchy), &own.path)
+        .inside(format!("{MEMBERSHIP}, {}", same.hierarchy), &same.path);
+    if hidden.is_none() {
+        return Ok(card.skip("cgroup.skip.top"));
+    }
+    Ok(card.holds(inner.iter().all(|other| other.path == "/")))
+}
+
+/// A mount that was there before shows where its root lies, seen from the new one.
+fn mount(stage: &mut Stage<'_>) -> Result<Card> {
+    let card = Card::new(Cgroup, "mount");
+    let Some((outside, inside)) = both(stage)? else { return Ok(card.skip("cgroup.skip.kernel")) };
+    let (outer, inner) = (mounted(&outside)?, mounted(&inside)?);
+    let differs = outer.iter().find_map(|own| {
+        let same = inner.iter().find(|other| other.point == own.point)?;
+        (same.root != own.root).then_some((own, same))
+    });
+    if let Some((own, same)) = differs {
+        return Ok(card
+            .outside(format!("{MOUNTINFO}, root of {}", own.hierarchy()), &own.root)
+            .inside(format!("{MOUNTINFO}, root of {}", same.hierarchy()), &same.root)
+            .holds(same.root.starts_with("/..")));
+    }
+    match (outer.first(), inner.first()) {
+        (Some(own), Some(same)) => Ok(card
+            .outside(format!("{MOUNTINFO}, root of {}", own.hierarchy()), &own.root)
+            .inside(format!("{MOUNTINFO}, root of {}", same.hierarchy()), &same.root)
+            .skip("cgroup.skip.top")),
+        _ => Ok(card.skip("cgroup.skip.unmounted")),
+    }
+}
+
+/// The process inside is in the same cgroup, under the same limits.
+fn limits(stage: &mut Stage<'_>) -> Result<Card> {
+    let card = Card::new(Cgroup, "limits");
+    let Some((outside, inside)) = both(stage)? else { return Ok(card.skip("cgroup.skip.kernel")) };
+    let folders = folders(&memberships(&outside)?, &mounted(&outside)?);
+    let mut files = folders.iter().flat_map(|folder| LIMITS.map(|name| (folder, folder.join(name))));
+    let found = files.find_map(|(folder, file)| {
+        let limit = outside.read(&file.to_string_lossy()).ok()?.ok()?;
+        Some((folder, file, words(Ok(limit))))
+    });
+    let Some((folder, file, limit)) = found else { return Ok(card.skip("cgroup.skip.nolimit")) };
+    let again = words(inside.read(&file.to_string_lossy())?);
+    // The members of the one cgroup, as the kernel lists them: the process inside is still among them.
+    let procs = folder.join("cgroup.procs");
+    let members = outside.read(&procs.to_string_lossy())?.unwrap_or_default();
+    let is_member = members.lines().any(|member| member == inside.pid().to_string());
+    let member = if is_member { format!("pid {} (INSIDE)", inside.pid()) } else { "(not there)".into() };
+    let holds = limit == again && is_member;
+    Ok(card
+        .outside(short(&file), limit)
+        .inside(short(&file), again)
+        .outside(short(&procs), member)
+        .holds(holds))
+}
+
+/// A process on each side. None on a kernel without cgroup namespaces: before Linux 4.6, or without CONFIG_CGROUPS.
+fn both(stage: &mut Stage<'_>) -> Result<Option<(Agent, Agent)>> {
+    let outside = stage.outside(Cgroup)?;
+    if outside.link(LINK)?.is_err() {
+        return Ok(None);
+    }
+    let inside = stage.inside(Cgroup)?;
+    Ok(Some((outside, inside)))
+}
+
+/// A line of /proc/self/cgroup. cgroups(7)
+struct Membership {
+    /// `0:` on v2; the number and the controllers on v1.
+    hierarchy: String,
+    path: String,
+}
+
+/// The lines, v2's first.
+fn memberships(agent: &Agent) -> Result<Vec<Membership>> {
+    let lines = agent.read(MEMBERSHIP)?.unwrap_or_default();
+    let mut all: Vec<Membership> = lines
+        .lines()
+        .filter_map(|line| {
+            // A path may hold colons, a hierarchy's name none.
+            let mut parts = line.splitn(3, ':');
+            let (number, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+            Some(Membership { hierarchy: format!("{number}:{controllers}"), path: path.to_owned() })
+        })
+        .collect();
+    all.sort_by_key(|own| own.hierarchy != "0:");
+    Ok(all)
+}
+
+/// A mount of a hierarchy.
+struct Mounted {
+    root: String,
+    point: String,
+    /// `cgroup2`, or `cgroup`.
+    kind: String,
+    /// The options of the hierarchy: on v1 they name its controllers.
+    options: String,
+}
+
+impl Mounted {
+    fn hierarchy(&self) -> String {
+        if self.kind == "cgroup2" {
+            return self.kind.clone();
+        }
+        let controllers = self.options.split(',').filter(|option| !matches!(*option, "rw" | "ro" | "xattr"));
+        format!("cgroup {}", controllers.collect::<Vec<_>>().join(","))
+    }
+
+    /// Whether this is the mount of that hierarchy.
+    fn is_of(&self, own: &Membership) -> bool {
+        match own.hierarchy.split_once(':') {
+            Some(("0", "")) => self.kind == "cgroup2",
+            Some((_, controllers)) => {
+                let options: Vec<&str> = self.options.split(',').collect();
+                self.kind == "cgroup" && controllers.split(',').all(|name| options.contains(&name))
+            }
+            None => false,
+        }
+    }
+}
+
+/// The mounts of hierarchies in the agent's mount table. proc_pid_mountinfo(5)
+fn mounted(agent: &Agent) -> Result<Vec<Mounted>> {
+    let lines = agent.read(MOUNTINFO)?.unwrap_or_default();
+    let mounts = lines.lines().filter_map(|line| {
+        let (own, filesystem) = line.split_once(" - ")?;
+        let (own, filesystem): (Vec<&str>, Vec<&str>) =
+            (own.split(' ').collect(), filesystem.split(' ').collect());
+        let kind = *filesystem.first()?;
+        matches!(kind, "cgroup" | "cgroup2").then_some(())?;
+        Some(Mounted {
+            root: (*own.get(3)?).to_owned(),
+            point: (*own.get(4)?).to_owned(),
+            kind: kind.to_owned(),
+            options: (*filesystem.get(2)?).to_owned(),
+        })
+    });
+    Ok(mounts.collect())
+}
+
+/// The folders of these cgroups, where a mount leads to them.
+fn folders(memberships: &[Membership], mounts: &[Mounted]) -> Vec<PathBuf> {
+    let folders = memberships.iter().flat_map(|own| {
+        mounts.iter().filter(|mount| mount.is_of(own)).filter_map(|mount| {
+            let below = Path::new(&own.path).strip_prefix(&mount.root).ok()?;
+            Some(Path::new(&mount.point).join(below))
+        })
+    });
+    folders.collect()
+}
+
+/// A path that fits a line: only its beginning and its end, where it is long.
+fn short(path: &Path) -> String {
+    const FITS: usize = 44;
+    let whole = path.display().to_string();
+    if whole.chars().count() <= FITS {
+        return whole;
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beginning: PathBuf = path.iter().take(4).collect();
+    format!("{}/.../{name}", beginning.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn membership(hierarchy: &str, path: &str) -> Membership {
+        Membership { hierarchy: hierarchy.into(), path: path.into() }
+    }
+
+    fn mounted(kind: &str, point: &str, root: &str, options: &str) -> Mounted {
+        Mounted { root: root.into(), point: point.into(), kind: kind.into(), options: options.into() }
+    }
+
+    #[test]
+    fn the_folder_is_found_on_v2_v1_and_hybrid() {
+        let mounts = [
+            mounted("cgroup2", "/sys/fs/cgroup/unified", "/", "rw"),
+            mounted("cgroup", "/sys/fs/cgroup/cpu,cpuacct", "/", "rw,cpu,cpuacct"),
+            mounted("cgroup", "/sys/fs/cgroup/systemd", "/", "rw,xattr,name=systemd"),
+        ];
+        let found = |hierarchy, path| folders(&[membership(hierarchy, path)], &mounts);
+        assert_eq!(found("0:", "/user.slice"), [Path::new("/sys/fs/cgroup/unified/user.slice")]);
+        assert_eq!(found("3:cpu,cpuacct", "/a"), [Path::new("/sys/fs/cgroup/cpu,cpuacct/a")]);
+        assert_eq!(found("1:name=systemd", "/"), [Path::new("/sys/fs/cgroup/systemd")]);
+        assert!(found("4:memory", "/").is_empty());
+    }
+
+    #[test]
+    fn a_mount_of_a_part_leads_to_what_lies_in_it() {
+        let mounts = [mounted("cgroup", "/sys/fs/cgroup/memory", "/docker/1", "rw,memory")];
+        let found = |path| folders(&[membership("4:memory", path)], &mounts);
+        assert_eq!(found("/docker/1/a"), [Path::new("/sys/fs/cgroup/memory/a")]);
+        assert!(found("/docker/2").is_empty());
+    }
+}

@@ -3,7 +3,7 @@
 
 mod cgroup;
 mod ipc;
-mod mnt;
+pub(crate) mod mnt;
 mod net;
 mod pid;
 mod time;

@@ -31,6 +31,13 @@ pub(super) fn explain(plan: &Plan, index: usize, errno: Errno) -> Error {
     let cause = diagnose::cause(step, errno);
     error.why = cause.why;
     error.todo = cause.todo;
+    // What this errno means for just this call, where the catalogue knows: `time.offset.ERANGE` beside `time.offset.why`.
+    let key = step.why.replace(".why", &format!(".{errno:?}"));
+    let meaning = text(&key);
+    if meaning != key {
+        error.why.retain(|why| why != errno.desc());
+        error.why.insert(0, meaning);
+    }
     error
 }
 

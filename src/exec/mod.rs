@@ -34,17 +34,11 @@ pub trait Watch {
         false
     }
 
-    /// Before step `index`. An interrupt shows on `interrupt`.
+    /// Before step `index`. Who waits here waits for `signals` too.
     ///
     /// # Errors
     /// Any error ends the run here, and what was made is undone.
-    fn before(
-        &mut self,
-        _index: usize,
-        _plan: &Plan,
-        _slots: &Slots,
-        _interrupt: BorrowedFd<'_>,
-    ) -> Result<()> {
+    fn before(&mut self, _index: usize, _plan: &Plan, _slots: &Slots, _signals: &Signals) -> Result<()> {
         Ok(())
     }
 
@@ -138,7 +132,7 @@ impl Run<'_> {
         let narrates = self.watch.narrates();
         for (index, step) in plan.steps.iter().enumerate() {
             if narrates {
-                self.watch.before(index, plan, &self.slots, self.signals.as_fd())?;
+                self.watch.before(index, plan, &self.slots, &self.signals)?;
             }
             let result = if step.actor == Actor::Host {
                 self.perform_own(index, step)?

@@ -136,14 +136,15 @@ fn forward(pidfd: BorrowedFd<'_>, signal: Signal) {
 
 /// A shell makes its own group the terminal's foreground one. One that was killed didn't give it back: the group is gone.
 fn take_back_the_terminal() {
-    let stdin = std::io::stdin();
+    // Not std's stdin: that would make a buffer, at every end of every command.
+    let stdin = rustix::stdio::stdin();
     let is_gone = |group: Pid| nix::sys::signal::killpg(group, None) == Err(Errno::ESRCH);
-    if tcgetpgrp(stdin.as_fd()).is_ok_and(is_gone) {
+    if tcgetpgrp(stdin).is_ok_and(is_gone) {
         // From the background, tcsetpgrp would stop us by SIGTTOU; blocked, it doesn't.
         let mut set = nix::sys::signal::SigSet::empty();
         set.add(Signal::SIGTTOU);
         let _ = set.thread_block();
-        let _ = tcsetpgrp(stdin.as_fd(), getpgrp());
+        let _ = tcsetpgrp(stdin, getpgrp());
         let _ = set.thread_unblock();
     }
 }

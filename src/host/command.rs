@@ -1,20 +1,20 @@
 //! Finding COMMAND as a shell would, before anything is made: a typing error then costs nothing.
 
 use std::ffi::OsStr;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::unistd::{AccessFlags, access};
 
+use super::tree::Tree;
 use crate::error::{Error, Kind, Result};
 use crate::text::{text, text_with};
 
-/// The file that `name` means: itself where it has a slash, else the first executable in PATH.
-///
-/// `root` is the folder that will be `/` when it's executed. The path that comes back is seen from there.
+/// The file that `name` means: itself where it has a slash, else the first executable in PATH. The path that comes back is
+/// the one to execute, as it will be in `tree`.
 ///
 /// # Errors
 /// Not found (127), found but not executable (126).
-pub fn resolve(name: &str, root: Option<&Path>) -> Result<PathBuf> {
+pub fn resolve(name: &str, tree: &Tree) -> Result<PathBuf> {
     let candidates: Vec<PathBuf> = if name.contains('/') {
         vec![PathBuf::from(name)]
     } else {
@@ -24,13 +24,9 @@ pub fn resolve(name: &str, root: Option<&Path>) -> Result<PathBuf> {
     };
     let mut refused = None;
     for candidate in candidates {
-        let seen = match root {
-            None => candidate.clone(),
-            Some(root) => below(root, &candidate),
-        };
-        // Through a symbolic link below another root we'd ask about the wrong file: the kernel is asked at exec instead.
-        let link = root.is_some() && seen.is_symlink();
-        if link || (seen.is_file() && access(&seen, AccessFlags::X_OK).is_ok()) {
+        let seen = if tree.is_of_today() { Some(candidate.clone()) } else { tree.locate(&candidate).today };
+        let Some(seen) = seen else { continue };
+        if seen.is_file() && access(&seen, AccessFlags::X_OK).is_ok() {
             return Ok(candidate);
         }
         if seen.exists() {
@@ -55,32 +51,29 @@ pub fn resolve(name: &str, root: Option<&Path>) -> Result<PathBuf> {
     }
 }
 
-/// `path` under another root. `..` is dropped: it can't lead out of a root.
-fn below(root: &Path, path: &Path) -> PathBuf {
-    let mut joined = root.to_owned();
-    joined.extend(path.components().filter(|part| matches!(part, Component::Normal(_))));
-    joined
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_name_without_a_slash_is_searched_in_path() {
-        assert!(resolve("sh", None).is_ok_and(|path| path.is_absolute() && path.ends_with("sh")));
-        assert_eq!(resolve("no-such-command", None).map_err(|error| error.kind), Err(Kind::NotFound));
+        assert!(resolve("sh", &Tree::default()).is_ok_and(|path| path.is_absolute() && path.ends_with("sh")));
+        assert_eq!(
+            resolve("no-such-command", &Tree::default()).map_err(|error| error.kind),
+            Err(Kind::NotFound)
+        );
     }
 
     #[test]
     fn a_folder_and_a_plain_file_are_refused() {
-        assert_eq!(resolve("/etc", None).map_err(|error| error.kind), Err(Kind::NotExecutable));
-        assert_eq!(resolve("/etc/passwd", None).map_err(|error| error.kind), Err(Kind::NotExecutable));
-        assert_eq!(resolve("/etc/nothing-here", None).map_err(|error| error.kind), Err(Kind::NotFound));
-    }
-
-    #[test]
-    fn a_path_stays_below_its_root() {
-        assert_eq!(below(Path::new("/r"), Path::new("/../../etc/x")), Path::new("/r/etc/x"));
+        assert_eq!(resolve("/etc", &Tree::default()).map_err(|error| error.kind), Err(Kind::NotExecutable));
+        assert_eq!(
+            resolve("/etc/passwd", &Tree::default()).map_err(|error| error.kind),
+            Err(Kind::NotExecutable)
+        );
+        assert_eq!(
+            resolve("/etc/nothing-here", &Tree::default()).map_err(|error| error.kind),
+            Err(Kind::NotFound)
+        );
     }
 }

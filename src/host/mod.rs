@@ -3,6 +3,7 @@
 pub mod command;
 pub mod diagnose;
 pub mod subordinate;
+pub mod tree;
 
 use caps::{CapSet, Capability};
 

@@ -8,11 +8,12 @@
 //!
 //! What you'll see: `/proc/self/mountinfo`, equal right after the clone, then one line apart.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::feature::Feature;
+use crate::host::tree::{Place, Tree};
 use crate::observe::{Observation, proc};
 use crate::plan::call::mount::{Mount, Propagation};
 use crate::plan::order::Phase;
@@ -56,6 +57,7 @@ impl std::str::FromStr for Bind {
 
     fn from_str(words: &str) -> Result<Self, String> {
         match words.split_once(':') {
+            Some((_, target)) if target.contains(':') => Err(text("mnt.bind.options")),
             Some((source, target)) if !source.is_empty() && target.starts_with('/') => {
                 Ok(Bind { source: source.into(), target: target.into() })
             }
@@ -66,37 +68,66 @@ impl std::str::FromStr for Bind {
 
 impl Mnt {
     /// The steps: propagation first, then mounts, then the root.
+    ///
+    /// This is the one plan that looks at the machine: at the paths that it names, and only at them. Gathered beforehand as
+    /// facts, as the rest is, they would have to be found by the same walk over the same flags.
     pub fn plan(&self, draft: &mut Draft) {
         draft.isolate(Feature::Mnt);
         if self.propagation != Propagation::Unchanged {
             let call = Mount::Propagation { target: "/".into(), mode: self.propagation };
             draft.step(Phase::Propagation, Actor::Child, Feature::Mnt, call, "mnt.propagation.why");
         }
+        let mut tree = Tree::of(self.root.as_deref());
         for bind in &self.bind {
-            self.needs(draft, &bind.source, "mnt.bind.nosource");
-            let target = self.target(draft, &bind.target);
-            let call = Mount::Bind { source: path(&bind.source), target };
+            let place = tree.locate(&bind.target);
+            self.check(draft, &bind.target, &place, Some(&bind.source));
+            tree.bind(&place, &bind.source);
+            let call = Mount::Bind { source: path(&bind.source), target: self.outer(&place) };
             draft.step(Phase::Mounts, Actor::Child, Feature::Mnt, call, "mnt.bind.why");
         }
-        for place in &self.tmpfs {
-            let target = self.target(draft, place);
-            let call = Mount::Filesystem { kind: "tmpfs".into(), target, data: Some("size=64m".into()) };
+        for target in &self.tmpfs {
+            let place = tree.locate(target);
+            self.check(draft, target, &place, None);
+            tree.empty(&place);
+            let data = Some("size=64m".into());
+            let call = Mount::Filesystem { kind: "tmpfs".into(), target: self.outer(&place), data };
             draft.step(Phase::Mounts, Actor::Child, Feature::Mnt, call, "mnt.tmpfs.why");
         }
-        if let Some(root) = &self.root {
-            self.plan_root(draft, root);
+        for bind in self.bind.iter().filter(|bind| tree.locate(&bind.target).today.is_none()) {
+            let what = format!("a bind on {}", bind.target.display());
+            refuse(draft, what, "mnt.bind.covered", "mnt.bind.uncover");
         }
+        match &self.root {
+            Some(root) => self.plan_root(draft, root),
+            None if tree.is_of_today() => {}
+            None => self.plan_folder(draft, &tree),
+        }
+    }
+
+    /// The tree that these flags make: binds in their order, then every tmpfs.
+    pub fn tree(&self) -> Tree {
+        let mut tree = Tree::of(self.root.as_deref());
+        for bind in &self.bind {
+            tree.bind(&tree.locate(&bind.target), &bind.source);
+        }
+        for target in &self.tmpfs {
+            tree.empty(&tree.locate(target));
+        }
+        tree
     }
 
     /// pivot_root(2) by the recipe of its manual page that needs no folder for the old root: it is stacked on the new
     /// one and then detached.
-    fn plan_root(&self, draft: &mut Draft, root: &std::path::Path) {
+    fn plan_root(&self, draft: &mut Draft, root: &Path) {
         if !root.is_dir() {
-            let what = format!("--root {}", root.display());
-            let todo = vec![text("mnt.root.todo")];
-            draft.problem(Problem { feature: Feature::Mnt, what, why: text("mnt.root.why"), todo });
+            refuse(draft, format!("--root {}", root.display()), "mnt.root.why", "mnt.root.todo");
+        } else if self.propagation == Propagation::Shared {
+            refuse(draft, "--root, --propagation shared".into(), "mnt.root.shared", "mnt.root.private");
         }
-        let root = path(root);
+        let root = path(&absolute(root));
+        if root == "/" {
+            refuse(draft, "--root /".into(), "mnt.root.same", "mnt.root.todo");
+        }
         let mut step = |call, why| draft.step(Phase::Root, Actor::Child, Feature::Mnt, call, why);
         step(Mount::Bind { source: root.clone(), target: root.clone() }, "mnt.rootbind.why");
         step(Mount::ChangeFolder { path: root }, "mnt.rootchdir.why");
@@ -105,30 +136,69 @@ impl Mnt {
         step(Mount::ChangeFolder { path: "/".into() }, "mnt.chdir.why");
     }
 
-    /// Where a target lies before the root changes. It must be there: to make it would leave it behind.
-    fn target(&self, draft: &mut Draft, target: &std::path::Path) -> String {
-        let seen = match &self.root {
-            None => target.to_owned(),
-            Some(root) => root.join(target.strip_prefix("/").unwrap_or(target)),
+    /// A working folder on which something was mounted is still the covered one: it must be entered anew by its path,
+    /// where that leads to a folder afterwards. Else it stays, as the kernel leaves it.
+    fn plan_folder(&self, draft: &mut Draft, tree: &Tree) {
+        let Ok(folder) = std::env::current_dir() else { return };
+        let place = tree.locate(&folder);
+        let is_covered = place.today.as_ref() != Some(&folder);
+        let is_there = match &place.today {
+            Some(today) => today.is_dir(),
+            None => self.tmpfs.iter().any(|target| Tree::default().locate(target).inside == folder),
         };
-        self.needs(draft, &seen, "mnt.target.missing");
-        path(&seen)
+        if is_covered && is_there {
+            let call = Mount::ChangeFolder { path: path(&folder) };
+            draft.step(Phase::Mounts, Actor::Child, Feature::Mnt, call, "mnt.folder.why");
+        }
     }
 
-    fn needs(&self, draft: &mut Draft, place: &std::path::Path, why: &'static str) {
-        if !place.exists() {
-            let what = format!("{} isn't there", place.display());
-            draft.problem(Problem {
-                feature: Feature::Mnt,
-                what,
-                why: text(why),
-                todo: vec![text("mnt.missing.todo")],
-            });
+    /// Where a place lies before the root changes.
+    fn outer(&self, place: &Place) -> String {
+        match &self.root {
+            None => path(&place.inside),
+            Some(root) => path(&absolute(root).join(place.inside.strip_prefix("/").unwrap_or(&place.inside))),
+        }
+    }
+
+    /// What can be known before: both ends must be there (to make one would leave it behind), both a folder or both not.
+    fn check(&self, draft: &mut Draft, target: &Path, place: &Place, source: Option<&Path>) {
+        if let Some(source) = source
+            && !source.exists()
+        {
+            let what = format!("{} isn't there", source.display());
+            return refuse(draft, what, "mnt.bind.nosource", "mnt.missing.todo");
+        }
+        let shown = target.display();
+        if self.root.is_none() && place.inside == Path::new("/") {
+            return refuse(draft, format!("a mount on {shown}"), "mnt.target.root", "mnt.root.instead");
+        }
+        let is_folder = source.is_none_or(Path::is_dir);
+        match &place.today {
+            Some(today) if today.exists() => {
+                if today.is_dir() != is_folder {
+                    let kind = if is_folder { "mnt.target.file" } else { "mnt.target.folder" };
+                    refuse(draft, format!("a mount on {shown}"), kind, "mnt.target.todo");
+                }
+            }
+            _ => {
+                let side = if self.root.is_some() { " in the new root" } else { "" };
+                refuse(draft, format!("{shown} isn't there{side}"), "mnt.target.missing", "mnt.missing.todo");
+            }
         }
     }
 }
 
-fn path(path: &std::path::Path) -> String {
+/// Says that this can't be done.
+fn refuse(draft: &mut Draft, what: String, why: &str, todo: &str) {
+    draft.problem(Problem { feature: Feature::Mnt, what, why: text(why), todo: vec![text(todo)] });
+}
+
+/// From `/` on: a relative path would lead to what lies below a mount on it, since the working folder stays there.
+fn absolute(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+fn path(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
@@ -141,4 +211,19 @@ pub fn observe() -> Vec<Observation> {
         proc::link("/proc/self/root"),
         proc::link("/proc/self/cwd"),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bind_takes_two_paths_and_no_options() {
+        let bind = Bind { source: "a".into(), target: "/b".into() };
+        assert_eq!("a:/b".parse(), Ok(bind));
+        for wrong in ["a", "a:", ":/b", "a:b"] {
+            assert_eq!(wrong.parse::<Bind>(), Err(text("mnt.bind.form")), "{wrong}");
+        }
+        assert_eq!("a:/b:ro".parse::<Bind>(), Err(text("mnt.bind.options")));
+    }
 }

@@ -39,6 +39,10 @@ impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Value::Is(words) => f.pad(words),
+            Value::Count(1, of) => f.pad(&format!(
+                "1 {}",
+                of.strip_suffix("es").filter(|one| one.ends_with("ss")).unwrap_or(of.trim_end_matches('s'))
+            )),
             Value::Count(count, of) => f.pad(&format!("{count} {of}")),
             Value::Not(why) => f.pad(&format!("({why})")),
         }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Observation, Sight, Value, identity, look, proc};
 use crate::feature::Feature;
-use crate::plan::Addition;
+use crate::plan::{Addition, Plan};
 use crate::text::text;
 
 /// The view of one feature from outside and inside.
@@ -22,7 +22,7 @@ pub struct View {
     pub paths: Vec<OnePath>,
     /// Who takes part.
     pub who: Vec<Who>,
-    /// Who opened the paths outside: `bash 4001`.
+    /// Who opened the paths outside: `sandbox 4002`.
     pub outside: String,
     /// Who opened the paths inside: `pid 1`.
     pub inside: String,
@@ -37,6 +37,13 @@ pub struct OneProcess {
     pub inside: Vec<Observation>,
     /// What the difference means.
     pub meaning: String,
+}
+
+impl OneProcess {
+    /// Whether the two readers saw anything different.
+    pub fn differs(&self) -> bool {
+        self.outside.iter().zip(&self.inside).any(|(outside, inside)| outside.value != inside.value)
+    }
 }
 
 /// A row of part B.
@@ -72,7 +79,8 @@ pub struct Who {
 
 impl View {
     /// Puts the two sights together. `child` is the number outside of the process that reported `inside`.
-    pub fn new(feature: Feature, added: &[Addition], inside: Sight, child: Pid) -> View {
+    pub fn new(plan: &Plan, inside: Sight, child: Pid) -> View {
+        let (feature, added) = (plan.feature, plan.added.as_slice());
         let outside = look(feature);
         let own_numbers = link_of(&outside, Feature::Pid) != link_of(&inside, Feature::Pid);
         let mut who = vec![];
@@ -81,7 +89,8 @@ impl View {
         who.push(Who { inside: same(shell_pid), ..person(&shell, shell_pid, "common.who.shell") });
         who.push(Who { inside: same(outside.pid), ..person("sandbox", outside.pid, "common.who.sandbox") });
         let role = if own_numbers { "common.who.init" } else { "common.who.child" };
-        who.push(Who { inside: Some(inside.pid), ..person("demo", child.as_raw(), role) });
+        let name = plan.command().unwrap_or("demo");
+        who.push(Who { inside: Some(inside.pid), ..person(name, child.as_raw(), role) });
         let meaning = if own_numbers { "common.view.numbers" } else { "common.view.ids" };
         View {
             feature,
@@ -93,7 +102,7 @@ impl View {
             },
             paths: paths(feature, added, &outside, &inside),
             who,
-            outside: format!("{shell} {shell_pid}"),
+            outside: format!("sandbox {}", outside.pid),
             inside: format!("pid {}", inside.pid),
         }
     }

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
-    socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv, recvmsg, send,
+    sendmsg, socketpair,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -17,8 +17,6 @@ use serde::{Deserialize, Serialize};
 pub enum Message {
     /// Host to the others: make step N now. Only said when the run is narrated.
     Go(usize),
-    /// Host to child: what you waited for is done; go on.
-    Released,
     /// Helper to host: the child has this number.
     Born(i32),
     /// Child or helper to host: step N gave this result.
@@ -46,6 +44,26 @@ impl Channel {
     pub fn pair() -> Result<(Channel, Channel), Errno> {
         let (one, other) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
         Ok((Channel { socket: one }, Channel { socket: other }))
+    }
+
+    /// Lets the other side go on: one byte, since every run says it and needs nothing more.
+    ///
+    /// # Errors
+    /// Those of send(2); EPIPE when the other side is gone.
+    pub fn release(&self) -> Result<(), Errno> {
+        send(self.socket.as_raw_fd(), b".", MsgFlags::MSG_NOSIGNAL).map(|_| ())
+    }
+
+    /// Waits to be let go.
+    ///
+    /// # Errors
+    /// Those of recv(2); EPIPE at the end of file: the other side is gone.
+    pub fn await_release(&self) -> Result<(), Errno> {
+        match recv(self.socket.as_raw_fd(), &mut [0], MsgFlags::empty()) {
+            Err(Errno::EINTR) => self.await_release(),
+            Ok(0) => Err(Errno::EPIPE),
+            received => received.map(|_| ()),
+        }
     }
 
     /// An end that was received through another channel.

@@ -32,6 +32,18 @@ pub struct Plan {
     pub problems: Vec<Problem>,
 }
 
+impl Plan {
+    /// The name of the program that the plan ends in.
+    pub fn command(&self) -> Option<&str> {
+        self.steps.iter().find_map(|step| match &step.call {
+            Call::Process(call::process::Process::Exec { arguments, .. }) => {
+                arguments.first().map(String::as_str)
+            }
+            _ => None,
+        })
+    }
+}
+
 /// A feature that nobody asked for but the kernel demands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Addition {

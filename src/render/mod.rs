@@ -2,6 +2,7 @@
 
 pub mod card;
 pub mod contrast;
+pub mod equivalents;
 pub mod error;
 pub mod explain;
 pub mod paint;
@@ -10,6 +11,7 @@ pub mod stable;
 pub mod view;
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
@@ -24,8 +26,17 @@ pub fn err(text: &str) {
 }
 
 fn write(stream: &mut dyn Write, text: &str) {
+    let stable = if STABLE.load(Ordering::Relaxed) { stable::stable(text) } else { text.to_owned() };
     // There is nobody left to tell.
-    let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
+    let _ = stream.write_all(stable.as_bytes()).and_then(|()| stream.flush());
+}
+
+/// Whether what is printed is for a handout. One choice for the whole run, as colour is.
+static STABLE: AtomicBool = AtomicBool::new(false);
+
+/// Chooses that numbers which change on every run are named by relation.
+pub fn set_stable(on: bool) {
+    STABLE.store(on, Ordering::Relaxed);
 }
 
 /// A value as indented JSON, with the line's end.

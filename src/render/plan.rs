@@ -42,10 +42,32 @@ pub fn announcement(plan: &Plan) -> String {
 
 /// ` 3  INSIDE   mount("proc", …)`.
 pub fn step_line(index: usize, plan: &Plan, step: &Step) -> String {
+    call_line(index, plan, &step.call.to_string())
+}
+
+/// The same with the call in these words: with its result, where there is one.
+pub fn call_line(index: usize, plan: &Plan, call: &str) -> String {
+    let actor = plan.steps[index].actor;
     let digits = plan.steps.len().to_string().len();
-    let actor = format!("{:<8}", step.actor);
-    let actor = if step.actor == Actor::Host { paint::outside(&actor) } else { paint::inside(&actor) };
-    format!("{:>digits$}  {actor} {}\n", index + 1, step.call)
+    let name = format!("{actor:<8}");
+    let name = if actor == Actor::Host { paint::outside(&name) } else { paint::inside(&name) };
+    let call = wrap_call(call, paint::width() - 11 - digits);
+    format!("{:>digits$}  {name} {}\n", index + 1, call.join(&format!("\n{:1$}", "", digits + 11)))
+}
+
+/// Breaks a long call where strace's output has a joint: behind a blank or between flags.
+fn wrap_call(call: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for part in call.split_inclusive([' ', '|']) {
+        let line =
+            lines.last_mut().filter(|line| line.chars().count() + part.trim_end().chars().count() <= width);
+        match line {
+            Some(line) => line.push_str(part),
+            None => lines.push(part.to_owned()),
+        }
+    }
+    lines.retain(|line| !line.is_empty());
+    lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
 /// The reason, below its step.

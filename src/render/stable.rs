@@ -16,7 +16,7 @@ const PROCESS: &[&str] = &[
 ];
 
 /// What is counted on a side, as `Value::Count` prints it.
-const COUNTED: &str = r"\b(\d+) (processes|mounts|rows|files|devices|lines)\b";
+const COUNTED: &str = r"\b(\d+) (process|mount|row|file|device|line)(?:s|es)?\b";
 
 /// Numbers of things that are read off a clock.
 const CLOCK: &str = r"\b\d+\.\d\d\b|\b\d{3,} s\b";
@@ -27,6 +27,7 @@ pub fn stable(text: &str) -> String {
     let text = rename(text, r"\b([a-z]+):\[(\d+)\]", |kind| format!("{kind}ns"));
     let text = rename(&text, r"(0x)([0-9a-f]{8})\b", |_| "key".into());
     let text = rename(&text, r"(grep -c )(\d{9,})\b", |_| "decimal key".into());
+    let text = peers(&text);
     let mut pids: Vec<String> = Vec::new();
     for place in PROCESS {
         for found in pattern(place).captures_iter(&text) {
@@ -56,6 +57,16 @@ fn rename(text: &str, places: &str, kind: impl Fn(&str) -> String) -> String {
     let named = pattern(places).replace_all(text, |found: &Captures<'_>| {
         let (kind, value) = (kind(&found[1]), found[2].to_owned());
         format!("<{kind}#{}>", number(&mut seen, kind.clone(), value))
+    });
+    named.into_owned()
+}
+
+/// The peer groups of mountinfo: `shared:41` and `master:41` speak of one group.
+fn peers(text: &str) -> String {
+    let mut seen: Vec<(String, String)> = Vec::new();
+    let named = pattern(r"\b(shared|master):(\d+)\b").replace_all(text, |found: &Captures<'_>| {
+        let group = number(&mut seen, "peers".into(), found[2].to_owned());
+        format!("{}:<peers#{group}>", &found[1])
     });
     named.into_owned()
 }
@@ -107,7 +118,15 @@ mod tests {
     fn counts_and_columns_keep_their_relations() {
         assert_eq!(
             stable("a    231 processes     3 processes   231 processes"),
-            "a  <processes#1>  <processes#2>  <processes#1>"
+            "a  <process#1>  <process#2>  <process#1>"
+        );
+    }
+
+    #[test]
+    fn peer_groups_are_named_across_their_tags() {
+        assert_eq!(
+            stable("shared:41 master:41 shared:7"),
+            "shared:<peers#1> master:<peers#1> shared:<peers#2>"
         );
     }
 

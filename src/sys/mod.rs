@@ -8,7 +8,6 @@ pub(crate) mod sysv;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 /// Takes charge of a descriptor that the kernel has just handed to this process (SCM_RIGHTS).
 pub(crate) fn adopt(descriptor: RawFd) -> OwnedFd {
@@ -16,11 +15,16 @@ pub(crate) fn adopt(descriptor: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(descriptor) }
 }
 
-/// Gives a signal its default action.
-pub(crate) fn default_action(signal: Signal) -> Result<(), Errno> {
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    // SAFETY: the default action runs no code of ours, so no handler can meet a half-changed state.
-    unsafe { sigaction(signal, &default) }.map(|_| ())
+/// Gives every signal its default action, those that the C library keeps for itself too: a caller may have ignored them,
+/// and what is ignored stays so through execve(2).
+pub(crate) fn default_actions() {
+    // The kernel's struct sigaction with SIG_DFL, no flags, no restorer and an empty mask is all zeroes.
+    let default = [0_u64; 4];
+    for signal in 1..=64 {
+        // SAFETY: the kernel reads 32 bytes that live here, and an 8-byte mask is what it expects. The default action runs no
+        // code of ours. For SIGKILL and SIGSTOP it answers EINVAL, which is no loss: they have no other.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), 0_usize, 8_usize) };
+    }
 }
 
 /// Marks every descriptor from `first` on to be closed by execve(2), by close_range(2) with CLOSE_RANGE_CLOEXEC.

@@ -69,6 +69,13 @@ pub fn snapshot(name: &str, text: &str) {
     snapshot_for_all(&format!("{name}@{who}"), text);
 }
 
+/// The same for a demonstration. Numbers are named card by card: the namespaces of one card are gone when the next is
+/// made, so the kernel may give their numbers again, or not.
+pub fn snapshot_cards(name: &str, cards: &str) {
+    let cards: Vec<String> = cards.split("\n\n").map(sandbox::render::stable::stable).collect();
+    snapshot(name, &cards.join("\n\n"));
+}
+
 /// Compares with a snapshot that is the same for root and for an ordinary user.
 pub fn snapshot_for_all(name: &str, text: &str) {
     let own = std::fs::read_to_string("/proc/self/comm").unwrap_or_default();

@@ -5,7 +5,7 @@ use std::fmt;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::plan::gate::{Channel, Message};
+use crate::plan::gate::Channel;
 use crate::plan::slots::Slots;
 
 /// The calls of this family.
@@ -28,8 +28,8 @@ impl fmt::Display for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Gate::Open => "socketpair(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0, [<gate>, <gate>])",
-            Gate::Release => "sendmsg(<gate>, \"released\")",
-            Gate::Await => "recvmsg(<gate>)",
+            Gate::Release => "sendto(<gate>, \".\", 1)",
+            Gate::Await => "recvfrom(<gate>)",
             Gate::Report => "sendmsg(<gate>, <the view from inside>)",
             Gate::Serve => "recvmsg(<gate>)  [the built-in demonstration]",
         })
@@ -45,11 +45,8 @@ impl Gate {
                 slots.gate = Some(host);
                 slots.other_gate = Some(child);
             }
-            Gate::Release => slots.gate.as_ref().ok_or(Errno::EBADF)?.send(&Message::Released, &[])?,
-            Gate::Await => match slots.gate.as_ref().ok_or(Errno::EBADF)?.receive()? {
-                Some((Message::Released, _)) => {}
-                _ => return Err(Errno::EPIPE),
-            },
+            Gate::Release => slots.gate.as_ref().ok_or(Errno::EBADF)?.release()?,
+            Gate::Await => slots.gate.as_ref().ok_or(Errno::EBADF)?.await_release()?,
             Gate::Report | Gate::Serve => {}
         }
         Ok(0)

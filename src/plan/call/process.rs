@@ -2,7 +2,6 @@
 
 use std::ffi::CString;
 use std::fmt;
-use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
@@ -143,7 +142,7 @@ impl fmt::Display for Process {
             Process::Clone { namespaces, as_sibling } => write_clone3(f, namespaces, *as_sibling),
             Process::CloneHelper { namespaces } => write_clone3(f, namespaces, false),
             Process::ForkCommand => {
-                write!(f, "clone3({{flags=CLONE_PIDFD, pidfd=[<pidfd>], exit_signal=SIGCHLD}}, 88)")
+                write!(f, "clone3({{flags=CLONE_PIDFD, exit_signal=SIGCHLD}}, 88)")
             }
             Process::Unshare { namespaces } => write!(f, "unshare({namespaces})"),
             Process::Join { pid, namespaces } => write!(f, "setns(<pidfd of {pid}>, {namespaces})"),
@@ -173,7 +172,7 @@ fn write_clone3(f: &mut fmt::Formatter<'_>, namespaces: &Namespaces, as_sibling:
         flags.push_str(&format!("|{namespaces}"));
     }
     let exit_signal = if as_sibling { "0" } else { "SIGCHLD" };
-    write!(f, "clone3({{flags={flags}, pidfd=[<pidfd>], exit_signal={exit_signal}}}, 88)")
+    write!(f, "clone3({{flags={flags}, exit_signal={exit_signal}}}, 88)")
 }
 
 impl Process {
@@ -248,9 +247,7 @@ fn clone(
 
 /// Rust ignores SIGPIPE, a caller may have ignored others, and `sandbox` blocks those it forwards.
 fn default_signals() -> Result<(), Errno> {
-    for signal in Signal::iterator().filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP)) {
-        sys::default_action(signal)?;
-    }
+    sys::default_actions();
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
 }
 
@@ -258,9 +255,7 @@ fn exec(path: &str, arguments: &[String]) -> Result<i64, Errno> {
     let path = CString::new(path).map_err(|_| Errno::EINVAL)?;
     let arguments: Result<Vec<CString>, _> =
         arguments.iter().map(|argument| CString::new(argument.as_str())).collect();
-    let environment: Result<Vec<CString>, _> = std::env::vars_os()
-        .map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()))
-        .collect();
     let arguments = arguments.map_err(|_| Errno::EINVAL)?;
-    match nix::unistd::execve(&path, &arguments, &environment.map_err(|_| Errno::EINVAL)?)? {}
+    // execv is execve with the environment that we were given.
+    match nix::unistd::execv(&path, &arguments)? {}
 }

@@ -1,0 +1,25 @@
+# An index of this project's commands: `just` lists them. What each does lies in scripts/, which needs no just.
+
+# List the commands
+default:
+    @just --list
+
+# Install what building and testing need (root), or say what is missing
+setup:
+    scripts/setup
+
+# Formatting, lints, all tests; as root the integration tests once more as an ordinary user
+test:
+    scripts/test
+
+# One static binary to hand out: dist/sandbox
+release:
+    scripts/release
+
+# Against unshare(1) and a minimal C program: just bench --check 200
+bench *ARGS:
+    scripts/bench {{ARGS}}
+
+# Make docs/*.svg anew from real output
+pictures:
+    scripts/pictures

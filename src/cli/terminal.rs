@@ -1,0 +1,83 @@
+//! One key from the learner's terminal: /dev/tty, so that it works while standard input belongs to something else.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+
+use crate::error::{Error, Kind, Result};
+use crate::exec::signals::Signals;
+use crate::text::text;
+
+/// What was pressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Key {
+    /// Make this step.
+    Next,
+    /// Make all of them.
+    Continue,
+    /// Undo and stop.
+    Quit,
+}
+
+/// The terminal while it gives single keys; dropped, it is as it was.
+pub(super) struct Terminal {
+    file: File,
+    before: Termios,
+}
+
+/// Opens /dev/tty for single keys.
+pub(super) fn open() -> Result<Terminal> {
+    let refused =
+        |errno| Error::usage(text("common.step.noterminal")).call("openat(AT_FDCWD, \"/dev/tty\")", errno);
+    let file = File::options().read(true).write(true).open("/dev/tty");
+    let file = file.map_err(|error| refused(Errno::from_raw(error.raw_os_error().unwrap_or(0))))?;
+    let before = tcgetattr(&file).map_err(refused)?;
+    let mut keys = before.clone();
+    // Ctrl-C stays a signal: it ends the run as it would anywhere.
+    keys.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO);
+    tcsetattr(&file, SetArg::TCSADRAIN, &keys).map_err(refused)?;
+    Ok(Terminal { file, before })
+}
+
+impl Terminal {
+    /// Waits for a key that means something.
+    pub(super) fn ask(&self, signals: &Signals) -> Result<Key> {
+        loop {
+            let mut ready = [
+                PollFd::new(self.file.as_fd(), PollFlags::POLLIN),
+                PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+            ];
+            match poll(&mut ready, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Error::failed(text("common.step.noterminal")).call("poll", errno)),
+            }
+            if let Some(signal) = signals.next().filter(|signal| signal.ends()) {
+                return Err(Error::new(Kind::Interrupted(signal.number), signal.name()));
+            }
+            if !ready[0].any().unwrap_or(false) {
+                continue;
+            }
+            let mut key = [0];
+            match (&self.file).read(&mut key) {
+                Ok(0) | Err(_) => return Ok(Key::Quit),
+                Ok(_) => {}
+            }
+            match key[0] {
+                b'n' | b' ' | b'\n' | b'\r' => return Ok(Key::Next),
+                b'c' => return Ok(Key::Continue),
+                b'q' | 0x04 => return Ok(Key::Quit),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = tcsetattr(&self.file, SetArg::TCSADRAIN, &self.before);
+    }
+}

@@ -1,0 +1,150 @@
+//! The same by other means: the shell lines that a plan amounts to, and docker's flags, as one block to paste.
+
+use std::fmt::Write;
+
+use super::paint;
+use crate::feature::Feature;
+use crate::plan::call::file::File;
+use crate::plan::call::mount::{Mount, Propagation};
+use crate::plan::call::net::Net;
+use crate::plan::call::process::Process;
+use crate::plan::call::uts::Uts;
+use crate::plan::{Actor, Call, Plan};
+use crate::text::text;
+
+/// The block.
+pub fn text_of(plan: &Plan) -> String {
+    let shell = Shell::of(plan);
+    let mut out = format!("\n{}\n", paint::heading(&text("common.same.shell")));
+    for line in shell.lines(plan) {
+        let _ = writeln!(out, "  {line}");
+    }
+    let _ = writeln!(out, "{}", paint::heading(&text("common.same.docker")));
+    for line in docker(plan) {
+        let _ = writeln!(out, "  {line}");
+    }
+    out
+}
+
+/// What unshare(1) and the tools beside it would be told.
+#[derive(Debug, Default)]
+struct Shell {
+    /// Options of unshare.
+    options: Vec<String>,
+    /// Commands run inside, before the command.
+    inside: Vec<String>,
+    /// Commands run outside, meanwhile.
+    outside: Vec<String>,
+}
+
+impl Shell {
+    fn of(plan: &Plan) -> Shell {
+        let mut shell = Shell::default();
+        for namespace in &plan.namespaces {
+            shell.options.push(match namespace {
+                Feature::Mnt => "--mount".to_owned(),
+                Feature::Pid => "--pid --fork".to_owned(),
+                other => format!("--{other}"),
+            });
+        }
+        for step in &plan.steps {
+            shell.add(step.actor, &step.call);
+        }
+        shell
+    }
+
+    /// unshare(1) does by itself what is missing here: it makes the mounts private, and denies setgroups.
+    fn add(&mut self, actor: Actor, call: &Call) {
+        match call {
+            Call::File(File::Write { path, content }) => self.add_file(actor, path, content.trim()),
+            Call::File(File::Run { program, arguments }) => {
+                self.outside.push(format!("{program} {}", arguments.join(" ")));
+            }
+            Call::Mount(Mount::Filesystem { kind, target, .. }) if kind == "proc" && target == "/proc" => {
+                self.options.push("--mount-proc".into());
+            }
+            Call::Mount(Mount::Propagation { mode, .. }) if *mode != Propagation::Private => {
+                self.options.push(format!("--propagation {mode}"));
+            }
+            Call::Mount(Mount::Filesystem { kind, target, .. }) => {
+                self.inside.push(format!("mount -t {kind} {kind} {target}"));
+            }
+            Call::Mount(Mount::Bind { source, target }) => {
+                self.inside.push(format!("mount --rbind {source} {target}"))
+            }
+            Call::Mount(Mount::ChangeFolder { path }) => self.inside.push(format!("cd {path}")),
+            Call::Mount(Mount::PivotRoot { new_root, put_old }) => {
+                self.inside.push(format!("pivot_root {new_root} {put_old}"));
+            }
+            Call::Mount(Mount::Detach { target }) => self.inside.push(format!("umount -l {target}")),
+            Call::Net(Net::LinkUp { name }) => self.inside.push(format!("ip link set {name} up")),
+            Call::Uts(Uts::SetHostname(name)) => self.inside.push(format!("hostname {name}")),
+            Call::Uts(Uts::SetDomainname(name)) => self.inside.push(format!("domainname {name}")),
+            Call::Process(Process::DieWithParent) => self.options.push("--kill-child".into()),
+            _ => {}
+        }
+    }
+
+    fn add_file(&mut self, actor: Actor, path: &str, content: &str) {
+        let words: Vec<&str> = content.split_whitespace().collect();
+        let file = path.rsplit('/').next().unwrap_or_default();
+        match (file, words.as_slice()) {
+            ("uid_map" | "gid_map", _) if actor == Actor::Host => {
+                self.outside.push(format!("echo \"{}\" > {path}", words.join(" ")));
+            }
+            ("uid_map", ["0", ..]) => self.options.push("--map-root-user".into()),
+            ("uid_map", [id, ..]) => self.options.push(format!("--map-user={id}")),
+            ("gid_map", [id, ..]) if *id != "0" => self.options.push(format!("--map-group={id}")),
+            ("timens_offsets", [clock, seconds, _]) => self.options.push(format!("--{clock} {seconds}")),
+            _ => {}
+        }
+    }
+
+    fn lines(mut self, plan: &Plan) -> Vec<String> {
+        // --kill-child is of use only where unshare stays behind as the parent, and it forks by itself.
+        let forks = plan.namespaces.iter().any(|feature| matches!(feature, Feature::Pid | Feature::Time));
+        self.options.retain(|option| forks || option != "--kill-child");
+        let command = plan.command().unwrap_or("sh");
+        let command = if self.inside.is_empty() {
+            command.to_owned()
+        } else {
+            format!("sh -c '{}; exec {command}'", self.inside.join("; "))
+        };
+        let mut lines = vec![format!("unshare {} {command}", self.options.join(" "))];
+        if !self.outside.is_empty() {
+            lines.push(text("common.same.meanwhile"));
+            lines.append(&mut self.outside);
+        }
+        lines
+    }
+}
+
+/// What docker does about each namespace, and with which flag.
+fn docker(plan: &Plan) -> Vec<String> {
+    let mut lines: Vec<String> =
+        plan.namespaces.iter().map(|feature| docker_flags(*feature).to_owned()).collect();
+    for step in &plan.steps {
+        match &step.call {
+            Call::Uts(Uts::SetHostname(name)) => lines.push(format!("docker run --hostname {name} ...")),
+            Call::Uts(Uts::SetDomainname(name)) => lines.push(format!("docker run --domainname {name} ...")),
+            Call::Mount(Mount::Filesystem { kind, target, .. }) if kind == "tmpfs" => {
+                lines.push(format!("docker run --tmpfs {target} ..."));
+            }
+            _ => {}
+        }
+    }
+    lines
+}
+
+fn docker_flags(feature: Feature) -> &'static str {
+    match feature {
+        Feature::Pid => "pid     always on; --pid host turns it off; --init adds an init",
+        Feature::Mnt => "mnt     always on, the image as root; -v SRC:DST, --tmpfs PATH",
+        Feature::Net => "net     --network none has only lo; the default is a veth on a bridge",
+        Feature::Uts => "uts     always on; --hostname NAME; --uts host turns it off",
+        Feature::Ipc => "ipc     --ipc private; --shm-size for its /dev/shm",
+        Feature::User => "user    the daemon's userns-remap; --userns host turns it off",
+        Feature::Cgroup => "cgroup  --cgroupns private",
+        Feature::Time => "time    docker has no flag for it",
+    }
+}

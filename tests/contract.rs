@@ -1,0 +1,223 @@
+//! What holds for every feature: only what was announced is isolated, exit statuses, and nothing left.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use support::{run, sandbox, skip, stdout, text};
+
+const FEATURES: [&str; 8] = ["pid", "mnt", "net", "uts", "ipc", "user", "cgroup", "time"];
+
+/// The namespaces that a feature's plan announces.
+fn announced(feature: &str) -> BTreeSet<String> {
+    let plan: serde_json::Value =
+        serde_json::from_str(&stdout(&[feature, "--dry-run", "--format", "json"])).expect("a plan is JSON");
+    plan["namespaces"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn exactly_the_announced_links_differ() {
+    for feature in FEATURES {
+        let script =
+            "for kind in pid mnt net uts ipc user cgroup time; do readlink /proc/self/ns/$kind; done";
+        let inside = stdout(&[feature, "-q", "--", "sh", "-c", script]);
+        let differing: BTreeSet<String> = FEATURES
+            .iter()
+            .zip(inside.lines())
+            .filter(|(kind, link)| {
+                fs::read_link(format!("/proc/self/ns/{kind}")).unwrap().to_string_lossy() != **link
+            })
+            .map(|(kind, _)| (*kind).to_owned())
+            .collect();
+        assert_eq!(inside.lines().count(), 8, "{feature}: {inside}");
+        assert_eq!(differing, announced(feature), "{feature}");
+    }
+}
+
+#[test]
+fn the_exit_status_is_the_commands() {
+    for feature in FEATURES {
+        let status = |command: &[&str]| run(&[&[feature, "-q", "--"], command].concat()).status.code();
+        assert_eq!(status(&["true"]), Some(0), "{feature}");
+        assert_eq!(status(&["sh", "-c", "exit 7"]), Some(7), "{feature}");
+        assert_eq!(status(&["no-such-command"]), Some(127), "{feature}");
+        assert_eq!(status(&["/etc/passwd"]), Some(126), "{feature}");
+        // Process 1 of a pid namespace can't end itself by a signal that it has no handler for: its child can.
+        let killed = if feature == "pid" { "sh -c 'kill -TERM $$'" } else { "kill -TERM $$" };
+        assert_eq!(status(&["sh", "-c", killed]), Some(143), "{feature}");
+    }
+}
+
+#[test]
+fn what_sandbox_itself_cannot_do_is_125_and_a_wrong_line_is_2() {
+    assert_eq!(run(&["mnt", "--root", "/etc/passwd", "--", "/bin/true"]).status.code(), Some(125));
+    assert_eq!(run(&["uts", "--no-such-flag"]).status.code(), Some(2));
+    assert_eq!(run(&["user", "--map", "0:0", "--", "true"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_script_without_an_interpreter_line_cannot_be_executed() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("script");
+    fs::write(&script, "echo no\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let output = run(&["uts", "-q", "--", script.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(126), "{}", text(&output.stderr));
+}
+
+#[test]
+fn the_command_gets_three_descriptors_default_signals_and_the_environment() {
+    let inside = stdout(&[
+        "uts",
+        "-q",
+        "--",
+        "sh",
+        "-c",
+        "ls /proc/self/fd; grep -E 'Sig(Blk|Ign)' /proc/self/status",
+    ]);
+    // ls holds the folder open as 3.
+    assert_eq!(inside.split_whitespace().take(4).collect::<Vec<_>>(), ["0", "1", "2", "3"], "{inside}");
+    assert_eq!(inside.matches("0000000000000000").count(), 2, "{inside}");
+    let output = sandbox(&["uts", "-q", "--", "sh", "-c", "echo $FISH"]).env("FISH", "cod").output().unwrap();
+    assert_eq!(text(&output.stdout), "cod\n");
+}
+
+#[test]
+fn with_a_command_standard_output_is_its_own() {
+    for more in [&["--explain"][..], &["--show-proc"], &[]] {
+        let output = run(&[&["uts"], more, &["--", "echo", "mine"]].concat());
+        assert_eq!(text(&output.stdout), "mine\n", "{more:?}");
+        assert!(!output.stderr.is_empty());
+    }
+}
+
+/// What a run could leave behind on the machine, as the kernel and the file system show it.
+fn left() -> Vec<(&'static str, String)> {
+    let names = |folder: &str| {
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|e| e.file_name().to_string_lossy().into())
+            .collect();
+        names.sort();
+        names.join("\n")
+    };
+    let journals = ["/run/sandbox".to_owned(), format!("/tmp/sandbox-{}", nix::unistd::geteuid())];
+    let ours =
+        |text: String| text.lines().filter(|name| name.contains("sandbox")).collect::<Vec<_>>().join("\n");
+    vec![
+        ("mounts", fs::read_to_string("/proc/self/mountinfo").unwrap()),
+        ("devices", names("/sys/class/net")),
+        ("shm", fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default().lines().count().to_string()),
+        ("sem", fs::read_to_string("/proc/sysvipc/sem").unwrap_or_default().lines().count().to_string()),
+        ("msg", fs::read_to_string("/proc/sysvipc/msg").unwrap_or_default().lines().count().to_string()),
+        ("/dev/shm", names("/dev/shm")),
+        ("/tmp", ours(names("/tmp"))),
+        ("hostname", fs::read_to_string("/proc/sys/kernel/hostname").unwrap()),
+        ("journals", journals.iter().map(|folder| names(folder)).collect()),
+        ("children", children()),
+    ]
+}
+
+/// Processes of ours that live on: those whose parent is this test.
+fn children() -> String {
+    let own = std::process::id();
+    fs::read_to_string(format!("/proc/self/task/{own}/children")).unwrap_or_default()
+}
+
+#[test]
+fn nothing_is_left_by_any_demonstration_mistake_or_command() {
+    let before = left();
+    for feature in FEATURES {
+        run(&[feature]);
+        let mistakes = stdout(&[feature, "--break"]);
+        for mistake in mistakes.lines().filter_map(|line| line.split_whitespace().next()) {
+            run(&[feature, "--break", mistake]);
+        }
+        run(&[feature, "--show-proc"]);
+        run(&[feature, "--", "true"]);
+        run(&[feature, "--", "no-such-command"]);
+    }
+    let deadline = Instant::now() + Duration::from_secs(5);
+    // The kernel takes a device away some time after its namespace: asynchronously.
+    while left() != before && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(left(), before);
+}
+
+#[test]
+fn a_killed_sandbox_takes_its_command_with_it() {
+    for feature in FEATURES {
+        let mut child = sandbox(&[feature, "-q", "--", "sleep", "60"]).spawn().unwrap();
+        let command = wait_for(|| {
+            let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).ok()?;
+            let pid: i32 = children.split_whitespace().next()?.parse().ok()?;
+            (fs::read_to_string(format!("/proc/{pid}/comm")).ok()? == "sleep\n").then_some(pid)
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let Some(command) = command else { panic!("{feature}: the command never started") };
+        let gone = wait_for(|| {
+            let status = fs::read_to_string(format!("/proc/{command}/stat")).unwrap_or_default();
+            (status.is_empty() || status.contains(") Z ")).then_some(())
+        });
+        assert!(gone.is_some(), "{feature}: {command} lives on");
+    }
+}
+
+/// Asks until there is an answer, for five seconds.
+fn wait_for<T>(ask: impl Fn() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < deadline {
+        if let Some(answer) = ask() {
+            return Some(answer);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    None
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    for arguments in [&["pid", "--dry-run"][..], &["uts"], &["net", "--show-proc"]] {
+        let mut child = sandbox(arguments).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let status = child.wait().unwrap();
+        assert_eq!(status.code(), Some(0), "{arguments:?}");
+    }
+}
+
+#[test]
+fn flags_and_yaml_mean_the_same() {
+    for feature in FEATURES {
+        let printed = stdout(&[feature, "--print-spec", "--", "true"]);
+        assert!(printed.starts_with("command:\n- 'true'\n"), "{printed}");
+        assert!(printed.contains(&format!("\n{feature}:")), "{printed}");
+    }
+}
+
+#[test]
+fn the_same_by_hand_makes_the_same_namespaces() {
+    if !std::path::Path::new("/usr/bin/unshare").exists() {
+        return skip("the_same_by_hand_makes_the_same_namespaces", "unshare(1) isn't installed");
+    }
+    for feature in FEATURES {
+        let plan = stdout(&[feature, "--dry-run", "--", "readlink"]);
+        let line =
+            plan.lines().find_map(|line| line.trim().strip_prefix("unshare ")).expect("an unshare line");
+        // The command itself is named in the line; here it's given its argument.
+        let line = line.replace("exec readlink'", &format!("exec readlink /proc/self/ns/{feature}'"));
+        let line = if line.ends_with(" readlink") { format!("{line} /proc/self/ns/{feature}") } else { line };
+        let output =
+            std::process::Command::new("sh").args(["-c", &format!("unshare {line}")]).output().unwrap();
+        let own = fs::read_link(format!("/proc/self/ns/{feature}")).unwrap().to_string_lossy().into_owned();
+        let link = text(&output.stdout);
+        assert!(link.starts_with(&format!("{feature}:[")), "{line}: {} {}", link, text(&output.stderr));
+        assert_ne!(link.trim(), own, "{line}");
+    }
+}

@@ -1,0 +1,178 @@
+//! The plan against what the kernel saw: strace(1) watches a run, and the state-changing calls must be the plan's.
+
+mod support;
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use support::{binary, skip, stdout, text};
+
+/// A call counts if it changes something that outlives it: a process, a namespace, a mount, a name, a device, an id.
+const CHANGING: [&str; 18] = [
+    "chdir",
+    "chroot",
+    "clone",
+    "clone3",
+    "close_range",
+    "execve",
+    "fork",
+    "ioctl",
+    "mount",
+    "pivot_root",
+    "prctl",
+    "setdomainname",
+    "setgroups",
+    "sethostname",
+    "setresgid",
+    "setresuid",
+    "umount2",
+    "unshare",
+];
+
+/// The changing calls of each process, in order; the first process is `sandbox` itself.
+fn traced(arguments: &[&str]) -> Vec<Vec<String>> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("trace");
+    let output = Command::new("strace")
+        .args(["-f", "-s", "4096", "-o"])
+        .arg(&file)
+        .arg(binary())
+        .args(arguments)
+        .output()
+        .expect("strace can be executed");
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+    processes(&fs::read_to_string(file).unwrap())
+}
+
+fn processes(trace: &str) -> Vec<Vec<String>> {
+    let mut order: Vec<String> = Vec::new();
+    let mut calls: HashMap<String, Vec<String>> = HashMap::new();
+    let mut unfinished: HashMap<String, String> = HashMap::new();
+    let mut opened: HashMap<(String, String), String> = HashMap::new();
+    for line in trace.lines() {
+        let (pid, rest) = line.split_once(' ').expect("a pid before each call");
+        let (pid, rest) = (pid.to_owned(), rest.trim_start());
+        if !order.contains(&pid) {
+            order.push(pid.clone());
+        }
+        let whole = if let Some(begun) = rest.strip_suffix(" <unfinished ...>") {
+            unfinished.insert(pid, begun.to_owned());
+            continue;
+        } else if rest.starts_with("<... ") {
+            let end = rest.split_once(" resumed>").map_or("", |(_, end)| end);
+            unfinished.remove(&pid).unwrap_or_default() + end
+        } else {
+            rest.to_owned()
+        };
+        let Some((call, result)) = whole.rsplit_once(" = ") else { continue };
+        if let Some(path) = call.strip_prefix("openat(AT_FDCWD, \"").and_then(|words| words.split('"').next())
+        {
+            let number = result.split_whitespace().next().unwrap_or_default().to_owned();
+            opened.insert((pid.clone(), number), path.to_owned());
+        }
+        if let Some(call) = changing(&pid, call.trim_end(), &opened) {
+            calls.entry(pid).or_default().push(call);
+        }
+    }
+    order.iter().filter_map(|pid| calls.remove(pid)).collect()
+}
+
+/// A changing call in the words of a plan: what the plan can't know, or leaves out, is left out here too.
+fn changing(pid: &str, call: &str, opened: &HashMap<(String, String), String>) -> Option<String> {
+    let name = call.split('(').next()?;
+    let strip = |pattern: &str, with: &str, words: &str| {
+        regex_lite::Regex::new(pattern).unwrap().replace_all(words, with).into_owned()
+    };
+    match name {
+        "write" => {
+            let (number, rest) = call.strip_prefix("write(")?.split_once(", ")?;
+            let path =
+                opened.get(&(pid.to_owned(), number.to_owned())).filter(|path| path.starts_with("/proc/"))?;
+            Some(format!("write(<{path}>, {rest}"))
+        }
+        "clone3" => {
+            let call = strip(r" => \{pidfd=\[\d+\]\}", "", call);
+            Some(strip(r", pidfd=0x[0-9a-f]+|, stack=NULL, stack_size=0", "", &call))
+        }
+        "ioctl" if call.contains("SIOCS") => Some(strip(r"ioctl\(\d+", "ioctl(<socket>", call)),
+        "ioctl" => None,
+        "execve" => Some(strip(r"0x[0-9a-f]+ /\* \d+ vars \*/", "environ", call)),
+        // The runtime's own: names of threads, and so on.
+        "prctl" if !call.contains("PDEATHSIG") => None,
+        name if CHANGING.contains(&name) => Some(call.to_owned()),
+        _ => None,
+    }
+}
+
+/// The changing calls of the plan, in the same words, per actor.
+fn planned(arguments: &[&str]) -> Vec<Vec<String>> {
+    let position = arguments.iter().position(|word| *word == "--").unwrap();
+    let mut dry = arguments.to_vec();
+    dry.splice(position..position, ["--dry-run", "--format", "json"]);
+    let plan: serde_json::Value = serde_json::from_str(&stdout(&dry)).unwrap();
+    let mut actors: Vec<(String, Vec<String>)> = Vec::new();
+    for step in plan["steps"].as_array().unwrap() {
+        let (actor, call) = (step["actor"].as_str().unwrap(), step["call"]["text"].as_str().unwrap());
+        let name = call.split('(').next().unwrap();
+        if !CHANGING.contains(&name) && name != "write" {
+            continue;
+        }
+        match actors.iter_mut().find(|(known, _)| known == actor) {
+            Some((_, calls)) => calls.push(call.to_owned()),
+            None => actors.push((actor.to_owned(), vec![call.to_owned()])),
+        }
+    }
+    actors.into_iter().map(|(_, calls)| calls).collect()
+}
+
+#[test]
+fn the_kernel_sees_what_the_plan_says() {
+    if !Path::new("/usr/bin/strace").exists() {
+        return skip("the_kernel_sees_what_the_plan_says", "strace(1) isn't installed");
+    }
+    // A root needs a program that needs nothing else in it.
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_str().unwrap().to_owned();
+    let source = support::repository().join("benches/nothing.c");
+    let compiled = Command::new("cc")
+        .args(["-static", "-nostdlib", "-O2", "-o"])
+        .arg(folder.path().join("nothing"))
+        .arg(source)
+        .status();
+    assert!(compiled.is_ok_and(|status| status.success()), "cc makes a static program");
+    let plans: &[&[&str]] = &[
+        &["uts", "-q", "--hostname", "box", "--domainname", "lab", "--", "true"],
+        &["pid", "-q", "--", "true"],
+        &["pid", "-q", "--init", "--", "true"],
+        &["mnt", "-q", "--tmpfs", "/tmp", "--bind", "/etc:/usr/share", "--", "true"],
+        &["mnt", "-q", "--root", &root, "--", "/nothing"],
+        &["net", "-q", "--", "true"],
+        &["ipc", "-q", "--", "true"],
+        &["user", "-q", "--", "true"],
+        &["user", "-q", "--map", "none", "--", "true"],
+        &["user", "-q", "--map-user", "7", "--map-group", "8", "--", "true"],
+        &["cgroup", "-q", "--", "true"],
+        &["time", "-q", "--boottime", "1h", "--monotonic", "5", "--", "true"],
+    ];
+    for arguments in plans {
+        let mut seen = traced(arguments);
+        // The first call of all is the one that started `sandbox` under strace.
+        let first = seen[0].remove(0);
+        assert!(first.starts_with("execve("), "{first}");
+        seen.retain(|calls| !calls.is_empty());
+        assert_eq!(seen, planned(arguments), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    if !Path::new("/usr/bin/strace").exists() {
+        return skip("a_dry_run_changes_nothing", "strace(1) isn't installed");
+    }
+    for feature in ["pid", "mnt", "net", "uts", "ipc", "user", "cgroup", "time"] {
+        let seen = traced(&[feature, "--dry-run", "--", "true"]);
+        assert_eq!(seen.concat().len(), 1, "{feature}: {seen:?}");
+    }
+}

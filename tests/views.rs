@@ -1,0 +1,78 @@
+//! The views, the plans and the specs: what is printed, and that it fits.
+
+mod support;
+
+use support::{fits, run, sandbox, snapshot, stdout, text};
+
+const FEATURES: [&str; 8] = ["pid", "mnt", "net", "uts", "ipc", "user", "cgroup", "time"];
+
+#[test]
+fn every_view_fits_a_terminal_of_80_by_24() {
+    for feature in FEATURES {
+        let view = stdout(&[feature, "--show-proc"]);
+        fits(&view, 80, 24);
+        if feature != "cgroup" {
+            // The paths of this machine's cgroups are its own: tests/cgroup.rs holds what must be equal there.
+            snapshot(&format!("view-{feature}"), &view);
+        }
+    }
+}
+
+#[test]
+fn a_narrow_terminal_gets_the_view_stacked() {
+    let output = sandbox(&["uts", "--show-proc"]).env("COLUMNS", "40").output().unwrap();
+    let view = text(&output.stdout);
+    assert!(view.contains("      OUTSIDE uts:["), "{view}");
+    snapshot("view-uts-narrow", &view);
+}
+
+#[test]
+fn a_view_as_data_is_the_same_view() {
+    for feature in FEATURES {
+        let view: serde_json::Value =
+            serde_json::from_str(&stdout(&[feature, "--show-proc", "--format", "json"])).unwrap();
+        assert_eq!(view["feature"], feature);
+        let own = format!("/proc/self/ns/{feature}");
+        let row = view["paths"].as_array().unwrap().iter().find(|row| row["path"] == own).unwrap();
+        assert_eq!(row["equal"], false, "{feature}");
+        assert_ne!(row["outside"], row["inside"]);
+    }
+}
+
+#[test]
+fn the_view_of_a_command_is_taken_just_before_it() {
+    let output = run(&["pid", "--show-proc", "--", "sh", "-c", "echo $$"]);
+    assert_eq!(text(&output.stdout), "1\n");
+    assert!(text(&output.stderr).contains("INSIDE (pid 1)"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn plans_are_printed_without_privilege_or_effect() {
+    for feature in FEATURES {
+        let plan = stdout(&[feature, "--dry-run", "--", "/bin/sh"]);
+        fits(&plan, 80, 60);
+        snapshot(&format!("plan-{feature}"), &plan);
+    }
+}
+
+#[test]
+fn a_run_is_narrated_step_by_step() {
+    let output = run(&["uts", "--hostname", "box", "--explain", "--", "true"]);
+    let told = text(&output.stderr);
+    fits(&told, 80, 40);
+    snapshot("explain-uts", &told);
+}
+
+#[test]
+fn a_step_waits_for_a_key_and_without_a_terminal_says_so() {
+    // setsid(1) takes the terminal away, so the answer is the same wherever this runs.
+    let mut command = std::process::Command::new("setsid");
+    let output = command
+        .arg(support::binary())
+        .args(["uts", "--step", "--", "true"])
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    snapshot("error-step-noterminal", &text(&output.stderr));
+}
