@@ -105,8 +105,8 @@ mod tests {
         let word = key.split('.').next().unwrap_or_default();
         (["common", "doctor", "compare"].contains(&word)
             || Feature::ALL.iter().any(|feature| feature.name() == word))
-            && !key.ends_with(".rs")
-            && !key.ends_with(".txt")
+            // Names of files.
+            && ![".rs", ".txt", ".procs"].iter().any(|end| key.ends_with(end))
     }
 
     fn find_any(key: &str) -> bool {
@@ -122,10 +122,15 @@ mod tests {
     #[test]
     fn every_key_of_the_catalogue_is_named_by_the_code() {
         let wanted = wanted();
+        // What an errno means for just this step: `time.offset.ERANGE` beside `time.offset.why`.
+        let means_an_errno = |key: &str| {
+            let (step, last) = key.rsplit_once('.').unwrap_or_default();
+            last.starts_with('E') && wanted.contains(&format!("{step}.why"))
+        };
         let idle: Vec<&str> = ENGLISH
             .iter()
             .flat_map(|file| keys(file))
-            .filter(|key| !wanted.iter().any(|known| known == key))
+            .filter(|key| !wanted.iter().any(|known| known == key) && !means_an_errno(key))
             .collect();
         assert!(idle.is_empty(), "{idle:#?}");
     }

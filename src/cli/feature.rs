@@ -189,8 +189,8 @@ fn demonstrate(
     if common.is_json() {
         render::out(&render::json(&cards));
     } else {
-        render::out(&text_with("common.next", &[("feature", feature.name())]));
-        render::out("\n");
+        let next = text_with("common.next", &[("feature", feature.name())]);
+        render::out(&format!("\n{next}\n"));
     }
     Ok(0)
 }

@@ -5,9 +5,10 @@ mod feature;
 mod terminal;
 mod watch;
 
-use std::process::ExitCode;
+use std::ffi::OsString;
+use std::mem::ManuallyDrop;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::deferred::Deferred;
 use self::feature::FeatureArgs;
@@ -57,13 +58,13 @@ enum Command {
 }
 
 /// Parses the command line, does what it says, and gives the exit status of the contract.
-pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
+    let cli = match parse(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and the version are no errors; clap knows which stream each belongs to. A broken pipe is none either.
             let _ = error.print();
-            return if error.use_stderr() { status(Kind::Usage.status()) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() { Kind::Usage.status() } else { 0 };
         }
     };
     render::set_stable(cli.stable);
@@ -94,20 +95,20 @@ pub fn run() -> ExitCode {
             feature::run(Feature::Time, cli.color, args, |spec, time| spec.time = Some(time))
         }
     };
-    match result {
-        Ok(code) => status(code),
-        Err(error) => status(report(cli.color, &error)),
-    }
+    result.unwrap_or_else(|error| report(cli.color, &error))
+}
+
+fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    // Not dropped: taking thousands of small things apart takes time, and the process ends soon.
+    let mut definition = ManuallyDrop::new(Cli::command());
+    let matches = definition.try_get_matches_from_mut(arguments)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))
 }
 
 fn report(color: Color, error: &Error) -> u8 {
     decide(color, Stream::Err);
     render::err(&render::error::text(error));
     error.kind.status()
-}
-
-fn status(code: u8) -> ExitCode {
-    ExitCode::from(code)
 }
 
 /// The definitions, for completions, man pages and tests.

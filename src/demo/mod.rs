@@ -5,7 +5,7 @@ mod cgroup;
 mod ipc;
 pub(crate) mod mnt;
 mod net;
-mod pid;
+pub(crate) mod pid;
 mod time;
 mod user;
 mod uts;
@@ -154,6 +154,15 @@ impl<'a> Stage<'a> {
     /// The step that failed.
     pub fn outside(&mut self, feature: Feature) -> Result<Agent> {
         self.start(&Spec::default(), feature)
+    }
+
+    /// A process that may make namespaces of `feature`, but is in none of its own: a user needs a user namespace for that.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub fn caller(&mut self, feature: Feature) -> Result<Agent> {
+        let spec = if self.host.privileged { Spec::default() } else { Spec::of(Feature::User) };
+        self.start(&spec, feature)
     }
 
     /// Makes something outside that a later run can remove, should this one be killed: written down first.

@@ -68,6 +68,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Container {
     slots: Slots,
+    signals: Signals,
     child: Pid,
     /// The command is process 1 of its namespace: the kernel drops what it has no handler for.
     is_pid_one: bool,
@@ -89,6 +90,7 @@ pub fn start(plan: &Plan, watch: &mut dyn Watch) -> Result<Container> {
         Ok(child) => Ok(Container {
             is_pid_one: plan.steps.iter().any(is_new_pid_namespace) && !plan.steps.iter().any(is_fork),
             slots: run.slots,
+            signals: run.signals,
             child,
             journal: run.journal,
             reaped: false,
@@ -292,11 +294,12 @@ fn wait_readable(descriptor: BorrowedFd<'_>, signals: &Signals) -> Result<()> {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(Error::failed("cannot wait").call("poll(<gate>)", errno)),
         }
-        if let Some(signal) = signals.next().filter(|signal| signal.ends()) {
-            return Err(Error::new(Kind::Interrupted(signal.number), signal.name()));
-        }
+        // First of all what the other side says: once the command runs, a signal is the command's, not the end of a start.
         if ready[0].any().unwrap_or(false) {
             return Ok(());
+        }
+        if let Some(signal) = signals.next().filter(|signal| signal.ends()) {
+            return Err(Error::new(Kind::Interrupted(signal.number), signal.name()));
         }
     }
 }

@@ -268,11 +268,11 @@ fn check_overlap(draft: &mut Draft, ranges: &[Range]) {
         if range.inside.checked_add(range.count - 1).is_none()
             || range.outside.checked_add(range.count - 1).is_none()
         {
-            problem(draft, &format!("map {}", range.line()), text("user.toobig.why"), "user.map.todo");
+            problem(draft, &format!("map {}", range.line()), text("user.toobig.reason"), "user.map.todo");
         }
         if let Some(other) = ranges[..index].iter().find(|other| range.overlaps(**other)) {
             let what = format!("maps {} and {}", other.line(), range.line());
-            problem(draft, &what, text("user.overlap.why"), "user.map.todo");
+            problem(draft, &what, text("user.overlap.reason"), "user.map.todo");
         }
     }
 }

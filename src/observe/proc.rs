@@ -93,8 +93,7 @@ pub fn entries(path: &str, of: &str) -> Observation {
 pub fn status(path: &str, field: &str) -> Observation {
     let value = match std::fs::read_to_string(path) {
         Ok(content) => {
-            let words = content.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-            match words.map(|words| words.split_whitespace().collect::<Vec<_>>()) {
+            match status_of(&content, field).map(|words| words.split_whitespace().collect::<Vec<_>>()) {
                 Some(ids) if matches!(field, "Uid" | "Gid") => {
                     Value::Is(ids.first().copied().unwrap_or("").to_owned())
                 }
@@ -105,6 +104,11 @@ pub fn status(path: &str, field: &str) -> Observation {
         Err(error) => refusal(&error),
     };
     Observation { path: path.to_owned(), field: Some(format!("{field}:")), value }
+}
+
+/// What stands behind `NAME:` in the words of a status file.
+pub(crate) fn status_of<'a>(content: &'a str, name: &str) -> Option<&'a str> {
+    content.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
 /// How many processes /proc lists.

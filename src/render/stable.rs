@@ -9,8 +9,10 @@ const PROCESS: &[&str] = &[
     r"/proc/(\d+)\b",
     r"\bpid (\d+)\b",
     r"\bNSpid: *(\d+)\b",
+    r"/proc/self +(\d+)\b",
     r"\bkill\((\d+),",
     r"\bcompare (\d+)\b",
+    r"^.*\bclone3\([^)]*\) =\s+(\d+)$",
     r"\bsandbox-[a-z]+-(\d+)-",
     r"^ +\S+ +(\d+) +(?:\d+|-) ",
 ];
@@ -28,6 +30,8 @@ pub fn stable(text: &str) -> String {
     let text = rename(&text, r"(0x)([0-9a-f]{8})\b", |_| "key".into());
     let text = rename(&text, r"(grep -c )(\d{9,})\b", |_| "decimal key".into());
     let text = peers(&text);
+    let text = rename(&text, r"(0x)([0-9a-f]{8})\b", |_| "key".into());
+    let text = rename(&text, r"(grep -c )(\d{9,})\b", |_| "decimal key".into());
     let mut pids: Vec<String> = Vec::new();
     for place in PROCESS {
         for found in pattern(place).captures_iter(&text) {

@@ -64,10 +64,11 @@ fn paths(out: &mut String, view: &View, width: usize) {
     let path = rows.iter().map(|row| row.path.chars().count()).max().unwrap_or(0).max(4);
     // "   PATH == OUTSIDE  INSIDE": what is left is shared evenly.
     let column = width.saturating_sub(3 + path + 4 + 2) / 2;
-    let is_narrow = width < NARROW || column < 16;
+    // A label that is cut could be mistaken.
+    let is_narrow = width < NARROW || column < outside.len();
     if !is_narrow {
         let head = format!("   {:<path$}    ", text("common.view.path"));
-        let outside = format!("{:<column$}", paint::cut(&outside, column));
+        let outside = format!("{outside:<column$}");
         let _ =
             writeln!(out, "{}{}  {}", paint::faint(&head), paint::outside(&outside), paint::inside(&inside));
     }
