@@ -1,6 +1,8 @@
 //! What the ipc namespace shows.
 
-use super::{Card, Entry, Stage, words};
+use nix::errno::Errno;
+
+use super::{Card, Entry, Stage, answer_text, words};
 use crate::error::Result;
 use crate::exec::agent::Agent;
 use crate::feature::Feature::Ipc;
@@ -8,8 +10,15 @@ use crate::plan::call::file::File;
 use crate::plan::call::ipc::Ipc as Call;
 use crate::plan::undo::{Sysv, Undo};
 
-pub(super) const CARDS: &[Entry] =
-    &[("shm", shm), ("sem", sem), ("msg", msg), ("share", share), ("queue", queue), ("shm-file", shm_file)];
+pub(super) const CARDS: &[Entry] = &[
+    ("shm", shm),
+    ("sem", sem),
+    ("msg", msg),
+    ("share", share),
+    ("exchange", exchange),
+    ("queue", queue),
+    ("shm-file", shm_file),
+];
 
 const LINK: &str = "/proc/self/ns/ipc";
 
@@ -53,7 +62,7 @@ fn made_outside(stage: &mut Stage<'_>, name: &'static str, kind: Sysv) -> Result
         .outside(grep(name, key), count(seen.0))
         .inside(grep(name, key), count(seen.1))
         .call("INSIDE", find, here)
-        .holds(there.is_ok() && here == Err(nix::errno::Errno::ENOENT) && seen == (Some(1), Some(0))))
+        .holds(there.is_ok() && here == Err(Errno::ENOENT) && seen == (Some(1), Some(0))))
 }
 
 /// The wall stands both ways: semaphores made inside.
@@ -68,7 +77,7 @@ fn sem(stage: &mut Stage<'_>) -> Result<Card> {
         .inside(grep("sem", key), count(seen.1))
         .outside(grep("sem", key), count(seen.0))
         .call("OUTSIDE", find, there)
-        .holds(made.is_ok() && there == Err(nix::errno::Errno::ENOENT) && seen == (Some(0), Some(1))))
+        .holds(made.is_ok() && there == Err(Errno::ENOENT) && seen == (Some(0), Some(1))))
 }
 
 /// Two processes of one namespace do share.
@@ -89,12 +98,35 @@ fn share(stage: &mut Stage<'_>) -> Result<Card> {
     let found = second.perform(find.clone())?;
     let read = second.perform(peek.clone())?;
     let there = outside.perform(find.clone())?;
+    let written = wrote.map_or_else(|errno| answer_text(Err(errno)), |_| "4711 (written)".into());
     Ok(card
-        .inside(&peek, "4711 (written)")
+        .inside(&peek, written)
         .call("INSIDE 2", find.clone(), found)
         .call("INSIDE 2", peek, read)
         .call("OUTSIDE", find, there)
-        .holds(wrote.is_ok() && found == Ok(id) && read == Ok(4711) && there.is_err()))
+        .holds(wrote.is_ok() && found == Ok(id) && read == Ok(4711) && there == Err(Errno::ENOENT)))
+}
+
+/// So do the other two kinds: what one process puts in, the other finds.
+fn exchange(stage: &mut Stage<'_>) -> Result<Card> {
+    let card = Card::new(Ipc, "exchange");
+    let inside = stage.inside(Ipc)?;
+    let Ok((second, _)) = inside.spawn(&[])? else { return Ok(card.skip("ipc.nofork")) };
+    let make = |kind, key| Call::Make { kind, key };
+    let set = inside.perform(make(Sysv::Sem, stage.unique_key()))?;
+    let queue = inside.perform(make(Sysv::Msg, stage.unique_key()))?;
+    let (Ok(set), Ok(queue)) = (set, queue) else { return Ok(card.skip("ipc.nosysv")) };
+    let (set, queue) = (set as i32, queue as i32);
+    let (raise, value) = (Call::Raise { id: set }, Call::Value { id: set });
+    let (put, take) = (Call::Put { id: queue }, Call::Take { id: queue });
+    let raised = (inside.perform(raise.clone())?, second.perform(value.clone())?);
+    let sent = (inside.perform(put.clone())?, second.perform(take.clone())?);
+    Ok(card
+        .call("INSIDE", raise, raised.0)
+        .call("INSIDE 2", value, raised.1)
+        .call("INSIDE", put, sent.0)
+        .call("INSIDE 2", take, sent.1)
+        .holds(raised == (Ok(0), Ok(1)) && sent == (Ok(0), Ok(3))))
 }
 
 /// One name, two queues.

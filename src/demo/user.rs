@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::exec::agent::Agent;
 use crate::feature::Feature::{User, Uts};
 use crate::namespaces::user::{Map, Range, User as Wanted};
+use crate::observe::proc::status_of;
 use crate::plan::call::file::File;
 use crate::plan::call::process::{Namespaces, Process};
 use crate::plan::call::uts::Uts as Names;
@@ -44,8 +45,7 @@ fn with(stage: &mut Stage<'_>, map: Map) -> Result<Agent> {
 /// The first number of a line of /proc/PID/status; for `Uid:` that is the real id.
 fn status(agent: &Agent, path: &str, name: &str) -> Result<String> {
     let file = agent.read(path)?.unwrap_or_default();
-    let field = file.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    Ok(field.and_then(|words| words.split_whitespace().next()).unwrap_or("(none)").to_owned())
+    Ok(status_of(&file, name).and_then(|line| line.split_whitespace().next()).unwrap_or("(none)").to_owned())
 }
 
 /// One process has two user ids, and the map is the table between them.
