@@ -36,8 +36,7 @@ fn no_map(stage: &mut Stage<'_>) -> Result<Contrast> {
 
 /// Writing gid_map before setgroups is denied.
 fn setgroups(stage: &mut Stage<'_>) -> Result<Contrast> {
-    let write =
-        |file: &str, content: String| File::Write { path: format!("/proc/self/{file}"), content };
+    let write = |file: &str, content: String| File::Write { path: format!("/proc/self/{file}"), content };
     let deny = write("setgroups", "deny".into());
     let map = write("gid_map", format!("0 {} 1\n", stage.host.gid));
     let right = with(stage, Map::None)?;

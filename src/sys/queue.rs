@@ -39,11 +39,7 @@ pub(crate) fn remove(name: &str) -> Result<(), Errno> {
     mq_unlink(name)
 }
 
-fn with<T>(
-    name: &str,
-    flags: MQ_OFlag,
-    act: impl FnOnce(&MqdT) -> Result<T, Errno>,
-) -> Result<T, Errno> {
+fn with<T>(name: &str, flags: MQ_OFlag, act: impl FnOnce(&MqdT) -> Result<T, Errno>) -> Result<T, Errno> {
     let queue = mq_open(name, flags, Mode::empty(), None)?;
     let done = act(&queue);
     mq_close(queue)?;
