@@ -184,10 +184,10 @@ fn lock(file: &File) -> io::Result<()> {
         .map_err(|errno| io::Error::from_raw_os_error(errno as i32))
 }
 
-/// root's is in /run; a user's in $XDG_RUNTIME_DIR, or in a folder of /tmp that must be theirs alone.
+/// root's is in /run, unless it is root of a user namespace only, to whom /run is closed; a user's in $XDG_RUNTIME_DIR, or in a folder of /tmp that must be theirs alone.
 fn runtime_folder() -> PathBuf {
     let uid = nix::unistd::geteuid();
-    if uid.is_root() {
+    if uid.is_root() && nix::unistd::access("/run", nix::unistd::AccessFlags::W_OK).is_ok() {
         return PathBuf::from("/run/sandbox");
     }
     match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_dir()) {
