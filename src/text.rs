@@ -15,6 +15,7 @@ const ENGLISH: &[&str] = &[
     include_str!("../lessons/en/cgroup.txt"),
     include_str!("../lessons/en/time.txt"),
     include_str!("../lessons/en/doctor.txt"),
+    include_str!("../lessons/en/habits.txt"),
 ];
 
 /// The words behind `key`. A key that is missing prints as itself; a test holds that none is.
@@ -103,7 +104,7 @@ mod tests {
 
     fn starts_with_a_known_word(key: &str) -> bool {
         let word = key.split('.').next().unwrap_or_default();
-        (["common", "doctor", "compare"].contains(&word)
+        (["common", "doctor", "compare", "habit"].contains(&word)
             || Feature::ALL.iter().any(|feature| feature.name() == word))
             // Names of files.
             && ![".rs", ".txt", ".procs"].iter().any(|end| key.ends_with(end))

@@ -1,9 +1,12 @@
 //! The command line: flags become a spec and a way to run it. No system calls here.
 
 mod deferred;
+mod doctor;
 mod feature;
+mod habits;
 mod terminal;
 mod watch;
+mod welcome;
 
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
@@ -11,8 +14,9 @@ use std::mem::ManuallyDrop;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::deferred::Deferred;
+use self::doctor::DoctorArgs;
 use self::feature::FeatureArgs;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Result};
 use crate::exec::journal;
 use crate::feature::Feature;
 use crate::namespaces::{
@@ -20,6 +24,7 @@ use crate::namespaces::{
 };
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
+use crate::text::text;
 
 /// Learn containers by building one in the open: each feature alone, every system call shown, /proc from both sides
 #[derive(Debug, Parser)]
@@ -55,16 +60,36 @@ enum Command {
     Cgroup(Deferred<FeatureArgs<Cgroup>>),
     /// The boot-time and monotonic clocks [time_namespaces(7)]
     Time(Deferred<FeatureArgs<Time>>),
+    /// What works on this machine, found by using it, and the narrowest fix where something doesn't
+    Doctor(Deferred<DoctorArgs>),
 }
 
 /// Parses the command line, does what it says, and gives the exit status of the contract.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
-    let cli = match parse(arguments) {
+    let arguments: Vec<OsString> = arguments.collect();
+    if arguments.len() < 2 {
+        decide(Color::Auto, Stream::Out);
+        render::out(&welcome::text_of());
+        return finish(Color::Auto, Ok(0));
+    }
+    let cli = match parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and the version are no errors; clap knows which stream each belongs to. A broken pipe is none either.
-            let _ = error.print();
-            return if error.use_stderr() { Kind::Usage.status() } else { 0 };
+            let words: Vec<String> =
+                arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+            if let Some(answer) = habits::answer(&words, &error) {
+                return report(Color::Auto, &answer);
+            }
+            // Help and the version are no errors.
+            if error.use_stderr() {
+                let _ = error.print();
+                return Kind::Usage.status();
+            }
+            decide(Color::Auto, Stream::Out);
+            let help = error.render();
+            let is_plain = !colored::control::SHOULD_COLORIZE.should_colorize();
+            render::out(&if is_plain { help.to_string() } else { help.ansi().to_string() });
+            return finish(Color::Auto, Ok(0));
         }
     };
     render::set_stable(cli.stable);
@@ -94,15 +119,28 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         Command::Time(Deferred(args)) => {
             feature::run(Feature::Time, cli.color, args, |spec, time| spec.time = Some(time))
         }
+        Command::Doctor(Deferred(args)) => doctor::run(cli.color, &args),
     };
-    result.unwrap_or_else(|error| report(cli.color, &error))
+    finish(cli.color, result)
 }
 
-fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Cli, clap::Error> {
+fn parse(arguments: &[OsString]) -> std::result::Result<Cli, clap::Error> {
     // Not dropped: taking thousands of small things apart takes time, and the process ends soon.
     let mut definition = ManuallyDrop::new(Cli::command());
     let matches = definition.try_get_matches_from_mut(arguments)?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))
+}
+
+/// The exit status of what was done, with the error told, and what was said but couldn't be written.
+fn finish(color: Color, result: Result<u8>) -> u8 {
+    match (result, render::lost()) {
+        (Ok(0), Some(errno)) => {
+            report(color, &Error::failed(text("common.lost")).call("write(1, ...)", errno))
+        }
+        // A command's own status is worth more.
+        (Ok(code), _) => code,
+        (Err(error), _) => report(color, &error),
+    }
 }
 
 fn report(color: Color, error: &Error) -> u8 {

@@ -2,19 +2,18 @@
 
 use super::{Card, Entry, Stage, words};
 use crate::error::Result;
+use crate::exec::agent::Agent;
 use crate::feature::Feature::Uts;
 use crate::plan::call::uts::Uts as Call;
 
 pub(super) const CARDS: &[Entry] =
-    &[("copy", copy), ("hostname", hostname), ("domain", domain), ("resolver", resolver), ("kernel", kernel)];
+    &[("copy", copy), ("names", names), ("resolve", resolve), ("kernel", kernel)];
 
 const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 const DOMAINNAME: &str = "/proc/sys/kernel/domainname";
 const RELEASE: &str = "/proc/sys/kernel/osrelease";
 const HOSTS: &str = "/etc/hosts";
-
-/// A name that no machine has.
-const NAME: &str = "sandbox-aquarium";
+const MOUNTS: &str = "/proc/self/ns/mnt";
 
 /// A new namespace begins with a copy: only the link tells it apart.
 fn copy(stage: &mut Stage<'_>) -> Result<Card> {
@@ -30,62 +29,43 @@ fn copy(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(links.0 != links.1 && hostnames.0 == hostnames.1))
 }
 
-/// What is set inside stays inside, and is what uname(2) says there: the node's name.
-fn hostname(stage: &mut Stage<'_>) -> Result<Card> {
+/// What is set inside stays inside: both names.
+fn names(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Uts)?, stage.inside(Uts)?);
-    let before = words(outside.read(HOSTNAME)?);
-    let set = Call::SetHostname(NAME.into());
-    let answer = inside.perform(set.clone())?;
-    let (file, node) = (words(inside.read(HOSTNAME)?), words(inside.node()?));
-    let after = words(outside.read(HOSTNAME)?);
-    let holds = answer.is_ok() && file == NAME && node == NAME && before == after && after != NAME;
-    Ok(Card::new(Uts, "hostname")
-        .call("INSIDE", set, answer)
-        .inside(HOSTNAME, file)
-        .inside("uname().nodename", node)
-        .outside(HOSTNAME, after)
+    let both = |agent: &Agent| -> Result<String> {
+        Ok(format!("{}, {}", words(agent.read(HOSTNAME)?), words(agent.read(DOMAINNAME)?)))
+    };
+    let before = both(&outside)?;
+    let (host, domain) = (Call::SetHostname("aquarium".into()), Call::SetDomainname("lab".into()));
+    let answers = (inside.perform(host.clone())?, inside.perform(domain.clone())?);
+    let (here, there) = (both(&inside)?, both(&outside)?);
+    let holds = answers == (Ok(0), Ok(0)) && here == "aquarium, lab" && there == before;
+    Ok(Card::new(Uts, "names")
+        .call("INSIDE", host, answers.0)
+        .call("INSIDE", domain, answers.1)
+        .inside("/proc/sys/kernel/{hostname,domainname}", here)
+        .outside("/proc/sys/kernel/{hostname,domainname}", there)
         .holds(holds))
 }
 
-/// The other name. It is NIS's, which hardly anyone has: (none).
-fn domain(stage: &mut Stage<'_>) -> Result<Card> {
+/// Names of machines are looked up in files, and on servers that files name: which files those are is not for this
+/// namespace to say.
+fn resolve(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Uts)?, stage.inside(Uts)?);
-    let before = words(outside.read(DOMAINNAME)?);
-    let set = Call::SetDomainname(NAME.into());
-    let answer = inside.perform(set.clone())?;
-    let (file, after) = (words(inside.read(DOMAINNAME)?), words(outside.read(DOMAINNAME)?));
-    let holds = answer.is_ok() && file == NAME && before == after && after != NAME;
-    Ok(Card::new(Uts, "domain")
-        .call("INSIDE", set, answer)
-        .inside(DOMAINNAME, file)
-        .outside(DOMAINNAME, after)
-        .holds(holds))
-}
-
-/// Names are resolved by files (and by servers that files name), and which files those are is the mnt namespace's matter.
-fn resolver(stage: &mut Stage<'_>) -> Result<Card> {
-    let (outside, inside) = (stage.outside(Uts)?, stage.inside(Uts)?);
-    let answer = inside.perform(Call::SetHostname(NAME.into()))?;
-    let named = words(inside.read(HOSTNAME)?);
+    let name = stage.unique("name");
+    let answer = inside.perform(Call::SetHostname(name.clone()))?;
+    let hostname = words(inside.read(HOSTNAME)?);
     let hosts = (outside.read(HOSTS)?, inside.read(HOSTS)?);
-    let lines = hosts
-        .1
-        .as_ref()
-        .map_err(|errno| *errno)
-        .map(|file| file.lines().filter(|line| line.contains(NAME)).count());
-    let count = lines.map_or_else(|errno| format!("({errno:?})"), |lines| lines.to_string());
-    let links = (words(outside.link("/proc/self/ns/mnt")?), words(inside.link("/proc/self/ns/mnt")?));
-    let holds = answer.is_ok()
-        && named == NAME
-        && lines.unwrap_or(0) == 0
-        && hosts.0 == hosts.1
-        && links.0 == links.1;
-    Ok(Card::new(Uts, "resolver")
-        .inside(HOSTNAME, named)
-        .inside(format!("grep -c {NAME} {HOSTS}"), count)
-        .outside("/proc/self/ns/mnt", links.0)
-        .inside("/proc/self/ns/mnt", links.1)
-        .holds(holds))
+    let found = hosts.1.clone().map(|hosts| hosts.lines().filter(|line| line.contains(&name)).count());
+    let count = found.map_or_else(|errno| format!("({errno:?})"), |found| found.to_string());
+    let links = (words(outside.link(MOUNTS)?), words(inside.link(MOUNTS)?));
+    let is_unmoved = hosts.0 == hosts.1 && links.0 == links.1 && found.unwrap_or(0) == 0;
+    Ok(Card::new(Uts, "resolve")
+        .inside(HOSTNAME, &hostname)
+        .inside(format!("grep -c {name} {HOSTS}"), count)
+        .outside(MOUNTS, links.0)
+        .inside(MOUNTS, links.1)
+        .holds(answer.is_ok() && hostname == name && is_unmoved))
 }
 
 /// What else uname(2) says is the kernel's, and there is one kernel.

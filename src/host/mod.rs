@@ -2,6 +2,8 @@
 
 pub mod command;
 pub mod diagnose;
+pub mod facts;
+pub(crate) mod remedy;
 pub mod subordinate;
 pub mod tree;
 

@@ -41,7 +41,7 @@ fn process(out: &mut String, view: &View, width: usize) {
     };
     let mut head = format!("   {:<21} {:<20}", text("common.view.side"), text("common.view.file"));
     for (at, seen) in outside.iter().enumerate() {
-        let _ = write!(head, " {:<1$}", seen.field.as_deref().unwrap_or(""), columns(at));
+        let _ = write!(head, "  {:<1$}", seen.field.as_deref().unwrap_or(""), columns(at));
     }
     let _ = writeln!(out, "{}", paint::faint(head.trim_end()));
     for (label, file, side, is_outside) in sides {
@@ -49,7 +49,7 @@ fn process(out: &mut String, view: &View, width: usize) {
         let label = if is_outside { paint::outside(&label) } else { paint::inside(&label) };
         let mut line = format!("   {label} {file:<20}");
         for (at, seen) in side.iter().enumerate() {
-            let _ = write!(line, " {:<1$}", seen.value, columns(at));
+            let _ = write!(line, "  {:<1$}", seen.value, columns(at));
         }
         let _ = writeln!(out, "{}", line.trim_end());
     }

@@ -22,7 +22,7 @@ pub(crate) fn send(name: &str, message: &[u8]) -> Result<(), Errno> {
 
 /// How many messages wait.
 pub(crate) fn waiting(name: &str) -> Result<i64, Errno> {
-    with(name, MQ_OFlag::O_RDONLY, |queue| mq_getattr(queue).map(|attributes| attributes.curmsgs() as i64))
+    with(name, MQ_OFlag::O_RDONLY, |queue| mq_getattr(queue).map(|attributes| attributes.curmsgs()))
 }
 
 /// The device and inode behind a name: what proves that a queue is still the one that was made.
