@@ -5,6 +5,7 @@ use std::fmt::Write;
 use colored::ColoredString;
 
 use super::{paint, plan};
+use crate::feature::Feature;
 use crate::observe::view::{OnePath, View};
 use crate::observe::{Observation, Value};
 use crate::plan::Plan;
@@ -18,7 +19,8 @@ pub fn text_of(view: &View, of: &Plan) -> String {
     let width = paint::width();
     let mut out = plan::announcement(of);
     out.push('\n');
-    if view.process.differs() {
+    // What only a forced user namespace changes isn't this feature's lesson; it is announced, and JSON has it.
+    if matches!(view.feature, Feature::Pid | Feature::User) && view.process.differs() {
         process(&mut out, view, width);
     }
     paths(&mut out, view, width);
