@@ -92,3 +92,15 @@ fn a_killed_demonstration_leaves_objects_that_the_next_command_removes() {
     }
     panic!("{:?} instead of {before:?}", (ours(), shm()));
 }
+
+#[test]
+fn runs_at_one_time_keep_their_journals_apart() {
+    // They share a folder that the last of them removes, and each begins by sweeping what dead owners left.
+    let one = || {
+        for _ in 0..50 {
+            let shown = stdout(&["ipc", "--demo", "shm"]);
+            assert!(shown.contains("\nok  "), "{shown}");
+        }
+    };
+    std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(one))));
+}
