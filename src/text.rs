@@ -15,6 +15,7 @@ const ENGLISH: &[&str] = &[
     include_str!("../lessons/en/cgroup.txt"),
     include_str!("../lessons/en/time.txt"),
     include_str!("../lessons/en/doctor.txt"),
+    include_str!("../lessons/en/compare.txt"),
     include_str!("../lessons/en/habits.txt"),
 ];
 
@@ -81,6 +82,10 @@ mod tests {
                 .map(|why| why.replace(".why", ".cannot"))
                 .filter(|key| !find_any(&key.replace(".cannot", ".todo")) && !key.starts_with("doctor.")),
         );
+        // The help of each subcommand ends in an example.
+        wanted.extend(
+            crate::cli::definition().get_subcommands().map(|sub| format!("{}.example", sub.get_name())),
+        );
         for feature in Feature::ALL {
             wanted.extend([format!("{feature}.view.meaning"), format!("{feature}.next")]);
             let cards = crate::demo::names(feature);
@@ -104,7 +109,7 @@ mod tests {
 
     fn starts_with_a_known_word(key: &str) -> bool {
         let word = key.split('.').next().unwrap_or_default();
-        (["common", "doctor", "compare", "habit"].contains(&word)
+        (["common", "doctor", "compare", "completions", "man", "habit"].contains(&word)
             || Feature::ALL.iter().any(|feature| feature.name() == word))
             // Names of files.
             && ![".rs", ".txt", ".procs"].iter().any(|end| key.ends_with(end))

@@ -13,7 +13,6 @@ use crate::text::text_with;
 /// The flags of `doctor`.
 #[derive(Debug, Args)]
 #[group(skip)]
-#[command(after_help = "Example: sandbox doctor\nSee also: namespaces(7), user_namespaces(7), apparmor.d(5)")]
 pub(super) struct DoctorArgs {
     /// How results are printed; json has the facts too, for a bug report
     #[arg(long, value_name = "FORMAT", default_value = "text")]

@@ -76,6 +76,10 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
         })?;
         return of_feature(feature, words, place);
     }
+    // One of ours, though a program may have its name too: compare, man.
+    if super::definition().find_subcommand(first).is_some() {
+        return None;
+    }
     match first {
         "help" => {
             let line = match words.get(1) {

@@ -1,9 +1,11 @@
 //! The command line: flags become a spec and a way to run it. No system calls here.
 
+mod compare;
 mod deferred;
 mod doctor;
 mod feature;
 mod habits;
+mod pages;
 mod terminal;
 mod watch;
 mod welcome;
@@ -11,11 +13,14 @@ mod welcome;
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use self::compare::CompareArgs;
 use self::deferred::Deferred;
 use self::doctor::DoctorArgs;
 use self::feature::FeatureArgs;
+use self::pages::{CompletionsArgs, ManArgs};
 use crate::error::{Error, Kind, Result};
 use crate::exec::journal;
 use crate::feature::Feature;
@@ -60,8 +65,14 @@ enum Command {
     Cgroup(Deferred<FeatureArgs<Cgroup>>),
     /// The boot-time and monotonic clocks [time_namespaces(7)]
     Time(Deferred<FeatureArgs<Time>>),
+    /// What two processes see, side by side [ioctl_nsfs(2)]
+    Compare(Deferred<CompareArgs>),
     /// What works on this machine, found by using it, and the narrowest fix where something doesn't
     Doctor(Deferred<DoctorArgs>),
+    /// Print what makes a shell complete sandbox's words
+    Completions(Deferred<CompletionsArgs>),
+    /// Print a manual page of sandbox in roff, or write them all
+    Man(Deferred<ManArgs>),
 }
 
 /// Parses the command line, does what it says, and gives the exit status of the contract.
@@ -86,7 +97,12 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
                 return Kind::Usage.status();
             }
             decide(Color::Auto, Stream::Out);
-            let help = error.render();
+            // Examples are put below only now that help is wanted: they would cost every run its time.
+            let longer = match error.kind() {
+                ErrorKind::DisplayHelp => definition().try_get_matches_from(&arguments).err(),
+                _ => None,
+            };
+            let help = longer.unwrap_or(error).render();
             let is_plain = !colored::control::SHOULD_COLORIZE.should_colorize();
             render::out(&if is_plain { help.to_string() } else { help.ansi().to_string() });
             return finish(Color::Auto, Ok(0));
@@ -119,6 +135,9 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         Command::Time(Deferred(args)) => {
             feature::run(Feature::Time, cli.color, args, |spec, time| spec.time = Some(time))
         }
+        Command::Compare(Deferred(args)) => compare::run(cli.color, &args),
+        Command::Completions(Deferred(args)) => pages::completions(&args),
+        Command::Man(Deferred(args)) => pages::man(&args),
         Command::Doctor(Deferred(args)) => doctor::run(cli.color, &args),
     };
     finish(cli.color, result)
@@ -151,7 +170,7 @@ fn report(color: Color, error: &Error) -> u8 {
 
 /// The definitions, for completions, man pages and tests.
 pub fn definition() -> clap::Command {
-    Cli::command()
+    pages::with_examples(Cli::command())
 }
 
 #[cfg(test)]

@@ -47,9 +47,9 @@ impl Net {
 }
 
 /// The files that show it; read by a process on each side.
-pub fn observe() -> Vec<Observation> {
+pub fn observe(process: &str) -> Vec<Observation> {
     vec![
-        proc::devices(),
+        proc::devices(process),
         proc::rows("/proc/net/route"),
         proc::rows("/proc/net/unix"),
         proc::rows("/proc/net/tcp"),

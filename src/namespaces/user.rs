@@ -294,12 +294,12 @@ fn path(path: &Path) -> String {
 }
 
 /// The files that show it; read by a process on each side.
-pub fn observe() -> Vec<Observation> {
+pub fn observe(process: &str) -> Vec<Observation> {
     vec![
-        proc::file("/proc/self/uid_map"),
-        proc::file("/proc/self/gid_map"),
-        proc::file("/proc/self/setgroups"),
-        proc::status("/proc/self/status", "CapEff"),
+        proc::file(&format!("{process}/uid_map")),
+        proc::file(&format!("{process}/gid_map")),
+        proc::file(&format!("{process}/setgroups")),
+        proc::status(&format!("{process}/status"), "CapEff"),
         proc::owner("/"),
     ]
 }

@@ -1,11 +1,12 @@
 //! Readers of /proc, /sys and a few files beside: each returns a value with the file it came from, and none fails —
 //! what can't be read says why.
 
-use std::io;
+use std::io::{self, BufReader};
 use std::os::unix::fs::MetadataExt;
 
 use nix::time::{ClockId, clock_gettime};
-use procfs::process::{MountInfo, Process};
+use procfs::FromBufRead;
+use procfs::process::{MountInfo, MountInfos};
 
 use super::{Observation, Value};
 use crate::feature::Feature;
@@ -134,48 +135,53 @@ pub fn owner(path: &str) -> Observation {
     Observation { path: path.to_owned(), field: Some("owner".into()), value }
 }
 
-/// How many mounts the caller's mount table has.
-pub fn mounts() -> Observation {
-    let value = match mount_table() {
+/// How many mounts the mount table of a process has.
+pub fn mounts(process: &str) -> Observation {
+    let path = format!("{process}/mountinfo");
+    let value = match mount_table(&path) {
         Ok(mounts) => Value::Count(mounts.len(), "mounts".into()),
-        Err(why) => Value::Not(why),
+        Err(why) => why,
     };
-    seen("/proc/self/mountinfo", value)
+    seen(&path, value)
 }
 
-/// How the mount at `target` propagates: the tags of /proc/self/mountinfo, without their changing numbers.
-pub fn propagation(target: &str) -> Observation {
-    let value = match mount_table() {
+/// How the mount at `target` of a process propagates: the tags of its mountinfo.
+pub fn propagation(process: &str, target: &str) -> Observation {
+    let path = format!("{process}/mountinfo");
+    let value = match mount_table(&path) {
         Ok(mounts) => match mounts.iter().rev().find(|mount| mount.mount_point.as_os_str() == target) {
             Some(mount) if mount.opt_fields.is_empty() => Value::Is("private".into()),
             Some(mount) => Value::Is(format!("{:?}", mount.opt_fields).to_lowercase()),
             None => Value::Not("not a mount point".into()),
         },
-        Err(why) => Value::Not(why),
+        Err(why) => why,
     };
-    Observation { path: "/proc/self/mountinfo".into(), field: Some(target.to_owned()), value }
+    Observation { path, field: Some(target.to_owned()), value }
 }
 
-fn mount_table() -> Result<Vec<MountInfo>, String> {
-    let mounts = Process::myself().and_then(|process| process.mountinfo());
-    mounts.map(|mounts| mounts.into_iter().collect()).map_err(|error| error.to_string())
+fn mount_table(path: &str) -> Result<Vec<MountInfo>, Value> {
+    let file = std::fs::File::open(path).map_err(|error| refusal(&error))?;
+    let mounts = MountInfos::from_buf_read(BufReader::new(file));
+    mounts.map(|mounts| mounts.0).map_err(|error| Value::Not(error.to_string()))
 }
 
-/// The network devices of the caller's namespace, by name.
-pub fn devices() -> Observation {
-    let value = match std::fs::read_to_string("/proc/self/net/dev") {
+/// The network devices of a process's namespace, by name.
+pub fn devices(process: &str) -> Observation {
+    let path = format!("{process}/net/dev");
+    let value = match std::fs::read_to_string(&path) {
         Ok(content) => {
             let names = content.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim()));
             Value::Is(names.collect::<Vec<_>>().join(" "))
         }
         Err(error) => refusal(&error),
     };
-    seen("/proc/self/net/dev", value)
+    seen(&path, value)
 }
 
-/// The cgroup of the caller in each hierarchy, one observation a line of /proc/self/cgroup.
-pub fn cgroups() -> Vec<Observation> {
-    match std::fs::read_to_string("/proc/self/cgroup") {
+/// The cgroup of a process in each hierarchy, one observation a line of its cgroup file.
+pub fn cgroups(process: &str) -> Vec<Observation> {
+    let file = format!("{process}/cgroup");
+    match std::fs::read_to_string(&file) {
         Ok(content) => content
             .lines()
             .filter_map(|line| {
@@ -183,13 +189,13 @@ pub fn cgroups() -> Vec<Observation> {
                 let field =
                     Some(hierarchy.split_once(':')?.1).filter(|name| !name.is_empty()).unwrap_or("v2");
                 Some(Observation {
-                    path: "/proc/self/cgroup".into(),
+                    path: file.clone(),
                     field: Some(field.to_owned()),
                     value: Value::Is(path.to_owned()),
                 })
             })
             .collect(),
-        Err(error) => vec![seen("/proc/self/cgroup", refusal(&error))],
+        Err(error) => vec![seen(&file, refusal(&error))],
     }
 }
 

@@ -1,6 +1,7 @@
 //! How it looks: text in 80 columns, every colour doubled by a sign, and JSON for programs.
 
 pub mod card;
+pub mod compare;
 pub mod contrast;
 pub mod doctor;
 pub mod equivalents;
@@ -9,6 +10,7 @@ pub mod explain;
 pub mod paint;
 pub mod plan;
 pub mod stable;
+mod table;
 pub mod view;
 
 use std::io::{self, Write};

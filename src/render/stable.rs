@@ -18,7 +18,7 @@ const PROCESS: &[&str] = &[
 ];
 
 /// What is counted on a side, as `Value::Count` prints it.
-const COUNTED: &str = r"\b(\d+) (process|mount|row|file|device|line)(?:s|es)?\b";
+const COUNTED: &str = r"\b(\d+) (process|mount|row|file|device|line|value)(?:s|es)?\b";
 
 /// Numbers of things that are read off a clock.
 const CLOCK: &str = r"\b\d+\.\d\d\b|\b\d{3,} s\b";

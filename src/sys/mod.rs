@@ -2,6 +2,7 @@
 
 pub(crate) mod clone;
 pub(crate) mod link;
+pub(crate) mod ns_ioctl;
 pub(crate) mod queue;
 pub(crate) mod sysv;
 
