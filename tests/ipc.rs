@@ -4,7 +4,9 @@ mod support;
 
 use std::fs;
 
-use support::{fits, sandbox, skip, snapshot, snapshot_cards, stdout};
+use nix::mqueue::{MQ_OFlag, mq_close, mq_open};
+use nix::sys::stat::Mode;
+use support::{binary, fits, sandbox, skip, snapshot, snapshot_cards, stdout, text};
 
 #[test]
 fn every_card_holds() {
@@ -91,6 +93,58 @@ fn a_killed_demonstration_leaves_objects_that_the_next_command_removes() {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     panic!("{:?} instead of {before:?}", (ours(), shm()));
+}
+
+/// Whether what a card made outside is still there, by what the card printed of it.
+fn is_there(card: &str, shown: &str) -> bool {
+    let find = |words: &str| {
+        let found = regex_lite::Regex::new(words).unwrap().captures(shown).expect("the card names it");
+        found[1].to_owned()
+    };
+    match card {
+        "queue" => {
+            let name = find(r#"mq_open\("(/sandbox-q-[^"]+)""#);
+            mq_open(name.as_str(), MQ_OFlag::O_RDONLY, Mode::empty(), None).map(mq_close).is_ok()
+        }
+        "shm-file" => fs::exists(find(r"(/dev/shm/sandbox-shm-\S+)")).unwrap(),
+        kind => {
+            let key = find(r"grep -c (\d+)");
+            let table = fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap();
+            table.lines().any(|line| line.split_whitespace().next() == Some(&key))
+        }
+    }
+}
+
+#[test]
+fn what_was_to_be_removed_at_the_moment_of_a_kill_is_removed_by_the_next_command() {
+    let test = "what_was_to_be_removed_at_the_moment_of_a_kill_is_removed_by_the_next_command";
+    if !std::path::Path::new("/usr/bin/strace").exists() {
+        return skip(test, "strace(1) isn't installed");
+    }
+    for (card, removal) in
+        [("shm", "shmctl"), ("msg", "msgctl"), ("queue", "mq_unlink"), ("shm-file", "/^unlink")]
+    {
+        let inject = format!("inject={removal}:error=EIO:signal=KILL");
+        let mut command = std::process::Command::new("strace");
+        command.args(["-qq", "-o", "/dev/null", "-e", &format!("trace={removal}"), "-e", &inject]);
+        let killed =
+            command.arg(binary()).args(["ipc", "--demo", card]).env("COLUMNS", "80").output().unwrap();
+        let shown = text(&killed.stdout);
+        assert!(
+            !killed.status.success() && shown.contains("\nok  "),
+            "{card}: {shown}{}",
+            text(&killed.stderr)
+        );
+        stdout(&["uts", "-q", "--", "true"]);
+        // Another test's command may have begun to sweep the same journal.
+        let gone = (0..100).any(|_| {
+            !is_there(card, &shown) || {
+                std::thread::sleep(std::time::Duration::from_millis(50));
+                false
+            }
+        });
+        assert!(gone, "{card}: {shown}");
+    }
 }
 
 #[test]
