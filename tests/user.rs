@@ -191,11 +191,11 @@ fn no_demonstration_leaves_a_file_that_its_user_could_not_remove() {
         child.wait().unwrap();
         killed.push(format!("sandbox-file-{}-", child.id()));
     }
-    stdout(&["uts", "-q", "--", "true"]);
     let is_of_killed = |name: &String| killed.iter().any(|prefix| name.starts_with(prefix));
     let is_left = || files().iter().any(|(name, _)| is_of_killed(name));
-    // Another test's command may have begun to sweep the same journals.
+    // Another test's command may have begun to sweep the same journals, and be killed at that.
     for _ in 0..100 {
+        stdout(&["uts", "-q", "--", "true"]);
         if !is_left() {
             return;
         }
