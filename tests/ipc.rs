@@ -4,12 +4,14 @@ mod support;
 
 use std::fs;
 
-use support::{fits, sandbox, skip, snapshot, snapshot_cards, stdout};
+use nix::mqueue::{MQ_OFlag, mq_close, mq_open};
+use nix::sys::stat::Mode;
+use support::{binary, fits, sandbox, skip, snapshot, snapshot_cards, stdout, text};
 
 #[test]
 fn every_card_holds() {
     let cards = stdout(&["ipc"]);
-    assert_eq!(cards.lines().filter(|line| line.starts_with("ok ")).count(), 6, "{cards}");
+    assert_eq!(cards.lines().filter(|line| line.starts_with("ok ")).count(), 7, "{cards}");
     cards.split("\n\n").for_each(|card| fits(card, 80, 6));
     snapshot_cards("demo-ipc", &cards);
 }
@@ -19,8 +21,10 @@ fn every_card_holds() {
 fn each_claim_of_the_notes_has_its_card() {
     let claims = [
         ("processes of a container use shared memory with each other", "share"),
-        ("and message queues", "msg"),
-        ("and semaphores, which those outside don't see", "sem"),
+        ("and message queues", "exchange"),
+        ("and semaphores", "exchange"),
+        ("neither semaphores", "sem"),
+        ("nor message queues are found from the other side", "msg"),
         ("what another container made has no key here", "shm"),
         ("POSIX message queues are parted too", "queue"),
         ("POSIX shared memory isn't: files are the mount namespace's", "shm-file"),
@@ -80,13 +84,75 @@ fn a_killed_demonstration_leaves_objects_that_the_next_command_removes() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    stdout(&["uts", "-q", "--", "true"]);
-    // The other tests of this file make and remove theirs at the same time.
+    // The other tests of this file make and remove theirs at the same time; and a run that was killed while it swept
+    // leaves the rest to the next.
     for _ in 0..100 {
+        stdout(&["uts", "-q", "--", "true"]);
         if (ours(), shm()) == before {
             return;
         }
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     panic!("{:?} instead of {before:?}", (ours(), shm()));
+}
+
+/// Whether what a card made outside is still there, by what the card printed of it.
+fn is_there(card: &str, shown: &str) -> bool {
+    let find = |words: &str| {
+        let found = regex_lite::Regex::new(words).unwrap().captures(shown).expect("the card names it");
+        found[1].to_owned()
+    };
+    match card {
+        "queue" => {
+            let name = find(r#"mq_open\("(/sandbox-q-[^"]+)""#);
+            mq_open(name.as_str(), MQ_OFlag::O_RDONLY, Mode::empty(), None).map(mq_close).is_ok()
+        }
+        "shm-file" => fs::exists(find(r"(/dev/shm/sandbox-shm-\S+)")).unwrap(),
+        kind => {
+            let key = find(r"grep -c (\d+)");
+            let table = fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap();
+            table.lines().any(|line| line.split_whitespace().next() == Some(&key))
+        }
+    }
+}
+
+#[test]
+fn what_was_to_be_removed_at_the_moment_of_a_kill_is_removed_by_the_next_command() {
+    let test = "what_was_to_be_removed_at_the_moment_of_a_kill_is_removed_by_the_next_command";
+    if !std::path::Path::new("/usr/bin/strace").exists() {
+        return skip(test, "strace(1) isn't installed");
+    }
+    for (card, removal) in
+        [("shm", "shmctl"), ("msg", "msgctl"), ("queue", "mq_unlink"), ("shm-file", "/^unlink")]
+    {
+        let inject = format!("inject={removal}:error=EIO:signal=KILL");
+        let mut command = std::process::Command::new("strace");
+        command.args(["-qq", "-o", "/dev/null", "-e", &format!("trace={removal}"), "-e", &inject]);
+        command.arg(binary()).args(["ipc", "--demo", card]).env("COLUMNS", "80");
+        // One that dies before it has shown anything died of sweeping what another test has left: by the same call.
+        let outputs = (0..20).map(|_| command.output().unwrap());
+        let mut killed = outputs.filter(|output| !output.status.success()).map(|output| text(&output.stdout));
+        let shown = killed.find(|shown| shown.contains("\nok  ")).expect("killed after it was shown");
+        let gone = (0..100).any(|_| {
+            // Another test's command may have begun to sweep the same journal, and be killed at that.
+            stdout(&["uts", "-q", "--", "true"]);
+            !is_there(card, &shown) || {
+                std::thread::sleep(std::time::Duration::from_millis(50));
+                false
+            }
+        });
+        assert!(gone, "{card}: {shown}");
+    }
+}
+
+#[test]
+fn runs_at_one_time_keep_their_journals_apart() {
+    // They share a folder that the last of them removes, and each begins by sweeping what dead owners left.
+    let one = || {
+        for _ in 0..50 {
+            let shown = stdout(&["ipc", "--demo", "shm"]);
+            assert!(shown.contains("\nok  "), "{shown}");
+        }
+    };
+    std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(one))));
 }

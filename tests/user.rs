@@ -3,15 +3,16 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Output};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
-use support::{binary, fits, is_root, run, skip, snapshot, snapshot_cards, stdout, text};
+use support::{binary, fits, is_root, run, sandbox, skip, snapshot, snapshot_cards, stdout, text};
 
 #[test]
 fn every_card_holds() {
     let cards = stdout(&["user"]);
-    assert_eq!(cards.lines().filter(|line| line.starts_with("ok ")).count(), 7, "{cards}");
+    assert_eq!(cards.lines().filter(|line| line.starts_with("ok ")).count(), 8, "{cards}");
     cards.split("\n\n").for_each(|card| fits(card, 80, 6));
     snapshot_cards("demo-user", &cards);
 }
@@ -22,7 +23,10 @@ fn each_claim_of_the_notes_has_its_card() {
     let claims = [
         ("each container can have user ids of its own", "uid"),
         ("and group ids", "gid"),
-        ("programs run as the container's own user, not as one of the host's", "caps"),
+        ("programs run as the container's own user, not as one of the host's", "uid"),
+        ("and are root over what is their own", "owner"),
+        ("but over nothing of the host's", "caps"),
+        ("files of the host's users show no user of the container", "foreign"),
         ("what such a program makes belongs to someone else outside", "file"),
     ];
     for (claim, card) in claims {
@@ -87,18 +91,28 @@ fn root_maps_ranges_itself() {
 
 /// As uid 1000, to whom 100000:65536 is lent: /etc/subuid and /etc/subgid are bound over in a mount namespace of its own.
 fn as_borrower(flags: &[&str], command: &[&str]) -> Output {
+    borrow(&[], &[&["-q"], flags, &["--"], command].concat())
+}
+
+/// The same with these options of setpriv(1), and any arguments behind `sandbox user`.
+fn borrow(options: &[&str], arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let own = folder.path().join("sandbox");
-    fs::copy(binary(), &own).unwrap();
     let lent = folder.path().join("subuid");
     fs::write(&lent, "1000:100000:65536\n").unwrap();
-    let script = "mount --bind $0 /etc/subuid && mount --bind $0 /etc/subgid && \
+    // Copied by a process of its own: a file that this one has open for writing, any child that another test starts at
+    // that moment has open too, and what is being written can't be executed (ETXTBSY).
+    let script = "cp \"$BINARY\" \"$OWN\" && mount --bind $0 /etc/subuid && mount --bind $0 /etc/subgid && \
                   exec setpriv --reuid=1000 --regid=1000 --clear-groups \"$@\"";
     Command::new("unshare")
         .args(["--mount", "sh", "-c", script])
-        .args([lent.as_os_str(), own.as_os_str()])
-        .args([&["user", "-q"], flags, &["--"], command].concat())
+        .arg(&lent)
+        .args(options)
+        .args([own.as_os_str(), "user".as_ref()])
+        .args(arguments)
+        .env("BINARY", binary())
+        .env("OWN", &own)
         .env("NO_COLOR", "1")
         .output()
         .unwrap()
@@ -136,11 +150,104 @@ fn an_ordinary_user_maps_what_is_lent_through_newuidmap() {
 }
 
 #[test]
+fn a_helper_that_may_not_write_is_an_error_that_says_why() {
+    let test = "a_helper_that_may_not_write_is_an_error_that_says_why";
+    if !is_root() || !std::path::Path::new("/usr/bin/newuidmap").exists() {
+        return skip(test, "machine: only root can lend ranges; the run as root holds it");
+    }
+    let output = borrow(&["--no-new-privs"], &["--map", "auto", "--", "true"]);
+    let error = words(&text(&output.stderr));
+    assert_eq!(output.status.code(), Some(125), "{error}");
+    assert!(error.contains("newuidmap <child> 0 1000 1 1 100000 65536 = -1 EPERM"), "{error}");
+    assert!(error.contains("no_new_privs"), "{error}");
+}
+
+/// Files of demonstrations, and who they belong to outside.
+fn files() -> Vec<(String, u32)> {
+    let all = fs::read_dir("/tmp").unwrap().flatten();
+    let named = all.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry));
+    named
+        .filter(|(name, _)| name.starts_with("sandbox-file-"))
+        .filter_map(|(name, entry)| Some((name, entry.metadata().ok()?.uid())))
+        .collect()
+}
+
+#[test]
+fn no_demonstration_leaves_a_file_that_its_user_could_not_remove() {
+    if is_root() && std::path::Path::new("/usr/bin/newuidmap").exists() {
+        for map in ["auto", "0:100000:1000"] {
+            let output = borrow(&[], &["--map", map]);
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            assert!(!text(&output.stdout).contains("NOT SO"), "{}", text(&output.stdout));
+        }
+        assert!(!files().iter().any(|(_, owner)| (100_000..165_536).contains(owner)), "{:?}", files());
+    }
+    // Killed at twenty moments, so that some fall between the making and the undoing.
+    let mut killed = Vec::new();
+    for delay in 0..20 {
+        let mut child = sandbox(&["user", "--demo", "file"]).stdout(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(delay));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        killed.push(format!("sandbox-file-{}-", child.id()));
+    }
+    let is_of_killed = |name: &String| killed.iter().any(|prefix| name.starts_with(prefix));
+    let is_left = || files().iter().any(|(name, _)| is_of_killed(name));
+    // Another test's command may have begun to sweep the same journals, and be killed at that.
+    for _ in 0..100 {
+        stdout(&["uts", "-q", "--", "true"]);
+        if !is_left() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("{:?}", files());
+}
+
+#[test]
+fn a_file_of_the_inner_root_belongs_to_the_mapped_id() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let path = folder.path().join("file");
+    let script = format!("echo mine > {0}; stat -c %u {0}", path.display());
+    let (map, owner) =
+        if is_root() { ("0:100000:10", 100_000) } else { ("root", nix::unistd::getuid().as_raw()) };
+    let inside = stdout(&["user", "-q", "--map", map, "--", "sh", "-c", &script]);
+    assert_eq!(inside, "0\n");
+    assert_eq!(fs::metadata(&path).unwrap().uid(), owner);
+}
+
+#[test]
+fn root_of_a_user_namespace_only_gets_cards_that_it_can_be_shown() {
+    let test = "root_of_a_user_namespace_only_gets_cards_that_it_can_be_shown";
+    if !std::path::Path::new("/usr/bin/unshare").exists() {
+        return skip(test, "unshare(1) isn't installed");
+    }
+    let run = |arguments: &[&str]| {
+        let outer = ["--user", "--map-root-user"].map(std::ffi::OsStr::new);
+        let program = [binary().into_os_string()];
+        Command::new("unshare").args(outer).args(program).args(arguments).output().unwrap()
+    };
+    let cards = run(&["user"]);
+    let shown = text(&cards.stdout);
+    assert!(cards.status.success(), "{shown}{}", text(&cards.stderr));
+    assert!(!shown.contains("NOT SO"), "{shown}");
+    let refused = run(&["user", "--map", "0:100000:10", "--", "true"]);
+    assert_eq!(refused.status.code(), Some(125));
+    assert!(words(&text(&refused.stderr)).contains("no number in your own user namespace"));
+}
+
+#[test]
 fn a_wrong_map_is_refused_before_anything_is_done() {
     let cases: &[(&[&str], i32, &str)] = &[
         (&["--map", "0:100000:10", "--map", "5:200000:10"], 125, "mapped twice"),
         (&["--map", "0:100000:10", "--map", "20:100005:10"], 125, "mapped twice"),
         (&["--map", "0:4294967290:10"], 125, "4294967294"),
+        // (uid_t) -1 is no id.
+        (&["--map", "0:4294967295:1"], 125, "4294967294"),
+        (&["--map", "4294967295:0:1"], 125, "4294967294"),
+        (&["--map-user", "4294967295"], 125, "4294967294"),
+        (&["--map-group", "4294967295"], 125, "4294967294"),
         (&["--map", "root", "--map", "0:1000:1"], 125, "stand alone"),
         (&["--map", "0:1000"], 2, "INSIDE:OUTSIDE:COUNT"),
         (&["--map", "0:1000:0"], 2, "INSIDE:OUTSIDE:COUNT"),

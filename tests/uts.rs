@@ -9,7 +9,7 @@ use support::{fits, run, snapshot, snapshot_cards, stdout, text};
 #[test]
 fn every_card_holds() {
     let cards = stdout(&["uts"]);
-    assert_eq!(cards.lines().filter(|line| line.starts_with("ok ")).count(), 3, "{cards}");
+    assert_eq!(cards.lines().filter(|line| line.starts_with("ok ")).count(), 4, "{cards}");
     cards.split("\n\n").for_each(|card| fits(card, 80, 6));
     snapshot_cards("demo-uts", &cards);
 }

@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use super::{Card, Entry, Stage, words};
+use super::{Card, Entry, Stage, answer_text, words};
 use crate::error::Result;
 use crate::exec::agent::Agent;
 use crate::feature::Feature::Ipc;
@@ -10,8 +10,15 @@ use crate::plan::call::file::File;
 use crate::plan::call::ipc::Ipc as Call;
 use crate::plan::undo::{Sysv, Undo};
 
-pub(super) const CARDS: &[Entry] =
-    &[("shm", shm), ("sem", sem), ("msg", msg), ("share", share), ("queue", queue), ("shm-file", shm_file)];
+pub(super) const CARDS: &[Entry] = &[
+    ("shm", shm),
+    ("sem", sem),
+    ("msg", msg),
+    ("share", share),
+    ("exchange", exchange),
+    ("queue", queue),
+    ("shm-file", shm_file),
+];
 
 const LINK: &str = "/proc/self/ns/ipc";
 
@@ -33,36 +40,29 @@ fn count(rows: Option<usize>) -> String {
 
 /// A segment made outside has no key inside.
 fn shm(stage: &mut Stage<'_>) -> Result<Card> {
-    let card = Card::new(Ipc, "shm");
+    made_outside(stage, "shm", Sysv::Shm)
+}
+
+/// So has a message queue.
+fn msg(stage: &mut Stage<'_>) -> Result<Card> {
+    made_outside(stage, "msg", Sysv::Msg)
+}
+
+fn made_outside(stage: &mut Stage<'_>, name: &'static str, kind: Sysv) -> Result<Card> {
+    let card = Card::new(Ipc, name);
     let (outside, inside) = (stage.outside(Ipc)?, stage.inside(Ipc)?);
-    let (kind, key) = (Sysv::Shm, stage.unique_key());
+    let key = stage.unique_key();
     if stage.make(Call::Make { kind, key }, Undo::RemoveSysv { kind, key })?.is_err() {
         return Ok(card.skip("ipc.nosysv"));
     }
     let find = Call::Find { kind, key };
     let (there, here) = (outside.perform(find.clone())?, inside.perform(find.clone())?);
-    let seen = (rows(&outside, "shm", key)?, rows(&inside, "shm", key)?);
+    let seen = (rows(&outside, name, key)?, rows(&inside, name, key)?);
     Ok(card
-        .outside(grep("shm", key), count(seen.0))
-        .inside(grep("shm", key), count(seen.1))
+        .outside(grep(name, key), count(seen.0))
+        .inside(grep(name, key), count(seen.1))
         .call("INSIDE", find, here)
         .holds(there.is_ok() && here == Err(Errno::ENOENT) && seen == (Some(1), Some(0))))
-}
-
-/// A message queue serves those inside, all of them.
-fn msg(stage: &mut Stage<'_>) -> Result<Card> {
-    let card = Card::new(Ipc, "msg");
-    let (outside, inside) = (stage.outside(Ipc)?, stage.inside(Ipc)?);
-    let (kind, key) = (Sysv::Msg, stage.unique_key());
-    let Ok((second, _)) = inside.spawn(&[])? else { return Ok(card.skip("ipc.nofork")) };
-    let (make, find) = (Call::Make { kind, key }, Call::Find { kind, key });
-    let Ok(id) = inside.perform(make.clone())? else { return Ok(card.skip("ipc.nosysv")) };
-    let (here, there) = (second.perform(find.clone())?, outside.perform(find.clone())?);
-    Ok(card
-        .call("INSIDE", make, Ok(id))
-        .call("INSIDE 2", find.clone(), here)
-        .call("OUTSIDE", find, there)
-        .holds(here == Ok(id) && there == Err(Errno::ENOENT)))
 }
 
 /// The wall stands both ways: semaphores made inside.
@@ -98,12 +98,35 @@ fn share(stage: &mut Stage<'_>) -> Result<Card> {
     let found = second.perform(find.clone())?;
     let read = second.perform(peek.clone())?;
     let there = outside.perform(find.clone())?;
+    let written = wrote.map_or_else(|errno| answer_text(Err(errno)), |_| "4711 (written)".into());
     Ok(card
-        .inside(&peek, "4711 (written)")
+        .inside(&peek, written)
         .call("INSIDE 2", find.clone(), found)
         .call("INSIDE 2", peek, read)
         .call("OUTSIDE", find, there)
-        .holds(wrote.is_ok() && found == Ok(id) && read == Ok(4711) && there.is_err()))
+        .holds(wrote.is_ok() && found == Ok(id) && read == Ok(4711) && there == Err(Errno::ENOENT)))
+}
+
+/// So do the other two kinds: what one process puts in, the other finds.
+fn exchange(stage: &mut Stage<'_>) -> Result<Card> {
+    let card = Card::new(Ipc, "exchange");
+    let inside = stage.inside(Ipc)?;
+    let Ok((second, _)) = inside.spawn(&[])? else { return Ok(card.skip("ipc.nofork")) };
+    let make = |kind, key| Call::Make { kind, key };
+    let set = inside.perform(make(Sysv::Sem, stage.unique_key()))?;
+    let queue = inside.perform(make(Sysv::Msg, stage.unique_key()))?;
+    let (Ok(set), Ok(queue)) = (set, queue) else { return Ok(card.skip("ipc.nosysv")) };
+    let (set, queue) = (set as i32, queue as i32);
+    let (raise, value) = (Call::Raise { id: set }, Call::Value { id: set });
+    let (put, take) = (Call::Put { id: queue }, Call::Take { id: queue });
+    let raised = (inside.perform(raise.clone())?, second.perform(value.clone())?);
+    let sent = (inside.perform(put.clone())?, second.perform(take.clone())?);
+    Ok(card
+        .call("INSIDE", raise, raised.0)
+        .call("INSIDE 2", value, raised.1)
+        .call("INSIDE", put, sent.0)
+        .call("INSIDE 2", take, sent.1)
+        .holds(raised == (Ok(0), Ok(1)) && sent == (Ok(0), Ok(3))))
 }
 
 /// One name, two queues.

@@ -18,6 +18,7 @@ pub(super) const CARDS: &[Entry] = &[
     ("uid", uid),
     ("gid", gid),
     ("unmapped", unmapped),
+    ("foreign", foreign),
     ("caps", caps),
     ("owner", owner),
     ("file", file),
@@ -25,15 +26,40 @@ pub(super) const CARDS: &[Entry] = &[
 ];
 
 const HOSTNAME: &str = "/proc/sys/kernel/hostname";
+/// The number of the last capability that this kernel knows.
+const LAST_CAPABILITY: &str = "/proc/sys/kernel/cap_last_cap";
 
-/// As the user's flags say; without any, root gets a range of other ids, since 0 mapped to 0 would show nothing.
+/// What root maps here: ids that Debian, Fedora and systemd hand out to nobody.
+const OTHERS: Range = Range { inside: 0, outside: 1_500_000_000, count: 65_536 };
+
+/// As the user's flags say. Without any, root gets other ids, since 0 mapped to 0 would show nothing.
 fn mapped(stage: &mut Stage<'_>) -> Result<Agent> {
     let mut spec = stage.spec.clone();
-    if stage.host.privileged && spec.user.as_ref().is_none_or(|user| *user == Wanted::default()) {
-        let range = Range { inside: 0, outside: 1_500_000_000, count: 65_536 };
-        spec.user = Some(Wanted { map: vec![Map::Range(range)], ..Wanted::default() });
+    if stage.host.uid == 0 && spec.user.as_ref().is_none_or(|user| *user == Wanted::default()) {
+        spec.user = Some(if may_map_others(stage) {
+            Wanted { map: vec![Map::Range(OTHERS)], ..Wanted::default() }
+        } else {
+            Wanted { map_user: Some(1000), map_group: Some(1000), ..Wanted::default() }
+        });
     }
     stage.start(&spec, User)
+}
+
+/// Root inside whatever the flags say: for root other ids, for anyone else their own, which alone can be cleared away again.
+fn as_root(stage: &mut Stage<'_>) -> Result<Agent> {
+    let map = if may_map_others(stage) { Map::Range(OTHERS) } else { Map::Root };
+    with(stage, map)
+}
+
+/// Root can, unless it is root of a user namespace that has no such ids itself: that of a container without root, mostly.
+fn may_map_others(stage: &Stage<'_>) -> bool {
+    let has = |file: &str| {
+        let map = words(std::fs::read_to_string(file).map_err(|_| Errno::EIO));
+        [OTHERS.outside, OTHERS.outside + OTHERS.count - 1]
+            .iter()
+            .all(|id| outer_of(&map, i64::from(*id)).is_some())
+    };
+    stage.host.privileged && has("/proc/self/uid_map") && has("/proc/self/gid_map")
 }
 
 /// With this one word as `--map`.
@@ -65,14 +91,30 @@ fn ids(stage: &mut Stage<'_>, name: &'static str, line: &str) -> Result<Card> {
     let maps = (format!("/proc/self/{name}_map"), format!("/proc/{}/{name}_map", inside.pid()));
     let seen = (words(inside.read(&maps.0)?), words(outside.read(&maps.1)?));
     let ids = (status(&inside, own, line)?, status(&outside, &its, line)?);
-    let first: Vec<&str> = seen.0.split(' ').collect();
-    let holds = seen.0 == seen.1 && ids.0 != ids.1 && first.get(..2) == Some(&[&ids.0, &ids.1]);
-    Ok(Card::new(User, name)
+    let card = Card::new(User, name);
+    let outer = ids.0.parse().ok().and_then(|id| outer_of(&seen.1, id));
+    if outer.is_none() || ids.0 == ids.1 {
+        // Which only the user's own flags can have asked for.
+        return Ok(card.skip("user.samenumber"));
+    }
+    Ok(card
         .inside(&maps.0, &seen.0)
         .outside(&maps.1, &seen.1)
         .inside(format!("{own}, {line}:"), &ids.0)
         .outside(format!("{its}, {line}:"), &ids.1)
-        .holds(holds))
+        .holds(seen.0 == seen.1 && outer.map(|id| id.to_string()).as_ref() == Some(&ids.1)))
+}
+
+/// What the words of a map say: first id inside, first id outside, count, of each line.
+fn lines_of(map: &str) -> Vec<[i64; 3]> {
+    let numbers: Vec<i64> = map.split(' ').filter_map(|word| word.parse().ok()).collect();
+    numbers.chunks_exact(3).map(|line| [line[0], line[1], line[2]]).collect()
+}
+
+/// The outer id of an inner one.
+fn outer_of(map: &str, id: i64) -> Option<i64> {
+    let line = lines_of(map).into_iter().find(|[inside, _, count]| (*inside..inside + count).contains(&id));
+    line.map(|[inside, outside, _]| outside + id - inside)
 }
 
 /// Without a map the kernel has no number to show.
@@ -88,19 +130,44 @@ fn unmapped(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(ids.0 == overflow && ids.1 == stage.host.uid.to_string()))
 }
 
+/// A file whose owner isn't in the map has an owner all the same: no number inside stands for it.
+fn foreign(stage: &mut Stage<'_>) -> Result<Card> {
+    let (outside, inside) = (stage.outside(User)?, as_root(stage)?);
+    let stat = File::Owner { path: "/".into() };
+    let owners = (outside.perform(stat.clone())?, inside.perform(stat.clone())?);
+    let card = Card::new(User, "foreign");
+    let map = words(inside.read("/proc/self/uid_map")?);
+    let overflow = words(inside.read("/proc/sys/kernel/overflowuid")?);
+    let is_in =
+        |id: i64| lines_of(&map).iter().any(|[_, first, count]| (*first..first + count).contains(&id));
+    if owners.0 == owners.1 || owners.0.is_ok_and(is_in) {
+        return Ok(card.skip("user.ownroot"));
+    }
+    Ok(card
+        .inside("/proc/self/uid_map", map)
+        .call("OUTSIDE", stat.clone(), owners.0)
+        .call("INSIDE", stat, owners.1)
+        .holds(owners.0 != owners.1 && owners.1.is_ok_and(|owner| owner.to_string() == overflow)))
+}
+
 /// Every capability, but over nothing that another user namespace owns. The name asked for is the one already set: were it
 /// allowed, nothing would change.
 fn caps(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(User)?, mapped(stage)?);
     let full = status(&inside, "/proc/self/status", "CapEff")?;
-    let bounding = status(&inside, "/proc/self/status", "CapBnd")?;
+    let last = words(inside.read(LAST_CAPABILITY)?);
     let name = words(outside.read(HOSTNAME)?);
     let set = Names::SetHostname(name);
     let answer = inside.perform(set.clone())?;
+    let is_full = match (u64::from_str_radix(&full, 16), last.parse::<u32>()) {
+        (Ok(held), Ok(last)) => u64::MAX.checked_shr(63_u32.saturating_sub(last)) == Some(held),
+        _ => false,
+    };
     Ok(Card::new(User, "caps")
         .inside("/proc/self/status, CapEff:", &full)
+        .inside(LAST_CAPABILITY, last)
         .call("INSIDE", set, answer)
-        .holds(full == bounding && answer == Err(Errno::EPERM)))
+        .holds(is_full && answer == Err(Errno::EPERM)))
 }
 
 /// What is made inside belongs to the user namespace, and there its capabilities count.
@@ -126,7 +193,7 @@ fn owner(stage: &mut Stage<'_>) -> Result<Card> {
 /// On the disk stands the outer id.
 fn file(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(User, "file");
-    let (outside, inside) = (stage.outside(User)?, mapped(stage)?);
+    let (outside, inside) = (stage.outside(User)?, as_root(stage)?);
     let path = format!("/tmp/{}", stage.unique("file"));
     let create = File::Create { path: path.clone(), content: "mine\n".into() };
     if stage.make_inside(&inside, create, Undo::RemoveFile { path: path.clone().into() })?.is_err() {
@@ -136,11 +203,14 @@ fn file(stage: &mut Stage<'_>) -> Result<Card> {
     let stat = File::Owner { path };
     let owners = (outside.perform(stat.clone())?, inside.perform(stat.clone())?);
     let own = status(&inside, "/proc/self/status", "Uid")?;
+    if own == ids {
+        return Ok(card.skip("user.samenumber"));
+    }
     let is = |owner: super::Answer, id: &str| owner.is_ok_and(|owner| owner.to_string() == id);
     Ok(card
         .call("INSIDE", stat.clone(), owners.1)
         .call("OUTSIDE", stat, owners.0)
-        .holds(is(owners.0, &ids) && is(owners.1, &own) && ids != own))
+        .holds(is(owners.0, &ids) && is(owners.1, &own) && own == "0"))
 }
 
 /// Who maps their own id may not drop groups.

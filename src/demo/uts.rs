@@ -6,10 +6,14 @@ use crate::exec::agent::Agent;
 use crate::feature::Feature::Uts;
 use crate::plan::call::uts::Uts as Call;
 
-pub(super) const CARDS: &[Entry] = &[("copy", copy), ("names", names), ("resolve", resolve)];
+pub(super) const CARDS: &[Entry] =
+    &[("copy", copy), ("names", names), ("resolve", resolve), ("kernel", kernel)];
 
 const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 const DOMAINNAME: &str = "/proc/sys/kernel/domainname";
+const RELEASE: &str = "/proc/sys/kernel/osrelease";
+const HOSTS: &str = "/etc/hosts";
+const MOUNTS: &str = "/proc/self/ns/mnt";
 
 /// A new namespace begins with a copy: only the link tells it apart.
 fn copy(stage: &mut Stage<'_>) -> Result<Card> {
@@ -44,19 +48,30 @@ fn names(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(holds))
 }
 
-/// Names of machines are looked up in files and on servers, and neither follows.
+/// Names of machines are looked up in files, and on servers that files name: which files those are is not for this
+/// namespace to say.
 fn resolve(stage: &mut Stage<'_>) -> Result<Card> {
-    let inside = stage.inside(Uts)?;
-    let before = words(inside.read("/etc/hosts")?);
+    let (outside, inside) = (stage.outside(Uts)?, stage.inside(Uts)?);
     let name = stage.unique("name");
     let answer = inside.perform(Call::SetHostname(name.clone()))?;
     let hostname = words(inside.read(HOSTNAME)?);
-    let hosts = inside.read("/etc/hosts")?.unwrap_or_default();
-    let found = hosts.lines().filter(|line| line.contains(&name)).count();
-    let holds = answer.is_ok() && hostname == name && found == 0 && words(Ok(hosts)) == before;
+    let hosts = (outside.read(HOSTS)?, inside.read(HOSTS)?);
+    let found = hosts.1.clone().map(|hosts| hosts.lines().filter(|line| line.contains(&name)).count());
+    let count = found.map_or_else(|errno| format!("({errno:?})"), |found| found.to_string());
+    let links = (words(outside.link(MOUNTS)?), words(inside.link(MOUNTS)?));
+    let is_unmoved = hosts.0 == hosts.1 && links.0 == links.1 && found.unwrap_or(0) == 0;
     Ok(Card::new(Uts, "resolve")
-        .inside(HOSTNAME, hostname)
-        .inside("/etc/hostname", words(inside.read("/etc/hostname")?))
-        .inside(format!("grep -c {name} /etc/hosts"), found)
-        .holds(holds))
+        .inside(HOSTNAME, &hostname)
+        .inside(format!("grep -c {name} {HOSTS}"), count)
+        .outside(MOUNTS, links.0)
+        .inside(MOUNTS, links.1)
+        .holds(answer.is_ok() && hostname == name && is_unmoved))
+}
+
+/// What else uname(2) says is the kernel's, and there is one kernel.
+fn kernel(stage: &mut Stage<'_>) -> Result<Card> {
+    let (outside, inside) = (stage.outside(Uts)?, stage.inside(Uts)?);
+    let releases = (words(outside.read(RELEASE)?), words(inside.read(RELEASE)?));
+    let holds = releases.0 == releases.1 && !releases.0.starts_with('(');
+    Ok(Card::new(Uts, "kernel").outside(RELEASE, releases.0).inside(RELEASE, releases.1).holds(holds))
 }

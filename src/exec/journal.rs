@@ -80,18 +80,32 @@ impl Drop for Journal {
 impl Written {
     fn create() -> io::Result<Written> {
         let folder = runtime_folder();
+        // What others do at the same time makes a try fail, never the run: the last user of the folder removes it, a
+        // name is in use, a sweep takes the new file for a dead owner's before it is locked.
         for attempt in 0..100 {
-            make_folder(&folder)?;
+            match make_folder(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                made => made?,
+            }
             let path = folder.join(format!("{}-{attempt}.journal", std::process::id()));
-            match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path) {
-                Ok(file) => {
-                    lock(&file)?;
-                    return Ok(Written { path, file, entries: Vec::new() });
+            let file =
+                match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path) {
+                    Err(error)
+                        if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) =>
+                    {
+                        continue;
+                    }
+                    opened => opened?,
+                };
+            match lock(&file) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    remove(&path);
+                    return Err(error);
                 }
-                // A name that is in use, or a folder that its last user has just removed.
-                Err(error)
-                    if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) => {}
-                Err(error) => return Err(error),
+                // With no name left, it was swept: what would be written there nobody would ever find.
+                Ok(()) if file.metadata()?.nlink() == 0 => {}
+                Ok(()) => return Ok(Written { path, file, entries: Vec::new() }),
             }
         }
         Err(io::Error::other(format!("{} has no free name", folder.display())))
@@ -184,10 +198,10 @@ fn lock(file: &File) -> io::Result<()> {
         .map_err(|errno| io::Error::from_raw_os_error(errno as i32))
 }
 
-/// root's is in /run; a user's in $XDG_RUNTIME_DIR, or in a folder of /tmp that must be theirs alone.
+/// root's is in /run, unless it is root of a user namespace only, to whom /run is closed; a user's in $XDG_RUNTIME_DIR, or in a folder of /tmp that must be theirs alone.
 fn runtime_folder() -> PathBuf {
     let uid = nix::unistd::geteuid();
-    if uid.is_root() {
+    if uid.is_root() && nix::unistd::access("/run", nix::unistd::AccessFlags::W_OK).is_ok() {
         return PathBuf::from("/run/sandbox");
     }
     match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_dir()) {

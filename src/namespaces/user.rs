@@ -163,6 +163,8 @@ impl User {
     fn plan_own_id(&self, host: &Host, draft: &mut Draft) {
         let uid = Range { inside: self.map_user.unwrap_or(0), outside: host.uid, count: 1 };
         let gid = Range { inside: self.map_group.unwrap_or(0), outside: host.gid, count: 1 };
+        check(draft, &[uid]);
+        check(draft, &[gid]);
         let mut write = |file: &str, content: String, why| {
             let call = File::Write { path: format!("/proc/self/{file}"), content };
             draft.step(Phase::Maps, Actor::Child, Feature::User, call, why);
@@ -203,8 +205,9 @@ impl User {
             return User { map_user: Some(uid.inside), map_group: Some(uid.inside), ..User::default() }
                 .plan_own_id(host, draft);
         }
-        for ranges in [uids, gids] {
-            check_overlap(draft, ranges);
+        check(draft, uids);
+        if gids != uids {
+            check(draft, gids);
         }
         if host.privileged {
             for (file, ranges) in [("uid_map", uids), ("gid_map", gids)] {
@@ -263,10 +266,11 @@ fn plan_helpers(host: &Host, draft: &mut Draft, uids: &[Range], gids: &[Range]) 
     }
 }
 
-fn check_overlap(draft: &mut Draft, ranges: &[Range]) {
+/// What the kernel would refuse with no more than EINVAL.
+fn check(draft: &mut Draft, ranges: &[Range]) {
     for (index, range) in ranges.iter().enumerate() {
-        if range.inside.checked_add(range.count - 1).is_none()
-            || range.outside.checked_add(range.count - 1).is_none()
+        // 4294967295 is (uid_t) -1: "no id", so the kernel maps neither it nor beyond.
+        if range.inside.checked_add(range.count).is_none() || range.outside.checked_add(range.count).is_none()
         {
             problem(draft, &format!("map {}", range.line()), text("user.toobig.reason"), "user.map.todo");
         }

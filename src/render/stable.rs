@@ -28,10 +28,13 @@ const CLOCK: &str = r"\b\d+\.\d\d\b|\b\d{3,} s\b";
 pub fn stable(text: &str) -> String {
     let text = rename(text, r"\b([a-z]+):\[(\d+)\]", |kind| format!("{kind}ns"));
     let text = peers(&text);
+    let text = capabilities(&text);
+    let text = behind(&text, r"(\bcap_last_cap +)(\d+)\b", "lastcap");
+    let text = behind(&text, r"(\bosrelease +)(\S+)", "release");
     // Whether a result has room beside its call depends on the numbers' widths.
     let text = pattern(r"\n +(= )").replace_all(&text, " $1").into_owned();
     let text = rename(&text, r"(0x)([0-9a-f]{8})\b", |_| "key".into());
-    let text = rename(&text, r"(grep -c )(\d{9,})\b", |_| "decimal key".into());
+    let text = rename(&text, r"(grep -c )(\d{10})\b", |_| "decimal key".into());
     let mut pids: Vec<String> = Vec::new();
     for place in PROCESS {
         for found in pattern(place).captures_iter(&text) {
@@ -65,6 +68,15 @@ fn rename(text: &str, places: &str, kind: impl Fn(&str) -> String) -> String {
     named.into_owned()
 }
 
+/// Names the second group by relation, and keeps the first.
+fn behind(text: &str, places: &str, kind: &str) -> String {
+    let mut seen: Vec<(String, String)> = Vec::new();
+    let named = pattern(places).replace_all(text, |found: &Captures<'_>| {
+        format!("{}<{kind}#{}>", &found[1], number(&mut seen, kind.into(), found[2].to_owned()))
+    });
+    named.into_owned()
+}
+
 /// The peer groups of mountinfo: `shared:41` and `master:41` speak of one group.
 fn peers(text: &str) -> String {
     let mut seen: Vec<(String, String)> = Vec::new();
@@ -73,6 +85,21 @@ fn peers(text: &str) -> String {
         format!("{}:<peers#{group}>", &found[1])
     });
     named.into_owned()
+}
+
+/// Sets of capabilities, which grow with the kernel: only that one is empty, or equals another, is the lesson.
+fn capabilities(text: &str) -> String {
+    let mut seen: Vec<(String, String)> = Vec::new();
+    let sets = pattern(r"\bCap[A-Z][a-z]+:.*").replace_all(text, |line: &Captures<'_>| {
+        let named = pattern(r"\b[0-9a-f]{16}\b").replace_all(&line[0], |found: &Captures<'_>| {
+            match u64::from_str_radix(&found[0], 16) {
+                Ok(0) => found[0].to_owned(),
+                _ => format!("<caps#{}>", number(&mut seen, "caps".into(), found[0].to_owned())),
+            }
+        });
+        named.into_owned()
+    });
+    sets.into_owned()
 }
 
 /// The same for `NUMBER WORD`.
@@ -131,6 +158,18 @@ mod tests {
         assert_eq!(
             stable("shared:41 master:41 shared:7"),
             "shared:<peers#1> master:<peers#1> shared:<peers#2>"
+        );
+    }
+
+    #[test]
+    fn keys_and_capabilities_are_named() {
+        assert_eq!(
+            stable("shmget(0x40562f01, 0) grep -c 1079385857 shmget(0x40562f02, 0)"),
+            "shmget(<key#1>, 0) <decimal key#1> shmget(<key#2>, 0)"
+        );
+        assert_eq!(
+            stable("CapEff: != 000001fffeffffff 000001ffffffffff\nCapInh: 0000000000000000\ncap_last_cap 40"),
+            "CapEff: != <caps#1> <caps#2>\nCapInh: 0000000000000000\ncap_last_cap <lastcap#1>"
         );
     }
 

@@ -35,18 +35,11 @@ fn process(out: &mut String, view: &View, width: usize) {
     ];
     let columns = |at: usize| {
         let name = outside[at].field.as_deref().map_or(0, str::len);
-        let widest = [outside, inside]
-            .iter()
-            .map(|side| side[at].value.to_string().len())
-            .max()
-            .unwrap_or(0)
-            .max(name);
-        // The first is a list of numbers: one blank behind it would look like one more of them.
-        widest + usize::from(at == 0)
+        [outside, inside].iter().map(|side| side[at].value.to_string().len()).max().unwrap_or(0).max(name)
     };
     let mut head = format!("   {:<21} {:<20}", text("common.view.side"), text("common.view.file"));
     for (at, seen) in outside.iter().enumerate() {
-        let _ = write!(head, " {:<1$}", seen.field.as_deref().unwrap_or(""), columns(at));
+        let _ = write!(head, "  {:<1$}", seen.field.as_deref().unwrap_or(""), columns(at));
     }
     let _ = writeln!(out, "{}", paint::faint(head.trim_end()));
     for (label, file, side, is_outside) in sides {
@@ -54,7 +47,7 @@ fn process(out: &mut String, view: &View, width: usize) {
         let label = if is_outside { paint::outside(&label) } else { paint::inside(&label) };
         let mut line = format!("   {label} {file:<20}");
         for (at, seen) in side.iter().enumerate() {
-            let _ = write!(line, " {:<1$}", seen.value, columns(at));
+            let _ = write!(line, "  {:<1$}", seen.value, columns(at));
         }
         let _ = writeln!(out, "{}", line.trim_end());
     }

@@ -5,12 +5,14 @@ use nix::mqueue::{MQ_OFlag, MqAttr, MqdT, mq_close, mq_getattr, mq_open, mq_send
 use nix::sys::stat::Mode;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Makes a queue that must not be there yet.
+/// Makes a queue that must not be there yet, with room for one message of 16 bytes: no limit is lower.
+///
+/// The attributes can't be left to the kernel here: without them nix leaves the mode away too, which O_CREAT has the kernel
+/// read.
 pub(crate) fn make(name: &str) -> Result<(), Errno> {
     let flags = MQ_OFlag::O_RDONLY | MQ_OFlag::O_CREAT | MQ_OFlag::O_EXCL;
-    // With attributes, though the kernel has defaults: without them nix leaves the mode out too, and O_CREAT reads it.
-    let small = MqAttr::new(0, 4, 64, 0);
-    mq_close(mq_open(name, flags, Mode::S_IRUSR | Mode::S_IWUSR, Some(&small))?)
+    let room = MqAttr::new(0, 1, 16, 0);
+    mq_close(mq_open(name, flags, Mode::S_IRUSR | Mode::S_IWUSR, Some(&room))?)
 }
 
 /// Sends one message, without waiting for room.

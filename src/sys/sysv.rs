@@ -75,6 +75,56 @@ pub(crate) fn peek(id: i32) -> Result<i32, Errno> {
     })
 }
 
+/// Adds one to the first semaphore of a set.
+///
+/// # Errors
+/// Those of semop(2).
+pub(crate) fn raise(id: i32) -> Result<(), Errno> {
+    let mut operation = libc::sembuf { sem_num: 0, sem_op: 1, sem_flg: libc::IPC_NOWAIT as libc::c_short };
+    // SAFETY: one operation is passed and one is said to be there; it outlives the call.
+    Errno::result(unsafe { libc::semop(id, &raw mut operation, 1) }).map(|_| ())
+}
+
+/// The number that the first semaphore of a set holds.
+///
+/// # Errors
+/// Those of semctl(2).
+pub(crate) fn value(id: i32) -> Result<i32, Errno> {
+    // SAFETY: GETVAL reads no further argument.
+    Errno::result(unsafe { libc::semctl(id, 0, libc::GETVAL) })
+}
+
+/// A message as msgsnd(2) takes it and msgrcv(2) gives it.
+#[repr(C)]
+struct Message {
+    kind: libc::c_long,
+    words: [u8; 3],
+}
+
+/// Puts a message of three bytes into a queue, without waiting for room.
+///
+/// # Errors
+/// Those of msgsnd(2).
+pub(crate) fn put(id: i32, words: [u8; 3]) -> Result<(), Errno> {
+    // A kind must be above zero.
+    let message = Message { kind: 1, words };
+    // SAFETY: the message begins with its kind, and behind that are the three bytes that are said to be there.
+    Errno::result(unsafe { libc::msgsnd(id, (&raw const message).cast(), words.len(), libc::IPC_NOWAIT) })
+        .map(|_| ())
+}
+
+/// Takes the oldest message out of a queue: its bytes, and how many the kernel wrote.
+///
+/// # Errors
+/// ENOMSG: none waits. E2BIG: a longer one does.
+pub(crate) fn take(id: i32) -> Result<([u8; 3], isize), Errno> {
+    let mut message = Message { kind: 0, words: [0; 3] };
+    let room = message.words.len();
+    // SAFETY: the kernel writes the kind and at most as many bytes as are said to have room behind it.
+    let length = unsafe { libc::msgrcv(id, (&raw mut message).cast(), room, 0, libc::IPC_NOWAIT) };
+    Errno::result(length).map(|length| (message.words, length))
+}
+
 /// A segment is whole pages, so any that can be attached has room for one number.
 fn attached<T>(id: i32, act: impl FnOnce(*mut i32) -> T) -> Result<T, Errno> {
     // SAFETY: a null address has the kernel choose a free place, so nothing of ours is covered.

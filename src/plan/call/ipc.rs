@@ -40,6 +40,26 @@ pub enum Ipc {
         /// The segment's id.
         id: i32,
     },
+    /// semop(2): adds one to the first semaphore of a set.
+    Raise {
+        /// The set's id.
+        id: i32,
+    },
+    /// semctl(2): what that semaphore holds.
+    Value {
+        /// The set's id.
+        id: i32,
+    },
+    /// msgsnd(2) of one message.
+    Put {
+        /// The queue's id.
+        id: i32,
+    },
+    /// msgrcv(2) of just that message: its length.
+    Take {
+        /// The queue's id.
+        id: i32,
+    },
     /// mq_open(3) of a queue that must not be there yet.
     MakeQueue(String),
     /// mq_send(3) of one message.
@@ -47,6 +67,9 @@ pub enum Ipc {
     /// mq_getattr(3): how many messages wait.
     Waiting(String),
 }
+
+/// What is sent, as the calls print it.
+const MESSAGE: &[u8; 3] = b"one";
 
 impl fmt::Display for Ipc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,8 +89,12 @@ impl fmt::Display for Ipc {
             },
             Ipc::Poke { id, value } => write!(f, "*(int *)shmat({id}, NULL, 0) = {value}"),
             Ipc::Peek { id } => write!(f, "*(int *)shmat({id}, NULL, 0)"),
+            Ipc::Raise { id } => write!(f, "semop({id}, [{{0, 1, IPC_NOWAIT}}], 1)"),
+            Ipc::Value { id } => write!(f, "semctl({id}, 0, GETVAL)"),
+            Ipc::Put { id } => write!(f, "msgsnd({id}, {{1, \"one\"}}, 3, IPC_NOWAIT)"),
+            Ipc::Take { id } => write!(f, "msgrcv({id}, {{1, \"one\"}}, 3, 0, IPC_NOWAIT)"),
             Ipc::MakeQueue(name) => {
-                write!(f, "mq_open({}, O_CREAT|O_EXCL, 0600, {{4, 64}})", quoted(name))
+                write!(f, "mq_close(mq_open({}, O_CREAT|O_EXCL, ...))", quoted(name))
             }
             Ipc::Send(name) => write!(f, "mq_send(mq_open({}, O_WRONLY), \"one\", 3, 0)", quoted(name)),
             Ipc::Waiting(name) => write!(f, "mq_getattr(mq_open({}, O_RDONLY)).mq_curmsgs", quoted(name)),
@@ -83,8 +110,15 @@ impl Ipc {
             Ipc::Find { kind, key } => sysv::find(*kind, *key).map(i64::from),
             Ipc::Poke { id, value } => sysv::poke(*id, *value).map(|()| 0),
             Ipc::Peek { id } => sysv::peek(*id).map(i64::from),
+            Ipc::Raise { id } => sysv::raise(*id).map(|()| 0),
+            Ipc::Value { id } => sysv::value(*id).map(i64::from),
+            Ipc::Put { id } => sysv::put(*id, *MESSAGE).map(|()| 0),
+            Ipc::Take { id } => match sysv::take(*id)? {
+                (words, length) if words == *MESSAGE => Ok(length as i64),
+                _ => Err(Errno::EBADMSG),
+            },
             Ipc::MakeQueue(name) => queue::make(name).map(|()| 0),
-            Ipc::Send(name) => queue::send(name, b"one").map(|()| 0),
+            Ipc::Send(name) => queue::send(name, MESSAGE).map(|()| 0),
             Ipc::Waiting(name) => queue::waiting(name),
         }
     }
