@@ -153,7 +153,7 @@ fn perform(entry: &Entry) -> bool {
         return false;
     }
     match &entry.undo {
-        Undo::DeleteLink { name } => sys::link::delete(name).is_ok(),
+        Undo::DeleteLink { name } => sys::netlink::delete_link(name).is_ok(),
         Undo::RemoveFolder { path } => fs::remove_dir(path).is_ok(),
         Undo::RemoveFile { path } => fs::remove_file(path).is_ok(),
         Undo::Unmount { path } => nix::mount::umount2(path, nix::mount::MntFlags::MNT_DETACH).is_ok(),
@@ -168,7 +168,8 @@ fn identity(undo: &Undo) -> Option<String> {
         Some(format!("{}:{}", metadata.dev(), metadata.ino()))
     };
     match undo {
-        Undo::DeleteLink { name } => fs::read_to_string(format!("/sys/class/net/{name}/ifindex")).ok(),
+        // Not from /sys/class/net: that lists the namespace in which it was mounted, which needn't be the caller's.
+        Undo::DeleteLink { name } => sys::netlink::find_link(name).map(|link| link.identity()),
         Undo::RemoveFolder { path } | Undo::RemoveFile { path } | Undo::Unmount { path } => inode(path),
         Undo::RemoveSysv { kind, key } => sys::sysv::find(*kind, *key).map(|id| id.to_string()),
     }

@@ -159,14 +159,45 @@ fn mount_table() -> Result<Vec<MountInfo>, String> {
 
 /// The network devices of the caller's namespace, by name.
 pub fn devices() -> Observation {
-    let value = match std::fs::read_to_string("/proc/self/net/dev") {
-        Ok(content) => {
-            let names = content.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim()));
-            Value::Is(names.collect::<Vec<_>>().join(" "))
-        }
+    let value = match std::fs::read_to_string(DEVICES) {
+        Ok(content) => Value::Is(device_names(&content)),
         Err(error) => refusal(&error),
     };
-    seen("/proc/self/net/dev", value)
+    seen(DEVICES, value)
+}
+
+/// The table of devices.
+pub const DEVICES: &str = "/proc/net/dev";
+
+/// The names in it: below two lines of headings, up to the colon.
+pub fn device_names(table: &str) -> String {
+    let names = table.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim()));
+    names.collect::<Vec<_>>().join(" ")
+}
+
+/// The IPv4 addresses that are the caller's namespace's own: those of /proc/net/fib_trie that are local hosts.
+pub fn addresses() -> Observation {
+    let value = match std::fs::read_to_string(FIB_TRIE) {
+        Ok(content) => Value::Is(local_addresses(&content)),
+        Err(error) => refusal(&error),
+    };
+    seen(FIB_TRIE, value)
+}
+
+/// The kernel's only file with IPv4 addresses in words.
+pub const FIB_TRIE: &str = "/proc/net/fib_trie";
+
+/// The addresses of a fib_trie: a leaf `|-- ADDRESS`, and below it `/32 host LOCAL`.
+pub fn local_addresses(trie: &str) -> String {
+    let (mut found, mut leaf) = (Vec::new(), "");
+    for line in trie.lines().map(str::trim) {
+        if let Some(address) = line.strip_prefix("|-- ") {
+            leaf = address;
+        } else if line == "/32 host LOCAL" && !found.contains(&leaf) {
+            found.push(leaf);
+        }
+    }
+    if found.is_empty() { "(none)".into() } else { found.join(" ") }
 }
 
 /// The cgroup of the caller in each hierarchy, one observation a line of /proc/self/cgroup.

@@ -28,6 +28,10 @@ pub enum Phase {
     Root,
     /// /proc. After the clone of the pid namespace it shows, after the root that it's mounted in.
     Proc,
+    /// The cable to the host: made OUTSIDE, where the caller has the right to it, with its other end put into the child's
+    /// network namespace in the same message. So after the clone that made that namespace (and after Enter, where the
+    /// child is born late), and before the child gives its end an address.
+    Cable,
     /// Devices up, addresses. They need nothing of the mounts; here so that views and errors read top down.
     Network,
     /// Hostname and domain name.

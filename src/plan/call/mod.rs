@@ -7,6 +7,7 @@ pub mod mount;
 pub mod net;
 pub mod process;
 pub mod signal;
+pub mod socket;
 pub mod uts;
 
 use std::fmt;
@@ -28,8 +29,10 @@ pub enum Call {
     File(file::File),
     /// Host and domain names.
     Uts(uts::Uts),
-    /// Devices, addresses, sockets.
+    /// Devices and addresses.
     Net(net::Net),
+    /// Sockets.
+    Socket(socket::Socket),
     /// kill and what goes with it.
     Signal(signal::Signal),
     /// The words between host and child.
@@ -72,6 +75,7 @@ families! {
     File: file::File,
     Uts: uts::Uts,
     Net: net::Net,
+    Socket: socket::Socket,
     Signal: signal::Signal,
     Gate: gate::Gate
 }

@@ -1,6 +1,7 @@
-//! Network devices.
+//! Network devices and their addresses.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ use super::quoted;
 use crate::plan::slots::Slots;
 use crate::sys;
 
-/// The calls of this family.
+/// The calls of this family. rtnetlink(7)'s are messages: what is sent stands in braces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Net {
@@ -17,6 +18,24 @@ pub enum Net {
     LinkUp {
         /// The device.
         name: String,
+    },
+    /// RTM_NEWLINK: a veth pair, born with its other end in another network namespace. veth(4).
+    AddVeth {
+        /// The end in the caller's network namespace.
+        name: String,
+        /// The other end.
+        peer: String,
+        /// Whose network namespace the other end is put into; `<child>` where none is given.
+        pid: Option<i32>,
+    },
+    /// RTM_NEWADDR: gives a device an address.
+    AddAddress {
+        /// The device.
+        device: String,
+        /// The address.
+        address: Ipv4Addr,
+        /// How many of its bits name the network.
+        prefix: u8,
     },
 }
 
@@ -30,15 +49,31 @@ impl fmt::Display for Net {
                     quoted(name)
                 )
             }
+            Net::AddVeth { name, peer, pid } => {
+                let pid = pid.map_or_else(|| "<child>".to_owned(), |pid| pid.to_string());
+                write!(f, "send(<netlink>, {{RTM_NEWLINK veth {name}, peer {peer} in netns of {pid}}})")
+            }
+            Net::AddAddress { device, address, prefix } => {
+                write!(f, "send(<netlink>, {{RTM_NEWADDR {address}/{prefix} dev {device}}})")
+            }
         }
     }
 }
 
 impl Net {
     /// Makes the call.
-    pub(super) fn perform(&self, _: &mut Slots) -> Result<i64, Errno> {
+    pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         match self {
-            Net::LinkUp { name } => sys::link::set_up(name).map(|()| 0),
+            Net::LinkUp { name } => sys::link::set_up(name),
+            Net::AddVeth { name, peer, pid } => {
+                // The child isn't reaped before the end, so its number can't have become another's.
+                let pid = pid.or(slots.child.map(nix::unistd::Pid::as_raw)).ok_or(Errno::ESRCH)?;
+                sys::netlink::add_veth(name, peer, pid.unsigned_abs())
+            }
+            Net::AddAddress { device, address, prefix } => {
+                sys::netlink::add_address(device, *address, *prefix)
+            }
         }
+        .map(|()| 0)
     }
 }
