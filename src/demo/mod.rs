@@ -4,7 +4,7 @@
 mod cgroup;
 mod ipc;
 pub(crate) mod mnt;
-mod net;
+pub(crate) mod net;
 mod pid;
 mod time;
 mod user;
@@ -163,6 +163,17 @@ impl<'a> Stage<'a> {
     pub fn make(&mut self, call: impl Into<Call>, undo: Undo) -> Result<Answer> {
         self.journal.intend(&undo)?;
         let answer = call.into().perform(&mut Slots::default());
+        self.journal.made()?;
+        Ok(answer)
+    }
+
+    /// The same, made by an agent that stands outside.
+    ///
+    /// # Errors
+    /// As [`Stage::make`]; when the agent is gone.
+    pub fn make_by(&mut self, agent: &Agent, call: impl Into<Call>, undo: Undo) -> Result<Answer> {
+        self.journal.intend(&undo)?;
+        let answer = agent.perform(call)?;
         self.journal.made()?;
         Ok(answer)
     }

@@ -57,9 +57,8 @@ fn free_network(routes: &str, first: u32) -> Option<u32> {
 /// Destination and mask of a line of /proc/net/route, which prints the bytes of the network as a number of this machine.
 fn destination(line: &str) -> Option<(u32, u32)> {
     let mut words = line.split_whitespace();
-    let mut number = |skipped| {
-        words.nth(skipped).and_then(|word| u32::from_str_radix(word, 16).ok()).map(u32::from_be)
-    };
+    let mut number =
+        |skipped| words.nth(skipped).and_then(|word| u32::from_str_radix(word, 16).ok()).map(u32::from_be);
     Some((number(1)?, number(5)?))
 }
 

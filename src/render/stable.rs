@@ -26,6 +26,9 @@ const CLOCK: &str = r"\b\d+\.\d\d\b|\b\d{3,} s\b";
 pub fn stable(text: &str) -> String {
     let text = rename(text, r"\b([a-z]+):\[(\d+)\]", |kind| format!("{kind}ns"));
     let text = peers(&text);
+    let text = rename(&text, r"\b(sbx)-([0-9a-f]{8})\b", |_| "link".into());
+    let text = rename(&text, r"\b(10\.111)\.(\d+\.\d+)\b", |_| "address".into());
+    let text = rename(&text, r"\b(127\.0\.0\.1):(\d+)\b", |_| "127.0.0.1:port".into());
     let mut pids: Vec<String> = Vec::new();
     for place in PROCESS {
         for found in pattern(place).captures_iter(&text) {
@@ -125,6 +128,14 @@ mod tests {
         assert_eq!(
             stable("shared:41 master:41 shared:7"),
             "shared:<peers#1> master:<peers#1> shared:<peers#2>"
+        );
+    }
+
+    #[test]
+    fn links_addresses_and_ports_are_named() {
+        assert_eq!(
+            stable("sbx-0a1b2c3d 10.111.3.9/30 10.111.3.10 sbx-0a1b2c3d 127.0.0.1:40001 127.0.0.1:40002"),
+            "<link#1> <address#1>/30 <address#2> <link#1> <127.0.0.1:port#1> <127.0.0.1:port#2>"
         );
     }
 

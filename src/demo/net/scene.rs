@@ -1,0 +1,107 @@
+//! Sockets that talk to each other, for cards and mistakes.
+
+use std::net::Ipv4Addr;
+
+use crate::demo::Stage;
+use crate::error::{Error, Result};
+use crate::exec::agent::{Agent, Answer};
+use crate::plan::Call;
+use crate::plan::call::socket::{Address, Domain, Socket};
+
+/// The loopback address.
+pub(crate) const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+/// What is said.
+const WORDS: &str = "hello";
+
+/// A call that must succeed for the rest to mean anything.
+pub(super) fn outcome(agent: &Agent, call: impl Into<Call>) -> Result<i64> {
+    let call = call.into();
+    agent.perform(call.clone())?.map_err(|errno| Error::failed("the demonstration stops").call(call, errno))
+}
+
+/// A new socket's number.
+pub(super) fn socket(agent: &Agent, domain: Domain) -> Result<i32> {
+    Ok(outcome(agent, Socket::Open(domain))? as i32)
+}
+
+/// A listening TCP socket, and the port that the kernel chose for it.
+pub(crate) fn listening(agent: &Agent, address: Ipv4Addr) -> Result<(i32, u16)> {
+    let server = socket(agent, Domain::Inet)?;
+    outcome(agent, Socket::Bind(server, Address::Inet(address, 0)))?;
+    outcome(agent, Socket::Listen(server))?;
+    Ok((server, outcome(agent, Socket::Port(server))? as u16))
+}
+
+/// A new TCP socket's attempt to connect: the call and its answer.
+pub(crate) fn tcp(agent: &Agent, to: Address) -> Result<(Socket, Answer)> {
+    let connect = Socket::Connect(socket(agent, Domain::Inet)?, to);
+    let answer = agent.perform(connect.clone())?;
+    Ok((connect, answer))
+}
+
+/// The same of a unix socket.
+pub(crate) fn reach(agent: &Agent, to: &Address) -> Result<(Socket, Answer)> {
+    let connect = Socket::Connect(socket(agent, Domain::Unix)?, to.clone());
+    let answer = agent.perform(connect.clone())?;
+    Ok((connect, answer))
+}
+
+/// The name of an abstract socket on which `agent` listens. It goes with the agent.
+pub(crate) fn abstract_name(stage: &mut Stage<'_>, agent: &Agent) -> Result<Address> {
+    let name = Address::Abstract(stage.unique("net"));
+    let server = socket(agent, Domain::Unix)?;
+    outcome(agent, Socket::Bind(server, name.clone()))?;
+    outcome(agent, Socket::Listen(server))?;
+    Ok(name)
+}
+
+/// A TCP exchange, as the client made it.
+#[derive(Debug)]
+pub(crate) struct Line {
+    /// connect(2).
+    pub(crate) connect: Socket,
+    /// Its answer.
+    pub(crate) connected: Answer,
+    /// recvfrom(2).
+    pub(crate) receive: Socket,
+    /// Its answer.
+    pub(crate) received: Answer,
+}
+
+impl Line {
+    /// Whether the client heard what the server said.
+    pub(crate) fn heard(&self) -> bool {
+        self.connected.is_ok() && self.received == Ok(WORDS.len() as i64)
+    }
+}
+
+/// `server` listens on `address` and says a word to `client`. Both may be one process: the kernel keeps the connection and
+/// the word until they are taken.
+pub(crate) fn said(server: &Agent, client: &Agent, address: Ipv4Addr) -> Result<Line> {
+    let (listener, port) = listening(server, address)?;
+    let (connect, connected) = tcp(client, Address::Inet(address, port))?;
+    let Socket::Connect(number, _) = connect else { return Err(Error::failed("no connection")) };
+    if connected.is_ok() {
+        let accepted = outcome(server, Socket::Accept(listener))? as i32;
+        outcome(server, Socket::Send(accepted, WORDS.into()))?;
+    }
+    let receive = Socket::Receive(number, WORDS.into());
+    let received = client.perform(receive.clone())?;
+    Ok(Line { connect, connected, receive, received })
+}
+
+/// How many rows a table of /proc/net has below its heading.
+pub(super) fn rows(table: &str) -> String {
+    crate::observe::Value::Count(table.lines().count().saturating_sub(1), "rows".into()).to_string()
+}
+
+/// Whether a socket listens on this port, by the table of /proc/net/tcp: state 0A, port in hexadecimal.
+pub(super) fn listed(table: &str, port: u16) -> String {
+    let mark = format!(":{port:04X}");
+    let row = table.lines().skip(1).find(|line| {
+        let mut words = line.split_whitespace();
+        words.nth(1).is_some_and(|local| local.ends_with(&mark)) && words.nth(1) == Some("0A")
+    });
+    if row.is_some() { format!("127.0.0.1:{port} listens") } else { format!("no 127.0.0.1:{port}") }
+}
