@@ -4,13 +4,17 @@ mod scene;
 
 use std::net::Ipv4Addr;
 
-pub(crate) use self::scene::{HERE, abstract_name, reach, said};
-use self::scene::{Line, listening, outcome, socket, tcp};
+use nix::errno::Errno;
+
+pub(crate) use self::scene::{HERE, abstract_name, brief, reach, said};
+use self::scene::{listening, outcome, socket, table, tcp};
 use super::{Card, Entry, Stage, words};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exec::agent::Agent;
 use crate::feature::Feature::Net;
+use crate::host::cable::PREFIX;
 use crate::namespaces::net::{INSIDE, Lo};
+use crate::observe::Value;
 use crate::observe::proc::{DEVICES, FIB_TRIE, device_names, local_addresses};
 use crate::plan::call::file::File;
 use crate::plan::call::net::Net as Link;
@@ -41,53 +45,48 @@ pub(crate) fn stack(stage: &mut Stage<'_>, lo: Lo) -> Result<Agent> {
 /// The devices of each side.
 fn devices(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Net)?, stack(stage, Lo::Down)?);
-    let links = (words(outside.link("/proc/self/ns/net")?), words(inside.link("/proc/self/ns/net")?));
-    let names = |agent: &Agent| {
-        Ok::<_, crate::error::Error>(words(agent.read(DEVICES)?.map(|table| device_names(&table))))
-    };
-    let (out, within) = (names(&outside)?, names(&inside)?);
+    let links = (words(outside.link(LINK)?), words(inside.link(LINK)?));
+    let out = table(&outside, DEVICES, device_names)?;
+    let within = table(&inside, DEVICES, device_names)?;
     Ok(Card::new(Net, "devices")
-        .outside("/proc/self/ns/net", &links.0)
-        .inside("/proc/self/ns/net", &links.1)
+        .outside(LINK, &links.0)
+        .inside(LINK, &links.1)
         .outside(DEVICES, out)
         .inside(DEVICES, &within)
         .holds(links.0 != links.1 && within == "lo"))
 }
 
+const LINK: &str = "/proc/self/ns/net";
+
 /// The addresses of each side: none inside, until lo is up.
 fn addresses(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Net)?, stack(stage, Lo::Down)?);
-    let read = |agent: &Agent| {
-        Ok::<_, crate::error::Error>(words(agent.read(FIB_TRIE)?.map(|trie| local_addresses(&trie))))
-    };
-    let (out, before) = (read(&outside)?, read(&inside)?);
-    let up = Link::LinkUp { name: "lo".into() };
-    let answer = inside.perform(up.clone())?;
-    let after = read(&inside)?;
+    let out = table(&outside, FIB_TRIE, local_addresses)?;
+    let before = table(&inside, FIB_TRIE, local_addresses)?;
+    let answer = inside.perform(Link::LinkUp { name: "lo".into() })?;
+    let after = table(&inside, FIB_TRIE, local_addresses)?;
     Ok(Card::new(Net, "addresses")
         .outside(FIB_TRIE, out)
         .inside(FIB_TRIE, &before)
-        .call("INSIDE", up, answer)
+        .inside(UP, brief(answer))
         .inside(FIB_TRIE, &after)
         .holds(before == "(none)" && answer.is_ok() && after == "127.0.0.1"))
 }
 
+/// How bringing lo up is printed where a card has one line for it.
+const UP: &str = "ioctl(<socket>, SIOCSIFFLAGS, {\"lo\", IFF_UP|IFF_RUNNING})";
+
 /// The routes of each side. 192.0.2.1 is an address of documentation (RFC 5737), and nothing is sent.
 fn routes(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Net)?, stack(stage, Lo::Up)?);
-    let rows = |agent: &Agent| {
-        let table = agent.read(ROUTES)?;
-        Ok::<_, crate::error::Error>(words(table.map(|table| scene::rows(&table))))
-    };
-    let (out, within) = (rows(&outside)?, rows(&inside)?);
-    let socket = socket(&inside, Domain::Inet)?;
-    let connect = Socket::Connect(socket, Address::Inet(Ipv4Addr::new(192, 0, 2, 1), 80));
-    let answer = inside.perform(connect.clone())?;
+    let out = table(&outside, ROUTES, scene::rows)?;
+    let within = table(&inside, ROUTES, scene::rows)?;
+    let (connect, answer) = tcp(&inside, Address::Inet(Ipv4Addr::new(192, 0, 2, 1), 80))?;
     Ok(Card::new(Net, "routes")
         .outside(ROUTES, out)
         .inside(ROUTES, &within)
-        .call("INSIDE", connect, answer)
-        .holds(within == "0 rows" && answer == Err(nix::errno::Errno::ENETUNREACH)))
+        .inside(connect, brief(answer))
+        .holds(within == "0 rows" && answer == Err(Errno::ENETUNREACH)))
 }
 
 const ROUTES: &str = "/proc/net/route";
@@ -97,16 +96,14 @@ fn lo(stage: &mut Stage<'_>) -> Result<Card> {
     let inside = stack(stage, Lo::Down)?;
     let (_, port) = listening(&inside, Ipv4Addr::UNSPECIFIED)?;
     let (down, unreachable) = tcp(&inside, Address::Inet(HERE, port))?;
-    let up = Link::LinkUp { name: "lo".into() };
-    let answer = inside.perform(up.clone())?;
+    let answer = inside.perform(Link::LinkUp { name: "lo".into() })?;
     let line = said(&inside, &inside, HERE)?;
-    let holds = unreachable == Err(nix::errno::Errno::ENETUNREACH) && answer.is_ok() && line.heard();
     Ok(Card::new(Net, "lo")
-        .call("INSIDE", down, unreachable)
-        .call("INSIDE", up, answer)
-        .call("INSIDE", line.connect, line.connected)
-        .call("INSIDE", line.receive, line.received)
-        .holds(holds))
+        .inside(down, brief(unreachable))
+        .inside(UP, brief(answer))
+        .inside(&line.connect, brief(line.connected))
+        .inside(&line.receive, brief(line.received))
+        .holds(unreachable == Err(Errno::ENETUNREACH) && answer.is_ok() && line.heard()))
 }
 
 /// One port, bound once in each namespace.
@@ -119,10 +116,11 @@ fn ports(stage: &mut Stage<'_>) -> Result<Card> {
     let other = Socket::Bind(socket(&inside, Domain::Inet)?, here.clone());
     let answer = inside.perform(other.clone())?;
     Ok(Card::new(Net, "ports")
-        .call("OUTSIDE", Socket::Bind(first, here), Ok(0))
-        .call("OUTSIDE", again, twice)
-        .call("INSIDE", other, answer)
-        .holds(twice == Err(nix::errno::Errno::EADDRINUSE) && answer.is_ok()))
+        // The kernel was asked for any port, and gave this one.
+        .outside(Socket::Bind(first, here), brief(Ok(0)))
+        .outside(again, brief(twice))
+        .inside(other, brief(answer))
+        .holds(twice == Err(Errno::EADDRINUSE) && answer.is_ok()))
 }
 
 /// /proc/net answers for its reader; another process's is below its number.
@@ -131,12 +129,9 @@ fn files(stage: &mut Stage<'_>) -> Result<Card> {
     let link = words(outside.link("/proc/net")?);
     let (_, port) = listening(&inside, HERE)?;
     let path = format!("/proc/{}/net/tcp", inside.pid());
-    let is_listed = |agent: &Agent, path: &str| {
-        let table = agent.read(path)?;
-        Ok::<_, crate::error::Error>(words(table.map(|table| scene::listed(&table, port))))
-    };
-    let (within, out) = (is_listed(&inside, TCP)?, is_listed(&outside, TCP)?);
-    let through = is_listed(&outside, &path)?;
+    let state = |table: &str| scene::listed(table, port);
+    let (within, out) = (table(&inside, TCP, state)?, table(&outside, TCP, state)?);
+    let through = table(&outside, &path, state)?;
     let holds = within == through && within.ends_with("listens") && out.starts_with("no ");
     Ok(Card::new(Net, "files")
         .outside("/proc/net", &link)
@@ -151,41 +146,41 @@ const TCP: &str = "/proc/net/tcp";
 /// The settings below /proc/sys/net are each namespace's own.
 fn sysctl(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Net)?, stack(stage, Lo::Up)?);
-    let before = words(outside.read(PORT_START)?);
+    let before = words(outside.read(PORTS)?);
     let wanted = if before == "80" { "81" } else { "80" };
-    let write = File::Write { path: PORT_START.into(), content: wanted.into() };
+    let write = File::Write { path: PORTS.into(), content: wanted.into() };
     let answer = inside.perform(write.clone())?;
-    let card = Card::new(Net, "sysctl");
-    if answer == Err(nix::errno::Errno::EROFS) {
-        return Ok(card.skip("net.skip.readonly"));
+    if answer == Err(Errno::EROFS) {
+        return Ok(Card::new(Net, "sysctl").skip("net.skip.readonly"));
     }
-    let (within, after) = (words(inside.read(PORT_START)?), words(outside.read(PORT_START)?));
-    Ok(card
-        .call("INSIDE", write, answer)
-        .inside(PORT_START, &within)
-        .outside(PORT_START, &after)
-        .holds(answer.is_ok() && within == wanted && before == after && before != within))
+    let (within, after) = (words(inside.read(PORTS)?), words(outside.read(PORTS)?));
+    Ok(Card::new(Net, "sysctl")
+        .inside(write, brief(answer))
+        .inside(PORTS, &within)
+        .outside(PORTS, &after)
+        .holds(answer.is_ok() && within == wanted && before == after))
 }
 
-const PORT_START: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+const PORTS: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 
 /// What /sys lists was settled when it was mounted.
 fn sysfs(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Net)?, stack(stage, Lo::Up)?);
-    let socket = socket(&outside, Domain::Inet)?;
-    let _ = socket;
-    let read = |agent: &Agent| Ok::<_, crate::error::Error>(agent.look(Net)?.observations);
-    let value = |seen: &[crate::observe::Observation], path: &str| {
-        seen.iter().find(|one| one.path == path).map(|one| one.value.to_string()).unwrap_or_default()
+    let devices = table(&inside, DEVICES, device_names)?;
+    let listed = |agent: &Agent| {
+        let seen = agent.look(Net)?.observations.into_iter().find(|seen| seen.path == SYSFS);
+        Ok::<_, Error>(seen.map(|seen| seen.value))
     };
-    let (out, within) = (read(&outside)?, read(&inside)?);
-    let sys = (value(&out, SYSFS), value(&within, SYSFS));
-    let dev = value(&within, DEVICES);
+    let (out, within) = (listed(&outside)?, listed(&inside)?);
+    let text = |value: &Option<Value>| value.as_ref().map(Value::to_string).unwrap_or_default();
+    if !matches!(out, Some(Value::Count(..))) {
+        return Ok(Card::new(Net, "sysfs").skip("net.skip.nosys"));
+    }
     Ok(Card::new(Net, "sysfs")
-        .inside(DEVICES, &dev)
-        .inside(SYSFS, &sys.1)
-        .outside(SYSFS, &sys.0)
-        .holds(dev == "lo" && sys.0 == sys.1))
+        .inside(DEVICES, &devices)
+        .inside(SYSFS, text(&within))
+        .outside(SYSFS, text(&out))
+        .holds(devices == "lo" && out == within))
 }
 
 const SYSFS: &str = "/sys/class/net";
@@ -196,71 +191,72 @@ fn abstract_sockets(stage: &mut Stage<'_>) -> Result<Card> {
     let name = abstract_name(stage, &outside)?;
     let (same, reached) = reach(&outside, &name)?;
     let (other, refused) = reach(&inside, &name)?;
-    // The name is still free inside.
     let own = Socket::Bind(socket(&inside, Domain::Unix)?, name);
     let bound = inside.perform(own.clone())?;
     Ok(Card::new(Net, "abstract")
-        .call("OUTSIDE", same, reached)
-        .call("INSIDE", other, refused)
-        .call("INSIDE", own, bound)
-        .holds(reached.is_ok() && refused == Err(nix::errno::Errno::ECONNREFUSED) && bound.is_ok()))
+        .outside(same, brief(reached))
+        .inside(other, brief(refused))
+        .inside(own, brief(bound))
+        .holds(reached.is_ok() && refused == Err(Errno::ECONNREFUSED) && bound.is_ok()))
 }
 
 /// A socket that is a file is found by its path: the mount's business.
 fn path_sockets(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Net)?, stack(stage, Lo::Up)?);
-    let path = std::env::temp_dir().join(stage.unique("net"));
-    let address = Address::Path(path.to_string_lossy().into_owned());
+    // Not below TMPDIR: sun_path has room for 108 bytes only. unix(7)
+    let path = format!("/tmp/{}", stage.unique("net"));
+    let address = Address::Path(path.clone());
     let server = socket(&outside, Domain::Unix)?;
     let bind = Socket::Bind(server, address.clone());
-    let bound = stage.make_by(&outside, bind.clone(), Undo::RemoveFile { path })?;
+    let bound = stage.make_by(&outside, bind.clone(), Undo::RemoveFile { path: path.into() })?;
     outcome(&outside, Socket::Listen(server))?;
     let (connect, reached) = reach(&inside, &address)?;
     Ok(Card::new(Net, "path")
-        .call("OUTSIDE", bind, bound)
-        .call("INSIDE", connect, reached)
+        .outside(bind, brief(bound))
+        .inside(connect, brief(reached))
         .holds(bound.is_ok() && reached.is_ok()))
 }
 
 /// A cable: to the outside where --veth asks for it, else between two namespaces of our own, which anyone may lay.
 fn veth(stage: &mut Stage<'_>) -> Result<Card> {
+    let skip = |reason| Ok(Card::new(Net, "veth").skip(reason));
     if stage.spec.net.as_ref().is_some_and(|net| net.veth) {
         let (outside, inside) = (stage.outside(Net)?, stage.inside(Net)?);
-        let Some(cable) = stage.host.cable.clone() else {
-            return Ok(Card::new(Net, "veth").skip("net.subnet.why"));
-        };
-        return talk(("OUTSIDE", &outside, &cable.name, cable.outside), ("INSIDE", &inside));
+        let Some(cable) = &stage.host.cable else { return skip("net.subnet.why") };
+        return talk("OUTSIDE", &outside, &cable.name, cable.outside, ("INSIDE", &inside));
     }
     let inside = stack(stage, Lo::Up)?;
-    let Ok((second, number)) = inside.spawn(&[Net])? else {
-        return Ok(Card::new(Net, "veth").skip("net.skip.second"));
-    };
+    let Ok((second, number)) = inside.spawn(&[Net])? else { return skip("net.skip.second") };
     let pair = Link::AddVeth { name: "sbx0".into(), peer: INSIDE.into(), pid: Some(number) };
-    let [own, other] = [Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2)];
-    if inside.perform(pair)? == Err(nix::errno::Errno::EOPNOTSUPP) {
-        return Ok(Card::new(Net, "veth").skip("net.pair.EOPNOTSUPP"));
+    if inside.perform(pair)? == Err(Errno::EOPNOTSUPP) {
+        return skip("net.pair.EOPNOTSUPP");
     }
+    let [own, other] = [1, 2].map(|host| Ipv4Addr::new(10, 0, 0, host));
     for (agent, device, address) in [(&inside, "sbx0", own), (&second, INSIDE, other)] {
         let device = device.to_owned();
-        outcome(agent, Link::AddAddress { device: device.clone(), address, prefix: 30 })?;
+        outcome(agent, Link::AddAddress { device: device.clone(), address, prefix: PREFIX })?;
         outcome(agent, Link::LinkUp { name: device })?;
     }
-    talk(("INSIDE", &inside, "sbx0", own), ("INSIDE 2", &second))
+    talk("INSIDE", &inside, "sbx0", own, ("INSIDE 2", &second))
 }
 
-/// One side listens on its end, the other calls; each end names the other's number.
-fn talk(server: (&'static str, &Agent, &str, Ipv4Addr), client: (&'static str, &Agent)) -> Result<Card> {
-    let (side, agent, _, address) = server;
-    let names = |agent: &Agent| {
-        Ok::<_, crate::error::Error>(words(agent.read(DEVICES)?.map(|table| device_names(&table))))
-    };
-    let (here, there) = (names(agent)?, names(client.1)?);
-    let line: Line = said(agent, client.1, address)?;
-    let holds = line.heard() && here.contains(server.2) && there.contains(INSIDE);
+/// One side listens on its end of the cable, the other calls.
+fn talk(
+    side: &'static str,
+    server: &Agent,
+    device: &str,
+    address: Ipv4Addr,
+    client: (&'static str, &Agent),
+) -> Result<Card> {
+    let has = |names: &str, device: &str| names.split(' ').any(|name| name == device);
+    let here = table(server, DEVICES, device_names)?;
+    let there = table(client.1, DEVICES, device_names)?;
+    let line = said(server, client.1, address)?;
+    let holds = line.heard() && has(&here, device) && has(&there, INSIDE);
     Ok(Card::new(Net, "veth")
         .seen(side, DEVICES, here)
         .seen(client.0, DEVICES, there)
-        .call(client.0, line.connect, line.connected)
-        .call(client.0, line.receive, line.received)
+        .seen(client.0, &line.connect, brief(line.connected))
+        .seen(client.0, &line.receive, brief(line.received))
         .holds(holds))
 }

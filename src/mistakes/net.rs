@@ -1,8 +1,8 @@
 //! Mistakes with the net namespace.
 
 use super::{Contrast, Entry};
-use crate::demo::net::{HERE, abstract_name, reach, said, stack};
-use crate::demo::{Stage, answer_text, words};
+use crate::demo::net::{HERE, abstract_name, brief, reach, said, stack};
+use crate::demo::{Stage, words};
 use crate::error::Result;
 use crate::feature::Feature::{Net, Uts};
 use crate::namespaces::net::Lo;
@@ -17,8 +17,8 @@ fn lo_down(stage: &mut Stage<'_>) -> Result<Contrast> {
         let inside = stack(stage, lo)?;
         let line = said(&inside, &inside, HERE)?;
         let add = if is_right { Contrast::right } else { Contrast::wrong };
-        contrast = add(contrast, "INSIDE", line.connect.to_string(), answer_text(line.connected));
-        contrast = add(contrast, "INSIDE", line.receive.to_string(), answer_text(line.received));
+        contrast = add(contrast, "INSIDE", line.connect.to_string(), brief(line.connected));
+        contrast = add(contrast, "INSIDE", line.receive.to_string(), brief(line.received));
     }
     Ok(contrast)
 }
@@ -34,7 +34,7 @@ fn abstract_socket(stage: &mut Stage<'_>) -> Result<Contrast> {
         let add = if is_right { Contrast::right } else { Contrast::wrong };
         contrast =
             add(contrast, "INSIDE", "/proc/self/ns/net".to_owned(), words(inside.link("/proc/self/ns/net")?));
-        contrast = add(contrast, "INSIDE", connect.to_string(), answer_text(answer));
+        contrast = add(contrast, "INSIDE", connect.to_string(), brief(answer));
     }
     let link = words(outside.link("/proc/self/ns/net")?);
     Ok(contrast.right("OUTSIDE", "/proc/self/ns/net", &link).wrong("OUTSIDE", "/proc/self/ns/net", link))

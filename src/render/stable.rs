@@ -29,6 +29,7 @@ pub fn stable(text: &str) -> String {
     let text = rename(&text, r"\b(sbx)-([0-9a-f]{8})\b", |_| "link".into());
     let text = rename(&text, r"\b(10\.111)\.(\d+\.\d+)\b", |_| "address".into());
     let text = rename(&text, r"\b(127\.0\.0\.1):(\d+)\b", |_| "127.0.0.1:port".into());
+    let text = descriptors(&text);
     let mut pids: Vec<String> = Vec::new();
     for place in PROCESS {
         for found in pattern(place).captures_iter(&text) {
@@ -68,6 +69,16 @@ fn peers(text: &str) -> String {
     let named = pattern(r"\b(shared|master):(\d+)\b").replace_all(text, |found: &Captures<'_>| {
         let group = number(&mut seen, "peers".into(), found[2].to_owned());
         format!("{}:<peers#{group}>", &found[1])
+    });
+    named.into_owned()
+}
+
+/// The descriptors of a socket's calls: which are free depends on what the caller had open.
+fn descriptors(text: &str) -> String {
+    let mut seen: Vec<(String, String)> = Vec::new();
+    let places = r"\b(bind|connect|recvfrom|sendto)\((\d+),";
+    let named = pattern(places).replace_all(text, |found: &Captures<'_>| {
+        format!("{}(<fd#{}>,", &found[1], number(&mut seen, "fd".into(), found[2].to_owned()))
     });
     named.into_owned()
 }

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::demo::Stage;
+use crate::demo::{Stage, words};
 use crate::error::{Error, Result};
 use crate::exec::agent::{Agent, Answer};
 use crate::plan::Call;
@@ -91,6 +91,16 @@ pub(crate) fn said(server: &Agent, client: &Agent, address: Ipv4Addr) -> Result<
     Ok(Line { connect, connected, receive, received })
 }
 
+/// An answer in the space of a line: the errno's name without its words.
+pub(crate) fn brief(answer: Answer) -> String {
+    answer.map_or_else(|errno| format!("-1 {errno:?}"), |result| result.to_string())
+}
+
+/// What `part` makes of a file that `agent` reads.
+pub(super) fn table(agent: &Agent, path: &str, part: impl Fn(&str) -> String) -> Result<String> {
+    Ok(words(agent.read(path)?.map(|content| part(&content))))
+}
+
 /// How many rows a table of /proc/net has below its heading.
 pub(super) fn rows(table: &str) -> String {
     crate::observe::Value::Count(table.lines().count().saturating_sub(1), "rows".into()).to_string()
@@ -99,9 +109,13 @@ pub(super) fn rows(table: &str) -> String {
 /// Whether a socket listens on this port, by the table of /proc/net/tcp: state 0A, port in hexadecimal.
 pub(super) fn listed(table: &str, port: u16) -> String {
     let mark = format!(":{port:04X}");
-    let row = table.lines().skip(1).find(|line| {
-        let mut words = line.split_whitespace();
-        words.nth(1).is_some_and(|local| local.ends_with(&mark)) && words.nth(1) == Some("0A")
-    });
-    if row.is_some() { format!("127.0.0.1:{port} listens") } else { format!("no 127.0.0.1:{port}") }
+    let listens = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        matches!(words.as_slice(), [_, local, _, "0A", ..] if local.ends_with(&mark))
+    };
+    if table.lines().any(listens) {
+        format!("127.0.0.1:{port} listens")
+    } else {
+        format!("no 127.0.0.1:{port}")
+    }
 }
