@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use nix::errno::Errno;
 
 pub(crate) use self::scene::{HERE, abstract_name, brief, reach, said};
-use self::scene::{listening, outcome, socket, table, tcp};
+use self::scene::{listening, outcome, said_on, socket, table, tcp};
 use super::{Card, Entry, Stage, words};
 use crate::error::{Error, Result};
 use crate::exec::agent::Agent;
@@ -94,10 +94,11 @@ const ROUTES: &str = "/proc/net/route";
 /// lo down, then up.
 fn lo(stage: &mut Stage<'_>) -> Result<Card> {
     let inside = stack(stage, Lo::Down)?;
-    let (_, port) = listening(&inside, Ipv4Addr::UNSPECIFIED)?;
-    let (down, unreachable) = tcp(&inside, Address::Inet(HERE, port))?;
+    let (listener, port) = listening(&inside, Ipv4Addr::UNSPECIFIED)?;
+    let here = Address::Inet(HERE, port);
+    let (down, unreachable) = tcp(&inside, here.clone())?;
     let answer = inside.perform(Link::LinkUp { name: "lo".into() })?;
-    let line = said(&inside, &inside, HERE)?;
+    let line = said_on((&inside, listener), &inside, here)?;
     Ok(Card::new(Net, "lo")
         .inside(down, brief(unreachable))
         .inside(UP, brief(answer))

@@ -183,16 +183,34 @@ fn lock(file: &File) -> io::Result<()> {
         .map_err(|errno| io::Error::from_raw_os_error(errno as i32))
 }
 
-/// root's is in /run; a user's in $XDG_RUNTIME_DIR, or in a folder of /tmp that must be theirs alone.
+/// root's is in /run; a user's in $XDG_RUNTIME_DIR, or in a folder of /tmp that must be theirs alone. Who is root only in
+/// a user namespace is a user here: /run isn't theirs.
 fn runtime_folder() -> PathBuf {
     let uid = nix::unistd::geteuid();
-    if uid.is_root() {
-        return PathBuf::from("/run/sandbox");
+    let ours = Path::new("/run/sandbox");
+    let place = if ours.exists() { ours } else { Path::new("/run") };
+    if uid.is_root() && nix::unistd::access(place, nix::unistd::AccessFlags::W_OK).is_ok() {
+        return ours.to_owned();
     }
     match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_dir()) {
         Some(folder) => folder.join("sandbox"),
-        None => PathBuf::from(format!("/tmp/sandbox-{uid}")),
+        None => PathBuf::from(format!("/tmp/sandbox-{}", outer(uid.as_raw()))),
     }
+}
+
+/// A user id as the parent of the caller's user namespace has it: two users who are both root inside don't meet.
+fn outer(uid: u32) -> u32 {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let outside = map.lines().find_map(|line| {
+        let numbers: Vec<u32> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        match numbers.as_slice() {
+            [inside, outside, count] if (*inside..inside.saturating_add(*count)).contains(&uid) => {
+                Some(outside + (uid - inside))
+            }
+            _ => None,
+        }
+    });
+    outside.unwrap_or(uid)
 }
 
 fn make_folder(folder: &Path) -> io::Result<()> {

@@ -76,15 +76,21 @@ impl Line {
     }
 }
 
-/// `server` listens on `address` and says a word to `client`. Both may be one process: the kernel keeps the connection and
-/// the word until they are taken.
+/// `server` listens on `address` and says a word to `client`.
 pub(crate) fn said(server: &Agent, client: &Agent, address: Ipv4Addr) -> Result<Line> {
     let (listener, port) = listening(server, address)?;
-    let (connect, connected) = tcp(client, Address::Inet(address, port))?;
-    let Socket::Connect(number, _) = connect else { return Err(Error::failed("no connection")) };
+    said_on((server, listener), client, Address::Inet(address, port))
+}
+
+/// The same on a socket that listens already. Both may be one process: the kernel keeps the connection and the word until
+/// they are taken.
+pub(super) fn said_on(server: (&Agent, i32), client: &Agent, to: Address) -> Result<Line> {
+    let number = socket(client, Domain::Inet)?;
+    let connect = Socket::Connect(number, to);
+    let connected = client.perform(connect.clone())?;
     if connected.is_ok() {
-        let accepted = outcome(server, Socket::Accept(listener))? as i32;
-        outcome(server, Socket::Send(accepted, WORDS.into()))?;
+        let accepted = outcome(server.0, Socket::Accept(server.1))? as i32;
+        outcome(server.0, Socket::Send(accepted, WORDS.into()))?;
     }
     let receive = Socket::Receive(number, WORDS.into());
     let received = client.perform(receive.clone())?;
