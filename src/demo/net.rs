@@ -238,6 +238,7 @@ fn veth(stage: &mut Stage<'_>) -> Result<Card> {
         outcome(agent, Link::AddAddress { device: device.clone(), address, prefix: PREFIX })?;
         outcome(agent, Link::LinkUp { name: device })?;
     }
+    outcome(&inside, Link::AwaitCarrier { name: "sbx0".into() })?;
     talk("INSIDE", &inside, "sbx0", own, ("INSIDE 2", &second))
 }
 

@@ -20,9 +20,15 @@ pub struct Cable {
 /// A network of two hosts.
 pub const PREFIX: u8 = 30;
 
-/// Where the networks are taken from: 10.111.0.0/16, which holds 16384 of them.
-const BASE: u32 = 0x0a6f_0000;
-const NETWORKS: u32 = 1 << 14;
+/// Where the networks are taken from: 10.111.100.100/30 to 10.111.227.224/30. Both changing numbers have three digits, so
+/// that columns and lines look the same on every run.
+const NETWORKS: u32 = 128 * 32;
+
+/// The network of this number.
+fn network(number: u32) -> u32 {
+    let (third, fourth) = (100 + number / 32, 100 + number % 32 * 4);
+    0x0a6f_0000 | third << 8 | fourth
+}
 
 impl Cable {
     /// A free name, and the first free network from a random one on: two runs at the same time won't choose the same.
@@ -48,10 +54,10 @@ fn random() -> u32 {
 /// The first network that no route leads into, from the one numbered `first` on.
 fn free_network(routes: &str, first: u32) -> Option<u32> {
     let taken: Vec<(u32, u32)> = routes.lines().skip(1).filter_map(destination).collect();
-    let all = (0..NETWORKS).map(|step| BASE + ((first + step) % NETWORKS) * 4);
+    let mut all = (0..NETWORKS).map(|step| network((first + step) % NETWORKS));
     // The default route leads everywhere, and so says nothing.
     let meets = |network: u32, (to, mask): (u32, u32)| mask != 0 && network & mask & !3 == to & !3;
-    all.into_iter().find(|network| !taken.iter().any(|route| meets(*network, *route)))
+    all.find(|network| !taken.iter().any(|route| meets(*network, *route)))
 }
 
 /// Destination and mask of a line of /proc/net/route, which prints the bytes of the network as a number of this machine.
@@ -64,7 +70,7 @@ fn destination(line: &str) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{BASE, NETWORKS, free_network};
+    use super::{NETWORKS, free_network, network};
 
     fn route(destination: u32, mask: u32) -> String {
         let (to, mask) = (destination.to_be(), mask.to_be());
@@ -75,13 +81,13 @@ mod tests {
     fn a_network_that_a_route_leads_into_is_passed_over() {
         let heading = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n";
         let default = heading.to_owned() + &route(0, 0);
-        assert_eq!(free_network(&default, 5), Some(BASE + 20));
-        let one = default.clone() + &route(BASE + 20, 0xffff_fffc);
-        assert_eq!(free_network(&one, 5), Some(BASE + 24));
-        let host = default.clone() + &route(BASE + 21, 0xffff_ffff);
-        assert_eq!(free_network(&host, 5), Some(BASE + 24));
-        let last = default.clone() + &route(BASE + (NETWORKS - 1) * 4, 0xffff_ff00);
-        assert_eq!(free_network(&last, NETWORKS - 1), Some(BASE));
+        assert_eq!(free_network(&default, 5), Some(network(5)));
+        let one = default.clone() + &route(network(5), 0xffff_fffc);
+        assert_eq!(free_network(&one, 5), Some(network(6)));
+        let host = default.clone() + &route(network(5) + 1, 0xffff_ffff);
+        assert_eq!(free_network(&host, 5), Some(network(6)));
+        let last = default.clone() + &route(network(NETWORKS - 1), 0xffff_ff00);
+        assert_eq!(free_network(&last, NETWORKS - 1), Some(network(0)));
         let all = default + &route(0x0a00_0000, 0xff00_0000);
         assert_eq!(free_network(&all, 5), None);
     }

@@ -76,12 +76,13 @@ fn plan_cable(cable: &Cable, draft: &mut Draft) {
     draft.undoable(at, Actor::Host, net, pair, "net.pair.why", undo);
     let address = Call::AddAddress { device: name.clone(), address: cable.outside, prefix: PREFIX };
     draft.step(at, Actor::Host, net, address, "net.address.why");
-    draft.step(at, Actor::Host, net, Call::LinkUp { name }, "net.up.why");
+    draft.step(at, Actor::Host, net, Call::LinkUp { name: name.clone() }, "net.up.why");
     draft.step(at, Actor::Host, net, Gate::Release, "net.laid.why");
     draft.step(at, Actor::Child, net, Gate::Await, "net.wait.why");
     let address = Call::AddAddress { device: INSIDE.into(), address: cable.inside, prefix: PREFIX };
     draft.step(Phase::Network, Actor::Child, net, address, "net.address.why");
     draft.step(Phase::Network, Actor::Child, net, Call::LinkUp { name: INSIDE.into() }, "net.up.why");
+    draft.step(Phase::Carrier, Actor::Host, net, Call::AwaitCarrier { name }, "net.carrier.why");
 }
 
 fn refuse(draft: &mut Draft, why: &'static str, todo: Vec<String>) {

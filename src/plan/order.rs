@@ -34,6 +34,9 @@ pub enum Phase {
     Cable,
     /// Devices up, addresses. They need nothing of the mounts; here so that views and errors read top down.
     Network,
+    /// The cable carries. OUTSIDE, since that end was up first and without carrier: the kernel lets it send only some time
+    /// after the other end is up too, and whatever is sent before is lost. So after Network, before the command.
+    Carrier,
     /// Hostname and domain name.
     Names,
     /// Fork of the command, where the child stays as init. After all set-up: init must share it.

@@ -94,6 +94,7 @@ impl Shell {
             Net::AddAddress { device, address, prefix } => {
                 format!("ip address add {address}/{prefix} dev {device}")
             }
+            Net::AwaitCarrier { .. } => return,
         };
         let side = if actor == Actor::Host { &mut self.outside } else { &mut self.inside };
         side.push(line);

@@ -26,10 +26,13 @@ const CLOCK: &str = r"\b\d+\.\d\d\b|\b\d{3,} s\b";
 pub fn stable(text: &str) -> String {
     let text = rename(text, r"\b([a-z]+):\[(\d+)\]", |kind| format!("{kind}ns"));
     let text = peers(&text);
+    let text = behind(&text, r"\b(\d+\.\d+\.\d+\.\d+:)(\d{4,5})\b", "port");
+    // Which descriptors are free depends on what the caller had open.
+    let text = behind(&text, r"\b((?:bind|connect|recvfrom|sendto)\()(\d+)\b", "fd");
+    // A heading that was cut: part of a number can't be named by relation.
+    let text = pattern(r"\bsandbox \d+~").replace_all(&text, "sandbox <pid~>").into_owned();
     let text = rename(&text, r"\b(sbx)-([0-9a-f]{8})\b", |_| "link".into());
     let text = rename(&text, r"\b(10\.111)\.(\d+\.\d+)\b", |_| "address".into());
-    let text = rename(&text, r"\b(127\.0\.0\.1):(\d+)\b", |_| "127.0.0.1:port".into());
-    let text = descriptors(&text);
     let mut pids: Vec<String> = Vec::new();
     for place in PROCESS {
         for found in pattern(place).captures_iter(&text) {
@@ -73,12 +76,11 @@ fn peers(text: &str) -> String {
     named.into_owned()
 }
 
-/// The descriptors of a socket's calls: which are free depends on what the caller had open.
-fn descriptors(text: &str) -> String {
+/// Names the second group by relation and leaves what stands before it.
+fn behind(text: &str, places: &str, kind: &str) -> String {
     let mut seen: Vec<(String, String)> = Vec::new();
-    let places = r"\b(bind|connect|recvfrom|sendto)\((\d+),";
     let named = pattern(places).replace_all(text, |found: &Captures<'_>| {
-        format!("{}(<fd#{}>,", &found[1], number(&mut seen, "fd".into(), found[2].to_owned()))
+        format!("{}<{kind}#{}>", &found[1], number(&mut seen, kind.into(), found[2].to_owned()))
     });
     named.into_owned()
 }
@@ -146,7 +148,7 @@ mod tests {
     fn links_addresses_and_ports_are_named() {
         assert_eq!(
             stable("sbx-0a1b2c3d 10.111.3.9/30 10.111.3.10 sbx-0a1b2c3d 127.0.0.1:40001 127.0.0.1:40002"),
-            "<link#1> <address#1>/30 <address#2> <link#1> <127.0.0.1:port#1> <127.0.0.1:port#2>"
+            "<link#1> <address#1>/30 <address#2> <link#1> 127.0.0.1:<port#1> 127.0.0.1:<port#2>"
         );
     }
 

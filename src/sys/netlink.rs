@@ -8,7 +8,7 @@ use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage, State};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
@@ -19,9 +19,15 @@ use nix::errno::Errno;
 pub(crate) struct Link {
     index: u32,
     hardware_address: Vec<u8>,
+    is_up: bool,
 }
 
 impl Link {
+    /// Whether it can send: its operational state (RFC 2863) is "up". netdevice(7), IFF_RUNNING
+    pub(crate) fn is_up(&self) -> bool {
+        self.is_up
+    }
+
     /// What tells it from every other link, an equally named one of another network namespace too: the kernel gives each
     /// veth a random hardware address.
     pub(crate) fn identity(&self) -> String {
@@ -85,7 +91,9 @@ pub(crate) fn find_link(name: &str) -> Option<Link> {
                 LinkAttribute::Address(bytes) => Some(bytes.clone()),
                 _ => None,
             });
-            Some(Link { index: link.header.index, hardware_address: address.unwrap_or_default() })
+            let is_up = link.attributes.contains(&LinkAttribute::OperState(State::Up));
+            let hardware_address = address.unwrap_or_default();
+            Some(Link { index: link.header.index, hardware_address, is_up })
         }
         _ => None,
     }

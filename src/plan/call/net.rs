@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,11 @@ pub enum Net {
         /// How many of its bits name the network.
         prefix: u8,
     },
+    /// RTM_GETLINK, again and again until the device can send: the other end of its cable is up too.
+    AwaitCarrier {
+        /// The device.
+        name: String,
+    },
 }
 
 impl fmt::Display for Net {
@@ -56,6 +62,9 @@ impl fmt::Display for Net {
             Net::AddAddress { device, address, prefix } => {
                 write!(f, "send(<netlink>, {{RTM_NEWADDR {address}/{prefix} dev {device}}})")
             }
+            Net::AwaitCarrier { name } => {
+                write!(f, "send(<netlink>, {{RTM_GETLINK {name}}})  [until operstate is UP]")
+            }
         }
     }
 }
@@ -73,7 +82,22 @@ impl Net {
             Net::AddAddress { device, address, prefix } => {
                 sys::netlink::add_address(device, *address, *prefix)
             }
+            Net::AwaitCarrier { name } => await_carrier(name),
         }
         .map(|()| 0)
     }
+}
+
+/// Waits for the kernel's work queue, which takes a millisecond, and for whoever sets the other end up.
+fn await_carrier(name: &str) -> Result<(), Errno> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < deadline {
+        match sys::netlink::find_link(name) {
+            // Gone with the other end, and that with its namespace: who should have set it up has ended.
+            None => return Err(Errno::EPIPE),
+            Some(link) if link.is_up() => return Ok(()),
+            Some(_) => std::thread::sleep(Duration::from_micros(200)),
+        }
+    }
+    Err(Errno::ETIMEDOUT)
 }
