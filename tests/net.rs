@@ -240,7 +240,10 @@ fn the_messages_are_those_of_the_plan() {
         .filter(|line| line.contains("sendto("))
         .filter_map(|line| pattern.find(line).map(|found| found.as_str()))
         .collect();
-    assert_eq!(sent, ["RTM_NEWLINK", "RTM_NEWADDR", "RTM_NEWADDR", "RTM_DELLINK"], "{shown}");
+    assert!(sent.len() >= 3, "{shown}");
+    assert_eq!(sent[..3], ["RTM_NEWLINK", "RTM_NEWADDR", "RTM_NEWADDR"], "{shown}");
+    // The kernel takes the child's namespace apart meanwhile, and may have taken the cable with it already.
+    assert!(matches!(sent[3..], [] | ["RTM_DELLINK"]), "{shown}");
 }
 
 /// Without --veth nothing of it is done: no route table is read, and no journal is written.
@@ -257,7 +260,9 @@ fn a_plain_network_pays_nothing_for_cables() {
         .unwrap();
     let calls = text(&output.stdout);
     assert!(output.status.success() && !calls.contains("AF_NETLINK"), "{calls}");
-    assert!(!calls.contains("/proc/net/") && !calls.contains(".journal"), "{calls}");
+    // Journals of other runs may be looked into: that clears what the dead left.
+    let makes_a_journal = |line: &str| line.contains(".journal") && line.contains("O_CREAT");
+    assert!(!calls.contains("/proc/net/") && !calls.lines().any(makes_a_journal), "{calls}");
     assert_eq!(calls.matches("socket(AF_INET").count(), 1, "{calls}");
 }
 
