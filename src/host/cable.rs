@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(free_network(&one, 5), Some(network(6)));
         let host = default.clone() + &route(network(5) + 1, 0xffff_ffff);
         assert_eq!(free_network(&host, 5), Some(network(6)));
-        let last = default.clone() + &route(network(NETWORKS - 1), 0xffff_ff00);
+        let last = default.clone() + &route(network(NETWORKS - 1) & 0xffff_ff00, 0xffff_ff00);
         assert_eq!(free_network(&last, NETWORKS - 1), Some(network(0)));
         let all = default + &route(0x0a00_0000, 0xff00_0000);
         assert_eq!(free_network(&all, 5), None);
