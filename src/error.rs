@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::host::diagnose::Cause;
+
 /// The exit statuses of the command-line contract that `sandbox` itself decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -39,6 +41,8 @@ pub struct Error {
     pub what: String,
     /// The call as strace would print it, with its result.
     pub call: Option<String>,
+    /// The cause's name, where it is one that `host::diagnose` knows: `apparmor-userns`.
+    pub cause: Option<&'static str>,
     /// Why, as far as can be known: sentences, then the files that prove it.
     pub why: Vec<String>,
     /// What to do, the narrowest way first.
@@ -48,7 +52,7 @@ pub struct Error {
 impl Error {
     /// An error with one line and nothing more to say yet.
     pub fn new(kind: Kind, what: impl Into<String>) -> Self {
-        Error { kind, what: what.into(), call: None, why: Vec::new(), todo: Vec::new() }
+        Error { kind, what: what.into(), call: None, cause: None, why: Vec::new(), todo: Vec::new() }
     }
 
     /// An error of the kind that ends in 125.
@@ -64,6 +68,14 @@ impl Error {
     /// Names the call that failed and its errno.
     pub fn call(mut self, call: impl fmt::Display, errno: nix::errno::Errno) -> Self {
         self.call = Some(format!("{call} = -1 {}", errno_text(errno)));
+        self
+    }
+
+    /// Takes over a likely cause, where there is one.
+    pub fn because(mut self, cause: Option<Cause>) -> Self {
+        if let Some(cause) = cause {
+            (self.cause, self.why, self.todo) = (Some(cause.name), cause.why, cause.todo);
+        }
         self
     }
 

@@ -8,9 +8,11 @@
 //! 4. [`exec`]: the straight line that performs a plan.
 //! 5. [`observe`]: the same readers outside and inside.
 //! 6. [`demo`] and [`mistakes`]: what the kernel shows, as evidence.
-//! 7. [`render`]: how it all looks.
+//! 7. [`compare`]: any two processes of this machine, with those readers.
+//! 8. [`render`]: how it all looks.
 
 pub mod cli;
+pub mod compare;
 pub mod demo;
 pub mod doctor;
 pub mod error;

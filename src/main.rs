@@ -1,7 +1,5 @@
-//! The `sandbox` command: parse, dispatch, exit status.
+//! The `sandbox` command. It begins in [`entry`] and goes on in [`sandbox::cli`].
+#![no_main]
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    sandbox::cli::run()
-}
+#[path = "sys/entry.rs"]
+mod entry;

@@ -2,36 +2,50 @@
 
 mod support;
 
-use support::{run, snapshot, stdout, text};
+use std::fs;
+
+use support::{fits, run, snapshot, snapshot_cards, stdout, text};
 
 #[test]
 fn every_card_holds() {
     let cards = stdout(&["uts"]);
-    assert!(!cards.contains("NOT SO"), "{cards}");
-    snapshot("demo-uts", &cards);
+    assert_eq!(cards.lines().filter(|line| line.starts_with("ok ")).count(), 3, "{cards}");
+    cards.split("\n\n").for_each(|card| fits(card, 80, 6));
+    snapshot_cards("demo-uts", &cards);
+}
+
+/// What the notes on Docker's architecture say about uts namespaces, and the card that shows it.
+#[test]
+fn each_claim_of_the_notes_has_its_card() {
+    let claims = [
+        ("each container has a hostname and a domain name of its own", "names"),
+        ("it can be taken for a node of its own, where names are looked up elsewhere", "resolve"),
+    ];
+    for (claim, card) in claims {
+        let shown = stdout(&["uts", "--demo", card]);
+        assert!(shown.contains("\nok  "), "{claim}: {shown}");
+    }
 }
 
 #[test]
 fn the_names_are_set_inside_only() {
-    let before = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    let inside = stdout(&[
-        "uts",
-        "--hostname",
-        "box",
-        "--domainname",
-        "lab",
-        "--",
-        "cat",
-        "/proc/sys/kernel/hostname",
-        "/proc/sys/kernel/domainname",
-    ]);
-    assert_eq!(inside, "box\nlab\n");
-    assert_eq!(std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap(), before);
+    let names = ["/proc/sys/kernel/hostname", "/proc/sys/kernel/domainname"];
+    let outside = || names.map(|name| fs::read_to_string(name).unwrap());
+    let before = outside();
+    let flags = ["uts", "--hostname", "box", "--domainname", "lab", "--", "cat"];
+    assert_eq!(stdout(&[&flags[..], &names].concat()), "box\nlab\n");
+    assert_eq!(outside(), before);
+    // 64 bytes are the most that the kernel keeps.
+    let long = "x".repeat(64);
+    assert_eq!(stdout(&["uts", "-q", "--hostname", &long, "--", "cat", names[0]]), long + "\n");
 }
 
 #[test]
 fn a_name_of_65_bytes_is_refused() {
-    let output = run(&["uts", "--hostname", &"x".repeat(65), "--", "true"]);
-    assert_eq!(output.status.code(), Some(125));
-    snapshot("error-uts-toolong", &text(&output.stderr));
+    for flag in ["--hostname", "--domainname"] {
+        let output = run(&["uts", flag, &"x".repeat(65), "--", "true"]);
+        assert_eq!(output.status.code(), Some(125));
+        assert!(text(&output.stderr).contains("at most 64 bytes"));
+        snapshot("error-uts-toolong", &text(&output.stderr));
+    }
 }

@@ -9,11 +9,21 @@ pub(super) struct Deferred<A>(pub(super) A);
 
 impl<A: Args> Args for Deferred<A> {
     fn augment_args(command: Command) -> Command {
-        command.defer(A::augment_args)
+        command.defer(|command| keep_about(command, A::augment_args))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
-        command.defer(A::augment_args_for_update)
+        command.defer(|command| keep_about(command, A::augment_args_for_update))
+    }
+}
+
+/// What a subcommand is for stands on it already; the flags' own description would take its place.
+fn keep_about(command: Command, define: fn(Command) -> Command) -> Command {
+    let about = command.get_about().cloned();
+    let command = define(command);
+    match about {
+        Some(about) => command.about(about),
+        None => command,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::demo::{self, Stage};
 use crate::error::Result;
 use crate::exec;
 use crate::feature::Feature;
-use crate::host::{Cable, Host, Subordinate, command};
+use crate::host::{Cable, Host, Subordinate, command, diagnose};
 use crate::mistakes;
 use crate::namespaces::mnt::Mnt;
 use crate::render::paint::{Color, Stream, decide};
@@ -94,6 +94,9 @@ pub(super) fn run<F: Args>(
         return Ok(0);
     }
     let host = gather(&spec);
+    if !has_command && !common.dry_run {
+        diagnose::need_proc(feature)?;
+    }
     if let Some(mistake) = &common.mistake {
         return make_mistake(feature, mistake, &host, &spec, &common);
     }
@@ -192,8 +195,8 @@ fn demonstrate(
     if common.is_json() {
         render::out(&render::json(&cards));
     } else {
-        render::out(&text_with("common.next", &[("feature", feature.name())]));
-        render::out("\n");
+        let next = text_with("common.next", &[("feature", feature.name())]);
+        render::out(&format!("\n{next}\n"));
     }
     Ok(0)
 }

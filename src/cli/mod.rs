@@ -1,17 +1,27 @@
 //! The command line: flags become a spec and a way to run it. No system calls here.
 
+mod compare;
 mod deferred;
+mod doctor;
 mod feature;
+mod habits;
+mod pages;
 mod terminal;
 mod watch;
+mod welcome;
 
-use std::process::ExitCode;
+use std::ffi::OsString;
+use std::mem::ManuallyDrop;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use self::compare::CompareArgs;
 use self::deferred::Deferred;
+use self::doctor::DoctorArgs;
 use self::feature::FeatureArgs;
-use crate::error::{Error, Kind};
+use self::pages::{CompletionsArgs, ManArgs};
+use crate::error::{Error, Kind, Result};
 use crate::exec::journal;
 use crate::feature::Feature;
 use crate::namespaces::{
@@ -19,6 +29,7 @@ use crate::namespaces::{
 };
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
+use crate::text::text;
 
 /// Learn containers by building one in the open: each feature alone, every system call shown, /proc from both sides
 #[derive(Debug, Parser)]
@@ -54,16 +65,47 @@ enum Command {
     Cgroup(Deferred<FeatureArgs<Cgroup>>),
     /// The boot-time and monotonic clocks [time_namespaces(7)]
     Time(Deferred<FeatureArgs<Time>>),
+    /// What two processes see, side by side [ioctl_nsfs(2)]
+    Compare(Deferred<CompareArgs>),
+    /// What works on this machine, found by using it, and the narrowest fix where something doesn't
+    Doctor(Deferred<DoctorArgs>),
+    /// Print what makes a shell complete sandbox's words
+    Completions(Deferred<CompletionsArgs>),
+    /// Print a manual page of sandbox in roff, or write them all
+    Man(Deferred<ManArgs>),
 }
 
 /// Parses the command line, does what it says, and gives the exit status of the contract.
-pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
+    let arguments: Vec<OsString> = arguments.collect();
+    if arguments.len() < 2 {
+        decide(Color::Auto, Stream::Out);
+        render::out(&welcome::text_of());
+        return finish(Color::Auto, Ok(0));
+    }
+    let cli = match parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and the version are no errors; clap knows which stream each belongs to. A broken pipe is none either.
-            let _ = error.print();
-            return if error.use_stderr() { status(Kind::Usage.status()) } else { ExitCode::SUCCESS };
+            let words: Vec<String> =
+                arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+            if let Some(answer) = habits::answer(&words, &error) {
+                return report(Color::Auto, &answer);
+            }
+            // Help and the version are no errors.
+            if error.use_stderr() {
+                let _ = error.print();
+                return Kind::Usage.status();
+            }
+            decide(Color::Auto, Stream::Out);
+            // Examples are put below only now that help is wanted: they would cost every run its time.
+            let longer = match error.kind() {
+                ErrorKind::DisplayHelp => definition().try_get_matches_from(&arguments).err(),
+                _ => None,
+            };
+            let help = longer.unwrap_or(error).render();
+            let is_plain = !colored::control::SHOULD_COLORIZE.should_colorize();
+            render::out(&if is_plain { help.to_string() } else { help.ansi().to_string() });
+            return finish(Color::Auto, Ok(0));
         }
     };
     render::set_stable(cli.stable);
@@ -93,10 +135,30 @@ pub fn run() -> ExitCode {
         Command::Time(Deferred(args)) => {
             feature::run(Feature::Time, cli.color, args, |spec, time| spec.time = Some(time))
         }
+        Command::Compare(Deferred(args)) => compare::run(cli.color, &args),
+        Command::Completions(Deferred(args)) => pages::completions(&args),
+        Command::Man(Deferred(args)) => pages::man(&args),
+        Command::Doctor(Deferred(args)) => doctor::run(cli.color, &args),
     };
-    match result {
-        Ok(code) => status(code),
-        Err(error) => status(report(cli.color, &error)),
+    finish(cli.color, result)
+}
+
+fn parse(arguments: &[OsString]) -> std::result::Result<Cli, clap::Error> {
+    // Not dropped: taking thousands of small things apart takes time, and the process ends soon.
+    let mut definition = ManuallyDrop::new(Cli::command());
+    let matches = definition.try_get_matches_from_mut(arguments)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))
+}
+
+/// The exit status of what was done, with the error told, and what was said but couldn't be written.
+fn finish(color: Color, result: Result<u8>) -> u8 {
+    match (result, render::lost()) {
+        (Ok(0), Some(errno)) => {
+            report(color, &Error::failed(text("common.lost")).call("write(1, ...)", errno))
+        }
+        // A command's own status is worth more.
+        (Ok(code), _) => code,
+        (Err(error), _) => report(color, &error),
     }
 }
 
@@ -106,13 +168,9 @@ fn report(color: Color, error: &Error) -> u8 {
     error.kind.status()
 }
 
-fn status(code: u8) -> ExitCode {
-    ExitCode::from(code)
-}
-
 /// The definitions, for completions, man pages and tests.
 pub fn definition() -> clap::Command {
-    Cli::command()
+    pages::with_examples(Cli::command())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ mod cgroup;
 mod ipc;
 pub(crate) mod mnt;
 pub(crate) mod net;
-mod pid;
+pub(crate) mod pid;
 mod time;
 mod user;
 mod uts;
@@ -156,6 +156,15 @@ impl<'a> Stage<'a> {
         self.start(&Spec::default(), feature)
     }
 
+    /// A process that may make namespaces of `feature`, but is in none of its own: a user needs a user namespace for that.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub fn caller(&mut self, feature: Feature) -> Result<Agent> {
+        let spec = if self.host.privileged { Spec::default() } else { Spec::of(Feature::User) };
+        self.start(&spec, feature)
+    }
+
     /// Makes something outside that a later run can remove, should this one be killed: written down first.
     ///
     /// # Errors
@@ -167,15 +176,23 @@ impl<'a> Stage<'a> {
         Ok(answer)
     }
 
-    /// The same, made by an agent that stands outside.
+    /// The same, but a process inside makes it: the journal needs its name only.
     ///
     /// # Errors
-    /// As [`Stage::make`]; when the agent is gone.
-    pub fn make_by(&mut self, agent: &Agent, call: impl Into<Call>, undo: Undo) -> Result<Answer> {
+    /// As [`Stage::make`]; when the process inside is gone.
+    pub fn make_inside(&mut self, agent: &Agent, call: impl Into<Call>, undo: Undo) -> Result<Answer> {
         self.journal.intend(&undo)?;
         let answer = agent.perform(call)?;
         self.journal.made()?;
         Ok(answer)
+    }
+
+    /// A System V key that no other run has: our process number, of at most 22 bits, and a counter.
+    pub fn unique_key(&mut self) -> i32 {
+        self.counter += 1;
+        let number = (std::process::id() << 8 | self.counter & 0xff) & 0x3fff_ffff;
+        // The top bits keep it apart from IPC_PRIVATE and from small keys chosen by hand.
+        0x4000_0000 | number.cast_signed()
     }
 
     /// A name that no one else has chosen: it holds our process number.

@@ -15,7 +15,7 @@ use crate::feature::Feature::Net;
 use crate::host::cable::PREFIX;
 use crate::namespaces::net::{INSIDE, Lo};
 use crate::observe::Value;
-use crate::observe::proc::{DEVICES, FIB_TRIE, device_names, local_addresses};
+use crate::observe::proc::{device_names, local_addresses};
 use crate::plan::call::file::File;
 use crate::plan::call::net::Net as Link;
 use crate::plan::call::socket::{Address, Domain, Socket};
@@ -89,6 +89,8 @@ fn routes(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(within == "0 rows" && answer == Err(Errno::ENETUNREACH)))
 }
 
+const DEVICES: &str = "/proc/net/dev";
+const FIB_TRIE: &str = "/proc/net/fib_trie";
 const ROUTES: &str = "/proc/net/route";
 
 /// lo down, then up.
@@ -209,7 +211,7 @@ fn path_sockets(stage: &mut Stage<'_>) -> Result<Card> {
     let address = Address::Path(path.clone());
     let server = socket(&outside, Domain::Unix)?;
     let bind = Socket::Bind(server, address.clone());
-    let bound = stage.make_by(&outside, bind.clone(), Undo::RemoveFile { path: path.into() })?;
+    let bound = stage.make_inside(&outside, bind.clone(), Undo::RemoveFile { path: path.into() })?;
     outcome(&outside, Socket::Listen(server))?;
     let (connect, reached) = reach(&inside, &address)?;
     Ok(Card::new(Net, "path")

@@ -5,11 +5,10 @@ use nix::errno::Errno;
 use super::{Card, Entry, Stage, words};
 use crate::error::{Error, Result};
 use crate::exec::agent::Agent;
-use crate::feature::Feature::{Time, User};
+use crate::feature::Feature::Time;
 use crate::observe::Value;
 use crate::plan::call::file::File;
 use crate::plan::call::process::{Namespaces, Process};
-use crate::spec::Spec;
 use crate::spec::units::Offset;
 
 pub(super) const CARDS: &[Entry] =
@@ -98,11 +97,9 @@ fn late(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(holds))
 }
 
-/// A process that may make namespaces and is in no time namespace of its own: a user needs a user namespace for that.
-/// None where the kernel has no time namespaces: before Linux 5.6, or without CONFIG_TIME_NS.
+/// A process that may make time namespaces. None where the kernel has no time namespaces: before Linux 5.6, or without CONFIG_TIME_NS.
 fn caller(stage: &mut Stage<'_>) -> Result<Option<Agent>> {
-    let spec = if stage.host.privileged { Spec::default() } else { Spec::of(User) };
-    let agent = stage.start(&spec, Time)?;
+    let agent = stage.caller(Time)?;
     Ok(agent.link(LINK)?.is_ok().then_some(agent))
 }
 

@@ -2,10 +2,11 @@
 
 use super::{Card, Entry, Stage, words};
 use crate::error::Result;
+use crate::exec::agent::Agent;
 use crate::feature::Feature::Uts;
 use crate::plan::call::uts::Uts as Call;
 
-pub(super) const CARDS: &[Entry] = &[("copy", copy), ("names", names)];
+pub(super) const CARDS: &[Entry] = &[("copy", copy), ("names", names), ("resolve", resolve)];
 
 const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 const DOMAINNAME: &str = "/proc/sys/kernel/domainname";
@@ -26,19 +27,36 @@ fn copy(stage: &mut Stage<'_>) -> Result<Card> {
 
 /// What is set inside stays inside: both names.
 fn names(stage: &mut Stage<'_>) -> Result<Card> {
-    let outside = stage.outside(Uts)?;
-    let inside = stage.inside(Uts)?;
-    let before = words(outside.read(HOSTNAME)?);
-    let set = Call::SetHostname("aquarium".into());
-    let answer = inside.perform(set.clone())?;
-    let domain = inside.perform(Call::SetDomainname("lab".into()))?;
-    let seen = (words(inside.read(HOSTNAME)?), words(inside.read(DOMAINNAME)?));
-    let after = words(outside.read(HOSTNAME)?);
-    let holds =
-        answer.is_ok() && domain.is_ok() && seen == ("aquarium".into(), "lab".into()) && before == after;
+    let (outside, inside) = (stage.outside(Uts)?, stage.inside(Uts)?);
+    let both = |agent: &Agent| -> Result<String> {
+        Ok(format!("{}, {}", words(agent.read(HOSTNAME)?), words(agent.read(DOMAINNAME)?)))
+    };
+    let before = both(&outside)?;
+    let (host, domain) = (Call::SetHostname("aquarium".into()), Call::SetDomainname("lab".into()));
+    let answers = (inside.perform(host.clone())?, inside.perform(domain.clone())?);
+    let (here, there) = (both(&inside)?, both(&outside)?);
+    let holds = answers == (Ok(0), Ok(0)) && here == "aquarium, lab" && there == before;
     Ok(Card::new(Uts, "names")
-        .call("INSIDE", set, answer)
-        .inside(format!("{HOSTNAME}, domainname"), format!("{}, {}", seen.0, seen.1))
-        .outside(HOSTNAME, after)
+        .call("INSIDE", host, answers.0)
+        .call("INSIDE", domain, answers.1)
+        .inside("/proc/sys/kernel/{hostname,domainname}", here)
+        .outside("/proc/sys/kernel/{hostname,domainname}", there)
+        .holds(holds))
+}
+
+/// Names of machines are looked up in files and on servers, and neither follows.
+fn resolve(stage: &mut Stage<'_>) -> Result<Card> {
+    let inside = stage.inside(Uts)?;
+    let before = words(inside.read("/etc/hosts")?);
+    let name = stage.unique("name");
+    let answer = inside.perform(Call::SetHostname(name.clone()))?;
+    let hostname = words(inside.read(HOSTNAME)?);
+    let hosts = inside.read("/etc/hosts")?.unwrap_or_default();
+    let found = hosts.lines().filter(|line| line.contains(&name)).count();
+    let holds = answer.is_ok() && hostname == name && found == 0 && words(Ok(hosts)) == before;
+    Ok(Card::new(Uts, "resolve")
+        .inside(HOSTNAME, hostname)
+        .inside("/etc/hostname", words(inside.read("/etc/hostname")?))
+        .inside(format!("grep -c {name} /etc/hosts"), found)
         .holds(holds))
 }

@@ -1,1 +1,192 @@
-//! What works on this machine, found by using it.
+//! What works on this machine, found by using it: each feature by the same plans as ever, in a child. A namespace that
+//! can be made proves little: on Ubuntu anyone may make one, and is then denied every capability in it.
+
+pub mod profile;
+
+use nix::errno::Errno;
+use serde::Serialize;
+
+use crate::error::{Error, Kind, Result};
+use crate::exec::Unwatched;
+use crate::exec::agent::Agent;
+use crate::feature::Feature;
+use crate::host::Host;
+use crate::host::diagnose::{self, Failed};
+use crate::host::facts::Facts;
+use crate::namespaces::time::Time;
+use crate::plan::Call;
+use crate::plan::call::ipc::Ipc;
+use crate::plan::call::mount::Mount;
+use crate::plan::call::net::Net;
+use crate::plan::call::uts::Uts;
+use crate::plan::undo::Sysv;
+use crate::spec::Spec;
+use crate::spec::compose::{self, Ending};
+use crate::spec::units::Offset;
+use crate::text::{text, text_with};
+
+/// What was found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The version of `sandbox`.
+    pub version: &'static str,
+    /// Each feature.
+    pub features: Vec<Finding>,
+    /// What was looked at: enough to judge this machine on another one.
+    pub facts: Facts,
+}
+
+/// Whether one feature works here, as this user.
+#[derive(Debug, Clone, Serialize)]
+pub struct Finding {
+    /// The feature.
+    pub feature: Feature,
+    /// Whether it does.
+    pub works: bool,
+    /// What the kernel showed: a file or a call, and its value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shown: Option<Shown>,
+    /// What stopped it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Trouble>,
+}
+
+/// A file or a call, and its value.
+#[derive(Debug, Clone, Serialize)]
+pub struct Shown {
+    /// The file or the call.
+    pub source: String,
+    /// What it gave.
+    pub value: String,
+}
+
+/// What stopped a feature. The parts of an [`Error`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)] // As in `Error`.
+pub struct Trouble {
+    pub what: String,
+    pub call: Option<String>,
+    pub cause: Option<&'static str>,
+    pub why: Vec<String>,
+    pub todo: Vec<String>,
+}
+
+/// Tries every feature.
+///
+/// # Errors
+/// Only an interrupt: that a feature doesn't work is a finding.
+pub fn examine() -> Result<Report> {
+    let host = Host::gather();
+    let mut features = Vec::new();
+    for feature in Feature::ALL {
+        let (works, shown, error) = match use_it(feature, &host) {
+            Ok((works, shown)) if works => (true, Some(shown), None),
+            Ok((_, shown)) => (false, Some(shown), Some(trouble(Error::failed(text("doctor.differs"))))),
+            Err(error) if matches!(error.kind, Kind::Interrupted(_)) => return Err(error),
+            Err(error) => (false, None, Some(trouble(error))),
+        };
+        features.push(Finding { feature, works, shown, error });
+    }
+    Ok(Report { version: env!("CARGO_PKG_VERSION"), features, facts: Facts::read() })
+}
+
+fn trouble(error: Error) -> Trouble {
+    let doctor = text("common.todo.doctor");
+    let Error { what, call, cause, why, mut todo, .. } = error;
+    todo.retain(|todo| *todo != doctor);
+    Trouble { what, call, cause, why, todo }
+}
+
+/// A day, for the clock that is moved.
+const DAY: i64 = 86_400;
+
+/// Uses one feature, and says whether the kernel shows its effect.
+fn use_it(feature: Feature, host: &Host) -> Result<(bool, Shown)> {
+    let mut spec = Spec::of(feature);
+    if feature == Feature::Time {
+        spec.time = Some(Time { boottime: Some(Offset(DAY)), ..Time::default() });
+    }
+    let plan = compose::plan(&spec, host, feature, Ending::Demonstration, false);
+    let probe = Probe { agent: Agent::start(&plan, &mut Unwatched)?, feature, own: &plan.namespaces };
+    match feature {
+        Feature::Pid => {
+            let number = probe.link("/proc/self")?;
+            Ok((number == "1", shown("/proc/self", number)))
+        }
+        Feature::Mnt => {
+            let target = ["/tmp", "/mnt", "/dev"].into_iter().find(|path| std::fs::metadata(path).is_ok());
+            let target = target.unwrap_or("/").to_owned();
+            probe.call(Mount::Filesystem { kind: "tmpfs".into(), target, data: None })
+        }
+        // The plan has brought it up already; that the kernel takes it again shows the call.
+        Feature::Net => probe.call(Net::LinkUp { name: "lo".into() }),
+        Feature::Uts => {
+            const NAME: &str = "sandbox-doctor";
+            probe.call(Uts::SetHostname(NAME.into()))?;
+            let hostname = probe.read("/proc/sys/kernel/hostname")?;
+            Ok((hostname == NAME, shown("/proc/sys/kernel/hostname", hostname)))
+        }
+        Feature::Ipc => probe.call(Ipc::Make { kind: Sysv::Shm, key: 0x0d0c }),
+        Feature::User => {
+            let status = probe.read("/proc/self/status")?;
+            let ids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+            let id = ids.split_whitespace().next().unwrap_or_default();
+            let (outside, word) = (host.uid.to_string(), "/proc/self/status Uid:");
+            Ok((id == "0", shown(word, text_with("doctor.outside", &[("value", id), ("outside", &outside)]))))
+        }
+        Feature::Cgroup => {
+            const LINK: &str = "/proc/self/ns/cgroup";
+            let outside = std::fs::read_link(LINK).unwrap_or_default().to_string_lossy().into_owned();
+            let inside = probe.link(LINK)?;
+            Ok((inside != outside, shown(LINK, format!("{inside} != {outside}"))))
+        }
+        Feature::Time => {
+            const UPTIME: &str = "/proc/uptime";
+            let first = |words: &str| words.split(' ').next().unwrap_or_default().to_owned();
+            let outside = first(&std::fs::read_to_string(UPTIME).unwrap_or_default());
+            let inside = first(&probe.read(UPTIME)?);
+            let seconds = |words: &str| words.parse::<f64>().unwrap_or(0.0);
+            let is_later = seconds(&inside) - seconds(&outside) >= DAY as f64;
+            let value = text_with("doctor.outside", &[("value", &inside), ("outside", &outside)]);
+            Ok((is_later, shown(UPTIME, value)))
+        }
+    }
+}
+
+/// A process in the feature, whose failures get their cause.
+struct Probe<'a> {
+    agent: Agent,
+    feature: Feature,
+    own: &'a [Feature],
+}
+
+impl Probe<'_> {
+    fn call(&self, call: impl Into<Call>) -> Result<(bool, Shown)> {
+        let call = call.into();
+        let errno = match self.agent.perform(call.clone())? {
+            Ok(result) => return Ok((true, shown(call, result))),
+            Err(errno) => errno,
+        };
+        let failed = Failed { feature: self.feature, call: &call, errno, own: self.own };
+        let error = Error::failed(self.feature.name()).call(&call, errno);
+        Err(error.because(diagnose::cause(&Facts::read(), &failed)))
+    }
+
+    fn read(&self, path: &str) -> Result<String> {
+        let words = self.agent.read(path)?;
+        words.map(|words| words.trim_end().to_owned()).map_err(|errno| self.unreadable(path, errno))
+    }
+
+    fn link(&self, path: &str) -> Result<String> {
+        self.agent.link(path)?.map_err(|errno| self.unreadable(path, errno))
+    }
+
+    fn unreadable(&self, path: &str, errno: Errno) -> Error {
+        let error = Error::failed(path).call(format!("openat(AT_FDCWD, \"{path}\")"), errno);
+        error.because(diagnose::without_proc(&Facts::read(), self.feature))
+    }
+}
+
+fn shown(source: impl ToString, value: impl ToString) -> Shown {
+    Shown { source: source.to_string(), value: value.to_string() }
+}

@@ -29,6 +29,8 @@ enum Request {
     Look(Feature),
     /// Read a file.
     Read(String),
+    /// uname(2): the node's name.
+    Node,
     /// Read a link.
     Link(String),
     /// Make a child agent in these new namespaces.
@@ -119,6 +121,14 @@ impl Agent {
     /// As [`Agent::read`].
     pub fn link(&self, path: &str) -> Result<std::result::Result<String, Errno>> {
         self.words(&Request::Link(path.into()))
+    }
+
+    /// The hostname that uname(2) gives there.
+    ///
+    /// # Errors
+    /// As [`Agent::read`].
+    pub fn node(&self) -> Result<std::result::Result<String, Errno>> {
+        self.words(&Request::Node)
     }
 
     fn words(&self, request: &Request) -> Result<std::result::Result<String, Errno>> {
@@ -231,6 +241,10 @@ fn serve_on(channel: &Channel, slots: &mut Slots) -> ! {
             },
             Request::Look(feature) => Reply::Sight(Box::new(observe::look(feature))),
             Request::Read(path) => words(std::fs::read(path)),
+            Request::Node => match nix::sys::utsname::uname() {
+                Ok(names) => Reply::Words(names.nodename().to_string_lossy().into_owned()),
+                Err(errno) => Reply::Errno(errno as i32),
+            },
             Request::Link(path) => words(
                 std::fs::read_link(path).map(|target| target.to_string_lossy().into_owned().into_bytes()),
             ),

@@ -53,13 +53,12 @@ pub(super) fn become_child(plan: &Plan, cloned: usize, narrated: bool, slots: &m
             }
             (_, Ok(result)) => result,
         };
-        let is_heard = matches!(step.call, Call::Gate(Gate::Report | Gate::Serve)) || is_clone(step);
-        if narrated || is_heard {
-            say(slots, &Message::Did(index, result));
-        }
         if is_clone(step) {
-            // The helper has made its sibling the host's child; it is not needed any more.
+            // The helper has made its sibling the host's child and told its number; it is not needed any more.
             crate::sys::exit(0);
+        }
+        if narrated || matches!(step.call, Call::Gate(Gate::Report | Gate::Serve)) {
+            say(slots, &Message::Did(index, result));
         }
         if matches!(step.call, Call::Gate(Gate::Serve)) {
             agent::serve(slots);

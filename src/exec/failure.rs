@@ -1,15 +1,17 @@
 //! From (step, errno) to a sentence: which step, which call, what it means, what to do, where to read on.
 
 use nix::errno::Errno;
+use nix::unistd::Pid;
 
 use crate::error::{Error, Kind};
-use crate::host::diagnose;
+use crate::host::diagnose::{self, Failed};
+use crate::host::facts::Facts;
 use crate::plan::call::process::Process;
 use crate::plan::{Call, Plan, Problem};
 use crate::text::{text, text_with};
 
-/// A step that failed.
-pub(super) fn explain(plan: &Plan, index: usize, errno: Errno) -> Error {
+/// A step that failed, and the process that was being made, where there is one.
+pub(super) fn explain(plan: &Plan, index: usize, errno: Errno, made: Option<Pid>) -> Error {
     let step = &plan.steps[index];
     let place = text_with(
         "common.step.place",
@@ -28,9 +30,14 @@ pub(super) fn explain(plan: &Plan, index: usize, errno: Errno) -> Error {
         _ => Kind::Failed,
     };
     let mut error = Error::new(kind, what).call(&step.call, errno);
-    let cause = diagnose::cause(step, errno);
-    error.why = cause.why;
-    error.todo = cause.todo;
+    let failed = Failed { feature: plan.feature, call: &step.call, errno, own: &plan.namespaces };
+    match diagnose::cause(&Facts::read_with(made), &failed) {
+        Some(cause) => {
+            error = error.because(Some(cause));
+            error.todo.push(text("common.todo.doctor"));
+        }
+        None => error.why.push(errno.desc().to_owned()),
+    }
     // What this errno means for just this call, where the catalogue knows: `time.offset.ERANGE` beside `time.offset.why`.
     let key = step.why.replace(".why", &format!(".{errno:?}"));
     let meaning = text(&key);

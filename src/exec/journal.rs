@@ -158,6 +158,7 @@ fn perform(entry: &Entry) -> bool {
         Undo::RemoveFile { path } => fs::remove_file(path).is_ok(),
         Undo::Unmount { path } => nix::mount::umount2(path, nix::mount::MntFlags::MNT_DETACH).is_ok(),
         Undo::RemoveSysv { kind, key } => sys::sysv::remove(*kind, *key).is_ok(),
+        Undo::RemoveQueue { name } => sys::queue::remove(name).is_ok(),
     }
 }
 
@@ -171,7 +172,8 @@ fn identity(undo: &Undo) -> Option<String> {
         // Not from /sys/class/net: that lists the namespace in which it was mounted, which needn't be the caller's.
         Undo::DeleteLink { name } => sys::netlink::find_link(name).map(|link| link.identity()),
         Undo::RemoveFolder { path } | Undo::RemoveFile { path } | Undo::Unmount { path } => inode(path),
-        Undo::RemoveSysv { kind, key } => sys::sysv::find(*kind, *key).map(|id| id.to_string()),
+        Undo::RemoveSysv { kind, key } => sys::sysv::find(*kind, *key).ok().map(|id| id.to_string()),
+        Undo::RemoveQueue { name } => sys::queue::identity(name),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod journal;
 pub mod signals;
 mod supervise;
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -68,6 +69,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Container {
     slots: Slots,
+    signals: Signals,
     child: Pid,
     /// The command is process 1 of its namespace: the kernel drops what it has no handler for.
     is_pid_one: bool,
@@ -83,22 +85,33 @@ pub fn start(plan: &Plan, watch: &mut dyn Watch) -> Result<Container> {
     if let Some(problem) = plan.problems.first() {
         return Err(failure::refused(problem));
     }
-    let mut run =
-        Run { plan, watch, signals: Signals::block()?, slots: Slots::default(), journal: Journal::default() };
+    let mut run = Run {
+        plan,
+        watch,
+        signals: Signals::block()?,
+        slots: Slots::default(),
+        journal: Journal::default(),
+        early: VecDeque::new(),
+    };
     match run.perform() {
         Ok(child) => Ok(Container {
             is_pid_one: plan.steps.iter().any(is_new_pid_namespace) && !plan.steps.iter().any(is_fork),
             slots: run.slots,
+            signals: run.signals,
             child,
             journal: run.journal,
             reaped: false,
         }),
         Err(stop) => {
-            run.abandon();
-            Err(match stop {
-                Stop::Step(index, errno) => failure::explain(plan, index, errno),
+            let error = match stop {
+                // Before the process is reaped: until then its /proc/PID says under which profile it failed.
+                Stop::Step(index, errno) => {
+                    failure::explain(plan, index, errno, run.slots.child.or(run.slots.helper))
+                }
                 Stop::Error(error) => error,
-            })
+            };
+            run.abandon();
+            Err(error)
         }
     }
 }
@@ -124,6 +137,8 @@ struct Run<'a> {
     signals: Signals,
     slots: Slots,
     journal: Journal,
+    /// What the child said before its turn.
+    early: VecDeque<Message>,
 }
 
 impl Run<'_> {
@@ -178,12 +193,7 @@ impl Run<'_> {
         }
         match &step.call {
             Call::Process(Process::Exec { .. }) => return self.until_exec(index),
-            Call::Process(Process::Clone { as_sibling: true, .. }) => {
-                let Message::Born(number) = self.hear(index)? else { return Err(self.last_words(index)) };
-                let child = Pid::from_raw(number);
-                self.slots.child = Some(child);
-                self.slots.pidfd = Some(pidfd_of(child).map_err(|errno| Stop::Step(index, errno))?);
-            }
+            Call::Process(Process::Clone { as_sibling: true, .. }) => return self.meet(index),
             Call::Gate(Gate::Report) => {
                 let Message::Report(view) = self.hear(index)? else { return Err(self.last_words(index)) };
                 if let Some(child) = self.slots.child {
@@ -194,17 +204,32 @@ impl Run<'_> {
             _ => return Ok(0),
         }
         match self.hear(index)? {
-            Message::Did(_, result) => {
-                if matches!(step.call, Call::Process(Process::Clone { as_sibling: true, .. }))
-                    && let Some(helper) = self.slots.helper
-                {
-                    // It has nothing more to do and ends by itself.
-                    let _ = waitpid(helper, None);
-                }
-                Ok(result)
-            }
+            Message::Did(_, result) => Ok(result),
             _ => Err(self.last_words(index)),
         }
+    }
+
+    /// The helper tells the number of the child that it made. The child may have spoken before: it shares the helper's end
+    /// of the gate.
+    fn meet(&mut self, index: usize) -> std::result::Result<i64, Stop> {
+        let number = loop {
+            match self.wait(index)? {
+                Some(Message::Born(number)) => break number,
+                Some(Message::Failed(failed, errno)) => {
+                    return Err(Stop::Step(failed, Errno::from_raw(errno)));
+                }
+                Some(early) => self.early.push_back(early),
+                None => return Err(Stop::Step(index, Errno::ECHILD)),
+            }
+        };
+        let child = Pid::from_raw(number);
+        self.slots.child = Some(child);
+        self.slots.pidfd = Some(pidfd_of(child).map_err(|errno| Stop::Step(index, errno))?);
+        if let Some(helper) = self.slots.helper.take() {
+            // It has nothing more to do and ends by itself.
+            let _ = waitpid(helper, None);
+        }
+        Ok(i64::from(number))
     }
 
     /// The end of file means that execve has closed the gate: the command runs.
@@ -231,7 +256,10 @@ impl Run<'_> {
     }
 
     /// The next message, which must come.
-    fn hear(&self, index: usize) -> std::result::Result<Message, Stop> {
+    fn hear(&mut self, index: usize) -> std::result::Result<Message, Stop> {
+        if let Some(early) = self.early.pop_front() {
+            return Ok(early);
+        }
         match self.wait(index)? {
             Some(Message::Failed(failed, errno)) => Err(Stop::Step(failed, Errno::from_raw(errno))),
             Some(message) => Ok(message),
@@ -292,11 +320,12 @@ fn wait_readable(descriptor: BorrowedFd<'_>, signals: &Signals) -> Result<()> {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(Error::failed("cannot wait").call("poll(<gate>)", errno)),
         }
-        if let Some(signal) = signals.next().filter(|signal| signal.ends()) {
-            return Err(Error::new(Kind::Interrupted(signal.number), signal.name()));
-        }
+        // First of all what the other side says: once the command runs, a signal is the command's, not the end of a start.
         if ready[0].any().unwrap_or(false) {
             return Ok(());
+        }
+        if let Some(signal) = signals.next().filter(|signal| signal.ends()) {
+            return Err(Error::new(Kind::Interrupted(signal.number), signal.name()));
         }
     }
 }

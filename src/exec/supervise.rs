@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 
-use super::signals::{Arrived, Signals};
+use super::signals::Arrived;
 use super::{Container, Watch, kill};
 use crate::error::{Error, Result};
 
@@ -43,16 +43,15 @@ impl Container {
     /// # Errors
     /// When the kernel can't tell: no more than poll(2) and waitpid(2) can.
     pub fn wait(&mut self, watch: &mut dyn Watch) -> Result<Ended> {
-        let signals = Signals::block()?;
         let mut dropped_before = false;
         loop {
-            while let Some(arrived) = signals.next() {
+            while let Some(arrived) = self.signals.next() {
                 self.pass_on(arrived, &mut dropped_before, watch);
             }
             let Some(pidfd) = &self.slots.pidfd else { return Err(Error::failed("the command is unknown")) };
             let mut ready = [
                 PollFd::new(pidfd.as_fd(), PollFlags::POLLIN),
-                PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             ];
             match poll(&mut ready, PollTimeout::NONE) {
                 Ok(_) | Err(Errno::EINTR) => {}

@@ -3,6 +3,8 @@
 pub mod cable;
 pub mod command;
 pub mod diagnose;
+pub mod facts;
+pub(crate) mod remedy;
 pub mod subordinate;
 pub mod tree;
 

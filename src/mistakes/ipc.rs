@@ -1,5 +1,32 @@
-//! Mistakes with the ipc namespace.
+//! The famous mistakes with the ipc namespace.
 
-use super::Entry;
+use super::{Contrast, Entry};
+use crate::demo::{Stage, answer_text, words};
+use crate::error::Result;
+use crate::feature::Feature::{Ipc, Mnt};
+use crate::plan::call::file::File;
+use crate::plan::call::mount::Mount;
+use crate::plan::undo::Undo;
 
-pub(super) const MISTAKES: &[Entry] = &[];
+pub(super) const MISTAKES: &[Entry] = &[("shm-file", shm_file)];
+
+/// Believing that an ipc namespace hides POSIX shared memory.
+fn shm_file(stage: &mut Stage<'_>) -> Result<Contrast> {
+    let contrast = Contrast::new(Ipc, "shm-file");
+    let path = format!("/dev/shm/{}", stage.unique("shm"));
+    let call = File::Create { path: path.clone(), content: "secret\n".into() };
+    if stage.make(call, Undo::RemoveFile { path: path.clone().into() })?.is_err() {
+        return Ok(contrast.skip("ipc.noshm"));
+    }
+    let mut both = stage.spec.clone();
+    both.add(Ipc);
+    both.add(Mnt);
+    let right = stage.start(&both, Ipc)?;
+    let mount = Mount::Filesystem { kind: "tmpfs".into(), target: "/dev/shm".into(), data: None };
+    let mounted = right.perform(mount.clone())?;
+    let wrong = stage.inside(Ipc)?;
+    Ok(contrast
+        .right("INSIDE", mount, answer_text(mounted))
+        .right("INSIDE", &path, words(right.read(&path)?))
+        .wrong("INSIDE", &path, words(wrong.read(&path)?)))
+}

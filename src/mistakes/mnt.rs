@@ -16,10 +16,9 @@ fn shared(stage: &mut Stage<'_>) -> Result<Contrast> {
     for (mode, is_right) in [(Propagation::Private, true), (Propagation::Unchanged, false)] {
         let (outside, inside) = scene::pair(stage, mode)?;
         scene::build(&inside, &[scene::tmpfs("/tmp/b")])?;
-        let add = if is_right { Contrast::right } else { Contrast::wrong };
         let at = |place: &str| format!("{MOUNTINFO}, {place}");
-        contrast = add(contrast, "INSIDE", at("/tmp"), scene::mounted(&inside, "/tmp")?);
-        contrast = add(contrast, "OUTSIDE", at("/tmp/b"), scene::mounted(&outside, "/tmp/b")?);
+        contrast = contrast.showed(is_right, "INSIDE", at("/tmp"), scene::mounted(&inside, "/tmp")?);
+        contrast = contrast.showed(is_right, "OUTSIDE", at("/tmp/b"), scene::mounted(&outside, "/tmp/b")?);
     }
     Ok(contrast)
 }
@@ -39,9 +38,8 @@ fn chroot(stage: &mut Stage<'_>) -> Result<Contrast> {
         }
         scene::build(&agent, &[after])?;
         scene::row(&agent, &scene::escape())?;
-        let add = if is_right { Contrast::right } else { Contrast::wrong };
-        contrast = add(contrast, "INSIDE", calls, scene::answers(&answers));
-        contrast = add(contrast, "INSIDE", CANARY.to_owned(), words(scene::canary(&agent)?));
+        contrast = contrast.showed(is_right, "INSIDE", calls, scene::answers(&answers));
+        contrast = contrast.showed(is_right, "INSIDE", CANARY, words(scene::canary(&agent)?));
     }
     Ok(contrast)
 }
@@ -59,9 +57,8 @@ fn pivot_shared(stage: &mut Stage<'_>) -> Result<Contrast> {
         if is_right && result.is_err() {
             return Ok(contrast.skip("mnt.skip.pivot"));
         }
-        let add = if is_right { Contrast::right } else { Contrast::wrong };
-        contrast = add(contrast, "INSIDE", make.to_string(), answer_text(answer));
-        contrast = add(contrast, "INSIDE", pivot.to_string(), answer_text(result));
+        contrast = contrast.showed(is_right, "INSIDE", make.to_string(), answer_text(answer));
+        contrast = contrast.showed(is_right, "INSIDE", pivot.to_string(), answer_text(result));
     }
     Ok(contrast)
 }

@@ -79,14 +79,25 @@ impl Contrast {
     }
 
     /// Adds what the right way showed.
-    pub fn right(mut self, side: &'static str, source: impl ToString, value: impl ToString) -> Contrast {
-        self.right.push(Evidence { side, source: source.to_string(), value: value.to_string() });
-        self
+    pub fn right(self, side: &'static str, source: impl ToString, value: impl ToString) -> Contrast {
+        self.showed(true, side, source, value)
     }
 
     /// Adds what the wrong way showed.
-    pub fn wrong(mut self, side: &'static str, source: impl ToString, value: impl ToString) -> Contrast {
-        self.wrong.push(Evidence { side, source: source.to_string(), value: value.to_string() });
+    pub fn wrong(self, side: &'static str, source: impl ToString, value: impl ToString) -> Contrast {
+        self.showed(false, side, source, value)
+    }
+
+    /// Adds what one of the ways showed, for a mistake whose ways are gone in a loop.
+    pub fn showed(
+        mut self,
+        is_right: bool,
+        side: &'static str,
+        source: impl ToString,
+        value: impl ToString,
+    ) -> Contrast {
+        let way = if is_right { &mut self.right } else { &mut self.wrong };
+        way.push(Evidence { side, source: source.to_string(), value: value.to_string() });
         self
     }
 

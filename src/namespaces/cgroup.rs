@@ -26,6 +26,6 @@ impl Cgroup {
 }
 
 /// The files that show it; read by a process on each side.
-pub fn observe() -> Vec<Observation> {
-    proc::cgroups()
+pub fn observe(process: &str) -> Vec<Observation> {
+    proc::cgroups(process)
 }

@@ -203,13 +203,13 @@ fn path(path: &Path) -> String {
 }
 
 /// The files that show it; read by a process on each side.
-pub fn observe() -> Vec<Observation> {
+pub fn observe(process: &str) -> Vec<Observation> {
     vec![
-        proc::mounts(),
-        proc::propagation("/"),
-        proc::lines("/proc/self/mounts"),
-        proc::link("/proc/self/root"),
-        proc::link("/proc/self/cwd"),
+        proc::mounts(process),
+        proc::propagation(process, "/"),
+        proc::lines(&format!("{process}/mounts")),
+        proc::link(&format!("{process}/root")),
+        proc::link(&format!("{process}/cwd")),
     ]
 }
 

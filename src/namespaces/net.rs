@@ -90,14 +90,14 @@ fn refuse(draft: &mut Draft, why: &'static str, todo: Vec<String>) {
     draft.problem(Problem { feature: Feature::Net, what, why: text(why), todo });
 }
 
-/// The files that show it; read by a process on each side. The last one answers for the mount, not for the reader.
-pub fn observe() -> Vec<Observation> {
+/// The files that show it; read by a process on each side. The last two answer for the reader and for the mount.
+pub fn observe(process: &str) -> Vec<Observation> {
     vec![
-        proc::devices(),
-        proc::addresses(),
-        proc::rows("/proc/net/route"),
-        proc::rows("/proc/net/tcp"),
-        proc::rows("/proc/net/unix"),
+        proc::devices(process),
+        proc::addresses(process),
+        proc::rows(&format!("{process}/net/route")),
+        proc::rows(&format!("{process}/net/tcp")),
+        proc::rows(&format!("{process}/net/unix")),
         proc::first_word("/proc/sys/net/ipv4/ip_forward"),
         proc::entries("/sys/class/net", "devices"),
     ]

@@ -268,11 +268,11 @@ fn check_overlap(draft: &mut Draft, ranges: &[Range]) {
         if range.inside.checked_add(range.count - 1).is_none()
             || range.outside.checked_add(range.count - 1).is_none()
         {
-            problem(draft, &format!("map {}", range.line()), text("user.toobig.why"), "user.map.todo");
+            problem(draft, &format!("map {}", range.line()), text("user.toobig.reason"), "user.map.todo");
         }
         if let Some(other) = ranges[..index].iter().find(|other| range.overlaps(**other)) {
             let what = format!("maps {} and {}", other.line(), range.line());
-            problem(draft, &what, text("user.overlap.why"), "user.map.todo");
+            problem(draft, &what, text("user.overlap.reason"), "user.map.todo");
         }
     }
 }
@@ -290,12 +290,12 @@ fn path(path: &Path) -> String {
 }
 
 /// The files that show it; read by a process on each side.
-pub fn observe() -> Vec<Observation> {
+pub fn observe(process: &str) -> Vec<Observation> {
     vec![
-        proc::file("/proc/self/uid_map"),
-        proc::file("/proc/self/gid_map"),
-        proc::file("/proc/self/setgroups"),
-        proc::status("/proc/self/status", "CapEff"),
+        proc::file(&format!("{process}/uid_map")),
+        proc::file(&format!("{process}/gid_map")),
+        proc::file(&format!("{process}/setgroups")),
+        proc::status(&format!("{process}/status"), "CapEff"),
         proc::owner("/"),
     ]
 }

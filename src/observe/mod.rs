@@ -71,7 +71,7 @@ pub fn look(feature: Feature) -> Sight {
         uid: nix::unistd::getuid().as_raw(),
         links: Feature::ALL.into_iter().map(|kind| (kind, proc::namespace("/proc/self", kind))).collect(),
         status: identity("/proc/self"),
-        observations: observe(feature),
+        observations: observe(feature, "/proc/self"),
     }
 }
 
@@ -80,16 +80,17 @@ pub fn identity(process: &str) -> Vec<Observation> {
     ["NSpid", "Uid", "Gid"].map(|field| proc::status(&format!("{process}/status"), field)).to_vec()
 }
 
-/// The feature's files, read here.
-pub fn observe(feature: Feature) -> Vec<Observation> {
+/// The feature's files, read here. Those that tell of one process are read below `process`: `/proc/self`, or the folder of
+/// another one. The others answer for the reader, whoever is meant.
+pub fn observe(feature: Feature, process: &str) -> Vec<Observation> {
     match feature {
         Feature::Pid => namespaces::pid::observe(),
-        Feature::Mnt => namespaces::mnt::observe(),
-        Feature::Net => namespaces::net::observe(),
+        Feature::Mnt => namespaces::mnt::observe(process),
+        Feature::Net => namespaces::net::observe(process),
         Feature::Uts => namespaces::uts::observe(),
         Feature::Ipc => namespaces::ipc::observe(),
-        Feature::User => namespaces::user::observe(),
-        Feature::Cgroup => namespaces::cgroup::observe(),
-        Feature::Time => namespaces::time::observe(),
+        Feature::User => namespaces::user::observe(process),
+        Feature::Cgroup => namespaces::cgroup::observe(process),
+        Feature::Time => namespaces::time::observe(process),
     }
 }

@@ -1,11 +1,12 @@
 //! Readers of /proc, /sys and a few files beside: each returns a value with the file it came from, and none fails —
 //! what can't be read says why.
 
-use std::io;
+use std::io::{self, BufReader};
 use std::os::unix::fs::MetadataExt;
 
 use nix::time::{ClockId, clock_gettime};
-use procfs::process::{MountInfo, Process};
+use procfs::FromBufRead;
+use procfs::process::{MountInfo, MountInfos};
 
 use super::{Observation, Value};
 use crate::feature::Feature;
@@ -93,8 +94,7 @@ pub fn entries(path: &str, of: &str) -> Observation {
 pub fn status(path: &str, field: &str) -> Observation {
     let value = match std::fs::read_to_string(path) {
         Ok(content) => {
-            let words = content.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-            match words.map(|words| words.split_whitespace().collect::<Vec<_>>()) {
+            match status_of(&content, field).map(|words| words.split_whitespace().collect::<Vec<_>>()) {
                 Some(ids) if matches!(field, "Uid" | "Gid") => {
                     Value::Is(ids.first().copied().unwrap_or("").to_owned())
                 }
@@ -105,6 +105,11 @@ pub fn status(path: &str, field: &str) -> Observation {
         Err(error) => refusal(&error),
     };
     Observation { path: path.to_owned(), field: Some(format!("{field}:")), value }
+}
+
+/// What stands behind `NAME:` in the words of a status file.
+pub(crate) fn status_of<'a>(content: &'a str, name: &str) -> Option<&'a str> {
+    content.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
 /// How many processes /proc lists.
@@ -130,64 +135,53 @@ pub fn owner(path: &str) -> Observation {
     Observation { path: path.to_owned(), field: Some("owner".into()), value }
 }
 
-/// How many mounts the caller's mount table has.
-pub fn mounts() -> Observation {
-    let value = match mount_table() {
+/// How many mounts the mount table of a process has.
+pub fn mounts(process: &str) -> Observation {
+    let path = format!("{process}/mountinfo");
+    let value = match mount_table(&path) {
         Ok(mounts) => Value::Count(mounts.len(), "mounts".into()),
-        Err(why) => Value::Not(why),
+        Err(why) => why,
     };
-    seen("/proc/self/mountinfo", value)
+    seen(&path, value)
 }
 
-/// How the mount at `target` propagates: the tags of /proc/self/mountinfo, without their changing numbers.
-pub fn propagation(target: &str) -> Observation {
-    let value = match mount_table() {
+/// How the mount at `target` of a process propagates: the tags of its mountinfo.
+pub fn propagation(process: &str, target: &str) -> Observation {
+    let path = format!("{process}/mountinfo");
+    let value = match mount_table(&path) {
         Ok(mounts) => match mounts.iter().rev().find(|mount| mount.mount_point.as_os_str() == target) {
             Some(mount) if mount.opt_fields.is_empty() => Value::Is("private".into()),
             Some(mount) => Value::Is(format!("{:?}", mount.opt_fields).to_lowercase()),
             None => Value::Not("not a mount point".into()),
         },
-        Err(why) => Value::Not(why),
+        Err(why) => why,
     };
-    Observation { path: "/proc/self/mountinfo".into(), field: Some(target.to_owned()), value }
+    Observation { path, field: Some(target.to_owned()), value }
 }
 
-fn mount_table() -> Result<Vec<MountInfo>, String> {
-    let mounts = Process::myself().and_then(|process| process.mountinfo());
-    mounts.map(|mounts| mounts.into_iter().collect()).map_err(|error| error.to_string())
+fn mount_table(path: &str) -> Result<Vec<MountInfo>, Value> {
+    let file = std::fs::File::open(path).map_err(|error| refusal(&error))?;
+    let mounts = MountInfos::from_buf_read(BufReader::new(file));
+    mounts.map(|mounts| mounts.0).map_err(|error| Value::Not(error.to_string()))
 }
 
-/// The network devices of the caller's namespace, by name.
-pub fn devices() -> Observation {
-    let value = match std::fs::read_to_string(DEVICES) {
-        Ok(content) => Value::Is(device_names(&content)),
-        Err(error) => refusal(&error),
-    };
-    seen(DEVICES, value)
+/// The network devices of a process's namespace, by name.
+pub fn devices(process: &str) -> Observation {
+    part(format!("{process}/net/dev"), device_names)
 }
 
-/// The table of devices.
-pub const DEVICES: &str = "/proc/net/dev";
-
-/// The names in it: below two lines of headings, up to the colon.
+/// The names in a table of devices: below two lines of headings, up to the colon.
 pub fn device_names(table: &str) -> String {
     let names = table.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim()));
     names.collect::<Vec<_>>().join(" ")
 }
 
-/// The IPv4 addresses that are the caller's namespace's own: those of /proc/net/fib_trie that are local hosts.
-pub fn addresses() -> Observation {
-    let value = match std::fs::read_to_string(FIB_TRIE) {
-        Ok(content) => Value::Is(local_addresses(&content)),
-        Err(error) => refusal(&error),
-    };
-    seen(FIB_TRIE, value)
+/// The IPv4 addresses of a process's namespace: fib_trie is the kernel's only file that has them in words.
+pub fn addresses(process: &str) -> Observation {
+    part(format!("{process}/net/fib_trie"), local_addresses)
 }
 
-/// The kernel's only file with IPv4 addresses in words.
-pub const FIB_TRIE: &str = "/proc/net/fib_trie";
-
-/// The addresses of a fib_trie: a leaf `|-- ADDRESS`, and below it `/32 host LOCAL`.
+/// The local addresses of a fib_trie: a leaf `|-- ADDRESS`, and below it `/32 host LOCAL`.
 pub fn local_addresses(trie: &str) -> String {
     let (mut found, mut leaf) = (Vec::new(), "");
     for line in trie.lines().map(str::trim) {
@@ -200,9 +194,19 @@ pub fn local_addresses(trie: &str) -> String {
     if found.is_empty() { "(none)".into() } else { found.join(" ") }
 }
 
-/// The cgroup of the caller in each hierarchy, one observation a line of /proc/self/cgroup.
-pub fn cgroups() -> Vec<Observation> {
-    match std::fs::read_to_string("/proc/self/cgroup") {
+/// What `part` makes of a file.
+fn part(path: String, part: impl Fn(&str) -> String) -> Observation {
+    let value = match std::fs::read_to_string(&path) {
+        Ok(content) => Value::Is(part(&content)),
+        Err(error) => refusal(&error),
+    };
+    seen(&path, value)
+}
+
+/// The cgroup of a process in each hierarchy, one observation a line of its cgroup file.
+pub fn cgroups(process: &str) -> Vec<Observation> {
+    let file = format!("{process}/cgroup");
+    match std::fs::read_to_string(&file) {
         Ok(content) => content
             .lines()
             .filter_map(|line| {
@@ -210,13 +214,13 @@ pub fn cgroups() -> Vec<Observation> {
                 let field =
                     Some(hierarchy.split_once(':')?.1).filter(|name| !name.is_empty()).unwrap_or("v2");
                 Some(Observation {
-                    path: "/proc/self/cgroup".into(),
+                    path: file.clone(),
                     field: Some(field.to_owned()),
                     value: Value::Is(path.to_owned()),
                 })
             })
             .collect(),
-        Err(error) => vec![seen("/proc/self/cgroup", refusal(&error))],
+        Err(error) => vec![seen(&file, refusal(&error))],
     }
 }
 

@@ -102,7 +102,7 @@ impl View {
             },
             paths: paths(feature, added, &outside, &inside),
             who,
-            outside: format!("sandbox {}", outside.pid),
+            outside: format!("pid {}", outside.pid),
             inside: format!("pid {}", inside.pid),
         }
     }

@@ -37,6 +37,11 @@ pub enum Undo {
         /// The key that we chose for it, which no one else uses.
         key: i32,
     },
+    /// A POSIX message queue of ours, known by its inode.
+    RemoveQueue {
+        /// Its name, with the slash.
+        name: String,
+    },
 }
 
 /// The three kinds of System V objects, by the names of their files below `/proc/sysvipc`.
@@ -58,6 +63,7 @@ impl fmt::Display for Undo {
             Undo::RemoveFolder { path } => write!(f, "rmdir {}", path.display()),
             Undo::RemoveFile { path } => write!(f, "rm {}", path.display()),
             Undo::Unmount { path } => write!(f, "umount {}", path.display()),
+            Undo::RemoveQueue { name } => write!(f, "mq_unlink({name:?})"),
             Undo::RemoveSysv { kind, key } => {
                 let option = match kind {
                     Sysv::Shm => "-M",

@@ -107,8 +107,16 @@ impl Shell {
             ("uid_map" | "gid_map", _) if actor == Actor::Host => {
                 self.outside.push(format!("echo \"{}\" > {path}", words.join(" ")));
             }
-            ("uid_map", ["0", ..]) => self.options.push("--map-root-user".into()),
-            ("uid_map", [id, ..]) => self.options.push(format!("--map-user={id}")),
+            ("uid_map", [id, ..]) => {
+                // Implied by the maps.
+                self.options.retain(|option| option != "--user");
+                let is_root = *id == "0";
+                self.options.push(if is_root {
+                    "--map-root-user".into()
+                } else {
+                    format!("--map-user={id}")
+                });
+            }
             ("gid_map", [id, ..]) if *id != "0" => self.options.push(format!("--map-group={id}")),
             ("timens_offsets", [clock, seconds, _]) => self.options.push(format!("--{clock} {seconds}")),
             _ => {}

@@ -7,21 +7,30 @@ use crate::error::Error;
 
 /// The lines of an error, for standard error.
 pub fn text(error: &Error) -> String {
-    let width = paint::width();
+    text_in(error, paint::width())
+}
+
+/// The same in so many columns.
+pub fn text_in(error: &Error, width: usize) -> String {
     let mut out = String::new();
     let first = paint::wrap(&error.what, width - 9).join("\n         ");
     let _ = writeln!(out, "{} {first}", paint::bad("sandbox:"));
-    if let Some(call) = &error.call {
-        part(&mut out, "call", call, width);
-    }
-    for (index, why) in error.why.iter().enumerate() {
-        part(&mut out, if index == 0 { "why" } else { "" }, why, width);
-    }
-    for (index, todo) in error.todo.iter().enumerate() {
-        let number = if error.todo.len() > 1 { format!("{}. ", index + 1) } else { String::new() };
-        part(&mut out, if index == 0 { "do" } else { "" }, &format!("{number}{todo}"), width);
-    }
+    parts(&mut out, error.call.as_deref(), &error.why, &error.todo, width);
     out
+}
+
+/// The call, why, and what to do.
+pub(super) fn parts(out: &mut String, call: Option<&str>, why: &[String], todo: &[String], width: usize) {
+    if let Some(call) = call {
+        part(out, "call", call, width);
+    }
+    for (index, why) in why.iter().enumerate() {
+        part(out, if index == 0 { "why" } else { "" }, why, width);
+    }
+    for (index, words) in todo.iter().enumerate() {
+        let number = if todo.len() > 1 { format!("{}. ", index + 1) } else { String::new() };
+        part(out, if index == 0 { "do" } else { "" }, &format!("{number}{words}"), width);
+    }
 }
 
 /// A name in its column, the words beside it. A line of the words that begins with blanks is a command to paste: it is

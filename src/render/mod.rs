@@ -1,34 +1,53 @@
 //! How it looks: text in 80 columns, every colour doubled by a sign, and JSON for programs.
 
 pub mod card;
+pub mod compare;
 pub mod contrast;
+pub mod doctor;
 pub mod equivalents;
 pub mod error;
 pub mod explain;
 pub mod paint;
 pub mod plan;
 pub mod stable;
+mod table;
 pub mod view;
 
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
+use nix::errno::Errno;
 use serde::Serialize;
 
 /// Writes a result to standard output. That the reader has gone away (a broken pipe) is no error.
 pub fn out(text: &str) {
-    write(&mut io::stdout().lock(), text);
+    if let Err(error) = write(&mut io::stdout().lock(), text)
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        LOST.store(error.raw_os_error().unwrap_or(libc::EIO), Ordering::Relaxed);
+    }
 }
+
+/// Why a part of the result could not be written to standard output: a full disk, say. The run ends in an error then, for
+/// whoever keeps the result must not take it for whole.
+pub fn lost() -> Option<Errno> {
+    match LOST.load(Ordering::Relaxed) {
+        0 => None,
+        errno => Some(Errno::from_raw(errno)),
+    }
+}
+
+static LOST: AtomicI32 = AtomicI32::new(0);
 
 /// Writes to standard error: what `sandbox` says while a command owns standard output.
 pub fn err(text: &str) {
-    write(&mut io::stderr().lock(), text);
+    // There is nobody left to tell.
+    let _ = write(&mut io::stderr().lock(), text);
 }
 
-fn write(stream: &mut dyn Write, text: &str) {
+fn write(stream: &mut dyn Write, text: &str) -> io::Result<()> {
     let stable = if STABLE.load(Ordering::Relaxed) { stable::stable(text) } else { text.to_owned() };
-    // There is nobody left to tell.
-    let _ = stream.write_all(stable.as_bytes()).and_then(|()| stream.flush());
+    stream.write_all(stable.as_bytes()).and_then(|()| stream.flush())
 }
 
 /// Whether what is printed is for a handout. One choice for the whole run, as colour is.

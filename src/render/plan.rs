@@ -55,10 +55,13 @@ pub fn call_line(index: usize, plan: &Plan, call: &str) -> String {
     format!("{:>digits$}  {name} {}\n", index + 1, call.join(&format!("\n{:1$}", "", digits + 11)))
 }
 
-/// Breaks a long call where strace's output has a joint: behind a blank or between flags.
+/// Breaks a long call where strace's output has a joint: behind a blank or between flags. A result stays with its `=`.
 fn wrap_call(call: &str, width: usize) -> Vec<String> {
+    let (call, result) = call.rsplit_once(" = ").map_or((call, None), |(call, result)| (call, Some(result)));
+    let result = result.map(|result| format!("= {result}"));
+    let words = if result.is_some() { format!("{call} ") } else { call.to_owned() };
     let mut lines = vec![String::new()];
-    for part in call.split_inclusive([' ', '|']) {
+    for part in words.split_inclusive([' ', '|']).chain(result.as_deref()) {
         let line =
             lines.last_mut().filter(|line| line.chars().count() + part.trim_end().chars().count() <= width);
         match line {

@@ -9,14 +9,16 @@ const PROCESS: &[&str] = &[
     r"/proc/(\d+)\b",
     r"\bpid (\d+)\b",
     r"\bNSpid: *(\d+)\b",
+    r"/proc/self +(\d+)\b",
     r"\bkill\((\d+),",
     r"\bcompare (\d+)\b",
+    r"^.*\bclone3\([^)]*\) = (\d+)$",
     r"\bsandbox-[a-z]+-(\d+)-",
     r"^ +\S+ +(\d+) +(?:\d+|-) ",
 ];
 
 /// What is counted on a side, as `Value::Count` prints it.
-const COUNTED: &str = r"\b(\d+) (process|mount|row|file|device|line)(?:s|es)?\b";
+const COUNTED: &str = r"\b(\d+) (process|mount|row|file|device|line|value)(?:s|es)?\b";
 
 /// Numbers of things that are read off a clock.
 const CLOCK: &str = r"\b\d+\.\d\d\b|\b\d{3,} s\b";
@@ -26,11 +28,13 @@ const CLOCK: &str = r"\b\d+\.\d\d\b|\b\d{3,} s\b";
 pub fn stable(text: &str) -> String {
     let text = rename(text, r"\b([a-z]+):\[(\d+)\]", |kind| format!("{kind}ns"));
     let text = peers(&text);
+    // Whether a result has room beside its call depends on the numbers' widths.
+    let text = pattern(r"\n +(= )").replace_all(&text, " $1").into_owned();
+    let text = rename(&text, r"(0x)([0-9a-f]{8})\b", |_| "key".into());
+    let text = rename(&text, r"(grep -c )(\d{9,})\b", |_| "decimal key".into());
     let text = behind(&text, r"\b(\d+\.\d+\.\d+\.\d+:)(\d{4,5})\b", "port");
     // Which descriptors are free depends on what the caller had open.
     let text = behind(&text, r"\b((?:bind|connect|recvfrom|sendto)\()(\d+)\b", "fd");
-    // A heading that was cut: part of a number can't be named by relation.
-    let text = pattern(r"\bsandbox \d+~").replace_all(&text, "sandbox <pid~>").into_owned();
     let text = rename(&text, r"\b(sbx)-([0-9a-f]{8})\b", |_| "link".into());
     let text = rename(&text, r"\b(10\.111)\.(\d+\.\d+)\b", |_| "address".into());
     let mut pids: Vec<String> = Vec::new();

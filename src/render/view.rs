@@ -2,23 +2,21 @@
 
 use std::fmt::Write;
 
-use colored::ColoredString;
-
+use super::table::{self, Row, Side};
 use super::{paint, plan};
+use crate::feature::Feature;
+use crate::observe::Observation;
 use crate::observe::view::{OnePath, View};
-use crate::observe::{Observation, Value};
 use crate::plan::Plan;
 use crate::text::text;
-
-/// Below this many columns two values don't stand side by side any more.
-const NARROW: usize = 72;
 
 /// The lines of a view.
 pub fn text_of(view: &View, of: &Plan) -> String {
     let width = paint::width();
     let mut out = plan::announcement(of);
     out.push('\n');
-    if view.process.differs() {
+    // What only a forced user namespace changes isn't this feature's lesson; it is announced, and JSON has it.
+    if matches!(view.feature, Feature::Pid | Feature::User) && view.process.differs() {
         process(&mut out, view, width);
     }
     paths(&mut out, view, width);
@@ -58,42 +56,10 @@ fn process(out: &mut String, view: &View, width: usize) {
 
 fn paths(out: &mut String, view: &View, width: usize) {
     heading(out, "B", &text("common.view.paths"));
-    let label = |side: &str, who: &str| format!("{side} ({who})");
-    let (outside, inside) = (label("OUTSIDE", &view.outside), label("INSIDE", &view.inside));
-    let rows: Vec<Row> = rows(view);
-    let path = rows.iter().map(|row| row.path.chars().count()).max().unwrap_or(0).max(4);
-    // "   PATH == OUTSIDE  INSIDE": what is left is shared evenly.
-    let column = width.saturating_sub(3 + path + 4 + 2) / 2;
-    let is_narrow = width < NARROW || column < 16;
-    if !is_narrow {
-        let head = format!("   {:<path$}    ", text("common.view.path"));
-        let outside = format!("{:<column$}", paint::cut(&outside, column));
-        let _ =
-            writeln!(out, "{}{}  {}", paint::faint(&head), paint::outside(&outside), paint::inside(&inside));
-    }
-    for Row { path: name, sign, outside: left, inside: right } in rows {
-        let name_column = format!("{name:<path$}");
-        if is_narrow || left.chars().count() > column || right.chars().count() > column {
-            let _ = writeln!(out, "   {} {sign}", name_column.trim_end());
-            let _ = writeln!(out, "      {} {}", paint::outside("OUTSIDE"), paint::cut(&left, width - 14));
-            if !right.is_empty() {
-                let _ =
-                    writeln!(out, "      {}  {}", paint::inside("INSIDE"), paint::cut(&right, width - 14));
-            }
-        } else {
-            let line = format!("   {name_column} {sign} {left:<column$}  {right}");
-            let _ = writeln!(out, "{}", line.trim_end());
-        }
-    }
+    let side = |side: &str, who: &str| Side { label: format!("{side} ({who})"), short: side.to_owned() };
+    let sides = [side("OUTSIDE", &view.outside), side("INSIDE", &view.inside)];
+    table::draw(out, &sides, &rows(view), width);
     meaning(out, &text(&format!("{}.view.meaning", view.feature)), width);
-}
-
-/// A row of part B, ready to print.
-struct Row {
-    path: String,
-    sign: ColoredString,
-    outside: String,
-    inside: String,
 }
 
 /// The feature's own link and those that differ one by one, then its files; what is equal and would fill the screen (the
@@ -117,8 +83,12 @@ fn rows(view: &View) -> Vec<Row> {
             None if row.added => format!("{} {}", row.path, text("common.view.added")),
             None => row.path.clone(),
         };
-        let sign = if row.equal { paint::faint("==") } else { paint::different("!=") };
-        rows.push(Row { path, sign, outside: row.outside.to_string(), inside: row.inside.to_string() });
+        rows.push(Row {
+            path,
+            equal: Some(row.equal),
+            left: row.outside.to_string(),
+            right: row.inside.to_string(),
+        });
     }
     if !left_out.is_empty() {
         rows.push(together(&mut left_out));
@@ -133,10 +103,9 @@ fn is_link(row: &OnePath) -> bool {
 fn together(rows: &mut Vec<&OnePath>) -> Row {
     let (path, of) =
         if is_link(rows[0]) { ("/proc/self/ns/...", "links") } else { (rows[0].path.as_str(), "lines") };
-    let path = format!("{path} {}", text("common.view.others"));
-    let count = format!("{} {}", Value::Count(rows.len(), of.into()), text("common.view.equal"));
+    let row = Row::together(path, rows.len(), of);
     rows.clear();
-    Row { path, sign: paint::faint("=="), outside: count, inside: String::new() }
+    row
 }
 
 fn who(out: &mut String, view: &View) {
@@ -154,11 +123,11 @@ fn who(out: &mut String, view: &View) {
     }
 }
 
-fn heading(out: &mut String, letter: &str, words: &str) {
+pub(super) fn heading(out: &mut String, letter: &str, words: &str) {
     let _ = writeln!(out, "{}", paint::heading(&format!("{letter}  {words}")));
 }
 
-fn meaning(out: &mut String, words: &str, width: usize) {
+pub(super) fn meaning(out: &mut String, words: &str, width: usize) {
     for line in paint::wrap(words, width - 3) {
         let _ = writeln!(out, "   {}", paint::good(&line));
     }

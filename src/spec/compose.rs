@@ -91,8 +91,8 @@ fn frame(draft: &mut Draft, ending: Ending, view: bool) {
             draft.common(Phase::Exec, Actor::Command, Process::Exec { path, arguments }, "common.exec.why");
         }
         Ending::Demonstration => {
-            draft.common(Phase::Release, Actor::Child, Gate::Await, "common.await.why");
-            draft.common(Phase::Exec, Actor::Child, Gate::Serve, "common.serve.why");
+            draft.common(Phase::Release, Actor::Command, Gate::Await, "common.await.why");
+            draft.common(Phase::Exec, Actor::Command, Gate::Serve, "common.serve.why");
         }
     }
 }

@@ -3,6 +3,8 @@
 pub(crate) mod clone;
 pub(crate) mod link;
 pub(crate) mod netlink;
+pub(crate) mod ns_ioctl;
+pub(crate) mod queue;
 pub(crate) mod sysv;
 
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};

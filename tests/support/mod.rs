@@ -1,6 +1,8 @@
 //! What every integration test needs: the binary, who we are, snapshots by relation, and skips that are counted.
 #![allow(dead_code, unreachable_pub)] // Each test binary uses its part.
 
+pub mod terminal;
+
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
@@ -22,6 +24,8 @@ pub fn sandbox(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command
         .args(arguments)
+        // The working folder is shown: where the repository lies isn't the tests' business.
+        .current_dir("/")
         .env("COLUMNS", "80")
         .env("NO_COLOR", "1")
         .env("LANG", "C.UTF-8")
@@ -63,6 +67,15 @@ pub fn skip(test: &str, reason: &str) {
     }
 }
 
+/// Whether nothing outside shows in views of the mount table and of the devices but what every machine has: `/` is
+/// private, and `lo` the only device. `scripts/test` makes such a world when it's root.
+pub fn is_plain_world() -> bool {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    // Not /sys/class/net: that shows the network of whoever mounted it.
+    let devices = std::fs::read_to_string("/proc/self/net/dev").unwrap_or_default();
+    !table.contains(" shared:") && devices.lines().skip(2).count() <= 1
+}
+
 /// Compares with the snapshot `NAME@root` or `NAME@user`, numbers named by relation.
 pub fn snapshot(name: &str, text: &str) {
     let who = if is_root() { "root" } else { "user" };
@@ -84,6 +97,8 @@ pub fn snapshot_for_all(name: &str, text: &str) {
     let text = sandbox::render::stable::stable(&text);
     let hostname = regex_lite::Regex::new(&format!(r"\b{hostname}\b")).expect("a hostname is no pattern");
     let text = hostname.replace_all(&text, "<hostname>");
+    let length = regex_lite::Regex::new(r#""<hostname>", \d+"#).expect("a pattern");
+    let text = length.replace_all(&text, r#""<hostname>", <length>"#);
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path(repository().join("snapshots"));
     settings.set_prepend_module_to_snapshot(false);

@@ -34,6 +34,11 @@ pub enum File {
         /// What.
         path: String,
     },
+    /// stat(2): the owner.
+    Owner {
+        /// Whose.
+        path: String,
+    },
     /// mkdir(2), mode 0700.
     MakeFolder {
         /// Where.
@@ -58,6 +63,7 @@ impl fmt::Display for File {
                 write!(f, "write(<{path}>, {}, {})  [O_CREAT|O_EXCL]", quoted(content), content.len())
             }
             File::Remove { path } => write!(f, "unlink({})", quoted(path)),
+            File::Owner { path } => write!(f, "stat({}).st_uid", quoted(path)),
             File::MakeFolder { path } => write!(f, "mkdir({}, 0700)", quoted(path)),
             File::Run { program, arguments } => write!(f, "{program} {}", arguments.join(" ")),
         }
@@ -77,6 +83,7 @@ impl File {
                 write_once(file, content)
             }
             File::Remove { path } => nix::unistd::unlink(path.as_str()).map(|()| 0),
+            File::Owner { path } => nix::sys::stat::stat(path.as_str()).map(|stat| i64::from(stat.st_uid)),
             File::MakeFolder { path } => {
                 nix::unistd::mkdir(path.as_str(), nix::sys::stat::Mode::S_IRWXU).map(|()| 0)
             }

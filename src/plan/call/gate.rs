@@ -31,7 +31,7 @@ impl fmt::Display for Gate {
             Gate::Release => "sendto(<gate>, \".\", 1)",
             Gate::Await => "recvfrom(<gate>)",
             Gate::Report => "sendmsg(<gate>, <the view from inside>)",
-            Gate::Serve => "recvmsg(<gate>)  [the built-in demonstration]",
+            Gate::Serve => "recvmsg(<gate>) [the built-in demonstration]",
         })
     }
 }
@@ -44,11 +44,12 @@ impl Gate {
                 let (host, child) = Channel::pair()?;
                 slots.gate = Some(host);
                 slots.other_gate = Some(child);
+                Ok(0)
             }
-            Gate::Release => slots.gate.as_ref().ok_or(Errno::EBADF)?.release()?,
-            Gate::Await => slots.gate.as_ref().ok_or(Errno::EBADF)?.await_release()?,
-            Gate::Report | Gate::Serve => {}
+            // One byte, as the kernel counts.
+            Gate::Release => slots.gate.as_ref().ok_or(Errno::EBADF)?.release().map(|()| 1),
+            Gate::Await => slots.gate.as_ref().ok_or(Errno::EBADF)?.await_release().map(|()| 1),
+            Gate::Report | Gate::Serve => Ok(0),
         }
-        Ok(0)
     }
 }

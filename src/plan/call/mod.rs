@@ -3,6 +3,7 @@
 
 pub mod file;
 pub mod gate;
+pub mod ipc;
 pub mod mount;
 pub mod net;
 pub mod process;
@@ -30,6 +31,9 @@ pub enum Call {
     /// Host and domain names.
     Uts(uts::Uts),
     /// Devices and addresses.
+    /// System V objects, POSIX message queues.
+    Ipc(ipc::Ipc),
+    /// Devices, addresses, sockets.
     Net(net::Net),
     /// Sockets.
     Socket(socket::Socket),
@@ -74,6 +78,7 @@ families! {
     Mount: mount::Mount,
     File: file::File,
     Uts: uts::Uts,
+    Ipc: ipc::Ipc,
     Net: net::Net,
     Socket: socket::Socket,
     Signal: signal::Signal,

@@ -121,8 +121,10 @@ pub enum Process {
     SetUser(u32),
     /// prctl(PR_SET_PDEATHSIG, SIGKILL).
     DieWithParent,
-    /// prctl(PR_SET_CHILD_SUBREAPER, 1).
-    ReapOrphans,
+    /// prctl(PR_SET_PDEATHSIG, 0): the process is to survive its parent.
+    LiveOn,
+    /// prctl(PR_SET_DUMPABLE, 0): before it enters a stranger's namespaces, so that nobody there may trace this process.
+    Undumpable,
     /// close_range(2): marks every descriptor from 3 on to be closed by execve.
     CloseOnExec,
     /// Signals as a fresh program expects them: default dispositions, empty mask.
@@ -150,7 +152,8 @@ impl fmt::Display for Process {
             Process::DropGroups => f.write_str("setgroups(0, NULL)"),
             Process::SetUser(id) => write!(f, "setresuid({id}, {id}, {id})"),
             Process::DieWithParent => f.write_str("prctl(PR_SET_PDEATHSIG, SIGKILL)"),
-            Process::ReapOrphans => f.write_str("prctl(PR_SET_CHILD_SUBREAPER, 1)"),
+            Process::LiveOn => f.write_str("prctl(PR_SET_PDEATHSIG, 0)"),
+            Process::Undumpable => f.write_str("prctl(PR_SET_DUMPABLE, 0)"),
             Process::CloseOnExec => f.write_str("close_range(3, 4294967295, CLOSE_RANGE_CLOEXEC)"),
             Process::DefaultSignals => {
                 f.write_str("rt_sigaction(SIG*, SIG_DFL); rt_sigprocmask(SIG_SETMASK, [])")
@@ -214,7 +217,8 @@ impl Process {
                 setresuid(id, id, id).map(|()| 0)
             }
             Process::DieWithParent => nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map(|()| 0),
-            Process::ReapOrphans => nix::sys::prctl::set_child_subreaper(true).map(|()| 0),
+            Process::LiveOn => nix::sys::prctl::set_pdeathsig(None).map(|()| 0),
+            Process::Undumpable => nix::sys::prctl::set_dumpable(false).map(|()| 0),
             Process::CloseOnExec => sys::close_on_exec_from(3).map(|()| 0),
             Process::DefaultSignals => default_signals().map(|()| 0),
             Process::Exec { path, arguments } => exec(path, arguments),

@@ -1,0 +1,48 @@
+//! `sandbox compare PID [PID]`.
+
+use clap::Args;
+use clap::builder::RangedI64ValueParser;
+
+use super::feature::Format;
+use crate::compare::{Comparison, Subject};
+use crate::error::Result;
+use crate::render::paint::{Color, Stream, decide};
+use crate::render::{self, compare as compare_text};
+
+/// The flags of `compare`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct CompareArgs {
+    /// A process of this machine, also one of a container
+    #[arg(value_name = "PID", value_parser = number())]
+    first: i32,
+    /// The process to compare it with; without it, the one that started `sandbox`
+    #[arg(value_name = "PID", value_parser = number())]
+    second: Option<i32>,
+    /// Show what is equal too
+    #[arg(long)]
+    all: bool,
+    /// How results are printed
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+}
+
+fn number() -> RangedI64ValueParser<i32> {
+    RangedI64ValueParser::new().range(1..=i64::from(i32::MAX))
+}
+
+/// Compares and prints.
+pub(super) fn run(color: Color, args: &CompareArgs) -> Result<u8> {
+    decide(color, Stream::Out);
+    // The caller's own side stands on the left, as in every view.
+    let (left, right) = match args.second {
+        Some(second) => (Subject::open(args.first)?, Subject::open(second)?),
+        None => (Subject::shell()?, Subject::open(args.first)?),
+    };
+    let comparison = Comparison::of(left, right)?;
+    render::out(&match args.format {
+        Format::Text => compare_text::text_of(&comparison, args.all),
+        Format::Json => render::json(&comparison),
+    });
+    Ok(0)
+}

@@ -1,0 +1,49 @@
+//! `sandbox doctor`: what works on this machine.
+
+use clap::Args;
+
+use super::feature::Format;
+use crate::doctor::{self, profile};
+use crate::error::{Error, Result};
+use crate::host::remedy;
+use crate::render::paint::{Color, Stream, decide};
+use crate::render::{self, doctor as text_of};
+use crate::text::text_with;
+
+/// The flags of `doctor`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct DoctorArgs {
+    /// How results are printed; json has the facts too, for a bug report
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+    /// Print an AppArmor profile for this one program: sandbox doctor --apparmor-profile | sudo tee /etc/apparmor.d/sandbox
+    #[arg(long, conflicts_with = "format")]
+    apparmor_profile: bool,
+}
+
+/// Examines the machine, or prints the profile. That something doesn't work is a result, not a failure: 0.
+pub(super) fn run(color: Color, args: &DoctorArgs) -> Result<u8> {
+    decide(color, Stream::Out);
+    if args.apparmor_profile {
+        return print_profile();
+    }
+    let report = doctor::examine()?;
+    render::out(&match args.format {
+        Format::Text => text_of::text_of(&report),
+        Format::Json => render::json(&report),
+    });
+    Ok(0)
+}
+
+fn print_profile() -> Result<u8> {
+    let program = std::env::current_exe()
+        .map_err(|error| Error::failed("the path of this program is unknown").why(error.to_string()))?;
+    let program = program.to_string_lossy();
+    if !remedy::is_installed(&program) {
+        let values = [("program", &*program), ("installed", remedy::INSTALLED)];
+        render::err(&(text_with("doctor.profile.writable", &values) + "\n"));
+    }
+    render::out(&profile::text(&program));
+    Ok(0)
+}

@@ -1,0 +1,290 @@
+//! Habits from docker, unshare and nsenter: a command line that means nothing here gets the one that was meant.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::error::Error;
+use crate::feature::Feature;
+use crate::host::command;
+use crate::host::tree::Tree;
+use crate::text::{text, text_with};
+
+/// Flags that other tools want and this one doesn't.
+const FLAGS: &[(&[&str], &str)] = &[
+    (&["--fork", "-f"], "habit.flag.fork"),
+    (&["--mount-proc"], "habit.flag.mountproc"),
+    (&["--kill-child"], "habit.flag.killchild"),
+    (&["-i", "-t", "-it", "-ti", "--interactive", "--tty"], "habit.flag.terminal"),
+    (&["--rm"], "habit.flag.rm"),
+    (&["-d", "--detach"], "habit.flag.detach"),
+    (&["--privileged"], "habit.flag.privileged"),
+];
+
+/// Subcommands of other tools: what is said, why, and what to type instead.
+const WORDS: &[(&[&str], &str, &str, &str)] = &[
+    (
+        &["exec", "enter", "nsenter", "attach", "inspect", "top", "stats"],
+        "habit.join.what",
+        "habit.join.hint",
+        "sandbox compare <pid>",
+    ),
+    (&["ps", "ls", "list", "lsns"], "habit.list.what", "habit.list.hint", "lsns"),
+    (&["run", "create", "start", "shell"], "habit.run.what", "habit.run.hint", "sandbox pid -- bash"),
+    (
+        &["build", "pull", "push", "image", "images", "import", "load"],
+        "habit.images.what",
+        "habit.images.hint",
+        "sandbox mnt --root <folder> -- sh",
+    ),
+    (
+        &["rm", "rmi", "stop", "kill", "prune"],
+        "habit.remove.what",
+        "habit.remove.hint",
+        "sandbox pid -- bash",
+    ),
+    (
+        &["memory", "mem", "cpu", "pids", "blkio", "io", "devices"],
+        "habit.limits.what",
+        "habit.limits.hint",
+        "sandbox cgroup",
+    ),
+];
+
+/// The letters of unshare(1) and nsenter(1).
+const LETTERS: &[(char, Feature)] = &[
+    ('p', Feature::Pid),
+    ('m', Feature::Mnt),
+    ('n', Feature::Net),
+    ('u', Feature::Uts),
+    ('i', Feature::Ipc),
+    ('U', Feature::User),
+    ('C', Feature::Cgroup),
+    ('T', Feature::Time),
+];
+
+/// The answer to a command line that clap refused, where it is a habit's. `words` are those after `sandbox`.
+pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
+    let words = &words[words.len() - behind_common(words)..];
+    let first = words.first()?.as_str();
+    if let Some(feature) = feature_of(first) {
+        let refused = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+            (ErrorKind::UnknownArgument, Some(ContextValue::String(refused))) => refused,
+            _ => return None,
+        };
+        let place = words.iter().position(|word| word == refused).or_else(|| {
+            // clap names `--flag` where `--flag=value` was given, and `-x` of `-xyz`.
+            words.iter().position(|word| word.starts_with(refused.as_str()))
+        })?;
+        return of_feature(feature, words, place);
+    }
+    // One of ours, though a program may have its name too: compare, man.
+    if super::definition().find_subcommand(first).is_some() {
+        return None;
+    }
+    match first {
+        "help" => {
+            let line = match words.get(1) {
+                Some(word) => format!("sandbox {word} --help"),
+                None => "sandbox --help".into(),
+            };
+            return Some(Error::usage(text("habit.help.what")).todo(line));
+        }
+        "unshare" => return Some(unshare(&words[1..])),
+        _ => {}
+    }
+    if first.starts_with('-') {
+        return is_namespaces(first)
+            .then(|| unshare(words))
+            .or_else(|| (first == "--" && words.len() > 1).then(|| of_command(&words[1..])));
+    }
+    if let Some((_, what, why, instead)) = WORDS.iter().find(|(known, ..)| known.contains(&first)) {
+        return Some(Error::usage(text_with(what, &[("word", first)])).why(text(why)).todo(*instead));
+    }
+    let is_program = error.get(ContextKind::SuggestedSubcommand).is_none()
+        && command::resolve(first, &Tree::default()).is_ok();
+    if is_program {
+        return Some(of_command(words));
+    }
+    (error.kind() == ErrorKind::InvalidSubcommand).then(|| unknown(first))
+}
+
+/// How many words are left behind the flags that come before a subcommand.
+fn behind_common(words: &[String]) -> usize {
+    match words {
+        [flag, rest @ ..] if flag == "--stable" || flag.starts_with("--color=") => behind_common(rest),
+        [flag, _, rest @ ..] if flag == "--color" => behind_common(rest),
+        rest => rest.len(),
+    }
+}
+
+/// A word that means nothing: the nearest that does, or all of them.
+fn unknown(word: &str) -> Error {
+    let error = Error::usage(text_with("habit.unknown.what", &[("word", word)]));
+    let all = super::definition();
+    let names = all.get_subcommands().map(clap::Command::get_name);
+    let near = names.map(|name| (distance(word, name), name)).min().filter(|(distance, _)| *distance <= 2);
+    match near {
+        Some((distance, name)) if distance < name.len().min(word.len()) => {
+            error.why(text("habit.unknown.hint")).todo(format!("sandbox {name}"))
+        }
+        _ => error.todo("sandbox --help"),
+    }
+}
+
+/// How many letters are missing, too many, wrong, or swapped with the next: the distance of Damerau and Levenshtein.
+fn distance(one: &str, other: &str) -> usize {
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    let mut rows = vec![(0..=other.len()).collect::<Vec<usize>>()];
+    for i in 1..=one.len() {
+        let mut row = vec![i];
+        for j in 1..=other.len() {
+            let wrong = usize::from(one[i - 1] != other[j - 1]);
+            let mut least = (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + wrong);
+            if i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
+        }
+        rows.push(row);
+    }
+    rows[one.len()][other.len()]
+}
+
+/// `sandbox pid bash`, `sandbox pid --fork`, `sandbox pid --hostname box`.
+fn of_feature(feature: Feature, words: &[String], place: usize) -> Option<Error> {
+    let refused = words[place].as_str();
+    let (before, after) = (&words[..place], &words[place + 1..]);
+    if !refused.starts_with('-') {
+        let what = text_with("habit.dashes.what", &[("word", refused)]);
+        let after = after.iter().filter(|word| *word != "--");
+        let line = line(before.iter().chain([&"--".to_owned(), &words[place]]).chain(after));
+        return Some(Error::usage(format!("{feature}: {what}")).why(text("habit.dashes.hint")).todo(line));
+    }
+    let flag = refused.split('=').next().unwrap_or(refused);
+    let what = text_with("habit.flag.what", &[("feature", feature.name()), ("flag", flag)]);
+    // All habits of the line at once, up to where the command's own flags begin.
+    let habit = |word: &String| FLAGS.iter().any(|(known, _)| known.contains(&word.as_str()));
+    let end = after.iter().position(|word| !word.starts_with('-') || word == "--").unwrap_or(after.len());
+    let (flags, command) = after.split_at(end);
+    let rest = before.iter().chain(flags.iter().filter(|word| !habit(word))).chain(command);
+    if let Some((_, why)) = FLAGS.iter().find(|(known, _)| known.contains(&flag)) {
+        return Some(Error::usage(what).why(text(why)).todo(line(with_dashes(rest))));
+    }
+    // Only long ones: `-p` and `-u` are docker's for something else.
+    if flag.starts_with("--") && is_namespaces(flag) {
+        let first = std::iter::once(feature);
+        let other = namespaces_of(flag).into_iter().filter(|other| *other != feature);
+        let line = nested(&first.chain(other).collect::<Vec<_>>(), &command_of(after));
+        return Some(Error::usage(what).why(text("habit.flag.nest")).todo(line));
+    }
+    let other = owner_of(flag)?;
+    let why = text_with("habit.flag.other", &[("other", &other)]);
+    Some(Error::usage(what).why(why).todo(format!("sandbox {other} --help")))
+}
+
+/// `sandbox --pid --net bash`, `sandbox unshare -pf bash`.
+fn unshare(words: &[String]) -> Error {
+    let flags = words.iter().take_while(|word| word.starts_with('-') && *word != "--");
+    let mut features: Vec<Feature> = flags.flat_map(|flag| namespaces_of(flag)).collect();
+    features.dedup();
+    let error = Error::usage(text("habit.unshare.what"));
+    let error = if features.len() > 1 { error.why(text("habit.flag.nest")) } else { error };
+    if features.is_empty() {
+        features.push(Feature::Pid);
+    }
+    error.todo(nested(&features, &command_of(words)))
+}
+
+/// `sandbox bash`.
+fn of_command(words: &[String]) -> Error {
+    let error = Error::usage(text_with("habit.command.what", &[("word", &words[0])]));
+    error.why(text("habit.command.hint")).todo(nested(&[Feature::Pid], words))
+}
+
+/// `sandbox pid -- sandbox net -- bash`.
+fn nested(features: &[Feature], command: &[String]) -> String {
+    let mut out = String::new();
+    for feature in features {
+        out.push_str(&format!("sandbox {feature} -- "));
+    }
+    let bash = ["bash".to_owned()];
+    let command = if command.is_empty() { &bash[..] } else { command };
+    out + &command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// What comes after the flags.
+fn command_of(words: &[String]) -> Vec<String> {
+    words.iter().skip_while(|word| word.starts_with('-')).cloned().collect()
+}
+
+/// A command after the feature and its flags, as unshare takes it, gets its `--`.
+fn with_dashes<'a>(words: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut out: Vec<String> = words.cloned().collect();
+    let command = out.iter().skip(1).position(|word| !word.starts_with('-'));
+    if let Some(place) = command.filter(|_| !out.iter().any(|word| word == "--")) {
+        out.insert(place + 1, "--".into());
+    }
+    out
+}
+
+fn line<S: AsRef<str>>(words: impl IntoIterator<Item = S>) -> String {
+    let words: Vec<String> = words.into_iter().map(|word| quoted(word.as_ref())).collect();
+    format!("sandbox {}", words.join(" "))
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |sign: char| sign.is_ascii_alphanumeric() || "/._-+=:,@%<>".contains(sign);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+fn feature_of(word: &str) -> Option<Feature> {
+    let name = match word {
+        "mount" => "mnt",
+        "network" => "net",
+        name => name,
+    };
+    Feature::ALL.into_iter().find(|feature| feature.name() == name)
+}
+
+fn is_namespaces(flag: &str) -> bool {
+    !namespaces_of(flag).is_empty()
+}
+
+/// `--pid`, `--mount=...`; `-p`, `-pf`, where every letter is one of unshare's.
+fn namespaces_of(flag: &str) -> Vec<Feature> {
+    if let Some(name) = flag.strip_prefix("--") {
+        return feature_of(name.split('=').next().unwrap_or(name)).into_iter().collect();
+    }
+    let letters = flag.strip_prefix('-').unwrap_or_default();
+    let of = |letter| LETTERS.iter().find(|(known, _)| *known == letter).map(|(_, feature)| *feature);
+    if letters.chars().all(|letter| of(letter).is_some() || "rfc".contains(letter)) {
+        letters.chars().filter_map(of).collect()
+    } else {
+        Vec::new()
+    }
+}
+
+/// The subcommand that has this flag.
+fn owner_of(flag: &str) -> Option<String> {
+    let name = flag.strip_prefix("--")?;
+    let mut all = super::definition();
+    all.build();
+    let has = |command: &clap::Command| command.get_arguments().any(|own| own.get_long() == Some(name));
+    all.get_subcommands().find(|command| has(command)).map(|command| command.get_name().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::distance;
+
+    #[test]
+    fn swapped_letters_count_once() {
+        assert_eq!(distance("pdi", "pid"), 1);
+        assert_eq!(distance("pids", "pid"), 1);
+        assert_eq!(distance("", "pid"), 3);
+        assert_eq!(distance("docter", "doctor"), 1);
+    }
+}

@@ -1,0 +1,203 @@
+//! What is made from the definitions of the command line: longer help, man pages, completions. All of it only when asked
+//! for: a run that does something else builds none of it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Command};
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use super::definition;
+use crate::error::{Error, Result};
+use crate::feature::Feature;
+use crate::render;
+use crate::text::{text, text_with};
+
+/// The flags of `completions`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct CompletionsArgs {
+    /// For which shell
+    #[arg(value_name = "SHELL")]
+    shell: Shell,
+}
+
+/// The flags of `man`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct ManArgs {
+    /// The subcommand whose page is meant; without it, the page of `sandbox` itself
+    #[arg(value_name = "COMMAND", conflicts_with = "dir")]
+    command: Option<String>,
+    /// Write the pages of all commands to files in this folder
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// Prints a completion script.
+pub(super) fn completions(args: &CompletionsArgs) -> Result<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut definition(), "sandbox", &mut script);
+    render::out(&String::from_utf8_lossy(&script));
+    Ok(0)
+}
+
+/// Prints one page, or writes them all.
+pub(super) fn man(args: &ManArgs) -> Result<u8> {
+    let sandbox = built();
+    if let Some(folder) = &args.dir {
+        return write_all(&sandbox, folder);
+    }
+    let command = match &args.command {
+        None => Some(&sandbox),
+        Some(name) => sandbox.find_subcommand(name),
+    };
+    let Some(command) = command else {
+        let names: Vec<&str> = sandbox.get_subcommands().map(Command::get_name).collect();
+        let name = args.command.as_deref().unwrap_or_default();
+        return Err(Error::usage(text_with("man.unknown", &[("name", name)])).todo(names.join(", ")));
+    };
+    render::out(&page(command).map_err(|error| unwritten(Path::new("-"), &error))?);
+    Ok(0)
+}
+
+fn write_all(sandbox: &Command, folder: &Path) -> Result<u8> {
+    fs::create_dir_all(folder).map_err(|error| unwritten(folder, &error))?;
+    for command in std::iter::once(sandbox).chain(sandbox.get_subcommands()) {
+        let path = folder.join(format!("{}.1", name_of(command)));
+        page(command).and_then(|page| fs::write(&path, page)).map_err(|error| unwritten(&path, &error))?;
+        render::out(&format!("{}\n", path.display()));
+    }
+    Ok(0)
+}
+
+fn unwritten(path: &Path, error: &io::Error) -> Error {
+    Error::failed(text_with("man.unwritten", &[("path", &path.display().to_string())])).why(error.to_string())
+}
+
+/// The definitions with every flag in place: building defines what [`super::deferred`] leaves for later.
+fn built() -> Command {
+    let mut command = definition();
+    command.build();
+    command
+}
+
+/// `sandbox` or `sandbox-uts`.
+fn name_of(command: &Command) -> String {
+    command.get_display_name().unwrap_or(command.get_name()).to_owned()
+}
+
+/// A page in roff(7): what clap knows of the command, then what its help adds.
+fn page(command: &Command) -> io::Result<String> {
+    let name = name_of(command);
+    // Its own sections stand below, in the order of man-pages(7).
+    let man = Man::new(command.clone().after_help("").version(env!("CARGO_PKG_VERSION")))
+        .title(name)
+        .source(concat!("sandbox ", env!("CARGO_PKG_VERSION")))
+        .manual("sandbox");
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    let mut page = String::from_utf8_lossy(&page).into_owned();
+    if command.has_subcommands() {
+        page.push_str(".SH SUBCOMMANDS\n");
+        for sub in command.get_subcommands() {
+            let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
+            page.push_str(&format!(".TP\n\\fB{}\\fR(1)\n{}\n", escaped(&name_of(sub)), escaped(&about)));
+        }
+    }
+    page.push_str(&format!(".SH EXIT STATUS\n{}\n", escaped(&text("common.man.status"))));
+    if !command.has_subcommands() {
+        let extras = Extras::of(command.get_name());
+        for note in &extras.notes {
+            page.push_str(&format!(".SH NOTES\n{}\n", escaped(note)));
+        }
+        page.push_str(".SH EXAMPLES\n.nf\n");
+        for example in &extras.examples {
+            page.push_str(&format!("{}\n", escaped(example)));
+        }
+        page.push_str(".fi\n");
+        page.push_str(&format!(".SH SEE ALSO\n{}\n", escaped(&extras.see_also())));
+    } else {
+        page.push_str(&format!(".SH SEE ALSO\n{}\n", escaped(&text("common.man.also"))));
+    }
+    Ok(page)
+}
+
+/// Words as roff(7) prints them: `-` would become a hyphen, which can't be pasted, and a dot or a quote that begins a line
+/// would be a request.
+fn escaped(words: &str) -> String {
+    let words = words.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq");
+    if words.starts_with('.') { format!("\\&{words}") } else { words }
+}
+
+/// What the help of a subcommand says below its flags.
+struct Extras {
+    /// Lines to paste.
+    examples: Vec<String>,
+    /// The feature's page of the kernel's manual.
+    page: Option<&'static str>,
+    /// What one should know.
+    notes: Vec<String>,
+}
+
+impl Extras {
+    fn of(name: &str) -> Extras {
+        let feature = Feature::ALL.into_iter().find(|feature| feature.name() == name);
+        let mut examples = vec![text(&format!("{name}.example"))];
+        let mut notes = Vec::new();
+        match (name, feature) {
+            ("pid", _) => notes.push(text("common.help.killedpid")),
+            (_, Some(_)) => notes.push(text("common.help.killed")),
+            ("compare", _) => {
+                examples.push(text("compare.example.docker"));
+                notes.push(text("compare.help"));
+            }
+            _ => {}
+        }
+        let page = match name {
+            "compare" => Some("ioctl_nsfs(2)"),
+            "doctor" => Some("user_namespaces(7)"),
+            _ => feature.map(Feature::man_page),
+        };
+        Extras { examples, page, notes }
+    }
+
+    fn see_also(&self) -> String {
+        let pages: Vec<&str> = ["sandbox(1)", "namespaces(7)"].into_iter().chain(self.page).collect();
+        pages.join(", ")
+    }
+
+    /// `man 7 uts_namespaces`; of what is ours alone, our own page.
+    fn manual(&self, name: &str) -> String {
+        match self.page.and_then(|page| page.strip_suffix(')')?.split_once('(')) {
+            Some((page, section)) => format!("man {section} {page}"),
+            None => format!("sandbox man {name} | man -l -"),
+        }
+    }
+
+    fn help(&self, name: &str) -> String {
+        let mut help = format!("{}\n", text("common.help.example"));
+        for example in &self.examples {
+            help.push_str(&format!("  {example}\n"));
+        }
+        help.push_str(&format!("\n{}  {}", text("common.help.manual"), self.manual(name)));
+        for note in &self.notes {
+            help.push_str(&format!("\n\n{note}"));
+        }
+        help
+    }
+}
+
+/// Adds to each subcommand what its help says below the flags.
+pub(super) fn with_examples(command: Command) -> Command {
+    command.mut_subcommands(|subcommand| {
+        let name = subcommand.get_name().to_owned();
+        subcommand.after_help(Extras::of(&name).help(&name))
+    })
+}

@@ -1,0 +1,221 @@
+//! Any two processes of this machine, a container's too: which namespaces they share, how those hang together, and what
+//! each of the two sees. The readers are those of the views, so a difference is the kernel's.
+//!
+//! Two questions are never mixed. What the kernel tells of a process is read below /proc/PID, of both from here. What it
+//! tells to a process is read by a helper in that process's place, under one path on both sides.
+
+mod subject;
+mod tree;
+mod vantage;
+
+use serde::Serialize;
+
+pub use self::subject::Subject;
+pub use self::tree::Node;
+pub use self::vantage::Refusal;
+use self::vantage::Vantage;
+use crate::error::Result;
+use crate::feature::Feature;
+use crate::host::Host;
+use crate::observe::{self, Observation, Value, proc};
+
+/// Two processes side by side.
+#[derive(Debug, Serialize)]
+pub struct Comparison {
+    /// The one on the left: with one PID, the process that started `sandbox`.
+    pub left: Subject,
+    /// The one on the right.
+    pub right: Subject,
+    /// The eight links below /proc/PID/ns.
+    pub namespaces: Vec<Pair>,
+    /// Those namespaces and what stands above them.
+    pub tree: Vec<Node>,
+    /// What the kernel tells of each process: read from here.
+    pub processes: Vec<Pair>,
+    /// What the kernel tells to each process: one path, opened by a helper in its place.
+    pub paths: Vec<Pair>,
+    /// Where the helpers weren't let in.
+    pub refused: Vec<Refusal>,
+}
+
+/// One value of each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pair {
+    /// The feature that it belongs to.
+    pub feature: Feature,
+    /// The file; `PID` stands for either number.
+    pub path: String,
+    /// The part of it that is meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// What it says on the left.
+    pub left: Value,
+    /// What it says on the right.
+    pub right: Value,
+    /// Whether that is the same; none where one of them couldn't be read.
+    pub equal: Option<bool>,
+}
+
+impl Comparison {
+    /// Looks at both.
+    ///
+    /// # Errors
+    /// One of them ended meanwhile; there can be no helper.
+    pub fn of(left: Subject, right: Subject) -> Result<Comparison> {
+        let host = Host::gather();
+        let (there, yonder) = (Vantage::at(&left, &host)?, Vantage::at(&right, &host)?);
+        let mut paths = Vec::new();
+        let mut processes = numbers(&left, &right);
+        let namespaces = Feature::ALL.map(|feature| namespace(feature, &left, &right)).to_vec();
+        for feature in Feature::ALL {
+            let is_shared = namespaces.iter().any(|pair| pair.feature == feature && pair.equal == Some(true));
+            paths.extend(settled(is_shared, || {
+                Ok(pairs(feature, there.look(feature)?, yonder.look(feature)?))
+            })?);
+            processes.extend(pairs(feature, own_files(&left, feature), own_files(&right, feature)));
+        }
+        let tree = tree::tree([&left, &right]);
+        // Last of all: whoever still lives was the one behind its number all the while.
+        for subject in [&left, &right] {
+            if subject.has_ended() {
+                return Err(subject.vanished());
+            }
+        }
+        let refused = [there.refused(), yonder.refused()].concat();
+        Ok(Comparison { left, right, namespaces, tree, processes, paths, refused })
+    }
+
+    /// The features whose namespaces differ.
+    pub fn differing(&self) -> Vec<Feature> {
+        self.namespaces.iter().filter(|pair| pair.equal == Some(false)).map(|pair| pair.feature).collect()
+    }
+}
+
+/// Processes and sockets come and go between two readings. In one and the same namespace a value differs only if it does
+/// so again and again.
+fn settled(is_shared: bool, read: impl Fn() -> Result<Vec<Pair>>) -> Result<Vec<Pair>> {
+    let mut pairs = read()?;
+    for _ in 0..if is_shared { READ_AGAIN } else { 0 } {
+        if pairs.iter().all(|pair| pair.equal != Some(false)) {
+            break;
+        }
+        for (pair, again) in pairs.iter_mut().zip(read()?) {
+            if again.equal == Some(true) && (&pair.path, &pair.field) == (&again.path, &again.field) {
+                *pair = again;
+            }
+        }
+    }
+    Ok(pairs)
+}
+
+/// How often: a look takes about a millisecond.
+const READ_AGAIN: usize = 20;
+
+fn namespace(feature: Feature, left: &Subject, right: &Subject) -> Pair {
+    let of = |subject: &Subject| proc::namespace(&subject.folder(), feature);
+    pair(feature, format!("/proc/PID/ns/{feature}"), None, of(left), of(right))
+}
+
+/// The numbers and ids of both.
+fn numbers(left: &Subject, right: &Subject) -> Vec<Pair> {
+    let of = |subject: &Subject| generic(observe::identity(&subject.folder()), subject);
+    let both = of(left).into_iter().zip(of(right));
+    both.map(|(left, right)| {
+        let feature = if left.field.as_deref() == Some("NSpid:") { Feature::Pid } else { Feature::User };
+        pair(feature, left.path, left.field, left.value, right.value)
+    })
+    .collect()
+}
+
+/// The feature's files below the process's own folder.
+fn own_files(subject: &Subject, feature: Feature) -> Vec<Observation> {
+    let mut seen = observe::observe(feature, &subject.folder());
+    seen.retain(|seen| seen.path.starts_with(&format!("{}/", subject.folder())));
+    generic(seen, subject)
+}
+
+fn generic(mut seen: Vec<Observation>, subject: &Subject) -> Vec<Observation> {
+    for seen in &mut seen {
+        seen.path = seen.path.replacen(&subject.folder(), "/proc/PID", 1);
+    }
+    seen
+}
+
+/// The observations of both sides with the same path; a line that one side lacks (a cgroup hierarchy) says so.
+fn pairs(feature: Feature, left: Vec<Observation>, mut right: Vec<Observation>) -> Vec<Pair> {
+    let absent = || Value::Not("absent".into());
+    let mut pairs = Vec::new();
+    for seen in left {
+        let same = |other: &Observation| (&other.path, &other.field) == (&seen.path, &seen.field);
+        let value = match right.iter().position(same) {
+            Some(at) => right.remove(at).value,
+            None => absent(),
+        };
+        pairs.push(pair(feature, seen.path, seen.field, seen.value, value));
+    }
+    pairs.extend(right.into_iter().map(|seen| pair(feature, seen.path, seen.field, absent(), seen.value)));
+    pairs
+}
+
+fn pair(feature: Feature, path: String, field: Option<String>, left: Value, right: Value) -> Pair {
+    let equal = if is_unread(&left) || is_unread(&right) {
+        None
+    } else {
+        Some(left == right || (is_clock(&path) && is_soon_after(&left, &right)))
+    };
+    Pair { feature, path, field, left, right, equal }
+}
+
+/// A refusal, which ends in its errno, tells nothing about the other side; that a file isn't there does.
+fn is_unread(value: &Value) -> bool {
+    let errno = |word: &str| word.starts_with('E') && word.bytes().all(|byte| byte.is_ascii_uppercase());
+    matches!(value, Value::Not(why) if why.split_whitespace().last().is_some_and(errno))
+}
+
+/// A clock goes on between two readings.
+fn is_clock(path: &str) -> bool {
+    path == "/proc/uptime" || path.starts_with("clock_gettime(")
+}
+
+fn is_soon_after(left: &Value, right: &Value) -> bool {
+    let seconds = |value: &Value| match value {
+        Value::Is(words) => words.split_whitespace().next()?.parse::<f64>().ok(),
+        _ => None,
+    };
+    matches!((seconds(left), seconds(right)), (Some(left), Some(right)) if (left - right).abs() < 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(path: &str, words: &str) -> Observation {
+        Observation { path: path.into(), field: None, value: Value::Is(words.into()) }
+    }
+
+    #[test]
+    fn a_clock_may_go_on_between_two_readings_and_nothing_else_may() {
+        let of = |path: &str, left: &str, right: &str| {
+            pairs(Feature::Time, vec![seen(path, left)], vec![seen(path, right)])[0].equal == Some(true)
+        };
+        assert!(of("clock_gettime(CLOCK_BOOTTIME)", "100 s", "101 s"));
+        assert!(of("/proc/uptime", "100.98", "101.02"));
+        assert!(!of("clock_gettime(CLOCK_BOOTTIME)", "100 s", "3700 s"));
+        assert!(!of("/etc/hosts", "100", "101"));
+    }
+
+    #[test]
+    fn what_one_side_lacks_is_said_and_what_cannot_be_read_is_neither_equal_nor_different() {
+        let pairs = pairs(Feature::Cgroup, vec![seen("a", "/")], vec![seen("b", "/")]);
+        let absent = Value::Not("absent".into());
+        assert_eq!((&pairs[0].right, &pairs[1].left), (&absent, &absent));
+        let equal = |left: &str, right: &str| {
+            let value = |why: &str| Value::Not(why.into());
+            pair(Feature::Mnt, "p".into(), None, value(left), value(right)).equal
+        };
+        assert_eq!(equal("EACCES", "EACCES"), None);
+        assert_eq!(equal("no such file", "mnt: EPERM"), None);
+        assert_eq!(equal("no such file", "no such file"), Some(true));
+        assert_eq!(equal("no such file", "absent"), Some(false));
+    }
+}

@@ -1,0 +1,140 @@
+//! A process to compare: is it there, is it alive, may we look at it? Each no is a sentence of its own.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::feature::Feature;
+use crate::observe::proc::status_of;
+use crate::text::{text, text_with};
+
+/// One of the two processes.
+#[derive(Debug, Serialize)]
+pub struct Subject {
+    /// Its number here.
+    pub pid: i32,
+    /// Its name.
+    pub name: String,
+    /// Whether it is the one that started `sandbox`.
+    pub is_shell: bool,
+    /// Stays this process's own, also when its number is used again.
+    #[serde(skip)]
+    pidfd: OwnedFd,
+}
+
+impl Subject {
+    /// Takes hold of a process.
+    ///
+    /// # Errors
+    /// There is none; it has ended; it isn't ours to look at.
+    pub fn open(pid: i32) -> Result<Subject> {
+        let name = pid.to_string();
+        let pidfd = pidfd_open(pid).map_err(|errno| {
+            let key = if errno == Errno::ESRCH { "compare.missing" } else { "compare.thread" };
+            let error = Error::failed(text_with(key, &[("pid", &name)]));
+            error.call(format!("pidfd_open({pid}, 0)"), errno).todo(text("compare.missing.todo"))
+        })?;
+        let path = format!("/proc/{pid}/status");
+        let status = match std::fs::read_to_string(&path) {
+            Ok(status) => status,
+            Err(_) if has_ended(&pidfd) => return Err(vanished(pid)),
+            Err(error) => return Err(hidden(pid, &path, &error)),
+        };
+        let field = |name: &str| status_of(&status, name).unwrap_or_default();
+        if field("State").starts_with(['Z', 'X']) {
+            let what = text_with("compare.zombie", &[("pid", &name), ("name", field("Name"))]);
+            let why = text_with("compare.zombie.reason", &[("parent", field("PPid"))]);
+            return Err(Error::failed(what).why(why).why(format!("{path}  State: {}", field("State"))));
+        }
+        let subject =
+            Subject { pid, name: field("Name").to_owned(), is_shell: pid == parent().as_raw(), pidfd };
+        // Reading a link below /proc/PID/ns is what the kernel allows least: PTRACE_MODE_READ of ptrace(2).
+        match subject.namespace(Feature::User) {
+            Ok(_) => Ok(subject),
+            Err(_) if subject.has_ended() => Err(vanished(pid)),
+            Err(error) => Err(refused(pid, field("Uid"), &error)),
+        }
+    }
+
+    /// The process that started `sandbox`.
+    ///
+    /// # Errors
+    /// It is in another pid namespace, so that it has no number here; as [`Subject::open`].
+    pub fn shell() -> Result<Subject> {
+        match parent().as_raw() {
+            0 => Err(Error::failed(text("compare.noparent")).todo(text("compare.noparent.todo"))),
+            pid => Subject::open(pid),
+        }
+    }
+
+    /// Its folder below /proc.
+    pub fn folder(&self) -> String {
+        format!("/proc/{}", self.pid)
+    }
+
+    /// A descriptor of one of its namespaces.
+    ///
+    /// # Errors
+    /// EACCES; ENOENT for a kind that this kernel doesn't have, or when the process has ended.
+    pub fn namespace(&self, feature: Feature) -> io::Result<File> {
+        File::open(format!("{}/ns/{feature}", self.folder()))
+    }
+
+    /// Whether it has ended. What was read below its number before that is its own.
+    pub fn has_ended(&self) -> bool {
+        has_ended(&self.pidfd)
+    }
+
+    /// The error for a process that has ended meanwhile.
+    pub fn vanished(&self) -> Error {
+        vanished(self.pid)
+    }
+}
+
+fn parent() -> nix::unistd::Pid {
+    nix::unistd::getppid()
+}
+
+fn pidfd_open(pid: i32) -> std::result::Result<OwnedFd, Errno> {
+    let pid = rustix::process::Pid::from_raw(pid).ok_or(Errno::ESRCH)?;
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
+        .map_err(|errno| Errno::from_raw(errno.raw_os_error()))
+}
+
+/// A pidfd can be read from its process's end on: pidfd_open(2).
+fn has_ended(pidfd: &OwnedFd) -> bool {
+    let mut ready = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    matches!(poll(&mut ready, PollTimeout::ZERO), Ok(1..))
+}
+
+fn vanished(pid: i32) -> Error {
+    Error::failed(text_with("compare.vanished", &[("pid", &pid.to_string())]))
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// /proc mounted with hidepid, or another pid namespace's: the process is there and its folder isn't.
+fn hidden(pid: i32, path: &str, error: &io::Error) -> Error {
+    Error::failed(text_with("compare.hidden", &[("pid", &pid.to_string())]))
+        .call(format!("openat(AT_FDCWD, \"{path}\", O_RDONLY)"), errno_of(error))
+        .why(text("compare.hidden.reason"))
+        .todo(text_with("compare.refused.todo", &[("pid", &pid.to_string())]))
+}
+
+fn refused(pid: i32, uids: &str, error: &io::Error) -> Error {
+    let its = uids.split_whitespace().next().unwrap_or("?");
+    let own = nix::unistd::geteuid().to_string();
+    let pid_text = pid.to_string();
+    let key = if its == own { "compare.refused.same" } else { "compare.refused.other" };
+    Error::failed(text_with("compare.refused", &[("pid", &pid_text)]))
+        .call(format!("openat(AT_FDCWD, \"/proc/{pid}/ns/user\", O_RDONLY)"), errno_of(error))
+        .why(text_with(key, &[("its", its), ("own", &own)]))
+        .todo(text_with("compare.refused.todo", &[("pid", &pid_text)]))
+}

@@ -1,0 +1,177 @@
+//! A comparison, as text: what is told of both processes, what is told to each, and how their namespaces hang together.
+
+use std::fmt::Write;
+
+use super::paint;
+use super::table::{self, Row, Side};
+use super::view::{heading, meaning};
+use crate::compare::{Comparison, Node, Pair, Subject};
+use crate::feature::Feature;
+use crate::text::{text, text_with};
+
+/// The lines of a comparison. What is equal in namespaces that are the same is only counted, unless `all` is wanted.
+pub fn text_of(comparison: &Comparison, all: bool) -> String {
+    let width = paint::width();
+    let mut out = String::new();
+    for line in verdict(comparison).iter().flat_map(|sentence| paint::wrap(sentence, width)) {
+        let _ = writeln!(out, "{line}");
+    }
+    out.push('\n');
+    let side = |subject: &Subject| Side { label: who(subject), short: format!("pid {}", subject.pid) };
+    let sides = [side(&comparison.left), side(&comparison.right)];
+    let differing = comparison.differing();
+
+    heading(&mut out, "A", &text("compare.processes"));
+    let mut told_of = rows(&comparison.namespaces, &[], all, ("/proc/PID/ns/...", "links"));
+    told_of.extend(rows(&comparison.processes, &differing, all, ("/proc/PID/...", "values")));
+    table::draw(&mut out, &sides, &told_of, width);
+    meaning(&mut out, &text("compare.processes.meaning"), width);
+
+    heading(&mut out, "B", &text("compare.paths"));
+    let told_to = rows(&comparison.paths, &differing, all, ("", "values"));
+    table::draw(&mut out, &sides, &told_to, width);
+    meaning(&mut out, &text("compare.paths.meaning"), width);
+    for line in paint::wrap(&refused(comparison), width - 3) {
+        let _ = writeln!(out, "   {}", paint::bad(&line));
+    }
+
+    tree(&mut out, comparison, width);
+    let key = if all { "compare.next.all" } else { "compare.next" };
+    let _ = writeln!(out, "\n{}", text_with(key, &numbers(comparison).each()));
+    out
+}
+
+/// Both numbers, as words.
+struct Numbers(String, String);
+
+impl Numbers {
+    fn each(&self) -> [(&str, &str); 2] {
+        [("left", &self.0), ("right", &self.1)]
+    }
+}
+
+fn numbers(comparison: &Comparison) -> Numbers {
+    Numbers(comparison.left.pid.to_string(), comparison.right.pid.to_string())
+}
+
+/// Who they are, and what differs.
+fn verdict(comparison: &Comparison) -> [String; 2] {
+    let [left, right] = [&comparison.left, &comparison.right].map(|subject| match subject.is_shell {
+        true => {
+            let (name, pid) = (printable(&subject.name), subject.pid.to_string());
+            text_with("compare.shell", &[("who", &name), ("pid", &pid)])
+        }
+        false => who(subject),
+    });
+    let differing = comparison.differing();
+    let names: Vec<&str> = differing.iter().map(|feature| feature.name()).collect();
+    let (count, of) = (differing.len().to_string(), comparison.namespaces.len().to_string());
+    let key = if differing.is_empty() { "compare.equal" } else { "compare.differ" };
+    [
+        text_with("compare.two", &[("left", &left), ("right", &right)]),
+        text_with(key, &[("count", &count), ("of", &of), ("names", &names.join(", "))]),
+    ]
+}
+
+/// `bash (pid 4001)`.
+fn who(subject: &Subject) -> String {
+    format!("{} (pid {})", printable(&subject.name), subject.pid)
+}
+
+/// The rows of these pairs: those that differ, those of features whose namespaces differ, and a count of the others.
+fn rows(pairs: &[Pair], differing: &[Feature], all: bool, (path, of): (&str, &str)) -> Vec<Row> {
+    let is_shown = |pair: &&Pair| all || pair.equal != Some(true) || differing.contains(&pair.feature);
+    let mut rows: Vec<Row> = pairs.iter().filter(is_shown).map(row).collect();
+    let left_out = pairs.len() - rows.len();
+    if left_out > 0 {
+        let mut together = Row::together(path, left_out, of);
+        together.path = together.path.trim_start().to_owned();
+        rows.push(together);
+    }
+    rows
+}
+
+fn row(pair: &Pair) -> Row {
+    Row {
+        path: match &pair.field {
+            Some(field) => format!("{} {}", pair.path, printable(field)),
+            None => pair.path.clone(),
+        },
+        equal: pair.equal,
+        left: printable(&pair.left.to_string()),
+        right: printable(&pair.right.to_string()),
+    }
+}
+
+/// Other people's processes choose their names and files: none of them shall speak to the reader's terminal.
+fn printable(words: &str) -> String {
+    words.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+}
+
+fn refused(comparison: &Comparison) -> String {
+    if comparison.refused.is_empty() {
+        return String::new();
+    }
+    let refused: Vec<String> = comparison
+        .refused
+        .iter()
+        .map(|refusal| format!("{} of pid {} ({})", refusal.feature, refusal.pid, refusal.errno))
+        .collect();
+    let numbers = numbers(comparison);
+    let [left, right] = numbers.each();
+    text_with("compare.setns", &[("refused", &refused.join(", ")), left, right])
+}
+
+fn tree(out: &mut String, comparison: &Comparison, width: usize) {
+    heading(out, "C", &format!("{}    {}", text("compare.tree"), text("compare.tree.source")));
+    let tree = &comparison.tree;
+    let is_root = |node: &&Node| !tree.iter().any(|other| node.owner.as_ref() == Some(&other.name));
+    let mut lines = Vec::new();
+    for root in tree.iter().filter(is_root) {
+        branch(&mut lines, comparison, root, "", "");
+    }
+    let column = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    for (name, holders) in lines {
+        let line = format!("   {name:<column$}  {holders}");
+        let _ = writeln!(out, "{}", paint::cut(line.trim_end(), width));
+    }
+    meaning(out, &text("compare.tree.meaning"), width);
+}
+
+/// A namespace and what it owns, indented below it.
+fn branch(lines: &mut Vec<(String, String)>, of: &Comparison, node: &Node, joint: &str, indent: &str) {
+    lines.push((format!("{joint}{}", node.name), about(of, node)));
+    let owned = |other: &&Node| other.owner.as_ref() == Some(&node.name) && other.name != node.name;
+    // Leaves first, the user namespaces below it last: their own branches follow them.
+    let (users, mut leaves): (Vec<&Node>, Vec<&Node>) =
+        of.tree.iter().filter(owned).partition(|other| other.feature == Feature::User);
+    leaves.sort_by_key(|leaf| leaf.feature);
+    let (shared, own): (Vec<&Node>, Vec<&Node>) = leaves.into_iter().partition(|leaf| leaf.pids.len() == 2);
+    let mut rest = own.len() + users.len();
+    if !shared.is_empty() {
+        let names: Vec<&str> = shared.iter().map(|leaf| leaf.feature.name()).collect();
+        let joint = if rest > 0 { "|- " } else { "`- " };
+        lines.push((format!("{indent}{joint}{}", names.join(" ")), text("compare.both")));
+    }
+    for child in own.into_iter().chain(users) {
+        rest -= 1;
+        let (joint, deeper) = if rest > 0 { ("|- ", "|  ") } else { ("`- ", "   ") };
+        branch(lines, of, child, &format!("{indent}{joint}"), &format!("{indent}{deeper}"));
+    }
+}
+
+/// Who is in it, and where it comes from.
+fn about(comparison: &Comparison, node: &Node) -> String {
+    let holders = match node.pids.as_slice() {
+        [] => text("compare.neither"),
+        [pid] if *pid == comparison.left.pid => who(&comparison.left),
+        [_] if comparison.left.pid != comparison.right.pid => who(&comparison.right),
+        _ => text("compare.both"),
+    };
+    let mut about = vec![holders];
+    let parent = node.parent.as_deref().filter(|_| node.feature == Feature::Pid);
+    about.extend(parent.map(|parent| text_with("compare.childof", &[("parent", parent)])));
+    let maker = node.made_by_uid.filter(|_| node.owner.is_some());
+    about.extend(maker.map(|uid| text_with("compare.madeby", &[("uid", &uid.to_string())])));
+    about.join(", ")
+}

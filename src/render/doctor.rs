@@ -1,0 +1,104 @@
+//! What `doctor` found: a line a feature, then each cause once, with the way out.
+
+use std::fmt::Write;
+
+use super::{error, paint};
+use crate::doctor::{Finding, Report, Shown, Trouble};
+use crate::text::{text, text_with};
+
+/// The report as text.
+pub fn text_of(report: &Report) -> String {
+    let width = paint::width();
+    let uid = report.facts.uid.to_string();
+    let mut out = String::new();
+    let title = [("version", report.version), ("release", &report.facts.release), ("uid", &uid)];
+    let _ = writeln!(out, "{}\n", paint::heading(&text_with("doctor.title", &title)));
+    let (feature, here, tried) = (text("doctor.feature"), text("doctor.here"), text("doctor.tried"));
+    let _ = writeln!(out, "{}", paint::heading(format!("{feature:<9}{here:<7}{tried}").trim_end()));
+    let room = width.saturating_sub(16);
+    for finding in &report.features {
+        let (sign, words) = if finding.works {
+            (paint::good(&text("doctor.works")), evidence(finding, room))
+        } else {
+            (paint::bad(&text("doctor.not")), failure(finding))
+        };
+        let _ = writeln!(out, "{:<9}{sign:<7}{}", finding.feature.name(), paint::cut(&words, room));
+    }
+    let working = report.features.iter().filter(|finding| finding.works).count();
+    let all = report.features.len();
+    let (count, all_words) = (working.to_string(), all.to_string());
+    let values = [("count", count.as_str()), ("all", &all_words), ("uid", &uid)];
+    let key = if working == all { "doctor.allwork" } else { "doctor.somework" };
+    let _ = writeln!(out, "\n{}", text_with(key, &values));
+    for (features, trouble) in troubles(&report.features) {
+        let _ = write!(out, "\n{}", section(&features, trouble, width));
+    }
+    if let Some(ids) = ids(report) {
+        let gap = if working == all { "" } else { "\n" };
+        let _ = writeln!(out, "{gap}{ids}");
+    }
+    if working == all {
+        let _ = writeln!(out, "\n{}", text("doctor.next"));
+    }
+    out
+}
+
+/// The file or the call, and its value, which is never what is cut off.
+fn evidence(finding: &Finding, room: usize) -> String {
+    let Some(Shown { source, value }) = &finding.shown else { return String::new() };
+    let sign = if source.ends_with(')') {
+        " = "
+    } else if source.ends_with(':') {
+        " "
+    } else {
+        ": "
+    };
+    let left = room.saturating_sub(sign.len() + value.chars().count());
+    paint::cut(&format!("{}{sign}{value}", paint::cut(source, left)), room)
+}
+
+/// The cause's name, as the section below has it, and the call.
+fn failure(finding: &Finding) -> String {
+    let Some(trouble) = &finding.error else { return String::new() };
+    match (trouble.cause, &trouble.call) {
+        (Some(cause), _) => cause.to_owned(),
+        (None, Some(call)) => call.clone(),
+        (None, None) => trouble.what.clone(),
+    }
+}
+
+/// Features that the same thing stops, together.
+fn troubles(findings: &[Finding]) -> Vec<(Vec<&'static str>, &Trouble)> {
+    let mut groups: Vec<(Vec<&'static str>, &Trouble)> = Vec::new();
+    for finding in findings {
+        let Some(trouble) = &finding.error else { continue };
+        let name = finding.feature.name();
+        match groups.iter_mut().find(|(_, known)| {
+            trouble.cause.is_some() && known.cause == trouble.cause && known.why == trouble.why
+        }) {
+            Some((names, _)) => names.push(name),
+            None => groups.push((vec![name], trouble)),
+        }
+    }
+    groups
+}
+
+fn section(features: &[&str], trouble: &Trouble, width: usize) -> String {
+    let name = trouble.cause.unwrap_or(&trouble.what);
+    let mut out = format!("{}\n", paint::heading(&format!("{name}: {}", features.join(" "))));
+    error::parts(&mut out, trouble.call.as_deref(), &trouble.why, &trouble.todo, width);
+    out
+}
+
+/// What `sandbox user --map auto` can map for an ordinary user.
+fn ids(report: &Report) -> Option<String> {
+    let facts = &report.facts;
+    if facts.uid == 0 {
+        return None;
+    }
+    Some(match (facts.newuidmap, facts.lent_ids) {
+        (false, _) => text("doctor.ids.nohelper"),
+        (true, 0) => text("doctor.ids.none"),
+        (true, count) => text_with("doctor.ids.lent", &[("count", &count.to_string())]),
+    })
+}

@@ -1,0 +1,132 @@
+//! The causes of failures on machines that this one isn't: facts as such machines have them, failures as their kernels
+//! give them, and the cause that must be named. The errors as a person reads them are snapshots.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use nix::errno::Errno;
+use sandbox::error::Error;
+use sandbox::feature::Feature;
+use sandbox::host::diagnose::{self, Cause, Failed};
+use sandbox::host::facts::Facts;
+use sandbox::plan::Call;
+use sandbox::render::paint::{Color, Stream, decide};
+use serde_json::Value;
+use support::{fits, repository, run, text};
+
+/// A machine's failures: what is recorded, and the cause that comes out.
+fn failures() -> Vec<(String, Value, Failure, Option<Cause>)> {
+    let mut files: Vec<_> =
+        fs::read_dir(repository().join("tests/facts")).unwrap().map(|e| e.unwrap().path()).collect();
+    files.sort();
+    let mut all = Vec::new();
+    for file in files {
+        let recorded: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        let facts: Facts = serde_json::from_value(recorded["facts"].clone()).unwrap();
+        for failure in recorded["failures"].as_array().unwrap() {
+            let call: Call = serde_json::from_value(failure["call"].clone()).unwrap();
+            let own: Vec<Feature> = serde_json::from_value(failure["own"].clone()).unwrap();
+            let feature: Feature = serde_json::from_value(failure["feature"].clone()).unwrap();
+            let errno = errno(failure["errno"].as_str().unwrap());
+            let cause = diagnose::cause(&facts, &Failed { feature, call: &call, errno, own: &own });
+            let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+            all.push((name, failure["cause"].clone(), Failure { feature, call, errno }, cause));
+        }
+    }
+    all
+}
+
+struct Failure {
+    feature: Feature,
+    call: Call,
+    errno: Errno,
+}
+
+fn errno(name: &str) -> Errno {
+    (1..134).map(Errno::from_raw).find(|errno| format!("{errno:?}") == name).expect("an errno's name")
+}
+
+#[test]
+fn each_failure_has_its_cause() {
+    let all = failures();
+    for (machine, wanted, failure, cause) in &all {
+        let named = cause.as_ref().map(|cause| cause.name);
+        assert_eq!(named, wanted.as_str(), "{machine}: {} = -1 {:?}", failure.call, failure.errno);
+    }
+    let named: BTreeSet<&str> =
+        all.iter().filter_map(|(_, _, _, cause)| Some(cause.as_ref()?.name)).collect();
+    assert!(named.len() >= 21, "every cause is recorded somewhere: {named:?}");
+}
+
+#[test]
+fn no_refusal_is_without_a_cause() {
+    for (machine, _, failure, cause) in failures() {
+        if matches!(failure.errno, Errno::EPERM | Errno::EACCES | Errno::ENOSYS | Errno::ENOSPC) {
+            let cause = cause.unwrap_or_else(|| panic!("{machine}: {} has no cause", failure.call));
+            assert!(!cause.why.is_empty() && !cause.todo.is_empty(), "{machine}: {cause:?}");
+        }
+    }
+}
+
+/// The sysctls and switches of the whole machine are never what is to be changed.
+#[test]
+fn no_protection_of_the_whole_machine_is_advised_away() {
+    for (machine, _, _, cause) in failures() {
+        for todo in cause.iter().flat_map(|cause| &cause.todo) {
+            for never in
+                ["sysctl", "/proc/sys", "setenforce", "aa-disable", "aa-teardown", "--privileged", "disable"]
+            {
+                assert!(!todo.contains(never), "{machine}: {todo}");
+            }
+        }
+    }
+}
+
+#[test]
+fn errors_as_they_are_read() {
+    decide(Color::Never, Stream::Out);
+    let mut machines: Vec<(String, String)> = Vec::new();
+    for (machine, _, failure, cause) in failures() {
+        let Some(cause) = cause else { continue };
+        let mut error =
+            Error::failed(format!("{}: cannot ...", failure.feature)).call(&failure.call, failure.errno);
+        (error.why, error.todo) = (cause.why, cause.todo);
+        let text = sandbox::render::error::text_in(&error, 80);
+        fits(&text, 98, 24);
+        match machines.iter_mut().find(|(name, _)| *name == machine) {
+            Some((_, before)) => *before += &format!("\n{text}"),
+            None => machines.push((machine, text)),
+        }
+    }
+    for (machine, text) in machines {
+        // As it is: nothing in it is this machine's.
+        let mut settings = insta::Settings::clone_current();
+        settings.set_snapshot_path(repository().join("snapshots"));
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_omit_expression(true);
+        settings.bind(|| insta::assert_snapshot!(format!("cause-{machine}"), text));
+    }
+}
+
+/// Every `sandbox` line that is advised means something: `--dry-run` proves that without doing it.
+#[test]
+fn advised_lines_are_understood() {
+    let todo = |cause: Option<Cause>| cause.map(|cause| cause.todo).unwrap_or_default();
+    let all: Vec<String> = failures().into_iter().flat_map(|(_, _, _, cause)| todo(cause)).collect();
+    let lines: BTreeSet<&str> = all
+        .iter()
+        .flat_map(|todo| todo.lines())
+        .filter_map(|line| line.trim().strip_prefix("sandbox ").or(line.trim().strip_prefix("sudo sandbox ")))
+        .collect();
+    assert!(lines.len() >= 5, "{lines:?}");
+    for line in lines {
+        let line = line.replace("<folder>", "/").replace("<command>", "true");
+        let (flags, command) = line.split_once(" -- ").unwrap_or((&line, "true"));
+        let words = flags.split(' ').filter(|word| *word != "--dry-run");
+        let words: Vec<&str> = words.chain(["--dry-run", "--", command]).collect();
+        let output = run(&words);
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {}", text(&output.stderr));
+    }
+}

@@ -1,0 +1,178 @@
+//! What is made from the definitions of the command line: help, man pages, completions.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use support::{binary, run, skip, stdout, text};
+
+/// Every subcommand, as the man pages name them.
+fn subcommands() -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let written = stdout(&["man", "--dir", folder.path().to_str().unwrap()]);
+    let name = |line: &str| {
+        assert!(fs::metadata(line).unwrap().len() > 500, "{line}");
+        Some(Path::new(line).file_name()?.to_str()?.strip_prefix("sandbox-")?.strip_suffix(".1")?.to_owned())
+    };
+    let names: Vec<String> = written.lines().filter_map(name).collect();
+    assert!(names.len() >= 11, "{names:?}");
+    names
+}
+
+fn is_installed(program: &str) -> bool {
+    Command::new("sh")
+        .args(["-c", &format!("command -v {program}")])
+        .stdout(Stdio::null())
+        .status()
+        .unwrap()
+        .success()
+}
+
+/// The lines below `Example:`.
+fn examples(help: &str) -> Vec<String> {
+    let below = help.lines().skip_while(|line| *line != "Example:").skip(1);
+    below.take_while(|line| line.starts_with("  ")).map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn every_help_has_an_example_a_manual_page_and_what_it_is_for() {
+    let on_one_line = |words: &str| words.split_whitespace().collect::<Vec<_>>().join(" ");
+    let overview = on_one_line(&stdout(&["--help"]));
+    for name in subcommands() {
+        let help = stdout(&[&name, "--help"]);
+        assert!(!examples(&help).is_empty(), "{help}");
+        assert!(help.contains("\nManual page:  "), "{help}");
+        // The overview and the command itself say the same of it.
+        let about = help.lines().next().unwrap();
+        assert!(overview.contains(about), "{about}");
+        assert_eq!(stdout(&[&name, "-h"]).lines().next(), Some(about));
+    }
+}
+
+#[test]
+fn the_help_says_what_a_kill_of_sandbox_leaves() {
+    for feature in ["mnt", "net", "uts", "ipc", "user", "cgroup", "time"] {
+        let help = stdout(&[feature, "--help"]);
+        assert!(help.contains("SIGKILL") && help.contains("out of reach"), "{help}");
+    }
+    assert!(stdout(&["pid", "--help"]).contains("every process inside"));
+}
+
+#[test]
+fn every_example_works() {
+    // The examples say `sandbox`: that is the one under test.
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(binary(), folder.path().join("sandbox")).unwrap();
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap_or_default());
+    for name in subcommands() {
+        for example in examples(&stdout(&[&name, "--help"])) {
+            let missing = ["docker", "man -l"].into_iter().find(|program| {
+                let program_name = program.split(' ').next().unwrap();
+                example.contains(program) && (*program == "docker" || !is_installed(program_name))
+            });
+            if let Some(program) = missing {
+                skip("every_example_works", &format!("machine: {example}: {program} isn't here"));
+                continue;
+            }
+            let mut shell = Command::new("bash");
+            shell.args(["-c", &example]).env("PATH", &path).stdin(Stdio::null());
+            let output = shell.output().unwrap();
+            assert!(output.status.success(), "{example}: {}", text(&output.stderr));
+        }
+    }
+}
+
+/// The requests of roff(7) and man(7) that a page may use: what a formatter would complain of is found without one too.
+const REQUESTS: [&str; 12] =
+    [".TH", ".SH", ".SS", ".TP", ".PP", ".RS", ".RE", ".IP", ".nf", ".fi", ".br", ".ie"];
+
+#[test]
+fn every_man_page_is_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = stdout(&["man", "--dir", folder.path().to_str().unwrap()]);
+    for path in written.lines() {
+        let page = fs::read_to_string(path).unwrap();
+        for line in page.lines().filter(|line| line.starts_with('.')) {
+            let request = line.split_whitespace().next().unwrap();
+            let is_known = REQUESTS.contains(&request) || [".el", ".ds"].contains(&request);
+            assert!(is_known, "{path}: {line}");
+        }
+        for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "SEE ALSO"] {
+            let quoted = format!(".SH \"{section}\"");
+            assert!(
+                page.contains(&format!(".SH {section}\n")) || page.contains(&quoted),
+                "{path}: no {section}"
+            );
+        }
+        let formatted = if is_installed("man") {
+            let mut man = Command::new("man");
+            man.args(["-l", "--warnings", path]).env("MANWIDTH", "80").output().unwrap()
+        } else if is_installed("mandoc") {
+            Command::new("mandoc").args(["-T", "lint", "-W", "error", path]).output().unwrap()
+        } else {
+            skip("every_man_page_is_valid", "machine: neither man nor mandoc is here");
+            continue;
+        };
+        assert!(
+            formatted.status.success() && formatted.stderr.is_empty(),
+            "{path}: {}",
+            text(&formatted.stderr)
+        );
+    }
+}
+
+#[test]
+fn one_page_goes_to_standard_output() {
+    assert!(stdout(&["man"]).contains(".TH sandbox 1"));
+    let page = stdout(&["man", "uts"]);
+    // Its flags are there, though they are defined only when they're wanted.
+    assert!(page.contains(".TH sandbox\\-uts 1") || page.contains(".TH sandbox-uts 1"), "{page}");
+    assert!(page.contains("hostname") && page.contains("show\\-proc"), "{page}");
+    assert_eq!(stdout(&["man", "mount"]), stdout(&["man", "mnt"]));
+    let unknown = run(&["man", "nothing"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("no command nothing"), "{}", text(&unknown.stderr));
+    assert_eq!(run(&["man", "--dir", "/proc/nowhere"]).status.code(), Some(125));
+}
+
+/// What bash offers for these words, the last of which is unfinished.
+fn offered(words: &[&str]) -> Vec<String> {
+    let script = r#"source <("$0" completions bash)
+        COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+        _sandbox sandbox "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+        printf '%s\n' "${COMPREPLY[@]}""#;
+    let mut bash = Command::new("bash");
+    let output = bash.args(["-c", script]).arg(binary()).args(words).output().unwrap();
+    assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+    text(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_parses_its_script_and_completes_by_it() {
+    if !is_installed("bash") {
+        return skip("bash_parses_its_script_and_completes_by_it", "bash isn't installed");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("sandbox.bash");
+    fs::write(&script, stdout(&["completions", "bash"])).unwrap();
+    let parsed = Command::new("bash").arg("-n").arg(&script).output().unwrap();
+    assert!(parsed.status.success() && parsed.stderr.is_empty(), "{}", text(&parsed.stderr));
+
+    assert_eq!(offered(&["sandbox", "comp"]), ["compare", "completions"]);
+    assert_eq!(offered(&["sandbox", "uts", "--domain"]), ["--domainname"]);
+    assert_eq!(offered(&["sandbox", "user", "--map-u"]), ["--map-user"]);
+    assert_eq!(offered(&["sandbox", "compare", "--format", "j"]), ["json"]);
+}
+
+#[test]
+fn every_shell_has_a_script_with_every_flag() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = stdout(&["completions", shell]);
+        for word in ["hostname", "no-mount-proc", "show-proc", "boottime", "compare"] {
+            assert!(script.contains(word), "{shell}: no {word}");
+        }
+    }
+    assert_eq!(run(&["completions", "tcsh"]).status.code(), Some(2));
+}

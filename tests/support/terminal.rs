@@ -1,0 +1,102 @@
+//! `sandbox` in a terminal of its own: what is typed, what appears.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::pty::{Winsize, openpty};
+
+/// A program that has a terminal for its controlling one.
+pub struct Terminal {
+    child: Child,
+    master: File,
+    /// All that has appeared so far.
+    pub seen: String,
+}
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Terminal {
+    /// Starts `sandbox` with these arguments in a terminal of 80 by 40. setsid(1) makes it the controlling one.
+    pub fn start(arguments: &[&str]) -> Terminal {
+        let size = Winsize { ws_row: 40, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = openpty(Some(&size), None).expect("a terminal");
+        let end = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));
+        let child = Command::new("setsid")
+            .arg("--ctty")
+            .arg(super::binary())
+            .args(arguments)
+            .env("NO_COLOR", "1")
+            .env("PS1", "prompt> ")
+            .env_remove("COLUMNS")
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .expect("setsid can be executed");
+        Terminal { child, master: File::from(pty.master), seen: String::new() }
+    }
+
+    /// The number of `sandbox`.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Types.
+    pub fn press(&mut self, keys: &str) {
+        self.master.write_all(keys.as_bytes()).expect("the terminal takes keys");
+    }
+
+    /// Waits until these words have appeared after what was waited for before, and gives all up to there.
+    pub fn wait_for(&mut self, words: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(at) = self.seen.find(words) {
+                let rest = self.seen.split_off(at + words.len());
+                return std::mem::replace(&mut self.seen, rest);
+            }
+            assert!(Instant::now() < deadline && self.read(), "{words:?} never came:\n{}", self.seen);
+        }
+    }
+
+    /// Waits for the end, and gives how it ended and what appeared until then.
+    pub fn end(mut self) -> (ExitStatus, String) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.read();
+            if let Some(status) = self.child.try_wait().expect("a child of ours") {
+                while self.read() {}
+                return (status, std::mem::take(&mut self.seen));
+            }
+            assert!(Instant::now() < deadline, "it doesn't end:\n{}", self.seen);
+        }
+    }
+
+    /// Reads what there is, waiting a little for it; false when nothing came, or nothing can come any more.
+    fn read(&mut self) -> bool {
+        let mut ready = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut ready, PollTimeout::from(200_u16)) == Ok(0) {
+            return !self.child.try_wait().is_ok_and(|ended| ended.is_some());
+        }
+        let mut bytes = [0; 4096];
+        match self.master.read(&mut bytes) {
+            Ok(count) if count > 0 => {
+                self.seen.push_str(&String::from_utf8_lossy(&bytes[..count]).replace('\r', ""));
+                true
+            }
+            // EIO: the last process at the other end has gone.
+            _ => false,
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,157 @@
+//! The user namespace: what the kernel shows.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output};
+
+use support::{binary, fits, is_root, run, skip, snapshot, snapshot_cards, stdout, text};
+
+#[test]
+fn every_card_holds() {
+    let cards = stdout(&["user"]);
+    assert_eq!(cards.lines().filter(|line| line.starts_with("ok ")).count(), 7, "{cards}");
+    cards.split("\n\n").for_each(|card| fits(card, 80, 6));
+    snapshot_cards("demo-user", &cards);
+}
+
+/// What the notes on Docker's architecture say about user namespaces, and the card that shows it.
+#[test]
+fn each_claim_of_the_notes_has_its_card() {
+    let claims = [
+        ("each container can have user ids of its own", "uid"),
+        ("and group ids", "gid"),
+        ("programs run as the container's own user, not as one of the host's", "caps"),
+        ("what such a program makes belongs to someone else outside", "file"),
+    ];
+    for (claim, card) in claims {
+        let shown = stdout(&["user", "--demo", card]);
+        assert!(shown.contains("\nok  "), "{claim}: {shown}");
+    }
+}
+
+#[test]
+fn each_mistake_shows_what_goes_wrong() {
+    for (mistake, wrong) in [("no-map", "65534"), ("setgroups", "EPERM")] {
+        let contrast = stdout(&["user", "--break", mistake]);
+        let (right, rest) = contrast.split_once("\nWRONG\n").expect("both ways");
+        assert!(!right.contains(wrong) && rest.contains(wrong), "{contrast}");
+        fits(&contrast, 80, 24);
+        snapshot(&format!("break-user-{mistake}"), &contrast);
+    }
+}
+
+/// The maps and the ids that a command inside sees: `UID GID | uid_map | gid_map | setgroups`, blanks as one.
+const LOOK: &str = "for file in uid_map gid_map setgroups; do echo '|'; cat /proc/self/$file; done";
+
+fn inside(flags: &[&str]) -> String {
+    let script = format!("echo $(id -u) $(id -g); {LOOK}");
+    words(&stdout(&[&["user", "-q"], flags, &["--", "sh", "-c", &script]].concat()))
+}
+
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_maps_are_as_the_flags_say() {
+    let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
+    assert_eq!(inside(&[]), format!("0 0 | 0 {uid} 1 | 0 {gid} 1 | deny"));
+    assert_eq!(inside(&["--map", "root"]), format!("0 0 | 0 {uid} 1 | 0 {gid} 1 | deny"));
+    assert_eq!(
+        inside(&["--map-user", "5", "--map-group", "7"]),
+        format!("5 7 | 5 {uid} 1 | 7 {gid} 1 | deny")
+    );
+    assert_eq!(inside(&["--map", &format!("9:{uid}:1")]), format!("9 9 | 9 {uid} 1 | 9 {gid} 1 | deny"));
+    assert_eq!(inside(&["--map", "none"]), "65534 65534 | | | allow");
+}
+
+#[test]
+fn root_maps_ranges_itself() {
+    if !is_root() {
+        let output = run(&["user", "--map", "0:100000:10", "--", "true"]);
+        assert_eq!(output.status.code(), Some(125), "{}", text(&output.stderr));
+        return;
+    }
+    assert_eq!(
+        inside(&["--map", "0:100000:10", "--map", "50:200000:10"]),
+        "0 0 | 0 100000 10 50 200000 10 | 0 100000 10 50 200000 10 | allow"
+    );
+    let auto = inside(&["--map", "auto"]);
+    assert!(
+        auto.starts_with("0 0 | 0 ") && !auto.starts_with("0 0 | 0 0 "),
+        "root's own id is left out: {auto}"
+    );
+}
+
+/// As uid 1000, to whom 100000:65536 is lent: /etc/subuid and /etc/subgid are bound over in a mount namespace of its own.
+fn as_borrower(flags: &[&str], command: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let own = folder.path().join("sandbox");
+    fs::copy(binary(), &own).unwrap();
+    let lent = folder.path().join("subuid");
+    fs::write(&lent, "1000:100000:65536\n").unwrap();
+    let script = "mount --bind $0 /etc/subuid && mount --bind $0 /etc/subgid && \
+                  exec setpriv --reuid=1000 --regid=1000 --clear-groups \"$@\"";
+    Command::new("unshare")
+        .args(["--mount", "sh", "-c", script])
+        .args([lent.as_os_str(), own.as_os_str()])
+        .args([&["user", "-q"], flags, &["--"], command].concat())
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn an_ordinary_user_maps_what_is_lent_through_newuidmap() {
+    let test = "an_ordinary_user_maps_what_is_lent_through_newuidmap";
+    if !is_root() {
+        return skip(test, "machine: only root can lend ranges; the run as root holds it");
+    }
+    if !std::path::Path::new("/usr/bin/newuidmap").exists() {
+        return skip(test, "newuidmap(1) isn't installed");
+    }
+    let script = format!("echo $(id -u) $(id -g); {LOOK}");
+    let look = ["sh", "-c", &script];
+    let output = as_borrower(&["--map", "auto"], &look);
+    assert_eq!(
+        words(&text(&output.stdout)),
+        "0 0 | 0 1000 1 1 100000 65536 | 0 1000 1 1 100000 65536 | allow",
+        "{}",
+        text(&output.stderr)
+    );
+    let output = as_borrower(&["--map", "0:100000:1000"], &look);
+    assert_eq!(
+        words(&text(&output.stdout)),
+        "0 0 | 0 100000 1000 | 0 100000 1000 | allow",
+        "{}",
+        text(&output.stderr)
+    );
+    let output = as_borrower(&["--map", "0:100000:70000"], &["true"]);
+    assert_eq!(output.status.code(), Some(125));
+    let error = text(&output.stderr);
+    assert!(error.contains("/etc/subuid lends you: 100000:65536"), "{error}");
+}
+
+#[test]
+fn a_wrong_map_is_refused_before_anything_is_done() {
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["--map", "0:100000:10", "--map", "5:200000:10"], 125, "mapped twice"),
+        (&["--map", "0:100000:10", "--map", "20:100005:10"], 125, "mapped twice"),
+        (&["--map", "0:4294967290:10"], 125, "4294967294"),
+        (&["--map", "root", "--map", "0:1000:1"], 125, "stand alone"),
+        (&["--map", "0:1000"], 2, "INSIDE:OUTSIDE:COUNT"),
+        (&["--map", "0:1000:0"], 2, "INSIDE:OUTSIDE:COUNT"),
+        (&["--map", "everyone"], 2, "INSIDE:OUTSIDE:COUNT"),
+        (&["--map", "none", "--map-user", "1"], 2, "--map-user"),
+        (&["--map-user", "-1"], 2, "-1"),
+    ];
+    for (flags, status, said) in cases {
+        let output = run(&[&["user"], *flags, &["--", "true"]].concat());
+        let error = words(&text(&output.stderr));
+        assert_eq!(output.status.code(), Some(*status), "{flags:?}: {error}");
+        assert!(error.contains(said), "{flags:?}: {error}");
+    }
+}
