@@ -7,7 +7,7 @@ use crate::demo::{self, Stage};
 use crate::error::Result;
 use crate::exec;
 use crate::feature::Feature;
-use crate::host::{Host, Subordinate, command, diagnose};
+use crate::host::{Cable, Host, Subordinate, command, diagnose};
 use crate::mistakes;
 use crate::namespaces::mnt::Mnt;
 use crate::render::paint::{Color, Stream, decide};
@@ -156,6 +156,9 @@ fn gather(spec: &Spec) -> Host {
     let mut host = Host::gather();
     if spec.user.as_ref().is_some_and(|user| !user.map.is_empty()) {
         host.subordinate = Some(Subordinate::gather(host.uid));
+    }
+    if spec.net.as_ref().is_some_and(|net| net.veth) {
+        host.cable = Cable::gather();
     }
     host
 }

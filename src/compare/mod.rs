@@ -69,19 +69,20 @@ impl Comparison {
         let namespaces = Feature::ALL.map(|feature| namespace(feature, &left, &right)).to_vec();
         let root = |subject: &Subject| proc::link(&format!("{}/root", subject.folder())).value;
         let same_root = root(&left) == root(&right);
-        let is_shared = |feature| {
-            same_root
-                && namespaces
-                    .iter()
-                    .filter(|pair| [feature, Feature::Mnt].contains(&pair.feature))
-                    .all(|pair| pair.equal == Some(true))
+        let is_one = |feature| {
+            namespaces.iter().any(|pair: &Pair| pair.feature == feature && pair.equal == Some(true))
         };
+        let is_shared = |feature| same_root && is_one(feature) && is_one(Feature::Mnt);
         for feature in Feature::ALL {
             let seen = there.look(feature)?;
             // Where the two share a place, one reading is both's: a second one would see who came and went meanwhile.
             let other = if is_shared(feature) { seen.clone() } else { yonder.look(feature)? };
             paths.extend(pairs(feature, seen, other));
-            processes.extend(pairs(feature, own_files(&left, feature), own_files(&right, feature)));
+            let own = own_files(&left, feature);
+            // The files of /proc/PID/net are those of its namespace, not of the process.
+            let is_netns = feature == Feature::Net && is_one(feature);
+            let others = if is_netns { own.clone() } else { own_files(&right, feature) };
+            processes.extend(pairs(feature, own, others));
         }
         if let (Some(left), Some(right)) = (there.cgroups(&left)?, yonder.cgroups(&right)?) {
             paths.extend(pairs(Feature::Cgroup, left, right));
@@ -150,64 +151,19 @@ fn pairs(feature: Feature, left: Vec<Observation>, mut right: Vec<Observation>) 
 }
 
 fn pair(feature: Feature, path: String, field: Option<String>, left: Value, right: Value) -> Pair {
-    let equal = if is_unread(&left) || is_unread(&right) {
-        None
-    } else {
-        Some(left == right || (is_clock(&path) && is_soon_after(&left, &right)))
-    };
+    let equal = observe::equal(&path, &left, &right);
     Pair { feature, path, field, left, right, equal }
-}
-
-/// A refusal, which ends in its errno, tells nothing about the other side; that a file isn't there does.
-fn is_unread(value: &Value) -> bool {
-    let errno = |word: &str| word.starts_with('E') && word.bytes().all(|byte| byte.is_ascii_uppercase());
-    matches!(value, Value::Not(why) if why.split_whitespace().last().is_some_and(errno))
-}
-
-/// A clock goes on between two readings.
-fn is_clock(path: &str) -> bool {
-    path == "/proc/uptime" || path.starts_with("clock_gettime(")
-}
-
-fn is_soon_after(left: &Value, right: &Value) -> bool {
-    let seconds = |value: &Value| match value {
-        Value::Is(words) => words.split_whitespace().next()?.parse::<f64>().ok(),
-        _ => None,
-    };
-    matches!((seconds(left), seconds(right)), (Some(left), Some(right)) if (left - right).abs() < 2.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn seen(path: &str, words: &str) -> Observation {
-        Observation { path: path.into(), field: None, value: Value::Is(words.into()) }
-    }
-
     #[test]
-    fn a_clock_may_go_on_between_two_readings_and_nothing_else_may() {
-        let of = |path: &str, left: &str, right: &str| {
-            pairs(Feature::Time, vec![seen(path, left)], vec![seen(path, right)])[0].equal == Some(true)
-        };
-        assert!(of("clock_gettime(CLOCK_BOOTTIME)", "100 s", "101 s"));
-        assert!(of("/proc/uptime", "100.98", "101.02"));
-        assert!(!of("clock_gettime(CLOCK_BOOTTIME)", "100 s", "3700 s"));
-        assert!(!of("/etc/hosts", "100", "101"));
-    }
-
-    #[test]
-    fn what_one_side_lacks_is_said_and_what_cannot_be_read_is_neither_equal_nor_different() {
-        let pairs = pairs(Feature::Cgroup, vec![seen("a", "/")], vec![seen("b", "/")]);
+    fn what_one_side_lacks_is_said() {
+        let seen = |path: &str| Observation { path: path.into(), field: None, value: Value::Is("/".into()) };
+        let pairs = pairs(Feature::Cgroup, vec![seen("a")], vec![seen("b")]);
         let absent = Value::Not("absent".into());
         assert_eq!((&pairs[0].right, &pairs[1].left), (&absent, &absent));
-        let equal = |left: &str, right: &str| {
-            let value = |why: &str| Value::Not(why.into());
-            pair(Feature::Mnt, "p".into(), None, value(left), value(right)).equal
-        };
-        assert_eq!(equal("EACCES", "EACCES"), None);
-        assert_eq!(equal("no such file", "mnt: EPERM"), None);
-        assert_eq!(equal("no such file", "no such file"), Some(true));
-        assert_eq!(equal("no such file", "absent"), Some(false));
     }
 }

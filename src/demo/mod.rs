@@ -4,7 +4,7 @@
 mod cgroup;
 mod ipc;
 pub(crate) mod mnt;
-mod net;
+pub(crate) mod net;
 pub(crate) mod pid;
 mod time;
 mod user;

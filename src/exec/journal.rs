@@ -167,7 +167,7 @@ fn perform(entry: &Entry) -> bool {
         return false;
     }
     match &entry.undo {
-        Undo::DeleteLink { name } => sys::link::delete(name).is_ok(),
+        Undo::DeleteLink { name } => sys::netlink::delete_link(name).is_ok(),
         Undo::RemoveFolder { path } => fs::remove_dir(path).is_ok(),
         Undo::RemoveFile { path } => fs::remove_file(path).is_ok(),
         Undo::Unmount { path } => nix::mount::umount2(path, nix::mount::MntFlags::MNT_DETACH).is_ok(),
@@ -183,7 +183,8 @@ fn identity(undo: &Undo) -> Option<String> {
         Some(format!("{}:{}", metadata.dev(), metadata.ino()))
     };
     match undo {
-        Undo::DeleteLink { name } => fs::read_to_string(format!("/sys/class/net/{name}/ifindex")).ok(),
+        // Not from /sys/class/net: that lists the namespace in which it was mounted, which needn't be the caller's.
+        Undo::DeleteLink { name } => sys::netlink::find_link(name).map(|link| link.identity()),
         Undo::RemoveFolder { path } | Undo::RemoveFile { path } | Undo::Unmount { path } => inode(path),
         Undo::RemoveSysv { kind, key } => sys::sysv::find(*kind, *key).ok().map(|id| id.to_string()),
         Undo::RemoveQueue { name } => sys::queue::identity(name),
@@ -206,8 +207,23 @@ fn runtime_folder() -> PathBuf {
     }
     match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_dir()) {
         Some(folder) => folder.join("sandbox"),
-        None => PathBuf::from(format!("/tmp/sandbox-{uid}")),
+        None => PathBuf::from(format!("/tmp/sandbox-{}", outer(uid.as_raw()))),
     }
+}
+
+/// A user id as the parent of the caller's user namespace has it: two users who are both root inside don't meet.
+fn outer(uid: u32) -> u32 {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let outside = map.lines().find_map(|line| {
+        let numbers: Vec<u32> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        match numbers.as_slice() {
+            [inside, outside, count] if (*inside..inside.saturating_add(*count)).contains(&uid) => {
+                Some(outside + (uid - inside))
+            }
+            _ => None,
+        }
+    });
+    outside.unwrap_or(uid)
 }
 
 fn make_folder(folder: &Path) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! Facts about the machine and the caller that planning needs: gathered once, then only read.
 
+pub mod cable;
 pub mod command;
 pub mod diagnose;
 pub mod facts;
@@ -9,6 +10,7 @@ pub mod tree;
 
 use caps::{CapSet, Capability};
 
+pub use self::cable::Cable;
 pub use self::subordinate::Subordinate;
 
 /// Who asks, and what they may do.
@@ -22,6 +24,8 @@ pub struct Host {
     pub privileged: bool,
     /// Ids beyond their own that the caller may map: only looked up where a spec asks for ranges.
     pub subordinate: Option<Subordinate>,
+    /// What a veth pair to the host would be: only looked up where a spec asks for one. None where no subnet is free.
+    pub cable: Option<Cable>,
 }
 
 impl Host {
@@ -32,6 +36,7 @@ impl Host {
             gid: nix::unistd::getegid().as_raw(),
             privileged: caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false),
             subordinate: None,
+            cable: None,
         }
     }
 }

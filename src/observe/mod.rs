@@ -94,3 +94,55 @@ pub fn observe(feature: Feature, process: &str) -> Vec<Observation> {
         Feature::Time => namespaces::time::observe(process),
     }
 }
+
+/// Whether what `path` said to one reader is what it said to the other; none where one of them couldn't read it.
+pub fn equal(path: &str, one: &Value, other: &Value) -> Option<bool> {
+    if is_refused(one) || is_refused(other) {
+        return None;
+    }
+    Some(one == other || (is_clock(path) && is_soon_after(one, other)))
+}
+
+/// A refusal, which ends in its errno, tells nothing about the other side; that a file isn't there does.
+fn is_refused(value: &Value) -> bool {
+    let errno = |word: &str| word.starts_with('E') && word.bytes().all(|byte| byte.is_ascii_uppercase());
+    matches!(value, Value::Not(why) if why.split_whitespace().last().is_some_and(errno))
+}
+
+/// A clock goes on between two readings.
+fn is_clock(path: &str) -> bool {
+    path == "/proc/uptime" || path.starts_with("clock_gettime(")
+}
+
+fn is_soon_after(one: &Value, other: &Value) -> bool {
+    let seconds = |value: &Value| match value {
+        Value::Is(words) => words.split_whitespace().next()?.parse::<f64>().ok(),
+        _ => None,
+    };
+    matches!((seconds(one), seconds(other)), (Some(one), Some(other)) if (one - other).abs() < 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_may_go_on_between_two_readings_and_nothing_else_may() {
+        let is = |words: &str| Value::Is(words.into());
+        let of = |path: &str, one: &str, other: &str| equal(path, &is(one), &is(other)) == Some(true);
+        assert!(of("clock_gettime(CLOCK_BOOTTIME)", "100 s", "101 s"));
+        assert!(of("/proc/uptime", "100.98", "101.02"));
+        assert!(!of("clock_gettime(CLOCK_BOOTTIME)", "100 s", "3700 s"));
+        assert!(!of("/etc/hosts", "100", "101"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_neither_equal_nor_different() {
+        let not = |why: &str| Value::Not(why.into());
+        let of = |one: &str, other: &str| equal("p", &not(one), &not(other));
+        assert_eq!(of("EACCES", "EACCES"), None);
+        assert_eq!(of("no such file", "mnt: EPERM"), None);
+        assert_eq!(of("no such file", "no such file"), Some(true));
+        assert_eq!(of("no such file", "absent"), Some(false));
+    }
+}

@@ -4,7 +4,7 @@
 use nix::unistd::Pid;
 use serde::Serialize;
 
-use super::{Observation, Sight, Value, identity, look, proc};
+use super::{Observation, Sight, Value, equal, identity, look, proc};
 use crate::feature::Feature;
 use crate::plan::{Addition, Plan};
 use crate::text::text;
@@ -58,8 +58,8 @@ pub struct OnePath {
     pub outside: Value,
     /// What it said inside.
     pub inside: Value,
-    /// Whether that is the same.
-    pub equal: bool,
+    /// Whether that is the same; none where one of them couldn't be read.
+    pub equal: Option<bool>,
     /// Whether it differs only because the kernel forced this namespace too.
     pub added: bool,
 }
@@ -113,7 +113,7 @@ impl View {
             .into_iter()
             .filter(|feature| {
                 let link = format!("/proc/self/ns/{feature}");
-                self.paths.iter().any(|row| row.path == link && !row.equal)
+                self.paths.iter().any(|row| row.path == link && row.equal == Some(false))
             })
             .collect()
     }
@@ -141,28 +141,22 @@ fn paths(feature: Feature, added: &[Addition], outside: &Sight, inside: &Sight) 
     let is_added = |kind| added.iter().any(|addition| addition.feature == kind);
     let mut kinds = Feature::ALL.to_vec();
     kinds.sort_by_key(|kind| (*kind != feature, !is_added(*kind)));
+    let row = |path: String, field: Option<String>, outside: &Value, inside: &Value, added| OnePath {
+        equal: equal(&path, outside, inside),
+        path,
+        field,
+        outside: outside.clone(),
+        inside: inside.clone(),
+        added,
+    };
     let mut rows = Vec::new();
     for kind in kinds {
         if let (Some(out), Some(within)) = (link_of(outside, kind), link_of(inside, kind)) {
-            rows.push(OnePath {
-                path: format!("/proc/self/ns/{kind}"),
-                field: None,
-                outside: out.clone(),
-                inside: within.clone(),
-                equal: out == within,
-                added: is_added(kind),
-            });
+            rows.push(row(format!("/proc/self/ns/{kind}"), None, out, within, is_added(kind)));
         }
     }
     for (out, within) in outside.observations.iter().zip(&inside.observations) {
-        rows.push(OnePath {
-            path: out.path.clone(),
-            field: out.field.clone(),
-            outside: out.value.clone(),
-            inside: within.value.clone(),
-            equal: out.value == within.value,
-            added: false,
-        });
+        rows.push(row(out.path.clone(), out.field.clone(), &out.value, &within.value, false));
     }
     rows
 }

@@ -28,8 +28,15 @@ pub enum Phase {
     Root,
     /// /proc. After the clone of the pid namespace it shows, after the root that it's mounted in.
     Proc,
+    /// The cable to the host: made OUTSIDE, where the caller has the right to it, with its other end put into the child's
+    /// network namespace in the same message. So after the clone that made that namespace (and after Enter, where the
+    /// child is born late), and before the child gives its end an address.
+    Cable,
     /// Devices up, addresses. They need nothing of the mounts; here so that views and errors read top down.
     Network,
+    /// The cable carries. OUTSIDE, since that end was up first and without carrier: the kernel lets it send only some time
+    /// after the other end is up too, and whatever is sent before is lost. So after Network, before the command.
+    Carrier,
     /// Hostname and domain name.
     Names,
     /// Fork of the command, where the child stays as init. After all set-up: init must share it.

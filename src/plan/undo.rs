@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Undo {
-    /// A network device, known by its index; the kernel removes its peer with it.
+    /// A network device, known by its namespace, index and hardware address; the kernel removes its peer with it.
     DeleteLink {
         /// Its name.
         name: String,

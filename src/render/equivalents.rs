@@ -77,12 +77,27 @@ impl Shell {
                 self.inside.push(format!("pivot_root {new_root} {put_old}"));
             }
             Call::Mount(Mount::Detach { target }) => self.inside.push(format!("umount -l {target}")),
-            Call::Net(Net::LinkUp { name }) => self.inside.push(format!("ip link set {name} up")),
+            Call::Net(call) => self.add_net(actor, call),
             Call::Uts(Uts::SetHostname(name)) => self.inside.push(format!("hostname {name}")),
             Call::Uts(Uts::SetDomainname(name)) => self.inside.push(format!("domainname {name}")),
             Call::Process(Process::DieWithParent) => self.options.push("--kill-child".into()),
             _ => {}
         }
+    }
+
+    fn add_net(&mut self, actor: Actor, call: &Net) {
+        let line = match call {
+            Net::LinkUp { name } => format!("ip link set {name} up"),
+            Net::AddVeth { name, peer, .. } => {
+                format!("ip link add {name} type veth peer name {peer} netns <child>")
+            }
+            Net::AddAddress { device, address, prefix } => {
+                format!("ip address add {address}/{prefix} dev {device}")
+            }
+            Net::AwaitCarrier { .. } => return,
+        };
+        let side = if actor == Actor::Host { &mut self.outside } else { &mut self.inside };
+        side.push(line);
     }
 
     fn add_file(&mut self, actor: Actor, path: &str, content: &str) {
@@ -138,6 +153,7 @@ fn docker(plan: &Plan) -> Vec<String> {
             Call::Mount(Mount::Filesystem { kind, target, .. }) if kind == "tmpfs" => {
                 lines.push(format!("docker run --tmpfs {target} ..."));
             }
+            Call::Net(Net::AddVeth { .. }) => lines.push("docker run --network bridge ...".into()),
             _ => {}
         }
     }

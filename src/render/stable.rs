@@ -35,6 +35,11 @@ pub fn stable(text: &str) -> String {
     let text = pattern(r"\n +(= )").replace_all(&text, " $1").into_owned();
     let text = rename(&text, r"(0x)([0-9a-f]{8})\b", |_| "key".into());
     let text = rename(&text, r"(grep -c )(\d{10})\b", |_| "decimal key".into());
+    let text = behind(&text, r"\b(\d+\.\d+\.\d+\.\d+:)(\d{4,5})\b", "port");
+    // Which descriptors are free depends on what the caller had open.
+    let text = behind(&text, r"\b((?:bind|connect|recvfrom|sendto)\()(\d+)\b", "fd");
+    let text = rename(&text, r"\b(sbx)-([0-9a-f]{8})\b", |_| "link".into());
+    let text = rename(&text, r"\b(10\.111)\.(\d+\.\d+)\b", |_| "address".into());
     let mut pids: Vec<String> = Vec::new();
     for place in PROCESS {
         for found in pattern(place).captures_iter(&text) {
@@ -170,6 +175,14 @@ mod tests {
         assert_eq!(
             stable("CapEff: != 000001fffeffffff 000001ffffffffff\nCapInh: 0000000000000000\ncap_last_cap 40"),
             "CapEff: != <caps#1> <caps#2>\nCapInh: 0000000000000000\ncap_last_cap <lastcap#1>"
+        );
+    }
+
+    #[test]
+    fn links_addresses_and_ports_are_named() {
+        assert_eq!(
+            stable("sbx-0a1b2c3d 10.111.3.9/30 10.111.3.10 sbx-0a1b2c3d 127.0.0.1:40001 127.0.0.1:40002"),
+            "<link#1> <address#1>/30 <address#2> <link#1> 127.0.0.1:<port#1> 127.0.0.1:<port#2>"
         );
     }
 

@@ -66,8 +66,9 @@ fn paths(out: &mut String, view: &View, width: usize) {
 /// other links, the other lines of one file) as one row. JSON has them all.
 fn rows(view: &View) -> Vec<Row> {
     let own = format!("/proc/self/ns/{}", view.feature);
-    let is_other =
-        |row: &&OnePath| row.equal && row.path != own && (is_link(row) || row.path == "/proc/self/cgroup");
+    let is_other = |row: &&OnePath| {
+        row.equal == Some(true) && row.path != own && (is_link(row) || row.path == "/proc/self/cgroup")
+    };
     let mut rows = Vec::new();
     let mut left_out: Vec<&OnePath> = Vec::new();
     for row in &view.paths {
@@ -85,7 +86,7 @@ fn rows(view: &View) -> Vec<Row> {
         };
         rows.push(Row {
             path,
-            equal: Some(row.equal),
+            equal: row.equal,
             left: row.outside.to_string(),
             right: row.inside.to_string(),
         });

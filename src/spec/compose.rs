@@ -64,7 +64,7 @@ pub fn plan(spec: &Spec, host: &Host, main: Feature, ending: Ending, view: bool)
         pid.plan(&mut draft);
     }
     if let Some(net) = &spec.net {
-        net.plan(&mut draft);
+        net.plan(host, &mut draft);
     }
     if let Some(uts) = &spec.uts {
         uts.plan(&mut draft);

@@ -24,11 +24,3 @@ pub(crate) fn set_up(name: &str) -> Result<(), Errno> {
     Errno::result(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) })
         .map(|_| ())
 }
-
-/// Removes the device `name`, and with a veth its peer. RTM_DELLINK of rtnetlink(7).
-///
-/// # Errors
-/// ENODEV: no such device. EPERM: no CAP_NET_ADMIN here.
-pub(crate) fn delete(_name: &str) -> Result<(), Errno> {
-    Err(Errno::ENOSYS)
-}

@@ -2,11 +2,12 @@
 
 pub(crate) mod clone;
 pub(crate) mod link;
+pub(crate) mod netlink;
 pub(crate) mod ns_ioctl;
 pub(crate) mod queue;
 pub(crate) mod sysv;
 
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
@@ -14,6 +15,18 @@ use nix::errno::Errno;
 pub(crate) fn adopt(descriptor: RawFd) -> OwnedFd {
     // SAFETY: recvmsg has just installed it for us and no one else knows its number.
     unsafe { OwnedFd::from_raw_fd(descriptor) }
+}
+
+/// A descriptor that is known by its number only: what one call of a demonstration opened and later ones use.
+///
+/// # Errors
+/// EBADF for a number that can be none.
+pub(crate) fn borrow(descriptor: RawFd) -> Result<BorrowedFd<'static>, Errno> {
+    if descriptor < 0 {
+        return Err(Errno::EBADF);
+    }
+    // SAFETY: an agent never closes what it opened, up to its end; a number that was never open only gives EBADF.
+    Ok(unsafe { BorrowedFd::borrow_raw(descriptor) })
 }
 
 /// Gives every signal its default action, those that the C library keeps for itself too: a caller may have ignored them,

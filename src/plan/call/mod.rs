@@ -8,6 +8,7 @@ pub mod mount;
 pub mod net;
 pub mod process;
 pub mod signal;
+pub mod socket;
 pub mod uts;
 
 use std::fmt;
@@ -29,10 +30,13 @@ pub enum Call {
     File(file::File),
     /// Host and domain names.
     Uts(uts::Uts),
+    /// Devices and addresses.
     /// System V objects, POSIX message queues.
     Ipc(ipc::Ipc),
     /// Devices, addresses, sockets.
     Net(net::Net),
+    /// Sockets.
+    Socket(socket::Socket),
     /// kill and what goes with it.
     Signal(signal::Signal),
     /// The words between host and child.
@@ -76,6 +80,7 @@ families! {
     Uts: uts::Uts,
     Ipc: ipc::Ipc,
     Net: net::Net,
+    Socket: socket::Socket,
     Signal: signal::Signal,
     Gate: gate::Gate
 }

@@ -1,6 +1,8 @@
-//! Network devices.
+//! Network devices and their addresses.
 
 use std::fmt;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -9,12 +11,35 @@ use super::quoted;
 use crate::plan::slots::Slots;
 use crate::sys;
 
-/// The calls of this family.
+/// The calls of this family. rtnetlink(7)'s are messages: what is sent stands in braces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Net {
     /// ioctl SIOCSIFFLAGS: brings a device up. netdevice(7).
     LinkUp {
+        /// The device.
+        name: String,
+    },
+    /// RTM_NEWLINK: a veth pair, born with its other end in another network namespace. veth(4).
+    AddVeth {
+        /// The end in the caller's network namespace.
+        name: String,
+        /// The other end.
+        peer: String,
+        /// Whose network namespace the other end is put into; `<child>` where none is given.
+        pid: Option<i32>,
+    },
+    /// RTM_NEWADDR: gives a device an address.
+    AddAddress {
+        /// The device.
+        device: String,
+        /// The address.
+        address: Ipv4Addr,
+        /// How many of its bits name the network.
+        prefix: u8,
+    },
+    /// RTM_GETLINK, again and again until the device can send: the other end of its cable is up too.
+    AwaitCarrier {
         /// The device.
         name: String,
     },
@@ -30,15 +55,49 @@ impl fmt::Display for Net {
                     quoted(name)
                 )
             }
+            Net::AddVeth { name, peer, pid } => {
+                let pid = pid.map_or_else(|| "<child>".to_owned(), |pid| pid.to_string());
+                write!(f, "send(<netlink>, {{RTM_NEWLINK veth {name}, peer {peer} in netns of {pid}}})")
+            }
+            Net::AddAddress { device, address, prefix } => {
+                write!(f, "send(<netlink>, {{RTM_NEWADDR {address}/{prefix} dev {device}}})")
+            }
+            Net::AwaitCarrier { name } => {
+                write!(f, "send(<netlink>, {{RTM_GETLINK {name}}})  [until operstate is UP]")
+            }
         }
     }
 }
 
 impl Net {
     /// Makes the call.
-    pub(super) fn perform(&self, _: &mut Slots) -> Result<i64, Errno> {
+    pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         match self {
-            Net::LinkUp { name } => sys::link::set_up(name).map(|()| 0),
+            Net::LinkUp { name } => sys::link::set_up(name),
+            Net::AddVeth { name, peer, pid } => {
+                // The child isn't reaped before the end, so its number can't have become another's.
+                let pid = pid.or(slots.child.map(nix::unistd::Pid::as_raw)).ok_or(Errno::ESRCH)?;
+                sys::netlink::add_veth(name, peer, pid.unsigned_abs())
+            }
+            Net::AddAddress { device, address, prefix } => {
+                sys::netlink::add_address(device, *address, *prefix)
+            }
+            Net::AwaitCarrier { name } => await_carrier(name),
+        }
+        .map(|()| 0)
+    }
+}
+
+/// Waits for the kernel's work queue, which takes a millisecond, and for whoever sets the other end up.
+fn await_carrier(name: &str) -> Result<(), Errno> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < deadline {
+        match sys::netlink::find_link(name) {
+            // Gone with the other end, and that with its namespace: who should have set it up has ended.
+            None => return Err(Errno::EPIPE),
+            Some(link) if link.is_up() => return Ok(()),
+            Some(_) => std::thread::sleep(Duration::from_micros(200)),
         }
     }
+    Err(Errno::ETIMEDOUT)
 }

@@ -1,0 +1,131 @@
+//! rtnetlink(7): making, finding and removing links, and giving them addresses. Nothing here is unsafe; it stands beside
+//! the other ways to ask the kernel for something that no single system call does.
+
+use std::io;
+use std::net::Ipv4Addr;
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage, State};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
+use nix::errno::Errno;
+
+/// A link as the kernel knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Link {
+    index: u32,
+    hardware_address: Vec<u8>,
+    is_up: bool,
+}
+
+impl Link {
+    /// Whether it can send: its operational state (RFC 2863) is "up". netdevice(7), IFF_RUNNING
+    pub(crate) fn is_up(&self) -> bool {
+        self.is_up
+    }
+
+    /// What tells it from every other link, an equally named one of another network namespace too: the kernel gives each
+    /// veth a random hardware address.
+    pub(crate) fn identity(&self) -> String {
+        let namespace = std::fs::read_link("/proc/self/ns/net").unwrap_or_default();
+        let bytes: Vec<String> = self.hardware_address.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{} {} {}", namespace.display(), self.index, bytes.join(":"))
+    }
+}
+
+/// RTM_NEWLINK: a veth pair, one end here, the other in the network namespace of process `pid`.
+///
+/// # Errors
+/// EEXIST: the name is in use. EPERM: no CAP_NET_ADMIN here or there. EOPNOTSUPP: a kernel without veth.
+pub(crate) fn add_veth(name: &str, peer: &str, pid: u32) -> Result<(), Errno> {
+    let mut other = LinkMessage::default();
+    other.attributes = vec![LinkAttribute::IfName(peer.to_owned()), LinkAttribute::NetNsPid(pid)];
+    let mut link = LinkMessage::default();
+    link.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Veth),
+            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(other))),
+        ]),
+    ];
+    acknowledged(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// RTM_NEWADDR: an IPv4 address, and with it the route to its network once the device is up.
+///
+/// # Errors
+/// ENODEV: no such device. EEXIST: it has that address. EPERM: no CAP_NET_ADMIN here.
+pub(crate) fn add_address(device: &str, address: Ipv4Addr, prefix: u8) -> Result<(), Errno> {
+    let link = find_link(device).ok_or(Errno::ENODEV)?;
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet;
+    message.header.prefix_len = prefix;
+    message.header.index = link.index;
+    // For IPv4 the kernel wants both: what is ours (LOCAL), and the peer's (ADDRESS), which is the same where there is none.
+    message.attributes =
+        vec![AddressAttribute::Local(address.into()), AddressAttribute::Address(address.into())];
+    acknowledged(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// RTM_DELLINK. A veth's peer goes with it.
+///
+/// # Errors
+/// ENODEV: no such device. EPERM: no CAP_NET_ADMIN here.
+pub(crate) fn delete_link(name: &str) -> Result<(), Errno> {
+    let mut link = LinkMessage::default();
+    link.header.index = find_link(name).ok_or(Errno::ENODEV)?.index;
+    acknowledged(RouteNetlinkMessage::DelLink(link), 0)
+}
+
+/// RTM_GETLINK: the device of this name in the caller's network namespace.
+pub(crate) fn find_link(name: &str) -> Option<Link> {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![LinkAttribute::IfName(name.to_owned())];
+    match ask(RouteNetlinkMessage::GetLink(message), 0) {
+        Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link))) => {
+            let address = link.attributes.iter().find_map(|attribute| match attribute {
+                LinkAttribute::Address(bytes) => Some(bytes.clone()),
+                _ => None,
+            });
+            let is_up = link.attributes.contains(&LinkAttribute::OperState(State::Up));
+            let hardware_address = address.unwrap_or_default();
+            Some(Link { index: link.header.index, hardware_address, is_up })
+        }
+        _ => None,
+    }
+}
+
+fn acknowledged(message: RouteNetlinkMessage, flags: u16) -> Result<(), Errno> {
+    match ask(message, flags | NLM_F_ACK)? {
+        // An acknowledgement is an error message with code 0.
+        NetlinkPayload::Error(error) => match error.raw_code() {
+            0 => Ok(()),
+            code => Err(Errno::from_raw(-code)),
+        },
+        _ => Err(Errno::EPROTO),
+    }
+}
+
+/// One message, one answer, on a socket of its own: a socket stays in the network namespace that it was made in.
+fn ask(message: RouteNetlinkMessage, flags: u16) -> Result<NetlinkPayload<RouteNetlinkMessage>, Errno> {
+    let socket = Socket::new(NETLINK_ROUTE).map_err(errno)?;
+    socket.connect(&SocketAddr::new(0, 0)).map_err(errno)?;
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | flags;
+    let mut request = NetlinkMessage::new(header, NetlinkPayload::from(message));
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    socket.send(&bytes, 0).map_err(errno)?;
+    // The kernel answers before send(2) returns, so there is nothing to wait for.
+    let (answer, _) = socket.recv_from_full().map_err(errno)?;
+    NetlinkMessage::deserialize(&answer).map(|answer| answer.payload).map_err(|_| Errno::EPROTO)
+}
+
+fn errno(error: io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+}

@@ -1,0 +1,267 @@
+//! The net namespace: what the kernel shows.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use support::{binary, fits, is_root, run, sandbox, skip, snapshot, snapshot_cards, stdout, text};
+
+/// Runs a shell script in a network of its own, where it's root: as `$S` it has `sandbox`. Whatever it does to devices,
+/// this machine's aren't touched; and since /run is its own too, no other test clears the journals that it leaves.
+fn in_own_network(script: &str) -> Output {
+    let own = "exec \"$S\" mnt --tmpfs /run -q -- sh -c \"$SCRIPT\"";
+    sandbox(&["net", "-q", "--", "sh", "-c", own]).env("S", binary()).env("SCRIPT", script).output().unwrap()
+}
+
+/// Standard output of such a script, which must succeed.
+fn from_own_network(script: &str) -> String {
+    let output = in_own_network(script);
+    assert!(output.status.success(), "{script}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// The names in a table of devices.
+fn devices(table: &str) -> Vec<&str> {
+    let rows = table.lines().filter_map(|line| line.split_once(':'));
+    // Behind a name stand its counters.
+    rows.filter(|(_, rest)| rest.split_whitespace().count() == 16).map(|(name, _)| name.trim()).collect()
+}
+
+#[test]
+fn every_card_holds() {
+    let cards = stdout(&["net"]);
+    assert!(!cards.contains("NOT SO"), "{cards}");
+    cards.split("\n\n").for_each(|card| fits(card.split("Next:").next().unwrap(), 80, 6));
+    // The same where the outside is known: lo, and a cable with an address and a route.
+    let cards = from_own_network("$S net --veth -q -- $S net");
+    assert!(!cards.contains("NOT SO"), "{cards}");
+    snapshot_cards("demo-net", &cards);
+}
+
+#[test]
+fn the_cable_to_the_outside_carries() {
+    let card = from_own_network("$S net --veth --demo veth");
+    assert!(card.contains("\nok "), "{card}");
+    fits(card.split("Next:").next().unwrap().trim_end(), 80, 6);
+    snapshot("demo-net-veth", &card);
+}
+
+/// What the course's notes on docker claim of this namespace, and the card that shows it.
+#[test]
+fn every_claim_of_the_notes_is_shown() {
+    let claims = [
+        ("each net namespace has its own network devices", "devices"),
+        ("its own IP addresses", "addresses"),
+        ("its own IP routing tables", "routes"),
+        ("its own /proc/net", "files"),
+        ("so each container's network is kept apart", "ports"),
+        ("a veth joins the container's device to one on the host", "veth"),
+    ];
+    for (claim, card) in claims {
+        let shown = stdout(&["net", "--format", "json", "--demo", card]);
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(shown[0]["outcome"], "holds", "{claim}: {shown}");
+    }
+}
+
+#[test]
+fn every_mistake_shows() {
+    for name in ["lo-down", "abstract"] {
+        let shown = stdout(&["net", "--break", name]);
+        fits(&shown, 80, 12);
+        snapshot(&format!("break-net-{name}"), &shown);
+    }
+}
+
+#[test]
+fn the_view_shows_both_sides() {
+    let view = from_own_network("$S net --veth -q -- $S net --show-proc");
+    fits(&view, 80, 24);
+    snapshot("view-net", &view);
+    let view = from_own_network("$S net --veth --show-proc");
+    fits(&view, 80, 24);
+    snapshot("view-net-veth", &view);
+}
+
+#[test]
+fn the_link_differs_and_lo_is_alone() {
+    let own = fs::read_link("/proc/self/ns/net").unwrap();
+    let link = stdout(&["net", "--", "readlink", "/proc/self/ns/net"]);
+    assert_ne!(link.trim(), own.to_str().unwrap());
+    assert_eq!(devices(&stdout(&["net", "--", "cat", "/proc/net/dev"])), ["lo"]);
+    assert_eq!(stdout(&["net", "--", "cat", "/proc/net/route"]).lines().count(), 1);
+}
+
+#[test]
+fn lo_is_up_or_down_as_asked() {
+    let addresses =
+        |flags: &[&str]| stdout(&[&["net"], flags, &["--", "cat", "/proc/net/fib_trie"]].concat());
+    assert!(addresses(&[]).contains("127.0.0.1"));
+    assert!(addresses(&["--lo", "up"]).contains("127.0.0.1"));
+    assert_eq!(addresses(&["--lo", "down"]), "");
+    assert_eq!(run(&["net", "--lo", "sideways", "--", "true"]).status.code(), Some(2));
+}
+
+#[test]
+fn both_ends_of_the_cable_have_an_address_of_one_network() {
+    let shown = from_own_network("$S net --veth -q -- cat /proc/net/dev /proc/net/route /proc/net/fib_trie");
+    assert_eq!(devices(&shown), ["lo", "eth0"], "{shown}");
+    let route: Vec<&str> =
+        shown.lines().find(|line| line.starts_with("eth0\t")).unwrap().split('\t').collect();
+    // Bytes of the network, printed as a number of this machine.
+    let number = |word: &str| u32::from_be(u32::from_str_radix(word.trim(), 16).unwrap());
+    let (network, mask) = (number(route[1]), number(route[7]));
+    assert_eq!((network >> 16, mask), (0x0a6f, 0xffff_fffc), "{shown}");
+    let inside = std::net::Ipv4Addr::from(network + 2).to_string();
+    assert!(shown.contains(&format!("|-- {inside}\n")), "{shown}");
+    // The command's parent stands outside, and its end of the cable with it.
+    let outside =
+        from_own_network("$S net --veth -q -- sh -c 'cat /proc/$PPID/net/dev /proc/$PPID/net/fib_trie'");
+    let names = devices(&outside);
+    assert!(names.len() == 2 && names[1].starts_with("sbx-"), "{outside}");
+    assert!(outside.contains("|-- 10.111."), "{outside}");
+}
+
+/// After each end of a command, the devices of the outside are listed.
+#[test]
+fn no_cable_is_left_by_any_end() {
+    let ends = [
+        ("$S net --veth -q -- true", 0),
+        ("$S net --veth -q -- sh -c 'exit 7'", 7),
+        ("$S net --veth -q -- no-such-command", 127),
+        ("$S net --veth -q -- /etc/passwd", 126),
+        ("$S net --veth -q -- sh -c 'kill -TERM $$'", 143),
+        ("$S net --veth -q -- sleep 60 & sleep 0.3; kill -TERM $!; wait $!", 143),
+    ];
+    for (end, status) in ends {
+        let shown = from_own_network(&format!("{end}; echo = $?; cat /proc/net/dev"));
+        assert_eq!(devices(&shown), ["lo"], "{end}: {shown}");
+        assert!(shown.starts_with(&format!("= {status}\n")), "{end}: {shown}");
+    }
+}
+
+#[test]
+fn a_killed_sandbox_leaves_no_cable_and_the_next_command_clears_its_journal() {
+    let shown = from_own_network(
+        "$S net --veth -q -- sleep 60 & sleep 0.3; kill -KILL $!; wait $!; ls /run/sandbox; sleep 0.3; \
+         $S uts -q -- true; test -e /run/sandbox && echo left; cat /proc/net/dev",
+    );
+    assert!(shown.lines().next().unwrap().ends_with(".journal"), "{shown}");
+    assert!(!shown.contains("left"), "{shown}");
+    assert_eq!(devices(&shown), ["lo"], "{shown}");
+}
+
+/// Only its name proves nothing: namespace, index and hardware address must be the ones that were written.
+#[test]
+fn a_device_that_is_not_ours_stays() {
+    // The cable of a run that lives, named by the journal of one that died.
+    let shown = from_own_network(
+        r#"$S net --veth -q -- sleep 60 & sleep 0.3
+        sed 's/\[[0-9]*\]/[1]/' /run/sandbox/*.journal > /run/sandbox/dead.journal
+        cat /run/sandbox/dead.journal; $S uts -q -- true; test -e /run/sandbox/dead.journal && echo left
+        cat /proc/net/dev; kill -TERM $!; wait $!; true"#,
+    );
+    assert!(shown.contains("delete_link") && shown.contains("net:[1]"), "{shown}");
+    assert_eq!(devices(&shown).len(), 2, "{shown}");
+    assert!(!shown.contains("left"), "{shown}");
+}
+
+#[test]
+fn two_cables_at_once_do_not_meet() {
+    let shown = from_own_network(
+        "$S net --veth -q -- sleep 1 & $S net --veth -q -- sleep 1 & sleep 0.5; cat /proc/net/dev; wait",
+    );
+    assert_eq!(devices(&shown).len(), 3, "{shown}");
+}
+
+#[test]
+fn who_may_not_lay_a_cable_is_told_why() {
+    if !is_root() {
+        let output = run(&["net", "--veth", "--", "true"]);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(125), "{error}");
+        assert!(error.contains("CAP_NET_ADMIN"), "{error}");
+        snapshot("error-net-veth", &error);
+        // A dry run prints the problem and needs no privilege.
+        stdout(&["net", "--veth", "--dry-run", "--", "true"]);
+    }
+    // Root in a user namespace, but not of the one that owns this network.
+    let inner = binary();
+    let output = run(&["user", "-q", "--", inner.to_str().unwrap(), "net", "--veth", "--", "true"]);
+    let error = text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(output.status.code(), Some(125), "{error}");
+    assert!(error.contains("user namespace that owns this network"), "{error}");
+}
+
+#[test]
+fn the_equivalents_lay_the_same_cable() {
+    let plan = from_own_network("$S net --veth --dry-run -- true");
+    for line in ["ip link add sbx-", "type veth peer name eth0 netns <child>", "--network bridge"] {
+        assert!(plan.contains(line), "{line}: {plan}");
+    }
+    fits(&plan, 200, 60);
+    snapshot("plan-net-veth", &plan);
+    assert!(from_own_network("$S net --veth --print-spec").contains("veth: true"));
+}
+
+/// The kernel gets the messages that the plan tells of, in its order, and the one that undoes them.
+#[test]
+fn the_messages_are_those_of_the_plan() {
+    if !Path::new("/usr/bin/strace").exists() {
+        return skip("the_messages_are_those_of_the_plan", "strace(1) isn't installed");
+    }
+    let shown = from_own_network("strace -f -o /dev/stdout -e trace=sendto $S net --veth -q -- true");
+    // strace can't ask a network other than its own which protocol a socket speaks, so the child's stay numbers: 0x14 is
+    // RTM_NEWADDR.
+    let shown = shown.replace("nlmsg_type=0x14 ", "nlmsg_type=RTM_NEWADDR ");
+    let pattern = regex_lite::Regex::new(r"RTM_(NEW|DEL)[A-Z]+").unwrap();
+    let sent: Vec<&str> = shown
+        .lines()
+        .filter(|line| line.contains("sendto("))
+        .filter_map(|line| pattern.find(line).map(|found| found.as_str()))
+        .collect();
+    assert!(sent.len() >= 3, "{shown}");
+    assert_eq!(sent[..3], ["RTM_NEWLINK", "RTM_NEWADDR", "RTM_NEWADDR"], "{shown}");
+    // The kernel takes the child's namespace apart meanwhile, and may have taken the cable with it already.
+    assert!(matches!(sent[3..], [] | ["RTM_DELLINK"]), "{shown}");
+}
+
+/// Without --veth nothing of it is done: no route table is read, and no journal is written.
+#[test]
+fn a_plain_network_pays_nothing_for_cables() {
+    if !Path::new("/usr/bin/strace").exists() {
+        return skip("a_plain_network_pays_nothing_for_cables", "strace(1) isn't installed");
+    }
+    let calls = from_own_network("strace -f -o /dev/stdout -e trace=socket,openat $S net -q -- true");
+    assert!(!calls.contains("AF_NETLINK") && !calls.contains("/proc/net/"), "{calls}");
+    assert!(!calls.contains(".journal"), "{calls}");
+    assert_eq!(calls.matches("socket(AF_INET").count(), 1, "{calls}");
+}
+
+/// A card's sockets, files and devices go with it.
+#[test]
+fn nothing_is_left() {
+    let listed = || {
+        let names = |folder: &str| {
+            fs::read_dir(folder)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|entry| entry.file_name())
+                .collect::<Vec<_>>()
+        };
+        let ours =
+            names("/tmp").into_iter().filter(|name| name.to_string_lossy().starts_with("sandbox-net-"));
+        (fs::read_to_string("/proc/net/dev").map(|table| devices(&table).join(" ")).unwrap(), ours.count())
+    };
+    let before = listed();
+    run(&["net"]);
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while listed() != before && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(listed(), before);
+}
