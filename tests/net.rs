@@ -9,9 +9,15 @@ use std::time::{Duration, Instant};
 
 use support::{binary, fits, is_root, run, sandbox, skip, snapshot, snapshot_cards, stdout, text};
 
-/// Runs a shell script in a network of its own, where it's root: as `$S` it has `sandbox`. Whatever it does to devices,
+/// Runs a shell script in a network of its own, where it's root: as `$S` it has `sandbox`, and `until_true CONDITION`
+/// waits for it, at most five seconds. Whatever it does to devices,
 /// this machine's aren't touched; and since /run is its own too, no other test clears the journals that it leaves.
 fn in_own_network(script: &str) -> Output {
+    let script = format!(
+        "until_true() {{ for i in $(seq 250); do eval \"$1\" && return; sleep 0.02; done; echo \"never: $1\"; exit 1; }}
+        journaled() {{ until_true 'grep -qs as /run/sandbox/*.journal'; }}
+        {script}"
+    );
     let own = "exec \"$S\" mnt --tmpfs /run -q -- sh -c \"$SCRIPT\"";
     sandbox(&["net", "-q", "--", "sh", "-c", own]).env("S", binary()).env("SCRIPT", script).output().unwrap()
 }
@@ -134,7 +140,10 @@ fn no_cable_is_left_by_any_end() {
         ("$S net --veth -q -- no-such-command", 127),
         ("$S net --veth -q -- /etc/passwd", 126),
         ("$S net --veth -q -- sh -c 'kill -TERM $$'", 143),
-        ("$S net --veth -q -- sleep 60 & sleep 0.3; kill -TERM $!; wait $!", 143),
+        (
+            "$S net --veth -q -- sleep 60 & until_true 'grep -q sbx- /proc/net/dev'; kill -TERM $!; wait $!",
+            143,
+        ),
     ];
     for (end, status) in ends {
         let shown = from_own_network(&format!("{end}; echo = $?; cat /proc/net/dev"));
@@ -146,12 +155,26 @@ fn no_cable_is_left_by_any_end() {
 #[test]
 fn a_killed_sandbox_leaves_no_cable_and_the_next_command_clears_its_journal() {
     let shown = from_own_network(
-        "$S net --veth -q -- sleep 60 & sleep 0.3; kill -KILL $!; wait $!; ls /run/sandbox; sleep 0.3; \
-         $S uts -q -- true; test -e /run/sandbox && echo left; cat /proc/net/dev",
+        "$S net --veth -q -- sleep 60 & journaled; kill -KILL $!; wait $!; ls /run/sandbox; \
+         sleep 0.3; $S uts -q -- true; test -e /run/sandbox && echo left; cat /proc/net/dev",
     );
     assert!(shown.lines().next().unwrap().ends_with(".journal"), "{shown}");
     assert!(!shown.contains("left"), "{shown}");
     assert_eq!(devices(&shown), ["lo"], "{shown}");
+}
+
+/// A process of the command's outlives it, and with it the cable. A command in another network can't remove that, and
+/// leaves the journal to one that can.
+#[test]
+fn a_cable_is_cleared_from_the_network_in_which_it_was_laid() {
+    let shown = from_own_network(
+        r#"$S net --veth -q -- sh -c 'sleep 60 >&- & echo $! > /run/descendant; wait' & until_true '[ -s /run/descendant ]'
+        kill -KILL $!; wait $!; unshare --net $S uts -q -- true; ls /run/sandbox; cat /proc/net/dev; echo ==
+        $S uts -q -- true; test -e /run/sandbox && echo left; cat /proc/net/dev; kill $(cat /run/descendant)"#,
+    );
+    let (from_elsewhere, from_here) = shown.split_once("==").unwrap();
+    assert!(from_elsewhere.contains(".journal") && devices(from_elsewhere).len() == 2, "{shown}");
+    assert!(!from_here.contains("left") && devices(from_here) == ["lo"], "{shown}");
 }
 
 /// Only its name proves nothing: namespace, index and hardware address must be the ones that were written.
@@ -159,7 +182,7 @@ fn a_killed_sandbox_leaves_no_cable_and_the_next_command_clears_its_journal() {
 fn a_device_that_is_not_ours_stays() {
     // The cable of a run that lives, named by the journal of one that died.
     let shown = from_own_network(
-        r#"$S net --veth -q -- sleep 60 & sleep 0.3
+        r#"$S net --veth -q -- sleep 60 & journaled
         sed 's/\[[0-9]*\]/[1]/' /run/sandbox/*.journal > /run/sandbox/dead.journal
         cat /run/sandbox/dead.journal; $S uts -q -- true; test -e /run/sandbox/dead.journal && echo left
         cat /proc/net/dev; kill -TERM $!; wait $!; true"#,
@@ -172,7 +195,8 @@ fn a_device_that_is_not_ours_stays() {
 #[test]
 fn two_cables_at_once_do_not_meet() {
     let shown = from_own_network(
-        "$S net --veth -q -- sleep 1 & $S net --veth -q -- sleep 1 & sleep 0.5; cat /proc/net/dev; wait",
+        "$S net --veth -q -- sleep 60 & one=$!; $S net --veth -q -- sleep 60 & until_true '[ $(grep -c sbx- /proc/net/dev) = 2 ]'; \
+         cat /proc/net/dev; kill $one $!; wait",
     );
     assert_eq!(devices(&shown).len(), 3, "{shown}");
 }
@@ -185,6 +209,9 @@ fn who_may_not_lay_a_cable_is_told_why() {
         assert_eq!(output.status.code(), Some(125), "{error}");
         assert!(error.contains("CAP_NET_ADMIN"), "{error}");
         snapshot("error-net-veth", &error);
+        // The demonstration says so before its first card.
+        let output = run(&["net", "--veth"]);
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(125), String::new()));
         // A dry run prints the problem and needs no privilege.
         stdout(&["net", "--veth", "--dry-run", "--", "true"]);
     }

@@ -130,6 +130,8 @@ pub(super) fn run<F: Args>(
         }
         return Ok(0);
     }
+    // Said before the first card, not by the one that comes to it.
+    exec::accept(&plan)?;
     demonstrate(feature, &host, &spec, &common, &mut narrator)
 }
 

@@ -172,7 +172,7 @@ impl<'a> Stage<'a> {
     pub fn make(&mut self, call: impl Into<Call>, undo: Undo) -> Result<Answer> {
         self.journal.intend(&undo)?;
         let answer = call.into().perform(&mut Slots::default());
-        self.journal.made()?;
+        self.journal.came_out(&answer)?;
         Ok(answer)
     }
 
@@ -183,7 +183,7 @@ impl<'a> Stage<'a> {
     pub fn make_inside(&mut self, agent: &Agent, call: impl Into<Call>, undo: Undo) -> Result<Answer> {
         self.journal.intend(&undo)?;
         let answer = agent.perform(call)?;
-        self.journal.made()?;
+        self.journal.came_out(&answer)?;
         Ok(answer)
     }
 

@@ -10,6 +10,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::feature::Feature;
 use crate::plan::undo::Undo;
 use crate::sys;
 
@@ -30,8 +31,21 @@ struct Written {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Entry {
     undo: Undo,
-    /// What proves that the thing is the one that we made: an inode, an ifindex, a System V id. None until it's made.
-    identity: Option<String>,
+    made: Made,
+    /// The namespace in which the name holds: `net:[4026531840]`. None where a path leads to the thing.
+    home: Option<String>,
+}
+
+/// How far the making of a thing has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Made {
+    /// It may be there or not: its owner died, or nobody looked since.
+    Intended,
+    /// It is there, and this proves that a thing of its name is the one that we made: an inode, a System V id.
+    As(String),
+    /// It couldn't be made: a thing of its name is someone else's.
+    Never,
 }
 
 impl Journal {
@@ -40,7 +54,7 @@ impl Journal {
     /// # Errors
     /// When the runtime folder can't be made or isn't ours alone.
     pub fn intend(&mut self, undo: &Undo) -> Result<()> {
-        let entry = Entry { undo: undo.clone(), identity: None };
+        let entry = Entry { undo: undo.clone(), made: Made::Intended, home: home(undo) };
         let written =
             match &mut self.written {
                 Some(written) => written,
@@ -51,15 +65,18 @@ impl Journal {
         written.append(entry)
     }
 
-    /// Writes down the identity of the last thing that was intended.
+    /// Writes down what became of the last thing that was intended: its identity, or that it couldn't be made.
     ///
     /// # Errors
     /// When the journal can't be written.
-    pub fn made(&mut self) -> Result<()> {
+    pub fn came_out<T, E>(&mut self, outcome: &std::result::Result<T, E>) -> Result<()> {
         let Some(written) = &mut self.written else { return Ok(()) };
         let Some(last) = written.entries.pop() else { return Ok(()) };
-        let identity = identity(&last.undo);
-        written.append(Entry { identity, ..last })
+        let made = match outcome {
+            Ok(_) => identity(&last.undo).map_or(Made::Intended, Made::As),
+            Err(_) => Made::Never,
+        };
+        written.append(Entry { made, ..last })
     }
 
     /// Removes everything, last made first, and then the journal itself.
@@ -149,8 +166,15 @@ fn sweep_one(path: &Path) -> io::Result<Vec<Undo>> {
         entries.retain(|earlier| earlier.undo != entry.undo);
         entries.push(entry);
     }
+    // A name is the same thing only in its own namespace: the next command there removes it, if there can be one.
+    let elsewhere = |entry: &Entry| entry.home != home(&entry.undo);
+    let is_out_of_reach =
+        entries.iter().any(|entry| elsewhere(entry) && entry.home.as_deref().is_some_and(lives));
+    entries.retain(|entry| !elsewhere(entry));
     let removed = run_backwards(&entries);
-    remove(path);
+    if !is_out_of_reach {
+        remove(path);
+    }
     Ok(removed)
 }
 
@@ -160,10 +184,14 @@ fn run_backwards(entries: &[Entry]) -> Vec<Undo> {
 
 /// Whether something was there and is gone now.
 fn perform(entry: &Entry) -> bool {
-    // Not made yet as far as the journal knows: it can only be ours where its name holds our token, which all names that
-    // we choose do; where the identity is known it must be the same.
     let current = identity(&entry.undo);
-    if current.is_none() || (entry.identity.is_some() && entry.identity != current) {
+    let is_ours = match &entry.made {
+        // Its name holds our token, as all names that we choose do.
+        Made::Intended => current.is_some(),
+        Made::As(identity) => current.as_ref() == Some(identity),
+        Made::Never => false,
+    };
+    if !is_ours {
         return false;
     }
     match &entry.undo {
@@ -191,6 +219,30 @@ fn identity(undo: &Undo) -> Option<String> {
     }
 }
 
+/// The caller's own namespace of the kind in which the thing's name holds.
+fn home(undo: &Undo) -> Option<String> {
+    namespace_of("self", undo.home()?)
+}
+
+fn namespace_of(process: &str, feature: Feature) -> Option<String> {
+    let link = fs::read_link(format!("/proc/{process}/ns/{feature}")).ok()?;
+    Some(link.to_string_lossy().into_owned())
+}
+
+/// Whether a namespace still exists as far as can be seen: some process is in it, or it's mounted, as `ip netns` does.
+fn lives(namespace: &str) -> bool {
+    let kind = namespace
+        .split(':')
+        .next()
+        .and_then(|kind| Feature::ALL.into_iter().find(|feature| feature.name() == kind));
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut links = processes.filter_map(|entry| namespace_of(entry.file_name().to_str()?, kind?));
+    // The root of such a mount is the namespace's name. proc_pid_mountinfo(5)
+    let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    links.any(|link| link == namespace)
+        || mounts().lines().any(|line| line.split(' ').nth(3) == Some(namespace))
+}
+
 /// A lock that no child inherits: fcntl(2)'s record lock belongs to the process, not to the descriptor as flock(2)'s does.
 fn lock(file: &File) -> io::Result<()> {
     let whole = libc::flock { l_type: libc::F_WRLCK as i16, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
@@ -199,7 +251,8 @@ fn lock(file: &File) -> io::Result<()> {
         .map_err(|errno| io::Error::from_raw_os_error(errno as i32))
 }
 
-/// root's is in /run, unless it is root of a user namespace only, to whom /run is closed; a user's in $XDG_RUNTIME_DIR, or in a folder of /tmp that must be theirs alone.
+/// root's is in /run, unless it is root of a user namespace only, to whom /run is closed; a user's in $XDG_RUNTIME_DIR, or
+/// in a folder of /tmp that must be theirs alone.
 fn runtime_folder() -> PathBuf {
     let uid = nix::unistd::geteuid();
     if uid.is_root() && nix::unistd::access("/run", nix::unistd::AccessFlags::W_OK).is_ok() {
@@ -247,5 +300,49 @@ fn remove(journal: &Path) {
     let _ = fs::remove_file(journal);
     if let Some(folder) = journal.parent() {
         let _ = fs::remove_dir(folder);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_file(name: &str) -> (PathBuf, Undo) {
+        let path = std::env::temp_dir().join(format!("sandbox-{name}-{}", std::process::id()));
+        fs::write(&path, "").unwrap();
+        (path.clone(), Undo::RemoveFile { path })
+    }
+
+    #[test]
+    fn what_was_made_is_removed_and_what_could_not_be_made_is_another_s() {
+        let mut journal = Journal::default();
+        let ((ours, made), (other, failed)) = (of_file("ours"), of_file("other"));
+        journal.intend(&made).unwrap();
+        journal.came_out::<(), ()>(&Ok(())).unwrap();
+        journal.intend(&failed).unwrap();
+        journal.came_out::<(), ()>(&Err(())).unwrap();
+        journal.undo();
+        assert_eq!((ours.exists(), other.exists()), (false, true));
+        fs::remove_file(other).unwrap();
+    }
+
+    #[test]
+    fn what_took_the_place_of_a_thing_of_ours_stays() {
+        let (path, undo) = of_file("replaced");
+        let mut journal = Journal::default();
+        journal.intend(&undo).unwrap();
+        journal.came_out::<(), ()>(&Ok(())).unwrap();
+        let second = path.with_extension("second");
+        fs::write(&second, "").unwrap();
+        fs::rename(&second, &path).unwrap();
+        journal.undo();
+        assert!(path.exists());
+        fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_namespace_lives_while_a_process_is_in_it() {
+        assert!(lives(&namespace_of("self", Feature::Net).unwrap()));
+        assert!(!lives("net:[1]"));
     }
 }

@@ -77,14 +77,20 @@ pub struct Container {
     reaped: bool,
 }
 
+/// Refuses a plan that can't be carried out here.
+///
+/// # Errors
+/// The plan's first problem.
+pub fn accept(plan: &Plan) -> Result<()> {
+    plan.problems.first().map_or(Ok(()), |problem| Err(failure::refused(problem)))
+}
+
 /// Performs a plan up to its end: the command runs, or the demonstration's process waits to be asked.
 ///
 /// # Errors
 /// The plan's first problem; the step that failed, with its call, cause and remedy. What was made has been undone.
 pub fn start(plan: &Plan, watch: &mut dyn Watch) -> Result<Container> {
-    if let Some(problem) = plan.problems.first() {
-        return Err(failure::refused(problem));
-    }
+    accept(plan)?;
     let mut run = Run {
         plan,
         watch,
@@ -177,12 +183,12 @@ impl Run<'_> {
             }
             // The child is gone; it said why before it went.
             Err(Errno::EPIPE) => return Err(self.last_words(index)),
-            result => result.map_err(|errno| Stop::Step(index, errno))?,
+            result => result,
         };
         if step.undo.is_some() {
-            self.journal.made()?;
+            self.journal.came_out(&result)?;
         }
-        Ok(result)
+        result.map_err(|errno| Stop::Step(index, errno))
     }
 
     /// A step of the child's or the helper's: let it go on where it's narrated, and hear of it where it must be heard.

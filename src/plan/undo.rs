@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::feature::Feature;
+
 /// One removal. Performed by `exec::journal`, which also proves that the thing is still ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -54,6 +56,18 @@ pub enum Sysv {
     Sem,
     /// A message queue.
     Msg,
+}
+
+impl Undo {
+    /// The kind of namespace in which its name holds: elsewhere that name is another thing, or none. A path is followed
+    /// from wherever the caller is, and the inode proves what it leads to.
+    pub fn home(&self) -> Option<Feature> {
+        match self {
+            Undo::DeleteLink { .. } => Some(Feature::Net),
+            Undo::RemoveSysv { .. } | Undo::RemoveQueue { .. } => Some(Feature::Ipc),
+            Undo::RemoveFolder { .. } | Undo::RemoveFile { .. } | Undo::Unmount { .. } => None,
+        }
+    }
 }
 
 impl fmt::Display for Undo {
