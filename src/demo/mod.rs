@@ -6,6 +6,7 @@ mod ipc;
 pub(crate) mod mnt;
 pub(crate) mod net;
 pub(crate) mod pid;
+pub mod plot;
 mod time;
 mod user;
 mod uts;

@@ -9,6 +9,7 @@ pub mod error;
 pub mod explain;
 pub mod paint;
 pub mod plan;
+pub mod plot;
 pub mod stable;
 mod table;
 pub mod view;
