@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod equivalents;
 pub mod error;
 pub mod explain;
+pub mod live;
 pub mod paint;
 pub mod plan;
 pub mod plot;
