@@ -12,6 +12,7 @@ pub mod paint;
 pub mod plan;
 pub mod plot;
 pub mod stable;
+pub mod svg;
 mod table;
 pub mod view;
 

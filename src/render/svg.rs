@@ -1,0 +1,432 @@
+//! Plots as a picture for a handout: one standalone SVG document, the same for the same numbers.
+
+use std::fmt::Write;
+
+use super::paint;
+use super::plot::short;
+use crate::demo::plot::{Lane, Mark, Plot, Sample};
+
+/// The document's width. A browser or a slide scales it.
+const WIDTH: f64 = 800.0;
+/// The height of one plot with its title and its axis.
+const HEIGHT: f64 = 300.0;
+/// Around the lines: for the title, the lanes' names, the seconds, and the values.
+const TOP: f64 = 56.0;
+const RIGHT: f64 = 190.0;
+const BOTTOM: f64 = 48.0;
+const LEFT: f64 = 60.0;
+/// What a line of text takes.
+const LINE: f64 = 16.0;
+
+/// The lines of lanes: colours that differ for the colour-blind too (Okabe and Ito's, dark enough for white), and dashes
+/// for who prints in black.
+const LINES: [(&str, &str); 5] = [
+    ("#0072b2", "none"),
+    ("#c04a00", "9 4"),
+    ("#00785a", "2 3"),
+    ("#a8488a", "10 3 2 3"),
+    ("#333333", "5 2"),
+];
+
+/// A document with the plots, one below the other.
+pub fn svg(plots: &[Plot]) -> String {
+    let height = HEIGHT * plots.len().max(1) as f64;
+    let titles: Vec<&str> = plots.iter().map(|plot| plot.title.as_str()).collect();
+    let words: Vec<String> = plots.iter().map(description).collect();
+    let mut out = String::new();
+    let _ = write!(
+        out,
+        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img" aria-labelledby="title desc" font-family="system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', sans-serif" font-size="12" fill="#222">
+<title id="title">{}</title>
+<desc id="desc">{}</desc>
+<rect width="100%" height="100%" fill="#fff"/>
+"##,
+        escape(&titles.join("; ")),
+        escape(&words.join(" ")),
+    );
+    for (index, plot) in plots.iter().enumerate() {
+        let _ = writeln!(out, r#"<g transform="translate(0 {})">"#, index as f64 * HEIGHT);
+        Area::new(plot).draw(&mut out, plot);
+        out.push_str("</g>\n");
+    }
+    out.push_str("</svg>\n");
+    out
+}
+
+/// A plot in words, for who can't see it.
+fn description(plot: &Plot) -> String {
+    let unit = plot.unit;
+    let mut words = format!("{}, over {} seconds", plot.title, short(plot.end()));
+    if let Some(limit) = plot.limit {
+        let _ = write!(words, ", with a limit of {} {unit}", short(limit));
+    }
+    words.push('.');
+    for lane in &plot.lanes {
+        let _ = write!(words, " {}: ", lane.name);
+        let values = || lane.samples.iter().map(|sample| sample.value);
+        match (values().reduce(f64::max), lane.samples.last()) {
+            (Some(largest), Some(Sample { value: last, .. })) => {
+                let _ = write!(words, "at most {} {unit}, in the end {}", short(largest), short(*last));
+            }
+            _ => words.push_str("not measured"),
+        }
+        if let Some(limit) = lane.limit {
+            let _ = write!(words, ", with a limit of {} of its own", short(limit));
+        }
+        for (seconds, _, mark) in firsts(lane) {
+            let _ = write!(words, ", {} at {} s", mark_words(mark), short(seconds));
+        }
+        let note = lane.note.split_whitespace().collect::<Vec<_>>().join(" ");
+        let _ = if note.is_empty() { write!(words, ".") } else { write!(words, " ({note}).") };
+    }
+    words
+}
+
+/// When each kind of mark came first, and at which value.
+fn firsts(lane: &Lane) -> Vec<(f64, f64, Mark)> {
+    let mut firsts: Vec<(f64, f64, Mark)> = vec![];
+    for sample in &lane.samples {
+        if let Some(mark) = sample.mark
+            && !firsts.iter().any(|(_, _, first)| *first == mark)
+        {
+            firsts.push((sample.seconds, sample.value, mark));
+        }
+    }
+    firsts
+}
+
+fn mark_words(mark: Mark) -> &'static str {
+    if mark == Mark::Limit { "at the limit" } else { mark.word() }
+}
+
+/// Where a plot's numbers lie.
+struct Area {
+    most: f64,
+    end: f64,
+}
+
+impl Area {
+    fn new(plot: &Plot) -> Area {
+        let end = plot.end();
+        Area { most: plot.most(), end: if end > 0.0 { end } else { 1.0 } }
+    }
+
+    fn x(&self, seconds: f64) -> f64 {
+        LEFT + within(seconds / self.end) * (WIDTH - LEFT - RIGHT)
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        HEIGHT - BOTTOM - within(value / self.most) * (HEIGHT - TOP - BOTTOM)
+    }
+
+    fn draw(&self, out: &mut String, plot: &Plot) {
+        let title = escape(&paint::cut(&plot.title, 90));
+        let _ = writeln!(out, r#"<text x="{LEFT}" y="24" font-size="15" font-weight="600">{title}</text>"#);
+        self.axes(out, plot.unit);
+        let words = self.limits(out, plot);
+        for (index, lane) in plot.lanes.iter().enumerate() {
+            self.line(out, lane, LINES[index % LINES.len()]);
+        }
+        self.names(out, plot);
+        // Last, so that no line goes over a word or a sign.
+        out.push_str(&words);
+        for (index, lane) in plot.lanes.iter().enumerate() {
+            self.marks(out, lane, LINES[index % LINES.len()].0);
+        }
+    }
+
+    fn axes(&self, out: &mut String, unit: &str) {
+        let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
+        for tick in ticks(self.most, 5.0) {
+            let (y, words) = (self.y(tick), short(tick));
+            let _ = writeln!(out, r##"<path d="M{LEFT} {y:.1}H{right}" stroke="#e4e4e4"/>"##);
+            let _ = writeln!(
+                out,
+                r#"<text x="{}" y="{:.1}" text-anchor="end">{words}</text>"#,
+                LEFT - 8.0,
+                y + 4.0
+            );
+        }
+        for tick in ticks(self.end, 8.0) {
+            let (x, words) = (self.x(tick), short(tick));
+            let _ = writeln!(out, r##"<path d="M{x:.1} {bottom}v5" stroke="#555"/>"##);
+            let _ = writeln!(
+                out,
+                r#"<text x="{x:.1}" y="{}" text-anchor="middle">{words}</text>"#,
+                bottom + 19.0
+            );
+        }
+        let _ = writeln!(out, r##"<path d="M{LEFT} {TOP}V{bottom}H{right}" fill="none" stroke="#555"/>"##);
+        let _ = writeln!(out, r##"<text x="{LEFT}" y="{}" fill="#555">{}</text>"##, TOP - 12.0, escape(unit));
+        let _ =
+            writeln!(out, r##"<text x="{}" y="{}" fill="#555">seconds</text>"##, right + 10.0, bottom + 19.0);
+    }
+
+    /// Each limit once. Gives the words for them: whose a limit is, unless it's everyone's.
+    fn limits(&self, out: &mut String, plot: &Plot) -> String {
+        let mut labels = String::new();
+        let mut limits: Vec<(f64, Vec<&str>)> = plot.limit.into_iter().map(|limit| (limit, vec![])).collect();
+        for lane in &plot.lanes {
+            let Some(limit) = lane.limit else { continue };
+            match limits.iter_mut().find(|(known, _)| *known == limit) {
+                Some((_, names)) if names.is_empty() => {}
+                Some((_, names)) => names.push(&lane.name),
+                None => limits.push((limit, vec![&lane.name])),
+            }
+        }
+        for (limit, names) in limits.iter().filter(|(limit, _)| limit.is_finite()) {
+            let y = self.y(*limit);
+            let whose = if names.is_empty() { String::new() } else { format!(" of {}", names.join(", ")) };
+            let words = escape(&paint::cut(&format!("limit{whose}: {} {}", short(*limit), plot.unit), 80));
+            let right = WIDTH - RIGHT;
+            let _ = writeln!(
+                out,
+                r##"<path d="M{LEFT} {y:.1}H{right}" stroke="#b00020" stroke-width="1.2" stroke-dasharray="6 4"/>"##
+            );
+            let _ = writeln!(
+                labels,
+                r##"<text x="{}" y="{:.1}" fill="#b00020" {HALO}>{words}</text>"##,
+                LEFT + 8.0,
+                y - 5.0
+            );
+        }
+        labels
+    }
+
+    fn line(&self, out: &mut String, lane: &Lane, (colour, dashes): (&str, &str)) {
+        let points: Vec<String> = lane
+            .samples
+            .iter()
+            .filter(|sample| sample.seconds.is_finite() && sample.value.is_finite())
+            .map(|sample| format!("{:.1},{:.1}", self.x(sample.seconds), self.y(sample.value)))
+            .collect();
+        let Some((x, y)) = points.last().and_then(|last| last.split_once(',')) else { return };
+        let _ = writeln!(
+            out,
+            r#"<polyline points="{}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}" stroke-linejoin="round"/>"#,
+            points.join(" "),
+        );
+        // A line of one sample would be invisible.
+        let _ = writeln!(out, r#"<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>"#);
+    }
+
+    /// The names beside the lines' ends, moved apart where lines end together; a piece of each line in front.
+    fn names(&self, out: &mut String, plot: &Plot) {
+        let ends =
+            plot.lanes.iter().map(|lane| self.y(lane.samples.last().map_or(0.0, |sample| sample.value)));
+        let mut names: Vec<(usize, f64)> = ends.enumerate().collect();
+        names.sort_by(|(_, one), (_, other)| one.total_cmp(other));
+        let mut free = TOP;
+        for (_, y) in &mut names {
+            *y = y.max(free);
+            free = *y + LINE;
+        }
+        // What was pushed out at the bottom pushes back.
+        let mut free = HEIGHT - BOTTOM;
+        for (_, y) in names.iter_mut().rev() {
+            *y = y.min(free);
+            free = *y - LINE;
+        }
+        let x = WIDTH - RIGHT + 10.0;
+        for (index, y) in names {
+            let (colour, dashes) = LINES[index % LINES.len()];
+            let name = escape(&paint::cut(&plot.lanes[index].name, 22));
+            let _ = writeln!(
+                out,
+                r#"<path d="M{x} {y:.1}h26" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"/>"#
+            );
+            let _ =
+                writeln!(out, r#"<text x="{}" y="{:.1}" fill="{colour}">{name}</text>"#, x + 32.0, y + 4.0);
+        }
+    }
+
+    /// A sign where a mark sets in, unless it would cover the one before; a word for the first of its kind.
+    fn marks(&self, out: &mut String, lane: &Lane, colour: &str) {
+        let (mut before, mut free) = (None, 0.0);
+        for sample in &lane.samples {
+            let (x, y) = (self.x(sample.seconds), self.y(sample.value));
+            let sets_in = sample.mark.filter(|_| sample.mark != before);
+            before = sample.mark;
+            // A death is worth a sign in any case.
+            let Some(mark) = sets_in.filter(|mark| x >= free || *mark == Mark::Killed) else { continue };
+            free = x + LINE;
+            let _ = writeln!(
+                out,
+                r#"<text x="{x:.1}" y="{:.1}" text-anchor="middle" font-size="15" font-weight="700" fill="{colour}" {HALO}>{}</text>"#,
+                y + 5.0,
+                mark.sign(),
+            );
+        }
+        for (seconds, value, mark) in firsts(lane) {
+            let (x, y) = (self.x(seconds), self.y(value));
+            // Below, where a line that rises to its limit leaves room; to the left where there's none to the right.
+            let (x, anchor) = if x > WIDTH - RIGHT - 80.0 {
+                (x + 4.0, "end")
+            } else {
+                ((x - 4.0).max(LEFT + 4.0), "start")
+            };
+            let y = if y > HEIGHT - BOTTOM - 24.0 { y - 12.0 } else { y + 20.0 };
+            let words = mark_words(mark);
+            let _ = writeln!(
+                out,
+                r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}" fill="{colour}" {HALO}>{words}</text>"#
+            );
+        }
+    }
+}
+
+/// A white edge around letters that stand on lines.
+const HALO: &str = r##"stroke="#fff" stroke-width="3" stroke-linejoin="round" paint-order="stroke""##;
+
+/// A share of an axis; 0 for what is no number.
+fn within(share: f64) -> f64 {
+    if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) }
+}
+
+/// Round values from 0 to `most`, about as many as asked: 1, 2 or 5 times a power of ten apart.
+fn ticks(most: f64, about: f64) -> Vec<f64> {
+    let rough = most / about;
+    let power = 10f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].iter().map(|times| times * power).find(|step| *step >= rough);
+    let step = step.unwrap_or(rough);
+    (0..=(most / step) as usize).map(|nth| nth as f64 * step).collect()
+}
+
+/// Text for a document: what XML reserves is written otherwise, and what it forbids is a space.
+fn escape(words: &str) -> String {
+    let mut out = String::new();
+    for sign in words.chars() {
+        match sign {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\u{fffe}' | '\u{ffff}' => out.push(' '),
+            sign if sign.is_control() => out.push(' '),
+            sign => out.push(sign),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sampled(plot: &mut Plot, name: &str, values: impl Iterator<Item = (f64, f64, Option<Mark>)>) -> usize {
+        let lane = plot.lane(name, '#');
+        for (seconds, value, mark) in values {
+            plot.push(lane, Sample { seconds, value, mark });
+        }
+        lane
+    }
+
+    fn sample() -> Vec<Plot> {
+        let mut memory = Plot::new("Two ways to fill memory.max", "MiB", Some(32.0));
+        let steps = |from: i32, to: i32| (from..=to).map(|step| f64::from(step) * 0.05);
+        let file = steps(0, 40).map(|at| (at, (at * 24.0).min(32.0), (at > 1.34).then_some(Mark::Limit)));
+        let file = sampled(&mut memory, "write a 64 MiB file", file);
+        memory.lanes[file].note = "max 391  oom_kill 0".into();
+        let killed = |at: f64| (at > 3.59).then_some(Mark::Killed);
+        sampled(&mut memory, "allocate 64 MiB", steps(44, 72).map(|at| (at, (at - 2.2) * 22.5, killed(at))));
+        let mut cpu = Plot::new("A busy loop under cpu.max = 20000 100000", "% of a CPU", None);
+        for (name, quota) in [("<20 %> & \"more\"", 20.0), ("50 %", 50.0), ("no quota", 100.0)] {
+            let mark = (quota < 100.0).then_some(Mark::Throttled);
+            let wave = steps(0, 80).map(|at| (at, quota * (1.0 - 0.08 * (at * 9.0).sin().abs()), mark));
+            let lane = sampled(&mut cpu, name, wave);
+            cpu.lanes[lane].limit = (quota < 100.0).then_some(quota);
+        }
+        vec![memory, cpu]
+    }
+
+    /// Tags that open and close in order, attributes in quotes, no bare `<` or `&` in the text.
+    fn check(document: &str) {
+        let mut open: Vec<&str> = vec![];
+        for part in document.split('<').skip(1) {
+            let (tag, text) = part.split_once('>').expect("a tag's end");
+            assert!(!text.contains('>'), "{text}");
+            for entity in part.split('&').skip(1) {
+                assert!(
+                    ["amp;", "lt;", "gt;", "quot;"].iter().any(|known| entity.starts_with(known)),
+                    "{entity}"
+                );
+            }
+            if let Some(name) = tag.strip_prefix('/') {
+                assert_eq!(open.pop(), Some(name));
+                continue;
+            }
+            assert_eq!(tag.matches('"').count(), 2 * tag.matches("=\"").count(), "{tag}");
+            if !tag.ends_with('/') {
+                open.push(tag.split(' ').next().unwrap_or(tag));
+            }
+        }
+        assert!(
+            open.is_empty() && document.starts_with("<svg ") && document.ends_with("</svg>\n"),
+            "{open:?}"
+        );
+        assert!(!document.contains("NaN") && !document.contains("inf"), "{document}");
+        assert!(document.chars().all(|sign| sign == '\n' || !sign.is_control()));
+    }
+
+    #[test]
+    fn a_document_is_well_formed_and_always_the_same() {
+        let document = svg(&sample());
+        // To look at it: SANDBOX_SVG=/tmp/plot.svg cargo test svg
+        if let Some(path) = std::env::var_os("SANDBOX_SVG") {
+            std::fs::write(path, &document).expect("a file");
+        }
+        check(&document);
+        assert_eq!(document, svg(&sample()));
+        assert!(document.contains("&lt;20 %&gt; &amp; &quot;more&quot;"));
+        assert!(document.contains("killed at 3.6 s"));
+    }
+
+    #[test]
+    fn no_number_breaks_a_document() {
+        check(&svg(&[]));
+        let numbers = [0.0, -1.0, 1e-300, 1e300, f64::MAX, f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
+        for limit in numbers {
+            let mut plot = Plot::new("\u{0}\u{ffff}]]>", "&", Some(limit));
+            sampled(&mut plot, "nothing", std::iter::empty());
+            sampled(&mut plot, "\x1b[1m", numbers.iter().map(|&number| (number, number, Some(Mark::Limit))));
+            let lane = sampled(&mut plot, "tiny", std::iter::once((1e-310, 1e-310, None)));
+            plot.lanes[lane].limit = Some(limit / 2.0);
+            check(&svg(&[plot]));
+        }
+        for number in numbers {
+            let mut plot = Plot::new("", "", None);
+            sampled(&mut plot, "one", std::iter::once((number, number, None)));
+            check(&svg(&[plot]));
+        }
+    }
+
+    #[test]
+    fn ticks_are_round() {
+        assert_eq!(ticks(33.6, 5.0), [0.0, 10.0, 20.0, 30.0]);
+        assert_eq!(ticks(100.0, 5.0), [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]);
+        assert_eq!(ticks(1.0, 2.0), [0.0, 0.5, 1.0]);
+        for most in [1e-300, 1e-3, 0.7, 3.2, 999.0, 1e12, f64::MAX] {
+            let ticks = ticks(most, 5.0);
+            assert!(
+                (2..=11).contains(&ticks.len()) && ticks.iter().all(|tick| *tick <= most),
+                "{most} {ticks:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn many_names_stay_apart_and_inside() {
+        let mut plot = Plot::new("", "", None);
+        for _ in 0..8 {
+            sampled(&mut plot, "same", std::iter::once((1.0, 0.0, None)));
+        }
+        let mut out = String::new();
+        Area::new(&plot).names(&mut out, &plot);
+        let places: Vec<f64> = out
+            .lines()
+            .filter_map(|line| line.strip_prefix("<path d=\"M620 ")?.split_once('h')?.0.parse().ok())
+            .collect();
+        assert_eq!(places.len(), 8);
+        assert!(places.windows(2).all(|pair| pair[1] - pair[0] >= LINE) && places[0] >= TOP, "{places:?}");
+    }
+}
