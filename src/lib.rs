@@ -11,6 +11,7 @@
 //! 7. [`compare`]: any two processes of this machine, with those readers.
 //! 8. [`render`]: how it all looks.
 
+pub mod cgroups;
 pub mod cli;
 pub mod compare;
 pub mod demo;

@@ -13,6 +13,7 @@ const ENGLISH: &[&str] = &[
     include_str!("../lessons/en/ipc.txt"),
     include_str!("../lessons/en/user.txt"),
     include_str!("../lessons/en/cgroup.txt"),
+    include_str!("../lessons/en/devices.txt"),
     include_str!("../lessons/en/time.txt"),
     include_str!("../lessons/en/doctor.txt"),
     include_str!("../lessons/en/compare.txt"),
@@ -109,10 +110,10 @@ mod tests {
 
     fn starts_with_a_known_word(key: &str) -> bool {
         let word = key.split('.').next().unwrap_or_default();
-        (["common", "doctor", "compare", "completions", "man", "habit"].contains(&word)
+        (["common", "doctor", "compare", "completions", "man", "habit", "devices"].contains(&word)
             || Feature::ALL.iter().any(|feature| feature.name() == word))
             // Names of files.
-            && ![".rs", ".txt", ".procs"].iter().any(|end| key.ends_with(end))
+            && ![".rs", ".txt", ".procs", ".allow", ".deny", ".list"].iter().any(|end| key.ends_with(end))
     }
 
     fn find_any(key: &str) -> bool {

@@ -1,5 +1,6 @@
 //! The only `unsafe` of the project: system calls that neither nix nor rustix wraps, each behind a safe function.
 
+pub(crate) mod bpf;
 pub(crate) mod clone;
 pub(crate) mod link;
 pub(crate) mod netlink;

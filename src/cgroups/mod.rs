@@ -1,0 +1,3 @@
+//! The controllers of cgroups, one file each.
+
+pub mod devices;
