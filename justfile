@@ -12,6 +12,10 @@ setup:
 test:
     scripts/test
 
+# A command as root where cgroup v2 is all there is: just vm cat /sys/fs/cgroup/cgroup.controllers
+vm *ARGS:
+    scripts/vm {{ARGS}}
+
 # One static binary to hand out: dist/sandbox
 release:
     scripts/release
