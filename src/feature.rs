@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// One thing that can be isolated. For now the eight namespaces of namespaces(7).
+/// One thing that can be isolated: one of the eight namespaces of namespaces(7), or limited: by a controller of cgroups(7).
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
 )]
@@ -26,11 +26,38 @@ pub enum Feature {
     Cgroup,
     /// The boot-time and monotonic clocks: time_namespaces(7).
     Time,
+    /// How much memory, and swap: cgroups(7), memory.
+    Memory,
+    /// How much processor time, and on which processors: cgroups(7), cpu and cpuset.
+    Cpu,
+    /// How much input and output of disks: cgroups(7), blkio, which v2 calls io.
+    Blkio,
+    /// Which device files may be opened and made: cgroups(7), devices; on v2 a BPF program.
+    Devices,
+    /// How many processes: cgroups(7), pids.
+    Pids,
 }
 
 impl Feature {
     /// Every feature, in the order in which the course and the tables show them.
-    pub const ALL: [Feature; 8] = [
+    pub const ALL: [Feature; 13] = [
+        Feature::Pid,
+        Feature::Mnt,
+        Feature::Net,
+        Feature::Uts,
+        Feature::Ipc,
+        Feature::User,
+        Feature::Cgroup,
+        Feature::Time,
+        Feature::Memory,
+        Feature::Cpu,
+        Feature::Blkio,
+        Feature::Devices,
+        Feature::Pids,
+    ];
+
+    /// The namespaces, in that order.
+    pub const NAMESPACES: [Feature; 8] = [
         Feature::Pid,
         Feature::Mnt,
         Feature::Net,
@@ -41,7 +68,16 @@ impl Feature {
         Feature::Time,
     ];
 
-    /// The feature's one name. It is also the name of the link below `/proc/PID/ns`.
+    /// The controllers of cgroups, in that order.
+    pub const CONTROLLERS: [Feature; 5] =
+        [Feature::Memory, Feature::Cpu, Feature::Blkio, Feature::Devices, Feature::Pids];
+
+    /// Whether it's a namespace; else it's a controller.
+    pub fn is_namespace(self) -> bool {
+        Feature::NAMESPACES.contains(&self)
+    }
+
+    /// The feature's one name. A namespace's is also the name of the link below `/proc/PID/ns`.
     pub fn name(self) -> &'static str {
         match self {
             Feature::Pid => "pid",
@@ -52,6 +88,11 @@ impl Feature {
             Feature::User => "user",
             Feature::Cgroup => "cgroup",
             Feature::Time => "time",
+            Feature::Memory => "memory",
+            Feature::Cpu => "cpu",
+            Feature::Blkio => "blkio",
+            Feature::Devices => "devices",
+            Feature::Pids => "pids",
         }
     }
 
@@ -66,6 +107,9 @@ impl Feature {
             Feature::User => "user_namespaces(7)",
             Feature::Cgroup => "cgroup_namespaces(7)",
             Feature::Time => "time_namespaces(7)",
+            Feature::Memory | Feature::Cpu | Feature::Blkio | Feature::Devices | Feature::Pids => {
+                "cgroups(7)"
+            }
         }
     }
 
@@ -82,5 +126,16 @@ impl Feature {
 impl fmt::Display for Feature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Feature;
+
+    #[test]
+    fn a_feature_is_a_namespace_or_a_controller() {
+        let both = Feature::NAMESPACES.into_iter().chain(Feature::CONTROLLERS);
+        assert_eq!(both.collect::<Vec<_>>(), Feature::ALL);
     }
 }

@@ -28,7 +28,14 @@ use serde::{Deserialize, Serialize};
 pub use program::Instruction;
 pub use rule::{Access, Device, Kind, Rule};
 
-use crate::text::text_with;
+use super::intent;
+use crate::feature::Feature;
+use crate::host::Host;
+use crate::host::cgroups::{Controller, Version};
+use crate::observe::cgroup::Group;
+use crate::observe::{Observation, Value, cgroup};
+use crate::plan::{Draft, Intent, Problem, Setting};
+use crate::text::{text, text_with};
 
 /// What can be said about devices. A rule is `c 1:3 rwm`, `b 8:* r`, `/dev/null rw`, or `a` for all there are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
@@ -71,6 +78,33 @@ pub const USUAL: [Device; 11] = [
 ];
 
 impl Devices {
+    /// The intent: one for all rules, since only together they mean something.
+    pub fn plan(&self, host: &Host, draft: &mut Draft) {
+        let mut intent = intent(host, Controller::Devices, "devices.rules.why", self.wish(), self.docker());
+        match self.policy() {
+            Ok(policy) => state(&policy, &mut intent, draft),
+            Err(why) => {
+                let todo = vec![text("devices.words.todo")];
+                draft.problem(Problem { feature: Feature::Devices, what: self.wish(), why, todo });
+            }
+        }
+        draft.intent(intent);
+    }
+
+    fn wish(&self) -> String {
+        let words = |flag: &str, rules: &[Rule]| rules.iter().map(|rule| format!("{flag} {rule}")).collect();
+        let all: [Vec<String>; 2] = [words("allow", &self.allow), words("deny", &self.deny)];
+        if all.iter().all(Vec::is_empty) { text("devices.usual") } else { all.concat().join(", ") }
+    }
+
+    fn docker(&self) -> String {
+        let added = self.allow.iter().map(|rule| match rule {
+            Rule::Path(path, access) => format!("--device {}:{0}:{access}", path.display()),
+            rule => format!("--device-cgroup-rule '{rule}'"),
+        });
+        added.collect::<Vec<_>>().join(" ")
+    }
+
     /// What the rules come to. `a` says where to begin: with everything or with nothing, else with the usual devices.
     /// Each --allow adds to that; then each --deny takes away.
     ///
@@ -92,6 +126,53 @@ impl Devices {
         let deny = deny.into_iter().filter(|deny| allow.iter().any(|rule| deny.meets(rule))).collect();
         Ok(Policy { deny, allow, otherwise: Verdict::Deny })
     }
+}
+
+/// Both spellings of a policy: v1's lines, and v2's program.
+fn state(policy: &Policy, intent: &mut Intent, draft: &mut Draft) {
+    match policy.rules_v1() {
+        Ok(lines) => intent.v1 = lines.iter().map(|(file, line)| Setting::new(file, line)).collect(),
+        Err(hole) if intent.here == Some(Version::V1) => {
+            let (what, why, todo) = (intent.wish.clone(), hole.why(), vec![hole.todo()]);
+            draft.problem(Problem { feature: Feature::Devices, what, why, todo });
+        }
+        // Said, though here it's v2's business: a spec should mean the same everywhere.
+        Err(hole) => intent.note = Some(hole.why()),
+    }
+    let program = policy.program();
+    let length = text_with("devices.program", &[("count", &program.len().to_string())]);
+    intent.v2 = vec![Setting::new("bpf(BPF_CGROUP_DEVICE)", length)];
+    intent.program = Some(program.iter().map(Instruction::word).collect());
+    intent.details = policy.pseudo_code();
+}
+
+/// The controllers that it takes.
+pub const CONTROLLERS: [Controller; 1] = [Controller::Devices];
+
+/// What shows it: what opening gives, on each side, and what v1's file says of it.
+pub fn observe(process: &str) -> Vec<Observation> {
+    let open = |path: &str| {
+        let value = match std::fs::File::open(path) {
+            Ok(_) => Value::Is(text("devices.opens")),
+            Err(error) => crate::observe::proc::refusal(&error),
+        };
+        Observation { path: format!("open({path})"), field: None, value }
+    };
+    let mut all =
+        vec![cgroup::membership(process, Controller::Devices), open("/dev/null"), open("/dev/zero")];
+    match Group::of(process, Controller::Devices) {
+        Some(group) if group.version() == Version::V2 => {
+            let ids = std::fs::File::open(group.folder()).map(|folder| attached(&folder));
+            let value = match ids {
+                Ok(Ok(ids)) => Value::Count(ids.len(), "programs".into()),
+                Ok(Err(errno)) => Value::Not(format!("{errno:?}")),
+                Err(error) => crate::observe::proc::refusal(&error),
+            };
+            all.push(Observation { path: "bpf(BPF_PROG_QUERY)".into(), field: None, value });
+        }
+        _ => all.push(cgroup::lines(process, Controller::Devices, "devices.list")),
+    }
+    all
 }
 
 /// Whether there is an `a`, and the devices of the other rules.
@@ -206,20 +287,10 @@ impl fmt::Display for Hole {
     }
 }
 
-/// Makes the policy hold in a cgroup of version 2, named by its open folder, as long as the cgroup is there.
-///
-/// # Errors
-/// EPERM: the caller isn't privileged in the first user namespace, or a cgroup above has a program that stands no other
-/// below it. EBADF: it's no cgroup of version 2. EINVAL: a kernel before 4.15, or without CONFIG_CGROUP_BPF.
-pub fn attach(cgroup: &impl AsFd, policy: &Policy) -> Result<(), Errno> {
-    let instructions: Vec<u64> = policy.program().iter().map(Instruction::word).collect();
-    crate::sys::bpf::attach(cgroup, crate::sys::bpf::load_device_program(&instructions)?)
-}
-
 /// The ids of the device programs that are attached to a cgroup of version 2 itself.
 ///
 /// # Errors
-/// As for [`attach`].
+/// EPERM: the caller isn't privileged in the first user namespace. EBADF: it's no cgroup of version 2.
 pub fn attached(cgroup: &impl AsFd) -> Result<Vec<u32>, Errno> {
     crate::sys::bpf::query(cgroup)
 }

@@ -1,17 +1,22 @@
 //! `sandbox FEATURE`: one feature alone, in one of its ways: a command, a demonstration, a view, a plan, a mistake.
 
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 
 use super::watch::Narrator;
-use crate::demo::{self, Stage};
-use crate::error::Result;
+use crate::demo::plot::Plot;
+use crate::demo::{self, Canvas, Stage};
+use crate::error::{Error, Result};
 use crate::exec;
 use crate::feature::Feature;
-use crate::host::{Cable, Host, Subordinate, command, diagnose};
+use crate::host::{Host, command, diagnose};
 use crate::mistakes;
 use crate::namespaces::mnt::Mnt;
+use crate::render::live::Live;
 use crate::render::paint::{Color, Stream, decide};
-use crate::render::{self, card, contrast, equivalents, plan as plan_text};
+use crate::render::{self, card, contrast, equivalents, paint, plan as plan_text, plot, svg};
 use crate::spec::Spec;
 use crate::spec::compose::{self, Ending};
 use crate::spec::yaml;
@@ -50,6 +55,9 @@ pub(super) struct Common {
     /// Show one card of the demonstration; `list` names them
     #[arg(long, value_name = "CARD")]
     demo: Option<String>,
+    /// Write what a demonstration of a limit measures to FILE, as a picture
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// How results are printed
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
@@ -93,7 +101,10 @@ pub(super) fn run<F: Args>(
         render::out(&yaml::print(&spec));
         return Ok(0);
     }
-    let host = gather(&spec);
+    if !has_command {
+        spec = demo::dressed(feature, &spec);
+    }
+    let host = compose::gather(&spec);
     if !has_command && !common.dry_run {
         diagnose::need_proc(feature)?;
     }
@@ -114,11 +125,11 @@ pub(super) fn run<F: Args>(
         });
         return Ok(0);
     }
-    let mut narrator = Narrator::new(&common, has_command);
+    let mut narrator = Narrator::new(&common, &spec);
     if has_command {
         let ended = exec::start(&plan, &mut narrator)?.wait(&mut narrator)?;
         if common.narrates() {
-            render::err(&equivalents::text_of(&plan));
+            render::err(&(plan_text::spellings(&plan) + &equivalents::text_of(&plan)));
         }
         return Ok(ended.status());
     }
@@ -153,18 +164,6 @@ impl Common {
     }
 }
 
-/// The facts that this spec needs.
-fn gather(spec: &Spec) -> Host {
-    let mut host = Host::gather();
-    if spec.user.as_ref().is_some_and(|user| !user.map.is_empty()) {
-        host.subordinate = Some(Subordinate::gather(host.uid));
-    }
-    if spec.net.as_ref().is_some_and(|net| net.veth) {
-        host.cable = Cable::gather();
-    }
-    host
-}
-
 fn ending(feature: Feature, host: &Host, spec: &Spec) -> Result<Ending> {
     let Some(name) = spec.command.first() else { return Ok(Ending::Demonstration) };
     let ending = |path: String| Ending::Command { path, arguments: spec.command.clone() };
@@ -183,17 +182,27 @@ fn demonstrate(
     common: &Common,
     narrator: &mut Narrator,
 ) -> Result<u8> {
-    let mut stage = Stage::new(host, spec, narrator);
+    if common.svg.is_some() && feature.is_namespace() {
+        return Err(Error::usage(text_with("common.svg.noplot", &[("feature", feature.name())])));
+    }
+    let mut stage = Stage::new(host, spec, narrator, canvas(common));
+    let mut plots: Vec<Plot> = Vec::new();
     let mut cards = Vec::new();
     let mut first = true;
     demo::run(feature, common.demo.as_deref(), &mut stage, &mut |card| {
+        plots.extend(card.plots.iter().cloned());
         if common.is_json() {
             cards.push(card.clone());
         } else {
             let gap = if std::mem::take(&mut first) { "" } else { "\n" };
-            render::out(&format!("{gap}{}", card::text(card)));
+            // On a terminal the pictures were drawn while the card was made, and stand above it.
+            let tables = card.plots.iter().filter(|_| !is_live(common)).map(plot::table);
+            render::out(&format!("{gap}{}{}", card::text(card), tables.collect::<String>()));
         }
     })?;
+    if let Some(file) = &common.svg {
+        write_svg(file, &plots)?;
+    }
     if common.is_json() {
         render::out(&render::json(&cards));
     } else {
@@ -203,15 +212,38 @@ fn demonstrate(
     Ok(0)
 }
 
+/// Whether measurements are drawn while they are taken.
+fn is_live(common: &Common) -> bool {
+    !common.is_json() && std::io::stdout().is_terminal()
+}
+
+/// Redraws in place on a terminal, and nowhere else.
+fn canvas(common: &Common) -> Canvas<'static> {
+    let mut live = Live::new(is_live(common), Stream::Out);
+    Box::new(move |measured, is_last| {
+        let lines = plot::frame(measured, paint::width());
+        if is_last { live.finish(&lines) } else { live.draw(&lines) }
+    })
+}
+
+fn write_svg(file: &Path, plots: &[Plot]) -> Result<()> {
+    std::fs::write(file, svg::svg(plots)).map_err(|error| {
+        let path = file.display().to_string();
+        Error::failed(text_with("common.svg.unwritten", &[("path", &path)])).why(error.to_string())
+    })
+}
+
 fn make_mistake(feature: Feature, name: &str, host: &Host, spec: &Spec, common: &Common) -> Result<u8> {
     if name == "list" {
         for (name, mistake) in mistakes::list(feature) {
-            render::out(&format!("{name:<12}{mistake}\n"));
+            render::out(&format!("{name:<14}{mistake}\n"));
         }
         return Ok(0);
     }
-    let mut narrator = Narrator::new(common, false);
-    let contrast = mistakes::run(feature, name, &mut Stage::new(host, spec, &mut narrator))?;
+    let mut narrator = Narrator::new(common, spec);
+    // A mistake's measurements are in its evidence.
+    let nowhere: Canvas<'_> = Box::new(|_, _| {});
+    let contrast = mistakes::run(feature, name, &mut Stage::new(host, spec, &mut narrator, nowhere))?;
     render::out(&if common.is_json() { render::json(&contrast) } else { contrast::text(&contrast) });
     Ok(0)
 }

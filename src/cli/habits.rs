@@ -41,12 +41,6 @@ const WORDS: &[(&[&str], &str, &str, &str)] = &[
         "habit.remove.hint",
         "sandbox pid -- bash",
     ),
-    (
-        &["memory", "mem", "cpu", "pids", "blkio", "io", "devices"],
-        "habit.limits.what",
-        "habit.limits.hint",
-        "sandbox cgroup",
-    ),
 ];
 
 /// The letters of unshare(1) and nsenter(1).
@@ -244,6 +238,8 @@ fn feature_of(word: &str) -> Option<Feature> {
     let name = match word {
         "mount" => "mnt",
         "network" => "net",
+        "mem" => "memory",
+        "io" => "blkio",
         name => name,
     };
     Feature::ALL.into_iter().find(|feature| feature.name() == name)

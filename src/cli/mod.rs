@@ -19,6 +19,7 @@ use self::compare::CompareArgs;
 use self::doctor::DoctorArgs;
 use self::feature::FeatureArgs;
 use self::pages::{CompletionsArgs, ManArgs};
+use crate::cgroups::{blkio::Blkio, cpu::Cpu, devices::Devices, memory::Memory, pids::Pids};
 use crate::error::{Error, Kind, Result};
 use crate::exec::journal;
 use crate::feature::Feature;
@@ -71,6 +72,18 @@ enum Command {
     Cgroup(FeatureArgs<Cgroup>),
     /// The boot-time and monotonic clocks [time_namespaces(7)]
     Time(FeatureArgs<Time>),
+    /// How much memory, and swap [cgroups(7)]
+    #[command(visible_alias = "mem")]
+    Memory(FeatureArgs<Memory>),
+    /// How much processor time, and which processors [cgroups(7)]
+    Cpu(FeatureArgs<Cpu>),
+    /// How much reading from and writing to disks [cgroups(7)]
+    #[command(visible_alias = "io")]
+    Blkio(FeatureArgs<Blkio>),
+    /// Which device files may be opened and made [cgroups(7)]
+    Devices(FeatureArgs<Devices>),
+    /// How many processes [cgroups(7)]
+    Pids(FeatureArgs<Pids>),
     /// What two processes see, side by side [ioctl_nsfs(2)]
     Compare(CompareArgs),
     /// What works on this machine, found by using it, and the narrowest fix where something doesn't
@@ -141,6 +154,21 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         Command::Time(args) => {
             feature::run(Feature::Time, cli.global.color, args, |spec, time| spec.time = Some(time))
         }
+        Command::Memory(args) => {
+            feature::run(Feature::Memory, cli.global.color, args, |spec, memory| spec.memory = Some(memory))
+        }
+        Command::Cpu(args) => {
+            feature::run(Feature::Cpu, cli.global.color, args, |spec, cpu| spec.cpu = Some(cpu))
+        }
+        Command::Blkio(args) => {
+            feature::run(Feature::Blkio, cli.global.color, args, |spec, blkio| spec.blkio = Some(blkio))
+        }
+        Command::Devices(args) => feature::run(Feature::Devices, cli.global.color, args, |spec, devices| {
+            spec.devices = Some(devices);
+        }),
+        Command::Pids(args) => {
+            feature::run(Feature::Pids, cli.global.color, args, |spec, pids| spec.pids = Some(pids))
+        }
         Command::Compare(args) => compare::run(cli.global.color, &args),
         Command::Completions(args) => pages::completions(&args),
         Command::Man(args) => pages::man(&args),
@@ -173,7 +201,7 @@ fn parse_chosen(arguments: &[OsString]) -> Option<Cli> {
 type Define = fn(clap::Command) -> clap::Command;
 
 /// Every subcommand, as [`Command`] has them.
-const SUBCOMMANDS: [(&str, Define); 12] = [
+const SUBCOMMANDS: [(&str, Define); 17] = [
     ("pid", FeatureArgs::<Pid>::augment_args),
     ("mnt", FeatureArgs::<Mnt>::augment_args),
     ("net", FeatureArgs::<Net>::augment_args),
@@ -182,6 +210,11 @@ const SUBCOMMANDS: [(&str, Define); 12] = [
     ("user", FeatureArgs::<User>::augment_args),
     ("cgroup", FeatureArgs::<Cgroup>::augment_args),
     ("time", FeatureArgs::<Time>::augment_args),
+    ("memory", FeatureArgs::<Memory>::augment_args),
+    ("cpu", FeatureArgs::<Cpu>::augment_args),
+    ("blkio", FeatureArgs::<Blkio>::augment_args),
+    ("devices", FeatureArgs::<Devices>::augment_args),
+    ("pids", FeatureArgs::<Pids>::augment_args),
     ("compare", CompareArgs::augment_args),
     ("doctor", DoctorArgs::augment_args),
     ("completions", CompletionsArgs::augment_args),

@@ -152,7 +152,11 @@ impl Extras {
         let mut examples = vec![text(&format!("{name}.example"))];
         let mut notes = Vec::new();
         match (name, feature) {
-            ("pid", _) => notes.push(text("common.help.killedpid")),
+            ("pid", _) => notes.extend([text("pid.help"), text("common.help.killedpid")]),
+            ("cgroup", _) => notes.extend([text("cgroup.help"), text("common.help.killed")]),
+            ("memory", _) => notes.extend([text("memory.help"), text("limits.help")]),
+            ("pids", _) => notes.extend([text("pids.help"), text("limits.help")]),
+            (_, Some(feature)) if !feature.is_namespace() => notes.push(text("limits.help")),
             (_, Some(_)) => notes.push(text("common.help.killed")),
             ("compare", _) => {
                 examples.push(text("compare.example.docker"));

@@ -6,13 +6,14 @@ use nix::unistd::Pid;
 use super::feature::Common;
 use super::terminal::{self, Key};
 use crate::error::{Error, Result};
-use crate::exec::Watch;
 use crate::exec::signals::Signals;
+use crate::exec::{Ended, Watch};
 use crate::observe::Sight;
 use crate::observe::view::View;
 use crate::plan::Plan;
 use crate::plan::slots::Slots;
 use crate::render::{self, explain, plan as plan_text, view as view_text};
+use crate::spec::Spec;
 use crate::text::{text, text_with};
 
 /// Follows a run and tells of it.
@@ -21,16 +22,20 @@ pub(super) struct Narrator {
     pauses: bool,
     json: bool,
     announces: bool,
+    /// The memory limit of the spec, in its words.
+    limit: Option<String>,
     /// Where to: with a command, standard output isn't ours.
     to: fn(&str),
 }
 
 impl Narrator {
-    pub(super) fn new(common: &Common, has_command: bool) -> Narrator {
+    pub(super) fn new(common: &Common, spec: &Spec) -> Narrator {
+        let has_command = !spec.command.is_empty();
         Narrator {
             narrates: common.narrates(),
             pauses: common.pauses(),
             json: common.is_json(),
+            limit: spec.memory.as_ref().and_then(|memory| memory.limit).map(|limit| limit.to_string()),
             announces: has_command && !common.is_quiet() && !common.narrates(),
             to: if has_command { render::err } else { render::out },
         }
@@ -71,12 +76,16 @@ impl Watch for Narrator {
     fn ready(&mut self, plan: &Plan, child: Pid) {
         if self.announces {
             let pid = child.to_string();
-            let line = text_with(
-                "common.announce",
-                &[("pid", &pid), ("own", plan_text::announcement(plan).trim_end())],
-            );
-            render::err(&(line + "\n"));
+            let look = text_with("common.announce", &[("pid", &pid)]);
+            render::err(&format!("sandbox: {}         {look}\n", plan_text::announcement(plan)));
         }
+    }
+
+    fn out_of_memory(&mut self, kills: u64, ended: Ended) {
+        let limit = self.limit.as_deref().unwrap_or("?");
+        let key = if ended == Ended::Killed(libc::SIGKILL) { "memory.oom.own" } else { "memory.oom.other" };
+        let words = text_with(key, &[("limit", limit), ("kills", &kills.to_string())]);
+        render::err(&format!("{words}\n"));
     }
 
     fn dropped(&mut self, signal: Signal, killed: bool) {

@@ -66,14 +66,14 @@ impl Comparison {
         let (there, yonder) = (Vantage::at(&left, &host)?, Vantage::at(&right, &host)?);
         let mut paths = Vec::new();
         let mut processes = numbers(&left, &right);
-        let namespaces = Feature::ALL.map(|feature| namespace(feature, &left, &right)).to_vec();
+        let namespaces = Feature::NAMESPACES.map(|feature| namespace(feature, &left, &right)).to_vec();
         let root = |subject: &Subject| proc::link(&format!("{}/root", subject.folder())).value;
         let same_root = root(&left) == root(&right);
         let is_one = |feature| {
             namespaces.iter().any(|pair: &Pair| pair.feature == feature && pair.equal == Some(true))
         };
         let is_shared = |feature| same_root && is_one(feature) && is_one(Feature::Mnt);
-        for feature in Feature::ALL {
+        for feature in Feature::NAMESPACES {
             let seen = there.look(feature)?;
             // Where the two share a place, one reading is both's: a second one would see who came and went meanwhile.
             let other = if is_shared(feature) { seen.clone() } else { yonder.look(feature)? };
@@ -83,6 +83,9 @@ impl Comparison {
             let is_netns = feature == Feature::Net && is_one(feature);
             let others = if is_netns { own.clone() } else { own_files(&right, feature) };
             processes.extend(pairs(feature, own, others));
+        }
+        for feature in Feature::CONTROLLERS {
+            processes.extend(pairs(feature, limits(&left, feature), limits(&right, feature)));
         }
         if let (Some(left), Some(right)) = (there.cgroups(&left)?, yonder.cgroups(&right)?) {
             paths.extend(pairs(Feature::Cgroup, left, right));
@@ -125,6 +128,13 @@ fn own_files(subject: &Subject, feature: Feature) -> Vec<Observation> {
     let mut seen = observe::observe(feature, &subject.folder());
     seen.retain(|seen| seen.path.starts_with(&format!("{}/", subject.folder())));
     generic(seen, subject)
+}
+
+/// The limits of the process's own cgroups: files that are read from here, where those are mounted.
+fn limits(subject: &Subject, feature: Feature) -> Vec<Observation> {
+    let mut seen = observe::observe(feature, &subject.folder());
+    seen.retain(|seen| seen.path.starts_with('<'));
+    seen
 }
 
 fn generic(mut seen: Vec<Observation>, subject: &Subject) -> Vec<Observation> {

@@ -1,11 +1,17 @@
 //! Demonstrations: each feature's facts as cards, one fact a card. A card is a claim, what the kernel showed outside and
 //! inside, and a verdict that holds only if the kernel showed what the claim says.
 
+pub(crate) mod blkio;
 mod cgroup;
+pub(crate) mod cpu;
+pub(crate) mod devices;
 mod ipc;
+pub(crate) mod limits;
+pub(crate) mod memory;
 pub(crate) mod mnt;
 pub(crate) mod net;
 pub(crate) mod pid;
+mod pids;
 pub mod plot;
 mod time;
 mod user;
@@ -15,10 +21,13 @@ use std::fmt::Display;
 
 use serde::Serialize;
 
+use self::plot::Plot;
+use crate::cgroups::blkio::{Blkio, Throttle};
+use crate::cgroups::cpu::{Cpu, Cpus};
 use crate::error::{Error, Result, errno_text};
-use crate::exec::Watch;
 use crate::exec::agent::{Agent, Answer};
 use crate::exec::journal::Journal;
+use crate::exec::{self, Watch};
 use crate::feature::Feature;
 use crate::host::Host;
 use crate::plan::Call;
@@ -26,10 +35,11 @@ use crate::plan::slots::Slots;
 use crate::plan::undo::Undo;
 use crate::spec::Spec;
 use crate::spec::compose::{self, Ending};
+use crate::spec::units::Size;
 use crate::text::text;
 
 /// One fact.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Card {
     /// Its feature.
     pub feature: Feature,
@@ -43,6 +53,9 @@ pub struct Card {
     pub verdict: String,
     /// How it came out.
     pub outcome: Outcome,
+    /// What was measured meanwhile.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plots: Vec<Plot>,
 }
 
 /// How a card came out.
@@ -82,6 +95,11 @@ fn entries(feature: Feature) -> &'static [Entry] {
         Feature::User => user::CARDS,
         Feature::Cgroup => cgroup::CARDS,
         Feature::Time => time::CARDS,
+        Feature::Memory => memory::CARDS,
+        Feature::Cpu => cpu::CARDS,
+        Feature::Blkio => blkio::CARDS,
+        Feature::Devices => devices::CARDS,
+        Feature::Pids => pids::CARDS,
     }
 }
 
@@ -114,6 +132,38 @@ pub fn run(
     Ok(())
 }
 
+/// The spec that a demonstration or a view of a feature has where no flag says another one: limits that are met in seconds.
+pub fn dressed(feature: Feature, spec: &Spec) -> Spec {
+    let mut spec = spec.clone();
+    match feature {
+        Feature::Memory => {
+            let memory = spec.memory.get_or_insert_default();
+            memory.limit.get_or_insert(memory::LIMIT);
+            memory.swap.get_or_insert(Size(0));
+        }
+        Feature::Cpu => {
+            let cpu = spec.cpu.get_or_insert_default();
+            if *cpu == Cpu::default() {
+                cpu.cpus = Some(Cpus::percent(20));
+            }
+        }
+        Feature::Blkio => {
+            let blkio = spec.blkio.get_or_insert_default();
+            if let (true, Some((_, disk))) = (*blkio == Blkio::default(), limits::folder_on_disk()) {
+                blkio.write_bps.push(Throttle { device: disk.to_string(), rate: blkio::RATE });
+            }
+        }
+        Feature::Pids => {
+            spec.pids.get_or_insert_default().max.get_or_insert(pids::LIMIT);
+        }
+        _ => {}
+    }
+    spec
+}
+
+/// Where measurements are drawn: each time anew, and a last time, which stays.
+pub type Canvas<'a> = Box<dyn FnMut(&Plot, bool) + 'a>;
+
 /// What a demonstration stands on: it starts processes, and has what it makes outside written down and removed.
 pub struct Stage<'a> {
     /// The caller.
@@ -121,14 +171,20 @@ pub struct Stage<'a> {
     /// The spec of the feature, with the flags that the user gave.
     pub spec: &'a Spec,
     watch: &'a mut dyn Watch,
+    canvas: Canvas<'a>,
     journal: Journal,
     counter: u32,
 }
 
 impl<'a> Stage<'a> {
-    /// An empty stage.
-    pub fn new(host: &'a Host, spec: &'a Spec, watch: &'a mut dyn Watch) -> Self {
-        Stage { host, spec, watch, journal: Journal::default(), counter: 0 }
+    /// An empty stage. What is measured is drawn on `canvas` while it is.
+    pub fn new(host: &'a Host, spec: &'a Spec, watch: &'a mut dyn Watch, canvas: Canvas<'a>) -> Self {
+        Stage { host, spec, watch, canvas, journal: Journal::default(), counter: 0 }
+    }
+
+    /// Shows a measurement as it grows; the last time for good.
+    fn draw(&mut self, plot: &Plot, is_last: bool) {
+        (self.canvas)(plot, is_last);
     }
 
     /// Starts a process that is isolated as `spec` says and does what it's asked.
@@ -136,7 +192,11 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// The step that failed.
     pub fn start(&mut self, spec: &Spec, feature: Feature) -> Result<Agent> {
-        let plan = compose::plan(spec, self.host, feature, Ending::Demonstration, false);
+        let mut host = self.host.clone();
+        // Each process gets a group of its own.
+        compose::gather_groups(spec, &mut host);
+        let plan = compose::plan(spec, &host, feature, Ending::Demonstration, false);
+        exec::accept(&plan)?;
         Agent::start(&plan, self.watch)
     }
 
@@ -214,6 +274,7 @@ impl Card {
             evidence: vec![],
             verdict: words("verdict"),
             outcome: Outcome::Fails,
+            plots: vec![],
         }
     }
 
@@ -241,6 +302,12 @@ impl Card {
     /// Closes the card: whether what was seen is what is claimed.
     pub fn holds(mut self, holds: bool) -> Card {
         self.outcome = if holds { Outcome::Holds } else { Outcome::Fails };
+        self
+    }
+
+    /// Adds what was measured.
+    pub fn measured(mut self, plot: Plot) -> Card {
+        self.plots.push(plot);
         self
     }
 

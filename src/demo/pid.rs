@@ -230,7 +230,8 @@ impl Family {
 /// A child in these new namespaces, and its number as its parent sees it.
 pub(crate) fn child_of(parent: &Agent, namespaces: &[Feature]) -> Result<(Agent, i32)> {
     parent.spawn(namespaces)?.map_err(|errno| {
-        let clone = Process::Clone { namespaces: Namespaces::of(namespaces), as_sibling: false };
+        let clone =
+            Process::Clone { namespaces: Namespaces::of(namespaces), as_sibling: false, into_cgroup: false };
         Error::failed("pid").call(clone, errno)
     })
 }

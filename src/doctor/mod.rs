@@ -6,6 +6,10 @@ pub mod profile;
 use nix::errno::Errno;
 use serde::Serialize;
 
+use crate::cgroups::cpu::Cpu;
+use crate::cgroups::memory::Memory;
+use crate::cgroups::pids::Pids;
+use crate::demo::answer_text;
 use crate::error::{Error, Kind, Result};
 use crate::exec::Unwatched;
 use crate::exec::agent::Agent;
@@ -14,15 +18,17 @@ use crate::host::Host;
 use crate::host::diagnose::{self, Failed};
 use crate::host::facts::Facts;
 use crate::namespaces::time::Time;
+use crate::observe::cgroup::Group;
 use crate::plan::Call;
 use crate::plan::call::ipc::Ipc;
+use crate::plan::call::load::Load;
 use crate::plan::call::mount::Mount;
 use crate::plan::call::net::Net;
 use crate::plan::call::uts::Uts;
 use crate::plan::undo::Sysv;
 use crate::spec::Spec;
 use crate::spec::compose::{self, Ending};
-use crate::spec::units::Offset;
+use crate::spec::units::{Offset, Size};
 use crate::text::{text, text_with};
 
 /// What was found.
@@ -83,11 +89,19 @@ pub fn examine() -> Result<Report> {
             Ok((works, shown)) if works => (true, Some(shown), None),
             Ok((_, shown)) => (false, Some(shown), Some(trouble(Error::failed(text("doctor.differs"))))),
             Err(error) if matches!(error.kind, Kind::Interrupted(_)) => return Err(error),
-            Err(error) => (false, None, Some(trouble(error))),
+            Err(error) => (false, None, Some(trouble(without_name(error, feature)))),
         };
         features.push(Finding { feature, works, shown, error });
     }
     Ok(Report { version: env!("CARGO_PKG_VERSION"), features, facts: Facts::read() })
+}
+
+/// What can't be done, where the feature stands beside it anyway.
+fn without_name(mut error: Error, feature: Feature) -> Error {
+    if let Some(what) = error.what.strip_prefix(&format!("{feature}: ")) {
+        error.what = what.to_owned();
+    }
+    error
 }
 
 fn trouble(error: Error) -> Trouble {
@@ -106,7 +120,15 @@ fn use_it(feature: Feature, host: &Host) -> Result<(bool, Shown)> {
     if feature == Feature::Time {
         spec.time = Some(Time { boottime: Some(Offset(DAY)), ..Time::default() });
     }
-    let plan = compose::plan(&spec, host, feature, Ending::Demonstration, false);
+    match feature {
+        Feature::Memory => spec.memory = Some(Memory { limit: Some(Size(64 << 20)), ..Memory::default() }),
+        Feature::Cpu => spec.cpu = Some(Cpu { shares: Some(512), ..Cpu::default() }),
+        Feature::Pids => spec.pids = Some(Pids { max: Some(64) }),
+        _ => {}
+    }
+    let mut host = host.clone();
+    compose::gather_groups(&spec, &mut host);
+    let plan = compose::plan(&spec, &host, feature, Ending::Demonstration, false);
     let probe = Probe { agent: Agent::start(&plan, &mut Unwatched)?, feature, own: &plan.namespaces };
     match feature {
         Feature::Pid => {
@@ -149,6 +171,28 @@ fn use_it(feature: Feature, host: &Host) -> Result<(bool, Shown)> {
             let is_later = seconds(&inside) - seconds(&outside) >= DAY as f64;
             let value = text_with("doctor.outside", &[("value", &inside), ("outside", &outside)]);
             Ok((is_later, shown(UPTIME, value)))
+        }
+        Feature::Devices => {
+            // Not one of the usual devices, and no root may open it then.
+            const REFUSED: &str = "/dev/kmsg";
+            let call = Load::Open { path: REFUSED.into() };
+            let answer = probe.agent.perform(call.clone())?;
+            Ok((answer == Err(Errno::EPERM), shown(Call::from(call), answer_text(answer))))
+        }
+        Feature::Memory | Feature::Cpu | Feature::Blkio | Feature::Pids => {
+            let controller = spec.controllers()[0];
+            let inside = Group::of(&format!("/proc/{}", probe.agent.pid()), controller);
+            let (v1, v2) = match feature {
+                Feature::Memory => ("memory.limit_in_bytes", "memory.max"),
+                Feature::Cpu => ("cpu.shares", "cpu.weight"),
+                Feature::Blkio => ("blkio.throttle.io_serviced", "io.max"),
+                _ => ("pids.max", "pids.max"),
+            };
+            let Some(inside) = inside else { return Err(Error::failed(text("doctor.nogroup"))) };
+            let words = inside.read(v1, v2);
+            let value = words.as_deref().map_or("-", |words| words.lines().next().unwrap_or("(empty)"));
+            let file = inside.folder().join(inside.name(v1, v2));
+            Ok((words.is_some(), shown(file.display(), value)))
         }
     }
 }

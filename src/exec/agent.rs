@@ -5,13 +5,14 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::signals::Signals;
 use super::{Container, Ended, start, wait_readable};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::feature::Feature;
 use crate::observe::{self, Sight};
 use crate::plan::call::process::Namespaces;
@@ -64,6 +65,17 @@ pub struct Agent {
     container: Option<Container>,
 }
 
+/// How far a call is that was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// It goes on.
+    Works,
+    /// It came back.
+    Done(Answer),
+    /// It never will: the process is gone.
+    Gone,
+}
+
 /// A call's result as the kernel gave it.
 pub type Answer = std::result::Result<i64, Errno>;
 
@@ -94,6 +106,35 @@ impl Agent {
             Reply::Errno(errno) => Ok(Err(Errno::from_raw(errno))),
             _ => Err(gone()),
         }
+    }
+
+    /// Has it make a call, without waiting: [`Agent::progress`] tells how it goes.
+    ///
+    /// # Errors
+    /// When the process inside is gone.
+    pub fn begin(&self, call: impl Into<Call>) -> Result<()> {
+        self.send(&Request::Perform(call.into()))
+    }
+
+    /// How far a call is that was begun. That the process was killed by it is an answer too.
+    ///
+    /// # Errors
+    /// An interrupt.
+    pub fn progress(&self) -> Result<Progress> {
+        let mut ready = [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)];
+        let is_ready = poll(&mut ready, PollTimeout::ZERO).is_ok_and(|count| count > 0);
+        if !is_ready {
+            let interrupt = Signals::block()?.next().filter(|signal| signal.ends());
+            return match interrupt {
+                Some(signal) => Err(Error::new(Kind::Interrupted(signal.number), signal.name())),
+                None => Ok(Progress::Works),
+            };
+        }
+        Ok(match self.channel.receive() {
+            Ok(Some((Reply::Result(result), _))) => Progress::Done(Ok(result)),
+            Ok(Some((Reply::Errno(errno), _))) => Progress::Done(Err(Errno::from_raw(errno))),
+            _ => Progress::Gone,
+        })
     }
 
     /// What it sees of a feature.
@@ -275,7 +316,7 @@ fn words(read: std::io::Result<Vec<u8>>) -> Reply {
 /// The new agent gets a gate of its own, whose other end and its pidfd go to the host.
 fn spawn(namespaces: &Namespaces, channel: &Channel, slots: &mut Slots) -> std::result::Result<(), Errno> {
     let (hosts, its) = Channel::pair()?;
-    match clone3(namespaces.flags().bits() as u64)? {
+    match clone3(namespaces.flags().bits() as u64, None)? {
         Cloned::Child => {
             drop(hosts);
             let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);

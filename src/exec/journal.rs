@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{FcntlArg, fcntl};
 use serde::{Deserialize, Serialize};
 
+use super::group;
 use crate::error::{Error, Result};
 use crate::feature::Feature;
 use crate::plan::undo::Undo;
@@ -201,6 +202,10 @@ fn perform(entry: &Entry) -> bool {
         Undo::Unmount { path } => nix::mount::umount2(path, nix::mount::MntFlags::MNT_DETACH).is_ok(),
         Undo::RemoveSysv { kind, key } => sys::sysv::remove(*kind, *key).is_ok(),
         Undo::RemoveQueue { name } => sys::queue::remove(name).is_ok(),
+        Undo::RemoveGroup { path } => group::remove(path).is_ok(),
+        Undo::RemoveSharedGroup { path } => group::remove_shared(path).is_ok(),
+        Undo::WithdrawControllers { path, controllers } => group::withdraw(path, controllers).is_ok(),
+        Undo::MoveBack { path, from } => group::leave(from, path).is_ok(),
     }
 }
 
@@ -213,7 +218,13 @@ fn identity(undo: &Undo) -> Option<String> {
     match undo {
         // Not from /sys/class/net: that lists the namespace in which it was mounted, which needn't be the caller's.
         Undo::DeleteLink { name } => sys::netlink::find_link(name).map(|link| link.identity()),
-        Undo::RemoveFolder { path } | Undo::RemoveFile { path } | Undo::Unmount { path } => inode(path),
+        Undo::RemoveFolder { path }
+        | Undo::RemoveFile { path }
+        | Undo::Unmount { path }
+        | Undo::RemoveGroup { path }
+        | Undo::RemoveSharedGroup { path }
+        | Undo::WithdrawControllers { path, .. }
+        | Undo::MoveBack { path, .. } => inode(path),
         Undo::RemoveSysv { kind, key } => sys::sysv::find(*kind, *key).ok().map(|id| id.to_string()),
         Undo::RemoveQueue { name } => sys::queue::identity(name),
     }
@@ -234,7 +245,7 @@ fn lives(namespace: &str) -> bool {
     let kind = namespace
         .split(':')
         .next()
-        .and_then(|kind| Feature::ALL.into_iter().find(|feature| feature.name() == kind));
+        .and_then(|kind| Feature::NAMESPACES.into_iter().find(|feature| feature.name() == kind));
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let mut links = processes.filter_map(|entry| namespace_of(entry.file_name().to_str()?, kind?));
     // The root of such a mount is the namespace's name. proc_pid_mountinfo(5)

@@ -4,6 +4,7 @@
 pub mod agent;
 mod child;
 mod failure;
+mod group;
 mod init;
 pub mod journal;
 pub mod signals;
@@ -11,6 +12,7 @@ mod supervise;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -22,6 +24,8 @@ use self::journal::Journal;
 use self::signals::Signals;
 pub use self::supervise::Ended;
 use crate::error::{Error, Kind, Result};
+use crate::feature::Feature;
+use crate::plan::call::cgroup::Cgroup;
 use crate::plan::call::gate::Gate;
 use crate::plan::call::process::Process;
 use crate::plan::gate::Message;
@@ -54,6 +58,9 @@ pub trait Watch {
 
     /// While the command runs: a signal that the kernel dropped, since the command is process 1 and has no handler.
     fn dropped(&mut self, _signal: nix::sys::signal::Signal, _killed: bool) {}
+
+    /// The command has ended, and meanwhile the kernel killed so many processes of its group, because of its memory limit.
+    fn out_of_memory(&mut self, _kills: u64, _ended: Ended) {}
 }
 
 /// Nobody looks on.
@@ -74,6 +81,10 @@ pub struct Container {
     /// The command is process 1 of its namespace: the kernel drops what it has no handler for.
     is_pid_one: bool,
     journal: Journal,
+    /// The group whose memory is limited, where there is one.
+    memory: Option<PathBuf>,
+    /// How many of its processes the kernel killed because of that.
+    oom_kills: u64,
     reaped: bool,
 }
 
@@ -106,6 +117,8 @@ pub fn start(plan: &Plan, watch: &mut dyn Watch) -> Result<Container> {
             signals: run.signals,
             child,
             journal: run.journal,
+            memory: memory_group(plan),
+            oom_kills: 0,
             reaped: false,
         }),
         Err(stop) => {
@@ -305,6 +318,7 @@ impl Run<'_> {
         for process in [self.slots.helper, self.slots.child].into_iter().flatten() {
             let _ = waitpid(process, None);
         }
+        self.slots.shares.clear();
         self.journal.undo();
     }
 }
@@ -336,6 +350,16 @@ fn wait_readable(descriptor: BorrowedFd<'_>, signals: &Signals) -> Result<()> {
     }
 }
 
+/// The group with a limit of memory.
+fn memory_group(plan: &Plan) -> Option<PathBuf> {
+    plan.steps.iter().find_map(|step| match &step.call {
+        Call::Cgroup(Cgroup::Make { folder, shared: false }) if step.feature == Feature::Memory => {
+            Some(PathBuf::from(folder))
+        }
+        _ => None,
+    })
+}
+
 fn is_clone(step: &Step) -> bool {
     matches!(step.call, Call::Process(Process::Clone { .. } | Process::CloneHelper { .. }))
 }
@@ -346,7 +370,7 @@ fn is_fork(step: &Step) -> bool {
 
 fn is_new_pid_namespace(step: &Step) -> bool {
     matches!(&step.call, Call::Process(Process::Clone { namespaces, .. })
-        if namespaces.contains(crate::feature::Feature::Pid))
+        if namespaces.contains(Feature::Pid))
 }
 
 fn is_last_release(plan: &Plan, index: usize) -> bool {

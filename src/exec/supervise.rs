@@ -11,6 +11,7 @@ use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 use super::signals::Arrived;
 use super::{Container, Watch, kill};
 use crate::error::{Error, Result};
+use crate::observe::cgroup;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,9 @@ impl Container {
             if ready[0].any().unwrap_or(false) {
                 let ended = self.reap();
                 take_back_the_terminal();
+                if let (Ok(ended), 1..) = (&ended, self.oom_kills) {
+                    watch.out_of_memory(self.oom_kills, *ended);
+                }
                 return ended;
             }
         }
@@ -98,6 +102,9 @@ impl Container {
     fn reap(&mut self) -> Result<Ended> {
         let status = waitpid(self.child, None);
         self.reaped = true;
+        // Before the group goes, and its counters with it.
+        self.oom_kills = self.memory.as_deref().map_or(0, cgroup::oom_kills);
+        self.slots.shares.clear();
         self.journal.undo();
         match status {
             Ok(WaitStatus::Exited(_, status)) => Ok(Ended::Exited(status)),

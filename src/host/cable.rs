@@ -4,6 +4,8 @@ use std::net::Ipv4Addr;
 
 use caps::{CapSet, Capability};
 
+use super::token::token;
+
 /// A veth pair that could be laid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cable {
@@ -33,7 +35,7 @@ fn network(number: u32) -> u32 {
 impl Cable {
     /// A free name, and the first free network from a random one on: two runs at the same time won't choose the same.
     pub fn gather() -> Option<Cable> {
-        let random = random();
+        let random = token();
         let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
         let network = free_network(&routes, random % NETWORKS)?;
         Some(Cable {
@@ -43,12 +45,6 @@ impl Cable {
             permitted: caps::has_cap(None, CapSet::Effective, Capability::CAP_NET_ADMIN).unwrap_or(false),
         })
     }
-}
-
-/// std seeds its hash tables by getrandom(2).
-fn random() -> u32 {
-    use std::hash::{BuildHasher, Hasher};
-    std::hash::RandomState::new().build_hasher().finish() as u32
 }
 
 /// The first network that no route leads into, from the one numbered `first` on.

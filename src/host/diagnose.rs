@@ -10,7 +10,9 @@ use super::facts::{APPARMOR_SWITCH, CHILDS_PROFILE, Facts};
 use crate::error::{Error, Result};
 use crate::feature::Feature;
 use crate::plan::Call;
+use crate::plan::call::cgroup::Cgroup;
 use crate::plan::call::file::File;
+use crate::plan::call::load::Load;
 use crate::plan::call::mount::Mount;
 use crate::plan::call::process::{Namespaces, Process};
 use crate::text::text_with;
@@ -288,7 +290,7 @@ pub(super) fn isolated(call: &Call) -> Option<&Namespaces> {
     match call {
         Call::Process(
             Process::Clone { namespaces, .. }
-            | Process::CloneHelper { namespaces }
+            | Process::CloneHelper { namespaces, .. }
             | Process::Unshare { namespaces },
         ) => Some(namespaces),
         _ => None,
@@ -298,6 +300,9 @@ pub(super) fn isolated(call: &Call) -> Option<&Namespaces> {
 /// The version that a call came with: the manual pages' HISTORY.
 fn needs_version(call: &Call) -> (u32, u32) {
     let of_call = match call {
+        Call::Process(
+            Process::Clone { into_cgroup: true, .. } | Process::CloneHelper { into_cgroup: true, .. },
+        ) => (5, 7),
         Call::Process(Process::Clone { .. } | Process::CloneHelper { .. } | Process::ForkCommand) => (5, 3),
         Call::Process(Process::Join { .. }) => (5, 8),
         _ => (0, 0),
@@ -331,6 +336,8 @@ fn needs(call: &Call) -> Option<Capability> {
         Call::Mount(Mount::Chroot { .. }) => Some(Capability::CAP_SYS_CHROOT),
         Call::Mount(_) | Call::Uts(_) => Some(Capability::CAP_SYS_ADMIN),
         Call::Net(_) => Some(Capability::CAP_NET_ADMIN),
+        Call::Cgroup(Cgroup::AttachProgram { .. }) => Some(Capability::CAP_SYS_ADMIN),
+        Call::Load(Load::MakeNode { .. }) => Some(Capability::CAP_MKNOD),
         Call::File(File::Write { path, .. }) => match path.rsplit('/').next() {
             Some("timens_offsets") => Some(Capability::CAP_SYS_TIME),
             _ => None,

@@ -81,7 +81,7 @@ impl Facts {
             capabilities: capabilities(),
             proc_is_mounted: fs::metadata("/proc/self/ns").is_ok(),
             files: files(),
-            namespaces: Feature::ALL
+            namespaces: Feature::NAMESPACES
                 .iter()
                 .map(|feature| feature.name().to_owned())
                 .filter(|name| fs::symlink_metadata(format!("/proc/self/ns/{name}")).is_ok())
@@ -155,7 +155,7 @@ pub(super) fn limit_file(feature: Feature) -> String {
 }
 
 fn files() -> BTreeMap<String, String> {
-    let limits = Feature::ALL.map(limit_file);
+    let limits = Feature::NAMESPACES.map(limit_file);
     let whole = FILES.iter().chain(&PROFILE).map(|path| (*path).to_owned()).chain(limits);
     let mut files: BTreeMap<String, String> = whole
         .filter_map(|path| {

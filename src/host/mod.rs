@@ -1,16 +1,21 @@
 //! Facts about the machine and the caller that planning needs: gathered once, then only read.
 
 pub mod cable;
+pub mod cgroups;
 pub mod command;
 pub mod diagnose;
+pub mod disk;
 pub mod facts;
 pub(crate) mod remedy;
 pub mod subordinate;
+pub mod token;
 pub mod tree;
 
 use caps::{CapSet, Capability};
 
 pub use self::cable::Cable;
+pub use self::cgroups::Cgroups;
+pub use self::disk::Disk;
 pub use self::subordinate::Subordinate;
 
 /// Who asks, and what they may do.
@@ -26,6 +31,12 @@ pub struct Host {
     pub subordinate: Option<Subordinate>,
     /// What a veth pair to the host would be: only looked up where a spec asks for one. None where no subnet is free.
     pub cable: Option<Cable>,
+    /// Where cgroups can be made: only looked up where a spec limits something.
+    pub cgroups: Option<Cgroups>,
+    /// The disks that a spec names, by its words; or why one is none.
+    pub disks: Vec<(String, Result<Disk, String>)>,
+    /// The disks that are shared out by weight, and by what: only looked up where a spec asks for a weight.
+    pub weighers: Vec<(String, &'static str)>,
 }
 
 impl Host {
@@ -37,6 +48,9 @@ impl Host {
             privileged: caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false),
             subordinate: None,
             cable: None,
+            cgroups: None,
+            disks: Vec::new(),
+            weighers: Vec::new(),
         }
     }
 }

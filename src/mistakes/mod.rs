@@ -1,6 +1,10 @@
 //! The famous mistakes: each is made on purpose beside the right way, and only the evidence that changed is shown.
 
+mod blkio;
+mod cpu;
+mod devices;
 mod ipc;
+mod memory;
 mod mnt;
 mod net;
 mod pid;
@@ -43,7 +47,11 @@ fn entries(feature: Feature) -> &'static [Entry] {
         Feature::Net => net::MISTAKES,
         Feature::User => user::MISTAKES,
         Feature::Ipc => ipc::MISTAKES,
-        Feature::Uts | Feature::Cgroup | Feature::Time => &[],
+        Feature::Memory => memory::MISTAKES,
+        Feature::Cpu => cpu::MISTAKES,
+        Feature::Blkio => blkio::MISTAKES,
+        Feature::Devices => devices::MISTAKES,
+        Feature::Uts | Feature::Cgroup | Feature::Time | Feature::Pids => &[],
     }
 }
 

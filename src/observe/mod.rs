@@ -1,6 +1,7 @@
 //! Observing: what the kernel shows to a process. One reader per feature; the same reader runs outside and inside, so a
 //! difference is the kernel's, never ours. Every value names the file that it was read from.
 
+pub mod cgroup;
 pub mod proc;
 pub mod view;
 
@@ -8,6 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cgroups;
 use crate::feature::Feature;
 use crate::namespaces;
 
@@ -69,7 +71,10 @@ pub fn look(feature: Feature) -> Sight {
     Sight {
         pid: nix::unistd::getpid().as_raw(),
         uid: nix::unistd::getuid().as_raw(),
-        links: Feature::ALL.into_iter().map(|kind| (kind, proc::namespace("/proc/self", kind))).collect(),
+        links: Feature::NAMESPACES
+            .into_iter()
+            .map(|kind| (kind, proc::namespace("/proc/self", kind)))
+            .collect(),
         status: identity("/proc/self"),
         observations: observe(feature, "/proc/self"),
     }
@@ -92,6 +97,11 @@ pub fn observe(feature: Feature, process: &str) -> Vec<Observation> {
         Feature::User => namespaces::user::observe(process),
         Feature::Cgroup => namespaces::cgroup::observe(process),
         Feature::Time => namespaces::time::observe(process),
+        Feature::Memory => cgroups::memory::observe(process),
+        Feature::Cpu => cgroups::cpu::observe(process),
+        Feature::Blkio => cgroups::blkio::observe(process),
+        Feature::Devices => cgroups::devices::observe(process),
+        Feature::Pids => cgroups::pids::observe(process),
     }
 }
 

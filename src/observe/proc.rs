@@ -16,7 +16,7 @@ fn seen(path: &str, value: Value) -> Observation {
 }
 
 /// A reason that fits a cell: the kernel's own word.
-fn refusal(error: &io::Error) -> Value {
+pub(crate) fn refusal(error: &io::Error) -> Value {
     match error.raw_os_error() {
         Some(libc::ENOENT) => Value::Not("no such file".into()),
         Some(number) => Value::Not(format!("{:?}", nix::errno::Errno::from_raw(number))),
@@ -110,6 +110,18 @@ pub fn status(path: &str, field: &str) -> Observation {
 /// What stands behind `NAME:` in the words of a status file.
 pub(crate) fn status_of<'a>(content: &'a str, name: &str) -> Option<&'a str> {
     content.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+/// One line of a file of such lines: `MemTotal:       16290436 kB`.
+pub fn field(path: &str, field: &str) -> Observation {
+    let value = match std::fs::read_to_string(path) {
+        Ok(content) => match status_of(&content, field) {
+            Some(words) => Value::Is(words.to_owned()),
+            None => Value::Not("no such field".into()),
+        },
+        Err(error) => refusal(&error),
+    };
+    Observation { path: path.to_owned(), field: Some(format!("{field}:")), value }
 }
 
 /// How many processes /proc lists.

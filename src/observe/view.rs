@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Observation, Sight, Value, equal, identity, look, proc};
 use crate::feature::Feature;
-use crate::plan::{Addition, Plan};
+use crate::plan::{Addition, Intent, Plan};
 use crate::text::text;
 
 /// The view of one feature from outside and inside.
@@ -20,6 +20,9 @@ pub struct View {
     pub process: OneProcess,
     /// One path, opened on each side.
     pub paths: Vec<OnePath>,
+    /// The limits, each in the spelling of v1 and of v2.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub intents: Vec<Intent>,
     /// Who takes part.
     pub who: Vec<Who>,
     /// Who opened the paths outside: `sandbox 4002`.
@@ -87,7 +90,8 @@ impl View {
         let (shell, shell_pid) = shell();
         let same = |pid: i32| if own_numbers { None } else { Some(pid) };
         who.push(Who { inside: same(shell_pid), ..person(&shell, shell_pid, "common.who.shell") });
-        who.push(Who { inside: same(outside.pid), ..person("sandbox", outside.pid, "common.who.sandbox") });
+        let maker = if feature.is_namespace() { "common.who.sandbox" } else { "common.who.maker" };
+        who.push(Who { inside: same(outside.pid), ..person("sandbox", outside.pid, maker) });
         let role = if own_numbers { "common.who.init" } else { "common.who.child" };
         let name = plan.command().unwrap_or("demo");
         who.push(Who { inside: Some(inside.pid), ..person(name, child.as_raw(), role) });
@@ -101,6 +105,7 @@ impl View {
                 meaning: text(meaning),
             },
             paths: paths(feature, added, &outside, &inside),
+            intents: plan.intents.clone(),
             who,
             outside: format!("pid {}", outside.pid),
             inside: format!("pid {}", inside.pid),
@@ -109,7 +114,7 @@ impl View {
 
     /// The features whose links differ.
     pub fn differing(&self) -> Vec<Feature> {
-        Feature::ALL
+        Feature::NAMESPACES
             .into_iter()
             .filter(|feature| {
                 let link = format!("/proc/self/ns/{feature}");
@@ -139,7 +144,7 @@ fn link_of(sight: &Sight, feature: Feature) -> Option<&Value> {
 /// The namespace links, the feature's own first, then the feature's files.
 fn paths(feature: Feature, added: &[Addition], outside: &Sight, inside: &Sight) -> Vec<OnePath> {
     let is_added = |kind| added.iter().any(|addition| addition.feature == kind);
-    let mut kinds = Feature::ALL.to_vec();
+    let mut kinds = Feature::NAMESPACES.to_vec();
     kinds.sort_by_key(|kind| (*kind != feature, !is_added(*kind)));
     let row = |path: String, field: Option<String>, outside: &Value, inside: &Value, added| OnePath {
         equal: equal(&path, outside, inside),

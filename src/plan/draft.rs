@@ -1,10 +1,11 @@
 //! A plan while it is being drawn: features add to it in any order, `finish` puts the steps in order.
 
 use super::call::Call;
+use super::call::cgroup::Cgroup;
 use super::call::process::{Namespaces, Process};
 use super::order::Phase;
 use super::undo::Undo;
-use super::{Actor, Addition, Plan, Problem, Step};
+use super::{Actor, Addition, Intent, Plan, Problem, Step};
 use crate::feature::Feature;
 
 /// Collects what features want.
@@ -16,12 +17,20 @@ pub struct Draft {
     added: Vec<Addition>,
     steps: Vec<(Phase, Step)>,
     problems: Vec<Problem>,
+    intents: Vec<Intent>,
 }
 
 impl Draft {
     /// An empty draft of `main`.
     pub fn new(main: Feature, added: Vec<Addition>) -> Self {
-        Draft { main, namespaces: Namespaces::default(), added, steps: Vec::new(), problems: Vec::new() }
+        Draft {
+            main,
+            namespaces: Namespaces::default(),
+            added,
+            steps: Vec::new(),
+            problems: Vec::new(),
+            intents: Vec::new(),
+        }
     }
 
     /// Asks for a new namespace.
@@ -64,6 +73,16 @@ impl Draft {
         self.problems.push(problem);
     }
 
+    /// Says what a limit is in both spellings.
+    pub fn intent(&mut self, intent: Intent) {
+        self.intents.push(intent);
+    }
+
+    /// The limits that were said so far.
+    pub fn intents(&self) -> &[Intent] {
+        &self.intents
+    }
+
     /// Whether `feature` has been asked for.
     pub fn isolates(&self, feature: Feature) -> bool {
         self.namespaces.contains(feature)
@@ -80,8 +99,11 @@ impl Draft {
         if namespaces.contains(Feature::Time) {
             self.clone_through_helper();
         } else {
-            let clone = Process::Clone { namespaces: namespaces.clone(), as_sibling: false };
-            self.common(Phase::Clone, Actor::Host, clone, "common.clone.why");
+            let into_cgroup = self.is_born_in_cgroup();
+            let clone = Process::Clone { namespaces: namespaces.clone(), as_sibling: false, into_cgroup };
+            let why =
+                if namespaces == Namespaces::default() { "common.fork.why" } else { "common.clone.why" };
+            self.common(Phase::Clone, Actor::Host, clone, why);
         }
         if !self.has(Phase::Init) {
             // Without an init in between, the child itself becomes the command.
@@ -90,9 +112,14 @@ impl Draft {
             }
         }
         self.steps.sort_by_key(|(phase, _)| *phase);
-        let steps = self.steps.into_iter().map(|(_, step)| step).collect();
-        let (added, problems) = (self.added, self.problems);
-        Plan { feature: self.main, namespaces: namespaces.features(), added, steps, problems }
+        let steps = std::mem::take(&mut self.steps).into_iter().map(|(_, step)| step).collect();
+        let Draft { main: feature, added, problems, intents, .. } = self;
+        Plan { feature, namespaces: namespaces.features(), added, intents, steps, problems }
+    }
+
+    /// Whether a group has been opened for the child to be born in.
+    fn is_born_in_cgroup(&self) -> bool {
+        self.steps.iter().any(|(_, step)| matches!(step.call, Call::Cgroup(Cgroup::Open { .. })))
     }
 
     /// The time namespace takes effect for children only, and only before the first of them its offsets can be written:
@@ -105,13 +132,15 @@ impl Draft {
             first.insert(Feature::User);
         }
         for (phase, step) in &mut self.steps {
-            if matches!(phase, Phase::Maps | Phase::Identity | Phase::Offsets) && step.actor == Actor::Child {
+            if matches!(phase, Phase::Join | Phase::Maps | Phase::Identity | Phase::Offsets)
+                && step.actor == Actor::Child
+            {
                 step.actor = Actor::Helper;
             }
         }
-        let helper = Process::CloneHelper { namespaces: first };
+        let helper = Process::CloneHelper { namespaces: first, into_cgroup: self.is_born_in_cgroup() };
         self.step(Phase::Clone, Actor::Host, Feature::Time, helper, "time.helper.why");
-        let clone = Process::Clone { namespaces: rest, as_sibling: true };
+        let clone = Process::Clone { namespaces: rest, as_sibling: true, into_cgroup: false };
         self.step(Phase::Enter, Actor::Helper, Feature::Time, clone, "time.enter.why");
         // The helper was on no leash of its own: it ends by itself. The child's comes after it is born.
         for (phase, _) in self.steps.iter_mut().filter(|(phase, _)| *phase == Phase::Leash) {

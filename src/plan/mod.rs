@@ -4,6 +4,7 @@
 pub mod call;
 mod draft;
 pub mod gate;
+mod intent;
 pub mod order;
 pub mod slots;
 pub mod undo;
@@ -14,6 +15,7 @@ use serde::{Serialize, Serializer};
 
 pub use self::call::Call;
 pub use self::draft::Draft;
+pub use self::intent::{Intent, Setting};
 use crate::feature::Feature;
 use crate::text::text;
 
@@ -26,6 +28,9 @@ pub struct Plan {
     pub namespaces: Vec<Feature>,
     /// What the kernel forces besides what was asked for, and why.
     pub added: Vec<Addition>,
+    /// The limits, each in the spelling of v1 and of v2.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub intents: Vec<Intent>,
     /// One ordered list over all actors.
     pub steps: Vec<Step>,
     /// What will stop this plan on this machine. Only `exec` treats them as fatal.
@@ -110,7 +115,7 @@ pub struct Problem {
     pub todo: Vec<String>,
 }
 
-fn as_text<S: Serializer>(key: &str, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_text<S: Serializer>(key: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&text(key))
 }
 

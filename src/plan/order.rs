@@ -5,9 +5,16 @@
 pub enum Phase {
     /// OUTSIDE, before there is a child: whatever it needs to be born with.
     Prepare,
+    /// The cgroups and their limits. Before the clone: where the child is born into a group (v2) that group must be there, and
+    /// a limit that came later would be one that the first instructions escaped.
+    Groups,
     /// The clone. Namespaces whose rules bind "children only" (pid) or that must own the others (user) are made right here:
     /// user_namespaces(7): with CLONE_NEWUSER beside other flags, the user namespace comes first and owns the rest.
     Clone,
+    /// Joining the groups, where it couldn't be born in them (v1): the child's very first act, before its ids change, since
+    /// the files belong to root and a later user may not write to them; and before a cgroup namespace is made, which takes
+    /// the group that it's made in for its root.
+    Join,
     /// The id maps. Everything after may need a capability that stands on a mapped id; newuidmap(1) is run from OUTSIDE,
     /// because only there the caller has the right to ranges.
     Maps,

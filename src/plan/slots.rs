@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
+use nix::fcntl::Flock;
 use nix::unistd::Pid;
 
 use super::gate::Channel;
@@ -19,6 +20,10 @@ pub struct Slots {
     pub gate: Option<Channel>,
     /// The other side's end, until the clone has given it away.
     pub other_gate: Option<Channel>,
+    /// `<cgroup>`: the group that the child is born in.
+    pub cgroup: Option<OwnedFd>,
+    /// What keeps the folders that are shared with other runs. Held by the host for as long as it uses them.
+    pub shares: Vec<Flock<OwnedFd>>,
 }
 
 impl Slots {

@@ -27,6 +27,30 @@ pub enum Undo {
         /// Its path.
         path: PathBuf,
     },
+    /// A cgroup of ours: whatever still runs in it is ended first.
+    RemoveGroup {
+        /// Its folder.
+        path: PathBuf,
+    },
+    /// The cgroup `sandbox`, which other runs use too: it goes with the last of them.
+    RemoveSharedGroup {
+        /// Its folder.
+        path: PathBuf,
+    },
+    /// Controllers that a v2 cgroup didn't hand down before.
+    WithdrawControllers {
+        /// The cgroup's folder.
+        path: PathBuf,
+        /// Their names.
+        controllers: Vec<String>,
+    },
+    /// The caller goes back to the cgroup that it came from.
+    MoveBack {
+        /// That cgroup's folder.
+        path: PathBuf,
+        /// The one that it went to.
+        from: PathBuf,
+    },
     /// A mount of ours.
     Unmount {
         /// Where it is.
@@ -65,7 +89,13 @@ impl Undo {
         match self {
             Undo::DeleteLink { .. } => Some(Feature::Net),
             Undo::RemoveSysv { .. } | Undo::RemoveQueue { .. } => Some(Feature::Ipc),
-            Undo::RemoveFolder { .. } | Undo::RemoveFile { .. } | Undo::Unmount { .. } => None,
+            Undo::RemoveFolder { .. }
+            | Undo::RemoveFile { .. }
+            | Undo::Unmount { .. }
+            | Undo::RemoveGroup { .. }
+            | Undo::RemoveSharedGroup { .. }
+            | Undo::WithdrawControllers { .. }
+            | Undo::MoveBack { .. } => None,
         }
     }
 }
@@ -74,7 +104,14 @@ impl fmt::Display for Undo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Undo::DeleteLink { name } => write!(f, "ip link delete {name}"),
-            Undo::RemoveFolder { path } => write!(f, "rmdir {}", path.display()),
+            Undo::RemoveFolder { path } | Undo::RemoveGroup { path } | Undo::RemoveSharedGroup { path } => {
+                write!(f, "rmdir {}", path.display())
+            }
+            Undo::WithdrawControllers { path, controllers } => {
+                let controllers: Vec<String> = controllers.iter().map(|name| format!("-{name}")).collect();
+                write!(f, "echo {} > {}/cgroup.subtree_control", controllers.join(" "), path.display())
+            }
+            Undo::MoveBack { path, .. } => write!(f, "echo 0 > {}/cgroup.procs", path.display()),
             Undo::RemoveFile { path } => write!(f, "rm {}", path.display()),
             Undo::Unmount { path } => write!(f, "umount {}", path.display()),
             Undo::RemoveQueue { name } => write!(f, "mq_unlink({name:?})"),

@@ -74,7 +74,7 @@ fn troubles(findings: &[Finding]) -> Vec<(Vec<&'static str>, &Trouble)> {
         let Some(trouble) = &finding.error else { continue };
         let name = finding.feature.name();
         match groups.iter_mut().find(|(_, known)| {
-            trouble.cause.is_some() && known.cause == trouble.cause && known.why == trouble.why
+            known.cause == trouble.cause && known.why == trouble.why && !known.why.is_empty()
         }) {
             Some((names, _)) => names.push(name),
             None => groups.push((vec![name], trouble)),

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::paint;
 use crate::feature::Feature;
+use crate::plan::call::cgroup::Cgroup;
 use crate::plan::call::file::File;
 use crate::plan::call::mount::{Mount, Propagation};
 use crate::plan::call::net::Net;
@@ -26,6 +27,9 @@ pub fn text_of(plan: &Plan) -> String {
     out
 }
 
+/// A longer line is hard to read.
+const LONG: usize = 100;
+
 /// What unshare(1) and the tools beside it would be told.
 #[derive(Debug, Default)]
 struct Shell {
@@ -35,6 +39,12 @@ struct Shell {
     inside: Vec<String>,
     /// Commands run outside, meanwhile.
     outside: Vec<String>,
+    /// Commands run before all: the groups and their limits.
+    before: Vec<String>,
+    /// Where the command itself goes first.
+    joins: Vec<String>,
+    /// The folder of the group that `$g` stands for, with its slash.
+    group: Option<String>,
 }
 
 impl Shell {
@@ -77,11 +87,37 @@ impl Shell {
                 self.inside.push(format!("pivot_root {new_root} {put_old}"));
             }
             Call::Mount(Mount::Detach { target }) => self.inside.push(format!("umount -l {target}")),
+            Call::Cgroup(call) => self.add_group(call),
             Call::Net(call) => self.add_net(actor, call),
             Call::Uts(Uts::SetHostname(name)) => self.inside.push(format!("hostname {name}")),
             Call::Uts(Uts::SetDomainname(name)) => self.inside.push(format!("domainname {name}")),
             Call::Process(Process::DieWithParent) => self.options.push("--kill-child".into()),
             _ => {}
+        }
+    }
+
+    fn add_group(&mut self, call: &Cgroup) {
+        match call {
+            Cgroup::Make { folder, shared: true } => self.before.push(format!("mkdir -p {folder}")),
+            Cgroup::Make { folder, .. } => {
+                self.before.push(format!("g={folder}; mkdir -p $g"));
+                self.group = Some(format!("{folder}/"));
+            }
+            // What is opened here the child is born in; a shell moves itself.
+            Cgroup::Open { folder } => self.joins.push(format!("echo 0 > {folder}/cgroup.procs")),
+            Cgroup::Offer { file, value } => self.before.push(self.set(file, value)),
+            Cgroup::AttachProgram { folder, .. } => {
+                self.before.push(format!("bpftool cgroup attach {folder} cgroup_device ..."));
+            }
+            Cgroup::Share { .. } => {}
+        }
+    }
+
+    /// A write to a file of a group.
+    fn set(&self, file: &str, value: &str) -> String {
+        match self.group.as_deref().and_then(|group| file.strip_prefix(group)) {
+            Some(name) => format!("echo '{value}' > $g/{name}"),
+            None => format!("echo '{value}' > {file}"),
         }
     }
 
@@ -103,6 +139,15 @@ impl Shell {
     fn add_file(&mut self, actor: Actor, path: &str, content: &str) {
         let words: Vec<&str> = content.split_whitespace().collect();
         let file = path.rsplit('/').next().unwrap_or_default();
+        if !path.starts_with("/proc/") {
+            let line = self.set(path, content);
+            if file == "tasks" {
+                self.joins.push(format!("echo 0 > {path}"))
+            } else {
+                self.before.push(line)
+            }
+            return;
+        }
         match (file, words.as_slice()) {
             ("uid_map" | "gid_map", _) if actor == Actor::Host => {
                 self.outside.push(format!("echo \"{}\" > {path}", words.join(" ")));
@@ -128,12 +173,27 @@ impl Shell {
         let forks = plan.namespaces.iter().any(|feature| matches!(feature, Feature::Pid | Feature::Time));
         self.options.retain(|option| forks || option != "--kill-child");
         let command = plan.command().unwrap_or("sh");
-        let command = if self.inside.is_empty() {
-            command.to_owned()
-        } else {
-            format!("sh -c '{}; exec {command}'", self.inside.join("; "))
+        let shell = |before: &[String], command: &str| match before {
+            [] => command.to_owned(),
+            before => {
+                let line = format!("sh -c '{}; exec {command}'", before.join("; "));
+                // A quotation may go over several lines.
+                if line.len() <= LONG {
+                    line
+                } else {
+                    format!("sh -c '{};\n    exec {command}'", before.join(";\n    "))
+                }
+            }
         };
-        let mut lines = vec![format!("unshare {} {command}", self.options.join(" "))];
+        let mut lines = std::mem::take(&mut self.before);
+        if plan.namespaces.is_empty() {
+            self.joins.append(&mut self.inside);
+            lines.push(shell(&self.joins, command));
+        } else {
+            // Before the namespaces are made: a user inside may not write there any more.
+            lines.append(&mut self.joins);
+            lines.push(format!("unshare {} {}", self.options.join(" "), shell(&self.inside, command)));
+        }
         if !self.outside.is_empty() {
             lines.push(text("common.same.meanwhile"));
             lines.append(&mut self.outside);
@@ -157,6 +217,12 @@ fn docker(plan: &Plan) -> Vec<String> {
             _ => {}
         }
     }
+    let limits: Vec<&str> = plan.intents.iter().map(|intent| intent.docker.as_str()).collect();
+    if limits.iter().any(|flag| !flag.is_empty()) {
+        lines.push(format!("docker run {} ...", limits.join(" ").trim()));
+    } else if plan.namespaces.is_empty() {
+        lines.push(text("limits.docker"));
+    }
     lines
 }
 
@@ -170,5 +236,7 @@ fn docker_flags(feature: Feature) -> &'static str {
         Feature::User => "user    the daemon's userns-remap; --userns host turns it off",
         Feature::Cgroup => "cgroup  --cgroupns private",
         Feature::Time => "time    docker has no flag for it",
+        // A limit's flag is its intent's.
+        Feature::Memory | Feature::Cpu | Feature::Blkio | Feature::Devices | Feature::Pids => "",
     }
 }

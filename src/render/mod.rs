@@ -11,6 +11,7 @@ pub mod live;
 pub mod paint;
 pub mod plan;
 pub mod plot;
+mod spellings;
 pub mod stable;
 pub mod svg;
 mod table;

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use super::paint;
-use crate::plan::{Actor, Plan, Step};
+use crate::feature::Feature;
+use crate::plan::call::cgroup::Cgroup;
+use crate::plan::{Actor, Call, Plan, Step};
 use crate::text::text;
 
 /// The whole plan.
@@ -14,6 +16,7 @@ pub fn text_of(plan: &Plan) -> String {
         out.push_str(&step_line(index, plan, step));
         out.push_str(&why_line(step));
     }
+    out.push_str(&spellings(plan));
     for problem in &plan.problems {
         let _ = writeln!(out, "{} {}: {}", paint::bad("!!"), problem.feature, problem.what);
         for line in paint::wrap(&problem.why, paint::width() - 5) {
@@ -23,11 +26,28 @@ pub fn text_of(plan: &Plan) -> String {
     out
 }
 
+/// The limits, each in both spellings.
+pub fn spellings(plan: &Plan) -> String {
+    if plan.intents.is_empty() {
+        return String::new();
+    }
+    let heading = paint::heading(&text("common.view.spellings")).to_string();
+    format!("\n{heading}\n{}", super::spellings::lines(&plan.intents, usize::MAX))
+}
+
 /// `own pid namespace    added: user (not root), mnt (to mount /proc)`.
 pub fn announcement(plan: &Plan) -> String {
     let is_added = |feature| plan.added.iter().any(|addition| addition.feature == feature);
     let own: Vec<&str> = plan.namespaces.iter().filter(|f| !is_added(**f)).map(|f| f.name()).collect();
-    let mut out = format!("{} {} {}", text("common.own"), own.join(", "), text("common.namespace"));
+    let mut out = String::new();
+    if !own.is_empty() {
+        let _ = write!(out, "{} {} {}", text("common.own"), own.join(", "), text("common.namespace"));
+    }
+    let limits = limits(plan);
+    if !limits.is_empty() {
+        let gap = if own.is_empty() { "" } else { "    " };
+        let _ = write!(out, "{gap}{}", limits.join(", "));
+    }
     if !plan.added.is_empty() {
         let added: Vec<String> = plan
             .added
@@ -38,6 +58,28 @@ pub fn announcement(plan: &Plan) -> String {
     }
     out.push('\n');
     out
+}
+
+/// `own memory cgroup: limit 64MiB, swap 0`.
+fn limits(plan: &Plan) -> Vec<String> {
+    let made = plan
+        .steps
+        .iter()
+        .filter(|step| matches!(step.call, Call::Cgroup(Cgroup::Make { shared: false, .. })));
+    let mut features: Vec<Feature> = made.map(|step| step.feature).collect();
+    features.extend(plan.intents.iter().map(|intent| intent.feature));
+    features.sort_unstable();
+    features.dedup();
+    let of = |feature| {
+        let wishes = plan.intents.iter().filter(|intent| intent.feature == feature);
+        let wishes: Vec<&str> = wishes.map(|intent| intent.wish.as_str()).collect();
+        let own = text("common.own");
+        match wishes.is_empty() {
+            true => format!("{own} {feature} cgroup"),
+            false => format!("{own} {feature} {} {}", text("common.limits"), wishes.join(", ")),
+        }
+    };
+    features.into_iter().map(of).collect()
 }
 
 /// ` 3  INSIDE   mount("proc", …)`.
@@ -61,7 +103,10 @@ fn wrap_call(call: &str, width: usize) -> Vec<String> {
     let result = result.map(|result| format!("= {result}"));
     let words = if result.is_some() { format!("{call} ") } else { call.to_owned() };
     let mut lines = vec![String::new()];
-    for part in words.split_inclusive([' ', '|']).chain(result.as_deref()) {
+    // A path that is longer than a line breaks at its slashes.
+    let joints = |part: &'_ str| if part.chars().count() > width { '/' } else { '\0' };
+    let parts = words.split_inclusive([' ', '|']).flat_map(|part| part.split_inclusive(joints(part)));
+    for part in parts.chain(result.as_deref()) {
         let line =
             lines.last_mut().filter(|line| line.chars().count() + part.trim_end().chars().count() <= width);
         match line {

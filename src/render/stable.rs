@@ -38,6 +38,7 @@ pub fn stable(text: &str) -> String {
     let text = behind(&text, r"\b(\d+\.\d+\.\d+\.\d+:)(\d{4,5})\b", "port");
     // Which descriptors are free depends on what the caller had open.
     let text = behind(&text, r"\b((?:bind|connect|recvfrom|sendto)\()(\d+)\b", "fd");
+    let text = behind(&text, r"\b(sandbox/)([0-9a-f]{8})\b", "cgroup");
     let text = rename(&text, r"\b(sbx)-([0-9a-f]{8})\b", |_| "link".into());
     let text = rename(&text, r"\b(10\.111)\.(\d+\.\d+)\b", |_| "address".into());
     let mut pids: Vec<String> = Vec::new();

@@ -36,6 +36,16 @@ impl Row {
     }
 }
 
+/// A value that fits. Of a path the end tells more.
+fn shortened(value: &str, room: usize) -> String {
+    let length = value.chars().count();
+    if value.starts_with('/') && length > room {
+        format!("~{}", value.chars().skip(length + 1 - room).collect::<String>())
+    } else {
+        paint::cut(value, room)
+    }
+}
+
 /// Draws the rows below a heading with the names of the sides.
 pub(super) fn draw(out: &mut String, [left, right]: &[Side; 2], rows: &[Row], width: usize) {
     let path = rows.iter().map(|row| row.path.chars().count()).max().unwrap_or(0).max(4);
@@ -66,10 +76,10 @@ pub(super) fn draw(out: &mut String, [left, right]: &[Side; 2], rows: &[Row], wi
             let room = width.saturating_sub(7 + short);
             let _ = writeln!(out, "   {} {sign}", name.trim_end());
             let label = format!("{:<short$}", left.short);
-            let _ = writeln!(out, "      {} {}", paint::outside(&label), paint::cut(&row.left, room));
+            let _ = writeln!(out, "      {} {}", paint::outside(&label), shortened(&row.left, room));
             if !row.right.is_empty() {
                 let label = format!("{:<short$}", right.short);
-                let _ = writeln!(out, "      {} {}", paint::inside(&label), paint::cut(&row.right, room));
+                let _ = writeln!(out, "      {} {}", paint::inside(&label), shortened(&row.right, room));
             }
         } else {
             let line = format!("   {name} {sign} {:<column$}  {}", row.left, row.right);

@@ -20,7 +20,18 @@ pub fn text_of(view: &View, of: &Plan) -> String {
         process(&mut out, view, width);
     }
     paths(&mut out, view, width);
-    who(&mut out, view);
+    // A limit leaves the numbers as they are.
+    if view.feature.is_namespace() {
+        who(&mut out, view);
+    }
+    if !view.intents.is_empty() {
+        heading(
+            &mut out,
+            if view.feature.is_namespace() { "D" } else { "C" },
+            &text("common.view.spellings"),
+        );
+        out.push_str(&super::spellings::lines(&view.intents, 3));
+    }
     let _ = writeln!(out, "\n{}", text(&format!("{}.next", view.feature)));
     out
 }
@@ -67,7 +78,9 @@ fn paths(out: &mut String, view: &View, width: usize) {
 fn rows(view: &View) -> Vec<Row> {
     let own = format!("/proc/self/ns/{}", view.feature);
     let is_other = |row: &&OnePath| {
-        row.equal == Some(true) && row.path != own && (is_link(row) || row.path == "/proc/self/cgroup")
+        row.equal == Some(true)
+            && row.path != own
+            && (is_link(row) || row.path == "/proc/self/cgroup" && view.feature == Feature::Cgroup)
     };
     let mut rows = Vec::new();
     let mut left_out: Vec<&OnePath> = Vec::new();
@@ -98,7 +111,7 @@ fn rows(view: &View) -> Vec<Row> {
 }
 
 fn is_link(row: &OnePath) -> bool {
-    crate::feature::Feature::ALL.iter().any(|feature| row.path == format!("/proc/self/ns/{feature}"))
+    crate::feature::Feature::NAMESPACES.iter().any(|feature| row.path == format!("/proc/self/ns/{feature}"))
 }
 
 fn together(rows: &mut Vec<&OnePath>) -> Row {

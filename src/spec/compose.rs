@@ -1,8 +1,10 @@
 //! Spec to plan: what the kernel forces is added, each feature draws its steps, the frame around them is drawn here.
 
 use super::Spec;
+use crate::cgroups;
 use crate::feature::Feature;
-use crate::host::Host;
+use crate::host::cgroups::{Controller, Version};
+use crate::host::{Cable, Cgroups, Disk, Host, Subordinate, disk};
 use crate::plan::call::gate::Gate;
 use crate::plan::call::process::Process;
 use crate::plan::order::Phase;
@@ -22,6 +24,37 @@ pub enum Ending {
     Demonstration,
 }
 
+/// The facts about this machine that a spec needs.
+pub fn gather(spec: &Spec) -> Host {
+    let mut host = Host::gather();
+    if spec.user.as_ref().is_some_and(|user| !user.map.is_empty()) {
+        host.subordinate = Some(Subordinate::gather(host.uid));
+    }
+    if spec.net.as_ref().is_some_and(|net| net.veth) {
+        host.cable = Cable::gather();
+    }
+    gather_groups(spec, &mut host);
+    host
+}
+
+/// Where the spec's groups can be made, under a name that no other group has.
+pub fn gather_groups(spec: &Spec, host: &mut Host) {
+    let controllers = spec.controllers();
+    host.cgroups = None;
+    if controllers.is_empty() {
+        return;
+    }
+    let cgroups = Cgroups::gather(&controllers);
+    if let Some(blkio) = &spec.blkio {
+        host.disks =
+            blkio.devices().into_iter().map(|device| (device.to_owned(), Disk::find(device))).collect();
+        if blkio.weight.is_some() {
+            host.weighers = disk::weighers(cgroups.version(Controller::Io) == Some(Version::V2));
+        }
+    }
+    host.cgroups = Some(cgroups);
+}
+
 /// Completes the spec with what the kernel demands of this caller. What was added is announced.
 pub fn complete(spec: &Spec, host: &Host) -> (Spec, Vec<Addition>) {
     let mut spec = spec.clone();
@@ -32,7 +65,7 @@ pub fn complete(spec: &Spec, host: &Host) -> (Spec, Vec<Addition>) {
             added.push(Addition { feature, reason });
         }
     };
-    if !host.privileged && !spec.features().is_empty() {
+    if !host.privileged && spec.features().into_iter().any(Feature::is_namespace) {
         add(&mut spec, Feature::User, "common.added.notroot");
     }
     if spec.pid.as_ref().is_some_and(|pid| pid.mount_proc) {
@@ -72,6 +105,22 @@ pub fn plan(spec: &Spec, host: &Host, main: Feature, ending: Ending, view: bool)
     if let Some(ipc) = &spec.ipc {
         ipc.plan(&mut draft);
     }
+    if let Some(memory) = &spec.memory {
+        memory.plan(host, &mut draft);
+    }
+    if let Some(cpu) = &spec.cpu {
+        cpu.plan(host, &mut draft);
+    }
+    if let Some(blkio) = &spec.blkio {
+        blkio.plan(host, &mut draft);
+    }
+    if let Some(devices) = &spec.devices {
+        devices.plan(host, &mut draft);
+    }
+    if let Some(pids) = &spec.pids {
+        pids.plan(host, &mut draft);
+    }
+    cgroups::plan(host, &mut draft);
     draft.finish()
 }
 

@@ -7,7 +7,9 @@ pub mod yaml;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cgroups::{self, blkio::Blkio, cpu::Cpu, devices::Devices, memory::Memory, pids::Pids};
 use crate::feature::Feature;
+use crate::host::cgroups::Controller;
 use crate::namespaces::cgroup::Cgroup;
 use crate::namespaces::ipc::Ipc;
 use crate::namespaces::mnt::Mnt;
@@ -40,6 +42,16 @@ pub struct Spec {
     pub cgroup: Option<Cgroup>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
     pub time: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
+    pub memory: Option<Memory>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
+    pub cpu: Option<Cpu>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
+    pub blkio: Option<Blkio>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
+    pub devices: Option<Devices>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
+    pub pids: Option<Pids>,
 }
 
 impl Spec {
@@ -61,6 +73,11 @@ impl Spec {
             Feature::User => self.user = Some(User::default()),
             Feature::Cgroup => self.cgroup = Some(Cgroup::default()),
             Feature::Time => self.time = Some(Time::default()),
+            Feature::Memory => self.memory = Some(Memory::default()),
+            Feature::Cpu => self.cpu = Some(Cpu::default()),
+            Feature::Blkio => self.blkio = Some(Blkio::default()),
+            Feature::Devices => self.devices = Some(Devices::default()),
+            Feature::Pids => self.pids = Some(Pids::default()),
         }
     }
 
@@ -75,7 +92,23 @@ impl Spec {
             Feature::User => self.user.is_some(),
             Feature::Cgroup => self.cgroup.is_some(),
             Feature::Time => self.time.is_some(),
+            Feature::Memory => self.memory.is_some(),
+            Feature::Cpu => self.cpu.is_some(),
+            Feature::Blkio => self.blkio.is_some(),
+            Feature::Devices => self.devices.is_some(),
+            Feature::Pids => self.pids.is_some(),
         }
+    }
+
+    /// The controllers of cgroups that the features which are on take.
+    pub fn controllers(&self) -> Vec<Controller> {
+        let mut all = Vec::new();
+        all.extend(self.memory.iter().flat_map(|_| cgroups::memory::CONTROLLERS));
+        all.extend(self.cpu.iter().flat_map(Cpu::controllers));
+        all.extend(self.blkio.iter().flat_map(|_| cgroups::blkio::CONTROLLERS));
+        all.extend(self.devices.iter().flat_map(|_| cgroups::devices::CONTROLLERS));
+        all.extend(self.pids.iter().flat_map(|_| cgroups::pids::CONTROLLERS));
+        all
     }
 
     /// The features that are on.

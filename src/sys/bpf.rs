@@ -141,7 +141,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::cgroups::devices::{self, Devices};
+    use crate::cgroups::devices::{self, Devices, Instruction};
 
     /// Where cgroup2 is mounted, beside version 1 or alone.
     fn mount() -> Option<PathBuf> {
@@ -162,7 +162,8 @@ mod tests {
         fn hold(&self, allow: &[&str], deny: &[&str]) {
             let rules = |words: &[&str]| words.iter().map(|rule| rule.parse().unwrap()).collect();
             let policy = Devices { allow: rules(allow), deny: rules(deny) }.policy().unwrap();
-            devices::attach(&File::open(&self.0).unwrap(), &policy).unwrap();
+            let words: Vec<u64> = policy.program().iter().map(Instruction::word).collect();
+            attach(File::open(&self.0).unwrap(), load_device_program(&words).unwrap()).unwrap();
         }
 
         /// What a process in it is told when it reads a byte of a device.

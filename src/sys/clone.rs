@@ -1,9 +1,12 @@
 //! clone3(2), in its fork-like form: no shared memory, so the child may go on as an ordinary Rust program.
 
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
+
+/// linux/sched.h. libc has it as a signed int, which it doesn't fit.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// What came back from [`clone3`].
 #[derive(Debug)]
@@ -17,15 +20,17 @@ pub(crate) enum Cloned {
 
 /// Makes a process in the new namespaces that `flags` (`CLONE_NEW*`, `CLONE_PARENT`) ask for, with a pidfd.
 ///
+/// With `cgroup` it's born in that group of a v2 hierarchy (CLONE_INTO_CGROUP, Linux 5.7).
 /// With `CLONE_PARENT` the new process is the caller's sibling and its exit signal is the caller's: clone3 refuses another.
 ///
 /// # Errors
 /// Those of clone(2). ENOSYS: a kernel before 5.3, or a seccomp filter that hides the call (Docker's does where it wants clone).
-pub(crate) fn clone3(flags: u64) -> Result<Cloned, Errno> {
+pub(crate) fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned, Errno> {
     let mut pidfd: libc::c_int = -1;
     let exit_signal = if flags & libc::CLONE_PARENT as u64 == 0 { libc::SIGCHLD as u64 } else { 0 };
+    let into_cgroup = if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
     let args = libc::clone_args {
-        flags: flags | libc::CLONE_PIDFD as u64,
+        flags: flags | libc::CLONE_PIDFD as u64 | into_cgroup,
         pidfd: &raw mut pidfd as u64,
         child_tid: 0,
         parent_tid: 0,
@@ -35,7 +40,7 @@ pub(crate) fn clone3(flags: u64) -> Result<Cloned, Errno> {
         tls: 0,
         set_tid: 0,
         set_tid_size: 0,
-        cgroup: 0,
+        cgroup: cgroup.map_or(0, |descriptor| descriptor.as_raw_fd() as u64),
     };
     // SAFETY: `args` lives through the call and its size is passed. Without CLONE_VM and with stack 0 the child gets a copy
     // of the memory and goes on here on its own copy of this stack, as after fork(2). `sandbox` is single-threaded when it

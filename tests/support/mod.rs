@@ -1,6 +1,7 @@
 //! What every integration test needs: the binary, who we are, snapshots by relation, and skips that are counted.
 #![allow(dead_code, unreachable_pub)] // Each test binary uses its part.
 
+pub mod limits;
 pub mod terminal;
 
 use std::fs::OpenOptions;
@@ -104,6 +105,23 @@ pub fn snapshot_for_all(name: &str, text: &str) {
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings.bind(|| insta::assert_snapshot!(name, text));
+}
+
+/// The number of a process's child, once it has become the program of this name.
+pub fn child_named(parent: u32, name: &str) -> u32 {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while std::time::Instant::now() < deadline {
+        let children =
+            std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        let found = children.split_whitespace().find(|pid| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == name)
+        });
+        if let Some(pid) = found {
+            return pid.parse().expect("a number");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("no child of {parent} became {name}");
 }
 
 /// No line may be wider, whatever the values were.

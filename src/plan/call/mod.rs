@@ -1,9 +1,11 @@
 //! The calls that a plan is made of: a closed list, one file per family. Each call prints itself as strace would and
 //! performs itself, side by side, so an explanation can't drift from what happens.
 
+pub mod cgroup;
 pub mod file;
 pub mod gate;
 pub mod ipc;
+pub mod load;
 pub mod mount;
 pub mod net;
 pub mod process;
@@ -30,13 +32,16 @@ pub enum Call {
     File(file::File),
     /// Host and domain names.
     Uts(uts::Uts),
-    /// Devices and addresses.
+    /// Groups of processes.
+    Cgroup(cgroup::Cgroup),
     /// System V objects, POSIX message queues.
     Ipc(ipc::Ipc),
     /// Devices, addresses, sockets.
     Net(net::Net),
     /// Sockets.
     Socket(socket::Socket),
+    /// Work that meets a limit.
+    Load(load::Load),
     /// kill and what goes with it.
     Signal(signal::Signal),
     /// The words between host and child.
@@ -78,9 +83,11 @@ families! {
     Mount: mount::Mount,
     File: file::File,
     Uts: uts::Uts,
+    Cgroup: cgroup::Cgroup,
     Ipc: ipc::Ipc,
     Net: net::Net,
     Socket: socket::Socket,
+    Load: load::Load,
     Signal: signal::Signal,
     Gate: gate::Gate
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::fmt;
+use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
@@ -93,11 +94,17 @@ pub enum Process {
         namespaces: Namespaces,
         /// By the helper: the child becomes the helper's sibling, so that the host is its parent (CLONE_PARENT).
         as_sibling: bool,
+        /// Whether it's born in `<cgroup>` (CLONE_INTO_CGROUP, v2 only).
+        #[serde(default)]
+        into_cgroup: bool,
     },
     /// clone3: makes `<helper>`.
     CloneHelper {
         /// Its new namespaces.
         namespaces: Namespaces,
+        /// As in `Clone`: its child is born where it is.
+        #[serde(default)]
+        into_cgroup: bool,
     },
     /// fork: the child stays as init, the new process becomes the command.
     ForkCommand,
@@ -125,6 +132,8 @@ pub enum Process {
     LiveOn,
     /// prctl(PR_SET_DUMPABLE, 0): before it enters a stranger's namespaces, so that nobody there may trace this process.
     Undumpable,
+    /// sched_setaffinity(2): runs on this processor alone.
+    Pin(usize),
     /// close_range(2): marks every descriptor from 3 on to be closed by execve.
     CloseOnExec,
     /// Signals as a fresh program expects them: default dispositions, empty mask.
@@ -141,8 +150,12 @@ pub enum Process {
 impl fmt::Display for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Process::Clone { namespaces, as_sibling } => write_clone3(f, namespaces, *as_sibling),
-            Process::CloneHelper { namespaces } => write_clone3(f, namespaces, false),
+            Process::Clone { namespaces, as_sibling, into_cgroup } => {
+                write_clone3(f, namespaces, *as_sibling, *into_cgroup)
+            }
+            Process::CloneHelper { namespaces, into_cgroup } => {
+                write_clone3(f, namespaces, false, *into_cgroup)
+            }
             Process::ForkCommand => {
                 write!(f, "clone3({{flags=CLONE_PIDFD, exit_signal=SIGCHLD}}, 88)")
             }
@@ -154,6 +167,7 @@ impl fmt::Display for Process {
             Process::DieWithParent => f.write_str("prctl(PR_SET_PDEATHSIG, SIGKILL)"),
             Process::LiveOn => f.write_str("prctl(PR_SET_PDEATHSIG, 0)"),
             Process::Undumpable => f.write_str("prctl(PR_SET_DUMPABLE, 0)"),
+            Process::Pin(cpu) => write!(f, "sched_setaffinity(0, 128, [{cpu}])"),
             Process::CloseOnExec => f.write_str("close_range(3, 4294967295, CLOSE_RANGE_CLOEXEC)"),
             Process::DefaultSignals => {
                 f.write_str("rt_sigaction(SIG*, SIG_DFL); rt_sigprocmask(SIG_SETMASK, [])")
@@ -166,7 +180,12 @@ impl fmt::Display for Process {
     }
 }
 
-fn write_clone3(f: &mut fmt::Formatter<'_>, namespaces: &Namespaces, as_sibling: bool) -> fmt::Result {
+fn write_clone3(
+    f: &mut fmt::Formatter<'_>,
+    namespaces: &Namespaces,
+    as_sibling: bool,
+    into_cgroup: bool,
+) -> fmt::Result {
     let mut flags = String::from("CLONE_PIDFD");
     if as_sibling {
         flags.push_str("|CLONE_PARENT");
@@ -175,30 +194,36 @@ fn write_clone3(f: &mut fmt::Formatter<'_>, namespaces: &Namespaces, as_sibling:
         flags.push_str(&format!("|{namespaces}"));
     }
     let exit_signal = if as_sibling { "0" } else { "SIGCHLD" };
-    write!(f, "clone3({{flags={flags}, exit_signal={exit_signal}}}, 88)")
+    if into_cgroup {
+        flags.push_str("|CLONE_INTO_CGROUP");
+        write!(f, "clone3({{flags={flags}, exit_signal={exit_signal}, cgroup=<cgroup>}}, 88)")
+    } else {
+        write!(f, "clone3({{flags={flags}, exit_signal={exit_signal}}}, 88)")
+    }
 }
 
 impl Process {
     /// Makes the call.
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         match self {
-            Process::Clone { namespaces, as_sibling: false } => {
-                clone(namespaces, 0, slots, |slots, pid| slots.child = Some(pid))
+            Process::Clone { namespaces, as_sibling: false, into_cgroup } => {
+                clone(namespaces, 0, *into_cgroup, slots, |slots, pid| slots.child = Some(pid))
             }
-            Process::Clone { namespaces, as_sibling: true } => {
-                let number =
-                    clone(namespaces, libc::CLONE_PARENT, slots, |slots, pid| slots.child = Some(pid))?;
+            Process::Clone { namespaces, as_sibling: true, into_cgroup } => {
+                let number = clone(namespaces, libc::CLONE_PARENT, *into_cgroup, slots, |slots, pid| {
+                    slots.child = Some(pid);
+                })?;
                 if number != 0 {
                     let gate = slots.gate.as_ref().ok_or(Errno::EBADF)?;
                     gate.send(&Message::Born(number as i32), &[])?;
                 }
                 Ok(number)
             }
-            Process::CloneHelper { namespaces } => {
-                clone(namespaces, 0, slots, |slots, pid| slots.helper = Some(pid))
+            Process::CloneHelper { namespaces, into_cgroup } => {
+                clone(namespaces, 0, *into_cgroup, slots, |slots, pid| slots.helper = Some(pid))
             }
             Process::ForkCommand => {
-                clone(&Namespaces::default(), 0, slots, |slots, pid| slots.child = Some(pid))
+                clone(&Namespaces::default(), 0, false, slots, |slots, pid| slots.child = Some(pid))
             }
             Process::Unshare { namespaces } => nix::sched::unshare(namespaces.flags()).map(|()| 0),
             Process::Join { pid, namespaces } => {
@@ -219,6 +244,11 @@ impl Process {
             Process::DieWithParent => nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map(|()| 0),
             Process::LiveOn => nix::sys::prctl::set_pdeathsig(None).map(|()| 0),
             Process::Undumpable => nix::sys::prctl::set_dumpable(false).map(|()| 0),
+            Process::Pin(cpu) => {
+                let mut one = nix::sched::CpuSet::new();
+                one.set(*cpu)?;
+                nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &one).map(|()| 0)
+            }
             Process::CloseOnExec => sys::close_on_exec_from(3).map(|()| 0),
             Process::DefaultSignals => default_signals().map(|()| 0),
             Process::Exec { path, arguments } => exec(path, arguments),
@@ -229,10 +259,12 @@ impl Process {
 fn clone(
     namespaces: &Namespaces,
     more: i32,
+    into_cgroup: bool,
     slots: &mut Slots,
     fill: impl Fn(&mut Slots, nix::unistd::Pid),
 ) -> Result<i64, Errno> {
-    match sys::clone::clone3((namespaces.flags().bits() | more) as u64)? {
+    let cgroup = if into_cgroup { Some(slots.cgroup.as_ref().ok_or(Errno::EBADF)?.as_fd()) } else { None };
+    match sys::clone::clone3((namespaces.flags().bits() | more) as u64, cgroup)? {
         Cloned::Child => {
             // The other end belongs to the host: were it open here too, the host's death would go unseen.
             if let Some(own) = slots.other_gate.take() {

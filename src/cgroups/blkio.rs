@@ -1,0 +1,223 @@
+//! The blkio controller, called io on v2: how much the processes of a group may read from and write to a disk.
+//!
+//! A *throttle* is a ceiling for one disk, in bytes or in operations a second, for reads and for writes. A *weight* shares a
+//! busy disk out, and only where something that knows weights serves it: the scheduler BFQ, or v2's iocost. v1 counts and
+//! limits what a process asks of the disk *itself*: reads that miss the cache, direct and synchronous writes. Ordinary
+//! writes go to the page cache; it is the kernel that brings them to the disk later, in nobody's name. v2 knows whose they
+//! were, where the memory controller is on in the same group (and the filesystem takes part: ext4, btrfs, xfs, f2fs).
+//! Documentation/admin-guide/cgroup-v1/blkio-controller.rst, cgroup-v2.rst (IO)
+//!
+//! What you'll see: MAJ:MIN and the rate in the group's own files; bytes and operations counted there.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::intent;
+use crate::feature::Feature;
+use crate::host::Host;
+use crate::host::cgroups::Controller;
+use crate::observe::cgroup::Group;
+use crate::observe::{Observation, Value, cgroup};
+use crate::plan::{Draft, Problem, Setting};
+use crate::spec::units::Size;
+use crate::text::{text, text_with};
+
+/// What can be said about disks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[group(skip)]
+#[serde(deny_unknown_fields, default)]
+pub struct Blkio {
+    /// The weight, 10 to 1000, where something here shares the disk out by weight
+    #[arg(long, visible_alias = "blkio-weight", value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u64>,
+    /// Read at most RATE bytes a second; DEV is a device, MAJ:MIN, or a file on the disk that is meant (may be repeated)
+    #[arg(long, visible_alias = "device-read-bps", value_name = "DEV=RATE")]
+    #[serde(skip_serializing_if = "Vec::is_empty", with = "by_device")]
+    pub read_bps: Vec<Throttle>,
+    /// Write at most RATE bytes a second (may be repeated)
+    #[arg(long, visible_alias = "device-write-bps", value_name = "DEV=RATE")]
+    #[serde(skip_serializing_if = "Vec::is_empty", with = "by_device")]
+    pub write_bps: Vec<Throttle>,
+    /// Read at most RATE times a second (may be repeated)
+    #[arg(long, visible_alias = "device-read-iops", value_name = "DEV=RATE")]
+    #[serde(skip_serializing_if = "Vec::is_empty", with = "by_device")]
+    pub read_iops: Vec<Throttle>,
+    /// Write at most RATE times a second (may be repeated)
+    #[arg(long, visible_alias = "device-write-iops", value_name = "DEV=RATE")]
+    #[serde(skip_serializing_if = "Vec::is_empty", with = "by_device")]
+    pub write_iops: Vec<Throttle>,
+}
+
+/// `DEV=RATE`; docker's `DEV:RATE` too, where DEV is a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Throttle {
+    /// What was said of the device.
+    pub device: String,
+    /// Bytes or operations a second.
+    pub rate: Size,
+}
+
+impl FromStr for Throttle {
+    type Err = String;
+
+    fn from_str(words: &str) -> Result<Self, String> {
+        let parts =
+            words.rsplit_once('=').or_else(|| words.rsplit_once(':').filter(|_| words.starts_with('/')));
+        let Some((device, rate)) = parts.filter(|(device, _)| !device.is_empty()) else {
+            return Err(text("blkio.throttle.form"));
+        };
+        let rate: Size = rate.parse()?;
+        if rate.0 == 0 {
+            Err(text("blkio.throttle.zero"))
+        } else {
+            Ok(Throttle { device: device.into(), rate })
+        }
+    }
+}
+
+impl fmt::Display for Throttle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.device, self.rate)
+    }
+}
+
+/// In YAML throttles are a map: `write_bps: { /dev/vda: 1MiB }`.
+mod by_device {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::{Size, Throttle};
+
+    pub(super) fn serialize<S: Serializer>(all: &[Throttle], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(all.iter().map(|one| (&one.device, one.rate)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Throttle>, D::Error> {
+        let all = BTreeMap::<String, Size>::deserialize(deserializer)?;
+        Ok(all.into_iter().map(|(device, rate)| Throttle { device, rate }).collect())
+    }
+}
+
+/// The controllers that it takes.
+pub const CONTROLLERS: [Controller; 1] = [Controller::Io];
+
+impl Blkio {
+    /// The four kinds of throttles: the flag, the file of v1, the word of v2's io.max.
+    fn kinds(&self) -> [(&'static str, &'static str, &'static str, &[Throttle]); 4] {
+        [
+            ("read-bps", "blkio.throttle.read_bps_device", "rbps", &self.read_bps),
+            ("write-bps", "blkio.throttle.write_bps_device", "wbps", &self.write_bps),
+            ("read-iops", "blkio.throttle.read_iops_device", "riops", &self.read_iops),
+            ("write-iops", "blkio.throttle.write_iops_device", "wiops", &self.write_iops),
+        ]
+    }
+
+    /// The devices that are named: which disks they mean is looked up before planning.
+    pub fn devices(&self) -> Vec<&str> {
+        self.kinds().iter().flat_map(|(.., throttles)| *throttles).map(|one| one.device.as_str()).collect()
+    }
+
+    /// The intents.
+    pub fn plan(&self, host: &Host, draft: &mut Draft) {
+        if let Some(weight) = self.weight {
+            self.plan_weight(weight, host, draft);
+        }
+        for (flag, v1, v2, throttles) in self.kinds() {
+            for throttle in throttles {
+                let disk = match host.disks.iter().find(|(device, _)| *device == throttle.device) {
+                    Some((_, Ok(disk))) => disk.to_string(),
+                    Some((_, Err(why))) => {
+                        let what = format!("--{flag} {throttle}");
+                        let todo = vec![text("blkio.disk.todo")];
+                        draft.problem(Problem { feature: Feature::Blkio, what, why: why.clone(), todo });
+                        throttle.device.clone()
+                    }
+                    None => throttle.device.clone(),
+                };
+                let rate = throttle.rate.0;
+                let docker = format!("--device-{flag} {}:{}", throttle.device, throttle.rate.docker());
+                let mut intent =
+                    intent(host, Controller::Io, "blkio.throttle.why", format!("{flag} {throttle}"), docker);
+                intent.v1 = vec![Setting::new(v1, format!("{disk} {rate}"))];
+                intent.v2 = vec![Setting::new("io.max", format!("{disk} {v2}={rate}"))];
+                draft.intent(intent);
+            }
+        }
+    }
+
+    fn plan_weight(&self, weight: u64, host: &Host, draft: &mut Draft) {
+        if !(10..=1000).contains(&weight) {
+            let (why, todo) = (text("blkio.range.why"), vec![text("blkio.range.todo")]);
+            draft.problem(Problem { feature: Feature::Blkio, what: format!("--weight {weight}"), why, todo });
+        }
+        let docker = format!("--blkio-weight {weight}");
+        let mut intent = intent(host, Controller::Io, "blkio.weight.why", format!("weight {weight}"), docker);
+        intent.v1 = vec![Setting::new("blkio.bfq.weight", weight)];
+        // iocost's weights go from 1 to 10000, BFQ's from 1 to 1000.
+        intent.v2 = match host.weighers.first() {
+            Some((_, "bfq")) => vec![Setting::new("io.bfq.weight", weight)],
+            _ => vec![Setting::new("io.weight", 1 + weight.saturating_sub(10) * 9999 / 990)],
+        };
+        let by: Vec<String> = host.weighers.iter().map(|(disk, by)| format!("{disk} ({by})")).collect();
+        intent.note = Some(match by.is_empty() {
+            true => text("blkio.weight.idle"),
+            false => text_with("blkio.weight.by", &[("disks", &by.join(", "))]),
+        });
+        intent.is_idle = by.is_empty();
+        draft.intent(intent);
+    }
+}
+
+/// The files that show it; read by a process on each side.
+pub fn observe(process: &str) -> Vec<Observation> {
+    let file = |v1, v2| cgroup::file(process, Controller::Io, v1, v2);
+    vec![
+        cgroup::membership(process, Controller::Io),
+        file("blkio.throttle.read_bps_device", "io.max"),
+        file("blkio.throttle.write_bps_device", "io.weight"),
+        bytes(process),
+    ]
+}
+
+/// What the group has read and written, on all disks together.
+fn bytes(process: &str) -> Observation {
+    const V1: &str = "blkio.throttle.io_service_bytes";
+    let group = Group::of(process, Controller::Io);
+    let words = group.as_ref().and_then(|group| group.read(V1, "io.stat"));
+    let name = group.as_ref().map_or("<blkio>/", |group| group.name("<blkio>/", "<io>/"));
+    let file = group.as_ref().map_or(V1, |group| group.name(V1, "io.stat"));
+    let is_counted = |word: &&str| word.starts_with("rbytes=") || word.starts_with("wbytes=");
+    let sum = |words: &str| match words.lines().rev().find_map(|line| line.strip_prefix("Total ")) {
+        Some(total) => total.trim().parse().unwrap_or(0),
+        None => words
+            .split_whitespace()
+            .filter(is_counted)
+            .filter_map(|word| word.split('=').nth(1)?.parse::<u64>().ok())
+            .sum::<u64>(),
+    };
+    let value = match words {
+        Some(words) => Value::Is(format!("{} bytes", sum(&words))),
+        None => Value::Not("no such file".into()),
+    };
+    Observation { path: format!("{name}{file}"), field: None, value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_throttle_names_a_device_and_a_rate() {
+        let of = |words: &str| words.parse::<Throttle>().map(|one| (one.device, one.rate.0));
+        assert_eq!(of("/dev/vda=1MiB"), Ok(("/dev/vda".into(), 1 << 20)));
+        assert_eq!(of("8:0=100"), Ok(("8:0".into(), 100)));
+        assert_eq!(of("/dev/vda:1mb"), Ok(("/dev/vda".into(), 1 << 20)), "docker's way");
+        for wrong in ["", "/dev/vda", "=1", "/dev/vda=", "/dev/vda=fast", "/dev/vda=0", "8:0"] {
+            assert!(of(wrong).is_err(), "{wrong}");
+        }
+    }
+}

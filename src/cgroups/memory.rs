@@ -1,0 +1,109 @@
+//! The memory controller: how much memory the processes of a group may use together.
+//!
+//! Charged to a group is what its processes touch first: anonymous memory, and the page cache of the files that they read
+//! and write. At the limit the kernel first takes back what it can, old cache above all; only when that isn't enough, it
+//! ends a process of the group (the OOM killer). Swap is limited apart: without a limit of its own, anonymous memory goes
+//! there instead. v1 limits memory and swap *together* (memsw), v2 swap *alone*. /proc/meminfo goes on to speak of the
+//! machine. Documentation/admin-guide/cgroup-v1/memory.rst, cgroup-v2.rst (Memory)
+//!
+//! What you'll see: the limit and the usage in the group's own files, events counted there, status 137.
+
+use serde::{Deserialize, Serialize};
+
+use super::intent;
+use crate::feature::Feature;
+use crate::host::Host;
+use crate::host::cgroups::{Controller, Version};
+use crate::observe::{Observation, cgroup, proc};
+use crate::plan::{Draft, Problem, Setting};
+use crate::spec::units::Size;
+use crate::text::text;
+
+/// What can be said about memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[group(skip)]
+#[serde(deny_unknown_fields, default)]
+pub struct Memory {
+    /// At most so much memory: 64m, 64MB and 64MiB are all 64·1024² bytes
+    #[arg(long, short = 'm', visible_alias = "memory", value_name = "SIZE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Size>,
+    /// At most so much swap, apart from memory (docker's --memory-swap is the sum of both)
+    #[arg(long, value_name = "SIZE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swap: Option<Size>,
+    /// So much is left to the group when the machine runs short
+    #[arg(long, visible_alias = "memory-reservation", value_name = "SIZE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reservation: Option<Size>,
+}
+
+/// The controllers that it takes.
+pub const CONTROLLERS: [Controller; 1] = [Controller::Memory];
+
+impl Memory {
+    /// The intents.
+    pub fn plan(&self, host: &Host, draft: &mut Draft) {
+        let of = |why, wish, docker| intent(host, Controller::Memory, why, wish, docker);
+        if let Some(limit) = self.limit {
+            let mut intent =
+                of("memory.limit.why", format!("limit {limit}"), format!("--memory {}", limit.docker()));
+            intent.v1 = vec![Setting::new("memory.limit_in_bytes", limit.0)];
+            intent.v2 = vec![Setting::new("memory.max", limit.0)];
+            draft.intent(intent);
+        }
+        if let Some(swap) = self.swap {
+            let sum = self.limit.map(|limit| Size(limit.0.saturating_add(swap.0)));
+            let docker = sum.map_or(String::new(), |sum| format!("--memory-swap {}", sum.docker()));
+            let mut intent = of("memory.swap.why", format!("swap {swap}"), docker);
+            // v1's is never below the limit of memory, which must be set first.
+            intent.v1 = sum.iter().map(|sum| Setting::new("memory.memsw.limit_in_bytes", sum.0)).collect();
+            intent.v2 = vec![Setting::new("memory.swap.max", swap.0)];
+            if intent.here == Some(Version::V1) && sum.is_none() {
+                let (why, todo) = (text("memory.sum.why"), vec![text("memory.sum.todo")]);
+                let what = format!("--swap {swap}");
+                draft.problem(Problem { feature: Feature::Memory, what, why, todo });
+            }
+            draft.intent(intent);
+        }
+        if let Some(reservation) = self.reservation {
+            let docker = format!("--memory-reservation {}", reservation.docker());
+            let mut intent = of("memory.reservation.why", format!("reservation {reservation}"), docker);
+            intent.v1 = vec![Setting::new("memory.soft_limit_in_bytes", reservation.0)];
+            intent.v2 = vec![Setting::new("memory.low", reservation.0)];
+            draft.intent(intent);
+        }
+    }
+}
+
+/// The files that show it; read by a process on each side.
+pub fn observe(process: &str) -> Vec<Observation> {
+    let file = |v1, v2| cgroup::file(process, Controller::Memory, v1, v2);
+    let count = |v1, v2| cgroup::field(process, Controller::Memory, v1, v2);
+    vec![
+        cgroup::membership(process, Controller::Memory),
+        file("memory.limit_in_bytes", "memory.max"),
+        file("memory.memsw.limit_in_bytes", "memory.swap.max"),
+        count(("memory.oom_control", "oom_kill"), ("memory.events", "oom_kill")),
+        proc::field("/proc/meminfo", "MemTotal"),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn swap_is_a_sum_on_v1_and_stands_alone_on_v2() {
+        let memory = Memory { limit: Some(Size(64 << 20)), swap: Some(Size(16 << 20)), reservation: None };
+        let mut draft = Draft::new(Feature::Memory, vec![]);
+        memory.plan(&Host::gather(), &mut draft);
+        let lines = |settings: &[Setting]| settings.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let [limit, swap] = draft.intents() else { panic!("two intents") };
+        assert_eq!(lines(&limit.v1), ["memory.limit_in_bytes = 67108864"]);
+        assert_eq!(lines(&limit.v2), ["memory.max = 67108864"]);
+        assert_eq!(lines(&swap.v1), ["memory.memsw.limit_in_bytes = 83886080"]);
+        assert_eq!(lines(&swap.v2), ["memory.swap.max = 16777216"]);
+        assert_eq!(swap.docker, "--memory-swap 80m");
+    }
+}

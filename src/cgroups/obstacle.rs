@@ -1,0 +1,116 @@
+//! What keeps the caller from making a group, in words, and the narrowest way out.
+
+use crate::host::Host;
+use crate::host::cgroups::{Controller, Obstacle, Version};
+use crate::plan::Problem;
+use crate::text::{text, text_with};
+
+use super::feature_of;
+
+/// Starts a user's program in a cgroup that is theirs to divide. systemd-run(1)
+const SCOPE: &str = "systemd-run --user --scope -q -p Delegate=yes";
+
+/// The obstacle as a plan's problem.
+pub(super) fn problem(controller: Controller, obstacle: &Obstacle, host: &Host) -> Problem {
+    problem_under(&Manager::of_this_machine(), controller, obstacle, host.uid == 0)
+}
+
+fn problem_under(manager: &Manager, controller: Controller, obstacle: &Obstacle, is_root: bool) -> Problem {
+    let feature = feature_of(controller);
+    let name = controller.name(Version::V2).or(controller.name(Version::V1)).unwrap_or("cgroup");
+    let why = |key: &str, cgroup: &str| text_with(key, &[("controller", name), ("cgroup", cgroup)]);
+    let as_root = text_with("limits.root.todo", &[("feature", feature.name())]);
+    let scope = format!("{}\n   {SCOPE} sandbox {feature} ...", text("limits.scope.todo"));
+    let (why, mut todo) = match obstacle {
+        Obstacle::NotThere => (why("limits.notthere.because", ""), vec![text("limits.notthere.todo")]),
+        Obstacle::NotRoots => (text("limits.notroots.because"), vec![as_root.clone()]),
+        Obstacle::Program => (why("limits.program.because", ""), vec![as_root.clone()]),
+        Obstacle::NotDelegated(cgroup) | Obstacle::Occupied(cgroup) => {
+            let key = match obstacle {
+                Obstacle::Occupied(_) => "limits.occupied.because",
+                _ => "limits.notdelegated.because",
+            };
+            let out = match manager {
+                Manager::Systemd => scope,
+                Manager::WslWithoutSystemd => text("limits.wsl.todo") + "\n   [boot]\n   systemd=true",
+                Manager::Other => text("limits.other.todo"),
+            };
+            (why(key, &cgroup.to_string_lossy()), vec![out, as_root.clone()])
+        }
+        Obstacle::Lacking(cgroup, lacking) => {
+            let words = [("cgroup", cgroup.to_string_lossy().into_owned()), ("lacking", lacking.join(", "))];
+            let words: Vec<(&str, &str)> =
+                words.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let file = "/etc/systemd/system/user@.service.d/delegate.conf";
+            let drop_in = format!(
+                "{}\n   sudo mkdir -p {}\n   printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' |\n     sudo tee {file}\n   sudo systemctl daemon-reload",
+                text("limits.lacking.todo"),
+                file.trim_end_matches("/delegate.conf"),
+            );
+            let out = if matches!(manager, Manager::Systemd) { vec![drop_in] } else { vec![] };
+            (text_with("limits.lacking.because", &words), [out, vec![as_root.clone()]].concat())
+        }
+    };
+    // Root can't be told to be root.
+    todo.retain(|words| !is_root || *words != as_root);
+    todo.push(text_with("limits.dry.todo", &[("feature", feature.name())]));
+    Problem { feature, what: text("limits.cannot"), why, todo }
+}
+
+/// Who hands out cgroups.
+enum Manager {
+    Systemd,
+    /// Windows's Linux starts systemd only where it's told to.
+    WslWithoutSystemd,
+    Other,
+}
+
+impl Manager {
+    fn of_this_machine() -> Manager {
+        // sd_booted(3)
+        if std::path::Path::new("/run/systemd/system").is_dir() {
+            return Manager::Systemd;
+        }
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        if release.to_lowercase().contains("microsoft") { Manager::WslWithoutSystemd } else { Manager::Other }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn todo(manager: &Manager, obstacle: &Obstacle) -> Vec<String> {
+        problem_under(manager, Controller::Memory, obstacle, false).todo
+    }
+
+    #[test]
+    fn who_has_systemd_is_given_the_whole_line_first() {
+        let obstacle = Obstacle::NotDelegated("/user.slice/session-3.scope".into());
+        let all = todo(&Manager::Systemd, &obstacle);
+        assert!(all[0].contains("systemd-run --user --scope -q -p Delegate=yes sandbox memory"), "{all:?}");
+        assert!(all[1].contains("sudo sandbox memory"), "{all:?}");
+        let problem = problem_under(&Manager::Systemd, Controller::Memory, &obstacle, false);
+        assert!(problem.why.contains("/user.slice/session-3.scope"), "{}", problem.why);
+    }
+
+    #[test]
+    fn a_wsl_without_systemd_is_told_how_to_start_it() {
+        let all = todo(&Manager::WslWithoutSystemd, &Obstacle::Occupied("/".into()));
+        assert!(all[0].contains("/etc/wsl.conf") && all[0].contains("systemd=true"), "{all:?}");
+    }
+
+    #[test]
+    fn what_a_delegation_lacks_is_named_and_added_for_users_alone() {
+        let obstacle = Obstacle::Lacking("/a".into(), vec!["io", "cpuset"]);
+        let problem = problem_under(&Manager::Systemd, Controller::Io, &obstacle, false);
+        assert!(problem.why.contains("io, cpuset"), "{}", problem.why);
+        assert!(problem.todo[0].contains("user@.service.d/delegate.conf"), "{:?}", problem.todo);
+    }
+
+    #[test]
+    fn root_is_not_told_to_be_root() {
+        let problem = problem_under(&Manager::Other, Controller::Pids, &Obstacle::NotThere, true);
+        assert!(!problem.todo.iter().any(|todo| todo.contains("sudo")), "{:?}", problem.todo);
+    }
+}

@@ -1,0 +1,61 @@
+//! The pids controller: how many processes and threads a group may have.
+//!
+//! Process numbers are a resource of the whole machine: a program that forks without end (a fork bomb) takes them all, and
+//! nobody can log in to stop it. With a limit fork(2) and clone(2) fail with EAGAIN in that group alone.
+//! Documentation/admin-guide/cgroup-v1/pids.rst, cgroup-v2.rst (PID): one file with one name in both versions.
+//!
+//! What you'll see: pids.max and pids.current in the group's own files, and EAGAIN.
+
+use serde::{Deserialize, Serialize};
+
+use super::intent;
+use crate::feature::Feature;
+use crate::host::Host;
+use crate::host::cgroups::Controller;
+use crate::observe::{Observation, cgroup, proc};
+use crate::plan::{Draft, Problem, Setting};
+use crate::text::text;
+
+/// What can be said about the number of processes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[group(skip)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pids {
+    /// At most so many processes and threads at a time
+    #[arg(long, visible_alias = "pids-limit", value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<u32>,
+}
+
+/// The controllers that it takes.
+pub const CONTROLLERS: [Controller; 1] = [Controller::Pids];
+
+/// PID_MAX_LIMIT of the kernel: there are never more.
+const MOST: u32 = 4_194_304;
+
+impl Pids {
+    /// The intents.
+    pub fn plan(&self, host: &Host, draft: &mut Draft) {
+        let Some(max) = self.max else { return };
+        if !(1..=MOST).contains(&max) {
+            let (why, todo) = (text("pids.range.why"), vec![text("pids.range.todo")]);
+            draft.problem(Problem { feature: Feature::Pids, what: format!("--max {max}"), why, todo });
+        }
+        let docker = format!("--pids-limit {max}");
+        let mut intent = intent(host, Controller::Pids, "pids.max.why", format!("max {max}"), docker);
+        intent.v1 = vec![Setting::new("pids.max", max)];
+        intent.v2 = intent.v1.clone();
+        draft.intent(intent);
+    }
+}
+
+/// The files that show it; read by a process on each side.
+pub fn observe(process: &str) -> Vec<Observation> {
+    let file = |name| cgroup::file(process, Controller::Pids, name, name);
+    vec![
+        cgroup::membership(process, Controller::Pids),
+        file("pids.max"),
+        file("pids.current"),
+        proc::file("/proc/sys/kernel/pid_max"),
+    ]
+}

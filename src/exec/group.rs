@@ -1,0 +1,111 @@
+//! Taking a cgroup away: whatever still runs in it is ended, then its folder goes. Only ever called for folders that the
+//! journal proves to be ours.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+/// How long the processes of a group may take to end: SIGKILL needs no longer, unless a disk doesn't answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Ends what is in a group and in those below it, and removes them. A group that the caller is in stays.
+pub(super) fn remove(group: &Path) -> io::Result<()> {
+    for below in groups_in(group) {
+        remove(&below)?;
+    }
+    let own = std::process::id().cast_signed();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match fs::remove_dir(group) {
+            // Some process is in it, or has only just left it: the kernel counts for a moment longer.
+            Err(error)
+                if error.kind() == ErrorKind::ResourceBusy
+                    && Instant::now() < deadline
+                    && !holds(group, own) =>
+            {
+                end_members(group);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            removed => return removed,
+        }
+    }
+}
+
+/// SIGKILL to all members. What is frozen takes no signal, so it's thawed first.
+fn end_members(group: &Path) {
+    for (file, thawed) in [("cgroup.freeze", "0"), ("freezer.state", "THAWED")] {
+        let file = group.join(file);
+        if file.exists() {
+            let _ = fs::write(file, thawed);
+        }
+    }
+    // Linux 5.14, on v2: all at once, also those that are being born meanwhile.
+    if fs::write(group.join("cgroup.kill"), "1").is_ok() {
+        return;
+    }
+    let members = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    for pid in members.lines().filter_map(|member| Pid::from_raw(member.parse().ok()?)) {
+        // The number may have become another's between the two readings: the descriptor stays with one process, which is
+        // looked for again.
+        if let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty())
+            && holds(group, pid.as_raw_nonzero().get())
+        {
+            let _ = pidfd_send_signal(pidfd, Signal::KILL);
+        }
+    }
+}
+
+/// Whether a process is a member.
+fn holds(group: &Path, pid: i32) -> bool {
+    let members = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    members.lines().any(|member| member.parse() == Ok(pid))
+}
+
+/// The caller leaves `group` for `to`, if it's in there at all: whoever tidies up after another run isn't.
+pub(super) fn leave(group: &Path, to: &Path) -> io::Result<()> {
+    if !holds(group, std::process::id().cast_signed()) {
+        return Ok(());
+    }
+    fs::write(to.join("cgroup.procs"), "0")
+}
+
+/// Removes the folder that other runs use too, if none does: each of them holds a shared lock on the folder above.
+pub(super) fn remove_shared(group: &Path) -> io::Result<()> {
+    let above = fs::File::open(group.parent().unwrap_or(group))?;
+    let _last = Flock::lock(above, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
+    match fs::remove_dir(group) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// v2: a folder hands controllers down no longer. Where another group lies beside ours, it may have begun to use them, and
+/// would lose its limits: then they stay, as they do while another run of ours is there.
+pub(super) fn withdraw(folder: &Path, controllers: &[String]) -> io::Result<()> {
+    let _last =
+        Flock::lock(fs::File::open(folder)?, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
+    let shared = folder.join("sandbox");
+    let others = groups_in(folder).into_iter().filter(|group| *group != shared);
+    // Where the caller itself had to make room, its own leaf is left in there.
+    let runs = groups_in(&shared).into_iter().filter(|group| !group.to_string_lossy().ends_with("-host"));
+    if others.chain(runs).next().is_some() {
+        return Err(Errno::EBUSY.into());
+    }
+    let minus: Vec<String> = controllers.iter().map(|name| format!("-{name}")).collect();
+    if shared.exists() {
+        fs::write(shared.join("cgroup.subtree_control"), minus.join(" "))?;
+    }
+    fs::write(folder.join("cgroup.subtree_control"), minus.join(" "))
+}
+
+fn groups_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders.map(|entry| entry.path()).collect()
+}

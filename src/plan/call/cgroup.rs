@@ -1,0 +1,109 @@
+//! Groups of processes: folders of a cgroup hierarchy. What is set in them is written to files: see `file`. cgroups(7)
+
+use std::fmt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::mkdir;
+use serde::{Deserialize, Serialize};
+
+use super::quoted;
+use crate::plan::slots::Slots;
+use crate::sys::bpf;
+
+/// The calls of this family.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cgroup {
+    /// flock(2), shared, on the folder that `sandbox` lies in: as long as one run has it, no other removes `sandbox`.
+    Share {
+        /// The folder.
+        folder: String,
+    },
+    /// mkdir(2) of a group.
+    Make {
+        /// Its folder.
+        folder: String,
+        /// Other runs use it too: that it's there already is as good.
+        shared: bool,
+    },
+    /// open(2) of a group: `<cgroup>`, into which the child is cloned.
+    Open {
+        /// Its folder.
+        folder: String,
+    },
+    /// A write to a file that this kernel may not have: then nothing is done, and 0 returned.
+    Offer {
+        /// The file.
+        file: String,
+        /// What is written.
+        value: String,
+    },
+    /// bpf(2): loads a device program and attaches it to a group.
+    AttachProgram {
+        /// The group's folder.
+        folder: String,
+        /// Its instructions, as the kernel takes them. `cgroups::devices` makes them.
+        program: Vec<u64>,
+    },
+}
+
+impl fmt::Display for Cgroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cgroup::Share { folder } => write!(f, "flock(<{folder}>, LOCK_SH)"),
+            Cgroup::Make { folder, .. } => write!(f, "mkdir({}, 0755)", quoted(folder)),
+            Cgroup::Open { folder } => {
+                write!(f, "openat(AT_FDCWD, {}, O_PATH|O_DIRECTORY|O_CLOEXEC)", quoted(folder))
+            }
+            Cgroup::Offer { file, value } => write!(f, "write(<{file}>, {}, {})", quoted(value), value.len()),
+            Cgroup::AttachProgram { folder, program } => {
+                let instructions = program.len();
+                write!(
+                    f,
+                    "bpf(BPF_PROG_ATTACH, <{folder}>, BPF_CGROUP_DEVICE, <{instructions} instructions>)"
+                )
+            }
+        }
+    }
+}
+
+impl Cgroup {
+    /// Makes the call.
+    pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
+        match self {
+            Cgroup::Share { folder } => {
+                let lock = Flock::lock(folder_of(folder, OFlag::O_RDONLY)?, FlockArg::LockShared);
+                slots.shares.push(lock.map_err(|(_, errno)| errno)?);
+                Ok(0)
+            }
+            Cgroup::Make { folder, shared } => {
+                match mkdir(Path::new(folder), Mode::from_bits_truncate(0o755)) {
+                    Err(Errno::EEXIST) if *shared => Ok(0),
+                    made => made.map(|()| 0),
+                }
+            }
+            Cgroup::Open { folder } => {
+                slots.cgroup = Some(folder_of(folder, OFlag::O_PATH)?);
+                Ok(0)
+            }
+            Cgroup::Offer { file, value } => {
+                if !Path::new(file).exists() {
+                    return Ok(0);
+                }
+                let write = super::file::File::Write { path: file.clone(), content: value.clone() };
+                write.perform(slots)
+            }
+            Cgroup::AttachProgram { folder, program } => {
+                let program = bpf::load_device_program(program)?;
+                bpf::attach(folder_of(folder, OFlag::O_RDONLY)?, program).map(|()| 0)
+            }
+        }
+    }
+}
+
+fn folder_of(folder: &str, flags: OFlag) -> Result<std::os::fd::OwnedFd, Errno> {
+    open(folder, flags | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+}

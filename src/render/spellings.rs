@@ -1,0 +1,63 @@
+//! One intent, both spellings: what v1 and what v2 of a controller is told, and which of them this machine has.
+
+use std::fmt::Write;
+
+use super::paint;
+use crate::host::cgroups::Version;
+use crate::plan::{Intent, Setting};
+use crate::text::{text, text_with};
+
+/// The lines of all intents; of each version's settings at most so many.
+pub(super) fn lines(intents: &[Intent], most: usize) -> String {
+    let width = paint::width();
+    let mut out = String::new();
+    for intent in intents {
+        let _ = writeln!(out, "   {}", paint::cut(&intent.wish, width - 3));
+        for (version, settings) in [(Version::V1, &intent.v1), (Version::V2, &intent.v2)] {
+            version_lines(&mut out, intent, version, settings, most, width);
+        }
+        for words in versions(intent).iter().chain(&intent.note) {
+            for line in paint::wrap(words, width - 6) {
+                let _ = writeln!(out, "      {}", paint::good(&line));
+            }
+        }
+    }
+    out
+}
+
+/// In what the two differ, where they do.
+fn versions(intent: &Intent) -> Option<String> {
+    let key = intent.why.replace(".why", ".versions");
+    Some(text(&key)).filter(|words| *words != key)
+}
+
+fn version_lines(
+    out: &mut String,
+    intent: &Intent,
+    version: Version,
+    settings: &[Setting],
+    most: usize,
+    width: usize,
+) {
+    let is_here = intent.here == Some(version);
+    let mark = match (is_here, intent.is_idle) {
+        (true, false) => format!("  {}", text("common.view.here")),
+        (true, true) => format!("  {}", text("common.view.idle")),
+        _ => String::new(),
+    };
+    let details = if version == Version::V2 { intent.details.as_slice() } else { &[] };
+    let all: Vec<String> = settings.iter().map(ToString::to_string).chain(details.iter().cloned()).collect();
+    let left_out = all.len().saturating_sub(most);
+    let left_out = if left_out == 1 { 0 } else { left_out };
+    for (index, line) in all.iter().take(all.len() - left_out).enumerate() {
+        let (name, mark) =
+            if index == 0 { (version.to_string(), mark.as_str()) } else { (String::new(), "") };
+        let line = paint::cut(line, width.saturating_sub(10 + mark.len()));
+        let line = if is_here { paint::different(&line) } else { paint::faint(&line) };
+        let _ = writeln!(out, "      {name:<3} {line}{mark}");
+    }
+    if left_out > 0 {
+        let more = text_with("common.view.more", &[("count", &left_out.to_string())]);
+        let _ = writeln!(out, "          {}", paint::faint(&more));
+    }
+}

@@ -1,0 +1,51 @@
+//! The memory controller, judged by the kernel's own files.
+
+mod support;
+
+use support::limits::{group, is_v2, may, says};
+use support::{run, sandbox, text};
+
+#[test]
+fn the_kernel_has_the_values() {
+    if !may("the_kernel_has_the_values", "memory") {
+        return;
+    }
+    let flags =
+        ["memory", "-q", "--limit", "48m", "--swap", "16m", "--reservation", "32MB", "--", "sleep", "60"];
+    let mut child = sandbox(&flags).spawn().unwrap();
+    let command = support::child_named(child.id(), "sleep");
+    let group = group(command, "memory");
+    assert_eq!(says(&group, "memory.limit_in_bytes", "memory.max"), (48 << 20).to_string());
+    let swap = if is_v2(&group) { 16 << 20 } else { 64 << 20 };
+    assert_eq!(says(&group, "memory.memsw.limit_in_bytes", "memory.swap.max"), swap.to_string());
+    assert_eq!(says(&group, "memory.soft_limit_in_bytes", "memory.low"), (32 << 20).to_string());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(run(&["uts", "--dry-run"]).status.success());
+    assert!(!group.exists());
+}
+
+#[test]
+fn an_oom_kill_is_told_as_such() {
+    if !may("an_oom_kill_is_told_as_such", "memory") {
+        return;
+    }
+    // tail keeps all of a line that never ends.
+    let hungry = "head -c 200m /dev/zero | tail -n 1 >/dev/null";
+    let output =
+        run(&["memory", "-q", "--limit", "16m", "--swap", "0", "--", "sh", "-c", &format!("{hungry}; true")]);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{error}");
+    assert!(
+        error.contains("a process inside was killed by the memory limit of 16MiB (oom_kill 1)"),
+        "{error}"
+    );
+    let output =
+        run(&["memory", "-q", "--limit", "16m", "--swap", "0", "--", "tail", "-n", "1", "/dev/zero"]);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(137), "{error}");
+    assert!(error.contains("oom: killed by the memory limit of 16MiB"), "{error}");
+    let output = run(&["memory", "-q", "--limit", "64m", "--", "sh", "-c", "kill -KILL $$"]);
+    assert_eq!(output.status.code(), Some(137));
+    assert!(!text(&output.stderr).contains("oom"), "a kill by somebody is none of the limit's");
+}

@@ -1,0 +1,25 @@
+//! The pids controller, judged by the kernel's own files.
+
+mod support;
+
+use support::limits::{group, may, says};
+use support::{run, sandbox, text};
+
+#[test]
+fn the_kernel_has_the_value_and_refuses_the_next_fork() {
+    if !may("the_kernel_has_the_value_and_refuses_the_next_fork", "pids") {
+        return;
+    }
+    let mut child = sandbox(&["pids", "-q", "--max", "5", "--", "sleep", "60"]).spawn().unwrap();
+    let command = support::child_named(child.id(), "sleep");
+    let group = group(command, "pids");
+    assert_eq!(says(&group, "pids.max", "pids.max"), "5");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(run(&["uts", "--dry-run"]).status.success());
+    assert!(!group.exists());
+    let script = "for i in 1 2 3 4 5 6; do sleep 1 & done; wait";
+    let output = run(&["pids", "-q", "--max", "4", "--", "sh", "-c", script]);
+    let error = text(&output.stderr);
+    assert!(error.to_lowercase().contains("fork"), "{error}");
+}

@@ -1,0 +1,93 @@
+//! Cgroups as the kernel shows them, read by the tests themselves: never by the readers that are under test.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{run, skip, stdout, text};
+
+/// The five controllers.
+pub const FEATURES: [&str; 5] = ["memory", "cpu", "blkio", "devices", "pids"];
+
+/// Whether this user may have groups of a feature here. If not, the refusal is held to say why.
+pub fn is_possible(feature: &str) -> bool {
+    let plan = stdout(&[feature, "--dry-run", "--format", "json"]);
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    if plan["problems"].as_array().unwrap().is_empty() {
+        return true;
+    }
+    let output = run(&[feature, "--", "true"]);
+    assert_eq!(output.status.code(), Some(125), "{feature}");
+    let error = text(&output.stderr);
+    assert!(error.contains("no cgroup can be made") && error.contains("  why"), "{error}");
+    false
+}
+
+/// The same; the test is skipped where it's not.
+pub fn may(test: &str, feature: &str) -> bool {
+    let may = is_possible(feature);
+    if !may {
+        skip(test, "machine: v1 isn't delegated, or v2 without this controller: the other runs hold it");
+    }
+    may
+}
+
+/// The features of which this user may have groups here. Where there is none, the test is skipped.
+pub fn possible(test: &str) -> Vec<&'static str> {
+    let possible: Vec<&str> = FEATURES.into_iter().filter(|feature| is_possible(feature)).collect();
+    if possible.is_empty() {
+        skip(test, "machine: v1 isn't delegated to this user: the other runs hold it");
+    }
+    possible
+}
+
+/// The folder of a process's group: of the controller's v1 hierarchy, else of v2's.
+pub fn group(pid: u32, v1: &str) -> PathBuf {
+    let membership = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let path = |is_it: &dyn Fn(&str) -> bool| {
+        membership.lines().find_map(|line| {
+            let (hierarchy, path) = line.rsplit_once(':').unwrap();
+            is_it(hierarchy.split_once(':').unwrap().1).then(|| path.trim_start_matches('/').to_owned())
+        })
+    };
+    let mount = |is_it: &dyn Fn(&str) -> bool| {
+        let line = table.lines().find(|line| is_it(line.split_once(" - ").unwrap().1)).unwrap();
+        PathBuf::from(line.split(' ').nth(4).unwrap())
+    };
+    let has = |names: &str| names.split(',').any(|name| name == v1);
+    match path(&has) {
+        Some(path) => {
+            mount(&|words| words.starts_with("cgroup ") && words.split(' ').nth(2).is_some_and(has))
+                .join(path)
+        }
+        None => mount(&|words| words.starts_with("cgroup2 ")).join(path(&|names| names.is_empty()).unwrap()),
+    }
+}
+
+/// Whether a group's files are v2's.
+pub fn is_v2(group: &Path) -> bool {
+    group.join("cgroup.controllers").exists()
+}
+
+/// What a file of a group says.
+pub fn says(group: &Path, v1: &str, v2: &str) -> String {
+    let file = group.join(if is_v2(group) { v2 } else { v1 });
+    fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())).trim().to_owned()
+}
+
+/// Every folder `sandbox` of any hierarchy.
+pub fn left() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![PathBuf::from("/sys/fs/cgroup")];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if entry.file_name() == "sandbox" {
+                    found.push(entry.path());
+                }
+                open.push(entry.path());
+            }
+        }
+    }
+    found
+}
