@@ -188,16 +188,14 @@ fn demonstrate(
     let mut stage = Stage::new(host, spec, narrator, canvas(common));
     let mut plots: Vec<Plot> = Vec::new();
     let mut cards = Vec::new();
-    let mut first = true;
     demo::run(feature, common.demo.as_deref(), &mut stage, &mut |card| {
         plots.extend(card.plots.iter().cloned());
         if common.is_json() {
             cards.push(card.clone());
         } else {
-            let gap = if std::mem::take(&mut first) { "" } else { "\n" };
             // On a terminal the pictures were drawn while the card was made, and stand above it.
             let tables = card.plots.iter().filter(|_| !is_live(common)).map(plot::table);
-            render::out(&format!("{gap}{}{}", card::text(card), tables.collect::<String>()));
+            render::out(&format!("{}{}\n", card::text(card), tables.collect::<String>()));
         }
     })?;
     if let Some(file) = &common.svg {
@@ -207,7 +205,7 @@ fn demonstrate(
         render::out(&render::json(&cards));
     } else {
         let next = text_with("common.next", &[("feature", feature.name())]);
-        render::out(&format!("\n{next}\n"));
+        render::out(&format!("{next}\n"));
     }
     Ok(0)
 }

@@ -199,8 +199,8 @@ impl Scene {
         direct: bool,
         limit: Option<f64>,
     ) -> Result<Run> {
-        let load = Load::Fill { path: self.path.clone(), block, blocks, direct };
-        let source = Load::Fill { path: "file".into(), block, blocks, direct }.to_string();
+        let load = Load::Fill { path: self.path.clone(), block, blocks, direct, pause: 0 };
+        let source = Load::Fill { path: "file".into(), block, blocks, direct, pause: 0 }.to_string();
         let mut plot = Plot::new(text("blkio.plot"), "MiB/s", limit);
         let lane = plot.lane(name, '#');
         self.inside.begin(load)?;

@@ -32,7 +32,7 @@ fn cache(stage: &mut Stage<'_>) -> Result<Card> {
     let inside = stage.start(&spec, Memory)?;
     let group = group(&inside, Controller::Memory)?;
     let blocks = usize::try_from(limit.0 >> 20).unwrap_or(0) * 2;
-    let load = Load::Fill { path: path.clone(), block: 1024, blocks, direct: false };
+    let load = Load::Fill { path: path.clone(), block: 1024, blocks, direct: false, pause: 12 };
     inside.begin(load)?;
     let (plot, end) = follow(stage, &inside, &group, limit, &format!("write a {blocks} MiB file"), 'c')?;
     let is_alive = matches!(end, Progress::Done(Ok(_)));

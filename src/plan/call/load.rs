@@ -40,6 +40,8 @@ pub enum Load {
         blocks: usize,
         /// By O_DIRECT, past the page cache; else into it.
         direct: bool,
+        /// Between two of them so many milliseconds, so that it can be watched.
+        pause: u64,
     },
     /// read(2) of a whole file in blocks, by O_DIRECT.
     Drain {
@@ -81,7 +83,7 @@ impl fmt::Display for Load {
             Load::Allocate { mib, .. } => {
                 write!(f, "mmap(NULL, {}, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)", mib * MIB)
             }
-            Load::Fill { path, block, blocks, direct } => {
+            Load::Fill { path, block, blocks, direct, .. } => {
                 let flags = if *direct { "  [O_DIRECT]" } else { "" };
                 write!(f, "write(<{path}>, \"\", {}) x {blocks}{flags}", block << 10)
             }
@@ -103,8 +105,8 @@ impl Load {
     pub(super) fn perform(&self, _slots: &mut Slots) -> Result<i64, Errno> {
         match self {
             Load::Allocate { mib, keep } => Ok(allocate(*mib, *keep)),
-            Load::Fill { path, block, blocks, direct } => {
-                fill(path, block << 10, *blocks, *direct).map_err(errno)
+            Load::Fill { path, block, blocks, direct, pause } => {
+                fill(path, block << 10, *blocks, *direct, *pause).map_err(errno)
             }
             Load::Drain { path, block } => drain(path, block << 10).map_err(errno),
             Load::Spin { milliseconds } => {
@@ -127,7 +129,7 @@ fn allocate(mib: usize, keep: bool) -> i64 {
     for _ in 0..mib {
         // Not zeroes: of those the kernel has one page for all.
         held.push(std::hint::black_box(vec![1; MIB]));
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(Duration::from_millis(12));
     }
     if keep {
         std::mem::forget(held);
@@ -135,13 +137,16 @@ fn allocate(mib: usize, keep: bool) -> i64 {
     mib as i64
 }
 
-fn fill(path: &str, block: usize, blocks: usize, direct: bool) -> io::Result<i64> {
+fn fill(path: &str, block: usize, blocks: usize, direct: bool, pause: u64) -> io::Result<i64> {
     let mut file = open(path, OpenOptions::new().write(true), direct)?;
     let buffer = Aligned::of(block);
     let mut written = 0;
     for _ in 0..blocks {
         file.write_all(buffer.bytes())?;
         written += block;
+        if pause > 0 {
+            std::thread::sleep(Duration::from_millis(pause));
+        }
     }
     Ok(written as i64)
 }
