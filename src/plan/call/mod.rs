@@ -11,6 +11,7 @@ pub mod net;
 pub mod process;
 pub mod signal;
 pub mod socket;
+pub mod tree;
 pub mod uts;
 
 use std::fmt;
@@ -28,6 +29,8 @@ pub enum Call {
     Process(process::Process),
     /// The tree of mounts, and roots.
     Mount(mount::Mount),
+    /// Mounts by their descriptors.
+    Tree(tree::Tree),
     /// Files below /proc that configure a namespace, and plain files.
     File(file::File),
     /// Host and domain names.
@@ -81,6 +84,7 @@ macro_rules! families {
 families! {
     Process: process::Process,
     Mount: mount::Mount,
+    Tree: tree::Tree,
     File: file::File,
     Uts: uts::Uts,
     Cgroup: cgroup::Cgroup,
