@@ -242,16 +242,17 @@ impl fmt::Display for Tree {
                     "mount_setattr({path}, \"\", AT_EMPTY_PATH|AT_RECURSIVE, {{attr_set={PROTECTED}}}, 32)"
                 )
             }
-            Tree::MakeFolder { at, path, mode } => write!(f, "mkdirat({at}, {}, {mode:#o})", quoted(path)),
+            Tree::MakeFolder { at, path, mode } => write!(f, "mkdirat({}, 0{mode:o})", entry(*at, path)),
             Tree::MakeFile { at, path, content } => {
                 let path = within(*at, path);
                 write!(f, "write({path}, {}, {})  [O_CREAT|O_EXCL]", quoted(content), content.len())
             }
             Tree::MakeLink { at, path, target } => {
-                write!(f, "symlinkat({}, {at}, {})", quoted(target), quoted(path))
+                write!(f, "symlinkat({}, {})", quoted(target), entry(*at, path))
             }
             Tree::MakeNode { at, path, device: (major, minor) } => {
-                write!(f, "mknodat({at}, {}, S_IFCHR|0666, makedev({major:#x}, {minor:#x}))", quoted(path))
+                let entry = entry(*at, path);
+                write!(f, "mknodat({entry}, S_IFCHR|0666, makedev({major:#x}, {minor:#x}))")
             }
             Tree::Enter => f.write_str("fchdir(<root>)"),
         }
@@ -261,6 +262,14 @@ impl fmt::Display for Tree {
 /// A descriptor as what it was opened on.
 fn within(at: Held, path: &str) -> String {
     format!("<{}/{}>", at.name(), path.trim_start_matches('/'))
+}
+
+/// A descriptor of the folder that something is made in, and its name there.
+fn entry(at: Held, path: &str) -> String {
+    match path.trim_start_matches('/').rsplit_once('/') {
+        Some((folder, name)) => format!("{}, {}", within(at, folder), quoted(name)),
+        None => format!("{at}, {}", quoted(path.trim_start_matches('/'))),
+    }
 }
 
 impl Tree {
@@ -375,8 +384,8 @@ fn find(tree: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
     Err(Errno::EAGAIN)
 }
 
-/// A file of the kernel's own (/proc, /sys): no link leads to it, and nothing is mounted over it yet; else it isn't the
-/// kernel's. None where this kernel doesn't have it.
+/// A file of the kernel's own (/proc, /sys), which no link leads to. None where this kernel doesn't have it; any other
+/// answer is an error, since a mask that can't be made must not be passed over.
 fn find_kernels(tree: BorrowedFd<'_>, path: &str) -> Result<Option<OwnedFd>, Errno> {
     let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     match openat2(tree, path, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty(), how) {
@@ -474,6 +483,8 @@ mod tests {
         let words =
             "move_mount(<mount>, \"\", <root/srv>, \"\", MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH)";
         assert_eq!(call.to_string(), words);
+        let call = Tree::MakeFolder { at: Held::Root, path: "/home/me".into(), mode: 0o755 };
+        assert_eq!(call.to_string(), "mkdirat(<root/home>, \"me\", 0755)");
         assert_eq!(
             PROTECTED.to_string(),
             "MOUNT_ATTR_RDONLY|MOUNT_ATTR_NOSUID|MOUNT_ATTR_NODEV|MOUNT_ATTR_NOEXEC"
