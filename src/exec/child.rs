@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use super::{agent, init, is_clone};
+use super::{agent, init, is_clone, verify};
 use crate::observe;
 use crate::plan::call::gate::Gate;
 use crate::plan::call::process::Process;
@@ -34,6 +34,14 @@ pub(super) fn become_child(plan: &Plan, cloned: usize, narrated: bool, slots: &m
             (Call::Gate(Gate::Report), Ok(_)) => {
                 let sight = serde_json::to_value(observe::look(step.feature)).unwrap_or_default();
                 say(slots, &Message::Report(sight));
+                0
+            }
+            (Call::Gate(Gate::Verify), Ok(_)) => {
+                let differences = verify::differences(plan, slots, false);
+                if !differences.is_empty() {
+                    say(slots, &Message::Differs(differences));
+                    crate::sys::exit(FAILED);
+                }
                 0
             }
             (Call::Process(Process::ForkCommand), Ok(0)) => {

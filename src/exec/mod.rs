@@ -9,6 +9,7 @@ mod init;
 pub mod journal;
 pub mod signals;
 mod supervise;
+mod verify;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -102,11 +103,12 @@ pub fn accept(plan: &Plan) -> Result<()> {
 /// The plan's first problem; the step that failed, with its call, cause and remedy. What was made has been undone.
 pub fn start(plan: &Plan, watch: &mut dyn Watch) -> Result<Container> {
     accept(plan)?;
+    let is_verified = plan.steps.iter().any(|step| matches!(step.call, Call::Gate(Gate::Verify)));
     let mut run = Run {
         plan,
         watch,
         signals: Signals::block()?,
-        slots: Slots::default(),
+        slots: Slots { outside: if is_verified { verify::outside() } else { vec![] }, ..Slots::default() },
         journal: Journal::default(),
         early: VecDeque::new(),
     };
@@ -190,6 +192,10 @@ impl Run<'_> {
         if let Some(undo) = &step.undo {
             self.journal.intend(undo)?;
         }
+        if matches!(step.call, Call::Gate(Gate::Verify)) {
+            let differences = verify::differences(self.plan, &self.slots, true);
+            return if differences.is_empty() { Ok(0) } else { Err(verify::refused(&differences).into()) };
+        }
         let result = match step.call.perform(&mut self.slots) {
             Ok(0) if is_clone(step) => {
                 child::become_child(self.plan, index, self.watch.narrates(), &mut self.slots)
@@ -259,6 +265,7 @@ impl Run<'_> {
                 Some(Message::Failed(failed, errno)) => {
                     return Err(Stop::Step(failed, Errno::from_raw(errno)));
                 }
+                Some(Message::Differs(differences)) => return Err(verify::refused(&differences).into()),
                 Some(_) => {}
             }
         }
@@ -281,6 +288,7 @@ impl Run<'_> {
         }
         match self.wait(index)? {
             Some(Message::Failed(failed, errno)) => Err(Stop::Step(failed, Errno::from_raw(errno))),
+            Some(Message::Differs(differences)) => Err(verify::refused(&differences).into()),
             Some(message) => Ok(message),
             None => Err(Stop::Step(index, Errno::ECHILD)),
         }

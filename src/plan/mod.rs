@@ -3,6 +3,7 @@
 
 pub mod call;
 mod draft;
+pub mod expect;
 pub mod gate;
 mod intent;
 pub mod order;

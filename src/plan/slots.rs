@@ -6,6 +6,7 @@ use nix::fcntl::Flock;
 use nix::unistd::Pid;
 
 use super::gate::Channel;
+use crate::feature::Feature;
 
 /// The filled slots of one process's side of a run.
 #[derive(Debug, Default)]
@@ -22,6 +23,8 @@ pub struct Slots {
     pub other_gate: Option<Channel>,
     /// `<cgroup>`: the group that the child is born in.
     pub cgroup: Option<OwnedFd>,
+    /// The caller's own namespaces, as its links name them: what the child's are held against.
+    pub outside: Vec<(Feature, String)>,
     /// What keeps the folders that are shared with other runs. Held by the host for as long as it uses them.
     pub shares: Vec<Flock<OwnedFd>>,
 }

@@ -66,6 +66,13 @@ pub(crate) fn close_on_exec_from(first: libc::c_uint) -> Result<(), Errno> {
     }
 }
 
+/// Whether execve(2) would keep a descriptor open: it's open, and not marked. fcntl(2), FD_CLOEXEC
+pub(crate) fn is_kept_by_exec(descriptor: RawFd) -> bool {
+    // SAFETY: asks for flags; a number that isn't open gives -1.
+    let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
+}
+
 /// Ends this process by _exit(2): no destructor and no buffer of the host's, of which a child holds a copy.
 pub(crate) fn exit(status: i32) -> ! {
     // SAFETY: always sound; it only ends the process.

@@ -1,0 +1,96 @@
+//! Fail closed: just before the command begins, what the kernel shows is held against what the plan promises. Each side
+//! reads what it can: the child its own /proc, the host the files of the cgroups.
+
+use std::fs;
+
+use crate::error::Error;
+use crate::feature::Feature;
+use crate::plan::Plan;
+use crate::plan::expect::{self, Expected, Wanted};
+use crate::plan::gate::Difference;
+use crate::plan::slots::Slots;
+use crate::text::{text, text_with};
+
+/// The caller's own namespaces, to be held against the child's.
+pub(super) fn outside() -> Vec<(Feature, String)> {
+    Feature::NAMESPACES.into_iter().filter_map(|kind| Some((kind, link(kind)?))).collect()
+}
+
+fn link(kind: Feature) -> Option<String> {
+    Some(fs::read_link(format!("/proc/self/ns/{kind}")).ok()?.to_string_lossy().into_owned())
+}
+
+/// What differs, read by whoever calls: the host reads the files of cgroups, the child all others.
+pub(super) fn differences(plan: &Plan, slots: &Slots, is_host: bool) -> Vec<Difference> {
+    let mut found: Vec<Difference> = expect::of(plan)
+        .iter()
+        .filter(|expected| expected.is_hosts() == is_host)
+        .filter_map(|expected| difference(expected, slots))
+        .collect();
+    if !is_host {
+        found.extend(open_descriptors());
+    }
+    found
+}
+
+fn difference(expected: &Expected, slots: &Slots) -> Option<Difference> {
+    let shown = shown(expected);
+    let own = slots.outside.iter().find(|(kind, _)| *kind == expected.feature).map(|(_, link)| link.as_str());
+    let (is_so, wanted) = match &expected.wanted {
+        Wanted::Is(words) => (shown.as_deref() == Some(words), words.clone()),
+        // A kernel without this kind of namespace has no link on either side.
+        Wanted::Own => (
+            shown.is_some() && shown.as_deref() != own,
+            text_with("verify.own", &[("own", own.unwrap_or("?"))]),
+        ),
+        Wanted::Shared => (shown.as_deref() == own, own.unwrap_or("?").to_owned()),
+    };
+    let source = match &expected.field {
+        Some(field) => format!("{} {field}", expected.path),
+        None => expected.path.clone(),
+    };
+    (!is_so).then(|| Difference { source, wanted, shown: shown.unwrap_or_else(|| text("verify.unread")) })
+}
+
+fn shown(expected: &Expected) -> Option<String> {
+    if expected.path.starts_with("/proc/self/ns/") {
+        return link(expected.feature);
+    }
+    let words = fs::read_to_string(&expected.path).ok()?;
+    match &expected.field {
+        None => Some(words.split_whitespace().collect::<Vec<_>>().join(" ")),
+        // The filesystem that is on top at a mount point: the last line of it. proc_pid_mountinfo(5)
+        Some(point) if expected.path.ends_with("/mountinfo") => {
+            let mut lines = words.lines().rev();
+            let line = lines.find(|line| line.split(' ').nth(4) == Some(point))?;
+            Some(line.split_once(" - ")?.1.split(' ').next()?.to_owned())
+        }
+        Some(field) => {
+            let words =
+                words.lines().find_map(|line| line.strip_prefix(field.as_str())?.strip_prefix(':'))?;
+            Some(words.split_whitespace().collect::<Vec<_>>().join(" "))
+        }
+    }
+}
+
+/// Descriptors beyond 0 to 2 that execve would hand to the command.
+fn open_descriptors() -> Vec<Difference> {
+    let listed = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers = listed.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let kept = numbers.filter(|number| *number > 2 && crate::sys::is_kept_by_exec(*number));
+    kept.map(|number| Difference {
+        source: format!("/proc/self/fd/{number}"),
+        wanted: text("verify.closed"),
+        shown: text("verify.kept"),
+    })
+    .collect()
+}
+
+/// The start is stopped: a table of what differs.
+pub(super) fn refused(differences: &[Difference]) -> Error {
+    let mut error = Error::failed(text("verify.what")).why(text("verify.why"));
+    for Difference { source, wanted, shown } in differences {
+        error = error.why(format!(" {source}\n   wanted  {wanted}\n   shown   {shown}"));
+    }
+    error.todo(text("verify.todo"))
+}

@@ -1,0 +1,128 @@
+//! What the kernel must show once a plan is carried out. It's derived from the plan's own steps: an isolation that was
+//! asked for and one that is checked can't be two lists that drift apart.
+
+use serde::{Deserialize, Serialize};
+
+use super::call::cgroup::Cgroup;
+use super::call::file::File;
+use super::call::mount::Mount;
+use super::call::process::Process;
+use super::call::uts::Uts;
+use super::{Actor, Call, Plan, Setting};
+use crate::feature::Feature;
+
+/// One value that a file must have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expected {
+    /// The feature that it is a part of.
+    pub feature: Feature,
+    /// The file, as the process that is checked opens it; a file of a cgroup as the host does.
+    pub path: String,
+    /// The part of the file that is meant.
+    pub field: Option<String>,
+    /// What it must say.
+    pub wanted: Wanted,
+}
+
+/// What a file must say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wanted {
+    /// These words.
+    Is(String),
+    /// Another thing than outside: a namespace of its own.
+    Own,
+    /// The same as outside: nobody asked for another.
+    Shared,
+}
+
+impl Expected {
+    /// Whether it's read by the host: a command may not see the cgroups at all.
+    pub fn is_hosts(&self) -> bool {
+        self.path.starts_with("/sys/fs/cgroup")
+    }
+}
+
+/// Everything that a plan promises.
+pub fn of(plan: &Plan) -> Vec<Expected> {
+    let mut all = links(plan);
+    for step in &plan.steps {
+        all.extend(of_call(step.feature, step.actor, &step.call));
+    }
+    all.extend(limits(plan));
+    all
+}
+
+/// Each namespace is new where the plan says so, and the caller's where it doesn't.
+fn links(plan: &Plan) -> Vec<Expected> {
+    let joined = plan.steps.iter().find_map(|step| match &step.call {
+        Call::Process(Process::Join { namespaces, .. }) => Some(namespaces.features()),
+        _ => None,
+    });
+    let is_own = |feature: &Feature| {
+        plan.namespaces.contains(feature) || joined.as_ref().is_some_and(|joined| joined.contains(feature))
+    };
+    let link = |feature: Feature| Expected {
+        feature,
+        path: format!("/proc/self/ns/{feature}"),
+        field: None,
+        wanted: if is_own(&feature) { Wanted::Own } else { Wanted::Shared },
+    };
+    Feature::NAMESPACES.into_iter().map(link).collect()
+}
+
+fn of_call(feature: Feature, actor: Actor, call: &Call) -> Option<Expected> {
+    let is = |path: &str, field: Option<&str>, words: &str| Expected {
+        feature,
+        path: path.to_owned(),
+        field: field.map(str::to_owned),
+        wanted: Wanted::Is(words.split_whitespace().collect::<Vec<_>>().join(" ")),
+    };
+    Some(match call {
+        Call::Uts(Uts::SetHostname(name)) => is("/proc/sys/kernel/hostname", None, name),
+        Call::Uts(Uts::SetDomainname(name)) => is("/proc/sys/kernel/domainname", None, name),
+        Call::File(File::Write { path, content }) if path.ends_with("id_map") => {
+            let name = path.rsplit('/').next()?;
+            is(&format!("/proc/self/{name}"), None, content)
+        }
+        Call::Mount(Mount::Filesystem { kind, target, .. }) if actor != Actor::Host && target == "/proc" => {
+            is("/proc/self/mountinfo", Some(target), kind)
+        }
+        _ => return None,
+    })
+}
+
+/// The files of the groups. Only plain numbers: what the kernel words in another way than it's told is held by its tests.
+fn limits(plan: &Plan) -> Vec<Expected> {
+    let groups = plan.steps.iter().filter_map(|step| match &step.call {
+        Call::Cgroup(Cgroup::Make { folder, shared: false }) => Some(folder),
+        _ => None,
+    });
+    let settings = plan
+        .intents
+        .iter()
+        .filter(|intent| !intent.is_idle)
+        .flat_map(|intent| intent.settings().iter().map(move |setting| (intent.feature, setting)));
+    let settings: Vec<(Feature, &Setting)> = settings.collect();
+    let of_group = |folder: &String| {
+        let at = folder.clone();
+        settings
+            .iter()
+            .map(move |(feature, setting)| (*feature, format!("{at}/{}", setting.file), &setting.value))
+    };
+    let is_number = |value: &String| value.bytes().all(|byte| byte.is_ascii_digit());
+    groups
+        .flat_map(of_group)
+        .filter(|(_, path, value)| is_number(value) && plan.steps.iter().any(|step| writes(&step.call, path)))
+        .map(|(feature, path, value)| Expected {
+            feature,
+            path,
+            field: None,
+            wanted: Wanted::Is(value.clone()),
+        })
+        .collect()
+}
+
+fn writes(call: &Call, file: &str) -> bool {
+    matches!(call, Call::File(File::Write { path, .. }) if path == file)
+}
