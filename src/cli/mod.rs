@@ -5,6 +5,7 @@ mod doctor;
 mod feature;
 mod habits;
 mod pages;
+mod telling;
 mod terminal;
 mod watch;
 mod welcome;
