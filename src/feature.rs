@@ -36,6 +36,9 @@ pub enum Feature {
     Devices,
     /// How many processes: cgroups(7), pids.
     Pids,
+    /// No feature but all of them together: what steps that serve a whole container stand for.
+    #[value(skip)]
+    Run,
 }
 
 impl Feature {
@@ -93,6 +96,7 @@ impl Feature {
             Feature::Blkio => "blkio",
             Feature::Devices => "devices",
             Feature::Pids => "pids",
+            Feature::Run => "run",
         }
     }
 
@@ -110,6 +114,7 @@ impl Feature {
             Feature::Memory | Feature::Cpu | Feature::Blkio | Feature::Devices | Feature::Pids => {
                 "cgroups(7)"
             }
+            Feature::Run => "namespaces(7)",
         }
     }
 

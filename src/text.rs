@@ -20,6 +20,7 @@ const ENGLISH: &[&str] = &[
     include_str!("../lessons/en/devices.txt"),
     include_str!("../lessons/en/pids.txt"),
     include_str!("../lessons/en/time.txt"),
+    include_str!("../lessons/en/run.txt"),
     include_str!("../lessons/en/verify.txt"),
     include_str!("../lessons/en/doctor.txt"),
     include_str!("../lessons/en/compare.txt"),
@@ -93,7 +94,7 @@ mod tests {
         wanted.extend(
             crate::cli::definition().get_subcommands().map(|sub| format!("{}.example", sub.get_name())),
         );
-        for feature in Feature::ALL {
+        for feature in Feature::ALL.into_iter().chain([Feature::Run]) {
             wanted.extend([format!("{feature}.view.meaning"), format!("{feature}.next")]);
             let cards = crate::demo::names(feature);
             wanted.extend(
@@ -116,7 +117,7 @@ mod tests {
 
     fn starts_with_a_known_word(key: &str) -> bool {
         let word = key.split('.').next().unwrap_or_default();
-        (["common", "doctor", "compare", "completions", "man", "habit", "limits", "verify", "devices"].contains(&word)
+        (["common", "doctor", "compare", "completions", "man", "habit", "limits", "verify", "run", "enter", "gc", "devices"].contains(&word)
             || Feature::ALL.iter().any(|feature| feature.name() == word))
             // Names of files: of the code, of cgroups.
             && ![".rs", ".txt", ".procs", ".allow", ".deny", ".list", ".weight", ".shares", ".stat", ".max", ".low", ".current", ".failcnt", ".throttle"]

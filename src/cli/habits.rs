@@ -22,13 +22,13 @@ const FLAGS: &[(&[&str], &str)] = &[
 /// Subcommands of other tools: what is said, why, and what to type instead.
 const WORDS: &[(&[&str], &str, &str, &str)] = &[
     (
-        &["exec", "enter", "nsenter", "attach", "inspect", "top", "stats"],
+        &["exec", "nsenter", "attach", "inspect", "top", "stats"],
         "habit.join.what",
         "habit.join.hint",
         "sandbox compare <pid>",
     ),
     (&["ps", "ls", "list", "lsns"], "habit.list.what", "habit.list.hint", "lsns"),
-    (&["run", "create", "start", "shell"], "habit.run.what", "habit.run.hint", "sandbox pid -- bash"),
+    (&["create", "start", "shell"], "habit.run.what", "habit.run.hint", "sandbox pid -- bash"),
     (
         &["build", "pull", "push", "image", "images", "import", "load"],
         "habit.images.what",
@@ -42,6 +42,9 @@ const WORDS: &[(&[&str], &str, &str, &str)] = &[
         "sandbox pid -- bash",
     ),
 ];
+
+/// How one comes by a spec.
+pub(super) const SPEC: &str = "sandbox spec init --for shell > box.yaml; sandbox run box.yaml";
 
 /// The letters of unshare(1) and nsenter(1).
 const LETTERS: &[(char, Feature)] = &[
@@ -79,6 +82,7 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
             return Some(Error::usage(text("habit.help.what")).todo(line));
         }
         "unshare" => return Some(unshare(&words[1..])),
+        "run" => return Some(Error::usage(text("habit.spec.what")).why(text("habit.spec.hint")).todo(SPEC)),
         _ => {}
     }
     if first.starts_with('-') {

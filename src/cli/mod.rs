@@ -2,9 +2,11 @@
 
 mod compare;
 mod doctor;
+mod enter;
 mod feature;
 mod habits;
 mod pages;
+mod run;
 mod telling;
 mod terminal;
 mod watch;
@@ -18,8 +20,10 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::compare::CompareArgs;
 use self::doctor::DoctorArgs;
+use self::enter::EnterArgs;
 use self::feature::FeatureArgs;
 use self::pages::{CompletionsArgs, ManArgs};
+use self::run::RunArgs;
 use crate::cgroups::{blkio::Blkio, cpu::Cpu, devices::Devices, memory::Memory, pids::Pids};
 use crate::error::{Error, Kind, Result};
 use crate::exec::journal;
@@ -27,6 +31,7 @@ use crate::feature::Feature;
 use crate::namespaces::{
     cgroup::Cgroup, ipc::Ipc, mnt::Mnt, net::Net, pid::Pid, time::Time, user::User, uts::Uts,
 };
+use crate::plan::undo::Undo;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::text;
@@ -85,6 +90,12 @@ enum Command {
     Devices(FeatureArgs<Devices>),
     /// How many processes [cgroups(7)]
     Pids(FeatureArgs<Pids>),
+    /// All of it together: a container, from a spec in YAML [namespaces(7)]
+    Run(RunArgs),
+    /// Run a command in the namespaces of a process, as nsenter does [setns(2)]
+    Enter(EnterArgs),
+    /// End and remove what runs of sandbox left that were killed
+    Gc,
     /// What two processes see, side by side [ioctl_nsfs(2)]
     Compare(CompareArgs),
     /// What works on this machine, found by using it, and the narrowest fix where something doesn't
@@ -129,7 +140,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         }
     };
     render::set_stable(cli.global.stable);
-    journal::sweep();
+    let swept = journal::sweep();
     let result = match cli.command {
         Command::Pid(args) => {
             feature::run(Feature::Pid, cli.global.color, args, |spec, pid| spec.pid = Some(pid))
@@ -170,6 +181,9 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         Command::Pids(args) => {
             feature::run(Feature::Pids, cli.global.color, args, |spec, pids| spec.pids = Some(pids))
         }
+        Command::Run(args) => run::run(cli.global.color, args),
+        Command::Enter(args) => enter::run(cli.global.color, args),
+        Command::Gc => Ok(gc(cli.global.color, &swept)),
         Command::Compare(args) => compare::run(cli.global.color, &args),
         Command::Completions(args) => pages::completions(&args),
         Command::Man(args) => pages::man(&args),
@@ -202,7 +216,7 @@ fn parse_chosen(arguments: &[OsString]) -> Option<Cli> {
 type Define = fn(clap::Command) -> clap::Command;
 
 /// Every subcommand, as [`Command`] has them.
-const SUBCOMMANDS: [(&str, Define); 17] = [
+const SUBCOMMANDS: [(&str, Define); 20] = [
     ("pid", FeatureArgs::<Pid>::augment_args),
     ("mnt", FeatureArgs::<Mnt>::augment_args),
     ("net", FeatureArgs::<Net>::augment_args),
@@ -216,6 +230,9 @@ const SUBCOMMANDS: [(&str, Define); 17] = [
     ("blkio", FeatureArgs::<Blkio>::augment_args),
     ("devices", FeatureArgs::<Devices>::augment_args),
     ("pids", FeatureArgs::<Pids>::augment_args),
+    ("run", RunArgs::augment_args),
+    ("enter", EnterArgs::augment_args),
+    ("gc", |command| command),
     ("compare", CompareArgs::augment_args),
     ("doctor", DoctorArgs::augment_args),
     ("completions", CompletionsArgs::augment_args),
@@ -232,6 +249,14 @@ fn finish(color: Color, result: Result<u8>) -> u8 {
         (Ok(code), _) => code,
         (Err(error), _) => report(color, &error),
     }
+}
+
+/// What was ended and removed: every command does that first; this one tells.
+fn gc(color: Color, swept: &[Undo]) -> u8 {
+    decide(color, Stream::Out);
+    let lines: String = swept.iter().map(|undo| format!("{undo}\n")).collect();
+    render::out(&if lines.is_empty() { text("gc.nothing") + "\n" } else { lines });
+    0
 }
 
 fn report(color: Color, error: &Error) -> u8 {

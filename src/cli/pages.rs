@@ -158,6 +158,7 @@ impl Extras {
             ("pids", _) => notes.extend([text("pids.help"), text("limits.help")]),
             (_, Some(feature)) if !feature.is_namespace() => notes.push(text("limits.help")),
             (_, Some(_)) => notes.push(text("common.help.killed")),
+            ("run" | "enter", _) => notes.push(text("run.help")),
             ("compare", _) => {
                 examples.push(text("compare.example.docker"));
                 notes.push(text("compare.help"));
@@ -166,6 +167,8 @@ impl Extras {
         }
         let page = match name {
             "compare" => Some("ioctl_nsfs(2)"),
+            "run" => Some("namespaces(7)"),
+            "enter" => Some("setns(2)"),
             "doctor" => Some("user_namespaces(7)"),
             _ => feature.map(Feature::man_page),
         };

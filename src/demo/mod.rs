@@ -100,6 +100,8 @@ fn entries(feature: Feature) -> &'static [Entry] {
         Feature::Blkio => blkio::CARDS,
         Feature::Devices => devices::CARDS,
         Feature::Pids => pids::CARDS,
+        // Each feature has its own.
+        Feature::Run => &[],
     }
 }
 

@@ -94,3 +94,44 @@ pub(super) fn refused(differences: &[Difference]) -> Error {
     }
     error.todo(text("verify.todo"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Host;
+    use crate::namespaces::uts::Uts;
+    use crate::spec::Spec;
+    use crate::spec::compose::{self, Ending};
+
+    fn found(spec: &Spec) -> Vec<String> {
+        let ending = Ending::Command { path: "/bin/true".into(), arguments: vec!["true".into()] };
+        let host = Host { privileged: true, ..Host::gather() };
+        let plan = compose::plan(spec, &host, Feature::Run, ending, false);
+        let slots = Slots { outside: outside(), ..Slots::default() };
+        differences(&plan, &slots, false).into_iter().map(|difference| difference.source).collect()
+    }
+
+    /// This process was isolated in nothing: whatever a plan promises is missing, and what it doesn't is there.
+    #[test]
+    fn what_was_promised_and_is_not_there_is_found() {
+        let is_link =
+            |source: &String| source.starts_with("/proc/self/ns/") || source.contains("/sys/kernel/");
+        let mut none = found(&Spec::default());
+        none.retain(is_link);
+        assert!(none.is_empty(), "{none:?}");
+        let uts = Some(Uts { hostname: Some("not-this-machine".into()), domainname: None });
+        let mut missing = found(&Spec { uts, ..Spec::default() });
+        missing.retain(is_link);
+        assert_eq!(missing, ["/proc/self/ns/uts", "/proc/sys/kernel/hostname"]);
+    }
+
+    #[test]
+    fn a_descriptor_that_the_command_would_get_is_found() {
+        let file = fs::File::open("/dev/null").unwrap();
+        let number = std::os::fd::AsRawFd::as_raw_fd(&file);
+        let source = format!("/proc/self/fd/{number}");
+        assert!(!open_descriptors().iter().any(|found| found.source == source));
+        nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
+        assert!(open_descriptors().iter().any(|found| found.source == source));
+    }
+}

@@ -102,6 +102,7 @@ pub fn observe(feature: Feature, process: &str) -> Vec<Observation> {
         Feature::Blkio => cgroups::blkio::observe(process),
         Feature::Devices => cgroups::devices::observe(process),
         Feature::Pids => cgroups::pids::observe(process),
+        Feature::Run => Feature::ALL.into_iter().flat_map(|feature| observe(feature, process)).collect(),
     }
 }
 

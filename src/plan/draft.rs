@@ -14,6 +14,8 @@ pub struct Draft {
     /// The feature that the user asked for: steps that serve all of them carry its name.
     main: Feature,
     namespaces: Namespaces,
+    /// The child is made by a process between, which joins namespaces first.
+    enters: bool,
     added: Vec<Addition>,
     steps: Vec<(Phase, Step)>,
     problems: Vec<Problem>,
@@ -26,6 +28,7 @@ impl Draft {
         Draft {
             main,
             namespaces: Namespaces::default(),
+            enters: false,
             added,
             steps: Vec::new(),
             problems: Vec::new(),
@@ -36,6 +39,11 @@ impl Draft {
     /// Asks for a new namespace.
     pub fn isolate(&mut self, feature: Feature) {
         self.namespaces.insert(feature);
+    }
+
+    /// Has the child made by a process between: whoever joins a pid namespace is in it only by its children.
+    pub fn enter(&mut self) {
+        self.enters = true;
     }
 
     /// Adds a step for `feature`; `why` is a key of the catalogue.
@@ -96,11 +104,17 @@ impl Draft {
     /// The plan: the clone is drawn from the namespaces asked for, and the steps are put in order.
     pub fn finish(mut self) -> Plan {
         let namespaces = self.namespaces.clone();
-        if namespaces.contains(Feature::Time) {
+        if namespaces.contains(Feature::Time) || self.enters {
             self.clone_through_helper();
         } else {
             let into_cgroup = self.is_born_in_cgroup();
-            let clone = Process::Clone { namespaces: namespaces.clone(), as_sibling: false, into_cgroup };
+            let mut at_clone = namespaces.clone();
+            // A cgroup namespace takes the group that it's made in for its root: where the child joins one, it's made after.
+            if self.has(Phase::Join) && at_clone.remove(Feature::Cgroup) {
+                let late = Process::Unshare { namespaces: Namespaces::of(&[Feature::Cgroup]) };
+                self.step(Phase::Join, Actor::Child, Feature::Cgroup, late, "cgroup.late.why");
+            }
+            let clone = Process::Clone { namespaces: at_clone, as_sibling: false, into_cgroup };
             let why =
                 if namespaces == Namespaces::default() { "common.fork.why" } else { "common.clone.why" };
             self.common(Phase::Clone, Actor::Host, clone, why);
@@ -138,10 +152,14 @@ impl Draft {
                 step.actor = Actor::Helper;
             }
         }
+        let (feature, between, born) = match self.enters {
+            true => (self.main, "enter.helper.why", "enter.child.why"),
+            false => (Feature::Time, "time.helper.why", "time.enter.why"),
+        };
         let helper = Process::CloneHelper { namespaces: first, into_cgroup: self.is_born_in_cgroup() };
-        self.step(Phase::Clone, Actor::Host, Feature::Time, helper, "time.helper.why");
+        self.step(Phase::Clone, Actor::Host, feature, helper, between);
         let clone = Process::Clone { namespaces: rest, as_sibling: true, into_cgroup: false };
-        self.step(Phase::Enter, Actor::Helper, Feature::Time, clone, "time.enter.why");
+        self.step(Phase::Enter, Actor::Helper, feature, clone, born);
         // The helper was on no leash of its own: it ends by itself. The child's comes after it is born.
         for (phase, _) in self.steps.iter_mut().filter(|(phase, _)| *phase == Phase::Leash) {
             *phase = Phase::Propagation;

@@ -237,6 +237,8 @@ fn docker_flags(feature: Feature) -> &'static str {
         Feature::Cgroup => "cgroup  --cgroupns private",
         Feature::Time => "time    docker has no flag for it",
         // A limit's flag is its intent's.
-        Feature::Memory | Feature::Cpu | Feature::Blkio | Feature::Devices | Feature::Pids => "",
+        Feature::Memory | Feature::Cpu | Feature::Blkio | Feature::Devices | Feature::Pids | Feature::Run => {
+            ""
+        }
     }
 }

@@ -80,7 +80,8 @@ pub fn complete(spec: &Spec, host: &Host) -> (Spec, Vec<Addition>) {
 pub fn plan(spec: &Spec, host: &Host, main: Feature, ending: Ending, view: bool) -> Plan {
     let (spec, added) = complete(spec, host);
     let mut draft = Draft::new(main, added);
-    frame(&mut draft, ending, view);
+    // A whole container isn't started by half; a single feature shows what it does in its view.
+    frame(&mut draft, ending, view, main == Feature::Run);
     if let Some(user) = &spec.user {
         user.plan(host, &mut draft);
     }
@@ -125,11 +126,15 @@ pub fn plan(spec: &Spec, host: &Host, main: Feature, ending: Ending, view: bool)
 }
 
 /// What every plan has: the gate, the leash, and the end.
-fn frame(draft: &mut Draft, ending: Ending, view: bool) {
+pub(super) fn frame(draft: &mut Draft, ending: Ending, view: bool, is_verified: bool) {
     draft.common(Phase::Prepare, Actor::Host, Gate::Open, "common.gate.why");
     draft.common(Phase::Leash, Actor::Child, Process::DieWithParent, "common.leash.why");
     if view {
         draft.common(Phase::View, Actor::Child, Gate::Report, "common.report.why");
+    }
+    if is_verified {
+        draft.common(Phase::Release, Actor::Host, Gate::Verify, "verify.kernel.why");
+        draft.common(Phase::Verify, Actor::Command, Gate::Verify, "verify.kernel.why");
     }
     draft.common(Phase::Release, Actor::Host, Gate::Release, "common.release.why");
     match ending {

@@ -2,6 +2,7 @@
 //! structs.
 
 pub mod compose;
+pub mod enter;
 pub mod units;
 pub mod yaml;
 
@@ -78,6 +79,7 @@ impl Spec {
             Feature::Blkio => self.blkio = Some(Blkio::default()),
             Feature::Devices => self.devices = Some(Devices::default()),
             Feature::Pids => self.pids = Some(Pids::default()),
+            Feature::Run => {}
         }
     }
 
@@ -97,6 +99,7 @@ impl Spec {
             Feature::Blkio => self.blkio.is_some(),
             Feature::Devices => self.devices.is_some(),
             Feature::Pids => self.pids.is_some(),
+            Feature::Run => false,
         }
     }
 

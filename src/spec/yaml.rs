@@ -10,6 +10,29 @@ pub fn print(spec: &Spec) -> String {
     serde_yaml::to_string(spec).unwrap_or_default()
 }
 
+/// A spec from YAML.
+///
+/// # Errors
+/// What is wrong, with its line and column where the parser knows them.
+pub fn read(text: &str) -> Result<Spec, String> {
+    serde_yaml::from_str(text).map_err(|error| error.to_string())
+}
+
+/// The same spec with one of its keys left out.
+///
+/// # Errors
+/// It has no such key.
+pub fn without(spec: &Spec, key: &str) -> Result<Spec, Vec<String>> {
+    // A Spec is a map with string keys.
+    let serde_yaml::Value::Mapping(mut keys) = serde_yaml::to_value(spec).unwrap_or_default() else {
+        return Err(Vec::new());
+    };
+    if keys.remove(key).is_none() {
+        return Err(keys.keys().filter_map(|key| key.as_str().map(str::to_owned)).collect());
+    }
+    serde_yaml::from_value(serde_yaml::Value::Mapping(keys)).map_err(|_| Vec::new())
+}
+
 /// A key without a value (`ipc:`) is a feature that is on, as it is without flags.
 pub(super) fn on<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
