@@ -23,6 +23,8 @@ pub enum Message {
     Did(usize, i64),
     /// Child or helper to host: step N failed with this errno; I have ended.
     Failed(usize, i32),
+    /// Child to host: the descriptor that comes along is the master of my terminal.
+    Terminal,
     /// Child to host: what I see.
     Report(serde_json::Value),
 }

@@ -22,6 +22,10 @@ pub struct Slots {
     pub other_gate: Option<Channel>,
     /// `<cgroup>`: the group that the child is born in.
     pub cgroup: Option<OwnedFd>,
+    /// `<terminal>`: the master of the command's terminal. The host's, wherever it was made.
+    pub terminal: Option<OwnedFd>,
+    /// `<pts>`: the slave. The command's: a copy elsewhere would hide from the master that all have gone.
+    pub pts: Option<OwnedFd>,
     /// What keeps the folders that are shared with other runs. Held by the host for as long as it uses them.
     pub shares: Vec<Flock<OwnedFd>>,
 }
