@@ -53,7 +53,7 @@ pub(super) fn become_child(plan: &Plan, cloned: usize, narrated: bool, slots: &m
                 if narrated {
                     say(slots, &Message::Did(index, number));
                 }
-                init::serve(slots)
+                init::serve(slots, plan.steps.iter().any(|step| matches!(step.call, Call::Terminal(_))))
             }
             (Call::Process(Process::Clone { as_sibling: true, .. }), Ok(0)) => {
                 me = Actor::Child;

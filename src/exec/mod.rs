@@ -7,6 +7,7 @@ mod failure;
 mod group;
 mod init;
 pub mod journal;
+mod pty;
 pub mod signals;
 mod supervise;
 mod verify;
@@ -29,6 +30,7 @@ use crate::feature::Feature;
 use crate::plan::call::cgroup::Cgroup;
 use crate::plan::call::gate::Gate;
 use crate::plan::call::process::Process;
+use crate::plan::call::terminal::Terminal;
 use crate::plan::gate::Message;
 use crate::plan::slots::Slots;
 use crate::plan::{Actor, Call, Plan, Step};
@@ -225,6 +227,12 @@ impl Run<'_> {
                     self.watch.reported(self.plan, view, child);
                 }
             }
+            Call::Terminal(Terminal::Send) => {
+                let Message::Terminal = self.hear(index)? else { return Err(self.last_words(index)) };
+                if !narrates {
+                    return Ok(0);
+                }
+            }
             _ if narrates || matches!(step.call, Call::Gate(Gate::Serve)) => {}
             _ => return Ok(0),
         }
@@ -273,7 +281,7 @@ impl Run<'_> {
         Ok(0)
     }
 
-    fn send(&self, index: usize, message: &Message) -> std::result::Result<(), Stop> {
+    fn send(&mut self, index: usize, message: &Message) -> std::result::Result<(), Stop> {
         let Some(gate) = &self.slots.gate else { return Err(Stop::Step(index, Errno::EBADF)) };
         match gate.send(message, &[]) {
             Err(Errno::EPIPE) => Err(self.last_words(index)),
@@ -295,7 +303,7 @@ impl Run<'_> {
     }
 
     /// What the other side said before it went.
-    fn last_words(&self, index: usize) -> Stop {
+    fn last_words(&mut self, index: usize) -> Stop {
         loop {
             match self.wait(index) {
                 Ok(Some(Message::Failed(failed, errno))) => {
@@ -309,11 +317,16 @@ impl Run<'_> {
     }
 
     /// Waits for a message, for the other side's end, for an interrupt, but not for ever.
-    fn wait(&self, index: usize) -> std::result::Result<Option<Message>, Stop> {
+    fn wait(&mut self, index: usize) -> std::result::Result<Option<Message>, Stop> {
         let Some(gate) = &self.slots.gate else { return Err(Stop::Step(index, Errno::EBADF)) };
         wait_readable(gate.as_fd(), &self.signals)?;
         match gate.receive() {
-            Ok(message) => Ok(message.map(|(message, _)| message)),
+            Ok(None) => Ok(None),
+            Ok(Some((message, descriptors))) => {
+                // The one thing that is handed out: the master of a terminal that was made inside.
+                self.slots.terminal = descriptors.into_iter().next().or(self.slots.terminal.take());
+                Ok(Some(message))
+            }
             Err(errno) => Err(Stop::Step(index, errno)),
         }
     }

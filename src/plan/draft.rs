@@ -2,6 +2,7 @@
 
 use super::call::Call;
 use super::call::cgroup::Cgroup;
+use super::call::mount::Mount;
 use super::call::process::{Namespaces, Process};
 use super::order::Phase;
 use super::undo::Undo;
@@ -94,6 +95,13 @@ impl Draft {
     /// Whether `feature` has been asked for.
     pub fn isolates(&self, feature: Feature) -> bool {
         self.namespaces.contains(feature)
+    }
+
+    /// Whether a filesystem of this kind is mounted, `devpts`.
+    pub fn mounts(&self, kind: &str) -> bool {
+        self.steps.iter().any(|(_, step)| {
+            matches!(&step.call, Call::Mount(Mount::Filesystem { kind: mounted, .. }) if mounted == kind)
+        })
     }
 
     /// Whether a step of this phase has been drawn.

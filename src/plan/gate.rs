@@ -36,6 +36,8 @@ pub enum Message {
     Failed(usize, i32),
     /// Child to host: this isn't as it must be; I have ended.
     Differs(Vec<Difference>),
+    /// Child to host: the descriptor that comes along is the master of my terminal.
+    Terminal,
     /// Child to host: what I see.
     Report(serde_json::Value),
 }

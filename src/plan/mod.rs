@@ -8,6 +8,7 @@ pub mod gate;
 mod intent;
 pub mod order;
 pub mod slots;
+mod terminal;
 pub mod undo;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use serde::{Serialize, Serializer};
 pub use self::call::Call;
 pub use self::draft::Draft;
 pub use self::intent::{Intent, Setting};
+pub use self::terminal::plan_terminal;
 use crate::feature::Feature;
 use crate::text::text;
 

@@ -48,6 +48,10 @@ pub enum Phase {
     Names,
     /// Fork of the command, where the child stays as init. After all set-up: init must share it.
     Init,
+    /// The command's own terminal. After Init: the session's leader is to be the command, since a shell that leads its
+    /// session has job control, and a hang-up is told to the leader; process 1 keeps neither end. After the mounts, since
+    /// it's made in the container's devpts where there is one. Before Clean, as it opens descriptors.
+    Terminal,
     /// Descriptors, signals: what execve keeps. After the last step that opens something.
     Clean,
     /// The view, when everything stands and nothing runs yet.

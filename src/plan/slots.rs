@@ -25,6 +25,10 @@ pub struct Slots {
     pub cgroup: Option<OwnedFd>,
     /// The caller's own namespaces, as its links name them: what the child's are held against.
     pub outside: Vec<(Feature, String)>,
+    /// `<terminal>`: the master of the command's terminal. The host's, wherever it was made.
+    pub terminal: Option<OwnedFd>,
+    /// `<pts>`: the slave. The command's: a copy elsewhere would hide from the master that all have gone.
+    pub pts: Option<OwnedFd>,
     /// What keeps the folders that are shared with other runs. Held by the host for as long as it uses them.
     pub shares: Vec<Flock<OwnedFd>>,
 }

@@ -8,7 +8,7 @@ use crate::host::{Cable, Cgroups, Disk, Host, Subordinate, disk};
 use crate::plan::call::gate::Gate;
 use crate::plan::call::process::Process;
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Addition, Draft, Plan};
+use crate::plan::{Actor, Addition, Draft, Plan, plan_terminal};
 
 /// What stands at the end of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +122,10 @@ pub fn plan(spec: &Spec, host: &Host, main: Feature, ending: Ending, view: bool)
         pids.plan(host, &mut draft);
     }
     cgroups::plan(host, &mut draft);
+    if spec.tty {
+        let inside = draft.mounts("devpts");
+        plan_terminal(&mut draft, inside);
+    }
     draft.finish()
 }
 

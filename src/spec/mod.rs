@@ -27,6 +27,8 @@ use crate::namespaces::uts::Uts;
 pub struct Spec {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tty: bool,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
     pub pid: Option<Pid>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]

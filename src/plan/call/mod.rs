@@ -11,6 +11,7 @@ pub mod net;
 pub mod process;
 pub mod signal;
 pub mod socket;
+pub mod terminal;
 pub mod uts;
 
 use std::fmt;
@@ -44,6 +45,8 @@ pub enum Call {
     Load(load::Load),
     /// kill and what goes with it.
     Signal(signal::Signal),
+    /// A terminal of the command's own.
+    Terminal(terminal::Terminal),
     /// The words between host and child.
     Gate(gate::Gate),
 }
@@ -89,6 +92,7 @@ families! {
     Socket: socket::Socket,
     Load: load::Load,
     Signal: signal::Signal,
+    Terminal: terminal::Terminal,
     Gate: gate::Gate
 }
 

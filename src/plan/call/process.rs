@@ -270,10 +270,13 @@ fn clone(
             if let Some(own) = slots.other_gate.take() {
                 slots.gate = Some(own);
             }
+            // The host's: it must be the only one, so that its end is the terminal's.
+            slots.terminal = None;
             Ok(0)
         }
         Cloned::Parent(pid, pidfd) => {
             slots.other_gate = None;
+            slots.pts = None;
             slots.pidfd = Some(pidfd);
             fill(slots, pid);
             Ok(i64::from(pid.as_raw()))
