@@ -27,6 +27,12 @@ pub(super) struct RunArgs {
     /// Leave one key of the spec out, and see what comes back (may be repeated)
     #[arg(long, value_name = "KEY")]
     without: Vec<String>,
+    /// A terminal of the command's own, as the spec's `tty: true`
+    #[arg(long, short)]
+    tty: bool,
+    /// Accepted, as docker has it: standard input is the command's anyway
+    #[arg(long, short)]
+    interactive: bool,
     /// Accepted, as docker has it: nothing is kept of a container anyway
     #[arg(long)]
     rm: bool,
@@ -49,6 +55,7 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     if !args.command.is_empty() {
         spec.command.clone_from(&args.command);
     }
+    spec.tty |= args.tty;
     if telling.print_spec {
         render::out(&yaml::print(&spec));
         return Ok(0);
