@@ -20,6 +20,7 @@ const ENGLISH: &[&str] = &[
     include_str!("../lessons/en/devices.txt"),
     include_str!("../lessons/en/pids.txt"),
     include_str!("../lessons/en/time.txt"),
+    include_str!("../lessons/en/security.txt"),
     include_str!("../lessons/en/doctor.txt"),
     include_str!("../lessons/en/compare.txt"),
     include_str!("../lessons/en/habits.txt"),
@@ -115,8 +116,8 @@ mod tests {
 
     fn starts_with_a_known_word(key: &str) -> bool {
         let word = key.split('.').next().unwrap_or_default();
-        (["common", "doctor", "compare", "completions", "man", "habit", "limits", "devices"].contains(&word)
-            || Feature::ALL.iter().any(|feature| feature.name() == word))
+        (["common", "doctor", "compare", "completions", "man", "habit", "limits", "devices", "runas"].contains(&word)
+            || Feature::ALL.iter().chain(&Feature::HARDENING).any(|feature| feature.name() == word))
             // Names of files: of the code, of cgroups.
             && ![".rs", ".txt", ".procs", ".allow", ".deny", ".list", ".weight", ".shares", ".stat", ".max", ".low", ".current", ".failcnt", ".throttle"]
                 .iter()

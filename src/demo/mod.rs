@@ -100,6 +100,7 @@ fn entries(feature: Feature) -> &'static [Entry] {
         Feature::Blkio => blkio::CARDS,
         Feature::Devices => devices::CARDS,
         Feature::Pids => pids::CARDS,
+        Feature::Capabilities | Feature::Seccomp | Feature::Rlimits => &[],
     }
 }
 

@@ -9,6 +9,7 @@ pub mod load;
 pub mod mount;
 pub mod net;
 pub mod process;
+pub mod restrict;
 pub mod signal;
 pub mod socket;
 pub mod uts;
@@ -44,6 +45,8 @@ pub enum Call {
     Load(load::Load),
     /// kill and what goes with it.
     Signal(signal::Signal),
+    /// What a process gives up for good.
+    Restrict(restrict::Restrict),
     /// The words between host and child.
     Gate(gate::Gate),
 }
@@ -89,6 +92,7 @@ families! {
     Socket: socket::Socket,
     Load: load::Load,
     Signal: signal::Signal,
+    Restrict: restrict::Restrict,
     Gate: gate::Gate
 }
 
