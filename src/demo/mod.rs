@@ -102,6 +102,7 @@ fn entries(feature: Feature) -> &'static [Entry] {
         Feature::Pids => pids::CARDS,
         // Each feature has its own.
         Feature::Run => &[],
+        Feature::Capabilities | Feature::Seccomp | Feature::Rlimits => &[],
     }
 }
 

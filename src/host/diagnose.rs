@@ -15,6 +15,7 @@ use crate::plan::call::file::File;
 use crate::plan::call::load::Load;
 use crate::plan::call::mount::Mount;
 use crate::plan::call::process::{Namespaces, Process};
+use crate::plan::call::restrict::Restrict;
 use crate::text::text_with;
 
 pub use super::remedy::Cause;
@@ -332,6 +333,9 @@ fn needs(call: &Call) -> Option<Capability> {
         ) => Some(Capability::CAP_SYS_ADMIN),
         Call::Process(Process::SetGroup(_) | Process::DropGroups) => Some(Capability::CAP_SETGID),
         Call::Process(Process::SetUser(_)) => Some(Capability::CAP_SETUID),
+        Call::Restrict(Restrict::Limit { .. }) => Some(Capability::CAP_SYS_RESOURCE),
+        Call::Restrict(Restrict::Bound { .. }) => Some(Capability::CAP_SETPCAP),
+        Call::Restrict(Restrict::Filter { .. }) => Some(Capability::CAP_SYS_ADMIN),
         Call::Mount(Mount::ChangeFolder { .. }) => None,
         Call::Mount(Mount::Chroot { .. }) => Some(Capability::CAP_SYS_CHROOT),
         Call::Mount(_) | Call::Uts(_) => Some(Capability::CAP_SYS_ADMIN),

@@ -52,6 +52,7 @@ fn entries(feature: Feature) -> &'static [Entry] {
         Feature::Blkio => blkio::MISTAKES,
         Feature::Devices => devices::MISTAKES,
         Feature::Uts | Feature::Cgroup | Feature::Time | Feature::Pids | Feature::Run => &[],
+        Feature::Capabilities | Feature::Seccomp | Feature::Rlimits => &[],
     }
 }
 

@@ -9,6 +9,7 @@ use crate::plan::call::gate::Gate;
 use crate::plan::call::process::Process;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Addition, Draft, Plan, plan_terminal};
+use crate::security::{self, seccomp::Seccomp};
 
 /// What stands at the end of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,13 +66,21 @@ pub fn complete(spec: &Spec, host: &Host) -> (Spec, Vec<Addition>) {
             added.push(Addition { feature, reason });
         }
     };
-    if !host.privileged && spec.features().into_iter().any(Feature::is_namespace) {
+    if !host.privileged && takes_privilege(&spec) {
         add(&mut spec, Feature::User, "common.added.notroot");
     }
     if spec.pid.as_ref().is_some_and(|pid| pid.mount_proc) {
         add(&mut spec, Feature::Mnt, "common.added.proc");
     }
     (spec, added)
+}
+
+/// What takes a capability: in a user namespace of their own, anyone has them all.
+fn takes_privilege(spec: &Spec) -> bool {
+    spec.features().into_iter().any(Feature::is_namespace)
+        || spec.capabilities.is_some()
+        || spec.run_as.is_some()
+        || (spec.seccomp == Some(Seccomp::Default) && !spec.no_new_privileges)
 }
 
 /// The plan of a spec: pure, but for the paths that it names, which it looks at.
@@ -125,6 +134,21 @@ pub fn plan(spec: &Spec, host: &Host, main: Feature, ending: Ending, view: bool)
     if spec.tty {
         let inside = draft.mounts("devpts");
         plan_terminal(&mut draft, inside);
+    }
+    if let Some(rlimits) = &spec.rlimits {
+        rlimits.plan(&mut draft);
+    }
+    if let Some(capabilities) = &spec.capabilities {
+        capabilities.plan(host, &spec, &mut draft);
+    }
+    if let Some(seccomp) = &spec.seccomp {
+        seccomp.plan(&spec, &mut draft);
+    }
+    if let Some(run_as) = &spec.run_as {
+        run_as.plan(host, spec.user.as_ref(), &mut draft);
+    }
+    if spec.no_new_privileges {
+        security::plan_no_new_privileges(&mut draft);
     }
     draft.finish()
 }

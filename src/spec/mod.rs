@@ -19,6 +19,10 @@ use crate::namespaces::pid::Pid;
 use crate::namespaces::time::Time;
 use crate::namespaces::user::User;
 use crate::namespaces::uts::Uts;
+use crate::security::capabilities::Capabilities;
+use crate::security::rlimits::Rlimits;
+use crate::security::run_as::RunAs;
+use crate::security::seccomp::Seccomp;
 
 /// A container. A key that stands is a feature that is on, also with no value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +59,16 @@ pub struct Spec {
     pub devices: Option<Devices>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
     pub pids: Option<Pids>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
+    pub capabilities: Option<Capabilities>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
+    pub seccomp: Option<Seccomp>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
+    pub rlimits: Option<Rlimits>,
+    #[serde(skip_serializing_if = "std::ops::Not::not", deserialize_with = "yaml::flag")]
+    pub no_new_privileges: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_as: Option<RunAs>,
 }
 
 impl Spec {
@@ -82,6 +96,9 @@ impl Spec {
             Feature::Devices => self.devices = Some(Devices::default()),
             Feature::Pids => self.pids = Some(Pids::default()),
             Feature::Run => {}
+            Feature::Capabilities => self.capabilities = Some(Capabilities::default()),
+            Feature::Seccomp => self.seccomp = Some(Seccomp::default()),
+            Feature::Rlimits => self.rlimits = Some(Rlimits::default()),
         }
     }
 
@@ -102,6 +119,9 @@ impl Spec {
             Feature::Devices => self.devices.is_some(),
             Feature::Pids => self.pids.is_some(),
             Feature::Run => false,
+            Feature::Capabilities => self.capabilities.is_some(),
+            Feature::Seccomp => self.seccomp.is_some(),
+            Feature::Rlimits => self.rlimits.is_some(),
         }
     }
 
@@ -118,6 +138,6 @@ impl Spec {
 
     /// The features that are on.
     pub fn features(&self) -> Vec<Feature> {
-        Feature::ALL.into_iter().filter(|feature| self.has(*feature)).collect()
+        Feature::ALL.into_iter().chain(Feature::HARDENING).filter(|feature| self.has(*feature)).collect()
     }
 }

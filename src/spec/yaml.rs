@@ -42,6 +42,11 @@ where
     Ok(Some(Option::<T>::deserialize(deserializer)?.unwrap_or_default()))
 }
 
+/// A flag that stands is on, also without a value.
+pub(super) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Option::<bool>::deserialize(deserializer)?.unwrap_or(true))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,7 +54,7 @@ mod tests {
 
     #[test]
     fn what_is_printed_is_read_back_the_same() {
-        for feature in Feature::ALL {
+        for feature in Feature::ALL.into_iter().chain(Feature::HARDENING) {
             let spec = Spec::of(feature);
             let read: Spec = serde_yaml::from_str(&print(&spec)).unwrap();
             assert_eq!(read, spec, "{feature}");

@@ -1,11 +1,13 @@
 //! The only `unsafe` of the project: system calls that neither nix nor rustix wraps, each behind a safe function.
 
 pub(crate) mod bpf;
+pub(crate) mod capability;
 pub(crate) mod clone;
 pub(crate) mod link;
 pub(crate) mod netlink;
 pub(crate) mod ns_ioctl;
 pub(crate) mod queue;
+pub(crate) mod seccomp;
 pub(crate) mod sysv;
 
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};

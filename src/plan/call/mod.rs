@@ -9,6 +9,7 @@ pub mod load;
 pub mod mount;
 pub mod net;
 pub mod process;
+pub mod restrict;
 pub mod signal;
 pub mod socket;
 pub mod terminal;
@@ -47,6 +48,8 @@ pub enum Call {
     Signal(signal::Signal),
     /// A terminal of the command's own.
     Terminal(terminal::Terminal),
+    /// What a process gives up for good.
+    Restrict(restrict::Restrict),
     /// The words between host and child.
     Gate(gate::Gate),
 }
@@ -93,6 +96,7 @@ families! {
     Load: load::Load,
     Signal: signal::Signal,
     Terminal: terminal::Terminal,
+    Restrict: restrict::Restrict,
     Gate: gate::Gate
 }
 
