@@ -23,6 +23,7 @@ const ENGLISH: &[&str] = &[
     include_str!("../lessons/en/run.txt"),
     include_str!("../lessons/en/verify.txt"),
     include_str!("../lessons/en/security.txt"),
+    include_str!("../lessons/en/rootfs.txt"),
     include_str!("../lessons/en/doctor.txt"),
     include_str!("../lessons/en/compare.txt"),
     include_str!("../lessons/en/habits.txt"),
@@ -119,7 +120,7 @@ mod tests {
 
     fn starts_with_a_known_word(key: &str) -> bool {
         let word = key.split('.').next().unwrap_or_default();
-        (["common", "doctor", "compare", "completions", "man", "habit", "limits", "verify", "run", "enter", "gc", "devices", "terminal", "runas"].contains(&word)
+        (["common", "doctor", "compare", "completions", "man", "habit", "limits", "verify", "run", "enter", "gc", "devices", "terminal", "runas", "rootfs"].contains(&word)
             || Feature::ALL.iter().chain(&Feature::HARDENING).any(|feature| feature.name() == word))
             // Names of files: of the code, of cgroups.
             && ![".rs", ".txt", ".procs", ".allow", ".deny", ".list", ".weight", ".shares", ".stat", ".max", ".low", ".current", ".failcnt", ".throttle"]

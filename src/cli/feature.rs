@@ -14,7 +14,6 @@ use crate::exec;
 use crate::feature::Feature;
 use crate::host::{Host, command, diagnose};
 use crate::mistakes;
-use crate::namespaces::mnt::Mnt;
 use crate::render::live::Live;
 use crate::render::paint::{Color, Stream, decide};
 use crate::render::{self, card, contrast, equivalents, paint, plot, svg};
@@ -116,12 +115,13 @@ pub(super) fn run<F: Args>(
 fn ending(feature: Feature, host: &Host, spec: &Spec) -> Result<Ending> {
     let Some(name) = spec.command.first() else { return Ok(Ending::Demonstration) };
     let ending = |path: String| Ending::Command { path, arguments: spec.command.clone() };
-    let tree = spec.mnt.as_ref().map(Mnt::tree).unwrap_or_default();
-    command::resolve(name, &tree).map(|path| ending(path.to_string_lossy().into_owned())).or_else(|error| {
-        // That COMMAND isn't in a root which is no folder would only hide what is wrong: the plan's problem goes first.
-        let plan = compose::plan(spec, host, feature, ending(name.clone()), false);
-        if plan.problems.is_empty() { Err(error) } else { Ok(ending(name.clone())) }
-    })
+    command::resolve(name, &compose::tree(spec))
+        .map(|path| ending(path.to_string_lossy().into_owned()))
+        .or_else(|error| {
+            // That COMMAND isn't in a root which is no folder would only hide what is wrong: the plan's problem goes first.
+            let plan = compose::plan(spec, host, feature, ending(name.clone()), false);
+            if plan.problems.is_empty() { Err(error) } else { Ok(ending(name.clone())) }
+        })
 }
 
 fn demonstrate(

@@ -10,7 +10,6 @@ use super::watch::Narrator;
 use crate::error::{Error, Result};
 use crate::feature::Feature;
 use crate::host::{Host, command};
-use crate::namespaces::mnt::Mnt;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::spec::compose::{self, Ending};
@@ -48,6 +47,8 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     let telling = &args.telling;
     decide(color, if telling.dry_run || telling.print_spec { Stream::Out } else { Stream::Err });
     let mut spec = read(&args.spec)?;
+    // Relative paths are relative to the spec's file.
+    spec.rootfs = spec.rootfs.map(|rootfs| rootfs.resolve(args.spec.parent().unwrap_or(Path::new("."))));
     for key in &args.without {
         spec = yaml::without(&spec, key)
             .map_err(|keys| Error::usage(text_with("run.without", &[("key", key)])).todo(keys.join(", ")))?;
@@ -91,10 +92,11 @@ fn ending(spec: &Spec, host: &Host) -> Result<Ending> {
         return Err(Error::failed(text("run.nocommand.what")).todo(text("run.nocommand.todo")));
     };
     let ending = |path: String| Ending::Command { path, arguments: spec.command.clone() };
-    let tree = spec.mnt.as_ref().map(Mnt::tree).unwrap_or_default();
-    command::resolve(name, &tree).map(|path| ending(path.to_string_lossy().into_owned())).or_else(|error| {
-        // What is wrong with the root hides every command: that goes first.
-        let plan = compose::plan(spec, host, Feature::Run, ending(name.clone()), false);
-        if plan.problems.is_empty() { Err(error) } else { Ok(ending(name.clone())) }
-    })
+    command::resolve(name, &compose::tree(spec))
+        .map(|path| ending(path.to_string_lossy().into_owned()))
+        .or_else(|error| {
+            // What is wrong with the root hides every command: that goes first.
+            let plan = compose::plan(spec, host, Feature::Run, ending(name.clone()), false);
+            if plan.problems.is_empty() { Err(error) } else { Ok(ending(name.clone())) }
+        })
 }

@@ -16,6 +16,7 @@ use crate::plan::call::load::Load;
 use crate::plan::call::mount::Mount;
 use crate::plan::call::process::{Namespaces, Process};
 use crate::plan::call::restrict::Restrict;
+use crate::plan::call::tree::Tree;
 use crate::text::text_with;
 
 pub use super::remedy::Cause;
@@ -120,7 +121,12 @@ fn reason(facts: &Facts, failed: &Failed<'_>) -> Option<Reason> {
         Errno::ENOENT | Errno::ENOTDIR if !facts.proc_is_mounted && is_in_proc(failed.call) => {
             Some(Reason::NoProc)
         }
-        Errno::ENODEV if matches!(failed.call, Call::Mount(Mount::Filesystem { .. })) => {
+        Errno::ENODEV
+            if matches!(
+                failed.call,
+                Call::Mount(Mount::Filesystem { .. }) | Call::Tree(Tree::Make { .. })
+            ) =>
+        {
             Some(Reason::NoFilesystem)
         }
         Errno::EPERM | Errno::EACCES => Some(refused(facts, failed)),
@@ -246,7 +252,7 @@ fn refused_file(facts: &Facts, call: &File) -> Option<Reason> {
 
 /// What a security module or a filter may have refused.
 fn refused_by_policy(facts: &Facts, failed: &Failed<'_>) -> Reason {
-    let is_mount = matches!(failed.call, Call::Mount(_));
+    let is_mount = matches!(failed.call, Call::Mount(_) | Call::Tree(_));
     if is_mount && !is_unconfined(facts) {
         // Engines let a filter pass mount(2) where they have AppArmor to refuse it.
         return Reason::AppArmorProfile;
@@ -338,7 +344,15 @@ fn needs(call: &Call) -> Option<Capability> {
         Call::Restrict(Restrict::Filter { .. }) => Some(Capability::CAP_SYS_ADMIN),
         Call::Mount(Mount::ChangeFolder { .. }) => None,
         Call::Mount(Mount::Chroot { .. }) => Some(Capability::CAP_SYS_CHROOT),
-        Call::Mount(_) | Call::Uts(_) => Some(Capability::CAP_SYS_ADMIN),
+        Call::Tree(Tree::MakeNode { .. }) => Some(Capability::CAP_MKNOD),
+        Call::Tree(
+            Tree::Open { .. }
+            | Tree::MakeFolder { .. }
+            | Tree::MakeFile { .. }
+            | Tree::MakeLink { .. }
+            | Tree::Enter,
+        ) => None,
+        Call::Mount(_) | Call::Tree(_) | Call::Uts(_) => Some(Capability::CAP_SYS_ADMIN),
         Call::Net(_) => Some(Capability::CAP_NET_ADMIN),
         Call::Cgroup(Cgroup::AttachProgram { .. }) => Some(Capability::CAP_SYS_ADMIN),
         Call::Load(Load::MakeNode { .. }) => Some(Capability::CAP_MKNOD),
@@ -351,7 +365,7 @@ fn needs(call: &Call) -> Option<Capability> {
 }
 
 fn is_proc_mount(call: &Call) -> bool {
-    matches!(call, Call::Mount(Mount::Filesystem { kind, .. }) if kind == "proc")
+    matches!(call, Call::Mount(Mount::Filesystem { kind, .. }) | Call::Tree(Tree::Make { kind, .. }) if kind == "proc")
 }
 
 fn is_in_proc(call: &Call) -> bool {

@@ -6,6 +6,7 @@ pub mod command;
 pub mod diagnose;
 pub mod disk;
 pub mod facts;
+pub mod files;
 pub(crate) mod remedy;
 pub mod subordinate;
 pub mod token;
@@ -16,6 +17,7 @@ use caps::{CapSet, Capability};
 pub use self::cable::Cable;
 pub use self::cgroups::Cgroups;
 pub use self::disk::Disk;
+pub use self::files::Files;
 pub use self::subordinate::Subordinate;
 
 /// Who asks, and what they may do.
@@ -35,6 +37,8 @@ pub struct Host {
     pub cable: Option<Cable>,
     /// Where cgroups can be made: only looked up where a spec limits something.
     pub cgroups: Option<Cgroups>,
+    /// This machine's files: only looked up where a spec has a root of its own.
+    pub files: Option<Files>,
     /// The disks that a spec names, by its words; or why one is none.
     pub disks: Vec<(String, Result<Disk, String>)>,
     /// The disks that are shared out by weight, and by what: only looked up where a spec asks for a weight.
@@ -52,6 +56,7 @@ impl Host {
             subordinate: None,
             cable: None,
             cgroups: None,
+            files: None,
             disks: Vec::new(),
             weighers: Vec::new(),
         }

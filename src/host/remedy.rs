@@ -10,6 +10,7 @@ use super::facts::{APPARMOR_SWITCH, CHILDS_PROFILE, Facts, limit_file};
 use crate::feature::Feature;
 use crate::plan::Call;
 use crate::plan::call::mount::Mount;
+use crate::plan::call::tree::Tree;
 use crate::text::{text, text_with};
 
 /// A likely cause.
@@ -94,7 +95,10 @@ pub(super) fn words(reason: Reason, facts: &Facts, failed: &Failed<'_>) -> Cause
             .cause("no-proc", text("doctor.noproc.why"))
             .todo(text("doctor.noproc.todo") + "\n   mount -t proc proc /proc"),
         Reason::NoFilesystem => {
-            let kind = if let Call::Mount(Mount::Filesystem { kind, .. }) = failed.call { kind } else { "" };
+            let kind = match failed.call {
+                Call::Mount(Mount::Filesystem { kind, .. }) | Call::Tree(Tree::Make { kind, .. }) => kind,
+                _ => "",
+            };
             words
                 .cause("no-filesystem", text_with("doctor.nofilesystem.why", &[("kind", kind)]))
                 .todo(text("doctor.nofilesystem.todo") + &format!("\n   sudo modprobe {kind}"))

@@ -18,6 +18,7 @@ use crate::observe::{Observation, proc};
 use crate::plan::call::mount::{Mount, Propagation};
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft, Problem};
+use crate::rootfs::mounts::{self, Extra};
 use crate::text::text;
 
 /// What can be said about the mount namespace.
@@ -40,6 +41,14 @@ pub struct Mnt {
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root: Option<PathBuf>,
+    /// Whether the root refuses writes.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub readonly: bool,
+    /// What is mounted besides, in this order.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Extra>,
 }
 
 /// `SRC:DST`: one part of the tree, shown at another place.
@@ -72,11 +81,7 @@ impl Mnt {
     /// This is the one plan that looks at the machine: at the paths that it names, and only at them. Gathered beforehand as
     /// facts, as the rest is, they would have to be found by the same walk over the same flags.
     pub fn plan(&self, draft: &mut Draft) {
-        draft.isolate(Feature::Mnt);
-        if self.propagation != Propagation::Unchanged {
-            let call = Mount::Propagation { target: "/".into(), mode: self.propagation };
-            draft.step(Phase::Propagation, Actor::Child, Feature::Mnt, call, "mnt.propagation.why");
-        }
+        self.plan_table(draft);
         let mut tree = Tree::of(self.root.as_deref());
         for bind in &self.bind {
             let place = tree.locate(&bind.target);
@@ -102,6 +107,23 @@ impl Mnt {
             None if tree.is_of_today() => {}
             None => self.plan_folder(draft, &tree),
         }
+    }
+
+    /// The table, before anything is mounted in it.
+    pub(crate) fn plan_table(&self, draft: &mut Draft) {
+        draft.isolate(Feature::Mnt);
+        if self.propagation != Propagation::Unchanged {
+            let call = Mount::Propagation { target: "/".into(), mode: self.propagation };
+            draft.step(Phase::Propagation, Actor::Child, Feature::Mnt, call, "mnt.propagation.why");
+        }
+    }
+
+    /// All that is to be mounted: by the flags, then by `mounts`.
+    pub(crate) fn all(&self) -> Vec<Extra> {
+        let binds = self.bind.iter().cloned();
+        let binds = binds.map(|Bind { source, target }| Extra::Bind { source, target, readonly: false });
+        let empty = self.tmpfs.iter().cloned().map(|target| Extra::Tmpfs { target, size: mounts::room() });
+        binds.chain(empty).chain(self.mounts.iter().cloned()).collect()
     }
 
     /// The tree that these flags make: binds in their order, then every tmpfs.

@@ -37,10 +37,10 @@ impl Default for Pid {
 }
 
 impl Pid {
-    /// The steps: the namespace at clone, then its /proc, then an init if wanted.
-    pub fn plan(&self, draft: &mut Draft) {
+    /// The steps: the namespace at clone, then its /proc, then an init if wanted. A root of its own comes with its /proc.
+    pub fn plan(&self, draft: &mut Draft, has_own_root: bool) {
         draft.isolate(Feature::Pid);
-        if self.mount_proc {
+        if self.mount_proc && !has_own_root {
             let mount = Mount::Filesystem { kind: "proc".into(), target: "/proc".into(), data: None };
             draft.step(Phase::Proc, Actor::Child, Feature::Pid, mount, "pid.proc.why");
         }

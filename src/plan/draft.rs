@@ -154,7 +154,7 @@ impl Draft {
             first.insert(Feature::User);
         }
         for (phase, step) in &mut self.steps {
-            if matches!(phase, Phase::Join | Phase::Maps | Phase::Identity | Phase::Offsets)
+            if matches!(phase, Phase::Join | Phase::Maps | Phase::Idmap | Phase::Identity | Phase::Offsets)
                 && step.actor == Actor::Child
             {
                 step.actor = Actor::Helper;

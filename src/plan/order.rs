@@ -18,6 +18,9 @@ pub enum Phase {
     /// The id maps. Everything after may need a capability that stands on a mapped id; newuidmap(1) is run from OUTSIDE,
     /// because only there the caller has the right to ranges.
     Maps,
+    /// Files are seen through the map. OUTSIDE, which alone may say so. After Maps: mount_setattr(2) takes a user namespace
+    /// only when its map is written; before Layers, since only a mount that is nowhere yet can be given a map.
+    Idmap,
     /// Becoming the mapped root. It clears the parent-death signal (prctl(2)), so that comes after.
     Identity,
     /// The parent-death signal, and the gate that closes its race. After Identity, before anything slow.
@@ -29,6 +32,9 @@ pub enum Phase {
     Enter,
     /// The propagation of the copied mount table. Before the first mount, or that mount would show outside too.
     Propagation,
+    /// The new root, laid on the old one. An overlay takes its layers only from mounts of the namespace that makes it, so
+    /// after the clone; a mount is put into a tree only once that tree has a place itself, so before Mounts.
+    Layers,
     /// Mounts whose sources are paths of the old root. Before the root changes, or they'd be out of reach.
     Mounts,
     /// The new root. pivot_root(2): refused under shared propagation, so after it.

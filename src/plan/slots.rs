@@ -1,12 +1,58 @@
 //! Slots: the few things that are known only while a plan runs. One step writes a slot, later ones read it.
 
-use std::os::fd::OwnedFd;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::fcntl::Flock;
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 
 use super::gate::Channel;
 use crate::feature::Feature;
+
+/// The descriptors of mounts and folders that a root is built with. It's by them alone that anything in it is named: a path
+/// could lead through a symbolic link of the new root to a place outside of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Held {
+    /// `<lower>`: what an overlay shows and never changes.
+    Lower,
+    /// `<layer>`: the tmpfs that takes what is written.
+    Layer,
+    /// `<root>`: the new root.
+    Root,
+    /// `<proc>`: its proc filesystem.
+    Proc,
+    /// `<sys>`: its sysfs.
+    Sys,
+    /// `<dev>`: its devices.
+    Dev,
+    /// `<mount>`: a mount that has been made and is nowhere yet.
+    Mount,
+}
+
+impl Held {
+    /// Its name, without the brackets.
+    pub fn name(self) -> &'static str {
+        match self {
+            Held::Lower => "lower",
+            Held::Layer => "layer",
+            Held::Root => "root",
+            Held::Proc => "proc",
+            Held::Sys => "sys",
+            Held::Dev => "dev",
+            Held::Mount => "mount",
+        }
+    }
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{}>", self.name())
+    }
+}
 
 /// The filled slots of one process's side of a run.
 #[derive(Debug, Default)]
@@ -31,6 +77,8 @@ pub struct Slots {
     pub pts: Option<OwnedFd>,
     /// What keeps the folders that are shared with other runs. Held by the host for as long as it uses them.
     pub shares: Vec<Flock<OwnedFd>>,
+    /// `<root>` and the others that a root is built with.
+    pub held: BTreeMap<Held, OwnedFd>,
 }
 
 impl Slots {
@@ -38,5 +86,20 @@ impl Slots {
     pub fn fill(&self, words: &str) -> String {
         let number = self.child.or(self.helper).map_or_else(|| "<child>".to_owned(), |pid| pid.to_string());
         words.replace("<child>", &number)
+    }
+
+    /// A descriptor that an earlier step has put here.
+    ///
+    /// # Errors
+    /// EBADF where none has.
+    pub fn held(&self, held: Held) -> Result<BorrowedFd<'_>, Errno> {
+        self.held.get(&held).map(AsFd::as_fd).ok_or(Errno::EBADF)
+    }
+
+    /// Replaces `<lower>` and its like by the path that leads to the descriptor's very file, whatever its name is.
+    pub fn fill_held(&self, words: &str) -> String {
+        self.held.iter().fold(words.to_owned(), |words, (held, descriptor)| {
+            words.replace(&held.to_string(), &format!("/proc/self/fd/{}", descriptor.as_raw_fd()))
+        })
     }
 }

@@ -4,11 +4,14 @@ use super::Spec;
 use crate::cgroups;
 use crate::feature::Feature;
 use crate::host::cgroups::{Controller, Version};
-use crate::host::{Cable, Cgroups, Disk, Host, Subordinate, disk};
+use crate::host::tree::Tree;
+use crate::host::{Cable, Cgroups, Disk, Files, Host, Subordinate, disk};
+use crate::namespaces::mnt::Mnt;
 use crate::plan::call::gate::Gate;
 use crate::plan::call::process::Process;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Addition, Draft, Plan, plan_terminal};
+use crate::rootfs;
 use crate::security::{self, seccomp::Seccomp};
 
 /// What stands at the end of a plan.
@@ -34,6 +37,7 @@ pub fn gather(spec: &Spec) -> Host {
     if spec.net.as_ref().is_some_and(|net| net.veth) {
         host.cable = Cable::gather();
     }
+    host.files = spec.rootfs.is_some().then(Files::gather);
     gather_groups(spec, &mut host);
     host
 }
@@ -72,6 +76,9 @@ pub fn complete(spec: &Spec, host: &Host) -> (Spec, Vec<Addition>) {
     if spec.pid.as_ref().is_some_and(|pid| pid.mount_proc) {
         add(&mut spec, Feature::Mnt, "common.added.proc");
     }
+    if spec.rootfs.is_some() {
+        add(&mut spec, Feature::Mnt, "common.added.rootfs");
+    }
     (spec, added)
 }
 
@@ -80,7 +87,13 @@ fn takes_privilege(spec: &Spec) -> bool {
     spec.features().into_iter().any(Feature::is_namespace)
         || spec.capabilities.is_some()
         || spec.run_as.is_some()
+        || spec.rootfs.is_some()
         || (spec.seccomp == Some(Seccomp::Default) && !spec.no_new_privileges)
+}
+
+/// The tree that the command will see, in which it's looked for before anything is made.
+pub fn tree(spec: &Spec) -> Tree {
+    rootfs::tree(spec).or_else(|| spec.mnt.as_ref().map(Mnt::tree)).unwrap_or_default()
 }
 
 /// The plan of a spec: pure, but for the paths that it names, which it looks at.
@@ -101,10 +114,16 @@ pub fn plan(spec: &Spec, host: &Host, main: Feature, ending: Ending, view: bool)
         cgroup.plan(&mut draft);
     }
     if let Some(mnt) = &spec.mnt {
-        mnt.plan(&mut draft);
+        if spec.rootfs.is_some() {
+            mnt.plan_table(&mut draft);
+            rootfs::plan(&spec, host, &mut draft);
+        } else {
+            mnt.plan(&mut draft);
+            rootfs::plan_mounts(mnt, &spec, host, &mut draft);
+        }
     }
     if let Some(pid) = &spec.pid {
-        pid.plan(&mut draft);
+        pid.plan(&mut draft, spec.rootfs.is_some());
     }
     if let Some(net) = &spec.net {
         net.plan(host, &mut draft);

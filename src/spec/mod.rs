@@ -19,6 +19,7 @@ use crate::namespaces::pid::Pid;
 use crate::namespaces::time::Time;
 use crate::namespaces::user::User;
 use crate::namespaces::uts::Uts;
+use crate::rootfs::Rootfs;
 use crate::security::capabilities::Capabilities;
 use crate::security::rlimits::Rlimits;
 use crate::security::run_as::RunAs;
@@ -27,12 +28,16 @@ use crate::security::seccomp::Seccomp;
 /// A container. A key that stands is a feature that is on, also with no value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[allow(missing_docs)] // Each field is the feature of that name.
+#[allow(missing_docs)] // Each field is the feature, or the key, of that name.
 pub struct Spec {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub tty: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rootfs: Option<Rootfs>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub overlay: bool,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
     pub pid: Option<Pid>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]

@@ -4,6 +4,7 @@ pub(crate) mod bpf;
 pub(crate) mod capability;
 pub(crate) mod clone;
 pub(crate) mod link;
+pub(crate) mod mount;
 pub(crate) mod netlink;
 pub(crate) mod ns_ioctl;
 pub(crate) mod queue;

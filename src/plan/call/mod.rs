@@ -13,6 +13,7 @@ pub mod restrict;
 pub mod signal;
 pub mod socket;
 pub mod terminal;
+pub mod tree;
 pub mod uts;
 
 use std::fmt;
@@ -30,6 +31,8 @@ pub enum Call {
     Process(process::Process),
     /// The tree of mounts, and roots.
     Mount(mount::Mount),
+    /// Mounts by their descriptors.
+    Tree(tree::Tree),
     /// Files below /proc that configure a namespace, and plain files.
     File(file::File),
     /// Host and domain names.
@@ -87,6 +90,7 @@ macro_rules! families {
 families! {
     Process: process::Process,
     Mount: mount::Mount,
+    Tree: tree::Tree,
     File: file::File,
     Uts: uts::Uts,
     Cgroup: cgroup::Cgroup,

@@ -1,0 +1,294 @@
+//! The root filesystem: the files that a container sees, and no path back to those that it was made from.
+//!
+//! A root is built beside the old one, out of mounts that lie nowhere yet, then laid on top of it, filled, and made the
+//! root of the mount table by pivot_root(2); after that the old one is detached. Until then the old root is needed: for
+//! the sources of binds, and because the kernel gives a user namespace a new proc or sysfs only where one is in sight.
+//! Everything is named by descriptors, never by a path through the new root, which may be hostile: `plan::call::tree`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `overlay` | where the files come from, and where what's written goes |
+//! | `etc` | the three files of /etc that every container has of its own |
+//! | `kernel` | /proc and /sys, and what of them is masked |
+//! | `dev` | a /dev with the devices that any program expects, and no other |
+//! | `mounts` | what the spec mounts besides |
+//!
+//! What you'll see: /proc/self/mountinfo inside lists mounts of ours alone.
+
+mod dev;
+mod etc;
+mod kernel;
+pub mod mounts;
+mod overlay;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::feature::Feature;
+use crate::host::tree::Tree as Sight;
+use crate::host::{Files, Host};
+use crate::namespaces::mnt::Mnt;
+use crate::plan::call::mount::{Mount, Propagation};
+use crate::plan::call::tree::{Attributes, Tree};
+use crate::plan::order::Phase;
+use crate::plan::slots::Held;
+use crate::plan::{Actor, Call, Draft, Problem};
+use crate::spec::Spec;
+use crate::text::{text, text_with};
+
+/// Which files the container sees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Rootfs {
+    /// `host`: this machine's own, under a throw-away overlay.
+    Host,
+    /// `./dir`: those of a folder.
+    Dir(PathBuf),
+}
+
+impl Rootfs {
+    /// The same, with a relative path made absolute from `base`: the folder of the file that it was read from.
+    pub fn resolve(self, base: &Path) -> Rootfs {
+        match self {
+            Rootfs::Dir(path) => Rootfs::Dir(base.join(path)),
+            Rootfs::Host => Rootfs::Host,
+        }
+    }
+}
+
+impl FromStr for Rootfs {
+    type Err = String;
+
+    /// A folder begins with `.` or `/`: any other word could be the name of an image.
+    fn from_str(words: &str) -> Result<Self, String> {
+        match words {
+            "host" => Ok(Rootfs::Host),
+            path if path.starts_with(['.', '/']) => Ok(Rootfs::Dir(path.into())),
+            _ => Err(text("rootfs.form")),
+        }
+    }
+}
+
+impl TryFrom<String> for Rootfs {
+    type Error = String;
+
+    fn try_from(words: String) -> Result<Self, String> {
+        words.parse()
+    }
+}
+
+impl From<Rootfs> for String {
+    fn from(rootfs: Rootfs) -> String {
+        rootfs.to_string()
+    }
+}
+
+impl fmt::Display for Rootfs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rootfs::Host => f.write_str("host"),
+            // A relative path that somebody put together without its dot stays a path when it's read again.
+            Rootfs::Dir(path) if path.starts_with(".") || path.starts_with("..") || path.is_absolute() => {
+                path.display().fmt(f)
+            }
+            Rootfs::Dir(path) => write!(f, "./{}", path.display()),
+        }
+    }
+}
+
+/// Of this machine's files these are another's business: empty folders unless something is bound there.
+const HIDDEN: [(&str, u32); 4] = [("home", 0o755), ("root", 0o700), ("run", 0o755), ("tmp", 0o1777)];
+/// What an empty tmpfs may hold, and the layer that takes what is written: it's memory, and nobody else's disk.
+const ROOM: &str = "64m";
+/// The folders that are ours: what is mounted there doesn't come from a folder's files.
+const OURS: [&str; 3] = ["proc", "sys", "dev"];
+
+/// A plan of a root: what the parts of it need to know.
+struct Site<'a> {
+    spec: &'a Spec,
+    mnt: &'a Mnt,
+    host: &'a Host,
+    files: &'a Files,
+    /// What will be seen where, as far as it's drawn.
+    sight: Sight,
+    /// When the steps that are drawn now are made.
+    phase: Phase,
+    draft: &'a mut Draft,
+}
+
+impl Site<'_> {
+    /// A step of the child's.
+    fn step(&mut self, call: impl Into<Call>, why: &'static str) {
+        self.draft.step(self.phase, Actor::Child, Feature::Mnt, call, why);
+    }
+
+    /// A new filesystem, put into the new root.
+    fn filesystem(
+        &mut self,
+        kind: &str,
+        options: &[(&str, &str)],
+        attributes: Attributes,
+        at: (Held, &str),
+        why: &'static str,
+    ) {
+        self.make(kind, options, attributes, Held::Mount, why);
+        self.attach(Held::Mount, at, why);
+    }
+
+    fn make(
+        &mut self,
+        kind: &str,
+        options: &[(&str, &str)],
+        attributes: Attributes,
+        to: Held,
+        why: &'static str,
+    ) {
+        let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        self.step(Tree::Make { kind: kind.into(), options, attributes, to }, why);
+    }
+
+    fn attach(&mut self, mount: Held, (at, path): (Held, &str), why: &'static str) {
+        self.step(Tree::Attach { mount, at, path: path.into() }, why);
+    }
+
+    fn refuse(&mut self, what: String, why: String, todo: &str) {
+        self.draft.problem(Problem { feature: Feature::Mnt, what, why, todo: vec![text(todo)] });
+    }
+
+    /// Whether the new namespaces belong to a new user namespace.
+    fn is_user(&self) -> bool {
+        self.spec.user.is_some()
+    }
+
+    /// Whether what is made in the new root is gone with it.
+    fn is_throw_away(&self) -> bool {
+        matches!(self.spec.rootfs, Some(Rootfs::Host)) || self.spec.rootfs.is_some() && self.spec.overlay
+    }
+}
+
+/// The steps of a root filesystem.
+pub fn plan(spec: &Spec, host: &Host, draft: &mut Draft) {
+    let (Some(rootfs), Some(mnt), Some(files)) = (&spec.rootfs, &spec.mnt, &host.files) else { return };
+    let phase = Phase::Layers;
+    let mut site = Site { spec, mnt, host, files, sight: sight(rootfs), phase, draft };
+    check(&mut site, rootfs);
+    overlay::plan(&mut site, rootfs);
+    site.phase = Phase::Mounts;
+    kernel::plan(&mut site);
+    dev::plan(&mut site);
+    kernel::mask(&mut site);
+    mounts::plan(&mut site, mnt.all());
+    site.phase = Phase::Root;
+    plan_readonly(&mut site);
+    site.step(Tree::Enter, "rootfs.enter.why");
+    let pivot = Mount::PivotRoot { new_root: ".".into(), put_old: ".".into() };
+    site.step(pivot, "mnt.pivot.why");
+    site.step(Mount::Detach { target: ".".into() }, "mnt.detach.why");
+    // By its path, now that it's the only `/` there is: a folder that was opened before could be one of the old root.
+    site.step(Mount::ChangeFolder { path: workdir(spec).into() }, "mnt.chdir.why");
+}
+
+/// The steps of mounts, and of a read-only root, where the root stays the one that it is.
+pub fn plan_mounts(mnt: &Mnt, spec: &Spec, host: &Host, draft: &mut Draft) {
+    if mnt.mounts.is_empty() && !mnt.readonly {
+        return;
+    }
+    let none = Files::default();
+    let phase = Phase::Mounts;
+    let mut site = Site { spec, mnt, host, files: &none, sight: mnt.tree(), phase, draft };
+    if mnt.root.is_some() {
+        site.refuse("mnt.mounts".into(), text("rootfs.root"), "rootfs.root.todo");
+    }
+    site.step(Tree::Open { path: "/".into(), to: Held::Root }, "rootfs.current.why");
+    mounts::plan(&mut site, mnt.mounts.clone());
+    plan_readonly(&mut site);
+}
+
+fn plan_readonly(site: &mut Site<'_>) {
+    if site.mnt.readonly {
+        let call = Tree::Restrict { mount: Held::Root, attributes: Attributes::READ_ONLY, below: false };
+        site.step(call, "rootfs.readonly.why");
+    }
+}
+
+/// Where the command starts.
+fn workdir(_spec: &Spec) -> &str {
+    "/"
+}
+
+/// What the command will see, to find it before anything is made.
+pub fn tree(spec: &Spec) -> Option<Sight> {
+    let mut sight = sight(spec.rootfs.as_ref()?);
+    for name in OURS {
+        sight.empty(&sight.locate(&Path::new("/").join(name)));
+    }
+    for mount in spec.mnt.iter().flat_map(Mnt::all) {
+        mount.show(&mut sight);
+    }
+    Some(sight)
+}
+
+/// The files that it begins with.
+fn sight(rootfs: &Rootfs) -> Sight {
+    match rootfs {
+        Rootfs::Dir(folder) => Sight::of(Some(folder)),
+        Rootfs::Host => {
+            let mut sight = Sight::of(Some(Path::new("/")));
+            for (name, _) in HIDDEN {
+                sight.empty(&sight.locate(&Path::new("/").join(name)));
+            }
+            sight
+        }
+    }
+}
+
+/// What can be known before.
+fn check(site: &mut Site<'_>, rootfs: &Rootfs) {
+    let (major, minor) = site.files.kernel;
+    let what = format!("rootfs: {rootfs}");
+    if (major, minor) < (5, 12) {
+        let version = format!("{major}.{minor}");
+        site.refuse(what.clone(), text_with("rootfs.kernel", &[("version", &version)]), "rootfs.kernel.todo");
+    }
+    if site.mnt.root.is_some() {
+        site.refuse(what.clone(), text("rootfs.root"), "rootfs.root.todo");
+    }
+    if matches!(site.mnt.propagation, Propagation::Shared | Propagation::Unchanged) {
+        site.refuse(what.clone(), text("mnt.root.shared"), "mnt.root.private");
+    }
+    let Rootfs::Dir(folder) = rootfs else { return };
+    if !folder.is_dir() {
+        return site.refuse(what, text("mnt.root.why"), "mnt.root.todo");
+    }
+    if folder.canonicalize().is_ok_and(|folder| folder == Path::new("/")) {
+        return site.refuse(what, text("mnt.root.same"), "rootfs.same.todo");
+    }
+    if site.is_user() && folder.canonicalize().is_ok_and(|folder| site.files.is_mounted_below(&folder)) {
+        site.refuse(what, text("rootfs.locked"), "rootfs.locked.todo");
+    }
+    for name in OURS {
+        let place = site.sight.locate(&Path::new("/").join(name));
+        if !site.is_throw_away() && !place.today.is_some_and(|today| today.is_dir()) {
+            let what = format!("/{name} isn't there in {}", folder.display());
+            site.refuse(what, text("mnt.target.missing"), "rootfs.missing.todo");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rootfs_is_a_word_or_a_path() {
+        assert_eq!("host".parse(), Ok(Rootfs::Host));
+        assert_eq!("./host".parse(), Ok(Rootfs::Dir("./host".into())));
+        assert!("alpine".parse::<Rootfs>().is_err());
+        let resolved = Rootfs::Dir("./dir".into()).resolve(Path::new("/specs"));
+        assert_eq!(resolved, Rootfs::Dir("/specs/dir".into()));
+        assert_eq!(Rootfs::Dir("dir".into()).to_string().parse(), Ok(Rootfs::Dir("./dir".into())));
+    }
+}

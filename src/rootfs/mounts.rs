@@ -1,0 +1,198 @@
+//! What the spec mounts besides: `mnt.mounts`, in its order.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{HIDDEN, OURS, Site};
+use crate::host::tree::{Place, Tree as Sight};
+use crate::plan::call::tree::{Attributes, Tree};
+use crate::plan::slots::Held;
+use crate::spec::units::Size;
+use crate::text::text;
+
+/// One mount.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Extra {
+    /// Files of today, with all that is mounted below them.
+    Bind {
+        /// What.
+        source: PathBuf,
+        /// Where.
+        target: PathBuf,
+        /// Whether writes are refused, below too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        readonly: bool,
+    },
+    /// An empty filesystem in memory.
+    Tmpfs {
+        /// Where.
+        target: PathBuf,
+        /// How much it may hold.
+        #[serde(default = "room")]
+        size: Size,
+    },
+}
+
+/// As `--tmpfs` has it.
+pub(crate) fn room() -> Size {
+    Size(64 << 20)
+}
+
+impl Extra {
+    /// The same, with a relative source made absolute from `base`: the folder of the file that it was read from.
+    pub fn resolve(self, base: &Path) -> Extra {
+        match self {
+            Extra::Bind { source, target, readonly } => {
+                Extra::Bind { source: base.join(source), target, readonly }
+            }
+            tmpfs @ Extra::Tmpfs { .. } => tmpfs,
+        }
+    }
+
+    fn target(&self) -> &Path {
+        match self {
+            Extra::Bind { target, .. } | Extra::Tmpfs { target, .. } => target,
+        }
+    }
+
+    /// Makes it seen.
+    pub(super) fn show(&self, sight: &mut Sight) {
+        let place = sight.locate(self.target());
+        match self {
+            Extra::Bind { source, .. } => sight.bind(&place, source),
+            Extra::Tmpfs { .. } => sight.empty(&place),
+        }
+    }
+
+    fn is_folder(&self) -> bool {
+        match self {
+            Extra::Bind { source, .. } => source.is_dir(),
+            Extra::Tmpfs { .. } => true,
+        }
+    }
+}
+
+/// The steps.
+pub(super) fn plan(site: &mut Site<'_>, mounts: Vec<Extra>) {
+    let mut made: BTreeSet<PathBuf> = ["/", "/dev/pts", "/dev/shm"].map(PathBuf::from).into();
+    if site.spec.rootfs.is_some() {
+        for name in OURS {
+            let place = Path::new("/").join(name);
+            site.sight.empty(&site.sight.locate(&place));
+            made.insert(place);
+        }
+        made.extend(HIDDEN.map(|(name, _)| Path::new("/").join(name)));
+    }
+    for mount in mounts {
+        let place = site.sight.locate(mount.target());
+        if !check(site, &mount, &place) {
+            continue;
+        }
+        make_place(site, &mount, &place, &mut made);
+        match &mount {
+            Extra::Bind { source, readonly, .. } => {
+                // A path from here: a relative one was made absolute by whoever read it.
+                let path = source.to_string_lossy().into_owned();
+                site.step(Tree::Clone { path, below: true, to: Held::Mount }, "rootfs.bind.why");
+                restrict(site, source, *readonly);
+            }
+            Extra::Tmpfs { size, .. } => {
+                let options = [("size", size.0.to_string()), ("mode", "1777".to_owned())];
+                let options = options.each_ref().map(|(key, value)| (*key, value.as_str()));
+                let safe = Attributes::NO_SUID.and(Attributes::NO_DEV);
+                site.make("tmpfs", &options, safe, Held::Mount, "rootfs.empty.why");
+            }
+        }
+        let path = place.inside.to_string_lossy().into_owned();
+        site.attach(Held::Mount, (Held::Root, &path), "rootfs.place.why");
+        mount.show(&mut site.sight);
+        made.insert(place.inside);
+    }
+}
+
+/// Device files count only where one was asked for by its name.
+fn restrict(site: &mut Site<'_>, source: &Path, readonly: bool) {
+    let mut attributes = Attributes::NO_SUID;
+    if source.is_dir() {
+        attributes = attributes.and(Attributes::NO_DEV);
+    }
+    if readonly {
+        attributes = attributes.and(Attributes::READ_ONLY);
+    }
+    let why = if readonly { "rootfs.bindfixed.why" } else { "rootfs.bindsafe.why" };
+    site.step(Tree::Restrict { mount: Held::Mount, attributes, below: true }, why);
+}
+
+/// A place that isn't there is made, where it's gone with the container.
+fn make_place(site: &mut Site<'_>, mount: &Extra, place: &Place, made: &mut BTreeSet<PathBuf>) {
+    let is_there = |path: &Path| site.sight.locate(path).today.is_some_and(|today| today.exists());
+    let mut missing: Vec<PathBuf> = place
+        .inside
+        .ancestors()
+        .take_while(|path| !made.contains(*path) && !is_there(path))
+        .map(Path::to_owned)
+        .collect();
+    missing.reverse();
+    for path in missing {
+        let words = path.to_string_lossy().into_owned();
+        if path == place.inside && !mount.is_folder() {
+            let file = Tree::MakeFile { at: Held::Root, path: words, content: String::new() };
+            site.step(file, "rootfs.makeplace.why");
+        } else {
+            let folder = Tree::MakeFolder { at: Held::Root, path: words, mode: 0o755 };
+            site.step(folder, "rootfs.makeplace.why");
+        }
+        made.insert(path);
+    }
+}
+
+/// What can be known before.
+fn check(site: &mut Site<'_>, mount: &Extra, place: &Place) -> bool {
+    let what = format!("a mount on {}", mount.target().display());
+    let (why, todo) = match mount {
+        _ if !mount.target().is_absolute() => ("rootfs.target.relative", "rootfs.target.todo"),
+        Extra::Bind { source, .. } if !source.exists() => ("mnt.bind.nosource", "mnt.missing.todo"),
+        _ if place.inside == Path::new("/") => ("mnt.target.root", "mnt.root.instead"),
+        _ if site.spec.rootfs.is_some() && is_kernels(&place.inside) => {
+            ("rootfs.target.kernel", "rootfs.target.todo")
+        }
+        _ => match &place.today {
+            Some(today) if today.exists() && today.is_dir() != mount.is_folder() => {
+                let kind = if mount.is_folder() { "mnt.target.file" } else { "mnt.target.folder" };
+                (kind, "mnt.target.todo")
+            }
+            Some(today) if !today.exists() && !site.is_throw_away() => {
+                ("mnt.target.missing", "mnt.missing.todo")
+            }
+            _ => return true,
+        },
+    };
+    site.refuse(what, text(why), todo);
+    false
+}
+
+/// A mount there could stand in for the kernel's own files, to which programs (also ours) write.
+fn is_kernels(inside: &Path) -> bool {
+    inside.starts_with("/proc") || inside.starts_with("/sys") || inside == Path::new("/dev")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_are_read_as_a_spec_has_them() {
+        let yaml = "[{ type: bind, source: ./site, target: /srv, readonly: true }, { type: tmpfs, target: /x, size: 16MiB }]";
+        let read: Vec<Extra> = serde_yaml::from_str(yaml).unwrap();
+        let bind = Extra::Bind { source: "./site".into(), target: "/srv".into(), readonly: true };
+        assert_eq!(read, [bind.clone(), Extra::Tmpfs { target: "/x".into(), size: Size(16 << 20) }]);
+        let resolved = Extra::Bind { source: "/specs/site".into(), target: "/srv".into(), readonly: true };
+        assert_eq!(bind.resolve(Path::new("/specs")), resolved);
+        for wrong in ["[{ type: bind, source: a, target: /b, size: 1 }]", "[{ type: nfs, target: /b }]"] {
+            assert!(serde_yaml::from_str::<Vec<Extra>>(wrong).is_err(), "{wrong}");
+        }
+    }
+}

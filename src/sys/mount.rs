@@ -1,0 +1,42 @@
+//! mount_setattr(2), which rustix doesn't wrap.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nix::errno::Errno;
+
+/// linux/mount.h: struct mount_attr, as of its first version (Linux 5.12).
+#[repr(C)]
+struct Attributes {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns: u64,
+}
+
+/// Sets attributes (`MOUNT_ATTR_*`) on the mount that a descriptor is of; with `below`, on all mounts below it too, where
+/// the kernel changes all of them or none. `owner` is the user namespace of MOUNT_ATTR_IDMAP.
+///
+/// # Errors
+/// Those of mount_setattr(2). ENOSYS: a kernel before 5.12.
+pub(crate) fn set_attributes(
+    mount: BorrowedFd<'_>,
+    set: u64,
+    below: bool,
+    owner: Option<BorrowedFd<'_>>,
+) -> Result<(), Errno> {
+    let userns = owner.map_or(0, |owner| owner.as_raw_fd() as u64);
+    let attributes = Attributes { set, clear: 0, propagation: 0, userns };
+    let flags = libc::AT_EMPTY_PATH | if below { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is an empty C string, and `attributes` lives through the call, with its size passed.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attributes,
+            size_of::<Attributes>(),
+        )
+    };
+    Errno::result(done).map(|_| ())
+}
