@@ -13,6 +13,13 @@ use support::{run, sandbox, skip, text};
 const KINDS: [&str; 8] = ["pid", "mnt", "net", "uts", "ipc", "user", "cgroup", "time"];
 const LINKS: &str = "for kind in pid mnt net uts ipc user cgroup time; do readlink /proc/self/ns/$kind; done";
 
+/// One at a time: each command sweeps what killed ones left, and a test of that wants to be the one that does.
+static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 /// Runs a spec that is given as text; status, standard output, standard error.
 fn run_spec(spec: &str, flags: &[&str]) -> (Option<i32>, String, String) {
     let mut child = sandbox(&[&["run", "-"], flags].concat())
@@ -42,6 +49,7 @@ fn differing(spec: &str, flags: &[&str]) -> BTreeSet<String> {
 
 #[test]
 fn a_key_that_stands_is_on_and_one_that_is_removed_flips_one_row() {
+    let _alone = alone();
     let all: BTreeSet<String> = KINDS.iter().map(|kind| (*kind).to_owned()).collect();
     assert_eq!(differing(ALL, &[]), all);
     for kind in KINDS {
@@ -57,6 +65,7 @@ fn a_key_that_stands_is_on_and_one_that_is_removed_flips_one_row() {
 
 #[test]
 fn the_spec_says_what_runs_and_a_command_line_takes_its_place() {
+    let _alone = alone();
     let spec = "uts: { hostname: aquarium }\ncommand: [sh, -c, 'hostname; exit 7']\n";
     let (status, out, _) = run_spec(spec, &["-q"]);
     assert_eq!((status, out.as_str()), (Some(7), "aquarium\n"));
@@ -72,6 +81,7 @@ fn the_spec_says_what_runs_and_a_command_line_takes_its_place() {
 
 #[test]
 fn limits_and_namespaces_hold_together_and_nothing_is_left() {
+    let _alone = alone();
     if !is_possible("pids") {
         return skip(
             "limits_and_namespaces_hold_together_and_nothing_is_left",
@@ -97,6 +107,7 @@ fn limits_and_namespaces_hold_together_and_nothing_is_left() {
 
 #[test]
 fn a_dry_run_says_what_will_be_checked() {
+    let _alone = alone();
     let (status, out, error) = run_spec(ALL, &["--dry-run", "--", "/bin/true"]);
     assert_eq!(status, Some(0), "{error}");
     assert!(out.contains("[reads /proc and compares it with the plan]"), "{out}");
@@ -104,6 +115,7 @@ fn a_dry_run_says_what_will_be_checked() {
 
 #[test]
 fn enter_joins_what_another_process_has() {
+    let _alone = alone();
     let mut child = sandbox(&["uts", "-q", "--hostname", "aquarium", "--", "sleep", "60"]).spawn().unwrap();
     let pid = support::child_named(child.id(), "sleep").to_string();
     let inside = run(&["enter", &pid, "-q", "--", "hostname"]);
@@ -120,6 +132,7 @@ fn enter_joins_what_another_process_has() {
 
 #[test]
 fn enter_is_born_in_a_pid_namespace() {
+    let _alone = alone();
     let mut child = sandbox(&["pid", "-q", "--", "sleep", "60"]).spawn().unwrap();
     let pid = support::child_named(child.id(), "sleep").to_string();
     let inside = run(&[
@@ -140,6 +153,7 @@ fn enter_is_born_in_a_pid_namespace() {
 
 #[test]
 fn gc_says_what_it_did() {
+    let _alone = alone();
     assert_eq!(text(&run(&["gc"]).stdout), "nothing was left by any run\n");
     if !is_possible("pids") {
         return;

@@ -1,12 +1,14 @@
 //! What the kernel must show once a plan is carried out. It's derived from the plan's own steps: an isolation that was
 //! asked for and one that is checked can't be two lists that drift apart.
 
+use caps::Capability;
 use serde::{Deserialize, Serialize};
 
 use super::call::cgroup::Cgroup;
 use super::call::file::File;
 use super::call::mount::Mount;
 use super::call::process::Process;
+use super::call::restrict::Restrict;
 use super::call::uts::Uts;
 use super::{Actor, Call, Plan, Setting};
 use crate::feature::Feature;
@@ -48,7 +50,11 @@ pub fn of(plan: &Plan) -> Vec<Expected> {
     let mut all = links(plan);
     for step in &plan.steps {
         all.extend(of_call(step.feature, step.actor, &step.call));
+        if let Call::Restrict(restriction) = &step.call {
+            all.extend(of_restriction(step.feature, restriction));
+        }
     }
+    all.extend(ids(plan));
     all.extend(limits(plan));
     all
 }
@@ -90,6 +96,45 @@ fn of_call(feature: Feature, actor: Actor, call: &Call) -> Option<Expected> {
         }
         _ => return None,
     })
+}
+
+/// What a process has given up shows in its status file. proc_pid_status(5)
+fn of_restriction(feature: Feature, restriction: &Restrict) -> Vec<Expected> {
+    let set = |keep: &[Capability]| {
+        let mask = keep.iter().fold(0_u64, |mask, capability| mask | capability.bitmask());
+        format!("{mask:016x}")
+    };
+    let fields: Vec<(&str, String)> = match restriction {
+        Restrict::Bound { keep, .. } => vec![("CapBnd", set(keep))],
+        Restrict::Capabilities { keep } => {
+            vec![("CapPrm", set(keep)), ("CapEff", set(keep)), ("CapInh", set(&[]))]
+        }
+        Restrict::ClearAmbient => vec![("CapAmb", set(&[]))],
+        Restrict::NoNewPrivileges => vec![("NoNewPrivs", "1".into())],
+        Restrict::Filter { .. } => vec![("Seccomp", "2".into())],
+        // Each resource has a line of its own format in another file: held by its tests.
+        Restrict::Limit { .. } => vec![],
+    };
+    fields.into_iter().map(|(field, value)| status(feature, field, value)).collect()
+}
+
+/// Who it is in the end: the last of the steps that change it.
+fn ids(plan: &Plan) -> Vec<Expected> {
+    let all_four = |id: u32| [id; 4].map(|id| id.to_string()).join(" ");
+    let last = |of: fn(&Call) -> Option<u32>| plan.steps.iter().rev().find_map(|step| of(&step.call));
+    let user = last(|call| if let Call::Process(Process::SetUser(id)) = call { Some(*id) } else { None });
+    let group = last(|call| if let Call::Process(Process::SetGroup(id)) = call { Some(*id) } else { None });
+    let of = |field, id: Option<u32>| id.map(|id| status(Feature::User, field, all_four(id)));
+    [of("Uid", user), of("Gid", group)].into_iter().flatten().collect()
+}
+
+fn status(feature: Feature, field: &str, value: String) -> Expected {
+    Expected {
+        feature,
+        path: "/proc/self/status".into(),
+        field: Some(field.into()),
+        wanted: Wanted::Is(value),
+    }
 }
 
 /// The files of the groups. Only plain numbers: what the kernel words in another way than it's told is held by its tests.
