@@ -166,3 +166,28 @@ fn gc_says_what_it_did() {
     assert!(told.contains("rmdir ") && told.contains("/sandbox/"), "{told}");
     assert_eq!(left(), Vec::<std::path::PathBuf>::new());
 }
+
+#[test]
+fn a_container_that_runs_is_held_against_its_spec() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, spec: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, spec).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let spec = "uts: { hostname: web }\nuser: { map: root }\nno_new_privileges: true\ncommand: [sleep, '60']\n";
+    let (good, other) = (file("good.yaml", spec), file("other.yaml", &spec.replace("web", "wob")));
+    let less = file("less.yaml", &spec.replace("user:", "ipc:\nuser:"));
+    let mut child = sandbox(&["run", &good, "-q"]).spawn().unwrap();
+    let pid = support::child_named(child.id(), "sleep").to_string();
+    let verified = run(&["verify", &pid, &good]);
+    assert!(verified.status.success(), "{}", text(&verified.stderr));
+    for (file, source) in [(other, "/proc/sys/kernel/hostname"), (less, "/proc/self/ns/ipc")] {
+        let refused = run(&["verify", &pid, &file]);
+        assert_eq!(refused.status.code(), Some(125));
+        assert!(text(&refused.stderr).contains(source), "{}", text(&refused.stderr));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

@@ -9,6 +9,7 @@ mod pages;
 mod run;
 mod telling;
 mod terminal;
+mod verify;
 mod watch;
 mod welcome;
 
@@ -24,6 +25,7 @@ use self::enter::EnterArgs;
 use self::feature::FeatureArgs;
 use self::pages::{CompletionsArgs, ManArgs};
 use self::run::RunArgs;
+use self::verify::VerifyArgs;
 use crate::cgroups::{blkio::Blkio, cpu::Cpu, devices::Devices, memory::Memory, pids::Pids};
 use crate::error::{Error, Kind, Result};
 use crate::exec::journal;
@@ -94,6 +96,8 @@ enum Command {
     Run(RunArgs),
     /// Run a command in the namespaces of a process, as nsenter does [setns(2)]
     Enter(EnterArgs),
+    /// Hold a running container against its spec, by what the kernel shows [proc(5)]
+    Verify(VerifyArgs),
     /// End and remove what runs of sandbox left that were killed
     Gc,
     /// What two processes see, side by side [ioctl_nsfs(2)]
@@ -183,6 +187,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         }
         Command::Run(args) => run::run(cli.global.color, args),
         Command::Enter(args) => enter::run(cli.global.color, args),
+        Command::Verify(args) => verify::run(cli.global.color, &args),
         Command::Gc => Ok(gc(cli.global.color, &swept)),
         Command::Compare(args) => compare::run(cli.global.color, &args),
         Command::Completions(args) => pages::completions(&args),
@@ -216,7 +221,7 @@ fn parse_chosen(arguments: &[OsString]) -> Option<Cli> {
 type Define = fn(clap::Command) -> clap::Command;
 
 /// Every subcommand, as [`Command`] has them.
-const SUBCOMMANDS: [(&str, Define); 20] = [
+const SUBCOMMANDS: [(&str, Define); 21] = [
     ("pid", FeatureArgs::<Pid>::augment_args),
     ("mnt", FeatureArgs::<Mnt>::augment_args),
     ("net", FeatureArgs::<Net>::augment_args),
@@ -232,6 +237,7 @@ const SUBCOMMANDS: [(&str, Define); 20] = [
     ("pids", FeatureArgs::<Pids>::augment_args),
     ("run", RunArgs::augment_args),
     ("enter", EnterArgs::augment_args),
+    ("verify", VerifyArgs::augment_args),
     ("gc", |command| command),
     ("compare", CompareArgs::augment_args),
     ("doctor", DoctorArgs::augment_args),

@@ -159,6 +159,7 @@ impl Extras {
             (_, Some(feature)) if !feature.is_namespace() => notes.push(text("limits.help")),
             (_, Some(_)) => notes.push(text("common.help.killed")),
             ("run" | "enter", _) => notes.push(text("run.help")),
+            ("verify", _) => notes.push(text("verify.why")),
             ("compare", _) => {
                 examples.push(text("compare.example.docker"));
                 notes.push(text("compare.help"));
@@ -169,6 +170,7 @@ impl Extras {
             "compare" => Some("ioctl_nsfs(2)"),
             "run" => Some("namespaces(7)"),
             "enter" => Some("setns(2)"),
+            "verify" => Some("proc(5)"),
             "doctor" => Some("user_namespaces(7)"),
             _ => feature.map(Feature::man_page),
         };

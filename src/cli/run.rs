@@ -47,8 +47,6 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     let telling = &args.telling;
     decide(color, if telling.dry_run || telling.print_spec { Stream::Out } else { Stream::Err });
     let mut spec = read(&args.spec)?;
-    // Relative paths are relative to the spec's file.
-    spec.rootfs = spec.rootfs.map(|rootfs| rootfs.resolve(args.spec.parent().unwrap_or(Path::new("."))));
     for key in &args.without {
         spec = yaml::without(&spec, key)
             .map_err(|keys| Error::usage(text_with("run.without", &[("key", key)])).todo(keys.join(", ")))?;
@@ -71,7 +69,8 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     telling::run_command(&plan, telling, &mut Narrator::new(telling, &spec))
 }
 
-fn read(file: &Path) -> Result<Spec> {
+/// The spec in a file.
+pub(super) fn read(file: &Path) -> Result<Spec> {
     let name = file.display().to_string();
     let unread = |error: std::io::Error| {
         let told = Error::failed(text_with("run.unread", &[("file", &name)])).why(error.to_string());
@@ -83,11 +82,15 @@ fn read(file: &Path) -> Result<Spec> {
     } else {
         std::fs::read_to_string(file)
     };
-    yaml::read(&words.map_err(unread)?)
-        .map_err(|why| Error::failed(text_with("run.wrong", &[("file", &name)])).why(why))
+    let mut spec = yaml::read(&words.map_err(unread)?)
+        .map_err(|why| Error::failed(text_with("run.wrong", &[("file", &name)])).why(why))?;
+    // Relative paths are relative to the spec's file.
+    spec.rootfs = spec.rootfs.map(|rootfs| rootfs.resolve(file.parent().unwrap_or(Path::new("."))));
+    Ok(spec)
 }
 
-fn ending(spec: &Spec, host: &Host) -> Result<Ending> {
+/// The command of a spec.
+pub(super) fn ending(spec: &Spec, host: &Host) -> Result<Ending> {
     let Some(name) = spec.command.first() else {
         return Err(Error::failed(text("run.nocommand.what")).todo(text("run.nocommand.todo")));
     };

@@ -10,7 +10,7 @@ pub mod journal;
 mod pty;
 pub mod signals;
 mod supervise;
-mod verify;
+pub mod verify;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};

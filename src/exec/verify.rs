@@ -3,7 +3,8 @@
 
 use std::fs;
 
-use crate::error::Error;
+use super::agent::Agent;
+use crate::error::{Error, Result};
 use crate::feature::Feature;
 use crate::plan::Plan;
 use crate::plan::expect::{self, Expected, Wanted};
@@ -33,8 +34,38 @@ pub(super) fn differences(plan: &Plan, slots: &Slots, is_host: bool) -> Vec<Diff
     found
 }
 
+/// Holds a process that runs against a plan, from outside: how many values were as they must be. What only a process in there
+/// can read is read by `reader`, which joined it.
+///
+/// # Errors
+/// What differs, as a table; that the process can't be looked at.
+pub fn process(plan: &Plan, pid: i32, reader: Option<&Agent>) -> Result<usize> {
+    let slots = Slots { outside: outside(), ..Slots::default() };
+    let mut differences = Vec::new();
+    // The files of its cgroups lie under the name that its own run chose.
+    let expected: Vec<Expected> =
+        expect::of(plan).into_iter().filter(|expected| !expected.is_hosts()).collect();
+    for expected in &expected {
+        let shown = match reader {
+            Some(reader) if expected.path.starts_with("/proc/sys/") => {
+                reader.read(&expected.path)?.ok().map(|words| words.trim().to_owned())
+            }
+            _ => shown_at(expected, &expected.path.replace("/proc/self/", &format!("/proc/{pid}/"))),
+        };
+        differences.extend(difference_from(expected, shown, &slots));
+    }
+    if differences.is_empty() {
+        Ok(expected.len())
+    } else {
+        Err(differs(&text_with("verify.differs", &[("pid", &pid.to_string())]), &differences))
+    }
+}
+
 fn difference(expected: &Expected, slots: &Slots) -> Option<Difference> {
-    let shown = shown(expected);
+    difference_from(expected, shown_at(expected, &expected.path), slots)
+}
+
+fn difference_from(expected: &Expected, shown: Option<String>, slots: &Slots) -> Option<Difference> {
     let own = slots.outside.iter().find(|(kind, _)| *kind == expected.feature).map(|(_, link)| link.as_str());
     let (is_so, wanted) = match &expected.wanted {
         Wanted::Is(words) => (shown.as_deref() == Some(words), words.clone()),
@@ -52,11 +83,12 @@ fn difference(expected: &Expected, slots: &Slots) -> Option<Difference> {
     (!is_so).then(|| Difference { source, wanted, shown: shown.unwrap_or_else(|| text("verify.unread")) })
 }
 
-fn shown(expected: &Expected) -> Option<String> {
-    if expected.path.starts_with("/proc/self/ns/") {
-        return link(expected.feature);
+/// What a file says, read at `path`.
+fn shown_at(expected: &Expected, path: &str) -> Option<String> {
+    if matches!(expected.wanted, Wanted::Own | Wanted::Shared) {
+        return Some(fs::read_link(path).ok()?.to_string_lossy().into_owned());
     }
-    let words = fs::read_to_string(&expected.path).ok()?;
+    let words = fs::read_to_string(path).ok()?;
     match &expected.field {
         None => Some(words.split_whitespace().collect::<Vec<_>>().join(" ")),
         // The filesystem that is on top at a mount point: the last line of it. proc_pid_mountinfo(5)
@@ -88,11 +120,15 @@ fn open_descriptors() -> Vec<Difference> {
 
 /// The start is stopped: a table of what differs.
 pub(super) fn refused(differences: &[Difference]) -> Error {
-    let mut error = Error::failed(text("verify.what")).why(text("verify.why"));
+    differs(&text("verify.what"), differences).why(text("verify.why")).todo(text("verify.todo"))
+}
+
+fn differs(what: &str, differences: &[Difference]) -> Error {
+    let mut error = Error::failed(what);
     for Difference { source, wanted, shown } in differences {
         error = error.why(format!(" {source}\n   wanted  {wanted}\n   shown   {shown}"));
     }
-    error.todo(text("verify.todo"))
+    error
 }
 
 #[cfg(test)]

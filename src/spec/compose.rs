@@ -179,7 +179,8 @@ pub(super) fn frame(draft: &mut Draft, ending: Ending, view: bool, is_verified: 
     if view {
         draft.common(Phase::View, Actor::Child, Gate::Report, "common.report.why");
     }
-    if is_verified {
+    // A process that only answers questions executes nothing, and so keeps its descriptors.
+    if is_verified && matches!(ending, Ending::Command { .. }) {
         draft.common(Phase::Release, Actor::Host, Gate::Verify, "verify.kernel.why");
         draft.common(Phase::Verify, Actor::Command, Gate::Verify, "verify.kernel.why");
     }
