@@ -224,7 +224,7 @@ impl Run<'_> {
             Call::Gate(Gate::Report) => {
                 let Message::Report(view) = self.hear(index)? else { return Err(self.last_words(index)) };
                 if let Some(child) = self.slots.child {
-                    self.watch.reported(self.plan, view, child);
+                    self.watch.reported(self.plan, view, self.command_of(child));
                 }
             }
             Call::Terminal(Terminal::Send) => {
@@ -240,6 +240,15 @@ impl Run<'_> {
             Message::Did(_, result) => Ok(result),
             _ => Err(self.last_words(index)),
         }
+    }
+
+    /// The command's number outside: behind an init it's that one's only child.
+    fn command_of(&self, child: Pid) -> Pid {
+        if !self.plan.steps.iter().any(is_fork) {
+            return child;
+        }
+        let children = std::fs::read_to_string(format!("/proc/{child}/task/{child}/children"));
+        children.ok().and_then(|pids| pids.trim().parse().ok()).map_or(child, Pid::from_raw)
     }
 
     /// The helper tells the number of the child that it made. The child may have spoken before: it shares the helper's end

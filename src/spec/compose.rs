@@ -177,7 +177,7 @@ pub(super) fn frame(draft: &mut Draft, ending: Ending, view: bool, is_verified: 
     draft.common(Phase::Prepare, Actor::Host, Gate::Open, "common.gate.why");
     draft.common(Phase::Leash, Actor::Child, Process::DieWithParent, "common.leash.why");
     if view {
-        draft.common(Phase::View, Actor::Child, Gate::Report, "common.report.why");
+        draft.common(Phase::View, Actor::Command, Gate::Report, "common.report.why");
     }
     // A process that only answers questions executes nothing, and so keeps its descriptors.
     if is_verified && matches!(ending, Ending::Command { .. }) {
