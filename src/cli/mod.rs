@@ -5,6 +5,7 @@ mod doctor;
 mod feature;
 mod habits;
 mod pages;
+mod spec;
 mod terminal;
 mod watch;
 mod welcome;
@@ -19,6 +20,7 @@ use self::compare::CompareArgs;
 use self::doctor::DoctorArgs;
 use self::feature::FeatureArgs;
 use self::pages::{CompletionsArgs, ManArgs};
+use self::spec::SpecArgs;
 use crate::cgroups::{blkio::Blkio, cpu::Cpu, devices::Devices, memory::Memory, pids::Pids};
 use crate::error::{Error, Kind, Result};
 use crate::exec::journal;
@@ -84,6 +86,8 @@ enum Command {
     Devices(FeatureArgs<Devices>),
     /// How many processes [cgroups(7)]
     Pids(FeatureArgs<Pids>),
+    /// Write, check and describe specs: files that say what a container shall be
+    Spec(SpecArgs),
     /// What two processes see, side by side [ioctl_nsfs(2)]
     Compare(CompareArgs),
     /// What works on this machine, found by using it, and the narrowest fix where something doesn't
@@ -169,6 +173,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         Command::Pids(args) => {
             feature::run(Feature::Pids, cli.global.color, args, |spec, pids| spec.pids = Some(pids))
         }
+        Command::Spec(args) => spec::run(cli.global.color, &args),
         Command::Compare(args) => compare::run(cli.global.color, &args),
         Command::Completions(args) => pages::completions(&args),
         Command::Man(args) => pages::man(&args),
@@ -201,7 +206,7 @@ fn parse_chosen(arguments: &[OsString]) -> Option<Cli> {
 type Define = fn(clap::Command) -> clap::Command;
 
 /// Every subcommand, as [`Command`] has them.
-const SUBCOMMANDS: [(&str, Define); 17] = [
+const SUBCOMMANDS: [(&str, Define); 18] = [
     ("pid", FeatureArgs::<Pid>::augment_args),
     ("mnt", FeatureArgs::<Mnt>::augment_args),
     ("net", FeatureArgs::<Net>::augment_args),
@@ -215,6 +220,7 @@ const SUBCOMMANDS: [(&str, Define); 17] = [
     ("blkio", FeatureArgs::<Blkio>::augment_args),
     ("devices", FeatureArgs::<Devices>::augment_args),
     ("pids", FeatureArgs::<Pids>::augment_args),
+    ("spec", SpecArgs::augment_args),
     ("compare", CompareArgs::augment_args),
     ("doctor", DoctorArgs::augment_args),
     ("completions", CompletionsArgs::augment_args),
