@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::host::diagnose::Cause;
-use crate::spec::Mistake;
+use crate::spec::{MOST_MISTAKES, Mistake};
 use crate::text::{text, text_with};
 
 /// The exit statuses of the command-line contract that `sandbox` itself decides.
@@ -80,6 +80,7 @@ impl Error {
     pub fn spec(file: &str, mistakes: Vec<Mistake>) -> Self {
         let what = match mistakes.len() {
             1 => text("spec.mistake"),
+            MOST_MISTAKES => text_with("spec.mistakes.most", &[("count", &MOST_MISTAKES.to_string())]),
             count => text_with("spec.mistakes", &[("count", &count.to_string())]),
         };
         Error { mistakes, ..Error::failed(format!("{file}: {what}")) }

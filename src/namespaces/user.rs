@@ -8,10 +8,11 @@
 //!
 //! What you'll see: `uid_map`, `Uid:` 0 inside where it's 1000 outside, full `CapEff:` and yet EPERM.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::str::FromStr;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::feature::Feature;
@@ -51,7 +52,7 @@ pub struct User {
 }
 
 /// One `--map`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Map {
     /// 0 is the caller, the rest from /etc/subuid and /etc/subgid.
@@ -92,6 +93,21 @@ impl FromStr for Map {
             Ok(&[inside, outside, count]) if count > 0 => Ok(Map::Range(Range { inside, outside, count })),
             _ => Err(text("user.map.form")),
         }
+    }
+}
+
+impl JsonSchema for Map {
+    fn schema_name() -> Cow<'static, str> {
+        "Map".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let range = generator.subschema_for::<Range>();
+        json_schema!({ "anyOf": [
+            { "enum": ["auto", "root", "none"] },
+            { "type": "string", "pattern": "^[0-9]+:[0-9]+:[0-9]+$" },
+            range,
+        ] })
     }
 }
 

@@ -52,12 +52,12 @@ impl Fault {
     }
 
     /// A word that is none of the known ones.
-    fn unknown(key: &str, word: &str, known: &[&str]) -> Fault {
+    fn unknown([key, key_of_all]: [&str; 2], word: &str, known: &[&str]) -> Fault {
         let all = known.join(", ");
         let near = nearest(word, known.iter().copied()).map(str::to_owned);
         let what = match &near {
             Some(_) => text_with(key, &[("word", word)]),
-            None => text_with(&format!("{key}.of"), &[("word", word), ("all", &all)]),
+            None => text_with(key_of_all, &[("word", word), ("all", &all)]),
         };
         Fault { near, key: Some(word.into()), ..Fault::new(what) }
     }
@@ -97,12 +97,12 @@ impl de::Error for Fault {
                 ..Fault::new(text_with("spec.key.none", &[("word", field)]))
             };
         }
-        Fault::unknown("spec.key.unknown", field, expected)
+        Fault::unknown(["spec.key.unknown", "spec.key.unknown.of"], field, expected)
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Fault {
         // The key that it's about is another one.
-        Fault { key: None, ..Fault::unknown("spec.choice", variant, expected) }
+        Fault { key: None, ..Fault::unknown(["spec.choice", "spec.choice.of"], variant, expected) }
     }
 
     fn missing_field(field: &'static str) -> Fault {
@@ -123,7 +123,7 @@ impl Node<'_> {
         match &self.kind {
             _ if self.is_nothing() => text("spec.is.nothing"),
             Kind::Word { text: word, .. } => word.to_string(),
-            Kind::List(_) => text("spec.is.list"),
+            Kind::List(_) => text("spec.is.many"),
             Kind::Map(_) => text("spec.is.map"),
         }
     }
@@ -287,7 +287,7 @@ impl<'de> Deserializer<'de> for &'de Node<'de> {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.kind {
             Kind::List(_) => self.deserialize_any(visitor),
-            _ => Err(self.wrong(&text("spec.wants.list"))),
+            _ => Err(self.wrong(&text("spec.wants.many"))),
         }
     }
 

@@ -1,9 +1,10 @@
 //! What is wrong with a spec, and where.
 
 use super::tree::Place;
+use crate::text::{text as catalogue, text_with};
 
 /// So many mistakes are told at once.
-pub(super) const MOST: usize = 50;
+pub const MOST: usize = 50;
 
 /// Something wrong at a place, before anyone knows in which file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,20 @@ pub(super) struct Flaw {
 impl Flaw {
     pub(super) fn at(place: Place, what: impl Into<String>) -> Flaw {
         Flaw { place, what: what.into(), near: None }
+    }
+
+    /// What a parser couldn't go on from.
+    pub(super) fn syntax(place: Place, text: &str, error: &str) -> Flaw {
+        let line = line_of(text, place.line);
+        let indent = &line[..line.len() - line.trim_start().len()];
+        Flaw::at(
+            place,
+            if indent.contains('\t') {
+                catalogue("spec.tab")
+            } else {
+                text_with("spec.syntax", &[("error", error)])
+            },
+        )
     }
 }
 
@@ -57,9 +72,19 @@ pub(super) fn of(mut flaws: Vec<Flaw>, text: &str, file: &str) -> Vec<Mistake> {
         line: flaw.place.line,
         column: flaw.place.column + 1,
         length: flaw.place.length,
-        source: text.lines().nth(flaw.place.line.saturating_sub(1)).unwrap_or_default().into(),
-        what: flaw.what,
+        source: line_of(text, flaw.place.line).into(),
+        what: clean(&flaw.what),
         near: flaw.near,
     };
     flaws.into_iter().map(mistake).collect()
+}
+
+fn line_of(text: &str, line: usize) -> &str {
+    text.lines().nth(line.saturating_sub(1)).unwrap_or_default()
+}
+
+/// A sentence may quote the file: nothing in it may move the cursor, or fill the screen.
+fn clean(what: &str) -> String {
+    const LONGEST: usize = 600;
+    what.chars().take(LONGEST).map(|sign| if sign.is_control() { ' ' } else { sign }).collect()
 }

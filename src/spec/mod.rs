@@ -29,7 +29,7 @@ use crate::namespaces::pid::Pid;
 use crate::namespaces::time::Time;
 use crate::namespaces::user::User;
 use crate::namespaces::uts::Uts;
-pub use mistake::Mistake;
+pub use mistake::{MOST as MOST_MISTAKES, Mistake};
 use units::Length;
 
 /// What a container shall be. A key that stands is a feature that is on, also with no value; one that is missing is off.
@@ -42,7 +42,7 @@ pub struct Spec {
     pub name: Option<String>,
     /// The command to run in it, and its arguments
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(example = ["sh"])]
+    #[schemars(with = "Vec<words::Word>", example = ["sh"])]
     pub command: Vec<String>,
     /// The folder in which the command starts
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "words::absolute")]
@@ -50,7 +50,7 @@ pub struct Spec {
     pub workdir: Option<PathBuf>,
     /// Variables of the environment, beside PATH, HOME, TERM and HOSTNAME
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "words::variables")]
-    #[schemars(example = BTreeMap::from([("GREETING", "hello")]))]
+    #[schemars(with = "BTreeMap<String, words::Word>", example = BTreeMap::from([("GREETING", "hello")]))]
     pub env: BTreeMap<String, String>,
     /// Whether the command gets a terminal of its own
     #[serde(skip_serializing_if = "Not::not")]

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
-use super::mistake::Flaw;
+use super::mistake::{Flaw, MOST};
 use crate::text::{text, text_with};
 
 /// So deep may lists and maps stand in each other.
@@ -81,7 +81,7 @@ pub(super) fn grow<'t>(words: &'t str, flaws: &mut Vec<Flaw>) -> Option<Node<'t>
             Err(error) => {
                 let mark = error.marker();
                 let place = Place { line: mark.line(), column: mark.col(), length: 1 };
-                tree.flaws.push(Flaw::at(place, text_with("spec.syntax", &[("error", error.info())])));
+                tree.flaws.push(Flaw::syntax(place, words, error.info()));
                 return None;
             }
         };
@@ -192,7 +192,7 @@ impl<'t> Growing<'t, '_> {
 
     fn refuse_tag(&mut self, has_tag: bool, place: Place) {
         if has_tag {
-            self.flaws.push(Flaw::at(place, text("spec.tag")));
+            tell(self.flaws, place, || text("spec.tag"));
         }
     }
 
@@ -216,7 +216,7 @@ impl<'t> Growing<'t, '_> {
             Some((Node { kind: Kind::Map(entries), .. }, _, key)) => match key.take() {
                 None => *key = Some(node),
                 Some(key) if key.word().is_some() => entries.push((key, node)),
-                Some(key) => self.flaws.push(Flaw::at(key.place, text("spec.key.form"))),
+                Some(key) => tell(self.flaws, key.place, || text("spec.key.form")),
             },
             // Words are never open.
             Some(_) => {}
@@ -235,8 +235,8 @@ fn refuse_twice(entries: &mut Vec<(Node<'_>, Node<'_>)>, flaws: &mut Vec<Flaw>) 
     for (at, &index) in order.iter().enumerate().skip(1) {
         let (key, earlier) = (&entries[index].0, &entries[order[first]].0);
         if key.word() == earlier.word() {
-            let values = [("key", key.word().unwrap_or_default()), ("line", &earlier.place.line.to_string())];
-            flaws.push(Flaw::at(key.place, text_with("spec.key.twice", &values)));
+            let (word, line) = (key.word().unwrap_or_default(), earlier.place.line.to_string());
+            tell(flaws, key.place, || text_with("spec.key.twice", &[("key", word), ("line", &line)]));
             is_twice[index] = true;
         } else {
             first = at;
@@ -244,4 +244,11 @@ fn refuse_twice(entries: &mut Vec<(Node<'_>, Node<'_>)>, flaws: &mut Vec<Flaw>) 
     }
     let mut is_twice = is_twice.into_iter();
     entries.retain(|_| is_twice.next() == Some(false));
+}
+
+/// Notes a flaw, unless there are as many as will be told.
+fn tell(flaws: &mut Vec<Flaw>, place: Place, what: impl FnOnce() -> String) {
+    if flaws.len() < MOST {
+        flaws.push(Flaw::at(place, what()));
+    }
 }

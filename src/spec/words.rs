@@ -1,11 +1,13 @@
 //! Values that are words with a form, and how they are read: what is wrong with one is told as its `FromStr` tells it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -58,6 +60,19 @@ where
     let value = Option::<T>::deserialize(deserializer)?;
     value.iter().try_for_each(check).map_err(D::Error::custom)?;
     Ok(value)
+}
+
+/// For the schema: a word that may look like a number, `command: [sleep, 10]`.
+pub(super) struct Word;
+
+impl JsonSchema for Word {
+    fn schema_name() -> Cow<'static, str> {
+        "Word".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "number", "boolean"] })
+    }
 }
 
 /// What a container is called, in files and in lists.

@@ -29,7 +29,7 @@ pub fn read(text: &str, file: &str) -> Result<Spec, Vec<Mistake>> {
     };
     flaws.extend(tree.iter().flat_map(faults::of::<Spec>));
     if let (true, Some(error)) = (flaws.is_empty(), error) {
-        flaws.push(own_words(&error));
+        flaws.push(own_words(&error, text));
     }
     Err(mistake::of(flaws, text, file))
 }
@@ -50,13 +50,13 @@ pub fn read_bytes(bytes: &[u8], file: &str) -> Result<Spec, Vec<Mistake>> {
     Err(mistake::of(vec![flaw], &String::from_utf8_lossy(bytes), file))
 }
 
-/// What serde_yaml alone finds wrong.
-fn own_words(error: &serde_yaml::Error) -> Flaw {
+/// What serde_yaml alone finds wrong: the two parsers differ about a tab, say.
+fn own_words(error: &serde_yaml::Error, text: &str) -> Flaw {
     let words = error.to_string();
     let what = words.split(" at line ").next().unwrap_or_default();
     let (line, column) =
         error.location().map_or((1, 0), |place| (place.line(), place.column().saturating_sub(1)));
-    Flaw::at(Place { line, column, length: 1 }, what)
+    Flaw::syntax(Place { line, column, length: 1 }, text, what)
 }
 
 /// A spec as YAML, as `run` reads it.
@@ -72,6 +72,12 @@ where
     T: Deserialize<'de> + Default,
 {
     Ok(Some(Option::<T>::deserialize(deserializer)?.unwrap_or_default()))
+}
+
+/// A document as JSON, which a schema is held against.
+#[cfg(test)]
+pub(super) fn json(text: &str) -> serde_json::Value {
+    serde_yaml::from_str(text).expect("YAML")
 }
 
 #[cfg(test)]
