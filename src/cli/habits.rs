@@ -83,7 +83,9 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
             return Some(Error::usage(text("habit.help.what")).todo(line));
         }
         "unshare" => return Some(unshare(&words[1..])),
-        "run" if error.kind() == ErrorKind::UnknownArgument => return Some(Error::usage(text("habit.spec.what")).why(text("habit.spec.hint")).todo(SPEC)),
+        "run" if error.kind() == ErrorKind::UnknownArgument => {
+            return Some(Error::usage(text("habit.spec.what")).why(text("habit.spec.hint")).todo(SPEC));
+        }
         _ => {}
     }
     if first.starts_with('-') {

@@ -9,6 +9,7 @@ use super::watch::Narrator;
 use crate::error::{Error, Result};
 use crate::feature::Feature;
 use crate::host::{Host, command};
+use crate::plan::Plan;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::spec::compose::{self, Ending};
@@ -58,14 +59,30 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         render::out(&yaml::print(&spec));
         return Ok(0);
     }
-    let host = compose::gather(&spec);
-    let ending = ending(&spec, &host)?;
-    let plan = compose::plan(&spec, &host, Feature::Run, ending, telling.show_proc);
+    let plan = plan(spec.clone(), telling)?;
     if telling.dry_run {
         telling::print_plan(&plan, telling);
         return Ok(0);
     }
     telling::run_command(&plan, telling, &mut Narrator::new(telling, &spec))
+}
+
+/// The plan. What can't be had here and is optional is left out, and that is said.
+fn plan(mut spec: Spec, telling: &Telling) -> Result<Plan> {
+    loop {
+        let host = compose::gather(&spec);
+        let ending = ending(&spec, &host)?;
+        let plan = compose::plan(&spec, &host, Feature::Run, ending, telling.show_proc);
+        let in_the_way = plan.problems.iter().find(|problem| spec.optional.contains(&problem.feature));
+        let Some(problem) = in_the_way else { return Ok(plan) };
+        let name = problem.feature.name();
+        let left = text_with("run.left", &[("feature", name), ("why", &problem.why)]);
+        render::err(&format!("sandbox: {left}\n"));
+        match yaml::without(&spec, name) {
+            Ok(less) => spec = less,
+            Err(_) => return Ok(plan),
+        }
+    }
 }
 
 /// The spec in a file, its relative paths as they are meant: from the folder of that file.

@@ -81,6 +81,13 @@ impl Watch for Narrator {
         }
     }
 
+    fn timed_out(&mut self, seconds: u64) {
+        render::err(&format!(
+            "sandbox: {}\n",
+            text_with("run.timeout", &[("seconds", &seconds.to_string())])
+        ));
+    }
+
     fn out_of_memory(&mut self, kills: u64, ended: Ended) {
         let limit = self.limit.as_deref().unwrap_or("?");
         let key = if ended == Ended::Killed(libc::SIGKILL) { "memory.oom.own" } else { "memory.oom.other" };

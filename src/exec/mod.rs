@@ -64,6 +64,9 @@ pub trait Watch {
 
     /// The command has ended, and meanwhile the kernel killed so many processes of its group, because of its memory limit.
     fn out_of_memory(&mut self, _kills: u64, _ended: Ended) {}
+
+    /// The command's time is up after so many seconds: it has been asked to end.
+    fn timed_out(&mut self, _seconds: u64) {}
 }
 
 /// Nobody looks on.
@@ -86,6 +89,8 @@ pub struct Container {
     journal: Journal,
     /// The group whose memory is limited, where there is one.
     memory: Option<PathBuf>,
+    /// How long the command may run, in seconds.
+    timeout: Option<u64>,
     /// How many of its processes the kernel killed because of that.
     oom_kills: u64,
     reaped: bool,
@@ -122,6 +127,7 @@ pub fn start(plan: &Plan, watch: &mut dyn Watch) -> Result<Container> {
             child,
             journal: run.journal,
             memory: memory_group(plan),
+            timeout: plan.timeout,
             oom_kills: 0,
             reaped: false,
         }),

@@ -1,10 +1,12 @@
 //! While the command runs: signals are passed on, its end is awaited, what it leaves is undone.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 
@@ -61,6 +63,7 @@ impl Container {
         let mut relay = master.map(|master| Relay::start(master, &self.signals)).transpose()?;
         let mut dropped_before = false;
         let mut has_ended = false;
+        let mut clock = Clock::start(self.timeout)?;
         loop {
             while let Some(arrived) = self.signals.next() {
                 match &mut relay {
@@ -78,6 +81,7 @@ impl Container {
             let Some(pidfd) = &self.slots.pidfd else { return Err(Error::failed("the command is unknown")) };
             let mut ready = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
             ready.extend((!has_ended).then(|| PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)));
+            ready.extend(clock.iter().map(|clock| PollFd::new(clock.timer.as_fd(), PollFlags::POLLIN)));
             ready.extend(relay.iter().flat_map(Relay::awaited));
             let patience = relay.as_ref().map_or(PollTimeout::NONE, Relay::patience);
             match poll(&mut ready, patience) {
@@ -85,6 +89,9 @@ impl Container {
                 Err(errno) => return Err(Error::failed("cannot wait for the command").call("poll", errno)),
             }
             let ends_now = !has_ended && ready[1].any().unwrap_or(false);
+            if let Some(clock) = clock.as_mut().filter(|clock| clock.has_rung()) {
+                self.time_is_up(clock, watch);
+            }
             if let Some(relay) = &mut relay {
                 relay.turn();
                 if ends_now {
@@ -93,6 +100,17 @@ impl Container {
             }
             has_ended |= ends_now;
         }
+    }
+
+    /// First the command is asked to end, then it's made to.
+    fn time_is_up(&self, clock: &mut Clock, watch: &mut dyn Watch) {
+        let Some(pidfd) = &self.slots.pidfd else { return };
+        if clock.was_asked || (self.is_pid_one && !self.handles(Signal::SIGTERM)) {
+            return kill(pidfd.as_fd());
+        }
+        watch.timed_out(self.timeout.unwrap_or_default());
+        forward(pidfd.as_fd(), Signal::SIGTERM);
+        clock.was_asked = true;
     }
 
     /// The terminal that we share with the command sends its signals there too; anyone else only to us.
@@ -155,6 +173,38 @@ impl Container {
             kill(pidfd.as_fd());
         }
         self.reap()
+    }
+}
+
+/// The end of the time that a command has.
+struct Clock {
+    timer: TimerFd,
+    was_asked: bool,
+}
+
+impl Clock {
+    /// How long a command that was asked to end has for that.
+    const GRACE: Duration = Duration::from_secs(10);
+
+    fn start(seconds: Option<u64>) -> Result<Option<Clock>> {
+        let Some(seconds) = seconds else { return Ok(None) };
+        let timer =
+            TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)
+                .and_then(|timer| {
+                    let (first, then) = (Duration::from_secs(seconds), Clock::GRACE);
+                    timer.set(
+                        Expiration::IntervalDelayed(first.into(), then.into()),
+                        TimerSetTimeFlags::empty(),
+                    )?;
+                    Ok(timer)
+                });
+        let timer =
+            timer.map_err(|errno| Error::failed("cannot watch the time").call("timerfd_create", errno))?;
+        Ok(Some(Clock { timer, was_asked: false }))
+    }
+
+    fn has_rung(&self) -> bool {
+        self.timer.wait().is_ok()
     }
 }
 

@@ -35,6 +35,10 @@ pub struct Host {
     pub subordinate: Option<Subordinate>,
     /// What a veth pair to the host would be: only looked up where a spec asks for one. None where no subnet is free.
     pub cable: Option<Cable>,
+    /// The machine's name.
+    pub name: String,
+    /// The kind of terminal that the caller has: $TERM.
+    pub terminal: String,
     /// Where cgroups can be made: only looked up where a spec limits something.
     pub cgroups: Option<Cgroups>,
     /// This machine's files: only looked up where a spec has a root of its own.
@@ -55,6 +59,8 @@ impl Host {
             last_capability: last_capability(),
             subordinate: None,
             cable: None,
+            name: nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned(),
+            terminal: std::env::var("TERM").unwrap_or_else(|_| "xterm".into()),
             cgroups: None,
             files: None,
             disks: Vec::new(),

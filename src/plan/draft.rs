@@ -17,6 +17,7 @@ pub struct Draft {
     namespaces: Namespaces,
     /// The child is made by a process between, which joins namespaces first.
     enters: bool,
+    timeout: Option<u64>,
     added: Vec<Addition>,
     steps: Vec<(Phase, Step)>,
     problems: Vec<Problem>,
@@ -30,6 +31,7 @@ impl Draft {
             main,
             namespaces: Namespaces::default(),
             enters: false,
+            timeout: None,
             added,
             steps: Vec::new(),
             problems: Vec::new(),
@@ -40,6 +42,11 @@ impl Draft {
     /// Asks for a new namespace.
     pub fn isolate(&mut self, feature: Feature) {
         self.namespaces.insert(feature);
+    }
+
+    /// Bounds how long the command may run, in seconds.
+    pub fn timeout(&mut self, seconds: Option<u64>) {
+        self.timeout = seconds;
     }
 
     /// Has the child made by a process between: whoever joins a pid namespace is in it only by its children.
@@ -135,8 +142,8 @@ impl Draft {
         }
         self.steps.sort_by_key(|(phase, _)| *phase);
         let steps = std::mem::take(&mut self.steps).into_iter().map(|(_, step)| step).collect();
-        let Draft { main: feature, added, problems, intents, .. } = self;
-        Plan { feature, namespaces: namespaces.features(), added, intents, steps, problems }
+        let Draft { main: feature, timeout, added, problems, intents, .. } = self;
+        Plan { feature, timeout, namespaces: namespaces.features(), added, intents, steps, problems }
     }
 
     /// Whether a group has been opened for the child to be born in.

@@ -91,6 +91,9 @@ fn of_call(feature: Feature, actor: Actor, call: &Call) -> Option<Expected> {
             let name = path.rsplit('/').next()?;
             is(&format!("/proc/self/{name}"), None, content)
         }
+        Call::Mount(Mount::ChangeFolder { path }) if path.starts_with('/') => {
+            is("/proc/self/cwd", None, path)
+        }
         Call::Mount(Mount::Filesystem { kind, target, .. }) if actor != Actor::Host && target == "/proc" => {
             is("/proc/self/mountinfo", Some(target), kind)
         }

@@ -31,6 +31,9 @@ pub struct Plan {
     pub namespaces: Vec<Feature>,
     /// What the kernel forces besides what was asked for, and why.
     pub added: Vec<Addition>,
+    /// How long the command may run, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u64>,
     /// The limits, each in the spelling of v1 and of v2.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub intents: Vec<Intent>,

@@ -82,6 +82,8 @@ pub enum Phase {
     View,
     /// The host lets go: it has printed what it had to say, and the journal is written.
     Release,
+    /// Where the command begins. As the user that it runs as: a folder that they may not enter is none for them.
+    Folder,
     /// What the kernel shows is held against the plan. After everything that confines, and while there's still a way back.
     Verify,
     /// execve, or the demonstration.

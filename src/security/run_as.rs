@@ -31,6 +31,11 @@ pub struct RunAs {
 }
 
 impl RunAs {
+    /// Whether that's root, as far as the container goes.
+    pub fn is_root(&self) -> bool {
+        self.uid == 0
+    }
+
     /// The steps. `user` is the user namespace, where there is one: it has only the ids that it maps.
     pub fn plan(&self, host: &Host, user: Option<&User>, draft: &mut Draft) {
         let ids = user.map(|user| user.ids(host));

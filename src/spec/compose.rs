@@ -1,5 +1,7 @@
 //! Spec to plan: what the kernel forces is added, each feature draws its steps, the frame around them is drawn here.
 
+use std::collections::BTreeMap;
+
 use super::Spec;
 use crate::cgroups;
 use crate::feature::Feature;
@@ -8,11 +10,12 @@ use crate::host::tree::Tree;
 use crate::host::{Cable, Cgroups, Disk, Files, Host, Subordinate, disk};
 use crate::namespaces::mnt::Mnt;
 use crate::plan::call::gate::Gate;
+use crate::plan::call::mount::Mount;
 use crate::plan::call::process::Process;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Addition, Draft, Plan, plan_terminal};
 use crate::rootfs;
-use crate::security::{self, seccomp::Seccomp};
+use crate::security::{self, run_as::RunAs, seccomp::Seccomp};
 
 /// What stands at the end of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +110,13 @@ pub fn plan(spec: &Spec, host: &Host, main: Feature, ending: Ending, view: bool)
     let (spec, added) = complete(spec, host);
     let mut draft = Draft::new(main, added);
     // A whole container isn't started by half; a single feature shows what it does in its view.
-    frame(&mut draft, ending, view, main == Feature::Run);
+    let is_whole = main == Feature::Run;
+    frame(&mut draft, ending, view, is_whole, is_whole.then(|| environment(&spec, host)));
+    draft.timeout(spec.timeout.map(|timeout| u64::from(timeout.0)));
+    if let Some(folder) = &spec.workdir {
+        let call = Mount::ChangeFolder { path: folder.to_string_lossy().into_owned() };
+        draft.step(Phase::Folder, Actor::Command, Feature::Mnt, call, "run.folder.why");
+    }
     if let Some(user) = &spec.user {
         user.plan(host, &mut draft);
     }
@@ -176,8 +185,29 @@ pub fn plan(spec: &Spec, host: &Host, main: Feature, ending: Ending, view: bool)
     draft.finish()
 }
 
+/// A container's own environment: nothing of the caller's but the kind of terminal. Who HOME is for isn't looked up by name.
+fn environment(spec: &Spec, host: &Host) -> Vec<String> {
+    let is_root = spec.run_as.as_ref().is_none_or(RunAs::is_root);
+    let hostname =
+        spec.uts.as_ref().and_then(|uts| uts.hostname.clone()).unwrap_or_else(|| host.name.clone());
+    let mut all = BTreeMap::from([
+        ("PATH".to_owned(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
+        ("HOME".to_owned(), if is_root { "/root" } else { "/" }.to_owned()),
+        ("TERM".to_owned(), host.terminal.clone()),
+        ("HOSTNAME".to_owned(), hostname),
+    ]);
+    all.extend(spec.env.clone());
+    all.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
 /// What every plan has: the gate, the leash, and the end.
-pub(super) fn frame(draft: &mut Draft, ending: Ending, view: bool, is_verified: bool) {
+pub(super) fn frame(
+    draft: &mut Draft,
+    ending: Ending,
+    view: bool,
+    is_verified: bool,
+    environment: Option<Vec<String>>,
+) {
     draft.common(Phase::Prepare, Actor::Host, Gate::Open, "common.gate.why");
     draft.common(Phase::Leash, Actor::Child, Process::DieWithParent, "common.leash.why");
     if view {
@@ -194,7 +224,12 @@ pub(super) fn frame(draft: &mut Draft, ending: Ending, view: bool, is_verified: 
             draft.common(Phase::Release, Actor::Command, Gate::Await, "common.await.why");
             draft.common(Phase::Clean, Actor::Command, Process::CloseOnExec, "common.close.why");
             draft.common(Phase::Exec, Actor::Command, Process::DefaultSignals, "common.signals.why");
-            draft.common(Phase::Exec, Actor::Command, Process::Exec { path, arguments }, "common.exec.why");
+            draft.common(
+                Phase::Exec,
+                Actor::Command,
+                Process::Exec { path, arguments, environment },
+                "common.exec.why",
+            );
         }
         Ending::Demonstration => {
             draft.common(Phase::Release, Actor::Command, Gate::Await, "common.await.why");

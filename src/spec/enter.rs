@@ -21,7 +21,7 @@ pub fn others(pid: i32) -> Vec<Feature> {
 /// The plan: a process between joins, and makes the child, since pid and time namespaces hold for children only.
 pub fn plan(pid: i32, namespaces: &[Feature], ending: Ending, view: bool) -> Plan {
     let mut draft = Draft::new(Feature::Run, Vec::new());
-    frame(&mut draft, ending, view, true);
+    frame(&mut draft, ending, view, true, None);
     let helper = Actor::Helper;
     // Nobody in there may trace a process that still has the caller's credentials and descriptors.
     draft.common(Phase::Offsets, helper, Process::Undumpable, "enter.undumpable.why");
