@@ -25,6 +25,7 @@ pub mod feature;
 pub mod host;
 pub mod mistakes;
 pub mod namespaces;
+mod near;
 pub mod observe;
 pub mod plan;
 pub mod render;

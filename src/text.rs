@@ -28,6 +28,7 @@ const ENGLISH: &[&str] = &[
     include_str!("../lessons/en/compare.txt"),
     include_str!("../lessons/en/habits.txt"),
     include_str!("../lessons/en/terminal.txt"),
+    include_str!("../lessons/en/spec.txt"),
 ];
 
 /// The words behind `key`. A key that is missing prints as itself; a test holds that none is.
@@ -120,7 +121,7 @@ mod tests {
 
     fn starts_with_a_known_word(key: &str) -> bool {
         let word = key.split('.').next().unwrap_or_default();
-        (["common", "doctor", "compare", "completions", "man", "habit", "limits", "verify", "run", "enter", "gc", "devices", "terminal", "runas", "rootfs"].contains(&word)
+        (["common", "doctor", "compare", "completions", "man", "habit", "limits", "verify", "run", "enter", "gc", "devices", "terminal", "runas", "rootfs", "spec"].contains(&word)
             || Feature::ALL.iter().chain(&Feature::HARDENING).any(|feature| feature.name() == word))
             // Names of files: of the code, of cgroups.
             && ![".rs", ".txt", ".procs", ".allow", ".deny", ".list", ".weight", ".shares", ".stat", ".max", ".low", ".current", ".failcnt", ".throttle"]

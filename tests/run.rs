@@ -176,7 +176,8 @@ fn a_container_that_runs_is_held_against_its_spec() {
         fs::write(&path, spec).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    let spec = "uts: { hostname: web }\nuser: { map: root }\nno_new_privileges: true\ncommand: [sleep, '60']\n";
+    let spec =
+        "uts: { hostname: web }\nuser: { map: root }\nno_new_privileges: true\ncommand: [sleep, '60']\n";
     let (good, other) = (file("good.yaml", spec), file("other.yaml", &spec.replace("web", "wob")));
     let less = file("less.yaml", &spec.replace("user:", "ipc:\nuser:"));
     let mut child = sandbox(&["run", &good, "-q"]).spawn().unwrap();

@@ -7,6 +7,7 @@ mod feature;
 mod habits;
 mod pages;
 mod run;
+mod spec;
 mod telling;
 mod terminal;
 mod verify;
@@ -25,6 +26,7 @@ use self::enter::EnterArgs;
 use self::feature::FeatureArgs;
 use self::pages::{CompletionsArgs, ManArgs};
 use self::run::RunArgs;
+use self::spec::SpecArgs;
 use self::verify::VerifyArgs;
 use crate::cgroups::{blkio::Blkio, cpu::Cpu, devices::Devices, memory::Memory, pids::Pids};
 use crate::error::{Error, Kind, Result};
@@ -100,6 +102,8 @@ enum Command {
     Verify(VerifyArgs),
     /// End and remove what runs of sandbox left that were killed
     Gc,
+    /// Write, check and describe specs: files that say what a container shall be
+    Spec(SpecArgs),
     /// What two processes see, side by side [ioctl_nsfs(2)]
     Compare(CompareArgs),
     /// What works on this machine, found by using it, and the narrowest fix where something doesn't
@@ -189,6 +193,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         Command::Enter(args) => enter::run(cli.global.color, args),
         Command::Verify(args) => verify::run(cli.global.color, &args),
         Command::Gc => Ok(gc(cli.global.color, &swept)),
+        Command::Spec(args) => spec::run(cli.global.color, &args),
         Command::Compare(args) => compare::run(cli.global.color, &args),
         Command::Completions(args) => pages::completions(&args),
         Command::Man(args) => pages::man(&args),
@@ -221,7 +226,7 @@ fn parse_chosen(arguments: &[OsString]) -> Option<Cli> {
 type Define = fn(clap::Command) -> clap::Command;
 
 /// Every subcommand, as [`Command`] has them.
-const SUBCOMMANDS: [(&str, Define); 21] = [
+const SUBCOMMANDS: [(&str, Define); 22] = [
     ("pid", FeatureArgs::<Pid>::augment_args),
     ("mnt", FeatureArgs::<Mnt>::augment_args),
     ("net", FeatureArgs::<Net>::augment_args),
@@ -239,6 +244,7 @@ const SUBCOMMANDS: [(&str, Define); 21] = [
     ("enter", EnterArgs::augment_args),
     ("verify", VerifyArgs::augment_args),
     ("gc", |command| command),
+    ("spec", SpecArgs::augment_args),
     ("compare", CompareArgs::augment_args),
     ("doctor", DoctorArgs::augment_args),
     ("completions", CompletionsArgs::augment_args),

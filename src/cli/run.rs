@@ -1,6 +1,5 @@
 //! `sandbox run SPEC.yaml`: a whole container.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -69,23 +68,15 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     telling::run_command(&plan, telling, &mut Narrator::new(telling, &spec))
 }
 
-/// The spec in a file.
+/// The spec in a file, its relative paths as they are meant: from the folder of that file.
 pub(super) fn read(file: &Path) -> Result<Spec> {
-    let name = file.display().to_string();
-    let unread = |error: std::io::Error| {
-        let told = Error::failed(text_with("run.unread", &[("file", &name)])).why(error.to_string());
-        told.todo(super::habits::SPEC)
-    };
-    let words = if file == Path::new("-") {
-        let mut words = String::new();
-        std::io::stdin().read_to_string(&mut words).map(|_| words)
-    } else {
-        std::fs::read_to_string(file)
-    };
-    let mut spec = yaml::read(&words.map_err(unread)?)
-        .map_err(|why| Error::failed(text_with("run.wrong", &[("file", &name)])).why(why))?;
-    // Relative paths are relative to the spec's file.
-    spec.rootfs = spec.rootfs.map(|rootfs| rootfs.resolve(file.parent().unwrap_or(Path::new("."))));
+    let mut spec = super::spec::load(&file.to_string_lossy())?;
+    let base = file.parent().unwrap_or(Path::new("."));
+    let base = base.canonicalize().unwrap_or_else(|_| base.to_owned());
+    spec.rootfs = spec.rootfs.map(|rootfs| rootfs.resolve(&base));
+    if let Some(mnt) = &mut spec.mnt {
+        mnt.mounts = mnt.mounts.drain(..).map(|extra| extra.resolve(&base)).collect();
+    }
     Ok(spec)
 }
 

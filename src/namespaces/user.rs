@@ -8,9 +8,11 @@
 //!
 //! What you'll see: `uid_map`, `Uid:` 0 inside where it's 1000 outside, full `CapEff:` and yet EPERM.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::feature::Feature;
@@ -24,21 +26,24 @@ use crate::plan::{Actor, Draft, Problem};
 use crate::text::{text, text_with};
 
 /// What can be said about the user namespace.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct User {
     /// auto (0 is you, the rest from /etc/subuid), root (0 is you, no one else), none, or INSIDE:OUTSIDE:COUNT (may be repeated)
     #[arg(long, value_name = "MAP")]
     #[serde(skip_serializing_if = "Vec::is_empty", with = "one_or_many")]
+    #[schemars(with = "one_or_many::OneOrMany", example = &"auto")]
     pub map: Vec<Map>,
     /// Map your user id to UID inside
     #[arg(long, value_name = "UID", conflicts_with = "map")]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 1000)]
     pub map_user: Option<u32>,
     /// Map your group id to GID inside
     #[arg(long, value_name = "GID", conflicts_with = "map")]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 1000)]
     pub map_group: Option<u32>,
     /// Be root inside, as without any map flag
     #[arg(long, short = 'r', conflicts_with_all = ["map", "map_user", "map_group"])]
@@ -47,7 +52,7 @@ pub struct User {
 }
 
 /// One `--map`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Map {
     /// 0 is the caller, the rest from /etc/subuid and /etc/subgid.
@@ -62,7 +67,7 @@ pub enum Map {
 }
 
 /// `count` ids from `inside` on are `outside` and the following ones outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Range {
     /// The first id inside.
@@ -91,11 +96,41 @@ impl FromStr for Map {
     }
 }
 
+impl JsonSchema for Map {
+    fn schema_name() -> Cow<'static, str> {
+        "Map".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let range = generator.subschema_for::<Range>();
+        json_schema!({ "anyOf": [
+            { "enum": ["auto", "root", "none"] },
+            { "type": "string", "pattern": "^[0-9]+:[0-9]+:[0-9]+$" },
+            range,
+        ] })
+    }
+}
+
 /// In a spec, `map: auto` and `map: [{…}, {…}]`.
 mod one_or_many {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::fmt;
+
+    use schemars::JsonSchema;
+    use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+    use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+    use serde::{Serialize, Serializer};
 
     use super::Map;
+    use crate::text::text;
+
+    /// One word, or a list. (For the schema alone: serde's own untagged enum wouldn't say which part of which is wrong.)
+    #[derive(JsonSchema)]
+    #[serde(untagged)]
+    #[allow(dead_code)]
+    pub(super) enum OneOrMany {
+        One(Map),
+        Many(Vec<Map>),
+    }
 
     pub(super) fn serialize<S: Serializer>(maps: &[Map], serializer: S) -> Result<S::Ok, S::Error> {
         match maps {
@@ -105,16 +140,53 @@ mod one_or_many {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Map>, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum OneOrMany {
-            One(Map),
-            Many(Vec<Map>),
+        struct Maps;
+
+        impl<'de> Visitor<'de> for Maps {
+            type Value = Vec<Map>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&text("user.map.form"))
+            }
+
+            fn visit_str<E: Error>(self, words: &str) -> Result<Vec<Map>, E> {
+                OneVisitor.visit_str(words).map(|one| vec![one])
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Vec<Map>, A::Error> {
+                OneVisitor.visit_map(entries).map(|one| vec![one])
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Vec<Map>, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(items))
+            }
         }
-        Ok(match OneOrMany::deserialize(deserializer)? {
-            OneOrMany::One(map) => vec![map],
-            OneOrMany::Many(maps) => maps,
-        })
+
+        deserializer.deserialize_any(Maps)
+    }
+
+    impl<'de> Deserialize<'de> for Map {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_any(OneVisitor)
+        }
+    }
+
+    struct OneVisitor;
+
+    impl<'de> Visitor<'de> for OneVisitor {
+        type Value = Map;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(&text("user.map.form"))
+        }
+
+        fn visit_str<E: Error>(self, words: &str) -> Result<Map, E> {
+            words.parse().map_err(E::custom)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Map, A::Error> {
+            Deserialize::deserialize(MapAccessDeserializer::new(entries)).map(Map::Range)
+        }
     }
 }
 

@@ -73,6 +73,10 @@ pub fn complete(spec: &Spec, host: &Host) -> (Spec, Vec<Addition>) {
             added.push(Addition { feature, reason });
         }
     };
+    if spec.init {
+        add(&mut spec, Feature::Pid, "common.added.init");
+        spec.pid.iter_mut().for_each(|pid| pid.init = true);
+    }
     if !host.privileged && takes_privilege(&spec) {
         add(&mut spec, Feature::User, "common.added.notroot");
     }
@@ -199,5 +203,21 @@ pub(super) fn frame(draft: &mut Draft, ending: Ending, view: bool, is_verified: 
             draft.common(Phase::Release, Actor::Command, Gate::Await, "common.await.why");
             draft.common(Phase::Exec, Actor::Command, Gate::Serve, "common.serve.why");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_init_takes_a_pid_namespace() {
+        let host = Host::gather();
+        let (spec, added) = complete(&Spec { init: true, ..Spec::default() }, &host);
+        assert!(spec.pid.is_some_and(|pid| pid.init && pid.mount_proc));
+        assert!(added.iter().any(|one| one.feature == Feature::Pid && one.reason == "common.added.init"));
+        let (spec, added) = complete(&Spec { init: true, ..Spec::of(Feature::Pid) }, &host);
+        assert!(spec.pid.is_some_and(|pid| pid.init));
+        assert!(added.iter().all(|one| one.feature != Feature::Pid));
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::quoted;
@@ -62,7 +63,7 @@ pub enum Mount {
 }
 
 /// How mounts made below a mount show in its peers: mount_namespaces(7), SHARED SUBTREES.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Propagation {
     /// Neither way.
