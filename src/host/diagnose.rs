@@ -199,6 +199,11 @@ fn refused(facts: &Facts, failed: &Failed<'_>) -> Reason {
     if let Call::File(call) = failed.call {
         return refused_file(facts, call).unwrap_or_else(|| refused_by_policy(facts, failed));
     }
+    if let Call::Restrict(Restrict::Capabilities { keep }) = failed.call
+        && let Some(missing) = keep.iter().find(|kept| !facts.has(**kept))
+    {
+        return Reason::Capability(*missing);
+    }
     if let Some(missing) = needs(failed.call).filter(|needed| !in_own_user && !facts.has(*needed)) {
         return Reason::Capability(missing);
     }

@@ -29,8 +29,8 @@ pub struct Host {
     pub gid: u32,
     /// Whether namespaces can be made without a user namespace: CAP_SYS_ADMIN is effective. Root in a container may lack it.
     pub privileged: bool,
-    /// The newest capability that this kernel knows.
-    pub last_capability: u8,
+    /// The newest capability that this kernel knows: only looked up where a spec drops some.
+    pub last_capability: Option<u8>,
     /// Ids beyond their own that the caller may map: only looked up where a spec asks for ranges.
     pub subordinate: Option<Subordinate>,
     /// What a veth pair to the host would be: only looked up where a spec asks for one. None where no subnet is free.
@@ -56,7 +56,7 @@ impl Host {
             uid: nix::unistd::geteuid().as_raw(),
             gid: nix::unistd::getegid().as_raw(),
             privileged: caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false),
-            last_capability: last_capability(),
+            last_capability: None,
             subordinate: None,
             cable: None,
             name: nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned(),
@@ -69,8 +69,7 @@ impl Host {
     }
 }
 
-/// The file is there since Linux 3.2. Without /proc: CAP_CHECKPOINT_RESTORE, of Linux 5.9.
-fn last_capability() -> u8 {
-    let words = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
-    words.trim().parse().unwrap_or(Capability::CAP_CHECKPOINT_RESTORE.index())
+/// The newest capability that this kernel knows. The file is there since Linux 3.2; without a /proc nobody tells.
+pub fn last_capability() -> Option<u8> {
+    std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").ok()?.trim().parse().ok()
 }

@@ -103,7 +103,10 @@ pub fn observe(feature: Feature, process: &str) -> Vec<Observation> {
         Feature::Blkio => cgroups::blkio::observe(process),
         Feature::Devices => cgroups::devices::observe(process),
         Feature::Pids => cgroups::pids::observe(process),
-        Feature::Run => Feature::ALL.into_iter().flat_map(|feature| observe(feature, process)).collect(),
+        Feature::Run => {
+            let all = Feature::ALL.into_iter().chain(Feature::HARDENING);
+            all.flat_map(|feature| observe(feature, process)).collect()
+        }
         Feature::Capabilities => security::capabilities::observe(process),
         Feature::Seccomp => security::seccomp::observe(process),
         Feature::Rlimits => security::rlimits::observe(process),

@@ -101,6 +101,11 @@ impl Shell {
             Call::Process(Process::DieWithParent) if !self.options.iter().any(|it| it == "--kill-child") => {
                 self.options.push("--kill-child".into());
             }
+            // To 0 unshare goes by itself.
+            Call::Process(Process::SetGroup(id)) if *id != 0 => {
+                self.setpriv.push(format!("--regid {id} --clear-groups"));
+            }
+            Call::Process(Process::SetUser(id)) if *id != 0 => self.setpriv.push(format!("--reuid {id}")),
             Call::Restrict(call) => self.add_restriction(call),
             _ => {}
         }
@@ -270,6 +275,7 @@ fn docker_restriction(step: &Step) -> Option<String> {
                 keep.iter().map(|one| format!(" --cap-add {}", capabilities::short_name(one))).collect();
             Some(format!("--cap-drop all{kept}"))
         }
+        Call::Process(Process::SetUser(id)) if *id != 0 => Some(format!("--user {id}")),
         Call::Restrict(Restrict::NoNewPrivileges) => Some("--security-opt no-new-privileges".into()),
         _ => None,
     }

@@ -53,6 +53,9 @@ pub const DEFAULT: [Capability; 14] = [
     Capability::CAP_SETFCAP,
 ];
 
+/// The newest that is named here, of Linux 5.9. A kernel that is asked to drop one that it doesn't know fails the run.
+const NEWEST: u8 = Capability::CAP_CHECKPOINT_RESTORE as u8;
+
 impl Capabilities {
     /// What stays.
     pub fn keep(&self) -> &[Capability] {
@@ -66,7 +69,8 @@ impl Capabilities {
     pub fn plan(&self, host: &Host, spec: &Spec, draft: &mut Draft) {
         let mut step = |phase, call, why| draft.step(phase, Actor::Command, Feature::Capabilities, call, why);
         let keep = self.keep().to_vec();
-        let bound = Restrict::Bound { keep: keep.clone(), last: host.last_capability };
+        let last = host.last_capability.unwrap_or(NEWEST);
+        let bound = Restrict::Bound { keep: keep.clone(), last };
         step(Phase::Bounding, bound, "capabilities.bound.why");
         step(Phase::Capabilities, Restrict::ClearAmbient, "capabilities.ambient.why");
         let is_root = spec.run_as.is_none_or(|user| user.uid == 0);

@@ -24,13 +24,7 @@ pub fn plan_no_new_privileges(draft: &mut Draft) {
 
 /// All that the kernel shows of a process's hardening.
 pub fn observe(process: &str) -> Vec<Observation> {
-    let mut all = capabilities::observe(process);
-    for more in [seccomp::observe(process), rlimits::observe(process)].into_iter().flatten() {
-        if !all.contains(&more) {
-            all.push(more);
-        }
-    }
-    all
+    [capabilities::observe(process), seccomp::observe(process), rlimits::observe(process)].concat()
 }
 
 /// These lines of a process's status file.

@@ -56,7 +56,7 @@ impl Seccomp {
 
 /// The lines that show it; read by a process on each side.
 pub fn observe(process: &str) -> Vec<Observation> {
-    status(process, ["Seccomp", "Seccomp_filters", "NoNewPrivs"])
+    status(process, ["Seccomp", "Seccomp_filters"])
 }
 
 /// What becomes of a call.

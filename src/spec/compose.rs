@@ -7,7 +7,7 @@ use crate::cgroups;
 use crate::feature::Feature;
 use crate::host::cgroups::{Controller, Version};
 use crate::host::tree::Tree;
-use crate::host::{Cable, Cgroups, Disk, Files, Host, Subordinate, disk};
+use crate::host::{self, Cable, Cgroups, Disk, Files, Host, Subordinate, disk};
 use crate::namespaces::mnt::Mnt;
 use crate::plan::call::gate::Gate;
 use crate::plan::call::mount::Mount;
@@ -41,6 +41,9 @@ pub fn gather(spec: &Spec) -> Host {
         host.cable = Cable::gather();
     }
     host.files = spec.rootfs.is_some().then(Files::gather);
+    if spec.capabilities.is_some() {
+        host.last_capability = host::last_capability();
+    }
     gather_groups(spec, &mut host);
     host
 }
