@@ -192,3 +192,56 @@ fn a_container_that_runs_is_held_against_its_spec() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+#[test]
+fn a_container_begins_with_an_environment_and_a_folder_of_its_own() {
+    let _alone = alone();
+    let spec = "uts: { hostname: web }\nworkdir: /usr\nenv: { GREETING: hello }\n";
+    let (status, out, error) =
+        run_spec(spec, &["-q", "--", "sh", "-c", "env | cut -d= -f1 | sort; pwd; echo $HOSTNAME"]);
+    assert_eq!(status, Some(0), "{error}");
+    assert_eq!(out, "GREETING\nHOME\nHOSTNAME\nPATH\nPWD\nTERM\n/usr\nweb\n");
+    let (status, _, error) = run_spec("uts:\nworkdir: /no/such/folder\n", &["-q", "--", "true"]);
+    assert_eq!(status, Some(125));
+    assert!(error.contains("chdir(\"/no/such/folder\") = -1 ENOENT"), "{error}");
+}
+
+#[test]
+fn a_timeout_asks_and_then_kills() {
+    let _alone = alone();
+    let (status, _, error) = run_spec("uts:\ntimeout: 1s\n", &["-q", "--", "sleep", "30"]);
+    assert_eq!(status, Some(143), "{error}");
+    assert!(error.contains("the time is up (1 s)"), "{error}");
+    // Process 1 without a handler is told nothing that it would hear.
+    let (status, _, _) = run_spec("pid:\ntimeout: 1s\n", &["-q", "--", "sleep", "30"]);
+    assert_eq!(status, Some(137));
+}
+
+#[test]
+fn what_is_optional_is_left_out_aloud_and_what_is_not_stops_the_run() {
+    let _alone = alone();
+    if is_possible("memory") {
+        return skip(
+            "what_is_optional_is_left_out_aloud_and_what_is_not_stops_the_run",
+            "machine: this user may have all limits; an ordinary user's run holds it",
+        );
+    }
+    let spec = "uts:\nmemory: { limit: 64MiB }\n";
+    assert_eq!(run_spec(spec, &["-q", "--", "true"]).0, Some(125));
+    let (status, _, error) = run_spec(&format!("{spec}optional: [memory]\n"), &["-q", "--", "true"]);
+    assert_eq!(status, Some(0), "{error}");
+    assert!(error.contains("without memory (optional)"), "{error}");
+}
+
+#[test]
+fn every_shipped_spec_runs() {
+    let _alone = alone();
+    for entry in fs::read_dir(support::repository().join("lessons/specs")).unwrap().flatten() {
+        let path = entry.path();
+        let output = run(&["run", path.to_str().unwrap(), "-q", "--", "true"]);
+        let error = text(&output.stderr);
+        let is_refused = output.status.code() == Some(125) && error.contains("no cgroup can be made");
+        assert!(output.status.success() || is_refused && !is_possible("pids"), "{}: {error}", path.display());
+    }
+    assert_eq!(left(), Vec::<std::path::PathBuf>::new());
+}

@@ -2,9 +2,8 @@
 
 use clap::Args;
 
-use super::watch::Narrator;
 use crate::error::Result;
-use crate::exec;
+use crate::exec::{self, Watch};
 use crate::plan::Plan;
 use crate::render::{self, equivalents, plan as plan_text};
 
@@ -73,7 +72,7 @@ pub(super) fn print_plan(plan: &Plan, telling: &Telling) {
 }
 
 /// Performs a plan that ends in a command; its status.
-pub(super) fn run_command(plan: &Plan, telling: &Telling, narrator: &mut Narrator) -> Result<u8> {
+pub(super) fn run_command(plan: &Plan, telling: &Telling, narrator: &mut dyn Watch) -> Result<u8> {
     let ended = exec::start(plan, narrator)?.wait(narrator)?;
     if telling.narrates() {
         render::err(&(plan_text::spellings(plan) + &equivalents::text_of(plan)));
