@@ -66,6 +66,13 @@ pub(crate) fn close_on_exec_from(first: libc::c_uint) -> Result<(), Errno> {
     }
 }
 
+/// Closes every descriptor from `first` on, for a process that uses none any more. Before Linux 5.9 it closes none.
+pub(crate) fn close_from(first: libc::c_uint) {
+    // SAFETY: only init calls this, which from here on opens, reads and writes nothing, and ends by _exit(2): no owner of a
+    // descriptor uses or drops it.
+    unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
+}
+
 /// Ends this process by _exit(2): no destructor and no buffer of the host's, of which a child holds a copy.
 pub(crate) fn exit(status: i32) -> ! {
     // SAFETY: always sound; it only ends the process.
