@@ -72,6 +72,8 @@ impl Container {
                     Some(relay) => relay.aside(|| self.pass_on(arrived, false, &mut dropped_before, watch)),
                 }
             }
+            // After the signals: who makes their window larger and then types means the larger one.
+            relay.iter_mut().for_each(Relay::turn);
             if has_ended && relay.as_ref().is_none_or(Relay::is_done) {
                 return Ok(());
             }
@@ -84,14 +86,10 @@ impl Container {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Error::failed("cannot wait for the command").call("poll", errno)),
             }
-            let ends_now = !has_ended && ready[1].any().unwrap_or(false);
-            if let Some(relay) = &mut relay {
-                relay.turn();
-                if ends_now {
-                    relay.finish();
-                }
+            if !has_ended && ready[1].any().unwrap_or(false) {
+                has_ended = true;
+                relay.iter_mut().for_each(Relay::finish);
             }
-            has_ended |= ends_now;
         }
     }
 
