@@ -76,7 +76,7 @@ impl Relay {
         if ![libc::SIGWINCH, libc::SIGCONT].contains(&arrived.number) {
             return false;
         }
-        self.raw.iter().for_each(Raw::set);
+        self.raw.iter().for_each(Raw::again);
         let _ = self.master.as_ref().map(resize);
         true
     }
@@ -85,7 +85,7 @@ impl Relay {
     pub(super) fn aside(&self, say: impl FnOnce()) {
         self.raw.iter().for_each(Raw::reset);
         say();
-        self.raw.iter().for_each(Raw::set);
+        self.raw.iter().for_each(Raw::again);
     }
 
     /// What to wait for.
@@ -200,14 +200,22 @@ struct Raw {
 }
 
 impl Raw {
-    /// None where standard input is no terminal.
+    /// None where standard input is no terminal. In the background this stops us by SIGTTOU, as it should: whoever has the
+    /// terminal doesn't want it changed.
     fn begin() -> Option<Raw> {
         let raw = Raw { before: termios::tcgetattr(stdin()).ok()? };
         raw.set();
         Some(raw)
     }
 
-    /// In the background this stops us by SIGTTOU, as it should: whoever has the terminal doesn't want it changed.
+    /// Once more, but not from the background: stopped there, we could pass on no signal, not even the one to end.
+    fn again(&self) {
+        let is_others = termios::tcgetpgrp(stdin()).is_ok_and(|group| group != rustix::process::getpgrp());
+        if !is_others {
+            self.set();
+        }
+    }
+
     fn set(&self) {
         let mut modes = self.before.clone();
         modes.make_raw();

@@ -75,6 +75,8 @@ impl Container {
                     Some(relay) => relay.aside(|| self.pass_on(arrived, false, &mut dropped_before, watch)),
                 }
             }
+            // After the signals: who makes their window larger and then types means the larger one.
+            relay.iter_mut().for_each(Relay::turn);
             if has_ended && relay.as_ref().is_none_or(Relay::is_done) {
                 return Ok(());
             }
@@ -92,13 +94,10 @@ impl Container {
             if let Some(clock) = clock.as_mut().filter(|clock| clock.has_rung()) {
                 self.time_is_up(clock, watch);
             }
-            if let Some(relay) = &mut relay {
-                relay.turn();
-                if ends_now {
-                    relay.finish();
-                }
+            if ends_now {
+                has_ended = true;
+                relay.iter_mut().for_each(Relay::finish);
             }
-            has_ended |= ends_now;
         }
     }
 

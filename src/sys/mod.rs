@@ -76,6 +76,13 @@ pub(crate) fn is_kept_by_exec(descriptor: RawFd) -> bool {
     flags >= 0 && flags & libc::FD_CLOEXEC == 0
 }
 
+/// Closes every descriptor from `first` on, for a process that uses none any more. Before Linux 5.9 it closes none.
+pub(crate) fn close_from(first: libc::c_uint) {
+    // SAFETY: only init calls this, which from here on opens, reads and writes nothing, and ends by _exit(2): no owner of a
+    // descriptor uses or drops it.
+    unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
+}
+
 /// Ends this process by _exit(2): no destructor and no buffer of the host's, of which a child holds a copy.
 pub(crate) fn exit(status: i32) -> ! {
     // SAFETY: always sound; it only ends the process.

@@ -104,6 +104,8 @@ fn safe_flags(kind: &str) -> (MsFlags, &'static str) {
     let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     match kind {
         "proc" | "sysfs" | "mqueue" => (safe | MsFlags::MS_NOEXEC, "MS_NOSUID|MS_NODEV|MS_NOEXEC"),
+        // Its files are terminals, so devices.
+        "devpts" => (MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC, "MS_NOSUID|MS_NOEXEC"),
         _ => (safe, "MS_NOSUID|MS_NODEV"),
     }
 }
