@@ -4,6 +4,7 @@ use super::call::Call;
 use super::call::cgroup::Cgroup;
 use super::call::mount::Mount;
 use super::call::process::{Namespaces, Process};
+use super::call::tree::Tree;
 use super::order::Phase;
 use super::undo::Undo;
 use super::{Actor, Addition, Intent, Plan, Problem, Step};
@@ -106,8 +107,10 @@ impl Draft {
 
     /// Whether a filesystem of this kind is mounted, `devpts`.
     pub fn mounts(&self, kind: &str) -> bool {
-        self.steps.iter().any(|(_, step)| {
-            matches!(&step.call, Call::Mount(Mount::Filesystem { kind: mounted, .. }) if mounted == kind)
+        self.steps.iter().any(|(_, step)| match &step.call {
+            Call::Mount(Mount::Filesystem { kind: mounted, .. }) => mounted == kind,
+            Call::Tree(Tree::Make { kind: mounted, .. }) => mounted == kind,
+            _ => false,
         })
     }
 
