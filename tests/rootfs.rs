@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -11,7 +12,7 @@ use sandbox::feature::Feature;
 use sandbox::host::command;
 use sandbox::spec::Spec;
 use sandbox::spec::compose::{self, Ending};
-use support::text;
+use support::{is_root, skip, text};
 
 /// The variable in which a test hands a spec to a process of its own.
 const SPEC: &str = "SANDBOX_TEST_SPEC";
@@ -27,9 +28,6 @@ fn contained() {
         command::resolve(name, &compose::tree(&spec)).map_or(name.clone(), |path| path.display().to_string());
     let ending = Ending::Command { path, arguments: spec.command.clone() };
     let plan = compose::plan(&spec, &host, Feature::Mnt, ending, false);
-    if std::env::var_os("SANDBOX_TEST_PLAN").is_some() {
-        eprint!("{}", sandbox::render::plan::text_of(&plan));
-    }
     println!("\n{SPEC}");
     let ended = exec::start(&plan, &mut Unwatched).and_then(|mut container| container.wait(&mut Unwatched));
     match ended {
@@ -62,10 +60,350 @@ fn said(spec: &str, script: &str) -> String {
     out.split_once(&format!("{SPEC}\n")).map(|(_, said)| said.to_owned()).unwrap()
 }
 
+/// What a script says of a start that must be refused.
+fn refused(spec: &str) -> String {
+    let output = run(spec, "true");
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(125), "{spec}\n{error}");
+    error.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The test's own mount table, as it was and as it must be afterwards.
+fn table() -> String {
+    fs::read_to_string("/proc/self/mountinfo").unwrap()
+}
+
+/// A folder that is a root as soon as this machine's /usr is bound in it.
+fn root() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for folder in ["usr", "proc", "sys", "dev", "etc", "tmp"] {
+        fs::create_dir(root.path().join(folder)).unwrap();
+    }
+    for name in ["bin", "lib", "lib64"] {
+        symlink(format!("usr/{name}"), root.path().join(name)).unwrap();
+    }
+    root
+}
+
+/// The spec of that root.
+fn of(root: &Path, more: &str) -> String {
+    let bind = "{ type: bind, source: /usr, target: /usr, readonly: true }";
+    format!("rootfs: {}\npid:\nmnt:\n  mounts:\n  - {bind}\n{more}", root.display())
+}
+
+/// Machines whose /bin isn't a link to /usr/bin can't run their programs from /usr alone.
+fn has_usr_alone(test: &str) -> bool {
+    let has = Path::new("/bin").is_symlink();
+    if !has {
+        skip(test, "machine: /bin isn't a link to /usr/bin");
+    }
+    has
+}
+
+const HOST: &str = "rootfs: host\npid:\nuts: { hostname: box }\nipc:\nnet:";
+
 #[test]
-fn probe() {
-    let spec = std::env::var("PROBE").unwrap();
-    let script = std::env::var("SCRIPT").unwrap();
-    let output = run(&spec, &script);
-    eprintln!("{}\n{}\n{:?}", text(&output.stdout), text(&output.stderr), output.status);
+fn what_is_written_to_this_machine_s_files_is_gone_afterwards() {
+    let before = (table(), fs::metadata("/etc").unwrap().mtime_nsec(), fs::read("/etc/hosts").ok());
+    let said = said(
+        HOST,
+        "echo inside > /etc/canary\ncat /etc/canary /etc/hostname\ntail -n 1 /etc/hosts\nls -A /home /root /run",
+    );
+    assert_eq!(said, "inside\nbox\n127.0.1.1\tbox\n/home:\n\n/root:\n\n/run:\n");
+    assert!(!Path::new("/etc/canary").exists());
+    assert_eq!((table(), fs::metadata("/etc").unwrap().mtime_nsec(), fs::read("/etc/hosts").ok()), before);
+}
+
+#[test]
+fn this_machine_s_files_may_belong_to_root_inside() {
+    if !is_root() {
+        return skip(
+            "this_machine_s_files_may_belong_to_root_inside",
+            "machine: maps of others' ids are root's",
+        );
+    }
+    let script = "stat -c %u:%g /etc/passwd /usr/bin /\necho >> /etc/passwd && mkdir /usr/made && cat /proc/self/uid_map";
+    for (map, first) in [("auto", None), ("root", Some("0"))] {
+        let said = said(&format!("{HOST}\nuser: {{ map: {map} }}"), script);
+        assert!(said.starts_with("0:0\n0:0\n0:0\n"), "{map}: {said}");
+        let outside = said.split_whitespace().nth(4);
+        assert!(first.is_none_or(|first| outside == Some(first)), "{said}");
+        assert!(first.is_some() || outside != Some("0"), "{said}");
+    }
+    assert!(!Path::new("/usr/made").exists());
+}
+
+#[test]
+fn a_folder_stays_clean_under_an_overlay_and_only_then() {
+    if !has_usr_alone("a_folder_stays_clean_under_an_overlay_and_only_then") {
+        return;
+    }
+    let (root, before) = (root(), table());
+    fs::write(root.path().join("etc/hosts"), "the folder's").unwrap();
+    let script = "echo inside > /etc/canary; head -n 1 /etc/hosts; ls /etc";
+    let shown = said(&of(root.path(), "overlay: true"), script);
+    assert_eq!(shown, "127.0.0.1\tlocalhost\ncanary\nhostname\nhosts\nresolv.conf\n");
+    assert!(!root.path().join("etc/canary").exists());
+    assert_eq!(said(&of(root.path(), ""), script), "127.0.0.1\tlocalhost\ncanary\nhosts\n");
+    assert_eq!(fs::read(root.path().join("etc/canary")).unwrap(), b"inside\n");
+    assert_eq!(fs::read(root.path().join("etc/hosts")).unwrap(), b"the folder's");
+    assert_eq!(table(), before);
+}
+
+#[test]
+fn a_root_may_refuse_writes() {
+    if !has_usr_alone("a_root_may_refuse_writes") {
+        return;
+    }
+    let root = root();
+    let readonly = |spec: String| spec.replace("mnt:\n", "mnt:\n  readonly: true\n");
+    let script = "touch /canary 2>&1; touch /tmp/canary 2>&1; touch /dev/shm/fine && echo fine";
+    let refused = "touch: cannot touch '/canary': Read-only file system\n";
+    for more in ["", "overlay: true"] {
+        let shown = said(&readonly(of(root.path(), more)), script);
+        assert_eq!(shown, format!("{refused}{}fine\n", refused.replace("/canary", "/tmp/canary")));
+    }
+    // /tmp is a mount of its own there.
+    let shown = said("rootfs: host\nmnt: { readonly: true }", script);
+    assert!(shown.starts_with(refused) && shown.ends_with("fine\n"), "{shown}");
+    assert!(said("mnt: { readonly: true }", "touch /canary 2>&1 || true").contains("Read-only file system"));
+    assert!(!Path::new("/canary").exists());
+}
+
+/// The ways out that are left to root inside: `..`, the roots and descriptors of others, a chroot in a chroot.
+#[test]
+fn the_old_root_is_out_of_reach() {
+    let folder = tempfile::tempdir().unwrap();
+    let canary = folder.path().join("canary");
+    fs::write(&canary, "").unwrap();
+    let canary = canary.display();
+    let script = format!(
+        "stat -L -c %d:%i / /.. /proc/1/root /proc/self/root/..\n\
+         for way in /.. /proc/1/root /proc/1/cwd /proc/*/fd/* /proc/*/root /proc/*/cwd; do\n\
+         test -e $way/{canary} && echo $way leads out\ntest -e $way/../../../../../../../{canary} && echo $way leads out\ndone\n\
+         ls /proc/self/fd /proc/1/fd | tr '\\n' ' '"
+    );
+    for spec in [HOST.to_owned(), HOST.replace("pid:", "pid: { init: true }")] {
+        let shown = said(&spec, &script);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert!(lines[..4].iter().all(|line| *line == lines[0]), "{shown}");
+        assert_eq!(lines.len(), 5, "{shown}");
+        assert!(!lines[4].contains(" 5"), "{shown}");
+    }
+}
+
+#[test]
+fn dev_has_what_is_listed_and_works() {
+    let script = "ls /dev; echo gone > /dev/null; head -c 1 /dev/zero | od -An -tx1; echo x > /dev/full\n\
+        stat -L -c '%t:%T' /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /dev/ptmx; ls /dev/pts /dev/shm; \
+        exec 9<> /dev/ptmx; ls /dev/pts";
+    let shown = said(HOST, script);
+    let nodes = "fd\nfull\nmqueue\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero\n";
+    let numbers = "1:3\n1:5\n1:7\n1:8\n1:9\n5:0\n5:2\n";
+    assert_eq!(shown, format!("{nodes} 00\n{numbers}/dev/pts:\nptmx\n\n/dev/shm:\n0\nptmx\n"));
+    let without = said("rootfs: host", "ls /dev");
+    assert_eq!(without, nodes.replace("mqueue\n", ""));
+}
+
+#[test]
+fn what_is_the_machine_s_is_masked() {
+    let script = "cd /proc; for path in acpi kcore keys latency_stats sched_debug scsi timer_list timer_stats; do\n\
+        if test -d $path; then ls -A $path; elif test -e $path; then cat $path; fi\ndone; ls -A /sys/firmware\n\
+        touch /sys/kernel/canary 2>&1\n\
+        for file in sys/kernel/hostname sys/vm/drop_caches irq/default_smp_affinity sysrq-trigger; do\n\
+        test ! -e $file || (echo 1 > $file) 2>&1\ndone; true";
+    assert!(
+        !is_root() || !fs::read("/proc/timer_list").unwrap().is_empty(),
+        "outside there is something to see"
+    );
+    for spec in [HOST, "rootfs: host", "rootfs: host\nnet:"] {
+        let shown = said(spec, script);
+        assert!(shown.contains("sys/kernel/hostname: Read-only file system"), "{spec}: {shown}");
+        assert!(shown.lines().count() >= 3, "{spec}: {shown}");
+        for line in shown.lines() {
+            let is_refused =
+                ["Read-only file system", "Permission denied"].iter().any(|why| line.contains(why));
+            assert!(is_refused, "{spec}: {line}");
+        }
+    }
+}
+
+/// Each line's root and mount point: proc_pid_mountinfo(5).
+fn places(mountinfo: &str) -> Vec<(String, String)> {
+    let field = |line: &str, number| line.split(' ').nth(number).unwrap().to_owned();
+    mountinfo.lines().map(|line| (field(line, 3), field(line, 4))).collect()
+}
+
+#[test]
+fn the_mount_table_names_nothing_of_the_host_but_what_was_asked_for() {
+    if !has_usr_alone("the_mount_table_names_nothing_of_the_host_but_what_was_asked_for") {
+        return;
+    }
+    let masks = ["/null", "/bus", "/fs", "/irq", "/sys", "/sysrq-trigger"];
+    let nodes = ["/zero", "/full", "/random", "/urandom", "/tty"];
+    let own = |of: &str| of == "/" || masks.contains(&of) || nodes.contains(&of);
+    // A user gets a folder with mounts below as it is.
+    let table = said(HOST, "cat /proc/self/mountinfo");
+    if is_root() {
+        assert!(places(&table).iter().all(|(of, _)| own(of)), "{table}");
+    }
+    assert!(!table.contains("lowerdir=/ ") && !table.contains("/old_root/"), "{table}");
+    let root = root();
+    let table = said(&of(root.path(), "overlay: true\nnet:"), "cat /proc/self/mountinfo");
+    let of_host: Vec<_> = places(&table).into_iter().filter(|(of, _)| !own(of)).collect();
+    assert!(
+        of_host.iter().all(|(of, place)| of.ends_with("/usr") && place.starts_with("/usr")),
+        "{of_host:?}"
+    );
+    assert!(!table.contains(&*root.path().to_string_lossy()), "{table}");
+}
+
+/// `proc`, `dev` and `sys` are links of the image's: where a path from here would lead is not where the mounts go.
+#[test]
+fn no_link_of_the_root_leads_a_mount_outside() {
+    if !has_usr_alone("no_link_of_the_root_leads_a_mount_outside") {
+        return;
+    }
+    let (root, canary, before) = (root(), tempfile::tempdir().unwrap(), table());
+    let outside = canary.path().canonicalize().unwrap();
+    for (name, link) in
+        [("proc", outside.clone()), ("dev", "/etc".into()), ("sys", "../../../../../../../opt".into())]
+    {
+        fs::remove_dir(root.path().join(name)).unwrap();
+        symlink(&link, root.path().join(name)).unwrap();
+    }
+    assert_eq!(root.path().join("proc").canonicalize().unwrap(), outside, "a path from here leads out");
+    assert!(refused(&of(root.path(), "")).contains("/proc isn't there in"), "inside there is no such folder");
+    let inside = root.path().join(outside.strip_prefix("/").unwrap());
+    fs::create_dir_all(&inside).unwrap();
+    fs::create_dir(root.path().join("opt")).unwrap();
+    let show = |more: &str| {
+        said(&of(root.path(), more), "ls /etc/null; test -e /proc/self/status && cat /proc/self/mountinfo")
+    };
+    let shown = show("");
+    assert!(shown.starts_with("/etc/null\n"), "{shown}");
+    let points: Vec<String> =
+        places(shown.split_once('\n').unwrap().1).into_iter().map(|(_, point)| point).collect();
+    for point in [&*outside.to_string_lossy(), "/etc", "/opt"] {
+        assert!(points.iter().any(|found| found == point), "{point}: {points:?}");
+    }
+    // In the layer of an overlay there are folders of these names, which hide the links.
+    let shown =
+        run(&of(root.path(), "overlay: true"), "ls -d /proc/self/status /dev/null /sys/kernel; ls /etc");
+    let shown = text(&shown.stdout);
+    assert!(
+        shown.ends_with("/dev/null\n/proc/self/status\n/sys/kernel\nhostname\nhosts\nresolv.conf\n"),
+        "{shown}"
+    );
+    for folder in [&outside, &inside, &root.path().join("opt")] {
+        assert_eq!(fs::read_dir(folder).unwrap().count(), 0, "{}", folder.display());
+    }
+    assert_eq!(table(), before);
+}
+
+#[test]
+fn mounts_are_made_in_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("page"), "hello\n").unwrap();
+    let source = folder.path().display();
+    let mounts = format!(
+        "mnt:\n  mounts:\n\
+         \x20 - {{ type: tmpfs, target: /srv, size: 1MiB }}\n\
+         \x20 - {{ type: bind, source: {source}, target: /srv/site, readonly: true }}\n\
+         \x20 - {{ type: bind, source: {source}, target: /home/me/work }}\n\
+         \x20 - {{ type: bind, source: {source}/page, target: /run/one/page }}\n"
+    );
+    let script = "cat /srv/site/page /home/me/work/page /run/one/page\n\
+        touch /srv/site/new 2>&1; touch /srv/fine /home/me/work/made\ndf -k /srv | tail -n 1 | tr -s ' ' | cut -d ' ' -f 2";
+    let shown = said(&format!("{HOST}\n{mounts}"), script);
+    let refused = "touch: cannot touch '/srv/site/new': Read-only file system\n";
+    assert_eq!(shown, format!("hello\nhello\nhello\n{refused}1024\n"));
+    assert!(folder.path().join("made").exists());
+    // Without a root of its own too.
+    let mounts =
+        format!("mnt:\n  mounts:\n  - {{ type: bind, source: {source}, target: /srv, readonly: true }}\n");
+    assert_eq!(said(&mounts, "cat /srv/page; touch /srv/new 2>/dev/null || echo no"), "hello\nno\n");
+}
+
+#[test]
+fn what_can_not_be_done_is_refused_before() {
+    let root = root();
+    let at = |target: &str| format!("rootfs: host\nmnt: {{ mounts: [{{ type: tmpfs, target: {target} }}] }}");
+    let before = table();
+    for (spec, words) in [
+        (at("/proc"), "kernel's own"),
+        (at("/proc/self/attr"), "kernel's own"),
+        (at("/sys/fs"), "kernel's own"),
+        (at("/"), "out of sight"),
+        (at("/dev"), "kernel's own"),
+        (at("srv"), "from `/` on"),
+        ("rootfs: /no-such-root".into(), "must be a folder"),
+        ("rootfs: /".into(), "already"),
+        ("rootfs: host\nmnt: { root: /srv }".into(), "Two roots"),
+        ("rootfs: host\nmnt: { propagation: shared }".into(), "shared mounts"),
+        (of(root.path(), "").replace("target: /usr", "target: /nowhere"), "would stay behind"),
+    ] {
+        let error = refused(&spec);
+        assert!(error.contains(words), "{spec}: {error}");
+    }
+    fs::remove_dir(root.path().join("sys")).unwrap();
+    assert!(refused(&of(root.path(), "")).contains("/sys isn't there in"));
+    assert_eq!(table(), before);
+}
+
+#[test]
+fn it_goes_with_every_other_namespace() {
+    let all = format!("{HOST}\ncgroup:\ntime: {{ boottime: 1h }}");
+    let shown = said(&all, "hostname; cat /etc/hostname; cat /proc/self/timens_offsets | tail -n 1");
+    assert!(shown.starts_with("box\nbox\nboottime") && shown.contains("3600"), "{shown}");
+    if is_root() {
+        let shown = said(&format!("{all}\nuser: {{ map: root }}"), "stat -c %u /etc/passwd");
+        assert_eq!(shown, "0\n");
+    }
+}
+
+/// No call names anything in the new root by a path from here: all is said to descriptors.
+#[test]
+fn the_kernel_is_told_descriptors_only() {
+    if !Path::new("/usr/bin/strace").exists() {
+        return skip("the_kernel_is_told_descriptors_only", "strace(1) isn't installed");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let calls = "trace=mount,umount2,pivot_root,chroot,move_mount,mkdir,mkdirat,mknod,mknodat,symlink,symlinkat,chown,fchownat";
+    let output = Command::new("strace")
+        .args(["-f", "-qq", "-e", calls, "-o"])
+        .arg(&log)
+        .arg(std::env::current_exe().unwrap())
+        .args(["contained", "--exact", "--nocapture", "--test-threads=1"])
+        .env(SPEC, format!("{HOST}\ncommand: [\"true\"]"))
+        .current_dir("/")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let log = fs::read_to_string(log).unwrap();
+    let calls = log.lines().filter_map(|line| line.split_once(' ')).map(|(_, call)| call.trim());
+    // Not a signal's line, nor the second half of a call.
+    let calls: Vec<&str> =
+        calls.filter(|call| call.starts_with(|sign: char| sign.is_ascii_lowercase())).collect();
+    assert!(calls.len() > 30, "{log}");
+    let is_number = |words: &str| words.parse::<u32>().is_ok();
+    for call in calls {
+        let (name, rest) = call.split_once('(').unwrap();
+        let arguments: Vec<&str> = rest.split(", ").collect();
+        let is_plain = match name {
+            "mount" => call.starts_with("mount(NULL, \"/\", NULL, MS_REC|MS_PRIVATE"),
+            "umount2" => arguments[0] == "\"/\"" || arguments[0] == "\".\"",
+            "pivot_root" => rest.starts_with("\".\", \".\""),
+            // Onto the old root, or onto what a descriptor is of.
+            "move_mount" => {
+                arguments[2] == "AT_FDCWD" && arguments[3] == "\"/\""
+                    || is_number(arguments[2]) && arguments[3] == "\"\""
+            }
+            "symlinkat" => is_number(arguments[1]) && !arguments[2].contains('/'),
+            "mkdirat" | "mknodat" => is_number(arguments[0]) && !arguments[1].contains('/'),
+            _ => false,
+        };
+        assert!(is_plain, "{call}");
+    }
 }

@@ -200,7 +200,7 @@ pub fn plan_mounts(mnt: &Mnt, spec: &Spec, host: &Host, draft: &mut Draft) {
     let phase = Phase::Mounts;
     let mut site = Site { spec, mnt, host, files: &none, sight: mnt.tree(), phase, draft };
     if mnt.root.is_some() {
-        site.refuse("mnt: mounts".into(), text("rootfs.root"), "rootfs.root.todo");
+        site.refuse("`mounts` below `mnt`".into(), text("rootfs.root"), "rootfs.root.todo");
     }
     site.step(Tree::Open { path: "/".into(), to: Held::Root }, "rootfs.current.why");
     mounts::plan(&mut site, mnt.mounts.clone());

@@ -61,6 +61,11 @@ fn plan_overlay(site: &mut Site<'_>, folder: &Path) {
     {
         make_folder(site, Held::Layer, name, mode, "rootfs.layerfolder.why");
     }
+    for (name, mode) in HIDDEN {
+        if folder == Path::new("/") && !folder.join(name).exists() {
+            make_folder(site, Held::Layer, &format!("upper/{name}"), mode, "rootfs.layerfolder.why");
+        }
+    }
     if !folder.join("etc").is_symlink() {
         make_folder(site, Held::Layer, "upper/etc", 0o755, "rootfs.layerfolder.why");
         etc::write(site, "upper/etc/");
@@ -179,7 +184,8 @@ fn make_overlay(site: &mut Site<'_>, upper: &str, work: &str, to: Held) {
     if site.is_user() {
         options.push(("userxattr", ""));
     }
-    site.make("overlay", &options, Attributes::NO_DEV, to, "rootfs.overlay.why");
+    let why = if site.host.privileged { "rootfs.overlay.why" } else { "rootfs.useroverlay.why" };
+    site.make("overlay", &options, Attributes::NO_DEV, to, why);
 }
 
 fn stack(site: &mut Site<'_>, mount: Held, why: &'static str) {

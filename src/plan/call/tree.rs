@@ -375,8 +375,8 @@ fn find(tree: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
     Err(Errno::EAGAIN)
 }
 
-/// A file of the kernel's own (/proc, /sys): no link leads to it, and nothing is mounted over it yet; else it isn't the
-/// kernel's. None where this kernel doesn't have it.
+/// A file of the kernel's own (/proc, /sys), which no link leads to. None where this kernel doesn't have it; any other
+/// answer is an error, since a mask that can't be made must not be passed over.
 fn find_kernels(tree: BorrowedFd<'_>, path: &str) -> Result<Option<OwnedFd>, Errno> {
     let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     match openat2(tree, path, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty(), how) {
