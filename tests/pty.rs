@@ -179,9 +179,11 @@ fn a_sandbox_that_was_stopped_takes_the_terminal_again_and_never_from_the_backgr
     signal(job, Signal::SIGSTOP);
     terminal.wait_for("Stopped");
     terminal.wait_for(prompt);
-    // As bash does it: TERM to the job, then CONT, so that it can end.
-    terminal.press("kill %1; wait %1; echo status $?\n");
-    terminal.wait_for("status 143\n");
+    // As bash does it: TERM to the job, then CONT, so that it can end. bash's own wait gives up where it hasn't seen yet that
+    // the job goes on.
+    let gone = "while kill -0 $p 2>/dev/null; do sleep 0.05; done";
+    terminal.press(&format!("p=$(jobs -p); kill %1; {gone}\n"));
+    terminal.wait_for("Exit 143");
     assert!(terminal.modes().local_flags.contains(LocalFlags::ICANON));
     terminal.press("exit\n");
     terminal.end();

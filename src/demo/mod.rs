@@ -128,8 +128,7 @@ pub fn run(
         let names = names(feature).join(", ");
         return Err(Error::usage(format!("{feature} has no card {only:?}")).todo(names));
     }
-    for (name, make) in entries.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
-        let _ = name;
+    for (_, make) in entries.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
         show(&make(stage)?);
     }
     Ok(())
