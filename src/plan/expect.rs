@@ -32,6 +32,8 @@ pub struct Expected {
 pub enum Wanted {
     /// These words.
     Is(String),
+    /// So many bytes, of which the kernel keeps whole pages.
+    Pages(u64),
     /// Another thing than outside: a namespace of its own.
     Own,
     /// The same as outside: nobody asked for another.
@@ -166,7 +168,10 @@ fn limits(plan: &Plan) -> Vec<Expected> {
             feature,
             path,
             field: None,
-            wanted: Wanted::Is(value.clone()),
+            wanted: match value.parse() {
+                Ok(bytes) if feature == Feature::Memory => Wanted::Pages(bytes),
+                _ => Wanted::Is(value.clone()),
+            },
         })
         .collect()
 }
