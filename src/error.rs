@@ -3,6 +3,8 @@
 use std::fmt;
 
 use crate::host::diagnose::Cause;
+use crate::spec::{MOST_MISTAKES, Mistake};
+use crate::text::{text, text_with};
 
 /// The exit statuses of the command-line contract that `sandbox` itself decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,12 +49,15 @@ pub struct Error {
     pub why: Vec<String>,
     /// What to do, the narrowest way first.
     pub todo: Vec<String>,
+    /// What is wrong with a file, place by place.
+    pub mistakes: Vec<Mistake>,
 }
 
 impl Error {
     /// An error with one line and nothing more to say yet.
     pub fn new(kind: Kind, what: impl Into<String>) -> Self {
-        Error { kind, what: what.into(), call: None, cause: None, why: Vec::new(), todo: Vec::new() }
+        let what = what.into();
+        Error { kind, what, call: None, cause: None, why: vec![], todo: vec![], mistakes: vec![] }
     }
 
     /// An error of the kind that ends in 125.
@@ -69,6 +74,16 @@ impl Error {
     pub fn call(mut self, call: impl fmt::Display, errno: nix::errno::Errno) -> Self {
         self.call = Some(format!("{call} = -1 {}", errno_text(errno)));
         self
+    }
+
+    /// A spec with mistakes, of which there is at least one.
+    pub fn spec(file: &str, mistakes: Vec<Mistake>) -> Self {
+        let what = match mistakes.len() {
+            1 => text("spec.mistake"),
+            MOST_MISTAKES => text_with("spec.mistakes.most", &[("count", &MOST_MISTAKES.to_string())]),
+            count => text_with("spec.mistakes", &[("count", &count.to_string())]),
+        };
+        Error { mistakes, ..Error::failed(format!("{file}: {what}")) }
     }
 
     /// Takes over a likely cause, where there is one.

@@ -2,11 +2,24 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One thing that can be isolated: one of the eight namespaces of namespaces(7), or limited: by a controller of cgroups(7).
+/// One thing that can be isolated: one of the eight namespaces of namespaces(7), or limited: by a controller of cgroups(7),
+/// or taken away: what a process may still ask of the kernel.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    clap::ValueEnum,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Feature {
@@ -36,10 +49,19 @@ pub enum Feature {
     Devices,
     /// How many processes: cgroups(7), pids.
     Pids,
+    /// No feature but all of them together: what steps that serve a whole container stand for.
+    #[value(skip)]
+    Run,
+    /// What root's power is divided into: capabilities(7).
+    Capabilities,
+    /// Which system calls may be made: seccomp(2).
+    Seccomp,
+    /// How much of each resource one process may have: getrlimit(2).
+    Rlimits,
 }
 
 impl Feature {
-    /// Every feature, in the order in which the course and the tables show them.
+    /// Every feature with a subcommand, in the order in which the course and the tables show them.
     pub const ALL: [Feature; 13] = [
         Feature::Pid,
         Feature::Mnt,
@@ -72,7 +94,10 @@ impl Feature {
     pub const CONTROLLERS: [Feature; 5] =
         [Feature::Memory, Feature::Cpu, Feature::Blkio, Feature::Devices, Feature::Pids];
 
-    /// Whether it's a namespace; else it's a controller.
+    /// What hardens a whole container. It comes with `run`: no subcommand shows one alone.
+    pub const HARDENING: [Feature; 3] = [Feature::Capabilities, Feature::Seccomp, Feature::Rlimits];
+
+    /// Whether it's a namespace; else it's a controller, or it hardens.
     pub fn is_namespace(self) -> bool {
         Feature::NAMESPACES.contains(&self)
     }
@@ -93,6 +118,10 @@ impl Feature {
             Feature::Blkio => "blkio",
             Feature::Devices => "devices",
             Feature::Pids => "pids",
+            Feature::Run => "run",
+            Feature::Capabilities => "capabilities",
+            Feature::Seccomp => "seccomp",
+            Feature::Rlimits => "rlimits",
         }
     }
 
@@ -110,6 +139,10 @@ impl Feature {
             Feature::Memory | Feature::Cpu | Feature::Blkio | Feature::Devices | Feature::Pids => {
                 "cgroups(7)"
             }
+            Feature::Run => "namespaces(7)",
+            Feature::Capabilities => "capabilities(7)",
+            Feature::Seccomp => "seccomp(2)",
+            Feature::Rlimits => "getrlimit(2)",
         }
     }
 

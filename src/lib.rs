@@ -5,13 +5,14 @@
 //! 1. [`feature`]: the words that hold everywhere.
 //! 2. [`namespaces`]: one file per namespace, each a page: what the kernel does, its flags, its steps, what to look at.
 //! 3. [`cgroups`]: one file per controller, each limit in the spelling of v1 and of v2.
-//! 4. [`rootfs`]: the files that a container sees, put together out of mounts.
-//! 5. [`plan`]: a container is a list of system calls; [`plan::order`] says in which order and why.
-//! 6. [`exec`]: the straight line that performs a plan.
-//! 7. [`observe`]: the same readers outside and inside.
-//! 8. [`demo`] and [`mistakes`]: what the kernel shows, as evidence.
-//! 9. [`compare`]: any two processes of this machine, with those readers.
-//! 10. [`render`]: how it all looks.
+//! 4. [`security`]: what a process may still ask of the kernel, one file per thing that takes it away.
+//! 5. [`rootfs`]: the files that a container sees, put together out of mounts.
+//! 6. [`plan`]: a container is a list of system calls; [`plan::order`] says in which order and why.
+//! 7. [`exec`]: the straight line that performs a plan.
+//! 8. [`observe`]: the same readers outside and inside.
+//! 9. [`demo`] and [`mistakes`]: what the kernel shows, as evidence.
+//! 10. [`compare`]: any two processes of this machine, with those readers.
+//! 11. [`render`]: how it all looks.
 
 pub mod cgroups;
 pub mod cli;
@@ -24,10 +25,12 @@ pub mod feature;
 pub mod host;
 pub mod mistakes;
 pub mod namespaces;
+mod near;
 pub mod observe;
 pub mod plan;
 pub mod render;
 pub mod rootfs;
+pub mod security;
 pub mod spec;
 mod sys;
 mod text;

@@ -20,10 +20,15 @@ const ENGLISH: &[&str] = &[
     include_str!("../lessons/en/devices.txt"),
     include_str!("../lessons/en/pids.txt"),
     include_str!("../lessons/en/time.txt"),
+    include_str!("../lessons/en/run.txt"),
+    include_str!("../lessons/en/verify.txt"),
+    include_str!("../lessons/en/security.txt"),
     include_str!("../lessons/en/rootfs.txt"),
     include_str!("../lessons/en/doctor.txt"),
     include_str!("../lessons/en/compare.txt"),
     include_str!("../lessons/en/habits.txt"),
+    include_str!("../lessons/en/terminal.txt"),
+    include_str!("../lessons/en/spec.txt"),
 ];
 
 /// The words behind `key`. A key that is missing prints as itself; a test holds that none is.
@@ -93,7 +98,7 @@ mod tests {
         wanted.extend(
             crate::cli::definition().get_subcommands().map(|sub| format!("{}.example", sub.get_name())),
         );
-        for feature in Feature::ALL {
+        for feature in Feature::ALL.into_iter().chain([Feature::Run]) {
             wanted.extend([format!("{feature}.view.meaning"), format!("{feature}.next")]);
             let cards = crate::demo::names(feature);
             wanted.extend(
@@ -116,8 +121,8 @@ mod tests {
 
     fn starts_with_a_known_word(key: &str) -> bool {
         let word = key.split('.').next().unwrap_or_default();
-        (["common", "doctor", "compare", "completions", "man", "habit", "limits", "devices", "rootfs"].contains(&word)
-            || Feature::ALL.iter().any(|feature| feature.name() == word))
+        (["common", "doctor", "compare", "completions", "man", "habit", "limits", "verify", "run", "enter", "gc", "devices", "terminal", "runas", "rootfs", "spec"].contains(&word)
+            || Feature::ALL.iter().chain(&Feature::HARDENING).any(|feature| feature.name() == word))
             // Names of files: of the code, of cgroups.
             && ![".rs", ".txt", ".procs", ".allow", ".deny", ".list", ".weight", ".shares", ".stat", ".max", ".low", ".current", ".failcnt", ".throttle"]
                 .iter()

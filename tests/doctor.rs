@@ -173,7 +173,7 @@ fn habits_get_the_line_that_was_meant() {
         ("unshare", "sandbox pid -- bash"),
         ("exec web sh", "sandbox compare <pid>"),
         ("ps", "lsns"),
-        ("run -it ubuntu bash", "sandbox pid -- bash"),
+        ("run ubuntu bash", "sandbox spec init --for shell > box.yaml; sandbox run box.yaml"),
         ("images", "sandbox mnt --root <folder> -- sh"),
         ("stop web", "sandbox pid -- bash"),
         ("mem bash", "sandbox mem -- bash"),

@@ -158,8 +158,10 @@ fn views_fit_and_say_both_spellings() {
         );
         if is_known_world() {
             let who = if support::is_root() { "root" } else { "user" };
-            let own = Regex::new(r"(nr_throttled +!= 0 +)\d+|(pids.current +!= )\d+|(MemTotal: +== )\d+ kB +\d+ kB|(io.stat +!= )\d+")
-                .unwrap();
+            let own = Regex::new(
+                r"(nr_throttled) +[!=]= 0 +\d+|(pids.current +!= )\d+|(MemTotal: +== )\d+ kB +\d+ kB|(io.stat +!= )\d+",
+            )
+            .unwrap();
             let view = own.replace_all(&view, "$1$2$3$4<n>");
             snapshot_for_all(&format!("view-{feature}@v2-{who}"), &view);
             snapshot_for_all(

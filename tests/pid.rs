@@ -109,6 +109,17 @@ fn a_term_that_the_kernel_drops_is_explained_and_followed_by_a_kill() {
 }
 
 #[test]
+fn behind_an_init_the_view_is_the_command_s() {
+    let view = text(&run(&["pid", "--init", "--show-proc", "--format", "json", "--", "true"]).stderr);
+    let view = &view[view.find('{').unwrap()..];
+    let mut values = serde_json::Deserializer::from_str(view).into_iter::<serde_json::Value>();
+    let view = values.next().unwrap().unwrap();
+    let process = |side: &str| view["process"][side][0]["value"]["is"].as_str().unwrap().to_owned();
+    assert_eq!(process("inside"), "2");
+    assert!(process("outside").ends_with(" 2"), "{}", process("outside"));
+}
+
+#[test]
 fn an_init_passes_signals_on_and_the_default_action_is_taken() {
     let child = started(&["--init"], "echo ready; exec sleep 60");
     assert_eq!(terminate(child), (Some(143), String::new()));

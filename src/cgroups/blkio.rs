@@ -12,6 +12,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::intent;
@@ -22,32 +23,38 @@ use crate::observe::cgroup::Group;
 use crate::observe::{Observation, Value, cgroup};
 use crate::plan::{Draft, Problem, Setting};
 use crate::spec::units::Size;
+use crate::spec::words;
 use crate::text::{text, text_with};
 
 /// What can be said about disks.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Blkio {
     /// The weight, 10 to 1000, where something here shares the disk out by weight
     #[arg(long, visible_alias = "blkio-weight", value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "words::within::<10, 1000, _, _>")]
+    #[schemars(range(min = 10, max = 1000), example = 500)]
     pub weight: Option<u64>,
     /// Read at most RATE bytes a second; DEV is a device, MAJ:MIN, or a file on the disk that is meant (may be repeated)
     #[arg(long, visible_alias = "device-read-bps", value_name = "DEV=RATE")]
     #[serde(skip_serializing_if = "Vec::is_empty", with = "by_device")]
+    #[schemars(with = "std::collections::BTreeMap<String, Size>", example = by_device::example("1MiB"))]
     pub read_bps: Vec<Throttle>,
     /// Write at most RATE bytes a second (may be repeated)
     #[arg(long, visible_alias = "device-write-bps", value_name = "DEV=RATE")]
     #[serde(skip_serializing_if = "Vec::is_empty", with = "by_device")]
+    #[schemars(with = "std::collections::BTreeMap<String, Size>", example = by_device::example("1MiB"))]
     pub write_bps: Vec<Throttle>,
     /// Read at most RATE times a second (may be repeated)
     #[arg(long, visible_alias = "device-read-iops", value_name = "DEV=RATE")]
     #[serde(skip_serializing_if = "Vec::is_empty", with = "by_device")]
+    #[schemars(with = "std::collections::BTreeMap<String, Size>", example = by_device::example("100"))]
     pub read_iops: Vec<Throttle>,
     /// Write at most RATE times a second (may be repeated)
     #[arg(long, visible_alias = "device-write-iops", value_name = "DEV=RATE")]
     #[serde(skip_serializing_if = "Vec::is_empty", with = "by_device")]
+    #[schemars(with = "std::collections::BTreeMap<String, Size>", example = by_device::example("100"))]
     pub write_iops: Vec<Throttle>,
 }
 
@@ -91,6 +98,11 @@ mod by_device {
     use serde::{Deserialize, Deserializer, Serializer};
 
     use super::{Size, Throttle};
+
+    /// For the schema.
+    pub(super) fn example(rate: &str) -> BTreeMap<&'static str, &str> {
+        BTreeMap::from([("/var/tmp", rate)])
+    }
 
     pub(super) fn serialize<S: Serializer>(all: &[Throttle], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(all.iter().map(|one| (&one.device, one.rate)))

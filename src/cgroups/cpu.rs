@@ -8,9 +8,11 @@
 //!
 //! What you'll see: the group's own files, its time in cpuacct.usage or cpu.stat, nr_throttled.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::intent;
@@ -19,28 +21,33 @@ use crate::host::Host;
 use crate::host::cgroups::Controller;
 use crate::observe::{Observation, cgroup};
 use crate::plan::{Draft, Problem, Setting};
+use crate::spec::words;
 use crate::text::{text, text_with};
 
 /// What can be said about processors.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cpu {
     /// The weight in v1's and docker's numbers, 2 to 262144; 1024 is what every group has
     #[arg(long, short = 'c', visible_alias = "cpu-shares", value_name = "N", conflicts_with = "weight")]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "words::within::<2, 262_144, _, _>")]
+    #[schemars(range(min = 2, max = 262_144), example = 512)]
     pub shares: Option<u64>,
     /// The weight in v2's numbers, 1 to 10000; 100 is what every group has
     #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "words::within::<1, 10_000, _, _>")]
+    #[schemars(range(min = 1, max = 10_000), example = 50)]
     pub weight: Option<u64>,
     /// At most so many processors' time: 0.5 is half of one, 2 is all of two
     #[arg(long, value_name = "F")]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 0.5)]
     pub cpus: Option<Cpus>,
     /// Only these processors: 0, 0-3 or 0,2
     #[arg(long, visible_alias = "cpuset-cpus", value_name = "LIST")]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "processors")]
+    #[schemars(regex(pattern = r"^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$"), example = &"0")]
     pub cpuset: Option<String>,
 }
 
@@ -91,6 +98,16 @@ impl Serialize for Cpus {
 impl<'de> Deserialize<'de> for Cpus {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         f64::deserialize(deserializer)?.to_string().parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for Cpus {
+    fn schema_name() -> Cow<'static, str> {
+        "Cpus".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "number", "minimum": 0.01, "maximum": 8192 })
     }
 }
 
@@ -162,6 +179,12 @@ fn within(draft: &mut Draft, flag: &str, value: u64, range: std::ops::RangeInclu
     let why = text_with("cpu.range.why", &[("least", &least), ("most", &most)]);
     let (what, todo) = (format!("--{flag} {value}"), vec![text("cpu.range.todo")]);
     draft.problem(Problem { feature: Feature::Cpu, what, why, todo });
+}
+
+fn processors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    words::checked(deserializer, |list: &String| {
+        is_list(list).then_some(()).ok_or_else(|| text("cpu.list.form"))
+    })
 }
 
 /// `0-3,5`: cpuset(7), list format.

@@ -8,6 +8,7 @@
 //!
 //! What you'll see: the limit and the usage in the group's own files, events counted there, status 137.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::intent;
@@ -20,21 +21,24 @@ use crate::spec::units::Size;
 use crate::text::text;
 
 /// What can be said about memory.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Memory {
     /// At most so much memory: 64m, 64MB and 64MiB are all 64·1024² bytes
     #[arg(long, short = 'm', visible_alias = "memory", value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"64MiB")]
     pub limit: Option<Size>,
     /// At most so much swap, apart from memory (docker's --memory-swap is the sum of both)
     #[arg(long, value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 0)]
     pub swap: Option<Size>,
     /// So much is left to the group when the machine runs short
     #[arg(long, visible_alias = "memory-reservation", value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"32MiB")]
     pub reservation: Option<Size>,
 }
 

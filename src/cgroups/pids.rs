@@ -6,6 +6,7 @@
 //!
 //! What you'll see: pids.max and pids.current in the group's own files, and EAGAIN.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::intent;
@@ -14,16 +15,21 @@ use crate::host::Host;
 use crate::host::cgroups::Controller;
 use crate::observe::{Observation, cgroup, proc};
 use crate::plan::{Draft, Problem, Setting};
+use crate::spec::words;
 use crate::text::text;
 
 /// What can be said about the number of processes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pids {
     /// At most so many processes and threads at a time
     #[arg(long, visible_alias = "pids-limit", value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "words::within::<1, 4_194_304, _, _>"
+    )]
+    #[schemars(range(min = 1, max = 4_194_304), example = 64)]
     pub max: Option<u32>,
 }
 

@@ -3,7 +3,7 @@
 use clap::Args;
 use clap::builder::RangedI64ValueParser;
 
-use super::feature::Format;
+use super::telling::Format;
 use crate::compare::{Comparison, Subject};
 use crate::error::Result;
 use crate::render::paint::{Color, Stream, decide};

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::feature::Format;
+use super::telling::Format;
 use crate::doctor::{self, profile};
 use crate::error::{Error, Result};
 use crate::host::remedy;

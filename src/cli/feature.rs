@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::telling::{self, Telling};
 use super::watch::Narrator;
 use crate::demo::plot::Plot;
 use crate::demo::{self, Canvas, Stage};
@@ -15,7 +16,7 @@ use crate::host::{Host, command, diagnose};
 use crate::mistakes;
 use crate::render::live::Live;
 use crate::render::paint::{Color, Stream, decide};
-use crate::render::{self, card, contrast, equivalents, paint, plan as plan_text, plot, svg};
+use crate::render::{self, card, contrast, equivalents, paint, plot, svg};
 use crate::spec::Spec;
 use crate::spec::compose::{self, Ending};
 use crate::spec::yaml;
@@ -36,18 +37,8 @@ pub(super) struct FeatureArgs<F: Args> {
 #[group(skip)]
 #[command(next_help_heading = "Common options")]
 pub(super) struct Common {
-    /// Show /proc outside and inside, side by side
-    #[arg(long)]
-    show_proc: bool,
-    /// Tell each step while it is made: the call, its result, why
-    #[arg(long)]
-    explain: bool,
-    /// Print the plan only; needs no privilege and does nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Wait for a key before each step
-    #[arg(long)]
-    step: bool,
+    #[command(flatten)]
+    telling: Telling,
     /// Make a famous mistake on purpose, right beside wrong; without a name, list them
     #[arg(long = "break", value_name = "MISTAKE", num_args = 0..=1, default_missing_value = "list")]
     mistake: Option<String>,
@@ -57,27 +48,9 @@ pub(super) struct Common {
     /// Write what a demonstration of a limit measures to FILE, as a picture
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// How results are printed
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    format: Format,
-    /// Print the spec that these flags mean, as YAML
-    #[arg(long)]
-    print_spec: bool,
-    /// Do not announce what is isolated
-    #[arg(long, short)]
-    quiet: bool,
     /// The command to run in it, after `--`; without one, the built-in demonstration runs
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
-}
-
-/// How results are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
 }
 
 /// Runs a feature subcommand; `put` places its flags in the spec.
@@ -88,15 +61,16 @@ pub(super) fn run<F: Args>(
     put: impl Fn(&mut Spec, F),
 ) -> Result<u8> {
     let common = args.common;
+    let telling = &common.telling;
     let mut spec = Spec { command: common.command.clone(), ..Spec::default() };
     put(&mut spec, args.feature);
     let has_command = !spec.command.is_empty();
     // With a command, standard output is the command's.
     decide(
         color,
-        if has_command && !common.dry_run && !common.print_spec { Stream::Err } else { Stream::Out },
+        if has_command && !telling.dry_run && !telling.print_spec { Stream::Err } else { Stream::Out },
     );
-    if common.print_spec {
+    if telling.print_spec {
         render::out(&yaml::print(&spec));
         return Ok(0);
     }
@@ -104,7 +78,7 @@ pub(super) fn run<F: Args>(
         spec = demo::dressed(feature, &spec);
     }
     let host = compose::gather(&spec);
-    if !has_command && !common.dry_run {
+    if !has_command && !telling.dry_run {
         diagnose::need_proc(feature)?;
     }
     if let Some(mistake) = &common.mistake {
@@ -115,27 +89,20 @@ pub(super) fn run<F: Args>(
         return Ok(0);
     }
     let ending = ending(feature, &host, &spec)?;
-    let view = common.show_proc;
+    let view = telling.show_proc;
     let plan = compose::plan(&spec, &host, feature, ending, view);
-    if common.dry_run {
-        render::out(&match common.format {
-            Format::Text => plan_text::text_of(&plan) + &equivalents::text_of(&plan),
-            Format::Json => render::json(&plan),
-        });
+    if telling.dry_run {
+        telling::print_plan(&plan, telling);
         return Ok(0);
     }
-    let mut narrator = Narrator::new(&common, &spec);
+    let mut narrator = Narrator::new(telling, &spec);
     if has_command {
-        let ended = exec::start(&plan, &mut narrator)?.wait(&mut narrator)?;
-        if common.narrates() {
-            render::err(&(plan_text::spellings(&plan) + &equivalents::text_of(&plan)));
-        }
-        return Ok(ended.status());
+        return telling::run_command(&plan, telling, &mut narrator);
     }
     if view {
         // The view is taken; the process that it was taken of has nothing more to do.
         exec::start(&plan, &mut narrator)?.end()?;
-        if common.narrates() {
+        if telling.narrates() {
             render::out(&equivalents::text_of(&plan));
         }
         return Ok(0);
@@ -143,24 +110,6 @@ pub(super) fn run<F: Args>(
     // Said before the first card, not by the one that comes to it.
     exec::accept(&plan)?;
     demonstrate(feature, &host, &spec, &common, &mut narrator)
-}
-
-impl Common {
-    pub(super) fn narrates(&self) -> bool {
-        self.explain || self.step
-    }
-
-    pub(super) fn pauses(&self) -> bool {
-        self.step
-    }
-
-    pub(super) fn is_quiet(&self) -> bool {
-        self.quiet
-    }
-
-    pub(super) fn is_json(&self) -> bool {
-        self.format == Format::Json
-    }
 }
 
 fn ending(feature: Feature, host: &Host, spec: &Spec) -> Result<Ending> {
@@ -190,7 +139,7 @@ fn demonstrate(
     let mut cards = Vec::new();
     demo::run(feature, common.demo.as_deref(), &mut stage, &mut |card| {
         plots.extend(card.plots.iter().cloned());
-        if common.is_json() {
+        if common.telling.is_json() {
             cards.push(card.clone());
         } else {
             // On a terminal the pictures were drawn while the card was made, and stand above it.
@@ -201,7 +150,7 @@ fn demonstrate(
     if let Some(file) = &common.svg {
         write_svg(file, &plots)?;
     }
-    if common.is_json() {
+    if common.telling.is_json() {
         render::out(&render::json(&cards));
     } else {
         let next = text_with("common.next", &[("feature", feature.name())]);
@@ -212,7 +161,7 @@ fn demonstrate(
 
 /// Whether measurements are drawn while they are taken.
 fn is_live(common: &Common) -> bool {
-    !common.is_json() && std::io::stdout().is_terminal()
+    !common.telling.is_json() && std::io::stdout().is_terminal()
 }
 
 /// Redraws in place on a terminal, and nowhere else.
@@ -238,10 +187,10 @@ fn make_mistake(feature: Feature, name: &str, host: &Host, spec: &Spec, common: 
         }
         return Ok(0);
     }
-    let mut narrator = Narrator::new(common, spec);
+    let mut narrator = Narrator::new(&common.telling, spec);
     // A mistake's measurements are in its evidence.
     let nowhere: Canvas<'_> = Box::new(|_, _| {});
     let contrast = mistakes::run(feature, name, &mut Stage::new(host, spec, &mut narrator, nowhere))?;
-    render::out(&if common.is_json() { render::json(&contrast) } else { contrast::text(&contrast) });
+    render::out(&if common.telling.is_json() { render::json(&contrast) } else { contrast::text(&contrast) });
     Ok(0)
 }

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::command;
 use crate::host::tree::Tree;
+use crate::near::nearest;
 use crate::text::{text, text_with};
 
 /// Flags that other tools want and this one doesn't.
@@ -22,13 +23,13 @@ const FLAGS: &[(&[&str], &str)] = &[
 /// Subcommands of other tools: what is said, why, and what to type instead.
 const WORDS: &[(&[&str], &str, &str, &str)] = &[
     (
-        &["exec", "enter", "nsenter", "attach", "inspect", "top", "stats"],
+        &["exec", "nsenter", "attach", "inspect", "top", "stats"],
         "habit.join.what",
         "habit.join.hint",
         "sandbox compare <pid>",
     ),
     (&["ps", "ls", "list", "lsns"], "habit.list.what", "habit.list.hint", "lsns"),
-    (&["run", "create", "start", "shell"], "habit.run.what", "habit.run.hint", "sandbox pid -- bash"),
+    (&["create", "start", "shell"], "habit.run.what", "habit.run.hint", "sandbox pid -- bash"),
     (
         &["build", "pull", "push", "image", "images", "import", "load"],
         "habit.images.what",
@@ -42,6 +43,9 @@ const WORDS: &[(&[&str], &str, &str, &str)] = &[
         "sandbox pid -- bash",
     ),
 ];
+
+/// How one comes by a spec.
+pub(super) const SPEC: &str = "sandbox spec init --for shell > box.yaml; sandbox run box.yaml";
 
 /// The letters of unshare(1) and nsenter(1).
 const LETTERS: &[(char, Feature)] = &[
@@ -79,6 +83,9 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
             return Some(Error::usage(text("habit.help.what")).todo(line));
         }
         "unshare" => return Some(unshare(&words[1..])),
+        "run" if error.kind() == ErrorKind::UnknownArgument => {
+            return Some(Error::usage(text("habit.spec.what")).why(text("habit.spec.hint")).todo(SPEC));
+        }
         _ => {}
     }
     if first.starts_with('-') {
@@ -115,32 +122,10 @@ fn unknown(word: &str) -> Error {
     let error = Error::usage(text_with("habit.unknown.what", &[("word", word)]));
     let all = super::definition();
     let names = all.get_subcommands().map(clap::Command::get_name);
-    let near = names.map(|name| (distance(word, name), name)).min().filter(|(distance, _)| *distance <= 2);
-    match near {
-        Some((distance, name)) if distance < name.len().min(word.len()) => {
-            error.why(text("habit.unknown.hint")).todo(format!("sandbox {name}"))
-        }
-        _ => error.todo("sandbox --help"),
+    match nearest(word, names) {
+        Some(name) => error.why(text("habit.unknown.hint")).todo(format!("sandbox {name}")),
+        None => error.todo("sandbox --help"),
     }
-}
-
-/// How many letters are missing, too many, wrong, or swapped with the next: the distance of Damerau and Levenshtein.
-fn distance(one: &str, other: &str) -> usize {
-    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    let mut rows = vec![(0..=other.len()).collect::<Vec<usize>>()];
-    for i in 1..=one.len() {
-        let mut row = vec![i];
-        for j in 1..=other.len() {
-            let wrong = usize::from(one[i - 1] != other[j - 1]);
-            let mut least = (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + wrong);
-            if i > 1 && j > 1 && one[i - 1] == other[j - 2] && one[i - 2] == other[j - 1] {
-                least = least.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(least);
-        }
-        rows.push(row);
-    }
-    rows[one.len()][other.len()]
 }
 
 /// `sandbox pid bash`, `sandbox pid --fork`, `sandbox pid --hostname box`.
@@ -270,17 +255,4 @@ fn owner_of(flag: &str) -> Option<String> {
     all.build();
     let has = |command: &clap::Command| command.get_arguments().any(|own| own.get_long() == Some(name));
     all.get_subcommands().find(|command| has(command)).map(|command| command.get_name().to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::distance;
-
-    #[test]
-    fn swapped_letters_count_once() {
-        assert_eq!(distance("pdi", "pid"), 1);
-        assert_eq!(distance("pids", "pid"), 1);
-        assert_eq!(distance("", "pid"), 3);
-        assert_eq!(distance("docter", "doctor"), 1);
-    }
 }

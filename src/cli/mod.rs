@@ -2,10 +2,15 @@
 
 mod compare;
 mod doctor;
+mod enter;
 mod feature;
 mod habits;
 mod pages;
+mod run;
+mod spec;
+mod telling;
 mod terminal;
+mod verify;
 mod watch;
 mod welcome;
 
@@ -17,8 +22,12 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::compare::CompareArgs;
 use self::doctor::DoctorArgs;
+use self::enter::EnterArgs;
 use self::feature::FeatureArgs;
 use self::pages::{CompletionsArgs, ManArgs};
+use self::run::RunArgs;
+use self::spec::SpecArgs;
+use self::verify::VerifyArgs;
 use crate::cgroups::{blkio::Blkio, cpu::Cpu, devices::Devices, memory::Memory, pids::Pids};
 use crate::error::{Error, Kind, Result};
 use crate::exec::journal;
@@ -26,6 +35,7 @@ use crate::feature::Feature;
 use crate::namespaces::{
     cgroup::Cgroup, ipc::Ipc, mnt::Mnt, net::Net, pid::Pid, time::Time, user::User, uts::Uts,
 };
+use crate::plan::undo::Undo;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::text;
@@ -84,6 +94,16 @@ enum Command {
     Devices(FeatureArgs<Devices>),
     /// How many processes [cgroups(7)]
     Pids(FeatureArgs<Pids>),
+    /// All of it together: a container, from a spec in YAML [namespaces(7)]
+    Run(RunArgs),
+    /// Run a command in the namespaces of a process, as nsenter does [setns(2)]
+    Enter(EnterArgs),
+    /// Hold a running container against its spec, by what the kernel shows [proc(5)]
+    Verify(VerifyArgs),
+    /// End and remove what runs of sandbox left that were killed
+    Gc,
+    /// Write, check and describe specs: files that say what a container shall be
+    Spec(SpecArgs),
     /// What two processes see, side by side [ioctl_nsfs(2)]
     Compare(CompareArgs),
     /// What works on this machine, found by using it, and the narrowest fix where something doesn't
@@ -128,7 +148,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         }
     };
     render::set_stable(cli.global.stable);
-    journal::sweep();
+    let swept = journal::sweep();
     let result = match cli.command {
         Command::Pid(args) => {
             feature::run(Feature::Pid, cli.global.color, args, |spec, pid| spec.pid = Some(pid))
@@ -169,6 +189,11 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         Command::Pids(args) => {
             feature::run(Feature::Pids, cli.global.color, args, |spec, pids| spec.pids = Some(pids))
         }
+        Command::Run(args) => run::run(cli.global.color, args),
+        Command::Enter(args) => enter::run(cli.global.color, args),
+        Command::Verify(args) => verify::run(cli.global.color, &args),
+        Command::Gc => Ok(gc(cli.global.color, &swept)),
+        Command::Spec(args) => spec::run(cli.global.color, &args),
         Command::Compare(args) => compare::run(cli.global.color, &args),
         Command::Completions(args) => pages::completions(&args),
         Command::Man(args) => pages::man(&args),
@@ -201,7 +226,7 @@ fn parse_chosen(arguments: &[OsString]) -> Option<Cli> {
 type Define = fn(clap::Command) -> clap::Command;
 
 /// Every subcommand, as [`Command`] has them.
-const SUBCOMMANDS: [(&str, Define); 17] = [
+const SUBCOMMANDS: [(&str, Define); 22] = [
     ("pid", FeatureArgs::<Pid>::augment_args),
     ("mnt", FeatureArgs::<Mnt>::augment_args),
     ("net", FeatureArgs::<Net>::augment_args),
@@ -215,6 +240,11 @@ const SUBCOMMANDS: [(&str, Define); 17] = [
     ("blkio", FeatureArgs::<Blkio>::augment_args),
     ("devices", FeatureArgs::<Devices>::augment_args),
     ("pids", FeatureArgs::<Pids>::augment_args),
+    ("run", RunArgs::augment_args),
+    ("enter", EnterArgs::augment_args),
+    ("verify", VerifyArgs::augment_args),
+    ("gc", |command| command),
+    ("spec", SpecArgs::augment_args),
     ("compare", CompareArgs::augment_args),
     ("doctor", DoctorArgs::augment_args),
     ("completions", CompletionsArgs::augment_args),
@@ -231,6 +261,14 @@ fn finish(color: Color, result: Result<u8>) -> u8 {
         (Ok(code), _) => code,
         (Err(error), _) => report(color, &error),
     }
+}
+
+/// What was ended and removed: every command does that first; this one tells.
+fn gc(color: Color, swept: &[Undo]) -> u8 {
+    decide(color, Stream::Out);
+    let lines: String = swept.iter().map(|undo| format!("{undo}\n")).collect();
+    render::out(&if lines.is_empty() { text("gc.nothing") + "\n" } else { lines });
+    0
 }
 
 fn report(color: Color, error: &Error) -> u8 {

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Command};
+use clap::{Arg, Args, Command};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
@@ -104,7 +104,10 @@ fn page(command: &Command) -> io::Result<String> {
     man.render_description_section(&mut page)?;
     man.render_options_section(&mut page)?;
     let mut page = String::from_utf8_lossy(&page).into_owned();
-    if command.has_subcommands() {
+    let is_whole = command.get_name() == "sandbox";
+    if !is_whole {
+        command.get_subcommands().for_each(|action| page.push_str(&section(action)));
+    } else {
         page.push_str(".SH SUBCOMMANDS\n");
         for sub in command.get_subcommands() {
             let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
@@ -112,7 +115,7 @@ fn page(command: &Command) -> io::Result<String> {
         }
     }
     page.push_str(&format!(".SH EXIT STATUS\n{}\n", escaped(&text("common.man.status"))));
-    if !command.has_subcommands() {
+    if !is_whole {
         let extras = Extras::of(command.get_name());
         for note in &extras.notes {
             page.push_str(&format!(".SH NOTES\n{}\n", escaped(note)));
@@ -127,6 +130,19 @@ fn page(command: &Command) -> io::Result<String> {
         page.push_str(&format!(".SH SEE ALSO\n{}\n", escaped(&text("common.man.also"))));
     }
     Ok(page)
+}
+
+/// What a subcommand of a subcommand does: it has no page of its own, but a section, `.SH INIT`.
+fn section(action: &Command) -> String {
+    let about = action.get_about().map(ToString::to_string).unwrap_or_default();
+    let mut section = format!(".SH {}\n{}\n", action.get_name().to_uppercase(), escaped(&about));
+    let own = |argument: &&Arg| !argument.is_global_set() && argument.get_id() != "help";
+    for argument in action.get_arguments().filter(own) {
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        let (name, help) = (escaped(&argument.to_string()), escaped(&help));
+        section.push_str(&format!(".TP\n\\fB{name}\\fR\n{help}\n"));
+    }
+    section
 }
 
 /// Words as roff(7) prints them: `-` would become a hyphen, which can't be pasted, and a dot or a quote that begins a line
@@ -158,6 +174,9 @@ impl Extras {
             ("pids", _) => notes.extend([text("pids.help"), text("limits.help")]),
             (_, Some(feature)) if !feature.is_namespace() => notes.push(text("limits.help")),
             (_, Some(_)) => notes.push(text("common.help.killed")),
+            ("run" | "enter", _) => notes.push(text("run.help")),
+            ("verify", _) => notes.push(text("verify.why")),
+            ("spec", _) => notes.push(text("spec.help")),
             ("compare", _) => {
                 examples.push(text("compare.example.docker"));
                 notes.push(text("compare.help"));
@@ -166,6 +185,9 @@ impl Extras {
         }
         let page = match name {
             "compare" => Some("ioctl_nsfs(2)"),
+            "run" => Some("namespaces(7)"),
+            "enter" => Some("setns(2)"),
+            "verify" => Some("proc(5)"),
             "doctor" => Some("user_namespaces(7)"),
             _ => feature.map(Feature::man_page),
         };

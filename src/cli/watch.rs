@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::feature::Common;
+use super::telling::Telling;
 use super::terminal::{self, Key};
 use crate::error::{Error, Result};
 use crate::exec::signals::Signals;
@@ -29,14 +29,14 @@ pub(super) struct Narrator {
 }
 
 impl Narrator {
-    pub(super) fn new(common: &Common, spec: &Spec) -> Narrator {
+    pub(super) fn new(telling: &Telling, spec: &Spec) -> Narrator {
         let has_command = !spec.command.is_empty();
         Narrator {
-            narrates: common.narrates(),
-            pauses: common.pauses(),
-            json: common.is_json(),
+            narrates: telling.narrates(),
+            pauses: telling.pauses(),
+            json: telling.is_json(),
             limit: spec.memory.as_ref().and_then(|memory| memory.limit).map(|limit| limit.to_string()),
-            announces: has_command && !common.is_quiet() && !common.narrates(),
+            announces: has_command && !telling.is_quiet() && !telling.narrates(),
             to: if has_command { render::err } else { render::out },
         }
     }
@@ -79,6 +79,13 @@ impl Watch for Narrator {
             let look = text_with("common.announce", &[("pid", &pid)]);
             render::err(&format!("sandbox: {}         {look}\n", plan_text::announcement(plan)));
         }
+    }
+
+    fn timed_out(&mut self, seconds: u64) {
+        render::err(&format!(
+            "sandbox: {}\n",
+            text_with("run.timeout", &[("seconds", &seconds.to_string())])
+        ));
     }
 
     fn out_of_memory(&mut self, kills: u64, ended: Ended) {

@@ -100,6 +100,9 @@ fn entries(feature: Feature) -> &'static [Entry] {
         Feature::Blkio => blkio::CARDS,
         Feature::Devices => devices::CARDS,
         Feature::Pids => pids::CARDS,
+        // Each feature has its own.
+        Feature::Run => &[],
+        Feature::Capabilities | Feature::Seccomp | Feature::Rlimits => &[],
     }
 }
 
@@ -125,8 +128,7 @@ pub fn run(
         let names = names(feature).join(", ");
         return Err(Error::usage(format!("{feature} has no card {only:?}")).todo(names));
     }
-    for (name, make) in entries.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
-        let _ = name;
+    for (_, make) in entries.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
         show(&make(stage)?);
     }
     Ok(())

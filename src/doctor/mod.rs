@@ -18,7 +18,7 @@ use crate::host::Host;
 use crate::host::diagnose::{self, Failed};
 use crate::host::facts::Facts;
 use crate::namespaces::time::Time;
-use crate::observe::cgroup::Group;
+use crate::observe::{self, cgroup::Group};
 use crate::plan::Call;
 use crate::plan::call::ipc::Ipc;
 use crate::plan::call::load::Load;
@@ -179,6 +179,8 @@ fn use_it(feature: Feature, host: &Host) -> Result<(bool, Shown)> {
             let answer = probe.agent.perform(call.clone())?;
             Ok((answer == Err(Errno::EPERM), shown(Call::from(call), answer_text(answer))))
         }
+        // doctor asks for each alone.
+        Feature::Run => Ok((true, shown("-", "-"))),
         Feature::Memory | Feature::Cpu | Feature::Blkio | Feature::Pids => {
             let controller = spec.controllers()[0];
             let inside = Group::of(&format!("/proc/{}", probe.agent.pid()), controller);
@@ -193,6 +195,14 @@ fn use_it(feature: Feature, host: &Host) -> Result<(bool, Shown)> {
             let value = words.as_deref().map_or("-", |words| words.lines().next().unwrap_or("(empty)"));
             let file = inside.folder().join(inside.name(v1, v2));
             Ok((words.is_some(), shown(file.display(), value)))
+        }
+        Feature::Capabilities | Feature::Seccomp | Feature::Rlimits => {
+            let sight = |process: &str| observe::observe(feature, process).into_iter();
+            let inside = sight(&format!("/proc/{}", probe.agent.pid()));
+            let mut differing =
+                inside.zip(sight("/proc/self")).filter(|(one, other)| one.value != other.value);
+            let (seen, _) = differing.next().ok_or_else(|| Error::failed(feature.name()))?;
+            Ok((true, shown(seen.path, seen.value)))
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use super::{agent, init, is_clone};
+use super::{agent, init, is_clone, verify};
 use crate::observe;
 use crate::plan::call::gate::Gate;
 use crate::plan::call::process::Process;
@@ -36,6 +36,14 @@ pub(super) fn become_child(plan: &Plan, cloned: usize, narrated: bool, slots: &m
                 say(slots, &Message::Report(sight));
                 0
             }
+            (Call::Gate(Gate::Verify), Ok(_)) => {
+                let differences = verify::differences(plan, slots, false);
+                if !differences.is_empty() {
+                    say(slots, &Message::Differs(differences));
+                    crate::sys::exit(FAILED);
+                }
+                0
+            }
             (Call::Process(Process::ForkCommand), Ok(0)) => {
                 me = Actor::Command;
                 // The host already holds init by its pidfd: it is told of this step by init.
@@ -45,7 +53,7 @@ pub(super) fn become_child(plan: &Plan, cloned: usize, narrated: bool, slots: &m
                 if narrated {
                     say(slots, &Message::Did(index, number));
                 }
-                init::serve(slots)
+                init::serve(slots, plan.steps.iter().any(|step| matches!(step.call, Call::Terminal(_))))
             }
             (Call::Process(Process::Clone { as_sibling: true, .. }), Ok(0)) => {
                 me = Actor::Child;

@@ -11,10 +11,15 @@ use crate::plan::slots::Slots;
 ///
 /// The signals that the host forwards are blocked here as they were there, which also means that the kernel doesn't drop
 /// them although process 1 has no handler: they are taken by sigwait(3).
-pub(super) fn serve(slots: &mut Slots) -> ! {
+///
+/// It needs no descriptor, and whatever it kept would be within reach of the container as /proc/1/fd. Standard input and
+/// output are the command's too; but where that has a terminal of its own, they are the user's.
+pub(super) fn serve(slots: &mut Slots, has_terminal: bool) -> ! {
     let Some(command) = slots.child else { crate::sys::exit(125) };
-    // The gate's end of file must mean that the command runs: init mustn't hold it open.
+    // The gate's end of file must mean that the command runs: init mustn't hold it open, even where close_range is missing.
     slots.gate = None;
+    slots.pts = None;
+    crate::sys::close_from(if has_terminal { 0 } else { 3 });
     let mut awaited = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty());
     awaited.add(Signal::SIGCHLD);
     let _ = awaited.thread_block();

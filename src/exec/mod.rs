@@ -7,8 +7,10 @@ mod failure;
 mod group;
 mod init;
 pub mod journal;
+mod pty;
 pub mod signals;
 mod supervise;
+pub mod verify;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -28,6 +30,7 @@ use crate::feature::Feature;
 use crate::plan::call::cgroup::Cgroup;
 use crate::plan::call::gate::Gate;
 use crate::plan::call::process::Process;
+use crate::plan::call::terminal::Terminal;
 use crate::plan::gate::Message;
 use crate::plan::slots::Slots;
 use crate::plan::{Actor, Call, Plan, Step};
@@ -61,6 +64,9 @@ pub trait Watch {
 
     /// The command has ended, and meanwhile the kernel killed so many processes of its group, because of its memory limit.
     fn out_of_memory(&mut self, _kills: u64, _ended: Ended) {}
+
+    /// The command's time is up after so many seconds: it has been asked to end.
+    fn timed_out(&mut self, _seconds: u64) {}
 }
 
 /// Nobody looks on.
@@ -83,6 +89,8 @@ pub struct Container {
     journal: Journal,
     /// The group whose memory is limited, where there is one.
     memory: Option<PathBuf>,
+    /// How long the command may run, in seconds.
+    timeout: Option<u64>,
     /// How many of its processes the kernel killed because of that.
     oom_kills: u64,
     reaped: bool,
@@ -102,11 +110,12 @@ pub fn accept(plan: &Plan) -> Result<()> {
 /// The plan's first problem; the step that failed, with its call, cause and remedy. What was made has been undone.
 pub fn start(plan: &Plan, watch: &mut dyn Watch) -> Result<Container> {
     accept(plan)?;
+    let is_verified = plan.steps.iter().any(|step| matches!(step.call, Call::Gate(Gate::Verify)));
     let mut run = Run {
         plan,
         watch,
         signals: Signals::block()?,
-        slots: Slots::default(),
+        slots: Slots { outside: if is_verified { verify::outside() } else { vec![] }, ..Slots::default() },
         journal: Journal::default(),
         early: VecDeque::new(),
     };
@@ -118,6 +127,7 @@ pub fn start(plan: &Plan, watch: &mut dyn Watch) -> Result<Container> {
             child,
             journal: run.journal,
             memory: memory_group(plan),
+            timeout: plan.timeout,
             oom_kills: 0,
             reaped: false,
         }),
@@ -190,6 +200,10 @@ impl Run<'_> {
         if let Some(undo) = &step.undo {
             self.journal.intend(undo)?;
         }
+        if matches!(step.call, Call::Gate(Gate::Verify)) {
+            let differences = verify::differences(self.plan, &self.slots, true);
+            return if differences.is_empty() { Ok(0) } else { Err(verify::refused(&differences).into()) };
+        }
         let result = match step.call.perform(&mut self.slots) {
             Ok(0) if is_clone(step) => {
                 child::become_child(self.plan, index, self.watch.narrates(), &mut self.slots)
@@ -216,7 +230,13 @@ impl Run<'_> {
             Call::Gate(Gate::Report) => {
                 let Message::Report(view) = self.hear(index)? else { return Err(self.last_words(index)) };
                 if let Some(child) = self.slots.child {
-                    self.watch.reported(self.plan, view, child);
+                    self.watch.reported(self.plan, view, self.command_of(child));
+                }
+            }
+            Call::Terminal(Terminal::Send) => {
+                let Message::Terminal = self.hear(index)? else { return Err(self.last_words(index)) };
+                if !narrates {
+                    return Ok(0);
                 }
             }
             _ if narrates || matches!(step.call, Call::Gate(Gate::Serve)) => {}
@@ -226,6 +246,15 @@ impl Run<'_> {
             Message::Did(_, result) => Ok(result),
             _ => Err(self.last_words(index)),
         }
+    }
+
+    /// The command's number outside: behind an init it's that one's only child.
+    fn command_of(&self, child: Pid) -> Pid {
+        if !self.plan.steps.iter().any(is_fork) {
+            return child;
+        }
+        let children = std::fs::read_to_string(format!("/proc/{child}/task/{child}/children"));
+        children.ok().and_then(|pids| pids.trim().parse().ok()).map_or(child, Pid::from_raw)
     }
 
     /// The helper tells the number of the child that it made. The child may have spoken before: it shares the helper's end
@@ -259,6 +288,7 @@ impl Run<'_> {
                 Some(Message::Failed(failed, errno)) => {
                     return Err(Stop::Step(failed, Errno::from_raw(errno)));
                 }
+                Some(Message::Differs(differences)) => return Err(verify::refused(&differences).into()),
                 Some(_) => {}
             }
         }
@@ -266,7 +296,7 @@ impl Run<'_> {
         Ok(0)
     }
 
-    fn send(&self, index: usize, message: &Message) -> std::result::Result<(), Stop> {
+    fn send(&mut self, index: usize, message: &Message) -> std::result::Result<(), Stop> {
         let Some(gate) = &self.slots.gate else { return Err(Stop::Step(index, Errno::EBADF)) };
         match gate.send(message, &[]) {
             Err(Errno::EPIPE) => Err(self.last_words(index)),
@@ -281,13 +311,14 @@ impl Run<'_> {
         }
         match self.wait(index)? {
             Some(Message::Failed(failed, errno)) => Err(Stop::Step(failed, Errno::from_raw(errno))),
+            Some(Message::Differs(differences)) => Err(verify::refused(&differences).into()),
             Some(message) => Ok(message),
             None => Err(Stop::Step(index, Errno::ECHILD)),
         }
     }
 
     /// What the other side said before it went.
-    fn last_words(&self, index: usize) -> Stop {
+    fn last_words(&mut self, index: usize) -> Stop {
         loop {
             match self.wait(index) {
                 Ok(Some(Message::Failed(failed, errno))) => {
@@ -301,11 +332,16 @@ impl Run<'_> {
     }
 
     /// Waits for a message, for the other side's end, for an interrupt, but not for ever.
-    fn wait(&self, index: usize) -> std::result::Result<Option<Message>, Stop> {
+    fn wait(&mut self, index: usize) -> std::result::Result<Option<Message>, Stop> {
         let Some(gate) = &self.slots.gate else { return Err(Stop::Step(index, Errno::EBADF)) };
         wait_readable(gate.as_fd(), &self.signals)?;
         match gate.receive() {
-            Ok(message) => Ok(message.map(|(message, _)| message)),
+            Ok(None) => Ok(None),
+            Ok(Some((message, descriptors))) => {
+                // The one thing that is handed out: the master of a terminal that was made inside.
+                self.slots.terminal = descriptors.into_iter().next().or(self.slots.terminal.take());
+                Ok(Some(message))
+            }
             Err(errno) => Err(Stop::Step(index, errno)),
         }
     }

@@ -53,6 +53,18 @@ impl Signals {
         }
     }
 
+    /// Watches for more of them, from now on.
+    ///
+    /// # Errors
+    /// As [`Signals::block`].
+    pub(super) fn also(&self, more: &[Signal]) -> Result<()> {
+        let set: SigSet = FORWARDED.into_iter().chain(more.iter().copied()).collect();
+        let watched = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)
+            .and_then(|()| self.descriptor.set_mask(&set));
+        watched
+            .map_err(|errno| Error::failed("cannot watch for signals").call("signalfd4(<signals>, …)", errno))
+    }
+
     /// The next one that arrived, if any.
     pub fn next(&self) -> Option<Arrived> {
         let info = self.descriptor.read_signal().ok().flatten()?;

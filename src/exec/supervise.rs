@@ -1,13 +1,16 @@
 //! While the command runs: signals are passed on, its end is awaited, what it leaves is undone.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 
+use super::pty::{Relay, in_the_background};
 use super::signals::Arrived;
 use super::{Container, Watch, kill};
 use crate::error::{Error, Result};
@@ -44,37 +47,83 @@ impl Container {
     /// # Errors
     /// When the kernel can't tell: no more than poll(2) and waitpid(2) can.
     pub fn wait(&mut self, watch: &mut dyn Watch) -> Result<Ended> {
+        self.until_end(watch)?;
+        let ended = self.reap();
+        take_back_the_terminal();
+        if let (Ok(ended), 1..) = (&ended, self.oom_kills) {
+            watch.out_of_memory(self.oom_kills, *ended);
+        }
+        ended
+    }
+
+    /// Up to the command's end, and, where it has a terminal of its own, up to the end of what it printed there. However
+    /// this comes back, the user's terminal is as it was.
+    fn until_end(&mut self, watch: &mut dyn Watch) -> Result<()> {
+        let master = self.slots.terminal.take();
+        let mut relay = master.map(|master| Relay::start(master, &self.signals)).transpose()?;
         let mut dropped_before = false;
+        let mut has_ended = false;
+        let mut clock = Clock::start(self.timeout)?;
         loop {
             while let Some(arrived) = self.signals.next() {
-                self.pass_on(arrived, &mut dropped_before, watch);
+                match &mut relay {
+                    None => self.pass_on(arrived, arrived.from_terminal, &mut dropped_before, watch),
+                    Some(relay) if relay.heard(arrived) => {}
+                    // Only its last words are left, and nobody takes them.
+                    Some(relay) if has_ended && arrived.ends() => relay.hang_up(),
+                    // The user's terminal knows nothing of a command that has another one.
+                    Some(relay) => relay.aside(|| self.pass_on(arrived, false, &mut dropped_before, watch)),
+                }
+            }
+            // After the signals: who makes their window larger and then types means the larger one.
+            relay.iter_mut().for_each(Relay::turn);
+            if has_ended && relay.as_ref().is_none_or(Relay::is_done) {
+                return Ok(());
             }
             let Some(pidfd) = &self.slots.pidfd else { return Err(Error::failed("the command is unknown")) };
-            let mut ready = [
-                PollFd::new(pidfd.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-            ];
-            match poll(&mut ready, PollTimeout::NONE) {
+            let mut ready = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+            ready.extend((!has_ended).then(|| PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)));
+            ready.extend(clock.iter().map(|clock| PollFd::new(clock.timer.as_fd(), PollFlags::POLLIN)));
+            ready.extend(relay.iter().flat_map(Relay::awaited));
+            let patience = relay.as_ref().map_or(PollTimeout::NONE, Relay::patience);
+            match poll(&mut ready, patience) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Error::failed("cannot wait for the command").call("poll", errno)),
             }
-            if ready[0].any().unwrap_or(false) {
-                let ended = self.reap();
-                take_back_the_terminal();
-                if let (Ok(ended), 1..) = (&ended, self.oom_kills) {
-                    watch.out_of_memory(self.oom_kills, *ended);
-                }
-                return ended;
+            let ends_now = !has_ended && ready[1].any().unwrap_or(false);
+            if let Some(clock) = clock.as_mut().filter(|clock| clock.has_rung()) {
+                self.time_is_up(clock, watch);
+            }
+            if ends_now {
+                has_ended = true;
+                relay.iter_mut().for_each(Relay::finish);
             }
         }
     }
 
-    /// The terminal sends its signals to the command too; anyone else only to us.
-    fn pass_on(&self, arrived: Arrived, dropped_before: &mut bool, watch: &mut dyn Watch) {
+    /// First the command is asked to end, then it's made to.
+    fn time_is_up(&self, clock: &mut Clock, watch: &mut dyn Watch) {
+        let Some(pidfd) = &self.slots.pidfd else { return };
+        if clock.was_asked || (self.is_pid_one && !self.handles(Signal::SIGTERM)) {
+            return kill(pidfd.as_fd());
+        }
+        watch.timed_out(self.timeout.unwrap_or_default());
+        forward(pidfd.as_fd(), Signal::SIGTERM);
+        clock.was_asked = true;
+    }
+
+    /// The terminal that we share with the command sends its signals there too; anyone else only to us.
+    fn pass_on(
+        &self,
+        arrived: Arrived,
+        knows_already: bool,
+        dropped_before: &mut bool,
+        watch: &mut dyn Watch,
+    ) {
         let (Some(pidfd), Ok(signal)) = (&self.slots.pidfd, Signal::try_from(arrived.number)) else { return };
         // Asked before it is sent: what ends the command also ends its status file.
         let is_dropped = self.is_pid_one && !self.handles(signal);
-        if !arrived.from_terminal {
+        if !knows_already {
             forward(pidfd.as_fd(), signal);
         }
         if !is_dropped || matches!(signal, Signal::SIGUSR1 | Signal::SIGUSR2) {
@@ -126,6 +175,38 @@ impl Container {
     }
 }
 
+/// The end of the time that a command has.
+struct Clock {
+    timer: TimerFd,
+    was_asked: bool,
+}
+
+impl Clock {
+    /// How long a command that was asked to end has for that.
+    const GRACE: Duration = Duration::from_secs(10);
+
+    fn start(seconds: Option<u64>) -> Result<Option<Clock>> {
+        let Some(seconds) = seconds else { return Ok(None) };
+        let timer =
+            TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)
+                .and_then(|timer| {
+                    let (first, then) = (Duration::from_secs(seconds), Clock::GRACE);
+                    timer.set(
+                        Expiration::IntervalDelayed(first.into(), then.into()),
+                        TimerSetTimeFlags::empty(),
+                    )?;
+                    Ok(timer)
+                });
+        let timer =
+            timer.map_err(|errno| Error::failed("cannot watch the time").call("timerfd_create", errno))?;
+        Ok(Some(Clock { timer, was_asked: false }))
+    }
+
+    fn has_rung(&self) -> bool {
+        self.timer.wait().is_ok()
+    }
+}
+
 impl Drop for Container {
     fn drop(&mut self) {
         if !self.reaped {
@@ -146,11 +227,6 @@ fn take_back_the_terminal() {
     let stdin = rustix::stdio::stdin();
     let is_gone = |group: Pid| nix::sys::signal::killpg(group, None) == Err(Errno::ESRCH);
     if tcgetpgrp(stdin).is_ok_and(is_gone) {
-        // From the background, tcsetpgrp would stop us by SIGTTOU; blocked, it doesn't.
-        let mut set = nix::sys::signal::SigSet::empty();
-        set.add(Signal::SIGTTOU);
-        let _ = set.thread_block();
-        let _ = tcsetpgrp(stdin, getpgrp());
-        let _ = set.thread_unblock();
+        in_the_background(|| tcsetpgrp(stdin, getpgrp()));
     }
 }

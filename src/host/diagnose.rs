@@ -15,6 +15,7 @@ use crate::plan::call::file::File;
 use crate::plan::call::load::Load;
 use crate::plan::call::mount::Mount;
 use crate::plan::call::process::{Namespaces, Process};
+use crate::plan::call::restrict::Restrict;
 use crate::plan::call::tree::Tree;
 use crate::text::text_with;
 
@@ -198,6 +199,11 @@ fn refused(facts: &Facts, failed: &Failed<'_>) -> Reason {
     if let Call::File(call) = failed.call {
         return refused_file(facts, call).unwrap_or_else(|| refused_by_policy(facts, failed));
     }
+    if let Call::Restrict(Restrict::Capabilities { keep }) = failed.call
+        && let Some(missing) = keep.iter().find(|kept| !facts.has(**kept))
+    {
+        return Reason::Capability(*missing);
+    }
     if let Some(missing) = needs(failed.call).filter(|needed| !in_own_user && !facts.has(*needed)) {
         return Reason::Capability(missing);
     }
@@ -338,6 +344,9 @@ fn needs(call: &Call) -> Option<Capability> {
         ) => Some(Capability::CAP_SYS_ADMIN),
         Call::Process(Process::SetGroup(_) | Process::DropGroups) => Some(Capability::CAP_SETGID),
         Call::Process(Process::SetUser(_)) => Some(Capability::CAP_SETUID),
+        Call::Restrict(Restrict::Limit { .. }) => Some(Capability::CAP_SYS_RESOURCE),
+        Call::Restrict(Restrict::Bound { .. }) => Some(Capability::CAP_SETPCAP),
+        Call::Restrict(Restrict::Filter { .. }) => Some(Capability::CAP_SYS_ADMIN),
         Call::Mount(Mount::ChangeFolder { .. }) => None,
         Call::Mount(Mount::Chroot { .. }) => Some(Capability::CAP_SYS_CHROOT),
         Call::Tree(Tree::MakeNode { .. }) => Some(Capability::CAP_MKNOD),

@@ -29,10 +29,16 @@ pub struct Host {
     pub gid: u32,
     /// Whether namespaces can be made without a user namespace: CAP_SYS_ADMIN is effective. Root in a container may lack it.
     pub privileged: bool,
+    /// The newest capability that this kernel knows: only looked up where a spec drops some.
+    pub last_capability: Option<u8>,
     /// Ids beyond their own that the caller may map: only looked up where a spec asks for ranges.
     pub subordinate: Option<Subordinate>,
     /// What a veth pair to the host would be: only looked up where a spec asks for one. None where no subnet is free.
     pub cable: Option<Cable>,
+    /// The machine's name.
+    pub name: String,
+    /// The kind of terminal that the caller has: $TERM.
+    pub terminal: String,
     /// Where cgroups can be made: only looked up where a spec limits something.
     pub cgroups: Option<Cgroups>,
     /// This machine's files: only looked up where a spec has a root of its own.
@@ -50,12 +56,20 @@ impl Host {
             uid: nix::unistd::geteuid().as_raw(),
             gid: nix::unistd::getegid().as_raw(),
             privileged: caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false),
+            last_capability: None,
             subordinate: None,
             cable: None,
+            name: nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned(),
+            terminal: std::env::var("TERM").unwrap_or_else(|_| "xterm".into()),
             cgroups: None,
             files: None,
             disks: Vec::new(),
             weighers: Vec::new(),
         }
     }
+}
+
+/// The newest capability that this kernel knows. The file is there since Linux 3.2; without a /proc nobody tells.
+pub fn last_capability() -> Option<u8> {
+    std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").ok()?.trim().parse().ok()
 }

@@ -51,7 +51,8 @@ fn entries(feature: Feature) -> &'static [Entry] {
         Feature::Cpu => cpu::MISTAKES,
         Feature::Blkio => blkio::MISTAKES,
         Feature::Devices => devices::MISTAKES,
-        Feature::Uts | Feature::Cgroup | Feature::Time | Feature::Pids => &[],
+        Feature::Uts | Feature::Cgroup | Feature::Time | Feature::Pids | Feature::Run => &[],
+        Feature::Capabilities | Feature::Seccomp | Feature::Rlimits => &[],
     }
 }
 

@@ -6,6 +6,7 @@
 //! What you'll see: `0::/name` outside is `0::/` inside; a mount of the hierarchy that was there before shows the
 //! root `/..`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::feature::Feature;
@@ -13,7 +14,7 @@ use crate::observe::{Observation, proc};
 use crate::plan::Draft;
 
 /// The cgroup namespace has nothing to set.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cgroup {}

@@ -7,6 +7,7 @@
 //!
 //! What you'll see: `/proc/sysvipc/*` lists nothing of the other side, while /dev/shm shows the same files.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::feature::Feature;
@@ -14,7 +15,7 @@ use crate::observe::{Observation, proc};
 use crate::plan::Draft;
 
 /// The ipc namespace has nothing to set.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ipc {}

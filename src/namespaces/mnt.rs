@@ -10,6 +10,7 @@
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::feature::Feature;
@@ -19,10 +20,11 @@ use crate::plan::call::mount::{Mount, Propagation};
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft, Problem};
 use crate::rootfs::mounts::{self, Extra};
+use crate::spec::units::Size;
 use crate::text::text;
 
 /// What can be said about the mount namespace.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mnt {
@@ -32,27 +34,31 @@ pub struct Mnt {
     /// Mount an empty tmpfs there, as docker's --tmpfs does (may be repeated)
     #[arg(long, value_name = "PATH")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(example = ["/mnt"])]
     pub tmpfs: Vec<PathBuf>,
     /// Show SRC at DST too, as docker's -v does (may be repeated)
     #[arg(long, short = 'v', visible_alias = "volume", value_name = "SRC:DST")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(example = [Bind { source: "/var".into(), target: "/mnt".into() }])]
     pub bind: Vec<Bind>,
     /// Make DIR the root, by pivot_root
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"./rootfs")]
     pub root: Option<PathBuf>,
-    /// Whether the root refuses writes.
+    /// Whether the root refuses writes
     #[arg(skip)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub readonly: bool,
-    /// What is mounted besides, in this order.
+    /// What is mounted besides, in this order: `bind` or `tmpfs`
     #[arg(skip)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(example = [Extra::Tmpfs { target: "/tmp".into(), size: Size(16 << 20) }])]
     pub mounts: Vec<Extra>,
 }
 
 /// `SRC:DST`: one part of the tree, shown at another place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Bind {
     /// What is shown.

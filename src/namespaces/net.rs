@@ -7,6 +7,7 @@
 //!
 //! What you'll see: /proc/net/dev, /proc/net/route and the addresses of each side.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::feature::Feature;
@@ -21,7 +22,7 @@ use crate::plan::{Actor, Draft, Problem};
 use crate::text::text;
 
 /// What can be said about the network namespace.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Net {
@@ -35,7 +36,7 @@ pub struct Net {
 }
 
 /// The state of the loopback device.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Lo {
     /// Brought up: 127.0.0.1 answers.

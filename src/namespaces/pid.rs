@@ -8,6 +8,7 @@
 //!
 //! What you'll see: `NSpid:` in /proc/PID/status has one number per level; /proc lists only what's inside.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::feature::Feature;
@@ -18,7 +19,7 @@ use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft};
 
 /// What can be said about the pid namespace.
-#[derive(Debug, Clone, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pid {

@@ -7,6 +7,7 @@
 //!
 //! What you'll see: /proc/uptime is later by the offset, `time` and `time_for_children` differ while it's being made.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::feature::Feature;
@@ -18,17 +19,19 @@ use crate::plan::{Actor, Draft};
 use crate::spec::units::Offset;
 
 /// What can be said about the time namespace.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Time {
     /// How far the boot-time clock is ahead inside: seconds, or 90m, 1h, 10d, -30s
     #[arg(long, value_name = "OFFSET", allow_hyphen_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"10d")]
     pub boottime: Option<Offset>,
     /// The same for the monotonic clock
     #[arg(long, value_name = "OFFSET", allow_hyphen_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"-30s")]
     pub monotonic: Option<Offset>,
 }
 

@@ -8,13 +8,15 @@
 //!
 //! What you'll see: `uid_map`, `Uid:` 0 inside where it's 1000 outside, full `CapEff:` and yet EPERM.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::feature::Feature;
-use crate::host::Host;
+use crate::host::{Host, Subordinate};
 use crate::observe::{Observation, proc};
 use crate::plan::call::file::File;
 use crate::plan::call::gate::Gate;
@@ -24,21 +26,24 @@ use crate::plan::{Actor, Draft, Problem};
 use crate::text::{text, text_with};
 
 /// What can be said about the user namespace.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct User {
     /// auto (0 is you, the rest from /etc/subuid), root (0 is you, no one else), none, or INSIDE:OUTSIDE:COUNT (may be repeated)
     #[arg(long, value_name = "MAP")]
     #[serde(skip_serializing_if = "Vec::is_empty", with = "one_or_many")]
+    #[schemars(with = "one_or_many::OneOrMany", example = &"auto")]
     pub map: Vec<Map>,
     /// Map your user id to UID inside
     #[arg(long, value_name = "UID", conflicts_with = "map")]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 1000)]
     pub map_user: Option<u32>,
     /// Map your group id to GID inside
     #[arg(long, value_name = "GID", conflicts_with = "map")]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 1000)]
     pub map_group: Option<u32>,
     /// Be root inside, as without any map flag
     #[arg(long, short = 'r', conflicts_with_all = ["map", "map_user", "map_group"])]
@@ -47,7 +52,7 @@ pub struct User {
 }
 
 /// One `--map`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Map {
     /// 0 is the caller, the rest from /etc/subuid and /etc/subgid.
@@ -62,7 +67,7 @@ pub enum Map {
 }
 
 /// `count` ids from `inside` on are `outside` and the following ones outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Range {
     /// The first id inside.
@@ -91,11 +96,41 @@ impl FromStr for Map {
     }
 }
 
+impl JsonSchema for Map {
+    fn schema_name() -> Cow<'static, str> {
+        "Map".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let range = generator.subschema_for::<Range>();
+        json_schema!({ "anyOf": [
+            { "enum": ["auto", "root", "none"] },
+            { "type": "string", "pattern": "^[0-9]+:[0-9]+:[0-9]+$" },
+            range,
+        ] })
+    }
+}
+
 /// In a spec, `map: auto` and `map: [{…}, {…}]`.
 mod one_or_many {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::fmt;
+
+    use schemars::JsonSchema;
+    use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+    use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+    use serde::{Serialize, Serializer};
 
     use super::Map;
+    use crate::text::text;
+
+    /// One word, or a list. (For the schema alone: serde's own untagged enum wouldn't say which part of which is wrong.)
+    #[derive(JsonSchema)]
+    #[serde(untagged)]
+    #[allow(dead_code)]
+    pub(super) enum OneOrMany {
+        One(Map),
+        Many(Vec<Map>),
+    }
 
     pub(super) fn serialize<S: Serializer>(maps: &[Map], serializer: S) -> Result<S::Ok, S::Error> {
         match maps {
@@ -105,20 +140,79 @@ mod one_or_many {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Map>, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum OneOrMany {
-            One(Map),
-            Many(Vec<Map>),
+        struct Maps;
+
+        impl<'de> Visitor<'de> for Maps {
+            type Value = Vec<Map>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&text("user.map.form"))
+            }
+
+            fn visit_str<E: Error>(self, words: &str) -> Result<Vec<Map>, E> {
+                OneVisitor.visit_str(words).map(|one| vec![one])
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Vec<Map>, A::Error> {
+                OneVisitor.visit_map(entries).map(|one| vec![one])
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Vec<Map>, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(items))
+            }
         }
-        Ok(match OneOrMany::deserialize(deserializer)? {
-            OneOrMany::One(map) => vec![map],
-            OneOrMany::Many(maps) => maps,
-        })
+
+        deserializer.deserialize_any(Maps)
+    }
+
+    impl<'de> Deserialize<'de> for Map {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_any(OneVisitor)
+        }
+    }
+
+    struct OneVisitor;
+
+    impl<'de> Visitor<'de> for OneVisitor {
+        type Value = Map;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(&text("user.map.form"))
+        }
+
+        fn visit_str<E: Error>(self, words: &str) -> Result<Map, E> {
+            words.parse().map_err(E::custom)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Map, A::Error> {
+            Deserialize::deserialize(MapAccessDeserializer::new(entries)).map(Map::Range)
+        }
+    }
+}
+
+/// The ids of a user namespace: none where it has no map.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ids {
+    /// Of users.
+    pub users: Vec<Range>,
+    /// Of groups.
+    pub groups: Vec<Range>,
+}
+
+impl Ids {
+    /// Whether the caller's own id is the only one: a process may map it by itself, once setgroups(2) is denied.
+    pub fn are_own(&self, host: &Host) -> bool {
+        let is_own = |ranges: &[Range], id| matches!(ranges, [one] if (one.outside, one.count) == (id, 1));
+        is_own(&self.users, host.uid) && is_own(&self.groups, host.gid)
     }
 }
 
 impl Range {
+    /// Whether it has this id inside.
+    pub fn has(self, id: u32) -> bool {
+        contains((self.inside, self.count), id, 1)
+    }
+
     fn overlaps(self, other: Range) -> bool {
         let meets = |a: u32, b: u32| {
             u64::from(a) < u64::from(b) + u64::from(other.count)
@@ -140,29 +234,53 @@ impl User {
     /// The steps: who may write which map decides who writes it.
     pub fn plan(&self, host: &Host, draft: &mut Draft) {
         draft.isolate(Feature::User);
-        match self.map.as_slice() {
-            [] | [Map::Root] => self.plan_own_id(host, draft),
-            [Map::None] => {}
-            [Map::Auto] => self.plan_auto(host, draft),
-            maps => {
-                let ranges: Vec<Range> = maps
-                    .iter()
-                    .filter_map(|map| if let Map::Range(range) = map { Some(*range) } else { None })
-                    .collect();
-                if ranges.len() == maps.len() {
-                    self.plan_ranges(host, draft, &ranges, &ranges);
-                } else {
-                    problem(draft, "--map", text("user.map.mixed"), "user.map.todo");
-                }
+        let is_mixed = self.map.len() > 1 && self.map.iter().any(|map| !matches!(map, Map::Range(_)));
+        if is_mixed {
+            return problem(draft, "--map", text("user.map.mixed"), "user.map.todo");
+        }
+        let ids = self.ids(host);
+        match (ids.users.as_slice(), ids.groups.as_slice()) {
+            ([], []) => {}
+            ([user], [group]) if ids.are_own(host) => Self::plan_own_id(*user, *group, draft),
+            (users, groups) => Self::plan_ranges(host, draft, users, groups),
+        }
+    }
+
+    /// The ids that there are inside.
+    pub fn ids(&self, host: &Host) -> Ids {
+        let own = |inside: Option<u32>, outside| Range { inside: inside.unwrap_or(0), outside, count: 1 };
+        let (user, group) = (own(self.map_user, host.uid), own(self.map_group, host.gid));
+        match (self.map.as_slice(), &host.subordinate) {
+            ([Map::None], _) => Ids::default(),
+            ([Map::Auto], Some(lent)) if host.privileged => {
+                // Root's own id is left out: that is what the map protects.
+                let range = |ranges: &[(u32, u32)]| {
+                    let (outside, count) = *ranges.first().unwrap_or(&RESERVED);
+                    vec![Range { inside: 0, outside, count }]
+                };
+                Ids { users: range(&lent.uids), groups: range(&lent.gids) }
+            }
+            ([Map::Auto], Some(Subordinate { uids, gids, newuidmap: Some(_), .. }))
+                if !uids.is_empty() && !gids.is_empty() =>
+            {
+                let with_rest = |own: Range, ranges: &[(u32, u32)]| {
+                    let rest = |&(outside, count)| Range { inside: 1, outside, count };
+                    std::iter::once(own).chain(ranges.first().map(rest)).collect()
+                };
+                Ids { users: with_rest(user, uids), groups: with_rest(group, gids) }
+            }
+            ([] | [Map::Root | Map::Auto], _) => Ids { users: vec![user], groups: vec![group] },
+            (maps, _) => {
+                let range = |map: &Map| if let Map::Range(range) = map { Some(*range) } else { None };
+                let ranges: Vec<Range> = maps.iter().filter_map(range).collect();
+                Ids { users: ranges.clone(), groups: ranges }
             }
         }
     }
 
     /// One id, written by the process itself: user_namespaces(7) allows each process to map its own, if setgroups(2) is
     /// denied first, since dropping a group could give access that the group was there to deny.
-    fn plan_own_id(&self, host: &Host, draft: &mut Draft) {
-        let uid = Range { inside: self.map_user.unwrap_or(0), outside: host.uid, count: 1 };
-        let gid = Range { inside: self.map_group.unwrap_or(0), outside: host.gid, count: 1 };
+    fn plan_own_id(uid: Range, gid: Range, draft: &mut Draft) {
         check(draft, &[uid]);
         check(draft, &[gid]);
         let mut write = |file: &str, content: String, why| {
@@ -174,37 +292,7 @@ impl User {
         write("gid_map", format!("{}\n", gid.line()), "user.gidmap.why");
     }
 
-    fn plan_auto(&self, host: &Host, draft: &mut Draft) {
-        let Some(lent) = &host.subordinate else { return self.plan_own_id(host, draft) };
-        let own = |id| Range { inside: 0, outside: id, count: 1 };
-        let rest = |ranges: &[(u32, u32)]| {
-            ranges.first().map(|&(outside, count)| Range { inside: 1, outside, count })
-        };
-        if host.privileged {
-            // Root's own id is left out: that is what the map protects.
-            let range = |ranges: &[(u32, u32)]| {
-                let (outside, count) = *ranges.first().unwrap_or(&RESERVED);
-                [Range { inside: 0, outside, count }]
-            };
-            return self.plan_ranges(host, draft, &range(&lent.uids), &range(&lent.gids));
-        }
-        match (rest(&lent.uids), rest(&lent.gids), &lent.newuidmap) {
-            (Some(uids), Some(gids), Some(_)) => {
-                self.plan_ranges(host, draft, &[own(host.uid), uids], &[own(host.gid), gids]);
-            }
-            _ => self.plan_own_id(host, draft),
-        }
-    }
-
-    fn plan_ranges(&self, host: &Host, draft: &mut Draft, uids: &[Range], gids: &[Range]) {
-        if let [uid] = uids
-            && (uid.outside, uid.count) == (host.uid, 1)
-            && uids == gids
-            && host.uid == host.gid
-        {
-            return User { map_user: Some(uid.inside), map_group: Some(uid.inside), ..User::default() }
-                .plan_own_id(host, draft);
-        }
+    fn plan_ranges(host: &Host, draft: &mut Draft, uids: &[Range], gids: &[Range]) {
         check(draft, uids);
         if gids != uids {
             check(draft, gids);

@@ -6,27 +6,31 @@
 //!
 //! What you'll see: another link in `/proc/self/ns/uts`, another `/proc/sys/kernel/hostname`, and outside no change.
 
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::feature::Feature;
 use crate::observe::{Observation, proc};
 use crate::plan::call::uts::Uts as Call;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft, Problem};
+use crate::spec::words;
 use crate::text::text;
 
 /// What can be said about the uts namespace.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Uts {
     /// The hostname inside, at most 64 bytes
     #[arg(long, visible_alias = "host-name", value_name = "NAME")]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "name")]
+    #[schemars(length(max = 64), example = &"box")]
     pub hostname: Option<String>,
     /// The NIS domain name inside, at most 64 bytes
     #[arg(long, value_name = "NAME")]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "name")]
+    #[schemars(length(max = 64), example = &"lab")]
     pub domainname: Option<String>,
 }
 
@@ -53,6 +57,13 @@ impl Uts {
             draft.step(Phase::Names, Actor::Child, Feature::Uts, call, "uts.domainname.why");
         }
     }
+}
+
+/// In a spec, a name that is too long is told with its place.
+fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    words::checked(deserializer, |name: &String| {
+        (name.len() <= LONGEST).then_some(()).ok_or_else(|| text("uts.toolong.why"))
+    })
 }
 
 /// The files that show it; read by a process on each side.

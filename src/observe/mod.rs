@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::cgroups;
 use crate::feature::Feature;
 use crate::namespaces;
+use crate::security;
 
 /// One value, and the file it came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +103,13 @@ pub fn observe(feature: Feature, process: &str) -> Vec<Observation> {
         Feature::Blkio => cgroups::blkio::observe(process),
         Feature::Devices => cgroups::devices::observe(process),
         Feature::Pids => cgroups::pids::observe(process),
+        Feature::Run => {
+            let all = Feature::ALL.into_iter().chain(Feature::HARDENING);
+            all.flat_map(|feature| observe(feature, process)).collect()
+        }
+        Feature::Capabilities => security::capabilities::observe(process),
+        Feature::Seccomp => security::seccomp::observe(process),
+        Feature::Rlimits => security::rlimits::observe(process),
     }
 }
 

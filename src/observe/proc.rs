@@ -124,6 +124,21 @@ pub fn field(path: &str, field: &str) -> Observation {
     Observation { path: path.to_owned(), field: Some(format!("{field}:")), value }
 }
 
+/// One line of /proc/PID/limits: `SOFT:HARD`. Its columns are as wide as the kernel prints them, the name first.
+pub fn limit(path: &str, name: &str) -> Observation {
+    let value = match std::fs::read_to_string(path) {
+        Ok(content) => match content.lines().find_map(|line| line.strip_prefix(name)) {
+            Some(line) => {
+                let words: Vec<&str> = line.split_whitespace().take(2).collect();
+                Value::Is(words.join(":"))
+            }
+            None => Value::Not("no such field".into()),
+        },
+        Err(error) => refusal(&error),
+    };
+    Observation { path: path.to_owned(), field: Some(name.to_owned()), value }
+}
+
 /// How many processes /proc lists.
 pub fn processes() -> Observation {
     let value = match std::fs::read_dir("/proc") {

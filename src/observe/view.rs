@@ -92,7 +92,7 @@ impl View {
         who.push(Who { inside: same(shell_pid), ..person(&shell, shell_pid, "common.who.shell") });
         let maker = if feature.is_namespace() { "common.who.sandbox" } else { "common.who.maker" };
         who.push(Who { inside: same(outside.pid), ..person("sandbox", outside.pid, maker) });
-        let role = if own_numbers { "common.who.init" } else { "common.who.child" };
+        let role = if own_numbers && inside.pid == 1 { "common.who.init" } else { "common.who.child" };
         let name = plan.command().unwrap_or("demo");
         who.push(Who { inside: Some(inside.pid), ..person(name, child.as_raw(), role) });
         let meaning = if own_numbers { "common.view.numbers" } else { "common.view.ids" };

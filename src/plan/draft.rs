@@ -2,7 +2,9 @@
 
 use super::call::Call;
 use super::call::cgroup::Cgroup;
+use super::call::mount::Mount;
 use super::call::process::{Namespaces, Process};
+use super::call::tree::Tree;
 use super::order::Phase;
 use super::undo::Undo;
 use super::{Actor, Addition, Intent, Plan, Problem, Step};
@@ -14,6 +16,9 @@ pub struct Draft {
     /// The feature that the user asked for: steps that serve all of them carry its name.
     main: Feature,
     namespaces: Namespaces,
+    /// The child is made by a process between, which joins namespaces first.
+    enters: bool,
+    timeout: Option<u64>,
     added: Vec<Addition>,
     steps: Vec<(Phase, Step)>,
     problems: Vec<Problem>,
@@ -26,6 +31,8 @@ impl Draft {
         Draft {
             main,
             namespaces: Namespaces::default(),
+            enters: false,
+            timeout: None,
             added,
             steps: Vec::new(),
             problems: Vec::new(),
@@ -36,6 +43,16 @@ impl Draft {
     /// Asks for a new namespace.
     pub fn isolate(&mut self, feature: Feature) {
         self.namespaces.insert(feature);
+    }
+
+    /// Bounds how long the command may run, in seconds.
+    pub fn timeout(&mut self, seconds: Option<u64>) {
+        self.timeout = seconds;
+    }
+
+    /// Has the child made by a process between: whoever joins a pid namespace is in it only by its children.
+    pub fn enter(&mut self) {
+        self.enters = true;
     }
 
     /// Adds a step for `feature`; `why` is a key of the catalogue.
@@ -88,6 +105,15 @@ impl Draft {
         self.namespaces.contains(feature)
     }
 
+    /// Whether a filesystem of this kind is mounted, `devpts`.
+    pub fn mounts(&self, kind: &str) -> bool {
+        self.steps.iter().any(|(_, step)| match &step.call {
+            Call::Mount(Mount::Filesystem { kind: mounted, .. }) => mounted == kind,
+            Call::Tree(Tree::Make { kind: mounted, .. }) => mounted == kind,
+            _ => false,
+        })
+    }
+
     /// Whether a step of this phase has been drawn.
     pub fn has(&self, phase: Phase) -> bool {
         self.steps.iter().any(|(at, _)| *at == phase)
@@ -96,11 +122,17 @@ impl Draft {
     /// The plan: the clone is drawn from the namespaces asked for, and the steps are put in order.
     pub fn finish(mut self) -> Plan {
         let namespaces = self.namespaces.clone();
-        if namespaces.contains(Feature::Time) {
+        if namespaces.contains(Feature::Time) || self.enters {
             self.clone_through_helper();
         } else {
             let into_cgroup = self.is_born_in_cgroup();
-            let clone = Process::Clone { namespaces: namespaces.clone(), as_sibling: false, into_cgroup };
+            let mut at_clone = namespaces.clone();
+            // A cgroup namespace takes the group that it's made in for its root: where the child joins one, it's made after.
+            if self.has(Phase::Join) && at_clone.remove(Feature::Cgroup) {
+                let late = Process::Unshare { namespaces: Namespaces::of(&[Feature::Cgroup]) };
+                self.step(Phase::Join, Actor::Child, Feature::Cgroup, late, "cgroup.late.why");
+            }
+            let clone = Process::Clone { namespaces: at_clone, as_sibling: false, into_cgroup };
             let why =
                 if namespaces == Namespaces::default() { "common.fork.why" } else { "common.clone.why" };
             self.common(Phase::Clone, Actor::Host, clone, why);
@@ -113,8 +145,8 @@ impl Draft {
         }
         self.steps.sort_by_key(|(phase, _)| *phase);
         let steps = std::mem::take(&mut self.steps).into_iter().map(|(_, step)| step).collect();
-        let Draft { main: feature, added, problems, intents, .. } = self;
-        Plan { feature, namespaces: namespaces.features(), added, intents, steps, problems }
+        let Draft { main: feature, timeout, added, problems, intents, .. } = self;
+        Plan { feature, timeout, namespaces: namespaces.features(), added, intents, steps, problems }
     }
 
     /// Whether a group has been opened for the child to be born in.
@@ -138,10 +170,14 @@ impl Draft {
                 step.actor = Actor::Helper;
             }
         }
+        let (feature, between, born) = match self.enters {
+            true => (self.main, "enter.helper.why", "enter.child.why"),
+            false => (Feature::Time, "time.helper.why", "time.enter.why"),
+        };
         let helper = Process::CloneHelper { namespaces: first, into_cgroup: self.is_born_in_cgroup() };
-        self.step(Phase::Clone, Actor::Host, Feature::Time, helper, "time.helper.why");
+        self.step(Phase::Clone, Actor::Host, feature, helper, between);
         let clone = Process::Clone { namespaces: rest, as_sibling: true, into_cgroup: false };
-        self.step(Phase::Enter, Actor::Helper, Feature::Time, clone, "time.enter.why");
+        self.step(Phase::Enter, Actor::Helper, feature, clone, born);
         // The helper was on no leash of its own: it ends by itself. The child's comes after it is born.
         for (phase, _) in self.steps.iter_mut().filter(|(phase, _)| *phase == Phase::Leash) {
             *phase = Phase::Propagation;

@@ -12,6 +12,17 @@ use nix::sys::socket::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+/// A value that isn't what it must be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// The file, and the part of it.
+    pub source: String,
+    /// What it must say.
+    pub wanted: String,
+    /// What it says.
+    pub shown: String,
+}
+
 /// What is said through the gate while a plan runs.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Message {
@@ -23,6 +34,10 @@ pub enum Message {
     Did(usize, i64),
     /// Child or helper to host: step N failed with this errno; I have ended.
     Failed(usize, i32),
+    /// Child to host: this isn't as it must be; I have ended.
+    Differs(Vec<Difference>),
+    /// Child to host: the descriptor that comes along is the master of my terminal.
+    Terminal,
     /// Child to host: what I see.
     Report(serde_json::Value),
 }

@@ -3,10 +3,12 @@
 
 pub mod call;
 mod draft;
+pub mod expect;
 pub mod gate;
 mod intent;
 pub mod order;
 pub mod slots;
+mod terminal;
 pub mod undo;
 
 use std::fmt;
@@ -16,6 +18,7 @@ use serde::{Serialize, Serializer};
 pub use self::call::Call;
 pub use self::draft::Draft;
 pub use self::intent::{Intent, Setting};
+pub use self::terminal::plan_terminal;
 use crate::feature::Feature;
 use crate::text::text;
 
@@ -28,6 +31,9 @@ pub struct Plan {
     pub namespaces: Vec<Feature>,
     /// What the kernel forces besides what was asked for, and why.
     pub added: Vec<Addition>,
+    /// How long the command may run, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u64>,
     /// The limits, each in the spelling of v1 and of v2.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub intents: Vec<Intent>,

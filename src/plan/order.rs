@@ -54,12 +54,38 @@ pub enum Phase {
     Names,
     /// Fork of the command, where the child stays as init. After all set-up: init must share it.
     Init,
+    /// The command's own terminal. After Init: the session's leader is to be the command, since a shell that leads its
+    /// session has job control, and a hang-up is told to the leader; process 1 keeps neither end. After the mounts, since
+    /// it's made in the container's devpts where there is one. Before Clean, as it opens descriptors.
+    Terminal,
     /// Descriptors, signals: what execve keeps. After the last step that opens something.
     Clean,
+    /// What one process may have of each resource. Who holds CAP_SYS_RESOURCE may go beyond the hard limits, so before that
+    /// is given up; and after Init, which needs resources itself.
+    Rlimits,
+    /// What execve(2) can never give back. It takes CAP_SETPCAP, which becoming another user takes away.
+    Bounding,
+    /// The filter of system calls, where a set-user-id program is to keep its effect. Without no_new_privs the kernel wants
+    /// CAP_SYS_ADMIN for it, so it comes before that goes: the filter lets the calls of the next phases pass.
+    AdminFilter,
+    /// Becoming the user: groups first, since CAP_SETGID goes with the user id. Here the parent-death signal is set once more,
+    /// because the kernel clears it whenever the effective ids change (prctl(2)).
+    RunAs,
+    /// The final sets. After the ids: the kernel itself changes the sets when a process stops being root.
+    Capabilities,
+    /// From here on execve(2) gives no privilege. After the sets: nothing before needs it, and it can't be taken back.
+    NoNewPrivs,
+    /// The filter of system calls, where no_new_privs lets anyone install one: after all that sets up, whose calls it may
+    /// deny; before View, which is to show it. What still comes (report, release, execve) any filter must let pass.
+    Filter,
     /// The view, when everything stands and nothing runs yet.
     View,
     /// The host lets go: it has printed what it had to say, and the journal is written.
     Release,
+    /// Where the command begins. As the user that it runs as: a folder that they may not enter is none for them.
+    Folder,
+    /// What the kernel shows is held against the plan. After everything that confines, and while there's still a way back.
+    Verify,
     /// execve, or the demonstration.
     Exec,
 }

@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::gate::Channel;
+use crate::feature::Feature;
 
 /// The descriptors of mounts and folders that a root is built with. It's by them alone that anything in it is named: a path
 /// could lead through a symbolic link of the new root to a place outside of it.
@@ -68,6 +69,12 @@ pub struct Slots {
     pub other_gate: Option<Channel>,
     /// `<cgroup>`: the group that the child is born in.
     pub cgroup: Option<OwnedFd>,
+    /// The caller's own namespaces, as its links name them: what the child's are held against.
+    pub outside: Vec<(Feature, String)>,
+    /// `<terminal>`: the master of the command's terminal. The host's, wherever it was made.
+    pub terminal: Option<OwnedFd>,
+    /// `<pts>`: the slave. The command's: a copy elsewhere would hide from the master that all have gone.
+    pub pts: Option<OwnedFd>,
     /// What keeps the folders that are shared with other runs. Held by the host for as long as it uses them.
     pub shares: Vec<Flock<OwnedFd>>,
     /// `<root>` and the others that a root is built with.

@@ -9,8 +9,11 @@ use crate::plan::call::file::File;
 use crate::plan::call::mount::{Mount, Propagation};
 use crate::plan::call::net::Net;
 use crate::plan::call::process::Process;
+use crate::plan::call::restrict::Restrict;
 use crate::plan::call::uts::Uts;
-use crate::plan::{Actor, Call, Plan};
+use crate::plan::{Actor, Call, Plan, Step};
+use crate::security::capabilities;
+use crate::security::rlimits::Limit;
 use crate::text::text;
 
 /// The block.
@@ -43,6 +46,10 @@ struct Shell {
     before: Vec<String>,
     /// Where the command itself goes first.
     joins: Vec<String>,
+    /// Options of prlimit(1), which executes the command.
+    prlimit: Vec<String>,
+    /// Options of setpriv(1), which executes it after that.
+    setpriv: Vec<String>,
     /// The folder of the group that `$g` stands for, with its slash.
     group: Option<String>,
 }
@@ -91,8 +98,32 @@ impl Shell {
             Call::Net(call) => self.add_net(actor, call),
             Call::Uts(Uts::SetHostname(name)) => self.inside.push(format!("hostname {name}")),
             Call::Uts(Uts::SetDomainname(name)) => self.inside.push(format!("domainname {name}")),
-            Call::Process(Process::DieWithParent) => self.options.push("--kill-child".into()),
+            Call::Process(Process::DieWithParent) if !self.options.iter().any(|it| it == "--kill-child") => {
+                self.options.push("--kill-child".into());
+            }
+            // To 0 unshare goes by itself.
+            Call::Process(Process::SetGroup(id)) if *id != 0 => {
+                self.setpriv.push(format!("--regid {id} --clear-groups"));
+            }
+            Call::Process(Process::SetUser(id)) if *id != 0 => self.setpriv.push(format!("--reuid {id}")),
+            Call::Restrict(call) => self.add_restriction(call),
             _ => {}
+        }
+    }
+
+    /// There is no program beside that installs a filter of system calls.
+    fn add_restriction(&mut self, call: &Restrict) {
+        match call {
+            Restrict::Limit { resource, soft, hard } => {
+                self.prlimit.push(format!("--{resource}={}", Limit { soft: *soft, hard: *hard }));
+            }
+            Restrict::Bound { keep, .. } => {
+                let kept: String =
+                    keep.iter().map(|one| format!(",+{}", capabilities::short_name(one))).collect();
+                self.setpriv.push(format!("--bounding-set -all{kept} --inh-caps -all"));
+            }
+            Restrict::NoNewPrivileges => self.setpriv.push("--no-new-privs".into()),
+            Restrict::ClearAmbient | Restrict::Capabilities { .. } | Restrict::Filter { .. } => {}
         }
     }
 
@@ -172,7 +203,13 @@ impl Shell {
         // --kill-child is of use only where unshare stays behind as the parent, and it forks by itself.
         let forks = plan.namespaces.iter().any(|feature| matches!(feature, Feature::Pid | Feature::Time));
         self.options.retain(|option| forks || option != "--kill-child");
-        let command = plan.command().unwrap_or("sh");
+        let mut command = plan.command().unwrap_or("sh").to_owned();
+        for (program, options) in [("setpriv", &self.setpriv), ("prlimit", &self.prlimit)] {
+            if !options.is_empty() {
+                command = format!("{program} {} {command}", options.join(" "));
+            }
+        }
+        let command = command.as_str();
         let shell = |before: &[String], command: &str| match before {
             [] => command.to_owned(),
             before => {
@@ -217,13 +254,31 @@ fn docker(plan: &Plan) -> Vec<String> {
             _ => {}
         }
     }
-    let limits: Vec<&str> = plan.intents.iter().map(|intent| intent.docker.as_str()).collect();
+    let mut limits: Vec<String> = plan.intents.iter().map(|intent| intent.docker.clone()).collect();
+    limits.extend(plan.steps.iter().filter_map(docker_restriction));
     if limits.iter().any(|flag| !flag.is_empty()) {
         lines.push(format!("docker run {} ...", limits.join(" ").trim()));
     } else if plan.namespaces.is_empty() {
         lines.push(text("limits.docker"));
     }
     lines
+}
+
+/// Its own default of capabilities and of the filter takes no flag.
+fn docker_restriction(step: &Step) -> Option<String> {
+    match &step.call {
+        Call::Restrict(Restrict::Limit { resource, soft, hard }) => {
+            Some(format!("--ulimit {resource}={soft}:{hard}"))
+        }
+        Call::Restrict(Restrict::Bound { keep, .. }) if *keep != capabilities::DEFAULT => {
+            let kept: String =
+                keep.iter().map(|one| format!(" --cap-add {}", capabilities::short_name(one))).collect();
+            Some(format!("--cap-drop all{kept}"))
+        }
+        Call::Process(Process::SetUser(id)) if *id != 0 => Some(format!("--user {id}")),
+        Call::Restrict(Restrict::NoNewPrivileges) => Some("--security-opt no-new-privileges".into()),
+        _ => None,
+    }
 }
 
 fn docker_flags(feature: Feature) -> &'static str {
@@ -237,6 +292,10 @@ fn docker_flags(feature: Feature) -> &'static str {
         Feature::Cgroup => "cgroup  --cgroupns private",
         Feature::Time => "time    docker has no flag for it",
         // A limit's flag is its intent's.
-        Feature::Memory | Feature::Cpu | Feature::Blkio | Feature::Devices | Feature::Pids => "",
+        Feature::Memory | Feature::Cpu | Feature::Blkio | Feature::Devices | Feature::Pids | Feature::Run => {
+            ""
+        }
+        // A step's is the step's.
+        Feature::Capabilities | Feature::Seccomp | Feature::Rlimits => "",
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::paint;
+use super::{mistakes, paint};
 use crate::error::Error;
 
 /// The lines of an error, for standard error.
@@ -15,6 +15,7 @@ pub fn text_in(error: &Error, width: usize) -> String {
     let mut out = String::new();
     let first = paint::wrap(&error.what, width - 9).join("\n         ");
     let _ = writeln!(out, "{} {first}", paint::bad("sandbox:"));
+    out.push_str(&mistakes::text_in(&error.mistakes, width));
     parts(&mut out, error.call.as_deref(), &error.why, &error.todo, width);
     out
 }

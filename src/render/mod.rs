@@ -8,6 +8,7 @@ pub mod equivalents;
 pub mod error;
 pub mod explain;
 pub mod live;
+mod mistakes;
 pub mod paint;
 pub mod plan;
 pub mod plot;

@@ -56,6 +56,9 @@ pub fn announcement(plan: &Plan) -> String {
             .collect();
         let _ = write!(out, "    {} {}", text("common.added"), added.join(", "));
     }
+    if out.chars().count() > paint::width() {
+        out = paint::wrap(&out, paint::width() - 9).join("\n         ");
+    }
     out.push('\n');
     out
 }

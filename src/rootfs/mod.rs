@@ -187,8 +187,9 @@ pub fn plan(spec: &Spec, host: &Host, draft: &mut Draft) {
     let pivot = Mount::PivotRoot { new_root: ".".into(), put_old: ".".into() };
     site.step(pivot, "mnt.pivot.why");
     site.step(Mount::Detach { target: ".".into() }, "mnt.detach.why");
-    // By its path, now that it's the only `/` there is: a folder that was opened before could be one of the old root.
-    site.step(Mount::ChangeFolder { path: workdir(spec).into() }, "mnt.chdir.why");
+    // By its path, now that it's the only `/` there is: a folder that was opened before could be one of the old root. The
+    // command's own folder comes last, in Phase::Folder.
+    site.step(Mount::ChangeFolder { path: "/".into() }, "mnt.chdir.why");
 }
 
 /// The steps of mounts, and of a read-only root, where the root stays the one that it is.
@@ -212,11 +213,6 @@ fn plan_readonly(site: &mut Site<'_>) {
         let call = Tree::Restrict { mount: Held::Root, attributes: Attributes::READ_ONLY, below: false };
         site.step(call, "rootfs.readonly.why");
     }
-}
-
-/// Where the command starts.
-fn workdir(_spec: &Spec) -> &str {
-    "/"
 }
 
 /// What the command will see, to find it before anything is made.

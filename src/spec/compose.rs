@@ -1,17 +1,21 @@
 //! Spec to plan: what the kernel forces is added, each feature draws its steps, the frame around them is drawn here.
 
+use std::collections::BTreeMap;
+
 use super::Spec;
 use crate::cgroups;
 use crate::feature::Feature;
 use crate::host::cgroups::{Controller, Version};
 use crate::host::tree::Tree;
-use crate::host::{Cable, Cgroups, Disk, Files, Host, Subordinate, disk};
+use crate::host::{self, Cable, Cgroups, Disk, Files, Host, Subordinate, disk};
 use crate::namespaces::mnt::Mnt;
 use crate::plan::call::gate::Gate;
+use crate::plan::call::mount::Mount;
 use crate::plan::call::process::Process;
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Addition, Draft, Plan};
+use crate::plan::{Actor, Addition, Draft, Plan, plan_terminal};
 use crate::rootfs;
+use crate::security::{self, run_as::RunAs, seccomp::Seccomp};
 
 /// What stands at the end of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +41,9 @@ pub fn gather(spec: &Spec) -> Host {
         host.cable = Cable::gather();
     }
     host.files = spec.rootfs.is_some().then(Files::gather);
+    if spec.capabilities.is_some() {
+        host.last_capability = host::last_capability();
+    }
     gather_groups(spec, &mut host);
     host
 }
@@ -69,8 +76,11 @@ pub fn complete(spec: &Spec, host: &Host) -> (Spec, Vec<Addition>) {
             added.push(Addition { feature, reason });
         }
     };
-    let has_namespace = spec.features().into_iter().any(Feature::is_namespace) || spec.rootfs.is_some();
-    if !host.privileged && has_namespace {
+    if spec.init {
+        add(&mut spec, Feature::Pid, "common.added.init");
+        spec.pid.iter_mut().for_each(|pid| pid.init = true);
+    }
+    if !host.privileged && takes_privilege(&spec) {
         add(&mut spec, Feature::User, "common.added.notroot");
     }
     if spec.pid.as_ref().is_some_and(|pid| pid.mount_proc) {
@@ -80,6 +90,15 @@ pub fn complete(spec: &Spec, host: &Host) -> (Spec, Vec<Addition>) {
         add(&mut spec, Feature::Mnt, "common.added.rootfs");
     }
     (spec, added)
+}
+
+/// What takes a capability: in a user namespace of their own, anyone has them all.
+fn takes_privilege(spec: &Spec) -> bool {
+    spec.features().into_iter().any(Feature::is_namespace)
+        || spec.capabilities.is_some()
+        || spec.run_as.is_some()
+        || spec.rootfs.is_some()
+        || (spec.seccomp == Some(Seccomp::Default) && !spec.no_new_privileges)
 }
 
 /// The tree that the command will see, in which it's looked for before anything is made.
@@ -93,7 +112,16 @@ pub fn tree(spec: &Spec) -> Tree {
 pub fn plan(spec: &Spec, host: &Host, main: Feature, ending: Ending, view: bool) -> Plan {
     let (spec, added) = complete(spec, host);
     let mut draft = Draft::new(main, added);
-    frame(&mut draft, ending, view);
+    // A whole container isn't started by half; a single feature shows what it does in its view.
+    let is_whole = main == Feature::Run;
+    frame(&mut draft, ending, view, is_whole, is_whole.then(|| environment(&spec, host)));
+    draft.timeout(spec.timeout.map(|timeout| u64::from(timeout.0)));
+    if let Some(folder) = &spec.workdir {
+        // Without its links, as the kernel will show it.
+        let folder = tree(&spec).locate(folder).inside;
+        let call = Mount::ChangeFolder { path: folder.to_string_lossy().into_owned() };
+        draft.step(Phase::Folder, Actor::Command, Feature::Mnt, call, "run.folder.why");
+    }
     if let Some(user) = &spec.user {
         user.plan(host, &mut draft);
     }
@@ -140,15 +168,60 @@ pub fn plan(spec: &Spec, host: &Host, main: Feature, ending: Ending, view: bool)
         pids.plan(host, &mut draft);
     }
     cgroups::plan(host, &mut draft);
+    if spec.tty {
+        let inside = draft.mounts("devpts");
+        plan_terminal(&mut draft, inside);
+    }
+    if let Some(rlimits) = &spec.rlimits {
+        rlimits.plan(&mut draft);
+    }
+    if let Some(capabilities) = &spec.capabilities {
+        capabilities.plan(host, &spec, &mut draft);
+    }
+    if let Some(seccomp) = &spec.seccomp {
+        seccomp.plan(&spec, &mut draft);
+    }
+    if let Some(run_as) = &spec.run_as {
+        run_as.plan(host, spec.user.as_ref(), &mut draft);
+    }
+    if spec.no_new_privileges {
+        security::plan_no_new_privileges(&mut draft);
+    }
     draft.finish()
 }
 
+/// A container's own environment: nothing of the caller's but the kind of terminal. Who HOME is for isn't looked up by name.
+fn environment(spec: &Spec, host: &Host) -> Vec<String> {
+    let is_root = spec.run_as.as_ref().is_none_or(RunAs::is_root);
+    let hostname =
+        spec.uts.as_ref().and_then(|uts| uts.hostname.clone()).unwrap_or_else(|| host.name.clone());
+    let mut all = BTreeMap::from([
+        ("PATH".to_owned(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
+        ("HOME".to_owned(), if is_root { "/root" } else { "/" }.to_owned()),
+        ("TERM".to_owned(), host.terminal.clone()),
+        ("HOSTNAME".to_owned(), hostname),
+    ]);
+    all.extend(spec.env.clone());
+    all.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
 /// What every plan has: the gate, the leash, and the end.
-fn frame(draft: &mut Draft, ending: Ending, view: bool) {
+pub(super) fn frame(
+    draft: &mut Draft,
+    ending: Ending,
+    view: bool,
+    is_verified: bool,
+    environment: Option<Vec<String>>,
+) {
     draft.common(Phase::Prepare, Actor::Host, Gate::Open, "common.gate.why");
     draft.common(Phase::Leash, Actor::Child, Process::DieWithParent, "common.leash.why");
     if view {
-        draft.common(Phase::View, Actor::Child, Gate::Report, "common.report.why");
+        draft.common(Phase::View, Actor::Command, Gate::Report, "common.report.why");
+    }
+    // A process that only answers questions executes nothing, and so keeps its descriptors.
+    if is_verified && matches!(ending, Ending::Command { .. }) {
+        draft.common(Phase::Release, Actor::Host, Gate::Verify, "verify.kernel.why");
+        draft.common(Phase::Verify, Actor::Command, Gate::Verify, "verify.kernel.why");
     }
     draft.common(Phase::Release, Actor::Host, Gate::Release, "common.release.why");
     match ending {
@@ -156,11 +229,32 @@ fn frame(draft: &mut Draft, ending: Ending, view: bool) {
             draft.common(Phase::Release, Actor::Command, Gate::Await, "common.await.why");
             draft.common(Phase::Clean, Actor::Command, Process::CloseOnExec, "common.close.why");
             draft.common(Phase::Exec, Actor::Command, Process::DefaultSignals, "common.signals.why");
-            draft.common(Phase::Exec, Actor::Command, Process::Exec { path, arguments }, "common.exec.why");
+            draft.common(
+                Phase::Exec,
+                Actor::Command,
+                Process::Exec { path, arguments, environment },
+                "common.exec.why",
+            );
         }
         Ending::Demonstration => {
             draft.common(Phase::Release, Actor::Command, Gate::Await, "common.await.why");
             draft.common(Phase::Exec, Actor::Command, Gate::Serve, "common.serve.why");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_init_takes_a_pid_namespace() {
+        let host = Host::gather();
+        let (spec, added) = complete(&Spec { init: true, ..Spec::default() }, &host);
+        assert!(spec.pid.is_some_and(|pid| pid.init && pid.mount_proc));
+        assert!(added.iter().any(|one| one.feature == Feature::Pid && one.reason == "common.added.init"));
+        let (spec, added) = complete(&Spec { init: true, ..Spec::of(Feature::Pid) }, &host);
+        assert!(spec.pid.is_some_and(|pid| pid.init));
+        assert!(added.iter().all(|one| one.feature != Feature::Pid));
     }
 }

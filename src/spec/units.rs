@@ -1,8 +1,10 @@
 //! Values with units, as people write them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::text::text;
@@ -15,15 +17,7 @@ impl FromStr for Offset {
     type Err = String;
 
     fn from_str(words: &str) -> Result<Self, String> {
-        let (number, factor) = match words.char_indices().last() {
-            Some((at, 's')) => (&words[..at], 1),
-            Some((at, 'm')) => (&words[..at], 60),
-            Some((at, 'h')) => (&words[..at], 3600),
-            Some((at, 'd')) => (&words[..at], 86_400),
-            _ => (words, 1),
-        };
-        let seconds = number.parse::<i64>().ok().and_then(|number| number.checked_mul(factor));
-        seconds.map(Offset).ok_or_else(|| text("time.offset.form"))
+        seconds(words).map(Offset).ok_or_else(|| text("time.offset.form"))
     }
 }
 
@@ -33,25 +27,36 @@ impl fmt::Display for Offset {
     }
 }
 
-impl Serialize for Offset {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+/// How long something may last, in seconds: `90s`, `1h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Length(pub u32);
+
+impl FromStr for Length {
+    type Err = String;
+
+    fn from_str(words: &str) -> Result<Self, String> {
+        let length =
+            seconds(words).and_then(|length| u32::try_from(length).ok()).filter(|length| *length > 0);
+        length.map(Length).ok_or_else(|| text("spec.length.form"))
     }
 }
 
-impl<'de> Deserialize<'de> for Offset {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Seconds(i64),
-            Words(String),
-        }
-        match Written::deserialize(deserializer)? {
-            Written::Seconds(seconds) => Ok(Offset(seconds)),
-            Written::Words(words) => words.parse().map_err(serde::de::Error::custom),
-        }
+impl fmt::Display for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}s", self.0)
     }
+}
+
+/// `90`, `90s`, `-5m`, `1h`, `10d`.
+fn seconds(words: &str) -> Option<i64> {
+    let (number, factor) = match words.char_indices().last() {
+        Some((at, 's')) => (&words[..at], 1),
+        Some((at, 'm')) => (&words[..at], 60),
+        Some((at, 'h')) => (&words[..at], 3600),
+        Some((at, 'd')) => (&words[..at], 86_400),
+        _ => (words, 1),
+    };
+    number.parse::<i64>().ok()?.checked_mul(factor)
 }
 
 /// An amount of bytes as docker writes it: `64m`, `64MB` and `64MiB` are all 64·1024².
@@ -119,18 +124,42 @@ impl Serialize for Size {
     }
 }
 
-impl<'de> Deserialize<'de> for Size {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Bytes(u64),
-            Words(String),
+/// In a spec a value is written as after a flag; a number needs no quotes.
+macro_rules! written {
+    ($($unit:ident: $pattern:literal),*) => {
+        $(impl<'de> Deserialize<'de> for $unit {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                super::words::parsed(deserializer)
+            }
         }
-        match Written::deserialize(deserializer)? {
-            Written::Bytes(bytes) => Ok(Size(bytes)),
-            Written::Words(words) => words.parse().map_err(serde::de::Error::custom),
-        }
+
+        impl JsonSchema for $unit {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($unit).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": ["string", "integer"], "pattern": $pattern })
+            }
+        })*
+    };
+}
+
+written!(
+    Offset: "^[+-]?[0-9]+[smhd]?$",
+    Length: "^[+]?[0-9]+[smhd]?$",
+    Size: "^[0-9]+([kKmMgGtTpP]([iI]?[bB])?|[bB])?$"
+);
+
+impl Serialize for Offset {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Length {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -159,6 +188,16 @@ mod tests {
         assert_eq!(Size(67_108_864).docker(), "64m");
         for wrong in ["", "m", "lots", "-1", "1.5m", "1x", "1ib", "1mm", "99999999999g", "1é"] {
             assert!(wrong.parse::<Size>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_length_is_more_than_nothing() {
+        for (words, seconds) in [("90", 90), ("90s", 90), ("1h", 3600), ("2d", 172_800)] {
+            assert_eq!(words.parse(), Ok(Length(seconds)), "{words}");
+        }
+        for wrong in ["", "0", "-1s", "1w", "1.5h", "99999999d", "soon"] {
+            assert!(wrong.parse::<Length>().is_err(), "{wrong}");
         }
     }
 

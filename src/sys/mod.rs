@@ -1,12 +1,14 @@
 //! The only `unsafe` of the project: system calls that neither nix nor rustix wraps, each behind a safe function.
 
 pub(crate) mod bpf;
+pub(crate) mod capability;
 pub(crate) mod clone;
 pub(crate) mod link;
 pub(crate) mod mount;
 pub(crate) mod netlink;
 pub(crate) mod ns_ioctl;
 pub(crate) mod queue;
+pub(crate) mod seccomp;
 pub(crate) mod sysv;
 
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -65,6 +67,20 @@ pub(crate) fn close_on_exec_from(first: libc::c_uint) -> Result<(), Errno> {
         }
         done => done.map(|_| ()),
     }
+}
+
+/// Whether execve(2) would keep a descriptor open: it's open, and not marked. fcntl(2), FD_CLOEXEC
+pub(crate) fn is_kept_by_exec(descriptor: RawFd) -> bool {
+    // SAFETY: asks for flags; a number that isn't open gives -1.
+    let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
+}
+
+/// Closes every descriptor from `first` on, for a process that uses none any more. Before Linux 5.9 it closes none.
+pub(crate) fn close_from(first: libc::c_uint) {
+    // SAFETY: only init calls this, which from here on opens, reads and writes nothing, and ends by _exit(2): no owner of a
+    // descriptor uses or drops it.
+    unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
 }
 
 /// Ends this process by _exit(2): no destructor and no buffer of the host's, of which a child holds a copy.

@@ -3,16 +3,20 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{Winsize, openpty};
+use nix::sys::termios::{Termios, tcgetattr};
 
 /// A program that has a terminal for its controlling one.
 pub struct Terminal {
     child: Child,
     master: File,
+    /// Its modes before the program ran.
+    pub before: Termios,
     /// All that has appeared so far.
     pub seen: String,
 }
@@ -21,14 +25,19 @@ pub struct Terminal {
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Terminal {
-    /// Starts `sandbox` with these arguments in a terminal of 80 by 40. setsid(1) makes it the controlling one.
+    /// Starts `sandbox` with these arguments in a terminal of 80 by 40.
     pub fn start(arguments: &[&str]) -> Terminal {
+        Terminal::of(&super::binary(), arguments)
+    }
+
+    /// Starts a program with these arguments. setsid(1) makes the terminal the controlling one.
+    pub fn of(program: &Path, arguments: &[&str]) -> Terminal {
         let size = Winsize { ws_row: 40, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(Some(&size), None).expect("a terminal");
         let end = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));
         let child = Command::new("setsid")
             .arg("--ctty")
-            .arg(super::binary())
+            .arg(program)
             .args(arguments)
             .env("NO_COLOR", "1")
             .env("PS1", "prompt> ")
@@ -38,7 +47,19 @@ impl Terminal {
             .stderr(end())
             .spawn()
             .expect("setsid can be executed");
-        Terminal { child, master: File::from(pty.master), seen: String::new() }
+        let before = tcgetattr(&pty.slave).expect("a terminal has modes");
+        Terminal { child, master: File::from(pty.master), before, seen: String::new() }
+    }
+
+    /// The modes as they are now.
+    pub fn modes(&self) -> Termios {
+        tcgetattr(&self.master).expect("a terminal has modes")
+    }
+
+    /// Makes the window so large; the kernel tells by SIGWINCH.
+    pub fn resize(&self, rows: u16, columns: u16) {
+        let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&self.master, size).expect("a terminal has a size");
     }
 
     /// The number of `sandbox`.
@@ -65,6 +86,11 @@ impl Terminal {
 
     /// Waits for the end, and gives how it ended and what appeared until then.
     pub fn end(mut self) -> (ExitStatus, String) {
+        self.ended()
+    }
+
+    /// The same, where the terminal is still to be looked at.
+    pub fn ended(&mut self) -> (ExitStatus, String) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             self.read();

@@ -1,11 +1,13 @@
 //! A rule about devices, as the files of version 1 have it: `c 1:3 rwm`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use nix::errno::Errno;
 use nix::sys::stat::{SFlag, major, minor, stat};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::text::{text, text_with};
@@ -245,6 +247,16 @@ macro_rules! written {
 }
 
 written!(Rule, Device);
+
+impl JsonSchema for Rule {
+    fn schema_name() -> Cow<'static, str> {
+        "Rule".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": r"^\s*(/|a\b|[bc]\s+([0-9]+|\*):([0-9]+|\*))" })
+    }
+}
 
 #[cfg(test)]
 mod tests {

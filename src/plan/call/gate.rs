@@ -20,6 +20,9 @@ pub enum Gate {
     Await,
     /// Child: reads its view of /proc and sends it. `exec` performs it: what to read is not the plan's business.
     Report,
+    /// Reads what must hold by now, and goes no further if anything differs: a container that is half confined must not
+    /// start. Performed by `exec`; what must hold is `plan::expect`'s.
+    Verify,
     /// Child: stays, and does what the demonstration on the other side of the gate asks. Performed by `exec`.
     Serve,
 }
@@ -31,6 +34,7 @@ impl fmt::Display for Gate {
             Gate::Release => "sendto(<gate>, \".\", 1)",
             Gate::Await => "recvfrom(<gate>)",
             Gate::Report => "sendmsg(<gate>, <the view from inside>)",
+            Gate::Verify => "[reads /proc and compares it with the plan]",
             Gate::Serve => "recvmsg(<gate>) [the built-in demonstration]",
         })
     }
@@ -49,7 +53,7 @@ impl Gate {
             // One byte, as the kernel counts.
             Gate::Release => slots.gate.as_ref().ok_or(Errno::EBADF)?.release().map(|()| 1),
             Gate::Await => slots.gate.as_ref().ok_or(Errno::EBADF)?.await_release().map(|()| 1),
-            Gate::Report | Gate::Serve => Ok(0),
+            Gate::Report | Gate::Verify | Gate::Serve => Ok(0),
         }
     }
 }

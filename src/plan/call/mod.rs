@@ -9,8 +9,10 @@ pub mod load;
 pub mod mount;
 pub mod net;
 pub mod process;
+pub mod restrict;
 pub mod signal;
 pub mod socket;
+pub mod terminal;
 pub mod tree;
 pub mod uts;
 
@@ -47,6 +49,10 @@ pub enum Call {
     Load(load::Load),
     /// kill and what goes with it.
     Signal(signal::Signal),
+    /// A terminal of the command's own.
+    Terminal(terminal::Terminal),
+    /// What a process gives up for good.
+    Restrict(restrict::Restrict),
     /// The words between host and child.
     Gate(gate::Gate),
 }
@@ -93,6 +99,8 @@ families! {
     Socket: socket::Socket,
     Load: load::Load,
     Signal: signal::Signal,
+    Terminal: terminal::Terminal,
+    Restrict: restrict::Restrict,
     Gate: gate::Gate
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::quoted;
@@ -62,7 +63,7 @@ pub enum Mount {
 }
 
 /// How mounts made below a mount show in its peers: mount_namespaces(7), SHARED SUBTREES.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Propagation {
     /// Neither way.
@@ -103,6 +104,8 @@ fn safe_flags(kind: &str) -> (MsFlags, &'static str) {
     let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     match kind {
         "proc" | "sysfs" | "mqueue" => (safe | MsFlags::MS_NOEXEC, "MS_NOSUID|MS_NODEV|MS_NOEXEC"),
+        // Its files are terminals, so devices.
+        "devpts" => (MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC, "MS_NOSUID|MS_NOEXEC"),
         _ => (safe, "MS_NOSUID|MS_NODEV"),
     }
 }

@@ -144,6 +144,9 @@ pub enum Process {
         path: String,
         /// The arguments, the program's name first.
         arguments: Vec<String>,
+        /// The environment, as `NAME=value`; none means the caller's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        environment: Option<Vec<String>>,
     },
 }
 
@@ -172,9 +175,13 @@ impl fmt::Display for Process {
             Process::DefaultSignals => {
                 f.write_str("rt_sigaction(SIG*, SIG_DFL); rt_sigprocmask(SIG_SETMASK, [])")
             }
-            Process::Exec { path, arguments } => {
+            Process::Exec { path, arguments, environment } => {
                 let arguments: Vec<String> = arguments.iter().map(|argument| quoted(argument)).collect();
-                write!(f, "execve({}, [{}], environ)", quoted(path), arguments.join(", "))
+                let environment = match environment {
+                    None => "environ".to_owned(),
+                    Some(all) => format!("[/* {} vars */]", all.len()),
+                };
+                write!(f, "execve({}, [{}], {environment})", quoted(path), arguments.join(", "))
             }
         }
     }
@@ -251,7 +258,7 @@ impl Process {
             }
             Process::CloseOnExec => sys::close_on_exec_from(3).map(|()| 0),
             Process::DefaultSignals => default_signals().map(|()| 0),
-            Process::Exec { path, arguments } => exec(path, arguments),
+            Process::Exec { path, arguments, environment } => exec(path, arguments, environment.as_deref()),
         }
     }
 }
@@ -270,10 +277,13 @@ fn clone(
             if let Some(own) = slots.other_gate.take() {
                 slots.gate = Some(own);
             }
+            // The host's: it must be the only one, so that its end is the terminal's.
+            slots.terminal = None;
             Ok(0)
         }
         Cloned::Parent(pid, pidfd) => {
             slots.other_gate = None;
+            slots.pts = None;
             slots.pidfd = Some(pidfd);
             fill(slots, pid);
             Ok(i64::from(pid.as_raw()))
@@ -287,11 +297,17 @@ fn default_signals() -> Result<(), Errno> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
 }
 
-fn exec(path: &str, arguments: &[String]) -> Result<i64, Errno> {
+fn exec(path: &str, arguments: &[String], environment: Option<&[String]>) -> Result<i64, Errno> {
     let path = CString::new(path).map_err(|_| Errno::EINVAL)?;
-    let arguments: Result<Vec<CString>, _> =
-        arguments.iter().map(|argument| CString::new(argument.as_str())).collect();
-    let arguments = arguments.map_err(|_| Errno::EINVAL)?;
-    // execv is execve with the environment that we were given.
-    match nix::unistd::execv(&path, &arguments)? {}
+    let arguments = words(arguments)?;
+    let Some(environment) = environment else {
+        // execv is execve with the environment that we were given.
+        match nix::unistd::execv(&path, &arguments)? {}
+    };
+    match nix::unistd::execve(&path, &arguments, &words(environment)?)? {}
+}
+
+/// Words as the kernel takes them.
+fn words(all: &[String]) -> Result<Vec<CString>, Errno> {
+    all.iter().map(|word| CString::new(word.as_str()).map_err(|_| Errno::EINVAL)).collect()
 }

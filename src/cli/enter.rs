@@ -1,0 +1,56 @@
+//! `sandbox enter PID -- COMMAND`: the namespaces of a process that is there already.
+
+use std::path::Path;
+
+use clap::Args;
+use clap::builder::RangedI64ValueParser;
+
+use super::telling::{self, Telling};
+use super::watch::Narrator;
+use crate::compare::Subject;
+use crate::error::{Error, Result};
+use crate::host::command;
+use crate::host::tree::Tree;
+use crate::render::paint::{Color, Stream, decide};
+use crate::spec::Spec;
+use crate::spec::compose::Ending;
+use crate::spec::enter;
+use crate::text::{text, text_with};
+
+/// The flags of `enter`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct EnterArgs {
+    /// A process of this machine, also one of a container
+    #[arg(value_name = "PID", value_parser = RangedI64ValueParser::<i32>::new().range(1..=i64::from(i32::MAX)))]
+    pid: i32,
+    #[command(flatten)]
+    telling: Telling,
+    /// The command to run there, after `--`; without one, sh
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+/// Enters.
+pub(super) fn run(color: Color, args: EnterArgs) -> Result<u8> {
+    let telling = &args.telling;
+    decide(color, if telling.dry_run { Stream::Out } else { Stream::Err });
+    // Held until the end: the number stays this process's.
+    let subject = Subject::open(args.pid)?;
+    let namespaces = enter::others(subject.pid);
+    if namespaces.is_empty() {
+        let pid = subject.pid.to_string();
+        return Err(Error::failed(text_with("enter.same", &[("pid", &pid)])).todo(text("enter.same.todo")));
+    }
+    let command = if args.command.is_empty() { vec!["sh".to_owned()] } else { args.command };
+    let root = enter::root(subject.pid);
+    let path = command::resolve(&command[0], &Tree::of(Some(Path::new(&root))))?;
+    let ending = Ending::Command { path: path.to_string_lossy().into_owned(), arguments: command.clone() };
+    let plan = enter::plan(subject.pid, &namespaces, ending, telling.show_proc);
+    if telling.dry_run {
+        telling::print_plan(&plan, telling);
+        return Ok(0);
+    }
+    let spec = Spec { command, ..Spec::default() };
+    telling::run_command(&plan, telling, &mut Narrator::new(telling, &spec))
+}

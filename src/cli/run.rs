@@ -1,0 +1,113 @@
+//! `sandbox run SPEC.yaml`: a whole container.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::telling::{self, Telling};
+use super::watch::Narrator;
+use crate::error::{Error, Result};
+use crate::feature::Feature;
+use crate::host::{Host, command};
+use crate::plan::Plan;
+use crate::render;
+use crate::render::paint::{Color, Stream, decide};
+use crate::spec::compose::{self, Ending};
+use crate::spec::{Spec, yaml};
+use crate::text::{text, text_with};
+
+/// The flags of `run`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct RunArgs {
+    /// The spec; `-` reads standard input
+    #[arg(value_name = "SPEC")]
+    spec: PathBuf,
+    /// Leave one key of the spec out, and see what comes back (may be repeated)
+    #[arg(long, value_name = "KEY")]
+    without: Vec<String>,
+    /// A terminal of the command's own, as the spec's `tty: true`
+    #[arg(long, short)]
+    tty: bool,
+    /// Accepted, as docker has it: standard input is the command's anyway
+    #[arg(long, short)]
+    interactive: bool,
+    /// Accepted, as docker has it: nothing is kept of a container anyway
+    #[arg(long)]
+    rm: bool,
+    #[command(flatten)]
+    telling: Telling,
+    /// The command to run in it, after `--`, in place of the spec's
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+/// Runs it.
+pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
+    let telling = &args.telling;
+    decide(color, if telling.dry_run || telling.print_spec { Stream::Out } else { Stream::Err });
+    let mut spec = read(&args.spec)?;
+    for key in &args.without {
+        spec = yaml::without(&spec, key)
+            .map_err(|keys| Error::usage(text_with("run.without", &[("key", key)])).todo(keys.join(", ")))?;
+    }
+    if !args.command.is_empty() {
+        spec.command.clone_from(&args.command);
+    }
+    spec.tty |= args.tty;
+    if telling.print_spec {
+        render::out(&yaml::print(&spec));
+        return Ok(0);
+    }
+    let plan = plan(spec.clone(), telling)?;
+    if telling.dry_run {
+        telling::print_plan(&plan, telling);
+        return Ok(0);
+    }
+    telling::run_command(&plan, telling, &mut Narrator::new(telling, &spec))
+}
+
+/// The plan. What can't be had here and is optional is left out, and that is said.
+fn plan(mut spec: Spec, telling: &Telling) -> Result<Plan> {
+    loop {
+        let host = compose::gather(&spec);
+        let ending = ending(&spec, &host)?;
+        let plan = compose::plan(&spec, &host, Feature::Run, ending, telling.show_proc);
+        let in_the_way = plan.problems.iter().find(|problem| spec.optional.contains(&problem.feature));
+        let Some(problem) = in_the_way else { return Ok(plan) };
+        let name = problem.feature.name();
+        let left = text_with("run.left", &[("feature", name), ("why", &problem.why)]);
+        render::err(&format!("sandbox: {left}\n"));
+        match yaml::without(&spec, name) {
+            Ok(less) => spec = less,
+            Err(_) => return Ok(plan),
+        }
+    }
+}
+
+/// The spec in a file, its relative paths as they are meant: from the folder of that file.
+pub(super) fn read(file: &Path) -> Result<Spec> {
+    let mut spec = super::spec::load(&file.to_string_lossy())?;
+    let base = file.parent().unwrap_or(Path::new("."));
+    let base = base.canonicalize().unwrap_or_else(|_| base.to_owned());
+    spec.rootfs = spec.rootfs.map(|rootfs| rootfs.resolve(&base));
+    if let Some(mnt) = &mut spec.mnt {
+        mnt.mounts = mnt.mounts.drain(..).map(|extra| extra.resolve(&base)).collect();
+    }
+    Ok(spec)
+}
+
+/// The command of a spec.
+pub(super) fn ending(spec: &Spec, host: &Host) -> Result<Ending> {
+    let Some(name) = spec.command.first() else {
+        return Err(Error::failed(text("run.nocommand.what")).todo(text("run.nocommand.todo")));
+    };
+    let ending = |path: String| Ending::Command { path, arguments: spec.command.clone() };
+    command::resolve(name, &compose::tree(spec))
+        .map(|path| ending(path.to_string_lossy().into_owned()))
+        .or_else(|error| {
+            // What is wrong with the root hides every command: that goes first.
+            let plan = compose::plan(spec, host, Feature::Run, ending(name.clone()), false);
+            if plan.problems.is_empty() { Err(error) } else { Ok(ending(name.clone())) }
+        })
+}

@@ -1,0 +1,81 @@
+//! How a run is told: the flags that every feature and `run` have, and what they do to a plan that ends in a command.
+
+use clap::Args;
+
+use crate::error::Result;
+use crate::exec::{self, Watch};
+use crate::plan::Plan;
+use crate::render::{self, equivalents, plan as plan_text};
+
+/// The flags.
+#[derive(Debug, Args)]
+#[group(skip)]
+#[command(next_help_heading = "Common options")]
+pub(super) struct Telling {
+    /// Show /proc outside and inside, side by side
+    #[arg(long)]
+    pub(super) show_proc: bool,
+    /// Tell each step while it is made: the call, its result, why
+    #[arg(long)]
+    explain: bool,
+    /// Print the plan only; needs no privilege and does nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Wait for a key before each step
+    #[arg(long)]
+    step: bool,
+    /// How results are printed
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+    /// Print the spec that is meant, as YAML
+    #[arg(long)]
+    pub(super) print_spec: bool,
+    /// Do not announce what is isolated
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl Telling {
+    pub(super) fn narrates(&self) -> bool {
+        self.explain || self.step
+    }
+
+    pub(super) fn pauses(&self) -> bool {
+        self.step
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    pub(super) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+}
+
+/// The plan, instead of doing it.
+pub(super) fn print_plan(plan: &Plan, telling: &Telling) {
+    render::out(&if telling.is_json() {
+        render::json(plan)
+    } else {
+        plan_text::text_of(plan) + &equivalents::text_of(plan)
+    });
+}
+
+/// Performs a plan that ends in a command; its status.
+pub(super) fn run_command(plan: &Plan, telling: &Telling, narrator: &mut dyn Watch) -> Result<u8> {
+    let ended = exec::start(plan, narrator)?.wait(narrator)?;
+    if telling.narrates() {
+        render::err(&(plan_text::spellings(plan) + &equivalents::text_of(plan)));
+    }
+    Ok(ended.status())
+}

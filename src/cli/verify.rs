@@ -1,0 +1,52 @@
+//! `sandbox verify PID SPEC`: whether a container that runs is what its spec asks for.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::RangedI64ValueParser;
+
+use super::run::{ending, read};
+use crate::compare::Subject;
+use crate::error::Result;
+use crate::exec::agent::Agent;
+use crate::exec::{Unwatched, verify};
+use crate::feature::Feature;
+use crate::render;
+use crate::render::paint::{Color, Stream, decide};
+use crate::spec::compose::{self, Ending};
+use crate::spec::enter;
+use crate::text::text_with;
+
+/// The flags of `verify`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct VerifyArgs {
+    /// The command's process, by its number here
+    #[arg(value_name = "PID", value_parser = RangedI64ValueParser::<i32>::new().range(1..=i64::from(i32::MAX)))]
+    pid: i32,
+    /// The spec that it was made from
+    #[arg(value_name = "SPEC")]
+    spec: PathBuf,
+}
+
+/// Compares the kernel's word with the spec's.
+pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
+    decide(color, Stream::Out);
+    let subject = Subject::open(args.pid)?;
+    let spec = read(&args.spec)?;
+    let host = compose::gather(&spec);
+    let plan = compose::plan(&spec, &host, Feature::Run, ending(&spec, &host)?, false);
+    let others = enter::others(subject.pid);
+    let reader = match others.is_empty() {
+        true => None,
+        false => {
+            let joins = enter::plan(subject.pid, &others, Ending::Demonstration, false);
+            Some(Agent::start(&joins, &mut Unwatched)?)
+        }
+    };
+    let count = verify::process(&plan, subject.pid, reader.as_ref())?;
+    let values = [("count", count.to_string()), ("pid", subject.pid.to_string())];
+    let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    render::out(&(text_with("verify.holds", &values) + "\n"));
+    Ok(0)
+}

@@ -1,0 +1,182 @@
+//! Fail closed: just before the command begins, what the kernel shows is held against what the plan promises. Each side
+//! reads what it can: the child its own /proc, the host the files of the cgroups.
+
+use std::fs;
+
+use super::agent::Agent;
+use crate::error::{Error, Result};
+use crate::feature::Feature;
+use crate::plan::Plan;
+use crate::plan::expect::{self, Expected, Wanted};
+use crate::plan::gate::Difference;
+use crate::plan::slots::Slots;
+use crate::text::{text, text_with};
+
+/// No machine's pages are larger: 64 KiB, on some of arm64 and powerpc.
+const LARGEST_PAGE: u64 = 64 << 10;
+
+/// The caller's own namespaces, to be held against the child's.
+pub(super) fn outside() -> Vec<(Feature, String)> {
+    Feature::NAMESPACES.into_iter().filter_map(|kind| Some((kind, link(kind)?))).collect()
+}
+
+fn link(kind: Feature) -> Option<String> {
+    Some(fs::read_link(format!("/proc/self/ns/{kind}")).ok()?.to_string_lossy().into_owned())
+}
+
+/// What differs, read by whoever calls: the host reads the files of cgroups, the child all others.
+pub(super) fn differences(plan: &Plan, slots: &Slots, is_host: bool) -> Vec<Difference> {
+    let mut found: Vec<Difference> = expect::of(plan)
+        .iter()
+        .filter(|expected| expected.is_hosts() == is_host)
+        .filter_map(|expected| difference(expected, slots))
+        .collect();
+    if !is_host {
+        found.extend(open_descriptors());
+    }
+    found
+}
+
+/// Holds a process that runs against a plan, from outside: how many values were as they must be. What only a process in there
+/// can read is read by `reader`, which joined it.
+///
+/// # Errors
+/// What differs, as a table; that the process can't be looked at.
+pub fn process(plan: &Plan, pid: i32, reader: Option<&Agent>) -> Result<usize> {
+    let slots = Slots { outside: outside(), ..Slots::default() };
+    let mut differences = Vec::new();
+    // The files of its cgroups lie under the name that its own run chose.
+    let expected: Vec<Expected> =
+        expect::of(plan).into_iter().filter(|expected| !expected.is_hosts()).collect();
+    for expected in &expected {
+        let shown = match reader {
+            Some(reader) if expected.path.starts_with("/proc/sys/") => {
+                reader.read(&expected.path)?.ok().map(|words| words.trim().to_owned())
+            }
+            _ => shown_at(expected, &expected.path.replace("/proc/self/", &format!("/proc/{pid}/"))),
+        };
+        differences.extend(difference_from(expected, shown, &slots));
+    }
+    if differences.is_empty() {
+        Ok(expected.len())
+    } else {
+        Err(differs(&text_with("verify.differs", &[("pid", &pid.to_string())]), &differences))
+    }
+}
+
+fn difference(expected: &Expected, slots: &Slots) -> Option<Difference> {
+    difference_from(expected, shown_at(expected, &expected.path), slots)
+}
+
+fn difference_from(expected: &Expected, shown: Option<String>, slots: &Slots) -> Option<Difference> {
+    let own = slots.outside.iter().find(|(kind, _)| *kind == expected.feature).map(|(_, link)| link.as_str());
+    let (is_so, wanted) = match &expected.wanted {
+        Wanted::Is(words) => (shown.as_deref() == Some(words), words.clone()),
+        Wanted::Pages(bytes) => {
+            let shown = shown.as_deref().and_then(|words| words.parse::<u64>().ok());
+            let is_so =
+                shown.is_some_and(|shown| (bytes.saturating_sub(LARGEST_PAGE)..=*bytes).contains(&shown));
+            (is_so, bytes.to_string())
+        }
+        // A kernel without this kind of namespace has no link on either side.
+        Wanted::Own => (
+            shown.is_some() && shown.as_deref() != own,
+            text_with("verify.own", &[("own", own.unwrap_or("?"))]),
+        ),
+        Wanted::Shared => (shown.as_deref() == own, own.unwrap_or("?").to_owned()),
+    };
+    let source = match &expected.field {
+        Some(field) => format!("{} {field}", expected.path),
+        None => expected.path.clone(),
+    };
+    (!is_so).then(|| Difference { source, wanted, shown: shown.unwrap_or_else(|| text("verify.unread")) })
+}
+
+/// What a file says, read at `path`.
+fn shown_at(expected: &Expected, path: &str) -> Option<String> {
+    if matches!(expected.wanted, Wanted::Own | Wanted::Shared) || path.ends_with("/cwd") {
+        return Some(fs::read_link(path).ok()?.to_string_lossy().into_owned());
+    }
+    let words = fs::read_to_string(path).ok()?;
+    match &expected.field {
+        None => Some(words.split_whitespace().collect::<Vec<_>>().join(" ")),
+        // The filesystem that is on top at a mount point: the last line of it. proc_pid_mountinfo(5)
+        Some(point) if expected.path.ends_with("/mountinfo") => {
+            let mut lines = words.lines().rev();
+            let line = lines.find(|line| line.split(' ').nth(4) == Some(point))?;
+            Some(line.split_once(" - ")?.1.split(' ').next()?.to_owned())
+        }
+        Some(field) => {
+            let words =
+                words.lines().find_map(|line| line.strip_prefix(field.as_str())?.strip_prefix(':'))?;
+            Some(words.split_whitespace().collect::<Vec<_>>().join(" "))
+        }
+    }
+}
+
+/// Descriptors beyond 0 to 2 that execve would hand to the command.
+fn open_descriptors() -> Vec<Difference> {
+    let listed = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let numbers = listed.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let kept = numbers.filter(|number| *number > 2 && crate::sys::is_kept_by_exec(*number));
+    kept.map(|number| Difference {
+        source: format!("/proc/self/fd/{number}"),
+        wanted: text("verify.closed"),
+        shown: text("verify.kept"),
+    })
+    .collect()
+}
+
+/// The start is stopped: a table of what differs.
+pub(super) fn refused(differences: &[Difference]) -> Error {
+    differs(&text("verify.what"), differences).why(text("verify.why")).todo(text("verify.todo"))
+}
+
+fn differs(what: &str, differences: &[Difference]) -> Error {
+    let mut error = Error::failed(what);
+    for Difference { source, wanted, shown } in differences {
+        error = error.why(format!(" {source}\n   wanted  {wanted}\n   shown   {shown}"));
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Host;
+    use crate::namespaces::uts::Uts;
+    use crate::spec::Spec;
+    use crate::spec::compose::{self, Ending};
+
+    fn found(spec: &Spec) -> Vec<String> {
+        let ending = Ending::Command { path: "/bin/true".into(), arguments: vec!["true".into()] };
+        let host = Host { privileged: true, ..Host::gather() };
+        let plan = compose::plan(spec, &host, Feature::Run, ending, false);
+        let slots = Slots { outside: outside(), ..Slots::default() };
+        differences(&plan, &slots, false).into_iter().map(|difference| difference.source).collect()
+    }
+
+    /// This process was isolated in nothing: whatever a plan promises is missing, and what it doesn't is there.
+    #[test]
+    fn what_was_promised_and_is_not_there_is_found() {
+        let is_link =
+            |source: &String| source.starts_with("/proc/self/ns/") || source.contains("/sys/kernel/");
+        let mut none = found(&Spec::default());
+        none.retain(is_link);
+        assert!(none.is_empty(), "{none:?}");
+        let uts = Some(Uts { hostname: Some("not-this-machine".into()), domainname: None });
+        let mut missing = found(&Spec { uts, ..Spec::default() });
+        missing.retain(is_link);
+        assert_eq!(missing, ["/proc/self/ns/uts", "/proc/sys/kernel/hostname"]);
+    }
+
+    #[test]
+    fn a_descriptor_that_the_command_would_get_is_found() {
+        let file = fs::File::open("/dev/null").unwrap();
+        let number = std::os::fd::AsRawFd::as_raw_fd(&file);
+        let source = format!("/proc/self/fd/{number}");
+        assert!(!open_descriptors().iter().any(|found| found.source == source));
+        nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
+        assert!(open_descriptors().iter().any(|found| found.source == source));
+    }
+}

@@ -1,0 +1,184 @@
+//! What a process gives up for good: capabilities, calls, resources. Each of these binds it and all that it makes.
+
+use std::fmt;
+
+use caps::Capability;
+use nix::errno::Errno;
+use nix::sys::resource::setrlimit;
+use serde::{Deserialize, Serialize};
+
+use crate::plan::slots::Slots;
+use crate::sys::{capability, seccomp};
+
+/// The calls of this family.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Restrict {
+    /// setrlimit(2), which is prlimit(2) for oneself.
+    Limit {
+        /// Of what.
+        resource: Resource,
+        /// What is enforced.
+        soft: u64,
+        /// How far the process itself may raise that.
+        hard: u64,
+    },
+    /// prctl(PR_CAPBSET_DROP), once for each capability but these.
+    Bound {
+        /// What stays.
+        keep: Vec<Capability>,
+        /// The newest capability that the kernel knows.
+        last: u8,
+    },
+    /// prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL).
+    ClearAmbient,
+    /// capset(2): these are effective and permitted, none is inheritable.
+    Capabilities {
+        /// What stays.
+        keep: Vec<Capability>,
+    },
+    /// prctl(PR_SET_NO_NEW_PRIVS).
+    NoNewPrivileges,
+    /// seccomp(2).
+    Filter {
+        /// Its instructions, as the kernel takes them. `security::seccomp` makes them.
+        program: Vec<u64>,
+    },
+}
+
+/// The resources of getrlimit(2), by the names that docker's --ulimit has for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)] // getrlimit(2) says what each is.
+pub enum Resource {
+    As,
+    Core,
+    Cpu,
+    Data,
+    Fsize,
+    Locks,
+    Memlock,
+    Msgqueue,
+    Nice,
+    Nofile,
+    Nproc,
+    Rss,
+    Rtprio,
+    Rttime,
+    Sigpending,
+    Stack,
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&format!("{self:?}").to_lowercase())
+    }
+}
+
+impl Resource {
+    fn number(self) -> nix::sys::resource::Resource {
+        use nix::sys::resource::Resource as Number;
+        match self {
+            Resource::As => Number::RLIMIT_AS,
+            Resource::Core => Number::RLIMIT_CORE,
+            Resource::Cpu => Number::RLIMIT_CPU,
+            Resource::Data => Number::RLIMIT_DATA,
+            Resource::Fsize => Number::RLIMIT_FSIZE,
+            Resource::Locks => Number::RLIMIT_LOCKS,
+            Resource::Memlock => Number::RLIMIT_MEMLOCK,
+            Resource::Msgqueue => Number::RLIMIT_MSGQUEUE,
+            Resource::Nice => Number::RLIMIT_NICE,
+            Resource::Nofile => Number::RLIMIT_NOFILE,
+            Resource::Nproc => Number::RLIMIT_NPROC,
+            Resource::Rss => Number::RLIMIT_RSS,
+            Resource::Rtprio => Number::RLIMIT_RTPRIO,
+            Resource::Rttime => Number::RLIMIT_RTTIME,
+            Resource::Sigpending => Number::RLIMIT_SIGPENDING,
+            Resource::Stack => Number::RLIMIT_STACK,
+        }
+    }
+}
+
+impl fmt::Display for Restrict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Restrict::Limit { resource, soft, hard } => {
+                let name = format!("RLIMIT_{resource}").to_uppercase();
+                let (soft, hard) = (amount(*soft), amount(*hard));
+                write!(f, "prlimit64(0, {name}, {{rlim_cur={soft}, rlim_max={hard}}}, NULL)")
+            }
+            // As strace writes a set of signals by what isn't in it.
+            Restrict::Bound { keep, .. } => write!(f, "prctl(PR_CAPBSET_DROP, ~[{}])", names(keep, "", " ")),
+            Restrict::ClearAmbient => f.write_str("prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)"),
+            Restrict::Capabilities { keep } => {
+                let set = if keep.is_empty() { "0".to_owned() } else { names(keep, "1<<", "|") };
+                let header = "{version=_LINUX_CAPABILITY_VERSION_3, pid=0}";
+                write!(f, "capset({header}, {{effective={set}, permitted={set}, inheritable=0}})")
+            }
+            Restrict::NoNewPrivileges => f.write_str("prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)"),
+            Restrict::Filter { program } => {
+                let instructions = program.len();
+                write!(f, "seccomp(SECCOMP_SET_MODE_FILTER, 0, {{len={instructions}, filter=<program>}})")
+            }
+        }
+    }
+}
+
+/// A number of a resource limit as strace prints it.
+fn amount(number: u64) -> String {
+    match number {
+        libc::RLIM_INFINITY => "RLIM64_INFINITY".into(),
+        kilos if kilos > 1024 && kilos.is_multiple_of(1024) => format!("{}*1024", kilos / 1024),
+        number => number.to_string(),
+    }
+}
+
+fn names(capabilities: &[Capability], before: &str, between: &str) -> String {
+    let names = capabilities.iter().map(|capability| format!("{before}{capability}"));
+    names.collect::<Vec<_>>().join(between)
+}
+
+impl Restrict {
+    /// Makes the call.
+    pub(super) fn perform(&self, _: &mut Slots) -> Result<i64, Errno> {
+        match self {
+            Restrict::Limit { resource, soft, hard } => setrlimit(resource.number(), *soft, *hard),
+            Restrict::Bound { keep, last } => {
+                let keep = bits(keep);
+                // Every error counts: a capability that stayed would be one that execve gives back.
+                (0..=*last).filter(|number| keep >> number & 1 == 0).try_for_each(capability::drop_bounding)
+            }
+            Restrict::ClearAmbient => capability::clear_ambient(),
+            Restrict::Capabilities { keep } => capability::set(bits(keep)),
+            Restrict::NoNewPrivileges => nix::sys::prctl::set_no_new_privs(),
+            Restrict::Filter { program } => seccomp::install(program),
+        }
+        .map(|()| 0)
+    }
+}
+
+fn bits(capabilities: &[Capability]) -> u64 {
+    capabilities.iter().fold(0, |bits, capability| bits | capability.bitmask())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_print_as_strace_prints_them() {
+        let limit = |soft, hard| Restrict::Limit { resource: Resource::Nofile, soft, hard }.to_string();
+        assert_eq!(limit(1024, 4096), "prlimit64(0, RLIMIT_NOFILE, {rlim_cur=1024, rlim_max=4*1024}, NULL)");
+        assert!(limit(0, u64::MAX).ends_with("{rlim_cur=0, rlim_max=RLIM64_INFINITY}, NULL)"));
+        let keep = vec![Capability::CAP_CHOWN, Capability::CAP_KILL];
+        assert_eq!(
+            Restrict::Capabilities { keep: keep.clone() }.to_string(),
+            "capset({version=_LINUX_CAPABILITY_VERSION_3, pid=0}, {effective=1<<CAP_CHOWN|1<<CAP_KILL, \
+             permitted=1<<CAP_CHOWN|1<<CAP_KILL, inheritable=0})"
+        );
+        assert_eq!(
+            Restrict::Bound { keep, last: 40 }.to_string(),
+            "prctl(PR_CAPBSET_DROP, ~[CAP_CHOWN CAP_KILL])"
+        );
+    }
+}

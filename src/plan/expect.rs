@@ -1,0 +1,188 @@
+//! What the kernel must show once a plan is carried out. It's derived from the plan's own steps: an isolation that was
+//! asked for and one that is checked can't be two lists that drift apart.
+
+use caps::Capability;
+use serde::{Deserialize, Serialize};
+
+use super::call::cgroup::Cgroup;
+use super::call::file::File;
+use super::call::mount::Mount;
+use super::call::process::Process;
+use super::call::restrict::Restrict;
+use super::call::uts::Uts;
+use super::{Actor, Call, Plan, Setting};
+use crate::feature::Feature;
+
+/// One value that a file must have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expected {
+    /// The feature that it is a part of.
+    pub feature: Feature,
+    /// The file, as the process that is checked opens it; a file of a cgroup as the host does.
+    pub path: String,
+    /// The part of the file that is meant.
+    pub field: Option<String>,
+    /// What it must say.
+    pub wanted: Wanted,
+}
+
+/// What a file must say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wanted {
+    /// These words.
+    Is(String),
+    /// So many bytes, of which the kernel keeps whole pages.
+    Pages(u64),
+    /// Another thing than outside: a namespace of its own.
+    Own,
+    /// The same as outside: nobody asked for another.
+    Shared,
+}
+
+impl Expected {
+    /// Whether it's read by the host: a command may not see the cgroups at all.
+    pub fn is_hosts(&self) -> bool {
+        self.path.starts_with("/sys/fs/cgroup")
+    }
+}
+
+/// Everything that a plan promises.
+pub fn of(plan: &Plan) -> Vec<Expected> {
+    let mut all = links(plan);
+    for step in &plan.steps {
+        all.extend(of_call(step.feature, step.actor, &step.call));
+        if let Call::Restrict(restriction) = &step.call {
+            all.extend(of_restriction(step.feature, restriction));
+        }
+    }
+    all.extend(ids(plan));
+    all.extend(folder(plan));
+    all.extend(limits(plan));
+    all
+}
+
+/// Each namespace is new where the plan says so, and the caller's where it doesn't.
+fn links(plan: &Plan) -> Vec<Expected> {
+    let joined = plan.steps.iter().find_map(|step| match &step.call {
+        Call::Process(Process::Join { namespaces, .. }) => Some(namespaces.features()),
+        _ => None,
+    });
+    let is_own = |feature: &Feature| {
+        plan.namespaces.contains(feature) || joined.as_ref().is_some_and(|joined| joined.contains(feature))
+    };
+    let link = |feature: Feature| Expected {
+        feature,
+        path: format!("/proc/self/ns/{feature}"),
+        field: None,
+        wanted: if is_own(&feature) { Wanted::Own } else { Wanted::Shared },
+    };
+    Feature::NAMESPACES.into_iter().map(link).collect()
+}
+
+fn of_call(feature: Feature, actor: Actor, call: &Call) -> Option<Expected> {
+    let is = |path: &str, field: Option<&str>, words: &str| Expected {
+        feature,
+        path: path.to_owned(),
+        field: field.map(str::to_owned),
+        wanted: Wanted::Is(words.split_whitespace().collect::<Vec<_>>().join(" ")),
+    };
+    Some(match call {
+        Call::Uts(Uts::SetHostname(name)) => is("/proc/sys/kernel/hostname", None, name),
+        Call::Uts(Uts::SetDomainname(name)) => is("/proc/sys/kernel/domainname", None, name),
+        Call::File(File::Write { path, content }) if path.ends_with("id_map") => {
+            let name = path.rsplit('/').next()?;
+            is(&format!("/proc/self/{name}"), None, content)
+        }
+        Call::Mount(Mount::Filesystem { kind, target, .. }) if actor != Actor::Host && target == "/proc" => {
+            is("/proc/self/mountinfo", Some(target), kind)
+        }
+        _ => return None,
+    })
+}
+
+/// What a process has given up shows in its status file. proc_pid_status(5)
+fn of_restriction(feature: Feature, restriction: &Restrict) -> Vec<Expected> {
+    let set = |keep: &[Capability]| {
+        let mask = keep.iter().fold(0_u64, |mask, capability| mask | capability.bitmask());
+        format!("{mask:016x}")
+    };
+    let fields: Vec<(&str, String)> = match restriction {
+        Restrict::Bound { keep, .. } => vec![("CapBnd", set(keep))],
+        Restrict::Capabilities { keep } => {
+            vec![("CapPrm", set(keep)), ("CapEff", set(keep)), ("CapInh", set(&[]))]
+        }
+        Restrict::ClearAmbient => vec![("CapAmb", set(&[]))],
+        Restrict::NoNewPrivileges => vec![("NoNewPrivs", "1".into())],
+        Restrict::Filter { .. } => vec![("Seccomp", "2".into())],
+        // Each resource has a line of its own format in another file: held by its tests.
+        Restrict::Limit { .. } => vec![],
+    };
+    fields.into_iter().map(|(field, value)| status(feature, field, value)).collect()
+}
+
+/// Who it is in the end: the last of the steps that change it.
+fn ids(plan: &Plan) -> Vec<Expected> {
+    let all_four = |id: u32| [id; 4].map(|id| id.to_string()).join(" ");
+    let last = |of: fn(&Call) -> Option<u32>| plan.steps.iter().rev().find_map(|step| of(&step.call));
+    let user = last(|call| if let Call::Process(Process::SetUser(id)) = call { Some(*id) } else { None });
+    let group = last(|call| if let Call::Process(Process::SetGroup(id)) = call { Some(*id) } else { None });
+    let of = |field, id: Option<u32>| id.map(|id| status(Feature::User, field, all_four(id)));
+    [of("Uid", user), of("Gid", group)].into_iter().flatten().collect()
+}
+
+/// Where it begins: the last folder that is entered by its path. A root of its own is entered before.
+fn folder(plan: &Plan) -> Option<Expected> {
+    let (feature, path) = plan.steps.iter().rev().find_map(|step| match &step.call {
+        Call::Mount(Mount::ChangeFolder { path }) if path.starts_with('/') => Some((step.feature, path)),
+        _ => None,
+    })?;
+    Some(Expected { feature, path: "/proc/self/cwd".into(), field: None, wanted: Wanted::Is(path.clone()) })
+}
+
+fn status(feature: Feature, field: &str, value: String) -> Expected {
+    Expected {
+        feature,
+        path: "/proc/self/status".into(),
+        field: Some(field.into()),
+        wanted: Wanted::Is(value),
+    }
+}
+
+/// The files of the groups. Only plain numbers: what the kernel words in another way than it's told is held by its tests.
+fn limits(plan: &Plan) -> Vec<Expected> {
+    let groups = plan.steps.iter().filter_map(|step| match &step.call {
+        Call::Cgroup(Cgroup::Make { folder, shared: false }) => Some(folder),
+        _ => None,
+    });
+    let settings = plan
+        .intents
+        .iter()
+        .filter(|intent| !intent.is_idle)
+        .flat_map(|intent| intent.settings().iter().map(move |setting| (intent.feature, setting)));
+    let settings: Vec<(Feature, &Setting)> = settings.collect();
+    let of_group = |folder: &String| {
+        let at = folder.clone();
+        settings
+            .iter()
+            .map(move |(feature, setting)| (*feature, format!("{at}/{}", setting.file), &setting.value))
+    };
+    let is_number = |value: &String| value.bytes().all(|byte| byte.is_ascii_digit());
+    groups
+        .flat_map(of_group)
+        .filter(|(_, path, value)| is_number(value) && plan.steps.iter().any(|step| writes(&step.call, path)))
+        .map(|(feature, path, value)| Expected {
+            feature,
+            path,
+            field: None,
+            wanted: match value.parse() {
+                Ok(bytes) if feature == Feature::Memory => Wanted::Pages(bytes),
+                _ => Wanted::Is(value.clone()),
+            },
+        })
+        .collect()
+}
+
+fn writes(call: &Call, file: &str) -> bool {
+    matches!(call, Call::File(File::Write { path, .. }) if path == file)
+}

@@ -1,0 +1,156 @@
+//! Resource limits: how much of each thing one process may have.
+//!
+//! Older than cgroups, and per process: what is counted is this process's open files, its stack, the size of a file that it
+//! writes; only `nproc` counts all processes of its user. A child starts with a copy. The *soft* limit is enforced, the
+//! *hard* one is how far the process itself may raise the soft one. Lowering a hard limit can't be taken back without
+//! CAP_SYS_RESOURCE in the first user namespace. getrlimit(2)
+//!
+//! What you'll see: `/proc/PID/limits`, and EMFILE, EAGAIN, EFBIG or a signal where a limit is met.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::feature::Feature;
+use crate::observe::{Observation, proc};
+use crate::plan::call::restrict::{Resource, Restrict};
+use crate::plan::order::Phase;
+use crate::plan::{Actor, Draft};
+use crate::text::text;
+
+/// `rlimits: { nofile: 1024, nproc: "64:128", core: 0 }`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimits(pub BTreeMap<Resource, Limit>);
+
+/// One number for both, or `SOFT:HARD`; `unlimited` is one too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// What is enforced.
+    pub soft: u64,
+    /// How far the process itself may raise that.
+    pub hard: u64,
+}
+
+impl Rlimits {
+    /// The steps.
+    pub fn plan(&self, draft: &mut Draft) {
+        for (&resource, &Limit { soft, hard }) in &self.0 {
+            let call = Restrict::Limit { resource, soft, hard };
+            draft.step(Phase::Rlimits, Actor::Command, Feature::Rlimits, call, "rlimits.set.why");
+        }
+    }
+}
+
+/// The lines that show it; read by a process on each side.
+pub fn observe(process: &str) -> Vec<Observation> {
+    let file = format!("{process}/limits");
+    ["Max open files", "Max processes", "Max core file size", "Max stack size", "Max locked memory"]
+        .map(|name| proc::limit(&file, name))
+        .to_vec()
+}
+
+const UNLIMITED: &str = "unlimited";
+
+impl FromStr for Limit {
+    type Err = String;
+
+    fn from_str(words: &str) -> Result<Self, String> {
+        let number = |word: &str| match word {
+            UNLIMITED => Ok(libc::RLIM_INFINITY),
+            digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                digits.parse().map_err(|_| text("rlimits.form"))
+            }
+            _ => Err(text("rlimits.form")),
+        };
+        let (soft, hard) = words.split_once(':').unwrap_or((words, words));
+        let limit = Limit { soft: number(soft)?, hard: number(hard)? };
+        if limit.soft > limit.hard { Err(text("rlimits.above")) } else { Ok(limit) }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = |number| match number {
+            libc::RLIM_INFINITY => UNLIMITED.to_owned(),
+            number => number.to_string(),
+        };
+        let (soft, hard) = (word(self.soft), word(self.hard));
+        if soft == hard { f.write_str(&soft) } else { write!(f, "{soft}:{hard}") }
+    }
+}
+
+impl Serialize for Limit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Limit { soft, hard } if soft == hard && *soft != libc::RLIM_INFINITY => {
+                serializer.serialize_u64(*soft)
+            }
+            other => serializer.collect_str(other),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NumberOrWords;
+
+        impl Visitor<'_> for NumberOrWords {
+            type Value = Limit;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&text("rlimits.form"))
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Limit, E> {
+                Ok(Limit { soft: number, hard: number })
+            }
+
+            fn visit_str<E: Error>(self, words: &str) -> Result<Limit, E> {
+                words.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_any(NumberOrWords)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(yaml: &str) -> Result<Rlimits, String> {
+        serde_yaml::from_str(yaml).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_limit_is_a_number_or_two_or_unlimited() {
+        let limits = "nofile: 1024\nnproc: 64:128\ncore: 0\nstack: unlimited\nmemlock: '0:unlimited'\n";
+        let Rlimits(read) = read(limits).unwrap();
+        let of = |resource| (read[&resource].soft, read[&resource].hard);
+        assert_eq!(of(Resource::Nofile), (1024, 1024));
+        assert_eq!(of(Resource::Nproc), (64, 128));
+        assert_eq!(of(Resource::Core), (0, 0));
+        assert_eq!(of(Resource::Stack), (u64::MAX, u64::MAX));
+        assert_eq!(of(Resource::Memlock), (0, u64::MAX));
+    }
+
+    #[test]
+    fn what_is_no_limit_is_refused() {
+        for wrong in
+            ["''", "'1:'", "':1'", "1k", "'1:2:3'", "-1", "1.5", "'+1'", "'64 '", "18446744073709551616"]
+        {
+            assert!(read(&format!("nofile: {wrong}")).is_err(), "{wrong}");
+        }
+        assert!(read("nofile: '2:1'").unwrap_err().contains("soft"));
+        assert!(read("files: 1").unwrap_err().contains("unknown variant `files`"));
+    }
+
+    #[test]
+    fn it_is_written_as_it_is_read() {
+        let limits = "nofile: 1024\nnproc: 64:128\nstack: unlimited\n";
+        assert_eq!(serde_yaml::to_string(&read(limits).unwrap()).unwrap(), limits);
+    }
+}

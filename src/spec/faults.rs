@@ -1,0 +1,401 @@
+//! Every fault of a document at once.
+//!
+//! serde stops at the first thing that it can't read. So the tree is read again and again: each time the innermost value
+//! with a fault is told and passed over from then on, until nothing is wrong any more. What is known of keys and types
+//! comes from the very types that are read, so there is no second list of them. Only a document that is wrong pays for it.
+
+use std::fmt;
+
+use serde::de::value::StrDeserializer;
+use serde::de::{
+    self, Deserialize, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess,
+    Visitor,
+};
+
+use super::mistake::{Flaw, MOST};
+use super::tree::{Kind, Node, Place};
+use crate::near::nearest;
+use crate::text::{text, text_with};
+
+/// What is wrong with the document, read as a `T`.
+pub(super) fn of<'t, T: Deserialize<'t>>(root: &'t Node<'t>) -> Vec<Flaw> {
+    let mut flaws = Vec::new();
+    while flaws.len() < MOST {
+        let Err(fault) = T::deserialize(root) else { break };
+        if !fault.is_consequence {
+            flaws.push(Flaw { place: fault.place.unwrap_or(root.place), what: fault.what, near: fault.near });
+        }
+        if !fault.is_passed_over {
+            break;
+        }
+    }
+    flaws
+}
+
+/// Why a value can't be read.
+#[derive(Debug)]
+pub(super) struct Fault {
+    what: String,
+    near: Option<String>,
+    place: Option<Place>,
+    /// The key that it's about, unknown or missing.
+    key: Option<String>,
+    /// It came only from a value that was passed over: it's nothing to tell.
+    is_consequence: bool,
+    /// The value that has it is passed over from now on.
+    is_passed_over: bool,
+}
+
+impl Fault {
+    fn new(what: String) -> Fault {
+        Fault { what, near: None, place: None, key: None, is_consequence: false, is_passed_over: false }
+    }
+
+    /// A word that is none of the known ones.
+    fn unknown([key, key_of_all]: [&str; 2], word: &str, known: &[&str]) -> Fault {
+        let all = known.join(", ");
+        let near = nearest(word, known.iter().copied()).map(str::to_owned);
+        let what = match &near {
+            Some(_) => text_with(key, &[("word", word)]),
+            None => text_with(key_of_all, &[("word", word), ("all", &all)]),
+        };
+        Fault { near, key: Some(word.into()), ..Fault::new(what) }
+    }
+
+    fn at(mut self, place: Place) -> Fault {
+        self.place = self.place.or(Some(place));
+        self
+    }
+
+    /// The fault passes a value that can be left out: an entry of a map, an item of a list.
+    fn out_of(mut self, value: &Node<'_>) -> Fault {
+        if !self.is_passed_over {
+            value.is_told.set(true);
+            self.is_passed_over = true;
+        }
+        self
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl de::Error for Fault {
+    fn custom<T: fmt::Display>(words: T) -> Fault {
+        Fault::new(words.to_string())
+    }
+
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Fault {
+        if expected.is_empty() {
+            return Fault {
+                key: Some(field.into()),
+                ..Fault::new(text_with("spec.key.none", &[("word", field)]))
+            };
+        }
+        Fault::unknown(["spec.key.unknown", "spec.key.unknown.of"], field, expected)
+    }
+
+    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Fault {
+        // The key that it's about is another one.
+        Fault { key: None, ..Fault::unknown(["spec.choice", "spec.choice.of"], variant, expected) }
+    }
+
+    fn missing_field(field: &'static str) -> Fault {
+        Fault { key: Some(field.into()), ..Fault::new(text_with("spec.key.missing", &[("word", field)])) }
+    }
+
+    fn invalid_type(found: de::Unexpected<'_>, wanted: &dyn de::Expected) -> Fault {
+        Fault::new(text_with("spec.wrong", &[("wanted", &wanted.to_string()), ("found", &found.to_string())]))
+    }
+
+    fn invalid_value(found: de::Unexpected<'_>, wanted: &dyn de::Expected) -> Fault {
+        Fault::invalid_type(found, wanted)
+    }
+}
+
+impl Node<'_> {
+    fn found(&self) -> String {
+        match &self.kind {
+            _ if self.is_nothing() => text("spec.is.nothing"),
+            Kind::Word { text: word, .. } => word.to_string(),
+            Kind::List(_) => text("spec.is.many"),
+            Kind::Map(_) => text("spec.is.map"),
+        }
+    }
+
+    fn wrong(&self, wanted: &str) -> Fault {
+        Fault::new(text_with("spec.wrong", &[("wanted", wanted), ("found", &self.found())])).at(self.place)
+    }
+
+    /// The word, where it's written without quotes: only then it can be more than a word.
+    fn plain(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Word { text, is_plain: true } => Some(text),
+            _ => None,
+        }
+    }
+
+    fn is_nothing(&self) -> bool {
+        matches!(self.plain(), Some("" | "~" | "null" | "Null" | "NULL"))
+    }
+
+    fn boolean(&self) -> Option<bool> {
+        match self.plain()? {
+            "true" | "True" | "TRUE" => Some(true),
+            "false" | "False" | "FALSE" => Some(false),
+            _ => None,
+        }
+    }
+
+    fn whole(&self) -> Option<i128> {
+        let word = self.plain()?;
+        let (sign, digits) = word.strip_prefix('-').map_or((1, word), |rest| (-1, rest));
+        let digits = digits.strip_prefix('+').filter(|_| sign > 0).unwrap_or(digits);
+        let radix = [("0x", 16), ("0o", 8), ("0b", 2)];
+        let number =
+            match radix.iter().find_map(|(prefix, radix)| Some((digits.strip_prefix(prefix)?, *radix))) {
+                Some((digits, radix)) => i128::from_str_radix(digits, radix).ok(),
+                // 0755 is a word in YAML 1.2: it would be 493 in YAML 1.1.
+                None if digits.len() > 1 && digits.starts_with('0') => None,
+                None if !digits.starts_with(|sign: char| sign.is_ascii_digit()) => None,
+                None => digits.parse::<i128>().ok(),
+            };
+        number.map(|number| sign * number)
+    }
+
+    /// A whole number of a type that goes from `least` to `most`.
+    fn within<N: TryFrom<i128>>(&self, least: i128, most: i128) -> Result<N, Fault> {
+        self.whole().and_then(|number| N::try_from(number).ok()).ok_or_else(|| {
+            let values = [("least", &*least.to_string()), ("most", &*most.to_string())];
+            self.wrong(&text_with("spec.wants.whole", &values))
+        })
+    }
+
+    /// The map's fault, with the place of its key, if it's about one of the keys that stand here.
+    fn settle(&self, mut fault: Fault) -> Fault {
+        if let (Kind::Map(entries), Some(key), None) = (&self.kind, &fault.key, fault.place) {
+            match entries.iter().find(|(own, _)| own.word() == Some(key)) {
+                // It's there, and was passed over: that it's missing is no news.
+                Some((_, value)) if value.is_told.get() => fault.is_consequence = true,
+                Some((own, value)) => return fault.at(own.place).out_of(value),
+                None => {}
+            }
+        }
+        fault.at(self.place)
+    }
+}
+
+macro_rules! whole_numbers {
+    ($($deserialize:ident $visit:ident $number:ident),*) => {
+        $(fn $deserialize<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+            let number = self.within::<$number>($number::MIN.into(), $number::MAX.into())?;
+            visitor.$visit(number).map_err(|fault: Fault| fault.at(self.place))
+        })*
+    };
+}
+
+impl<'de> Deserializer<'de> for &'de Node<'de> {
+    type Error = Fault;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let result = match &self.kind {
+            Kind::List(items) => visitor.visit_seq(Items(items.iter())),
+            Kind::Map(entries) => visitor.visit_map(Entries { left: entries.iter(), value: None }),
+            Kind::Word { text, .. } => match (self.boolean(), self.whole()) {
+                _ if self.is_nothing() => visitor.visit_unit(),
+                (Some(is), _) => visitor.visit_bool(is),
+                (_, Some(number)) => match (u64::try_from(number), i64::try_from(number)) {
+                    (Ok(number), _) => visitor.visit_u64(number),
+                    (_, Ok(number)) => visitor.visit_i64(number),
+                    _ => visitor.visit_str(text),
+                },
+                _ => match self.plain().and_then(|word| word.parse::<f64>().ok()) {
+                    // "inf" and "nan" are words in YAML, and ".inf" isn'de one that a spec could use.
+                    Some(number) if number.is_finite() => visitor.visit_f64(number),
+                    _ => visitor.visit_str(text),
+                },
+            },
+        };
+        result.map_err(|fault| self.settle(fault))
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let Some(is) = self.boolean() else {
+            let meant = match self.word().map(str::to_ascii_lowercase).as_deref() {
+                Some("yes" | "on" | "y" | "true") => Some("true"),
+                Some("no" | "off" | "n" | "false") => Some("false"),
+                _ => None,
+            };
+            let wanted = if meant.is_some() { "spec.wants.truth" } else { "spec.wants.boolean" };
+            return Err(Fault { near: meant.map(str::to_owned), ..self.wrong(&text(wanted)) });
+        };
+        visitor.visit_bool(is).map_err(|fault: Fault| fault.at(self.place))
+    }
+
+    whole_numbers!(
+        deserialize_u8 visit_u8 u8, deserialize_u16 visit_u16 u16,
+        deserialize_u32 visit_u32 u32, deserialize_u64 visit_u64 u64,
+        deserialize_i8 visit_i8 i8, deserialize_i16 visit_i16 i16,
+        deserialize_i32 visit_i32 i32, deserialize_i64 visit_i64 i64
+    );
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_f64(visitor)
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let number = self.plain().and_then(|word| word.parse::<f64>().ok());
+        let number = number.ok_or_else(|| self.wrong(&text("spec.wants.number")))?;
+        visitor.visit_f64(number).map_err(|fault: Fault| fault.at(self.place))
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        // A number is a word as well: `command: [sleep, 10]`.
+        let word = self.word().ok_or_else(|| self.wrong(&text("spec.wants.text")))?;
+        visitor.visit_borrowed_str(word).map_err(|fault: Fault| fault.at(self.place))
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        if self.is_nothing() { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match &self.kind {
+            Kind::List(_) => self.deserialize_any(visitor),
+            _ => Err(self.wrong(&text("spec.wants.many"))),
+        }
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match &self.kind {
+            Kind::Map(_) => self.deserialize_any(visitor),
+            _ => Err(self.wrong(&text("spec.wants.map"))),
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        match &self.kind {
+            Kind::Map(_) => self.deserialize_any(visitor),
+            _ if fields.is_empty() => Err(self.wrong(&text("spec.wants.nothing"))),
+            _ => Err(self.wrong(&text_with("spec.wants.keys", &[("all", &fields.join(", "))]))),
+        }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        let Some(word) = self.word() else {
+            return Err(self.wrong(&text_with("spec.wants.choice", &[("all", &variants.join(", "))])));
+        };
+        visitor.visit_enum(Choice(word)).map_err(|fault| fault.at(self.place))
+    }
+
+    serde::forward_to_deserialize_any! { i128 u128 bytes byte_buf unit unit_struct tuple tuple_struct ignored_any }
+}
+
+/// The items of a list that are left.
+struct Items<'t>(std::slice::Iter<'t, Node<'t>>);
+
+impl<'t> SeqAccess<'t> for Items<'t> {
+    type Error = Fault;
+
+    fn next_element_seed<T: DeserializeSeed<'t>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
+        let item = self.0.by_ref().find(|item| !item.is_told.get());
+        item.map(|item| seed.deserialize(item).map_err(|fault| fault.at(item.place).out_of(item))).transpose()
+    }
+}
+
+/// The entries of a map that are left.
+struct Entries<'t> {
+    left: std::slice::Iter<'t, (Node<'t>, Node<'t>)>,
+    value: Option<&'t Node<'t>>,
+}
+
+impl<'t> MapAccess<'t> for Entries<'t> {
+    type Error = Fault;
+
+    fn next_key_seed<K: DeserializeSeed<'t>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
+        let entry = self.left.by_ref().find(|(_, value)| !value.is_told.get());
+        self.value = entry.map(|(_, value)| value);
+        entry
+            .map(|(key, value)| seed.deserialize(key).map_err(|fault| fault.at(key.place).out_of(value)))
+            .transpose()
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'t>>(&mut self, seed: V) -> Result<V::Value, Fault> {
+        let value = self.value.take().ok_or_else(|| de::Error::custom("a value without a key"))?;
+        seed.deserialize(value).map_err(|fault| fault.at(value.place).out_of(value))
+    }
+}
+
+/// One word of several.
+struct Choice<'t>(&'t str);
+
+impl Choice<'_> {
+    /// A word that wants values beside it.
+    fn alone(&self) -> Fault {
+        Fault::new(text_with("spec.choice.alone", &[("word", self.0)]))
+    }
+}
+
+impl<'t> EnumAccess<'t> for Choice<'t> {
+    type Error = Fault;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'t>>(self, seed: V) -> Result<(V::Value, Self), Fault> {
+        Ok((seed.deserialize(StrDeserializer::new(self.0))?, self))
+    }
+}
+
+impl<'t> VariantAccess<'t> for Choice<'t> {
+    type Error = Fault;
+
+    fn unit_variant(self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'t>>(self, seed: T) -> Result<T::Value, Fault> {
+        seed.deserialize(StrDeserializer::new(self.0))
+    }
+
+    fn tuple_variant<V: Visitor<'t>>(self, _: usize, _: V) -> Result<V::Value, Fault> {
+        Err(self.alone())
+    }
+
+    fn struct_variant<V: Visitor<'t>>(self, _: &'static [&'static str], _: V) -> Result<V::Value, Fault> {
+        Err(self.alone())
+    }
+}

@@ -1,0 +1,90 @@
+//! What is wrong with a spec, and where.
+
+use super::tree::Place;
+use crate::text::{text as catalogue, text_with};
+
+/// So many mistakes are told at once.
+pub const MOST: usize = 50;
+
+/// Something wrong at a place, before anyone knows in which file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Flaw {
+    pub(super) place: Place,
+    pub(super) what: String,
+    pub(super) near: Option<String>,
+}
+
+impl Flaw {
+    pub(super) fn at(place: Place, what: impl Into<String>) -> Flaw {
+        Flaw { place, what: what.into(), near: None }
+    }
+
+    /// What a parser couldn't go on from.
+    pub(super) fn syntax(place: Place, text: &str, error: &str) -> Flaw {
+        let line = line_of(text, place.line);
+        let indent = &line[..line.len() - line.trim_start().len()];
+        Flaw::at(
+            place,
+            if indent.contains('\t') {
+                catalogue("spec.tab")
+            } else {
+                text_with("spec.syntax", &[("error", error)])
+            },
+        )
+    }
+}
+
+/// One mistake in a file, with all that is needed to show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// The file, as it was named.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, from 1, in characters.
+    pub column: usize,
+    /// How many characters are meant.
+    pub length: usize,
+    /// The line itself.
+    pub source: String,
+    /// What is wrong: a sentence without its full stop.
+    pub what: String,
+    /// The known word that is nearest, where one is near.
+    pub near: Option<String>,
+}
+
+impl Mistake {
+    /// Something wrong with a file as a whole.
+    pub(super) fn whole(file: &str, what: impl Into<String>) -> Mistake {
+        let source = String::new();
+        Mistake { file: file.into(), line: 1, column: 1, length: 1, source, what: what.into(), near: None }
+    }
+}
+
+/// The flaws as mistakes of a file, in its order.
+pub(super) fn of(mut flaws: Vec<Flaw>, text: &str, file: &str) -> Vec<Mistake> {
+    flaws.sort_by_key(|flaw| (flaw.place.line, flaw.place.column));
+    // What an alias stands for is looked at each time, and wrong once.
+    flaws.dedup();
+    flaws.truncate(MOST);
+    let mistake = |flaw: Flaw| Mistake {
+        file: file.into(),
+        line: flaw.place.line,
+        column: flaw.place.column + 1,
+        length: flaw.place.length,
+        source: line_of(text, flaw.place.line).into(),
+        what: clean(&flaw.what),
+        near: flaw.near,
+    };
+    flaws.into_iter().map(mistake).collect()
+}
+
+fn line_of(text: &str, line: usize) -> &str {
+    text.lines().nth(line.saturating_sub(1)).unwrap_or_default()
+}
+
+/// A sentence may quote the file: nothing in it may move the cursor, or fill the screen.
+fn clean(what: &str) -> String {
+    const LONGEST: usize = 600;
+    what.chars().take(LONGEST).map(|sign| if sign.is_control() { ' ' } else { sign }).collect()
+}

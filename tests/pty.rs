@@ -1,0 +1,264 @@
+//! A terminal of the command's own: what is typed, what appears, and what the user's terminal is like afterwards.
+//!
+//! The library waits for a command on its own standard input and output, so a program that does nothing else is run in a
+//! terminal, or between pipes.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::LocalFlags;
+use nix::unistd::Pid;
+use support::terminal::Terminal;
+use support::{binary, child_named, sandbox, text};
+
+/// The program under test, `examples/pty.rs`: cargo puts it beside `sandbox`.
+fn program() -> PathBuf {
+    let path = binary().with_file_name("examples").join("pty");
+    assert!(path.exists(), "cargo build --example pty");
+    path
+}
+
+/// The command in a terminal, in a terminal.
+fn terminal(flags: &[&str], command: &[&str]) -> Terminal {
+    Terminal::of(&program(), &[flags, command].concat())
+}
+
+/// The command in a terminal, between two pipes.
+fn piped(script: &str) -> Child {
+    let mut program = Command::new(program());
+    program.args(["sh", "-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+}
+
+const SHELL: [&str; 4] = ["bash", "--norc", "--noediting", "-i"];
+
+fn shell() -> Terminal {
+    let mut terminal = terminal(&[], &SHELL);
+    terminal.wait_for("prompt> ");
+    terminal
+}
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn is_there(pid: u32) -> bool {
+    kill(Pid::from_raw(pid as i32), None).is_ok()
+}
+
+/// Whether an end is so orderly that the terminal is as it was.
+fn is_restored(terminal: &Terminal) -> bool {
+    terminal.modes() == terminal.before
+}
+
+#[test]
+fn it_has_a_name_and_follows_the_size_of_the_users() {
+    let mut terminal = shell();
+    terminal.press("tty; stty size\n");
+    terminal.wait_for("/dev/pts/");
+    terminal.wait_for("40 80\n");
+    terminal.resize(50, 100);
+    terminal.press("stty size\n");
+    terminal.wait_for("50 100\n");
+    terminal.press("exit\n");
+    terminal.end();
+}
+
+#[test]
+fn ctrl_c_and_ctrl_z_are_the_inner_shells() {
+    let mut terminal = shell();
+    let shell = child_named(terminal.pid(), "bash");
+    terminal.press("sleep 100\n");
+    child_named(shell, "sleep");
+    terminal.press("\u{1a}");
+    terminal.wait_for("Stopped");
+    terminal.press("fg\n");
+    terminal.wait_for("sleep 100\n");
+    wait_until("sleep goes on", || {
+        let stat = |pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat(child_named(shell, "sleep")).contains(") S ")
+    });
+    terminal.press("\u{3}");
+    terminal.press("echo status $?\n");
+    terminal.wait_for("status 130\n");
+    // Ctrl-D is a byte as any other: the inner terminal makes the end of it.
+    terminal.press("\u{4}");
+    let (status, _) = terminal.ended();
+    assert_eq!(status.code(), Some(0));
+    assert!(is_restored(&terminal));
+}
+
+#[test]
+fn the_status_is_the_commands() {
+    for flags in [&[][..], &["--init"], &["--devpts"]] {
+        for (script, status) in [("exit 7", 7), ("kill -9 $$", 137), ("tty >&-", 3)] {
+            let (ended, seen) = terminal(flags, &["sh", "-c", script]).end();
+            assert_eq!(ended.code(), Some(status), "{flags:?} {script}: {seen}");
+        }
+    }
+}
+
+#[test]
+fn in_a_devpts_of_its_own_it_is_the_first() {
+    let (status, seen) = terminal(&["--devpts"], &["sh", "-c", "tty; stty size; ls /dev/pts"]).end();
+    assert!(status.success(), "{seen}");
+    assert!(seen.contains("/dev/pts/0\n40 80\n0  ptmx\n"), "{seen}");
+}
+
+#[test]
+fn an_init_keeps_no_descriptor() {
+    // It closes them when it has begun to wait, which may be just after the command's first act.
+    let script = "until [ -z \"$(ls /proc/1/fd)\" ]; do sleep 0.05; done; ls /proc/self/fd | xargs";
+    let (status, seen) = terminal(&["--init"], &["sh", "-c", script]).end();
+    assert!(status.success() && seen.starts_with("0 1 2 "), "{seen}");
+}
+
+#[test]
+fn all_that_was_printed_arrives() {
+    const MANY: &str = "head -c 1048576 /dev/zero | tr '\\0' x";
+    let scripts =
+        [MANY.to_owned(), format!("{MANY}; printf last"), format!("sleep 60 & {MANY}; printf last")];
+    let ways = scripts.iter().flat_map(|script| [(&[][..], script), (&["--init"], script)]);
+    for (flags, script) in ways {
+        let mut terminal = terminal(flags, &["sh", "-c", &format!("echo begin; {script}")]);
+        terminal.wait_for("begin\n");
+        // Whoever reads may be slow: the command may have ended long before.
+        std::thread::sleep(Duration::from_millis(200));
+        let (status, seen) = terminal.end();
+        let printed = seen.trim_end_matches("last");
+        assert!(status.success() && printed.bytes().all(|byte| byte == b'x'), "{flags:?} {script}");
+        assert_eq!(printed.len(), 1 << 20, "{flags:?} {script}");
+        assert_eq!(seen.ends_with("last"), script.ends_with("last"), "{flags:?} {script}");
+    }
+}
+
+#[test]
+fn the_users_terminal_is_raw_meanwhile_and_restored_by_every_end() {
+    for (what, status) in [("the end", 0), ("a kill of the command", 137), ("a TERM to sandbox", 143)] {
+        let mut terminal = terminal(&[], &["sh", "-c", "echo begin; exec cat"]);
+        terminal.wait_for("begin\n");
+        let command = child_named(terminal.pid(), "cat");
+        let keys = LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG;
+        assert!(!terminal.modes().local_flags.intersects(keys));
+        match status {
+            0 => terminal.press("\u{4}"),
+            137 => signal(command, Signal::SIGKILL),
+            _ => signal(terminal.pid(), Signal::SIGTERM),
+        }
+        let (ended, seen) = terminal.ended();
+        assert_eq!(ended.code(), Some(status), "{what}: {seen}");
+        assert!(is_restored(&terminal), "{what}");
+    }
+}
+
+/// A shell stops and continues `sandbox` as any job, and resets the terminal in between.
+#[test]
+fn a_sandbox_that_was_stopped_takes_the_terminal_again_and_never_from_the_background() {
+    let program = program();
+    let mut terminal = Terminal::of("bash".as_ref(), &["--norc", "--noediting", "-i"]);
+    let prompt = "prompt> ";
+    terminal.wait_for(prompt);
+    terminal.press(&format!("{} sh -c 'echo begin; exec cat'\n", program.display()));
+    terminal.wait_for("begin\n");
+    let job = child_named(terminal.pid(), "pty");
+    child_named(job, "cat");
+    signal(job, Signal::SIGSTOP);
+    terminal.wait_for("Stopped");
+    terminal.wait_for(prompt);
+    assert!(terminal.modes().local_flags.contains(LocalFlags::ICANON));
+    terminal.press("fg\n");
+    wait_until("it's raw again", || !terminal.modes().local_flags.contains(LocalFlags::ICANON));
+    signal(job, Signal::SIGSTOP);
+    terminal.wait_for("Stopped");
+    terminal.wait_for(prompt);
+    // As bash does it: TERM to the job, then CONT, so that it can end. bash's own wait gives up where it hasn't seen yet that
+    // the job goes on.
+    let gone = "while kill -0 $p 2>/dev/null; do sleep 0.05; done";
+    terminal.press(&format!("p=$(jobs -p); kill %1; {gone}\n"));
+    terminal.wait_for("Exit 143");
+    assert!(terminal.modes().local_flags.contains(LocalFlags::ICANON));
+    terminal.press("exit\n");
+    terminal.end();
+}
+
+fn signal(pid: u32, signal: Signal) {
+    kill(Pid::from_raw(pid as i32), signal).unwrap();
+}
+
+#[test]
+fn a_killed_sandbox_leaves_no_command() {
+    for flags in [&[][..], &["--init"]] {
+        let mut terminal = terminal(flags, &SHELL);
+        terminal.wait_for("prompt> ");
+        terminal.press("sleep 100\n");
+        let first = child_named(terminal.pid(), if flags.is_empty() { "bash" } else { "pty" });
+        let shell = if flags.is_empty() { first } else { child_named(first, "bash") };
+        let sleep = child_named(shell, "sleep");
+        signal(terminal.pid(), Signal::SIGKILL);
+        terminal.ended();
+        for pid in [first, shell, sleep] {
+            wait_until("a process lives on", || !is_there(pid));
+        }
+    }
+}
+
+#[test]
+fn the_end_of_piped_input_is_typed() {
+    for (input, printed) in [("one\ntwo\n", "one\ntwo\n"), ("no newline", "no newline"), ("", "")] {
+        let mut child = piped("stty -echo; echo begin; exec cat");
+        let mut begin = [0; 4096];
+        let mut seen = String::new();
+        while !seen.contains("begin\r\n") {
+            let count = child.stdout.as_mut().unwrap().read(&mut begin).unwrap();
+            seen.push_str(&text(&begin[..count]));
+        }
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        assert_eq!(text(&output.stdout).replace('\r', ""), printed);
+    }
+}
+
+#[test]
+fn much_input_arrives_though_nobody_reads_it_at_once() {
+    let mut child = piped("stty -echo; echo begin; sleep 0.3; wc -c");
+    let mut output = child.stdout.take().unwrap();
+    let mut begin = [0; 4096];
+    let mut seen = String::new();
+    while !seen.contains("begin\r\n") {
+        let count = output.read(&mut begin).unwrap();
+        seen.push_str(&text(&begin[..count]));
+    }
+    let lines = "0123456789abcde\n".repeat(1 << 14);
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let mut count = String::new();
+    output.read_to_string(&mut count).unwrap();
+    assert_eq!(count.trim(), (1 << 18).to_string());
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn when_nobody_reads_any_more_the_terminal_hangs_up() {
+    let mut child = piped("while :; do echo more; done");
+    drop(child.stdout.take());
+    // 128 and SIGHUP.
+    assert_eq!(child.wait().unwrap().code(), Some(129));
+}
+
+#[test]
+fn without_a_terminal_a_pipe_is_the_commands_own() {
+    let mut child =
+        sandbox(&["uts", "-q", "--", "cat"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"hi\0\x04\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(output.stdout, b"hi\0\x04\n");
+}

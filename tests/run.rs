@@ -1,0 +1,258 @@
+//! `sandbox run`, `enter` and `gc`: the whole, from a spec, judged by what the kernel shows.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::process::Stdio;
+
+use support::limits::{is_possible, left};
+use support::{run, sandbox, skip, text};
+
+const KINDS: [&str; 8] = ["pid", "mnt", "net", "uts", "ipc", "user", "cgroup", "time"];
+const LINKS: &str = "for kind in pid mnt net uts ipc user cgroup time; do readlink /proc/self/ns/$kind; done";
+
+/// One at a time: each command sweeps what killed ones left, and a test of that wants to be the one that does.
+static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Runs a spec that is given as text; status, standard output, standard error.
+fn run_spec(spec: &str, flags: &[&str]) -> (Option<i32>, String, String) {
+    let mut child = sandbox(&[&["run", "-"], flags].concat())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(spec.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// A spec with every namespace, as this user may have them.
+const ALL: &str =
+    "pid:\nmnt:\nnet:\nuts: { hostname: web }\nipc:\nuser: { map: root }\ncgroup:\ntime: { boottime: 1h }\n";
+
+fn differing(spec: &str, flags: &[&str]) -> BTreeSet<String> {
+    let (status, out, error) = run_spec(spec, &[flags, &["-q", "--", "sh", "-c", LINKS]].concat());
+    assert_eq!(status, Some(0), "{error}");
+    assert_eq!(out.lines().count(), 8, "{out}");
+    let own =
+        |kind: &str| fs::read_link(format!("/proc/self/ns/{kind}")).unwrap().to_string_lossy().into_owned();
+    let pairs = KINDS.iter().zip(out.lines()).filter(|(kind, link)| own(kind) != **link);
+    pairs.map(|(kind, _)| (*kind).to_owned()).collect()
+}
+
+#[test]
+fn a_key_that_stands_is_on_and_one_that_is_removed_flips_one_row() {
+    let _alone = alone();
+    let all: BTreeSet<String> = KINDS.iter().map(|kind| (*kind).to_owned()).collect();
+    assert_eq!(differing(ALL, &[]), all);
+    for kind in KINDS {
+        // /proc of a pid namespace takes a mount table, and an ordinary user a user namespace: announced.
+        let is_forced = kind == "mnt" || kind == "user" && !support::is_root();
+        let mut wanted = all.clone();
+        if !is_forced {
+            wanted.remove(kind);
+        }
+        assert_eq!(differing(ALL, &["--without", kind]), wanted, "{kind}");
+    }
+}
+
+#[test]
+fn the_spec_says_what_runs_and_a_command_line_takes_its_place() {
+    let _alone = alone();
+    let spec = "uts: { hostname: aquarium }\ncommand: [sh, -c, 'hostname; exit 7']\n";
+    let (status, out, _) = run_spec(spec, &["-q"]);
+    assert_eq!((status, out.as_str()), (Some(7), "aquarium\n"));
+    let (status, out, _) = run_spec(spec, &["-q", "--", "echo", "other"]);
+    assert_eq!((status, out.as_str()), (Some(0), "other\n"));
+    let (status, _, error) = run_spec("uts:\n", &["-q"]);
+    assert_eq!(status, Some(125));
+    assert!(error.contains("nothing to run"), "{error}");
+    assert_eq!(run_spec(spec, &["--without", "net"]).0, Some(2));
+    assert_eq!(run(&["run", "/no/such/spec.yaml"]).status.code(), Some(125));
+    assert_eq!(run_spec("uts: { hostnam: a }\ncommand: ['true']\n", &[]).0, Some(125));
+}
+
+#[test]
+fn limits_and_namespaces_hold_together_and_nothing_is_left() {
+    let _alone = alone();
+    if !is_possible("pids") {
+        return skip(
+            "limits_and_namespaces_hold_together_and_nothing_is_left",
+            "machine: v1 isn't delegated to this user: the other runs hold it",
+        );
+    }
+    let spec = format!("{ALL}memory: {{ limit: 64MiB, swap: 0 }}\npids: {{ max: 32 }}\n");
+    let (status, out, error) = run_spec(&spec, &["-q", "--", "cat", "/proc/self/cgroup"]);
+    assert_eq!(status, Some(0), "{error}");
+    // Not a whole number of pages: the kernel keeps less, and that's as it must be.
+    let odd = "uts:\nmemory: { limit: 10000001 }\n";
+    assert_eq!(run_spec(odd, &["-q", "--", "true"]).0, Some(0));
+    // A cgroup namespace whose root is the group that was joined first.
+    let of = |name: &str| out.lines().find(|line| line.contains(name)).map(|line| line.ends_with(":/"));
+    assert!(of(":memory:").or(of("0::")).unwrap(), "{out}");
+    let mut runs: Vec<_> = (0..6)
+        .map(|_| {
+            let mut child = sandbox(&["run", "-", "-q", "--", "true"]).stdin(Stdio::piped()).spawn().unwrap();
+            child.stdin.take().unwrap().write_all(spec.as_bytes()).unwrap();
+            child
+        })
+        .collect();
+    runs.iter_mut().for_each(|run| assert!(run.wait().unwrap().success()));
+    assert_eq!(left(), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn a_dry_run_says_what_will_be_checked() {
+    let _alone = alone();
+    let (status, out, error) = run_spec(ALL, &["--dry-run", "--", "/bin/true"]);
+    assert_eq!(status, Some(0), "{error}");
+    assert!(out.contains("[reads /proc and compares it with the plan]"), "{out}");
+}
+
+#[test]
+fn enter_joins_what_another_process_has() {
+    let _alone = alone();
+    let mut child = sandbox(&["uts", "-q", "--hostname", "aquarium", "--", "sleep", "60"]).spawn().unwrap();
+    let pid = support::child_named(child.id(), "sleep").to_string();
+    let inside = run(&["enter", &pid, "-q", "--", "hostname"]);
+    assert_eq!(text(&inside.stdout), "aquarium\n", "{}", text(&inside.stderr));
+    let status = run(&["enter", &pid, "-q", "--", "sh", "-c", "exit 9"]).status.code();
+    assert_eq!(status, Some(9));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let own = std::process::id().to_string();
+    let same = run(&["enter", &own, "--", "true"]);
+    assert_eq!(same.status.code(), Some(125));
+    assert!(text(&same.stderr).contains("same eight namespaces"), "{}", text(&same.stderr));
+}
+
+#[test]
+fn enter_is_born_in_a_pid_namespace() {
+    let _alone = alone();
+    let mut child = sandbox(&["pid", "-q", "--", "sleep", "60"]).spawn().unwrap();
+    let pid = support::child_named(child.id(), "sleep").to_string();
+    let inside = run(&[
+        "enter",
+        &pid,
+        "-q",
+        "--",
+        "sh",
+        "-c",
+        "readlink /proc/self/ns/pid; ls -d /proc/[0-9]* | head -1",
+    ]);
+    let link = fs::read_link(format!("/proc/{pid}/ns/pid")).unwrap();
+    let wanted = format!("{}\n/proc/1\n", link.display());
+    assert_eq!(text(&inside.stdout), wanted, "{}", text(&inside.stderr));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn gc_says_what_it_did() {
+    let _alone = alone();
+    assert_eq!(text(&run(&["gc"]).stdout), "nothing was left by any run\n");
+    if !is_possible("pids") {
+        return;
+    }
+    let mut child = sandbox(&["pids", "-q", "--max", "9", "--", "sleep", "60"]).spawn().unwrap();
+    support::child_named(child.id(), "sleep");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let told = text(&run(&["gc"]).stdout);
+    assert!(told.contains("rmdir ") && told.contains("/sandbox/"), "{told}");
+    assert_eq!(left(), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn a_container_that_runs_is_held_against_its_spec() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, spec: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, spec).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let spec =
+        "uts: { hostname: web }\nuser: { map: root }\nno_new_privileges: true\ncommand: [sleep, '60']\n";
+    let (good, other) = (file("good.yaml", spec), file("other.yaml", &spec.replace("web", "wob")));
+    let less = file("less.yaml", &spec.replace("user:", "ipc:\nuser:"));
+    let mut child = sandbox(&["run", &good, "-q"]).spawn().unwrap();
+    let pid = support::child_named(child.id(), "sleep").to_string();
+    let verified = run(&["verify", &pid, &good]);
+    assert!(verified.status.success(), "{}", text(&verified.stderr));
+    for (file, source) in [(other, "/proc/sys/kernel/hostname"), (less, "/proc/self/ns/ipc")] {
+        let refused = run(&["verify", &pid, &file]);
+        assert_eq!(refused.status.code(), Some(125));
+        assert!(text(&refused.stderr).contains(source), "{}", text(&refused.stderr));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_container_begins_with_an_environment_and_a_folder_of_its_own() {
+    let _alone = alone();
+    let spec = "uts: { hostname: web }\nworkdir: /usr\nenv: { GREETING: hello }\n";
+    let (status, out, error) =
+        run_spec(spec, &["-q", "--", "sh", "-c", "env | cut -d= -f1 | sort; pwd; echo $HOSTNAME"]);
+    assert_eq!(status, Some(0), "{error}");
+    assert_eq!(out, "GREETING\nHOME\nHOSTNAME\nPATH\nPWD\nTERM\n/usr\nweb\n");
+    // Behind a root of its own too, and through a link.
+    for folder in ["/usr", "/bin"] {
+        let shown = fs::canonicalize(folder).unwrap();
+        let (status, out, error) =
+            run_spec(&format!("rootfs: host\nworkdir: {folder}\n"), &["-q", "--", "pwd", "-P"]);
+        assert_eq!(status, Some(0), "{folder}: {error}");
+        assert_eq!(out.trim(), shown.to_str().unwrap());
+    }
+    let (status, _, error) = run_spec("uts:\nworkdir: /no/such/folder\n", &["-q", "--", "true"]);
+    assert_eq!(status, Some(125));
+    assert!(error.contains("chdir(\"/no/such/folder\") = -1 ENOENT"), "{error}");
+}
+
+#[test]
+fn a_timeout_asks_and_then_kills() {
+    let _alone = alone();
+    let (status, _, error) = run_spec("uts:\ntimeout: 1s\n", &["-q", "--", "sleep", "30"]);
+    assert_eq!(status, Some(143), "{error}");
+    assert!(error.contains("the time is up (1 s)"), "{error}");
+    // Process 1 without a handler is told nothing that it would hear.
+    let (status, _, _) = run_spec("pid:\ntimeout: 1s\n", &["-q", "--", "sleep", "30"]);
+    assert_eq!(status, Some(137));
+}
+
+#[test]
+fn what_is_optional_is_left_out_aloud_and_what_is_not_stops_the_run() {
+    let _alone = alone();
+    if is_possible("memory") {
+        return skip(
+            "what_is_optional_is_left_out_aloud_and_what_is_not_stops_the_run",
+            "machine: this user may have all limits; an ordinary user's run holds it",
+        );
+    }
+    let spec = "uts:\nmemory: { limit: 64MiB }\n";
+    assert_eq!(run_spec(spec, &["-q", "--", "true"]).0, Some(125));
+    let (status, _, error) = run_spec(&format!("{spec}optional: [memory]\n"), &["-q", "--", "true"]);
+    assert_eq!(status, Some(0), "{error}");
+    assert!(error.contains("without memory (optional)"), "{error}");
+}
+
+#[test]
+fn every_shipped_spec_runs() {
+    let _alone = alone();
+    for entry in fs::read_dir(support::repository().join("lessons/specs")).unwrap().flatten() {
+        let path = entry.path();
+        let output = run(&["run", path.to_str().unwrap(), "-q", "--", "true"]);
+        let error = text(&output.stderr);
+        let is_refused = output.status.code() == Some(125) && error.contains("no cgroup can be made");
+        assert!(output.status.success() || is_refused && !is_possible("pids"), "{}: {error}", path.display());
+    }
+    assert_eq!(left(), Vec::<std::path::PathBuf>::new());
+}

@@ -1,0 +1,334 @@
+//! What hardens a container: what the kernel shows, and attacks that work where the protection is off.
+
+mod support;
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use support::terminal::Terminal;
+use support::{binary, child_named, is_root, skip, text};
+
+/// Docker's fourteen, as /proc writes a set.
+const DOCKERS: &str = "00000000a80425fb";
+const NONE: &str = "0000000000000000";
+
+/// Runs a command from a spec, after these words: setpriv(1), where the caller is to be another one.
+fn run_after(before: &[&str], spec: &str, command: &[&str]) -> Output {
+    let program = binary();
+    let words = [before, &[program.to_str().unwrap(), "run", "-", "-q", "--"], command].concat();
+    let mut child = Command::new(words[0])
+        .args(&words[1..])
+        .current_dir("/")
+        .env("LC_ALL", "C")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(spec.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn run(spec: &str, command: &[&str]) -> Output {
+    run_after(&[], spec, command)
+}
+
+/// What a shell inside prints; its own errors too.
+fn shell(spec: &str, script: &str) -> String {
+    let output = run(spec, &["sh", "-c", &format!("exec 2>&1; {script}; exit 0")]);
+    assert_eq!(output.status.code(), Some(0), "{spec}: {}", text(&output.stderr));
+    text(&output.stdout).trim_end().to_owned()
+}
+
+/// A field of the status file that a command inside reads, blanks as one.
+fn field(output: &Output, name: &str) -> String {
+    let shown = text(&output.stdout);
+    let words = shown.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let words = words.unwrap_or_else(|| panic!("no {name}: {shown}{}", text(&output.stderr)));
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+const STATUS: [&str; 2] = ["cat", "/proc/self/status"];
+
+#[test]
+fn the_sets_are_those_that_are_kept() {
+    for (keep, set) in
+        [("default", DOCKERS), ("{ keep: [] }", NONE), ("{ keep: [KILL] }", "0000000000000020")]
+    {
+        let output = run(&format!("capabilities: {keep}\n"), &STATUS);
+        for (name, wanted) in
+            [("CapInh", NONE), ("CapPrm", set), ("CapEff", set), ("CapBnd", set), ("CapAmb", NONE)]
+        {
+            assert_eq!(field(&output, name), wanted, "{keep} {name}");
+        }
+    }
+    // Without the key: all that there are, or all of a user namespace.
+    let output = run("user: { map: root }\n", &STATUS);
+    assert!(field(&output, "CapEff").as_str() > DOCKERS, "{}", text(&output.stdout));
+}
+
+#[test]
+fn what_the_caller_could_pass_on_is_emptied() {
+    let test = "what_the_caller_could_pass_on_is_emptied";
+    if !is_root() {
+        return skip(test, "machine: only root has capabilities to pass on");
+    }
+    let heir = ["setpriv", "--inh-caps", "+net_raw", "--ambient-caps", "+net_raw"];
+    let (with, without) = ("0000000000002000", NONE);
+    for (spec, inheritable) in [("uts:\n", with), ("uts:\ncapabilities: default\n", without)] {
+        let output = run_after(&heir, spec, &STATUS);
+        assert_eq!(field(&output, "CapInh"), inheritable, "{spec}");
+        assert_eq!(field(&output, "CapAmb"), inheritable, "{spec}");
+    }
+}
+
+#[test]
+fn root_without_the_capability_is_refused() {
+    let chroot = "chroot / echo done";
+    assert_eq!(shell("capabilities: default\n", chroot), "done");
+    assert!(shell("capabilities: { keep: [chown] }\n", chroot).contains("Operation not permitted"));
+    // A program that is executed gets no more than the bounding set: no way back.
+    let again = "setpriv --bounding-set +all --inh-caps +all true || chroot / echo done";
+    assert!(!shell("capabilities: { keep: [chown, setpcap] }\n", again).contains("done"));
+    if is_root() {
+        let folder = tempfile::tempdir().unwrap();
+        let node = folder.path().join("node");
+        let mknod = format!("mknod {} c 1 3 && echo done", node.display());
+        assert!(
+            shell("capabilities: { keep: [dac_override] }\n", &mknod).contains("Operation not permitted")
+        );
+        assert_eq!(shell("capabilities: { keep: [dac_override, mknod] }\n", &mknod), "done");
+    }
+}
+
+#[test]
+fn what_cannot_be_kept_fails_the_run() {
+    let words = fs::read_to_string("/proc/self/status").unwrap();
+    let permitted = words.lines().find_map(|line| line.strip_prefix("CapPrm:")).unwrap();
+    let permitted = u64::from_str_radix(permitted.trim(), 16).unwrap();
+    let Some(lacking) = caps::all().into_iter().find(|one| is_root() && permitted & one.bitmask() == 0)
+    else {
+        let test = "what_cannot_be_kept_fails_the_run";
+        return skip(test, "machine: its caller has every capability, here or in a user namespace");
+    };
+    let output = run(&format!("capabilities: {{ keep: [{lacking}] }}\n"), &["true"]);
+    assert_eq!(output.status.code(), Some(125));
+    let error = text(&output.stderr);
+    assert!(error.contains("capset(") && error.contains(&format!("{lacking} is missing")), "{error}");
+}
+
+/// Makes a program, by a process of its own: a file that this one has open for writing, any child that another test starts
+/// at that moment has open too, and what is being written can't be executed (ETXTBSY).
+fn install(mode: &str, from: &Path, to: &Path) {
+    let status = Command::new("install").args(["-m", mode]).args([from, to]).status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
+fn a_set_user_id_program_gains_nothing() {
+    if !is_root() {
+        return skip("a_set_user_id_program_gains_nothing", "machine: only root makes a program of root's");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = folder.path().join("id");
+    install("4755", Path::new("/usr/bin/id"), &program);
+    let id = format!("{} -u", program.display());
+    assert_eq!(shell("run_as: 1000\n", &id), "0");
+    assert_eq!(shell("run_as: 1000\nno_new_privileges: true\n", &id), "1000");
+    // The filter alone leaves such programs what they are.
+    assert_eq!(shell("run_as: 1000\nseccomp: default\ncapabilities: default\n", &id), "0");
+}
+
+/// What perl(1) is told by the kernel: the errno of a call, 0 where it's made. Of a clone only the parent says so.
+fn errno(spec: &str, call: &str) -> i32 {
+    let clone = libc::SYS_clone;
+    let script = format!(
+        "my ($number, @arguments) = ({call}); my $result = syscall($number, @arguments); \
+         exit if $result == 0 && $number == {clone}; print $result < 0 ? $! + 0 : 0"
+    );
+    let output = run(spec, &["perl", "-e", &script]);
+    let shown = text(&output.stdout);
+    shown.parse().unwrap_or_else(|_| panic!("{spec} {call}: {shown:?} {}", text(&output.stderr)))
+}
+
+#[test]
+fn what_the_filter_refuses_works_without_it() {
+    let new_user = libc::CLONE_NEWUSER;
+    let new_user_child = new_user | libc::SIGCHLD;
+    let attacks = [
+        (format!("{}, {new_user}", libc::SYS_unshare), libc::EPERM, 0),
+        (format!("{}, {new_user_child}, 0, 0, 0, 0", libc::SYS_clone), libc::EPERM, 0),
+        (format!("{}, q(none), q(/mnt), q(tmpfs), 0, 0", libc::SYS_mount), libc::EPERM, 0),
+        (format!("{}, 0x40000", libc::SYS_personality), libc::EPERM, 0),
+        // KEYCTL_GET_KEYRING_ID of the session's keyring; UFFD_USER_MODE_ONLY.
+        (format!("{}, 0, -3, 1", libc::SYS_keyctl), libc::EPERM, 0),
+        (format!("{}, 1", libc::SYS_userfaultfd), libc::EPERM, 0),
+        // Without its struct it's EINVAL; what nobody knows is ENOSYS, whoever says so.
+        (format!("{}, 0, 0", libc::SYS_clone3), libc::ENOSYS, libc::EINVAL),
+        ("4000".into(), libc::ENOSYS, libc::ENOSYS),
+    ];
+    let base = "mnt:\nuser: { map: root }\n";
+    for (call, refused, otherwise) in attacks {
+        assert_eq!(errno(&format!("{base}seccomp: none\n"), &call), otherwise, "{call}");
+        for more in ["", "no_new_privileges: true\n", "capabilities: default\n"] {
+            assert_eq!(errno(&format!("{base}seccomp: default\n{more}"), &call), refused, "{call} {more}");
+        }
+    }
+    let output = run("seccomp: default\nno_new_privileges: true\n", &STATUS);
+    assert_eq!((field(&output, "Seccomp"), field(&output, "NoNewPrivs")), ("2".into(), "1".into()));
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn calls_of_another_kind_of_program_are_refused() {
+    // x32: getpid and ptrace.
+    for number in [39, 521] {
+        assert_eq!(errno("seccomp: default\n", &(0x4000_0000_u64 | number).to_string()), libc::ENOSYS);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let (bytes, program) = (folder.path().join("bytes"), folder.path().join("i386"));
+    fs::write(&bytes, i386()).unwrap();
+    install("755", &bytes, &program);
+    let end = |spec| run(spec, &[program.to_str().unwrap()]).status.code();
+    if end("uts:\n") != Some(7) {
+        return skip("calls_of_another_kind_of_program_are_refused", "machine: its kernel runs no i386");
+    }
+    assert_eq!(end("uts:\nseccomp: default\n"), Some(128 + libc::SIGSYS));
+}
+
+/// A whole program of i386: exit(7) by its own way into the kernel.
+#[cfg(target_arch = "x86_64")]
+fn i386() -> Vec<u8> {
+    // mov eax, 1; mov ebx, 7; int 0x80
+    let code = [0xb8, 1, 0, 0, 0, 0xbb, 7, 0, 0, 0, 0xcd, 0x80];
+    let (base, length) = (0x0804_8000, 52 + 32 + code.len() as u32);
+    // The header: an executable for the 386, where it begins, where its only segment is told of; and the segment.
+    let header = [0x0003_0002, 1, base + 52 + 32, 52, 0, 0, 0x0020_0034, 1, 0];
+    let segment = [1, 0, base, base, length, length, 5, 0x1000];
+    let mut program = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    header.iter().chain(&segment).for_each(|word: &u32| program.extend(word.to_le_bytes()));
+    program.extend(code);
+    program
+}
+
+#[test]
+fn nobody_types_into_the_shell_outside() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("spec.yaml");
+    // Typed into the terminal's queue, an `x` would be there to be read. Also with a bit that the kernel doesn't look at.
+    let script = format!(
+        "my $key = q(x); for my $high (0, 1 << 32) {{ print 'typed ', (syscall({}, 0, {} + $high, $key) < 0 ? $! + 0 : 0), qq(\\n) }}",
+        libc::SYS_ioctl,
+        libc::TIOCSTI
+    );
+    let attack = |spec: &str| {
+        fs::write(&file, spec).unwrap();
+        let command = ["run", file.to_str().unwrap(), "-q", "--", "perl", "-e", &script];
+        let (_, seen) = Terminal::start(&command).end();
+        let typed = seen.lines().filter_map(|line| line.rsplit_once("typed ")?.1.trim().parse().ok());
+        typed.collect::<Vec<i32>>()
+    };
+    if attack("uts:\n") != [0, 0] {
+        return skip("nobody_types_into_the_shell_outside", "machine: dev.tty.legacy_tiocsti is 0");
+    }
+    assert_eq!(attack("uts:\nseccomp: default\n"), [libc::EPERM, libc::EPERM]);
+}
+
+#[test]
+fn limits_are_set_and_met() {
+    let spec = "rlimits: { nofile: '16:32', core: 0 }\n";
+    let limits = shell(spec, "cat /proc/self/limits");
+    let line = |name: &str| {
+        let line = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(line("Max open files"), "16 32");
+    assert_eq!(line("Max core file size"), "0 0");
+    let open = "perl -e 'while (open my $file, q(<), q(/dev/null)) { push @files, $file } print $!'";
+    assert_eq!(shell(spec, open), "Too many open files");
+    // As far as the hard limit, and no further: not even who is root in a namespace of their own.
+    assert_eq!(shell(spec, "ulimit -Sn 32; ulimit -Sn"), "32");
+    let beyond = shell("user: { map: root }\nrlimits: { nofile: '16:32' }\n", "ulimit -Hn 64; ulimit -Hn");
+    assert!(!beyond.lines().any(|line| line == "64"), "{beyond}");
+}
+
+#[test]
+fn the_command_is_who_it_is_said_to_be() {
+    let test = "the_command_is_who_it_is_said_to_be";
+    if !is_root() {
+        return skip(test, "machine: only root becomes others without a map");
+    }
+    let member = ["setpriv", "--groups", "4,24"];
+    assert_eq!(field(&run_after(&member, "uts:\n", &STATUS), "Groups"), "4 24");
+    for more in
+        ["", "capabilities: default\nseccomp: default\n", "pid: { init: true }\nuser: { map: auto }\n"]
+    {
+        let output = run_after(&member, &format!("{more}run_as: 1000:100\n"), &STATUS);
+        assert_eq!(field(&output, "Groups"), "", "{more}");
+        assert_eq!(field(&output, "Uid"), "1000 1000 1000 1000", "{more}");
+        assert_eq!(field(&output, "Gid"), "100 100 100 100", "{more}");
+        for set in ["CapPrm", "CapEff", "CapAmb"] {
+            assert_eq!(field(&output, set), NONE, "{more} {set}");
+        }
+    }
+    // root's files are root's.
+    assert_eq!(shell("uts:\n", "cat /etc/shadow >/dev/null && echo read"), "read");
+    assert!(shell("run_as: 1000\n", "cat /etc/shadow").contains("Permission denied"));
+}
+
+#[test]
+fn an_id_that_the_namespace_lacks_is_refused_before_anything_is_done() {
+    let output = run("user: { map: root }\nrun_as: 1000\n", &["true"]);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(125));
+    assert!(error.contains("run_as: user 1000") && error.contains("only these ids: 0"), "{error}");
+    for evil in ["01", "-1", "4294967295", "4294967296", "root", "'1 '", "'0x0'", "99999999999999"] {
+        let output = run(&format!("run_as: {evil}\n"), &["id", "-u"]);
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(125), String::new()), "{evil}");
+    }
+    // Root of a user namespace of one's own keeps one's groups, and is told so.
+    let plan = Command::new(binary())
+        .args(["run", "-", "--dry-run", "--", "true"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .and_then(|mut child| {
+            child.stdin.take().unwrap().write_all(b"user: { map: root }\nrun_as: 0\n")?;
+            child.wait_with_output()
+        });
+    let plan = text(&plan.unwrap().stdout);
+    assert!(plan.contains("your other groups stay") && !plan.contains("setgroups(0"), "{plan}");
+    assert!(run("user: { map: root }\nrun_as: 0\n", &["true"]).status.success());
+}
+
+#[test]
+fn the_leash_holds_whoever_the_command_is() {
+    let whoever = if is_root() { "run_as: 1000\n" } else { "run_as: 0\n" };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("spec.yaml");
+    fs::write(&file, whoever.to_owned() + "capabilities: default\nseccomp: default\n").unwrap();
+    let mut host = Command::new(binary())
+        .args(["run", file.to_str().unwrap(), "-q", "--", "sleep", "60"])
+        .spawn()
+        .unwrap();
+    let sleep = format!("/proc/{}", child_named(host.id(), "sleep"));
+    host.kill().unwrap();
+    host.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while is_alive(Path::new(&sleep)) {
+        assert!(Instant::now() < deadline, "{sleep} lives on");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A process that has ended stays in /proc until someone waits for it: here that may be nobody.
+fn is_alive(process: &Path) -> bool {
+    let status = fs::read_to_string(process.join("status")).unwrap_or_default();
+    status.contains("State:") && !status.contains("State:\tZ")
+}
