@@ -9,14 +9,7 @@ use std::time::{Duration, Instant};
 
 use regex_lite::Regex;
 use support::limits::{FEATURES, group, is_possible, left, may, possible};
-use support::{binary, fits, run, sandbox, skip, snapshot_for_all, stdout, text};
-
-/// Tests of one group at a time: what a sweep removes is the others' too, and loads must not meet.
-static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-
-fn alone() -> std::sync::MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
+use support::{alone, binary, fits, run, sandbox, skip, snapshot_for_all, stdout, text};
 
 /// In the machine of scripts/vm everything has the same names on each run.
 fn is_known_world() -> bool {

@@ -5,51 +5,13 @@ mod support;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
-use sandbox::exec::{self, Unwatched};
-use sandbox::feature::Feature;
-use sandbox::host::command;
-use sandbox::spec::Spec;
-use sandbox::spec::compose::{self, Ending};
-use support::{is_root, skip, text};
-
-/// The variable in which a test hands a spec to a process of its own.
-const SPEC: &str = "SANDBOX_TEST_SPEC";
-
-/// Runs the spec that a test has handed over, as `run` will. A process of its own: one that clones has no second thread.
-#[test]
-fn contained() {
-    let Ok(yaml) = std::env::var(SPEC) else { return };
-    let spec: Spec = serde_yaml::from_str(&yaml).unwrap();
-    let host = compose::gather(&spec);
-    let name = &spec.command[0];
-    let path =
-        command::resolve(name, &compose::tree(&spec)).map_or(name.clone(), |path| path.display().to_string());
-    let ending = Ending::Command { path, arguments: spec.command.clone() };
-    let plan = compose::plan(&spec, &host, Feature::Mnt, ending, false);
-    println!("\n{SPEC}");
-    let ended = exec::start(&plan, &mut Unwatched).and_then(|mut container| container.wait(&mut Unwatched));
-    match ended {
-        Ok(ended) => std::process::exit(ended.status().into()),
-        Err(error) => {
-            eprintln!("{error:#?}");
-            std::process::exit(125);
-        }
-    }
-}
+use support::{binary, feed, is_root, sandbox, skip, text};
 
 /// Runs `script` by the shell of a container.
 fn run(spec: &str, script: &str) -> Output {
-    let script: String = script.lines().map(|line| format!("    {line}\n")).collect();
-    let spec = format!("{spec}\ncommand:\n- sh\n- -c\n- |\n{script}");
-    Command::new(std::env::current_exe().unwrap())
-        .args(["contained", "--exact", "--nocapture", "--test-threads=1"])
-        .env(SPEC, &spec)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+    feed(&mut sandbox(&["run", "-", "-q", "--", "sh", "-c", script]), spec)
 }
 
 /// What a script says that must succeed.
@@ -57,7 +19,7 @@ fn said(spec: &str, script: &str) -> String {
     let output = run(spec, script);
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{spec}\n{script}\n{:?}\n{out}\n{err}", output.status);
-    out.split_once(&format!("{SPEC}\n")).map(|(_, said)| said.to_owned()).unwrap()
+    out
 }
 
 /// What a script says of a start that must be refused.
@@ -372,15 +334,9 @@ fn the_kernel_is_told_descriptors_only() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
     let calls = "trace=mount,umount2,pivot_root,chroot,move_mount,mkdir,mkdirat,mknod,mknodat,symlink,symlinkat,chown,fchownat";
-    let output = Command::new("strace")
-        .args(["-f", "-qq", "-e", calls, "-o"])
-        .arg(&log)
-        .arg(std::env::current_exe().unwrap())
-        .args(["contained", "--exact", "--nocapture", "--test-threads=1"])
-        .env(SPEC, format!("{HOST}\ncommand: [\"true\"]"))
-        .current_dir("/")
-        .output()
-        .unwrap();
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-e", calls, "-o"]).arg(&log).arg(binary());
+    let output = feed(strace.args(["run", "-", "-q", "--", "true"]).current_dir("/"), HOST);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let log = fs::read_to_string(log).unwrap();
     let calls = log.lines().filter_map(|line| line.split_once(' ')).map(|(_, call)| call.trim());

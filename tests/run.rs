@@ -8,28 +8,14 @@ use std::io::Write;
 use std::process::Stdio;
 
 use support::limits::{is_possible, left};
-use support::{run, sandbox, skip, text};
+use support::{alone, feed, run, sandbox, skip, text};
 
 const KINDS: [&str; 8] = ["pid", "mnt", "net", "uts", "ipc", "user", "cgroup", "time"];
 const LINKS: &str = "for kind in pid mnt net uts ipc user cgroup time; do readlink /proc/self/ns/$kind; done";
 
-/// One at a time: each command sweeps what killed ones left, and a test of that wants to be the one that does.
-static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-
-fn alone() -> std::sync::MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
 /// Runs a spec that is given as text; status, standard output, standard error.
 fn run_spec(spec: &str, flags: &[&str]) -> (Option<i32>, String, String) {
-    let mut child = sandbox(&[&["run", "-"], flags].concat())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(spec.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
+    let output = feed(&mut sandbox(&[&["run", "-"], flags].concat()), spec);
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
@@ -224,8 +210,9 @@ fn a_timeout_asks_and_then_kills() {
     assert_eq!(status, Some(143), "{error}");
     assert!(error.contains("the time is up (1 s)"), "{error}");
     // Process 1 without a handler is told nothing that it would hear.
-    let (status, _, _) = run_spec("pid:\ntimeout: 1s\n", &["-q", "--", "sleep", "30"]);
+    let (status, _, error) = run_spec("pid:\ntimeout: 1s\n", &["-q", "--", "sleep", "30"]);
     assert_eq!(status, Some(137));
+    assert!(error.contains("the time is up (1 s): killed"), "{error}");
 }
 
 #[test]

@@ -3,14 +3,13 @@
 mod support;
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use support::terminal::Terminal;
-use support::{binary, child_named, is_root, skip, text};
+use support::{binary, child_named, feed, is_root, sandbox, skip, text};
 
 /// Docker's fourteen, as /proc writes a set.
 const DOCKERS: &str = "00000000a80425fb";
@@ -20,17 +19,7 @@ const NONE: &str = "0000000000000000";
 fn run_after(before: &[&str], spec: &str, command: &[&str]) -> Output {
     let program = binary();
     let words = [before, &[program.to_str().unwrap(), "run", "-", "-q", "--"], command].concat();
-    let mut child = Command::new(words[0])
-        .args(&words[1..])
-        .current_dir("/")
-        .env("LC_ALL", "C")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(spec.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
+    feed(Command::new(words[0]).args(&words[1..]).current_dir("/").env("LC_ALL", "C"), spec)
 }
 
 fn run(spec: &str, command: &[&str]) -> Output {
@@ -293,16 +282,8 @@ fn an_id_that_the_namespace_lacks_is_refused_before_anything_is_done() {
         assert_eq!((output.status.code(), text(&output.stdout)), (Some(125), String::new()), "{evil}");
     }
     // Root of a user namespace of one's own keeps one's groups, and is told so.
-    let plan = Command::new(binary())
-        .args(["run", "-", "--dry-run", "--", "true"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .and_then(|mut child| {
-            child.stdin.take().unwrap().write_all(b"user: { map: root }\nrun_as: 0\n")?;
-            child.wait_with_output()
-        });
-    let plan = text(&plan.unwrap().stdout);
+    let dry = &mut sandbox(&["run", "-", "--dry-run", "--", "true"]);
+    let plan = text(&feed(dry, "user: { map: root }\nrun_as: 0\n").stdout);
     assert!(plan.contains("your other groups stay") && !plan.contains("setgroups(0"), "{plan}");
     assert!(run("user: { map: root }\nrun_as: 0\n", &["true"]).status.success());
 }

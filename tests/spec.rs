@@ -2,26 +2,17 @@
 
 mod support;
 
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use sandbox::feature::Feature;
 use sandbox::spec::{Mistake, Spec, schema, shipped, yaml};
 use serde_json::Value;
-use support::{run, sandbox, snapshot_as_it_is, stdout, text};
+use support::{feed, run, sandbox, snapshot_as_it_is, stdout, text};
 
 /// What `check -` says of these bytes.
 fn check(bytes: &[u8]) -> Output {
-    finish(sandbox(&["spec", "check", "-"]), bytes)
-}
-
-fn finish(mut command: Command, bytes: &[u8]) -> Output {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    // It may end before it has read all.
-    let _ = child.stdin.take().unwrap().write_all(bytes);
-    child.wait_with_output().unwrap()
+    feed(&mut sandbox(&["spec", "check", "-"]), bytes)
 }
 
 fn mistakes(words: &str) -> Vec<Mistake> {

@@ -81,11 +81,9 @@ impl Watch for Narrator {
         }
     }
 
-    fn timed_out(&mut self, seconds: u64) {
-        render::err(&format!(
-            "sandbox: {}\n",
-            text_with("run.timeout", &[("seconds", &seconds.to_string())])
-        ));
+    fn timed_out(&mut self, seconds: u64, killed: bool) {
+        let key = if killed { "run.timeout.killed" } else { "run.timeout" };
+        render::err(&format!("sandbox: {}\n", text_with(key, &[("seconds", &seconds.to_string())])));
     }
 
     fn out_of_memory(&mut self, kills: u64, ended: Ended) {

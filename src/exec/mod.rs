@@ -65,8 +65,9 @@ pub trait Watch {
     /// The command has ended, and meanwhile the kernel killed so many processes of its group, because of its memory limit.
     fn out_of_memory(&mut self, _kills: u64, _ended: Ended) {}
 
-    /// The command's time is up after so many seconds: it has been asked to end.
-    fn timed_out(&mut self, _seconds: u64) {}
+    /// The command's time is up after so many seconds: it's asked to end, or killed at once, since it's process 1 and would
+    /// not hear.
+    fn timed_out(&mut self, _seconds: u64, _killed: bool) {}
 }
 
 /// Nobody looks on.

@@ -104,12 +104,17 @@ impl Container {
     /// First the command is asked to end, then it's made to.
     fn time_is_up(&self, clock: &mut Clock, watch: &mut dyn Watch) {
         let Some(pidfd) = &self.slots.pidfd else { return };
-        if clock.was_asked || (self.is_pid_one && !self.handles(Signal::SIGTERM)) {
+        let is_dropped = self.is_pid_one && !self.handles(Signal::SIGTERM);
+        if clock.was_asked {
             return kill(pidfd.as_fd());
         }
-        watch.timed_out(self.timeout.unwrap_or_default());
-        forward(pidfd.as_fd(), Signal::SIGTERM);
         clock.was_asked = true;
+        watch.timed_out(self.timeout.unwrap_or_default(), is_dropped);
+        if is_dropped {
+            kill(pidfd.as_fd());
+        } else {
+            forward(pidfd.as_fd(), Signal::SIGTERM);
+        }
     }
 
     /// The terminal that we share with the command sends its signals there too; anyone else only to us.

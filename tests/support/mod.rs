@@ -39,6 +39,24 @@ pub fn run(arguments: &[&str]) -> Output {
     sandbox(arguments).output().expect("sandbox can be executed")
 }
 
+/// Runs a command with this for its standard input, of which it need not read all.
+pub fn feed(command: &mut Command, input: impl AsRef<[u8]>) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command can be executed");
+    let _ = child.stdin.take().expect("a pipe").write_all(input.as_ref());
+    child.wait_with_output().expect("its output can be read")
+}
+
+/// One test of the file at a time: each `sandbox` sweeps what killed ones left, and loads must not meet.
+pub fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 /// Standard output of a run that must succeed.
 pub fn stdout(arguments: &[&str]) -> String {
     let output = run(arguments);
