@@ -12,9 +12,6 @@ use crate::plan::gate::Difference;
 use crate::plan::slots::Slots;
 use crate::text::{text, text_with};
 
-/// No machine's pages are larger: 64 KiB, on some of arm64 and powerpc.
-const LARGEST_PAGE: u64 = 64 << 10;
-
 /// The caller's own namespaces, to be held against the child's.
 pub(super) fn outside() -> Vec<(Feature, String)> {
     Feature::NAMESPACES.into_iter().filter_map(|kind| Some((kind, link(kind)?))).collect()
@@ -72,12 +69,6 @@ fn difference_from(expected: &Expected, shown: Option<String>, slots: &Slots) ->
     let own = slots.outside.iter().find(|(kind, _)| *kind == expected.feature).map(|(_, link)| link.as_str());
     let (is_so, wanted) = match &expected.wanted {
         Wanted::Is(words) => (shown.as_deref() == Some(words), words.clone()),
-        Wanted::Pages(bytes) => {
-            let shown = shown.as_deref().and_then(|words| words.parse::<u64>().ok());
-            let is_so =
-                shown.is_some_and(|shown| (bytes.saturating_sub(LARGEST_PAGE)..=*bytes).contains(&shown));
-            (is_so, bytes.to_string())
-        }
         // A kernel without this kind of namespace has no link on either side.
         Wanted::Own => (
             shown.is_some() && shown.as_deref() != own,

@@ -32,8 +32,6 @@ pub struct Expected {
 pub enum Wanted {
     /// These words.
     Is(String),
-    /// So many bytes, of which the kernel keeps whole pages.
-    Pages(u64),
     /// Another thing than outside: a namespace of its own.
     Own,
     /// The same as outside: nobody asked for another.
@@ -176,11 +174,16 @@ fn limits(plan: &Plan) -> Vec<Expected> {
             path,
             field: None,
             wanted: match value.parse() {
-                Ok(bytes) if feature == Feature::Memory => Wanted::Pages(bytes),
+                // The kernel counts in pages, and takes no part of one.
+                Ok(bytes) if feature == Feature::Memory => Wanted::Is(whole_pages(bytes).to_string()),
                 _ => Wanted::Is(value.clone()),
             },
         })
         .collect()
+}
+
+fn whole_pages(bytes: u64) -> u64 {
+    bytes - bytes % rustix::param::page_size() as u64
 }
 
 fn writes(call: &Call, file: &str) -> bool {

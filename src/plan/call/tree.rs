@@ -6,6 +6,8 @@
 //! were `/` already, the descriptor that comes back can't be exchanged any more, and the mount is put onto that. Such a
 //! descriptor is printed as what it was opened on: `<root/proc>`.
 
+mod attributes;
+
 use std::fmt;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,6 +18,7 @@ use rustix::fs::{CWD, OFlags, ResolveFlags, openat2};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 use serde::{Deserialize, Serialize};
 
+pub use self::attributes::Attributes;
 use super::quoted;
 use crate::plan::slots::{Held, Slots};
 use crate::sys;
@@ -144,47 +147,8 @@ pub enum Tree {
     Enter,
 }
 
-/// Attributes of a mount, mount_setattr(2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Attributes(u64);
-
-impl Attributes {
-    /// None.
-    pub const NONE: Attributes = Attributes(0);
-    /// Writes are refused: EROFS.
-    pub const READ_ONLY: Attributes = Attributes(0x1);
-    /// Set-user-id bits don't count.
-    pub const NO_SUID: Attributes = Attributes(0x2);
-    /// Device files can't be opened.
-    pub const NO_DEV: Attributes = Attributes(0x4);
-    /// No file can be executed.
-    pub const NO_EXEC: Attributes = Attributes(0x8);
-    /// What a filesystem of nothing but data gets.
-    pub const DATA: Attributes = Attributes::NO_SUID.and(Attributes::NO_DEV).and(Attributes::NO_EXEC);
-
-    /// Both.
-    pub const fn and(self, other: Attributes) -> Attributes {
-        Attributes(self.0 | other.0)
-    }
-}
-
-const NAMES: [(Attributes, &str); 4] = [
-    (Attributes::READ_ONLY, "MOUNT_ATTR_RDONLY"),
-    (Attributes::NO_SUID, "MOUNT_ATTR_NOSUID"),
-    (Attributes::NO_DEV, "MOUNT_ATTR_NODEV"),
-    (Attributes::NO_EXEC, "MOUNT_ATTR_NOEXEC"),
-];
-
 /// linux/mount.h
 const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
-
-impl fmt::Display for Attributes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = NAMES.iter().filter(|(bit, _)| self.0 & bit.0 != 0).map(|(_, name)| *name);
-        let names: Vec<&str> = names.collect();
-        f.write_str(if names.is_empty() { "0".to_owned() } else { names.join("|") }.as_str())
-    }
-}
 
 /// What a mask refuses besides: /proc and /sys hold data and nothing to run.
 const PROTECTED: Attributes = Attributes::READ_ONLY.and(Attributes::DATA);
