@@ -131,8 +131,6 @@ impl Group<'_> {
             let back = Undo::MoveBack { path: self.site.base.clone(), from: own.clone() };
             let leave = write(&own.join("cgroup.procs"), "0");
             draft.undoable(Phase::Groups, Actor::Host, self.feature, leave, "limits.leave.why", back);
-        }
-        if self.site.is_occupied {
             self.enable(draft);
         }
         if !names.is_empty() {

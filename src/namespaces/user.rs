@@ -123,10 +123,13 @@ mod one_or_many {
     use super::Map;
     use crate::text::text;
 
-    /// One word, or a list. (For the schema alone: serde's own untagged enum wouldn't say which part of which is wrong.)
+    /// One word, or a list.
     #[derive(JsonSchema)]
     #[serde(untagged)]
-    #[allow(dead_code)]
+    #[expect(
+        dead_code,
+        reason = "for the schema alone: as an untagged enum, serde wouldn't say which part is wrong"
+    )]
     pub(super) enum OneOrMany {
         One(Map),
         Many(Vec<Map>),

@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::feature::Feature;
@@ -19,6 +18,7 @@ use crate::observe::{Observation, proc};
 use crate::plan::call::restrict::{Resource, Restrict};
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft};
+use crate::spec::words::parsed;
 use crate::text::text;
 
 /// `rlimits: { nofile: 1024, nproc: "64:128", core: 0 }`.
@@ -95,25 +95,7 @@ impl Serialize for Limit {
 
 impl<'de> Deserialize<'de> for Limit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NumberOrWords;
-
-        impl Visitor<'_> for NumberOrWords {
-            type Value = Limit;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&text("rlimits.form"))
-            }
-
-            fn visit_u64<E: Error>(self, number: u64) -> Result<Limit, E> {
-                Ok(Limit { soft: number, hard: number })
-            }
-
-            fn visit_str<E: Error>(self, words: &str) -> Result<Limit, E> {
-                words.parse().map_err(E::custom)
-            }
-        }
-
-        deserializer.deserialize_any(NumberOrWords)
+        parsed(deserializer)
     }
 }
 

@@ -10,7 +10,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::feature::Feature;
@@ -19,6 +18,7 @@ use crate::namespaces::user::{Ids, Range, User};
 use crate::plan::call::process::Process;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft, Problem};
+use crate::spec::words::parsed;
 use crate::text::{text, text_with};
 
 /// `UID:GID`; a single number is both.
@@ -110,25 +110,7 @@ impl Serialize for RunAs {
 
 impl<'de> Deserialize<'de> for RunAs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NumberOrWords;
-
-        impl Visitor<'_> for NumberOrWords {
-            type Value = RunAs;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&text("runas.form"))
-            }
-
-            fn visit_u64<E: Error>(self, number: u64) -> Result<RunAs, E> {
-                number.to_string().parse().map_err(E::custom)
-            }
-
-            fn visit_str<E: Error>(self, words: &str) -> Result<RunAs, E> {
-                words.parse().map_err(E::custom)
-            }
-        }
-
-        deserializer.deserialize_any(NumberOrWords)
+        parsed(deserializer)
     }
 }
 

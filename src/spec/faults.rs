@@ -110,7 +110,13 @@ impl de::Error for Fault {
     }
 
     fn invalid_type(found: de::Unexpected<'_>, wanted: &dyn de::Expected) -> Fault {
-        Fault::new(text_with("spec.wrong", &[("wanted", &wanted.to_string()), ("found", &found.to_string())]))
+        let found = match found {
+            de::Unexpected::Unit => text("spec.is.nothing"),
+            de::Unexpected::Seq => text("spec.is.many"),
+            de::Unexpected::Map => text("spec.is.map"),
+            other => other.to_string(),
+        };
+        Fault::new(text_with("spec.wrong", &[("wanted", &wanted.to_string()), ("found", &found)]))
     }
 
     fn invalid_value(found: de::Unexpected<'_>, wanted: &dyn de::Expected) -> Fault {
@@ -215,7 +221,7 @@ impl<'de> Deserializer<'de> for &'de Node<'de> {
                     _ => visitor.visit_str(text),
                 },
                 _ => match self.plain().and_then(|word| word.parse::<f64>().ok()) {
-                    // "inf" and "nan" are words in YAML, and ".inf" isn'de one that a spec could use.
+                    // "inf" and "nan" are words in YAML, and ".inf" isn't one that a spec could use.
                     Some(number) if number.is_finite() => visitor.visit_f64(number),
                     _ => visitor.visit_str(text),
                 },

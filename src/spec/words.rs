@@ -40,8 +40,9 @@ where
             self.visit_str(&number.to_string())
         }
 
+        // 1.0 stays one with a point: that's for the value's own form to take or not.
         fn visit_f64<E: Error>(self, number: f64) -> Result<T, E> {
-            self.visit_str(&number.to_string())
+            self.visit_str(&format!("{number:?}"))
         }
     }
 
