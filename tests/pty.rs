@@ -1,43 +1,41 @@
 //! A terminal of the command's own: what is typed, what appears, and what the user's terminal is like afterwards.
-//!
-//! The library waits for a command on its own standard input and output, so a program that does nothing else is run in a
-//! terminal, or between pipes.
 
 mod support;
 
 use std::io::{Read, Write};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::LocalFlags;
 use nix::unistd::Pid;
 use support::terminal::Terminal;
-use support::{binary, child_named, sandbox, text};
+use support::{binary, child_named, repository, sandbox, text};
 
-/// The program under test, `examples/pty.rs`: cargo puts it beside `sandbox`.
-fn program() -> PathBuf {
-    let path = binary().with_file_name("examples").join("pty");
-    assert!(path.exists(), "cargo build --example pty");
-    path
+/// `run` with one of the specs of `tests/terminals`. They are files: standard input is the terminal's.
+fn words<'a>(spec: &'a str, command: &[&'a str]) -> Vec<&'a str> {
+    [&["run", spec, "-q", "--"], command].concat()
+}
+
+fn spec(name: &str) -> String {
+    repository().join("tests/terminals").join(name).with_extension("yaml").to_string_lossy().into_owned()
 }
 
 /// The command in a terminal, in a terminal.
-fn terminal(flags: &[&str], command: &[&str]) -> Terminal {
-    Terminal::of(&program(), &[flags, command].concat())
+fn terminal(name: &str, command: &[&str]) -> Terminal {
+    Terminal::start(&words(&spec(name), command))
 }
 
 /// The command in a terminal, between two pipes.
 fn piped(script: &str) -> Child {
-    let mut program = Command::new(program());
-    program.args(["sh", "-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    let mut sandbox = sandbox(&words(&spec("plain"), &["sh", "-c", script]));
+    sandbox.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
 }
 
 const SHELL: [&str; 4] = ["bash", "--norc", "--noediting", "-i"];
 
 fn shell() -> Terminal {
-    let mut terminal = terminal(&[], &SHELL);
+    let mut terminal = terminal("plain", &SHELL);
     terminal.wait_for("prompt> ");
     terminal
 }
@@ -98,17 +96,17 @@ fn ctrl_c_and_ctrl_z_are_the_inner_shells() {
 
 #[test]
 fn the_status_is_the_commands() {
-    for flags in [&[][..], &["--init"], &["--devpts"]] {
+    for name in ["plain", "init", "rootfs"] {
         for (script, status) in [("exit 7", 7), ("kill -9 $$", 137), ("tty >&-", 3)] {
-            let (ended, seen) = terminal(flags, &["sh", "-c", script]).end();
-            assert_eq!(ended.code(), Some(status), "{flags:?} {script}: {seen}");
+            let (ended, seen) = terminal(name, &["sh", "-c", script]).end();
+            assert_eq!(ended.code(), Some(status), "{name} {script}: {seen}");
         }
     }
 }
 
 #[test]
 fn in_a_devpts_of_its_own_it_is_the_first() {
-    let (status, seen) = terminal(&["--devpts"], &["sh", "-c", "tty; stty size; ls /dev/pts"]).end();
+    let (status, seen) = terminal("rootfs", &["sh", "-c", "tty; stty size; ls /dev/pts"]).end();
     assert!(status.success(), "{seen}");
     assert!(seen.contains("/dev/pts/0\n40 80\n0  ptmx\n"), "{seen}");
 }
@@ -117,7 +115,7 @@ fn in_a_devpts_of_its_own_it_is_the_first() {
 fn an_init_keeps_no_descriptor() {
     // It closes them when it has begun to wait, which may be just after the command's first act.
     let script = "until [ -z \"$(ls /proc/1/fd)\" ]; do sleep 0.05; done; ls /proc/self/fd | xargs";
-    let (status, seen) = terminal(&["--init"], &["sh", "-c", script]).end();
+    let (status, seen) = terminal("init", &["sh", "-c", script]).end();
     assert!(status.success() && seen.starts_with("0 1 2 "), "{seen}");
 }
 
@@ -126,24 +124,24 @@ fn all_that_was_printed_arrives() {
     const MANY: &str = "head -c 1048576 /dev/zero | tr '\\0' x";
     let scripts =
         [MANY.to_owned(), format!("{MANY}; printf last"), format!("sleep 60 & {MANY}; printf last")];
-    let ways = scripts.iter().flat_map(|script| [(&[][..], script), (&["--init"], script)]);
-    for (flags, script) in ways {
-        let mut terminal = terminal(flags, &["sh", "-c", &format!("echo begin; {script}")]);
+    let ways = scripts.iter().flat_map(|script| [("plain", script), ("init", script)]);
+    for (name, script) in ways {
+        let mut terminal = terminal(name, &["sh", "-c", &format!("echo begin; {script}")]);
         terminal.wait_for("begin\n");
         // Whoever reads may be slow: the command may have ended long before.
         std::thread::sleep(Duration::from_millis(200));
         let (status, seen) = terminal.end();
         let printed = seen.trim_end_matches("last");
-        assert!(status.success() && printed.bytes().all(|byte| byte == b'x'), "{flags:?} {script}");
-        assert_eq!(printed.len(), 1 << 20, "{flags:?} {script}");
-        assert_eq!(seen.ends_with("last"), script.ends_with("last"), "{flags:?} {script}");
+        assert!(status.success() && printed.bytes().all(|byte| byte == b'x'), "{name} {script}");
+        assert_eq!(printed.len(), 1 << 20, "{name} {script}");
+        assert_eq!(seen.ends_with("last"), script.ends_with("last"), "{name} {script}");
     }
 }
 
 #[test]
 fn the_users_terminal_is_raw_meanwhile_and_restored_by_every_end() {
     for (what, status) in [("the end", 0), ("a kill of the command", 137), ("a TERM to sandbox", 143)] {
-        let mut terminal = terminal(&[], &["sh", "-c", "echo begin; exec cat"]);
+        let mut terminal = terminal("plain", &["sh", "-c", "echo begin; exec cat"]);
         terminal.wait_for("begin\n");
         let command = child_named(terminal.pid(), "cat");
         let keys = LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG;
@@ -162,13 +160,14 @@ fn the_users_terminal_is_raw_meanwhile_and_restored_by_every_end() {
 /// A shell stops and continues `sandbox` as any job, and resets the terminal in between.
 #[test]
 fn a_sandbox_that_was_stopped_takes_the_terminal_again_and_never_from_the_background() {
-    let program = program();
+    let spec = spec("plain");
     let mut terminal = Terminal::of("bash".as_ref(), &["--norc", "--noediting", "-i"]);
     let prompt = "prompt> ";
     terminal.wait_for(prompt);
-    terminal.press(&format!("{} sh -c 'echo begin; exec cat'\n", program.display()));
+    let words = words(&spec, &["sh", "-c", "'echo begin; exec cat'"]).join(" ");
+    terminal.press(&format!("{} {words}\n", binary().display()));
     terminal.wait_for("begin\n");
-    let job = child_named(terminal.pid(), "pty");
+    let job = child_named(terminal.pid(), "sandbox");
     child_named(job, "cat");
     signal(job, Signal::SIGSTOP);
     terminal.wait_for("Stopped");
@@ -195,12 +194,12 @@ fn signal(pid: u32, signal: Signal) {
 
 #[test]
 fn a_killed_sandbox_leaves_no_command() {
-    for flags in [&[][..], &["--init"]] {
-        let mut terminal = terminal(flags, &SHELL);
+    for (name, first) in [("plain", "bash"), ("init", "sandbox")] {
+        let mut terminal = terminal(name, &SHELL);
         terminal.wait_for("prompt> ");
         terminal.press("sleep 100\n");
-        let first = child_named(terminal.pid(), if flags.is_empty() { "bash" } else { "pty" });
-        let shell = if flags.is_empty() { first } else { child_named(first, "bash") };
+        let first = child_named(terminal.pid(), first);
+        let shell = if name == "plain" { first } else { child_named(first, "bash") };
         let sleep = child_named(shell, "sleep");
         signal(terminal.pid(), Signal::SIGKILL);
         terminal.ended();

@@ -134,15 +134,21 @@ fn differs(what: &str, differences: &[Difference]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::Host;
+    use crate::cgroups::memory::Memory;
+    use crate::host::cgroups::{Controller, Site, Version};
+    use crate::host::{Cgroups, Host};
     use crate::namespaces::uts::Uts;
     use crate::spec::Spec;
     use crate::spec::compose::{self, Ending};
+    use crate::spec::units::Size;
+
+    fn ending() -> Ending {
+        Ending::Command { path: "/bin/true".into(), arguments: vec!["true".into()] }
+    }
 
     fn found(spec: &Spec) -> Vec<String> {
-        let ending = Ending::Command { path: "/bin/true".into(), arguments: vec!["true".into()] };
         let host = Host { privileged: true, ..Host::gather() };
-        let plan = compose::plan(spec, &host, Feature::Run, ending, false);
+        let plan = compose::plan(spec, &host, Feature::Run, ending(), false);
         let slots = Slots { outside: outside(), ..Slots::default() };
         differences(&plan, &slots, false).into_iter().map(|difference| difference.source).collect()
     }
@@ -161,13 +167,43 @@ mod tests {
         assert_eq!(missing, ["/proc/self/ns/uts", "/proc/sys/kernel/hostname"]);
     }
 
+    /// No group was made: each of its files is missing, with the number that the kernel would show.
+    #[test]
+    fn a_limit_that_is_not_there_is_found() {
+        let site = Site {
+            version: Version::V2,
+            base: "/sys/fs/cgroup/no-such-folder".into(),
+            controllers: vec![Controller::Memory],
+            handed_down: Vec::new(),
+            missing: Vec::new(),
+            is_occupied: false,
+            cpuset: None,
+        };
+        let cgroups = Cgroups {
+            name: "group".into(),
+            versions: vec![(Controller::Memory, Version::V2)],
+            sites: vec![site],
+            obstacles: Vec::new(),
+        };
+        let host = Host { privileged: true, cgroups: Some(cgroups), ..Host::gather() };
+        let page = rustix::param::page_size() as u64;
+        let memory = Memory { limit: Some(Size(9 * page + 1)), ..Memory::default() };
+        let spec = Spec { memory: Some(memory), ..Spec::default() };
+        let plan = compose::plan(&spec, &host, Feature::Run, ending(), false);
+        let [Difference { source, wanted, .. }] = &*differences(&plan, &Slots::default(), true) else {
+            panic!("one limit");
+        };
+        assert_eq!(source, "/sys/fs/cgroup/no-such-folder/sandbox/group/memory.max");
+        assert_eq!(*wanted, (9 * page).to_string());
+    }
+
     #[test]
     fn a_descriptor_that_the_command_would_get_is_found() {
         let file = fs::File::open("/dev/null").unwrap();
         let number = std::os::fd::AsRawFd::as_raw_fd(&file);
         let source = format!("/proc/self/fd/{number}");
-        assert!(!open_descriptors().iter().any(|found| found.source == source));
+        assert!(!found(&Spec::default()).contains(&source));
         nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
-        assert!(open_descriptors().iter().any(|found| found.source == source));
+        assert!(found(&Spec::default()).contains(&source));
     }
 }
