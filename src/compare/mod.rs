@@ -17,6 +17,7 @@ use self::vantage::Vantage;
 use crate::error::Result;
 use crate::feature::Feature;
 use crate::host::Host;
+use crate::host::cgroups::{self, Hierarchy};
 use crate::observe::{self, Observation, Value, proc};
 
 /// Two processes side by side.
@@ -84,8 +85,17 @@ impl Comparison {
             let others = if is_netns { own.clone() } else { own_files(&right, feature) };
             processes.extend(pairs(feature, own, others));
         }
+        let groups = Groups::of([&left, &right]);
         for feature in Feature::CONTROLLERS {
-            processes.extend(pairs(feature, limits(&left, feature), limits(&right, feature)));
+            let own = limits(&left, feature);
+            let mut others = limits(&right, feature);
+            // The counters of a group that holds both are both's: the second reading would have them moved on.
+            for (seen, other) in own.iter().zip(&mut others) {
+                if seen.path == other.path && groups.is_one(&seen.path) {
+                    other.clone_from(seen);
+                }
+            }
+            processes.extend(pairs(feature, own, others));
         }
         if let (Some(left), Some(right)) = (there.cgroups(&left)?, yonder.cgroups(&right)?) {
             paths.extend(pairs(Feature::Cgroup, left, right));
@@ -135,6 +145,26 @@ fn limits(subject: &Subject, feature: Feature) -> Vec<Observation> {
     let mut seen = observe::observe(feature, &subject.folder());
     seen.retain(|seen| seen.path.starts_with('<'));
     seen
+}
+
+/// The hierarchies of cgroups, each with the group of the left one and with that of the right one.
+struct Groups([Vec<Hierarchy>; 2]);
+
+impl Groups {
+    fn of(both: [&Subject; 2]) -> Groups {
+        Groups(both.map(|subject| cgroups::hierarchies(&subject.folder())))
+    }
+
+    /// Whether both are in the group that a path means: `<memory>/memory.max`.
+    fn is_one(&self, path: &str) -> bool {
+        let name = path.trim_start_matches('<').split('>').next().unwrap_or_default();
+        let home = |hierarchies: &[Hierarchy]| {
+            let has = |hierarchy: &&Hierarchy| hierarchy.controllers.iter().any(|known| known == name);
+            hierarchies.iter().find(has).map(|hierarchy| hierarchy.path.clone())
+        };
+        let [left, right] = &self.0;
+        home(left).is_some() && home(left) == home(right)
+    }
 }
 
 fn generic(mut seen: Vec<Observation>, subject: &Subject) -> Vec<Observation> {
