@@ -173,13 +173,112 @@ fn a_container_that_runs_is_held_against_its_spec() {
     let pid = support::child_named(child.id(), "sleep").to_string();
     let verified = run(&["verify", &pid, &good]);
     assert!(verified.status.success(), "{}", text(&verified.stderr));
-    for (file, source) in [(other, "/proc/sys/kernel/hostname"), (less, "/proc/self/ns/ipc")] {
+    for (file, source) in [(other, "/proc/sys/kernel/hostname"), (less, "/ns/ipc")] {
         let refused = run(&["verify", &pid, &file]);
         assert_eq!(refused.status.code(), Some(125));
         assert!(text(&refused.stderr).contains(source), "{}", text(&refused.stderr));
     }
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// A container that runs, started from a spec, and its command's number here.
+fn running(spec: &str) -> (std::process::Child, String) {
+    let mut child = sandbox(&["run", spec, "-q"]).stderr(Stdio::null()).spawn().unwrap();
+    let pid = support::child_named(child.id(), "sleep").to_string();
+    assert!(child.try_wait().unwrap().is_none());
+    (child, pid)
+}
+
+fn end((mut child, _): (std::process::Child, String)) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn mounts_rlimits_and_limits_of_a_container_are_held_against_its_spec() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, spec: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, spec).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let mut spec = "rootfs: host\npid:\nmnt:\n  mounts:\n    - { type: tmpfs, target: '/tmp/a b' }\n    \
+         - { type: bind, source: /usr, target: /tmp/usr }\n\
+         rlimits: { nofile: 64, nproc: '900:901' }\ncommand: [sleep, '60']\n"
+        .to_owned();
+    let mut changes = vec![
+        ("nofile: 64", "nofile: 65", "/limits Max open files"),
+        ("'900:901'", "'900:902'", "/limits Max processes"),
+        ("'/tmp/a b'", "'/tmp/a c'", "/mountinfo /tmp/a c"),
+        ("/tmp/usr }", "/tmp/usr, readonly: true }", "/mountinfo /tmp/usr"),
+        ("mnt:\n", "mnt:\n  readonly: true\n", "/mountinfo /\n"),
+    ];
+    if is_possible("pids") && is_possible("cpu") {
+        spec += "pids: { max: 60 }\ncpu: { cpus: 0.5 }\n";
+        changes.push(("max: 60", "max: 61", "/pids.max"));
+        changes.push(("cpus: 0.5", "cpus: 0.6", "/cpu."));
+    }
+    let container = running(&file("good.yaml", &spec));
+    let verified = run(&["verify", &container.1, &file("good.yaml", &spec)]);
+    assert!(verified.status.success(), "{}", text(&verified.stderr));
+    for (is, other, source) in changes {
+        let less = spec.replace(is, other);
+        assert_ne!(less, spec);
+        let refused = run(&["verify", &container.1, &file("other.yaml", &less)]);
+        let error = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(125), "{other}");
+        assert!(error.contains(source) && error.matches("wanted").count() == 1, "{other}: {error}");
+    }
+    end(container);
+}
+
+#[test]
+fn a_container_is_known_by_its_name_while_it_runs() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("named.yaml");
+    fs::write(&path, "name: aquarium\nuts: { hostname: aquarium }\ncommand: [sleep, '60']\n").unwrap();
+    let spec = path.to_str().unwrap();
+    let unknown = run(&["verify", "aquarium", spec]);
+    assert_eq!(unknown.status.code(), Some(125));
+    assert!(text(&unknown.stderr).contains("no container of yours runs that is called aquarium"));
+    let first = running(spec);
+    let verified = run(&["verify", "aquarium", spec]);
+    assert!(
+        text(&verified.stdout).starts_with(&format!("{} is what", first.1)),
+        "{}",
+        text(&verified.stderr)
+    );
+    assert_eq!(text(&run(&["enter", "aquarium", "-q", "--", "hostname"]).stdout), "aquarium\n");
+    let second = running(spec);
+    let error = text(&run(&["verify", "aquarium", spec]).stderr);
+    assert!(error.contains(&first.1) && error.contains(&second.1), "{error}");
+    end(first);
+    // Also the one whose `sandbox` was killed is known no more.
+    let verified = run(&["verify", "aquarium", spec]);
+    assert!(text(&verified.stdout).starts_with(&second.1), "{}", text(&verified.stderr));
+    end(second);
+    assert_eq!(run(&["verify", "aquarium", spec]).status.code(), Some(125));
+    assert_eq!(run(&["verify", "-5", spec]).status.code(), Some(2));
+}
+
+#[test]
+fn the_command_is_found_by_the_container_s_own_path() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("tool");
+    let status =
+        std::process::Command::new("install").args(["-m", "755", "/bin/true"]).arg(&program).status();
+    assert!(status.unwrap().success());
+    let (own, folder) = (std::env::var("PATH").unwrap(), folder.path().display().to_string());
+    let status = |spec: &str| {
+        let mut command = sandbox(&["run", "-", "-q", "--", "tool"]);
+        feed(command.env("PATH", format!("{folder}:{own}")), spec).status.code()
+    };
+    assert_eq!(status("uts:\n"), Some(127), "the caller's PATH isn't the container's");
+    assert_eq!(status(&format!("uts:\nenv: {{ PATH: '/nowhere:{folder}' }}\n")), Some(0));
 }
 
 #[test]

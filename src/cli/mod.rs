@@ -8,6 +8,7 @@ mod habits;
 mod pages;
 mod run;
 mod spec;
+mod target;
 mod telling;
 mod terminal;
 mod verify;

@@ -103,7 +103,9 @@ pub(super) fn ending(spec: &Spec, host: &Host) -> Result<Ending> {
         return Err(Error::failed(text("run.nocommand.what")).todo(text("run.nocommand.todo")));
     };
     let ending = |path: String| Ending::Command { path, arguments: spec.command.clone() };
-    command::resolve(name, &compose::tree(spec))
+    // The container's own PATH, not the caller's: one spec means one program, whoever runs it.
+    let path = spec.env.get("PATH").map_or(command::PATH, String::as_str);
+    command::resolve(name, &compose::tree(spec), path.as_ref())
         .map(|path| ending(path.to_string_lossy().into_owned()))
         .or_else(|error| {
             // What is wrong with the root hides every command: that goes first.

@@ -57,7 +57,8 @@ fn points(table: &str) -> Vec<PathBuf> {
     fields.filter(|point| *point != "/").map(|point| PathBuf::from(unescape(point))).collect()
 }
 
-fn unescape(words: &str) -> String {
+/// A path as it is, of the mount table's words for it.
+pub fn unescape(words: &str) -> String {
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .iter()
         .fold(words.to_owned(), |words, (code, sign)| words.replace(code, sign))

@@ -7,7 +7,7 @@ use crate::cgroups;
 use crate::feature::Feature;
 use crate::host::cgroups::{Controller, Version};
 use crate::host::tree::Tree;
-use crate::host::{self, Cable, Cgroups, Disk, Files, Host, Subordinate, disk};
+use crate::host::{self, Cable, Cgroups, Disk, Files, Host, Subordinate, command, disk};
 use crate::namespaces::mnt::Mnt;
 use crate::plan::call::gate::Gate;
 use crate::plan::call::mount::Mount;
@@ -115,6 +115,7 @@ pub fn plan(spec: &Spec, host: &Host, main: Feature, ending: Ending, view: bool)
     // A whole container isn't started by half; a single feature shows what it does in its view.
     let is_whole = main == Feature::Run;
     frame(&mut draft, ending, view, is_whole, is_whole.then(|| environment(&spec, host)));
+    draft.name(spec.name.clone());
     draft.timeout(spec.timeout.map(|timeout| u64::from(timeout.0)));
     if let Some(folder) = &spec.workdir {
         // Without its links, as the kernel will show it.
@@ -196,7 +197,7 @@ fn environment(spec: &Spec, host: &Host) -> Vec<String> {
     let hostname =
         spec.uts.as_ref().and_then(|uts| uts.hostname.clone()).unwrap_or_else(|| host.name.clone());
     let mut all = BTreeMap::from([
-        ("PATH".to_owned(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
+        ("PATH".to_owned(), command::PATH.to_owned()),
         ("HOME".to_owned(), if is_root { "/root" } else { "/" }.to_owned()),
         ("TERM".to_owned(), host.terminal.clone()),
         ("HOSTNAME".to_owned(), hostname),
