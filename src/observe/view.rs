@@ -4,7 +4,7 @@
 use nix::unistd::Pid;
 use serde::Serialize;
 
-use super::{Observation, Sight, Value, equal, identity, look, proc};
+use super::{Observation, Sight, Value, equal, identity, look, observe, proc};
 use crate::feature::Feature;
 use crate::plan::{Addition, Intent, Plan};
 use crate::text::text;
@@ -82,15 +82,17 @@ pub struct Who {
 
 impl View {
     /// Puts the two sights together. `child` is the number outside of the process that reported `inside`.
-    pub fn new(plan: &Plan, inside: Sight, child: Pid) -> View {
+    pub fn new(plan: &Plan, mut inside: Sight, child: Pid) -> View {
         let (feature, added) = (plan.feature, plan.added.as_slice());
+        read_limits(&mut inside.observations, feature, child);
         let outside = look(feature);
         let own_numbers = link_of(&outside, Feature::Pid) != link_of(&inside, Feature::Pid);
         let mut who = vec![];
         let (shell, shell_pid) = shell();
         let same = |pid: i32| if own_numbers { None } else { Some(pid) };
         who.push(Who { inside: same(shell_pid), ..person(&shell, shell_pid, "common.who.shell") });
-        let maker = if feature.is_namespace() { "common.who.sandbox" } else { "common.who.maker" };
+        let makes_group = !feature.is_namespace() && feature != Feature::Run;
+        let maker = if makes_group { "common.who.maker" } else { "common.who.sandbox" };
         who.push(Who { inside: same(outside.pid), ..person("sandbox", outside.pid, maker) });
         let role = if own_numbers && inside.pid == 1 { "common.who.init" } else { "common.who.child" };
         let name = plan.command().unwrap_or("demo");
@@ -121,6 +123,18 @@ impl View {
                 self.paths.iter().any(|row| row.path == link && row.equal == Some(false))
             })
             .collect()
+    }
+}
+
+/// A container with a root of its own has no cgroups in sight. The files of its groups are read from here then.
+fn read_limits(inside: &mut [Observation], feature: Feature, child: Pid) {
+    let is_unseen = |seen: &Observation| seen.path.starts_with('<') && matches!(seen.value, Value::Not(_));
+    if !inside.iter().any(is_unseen) {
+        return;
+    }
+    let from_here = observe(feature, &format!("/proc/{child}"));
+    for (seen, here) in inside.iter_mut().zip(from_here).filter(|(seen, _)| is_unseen(seen)) {
+        *seen = here;
     }
 }
 
