@@ -1,6 +1,7 @@
 //! The command line: flags become a spec and a way to run it. No system calls here.
 
 mod compare;
+mod docker;
 mod doctor;
 mod enter;
 mod feature;
