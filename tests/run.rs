@@ -50,6 +50,35 @@ fn a_key_that_stands_is_on_and_one_that_is_removed_flips_one_row() {
 }
 
 #[test]
+fn what_comes_back_without_a_key_is_told_before_the_command() {
+    let _alone = alone();
+    let spec = format!("{ALL}no_new_privileges: true\nrlimits: {{ nofile: 64 }}\n");
+    let told = |key: &str| {
+        let (status, out, error) = run_spec(&spec, &["--without", key, "--", "sh", "-c", "echo out; exit 3"]);
+        assert_eq!((status, out.as_str()), (Some(3), "out\n"), "{error}");
+        let words = error.lines().skip_while(|line| !line.starts_with("WITHOUT ")).skip(2);
+        words.take_while(|line| line.starts_with("   ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for kind in KINDS.into_iter().filter(|kind| *kind != "mnt" && (*kind != "user" || support::is_root())) {
+        let own = fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
+        let rows = told(kind);
+        let link = rows.iter().find(|row| row.contains(&format!("/proc/self/ns/{kind} "))).expect(kind);
+        assert!(link.contains("its own") && link.ends_with(own.to_str().unwrap()), "{link}");
+        // No other link.
+        assert_eq!(rows.iter().filter(|row| row.contains("/ns/")).count(), 1, "{rows:?}");
+    }
+    for (key, source) in [("no_new_privileges", "NoNewPrivs: != 1"), ("rlimits", "Max open files != 64:64")] {
+        let rows = told(key);
+        let [row] = &*rows else { panic!("{rows:?}") };
+        assert!(row.split_whitespace().collect::<Vec<_>>().join(" ").contains(source), "{row}");
+    }
+    // /proc of the pid namespace takes the mount table back.
+    let (_, _, error) = run_spec(&spec, &["--without", "mnt", "--", "true"]);
+    assert!(error.contains("another key, or the kernel, holds the same wall"), "{error}");
+    assert!(!run_spec(&spec, &["--without", "ipc", "-q", "--", "true"]).2.contains("WITHOUT"));
+}
+
+#[test]
 fn the_spec_says_what_runs_and_a_command_line_takes_its_place() {
     let _alone = alone();
     let spec = "uts: { hostname: aquarium }\ncommand: [sh, -c, 'hostname; exit 7']\n";

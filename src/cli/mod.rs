@@ -15,6 +15,7 @@ mod terminal;
 mod verify;
 mod watch;
 mod welcome;
+mod without;
 
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;

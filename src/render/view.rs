@@ -8,7 +8,7 @@ use crate::feature::Feature;
 use crate::observe::Observation;
 use crate::observe::view::{OnePath, View};
 use crate::plan::Plan;
-use crate::text::text;
+use crate::text::{text, text_with};
 
 /// The lines of a view.
 pub fn text_of(view: &View, of: &Plan) -> String {
@@ -68,6 +68,20 @@ fn paths(out: &mut String, view: &View, width: usize) {
     let sides = [side("OUTSIDE", &view.outside), side("INSIDE", &view.inside)];
     table::draw(out, &sides, &rows(view), width);
     meaning(out, &text(&format!("{}.view.meaning", view.feature)), width);
+}
+
+/// What comes back without a key.
+pub fn returned(rows: &[OnePath], key: &str) -> String {
+    let (mut out, width) = (String::new(), paint::width());
+    let _ = writeln!(out, "{}", paint::heading(&text_with("run.returned", &[("key", key)])));
+    if rows.is_empty() {
+        meaning(&mut out, &text("run.returned.none"), width);
+        return out;
+    }
+    let side = |key| Side { label: text(key), short: text(key) };
+    let sides = [side("run.returned.with"), side("run.returned.without")];
+    table::draw(&mut out, &sides, &rows.iter().map(row_of).collect::<Vec<_>>(), width);
+    out
 }
 
 /// The feature's own link and those that differ one by one, then its files; what is equal and would fill the screen (the
