@@ -49,12 +49,16 @@ pub struct Plan {
 impl Plan {
     /// The name of the program that the plan ends in.
     pub fn command(&self) -> Option<&str> {
-        self.steps.iter().find_map(|step| match &step.call {
-            Call::Process(call::process::Process::Exec { arguments, .. }) => {
-                arguments.first().map(String::as_str)
-            }
+        self.arguments().first().map(String::as_str)
+    }
+
+    /// That program's name and arguments; none where the plan ends in a demonstration.
+    pub fn arguments(&self) -> &[String] {
+        let exec = self.steps.iter().find_map(|step| match &step.call {
+            Call::Process(call::process::Process::Exec { arguments, .. }) => Some(arguments.as_slice()),
             _ => None,
-        })
+        });
+        exec.unwrap_or_default()
     }
 }
 
