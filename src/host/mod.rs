@@ -27,6 +27,8 @@ pub struct Host {
     pub uid: u32,
     /// The effective group id.
     pub gid: u32,
+    /// Whether the caller has other groups besides: getgroups(2).
+    pub has_groups: bool,
     /// Whether namespaces can be made without a user namespace: CAP_SYS_ADMIN is effective. Root in a container may lack it.
     pub privileged: bool,
     /// The newest capability that this kernel knows: only looked up where a spec drops some.
@@ -52,9 +54,11 @@ pub struct Host {
 impl Host {
     /// Looks at the caller.
     pub fn gather() -> Host {
+        let own_group = nix::unistd::getegid();
         Host {
             uid: nix::unistd::geteuid().as_raw(),
-            gid: nix::unistd::getegid().as_raw(),
+            gid: own_group.as_raw(),
+            has_groups: nix::unistd::getgroups().unwrap_or_default().iter().any(|group| *group != own_group),
             privileged: caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false),
             last_capability: None,
             subordinate: None,

@@ -19,6 +19,7 @@ pub struct Draft {
     /// The child is made by a process between, which joins namespaces first.
     enters: bool,
     name: Option<String>,
+    notes: Vec<&'static str>,
     timeout: Option<u64>,
     added: Vec<Addition>,
     steps: Vec<(Phase, Step)>,
@@ -34,6 +35,7 @@ impl Draft {
             namespaces: Namespaces::default(),
             enters: false,
             name: None,
+            notes: Vec::new(),
             timeout: None,
             added,
             steps: Vec::new(),
@@ -50,6 +52,11 @@ impl Draft {
     /// Calls the container something.
     pub fn name(&mut self, name: Option<String>) {
         self.name = name;
+    }
+
+    /// Says what the container can't be for this caller, though nothing fails. `key` is one of the catalogue.
+    pub fn note(&mut self, key: &'static str) {
+        self.notes.push(key);
     }
 
     /// Bounds how long the command may run, in seconds.
@@ -152,8 +159,18 @@ impl Draft {
         }
         self.steps.sort_by_key(|(phase, _)| *phase);
         let steps = std::mem::take(&mut self.steps).into_iter().map(|(_, step)| step).collect();
-        let Draft { main: feature, name, timeout, added, problems, intents, .. } = self;
-        Plan { feature, name, timeout, namespaces: namespaces.features(), added, intents, steps, problems }
+        let Draft { main: feature, name, notes, timeout, added, problems, intents, .. } = self;
+        Plan {
+            feature,
+            name,
+            notes,
+            timeout,
+            namespaces: namespaces.features(),
+            added,
+            intents,
+            steps,
+            problems,
+        }
     }
 
     /// Whether a group has been opened for the child to be born in.

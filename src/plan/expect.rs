@@ -101,6 +101,7 @@ fn of_call(feature: Feature, call: &Call) -> Option<Expected> {
     Some(match call {
         Call::Uts(Uts::SetHostname(name)) => is("/proc/sys/kernel/hostname", name),
         Call::Uts(Uts::SetDomainname(name)) => is("/proc/sys/kernel/domainname", name),
+        Call::Process(Process::DropGroups) => status(feature, "Groups", String::new()),
         Call::File(File::Write { path, content }) if path.ends_with("id_map") => {
             let name = path.rsplit('/').next()?;
             is(&format!("/proc/self/{name}"), content)

@@ -34,6 +34,9 @@ pub struct Plan {
     /// What the container is called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// What it can't be for this caller, though nothing fails: catalogue keys.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_texts")]
+    pub notes: Vec<&'static str>,
     /// How long the command may run, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
@@ -130,6 +133,10 @@ pub struct Problem {
 
 pub(super) fn as_text<S: Serializer>(key: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&text(key))
+}
+
+fn as_texts<S: Serializer>(keys: &[&str], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(keys.iter().map(|key| text(key)))
 }
 
 /// In a plan's JSON a call stands both as a person reads it and as data.

@@ -62,6 +62,11 @@ pub fn announcement(plan: &Plan) -> String {
         out = paint::wrap(&out, paint::width() - 9).join("\n         ");
     }
     out.push('\n');
+    for note in &plan.notes {
+        for line in paint::wrap(&text(note), paint::width() - 9) {
+            let _ = writeln!(out, "         {line}");
+        }
+    }
     out
 }
 

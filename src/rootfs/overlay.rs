@@ -91,6 +91,7 @@ fn plan_overlay(site: &mut Site<'_>, folder: &Path) {
 
 /// One overlay per folder of `/`, on a tmpfs.
 fn plan_pieces(site: &mut Site<'_>) {
+    site.draft.note("rootfs.pieces.note");
     let options = [("size", ROOM), ("mode", "755")];
     site.make("tmpfs", &options, Attributes::NO_SUID.and(Attributes::NO_DEV), Held::Root, "rootfs.tmpfs.why");
     stack(site, Held::Root, "rootfs.stack.why");

@@ -15,7 +15,8 @@ use crate::plan::call::process::Process;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Addition, Draft, Plan, plan_terminal};
 use crate::rootfs;
-use crate::security::{self, run_as::RunAs, seccomp::Seccomp};
+use crate::security::run_as::{RunAs, plan_groups};
+use crate::security::{self, seccomp::Seccomp};
 
 /// What stands at the end of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,6 +185,9 @@ pub fn plan(spec: &Spec, host: &Host, main: Feature, ending: Ending, view: bool)
     }
     if let Some(run_as) = &spec.run_as {
         run_as.plan(host, spec.user.as_ref(), &mut draft);
+    } else if spec.capabilities.is_some() {
+        let ids = spec.user.as_ref().map(|user| user.ids(host));
+        plan_groups(host, ids.as_ref(), &mut draft);
     }
     if spec.no_new_privileges {
         security::plan_no_new_privileges(&mut draft);
