@@ -360,6 +360,20 @@ fn what_is_optional_is_left_out_aloud_and_what_is_not_stops_the_run() {
 }
 
 #[test]
+fn a_container_runs_in_a_user_namespace_too() {
+    let _alone = alone();
+    let binary = support::binary();
+    let binary = binary.to_str().unwrap();
+    let nested = "rootfs: host\npid:\nipc:\nnet:\ncapabilities: default\nno_new_privileges: true\n";
+    for map in ["", "user: { map: root }\n"] {
+        let inner =
+            sandbox(&["user", "-q", "--", binary, "run", "-", "-q", "--", "sh", "-c", "echo $$; id -u"]);
+        let output = feed(&mut { inner }, format!("{nested}{map}"));
+        assert_eq!(text(&output.stdout), "1\n0\n", "{map}{}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn every_shipped_spec_runs() {
     let _alone = alone();
     for entry in fs::read_dir(support::repository().join("lessons/specs")).unwrap().flatten() {

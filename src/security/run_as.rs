@@ -60,10 +60,10 @@ impl RunAs {
 /// The caller's other groups are given up: what is theirs is none of the container's. user_namespaces(7): who maps only their
 /// own id has given up setgroups(2), so that no group can be dropped.
 pub fn plan_groups(host: &Host, ids: Option<&Ids>, draft: &mut Draft) {
-    if !ids.is_some_and(|ids| ids.are_own(host)) {
+    if !host.groups.are_fixed && !ids.is_some_and(|ids| ids.are_own(host)) {
         let call = Process::DropGroups;
         draft.step(Phase::RunAs, Actor::Command, Feature::User, call, "runas.groups.why");
-    } else if host.has_groups {
+    } else if host.groups.has_others {
         draft.note("runas.keepsgroups.note");
     }
 }

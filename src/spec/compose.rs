@@ -7,7 +7,7 @@ use crate::cgroups;
 use crate::feature::Feature;
 use crate::host::cgroups::{Controller, Version};
 use crate::host::tree::Tree;
-use crate::host::{self, Cable, Cgroups, Disk, Files, Host, Subordinate, command, disk};
+use crate::host::{self, Cable, Cgroups, Disk, Files, Groups, Host, Subordinate, command, disk};
 use crate::namespaces::mnt::Mnt;
 use crate::plan::call::gate::Gate;
 use crate::plan::call::mount::Mount;
@@ -42,6 +42,9 @@ pub fn gather(spec: &Spec) -> Host {
         host.cable = Cable::gather();
     }
     host.files = spec.rootfs.is_some().then(Files::gather);
+    if spec.user.is_some() || spec.capabilities.is_some() || spec.run_as.is_some() {
+        host.groups = Groups::gather();
+    }
     if spec.capabilities.is_some() {
         host.last_capability = host::last_capability();
     }
