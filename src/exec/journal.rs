@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{FcntlArg, fcntl};
 use serde::{Deserialize, Serialize};
 
-use super::group;
+use super::{bridge, group};
 use crate::error::{Error, Result};
 use crate::feature::Feature;
 use crate::plan::undo::Undo;
@@ -198,6 +198,7 @@ fn perform(entry: &Entry) -> bool {
     }
     match &entry.undo {
         Undo::DeleteLink { name } => sys::netlink::delete_link(name).is_ok(),
+        Undo::RemoveBridge { name } => bridge::remove(name).is_ok(),
         Undo::RemoveFolder { path } => fs::remove_dir(path).is_ok(),
         Undo::RemoveFile { path } => fs::remove_file(path).is_ok(),
         Undo::Unmount { path } => nix::mount::umount2(path, nix::mount::MntFlags::MNT_DETACH).is_ok(),
@@ -219,6 +220,7 @@ fn identity(undo: &Undo) -> Option<String> {
     match undo {
         // Not from /sys/class/net: that lists the namespace in which it was mounted, which needn't be the caller's.
         Undo::DeleteLink { name } => sys::netlink::find_link(name).map(|link| link.identity()),
+        Undo::RemoveBridge { name } => bridge::find(name).map(|link| link.identity()),
         Undo::RemoveFolder { path }
         | Undo::RemoveFile { path }
         | Undo::Unmount { path }

@@ -20,6 +20,7 @@ pub struct Draft {
     enters: bool,
     timeout: Option<u64>,
     added: Vec<Addition>,
+    notes: Vec<String>,
     steps: Vec<(Phase, Step)>,
     problems: Vec<Problem>,
     intents: Vec<Intent>,
@@ -34,6 +35,7 @@ impl Draft {
             enters: false,
             timeout: None,
             added,
+            notes: Vec::new(),
             steps: Vec::new(),
             problems: Vec::new(),
             intents: Vec::new(),
@@ -83,6 +85,11 @@ impl Draft {
     /// Adds a step that serves every feature.
     pub fn common(&mut self, phase: Phase, actor: Actor, call: impl Into<Call>, why: &'static str) {
         self.step(phase, actor, self.main, call, why);
+    }
+
+    /// Says something that the user should know of what they asked for.
+    pub fn note(&mut self, note: String) {
+        self.notes.push(note);
     }
 
     /// Says that this machine won't allow something.
@@ -145,8 +152,8 @@ impl Draft {
         }
         self.steps.sort_by_key(|(phase, _)| *phase);
         let steps = std::mem::take(&mut self.steps).into_iter().map(|(_, step)| step).collect();
-        let Draft { main: feature, timeout, added, problems, intents, .. } = self;
-        Plan { feature, timeout, namespaces: namespaces.features(), added, intents, steps, problems }
+        let Draft { main: feature, timeout, added, notes, problems, intents, .. } = self;
+        Plan { feature, timeout, namespaces: namespaces.features(), added, notes, intents, steps, problems }
     }
 
     /// Whether a group has been opened for the child to be born in.

@@ -48,7 +48,8 @@ impl Expected {
 /// Everything that a plan promises.
 pub fn of(plan: &Plan) -> Vec<Expected> {
     let mut all = links(plan);
-    for step in &plan.steps {
+    // The relay is no part of the container.
+    for step in plan.steps.iter().filter(|step| step.actor != Actor::Relay) {
         all.extend(of_call(step.feature, step.actor, &step.call));
         if let Call::Restrict(restriction) = &step.call {
             all.extend(of_restriction(step.feature, restriction));
@@ -63,7 +64,7 @@ pub fn of(plan: &Plan) -> Vec<Expected> {
 /// Each namespace is new where the plan says so, and the caller's where it doesn't.
 fn links(plan: &Plan) -> Vec<Expected> {
     let joined = plan.steps.iter().find_map(|step| match &step.call {
-        Call::Process(Process::Join { namespaces, .. }) => Some(namespaces.features()),
+        Call::Process(Process::Join { pid: Some(_), namespaces }) => Some(namespaces.features()),
         _ => None,
     });
     let is_own = |feature: &Feature| {

@@ -31,6 +31,9 @@ pub struct Plan {
     pub namespaces: Vec<Feature>,
     /// What the kernel forces besides what was asked for, and why.
     pub added: Vec<Addition>,
+    /// What the user should know of what they asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// How long the command may run, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
@@ -95,6 +98,8 @@ pub enum Actor {
     Child,
     /// The command, where the child stays behind it as init.
     Command,
+    /// The process that serves published ports.
+    Relay,
 }
 
 impl fmt::Display for Actor {
@@ -104,6 +109,7 @@ impl fmt::Display for Actor {
             Actor::Helper => "BETWEEN",
             Actor::Child => "INSIDE",
             Actor::Command => "COMMAND",
+            Actor::Relay => "RELAY",
         })
     }
 }

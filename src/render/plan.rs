@@ -59,6 +59,10 @@ pub fn announcement(plan: &Plan) -> String {
     if out.chars().count() > paint::width() {
         out = paint::wrap(&out, paint::width() - 9).join("\n         ");
     }
+    for line in plan.notes.iter().flat_map(|note| paint::wrap(note, paint::width() - 9)) {
+        let gap = if out.is_empty() { "" } else { "\n         " };
+        let _ = write!(out, "{gap}{line}");
+    }
     out.push('\n');
     out
 }
