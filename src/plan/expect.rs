@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::call::cgroup::Cgroup;
 use super::call::file::File;
 use super::call::mount::Mount;
+use super::call::net::Net;
 use super::call::process::Process;
 use super::call::restrict::Restrict;
 use super::call::uts::Uts;
@@ -44,6 +45,9 @@ impl Expected {
         self.path.starts_with("/sys/fs/cgroup")
     }
 }
+
+/// In the place of the address that is known only while a plan runs.
+pub const CLAIMED: &str = "<address>";
 
 /// Everything that a plan promises.
 pub fn of(plan: &Plan) -> Vec<Expected> {
@@ -95,6 +99,12 @@ fn of_call(feature: Feature, actor: Actor, call: &Call) -> Option<Expected> {
         }
         Call::Mount(Mount::Filesystem { kind, target, .. }) if actor != Actor::Host && target == "/proc" => {
             is("/proc/self/mountinfo", Some(target), kind)
+        }
+        Call::Net(Net::AddAddress { address: None, .. }) if actor == Actor::Child => {
+            is("/proc/self/net/fib_trie", Some(CLAIMED), "/32 host LOCAL")
+        }
+        Call::Net(Net::AddDefaultRoute { gateway }) => {
+            is("/proc/self/net/route", Some("0.0.0.0"), &gateway.to_string())
         }
         _ => return None,
     })
