@@ -7,12 +7,13 @@
 //! 3. [`cgroups`]: one file per controller, each limit in the spelling of v1 and of v2.
 //! 4. [`security`]: what a process may still ask of the kernel, one file per thing that takes it away.
 //! 5. [`rootfs`]: the files that a container sees, put together out of mounts.
-//! 6. [`plan`]: a container is a list of system calls; [`plan::order`] says in which order and why.
-//! 7. [`exec`]: the straight line that performs a plan.
-//! 8. [`observe`]: the same readers outside and inside.
-//! 9. [`demo`] and [`mistakes`]: what the kernel shows, as evidence.
-//! 10. [`compare`]: any two processes of this machine, with those readers.
-//! 11. [`render`]: how it all looks.
+//! 6. [`network`]: what leads out of a network namespace: a bridge, published ports.
+//! 7. [`plan`]: a container is a list of system calls; [`plan::order`] says in which order and why.
+//! 8. [`exec`]: the straight line that performs a plan.
+//! 9. [`observe`]: the same readers outside and inside.
+//! 10. [`demo`] and [`mistakes`]: what the kernel shows, as evidence.
+//! 11. [`compare`]: any two processes of this machine, with those readers.
+//! 12. [`render`]: how it all looks.
 
 pub mod cgroups;
 pub mod cli;
@@ -26,6 +27,7 @@ pub mod host;
 pub mod mistakes;
 pub mod namespaces;
 mod near;
+pub mod network;
 pub mod observe;
 pub mod plan;
 pub mod render;

@@ -71,6 +71,20 @@ fn no_key_may_stand_twice_in_any_map() {
 }
 
 #[test]
+fn a_port_that_is_none_is_told_with_its_place() {
+    for (words, line, column, said) in [
+        ("net:\n  publish: [\"8080:80\", \"80\"]\n", 2, 24, "[ADDRESS:]HOSTPORT:PORT"),
+        ("net: { publish: [\"53:53/udp\"] }\n", 1, 18, "only TCP"),
+        ("net: { publish: [70000:80] }\n", 1, 18, "[ADDRESS:]HOSTPORT:PORT"),
+        ("net: { mode: nat }\n", 1, 14, "bridge"),
+    ] {
+        let (told_line, told_column, what) = mistake(words);
+        assert_eq!((told_line, told_column), (line, column), "{words}: {what}");
+        assert!(what.contains(said), "{what}");
+    }
+}
+
+#[test]
 fn a_document_is_one_map_in_utf_8() {
     for (words, said) in [
         ("", "nothing in it"),
@@ -332,7 +346,11 @@ fn flags_and_yaml_are_one() {
             &["--propagation", "slave", "--tmpfs", "/mnt", "-v", "/a:/b", "--root", "/srv"],
             "mnt: { propagation: slave, tmpfs: [/mnt], bind: [{ source: /a, target: /b }], root: /srv }",
         ),
-        (Feature::Net, &["--lo", "down", "--veth"], "net: { lo: down, veth: true }"),
+        (
+            Feature::Net,
+            &["--lo", "down", "--veth", "--mode", "bridge", "-p", "80:80", "--publish", "[::1]:1:2/tcp"],
+            "net: { lo: down, veth: true, mode: bridge, publish: [\"80:80\", \"[::1]:1:2\"] }",
+        ),
         (
             Feature::Uts,
             &["--hostname", "box", "--domainname", "lab"],

@@ -33,9 +33,13 @@ const CHANGING: [&str; 18] = [
 
 /// The changing calls of each process, in order; the first process is `sandbox` itself.
 fn traced(arguments: &[&str]) -> Vec<Vec<String>> {
+    traced_by(&mut Command::new("strace"), arguments)
+}
+
+fn traced_by(strace: &mut Command, arguments: &[&str]) -> Vec<Vec<String>> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("trace");
-    let output = Command::new("strace")
+    let output = strace
         .args(["-f", "-s", "4096", "-o"])
         .arg(&file)
         .arg(binary())
@@ -110,7 +114,7 @@ fn changing(pid: &str, call: &str, opened: &HashMap<(String, String), String>) -
 
 /// The changing calls of the plan, in the same words, per actor.
 fn planned(arguments: &[&str]) -> Vec<Vec<String>> {
-    let position = arguments.iter().position(|word| *word == "--").unwrap();
+    let position = arguments.iter().rposition(|word| *word == "--").unwrap();
     let mut dry = arguments.to_vec();
     dry.splice(position..position, ["--dry-run", "--format", "json"]);
     let plan: serde_json::Value = serde_json::from_str(&stdout(&dry)).unwrap();
@@ -118,9 +122,12 @@ fn planned(arguments: &[&str]) -> Vec<Vec<String>> {
     for step in plan["steps"].as_array().unwrap() {
         let (actor, call) = (step["actor"].as_str().unwrap(), step["call"]["text"].as_str().unwrap());
         let name = call.split('(').next().unwrap();
-        if !CHANGING.contains(&name) && name != "write" {
+        let is_own = name == "prctl" && !call.contains("PDEATHSIG");
+        if !CHANGING.contains(&name) && name != "write" || is_own {
             continue;
         }
+        // What is said of a call beyond itself.
+        let call = call.split("  [").next().unwrap();
         match actors.iter_mut().find(|(known, _)| known == actor) {
             Some((_, calls)) => calls.push(call.to_owned()),
             None => actors.push((actor.to_owned(), vec![call.to_owned()])),
@@ -166,6 +173,30 @@ fn the_kernel_sees_what_the_plan_says() {
         seen.retain(|calls| !calls.is_empty());
         assert_eq!(seen, planned(arguments), "{arguments:?}");
     }
+}
+
+/// In a network that is the outside, so that this machine's has no bridge. The name of the port is another on each run.
+#[test]
+fn the_kernel_sees_the_bridge_and_the_relay() {
+    if !Path::new("/usr/bin/strace").exists() {
+        return skip("the_kernel_sees_the_bridge_and_the_relay", "strace(1) isn't installed");
+    }
+    let named = |calls: Vec<Vec<String>>| -> Vec<Vec<String>> {
+        let port = regex_lite::Regex::new("sbx-[0-9a-f]{8}").unwrap();
+        let name = |call: &String| port.replace_all(call, "<port>").into_owned();
+        calls.iter().map(|calls| calls.iter().map(name).collect()).collect()
+    };
+    let sandbox = binary();
+    let sandbox = sandbox.to_str().unwrap();
+    let own = "mount -t tmpfs tmpfs /run; echo 0 > /proc/sys/net/ipv4/ip_forward; exec \"$@\"";
+    let outside = ["net", "-q", "--", sandbox, "mnt", "-q", "--", "sh", "-c", own, "sh"];
+    let bridge = ["net", "-q", "--mode", "bridge", "-p", "127.0.0.1:0:80", "--", "true"];
+    let mut seen = traced_by(Command::new(sandbox).args(outside).arg("strace"), &bridge);
+    seen[0].remove(0);
+    let undone = seen[0].pop();
+    assert_eq!(undone.as_deref(), Some("write(</proc/sys/net/ipv4/ip_forward>, \"0\", 1)"));
+    let nested: Vec<&str> = outside.into_iter().chain([sandbox]).chain(bridge).collect();
+    assert_eq!(named(seen), named(planned(&nested)));
 }
 
 #[test]

@@ -32,6 +32,8 @@ const FLAGS: &[(&[&str], Takes, &str)] = &[
     (&["--device"], Value, "devices: { allow: [\"{} rwm\"] }"),
     (&["--device-cgroup-rule"], Value, "devices: { allow: [\"{}\"] }"),
     (&["--pids-limit"], Value, "pids: { max: {} }"),
+    (&["-p", "--publish"], Value, "net: { publish: [\"{}\"] }"),
+    (&["--network", "--net"], Value, "net: { mode: {} }"),
     (&["-v", "--volume"], Pair(':'), "mnt: { mounts: [{ type: bind, source: {a}, target: {b} }] }"),
     (&["--mount"], Value, "mnt: { mounts: [{ type: bind, source: /srv, target: /srv }] }"),
     (&["--tmpfs"], Value, "mnt: { mounts: [{ type: tmpfs, target: {} }] }"),
@@ -91,6 +93,8 @@ mod tests {
     #[test]
     fn each_flag_is_a_key_that_a_spec_can_have() {
         let value = |names: &[&str]| match names[0] {
+            "-p" => "8080:80",
+            "--network" => "bridge",
             "--device" => "/dev/null",
             "--device-cgroup-rule" => "c 1:3 r",
             "-v" => "/srv:/srv",

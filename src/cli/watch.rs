@@ -1,5 +1,7 @@
 //! What the user sees of a run: the announcement, the narration, the pauses, the view.
 
+use std::net::SocketAddr;
+
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
@@ -10,8 +12,9 @@ use crate::exec::signals::Signals;
 use crate::exec::{Ended, Watch};
 use crate::observe::Sight;
 use crate::observe::view::View;
-use crate::plan::Plan;
+use crate::plan::call::publish::Publish;
 use crate::plan::slots::Slots;
+use crate::plan::{Call, Plan};
 use crate::render::{self, explain, plan as plan_text, view as view_text};
 use crate::spec::Spec;
 use crate::text::{text, text_with};
@@ -78,6 +81,19 @@ impl Watch for Narrator {
             let pid = child.to_string();
             let look = text_with("common.announce", &[("pid", &pid)]);
             render::err(&format!("sandbox: {}         {look}\n", plan_text::announcement(plan)));
+        }
+    }
+
+    /// A port that the kernel chose is told in any case: nobody could know it.
+    fn published(&mut self, ports: &[(SocketAddr, u16)], plan: &Plan) {
+        let is_chosen = |at: &SocketAddr| {
+            !plan.steps.iter().any(
+                |step| matches!(&step.call, Call::Publish(Publish::Listen { at: asked, .. }) if asked == at),
+            )
+        };
+        for (at, inside) in ports.iter().filter(|(at, _)| self.announces || is_chosen(at)) {
+            let words = [("at", &*at.to_string()), ("inside", &*inside.to_string())];
+            render::err(&format!("sandbox: {}\n", text_with("net.published", &words)));
         }
     }
 

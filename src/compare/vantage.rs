@@ -138,7 +138,7 @@ impl Vantage {
     }
 
     fn join(&self, subject: &Subject, features: &[Feature]) -> Result<std::result::Result<i64, Errno>> {
-        self.reader().perform(Process::Join { pid: subject.pid, namespaces: Namespaces::of(features) })
+        self.reader().perform(Process::Join { pid: Some(subject.pid), namespaces: Namespaces::of(features) })
     }
 
     fn refuse(&mut self, subject: &Subject, feature: Feature, errno: Errno) {

@@ -38,7 +38,7 @@ pub(super) const CARDS: &[Entry] = &[
 
 /// A new stack, as the kernel makes it or with lo up, whatever flags the user gave.
 pub(crate) fn stack(stage: &mut Stage<'_>, lo: Lo) -> Result<Agent> {
-    let net = crate::namespaces::net::Net { lo, veth: false };
+    let net = crate::namespaces::net::Net { lo, ..Default::default() };
     stage.start(&Spec { net: Some(net), ..Spec::default() }, Net)
 }
 
@@ -230,14 +230,22 @@ fn veth(stage: &mut Stage<'_>) -> Result<Card> {
     }
     let inside = stack(stage, Lo::Up)?;
     let Ok((second, number)) = inside.spawn(&[Net])? else { return skip("net.skip.second") };
-    let pair = Link::AddVeth { name: "sbx0".into(), peer: INSIDE.into(), pid: Some(number) };
+    let pair = Link::AddVeth { name: "sbx0".into(), peer: INSIDE.into(), pid: Some(number), bridge: None };
     if inside.perform(pair)? == Err(Errno::EOPNOTSUPP) {
         return skip("net.pair.EOPNOTSUPP");
     }
     let [own, other] = [1, 2].map(|host| Ipv4Addr::new(10, 0, 0, host));
     for (agent, device, address) in [(&inside, "sbx0", own), (&second, INSIDE, other)] {
         let device = device.to_owned();
-        outcome(agent, Link::AddAddress { device: device.clone(), address, prefix: PREFIX })?;
+        outcome(
+            agent,
+            Link::AddAddress {
+                device: device.clone(),
+                address: Some(address),
+                prefix: PREFIX,
+                shared: false,
+            },
+        )?;
         outcome(agent, Link::LinkUp { name: device })?;
     }
     outcome(&inside, Link::AwaitCarrier { name: "sbx0".into() })?;

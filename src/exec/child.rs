@@ -2,10 +2,11 @@
 
 use nix::errno::Errno;
 
-use super::{agent, init, is_clone, verify};
+use super::{agent, init, is_clone, relay, verify};
 use crate::observe;
 use crate::plan::call::gate::Gate;
 use crate::plan::call::process::Process;
+use crate::plan::call::publish::Publish;
 use crate::plan::gate::Message;
 use crate::plan::slots::Slots;
 use crate::plan::{Actor, Call, Plan};
@@ -20,6 +21,7 @@ const FAILED: i32 = 125;
 pub(super) fn become_child(plan: &Plan, cloned: usize, narrated: bool, slots: &mut Slots) -> ! {
     let mut me = match &plan.steps[cloned].call {
         Call::Process(Process::CloneHelper { .. }) => Actor::Helper,
+        Call::Process(Process::CloneRelay) => Actor::Relay,
         _ => Actor::Child,
     };
     for (index, step) in plan.steps.iter().enumerate().skip(cloned + 1) {
@@ -65,14 +67,22 @@ pub(super) fn become_child(plan: &Plan, cloned: usize, narrated: bool, slots: &m
             // The helper has made its sibling the host's child and told its number; it is not needed any more.
             crate::sys::exit(0);
         }
-        if narrated || matches!(step.call, Call::Gate(Gate::Report | Gate::Serve)) {
+        if narrated || is_heard(&step.call) {
             say(slots, &Message::Did(index, result));
+        }
+        if matches!(step.call, Call::Publish(Publish::Serve)) {
+            relay::serve(slots);
         }
         if matches!(step.call, Call::Gate(Gate::Serve)) {
             agent::serve(slots);
         }
     }
     crate::sys::exit(FAILED)
+}
+
+/// Whether the host waits to hear of a step, also where nothing is narrated.
+pub(super) fn is_heard(call: &Call) -> bool {
+    matches!(call, Call::Gate(Gate::Report | Gate::Serve) | Call::Publish(Publish::Serve))
 }
 
 fn wait_for_go(slots: &Slots) {

@@ -10,7 +10,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::group;
+use super::{bridge, group};
 use crate::error::{Error, Result};
 use crate::feature::Feature;
 use crate::plan::undo::Undo;
@@ -235,6 +235,7 @@ fn perform(entry: &Entry) -> bool {
     }
     match &entry.undo {
         Undo::DeleteLink { name } => sys::netlink::delete_link(name).is_ok(),
+        Undo::RemoveBridge { name } => bridge::remove(name).is_ok(),
         Undo::RemoveFolder { path } => fs::remove_dir(path).is_ok(),
         Undo::RemoveFile { path } => fs::remove_file(path).is_ok(),
         Undo::Unmount { path } => nix::mount::umount2(path, nix::mount::MntFlags::MNT_DETACH).is_ok(),
@@ -256,6 +257,7 @@ fn identity(undo: &Undo) -> Option<String> {
     match undo {
         // Not from /sys/class/net: that lists the namespace in which it was mounted, which needn't be the caller's.
         Undo::DeleteLink { name } => sys::netlink::find_link(name).map(|link| link.identity()),
+        Undo::RemoveBridge { name } => bridge::find(name).map(|link| link.identity()),
         Undo::RemoveFolder { path }
         | Undo::RemoveFile { path }
         | Undo::Unmount { path }

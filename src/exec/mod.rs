@@ -2,17 +2,20 @@
 //! the command (or the process of a demonstration).
 
 pub mod agent;
+mod bridge;
 mod child;
 mod failure;
 mod group;
 mod init;
 pub mod journal;
 mod pty;
+mod relay;
 pub mod signals;
 mod supervise;
 pub mod verify;
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -31,7 +34,7 @@ use crate::plan::call::cgroup::Cgroup;
 use crate::plan::call::gate::Gate;
 use crate::plan::call::process::Process;
 use crate::plan::call::terminal::Terminal;
-use crate::plan::gate::Message;
+use crate::plan::gate::{Channel, Message};
 use crate::plan::slots::Slots;
 use crate::plan::{Actor, Call, Plan, Step};
 
@@ -58,6 +61,9 @@ pub trait Watch {
 
     /// All is set up; the child is about to be let go.
     fn ready(&mut self, _plan: &Plan, _child: Pid) {}
+
+    /// The ports that are published: where they listen, and the port inside.
+    fn published(&mut self, _ports: &[(SocketAddr, u16)], _plan: &Plan) {}
 
     /// While the command runs: a signal that the kernel dropped, since the command is process 1 and has no handler.
     fn dropped(&mut self, _signal: nix::sys::signal::Signal, _killed: bool) {}
@@ -200,6 +206,7 @@ impl Run<'_> {
                 self.journal.call(name, self.command_of(child))?;
             }
             self.watch.ready(self.plan, child);
+            self.watch.published(&self.slots.published, self.plan);
         }
         if let Some(undo) = &step.undo {
             self.journal.intend(undo)?;
@@ -243,7 +250,7 @@ impl Run<'_> {
                     return Ok(0);
                 }
             }
-            _ if narrates || matches!(step.call, Call::Gate(Gate::Serve)) => {}
+            call if narrates || child::is_heard(call) => {}
             _ => return Ok(0),
         }
         match self.hear(index)? {
@@ -300,8 +307,16 @@ impl Run<'_> {
         Ok(0)
     }
 
+    /// Through which the actor of step `index` is heard.
+    fn gate(&self, index: usize) -> Option<&Channel> {
+        match self.plan.steps[index].actor {
+            Actor::Relay => self.slots.relay.as_ref().map(|relay| &relay.gate),
+            _ => self.slots.gate.as_ref(),
+        }
+    }
+
     fn send(&mut self, index: usize, message: &Message) -> std::result::Result<(), Stop> {
-        let Some(gate) = &self.slots.gate else { return Err(Stop::Step(index, Errno::EBADF)) };
+        let Some(gate) = self.gate(index) else { return Err(Stop::Step(index, Errno::EBADF)) };
         match gate.send(message, &[]) {
             Err(Errno::EPIPE) => Err(self.last_words(index)),
             sent => sent.map_err(|errno| Stop::Step(index, errno)),
@@ -310,7 +325,9 @@ impl Run<'_> {
 
     /// The next message, which must come.
     fn hear(&mut self, index: usize) -> std::result::Result<Message, Stop> {
-        if let Some(early) = self.early.pop_front() {
+        if self.plan.steps[index].actor != Actor::Relay
+            && let Some(early) = self.early.pop_front()
+        {
             return Ok(early);
         }
         match self.wait(index)? {
@@ -337,7 +354,7 @@ impl Run<'_> {
 
     /// Waits for a message, for the other side's end, for an interrupt, but not for ever.
     fn wait(&mut self, index: usize) -> std::result::Result<Option<Message>, Stop> {
-        let Some(gate) = &self.slots.gate else { return Err(Stop::Step(index, Errno::EBADF)) };
+        let Some(gate) = self.gate(index) else { return Err(Stop::Step(index, Errno::EBADF)) };
         wait_readable(gate.as_fd(), &self.signals)?;
         match gate.receive() {
             Ok(None) => Ok(None),
@@ -358,6 +375,7 @@ impl Run<'_> {
         for process in [self.slots.helper, self.slots.child].into_iter().flatten() {
             let _ = waitpid(process, None);
         }
+        relay::end(&mut self.slots, Duration::ZERO);
         self.slots.shares.clear();
         self.journal.undo();
     }
@@ -401,7 +419,10 @@ fn memory_group(plan: &Plan) -> Option<PathBuf> {
 }
 
 fn is_clone(step: &Step) -> bool {
-    matches!(step.call, Call::Process(Process::Clone { .. } | Process::CloneHelper { .. }))
+    matches!(
+        step.call,
+        Call::Process(Process::Clone { .. } | Process::CloneHelper { .. } | Process::CloneRelay)
+    )
 }
 
 fn is_fork(step: &Step) -> bool {

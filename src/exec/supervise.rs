@@ -12,7 +12,7 @@ use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 
 use super::pty::{Relay, in_the_background};
 use super::signals::Arrived;
-use super::{Container, Watch, kill};
+use super::{Container, Watch, kill, relay};
 use crate::error::{Error, Result};
 use crate::observe::cgroup;
 
@@ -156,6 +156,7 @@ impl Container {
     fn reap(&mut self) -> Result<Ended> {
         let status = waitpid(self.child, None);
         self.reaped = true;
+        relay::end(&mut self.slots, relay::LAST_WORDS);
         // Before the group goes, and its counters with it.
         self.oom_kills = self.memory.as_deref().map_or(0, cgroup::oom_kills);
         self.slots.shares.clear();

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use super::agent::Agent;
@@ -33,7 +34,8 @@ pub(super) fn differences(plan: &Plan, slots: &Slots, is_host: bool) -> Vec<Diff
     let mut found: Vec<Difference> = expect::of(plan)
         .iter()
         .filter(|expected| expected.is_hosts() == is_host)
-        .filter_map(|expected| difference(expected, shown.of(expected), &slots.outside))
+        .map(|expected| claimed(expected, slots))
+        .filter_map(|expected| difference(&expected, shown.of(&expected), &slots.outside))
         .collect();
     if !is_host {
         found.extend(open_descriptors());
@@ -48,7 +50,10 @@ pub(super) fn differences(plan: &Plan, slots: &Slots, is_host: bool) -> Vec<Diff
 /// What differs, as a table; that the process can't be looked at.
 pub fn process(plan: &Plan, pid: i32, reader: Option<&Agent>) -> Result<usize> {
     let process = format!("/proc/{pid}");
-    let (outside, expected, groups) = (outside(), expect::of(plan), cgroups::hierarchies(&process));
+    let (outside, groups) = (outside(), cgroups::hierarchies(&process));
+    // The address is one that its own run claimed.
+    let is_known = |expected: &Expected| expected.field.as_deref() != Some(expect::CLAIMED);
+    let expected: Vec<Expected> = expect::of(plan).into_iter().filter(is_known).collect();
     let mut shown = Shown::by(&process);
     let mut differences = Vec::new();
     for expected in &expected {
@@ -79,6 +84,15 @@ fn own_file(groups: &[Hierarchy], path: &str) -> Option<String> {
     let controller = name.split('.').next()?;
     let has = |group: &&Hierarchy| group.controllers.iter().any(|known| known == controller);
     Some(groups.iter().find(has)?.own.as_ref()?.join(name).to_string_lossy().into_owned())
+}
+
+/// With the address that was claimed, where it is about that.
+fn claimed(expected: &Expected, slots: &Slots) -> Expected {
+    let mut expected = expected.clone();
+    if let (Some(expect::CLAIMED), Some(address)) = (expected.field.as_deref(), slots.address) {
+        expected.field = Some(address.to_string());
+    }
+    expected
 }
 
 fn difference(
@@ -150,6 +164,13 @@ impl Shown {
                 let line = words.lines().find_map(|line| line.strip_prefix(name.as_str()))?;
                 Some(line.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
             }
+            // The kind of an address stands in the line below it.
+            Some(address) if path.ends_with("/fib_trie") => {
+                let mut lines = words.lines();
+                lines.find(|line| line.split_whitespace().last() == Some(address))?;
+                Some(lines.next()?.trim().to_owned())
+            }
+            Some(network) if path.ends_with("/net/route") => gateway_of(words, network),
             Some(field) => status_of(words, field).map(one_line),
         }
     }
@@ -174,6 +195,17 @@ fn mounted_at(table: &str, place: &str) -> Option<String> {
 
 fn one_line(words: &str) -> String {
     words.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The gateway of a route. /proc/net/route prints the bytes of an address as a number of this machine.
+fn gateway_of(routes: &str, network: &str) -> Option<String> {
+    let address = |word: &str| Some(Ipv4Addr::from(u32::from_str_radix(word, 16).ok()?.to_ne_bytes()));
+    let mut lines = routes.lines().skip(1).map(|line| line.split_whitespace());
+    let mut words = lines.find_map(|mut words| {
+        let destination = address(words.nth(1)?)?;
+        (destination.to_string() == network).then_some(words)
+    })?;
+    Some(address(words.next()?)?.to_string())
 }
 
 /// Descriptors beyond 0 to 2 that execve would hand to the command.
@@ -207,7 +239,8 @@ mod tests {
     use super::*;
     use crate::cgroups::memory::Memory;
     use crate::host::cgroups::{Controller, Site, Version};
-    use crate::host::{Cgroups, Host};
+    use crate::host::{Bridge, Cgroups, Host};
+    use crate::namespaces::net::{Mode, Net};
     use crate::namespaces::uts::Uts;
     use crate::spec::Spec;
     use crate::spec::compose::{self, Ending};
@@ -279,6 +312,45 @@ mod tests {
         };
         assert_eq!(source, "/sys/fs/cgroup/no-such-folder/sandbox/group/memory.max");
         assert_eq!(*wanted, (9 * page).to_string());
+    }
+
+    #[test]
+    fn a_route_has_its_gateway() {
+        let word = |address: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(address));
+        let routes = format!(
+            "Iface\tDestination\tGateway\n eth0\t{}\t{}\t1\n eth0\t{}\t{}\t3\n",
+            word([10, 111, 0, 0]),
+            word([0; 4]),
+            word([0; 4]),
+            word([10, 111, 0, 1]),
+        );
+        assert_eq!(gateway_of(&routes, "0.0.0.0").as_deref(), Some("10.111.0.1"));
+        assert_eq!(gateway_of(&routes, "10.111.0.0").as_deref(), Some("0.0.0.0"));
+        assert_eq!(gateway_of(&routes, "10.112.0.0"), None);
+    }
+
+    /// This process has no such address, and no such route.
+    #[test]
+    fn an_address_and_a_route_that_are_not_there_are_found() {
+        let bridge = Bridge {
+            network: Some(Ipv4Addr::new(10, 111, 99, 0)),
+            is_foreign: false,
+            port: "sbx-0".into(),
+            permitted: true,
+        };
+        let host = Host { privileged: true, bridge: Some(bridge), ..Host::gather() };
+        let net = Net { mode: Mode::Bridge, ..Net::default() };
+        let plan =
+            compose::plan(&Spec { net: Some(net), ..Spec::default() }, &host, Feature::Run, ending(), false);
+        let slots = Slots { address: Some(Ipv4Addr::new(10, 111, 99, 2)), ..Slots::default() };
+        let mut found = differences(&plan, &slots, false);
+        found.retain(|difference| difference.source.contains("/net/"));
+        let [address, route] = &*found else { panic!("{found:?}") };
+        assert_eq!(address.source, "/proc/self/net/fib_trie 10.111.99.2");
+        assert_eq!(
+            (route.source.as_str(), route.wanted.as_str()),
+            ("/proc/self/net/route 0.0.0.0", "10.111.99.1")
+        );
     }
 
     #[test]

@@ -49,11 +49,20 @@ impl Cable {
 
 /// The first network that no route leads into, from the one numbered `first` on.
 fn free_network(routes: &str, first: u32) -> Option<u32> {
-    let taken: Vec<(u32, u32)> = routes.lines().skip(1).filter_map(destination).collect();
     let mut all = (0..NETWORKS).map(|step| network((first + step) % NETWORKS));
-    // The default route leads everywhere, and so says nothing.
-    let meets = |network: u32, (to, mask): (u32, u32)| mask != 0 && network & mask & !3 == to & !3;
-    all.find(|network| !taken.iter().any(|route| meets(*network, *route)))
+    let taken = taken(routes);
+    all.find(|network| !taken.iter().any(|route| meets(*network, PREFIX, *route)))
+}
+
+/// Destination and mask of every route, in the words of /proc/net/route.
+pub(super) fn taken(routes: &str) -> Vec<(u32, u32)> {
+    routes.lines().skip(1).filter_map(destination).collect()
+}
+
+/// Whether a route leads into a network. The default route leads everywhere, and so says nothing.
+pub(super) fn meets(network: u32, prefix: u8, (to, mask): (u32, u32)) -> bool {
+    let all = u32::MAX << (32 - u32::from(prefix));
+    mask != 0 && network & mask & all == to & all
 }
 
 /// Destination and mask of a line of /proc/net/route, which prints the bytes of the network as a number of this machine.

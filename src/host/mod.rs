@@ -1,5 +1,6 @@
 //! Facts about the machine and the caller that planning needs: gathered once, then only read.
 
+pub mod bridge;
 pub mod cable;
 pub mod cgroups;
 pub mod command;
@@ -14,6 +15,7 @@ pub mod tree;
 
 use caps::{CapSet, Capability};
 
+pub use self::bridge::Bridge;
 pub use self::cable::Cable;
 pub use self::cgroups::Cgroups;
 pub use self::disk::Disk;
@@ -37,6 +39,8 @@ pub struct Host {
     pub subordinate: Option<Subordinate>,
     /// What a veth pair to the host would be: only looked up where a spec asks for one. None where no subnet is free.
     pub cable: Option<Cable>,
+    /// The bridge of this machine's containers: only looked up where a spec asks for it.
+    pub bridge: Option<Bridge>,
     /// The machine's name.
     pub name: String,
     /// The kind of terminal that the caller has: $TERM.
@@ -62,6 +66,7 @@ impl Host {
             last_capability: None,
             subordinate: None,
             cable: None,
+            bridge: None,
             name: nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned(),
             terminal: std::env::var("TERM").unwrap_or_else(|_| "xterm".into()),
             cgroups: None,

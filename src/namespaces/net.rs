@@ -3,6 +3,7 @@
 //! Devices, addresses, routes, ports, firewall rules, /proc/net, the sysctls of /proc/sys/net and abstract unix sockets
 //! belong to a network namespace. A new one has a single device, lo, which is down: not even 127.0.0.1 answers until
 //! it's brought up. A veth pair is a cable: one end here, one there; it goes when either end's namespace goes.
+//! What leads out of it besides (a bridge, published ports) is `network`'s.
 //! Sockets that are files, and what /sys lists, are the mount's business. network_namespaces(7), veth(4), rtnetlink(7)
 //!
 //! What you'll see: /proc/net/dev, /proc/net/route and the addresses of each side.
@@ -13,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::feature::Feature;
 use crate::host::Host;
 use crate::host::cable::{Cable, PREFIX};
+use crate::network::ports::Port;
+use crate::network::{bridge, ports};
 use crate::observe::{Observation, proc};
 use crate::plan::call::gate::Gate;
 use crate::plan::call::net::Net as Call;
@@ -33,6 +36,27 @@ pub struct Net {
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub veth: bool,
+    /// Where it leads: nowhere, to this machine and on by a bridge (needs root), or to no network of its own
+    #[arg(long, value_name = "MODE", default_value = "none", visible_alias = "network")]
+    pub mode: Mode,
+    /// A port of this machine that leads to one inside: [ADDRESS:]HOSTPORT:PORT[/tcp] (may be repeated)
+    #[arg(long, short, value_name = "PORTS")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(example = ["8080:80"])]
+    pub publish: Vec<Port>,
+}
+
+/// Where a network leads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Nowhere: lo alone.
+    #[default]
+    None,
+    /// It's this machine's own: no network namespace.
+    Host,
+    /// To this machine and on, by a bridge.
+    Bridge,
 }
 
 /// The state of the loopback device.
@@ -53,12 +77,25 @@ impl Net {
     /// The steps: the namespace, the cable, then lo.
     pub fn plan(&self, host: &Host, draft: &mut Draft) {
         draft.isolate(Feature::Net);
+        self.check(draft);
+        if self.mode == Mode::Bridge {
+            bridge::plan(host, draft);
+        }
         if self.veth {
             match &host.cable {
                 Some(cable) if cable.permitted => plan_cable(cable, draft),
-                Some(_) => refuse(draft, "net.veth.why", vec![text("net.veth.todo"), text("net.veth.root")]),
-                None => refuse(draft, "net.subnet.why", vec![text("net.subnet.todo")]),
+                Some(_) => {
+                    refuse_cable(draft, "net.veth.why", vec![text("net.veth.todo"), text("net.veth.root")])
+                }
+                None => refuse_cable(draft, "net.subnet.why", vec![text("net.subnet.todo")]),
             }
+        }
+        if !self.publish.is_empty() {
+            ports::plan(&self.publish, draft);
+        }
+        if self.veth || self.mode == Mode::Bridge || !self.publish.is_empty() {
+            draft.step(Phase::Cable, Actor::Host, Feature::Net, Gate::Release, "net.laid.why");
+            draft.step(Phase::Cable, Actor::Child, Feature::Net, Gate::Await, "net.wait.why");
         }
         if self.lo == Lo::Up {
             let call = Call::LinkUp { name: "lo".into() };
@@ -72,21 +109,57 @@ impl Net {
 fn plan_cable(cable: &Cable, draft: &mut Draft) {
     let (at, net) = (Phase::Cable, Feature::Net);
     let name = cable.name.clone();
-    let pair = Call::AddVeth { name: name.clone(), peer: INSIDE.into(), pid: None };
+    let pair = Call::AddVeth { name: name.clone(), peer: INSIDE.into(), pid: None, bridge: None };
     let undo = Undo::DeleteLink { name: name.clone() };
     draft.undoable(at, Actor::Host, net, pair, "net.pair.why", undo);
-    let address = Call::AddAddress { device: name.clone(), address: cable.outside, prefix: PREFIX };
+    let address = Call::AddAddress {
+        device: name.clone(),
+        address: Some(cable.outside),
+        prefix: PREFIX,
+        shared: false,
+    };
     draft.step(at, Actor::Host, net, address, "net.address.why");
     draft.step(at, Actor::Host, net, Call::LinkUp { name: name.clone() }, "net.up.why");
-    draft.step(at, Actor::Host, net, Gate::Release, "net.laid.why");
-    draft.step(at, Actor::Child, net, Gate::Await, "net.wait.why");
-    let address = Call::AddAddress { device: INSIDE.into(), address: cable.inside, prefix: PREFIX };
+    let address = Call::AddAddress {
+        device: INSIDE.into(),
+        address: Some(cable.inside),
+        prefix: PREFIX,
+        shared: false,
+    };
     draft.step(Phase::Network, Actor::Child, net, address, "net.address.why");
     draft.step(Phase::Network, Actor::Child, net, Call::LinkUp { name: INSIDE.into() }, "net.up.why");
     draft.step(Phase::Carrier, Actor::Host, net, Call::AwaitCarrier { name }, "net.carrier.why");
 }
 
-fn refuse(draft: &mut Draft, why: &'static str, todo: Vec<String>) {
+impl Net {
+    /// What is to be known of what was asked for, and what makes no sense without a network of one's own.
+    pub(crate) fn say(&self, draft: &mut Draft) {
+        if self.mode != Mode::Host {
+            return;
+        }
+        draft.note(text("net.host.note"));
+        if self.veth || !self.publish.is_empty() || self.lo == Lo::Down {
+            refuse(draft, "mode: host", "net.host.why", "net.host.todo");
+        }
+    }
+
+    /// What can't be had together.
+    fn check(&self, draft: &mut Draft) {
+        if self.veth && self.mode == Mode::Bridge {
+            refuse(draft, "veth, mode: bridge", "net.both.why", "net.both.todo");
+        }
+        if self.lo == Lo::Down && !self.publish.is_empty() {
+            refuse(draft, "lo: down, publish", "net.lodown.why", "net.lodown.todo");
+        }
+    }
+}
+
+fn refuse(draft: &mut Draft, what: &str, why: &str, todo: &str) {
+    let (why, todo) = (text(why), vec![text(todo)]);
+    draft.problem(Problem { feature: Feature::Net, what: what.into(), why, todo });
+}
+
+fn refuse_cable(draft: &mut Draft, why: &'static str, todo: Vec<String>) {
     let what = text("net.pair.cannot");
     draft.problem(Problem { feature: Feature::Net, what, why: text(why), todo });
 }

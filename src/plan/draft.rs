@@ -19,9 +19,9 @@ pub struct Draft {
     /// The child is made by a process between, which joins namespaces first.
     enters: bool,
     name: Option<String>,
-    notes: Vec<&'static str>,
     timeout: Option<u64>,
     added: Vec<Addition>,
+    notes: Vec<String>,
     steps: Vec<(Phase, Step)>,
     problems: Vec<Problem>,
     intents: Vec<Intent>,
@@ -35,9 +35,9 @@ impl Draft {
             namespaces: Namespaces::default(),
             enters: false,
             name: None,
-            notes: Vec::new(),
             timeout: None,
             added,
+            notes: Vec::new(),
             steps: Vec::new(),
             problems: Vec::new(),
             intents: Vec::new(),
@@ -52,11 +52,6 @@ impl Draft {
     /// Calls the container something.
     pub fn name(&mut self, name: Option<String>) {
         self.name = name;
-    }
-
-    /// Says what the container can't be for this caller, though nothing fails. `key` is one of the catalogue.
-    pub fn note(&mut self, key: &'static str) {
-        self.notes.push(key);
     }
 
     /// Bounds how long the command may run, in seconds.
@@ -97,6 +92,11 @@ impl Draft {
     /// Adds a step that serves every feature.
     pub fn common(&mut self, phase: Phase, actor: Actor, call: impl Into<Call>, why: &'static str) {
         self.step(phase, actor, self.main, call, why);
+    }
+
+    /// Says something that the user should know of what they asked for.
+    pub fn note(&mut self, note: String) {
+        self.notes.push(note);
     }
 
     /// Says that this machine won't allow something.

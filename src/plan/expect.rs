@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use super::call::cgroup::Cgroup;
 use super::call::file::File;
 use super::call::mount::Mount;
+use super::call::net::Net;
 use super::call::process::Process;
 use super::call::restrict::Restrict;
 use super::call::tree::Attributes;
 use super::call::uts::Uts;
-use super::{Call, Plan, Setting};
+use super::{Actor, Call, Plan, Setting};
 use crate::feature::Feature;
 
 /// One value that a file must have.
@@ -57,11 +58,15 @@ impl Expected {
     }
 }
 
+/// In the place of the address that is known only while a plan runs.
+pub const CLAIMED: &str = "<address>";
+
 /// Everything that a plan promises.
 pub fn of(plan: &Plan) -> Vec<Expected> {
     let mut all = links(plan);
-    for step in &plan.steps {
-        all.extend(of_call(step.feature, &step.call));
+    // The relay is no part of the container.
+    for step in plan.steps.iter().filter(|step| step.actor != Actor::Relay) {
+        all.extend(of_call(step.feature, step.actor, &step.call));
         if let Call::Restrict(restriction) = &step.call {
             all.extend(of_restriction(step.feature, restriction));
         }
@@ -76,7 +81,7 @@ pub fn of(plan: &Plan) -> Vec<Expected> {
 /// Each namespace is new where the plan says so, and the caller's where it doesn't.
 fn links(plan: &Plan) -> Vec<Expected> {
     let joined = plan.steps.iter().find_map(|step| match &step.call {
-        Call::Process(Process::Join { namespaces, .. }) => Some(namespaces.features()),
+        Call::Process(Process::Join { pid: Some(_), namespaces }) => Some(namespaces.features()),
         _ => None,
     });
     let is_own = |feature: &Feature| {
@@ -91,20 +96,26 @@ fn links(plan: &Plan) -> Vec<Expected> {
     Feature::NAMESPACES.into_iter().map(link).collect()
 }
 
-fn of_call(feature: Feature, call: &Call) -> Option<Expected> {
-    let is = |path: &str, words: &str| Expected {
+fn of_call(feature: Feature, actor: Actor, call: &Call) -> Option<Expected> {
+    let is = |path: &str, field: Option<&str>, words: &str| Expected {
         feature,
         path: path.to_owned(),
-        field: None,
+        field: field.map(str::to_owned),
         wanted: Wanted::Is(words.split_whitespace().collect::<Vec<_>>().join(" ")),
     };
     Some(match call {
-        Call::Uts(Uts::SetHostname(name)) => is("/proc/sys/kernel/hostname", name),
-        Call::Uts(Uts::SetDomainname(name)) => is("/proc/sys/kernel/domainname", name),
+        Call::Uts(Uts::SetHostname(name)) => is("/proc/sys/kernel/hostname", None, name),
+        Call::Uts(Uts::SetDomainname(name)) => is("/proc/sys/kernel/domainname", None, name),
         Call::Process(Process::DropGroups) => status(feature, "Groups", String::new()),
         Call::File(File::Write { path, content }) if path.ends_with("id_map") => {
             let name = path.rsplit('/').next()?;
-            is(&format!("/proc/self/{name}"), content)
+            is(&format!("/proc/self/{name}"), None, content)
+        }
+        Call::Net(Net::AddAddress { address: None, .. }) if actor == Actor::Child => {
+            is("/proc/self/net/fib_trie", Some(CLAIMED), "/32 host LOCAL")
+        }
+        Call::Net(Net::AddDefaultRoute { gateway }) => {
+            is("/proc/self/net/route", Some("0.0.0.0"), &gateway.to_string())
         }
         _ => return None,
     })

@@ -34,9 +34,9 @@ pub struct Plan {
     /// What the container is called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What it can't be for this caller, though nothing fails: catalogue keys.
-    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_texts")]
-    pub notes: Vec<&'static str>,
+    /// What the user should know of what they asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// How long the command may run, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
@@ -105,6 +105,8 @@ pub enum Actor {
     Child,
     /// The command, where the child stays behind it as init.
     Command,
+    /// The process that serves published ports.
+    Relay,
 }
 
 impl fmt::Display for Actor {
@@ -114,6 +116,7 @@ impl fmt::Display for Actor {
             Actor::Helper => "BETWEEN",
             Actor::Child => "INSIDE",
             Actor::Command => "COMMAND",
+            Actor::Relay => "RELAY",
         })
     }
 }
@@ -133,10 +136,6 @@ pub struct Problem {
 
 pub(super) fn as_text<S: Serializer>(key: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&text(key))
-}
-
-fn as_texts<S: Serializer>(keys: &[&str], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(keys.iter().map(|key| text(key)))
 }
 
 /// In a plan's JSON a call stands both as a person reads it and as data.

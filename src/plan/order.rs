@@ -5,6 +5,9 @@
 pub enum Phase {
     /// OUTSIDE, before there is a child: whatever it needs to be born with.
     Prepare,
+    /// The bridge, and the address that this container has on it. Before the clone: the child takes the address along in its
+    /// copy of what is known, and needn't be told.
+    Bridge,
     /// The cgroups and their limits. Before the clone: where the child is born into a group (v2) that group must be there, and
     /// a limit that came later would be one that the first instructions escaped.
     Groups,
@@ -44,7 +47,9 @@ pub enum Phase {
     Proc,
     /// The cable to the host: made OUTSIDE, where the caller has the right to it, with its other end put into the child's
     /// network namespace in the same message. So after the clone that made that namespace (and after Enter, where the
-    /// child is born late), and before the child gives its end an address.
+    /// child is born late), and before the child gives its end an address. The relay of published ports too: it joins the
+    /// child's namespaces while that waits here, dumpable and with the ids that it was born with; once it's another user,
+    /// an ordinary one may not look into it any more.
     Cable,
     /// Devices up, addresses. They need nothing of the mounts; here so that views and errors read top down.
     Network,

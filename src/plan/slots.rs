@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -77,8 +78,29 @@ pub struct Slots {
     pub pts: Option<OwnedFd>,
     /// What keeps the folders that are shared with other runs. Held by the host for as long as it uses them.
     pub shares: Vec<Flock<OwnedFd>>,
+    /// The sockets of published ports, each with the port inside that it leads to. The relay's, once it's made.
+    pub listeners: Vec<(TcpListener, u16)>,
+    /// Where they listen, and the ports inside.
+    pub published: Vec<(SocketAddr, u16)>,
+    /// The relay that serves them. The host's.
+    pub relay: Option<Relay>,
+    /// `<address>`: the one that was claimed for the container, before the child got its copy of all this.
+    pub address: Option<Ipv4Addr>,
+    /// The socket that owns the container's tables of nf_tables: they go when it closes.
+    pub tables: Option<OwnedFd>,
     /// `<root>` and the others that a root is built with.
     pub held: BTreeMap<Held, OwnedFd>,
+}
+
+/// The process that carries bytes from published ports to those inside.
+#[derive(Debug)]
+pub struct Relay {
+    /// Its number.
+    pub pid: Pid,
+    /// Its pidfd.
+    pub pidfd: OwnedFd,
+    /// The host's end of a gate of its own: the end of file tells it that the container has ended.
+    pub gate: Channel,
 }
 
 impl Slots {

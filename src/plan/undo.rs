@@ -17,6 +17,11 @@ pub enum Undo {
         /// Its name.
         name: String,
     },
+    /// The bridge that other runs use too: it goes with the last of them, and forwarding is as it was before it.
+    RemoveBridge {
+        /// Its name.
+        name: String,
+    },
     /// An empty folder that we made.
     RemoveFolder {
         /// Its path.
@@ -87,7 +92,7 @@ impl Undo {
     /// from wherever the caller is, and the inode proves what it leads to.
     pub fn home(&self) -> Option<Feature> {
         match self {
-            Undo::DeleteLink { .. } => Some(Feature::Net),
+            Undo::DeleteLink { .. } | Undo::RemoveBridge { .. } => Some(Feature::Net),
             Undo::RemoveSysv { .. } | Undo::RemoveQueue { .. } => Some(Feature::Ipc),
             Undo::RemoveFolder { .. }
             | Undo::RemoveFile { .. }
@@ -103,7 +108,7 @@ impl Undo {
 impl fmt::Display for Undo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Undo::DeleteLink { name } => write!(f, "ip link delete {name}"),
+            Undo::DeleteLink { name } | Undo::RemoveBridge { name } => write!(f, "ip link delete {name}"),
             Undo::RemoveFolder { path } | Undo::RemoveGroup { path } | Undo::RemoveSharedGroup { path } => {
                 write!(f, "rmdir {}", path.display())
             }

@@ -7,11 +7,14 @@ use std::fmt::Write;
 use self::root::{Root, quoted};
 use super::paint;
 use crate::feature::Feature;
+use crate::network::ports::Port;
+use crate::plan::call::bridge::{Bridge, hardware};
 use crate::plan::call::cgroup::Cgroup;
 use crate::plan::call::file::File;
 use crate::plan::call::mount::{Mount, Propagation};
 use crate::plan::call::net::Net;
 use crate::plan::call::process::Process;
+use crate::plan::call::publish::Publish;
 use crate::plan::call::restrict::Restrict;
 use crate::plan::call::uts::Uts;
 use crate::plan::{Actor, Call, Plan, Step};
@@ -71,7 +74,8 @@ impl Shell {
                 other => format!("--{other}"),
             });
         }
-        for step in &plan.steps {
+        // The relay of published ports has no counterpart among them but a line below.
+        for step in plan.steps.iter().filter(|step| step.actor != Actor::Relay) {
             shell.add(step.actor, &step.call);
         }
         shell
@@ -109,6 +113,8 @@ impl Shell {
             Call::Mount(Mount::Detach { target }) => self.mounts.push(format!("umount -l {target}")),
             Call::Cgroup(call) => self.add_group(call),
             Call::Net(call) => self.add_net(actor, call),
+            Call::Bridge(call) => self.add_bridge(call),
+            Call::Publish(Publish::Listen { at, inside }) => self.outside.push(published(at, *inside)),
             Call::Uts(Uts::SetHostname(name)) => self.inside.push(format!("hostname {name}")),
             Call::Uts(Uts::SetDomainname(name)) => self.inside.push(format!("domainname {name}")),
             Call::Process(Process::DieWithParent) if !self.options.iter().any(|it| it == "--kill-child") => {
@@ -168,16 +174,45 @@ impl Shell {
     fn add_net(&mut self, actor: Actor, call: &Net) {
         let line = match call {
             Net::LinkUp { name } => format!("ip link set {name} up"),
-            Net::AddVeth { name, peer, .. } => {
-                format!("ip link add {name} type veth peer name {peer} netns <child>")
+            Net::AddVeth { name, peer, bridge, .. } => {
+                let bridge = bridge.as_ref().map_or_else(String::new, |bridge| format!(" master {bridge}"));
+                format!("ip link add {name}{bridge} type veth peer name {peer} netns <child>")
             }
-            Net::AddAddress { device, address, prefix } => {
+            Net::AddAddress { device, address, prefix, .. } => {
+                let address = address.map_or_else(|| "<address>".to_owned(), |address| address.to_string());
                 format!("ip address add {address}/{prefix} dev {device}")
             }
+            Net::Isolate { port } => format!("bridge link set dev {port} isolated on"),
+            Net::AddDefaultRoute { gateway } => format!("ip route add default via {gateway}"),
             Net::AwaitCarrier { .. } => return,
         };
         let side = if actor == Actor::Host { &mut self.outside } else { &mut self.inside };
         side.push(line);
+    }
+
+    /// Rules that nft(8) makes stay: it has no way to own a table beyond its own end.
+    fn add_bridge(&mut self, call: &Bridge) {
+        match call {
+            Bridge::Make { name, address } => {
+                let hardware = hardware(*address).map(|byte| format!("{byte:02x}")).join(":");
+                self.outside.push(format!("ip link add {name} address {hardware} type bridge"));
+            }
+            Bridge::Forward { .. } => self.outside.push("sysctl net.ipv4.ip_forward=1".into()),
+            Bridge::Claim { bridge, .. } => self.outside.extend([
+                "nft add table ip box".to_owned(),
+                "nft 'add chain ip box out { type nat hook postrouting priority 100; }'".to_owned(),
+                format!("nft add rule ip box out ip saddr '<address>' oifname != {bridge} masquerade"),
+                "nft 'add chain ip box in { type filter hook forward priority 0; }'".to_owned(),
+                "nft add rule ip box in ip daddr '<address>' ct state != established,related drop".to_owned(),
+            ]),
+            Bridge::Guard { port } => self.outside.extend([
+                "nft add table netdev box".to_owned(),
+                format!("nft 'add chain netdev box port {{ type filter hook ingress device {port} priority 0; policy drop; }}'"),
+                "nft add rule netdev box port ip saddr '<address>' accept".to_owned(),
+                "nft add rule netdev box port arp saddr ip '<address>' accept".to_owned(),
+            ]),
+            Bridge::Share => {}
+        }
     }
 
     fn add_file(&mut self, actor: Actor, path: &str, content: &str) {
@@ -263,6 +298,15 @@ impl Shell {
     }
 }
 
+/// A relay of one's own: socat(1) listens here and connects there.
+fn published(at: &std::net::SocketAddr, inside: u16) -> String {
+    let (kind, ip, port) = (if at.is_ipv4() { "TCP4" } else { "TCP6" }, at.ip(), at.port());
+    let bound = if ip.is_unspecified() { String::new() } else { format!(",bind={ip}") };
+    format!(
+        "socat {kind}-LISTEN:{port}{bound},fork,reuseaddr EXEC:'nsenter --net --target <child> socat STDIO TCP4\\:127.0.0.1\\:{inside}'"
+    )
+}
+
 /// What docker does about each namespace, and with which flag.
 fn docker(plan: &Plan) -> Vec<String> {
     let mut lines: Vec<String> =
@@ -275,6 +319,9 @@ fn docker(plan: &Plan) -> Vec<String> {
                 lines.push(format!("docker run --tmpfs {target} ..."));
             }
             Call::Net(Net::AddVeth { .. }) => lines.push("docker run --network bridge ...".into()),
+            Call::Publish(Publish::Listen { at, inside }) => {
+                lines.push(format!("docker run -p {} ...", Port { at: *at, inside: *inside }));
+            }
             _ => {}
         }
     }

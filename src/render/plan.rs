@@ -61,12 +61,11 @@ pub fn announcement(plan: &Plan) -> String {
         out = out.replace("    ", "; ");
         out = paint::wrap(&out, paint::width() - 9).join("\n         ");
     }
-    out.push('\n');
-    for note in &plan.notes {
-        for line in paint::wrap(&text(note), paint::width() - 9) {
-            let _ = writeln!(out, "         {line}");
-        }
+    for line in plan.notes.iter().flat_map(|note| paint::wrap(note, paint::width() - 9)) {
+        let gap = if out.is_empty() { "" } else { "\n         " };
+        let _ = write!(out, "{gap}{line}");
     }
+    out.push('\n');
     out
 }
 

@@ -6,8 +6,10 @@
 use std::path::{Path, PathBuf};
 
 use super::Site;
+use crate::namespaces::net::Mode;
 use crate::plan::call::tree::Tree;
 use crate::plan::slots::Held;
+use crate::text::text;
 
 /// What they say.
 fn files(site: &Site<'_>) -> [(&'static str, String); 3] {
@@ -20,6 +22,15 @@ fn files(site: &Site<'_>) -> [(&'static str, String); 3] {
         |line: &&str| site.spec.net.is_none() || !line.trim_start().starts_with("nameserver 127.");
     let resolvers = site.files.resolvers.lines().filter(is_reached).map(|line| format!("{line}\n")).collect();
     [("hostname", format!("{name}\n")), ("hosts", hosts), ("resolv.conf", resolvers)]
+}
+
+/// Says it where a container that reaches the outside has nobody to ask for a name.
+pub(super) fn say(site: &mut Site<'_>) {
+    let leads_out = site.spec.net.as_ref().is_some_and(|net| net.mode == Mode::Bridge);
+    let [.., (_, resolvers)] = files(site);
+    if leads_out && !resolvers.lines().any(|line| line.trim_start().starts_with("nameserver ")) {
+        site.draft.note(text("rootfs.resolvers.note"));
+    }
 }
 
 /// Writes them into a folder of the layer.

@@ -180,6 +180,7 @@ pub fn plan(spec: &Spec, host: &Host, draft: &mut Draft) {
     let phase = Phase::Layers;
     let mut site = Site { spec, mnt, host, files, sight: sight(rootfs), phase, draft };
     check(&mut site, rootfs);
+    etc::say(&mut site);
     overlay::plan(&mut site, rootfs);
     site.phase = Phase::Mounts;
     kernel::plan(&mut site);

@@ -21,6 +21,7 @@ use crate::plan::call::tree::{Attributes, Tree};
 use crate::plan::order::Phase;
 use crate::plan::slots::Held;
 use crate::plan::{Actor, Call};
+use crate::text::text;
 
 /// Mount points for media, and what a boot loader reads: nothing that a command needs.
 const LEFT_OUT: [&str; 4] = ["boot", "lost+found", "media", "mnt"];
@@ -91,7 +92,7 @@ fn plan_overlay(site: &mut Site<'_>, folder: &Path) {
 
 /// One overlay per folder of `/`, on a tmpfs.
 fn plan_pieces(site: &mut Site<'_>) {
-    site.draft.note("rootfs.pieces.note");
+    site.draft.note(text("rootfs.pieces.note"));
     let options = [("size", ROOM), ("mode", "755")];
     site.make("tmpfs", &options, Attributes::NO_SUID.and(Attributes::NO_DEV), Held::Root, "rootfs.tmpfs.why");
     stack(site, Held::Root, "rootfs.stack.why");

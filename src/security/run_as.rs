@@ -64,7 +64,7 @@ pub fn plan_groups(host: &Host, ids: Option<&Ids>, draft: &mut Draft) {
         let call = Process::DropGroups;
         draft.step(Phase::RunAs, Actor::Command, Feature::User, call, "runas.groups.why");
     } else if host.groups.has_others {
-        draft.note("runas.keepsgroups.note");
+        draft.note(text("runas.keepsgroups.note"));
     }
 }
 

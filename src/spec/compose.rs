@@ -7,8 +7,9 @@ use crate::cgroups;
 use crate::feature::Feature;
 use crate::host::cgroups::{Controller, Version};
 use crate::host::tree::Tree;
-use crate::host::{self, Cable, Cgroups, Disk, Files, Groups, Host, Subordinate, command, disk};
+use crate::host::{self, Bridge, Cable, Cgroups, Disk, Files, Groups, Host, Subordinate, command, disk};
 use crate::namespaces::mnt::Mnt;
+use crate::namespaces::net::Mode;
 use crate::plan::call::gate::Gate;
 use crate::plan::call::mount::Mount;
 use crate::plan::call::process::Process;
@@ -40,6 +41,9 @@ pub fn gather(spec: &Spec) -> Host {
     }
     if spec.net.as_ref().is_some_and(|net| net.veth) {
         host.cable = Cable::gather();
+    }
+    if spec.net.as_ref().is_some_and(|net| net.mode == Mode::Bridge) {
+        host.bridge = Some(Bridge::gather());
     }
     host.files = spec.rootfs.is_some().then(Files::gather);
     if spec.user.is_some() || spec.capabilities.is_some() || spec.run_as.is_some() {
@@ -80,6 +84,9 @@ pub fn complete(spec: &Spec, host: &Host) -> (Spec, Vec<Addition>) {
             added.push(Addition { feature, reason });
         }
     };
+    if spec.net.as_ref().is_some_and(|net| net.mode == Mode::Host) {
+        spec.net = None;
+    }
     if spec.init {
         add(&mut spec, Feature::Pid, "common.added.init");
         spec.pid.iter_mut().for_each(|pid| pid.init = true);
@@ -114,8 +121,10 @@ pub fn tree(spec: &Spec) -> Tree {
 ///
 /// `main` is the feature that the user asked for; `view` asks for a report from inside before the end.
 pub fn plan(spec: &Spec, host: &Host, main: Feature, ending: Ending, view: bool) -> Plan {
+    let asked = spec;
     let (spec, added) = complete(spec, host);
     let mut draft = Draft::new(main, added);
+    asked.net.iter().for_each(|net| net.say(&mut draft));
     // A whole container isn't started by half; a single feature shows what it does in its view.
     let is_whole = main == Feature::Run;
     frame(&mut draft, ending, view, is_whole, is_whole.then(|| environment(&spec, host)));

@@ -26,7 +26,12 @@ pub fn plan(pid: i32, namespaces: &[Feature], ending: Ending, view: bool) -> Pla
     // Nobody in there may trace a process that still has the caller's credentials and descriptors.
     draft.common(Phase::Offsets, helper, Process::Undumpable, "enter.undumpable.why");
     let joined = Namespaces::of(namespaces);
-    draft.common(Phase::Offsets, helper, Process::Join { pid, namespaces: joined }, "enter.join.why");
+    draft.common(
+        Phase::Offsets,
+        helper,
+        Process::Join { pid: Some(pid), namespaces: joined },
+        "enter.join.why",
+    );
     if namespaces.contains(&Feature::User) {
         // The caller's own id may have no number in there; 0 is whoever the maps say.
         draft.common(Phase::Offsets, helper, Process::SetGroup(0), "enter.root.why");

@@ -6,6 +6,7 @@ pub(crate) mod clone;
 pub(crate) mod link;
 pub(crate) mod mount;
 pub(crate) mod netlink;
+pub(crate) mod nftables;
 pub(crate) mod ns_ioctl;
 pub(crate) mod queue;
 pub(crate) mod seccomp;
@@ -81,6 +82,21 @@ pub(crate) fn close_from(first: libc::c_uint) {
     // SAFETY: only init calls this, which from here on opens, reads and writes nothing, and ends by _exit(2): no owner of a
     // descriptor uses or drops it.
     unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
+}
+
+/// Closes every descriptor but these, for a process that uses no other any more. Before Linux 5.9 it closes none.
+pub(crate) fn close_all_but(keep: &[RawFd]) {
+    let mut keep: Vec<libc::c_uint> = keep.iter().filter_map(|number| u32::try_from(*number).ok()).collect();
+    keep.sort_unstable();
+    let mut first = 0;
+    for end in keep.into_iter().chain([libc::c_uint::MAX]) {
+        if first < end {
+            // SAFETY: only the relay calls this, whose owners of other descriptors are never used or dropped from here on: it
+            // ends by _exit(2).
+            unsafe { libc::syscall(libc::SYS_close_range, first, end - 1, 0) };
+        }
+        first = end.saturating_add(1);
+    }
 }
 
 /// Ends this process by _exit(2): no destructor and no buffer of the host's, of which a child holds a copy.

@@ -8,7 +8,13 @@ use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage, State};
+use netlink_packet_route::link::{
+    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkInfo,
+    LinkMessage, State,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
@@ -19,6 +25,7 @@ use nix::errno::Errno;
 pub(crate) struct Link {
     index: u32,
     hardware_address: Vec<u8>,
+    alias: Option<String>,
     is_up: bool,
 }
 
@@ -26,6 +33,16 @@ impl Link {
     /// Whether it can send: its operational state (RFC 2863) is "up". netdevice(7), IFF_RUNNING
     pub(crate) fn is_up(&self) -> bool {
         self.is_up
+    }
+
+    /// Its hardware address.
+    pub(crate) fn hardware_address(&self) -> &[u8] {
+        &self.hardware_address
+    }
+
+    /// What somebody has written beside it (IFLA_IFALIAS).
+    pub(crate) fn alias(&self) -> Option<&str> {
+        self.alias.as_deref()
     }
 
     /// What tells it from every other link, an equally named one of another network namespace too: the kernel gives each
@@ -37,22 +54,91 @@ impl Link {
     }
 }
 
-/// RTM_NEWLINK: a veth pair, one end here, the other in the network namespace of process `pid`.
+/// RTM_NEWLINK: a veth pair, one end here, the other in the network namespace of process `pid`. With `bridge` this end is
+/// born as a port of that device, and the other one with this hardware address.
 ///
 /// # Errors
-/// EEXIST: the name is in use. EPERM: no CAP_NET_ADMIN here or there. EOPNOTSUPP: a kernel without veth.
-pub(crate) fn add_veth(name: &str, peer: &str, pid: u32) -> Result<(), Errno> {
+/// EEXIST: the name is in use. EPERM: no CAP_NET_ADMIN here or there. EOPNOTSUPP: a kernel without veth. ENODEV: no such
+/// bridge.
+pub(crate) fn add_veth(
+    name: &str,
+    peer: &str,
+    pid: u32,
+    bridge: Option<(&str, [u8; 6])>,
+) -> Result<(), Errno> {
     let mut other = LinkMessage::default();
     other.attributes = vec![LinkAttribute::IfName(peer.to_owned()), LinkAttribute::NetNsPid(pid)];
     let mut link = LinkMessage::default();
+    link.attributes = vec![LinkAttribute::IfName(name.to_owned())];
+    if let Some((bridge, address)) = bridge {
+        let bridge = find_link(bridge).ok_or(Errno::ENODEV)?;
+        link.attributes.push(LinkAttribute::Controller(bridge.index));
+        other.attributes.push(LinkAttribute::Address(address.to_vec()));
+    }
+    link.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::Kind(InfoKind::Veth),
+        LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(other))),
+    ]));
+    acknowledged(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// RTM_NEWLINK: a bridge. With an address of its own it keeps that whatever ports it gets; by itself it would take the
+/// lowest of theirs, and who knew the other couldn't reach it for a while.
+///
+/// # Errors
+/// EEXIST: the name is in use. EPERM: no CAP_NET_ADMIN here. EOPNOTSUPP: a kernel without bridges.
+pub(crate) fn add_bridge(name: &str, address: [u8; 6]) -> Result<(), Errno> {
+    let mut link = LinkMessage::default();
     link.attributes = vec![
         LinkAttribute::IfName(name.to_owned()),
-        LinkAttribute::LinkInfo(vec![
-            LinkInfo::Kind(InfoKind::Veth),
-            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(other))),
-        ]),
+        LinkAttribute::Address(address.to_vec()),
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
     ];
     acknowledged(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
+}
+
+/// RTM_NEWLINK of a port that is there: it sends to no other isolated port of its bridge (IFLA_BRPORT_ISOLATED, Linux 4.18).
+///
+/// # Errors
+/// ENODEV: no such device. EPERM: no CAP_NET_ADMIN here.
+pub(crate) fn isolate_port(name: &str) -> Result<(), Errno> {
+    change(
+        name,
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::PortKind(InfoPortKind::Bridge),
+            LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::Isolated(true)])),
+        ]),
+    )
+}
+
+/// RTM_NEWLINK of a device that is there: writes something beside it.
+///
+/// # Errors
+/// ENODEV: no such device. EPERM: no CAP_NET_ADMIN here.
+pub(crate) fn set_alias(name: &str, alias: &str) -> Result<(), Errno> {
+    change(name, LinkAttribute::IfAlias(alias.to_owned()))
+}
+
+fn change(name: &str, attribute: LinkAttribute) -> Result<(), Errno> {
+    let mut link = LinkMessage::default();
+    link.header.index = find_link(name).ok_or(Errno::ENODEV)?.index;
+    link.attributes = vec![attribute];
+    acknowledged(RouteNetlinkMessage::NewLink(link), 0)
+}
+
+/// RTM_NEWROUTE: whatever has no other route goes to `gateway`, which must be reached already.
+///
+/// # Errors
+/// ENETUNREACH: no route to the gateway. EEXIST: there is a default route. EPERM: no CAP_NET_ADMIN here.
+pub(crate) fn add_default_route(gateway: Ipv4Addr) -> Result<(), Errno> {
+    let mut route = RouteMessage::default();
+    route.header.address_family = AddressFamily::Inet;
+    route.header.table = RouteHeader::RT_TABLE_MAIN;
+    route.header.protocol = RouteProtocol::Static;
+    route.header.scope = RouteScope::Universe;
+    route.header.kind = RouteType::Unicast;
+    route.attributes = vec![RouteAttribute::Gateway(RouteAddress::Inet(gateway))];
+    acknowledged(RouteNetlinkMessage::NewRoute(route), NLM_F_CREATE | NLM_F_EXCL)
 }
 
 /// RTM_NEWADDR: an IPv4 address, and with it the route to its network once the device is up.
@@ -91,9 +177,13 @@ pub(crate) fn find_link(name: &str) -> Option<Link> {
                 LinkAttribute::Address(bytes) => Some(bytes.clone()),
                 _ => None,
             });
+            let alias = link.attributes.iter().find_map(|attribute| match attribute {
+                LinkAttribute::IfAlias(alias) => Some(alias.clone()),
+                _ => None,
+            });
             let is_up = link.attributes.contains(&LinkAttribute::OperState(State::Up));
             let hardware_address = address.unwrap_or_default();
-            Some(Link { index: link.header.index, hardware_address, is_up })
+            Some(Link { index: link.header.index, hardware_address, alias, is_up })
         }
         _ => None,
     }

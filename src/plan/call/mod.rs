@@ -1,6 +1,7 @@
 //! The calls that a plan is made of: a closed list, one file per family. Each call prints itself as strace would and
 //! performs itself, side by side, so an explanation can't drift from what happens.
 
+pub mod bridge;
 pub mod cgroup;
 pub mod file;
 pub mod gate;
@@ -9,6 +10,7 @@ pub mod load;
 pub mod mount;
 pub mod net;
 pub mod process;
+pub mod publish;
 pub mod restrict;
 pub mod signal;
 pub mod socket;
@@ -43,8 +45,12 @@ pub enum Call {
     Ipc(ipc::Ipc),
     /// Devices, addresses, sockets.
     Net(net::Net),
+    /// A bridge that all containers share, and the firewall.
+    Bridge(bridge::Bridge),
     /// Sockets.
     Socket(socket::Socket),
+    /// Ports that are published.
+    Publish(publish::Publish),
     /// Work that meets a limit.
     Load(load::Load),
     /// kill and what goes with it.
@@ -96,7 +102,9 @@ families! {
     Cgroup: cgroup::Cgroup,
     Ipc: ipc::Ipc,
     Net: net::Net,
+    Bridge: bridge::Bridge,
     Socket: socket::Socket,
+    Publish: publish::Publish,
     Load: load::Load,
     Signal: signal::Signal,
     Terminal: terminal::Terminal,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::bridge::hardware;
 use super::quoted;
 use crate::plan::slots::Slots;
 use crate::sys;
@@ -28,15 +29,29 @@ pub enum Net {
         peer: String,
         /// Whose network namespace the other end is put into; `<child>` where none is given.
         pid: Option<i32>,
+        /// The bridge that this end is a port of; the other then gets the hardware address that goes with `<address>`.
+        bridge: Option<String>,
     },
     /// RTM_NEWADDR: gives a device an address.
     AddAddress {
         /// The device.
         device: String,
-        /// The address.
-        address: Ipv4Addr,
+        /// The address; `<address>` where none is given.
+        address: Option<Ipv4Addr>,
         /// How many of its bits name the network.
         prefix: u8,
+        /// Other runs give it this address too: that it has it already is as good.
+        shared: bool,
+    },
+    /// RTM_NEWLINK of a bridge's port: it sends to no other such port.
+    Isolate {
+        /// The port.
+        port: String,
+    },
+    /// RTM_NEWROUTE: where everything goes that has no other route.
+    AddDefaultRoute {
+        /// The machine that takes it.
+        gateway: Ipv4Addr,
     },
     /// RTM_GETLINK, again and again until the device can send: the other end of its cable is up too.
     AwaitCarrier {
@@ -55,11 +70,20 @@ impl fmt::Display for Net {
                     quoted(name)
                 )
             }
-            Net::AddVeth { name, peer, pid } => {
+            Net::AddVeth { name, peer, pid, bridge } => {
                 let pid = pid.map_or_else(|| "<child>".to_owned(), |pid| pid.to_string());
-                write!(f, "send(<netlink>, {{RTM_NEWLINK veth {name}, peer {peer} in netns of {pid}}})")
+                let bridge = bridge.as_ref().map_or_else(String::new, |bridge| format!(" master {bridge}"));
+                write!(
+                    f,
+                    "send(<netlink>, {{RTM_NEWLINK veth {name}{bridge}, peer {peer} in netns of {pid}}})"
+                )
             }
-            Net::AddAddress { device, address, prefix } => {
+            Net::Isolate { port } => write!(f, "send(<netlink>, {{RTM_NEWLINK {port}, isolated}})"),
+            Net::AddDefaultRoute { gateway } => {
+                write!(f, "send(<netlink>, {{RTM_NEWROUTE default via {gateway}}})")
+            }
+            Net::AddAddress { device, address, prefix, .. } => {
+                let address = address.map_or_else(|| "<address>".to_owned(), |address| address.to_string());
                 write!(f, "send(<netlink>, {{RTM_NEWADDR {address}/{prefix} dev {device}}})")
             }
             Net::AwaitCarrier { name } => {
@@ -74,14 +98,26 @@ impl Net {
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         match self {
             Net::LinkUp { name } => sys::link::set_up(name),
-            Net::AddVeth { name, peer, pid } => {
+            Net::AddVeth { name, peer, pid, bridge } => {
                 // The child isn't reaped before the end, so its number can't have become another's.
                 let pid = pid.or(slots.child.map(nix::unistd::Pid::as_raw)).ok_or(Errno::ESRCH)?;
-                sys::netlink::add_veth(name, peer, pid.unsigned_abs())
+                let bridge = match bridge {
+                    Some(bridge) => {
+                        Some((bridge.as_str(), hardware(slots.address.ok_or(Errno::EDESTADDRREQ)?)))
+                    }
+                    None => None,
+                };
+                sys::netlink::add_veth(name, peer, pid.unsigned_abs(), bridge)
             }
-            Net::AddAddress { device, address, prefix } => {
-                sys::netlink::add_address(device, *address, *prefix)
+            Net::AddAddress { device, address, prefix, shared } => {
+                let address = address.or(slots.address).ok_or(Errno::EDESTADDRREQ)?;
+                match sys::netlink::add_address(device, address, *prefix) {
+                    Err(Errno::EEXIST) if *shared => Ok(()),
+                    added => added,
+                }
             }
+            Net::Isolate { port } => sys::netlink::isolate_port(port),
+            Net::AddDefaultRoute { gateway } => sys::netlink::add_default_route(*gateway),
             Net::AwaitCarrier { name } => await_carrier(name),
         }
         .map(|()| 0)

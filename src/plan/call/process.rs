@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::quoted;
 use crate::feature::Feature;
-use crate::plan::gate::Message;
-use crate::plan::slots::Slots;
+use crate::plan::gate::{Channel, Message};
+use crate::plan::slots::{Relay, Slots};
 use crate::sys;
 use crate::sys::clone::Cloned;
 
@@ -106,6 +106,8 @@ pub enum Process {
         #[serde(default)]
         into_cgroup: bool,
     },
+    /// clone3: makes the relay, with a gate of its own.
+    CloneRelay,
     /// fork: the child stays as init, the new process becomes the command.
     ForkCommand,
     /// unshare(2).
@@ -115,8 +117,8 @@ pub enum Process {
     },
     /// setns(2) with a pidfd.
     Join {
-        /// Whose namespaces.
-        pid: i32,
+        /// Whose namespaces; `<child>`'s where none is given.
+        pid: Option<i32>,
         /// Which of them.
         namespaces: Namespaces,
     },
@@ -159,11 +161,14 @@ impl fmt::Display for Process {
             Process::CloneHelper { namespaces, into_cgroup } => {
                 write_clone3(f, namespaces, false, *into_cgroup)
             }
-            Process::ForkCommand => {
+            Process::CloneRelay | Process::ForkCommand => {
                 write!(f, "clone3({{flags=CLONE_PIDFD, exit_signal=SIGCHLD}}, 88)")
             }
             Process::Unshare { namespaces } => write!(f, "unshare({namespaces})"),
-            Process::Join { pid, namespaces } => write!(f, "setns(<pidfd of {pid}>, {namespaces})"),
+            Process::Join { pid, namespaces } => {
+                let pid = pid.map_or_else(|| "<child>".to_owned(), |pid| pid.to_string());
+                write!(f, "setns(<pidfd of {pid}>, {namespaces})")
+            }
             Process::SetGroup(id) => write!(f, "setresgid({id}, {id}, {id})"),
             Process::DropGroups => f.write_str("setgroups(0, NULL)"),
             Process::SetUser(id) => write!(f, "setresuid({id}, {id}, {id})"),
@@ -229,11 +234,16 @@ impl Process {
             Process::CloneHelper { namespaces, into_cgroup } => {
                 clone(namespaces, 0, *into_cgroup, slots, |slots, pid| slots.helper = Some(pid))
             }
+            Process::CloneRelay => clone_relay(slots),
             Process::ForkCommand => {
                 clone(&Namespaces::default(), 0, false, slots, |slots, pid| slots.child = Some(pid))
             }
             Process::Unshare { namespaces } => nix::sched::unshare(namespaces.flags()).map(|()| 0),
             Process::Join { pid, namespaces } => {
+                let Some(pid) = pid else {
+                    let pidfd = slots.pidfd.as_ref().ok_or(Errno::ESRCH)?;
+                    return nix::sched::setns(pidfd, namespaces.flags()).map(|()| 0);
+                };
                 let pid = rustix::process::Pid::from_raw(*pid).ok_or(Errno::ESRCH)?;
                 let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
                     .map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
@@ -286,6 +296,23 @@ fn clone(
             slots.pts = None;
             slots.pidfd = Some(pidfd);
             fill(slots, pid);
+            Ok(i64::from(pid.as_raw()))
+        }
+    }
+}
+
+/// The relay is told of nothing but by its own gate. What else it inherits it closes once it serves.
+fn clone_relay(slots: &mut Slots) -> Result<i64, Errno> {
+    let (host, relay) = Channel::pair()?;
+    match sys::clone::clone3(0, None)? {
+        Cloned::Child => {
+            slots.gate = Some(relay);
+            Ok(0)
+        }
+        Cloned::Parent(pid, pidfd) => {
+            slots.relay = Some(Relay { pid, pidfd, gate: host });
+            // With a copy here, clients would still be let in when the relay has gone.
+            slots.listeners.clear();
             Ok(i64::from(pid.as_raw()))
         }
     }

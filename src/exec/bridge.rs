@@ -1,0 +1,27 @@
+//! Taking the bridge away that all containers share, with the last of them.
+
+use std::fs::{self, File};
+use std::io;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::plan::call::bridge::{FORWARD, FORWARDED, NETWORK, address_of};
+use crate::sys::netlink::{self, Link};
+
+/// A bridge of ours: its hardware address says so.
+pub(super) fn find(name: &str) -> Option<Link> {
+    netlink::find_link(name).filter(|link| address_of(link.hardware_address()).is_some())
+}
+
+/// Removes it, if no other run uses it: each of them holds a shared lock on the network that it lies in. Forwarding first:
+/// what it was before is only known as long as the bridge is there.
+pub(super) fn remove(name: &str) -> io::Result<()> {
+    let own = File::open(NETWORK)?;
+    let _last = Flock::lock(own, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
+    let bridge = find(name).ok_or(Errno::ENODEV)?;
+    if bridge.alias() == Some(FORWARDED) {
+        fs::write(FORWARD, "0")?;
+    }
+    Ok(netlink::delete_link(name)?)
+}

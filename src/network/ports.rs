@@ -1,0 +1,146 @@
+//! Published ports: a port of this machine that leads to one inside.
+//!
+//! docker rewrites addresses in the firewall for it, so a packet can find a way that nobody meant: ports published on
+//! 127.0.0.1 could be reached from neighbours. Here the port is an ordinary listening socket, bound before anything
+//! is made, and a process of ours, the relay, carries bytes between the connections that it gets outside and those that
+//! it makes inside. Who may connect is then what the kernel says of any socket: ss(8) lists it.
+//!
+//! A socket belongs for ever to the network namespace that it was made in, whoever has it: the relay is in the
+//! container's, and accepts from this one. network_namespaces(7), setns(2)
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::feature::Feature;
+use crate::plan::call::process::{Namespaces, Process};
+use crate::plan::call::publish::Publish;
+use crate::plan::call::restrict::Restrict;
+use crate::plan::order::Phase;
+use crate::plan::{Actor, Call, Draft};
+use crate::spec::words;
+use crate::text::text;
+
+/// One published port, in docker's words: `8080:80`, `127.0.0.1:8080:80/tcp`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "String")]
+pub struct Port {
+    /// Where it's listened outside; port 0 means any free one.
+    pub at: SocketAddr,
+    /// The port inside.
+    pub inside: u16,
+}
+
+impl FromStr for Port {
+    type Err = String;
+
+    fn from_str(words: &str) -> Result<Self, String> {
+        let bare = match words.split_once('/') {
+            None | Some((_, "tcp")) => words.split('/').next().unwrap_or_default(),
+            Some((_, "udp")) => return Err(text("net.port.udp")),
+            Some(_) => return Err(text("net.port.form")),
+        };
+        let (at, inside) = bare.rsplit_once(':').ok_or_else(|| text("net.port.form"))?;
+        let at = number(at)
+            .map(|port| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))
+            .or_else(|| at.parse().ok().filter(|_| at.rsplit(':').next().and_then(number).is_some()))
+            .ok_or_else(|| text("net.port.form"))?;
+        match number(inside) {
+            None | Some(0) => Err(text("net.port.form")),
+            Some(inside) => Ok(Port { at, inside }),
+        }
+    }
+}
+
+/// A port's number: `u16`'s own form takes `+80` too.
+fn number(words: &str) -> Option<u16> {
+    words.parse().ok().filter(|_| words.bytes().all(|sign| sign.is_ascii_digit()))
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.at.ip() {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => write!(f, "{}:{}", self.at.port(), self.inside),
+            _ => write!(f, "{}:{}", self.at, self.inside),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Port {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        words::parsed(deserializer)
+    }
+}
+
+impl Serialize for Port {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The steps: the sockets first of all, then the relay, while the child waits.
+pub(crate) fn plan(ports: &[Port], draft: &mut Draft) {
+    let net = Feature::Net;
+    for port in ports {
+        let listen = Publish::Listen { at: port.at, inside: port.inside };
+        draft.step(Phase::Prepare, Actor::Host, net, listen, "net.listen.why");
+    }
+    // Without a user namespace of its own, the container's network belongs to the caller's.
+    let both = [Feature::User, net];
+    let namespaces = Namespaces::of(if draft.isolates(Feature::User) { &both } else { &both[1..] });
+    let at = Phase::Cable;
+    draft.step(at, Actor::Host, net, Process::CloneRelay, "net.relay.why");
+    let mut step = |call: Call, why| draft.step(at, Actor::Relay, net, call, why);
+    step(Process::Undumpable.into(), "net.untraced.why");
+    step(Process::Join { pid: None, namespaces }.into(), "net.join.why");
+    // All that it does from here on anyone may do.
+    step(Restrict::Capabilities { keep: Vec::new() }.into(), "net.powerless.why");
+    step(Process::DieWithParent.into(), "common.leash.why");
+    step(Publish::Serve.into(), "net.serve.why");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_said_in_docker_s_words() {
+        let read = |words: &str| words.parse::<Port>().map(|port| (port.at.to_string(), port.inside));
+        assert_eq!(read("8080:80"), Ok(("0.0.0.0:8080".into(), 80)));
+        assert_eq!(read("127.0.0.1:0:65535/tcp"), Ok(("127.0.0.1:0".into(), 65535)));
+        assert_eq!(read("[::1]:8080:80"), Ok(("[::1]:8080".into(), 80)));
+        let bad = [
+            "",
+            "80",
+            ":80",
+            "80:",
+            "8080:0",
+            "65536:1",
+            "1:65536",
+            "-1:1",
+            "+1:1",
+            "1:+1",
+            "a:1",
+            "1:a",
+            "::1:80:80",
+            "1.2.3:80:80",
+            "1.2.3.4::80",
+            "1.2.3.4:+8:80",
+            "8080:80/",
+            "8080:80/sctp",
+            "8080 :80",
+            "8080-8090:80",
+            "localhost:8080:80",
+        ];
+        for words in bad {
+            assert_eq!(read(words), Err(text("net.port.form")), "{words}");
+        }
+        assert_eq!(read("53:53/udp"), Err(text("net.port.udp")));
+        for words in ["8080:80", "127.0.0.1:0:1", "[::1]:8080:80"] {
+            assert_eq!(words.parse::<Port>().map(|port| port.to_string()), Ok(words.to_owned()));
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Ports that are published: the sockets that listen outside, and the process that serves them.
+
+use std::fmt;
+use std::net::{SocketAddr, TcpListener};
+
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::plan::slots::Slots;
+
+/// The calls of this family.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Publish {
+    /// socket(2), bind(2) and listen(2): gives the port, which the kernel chooses where it's 0.
+    Listen {
+        /// Where.
+        at: SocketAddr,
+        /// Which port inside it leads to.
+        inside: u16,
+    },
+    /// accept(2), connect(2), recv(2) and send(2) for as long as the container runs. `exec::relay` does it.
+    Serve,
+}
+
+impl fmt::Display for Publish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Publish::Listen { at, .. } => {
+                let family = if at.is_ipv4() { "AF_INET" } else { "AF_INET6" };
+                write!(f, "bind(<socket>, {{{family}, {at}}}); listen(<socket>, 128)")
+            }
+            Publish::Serve => f.write_str("poll([<socket>, ...])  [accept, connect inside, recv, send]"),
+        }
+    }
+}
+
+impl Publish {
+    /// Makes the call.
+    pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
+        match self {
+            Publish::Listen { at, inside } => {
+                let errno =
+                    |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
+                // With SO_REUSEADDR: that the port was in use a minute ago is no obstacle.
+                let listener = TcpListener::bind(at).map_err(errno)?;
+                listener.set_nonblocking(true).map_err(errno)?;
+                let at = listener.local_addr().map_err(errno)?;
+                slots.published.push((at, *inside));
+                slots.listeners.push((listener, *inside));
+                Ok(i64::from(at.port()))
+            }
+            Publish::Serve => Ok(0),
+        }
+    }
+}
