@@ -4,7 +4,7 @@ mod support;
 
 use std::fs;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use support::{binary, fits, is_root, run, sandbox, skip, snapshot, snapshot_cards, stdout, text};
@@ -64,6 +64,7 @@ fn every_claim_of_the_notes_is_shown() {
         ("its own IP routing tables", "routes"),
         ("its own /proc/net", "files"),
         ("so each container's network is kept apart", "ports"),
+        ("a bridge joins the containers' cables", "bridge"),
         ("a veth joins the container's device to one on the host", "veth"),
     ];
     for (claim, card) in claims {
@@ -268,27 +269,21 @@ fn a_plain_network_pays_nothing_for_cables() {
     assert_eq!(calls.matches("socket(AF_INET").count(), 1, "{calls}");
 }
 
-/// A card's sockets, files and devices go with it.
+/// A card's sockets, files and devices go with it. Its files have its number in their names: other tests make some meanwhile.
 #[test]
 fn nothing_is_left() {
-    let listed = || {
-        let names = |folder: &str| {
-            fs::read_dir(folder)
-                .into_iter()
-                .flatten()
-                .flatten()
-                .map(|entry| entry.file_name())
-                .collect::<Vec<_>>()
-        };
-        let ours =
-            names("/tmp").into_iter().filter(|name| name.to_string_lossy().starts_with("sandbox-net-"));
-        (fs::read_to_string("/proc/net/dev").map(|table| devices(&table).join(" ")).unwrap(), ours.count())
+    let table = || devices(&fs::read_to_string("/proc/net/dev").unwrap()).join(" ");
+    let before = table();
+    let mut demonstration = sandbox(&["net"]).stdout(Stdio::null()).spawn().unwrap();
+    let own = format!("sandbox-net-{}-", demonstration.id());
+    assert!(demonstration.wait().unwrap().success());
+    let files = || {
+        let names = fs::read_dir("/tmp").unwrap().flatten().map(|entry| entry.file_name());
+        names.filter(|name| name.to_string_lossy().starts_with(&own)).count()
     };
-    let before = listed();
-    run(&["net"]);
     let deadline = Instant::now() + Duration::from_secs(5);
-    while listed() != before && Instant::now() < deadline {
+    while (table() != before || files() > 0) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert_eq!(listed(), before);
+    assert_eq!((table(), files()), (before, 0));
 }

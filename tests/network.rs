@@ -434,3 +434,19 @@ fn a_port_is_published_whatever_else_is_isolated() {
         child.wait().unwrap();
     }
 }
+
+/// It's in the container's user namespace, and no pid namespace hides it: still nobody in there may look into it, though they
+/// are root there. It has no capability itself.
+#[test]
+fn the_relay_is_not_the_container_s_to_trace() {
+    let script = "for pid in $(cat /proc/$PPID/task/$PPID/children); do
+        [ $pid = $$ ] && name=own || name=relay
+        readlink /proc/$pid/exe >/dev/null && echo $name seen || echo $name hidden
+        grep CapEff /proc/$pid/status; done";
+    let spec = "user: { map: root }\nnet: { publish: [\"127.0.0.1:0:80\"] }\n";
+    let output = feed(&mut sandbox(&["run", "-", "-q", "--", "sh", "-c", script]), spec);
+    let shown = text(&output.stdout);
+    let lines: Vec<&str> = shown.lines().collect();
+    let [own, _, relay, capabilities] = lines[..] else { panic!("{shown}{}", text(&output.stderr)) };
+    assert_eq!((own, relay, capabilities), ("own seen", "relay hidden", "CapEff:\t0000000000000000"));
+}

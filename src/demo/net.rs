@@ -16,6 +16,7 @@ use crate::host::cable::PREFIX;
 use crate::namespaces::net::{INSIDE, Lo};
 use crate::observe::Value;
 use crate::observe::proc::{device_names, local_addresses};
+use crate::plan::call::bridge::Bridge;
 use crate::plan::call::file::File;
 use crate::plan::call::net::Net as Link;
 use crate::plan::call::socket::{Address, Domain, Socket};
@@ -34,6 +35,7 @@ pub(super) const CARDS: &[Entry] = &[
     ("abstract", abstract_sockets),
     ("path", path_sockets),
     ("veth", veth),
+    ("bridge", bridge),
 ];
 
 /// A new stack, as the kernel makes it or with lo up, whatever flags the user gave.
@@ -250,6 +252,51 @@ fn veth(stage: &mut Stage<'_>) -> Result<Card> {
     }
     outcome(&inside, Link::AwaitCarrier { name: "sbx0".into() })?;
     talk("INSIDE", &inside, "sbx0", own, ("INSIDE 2", &second))
+}
+
+/// Two namespaces, each with a cable to a bridge in a third: what a switch does, and what isolated ports leave of it.
+fn bridge(stage: &mut Stage<'_>) -> Result<Card> {
+    let skip = |reason| Ok(Card::new(Net, "bridge").skip(reason));
+    let name = String::from("box0");
+    let inside = stack(stage, Lo::Up)?;
+    let make = Bridge::Make { name: name.clone(), address: Ipv4Addr::new(10, 0, 0, 1) };
+    if inside.perform(make)? == Err(Errno::EOPNOTSUPP) {
+        return skip("net.skip.bridge");
+    }
+    outcome(&inside, Link::LinkUp { name: name.clone() })?;
+    let mut ends = Vec::new();
+    for (port, host) in [("sbx2", 2), ("sbx3", 3)] {
+        let Ok((agent, number)) = inside.spawn(&[Net])? else { return skip("net.skip.second") };
+        let pair = Link::AddVeth {
+            name: port.into(),
+            peer: INSIDE.into(),
+            pid: Some(number),
+            bridge: Some(name.clone()),
+        };
+        if inside.perform(pair)? == Err(Errno::EOPNOTSUPP) {
+            return skip("net.pair.EOPNOTSUPP");
+        }
+        let address = Some(Ipv4Addr::new(10, 0, 0, host));
+        outcome(&inside, Link::LinkUp { name: port.into() })?;
+        outcome(&agent, Link::AddAddress { device: INSIDE.into(), address, prefix: 24, shared: false })?;
+        outcome(&agent, Link::LinkUp { name: INSIDE.into() })?;
+        outcome(&inside, Link::AwaitCarrier { name: port.into() })?;
+        ends.push(agent);
+    }
+    let (server, client, address) = (&ends[0], &ends[1], Ipv4Addr::new(10, 0, 0, 2));
+    let before = said(server, client, address)?;
+    outcome(&inside, Link::Isolate { port: "sbx2".into() })?;
+    let isolate = Link::Isolate { port: "sbx3".into() };
+    outcome(&inside, isolate.clone())?;
+    let (_, port) = listening(server, address)?;
+    let connect = Socket::Connect(socket(client, Domain::Inet)?, Address::Inet(address, port));
+    let after = client.perform(connect.clone())?;
+    Ok(Card::new(Net, "bridge")
+        .inside(DEVICES, table(&inside, DEVICES, device_names)?)
+        .seen("INSIDE 3", &before.connect, brief(before.connected))
+        .inside(isolate, "0")
+        .seen("INSIDE 3", connect, brief(after))
+        .holds(before.heard() && after.is_err()))
 }
 
 /// One side listens on its end of the cable, the other calls.

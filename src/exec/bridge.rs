@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -16,9 +17,19 @@ pub(super) fn find(name: &str) -> Option<Link> {
 
 /// Removes it, if no other run uses it: each of them holds a shared lock on the network that it lies in. Forwarding first:
 /// what it was before is only known as long as the bridge is there.
-pub(super) fn remove(name: &str) -> io::Result<()> {
-    let own = File::open(NETWORK)?;
-    let _last = Flock::lock(own, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
+///
+/// A child inherits the lock, up to its execve. That of a run that was killed is being killed too, but may need a moment for
+/// it: who tidies up after such a run has `patience`.
+pub(super) fn remove(name: &str, patience: Duration) -> io::Result<()> {
+    let deadline = Instant::now() + patience;
+    let mut own = File::open(NETWORK)?;
+    let _last = loop {
+        match Flock::lock(own, FlockArg::LockExclusiveNonblock) {
+            Err((back, Errno::EAGAIN)) if Instant::now() < deadline => own = back,
+            lock => break lock.map_err(|(_, errno)| errno)?,
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
     let bridge = find(name).ok_or(Errno::ENODEV)?;
     if bridge.alias() == Some(FORWARDED) {
         fs::write(FORWARD, "0")?;

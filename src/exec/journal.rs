@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::unistd::Pid;
@@ -15,6 +16,9 @@ use crate::error::{Error, Result};
 use crate::feature::Feature;
 use crate::plan::undo::Undo;
 use crate::sys;
+
+/// How long the processes of a dead owner may need to die too.
+const DYING: Duration = Duration::from_millis(500);
 
 /// What one run has left on the host so far. A run that leaves nothing writes no file.
 #[derive(Debug, Default)]
@@ -103,7 +107,7 @@ impl Journal {
     /// Removes everything, last made first, and then the journal itself.
     pub fn undo(&mut self) {
         if let Some(written) = self.written.take() {
-            run_backwards(&written.entries);
+            run_backwards(&written.entries, Duration::ZERO);
             remove(&written.path);
         }
     }
@@ -210,19 +214,19 @@ fn sweep_one(path: &Path) -> io::Result<Vec<Undo>> {
     let is_out_of_reach =
         entries.iter().any(|entry| elsewhere(entry) && entry.home.as_deref().is_some_and(lives));
     entries.retain(|entry| !elsewhere(entry));
-    let removed = run_backwards(&entries);
+    let removed = run_backwards(&entries, DYING);
     if !is_out_of_reach {
         remove(path);
     }
     Ok(removed)
 }
 
-fn run_backwards(entries: &[Entry]) -> Vec<Undo> {
-    entries.iter().rev().filter(|entry| perform(entry)).map(|entry| entry.undo.clone()).collect()
+fn run_backwards(entries: &[Entry], patience: Duration) -> Vec<Undo> {
+    entries.iter().rev().filter(|entry| perform(entry, patience)).map(|entry| entry.undo.clone()).collect()
 }
 
 /// Whether something was there and is gone now.
-fn perform(entry: &Entry) -> bool {
+fn perform(entry: &Entry, patience: Duration) -> bool {
     let current = identity(&entry.undo);
     let is_ours = match &entry.made {
         // Its name holds our token, as all names that we choose do.
@@ -235,7 +239,7 @@ fn perform(entry: &Entry) -> bool {
     }
     match &entry.undo {
         Undo::DeleteLink { name } => sys::netlink::delete_link(name).is_ok(),
-        Undo::RemoveBridge { name } => bridge::remove(name).is_ok(),
+        Undo::RemoveBridge { name } => bridge::remove(name, patience).is_ok(),
         Undo::RemoveFolder { path } => fs::remove_dir(path).is_ok(),
         Undo::RemoveFile { path } => fs::remove_file(path).is_ok(),
         Undo::Unmount { path } => nix::mount::umount2(path, nix::mount::MntFlags::MNT_DETACH).is_ok(),

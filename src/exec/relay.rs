@@ -210,6 +210,9 @@ impl Connection {
 
     /// Moves whatever can be moved now.
     fn turn(&mut self, scratch: &mut [u8]) {
+        if self.is_broken {
+            return;
+        }
         if self.is_connecting {
             match getsockopt(&self.ends[1], SocketError) {
                 Ok(0) => self.is_connecting = false,

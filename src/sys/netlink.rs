@@ -55,7 +55,7 @@ impl Link {
 }
 
 /// RTM_NEWLINK: a veth pair, one end here, the other in the network namespace of process `pid`. With `bridge` this end is
-/// born as a port of that device, and the other one with this hardware address.
+/// born as a port of that device, with `hardware` the other one with that hardware address.
 ///
 /// # Errors
 /// EEXIST: the name is in use. EPERM: no CAP_NET_ADMIN here or there. EOPNOTSUPP: a kernel without veth. ENODEV: no such
@@ -64,17 +64,18 @@ pub(crate) fn add_veth(
     name: &str,
     peer: &str,
     pid: u32,
-    bridge: Option<(&str, [u8; 6])>,
+    bridge: Option<&str>,
+    hardware: Option<[u8; 6]>,
 ) -> Result<(), Errno> {
     let mut other = LinkMessage::default();
     other.attributes = vec![LinkAttribute::IfName(peer.to_owned()), LinkAttribute::NetNsPid(pid)];
     let mut link = LinkMessage::default();
     link.attributes = vec![LinkAttribute::IfName(name.to_owned())];
-    if let Some((bridge, address)) = bridge {
+    if let Some(bridge) = bridge {
         let bridge = find_link(bridge).ok_or(Errno::ENODEV)?;
         link.attributes.push(LinkAttribute::Controller(bridge.index));
-        other.attributes.push(LinkAttribute::Address(address.to_vec()));
     }
+    other.attributes.extend(hardware.map(|address| LinkAttribute::Address(address.to_vec())));
     link.attributes.push(LinkAttribute::LinkInfo(vec![
         LinkInfo::Kind(InfoKind::Veth),
         LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(other))),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -85,9 +86,7 @@ impl Bridge {
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         match self {
             Bridge::Share => {
-                let own = OwnedFd::from(File::open(NETWORK).map_err(errno)?);
-                let lock = Flock::lock(own, FlockArg::LockShared).map_err(|(_, errno)| errno)?;
-                slots.shares.push(lock);
+                slots.shares.push(share()?);
                 Ok(0)
             }
             Bridge::Make { name, address } => make(name, hardware(*address)).map(|()| 0),
@@ -116,6 +115,20 @@ pub fn address_of(hardware: &[u8]) -> Option<Ipv4Addr> {
     match *hardware {
         [0x02, b's', a, b, c, d] => Some(Ipv4Addr::new(a, b, c, d)),
         _ => None,
+    }
+}
+
+/// Whoever has it alone is removing the bridge, which takes milliseconds; anybody may lock what anybody may open, so this
+/// doesn't wait for ever.
+fn share() -> Result<Flock<OwnedFd>, Errno> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let mut own = OwnedFd::from(File::open(NETWORK).map_err(errno)?);
+    loop {
+        match Flock::lock(own, FlockArg::LockSharedNonblock) {
+            Err((back, Errno::EAGAIN)) if Instant::now() < deadline => own = back,
+            lock => return lock.map_err(|(_, errno)| errno),
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

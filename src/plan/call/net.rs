@@ -29,7 +29,7 @@ pub enum Net {
         peer: String,
         /// Whose network namespace the other end is put into; `<child>` where none is given.
         pid: Option<i32>,
-        /// The bridge that this end is a port of; the other then gets the hardware address that goes with `<address>`.
+        /// The bridge that this end is a port of; where there is an `<address>`, the other gets the hardware address of it.
         bridge: Option<String>,
     },
     /// RTM_NEWADDR: gives a device an address.
@@ -101,13 +101,8 @@ impl Net {
             Net::AddVeth { name, peer, pid, bridge } => {
                 // The child isn't reaped before the end, so its number can't have become another's.
                 let pid = pid.or(slots.child.map(nix::unistd::Pid::as_raw)).ok_or(Errno::ESRCH)?;
-                let bridge = match bridge {
-                    Some(bridge) => {
-                        Some((bridge.as_str(), hardware(slots.address.ok_or(Errno::EDESTADDRREQ)?)))
-                    }
-                    None => None,
-                };
-                sys::netlink::add_veth(name, peer, pid.unsigned_abs(), bridge)
+                let hardware = slots.address.filter(|_| bridge.is_some()).map(hardware);
+                sys::netlink::add_veth(name, peer, pid.unsigned_abs(), bridge.as_deref(), hardware)
             }
             Net::AddAddress { device, address, prefix, shared } => {
                 let address = address.or(slots.address).ok_or(Errno::EDESTADDRREQ)?;
