@@ -11,6 +11,7 @@ pub(crate) mod remedy;
 pub mod subordinate;
 pub mod token;
 pub mod tree;
+pub mod unread;
 
 use caps::{CapSet, Capability};
 
@@ -19,6 +20,7 @@ pub use self::cgroups::Cgroups;
 pub use self::disk::Disk;
 pub use self::files::Files;
 pub use self::subordinate::Subordinate;
+pub use self::unread::Unread;
 
 /// Who asks, and what they may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,15 +49,20 @@ pub struct Host {
     pub disks: Vec<(String, Result<Disk, String>)>,
     /// The disks that are shared out by weight, and by what: only looked up where a spec asks for a weight.
     pub weighers: Vec<(String, &'static str)>,
+    /// What of all this couldn't be looked at.
+    pub unread: Unread,
 }
 
 impl Host {
     /// Looks at the caller.
     pub fn gather() -> Host {
+        let uid = nix::unistd::geteuid();
         Host {
-            uid: nix::unistd::geteuid().as_raw(),
+            uid: uid.as_raw(),
             gid: nix::unistd::getegid().as_raw(),
-            privileged: caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false),
+            // Where the kernel doesn't tell, root has it, and no one else.
+            privileged: caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN)
+                .unwrap_or(uid.is_root()),
             last_capability: None,
             subordinate: None,
             cable: None,
@@ -65,6 +72,7 @@ impl Host {
             files: None,
             disks: Vec::new(),
             weighers: Vec::new(),
+            unread: Unread::default(),
         }
     }
 }

@@ -13,9 +13,10 @@ use crate::plan::call::gate::Gate;
 use crate::plan::call::mount::Mount;
 use crate::plan::call::process::Process;
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Addition, Draft, Plan, plan_terminal};
+use crate::plan::{Actor, Addition, Draft, Plan, Problem, plan_terminal};
 use crate::rootfs;
 use crate::security::{self, run_as::RunAs, seccomp::Seccomp};
+use crate::text::text;
 
 /// What stands at the end of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,12 +36,12 @@ pub enum Ending {
 pub fn gather(spec: &Spec) -> Host {
     let mut host = Host::gather();
     if spec.user.as_ref().is_some_and(|user| !user.map.is_empty()) {
-        host.subordinate = Some(Subordinate::gather(host.uid));
+        host.subordinate = Some(Subordinate::gather(host.uid, &mut host.unread));
     }
     if spec.net.as_ref().is_some_and(|net| net.veth) {
         host.cable = Cable::gather();
     }
-    host.files = spec.rootfs.is_some().then(Files::gather);
+    host.files = spec.rootfs.is_some().then(|| Files::gather(&mut host.unread));
     if spec.capabilities.is_some() {
         host.last_capability = host::last_capability();
     }
@@ -55,7 +56,7 @@ pub fn gather_groups(spec: &Spec, host: &mut Host) {
     if controllers.is_empty() {
         return;
     }
-    let cgroups = Cgroups::gather(&controllers);
+    let cgroups = Cgroups::gather(&controllers, &mut host.unread);
     if let Some(blkio) = &spec.blkio {
         host.disks =
             blkio.devices().into_iter().map(|device| (device.to_owned(), Disk::find(device))).collect();
@@ -116,6 +117,10 @@ pub fn plan(spec: &Spec, host: &Host, main: Feature, ending: Ending, view: bool)
     let is_whole = main == Feature::Run;
     frame(&mut draft, ending, view, is_whole, is_whole.then(|| environment(&spec, host)));
     draft.timeout(spec.timeout.map(|timeout| u64::from(timeout.0)));
+    for line in host.unread.lines() {
+        let (what, todo) = (text("common.unread.what"), vec![text("common.unread.todo")]);
+        draft.problem(Problem { feature: main, what, why: line.clone(), todo });
+    }
     if let Some(folder) = &spec.workdir {
         // Without its links, as the kernel will show it.
         let folder = tree(&spec).locate(folder).inside;
