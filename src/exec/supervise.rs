@@ -158,7 +158,7 @@ impl Container {
         self.reaped = true;
         // Before the group goes, and its counters with it.
         self.oom_kills = self.memory.as_deref().map_or(0, cgroup::oom_kills);
-        self.slots.shares.clear();
+        self.slots.release_shares();
         self.journal.undo();
         match status {
             Ok(WaitStatus::Exited(_, status)) => Ok(Ended::Exited(status)),

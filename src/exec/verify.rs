@@ -1,7 +1,7 @@
 //! Fail closed: just before the command begins, what the kernel shows is held against what the plan promises. Each side
 //! reads what it can: the child its own /proc, the host the files of the cgroups.
 
-use std::fs;
+use std::{fs, io};
 
 use super::agent::Agent;
 use crate::error::{Error, Result};
@@ -13,12 +13,20 @@ use crate::plan::slots::Slots;
 use crate::text::{text, text_with};
 
 /// The caller's own namespaces, to be held against the child's.
-pub(super) fn outside() -> Vec<(Feature, String)> {
-    Feature::NAMESPACES.into_iter().filter_map(|kind| Some((kind, link(kind)?))).collect()
-}
-
-fn link(kind: Feature) -> Option<String> {
-    Some(fs::read_link(format!("/proc/self/ns/{kind}")).ok()?.to_string_lossy().into_owned())
+///
+/// # Errors
+/// When a link can't be read. A kernel without that kind of namespace has none, which is no error.
+pub(super) fn outside() -> Result<Vec<(Feature, String)>> {
+    let mut links = Vec::new();
+    for kind in Feature::NAMESPACES {
+        let path = format!("/proc/self/ns/{kind}");
+        match fs::read_link(&path) {
+            Ok(link) => links.push((kind, link.to_string_lossy().into_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::failed(format!("cannot read {path}")).why(error.to_string())),
+        }
+    }
+    Ok(links)
 }
 
 /// What differs, read by whoever calls: the host reads the files of cgroups, the child all others.
@@ -40,16 +48,17 @@ pub(super) fn differences(plan: &Plan, slots: &Slots, is_host: bool) -> Vec<Diff
 /// # Errors
 /// What differs, as a table; that the process can't be looked at.
 pub fn process(plan: &Plan, pid: i32, reader: Option<&Agent>) -> Result<usize> {
-    let slots = Slots { outside: outside(), ..Slots::default() };
+    let slots = Slots { outside: outside()?, ..Slots::default() };
     let mut differences = Vec::new();
     // The files of its cgroups lie under the name that its own run chose.
     let expected: Vec<Expected> =
         expect::of(plan).into_iter().filter(|expected| !expected.is_hosts()).collect();
     for expected in &expected {
         let shown = match reader {
-            Some(reader) if expected.path.starts_with("/proc/sys/") => {
-                reader.read(&expected.path)?.ok().map(|words| words.trim().to_owned())
-            }
+            Some(reader) if expected.path.starts_with("/proc/sys/") => reader
+                .read(&expected.path)?
+                .map(|words| Some(words.trim().to_owned()))
+                .map_err(io::Error::from),
             _ => shown_at(expected, &expected.path.replace("/proc/self/", &format!("/proc/{pid}/"))),
         };
         differences.extend(difference_from(expected, shown, &slots));
@@ -65,30 +74,46 @@ fn difference(expected: &Expected, slots: &Slots) -> Option<Difference> {
     difference_from(expected, shown_at(expected, &expected.path), slots)
 }
 
-fn difference_from(expected: &Expected, shown: Option<String>, slots: &Slots) -> Option<Difference> {
+fn difference_from(expected: &Expected, shown: Shown, slots: &Slots) -> Option<Difference> {
+    let shown = shown.map_err(|error| text_with("verify.unread", &[("why", &error.to_string())]));
+    // Not read is neither as it must be nor absent.
+    let (shown, unread) = shown.map_or_else(|unread| (None, Some(unread)), |shown| (shown, None));
     let own = slots.outside.iter().find(|(kind, _)| *kind == expected.feature).map(|(_, link)| link.as_str());
     let (is_so, wanted) = match &expected.wanted {
         Wanted::Is(words) => (shown.as_deref() == Some(words), words.clone()),
         // A kernel without this kind of namespace has no link on either side.
         Wanted::Own => (
-            shown.is_some() && shown.as_deref() != own,
+            shown.is_some() && own.is_some() && shown.as_deref() != own,
             text_with("verify.own", &[("own", own.unwrap_or("?"))]),
         ),
-        Wanted::Shared => (shown.as_deref() == own, own.unwrap_or("?").to_owned()),
+        Wanted::Shared => (unread.is_none() && shown.as_deref() == own, own.unwrap_or("?").to_owned()),
     };
     let source = match &expected.field {
         Some(field) => format!("{} {field}", expected.path),
         None => expected.path.clone(),
     };
-    (!is_so).then(|| Difference { source, wanted, shown: shown.unwrap_or_else(|| text("verify.unread")) })
+    let shown = || shown.or(unread).unwrap_or_else(|| text("verify.absent"));
+    (!is_so).then(|| Difference { source, wanted, shown: shown() })
 }
 
+/// What a file says; none where there is no such thing.
+type Shown = io::Result<Option<String>>;
+
 /// What a file says, read at `path`.
-fn shown_at(expected: &Expected, path: &str) -> Option<String> {
-    if matches!(expected.wanted, Wanted::Own | Wanted::Shared) || path.ends_with("/cwd") {
-        return Some(fs::read_link(path).ok()?.to_string_lossy().into_owned());
+fn shown_at(expected: &Expected, path: &str) -> Shown {
+    let read = if matches!(expected.wanted, Wanted::Own | Wanted::Shared) || path.ends_with("/cwd") {
+        fs::read_link(path).map(|target| Some(target.to_string_lossy().into_owned()))
+    } else {
+        fs::read_to_string(path).map(|words| part_of(expected, &words))
+    };
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read,
     }
-    let words = fs::read_to_string(path).ok()?;
+}
+
+/// The part of a file's words that is meant.
+fn part_of(expected: &Expected, words: &str) -> Option<String> {
     match &expected.field {
         None => Some(words.split_whitespace().collect::<Vec<_>>().join(" ")),
         // The filesystem that is on top at a mount point: the last line of it. proc_pid_mountinfo(5)
@@ -107,7 +132,16 @@ fn shown_at(expected: &Expected, path: &str) -> Option<String> {
 
 /// Descriptors beyond 0 to 2 that execve would hand to the command.
 fn open_descriptors() -> Vec<Difference> {
-    let listed = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let listed = match fs::read_dir("/proc/self/fd").and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+        Ok(listed) => listed.into_iter(),
+        Err(error) => {
+            return vec![Difference {
+                source: "/proc/self/fd".into(),
+                wanted: text("verify.closed"),
+                shown: text_with("verify.unread", &[("why", &error.to_string())]),
+            }];
+        }
+    };
     let numbers = listed.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let kept = numbers.filter(|number| *number > 2 && crate::sys::is_kept_by_exec(*number));
     kept.map(|number| Difference {
@@ -149,7 +183,7 @@ mod tests {
     fn found(spec: &Spec) -> Vec<String> {
         let host = Host { privileged: true, ..Host::gather() };
         let plan = compose::plan(spec, &host, Feature::Run, ending(), false);
-        let slots = Slots { outside: outside(), ..Slots::default() };
+        let slots = Slots { outside: outside().unwrap(), ..Slots::default() };
         differences(&plan, &slots, false).into_iter().map(|difference| difference.source).collect()
     }
 
@@ -186,7 +220,7 @@ mod tests {
             obstacles: Vec::new(),
         };
         let host = Host { privileged: true, cgroups: Some(cgroups), ..Host::gather() };
-        let page = rustix::param::page_size() as u64;
+        let page = 4096;
         let memory = Memory { limit: Some(Size(9 * page + 1)), ..Memory::default() };
         let spec = Spec { memory: Some(memory), ..Spec::default() };
         let plan = compose::plan(&spec, &host, Feature::Run, ending(), false);
