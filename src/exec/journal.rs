@@ -389,6 +389,26 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_be_removed_is_left_to_the_next_command() {
+        let path = std::env::temp_dir().join(format!("sandbox-full-{}", std::process::id()));
+        let inside = path.join("file");
+        fs::create_dir(&path).unwrap();
+        fs::write(&inside, "").unwrap();
+        let undo = Undo::RemoveFolder { path: path.clone() };
+        let mut journal = Journal::default();
+        journal.intend(&undo).unwrap();
+        journal.came_out::<(), ()>(&Ok(())).unwrap();
+        let file = journal.written.as_ref().unwrap().path.clone();
+        journal.undo();
+        assert!(path.exists() && file.exists());
+        assert_eq!(sweep_one(&file).unwrap(), []);
+        assert!(path.exists() && file.exists());
+        fs::remove_file(inside).unwrap();
+        assert_eq!(sweep_one(&file).unwrap(), [undo]);
+        assert!(!path.exists() && !file.exists());
+    }
+
+    #[test]
     fn a_namespace_lives_while_a_process_is_in_it() {
         assert!(lives(&namespace_of("self", Feature::Net).unwrap()));
         assert!(!lives("net:[1]"));
