@@ -73,13 +73,14 @@ pub(crate) fn name(call: i64) -> String {
 /// Whether a message says what failed: the call, or the words for its errno. What the allocator can't have it names itself.
 pub(crate) fn is_clear(message: &str, call: i64, errno: Errno) -> bool {
     let name = format!("{}(", name(call));
+    // The C library's, as Rust tells them.
+    let (words, number) = (std::io::Error::from(errno).to_string(), format!(" (os error {})", errno as i32));
     let is_memory = [libc::SYS_mmap, libc::SYS_mremap].contains(&call);
     // Lines are folded.
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
     message.contains(&name)
         || message.contains(&format!("{errno:?}"))
         || message.contains(errno.desc())
-        // The C library's words.
-        || message.contains(&format!("(os error {})", errno as i32))
+        || message.contains(words.trim_end_matches(&number))
         || is_memory && message.contains("memory allocation")
 }

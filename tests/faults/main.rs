@@ -6,137 +6,27 @@
 
 mod calls;
 mod confinement;
+mod starts;
 #[path = "../support/mod.rs"]
 mod support;
 mod tracer;
 mod world;
 
 use std::fmt;
-use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Instant;
 
 use confinement::Confinement;
 use nix::errno::Errno;
-use nix::libc::SYS_fcntl;
-use support::{alone, is_root, sandbox, skip};
-use tracer::{Site, Traced, trace};
-use world::World;
+use nix::libc::{SYS_fcntl, SYS_munmap};
+use starts::{Run, Start, mark, starts};
+use support::{alone, skip};
+use tracer::{Site, Traced};
 
 /// How many starts a sample makes of one spec.
 const SAMPLE: usize = 60;
-
-/// One way to start something.
-struct Start {
-    name: &'static str,
-    arguments: Vec<String>,
-    /// For temporary files: it must be empty afterwards.
-    scratch: tempfile::TempDir,
-    /// The spec, a root for it, and what was said.
-    folder: tempfile::TempDir,
-}
-
-impl Start {
-    fn of(name: &'static str, arguments: &[&str], spec: &str) -> Start {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("spec.yaml");
-        fs::write(&file, spec.replace("FOLDER", &root(folder.path()).to_string_lossy())).unwrap();
-        let file = file.to_string_lossy();
-        let arguments = arguments.iter().map(|word| word.replace("SPEC", &file)).collect();
-        Start { name, arguments, scratch: tempfile::tempdir().unwrap(), folder }
-    }
-
-    /// `sandbox` with its command and, as that one's last argument, a mark by which the processes are found again.
-    fn command(&self, command: &[&str]) -> Command {
-        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).chain(["-q", "--"]).collect();
-        let mut whole = sandbox(&[&arguments, command].concat());
-        whole.env("TMPDIR", self.scratch.path());
-        whole
-    }
-
-    fn trace(&self, fault: Option<(Site, Errno)>) -> Run {
-        let said = self.folder.path().join("said");
-        let mut shown = None;
-        let mark = mark();
-        let command = self.command(&["true", &mark]);
-        let traced = trace(&command, File::create(&said).unwrap(), fault, &mut |pid| {
-            let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            if words.starts_with("true\0") {
-                shown = confinement::of(pid);
-            }
-        });
-        let said = String::from_utf8_lossy(&fs::read(said).unwrap()).into_owned();
-        Run { traced, said, shown }
-    }
-}
-
-/// A traced run: how it went, what it said, and how far the command was confined, if there was one.
-struct Run {
-    traced: Traced,
-    said: String,
-    shown: Option<Confinement>,
-}
-
-/// An argument that no other process has. `sleep` takes it for a time.
-fn mark() -> String {
-    format!("600.{:06}", std::process::id())
-}
-
-/// A folder that is a root as soon as this machine's /usr is bound in it.
-fn root(folder: &Path) -> PathBuf {
-    let root = folder.join("root");
-    for name in ["usr", "proc", "sys", "dev", "etc", "tmp"] {
-        fs::create_dir_all(root.join(name)).unwrap();
-    }
-    for name in ["bin", "lib", "lib64"] {
-        std::os::unix::fs::symlink(format!("usr/{name}"), root.join(name)).unwrap();
-    }
-    root
-}
-
-/// Everything that a spec can ask for.
-const WHOLE: &str = "pid: { init: true }
-net: { lo: up }
-uts: { hostname: web, domainname: lab }
-ipc:
-cgroup:
-time:
-tty: true
-timeout: 1h
-env: { GREETING: hello }
-capabilities: { keep: [net_bind_service] }
-seccomp: default
-rlimits: { nofile: 512 }
-no_new_privileges: true
-";
-
-/// Limits take root here, or a delegated group.
-const LIMITS: &str = "memory: { limit: 64MiB, swap: 0 }
-cpu: { shares: 512, cpus: 0.5 }
-devices: { allow: [c 1:3 rw] }
-pids: { max: 64 }
-";
-
-/// The starts that are tried: two features alone, and containers with everything.
-fn starts() -> Vec<Start> {
-    let limits = if support::limits::is_possible("memory") { LIMITS } else { "" };
-    // Others' ids are root's to give.
-    let (user, run_as) = if is_root() { ("auto", "run_as: 1000:1000\n") } else { ("root", "") };
-    let host = format!(
-        "rootfs: host\nuser: {{ map: {user} }}\n{WHOLE}{run_as}{limits}mnt:\n  mounts:\n  - {{ type: tmpfs, target: /opt, size: 16MiB }}\n"
-    );
-    let folder = format!(
-        "rootfs: FOLDER\noverlay: true\n{WHOLE}{run_as}{limits}mnt:\n  mounts:\n  - {{ type: bind, source: /usr, target: /usr, readonly: true }}\n"
-    );
-    vec![
-        Start::of("sandbox pid", &["pid"], ""),
-        Start::of("sandbox user", &["user"], ""),
-        Start::of("sandbox run, rootfs: host", &["run", "SPEC"], &host),
-        Start::of("sandbox run, rootfs: ./dir", &["run", "SPEC"], &folder),
-    ]
-}
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -181,9 +71,11 @@ fn is_whole() -> bool {
 }
 
 /// Every site with each of its errnos; or a sample of those, spread evenly, and the same on each run.
-fn faults(sites: &[Site]) -> Vec<(Site, Errno)> {
-    // Before the program's own first call it's the C library that begins, or the loader of its libraries.
-    let own = sites.iter().position(|site| site.call == SYS_fcntl).expect("it looks at its descriptors");
+fn faults(start: &Start, sites: &[Site]) -> Vec<(Site, Errno)> {
+    // Before the program's own first call it's the C library that begins, or the loader of its libraries. `sandbox` looks at
+    // its descriptors first; with others it's the loader's last call that is known.
+    let first = if start.is_peer() { SYS_munmap } else { SYS_fcntl };
+    let own = sites.iter().position(|site| site.call == first).expect("a program begins");
     let mut all: Vec<(Site, Errno)> = Vec::new();
     for site in &sites[own..] {
         all.extend(calls::errnos(site.call).iter().map(|errno| (*site, *errno)));
@@ -224,8 +116,8 @@ fn try_faults(start: &Start) -> Tally {
     let asked_for = asked.shown.expect("the command began");
     let again = start.trace(None).shown.expect("the command began");
     assert_eq!(confinement::differences(&asked_for, &again), Vec::<String>::new());
-    let mut world = World::now(&mark(), start.scratch.path());
-    for (site, errno) in faults(&asked.traced.sites) {
+    let mut world = start.world();
+    for (site, errno) in faults(start, &asked.traced.sites) {
         let run = start.trace(Some((site, errno)));
         if !run.traced.has_fired {
             continue;
@@ -233,15 +125,15 @@ fn try_faults(start: &Start) -> Tally {
         tally.fired += 1;
         let mut wrong = Vec::new();
         judge(&mut tally, &mut wrong, &run, &asked_for, site.call, errno);
-        let left = world.left_since(&mark(), start.scratch.path());
+        let left = start.left_since(&world);
         if !left.is_empty() {
             tally.left += 1;
-            assert!(support::run(&["gc"]).status.success());
-            let left = world.left_since(&mark(), start.scratch.path());
+            start.tidy_up();
+            let left = start.left_since(&world);
             if !left.is_empty() {
                 tally.left_after_next += 1;
                 wrong.push(format!("left: {left:?}"));
-                world = World::now(&mark(), start.scratch.path());
+                world = start.world();
             }
         }
         let who = ["OUTSIDE", "INSIDE", "INSIDE", "INSIDE"].get(site.process).unwrap_or(&"?");
@@ -303,13 +195,9 @@ fn a_kill_at_any_moment_leaves_nothing_after_the_next_command() {
             "machine: /bin isn't a link to /usr/bin",
         );
     }
-    let mut starts = starts();
-    if support::limits::is_possible("memory") {
-        starts.push(Start::of("sandbox memory", &["memory", "--limit", "64MiB"], ""));
-    }
     let mut all_hold = true;
     println!("{:<28} kills  left  after next", "");
-    for start in starts {
+    for start in starts() {
         let tally = try_kills(&start);
         println!("{:<28}{:>6}{:>6}{:>12}", start.name, tally.fired, tally.left, tally.left_after_next);
         tally.wrong.iter().for_each(|line| println!("  {line}"));
@@ -332,7 +220,7 @@ fn try_kills(start: &Start) -> Tally {
         assert!(quiet(&["true"]).status().unwrap().success(), "{}", start.name);
     }
     let whole = begin.elapsed() / 4;
-    let world = World::now(&mark, start.scratch.path());
+    let mut world = start.world();
     let count = kills();
     for moment in 0..count {
         let mut run = quiet(&["sleep", &mark]).spawn().unwrap();
@@ -340,12 +228,14 @@ fn try_kills(start: &Start) -> Tally {
         run.kill().unwrap();
         run.wait().unwrap();
         tally.fired += 1;
-        tally.left += usize::from(!world.left_since(&mark, start.scratch.path()).is_empty());
-        assert!(support::run(&["gc"]).status.success());
-        let left = world.left_since(&mark, start.scratch.path());
+        tally.left += usize::from(!start.left_since(&world).is_empty());
+        start.tidy_up();
+        let left = start.left_since(&world);
         if !left.is_empty() {
             tally.left_after_next += 1;
             tally.wrong.push(format!("{moment} of {count}: left: {left:?}"));
+            world::end_processes(&left);
+            world = start.world();
         }
     }
     tally

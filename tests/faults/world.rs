@@ -5,6 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::support::limits;
 
 /// What is there at one moment, each thing in one line.
@@ -44,6 +47,13 @@ impl World {
             left.retain(|line| still.contains(line));
         }
         left.into_iter().collect()
+    }
+}
+
+/// What was left is told of once, and runs no longer.
+pub(crate) fn end_processes(left: &[String]) {
+    for pid in left.iter().filter_map(|line| line.strip_prefix("process ")?.parse().ok()) {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
 }
 
