@@ -183,7 +183,7 @@ fn judge(
 
 /// How many kills of each start are tried.
 fn kills() -> usize {
-    std::env::var("SANDBOX_KILLS").map_or(20, |count| count.parse().expect("SANDBOX_KILLS is a number"))
+    std::env::var("SANDBOX_KILLS").map_or(40, |count| count.parse().expect("SANDBOX_KILLS is a number"))
 }
 
 #[test]

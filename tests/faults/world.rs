@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ impl World {
         let devices = fs::read_to_string("/proc/self/net/dev").expect("/proc is mounted");
         let name = |line: &str| Some(format!("device {}", line.split_once(':')?.0.trim()));
         all.extend(devices.lines().filter_map(name));
-        for shared in limits::left() {
+        for shared in limits::left().into_iter().filter(|group| is_own(group)) {
             all.extend(below(&shared).filter(|group| is_empty(group)).map(|group| line("group", &group)));
             all.extend(is_empty(&shared).then(|| line("group", &shared)));
         }
@@ -76,6 +77,10 @@ fn below(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     // The files of a group are the kernel's.
     let is_group = folder.starts_with("/sys/fs/cgroup");
     entries.map(|entry| entry.path()).filter(move |path| !is_group || path.is_dir())
+}
+
+fn is_own(group: &Path) -> bool {
+    fs::metadata(group).is_ok_and(|folder| folder.uid() == nix::unistd::geteuid().as_raw())
 }
 
 /// Nothing runs in a group or below it.
