@@ -24,6 +24,10 @@ release:
 bench *ARGS:
     scripts/bench {{ARGS}}
 
+# Each system call of a start fails in turn, or starts are killed at many moments: just faults --kill 1000
+faults *ARGS:
+    scripts/faults {{ARGS}}
+
 # Make docs/*.svg anew from real output
 pictures:
     scripts/pictures

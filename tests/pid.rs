@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::terminal::Terminal;
-use support::{fits, run, sandbox, snapshot, snapshot_cards, stdout, text};
+use support::{binary, fits, run, sandbox, snapshot, snapshot_cards, stdout, text};
 
 #[test]
 fn every_card_holds() {
@@ -197,4 +197,15 @@ fn without_a_new_proc_the_old_one_is_seen() {
         fresh.lines().filter(|line| line.bytes().all(|byte| byte.is_ascii_digit())).collect();
     // readlink is 2; then the shell's own number; then ls and the shell as /proc lists them.
     assert_eq!(numbers, ["2", "1", "1", "3"], "{fresh}");
+}
+
+/// What is ignored stays so through execve(2), and then the kernel keeps no status of a child for its parent. wait(2)
+#[test]
+fn a_caller_that_ignores_sigchld_hears_the_status_too() {
+    for init in [false, true] {
+        let flags: &[&str] = if init { &["--init"] } else { &[] };
+        let mut run = std::process::Command::new("timeout");
+        run.args(["10", "env", "--ignore-signal=CHLD"]).arg(binary()).args(["pid", "-q"]).args(flags);
+        assert_eq!(run.args(["--", "sh", "-c", "exit 3"]).status().unwrap().code(), Some(3), "{flags:?}");
+    }
 }

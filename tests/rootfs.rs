@@ -288,6 +288,13 @@ fn mounts_are_made_in_their_order() {
     assert_eq!(said(&mounts, "cat /srv/page; touch /srv/new 2>/dev/null || echo no"), "hello\nno\n");
 }
 
+/// Whoever sees this machine's files piece by piece doesn't see what is in these, but can mount there.
+#[test]
+fn a_mount_point_for_media_is_there() {
+    let spec = "rootfs: host\npid:\nmnt: { mounts: [{ type: tmpfs, target: /mnt }, { type: tmpfs, target: /media }] }\n";
+    assert_eq!(said(spec, "cut -d' ' -f2 /proc/mounts | grep ^/m | sort"), "/media\n/mnt");
+}
+
 #[test]
 fn what_can_not_be_done_is_refused_before() {
     let root = root();

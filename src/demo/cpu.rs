@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::exec::agent::{Agent, Progress};
 use crate::feature::Feature::Cpu;
 use crate::host::cgroups::{Controller, Version};
+use crate::host::{Cgroups, Unread};
 use crate::observe::cgroup::Group;
 use crate::observe::proc;
 use crate::plan::call::load::Load;
@@ -98,7 +99,7 @@ fn cpuset(stage: &mut Stage<'_>) -> Result<Card> {
     let flags = spec.cpu.get_or_insert_default();
     let list = flags.cpuset.get_or_insert_with(|| processor().to_string()).clone();
     let controllers = [Controller::Cpuset];
-    if crate::host::Cgroups::gather(&controllers).site(Controller::Cpuset).is_none() {
+    if Cgroups::gather(&controllers, &mut Unread::default()).site(Controller::Cpuset).is_none() {
         return Ok(card.skip("cpu.skip.cpuset"));
     }
     let inside = stage.start(&spec, Cpu)?;

@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use rustix::fs::{FlockOperation, flock};
 
 use crate::plan::call::bridge::{FORWARD, FORWARDED, NETWORK, address_of};
 use crate::sys::netlink::{self, Link};
@@ -22,14 +22,14 @@ pub(super) fn find(name: &str) -> Option<Link> {
 /// it: who tidies up after such a run has `patience`.
 pub(super) fn remove(name: &str, patience: Duration) -> io::Result<()> {
     let deadline = Instant::now() + patience;
-    let mut own = File::open(NETWORK)?;
-    let _last = loop {
-        match Flock::lock(own, FlockArg::LockExclusiveNonblock) {
-            Err((back, Errno::EAGAIN)) if Instant::now() < deadline => own = back,
-            lock => break lock.map_err(|(_, errno)| errno)?,
+    let last = File::open(NETWORK)?;
+    loop {
+        match flock(&last, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::AGAIN) if Instant::now() < deadline => {}
+            locked => break locked?,
         }
         std::thread::sleep(Duration::from_millis(2));
-    };
+    }
     let bridge = find(name).ok_or(Errno::ENODEV)?;
     if bridge.alias() == Some(FORWARDED) {
         fs::write(FORWARD, "0")?;

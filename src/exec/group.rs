@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// How long the processes of a group may take to end: SIGKILL needs no longer, unless a disk doesn't answer.
@@ -75,27 +75,29 @@ pub(super) fn leave(group: &Path, to: &Path) -> io::Result<()> {
     fs::write(to.join("cgroup.procs"), "0")
 }
 
-/// Removes the folder that other runs use too, if none does: each of them holds a shared lock on the folder above.
+/// Removes the folder that other runs use too, if none does: each of them holds a shared lock on the folder above. Where one
+/// does, or left its group there and nobody has tidied up after it yet, the error is EWOULDBLOCK.
 pub(super) fn remove_shared(group: &Path) -> io::Result<()> {
     let above = fs::File::open(group.parent().unwrap_or(group))?;
-    let _last = Flock::lock(above, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
+    flock(&above, FlockOperation::NonBlockingLockExclusive)?;
     match fs::remove_dir(group) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(_) if !groups_in(group).is_empty() => Err(Errno::EWOULDBLOCK.into()),
         removed => removed,
     }
 }
 
 /// v2: a folder hands controllers down no longer. Where another group lies beside ours, it may have begun to use them, and
-/// would lose its limits: then they stay, as they do while another run of ours is there.
+/// would lose its limits: then they stay, as they do while another run of ours is there, and the error is EWOULDBLOCK.
 pub(super) fn withdraw(folder: &Path, controllers: &[String]) -> io::Result<()> {
-    let _last =
-        Flock::lock(fs::File::open(folder)?, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
+    let last = fs::File::open(folder)?;
+    flock(&last, FlockOperation::NonBlockingLockExclusive)?;
     let shared = folder.join("sandbox");
     let others = groups_in(folder).into_iter().filter(|group| *group != shared);
     // Where the caller itself had to make room, its own leaf is left in there.
     let runs = groups_in(&shared).into_iter().filter(|group| !group.to_string_lossy().ends_with("-host"));
     if others.chain(runs).next().is_some() {
-        return Err(Errno::EBUSY.into());
+        return Err(Errno::EWOULDBLOCK.into());
     }
     let minus: Vec<String> = controllers.iter().map(|name| format!("-{name}")).collect();
     if shared.exists() {

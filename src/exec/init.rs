@@ -33,7 +33,8 @@ pub(super) fn serve(slots: &mut Slots, has_terminal: bool) -> ! {
                 _ => {}
             }
         }
-        match awaited.wait() {
+        // Where that fails, looking for the dead again is all that there is to do.
+        match crate::sys::wait_for_signal(&awaited) {
             Ok(Signal::SIGCHLD) | Err(_) => {}
             Ok(signal) => {
                 let _ = kill(command, signal);
@@ -42,10 +43,13 @@ pub(super) fn serve(slots: &mut Slots, has_terminal: bool) -> ! {
     }
 }
 
+/// The next of those that have ended. Its signal has been taken, so whatever else it fails for, it's tried again.
 fn reaped() -> Option<WaitStatus> {
-    match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-        Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => None,
-        Ok(status) => Some(status),
-        Err(_) => None,
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return None,
+            Ok(status) => return Some(status),
+            Err(_) => {}
+        }
     }
 }

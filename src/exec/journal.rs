@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -83,10 +84,10 @@ impl Journal {
     fn written(&mut self) -> Result<&mut Written> {
         match &mut self.written {
             Some(written) => Ok(written),
-            none => Ok(none
-                .insert(Written::create().map_err(|error| {
-                    Error::failed("cannot write the undo journal").why(error.to_string())
-                })?)),
+            none => Ok(none.insert(Written::create().map_err(|error| {
+                Error::failed(format!("cannot write the undo journal in {}", runtime_folder().display()))
+                    .why(error.to_string())
+            })?)),
         }
     }
 
@@ -98,16 +99,18 @@ impl Journal {
         let Some(written) = &mut self.written else { return Ok(()) };
         let Some(last) = written.entries.pop() else { return Ok(()) };
         let made = match outcome {
-            Ok(_) => identity(&last.undo).map_or(Made::Intended, Made::As),
+            Ok(_) => identity(&last.undo).ok().flatten().map_or(Made::Intended, Made::As),
             Err(_) => Made::Never,
         };
         written.append(Entry { made, ..last })
     }
 
-    /// Removes everything, last made first, and then the journal itself.
+    /// Removes everything, last made first, and then the journal itself. Where something stays, so does the journal: it has no
+    /// owner from then on, and the next command tries again.
     pub fn undo(&mut self) {
-        if let Some(written) = self.written.take() {
-            run_backwards(&written.entries, Duration::ZERO);
+        if let Some(written) = self.written.take()
+            && run_backwards(&written.entries, Duration::ZERO).is_complete
+        {
             remove(&written.path);
         }
     }
@@ -184,14 +187,16 @@ pub fn named(name: &str) -> Vec<i32> {
 
 /// Clears what dead owners left. What still has an owner, and what isn't proved to be ours, stays.
 pub fn sweep() -> Vec<Undo> {
-    let mut removed = Vec::new();
-    let Ok(entries) = fs::read_dir(runtime_folder()) else { return removed };
+    let (mut removed, folder) = (Vec::new(), runtime_folder());
+    let Ok(entries) = fs::read_dir(&folder) else { return removed };
     for entry in entries.flatten() {
         let path = entry.path();
         if path.extension().is_some_and(|extension| extension == "journal") {
             removed.extend(sweep_one(&path).unwrap_or_default());
         }
     }
+    // Its last user may have died before there was a journal in it.
+    let _ = fs::remove_dir(folder);
     removed
 }
 
@@ -214,20 +219,38 @@ fn sweep_one(path: &Path) -> io::Result<Vec<Undo>> {
     let is_out_of_reach =
         entries.iter().any(|entry| elsewhere(entry) && entry.home.as_deref().is_some_and(lives));
     entries.retain(|entry| !elsewhere(entry));
-    let removed = run_backwards(&entries, DYING);
-    if !is_out_of_reach {
+    let undone = run_backwards(&entries, DYING);
+    if undone.is_complete && !is_out_of_reach {
         remove(path);
     }
-    Ok(removed)
+    Ok(undone.removed)
 }
 
-fn run_backwards(entries: &[Entry], patience: Duration) -> Vec<Undo> {
-    entries.iter().rev().filter(|entry| perform(entry, patience)).map(|entry| entry.undo.clone()).collect()
+/// What has become of the entries of a journal.
+struct Undone {
+    removed: Vec<Undo>,
+    /// Nothing of ours is left.
+    is_complete: bool,
 }
 
-/// Whether something was there and is gone now.
-fn perform(entry: &Entry, patience: Duration) -> bool {
-    let current = identity(&entry.undo);
+fn run_backwards(entries: &[Entry], patience: Duration) -> Undone {
+    let mut undone = Undone { removed: Vec::new(), is_complete: true };
+    for entry in entries.iter().rev() {
+        match perform(entry, patience) {
+            Ok(true) => undone.removed.push(entry.undo.clone()),
+            Ok(false) => {}
+            Err(_) => undone.is_complete = false,
+        }
+    }
+    undone
+}
+
+/// Removes a thing; false where it isn't there, or isn't ours, or isn't ours alone.
+fn perform(entry: &Entry, patience: Duration) -> io::Result<bool> {
+    if entry.made == Made::Never {
+        return Ok(false);
+    }
+    let current = identity(&entry.undo)?;
     let is_ours = match &entry.made {
         // Its name holds our token, as all names that we choose do.
         Made::Intended => current.is_some(),
@@ -235,30 +258,43 @@ fn perform(entry: &Entry, patience: Duration) -> bool {
         Made::Never => false,
     };
     if !is_ours {
-        return false;
+        return Ok(false);
     }
-    match &entry.undo {
-        Undo::DeleteLink { name } => sys::netlink::delete_link(name).is_ok(),
-        Undo::RemoveBridge { name } => bridge::remove(name, patience).is_ok(),
-        Undo::RemoveFolder { path } => fs::remove_dir(path).is_ok(),
-        Undo::RemoveFile { path } => fs::remove_file(path).is_ok(),
-        Undo::Unmount { path } => nix::mount::umount2(path, nix::mount::MntFlags::MNT_DETACH).is_ok(),
-        Undo::RemoveSysv { kind, key } => sys::sysv::remove(*kind, *key).is_ok(),
-        Undo::RemoveQueue { name } => sys::queue::remove(name).is_ok(),
-        Undo::RemoveGroup { path } => group::remove(path).is_ok(),
-        Undo::RemoveSharedGroup { path } => group::remove_shared(path).is_ok(),
-        Undo::WithdrawControllers { path, controllers } => group::withdraw(path, controllers).is_ok(),
-        Undo::MoveBack { path, from } => group::leave(from, path).is_ok(),
+    let removed = match &entry.undo {
+        Undo::DeleteLink { name } => sys::netlink::delete_link(name).map_err(io::Error::from),
+        Undo::RemoveBridge { name } => bridge::remove(name, patience),
+        Undo::RemoveFolder { path } => fs::remove_dir(path),
+        Undo::RemoveFile { path } => fs::remove_file(path),
+        Undo::Unmount { path } => match nix::mount::umount2(path, nix::mount::MntFlags::MNT_DETACH) {
+            // Nothing is mounted there: its owner died before that. umount(2)
+            Err(Errno::EINVAL) => return Ok(false),
+            unmounted => unmounted.map_err(io::Error::from),
+        },
+        Undo::RemoveSysv { kind, key } => sys::sysv::remove(*kind, *key).map_err(io::Error::from),
+        Undo::RemoveQueue { name } => sys::queue::remove(name).map_err(io::Error::from),
+        Undo::RemoveGroup { path } => group::remove(path),
+        Undo::RemoveSharedGroup { path } => group::remove_shared(path),
+        Undo::WithdrawControllers { path, controllers } => group::withdraw(path, controllers),
+        Undo::MoveBack { path, from } => group::leave(from, path),
+    };
+    match removed {
+        // Gone meanwhile; or other runs use it still, and the last of them removes it.
+        Err(error) if is_absent(&error) || error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        removed => removed.map(|()| true),
     }
 }
 
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 /// What makes a thing known again; none if it isn't there.
-fn identity(undo: &Undo) -> Option<String> {
-    let inode = |path: &Path| {
-        let metadata = fs::symlink_metadata(path).ok()?;
-        Some(format!("{}:{}", metadata.dev(), metadata.ino()))
+fn identity(undo: &Undo) -> io::Result<Option<String>> {
+    let inode = |path: &Path| match fs::symlink_metadata(path) {
+        Err(error) if is_absent(&error) => Ok(None),
+        metadata => metadata.map(|metadata| Some(format!("{}:{}", metadata.dev(), metadata.ino()))),
     };
-    match undo {
+    Ok(match undo {
         // Not from /sys/class/net: that lists the namespace in which it was mounted, which needn't be the caller's.
         Undo::DeleteLink { name } => sys::netlink::find_link(name).map(|link| link.identity()),
         Undo::RemoveBridge { name } => bridge::find(name).map(|link| link.identity()),
@@ -268,10 +304,10 @@ fn identity(undo: &Undo) -> Option<String> {
         | Undo::RemoveGroup { path }
         | Undo::RemoveSharedGroup { path }
         | Undo::WithdrawControllers { path, .. }
-        | Undo::MoveBack { path, .. } => inode(path),
+        | Undo::MoveBack { path, .. } => inode(path)?,
         Undo::RemoveSysv { kind, key } => sys::sysv::find(*kind, *key).ok().map(|id| id.to_string()),
         Undo::RemoveQueue { name } => sys::queue::identity(name),
-    }
+    })
 }
 
 /// The caller's own namespace of the kind in which the thing's name holds.
@@ -401,6 +437,26 @@ mod tests {
         journal.undo();
         assert!(path.exists());
         fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn what_could_not_be_removed_is_left_to_the_next_command() {
+        let path = std::env::temp_dir().join(format!("sandbox-full-{}", std::process::id()));
+        let inside = path.join("file");
+        fs::create_dir(&path).unwrap();
+        fs::write(&inside, "").unwrap();
+        let undo = Undo::RemoveFolder { path: path.clone() };
+        let mut journal = Journal::default();
+        journal.intend(&undo).unwrap();
+        journal.came_out::<(), ()>(&Ok(())).unwrap();
+        let file = journal.written.as_ref().unwrap().path.clone();
+        journal.undo();
+        assert!(path.exists() && file.exists());
+        assert_eq!(sweep_one(&file).unwrap(), []);
+        assert!(path.exists() && file.exists());
+        fs::remove_file(inside).unwrap();
+        assert_eq!(sweep_one(&file).unwrap(), [undo]);
+        assert!(!path.exists() && !file.exists());
     }
 
     #[test]

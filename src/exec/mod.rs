@@ -122,7 +122,7 @@ pub fn start(plan: &Plan, watch: &mut dyn Watch) -> Result<Container> {
         plan,
         watch,
         signals: Signals::block()?,
-        slots: Slots { outside: if is_verified { verify::outside() } else { vec![] }, ..Slots::default() },
+        slots: Slots { outside: if is_verified { verify::outside()? } else { vec![] }, ..Slots::default() },
         journal: Journal::default(),
         early: VecDeque::new(),
     };
@@ -369,14 +369,15 @@ impl Run<'_> {
 
     /// Ends what was begun.
     fn abandon(&mut self) {
-        if let Some(pidfd) = &self.slots.pidfd {
-            kill(pidfd.as_fd());
-        }
+        // A child whose number wasn't told yet waits at the gate: its end of file ends that wait.
+        self.slots.gate = None;
         for process in [self.slots.helper, self.slots.child].into_iter().flatten() {
+            // By number: the one pidfd may be of either, or of none. No one else has the number before it's waited for.
+            let _ = nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGKILL);
             let _ = waitpid(process, None);
         }
         relay::end(&mut self.slots, Duration::ZERO);
-        self.slots.shares.clear();
+        self.slots.release_shares();
         self.journal.undo();
     }
 }

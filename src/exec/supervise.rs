@@ -159,7 +159,7 @@ impl Container {
         relay::end(&mut self.slots, relay::LAST_WORDS);
         // Before the group goes, and its counters with it.
         self.oom_kills = self.memory.as_deref().map_or(0, cgroup::oom_kills);
-        self.slots.shares.clear();
+        self.slots.release_shares();
         self.journal.undo();
         match status {
             Ok(WaitStatus::Exited(_, status)) => Ok(Ended::Exited(status)),

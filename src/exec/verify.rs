@@ -2,13 +2,14 @@
 //! reads what it can: the child its own /proc, the host the files of the cgroups.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::{fs, io};
 
 use super::agent::Agent;
 use crate::error::{Error, Result};
 use crate::feature::Feature;
+use crate::host;
 use crate::host::cgroups::{self, Hierarchy};
 use crate::host::files::unescape;
 use crate::host::tree::Tree;
@@ -20,19 +21,27 @@ use crate::plan::slots::Slots;
 use crate::text::{text, text_with};
 
 /// The caller's own namespaces, to be held against the child's.
-pub(super) fn outside() -> Vec<(Feature, String)> {
-    Feature::NAMESPACES.into_iter().filter_map(|kind| Some((kind, link(kind)?))).collect()
-}
-
-fn link(kind: Feature) -> Option<String> {
-    Some(fs::read_link(format!("/proc/self/ns/{kind}")).ok()?.to_string_lossy().into_owned())
+///
+/// # Errors
+/// When a link can't be read. A kernel without that kind of namespace has none, which is no error.
+pub(super) fn outside() -> Result<Vec<(Feature, String)>> {
+    let mut links = Vec::new();
+    for kind in Feature::NAMESPACES {
+        let path = format!("/proc/self/ns/{kind}");
+        match fs::read_link(&path) {
+            Ok(link) => links.push((kind, link.to_string_lossy().into_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::failed(format!("cannot read {path}")).why(error.to_string())),
+        }
+    }
+    Ok(links)
 }
 
 /// What differs, read by whoever calls: the host reads the files of cgroups, the child all others.
 pub(super) fn differences(plan: &Plan, slots: &Slots, is_host: bool) -> Vec<Difference> {
     let mut shown = Shown::by("/proc/self");
     let mut found: Vec<Difference> = expect::of(plan)
-        .iter()
+        .into_iter()
         .filter(|expected| expected.is_hosts() == is_host)
         .map(|expected| claimed(expected, slots))
         .filter_map(|expected| difference(&expected, shown.of(&expected), &slots.outside))
@@ -50,7 +59,7 @@ pub(super) fn differences(plan: &Plan, slots: &Slots, is_host: bool) -> Vec<Diff
 /// What differs, as a table; that the process can't be looked at.
 pub fn process(plan: &Plan, pid: i32, reader: Option<&Agent>) -> Result<usize> {
     let process = format!("/proc/{pid}");
-    let (outside, groups) = (outside(), cgroups::hierarchies(&process));
+    let (outside, groups) = (outside()?, cgroups::hierarchies(&process));
     // The address is one that its own run claimed.
     let is_known = |expected: &Expected| expected.field.as_deref() != Some(expect::CLAIMED);
     let expected: Vec<Expected> = expect::of(plan).into_iter().filter(is_known).collect();
@@ -63,13 +72,14 @@ pub fn process(plan: &Plan, pid: i32, reader: Option<&Agent>) -> Result<usize> {
             false => expected.path.replace("/proc/self", &process),
         };
         let expected = Expected { path, ..expected.clone() };
-        let words = match reader {
+        let value = match reader {
             Some(reader) if expected.path.starts_with("/proc/sys/") => {
-                reader.read(&expected.path)?.ok().map(|words| one_line(&words))
+                let words = reader.read(&expected.path)?;
+                words.map(|words| Some(one_line(&words))).map_err(|errno| io::Error::from(errno).to_string())
             }
             _ => shown.of(&expected),
         };
-        differences.extend(difference(&expected, words, &outside));
+        differences.extend(difference(&expected, value, &outside));
     }
     if differences.is_empty() {
         Ok(expected.len())
@@ -87,48 +97,56 @@ fn own_file(groups: &[Hierarchy], path: &str) -> Option<String> {
 }
 
 /// With the address that was claimed, where it is about that.
-fn claimed(expected: &Expected, slots: &Slots) -> Expected {
-    let mut expected = expected.clone();
+fn claimed(mut expected: Expected, slots: &Slots) -> Expected {
     if let (Some(expect::CLAIMED), Some(address)) = (expected.field.as_deref(), slots.address) {
         expected.field = Some(address.to_string());
     }
     expected
 }
 
-fn difference(
-    expected: &Expected,
-    shown: Option<String>,
-    outside: &[(Feature, String)],
-) -> Option<Difference> {
+/// What stands somewhere; none where there is no such thing, and why it couldn't be read.
+type Value = std::result::Result<Option<String>, String>;
+
+fn difference(expected: &Expected, value: Value, outside: &[(Feature, String)]) -> Option<Difference> {
     let own = outside.iter().find(|(kind, _)| *kind == expected.feature).map(|(_, link)| link.as_str());
-    let (is_so, wanted) = match &expected.wanted {
-        Wanted::Is(words) => (shown.as_deref() == Some(words), words.clone()),
-        // A kernel without this kind of namespace has no link on either side.
-        Wanted::Own => (
-            shown.is_some() && shown.as_deref() != own,
-            text_with("verify.own", &[("own", own.unwrap_or("?"))]),
-        ),
-        Wanted::Shared => (shown.as_deref() == own, own.unwrap_or("?").to_owned()),
-        Wanted::Mounted { kind, attributes, may_lack } => {
-            let options = attributes.options();
-            let is_mounted = |words: &str| {
-                let (mounted, has) = words.split_once(' ').unwrap_or((words, ""));
-                kind.as_ref().is_none_or(|kind| kind == mounted)
-                    && options.iter().all(|option| has.split(',').any(|has| has == *option))
-            };
-            let is_so = match shown.as_deref() {
-                Some(NOWHERE) => *may_lack,
-                Some(words) => is_mounted(words),
-                None => false,
-            };
-            (is_so, format!("{} {}", kind.as_deref().unwrap_or("*"), options.join(",")))
+    // Not read is neither as it must be nor absent.
+    let is_so = value.as_ref().is_ok_and(|shown| is_so(&expected.wanted, shown.as_deref(), own));
+    if is_so {
+        return None;
+    }
+    // The words only now: to look them up takes longer than to read what is compared.
+    let wanted = match &expected.wanted {
+        Wanted::Is(words) => words.clone(),
+        Wanted::Own => text_with("verify.own", &[("own", own.unwrap_or("?"))]),
+        Wanted::Shared => own.unwrap_or("?").to_owned(),
+        Wanted::Mounted { kind, attributes, .. } => {
+            format!("{} {}", kind.as_deref().unwrap_or("*"), attributes.options().join(","))
         }
     };
     let source = match &expected.field {
         Some(field) => format!("{} {field}", expected.path),
         None => expected.path.clone(),
     };
-    (!is_so).then(|| Difference { source, wanted, shown: shown.unwrap_or_else(|| text("verify.unread")) })
+    let shown = match value {
+        Ok(shown) => shown.unwrap_or_else(|| text("verify.absent")),
+        Err(why) => text_with("verify.unread", &[("why", &why)]),
+    };
+    Some(Difference { source, wanted, shown })
+}
+
+fn is_so(wanted: &Wanted, shown: Option<&str>, own: Option<&str>) -> bool {
+    match wanted {
+        Wanted::Is(words) => shown == Some(words),
+        // A kernel without this kind of namespace has no link on either side.
+        Wanted::Own => shown.is_some() && own.is_some() && shown != own,
+        Wanted::Shared => shown == own,
+        Wanted::Mounted { may_lack, .. } if shown == Some(NOWHERE) => *may_lack,
+        Wanted::Mounted { kind, attributes, .. } => shown.is_some_and(|shown| {
+            let (mounted, has) = shown.split_once(' ').unwrap_or((shown, ""));
+            kind.as_ref().is_none_or(|kind| kind == mounted)
+                && attributes.options().iter().all(|option| has.split(',').any(|has| has == *option))
+        }),
+    }
 }
 
 /// What is shown of a place that isn't there.
@@ -138,7 +156,7 @@ const NOWHERE: &str = "ENOENT";
 struct Shown {
     /// Its folder, `/proc/self` or `/proc/PID`.
     process: String,
-    files: BTreeMap<String, Option<String>>,
+    files: BTreeMap<String, Value>,
 }
 
 impl Shown {
@@ -147,42 +165,64 @@ impl Shown {
     }
 
     /// What stands where a value is expected.
-    fn of(&mut self, expected: &Expected) -> Option<String> {
+    fn of(&mut self, expected: &Expected) -> Value {
         let path = &expected.path;
         if matches!(expected.wanted, Wanted::Own | Wanted::Shared) || path.ends_with("/cwd") {
-            return Some(fs::read_link(path).ok()?.to_string_lossy().into_owned());
+            return value(fs::read_link(path).map(|target| target.to_string_lossy().into_owned()));
         }
-        let words = self.files.entry(path.clone()).or_insert_with_key(|path| fs::read_to_string(path).ok());
-        let words = words.as_deref()?;
-        match &expected.field {
-            None => Some(one_line(words)),
-            Some(place) if matches!(expected.wanted, Wanted::Mounted { .. }) => {
-                mounted_at(words, place).or_else(|| elsewhere(&self.process, words, place))
-            }
+        if !self.files.contains_key(path) {
+            self.files.insert(path.clone(), value(host::read(path)));
+        }
+        match self.files.get(path) {
+            Some(Ok(Some(words))) => self.part_of(expected, words),
+            Some(Err(why)) => Err(why.clone()),
+            _ => Ok(None),
+        }
+    }
+
+    /// The part of a file's words that is meant.
+    fn part_of(&self, expected: &Expected, words: &str) -> Value {
+        let Some(field) = expected.field.as_deref() else { return Ok(Some(one_line(words))) };
+        if matches!(expected.wanted, Wanted::Mounted { .. }) {
+            return match mounted_at(words, field) {
+                Some(mount) => Ok(Some(mount)),
+                None => elsewhere(&self.process, words, field),
+            };
+        }
+        Ok(match expected.path.rsplit('/').next() {
             // The name may have blanks in it, and is followed by the soft limit and the hard one. proc_pid_limits(5)
-            Some(name) if path.ends_with("/limits") => {
-                let line = words.lines().find_map(|line| line.strip_prefix(name.as_str()))?;
-                Some(line.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
-            }
-            // The kind of an address stands in the line below it.
-            Some(address) if path.ends_with("/fib_trie") => {
-                let mut lines = words.lines();
-                lines.find(|line| line.split_whitespace().last() == Some(address))?;
-                Some(lines.next()?.trim().to_owned())
-            }
-            Some(network) if path.ends_with("/net/route") => gateway_of(words, network),
-            Some(field) => status_of(words, field).map(one_line),
-        }
+            Some("limits") => words
+                .lines()
+                .find_map(|line| line.strip_prefix(field))
+                .map(|line| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")),
+            Some("fib_trie") => kind_of(words, field),
+            Some("route") => gateway_of(words, field),
+            _ => status_of(words, field).map(one_line),
+        })
+    }
+}
+
+/// That there's no such file is an answer.
+fn value(read: io::Result<String>) -> Value {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.to_string()),
+        Ok(words) => Ok(Some(words)),
     }
 }
 
 /// What is mounted at a place that links lead to: the table has it without them.
-fn elsewhere(process: &str, table: &str, place: &str) -> Option<String> {
+fn elsewhere(process: &str, table: &str, place: &str) -> Value {
     let root = format!("{process}/root");
     let place = Tree::of(Some(Path::new(&root))).locate(Path::new(place));
-    let is_there = place.today.is_some_and(|today| today.symlink_metadata().is_ok());
-    let shown = mounted_at(table, &place.inside.to_string_lossy());
-    shown.or_else(|| (!is_there).then(|| NOWHERE.to_owned()))
+    if let Some(mount) = mounted_at(table, &place.inside.to_string_lossy()) {
+        return Ok(Some(mount));
+    }
+    match place.today.map(|today| today.symlink_metadata()) {
+        Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(Some(NOWHERE.to_owned())),
+        Some(Err(error)) => Err(error.to_string()),
+        _ => Ok(None),
+    }
 }
 
 /// The filesystem and the options of the mount on top at a place: the last line of it. proc_pid_mountinfo(5)
@@ -193,8 +233,11 @@ fn mounted_at(table: &str, place: &str) -> Option<String> {
     Some(format!("{kind} {}", line.split(' ').nth(5)?))
 }
 
-fn one_line(words: &str) -> String {
-    words.split_whitespace().collect::<Vec<_>>().join(" ")
+/// The kind of an address, which stands in the line below it: `/32 host LOCAL`.
+fn kind_of(trie: &str, address: &str) -> Option<String> {
+    let mut lines = trie.lines();
+    lines.find(|line| line.split_whitespace().last() == Some(address))?;
+    Some(lines.next()?.trim().to_owned())
 }
 
 /// The gateway of a route. /proc/net/route prints the bytes of an address as a number of this machine.
@@ -208,9 +251,22 @@ fn gateway_of(routes: &str, network: &str) -> Option<String> {
     Some(address(words.next()?)?.to_string())
 }
 
+fn one_line(words: &str) -> String {
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Descriptors beyond 0 to 2 that execve would hand to the command.
 fn open_descriptors() -> Vec<Difference> {
-    let listed = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let listed = match fs::read_dir("/proc/self/fd").and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+        Ok(listed) => listed.into_iter(),
+        Err(error) => {
+            return vec![Difference {
+                source: "/proc/self/fd".into(),
+                wanted: text("verify.closed"),
+                shown: text_with("verify.unread", &[("why", &error.to_string())]),
+            }];
+        }
+    };
     let numbers = listed.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let kept = numbers.filter(|number| *number > 2 && crate::sys::is_kept_by_exec(*number));
     kept.map(|number| Difference {
@@ -253,7 +309,7 @@ mod tests {
     fn found(spec: &Spec) -> Vec<String> {
         let host = Host { privileged: true, ..compose::gather(spec) };
         let plan = compose::plan(spec, &host, Feature::Run, ending(), false);
-        let slots = Slots { outside: outside(), ..Slots::default() };
+        let slots = Slots { outside: outside().unwrap(), ..Slots::default() };
         differences(&plan, &slots, false).into_iter().map(|difference| difference.source).collect()
     }
 
@@ -303,7 +359,7 @@ mod tests {
             obstacles: Vec::new(),
         };
         let host = Host { privileged: true, cgroups: Some(cgroups), ..Host::gather() };
-        let page = rustix::param::page_size() as u64;
+        let page = 4096;
         let memory = Memory { limit: Some(Size(9 * page + 1)), ..Memory::default() };
         let spec = Spec { memory: Some(memory), ..Spec::default() };
         let plan = compose::plan(&spec, &host, Feature::Run, ending(), false);

@@ -2,12 +2,12 @@
 //! use. Found by looking at mountinfo, /proc/self/cgroup and cgroup.controllers, never by a version. cgroups(7)
 
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::AccessFlags;
 use serde::{Deserialize, Serialize};
 
+use super::Unread;
 use super::token::token;
 
 /// One of the two interfaces to the same controllers. A hybrid machine has both, each with some of them.
@@ -81,12 +81,16 @@ pub struct Hierarchy {
 
 /// Every hierarchy that is mounted here, with the cgroup of `process` (`/proc/self`, `/proc/PID`) in it.
 pub fn hierarchies(process: &str) -> Vec<Hierarchy> {
-    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let membership = fs::read_to_string(format!("{process}/cgroup")).unwrap_or_default();
+    read_hierarchies(process, &mut Unread::default())
+}
+
+fn read_hierarchies(process: &str, unread: &mut Unread) -> Vec<Hierarchy> {
+    let mountinfo = unread.text("/proc/self/mountinfo");
+    let membership = unread.text(format!("{process}/cgroup"));
     let mut found: Vec<Hierarchy> =
         mountinfo.lines().filter_map(|line| hierarchy(line, &membership)).collect();
     for hierarchy in found.iter_mut().filter(|hierarchy| hierarchy.version == Version::V2) {
-        hierarchy.controllers = names(&hierarchy.mount.join("cgroup.controllers"));
+        hierarchy.controllers = names(&hierarchy.mount.join("cgroup.controllers"), unread);
     }
     // One hierarchy may be mounted twice (in a container's /sys too): the first place does.
     let mut seen: Vec<(Version, Vec<String>)> = Vec::new();
@@ -197,8 +201,8 @@ pub enum Obstacle {
 
 impl Cgroups {
     /// Looks where groups with these controllers can be made.
-    pub fn gather(wanted: &[Controller]) -> Cgroups {
-        let hierarchies = hierarchies("/proc/self");
+    pub fn gather(wanted: &[Controller], unread: &mut Unread) -> Cgroups {
+        let hierarchies = read_hierarchies("/proc/self", unread);
         let mut cgroups = Cgroups {
             name: format!("{:08x}", token()),
             versions: Vec::new(),
@@ -229,8 +233,8 @@ impl Cgroups {
         }
         for (hierarchy, controllers) in by_hierarchy {
             let site = match hierarchy.version {
-                Version::V1 => site_v1(hierarchy, &controllers),
-                Version::V2 => site_v2(hierarchy, &controllers),
+                Version::V1 => site_v1(hierarchy, &controllers, unread),
+                Version::V2 => site_v2(hierarchy, &controllers, unread),
             };
             match site {
                 Ok(site) => cgroups.sites.push(site),
@@ -266,12 +270,12 @@ impl Site {
     }
 }
 
-fn site_v1(hierarchy: &Hierarchy, controllers: &[Controller]) -> Result<Site, Obstacle> {
+fn site_v1(hierarchy: &Hierarchy, controllers: &[Controller], unread: &mut Unread) -> Result<Site, Obstacle> {
     let base = hierarchy.mount.clone();
-    if !is_writable(&base) {
+    if !is_writable(&base, unread) {
         return Err(Obstacle::NotRoots);
     }
-    let read = |name| fs::read_to_string(base.join(name)).unwrap_or_default().trim().to_owned();
+    let mut read = |name| unread.text(base.join(name)).trim().to_owned();
     let has_cpuset = hierarchy.controllers.iter().any(|name| name == "cpuset");
     Ok(Site {
         version: Version::V1,
@@ -286,7 +290,7 @@ fn site_v1(hierarchy: &Hierarchy, controllers: &[Controller]) -> Result<Site, Ob
 
 /// The mount's own folder where it's writable (root), else the nearest folder from the caller's own cgroup upwards that is
 /// the caller's and hands down all that is wanted, else the caller's own cgroup, if nobody else is in it.
-fn site_v2(hierarchy: &Hierarchy, controllers: &[Controller]) -> Result<Site, Obstacle> {
+fn site_v2(hierarchy: &Hierarchy, controllers: &[Controller], unread: &mut Unread) -> Result<Site, Obstacle> {
     let names: Vec<&'static str> =
         controllers.iter().filter_map(|controller| controller.name(Version::V2)).collect();
     let site = |base: &Path, handed_down: &[&'static str], missing: Vec<&'static str>, is_occupied| Site {
@@ -298,8 +302,8 @@ fn site_v2(hierarchy: &Hierarchy, controllers: &[Controller]) -> Result<Site, Ob
         is_occupied,
         cpuset: None,
     };
-    let missing = |base: &Path| {
-        let handed_down = self::names(&base.join("cgroup.subtree_control"));
+    let missing = |base: &Path, unread: &mut Unread| {
+        let handed_down = self::names(&base.join("cgroup.subtree_control"), unread);
         names
             .iter()
             .copied()
@@ -308,49 +312,53 @@ fn site_v2(hierarchy: &Hierarchy, controllers: &[Controller]) -> Result<Site, Ob
     };
     let mount = &hierarchy.mount;
     // Only the root of all has no type: it alone may have processes and hand controllers down.
-    let is_root = !mount.join("cgroup.type").exists();
-    if is_writable(mount) && (is_root || missing(mount).is_empty()) {
+    let kind = mount.join("cgroup.type");
+    let is_root = unread.answer(&kind, kind.metadata()).is_none();
+    if is_writable(mount, unread) && (is_root || missing(mount, unread).is_empty()) {
         // Told in any case: another run that is about to end may withdraw what it alone had wanted.
-        return Ok(site(mount, &names, missing(mount), false));
+        return Ok(site(mount, &names, missing(mount, unread), false));
     }
-    if controllers.contains(&Controller::Devices) && !is_writable(mount) {
+    if controllers.contains(&Controller::Devices) && !is_writable(mount, unread) {
         return Err(Obstacle::Program);
     }
-    let Some(own) = hierarchy.own.as_deref().filter(|own| is_writable(own)) else {
+    let Some(own) = hierarchy.own.as_deref().filter(|own| is_writable(own, unread)) else {
         return Err(Obstacle::NotDelegated(PathBuf::from(&hierarchy.path)));
     };
-    let above = own.ancestors().take_while(|folder| folder.starts_with(mount) && is_writable(folder));
-    if let Some(base) = above.into_iter().find(|folder| missing(folder).is_empty()) {
+    let mut above: Vec<&Path> = own.ancestors().take_while(|folder| folder.starts_with(mount)).collect();
+    above.truncate(above.iter().take_while(|folder| is_writable(folder, unread)).count());
+    if let Some(base) = above.into_iter().find(|folder| missing(folder, unread).is_empty()) {
         return Ok(site(base, &[], Vec::new(), false));
     }
-    let available = self::names(&own.join("cgroup.controllers"));
+    let available = self::names(&own.join("cgroup.controllers"), unread);
     let lacking: Vec<&'static str> =
         names.iter().copied().filter(|name| !available.iter().any(|known| known == name)).collect();
     if !lacking.is_empty() {
         return Err(Obstacle::Lacking(PathBuf::from(&hierarchy.path), lacking));
     }
-    let members = fs::read_to_string(own.join("cgroup.procs")).unwrap_or_default();
+    let members = unread.text(own.join("cgroup.procs"));
     let is_alone = members.lines().all(|member| member == std::process::id().to_string());
     if is_alone {
-        Ok(site(own, &names, missing(own), true))
+        Ok(site(own, &names, missing(own, unread), true))
     } else {
         Err(Obstacle::Occupied(PathBuf::from(&hierarchy.path)))
     }
 }
 
 /// Whether the caller may make a group there and move a process into it: cgroups(7), delegation.
-fn is_writable(folder: &Path) -> bool {
-    let may_write = |path: &Path| access(path, AccessFlags::W_OK).is_ok();
+fn is_writable(folder: &Path, unread: &mut Unread) -> bool {
+    let mut may_write = |path: &Path| unread.may(path, AccessFlags::W_OK);
     may_write(folder) && may_write(&folder.join("cgroup.procs"))
 }
 
 /// The words of a file that lists controllers.
-fn names(file: &Path) -> Vec<String> {
-    fs::read_to_string(file).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+fn names(file: &Path, unread: &mut Unread) -> Vec<String> {
+    unread.text(file).split_whitespace().map(str::to_owned).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const MEMBERSHIP: &str = "4:memory:/a/b\n3:cpu,cpuacct:/\n1:name=systemd:/x\n0::/user.slice\n";
@@ -421,13 +429,15 @@ mod tests {
             ("app/scope/cgroup.controllers", "memory pids"),
         ];
         let (mount, hierarchy) = tree("app/scope", &files);
-        let base = |controllers: &[Controller]| site_v2(&hierarchy, controllers).map(|site| site.base);
+        let base = |controllers: &[Controller]| {
+            site_v2(&hierarchy, controllers, &mut Unread::default()).map(|site| site.base)
+        };
         assert_eq!(base(&[Controller::Memory, Controller::Pids]), Ok(mount.join("app")));
         assert_eq!(base(&[Controller::Io]), Err(Obstacle::Lacking("/s".into(), vec!["io"])));
         fs::write(mount.join("app/cgroup.subtree_control"), "pids").unwrap();
         assert_eq!(base(&[Controller::Memory]), Err(Obstacle::Occupied("/s".into())));
         fs::write(mount.join("app/scope/cgroup.procs"), std::process::id().to_string()).unwrap();
-        let site = site_v2(&hierarchy, &[Controller::Memory]).unwrap();
+        let site = site_v2(&hierarchy, &[Controller::Memory], &mut Unread::default()).unwrap();
         assert_eq!(
             (site.base, site.missing, site.is_occupied),
             (mount.join("app/scope"), vec!["memory"], true)

@@ -9,7 +9,7 @@ use caps::{CapSet, Capability};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::Subordinate;
+use super::{Subordinate, Unread};
 use crate::feature::Feature;
 
 /// Facts, as they can be recorded on one machine (`sandbox doctor --format json`) and judged on another.
@@ -69,7 +69,7 @@ impl Facts {
     /// Looks at this machine.
     pub fn read() -> Facts {
         let uid = nix::unistd::geteuid().as_raw();
-        let subordinate = Subordinate::gather(uid);
+        let subordinate = Subordinate::gather(uid, &mut Unread::default());
         let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         Facts {
             program: program(),

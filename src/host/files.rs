@@ -1,7 +1,11 @@
 //! What a new root needs to know of the files of this machine.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use nix::unistd::AccessFlags;
+
+use super::Unread;
 
 /// This machine's files, as far as a new root is made of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,16 +27,16 @@ pub struct Files {
 
 impl Files {
     /// Looks at this machine.
-    pub fn gather() -> Files {
+    pub fn gather(unread: &mut Unread) -> Files {
         let names = nix::sys::utsname::uname();
         let name =
             |of: &dyn Fn(&nix::sys::utsname::UtsName) -> String| names.as_ref().map(of).unwrap_or_default();
-        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let table = unread.text("/proc/self/mountinfo");
         Files {
             kernel: version(&name(&|names| names.release().to_string_lossy().into_owned())),
-            is_nested: fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !is_whole(&map)),
+            is_nested: !is_whole(&unread.text("/proc/self/uid_map")),
             mount_points: points(&table),
-            top: top(),
+            top: top(unread),
             hostname: name(&|names| names.nodename().to_string_lossy().into_owned()),
             resolvers: fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
         }
@@ -54,6 +58,20 @@ fn is_whole(map: &str) -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
+/// Whether a file is a folder; none where there is no such file.
+///
+/// # Errors
+/// Why that can't be known, in words.
+pub fn is_folder(path: &Path) -> Result<Option<bool>, String> {
+    match path.metadata() {
+        Ok(metadata) => Ok(Some(metadata.is_dir())),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
 fn version(release: &str) -> (u32, u32) {
     let mut numbers = release.split(|sign: char| !sign.is_ascii_digit()).map(str::parse);
     let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
@@ -73,16 +91,17 @@ pub fn unescape(words: &str) -> String {
         .fold(words.to_owned(), |words, (code, sign)| words.replace(code, sign))
 }
 
-fn top() -> Vec<(String, Option<PathBuf>)> {
-    let entries = fs::read_dir("/").into_iter().flatten().flatten();
+fn top(unread: &mut Unread) -> Vec<(String, Option<PathBuf>)> {
+    let listed = fs::read_dir("/").and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let entries = unread.answer(Path::new("/"), listed).unwrap_or_default().into_iter();
     let mut top: Vec<_> = entries
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
             let kind = entry.file_type().ok()?;
             if kind.is_symlink() {
-                return Some((name, Some(entry.path().read_link().ok()?)));
+                return Some((name, Some(unread.answer(&entry.path(), entry.path().read_link())?)));
             }
-            let enters = nix::unistd::access(&entry.path(), nix::unistd::AccessFlags::X_OK).is_ok();
+            let enters = unread.may(&entry.path(), AccessFlags::X_OK);
             (kind.is_dir() && enters).then_some((name, None))
         })
         .collect();

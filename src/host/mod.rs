@@ -12,6 +12,11 @@ pub(crate) mod remedy;
 pub mod subordinate;
 pub mod token;
 pub mod tree;
+pub mod unread;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
 use caps::{CapSet, Capability};
 
@@ -21,6 +26,7 @@ pub use self::cgroups::Cgroups;
 pub use self::disk::Disk;
 pub use self::files::Files;
 pub use self::subordinate::Subordinate;
+pub use self::unread::Unread;
 
 /// Who asks, and what they may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,16 +59,21 @@ pub struct Host {
     pub disks: Vec<(String, Result<Disk, String>)>,
     /// The disks that are shared out by weight, and by what: only looked up where a spec asks for a weight.
     pub weighers: Vec<(String, &'static str)>,
+    /// What of all this couldn't be looked at.
+    pub unread: Unread,
 }
 
 impl Host {
     /// Looks at the caller.
     pub fn gather() -> Host {
+        let uid = nix::unistd::geteuid();
         Host {
-            uid: nix::unistd::geteuid().as_raw(),
+            uid: uid.as_raw(),
             gid: nix::unistd::getegid().as_raw(),
             groups: Groups::default(),
-            privileged: caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false),
+            // Where the kernel doesn't tell, root has it, and no one else.
+            privileged: caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN)
+                .unwrap_or(uid.is_root()),
             last_capability: None,
             subordinate: None,
             cable: None,
@@ -73,6 +84,7 @@ impl Host {
             files: None,
             disks: Vec::new(),
             weighers: Vec::new(),
+            unread: Unread::default(),
         }
     }
 }
@@ -99,5 +111,16 @@ impl Groups {
 
 /// The newest capability that this kernel knows. The file is there since Linux 3.2; without a /proc nobody tells.
 pub fn last_capability() -> Option<u8> {
-    std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").ok()?.trim().parse().ok()
+    read("/proc/sys/kernel/cap_last_cap").ok()?.trim().parse().ok()
+}
+
+/// A file of /proc or /sys as a whole. They say that they are empty, and the standard library reads what does so in pieces
+/// that begin with 32 bytes.
+///
+/// # Errors
+/// Those of open(2) and read(2); what isn't UTF-8.
+pub fn read(path: impl AsRef<Path>) -> io::Result<String> {
+    let mut words = String::with_capacity(4096);
+    File::open(path)?.read_to_string(&mut words)?;
+    Ok(words)
 }

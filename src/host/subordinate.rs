@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Unread;
+
 /// Ids that the caller may map besides its own. subuid(5), newuidmap(1).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Subordinate {
@@ -17,8 +19,8 @@ pub struct Subordinate {
 
 impl Subordinate {
     /// Reads this machine's files for the user `uid`.
-    pub fn gather(uid: u32) -> Subordinate {
-        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    pub fn gather(uid: u32, unread: &mut Unread) -> Subordinate {
+        let mut read = |path: &str| unread.text(path);
         let name = name_of(&read("/etc/passwd"), uid);
         Subordinate {
             uids: ranges(&read("/etc/subuid"), name.as_deref(), uid),

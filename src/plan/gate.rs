@@ -5,6 +5,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv, recvmsg, send,
     sendmsg, socketpair,
@@ -69,15 +70,22 @@ impl Channel {
         send(self.socket.as_raw_fd(), b".", MsgFlags::MSG_NOSIGNAL).map(|_| ())
     }
 
-    /// Waits to be let go.
+    /// Waits to be let go, by someone who still lives: who died meanwhile may have died before the parent-death signal was set,
+    /// and the word is read all the same. That signal comes after a dead process's descriptors were closed, so whoever is
+    /// neither sent it nor sees the hang-up has a living parent.
     ///
     /// # Errors
-    /// Those of recv(2); EPIPE at the end of file: the other side is gone.
+    /// Those of recv(2) and poll(2); EPIPE when the other side is gone.
     pub fn await_release(&self) -> Result<(), Errno> {
         match recv(self.socket.as_raw_fd(), &mut [0], MsgFlags::empty()) {
             Err(Errno::EINTR) => self.await_release(),
             Ok(0) => Err(Errno::EPIPE),
-            received => received.map(|_| ()),
+            Err(errno) => Err(errno),
+            Ok(_) => {
+                let mut gate = [PollFd::new(self.socket.as_fd(), PollFlags::empty())];
+                poll(&mut gate, PollTimeout::ZERO)?;
+                if gate[0].any().unwrap_or(true) { Err(Errno::EPIPE) } else { Ok(()) }
+            }
         }
     }
 

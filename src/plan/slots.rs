@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::Flock;
 use nix::unistd::Pid;
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::gate::Channel;
@@ -76,8 +76,8 @@ pub struct Slots {
     pub terminal: Option<OwnedFd>,
     /// `<pts>`: the slave. The command's: a copy elsewhere would hide from the master that all have gone.
     pub pts: Option<OwnedFd>,
-    /// What keeps the folders that are shared with other runs. Held by the host for as long as it uses them.
-    pub shares: Vec<Flock<OwnedFd>>,
+    /// What keeps the folders that are shared with other runs, each with its lock. Held by the host for as long as it uses them.
+    pub shares: Vec<OwnedFd>,
     /// The sockets of published ports, each with the port inside that it leads to. The relay's, once it's made.
     pub listeners: Vec<(TcpListener, u16)>,
     /// Where they listen, and the ports inside.
@@ -104,6 +104,14 @@ pub struct Relay {
 }
 
 impl Slots {
+    /// Lets the shared folders go. By their locks, not only by their descriptors, of which a child that is about to end may have
+    /// a copy. (Not by nix's lock, which panics where it can't be let go.)
+    pub fn release_shares(&mut self) {
+        for share in self.shares.drain(..) {
+            let _ = flock(share, FlockOperation::Unlock);
+        }
+    }
+
     /// Replaces `<child>` in a path or an argument.
     pub fn fill(&self, words: &str) -> String {
         let number = self.child.or(self.helper).map_or_else(|| "<child>".to_owned(), |pid| pid.to_string());

@@ -28,6 +28,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::feature::Feature;
+use crate::host::files::is_folder;
 use crate::host::tree::Tree as Sight;
 use crate::host::{Files, Host};
 use crate::namespaces::mnt::Mnt;
@@ -262,8 +263,10 @@ fn check(site: &mut Site<'_>, rootfs: &Rootfs) {
         site.refuse(what.clone(), text("mnt.root.shared"), "mnt.root.private");
     }
     let Rootfs::Dir(folder) = rootfs else { return };
-    if !folder.is_dir() {
-        return site.refuse(what, text("mnt.root.why"), "mnt.root.todo");
+    match is_folder(folder) {
+        Ok(Some(true)) => {}
+        Ok(_) => return site.refuse(what, text("mnt.root.why"), "mnt.root.todo"),
+        Err(why) => return site.refuse(what, why, "mnt.root.todo"),
     }
     if folder.canonicalize().is_ok_and(|folder| folder == Path::new("/")) {
         return site.refuse(what, text("mnt.root.same"), "rootfs.same.todo");

@@ -8,6 +8,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{HIDDEN, OURS, Site};
+use crate::host::files::is_folder;
 use crate::host::tree::{Place, Tree as Sight};
 use crate::plan::call::tree::{Attributes, Tree};
 use crate::plan::slots::Held;
@@ -111,10 +112,11 @@ impl Extra {
         }
     }
 
-    fn is_folder(&self) -> bool {
+    /// Whether it's a folder that is mounted; none where there is nothing to mount.
+    fn is_folder(&self) -> Result<Option<bool>, String> {
         match self {
-            Extra::Bind { source, .. } => source.is_dir(),
-            Extra::Tmpfs { .. } => true,
+            Extra::Bind { source, .. } => is_folder(source),
+            Extra::Tmpfs { .. } => Ok(Some(true)),
         }
     }
 }
@@ -132,16 +134,14 @@ pub(super) fn plan(site: &mut Site<'_>, mounts: Vec<Extra>) {
     }
     for mount in mounts {
         let place = site.sight.locate(mount.target());
-        if !check(site, &mount, &place) {
-            continue;
-        }
-        make_place(site, &mount, &place, &mut made);
+        let Some(is_folder) = check(site, &mount, &place) else { continue };
+        make_place(site, is_folder, &place, &mut made);
         match &mount {
             Extra::Bind { source, readonly, .. } => {
                 // A path from here: a relative one was made absolute by whoever read it.
                 let path = source.to_string_lossy().into_owned();
                 site.step(Tree::Clone { path, below: true, to: Held::Mount }, "rootfs.bind.why");
-                restrict(site, source, *readonly);
+                restrict(site, is_folder, *readonly);
             }
             Extra::Tmpfs { size, .. } => {
                 let options = [("size", size.0.to_string()), ("mode", "1777".to_owned())];
@@ -158,9 +158,9 @@ pub(super) fn plan(site: &mut Site<'_>, mounts: Vec<Extra>) {
 }
 
 /// Device files count only where one was asked for by its name.
-fn restrict(site: &mut Site<'_>, source: &Path, readonly: bool) {
+fn restrict(site: &mut Site<'_>, is_folder: bool, readonly: bool) {
     let mut attributes = Attributes::NO_SUID;
-    if source.is_dir() {
+    if is_folder {
         attributes = attributes.and(Attributes::NO_DEV);
     }
     if readonly {
@@ -171,8 +171,10 @@ fn restrict(site: &mut Site<'_>, source: &Path, readonly: bool) {
 }
 
 /// A place that isn't there is made, where it's gone with the container.
-fn make_place(site: &mut Site<'_>, mount: &Extra, place: &Place, made: &mut BTreeSet<PathBuf>) {
-    let is_there = |path: &Path| site.sight.locate(path).today.is_some_and(|today| today.exists());
+fn make_place(site: &mut Site<'_>, is_folder: bool, place: &Place, made: &mut BTreeSet<PathBuf>) {
+    // Where the kernel doesn't tell, whoever opens it will hear why.
+    let is_there =
+        |path: &Path| site.sight.locate(path).today.is_some_and(|today| today.try_exists().unwrap_or(true));
     let mut missing: Vec<PathBuf> = place
         .inside
         .ancestors()
@@ -182,7 +184,7 @@ fn make_place(site: &mut Site<'_>, mount: &Extra, place: &Place, made: &mut BTre
     missing.reverse();
     for path in missing {
         let words = path.to_string_lossy().into_owned();
-        if path == place.inside && !mount.is_folder() {
+        if path == place.inside && !is_folder {
             let file = Tree::MakeFile { at: Held::Root, path: words, content: String::new() };
             site.step(file, "rootfs.makeplace.why");
         } else {
@@ -193,29 +195,31 @@ fn make_place(site: &mut Site<'_>, mount: &Extra, place: &Place, made: &mut BTre
     }
 }
 
-/// What can be known before.
-fn check(site: &mut Site<'_>, mount: &Extra, place: &Place) -> bool {
+/// What can be known before; whether it's a folder that is mounted, if it can be.
+fn check(site: &mut Site<'_>, mount: &Extra, place: &Place) -> Option<bool> {
     let what = format!("a mount on {}", mount.target().display());
-    let (why, todo) = match mount {
+    let today = place.today.as_deref().map(is_folder).transpose();
+    let (source, today) = match (mount.is_folder(), today) {
+        (Ok(source), Ok(today)) => (source, today),
+        (Err(why), _) | (_, Err(why)) => {
+            site.refuse(what, why, "mnt.missing.todo");
+            return None;
+        }
+    };
+    let (why, todo) = match (source, today) {
         _ if !mount.target().is_absolute() => ("rootfs.target.relative", "rootfs.target.todo"),
-        Extra::Bind { source, .. } if !source.exists() => ("mnt.bind.nosource", "mnt.missing.todo"),
+        (None, _) => ("mnt.bind.nosource", "mnt.missing.todo"),
         _ if place.inside == Path::new("/") => ("mnt.target.root", "mnt.root.instead"),
         _ if site.spec.rootfs.is_some() && is_kernels(&place.inside) => {
             ("rootfs.target.kernel", "rootfs.target.todo")
         }
-        _ => match &place.today {
-            Some(today) if today.exists() && today.is_dir() != mount.is_folder() => {
-                let kind = if mount.is_folder() { "mnt.target.file" } else { "mnt.target.folder" };
-                (kind, "mnt.target.todo")
-            }
-            Some(today) if !today.exists() && !site.is_throw_away() => {
-                ("mnt.target.missing", "mnt.missing.todo")
-            }
-            _ => return true,
-        },
+        (Some(true), Some(Some(false))) => ("mnt.target.file", "mnt.target.todo"),
+        (Some(false), Some(Some(true))) => ("mnt.target.folder", "mnt.target.todo"),
+        (_, Some(None)) if !site.is_throw_away() => ("mnt.target.missing", "mnt.missing.todo"),
+        _ => return source,
     };
     site.refuse(what, text(why), todo);
-    false
+    None
 }
 
 /// A mount there could stand in for the kernel's own files, to which programs (also ours) write.

@@ -23,7 +23,7 @@ use crate::plan::slots::Held;
 use crate::plan::{Actor, Call};
 use crate::text::text;
 
-/// Mount points for media, and what a boot loader reads: nothing that a command needs.
+/// Mount points for media, and what a boot loader reads: nothing that a command needs, so they are empty.
 const LEFT_OUT: [&str; 4] = ["boot", "lost+found", "media", "mnt"];
 
 /// The steps to a root that lies on top of the old one.
@@ -102,6 +102,11 @@ fn plan_pieces(site: &mut Site<'_>) {
         make_folder(site, Held::Root, name, mode, "rootfs.folder.why");
     }
     let files = site.files;
+    for (name, _) in
+        files.top.iter().filter(|(name, link)| link.is_none() && LEFT_OUT.contains(&name.as_str()))
+    {
+        make_folder(site, Held::Root, name, 0o755, "rootfs.folder.why");
+    }
     let is_ours = |name: &str| {
         OURS.contains(&name) || LEFT_OUT.contains(&name) || HIDDEN.iter().any(|(hidden, _)| *hidden == name)
     };

@@ -14,10 +14,11 @@ use crate::plan::call::gate::Gate;
 use crate::plan::call::mount::Mount;
 use crate::plan::call::process::Process;
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Addition, Draft, Plan, plan_terminal};
+use crate::plan::{Actor, Addition, Draft, Plan, Problem, plan_terminal};
 use crate::rootfs;
 use crate::security::run_as::{RunAs, plan_groups};
 use crate::security::{self, seccomp::Seccomp};
+use crate::text::text;
 
 /// What stands at the end of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub enum Ending {
 pub fn gather(spec: &Spec) -> Host {
     let mut host = Host::gather();
     if spec.user.as_ref().is_some_and(|user| !user.map.is_empty()) {
-        host.subordinate = Some(Subordinate::gather(host.uid));
+        host.subordinate = Some(Subordinate::gather(host.uid, &mut host.unread));
     }
     if spec.net.as_ref().is_some_and(|net| net.veth) {
         host.cable = Cable::gather();
@@ -45,7 +46,7 @@ pub fn gather(spec: &Spec) -> Host {
     if spec.net.as_ref().is_some_and(|net| net.mode == Mode::Bridge) {
         host.bridge = Some(Bridge::gather());
     }
-    host.files = spec.rootfs.is_some().then(Files::gather);
+    host.files = spec.rootfs.is_some().then(|| Files::gather(&mut host.unread));
     if spec.user.is_some() || spec.capabilities.is_some() || spec.run_as.is_some() {
         host.groups = Groups::gather();
     }
@@ -63,7 +64,7 @@ pub fn gather_groups(spec: &Spec, host: &mut Host) {
     if controllers.is_empty() {
         return;
     }
-    let cgroups = Cgroups::gather(&controllers);
+    let cgroups = Cgroups::gather(&controllers, &mut host.unread);
     if let Some(blkio) = &spec.blkio {
         host.disks =
             blkio.devices().into_iter().map(|device| (device.to_owned(), Disk::find(device))).collect();
@@ -130,6 +131,10 @@ pub fn plan(spec: &Spec, host: &Host, main: Feature, ending: Ending, view: bool)
     frame(&mut draft, ending, view, is_whole, is_whole.then(|| environment(&spec, host)));
     draft.name(spec.name.clone());
     draft.timeout(spec.timeout.map(|timeout| u64::from(timeout.0)));
+    for line in host.unread.lines() {
+        let (what, todo) = (text("common.unread.what"), vec![text("common.unread.todo")]);
+        draft.problem(Problem { feature: main, what, why: line.clone(), todo });
+    }
     if let Some(folder) = &spec.workdir {
         // Without its links, as the kernel will show it.
         let folder = tree(&spec).locate(folder).inside;

@@ -11,8 +11,12 @@ use std::os::unix::ffi::OsStrExt;
 extern "C" fn main(count: c_int, arguments: *const *const c_char) -> c_int {
     open_standard_descriptors();
     // A reader that has gone away is an error that write(2) returns, not a signal that ends us half-way.
-    // SAFETY: SIG_IGN runs no code of ours, and there is no other thread.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+    // And where the caller ignores SIGCHLD, which we inherit, the kernel would keep from us how a child ended. wait(2)
+    // SAFETY: neither SIG_IGN nor SIG_DFL runs code of ours, and there is no other thread.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+    }
     let status = sandbox::cli::run((0..count as usize).map(|index| {
         // SAFETY: the C library gives `count` strings, each ended by NUL, which live as long as the process.
         let argument = unsafe { CStr::from_ptr(*arguments.add(index)) };

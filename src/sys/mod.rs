@@ -15,6 +15,7 @@ pub(crate) mod sysv;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal};
 
 /// Takes charge of a descriptor that the kernel has just handed to this process (SCM_RIGHTS).
 pub(crate) fn adopt(descriptor: RawFd) -> OwnedFd {
@@ -97,6 +98,16 @@ pub(crate) fn close_all_but(keep: &[RawFd]) {
         }
         first = end.saturating_add(1);
     }
+}
+
+/// Waits for one of these signals, which are blocked. nix has sigwait(3), whose errors it takes for signals.
+///
+/// # Errors
+/// Those of sigwaitinfo(2).
+pub(crate) fn wait_for_signal(set: &SigSet) -> Result<Signal, Errno> {
+    // SAFETY: the set lives through the call, and a null pointer asks for no further information.
+    let number = unsafe { libc::sigwaitinfo(set.as_ref(), std::ptr::null_mut()) };
+    Errno::result(number).and_then(Signal::try_from)
 }
 
 /// Ends this process by _exit(2): no destructor and no buffer of the host's, of which a child holds a copy.

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::quoted;
@@ -120,13 +120,14 @@ pub fn address_of(hardware: &[u8]) -> Option<Ipv4Addr> {
 
 /// Whoever has it alone is removing the bridge, which takes milliseconds; anybody may lock what anybody may open, so this
 /// doesn't wait for ever.
-fn share() -> Result<Flock<OwnedFd>, Errno> {
+fn share() -> Result<OwnedFd, Errno> {
     let deadline = Instant::now() + Duration::from_secs(5);
-    let mut own = OwnedFd::from(File::open(NETWORK).map_err(errno)?);
+    let own = OwnedFd::from(File::open(NETWORK).map_err(errno)?);
     loop {
-        match Flock::lock(own, FlockArg::LockSharedNonblock) {
-            Err((back, Errno::EAGAIN)) if Instant::now() < deadline => own = back,
-            lock => return lock.map_err(|(_, errno)| errno),
+        match flock(&own, FlockOperation::NonBlockingLockShared) {
+            Err(rustix::io::Errno::AGAIN) if Instant::now() < deadline => {}
+            Err(error) => return Err(Errno::from_raw(error.raw_os_error())),
+            Ok(()) => return Ok(own),
         }
         std::thread::sleep(Duration::from_millis(1));
     }

@@ -4,9 +4,10 @@ use std::fmt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, open};
+use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::mkdir;
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::quoted;
@@ -75,8 +76,10 @@ impl Cgroup {
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         match self {
             Cgroup::Share { folder } => {
-                let lock = Flock::lock(folder_of(folder, OFlag::O_RDONLY)?, FlockArg::LockShared);
-                slots.shares.push(lock.map_err(|(_, errno)| errno)?);
+                let share = folder_of(folder, OFlag::O_RDONLY)?;
+                flock(&share, FlockOperation::LockShared)
+                    .map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
+                slots.shares.push(share);
                 Ok(0)
             }
             Cgroup::Make { folder, shared } => {
@@ -90,8 +93,10 @@ impl Cgroup {
                 Ok(0)
             }
             Cgroup::Offer { file, value } => {
-                if !Path::new(file).exists() {
-                    return Ok(0);
+                match Path::new(file).try_exists() {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(0),
+                    Err(error) => return Err(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))),
                 }
                 let write = super::file::File::Write { path: file.clone(), content: value.clone() };
                 write.perform(slots)

@@ -1,0 +1,173 @@
+//! What is started: features alone, whole containers, and another tool's container to compare with.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::errno::Errno;
+
+use crate::confinement::{self, Confinement};
+use crate::support::{self, is_root};
+use crate::tracer::{Site, Traced, trace};
+use crate::world::World;
+
+/// One way to start something.
+pub(crate) struct Start {
+    pub(crate) name: &'static str,
+    program: String,
+    arguments: Vec<String>,
+    /// What tidies up after one that was killed.
+    next: Vec<String>,
+    /// For temporary files: it must be empty afterwards.
+    scratch: PathBuf,
+    /// The spec, a root for it, and what was said.
+    folder: tempfile::TempDir,
+}
+
+impl Start {
+    pub(crate) fn of(name: &'static str, arguments: &[&str], spec: &str) -> Start {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, scratch) = (folder.path().join("spec.yaml"), folder.path().join("scratch"));
+        fs::write(&file, spec.replace("FOLDER", &root(folder.path()).to_string_lossy())).unwrap();
+        fs::create_dir(&scratch).unwrap();
+        let file = file.to_string_lossy();
+        let arguments = arguments.iter().map(|word| word.replace("SPEC", &file)).collect();
+        let program = support::binary().to_string_lossy().into_owned();
+        Start { name, program, arguments, next: vec!["gc".into()], scratch, folder }
+    }
+
+    /// The tool with its command and, as that one's last argument, a mark by which the processes are found again.
+    pub(crate) fn command(&self, command: &[&str]) -> Command {
+        let mut whole = self.of_tool(&self.arguments);
+        if !self.is_peer() {
+            whole.arg("-q");
+        }
+        whole.arg("--").args(command);
+        whole
+    }
+
+    /// Another tool.
+    pub(crate) fn is_peer(&self) -> bool {
+        self.program == "bwrap"
+    }
+
+    fn of_tool(&self, arguments: &[String]) -> Command {
+        let mut tool = Command::new(&self.program);
+        tool.args(arguments).current_dir("/").env("TMPDIR", &self.scratch).env("NO_COLOR", "1");
+        tool
+    }
+
+    /// The tool's next command, which collects what is left.
+    pub(crate) fn tidy_up(&self) {
+        let _ = self.of_tool(&self.next).output();
+    }
+
+    /// What is there now.
+    pub(crate) fn world(&self) -> World {
+        World::now(&mark(), &self.scratch)
+    }
+
+    /// What is there now and wasn't then.
+    pub(crate) fn left_since(&self, before: &World) -> Vec<String> {
+        before.left_since(&mark(), &self.scratch)
+    }
+
+    /// Runs `true`, with one call that fails.
+    pub(crate) fn trace(&self, fault: Option<(Site, Errno)>) -> Run {
+        let said = self.folder.path().join("said");
+        let mut shown = None;
+        let mark = mark();
+        let command = self.command(&["true", &mark]);
+        let traced = trace(&command, File::create(&said).unwrap(), fault, &mut |pid| {
+            let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            if words.starts_with("true\0") {
+                shown = confinement::of(pid);
+            }
+        });
+        let said = String::from_utf8_lossy(&fs::read(said).unwrap()).into_owned();
+        Run { traced, said, shown }
+    }
+}
+
+/// A traced run: how it went, what it said, and how far the command was confined, if there was one.
+pub(crate) struct Run {
+    pub(crate) traced: Traced,
+    pub(crate) said: String,
+    pub(crate) shown: Option<Confinement>,
+}
+
+/// An argument that no other process has. `sleep` takes it for a time.
+pub(crate) fn mark() -> String {
+    format!("600.{:06}", std::process::id())
+}
+
+/// A folder that is a root as soon as this machine's /usr is bound in it.
+fn root(folder: &Path) -> PathBuf {
+    let root = folder.join("root");
+    for name in ["usr", "proc", "sys", "dev", "etc", "tmp"] {
+        fs::create_dir_all(root.join(name)).unwrap();
+    }
+    for name in ["bin", "lib", "lib64"] {
+        std::os::unix::fs::symlink(format!("usr/{name}"), root.join(name)).unwrap();
+    }
+    root
+}
+
+/// Everything that a spec can ask for.
+const WHOLE: &str = "pid: { init: true }
+net: { lo: up }
+uts: { hostname: web, domainname: lab }
+ipc:
+cgroup:
+time:
+tty: true
+timeout: 1h
+env: { GREETING: hello }
+capabilities: { keep: [net_bind_service] }
+seccomp: default
+rlimits: { nofile: 512 }
+no_new_privileges: true
+";
+
+/// Limits take root here, or a delegated group.
+const LIMITS: &str = "memory: { limit: 64MiB, swap: 0 }
+cpu: { shares: 512, cpus: 0.5 }
+devices: { allow: [c 1:3 rw] }
+pids: { max: 64 }
+";
+
+/// The starts that are tried: two features alone, and containers with everything.
+pub(crate) fn starts() -> Vec<Start> {
+    if std::env::var("SANDBOX_PEER").as_deref() == Ok("bwrap") {
+        return vec![bwrap()];
+    }
+    let limits = if support::limits::is_possible("memory") { LIMITS } else { "" };
+    // Others' ids are root's to give.
+    let (user, run_as) = if is_root() { ("auto", "run_as: 1000:1000\n") } else { ("root", "") };
+    let host = format!(
+        "rootfs: host\nuser: {{ map: {user} }}\n{WHOLE}{run_as}{limits}mnt:\n  mounts:\n  - {{ type: tmpfs, target: /opt, size: 16MiB }}\n"
+    );
+    let folder = format!(
+        "rootfs: FOLDER\noverlay: true\n{WHOLE}{run_as}{limits}mnt:\n  mounts:\n  - {{ type: bind, source: /usr, target: /usr, readonly: true }}\n"
+    );
+    let mut starts = vec![
+        Start::of("sandbox pid", &["pid"], ""),
+        Start::of("sandbox user", &["user"], ""),
+        Start::of("sandbox run, rootfs: host", &["run", "SPEC"], &host),
+        Start::of("sandbox run, rootfs: ./dir", &["run", "SPEC"], &folder),
+    ];
+    if !limits.is_empty() {
+        starts.push(Start::of("sandbox memory", &["memory", "--limit", "64MiB"], ""));
+    }
+    starts
+}
+
+fn bwrap() -> Start {
+    let arguments =
+        ["--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"];
+    Start {
+        program: "bwrap".into(),
+        next: vec!["--version".into()],
+        ..Start::of("bwrap --unshare-all", &arguments, "")
+    }
+}

@@ -1,0 +1,106 @@
+//! What a run could leave on the machine, and whether it did.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::limits;
+
+/// What is there at one moment, each thing in one line.
+#[derive(Debug, Default)]
+pub(crate) struct World(BTreeSet<String>);
+
+impl World {
+    /// Of all that can be left: processes (those that have `mark` among their arguments), mounts, network devices, groups
+    /// in which nothing runs, journals without an owner, and whatever lies in `scratch`, the folder for temporary files.
+    pub(crate) fn now(mark: &str, scratch: &Path) -> World {
+        let mut all = BTreeSet::new();
+        all.extend(processes(mark));
+        let table = fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted");
+        all.extend(table.lines().map(|line| format!("mount {line}")));
+        let devices = fs::read_to_string("/proc/self/net/dev").expect("/proc is mounted");
+        let name = |line: &str| Some(format!("device {}", line.split_once(':')?.0.trim()));
+        all.extend(devices.lines().filter_map(name));
+        for shared in limits::left().into_iter().filter(|group| is_own(group)) {
+            all.extend(below(&shared).filter(|group| is_empty(group)).map(|group| line("group", &group)));
+            all.extend(is_empty(&shared).then(|| line("group", &shared)));
+        }
+        all.extend(journals().into_iter().map(|file| line("file", &file)));
+        all.extend(below(scratch).map(|file| line("file", &file)));
+        World(all)
+    }
+
+    /// What is there now that wasn't then, and stays: what another `sandbox` has is there for a moment only.
+    pub(crate) fn left_since(&self, mark: &str, scratch: &Path) -> Vec<String> {
+        let new = |world: World| -> BTreeSet<String> { world.0.difference(&self.0).cloned().collect() };
+        let mut left = new(World::now(mark, scratch));
+        for _ in 0..3 {
+            if left.is_empty() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            let still = new(World::now(mark, scratch));
+            left.retain(|line| still.contains(line));
+        }
+        left.into_iter().collect()
+    }
+}
+
+/// What was left is told of once, and runs no longer.
+pub(crate) fn end_processes(left: &[String]) {
+    for pid in left.iter().filter_map(|line| line.strip_prefix("process ")?.parse().ok()) {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+}
+
+fn line(kind: &str, path: &Path) -> String {
+    format!("{kind} {}", path.display())
+}
+
+fn processes(mark: &str) -> Vec<String> {
+    let entries = fs::read_dir("/proc").expect("/proc is mounted").flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_string_lossy().parse::<u32>().ok());
+    let is_marked = |pid: &u32| {
+        let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        *pid != std::process::id() && words.split('\0').any(|word| word == mark)
+    };
+    pids.filter(is_marked).map(|pid| format!("process {pid}")).collect()
+}
+
+fn below(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    // The files of a group are the kernel's.
+    let is_group = folder.starts_with("/sys/fs/cgroup");
+    entries.map(|entry| entry.path()).filter(move |path| !is_group || path.is_dir())
+}
+
+fn is_own(group: &Path) -> bool {
+    fs::metadata(group).is_ok_and(|folder| folder.uid() == nix::unistd::geteuid().as_raw())
+}
+
+/// Nothing runs in a group or below it.
+fn is_empty(group: &Path) -> bool {
+    fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|members| members.is_empty())
+        && below(group).all(|group| is_empty(&group))
+}
+
+/// The journals whose owner has ended, and the folder where it's without use.
+fn journals() -> Vec<PathBuf> {
+    let user = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|_| !crate::support::is_root());
+    let folder = user.unwrap_or_else(|| "/run".into()).join("sandbox");
+    let is_dead = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        !name.split_once('-').is_some_and(|(pid, _)| Path::new("/proc").join(pid).exists())
+    };
+    let mut all: Vec<PathBuf> = below(&folder).collect();
+    if all.is_empty() && folder.exists() {
+        return vec![folder];
+    }
+    all.retain(is_dead);
+    all
+}
