@@ -292,7 +292,7 @@ fn mounts_are_made_in_their_order() {
 #[test]
 fn a_mount_point_for_media_is_there() {
     let spec = "rootfs: host\npid:\nmnt: { mounts: [{ type: tmpfs, target: /mnt }, { type: tmpfs, target: /media }] }\n";
-    assert_eq!(said(spec, "cut -d' ' -f2 /proc/mounts | grep ^/m | sort"), "/media\n/mnt");
+    assert_eq!(said(spec, "cut -d' ' -f2 /proc/mounts | grep ^/m | sort"), "/media\n/mnt\n");
 }
 
 #[test]
