@@ -148,13 +148,16 @@ impl Written {
 /// Clears what dead owners left. What still has an owner, and what isn't proved to be ours, stays.
 pub fn sweep() -> Vec<Undo> {
     let mut removed = Vec::new();
-    let Ok(entries) = fs::read_dir(runtime_folder()) else { return removed };
+    let folder = runtime_folder();
+    let Ok(entries) = fs::read_dir(&folder) else { return removed };
     for entry in entries.flatten() {
         let path = entry.path();
         if path.extension().is_some_and(|extension| extension == "journal") {
             removed.extend(sweep_one(&path).unwrap_or_default());
         }
     }
+    // An owner may have died between making it and its journal.
+    let _ = fs::remove_dir(folder);
     removed
 }
 
