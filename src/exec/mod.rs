@@ -202,6 +202,9 @@ impl Run<'_> {
         if is_last_release(self.plan, index)
             && let Some(child) = self.slots.child
         {
+            if let Some(name) = &self.plan.name {
+                self.journal.call(name, self.command_of(child))?;
+            }
             self.watch.ready(self.plan, child);
             self.watch.published(&self.slots.published, self.plan);
         }

@@ -172,8 +172,6 @@ struct Connection {
 struct Flow {
     /// What was read and isn't taken yet.
     pending: Vec<u8>,
-    /// Nothing more will be read.
-    is_read: bool,
     /// All was passed on, and the end of it too.
     is_over: bool,
 }
@@ -202,7 +200,7 @@ impl Connection {
             if self.is_connecting {
                 flags.set(PollFlags::POLLOUT, end == 1);
             } else {
-                flags.set(PollFlags::POLLIN, !from.is_read && from.pending.is_empty());
+                flags.set(PollFlags::POLLIN, !from.is_over && from.pending.is_empty());
                 flags.set(PollFlags::POLLOUT, !to.pending.is_empty());
             }
             (!flags.is_empty()).then(|| PollFd::new(self.ends[end].as_fd(), flags))
@@ -246,23 +244,23 @@ impl Connection {
 impl Flow {
     fn pass(&mut self, mut from: &TcpStream, mut to: &TcpStream, scratch: &mut [u8]) -> std::io::Result<()> {
         for _ in 0..TURNS {
+            if self.is_over {
+                return Ok(());
+            }
             while !self.pending.is_empty() {
                 match later(to.write(&self.pending))? {
                     Some(written) => drop(self.pending.drain(..written)),
                     None => return Ok(()),
                 }
             }
-            if self.is_read {
-                if !self.is_over {
+            match later(from.read(scratch))? {
+                None => return Ok(()),
+                // At once, whatever turn it is: nothing more is waited for here, so nothing would bring it up again.
+                Some(0) => {
                     self.is_over = true;
                     // ENOTCONN: the other end has gone, which its own reading tells.
                     let _ = to.shutdown(Shutdown::Write);
                 }
-                return Ok(());
-            }
-            match later(from.read(scratch))? {
-                None => return Ok(()),
-                Some(0) => self.is_read = true,
                 Some(read) => {
                     let written = later(to.write(&scratch[..read]))?.unwrap_or(0);
                     self.pending = scratch[written..read].to_vec();

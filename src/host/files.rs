@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 pub struct Files {
     /// The kernel's version, `(6, 8)`.
     pub kernel: (u32, u32),
+    /// Whether the caller is in a user namespace already: its mount table was copied from one that it has no right to, and
+    /// so has what an ordinary user's has.
+    pub is_nested: bool,
     /// Where something is mounted, `/` itself left out. proc_pid_mountinfo(5)
     pub mount_points: Vec<PathBuf>,
     /// What lies in `/`, by name: a link's target, or none for a folder that the caller may enter. Other files are left out.
@@ -27,6 +30,7 @@ impl Files {
         let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         Files {
             kernel: version(&name(&|names| names.release().to_string_lossy().into_owned())),
+            is_nested: fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !is_whole(&map)),
             mount_points: points(&table),
             top: top(),
             hostname: name(&|names| names.nodename().to_string_lossy().into_owned()),
@@ -45,6 +49,11 @@ impl Files {
     }
 }
 
+/// The first user namespace maps every id to itself. user_namespaces(7)
+fn is_whole(map: &str) -> bool {
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
 fn version(release: &str) -> (u32, u32) {
     let mut numbers = release.split(|sign: char| !sign.is_ascii_digit()).map(str::parse);
     let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
@@ -57,7 +66,8 @@ fn points(table: &str) -> Vec<PathBuf> {
     fields.filter(|point| *point != "/").map(|point| PathBuf::from(unescape(point))).collect()
 }
 
-fn unescape(words: &str) -> String {
+/// A path as it is, of the mount table's words for it.
+pub fn unescape(words: &str) -> String {
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .iter()
         .fold(words.to_owned(), |words, (code, sign)| words.replace(code, sign))

@@ -1,7 +1,7 @@
 //! Published ports: a port of this machine that leads to one inside.
 //!
 //! docker rewrites addresses in the firewall for it, so a packet can find a way that nobody meant: ports published on
-//! 127.0.0.1 were reached from neighbours (moby#45610). Here the port is an ordinary listening socket, bound before anything
+//! 127.0.0.1 could be reached from neighbours. Here the port is an ordinary listening socket, bound before anything
 //! is made, and a process of ours, the relay, carries bytes between the connections that it gets outside and those that
 //! it makes inside. Who may connect is then what the kernel says of any socket: ss(8) lists it.
 //!

@@ -18,6 +18,7 @@ pub struct Draft {
     namespaces: Namespaces,
     /// The child is made by a process between, which joins namespaces first.
     enters: bool,
+    name: Option<String>,
     timeout: Option<u64>,
     added: Vec<Addition>,
     notes: Vec<String>,
@@ -33,6 +34,7 @@ impl Draft {
             main,
             namespaces: Namespaces::default(),
             enters: false,
+            name: None,
             timeout: None,
             added,
             notes: Vec::new(),
@@ -45,6 +47,11 @@ impl Draft {
     /// Asks for a new namespace.
     pub fn isolate(&mut self, feature: Feature) {
         self.namespaces.insert(feature);
+    }
+
+    /// Calls the container something.
+    pub fn name(&mut self, name: Option<String>) {
+        self.name = name;
     }
 
     /// Bounds how long the command may run, in seconds.
@@ -152,8 +159,18 @@ impl Draft {
         }
         self.steps.sort_by_key(|(phase, _)| *phase);
         let steps = std::mem::take(&mut self.steps).into_iter().map(|(_, step)| step).collect();
-        let Draft { main: feature, timeout, added, notes, problems, intents, .. } = self;
-        Plan { feature, timeout, namespaces: namespaces.features(), added, notes, intents, steps, problems }
+        let Draft { main: feature, name, notes, timeout, added, problems, intents, .. } = self;
+        Plan {
+            feature,
+            name,
+            notes,
+            timeout,
+            namespaces: namespaces.features(),
+            added,
+            intents,
+            steps,
+            problems,
+        }
     }
 
     /// Whether a group has been opened for the child to be born in.

@@ -31,6 +31,9 @@ pub struct Plan {
     pub namespaces: Vec<Feature>,
     /// What the kernel forces besides what was asked for, and why.
     pub added: Vec<Addition>,
+    /// What the container is called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// What the user should know of what they asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -49,12 +52,16 @@ pub struct Plan {
 impl Plan {
     /// The name of the program that the plan ends in.
     pub fn command(&self) -> Option<&str> {
-        self.steps.iter().find_map(|step| match &step.call {
-            Call::Process(call::process::Process::Exec { arguments, .. }) => {
-                arguments.first().map(String::as_str)
-            }
+        self.arguments().first().map(String::as_str)
+    }
+
+    /// That program's name and arguments; none where the plan ends in a demonstration.
+    pub fn arguments(&self) -> &[String] {
+        let exec = self.steps.iter().find_map(|step| match &step.call {
+            Call::Process(call::process::Process::Exec { arguments, .. }) => Some(arguments.as_slice()),
             _ => None,
-        })
+        });
+        exec.unwrap_or_default()
     }
 }
 
