@@ -1,11 +1,13 @@
 //! Fail closed: just before the command begins, what the kernel shows is held against what the plan promises. Each side
 //! reads what it can: the child its own /proc, the host the files of the cgroups.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use super::agent::Agent;
 use crate::error::{Error, Result};
 use crate::feature::Feature;
+use crate::host;
 use crate::plan::Plan;
 use crate::plan::expect::{self, Expected, Wanted};
 use crate::plan::gate::Difference;
@@ -23,10 +25,11 @@ fn link(kind: Feature) -> Option<String> {
 
 /// What differs, read by whoever calls: the host reads the files of cgroups, the child all others.
 pub(super) fn differences(plan: &Plan, slots: &Slots, is_host: bool) -> Vec<Difference> {
+    let mut files = Files::default();
     let mut found: Vec<Difference> = expect::of(plan)
         .iter()
         .filter(|expected| expected.is_hosts() == is_host)
-        .filter_map(|expected| difference(expected, slots))
+        .filter_map(|expected| difference(expected, files.show(expected, &expected.path), slots))
         .collect();
     if !is_host {
         found.extend(open_descriptors());
@@ -41,7 +44,7 @@ pub(super) fn differences(plan: &Plan, slots: &Slots, is_host: bool) -> Vec<Diff
 /// What differs, as a table; that the process can't be looked at.
 pub fn process(plan: &Plan, pid: i32, reader: Option<&Agent>) -> Result<usize> {
     let slots = Slots { outside: outside(), ..Slots::default() };
-    let mut differences = Vec::new();
+    let (mut differences, mut files) = (Vec::new(), Files::default());
     // The files of its cgroups lie under the name that its own run chose.
     let expected: Vec<Expected> =
         expect::of(plan).into_iter().filter(|expected| !expected.is_hosts()).collect();
@@ -50,9 +53,9 @@ pub fn process(plan: &Plan, pid: i32, reader: Option<&Agent>) -> Result<usize> {
             Some(reader) if expected.path.starts_with("/proc/sys/") => {
                 reader.read(&expected.path)?.ok().map(|words| words.trim().to_owned())
             }
-            _ => shown_at(expected, &expected.path.replace("/proc/self/", &format!("/proc/{pid}/"))),
+            _ => files.show(expected, &expected.path.replace("/proc/self/", &format!("/proc/{pid}/"))),
         };
-        differences.extend(difference_from(expected, shown, &slots));
+        differences.extend(difference(expected, shown, &slots));
     }
     if differences.is_empty() {
         Ok(expected.len())
@@ -61,46 +64,57 @@ pub fn process(plan: &Plan, pid: i32, reader: Option<&Agent>) -> Result<usize> {
     }
 }
 
-fn difference(expected: &Expected, slots: &Slots) -> Option<Difference> {
-    difference_from(expected, shown_at(expected, &expected.path), slots)
-}
-
-fn difference_from(expected: &Expected, shown: Option<String>, slots: &Slots) -> Option<Difference> {
+fn difference(expected: &Expected, shown: Option<String>, slots: &Slots) -> Option<Difference> {
     let own = slots.outside.iter().find(|(kind, _)| *kind == expected.feature).map(|(_, link)| link.as_str());
-    let (is_so, wanted) = match &expected.wanted {
-        Wanted::Is(words) => (shown.as_deref() == Some(words), words.clone()),
+    let is_so = match &expected.wanted {
+        Wanted::Is(words) => shown.as_deref() == Some(words),
         // A kernel without this kind of namespace has no link on either side.
-        Wanted::Own => (
-            shown.is_some() && shown.as_deref() != own,
-            text_with("verify.own", &[("own", own.unwrap_or("?"))]),
-        ),
-        Wanted::Shared => (shown.as_deref() == own, own.unwrap_or("?").to_owned()),
+        Wanted::Own => shown.is_some() && shown.as_deref() != own,
+        Wanted::Shared => shown.as_deref() == own,
+    };
+    if is_so {
+        return None;
+    }
+    // The words only now: to look them up takes longer than to read what is compared.
+    let wanted = match &expected.wanted {
+        Wanted::Is(words) => words.clone(),
+        Wanted::Own => text_with("verify.own", &[("own", own.unwrap_or("?"))]),
+        Wanted::Shared => own.unwrap_or("?").to_owned(),
     };
     let source = match &expected.field {
         Some(field) => format!("{} {field}", expected.path),
         None => expected.path.clone(),
     };
-    (!is_so).then(|| Difference { source, wanted, shown: shown.unwrap_or_else(|| text("verify.unread")) })
+    Some(Difference { source, wanted, shown: shown.unwrap_or_else(|| text("verify.unread")) })
 }
 
-/// What a file says, read at `path`.
-fn shown_at(expected: &Expected, path: &str) -> Option<String> {
-    if matches!(expected.wanted, Wanted::Own | Wanted::Shared) || path.ends_with("/cwd") {
-        return Some(fs::read_link(path).ok()?.to_string_lossy().into_owned());
-    }
-    let words = fs::read_to_string(path).ok()?;
-    match &expected.field {
-        None => Some(words.split_whitespace().collect::<Vec<_>>().join(" ")),
-        // The filesystem that is on top at a mount point: the last line of it. proc_pid_mountinfo(5)
-        Some(point) if expected.path.ends_with("/mountinfo") => {
-            let mut lines = words.lines().rev();
-            let line = lines.find(|line| line.split(' ').nth(4) == Some(point))?;
-            Some(line.split_once(" - ")?.1.split(' ').next()?.to_owned())
+/// The files that have been read, each once: a dozen lines of /proc/self/status are compared. None where one can't be read.
+#[derive(Default)]
+struct Files(BTreeMap<String, Option<String>>);
+
+impl Files {
+    /// What a file says, read at `path`.
+    fn show(&mut self, expected: &Expected, path: &str) -> Option<String> {
+        if matches!(expected.wanted, Wanted::Own | Wanted::Shared) || path.ends_with("/cwd") {
+            return Some(fs::read_link(path).ok()?.to_string_lossy().into_owned());
         }
-        Some(field) => {
-            let words =
-                words.lines().find_map(|line| line.strip_prefix(field.as_str())?.strip_prefix(':'))?;
-            Some(words.split_whitespace().collect::<Vec<_>>().join(" "))
+        if !self.0.contains_key(path) {
+            self.0.insert(path.to_owned(), host::read(path).ok());
+        }
+        let words = self.0.get(path)?.as_deref()?;
+        match &expected.field {
+            None => Some(words.split_whitespace().collect::<Vec<_>>().join(" ")),
+            // The filesystem that is on top at a mount point: the last line of it. proc_pid_mountinfo(5)
+            Some(point) if expected.path.ends_with("/mountinfo") => {
+                let mut lines = words.lines().rev();
+                let line = lines.find(|line| line.split(' ').nth(4) == Some(point))?;
+                Some(line.split_once(" - ")?.1.split(' ').next()?.to_owned())
+            }
+            Some(field) => {
+                let words =
+                    words.lines().find_map(|line| line.strip_prefix(field.as_str())?.strip_prefix(':'))?;
+                Some(words.split_whitespace().collect::<Vec<_>>().join(" "))
+            }
         }
     }
 }

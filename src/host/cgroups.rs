@@ -81,8 +81,8 @@ pub struct Hierarchy {
 
 /// Every hierarchy that is mounted here, with the cgroup of `process` (`/proc/self`, `/proc/PID`) in it.
 pub fn hierarchies(process: &str) -> Vec<Hierarchy> {
-    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let membership = fs::read_to_string(format!("{process}/cgroup")).unwrap_or_default();
+    let mountinfo = super::read("/proc/self/mountinfo").unwrap_or_default();
+    let membership = super::read(format!("{process}/cgroup")).unwrap_or_default();
     let mut found: Vec<Hierarchy> =
         mountinfo.lines().filter_map(|line| hierarchy(line, &membership)).collect();
     for hierarchy in found.iter_mut().filter(|hierarchy| hierarchy.version == Version::V2) {
@@ -117,14 +117,13 @@ pub fn find(hierarchies: &[Hierarchy], controller: Controller) -> Option<&Hierar
 /// A line of mountinfo, if it is a hierarchy's. proc_pid_mountinfo(5)
 fn hierarchy(line: &str, membership: &str) -> Option<Hierarchy> {
     let (own, filesystem) = line.split_once(" - ")?;
-    let (own, filesystem): (Vec<&str>, Vec<&str>) =
-        (own.split(' ').collect(), filesystem.split(' ').collect());
-    let version = match *filesystem.first()? {
+    let mut filesystem = filesystem.split(' ');
+    let version = match filesystem.next()? {
         "cgroup" => Version::V1,
         "cgroup2" => Version::V2,
         _ => return None,
     };
-    let options = *filesystem.get(2)?;
+    let options = filesystem.nth(1)?;
     let controllers: Vec<String> = match version {
         // The hierarchy's options are its controllers' names, beside a few of the mount's.
         Version::V1 => options.split(',').map(str::to_owned).collect(),
@@ -141,8 +140,9 @@ fn hierarchy(line: &str, membership: &str) -> Option<Hierarchy> {
         };
         is_same.then(|| path.to_owned())
     })?;
-    let mount = PathBuf::from(*own.get(4)?);
-    let own = Path::new(&path).strip_prefix(own.get(3)?).ok().map(|below| mount.join(below));
+    let mut own = own.split(' ').skip(3);
+    let (root, mount) = (own.next()?, PathBuf::from(own.next()?));
+    let own = Path::new(&path).strip_prefix(root).ok().map(|below| mount.join(below));
     Some(Hierarchy { version, controllers, mount, own, path })
 }
 
@@ -346,7 +346,7 @@ fn is_writable(folder: &Path) -> bool {
 
 /// The words of a file that lists controllers.
 fn names(file: &Path) -> Vec<String> {
-    fs::read_to_string(file).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
+    super::read(file).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
 }
 
 #[cfg(test)]

@@ -1,21 +1,19 @@
 //! What a new root needs to know of the files of this machine.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// This machine's files, as far as a new root is made of them.
+/// This machine's files, as far as a new root is made of them. What only some roots need is looked at when it's asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Files {
     /// The kernel's version, `(6, 8)`.
     pub kernel: (u32, u32),
-    /// Where something is mounted, `/` itself left out. proc_pid_mountinfo(5)
-    pub mount_points: Vec<PathBuf>,
-    /// What lies in `/`, by name: a link's target, or none for a folder that the caller may enter. Other files are left out.
-    pub top: Vec<(String, Option<PathBuf>)>,
     /// The hostname.
     pub hostname: String,
-    /// What /etc/resolv.conf says.
-    pub resolvers: String,
+    mount_points: OnceCell<Vec<PathBuf>>,
+    top: OnceCell<Vec<(String, Option<PathBuf>)>>,
+    resolvers: OnceCell<String>,
 }
 
 impl Files {
@@ -24,24 +22,36 @@ impl Files {
         let names = nix::sys::utsname::uname();
         let name =
             |of: &dyn Fn(&nix::sys::utsname::UtsName) -> String| names.as_ref().map(of).unwrap_or_default();
-        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         Files {
             kernel: version(&name(&|names| names.release().to_string_lossy().into_owned())),
-            mount_points: points(&table),
-            top: top(),
             hostname: name(&|names| names.nodename().to_string_lossy().into_owned()),
-            resolvers: fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
+            ..Files::default()
         }
+    }
+
+    /// Where something is mounted, `/` itself left out. proc_pid_mountinfo(5)
+    pub fn mount_points(&self) -> &[PathBuf] {
+        self.mount_points.get_or_init(|| points(&super::read("/proc/self/mountinfo").unwrap_or_default()))
+    }
+
+    /// What lies in `/`, by name: a link's target, or none for a folder that the caller may enter. Other files are left out.
+    pub fn top(&self) -> &[(String, Option<PathBuf>)] {
+        self.top.get_or_init(top)
+    }
+
+    /// What /etc/resolv.conf says.
+    pub fn resolvers(&self) -> &str {
+        self.resolvers.get_or_init(|| fs::read_to_string("/etc/resolv.conf").unwrap_or_default())
     }
 
     /// Whether something is mounted below a folder.
     pub fn is_mounted_below(&self, folder: &Path) -> bool {
-        self.mount_points.iter().any(|point| point.starts_with(folder) && point != folder)
+        self.mount_points().iter().any(|point| point.starts_with(folder) && point != folder)
     }
 
     /// Whether something is mounted on a folder, or below it.
     pub fn is_mounted_at(&self, folder: &Path) -> bool {
-        self.mount_points.iter().any(|point| point.starts_with(folder))
+        self.mount_points().iter().any(|point| point.starts_with(folder))
     }
 }
 
@@ -88,7 +98,7 @@ mod tests {
     fn mount_points_are_read_as_the_kernel_writes_them() {
         let table = "1 0 8:1 / / rw - ext4 x rw\n2 1 0:5 / /a\\040b rw - proc proc rw\n";
         assert_eq!(points(table), [PathBuf::from("/a b")]);
-        let files = Files { mount_points: vec!["/var/lib".into()], ..Files::default() };
+        let files = Files { mount_points: vec!["/var/lib".into()].into(), ..Files::default() };
         assert!(files.is_mounted_below(Path::new("/var")) && !files.is_mounted_below(Path::new("/var/lib")));
         assert!(files.is_mounted_at(Path::new("/var/lib")) && !files.is_mounted_at(Path::new("/va")));
     }

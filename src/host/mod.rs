@@ -12,6 +12,10 @@ pub mod subordinate;
 pub mod token;
 pub mod tree;
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
 use caps::{CapSet, Capability};
 
 pub use self::cable::Cable;
@@ -71,5 +75,16 @@ impl Host {
 
 /// The newest capability that this kernel knows. The file is there since Linux 3.2; without a /proc nobody tells.
 pub fn last_capability() -> Option<u8> {
-    std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").ok()?.trim().parse().ok()
+    read("/proc/sys/kernel/cap_last_cap").ok()?.trim().parse().ok()
+}
+
+/// A file of /proc or /sys as a whole. They say that they are empty, and the standard library reads what does so in pieces
+/// that begin with 32 bytes.
+///
+/// # Errors
+/// Those of open(2) and read(2); what isn't UTF-8.
+pub fn read(path: impl AsRef<Path>) -> io::Result<String> {
+    let mut words = String::with_capacity(4096);
+    File::open(path)?.read_to_string(&mut words)?;
+    Ok(words)
 }

@@ -18,7 +18,8 @@ fn files(site: &Site<'_>) -> [(&'static str, String); 3] {
     // A resolver at 127.0.0.53 is this machine's: in another network namespace nobody answers there.
     let is_reached =
         |line: &&str| site.spec.net.is_none() || !line.trim_start().starts_with("nameserver 127.");
-    let resolvers = site.files.resolvers.lines().filter(is_reached).map(|line| format!("{line}\n")).collect();
+    let resolvers =
+        site.files.resolvers().lines().filter(is_reached).map(|line| format!("{line}\n")).collect();
     [("hostname", format!("{name}\n")), ("hosts", hosts), ("resolv.conf", resolvers)]
 }
 

@@ -103,7 +103,7 @@ fn plan_pieces(site: &mut Site<'_>) {
     let is_ours = |name: &str| {
         OURS.contains(&name) || LEFT_OUT.contains(&name) || HIDDEN.iter().any(|(hidden, _)| *hidden == name)
     };
-    for (name, link) in files.top.iter().filter(|(name, _)| !is_ours(name)) {
+    for (name, link) in files.top().iter().filter(|(name, _)| !is_ours(name)) {
         match link {
             Some(target) => {
                 let target = target.to_string_lossy().into_owned();
