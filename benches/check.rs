@@ -17,7 +17,8 @@ use sandbox::spec::yaml;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [mode @ ("with" | "without"), file] = &*arguments.iter().map(String::as_str).collect::<Vec<_>>() else {
+    let [mode @ ("with" | "without"), file] = &*arguments.iter().map(String::as_str).collect::<Vec<_>>()
+    else {
         eprintln!("usage: check with|without SPEC");
         return ExitCode::from(2);
     };

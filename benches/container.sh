@@ -77,6 +77,11 @@ if [ "$(id -u)" -eq 0 ]; then
     rows+=(== "floor, no limits" - "$built/container" plain "$root" /bin/true
         == "floor container" - "$built/container" full "$root" /bin/true
         == "sandbox run" "floor container" "$SANDBOX_BIN" run -q "$full")
+    # Built as scripts/release builds. It ends with its path, in JSON.
+    check=$(RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" \
+        cargo bench --locked --no-run --bench check --target "$(scripts/release --target)" --message-format json |
+        grep -o '"executable":"[^"]*/check-[^"]*"' | cut -d '"' -f 4)
+    rows+=(== "the library, with its check" - "$check" with "$full" == "the library, without" - "$check" without "$full")
     for tool in crun runc; do
         if has $tool; then
             bundle $tool
@@ -98,6 +103,12 @@ judge "$built/table" "$noise" \
     "sandbox run;median;floor container;1.6" \
     "sandbox, no limits;median;bwrap --unshare-all;0.8" \
     "sandbox run;KiB;crun run;1.0"
+awk '{ label = substr($0, 1, 33); sub(/ +$/, "", label); split(substr($0, 34), field, " "); least[label] = field[2]; median[label] = field[3] }
+    END {
+        with = "the library, with its check"; without = "the library, without"
+        if (with in median) printf "    of which the check before exec: %.2f ms   (minima: %.2f ms)\n",
+            median[with] - median[without], least[with] - least[without]
+    }' "$built/table"
 
 # storm COMMAND...: 100 starts, 8 at a time, {} being the number of each; the milliseconds.
 storm() {
