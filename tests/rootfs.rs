@@ -326,6 +326,62 @@ fn it_goes_with_every_other_namespace() {
 }
 
 /// No call names anything in the new root by a path from here: all is said to descriptors.
+/// The lines that a plan says do the same.
+fn by_hand(spec: &str, command: &[&str]) -> String {
+    let output = feed(&mut sandbox(&[&["run", "-", "--dry-run", "--"], command].concat()), spec);
+    let plan = text(&output.stdout);
+    let block = plan.split_once("The same by hand:\n").expect("a block").1;
+    block.split_once("\nWith docker:").expect("its end").0.to_owned()
+}
+
+/// Each mount: its place, its filesystem, what it refuses.
+fn mounts(mountinfo: &str) -> Vec<(String, String, String)> {
+    let of = |line: &str| {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let kind = line.split_once(" - ").unwrap().1.split(' ').next().unwrap();
+        (fields[4].to_owned(), kind.to_owned(), fields[5].to_owned())
+    };
+    let mut all: Vec<_> = mountinfo.lines().map(of).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn the_same_by_hand_makes_the_same_root() {
+    let test = "the_same_by_hand_makes_the_same_root";
+    if !has_usr_alone(test) {
+        return;
+    }
+    let folder = root();
+    let mounts_of = "mnt:\n  readonly: true\n  mounts:\n  - { type: tmpfs, target: '/tmp/a b' }\n  \
+                     - { type: bind, source: /usr/share, target: /tmp/share, readonly: true }\n";
+    let specs = [
+        HOST.to_owned(),
+        format!("{HOST}\n{mounts_of}"),
+        of(folder.path(), ""),
+        of(folder.path(), "overlay: true\n"),
+    ];
+    for spec in specs {
+        let command = ["cat", "/proc/self/mountinfo"];
+        let hand =
+            Command::new("sh").args(["-c", &by_hand(&spec, &command)]).current_dir("/").output().unwrap();
+        let own = feed(&mut sandbox(&[&["run", "-", "-q", "--"][..], &command].concat()), &spec);
+        assert!(
+            own.status.success() && hand.status.success(),
+            "{spec}: {} {}",
+            text(&own.stderr),
+            text(&hand.stderr)
+        );
+        let (own, hand) = (mounts(&text(&own.stdout)), mounts(&text(&hand.stdout)));
+        assert_eq!(own, hand, "{spec}");
+    }
+    // What the host hands in to a user namespace has no path: that's said, and no half of it is printed.
+    if support::is_root() {
+        let lines = by_hand(&format!("{HOST}\nuser: {{ map: root }}\n"), &["true"]);
+        assert!(lines.contains("no shell line does that") && !lines.contains("pivot_root"), "{lines}");
+    }
+}
+
 #[test]
 fn the_kernel_is_told_descriptors_only() {
     if !Path::new("/usr/bin/strace").exists() {

@@ -50,6 +50,35 @@ fn a_key_that_stands_is_on_and_one_that_is_removed_flips_one_row() {
 }
 
 #[test]
+fn what_comes_back_without_a_key_is_told_before_the_command() {
+    let _alone = alone();
+    let spec = format!("{ALL}no_new_privileges: true\nrlimits: {{ nofile: 64 }}\n");
+    let told = |key: &str| {
+        let (status, out, error) = run_spec(&spec, &["--without", key, "--", "sh", "-c", "echo out; exit 3"]);
+        assert_eq!((status, out.as_str()), (Some(3), "out\n"), "{error}");
+        let words = error.lines().skip_while(|line| !line.starts_with("WITHOUT ")).skip(2);
+        words.take_while(|line| line.starts_with("   ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for kind in KINDS.into_iter().filter(|kind| *kind != "mnt" && (*kind != "user" || support::is_root())) {
+        let own = fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
+        let rows = told(kind);
+        let link = rows.iter().find(|row| row.contains(&format!("/proc/self/ns/{kind} "))).expect(kind);
+        assert!(link.contains("its own") && link.ends_with(own.to_str().unwrap()), "{link}");
+        // No other link.
+        assert_eq!(rows.iter().filter(|row| row.contains("/ns/")).count(), 1, "{rows:?}");
+    }
+    for (key, source) in [("no_new_privileges", "NoNewPrivs: != 1"), ("rlimits", "Max open files != 64:64")] {
+        let rows = told(key);
+        let [row] = &*rows else { panic!("{rows:?}") };
+        assert!(row.split_whitespace().collect::<Vec<_>>().join(" ").contains(source), "{row}");
+    }
+    // /proc of the pid namespace takes the mount table back.
+    let (_, _, error) = run_spec(&spec, &["--without", "mnt", "--", "true"]);
+    assert!(error.contains("another key, or the kernel, holds the same wall"), "{error}");
+    assert!(!run_spec(&spec, &["--without", "ipc", "-q", "--", "true"]).2.contains("WITHOUT"));
+}
+
+#[test]
 fn the_spec_says_what_runs_and_a_command_line_takes_its_place() {
     let _alone = alone();
     let spec = "uts: { hostname: aquarium }\ncommand: [sh, -c, 'hostname; exit 7']\n";
@@ -173,13 +202,112 @@ fn a_container_that_runs_is_held_against_its_spec() {
     let pid = support::child_named(child.id(), "sleep").to_string();
     let verified = run(&["verify", &pid, &good]);
     assert!(verified.status.success(), "{}", text(&verified.stderr));
-    for (file, source) in [(other, "/proc/sys/kernel/hostname"), (less, "/proc/self/ns/ipc")] {
+    for (file, source) in [(other, "/proc/sys/kernel/hostname"), (less, "/ns/ipc")] {
         let refused = run(&["verify", &pid, &file]);
         assert_eq!(refused.status.code(), Some(125));
         assert!(text(&refused.stderr).contains(source), "{}", text(&refused.stderr));
     }
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// A container that runs, started from a spec, and its command's number here.
+fn running(spec: &str) -> (std::process::Child, String) {
+    let mut child = sandbox(&["run", spec, "-q"]).stderr(Stdio::null()).spawn().unwrap();
+    let pid = support::child_named(child.id(), "sleep").to_string();
+    assert!(child.try_wait().unwrap().is_none());
+    (child, pid)
+}
+
+fn end((mut child, _): (std::process::Child, String)) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn mounts_rlimits_and_limits_of_a_container_are_held_against_its_spec() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, spec: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, spec).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let mut spec = "rootfs: host\npid:\nmnt:\n  mounts:\n    - { type: tmpfs, target: '/tmp/a b' }\n    \
+         - { type: bind, source: /usr, target: /tmp/usr }\n\
+         rlimits: { nofile: 64, nproc: '900:901' }\ncommand: [sleep, '60']\n"
+        .to_owned();
+    let mut changes = vec![
+        ("nofile: 64", "nofile: 65", "/limits Max open files"),
+        ("'900:901'", "'900:902'", "/limits Max processes"),
+        ("'/tmp/a b'", "'/tmp/a c'", "/mountinfo /tmp/a c"),
+        ("/tmp/usr }", "/tmp/usr, readonly: true }", "/mountinfo /tmp/usr"),
+        ("mnt:\n", "mnt:\n  readonly: true\n", "/mountinfo /\n"),
+    ];
+    if is_possible("pids") && is_possible("cpu") {
+        spec += "pids: { max: 60 }\ncpu: { cpus: 0.5 }\n";
+        changes.push(("max: 60", "max: 61", "/pids.max"));
+        changes.push(("cpus: 0.5", "cpus: 0.6", "/cpu."));
+    }
+    let container = running(&file("good.yaml", &spec));
+    let verified = run(&["verify", &container.1, &file("good.yaml", &spec)]);
+    assert!(verified.status.success(), "{}", text(&verified.stderr));
+    for (is, other, source) in changes {
+        let less = spec.replace(is, other);
+        assert_ne!(less, spec);
+        let refused = run(&["verify", &container.1, &file("other.yaml", &less)]);
+        let error = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(125), "{other}");
+        assert!(error.contains(source) && error.matches("wanted").count() == 1, "{other}: {error}");
+    }
+    end(container);
+}
+
+#[test]
+fn a_container_is_known_by_its_name_while_it_runs() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("named.yaml");
+    fs::write(&path, "name: aquarium\nuts: { hostname: aquarium }\ncommand: [sleep, '60']\n").unwrap();
+    let spec = path.to_str().unwrap();
+    let unknown = run(&["verify", "aquarium", spec]);
+    assert_eq!(unknown.status.code(), Some(125));
+    assert!(text(&unknown.stderr).contains("no container of yours runs that is called aquarium"));
+    let first = running(spec);
+    let verified = run(&["verify", "aquarium", spec]);
+    assert!(
+        text(&verified.stdout).starts_with(&format!("{} is what", first.1)),
+        "{}",
+        text(&verified.stderr)
+    );
+    assert_eq!(text(&run(&["enter", "aquarium", "-q", "--", "hostname"]).stdout), "aquarium\n");
+    let second = running(spec);
+    let error = text(&run(&["verify", "aquarium", spec]).stderr);
+    assert!(error.contains(&first.1) && error.contains(&second.1), "{error}");
+    end(first);
+    // Also the one whose `sandbox` was killed is known no more.
+    let verified = run(&["verify", "aquarium", spec]);
+    assert!(text(&verified.stdout).starts_with(&second.1), "{}", text(&verified.stderr));
+    end(second);
+    assert_eq!(run(&["verify", "aquarium", spec]).status.code(), Some(125));
+    assert_eq!(run(&["verify", "-5", spec]).status.code(), Some(2));
+}
+
+#[test]
+fn the_command_is_found_by_the_container_s_own_path() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("tool");
+    let status =
+        std::process::Command::new("install").args(["-m", "755", "/bin/true"]).arg(&program).status();
+    assert!(status.unwrap().success());
+    let (own, folder) = (std::env::var("PATH").unwrap(), folder.path().display().to_string());
+    let status = |spec: &str| {
+        let mut command = sandbox(&["run", "-", "-q", "--", "tool"]);
+        feed(command.env("PATH", format!("{folder}:{own}")), spec).status.code()
+    };
+    assert_eq!(status("uts:\n"), Some(127), "the caller's PATH isn't the container's");
+    assert_eq!(status(&format!("uts:\nenv: {{ PATH: '/nowhere:{folder}' }}\n")), Some(0));
 }
 
 #[test]
@@ -229,6 +357,20 @@ fn what_is_optional_is_left_out_aloud_and_what_is_not_stops_the_run() {
     let (status, _, error) = run_spec(&format!("{spec}optional: [memory]\n"), &["-q", "--", "true"]);
     assert_eq!(status, Some(0), "{error}");
     assert!(error.contains("without memory (optional)"), "{error}");
+}
+
+#[test]
+fn a_container_runs_in_a_user_namespace_too() {
+    let _alone = alone();
+    let binary = support::binary();
+    let binary = binary.to_str().unwrap();
+    let nested = "rootfs: host\npid:\nipc:\nnet:\ncapabilities: default\nno_new_privileges: true\n";
+    for map in ["", "user: { map: root }\n"] {
+        let inner =
+            sandbox(&["user", "-q", "--", binary, "run", "-", "-q", "--", "sh", "-c", "echo $$; id -u"]);
+        let output = feed(&mut { inner }, format!("{nested}{map}"));
+        assert_eq!(text(&output.stdout), "1\n0\n", "{map}{}", text(&output.stderr));
+    }
 }
 
 #[test]

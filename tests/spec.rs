@@ -230,7 +230,9 @@ fn what_is_printed_is_read_as_it_is() {
     assert_eq!(template, schema::template());
     support::fits(&template, 100, 300);
     let plain = yaml::read(&template, "template").unwrap();
-    assert_eq!(plain.features(), Feature::ALL);
+    // What hardens is on too, unless somebody takes it out.
+    assert_eq!(plain.features(), [&Feature::ALL[..], &Feature::HARDENING[..]].concat());
+    assert!(plain.no_new_privileges);
     // Each example, too.
     let example = regex_lite::Regex::new(r"(?m)^( *)#([a-z_]+:)").unwrap();
     let full = yaml::read(&example.replace_all(&template, "$1$2"), "template").unwrap();

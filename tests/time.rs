@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use support::{fits, run, skip, snapshot_cards, stdout, text};
+use support::{feed, fits, run, sandbox, skip, snapshot_cards, stdout, text};
 
 /// Whether there is anything to test.
 fn has_time_namespaces(test: &str) -> bool {
@@ -50,6 +50,24 @@ fn the_offsets_are_set_and_the_clock_follows() {
     let own = fs::read_link("/proc/self/ns/time").unwrap();
     let link = stdout(&["time", "--", "readlink", "/proc/self/ns/time"]);
     assert_ne!(link.trim(), own.to_str().unwrap());
+}
+
+#[test]
+fn the_clock_can_be_set_by_every_root_of_a_user_namespace() {
+    if !has_time_namespaces("the_clock_can_be_set_by_every_root_of_a_user_namespace") {
+        return;
+    }
+    // With `auto` root inside is somebody else outside, whose process can't write its own file any more.
+    for map in ["auto", "root"] {
+        let spec = format!("user: {{ map: {map} }}\ntime: {{ boottime: 1h }}\n");
+        let command = ["run", "-", "-q", "--", "cat", "/proc/self/timens_offsets"];
+        let output = feed(&mut sandbox(&command), spec);
+        let words = text(&output.stdout);
+        assert!(
+            words.lines().any(|line| line.split_whitespace().eq(["boottime", "3600", "0"])),
+            "{map}: {output:?}"
+        );
+    }
 }
 
 #[test]

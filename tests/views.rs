@@ -50,6 +50,27 @@ fn a_view_as_data_is_the_same_view() {
 }
 
 #[test]
+fn the_view_of_a_whole_container_has_what_differs_and_counts_the_rest() {
+    let spec = support::repository().join("lessons/specs/first.yaml");
+    let spec = spec.to_str().unwrap();
+    let output = run(&["run", spec, "--show-proc", "--", "true"]);
+    let view = text(&output.stderr);
+    assert!(output.status.success(), "{view}");
+    fits(&view, 80, 90);
+    assert!(view.contains(" == ") && !view.contains("(no hierarchy)"), "{view}");
+    let output = run(&["run", spec, "--show-proc", "--format", "json", "-q", "--", "true"]);
+    let words = text(&output.stderr);
+    let view: serde_json::Value = serde_json::from_str(&words[words.find('{').unwrap()..]).unwrap();
+    let rows = view["paths"].as_array().unwrap();
+    let of = |path: &str| rows.iter().find(|row| row["path"] == path).unwrap_or_else(|| panic!("{path}"));
+    assert_eq!(of("/proc/self/ns/pid")["equal"], false);
+    assert_eq!(of("/proc/self/ns/time")["equal"], true);
+    if support::limits::is_possible("pids") {
+        assert_eq!(of("<pids>/pids.max")["inside"]["is"], "64");
+    }
+}
+
+#[test]
 fn the_view_of_a_command_is_taken_just_before_it() {
     let output = run(&["pid", "--show-proc", "--", "sh", "-c", "echo $$"]);
     assert_eq!(text(&output.stdout), "1\n");

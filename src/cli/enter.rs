@@ -1,13 +1,12 @@
-//! `sandbox enter PID -- COMMAND`: the namespaces of a process that is there already.
+//! `sandbox enter PID|NAME -- COMMAND`: the namespaces of a process that is there already.
 
 use std::path::Path;
 
 use clap::Args;
-use clap::builder::RangedI64ValueParser;
 
+use super::target::Target;
 use super::telling::{self, Telling};
 use super::watch::Narrator;
-use crate::compare::Subject;
 use crate::error::{Error, Result};
 use crate::host::command;
 use crate::host::tree::Tree;
@@ -21,9 +20,9 @@ use crate::text::{text, text_with};
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct EnterArgs {
-    /// A process of this machine, also one of a container
-    #[arg(value_name = "PID", value_parser = RangedI64ValueParser::<i32>::new().range(1..=i64::from(i32::MAX)))]
-    pid: i32,
+    /// A process of this machine, also one of a container; or a container of `run`, by the name in its spec
+    #[arg(value_name = "PID|NAME")]
+    target: Target,
     #[command(flatten)]
     telling: Telling,
     /// The command to run there, after `--`; without one, sh
@@ -36,7 +35,7 @@ pub(super) fn run(color: Color, args: EnterArgs) -> Result<u8> {
     let telling = &args.telling;
     decide(color, if telling.dry_run { Stream::Out } else { Stream::Err });
     // Held until the end: the number stays this process's.
-    let subject = Subject::open(args.pid)?;
+    let subject = args.target.open()?;
     let namespaces = enter::others(subject.pid);
     if namespaces.is_empty() {
         let pid = subject.pid.to_string();
@@ -44,7 +43,7 @@ pub(super) fn run(color: Color, args: EnterArgs) -> Result<u8> {
     }
     let command = if args.command.is_empty() { vec!["sh".to_owned()] } else { args.command };
     let root = enter::root(subject.pid);
-    let path = command::resolve(&command[0], &Tree::of(Some(Path::new(&root))))?;
+    let path = command::resolve(&command[0], &Tree::of(Some(Path::new(&root))), &command::callers_path())?;
     let ending = Ending::Command { path: path.to_string_lossy().into_owned(), arguments: command.clone() };
     let plan = enter::plan(subject.pid, &namespaces, ending, telling.show_proc);
     if telling.dry_run {

@@ -2,6 +2,7 @@
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::docker;
 use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::command;
@@ -22,12 +23,8 @@ const FLAGS: &[(&[&str], &str)] = &[
 
 /// Subcommands of other tools: what is said, why, and what to type instead.
 const WORDS: &[(&[&str], &str, &str, &str)] = &[
-    (
-        &["exec", "nsenter", "attach", "inspect", "top", "stats"],
-        "habit.join.what",
-        "habit.join.hint",
-        "sandbox compare <pid>",
-    ),
+    (&["exec", "nsenter", "attach"], "habit.join.what", "habit.join.hint", "sandbox enter <name> -- sh"),
+    (&["inspect", "top", "stats"], "habit.look.what", "habit.look.hint", "sandbox compare <pid>"),
     (&["ps", "ls", "list", "lsns"], "habit.list.what", "habit.list.hint", "lsns"),
     (&["create", "start", "shell"], "habit.run.what", "habit.run.hint", "sandbox pid -- bash"),
     (
@@ -84,6 +81,19 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
         }
         "unshare" => return Some(unshare(&words[1..])),
         "run" if error.kind() == ErrorKind::UnknownArgument => {
+            let refused = match error.get(ContextKind::InvalidArg) {
+                Some(ContextValue::String(refused)) => refused.as_str(),
+                _ => "",
+            };
+            if let Some(answer) = docker::answer(&words[1..], refused) {
+                return Some(answer);
+            }
+            if let Some((flag, why)) =
+                FLAGS.iter().find_map(|(known, why)| known.contains(&refused).then_some((refused, why)))
+            {
+                let what = text_with("habit.flag.what", &[("feature", "run"), ("flag", flag)]);
+                return Some(Error::usage(what).why(text(why)).todo("sandbox run --help"));
+            }
             return Some(Error::usage(text("habit.spec.what")).why(text("habit.spec.hint")).todo(SPEC));
         }
         _ => {}
@@ -101,7 +111,7 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
         return Some(Error::usage(text_with(what, &[("word", first)])).why(text(why)).todo(*instead));
     }
     let is_program = error.get(ContextKind::SuggestedSubcommand).is_none()
-        && command::resolve(first, &Tree::default()).is_ok();
+        && command::resolve(first, &Tree::default(), &command::callers_path()).is_ok();
     if is_program {
         return Some(of_command(words));
     }

@@ -1,6 +1,7 @@
 //! The command line: flags become a spec and a way to run it. No system calls here.
 
 mod compare;
+mod docker;
 mod doctor;
 mod enter;
 mod feature;
@@ -8,11 +9,13 @@ mod habits;
 mod pages;
 mod run;
 mod spec;
+mod target;
 mod telling;
 mod terminal;
 mod verify;
 mod watch;
 mod welcome;
+mod without;
 
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;

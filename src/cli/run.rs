@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::telling::{self, Telling};
 use super::watch::Narrator;
+use super::without;
 use crate::error::{Error, Result};
 use crate::feature::Feature;
 use crate::host::{Host, command};
@@ -23,7 +24,7 @@ pub(super) struct RunArgs {
     /// The spec; `-` reads standard input
     #[arg(value_name = "SPEC")]
     spec: PathBuf,
-    /// Leave one key of the spec out, and see what comes back (may be repeated)
+    /// Leave one key of the spec out, and see what comes back (may be repeated; not with -q)
     #[arg(long, value_name = "KEY")]
     without: Vec<String>,
     /// A terminal of the command's own, as the spec's `tty: true`
@@ -46,7 +47,8 @@ pub(super) struct RunArgs {
 pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     let telling = &args.telling;
     decide(color, if telling.dry_run || telling.print_spec { Stream::Out } else { Stream::Err });
-    let mut spec = read(&args.spec)?;
+    let whole = read(&args.spec)?;
+    let mut spec = whole.clone();
     for key in &args.without {
         spec = yaml::without(&spec, key)
             .map_err(|keys| Error::usage(text_with("run.without", &[("key", key)])).todo(keys.join(", ")))?;
@@ -59,28 +61,38 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         render::out(&yaml::print(&spec));
         return Ok(0);
     }
-    let plan = plan(spec.clone(), telling)?;
+    let (plan, left) = plan(spec.clone(), ending, telling.show_proc)?;
+    for (feature, why) in left {
+        let words = text_with("run.left", &[("feature", feature.name()), ("why", &why)]);
+        render::err(&format!("sandbox: {words}\n"));
+    }
     if telling.dry_run {
         telling::print_plan(&plan, telling);
         return Ok(0);
     }
+    if !args.without.is_empty() && !telling.is_quiet() {
+        without::tell(&whole, &spec, &args.without, telling);
+    }
     telling::run_command(&plan, telling, &mut Narrator::new(telling, &spec))
 }
 
-/// The plan. What can't be had here and is optional is left out, and that is said.
-fn plan(mut spec: Spec, telling: &Telling) -> Result<Plan> {
+/// The plan, and what was left out of the spec, and why: what can't be had here and is optional.
+pub(super) fn plan(
+    mut spec: Spec,
+    ending: impl Fn(&Spec, &Host) -> Result<Ending>,
+    view: bool,
+) -> Result<(Plan, Vec<(Feature, String)>)> {
+    let mut left = Vec::new();
     loop {
         let host = compose::gather(&spec);
         let ending = ending(&spec, &host)?;
-        let plan = compose::plan(&spec, &host, Feature::Run, ending, telling.show_proc);
+        let plan = compose::plan(&spec, &host, Feature::Run, ending, view);
         let in_the_way = plan.problems.iter().find(|problem| spec.optional.contains(&problem.feature));
-        let Some(problem) = in_the_way else { return Ok(plan) };
-        let name = problem.feature.name();
-        let left = text_with("run.left", &[("feature", name), ("why", &problem.why)]);
-        render::err(&format!("sandbox: {left}\n"));
-        match yaml::without(&spec, name) {
+        let Some(problem) = in_the_way else { return Ok((plan, left)) };
+        left.push((problem.feature, problem.why.clone()));
+        match yaml::without(&spec, problem.feature.name()) {
             Ok(less) => spec = less,
-            Err(_) => return Ok(plan),
+            Err(_) => return Ok((plan, left)),
         }
     }
 }
@@ -103,7 +115,9 @@ pub(super) fn ending(spec: &Spec, host: &Host) -> Result<Ending> {
         return Err(Error::failed(text("run.nocommand.what")).todo(text("run.nocommand.todo")));
     };
     let ending = |path: String| Ending::Command { path, arguments: spec.command.clone() };
-    command::resolve(name, &compose::tree(spec))
+    // The container's own PATH, not the caller's: one spec means one program, whoever runs it.
+    let path = spec.env.get("PATH").map_or(command::PATH, String::as_str);
+    command::resolve(name, &compose::tree(spec), path.as_ref())
         .map(|path| ending(path.to_string_lossy().into_owned()))
         .or_else(|error| {
             // What is wrong with the root hides every command: that goes first.

@@ -1,12 +1,11 @@
-//! `sandbox verify PID SPEC`: whether a container that runs is what its spec asks for.
+//! `sandbox verify PID|NAME SPEC`: whether a container that runs is what its spec asks for.
 
 use std::path::PathBuf;
 
 use clap::Args;
-use clap::builder::RangedI64ValueParser;
 
 use super::run::{ending, read};
-use crate::compare::Subject;
+use super::target::Target;
 use crate::error::Result;
 use crate::exec::agent::Agent;
 use crate::exec::{Unwatched, verify};
@@ -21,9 +20,9 @@ use crate::text::text_with;
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct VerifyArgs {
-    /// The command's process, by its number here
-    #[arg(value_name = "PID", value_parser = RangedI64ValueParser::<i32>::new().range(1..=i64::from(i32::MAX)))]
-    pid: i32,
+    /// The container, by the name in its spec or by its command's number here
+    #[arg(value_name = "PID|NAME")]
+    target: Target,
     /// The spec that it was made from
     #[arg(value_name = "SPEC")]
     spec: PathBuf,
@@ -32,7 +31,7 @@ pub(super) struct VerifyArgs {
 /// Compares the kernel's word with the spec's.
 pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
     decide(color, Stream::Out);
-    let subject = Subject::open(args.pid)?;
+    let subject = args.target.open()?;
     let spec = read(&args.spec)?;
     let host = compose::gather(&spec);
     let plan = compose::plan(&spec, &host, Feature::Run, ending(&spec, &host)?, false);

@@ -26,9 +26,9 @@ use crate::plan::call::mount::Mount;
 use crate::plan::call::net::Net;
 use crate::plan::call::uts::Uts;
 use crate::plan::undo::Sysv;
-use crate::spec::Spec;
 use crate::spec::compose::{self, Ending};
 use crate::spec::units::{Offset, Size};
+use crate::spec::{Spec, shipped, yaml};
 use crate::text::{text, text_with};
 
 /// What was found.
@@ -84,7 +84,7 @@ pub struct Trouble {
 pub fn examine() -> Result<Report> {
     let host = Host::gather();
     let mut features = Vec::new();
-    for feature in Feature::ALL {
+    for feature in Feature::ALL.into_iter().chain([Feature::Run]) {
         let (works, shown, error) = match use_it(feature, &host) {
             Ok((works, shown)) if works => (true, Some(shown), None),
             Ok((_, shown)) => (false, Some(shown), Some(trouble(Error::failed(text("doctor.differs"))))),
@@ -124,11 +124,11 @@ fn use_it(feature: Feature, host: &Host) -> Result<(bool, Shown)> {
         Feature::Memory => spec.memory = Some(Memory { limit: Some(Size(64 << 20)), ..Memory::default() }),
         Feature::Cpu => spec.cpu = Some(Cpu { shares: Some(512), ..Cpu::default() }),
         Feature::Pids => spec.pids = Some(Pids { max: Some(64) }),
+        Feature::Run => spec = whole()?,
         _ => {}
     }
-    let mut host = host.clone();
-    compose::gather_groups(&spec, &mut host);
-    let plan = compose::plan(&spec, &host, feature, Ending::Demonstration, false);
+    let gathered = compose::gather(&spec);
+    let plan = compose::plan(&spec, &gathered, feature, Ending::Demonstration, false);
     let probe = Probe { agent: Agent::start(&plan, &mut Unwatched)?, feature, own: &plan.namespaces };
     match feature {
         Feature::Pid => {
@@ -179,8 +179,13 @@ fn use_it(feature: Feature, host: &Host) -> Result<(bool, Shown)> {
             let answer = probe.agent.perform(call.clone())?;
             Ok((answer == Err(Errno::EPERM), shown(Call::from(call), answer_text(answer))))
         }
-        // doctor asks for each alone.
-        Feature::Run => Ok((true, shown("-", "-"))),
+        Feature::Run => {
+            const TABLE: &str = "/proc/self/mountinfo";
+            let table = probe.read(TABLE)?;
+            let root = table.lines().find(|line| line.split(' ').nth(4) == Some("/"));
+            let kind = root.and_then(|line| line.split_once(" - ")?.1.split(' ').next()).unwrap_or("-");
+            Ok((["overlay", "tmpfs"].contains(&kind), shown(format!("{TABLE} /:"), kind)))
+        }
         Feature::Memory | Feature::Cpu | Feature::Blkio | Feature::Pids => {
             let controller = spec.controllers()[0];
             let inside = Group::of(&format!("/proc/{}", probe.agent.pid()), controller);
@@ -205,6 +210,14 @@ fn use_it(feature: Feature, host: &Host) -> Result<(bool, Shown)> {
             Ok((true, shown(seen.path, seen.value)))
         }
     }
+}
+
+/// A whole container: the first one that comes with sandbox, without its limits, each of which is tried alone.
+fn whole() -> Result<Spec> {
+    let first = shipped::ALL.iter().find(|spec| spec.purpose == "first");
+    let spec = first.and_then(|first| yaml::read(first.text, first.purpose).ok());
+    let spec = spec.ok_or_else(|| Error::failed(Feature::Run.name()))?;
+    Ok(Spec { name: None, memory: None, pids: None, ..spec })
 }
 
 /// A process in the feature, whose failures get their cause.

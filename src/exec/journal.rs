@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::group;
@@ -49,21 +50,40 @@ enum Made {
     Never,
 }
 
+/// A line of a journal whose container has a name.
+#[derive(Debug, Serialize, Deserialize)]
+struct Named {
+    name: String,
+    pid: i32,
+}
+
 impl Journal {
+    /// Writes down what the container is called, and its command's process, for whoever asks by that name.
+    ///
+    /// # Errors
+    /// As [`Journal::intend`].
+    pub fn call(&mut self, name: &str, pid: Pid) -> Result<()> {
+        self.written()?.write(&Named { name: name.to_owned(), pid: pid.as_raw() })
+    }
+
     /// Writes down what is about to be made.
     ///
     /// # Errors
     /// When the runtime folder can't be made or isn't ours alone.
     pub fn intend(&mut self, undo: &Undo) -> Result<()> {
         let entry = Entry { undo: undo.clone(), made: Made::Intended, home: home(undo) };
-        let written =
-            match &mut self.written {
-                Some(written) => written,
-                None => self.written.insert(Written::create().map_err(|error| {
+        self.written()?.append(entry)
+    }
+
+    /// The file, made when it's first needed.
+    fn written(&mut self) -> Result<&mut Written> {
+        match &mut self.written {
+            Some(written) => Ok(written),
+            none => Ok(none
+                .insert(Written::create().map_err(|error| {
                     Error::failed("cannot write the undo journal").why(error.to_string())
-                })?),
-            };
-        written.append(entry)
+                })?)),
+        }
     }
 
     /// Writes down what became of the last thing that was intended: its identity, or that it couldn't be made.
@@ -130,15 +150,32 @@ impl Written {
     }
 
     fn append(&mut self, entry: Entry) -> Result<()> {
-        let mut line = serde_json::to_string(&entry).unwrap_or_default();
-        line.push('\n');
+        let written = self.write(&entry);
         self.entries.push(entry);
+        written
+    }
+
+    fn write(&mut self, line: &impl Serialize) -> Result<()> {
+        let mut line = serde_json::to_string(line).unwrap_or_default();
+        line.push('\n');
         // Not synced: what a killed process has written is the kernel's already. A loss of power takes it along, and with it
         // all that it tells of, but for a demonstration's files; to wait for a disk here was half of a container's start.
         self.file.write_all(line.as_bytes()).map_err(|error| {
             Error::failed(format!("cannot write {}", self.path.display())).why(error.to_string())
         })
     }
+}
+
+/// The commands of the caller's containers that run and are called so.
+pub fn named(name: &str) -> Vec<i32> {
+    let entries = fs::read_dir(runtime_folder()).into_iter().flatten().flatten();
+    let journals = entries.filter_map(|entry| File::open(entry.path()).ok()).filter(is_locked);
+    let words = journals.filter_map(|journal| io::read_to_string(journal).ok());
+    let of = |words: String| {
+        let named = words.lines().filter_map(|line| serde_json::from_str::<Named>(line).ok());
+        named.filter(|named| named.name == name).map(|named| named.pid).collect::<Vec<_>>()
+    };
+    words.flat_map(of).collect()
 }
 
 /// Clears what dead owners left. What still has an owner, and what isn't proved to be ours, stays.
@@ -255,10 +292,18 @@ fn lives(namespace: &str) -> bool {
         || mounts().lines().any(|line| line.split(' ').nth(3) == Some(namespace))
 }
 
+const WHOLE: libc::flock =
+    libc::flock { l_type: libc::F_WRLCK as i16, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
+
+/// Whether an owner that lives has it.
+fn is_locked(file: &File) -> bool {
+    let mut lock = WHOLE;
+    fcntl(file, FcntlArg::F_GETLK(&mut lock)).is_ok() && lock.l_type != libc::F_UNLCK as i16
+}
+
 /// A lock that no child inherits: fcntl(2)'s record lock belongs to the process, not to the descriptor as flock(2)'s does.
 fn lock(file: &File) -> io::Result<()> {
-    let whole = libc::flock { l_type: libc::F_WRLCK as i16, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
-    fcntl(file, FcntlArg::F_SETLK(&whole))
+    fcntl(file, FcntlArg::F_SETLK(&WHOLE))
         .map(|_| ())
         .map_err(|errno| io::Error::from_raw_os_error(errno as i32))
 }

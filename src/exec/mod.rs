@@ -196,6 +196,9 @@ impl Run<'_> {
         if is_last_release(self.plan, index)
             && let Some(child) = self.slots.child
         {
+            if let Some(name) = &self.plan.name {
+                self.journal.call(name, self.command_of(child))?;
+            }
             self.watch.ready(self.plan, child);
         }
         if let Some(undo) = &step.undo {

@@ -3,11 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use super::agent::Agent;
 use crate::error::{Error, Result};
 use crate::feature::Feature;
 use crate::host;
+use crate::host::cgroups::{self, Hierarchy};
+use crate::host::files::unescape;
+use crate::host::tree::Tree;
+use crate::observe::proc::status_of;
 use crate::plan::Plan;
 use crate::plan::expect::{self, Expected, Wanted};
 use crate::plan::gate::Difference;
@@ -25,11 +30,11 @@ fn link(kind: Feature) -> Option<String> {
 
 /// What differs, read by whoever calls: the host reads the files of cgroups, the child all others.
 pub(super) fn differences(plan: &Plan, slots: &Slots, is_host: bool) -> Vec<Difference> {
-    let mut files = Files::default();
+    let mut shown = Shown::by("/proc/self");
     let mut found: Vec<Difference> = expect::of(plan)
         .iter()
         .filter(|expected| expected.is_hosts() == is_host)
-        .filter_map(|expected| difference(expected, files.show(expected, &expected.path), slots))
+        .filter_map(|expected| difference(expected, shown.of(expected), &slots.outside))
         .collect();
     if !is_host {
         found.extend(open_descriptors());
@@ -43,19 +48,24 @@ pub(super) fn differences(plan: &Plan, slots: &Slots, is_host: bool) -> Vec<Diff
 /// # Errors
 /// What differs, as a table; that the process can't be looked at.
 pub fn process(plan: &Plan, pid: i32, reader: Option<&Agent>) -> Result<usize> {
-    let slots = Slots { outside: outside(), ..Slots::default() };
-    let (mut differences, mut files) = (Vec::new(), Files::default());
-    // The files of its cgroups lie under the name that its own run chose.
-    let expected: Vec<Expected> =
-        expect::of(plan).into_iter().filter(|expected| !expected.is_hosts()).collect();
+    let process = format!("/proc/{pid}");
+    let (outside, expected, groups) = (outside(), expect::of(plan), cgroups::hierarchies(&process));
+    let mut shown = Shown::by(&process);
+    let mut differences = Vec::new();
     for expected in &expected {
-        let shown = match reader {
-            Some(reader) if expected.path.starts_with("/proc/sys/") => {
-                reader.read(&expected.path)?.ok().map(|words| words.trim().to_owned())
-            }
-            _ => files.show(expected, &expected.path.replace("/proc/self/", &format!("/proc/{pid}/"))),
+        let path = match expected.is_hosts() {
+            // Its group has the name that its own run chose.
+            true => own_file(&groups, &expected.path).unwrap_or_else(|| expected.path.clone()),
+            false => expected.path.replace("/proc/self", &process),
         };
-        differences.extend(difference(expected, shown, &slots));
+        let expected = Expected { path, ..expected.clone() };
+        let words = match reader {
+            Some(reader) if expected.path.starts_with("/proc/sys/") => {
+                reader.read(&expected.path)?.ok().map(|words| one_line(&words))
+            }
+            _ => shown.of(&expected),
+        };
+        differences.extend(difference(&expected, words, &outside));
     }
     if differences.is_empty() {
         Ok(expected.len())
@@ -64,13 +74,34 @@ pub fn process(plan: &Plan, pid: i32, reader: Option<&Agent>) -> Result<usize> {
     }
 }
 
-fn difference(expected: &Expected, shown: Option<String>, slots: &Slots) -> Option<Difference> {
-    let own = slots.outside.iter().find(|(kind, _)| *kind == expected.feature).map(|(_, link)| link.as_str());
+/// The file of that name in a process's own group: `memory.max` belongs to the controller memory.
+fn own_file(groups: &[Hierarchy], path: &str) -> Option<String> {
+    let name = path.rsplit('/').next()?;
+    let controller = name.split('.').next()?;
+    let has = |group: &&Hierarchy| group.controllers.iter().any(|known| known == controller);
+    Some(groups.iter().find(has)?.own.as_ref()?.join(name).to_string_lossy().into_owned())
+}
+
+fn difference(
+    expected: &Expected,
+    shown: Option<String>,
+    outside: &[(Feature, String)],
+) -> Option<Difference> {
+    let own = outside.iter().find(|(kind, _)| *kind == expected.feature).map(|(_, link)| link.as_str());
     let is_so = match &expected.wanted {
         Wanted::Is(words) => shown.as_deref() == Some(words),
         // A kernel without this kind of namespace has no link on either side.
         Wanted::Own => shown.is_some() && shown.as_deref() != own,
         Wanted::Shared => shown.as_deref() == own,
+        Wanted::Mounted { kind, attributes, may_lack } => match shown.as_deref() {
+            Some(NOWHERE) => *may_lack,
+            Some(words) => {
+                let (mounted, has) = words.split_once(' ').unwrap_or((words, ""));
+                kind.as_ref().is_none_or(|kind| kind == mounted)
+                    && attributes.options().iter().all(|option| has.split(',').any(|has| has == *option))
+            }
+            None => false,
+        },
     };
     if is_so {
         return None;
@@ -80,6 +111,9 @@ fn difference(expected: &Expected, shown: Option<String>, slots: &Slots) -> Opti
         Wanted::Is(words) => words.clone(),
         Wanted::Own => text_with("verify.own", &[("own", own.unwrap_or("?"))]),
         Wanted::Shared => own.unwrap_or("?").to_owned(),
+        Wanted::Mounted { kind, attributes, .. } => {
+            format!("{} {}", kind.as_deref().unwrap_or("*"), attributes.options().join(","))
+        }
     };
     let source = match &expected.field {
         Some(field) => format!("{} {field}", expected.path),
@@ -88,35 +122,63 @@ fn difference(expected: &Expected, shown: Option<String>, slots: &Slots) -> Opti
     Some(Difference { source, wanted, shown: shown.unwrap_or_else(|| text("verify.unread")) })
 }
 
-/// The files that have been read, each once: a dozen lines of /proc/self/status are compared. None where one can't be read.
-#[derive(Default)]
-struct Files(BTreeMap<String, Option<String>>);
+/// What is shown of a place that isn't there.
+const NOWHERE: &str = "ENOENT";
 
-impl Files {
-    /// What a file says, read at `path`.
-    fn show(&mut self, expected: &Expected, path: &str) -> Option<String> {
+/// What the kernel shows of a process. Each file is read once: its lines are of one moment.
+struct Shown {
+    /// Its folder, `/proc/self` or `/proc/PID`.
+    process: String,
+    files: BTreeMap<String, Option<String>>,
+}
+
+impl Shown {
+    fn by(process: &str) -> Shown {
+        Shown { process: process.to_owned(), files: BTreeMap::new() }
+    }
+
+    /// What stands where a value is expected.
+    fn of(&mut self, expected: &Expected) -> Option<String> {
+        let path = &expected.path;
         if matches!(expected.wanted, Wanted::Own | Wanted::Shared) || path.ends_with("/cwd") {
             return Some(fs::read_link(path).ok()?.to_string_lossy().into_owned());
         }
-        if !self.0.contains_key(path) {
-            self.0.insert(path.to_owned(), host::read(path).ok());
-        }
-        let words = self.0.get(path)?.as_deref()?;
+        let words = self.files.entry(path.clone()).or_insert_with_key(|path| host::read(path).ok());
+        let words = words.as_deref()?;
         match &expected.field {
-            None => Some(words.split_whitespace().collect::<Vec<_>>().join(" ")),
-            // The filesystem that is on top at a mount point: the last line of it. proc_pid_mountinfo(5)
-            Some(point) if expected.path.ends_with("/mountinfo") => {
-                let mut lines = words.lines().rev();
-                let line = lines.find(|line| line.split(' ').nth(4) == Some(point))?;
-                Some(line.split_once(" - ")?.1.split(' ').next()?.to_owned())
+            None => Some(one_line(words)),
+            Some(place) if matches!(expected.wanted, Wanted::Mounted { .. }) => {
+                mounted_at(words, place).or_else(|| elsewhere(&self.process, words, place))
             }
-            Some(field) => {
-                let words =
-                    words.lines().find_map(|line| line.strip_prefix(field.as_str())?.strip_prefix(':'))?;
-                Some(words.split_whitespace().collect::<Vec<_>>().join(" "))
+            // The name may have blanks in it, and is followed by the soft limit and the hard one. proc_pid_limits(5)
+            Some(name) if path.ends_with("/limits") => {
+                let line = words.lines().find_map(|line| line.strip_prefix(name.as_str()))?;
+                Some(line.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
             }
+            Some(field) => status_of(words, field).map(one_line),
         }
     }
+}
+
+/// What is mounted at a place that links lead to: the table has it without them.
+fn elsewhere(process: &str, table: &str, place: &str) -> Option<String> {
+    let root = format!("{process}/root");
+    let place = Tree::of(Some(Path::new(&root))).locate(Path::new(place));
+    let is_there = place.today.is_some_and(|today| today.symlink_metadata().is_ok());
+    let shown = mounted_at(table, &place.inside.to_string_lossy());
+    shown.or_else(|| (!is_there).then(|| NOWHERE.to_owned()))
+}
+
+/// The filesystem and the options of the mount on top at a place: the last line of it. proc_pid_mountinfo(5)
+fn mounted_at(table: &str, place: &str) -> Option<String> {
+    let is_here = |line: &&str| line.split(' ').nth(4).is_some_and(|point| unescape(point) == place);
+    let line = table.lines().rev().find(is_here)?;
+    let kind = line.split_once(" - ")?.1.split(' ').next()?;
+    Some(format!("{kind} {}", line.split(' ').nth(5)?))
+}
+
+fn one_line(words: &str) -> String {
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Descriptors beyond 0 to 2 that execve would hand to the command.
@@ -161,7 +223,7 @@ mod tests {
     }
 
     fn found(spec: &Spec) -> Vec<String> {
-        let host = Host { privileged: true, ..Host::gather() };
+        let host = Host { privileged: true, ..compose::gather(spec) };
         let plan = compose::plan(spec, &host, Feature::Run, ending(), false);
         let slots = Slots { outside: outside(), ..Slots::default() };
         differences(&plan, &slots, false).into_iter().map(|difference| difference.source).collect()
@@ -179,6 +241,19 @@ mod tests {
         let mut missing = found(&Spec { uts, ..Spec::default() });
         missing.retain(is_link);
         assert_eq!(missing, ["/proc/self/ns/uts", "/proc/sys/kernel/hostname"]);
+    }
+
+    #[test]
+    fn mounts_and_rlimits_that_are_not_there_are_found() {
+        let words = "rootfs: host\npid:\nrlimits: { nofile: 77 }\n";
+        let mut found = found(&serde_yaml::from_str(words).unwrap());
+        found.retain(|source| source.contains("/limits") || source.contains("/mountinfo"));
+        for place in ["/proc/sys", "/proc/irq", "/etc"] {
+            let source = format!("/proc/self/mountinfo {place}");
+            let is_promised = place != "/etc";
+            assert_eq!(found.contains(&source), is_promised, "{source}: {found:?}");
+        }
+        assert_eq!(found[0], "/proc/self/limits Max open files");
     }
 
     /// No group was made: each of its files is missing, with the number that the kernel would show.

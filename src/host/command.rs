@@ -1,6 +1,6 @@
 //! Finding COMMAND as a shell would, before anything is made: a typing error then costs nothing.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use nix::unistd::{AccessFlags, access};
@@ -9,17 +9,23 @@ use super::tree::Tree;
 use crate::error::{Error, Kind, Result};
 use crate::text::{text, text_with};
 
+/// Where programs are looked for, where nobody says otherwise.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The caller's own PATH.
+pub fn callers_path() -> OsString {
+    std::env::var_os("PATH").unwrap_or_else(|| PATH.into())
+}
+
 /// The file that `name` means: itself where it has a slash, else the first executable in PATH. The path that comes back is
-/// the one to execute, as it will be in `tree`.
+/// the one to execute, as it will be in `tree`. `path` is the PATH that the command will have.
 ///
 /// # Errors
 /// Not found (127), found but not executable (126).
-pub fn resolve(name: &str, tree: &Tree) -> Result<PathBuf> {
+pub fn resolve(name: &str, tree: &Tree, path: &OsStr) -> Result<PathBuf> {
     let candidates: Vec<PathBuf> = if name.contains('/') {
         vec![PathBuf::from(name)]
     } else {
-        let path = std::env::var_os("PATH");
-        let path = path.as_deref().unwrap_or(OsStr::new("/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"));
         std::env::split_paths(path).map(|folder| folder.join(name)).collect()
     };
     let mut refused = None;
@@ -55,25 +61,20 @@ pub fn resolve(name: &str, tree: &Tree) -> Result<PathBuf> {
 mod tests {
     use super::*;
 
+    fn found(name: &str) -> Result<PathBuf> {
+        resolve(name, &Tree::default(), PATH.as_ref())
+    }
+
     #[test]
     fn a_name_without_a_slash_is_searched_in_path() {
-        assert!(resolve("sh", &Tree::default()).is_ok_and(|path| path.is_absolute() && path.ends_with("sh")));
-        assert_eq!(
-            resolve("no-such-command", &Tree::default()).map_err(|error| error.kind),
-            Err(Kind::NotFound)
-        );
+        assert!(found("sh").is_ok_and(|path| path.is_absolute() && path.ends_with("sh")));
+        assert_eq!(found("no-such-command").map_err(|error| error.kind), Err(Kind::NotFound));
     }
 
     #[test]
     fn a_folder_and_a_plain_file_are_refused() {
-        assert_eq!(resolve("/etc", &Tree::default()).map_err(|error| error.kind), Err(Kind::NotExecutable));
-        assert_eq!(
-            resolve("/etc/passwd", &Tree::default()).map_err(|error| error.kind),
-            Err(Kind::NotExecutable)
-        );
-        assert_eq!(
-            resolve("/etc/nothing-here", &Tree::default()).map_err(|error| error.kind),
-            Err(Kind::NotFound)
-        );
+        assert_eq!(found("/etc").map_err(|error| error.kind), Err(Kind::NotExecutable));
+        assert_eq!(found("/etc/passwd").map_err(|error| error.kind), Err(Kind::NotExecutable));
+        assert_eq!(found("/etc/nothing-here").map_err(|error| error.kind), Err(Kind::NotFound));
     }
 }

@@ -1,5 +1,6 @@
 //! What a new root needs to know of the files of this machine.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,9 @@ use std::path::{Path, PathBuf};
 pub struct Files {
     /// The kernel's version, `(6, 8)`.
     pub kernel: (u32, u32),
+    /// Whether the caller is in a user namespace already: its mount table was copied from one that it has no right to, and
+    /// so has what an ordinary user's has.
+    pub is_nested: bool,
     /// The hostname.
     pub hostname: String,
     mount_points: OnceCell<Vec<PathBuf>>,
@@ -24,6 +28,7 @@ impl Files {
             |of: &dyn Fn(&nix::sys::utsname::UtsName) -> String| names.as_ref().map(of).unwrap_or_default();
         Files {
             kernel: version(&name(&|names| names.release().to_string_lossy().into_owned())),
+            is_nested: super::read("/proc/self/uid_map").is_ok_and(|map| !is_whole(&map)),
             hostname: name(&|names| names.nodename().to_string_lossy().into_owned()),
             ..Files::default()
         }
@@ -55,6 +60,11 @@ impl Files {
     }
 }
 
+/// The first user namespace maps every id to itself. user_namespaces(7)
+fn is_whole(map: &str) -> bool {
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
 fn version(release: &str) -> (u32, u32) {
     let mut numbers = release.split(|sign: char| !sign.is_ascii_digit()).map(str::parse);
     let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
@@ -64,13 +74,19 @@ fn version(release: &str) -> (u32, u32) {
 /// The fifth field, in which the kernel writes a blank as `\040`.
 fn points(table: &str) -> Vec<PathBuf> {
     let fields = table.lines().filter_map(|line| line.split(' ').nth(4));
-    fields.filter(|point| *point != "/").map(|point| PathBuf::from(unescape(point))).collect()
+    fields.filter(|point| *point != "/").map(|point| PathBuf::from(&*unescape(point))).collect()
 }
 
-fn unescape(words: &str) -> String {
+/// A path as it is, of the mount table's words for it.
+pub fn unescape(words: &str) -> Cow<'_, str> {
+    // Nearly all are the same.
+    if !words.contains('\\') {
+        return words.into();
+    }
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .iter()
         .fold(words.to_owned(), |words, (code, sign)| words.replace(code, sign))
+        .into()
 }
 
 fn top() -> Vec<(String, Option<PathBuf>)> {

@@ -31,6 +31,8 @@ pub struct Host {
     pub uid: u32,
     /// The effective group id.
     pub gid: u32,
+    /// The caller's other groups: only looked up where a spec has them dropped.
+    pub groups: Groups,
     /// Whether namespaces can be made without a user namespace: CAP_SYS_ADMIN is effective. Root in a container may lack it.
     pub privileged: bool,
     /// The newest capability that this kernel knows: only looked up where a spec drops some.
@@ -59,6 +61,7 @@ impl Host {
         Host {
             uid: nix::unistd::geteuid().as_raw(),
             gid: nix::unistd::getegid().as_raw(),
+            groups: Groups::default(),
             privileged: caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN).unwrap_or(false),
             last_capability: None,
             subordinate: None,
@@ -70,6 +73,26 @@ impl Host {
             disks: Vec::new(),
             weighers: Vec::new(),
         }
+    }
+}
+
+/// Groups that the caller is in beside its own one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Groups {
+    /// Whether there are any: getgroups(2).
+    pub has_others: bool,
+    /// Whether they can't be dropped: setgroups(2) was given up in the caller's user namespace, and so in all below.
+    /// user_namespaces(7)
+    pub are_fixed: bool,
+}
+
+impl Groups {
+    /// Looks at the caller.
+    pub fn gather() -> Groups {
+        let own = nix::unistd::getegid().as_raw();
+        let all = rustix::process::getgroups().unwrap_or_default();
+        let word = std::fs::read_to_string("/proc/self/setgroups").unwrap_or_default();
+        Groups { has_others: all.iter().any(|group| group.as_raw() != own), are_fixed: word.trim() == "deny" }
     }
 }
 

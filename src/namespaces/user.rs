@@ -315,7 +315,9 @@ impl User {
         if !caller_is_mapped && uids.iter().any(|range| range.inside == 0) {
             let mut step =
                 |call| draft.step(Phase::Identity, Actor::Child, Feature::User, call, "user.identity.why");
-            step(Process::DropGroups);
+            if !host.groups.are_fixed {
+                step(Process::DropGroups);
+            }
             step(Process::SetGroup(0));
             step(Process::SetUser(0));
         }

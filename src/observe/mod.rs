@@ -67,6 +67,22 @@ pub struct Sight {
     pub observations: Vec<Observation>,
 }
 
+impl Sight {
+    /// A container with a root of its own has no cgroups in sight. The files of its groups are read from here then, below
+    /// its number.
+    pub fn read_limits(&mut self, feature: Feature, process: i32) {
+        let is_unseen =
+            |seen: &Observation| seen.path.starts_with('<') && matches!(seen.value, Value::Not(_));
+        if !self.observations.iter().any(is_unseen) {
+            return;
+        }
+        let from_here = observe(feature, &format!("/proc/{process}"));
+        for (seen, here) in self.observations.iter_mut().zip(from_here).filter(|(seen, _)| is_unseen(seen)) {
+            *seen = here;
+        }
+    }
+}
+
 /// Looks at a feature from where the caller is.
 pub fn look(feature: Feature) -> Sight {
     Sight {

@@ -82,15 +82,17 @@ pub struct Who {
 
 impl View {
     /// Puts the two sights together. `child` is the number outside of the process that reported `inside`.
-    pub fn new(plan: &Plan, inside: Sight, child: Pid) -> View {
+    pub fn new(plan: &Plan, mut inside: Sight, child: Pid) -> View {
         let (feature, added) = (plan.feature, plan.added.as_slice());
+        inside.read_limits(feature, child.as_raw());
         let outside = look(feature);
         let own_numbers = link_of(&outside, Feature::Pid) != link_of(&inside, Feature::Pid);
         let mut who = vec![];
         let (shell, shell_pid) = shell();
         let same = |pid: i32| if own_numbers { None } else { Some(pid) };
         who.push(Who { inside: same(shell_pid), ..person(&shell, shell_pid, "common.who.shell") });
-        let maker = if feature.is_namespace() { "common.who.sandbox" } else { "common.who.maker" };
+        let makes_group = !feature.is_namespace() && feature != Feature::Run;
+        let maker = if makes_group { "common.who.maker" } else { "common.who.sandbox" };
         who.push(Who { inside: same(outside.pid), ..person("sandbox", outside.pid, maker) });
         let role = if own_numbers && inside.pid == 1 { "common.who.init" } else { "common.who.child" };
         let name = plan.command().unwrap_or("demo");
@@ -163,5 +165,36 @@ fn paths(feature: Feature, added: &[Addition], outside: &Sight, inside: &Sight) 
     for (out, within) in outside.observations.iter().zip(&inside.observations) {
         rows.push(row(out.path.clone(), out.field.clone(), &out.value, &within.value, false));
     }
+    rows
+}
+
+/// What differs between a container and the same without some of its keys, seen by a process in each: the rows have the
+/// first one on the left. A namespace is `its own` or the caller's (`outside`): of two new ones the numbers differ anyway.
+pub fn returned(outside: &Sight, with: &Sight, without: &Sight, keys: &[String]) -> Vec<OnePath> {
+    let named = |sight: &Sight| {
+        let links = sight.links.iter().map(|(kind, link)| {
+            let is_own = link_of(outside, *kind) != Some(link);
+            (*kind, if is_own { Value::Is(text("run.returned.own")) } else { link.clone() })
+        });
+        Sight { links: links.collect(), ..sight.clone() }
+    };
+    let mut rows = paths(Feature::Run, &[], &named(with), &named(without));
+    // Counters of groups that both share move by themselves, and each run's own group has a name of its own.
+    let is_of_key = |row: &OnePath| {
+        let group = row.path.strip_prefix('<').and_then(|path| path.split('>').next());
+        let is_name = row.path == "/proc/self/cgroup";
+        // `cpu` has the controller cpuset too, and v2 calls blkio `io`.
+        let is_of = |group: &str, key: &String| group.starts_with(key.as_str()) || key.ends_with(group);
+        group.is_none_or(|group| keys.iter().any(|key| is_of(group, key)))
+            && (!is_name || keys.iter().any(|key| key == Feature::Cgroup.name()))
+    };
+    rows.retain(|row| row.equal == Some(false) && is_of_key(row));
+    let mut seen = Vec::new();
+    rows.retain(|row| {
+        let name = (row.path.clone(), row.field.clone());
+        let is_new = !seen.contains(&name);
+        seen.push(name);
+        is_new
+    });
     rows
 }

@@ -18,6 +18,8 @@ pub struct Draft {
     namespaces: Namespaces,
     /// The child is made by a process between, which joins namespaces first.
     enters: bool,
+    name: Option<String>,
+    notes: Vec<&'static str>,
     timeout: Option<u64>,
     added: Vec<Addition>,
     steps: Vec<(Phase, Step)>,
@@ -32,6 +34,8 @@ impl Draft {
             main,
             namespaces: Namespaces::default(),
             enters: false,
+            name: None,
+            notes: Vec::new(),
             timeout: None,
             added,
             steps: Vec::new(),
@@ -43,6 +47,16 @@ impl Draft {
     /// Asks for a new namespace.
     pub fn isolate(&mut self, feature: Feature) {
         self.namespaces.insert(feature);
+    }
+
+    /// Calls the container something.
+    pub fn name(&mut self, name: Option<String>) {
+        self.name = name;
+    }
+
+    /// Says what the container can't be for this caller, though nothing fails. `key` is one of the catalogue.
+    pub fn note(&mut self, key: &'static str) {
+        self.notes.push(key);
     }
 
     /// Bounds how long the command may run, in seconds.
@@ -145,8 +159,18 @@ impl Draft {
         }
         self.steps.sort_by_key(|(phase, _)| *phase);
         let steps = std::mem::take(&mut self.steps).into_iter().map(|(_, step)| step).collect();
-        let Draft { main: feature, timeout, added, problems, intents, .. } = self;
-        Plan { feature, timeout, namespaces: namespaces.features(), added, intents, steps, problems }
+        let Draft { main: feature, name, notes, timeout, added, problems, intents, .. } = self;
+        Plan {
+            feature,
+            name,
+            notes,
+            timeout,
+            namespaces: namespaces.features(),
+            added,
+            intents,
+            steps,
+            problems,
+        }
     }
 
     /// Whether a group has been opened for the child to be born in.

@@ -1,6 +1,8 @@
 //! What the kernel must show once a plan is carried out. It's derived from the plan's own steps: an isolation that was
 //! asked for and one that is checked can't be two lists that drift apart.
 
+mod mounts;
+
 use caps::Capability;
 use serde::{Deserialize, Serialize};
 
@@ -9,8 +11,9 @@ use super::call::file::File;
 use super::call::mount::Mount;
 use super::call::process::Process;
 use super::call::restrict::Restrict;
+use super::call::tree::Attributes;
 use super::call::uts::Uts;
-use super::{Actor, Call, Plan, Setting};
+use super::{Call, Plan, Setting};
 use crate::feature::Feature;
 
 /// One value that a file must have.
@@ -36,6 +39,15 @@ pub enum Wanted {
     Own,
     /// The same as outside: nobody asked for another.
     Shared,
+    /// The mount at this place, which is the field: its filesystem, where that is known, and what it refuses at least.
+    Mounted {
+        /// The filesystem.
+        kind: Option<String>,
+        /// What it refuses.
+        attributes: Attributes,
+        /// Whether this kernel may not have the place.
+        may_lack: bool,
+    },
 }
 
 impl Expected {
@@ -49,11 +61,12 @@ impl Expected {
 pub fn of(plan: &Plan) -> Vec<Expected> {
     let mut all = links(plan);
     for step in &plan.steps {
-        all.extend(of_call(step.feature, step.actor, &step.call));
+        all.extend(of_call(step.feature, &step.call));
         if let Call::Restrict(restriction) = &step.call {
             all.extend(of_restriction(step.feature, restriction));
         }
     }
+    all.extend(mounts::of(plan));
     all.extend(ids(plan));
     all.extend(folder(plan));
     all.extend(limits(plan));
@@ -78,22 +91,20 @@ fn links(plan: &Plan) -> Vec<Expected> {
     Feature::NAMESPACES.into_iter().map(link).collect()
 }
 
-fn of_call(feature: Feature, actor: Actor, call: &Call) -> Option<Expected> {
-    let is = |path: &str, field: Option<&str>, words: &str| Expected {
+fn of_call(feature: Feature, call: &Call) -> Option<Expected> {
+    let is = |path: &str, words: &str| Expected {
         feature,
         path: path.to_owned(),
-        field: field.map(str::to_owned),
+        field: None,
         wanted: Wanted::Is(words.split_whitespace().collect::<Vec<_>>().join(" ")),
     };
     Some(match call {
-        Call::Uts(Uts::SetHostname(name)) => is("/proc/sys/kernel/hostname", None, name),
-        Call::Uts(Uts::SetDomainname(name)) => is("/proc/sys/kernel/domainname", None, name),
+        Call::Uts(Uts::SetHostname(name)) => is("/proc/sys/kernel/hostname", name),
+        Call::Uts(Uts::SetDomainname(name)) => is("/proc/sys/kernel/domainname", name),
+        Call::Process(Process::DropGroups) => status(feature, "Groups", String::new()),
         Call::File(File::Write { path, content }) if path.ends_with("id_map") => {
             let name = path.rsplit('/').next()?;
-            is(&format!("/proc/self/{name}"), None, content)
-        }
-        Call::Mount(Mount::Filesystem { kind, target, .. }) if actor != Actor::Host && target == "/proc" => {
-            is("/proc/self/mountinfo", Some(target), kind)
+            is(&format!("/proc/self/{name}"), content)
         }
         _ => return None,
     })
@@ -113,10 +124,22 @@ fn of_restriction(feature: Feature, restriction: &Restrict) -> Vec<Expected> {
         Restrict::ClearAmbient => vec![("CapAmb", set(&[]))],
         Restrict::NoNewPrivileges => vec![("NoNewPrivs", "1".into())],
         Restrict::Filter { .. } => vec![("Seccomp", "2".into())],
-        // Each resource has a line of its own format in another file: held by its tests.
-        Restrict::Limit { .. } => vec![],
+        Restrict::Limit { resource, soft, hard } => {
+            let wanted = format!("{} {}", bound(*soft), bound(*hard));
+            return vec![Expected {
+                feature,
+                path: "/proc/self/limits".into(),
+                field: Some(resource.line().into()),
+                wanted: Wanted::Is(wanted),
+            }];
+        }
     };
     fields.into_iter().map(|(field, value)| status(feature, field, value)).collect()
+}
+
+/// A number of proc_pid_limits(5).
+fn bound(number: u64) -> String {
+    if number == libc::RLIM_INFINITY { "unlimited".into() } else { number.to_string() }
 }
 
 /// Who it is in the end: the last of the steps that change it.
@@ -147,7 +170,7 @@ fn status(feature: Feature, field: &str, value: String) -> Expected {
     }
 }
 
-/// The files of the groups. Only plain numbers: what the kernel words in another way than it's told is held by its tests.
+/// The files of the groups. Only numbers: what the kernel words in another way than it's told is held by its tests.
 fn limits(plan: &Plan) -> Vec<Expected> {
     let groups = plan.steps.iter().filter_map(|step| match &step.call {
         Call::Cgroup(Cgroup::Make { folder, shared: false }) => Some(folder),
@@ -165,7 +188,7 @@ fn limits(plan: &Plan) -> Vec<Expected> {
             .iter()
             .map(move |(feature, setting)| (*feature, format!("{at}/{}", setting.file), &setting.value))
     };
-    let is_number = |value: &String| value.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = |value: &String| value.bytes().all(|byte| byte.is_ascii_digit() || byte == b' ');
     groups
         .flat_map(of_group)
         .filter(|(_, path, value)| is_number(value) && plan.steps.iter().any(|step| writes(&step.call, path)))

@@ -31,6 +31,12 @@ pub struct Plan {
     pub namespaces: Vec<Feature>,
     /// What the kernel forces besides what was asked for, and why.
     pub added: Vec<Addition>,
+    /// What the container is called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What it can't be for this caller, though nothing fails: catalogue keys.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_texts")]
+    pub notes: Vec<&'static str>,
     /// How long the command may run, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
@@ -46,12 +52,16 @@ pub struct Plan {
 impl Plan {
     /// The name of the program that the plan ends in.
     pub fn command(&self) -> Option<&str> {
-        self.steps.iter().find_map(|step| match &step.call {
-            Call::Process(call::process::Process::Exec { arguments, .. }) => {
-                arguments.first().map(String::as_str)
-            }
+        self.arguments().first().map(String::as_str)
+    }
+
+    /// That program's name and arguments; none where the plan ends in a demonstration.
+    pub fn arguments(&self) -> &[String] {
+        let exec = self.steps.iter().find_map(|step| match &step.call {
+            Call::Process(call::process::Process::Exec { arguments, .. }) => Some(arguments.as_slice()),
             _ => None,
-        })
+        });
+        exec.unwrap_or_default()
     }
 }
 
@@ -123,6 +133,10 @@ pub struct Problem {
 
 pub(super) fn as_text<S: Serializer>(key: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&text(key))
+}
+
+fn as_texts<S: Serializer>(keys: &[&str], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(keys.iter().map(|key| text(key)))
 }
 
 /// In a plan's JSON a call stands both as a person reads it and as data.

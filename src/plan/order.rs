@@ -21,13 +21,14 @@ pub enum Phase {
     /// Files are seen through the map. OUTSIDE, which alone may say so. After Maps: mount_setattr(2) takes a user namespace
     /// only when its map is written; before Layers, since only a mount that is nowhere yet can be given a map.
     Idmap,
+    /// Time offsets. time_namespaces(7): written after unshare and before the first process enters; a clone3 with
+    /// CLONE_NEWTIME would freeze them at zero. So a helper unshares, writes, and only then clones the child. Before
+    /// Identity: whose ids change isn't dumpable any more, and its files in /proc belong to root outside. proc(5)
+    Offsets,
     /// Becoming the mapped root. It clears the parent-death signal (prctl(2)), so that comes after.
     Identity,
     /// The parent-death signal, and the gate that closes its race. After Identity, before anything slow.
     Leash,
-    /// Time offsets. time_namespaces(7): written after unshare and before the first process enters; a clone3 with
-    /// CLONE_NEWTIME would freeze them at zero. So a helper unshares, writes, and only then clones the child.
-    Offsets,
     /// The clone by the helper, where there is one.
     Enter,
     /// The propagation of the copied mount table. Before the first mount, or that mount would show outside too.

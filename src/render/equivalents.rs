@@ -1,7 +1,10 @@
 //! The same by other means: the shell lines that a plan amounts to, and docker's flags, as one block to paste.
 
+mod root;
+
 use std::fmt::Write;
 
+use self::root::{Root, quoted};
 use super::paint;
 use crate::feature::Feature;
 use crate::plan::call::cgroup::Cgroup;
@@ -40,6 +43,10 @@ struct Shell {
     options: Vec<String>,
     /// Commands run inside, before the command.
     inside: Vec<String>,
+    /// Those that mount: after the others, which need the programs of today.
+    mounts: Vec<String>,
+    /// The new root, or what is mounted by its descriptor in today's.
+    root: Root,
     /// Commands run outside, meanwhile.
     outside: Vec<String>,
     /// Commands run before all: the groups and their limits.
@@ -83,17 +90,23 @@ impl Shell {
             Call::Mount(Mount::Propagation { mode, .. }) if *mode != Propagation::Private => {
                 self.options.push(format!("--propagation {mode}"));
             }
+            Call::Tree(call) => {
+                self.root.add(actor, call);
+                self.mounts.append(&mut self.root.take());
+            }
             Call::Mount(Mount::Filesystem { kind, target, .. }) => {
-                self.inside.push(format!("mount -t {kind} {kind} {target}"));
+                self.mounts.push(format!("mount -t {kind} {kind} {target}"));
             }
             Call::Mount(Mount::Bind { source, target }) => {
-                self.inside.push(format!("mount --rbind {source} {target}"))
+                self.mounts.push(format!("mount --rbind {source} {target}"))
             }
-            Call::Mount(Mount::ChangeFolder { path }) => self.inside.push(format!("cd {path}")),
+            Call::Mount(Mount::ChangeFolder { path }) => self.mounts.push(format!("cd {path}")),
             Call::Mount(Mount::PivotRoot { new_root, put_old }) => {
-                self.inside.push(format!("pivot_root {new_root} {put_old}"));
+                self.mounts.push(format!("pivot_root {new_root} {put_old}"));
             }
-            Call::Mount(Mount::Detach { target }) => self.inside.push(format!("umount -l {target}")),
+            // What lay on `/` meanwhile lies on /mnt by hand.
+            Call::Mount(Mount::Detach { target }) if target == "/" && !self.root.is_empty() => {}
+            Call::Mount(Mount::Detach { target }) => self.mounts.push(format!("umount -l {target}")),
             Call::Cgroup(call) => self.add_group(call),
             Call::Net(call) => self.add_net(actor, call),
             Call::Uts(Uts::SetHostname(name)) => self.inside.push(format!("hostname {name}")),
@@ -203,7 +216,8 @@ impl Shell {
         // --kill-child is of use only where unshare stays behind as the parent, and it forks by itself.
         let forks = plan.namespaces.iter().any(|feature| matches!(feature, Feature::Pid | Feature::Time));
         self.options.retain(|option| forks || option != "--kill-child");
-        let mut command = plan.command().unwrap_or("sh").to_owned();
+        let words: Vec<String> = plan.arguments().iter().map(|word| quoted(word)).collect();
+        let mut command = if words.is_empty() { "sh".to_owned() } else { words.join(" ") };
         for (program, options) in [("setpriv", &self.setpriv), ("prlimit", &self.prlimit)] {
             if !options.is_empty() {
                 command = format!("{program} {} {command}", options.join(" "));
@@ -213,16 +227,26 @@ impl Shell {
         let shell = |before: &[String], command: &str| match before {
             [] => command.to_owned(),
             before => {
-                let line = format!("sh -c '{}; exec {command}'", before.join("; "));
+                let script = format!("{}; exec {command}", before.join("; "));
                 // A quotation may go over several lines.
-                if line.len() <= LONG {
-                    line
+                let script = if script.len() <= LONG {
+                    script
                 } else {
-                    format!("sh -c '{};\n    exec {command}'", before.join(";\n    "))
-                }
+                    format!("{};\n    exec {command}", before.join(";\n    "))
+                };
+                format!("sh -c '{}'", script.replace('\'', "'\\''"))
             }
         };
         let mut lines = std::mem::take(&mut self.before);
+        if self.root.is_handed_in() {
+            // Half of it would be worse than none.
+            lines.push(text("rootfs.hand"));
+            self.mounts.clear();
+        } else if !self.root.is_empty() {
+            // To go on after a mount that failed would leave the old root.
+            self.inside.insert(0, "set -e".into());
+        }
+        self.inside.append(&mut self.mounts);
         if plan.namespaces.is_empty() {
             self.joins.append(&mut self.inside);
             lines.push(shell(&self.joins, command));

@@ -46,7 +46,7 @@ pub fn announcement(plan: &Plan) -> String {
     let limits = limits(plan);
     if !limits.is_empty() {
         let gap = if own.is_empty() { "" } else { "    " };
-        let _ = write!(out, "{gap}{}", limits.join(", "));
+        let _ = write!(out, "{gap}{}", limits.join("; "));
     }
     if !plan.added.is_empty() {
         let added: Vec<String> = plan
@@ -56,10 +56,17 @@ pub fn announcement(plan: &Plan) -> String {
             .collect();
         let _ = write!(out, "    {} {}", text("common.added"), added.join(", "));
     }
+    // What was set apart on one line is set apart by a sign on several.
     if out.chars().count() > paint::width() {
+        out = out.replace("    ", "; ");
         out = paint::wrap(&out, paint::width() - 9).join("\n         ");
     }
     out.push('\n');
+    for note in &plan.notes {
+        for line in paint::wrap(&text(note), paint::width() - 9) {
+            let _ = writeln!(out, "         {line}");
+        }
+    }
     out
 }
 

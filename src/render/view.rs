@@ -8,7 +8,7 @@ use crate::feature::Feature;
 use crate::observe::Observation;
 use crate::observe::view::{OnePath, View};
 use crate::plan::Plan;
-use crate::text::text;
+use crate::text::{text, text_with};
 
 /// The lines of a view.
 pub fn text_of(view: &View, of: &Plan) -> String {
@@ -16,20 +16,17 @@ pub fn text_of(view: &View, of: &Plan) -> String {
     let mut out = plan::announcement(of);
     out.push('\n');
     // What only a forced user namespace changes isn't this feature's lesson; it is announced, and JSON has it.
-    if matches!(view.feature, Feature::Pid | Feature::User) && view.process.differs() {
+    if matches!(view.feature, Feature::Pid | Feature::User | Feature::Run) && view.process.differs() {
         process(&mut out, view, width);
     }
     paths(&mut out, view, width);
     // A limit leaves the numbers as they are.
-    if view.feature.is_namespace() {
+    let has_namespaces = view.feature.is_namespace() || view.feature == Feature::Run;
+    if has_namespaces {
         who(&mut out, view);
     }
     if !view.intents.is_empty() {
-        heading(
-            &mut out,
-            if view.feature.is_namespace() { "D" } else { "C" },
-            &text("common.view.spellings"),
-        );
+        heading(&mut out, if has_namespaces { "D" } else { "C" }, &text("common.view.spellings"));
         out.push_str(&super::spellings::lines(&view.intents, 3));
     }
     let _ = writeln!(out, "\n{}", text(&format!("{}.next", view.feature)));
@@ -73,9 +70,26 @@ fn paths(out: &mut String, view: &View, width: usize) {
     meaning(out, &text(&format!("{}.view.meaning", view.feature)), width);
 }
 
+/// What comes back without a key.
+pub fn returned(rows: &[OnePath], key: &str) -> String {
+    let (mut out, width) = (String::new(), paint::width());
+    let _ = writeln!(out, "{}", paint::heading(&text_with("run.returned", &[("key", key)])));
+    if rows.is_empty() {
+        meaning(&mut out, &text("run.returned.none"), width);
+        return out;
+    }
+    let side = |key| Side { label: text(key), short: text(key) };
+    let sides = [side("run.returned.with"), side("run.returned.without")];
+    table::draw(&mut out, &sides, &rows.iter().map(row_of).collect::<Vec<_>>(), width);
+    out
+}
+
 /// The feature's own link and those that differ one by one, then its files; what is equal and would fill the screen (the
 /// other links, the other lines of one file) as one row. JSON has them all.
 fn rows(view: &View) -> Vec<Row> {
+    if view.feature == Feature::Run {
+        return differing_rows(view);
+    }
     let own = format!("/proc/self/ns/{}", view.feature);
     let is_other = |row: &&OnePath| {
         row.equal == Some(true)
@@ -92,22 +106,38 @@ fn rows(view: &View) -> Vec<Row> {
             left_out.push(row);
             continue;
         }
-        let path = match &row.field {
-            Some(field) => format!("{} {field}", row.path),
-            None if row.added => format!("{} {}", row.path, text("common.view.added")),
-            None => row.path.clone(),
-        };
-        rows.push(Row {
-            path,
-            equal: row.equal,
-            left: row.outside.to_string(),
-            right: row.inside.to_string(),
-        });
+        rows.push(row_of(row));
     }
     if !left_out.is_empty() {
         rows.push(together(&mut left_out));
     }
     rows
+}
+
+/// Of a whole container what differs: all else would fill screens. Each value once, whichever features it belongs to.
+fn differing_rows(view: &View) -> Vec<Row> {
+    let is_first = |at: usize, row: &OnePath| {
+        let same = |other: &OnePath| (&other.path, &other.field) == (&row.path, &row.field);
+        !view.paths[..at].iter().any(same)
+    };
+    let each = view.paths.iter().enumerate().filter(|(at, row)| is_first(*at, row)).map(|(_, row)| row);
+    let (equal, differing): (Vec<&OnePath>, Vec<&OnePath>) = each.partition(|row| row.equal == Some(true));
+    let mut rows: Vec<Row> = differing.into_iter().map(row_of).collect();
+    if !equal.is_empty() {
+        let mut together = Row::together("", equal.len(), "values");
+        together.path = together.path.trim_start().to_owned();
+        rows.push(together);
+    }
+    rows
+}
+
+fn row_of(row: &OnePath) -> Row {
+    let path = match &row.field {
+        Some(field) => format!("{} {field}", row.path),
+        None if row.added => format!("{} {}", row.path, text("common.view.added")),
+        None => row.path.clone(),
+    };
+    Row { path, equal: row.equal, left: row.outside.to_string(), right: row.inside.to_string() }
 }
 
 fn is_link(row: &OnePath) -> bool {

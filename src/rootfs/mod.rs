@@ -158,9 +158,14 @@ impl Site<'_> {
         self.draft.problem(Problem { feature: Feature::Mnt, what, why, todo: vec![text(todo)] });
     }
 
-    /// Whether the new namespaces belong to a new user namespace.
+    /// Whether the new namespaces belong to another user namespace than the first.
     fn is_user(&self) -> bool {
-        self.spec.user.is_some()
+        self.spec.user.is_some() || self.files.is_nested
+    }
+
+    /// Whether the caller may do what it likes with the mounts that there are.
+    fn is_privileged(&self) -> bool {
+        self.host.privileged && !self.files.is_nested
     }
 
     /// Whether what is made in the new root is gone with it.

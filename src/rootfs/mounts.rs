@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{HIDDEN, OURS, Site};
 use crate::host::tree::{Place, Tree as Sight};
@@ -14,7 +15,7 @@ use crate::spec::units::Size;
 use crate::text::text;
 
 /// One mount.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Extra {
     /// Files of today, with all that is mounted below them.
@@ -35,6 +36,48 @@ pub enum Extra {
         #[serde(default = "room")]
         size: Size,
     },
+}
+
+/// As it is read: serde's own way with a tag would forget in which value something is wrong.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    #[serde(rename = "type")]
+    kind: Kind,
+    source: Option<PathBuf>,
+    target: PathBuf,
+    readonly: Option<bool>,
+    size: Option<Size>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Bind,
+    Tmpfs,
+}
+
+impl<'de> Deserialize<'de> for Extra {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Row::deserialize(deserializer)? {
+            Row { kind: Kind::Bind, size: Some(_), .. } => {
+                Err(D::Error::unknown_field("size", &["source", "target", "readonly"]))
+            }
+            Row { kind: Kind::Bind, source: None, .. } => Err(D::Error::missing_field("source")),
+            Row { kind: Kind::Bind, source: Some(source), target, readonly, .. } => {
+                Ok(Extra::Bind { source, target, readonly: readonly.unwrap_or_default() })
+            }
+            Row { kind: Kind::Tmpfs, source: Some(_), .. } => {
+                Err(D::Error::unknown_field("source", &["target", "size"]))
+            }
+            Row { kind: Kind::Tmpfs, readonly: Some(_), .. } => {
+                Err(D::Error::unknown_field("readonly", &["target", "size"]))
+            }
+            Row { kind: Kind::Tmpfs, target, size, .. } => {
+                Ok(Extra::Tmpfs { target, size: size.unwrap_or_else(room) })
+            }
+        }
+    }
 }
 
 /// As `--tmpfs` has it.

@@ -30,7 +30,7 @@ pub(super) fn plan(site: &mut Site<'_>, rootfs: &Rootfs) {
     match rootfs {
         Rootfs::Dir(folder) if site.spec.overlay => plan_overlay(site, folder),
         Rootfs::Dir(folder) => plan_folder(site, folder),
-        Rootfs::Host if site.host.privileged => plan_overlay(site, Path::new("/")),
+        Rootfs::Host if site.is_privileged() => plan_overlay(site, Path::new("/")),
         Rootfs::Host => plan_pieces(site),
     }
 }
@@ -91,6 +91,7 @@ fn plan_overlay(site: &mut Site<'_>, folder: &Path) {
 
 /// One overlay per folder of `/`, on a tmpfs.
 fn plan_pieces(site: &mut Site<'_>) {
+    site.draft.note("rootfs.pieces.note");
     let options = [("size", ROOM), ("mode", "755")];
     site.make("tmpfs", &options, Attributes::NO_SUID.and(Attributes::NO_DEV), Held::Root, "rootfs.tmpfs.why");
     stack(site, Held::Root, "rootfs.stack.why");
@@ -139,7 +140,7 @@ fn plan_piece(site: &mut Site<'_>, name: &str) {
 
 /// Root's copy of what a user namespace couldn't take for itself.
 fn is_hosts_copy(site: &Site<'_>) -> bool {
-    site.host.privileged && site.is_user()
+    site.is_privileged() && site.is_user()
 }
 
 /// What is shown: for an overlay any folder does, to be a mount of its own it takes a copy.
@@ -184,7 +185,7 @@ fn make_overlay(site: &mut Site<'_>, upper: &str, work: &str, to: Held) {
     if site.is_user() {
         options.push(("userxattr", ""));
     }
-    let why = if site.host.privileged { "rootfs.overlay.why" } else { "rootfs.useroverlay.why" };
+    let why = if site.is_privileged() { "rootfs.overlay.why" } else { "rootfs.useroverlay.why" };
     site.make("overlay", &options, Attributes::NO_DEV, to, why);
 }
 

@@ -9,6 +9,7 @@
 //! What you'll see: the five `Cap` lines of `/proc/PID/status`, and EPERM where root is refused.
 
 use std::fmt;
+use std::str::FromStr;
 
 use caps::Capability;
 use serde::de::value::MapAccessDeserializer;
@@ -23,6 +24,7 @@ use crate::plan::call::restrict::Restrict;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft};
 use crate::spec::Spec;
+use crate::spec::words::parsed;
 use crate::text::text_with;
 
 /// `capabilities: default`, or `capabilities: { keep: [net_bind_service] }`.
@@ -89,10 +91,28 @@ pub fn observe(process: &str) -> Vec<Observation> {
 }
 
 /// A capability by its name, `CAP_` or not, in any case.
-fn capability(name: &str) -> Result<Capability, String> {
-    let whole = name.to_ascii_uppercase();
-    let whole = if whole.starts_with("CAP_") { whole } else { format!("CAP_{whole}") };
-    whole.parse().map_err(|_| text_with("capabilities.unknown", &[("name", name)]))
+struct Named(Capability);
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Named, String> {
+        let whole = name.to_ascii_uppercase();
+        let whole = if whole.starts_with("CAP_") { whole } else { format!("CAP_{whole}") };
+        whole.parse().map(Named).map_err(|_| text_with("capabilities.unknown", &[("name", name)]))
+    }
+}
+
+impl Serialize for Named {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&short_name(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Named {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parsed(deserializer)
+    }
 }
 
 /// As it is written in a spec: docker's way, without `CAP_` and small.
@@ -104,7 +124,7 @@ pub fn short_name(capability: &Capability) -> String {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keep {
-    keep: Vec<String>,
+    keep: Vec<Named>,
 }
 
 impl Serialize for Capabilities {
@@ -112,7 +132,7 @@ impl Serialize for Capabilities {
         match self {
             Capabilities::Default => serializer.serialize_str("default"),
             Capabilities::Keep(these) => {
-                Keep { keep: these.iter().map(short_name).collect() }.serialize(serializer)
+                Keep { keep: these.iter().copied().map(Named).collect() }.serialize(serializer)
             }
         }
     }
@@ -138,8 +158,7 @@ impl<'de> Deserialize<'de> for Capabilities {
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Capabilities, A::Error> {
                 let Keep { keep } = Keep::deserialize(MapAccessDeserializer::new(map))?;
-                let these: Result<Vec<_>, _> = keep.iter().map(|name| capability(name)).collect();
-                these.map(Capabilities::Keep).map_err(A::Error::custom)
+                Ok(Capabilities::Keep(keep.into_iter().map(|Named(capability)| capability).collect()))
             }
         }
 

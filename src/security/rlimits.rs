@@ -47,8 +47,8 @@ impl Rlimits {
 /// The lines that show it; read by a process on each side.
 pub fn observe(process: &str) -> Vec<Observation> {
     let file = format!("{process}/limits");
-    ["Max open files", "Max processes", "Max core file size", "Max stack size", "Max locked memory"]
-        .map(|name| proc::limit(&file, name))
+    [Resource::Nofile, Resource::Nproc, Resource::Core, Resource::Stack, Resource::Memlock]
+        .map(|resource| proc::limit(&file, resource.line()))
         .to_vec()
 }
 

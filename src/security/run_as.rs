@@ -46,19 +46,25 @@ impl RunAs {
                 }
             }
         }
+        plan_groups(host, ids.as_ref(), draft);
         let mut step = |call, why| draft.step(Phase::RunAs, Actor::Command, Feature::User, call, why);
-        // user_namespaces(7): who maps only their own id has given up setgroups(2), so that no group can be dropped.
-        if ids.is_some_and(|ids| ids.are_own(host)) {
-            step(Process::SetGroup(self.gid), "runas.keepsgroups.why");
-        } else {
-            step(Process::DropGroups, "runas.groups.why");
-            step(Process::SetGroup(self.gid), "runas.group.why");
-        }
+        step(Process::SetGroup(self.gid), "runas.group.why");
         step(Process::SetUser(self.uid), "runas.user.why");
         // The kernel does so itself when the effective ids change, unless fs.suid_dumpable says otherwise. Not earlier: while
         // /proc/PID/uid_map is being written, the process must be its user's to write to.
         step(Process::Undumpable, "runas.undumpable.why");
         step(Process::DieWithParent, "runas.leash.why");
+    }
+}
+
+/// The caller's other groups are given up: what is theirs is none of the container's. user_namespaces(7): who maps only their
+/// own id has given up setgroups(2), so that no group can be dropped.
+pub fn plan_groups(host: &Host, ids: Option<&Ids>, draft: &mut Draft) {
+    if !host.groups.are_fixed && !ids.is_some_and(|ids| ids.are_own(host)) {
+        let call = Process::DropGroups;
+        draft.step(Phase::RunAs, Actor::Command, Feature::User, call, "runas.groups.why");
+    } else if host.groups.has_others {
+        draft.note("runas.keepsgroups.note");
     }
 }
 

@@ -7,7 +7,7 @@ use crate::cgroups;
 use crate::feature::Feature;
 use crate::host::cgroups::{Controller, Version};
 use crate::host::tree::Tree;
-use crate::host::{self, Cable, Cgroups, Disk, Files, Host, Subordinate, disk};
+use crate::host::{self, Cable, Cgroups, Disk, Files, Groups, Host, Subordinate, command, disk};
 use crate::namespaces::mnt::Mnt;
 use crate::plan::call::gate::Gate;
 use crate::plan::call::mount::Mount;
@@ -15,7 +15,8 @@ use crate::plan::call::process::Process;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Addition, Draft, Plan, plan_terminal};
 use crate::rootfs;
-use crate::security::{self, run_as::RunAs, seccomp::Seccomp};
+use crate::security::run_as::{RunAs, plan_groups};
+use crate::security::{self, seccomp::Seccomp};
 
 /// What stands at the end of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,9 @@ pub fn gather(spec: &Spec) -> Host {
         host.cable = Cable::gather();
     }
     host.files = spec.rootfs.is_some().then(Files::gather);
+    if spec.user.is_some() || spec.capabilities.is_some() || spec.run_as.is_some() {
+        host.groups = Groups::gather();
+    }
     if spec.capabilities.is_some() {
         host.last_capability = host::last_capability();
     }
@@ -115,6 +119,7 @@ pub fn plan(spec: &Spec, host: &Host, main: Feature, ending: Ending, view: bool)
     // A whole container isn't started by half; a single feature shows what it does in its view.
     let is_whole = main == Feature::Run;
     frame(&mut draft, ending, view, is_whole, is_whole.then(|| environment(&spec, host)));
+    draft.name(spec.name.clone());
     draft.timeout(spec.timeout.map(|timeout| u64::from(timeout.0)));
     if let Some(folder) = &spec.workdir {
         // Without its links, as the kernel will show it.
@@ -183,6 +188,9 @@ pub fn plan(spec: &Spec, host: &Host, main: Feature, ending: Ending, view: bool)
     }
     if let Some(run_as) = &spec.run_as {
         run_as.plan(host, spec.user.as_ref(), &mut draft);
+    } else if spec.capabilities.is_some() {
+        let ids = spec.user.as_ref().map(|user| user.ids(host));
+        plan_groups(host, ids.as_ref(), &mut draft);
     }
     if spec.no_new_privileges {
         security::plan_no_new_privileges(&mut draft);
@@ -196,7 +204,7 @@ fn environment(spec: &Spec, host: &Host) -> Vec<String> {
     let hostname =
         spec.uts.as_ref().and_then(|uts| uts.hostname.clone()).unwrap_or_else(|| host.name.clone());
     let mut all = BTreeMap::from([
-        ("PATH".to_owned(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
+        ("PATH".to_owned(), command::PATH.to_owned()),
         ("HOME".to_owned(), if is_root { "/root" } else { "/" }.to_owned()),
         ("TERM".to_owned(), host.terminal.clone()),
         ("HOSTNAME".to_owned(), hostname),

@@ -114,6 +114,9 @@ impl de::Error for Fault {
             de::Unexpected::Unit => text("spec.is.nothing"),
             de::Unexpected::Seq => text("spec.is.many"),
             de::Unexpected::Map => text("spec.is.map"),
+            de::Unexpected::Str(word) => word.to_owned(),
+            de::Unexpected::Unsigned(number) => number.to_string(),
+            de::Unexpected::Signed(number) => number.to_string(),
             other => other.to_string(),
         };
         Fault::new(text_with("spec.wrong", &[("wanted", &wanted.to_string()), ("found", &found)]))

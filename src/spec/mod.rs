@@ -47,7 +47,7 @@ pub struct Spec {
     #[schemars(regex(pattern = "^[a-z0-9][a-z0-9_.-]{0,62}$"), example = &"box")]
     pub name: Option<String>,
     /// The command to run in it, and its arguments
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "words::arguments")]
     #[schemars(with = "Vec<words::Word>", example = ["sh"])]
     pub command: Vec<String>,
     /// The files that it sees: `host` (this machine's under a throw-away overlay) or a folder

@@ -20,6 +20,9 @@ pub fn schema() -> Value {
 /// The columns that a comment may take.
 const COLUMNS: usize = 90;
 
+/// What hardens a container. It's on in the file, with its example for a value: who doesn't want it takes it out.
+const HARDENS: [&str; 4] = ["capabilities", "seccomp", "rlimits", "no_new_privileges"];
+
 /// A spec of every key there is. What has no value by itself stands as a comment, with an example: `#limit: 64MiB`.
 pub fn template() -> String {
     let schema = schema();
@@ -47,6 +50,8 @@ pub fn template() -> String {
 fn entry(key: &str, property: &Value, indent: &str, out: &mut String) {
     comment(words(property), indent, out);
     let line = match (property.pointer("/examples/0"), property.get("default")) {
+        (Some(example), _) if HARDENS.contains(&key) => format!("{key}: {}", flow(example)),
+        (None, _) if HARDENS.contains(&key) => format!("{key}: true"),
         // Of what is empty by itself an example says more.
         (Some(example), _) => format!("#{key}: {}", flow(example)),
         (None, Some(default)) if !default.is_null() => format!("{key}: {}", flow(default)),

@@ -27,5 +27,5 @@ macro_rules! shipped {
 
 /// All of them. A test holds that no file is left out.
 pub const ALL: &[Shipped] = shipped!(
-    "batch" "build" "clock" "devices" "fork-bomb" "homework" "hostname" "memory-starved" "rootless" "shell" "web"
+    "batch" "build" "clock" "devices" "first" "fork-bomb" "homework" "hostname" "memory-starved" "rootless" "shell" "web"
 );

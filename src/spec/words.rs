@@ -95,6 +95,22 @@ pub(super) fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
     })
 }
 
+/// What execve(2) can hand over.
+struct Content(String);
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let words = String::deserialize(deserializer)?;
+        if words.contains('\0') { Err(D::Error::custom(text("spec.nul"))) } else { Ok(Content(words)) }
+    }
+}
+
+/// A command and its arguments.
+pub(super) fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let all = Option::<Vec<Content>>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(all.into_iter().map(|Content(words)| words).collect())
+}
+
 /// Variables of the environment, each held to what environ(7) can hold: a name without `=`, no NUL.
 pub(super) fn variables<'de, D: Deserializer<'de>>(
     deserializer: D,
@@ -102,20 +118,11 @@ pub(super) fn variables<'de, D: Deserializer<'de>>(
     #[derive(PartialEq, Eq, PartialOrd, Ord)]
     struct Name(String);
 
-    struct Content(String);
-
     impl<'de> Deserialize<'de> for Name {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             let name = String::deserialize(deserializer)?;
             let holds = !name.is_empty() && !name.contains(['=', '\0']);
             if holds { Ok(Name(name)) } else { Err(D::Error::custom(text("spec.variable.form"))) }
-        }
-    }
-
-    impl<'de> Deserialize<'de> for Content {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            let words = String::deserialize(deserializer)?;
-            if words.contains('\0') { Err(D::Error::custom(text("spec.nul"))) } else { Ok(Content(words)) }
         }
     }
 

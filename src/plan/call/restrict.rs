@@ -97,6 +97,28 @@ impl Resource {
             Resource::Stack => Number::RLIMIT_STACK,
         }
     }
+
+    /// How its line of /proc/PID/limits begins: proc_pid_limits(5).
+    pub fn line(self) -> &'static str {
+        match self {
+            Resource::As => "Max address space",
+            Resource::Core => "Max core file size",
+            Resource::Cpu => "Max cpu time",
+            Resource::Data => "Max data size",
+            Resource::Fsize => "Max file size",
+            Resource::Locks => "Max file locks",
+            Resource::Memlock => "Max locked memory",
+            Resource::Msgqueue => "Max msgqueue size",
+            Resource::Nice => "Max nice priority",
+            Resource::Nofile => "Max open files",
+            Resource::Nproc => "Max processes",
+            Resource::Rss => "Max resident set",
+            Resource::Rtprio => "Max realtime priority",
+            Resource::Rttime => "Max realtime timeout",
+            Resource::Sigpending => "Max pending signals",
+            Resource::Stack => "Max stack size",
+        }
+    }
 }
 
 impl fmt::Display for Restrict {

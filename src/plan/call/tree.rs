@@ -150,9 +150,6 @@ pub enum Tree {
 /// linux/mount.h
 const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
 
-/// What a mask refuses besides: /proc and /sys hold data and nothing to run.
-const PROTECTED: Attributes = Attributes::READ_ONLY.and(Attributes::DATA);
-
 impl fmt::Display for Tree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let onto = |f: &mut fmt::Formatter<'_>, what: &str, at: &Held, path: &str| {
@@ -203,7 +200,8 @@ impl fmt::Display for Tree {
                 let path = within(*at, path);
                 write!(
                     f,
-                    "mount_setattr({path}, \"\", AT_EMPTY_PATH|AT_RECURSIVE, {{attr_set={PROTECTED}}}, 32)"
+                    "mount_setattr({path}, \"\", AT_EMPTY_PATH|AT_RECURSIVE, {{attr_set={}}}, 32)",
+                    Attributes::PROTECTED
                 )
             }
             Tree::MakeFolder { at, path, mode } => write!(f, "mkdirat({}, 0{mode:o})", entry(*at, path)),
@@ -282,7 +280,7 @@ impl Tree {
                 let Some(place) = find_kernels(slots.held(*at)?, path)? else { return Ok(0) };
                 let cover = if *folder {
                     let options = [("size", "4k".to_owned()), ("nr_inodes", "1".to_owned())];
-                    make("tmpfs", &options, PROTECTED)?
+                    make("tmpfs", &options, Attributes::PROTECTED)?
                 } else {
                     clone_of(find(slots.held(Held::Dev)?, "null")?.as_fd(), false)?
                 };
@@ -291,7 +289,7 @@ impl Tree {
             Tree::Protect { at, path } => {
                 let Some(place) = find_kernels(slots.held(*at)?, path)? else { return Ok(0) };
                 let copy = clone_of(place.as_fd(), true)?;
-                sys::mount::set_attributes(copy.as_fd(), PROTECTED.0, true, None)?;
+                sys::mount::set_attributes(copy.as_fd(), Attributes::PROTECTED.0, true, None)?;
                 attach(copy.as_fd(), place.as_fd()).map(|()| 0)
             }
             Tree::MakeFolder { at, path, mode } => {
@@ -460,7 +458,7 @@ mod tests {
         let call = Tree::MakeFolder { at: Held::Root, path: "/home/me".into(), mode: 0o755 };
         assert_eq!(call.to_string(), "mkdirat(<root/home>, \"me\", 0755)");
         assert_eq!(
-            PROTECTED.to_string(),
+            Attributes::PROTECTED.to_string(),
             "MOUNT_ATTR_RDONLY|MOUNT_ATTR_NOSUID|MOUNT_ATTR_NODEV|MOUNT_ATTR_NOEXEC"
         );
     }

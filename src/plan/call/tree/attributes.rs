@@ -22,22 +22,31 @@ impl Attributes {
     /// What a filesystem of nothing but data gets.
     pub const DATA: Attributes = Attributes::NO_SUID.and(Attributes::NO_DEV).and(Attributes::NO_EXEC);
 
+    /// What a mask has besides: /proc and /sys hold data and nothing to run.
+    pub const PROTECTED: Attributes = Attributes::READ_ONLY.and(Attributes::DATA);
+
     /// Both.
     pub const fn and(self, other: Attributes) -> Attributes {
         Attributes(self.0 | other.0)
     }
+
+    /// The words for them in the mount table: proc_pid_mountinfo(5).
+    pub fn options(self) -> Vec<&'static str> {
+        NAMES.iter().filter(|(bit, ..)| self.0 & bit.0 != 0).map(|(_, _, option)| *option).collect()
+    }
 }
 
-const NAMES: [(Attributes, &str); 4] = [
-    (Attributes::READ_ONLY, "MOUNT_ATTR_RDONLY"),
-    (Attributes::NO_SUID, "MOUNT_ATTR_NOSUID"),
-    (Attributes::NO_DEV, "MOUNT_ATTR_NODEV"),
-    (Attributes::NO_EXEC, "MOUNT_ATTR_NOEXEC"),
+/// Each with its name in linux/mount.h and in the mount table.
+const NAMES: [(Attributes, &str, &str); 4] = [
+    (Attributes::READ_ONLY, "MOUNT_ATTR_RDONLY", "ro"),
+    (Attributes::NO_SUID, "MOUNT_ATTR_NOSUID", "nosuid"),
+    (Attributes::NO_DEV, "MOUNT_ATTR_NODEV", "nodev"),
+    (Attributes::NO_EXEC, "MOUNT_ATTR_NOEXEC", "noexec"),
 ];
 
 impl fmt::Display for Attributes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = NAMES.iter().filter(|(bit, _)| self.0 & bit.0 != 0).map(|(_, name)| *name);
+        let names = NAMES.iter().filter(|(bit, ..)| self.0 & bit.0 != 0).map(|(_, name, _)| *name);
         let names: Vec<&str> = names.collect();
         f.write_str(if names.is_empty() { "0".to_owned() } else { names.join("|") }.as_str())
     }

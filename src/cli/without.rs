@@ -1,0 +1,47 @@
+//! `sandbox run --without KEY`: what does this wall hold? A process in the whole container and one in the container without
+//! the key look at the same files; what differs is what comes back.
+
+use super::run::plan;
+use super::telling::Telling;
+use crate::error::Result;
+use crate::exec::Unwatched;
+use crate::exec::agent::Agent;
+use crate::feature::Feature;
+use crate::observe::view::{OnePath, returned};
+use crate::observe::{Sight, look};
+use crate::render;
+use crate::spec::Spec;
+use crate::spec::compose::Ending;
+use crate::text::text_with;
+
+/// Looks from inside of both, and tells what differs. Where one of them can't be had here, that is told: the run itself may
+/// still be possible.
+pub(super) fn tell(whole: &Spec, less: &Spec, keys: &[String], telling: &Telling) {
+    let name = keys.join(", ");
+    let words = match rows(whole, less, keys) {
+        Ok(rows) if telling.is_json() => render::json(&rows),
+        Ok(rows) => render::view::returned(&rows, &name),
+        Err(error) => {
+            let values = [("key", name.as_str()), ("why", &error.what)];
+            format!("sandbox: {}\n", text_with("run.returned.cannot", &values))
+        }
+    };
+    render::err(&words);
+}
+
+fn rows(whole: &Spec, less: &Spec, keys: &[String]) -> Result<Vec<OnePath>> {
+    let outside = look(Feature::Run);
+    let (with, without) = (sight(whole)?, sight(less)?);
+    Ok(returned(&outside, &with, &without, keys))
+}
+
+/// What a process sees in a container of this spec.
+fn sight(spec: &Spec) -> Result<Sight> {
+    let spec = Spec { name: None, tty: false, ..spec.clone() };
+    let (plan, _) = plan(spec, |_, _| Ok(Ending::Demonstration), false)?;
+    let agent = Agent::start(&plan, &mut Unwatched)?;
+    let mut sight = agent.look(Feature::Run)?;
+    sight.read_limits(Feature::Run, agent.pid());
+    agent.end()?;
+    Ok(sight)
+}

@@ -1,0 +1,110 @@
+//! What the mount table must show: a plan's mounts, followed from the slot that holds each to the place that it's put at.
+
+use std::collections::BTreeMap;
+
+use super::{Expected, Wanted};
+use crate::feature::Feature;
+use crate::plan::call::mount::Mount;
+use crate::plan::call::tree::{Attributes, Tree};
+use crate::plan::slots::Held;
+use crate::plan::{Actor, Call, Plan};
+
+/// A mount, and where it is once it has been put there.
+#[derive(Debug, Clone, Default)]
+struct Made {
+    kind: Option<String>,
+    attributes: Attributes,
+    place: Option<String>,
+}
+
+/// The mounts of a plan by their places. Of two at one place, the later one covers the other.
+pub(super) fn of(plan: &Plan) -> Vec<Expected> {
+    // In a root that is entered by chroot(2), or by its path, a mount was put somewhere else than it shows.
+    let moves = |call: &Call| match call {
+        Call::Mount(Mount::PivotRoot { new_root, .. }) => new_root != ".",
+        Call::Mount(Mount::Chroot { .. }) => true,
+        _ => false,
+    };
+    let is_moved = plan.steps.iter().any(|step| moves(&step.call));
+    let mut slots = BTreeMap::from([(Held::Root, Made { place: Some("/".into()), ..Made::default() })]);
+    let mut all = BTreeMap::new();
+    for step in &plan.steps {
+        match &step.call {
+            Call::Mount(Mount::Filesystem { kind, target, .. })
+                if step.actor != Actor::Host && (target == "/proc" || !is_moved) =>
+            {
+                let wanted = Wanted::Mounted {
+                    kind: Some(kind.clone()),
+                    attributes: Attributes::NONE,
+                    may_lack: false,
+                };
+                all.insert(target.clone(), (step.feature, wanted));
+            }
+            Call::Tree(call) => follow(&mut slots, &mut all, step.feature, call),
+            _ => {}
+        }
+    }
+    let root = &slots[&Held::Root];
+    if root.kind.is_some() || root.attributes != Attributes::NONE {
+        all.insert("/".into(), (Feature::Mnt, mounted(root)));
+    }
+    let expected = |(place, (feature, wanted))| Expected {
+        feature,
+        path: "/proc/self/mountinfo".into(),
+        field: Some(place),
+        wanted,
+    };
+    all.into_iter().map(expected).collect()
+}
+
+fn follow(
+    slots: &mut BTreeMap<Held, Made>,
+    all: &mut BTreeMap<String, (Feature, Wanted)>,
+    feature: Feature,
+    call: &Tree,
+) {
+    let fresh = |to: &Held, kind: Option<&String>, attributes| Made {
+        kind: kind.cloned(),
+        attributes,
+        place: (*to == Held::Root).then(|| "/".into()),
+    };
+    match call {
+        Tree::Make { kind, attributes, to, .. } => {
+            slots.insert(*to, fresh(to, Some(kind), *attributes));
+        }
+        Tree::Clone { to, .. } | Tree::CloneOwn { to, .. } => {
+            slots.insert(*to, fresh(to, None, Attributes::NONE));
+        }
+        Tree::Restrict { mount, attributes, .. } => {
+            let made = slots.entry(*mount).or_default();
+            made.attributes = made.attributes.and(*attributes);
+        }
+        Tree::Attach { mount, at, path } => {
+            let Some(place) = place(slots, *at, path) else { return };
+            let made = slots.entry(*mount).or_default();
+            all.insert(place.clone(), (feature, mounted(made)));
+            made.place = Some(place);
+        }
+        Tree::Hide { at, path, folder } => {
+            let attributes = if *folder { Attributes::PROTECTED } else { Attributes::NONE };
+            let Some(place) = place(slots, *at, path) else { return };
+            all.insert(place, (feature, Wanted::Mounted { kind: None, attributes, may_lack: true }));
+        }
+        Tree::Protect { at, path } => {
+            let attributes = Attributes::PROTECTED;
+            let Some(place) = place(slots, *at, path) else { return };
+            all.insert(place, (feature, Wanted::Mounted { kind: None, attributes, may_lack: true }));
+        }
+        _ => {}
+    }
+}
+
+fn mounted(made: &Made) -> Wanted {
+    Wanted::Mounted { kind: made.kind.clone(), attributes: made.attributes, may_lack: false }
+}
+
+/// A path in a tree of ours, from `/` on.
+fn place(slots: &BTreeMap<Held, Made>, at: Held, path: &str) -> Option<String> {
+    let above = slots.get(&at)?.place.as_ref()?;
+    Some(format!("{}/{}", above.trim_end_matches('/'), path.trim_start_matches('/')))
+}
