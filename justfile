@@ -20,7 +20,7 @@ vm *ARGS:
 release:
     scripts/release
 
-# Against unshare(1) and a minimal C program: just bench --check 200
+# Against unshare(1), crun, runc, bwrap and minimal C programs: just bench --check 200
 bench *ARGS:
     scripts/bench {{ARGS}}
 

@@ -7,8 +7,9 @@
 // just after wait4, so the runner's own work is left out. A pause after each run keeps the kernel's deferred
 // clean-up (namespaces are torn down after the exit) from being charged to the next one.
 //
-// Prints one row a command: n, minimum, median, 95th percentile in milliseconds, and the ratio of its median to that
-// of BASE, another command's label ("-" for none). COMMAND is a path: nothing is looked up in PATH while time runs.
+// Prints one row a command: n, minimum, median, 95th percentile in milliseconds, the most memory that any process of it
+// had resident (ru_maxrss of it and of all that it waited for, in KiB, the median), and the ratio of its median time to
+// that of BASE, another command's label ("-" for none). COMMAND is a path: nothing is looked up in PATH while time runs.
 // A command that doesn't exit with 0 ends everything: a failure is fast, and would look like a good figure.
 #define _GNU_SOURCE
 #include <errno.h>
@@ -27,6 +28,7 @@ struct command {
     const char *label, *base;
     char **argv;
     double *ms, median;
+    double *peak; // KiB
 };
 
 static double now_ms(void) {
@@ -35,15 +37,16 @@ static double now_ms(void) {
     return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
 }
 
-static double run(const struct command *command) {
+static double run(const struct command *command, double *peak) {
     int status;
+    struct rusage used;
     double start = now_ms();
     pid_t pid = vfork();
     if (pid == 0) {
         execv(command->argv[0], command->argv);
         _exit(127);
     }
-    if (pid < 0 || wait4(pid, &status, 0, NULL) < 0) {
+    if (pid < 0 || wait4(pid, &status, 0, &used) < 0) {
         fprintf(stderr, "runs: %s: %s\n", command->label, strerror(errno));
         exit(1);
     }
@@ -53,6 +56,7 @@ static double run(const struct command *command) {
                 WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
         exit(1);
     }
+    *peak = used.ru_maxrss;
     struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000};
     nanosleep(&pause, NULL);
     return taken;
@@ -75,7 +79,8 @@ int main(int argc, char **argv) {
             return 2;
         }
         commands[count++] = (struct command){.label = argv[i + 1], .base = argv[i + 2], .argv = argv + i + 3,
-                                             .ms = calloc(rounds > 0 ? rounds : 1, sizeof(double))};
+                                             .ms = calloc(rounds > 0 ? rounds : 1, sizeof(double)),
+                                             .peak = calloc(rounds > 0 ? rounds : 1, sizeof(double))};
     }
     if (rounds < 1 || count == 0) {
         fprintf(stderr, "usage: runs ROUNDS == LABEL BASE COMMAND... [== ...]\n");
@@ -87,13 +92,14 @@ int main(int argc, char **argv) {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC), out = fcntl(1, F_DUPFD_CLOEXEC, 3);
     dup2(null, 0);
     dup2(null, 1);
+    double ignored;
     for (int i = 0; i < count; i++)
-        run(&commands[i]);
+        run(&commands[i], &ignored);
     int err = fcntl(2, F_DUPFD_CLOEXEC, 3);
     dup2(null, 2);
     for (int w = 1; w < WARM_UPS; w++)
         for (int i = 0; i < count; i++)
-            run(&commands[i]);
+            run(&commands[i], &ignored);
 
     int order[MOST];
     for (int i = 0; i < count; i++)
@@ -105,20 +111,24 @@ int main(int argc, char **argv) {
             order[i] = order[j];
             order[j] = other;
         }
-        for (int i = 0; i < count; i++)
-            commands[order[i]].ms[round] = run(&commands[order[i]]);
+        for (int i = 0; i < count; i++) {
+            struct command *c = &commands[order[i]];
+            c->ms[round] = run(c, &c->peak[round]);
+        }
     }
     dup2(out, 1);
     dup2(err, 2);
 
     for (int i = 0; i < count; i++) {
         qsort(commands[i].ms, rounds, sizeof(double), by_size);
+        qsort(commands[i].peak, rounds, sizeof(double), by_size);
         commands[i].median = (commands[i].ms[(rounds - 1) / 2] + commands[i].ms[rounds / 2]) / 2;
     }
-    printf("%-33s %5s %7s %7s %7s  %s\n", "ms", "n", "min", "median", "p95", "ratio to");
+    printf("%-33s %5s %7s %7s %7s %7s  %s\n", "ms", "n", "min", "median", "p95", "KiB", "ratio to");
     for (int i = 0; i < count; i++) {
         struct command *c = &commands[i];
-        printf("%-33s %5d %7.3f %7.3f %7.3f", c->label, rounds, c->ms[0], c->median, c->ms[(rounds * 95 - 1) / 100]);
+        printf("%-33s %5d %7.3f %7.3f %7.3f %7.0f", c->label, rounds, c->ms[0], c->median,
+               c->ms[(rounds * 95 - 1) / 100], c->peak[rounds / 2]);
         for (int j = 0; j < count; j++)
             if (strcmp(c->base, commands[j].label) == 0)
                 printf("  %.2f %s", c->median / commands[j].median, c->base);

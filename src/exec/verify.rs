@@ -1,6 +1,7 @@
 //! Fail closed: just before the command begins, what the kernel shows is held against what the plan promises. Each side
 //! reads what it can: the child its own /proc, the host the files of the cgroups.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -157,11 +158,13 @@ struct Shown {
     /// Its folder, `/proc/self` or `/proc/PID`.
     process: String,
     files: BTreeMap<String, Value>,
+    /// The mount table, which is asked for many places.
+    mounts: OnceCell<BTreeMap<String, String>>,
 }
 
 impl Shown {
     fn by(process: &str) -> Shown {
-        Shown { process: process.to_owned(), files: BTreeMap::new() }
+        Shown { process: process.to_owned(), files: BTreeMap::new(), mounts: OnceCell::new() }
     }
 
     /// What stands where a value is expected.
@@ -184,9 +187,10 @@ impl Shown {
     fn part_of(&self, expected: &Expected, words: &str) -> Value {
         let Some(field) = expected.field.as_deref() else { return Ok(Some(one_line(words))) };
         if matches!(expected.wanted, Wanted::Mounted { .. }) {
-            return match mounted_at(words, field) {
-                Some(mount) => Ok(Some(mount)),
-                None => elsewhere(&self.process, words, field),
+            let mounts = self.mounts.get_or_init(|| mounts(words));
+            return match mounts.get(field) {
+                Some(mount) => Ok(Some(mount.clone())),
+                None => elsewhere(&self.process, mounts, field),
             };
         }
         Ok(match expected.path.rsplit('/').next() {
@@ -212,11 +216,11 @@ fn value(read: io::Result<String>) -> Value {
 }
 
 /// What is mounted at a place that links lead to: the table has it without them.
-fn elsewhere(process: &str, table: &str, place: &str) -> Value {
+fn elsewhere(process: &str, mounts: &BTreeMap<String, String>, place: &str) -> Value {
     let root = format!("{process}/root");
     let place = Tree::of(Some(Path::new(&root))).locate(Path::new(place));
-    if let Some(mount) = mounted_at(table, &place.inside.to_string_lossy()) {
-        return Ok(Some(mount));
+    if let Some(mount) = mounts.get(&*place.inside.to_string_lossy()) {
+        return Ok(Some(mount.clone()));
     }
     match place.today.map(|today| today.symlink_metadata()) {
         Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(Some(NOWHERE.to_owned())),
@@ -225,12 +229,15 @@ fn elsewhere(process: &str, table: &str, place: &str) -> Value {
     }
 }
 
-/// The filesystem and the options of the mount on top at a place: the last line of it. proc_pid_mountinfo(5)
-fn mounted_at(table: &str, place: &str) -> Option<String> {
-    let is_here = |line: &&str| line.split(' ').nth(4).is_some_and(|point| unescape(point) == place);
-    let line = table.lines().rev().find(is_here)?;
-    let kind = line.split_once(" - ")?.1.split(' ').next()?;
-    Some(format!("{kind} {}", line.split(' ').nth(5)?))
+/// The filesystem and the options of the mount on top at each place: the last line of it. proc_pid_mountinfo(5)
+fn mounts(table: &str) -> BTreeMap<String, String> {
+    let mount = |line: &str| {
+        let (own, filesystem) = line.split_once(" - ")?;
+        let mut own = own.split(' ').skip(4);
+        let (place, options) = (own.next()?, own.next()?);
+        Some((unescape(place).into_owned(), format!("{} {options}", filesystem.split(' ').next()?)))
+    };
+    table.lines().filter_map(mount).collect()
 }
 
 /// The kind of an address, which stands in the line below it: `/32 host LOCAL`.

@@ -121,14 +121,13 @@ pub fn find(hierarchies: &[Hierarchy], controller: Controller) -> Option<&Hierar
 /// A line of mountinfo, if it is a hierarchy's. proc_pid_mountinfo(5)
 fn hierarchy(line: &str, membership: &str) -> Option<Hierarchy> {
     let (own, filesystem) = line.split_once(" - ")?;
-    let (own, filesystem): (Vec<&str>, Vec<&str>) =
-        (own.split(' ').collect(), filesystem.split(' ').collect());
-    let version = match *filesystem.first()? {
+    let mut filesystem = filesystem.split(' ');
+    let version = match filesystem.next()? {
         "cgroup" => Version::V1,
         "cgroup2" => Version::V2,
         _ => return None,
     };
-    let options = *filesystem.get(2)?;
+    let options = filesystem.nth(1)?;
     let controllers: Vec<String> = match version {
         // The hierarchy's options are its controllers' names, beside a few of the mount's.
         Version::V1 => options.split(',').map(str::to_owned).collect(),
@@ -145,8 +144,9 @@ fn hierarchy(line: &str, membership: &str) -> Option<Hierarchy> {
         };
         is_same.then(|| path.to_owned())
     })?;
-    let mount = PathBuf::from(*own.get(4)?);
-    let own = Path::new(&path).strip_prefix(own.get(3)?).ok().map(|below| mount.join(below));
+    let mut own = own.split(' ').skip(3);
+    let (root, mount) = (own.next()?, PathBuf::from(own.next()?));
+    let own = Path::new(&path).strip_prefix(root).ok().map(|below| mount.join(below));
     Some(Hierarchy { version, controllers, mount, own, path })
 }
 

@@ -1,5 +1,6 @@
 //! What a new root needs to know of the files of this machine.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -18,6 +19,7 @@ pub struct Files {
     /// Where something is mounted, `/` itself left out. proc_pid_mountinfo(5)
     pub mount_points: Vec<PathBuf>,
     /// What lies in `/`, by name: a link's target, or none for a folder that the caller may enter. Other files are left out.
+    /// Only looked up where a spec shows these files.
     pub top: Vec<(String, Option<PathBuf>)>,
     /// The hostname.
     pub hostname: String,
@@ -26,8 +28,8 @@ pub struct Files {
 }
 
 impl Files {
-    /// Looks at this machine.
-    pub fn gather(unread: &mut Unread) -> Files {
+    /// Looks at this machine, and at what lies in `/` if that is to be shown.
+    pub fn gather(shows_host: bool, unread: &mut Unread) -> Files {
         let names = nix::sys::utsname::uname();
         let name =
             |of: &dyn Fn(&nix::sys::utsname::UtsName) -> String| names.as_ref().map(of).unwrap_or_default();
@@ -36,7 +38,7 @@ impl Files {
             kernel: version(&name(&|names| names.release().to_string_lossy().into_owned())),
             is_nested: !is_whole(&unread.text("/proc/self/uid_map")),
             mount_points: points(&table),
-            top: top(unread),
+            top: if shows_host { top(unread) } else { Vec::new() },
             hostname: name(&|names| names.nodename().to_string_lossy().into_owned()),
             resolvers: fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
         }
@@ -81,14 +83,19 @@ fn version(release: &str) -> (u32, u32) {
 /// The fifth field, in which the kernel writes a blank as `\040`.
 fn points(table: &str) -> Vec<PathBuf> {
     let fields = table.lines().filter_map(|line| line.split(' ').nth(4));
-    fields.filter(|point| *point != "/").map(|point| PathBuf::from(unescape(point))).collect()
+    fields.filter(|point| *point != "/").map(|point| PathBuf::from(&*unescape(point))).collect()
 }
 
 /// A path as it is, of the mount table's words for it.
-pub fn unescape(words: &str) -> String {
+pub fn unescape(words: &str) -> Cow<'_, str> {
+    // Nearly all are the same.
+    if !words.contains('\\') {
+        return words.into();
+    }
     [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .iter()
         .fold(words.to_owned(), |words, (code, sign)| words.replace(code, sign))
+        .into()
 }
 
 fn top(unread: &mut Unread) -> Vec<(String, Option<PathBuf>)> {

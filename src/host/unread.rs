@@ -1,7 +1,6 @@
 //! What couldn't be looked at. That something isn't there, or is closed to the caller, is an answer; any other error is none,
 //! and a plan that was made without that answer would be another plan. So it stops a run, as any problem does.
 
-use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
@@ -20,7 +19,7 @@ impl Unread {
 
     /// What a file says; nothing where there is none.
     pub fn text(&mut self, path: impl AsRef<Path>) -> String {
-        let text = fs::read_to_string(&path);
+        let text = super::read(&path);
         self.answer(path.as_ref(), text).unwrap_or_default()
     }
 

@@ -15,7 +15,7 @@ use crate::plan::call::mount::Mount;
 use crate::plan::call::process::Process;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Addition, Draft, Plan, Problem, plan_terminal};
-use crate::rootfs;
+use crate::rootfs::{self, Rootfs};
 use crate::security::run_as::{RunAs, plan_groups};
 use crate::security::{self, seccomp::Seccomp};
 use crate::text::text;
@@ -46,7 +46,9 @@ pub fn gather(spec: &Spec) -> Host {
     if spec.net.as_ref().is_some_and(|net| net.mode == Mode::Bridge) {
         host.bridge = Some(Bridge::gather());
     }
-    host.files = spec.rootfs.is_some().then(|| Files::gather(&mut host.unread));
+    if let Some(rootfs) = &spec.rootfs {
+        host.files = Some(Files::gather(*rootfs == Rootfs::Host, &mut host.unread));
+    }
     if spec.user.is_some() || spec.capabilities.is_some() || spec.run_as.is_some() {
         host.groups = Groups::gather();
     }

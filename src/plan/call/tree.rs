@@ -293,34 +293,37 @@ impl Tree {
                 attach(copy.as_fd(), place.as_fd()).map(|()| 0)
             }
             Tree::MakeFolder { at, path, mode } => {
-                let (parent, name) = parent(slots.held(*at)?, path)?;
-                unmasked(|| nix::sys::stat::mkdirat(parent, name, Mode::from_bits_truncate(*mode)))
+                let mode = Mode::from_bits_truncate(*mode);
+                in_parent(slots.held(*at)?, path, |parent, name| {
+                    unmasked(|| nix::sys::stat::mkdirat(parent, name, mode))
+                })
             }
             Tree::MakeFile { at, path, content } => {
                 let flags =
                     OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let (parent, name) = parent(slots.held(*at)?, path)?;
                 let mode = rustix::fs::Mode::from_raw_mode(0o644);
                 let mut file = None;
-                unmasked(|| {
-                    let made = rustix::fs::openat(&parent, name, flags, mode).map_err(errno)?;
-                    file = Some(std::fs::File::from(made));
-                    Ok(())
+                in_parent(slots.held(*at)?, path, |parent, name| {
+                    unmasked(|| {
+                        let made = rustix::fs::openat(parent, name, flags, mode).map_err(errno)?;
+                        file = Some(std::fs::File::from(made));
+                        Ok(())
+                    })
                 })?;
                 let written = file.ok_or(Errno::EBADF)?.write(content.as_bytes());
                 let written =
                     written.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
                 if written == content.len() { Ok(written as i64) } else { Err(Errno::ENOSPC) }
             }
-            Tree::MakeLink { at, path, target } => {
-                let (parent, name) = parent(slots.held(*at)?, path)?;
+            Tree::MakeLink { at, path, target } => in_parent(slots.held(*at)?, path, |parent, name| {
                 nix::unistd::symlinkat(target.as_str(), parent, name).map(|()| 0)
-            }
+            }),
             Tree::MakeNode { at, path, device: (major, minor) } => {
-                let (parent, name) = parent(slots.held(*at)?, path)?;
                 let device = nix::sys::stat::makedev(*major, *minor);
                 let mode = Mode::from_bits_truncate(0o666);
-                unmasked(|| nix::sys::stat::mknodat(parent, name, SFlag::S_IFCHR, mode, device))
+                in_parent(slots.held(*at)?, path, |parent, name| {
+                    unmasked(|| nix::sys::stat::mknodat(parent, name, SFlag::S_IFCHR, mode, device))
+                })
             }
             Tree::Enter => {
                 let root = slots.held(Held::Root)?;
@@ -357,10 +360,16 @@ fn find_kernels(tree: BorrowedFd<'_>, path: &str) -> Result<Option<OwnedFd>, Err
     }
 }
 
-/// The folder that `path` is in, and its last name.
-fn parent<'a>(tree: BorrowedFd<'_>, path: &'a str) -> Result<(OwnedFd, &'a str), Errno> {
-    let (folder, name) = path.rsplit_once('/').unwrap_or((".", path));
-    Ok((find(tree, if folder.is_empty() { "." } else { folder })?, name))
+/// Makes something in the folder that `path` is in, by its last name: a name alone is one in the tree's own folder.
+fn in_parent<T>(
+    tree: BorrowedFd<'_>,
+    path: &str,
+    make: impl FnOnce(BorrowedFd<'_>, &str) -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    match path.trim_start_matches('/').rsplit_once('/') {
+        Some((folder, name)) => make(find(tree, folder)?.as_fd(), name),
+        None => make(tree, path.trim_start_matches('/')),
+    }
 }
 
 fn clone_of(what: BorrowedFd<'_>, below: bool) -> Result<OwnedFd, Errno> {
@@ -434,7 +443,8 @@ mod tests {
         assert!(folder.path().join("root/absolute").is_dir(), "a path from here does lead there");
         for link in ["absolute", "relative", "magic", "../outside"] {
             assert_eq!(find(root.as_fd(), link).map(|_| ()), Err(Errno::ENOENT), "{link}");
-            assert_eq!(parent(root.as_fd(), &format!("{link}/x")).map(|_| ()), Err(Errno::ENOENT), "{link}");
+            let made = in_parent(root.as_fd(), &format!("{link}/x"), |_, _| Ok(()));
+            assert_eq!(made, Err(Errno::ENOENT), "{link}");
         }
         assert!(find(root.as_fd(), "/").is_ok());
     }

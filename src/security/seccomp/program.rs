@@ -1,7 +1,7 @@
 //! The lists as a program of the first BPF, which the kernel's filters speak: one register, and jumps that only go forward.
 //!
-//! First the architecture, then the calls that depend on an argument, each in a block of its own; then all others by runs
-//! of neighbouring numbers with one verdict. Each block answers or falls through to the next, so that no jump is long.
+//! First the architecture, then the calls that depend on an argument, each in a block of its own that answers or is jumped
+//! over; then all others by runs of neighbouring numbers with one verdict.
 //! bpf(4) of the BSDs, Documentation/userspace-api/seccomp_filter.rst
 
 use std::collections::BTreeMap;
@@ -23,7 +23,6 @@ pub(super) struct Instruction {
 // Opcodes: BPF_LD|BPF_W|BPF_ABS and so on.
 pub(super) const LOAD: u16 = 0x20;
 pub(super) const IF_EQUAL: u16 = 0x15;
-pub(super) const IF_GREATER: u16 = 0x25;
 pub(super) const IF_AT_LEAST: u16 = 0x35;
 pub(super) const IF_ANY_BIT: u16 = 0x45;
 pub(super) const RETURN: u16 = 0x06;
@@ -67,15 +66,21 @@ pub(super) fn filter(keep: &[Capability]) -> Vec<Instruction> {
         program.push(Instruction::new(IF_EQUAL, 0, block.len() as u8, asked.call as u32));
         program.extend(block);
     }
-    for (first, last, verdict) in runs(&verdicts(keep)) {
-        program.extend([
-            Instruction::new(IF_GREATER, 3, 0, last),
-            Instruction::new(IF_AT_LEAST, 0, 1, first),
-            answer(verdict),
-            answer(Verdict::Absent),
-        ]);
+    program.extend(search(&runs(&verdicts(keep))));
+    program
+}
+
+/// Finds a number's verdict by halves: in a list the calls at its end would wait for a hundred comparisons, and the kernel
+/// itself, which asks for each number when the filter is installed. A jump is a byte, so there may be 256 runs.
+fn search(runs: &[(u32, Verdict)]) -> Vec<Instruction> {
+    if let [(_, verdict)] = runs {
+        return vec![answer(*verdict)];
     }
-    program.push(answer(Verdict::Absent));
+    let (low, high) = runs.split_at(runs.len() / 2);
+    let below = search(low);
+    let mut program = vec![Instruction::new(IF_AT_LEAST, below.len() as u8, 0, high[0].0)];
+    program.extend(below);
+    program.extend(search(high));
     program
 }
 
@@ -116,14 +121,18 @@ fn verdicts(keep: &[Capability]) -> BTreeMap<u32, Verdict> {
     denied.chain(allowed.map(|call| (*call as u32, Verdict::Allow))).collect()
 }
 
-/// Neighbouring numbers with one verdict, in order.
-fn runs(verdicts: &BTreeMap<u32, Verdict>) -> Vec<(u32, u32, Verdict)> {
-    let mut runs: Vec<(u32, u32, Verdict)> = Vec::new();
-    for (&number, &verdict) in verdicts {
-        match runs.last_mut() {
-            Some((_, last, same)) if *last + 1 == number && *same == verdict => *last = number,
-            _ => runs.push((number, number, verdict)),
+/// Where each run of numbers with one verdict begins, in order, from 0 on. What is on no list is absent.
+fn runs(verdicts: &BTreeMap<u32, Verdict>) -> Vec<(u32, Verdict)> {
+    let mut runs = vec![(0, Verdict::Absent)];
+    let mut begin = |number, verdict| {
+        runs.pop_if(|(first, _)| *first == number);
+        if runs.last().is_none_or(|(_, same)| *same != verdict) {
+            runs.push((number, verdict));
         }
+    };
+    for (&number, &verdict) in verdicts {
+        begin(number, verdict);
+        begin(number + 1, Verdict::Absent);
     }
     runs
 }

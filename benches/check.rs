@@ -1,0 +1,35 @@
+//! What the check before exec costs, for scripts/bench: a container that is started with it, or without.
+//!
+//!     check with|without SPEC
+//!
+//! `sandbox` itself has no way to leave the check out. So this does what `sandbox run` does, by the same library, and takes the
+//! two steps out of the plan; the stopwatch of scripts/bench takes the difference.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use sandbox::exec::{self, Unwatched};
+use sandbox::feature::Feature;
+use sandbox::plan::Call;
+use sandbox::plan::call::gate::Gate;
+use sandbox::spec::compose::{self, Ending};
+use sandbox::spec::yaml;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [mode @ ("with" | "without"), file] = &*arguments.iter().map(String::as_str).collect::<Vec<_>>()
+    else {
+        eprintln!("usage: check with|without SPEC");
+        return ExitCode::from(2);
+    };
+    let text = std::fs::read_to_string(Path::new(file)).expect("the spec");
+    let spec = yaml::read(&text, file).expect("a spec");
+    let host = compose::gather(&spec);
+    let ending = Ending::Command { path: spec.command[0].clone(), arguments: spec.command.clone() };
+    let mut plan = compose::plan(&spec, &host, Feature::Run, ending, false);
+    if *mode == "without" {
+        plan.steps.retain(|step| !matches!(step.call, Call::Gate(Gate::Verify)));
+    }
+    let ended = exec::start(&plan, &mut Unwatched).and_then(|mut container| container.wait(&mut Unwatched));
+    ExitCode::from(ended.expect("a container").status())
+}
