@@ -1,5 +1,6 @@
 //! `sandbox run SPEC.yaml`: a whole container.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -69,6 +70,11 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     if telling.dry_run {
         telling::print_plan(&plan, telling);
         return Ok(0);
+    }
+    if args.interactive && args.tty && !std::io::stdin().is_terminal() {
+        return Err(Error::failed(text("run.notty.what"))
+            .why(text("run.notty.why"))
+            .todo(text("run.notty.todo")));
     }
     if !args.without.is_empty() && !telling.is_quiet() {
         without::tell(&whole, &spec, &args.without, telling);
