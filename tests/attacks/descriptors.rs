@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use crate::support::{binary, feed, text};
+use crate::support::{binary, feed, sandbox, text};
 use crate::{folder, has_usr_alone, of, root};
 
 /// A shell that opens 200 descriptors of folders, none to be closed by execve, and becomes a command.
@@ -59,4 +59,8 @@ fn no_working_folder_leads_out() {
     // The shell's own folder is one of those, and where it leads out of a root `cat` finds the canary.
     let script = format!("cd /proc/self/fd/12 && {look}");
     assert!(text(&with_many_open(&["sh", "-c", &script]).output().unwrap().stdout).contains("out"));
+    // Past a root that was exchanged too, where one has leaked.
+    let contrast = sandbox(&["run", "--break", "leaked-descriptor"]).output().unwrap();
+    let shown = text(&contrast.stdout);
+    assert!(shown.split_once("WRONG").unwrap().1.contains("the outer tree"), "{shown}");
 }

@@ -5,14 +5,14 @@
 //! | | hole | where it is tried | what waits |
 //! |---|---|---|---|
 //! | R1 | own program overwritten by /proc/self/exe | `own_program` | `exec` |
-//! | R2 | leaked descriptor, working folder /proc/self/fd/N | `descriptors` | `exec -w` |
+//! | R2 | leaked descriptor, working folder /proc/self/fd/N | `descriptors`, `run --break leaked-descriptor` | `exec -w` |
 //! | R3 | /dev, /dev/null, /dev/pts, /proc, /sys as links, also exchanged meanwhile | `roots`, tests/rootfs.rs | images |
 //! | R4 | mounts over /proc and below it | `roots`, tests/rootfs.rs | volumes of images |
-//! | R5 | a mount's place exchanged for a link | `roots` | |
+//! | R5 | a mount's place exchanged for a link | `roots`, `run --break symlink-mount` | |
 //! | R6 | inheritable and ambient capabilities | `identity`, tests/security.rs | `exec` |
 //! | R7 | setgroups, the caller's other groups | `identity`, tests/security.rs, tests/user.rs | |
 //! | R8 | numbers taken for names | `identity`, tests/security.rs | USER of images |
-//! | R9 | TIOCSTI, TIOCLINUX | `calls`, tests/security.rs | |
+//! | R9 | TIOCSTI, TIOCLINUX | `calls`, tests/security.rs, `run --break tiocsti` | |
 //! | R10 | calls of three ABIs | `calls`, snapshots/seccomp-x86_64.snap | |
 //! | R11 | release_agent, devices.allow | `groups` | |
 //! | R12 | the tool's sockets and processes within reach | `own_program` | the daemon |
@@ -27,6 +27,7 @@ mod calls;
 mod descriptors;
 mod groups;
 mod identity;
+mod lessons;
 mod own_program;
 mod roots;
 
