@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::LocalFlags;
 use nix::unistd::Pid;
 use support::terminal::Terminal;
-use support::{binary, child_named, repository, sandbox, text};
+use support::{binary, child_named, is_root, repository, sandbox, skip, text};
 
 /// `run` with one of the specs of `tests/terminals`. They are files: standard input is the terminal's.
 fn words<'a>(spec: &'a str, command: &[&'a str]) -> Vec<&'a str> {
@@ -111,10 +111,28 @@ fn in_a_devpts_of_its_own_it_is_the_first() {
     assert!(seen.contains("/dev/pts/0\n40 80\n0  ptmx\n"), "{seen}");
 }
 
+/// Its name can be opened again, by who isn't root too: a program may want the terminal though its descriptors are others.
+#[test]
+fn the_terminal_is_its_users() {
+    if !is_root() {
+        return skip("the_terminal_is_its_users", "machine: only root has commands of other users");
+    }
+    for name in ["user", "rootfs-user"] {
+        let script = "stat -c %u $(tty); echo opened > $(tty); ls -l $(tty) | cut -c 1-10";
+        let (status, seen) = terminal(name, &["sh", "-c", script]).end();
+        assert!(status.success(), "{name}: {seen}");
+        assert!(seen.starts_with("1000\nopened\ncrw"), "{name}: {seen}");
+    }
+    // With ranges of ids it's the number outside that counts, where it's made outside.
+    let (status, seen) = terminal("mapped", &["sh", "-c", "stat -c %u $(tty); echo opened > $(tty)"]).end();
+    assert!(status.success() && seen.contains("1000\nopened\n"), "{seen}");
+}
+
 #[test]
 fn an_init_keeps_no_descriptor() {
-    // It closes them when it has begun to wait, which may be just after the command's first act.
-    let script = "until [ -z \"$(ls /proc/1/fd)\" ]; do sleep 0.05; done; ls /proc/self/fd | xargs";
+    // It closes them when it has begun to wait, which may be just after the command's first act. Who isn't root can't look.
+    let script =
+        "until [ -z \"$(ls /proc/1/fd 2>/dev/null)\" ]; do sleep 0.05; done; ls /proc/self/fd | xargs";
     let (status, seen) = terminal("init", &["sh", "-c", script]).end();
     assert!(status.success() && seen.starts_with("0 1 2 "), "{seen}");
 }

@@ -56,6 +56,24 @@ devices: { allow: ["c 1:3 rw", "c 1:3 q", [a]] }
     snapshot_as_it_is("spec-mistakes", &told);
 }
 
+/// As flags they're refused too.
+#[test]
+fn two_keys_that_say_one_thing_are_refused_at_the_second() {
+    for (words, line, column) in [
+        ("cpu: { shares: 512, weight: 50 }\n", 1, 21),
+        ("cpu:\n  weight: 50\n  cpus: 0.5\n  shares: 512\n", 4, 3),
+        ("user:\n  map: auto\n  map_user: 0\n", 3, 3),
+        ("user: { map_group: 5, map: root, map_user: }\n", 1, 23),
+    ] {
+        let (told_line, told_column, what) = mistake(words);
+        assert_eq!((told_line, told_column), (line, column), "{words}: {what}");
+        assert!(what.contains("contradicts"), "{what}");
+    }
+    // A key without a value says nothing.
+    assert!(yaml::read("cpu: { shares: , weight: 50 }\n", "spec.yaml").is_ok());
+    assert_eq!(run(&["cpu", "--shares", "512", "--weight", "50", "--", "true"]).status.code(), Some(2));
+}
+
 #[test]
 fn no_key_may_stand_twice_in_any_map() {
     for (words, line, column) in [
@@ -247,11 +265,16 @@ fn what_is_printed_is_read_as_it_is() {
     // What hardens is on too, unless somebody takes it out.
     assert_eq!(plain.features(), [&Feature::ALL[..], &Feature::HARDENING[..]].concat());
     assert!(plain.no_new_privileges);
-    // Each example, too.
+    // Each example, too; of those that contradict each other one or the other.
     let example = regex_lite::Regex::new(r"(?m)^( *)#([a-z_]+:)").unwrap();
-    let full = yaml::read(&example.replace_all(&template, "$1$2"), "template").unwrap();
-    assert_ne!(full, plain);
-    for spec in [plain, full, yaml::read(shipped::ALL[0].text, "x").unwrap()] {
+    let full = [r"(?m)^  (map|shares):.*\n", r"(?m)^  (map_user|map_group|weight):.*\n"].map(|others| {
+        let all = example.replace_all(&template, "$1$2").into_owned();
+        let all = regex_lite::Regex::new(others).unwrap().replace_all(&all, "").into_owned();
+        yaml::read(&all, "template").unwrap()
+    });
+    assert!(!full.contains(&plain));
+    let [one, other] = full;
+    for spec in [plain, one, other, yaml::read(shipped::ALL[0].text, "x").unwrap()] {
         assert_eq!(yaml::read(&yaml::print(&spec), "printed").unwrap(), spec);
     }
     // No key is left out.

@@ -34,7 +34,7 @@ pub struct Cpu {
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "words::within::<2, 262_144, _, _>")]
     #[schemars(range(min = 2, max = 262_144), example = 512)]
     pub shares: Option<u64>,
-    /// The weight in v2's numbers, 1 to 10000; 100 is what every group has
+    /// The weight in v2's numbers, 1 to 10000; 100 is what every group has; not beside shares
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "words::within::<1, 10_000, _, _>")]
     #[schemars(range(min = 1, max = 10_000), example = 50)]

@@ -82,7 +82,7 @@ pub(super) fn run<F: Args>(
         diagnose::need_proc(feature)?;
     }
     if let Some(mistake) = &common.mistake {
-        return make_mistake(feature, mistake, &host, &spec, &common);
+        return make_mistake(feature, mistake, &host, &spec, telling);
     }
     if common.demo.as_deref() == Some("list") {
         render::out(&demo::names(feature).into_iter().map(|name| format!("{name}\n")).collect::<String>());
@@ -180,17 +180,26 @@ fn write_svg(file: &Path, plots: &[Plot]) -> Result<()> {
     })
 }
 
-fn make_mistake(feature: Feature, name: &str, host: &Host, spec: &Spec, common: &Common) -> Result<u8> {
+/// Makes a mistake, or lists them.
+pub(super) fn make_mistake(
+    feature: Feature,
+    name: &str,
+    host: &Host,
+    spec: &Spec,
+    telling: &Telling,
+) -> Result<u8> {
     if name == "list" {
-        for (name, mistake) in mistakes::list(feature) {
-            render::out(&format!("{name:<14}{mistake}\n"));
+        let all = mistakes::list(feature);
+        let width = 2 + all.iter().map(|(name, _)| name.len()).max().unwrap_or_default().max(12);
+        for (name, mistake) in all {
+            render::out(&format!("{name:<width$}{mistake}\n"));
         }
         return Ok(0);
     }
-    let mut narrator = Narrator::new(&common.telling, spec);
+    let mut narrator = Narrator::new(telling, spec);
     // A mistake's measurements are in its evidence.
     let nowhere: Canvas<'_> = Box::new(|_, _| {});
     let contrast = mistakes::run(feature, name, &mut Stage::new(host, spec, &mut narrator, nowhere))?;
-    render::out(&if common.telling.is_json() { render::json(&contrast) } else { contrast::text(&contrast) });
+    render::out(&if telling.is_json() { render::json(&contrast) } else { contrast::text(&contrast) });
     Ok(0)
 }

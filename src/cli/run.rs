@@ -1,9 +1,11 @@
 //! `sandbox run SPEC.yaml`: a whole container.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::feature::make_mistake;
 use super::telling::{self, Telling};
 use super::watch::Narrator;
 use super::without;
@@ -22,11 +24,14 @@ use crate::text::{text, text_with};
 #[group(skip)]
 pub(super) struct RunArgs {
     /// The spec; `-` reads standard input
-    #[arg(value_name = "SPEC")]
-    spec: PathBuf,
+    #[arg(value_name = "SPEC", required_unless_present = "mistake")]
+    spec: Option<PathBuf>,
     /// Leave one key of the spec out, and see what comes back (may be repeated; not with -q)
     #[arg(long, value_name = "KEY")]
     without: Vec<String>,
+    /// Try a famous way out of a container, with its wall and without; without a name, list them
+    #[arg(long = "break", value_name = "ATTACK", num_args = 0..=1, default_missing_value = "list")]
+    mistake: Option<String>,
     /// A terminal of the command's own, as the spec's `tty: true`
     #[arg(long, short)]
     tty: bool,
@@ -46,8 +51,14 @@ pub(super) struct RunArgs {
 /// Runs it.
 pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     let telling = &args.telling;
+    if let Some(attack) = &args.mistake {
+        decide(color, Stream::Out);
+        let spec = Spec::default();
+        return make_mistake(Feature::Run, attack, &compose::gather(&spec), &spec, telling);
+    }
+    let Some(file) = &args.spec else { return Err(Error::usage(text("run.nospec"))) };
     decide(color, if telling.dry_run || telling.print_spec { Stream::Out } else { Stream::Err });
-    let whole = read(&args.spec)?;
+    let whole = read(file)?;
     let mut spec = whole.clone();
     for key in &args.without {
         spec = yaml::without(&spec, key)
@@ -69,6 +80,11 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     if telling.dry_run {
         telling::print_plan(&plan, telling);
         return Ok(0);
+    }
+    if args.interactive && args.tty && !std::io::stdin().is_terminal() {
+        return Err(Error::failed(text("run.notty.what"))
+            .why(text("run.notty.why"))
+            .todo(text("run.notty.todo")));
     }
     if !args.without.is_empty() && !telling.is_quiet() {
         without::tell(&whole, &spec, &args.without, telling);

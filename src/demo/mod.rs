@@ -194,9 +194,10 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// The step that failed.
     pub fn start(&mut self, spec: &Spec, feature: Feature) -> Result<Agent> {
-        let mut host = self.host.clone();
-        // Each process gets a group of its own.
-        compose::gather_groups(spec, &mut host);
+        // Anew for each: it may ask for more than the flags did, and gets a group of its own. Addresses are drawn by lot: those
+        // that the demonstration knows.
+        let (cable, bridge) = (self.host.cable.clone(), self.host.bridge.clone());
+        let host = Host { cable, bridge, ..compose::gather(spec) };
         let plan = compose::plan(spec, &host, feature, Ending::Demonstration, false);
         exec::accept(&plan)?;
         Agent::start(&plan, self.watch)

@@ -52,9 +52,8 @@ pub(super) fn become_child(plan: &Plan, cloned: usize, narrated: bool, slots: &m
                 continue;
             }
             (Call::Process(Process::ForkCommand), Ok(number)) => {
-                if narrated {
-                    say(slots, &Message::Did(index, number));
-                }
+                // The host must know that there is a command: who looks into the container is shown that one, not us.
+                say(slots, &Message::Did(index, number));
                 init::serve(slots, plan.steps.iter().any(|step| matches!(step.call, Call::Terminal(_))))
             }
             (Call::Process(Process::Clone { as_sibling: true, .. }), Ok(0)) => {

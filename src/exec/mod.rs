@@ -8,6 +8,7 @@ mod failure;
 mod group;
 mod init;
 pub mod journal;
+pub mod own;
 mod pty;
 mod relay;
 pub mod signals;
@@ -202,10 +203,11 @@ impl Run<'_> {
         if is_last_release(self.plan, index)
             && let Some(child) = self.slots.child
         {
+            let command = self.command_of(child);
             if let Some(name) = &self.plan.name {
-                self.journal.call(name, self.command_of(child))?;
+                self.journal.call(name, command)?;
             }
-            self.watch.ready(self.plan, child);
+            self.watch.ready(self.plan, command);
             self.watch.published(&self.slots.published, self.plan);
         }
         if let Some(undo) = &step.undo {
@@ -250,6 +252,7 @@ impl Run<'_> {
                     return Ok(0);
                 }
             }
+            Call::Process(Process::ForkCommand) => return self.meet_command(index),
             call if narrates || child::is_heard(call) => {}
             _ => return Ok(0),
         }
@@ -289,6 +292,24 @@ impl Run<'_> {
             let _ = waitpid(helper, None);
         }
         Ok(i64::from(number))
+    }
+
+    /// The init tells that there is a command, which may have spoken before: it shares the init's end of the gate.
+    fn meet_command(&mut self, index: usize) -> std::result::Result<i64, Stop> {
+        let is_it = |message: &Message| matches!(message, Message::Did(step, _) if *step == index);
+        loop {
+            let place = self.early.iter().position(is_it);
+            if let Some(Message::Did(_, number)) = place.and_then(|place| self.early.remove(place)) {
+                return Ok(number);
+            }
+            match self.wait(index)? {
+                Some(Message::Failed(failed, errno)) => {
+                    return Err(Stop::Step(failed, Errno::from_raw(errno)));
+                }
+                Some(message) => self.early.push_back(message),
+                None => return Err(Stop::Step(index, Errno::ECHILD)),
+            }
+        }
     }
 
     /// The end of file means that execve has closed the gate: the command runs.

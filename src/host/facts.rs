@@ -178,9 +178,11 @@ fn words(path: &str) -> Option<String> {
     Some(words.trim_end_matches('\0').split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// As the kernel knows it; without /proc as it was called, which is enough to call it again.
+/// As the kernel knows it; without /proc, or from a mount that is nowhere (`exec::own`), as it was called, which is enough
+/// to call it again.
 fn program() -> String {
-    let path = std::env::current_exe().ok().or_else(|| std::env::args_os().next().map(Into::into));
+    let known = std::env::current_exe().ok().filter(|path| path.exists());
+    let path = known.or_else(|| std::env::args_os().next().map(Into::into));
     path.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default()
 }
 

@@ -8,6 +8,7 @@ mod memory;
 mod mnt;
 mod net;
 mod pid;
+mod run;
 mod user;
 
 use serde::Serialize;
@@ -51,7 +52,8 @@ fn entries(feature: Feature) -> &'static [Entry] {
         Feature::Cpu => cpu::MISTAKES,
         Feature::Blkio => blkio::MISTAKES,
         Feature::Devices => devices::MISTAKES,
-        Feature::Uts | Feature::Cgroup | Feature::Time | Feature::Pids | Feature::Run => &[],
+        Feature::Uts | Feature::Cgroup | Feature::Time | Feature::Pids => &[],
+        Feature::Run => run::MISTAKES,
         Feature::Capabilities | Feature::Seccomp | Feature::Rlimits => &[],
     }
 }

@@ -35,12 +35,12 @@ pub struct User {
     #[serde(skip_serializing_if = "Vec::is_empty", with = "one_or_many")]
     #[schemars(with = "one_or_many::OneOrMany", example = &"auto")]
     pub map: Vec<Map>,
-    /// Map your user id to UID inside
+    /// Map your user id to UID inside; not beside map
     #[arg(long, value_name = "UID", conflicts_with = "map")]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = 1000)]
     pub map_user: Option<u32>,
-    /// Map your group id to GID inside
+    /// Map your group id to GID inside; not beside map
     #[arg(long, value_name = "GID", conflicts_with = "map")]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = 1000)]
@@ -214,6 +214,11 @@ impl Range {
     /// Whether it has this id inside.
     pub fn has(self, id: u32) -> bool {
         contains((self.inside, self.count), id, 1)
+    }
+
+    /// The id outside that is this one inside.
+    pub fn outside_of(self, id: u32) -> Option<u32> {
+        self.has(id).then(|| self.outside + (id - self.inside))
     }
 
     fn overlaps(self, other: Range) -> bool {

@@ -151,9 +151,11 @@ impl Draft {
                 if namespaces == Namespaces::default() { "common.fork.why" } else { "common.clone.why" };
             self.common(Phase::Clone, Actor::Host, clone, why);
         }
-        if !self.has(Phase::Init) {
-            // Without an init in between, the child itself becomes the command.
-            for (_, step) in self.steps.iter_mut().filter(|(_, step)| step.actor == Actor::Command) {
+        // What confines the command is done before an init forks it, and so holds for both. Without an init in between, the
+        // child itself becomes the command.
+        let forks = self.has(Phase::Init);
+        for (phase, step) in &mut self.steps {
+            if step.actor == Actor::Command && !(forks && *phase > Phase::Init) {
                 step.actor = Actor::Child;
             }
         }

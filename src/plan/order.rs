@@ -58,16 +58,13 @@ pub enum Phase {
     Carrier,
     /// Hostname and domain name.
     Names,
-    /// Fork of the command, where the child stays as init. After all set-up: init must share it.
-    Init,
-    /// The command's own terminal. After Init: the session's leader is to be the command, since a shell that leads its
-    /// session has job control, and a hang-up is told to the leader; process 1 keeps neither end. After the mounts, since
-    /// it's made in the container's devpts where there is one. Before Clean, as it opens descriptors.
+    /// The command's own terminal. After the mounts, since it's made in the container's devpts where there is one, and given
+    /// to the command's user while the right to that is there. Before Clean, as it opens descriptors.
     Terminal,
     /// Descriptors, signals: what execve keeps. After the last step that opens something.
     Clean,
     /// What one process may have of each resource. Who holds CAP_SYS_RESOURCE may go beyond the hard limits, so before that
-    /// is given up; and after Init, which needs resources itself.
+    /// is given up.
     Rlimits,
     /// What execve(2) can never give back. It takes CAP_SETPCAP, which becoming another user takes away.
     Bounding,
@@ -79,11 +76,21 @@ pub enum Phase {
     RunAs,
     /// The final sets. After the ids: the kernel itself changes the sets when a process stops being root.
     Capabilities,
+    /// From here to execve nobody of the container may trace the process or open its program by /proc/PID/exe: neither the
+    /// command before its time, nor process 1, which stays. After the ids and the sets: when they change, the kernel may make
+    /// it traceable again (fs.suid_dumpable). Not before the maps: /proc/PID/uid_map must be its user's to write to.
+    Shut,
     /// From here on execve(2) gives no privilege. After the sets: nothing before needs it, and it can't be taken back.
     NoNewPrivs,
     /// The filter of system calls, where no_new_privs lets anyone install one: after all that sets up, whose calls it may
     /// deny; before View, which is to show it. What still comes (report, release, execve) any filter must let pass.
     Filter,
+    /// Fork of the command, where the child stays as init. After all that confines: process 1 is there as long as the
+    /// container, so it's bound by the same, as soon as the command.
+    Init,
+    /// The command's own session, whose controlling terminal is the command's. After Init: the leader is to be the command,
+    /// since a shell that leads its session has job control, and a hang-up is told to the leader; process 1 keeps no end.
+    Session,
     /// The view, when everything stands and nothing runs yet.
     View,
     /// The host lets go: it has printed what it had to say, and the journal is written.

@@ -6,18 +6,21 @@ use super::{Actor, Draft};
 
 /// Gives the command a terminal of its own. `inside`: the plan mounts a devpts, so that the terminal is made in that one
 /// and has a name there (`/dev/pts/0`); the host's devpts has its names in the host's /dev.
-pub fn plan_terminal(draft: &mut Draft, inside: bool) {
-    // Inside it waits until that devpts stands, and then is the command's work: with an init, the command's alone.
-    let (phase, actor) =
-        if inside { (Phase::Terminal, Actor::Command) } else { (Phase::Prepare, Actor::Host) };
+/// `owner` is who the slave is given to, by the number that they have where it's made.
+pub fn plan_terminal(draft: &mut Draft, inside: bool, owner: Option<u32>) {
+    // Inside it waits until that devpts stands.
+    let (phase, actor) = if inside { (Phase::Terminal, Actor::Child) } else { (Phase::Prepare, Actor::Host) };
     draft.common(phase, actor, Terminal::Open, "terminal.open.why");
     draft.common(phase, actor, Terminal::Unlock, "terminal.unlock.why");
     draft.common(phase, actor, Terminal::Peer, "terminal.peer.why");
+    if let Some(owner) = owner {
+        draft.common(phase, actor, Terminal::Own(owner), "terminal.own.why");
+    }
     draft.common(phase, actor, Terminal::Resize, "terminal.resize.why");
     if inside {
         draft.common(phase, actor, Terminal::Send, "terminal.send.why");
     }
-    draft.common(Phase::Terminal, Actor::Command, Terminal::NewSession, "terminal.session.why");
-    draft.common(Phase::Terminal, Actor::Command, Terminal::Control, "terminal.control.why");
-    draft.common(Phase::Terminal, Actor::Command, Terminal::Stdio, "terminal.stdio.why");
+    draft.common(Phase::Session, Actor::Command, Terminal::NewSession, "terminal.session.why");
+    draft.common(Phase::Session, Actor::Command, Terminal::Control, "terminal.control.why");
+    draft.common(Phase::Session, Actor::Command, Terminal::Stdio, "terminal.stdio.why");
 }

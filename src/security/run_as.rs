@@ -50,9 +50,6 @@ impl RunAs {
         let mut step = |call, why| draft.step(Phase::RunAs, Actor::Command, Feature::User, call, why);
         step(Process::SetGroup(self.gid), "runas.group.why");
         step(Process::SetUser(self.uid), "runas.user.why");
-        // The kernel does so itself when the effective ids change, unless fs.suid_dumpable says otherwise. Not earlier: while
-        // /proc/PID/uid_map is being written, the process must be its user's to write to.
-        step(Process::Undumpable, "runas.undumpable.why");
         step(Process::DieWithParent, "runas.leash.why");
     }
 }

@@ -191,7 +191,7 @@ pub fn plan(spec: &Spec, host: &Host, main: Feature, ending: Ending, view: bool)
     cgroups::plan(host, &mut draft);
     if spec.tty {
         let inside = draft.mounts("devpts");
-        plan_terminal(&mut draft, inside);
+        plan_terminal(&mut draft, inside, owner_of_terminal(&spec, host, inside));
     }
     if let Some(rlimits) = &spec.rlimits {
         rlimits.plan(&mut draft);
@@ -212,6 +212,18 @@ pub fn plan(spec: &Spec, host: &Host, main: Feature, ending: Ending, view: bool)
         security::plan_no_new_privileges(&mut draft);
     }
     draft.finish()
+}
+
+/// Whose the terminal shall be, where `run_as` says so: one that is made outside has its owner's number there, and only root
+/// gives it away.
+fn owner_of_terminal(spec: &Spec, host: &Host, inside: bool) -> Option<u32> {
+    let user = spec.run_as?.uid;
+    match &spec.user {
+        _ if inside => Some(user),
+        _ if !host.privileged => None,
+        None => Some(user),
+        Some(map) => map.ids(host).users.into_iter().find_map(|range| range.outside_of(user)),
+    }
 }
 
 /// A container's own environment: nothing of the caller's but the kind of terminal. Who HOME is for isn't looked up by name.
@@ -244,6 +256,7 @@ pub(super) fn frame(
     }
     // A process that only answers questions executes nothing, and so keeps its descriptors.
     if is_verified && matches!(ending, Ending::Command { .. }) {
+        draft.common(Phase::Shut, Actor::Command, Process::Undumpable, "run.undumpable.why");
         draft.common(Phase::Release, Actor::Host, Gate::Verify, "verify.kernel.why");
         draft.common(Phase::Verify, Actor::Command, Gate::Verify, "verify.kernel.why");
     }

@@ -36,6 +36,8 @@ pub fn plan(pid: i32, namespaces: &[Feature], ending: Ending, view: bool) -> Pla
         // The caller's own id may have no number in there; 0 is whoever the maps say.
         draft.common(Phase::Offsets, helper, Process::SetGroup(0), "enter.root.why");
         draft.common(Phase::Offsets, helper, Process::SetUser(0), "enter.root.why");
+        // Where fs.suid_dumpable is 1, a change of ids makes it traceable again.
+        draft.common(Phase::Offsets, helper, Process::Undumpable, "enter.undumpable.why");
     }
     draft.enter();
     draft.finish()

@@ -2,6 +2,7 @@
 //! structs.
 
 pub mod compose;
+mod contradictions;
 pub mod enter;
 mod faults;
 mod mistake;

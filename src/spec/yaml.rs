@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer};
 use super::Spec;
 use super::mistake::{self, Flaw, Mistake};
 use super::tree::Place;
-use super::{faults, tree};
+use super::{contradictions, faults, tree};
 use crate::text::{text, text_with};
 
 /// A longer spec is none.
@@ -21,6 +21,7 @@ pub fn read(text: &str, file: &str) -> Result<Spec, Vec<Mistake>> {
     }
     let mut flaws = Vec::new();
     let tree = tree::grow(text, &mut flaws);
+    flaws.extend(tree.iter().flat_map(contradictions::of));
     // Only now: an alias bomb, or lists in lists in lists, would keep serde_yaml busy for long.
     let error = match flaws.is_empty().then(|| serde_yaml::from_str(text)) {
         Some(Ok(spec)) => return Ok(spec),

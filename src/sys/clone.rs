@@ -1,4 +1,4 @@
-//! clone3(2), in its fork-like form: no shared memory, so the child may go on as an ordinary Rust program.
+//! clone3(2) and clone(2), in their fork-like form: no shared memory, so the child may go on as an ordinary Rust program.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -54,4 +54,15 @@ pub(crate) fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Clone
             Ok(Cloned::Parent(Pid::from_raw(pid as libc::pid_t), pidfd))
         }
     }
+}
+
+/// fork(2) by the call that it is: clone(2) without any flag. The child's number; none in the child.
+///
+/// # Errors
+/// EAGAIN: a limit of processes is met.
+pub(crate) fn fork() -> Result<Option<Pid>, Errno> {
+    // SAFETY: as above: a copy of the memory, a copy of this stack, and no other thread. The arguments that architectures
+    // order differently are all zero.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0_usize, 0_usize, 0_usize, 0_usize) };
+    Ok(Some(Errno::result(pid)? as libc::pid_t).filter(|pid| *pid != 0).map(Pid::from_raw))
 }

@@ -12,7 +12,7 @@ pub(crate) mod queue;
 pub(crate) mod seccomp;
 pub(crate) mod sysv;
 
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
@@ -108,6 +108,16 @@ pub(crate) fn wait_for_signal(set: &SigSet) -> Result<Signal, Errno> {
     // SAFETY: the set lives through the call, and a null pointer asks for no further information.
     let number = unsafe { libc::sigwaitinfo(set.as_ref(), std::ptr::null_mut()) };
     Errno::result(number).and_then(Signal::try_from)
+}
+
+/// Puts a sign into the queue of what was typed at a terminal: ioctl_tty(2), TIOCSTI.
+///
+/// # Errors
+/// EIO: dev.tty.legacy_tiocsti is 0. EPERM: it's not this process's controlling terminal, or a filter refuses it.
+pub(crate) fn type_into(terminal: &OwnedFd, sign: u8) -> Result<(), Errno> {
+    // SAFETY: the kernel reads one byte, which lives here, by a descriptor that is open.
+    let done = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSTI as _, &raw const sign) };
+    Errno::result(done).map(|_| ())
 }
 
 /// Ends this process by _exit(2): no destructor and no buffer of the host's, of which a child holds a copy.

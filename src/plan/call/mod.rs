@@ -1,6 +1,7 @@
 //! The calls that a plan is made of: a closed list, one file per family. Each call prints itself as strace would and
 //! performs itself, side by side, so an explanation can't drift from what happens.
 
+pub mod attack;
 pub mod bridge;
 pub mod cgroup;
 pub mod file;
@@ -59,6 +60,8 @@ pub enum Call {
     Terminal(terminal::Terminal),
     /// What a process gives up for good.
     Restrict(restrict::Restrict),
+    /// What only an attacker asks for.
+    Attack(attack::Attack),
     /// The words between host and child.
     Gate(gate::Gate),
 }
@@ -109,6 +112,7 @@ families! {
     Signal: signal::Signal,
     Terminal: terminal::Terminal,
     Restrict: restrict::Restrict,
+    Attack: attack::Attack,
     Gate: gate::Gate
 }
 

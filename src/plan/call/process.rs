@@ -108,7 +108,8 @@ pub enum Process {
     },
     /// clone3: makes the relay, with a gate of its own.
     CloneRelay,
-    /// fork: the child stays as init, the new process becomes the command.
+    /// clone(2), with no more to it than fork(2) has: the child stays as init, the new process becomes the command. Not
+    /// clone3, which the filter of system calls hides.
     ForkCommand,
     /// unshare(2).
     Unshare {
@@ -132,7 +133,8 @@ pub enum Process {
     DieWithParent,
     /// prctl(PR_SET_PDEATHSIG, 0): the process is to survive its parent.
     LiveOn,
-    /// prctl(PR_SET_DUMPABLE, 0): before it enters a stranger's namespaces, so that nobody there may trace this process.
+    /// prctl(PR_SET_DUMPABLE, 0): nobody there may trace this process, nor open its program
+    /// by /proc/PID/exe, its memory or its descriptors.
     Undumpable,
     /// sched_setaffinity(2): runs on this processor alone.
     Pin(usize),
@@ -161,9 +163,8 @@ impl fmt::Display for Process {
             Process::CloneHelper { namespaces, into_cgroup } => {
                 write_clone3(f, namespaces, false, *into_cgroup)
             }
-            Process::CloneRelay | Process::ForkCommand => {
-                write!(f, "clone3({{flags=CLONE_PIDFD, exit_signal=SIGCHLD}}, 88)")
-            }
+            Process::CloneRelay => f.write_str("clone3({flags=CLONE_PIDFD, exit_signal=SIGCHLD}, 88)"),
+            Process::ForkCommand => f.write_str("clone(child_stack=NULL, flags=SIGCHLD)"),
             Process::Unshare { namespaces } => write!(f, "unshare({namespaces})"),
             Process::Join { pid, namespaces } => {
                 let pid = pid.map_or_else(|| "<child>".to_owned(), |pid| pid.to_string());
@@ -236,7 +237,15 @@ impl Process {
             }
             Process::CloneRelay => clone_relay(slots),
             Process::ForkCommand => {
-                clone(&Namespaces::default(), 0, false, slots, |slots, pid| slots.child = Some(pid))
+                let command = sys::clone::fork()?;
+                // Both ends of the terminal are the command's and the host's.
+                if command.is_some() {
+                    slots.pts = None
+                } else {
+                    slots.terminal = None
+                }
+                slots.child = command;
+                Ok(command.map_or(0, |pid| i64::from(pid.as_raw())))
             }
             Process::Unshare { namespaces } => nix::sched::unshare(namespaces.flags()).map(|()| 0),
             Process::Join { pid, namespaces } => {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, Uid};
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 use rustix::{fs, process, pty, stdio, termios};
@@ -24,6 +24,8 @@ pub enum Terminal {
     Unlock,
     /// TIOCGPTPEER: opens the slave, `<pts>`, by its master: no path is followed, which might lead anywhere.
     Peer,
+    /// fchown(2) of the slave, by its descriptor: else who isn't root couldn't open their own /dev/pts/0.
+    Own(u32),
     /// TIOCSWINSZ: as large as the terminal of whoever started `sandbox`.
     Resize,
     /// sendmsg(2): gives the master to the host, where it was made inside.
@@ -39,6 +41,7 @@ pub enum Terminal {
 impl fmt::Display for Terminal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Terminal::Own(user) => return write!(f, "fchown(<pts>, {user}, -1)"),
             Terminal::Open => "openat(AT_FDCWD, \"/dev/ptmx\", O_RDWR|O_NOCTTY|O_CLOEXEC)",
             Terminal::Unlock => "ioctl(<terminal>, TIOCSPTLCK, [0])",
             Terminal::Peer => "ioctl(<terminal>, TIOCGPTPEER, O_RDWR|O_NOCTTY|O_CLOEXEC)",
@@ -68,6 +71,7 @@ impl Terminal {
                 let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
                 slots.pts = Some(pty::ioctl_tiocgptpeer(filled(&slots.terminal)?, flags)?);
             }
+            Terminal::Own(user) => fs::fchown(filled(&slots.pts)?, Some(Uid::from_raw(*user)), None)?,
             Terminal::Resize => resize(filled(&slots.terminal)?)?,
             // Given away: a master that stayed inside would keep the terminal alive after the host's death.
             Terminal::Send => {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// Attributes of a mount, mount_setattr(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Attributes(pub(super) u64);
+pub struct Attributes(pub(crate) u64);
 
 impl Attributes {
     /// None.

@@ -1,0 +1,66 @@
+//! Keys that contradict each other: each is good alone, and together they say two things of one. As flags they're refused
+//! by clap, which has it from `conflicts_with` in the same structs.
+
+use super::mistake::Flaw;
+use super::tree::{Kind, Node};
+use crate::text::text_with;
+
+/// A key of the spec, and two keys below it.
+const PAIRS: [(&str, &str, &str); 3] =
+    [("cpu", "shares", "weight"), ("user", "map_user", "map"), ("user", "map_group", "map")];
+
+/// What contradicts itself, each at the later of the two keys.
+pub(super) fn of(root: &Node<'_>) -> Vec<Flaw> {
+    let told = PAIRS.iter().filter_map(|(feature, one, other)| {
+        let (_, map) = entry(root, feature)?;
+        let mut keys = [entry(map, one)?.0, entry(map, other)?.0];
+        keys.sort_by_key(|key| (key.place.line, key.place.column));
+        let [first, second] = keys.map(|key| key.word().unwrap_or_default());
+        Some(Flaw::at(
+            keys[1].place,
+            text_with("spec.contradiction", &[("first", first), ("second", second)]),
+        ))
+    });
+    told.collect()
+}
+
+/// A key and its value, where it has one: a key without a value says nothing.
+fn entry<'n, 't>(map: &'n Node<'t>, name: &str) -> Option<(&'n Node<'t>, &'n Node<'t>)> {
+    let Kind::Map(entries) = &map.kind else { return None };
+    let (key, value) = entries.iter().find(|(key, _)| key.word() == Some(name))?;
+    (!value.is_nothing()).then_some((key, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feature::Feature;
+
+    /// What the flags refuse, read from their definitions. `map_root_user` is no key.
+    #[test]
+    fn they_are_those_of_the_flags() {
+        let all = crate::cli::definition();
+        let mut found = Vec::new();
+        for feature in Feature::ALL {
+            let Some(command) = all.find_subcommand(feature.name()) else { panic!("{feature}") };
+            for flag in command.get_arguments().filter(|flag| flag.get_id() != "map_root_user") {
+                let others = command.get_arg_conflicts_with(flag);
+                let others = others.into_iter().filter(|other| other.get_id() != "map_root_user");
+                found.extend(others.map(|other| {
+                    let mut pair = [flag.get_id().to_string(), other.get_id().to_string()];
+                    pair.sort();
+                    (feature.name().to_owned(), pair)
+                }));
+            }
+        }
+        found.sort();
+        found.dedup();
+        let mut known = PAIRS.map(|(feature, one, other)| {
+            let mut pair = [one.to_owned(), other.to_owned()];
+            pair.sort();
+            (feature.to_owned(), pair)
+        });
+        known.sort();
+        assert_eq!(found, known);
+    }
+}

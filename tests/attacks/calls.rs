@@ -1,0 +1,147 @@
+//! R9 and R10: what is typed into the caller's terminal, and each call of three ABIs.
+
+use std::fs;
+
+use crate::support::terminal::Terminal;
+use crate::support::{binary, skip, snapshot_as_it_is, text};
+use crate::{folder, install, run};
+
+/// Types a line by each descriptor that may be a terminal; also with bits that the kernel doesn't look at, and by the call
+/// that pastes at a console.
+const TYPE: &str = "open my $tty, '+<', '/dev/tty'; for my $high (0, 1 << 32, 1 << 63) { \
+    for my $file (0, 1, 2, defined fileno($tty) ? fileno $tty : ()) { \
+    syscall(16, $file, 0x5412 + $high, my $sign = $_) for split //, qq(echo typed\\n); \
+    syscall(16, $file, 0x541C + $high, my $paste = chr 3) } }";
+
+/// What the shell outside reads afterwards is what counts.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn nothing_is_typed_for_the_shell_outside() {
+    let folder = folder();
+    let file = folder.path().join("spec.yaml");
+    let attack = |spec: &str| {
+        fs::write(&file, spec).unwrap();
+        let words = format!("{} run {} -q -- perl -e \"$TYPE\"", binary().display(), file.display());
+        let script = format!(
+            "TYPE='{}'; {words}; while read -t 1 line; do echo got $line; done; echo end",
+            TYPE.replace('\'', r"'\''")
+        );
+        let (_, seen) = Terminal::of("bash".as_ref(), &["-c", &script]).end();
+        assert!(seen.contains("end\n"), "{spec}: {seen}");
+        seen.matches("got echo typed").count()
+    };
+    if attack("uts:\n") == 0 {
+        return skip("nothing_is_typed_for_the_shell_outside", "machine: dev.tty.legacy_tiocsti is 0");
+    }
+    for wall in [
+        "seccomp: default\n",
+        "seccomp: default\nno_new_privileges: true\n",
+        "tty: true\n",
+        "tty: true\nrootfs: host\n",
+    ] {
+        assert_eq!(attack(wall), 0, "{wall}");
+    }
+}
+
+/// Makes each call in a child that ends with the errno. The arguments are good for nothing: -1, or a bad address. A few are
+/// left out: they would stop or end the child, or (sync) have the whole machine wait.
+#[cfg(target_arch = "x86_64")]
+const EACH: &str = r"
+    my ($bit, $last) = @ARGV; my %left = map { $_ => 1 } 15, 34, 56, 57, 58, 60, 162, 231;
+    $| = 1;
+    for my $number (0 .. $last) {
+        next if $left{$number} && !$bit;
+        my $child = fork;
+        if (!$child) { alarm 2; my $result = syscall($number | $bit, -1, -1, -1, -1, -1, -1); exit($result == -1 ? $! + 0 : 0) }
+        waitpid $child, 0;
+        print $number, ' ', $? & 127 ? 'signal ' . ($? & 127) : $? >> 8, qq(\n);
+    }";
+
+/// The last number that the table tells: of Linux 6.18.
+#[cfg(target_arch = "x86_64")]
+const LAST: u32 = 470;
+
+#[cfg(target_arch = "x86_64")]
+fn each(spec: &str, bit: u32) -> Vec<(u32, String)> {
+    let output = run(spec, &["perl", "-e", EACH, &bit.to_string(), &LAST.to_string()]);
+    let shown = text(&output.stdout);
+    assert!(output.status.success(), "{shown}{}", text(&output.stderr));
+    let line = |line: &str| {
+        let (number, answer) = line.split_once(' ').unwrap();
+        (number.parse().unwrap(), answer.to_owned())
+    };
+    shown.lines().map(line).collect()
+}
+
+/// Where everyone has all capabilities that a user namespace gives, what is refused is so by the filter.
+#[cfg(target_arch = "x86_64")]
+const OPEN: &str = "user: { map: root }\npid:\nmnt:\nnet:\nipc:\nuts:\ncgroup:\n";
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn each_call_has_the_answer_of_the_table() {
+    let filtered = each(&format!("{OPEN}seccomp: default\n"), 0);
+    let mut table = String::new();
+    for (number, answer) in &filtered {
+        let answer = match answer.as_str() {
+            "1" => "EPERM",
+            "38" => "ENOSYS",
+            _ => "made",
+        };
+        table.push_str(&format!("{number} {answer}\n"));
+    }
+    snapshot_as_it_is("seccomp-x86_64", &table);
+}
+
+/// x32's numbers are those of x86_64 with a bit; the kernel may know them or not.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn no_call_of_x32_is_made() {
+    let all = each("uts:\nseccomp: default\n", 0x4000_0000);
+    assert_eq!(all.len(), LAST as usize + 1);
+    assert!(all.iter().all(|(_, answer)| answer == "38"), "{all:?}");
+}
+
+/// A whole program of i386: makes the call whose number is how many arguments it has, with its own stack for the rest.
+#[cfg(target_arch = "x86_64")]
+fn i386() -> Vec<u8> {
+    // mov eax, [esp]; mov ebx, -1; int 0x80; mov eax, 1; mov ebx, 7; int 0x80
+    let code = [
+        0x8b, 0x04, 0x24, 0xbb, 0xff, 0xff, 0xff, 0xff, 0xcd, 0x80, 0xb8, 1, 0, 0, 0, 0xbb, 7, 0, 0, 0, 0xcd,
+        0x80,
+    ];
+    let (base, length) = (0x0804_8000, 52 + 32 + code.len() as u32);
+    // The header: an executable for the 386, where it begins, where its only segment is told of; and the segment.
+    let header = [0x0003_0002, 1, base + 52 + 32, 52, 0, 0, 0x0020_0034, 1, 0];
+    let segment = [1, 0, base, base, length, length, 5, 0x1000];
+    let mut program = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    header.iter().chain(&segment).for_each(|word: &u32| program.extend(word.to_le_bytes()));
+    program.extend(code);
+    program
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn each_call_of_i386_ends_the_process() {
+    let folder = folder();
+    let bytes = folder.path().join("bytes");
+    fs::write(&bytes, i386()).unwrap();
+    let program = install("755", &bytes, &folder.path().join("i386"));
+    let program = program.to_str().unwrap();
+    // 20 is getpid: it goes on, and ends with 7.
+    let script = "for my $number (@ARGV[1 .. $#ARGV]) { my $child = fork; \
+        if (!$child) { exec { $ARGV[0] } ('x') x $number or exit 9 } \
+        waitpid $child, 0; print $? & 127 ? 'signal ' . ($? & 127) : 'status ' . ($? >> 8), qq(\\n) }";
+    let ends = |spec: &str, numbers: &[String]| {
+        let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
+        let output = run(spec, &[&["perl", "-e", script, program], &numbers[..]].concat());
+        text(&output.stdout).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    if ends("uts:\n", &["20".into()]) != ["status 7"] {
+        return skip("each_call_of_i386_ends_the_process", "machine: its kernel runs no i386");
+    }
+    let numbers: Vec<String> = (1..=LAST).map(|number| number.to_string()).collect();
+    let all = ends("uts:\nseccomp: default\n", &numbers);
+    assert_eq!(all.len(), LAST as usize);
+    assert!(all.iter().all(|end| end == "signal 31"), "{all:?}");
+}

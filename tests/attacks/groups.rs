@@ -1,0 +1,106 @@
+//! R11 and R14: files of cgroups that reach outside, and loads that would take the machine along.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::support::terminal::Terminal;
+use crate::support::{binary, feed, is_root, limits, skip, text};
+use crate::{folder, said};
+
+/// v1 runs the program that `release_agent` names, outside and as root, when a group becomes empty. Nothing is written to
+/// it here: that it could be is enough.
+#[test]
+fn no_hierarchy_of_groups_can_be_mounted_or_written_inside() {
+    let test = "no_hierarchy_of_groups_can_be_mounted_or_written_inside";
+    if !is_root() {
+        return skip(test, "machine: a hierarchy is root's");
+    }
+    let v1 = fs::read_to_string("/proc/self/mountinfo").unwrap().contains(" - cgroup ");
+    let mount = if v1 { "mount -t cgroup -o devices none /mnt" } else { "mount -t cgroup2 none /mnt" };
+    let script = format!(
+        "mkdir -p /mnt; {mount} && echo mounted && cd /mnt && for file in release_agent devices.allow cgroup.procs; do \
+         test -e $file && (: >> $file) && echo open $file; done; \
+         find /sys/fs/cgroup -name devices.allow -o -name release_agent -o -name cgroup.procs 2>/dev/null | head -n 3 | \
+         while read -r file; do (: >> $file) && echo open $file; done; mkdir /sys/fs/cgroup/made && echo made"
+    );
+    let shown = said("rootfs: host\npid:\n", &script);
+    assert!(shown.contains("mounted\n") && shown.contains("open "), "all of root's power: {shown}");
+    let agent = "rootfs: host\npid:\n";
+    for wall in [
+        "capabilities: default\n",
+        "seccomp: default\n",
+        "user: { map: root }\n",
+        "capabilities: default\nseccomp: default\ncgroup:\n",
+        "capabilities: default\ncgroup:\nnet:\n",
+    ] {
+        let shown = said(&format!("{agent}{wall}"), &script);
+        let is_own = wall.contains("user") && !v1;
+        assert!(is_own || !shown.contains("mounted"), "{wall}: {shown}");
+        assert!(!shown.contains("open ") && !shown.contains("made\n"), "{wall}: {shown}");
+    }
+}
+
+/// The most memory that a process has had, in KiB.
+fn peak(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// What a command prints faster than anyone reads is its own business: it waits.
+#[test]
+fn output_that_nobody_reads_fills_no_memory_of_ours() {
+    let folder = folder();
+    let spec = folder.path().join("spec.yaml");
+    fs::write(&spec, "pid:\ntty: true\n").unwrap();
+    let command = ["run", spec.to_str().unwrap(), "-q", "--", "cat", "/dev/zero"];
+    let terminal = Terminal::start(&command);
+    std::thread::sleep(Duration::from_secs(1));
+    let inner = peak(terminal.pid());
+    drop(terminal);
+    assert!(inner < 64 << 10, "{inner} KiB");
+    // The command isn't slow: where somebody reads, many times that comes in as much time.
+    let flood = format!(
+        "{} run {} -q -- cat /dev/zero | head -c 80000000 | wc -c",
+        binary().display(),
+        spec.display()
+    );
+    let output =
+        Command::new("timeout").args(["20", "sh", "-c", &flood]).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(text(&output.stdout).trim(), "80000000", "{}", text(&output.stderr));
+}
+
+/// A fork bomb, within a limit; and the same number of processes where there is none.
+#[test]
+fn a_fork_bomb_stays_within_its_limit() {
+    if !limits::may("a_fork_bomb_stays_within_its_limit", "pids") {
+        return;
+    }
+    let bomb = "my $made = 0; for (1 .. 60) { my $child = fork; last unless defined $child; if (!$child) { sleep 60; exit } \
+        $made++; push @all, $child } print \"$made\\n\"; kill 9, @all";
+    let count = |spec: &str| {
+        let words = ["run", "-", "-q", "--", "perl", "-e", bomb];
+        let output = feed(Command::new(binary()).args(words).current_dir("/"), spec);
+        text(&output.stdout).trim().parse::<u32>().unwrap_or_else(|_| panic!("{}", text(&output.stderr)))
+    };
+    assert_eq!(count("pid:\n"), 60);
+    assert_eq!(count("pid:\npids: { max: 16 }\n"), 15);
+}
+
+/// Much more than there is: the kernel ends it, `sandbox` tells of it.
+#[test]
+fn memory_without_end_ends_within_its_limit() {
+    if !limits::may("memory_without_end_ends_within_its_limit", "memory") {
+        return;
+    }
+    let hunger = "my @all; for (1 .. 10240) { push @all, 'x' x 1048576; last if @all >= ($ARGV[0] // 99999) } print scalar @all";
+    let eat = |spec: &str, most: &str| {
+        let words = ["run", "-", "-q", "--", "perl", "-e", hunger, most];
+        feed(Command::new(binary()).args(words).current_dir("/"), spec)
+    };
+    let limited = eat("pid:\nmemory: { limit: 32MiB, swap: 0 }\n", "10240");
+    assert_eq!(limited.status.code(), Some(137), "{}", text(&limited.stderr));
+    // Some 64 MiB are no more than any machine has: without a limit they're there.
+    assert_eq!(text(&eat("pid:\n", "64").stdout), "64");
+}

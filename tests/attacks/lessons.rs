@@ -1,0 +1,63 @@
+//! The same as lessons: `sandbox run --break NAME` makes the attack behind its wall and without.
+
+use serde_json::Value;
+
+use crate::support::{fits, is_root, run, skip, stdout, text};
+
+/// What the last thing that was shown says: behind the wall, and without.
+const ANSWERS: [(&str, &str, &str); 9] = [
+    ("capabilities", "-1 EPERM", "0"),
+    ("suid", "", "0"),
+    ("userns", "0000000000000000", "ffffffff"),
+    ("tiocsti", "0", "7"),
+    ("own-program", "(EACCES)", "leads to"),
+    ("leaked-descriptor", "(ENOENT)", "the outer tree"),
+    ("symlink-mount", "(no mount)", "tmpfs"),
+    ("proc-sys", "-1 EROFS", "0"),
+    ("masked", "nothing", "the machine's"),
+];
+
+#[test]
+fn each_attack_works_without_its_wall_and_not_behind_it() {
+    let listed = stdout(&["run", "--break"]);
+    let names: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names, ANSWERS.map(|(name, ..)| name));
+    fits(&listed, 80, 24);
+    for (name, right, wrong) in ANSWERS {
+        let contrast: Value =
+            serde_json::from_str(&stdout(&["run", "--break", name, "--format", "json"])).unwrap();
+        if let Some(reason) = contrast["skipped"].as_str() {
+            // What only root of the machine can show, or this machine can't.
+            assert!(name != "proc-sys" || !is_root(), "{reason}");
+            skip(&format!("run --break {name}"), &format!("machine: {reason}"));
+            continue;
+        }
+        let last = |way: &str| {
+            contrast[way].as_array().unwrap().last().unwrap()["value"].as_str().unwrap().to_owned()
+        };
+        assert!(last("right").starts_with(right), "{name}: {contrast}");
+        assert!(last("wrong").contains(wrong), "{name}: {contrast}");
+        assert_ne!(last("right"), last("wrong"), "{name}: {contrast}");
+        fits(&stdout(&["run", "--break", name]), 80, 24);
+    }
+}
+
+#[test]
+fn a_lesson_is_known_by_its_name_and_leaves_nothing() {
+    let output = run(&["run", "--break", "no-such-attack"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("known: capabilities"), "{}", text(&output.stderr));
+    let world = || {
+        let read = |path| std::fs::read_to_string(path).unwrap();
+        (
+            read("/proc/self/mountinfo"),
+            read("/proc/sys/kernel/hostname"),
+            read("/proc/sys/kernel/core_pattern"),
+        )
+    };
+    let before = world();
+    for (name, ..) in ANSWERS {
+        run(&["run", "--break", name]);
+    }
+    assert_eq!(world(), before);
+}

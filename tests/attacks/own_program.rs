@@ -1,0 +1,164 @@
+//! R1: the file of `sandbox` itself, and R12: its processes and sockets.
+
+use std::fs;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::support::{binary, child_named, is_root, sandbox, text};
+use crate::{folder, has_usr_alone, install, of, perl, root, run, run_by};
+
+/// Opens the program of a process (the one that started it, unless told), changes its mode, and, when nobody runs it any more, writes to it.
+const OVERWRITE: &str = r#"
+    $| = 1;
+    my $tool = shift // getppid;
+    open(my $file, "<", "/proc/$tool/exe") or print "open: $!\n" and exit;
+    print "chmod: ", (chmod(0777, $file) ? "done" : $!), "\n";
+    exit if fork;
+    use Fcntl; use Errno;
+    for (1 .. 200) {
+        my $again;
+        if (sysopen $again, "/proc/self/fd/" . fileno($file), O_WRONLY | O_APPEND) {
+            print "write: ", (syswrite($again, "x") ? "done" : $!), "\n";
+            exit;
+        }
+        last unless $!{ETXTBSY};
+        select undef, undef, undef, 0.05;
+    }
+    print "write: $!\n";
+"#;
+
+fn state(program: &Path) -> (u32, u64) {
+    let data = fs::metadata(program).unwrap();
+    (data.permissions().mode() & 0o7777, data.len())
+}
+
+#[test]
+fn the_program_is_neither_changed_nor_written_by_what_it_runs() {
+    if !has_usr_alone("the_program_is_neither_changed_nor_written_by_what_it_runs") {
+        return;
+    }
+    let (folder, root) = (folder(), root());
+    let program = install("755", &binary(), &folder.path().join("sandbox"));
+    let before = state(&program);
+    // The command is `sandbox` itself: the kernel takes the interpreter's link in the process that executes it. To that
+    // `sandbox` the script is a spec, and what it starts has it for its parent, open to be looked into.
+    fs::write(root.path().join("script"), OVERWRITE).unwrap();
+    let image = root.path().join("evil");
+    fs::write(&image, "#!/proc/self/exe run\nuts:\ncommand: [/usr/bin/perl, /script]\n").unwrap();
+    fs::set_permissions(&image, fs::Permissions::from_mode(0o755)).unwrap();
+    for more in ["", "pid:\n", "user: { map: root }\n"] {
+        let output = run_by(&program, &of(root.path(), "", more), &["/evil"]);
+        let shown = text(&output.stdout) + &text(&output.stderr);
+        assert!(shown.contains("chmod: Read-only file system"), "{more}: it came so far: {shown}");
+        // With a pid namespace it's killed before nobody runs the program any more.
+        assert_eq!(shown.contains("write: Read-only file system"), more != "pid:\n", "{more}: {shown}");
+        assert_eq!(state(&program), before, "{more}");
+    }
+    // A single feature is no container: its `sandbox` is open to who runs beside it, and so is the file.
+    let mut tool = Command::new(&program).args(["uts", "-q", "--", "sleep", "0.5"]).spawn().unwrap();
+    child_named(tool.id(), "sleep");
+    let output = Command::new("perl").args(["-e", OVERWRITE, &tool.id().to_string()]).output().unwrap();
+    tool.wait().unwrap();
+    assert_eq!(text(&output.stdout), "chmod: done\nwrite: done\n", "{}", text(&output.stderr));
+    assert_eq!(state(&program), (0o777, before.1 + 1));
+}
+
+/// Process 1 of `init: true` is `sandbox`, as long as the container is.
+#[test]
+fn process_1_is_bound_as_its_command_is_and_shut() {
+    let look = r#"
+        print readlink("/proc/1/exe") ? "link\n" : "link: $!\n";
+        print readlink("/proc/1/cwd") ? "cwd\n" : "cwd: $!\n";
+        print open(my $memory, "+<", "/proc/1/mem") ? "mem\n" : "mem: $!\n";
+        print syscall(101, 0x4206, 1, 0, 0) == 0 ? "seize\n" : "seize: $!\n";
+        for my $process (1, $$) {
+            open my $status, "<", "/proc/$process/status";
+            print "process ", grep /^(Uid|Gid|Groups|Cap|NoNew|Seccomp:)/, <$status>;
+        }
+    "#;
+    let hardened = "pid: { init: true }\nrootfs: host\ncapabilities: default\nseccomp: default\n";
+    let other = if is_root() { "run_as: 1000:100\n" } else { "run_as: 0\n" };
+    for more in ["", "no_new_privileges: true\n", other] {
+        let shown = perl(&format!("{hardened}{more}"), look);
+        let (calls, statuses) = shown.split_once("process Uid").unwrap_or_else(|| panic!("{shown}"));
+        assert_eq!(calls.matches(": Permission denied").count(), 3, "{shown}");
+        assert!(calls.contains("seize: Operation not permitted"), "{shown}");
+        let (first, own) = statuses.split_once("process Uid").unwrap_or_else(|| panic!("{shown}"));
+        assert_eq!(first, own, "{more}");
+        assert!(first.contains("Seccomp:\t2"), "{shown}");
+    }
+    // As one feature it is nobody's wall, and the command may do as it likes.
+    let output = sandbox(&["pid", "--init", "-q", "--", "perl", "-e", look]).output().unwrap();
+    let shown = text(&output.stdout);
+    assert!(shown.starts_with("link\ncwd\nmem\nseize\n"), "{shown}{}", text(&output.stderr));
+}
+
+/// A container's root waits for whoever enters, to look into that process before it's the command.
+#[test]
+fn who_enters_can_not_be_looked_into() {
+    let scan = r#"
+        $| = 1; my (%seen, $end); print "ready\n"; $SIG{USR1} = sub { $end = 1 };
+        until ($end) {
+            for (glob "/proc/[0-9]*") {
+                my $program = readlink "$_/exe"; $seen{$program} = 1 if defined $program;
+                for (glob "$_/fd/*") { my $file = readlink $_; $seen{$file} = 1 if defined $file }
+            }
+        }
+        print "$_\n" for sort keys %seen;
+    "#;
+    let folder = folder();
+    let spec = folder.path().join("spec.yaml");
+    // Root over all that is in there, but not over what came from outside.
+    fs::write(&spec, "user: { map: root }\npid:\nrootfs: host\n").unwrap();
+    let words = ["run", spec.to_str().unwrap(), "-q", "--", "perl", "-e", scan];
+    let container = sandbox(&words).stdout(Stdio::piped()).spawn().unwrap();
+    let inside = child_named(container.id(), "perl").to_string();
+    let mut entered = 0;
+    for _ in 0..25 {
+        let words = ["enter", &inside, "-q", "--", "sh", "-c", "sleep 0.03"];
+        entered += usize::from(sandbox(&words).status().unwrap().success());
+    }
+    let target = nix::unistd::Pid::from_raw(inside.parse().unwrap());
+    nix::sys::signal::kill(target, nix::sys::signal::Signal::SIGUSR1).unwrap();
+    let output = container.wait_with_output().unwrap();
+    let shown = text(&output.stdout);
+    assert_eq!(entered, 25);
+    // What was executed in there is seen: the scan is fast enough.
+    assert!(shown.lines().any(|line| line.ends_with("/sleep")), "{shown}");
+    assert!(!shown.contains("sandbox") && !shown.contains("memfd:"), "{shown}");
+}
+
+/// Process 1 can't be looked into by who isn't root; so the name stands for the command.
+#[test]
+fn a_container_with_an_init_is_entered_and_verified_by_its_name() {
+    let folder = folder();
+    let (spec, name) = (folder.path().join("spec.yaml"), format!("test-{}", std::process::id()));
+    let words =
+        format!("name: {name}\nrootfs: host\ninit: true\ncapabilities: default\ncommand: [sleep, '60']\n");
+    fs::write(&spec, words).unwrap();
+    let spec = spec.to_str().unwrap();
+    let mut container = sandbox(&["run", spec, "-q"]).spawn().unwrap();
+    child_named(child_named(container.id(), "sandbox"), "sleep");
+    let verified = sandbox(&["verify", &name, spec]).output().unwrap();
+    let entered = sandbox(&["enter", &name, "-q", "--", "cat", "/proc/1/comm"]).output().unwrap();
+    container.kill().unwrap();
+    container.wait().unwrap();
+    assert!(verified.status.success(), "{}", text(&verified.stderr));
+    assert_eq!(text(&entered.stdout), "sandbox\n", "{}", text(&entered.stderr));
+}
+
+#[test]
+fn no_socket_of_ours_has_a_name() {
+    let own = format!("sandbox-test-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&own).unwrap();
+    let _listener = UnixListener::bind_addr(&address).unwrap();
+    let output = run("rootfs: host\npid:\n", &["cat", "/proc/net/unix"]);
+    let shown = text(&output.stdout);
+    let of_ours: Vec<&str> = shown.lines().filter(|line| line.contains("sandbox")).collect();
+    // A socket with a name is seen and could be connected to, whatever the root is: the test's own.
+    assert!(of_ours.iter().any(|line| line.ends_with(&format!("@{own}"))), "{shown}");
+    assert!(of_ours.iter().all(|line| line.contains("sandbox-test-")), "{of_ours:?}");
+}

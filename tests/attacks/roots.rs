@@ -1,0 +1,206 @@
+//! R3 to R5: links of a hostile root, exchanged while it's being set up, and mounts over what is the kernel's.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use crate::support::{sandbox, text};
+use crate::{folder, has_usr_alone, of, root, run, said};
+
+/// Another container that shares the folder: it exchanges two names as fast as it can.
+struct Exchanger {
+    ends: std::sync::Arc<AtomicBool>,
+    thread: Option<JoinHandle<u64>>,
+}
+
+impl Exchanger {
+    fn start(one: PathBuf, other: PathBuf) -> Exchanger {
+        let ends = std::sync::Arc::new(AtomicBool::new(false));
+        let end = ends.clone();
+        let thread = std::thread::spawn(move || {
+            let mut times = 0;
+            while !end.load(Ordering::Relaxed) {
+                renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE).unwrap();
+                times += 1;
+                // Now and then it rests, so that starts meet either state for a while too.
+                if times % 64 == 0 {
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+            }
+            times
+        });
+        Exchanger { ends, thread: Some(thread) }
+    }
+
+    /// Whether a path through the name leads to the canary's folder, sooner or later: the race as it would be lost.
+    fn leads_out(path: &Path, canary: &Path) -> bool {
+        let end = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < end {
+            if path.canonicalize().is_ok_and(|found| found == canary) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn end(mut self) -> u64 {
+        self.ends.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+fn table() -> String {
+    fs::read_to_string("/proc/self/mountinfo").unwrap()
+}
+
+/// Nothing was made in a folder outside, nor mounted there.
+fn is_untouched(canary: &Path) -> bool {
+    fs::read_dir(canary).unwrap().count() == 0 && !table().contains(&*canary.to_string_lossy())
+}
+
+/// What lies below the folder's /dev is never followed: the /dev of ours covers it.
+#[test]
+fn links_below_dev_are_covered_and_masks_are_of_the_null_device() {
+    if !has_usr_alone("links_below_dev_are_covered_and_masks_are_of_the_null_device") {
+        return;
+    }
+    let (root, canary) = (root(), folder());
+    let target = canary.path().join("file");
+    fs::write(&target, "as it was").unwrap();
+    symlink(&target, root.path().join("dev/null")).unwrap();
+    symlink("/proc/sys/kernel", root.path().join("dev/pts")).unwrap();
+    assert_eq!(fs::read_to_string(root.path().join("dev/null")).unwrap(), "as it was", "a path leads there");
+    let script =
+        "stat -L -c %t:%T /dev/null; echo gone > /dev/null; stat -f -c %T /dev/pts; cat /proc/self/mountinfo";
+    for more in ["pid:", "pid:\noverlay: true"] {
+        let shown = said(&of(root.path(), "", more), script);
+        assert!(shown.starts_with("1:3\ndevpts\n"), "{shown}");
+        let files = [" /proc/kcore ", " /proc/keys ", " /proc/timer_list "];
+        let masks = shown.lines().filter(|line| files.iter().any(|file| line.contains(file)));
+        let masks: Vec<&str> = masks.filter_map(|line| line.split(' ').nth(3)).collect();
+        assert!(!masks.is_empty() && masks.iter().all(|of| *of == "/null"), "{shown}");
+    }
+    assert_eq!(fs::read_to_string(&target).unwrap(), "as it was");
+}
+
+#[test]
+fn a_folder_of_the_root_may_be_exchanged_for_a_link_at_any_moment() {
+    if !has_usr_alone("a_folder_of_the_root_may_be_exchanged_for_a_link_at_any_moment") {
+        return;
+    }
+    let canary = folder();
+    let outside = canary.path().canonicalize().unwrap();
+    let mut begun = 0;
+    for name in ["dev", "proc", "sys"] {
+        let root = root();
+        let (place, link) = (root.path().join(name), root.path().join("link"));
+        symlink(&outside, &link).unwrap();
+        let exchanger = Exchanger::start(place.clone(), link);
+        assert!(Exchanger::leads_out(&place, &outside), "no look by a path went outside: nothing was shown");
+        for _ in 0..40 {
+            let script = "cat /proc/self/mountinfo; stat -L -c %t:%T /dev/null";
+            let output = run(&of(root.path(), "", "pid:\nnet:"), &["sh", "-c", script]);
+            let (shown, error) = (text(&output.stdout), text(&output.stderr));
+            // What was mounted lies in that root, wherever its folder has gone meanwhile. A mount that had followed the link
+            // would have stayed behind with the old root.
+            if shown.contains(" - ") {
+                let kinds = ["proc", "sysfs", "devpts"].map(|kind| shown.contains(&format!(" - {kind} ")));
+                assert_eq!(kinds, [true; 3], "{name}: {shown}");
+            }
+            match output.status.code() {
+                // A root whose /dev was the link when it was looked for is refused.
+                Some(125) => {}
+                Some(0) => {
+                    assert!(shown.ends_with("1:3\n"), "{name}: {shown}");
+                    begun += 1;
+                }
+                // Exchanged when it had begun: the mount went with its folder, and the name leads to nothing in there.
+                Some(1) => assert!(error.contains("No such file"), "{name}: {error}"),
+                other => panic!("{name}: {other:?} {error}"),
+            }
+            assert!(is_untouched(&outside), "{name}");
+        }
+        assert!(exchanger.end() > 1000);
+    }
+    assert!(begun > 0, "each of them was refused");
+}
+
+/// The place of a mount lies in a folder that is shared with another container.
+#[test]
+fn the_place_of_a_mount_may_be_exchanged_for_a_link_at_any_moment() {
+    if !has_usr_alone("the_place_of_a_mount_may_be_exchanged_for_a_link_at_any_moment") {
+        return;
+    }
+    let (volume, canary, root) = (folder(), folder(), root());
+    let outside = canary.path().canonicalize().unwrap();
+    let (place, link) = (volume.path().join("place"), volume.path().join("link"));
+    fs::create_dir(&place).unwrap();
+    symlink(&outside, &link).unwrap();
+    let mounts = format!(
+        "  - {{ type: bind, source: {}, target: /srv }}\n  - {{ type: tmpfs, target: /srv/place/made }}\n\
+         \x20 - {{ type: bind, source: /usr/bin, target: /srv/place/made }}\n",
+        volume.path().display()
+    );
+    // In a root that is thrown away a place that isn't there is made: through the link it would be made outside.
+    let spec = of(root.path(), &mounts, "pid:\noverlay: true");
+    let exchanger = Exchanger::start(place.clone(), link);
+    assert!(Exchanger::leads_out(&place, &outside), "no look by a path went outside: nothing was shown");
+    let mut begun = 0;
+    for _ in 0..200 {
+        let shown = run(&spec, &["cat", "/proc/self/mountinfo"]);
+        if shown.status.success() {
+            begun += 1;
+            let shown = text(&shown.stdout);
+            // What is shown there is what was asked for. Where it is, in that root, is the other container's doing.
+            let name = outside.file_name().unwrap().to_str().unwrap();
+            let shown_of = shown.lines().filter_map(|line| line.split(' ').nth(3));
+            assert!(!shown_of.into_iter().any(|of| of.ends_with(name)), "{shown}");
+        } else {
+            assert_eq!(shown.status.code(), Some(125), "{}", text(&shown.stderr));
+        }
+        assert!(is_untouched(&outside));
+    }
+    assert!(exchanger.end() > 1000);
+    assert!(begun > 0, "each of them was refused");
+}
+
+/// What is mounted there could stand in for the kernel's own files, to which we write too.
+#[test]
+fn nothing_is_mounted_over_the_kernels_files() {
+    if !has_usr_alone("nothing_is_mounted_over_the_kernels_files") {
+        return;
+    }
+    let (root, source) = (root(), folder());
+    symlink("proc/self", root.path().join("link")).unwrap();
+    let targets = [
+        "/proc",
+        "/proc/self",
+        "/proc/sys",
+        "/proc/self/attr",
+        "/sys",
+        "/sys/fs",
+        "/dev",
+        "/link/attr",
+        "/srv/../proc",
+    ];
+    for target in targets {
+        for mount in [
+            format!("  - {{ type: tmpfs, target: {target} }}\n"),
+            format!("  - {{ type: bind, source: {}, target: {target} }}\n", source.path().display()),
+        ] {
+            let output = run(&of(root.path(), &mount, "pid:"), &["true"]);
+            let error = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(125), "{mount} {error}");
+            assert!(error.contains("kernel's own"), "{mount} {error}");
+        }
+    }
+    // The kernel itself has nothing against it.
+    let script = "mount -t tmpfs none /proc && mount --bind /tmp /sys && ls /proc | wc -l";
+    let output = sandbox(&["mnt", "-q", "--", "sh", "-c", script]).output().unwrap();
+    assert_eq!(text(&output.stdout), "0\n", "{}", text(&output.stderr));
+}
