@@ -52,6 +52,7 @@ fn a_key_that_stands_is_on_and_one_that_is_removed_flips_one_row() {
 /// docker's way to say that somebody will type: with a pipe there is nobody.
 #[test]
 fn it_takes_a_terminal_to_type_at() {
+    let _alone = alone();
     let (status, _, error) = run_spec("uts:\n", &["-it", "-q", "--", "true"]);
     assert_eq!(status, Some(125));
     assert!(error.contains("standard input is no terminal") && error.contains("-i alone"), "{error}");

@@ -82,8 +82,7 @@ pub(super) fn leave(group: &Path, to: &Path) -> io::Result<()> {
 /// Removes the folder that other runs use too, if none does: each of them holds a shared lock on the folder above. Where one
 /// does, or left its group there and nobody has tidied up after it yet, the error is EWOULDBLOCK.
 pub(super) fn remove_shared(group: &Path) -> io::Result<()> {
-    let above = fs::File::open(group.parent().unwrap_or(group))?;
-    flock(&above, FlockOperation::NonBlockingLockExclusive)?;
+    let _alone = alone(group.parent().unwrap_or(group), || !groups_in(group).is_empty())?;
     match fs::remove_dir(group) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(_) if !groups_in(group).is_empty() => Err(Errno::EWOULDBLOCK.into()),
@@ -94,13 +93,15 @@ pub(super) fn remove_shared(group: &Path) -> io::Result<()> {
 /// v2: a folder hands controllers down no longer. Where another group lies beside ours, it may have begun to use them, and
 /// would lose its limits: then they stay, as they do while another run of ours is there, and the error is EWOULDBLOCK.
 pub(super) fn withdraw(folder: &Path, controllers: &[String]) -> io::Result<()> {
-    let last = fs::File::open(folder)?;
-    flock(&last, FlockOperation::NonBlockingLockExclusive)?;
     let shared = folder.join("sandbox");
-    let others = groups_in(folder).into_iter().filter(|group| *group != shared);
-    // Where the caller itself had to make room, its own leaf is left in there.
-    let runs = groups_in(&shared).into_iter().filter(|group| !group.to_string_lossy().ends_with("-host"));
-    if others.chain(runs).next().is_some() {
+    let is_used = || {
+        let others = groups_in(folder).into_iter().filter(|group| *group != shared);
+        // Where the caller itself had to make room, its own leaf is left in there.
+        let runs = groups_in(&shared).into_iter().filter(|group| !group.to_string_lossy().ends_with("-host"));
+        others.chain(runs).next().is_some()
+    };
+    let _alone = alone(folder, is_used)?;
+    if is_used() {
         return Err(Errno::EWOULDBLOCK.into());
     }
     let minus: Vec<String> = controllers.iter().map(|name| format!("-{name}")).collect();
@@ -108,6 +109,22 @@ pub(super) fn withdraw(folder: &Path, controllers: &[String]) -> io::Result<()> 
         fs::write(shared.join("cgroup.subtree_control"), minus.join(" "))?;
     }
     fs::write(folder.join("cgroup.subtree_control"), minus.join(" "))
+}
+
+/// The lock of a folder that runs share, for the last of them. Two that end at a time may each take the other for one that
+/// stays: one has the lock and sees the other's group, which goes just before the other asks for the lock. So where nothing
+/// is in use, whoever has it will let it go in a moment.
+fn alone(folder: &Path, is_used: impl Fn() -> bool) -> io::Result<fs::File> {
+    let own = fs::File::open(folder)?;
+    let deadline = Instant::now() + Duration::from_millis(100);
+    loop {
+        match flock(&own, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) if !is_used() && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            locked => return Ok(locked.map(|()| own)?),
+        }
+    }
 }
 
 fn groups_in(folder: &Path) -> Vec<PathBuf> {

@@ -284,8 +284,10 @@ fn perform(entry: &Entry, patience: Duration) -> io::Result<bool> {
     }
 }
 
+/// A device goes by itself, too, with the namespace of its other end: ENODEV.
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || error.raw_os_error() == Some(libc::ENODEV)
 }
 
 /// What makes a thing known again; none if it isn't there.

@@ -6,7 +6,7 @@ use caps::{CapSet, Capability};
 
 use super::cable::{meets, taken};
 use crate::plan::call::bridge::address_of;
-use crate::sys::netlink;
+use crate::sys::netlink::{self, Link};
 
 /// Where containers meet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,9 +33,8 @@ const NETWORKS: u32 = 100;
 impl Bridge {
     /// The network of the bridge that is there, or else the first free one: two runs at the same time choose the same.
     pub fn gather() -> Bridge {
-        let there = netlink::find_link(NAME);
+        let (there, routes) = look();
         let own = there.as_ref().and_then(|link| address_of(link.hardware_address()));
-        let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
         let network = own.map(|address| Ipv4Addr::from(u32::from(address) & !0xff));
         Bridge {
             network: network.or_else(|| free_network(&routes)),
@@ -43,6 +42,21 @@ impl Bridge {
             port: format!("sbx-{:08x}", super::token::token()),
             permitted: caps::has_cap(None, CapSet::Effective, Capability::CAP_NET_ADMIN).unwrap_or(false),
         }
+    }
+}
+
+/// The bridge and the routes of one moment: another run's bridge that came or went between the two would look like a route of
+/// somebody else's, and this run would choose another network than that one.
+fn look() -> (Option<Link>, String) {
+    let mut there = netlink::find_link(NAME);
+    loop {
+        let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+        let after = netlink::find_link(NAME);
+        let identity = |link: &Option<Link>| link.as_ref().map(Link::identity);
+        if identity(&there) == identity(&after) {
+            return (after, routes);
+        }
+        there = after;
     }
 }
 
