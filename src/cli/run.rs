@@ -14,7 +14,7 @@ use crate::feature::Feature;
 use crate::host::{Host, command};
 use crate::plan::Plan;
 use crate::render;
-use crate::render::paint::{Color, Stream, decide};
+use crate::render::paint::{self, Color, Stream, decide};
 use crate::spec::compose::{self, Ending};
 use crate::spec::{Spec, yaml};
 use crate::text::{text, text_with};
@@ -75,7 +75,8 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     let (plan, left) = plan(spec.clone(), ending, telling.show_proc)?;
     for (feature, why) in left {
         let words = text_with("run.left", &[("feature", feature.name()), ("why", &why)]);
-        render::err(&format!("sandbox: {words}\n"));
+        let lines = paint::wrap(&format!("sandbox: {words}"), paint::width() - 9);
+        render::err(&(lines.join("\n         ") + "\n"));
     }
     if telling.dry_run {
         telling::print_plan(&plan, telling);

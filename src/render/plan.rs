@@ -56,8 +56,8 @@ pub fn announcement(plan: &Plan) -> String {
             .collect();
         let _ = write!(out, "    {} {}", text("common.added"), added.join(", "));
     }
-    // What was set apart on one line is set apart by a sign on several.
-    if out.chars().count() > paint::width() {
+    // What was set apart on one line is set apart by a sign on several. (It may stand behind `sandbox: `.)
+    if out.chars().count() > paint::width() - 9 {
         out = out.replace("    ", "; ");
         out = paint::wrap(&out, paint::width() - 9).join("\n         ");
     }
