@@ -10,8 +10,9 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
+use super::listen::wait_readable;
 use super::signals::Signals;
-use super::{Container, Ended, start, wait_readable};
+use super::{Container, Ended, start};
 use crate::error::{Error, Kind, Result};
 use crate::feature::Feature;
 use crate::observe::{self, Sight};
