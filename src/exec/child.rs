@@ -35,13 +35,13 @@ pub(super) fn become_child(plan: &Plan, cloned: usize, narrated: bool, slots: &m
             (_, Err(errno)) => fail(slots, index, errno),
             (Call::Gate(Gate::Report), Ok(_)) => {
                 let sight = serde_json::to_value(observe::look(step.feature)).unwrap_or_default();
-                say(slots, &Message::Report(sight));
+                say(slots, index, &Message::Report(sight));
                 0
             }
             (Call::Gate(Gate::Verify), Ok(_)) => {
                 let differences = verify::differences(plan, slots, false);
                 if !differences.is_empty() {
-                    say(slots, &Message::Differs(differences));
+                    say(slots, index, &Message::Differs(differences));
                     crate::sys::exit(FAILED);
                 }
                 0
@@ -53,7 +53,7 @@ pub(super) fn become_child(plan: &Plan, cloned: usize, narrated: bool, slots: &m
             }
             (Call::Process(Process::ForkCommand), Ok(number)) => {
                 // The host must know that there is a command: who looks into the container is shown that one, not us.
-                say(slots, &Message::Did(index, number));
+                say(slots, index, &Message::Did(index, number));
                 init::serve(slots, plan.steps.iter().any(|step| matches!(step.call, Call::Terminal(_))))
             }
             (Call::Process(Process::Clone { as_sibling: true, .. }), Ok(0)) => {
@@ -67,7 +67,7 @@ pub(super) fn become_child(plan: &Plan, cloned: usize, narrated: bool, slots: &m
             crate::sys::exit(0);
         }
         if narrated || is_heard(&step.call) {
-            say(slots, &Message::Did(index, result));
+            say(slots, index, &Message::Did(index, result));
         }
         if matches!(step.call, Call::Publish(Publish::Serve)) {
             relay::serve(slots);
@@ -92,14 +92,16 @@ fn wait_for_go(slots: &Slots) {
     }
 }
 
-fn say(slots: &Slots, message: &Message) {
-    let said = slots.gate.as_ref().map(|gate| gate.send(message, &[]));
-    if !matches!(said, Some(Ok(()))) {
+/// Tells the host something of step `index`. Where that can't be said, why not may still be.
+fn say(slots: &Slots, index: usize, message: &Message) {
+    let Some(gate) = &slots.gate else { crate::sys::exit(FAILED) };
+    if let Err(errno) = gate.send(message, &[]) {
+        let _ = gate.send(&Message::Failed(index, errno as i32), &[]);
         crate::sys::exit(FAILED);
     }
 }
 
 fn fail(slots: &Slots, index: usize, errno: Errno) -> ! {
-    say(slots, &Message::Failed(index, errno as i32));
+    say(slots, index, &Message::Failed(index, errno as i32));
     crate::sys::exit(FAILED)
 }
