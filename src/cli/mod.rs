@@ -33,7 +33,7 @@ use self::spec::SpecArgs;
 use self::verify::VerifyArgs;
 use crate::cgroups::{blkio::Blkio, cpu::Cpu, devices::Devices, memory::Memory, pids::Pids};
 use crate::error::{Error, Kind, Result};
-use crate::exec::{journal, own};
+use crate::exec::journal;
 use crate::feature::Feature;
 use crate::namespaces::{
     cgroup::Cgroup, ipc::Ipc, mnt::Mnt, net::Net, pid::Pid, time::Time, user::User, uts::Uts,
@@ -124,13 +124,6 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         decide(Color::Auto, Stream::Out);
         render::out(&welcome::text_of());
         return finish(Color::Auto, Ok(0));
-    }
-    // What begins in a container may have been written there. Before anything is read, since all is begun anew.
-    let mut words = arguments.iter().skip(1).take_while(|word| *word != "--");
-    if words.any(|word| word == "run" || word == "enter")
-        && let Err(error) = own::protect(&arguments)
-    {
-        return report(Color::Auto, &error);
     }
     let cli = match parse(&arguments) {
         Ok(cli) => cli,

@@ -9,7 +9,6 @@ mod group;
 mod init;
 pub mod journal;
 mod listen;
-pub mod own;
 mod pty;
 mod relay;
 pub mod signals;

@@ -15,10 +15,11 @@ use crate::host::cgroups::{self, Hierarchy};
 use crate::host::files::unescape;
 use crate::host::tree::Tree;
 use crate::observe::proc::status_of;
-use crate::plan::Plan;
+use crate::plan::call::process::Process;
 use crate::plan::expect::{self, Expected, Wanted};
 use crate::plan::gate::Difference;
 use crate::plan::slots::Slots;
+use crate::plan::{Call, Plan, Step};
 use crate::text::{text, text_with};
 
 /// The caller's own namespaces, to be held against the child's.
@@ -49,6 +50,7 @@ pub(super) fn differences(plan: &Plan, slots: &Slots, is_host: bool) -> Vec<Diff
         .collect();
     if !is_host {
         found.extend(open_descriptors());
+        found.extend(own_program(plan));
     }
     found
 }
@@ -262,6 +264,21 @@ fn one_line(words: &str) -> String {
     words.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Where the link to the program leads, as long as it's us.
+fn own_program(plan: &Plan) -> Option<Difference> {
+    let leaves = |step: &Step| matches!(step.call, Call::Process(Process::LeaveProgram { .. }));
+    if !plan.steps.iter().any(leaves) {
+        return None;
+    }
+    let source = "/proc/self/exe".to_owned();
+    let shown = match fs::read_link(&source) {
+        Ok(link) if link.starts_with("/memfd:sandbox (deleted)") => return None,
+        Ok(link) => link.to_string_lossy().into_owned(),
+        Err(error) => text_with("verify.unread", &[("why", &error.to_string())]),
+    };
+    Some(Difference { source, wanted: text("verify.left"), shown })
+}
+
 /// Descriptors beyond 0 to 2 that execve would hand to the command.
 fn open_descriptors() -> Vec<Difference> {
     let listed = match fs::read_dir("/proc/self/fd").and_then(Iterator::collect::<io::Result<Vec<_>>>) {
@@ -305,6 +322,7 @@ mod tests {
     use crate::host::{Bridge, Cgroups, Host};
     use crate::namespaces::net::{Mode, Net};
     use crate::namespaces::uts::Uts;
+    use crate::rootfs::Rootfs;
     use crate::spec::Spec;
     use crate::spec::compose::{self, Ending};
     use crate::spec::units::Size;
@@ -345,6 +363,14 @@ mod tests {
             assert_eq!(found.contains(&source), is_promised, "{source}: {found:?}");
         }
         assert_eq!(found[0], "/proc/self/limits Max open files");
+    }
+
+    /// This process's link still leads to its program.
+    #[test]
+    fn a_program_within_reach_is_found() {
+        let is_there = |found: &[String]| found.contains(&"/proc/self/exe".to_owned());
+        assert!(is_there(&found(&Spec { rootfs: Some(Rootfs::Host), ..Spec::default() })));
+        assert!(!is_there(&found(&Spec::default())));
     }
 
     /// No group was made: each of its files is missing, with the number that the kernel would show.

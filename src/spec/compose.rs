@@ -137,6 +137,10 @@ pub fn plan(spec: &Spec, host: &Host, main: Feature, ending: Ending, view: bool)
         let (what, todo) = (text("common.unread.what"), vec![text("common.unread.todo")]);
         draft.problem(Problem { feature: main, what, why: line.clone(), todo });
     }
+    if is_whole && spec.mnt.is_some() {
+        let leave = Process::LeaveProgram { copied: false };
+        draft.common(Phase::Leash, Actor::Child, leave, "run.own.why");
+    }
     if let Some(folder) = &spec.workdir {
         // Without its links, as the kernel will show it.
         let folder = tree(&spec).locate(folder).inside;

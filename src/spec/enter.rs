@@ -39,6 +39,8 @@ pub fn plan(pid: i32, namespaces: &[Feature], ending: Ending, view: bool) -> Pla
         // Where fs.suid_dumpable is 1, a change of ids makes it traceable again.
         draft.common(Phase::Offsets, helper, Process::Undumpable, "enter.undumpable.why");
     }
+    // What is at /proc in there may be anything.
+    draft.common(Phase::Leash, Actor::Child, Process::LeaveProgram { copied: true }, "run.own.why");
     draft.enter();
     draft.finish()
 }

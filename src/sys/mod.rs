@@ -8,6 +8,7 @@ pub(crate) mod mount;
 pub(crate) mod netlink;
 pub(crate) mod nftables;
 pub(crate) mod ns_ioctl;
+pub(crate) mod program;
 pub(crate) mod queue;
 pub(crate) mod seccomp;
 pub(crate) mod sysv;

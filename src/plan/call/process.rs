@@ -136,6 +136,11 @@ pub enum Process {
     /// prctl(PR_SET_DUMPABLE, 0): nobody there may trace this process, nor open its program
     /// by /proc/PID/exe, its memory or its descriptors.
     Undumpable,
+    /// prctl(PR_SET_MM, PR_SET_MM_MAP): /proc/PID/exe leads to an empty file in memory, and to this program no longer.
+    LeaveProgram {
+        /// Whether its pages are copied: where /proc is another's, the file isn't looked for by it.
+        copied: bool,
+    },
     /// sched_setaffinity(2): runs on this processor alone.
     Pin(usize),
     /// close_range(2): marks every descriptor from 3 on to be closed by execve.
@@ -176,6 +181,9 @@ impl fmt::Display for Process {
             Process::DieWithParent => f.write_str("prctl(PR_SET_PDEATHSIG, SIGKILL)"),
             Process::LiveOn => f.write_str("prctl(PR_SET_PDEATHSIG, 0)"),
             Process::Undumpable => f.write_str("prctl(PR_SET_DUMPABLE, 0)"),
+            Process::LeaveProgram { .. } => {
+                f.write_str("prctl(PR_SET_MM, PR_SET_MM_MAP, {exe_fd=<memfd>}, 104)")
+            }
             Process::Pin(cpu) => write!(f, "sched_setaffinity(0, 128, [{cpu}])"),
             Process::CloseOnExec => f.write_str("close_range(3, 4294967295, CLOSE_RANGE_CLOEXEC)"),
             Process::DefaultSignals => {
@@ -270,6 +278,7 @@ impl Process {
             Process::DieWithParent => nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map(|()| 0),
             Process::LiveOn => nix::sys::prctl::set_pdeathsig(None).map(|()| 0),
             Process::Undumpable => nix::sys::prctl::set_dumpable(false).map(|()| 0),
+            Process::LeaveProgram { copied } => sys::program::leave(*copied).map(|()| 0),
             Process::Pin(cpu) => {
                 let mut one = nix::sched::CpuSet::new();
                 one.set(*cpu)?;

@@ -1,0 +1,178 @@
+//! The program of this process: the file that /proc/PID/exe leads to, which is told to the kernel anew.
+
+use std::ffi::c_char;
+use std::fs::{self, File};
+use std::num::NonZeroUsize;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr::NonNull;
+
+use nix::errno::Errno;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::mman::{MRemapFlags, MapFlags, ProtFlags, mmap, mmap_anonymous, mprotect, mremap};
+use nix::unistd::{SysconfVar, sysconf};
+use rustix::fs::{AtFlags, StatxFlags, statx};
+
+const PROGRAM: &str = "/proc/self/exe";
+
+unsafe extern "C" {
+    /// The environment as the kernel laid it on the stack, above the arguments. environ(7)
+    static environ: *const *const c_char;
+    /// The first argument, the lowest of those strings. program_invocation_name(3)
+    static program_invocation_name: *const c_char;
+}
+
+/// struct prctl_mm_map of linux/prctl.h: what the kernel notes of a process's memory. PR_SET_MM_MAP(2const)
+#[repr(C)]
+struct Notes {
+    code: [u64; 2],
+    data: [u64; 2],
+    brk: [u64; 2],
+    stack: u64,
+    arguments: [u64; 2],
+    environment: [u64; 2],
+    auxv: u64,
+    auxv_size: u32,
+    exe: u32,
+}
+
+/// Leaves the program's file: /proc/PID/exe then leads to an empty file in memory.
+///
+/// The kernel allows that only where nothing of the old file is mapped any more (PR_SET_MM_EXE_FILE(2const)). So each part of
+/// the program is mapped again in its place: from the same file by another mount, which the kernel takes for another file,
+/// or, where there is none or `is_copied`, from a copy in memory. Only for a process with one thread.
+///
+/// # Errors
+/// EPERM without CAP_CHECKPOINT_RESTORE in the user namespace. EINVAL: a kernel without that call
+/// (CONFIG_CHECKPOINT_RESTORE). EACCES: vm.memfd_noexec forbids programs in memory.
+pub(crate) fn leave(is_copied: bool) -> Result<(), Errno> {
+    let nothing = empty_program()?;
+    let program = if is_copied { None } else { by_another_mount() };
+    let headers = headers();
+    let (mut code, mut data) = ([0; 2], [0; 2]);
+    let base = headers.iter().find(|header| header.p_type == libc::PT_PHDR);
+    let base = base.map_or(0, |header| headers.as_ptr() as u64 - header.p_vaddr);
+    for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD) {
+        let part = [base + header.p_vaddr, base + header.p_vaddr + header.p_filesz];
+        match header.p_flags {
+            flags if flags & libc::PF_X != 0 => code = part,
+            flags if flags & libc::PF_W != 0 => data = part,
+            _ => {}
+        }
+        map_again(part, header, program.as_ref())?;
+    }
+    for header in headers.iter().filter(|header| header.p_type == libc::PT_GNU_RELRO) {
+        let page = page();
+        let [start, end] =
+            [base + header.p_vaddr, base + header.p_vaddr + header.p_memsz].map(|at| at / page * page);
+        if let (Some(place), true) = (NonNull::new(start as *mut _), start < end) {
+            // SAFETY: what the linker marks so isn't written to once the program has begun. elf(5)
+            unsafe { mprotect(place, (end - start) as usize, ProtFlags::PROT_READ)? };
+        }
+    }
+    note(code, data, &nothing)
+}
+
+/// An empty file that may be executed, which comes to nothing (ENOEXEC). memfd_create(2)
+fn empty_program() -> Result<OwnedFd, Errno> {
+    let executable = MFdFlags::from_bits_retain(libc::MFD_EXEC);
+    match memfd_create(c"sandbox", MFdFlags::MFD_CLOEXEC | executable) {
+        // Before Linux 6.3 all are, and nobody has to say so.
+        Err(Errno::EINVAL) => memfd_create(c"sandbox", MFdFlags::MFD_CLOEXEC),
+        made => made,
+    }
+}
+
+/// The program's file, opened by its name, where that leads by another mount than it was executed by: in a mount table that
+/// is a copy.
+fn by_another_mount() -> Option<File> {
+    let wanted = StatxFlags::INO | StatxFlags::MNT_ID;
+    let file = File::open(fs::read_link(PROGRAM).ok()?).ok()?;
+    let own = statx(rustix::fs::CWD, PROGRAM, AtFlags::empty(), wanted).ok()?;
+    let found = statx(&file, c"", AtFlags::EMPTY_PATH, wanted).ok()?;
+    let file_of = |of: &rustix::fs::Statx| (of.stx_dev_major, of.stx_dev_minor, of.stx_ino);
+    let tells_mounts = (own.stx_mask & found.stx_mask) & StatxFlags::MNT_ID.bits() != 0;
+    (tells_mounts && file_of(&own) == file_of(&found) && own.stx_mnt_id != found.stx_mnt_id).then_some(file)
+}
+
+/// The program headers, by which the kernel has mapped the file. getauxval(3), elf(5)
+fn headers() -> &'static [libc::Elf64_Phdr] {
+    // SAFETY: the kernel gives their address and number; they lie in the program's first part, which stays mapped, or mapped
+    // again with the same words, for as long as the process executes it.
+    unsafe {
+        let (first, count) = (libc::getauxval(libc::AT_PHDR), libc::getauxval(libc::AT_PHNUM));
+        match first {
+            0 => &[],
+            first => std::slice::from_raw_parts(first as *const libc::Elf64_Phdr, count as usize),
+        }
+    }
+}
+
+/// Maps a part of the program again where it is: from `program`, or from a copy where there is none or it may be written to.
+fn map_again(part: [u64; 2], header: &libc::Elf64_Phdr, program: Option<&File>) -> Result<(), Errno> {
+    let page = page();
+    let (start, end) = (part[0] / page * page, part[1].next_multiple_of(page));
+    let place = NonZeroUsize::new(start as usize).ok_or(Errno::EINVAL)?;
+    let length = NonZeroUsize::new((end - start) as usize).ok_or(Errno::EINVAL)?;
+    let may = |flag, allowed| if header.p_flags & flag != 0 { allowed } else { ProtFlags::PROT_NONE };
+    let allowed = may(libc::PF_R, ProtFlags::PROT_READ)
+        | may(libc::PF_W, ProtFlags::PROT_WRITE)
+        | may(libc::PF_X, ProtFlags::PROT_EXEC);
+    let changes = header.p_flags & libc::PF_W != 0;
+    if let Some(program) = program.filter(|_| !changes) {
+        let offset = (header.p_offset / page * page) as libc::off_t;
+        // SAFETY: the place has the same pages of the same file before and after, in one step: code that runs in it, and
+        // references into it, find what they found. Nobody can have written to the file: it's being executed (ETXTBSY).
+        unsafe {
+            mmap(Some(place), length, allowed, MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED, program, offset)?
+        };
+        return Ok(());
+    }
+    let writable = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: new memory, at a place of the kernel's choice, as long as what is copied into it, which can be read: it's a part
+    // of the running program. It then takes the place of that part, in one step and with the same words: between copy and
+    // exchange nothing writes to a static, since there's no other thread, and errno isn't one.
+    unsafe {
+        let copy = mmap_anonymous(None, length, writable, MapFlags::MAP_PRIVATE)?;
+        std::ptr::copy_nonoverlapping(start as *const u8, copy.as_ptr().cast(), length.get());
+        if !changes {
+            mprotect(copy, length.get(), allowed)?;
+        }
+        let flags = MRemapFlags::MREMAP_MAYMOVE | MRemapFlags::MREMAP_FIXED;
+        mremap(copy, length.get(), length.get(), flags, NonNull::new(start as *mut _))?;
+    }
+    Ok(())
+}
+
+/// Tells the kernel which file this process's program is. It wants all else that it notes told again.
+fn note(code: [u64; 2], data: [u64; 2], program: &OwnedFd) -> Result<(), Errno> {
+    // SAFETY: sbrk(0) only asks. The two variables are the C library's, set before anything of ours runs, and never changed by
+    // us; where there's an environment its first word can be read.
+    let (brk, arguments, environment, name) = unsafe {
+        let end = libc::getauxval(libc::AT_EXECFN);
+        let first = if environ.is_null() { std::ptr::null() } else { *environ };
+        let environment = if first.is_null() { end } else { first as u64 };
+        (libc::sbrk(0) as u64, program_invocation_name as u64, environment, end)
+    };
+    let notes = Notes {
+        code,
+        data,
+        brk: [brk; 2],
+        stack: name,
+        arguments: [arguments, environment],
+        environment: [environment, name],
+        // As they are.
+        auxv: 0,
+        auxv_size: 0,
+        exe: program.as_raw_fd() as u32,
+    };
+    // SAFETY: the kernel reads as many bytes as are told, which live here, and changes no memory of this process.
+    let done = unsafe {
+        libc::prctl(libc::PR_SET_MM, libc::PR_SET_MM_MAP, &raw const notes, size_of::<Notes>(), 0_usize)
+    };
+    Errno::result(done).map(|_| ())
+}
+
+/// In bytes. The C library was told it when the program began: it can't fail.
+fn page() -> u64 {
+    sysconf(SysconfVar::PAGE_SIZE).ok().flatten().map_or(4096, |page| page as u64)
+}
