@@ -93,7 +93,7 @@ pub(super) fn load(file: &str) -> Result<Spec> {
     let unread =
         |error: io::Error| Error::failed(text_with("spec.unread", &[("file", name)])).why(error.to_string());
     // One byte more than a spec may have tells that it's too long; a pipe that never ends is none either.
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(4096);
     let most = yaml::LONGEST as u64 + 1;
     match file {
         "-" => io::stdin().lock().take(most).read_to_end(&mut bytes),

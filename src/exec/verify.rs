@@ -4,8 +4,11 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::{fs, io};
+
+use rustix::fs::{OFlags, ResolveFlags, openat2};
 
 use super::agent::Agent;
 use crate::error::{Error, Result};
@@ -49,7 +52,7 @@ pub(super) fn differences(plan: &Plan, slots: &Slots, is_host: bool) -> Vec<Diff
         .filter_map(|expected| difference(&expected, shown.of(&expected), &slots.outside))
         .collect();
     if !is_host {
-        found.extend(open_descriptors());
+        found.extend(open_descriptors(shown.file("/proc/self/status")));
         found.extend(own_program(plan));
     }
     found
@@ -162,11 +165,18 @@ struct Shown {
     files: BTreeMap<String, Value>,
     /// The mount table, which is asked for many places.
     mounts: OnceCell<BTreeMap<String, String>>,
+    /// Its root, by which places are looked for that the table doesn't have.
+    root: OnceCell<Option<fs::File>>,
 }
 
 impl Shown {
     fn by(process: &str) -> Shown {
-        Shown { process: process.to_owned(), files: BTreeMap::new(), mounts: OnceCell::new() }
+        Shown {
+            process: process.to_owned(),
+            files: BTreeMap::new(),
+            mounts: OnceCell::new(),
+            root: OnceCell::new(),
+        }
     }
 
     /// What stands where a value is expected.
@@ -175,14 +185,17 @@ impl Shown {
         if matches!(expected.wanted, Wanted::Own | Wanted::Shared) || path.ends_with("/cwd") {
             return value(fs::read_link(path).map(|target| target.to_string_lossy().into_owned()));
         }
-        if !self.files.contains_key(path) {
-            self.files.insert(path.clone(), value(host::read(path)));
-        }
+        self.file(path);
         match self.files.get(path) {
             Some(Ok(Some(words))) => self.part_of(expected, words),
             Some(Err(why)) => Err(why.clone()),
             _ => Ok(None),
         }
+    }
+
+    /// A file as a whole.
+    fn file(&mut self, path: &str) -> &Value {
+        self.files.entry(path.to_owned()).or_insert_with(|| value(host::read(path)))
     }
 
     /// The part of a file's words that is meant.
@@ -192,7 +205,7 @@ impl Shown {
             let mounts = self.mounts.get_or_init(|| mounts(words));
             return match mounts.get(field) {
                 Some(mount) => Ok(Some(mount.clone())),
-                None => elsewhere(&self.process, mounts, field),
+                None => self.elsewhere(mounts, field),
             };
         }
         Ok(match expected.path.rsplit('/').next() {
@@ -206,6 +219,31 @@ impl Shown {
             _ => status_of(words, field).map(one_line),
         })
     }
+
+    /// What is mounted at a place that links lead to: the table has it without them.
+    fn elsewhere(&self, mounts: &BTreeMap<String, String>, place: &str) -> Value {
+        let root = format!("{}/root", self.process);
+        let opened = self.root.get_or_init(|| fs::File::open(&root).ok());
+        if opened.as_ref().is_some_and(|root| is_nowhere(root.as_fd(), place)) {
+            return Ok(Some(NOWHERE.to_owned()));
+        }
+        let place = Tree::of(Some(Path::new(&root))).locate(Path::new(place));
+        if let Some(mount) = mounts.get(&*place.inside.to_string_lossy()) {
+            return Ok(Some(mount.clone()));
+        }
+        match place.today.map(|today| today.symlink_metadata()) {
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(Some(NOWHERE.to_owned())),
+            Some(Err(error)) => Err(error.to_string()),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Whether there's no such place below a root: one call, where to follow it takes two for each part.
+fn is_nowhere(root: BorrowedFd<'_>, place: &str) -> bool {
+    let how = ResolveFlags::IN_ROOT;
+    let found = openat2(root, place, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty(), how);
+    found.is_err_and(|error| error == rustix::io::Errno::NOENT)
 }
 
 /// That there's no such file is an answer.
@@ -214,20 +252,6 @@ fn value(read: io::Result<String>) -> Value {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.to_string()),
         Ok(words) => Ok(Some(words)),
-    }
-}
-
-/// What is mounted at a place that links lead to: the table has it without them.
-fn elsewhere(process: &str, mounts: &BTreeMap<String, String>, place: &str) -> Value {
-    let root = format!("{process}/root");
-    let place = Tree::of(Some(Path::new(&root))).locate(Path::new(place));
-    if let Some(mount) = mounts.get(&*place.inside.to_string_lossy()) {
-        return Ok(Some(mount.clone()));
-    }
-    match place.today.map(|today| today.symlink_metadata()) {
-        Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(Some(NOWHERE.to_owned())),
-        Some(Err(error)) => Err(error.to_string()),
-        _ => Ok(None),
     }
 }
 
@@ -279,26 +303,24 @@ fn own_program(plan: &Plan) -> Option<Difference> {
     Some(Difference { source, wanted: text("verify.left"), shown })
 }
 
-/// Descriptors beyond 0 to 2 that execve would hand to the command.
-fn open_descriptors() -> Vec<Difference> {
-    let listed = match fs::read_dir("/proc/self/fd").and_then(Iterator::collect::<io::Result<Vec<_>>>) {
-        Ok(listed) => listed.into_iter(),
-        Err(error) => {
-            return vec![Difference {
-                source: "/proc/self/fd".into(),
-                wanted: text("verify.closed"),
-                shown: text_with("verify.unread", &[("why", &error.to_string())]),
-            }];
-        }
-    };
-    let numbers = listed.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let kept = numbers.filter(|number| *number > 2 && crate::sys::is_kept_by_exec(*number));
-    kept.map(|number| Difference {
+/// Descriptors beyond 0 to 2 that execve would hand to the command, of all that there's room for: FDSize.
+/// proc_pid_status(5)
+fn open_descriptors(status: &Value) -> Vec<Difference> {
+    let found = |number: &str, shown| Difference {
         source: format!("/proc/self/fd/{number}"),
         wanted: text("verify.closed"),
-        shown: text("verify.kept"),
-    })
-    .collect()
+        shown,
+    };
+    let words = status.as_ref().map(|words| words.as_deref().unwrap_or_default());
+    let room: i32 = match words.map(|words| status_of(words, "FDSize").unwrap_or_default().parse()) {
+        Ok(Ok(room)) => room,
+        Ok(Err(error)) => {
+            return vec![found("*", text_with("verify.unread", &[("why", &error.to_string())]))];
+        }
+        Err(why) => return vec![found("*", text_with("verify.unread", &[("why", why)]))],
+    };
+    let kept = (3..room).filter(|number| crate::sys::is_kept_by_exec(*number));
+    kept.map(|number| found(&number.to_string(), text("verify.kept"))).collect()
 }
 
 /// The start is stopped: a table of what differs.

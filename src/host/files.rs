@@ -16,7 +16,8 @@ pub struct Files {
     /// Whether the caller is in a user namespace already: its mount table was copied from one that it has no right to, and
     /// so has what an ordinary user's has.
     pub is_nested: bool,
-    /// Where something is mounted, `/` itself left out. proc_pid_mountinfo(5)
+    /// Where something is mounted, `/` itself left out. Only looked up where these files are shown, or a user namespace makes
+    /// what was mounted before it immovable. proc_pid_mountinfo(5)
     pub mount_points: Vec<PathBuf>,
     /// What lies in `/`, by name: a link's target, or none for a folder that the caller may enter. Other files are left out.
     /// Only looked up where a spec shows these files.
@@ -28,16 +29,17 @@ pub struct Files {
 }
 
 impl Files {
-    /// Looks at this machine, and at what lies in `/` if that is to be shown.
-    pub fn gather(shows_host: bool, unread: &mut Unread) -> Files {
+    /// Looks at this machine: at what lies in `/`, if that is to be shown, and at its mounts for that or for a user namespace.
+    pub fn gather(shows_host: bool, is_user: bool, unread: &mut Unread) -> Files {
         let names = nix::sys::utsname::uname();
         let name =
             |of: &dyn Fn(&nix::sys::utsname::UtsName) -> String| names.as_ref().map(of).unwrap_or_default();
-        let table = unread.text("/proc/self/mountinfo");
+        let is_nested = !is_whole(&unread.text("/proc/self/uid_map"));
+        let has_bounds = shows_host || is_user || is_nested;
         Files {
             kernel: version(&name(&|names| names.release().to_string_lossy().into_owned())),
-            is_nested: !is_whole(&unread.text("/proc/self/uid_map")),
-            mount_points: points(&table),
+            is_nested,
+            mount_points: if has_bounds { points(&unread.text("/proc/self/mountinfo")) } else { Vec::new() },
             top: if shows_host { top(unread) } else { Vec::new() },
             hostname: name(&|names| names.nodename().to_string_lossy().into_owned()),
             resolvers: fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),

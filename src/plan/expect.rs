@@ -14,7 +14,7 @@ use super::call::process::Process;
 use super::call::restrict::Restrict;
 use super::call::tree::Attributes;
 use super::call::uts::Uts;
-use super::{Actor, Call, Plan, Setting};
+use super::{Actor, Call, Plan, Setting, Step};
 use crate::feature::Feature;
 
 /// One value that a file must have.
@@ -184,44 +184,37 @@ fn status(feature: Feature, field: &str, value: String) -> Expected {
 /// The files of the groups. Only numbers: what the kernel words in another way than it's told is held by its tests.
 fn limits(plan: &Plan) -> Vec<Expected> {
     let groups = plan.steps.iter().filter_map(|step| match &step.call {
-        Call::Cgroup(Cgroup::Make { folder, shared: false }) => Some(folder),
+        Call::Cgroup(Cgroup::Make { folder, shared: false }) => Some(folder.as_str()),
         _ => None,
     });
-    let settings = plan
-        .intents
-        .iter()
-        .filter(|intent| !intent.is_idle)
-        .flat_map(|intent| intent.settings().iter().map(move |setting| (intent.feature, setting)));
+    let groups: Vec<&str> = groups.collect();
+    let intents = plan.intents.iter().filter(|intent| !intent.is_idle);
+    let settings =
+        intents.flat_map(|intent| intent.settings().iter().map(move |setting| (intent.feature, setting)));
     let settings: Vec<(Feature, &Setting)> = settings.collect();
-    let of_group = |folder: &String| {
-        let at = folder.clone();
-        settings
-            .iter()
-            .map(move |(feature, setting)| (*feature, format!("{at}/{}", setting.file), &setting.value))
-    };
-    let is_number = |value: &String| value.bytes().all(|byte| byte.is_ascii_digit() || byte == b' ');
-    groups
-        .flat_map(of_group)
-        .filter(|(_, path, value)| is_number(value) && plan.steps.iter().any(|step| writes(&step.call, path)))
-        .map(|(feature, path, value)| Expected {
-            feature,
-            path,
+    let is_number = |value: &str| value.bytes().all(|byte| byte.is_ascii_digit() || byte == b' ');
+    let expected = |step: &Step| {
+        let Call::File(File::Write { path, content }) = &step.call else { return None };
+        let (_, file) = path.rsplit_once('/').filter(|(folder, _)| groups.contains(folder))?;
+        let is_it = |setting: &Setting| setting.file == file && setting.value == content.trim();
+        let (feature, setting) = settings.iter().find(|(_, setting)| is_it(setting))?;
+        let wanted = match setting.value.parse() {
+            // The kernel counts in pages, and takes no part of one.
+            Ok(bytes) if *feature == Feature::Memory => whole_pages(bytes).to_string(),
+            _ => setting.value.clone(),
+        };
+        is_number(&setting.value).then(|| Expected {
+            feature: *feature,
+            path: path.clone(),
             field: None,
-            wanted: match value.parse() {
-                // The kernel counts in pages, and takes no part of one.
-                Ok(bytes) if feature == Feature::Memory => Wanted::Is(whole_pages(bytes).to_string()),
-                _ => Wanted::Is(value.clone()),
-            },
+            wanted: Wanted::Is(wanted),
         })
-        .collect()
+    };
+    plan.steps.iter().filter_map(expected).collect()
 }
 
 fn whole_pages(bytes: u64) -> u64 {
     // By the C library, which was told at its start. rustix asks the kernel, and panics where it gets no answer.
     let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten();
     bytes - bytes % page.map_or(4096, |page| page as u64)
-}
-
-fn writes(call: &Call, file: &str) -> bool {
-    matches!(call, Call::File(File::Write { path, .. }) if path == file)
 }

@@ -268,10 +268,11 @@ fn check(site: &mut Site<'_>, rootfs: &Rootfs) {
         Ok(_) => return site.refuse(what, text("mnt.root.why"), "mnt.root.todo"),
         Err(why) => return site.refuse(what, why, "mnt.root.todo"),
     }
-    if folder.canonicalize().is_ok_and(|folder| folder == Path::new("/")) {
+    let resolved = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+    if resolved == Path::new("/") {
         return site.refuse(what, text("mnt.root.same"), "rootfs.same.todo");
     }
-    if site.is_user() && folder.canonicalize().is_ok_and(|folder| site.files.is_mounted_below(&folder)) {
+    if site.is_user() && site.files.is_mounted_below(&resolved) {
         site.refuse(what, text("rootfs.locked"), "rootfs.locked.todo");
     }
     for name in OURS {

@@ -123,6 +123,9 @@ impl Extra {
 
 /// The steps.
 pub(super) fn plan(site: &mut Site<'_>, mounts: Vec<Extra>) {
+    if mounts.is_empty() {
+        return;
+    }
     let mut made: BTreeSet<PathBuf> = ["/", "/dev/pts", "/dev/shm"].map(PathBuf::from).into();
     if site.spec.rootfs.is_some() {
         for name in OURS {

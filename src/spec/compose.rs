@@ -47,7 +47,8 @@ pub fn gather(spec: &Spec) -> Host {
         host.bridge = Some(Bridge::gather());
     }
     if let Some(rootfs) = &spec.rootfs {
-        host.files = Some(Files::gather(*rootfs == Rootfs::Host, &mut host.unread));
+        let is_user = spec.user.is_some() || !host.privileged;
+        host.files = Some(Files::gather(*rootfs == Rootfs::Host, is_user, &mut host.unread));
     }
     if spec.user.is_some() || spec.capabilities.is_some() || spec.run_as.is_some() {
         host.groups = Groups::gather();

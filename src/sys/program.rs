@@ -132,7 +132,7 @@ fn map_again(part: [u64; 2], header: &libc::Elf64_Phdr, program: Option<&File>) 
     // of the running program. It then takes the place of that part, in one step and with the same words: between copy and
     // exchange nothing writes to a static, since there's no other thread, and errno isn't one.
     unsafe {
-        let copy = mmap_anonymous(None, length, writable, MapFlags::MAP_PRIVATE)?;
+        let copy = mmap_anonymous(None, length, writable, MapFlags::MAP_PRIVATE | MapFlags::MAP_POPULATE)?;
         std::ptr::copy_nonoverlapping(start as *const u8, copy.as_ptr().cast(), length.get());
         if !changes {
             mprotect(copy, length.get(), allowed)?;

@@ -4,8 +4,6 @@
 //! over; then all others by runs of neighbouring numbers with one verdict.
 //! bpf(4) of the BSDs, Documentation/userspace-api/seccomp_filter.rst
 
-use std::collections::BTreeMap;
-
 use caps::Capability;
 
 use super::Verdict;
@@ -42,6 +40,9 @@ pub(super) const HERE: u32 = if cfg!(target_arch = "x86_64") {
     panic!("src/security/seccomp/calls.rs has no list for this architecture")
 };
 
+/// More than there are calls: the last one has the verdict of all beyond it.
+const NUMBERS: usize = 512;
+
 impl Instruction {
     const fn new(code: u16, if_true: u8, if_false: u8, number: u32) -> Instruction {
         Instruction { code, if_true, if_false, number }
@@ -66,22 +67,22 @@ pub(super) fn filter(keep: &[Capability]) -> Vec<Instruction> {
         program.push(Instruction::new(IF_EQUAL, 0, block.len() as u8, asked.call as u32));
         program.extend(block);
     }
-    program.extend(search(&runs(&verdicts(keep))));
+    search(&runs(&verdicts(keep)), &mut program);
     program
 }
 
 /// Finds a number's verdict by halves: in a list the calls at its end would wait for a hundred comparisons, and the kernel
 /// itself, which asks for each number when the filter is installed. A jump is a byte, so there may be 256 runs.
-fn search(runs: &[(u32, Verdict)]) -> Vec<Instruction> {
+fn search(runs: &[(u32, Verdict)], program: &mut Vec<Instruction>) {
     if let [(_, verdict)] = runs {
-        return vec![answer(*verdict)];
+        return program.push(answer(*verdict));
     }
     let (low, high) = runs.split_at(runs.len() / 2);
-    let below = search(low);
-    let mut program = vec![Instruction::new(IF_AT_LEAST, below.len() as u8, 0, high[0].0)];
-    program.extend(below);
-    program.extend(search(high));
-    program
+    let test = program.len();
+    program.push(Instruction::new(IF_AT_LEAST, 0, 0, high[0].0));
+    search(low, program);
+    program[test].if_true = (program.len() - test - 1) as u8;
+    search(high, program);
 }
 
 fn load(place: u32) -> Instruction {
@@ -110,29 +111,26 @@ fn compare(must: &Must) -> Vec<Instruction> {
     tests.chain([answer(otherwise)]).collect()
 }
 
-/// What becomes of each number that is on a list.
-fn verdicts(keep: &[Capability]) -> BTreeMap<u32, Verdict> {
+/// What becomes of each number. What is on no list is absent.
+fn verdicts(keep: &[Capability]) -> [Verdict; NUMBERS] {
     let denied = DENIED.iter().chain(CAPABLE.iter().flat_map(|(_, calls)| *calls));
     let kept = CAPABLE.iter().filter(|(capability, _)| keep.contains(capability));
     let allowed = ALLOWED.iter().chain(ALLOWED_HERE).chain(kept.flat_map(|(_, calls)| *calls));
     // Where it wasn't asked for, it's allowed: then the block above is left out.
     let allowed = allowed.chain(&[libc::SYS_clone]);
-    let denied = denied.map(|call| (*call as u32, Verdict::Deny));
-    denied.chain(allowed.map(|call| (*call as u32, Verdict::Allow))).collect()
+    let mut verdicts = [Verdict::Absent; NUMBERS];
+    denied.for_each(|call| verdicts[*call as usize] = Verdict::Deny);
+    allowed.for_each(|call| verdicts[*call as usize] = Verdict::Allow);
+    verdicts
 }
 
-/// Where each run of numbers with one verdict begins, in order, from 0 on. What is on no list is absent.
-fn runs(verdicts: &BTreeMap<u32, Verdict>) -> Vec<(u32, Verdict)> {
-    let mut runs = vec![(0, Verdict::Absent)];
-    let mut begin = |number, verdict| {
-        runs.pop_if(|(first, _)| *first == number);
+/// Where each run of numbers with one verdict begins, in order, from 0 on.
+fn runs(verdicts: &[Verdict]) -> Vec<(u32, Verdict)> {
+    let mut runs: Vec<(u32, Verdict)> = Vec::new();
+    for (number, &verdict) in (0..).zip(verdicts) {
         if runs.last().is_none_or(|(_, same)| *same != verdict) {
             runs.push((number, verdict));
         }
-    };
-    for (&number, &verdict) in verdicts {
-        begin(number, verdict);
-        begin(number + 1, Verdict::Absent);
     }
     runs
 }
