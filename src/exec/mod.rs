@@ -37,7 +37,7 @@ use crate::plan::call::process::Process;
 use crate::plan::call::terminal::Terminal;
 use crate::plan::gate::{Channel, Message};
 use crate::plan::slots::Slots;
-use crate::plan::{Actor, Call, Plan, Step};
+use crate::plan::{Actor, Call, Plan, Step, expect};
 
 /// Who looks on while a plan is performed, and may have it wait or stop.
 pub trait Watch {
@@ -116,11 +116,15 @@ pub fn accept(plan: &Plan) -> Result<()> {
 pub fn start(plan: &Plan, watch: &mut dyn Watch) -> Result<Container> {
     accept(plan)?;
     let is_verified = plan.steps.iter().any(|step| matches!(step.call, Call::Gate(Gate::Verify)));
+    let slots = match is_verified {
+        true => Slots { outside: verify::outside()?, expected: expect::of(plan), ..Slots::default() },
+        false => Slots::default(),
+    };
     let mut run = Run {
         plan,
         watch,
         signals: Signals::block()?,
-        slots: Slots { outside: if is_verified { verify::outside()? } else { vec![] }, ..Slots::default() },
+        slots,
         journal: Journal::default(),
         early: VecDeque::new(),
     };

@@ -1,6 +1,7 @@
 //! Fail closed: just before the command begins, what the kernel shows is held against what the plan promises. Each side
 //! reads what it can: the child its own /proc, the host the files of the cgroups.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -42,11 +43,12 @@ pub(super) fn outside() -> Result<Vec<(Feature, String)>> {
     Ok(links)
 }
 
-/// What differs, read by whoever calls: the host reads the files of cgroups, the child all others.
+/// What differs of what `slots` expect, read by whoever calls: the host reads the files of cgroups, the child all others.
 pub(super) fn differences(plan: &Plan, slots: &Slots, is_host: bool) -> Vec<Difference> {
     let mut shown = Shown::by("/proc/self");
-    let mut found: Vec<Difference> = expect::of(plan)
-        .into_iter()
+    let mut found: Vec<Difference> = slots
+        .expected
+        .iter()
         .filter(|expected| expected.is_hosts() == is_host)
         .map(|expected| claimed(expected, slots))
         .filter_map(|expected| difference(&expected, shown.of(&expected), &slots.outside))
@@ -103,11 +105,13 @@ fn own_file(groups: &[Hierarchy], path: &str) -> Option<String> {
 }
 
 /// With the address that was claimed, where it is about that.
-fn claimed(mut expected: Expected, slots: &Slots) -> Expected {
-    if let (Some(expect::CLAIMED), Some(address)) = (expected.field.as_deref(), slots.address) {
-        expected.field = Some(address.to_string());
+fn claimed<'a>(expected: &'a Expected, slots: &Slots) -> Cow<'a, Expected> {
+    match (expected.field.as_deref(), slots.address) {
+        (Some(expect::CLAIMED), Some(address)) => {
+            Cow::Owned(Expected { field: Some(address.to_string()), ..expected.clone() })
+        }
+        _ => Cow::Borrowed(expected),
     }
-    expected
 }
 
 /// What stands somewhere; none where there is no such thing, and why it couldn't be read.
@@ -356,7 +360,7 @@ mod tests {
     fn found(spec: &Spec) -> Vec<String> {
         let host = Host { privileged: true, ..compose::gather(spec) };
         let plan = compose::plan(spec, &host, Feature::Run, ending(), false);
-        let slots = Slots { outside: outside().unwrap(), ..Slots::default() };
+        let slots = Slots { outside: outside().unwrap(), expected: expect::of(&plan), ..Slots::default() };
         differences(&plan, &slots, false).into_iter().map(|difference| difference.source).collect()
     }
 
@@ -418,7 +422,8 @@ mod tests {
         let memory = Memory { limit: Some(Size(9 * page + 1)), ..Memory::default() };
         let spec = Spec { memory: Some(memory), ..Spec::default() };
         let plan = compose::plan(&spec, &host, Feature::Run, ending(), false);
-        let [Difference { source, wanted, .. }] = &*differences(&plan, &Slots::default(), true) else {
+        let slots = Slots { expected: expect::of(&plan), ..Slots::default() };
+        let [Difference { source, wanted, .. }] = &*differences(&plan, &slots, true) else {
             panic!("one limit");
         };
         assert_eq!(source, "/sys/fs/cgroup/no-such-folder/sandbox/group/memory.max");
@@ -453,7 +458,8 @@ mod tests {
         let net = Net { mode: Mode::Bridge, ..Net::default() };
         let plan =
             compose::plan(&Spec { net: Some(net), ..Spec::default() }, &host, Feature::Run, ending(), false);
-        let slots = Slots { address: Some(Ipv4Addr::new(10, 111, 99, 2)), ..Slots::default() };
+        let address = Some(Ipv4Addr::new(10, 111, 99, 2));
+        let slots = Slots { address, expected: expect::of(&plan), ..Slots::default() };
         let mut found = differences(&plan, &slots, false);
         found.retain(|difference| difference.source.contains("/net/"));
         let [address, route] = &*found else { panic!("{found:?}") };

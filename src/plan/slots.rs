@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
+use super::expect::Expected;
 use super::gate::Channel;
 use crate::feature::Feature;
 
@@ -72,6 +73,8 @@ pub struct Slots {
     pub cgroup: Option<OwnedFd>,
     /// The caller's own namespaces, as its links name them: what the child's are held against.
     pub outside: Vec<(Feature, String)>,
+    /// What the kernel must show in the end. From before the clone, so that both sides hold it against the same.
+    pub expected: Vec<Expected>,
     /// `<terminal>`: the master of the command's terminal. The host's, wherever it was made.
     pub terminal: Option<OwnedFd>,
     /// `<pts>`: the slave. The command's: a copy elsewhere would hide from the master that all have gone.
