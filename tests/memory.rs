@@ -49,3 +49,15 @@ fn an_oom_kill_is_told_as_such() {
     assert_eq!(output.status.code(), Some(137));
     assert!(!text(&output.stderr).contains("oom"), "a kill by somebody is none of the limit's");
 }
+
+/// What a limit ends before execve(2) was never the command: that isn't told as the command's end.
+#[test]
+fn a_limit_too_small_to_begin_with_is_told_as_such() {
+    if !may("a_limit_too_small_to_begin_with_is_told_as_such", "memory") {
+        return;
+    }
+    let output = run(&["memory", "-q", "--limit", "4k", "--swap", "0", "--", "true"]);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(125), "{error}");
+    assert!(error.contains("the command never began: SIGKILL") && error.contains("a larger limit"), "{error}");
+}

@@ -91,6 +91,8 @@ pub struct Container {
     child: Pid,
     /// The command is process 1 of its namespace: the kernel drops what it has no handler for.
     is_pid_one: bool,
+    /// The child itself is to become the command, by execve(2).
+    executes: bool,
     journal: Journal,
     /// The group whose memory is limited, where there is one.
     memory: Option<PathBuf>,
@@ -131,6 +133,7 @@ pub fn start(plan: &Plan, watch: &mut dyn Watch) -> Result<Container> {
     match run.perform() {
         Ok(child) => Ok(Container {
             is_pid_one: plan.steps.iter().any(is_new_pid_namespace) && !plan.steps.iter().any(is_fork),
+            executes: plan.steps.iter().any(is_exec) && !plan.steps.iter().any(is_fork),
             slots: run.slots,
             signals: run.signals,
             child,
@@ -371,6 +374,10 @@ fn is_clone(step: &Step) -> bool {
 
 fn is_fork(step: &Step) -> bool {
     matches!(step.call, Call::Process(Process::ForkCommand))
+}
+
+fn is_exec(step: &Step) -> bool {
+    matches!(step.call, Call::Process(Process::Exec { .. }))
 }
 
 fn is_new_pid_namespace(step: &Step) -> bool {

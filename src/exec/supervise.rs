@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 
 use super::pty::{Relay, in_the_background};
@@ -15,6 +15,7 @@ use super::signals::Arrived;
 use super::{Container, Watch, kill, relay};
 use crate::error::{Error, Result};
 use crate::observe::cgroup;
+use crate::text::{text, text_with};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,6 +155,7 @@ impl Container {
     }
 
     fn reap(&mut self) -> Result<Ended> {
+        let never_began = self.executes && never_executed(self.child);
         let status = waitpid(self.child, None);
         self.reaped = true;
         relay::end(&mut self.slots, relay::LAST_WORDS);
@@ -163,9 +165,19 @@ impl Container {
         self.journal.undo();
         match status {
             Ok(WaitStatus::Exited(_, status)) => Ok(Ended::Exited(status)),
+            Ok(WaitStatus::Signaled(_, signal, _)) if never_began => Err(self.unborn(signal)),
             Ok(WaitStatus::Signaled(_, signal, _)) => Ok(Ended::Killed(signal as i32)),
             Ok(other) => Err(Error::failed(format!("the command's end is unknown: {other:?}"))),
             Err(errno) => Err(Error::failed("cannot learn the command's end").call("wait4", errno)),
+        }
+    }
+
+    /// The gate is closed by execve(2), but by a signal too.
+    fn unborn(&self, signal: Signal) -> Error {
+        let error = Error::failed(text_with("common.unborn", &[("signal", signal.as_str())]));
+        match self.oom_kills {
+            0 => error.why(text("common.unborn.why")),
+            _ => error.why(text("common.unborn.oom")).todo(text("common.unborn.todo")),
         }
     }
 
@@ -219,6 +231,20 @@ impl Drop for Container {
             let _ = self.end();
         }
     }
+}
+
+/// Whether a signal has ended a process that was never anything but a copy of us: PF_FORKNOEXEC of linux/sched.h, in the ninth
+/// field. Asked while it can still be looked at. proc_pid_stat(5)
+fn never_executed(process: Pid) -> bool {
+    const FORKED_AND_NEVER_EXECUTED: u32 = 0x40;
+    let ended = waitid(Id::Pid(process), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+    if !matches!(ended, Ok(WaitStatus::Signaled(..))) {
+        return false;
+    }
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The second field is the name in brackets, which may have any sign in it.
+    let flags = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(6)?.parse::<u32>().ok());
+    flags.is_some_and(|flags| flags & FORKED_AND_NEVER_EXECUTED != 0)
 }
 
 fn forward(pidfd: BorrowedFd<'_>, signal: Signal) {
