@@ -59,5 +59,8 @@ fn a_limit_too_small_to_begin_with_is_told_as_such() {
     let output = run(&["memory", "-q", "--limit", "4k", "--swap", "0", "--", "true"]);
     let error = text(&output.stderr);
     assert_eq!(output.status.code(), Some(125), "{error}");
-    assert!(error.contains("the command never began: SIGKILL") && error.contains("a larger limit"), "{error}");
+    assert!(
+        error.contains("the command never began: SIGKILL") && error.contains("a larger limit"),
+        "{error}"
+    );
 }

@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use crate::support::{binary, feed, sandbox, text};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::{binary, child_named, feed, sandbox, text};
 use crate::{folder, has_usr_alone, of, root};
 
 /// A shell that opens 200 descriptors of folders, none to be closed by execve, and becomes a command.
@@ -63,4 +66,55 @@ fn no_working_folder_leads_out() {
     let contrast = sandbox(&["run", "--break", "leaked-descriptor"]).output().unwrap();
     let shown = text(&contrast.stdout);
     assert!(shown.split_once("WRONG").unwrap().1.contains("the outer tree"), "{shown}");
+}
+
+/// Looks into every process that is called sandbox, until it's told to end: how many links it met, and those that it read.
+const LOOK: &str = r#"
+    $| = 1; my (%read, $met, $end); $SIG{USR1} = sub { $end = 1 }; print "ready\n";
+    until ($end) {
+        for my $process (glob "/proc/[0-9]*") {
+            open(my $name, "<", "$process/comm") or next;
+            next unless (<$name> // "") eq "sandbox\n";
+            $met++;
+            for ("exe", "cwd", "root", glob "$process/fd/*") {
+                my $link = readlink(m{^/} ? $_ : "$process/$_");
+                $read{$link} = 1 if defined $link;
+            }
+        }
+    }
+    print "met $met\n", map { "read $_\n" } sort keys %read;
+"#;
+
+/// What is set up beside a container that has no pid namespace has its descriptors, of the outer tree too, open there.
+#[test]
+fn nobody_who_shares_the_pids_can_look_into_a_start() {
+    let folder = folder();
+    let spec = folder.path().join("spec.yaml");
+    fs::write(&spec, "rootfs: host\ncapabilities: default\n").unwrap();
+    let mut inside = sandbox(&["run", spec.to_str().unwrap(), "-q", "--", "perl", "-e", LOOK]);
+    let mut outside = Command::new("perl");
+    outside.args(["-e", LOOK]);
+    for (looker, can_read) in [(&mut inside, false), (&mut outside, true)] {
+        let looker = looker.stdout(Stdio::piped()).spawn().unwrap();
+        let perl = if can_read { looker.id() } else { child_named(looker.id(), "perl") };
+        // Ready: it was told to begin with a handler.
+        while !fs::read_to_string(format!("/proc/{perl}/status"))
+            .unwrap()
+            .contains("SigCgt:\t0000000000000200")
+        {
+            std::thread::yield_now();
+        }
+        for _ in 0..10 {
+            assert!(
+                feed(&mut sandbox(&["run", "-", "-q", "--", "sleep", "0.02"]), "rootfs: host\npid:\n")
+                    .status
+                    .success()
+            );
+        }
+        kill(Pid::from_raw(perl as i32), Signal::SIGUSR1).unwrap();
+        let shown = text(&looker.wait_with_output().unwrap().stdout);
+        let met = shown.lines().find_map(|line| line.strip_prefix("met ")?.parse::<u32>().ok());
+        assert!(met.is_some_and(|met| met > 20), "{shown}");
+        assert_eq!(shown.contains("read /"), can_read, "{shown}");
+    }
 }

@@ -5,7 +5,7 @@
 //! | | hole | where it is tried | what waits |
 //! |---|---|---|---|
 //! | R1 | own program overwritten by /proc/self/exe | `own_program` | `exec` |
-//! | R2 | leaked descriptor, working folder /proc/self/fd/N | `descriptors`, `run --break leaked-descriptor` | `exec -w` |
+//! | R2 | leaked descriptor, working folder /proc/self/fd/N, a start looked into | `descriptors`, `run --break leaked-descriptor` | `exec -w` |
 //! | R3 | /dev, /dev/null, /dev/pts, /proc, /sys as links, also exchanged meanwhile | `roots`, tests/rootfs.rs | images |
 //! | R4 | mounts over /proc and below it | `roots`, tests/rootfs.rs | volumes of images |
 //! | R5 | a mount's place exchanged for a link | `roots`, `run --break symlink-mount` | |
