@@ -49,9 +49,11 @@ pub(crate) fn leave(is_copied: bool) -> Result<(), Errno> {
     let program = if is_copied { None } else { by_another_mount() };
     let headers = headers();
     let (mut code, mut data) = ([0; 2], [0; 2]);
-    let base = headers.iter().find(|header| header.p_type == libc::PT_PHDR);
-    let base = base.map_or(0, |header| headers.as_ptr() as u64 - header.p_vaddr);
-    for header in headers.iter().filter(|header| header.p_type == libc::PT_LOAD) {
+    let parts = || headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_filesz > 0);
+    // The part that the file begins with has the ELF header, and behind it these. elf(5)
+    let first = parts().find(|header| header.p_offset == 0).ok_or(Errno::ENOEXEC)?;
+    let base = headers.as_ptr() as u64 - size_of::<libc::Elf64_Ehdr>() as u64 - first.p_vaddr;
+    for header in parts() {
         let part = [base + header.p_vaddr, base + header.p_vaddr + header.p_filesz];
         match header.p_flags {
             flags if flags & libc::PF_X != 0 => code = part,
