@@ -30,7 +30,8 @@ pub enum Phase {
     Offsets,
     /// Becoming the mapped root. It clears the parent-death signal (prctl(2)), so that comes after.
     Identity,
-    /// The parent-death signal, and the gate that closes its race. After Identity, before anything slow.
+    /// The parent-death signal, and the gate that closes its race. After Identity, before anything slow. And away from our own
+    /// program's file: while the mount table is still a copy of the one that it was executed by.
     Leash,
     /// The clone by the helper, where there is one.
     Enter,
