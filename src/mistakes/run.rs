@@ -2,10 +2,12 @@
 //! are made without that wall beside with it; of what each could break only what the kernel answers is shown.
 
 mod capabilities;
+mod fork_bomb;
 mod leaked_descriptor;
 mod masked;
 mod own_program;
 mod proc_sys;
+mod release_agent;
 mod suid;
 mod symlink_mount;
 mod tiocsti;
@@ -26,6 +28,8 @@ pub(super) const MISTAKES: &[Entry] = &[
     ("symlink-mount", symlink_mount::attack),
     ("proc-sys", proc_sys::attack),
     ("masked", masked::attack),
+    ("release-agent", release_agent::attack),
+    ("fork-bomb", fork_bomb::attack),
 ];
 
 /// Someone who isn't root: the caller, or nobody.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::support::{fits, is_root, run, skip, stdout, text};
 
 /// What the last thing that was shown says: behind the wall, and without.
-const ANSWERS: [(&str, &str, &str); 9] = [
+const ANSWERS: [(&str, &str, &str); 11] = [
     ("capabilities", "-1 EPERM", "0"),
     ("suid", "", "0"),
     ("userns", "0000000000000000", "ffffffff"),
@@ -15,6 +15,8 @@ const ANSWERS: [(&str, &str, &str); 9] = [
     ("symlink-mount", "(no mount)", "tmpfs"),
     ("proc-sys", "-1 EROFS", "0"),
     ("masked", "nothing", "the machine's"),
+    ("release-agent", "-1 ENOENT", "0"),
+    ("fork-bomb", "-1 EAGAIN", "48"),
 ];
 
 #[test]

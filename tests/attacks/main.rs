@@ -14,10 +14,10 @@
 //! | R8 | numbers taken for names | `identity`, tests/security.rs | USER of images |
 //! | R9 | TIOCSTI, TIOCLINUX | `calls`, tests/security.rs, `run --break tiocsti` | |
 //! | R10 | calls of three ABIs | `calls`, snapshots/seccomp-x86_64.snap | |
-//! | R11 | release_agent, devices.allow | `groups` | |
+//! | R11 | release_agent, devices.allow | `groups`, `run --break release-agent` | |
 //! | R12 | the tool's sockets and processes within reach | `own_program` | the daemon |
 //! | R13 | copying into and out of containers | | `cp`, `build` |
-//! | R14 | fork bomb, memory, output that nobody reads | `groups`, tests/limits.rs, tests/pids.rs | logs |
+//! | R14 | fork bomb, memory, output that nobody reads | `groups`, `run --break fork-bomb`, tests/limits.rs, tests/pids.rs | logs |
 //! | R15 | frozen groups | tests/limits.rs (v2, killed while frozen) | `pause` |
 
 #[path = "../support/mod.rs"]

@@ -1,0 +1,40 @@
+//! Each v1 hierarchy of cgroups has a file release_agent, which names a program. When a group is empty the kernel runs that
+//! program, outside of every container, as root.
+//!
+//! Who may mount such a hierarchy, in whatever mount table, has that file to write to. It takes CAP_SYS_ADMIN, which no container
+//! keeps by default. Nothing is written here. cgroups(7), release_agent; CVE-2022-0492
+
+use crate::demo::{Stage, answer_text};
+use crate::error::Result;
+use crate::feature::Feature::Run;
+use crate::host::cgroups::{Version, hierarchies};
+use crate::mistakes::Contrast;
+use crate::plan::Call;
+use crate::plan::call::attack::Attack;
+use crate::plan::call::mount::Mount;
+use crate::rootfs::Rootfs;
+use crate::security::capabilities::Capabilities;
+use crate::spec::Spec;
+
+pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
+    let mut contrast = Contrast::new(Run, "release-agent");
+    let first =
+        |version| hierarchies("/proc/self").into_iter().find(|hierarchy| hierarchy.version == version);
+    let (true, Some(hierarchy)) = (stage.host.privileged, first(Version::V1)) else {
+        return Ok(contrast.skip("run.skip.releaseagent"));
+    };
+    // In the container's own mount table, over an empty folder of its own.
+    let target = "/tmp".to_owned();
+    let open = Attack::OpenToWrite { path: format!("{target}/release_agent") };
+    let controllers = hierarchy.controllers.into_iter().filter(|name| !["rw", "ro"].contains(&name.as_str()));
+    let data = Some(controllers.collect::<Vec<_>>().join(","));
+    let mount = Mount::Filesystem { kind: "cgroup".into(), target, data };
+    for (capabilities, is_right) in [(Some(Capabilities::Default), true), (None, false)] {
+        let inside =
+            stage.start(&Spec { rootfs: Some(Rootfs::Host), capabilities, ..Spec::default() }, Run)?;
+        for call in [Call::from(mount.clone()), Call::from(open.clone())] {
+            contrast = contrast.showed(is_right, "INSIDE", &call, answer_text(inside.perform(call.clone())?));
+        }
+    }
+    Ok(contrast)
+}
