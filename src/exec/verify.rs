@@ -1,23 +1,16 @@
 //! Fail closed: just before the command begins, what the kernel shows is held against what the plan promises. Each side
 //! reads what it can: the child its own /proc, the host the files of the cgroups.
 
+mod shown;
+
 use std::borrow::Cow;
-use std::cell::OnceCell;
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
 use std::{fs, io};
 
-use rustix::fs::{OFlags, ResolveFlags, openat2};
-
+use self::shown::{NOWHERE, Shown, Value, one_line};
 use super::agent::Agent;
 use crate::error::{Error, Result};
 use crate::feature::Feature;
-use crate::host;
 use crate::host::cgroups::{self, Hierarchy};
-use crate::host::files::unescape;
-use crate::host::tree::Tree;
 use crate::observe::proc::status_of;
 use crate::plan::call::process::Process;
 use crate::plan::expect::{self, Expected, Wanted};
@@ -114,9 +107,6 @@ fn claimed<'a>(expected: &'a Expected, slots: &Slots) -> Cow<'a, Expected> {
     }
 }
 
-/// What stands somewhere; none where there is no such thing, and why it couldn't be read.
-type Value = std::result::Result<Option<String>, String>;
-
 fn difference(expected: &Expected, value: Value, outside: &[(Feature, String)]) -> Option<Difference> {
     let own = outside.iter().find(|(kind, _)| *kind == expected.feature).map(|(_, link)| link.as_str());
     // Not read is neither as it must be nor absent.
@@ -157,139 +147,6 @@ fn is_so(wanted: &Wanted, shown: Option<&str>, own: Option<&str>) -> bool {
                 && attributes.options().iter().all(|option| has.split(',').any(|has| has == *option))
         }),
     }
-}
-
-/// What is shown of a place that isn't there.
-const NOWHERE: &str = "ENOENT";
-
-/// What the kernel shows of a process. Each file is read once: its lines are of one moment.
-struct Shown {
-    /// Its folder, `/proc/self` or `/proc/PID`.
-    process: String,
-    files: BTreeMap<String, Value>,
-    /// The mount table, which is asked for many places.
-    mounts: OnceCell<BTreeMap<String, String>>,
-    /// Its root, by which places are looked for that the table doesn't have.
-    root: OnceCell<Option<fs::File>>,
-}
-
-impl Shown {
-    fn by(process: &str) -> Shown {
-        Shown {
-            process: process.to_owned(),
-            files: BTreeMap::new(),
-            mounts: OnceCell::new(),
-            root: OnceCell::new(),
-        }
-    }
-
-    /// What stands where a value is expected.
-    fn of(&mut self, expected: &Expected) -> Value {
-        let path = &expected.path;
-        if matches!(expected.wanted, Wanted::Own | Wanted::Shared) || path.ends_with("/cwd") {
-            return value(fs::read_link(path).map(|target| target.to_string_lossy().into_owned()));
-        }
-        self.file(path);
-        match self.files.get(path) {
-            Some(Ok(Some(words))) => self.part_of(expected, words),
-            Some(Err(why)) => Err(why.clone()),
-            _ => Ok(None),
-        }
-    }
-
-    /// A file as a whole.
-    fn file(&mut self, path: &str) -> &Value {
-        self.files.entry(path.to_owned()).or_insert_with(|| value(host::read(path)))
-    }
-
-    /// The part of a file's words that is meant.
-    fn part_of(&self, expected: &Expected, words: &str) -> Value {
-        let Some(field) = expected.field.as_deref() else { return Ok(Some(one_line(words))) };
-        if matches!(expected.wanted, Wanted::Mounted { .. }) {
-            let mounts = self.mounts.get_or_init(|| mounts(words));
-            return match mounts.get(field) {
-                Some(mount) => Ok(Some(mount.clone())),
-                None => self.elsewhere(mounts, field),
-            };
-        }
-        Ok(match expected.path.rsplit('/').next() {
-            // The name may have blanks in it, and is followed by the soft limit and the hard one. proc_pid_limits(5)
-            Some("limits") => words
-                .lines()
-                .find_map(|line| line.strip_prefix(field))
-                .map(|line| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")),
-            Some("fib_trie") => kind_of(words, field),
-            Some("route") => gateway_of(words, field),
-            _ => status_of(words, field).map(one_line),
-        })
-    }
-
-    /// What is mounted at a place that links lead to: the table has it without them.
-    fn elsewhere(&self, mounts: &BTreeMap<String, String>, place: &str) -> Value {
-        let root = format!("{}/root", self.process);
-        let opened = self.root.get_or_init(|| fs::File::open(&root).ok());
-        if opened.as_ref().is_some_and(|root| is_nowhere(root.as_fd(), place)) {
-            return Ok(Some(NOWHERE.to_owned()));
-        }
-        let place = Tree::of(Some(Path::new(&root))).locate(Path::new(place));
-        if let Some(mount) = mounts.get(&*place.inside.to_string_lossy()) {
-            return Ok(Some(mount.clone()));
-        }
-        match place.today.map(|today| today.symlink_metadata()) {
-            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(Some(NOWHERE.to_owned())),
-            Some(Err(error)) => Err(error.to_string()),
-            _ => Ok(None),
-        }
-    }
-}
-
-/// Whether there's no such place below a root: one call, where to follow it takes two for each part.
-fn is_nowhere(root: BorrowedFd<'_>, place: &str) -> bool {
-    let how = ResolveFlags::IN_ROOT;
-    let found = openat2(root, place, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty(), how);
-    found.is_err_and(|error| error == rustix::io::Errno::NOENT)
-}
-
-/// That there's no such file is an answer.
-fn value(read: io::Result<String>) -> Value {
-    match read {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.to_string()),
-        Ok(words) => Ok(Some(words)),
-    }
-}
-
-/// The filesystem and the options of the mount on top at each place: the last line of it. proc_pid_mountinfo(5)
-fn mounts(table: &str) -> BTreeMap<String, String> {
-    let mount = |line: &str| {
-        let (own, filesystem) = line.split_once(" - ")?;
-        let mut own = own.split(' ').skip(4);
-        let (place, options) = (own.next()?, own.next()?);
-        Some((unescape(place).into_owned(), format!("{} {options}", filesystem.split(' ').next()?)))
-    };
-    table.lines().filter_map(mount).collect()
-}
-
-/// The kind of an address, which stands in the line below it: `/32 host LOCAL`.
-fn kind_of(trie: &str, address: &str) -> Option<String> {
-    let mut lines = trie.lines();
-    lines.find(|line| line.split_whitespace().last() == Some(address))?;
-    Some(lines.next()?.trim().to_owned())
-}
-
-/// The gateway of a route. /proc/net/route prints the bytes of an address as a number of this machine.
-fn gateway_of(routes: &str, network: &str) -> Option<String> {
-    let address = |word: &str| Some(Ipv4Addr::from(u32::from_str_radix(word, 16).ok()?.to_ne_bytes()));
-    let mut lines = routes.lines().skip(1).map(|line| line.split_whitespace());
-    let mut words = lines.find_map(|mut words| {
-        let destination = address(words.nth(1)?)?;
-        (destination.to_string() == network).then_some(words)
-    })?;
-    Some(address(words.next()?)?.to_string())
-}
-
-fn one_line(words: &str) -> String {
-    words.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Where the link to the program leads, as long as it's us.
@@ -342,6 +199,8 @@ fn differs(what: &str, differences: &[Difference]) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
     use crate::cgroups::memory::Memory;
     use crate::host::cgroups::{Controller, Site, Version};
@@ -428,21 +287,6 @@ mod tests {
         };
         assert_eq!(source, "/sys/fs/cgroup/no-such-folder/sandbox/group/memory.max");
         assert_eq!(*wanted, (9 * page).to_string());
-    }
-
-    #[test]
-    fn a_route_has_its_gateway() {
-        let word = |address: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(address));
-        let routes = format!(
-            "Iface\tDestination\tGateway\n eth0\t{}\t{}\t1\n eth0\t{}\t{}\t3\n",
-            word([10, 111, 0, 0]),
-            word([0; 4]),
-            word([0; 4]),
-            word([10, 111, 0, 1]),
-        );
-        assert_eq!(gateway_of(&routes, "0.0.0.0").as_deref(), Some("10.111.0.1"));
-        assert_eq!(gateway_of(&routes, "10.111.0.0").as_deref(), Some("0.0.0.0"));
-        assert_eq!(gateway_of(&routes, "10.112.0.0"), None);
     }
 
     /// This process has no such address, and no such route.
