@@ -303,6 +303,8 @@ pub fn definition() -> clap::Command {
 
 #[cfg(test)]
 mod tests {
+    use clap::Args;
+
     #[test]
     fn the_definitions_are_sound() {
         super::definition().debug_assert();
@@ -314,5 +316,8 @@ mod tests {
         let mut all: Vec<&str> = definition.get_subcommands().map(clap::Command::get_name).collect();
         all.retain(|name| *name != "gc");
         assert_eq!(super::SUBCOMMANDS.map(|chosen| chosen.name)[..], all[..]);
+        for chosen in super::SUBCOMMANDS {
+            (chosen.define)(super::Global::augment_args(clap::Command::new(chosen.name))).debug_assert();
+        }
     }
 }

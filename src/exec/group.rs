@@ -128,8 +128,8 @@ fn alone(folder: &Path, is_used: impl Fn() -> bool) -> io::Result<fs::File> {
     }
 }
 
-/// Whether there are groups in a group. As in most filesystems each of them is a link to the folder, which has two itself; to
-/// list a group, with all its files, takes five times as long.
+/// Whether there are groups in a group: each of them is a link to the folder, which has two itself. One call, where to list it,
+/// with all its files, takes five.
 fn has_groups(group: &Path) -> bool {
     group.metadata().is_ok_and(|metadata| metadata.nlink() > 2)
 }

@@ -4,6 +4,7 @@
 mod shown;
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::{fs, io};
 
 use self::shown::{NOWHERE, Shown, Value, one_line};
@@ -157,7 +158,7 @@ fn own_program(plan: &Plan) -> Option<Difference> {
     }
     let source = "/proc/self/exe".to_owned();
     let shown = match fs::read_link(&source) {
-        Ok(link) if link.starts_with("/memfd:sandbox (deleted)") => return None,
+        Ok(link) if link == Path::new("/memfd:sandbox (deleted)") => return None,
         Ok(link) => link.to_string_lossy().into_owned(),
         Err(error) => text_with("verify.unread", &[("why", &error.to_string())]),
     };

@@ -1,4 +1,9 @@
-//! The program of this process: the file that /proc/PID/exe leads to, which is told to the kernel anew.
+//! The program of this process: the file that /proc/PID/exe leads to, whatever the root and the mount table are.
+//!
+//! A command that begins `#!/proc/self/exe`, or is a link there, makes the kernel execute *us* as the command. Then whoever is
+//! root in a container, without a map of ids, can change the file of `sandbox` outside, which root outside runs next:
+//! CVE-2019-5736. The link is followed by the kernel, in the process that is us until then. So before anything of the
+//! container is executed, that process tells the kernel of another file.
 
 use std::ffi::c_char;
 use std::fs::{self, File};
@@ -48,11 +53,11 @@ pub(crate) fn leave(is_copied: bool) -> Result<(), Errno> {
     let nothing = empty_program()?;
     let program = if is_copied { None } else { by_another_mount() };
     let headers = headers();
-    let (mut code, mut data) = ([0; 2], [0; 2]);
     let parts = || headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_filesz > 0);
     // The part that the file begins with has the ELF header, and behind it these. elf(5)
     let first = parts().find(|header| header.p_offset == 0).ok_or(Errno::ENOEXEC)?;
     let base = headers.as_ptr() as u64 - size_of::<libc::Elf64_Ehdr>() as u64 - first.p_vaddr;
+    let (mut code, mut data) = ([0; 2], [0; 2]);
     for header in parts() {
         let part = [base + header.p_vaddr, base + header.p_vaddr + header.p_filesz];
         match header.p_flags {
@@ -63,13 +68,7 @@ pub(crate) fn leave(is_copied: bool) -> Result<(), Errno> {
         map_again(part, header, program.as_ref())?;
     }
     for header in headers.iter().filter(|header| header.p_type == libc::PT_GNU_RELRO) {
-        let page = page();
-        let [start, end] =
-            [base + header.p_vaddr, base + header.p_vaddr + header.p_memsz].map(|at| at / page * page);
-        if let (Some(place), true) = (NonNull::new(start as *mut _), start < end) {
-            // SAFETY: what the linker marks so isn't written to once the program has begun. elf(5)
-            unsafe { mprotect(place, (end - start) as usize, ProtFlags::PROT_READ)? };
-        }
+        fix([base + header.p_vaddr, base + header.p_vaddr + header.p_memsz])?;
     }
     note(code, data, &nothing)
 }
@@ -143,6 +142,19 @@ fn map_again(part: [u64; 2], header: &libc::Elf64_Phdr, program: Option<&File>) 
         mremap(copy, length.get(), length.get(), flags, NonNull::new(start as *mut _))?;
     }
     Ok(())
+}
+
+/// Allows reading alone again, where the linker says that nothing is written once the program has begun: PT_GNU_RELRO.
+fn fix(part: [u64; 2]) -> Result<(), Errno> {
+    let page = page();
+    let [start, end] = part.map(|at| at / page * page);
+    match NonNull::new(start as *mut _) {
+        // SAFETY: it takes away a right that nobody uses, and whole pages of that part alone.
+        Some(place) if start < end => unsafe {
+            mprotect(place, (end - start) as usize, ProtFlags::PROT_READ)
+        },
+        _ => Ok(()),
+    }
 }
 
 /// Tells the kernel which file this process's program is. It wants all else that it notes told again.

@@ -1,6 +1,7 @@
 //! R2: descriptors of folders outside that are open when the command begins.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
@@ -95,24 +96,19 @@ fn nobody_who_shares_the_pids_can_look_into_a_start() {
     let mut outside = Command::new("perl");
     outside.args(["-e", LOOK]);
     for (looker, can_read) in [(&mut inside, false), (&mut outside, true)] {
-        let looker = looker.stdout(Stdio::piped()).spawn().unwrap();
+        let mut looker = looker.stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(looker.stdout.take().unwrap());
+        let mut shown = String::new();
+        said.read_line(&mut shown).unwrap();
+        assert_eq!(shown, "ready\n");
         let perl = if can_read { looker.id() } else { child_named(looker.id(), "perl") };
-        // Ready: it was told to begin with a handler.
-        while !fs::read_to_string(format!("/proc/{perl}/status"))
-            .unwrap()
-            .contains("SigCgt:\t0000000000000200")
-        {
-            std::thread::yield_now();
-        }
         for _ in 0..10 {
-            assert!(
-                feed(&mut sandbox(&["run", "-", "-q", "--", "sleep", "0.02"]), "rootfs: host\npid:\n")
-                    .status
-                    .success()
-            );
+            let mut start = sandbox(&["run", "-", "-q", "--", "sleep", "0.02"]);
+            assert!(feed(&mut start, "rootfs: host\npid:\n").status.success());
         }
         kill(Pid::from_raw(perl as i32), Signal::SIGUSR1).unwrap();
-        let shown = text(&looker.wait_with_output().unwrap().stdout);
+        said.read_to_string(&mut shown).unwrap();
+        looker.wait().unwrap();
         let met = shown.lines().find_map(|line| line.strip_prefix("met ")?.parse::<u32>().ok());
         assert!(met.is_some_and(|met| met > 20), "{shown}");
         assert_eq!(shown.contains("read /"), can_read, "{shown}");

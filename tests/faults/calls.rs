@@ -15,8 +15,8 @@ type Known = (i64, &'static str, &'static [Errno]);
 #[rustfmt::skip]
 const FAILING: &[Known] = calls! {
     [EMFILE, EACCES, EIO] => SYS_open SYS_openat SYS_openat2;
-    [EMFILE, ENFILE, ENOMEM] => SYS_memfd_create SYS_socket SYS_socketpair SYS_pipe SYS_pipe2 SYS_pidfd_open SYS_signalfd4 SYS_timerfd_create
-        SYS_timerfd_settime SYS_eventfd2 SYS_dup SYS_dup2 SYS_dup3 SYS_inotify_init1;
+    [EMFILE, ENFILE, ENOMEM] => SYS_socket SYS_socketpair SYS_pipe SYS_pipe2 SYS_pidfd_open SYS_signalfd4 SYS_timerfd_create
+        SYS_timerfd_settime SYS_eventfd2 SYS_memfd_create SYS_dup SYS_dup2 SYS_dup3 SYS_inotify_init1;
     [EPERM, ENOMEM, EINVAL] => SYS_mount SYS_umount2 SYS_pivot_root SYS_fsopen SYS_fsconfig SYS_fsmount SYS_fspick
         SYS_move_mount SYS_open_tree SYS_mount_setattr SYS_prctl SYS_capset SYS_capget SYS_setresuid SYS_setresgid
         SYS_setgroups SYS_setgid SYS_setuid SYS_seccomp SYS_prlimit64 SYS_sethostname SYS_setdomainname SYS_bpf SYS_setns
