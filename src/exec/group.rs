@@ -139,3 +139,21 @@ fn groups_in(folder: &Path) -> Vec<PathBuf> {
     let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     folders.map(|entry| entry.path()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In a tmpfs, whose folders are linked as those of cgroups are.
+    #[test]
+    fn a_shared_folder_with_a_group_in_it_stays() {
+        let above = tempfile::tempdir_in("/dev/shm").unwrap();
+        let shared = above.path().join("sandbox");
+        fs::create_dir_all(shared.join("another")).unwrap();
+        let error = remove_shared(&shared).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
+        fs::remove_dir(shared.join("another")).unwrap();
+        remove_shared(&shared).unwrap();
+        assert!(!shared.exists());
+    }
+}
