@@ -167,8 +167,7 @@ fn use_it(feature: Feature, host: &Host) -> Result<(bool, Shown)> {
             let first = |words: &str| words.split(' ').next().unwrap_or_default().to_owned();
             let outside = first(&std::fs::read_to_string(UPTIME).unwrap_or_default());
             let inside = first(&probe.read(UPTIME)?);
-            let seconds = |words: &str| words.parse::<f64>().unwrap_or(0.0);
-            let is_later = seconds(&inside) - seconds(&outside) >= DAY as f64;
+            let is_later = hundredths(&inside) - hundredths(&outside) >= DAY * 100;
             let value = text_with("doctor.outside", &[("value", &inside), ("outside", &outside)]);
             Ok((is_later, shown(UPTIME, value)))
         }
@@ -254,6 +253,26 @@ impl Probe<'_> {
     }
 }
 
+/// An uptime, which has two decimals, as a whole number. Of fractions that are read in the same hundredth the difference may be a
+/// little less than a day: of one in eight, once the machine is up for twelve hours and a half.
+fn hundredths(uptime: &str) -> i64 {
+    uptime.replace('.', "").parse().unwrap_or_default()
+}
+
 fn shown(source: impl ToString, value: impl ToString) -> Shown {
     Shown { source: source.to_string(), value: value.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_a_day_at_any_hundredth() {
+        for outside in 4_460_000..4_560_000_i64 {
+            let words = |hundredths: i64| format!("{}.{:02}", hundredths / 100, hundredths % 100);
+            let inside = outside + DAY * 100;
+            assert_eq!(hundredths(&words(inside)) - hundredths(&words(outside)), DAY * 100);
+        }
+    }
 }
