@@ -3,3 +3,7 @@
 
 #[path = "sys/entry.rs"]
 mod entry;
+
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
