@@ -222,16 +222,16 @@ fn parse_chosen(arguments: &[OsString]) -> Option<Cli> {
     let definition = Global::augment_args(clap::Command::new(chosen.name));
     // Not dropped: taking thousands of small things apart takes time, and the process ends soon.
     let mut definition = ManuallyDrop::new((chosen.define)(definition));
-    let matches = ManuallyDrop::new(definition.try_get_matches_from_mut(&arguments[1..]).ok()?);
-    let global = Global::from_arg_matches(&matches).ok()?;
-    Some(Cli { global, command: (chosen.take)(&matches).ok()? })
+    let mut matches = ManuallyDrop::new(definition.try_get_matches_from_mut(&arguments[1..]).ok()?);
+    let global = Global::from_arg_matches_mut(&mut matches).ok()?;
+    Some(Cli { global, command: (chosen.take)(&mut matches).ok()? })
 }
 
 /// A subcommand: how its flags are defined, and taken from what was matched.
 struct Chosen {
     name: &'static str,
     define: fn(clap::Command) -> clap::Command,
-    take: fn(&ArgMatches) -> std::result::Result<Command, clap::Error>,
+    take: fn(&mut ArgMatches) -> std::result::Result<Command, clap::Error>,
 }
 
 /// `name => Variant(Arguments)` as rows.
@@ -240,7 +240,7 @@ macro_rules! subcommands {
         [$(Chosen {
             name: $name,
             define: <$arguments>::augment_args,
-            take: |matches| <$arguments>::from_arg_matches(matches).map(Command::$variant),
+            take: |matches| <$arguments>::from_arg_matches_mut(matches).map(Command::$variant),
         }),*]
     };
 }

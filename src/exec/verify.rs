@@ -4,8 +4,7 @@
 mod shown;
 
 use std::borrow::Cow;
-use std::path::Path;
-use std::{fs, io};
+use std::io;
 
 use self::shown::{NOWHERE, Shown, Value, one_line};
 use super::agent::Agent;
@@ -25,11 +24,12 @@ use crate::text::{text, text_with};
 /// # Errors
 /// When a link can't be read. A kernel without that kind of namespace has none, which is no error.
 pub(super) fn outside() -> Result<Vec<(Feature, String)>> {
+    let shown = Shown::by("/proc/self");
     let mut links = Vec::new();
     for kind in Feature::NAMESPACES {
         let path = format!("/proc/self/ns/{kind}");
-        match fs::read_link(&path) {
-            Ok(link) => links.push((kind, link.to_string_lossy().into_owned())),
+        match shown.link(&path) {
+            Ok(link) => links.push((kind, link)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(Error::failed(format!("cannot read {path}")).why(error.to_string())),
         }
@@ -49,7 +49,7 @@ pub(super) fn differences(plan: &Plan, slots: &Slots, is_host: bool) -> Vec<Diff
         .collect();
     if !is_host {
         found.extend(open_descriptors(shown.file("/proc/self/status")));
-        found.extend(own_program(plan));
+        found.extend(own_program(plan, &shown));
     }
     found
 }
@@ -151,15 +151,15 @@ fn is_so(wanted: &Wanted, shown: Option<&str>, own: Option<&str>) -> bool {
 }
 
 /// Where the link to the program leads, as long as it's us.
-fn own_program(plan: &Plan) -> Option<Difference> {
+fn own_program(plan: &Plan, shown: &Shown) -> Option<Difference> {
     let leaves = |step: &Step| matches!(step.call, Call::Process(Process::LeaveProgram { .. }));
     if !plan.steps.iter().any(leaves) {
         return None;
     }
     let source = "/proc/self/exe".to_owned();
-    let shown = match fs::read_link(&source) {
-        Ok(link) if link == Path::new("/memfd:sandbox (deleted)") => return None,
-        Ok(link) => link.to_string_lossy().into_owned(),
+    let shown = match shown.link(&source) {
+        Ok(link) if link == "/memfd:sandbox (deleted)" => return None,
+        Ok(link) => link,
         Err(error) => text_with("verify.unread", &[("why", &error.to_string())]),
     };
     Some(Difference { source, wanted: text("verify.left"), shown })
@@ -200,6 +200,7 @@ fn differs(what: &str, differences: &[Difference]) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::net::Ipv4Addr;
 
     use super::*;

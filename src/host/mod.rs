@@ -120,8 +120,16 @@ pub fn last_capability() -> Option<u8> {
 /// # Errors
 /// Those of open(2) and read(2); what isn't UTF-8.
 pub fn read(path: impl AsRef<Path>) -> io::Result<String> {
+    read_whole(File::open(path)?)
+}
+
+/// The same, of one that is open.
+///
+/// # Errors
+/// Those of read(2); what isn't UTF-8.
+pub fn read_whole(file: File) -> io::Result<String> {
     let mut words = String::with_capacity(4096);
     // `take` hides that it's a file: of one the standard library asks the size first, in two calls.
-    File::open(path)?.take(u64::MAX).read_to_string(&mut words)?;
+    file.take(u64::MAX).read_to_string(&mut words)?;
     Ok(words)
 }

@@ -254,6 +254,11 @@ impl User {
         }
     }
 
+    /// Whether more than the caller's own id is to be mapped.
+    pub fn takes_ranges(&self) -> bool {
+        self.map.iter().any(|map| !matches!(map, Map::None | Map::Root))
+    }
+
     /// The ids that there are inside.
     pub fn ids(&self, host: &Host) -> Ids {
         let own = |inside: Option<u32>, outside| Range { inside: inside.unwrap_or(0), outside, count: 1 };

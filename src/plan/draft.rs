@@ -38,7 +38,8 @@ impl Draft {
             timeout: None,
             added,
             notes: Vec::new(),
-            steps: Vec::new(),
+            // A whole container takes some eighty: let it not grow and move step by step.
+            steps: Vec::with_capacity(96),
             problems: Vec::new(),
             intents: Vec::new(),
         }
@@ -159,7 +160,8 @@ impl Draft {
                 step.actor = Actor::Child;
             }
         }
-        self.steps.sort_by_key(|(phase, _)| *phase);
+        // By their places: a step is large, and moved once.
+        self.steps.sort_by_cached_key(|(phase, _)| *phase);
         let steps = std::mem::take(&mut self.steps).into_iter().map(|(_, step)| step).collect();
         let Draft { main: feature, name, notes, timeout, added, problems, intents, .. } = self;
         Plan {

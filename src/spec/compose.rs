@@ -10,6 +10,7 @@ use crate::host::tree::Tree;
 use crate::host::{self, Bridge, Cable, Cgroups, Disk, Files, Groups, Host, Subordinate, command, disk};
 use crate::namespaces::mnt::Mnt;
 use crate::namespaces::net::Mode;
+use crate::namespaces::user::User;
 use crate::plan::call::gate::Gate;
 use crate::plan::call::mount::Mount;
 use crate::plan::call::process::Process;
@@ -37,7 +38,7 @@ pub enum Ending {
 /// The facts about this machine that a spec needs.
 pub fn gather(spec: &Spec) -> Host {
     let mut host = Host::gather();
-    if spec.user.as_ref().is_some_and(|user| !user.map.is_empty()) {
+    if spec.user.as_ref().is_some_and(User::takes_ranges) {
         host.subordinate = Some(Subordinate::gather(host.uid, &mut host.unread));
     }
     if spec.net.as_ref().is_some_and(|net| net.veth) {

@@ -58,14 +58,30 @@ pub(crate) fn leave(is_copied: bool) -> Result<(), Errno> {
     let first = parts().find(|header| header.p_offset == 0).ok_or(Errno::ENOEXEC)?;
     let base = headers.as_ptr() as u64 - size_of::<libc::Elf64_Ehdr>() as u64 - first.p_vaddr;
     let (mut code, mut data) = ([0; 2], [0; 2]);
+    let mut written: Vec<[u64; 2]> = Vec::new();
     for header in parts() {
         let part = [base + header.p_vaddr, base + header.p_vaddr + header.p_filesz];
+        let pages = pages_of(part);
         match header.p_flags {
+            flags if flags & libc::PF_W != 0 => {
+                data = part;
+                // Each exchange costs: what lies side by side is one.
+                match written.last_mut() {
+                    Some(last) if last[1] == pages[0] => last[1] = pages[1],
+                    _ => written.push(pages),
+                }
+                continue;
+            }
             flags if flags & libc::PF_X != 0 => code = part,
-            flags if flags & libc::PF_W != 0 => data = part,
             _ => {}
         }
-        map_again(part, header, program.as_ref())?;
+        match &program {
+            Some(program) => map_again(pages, header, program)?,
+            None => exchange(pages, rights(header))?,
+        }
+    }
+    for pages in written {
+        exchange(pages, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
     }
     for header in headers.iter().filter(|header| header.p_type == libc::PT_GNU_RELRO) {
         fix([base + header.p_vaddr, base + header.p_vaddr + header.p_memsz])?;
@@ -108,38 +124,48 @@ fn headers() -> &'static [libc::Elf64_Phdr] {
     }
 }
 
-/// Maps a part of the program again where it is: from `program`, or from a copy where there is none or it may be written to.
-fn map_again(part: [u64; 2], header: &libc::Elf64_Phdr, program: Option<&File>) -> Result<(), Errno> {
-    let page = page();
-    let (start, end) = (part[0] / page * page, part[1].next_multiple_of(page));
-    let place = NonZeroUsize::new(start as usize).ok_or(Errno::EINVAL)?;
-    let length = NonZeroUsize::new((end - start) as usize).ok_or(Errno::EINVAL)?;
+/// What the program may do with a part of itself.
+fn rights(header: &libc::Elf64_Phdr) -> ProtFlags {
     let may = |flag, allowed| if header.p_flags & flag != 0 { allowed } else { ProtFlags::PROT_NONE };
-    let allowed = may(libc::PF_R, ProtFlags::PROT_READ)
+    may(libc::PF_R, ProtFlags::PROT_READ)
         | may(libc::PF_W, ProtFlags::PROT_WRITE)
-        | may(libc::PF_X, ProtFlags::PROT_EXEC);
-    let changes = header.p_flags & libc::PF_W != 0;
-    if let Some(program) = program.filter(|_| !changes) {
-        let offset = (header.p_offset / page * page) as libc::off_t;
-        // SAFETY: the place has the same pages of the same file before and after, in one step: code that runs in it, and
-        // references into it, find what they found. Nobody can have written to the file: it's being executed (ETXTBSY).
-        unsafe {
-            mmap(Some(place), length, allowed, MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED, program, offset)?
-        };
-        return Ok(());
-    }
+        | may(libc::PF_X, ProtFlags::PROT_EXEC)
+}
+
+/// Maps a part of the program that nothing writes to again where it is, from the same file by another mount.
+fn map_again(pages: [u64; 2], header: &libc::Elf64_Phdr, program: &File) -> Result<(), Errno> {
+    let (place, length) = extent(pages)?;
+    let offset = (header.p_offset / page() * page()) as libc::off_t;
+    // SAFETY: the place has the same pages of the same file before and after, in one step: code that runs in it, and references
+    // into it, find what they found. Nobody can have written to the file: it's being executed (ETXTBSY).
+    unsafe {
+        mmap(
+            Some(place),
+            length,
+            rights(header),
+            MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED,
+            program,
+            offset,
+        )?
+    };
+    Ok(())
+}
+
+/// Puts a copy of pages in their place.
+fn exchange(pages: [u64; 2], allowed: ProtFlags) -> Result<(), Errno> {
+    let (place, length) = extent(pages)?;
     let writable = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     // SAFETY: new memory, at a place of the kernel's choice, as long as what is copied into it, which can be read: it's a part
     // of the running program. It then takes the place of that part, in one step and with the same words: between copy and
     // exchange nothing writes to a static, since there's no other thread, and errno isn't one.
     unsafe {
         let copy = mmap_anonymous(None, length, writable, MapFlags::MAP_PRIVATE | MapFlags::MAP_POPULATE)?;
-        std::ptr::copy_nonoverlapping(start as *const u8, copy.as_ptr().cast(), length.get());
-        if !changes {
+        std::ptr::copy_nonoverlapping(place.get() as *const u8, copy.as_ptr().cast(), length.get());
+        if allowed != writable {
             mprotect(copy, length.get(), allowed)?;
         }
         let flags = MRemapFlags::MREMAP_MAYMOVE | MRemapFlags::MREMAP_FIXED;
-        mremap(copy, length.get(), length.get(), flags, NonNull::new(start as *mut _))?;
+        mremap(copy, length.get(), length.get(), flags, NonNull::new(place.get() as *mut _))?;
     }
     Ok(())
 }
@@ -184,6 +210,17 @@ fn note(code: [u64; 2], data: [u64; 2], program: &OwnedFd) -> Result<(), Errno> 
         libc::prctl(libc::PR_SET_MM, libc::PR_SET_MM_MAP, &raw const notes, size_of::<Notes>(), 0_usize)
     };
     Errno::result(done).map(|_| ())
+}
+
+/// The pages that a part lies in.
+fn pages_of([start, end]: [u64; 2]) -> [u64; 2] {
+    [start / page() * page(), end.next_multiple_of(page())]
+}
+
+/// Where pages begin, and their length in bytes.
+fn extent([start, end]: [u64; 2]) -> Result<(NonZeroUsize, NonZeroUsize), Errno> {
+    let length = NonZeroUsize::new((end - start) as usize);
+    NonZeroUsize::new(start as usize).zip(length).ok_or(Errno::EINVAL)
 }
 
 /// In bytes. The C library was told it when the program began: it can't fail.

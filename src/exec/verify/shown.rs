@@ -3,11 +3,11 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::{fs, io};
 
-use rustix::fs::{OFlags, ResolveFlags, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2, readlinkat};
 
 use crate::host;
 use crate::host::files::unescape;
@@ -25,6 +25,8 @@ pub(super) const NOWHERE: &str = "ENOENT";
 pub(super) struct Shown {
     /// Its folder, `/proc/self` or `/proc/PID`.
     process: String,
+    /// The same, open: the way to each file in it is then half as long. None where it can't be opened, which each file tells.
+    folder: Option<OwnedFd>,
     files: BTreeMap<String, Value>,
     /// The mount table, which is asked for many places.
     mounts: OnceCell<BTreeMap<String, String>>,
@@ -36,6 +38,7 @@ impl Shown {
     pub(super) fn by(process: &str) -> Shown {
         Shown {
             process: process.to_owned(),
+            folder: openat(CWD, process, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok(),
             files: BTreeMap::new(),
             mounts: OnceCell::new(),
             root: OnceCell::new(),
@@ -46,7 +49,7 @@ impl Shown {
     pub(super) fn of(&mut self, expected: &Expected) -> Value {
         let path = &expected.path;
         if matches!(expected.wanted, Wanted::Own | Wanted::Shared) || path.ends_with("/cwd") {
-            return value(fs::read_link(path).map(|target| target.to_string_lossy().into_owned()));
+            return value(self.link(path));
         }
         self.file(path);
         match self.files.get(path) {
@@ -58,7 +61,28 @@ impl Shown {
 
     /// A file as a whole.
     pub(super) fn file(&mut self, path: &str) -> &Value {
-        self.files.entry(path.to_owned()).or_insert_with(|| value(host::read(path)))
+        if !self.files.contains_key(path) {
+            let (folder, rest) = self.way(path);
+            let opened = openat(folder, rest, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+            let words = opened.map_err(io::Error::from).and_then(|file| host::read_whole(file.into()));
+            self.files.insert(path.to_owned(), value(words));
+        }
+        &self.files[path]
+    }
+
+    /// Where a link leads.
+    pub(super) fn link(&self, path: &str) -> io::Result<String> {
+        let (folder, rest) = self.way(path);
+        Ok(readlinkat(folder, rest, Vec::new())?.to_string_lossy().into_owned())
+    }
+
+    /// The way to a file: from the process's folder on, where it's in there.
+    fn way<'a>(&self, path: &'a str) -> (BorrowedFd<'_>, &'a str) {
+        let inside = path.strip_prefix(&self.process).and_then(|rest| rest.strip_prefix('/'));
+        match (&self.folder, inside) {
+            (Some(folder), Some(rest)) => (folder.as_fd(), rest),
+            _ => (CWD, path),
+        }
     }
 
     /// The part of a file's words that is meant.
@@ -105,7 +129,7 @@ impl Shown {
 /// Whether there's no such place below a root: one call, where to follow it takes two for each part.
 fn is_nowhere(root: BorrowedFd<'_>, place: &str) -> bool {
     let how = ResolveFlags::IN_ROOT;
-    let found = openat2(root, place, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty(), how);
+    let found = openat2(root, place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), how);
     found.is_err_and(|error| error == rustix::io::Errno::NOENT)
 }
 
