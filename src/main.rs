@@ -4,6 +4,7 @@
 #[path = "sys/entry.rs"]
 mod entry;
 
+// Why not musl's own: Cargo.toml.
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
