@@ -4,8 +4,8 @@
 pub mod compose;
 mod contradictions;
 pub mod enter;
-mod faults;
 mod mistake;
+mod reader;
 pub mod schema;
 pub mod shipped;
 mod tree;

@@ -1,7 +1,7 @@
 //! A YAML document as a tree in which everything knows its place, and what is wrong with it before any key means anything.
 //!
-//! This is what the crate that makes a [`super::Spec`] lacks: it keeps the last of two equal keys, follows aliases however
-//! often, and takes a document of any depth.
+//! No crate that reads YAML into types does this: they keep the last of two equal keys, follow aliases however often, or forget
+//! where a value stood.
 
 use std::borrow::Cow;
 use std::cell::Cell;

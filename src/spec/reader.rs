@@ -1,7 +1,7 @@
-//! Every fault of a document at once.
+//! A tree of YAML read as a `Spec`, or every fault of it at once.
 //!
-//! serde stops at the first thing that it can't read. So the tree is read again and again: each time the innermost value
-//! with a fault is told and passed over from then on, until nothing is wrong any more. What is known of keys and types
+//! serde stops at the first thing that it can't read. So a tree that is wrong is read again and again: each time the innermost
+//! value with a fault is told and passed over from then on, until nothing is wrong any more. What is known of keys and types
 //! comes from the very types that are read, so there is no second list of them. Only a document that is wrong pays for it.
 
 use std::fmt;
@@ -17,11 +17,18 @@ use super::tree::{Kind, Node, Place};
 use crate::near::nearest;
 use crate::text::{text, text_with};
 
-/// What is wrong with the document, read as a `T`.
-pub(super) fn of<'t, T: Deserialize<'t>>(root: &'t Node<'t>) -> Vec<Flaw> {
+/// The document as a `T`.
+///
+/// # Errors
+/// All that is wrong with it.
+pub(super) fn read<'t, T: Deserialize<'t>>(root: &'t Node<'t>) -> Result<T, Vec<Flaw>> {
     let mut flaws = Vec::new();
     while flaws.len() < MOST {
-        let Err(fault) = T::deserialize(root) else { break };
+        let fault = match T::deserialize(root) {
+            Ok(value) if flaws.is_empty() => return Ok(value),
+            Ok(_) => break,
+            Err(fault) => fault,
+        };
         if !fault.is_consequence {
             flaws.push(Flaw { place: fault.place.unwrap_or(root.place), what: fault.what, near: fault.near });
         }
@@ -29,7 +36,7 @@ pub(super) fn of<'t, T: Deserialize<'t>>(root: &'t Node<'t>) -> Vec<Flaw> {
             break;
         }
     }
-    flaws
+    Err(flaws)
 }
 
 /// Why a value can't be read.
@@ -199,6 +206,11 @@ impl Node<'_> {
     }
 }
 
+/// A number with a point. "inf" and "nan" are words in YAML, and ".inf" is a number that no spec could use.
+fn finite(word: &str) -> Option<f64> {
+    word.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
 macro_rules! whole_numbers {
     ($($deserialize:ident $visit:ident $number:ident),*) => {
         $(fn $deserialize<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -223,10 +235,9 @@ impl<'de> Deserializer<'de> for &'de Node<'de> {
                     (_, Ok(number)) => visitor.visit_i64(number),
                     _ => visitor.visit_str(text),
                 },
-                _ => match self.plain().and_then(|word| word.parse::<f64>().ok()) {
-                    // "inf" and "nan" are words in YAML, and ".inf" isn't one that a spec could use.
-                    Some(number) if number.is_finite() => visitor.visit_f64(number),
-                    _ => visitor.visit_str(text),
+                _ => match self.plain().and_then(finite) {
+                    Some(number) => visitor.visit_f64(number),
+                    None => visitor.visit_str(text),
                 },
             },
         };
@@ -258,7 +269,7 @@ impl<'de> Deserializer<'de> for &'de Node<'de> {
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        let number = self.plain().and_then(|word| word.parse::<f64>().ok());
+        let number = self.plain().and_then(finite);
         let number = number.ok_or_else(|| self.wrong(&text("spec.wants.number")))?;
         visitor.visit_f64(number).map_err(|fault: Fault| fault.at(self.place))
     }
