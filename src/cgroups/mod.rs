@@ -20,7 +20,7 @@ use crate::plan::call::cgroup::Cgroup;
 use crate::plan::call::file::File;
 use crate::plan::order::Phase;
 use crate::plan::undo::Undo;
-use crate::plan::{Actor, Draft, Intent, Setting};
+use crate::plan::{Actor, Call, Draft, Intent, Setting};
 
 /// The feature that a controller is a part of.
 pub fn feature_of(controller: Controller) -> Feature {
@@ -100,7 +100,7 @@ impl Group<'_> {
         }
     }
 
-    fn host(&self, draft: &mut Draft, call: impl Into<crate::plan::Call>, why: &'static str) {
+    fn host(&self, draft: &mut Draft, call: impl Into<Call>, why: &'static str) {
         draft.step(Phase::Groups, Actor::Host, self.feature, call, why);
     }
 
@@ -157,22 +157,24 @@ impl Group<'_> {
     }
 
     fn limit(&self, draft: &mut Draft, own: &Path) {
-        let intents = draft.intents().to_vec();
-        for intent in intents.iter().filter(|intent| self.site.controllers.contains(&intent.controller)) {
+        let mut calls: Vec<(Feature, Call, &'static str)> = Vec::new();
+        for intent in draft.intents().iter().filter(|one| self.site.controllers.contains(&one.controller)) {
             if let (Some(program), Version::V2) = (&intent.program, self.site.version) {
                 let call = Cgroup::AttachProgram { folder: path(own), program: program.clone() };
-                draft.step(Phase::Groups, Actor::Host, intent.feature, call, intent.why);
+                calls.push((intent.feature, call.into(), intent.why));
                 continue;
             }
-            for Setting { file, value } in intent.settings() {
+            calls.extend(intent.settings().iter().map(|Setting { file, value }| {
                 let file = own.join(file);
-                if intent.is_idle {
-                    let offer = Cgroup::Offer { file: path(&file), value: value.clone() };
-                    draft.step(Phase::Groups, Actor::Host, intent.feature, offer, intent.why);
-                } else {
-                    draft.step(Phase::Groups, Actor::Host, intent.feature, write(&file, value), intent.why);
-                }
-            }
+                let call = match intent.is_idle {
+                    true => Cgroup::Offer { file: path(&file), value: value.clone() }.into(),
+                    false => write(&file, value).into(),
+                };
+                (intent.feature, call, intent.why)
+            }));
+        }
+        for (feature, call, why) in calls {
+            draft.step(Phase::Groups, Actor::Host, feature, call, why);
         }
     }
 }

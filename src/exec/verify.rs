@@ -70,8 +70,8 @@ pub fn process(plan: &Plan, pid: i32, reader: Option<&Agent>) -> Result<usize> {
     for expected in &expected {
         let path = match expected.is_hosts() {
             // Its group has the name that its own run chose.
-            true => own_file(&groups, &expected.path).unwrap_or_else(|| expected.path.clone()),
-            false => expected.path.replace("/proc/self", &process),
+            true => own_file(&groups, &expected.path).map_or_else(|| expected.path.clone(), Cow::from),
+            false => expected.path.replace("/proc/self", &process).into(),
         };
         let expected = Expected { path, ..expected.clone() };
         let value = match reader {
@@ -95,14 +95,14 @@ fn own_file(groups: &[Hierarchy], path: &str) -> Option<String> {
     let name = path.rsplit('/').next()?;
     let controller = name.split('.').next()?;
     let has = |group: &&Hierarchy| group.controllers.iter().any(|known| known == controller);
-    Some(groups.iter().find(has)?.own.as_ref()?.join(name).to_string_lossy().into_owned())
+    Some(groups.iter().find(has)?.own()?.join(name).to_string_lossy().into_owned())
 }
 
 /// With the address that was claimed, where it is about that.
 fn claimed<'a>(expected: &'a Expected, slots: &Slots) -> Cow<'a, Expected> {
     match (expected.field.as_deref(), slots.address) {
         (Some(expect::CLAIMED), Some(address)) => {
-            Cow::Owned(Expected { field: Some(address.to_string()), ..expected.clone() })
+            Cow::Owned(Expected { field: Some(address.to_string().into()), ..expected.clone() })
         }
         _ => Cow::Borrowed(expected),
     }
@@ -126,7 +126,7 @@ fn difference(expected: &Expected, value: Value, outside: &[(Feature, String)]) 
     };
     let source = match &expected.field {
         Some(field) => format!("{} {field}", expected.path),
-        None => expected.path.clone(),
+        None => expected.path.to_string(),
     };
     let shown = match value {
         Ok(shown) => shown.unwrap_or_else(|| text("verify.absent")),

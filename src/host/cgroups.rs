@@ -73,10 +73,17 @@ pub struct Hierarchy {
     pub controllers: Vec<String>,
     /// Where it is mounted.
     pub mount: PathBuf,
-    /// The folder of the process's own cgroup, where the mount leads to it.
-    pub own: Option<PathBuf>,
+    /// Which cgroup is seen at the mount: `/`, or in a container that one's own.
+    pub root: String,
     /// The process's own cgroup as /proc/PID/cgroup has it.
     pub path: String,
+}
+
+impl Hierarchy {
+    /// The folder of the process's own cgroup, where the mount leads to it.
+    pub fn own(&self) -> Option<PathBuf> {
+        Path::new(&self.path).strip_prefix(&self.root).ok().map(|below| self.mount.join(below))
+    }
 }
 
 /// Every hierarchy that is mounted here, with the cgroup of `process` (`/proc/self`, `/proc/PID`) in it.
@@ -87,20 +94,23 @@ pub fn hierarchies(process: &str) -> Vec<Hierarchy> {
 fn read_hierarchies(process: &str, unread: &mut Unread) -> Vec<Hierarchy> {
     let mountinfo = unread.text("/proc/self/mountinfo");
     let membership = unread.text(format!("{process}/cgroup"));
+    let memberships: Vec<Membership<'_>> = membership.lines().filter_map(Membership::of).collect();
     let mut found: Vec<Hierarchy> =
-        mountinfo.lines().filter_map(|line| hierarchy(line, &membership)).collect();
+        mountinfo.lines().filter_map(|line| hierarchy(line, &memberships)).collect();
     for hierarchy in found.iter_mut().filter(|hierarchy| hierarchy.version == Version::V2) {
         hierarchy.controllers = names(&hierarchy.mount.join("cgroup.controllers"), unread);
     }
     // One hierarchy may be mounted twice (in a container's /sys too): the first place does.
-    let mut seen: Vec<(Version, Vec<String>)> = Vec::new();
-    found.retain(|hierarchy| {
-        let key = (hierarchy.version, hierarchy.controllers.clone());
-        let is_new = !seen.contains(&key);
-        seen.push(key);
-        is_new
-    });
-    found
+    let mut unique: Vec<Hierarchy> = Vec::with_capacity(found.len());
+    for hierarchy in found {
+        let is_same = |known: &Hierarchy| {
+            (known.version, &known.controllers) == (hierarchy.version, &hierarchy.controllers)
+        };
+        if !unique.iter().any(is_same) {
+            unique.push(hierarchy);
+        }
+    }
+    unique
 }
 
 /// The hierarchy that has a controller. On v2 devices are no controller: any group can have a program.
@@ -118,36 +128,51 @@ pub fn find(hierarchies: &[Hierarchy], controller: Controller) -> Option<&Hierar
     })
 }
 
+/// A line of /proc/PID/cgroup: a process's place in one hierarchy. cgroups(7)
+struct Membership<'a> {
+    /// v2's hierarchy has the number 0, and no names.
+    is_v2: bool,
+    names: Vec<&'a str>,
+    path: &'a str,
+}
+
+impl<'a> Membership<'a> {
+    fn of(line: &'a str) -> Option<Membership<'a>> {
+        let mut parts = line.splitn(3, ':');
+        let (number, names, path) = (parts.next()?, parts.next()?, parts.next()?);
+        Some(Membership { is_v2: number == "0" && names.is_empty(), names: names.split(',').collect(), path })
+    }
+}
+
 /// A line of mountinfo, if it is a hierarchy's. proc_pid_mountinfo(5)
-fn hierarchy(line: &str, membership: &str) -> Option<Hierarchy> {
-    let (own, filesystem) = line.split_once(" - ")?;
-    let mut filesystem = filesystem.split(' ');
+fn hierarchy(line: &str, memberships: &[Membership<'_>]) -> Option<Hierarchy> {
+    let mut fields = line.split(' ').skip(3);
+    let (root, mount) = (fields.next()?, fields.next()?);
+    // Behind the mount's own fields, of which there may be more or fewer: the filesystem, its source, its options.
+    let mut filesystem = fields.skip_while(|field| *field != "-").skip(1);
     let version = match filesystem.next()? {
         "cgroup" => Version::V1,
         "cgroup2" => Version::V2,
         _ => return None,
     };
-    let options = filesystem.nth(1)?;
-    let controllers: Vec<String> = match version {
-        // The hierarchy's options are its controllers' names, beside a few of the mount's.
-        Version::V1 => options.split(',').map(str::to_owned).collect(),
+    // v1's options are the names of its controllers, beside a few of the mount's.
+    let options: Vec<&str> = filesystem.nth(1)?.split(',').collect();
+    let is_same = |membership: &&Membership<'_>| match version {
+        Version::V1 => !membership.is_v2 && membership.names.iter().all(|name| options.contains(name)),
+        Version::V2 => membership.is_v2,
+    };
+    let path = memberships.iter().find(is_same)?.path;
+    let controllers = match version {
+        Version::V1 => options.iter().map(|name| (*name).to_owned()).collect(),
         Version::V2 => Vec::new(),
     };
-    let path = membership.lines().find_map(|line| {
-        let mut parts = line.splitn(3, ':');
-        let (number, names, path) = (parts.next()?, parts.next()?, parts.next()?);
-        let is_same = match version {
-            Version::V1 => {
-                number != "0" && names.split(',').all(|name| options.split(',').any(|own| own == name))
-            }
-            Version::V2 => number == "0" && names.is_empty(),
-        };
-        is_same.then(|| path.to_owned())
-    })?;
-    let mut own = own.split(' ').skip(3);
-    let (root, mount) = (own.next()?, PathBuf::from(own.next()?));
-    let own = Path::new(&path).strip_prefix(root).ok().map(|below| mount.join(below));
-    Some(Hierarchy { version, controllers, mount, own, path })
+    Some(Hierarchy {
+        version,
+        controllers,
+        mount: PathBuf::from(mount),
+        root: root.to_owned(),
+        path: path.to_owned(),
+    })
 }
 
 /// Where groups of ours can be made, for the controllers that were asked for.
@@ -321,7 +346,7 @@ fn site_v2(hierarchy: &Hierarchy, controllers: &[Controller], unread: &mut Unrea
     if controllers.contains(&Controller::Devices) && !is_writable(mount, unread) {
         return Err(Obstacle::Program);
     }
-    let Some(own) = hierarchy.own.as_deref().filter(|own| is_writable(own, unread)) else {
+    let Some(own) = hierarchy.own().filter(|own| is_writable(own, unread)) else {
         return Err(Obstacle::NotDelegated(PathBuf::from(&hierarchy.path)));
     };
     let mut above: Vec<&Path> = own.ancestors().take_while(|folder| folder.starts_with(mount)).collect();
@@ -338,7 +363,7 @@ fn site_v2(hierarchy: &Hierarchy, controllers: &[Controller], unread: &mut Unrea
     let members = unread.text(own.join("cgroup.procs"));
     let is_alone = members.lines().all(|member| member == std::process::id().to_string());
     if is_alone {
-        Ok(site(own, &names, missing(own, unread), true))
+        Ok(site(&own, &names, missing(&own, unread), true))
     } else {
         Err(Obstacle::Occupied(PathBuf::from(&hierarchy.path)))
     }
@@ -365,19 +390,21 @@ mod tests {
 
     #[test]
     fn a_line_of_mountinfo_is_a_hierarchy_with_the_own_cgroup_in_it() {
+        let memberships: Vec<_> = MEMBERSHIP.lines().filter_map(Membership::of).collect();
+        let hierarchy = |line| hierarchy(line, &memberships);
         let memory = "35 31 0:32 /a /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory";
-        let found = hierarchy(memory, MEMBERSHIP).unwrap();
-        assert_eq!(found.own, Some(PathBuf::from("/sys/fs/cgroup/memory/b")));
+        let found = hierarchy(memory).unwrap();
+        assert_eq!(found.own(), Some(PathBuf::from("/sys/fs/cgroup/memory/b")));
         assert_eq!((found.version, found.path.as_str()), (Version::V1, "/a/b"));
         let both = "36 31 0:33 / /c rw - cgroup cgroup rw,xattr,cpu,cpuacct";
-        assert_eq!(hierarchy(both, MEMBERSHIP).unwrap().own, Some(PathBuf::from("/c/")));
+        assert_eq!(hierarchy(both).unwrap().own(), Some(PathBuf::from("/c/")));
         let unified = "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw";
-        let found = hierarchy(unified, MEMBERSHIP).unwrap();
-        assert_eq!(found.own, Some(PathBuf::from("/sys/fs/cgroup/unified/user.slice")));
-        assert_eq!(hierarchy("1 0 8:1 / / rw - ext4 x rw", MEMBERSHIP), None);
+        let found = hierarchy(unified).unwrap();
+        assert_eq!(found.own(), Some(PathBuf::from("/sys/fs/cgroup/unified/user.slice")));
+        assert_eq!(hierarchy("1 0 8:1 / / rw - ext4 x rw"), None);
         // Mounted, but from another part of the tree: a container's.
         let elsewhere = "35 31 0:32 /docker /m rw - cgroup cgroup rw,memory";
-        assert_eq!(hierarchy(elsewhere, MEMBERSHIP).unwrap().own, None);
+        assert_eq!(hierarchy(elsewhere).unwrap().own(), None);
     }
 
     #[test]
@@ -386,7 +413,7 @@ mod tests {
             version,
             controllers: controllers.iter().map(|name| (*name).to_owned()).collect(),
             mount: mount.into(),
-            own: None,
+            root: "/".into(),
             path: "/".into(),
         };
         let hybrid = [of(Version::V2, &["hugetlb", "io"], "/u"), of(Version::V1, &["rw", "memory"], "/m")];
@@ -405,13 +432,12 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
-        let own = Some(mount.join(own));
         let hierarchy = Hierarchy {
             version: Version::V2,
             controllers: vec![],
             mount: mount.clone(),
-            own,
-            path: "/s".into(),
+            root: "/".into(),
+            path: format!("/{own}"),
         };
         (mount, hierarchy)
     }
@@ -433,9 +459,9 @@ mod tests {
             site_v2(&hierarchy, controllers, &mut Unread::default()).map(|site| site.base)
         };
         assert_eq!(base(&[Controller::Memory, Controller::Pids]), Ok(mount.join("app")));
-        assert_eq!(base(&[Controller::Io]), Err(Obstacle::Lacking("/s".into(), vec!["io"])));
+        assert_eq!(base(&[Controller::Io]), Err(Obstacle::Lacking("/app/scope".into(), vec!["io"])));
         fs::write(mount.join("app/cgroup.subtree_control"), "pids").unwrap();
-        assert_eq!(base(&[Controller::Memory]), Err(Obstacle::Occupied("/s".into())));
+        assert_eq!(base(&[Controller::Memory]), Err(Obstacle::Occupied("/app/scope".into())));
         fs::write(mount.join("app/scope/cgroup.procs"), std::process::id().to_string()).unwrap();
         let site = site_v2(&hierarchy, &[Controller::Memory], &mut Unread::default()).unwrap();
         assert_eq!(

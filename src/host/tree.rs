@@ -3,7 +3,7 @@
 //! in it, which the kernel will follow inside the new root and not from ours.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -67,17 +67,15 @@ impl Tree {
                 at.pop();
                 continue;
             }
-            let next = at.join(name);
-            match self.today(&next).and_then(|today| today.read_link().ok()) {
-                Some(target) if links < LINKS => {
-                    links += 1;
-                    if target.is_absolute() {
-                        at = PathBuf::from("/");
-                    }
-                    push_front(&mut ahead, &target);
-                }
-                _ => at = next,
+            at.push(name);
+            let target = self.today(&at).and_then(|today| today.read_link().ok());
+            let Some(target) = target.filter(|_| links < LINKS) else { continue };
+            links += 1;
+            at.pop();
+            if target.is_absolute() {
+                at = PathBuf::from("/");
             }
+            push_front(&mut ahead, &target);
         }
         Place { today: self.today(&at), inside: at }
     }
@@ -93,8 +91,8 @@ impl Tree {
                 return source.as_ref().map(|source| join(source, rest));
             }
         }
-        let rest = path.strip_prefix("/").unwrap_or(path);
-        Some(self.root.as_ref().map_or_else(|| path.to_owned(), |root| join(root, rest)))
+        let rest = OsStr::from_bytes(letters.strip_prefix(b"/").unwrap_or(letters));
+        Some(self.root.as_ref().map_or_else(|| path.to_owned(), |root| join(root, Path::new(rest))))
     }
 }
 

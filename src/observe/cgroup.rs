@@ -21,7 +21,7 @@ impl Group {
     pub fn of(process: &str, controller: Controller) -> Option<Group> {
         let hierarchies = cgroups::hierarchies(process);
         let hierarchy = cgroups::find(&hierarchies, controller)?.clone();
-        let folder = hierarchy.own.clone()?;
+        let folder = hierarchy.own()?;
         Some(Group { hierarchy, controller, folder })
     }
 

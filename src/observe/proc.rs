@@ -109,7 +109,10 @@ pub fn status(path: &str, field: &str) -> Observation {
 
 /// What stands behind `NAME:` in the words of a status file.
 pub(crate) fn status_of<'a>(content: &'a str, name: &str) -> Option<&'a str> {
-    content.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+    let first = content.strip_prefix(name).and_then(|rest| rest.strip_prefix(':'));
+    // Not line by line: the file is long, and is asked for many of its fields.
+    let words = first.or_else(|| Some(content.split_once(&["\n", name, ":"].concat())?.1))?;
+    words.lines().next().map(str::trim)
 }
 
 /// One line of a file of such lines: `MemTotal:       16290436 kB`.

@@ -3,6 +3,8 @@
 
 mod mounts;
 
+use std::borrow::Cow;
+
 use caps::Capability;
 use serde::{Deserialize, Serialize};
 
@@ -23,9 +25,9 @@ pub struct Expected {
     /// The feature that it is a part of.
     pub feature: Feature,
     /// The file, as the process that is checked opens it; a file of a cgroup as the host does.
-    pub path: String,
+    pub path: Cow<'static, str>,
     /// The part of the file that is meant.
-    pub field: Option<String>,
+    pub field: Option<Cow<'static, str>>,
     /// What it must say.
     pub wanted: Wanted,
 }
@@ -89,7 +91,7 @@ fn links(plan: &Plan) -> Vec<Expected> {
     };
     let link = |feature: Feature| Expected {
         feature,
-        path: format!("/proc/self/ns/{feature}"),
+        path: ["/proc/self/ns/", feature.name()].concat().into(),
         field: None,
         wanted: if is_own(&feature) { Wanted::Own } else { Wanted::Shared },
     };
@@ -97,25 +99,25 @@ fn links(plan: &Plan) -> Vec<Expected> {
 }
 
 fn of_call(feature: Feature, actor: Actor, call: &Call) -> Option<Expected> {
-    let is = |path: &str, field: Option<&str>, words: &str| Expected {
+    let is = |path: Cow<'static, str>, field: Option<&'static str>, words: &str| Expected {
         feature,
-        path: path.to_owned(),
-        field: field.map(str::to_owned),
+        path,
+        field: field.map(Cow::from),
         wanted: Wanted::Is(words.split_whitespace().collect::<Vec<_>>().join(" ")),
     };
     Some(match call {
-        Call::Uts(Uts::SetHostname(name)) => is("/proc/sys/kernel/hostname", None, name),
-        Call::Uts(Uts::SetDomainname(name)) => is("/proc/sys/kernel/domainname", None, name),
+        Call::Uts(Uts::SetHostname(name)) => is("/proc/sys/kernel/hostname".into(), None, name),
+        Call::Uts(Uts::SetDomainname(name)) => is("/proc/sys/kernel/domainname".into(), None, name),
         Call::Process(Process::DropGroups) => status(feature, "Groups", String::new()),
         Call::File(File::Write { path, content }) if path.ends_with("id_map") => {
             let name = path.rsplit('/').next()?;
-            is(&format!("/proc/self/{name}"), None, content)
+            is(format!("/proc/self/{name}").into(), None, content)
         }
         Call::Net(Net::AddAddress { address: None, .. }) if actor == Actor::Child => {
-            is("/proc/self/net/fib_trie", Some(CLAIMED), "/32 host LOCAL")
+            is("/proc/self/net/fib_trie".into(), Some(CLAIMED), "/32 host LOCAL")
         }
         Call::Net(Net::AddDefaultRoute { gateway }) => {
-            is("/proc/self/net/route", Some("0.0.0.0"), &gateway.to_string())
+            is("/proc/self/net/route".into(), Some("0.0.0.0"), &gateway.to_string())
         }
         _ => return None,
     })
@@ -127,7 +129,7 @@ fn of_restriction(feature: Feature, restriction: &Restrict) -> Vec<Expected> {
         let mask = keep.iter().fold(0_u64, |mask, capability| mask | capability.bitmask());
         format!("{mask:016x}")
     };
-    let fields: Vec<(&str, String)> = match restriction {
+    let fields: Vec<(&'static str, String)> = match restriction {
         Restrict::Bound { keep, .. } => vec![("CapBnd", set(keep))],
         Restrict::Capabilities { keep } => {
             vec![("CapPrm", set(keep)), ("CapEff", set(keep)), ("CapInh", set(&[]))]
@@ -159,7 +161,7 @@ fn ids(plan: &Plan) -> Vec<Expected> {
     let last = |of: fn(&Call) -> Option<u32>| plan.steps.iter().rev().find_map(|step| of(&step.call));
     let user = last(|call| if let Call::Process(Process::SetUser(id)) = call { Some(*id) } else { None });
     let group = last(|call| if let Call::Process(Process::SetGroup(id)) = call { Some(*id) } else { None });
-    let of = |field, id: Option<u32>| id.map(|id| status(Feature::User, field, all_four(id)));
+    let of = |field: &'static str, id: Option<u32>| id.map(|id| status(Feature::User, field, all_four(id)));
     [of("Uid", user), of("Gid", group)].into_iter().flatten().collect()
 }
 
@@ -172,7 +174,7 @@ fn folder(plan: &Plan) -> Option<Expected> {
     Some(Expected { feature, path: "/proc/self/cwd".into(), field: None, wanted: Wanted::Is(path.clone()) })
 }
 
-fn status(feature: Feature, field: &str, value: String) -> Expected {
+fn status(feature: Feature, field: &'static str, value: String) -> Expected {
     Expected {
         feature,
         path: "/proc/self/status".into(),
@@ -205,7 +207,7 @@ fn limits(plan: &Plan) -> Vec<Expected> {
         };
         is_number(&setting.value).then(|| Expected {
             feature: *feature,
-            path: path.clone(),
+            path: path.clone().into(),
             field: None,
             wanted: Wanted::Is(wanted),
         })

@@ -47,7 +47,7 @@ impl Shown {
 
     /// What stands where a value is expected.
     pub(super) fn of(&mut self, expected: &Expected) -> Value {
-        let path = &expected.path;
+        let path: &str = &expected.path;
         if matches!(expected.wanted, Wanted::Own | Wanted::Shared) || path.ends_with("/cwd") {
             return value(self.link(path));
         }
@@ -145,10 +145,10 @@ fn value(read: io::Result<String>) -> Value {
 /// The filesystem and the options of the mount on top at each place: the last line of it. proc_pid_mountinfo(5)
 fn mounts(table: &str) -> BTreeMap<String, String> {
     let mount = |line: &str| {
-        let (own, filesystem) = line.split_once(" - ")?;
-        let mut own = own.split(' ').skip(4);
-        let (place, options) = (own.next()?, own.next()?);
-        Some((unescape(place).into_owned(), format!("{} {options}", filesystem.split(' ').next()?)))
+        let mut fields = line.split(' ').skip(4);
+        let (place, options) = (fields.next()?, fields.next()?);
+        let filesystem = fields.skip_while(|field| *field != "-").nth(1)?;
+        Some((unescape(place).into_owned(), [filesystem, options].join(" ")))
     };
     table.lines().filter_map(mount).collect()
 }

@@ -1,5 +1,6 @@
 //! What the mount table must show: a plan's mounts, followed from the slot that holds each to the place that it's put at.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::{Expected, Wanted};
@@ -48,10 +49,10 @@ pub(super) fn of(plan: &Plan) -> Vec<Expected> {
     if root.kind.is_some() || root.attributes != Attributes::NONE {
         all.insert("/".into(), (Feature::Mnt, mounted(root)));
     }
-    let expected = |(place, (feature, wanted))| Expected {
+    let expected = |(place, (feature, wanted)): (String, _)| Expected {
         feature,
         path: "/proc/self/mountinfo".into(),
-        field: Some(place),
+        field: Some(Cow::from(place)),
         wanted,
     };
     all.into_iter().map(expected).collect()
@@ -106,5 +107,5 @@ fn mounted(made: &Made) -> Wanted {
 /// A path in a tree of ours, from `/` on.
 fn place(slots: &BTreeMap<Held, Made>, at: Held, path: &str) -> Option<String> {
     let above = slots.get(&at)?.place.as_ref()?;
-    Some(format!("{}/{}", above.trim_end_matches('/'), path.trim_start_matches('/')))
+    Some([above.trim_end_matches('/'), "/", path.trim_start_matches('/')].concat())
 }
