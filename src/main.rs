@@ -4,7 +4,8 @@
 #[path = "sys/entry.rs"]
 mod entry;
 
-// Why not musl's own: Cargo.toml.
-#[cfg(target_env = "musl")]
+#[path = "sys/heap.rs"]
+mod heap;
+
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static HEAP: heap::Heap = heap::Heap;

@@ -3,6 +3,9 @@
 pub(crate) mod bpf;
 pub(crate) mod capability;
 pub(crate) mod clone;
+// Named by the program, main.rs, alone.
+#[cfg(test)]
+mod heap;
 pub(crate) mod link;
 pub(crate) mod mount;
 pub(crate) mod netlink;
