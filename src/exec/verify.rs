@@ -144,8 +144,9 @@ fn is_so(wanted: &Wanted, shown: Option<&str>, own: Option<&str>) -> bool {
         Wanted::Mounted { may_lack, .. } if shown == Some(NOWHERE) => *may_lack,
         Wanted::Mounted { kind, attributes, .. } => shown.is_some_and(|shown| {
             let (mounted, has) = shown.split_once(' ').unwrap_or((shown, ""));
+            let has: Vec<&str> = has.split(',').collect();
             kind.as_ref().is_none_or(|kind| kind == mounted)
-                && attributes.options().iter().all(|option| has.split(',').any(|has| has == *option))
+                && attributes.options().iter().all(|option| has.contains(option))
         }),
     }
 }

@@ -146,17 +146,18 @@ impl<'a> Membership<'a> {
 
 /// A line of mountinfo, if it is a hierarchy's. proc_pid_mountinfo(5)
 fn hierarchy(line: &str, memberships: &[Membership<'_>]) -> Option<Hierarchy> {
-    let mut fields = line.split(' ').skip(3);
-    let (root, mount) = (fields.next()?, fields.next()?);
-    // Behind the mount's own fields, of which there may be more or fewer: the filesystem, its source, its options.
-    let mut filesystem = fields.skip_while(|field| *field != "-").skip(1);
-    let version = match filesystem.next()? {
+    // The last three are the filesystem, its source and its options; of the mount's own there may be more or fewer.
+    let mut last = line.rsplit(' ');
+    let (options, _, kind) = (last.next()?, last.next()?, last.next()?);
+    let version = match kind {
         "cgroup" => Version::V1,
         "cgroup2" => Version::V2,
         _ => return None,
     };
+    let mut own = line.split(' ').skip(3);
+    let (root, mount) = (own.next()?, own.next()?);
     // v1's options are the names of its controllers, beside a few of the mount's.
-    let options: Vec<&str> = filesystem.nth(1)?.split(',').collect();
+    let options: Vec<&str> = options.split(',').collect();
     let is_same = |membership: &&Membership<'_>| match version {
         Version::V1 => !membership.is_v2 && membership.names.iter().all(|name| options.contains(name)),
         Version::V2 => membership.is_v2,

@@ -131,6 +131,10 @@ impl Slots {
 
     /// Replaces `<lower>` and its like by the path that leads to the descriptor's very file, whatever its name is.
     pub fn fill_held(&self, words: &str) -> String {
+        // Nearly all have none.
+        if !words.contains('<') {
+            return words.to_owned();
+        }
         self.held.iter().fold(words.to_owned(), |words, (held, descriptor)| {
             words.replace(&held.to_string(), &format!("/proc/self/fd/{}", descriptor.as_raw_fd()))
         })
