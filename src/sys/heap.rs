@@ -1,7 +1,6 @@
-//! Where the program's memory comes from. A start asks for some three thousand small pieces, and keeps most of them until it
-//! has become the command: nearly all of them are cut off the rest of a chunk, by one addition. A C library's allocator looks
-//! into several lists for each (glibc), or asks the kernel every few kilobytes and gives them back at once (musl); that was a
-//! sixth of what a start executes.
+//! Where the program's memory comes from. A start asks a thousand times for a small piece: each is cut off the rest of a chunk
+//! by one addition, or taken from those that were given back. A C library's allocator looks into several lists for each
+//! (glibc), or asks the kernel every few kilobytes and gives them back at once (musl); that was a fifth of what a start executes.
 //!
 //! Pieces of up to 1 KiB come in sizes of 16 bytes each, and what is given back waits in a list of its size for the next that
 //! asks for as much. So what was in use at one moment is never given to other sizes: a program that runs on and on needs no
