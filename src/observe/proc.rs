@@ -275,3 +275,17 @@ pub fn clock_monotonic() -> Observation {
 pub fn clock_realtime() -> Observation {
     clock("CLOCK_REALTIME", ClockId::CLOCK_REALTIME)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The whole of a name counts, in the first line too.
+    #[test]
+    fn a_field_is_found_by_its_whole_name() {
+        let status = "Name:\tx\nPPid:\t1\nPid:\t 2\nGroups:\t\nNSpid:\t3\t4\n";
+        let fields = ["Name", "Pid", "PPid", "Groups", "NSpid"].map(|name| status_of(status, name).unwrap());
+        assert_eq!(fields, ["x", "2", "1", "", "3\t4"]);
+        assert_eq!(["Na", "id", "x", "Seccomp"].map(|name| status_of(status, name)), [None; 4]);
+    }
+}

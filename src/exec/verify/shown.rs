@@ -179,6 +179,17 @@ pub(super) fn one_line(words: &str) -> String {
 mod tests {
     use super::*;
 
+    /// The kernel writes as many fields before the dash as a mount's propagation takes, and a blank as `\\040`.
+    #[test]
+    fn a_mount_is_known_by_its_place_and_the_last_one_counts() {
+        let table = "1 0 8:1 / / ro,nosuid shared:1 master:2 - ext4 /dev/x rw\n\
+            2 1 0:5 / /a\\040b rw - proc proc rw,hidepid=2\n3 1 0:6 / /a\\040b ro,nodev - tmpfs - rw\n";
+        let mounts = mounts(table);
+        assert_eq!(mounts["/"], "ext4 ro,nosuid");
+        assert_eq!(mounts["/a b"], "tmpfs ro,nodev");
+        assert_eq!(mounts.len(), 2);
+    }
+
     #[test]
     fn a_route_has_its_gateway() {
         let word = |address: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(address));
