@@ -139,6 +139,9 @@ mod tests {
         let place = tree.locate(Path::new("/bin/sh"));
         assert_eq!(place.inside, Path::new("/usr/bin/sh"));
         assert_eq!(place.today, Some(folder.path().join("usr/bin/sh")));
+        // A relative one leads on from the folder that it lies in.
+        std::os::unix::fs::symlink("bin", folder.path().join("usr/tools")).unwrap();
+        assert_eq!(tree.locate(Path::new("/usr/tools/sh")).inside, Path::new("/usr/bin/sh"));
     }
 
     #[test]

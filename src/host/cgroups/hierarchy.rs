@@ -143,6 +143,8 @@ mod tests {
         let found = hierarchy(unified).unwrap();
         assert_eq!(found.own(), Some(PathBuf::from("/sys/fs/cgroup/unified/user.slice")));
         assert_eq!(hierarchy("1 0 8:1 / / rw - ext4 x rw"), None);
+        // All of its controllers must be there.
+        assert_eq!(hierarchy("36 31 0:33 / /c rw - cgroup cgroup rw,cpuacct"), None);
         // Mounted, but from another part of the tree: a container's.
         let elsewhere = "35 31 0:32 /docker /m rw - cgroup cgroup rw,memory";
         assert_eq!(hierarchy(elsewhere).unwrap().own(), None);
