@@ -8,12 +8,12 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use sandbox::config::compose::{self, Ending};
+use sandbox::config::spec::yaml;
 use sandbox::exec::{self, Unwatched};
 use sandbox::feature::Feature;
 use sandbox::plan::Call;
-use sandbox::plan::call::gate::Gate;
-use sandbox::spec::compose::{self, Ending};
-use sandbox::spec::yaml;
+use sandbox::plan::call::gate::GateCall;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     let ending = Ending::Command { path: spec.command[0].clone(), arguments: spec.command.clone() };
     let mut plan = compose::plan(&spec, &host, Feature::Run, ending, false);
     if *mode == "without" {
-        plan.steps.retain(|step| !matches!(step.call, Call::Gate(Gate::Verify)));
+        plan.steps.retain(|step| !matches!(step.call, Call::Gate(GateCall::Verify)));
     }
     let ended = exec::start(&plan, &mut Unwatched).and_then(|mut container| container.wait(&mut Unwatched));
     ExitCode::from(ended.expect("a container").status())

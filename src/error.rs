@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::host::diagnose::Cause;
-use crate::spec::{MOST_MISTAKES, Mistake};
+use crate::config::spec::{MOST_MISTAKES, Mistake};
+use crate::diagnose::Cause;
 use crate::text::{text, text_with};
 
 /// The exit statuses of the command-line contract that `sandbox` itself decides.

@@ -17,14 +17,12 @@
 
 pub mod cgroups;
 pub mod cli;
-pub mod compare;
-pub mod demo;
-pub mod doctor;
+pub mod config;
+pub mod diagnose;
 pub mod error;
 pub mod exec;
 pub mod feature;
 pub mod host;
-pub mod mistakes;
 pub mod namespaces;
 mod near;
 pub mod network;
@@ -33,6 +31,8 @@ pub mod plan;
 pub mod render;
 pub mod rootfs;
 pub mod security;
-pub mod spec;
 mod sys;
+pub mod teach;
 mod text;
+pub mod value;
+pub mod views;

@@ -5,30 +5,30 @@
 
 /// The English catalogue, one file per feature.
 const ENGLISH: &[&str] = &[
-    include_str!("../lessons/en/common.txt"),
-    include_str!("../lessons/en/pid.txt"),
-    include_str!("../lessons/en/mnt.txt"),
-    include_str!("../lessons/en/net.txt"),
-    include_str!("../lessons/en/uts.txt"),
-    include_str!("../lessons/en/ipc.txt"),
-    include_str!("../lessons/en/user.txt"),
-    include_str!("../lessons/en/cgroup.txt"),
-    include_str!("../lessons/en/limits.txt"),
-    include_str!("../lessons/en/memory.txt"),
-    include_str!("../lessons/en/cpu.txt"),
-    include_str!("../lessons/en/blkio.txt"),
-    include_str!("../lessons/en/devices.txt"),
-    include_str!("../lessons/en/pids.txt"),
-    include_str!("../lessons/en/time.txt"),
-    include_str!("../lessons/en/run.txt"),
-    include_str!("../lessons/en/verify.txt"),
-    include_str!("../lessons/en/security.txt"),
-    include_str!("../lessons/en/rootfs.txt"),
-    include_str!("../lessons/en/doctor.txt"),
-    include_str!("../lessons/en/compare.txt"),
-    include_str!("../lessons/en/habits.txt"),
-    include_str!("../lessons/en/terminal.txt"),
-    include_str!("../lessons/en/spec.txt"),
+    include_str!("../messages/en/common.txt"),
+    include_str!("../messages/en/pid.txt"),
+    include_str!("../messages/en/mnt.txt"),
+    include_str!("../messages/en/net.txt"),
+    include_str!("../messages/en/uts.txt"),
+    include_str!("../messages/en/ipc.txt"),
+    include_str!("../messages/en/user.txt"),
+    include_str!("../messages/en/cgroup.txt"),
+    include_str!("../messages/en/limits.txt"),
+    include_str!("../messages/en/memory.txt"),
+    include_str!("../messages/en/cpu.txt"),
+    include_str!("../messages/en/blkio.txt"),
+    include_str!("../messages/en/devices.txt"),
+    include_str!("../messages/en/pids.txt"),
+    include_str!("../messages/en/time.txt"),
+    include_str!("../messages/en/run.txt"),
+    include_str!("../messages/en/verify.txt"),
+    include_str!("../messages/en/security.txt"),
+    include_str!("../messages/en/rootfs.txt"),
+    include_str!("../messages/en/doctor.txt"),
+    include_str!("../messages/en/compare.txt"),
+    include_str!("../messages/en/habits.txt"),
+    include_str!("../messages/en/terminal.txt"),
+    include_str!("../messages/en/spec.txt"),
 ];
 
 /// The words behind `key`. A key that is missing prints as itself; a test holds that none is.
@@ -100,13 +100,13 @@ mod tests {
         );
         for feature in Feature::ALL.into_iter().chain([Feature::Run]) {
             wanted.extend([format!("{feature}.view.meaning"), format!("{feature}.next")]);
-            let cards = crate::demo::names(feature);
+            let cards = crate::teach::demo::names(feature);
             wanted.extend(
                 cards.iter().flat_map(|card| {
                     ["claim", "verdict"].map(|part| format!("{feature}.card.{card}.{part}"))
                 }),
             );
-            let mistakes = crate::mistakes::list(feature);
+            let mistakes = crate::teach::mistakes::list(feature);
             wanted.extend(mistakes.iter().flat_map(|(name, _)| {
                 ["mistake", "lesson"].map(|part| format!("{feature}.break.{name}.{part}"))
             }));

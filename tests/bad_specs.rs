@@ -6,10 +6,10 @@ use std::fs;
 
 use proptest::prelude::*;
 use proptest::test_runner::Config;
+use sandbox::config::compose::{self, Ending};
+use sandbox::config::spec::{Spec, schema, shipped, yaml};
 use sandbox::feature::Feature;
 use sandbox::render;
-use sandbox::spec::compose::{self, Ending};
-use sandbox::spec::{Spec, schema, shipped, yaml};
 use serde_json::{Map, Value};
 use support::{feed, sandbox, text};
 

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use nix::errno::Errno;
+use sandbox::diagnose::{self, Cause, Failed};
 use sandbox::error::Error;
 use sandbox::feature::Feature;
-use sandbox::host::diagnose::{self, Cause, Failed};
 use sandbox::host::facts::Facts;
 use sandbox::plan::Call;
 use sandbox::render::paint::{Color, Stream, decide};

@@ -22,9 +22,9 @@ use crate::host::cgroups::Controller;
 use crate::observe::cgroup::Group;
 use crate::observe::{Observation, Value, cgroup};
 use crate::plan::{Draft, Problem, Setting};
-use crate::spec::units::Size;
-use crate::spec::words;
 use crate::text::{text, text_with};
+use crate::value::parse;
+use crate::value::units::Size;
 
 /// What can be said about disks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
@@ -33,7 +33,7 @@ use crate::text::{text, text_with};
 pub struct Blkio {
     /// The weight, 10 to 1000, where something here shares the disk out by weight
     #[arg(long, visible_alias = "blkio-weight", value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "words::within::<10, 1000, _, _>")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "parse::within::<10, 1000, _, _>")]
     #[schemars(range(min = 10, max = 1000), example = 500)]
     pub weight: Option<u64>,
     /// Read at most RATE bytes a second; DEV is a device, MAJ:MIN, or a file on the disk that is meant (may be repeated)

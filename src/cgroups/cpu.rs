@@ -21,8 +21,8 @@ use crate::host::Host;
 use crate::host::cgroups::Controller;
 use crate::observe::{Observation, cgroup};
 use crate::plan::{Draft, Problem, Setting};
-use crate::spec::words;
 use crate::text::{text, text_with};
+use crate::value::parse;
 
 /// What can be said about processors.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
@@ -31,12 +31,12 @@ use crate::text::{text, text_with};
 pub struct Cpu {
     /// The weight in v1's and docker's numbers, 2 to 262144; 1024 is what every group has
     #[arg(long, short = 'c', visible_alias = "cpu-shares", value_name = "N", conflicts_with = "weight")]
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "words::within::<2, 262_144, _, _>")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "parse::within::<2, 262_144, _, _>")]
     #[schemars(range(min = 2, max = 262_144), example = 512)]
     pub shares: Option<u64>,
     /// The weight in v2's numbers, 1 to 10000; 100 is what every group has; not beside shares
     #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "words::within::<1, 10_000, _, _>")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "parse::within::<1, 10_000, _, _>")]
     #[schemars(range(min = 1, max = 10_000), example = 50)]
     pub weight: Option<u64>,
     /// At most so many processors' time: 0.5 is half of one, 2 is all of two
@@ -182,7 +182,7 @@ fn within(draft: &mut Draft, flag: &str, value: u64, range: std::ops::RangeInclu
 }
 
 fn processors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    words::checked(deserializer, |list: &String| {
+    parse::checked(deserializer, |list: &String| {
         is_list(list).then_some(()).ok_or_else(|| text("cpu.list.form"))
     })
 }

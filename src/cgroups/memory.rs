@@ -17,8 +17,8 @@ use crate::host::Host;
 use crate::host::cgroups::{Controller, Version};
 use crate::observe::{Observation, cgroup, proc};
 use crate::plan::{Draft, Problem, Setting};
-use crate::spec::units::Size;
 use crate::text::text;
+use crate::value::units::Size;
 
 /// What can be said about memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]

@@ -16,8 +16,8 @@ use std::path::Path;
 use crate::feature::Feature;
 use crate::host::Host;
 use crate::host::cgroups::{Controller, Site, Version};
-use crate::plan::call::cgroup::Cgroup;
-use crate::plan::call::file::File;
+use crate::plan::call::cgroup::CgroupCall;
+use crate::plan::call::file::FileCall;
 use crate::plan::order::Phase;
 use crate::plan::undo::Undo;
 use crate::plan::{Actor, Call, Draft, Intent, Setting};
@@ -77,7 +77,7 @@ impl Group<'_> {
     fn plan(&self, draft: &mut Draft) {
         let (shared, own) = (self.site.shared(), self.site.shared().join(self.name));
         let folder = path(&self.site.base);
-        self.host(draft, Cgroup::Share { folder }, "limits.share.why");
+        self.host(draft, CgroupCall::Share { folder }, "limits.share.why");
         if !self.site.is_occupied {
             self.enable(draft);
         }
@@ -96,7 +96,7 @@ impl Group<'_> {
                 let write = write(&own.join("tasks"), "0");
                 draft.step(Phase::Join, Actor::Child, self.feature, write, "limits.join.why");
             }
-            Version::V2 => self.host(draft, Cgroup::Open { folder: path(&own) }, "limits.open.why"),
+            Version::V2 => self.host(draft, CgroupCall::Open { folder: path(&own) }, "limits.open.why"),
         }
     }
 
@@ -105,7 +105,7 @@ impl Group<'_> {
     }
 
     fn make(&self, draft: &mut Draft, folder: &Path, shared: bool) {
-        let call = Cgroup::Make { folder: path(folder), shared };
+        let call = CgroupCall::Make { folder: path(folder), shared };
         let (why, undo) = if shared {
             ("limits.shared.why", Undo::RemoveSharedGroup { path: folder.to_path_buf() })
         } else {
@@ -160,14 +160,14 @@ impl Group<'_> {
         let mut calls: Vec<(Feature, Call, &'static str)> = Vec::new();
         for intent in draft.intents().iter().filter(|one| self.site.controllers.contains(&one.controller)) {
             if let (Some(program), Version::V2) = (&intent.program, self.site.version) {
-                let call = Cgroup::AttachProgram { folder: path(own), program: program.clone() };
+                let call = CgroupCall::AttachProgram { folder: path(own), program: program.clone() };
                 calls.push((intent.feature, call.into(), intent.why));
                 continue;
             }
             calls.extend(intent.settings().iter().map(|Setting { file, value }| {
                 let file = own.join(file);
                 let call = match intent.is_idle {
-                    true => Cgroup::Offer { file: path(&file), value: value.clone() }.into(),
+                    true => CgroupCall::Offer { file: path(&file), value: value.clone() }.into(),
                     false => write(&file, value).into(),
                 };
                 (intent.feature, call, intent.why)
@@ -184,8 +184,8 @@ fn plus(names: &[&str]) -> String {
     names.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ")
 }
 
-fn write(file: &Path, content: &str) -> File {
-    File::Write { path: path(file), content: content.to_owned() }
+fn write(file: &Path, content: &str) -> FileCall {
+    FileCall::Write { path: path(file), content: content.to_owned() }
 }
 
 fn path(path: &Path) -> String {

@@ -15,8 +15,8 @@ use crate::host::Host;
 use crate::host::cgroups::Controller;
 use crate::observe::{Observation, cgroup, proc};
 use crate::plan::{Draft, Problem, Setting};
-use crate::spec::words;
 use crate::text::text;
+use crate::value::parse;
 
 /// What can be said about the number of processes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
@@ -27,7 +27,7 @@ pub struct Pids {
     #[arg(long, visible_alias = "pids-limit", value_name = "N")]
     #[serde(
         skip_serializing_if = "Option::is_none",
-        deserialize_with = "words::within::<1, 4_194_304, _, _>"
+        deserialize_with = "parse::within::<1, 4_194_304, _, _>"
     )]
     #[schemars(range(min = 1, max = 4_194_304), example = 64)]
     pub max: Option<u32>,

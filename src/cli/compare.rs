@@ -4,10 +4,10 @@ use clap::Args;
 use clap::builder::RangedI64ValueParser;
 
 use super::telling::Format;
-use crate::compare::{Comparison, Subject};
 use crate::error::Result;
 use crate::render::paint::{Color, Stream, decide};
 use crate::render::{self, compare as compare_text};
+use crate::teach::compare::{Comparison, Subject};
 
 /// The flags of `compare`.
 #[derive(Debug, Args)]

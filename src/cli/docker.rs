@@ -88,7 +88,7 @@ fn key(word: &str, next: Option<&str>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::yaml;
+    use crate::config::spec::yaml;
 
     #[test]
     fn each_flag_is_a_key_that_a_spec_can_have() {

@@ -3,11 +3,11 @@
 use clap::Args;
 
 use super::telling::Format;
-use crate::doctor::{self, profile};
+use crate::diagnose::remedy;
 use crate::error::{Error, Result};
-use crate::host::remedy;
 use crate::render::paint::{Color, Stream, decide};
 use crate::render::{self, doctor as text_of};
+use crate::teach::doctor::{self, profile};
 use crate::text::text_with;
 
 /// The flags of `doctor`.

@@ -7,13 +7,13 @@ use clap::Args;
 use super::target::Target;
 use super::telling::{self, Telling};
 use super::watch::Narrator;
+use crate::config::compose::Ending;
+use crate::config::enter;
+use crate::config::spec::Spec;
 use crate::error::{Error, Result};
 use crate::host::command;
-use crate::host::tree::Tree;
+use crate::host::resolver::Tree;
 use crate::render::paint::{Color, Stream, decide};
-use crate::spec::Spec;
-use crate::spec::compose::Ending;
-use crate::spec::enter;
 use crate::text::{text, text_with};
 
 /// The flags of `enter`.

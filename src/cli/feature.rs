@@ -7,19 +7,21 @@ use clap::Args;
 
 use super::telling::{self, Telling};
 use super::watch::Narrator;
-use crate::demo::plot::Plot;
-use crate::demo::{self, Canvas, Stage};
+use crate::config::compose::{self, Ending};
+use crate::config::spec::Spec;
+use crate::config::spec::yaml;
+use crate::diagnose;
 use crate::error::{Error, Result};
 use crate::exec;
 use crate::feature::Feature;
-use crate::host::{Host, command, diagnose};
-use crate::mistakes;
+use crate::host::{Host, command};
 use crate::render::live::Live;
 use crate::render::paint::{Color, Stream, decide};
-use crate::render::{self, card, contrast, equivalents, paint, plot, svg};
-use crate::spec::Spec;
-use crate::spec::compose::{self, Ending};
-use crate::spec::yaml;
+use crate::render::{self, card, contrast, paint, plot, svg};
+use crate::teach::demo::plot::Plot;
+use crate::teach::demo::{self, Canvas, Stage};
+use crate::teach::equivalents;
+use crate::teach::mistakes;
 use crate::text::text_with;
 
 /// A feature's own flags, the common ones, and the command.

@@ -6,7 +6,7 @@ use super::docker;
 use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::command;
-use crate::host::tree::Tree;
+use crate::host::resolver::Tree;
 use crate::near::nearest;
 use crate::text::{text, text_with};
 

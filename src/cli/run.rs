@@ -9,14 +9,14 @@ use super::feature::make_mistake;
 use super::telling::{self, Telling};
 use super::watch::Narrator;
 use super::without;
+use crate::config::compose::{self, Ending};
+use crate::config::spec::{Spec, yaml};
 use crate::error::{Error, Result};
 use crate::feature::Feature;
 use crate::host::{Host, command};
 use crate::plan::Plan;
 use crate::render;
 use crate::render::paint::{self, Color, Stream, decide};
-use crate::spec::compose::{self, Ending};
-use crate::spec::{Spec, yaml};
 use crate::text::{text, text_with};
 
 /// The flags of `run`.

@@ -5,11 +5,11 @@ use std::io::{self, Read};
 
 use clap::{Args, Subcommand};
 
+use crate::config::spec::{Spec, schema, shipped, yaml};
 use crate::error::{Error, Result};
 use crate::near::nearest;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
-use crate::spec::{Spec, schema, shipped, yaml};
 use crate::text::{text, text_with};
 
 /// What `spec` does.

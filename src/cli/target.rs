@@ -2,9 +2,9 @@
 
 use std::str::FromStr;
 
-use crate::compare::Subject;
 use crate::error::{Error, Result};
 use crate::exec::journal;
+use crate::teach::compare::Subject;
 use crate::text::{text, text_with};
 
 /// `4711`, or `web`. A number is a process's.

@@ -6,14 +6,14 @@ use clap::Args;
 
 use super::run::{ending, read};
 use super::target::Target;
+use crate::config::compose::{self, Ending};
+use crate::config::enter;
 use crate::error::Result;
 use crate::exec::agent::Agent;
 use crate::exec::{Unwatched, verify};
 use crate::feature::Feature;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
-use crate::spec::compose::{self, Ending};
-use crate::spec::enter;
 use crate::text::text_with;
 
 /// The flags of `verify`.

@@ -7,17 +7,16 @@ use nix::unistd::Pid;
 
 use super::telling::Telling;
 use super::terminal::{self, Key};
+use crate::config::spec::Spec;
 use crate::error::{Error, Result};
 use crate::exec::signals::Signals;
 use crate::exec::{Ended, Watch};
-use crate::observe::Sight;
-use crate::observe::view::View;
-use crate::plan::call::publish::Publish;
+use crate::plan::call::publish::PublishCall;
 use crate::plan::slots::Slots;
 use crate::plan::{Call, Plan};
 use crate::render::{self, explain, plan as plan_text, view as view_text};
-use crate::spec::Spec;
 use crate::text::{text, text_with};
+use crate::views::{Sight, View};
 
 /// Follows a run and tells of it.
 pub(super) struct Narrator {
@@ -88,7 +87,7 @@ impl Watch for Narrator {
     fn published(&mut self, ports: &[(SocketAddr, u16)], plan: &Plan) {
         let is_chosen = |at: &SocketAddr| {
             !plan.steps.iter().any(
-                |step| matches!(&step.call, Call::Publish(Publish::Listen { at: asked, .. }) if asked == at),
+                |step| matches!(&step.call, Call::Publish(PublishCall::Listen { at: asked, .. }) if asked == at),
             )
         };
         for (at, inside) in ports.iter().filter(|(at, _)| self.announces || is_chosen(at)) {

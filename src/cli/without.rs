@@ -3,16 +3,16 @@
 
 use super::run::plan;
 use super::telling::Telling;
+use crate::config::compose::Ending;
+use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::exec::Unwatched;
 use crate::exec::agent::Agent;
 use crate::feature::Feature;
-use crate::observe::view::{OnePath, returned};
-use crate::observe::{Sight, look};
 use crate::render;
-use crate::spec::Spec;
-use crate::spec::compose::Ending;
 use crate::text::text_with;
+use crate::views::{OnePath, returned};
+use crate::views::{Sight, look};
 
 /// Looks from inside of both, and tells what differs. Where one of them can't be had here, that is told: the run itself may
 /// still be possible.

@@ -15,12 +15,12 @@ use super::signals::Signals;
 use super::{Container, Ended, start};
 use crate::error::{Error, Kind, Result};
 use crate::feature::Feature;
-use crate::observe::{self, Sight};
 use crate::plan::call::process::Namespaces;
 use crate::plan::gate::Channel;
 use crate::plan::slots::Slots;
 use crate::plan::{Call, Plan};
 use crate::sys::clone::{Cloned, clone3};
+use crate::views::{self, Sight};
 
 /// What may be asked.
 #[derive(Debug, Serialize, Deserialize)]
@@ -281,7 +281,7 @@ fn serve_on(channel: &Channel, slots: &mut Slots) -> ! {
                 Ok(result) => Reply::Result(result),
                 Err(errno) => Reply::Errno(errno as i32),
             },
-            Request::Look(feature) => Reply::Sight(Box::new(observe::look(feature))),
+            Request::Look(feature) => Reply::Sight(Box::new(views::look(feature))),
             Request::Read(path) => words(std::fs::read(path)),
             Request::Node => match nix::sys::utsname::uname() {
                 Ok(names) => Reply::Words(names.nodename().to_string_lossy().into_owned()),

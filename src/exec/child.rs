@@ -3,13 +3,13 @@
 use nix::errno::Errno;
 
 use super::{agent, init, is_clone, relay, verify};
-use crate::observe;
-use crate::plan::call::gate::Gate;
-use crate::plan::call::process::Process;
-use crate::plan::call::publish::Publish;
+use crate::plan::call::gate::GateCall;
+use crate::plan::call::process::ProcessCall;
+use crate::plan::call::publish::PublishCall;
 use crate::plan::gate::Message;
 use crate::plan::slots::Slots;
 use crate::plan::{Actor, Call, Plan};
+use crate::views;
 
 /// What a process that couldn't be set up ends with. Its errno has gone through the gate.
 const FAILED: i32 = 125;
@@ -20,25 +20,25 @@ const FAILED: i32 = 125;
 /// what the host's exit would flush or remove isn't the child's.
 pub(super) fn become_child(plan: &Plan, cloned: usize, narrated: bool, slots: &mut Slots) -> ! {
     let mut me = match &plan.steps[cloned].call {
-        Call::Process(Process::CloneHelper { .. }) => Actor::Helper,
-        Call::Process(Process::CloneRelay) => Actor::Relay,
+        Call::Process(ProcessCall::CloneHelper { .. }) => Actor::Helper,
+        Call::Process(ProcessCall::CloneRelay) => Actor::Relay,
         _ => Actor::Child,
     };
     for (index, step) in plan.steps.iter().enumerate().skip(cloned + 1) {
         if step.actor != me {
             continue;
         }
-        if narrated && !matches!(step.call, Call::Gate(Gate::Await)) {
+        if narrated && !matches!(step.call, Call::Gate(GateCall::Await)) {
             wait_for_go(slots);
         }
         let result = match (&step.call, step.call.perform(slots)) {
             (_, Err(errno)) => fail(slots, index, errno),
-            (Call::Gate(Gate::Report), Ok(_)) => {
-                let sight = serde_json::to_value(observe::look(step.feature)).unwrap_or_default();
+            (Call::Gate(GateCall::Report), Ok(_)) => {
+                let sight = serde_json::to_value(views::look(step.feature)).unwrap_or_default();
                 say(slots, index, &Message::Report(sight));
                 0
             }
-            (Call::Gate(Gate::Verify), Ok(_)) => {
+            (Call::Gate(GateCall::Verify), Ok(_)) => {
                 let differences = verify::differences(plan, slots, false);
                 if !differences.is_empty() {
                     say(slots, index, &Message::Differs(differences));
@@ -46,17 +46,17 @@ pub(super) fn become_child(plan: &Plan, cloned: usize, narrated: bool, slots: &m
                 }
                 0
             }
-            (Call::Process(Process::ForkCommand), Ok(0)) => {
+            (Call::Process(ProcessCall::ForkCommand), Ok(0)) => {
                 me = Actor::Command;
                 // The host already holds init by its pidfd: it is told of this step by init.
                 continue;
             }
-            (Call::Process(Process::ForkCommand), Ok(number)) => {
+            (Call::Process(ProcessCall::ForkCommand), Ok(number)) => {
                 // The host must know that there is a command: who looks into the container is shown that one, not us.
                 say(slots, index, &Message::Did(index, number));
                 init::serve(slots, plan.steps.iter().any(|step| matches!(step.call, Call::Terminal(_))))
             }
-            (Call::Process(Process::Clone { as_sibling: true, .. }), Ok(0)) => {
+            (Call::Process(ProcessCall::Clone { as_sibling: true, .. }), Ok(0)) => {
                 me = Actor::Child;
                 continue;
             }
@@ -69,10 +69,10 @@ pub(super) fn become_child(plan: &Plan, cloned: usize, narrated: bool, slots: &m
         if narrated || is_heard(&step.call) {
             say(slots, index, &Message::Did(index, result));
         }
-        if matches!(step.call, Call::Publish(Publish::Serve)) {
+        if matches!(step.call, Call::Publish(PublishCall::Serve)) {
             relay::serve(slots);
         }
-        if matches!(step.call, Call::Gate(Gate::Serve)) {
+        if matches!(step.call, Call::Gate(GateCall::Serve)) {
             agent::serve(slots);
         }
     }
@@ -81,7 +81,7 @@ pub(super) fn become_child(plan: &Plan, cloned: usize, narrated: bool, slots: &m
 
 /// Whether the host waits to hear of a step, also where nothing is narrated.
 pub(super) fn is_heard(call: &Call) -> bool {
-    matches!(call, Call::Gate(Gate::Report | Gate::Serve) | Call::Publish(Publish::Serve))
+    matches!(call, Call::Gate(GateCall::Report | GateCall::Serve) | Call::Publish(PublishCall::Serve))
 }
 
 fn wait_for_go(slots: &Slots) {

@@ -3,10 +3,10 @@
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
+use crate::diagnose::{self, Failed};
 use crate::error::{Error, Kind};
-use crate::host::diagnose::{self, Failed};
 use crate::host::facts::Facts;
-use crate::plan::call::process::Process;
+use crate::plan::call::process::ProcessCall;
 use crate::plan::{Call, Plan, Problem};
 use crate::text::{text, text_with};
 
@@ -25,8 +25,8 @@ pub(super) fn explain(plan: &Plan, index: usize, errno: Errno, made: Option<Pid>
     let cannot = text(&step.why.replace(".why", ".cannot"));
     let what = format!("{}: {cannot} ({place})", step.feature);
     let kind = match (&step.call, errno) {
-        (Call::Process(Process::Exec { .. }), Errno::ENOENT | Errno::ENOTDIR) => Kind::NotFound,
-        (Call::Process(Process::Exec { .. }), _) => Kind::NotExecutable,
+        (Call::Process(ProcessCall::Exec { .. }), Errno::ENOENT | Errno::ENOTDIR) => Kind::NotFound,
+        (Call::Process(ProcessCall::Exec { .. }), _) => Kind::NotExecutable,
         _ => Kind::Failed,
     };
     let mut error = Error::new(kind, what).call(&step.call, errno);

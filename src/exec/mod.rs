@@ -31,10 +31,10 @@ use self::signals::Signals;
 pub use self::supervise::Ended;
 use crate::error::{Error, Result};
 use crate::feature::Feature;
-use crate::plan::call::cgroup::Cgroup;
-use crate::plan::call::gate::Gate;
-use crate::plan::call::process::Process;
-use crate::plan::call::terminal::Terminal;
+use crate::plan::call::cgroup::CgroupCall;
+use crate::plan::call::gate::GateCall;
+use crate::plan::call::process::ProcessCall;
+use crate::plan::call::terminal::TerminalCall;
 use crate::plan::gate::{Channel, Message};
 use crate::plan::slots::Slots;
 use crate::plan::{Actor, Call, Plan, Step, expect};
@@ -117,7 +117,7 @@ pub fn accept(plan: &Plan) -> Result<()> {
 /// The plan's first problem; the step that failed, with its call, cause and remedy. What was made has been undone.
 pub fn start(plan: &Plan, watch: &mut dyn Watch) -> Result<Container> {
     accept(plan)?;
-    let is_verified = plan.steps.iter().any(|step| matches!(step.call, Call::Gate(Gate::Verify)));
+    let is_verified = plan.steps.iter().any(|step| matches!(step.call, Call::Gate(GateCall::Verify)));
     let slots = match is_verified {
         true => Slots { outside: verify::outside()?, expected: expect::of(plan), ..Slots::default() },
         false => Slots::default(),
@@ -217,7 +217,7 @@ impl Run<'_> {
         if let Some(undo) = &step.undo {
             self.journal.intend(undo)?;
         }
-        if matches!(step.call, Call::Gate(Gate::Verify)) {
+        if matches!(step.call, Call::Gate(GateCall::Verify)) {
             let differences = verify::differences(self.plan, &self.slots, true);
             return if differences.is_empty() { Ok(0) } else { Err(verify::refused(&differences).into()) };
         }
@@ -237,26 +237,26 @@ impl Run<'_> {
 
     /// A step of the child's or the helper's: let it go on where it's narrated, and hear of it where it must be heard.
     fn follow(&mut self, index: usize, step: &Step, narrates: bool) -> std::result::Result<i64, Stop> {
-        let waits_by_itself = matches!(step.call, Call::Gate(Gate::Await));
+        let waits_by_itself = matches!(step.call, Call::Gate(GateCall::Await));
         if narrates && !waits_by_itself {
             self.send(index, &Message::Go(index))?;
         }
         match &step.call {
-            Call::Process(Process::Exec { .. }) => return self.until_exec(index),
-            Call::Process(Process::Clone { as_sibling: true, .. }) => return self.meet(index),
-            Call::Gate(Gate::Report) => {
+            Call::Process(ProcessCall::Exec { .. }) => return self.until_exec(index),
+            Call::Process(ProcessCall::Clone { as_sibling: true, .. }) => return self.meet(index),
+            Call::Gate(GateCall::Report) => {
                 let Message::Report(view) = self.hear(index)? else { return Err(self.last_words(index)) };
                 if let Some(child) = self.slots.child {
                     self.watch.reported(self.plan, view, self.command_of(child));
                 }
             }
-            Call::Terminal(Terminal::Send) => {
+            Call::Terminal(TerminalCall::Send) => {
                 let Message::Terminal = self.hear(index)? else { return Err(self.last_words(index)) };
                 if !narrates {
                     return Ok(0);
                 }
             }
-            Call::Process(Process::ForkCommand) => return self.meet_command(index),
+            Call::Process(ProcessCall::ForkCommand) => return self.meet_command(index),
             call if narrates || child::is_heard(call) => {}
             _ => return Ok(0),
         }
@@ -358,7 +358,7 @@ impl Run<'_> {
 /// The group with a limit of memory.
 fn memory_group(plan: &Plan) -> Option<PathBuf> {
     plan.steps.iter().find_map(|step| match &step.call {
-        Call::Cgroup(Cgroup::Make { folder, shared: false }) if step.feature == Feature::Memory => {
+        Call::Cgroup(CgroupCall::Make { folder, shared: false }) if step.feature == Feature::Memory => {
             Some(PathBuf::from(folder))
         }
         _ => None,
@@ -368,25 +368,25 @@ fn memory_group(plan: &Plan) -> Option<PathBuf> {
 fn is_clone(step: &Step) -> bool {
     matches!(
         step.call,
-        Call::Process(Process::Clone { .. } | Process::CloneHelper { .. } | Process::CloneRelay)
+        Call::Process(ProcessCall::Clone { .. } | ProcessCall::CloneHelper { .. } | ProcessCall::CloneRelay)
     )
 }
 
 fn is_fork(step: &Step) -> bool {
-    matches!(step.call, Call::Process(Process::ForkCommand))
+    matches!(step.call, Call::Process(ProcessCall::ForkCommand))
 }
 
 fn is_exec(step: &Step) -> bool {
-    matches!(step.call, Call::Process(Process::Exec { .. }))
+    matches!(step.call, Call::Process(ProcessCall::Exec { .. }))
 }
 
 fn is_new_pid_namespace(step: &Step) -> bool {
-    matches!(&step.call, Call::Process(Process::Clone { namespaces, .. })
+    matches!(&step.call, Call::Process(ProcessCall::Clone { namespaces, .. })
         if namespaces.contains(Feature::Pid))
 }
 
 fn is_last_release(plan: &Plan, index: usize) -> bool {
-    let release = |step: &Step| matches!(step.call, Call::Gate(Gate::Release));
+    let release = |step: &Step| matches!(step.call, Call::Gate(GateCall::Release));
     release(&plan.steps[index]) && !plan.steps[index + 1..].iter().any(release)
 }
 

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::feature::Feature;
 use crate::host::cgroups::{self, Hierarchy};
 use crate::observe::proc::status_of;
-use crate::plan::call::process::Process;
+use crate::plan::call::process::ProcessCall;
 use crate::plan::expect::{self, Expected, Wanted};
 use crate::plan::gate::Difference;
 use crate::plan::slots::Slots;
@@ -153,7 +153,7 @@ fn is_so(wanted: &Wanted, shown: Option<&str>, own: Option<&str>) -> bool {
 
 /// Where the link to the program leads, as long as it's us.
 fn own_program(plan: &Plan, shown: &Shown) -> Option<Difference> {
-    let leaves = |step: &Step| matches!(step.call, Call::Process(Process::LeaveProgram { .. }));
+    let leaves = |step: &Step| matches!(step.call, Call::Process(ProcessCall::LeaveProgram { .. }));
     if !plan.steps.iter().any(leaves) {
         return None;
     }
@@ -206,14 +206,14 @@ mod tests {
 
     use super::*;
     use crate::cgroups::memory::Memory;
+    use crate::config::compose::{self, Ending};
+    use crate::config::spec::Spec;
     use crate::host::cgroups::{Controller, Site, Version};
     use crate::host::{Bridge, Cgroups, Host};
     use crate::namespaces::net::{Mode, Net};
     use crate::namespaces::uts::Uts;
     use crate::rootfs::Rootfs;
-    use crate::spec::Spec;
-    use crate::spec::compose::{self, Ending};
-    use crate::spec::units::Size;
+    use crate::value::units::Size;
 
     fn ending() -> Ending {
         Ending::Command { path: "/bin/true".into(), arguments: vec!["true".into()] }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use nix::unistd::{AccessFlags, access};
 
-use super::tree::Tree;
+use super::resolver::Tree;
 use crate::error::{Error, Kind, Result};
 use crate::text::{text, text_with};
 

@@ -55,11 +55,11 @@ const FILES: &[&str] = &[
 ];
 
 /// Ubuntu's switch: whether a program without a profile is denied its capabilities in a new user namespace.
-pub(super) const APPARMOR_SWITCH: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
+pub(crate) const APPARMOR_SWITCH: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
 /// Where AppArmor shows the caller's profile; on older kernels all security modules share the second file.
 const PROFILE: [&str; 2] = ["/proc/self/attr/apparmor/current", "/proc/self/attr/current"];
 /// The profile of the process that was being made.
-pub(super) const CHILDS_PROFILE: &str = "/proc/<child>/attr/apparmor/current";
+pub(crate) const CHILDS_PROFILE: &str = "/proc/<child>/attr/apparmor/current";
 /// The fields of /proc/self/status that are read.
 const STATUS: &[&str] = &["Seccomp", "NoNewPrivs"];
 /// Files that container engines put into what they make.
@@ -107,12 +107,12 @@ impl Facts {
     }
 
     /// The number in a file.
-    pub(super) fn number(&self, file: &str) -> Option<u64> {
+    pub(crate) fn number(&self, file: &str) -> Option<u64> {
         self.files.get(file)?.parse().ok()
     }
 
     /// How many namespaces of a kind the caller may have, in this user namespace.
-    pub(super) fn limit(&self, feature: Feature) -> Option<u64> {
+    pub(crate) fn limit(&self, feature: Feature) -> Option<u64> {
         self.number(&limit_file(feature))
     }
 
@@ -150,7 +150,7 @@ impl Facts {
 }
 
 /// The sysctl of a kind's limit, which counts per user and per user namespace: namespaces(7).
-pub(super) fn limit_file(feature: Feature) -> String {
+pub(crate) fn limit_file(feature: Feature) -> String {
     format!("/proc/sys/user/max_{feature}_namespaces")
 }
 

@@ -4,14 +4,12 @@ pub mod bridge;
 pub mod cable;
 pub mod cgroups;
 pub mod command;
-pub mod diagnose;
 pub mod disk;
 pub mod facts;
 pub mod files;
-pub(crate) mod remedy;
+pub mod resolver;
 pub mod subordinate;
 pub mod token;
-pub mod tree;
 pub mod unread;
 
 use std::fs::File;

@@ -14,14 +14,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::feature::Feature;
-use crate::host::tree::{Place, Tree};
+use crate::host::resolver::{Place, Tree};
 use crate::observe::{Observation, proc};
-use crate::plan::call::mount::{Mount, Propagation};
+use crate::plan::call::mount::{MountCall, Propagation};
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft, Problem};
 use crate::rootfs::mounts::{self, Extra};
-use crate::spec::units::Size;
 use crate::text::text;
+use crate::value::units::Size;
 
 /// What can be said about the mount namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
@@ -93,7 +93,7 @@ impl Mnt {
             let place = tree.locate(&bind.target);
             self.check(draft, &bind.target, &place, Some(&bind.source));
             tree.bind(&place, &bind.source);
-            let call = Mount::Bind { source: path(&bind.source), target: self.outer(&place) };
+            let call = MountCall::Bind { source: path(&bind.source), target: self.outer(&place) };
             draft.step(Phase::Mounts, Actor::Child, Feature::Mnt, call, "mnt.bind.why");
         }
         for target in &self.tmpfs {
@@ -101,7 +101,7 @@ impl Mnt {
             self.check(draft, target, &place, None);
             tree.empty(&place);
             let data = Some("size=64m".into());
-            let call = Mount::Filesystem { kind: "tmpfs".into(), target: self.outer(&place), data };
+            let call = MountCall::Filesystem { kind: "tmpfs".into(), target: self.outer(&place), data };
             draft.step(Phase::Mounts, Actor::Child, Feature::Mnt, call, "mnt.tmpfs.why");
         }
         for bind in self.bind.iter().filter(|bind| tree.locate(&bind.target).today.is_none()) {
@@ -119,7 +119,7 @@ impl Mnt {
     pub(crate) fn plan_table(&self, draft: &mut Draft) {
         draft.isolate(Feature::Mnt);
         if self.propagation != Propagation::Unchanged {
-            let call = Mount::Propagation { target: "/".into(), mode: self.propagation };
+            let call = MountCall::Propagation { target: "/".into(), mode: self.propagation };
             draft.step(Phase::Propagation, Actor::Child, Feature::Mnt, call, "mnt.propagation.why");
         }
     }
@@ -157,11 +157,11 @@ impl Mnt {
             refuse(draft, "--root /".into(), "mnt.root.same", "mnt.root.todo");
         }
         let mut step = |call, why| draft.step(Phase::Root, Actor::Child, Feature::Mnt, call, why);
-        step(Mount::Bind { source: root.clone(), target: root.clone() }, "mnt.rootbind.why");
-        step(Mount::ChangeFolder { path: root }, "mnt.rootchdir.why");
-        step(Mount::PivotRoot { new_root: ".".into(), put_old: ".".into() }, "mnt.pivot.why");
-        step(Mount::Detach { target: ".".into() }, "mnt.detach.why");
-        step(Mount::ChangeFolder { path: "/".into() }, "mnt.chdir.why");
+        step(MountCall::Bind { source: root.clone(), target: root.clone() }, "mnt.rootbind.why");
+        step(MountCall::ChangeFolder { path: root }, "mnt.rootchdir.why");
+        step(MountCall::PivotRoot { new_root: ".".into(), put_old: ".".into() }, "mnt.pivot.why");
+        step(MountCall::Detach { target: ".".into() }, "mnt.detach.why");
+        step(MountCall::ChangeFolder { path: "/".into() }, "mnt.chdir.why");
     }
 
     /// A working folder on which something was mounted is still the covered one: it must be entered anew by its path,
@@ -175,7 +175,7 @@ impl Mnt {
             None => self.tmpfs.iter().any(|target| Tree::default().locate(target).inside == folder),
         };
         if is_covered && is_there {
-            let call = Mount::ChangeFolder { path: path(&folder) };
+            let call = MountCall::ChangeFolder { path: path(&folder) };
             draft.step(Phase::Mounts, Actor::Child, Feature::Mnt, call, "mnt.folder.why");
         }
     }

@@ -17,8 +17,8 @@ use crate::host::cable::{Cable, PREFIX};
 use crate::network::ports::Port;
 use crate::network::{bridge, ports};
 use crate::observe::{Observation, proc};
-use crate::plan::call::gate::Gate;
-use crate::plan::call::net::Net as Call;
+use crate::plan::call::gate::GateCall;
+use crate::plan::call::net::NetCall as Call;
 use crate::plan::order::Phase;
 use crate::plan::undo::Undo;
 use crate::plan::{Actor, Draft, Problem};
@@ -94,8 +94,8 @@ impl Net {
             ports::plan(&self.publish, draft);
         }
         if self.veth || self.mode == Mode::Bridge || !self.publish.is_empty() {
-            draft.step(Phase::Cable, Actor::Host, Feature::Net, Gate::Release, "net.laid.why");
-            draft.step(Phase::Cable, Actor::Child, Feature::Net, Gate::Await, "net.wait.why");
+            draft.step(Phase::Cable, Actor::Host, Feature::Net, GateCall::Release, "net.laid.why");
+            draft.step(Phase::Cable, Actor::Child, Feature::Net, GateCall::Await, "net.wait.why");
         }
         if self.lo == Lo::Up {
             let call = Call::LinkUp { name: "lo".into() };

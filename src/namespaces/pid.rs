@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::feature::Feature;
 use crate::observe::{Observation, proc};
-use crate::plan::call::mount::Mount;
-use crate::plan::call::process::Process;
+use crate::plan::call::mount::MountCall;
+use crate::plan::call::process::ProcessCall;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft};
 
@@ -42,11 +42,11 @@ impl Pid {
     pub fn plan(&self, draft: &mut Draft, has_own_root: bool) {
         draft.isolate(Feature::Pid);
         if self.mount_proc && !has_own_root {
-            let mount = Mount::Filesystem { kind: "proc".into(), target: "/proc".into(), data: None };
+            let mount = MountCall::Filesystem { kind: "proc".into(), target: "/proc".into(), data: None };
             draft.step(Phase::Proc, Actor::Child, Feature::Pid, mount, "pid.proc.why");
         }
         if self.init {
-            draft.step(Phase::Init, Actor::Child, Feature::Pid, Process::ForkCommand, "pid.init.why");
+            draft.step(Phase::Init, Actor::Child, Feature::Pid, ProcessCall::ForkCommand, "pid.init.why");
         }
     }
 }

@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::feature::Feature;
 use crate::observe::{Observation, proc};
-use crate::plan::call::file::File;
-use crate::plan::call::process::{Namespaces, Process};
+use crate::plan::call::file::FileCall;
+use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft};
-use crate::spec::units::Offset;
+use crate::value::units::Offset;
 
 /// What can be said about the time namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
@@ -39,12 +39,12 @@ impl Time {
     /// The steps: unshare, write the offsets; the clone that enters comes after (see `plan::order`).
     pub fn plan(&self, draft: &mut Draft) {
         draft.isolate(Feature::Time);
-        let unshare = Process::Unshare { namespaces: Namespaces::of(&[Feature::Time]) };
+        let unshare = ProcessCall::Unshare { namespaces: Namespaces::of(&[Feature::Time]) };
         draft.step(Phase::Offsets, Actor::Helper, Feature::Time, unshare, "time.unshare.why");
         for (clock, offset) in [("boottime", self.boottime), ("monotonic", self.monotonic)] {
             if let Some(Offset(seconds)) = offset {
                 let content = format!("{clock} {seconds} 0\n");
-                let write = File::Write { path: "/proc/self/timens_offsets".into(), content };
+                let write = FileCall::Write { path: "/proc/self/timens_offsets".into(), content };
                 draft.step(Phase::Offsets, Actor::Helper, Feature::Time, write, "time.offset.why");
             }
         }

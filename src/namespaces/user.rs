@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 use crate::feature::Feature;
 use crate::host::{Host, Subordinate};
 use crate::observe::{Observation, proc};
-use crate::plan::call::file::File;
-use crate::plan::call::gate::Gate;
-use crate::plan::call::process::Process;
+use crate::plan::call::file::FileCall;
+use crate::plan::call::gate::GateCall;
+use crate::plan::call::process::ProcessCall;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft, Problem};
 use crate::text::{text, text_with};
@@ -297,7 +297,7 @@ impl User {
         check(draft, &[uid]);
         check(draft, &[gid]);
         let mut write = |file: &str, content: String, why| {
-            let call = File::Write { path: format!("/proc/self/{file}"), content };
+            let call = FileCall::Write { path: format!("/proc/self/{file}"), content };
             draft.step(Phase::Maps, Actor::Child, Feature::User, call, why);
         };
         write("setgroups", "deny".into(), "user.setgroups.why");
@@ -313,23 +313,23 @@ impl User {
         if host.privileged {
             for (file, ranges) in [("uid_map", uids), ("gid_map", gids)] {
                 let content = ranges.iter().map(|range| range.line() + "\n").collect();
-                let call = File::Write { path: format!("/proc/<child>/{file}"), content };
+                let call = FileCall::Write { path: format!("/proc/<child>/{file}"), content };
                 draft.step(Phase::Maps, Actor::Host, Feature::User, call, "user.ranges.why");
             }
         } else {
             plan_helpers(host, draft, uids, gids);
         }
-        draft.step(Phase::Maps, Actor::Host, Feature::User, Gate::Release, "user.mapped.why");
-        draft.step(Phase::Maps, Actor::Child, Feature::User, Gate::Await, "user.awaitmap.why");
+        draft.step(Phase::Maps, Actor::Host, Feature::User, GateCall::Release, "user.mapped.why");
+        draft.step(Phase::Maps, Actor::Child, Feature::User, GateCall::Await, "user.awaitmap.why");
         let caller_is_mapped = uids.iter().any(|range| contains((range.outside, range.count), host.uid, 1));
         if !caller_is_mapped && uids.iter().any(|range| range.inside == 0) {
             let mut step =
                 |call| draft.step(Phase::Identity, Actor::Child, Feature::User, call, "user.identity.why");
             if !host.groups.are_fixed {
-                step(Process::DropGroups);
+                step(ProcessCall::DropGroups);
             }
-            step(Process::SetGroup(0));
-            step(Process::SetUser(0));
+            step(ProcessCall::SetGroup(0));
+            step(ProcessCall::SetUser(0));
         }
     }
 }
@@ -364,7 +364,7 @@ fn plan_helpers(host: &Host, draft: &mut Draft, uids: &[Range], gids: &[Range]) 
                 .flat_map(|range| [range.inside, range.outside, range.count])
                 .map(|id| id.to_string()),
         );
-        let call = File::Run { program: path(&program), arguments };
+        let call = FileCall::Run { program: path(&program), arguments };
         draft.step(Phase::Maps, Actor::Host, Feature::User, call, "user.helper.why");
     }
 }

@@ -11,11 +11,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::feature::Feature;
 use crate::observe::{Observation, proc};
-use crate::plan::call::uts::Uts as Call;
+use crate::plan::call::uts::UtsCall as Call;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft, Problem};
-use crate::spec::words;
 use crate::text::text;
+use crate::value::parse;
 
 /// What can be said about the uts namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
@@ -61,7 +61,7 @@ impl Uts {
 
 /// In a spec, a name that is too long is told with its place.
 fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    words::checked(deserializer, |name: &String| {
+    parse::checked(deserializer, |name: &String| {
         (name.len() <= LONGEST).then_some(()).ok_or_else(|| text("uts.toolong.why"))
     })
 }

@@ -17,8 +17,8 @@ use crate::feature::Feature;
 use crate::host::Host;
 use crate::host::bridge::{NAME, PREFIX};
 use crate::namespaces::net::INSIDE;
-use crate::plan::call::bridge::Bridge;
-use crate::plan::call::net::Net;
+use crate::plan::call::bridge::BridgeCall;
+use crate::plan::call::net::NetCall;
 use crate::plan::order::Phase;
 use crate::plan::undo::Undo;
 use crate::plan::{Actor, Draft, Problem};
@@ -41,35 +41,35 @@ pub(crate) fn plan(host: &Host, draft: &mut Draft) {
     let gateway = std::net::Ipv4Addr::from(u32::from(network) + 1);
     let (name, net) = (NAME.to_owned(), Feature::Net);
     let mut step = |call: crate::plan::Call, why| draft.step(Phase::Bridge, Actor::Host, net, call, why);
-    step(Bridge::Share.into(), "net.share.why");
+    step(BridgeCall::Share.into(), "net.share.why");
     let undo = Undo::RemoveBridge { name: name.clone() };
-    let make = Bridge::Make { name: name.clone(), address: gateway };
+    let make = BridgeCall::Make { name: name.clone(), address: gateway };
     draft.undoable(Phase::Bridge, Actor::Host, net, make, "net.bridge.made.why", undo);
     let mut step = |call: crate::plan::Call, why| draft.step(Phase::Bridge, Actor::Host, net, call, why);
     let address =
-        Net::AddAddress { device: name.clone(), address: Some(gateway), prefix: PREFIX, shared: true };
+        NetCall::AddAddress { device: name.clone(), address: Some(gateway), prefix: PREFIX, shared: true };
     step(address.into(), "net.gateway.why");
-    step(Net::LinkUp { name: name.clone() }.into(), "net.bridge.up.why");
-    step(Bridge::Forward { bridge: name.clone() }.into(), "net.forward.why");
-    step(Bridge::Claim { bridge: name.clone(), network }.into(), "net.claim.why");
+    step(NetCall::LinkUp { name: name.clone() }.into(), "net.bridge.up.why");
+    step(BridgeCall::Forward { bridge: name.clone() }.into(), "net.forward.why");
+    step(BridgeCall::Claim { bridge: name.clone(), network }.into(), "net.claim.why");
 
     let at = Phase::Cable;
     let port = bridge.port.clone();
-    let pair = Net::AddVeth { name: port.clone(), peer: INSIDE.into(), pid: None, bridge: Some(name) };
+    let pair = NetCall::AddVeth { name: port.clone(), peer: INSIDE.into(), pid: None, bridge: Some(name) };
     let undo = Undo::DeleteLink { name: port.clone() };
     draft.undoable(at, Actor::Host, net, pair, "net.port.why", undo);
     // Before the port is up: nothing has come out of it yet.
-    draft.step(at, Actor::Host, net, Net::Isolate { port: port.clone() }, "net.isolate.why");
-    draft.step(at, Actor::Host, net, Bridge::Guard { port: port.clone() }, "net.guard.why");
-    draft.step(at, Actor::Host, net, Net::LinkUp { name: port.clone() }, "net.up.why");
-    let mut step = |call: Net, why| draft.step(Phase::Network, Actor::Child, net, call, why);
+    draft.step(at, Actor::Host, net, NetCall::Isolate { port: port.clone() }, "net.isolate.why");
+    draft.step(at, Actor::Host, net, BridgeCall::Guard { port: port.clone() }, "net.guard.why");
+    draft.step(at, Actor::Host, net, NetCall::LinkUp { name: port.clone() }, "net.up.why");
+    let mut step = |call: NetCall, why| draft.step(Phase::Network, Actor::Child, net, call, why);
     step(
-        Net::AddAddress { device: INSIDE.into(), address: None, prefix: PREFIX, shared: false },
+        NetCall::AddAddress { device: INSIDE.into(), address: None, prefix: PREFIX, shared: false },
         "net.claimed.why",
     );
-    step(Net::LinkUp { name: INSIDE.into() }, "net.up.why");
-    step(Net::AddDefaultRoute { gateway }, "net.route.why");
-    draft.step(Phase::Carrier, Actor::Host, net, Net::AwaitCarrier { name: port }, "net.carrier.why");
+    step(NetCall::LinkUp { name: INSIDE.into() }, "net.up.why");
+    step(NetCall::AddDefaultRoute { gateway }, "net.route.why");
+    draft.step(Phase::Carrier, Actor::Host, net, NetCall::AwaitCarrier { name: port }, "net.carrier.why");
 }
 
 fn refuse(draft: &mut Draft, why: String, todo: Vec<String>) {

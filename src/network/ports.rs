@@ -16,13 +16,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::feature::Feature;
-use crate::plan::call::process::{Namespaces, Process};
-use crate::plan::call::publish::Publish;
-use crate::plan::call::restrict::Restrict;
+use crate::plan::call::process::{Namespaces, ProcessCall};
+use crate::plan::call::publish::PublishCall;
+use crate::plan::call::restrict::RestrictCall;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Call, Draft};
-use crate::spec::words;
 use crate::text::text;
+use crate::value::parse;
 
 /// One published port, in docker's words: `8080:80`, `127.0.0.1:8080:80/tcp`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
@@ -71,7 +71,7 @@ impl fmt::Display for Port {
 
 impl<'de> Deserialize<'de> for Port {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        words::parsed(deserializer)
+        parse::parsed(deserializer)
     }
 }
 
@@ -85,21 +85,21 @@ impl Serialize for Port {
 pub(crate) fn plan(ports: &[Port], draft: &mut Draft) {
     let net = Feature::Net;
     for port in ports {
-        let listen = Publish::Listen { at: port.at, inside: port.inside };
+        let listen = PublishCall::Listen { at: port.at, inside: port.inside };
         draft.step(Phase::Prepare, Actor::Host, net, listen, "net.listen.why");
     }
     // Without a user namespace of its own, the container's network belongs to the caller's.
     let both = [Feature::User, net];
     let namespaces = Namespaces::of(if draft.isolates(Feature::User) { &both } else { &both[1..] });
     let at = Phase::Cable;
-    draft.step(at, Actor::Host, net, Process::CloneRelay, "net.relay.why");
+    draft.step(at, Actor::Host, net, ProcessCall::CloneRelay, "net.relay.why");
     let mut step = |call: Call, why| draft.step(at, Actor::Relay, net, call, why);
-    step(Process::Undumpable.into(), "net.untraced.why");
-    step(Process::Join { pid: None, namespaces }.into(), "net.join.why");
+    step(ProcessCall::Undumpable.into(), "net.untraced.why");
+    step(ProcessCall::Join { pid: None, namespaces }.into(), "net.join.why");
     // All that it does from here on anyone may do.
-    step(Restrict::Capabilities { keep: Vec::new() }.into(), "net.powerless.why");
-    step(Process::DieWithParent.into(), "common.leash.why");
-    step(Publish::Serve.into(), "net.serve.why");
+    step(RestrictCall::Capabilities { keep: Vec::new() }.into(), "net.powerless.why");
+    step(ProcessCall::DieWithParent.into(), "common.leash.why");
+    step(PublishCall::Serve.into(), "net.serve.why");
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! A plan while it is being drawn: features add to it in any order, `finish` puts the steps in order.
 
 use super::call::Call;
-use super::call::cgroup::Cgroup;
-use super::call::mount::Mount;
-use super::call::process::{Namespaces, Process};
-use super::call::tree::Tree;
+use super::call::cgroup::CgroupCall;
+use super::call::detached::DetachedMountCall;
+use super::call::mount::MountCall;
+use super::call::process::{Namespaces, ProcessCall};
 use super::order::Phase;
 use super::undo::Undo;
 use super::{Actor, Addition, Intent, Plan, Problem, Step};
@@ -123,8 +123,8 @@ impl Draft {
     /// Whether a filesystem of this kind is mounted, `devpts`.
     pub fn mounts(&self, kind: &str) -> bool {
         self.steps.iter().any(|(_, step)| match &step.call {
-            Call::Mount(Mount::Filesystem { kind: mounted, .. }) => mounted == kind,
-            Call::Tree(Tree::Make { kind: mounted, .. }) => mounted == kind,
+            Call::Mount(MountCall::Filesystem { kind: mounted, .. }) => mounted == kind,
+            Call::DetachedMount(DetachedMountCall::Make { kind: mounted, .. }) => mounted == kind,
             _ => false,
         })
     }
@@ -144,10 +144,10 @@ impl Draft {
             let mut at_clone = namespaces.clone();
             // A cgroup namespace takes the group that it's made in for its root: where the child joins one, it's made after.
             if self.has(Phase::Join) && at_clone.remove(Feature::Cgroup) {
-                let late = Process::Unshare { namespaces: Namespaces::of(&[Feature::Cgroup]) };
+                let late = ProcessCall::Unshare { namespaces: Namespaces::of(&[Feature::Cgroup]) };
                 self.step(Phase::Join, Actor::Child, Feature::Cgroup, late, "cgroup.late.why");
             }
-            let clone = Process::Clone { namespaces: at_clone, as_sibling: false, into_cgroup };
+            let clone = ProcessCall::Clone { namespaces: at_clone, as_sibling: false, into_cgroup };
             let why =
                 if namespaces == Namespaces::default() { "common.fork.why" } else { "common.clone.why" };
             self.common(Phase::Clone, Actor::Host, clone, why);
@@ -179,7 +179,7 @@ impl Draft {
 
     /// Whether a group has been opened for the child to be born in.
     fn is_born_in_cgroup(&self) -> bool {
-        self.steps.iter().any(|(_, step)| matches!(step.call, Call::Cgroup(Cgroup::Open { .. })))
+        self.steps.iter().any(|(_, step)| matches!(step.call, Call::Cgroup(CgroupCall::Open { .. })))
     }
 
     /// The time namespace takes effect for children only, and only before the first of them its offsets can be written:
@@ -202,9 +202,9 @@ impl Draft {
             true => (self.main, "enter.helper.why", "enter.child.why"),
             false => (Feature::Time, "time.helper.why", "time.enter.why"),
         };
-        let helper = Process::CloneHelper { namespaces: first, into_cgroup: self.is_born_in_cgroup() };
+        let helper = ProcessCall::CloneHelper { namespaces: first, into_cgroup: self.is_born_in_cgroup() };
         self.step(Phase::Clone, Actor::Host, feature, helper, between);
-        let clone = Process::Clone { namespaces: rest, as_sibling: true, into_cgroup: false };
+        let clone = ProcessCall::Clone { namespaces: rest, as_sibling: true, into_cgroup: false };
         self.step(Phase::Enter, Actor::Helper, feature, clone, born);
         // The helper was on no leash of its own: it ends by itself. The child's comes after it is born.
         for (phase, _) in self.steps.iter_mut().filter(|(phase, _)| *phase == Phase::Leash) {

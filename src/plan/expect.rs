@@ -8,14 +8,14 @@ use std::borrow::Cow;
 use caps::Capability;
 use serde::{Deserialize, Serialize};
 
-use super::call::cgroup::Cgroup;
-use super::call::file::File;
-use super::call::mount::Mount;
-use super::call::net::Net;
-use super::call::process::Process;
-use super::call::restrict::Restrict;
-use super::call::tree::Attributes;
-use super::call::uts::Uts;
+use super::call::cgroup::CgroupCall;
+use super::call::detached::Attributes;
+use super::call::file::FileCall;
+use super::call::mount::MountCall;
+use super::call::net::NetCall;
+use super::call::process::ProcessCall;
+use super::call::restrict::RestrictCall;
+use super::call::uts::UtsCall;
 use super::{Actor, Call, Plan, Setting, Step};
 use crate::feature::Feature;
 
@@ -83,7 +83,7 @@ pub fn of(plan: &Plan) -> Vec<Expected> {
 /// Each namespace is new where the plan says so, and the caller's where it doesn't.
 fn links(plan: &Plan) -> Vec<Expected> {
     let joined = plan.steps.iter().find_map(|step| match &step.call {
-        Call::Process(Process::Join { pid: Some(_), namespaces }) => Some(namespaces.features()),
+        Call::Process(ProcessCall::Join { pid: Some(_), namespaces }) => Some(namespaces.features()),
         _ => None,
     });
     let is_own = |feature: &Feature| {
@@ -106,17 +106,17 @@ fn of_call(feature: Feature, actor: Actor, call: &Call) -> Option<Expected> {
         wanted: Wanted::Is(words.split_whitespace().collect::<Vec<_>>().join(" ")),
     };
     Some(match call {
-        Call::Uts(Uts::SetHostname(name)) => is("/proc/sys/kernel/hostname".into(), None, name),
-        Call::Uts(Uts::SetDomainname(name)) => is("/proc/sys/kernel/domainname".into(), None, name),
-        Call::Process(Process::DropGroups) => status(feature, "Groups", String::new()),
-        Call::File(File::Write { path, content }) if path.ends_with("id_map") => {
+        Call::Uts(UtsCall::SetHostname(name)) => is("/proc/sys/kernel/hostname".into(), None, name),
+        Call::Uts(UtsCall::SetDomainname(name)) => is("/proc/sys/kernel/domainname".into(), None, name),
+        Call::Process(ProcessCall::DropGroups) => status(feature, "Groups", String::new()),
+        Call::File(FileCall::Write { path, content }) if path.ends_with("id_map") => {
             let name = path.rsplit('/').next()?;
             is(format!("/proc/self/{name}").into(), None, content)
         }
-        Call::Net(Net::AddAddress { address: None, .. }) if actor == Actor::Child => {
+        Call::Net(NetCall::AddAddress { address: None, .. }) if actor == Actor::Child => {
             is("/proc/self/net/fib_trie".into(), Some(CLAIMED), "/32 host LOCAL")
         }
-        Call::Net(Net::AddDefaultRoute { gateway }) => {
+        Call::Net(NetCall::AddDefaultRoute { gateway }) => {
             is("/proc/self/net/route".into(), Some("0.0.0.0"), &gateway.to_string())
         }
         _ => return None,
@@ -124,20 +124,20 @@ fn of_call(feature: Feature, actor: Actor, call: &Call) -> Option<Expected> {
 }
 
 /// What a process has given up shows in its status file. proc_pid_status(5)
-fn of_restriction(feature: Feature, restriction: &Restrict) -> Vec<Expected> {
+fn of_restriction(feature: Feature, restriction: &RestrictCall) -> Vec<Expected> {
     let set = |keep: &[Capability]| {
         let mask = keep.iter().fold(0_u64, |mask, capability| mask | capability.bitmask());
         format!("{mask:016x}")
     };
     let fields: Vec<(&'static str, String)> = match restriction {
-        Restrict::Bound { keep, .. } => vec![("CapBnd", set(keep))],
-        Restrict::Capabilities { keep } => {
+        RestrictCall::Bound { keep, .. } => vec![("CapBnd", set(keep))],
+        RestrictCall::Capabilities { keep } => {
             vec![("CapPrm", set(keep)), ("CapEff", set(keep)), ("CapInh", set(&[]))]
         }
-        Restrict::ClearAmbient => vec![("CapAmb", set(&[]))],
-        Restrict::NoNewPrivileges => vec![("NoNewPrivs", "1".into())],
-        Restrict::Filter { .. } => vec![("Seccomp", "2".into())],
-        Restrict::Limit { resource, soft, hard } => {
+        RestrictCall::ClearAmbient => vec![("CapAmb", set(&[]))],
+        RestrictCall::NoNewPrivileges => vec![("NoNewPrivs", "1".into())],
+        RestrictCall::Filter { .. } => vec![("Seccomp", "2".into())],
+        RestrictCall::Limit { resource, soft, hard } => {
             let wanted = format!("{} {}", bound(*soft), bound(*hard));
             return vec![Expected {
                 feature,
@@ -159,8 +159,9 @@ fn bound(number: u64) -> String {
 fn ids(plan: &Plan) -> Vec<Expected> {
     let all_four = |id: u32| [id; 4].map(|id| id.to_string()).join(" ");
     let last = |of: fn(&Call) -> Option<u32>| plan.steps.iter().rev().find_map(|step| of(&step.call));
-    let user = last(|call| if let Call::Process(Process::SetUser(id)) = call { Some(*id) } else { None });
-    let group = last(|call| if let Call::Process(Process::SetGroup(id)) = call { Some(*id) } else { None });
+    let user = last(|call| if let Call::Process(ProcessCall::SetUser(id)) = call { Some(*id) } else { None });
+    let group =
+        last(|call| if let Call::Process(ProcessCall::SetGroup(id)) = call { Some(*id) } else { None });
     let of = |field: &'static str, id: Option<u32>| id.map(|id| status(Feature::User, field, all_four(id)));
     [of("Uid", user), of("Gid", group)].into_iter().flatten().collect()
 }
@@ -168,7 +169,7 @@ fn ids(plan: &Plan) -> Vec<Expected> {
 /// Where it begins: the last folder that is entered by its path. A root of its own is entered before.
 fn folder(plan: &Plan) -> Option<Expected> {
     let (feature, path) = plan.steps.iter().rev().find_map(|step| match &step.call {
-        Call::Mount(Mount::ChangeFolder { path }) if path.starts_with('/') => Some((step.feature, path)),
+        Call::Mount(MountCall::ChangeFolder { path }) if path.starts_with('/') => Some((step.feature, path)),
         _ => None,
     })?;
     Some(Expected { feature, path: "/proc/self/cwd".into(), field: None, wanted: Wanted::Is(path.clone()) })
@@ -186,7 +187,7 @@ fn status(feature: Feature, field: &'static str, value: String) -> Expected {
 /// The files of the groups. Only numbers: what the kernel words in another way than it's told is held by its tests.
 fn limits(plan: &Plan) -> Vec<Expected> {
     let groups = plan.steps.iter().filter_map(|step| match &step.call {
-        Call::Cgroup(Cgroup::Make { folder, shared: false }) => Some(folder.as_str()),
+        Call::Cgroup(CgroupCall::Make { folder, shared: false }) => Some(folder.as_str()),
         _ => None,
     });
     let groups: Vec<&str> = groups.collect();
@@ -196,7 +197,7 @@ fn limits(plan: &Plan) -> Vec<Expected> {
     let settings: Vec<(Feature, &Setting)> = settings.collect();
     let is_number = |value: &str| value.bytes().all(|byte| byte.is_ascii_digit() || byte == b' ');
     let expected = |step: &Step| {
-        let Call::File(File::Write { path, content }) = &step.call else { return None };
+        let Call::File(FileCall::Write { path, content }) = &step.call else { return None };
         let (_, file) = path.rsplit_once('/').filter(|(folder, _)| groups.contains(folder))?;
         let is_it = |setting: &Setting| setting.file == file && setting.value == content.trim();
         let (feature, setting) = settings.iter().find(|(_, setting)| is_it(setting))?;

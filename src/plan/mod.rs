@@ -58,7 +58,7 @@ impl Plan {
     /// That program's name and arguments; none where the plan ends in a demonstration.
     pub fn arguments(&self) -> &[String] {
         let exec = self.steps.iter().find_map(|step| match &step.call {
-            Call::Process(call::process::Process::Exec { arguments, .. }) => Some(arguments.as_slice()),
+            Call::Process(call::process::ProcessCall::Exec { arguments, .. }) => Some(arguments.as_slice()),
             _ => None,
         });
         exec.unwrap_or_default()

@@ -1,6 +1,6 @@
 //! A terminal for the command: which steps it takes, on which side. The calls are in `call/terminal.rs`.
 
-use super::call::terminal::Terminal;
+use super::call::terminal::TerminalCall;
 use super::order::Phase;
 use super::{Actor, Draft};
 
@@ -10,17 +10,17 @@ use super::{Actor, Draft};
 pub fn plan_terminal(draft: &mut Draft, inside: bool, owner: Option<u32>) {
     // Inside it waits until that devpts stands.
     let (phase, actor) = if inside { (Phase::Terminal, Actor::Child) } else { (Phase::Prepare, Actor::Host) };
-    draft.common(phase, actor, Terminal::Open, "terminal.open.why");
-    draft.common(phase, actor, Terminal::Unlock, "terminal.unlock.why");
-    draft.common(phase, actor, Terminal::Peer, "terminal.peer.why");
+    draft.common(phase, actor, TerminalCall::Open, "terminal.open.why");
+    draft.common(phase, actor, TerminalCall::Unlock, "terminal.unlock.why");
+    draft.common(phase, actor, TerminalCall::Peer, "terminal.peer.why");
     if let Some(owner) = owner {
-        draft.common(phase, actor, Terminal::Own(owner), "terminal.own.why");
+        draft.common(phase, actor, TerminalCall::Own(owner), "terminal.own.why");
     }
-    draft.common(phase, actor, Terminal::Resize, "terminal.resize.why");
+    draft.common(phase, actor, TerminalCall::Resize, "terminal.resize.why");
     if inside {
-        draft.common(phase, actor, Terminal::Send, "terminal.send.why");
+        draft.common(phase, actor, TerminalCall::Send, "terminal.send.why");
     }
-    draft.common(Phase::Session, Actor::Command, Terminal::NewSession, "terminal.session.why");
-    draft.common(Phase::Session, Actor::Command, Terminal::Control, "terminal.control.why");
-    draft.common(Phase::Session, Actor::Command, Terminal::Stdio, "terminal.stdio.why");
+    draft.common(Phase::Session, Actor::Command, TerminalCall::NewSession, "terminal.session.why");
+    draft.common(Phase::Session, Actor::Command, TerminalCall::Control, "terminal.control.why");
+    draft.common(Phase::Session, Actor::Command, TerminalCall::Stdio, "terminal.stdio.why");
 }

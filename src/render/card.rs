@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::paint;
-use crate::demo::{Card, Evidence, Outcome};
+use crate::teach::demo::{Card, Evidence, Outcome};
 
 /// The lines of a card.
 pub fn text(card: &Card) -> String {

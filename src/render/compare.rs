@@ -5,8 +5,8 @@ use std::fmt::Write;
 use super::paint;
 use super::table::{self, Row, Side};
 use super::view::{heading, meaning};
-use crate::compare::{Comparison, Node, Pair, Subject};
 use crate::feature::Feature;
+use crate::teach::compare::{Comparison, Node, Pair, Subject};
 use crate::text::{text, text_with};
 
 /// The lines of a comparison. What is equal in namespaces that are the same is only counted, unless `all` is wanted.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{card, paint};
-use crate::mistakes::Contrast;
+use crate::teach::mistakes::Contrast;
 
 /// The lines of a contrast.
 pub fn text(contrast: &Contrast) -> String {

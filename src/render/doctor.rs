@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{error, paint};
-use crate::doctor::{Finding, Report, Shown, Trouble};
+use crate::teach::doctor::{Finding, Report, Shown, Trouble};
 use crate::text::{text, text_with};
 
 /// The report as text.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::paint;
-use crate::spec::Mistake;
+use crate::config::spec::Mistake;
 use crate::text::text_with;
 
 /// Draws them in so many columns, in their order.

@@ -4,7 +4,6 @@ pub mod card;
 pub mod compare;
 pub mod contrast;
 pub mod doctor;
-pub mod equivalents;
 pub mod error;
 pub mod explain;
 pub mod live;

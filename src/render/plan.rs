@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::paint;
 use crate::feature::Feature;
-use crate::plan::call::cgroup::Cgroup;
+use crate::plan::call::cgroup::CgroupCall;
 use crate::plan::{Actor, Call, Plan, Step};
 use crate::text::text;
 
@@ -74,7 +74,7 @@ fn limits(plan: &Plan) -> Vec<String> {
     let made = plan
         .steps
         .iter()
-        .filter(|step| matches!(step.call, Call::Cgroup(Cgroup::Make { shared: false, .. })));
+        .filter(|step| matches!(step.call, Call::Cgroup(CgroupCall::Make { shared: false, .. })));
     let mut features: Vec<Feature> = made.map(|step| step.feature).collect();
     features.extend(plan.intents.iter().map(|intent| intent.feature));
     features.sort_unstable();

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::paint;
-use crate::demo::plot::{Lane, Mark, Plot, Sample};
+use crate::teach::demo::plot::{Lane, Mark, Plot, Sample};
 
 /// The lines of a picture: it's redrawn in place, so it must fit on any screen.
 const LINES: usize = 12;

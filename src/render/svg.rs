@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::paint;
 use super::plot::short;
-use crate::demo::plot::{Lane, Mark, Plot, Sample};
+use crate::teach::demo::plot::{Lane, Mark, Plot, Sample};
 
 /// The document's width. A browser or a slide scales it.
 const WIDTH: f64 = 800.0;

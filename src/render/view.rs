@@ -6,9 +6,9 @@ use super::table::{self, Row, Side};
 use super::{paint, plan};
 use crate::feature::Feature;
 use crate::observe::Observation;
-use crate::observe::view::{OnePath, View};
 use crate::plan::Plan;
 use crate::text::{text, text_with};
+use crate::views::{OnePath, View};
 
 /// The lines of a view.
 pub fn text_of(view: &View, of: &Plan) -> String {

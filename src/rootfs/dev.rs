@@ -9,7 +9,7 @@
 
 use super::{ROOM, Site};
 use crate::feature::Feature;
-use crate::plan::call::tree::{Attributes, Tree};
+use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::slots::Held;
 
 /// Their names and numbers: Documentation/admin-guide/devices.txt of the kernel.
@@ -36,17 +36,22 @@ pub(super) fn plan(site: &mut Site<'_>) {
     site.attach(Held::Dev, (Held::Root, "/dev"), "rootfs.place.why");
     for (name, device) in NODES {
         if site.is_user() {
-            let file = Tree::MakeFile { at: Held::Dev, path: name.into(), content: String::new() };
+            let file =
+                DetachedMountCall::MakeFile { at: Held::Dev, path: name.into(), content: String::new() };
             site.step(file, "rootfs.nodefile.why");
-            let node = Tree::Clone { path: format!("/dev/{name}"), below: false, to: Held::Mount };
+            let node =
+                DetachedMountCall::Clone { path: format!("/dev/{name}"), below: false, to: Held::Mount };
             site.step(node, "rootfs.nodebind.why");
             site.attach(Held::Mount, (Held::Dev, name), "rootfs.place.why");
         } else {
-            site.step(Tree::MakeNode { at: Held::Dev, path: name.into(), device }, "rootfs.node.why");
+            site.step(
+                DetachedMountCall::MakeNode { at: Held::Dev, path: name.into(), device },
+                "rootfs.node.why",
+            );
         }
     }
     for (path, target) in LINKS {
-        let link = Tree::MakeLink { at: Held::Dev, path: path.into(), target: target.into() };
+        let link = DetachedMountCall::MakeLink { at: Held::Dev, path: path.into(), target: target.into() };
         site.step(link, "rootfs.devlink.why");
     }
     // The group of terminals is 5 wherever there is one; a user namespace may have no such id, and refuses the option.
@@ -68,6 +73,6 @@ pub(super) fn plan(site: &mut Site<'_>) {
 }
 
 fn folder(site: &mut Site<'_>, name: &str) {
-    let call = Tree::MakeFolder { at: Held::Dev, path: name.into(), mode: 0o755 };
+    let call = DetachedMountCall::MakeFolder { at: Held::Dev, path: name.into(), mode: 0o755 };
     site.step(call, "rootfs.devfolder.why");
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::Site;
 use crate::namespaces::net::Mode;
-use crate::plan::call::tree::Tree;
+use crate::plan::call::detached::DetachedMountCall;
 use crate::plan::slots::Held;
 use crate::text::text;
 
@@ -37,7 +37,7 @@ pub(super) fn say(site: &mut Site<'_>) {
 pub(super) fn write(site: &mut Site<'_>, folder: &str) {
     for (name, content) in files(site) {
         let path = format!("{folder}{name}");
-        site.step(Tree::MakeFile { at: Held::Layer, path, content }, "rootfs.etc.why");
+        site.step(DetachedMountCall::MakeFile { at: Held::Layer, path, content }, "rootfs.etc.why");
     }
 }
 
@@ -53,7 +53,7 @@ pub(super) fn places(site: &Site<'_>) -> Vec<(&'static str, PathBuf)> {
 /// Binds those of the layer there.
 pub(super) fn bind(site: &mut Site<'_>, places: Vec<(&'static str, PathBuf)>) {
     for (name, place) in places {
-        let call = Tree::CloneOwn { of: Held::Layer, path: name.into(), to: Held::Mount };
+        let call = DetachedMountCall::CloneOwn { of: Held::Layer, path: name.into(), to: Held::Mount };
         site.step(call, "rootfs.etcclone.why");
         site.attach(Held::Mount, (Held::Root, &place.to_string_lossy()), "rootfs.etcbind.why");
     }

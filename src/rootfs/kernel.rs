@@ -9,7 +9,7 @@
 //! What you'll see: `cat /proc/kcore` is empty, and /proc/sys is read-only.
 
 use super::Site;
-use crate::plan::call::tree::{Attributes, Tree};
+use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::slots::Held;
 
 /// Files and folders (`true`) of /proc that tell of the machine: its memory, its keys, its timers, its hardware.
@@ -46,16 +46,19 @@ pub(super) fn plan(site: &mut Site<'_>) {
 /// The host's. A user namespace gets it with all that is mounted below, or not at all: that could hide something.
 fn show(site: &mut Site<'_>, path: &str, to: Held, attributes: Attributes) {
     let below = site.is_user();
-    site.step(Tree::Clone { path: path.into(), below, to }, "rootfs.shown.why");
-    site.step(Tree::Restrict { mount: to, attributes, below }, "rootfs.data.why");
+    site.step(DetachedMountCall::Clone { path: path.into(), below, to }, "rootfs.shown.why");
+    site.step(DetachedMountCall::Restrict { mount: to, attributes, below }, "rootfs.data.why");
 }
 
 pub(super) fn mask(site: &mut Site<'_>) {
     for (path, folder) in MASKED {
-        site.step(Tree::Hide { at: Held::Proc, path: path.into(), folder }, "rootfs.mask.why");
+        site.step(DetachedMountCall::Hide { at: Held::Proc, path: path.into(), folder }, "rootfs.mask.why");
     }
-    site.step(Tree::Hide { at: Held::Sys, path: "firmware".into(), folder: true }, "rootfs.mask.why");
+    site.step(
+        DetachedMountCall::Hide { at: Held::Sys, path: "firmware".into(), folder: true },
+        "rootfs.mask.why",
+    );
     for path in READ_ONLY {
-        site.step(Tree::Protect { at: Held::Proc, path: path.into() }, "rootfs.protect.why");
+        site.step(DetachedMountCall::Protect { at: Held::Proc, path: path.into() }, "rootfs.protect.why");
     }
 }

@@ -3,7 +3,7 @@
 //! A root is built beside the old one, out of mounts that lie nowhere yet, then laid on top of it, filled, and made the
 //! root of the mount table by pivot_root(2); after that the old one is detached. Until then the old root is needed: for
 //! the sources of binds, and because the kernel gives a user namespace a new proc or sysfs only where one is in sight.
-//! Everything is named by descriptors, never by a path through the new root, which may be hostile: `plan::call::tree`.
+//! Everything is named by descriptors, never by a path through the new root, which may be hostile: `plan::call::detached`.
 //!
 //! | file | what |
 //! |---|---|
@@ -27,17 +27,17 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::spec::Spec;
 use crate::feature::Feature;
 use crate::host::files::is_folder;
-use crate::host::tree::Tree as Sight;
+use crate::host::resolver::Tree as Sight;
 use crate::host::{Files, Host};
 use crate::namespaces::mnt::Mnt;
-use crate::plan::call::mount::{Mount, Propagation};
-use crate::plan::call::tree::{Attributes, Tree};
+use crate::plan::call::detached::{Attributes, DetachedMountCall};
+use crate::plan::call::mount::{MountCall, Propagation};
 use crate::plan::order::Phase;
 use crate::plan::slots::Held;
 use crate::plan::{Actor, Call, Draft, Problem};
-use crate::spec::Spec;
 use crate::text::{text, text_with};
 
 /// Which files the container sees.
@@ -148,11 +148,11 @@ impl Site<'_> {
         why: &'static str,
     ) {
         let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        self.step(Tree::Make { kind: kind.into(), options, attributes, to }, why);
+        self.step(DetachedMountCall::Make { kind: kind.into(), options, attributes, to }, why);
     }
 
     fn attach(&mut self, mount: Held, (at, path): (Held, &str), why: &'static str) {
-        self.step(Tree::Attach { mount, at, path: path.into() }, why);
+        self.step(DetachedMountCall::Attach { mount, at, path: path.into() }, why);
     }
 
     fn refuse(&mut self, what: String, why: String, todo: &str) {
@@ -190,13 +190,13 @@ pub fn plan(spec: &Spec, host: &Host, draft: &mut Draft) {
     mounts::plan(&mut site, mnt.all());
     site.phase = Phase::Root;
     plan_readonly(&mut site);
-    site.step(Tree::Enter, "rootfs.enter.why");
-    let pivot = Mount::PivotRoot { new_root: ".".into(), put_old: ".".into() };
+    site.step(DetachedMountCall::Enter, "rootfs.enter.why");
+    let pivot = MountCall::PivotRoot { new_root: ".".into(), put_old: ".".into() };
     site.step(pivot, "mnt.pivot.why");
-    site.step(Mount::Detach { target: ".".into() }, "mnt.detach.why");
+    site.step(MountCall::Detach { target: ".".into() }, "mnt.detach.why");
     // By its path, now that it's the only `/` there is: a folder that was opened before could be one of the old root. The
     // command's own folder comes last, in Phase::Folder.
-    site.step(Mount::ChangeFolder { path: "/".into() }, "mnt.chdir.why");
+    site.step(MountCall::ChangeFolder { path: "/".into() }, "mnt.chdir.why");
 }
 
 /// The steps of mounts, and of a read-only root, where the root stays the one that it is.
@@ -210,14 +210,18 @@ pub fn plan_mounts(mnt: &Mnt, spec: &Spec, host: &Host, draft: &mut Draft) {
     if mnt.root.is_some() {
         site.refuse("`mounts` below `mnt`".into(), text("rootfs.root"), "rootfs.root.todo");
     }
-    site.step(Tree::Open { path: "/".into(), to: Held::Root }, "rootfs.current.why");
+    site.step(DetachedMountCall::Open { path: "/".into(), to: Held::Root }, "rootfs.current.why");
     mounts::plan(&mut site, mnt.mounts.clone());
     plan_readonly(&mut site);
 }
 
 fn plan_readonly(site: &mut Site<'_>) {
     if site.mnt.readonly {
-        let call = Tree::Restrict { mount: Held::Root, attributes: Attributes::READ_ONLY, below: false };
+        let call = DetachedMountCall::Restrict {
+            mount: Held::Root,
+            attributes: Attributes::READ_ONLY,
+            below: false,
+        };
         site.step(call, "rootfs.readonly.why");
     }
 }

@@ -9,11 +9,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{HIDDEN, OURS, Site};
 use crate::host::files::is_folder;
-use crate::host::tree::{Place, Tree as Sight};
-use crate::plan::call::tree::{Attributes, Tree};
+use crate::host::resolver::{Place, Tree as Sight};
+use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::slots::Held;
-use crate::spec::units::Size;
 use crate::text::text;
+use crate::value::units::Size;
 
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -143,7 +143,7 @@ pub(super) fn plan(site: &mut Site<'_>, mounts: Vec<Extra>) {
             Extra::Bind { source, readonly, .. } => {
                 // A path from here: a relative one was made absolute by whoever read it.
                 let path = source.to_string_lossy().into_owned();
-                site.step(Tree::Clone { path, below: true, to: Held::Mount }, "rootfs.bind.why");
+                site.step(DetachedMountCall::Clone { path, below: true, to: Held::Mount }, "rootfs.bind.why");
                 restrict(site, is_folder, *readonly);
             }
             Extra::Tmpfs { size, .. } => {
@@ -170,7 +170,7 @@ fn restrict(site: &mut Site<'_>, is_folder: bool, readonly: bool) {
         attributes = attributes.and(Attributes::READ_ONLY);
     }
     let why = if readonly { "rootfs.bindfixed.why" } else { "rootfs.bindsafe.why" };
-    site.step(Tree::Restrict { mount: Held::Mount, attributes, below: true }, why);
+    site.step(DetachedMountCall::Restrict { mount: Held::Mount, attributes, below: true }, why);
 }
 
 /// A place that isn't there is made, where it's gone with the container.
@@ -188,10 +188,10 @@ fn make_place(site: &mut Site<'_>, is_folder: bool, place: &Place, made: &mut BT
     for path in missing {
         let words = path.to_string_lossy().into_owned();
         if path == place.inside && !is_folder {
-            let file = Tree::MakeFile { at: Held::Root, path: words, content: String::new() };
+            let file = DetachedMountCall::MakeFile { at: Held::Root, path: words, content: String::new() };
             site.step(file, "rootfs.makeplace.why");
         } else {
-            let folder = Tree::MakeFolder { at: Held::Root, path: words, mode: 0o755 };
+            let folder = DetachedMountCall::MakeFolder { at: Held::Root, path: words, mode: 0o755 };
             site.step(folder, "rootfs.makeplace.why");
         }
         made.insert(path);

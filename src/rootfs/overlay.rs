@@ -15,9 +15,9 @@ use std::path::Path;
 use super::{HIDDEN, OURS, ROOM, Rootfs, Site, etc};
 use crate::feature::Feature;
 use crate::namespaces::user::Map;
-use crate::plan::call::gate::Gate;
-use crate::plan::call::mount::Mount;
-use crate::plan::call::tree::{Attributes, Tree};
+use crate::plan::call::detached::{Attributes, DetachedMountCall};
+use crate::plan::call::gate::GateCall;
+use crate::plan::call::mount::MountCall;
 use crate::plan::order::Phase;
 use crate::plan::slots::Held;
 use crate::plan::{Actor, Call};
@@ -39,7 +39,8 @@ pub(super) fn plan(site: &mut Site<'_>, rootfs: &Rootfs) {
 /// The folder itself. What is mounted below it doesn't come along: it isn't the folder's.
 fn plan_folder(site: &mut Site<'_>, folder: &Path) {
     plan_lower(site, folder, Held::Root);
-    let call = Tree::Restrict { mount: Held::Root, attributes: Attributes::NO_DEV, below: false };
+    let call =
+        DetachedMountCall::Restrict { mount: Held::Root, attributes: Attributes::NO_DEV, below: false };
     site.step(call, "rootfs.nodev.why");
     stack(site, Held::Root, "rootfs.stack.why");
     let places = etc::places(site);
@@ -114,7 +115,10 @@ fn plan_pieces(site: &mut Site<'_>) {
         match link {
             Some(target) => {
                 let target = target.to_string_lossy().into_owned();
-                site.step(Tree::MakeLink { at: Held::Root, path: name.clone(), target }, "rootfs.link.why");
+                site.step(
+                    DetachedMountCall::MakeLink { at: Held::Root, path: name.clone(), target },
+                    "rootfs.link.why",
+                );
             }
             None => plan_piece(site, name),
         }
@@ -127,9 +131,12 @@ fn plan_piece(site: &mut Site<'_>, name: &str) {
     make_folder(site, Held::Root, name, 0o755, "rootfs.folder.why");
     if site.files.is_mounted_below(&path) {
         let path = path.to_string_lossy().into_owned();
-        site.step(Tree::Clone { path, below: true, to: Held::Mount }, "rootfs.piece.why");
+        site.step(DetachedMountCall::Clone { path, below: true, to: Held::Mount }, "rootfs.piece.why");
         let attributes = Attributes::READ_ONLY.and(Attributes::NO_SUID).and(Attributes::NO_DEV);
-        site.step(Tree::Restrict { mount: Held::Mount, attributes, below: true }, "rootfs.fixed.why");
+        site.step(
+            DetachedMountCall::Restrict { mount: Held::Mount, attributes, below: true },
+            "rootfs.fixed.why",
+        );
         site.attach(Held::Mount, (Held::Root, name), "rootfs.place.why");
         return;
     }
@@ -153,13 +160,13 @@ fn is_hosts_copy(site: &Site<'_>) -> bool {
 fn plan_lower(site: &mut Site<'_>, folder: &Path, to: Held) {
     let path = folder.to_string_lossy().into_owned();
     if is_hosts_copy(site) {
-        let call = Tree::Clone { path, below: false, to };
+        let call = DetachedMountCall::Clone { path, below: false, to };
         site.draft.step(Phase::Prepare, Actor::Host, Feature::Mnt, call, "rootfs.copy.why");
         plan_idmap(site, to);
     } else if to == Held::Root {
-        site.step(Tree::Clone { path, below: false, to }, "rootfs.clone.why");
+        site.step(DetachedMountCall::Clone { path, below: false, to }, "rootfs.clone.why");
     } else {
-        site.step(Tree::Open { path, to }, "rootfs.lower.why");
+        site.step(DetachedMountCall::Open { path, to }, "rootfs.lower.why");
     }
 }
 
@@ -171,9 +178,9 @@ fn plan_idmap(site: &mut Site<'_>, mount: Held) {
         return;
     }
     let mut step = |actor, call: Call, why| site.draft.step(Phase::Idmap, actor, Feature::Mnt, call, why);
-    step(Actor::Host, Tree::Idmap { mount }.into(), "rootfs.idmap.why");
-    step(Actor::Host, Gate::Release.into(), "rootfs.mapped.why");
-    step(Actor::Child, Gate::Await.into(), "rootfs.awaitmap.why");
+    step(Actor::Host, DetachedMountCall::Idmap { mount }.into(), "rootfs.idmap.why");
+    step(Actor::Host, GateCall::Release.into(), "rootfs.mapped.why");
+    step(Actor::Child, GateCall::Await.into(), "rootfs.awaitmap.why");
 }
 
 fn make_layer(site: &mut Site<'_>) {
@@ -181,7 +188,7 @@ fn make_layer(site: &mut Site<'_>) {
 }
 
 fn make_folder(site: &mut Site<'_>, at: Held, path: &str, mode: u32, why: &'static str) {
-    site.step(Tree::MakeFolder { at, path: path.into(), mode }, why);
+    site.step(DetachedMountCall::MakeFolder { at, path: path.into(), mode }, why);
 }
 
 fn make_overlay(site: &mut Site<'_>, upper: &str, work: &str, to: Held) {
@@ -196,10 +203,10 @@ fn make_overlay(site: &mut Site<'_>, upper: &str, work: &str, to: Held) {
 }
 
 fn stack(site: &mut Site<'_>, mount: Held, why: &'static str) {
-    site.step(Tree::Stack { mount }, why);
+    site.step(DetachedMountCall::Stack { mount }, why);
 }
 
 /// Takes away what lies topmost.
 fn unstack(site: &mut Site<'_>, why: &'static str) {
-    site.step(Mount::Detach { target: "/".into() }, why);
+    site.step(MountCall::Detach { target: "/".into() }, why);
 }

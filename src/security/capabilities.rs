@@ -17,15 +17,15 @@ use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::status;
+use crate::config::spec::Spec;
 use crate::feature::Feature;
 use crate::host::Host;
 use crate::observe::Observation;
-use crate::plan::call::restrict::Restrict;
+use crate::plan::call::restrict::RestrictCall;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft};
-use crate::spec::Spec;
-use crate::spec::words::parsed;
 use crate::text::text_with;
+use crate::value::parse::parsed;
 
 /// `capabilities: default`, or `capabilities: { keep: [net_bind_service] }`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -72,14 +72,14 @@ impl Capabilities {
         let mut step = |phase, call, why| draft.step(phase, Actor::Command, Feature::Capabilities, call, why);
         let keep = self.keep().to_vec();
         let last = host.last_capability.unwrap_or(NEWEST);
-        let bound = Restrict::Bound { keep: keep.clone(), last };
+        let bound = RestrictCall::Bound { keep: keep.clone(), last };
         step(Phase::Bounding, bound, "capabilities.bound.why");
-        step(Phase::Capabilities, Restrict::ClearAmbient, "capabilities.ambient.why");
+        step(Phase::Capabilities, RestrictCall::ClearAmbient, "capabilities.ambient.why");
         let is_root = spec.run_as.is_none_or(|user| user.uid == 0);
         if is_root {
-            step(Phase::Capabilities, Restrict::Capabilities { keep }, "capabilities.set.why");
+            step(Phase::Capabilities, RestrictCall::Capabilities { keep }, "capabilities.set.why");
         } else {
-            let none = Restrict::Capabilities { keep: Vec::new() };
+            let none = RestrictCall::Capabilities { keep: Vec::new() };
             step(Phase::Capabilities, none, "capabilities.none.why");
         }
     }

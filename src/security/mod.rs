@@ -10,7 +10,7 @@ pub mod seccomp;
 
 use crate::feature::Feature;
 use crate::observe::{Observation, proc};
-use crate::plan::call::restrict::Restrict;
+use crate::plan::call::restrict::RestrictCall;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft};
 
@@ -18,7 +18,7 @@ use crate::plan::{Actor, Draft};
 /// with capabilities run as what they are without. It also lets anyone install a filter of system calls, since no such
 /// program can be misled by it any more. prctl(2), PR_SET_NO_NEW_PRIVS
 pub fn plan_no_new_privileges(draft: &mut Draft) {
-    let (phase, call) = (Phase::NoNewPrivs, Restrict::NoNewPrivileges);
+    let (phase, call) = (Phase::NoNewPrivs, RestrictCall::NoNewPrivileges);
     draft.step(phase, Actor::Command, Feature::Capabilities, call, "capabilities.nonew.why");
 }
 

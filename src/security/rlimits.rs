@@ -15,11 +15,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::feature::Feature;
 use crate::observe::{Observation, proc};
-use crate::plan::call::restrict::{Resource, Restrict};
+use crate::plan::call::restrict::{Resource, RestrictCall};
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft};
-use crate::spec::words::parsed;
 use crate::text::text;
+use crate::value::parse::parsed;
 
 /// `rlimits: { nofile: 1024, nproc: "64:128", core: 0 }`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ impl Rlimits {
     /// The steps.
     pub fn plan(&self, draft: &mut Draft) {
         for (&resource, &Limit { soft, hard }) in &self.0 {
-            let call = Restrict::Limit { resource, soft, hard };
+            let call = RestrictCall::Limit { resource, soft, hard };
             draft.step(Phase::Rlimits, Actor::Command, Feature::Rlimits, call, "rlimits.set.why");
         }
     }

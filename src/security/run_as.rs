@@ -15,11 +15,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::feature::Feature;
 use crate::host::Host;
 use crate::namespaces::user::{Ids, Range, User};
-use crate::plan::call::process::Process;
+use crate::plan::call::process::ProcessCall;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft, Problem};
-use crate::spec::words::parsed;
 use crate::text::{text, text_with};
+use crate::value::parse::parsed;
 
 /// `UID:GID`; a single number is both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +48,9 @@ impl RunAs {
         }
         plan_groups(host, ids.as_ref(), draft);
         let mut step = |call, why| draft.step(Phase::RunAs, Actor::Command, Feature::User, call, why);
-        step(Process::SetGroup(self.gid), "runas.group.why");
-        step(Process::SetUser(self.uid), "runas.user.why");
-        step(Process::DieWithParent, "runas.leash.why");
+        step(ProcessCall::SetGroup(self.gid), "runas.group.why");
+        step(ProcessCall::SetUser(self.uid), "runas.user.why");
+        step(ProcessCall::DieWithParent, "runas.leash.why");
     }
 }
 
@@ -58,7 +58,7 @@ impl RunAs {
 /// own id has given up setgroups(2), so that no group can be dropped.
 pub fn plan_groups(host: &Host, ids: Option<&Ids>, draft: &mut Draft) {
     if !host.groups.are_fixed && !ids.is_some_and(|ids| ids.are_own(host)) {
-        let call = Process::DropGroups;
+        let call = ProcessCall::DropGroups;
         draft.step(Phase::RunAs, Actor::Command, Feature::User, call, "runas.groups.why");
     } else if host.groups.has_others {
         draft.note(text("runas.keepsgroups.note"));

@@ -22,12 +22,12 @@ use serde::{Deserialize, Serialize};
 use self::program::Instruction;
 use super::capabilities::Capabilities;
 use super::status;
+use crate::config::spec::Spec;
 use crate::feature::Feature;
 use crate::observe::Observation;
-use crate::plan::call::restrict::Restrict;
+use crate::plan::call::restrict::RestrictCall;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft};
-use crate::spec::Spec;
 
 /// `seccomp: default`, or `none`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +49,7 @@ impl Seccomp {
         let keep = spec.capabilities.as_ref().unwrap_or(&Capabilities::Default).keep();
         let program = program::filter(keep).iter().map(Instruction::word).collect();
         let phase = if spec.no_new_privileges { Phase::Filter } else { Phase::AdminFilter };
-        let call = Restrict::Filter { program };
+        let call = RestrictCall::Filter { program };
         draft.step(phase, Actor::Command, Feature::Seccomp, call, "seccomp.filter.why");
     }
 }

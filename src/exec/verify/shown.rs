@@ -11,7 +11,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2, readlinkat};
 
 use crate::host;
 use crate::host::files::unescape;
-use crate::host::tree::Tree;
+use crate::host::resolver::Tree;
 use crate::observe::proc::status_of;
 use crate::plan::expect::{Expected, Wanted};
 

@@ -17,7 +17,7 @@ use crate::sys;
 /// The calls of this family.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Attack {
+pub enum AttackCall {
     /// TIOCSTI, once for each sign: as if somebody had typed them into the terminal `<pts>`. Gives how many there were.
     Type(String),
     /// FIONREAD: how many bytes whoever reads from `<pts>` next will get.
@@ -34,33 +34,33 @@ pub enum Attack {
     },
 }
 
-impl fmt::Display for Attack {
+impl fmt::Display for AttackCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Attack::Type(words) => write!(f, "ioctl(<pts>, TIOCSTI, {})", quoted(words)),
-            Attack::Waiting => f.write_str("ioctl(<pts>, FIONREAD)"),
-            Attack::Gain { program } => write!(f, "execve({}): its effective uid", quoted(program)),
-            Attack::OpenToWrite { path } => write!(f, "open({}, O_WRONLY)", quoted(path)),
+            AttackCall::Type(words) => write!(f, "ioctl(<pts>, TIOCSTI, {})", quoted(words)),
+            AttackCall::Waiting => f.write_str("ioctl(<pts>, FIONREAD)"),
+            AttackCall::Gain { program } => write!(f, "execve({}): its effective uid", quoted(program)),
+            AttackCall::OpenToWrite { path } => write!(f, "open({}, O_WRONLY)", quoted(path)),
         }
     }
 }
 
-impl Attack {
+impl AttackCall {
     /// Makes the call.
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         let terminal = || slots.pts.as_ref().ok_or(Errno::EBADF);
         match self {
-            Attack::Type(words) => {
+            AttackCall::Type(words) => {
                 let terminal = terminal()?;
                 words.bytes().try_for_each(|sign| sys::type_into(terminal, sign))?;
                 Ok(words.len() as i64)
             }
-            Attack::Waiting => {
+            AttackCall::Waiting => {
                 let count = rustix::io::ioctl_fionread(terminal()?);
                 count.map(|count| count as i64).map_err(|errno| Errno::from_raw(errno.raw_os_error()))
             }
-            Attack::Gain { program } => gain(program).map_err(errno),
-            Attack::OpenToWrite { path } => {
+            AttackCall::Gain { program } => gain(program).map_err(errno),
+            AttackCall::OpenToWrite { path } => {
                 OpenOptions::new().write(true).open(path).map(|_| 0).map_err(errno)
             }
         }

@@ -27,7 +27,7 @@ pub const FORWARDED: &str = "sandbox: ip_forward was 0";
 /// The calls of this family.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Bridge {
+pub enum BridgeCall {
     /// flock(2), shared, on the network namespace: as long as one run has it, no other removes the bridge.
     Share,
     /// RTM_NEWLINK: a bridge. That it's there already is as good, where it's one of ours with this address.
@@ -57,22 +57,22 @@ pub enum Bridge {
     },
 }
 
-impl fmt::Display for Bridge {
+impl fmt::Display for BridgeCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Bridge::Share => write!(f, "flock(<{NETWORK}>, LOCK_SH)"),
-            Bridge::Make { name, address } => {
+            BridgeCall::Share => write!(f, "flock(<{NETWORK}>, LOCK_SH)"),
+            BridgeCall::Make { name, address } => {
                 let hardware = hardware(*address).map(|byte| format!("{byte:02x}")).join(":");
                 write!(f, "send(<netlink>, {{RTM_NEWLINK bridge {name} address {hardware}}})")
             }
-            Bridge::Forward { .. } => write!(f, "write(<{FORWARD}>, {}, 1)  [unless it is]", quoted("1")),
-            Bridge::Claim { bridge, .. } => write!(
+            BridgeCall::Forward { .. } => write!(f, "write(<{FORWARD}>, {}, 1)  [unless it is]", quoted("1")),
+            BridgeCall::Claim { bridge, .. } => write!(
                 f,
                 "send(<nftables>, {{NFT_MSG_NEWTABLE ip sandbox-<address>, flags owner; \
                  forward: ip daddr <address> ct state != {{established, related}} drop; \
                  postrouting: ip saddr <address> oifname != {bridge} masquerade}})"
             ),
-            Bridge::Guard { port } => write!(
+            BridgeCall::Guard { port } => write!(
                 f,
                 "send(<nftables>, {{NFT_MSG_NEWTABLE netdev sandbox-<address>, flags owner; \
                  ingress {port}: ip saddr <address> accept; arp saddr ip <address> accept; drop}})"
@@ -81,18 +81,18 @@ impl fmt::Display for Bridge {
     }
 }
 
-impl Bridge {
+impl BridgeCall {
     /// Makes the call.
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         match self {
-            Bridge::Share => {
+            BridgeCall::Share => {
                 slots.shares.push(share()?);
                 Ok(0)
             }
-            Bridge::Make { name, address } => make(name, hardware(*address)).map(|()| 0),
-            Bridge::Forward { bridge } => forward(bridge),
-            Bridge::Claim { bridge, network } => claim(bridge, *network, slots),
-            Bridge::Guard { port } => {
+            BridgeCall::Make { name, address } => make(name, hardware(*address)).map(|()| 0),
+            BridgeCall::Forward { bridge } => forward(bridge),
+            BridgeCall::Claim { bridge, network } => claim(bridge, *network, slots),
+            BridgeCall::Guard { port } => {
                 let (Some(socket), Some(address)) = (&slots.tables, slots.address) else {
                     return Err(Errno::EDESTADDRREQ);
                 };

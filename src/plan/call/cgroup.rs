@@ -17,7 +17,7 @@ use crate::sys::bpf;
 /// The calls of this family.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Cgroup {
+pub enum CgroupCall {
     /// flock(2), shared, on the folder that `sandbox` lies in: as long as one run has it, no other removes `sandbox`.
     Share {
         /// The folder.
@@ -51,16 +51,18 @@ pub enum Cgroup {
     },
 }
 
-impl fmt::Display for Cgroup {
+impl fmt::Display for CgroupCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Cgroup::Share { folder } => write!(f, "flock(<{folder}>, LOCK_SH)"),
-            Cgroup::Make { folder, .. } => write!(f, "mkdir({}, 0755)", quoted(folder)),
-            Cgroup::Open { folder } => {
+            CgroupCall::Share { folder } => write!(f, "flock(<{folder}>, LOCK_SH)"),
+            CgroupCall::Make { folder, .. } => write!(f, "mkdir({}, 0755)", quoted(folder)),
+            CgroupCall::Open { folder } => {
                 write!(f, "openat(AT_FDCWD, {}, O_PATH|O_DIRECTORY|O_CLOEXEC)", quoted(folder))
             }
-            Cgroup::Offer { file, value } => write!(f, "write(<{file}>, {}, {})", quoted(value), value.len()),
-            Cgroup::AttachProgram { folder, program } => {
+            CgroupCall::Offer { file, value } => {
+                write!(f, "write(<{file}>, {}, {})", quoted(value), value.len())
+            }
+            CgroupCall::AttachProgram { folder, program } => {
                 let instructions = program.len();
                 write!(
                     f,
@@ -71,37 +73,37 @@ impl fmt::Display for Cgroup {
     }
 }
 
-impl Cgroup {
+impl CgroupCall {
     /// Makes the call.
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         match self {
-            Cgroup::Share { folder } => {
+            CgroupCall::Share { folder } => {
                 let share = folder_of(folder, OFlag::O_RDONLY)?;
                 flock(&share, FlockOperation::LockShared)
                     .map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
                 slots.shares.push(share);
                 Ok(0)
             }
-            Cgroup::Make { folder, shared } => {
+            CgroupCall::Make { folder, shared } => {
                 match mkdir(Path::new(folder), Mode::from_bits_truncate(0o755)) {
                     Err(Errno::EEXIST) if *shared => Ok(0),
                     made => made.map(|()| 0),
                 }
             }
-            Cgroup::Open { folder } => {
+            CgroupCall::Open { folder } => {
                 slots.cgroup = Some(folder_of(folder, OFlag::O_PATH)?);
                 Ok(0)
             }
-            Cgroup::Offer { file, value } => {
+            CgroupCall::Offer { file, value } => {
                 match Path::new(file).try_exists() {
                     Ok(true) => {}
                     Ok(false) => return Ok(0),
                     Err(error) => return Err(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))),
                 }
-                let write = super::file::File::Write { path: file.clone(), content: value.clone() };
+                let write = super::file::FileCall::Write { path: file.clone(), content: value.clone() };
                 write.perform(slots)
             }
-            Cgroup::AttachProgram { folder, program } => {
+            CgroupCall::AttachProgram { folder, program } => {
                 let program = bpf::load_device_program(program)?;
                 bpf::attach(folder_of(folder, OFlag::O_RDONLY)?, program).map(|()| 0)
             }

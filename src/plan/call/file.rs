@@ -14,7 +14,7 @@ use crate::plan::slots::Slots;
 /// The calls of this family. `<child>` in a path or an argument is the slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum File {
+pub enum FileCall {
     /// One write(2) to a file that is there: the kernel takes an id map in a single write or not at all.
     Write {
         /// Where.
@@ -53,41 +53,45 @@ pub enum File {
     },
 }
 
-impl fmt::Display for File {
+impl fmt::Display for FileCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            File::Write { path, content } => {
+            FileCall::Write { path, content } => {
                 write!(f, "write(<{path}>, {}, {})", quoted(content), content.len())
             }
-            File::Create { path, content } => {
+            FileCall::Create { path, content } => {
                 write!(f, "write(<{path}>, {}, {})  [O_CREAT|O_EXCL]", quoted(content), content.len())
             }
-            File::Remove { path } => write!(f, "unlink({})", quoted(path)),
-            File::Owner { path } => write!(f, "stat({}).st_uid", quoted(path)),
-            File::MakeFolder { path } => write!(f, "mkdir({}, 0700)", quoted(path)),
-            File::Run { program, arguments } => write!(f, "{program} {}", arguments.join(" ")),
+            FileCall::Remove { path } => write!(f, "unlink({})", quoted(path)),
+            FileCall::Owner { path } => write!(f, "stat({}).st_uid", quoted(path)),
+            FileCall::MakeFolder { path } => write!(f, "mkdir({}, 0700)", quoted(path)),
+            FileCall::Run { program, arguments } => write!(f, "{program} {}", arguments.join(" ")),
         }
     }
 }
 
-impl File {
+impl FileCall {
     /// Makes the call.
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         match self {
-            File::Write { path, content } => {
+            FileCall::Write { path, content } => {
                 let file = std::fs::OpenOptions::new().write(true).open(slots.fill(path));
                 write_once(file, content)
             }
-            File::Create { path, content } => {
+            FileCall::Create { path, content } => {
                 let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path);
                 write_once(file, content)
             }
-            File::Remove { path } => nix::unistd::unlink(path.as_str()).map(|()| 0),
-            File::Owner { path } => nix::sys::stat::stat(path.as_str()).map(|stat| i64::from(stat.st_uid)),
-            File::MakeFolder { path } => {
+            FileCall::Remove { path } => nix::unistd::unlink(path.as_str()).map(|()| 0),
+            FileCall::Owner { path } => {
+                nix::sys::stat::stat(path.as_str()).map(|stat| i64::from(stat.st_uid))
+            }
+            FileCall::MakeFolder { path } => {
                 nix::unistd::mkdir(path.as_str(), nix::sys::stat::Mode::S_IRWXU).map(|()| 0)
             }
-            File::Run { program, arguments } => run(program, arguments.iter().map(|word| slots.fill(word))),
+            FileCall::Run { program, arguments } => {
+                run(program, arguments.iter().map(|word| slots.fill(word)))
+            }
         }
     }
 }

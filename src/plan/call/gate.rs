@@ -11,7 +11,7 @@ use crate::plan::slots::Slots;
 /// The calls of this family.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Gate {
+pub enum GateCall {
     /// socketpair(2).
     Open,
     /// Host: lets the child go on.
@@ -27,33 +27,33 @@ pub enum Gate {
     Serve,
 }
 
-impl fmt::Display for Gate {
+impl fmt::Display for GateCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Gate::Open => "socketpair(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0, [<gate>, <gate>])",
-            Gate::Release => "sendto(<gate>, \".\", 1)",
-            Gate::Await => "recvfrom(<gate>)",
-            Gate::Report => "sendmsg(<gate>, <the view from inside>)",
-            Gate::Verify => "[reads /proc and compares it with the plan]",
-            Gate::Serve => "recvmsg(<gate>) [the built-in demonstration]",
+            GateCall::Open => "socketpair(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0, [<gate>, <gate>])",
+            GateCall::Release => "sendto(<gate>, \".\", 1)",
+            GateCall::Await => "recvfrom(<gate>)",
+            GateCall::Report => "sendmsg(<gate>, <the view from inside>)",
+            GateCall::Verify => "[reads /proc and compares it with the plan]",
+            GateCall::Serve => "recvmsg(<gate>) [the built-in demonstration]",
         })
     }
 }
 
-impl Gate {
+impl GateCall {
     /// Makes the call.
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         match self {
-            Gate::Open => {
+            GateCall::Open => {
                 let (host, child) = Channel::pair()?;
                 slots.gate = Some(host);
                 slots.other_gate = Some(child);
                 Ok(0)
             }
             // One byte, as the kernel counts.
-            Gate::Release => slots.gate.as_ref().ok_or(Errno::EBADF)?.release().map(|()| 1),
-            Gate::Await => slots.gate.as_ref().ok_or(Errno::EBADF)?.await_release().map(|()| 1),
-            Gate::Report | Gate::Verify | Gate::Serve => Ok(0),
+            GateCall::Release => slots.gate.as_ref().ok_or(Errno::EBADF)?.release().map(|()| 1),
+            GateCall::Await => slots.gate.as_ref().ok_or(Errno::EBADF)?.await_release().map(|()| 1),
+            GateCall::Report | GateCall::Verify | GateCall::Serve => Ok(0),
         }
     }
 }

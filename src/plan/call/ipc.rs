@@ -13,7 +13,7 @@ use crate::sys::{queue, sysv};
 /// The calls of this family. Those on queues open and close within one step, so no descriptor outlives it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Ipc {
+pub enum IpcCall {
     /// shmget(2), semget(2), msgget(2) of an object that must not be there yet.
     Make {
         /// Which kind.
@@ -71,10 +71,10 @@ pub enum Ipc {
 /// What is sent, as the calls print it.
 const MESSAGE: &[u8; 3] = b"one";
 
-impl fmt::Display for Ipc {
+impl fmt::Display for IpcCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Ipc::Make { kind, key } => {
+            IpcCall::Make { kind, key } => {
                 let flags = "IPC_CREAT|IPC_EXCL|0600";
                 match kind {
                     Sysv::Shm => write!(f, "shmget({key:#x}, 4096, {flags})"),
@@ -82,44 +82,44 @@ impl fmt::Display for Ipc {
                     Sysv::Msg => write!(f, "msgget({key:#x}, {flags})"),
                 }
             }
-            Ipc::Find { kind, key } => match kind {
+            IpcCall::Find { kind, key } => match kind {
                 Sysv::Shm => write!(f, "shmget({key:#x}, 0, 0)"),
                 Sysv::Sem => write!(f, "semget({key:#x}, 0, 0)"),
                 Sysv::Msg => write!(f, "msgget({key:#x}, 0)"),
             },
-            Ipc::Poke { id, value } => write!(f, "*(int *)shmat({id}, NULL, 0) = {value}"),
-            Ipc::Peek { id } => write!(f, "*(int *)shmat({id}, NULL, 0)"),
-            Ipc::Raise { id } => write!(f, "semop({id}, [{{0, 1, IPC_NOWAIT}}], 1)"),
-            Ipc::Value { id } => write!(f, "semctl({id}, 0, GETVAL)"),
-            Ipc::Put { id } => write!(f, "msgsnd({id}, {{1, \"one\"}}, 3, IPC_NOWAIT)"),
-            Ipc::Take { id } => write!(f, "msgrcv({id}, {{1, \"one\"}}, 3, 0, IPC_NOWAIT)"),
-            Ipc::MakeQueue(name) => {
+            IpcCall::Poke { id, value } => write!(f, "*(int *)shmat({id}, NULL, 0) = {value}"),
+            IpcCall::Peek { id } => write!(f, "*(int *)shmat({id}, NULL, 0)"),
+            IpcCall::Raise { id } => write!(f, "semop({id}, [{{0, 1, IPC_NOWAIT}}], 1)"),
+            IpcCall::Value { id } => write!(f, "semctl({id}, 0, GETVAL)"),
+            IpcCall::Put { id } => write!(f, "msgsnd({id}, {{1, \"one\"}}, 3, IPC_NOWAIT)"),
+            IpcCall::Take { id } => write!(f, "msgrcv({id}, {{1, \"one\"}}, 3, 0, IPC_NOWAIT)"),
+            IpcCall::MakeQueue(name) => {
                 write!(f, "mq_close(mq_open({}, O_CREAT|O_EXCL, ...))", quoted(name))
             }
-            Ipc::Send(name) => write!(f, "mq_send(mq_open({}, O_WRONLY), \"one\", 3, 0)", quoted(name)),
-            Ipc::Waiting(name) => write!(f, "mq_getattr(mq_open({}, O_RDONLY)).mq_curmsgs", quoted(name)),
+            IpcCall::Send(name) => write!(f, "mq_send(mq_open({}, O_WRONLY), \"one\", 3, 0)", quoted(name)),
+            IpcCall::Waiting(name) => write!(f, "mq_getattr(mq_open({}, O_RDONLY)).mq_curmsgs", quoted(name)),
         }
     }
 }
 
-impl Ipc {
+impl IpcCall {
     /// Makes the call.
     pub(super) fn perform(&self, _: &mut Slots) -> Result<i64, Errno> {
         match self {
-            Ipc::Make { kind, key } => sysv::create(*kind, *key).map(i64::from),
-            Ipc::Find { kind, key } => sysv::find(*kind, *key).map(i64::from),
-            Ipc::Poke { id, value } => sysv::poke(*id, *value).map(|()| 0),
-            Ipc::Peek { id } => sysv::peek(*id).map(i64::from),
-            Ipc::Raise { id } => sysv::raise(*id).map(|()| 0),
-            Ipc::Value { id } => sysv::value(*id).map(i64::from),
-            Ipc::Put { id } => sysv::put(*id, *MESSAGE).map(|()| 0),
-            Ipc::Take { id } => match sysv::take(*id)? {
+            IpcCall::Make { kind, key } => sysv::create(*kind, *key).map(i64::from),
+            IpcCall::Find { kind, key } => sysv::find(*kind, *key).map(i64::from),
+            IpcCall::Poke { id, value } => sysv::poke(*id, *value).map(|()| 0),
+            IpcCall::Peek { id } => sysv::peek(*id).map(i64::from),
+            IpcCall::Raise { id } => sysv::raise(*id).map(|()| 0),
+            IpcCall::Value { id } => sysv::value(*id).map(i64::from),
+            IpcCall::Put { id } => sysv::put(*id, *MESSAGE).map(|()| 0),
+            IpcCall::Take { id } => match sysv::take(*id)? {
                 (words, length) if words == *MESSAGE => Ok(length as i64),
                 _ => Err(Errno::EBADMSG),
             },
-            Ipc::MakeQueue(name) => queue::make(name).map(|()| 0),
-            Ipc::Send(name) => queue::send(name, MESSAGE).map(|()| 0),
-            Ipc::Waiting(name) => queue::waiting(name),
+            IpcCall::MakeQueue(name) => queue::make(name).map(|()| 0),
+            IpcCall::Send(name) => queue::send(name, MESSAGE).map(|()| 0),
+            IpcCall::Waiting(name) => queue::waiting(name),
         }
     }
 }

@@ -22,7 +22,7 @@ const MIB: usize = 1 << 20;
 /// The calls of this family.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Load {
+pub enum LoadCall {
     /// mmap(2), and a byte written to each page: so many MiB of anonymous memory.
     Allocate {
         /// How much.
@@ -77,45 +77,45 @@ pub enum Load {
     },
 }
 
-impl fmt::Display for Load {
+impl fmt::Display for LoadCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Load::Allocate { mib, .. } => {
+            LoadCall::Allocate { mib, .. } => {
                 write!(f, "mmap(NULL, {}, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0)", mib * MIB)
             }
-            Load::Fill { path, block, blocks, direct, .. } => {
+            LoadCall::Fill { path, block, blocks, direct, .. } => {
                 let flags = if *direct { "  [O_DIRECT]" } else { "" };
                 write!(f, "write(<{path}>, \"\", {}) x {blocks}{flags}", block << 10)
             }
-            Load::Drain { path, block } => {
+            LoadCall::Drain { path, block } => {
                 write!(f, "read(<{path}>, \"\", {}) to its end  [O_DIRECT]", block << 10)
             }
-            Load::Spin { milliseconds } => write!(f, "computes for {milliseconds} ms"),
-            Load::Fork { most } => write!(f, "fork() x {most}"),
-            Load::Open { path } => write!(f, "open({}, O_RDONLY)", quoted(path)),
-            Load::MakeNode { path, major, minor } => {
+            LoadCall::Spin { milliseconds } => write!(f, "computes for {milliseconds} ms"),
+            LoadCall::Fork { most } => write!(f, "fork() x {most}"),
+            LoadCall::Open { path } => write!(f, "open({}, O_RDONLY)", quoted(path)),
+            LoadCall::MakeNode { path, major, minor } => {
                 write!(f, "mknod({}, S_IFCHR|0600, makedev({major}, {minor}))", quoted(path))
             }
         }
     }
 }
 
-impl Load {
+impl LoadCall {
     /// Does the work.
     pub(super) fn perform(&self, _slots: &mut Slots) -> Result<i64, Errno> {
         match self {
-            Load::Allocate { mib, keep } => Ok(allocate(*mib, *keep)),
-            Load::Fill { path, block, blocks, direct, pause } => {
+            LoadCall::Allocate { mib, keep } => Ok(allocate(*mib, *keep)),
+            LoadCall::Fill { path, block, blocks, direct, pause } => {
                 fill(path, block << 10, *blocks, *direct, *pause).map_err(errno)
             }
-            Load::Drain { path, block } => drain(path, block << 10).map_err(errno),
-            Load::Spin { milliseconds } => {
+            LoadCall::Drain { path, block } => drain(path, block << 10).map_err(errno),
+            LoadCall::Spin { milliseconds } => {
                 spin(Duration::from_millis(*milliseconds));
                 Ok(0)
             }
-            Load::Fork { most } => fork(*most),
-            Load::Open { path } => File::open(path).map(|_| 0).map_err(errno),
-            Load::MakeNode { path, major, minor } => {
+            LoadCall::Fork { most } => fork(*most),
+            LoadCall::Open { path } => File::open(path).map(|_| 0).map_err(errno),
+            LoadCall::MakeNode { path, major, minor } => {
                 mknod(path.as_str(), SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), makedev(*major, *minor))
                     .map(|()| 0)
             }

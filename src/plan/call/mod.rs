@@ -4,6 +4,7 @@
 pub mod attack;
 pub mod bridge;
 pub mod cgroup;
+pub mod detached;
 pub mod file;
 pub mod gate;
 pub mod ipc;
@@ -16,7 +17,6 @@ pub mod restrict;
 pub mod signal;
 pub mod socket;
 pub mod terminal;
-pub mod tree;
 pub mod uts;
 
 use std::fmt;
@@ -31,39 +31,39 @@ use super::slots::Slots;
 #[serde(rename_all = "snake_case")]
 pub enum Call {
     /// clone3, unshare, setns, ids, prctl, execve.
-    Process(process::Process),
+    Process(process::ProcessCall),
     /// The tree of mounts, and roots.
-    Mount(mount::Mount),
+    Mount(mount::MountCall),
     /// Mounts by their descriptors.
-    Tree(tree::Tree),
+    DetachedMount(detached::DetachedMountCall),
     /// Files below /proc that configure a namespace, and plain files.
-    File(file::File),
+    File(file::FileCall),
     /// Host and domain names.
-    Uts(uts::Uts),
+    Uts(uts::UtsCall),
     /// Groups of processes.
-    Cgroup(cgroup::Cgroup),
+    Cgroup(cgroup::CgroupCall),
     /// System V objects, POSIX message queues.
-    Ipc(ipc::Ipc),
+    Ipc(ipc::IpcCall),
     /// Devices, addresses, sockets.
-    Net(net::Net),
+    Net(net::NetCall),
     /// A bridge that all containers share, and the firewall.
-    Bridge(bridge::Bridge),
+    Bridge(bridge::BridgeCall),
     /// Sockets.
-    Socket(socket::Socket),
+    Socket(socket::SocketCall),
     /// Ports that are published.
-    Publish(publish::Publish),
+    Publish(publish::PublishCall),
     /// Work that meets a limit.
-    Load(load::Load),
+    Load(load::LoadCall),
     /// kill and what goes with it.
-    Signal(signal::Signal),
+    Signal(signal::SignalCall),
     /// A terminal of the command's own.
-    Terminal(terminal::Terminal),
+    Terminal(terminal::TerminalCall),
     /// What a process gives up for good.
-    Restrict(restrict::Restrict),
+    Restrict(restrict::RestrictCall),
     /// What only an attacker asks for.
-    Attack(attack::Attack),
+    Attack(attack::AttackCall),
     /// The words between host and child.
-    Gate(gate::Gate),
+    Gate(gate::GateCall),
 }
 
 macro_rules! families {
@@ -97,23 +97,23 @@ macro_rules! families {
 }
 
 families! {
-    Process: process::Process,
-    Mount: mount::Mount,
-    Tree: tree::Tree,
-    File: file::File,
-    Uts: uts::Uts,
-    Cgroup: cgroup::Cgroup,
-    Ipc: ipc::Ipc,
-    Net: net::Net,
-    Bridge: bridge::Bridge,
-    Socket: socket::Socket,
-    Publish: publish::Publish,
-    Load: load::Load,
-    Signal: signal::Signal,
-    Terminal: terminal::Terminal,
-    Restrict: restrict::Restrict,
-    Attack: attack::Attack,
-    Gate: gate::Gate
+    Process: process::ProcessCall,
+    Mount: mount::MountCall,
+    DetachedMount: detached::DetachedMountCall,
+    File: file::FileCall,
+    Uts: uts::UtsCall,
+    Cgroup: cgroup::CgroupCall,
+    Ipc: ipc::IpcCall,
+    Net: net::NetCall,
+    Bridge: bridge::BridgeCall,
+    Socket: socket::SocketCall,
+    Publish: publish::PublishCall,
+    Load: load::LoadCall,
+    Signal: signal::SignalCall,
+    Terminal: terminal::TerminalCall,
+    Restrict: restrict::RestrictCall,
+    Attack: attack::AttackCall,
+    Gate: gate::GateCall
 }
 
 /// A string as strace prints it: quoted, escaped.

@@ -13,7 +13,7 @@ use crate::plan::slots::Slots;
 /// The calls of this family.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Mount {
+pub enum MountCall {
     /// mount(2) that only changes how mounts below `target` propagate.
     Propagation {
         /// The top of the subtree.
@@ -110,13 +110,13 @@ fn safe_flags(kind: &str) -> (MsFlags, &'static str) {
     }
 }
 
-impl fmt::Display for Mount {
+impl fmt::Display for MountCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Mount::Propagation { target, mode } => {
+            MountCall::Propagation { target, mode } => {
                 write!(f, "mount(NULL, {}, NULL, MS_REC|{}, NULL)", quoted(target), mode.flag().1)
             }
-            Mount::Filesystem { kind, target, data } => {
+            MountCall::Filesystem { kind, target, data } => {
                 let data = data.as_deref().map_or("NULL".to_owned(), quoted);
                 let kind_quoted = quoted(kind);
                 write!(
@@ -126,28 +126,28 @@ impl fmt::Display for Mount {
                     safe_flags(kind).1
                 )
             }
-            Mount::Bind { source, target } => {
+            MountCall::Bind { source, target } => {
                 write!(f, "mount({}, {}, NULL, MS_BIND|MS_REC, NULL)", quoted(source), quoted(target))
             }
-            Mount::Detach { target } => write!(f, "umount2({}, MNT_DETACH)", quoted(target)),
-            Mount::PivotRoot { new_root, put_old } => {
+            MountCall::Detach { target } => write!(f, "umount2({}, MNT_DETACH)", quoted(target)),
+            MountCall::PivotRoot { new_root, put_old } => {
                 write!(f, "pivot_root({}, {})", quoted(new_root), quoted(put_old))
             }
-            Mount::Chroot { root } => write!(f, "chroot({})", quoted(root)),
-            Mount::ChangeFolder { path } => write!(f, "chdir({})", quoted(path)),
+            MountCall::Chroot { root } => write!(f, "chroot({})", quoted(root)),
+            MountCall::ChangeFolder { path } => write!(f, "chdir({})", quoted(path)),
         }
     }
 }
 
-impl Mount {
+impl MountCall {
     /// Makes the call.
     pub(super) fn perform(&self, _: &mut Slots) -> Result<i64, Errno> {
         const NONE: Option<&str> = None;
         match self {
-            Mount::Propagation { target, mode } => {
+            MountCall::Propagation { target, mode } => {
                 nix::mount::mount(NONE, target.as_str(), NONE, MsFlags::MS_REC | mode.flag().0, NONE)
             }
-            Mount::Filesystem { kind, target, data } => {
+            MountCall::Filesystem { kind, target, data } => {
                 let kind = kind.as_str();
                 nix::mount::mount(
                     Some(kind),
@@ -157,16 +157,16 @@ impl Mount {
                     data.as_deref(),
                 )
             }
-            Mount::Bind { source, target } => {
+            MountCall::Bind { source, target } => {
                 let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
                 nix::mount::mount(Some(source.as_str()), target.as_str(), NONE, flags, NONE)
             }
-            Mount::Detach { target } => nix::mount::umount2(target.as_str(), MntFlags::MNT_DETACH),
-            Mount::PivotRoot { new_root, put_old } => {
+            MountCall::Detach { target } => nix::mount::umount2(target.as_str(), MntFlags::MNT_DETACH),
+            MountCall::PivotRoot { new_root, put_old } => {
                 nix::unistd::pivot_root(new_root.as_str(), put_old.as_str())
             }
-            Mount::Chroot { root } => nix::unistd::chroot(root.as_str()),
-            Mount::ChangeFolder { path } => nix::unistd::chdir(path.as_str()),
+            MountCall::Chroot { root } => nix::unistd::chroot(root.as_str()),
+            MountCall::ChangeFolder { path } => nix::unistd::chdir(path.as_str()),
         }
         .map(|()| 0)
     }

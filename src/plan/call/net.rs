@@ -15,7 +15,7 @@ use crate::sys;
 /// The calls of this family. rtnetlink(7)'s are messages: what is sent stands in braces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Net {
+pub enum NetCall {
     /// ioctl SIOCSIFFLAGS: brings a device up. netdevice(7).
     LinkUp {
         /// The device.
@@ -60,17 +60,17 @@ pub enum Net {
     },
 }
 
-impl fmt::Display for Net {
+impl fmt::Display for NetCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Net::LinkUp { name } => {
+            NetCall::LinkUp { name } => {
                 write!(
                     f,
                     "ioctl(<socket>, SIOCSIFFLAGS, {{ifr_name={}, ifr_flags=IFF_UP|IFF_RUNNING}})",
                     quoted(name)
                 )
             }
-            Net::AddVeth { name, peer, pid, bridge } => {
+            NetCall::AddVeth { name, peer, pid, bridge } => {
                 let pid = pid.map_or_else(|| "<child>".to_owned(), |pid| pid.to_string());
                 let bridge = bridge.as_ref().map_or_else(String::new, |bridge| format!(" master {bridge}"));
                 write!(
@@ -78,42 +78,42 @@ impl fmt::Display for Net {
                     "send(<netlink>, {{RTM_NEWLINK veth {name}{bridge}, peer {peer} in netns of {pid}}})"
                 )
             }
-            Net::Isolate { port } => write!(f, "send(<netlink>, {{RTM_NEWLINK {port}, isolated}})"),
-            Net::AddDefaultRoute { gateway } => {
+            NetCall::Isolate { port } => write!(f, "send(<netlink>, {{RTM_NEWLINK {port}, isolated}})"),
+            NetCall::AddDefaultRoute { gateway } => {
                 write!(f, "send(<netlink>, {{RTM_NEWROUTE default via {gateway}}})")
             }
-            Net::AddAddress { device, address, prefix, .. } => {
+            NetCall::AddAddress { device, address, prefix, .. } => {
                 let address = address.map_or_else(|| "<address>".to_owned(), |address| address.to_string());
                 write!(f, "send(<netlink>, {{RTM_NEWADDR {address}/{prefix} dev {device}}})")
             }
-            Net::AwaitCarrier { name } => {
+            NetCall::AwaitCarrier { name } => {
                 write!(f, "send(<netlink>, {{RTM_GETLINK {name}}})  [until operstate is UP]")
             }
         }
     }
 }
 
-impl Net {
+impl NetCall {
     /// Makes the call.
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         match self {
-            Net::LinkUp { name } => sys::link::set_up(name),
-            Net::AddVeth { name, peer, pid, bridge } => {
+            NetCall::LinkUp { name } => sys::link::set_up(name),
+            NetCall::AddVeth { name, peer, pid, bridge } => {
                 // The child isn't reaped before the end, so its number can't have become another's.
                 let pid = pid.or(slots.child.map(nix::unistd::Pid::as_raw)).ok_or(Errno::ESRCH)?;
                 let hardware = slots.address.filter(|_| bridge.is_some()).map(hardware);
                 sys::netlink::add_veth(name, peer, pid.unsigned_abs(), bridge.as_deref(), hardware)
             }
-            Net::AddAddress { device, address, prefix, shared } => {
+            NetCall::AddAddress { device, address, prefix, shared } => {
                 let address = address.or(slots.address).ok_or(Errno::EDESTADDRREQ)?;
                 match sys::netlink::add_address(device, address, *prefix) {
                     Err(Errno::EEXIST) if *shared => Ok(()),
                     added => added,
                 }
             }
-            Net::Isolate { port } => sys::netlink::isolate_port(port),
-            Net::AddDefaultRoute { gateway } => sys::netlink::add_default_route(*gateway),
-            Net::AwaitCarrier { name } => await_carrier(name),
+            NetCall::Isolate { port } => sys::netlink::isolate_port(port),
+            NetCall::AddDefaultRoute { gateway } => sys::netlink::add_default_route(*gateway),
+            NetCall::AwaitCarrier { name } => await_carrier(name),
         }
         .map(|()| 0)
     }

@@ -87,7 +87,7 @@ impl fmt::Display for Namespaces {
 /// The calls of this family.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Process {
+pub enum ProcessCall {
     /// clone3: makes `<child>`. 0 is returned in the child, as by the kernel.
     Clone {
         /// Its new namespaces.
@@ -159,37 +159,37 @@ pub enum Process {
     },
 }
 
-impl fmt::Display for Process {
+impl fmt::Display for ProcessCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Process::Clone { namespaces, as_sibling, into_cgroup } => {
+            ProcessCall::Clone { namespaces, as_sibling, into_cgroup } => {
                 write_clone3(f, namespaces, *as_sibling, *into_cgroup)
             }
-            Process::CloneHelper { namespaces, into_cgroup } => {
+            ProcessCall::CloneHelper { namespaces, into_cgroup } => {
                 write_clone3(f, namespaces, false, *into_cgroup)
             }
-            Process::CloneRelay => f.write_str("clone3({flags=CLONE_PIDFD, exit_signal=SIGCHLD}, 88)"),
-            Process::ForkCommand => f.write_str("clone(child_stack=NULL, flags=SIGCHLD)"),
-            Process::Unshare { namespaces } => write!(f, "unshare({namespaces})"),
-            Process::Join { pid, namespaces } => {
+            ProcessCall::CloneRelay => f.write_str("clone3({flags=CLONE_PIDFD, exit_signal=SIGCHLD}, 88)"),
+            ProcessCall::ForkCommand => f.write_str("clone(child_stack=NULL, flags=SIGCHLD)"),
+            ProcessCall::Unshare { namespaces } => write!(f, "unshare({namespaces})"),
+            ProcessCall::Join { pid, namespaces } => {
                 let pid = pid.map_or_else(|| "<child>".to_owned(), |pid| pid.to_string());
                 write!(f, "setns(<pidfd of {pid}>, {namespaces})")
             }
-            Process::SetGroup(id) => write!(f, "setresgid({id}, {id}, {id})"),
-            Process::DropGroups => f.write_str("setgroups(0, NULL)"),
-            Process::SetUser(id) => write!(f, "setresuid({id}, {id}, {id})"),
-            Process::DieWithParent => f.write_str("prctl(PR_SET_PDEATHSIG, SIGKILL)"),
-            Process::LiveOn => f.write_str("prctl(PR_SET_PDEATHSIG, 0)"),
-            Process::Undumpable => f.write_str("prctl(PR_SET_DUMPABLE, 0)"),
-            Process::LeaveProgram { .. } => {
+            ProcessCall::SetGroup(id) => write!(f, "setresgid({id}, {id}, {id})"),
+            ProcessCall::DropGroups => f.write_str("setgroups(0, NULL)"),
+            ProcessCall::SetUser(id) => write!(f, "setresuid({id}, {id}, {id})"),
+            ProcessCall::DieWithParent => f.write_str("prctl(PR_SET_PDEATHSIG, SIGKILL)"),
+            ProcessCall::LiveOn => f.write_str("prctl(PR_SET_PDEATHSIG, 0)"),
+            ProcessCall::Undumpable => f.write_str("prctl(PR_SET_DUMPABLE, 0)"),
+            ProcessCall::LeaveProgram { .. } => {
                 f.write_str("prctl(PR_SET_MM, PR_SET_MM_MAP, {exe_fd=<memfd>}, 104)")
             }
-            Process::Pin(cpu) => write!(f, "sched_setaffinity(0, 128, [{cpu}])"),
-            Process::CloseOnExec => f.write_str("close_range(3, 4294967295, CLOSE_RANGE_CLOEXEC)"),
-            Process::DefaultSignals => {
+            ProcessCall::Pin(cpu) => write!(f, "sched_setaffinity(0, 128, [{cpu}])"),
+            ProcessCall::CloseOnExec => f.write_str("close_range(3, 4294967295, CLOSE_RANGE_CLOEXEC)"),
+            ProcessCall::DefaultSignals => {
                 f.write_str("rt_sigaction(SIG*, SIG_DFL); rt_sigprocmask(SIG_SETMASK, [])")
             }
-            Process::Exec { path, arguments, environment } => {
+            ProcessCall::Exec { path, arguments, environment } => {
                 let arguments: Vec<String> = arguments.iter().map(|argument| quoted(argument)).collect();
                 let environment = match environment {
                     None => "environ".to_owned(),
@@ -223,14 +223,14 @@ fn write_clone3(
     }
 }
 
-impl Process {
+impl ProcessCall {
     /// Makes the call.
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         match self {
-            Process::Clone { namespaces, as_sibling: false, into_cgroup } => {
+            ProcessCall::Clone { namespaces, as_sibling: false, into_cgroup } => {
                 clone(namespaces, 0, *into_cgroup, slots, |slots, pid| slots.child = Some(pid))
             }
-            Process::Clone { namespaces, as_sibling: true, into_cgroup } => {
+            ProcessCall::Clone { namespaces, as_sibling: true, into_cgroup } => {
                 let number = clone(namespaces, libc::CLONE_PARENT, *into_cgroup, slots, |slots, pid| {
                     slots.child = Some(pid);
                 })?;
@@ -240,11 +240,11 @@ impl Process {
                 }
                 Ok(number)
             }
-            Process::CloneHelper { namespaces, into_cgroup } => {
+            ProcessCall::CloneHelper { namespaces, into_cgroup } => {
                 clone(namespaces, 0, *into_cgroup, slots, |slots, pid| slots.helper = Some(pid))
             }
-            Process::CloneRelay => clone_relay(slots),
-            Process::ForkCommand => {
+            ProcessCall::CloneRelay => clone_relay(slots),
+            ProcessCall::ForkCommand => {
                 let command = sys::clone::fork()?;
                 // Both ends of the terminal are the command's and the host's.
                 if command.is_some() {
@@ -255,8 +255,8 @@ impl Process {
                 slots.child = command;
                 Ok(command.map_or(0, |pid| i64::from(pid.as_raw())))
             }
-            Process::Unshare { namespaces } => nix::sched::unshare(namespaces.flags()).map(|()| 0),
-            Process::Join { pid, namespaces } => {
+            ProcessCall::Unshare { namespaces } => nix::sched::unshare(namespaces.flags()).map(|()| 0),
+            ProcessCall::Join { pid, namespaces } => {
                 let Some(pid) = pid else {
                     let pidfd = slots.pidfd.as_ref().ok_or(Errno::ESRCH)?;
                     return nix::sched::setns(pidfd, namespaces.flags()).map(|()| 0);
@@ -266,27 +266,29 @@ impl Process {
                     .map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
                 nix::sched::setns(pidfd, namespaces.flags()).map(|()| 0)
             }
-            Process::SetGroup(id) => {
+            ProcessCall::SetGroup(id) => {
                 let id = Gid::from_raw(*id);
                 setresgid(id, id, id).map(|()| 0)
             }
-            Process::DropGroups => setgroups(&[]).map(|()| 0),
-            Process::SetUser(id) => {
+            ProcessCall::DropGroups => setgroups(&[]).map(|()| 0),
+            ProcessCall::SetUser(id) => {
                 let id = Uid::from_raw(*id);
                 setresuid(id, id, id).map(|()| 0)
             }
-            Process::DieWithParent => nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map(|()| 0),
-            Process::LiveOn => nix::sys::prctl::set_pdeathsig(None).map(|()| 0),
-            Process::Undumpable => nix::sys::prctl::set_dumpable(false).map(|()| 0),
-            Process::LeaveProgram { copied } => sys::program::leave(*copied).map(|()| 0),
-            Process::Pin(cpu) => {
+            ProcessCall::DieWithParent => nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map(|()| 0),
+            ProcessCall::LiveOn => nix::sys::prctl::set_pdeathsig(None).map(|()| 0),
+            ProcessCall::Undumpable => nix::sys::prctl::set_dumpable(false).map(|()| 0),
+            ProcessCall::LeaveProgram { copied } => sys::program::leave(*copied).map(|()| 0),
+            ProcessCall::Pin(cpu) => {
                 let mut one = nix::sched::CpuSet::new();
                 one.set(*cpu)?;
                 nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &one).map(|()| 0)
             }
-            Process::CloseOnExec => sys::close_on_exec_from(3).map(|()| 0),
-            Process::DefaultSignals => default_signals().map(|()| 0),
-            Process::Exec { path, arguments, environment } => exec(path, arguments, environment.as_deref()),
+            ProcessCall::CloseOnExec => sys::close_on_exec_from(3).map(|()| 0),
+            ProcessCall::DefaultSignals => default_signals().map(|()| 0),
+            ProcessCall::Exec { path, arguments, environment } => {
+                exec(path, arguments, environment.as_deref())
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::plan::slots::Slots;
 /// The calls of this family.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Publish {
+pub enum PublishCall {
     /// socket(2), bind(2) and listen(2): gives the port, which the kernel chooses where it's 0.
     Listen {
         /// Where.
@@ -23,23 +23,23 @@ pub enum Publish {
     Serve,
 }
 
-impl fmt::Display for Publish {
+impl fmt::Display for PublishCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Publish::Listen { at, .. } => {
+            PublishCall::Listen { at, .. } => {
                 let family = if at.is_ipv4() { "AF_INET" } else { "AF_INET6" };
                 write!(f, "bind(<socket>, {{{family}, {at}}}); listen(<socket>, 128)")
             }
-            Publish::Serve => f.write_str("poll([<socket>, ...])  [accept, connect inside, recv, send]"),
+            PublishCall::Serve => f.write_str("poll([<socket>, ...])  [accept, connect inside, recv, send]"),
         }
     }
 }
 
-impl Publish {
+impl PublishCall {
     /// Makes the call.
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         match self {
-            Publish::Listen { at, inside } => {
+            PublishCall::Listen { at, inside } => {
                 let errno =
                     |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
                 // With SO_REUSEADDR: that the port was in use a minute ago is no obstacle.
@@ -50,7 +50,7 @@ impl Publish {
                 slots.listeners.push((listener, *inside));
                 Ok(i64::from(at.port()))
             }
-            Publish::Serve => Ok(0),
+            PublishCall::Serve => Ok(0),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::sys::{capability, seccomp};
 /// The calls of this family.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Restrict {
+pub enum RestrictCall {
     /// setrlimit(2), which is prlimit(2) for oneself.
     Limit {
         /// Of what.
@@ -121,24 +121,28 @@ impl Resource {
     }
 }
 
-impl fmt::Display for Restrict {
+impl fmt::Display for RestrictCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Restrict::Limit { resource, soft, hard } => {
+            RestrictCall::Limit { resource, soft, hard } => {
                 let name = format!("RLIMIT_{resource}").to_uppercase();
                 let (soft, hard) = (amount(*soft), amount(*hard));
                 write!(f, "prlimit64(0, {name}, {{rlim_cur={soft}, rlim_max={hard}}}, NULL)")
             }
             // As strace writes a set of signals by what isn't in it.
-            Restrict::Bound { keep, .. } => write!(f, "prctl(PR_CAPBSET_DROP, ~[{}])", names(keep, "", " ")),
-            Restrict::ClearAmbient => f.write_str("prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)"),
-            Restrict::Capabilities { keep } => {
+            RestrictCall::Bound { keep, .. } => {
+                write!(f, "prctl(PR_CAPBSET_DROP, ~[{}])", names(keep, "", " "))
+            }
+            RestrictCall::ClearAmbient => {
+                f.write_str("prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)")
+            }
+            RestrictCall::Capabilities { keep } => {
                 let set = if keep.is_empty() { "0".to_owned() } else { names(keep, "1<<", "|") };
                 let header = "{version=_LINUX_CAPABILITY_VERSION_3, pid=0}";
                 write!(f, "capset({header}, {{effective={set}, permitted={set}, inheritable=0}})")
             }
-            Restrict::NoNewPrivileges => f.write_str("prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)"),
-            Restrict::Filter { program } => {
+            RestrictCall::NoNewPrivileges => f.write_str("prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)"),
+            RestrictCall::Filter { program } => {
                 let instructions = program.len();
                 write!(f, "seccomp(SECCOMP_SET_MODE_FILTER, 0, {{len={instructions}, filter=<program>}})")
             }
@@ -160,20 +164,20 @@ fn names(capabilities: &[Capability], before: &str, between: &str) -> String {
     names.collect::<Vec<_>>().join(between)
 }
 
-impl Restrict {
+impl RestrictCall {
     /// Makes the call.
     pub(super) fn perform(&self, _: &mut Slots) -> Result<i64, Errno> {
         match self {
-            Restrict::Limit { resource, soft, hard } => setrlimit(resource.number(), *soft, *hard),
-            Restrict::Bound { keep, last } => {
+            RestrictCall::Limit { resource, soft, hard } => setrlimit(resource.number(), *soft, *hard),
+            RestrictCall::Bound { keep, last } => {
                 let keep = bits(keep);
                 // Every error counts: a capability that stayed would be one that execve gives back.
                 (0..=*last).filter(|number| keep >> number & 1 == 0).try_for_each(capability::drop_bounding)
             }
-            Restrict::ClearAmbient => capability::clear_ambient(),
-            Restrict::Capabilities { keep } => capability::set(bits(keep)),
-            Restrict::NoNewPrivileges => nix::sys::prctl::set_no_new_privs(),
-            Restrict::Filter { program } => seccomp::install(program),
+            RestrictCall::ClearAmbient => capability::clear_ambient(),
+            RestrictCall::Capabilities { keep } => capability::set(bits(keep)),
+            RestrictCall::NoNewPrivileges => nix::sys::prctl::set_no_new_privs(),
+            RestrictCall::Filter { program } => seccomp::install(program),
         }
         .map(|()| 0)
     }
@@ -189,17 +193,17 @@ mod tests {
 
     #[test]
     fn they_print_as_strace_prints_them() {
-        let limit = |soft, hard| Restrict::Limit { resource: Resource::Nofile, soft, hard }.to_string();
+        let limit = |soft, hard| RestrictCall::Limit { resource: Resource::Nofile, soft, hard }.to_string();
         assert_eq!(limit(1024, 4096), "prlimit64(0, RLIMIT_NOFILE, {rlim_cur=1024, rlim_max=4*1024}, NULL)");
         assert!(limit(0, u64::MAX).ends_with("{rlim_cur=0, rlim_max=RLIM64_INFINITY}, NULL)"));
         let keep = vec![Capability::CAP_CHOWN, Capability::CAP_KILL];
         assert_eq!(
-            Restrict::Capabilities { keep: keep.clone() }.to_string(),
+            RestrictCall::Capabilities { keep: keep.clone() }.to_string(),
             "capset({version=_LINUX_CAPABILITY_VERSION_3, pid=0}, {effective=1<<CAP_CHOWN|1<<CAP_KILL, \
              permitted=1<<CAP_CHOWN|1<<CAP_KILL, inheritable=0})"
         );
         assert_eq!(
-            Restrict::Bound { keep, last: 40 }.to_string(),
+            RestrictCall::Bound { keep, last: 40 }.to_string(),
             "prctl(PR_CAPBSET_DROP, ~[CAP_CHOWN CAP_KILL])"
         );
     }

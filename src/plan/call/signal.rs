@@ -11,7 +11,7 @@ use crate::plan::slots::Slots;
 /// The calls of this family.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Signal {
+pub enum SignalCall {
     /// kill(2); signal 0 only asks whether it could be sent.
     Kill {
         /// Whom, in the caller's pid namespace.
@@ -21,9 +21,9 @@ pub enum Signal {
     },
 }
 
-impl fmt::Display for Signal {
+impl fmt::Display for SignalCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Signal::Kill { pid, signal } = self;
+        let SignalCall::Kill { pid, signal } = self;
         match nix::sys::signal::Signal::try_from(*signal) {
             Ok(signal) => write!(f, "kill({pid}, {signal})"),
             Err(_) => write!(f, "kill({pid}, {signal})"),
@@ -31,10 +31,10 @@ impl fmt::Display for Signal {
     }
 }
 
-impl Signal {
+impl SignalCall {
     /// Makes the call.
     pub(super) fn perform(&self, _: &mut Slots) -> Result<i64, Errno> {
-        let Signal::Kill { pid, signal } = self;
+        let SignalCall::Kill { pid, signal } = self;
         let signal = if *signal == 0 { None } else { Some(nix::sys::signal::Signal::try_from(*signal)?) };
         nix::sys::signal::kill(Pid::from_raw(*pid), signal).map(|()| 0)
     }

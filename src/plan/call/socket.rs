@@ -20,7 +20,7 @@ use crate::sys;
 /// The calls of this family, all on stream sockets. Addresses are printed shorter than strace does, to fit a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Socket {
+pub enum SocketCall {
     /// socket(2): gives the descriptor's number. No call on it waits longer than a second.
     Open(Domain),
     /// bind(2).
@@ -71,20 +71,20 @@ impl fmt::Display for Address {
     }
 }
 
-impl fmt::Display for Socket {
+impl fmt::Display for SocketCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Socket::Open(Domain::Inet) => f.write_str("socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, 0)"),
-            Socket::Open(Domain::Unix) => f.write_str("socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0)"),
-            Socket::Bind(socket, address) => write!(f, "bind({socket}, {address})"),
-            Socket::Listen(socket) => write!(f, "listen({socket}, 1)"),
-            Socket::Port(socket) => write!(f, "getsockname({socket})"),
-            Socket::Connect(socket, address) => write!(f, "connect({socket}, {address})"),
-            Socket::Accept(socket) => write!(f, "accept({socket}, NULL, NULL)"),
-            Socket::Send(socket, words) => {
+            SocketCall::Open(Domain::Inet) => f.write_str("socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, 0)"),
+            SocketCall::Open(Domain::Unix) => f.write_str("socket(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0)"),
+            SocketCall::Bind(socket, address) => write!(f, "bind({socket}, {address})"),
+            SocketCall::Listen(socket) => write!(f, "listen({socket}, 1)"),
+            SocketCall::Port(socket) => write!(f, "getsockname({socket})"),
+            SocketCall::Connect(socket, address) => write!(f, "connect({socket}, {address})"),
+            SocketCall::Accept(socket) => write!(f, "accept({socket}, NULL, NULL)"),
+            SocketCall::Send(socket, words) => {
                 write!(f, "sendto({socket}, {}, {})", quoted(words), words.len())
             }
-            Socket::Receive(socket, words) => {
+            SocketCall::Receive(socket, words) => {
                 write!(f, "recvfrom({socket}, {}, {})", quoted(words), words.len())
             }
         }
@@ -104,20 +104,22 @@ impl Address {
     }
 }
 
-impl Socket {
+impl SocketCall {
     /// Makes the call.
     pub(super) fn perform(&self, _: &mut Slots) -> Result<i64, Errno> {
         match self {
-            Socket::Open(domain) => open(*domain),
-            Socket::Bind(socket, address) => bind(*socket, address.raw()?.as_ref()).map(|()| 0),
-            Socket::Listen(socket) => listen(&sys::borrow(*socket)?, Backlog::new(1)?).map(|()| 0),
-            Socket::Port(socket) => getsockname::<SockaddrIn>(*socket).map(|address| address.port().into()),
-            Socket::Connect(socket, address) => connect(*socket, address.raw()?.as_ref()).map(|()| 0),
-            Socket::Accept(socket) => accept(*socket).map(i64::from),
-            Socket::Send(socket, words) => {
+            SocketCall::Open(domain) => open(*domain),
+            SocketCall::Bind(socket, address) => bind(*socket, address.raw()?.as_ref()).map(|()| 0),
+            SocketCall::Listen(socket) => listen(&sys::borrow(*socket)?, Backlog::new(1)?).map(|()| 0),
+            SocketCall::Port(socket) => {
+                getsockname::<SockaddrIn>(*socket).map(|address| address.port().into())
+            }
+            SocketCall::Connect(socket, address) => connect(*socket, address.raw()?.as_ref()).map(|()| 0),
+            SocketCall::Accept(socket) => accept(*socket).map(i64::from),
+            SocketCall::Send(socket, words) => {
                 send(*socket, words.as_bytes(), MsgFlags::MSG_NOSIGNAL).map(|sent| sent as i64)
             }
-            Socket::Receive(socket, words) => receive(*socket, words),
+            SocketCall::Receive(socket, words) => receive(*socket, words),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::plan::slots::Slots;
 /// The calls of this family.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Terminal {
+pub enum TerminalCall {
     /// open(2) of /dev/ptmx: a new pair, made in the devpts that stands beside that file. Gives `<terminal>`, the master.
     Open,
     /// TIOCSPTLCK: a new slave is locked, from a time when its owner had to be set by a program first.
@@ -38,23 +38,23 @@ pub enum Terminal {
     Stdio,
 }
 
-impl fmt::Display for Terminal {
+impl fmt::Display for TerminalCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Terminal::Own(user) => return write!(f, "fchown(<pts>, {user}, -1)"),
-            Terminal::Open => "openat(AT_FDCWD, \"/dev/ptmx\", O_RDWR|O_NOCTTY|O_CLOEXEC)",
-            Terminal::Unlock => "ioctl(<terminal>, TIOCSPTLCK, [0])",
-            Terminal::Peer => "ioctl(<terminal>, TIOCGPTPEER, O_RDWR|O_NOCTTY|O_CLOEXEC)",
-            Terminal::Resize => "ioctl(<terminal>, TIOCSWINSZ, <the size of the user's terminal>)",
-            Terminal::Send => "sendmsg(<gate>, <terminal>)",
-            Terminal::NewSession => "setsid()",
-            Terminal::Control => "ioctl(<pts>, TIOCSCTTY, 0)",
-            Terminal::Stdio => "dup2(<pts>, 0); dup2(<pts>, 1); dup2(<pts>, 2)",
+            TerminalCall::Own(user) => return write!(f, "fchown(<pts>, {user}, -1)"),
+            TerminalCall::Open => "openat(AT_FDCWD, \"/dev/ptmx\", O_RDWR|O_NOCTTY|O_CLOEXEC)",
+            TerminalCall::Unlock => "ioctl(<terminal>, TIOCSPTLCK, [0])",
+            TerminalCall::Peer => "ioctl(<terminal>, TIOCGPTPEER, O_RDWR|O_NOCTTY|O_CLOEXEC)",
+            TerminalCall::Resize => "ioctl(<terminal>, TIOCSWINSZ, <the size of the user's terminal>)",
+            TerminalCall::Send => "sendmsg(<gate>, <terminal>)",
+            TerminalCall::NewSession => "setsid()",
+            TerminalCall::Control => "ioctl(<pts>, TIOCSCTTY, 0)",
+            TerminalCall::Stdio => "dup2(<pts>, 0); dup2(<pts>, 1); dup2(<pts>, 2)",
         })
     }
 }
 
-impl Terminal {
+impl TerminalCall {
     /// Makes the call.
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         self.result(slots).map_err(|errno| Errno::from_raw(errno.raw_os_error()))
@@ -62,26 +62,26 @@ impl Terminal {
 
     fn result(&self, slots: &mut Slots) -> rustix::io::Result<i64> {
         match self {
-            Terminal::Open => {
+            TerminalCall::Open => {
                 let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
                 slots.terminal = Some(fs::openat(fs::CWD, "/dev/ptmx", flags, Mode::empty())?);
             }
-            Terminal::Unlock => pty::unlockpt(filled(&slots.terminal)?)?,
-            Terminal::Peer => {
+            TerminalCall::Unlock => pty::unlockpt(filled(&slots.terminal)?)?,
+            TerminalCall::Peer => {
                 let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
                 slots.pts = Some(pty::ioctl_tiocgptpeer(filled(&slots.terminal)?, flags)?);
             }
-            Terminal::Own(user) => fs::fchown(filled(&slots.pts)?, Some(Uid::from_raw(*user)), None)?,
-            Terminal::Resize => resize(filled(&slots.terminal)?)?,
+            TerminalCall::Own(user) => fs::fchown(filled(&slots.pts)?, Some(Uid::from_raw(*user)), None)?,
+            TerminalCall::Resize => resize(filled(&slots.terminal)?)?,
             // Given away: a master that stayed inside would keep the terminal alive after the host's death.
-            Terminal::Send => {
+            TerminalCall::Send => {
                 let master = slots.terminal.take().ok_or(BADF)?;
                 let sent = slots.gate.as_ref().ok_or(BADF)?.send(&Message::Terminal, &[master.as_fd()]);
                 sent.map_err(|errno| rustix::io::Errno::from_raw_os_error(errno as i32))?;
             }
-            Terminal::NewSession => return Ok(i64::from(process::setsid()?.as_raw_pid())),
-            Terminal::Control => process::ioctl_tiocsctty(filled(&slots.pts)?)?,
-            Terminal::Stdio => {
+            TerminalCall::NewSession => return Ok(i64::from(process::setsid()?.as_raw_pid())),
+            TerminalCall::Control => process::ioctl_tiocsctty(filled(&slots.pts)?)?,
+            TerminalCall::Stdio => {
                 let slave = slots.pts.take().ok_or(BADF)?;
                 stdio::dup2_stdin(&slave)?;
                 stdio::dup2_stdout(&slave)?;

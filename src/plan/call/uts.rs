@@ -11,28 +11,28 @@ use crate::plan::slots::Slots;
 /// The calls of this family.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Uts {
+pub enum UtsCall {
     /// sethostname(2).
     SetHostname(String),
     /// setdomainname(2).
     SetDomainname(String),
 }
 
-impl fmt::Display for Uts {
+impl fmt::Display for UtsCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Uts::SetHostname(name) => write!(f, "sethostname({}, {})", quoted(name), name.len()),
-            Uts::SetDomainname(name) => write!(f, "setdomainname({}, {})", quoted(name), name.len()),
+            UtsCall::SetHostname(name) => write!(f, "sethostname({}, {})", quoted(name), name.len()),
+            UtsCall::SetDomainname(name) => write!(f, "setdomainname({}, {})", quoted(name), name.len()),
         }
     }
 }
 
-impl Uts {
+impl UtsCall {
     /// Makes the call.
     pub(super) fn perform(&self, _: &mut Slots) -> Result<i64, Errno> {
         match self {
-            Uts::SetHostname(name) => nix::unistd::sethostname(name).map(|()| 0),
-            Uts::SetDomainname(name) => rustix::system::setdomainname(name.as_bytes())
+            UtsCall::SetHostname(name) => nix::unistd::sethostname(name).map(|()| 0),
+            UtsCall::SetDomainname(name) => rustix::system::setdomainname(name.as_bytes())
                 .map(|()| 0)
                 .map_err(|errno| Errno::from_raw(errno.raw_os_error())),
         }

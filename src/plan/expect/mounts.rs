@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use super::{Expected, Wanted};
 use crate::feature::Feature;
-use crate::plan::call::mount::Mount;
-use crate::plan::call::tree::{Attributes, Tree};
+use crate::plan::call::detached::{Attributes, DetachedMountCall};
+use crate::plan::call::mount::MountCall;
 use crate::plan::slots::Held;
 use crate::plan::{Actor, Call, Plan};
 
@@ -22,8 +22,8 @@ struct Made {
 pub(super) fn of(plan: &Plan) -> Vec<Expected> {
     // In a root that is entered by chroot(2), or by its path, a mount was put somewhere else than it shows.
     let moves = |call: &Call| match call {
-        Call::Mount(Mount::PivotRoot { new_root, .. }) => new_root != ".",
-        Call::Mount(Mount::Chroot { .. }) => true,
+        Call::Mount(MountCall::PivotRoot { new_root, .. }) => new_root != ".",
+        Call::Mount(MountCall::Chroot { .. }) => true,
         _ => false,
     };
     let is_moved = plan.steps.iter().any(|step| moves(&step.call));
@@ -31,7 +31,7 @@ pub(super) fn of(plan: &Plan) -> Vec<Expected> {
     let mut all = BTreeMap::new();
     for step in &plan.steps {
         match &step.call {
-            Call::Mount(Mount::Filesystem { kind, target, .. })
+            Call::Mount(MountCall::Filesystem { kind, target, .. })
                 if step.actor != Actor::Host && (target == "/proc" || !is_moved) =>
             {
                 let wanted = Wanted::Mounted {
@@ -41,7 +41,7 @@ pub(super) fn of(plan: &Plan) -> Vec<Expected> {
                 };
                 all.insert(target.clone(), (step.feature, wanted));
             }
-            Call::Tree(call) => follow(&mut slots, &mut all, step.feature, call),
+            Call::DetachedMount(call) => follow(&mut slots, &mut all, step.feature, call),
             _ => {}
         }
     }
@@ -62,7 +62,7 @@ fn follow(
     slots: &mut BTreeMap<Held, Made>,
     all: &mut BTreeMap<String, (Feature, Wanted)>,
     feature: Feature,
-    call: &Tree,
+    call: &DetachedMountCall,
 ) {
     let fresh = |to: &Held, kind: Option<&String>, attributes| Made {
         kind: kind.cloned(),
@@ -70,28 +70,28 @@ fn follow(
         place: (*to == Held::Root).then(|| "/".into()),
     };
     match call {
-        Tree::Make { kind, attributes, to, .. } => {
+        DetachedMountCall::Make { kind, attributes, to, .. } => {
             slots.insert(*to, fresh(to, Some(kind), *attributes));
         }
-        Tree::Clone { to, .. } | Tree::CloneOwn { to, .. } => {
+        DetachedMountCall::Clone { to, .. } | DetachedMountCall::CloneOwn { to, .. } => {
             slots.insert(*to, fresh(to, None, Attributes::NONE));
         }
-        Tree::Restrict { mount, attributes, .. } => {
+        DetachedMountCall::Restrict { mount, attributes, .. } => {
             let made = slots.entry(*mount).or_default();
             made.attributes = made.attributes.and(*attributes);
         }
-        Tree::Attach { mount, at, path } => {
+        DetachedMountCall::Attach { mount, at, path } => {
             let Some(place) = place(slots, *at, path) else { return };
             let made = slots.entry(*mount).or_default();
             all.insert(place.clone(), (feature, mounted(made)));
             made.place = Some(place);
         }
-        Tree::Hide { at, path, folder } => {
+        DetachedMountCall::Hide { at, path, folder } => {
             let attributes = if *folder { Attributes::PROTECTED } else { Attributes::NONE };
             let Some(place) = place(slots, *at, path) else { return };
             all.insert(place, (feature, Wanted::Mounted { kind: None, attributes, may_lack: true }));
         }
-        Tree::Protect { at, path } => {
+        DetachedMountCall::Protect { at, path } => {
             let attributes = Attributes::PROTECTED;
             let Some(place) = place(slots, *at, path) else { return };
             all.insert(place, (feature, Wanted::Mounted { kind: None, attributes, may_lack: true }));

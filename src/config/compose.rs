@@ -1,0 +1,303 @@
+//! Spec to plan: what the kernel forces is added, each feature draws its steps, the frame around them is drawn here.
+
+use std::collections::BTreeMap;
+
+use super::spec::Spec;
+use crate::cgroups;
+use crate::feature::Feature;
+use crate::host::cgroups::{Controller, Version};
+use crate::host::resolver::Tree;
+use crate::host::{self, Bridge, Cable, Cgroups, Disk, Files, Groups, Host, Subordinate, command, disk};
+use crate::namespaces::mnt::Mnt;
+use crate::namespaces::net::Mode;
+use crate::namespaces::user::User;
+use crate::plan::call::gate::GateCall;
+use crate::plan::call::mount::MountCall;
+use crate::plan::call::process::ProcessCall;
+use crate::plan::order::Phase;
+use crate::plan::{Actor, Addition, Draft, Plan, Problem, plan_terminal};
+use crate::rootfs::{self, Rootfs};
+use crate::security::run_as::{RunAs, plan_groups};
+use crate::security::{self, seccomp::Seccomp};
+use crate::text::text;
+
+/// What stands at the end of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// A program: its resolved file and its arguments.
+    Command {
+        /// The file.
+        path: String,
+        /// The arguments, the name first.
+        arguments: Vec<String>,
+    },
+    /// A process of our own that does what a demonstration asks.
+    Demonstration,
+}
+
+/// The facts about this machine that a spec needs.
+pub fn gather(spec: &Spec) -> Host {
+    let mut host = Host::gather();
+    if spec.user.as_ref().is_some_and(User::takes_ranges) {
+        host.subordinate = Some(Subordinate::gather(host.uid, &mut host.unread));
+    }
+    if spec.net.as_ref().is_some_and(|net| net.veth) {
+        host.cable = Cable::gather();
+    }
+    if spec.net.as_ref().is_some_and(|net| net.mode == Mode::Bridge) {
+        host.bridge = Some(Bridge::gather());
+    }
+    if let Some(rootfs) = &spec.rootfs {
+        let is_user = spec.user.is_some() || !host.privileged;
+        host.files = Some(Files::gather(*rootfs == Rootfs::Host, is_user, &mut host.unread));
+    }
+    if spec.user.is_some() || spec.capabilities.is_some() || spec.run_as.is_some() {
+        host.groups = Groups::gather();
+    }
+    if spec.capabilities.is_some() {
+        host.last_capability = host::last_capability();
+    }
+    gather_groups(spec, &mut host);
+    host
+}
+
+/// Where the spec's groups can be made, under a name that no other group has.
+pub fn gather_groups(spec: &Spec, host: &mut Host) {
+    let controllers = spec.controllers();
+    host.cgroups = None;
+    if controllers.is_empty() {
+        return;
+    }
+    let cgroups = Cgroups::gather(&controllers, &mut host.unread);
+    if let Some(blkio) = &spec.blkio {
+        host.disks =
+            blkio.devices().into_iter().map(|device| (device.to_owned(), Disk::find(device))).collect();
+        if blkio.weight.is_some() {
+            host.weighers = disk::weighers(cgroups.version(Controller::Io) == Some(Version::V2));
+        }
+    }
+    host.cgroups = Some(cgroups);
+}
+
+/// Completes the spec with what the kernel demands of this caller. What was added is announced.
+pub fn complete(spec: &Spec, host: &Host) -> (Spec, Vec<Addition>) {
+    let mut spec = spec.clone();
+    let mut added = Vec::new();
+    let mut add = |spec: &mut Spec, feature, reason| {
+        if !spec.has(feature) {
+            spec.add(feature);
+            added.push(Addition { feature, reason });
+        }
+    };
+    if spec.net.as_ref().is_some_and(|net| net.mode == Mode::Host) {
+        spec.net = None;
+    }
+    if spec.init {
+        add(&mut spec, Feature::Pid, "common.added.init");
+        spec.pid.iter_mut().for_each(|pid| pid.init = true);
+    }
+    if !host.privileged && takes_privilege(&spec) {
+        add(&mut spec, Feature::User, "common.added.notroot");
+    }
+    if spec.pid.as_ref().is_some_and(|pid| pid.mount_proc) {
+        add(&mut spec, Feature::Mnt, "common.added.proc");
+    }
+    if spec.rootfs.is_some() {
+        add(&mut spec, Feature::Mnt, "common.added.rootfs");
+    }
+    (spec, added)
+}
+
+/// What takes a capability: in a user namespace of their own, anyone has them all.
+fn takes_privilege(spec: &Spec) -> bool {
+    spec.features().into_iter().any(Feature::is_namespace)
+        || spec.capabilities.is_some()
+        || spec.run_as.is_some()
+        || spec.rootfs.is_some()
+        || (spec.seccomp == Some(Seccomp::Default) && !spec.no_new_privileges)
+}
+
+/// The tree that the command will see, in which it's looked for before anything is made.
+pub fn tree(spec: &Spec) -> Tree {
+    rootfs::tree(spec).or_else(|| spec.mnt.as_ref().map(Mnt::tree)).unwrap_or_default()
+}
+
+/// The plan of a spec: pure, but for the paths that it names, which it looks at.
+///
+/// `main` is the feature that the user asked for; `view` asks for a report from inside before the end.
+pub fn plan(spec: &Spec, host: &Host, main: Feature, ending: Ending, view: bool) -> Plan {
+    let asked = spec;
+    let (spec, added) = complete(spec, host);
+    let mut draft = Draft::new(main, added);
+    asked.net.iter().for_each(|net| net.say(&mut draft));
+    // A whole container isn't started by half; a single feature shows what it does in its view.
+    let is_whole = main == Feature::Run;
+    frame(&mut draft, ending, view, is_whole, is_whole.then(|| environment(&spec, host)));
+    draft.name(spec.name.clone());
+    draft.timeout(spec.timeout.map(|timeout| u64::from(timeout.0)));
+    for line in host.unread.lines() {
+        let (what, todo) = (text("common.unread.what"), vec![text("common.unread.todo")]);
+        draft.problem(Problem { feature: main, what, why: line.clone(), todo });
+    }
+    if is_whole && spec.mnt.is_some() {
+        let leave = ProcessCall::LeaveProgram { copied: false };
+        draft.common(Phase::Leash, Actor::Child, leave, "run.own.why");
+    }
+    if let Some(folder) = &spec.workdir {
+        // Without its links, as the kernel will show it.
+        let folder = tree(&spec).locate(folder).inside;
+        let call = MountCall::ChangeFolder { path: folder.to_string_lossy().into_owned() };
+        draft.step(Phase::Folder, Actor::Command, Feature::Mnt, call, "run.folder.why");
+    }
+    if let Some(user) = &spec.user {
+        user.plan(host, &mut draft);
+    }
+    if let Some(time) = &spec.time {
+        time.plan(&mut draft);
+    }
+    if let Some(cgroup) = &spec.cgroup {
+        cgroup.plan(&mut draft);
+    }
+    if let Some(mnt) = &spec.mnt {
+        if spec.rootfs.is_some() {
+            mnt.plan_table(&mut draft);
+            rootfs::plan(&spec, host, &mut draft);
+        } else {
+            mnt.plan(&mut draft);
+            rootfs::plan_mounts(mnt, &spec, host, &mut draft);
+        }
+    }
+    if let Some(pid) = &spec.pid {
+        pid.plan(&mut draft, spec.rootfs.is_some());
+    }
+    if let Some(net) = &spec.net {
+        net.plan(host, &mut draft);
+    }
+    if let Some(uts) = &spec.uts {
+        uts.plan(&mut draft);
+    }
+    if let Some(ipc) = &spec.ipc {
+        ipc.plan(&mut draft);
+    }
+    if let Some(memory) = &spec.memory {
+        memory.plan(host, &mut draft);
+    }
+    if let Some(cpu) = &spec.cpu {
+        cpu.plan(host, &mut draft);
+    }
+    if let Some(blkio) = &spec.blkio {
+        blkio.plan(host, &mut draft);
+    }
+    if let Some(devices) = &spec.devices {
+        devices.plan(host, &mut draft);
+    }
+    if let Some(pids) = &spec.pids {
+        pids.plan(host, &mut draft);
+    }
+    cgroups::plan(host, &mut draft);
+    if spec.tty {
+        let inside = draft.mounts("devpts");
+        plan_terminal(&mut draft, inside, owner_of_terminal(&spec, host, inside));
+    }
+    if let Some(rlimits) = &spec.rlimits {
+        rlimits.plan(&mut draft);
+    }
+    if let Some(capabilities) = &spec.capabilities {
+        capabilities.plan(host, &spec, &mut draft);
+    }
+    if let Some(seccomp) = &spec.seccomp {
+        seccomp.plan(&spec, &mut draft);
+    }
+    if let Some(run_as) = &spec.run_as {
+        run_as.plan(host, spec.user.as_ref(), &mut draft);
+    } else if spec.capabilities.is_some() {
+        let ids = spec.user.as_ref().map(|user| user.ids(host));
+        plan_groups(host, ids.as_ref(), &mut draft);
+    }
+    if spec.no_new_privileges {
+        security::plan_no_new_privileges(&mut draft);
+    }
+    draft.finish()
+}
+
+/// Whose the terminal shall be, where `run_as` says so: one that is made outside has its owner's number there, and only root
+/// gives it away.
+fn owner_of_terminal(spec: &Spec, host: &Host, inside: bool) -> Option<u32> {
+    let user = spec.run_as?.uid;
+    match &spec.user {
+        _ if inside => Some(user),
+        _ if !host.privileged => None,
+        None => Some(user),
+        Some(map) => map.ids(host).users.into_iter().find_map(|range| range.outside_of(user)),
+    }
+}
+
+/// A container's own environment: nothing of the caller's but the kind of terminal. Who HOME is for isn't looked up by name.
+fn environment(spec: &Spec, host: &Host) -> Vec<String> {
+    let is_root = spec.run_as.as_ref().is_none_or(RunAs::is_root);
+    let hostname =
+        spec.uts.as_ref().and_then(|uts| uts.hostname.clone()).unwrap_or_else(|| host.name.clone());
+    let mut all = BTreeMap::from([
+        ("PATH".to_owned(), command::PATH.to_owned()),
+        ("HOME".to_owned(), if is_root { "/root" } else { "/" }.to_owned()),
+        ("TERM".to_owned(), host.terminal.clone()),
+        ("HOSTNAME".to_owned(), hostname),
+    ]);
+    all.extend(spec.env.clone());
+    all.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+/// What every plan has: the gate, the leash, and the end.
+pub(super) fn frame(
+    draft: &mut Draft,
+    ending: Ending,
+    view: bool,
+    is_verified: bool,
+    environment: Option<Vec<String>>,
+) {
+    draft.common(Phase::Prepare, Actor::Host, GateCall::Open, "common.gate.why");
+    draft.common(Phase::Leash, Actor::Child, ProcessCall::DieWithParent, "common.leash.why");
+    if view {
+        draft.common(Phase::View, Actor::Command, GateCall::Report, "common.report.why");
+    }
+    // A process that only answers questions executes nothing, and so keeps its descriptors.
+    if is_verified && matches!(ending, Ending::Command { .. }) {
+        draft.common(Phase::Shut, Actor::Command, ProcessCall::Undumpable, "run.undumpable.why");
+        draft.common(Phase::Release, Actor::Host, GateCall::Verify, "verify.kernel.why");
+        draft.common(Phase::Verify, Actor::Command, GateCall::Verify, "verify.kernel.why");
+    }
+    draft.common(Phase::Release, Actor::Host, GateCall::Release, "common.release.why");
+    match ending {
+        Ending::Command { path, arguments } => {
+            draft.common(Phase::Release, Actor::Command, GateCall::Await, "common.await.why");
+            draft.common(Phase::Clean, Actor::Command, ProcessCall::CloseOnExec, "common.close.why");
+            draft.common(Phase::Exec, Actor::Command, ProcessCall::DefaultSignals, "common.signals.why");
+            draft.common(
+                Phase::Exec,
+                Actor::Command,
+                ProcessCall::Exec { path, arguments, environment },
+                "common.exec.why",
+            );
+        }
+        Ending::Demonstration => {
+            draft.common(Phase::Release, Actor::Command, GateCall::Await, "common.await.why");
+            draft.common(Phase::Exec, Actor::Command, GateCall::Serve, "common.serve.why");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_init_takes_a_pid_namespace() {
+        let host = Host::gather();
+        let (spec, added) = complete(&Spec { init: true, ..Spec::default() }, &host);
+        assert!(spec.pid.is_some_and(|pid| pid.init && pid.mount_proc));
+        assert!(added.iter().any(|one| one.feature == Feature::Pid && one.reason == "common.added.init"));
+        let (spec, added) = complete(&Spec { init: true, ..Spec::of(Feature::Pid) }, &host);
+        assert!(spec.pid.is_some_and(|pid| pid.init));
+        assert!(added.iter().all(|one| one.feature != Feature::Pid));
+    }
+}

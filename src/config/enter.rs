@@ -1,0 +1,67 @@
+//! Entering what is there already: a plan of joins, as nsenter(1) makes it. setns(2)
+
+use std::fs;
+
+use super::compose::{Ending, frame};
+use crate::feature::Feature;
+use crate::plan::call::process::{Namespaces, ProcessCall};
+use crate::plan::order::Phase;
+use crate::plan::{Actor, Draft, Plan};
+
+/// The namespaces of a process that aren't the caller's own.
+pub fn others(pid: i32) -> Vec<Feature> {
+    let link = |process: &str, kind| fs::read_link(format!("/proc/{process}/ns/{kind}")).ok();
+    let is_other = |kind: &Feature| {
+        let (theirs, own) = (link(&pid.to_string(), *kind), link("self", *kind));
+        theirs.is_some() && theirs != own
+    };
+    Feature::NAMESPACES.into_iter().filter(is_other).collect()
+}
+
+/// The plan: a process between joins, and makes the child, since pid and time namespaces hold for children only.
+pub fn plan(pid: i32, namespaces: &[Feature], ending: Ending, view: bool) -> Plan {
+    let mut draft = Draft::new(Feature::Run, Vec::new());
+    frame(&mut draft, ending, view, true, None);
+    let helper = Actor::Helper;
+    // Nobody in there may trace a process that still has the caller's credentials and descriptors.
+    draft.common(Phase::Offsets, helper, ProcessCall::Undumpable, "enter.undumpable.why");
+    let joined = Namespaces::of(namespaces);
+    draft.common(
+        Phase::Offsets,
+        helper,
+        ProcessCall::Join { pid: Some(pid), namespaces: joined },
+        "enter.join.why",
+    );
+    if namespaces.contains(&Feature::User) {
+        // The caller's own id may have no number in there; 0 is whoever the maps say.
+        draft.common(Phase::Offsets, helper, ProcessCall::SetGroup(0), "enter.root.why");
+        draft.common(Phase::Offsets, helper, ProcessCall::SetUser(0), "enter.root.why");
+        // Where fs.suid_dumpable is 1, a change of ids makes it traceable again.
+        draft.common(Phase::Offsets, helper, ProcessCall::Undumpable, "enter.undumpable.why");
+    }
+    // What is at /proc in there may be anything.
+    draft.common(Phase::Leash, Actor::Child, ProcessCall::LeaveProgram { copied: true }, "run.own.why");
+    draft.enter();
+    draft.finish()
+}
+
+/// A file that a process sees, by a path of the caller's: its root is a link below /proc. proc_pid_root(5)
+pub fn root(pid: i32) -> String {
+    format!("/proc/{pid}/root")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_of_joins_makes_no_namespace() {
+        let ending = Ending::Command { path: "/bin/true".into(), arguments: vec!["true".into()] };
+        let plan = plan(1, &[Feature::Uts, Feature::Pid], ending, false);
+        assert!(plan.namespaces.is_empty());
+        let calls: Vec<String> = plan.steps.iter().map(|step| step.call.to_string()).collect();
+        let place = |words: &str| calls.iter().position(|call| call.contains(words)).unwrap();
+        let join = place("setns(<pidfd of 1>, CLONE_NEWUTS|CLONE_NEWPID)");
+        assert!(place("PR_SET_DUMPABLE, 0") < join && join < place("CLONE_PARENT") && join < place("execve"));
+    }
+}

@@ -1,0 +1,260 @@
+//! What a spec may hold, as JSON Schema and as a commented file: both made from the types and their comments.
+
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+use super::Spec;
+use crate::render::paint;
+use crate::text::text;
+
+/// The JSON Schema of a spec, of draft 2020-12: what editors complete by.
+pub fn schema() -> Value {
+    let schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Spec>();
+    let mut schema = schema.to_value();
+    if let Some(root) = schema.as_object_mut() {
+        root.insert("title".into(), json!(text("spec.schema.title")));
+    }
+    schema
+}
+
+/// The columns that a comment may take.
+const COLUMNS: usize = 90;
+
+/// What hardens a container. It's on in the file, with its example for a value: who doesn't want it takes it out.
+const HARDENS: [&str; 4] = ["capabilities", "seccomp", "rlimits", "no_new_privileges"];
+
+/// A spec of every key there is. What has no value by itself stands as a comment, with an example: `#limit: 64MiB`.
+pub fn template() -> String {
+    let schema = schema();
+    let mut out = String::new();
+    comment(&text("spec.template"), "", &mut out);
+    out.push('\n');
+    for (key, property) in properties(&schema) {
+        let feature = resolve(property, &schema);
+        match properties(feature).next() {
+            Some(_) => {
+                comment(words(property), "", &mut out);
+                out.push_str(&format!("{key}:\n"));
+                for (key, property) in properties(feature) {
+                    entry(key, property, "  ", &mut out);
+                }
+            }
+            None => entry(key, property, "", &mut out),
+        }
+        out.push('\n');
+    }
+    out.truncate(out.trim_end().len());
+    out + "\n"
+}
+
+fn entry(key: &str, property: &Value, indent: &str, out: &mut String) {
+    comment(words(property), indent, out);
+    let line = match (property.pointer("/examples/0"), property.get("default")) {
+        (Some(example), _) if HARDENS.contains(&key) => format!("{key}: {}", flow(example)),
+        (None, _) if HARDENS.contains(&key) => format!("{key}: true"),
+        // Of what is empty by itself an example says more.
+        (Some(example), _) => format!("#{key}: {}", flow(example)),
+        (None, Some(default)) if !default.is_null() => format!("{key}: {}", flow(default)),
+        _ if property.get("type") == Some(&json!("boolean")) => format!("{key}: false"),
+        _ => format!("{key}:"),
+    };
+    out.push_str(&format!("{indent}{line}\n"));
+}
+
+/// A value in one line, as a person would write it: JSON with no quotes that YAML needn't have.
+fn flow(value: &Value) -> String {
+    match value {
+        Value::String(words) if is_plain(words) => words.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
+        Value::Object(entries) => {
+            let entry = |(key, value): (&String, &Value)| format!("{key}: {}", flow(value));
+            format!("{{ {} }}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Whether it's a word without quotes too, and no number, truth or nothing.
+fn is_plain(words: &str) -> bool {
+    let is_safe = |sign: char| sign.is_ascii_alphanumeric() || "/._-".contains(sign);
+    words.contains(|sign: char| sign.is_ascii_alphabetic() || sign == '/')
+        && words.chars().all(is_safe)
+        && words.parse::<f64>().is_err()
+        && !["true", "false", "null", "yes", "no", "on", "off"].contains(&words)
+}
+
+/// Lines of a comment.
+fn comment(words: &str, indent: &str, out: &mut String) {
+    for line in paint::wrap(words, COLUMNS) {
+        out.push_str(&format!("{indent}# {line}\n"));
+    }
+}
+
+fn words(property: &Value) -> &str {
+    property.get("description").and_then(Value::as_str).unwrap_or_default()
+}
+
+fn properties(schema: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let all = schema.get("properties").and_then(Value::as_object);
+    all.into_iter().flat_map(Map::iter).map(|(key, value)| (key.as_str(), value))
+}
+
+/// The schema of what a key holds: that of its type, where it's named.
+fn resolve<'s>(property: &'s Value, root: &'s Value) -> &'s Value {
+    let either = property.get("anyOf").and_then(Value::as_array).into_iter().flatten();
+    let name = either.chain([property]).find_map(|schema| schema.get("$ref")?.as_str()?.strip_prefix('#'));
+    name.and_then(|pointer| root.pointer(pointer)).unwrap_or(property)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::spec::{shipped, yaml};
+
+    /// What of a value isn't as the schema has it. It knows the words that schemas of ours use, and no other.
+    fn judge_by(value: &Value, schema: &Value, root: &Value) -> Vec<String> {
+        let mut faults = Vec::new();
+        let Some(schema) = schema.as_object() else {
+            return if schema == &json!(false) {
+                vec![format!("{value}: nothing may stand here")]
+            } else {
+                faults
+            };
+        };
+        for (word, rule) in schema {
+            let fits = |one: &Value| judge_by(value, one, root).is_empty();
+            let holds = match word.as_str() {
+                "$schema" | "$defs" | "title" | "description" | "default" | "examples" | "format" => true,
+                "$ref" => fits(root.pointer(&rule.as_str().unwrap()[1..]).unwrap()),
+                "type" => match rule {
+                    Value::Array(all) => all.iter().any(|one| is_a(value, one)),
+                    one => is_a(value, one),
+                },
+                "const" => value == rule,
+                "enum" => rule.as_array().unwrap().contains(value),
+                "anyOf" => rule.as_array().unwrap().iter().any(fits),
+                "oneOf" => rule.as_array().unwrap().iter().filter(|one| fits(one)).count() == 1,
+                "minimum" => value.as_f64().is_none_or(|number| number >= rule.as_f64().unwrap()),
+                "maximum" => value.as_f64().is_none_or(|number| number <= rule.as_f64().unwrap()),
+                "maxLength" => value
+                    .as_str()
+                    .is_none_or(|words| words.chars().count() <= rule.as_u64().unwrap() as usize),
+                "pattern" => value.as_str().is_none_or(|words| {
+                    regex_lite::Regex::new(rule.as_str().unwrap()).unwrap().is_match(words)
+                }),
+                "items" => value
+                    .as_array()
+                    .is_none_or(|items| items.iter().all(|item| judge_by(item, rule, root).is_empty())),
+                "required" => value.as_object().is_none_or(|entries| {
+                    rule.as_array().unwrap().iter().all(|key| entries.contains_key(key.as_str().unwrap()))
+                }),
+                "properties" => {
+                    for (key, value) in value.as_object().into_iter().flatten() {
+                        faults.extend(rule.get(key).iter().flat_map(|schema| judge_by(value, schema, root)));
+                    }
+                    true
+                }
+                "additionalProperties" => {
+                    let known =
+                        |key: &String| schema.get("properties").is_some_and(|all| all.get(key).is_some());
+                    for (key, value) in value.as_object().into_iter().flatten().filter(|(key, _)| !known(key))
+                    {
+                        faults.extend(
+                            judge_by(value, rule, root).into_iter().map(|fault| format!("{key}: {fault}")),
+                        );
+                    }
+                    true
+                }
+                other => panic!("the schema has {other}, which this test doesn't know"),
+            };
+            if !holds {
+                faults.push(format!("{value}: {word} {rule}"));
+            }
+        }
+        faults
+    }
+
+    fn is_a(value: &Value, kind: &Value) -> bool {
+        match kind.as_str().unwrap() {
+            "null" => value.is_null(),
+            "boolean" => value.is_boolean(),
+            "string" => value.is_string(),
+            "integer" => value.is_i64() || value.is_u64(),
+            "number" => value.is_number(),
+            "array" => value.is_array(),
+            "object" => value.is_object(),
+            other => panic!("{other}"),
+        }
+    }
+
+    fn judge(text: &str) -> Vec<String> {
+        let schema = schema();
+        judge_by(&yaml::json(text), &schema, &schema)
+    }
+
+    #[test]
+    fn what_comes_with_sandbox_is_as_the_schema_has_it() {
+        for spec in shipped::ALL {
+            assert_eq!(judge(spec.text), Vec::<String>::new(), "{}", spec.purpose);
+        }
+        let full = template();
+        assert_eq!(judge(&full), Vec::<String>::new());
+        let example = regex_lite::Regex::new("(?m)^( *)#([a-z_]+:)").unwrap();
+        assert_eq!(judge(&example.replace_all(&full, "$1$2")), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_schema_refuses_what_the_reader_refuses() {
+        for wrong in [
+            "utz:",
+            "pids: { max: 0 }",
+            "pids: { max: 4194305 }",
+            "cpu: { shares: 1 }",
+            "cpu: { weight: 10001 }",
+            "blkio: { weight: 5 }",
+            "blkio: { write_bps: { /dev/vda: fast } }",
+            "memory: { limit: 1.5m }",
+            "net: { lo: sideways }",
+            "tty: yes",
+            "timeout: soon",
+            "time: { boottime: 1w }",
+            "ipc: { shm: 1 }",
+            "cpu: { cpuset: a }",
+            "devices: { allow: [dev/null] }",
+            "user: { map: nobody }",
+            "name: A",
+            "workdir: srv",
+            "user: { map: [{ inside: 0, outside: 1 }] }",
+            "optional: [disk]",
+            "uts: [a]",
+        ] {
+            assert!(yaml::read(wrong, "x").is_err(), "{wrong}");
+            assert!(!judge(wrong).is_empty(), "{wrong}");
+        }
+        for good in [
+            "user: { map: '0:100000:65536' }",
+            "user: { map: [{ inside: 0, outside: 1, count: 1 }] }",
+            "user: { map: auto }",
+            "ipc:",
+            "timeout: 90",
+            "memory: { limit: 64KB, swap: 7b }",
+            "cpu: { cpus: 2 }",
+            "devices: { allow: [a, c 1:3 rwm, 'b 8:* r', /dev/null] }",
+        ] {
+            assert!(yaml::read(good, "x").is_ok(), "{good}");
+            assert_eq!(judge(good), Vec::<String>::new(), "{good}");
+        }
+    }
+
+    #[test]
+    fn it_says_what_each_key_means() {
+        let schema = schema();
+        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+        for (key, property) in properties(&schema) {
+            assert!(!words(property).is_empty(), "{key}");
+            for (inner, property) in properties(resolve(property, &schema)) {
+                assert!(!words(property).is_empty(), "{key}.{inner}");
+            }
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! What the blkio controller shows.
+
+use std::fmt::Display;
+
+use super::limits::{file_on_disk, group, mib, outcome, watch};
+use super::plot::{Plot, Sample};
+use super::{Card, Entry, Stage};
+use crate::cgroups::blkio::Throttle;
+use crate::config::spec::Spec;
+use crate::error::Result;
+use crate::exec::agent::{Agent, Progress};
+use crate::feature::Feature::Blkio;
+use crate::host::Disk;
+use crate::host::cgroups::{Controller, Version};
+use crate::host::disk;
+use crate::observe::cgroup::Group;
+use crate::plan::call::load::LoadCall;
+use crate::text::{text, text_with};
+use crate::value::units::Size;
+
+pub(super) const CARDS: &[Entry] =
+    &[("direct", direct), ("buffered", buffered), ("iops", iops), ("counters", counters), ("weight", weight)];
+
+/// A limit that makes a small file take seconds.
+pub(super) const RATE: Size = Size(1 << 20);
+/// The same in operations.
+const OPERATIONS: Size = Size(40);
+
+/// Direct writes come at the limit's rate.
+fn direct(stage: &mut Stage<'_>) -> Result<Card> {
+    let card = Card::new(Blkio, "direct");
+    let Some(scene) = Scene::new(stage, |disk| limited(disk, RATE))? else {
+        return Ok(card.skip("blkio.skip.nodisk"));
+    };
+    let limit = mib(Some(RATE.0));
+    let run = scene.write(stage, "direct", 64, 48, true, Some(limit))?;
+    let rate = run.mib / run.seconds;
+    let holds = run.is_done && (rate - limit).abs() <= 0.15 * limit;
+    Ok(card
+        .outside(scene.limit_file(), scene.limit())
+        .inside(run.load, outcome(run.end))
+        .inside("took", format!("{:.1} s: {rate:.2} MiB/s", run.seconds))
+        .measured(run.plot)
+        .holds(holds))
+}
+
+/// Ordinary writes end in the page cache.
+fn buffered(stage: &mut Stage<'_>) -> Result<Card> {
+    let card = Card::new(Blkio, "buffered");
+    let Some(scene) = Scene::new(stage, |disk| limited(disk, RATE))? else {
+        return Ok(card.skip("blkio.skip.nodisk"));
+    };
+    let run = scene.write(stage, "buffered", 64, 128, false, Some(mib(Some(RATE.0))))?;
+    let rate = run.mib / run.seconds;
+    let counted = scene.count(Kind::Bytes);
+    Ok(card
+        .outside(scene.limit_file(), scene.limit())
+        .inside(run.load, outcome(run.end))
+        .inside("took", format!("{:.2} s: {rate:.0} MiB/s", run.seconds))
+        .outside(
+            scene.count_file(Kind::Bytes),
+            text_with("blkio.meanwhile", &[("bytes", &counted.to_string())]),
+        )
+        .holds(run.is_done && rate > 2.0 * mib(Some(RATE.0))))
+}
+
+/// A limit of operations counts writes, however small.
+fn iops(stage: &mut Stage<'_>) -> Result<Card> {
+    let card = Card::new(Blkio, "iops");
+    let by_operations = |disk: &Disk| {
+        let mut spec = Spec::default();
+        let throttle = Throttle { device: disk.to_string(), rate: OPERATIONS };
+        spec.blkio.get_or_insert_default().write_iops.push(throttle);
+        spec
+    };
+    let Some(scene) = Scene::new(stage, by_operations)? else { return Ok(card.skip("blkio.skip.nodisk")) };
+    let run = scene.write(stage, "direct, 4 KiB each", 4, 80, true, None)?;
+    let rate = 80.0 / run.seconds;
+    let limit = OPERATIONS.0 as f64;
+    Ok(card
+        .outside(scene.limit_file(), scene.limit())
+        .inside(run.load, outcome(run.end))
+        .inside("took", format!("{:.1} s: {rate:.0} a second", run.seconds))
+        .holds(run.is_done && (rate - limit).abs() <= 0.2 * limit))
+}
+
+/// The group counts what it does: bytes and operations.
+fn counters(stage: &mut Stage<'_>) -> Result<Card> {
+    let card = Card::new(Blkio, "counters");
+    // v1 counts only what a limit makes it look at: this one is never met.
+    let Some(scene) = Scene::new(stage, |disk| limited(disk, Size(1 << 40)))? else {
+        return Ok(card.skip("blkio.skip.nodisk"));
+    };
+    let before = [Kind::Bytes, Kind::Operations].map(|kind| scene.count(kind));
+    let run = scene.write(stage, "direct", 64, 16, true, None)?;
+    let after = [Kind::Bytes, Kind::Operations].map(|kind| scene.count(kind));
+    let [bytes, operations] = [after[0] - before[0], after[1] - before[1]];
+    Ok(card
+        .inside(run.load, outcome(run.end))
+        .outside(scene.count_file(Kind::Bytes), format!("+ {bytes}"))
+        .outside(scene.count_file(Kind::Operations), format!("+ {operations}"))
+        // The filesystem may add a little of its own.
+        .holds((16 << 16..17 << 16).contains(&bytes) && operations >= 16))
+}
+
+/// A weight takes somebody who weighs.
+fn weight(stage: &mut Stage<'_>) -> Result<Card> {
+    let mut spec = Spec::default();
+    spec.blkio.get_or_insert_default().weight = Some(500);
+    let inside = stage.start(&spec, Blkio)?;
+    let group = group(&inside, Controller::Io)?;
+    let by = disk::weighers(group.version() == Version::V2);
+    let schedulers = std::fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    let schedulers = schedulers.filter_map(|disk| {
+        let words = std::fs::read_to_string(disk.path().join("queue/scheduler")).ok()?;
+        let active = words.split_once('[').and_then(|(_, rest)| rest.split_once(']'))?.0.to_owned();
+        Some((disk.file_name().to_string_lossy().into_owned(), active))
+    });
+    // Disks without a driver of their own (loop, ram) would only fill the card.
+    let real =
+        schedulers.filter(|(name, _)| !["loop", "ram", "zram"].iter().any(|kind| name.starts_with(kind)));
+    let mut shown: Vec<String> = real.map(|(name, active)| format!("{name}: {active}")).collect();
+    shown.sort();
+    let file = group.name("blkio.bfq.weight", "io.weight");
+    let set = group
+        .read("blkio.bfq.weight", "io.weight")
+        .map_or_else(|| text("blkio.nofile"), |words| words.trim().to_owned());
+    let verdict = match by.is_empty() {
+        true => text("blkio.weight.idle"),
+        false => {
+            let by: Vec<String> = by.iter().map(|(disk, by)| format!("{disk} ({by})")).collect();
+            text_with("blkio.weight.by", &[("disks", &by.join(", "))])
+        }
+    };
+    let mut card = Card::new(Blkio, "weight")
+        .outside(format!("<{}>/{file}", scene_name(&group)), set)
+        .outside("/sys/block/*/queue/scheduler", shown.join(", "));
+    card.verdict = verdict;
+    Ok(card.holds(true))
+}
+
+fn scene_name(group: &Group) -> &'static str {
+    group.name("blkio", "io")
+}
+
+/// Bytes a second.
+fn limited(disk: &Disk, rate: Size) -> Spec {
+    let mut spec = Spec::default();
+    spec.blkio.get_or_insert_default().write_bps.push(Throttle { device: disk.to_string(), rate });
+    spec
+}
+
+/// What is counted.
+#[derive(Clone, Copy)]
+enum Kind {
+    Bytes,
+    Operations,
+}
+
+/// A file on a disk, and a process whose access to that disk is limited.
+pub(crate) struct Scene {
+    path: String,
+    disk: Disk,
+    inside: Agent,
+    group: Group,
+}
+
+/// What became of a write.
+pub(crate) struct Run {
+    pub(crate) load: String,
+    pub(crate) end: Progress,
+    pub(crate) is_done: bool,
+    pub(crate) seconds: f64,
+    pub(crate) mib: f64,
+    pub(crate) plot: Plot,
+}
+
+impl Scene {
+    /// None where there's no disk to write to.
+    pub(crate) fn new(stage: &mut Stage<'_>, spec: impl Fn(&Disk) -> Spec) -> Result<Option<Scene>> {
+        let Some((path, disk)) = file_on_disk(stage)? else { return Ok(None) };
+        let inside = stage.start(&spec(&disk), Blkio)?;
+        let group = group(&inside, Controller::Io)?;
+        Ok(Some(Scene { path, disk, inside, group }))
+    }
+
+    /// The same with a limit in bytes a second, for writes.
+    pub(crate) fn limited(stage: &mut Stage<'_>) -> Result<Option<Scene>> {
+        Scene::new(stage, |disk| limited(disk, RATE))
+    }
+
+    /// Writes blocks of so many KiB.
+    pub(crate) fn write(
+        &self,
+        stage: &mut Stage<'_>,
+        name: &str,
+        block: usize,
+        blocks: usize,
+        direct: bool,
+        limit: Option<f64>,
+    ) -> Result<Run> {
+        let load = LoadCall::Fill { path: self.path.clone(), block, blocks, direct, pause: 0 };
+        let source = LoadCall::Fill { path: "file".into(), block, blocks, direct, pause: 0 }.to_string();
+        let mut plot = Plot::new(text("blkio.plot"), "MiB/s", limit);
+        let lane = plot.lane(name, '#');
+        self.inside.begin(load)?;
+        let (mut end, mut at) = (0.0, (0.0, mib(Some(self.count(Kind::Bytes)))));
+        let ends = watch(stage, &mut plot, &[&self.inside], |seconds, _, plot| {
+            let written = mib(Some(self.count(Kind::Bytes)));
+            if seconds - at.0 >= 0.25 {
+                plot.push(lane, Sample { seconds, value: (written - at.1) / (seconds - at.0), mark: None });
+                at = (seconds, written);
+            }
+            end = seconds;
+        })?;
+        let is_done = matches!(ends[0], Progress::Done(Ok(_)));
+        let mib = (block * blocks) as f64 / 1024.0;
+        Ok(Run { load: source, end: ends[0], is_done, seconds: end.max(0.001), mib, plot })
+    }
+
+    /// What was written to the disk in the group's name.
+    fn count(&self, kind: Kind) -> u64 {
+        let words = self.group.read(kind.v1(), "io.stat").unwrap_or_default();
+        let disk = format!("{} ", self.disk);
+        let lines = words.lines().filter_map(|line| line.strip_prefix(&disk));
+        lines
+            .filter_map(|line| match self.group.version() {
+                Version::V1 => line.strip_prefix("Write ")?.trim().parse::<u64>().ok(),
+                Version::V2 => line
+                    .split(' ')
+                    .find_map(|word| word.strip_prefix(kind.v2())?.strip_prefix('=')?.parse().ok()),
+            })
+            .sum()
+    }
+
+    fn count_file(&self, kind: Kind) -> String {
+        match self.group.version() {
+            Version::V1 => format!("<blkio>/{}, Write", kind.v1()),
+            Version::V2 => format!("<io>/io.stat, {}", kind.v2()),
+        }
+    }
+
+    fn limit_file(&self) -> String {
+        let v1 = ["blkio.throttle.write_bps_device", "blkio.throttle.write_iops_device"];
+        let v1 = v1
+            .into_iter()
+            .find(|file| self.group.read(file, "io.max").is_some_and(|words| !words.is_empty()));
+        format!("<{}>/{}", scene_name(&self.group), self.group.name(v1.unwrap_or("blkio.throttle"), "io.max"))
+    }
+
+    fn limit(&self) -> impl Display + use<> {
+        let v1 = ["blkio.throttle.write_bps_device", "blkio.throttle.write_iops_device"];
+        let words = v1.into_iter().filter_map(|file| self.group.read(file, "io.max"));
+        words.map(|words| words.trim().to_owned()).find(|words| !words.is_empty()).unwrap_or_default()
+    }
+}
+
+impl Kind {
+    fn v1(self) -> &'static str {
+        match self {
+            Kind::Bytes => "blkio.throttle.io_service_bytes",
+            Kind::Operations => "blkio.throttle.io_serviced",
+        }
+    }
+
+    fn v2(self) -> &'static str {
+        match self {
+            Kind::Bytes => "wbytes",
+            Kind::Operations => "wios",
+        }
+    }
+}

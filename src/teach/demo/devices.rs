@@ -1,0 +1,142 @@
+//! What the devices controller shows.
+
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+
+use super::limits::group;
+use super::{Card, Entry, Stage, answer_text, words};
+use crate::cgroups::devices::attached;
+use crate::config::spec::Spec;
+use crate::error::Result;
+use crate::exec::agent::{Agent, Answer};
+use crate::feature::Feature::Devices;
+use crate::host::cgroups::{Controller, Version};
+use crate::observe::cgroup::Group;
+use crate::plan::call::load::LoadCall;
+use crate::plan::undo::Undo;
+use crate::text::text;
+
+pub(super) const CARDS: &[Entry] = &[("deny", deny), ("usual", usual), ("mknod", mknod), ("list", list)];
+
+/// The numbers of /dev/zero: Documentation/admin-guide/devices.txt
+const ZERO: (u64, u64) = (1, 5);
+
+/// One device file opens, the other doesn't, with the same mode.
+fn deny(stage: &mut Stage<'_>) -> Result<Card> {
+    let inside = stage.start(&without_zero(), Devices)?;
+    let mode = |path| {
+        let metadata = std::fs::metadata(path);
+        metadata.map(|metadata| {
+            format!("{:o}", std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777)
+        })
+    };
+    let modes = ["/dev/null", "/dev/zero"].map(|path| mode(path).unwrap_or_default()).join(", ");
+    let (null, zero) = (open("/dev/null"), open("/dev/zero"));
+    let answers = (inside.perform(null.clone())?, inside.perform(zero.clone())?);
+    Ok(Card::new(Devices, "deny")
+        .outside("stat(\"/dev/null\"), stat(\"/dev/zero\"): mode", modes)
+        .call("INSIDE", null, answers.0)
+        .call("INSIDE", zero, answers.1)
+        .holds(answers.0.is_ok() && answers.1 == Err(Errno::EPERM)))
+}
+
+/// What docker's containers may open.
+fn usual(stage: &mut Stage<'_>) -> Result<Card> {
+    let inside = stage.start(&Spec::of(Devices), Devices)?;
+    let outside = stage.outside(Devices)?;
+    let (random, log) = (open("/dev/urandom"), open("/dev/kmsg"));
+    let answers = (inside.perform(random.clone())?, inside.perform(log.clone())?);
+    let outer = outside.perform(log.clone())?;
+    let holds = answers.0.is_ok() && answers.1 == Err(Errno::EPERM) && outer != Err(Errno::EPERM);
+    Ok(Card::new(Devices, "usual")
+        .call("INSIDE", random, answers.0)
+        .call("OUTSIDE", log.clone(), outer)
+        .call("INSIDE", log, answers.1)
+        .holds(holds))
+}
+
+/// A node of one's own doesn't help.
+fn mknod(stage: &mut Stage<'_>) -> Result<Card> {
+    let card = Card::new(Devices, "mknod");
+    let inside = stage.start(&without_zero(), Devices)?;
+    let Some((make, made, used)) = node(stage, &inside)? else { return Ok(card.skip("devices.skip.mknod")) };
+    Ok(card
+        .inside(make, answer_text(made))
+        .inside("open(<that node>)", answer_text(used))
+        .holds(made.is_ok() && used == Err(Errno::EPERM)))
+}
+
+/// Where the rules can be read, and where they can't.
+fn list(stage: &mut Stage<'_>) -> Result<Card> {
+    let mut card = Card::new(Devices, "list");
+    let mut spec = Spec::default();
+    let rules = spec.devices.get_or_insert_default();
+    rules.allow = vec![crate::cgroups::devices::Rule::All];
+    rules.deny = zero_rule();
+    let inside = stage.start(&spec, Devices)?;
+    let group = group(&inside, Controller::Devices)?;
+    let refused = inside.perform(open("/dev/zero"))?;
+    let is_hidden = match group.version() {
+        Version::V1 => {
+            let list = words(Ok(group.read("devices.list", "").unwrap_or_default()));
+            card = card.outside("<devices>/devices.list", &list);
+            list == "a *:* rwm"
+        }
+        Version::V2 => {
+            card.verdict = text("devices.list.v2");
+            let programs = programs(&group);
+            let files = std::fs::read_dir(group.folder()).into_iter().flatten().flatten();
+            let files =
+                files.filter(|file| file.file_name().to_string_lossy().starts_with("devices.")).count();
+            card = card.outside("<group>/devices.*", format!("{files} files"));
+            card = card.outside("bpf(BPF_PROG_QUERY)", format!("{programs} program"));
+            files == 0 && programs == 1
+        }
+    };
+    Ok(card.call("INSIDE", open("/dev/zero"), refused).holds(is_hidden && refused == Err(Errno::EPERM)))
+}
+
+fn programs(group: &Group) -> usize {
+    let folder = std::fs::File::open(group.folder());
+    folder.ok().and_then(|folder| attached(&folder).ok()).map_or(0, |ids| ids.len())
+}
+
+fn open(path: &str) -> LoadCall {
+    LoadCall::Open { path: path.into() }
+}
+
+/// The usual devices, but one.
+pub(crate) fn without_zero() -> Spec {
+    let mut spec = Spec::default();
+    spec.devices.get_or_insert_default().deny = zero_rule();
+    spec
+}
+
+fn zero_rule() -> Vec<crate::cgroups::devices::Rule> {
+    let (major, minor) = ZERO;
+    // A constant of this file.
+    format!("c {major}:{minor} rw").parse().into_iter().collect()
+}
+
+/// Makes a node for /dev/zero elsewhere, and opens it: what both gave. None where the caller may make no device nodes at
+/// all, or no folder takes them (a mount with nodev).
+pub(crate) fn node(stage: &mut Stage<'_>, inside: &Agent) -> Result<Option<(String, Answer, Answer)>> {
+    let folder = ["/var/tmp", "/dev", "/tmp", "/root"].into_iter().map(PathBuf::from).find(|folder| {
+        let flags = nix::sys::statvfs::statvfs(folder).map(|at| at.flags());
+        flags.is_ok_and(|flags| {
+            !flags.intersects(nix::sys::statvfs::FsFlags::ST_NODEV | nix::sys::statvfs::FsFlags::ST_RDONLY)
+        })
+    });
+    let Some(folder) = folder else { return Ok(None) };
+    let path = folder.join(stage.unique("node"));
+    let (major, minor) = ZERO;
+    let words = path.to_string_lossy().into_owned();
+    let make = LoadCall::MakeNode { path: words.clone(), major, minor };
+    let made = stage.make_inside(inside, make.clone(), Undo::RemoveFile { path })?;
+    if made.is_err() && !crate::host::Host::gather().privileged {
+        return Ok(None);
+    }
+    let used = inside.perform(open(&words))?;
+    Ok(Some((make.to_string(), made, used)))
+}

@@ -1,0 +1,279 @@
+//! What works on this machine, found by using it: each feature by the same plans as ever, in a child. A namespace that
+//! can be made proves little: on Ubuntu anyone may make one, and is then denied every capability in it.
+
+pub mod profile;
+
+use nix::errno::Errno;
+use serde::Serialize;
+
+use crate::cgroups::cpu::Cpu;
+use crate::cgroups::memory::Memory;
+use crate::cgroups::pids::Pids;
+use crate::config::compose::{self, Ending};
+use crate::config::spec::{Spec, shipped, yaml};
+use crate::diagnose::{self, Failed};
+use crate::error::{Error, Kind, Result};
+use crate::exec::Unwatched;
+use crate::exec::agent::Agent;
+use crate::feature::Feature;
+use crate::host::Host;
+use crate::host::facts::Facts;
+use crate::namespaces::time::Time;
+use crate::observe::cgroup::Group;
+use crate::plan::Call;
+use crate::plan::call::ipc::IpcCall;
+use crate::plan::call::load::LoadCall;
+use crate::plan::call::mount::MountCall;
+use crate::plan::call::net::NetCall;
+use crate::plan::call::uts::UtsCall;
+use crate::plan::undo::Sysv;
+use crate::teach::demo::answer_text;
+use crate::text::{text, text_with};
+use crate::value::units::{Offset, Size};
+use crate::views;
+
+/// What was found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The version of `sandbox`.
+    pub version: &'static str,
+    /// Each feature.
+    pub features: Vec<Finding>,
+    /// What was looked at: enough to judge this machine on another one.
+    pub facts: Facts,
+}
+
+/// Whether one feature works here, as this user.
+#[derive(Debug, Clone, Serialize)]
+pub struct Finding {
+    /// The feature.
+    pub feature: Feature,
+    /// Whether it does.
+    pub works: bool,
+    /// What the kernel showed: a file or a call, and its value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shown: Option<Shown>,
+    /// What stopped it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Trouble>,
+}
+
+/// A file or a call, and its value.
+#[derive(Debug, Clone, Serialize)]
+pub struct Shown {
+    /// The file or the call.
+    pub source: String,
+    /// What it gave.
+    pub value: String,
+}
+
+/// What stopped a feature. The parts of an [`Error`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)] // As in `Error`.
+pub struct Trouble {
+    pub what: String,
+    pub call: Option<String>,
+    pub cause: Option<&'static str>,
+    pub why: Vec<String>,
+    pub todo: Vec<String>,
+}
+
+/// Tries every feature.
+///
+/// # Errors
+/// Only an interrupt: that a feature doesn't work is a finding.
+pub fn examine() -> Result<Report> {
+    let host = Host::gather();
+    let mut features = Vec::new();
+    for feature in Feature::ALL.into_iter().chain([Feature::Run]) {
+        let (works, shown, error) = match use_it(feature, &host) {
+            Ok((works, shown)) if works => (true, Some(shown), None),
+            Ok((_, shown)) => (false, Some(shown), Some(trouble(Error::failed(text("doctor.differs"))))),
+            Err(error) if matches!(error.kind, Kind::Interrupted(_)) => return Err(error),
+            Err(error) => (false, None, Some(trouble(without_name(error, feature)))),
+        };
+        features.push(Finding { feature, works, shown, error });
+    }
+    Ok(Report { version: env!("CARGO_PKG_VERSION"), features, facts: Facts::read() })
+}
+
+/// What can't be done, where the feature stands beside it anyway.
+fn without_name(mut error: Error, feature: Feature) -> Error {
+    if let Some(what) = error.what.strip_prefix(&format!("{feature}: ")) {
+        error.what = what.to_owned();
+    }
+    error
+}
+
+fn trouble(error: Error) -> Trouble {
+    let doctor = text("common.todo.doctor");
+    let Error { what, call, cause, why, mut todo, .. } = error;
+    todo.retain(|todo| *todo != doctor);
+    Trouble { what, call, cause, why, todo }
+}
+
+/// A day, for the clock that is moved.
+const DAY: i64 = 86_400;
+
+/// Uses one feature, and says whether the kernel shows its effect.
+fn use_it(feature: Feature, host: &Host) -> Result<(bool, Shown)> {
+    let mut spec = Spec::of(feature);
+    if feature == Feature::Time {
+        spec.time = Some(Time { boottime: Some(Offset(DAY)), ..Time::default() });
+    }
+    match feature {
+        Feature::Memory => spec.memory = Some(Memory { limit: Some(Size(64 << 20)), ..Memory::default() }),
+        Feature::Cpu => spec.cpu = Some(Cpu { shares: Some(512), ..Cpu::default() }),
+        Feature::Pids => spec.pids = Some(Pids { max: Some(64) }),
+        Feature::Run => spec = whole()?,
+        _ => {}
+    }
+    let gathered = compose::gather(&spec);
+    let plan = compose::plan(&spec, &gathered, feature, Ending::Demonstration, false);
+    let probe = Probe { agent: Agent::start(&plan, &mut Unwatched)?, feature, own: &plan.namespaces };
+    match feature {
+        Feature::Pid => {
+            let number = probe.link("/proc/self")?;
+            Ok((number == "1", shown("/proc/self", number)))
+        }
+        Feature::Mnt => {
+            let target = ["/tmp", "/mnt", "/dev"].into_iter().find(|path| std::fs::metadata(path).is_ok());
+            let target = target.unwrap_or("/").to_owned();
+            probe.call(MountCall::Filesystem { kind: "tmpfs".into(), target, data: None })
+        }
+        // The plan has brought it up already; that the kernel takes it again shows the call.
+        Feature::Net => probe.call(NetCall::LinkUp { name: "lo".into() }),
+        Feature::Uts => {
+            const NAME: &str = "sandbox-doctor";
+            probe.call(UtsCall::SetHostname(NAME.into()))?;
+            let hostname = probe.read("/proc/sys/kernel/hostname")?;
+            Ok((hostname == NAME, shown("/proc/sys/kernel/hostname", hostname)))
+        }
+        Feature::Ipc => probe.call(IpcCall::Make { kind: Sysv::Shm, key: 0x0d0c }),
+        Feature::User => {
+            let status = probe.read("/proc/self/status")?;
+            let ids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+            let id = ids.split_whitespace().next().unwrap_or_default();
+            let (outside, word) = (host.uid.to_string(), "/proc/self/status Uid:");
+            Ok((id == "0", shown(word, text_with("doctor.outside", &[("value", id), ("outside", &outside)]))))
+        }
+        Feature::Cgroup => {
+            const LINK: &str = "/proc/self/ns/cgroup";
+            let outside = std::fs::read_link(LINK).unwrap_or_default().to_string_lossy().into_owned();
+            let inside = probe.link(LINK)?;
+            Ok((inside != outside, shown(LINK, format!("{inside} != {outside}"))))
+        }
+        Feature::Time => {
+            const UPTIME: &str = "/proc/uptime";
+            let first = |words: &str| words.split(' ').next().unwrap_or_default().to_owned();
+            let outside = first(&std::fs::read_to_string(UPTIME).unwrap_or_default());
+            let inside = first(&probe.read(UPTIME)?);
+            let is_later = hundredths(&inside) - hundredths(&outside) >= DAY * 100;
+            let value = text_with("doctor.outside", &[("value", &inside), ("outside", &outside)]);
+            Ok((is_later, shown(UPTIME, value)))
+        }
+        Feature::Devices => {
+            // Not one of the usual devices, and no root may open it then.
+            const REFUSED: &str = "/dev/kmsg";
+            let call = LoadCall::Open { path: REFUSED.into() };
+            let answer = probe.agent.perform(call.clone())?;
+            Ok((answer == Err(Errno::EPERM), shown(Call::from(call), answer_text(answer))))
+        }
+        Feature::Run => {
+            const TABLE: &str = "/proc/self/mountinfo";
+            let table = probe.read(TABLE)?;
+            let root = table.lines().find(|line| line.split(' ').nth(4) == Some("/"));
+            let kind = root.and_then(|line| line.split_once(" - ")?.1.split(' ').next()).unwrap_or("-");
+            Ok((["overlay", "tmpfs"].contains(&kind), shown(format!("{TABLE} /:"), kind)))
+        }
+        Feature::Memory | Feature::Cpu | Feature::Blkio | Feature::Pids => {
+            let controller = spec.controllers()[0];
+            let inside = Group::of(&format!("/proc/{}", probe.agent.pid()), controller);
+            let (v1, v2) = match feature {
+                Feature::Memory => ("memory.limit_in_bytes", "memory.max"),
+                Feature::Cpu => ("cpu.shares", "cpu.weight"),
+                Feature::Blkio => ("blkio.throttle.io_serviced", "io.max"),
+                _ => ("pids.max", "pids.max"),
+            };
+            let Some(inside) = inside else { return Err(Error::failed(text("doctor.nogroup"))) };
+            let words = inside.read(v1, v2);
+            let value = words.as_deref().map_or("-", |words| words.lines().next().unwrap_or("(empty)"));
+            let file = inside.folder().join(inside.name(v1, v2));
+            Ok((words.is_some(), shown(file.display(), value)))
+        }
+        Feature::Capabilities | Feature::Seccomp | Feature::Rlimits => {
+            let sight = |process: &str| views::observe(feature, process).into_iter();
+            let inside = sight(&format!("/proc/{}", probe.agent.pid()));
+            let mut differing =
+                inside.zip(sight("/proc/self")).filter(|(one, other)| one.value != other.value);
+            let (seen, _) = differing.next().ok_or_else(|| Error::failed(feature.name()))?;
+            Ok((true, shown(seen.path, seen.value)))
+        }
+    }
+}
+
+/// A whole container: the first one that comes with sandbox, without its limits, each of which is tried alone.
+fn whole() -> Result<Spec> {
+    let first = shipped::ALL.iter().find(|spec| spec.purpose == "first");
+    let spec = first.and_then(|first| yaml::read(first.text, first.purpose).ok());
+    let spec = spec.ok_or_else(|| Error::failed(Feature::Run.name()))?;
+    Ok(Spec { name: None, memory: None, pids: None, ..spec })
+}
+
+/// A process in the feature, whose failures get their cause.
+struct Probe<'a> {
+    agent: Agent,
+    feature: Feature,
+    own: &'a [Feature],
+}
+
+impl Probe<'_> {
+    fn call(&self, call: impl Into<Call>) -> Result<(bool, Shown)> {
+        let call = call.into();
+        let errno = match self.agent.perform(call.clone())? {
+            Ok(result) => return Ok((true, shown(call, result))),
+            Err(errno) => errno,
+        };
+        let failed = Failed { feature: self.feature, call: &call, errno, own: self.own };
+        let error = Error::failed(self.feature.name()).call(&call, errno);
+        Err(error.because(diagnose::cause(&Facts::read(), &failed)))
+    }
+
+    fn read(&self, path: &str) -> Result<String> {
+        let words = self.agent.read(path)?;
+        words.map(|words| words.trim_end().to_owned()).map_err(|errno| self.unreadable(path, errno))
+    }
+
+    fn link(&self, path: &str) -> Result<String> {
+        self.agent.link(path)?.map_err(|errno| self.unreadable(path, errno))
+    }
+
+    fn unreadable(&self, path: &str, errno: Errno) -> Error {
+        let error = Error::failed(path).call(format!("openat(AT_FDCWD, \"{path}\")"), errno);
+        error.because(diagnose::without_proc(&Facts::read(), self.feature))
+    }
+}
+
+/// An uptime, which has two decimals, as a whole number. Of fractions that are read in the same hundredth the difference may be a
+/// little less than a day: of one in eight, once the machine is up for twelve hours and a half.
+fn hundredths(uptime: &str) -> i64 {
+    uptime.replace('.', "").parse().unwrap_or_default()
+}
+
+fn shown(source: impl ToString, value: impl ToString) -> Shown {
+    Shown { source: source.to_string(), value: value.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_is_a_day_at_any_hundredth() {
+        for outside in 4_460_000..4_560_000_i64 {
+            let words = |hundredths: i64| format!("{}.{:02}", hundredths / 100, hundredths % 100);
+            let inside = outside + DAY * 100;
+            assert_eq!(hundredths(&words(inside)) - hundredths(&words(outside)), DAY * 100);
+        }
+    }
+}

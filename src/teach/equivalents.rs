@@ -1,0 +1,378 @@
+//! The same by other means: the shell lines that a plan amounts to, and docker's flags, as one block to paste.
+
+mod root;
+
+use std::fmt::Write;
+
+use self::root::{Root, quoted};
+use crate::feature::Feature;
+use crate::network::ports::Port;
+use crate::plan::call::bridge::{BridgeCall, hardware};
+use crate::plan::call::cgroup::CgroupCall;
+use crate::plan::call::file::FileCall;
+use crate::plan::call::mount::{MountCall, Propagation};
+use crate::plan::call::net::NetCall;
+use crate::plan::call::process::ProcessCall;
+use crate::plan::call::publish::PublishCall;
+use crate::plan::call::restrict::RestrictCall;
+use crate::plan::call::uts::UtsCall;
+use crate::plan::{Actor, Call, Plan, Step};
+use crate::render::paint;
+use crate::security::capabilities;
+use crate::security::rlimits::Limit;
+use crate::text::text;
+
+/// The block.
+pub fn text_of(plan: &Plan) -> String {
+    let shell = Shell::of(plan);
+    let mut out = format!("\n{}\n", paint::heading(&text("common.same.shell")));
+    for line in shell.lines(plan) {
+        let _ = writeln!(out, "  {line}");
+    }
+    let _ = writeln!(out, "{}", paint::heading(&text("common.same.docker")));
+    for line in docker(plan) {
+        let _ = writeln!(out, "  {line}");
+    }
+    out
+}
+
+/// A longer line is hard to read.
+const LONG: usize = 100;
+
+/// What unshare(1) and the tools beside it would be told.
+#[derive(Debug, Default)]
+struct Shell {
+    /// Options of unshare.
+    options: Vec<String>,
+    /// Commands run inside, before the command.
+    inside: Vec<String>,
+    /// Those that mount: after the others, which need the programs of today.
+    mounts: Vec<String>,
+    /// The new root, or what is mounted by its descriptor in today's.
+    root: Root,
+    /// Commands run outside, meanwhile.
+    outside: Vec<String>,
+    /// Commands run before all: the groups and their limits.
+    before: Vec<String>,
+    /// Where the command itself goes first.
+    joins: Vec<String>,
+    /// Options of prlimit(1), which executes the command.
+    prlimit: Vec<String>,
+    /// Options of setpriv(1), which executes it after that.
+    setpriv: Vec<String>,
+    /// The folder of the group that `$g` stands for, with its slash.
+    group: Option<String>,
+}
+
+impl Shell {
+    fn of(plan: &Plan) -> Shell {
+        let mut shell = Shell::default();
+        for namespace in &plan.namespaces {
+            shell.options.push(match namespace {
+                Feature::Mnt => "--mount".to_owned(),
+                Feature::Pid => "--pid --fork".to_owned(),
+                other => format!("--{other}"),
+            });
+        }
+        // The relay of published ports has no counterpart among them but a line below.
+        for step in plan.steps.iter().filter(|step| step.actor != Actor::Relay) {
+            shell.add(step.actor, &step.call);
+        }
+        shell
+    }
+
+    /// unshare(1) does by itself what is missing here: it makes the mounts private, and denies setgroups.
+    fn add(&mut self, actor: Actor, call: &Call) {
+        match call {
+            Call::File(FileCall::Write { path, content }) => self.add_file(actor, path, content.trim()),
+            Call::File(FileCall::Run { program, arguments }) => {
+                self.outside.push(format!("{program} {}", arguments.join(" ")));
+            }
+            Call::Mount(MountCall::Filesystem { kind, target, .. })
+                if kind == "proc" && target == "/proc" =>
+            {
+                self.options.push("--mount-proc".into());
+            }
+            Call::Mount(MountCall::Propagation { mode, .. }) if *mode != Propagation::Private => {
+                self.options.push(format!("--propagation {mode}"));
+            }
+            Call::DetachedMount(call) => {
+                self.root.add(actor, call);
+                self.mounts.append(&mut self.root.take());
+            }
+            Call::Mount(MountCall::Filesystem { kind, target, .. }) => {
+                self.mounts.push(format!("mount -t {kind} {kind} {target}"));
+            }
+            Call::Mount(MountCall::Bind { source, target }) => {
+                self.mounts.push(format!("mount --rbind {source} {target}"))
+            }
+            Call::Mount(MountCall::ChangeFolder { path }) => self.mounts.push(format!("cd {path}")),
+            Call::Mount(MountCall::PivotRoot { new_root, put_old }) => {
+                self.mounts.push(format!("pivot_root {new_root} {put_old}"));
+            }
+            // What lay on `/` meanwhile lies on /mnt by hand.
+            Call::Mount(MountCall::Detach { target }) if target == "/" && !self.root.is_empty() => {}
+            Call::Mount(MountCall::Detach { target }) => self.mounts.push(format!("umount -l {target}")),
+            Call::Cgroup(call) => self.add_group(call),
+            Call::Net(call) => self.add_net(actor, call),
+            Call::Bridge(call) => self.add_bridge(call),
+            Call::Publish(PublishCall::Listen { at, inside }) => self.outside.push(published(at, *inside)),
+            Call::Uts(UtsCall::SetHostname(name)) => self.inside.push(format!("hostname {name}")),
+            Call::Uts(UtsCall::SetDomainname(name)) => self.inside.push(format!("domainname {name}")),
+            Call::Process(ProcessCall::DieWithParent)
+                if !self.options.iter().any(|it| it == "--kill-child") =>
+            {
+                self.options.push("--kill-child".into());
+            }
+            // To 0 unshare goes by itself.
+            Call::Process(ProcessCall::SetGroup(id)) if *id != 0 => {
+                self.setpriv.push(format!("--regid {id} --clear-groups"));
+            }
+            Call::Process(ProcessCall::SetUser(id)) if *id != 0 => self.setpriv.push(format!("--reuid {id}")),
+            Call::Restrict(call) => self.add_restriction(call),
+            _ => {}
+        }
+    }
+
+    /// There is no program beside that installs a filter of system calls.
+    fn add_restriction(&mut self, call: &RestrictCall) {
+        match call {
+            RestrictCall::Limit { resource, soft, hard } => {
+                self.prlimit.push(format!("--{resource}={}", Limit { soft: *soft, hard: *hard }));
+            }
+            RestrictCall::Bound { keep, .. } => {
+                let kept: String =
+                    keep.iter().map(|one| format!(",+{}", capabilities::short_name(one))).collect();
+                self.setpriv.push(format!("--bounding-set -all{kept} --inh-caps -all"));
+            }
+            RestrictCall::NoNewPrivileges => self.setpriv.push("--no-new-privs".into()),
+            RestrictCall::ClearAmbient | RestrictCall::Capabilities { .. } | RestrictCall::Filter { .. } => {}
+        }
+    }
+
+    fn add_group(&mut self, call: &CgroupCall) {
+        match call {
+            CgroupCall::Make { folder, shared: true } => self.before.push(format!("mkdir -p {folder}")),
+            CgroupCall::Make { folder, .. } => {
+                self.before.push(format!("g={folder}; mkdir -p $g"));
+                self.group = Some(format!("{folder}/"));
+            }
+            // What is opened here the child is born in; a shell moves itself.
+            CgroupCall::Open { folder } => self.joins.push(format!("echo 0 > {folder}/cgroup.procs")),
+            CgroupCall::Offer { file, value } => self.before.push(self.set(file, value)),
+            CgroupCall::AttachProgram { folder, .. } => {
+                self.before.push(format!("bpftool cgroup attach {folder} cgroup_device ..."));
+            }
+            CgroupCall::Share { .. } => {}
+        }
+    }
+
+    /// A write to a file of a group.
+    fn set(&self, file: &str, value: &str) -> String {
+        match self.group.as_deref().and_then(|group| file.strip_prefix(group)) {
+            Some(name) => format!("echo '{value}' > $g/{name}"),
+            None => format!("echo '{value}' > {file}"),
+        }
+    }
+
+    fn add_net(&mut self, actor: Actor, call: &NetCall) {
+        let line = match call {
+            NetCall::LinkUp { name } => format!("ip link set {name} up"),
+            NetCall::AddVeth { name, peer, bridge, .. } => {
+                let bridge = bridge.as_ref().map_or_else(String::new, |bridge| format!(" master {bridge}"));
+                format!("ip link add {name}{bridge} type veth peer name {peer} netns <child>")
+            }
+            NetCall::AddAddress { device, address, prefix, .. } => {
+                let address = address.map_or_else(|| "<address>".to_owned(), |address| address.to_string());
+                format!("ip address add {address}/{prefix} dev {device}")
+            }
+            NetCall::Isolate { port } => format!("bridge link set dev {port} isolated on"),
+            NetCall::AddDefaultRoute { gateway } => format!("ip route add default via {gateway}"),
+            NetCall::AwaitCarrier { .. } => return,
+        };
+        let side = if actor == Actor::Host { &mut self.outside } else { &mut self.inside };
+        side.push(line);
+    }
+
+    /// Rules that nft(8) makes stay: it has no way to own a table beyond its own end.
+    fn add_bridge(&mut self, call: &BridgeCall) {
+        match call {
+            BridgeCall::Make { name, address } => {
+                let hardware = hardware(*address).map(|byte| format!("{byte:02x}")).join(":");
+                self.outside.push(format!("ip link add {name} address {hardware} type bridge"));
+            }
+            BridgeCall::Forward { .. } => self.outside.push("sysctl net.ipv4.ip_forward=1".into()),
+            BridgeCall::Claim { bridge, .. } => self.outside.extend([
+                "nft add table ip box".to_owned(),
+                "nft 'add chain ip box out { type nat hook postrouting priority 100; }'".to_owned(),
+                format!("nft add rule ip box out ip saddr '<address>' oifname != {bridge} masquerade"),
+                "nft 'add chain ip box in { type filter hook forward priority 0; }'".to_owned(),
+                "nft add rule ip box in ip daddr '<address>' ct state != established,related drop".to_owned(),
+            ]),
+            BridgeCall::Guard { port } => self.outside.extend([
+                "nft add table netdev box".to_owned(),
+                format!("nft 'add chain netdev box port {{ type filter hook ingress device {port} priority 0; policy drop; }}'"),
+                "nft add rule netdev box port ip saddr '<address>' accept".to_owned(),
+                "nft add rule netdev box port arp saddr ip '<address>' accept".to_owned(),
+            ]),
+            BridgeCall::Share => {}
+        }
+    }
+
+    fn add_file(&mut self, actor: Actor, path: &str, content: &str) {
+        let words: Vec<&str> = content.split_whitespace().collect();
+        let file = path.rsplit('/').next().unwrap_or_default();
+        if !path.starts_with("/proc/") {
+            let line = self.set(path, content);
+            if file == "tasks" {
+                self.joins.push(format!("echo 0 > {path}"))
+            } else {
+                self.before.push(line)
+            }
+            return;
+        }
+        match (file, words.as_slice()) {
+            ("uid_map" | "gid_map", _) if actor == Actor::Host => {
+                self.outside.push(format!("echo \"{}\" > {path}", words.join(" ")));
+            }
+            ("uid_map", [id, ..]) => {
+                // Implied by the maps.
+                self.options.retain(|option| option != "--user");
+                let is_root = *id == "0";
+                self.options.push(if is_root {
+                    "--map-root-user".into()
+                } else {
+                    format!("--map-user={id}")
+                });
+            }
+            ("gid_map", [id, ..]) if *id != "0" => self.options.push(format!("--map-group={id}")),
+            ("timens_offsets", [clock, seconds, _]) => self.options.push(format!("--{clock} {seconds}")),
+            _ => {}
+        }
+    }
+
+    fn lines(mut self, plan: &Plan) -> Vec<String> {
+        // --kill-child is of use only where unshare stays behind as the parent, and it forks by itself.
+        let forks = plan.namespaces.iter().any(|feature| matches!(feature, Feature::Pid | Feature::Time));
+        self.options.retain(|option| forks || option != "--kill-child");
+        let words: Vec<String> = plan.arguments().iter().map(|word| quoted(word)).collect();
+        let mut command = if words.is_empty() { "sh".to_owned() } else { words.join(" ") };
+        for (program, options) in [("setpriv", &self.setpriv), ("prlimit", &self.prlimit)] {
+            if !options.is_empty() {
+                command = format!("{program} {} {command}", options.join(" "));
+            }
+        }
+        let command = command.as_str();
+        let shell = |before: &[String], command: &str| match before {
+            [] => command.to_owned(),
+            before => {
+                let script = format!("{}; exec {command}", before.join("; "));
+                // A quotation may go over several lines.
+                let script = if script.len() <= LONG {
+                    script
+                } else {
+                    format!("{};\n    exec {command}", before.join(";\n    "))
+                };
+                format!("sh -c '{}'", script.replace('\'', "'\\''"))
+            }
+        };
+        let mut lines = std::mem::take(&mut self.before);
+        if self.root.is_handed_in() {
+            // Half of it would be worse than none.
+            lines.push(text("rootfs.hand"));
+            self.mounts.clear();
+        } else if !self.root.is_empty() {
+            // To go on after a mount that failed would leave the old root.
+            self.inside.insert(0, "set -e".into());
+        }
+        self.inside.append(&mut self.mounts);
+        if plan.namespaces.is_empty() {
+            self.joins.append(&mut self.inside);
+            lines.push(shell(&self.joins, command));
+        } else {
+            // Before the namespaces are made: a user inside may not write there any more.
+            lines.append(&mut self.joins);
+            lines.push(format!("unshare {} {}", self.options.join(" "), shell(&self.inside, command)));
+        }
+        if !self.outside.is_empty() {
+            lines.push(text("common.same.meanwhile"));
+            lines.append(&mut self.outside);
+        }
+        lines
+    }
+}
+
+/// A relay of one's own: socat(1) listens here and connects there.
+fn published(at: &std::net::SocketAddr, inside: u16) -> String {
+    let (kind, ip, port) = (if at.is_ipv4() { "TCP4" } else { "TCP6" }, at.ip(), at.port());
+    let bound = if ip.is_unspecified() { String::new() } else { format!(",bind={ip}") };
+    format!(
+        "socat {kind}-LISTEN:{port}{bound},fork,reuseaddr EXEC:'nsenter --net --target <child> socat STDIO TCP4\\:127.0.0.1\\:{inside}'"
+    )
+}
+
+/// What docker does about each namespace, and with which flag.
+fn docker(plan: &Plan) -> Vec<String> {
+    let mut lines: Vec<String> =
+        plan.namespaces.iter().map(|feature| docker_flags(*feature).to_owned()).collect();
+    for step in &plan.steps {
+        match &step.call {
+            Call::Uts(UtsCall::SetHostname(name)) => lines.push(format!("docker run --hostname {name} ...")),
+            Call::Uts(UtsCall::SetDomainname(name)) => {
+                lines.push(format!("docker run --domainname {name} ..."))
+            }
+            Call::Mount(MountCall::Filesystem { kind, target, .. }) if kind == "tmpfs" => {
+                lines.push(format!("docker run --tmpfs {target} ..."));
+            }
+            Call::Net(NetCall::AddVeth { .. }) => lines.push("docker run --network bridge ...".into()),
+            Call::Publish(PublishCall::Listen { at, inside }) => {
+                lines.push(format!("docker run -p {} ...", Port { at: *at, inside: *inside }));
+            }
+            _ => {}
+        }
+    }
+    let mut limits: Vec<String> = plan.intents.iter().map(|intent| intent.docker.clone()).collect();
+    limits.extend(plan.steps.iter().filter_map(docker_restriction));
+    if limits.iter().any(|flag| !flag.is_empty()) {
+        lines.push(format!("docker run {} ...", limits.join(" ").trim()));
+    } else if plan.namespaces.is_empty() {
+        lines.push(text("limits.docker"));
+    }
+    lines
+}
+
+/// Its own default of capabilities and of the filter takes no flag.
+fn docker_restriction(step: &Step) -> Option<String> {
+    match &step.call {
+        Call::Restrict(RestrictCall::Limit { resource, soft, hard }) => {
+            Some(format!("--ulimit {resource}={soft}:{hard}"))
+        }
+        Call::Restrict(RestrictCall::Bound { keep, .. }) if *keep != capabilities::DEFAULT => {
+            let kept: String =
+                keep.iter().map(|one| format!(" --cap-add {}", capabilities::short_name(one))).collect();
+            Some(format!("--cap-drop all{kept}"))
+        }
+        Call::Process(ProcessCall::SetUser(id)) if *id != 0 => Some(format!("--user {id}")),
+        Call::Restrict(RestrictCall::NoNewPrivileges) => Some("--security-opt no-new-privileges".into()),
+        _ => None,
+    }
+}
+
+fn docker_flags(feature: Feature) -> &'static str {
+    match feature {
+        Feature::Pid => "pid     always on; --pid host turns it off; --init adds an init",
+        Feature::Mnt => "mnt     always on, the image as root; -v SRC:DST, --tmpfs PATH",
+        Feature::Net => "net     --network none has only lo; the default is a veth on a bridge",
+        Feature::Uts => "uts     always on; --hostname NAME; --uts host turns it off",
+        Feature::Ipc => "ipc     --ipc private; --shm-size for its /dev/shm",
+        Feature::User => "user    the daemon's userns-remap; --userns host turns it off",
+        Feature::Cgroup => "cgroup  --cgroupns private",
+        Feature::Time => "time    docker has no flag for it",
+        // A limit's flag is its intent's.
+        Feature::Memory | Feature::Cpu | Feature::Blkio | Feature::Devices | Feature::Pids | Feature::Run => {
+            ""
+        }
+        // A step's is the step's.
+        Feature::Capabilities | Feature::Seccomp | Feature::Rlimits => "",
+    }
+}

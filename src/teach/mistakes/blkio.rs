@@ -1,0 +1,22 @@
+//! Mistakes with the blkio controller.
+
+use super::{Contrast, Entry};
+use crate::error::Result;
+use crate::feature::Feature::Blkio;
+use crate::teach::demo::Stage;
+use crate::teach::demo::blkio::Scene;
+
+pub(super) const MISTAKES: &[Entry] = &[("buffered", buffered)];
+
+/// A limit tried with ordinary writes, and taken for broken.
+fn buffered(stage: &mut Stage<'_>) -> Result<Contrast> {
+    let mut contrast = Contrast::new(Blkio, "buffered");
+    for (direct, is_right) in [(true, true), (false, false)] {
+        let Some(scene) = Scene::limited(stage)? else { return Ok(contrast.skip("blkio.skip.nodisk")) };
+        let run = scene.write(stage, "", 64, 32, direct, None)?;
+        let rate = run.mib / run.seconds;
+        let value = if rate > 10.0 { format!("{rate:.0} MiB/s") } else { format!("{rate:.1} MiB/s") };
+        contrast = contrast.showed(is_right, "INSIDE", run.load, value);
+    }
+    Ok(contrast)
+}

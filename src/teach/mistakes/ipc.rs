@@ -1,0 +1,32 @@
+//! The famous mistakes with the ipc namespace.
+
+use super::{Contrast, Entry};
+use crate::error::Result;
+use crate::feature::Feature::{Ipc, Mnt};
+use crate::plan::call::file::FileCall;
+use crate::plan::call::mount::MountCall;
+use crate::plan::undo::Undo;
+use crate::teach::demo::{Stage, answer_text, words};
+
+pub(super) const MISTAKES: &[Entry] = &[("shm-file", shm_file)];
+
+/// Believing that an ipc namespace hides POSIX shared memory.
+fn shm_file(stage: &mut Stage<'_>) -> Result<Contrast> {
+    let contrast = Contrast::new(Ipc, "shm-file");
+    let path = format!("/dev/shm/{}", stage.unique("shm"));
+    let call = FileCall::Create { path: path.clone(), content: "secret\n".into() };
+    if stage.make(call, Undo::RemoveFile { path: path.clone().into() })?.is_err() {
+        return Ok(contrast.skip("ipc.noshm"));
+    }
+    let mut both = stage.spec.clone();
+    both.add(Ipc);
+    both.add(Mnt);
+    let right = stage.start(&both, Ipc)?;
+    let mount = MountCall::Filesystem { kind: "tmpfs".into(), target: "/dev/shm".into(), data: None };
+    let mounted = right.perform(mount.clone())?;
+    let wrong = stage.inside(Ipc)?;
+    Ok(contrast
+        .right("INSIDE", mount, answer_text(mounted))
+        .right("INSIDE", &path, words(right.read(&path)?))
+        .wrong("INSIDE", &path, words(wrong.read(&path)?)))
+}

@@ -1,0 +1,95 @@
+//! Mistakes with the memory controller.
+
+use super::{Contrast, Entry};
+use crate::config::spec::Spec;
+use crate::error::Result;
+use crate::exec::agent::{Agent, Progress};
+use crate::feature::Feature::Memory;
+use crate::host::cgroups::Controller;
+use crate::plan::call::file::FileCall;
+use crate::plan::call::load::LoadCall;
+use crate::teach::demo::Stage;
+use crate::teach::demo::limits::{group, outcome, watch};
+use crate::teach::demo::memory::{file, oom_file, oom_kills, usage};
+use crate::teach::demo::plot::Plot;
+use crate::value::units::Size;
+
+pub(super) const MISTAKES: &[Entry] = &[("join-late", join_late), ("swap", swap)];
+
+const LIMIT: Size = Size(32 << 20);
+/// More than the limit, and little enough to fit twice.
+const WORK: usize = 48;
+
+/// Work before joining the group: what is charged already stays where it is.
+fn join_late(stage: &mut Stage<'_>) -> Result<Contrast> {
+    let mut contrast = Contrast::new(Memory, "join-late");
+    let work = LoadCall::Allocate { mib: WORK, keep: true };
+    let words = format!("allocation of {WORK} MiB");
+    let inside = stage.start(&limited(Some(Size(0))), Memory)?;
+    let early = group(&inside, Controller::Memory)?;
+    let end = finish(stage, &inside, &work)?;
+    contrast = contrast.right("INSIDE", &words, outcome(end)).right(
+        "OUTSIDE",
+        oom_file(&early),
+        format!("oom_kill {}", oom_kills(&early)),
+    );
+    // Its group goes on without it, and takes in the one that comes late.
+    let late = stage.outside(Memory)?;
+    let end = finish(stage, &late, &work)?;
+    let join = FileCall::Write {
+        path: early.folder().join("cgroup.procs").to_string_lossy().into_owned(),
+        content: late.pid().to_string(),
+    };
+    let joined = stage.outside(Memory)?.perform(join)?;
+    let answer = match end {
+        Progress::Done(Ok(_)) => format!("{WORK} MiB held"),
+        other => outcome(other),
+    };
+    contrast = contrast
+        .wrong("OUTSIDE", &words, answer)
+        .wrong("OUTSIDE", "write(<memory>/cgroup.procs, <its pid>)", crate::teach::demo::answer_text(joined))
+        .wrong(
+            "OUTSIDE",
+            file(&early, "memory.usage_in_bytes", "memory.current"),
+            format!("{:.1} MiB", usage(&early)),
+        )
+        .wrong("INSIDE", "alive", if late.is_alive() { "yes" } else { "no" });
+    Ok(contrast)
+}
+
+/// A limit of memory alone: what doesn't fit goes to swap.
+fn swap(stage: &mut Stage<'_>) -> Result<Contrast> {
+    let mut contrast = Contrast::new(Memory, "swap");
+    let swaps = std::fs::read_to_string("/proc/swaps").unwrap_or_default();
+    if swaps.lines().count() < 2 {
+        return Ok(contrast.skip("memory.skip.noswap"));
+    }
+    let work = LoadCall::Allocate { mib: WORK, keep: true };
+    for (swap, is_right) in [(Some(Size(0)), true), (None, false)] {
+        let inside = stage.start(&limited(swap), Memory)?;
+        let own = group(&inside, Controller::Memory)?;
+        let end = finish(stage, &inside, &work)?;
+        let swapped = own.field(("memory.stat", "swap"), ("", "")).or(own.number("", "memory.swap.current"));
+        let swapped = format!("{:.0} MiB", crate::teach::demo::limits::mib(swapped));
+        let answer =
+            if matches!(end, Progress::Done(Ok(_))) { format!("{WORK} MiB held") } else { outcome(end) };
+        contrast = contrast
+            .showed(is_right, "INSIDE", format!("allocation of {WORK} MiB, limit {LIMIT}"), answer)
+            .showed(is_right, "OUTSIDE", file(&own, "memory.stat, swap", "memory.swap.current"), swapped)
+            .showed(is_right, "OUTSIDE", oom_file(&own), format!("oom_kill {}", oom_kills(&own)));
+    }
+    Ok(contrast)
+}
+
+fn limited(swap: Option<Size>) -> Spec {
+    let mut spec = Spec::default();
+    let memory = spec.memory.get_or_insert_default();
+    (memory.limit, memory.swap) = (Some(LIMIT), swap);
+    spec
+}
+
+fn finish(stage: &mut Stage<'_>, worker: &Agent, work: &LoadCall) -> Result<Progress> {
+    worker.begin(work.clone())?;
+    let ends = watch(stage, &mut Plot::new(String::new(), "MiB", None), &[worker], |_, _, _| {})?;
+    Ok(ends[0])
+}

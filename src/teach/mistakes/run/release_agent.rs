@@ -1,0 +1,40 @@
+//! Each v1 hierarchy of cgroups has a file release_agent, which names a program. When a group is empty the kernel runs that
+//! program, outside of every container, as root.
+//!
+//! Who may mount such a hierarchy, in whatever mount table, has that file to write to. It takes CAP_SYS_ADMIN, which no container
+//! keeps by default. Nothing is written here. cgroups(7), release_agent; CVE-2022-0492
+
+use crate::config::spec::Spec;
+use crate::error::Result;
+use crate::feature::Feature::Run;
+use crate::host::cgroups::{Version, hierarchies};
+use crate::plan::Call;
+use crate::plan::call::attack::AttackCall;
+use crate::plan::call::mount::MountCall;
+use crate::rootfs::Rootfs;
+use crate::security::capabilities::Capabilities;
+use crate::teach::demo::{Stage, answer_text};
+use crate::teach::mistakes::Contrast;
+
+pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
+    let mut contrast = Contrast::new(Run, "release-agent");
+    let first =
+        |version| hierarchies("/proc/self").into_iter().find(|hierarchy| hierarchy.version == version);
+    let (true, Some(hierarchy)) = (stage.host.privileged, first(Version::V1)) else {
+        return Ok(contrast.skip("run.skip.releaseagent"));
+    };
+    // In the container's own mount table, over an empty folder of its own.
+    let target = "/tmp".to_owned();
+    let open = AttackCall::OpenToWrite { path: format!("{target}/release_agent") };
+    let controllers = hierarchy.controllers.into_iter().filter(|name| !["rw", "ro"].contains(&name.as_str()));
+    let data = Some(controllers.collect::<Vec<_>>().join(","));
+    let mount = MountCall::Filesystem { kind: "cgroup".into(), target, data };
+    for (capabilities, is_right) in [(Some(Capabilities::Default), true), (None, false)] {
+        let inside =
+            stage.start(&Spec { rootfs: Some(Rootfs::Host), capabilities, ..Spec::default() }, Run)?;
+        for call in [Call::from(mount.clone()), Call::from(open.clone())] {
+            contrast = contrast.showed(is_right, "INSIDE", &call, answer_text(inside.perform(call.clone())?));
+        }
+    }
+    Ok(contrast)
+}

@@ -1,0 +1,38 @@
+//! A set-user-id program gives whoever executes it root's id, also in a container, and also to who isn't root there.
+//!
+//! With no_new_privs execve(2) gives nothing any more, whatever the file's mode says; it's inherited and can't be unset.
+//! prctl(2), PR_SET_NO_NEW_PRIVS
+
+use std::os::unix::fs::MetadataExt;
+
+use super::ordinary;
+use crate::config::spec::Spec;
+use crate::error::Result;
+use crate::feature::Feature::Run;
+use crate::plan::call::attack::AttackCall;
+use crate::teach::demo::{Stage, answer_text};
+use crate::teach::mistakes::Contrast;
+
+/// Programs of which each machine has one.
+const PROGRAMS: [&str; 5] = ["/usr/bin/su", "/bin/su", "/usr/bin/passwd", "/usr/bin/newgrp", "/usr/bin/chsh"];
+
+pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
+    let mut contrast = Contrast::new(Run, "suid");
+    let is_roots = |path: &&str| {
+        std::fs::metadata(path).is_ok_and(|file| file.uid() == 0 && file.mode() & libc::S_ISUID != 0)
+    };
+    let Some(program) = PROGRAMS.into_iter().find(is_roots) else {
+        return Ok(contrast.skip("run.skip.nosuid"));
+    };
+    let execute = AttackCall::Gain { program: program.into() };
+    for no_new_privileges in [true, false] {
+        let inside = stage.start(&Spec { no_new_privileges, ..ordinary(stage) }, Run)?;
+        let answer = inside.perform(execute.clone())?;
+        if !no_new_privileges && answer != Ok(0) {
+            // We have no_new_privs ourselves, or the mount says nosuid.
+            return Ok(contrast.skip("run.skip.suid"));
+        }
+        contrast = contrast.showed(no_new_privileges, "INSIDE", &execute, answer_text(answer));
+    }
+    Ok(contrast)
+}

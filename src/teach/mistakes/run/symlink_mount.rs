@@ -1,0 +1,52 @@
+//! A mount into a hostile root by its path: the image's `dev` is a link to a folder outside, and the path leads there.
+//!
+//! To look before and mount then is no help: whoever shares the folder exchanges it for a link in between. openat2(2) with
+//! RESOLVE_IN_ROOT takes the new root for `/` whatever lies in it, and the mount is put onto the descriptor that comes back.
+//!
+//! The new root, the folder outside and the mounts are in a mount namespace that ends with the process.
+
+use crate::config::spec::Spec;
+use crate::error::Result;
+use crate::feature::Feature::{Mnt, Run};
+use crate::plan::Call;
+use crate::plan::call::detached::{Attributes, DetachedMountCall};
+use crate::plan::call::file::FileCall;
+use crate::plan::slots::Held;
+use crate::teach::demo::mnt::scene::{self, MOUNTINFO};
+use crate::teach::demo::{Stage, answer_text};
+use crate::teach::mistakes::Contrast;
+
+const ROOT: &str = "/tmp/root";
+const OUTSIDE: &str = "/tmp/outside";
+
+pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
+    let mut contrast = Contrast::new(Run, "symlink-mount");
+    let folder = |path: &str| Call::from(FileCall::MakeFolder { path: path.into() });
+    let link = DetachedMountCall::MakeLink { at: Held::Root, path: "dev".into(), target: OUTSIDE.into() };
+    for is_right in [true, false] {
+        let inside = stage.start(&Spec::of(Mnt), Run)?;
+        let root = DetachedMountCall::Open { path: ROOT.into(), to: Held::Root };
+        scene::build(
+            &inside,
+            &[scene::tmpfs("/tmp"), folder(ROOT), folder(OUTSIDE), root.into(), link.clone().into()],
+        )?;
+        let (words, answer) = if is_right {
+            let (kind, options) = ("tmpfs".into(), vec![]);
+            let make =
+                DetachedMountCall::Make { kind, options, attributes: Attributes::NO_SUID, to: Held::Mount };
+            scene::build(&inside, &[make.into()])?;
+            let attach = DetachedMountCall::Attach { mount: Held::Mount, at: Held::Root, path: "dev".into() };
+            ("openat2(<root>, \"dev\", RESOLVE_IN_ROOT)".to_owned(), inside.perform(attach)?)
+        } else {
+            let mount = scene::tmpfs(&format!("{ROOT}/dev"));
+            (mount.to_string(), inside.perform(mount)?)
+        };
+        contrast = contrast.showed(is_right, "SANDBOX", words, answer_text(answer)).showed(
+            is_right,
+            "OUTSIDE",
+            format!("{MOUNTINFO}, {OUTSIDE}"),
+            scene::mounted(&inside, OUTSIDE)?,
+        );
+    }
+    Ok(contrast)
+}

@@ -1,0 +1,48 @@
+//! A command that shares the caller's terminal can type into it: what it "types" the caller's shell reads afterwards, outside.
+//!
+//! TIOCSTI puts a byte into the queue of what was typed. A filter refuses it by the low 32 bits of its number, since the
+//! kernel takes no more: one that compared 64 was got round with another bit. ioctl_tty(2)
+//!
+//! The terminal here is one that the process makes for itself; it plays both the caller and the command.
+
+use nix::errno::Errno;
+
+use crate::config::spec::Spec;
+use crate::error::Result;
+use crate::feature::Feature::Run;
+use crate::plan::call::attack::AttackCall;
+use crate::plan::call::terminal::TerminalCall;
+use crate::security::seccomp::Seccomp;
+use crate::teach::demo::{Stage, answer_text};
+use crate::teach::mistakes::Contrast;
+
+pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
+    let mut contrast = Contrast::new(Run, "tiocsti");
+    let attack = AttackCall::Type("reboot\n".into());
+    for (seccomp, is_right) in [(Some(Seccomp::Default), true), (None, false)] {
+        let inside = stage.start(&Spec { seccomp, no_new_privileges: true, ..Spec::default() }, Run)?;
+        for call in [
+            TerminalCall::Open,
+            TerminalCall::Unlock,
+            TerminalCall::Peer,
+            TerminalCall::NewSession,
+            TerminalCall::Control,
+        ] {
+            if inside.perform(call)?.is_err() {
+                return Ok(contrast.skip("run.skip.noterminal"));
+            }
+        }
+        let answer = inside.perform(attack.clone())?;
+        if !is_right && answer == Err(Errno::EIO) {
+            return Ok(contrast.skip("run.skip.tiocsti"));
+        }
+        let waiting = inside.perform(AttackCall::Waiting)?;
+        contrast = contrast.showed(is_right, "INSIDE", &attack, answer_text(answer)).showed(
+            is_right,
+            "OUTSIDE",
+            AttackCall::Waiting,
+            answer_text(waiting),
+        );
+    }
+    Ok(contrast)
+}

@@ -1,0 +1,50 @@
+//! The famous mistakes with the user namespace.
+
+use super::{Contrast, Entry};
+use crate::config::spec::Spec;
+use crate::error::Result;
+use crate::exec::agent::Agent;
+use crate::feature::Feature::User;
+use crate::namespaces::user::{Map, User as Wanted};
+use crate::plan::call::file::FileCall;
+use crate::plan::call::process::ProcessCall;
+use crate::teach::demo::{Stage, answer_text};
+
+pub(super) const MISTAKES: &[Entry] = &[("no-map", no_map), ("setgroups", setgroups)];
+
+fn with(stage: &mut Stage<'_>, map: Map) -> Result<Agent> {
+    let user = Wanted { map: vec![map], ..Wanted::default() };
+    stage.start(&Spec { user: Some(user), ..Spec::default() }, User)
+}
+
+/// Forgetting the maps: no number inside means anything, so none can be become.
+fn no_map(stage: &mut Stage<'_>) -> Result<Contrast> {
+    let owner = FileCall::Owner { path: "/proc/self".into() };
+    let become_root = ProcessCall::SetUser(0);
+    let mut shown = |map| -> Result<_> {
+        let agent = with(stage, map)?;
+        let owner = answer_text(agent.perform(owner.clone())?);
+        Ok((owner, answer_text(agent.perform(become_root.clone())?)))
+    };
+    let (right, wrong) = (shown(Map::Root)?, shown(Map::None)?);
+    Ok(Contrast::new(User, "no-map")
+        .right("INSIDE", &owner, right.0)
+        .right("INSIDE", &become_root, right.1)
+        .wrong("INSIDE", &owner, wrong.0)
+        .wrong("INSIDE", &become_root, wrong.1))
+}
+
+/// Writing gid_map before setgroups is denied.
+fn setgroups(stage: &mut Stage<'_>) -> Result<Contrast> {
+    let write = |file: &str, content: String| FileCall::Write { path: format!("/proc/self/{file}"), content };
+    let deny = write("setgroups", "deny".into());
+    let map = write("gid_map", format!("0 {} 1\n", stage.host.gid));
+    let right = with(stage, Map::None)?;
+    let denied = right.perform(deny.clone())?;
+    let mapped = right.perform(map.clone())?;
+    let wrong = with(stage, Map::None)?.perform(map.clone())?;
+    Ok(Contrast::new(User, "setgroups")
+        .right("INSIDE", deny, answer_text(denied))
+        .right("INSIDE", &map, answer_text(mapped))
+        .wrong("INSIDE", map, answer_text(wrong)))
+}

@@ -1,0 +1,7 @@
+//! What teaches: demonstrations, mistakes, comparisons, what works on this machine, and the same by other commands.
+
+pub mod compare;
+pub mod demo;
+pub mod doctor;
+pub mod equivalents;
+pub mod mistakes;

@@ -1,0 +1,213 @@
+//! Values with units, as people write them.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::text::text;
+
+/// An offset of a clock, in seconds: `3600`, `1h`, `-30s`, `+10d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Offset(pub i64);
+
+impl FromStr for Offset {
+    type Err = String;
+
+    fn from_str(words: &str) -> Result<Self, String> {
+        seconds(words).map(Offset).ok_or_else(|| text("time.offset.form"))
+    }
+}
+
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}s", self.0)
+    }
+}
+
+/// How long something may last, in seconds: `90s`, `1h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Length(pub u32);
+
+impl FromStr for Length {
+    type Err = String;
+
+    fn from_str(words: &str) -> Result<Self, String> {
+        let length =
+            seconds(words).and_then(|length| u32::try_from(length).ok()).filter(|length| *length > 0);
+        length.map(Length).ok_or_else(|| text("spec.length.form"))
+    }
+}
+
+impl fmt::Display for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}s", self.0)
+    }
+}
+
+/// `90`, `90s`, `-5m`, `1h`, `10d`.
+fn seconds(words: &str) -> Option<i64> {
+    let (number, factor) = match words.char_indices().last() {
+        Some((at, 's')) => (&words[..at], 1),
+        Some((at, 'm')) => (&words[..at], 60),
+        Some((at, 'h')) => (&words[..at], 3600),
+        Some((at, 'd')) => (&words[..at], 86_400),
+        _ => (words, 1),
+    };
+    number.parse::<i64>().ok()?.checked_mul(factor)
+}
+
+/// An amount of bytes as docker writes it: `64m`, `64MB` and `64MiB` are all 64·1024².
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Size(pub u64);
+
+/// The letters of units, each 1024 of the one before.
+const UNITS: [char; 5] = ['k', 'm', 'g', 't', 'p'];
+
+impl Size {
+    /// As docker's flags take it: `64m`.
+    pub fn docker(self) -> String {
+        let (number, unit) = self.whole();
+        unit.map_or(number.to_string(), |unit| format!("{number}{unit}"))
+    }
+
+    /// The largest unit of which it's a whole number.
+    fn whole(self) -> (u64, Option<char>) {
+        let mut found = (self.0, None);
+        for unit in UNITS {
+            if found.0 == 0 || !found.0.is_multiple_of(1024) {
+                break;
+            }
+            found = (found.0 / 1024, Some(unit));
+        }
+        found
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(words: &str) -> Result<Self, String> {
+        let lower = words.to_ascii_lowercase();
+        let letters = lower.trim_start_matches(|sign: char| sign.is_ascii_digit());
+        let number = lower[..lower.len() - letters.len()].parse::<u64>().ok();
+        let unit = letters.strip_suffix("ib").or(letters.strip_suffix('b')).unwrap_or(letters);
+        let power = match unit {
+            // `ib` alone is no unit.
+            "" => (letters != "ib").then_some(0),
+            unit => {
+                UNITS.iter().position(|known| unit.starts_with(*known) && unit.len() == 1).map(|at| at + 1)
+            }
+        };
+        let bytes = number.zip(power).and_then(|(number, power)| number.checked_mul(1 << (10 * power)));
+        bytes.map(Size).ok_or_else(|| text("limits.size.form"))
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.whole() {
+            (number, Some(unit)) => f.pad(&format!("{number}{}iB", unit.to_ascii_uppercase())),
+            (number, None) => f.pad(&number.to_string()),
+        }
+    }
+}
+
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.whole() {
+            (number, None) => serializer.serialize_u64(number),
+            _ => serializer.collect_str(self),
+        }
+    }
+}
+
+/// In a spec a value is written as after a flag; a number needs no quotes.
+macro_rules! written {
+    ($($unit:ident: $pattern:literal),*) => {
+        $(impl<'de> Deserialize<'de> for $unit {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                super::parse::parsed(deserializer)
+            }
+        }
+
+        impl JsonSchema for $unit {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($unit).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": ["string", "integer"], "pattern": $pattern })
+            }
+        })*
+    };
+}
+
+written!(
+    Offset: "^[+-]?[0-9]+[smhd]?$",
+    Length: "^[+]?[0-9]+[smhd]?$",
+    Size: "^[0-9]+([kKmMgGtTpP]([iI]?[bB])?|[bB])?$"
+);
+
+impl Serialize for Offset {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Length {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_docker_s() {
+        for (words, bytes) in [
+            ("0", 0),
+            ("7", 7),
+            ("7b", 7),
+            ("64k", 65_536),
+            ("64KB", 65_536),
+            ("64m", 67_108_864),
+            ("64MiB", 67_108_864),
+            ("1g", 1 << 30),
+        ] {
+            assert_eq!(words.parse(), Ok(Size(bytes)), "{words}");
+            let size = Size(bytes);
+            assert_eq!(size.to_string().parse(), Ok(size), "{words}");
+            assert_eq!(size.docker().parse(), Ok(size), "{words}");
+        }
+        assert_eq!(Size(67_108_864).to_string(), "64MiB");
+        assert_eq!(Size(67_108_864).docker(), "64m");
+        for wrong in ["", "m", "lots", "-1", "1.5m", "1x", "1ib", "1mm", "99999999999g", "1é"] {
+            assert!(wrong.parse::<Size>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_length_is_more_than_nothing() {
+        for (words, seconds) in [("90", 90), ("90s", 90), ("1h", 3600), ("2d", 172_800)] {
+            assert_eq!(words.parse(), Ok(Length(seconds)), "{words}");
+        }
+        for wrong in ["", "0", "-1s", "1w", "1.5h", "99999999d", "soon"] {
+            assert!(wrong.parse::<Length>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn offsets_take_a_sign_and_a_unit() {
+        for (words, seconds) in [("7", 7), ("1h", 3600), ("-30s", -30), ("+10d", 864_000), ("2m", 120)] {
+            assert_eq!(words.parse(), Ok(Offset(seconds)), "{words}");
+        }
+        for wrong in ["", "h", "1.5h", "1w", "9223372036854775807d", "1é"] {
+            assert!(wrong.parse::<Offset>().is_err(), "{wrong}");
+        }
+    }
+}
