@@ -13,16 +13,16 @@ use crate::teach::compare::{Comparison, Subject};
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct CompareArgs {
-    /// A process of this machine, also one of a container
+    /// The PID of a process on this machine; the process may be in a container
     #[arg(value_name = "PID", value_parser = number())]
     first: i32,
-    /// The process to compare it with; without it, the one that started `sandbox`
+    /// The PID to compare it with; the default is the process that started `sandbox`
     #[arg(value_name = "PID", value_parser = number())]
     second: Option<i32>,
-    /// Show what is equal too
+    /// Show equal values too
     #[arg(long)]
     all: bool,
-    /// How results are printed
+    /// Output format
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
 }

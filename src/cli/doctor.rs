@@ -14,10 +14,10 @@ use crate::text::text_with;
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct DoctorArgs {
-    /// How results are printed; json has the facts too, for a bug report
+    /// Output format; json also has the facts, for a bug report
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
-    /// Print an AppArmor profile for this one program: sandbox doctor --apparmor-profile | sudo tee /etc/apparmor.d/sandbox
+    /// Print an AppArmor profile for this program alone: sandbox doctor --apparmor-profile | sudo tee /etc/apparmor.d/sandbox
     #[arg(long, conflicts_with = "format")]
     apparmor_profile: bool,
 }

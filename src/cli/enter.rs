@@ -20,12 +20,12 @@ use crate::text::{text, text_with};
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct EnterArgs {
-    /// A process of this machine, also one of a container; or a container of `run`, by the name in its spec
+    /// A PID on this machine, or the name of a running container (`name` in its spec)
     #[arg(value_name = "PID|NAME")]
     target: Target,
     #[command(flatten)]
     telling: Telling,
-    /// The command to run there, after `--`; without one, sh
+    /// The command to run there, after `--`; the default is sh
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }

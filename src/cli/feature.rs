@@ -41,16 +41,16 @@ pub(super) struct FeatureArgs<F: Args> {
 pub(super) struct Common {
     #[command(flatten)]
     telling: Telling,
-    /// Make a famous mistake on purpose, right beside wrong; without a name, list them
+    /// Make a common mistake on purpose, and compare it with the correct way; without a name, list them
     #[arg(long = "break", value_name = "MISTAKE", num_args = 0..=1, default_missing_value = "list")]
     mistake: Option<String>,
-    /// Show one card of the demonstration; `list` names them
+    /// Show one card of the demonstration; `list` prints the names
     #[arg(long, value_name = "CARD")]
     demo: Option<String>,
-    /// Write what a demonstration of a limit measures to FILE, as a picture
+    /// Write the measurements of a limit's demonstration to FILE, as an SVG picture
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// The command to run in it, after `--`; without one, the built-in demonstration runs
+    /// The command to run inside, after `--`; without a command, the built-in demonstration runs
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }

@@ -43,7 +43,7 @@ use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::text;
 
-/// Learn containers by building one in the open: each feature alone, every system call shown, /proc from both sides
+/// Learn how containers work: use each feature alone, see every system call, read /proc outside and inside
 #[derive(Debug, Parser)]
 #[command(name = "sandbox", version, max_term_width = 100, disable_help_subcommand = true)]
 struct Cli {
@@ -60,60 +60,60 @@ struct Global {
     /// When to use colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     color: Color,
-    /// Name what changes on every run by relation (<pidns#1>), for handouts
+    /// Print names like <pidns#1> instead of values that change on every run
     #[arg(long, global = true)]
     stable: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Process numbers, and a process 1 [pid_namespaces(7)]
+    /// PID namespace: process IDs, and a process 1 [pid_namespaces(7)]
     Pid(FeatureArgs<Pid>),
-    /// A mount table of one's own [mount_namespaces(7)]
+    /// Mount namespace: the mount table [mount_namespaces(7)]
     #[command(visible_alias = "mount")]
     Mnt(FeatureArgs<Mnt>),
-    /// Network devices, addresses, routes, ports [network_namespaces(7)]
+    /// Network namespace: devices, addresses, routes, ports [network_namespaces(7)]
     #[command(visible_alias = "network")]
     Net(FeatureArgs<Net>),
-    /// Hostname and domain name [uts_namespaces(7)]
+    /// UTS namespace: hostname and domain name [uts_namespaces(7)]
     Uts(FeatureArgs<Uts>),
-    /// System V IPC and POSIX message queues [ipc_namespaces(7)]
+    /// IPC namespace: System V IPC and POSIX message queues [ipc_namespaces(7)]
     Ipc(FeatureArgs<Ipc>),
-    /// User and group ids, and capabilities [user_namespaces(7)]
+    /// User namespace: user IDs, group IDs, capabilities [user_namespaces(7)]
     User(FeatureArgs<User>),
-    /// The root of the cgroup tree [cgroup_namespaces(7)]
+    /// Cgroup namespace: the root of the cgroup tree [cgroup_namespaces(7)]
     Cgroup(FeatureArgs<Cgroup>),
-    /// The boot-time and monotonic clocks [time_namespaces(7)]
+    /// Time namespace: the boot-time and monotonic clocks [time_namespaces(7)]
     Time(FeatureArgs<Time>),
-    /// How much memory, and swap [cgroups(7)]
+    /// Limit memory and swap [cgroups(7)]
     #[command(visible_alias = "mem")]
     Memory(FeatureArgs<Memory>),
-    /// How much processor time, and which processors [cgroups(7)]
+    /// Limit CPU time, and choose CPUs [cgroups(7)]
     Cpu(FeatureArgs<Cpu>),
-    /// How much reading from and writing to disks [cgroups(7)]
+    /// Limit disk reads and writes [cgroups(7)]
     #[command(visible_alias = "io")]
     Blkio(FeatureArgs<Blkio>),
-    /// Which device files may be opened and made [cgroups(7)]
+    /// Allow or deny access to devices [cgroups(7)]
     Devices(FeatureArgs<Devices>),
-    /// How many processes [cgroups(7)]
+    /// Limit the number of processes [cgroups(7)]
     Pids(FeatureArgs<Pids>),
-    /// All of it together: a container, from a spec in YAML [namespaces(7)]
+    /// Run a container, described by a YAML spec [namespaces(7)]
     Run(RunArgs),
-    /// Run a command in the namespaces of a process, as nsenter does [setns(2)]
+    /// Run a command in the namespaces of a running process, like nsenter [setns(2)]
     Enter(EnterArgs),
-    /// Hold a running container against its spec, by what the kernel shows [proc(5)]
+    /// Check a running container against its spec, by what the kernel reports [proc(5)]
     Verify(VerifyArgs),
-    /// End and remove what runs of sandbox left that were killed
+    /// Remove what killed sandbox processes left behind: cgroups, mounts, network devices
     Gc,
-    /// Write, check and describe specs: files that say what a container shall be
+    /// Create and check specs: YAML files that describe a container
     Spec(SpecArgs),
-    /// What two processes see, side by side [ioctl_nsfs(2)]
+    /// Compare the namespaces of two processes, side by side [ioctl_nsfs(2)]
     Compare(CompareArgs),
-    /// What works on this machine, found by using it, and the narrowest fix where something doesn't
+    /// Test what works on this machine, and print the narrowest fix for what does not
     Doctor(DoctorArgs),
-    /// Print what makes a shell complete sandbox's words
+    /// Print a completion script for a shell
     Completions(CompletionsArgs),
-    /// Print a manual page of sandbox in roff, or write them all
+    /// Print a manual page in roff, or write all of them to files
     Man(ManArgs),
 }
 

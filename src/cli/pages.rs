@@ -19,7 +19,7 @@ use crate::text::{text, text_with};
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct CompletionsArgs {
-    /// For which shell
+    /// The shell
     #[arg(value_name = "SHELL")]
     shell: Shell,
 }
@@ -28,10 +28,10 @@ pub(super) struct CompletionsArgs {
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct ManArgs {
-    /// The subcommand whose page is meant; without it, the page of `sandbox` itself
+    /// The subcommand; without it, the page of `sandbox` itself is printed
     #[arg(value_name = "COMMAND", conflicts_with = "dir")]
     command: Option<String>,
-    /// Write the pages of all commands to files in this folder
+    /// Write the pages of all commands to files in this directory
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }

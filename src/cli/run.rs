@@ -23,27 +23,27 @@ use crate::text::{text, text_with};
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct RunArgs {
-    /// The spec; `-` reads standard input
+    /// The spec file; `-` reads standard input
     #[arg(value_name = "SPEC", required_unless_present = "mistake")]
     spec: Option<PathBuf>,
-    /// Leave one key of the spec out, and see what comes back (may be repeated; not with -q)
+    /// Leave out one key of the spec, and show what becomes visible without it (may be repeated; not with -q)
     #[arg(long, value_name = "KEY")]
     without: Vec<String>,
-    /// Try a famous way out of a container, with its wall and without; without a name, list them
+    /// Try a known attack on a container, with and without the protection against it; without a name, list them
     #[arg(long = "break", value_name = "ATTACK", num_args = 0..=1, default_missing_value = "list")]
     mistake: Option<String>,
-    /// A terminal of the command's own, as the spec's `tty: true`
+    /// Give the command a new terminal, like `tty: true` in the spec
     #[arg(long, short)]
     tty: bool,
-    /// Accepted, as docker has it: standard input is the command's anyway
+    /// Accepted because docker has it: the command always reads standard input
     #[arg(long, short)]
     interactive: bool,
-    /// Accepted, as docker has it: nothing is kept of a container anyway
+    /// Accepted because docker has it: a container is always removed when it ends
     #[arg(long)]
     rm: bool,
     #[command(flatten)]
     telling: Telling,
-    /// The command to run in it, after `--`, in place of the spec's
+    /// The command to run inside, after `--`, instead of the spec's command
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }

@@ -22,19 +22,19 @@ pub(super) struct SpecArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Print a spec to begin with: every key with what it means, or a small one for a purpose
+    /// Print a spec to start from: every key with its meaning, or a short spec for a purpose
     Init {
-        /// A spec for this purpose; `list` names them
+        /// Print a spec for this purpose; `list` prints the purposes
         #[arg(long = "for", value_name = "PURPOSE")]
         purpose: Option<String>,
     },
-    /// Read specs and tell every mistake in them, with its place; 0 if there is none
+    /// Read specs and print every mistake with its line and column; the exit status is 0 if there is none
     Check {
         /// The files; - is standard input
         #[arg(value_name = "FILE", required = true)]
         files: Vec<String>,
     },
-    /// Print the JSON Schema of specs, by which editors complete
+    /// Print the JSON Schema of specs, for completion in editors
     Schema,
 }
 

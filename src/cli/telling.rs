@@ -18,22 +18,22 @@ pub(super) struct Telling {
     /// Show /proc outside and inside, side by side
     #[arg(long)]
     pub(super) show_proc: bool,
-    /// Tell each step while it is made: the call, its result, why
+    /// Print each step while it runs: the call, its result, the reason
     #[arg(long)]
     explain: bool,
-    /// Print the plan only; needs no privilege and does nothing
+    /// Print the plan and exit; needs no privilege and changes nothing
     #[arg(long)]
     pub(super) dry_run: bool,
     /// Wait for a key before each step
     #[arg(long)]
     step: bool,
-    /// How results are printed
+    /// Output format
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
-    /// Print the spec that is meant, as YAML
+    /// Print the equivalent spec, as YAML
     #[arg(long)]
     pub(super) print_spec: bool,
-    /// Do not announce what is isolated
+    /// Do not print what is isolated before the command starts
     #[arg(long, short)]
     quiet: bool,
 }
@@ -41,9 +41,9 @@ pub(super) struct Telling {
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
-    /// For people.
+    /// Plain text.
     Text,
-    /// For programs.
+    /// JSON, for programs.
     Json,
 }
 

@@ -20,10 +20,10 @@ use crate::text::text_with;
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct VerifyArgs {
-    /// The container, by the name in its spec or by its command's number here
+    /// The name of the container (`name` in its spec), or the PID of its command on this machine
     #[arg(value_name = "PID|NAME")]
     target: Target,
-    /// The spec that it was made from
+    /// The spec that the container was started from
     #[arg(value_name = "SPEC")]
     spec: PathBuf,
 }
