@@ -5,8 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One thing that can be isolated: one of the eight namespaces of namespaces(7), or limited: by a controller of cgroups(7),
-/// or taken away: what a process may still ask of the kernel.
+/// A feature: one of the eight namespaces of namespaces(7), a controller of cgroups(7), or a restriction of what a process
+/// may ask of the kernel.
 #[derive(
     Debug,
     Clone,
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Feature {
-    /// Process numbers: pid_namespaces(7).
+    /// Process IDs: pid_namespaces(7).
     Pid,
     /// The mount table: mount_namespaces(7).
     Mnt,
@@ -33,30 +33,30 @@ pub enum Feature {
     Uts,
     /// System V IPC and POSIX message queues: ipc_namespaces(7).
     Ipc,
-    /// User and group ids, and the capabilities over all the others: user_namespaces(7).
+    /// User IDs, group IDs, capabilities: user_namespaces(7).
     User,
     /// The root of the cgroup tree that a process sees: cgroup_namespaces(7).
     Cgroup,
     /// The boot-time and monotonic clocks: time_namespaces(7).
     Time,
-    /// How much memory, and swap: cgroups(7), memory.
+    /// Limits of memory and swap: cgroups(7), memory.
     Memory,
-    /// How much processor time, and on which processors: cgroups(7), cpu and cpuset.
+    /// Limits of CPU time, and the choice of CPUs: cgroups(7), cpu and cpuset.
     Cpu,
-    /// How much input and output of disks: cgroups(7), blkio, which v2 calls io.
+    /// Limits of disk reads and writes: cgroups(7), blkio (io in cgroup v2).
     Blkio,
-    /// Which device files may be opened and made: cgroups(7), devices; on v2 a BPF program.
+    /// Access to devices: cgroups(7), devices; a BPF program in cgroup v2.
     Devices,
-    /// How many processes: cgroups(7), pids.
+    /// The maximum number of processes: cgroups(7), pids.
     Pids,
     /// No feature but all of them together: what steps that serve a whole container stand for.
     #[value(skip)]
     Run,
-    /// What root's power is divided into: capabilities(7).
+    /// The capabilities of root inside: capabilities(7).
     Capabilities,
-    /// Which system calls may be made: seccomp(2).
+    /// The system calls that are allowed: seccomp(2).
     Seccomp,
-    /// How much of each resource one process may have: getrlimit(2).
+    /// Resource limits of each process: getrlimit(2).
     Rlimits,
 }
 

@@ -26,32 +26,32 @@ use crate::text::{text, text_with};
 use crate::value::parse;
 use crate::value::units::Size;
 
-/// What can be said about disks.
+/// Options of the blkio controller (io in cgroup v2).
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Blkio {
-    /// The weight, 10 to 1000, where something here shares the disk out by weight
+    /// Disk I/O weight, 10 to 1000; has an effect only on disks that use BFQ or, in cgroup v2, iocost
     #[arg(long, visible_alias = "blkio-weight", value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "parse::within::<10, 1000, _, _>")]
     #[schemars(range(min = 10, max = 1000), example = 500)]
     pub weight: Option<u64>,
-    /// Read at most RATE bytes a second; DEV is a device, MAJ:MIN, or a file on the disk that is meant (may be repeated)
+    /// Read at most RATE bytes per second; DEV is a device file, MAJ:MIN, or any file on the disk (may be repeated)
     #[arg(long, visible_alias = "device-read-bps", value_name = "DEV=RATE")]
     #[serde(skip_serializing_if = "Vec::is_empty", with = "by_device")]
     #[schemars(with = "std::collections::BTreeMap<String, Size>", example = by_device::example("1MiB"))]
     pub read_bps: Vec<Throttle>,
-    /// Write at most RATE bytes a second (may be repeated)
+    /// Write at most RATE bytes per second (may be repeated)
     #[arg(long, visible_alias = "device-write-bps", value_name = "DEV=RATE")]
     #[serde(skip_serializing_if = "Vec::is_empty", with = "by_device")]
     #[schemars(with = "std::collections::BTreeMap<String, Size>", example = by_device::example("1MiB"))]
     pub write_bps: Vec<Throttle>,
-    /// Read at most RATE times a second (may be repeated)
+    /// Make at most RATE read operations per second (may be repeated)
     #[arg(long, visible_alias = "device-read-iops", value_name = "DEV=RATE")]
     #[serde(skip_serializing_if = "Vec::is_empty", with = "by_device")]
     #[schemars(with = "std::collections::BTreeMap<String, Size>", example = by_device::example("100"))]
     pub read_iops: Vec<Throttle>,
-    /// Write at most RATE times a second (may be repeated)
+    /// Make at most RATE write operations per second (may be repeated)
     #[arg(long, visible_alias = "device-write-iops", value_name = "DEV=RATE")]
     #[serde(skip_serializing_if = "Vec::is_empty", with = "by_device")]
     #[schemars(with = "std::collections::BTreeMap<String, Size>", example = by_device::example("100"))]

@@ -24,27 +24,27 @@ use crate::plan::{Draft, Problem, Setting};
 use crate::text::{text, text_with};
 use crate::value::parse;
 
-/// What can be said about processors.
+/// Options of the cpu and cpuset controllers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cpu {
-    /// The weight in v1's and docker's numbers, 2 to 262144; 1024 is what every group has
+    /// CPU weight in the units of cgroup v1 and docker, 2 to 262144; every cgroup starts with 1024
     #[arg(long, short = 'c', visible_alias = "cpu-shares", value_name = "N", conflicts_with = "weight")]
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "parse::within::<2, 262_144, _, _>")]
     #[schemars(range(min = 2, max = 262_144), example = 512)]
     pub shares: Option<u64>,
-    /// The weight in v2's numbers, 1 to 10000; 100 is what every group has; not beside shares
+    /// CPU weight in the units of cgroup v2, 1 to 10000; every cgroup starts with 100; not together with shares
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "parse::within::<1, 10_000, _, _>")]
     #[schemars(range(min = 1, max = 10_000), example = 50)]
     pub weight: Option<u64>,
-    /// At most so many processors' time: 0.5 is half of one, 2 is all of two
+    /// Maximum CPU time: 0.5 is half of one CPU, 2 is two whole CPUs
     #[arg(long, value_name = "F")]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = 0.5)]
     pub cpus: Option<Cpus>,
-    /// Only these processors: 0, 0-3 or 0,2
+    /// Use only these CPUs: 0, 0-3 or 0,2
     #[arg(long, visible_alias = "cpuset-cpus", value_name = "LIST")]
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "processors")]
     #[schemars(regex(pattern = r"^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$"), example = &"0")]

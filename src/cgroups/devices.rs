@@ -38,17 +38,17 @@ use crate::observe::{Observation, Value, cgroup};
 use crate::plan::{Draft, Intent, Problem, Setting};
 use crate::text::{text, text_with};
 
-/// What can be said about devices. A rule is `c 1:3 rwm`, `b 8:* r`, `/dev/null rw`, or `a` for all there are.
+/// Options of the devices controller. A rule is `c 1:3 rwm`, `b 8:* r`, `/dev/null rw`, or `a` for all devices.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Devices {
-    /// Allow a device beside the usual ones: `c 1:3 rwm`, `b 8:* r`, `/dev/fuse rw`; `a` for all (may be repeated)
+    /// Allow a device in addition to docker's default ones: `c 1:3 rwm`, `b 8:* r`, `/dev/fuse rw`; `a` for all (may be repeated)
     #[arg(long, value_name = "RULE")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(example = ["/dev/fuse rw"])]
     pub allow: Vec<Rule>,
-    /// Deny a device, allowed or not; `a` for all but what --allow names (may be repeated)
+    /// Deny a device, even an allowed one; `a` denies all except what --allow names (may be repeated)
     #[arg(long, value_name = "RULE")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(example = ["/dev/zero rw"])]

@@ -20,22 +20,22 @@ use crate::plan::{Draft, Problem, Setting};
 use crate::text::text;
 use crate::value::units::Size;
 
-/// What can be said about memory.
+/// Options of the memory controller.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Memory {
-    /// At most so much memory: 64m, 64MB and 64MiB are all 64·1024² bytes
+    /// Maximum memory; 64m, 64MB and 64MiB all mean 64·1024² bytes
     #[arg(long, short = 'm', visible_alias = "memory", value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"64MiB")]
     pub limit: Option<Size>,
-    /// At most so much swap, apart from memory (docker's --memory-swap is the sum of both)
+    /// Maximum swap, without memory (docker's --memory-swap is the sum of both)
     #[arg(long, value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = 0)]
     pub swap: Option<Size>,
-    /// So much is left to the group when the machine runs short
+    /// Memory that the kernel tries to leave to this cgroup when the machine runs short of memory
     #[arg(long, visible_alias = "memory-reservation", value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"32MiB")]

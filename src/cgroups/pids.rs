@@ -18,12 +18,12 @@ use crate::plan::{Draft, Problem, Setting};
 use crate::text::text;
 use crate::value::parse;
 
-/// What can be said about the number of processes.
+/// Options of the pids controller.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pids {
-    /// At most so many processes and threads at a time
+    /// Maximum number of processes and threads
     #[arg(long, visible_alias = "pids-limit", value_name = "N")]
     #[serde(
         skip_serializing_if = "Option::is_none",

@@ -13,7 +13,7 @@ use crate::feature::Feature;
 use crate::observe::{Observation, proc};
 use crate::plan::Draft;
 
-/// The cgroup namespace has nothing to set.
+/// Options of the cgroup namespace: none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]

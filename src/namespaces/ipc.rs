@@ -14,7 +14,7 @@ use crate::feature::Feature;
 use crate::observe::{Observation, proc};
 use crate::plan::Draft;
 
-/// The ipc namespace has nothing to set.
+/// Options of the IPC namespace: none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]

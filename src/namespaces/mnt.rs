@@ -23,47 +23,47 @@ use crate::rootfs::mounts::{self, Extra};
 use crate::text::text;
 use crate::value::units::Size;
 
-/// What can be said about the mount namespace.
+/// Options of the mount namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mnt {
-    /// How the copied mounts propagate
+    /// Propagation type of the copied mounts
     #[arg(long, value_name = "MODE", default_value = "private")]
     pub propagation: Propagation,
-    /// Mount an empty tmpfs there, as docker's --tmpfs does (may be repeated)
+    /// Mount an empty tmpfs at PATH, like docker's --tmpfs (may be repeated)
     #[arg(long, value_name = "PATH")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(example = ["/mnt"])]
     pub tmpfs: Vec<PathBuf>,
-    /// Show SRC at DST too, as docker's -v does (may be repeated)
+    /// Bind-mount SRC at DST, like docker's -v (may be repeated)
     #[arg(long, short = 'v', visible_alias = "volume", value_name = "SRC:DST")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(example = [Bind { source: "/var".into(), target: "/mnt".into() }])]
     pub bind: Vec<Bind>,
-    /// Make DIR the root, by pivot_root
+    /// Make DIR the root directory, by pivot_root(2)
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"./rootfs")]
     pub root: Option<PathBuf>,
-    /// Whether the root refuses writes
+    /// Whether the root filesystem is read-only
     #[arg(skip)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub readonly: bool,
-    /// What is mounted besides, in this order: `bind` or `tmpfs`
+    /// More mounts, made in this order; the type is `bind` or `tmpfs`
     #[arg(skip)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(example = [Extra::Tmpfs { target: "/tmp".into(), size: Size(16 << 20) }])]
     pub mounts: Vec<Extra>,
 }
 
-/// `SRC:DST`: one part of the tree, shown at another place.
+/// `SRC:DST`: a bind mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Bind {
-    /// What is shown.
+    /// The file or directory to bind.
     pub source: PathBuf,
-    /// Where it is shown.
+    /// The mount point.
     pub target: PathBuf,
 }
 

@@ -24,38 +24,38 @@ use crate::plan::undo::Undo;
 use crate::plan::{Actor, Draft, Problem};
 use crate::text::text;
 
-/// What can be said about the network namespace.
+/// Options of the network namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Net {
-    /// Whether lo is brought up
+    /// State of lo, the loopback device
     #[arg(long, value_name = "STATE", default_value = "up")]
     pub lo: Lo,
-    /// Lay a cable to the outside: a veth pair, both ends with an address of a /30 of 10.111.0.0/16 (needs root)
+    /// Connect to the host by a veth pair; both ends get an address of a /30 subnet of 10.111.0.0/16 (needs root)
     #[arg(long)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub veth: bool,
-    /// Where it leads: nowhere, to this machine and on by a bridge (needs root), or to no network of its own
+    /// Network mode: none (lo alone), bridge (to the host and beyond; needs root), or host (no new network namespace)
     #[arg(long, value_name = "MODE", default_value = "none", visible_alias = "network")]
     pub mode: Mode,
-    /// A port of this machine that leads to one inside: [ADDRESS:]HOSTPORT:PORT[/tcp] (may be repeated)
+    /// Publish a port: connections to HOSTPORT on the host go to PORT inside; [ADDRESS:]HOSTPORT:PORT[/tcp] (may be repeated)
     #[arg(long, short, value_name = "PORTS")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(example = ["8080:80"])]
     pub publish: Vec<Port>,
 }
 
-/// Where a network leads.
+/// The network mode.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Nowhere: lo alone.
+    /// Lo alone, no connection to the outside.
     #[default]
     None,
-    /// It's this machine's own: no network namespace.
+    /// The host's network: no new network namespace.
     Host,
-    /// To this machine and on, by a bridge.
+    /// A bridge to the host and to other networks.
     Bridge,
 }
 
@@ -63,10 +63,10 @@ pub enum Mode {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Lo {
-    /// Brought up: 127.0.0.1 answers.
+    /// Up: 127.0.0.1 can be reached.
     #[default]
     Up,
-    /// As the kernel makes it.
+    /// Down, as in every new network namespace.
     Down,
 }
 

@@ -18,15 +18,15 @@ use crate::plan::call::process::ProcessCall;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft};
 
-/// What can be said about the pid namespace.
+/// Options of the PID namespace.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pid {
-    /// Mount a /proc of the new namespace (on unless --no-mount-proc is given)
+    /// Whether a new /proc is mounted for the namespace; --no-mount-proc keeps the old one
     #[arg(long = "no-mount-proc", action = clap::ArgAction::SetFalse)]
     pub mount_proc: bool,
-    /// Keep a small init as process 1, which reaps orphans and forwards signals, before COMMAND
+    /// Run a small init as process 1; it starts COMMAND, reaps orphans and forwards signals
     #[arg(long)]
     pub init: bool,
 }

@@ -18,17 +18,17 @@ use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft};
 use crate::value::units::Offset;
 
-/// What can be said about the time namespace.
+/// Options of the time namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Time {
-    /// How far the boot-time clock is ahead inside: seconds, or 90m, 1h, 10d, -30s
+    /// Offset of the boot-time clock inside: seconds, or 90m, 1h, 10d, -30s
     #[arg(long, value_name = "OFFSET", allow_hyphen_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"10d")]
     pub boottime: Option<Offset>,
-    /// The same for the monotonic clock
+    /// Offset of the monotonic clock inside, in the same form
     #[arg(long, value_name = "OFFSET", allow_hyphen_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"-30s")]

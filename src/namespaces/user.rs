@@ -25,27 +25,27 @@ use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft, Problem};
 use crate::text::{text, text_with};
 
-/// What can be said about the user namespace.
+/// Options of the user namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct User {
-    /// auto (0 is you, the rest from /etc/subuid), root (0 is you, no one else), none, or INSIDE:OUTSIDE:COUNT (may be repeated)
+    /// Map: auto (from /etc/subuid; 0 is you unless you are root), root (0 is you alone), none, or INSIDE:OUTSIDE:COUNT (may be repeated)
     #[arg(long, value_name = "MAP")]
     #[serde(skip_serializing_if = "Vec::is_empty", with = "one_or_many")]
     #[schemars(with = "one_or_many::OneOrMany", example = &"auto")]
     pub map: Vec<Map>,
-    /// Map your user id to UID inside; not beside map
+    /// Map your user ID to UID inside; not together with map
     #[arg(long, value_name = "UID", conflicts_with = "map")]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = 1000)]
     pub map_user: Option<u32>,
-    /// Map your group id to GID inside; not beside map
+    /// Map your group ID to GID inside; not together with map
     #[arg(long, value_name = "GID", conflicts_with = "map")]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = 1000)]
     pub map_group: Option<u32>,
-    /// Be root inside, as without any map flag
+    /// Map your user ID and group ID to 0 inside; this is the default
     #[arg(long, short = 'r', conflicts_with_all = ["map", "map_user", "map_group"])]
     #[serde(skip)]
     pub map_root_user: bool,
@@ -66,15 +66,15 @@ pub enum Map {
     Range(Range),
 }
 
-/// `count` ids from `inside` on are `outside` and the following ones outside.
+/// Maps `count` IDs: `inside` to `outside`, the next ID to the next, and so on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Range {
-    /// The first id inside.
+    /// First ID inside.
     pub inside: u32,
-    /// The first id outside.
+    /// First ID outside.
     pub outside: u32,
-    /// How many.
+    /// Number of IDs.
     pub count: u32,
 }
 
@@ -123,7 +123,7 @@ mod one_or_many {
     use super::Map;
     use crate::text::text;
 
-    /// One word, or a list.
+    /// One string, or a list.
     #[derive(JsonSchema)]
     #[serde(untagged)]
     #[expect(

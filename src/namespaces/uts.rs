@@ -17,7 +17,7 @@ use crate::plan::{Actor, Draft, Problem};
 use crate::text::text;
 use crate::value::parse;
 
-/// What can be said about the uts namespace.
+/// Options of the UTS namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]

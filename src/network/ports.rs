@@ -24,7 +24,7 @@ use crate::plan::{Actor, Call, Draft};
 use crate::text::text;
 use crate::value::parse;
 
-/// One published port, in docker's words: `8080:80`, `127.0.0.1:8080:80/tcp`.
+/// A published port, written as docker does: `8080:80`, `127.0.0.1:8080:80/tcp`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "String")]
 pub struct Port {

@@ -15,25 +15,25 @@ use crate::plan::slots::Held;
 use crate::text::text;
 use crate::value::units::Size;
 
-/// One mount.
+/// A mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Extra {
-    /// Files of today, with all that is mounted below them.
+    /// A bind mount of a path on the host, with all mounts below it.
     Bind {
-        /// What.
+        /// The path on the host.
         source: PathBuf,
-        /// Where.
+        /// The mount point in the container.
         target: PathBuf,
-        /// Whether writes are refused, below too.
+        /// Whether it is read-only, including the mounts below it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         readonly: bool,
     },
     /// An empty filesystem in memory.
     Tmpfs {
-        /// Where.
+        /// The mount point in the container.
         target: PathBuf,
-        /// How much it may hold.
+        /// Maximum size.
         #[serde(default = "room")]
         size: Size,
     },

@@ -37,51 +37,51 @@ use crate::value::parse;
 use crate::value::units::Length;
 pub use mistake::{MOST as MOST_MISTAKES, Mistake};
 
-/// What a container shall be. A key that stands is a feature that is on, also with no value; one that is missing is off.
+/// A description of a container. A feature is on if its key is present, even without a value. Otherwise it is off.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Spec {
-    /// What the container is called; several of one name may run at a time
+    /// Name of the container; several running containers may have the same name
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::label")]
     #[schemars(regex(pattern = "^[a-z0-9][a-z0-9_.-]{0,62}$"), example = &"box")]
     pub name: Option<String>,
-    /// The command to run in it, and its arguments
+    /// The command to run inside, and its arguments
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "fields::arguments")]
     #[schemars(with = "Vec<parse::Word>", example = ["sh"])]
     pub command: Vec<String>,
-    /// The files that it sees: `host` (this machine's under a throw-away overlay) or a folder
+    /// Root filesystem: `host` (the host's files under a temporary overlay) or a directory
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<parse::Word>", example = &"host")]
     pub rootfs: Option<Rootfs>,
-    /// Whether a folder as the root is kept clean, under a throw-away overlay
+    /// Whether a directory as rootfs stays unchanged: writes go to a temporary overlay
     #[serde(skip_serializing_if = "Not::not")]
     pub overlay: bool,
-    /// The folder in which the command starts
+    /// Working directory of the command
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::absolute")]
     #[schemars(regex(pattern = "^/"), example = &"/")]
     pub workdir: Option<PathBuf>,
-    /// Variables of the environment, beside PATH, HOME, TERM and HOSTNAME
+    /// Environment variables, in addition to PATH, HOME, TERM and HOSTNAME
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "fields::variables")]
     #[schemars(with = "BTreeMap<String, parse::Word>", example = BTreeMap::from([("GREETING", "hello")]))]
     pub env: BTreeMap<String, String>,
-    /// Whether the command gets a terminal of its own
+    /// Whether the command gets a new terminal
     #[serde(skip_serializing_if = "Not::not")]
     pub tty: bool,
-    /// Whether a small init is process 1, which reaps orphans and forwards signals (the same as pid.init)
+    /// Whether a small init is process 1; it reaps orphans and forwards signals (same as pid.init)
     #[serde(skip_serializing_if = "Not::not")]
     pub init: bool,
-    /// How long it may run before it's ended
+    /// Maximum running time of the command; then it is ended
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"1h")]
     pub timeout: Option<Length>,
-    /// Features to go on without where this machine can't have them; that is said aloud
+    /// Features that may be missing: if this machine lacks one, the container starts without it and a note is printed
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(example = [Feature::Memory])]
     pub optional: Vec<Feature>,
-    /// Process numbers, and a process 1: pid_namespaces(7)
+    /// Process IDs, and a process 1: pid_namespaces(7)
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
     pub pid: Option<Pid>,
-    /// A mount table of one's own: mount_namespaces(7)
+    /// The mount table: mount_namespaces(7)
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
     pub mnt: Option<Mnt>,
     /// Network devices, addresses, routes, ports: network_namespaces(7)
@@ -93,7 +93,7 @@ pub struct Spec {
     /// System V IPC and POSIX message queues: ipc_namespaces(7)
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
     pub ipc: Option<Ipc>,
-    /// User and group ids, and capabilities: user_namespaces(7)
+    /// User IDs, group IDs, capabilities: user_namespaces(7)
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
     pub user: Option<User>,
     /// The root of the cgroup tree: cgroup_namespaces(7)
@@ -102,37 +102,37 @@ pub struct Spec {
     /// The boot-time and monotonic clocks: time_namespaces(7)
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
     pub time: Option<Time>,
-    /// How much memory, and swap: cgroups(7)
+    /// Limits of memory and swap: cgroups(7)
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
     pub memory: Option<Memory>,
-    /// How much processor time, and which processors: cgroups(7)
+    /// Limits of CPU time, and the choice of CPUs: cgroups(7)
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
     pub cpu: Option<Cpu>,
-    /// How much reading from and writing to disks: cgroups(7)
+    /// Limits of disk reads and writes: cgroups(7)
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
     pub blkio: Option<Blkio>,
-    /// Which device files may be opened and made: cgroups(7)
+    /// Access to devices: cgroups(7)
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
     pub devices: Option<Devices>,
-    /// How many processes: cgroups(7)
+    /// The maximum number of processes: cgroups(7)
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
     pub pids: Option<Pids>,
-    /// What root's power is cut down to: default (docker's) or { keep: [...] }: capabilities(7)
+    /// Capabilities that the command keeps: default (docker's) or { keep: [...] }: capabilities(7)
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
     #[schemars(with = "Option<serde_json::Value>", example = &"default")]
     pub capabilities: Option<Capabilities>,
-    /// Which system calls may be made: default or none: seccomp(2)
+    /// Seccomp filter of system calls: default or none: seccomp(2)
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
     #[schemars(with = "Option<parse::Word>", example = &"default")]
     pub seccomp: Option<Seccomp>,
-    /// How much of each resource one process may have: getrlimit(2)
+    /// Resource limits of each process: getrlimit(2)
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
     #[schemars(with = "Option<BTreeMap<String, parse::Word>>", example = BTreeMap::from([("nofile", 1024)]))]
     pub rlimits: Option<Rlimits>,
-    /// Whether set-user-id programs gain nothing: prctl(2)
+    /// Whether execve gives no new privileges, for example by set-user-ID programs: prctl(2)
     #[serde(skip_serializing_if = "std::ops::Not::not", deserialize_with = "yaml::flag")]
     pub no_new_privileges: bool,
-    /// Who it runs as, by numbers: UID or UID:GID
+    /// Numeric user ID and group ID of the command: UID or UID:GID
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<parse::Word>", example = &"1000:1000")]
     pub run_as: Option<RunAs>,

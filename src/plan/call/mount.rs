@@ -62,18 +62,18 @@ pub enum MountCall {
     },
 }
 
-/// How mounts made below a mount show in its peers: mount_namespaces(7), SHARED SUBTREES.
+/// Mount propagation: mount_namespaces(7), SHARED SUBTREES.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Propagation {
-    /// Neither way.
+    /// Mounts do not propagate.
     #[default]
     Private,
-    /// Mounts outside show inside, not the other way.
+    /// Mounts propagate from outside to inside only.
     Slave,
-    /// Both ways.
+    /// Mounts propagate in both directions.
     Shared,
-    /// Left as the copied table has it.
+    /// As in the copied mount table.
     Unchanged,
 }
 
