@@ -1,11 +1,7 @@
-//! The `sandbox` command. It begins in [`entry`] and goes on in [`sandbox::cli`].
-#![no_main]
+//! The `sandbox` command. All of it is in [`sandbox::cli`].
 
-#[path = "sys/entry.rs"]
-mod entry;
+use std::process::ExitCode;
 
-#[path = "sys/heap.rs"]
-mod heap;
-
-#[global_allocator]
-static HEAP: heap::Heap = heap::Heap;
+fn main() -> ExitCode {
+    ExitCode::from(sandbox::cli::run(std::env::args_os()))
+}

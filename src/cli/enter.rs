@@ -51,5 +51,5 @@ pub(super) fn run(color: Color, args: EnterArgs) -> Result<u8> {
         return Ok(0);
     }
     let spec = Spec { command, ..Spec::default() };
-    telling::run_command(plan, telling, &mut Narrator::new(telling, &spec))
+    telling::run_command(&plan, telling, &mut Narrator::new(telling, &spec))
 }

@@ -99,7 +99,7 @@ pub(super) fn run<F: Args>(
     }
     let mut narrator = Narrator::new(telling, &spec);
     if has_command {
-        return telling::run_command(plan, telling, &mut narrator);
+        return telling::run_command(&plan, telling, &mut narrator);
     }
     if view {
         // The view is taken; the process that it was taken of has nothing more to do.

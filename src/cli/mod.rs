@@ -18,7 +18,6 @@ mod welcome;
 mod without;
 
 use std::ffi::OsString;
-use std::mem::ManuallyDrop;
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -118,7 +117,11 @@ enum Command {
 }
 
 /// Parses the command line, does what it says, and gives the exit status of the contract.
+///
+/// Rust's runtime has already opened closed standard descriptors on /dev/null, and ignores SIGPIPE: a write to a pipe without
+/// a reader is an error, not the end of the process.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
+    crate::sys::default_child_signal();
     let arguments: Vec<OsString> = arguments.collect();
     if arguments.len() < 2 {
         decide(Color::Auto, Stream::Out);
@@ -220,9 +223,8 @@ fn parse(arguments: &[OsString]) -> std::result::Result<Cli, clap::Error> {
 fn parse_chosen(arguments: &[OsString]) -> Option<Cli> {
     let chosen = SUBCOMMANDS.iter().find(|chosen| arguments[1] == *chosen.name)?;
     let definition = Global::augment_args(clap::Command::new(chosen.name));
-    // Not dropped: taking thousands of small things apart takes time, and the process ends soon.
-    let mut definition = ManuallyDrop::new((chosen.define)(definition));
-    let mut matches = ManuallyDrop::new(definition.try_get_matches_from_mut(&arguments[1..]).ok()?);
+    let mut definition = (chosen.define)(definition);
+    let mut matches = definition.try_get_matches_from_mut(&arguments[1..]).ok()?;
     let global = Global::from_arg_matches_mut(&mut matches).ok()?;
     Some(Cli { global, command: (chosen.take)(&mut matches).ok()? })
 }

@@ -90,7 +90,7 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     if !args.without.is_empty() && !telling.is_quiet() {
         without::tell(&whole, &spec, &args.without, telling);
     }
-    telling::run_command(plan, telling, &mut Narrator::new(telling, &spec))
+    telling::run_command(&plan, telling, &mut Narrator::new(telling, &spec))
 }
 
 /// The plan, and what was left out of the spec, and why: what can't be had here and is optional.

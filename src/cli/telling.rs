@@ -1,7 +1,5 @@
 //! How a run is told: the flags that every feature and `run` have, and what they do to a plan that ends in a command.
 
-use std::mem::ManuallyDrop;
-
 use clap::Args;
 
 use crate::error::Result;
@@ -75,14 +73,10 @@ pub(super) fn print_plan(plan: &Plan, telling: &Telling) {
 }
 
 /// Performs a plan that ends in a command; its status.
-pub(super) fn run_command(plan: Plan, telling: &Telling, narrator: &mut dyn Watch) -> Result<u8> {
-    // What is left of both goes with this process, which ends soon: to take it apart would be longer than that.
-    let plan = ManuallyDrop::new(plan);
-    let mut container = exec::start(&plan, narrator)?;
-    let ended = container.wait(narrator)?;
-    std::mem::forget(container);
+pub(super) fn run_command(plan: &Plan, telling: &Telling, narrator: &mut dyn Watch) -> Result<u8> {
+    let ended = exec::start(plan, narrator)?.wait(narrator)?;
     if telling.narrates() {
-        render::err(&(plan_text::spellings(&plan) + &equivalents::text_of(&plan)));
+        render::err(&(plan_text::spellings(plan) + &equivalents::text_of(plan)));
     }
     Ok(ended.status())
 }

@@ -20,6 +20,8 @@ pub(super) fn serve(slots: &mut Slots, has_terminal: bool) -> ! {
     slots.gate = None;
     slots.pts = None;
     crate::sys::close_from(if has_terminal { 0 } else { 3 });
+    // Without a handler for a signal, the kernel doesn't deliver it to process 1. Rust's runtime has handlers for two.
+    crate::sys::default_actions();
     let mut awaited = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty());
     awaited.add(Signal::SIGCHLD);
     let _ = awaited.thread_block();

@@ -3,9 +3,6 @@
 pub(crate) mod bpf;
 pub(crate) mod capability;
 pub(crate) mod clone;
-// Named by the program, main.rs, alone.
-#[cfg(test)]
-mod heap;
 pub(crate) mod link;
 pub(crate) mod mount;
 pub(crate) mod netlink;
@@ -37,6 +34,13 @@ pub(crate) fn borrow(descriptor: RawFd) -> Result<BorrowedFd<'static>, Errno> {
     }
     // SAFETY: an agent never closes what it opened, up to its end; a number that was never open only gives EBADF.
     Ok(unsafe { BorrowedFd::borrow_raw(descriptor) })
+}
+
+/// Gives SIGCHLD its default action. A caller may have ignored it, and a process inherits that. The kernel then discards the
+/// exit status of each child, and waitpid(2) fails with ECHILD.
+pub(crate) fn default_child_signal() {
+    // SAFETY: SIG_DFL runs no code of ours.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
 /// Gives every signal its default action, those that the C library keeps for itself too: a caller may have ignored them,
