@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use sandbox::config::compose::{self, Ending};
 use sandbox::config::spec::yaml;
 use sandbox::exec::{self, Unwatched};
-use sandbox::feature::Feature;
+use sandbox::feature::Purpose;
 use sandbox::plan::Call;
 use sandbox::plan::call::gate::GateCall;
 
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     let spec = yaml::read(&text, file).expect("a spec");
     let host = compose::gather(&spec);
     let ending = Ending::Command { path: spec.command[0].clone(), arguments: spec.command.clone() };
-    let mut plan = compose::plan(&spec, &host, Feature::Run, ending, false);
+    let mut plan = compose::plan(&spec, &host, Purpose::Container, ending, false);
     if *mode == "without" {
         plan.steps.retain(|step| !matches!(step.call, Call::Gate(GateCall::Verify)));
     }

@@ -1,149 +1,128 @@
-//! The words that hold everywhere: one feature, one name, in the subcommand, the spec's key, the source file and the view.
+//! The features: what can be isolated, limited or taken away. One feature has one name, in the subcommand, the key of the
+//! spec, the source file and the view.
+//!
+//! The table below is the only list of them. Code that needs one item for each feature is made from it by a macro: the keys
+//! of the spec, the subcommands, the readers of a view, the demonstrations, the files of messages. A new feature is a row
+//! here, its page (the file that the row names) and its messages.
 
 use std::fmt;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A feature: one of the eight namespaces of namespaces(7), a controller of cgroups(7), or a restriction of what a process
-/// may ask of the kernel.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-    clap::ValueEnum,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Feature {
-    /// Process IDs: pid_namespaces(7).
-    Pid,
-    /// The mount table: mount_namespaces(7).
-    Mnt,
-    /// Network devices, addresses, routes, ports: network_namespaces(7).
-    Net,
-    /// Hostname and domain name: uts_namespaces(7).
-    Uts,
-    /// System V IPC and POSIX message queues: ipc_namespaces(7).
-    Ipc,
-    /// User IDs, group IDs, capabilities: user_namespaces(7).
-    User,
-    /// The root of the cgroup tree that a process sees: cgroup_namespaces(7).
-    Cgroup,
-    /// The boot-time and monotonic clocks: time_namespaces(7).
-    Time,
-    /// Limits of memory and swap: cgroups(7), memory.
-    Memory,
-    /// Limits of CPU time, and the choice of CPUs: cgroups(7), cpu and cpuset.
-    Cpu,
-    /// Limits of disk reads and writes: cgroups(7), blkio (io in cgroup v2).
-    Blkio,
-    /// Access to devices: cgroups(7), devices; a BPF program in cgroup v2.
-    Devices,
-    /// The maximum number of processes: cgroups(7), pids.
-    Pids,
-    /// No feature but all of them together: what steps that serve a whole container stand for.
-    #[value(skip)]
-    Run,
-    /// The capabilities of root inside: capabilities(7).
-    Capabilities,
-    /// The system calls that are allowed: seccomp(2).
-    Seccomp,
-    /// Resource limits of each process: getrlimit(2).
-    Rlimits,
+/// Calls the macro `$with` with the table of features. A row has: what the feature is, in the words of the help; its variant
+/// of [`Feature`], which is also the type of its options; its name, which is also the file of its page; the directory of that
+/// page; its manual page; other names of the subcommand.
+macro_rules! features {
+    ($with:ident) => {
+        $with! {
+            namespaces {
+                "PID namespace: process IDs, and a process 1", Pid, pid, namespaces, "pid_namespaces(7)", [];
+                "Mount namespace: the mount table", Mnt, mnt, namespaces, "mount_namespaces(7)", ["mount"];
+                "Network namespace: devices, addresses, routes, ports", Net, net, namespaces, "network_namespaces(7)", ["network"];
+                "UTS namespace: hostname and domain name", Uts, uts, namespaces, "uts_namespaces(7)", [];
+                "IPC namespace: System V IPC and POSIX message queues", Ipc, ipc, namespaces, "ipc_namespaces(7)", [];
+                "User namespace: user IDs, group IDs, capabilities", User, user, namespaces, "user_namespaces(7)", [];
+                "Cgroup namespace: the root of the cgroup tree", Cgroup, cgroup, namespaces, "cgroup_namespaces(7)", [];
+                "Time namespace: the boot-time and monotonic clocks", Time, time, namespaces, "time_namespaces(7)", [];
+            }
+            controllers {
+                "Limit memory and swap", Memory, memory, cgroups, "cgroups(7)", ["mem"];
+                "Limit CPU time, and choose CPUs", Cpu, cpu, cgroups, "cgroups(7)", [];
+                "Limit disk reads and writes", Blkio, blkio, cgroups, "cgroups(7)", ["io"];
+                "Allow or deny access to devices", Devices, devices, cgroups, "cgroups(7)", [];
+                "Limit the number of processes", Pids, pids, cgroups, "cgroups(7)", [];
+            }
+            hardening {
+                "Capabilities that the command keeps: default (docker's) or { keep: [...] }", Capabilities, capabilities, security, "capabilities(7)", [];
+                "Seccomp filter of system calls: default or none", Seccomp, seccomp, security, "seccomp(2)", [];
+                "Resource limits of each process", Rlimits, rlimits, security, "getrlimit(2)", [];
+            }
+        }
+    };
 }
+pub(crate) use features;
+
+macro_rules! define {
+    (
+        namespaces { $($n_about:literal, $n:ident, $n_name:ident, $n_dir:ident, $n_page:literal, $n_also:tt;)* }
+        controllers { $($c_about:literal, $c:ident, $c_name:ident, $c_dir:ident, $c_page:literal, $c_also:tt;)* }
+        hardening { $($h_about:literal, $h:ident, $h_name:ident, $h_dir:ident, $h_page:literal, $h_also:tt;)* }
+    ) => {
+        /// One thing that can be isolated (one of the eight namespaces of namespaces(7)), limited (a controller of
+        /// cgroups(7)), or taken away (what a process may still ask of the kernel).
+        #[derive(
+            Debug,
+            Clone,
+            Copy,
+            PartialEq,
+            Eq,
+            PartialOrd,
+            Ord,
+            Hash,
+            Serialize,
+            Deserialize,
+            JsonSchema,
+            clap::ValueEnum,
+        )]
+        #[serde(rename_all = "lowercase")]
+        pub enum Feature {
+            $(#[doc = $n_about] $n,)*
+            $(#[doc = $c_about] $c,)*
+            $(#[doc = $h_about] $h,)*
+        }
+
+        impl Feature {
+            /// The namespaces.
+            pub const NAMESPACES: &[Feature] = &[$(Feature::$n),*];
+
+            /// The controllers of cgroups.
+            pub const CONTROLLERS: &[Feature] = &[$(Feature::$c),*];
+
+            /// What hardens a whole container. It comes with `run`: no subcommand shows one alone.
+            pub const HARDENING: &[Feature] = &[$(Feature::$h),*];
+
+            /// Every feature with a subcommand, in the order in which the course and the tables show them.
+            pub const WITH_SUBCOMMAND: &[Feature] = &[$(Feature::$n,)* $(Feature::$c,)*];
+
+            /// Every feature.
+            pub const ALL: &[Feature] = &[$(Feature::$n,)* $(Feature::$c,)* $(Feature::$h,)*];
+
+            /// The feature's one name. A namespace's is also the name of the link in `/proc/PID/ns`.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Feature::$n => stringify!($n_name),)*
+                    $(Feature::$c => stringify!($c_name),)*
+                    $(Feature::$h => stringify!($h_name),)*
+                }
+            }
+
+            /// The manual page that describes it.
+            pub fn man_page(self) -> &'static str {
+                match self {
+                    $(Feature::$n => $n_page,)*
+                    $(Feature::$c => $c_page,)*
+                    $(Feature::$h => $h_page,)*
+                }
+            }
+
+            /// Other names of its subcommand.
+            pub fn aliases(self) -> &'static [&'static str] {
+                match self {
+                    $(Feature::$n => &$n_also,)*
+                    $(Feature::$c => &$c_also,)*
+                    $(Feature::$h => &$h_also,)*
+                }
+            }
+        }
+    };
+}
+features!(define);
 
 impl Feature {
-    /// Every feature with a subcommand, in the order in which the course and the tables show them.
-    pub const ALL: [Feature; 13] = [
-        Feature::Pid,
-        Feature::Mnt,
-        Feature::Net,
-        Feature::Uts,
-        Feature::Ipc,
-        Feature::User,
-        Feature::Cgroup,
-        Feature::Time,
-        Feature::Memory,
-        Feature::Cpu,
-        Feature::Blkio,
-        Feature::Devices,
-        Feature::Pids,
-    ];
-
-    /// The namespaces, in that order.
-    pub const NAMESPACES: [Feature; 8] = [
-        Feature::Pid,
-        Feature::Mnt,
-        Feature::Net,
-        Feature::Uts,
-        Feature::Ipc,
-        Feature::User,
-        Feature::Cgroup,
-        Feature::Time,
-    ];
-
-    /// The controllers of cgroups, in that order.
-    pub const CONTROLLERS: [Feature; 5] =
-        [Feature::Memory, Feature::Cpu, Feature::Blkio, Feature::Devices, Feature::Pids];
-
-    /// What hardens a whole container. It comes with `run`: no subcommand shows one alone.
-    pub const HARDENING: [Feature; 3] = [Feature::Capabilities, Feature::Seccomp, Feature::Rlimits];
-
-    /// Whether it's a namespace; else it's a controller, or it hardens.
+    /// Whether it is a namespace. Otherwise it is a controller, or it hardens.
     pub fn is_namespace(self) -> bool {
         Feature::NAMESPACES.contains(&self)
-    }
-
-    /// The feature's one name. A namespace's is also the name of the link below `/proc/PID/ns`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Feature::Pid => "pid",
-            Feature::Mnt => "mnt",
-            Feature::Net => "net",
-            Feature::Uts => "uts",
-            Feature::Ipc => "ipc",
-            Feature::User => "user",
-            Feature::Cgroup => "cgroup",
-            Feature::Time => "time",
-            Feature::Memory => "memory",
-            Feature::Cpu => "cpu",
-            Feature::Blkio => "blkio",
-            Feature::Devices => "devices",
-            Feature::Pids => "pids",
-            Feature::Run => "run",
-            Feature::Capabilities => "capabilities",
-            Feature::Seccomp => "seccomp",
-            Feature::Rlimits => "rlimits",
-        }
-    }
-
-    /// The manual page that describes it.
-    pub fn man_page(self) -> &'static str {
-        match self {
-            Feature::Pid => "pid_namespaces(7)",
-            Feature::Mnt => "mount_namespaces(7)",
-            Feature::Net => "network_namespaces(7)",
-            Feature::Uts => "uts_namespaces(7)",
-            Feature::Ipc => "ipc_namespaces(7)",
-            Feature::User => "user_namespaces(7)",
-            Feature::Cgroup => "cgroup_namespaces(7)",
-            Feature::Time => "time_namespaces(7)",
-            Feature::Memory | Feature::Cpu | Feature::Blkio | Feature::Devices | Feature::Pids => {
-                "cgroups(7)"
-            }
-            Feature::Run => "namespaces(7)",
-            Feature::Capabilities => "capabilities(7)",
-            Feature::Seccomp => "seccomp(2)",
-            Feature::Rlimits => "getrlimit(2)",
-        }
     }
 
     /// The link whose target names the namespace that a process's *children* will be in, where that can differ.
@@ -158,17 +137,72 @@ impl Feature {
 
 impl fmt::Display for Feature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.pad(self.name())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::Feature;
+/// What a plan, a step or a view is for: one feature, or a whole container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Purpose {
+    /// One feature, shown alone.
+    Feature(Feature),
+    /// A container, with all of its features.
+    Container,
+}
 
-    #[test]
-    fn a_feature_is_a_namespace_or_a_controller() {
-        let both = Feature::NAMESPACES.into_iter().chain(Feature::CONTROLLERS);
-        assert_eq!(both.collect::<Vec<_>>(), Feature::ALL);
+impl Purpose {
+    /// The subcommand: the feature's name, or `run`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Purpose::Feature(feature) => feature.name(),
+            Purpose::Container => "run",
+        }
+    }
+
+    /// The feature, where it is one.
+    pub fn feature(self) -> Option<Feature> {
+        match self {
+            Purpose::Feature(feature) => Some(feature),
+            Purpose::Container => None,
+        }
+    }
+
+    /// Whether namespaces belong to it: it is one, or a container.
+    pub fn has_namespaces(self) -> bool {
+        self.feature().is_none_or(Feature::is_namespace)
+    }
+}
+
+impl From<Feature> for Purpose {
+    fn from(feature: Feature) -> Purpose {
+        Purpose::Feature(feature)
+    }
+}
+
+impl PartialEq<Feature> for Purpose {
+    fn eq(&self, feature: &Feature) -> bool {
+        self.feature() == Some(*feature)
+    }
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl Serialize for Purpose {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Purpose {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let all = Feature::ALL.iter().copied().map(Purpose::Feature).chain([Purpose::Container]);
+        all.into_iter()
+            .find(|purpose| purpose.name() == name)
+            .ok_or_else(|| serde::de::Error::custom(format!("no feature is called {name:?}")))
     }
 }

@@ -53,7 +53,7 @@ fn find(file: &str, key: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feature::Feature;
+    use crate::feature::{Feature, Purpose};
 
     fn keys(file: &str) -> Vec<&str> {
         file.lines()
@@ -98,18 +98,17 @@ mod tests {
         wanted.extend(
             crate::cli::definition().get_subcommands().map(|sub| format!("{}.example", sub.get_name())),
         );
-        for feature in Feature::ALL.into_iter().chain([Feature::Run]) {
-            wanted.extend([format!("{feature}.view.meaning"), format!("{feature}.next")]);
-            let cards = crate::teach::demo::names(feature);
-            wanted.extend(
-                cards.iter().flat_map(|card| {
-                    ["claim", "verdict"].map(|part| format!("{feature}.card.{card}.{part}"))
-                }),
-            );
-            let mistakes = crate::teach::mistakes::list(feature);
-            wanted.extend(mistakes.iter().flat_map(|(name, _)| {
-                ["mistake", "lesson"].map(|part| format!("{feature}.break.{name}.{part}"))
-            }));
+        for feature in Feature::WITH_SUBCOMMAND {
+            for card in crate::teach::demo::names(*feature) {
+                wanted.extend(["claim", "verdict"].map(|part| format!("{feature}.card.{card}.{part}")));
+            }
+        }
+        let purposes = Feature::WITH_SUBCOMMAND.iter().copied().map(Purpose::Feature);
+        for purpose in purposes.chain([Purpose::Container]) {
+            wanted.extend([format!("{purpose}.view.meaning"), format!("{purpose}.next")]);
+            for (name, _) in crate::teach::mistakes::list(purpose) {
+                wanted.extend(["mistake", "lesson"].map(|part| format!("{purpose}.break.{name}.{part}")));
+            }
         }
         wanted
     }
@@ -122,7 +121,7 @@ mod tests {
     fn starts_with_a_known_word(key: &str) -> bool {
         let word = key.split('.').next().unwrap_or_default();
         (["common", "doctor", "compare", "completions", "man", "habit", "limits", "verify", "run", "enter", "gc", "devices", "terminal", "runas", "rootfs", "spec"].contains(&word)
-            || Feature::ALL.iter().chain(&Feature::HARDENING).any(|feature| feature.name() == word))
+            || Feature::ALL.iter().any(|feature| feature.name() == word))
             // Names of files: of the code, of cgroups.
             && ![".rs", ".txt", ".procs", ".allow", ".deny", ".list", ".weight", ".shares", ".stat", ".max", ".low", ".current", ".failcnt", ".throttle"]
                 .iter()

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use sandbox::config::compose::{self, Ending};
 use sandbox::config::spec::{Spec, schema, shipped, yaml};
-use sandbox::feature::Feature;
+use sandbox::feature::Purpose;
 use sandbox::render;
 use serde_json::{Map, Value};
 use support::{feed, sandbox, text};
@@ -74,7 +74,7 @@ fn endure(words: &str) -> Result<(), TestCaseError> {
 
 fn plan(spec: &Spec) {
     let ending = Ending::Command { path: "/bin/true".into(), arguments: vec!["true".into()] };
-    let plan = compose::plan(spec, &compose::gather(spec), Feature::Run, ending, true);
+    let plan = compose::plan(spec, &compose::gather(spec), Purpose::Container, ending, true);
     assert!(!render::plan::text_of(&plan).is_empty());
 }
 

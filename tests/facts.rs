@@ -30,7 +30,8 @@ fn failures() -> Vec<(String, Value, Failure, Option<Cause>)> {
             let own: Vec<Feature> = serde_json::from_value(failure["own"].clone()).unwrap();
             let feature: Feature = serde_json::from_value(failure["feature"].clone()).unwrap();
             let errno = errno(failure["errno"].as_str().unwrap());
-            let cause = diagnose::cause(&facts, &Failed { feature, call: &call, errno, own: &own });
+            let cause =
+                diagnose::cause(&facts, &Failed { purpose: feature.into(), call: &call, errno, own: &own });
             let name = file.file_stem().unwrap().to_string_lossy().into_owned();
             all.push((name, failure["cause"].clone(), Failure { feature, call, errno }, cause));
         }

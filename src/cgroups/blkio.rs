@@ -145,7 +145,12 @@ impl Blkio {
                     Some((_, Err(why))) => {
                         let what = format!("--{flag} {throttle}");
                         let todo = vec![text("blkio.disk.todo")];
-                        draft.problem(Problem { feature: Feature::Blkio, what, why: why.clone(), todo });
+                        draft.problem(Problem {
+                            purpose: Feature::Blkio.into(),
+                            what,
+                            why: why.clone(),
+                            todo,
+                        });
                         throttle.device.clone()
                     }
                     None => throttle.device.clone(),
@@ -164,7 +169,12 @@ impl Blkio {
     fn plan_weight(&self, weight: u64, host: &Host, draft: &mut Draft) {
         if !(10..=1000).contains(&weight) {
             let (why, todo) = (text("blkio.range.why"), vec![text("blkio.range.todo")]);
-            draft.problem(Problem { feature: Feature::Blkio, what: format!("--weight {weight}"), why, todo });
+            draft.problem(Problem {
+                purpose: Feature::Blkio.into(),
+                what: format!("--weight {weight}"),
+                why,
+                todo,
+            });
         }
         let docker = format!("--blkio-weight {weight}");
         let mut intent = intent(host, Controller::Io, "blkio.weight.why", format!("weight {weight}"), docker);

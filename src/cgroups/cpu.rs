@@ -151,7 +151,12 @@ impl Cpu {
         if let Some(list) = &self.cpuset {
             if !is_list(list) {
                 let (why, todo) = (text("cpu.list.form"), vec![text("cpu.list.todo")]);
-                draft.problem(Problem { feature: Feature::Cpu, what: format!("--cpuset {list}"), why, todo });
+                draft.problem(Problem {
+                    purpose: Feature::Cpu.into(),
+                    what: format!("--cpuset {list}"),
+                    why,
+                    todo,
+                });
             }
             let docker = format!("--cpuset-cpus {list}");
             let mut intent = of(Controller::Cpuset, "cpu.cpuset.why", format!("cpuset {list}"), docker);
@@ -178,7 +183,7 @@ fn within(draft: &mut Draft, flag: &str, value: u64, range: std::ops::RangeInclu
     let (least, most) = (range.start().to_string(), range.end().to_string());
     let why = text_with("cpu.range.why", &[("least", &least), ("most", &most)]);
     let (what, todo) = (format!("--{flag} {value}"), vec![text("cpu.range.todo")]);
-    draft.problem(Problem { feature: Feature::Cpu, what, why, todo });
+    draft.problem(Problem { purpose: Feature::Cpu.into(), what, why, todo });
 }
 
 fn processors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {

@@ -88,7 +88,7 @@ impl Devices {
             Ok(policy) => state(&policy, &mut intent, draft),
             Err(why) => {
                 let todo = vec![text("devices.words.todo")];
-                draft.problem(Problem { feature: Feature::Devices, what: self.wish(), why, todo });
+                draft.problem(Problem { purpose: Feature::Devices.into(), what: self.wish(), why, todo });
             }
         }
         draft.intent(intent);
@@ -137,7 +137,7 @@ fn state(policy: &Policy, intent: &mut Intent, draft: &mut Draft) {
         Ok(lines) => intent.v1 = lines.iter().map(|(file, line)| Setting::new(file, line)).collect(),
         Err(hole) if intent.here == Some(Version::V1) => {
             let (what, why, todo) = (intent.wish.clone(), hole.why(), vec![hole.todo()]);
-            draft.problem(Problem { feature: Feature::Devices, what, why, todo });
+            draft.problem(Problem { purpose: Feature::Devices.into(), what, why, todo });
         }
         // Said, though here it's v2's business: a spec should mean the same everywhere.
         Err(hole) => intent.note = Some(hole.why()),

@@ -66,7 +66,7 @@ impl Memory {
             if intent.here == Some(Version::V1) && sum.is_none() {
                 let (why, todo) = (text("memory.sum.why"), vec![text("memory.sum.todo")]);
                 let what = format!("--swap {swap}");
-                draft.problem(Problem { feature: Feature::Memory, what, why, todo });
+                draft.problem(Problem { purpose: Feature::Memory.into(), what, why, todo });
             }
             draft.intent(intent);
         }

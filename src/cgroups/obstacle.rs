@@ -54,7 +54,7 @@ fn problem_under(manager: &Manager, controller: Controller, obstacle: &Obstacle,
     // Root can't be told to be root.
     todo.retain(|words| !is_root || *words != as_root);
     todo.push(text_with("limits.dry.todo", &[("feature", feature.name())]));
-    Problem { feature, what: text("limits.cannot"), why, todo }
+    Problem { purpose: feature.into(), what: text("limits.cannot"), why, todo }
 }
 
 /// Who hands out cgroups.

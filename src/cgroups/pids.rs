@@ -45,7 +45,7 @@ impl Pids {
         let Some(max) = self.max else { return };
         if !(1..=MOST).contains(&max) {
             let (why, todo) = (text("pids.range.why"), vec![text("pids.range.todo")]);
-            draft.problem(Problem { feature: Feature::Pids, what: format!("--max {max}"), why, todo });
+            draft.problem(Problem { purpose: Feature::Pids.into(), what: format!("--max {max}"), why, todo });
         }
         let docker = format!("--pids-limit {max}");
         let mut intent = intent(host, Controller::Pids, "pids.max.why", format!("max {max}"), docker);

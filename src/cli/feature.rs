@@ -13,7 +13,7 @@ use crate::config::spec::yaml;
 use crate::diagnose;
 use crate::error::{Error, Result};
 use crate::exec;
-use crate::feature::Feature;
+use crate::feature::{Feature, Purpose};
 use crate::host::{Host, command};
 use crate::render::live::Live;
 use crate::render::paint::{Color, Stream, decide};
@@ -84,7 +84,7 @@ pub(super) fn run<F: Args>(
         diagnose::need_proc(feature)?;
     }
     if let Some(mistake) = &common.mistake {
-        return make_mistake(feature, mistake, &host, &spec, telling);
+        return make_mistake(feature.into(), mistake, &host, &spec, telling);
     }
     if common.demo.as_deref() == Some("list") {
         render::out(&demo::names(feature).into_iter().map(|name| format!("{name}\n")).collect::<String>());
@@ -184,14 +184,14 @@ fn write_svg(file: &Path, plots: &[Plot]) -> Result<()> {
 
 /// Makes a mistake, or lists them.
 pub(super) fn make_mistake(
-    feature: Feature,
+    purpose: Purpose,
     name: &str,
     host: &Host,
     spec: &Spec,
     telling: &Telling,
 ) -> Result<u8> {
     if name == "list" {
-        let all = mistakes::list(feature);
+        let all = mistakes::list(purpose);
         let width = 2 + all.iter().map(|(name, _)| name.len()).max().unwrap_or_default().max(12);
         for (name, mistake) in all {
             render::out(&format!("{name:<width$}{mistake}\n"));
@@ -201,7 +201,7 @@ pub(super) fn make_mistake(
     let mut narrator = Narrator::new(telling, spec);
     // A mistake's measurements are in its evidence.
     let nowhere: Canvas<'_> = Box::new(|_, _| {});
-    let contrast = mistakes::run(feature, name, &mut Stage::new(host, spec, &mut narrator, nowhere))?;
+    let contrast = mistakes::run(purpose, name, &mut Stage::new(host, spec, &mut narrator, nowhere))?;
     render::out(&if telling.is_json() { render::json(&contrast) } else { contrast::text(&contrast) });
     Ok(0)
 }

@@ -237,7 +237,7 @@ fn feature_of(word: &str) -> Option<Feature> {
         "io" => "blkio",
         name => name,
     };
-    Feature::ALL.into_iter().find(|feature| feature.name() == name)
+    Feature::WITH_SUBCOMMAND.iter().copied().find(|feature| feature.name() == name)
 }
 
 fn is_namespaces(flag: &str) -> bool {

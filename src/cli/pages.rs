@@ -164,7 +164,7 @@ struct Extras {
 
 impl Extras {
     fn of(name: &str) -> Extras {
-        let feature = Feature::ALL.into_iter().find(|feature| feature.name() == name);
+        let feature = Feature::WITH_SUBCOMMAND.iter().copied().find(|feature| feature.name() == name);
         let mut examples = vec![text(&format!("{name}.example"))];
         let mut notes = Vec::new();
         match (name, feature) {

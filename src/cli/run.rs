@@ -12,9 +12,9 @@ use super::without;
 use crate::config::compose::{self, Ending};
 use crate::config::spec::{Spec, yaml};
 use crate::error::{Error, Result};
-use crate::feature::Feature;
+use crate::feature::{Feature, Purpose};
 use crate::host::{Host, command};
-use crate::plan::Plan;
+use crate::plan::{Plan, Problem};
 use crate::render;
 use crate::render::paint::{self, Color, Stream, decide};
 use crate::text::{text, text_with};
@@ -54,7 +54,7 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     if let Some(attack) = &args.mistake {
         decide(color, Stream::Out);
         let spec = Spec::default();
-        return make_mistake(Feature::Run, attack, &compose::gather(&spec), &spec, telling);
+        return make_mistake(Purpose::Container, attack, &compose::gather(&spec), &spec, telling);
     }
     let Some(file) = &args.spec else { return Err(Error::usage(text("run.nospec"))) };
     decide(color, if telling.dry_run || telling.print_spec { Stream::Out } else { Stream::Err });
@@ -103,11 +103,13 @@ pub(super) fn plan(
     loop {
         let host = compose::gather(&spec);
         let ending = ending(&spec, &host)?;
-        let plan = compose::plan(&spec, &host, Feature::Run, ending, view);
-        let in_the_way = plan.problems.iter().find(|problem| spec.optional.contains(&problem.feature));
-        let Some(problem) = in_the_way else { return Ok((plan, left)) };
-        left.push((problem.feature, problem.why.clone()));
-        match yaml::without(&spec, problem.feature.name()) {
+        let plan = compose::plan(&spec, &host, Purpose::Container, ending, view);
+        let optional = |problem: &Problem| problem.purpose.feature().filter(|of| spec.optional.contains(of));
+        let in_the_way =
+            plan.problems.iter().find_map(|problem| Some((optional(problem)?, problem.why.clone())));
+        let Some((feature, why)) = in_the_way else { return Ok((plan, left)) };
+        left.push((feature, why));
+        match yaml::without(&spec, feature.name()) {
             Ok(less) => spec = less,
             Err(_) => return Ok((plan, left)),
         }
@@ -138,7 +140,7 @@ pub(super) fn ending(spec: &Spec, host: &Host) -> Result<Ending> {
         .map(|path| ending(path.to_string_lossy().into_owned()))
         .or_else(|error| {
             // What is wrong with the root hides every command: that goes first.
-            let plan = compose::plan(spec, host, Feature::Run, ending(name.clone()), false);
+            let plan = compose::plan(spec, host, Purpose::Container, ending(name.clone()), false);
             if plan.problems.is_empty() { Err(error) } else { Ok(ending(name.clone())) }
         })
 }

@@ -11,7 +11,7 @@ use crate::config::enter;
 use crate::error::Result;
 use crate::exec::agent::Agent;
 use crate::exec::{Unwatched, verify};
-use crate::feature::Feature;
+use crate::feature::Purpose;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::text_with;
@@ -34,7 +34,7 @@ pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
     let subject = args.target.open()?;
     let spec = read(&args.spec)?;
     let host = compose::gather(&spec);
-    let plan = compose::plan(&spec, &host, Feature::Run, ending(&spec, &host)?, false);
+    let plan = compose::plan(&spec, &host, Purpose::Container, ending(&spec, &host)?, false);
     let others = enter::others(subject.pid);
     let reader = match others.is_empty() {
         true => None,

@@ -8,7 +8,7 @@ use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::exec::Unwatched;
 use crate::exec::agent::Agent;
-use crate::feature::Feature;
+use crate::feature::Purpose;
 use crate::render;
 use crate::text::text_with;
 use crate::views::{OnePath, returned};
@@ -30,7 +30,7 @@ pub(super) fn tell(whole: &Spec, less: &Spec, keys: &[String], telling: &Telling
 }
 
 fn rows(whole: &Spec, less: &Spec, keys: &[String]) -> Result<Vec<OnePath>> {
-    let outside = look(Feature::Run);
+    let outside = look(Purpose::Container);
     let (with, without) = (sight(whole)?, sight(less)?);
     Ok(returned(&outside, &with, &without, keys))
 }
@@ -40,8 +40,8 @@ fn sight(spec: &Spec) -> Result<Sight> {
     let spec = Spec { name: None, tty: false, ..spec.clone() };
     let (plan, _) = plan(spec, |_, _| Ok(Ending::Demonstration), false)?;
     let agent = Agent::start(&plan, &mut Unwatched)?;
-    let mut sight = agent.look(Feature::Run)?;
-    sight.read_limits(Feature::Run, agent.pid());
+    let mut sight = agent.look(Purpose::Container)?;
+    sight.read_limits(Purpose::Container, agent.pid());
     agent.end()?;
     Ok(sight)
 }

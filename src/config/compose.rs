@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::spec::Spec;
 use crate::cgroups;
-use crate::feature::Feature;
+use crate::feature::{Feature, Purpose};
 use crate::host::cgroups::{Controller, Version};
 use crate::host::resolver::Tree;
 use crate::host::{self, Bridge, Cable, Cgroups, Disk, Files, Groups, Host, Subordinate, command, disk};
@@ -124,20 +124,21 @@ pub fn tree(spec: &Spec) -> Tree {
 
 /// The plan of a spec: pure, but for the paths that it names, which it looks at.
 ///
-/// `main` is the feature that the user asked for; `view` asks for a report from inside before the end.
-pub fn plan(spec: &Spec, host: &Host, main: Feature, ending: Ending, view: bool) -> Plan {
+/// `purpose` is what the user asked for; `view` asks for a report from inside before the end.
+pub fn plan(spec: &Spec, host: &Host, purpose: impl Into<Purpose>, ending: Ending, view: bool) -> Plan {
+    let purpose = purpose.into();
     let asked = spec;
     let (spec, added) = complete(spec, host);
-    let mut draft = Draft::new(main, added);
+    let mut draft = Draft::new(purpose, added);
     asked.net.iter().for_each(|net| net.say(&mut draft));
     // A whole container isn't started by half; a single feature shows what it does in its view.
-    let is_whole = main == Feature::Run;
+    let is_whole = purpose == Purpose::Container;
     frame(&mut draft, ending, view, is_whole, is_whole.then(|| environment(&spec, host)));
     draft.name(spec.name.clone());
     draft.timeout(spec.timeout.map(|timeout| u64::from(timeout.0)));
     for line in host.unread.lines() {
         let (what, todo) = (text("common.unread.what"), vec![text("common.unread.todo")]);
-        draft.problem(Problem { feature: main, what, why: line.clone(), todo });
+        draft.problem(Problem { purpose, what, why: line.clone(), todo });
     }
     if is_whole && spec.mnt.is_some() {
         let leave = ProcessCall::LeaveProgram { copied: false };

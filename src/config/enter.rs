@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::compose::{Ending, frame};
-use crate::feature::Feature;
+use crate::feature::{Feature, Purpose};
 use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft, Plan};
@@ -15,12 +15,12 @@ pub fn others(pid: i32) -> Vec<Feature> {
         let (theirs, own) = (link(&pid.to_string(), *kind), link("self", *kind));
         theirs.is_some() && theirs != own
     };
-    Feature::NAMESPACES.into_iter().filter(is_other).collect()
+    Feature::NAMESPACES.iter().copied().filter(is_other).collect()
 }
 
 /// The plan: a process between joins, and makes the child, since pid and time namespaces hold for children only.
 pub fn plan(pid: i32, namespaces: &[Feature], ending: Ending, view: bool) -> Plan {
-    let mut draft = Draft::new(Feature::Run, Vec::new());
+    let mut draft = Draft::new(Purpose::Container, Vec::new());
     frame(&mut draft, ending, view, true, None);
     let helper = Actor::Helper;
     // Nobody in there may trace a process that still has the caller's credentials and descriptors.

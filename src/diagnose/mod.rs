@@ -9,7 +9,7 @@ use caps::Capability;
 use nix::errno::Errno;
 
 use crate::error::{Error, Result};
-use crate::feature::Feature;
+use crate::feature::{Feature, Purpose};
 use crate::host::facts::{APPARMOR_SWITCH, CHILDS_PROFILE, Facts};
 use crate::plan::Call;
 use crate::plan::call::cgroup::CgroupCall;
@@ -26,8 +26,8 @@ pub use self::remedy::Cause;
 /// A call that failed.
 #[derive(Debug, Clone, Copy)]
 pub struct Failed<'a> {
-    /// The feature that was asked for, for the remedy's command lines.
-    pub feature: Feature,
+    /// What was asked for, for the remedy's command lines.
+    pub purpose: Purpose,
     /// The call.
     pub call: &'a Call,
     /// What it gave.
@@ -92,13 +92,13 @@ pub fn need_proc(feature: Feature) -> Result<()> {
         return Ok(());
     }
     let error = Error::failed(text_with("doctor.noproc.what", &[("feature", feature.name())]));
-    Err(error.because(without_proc(&Facts::read(), feature)))
+    Err(error.because(without_proc(&Facts::read(), feature.into())))
 }
 
 /// The cause where a file of /proc can't be read because there is no /proc.
-pub fn without_proc(facts: &Facts, feature: Feature) -> Option<Cause> {
+pub fn without_proc(facts: &Facts, purpose: Purpose) -> Option<Cause> {
     let call = Call::from(FileCall::Write { path: "/proc/self/uid_map".into(), content: String::new() });
-    cause(facts, &Failed { feature, call: &call, errno: Errno::ENOENT, own: &[] })
+    cause(facts, &Failed { purpose, call: &call, errno: Errno::ENOENT, own: &[] })
 }
 
 /// The likely cause of a failure on the machine that `facts` describe; none where the errno says all.

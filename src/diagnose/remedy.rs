@@ -144,7 +144,7 @@ impl<'a> Words<'a> {
         if limit == 0 {
             // A 0 is no accident: someone has switched it off.
             let told = self.cause("limit", text_with("doctor.limit.none", &values)).file(&file);
-            let is_for_users = feature == Feature::User && self.failed.feature != Feature::User;
+            let is_for_users = feature == Feature::User && self.failed.purpose != Feature::User;
             return if is_for_users { told.with_root() } else { told }.plan_only();
         }
         let ask = format!("\n   lsns -t {feature}");
@@ -264,7 +264,7 @@ impl Told<'_> {
         }
         let program =
             if is_installed(&self.words.facts.program) { "sandbox" } else { &self.words.facts.program };
-        let line = format!("\n   sudo {} {}", quoted(program), self.words.failed.feature);
+        let line = format!("\n   sudo {} {}", quoted(program), self.words.failed.purpose);
         self.todo(text("doctor.todo.root") + &line)
     }
 
@@ -293,7 +293,7 @@ impl Told<'_> {
     }
 
     fn plan_only(self) -> Self {
-        let line = format!("\n   sandbox {} --dry-run", self.words.failed.feature);
+        let line = format!("\n   sandbox {} --dry-run", self.words.failed.purpose);
         self.todo(text("doctor.todo.plan") + &line)
     }
 }

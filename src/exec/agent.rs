@@ -14,7 +14,7 @@ use super::listen::wait_readable;
 use super::signals::Signals;
 use super::{Container, Ended, start};
 use crate::error::{Error, Kind, Result};
-use crate::feature::Feature;
+use crate::feature::{Feature, Purpose};
 use crate::plan::call::process::Namespaces;
 use crate::plan::gate::Channel;
 use crate::plan::slots::Slots;
@@ -28,7 +28,7 @@ enum Request {
     /// Make this call.
     Perform(Call),
     /// Look at a feature.
-    Look(Feature),
+    Look(Purpose),
     /// Read a file.
     Read(String),
     /// uname(2): the node's name.
@@ -142,8 +142,8 @@ impl Agent {
     ///
     /// # Errors
     /// When the process inside is gone.
-    pub fn look(&self, feature: Feature) -> Result<Sight> {
-        match self.ask(&Request::Look(feature))? {
+    pub fn look(&self, purpose: impl Into<Purpose>) -> Result<Sight> {
+        match self.ask(&Request::Look(purpose.into()))? {
             Reply::Sight(sight) => Ok(*sight),
             _ => Err(gone()),
         }
@@ -281,7 +281,7 @@ fn serve_on(channel: &Channel, slots: &mut Slots) -> ! {
                 Ok(result) => Reply::Result(result),
                 Err(errno) => Reply::Errno(errno as i32),
             },
-            Request::Look(feature) => Reply::Sight(Box::new(views::look(feature))),
+            Request::Look(purpose) => Reply::Sight(Box::new(views::look(purpose))),
             Request::Read(path) => words(std::fs::read(path)),
             Request::Node => match nix::sys::utsname::uname() {
                 Ok(names) => Reply::Words(names.nodename().to_string_lossy().into_owned()),

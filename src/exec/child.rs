@@ -34,7 +34,7 @@ pub(super) fn become_child(plan: &Plan, cloned: usize, narrated: bool, slots: &m
         let result = match (&step.call, step.call.perform(slots)) {
             (_, Err(errno)) => fail(slots, index, errno),
             (Call::Gate(GateCall::Report), Ok(_)) => {
-                let sight = serde_json::to_value(views::look(step.feature)).unwrap_or_default();
+                let sight = serde_json::to_value(views::look(step.purpose)).unwrap_or_default();
                 say(slots, index, &Message::Report(sight));
                 0
             }

@@ -23,14 +23,14 @@ pub(super) fn explain(plan: &Plan, index: usize, errno: Errno, made: Option<Pid>
     );
     // Each reason `….why` has its counterpart: what it is that can't be done.
     let cannot = text(&step.why.replace(".why", ".cannot"));
-    let what = format!("{}: {cannot} ({place})", step.feature);
+    let what = format!("{}: {cannot} ({place})", step.purpose);
     let kind = match (&step.call, errno) {
         (Call::Process(ProcessCall::Exec { .. }), Errno::ENOENT | Errno::ENOTDIR) => Kind::NotFound,
         (Call::Process(ProcessCall::Exec { .. }), _) => Kind::NotExecutable,
         _ => Kind::Failed,
     };
     let mut error = Error::new(kind, what).call(&step.call, errno);
-    let failed = Failed { feature: plan.feature, call: &step.call, errno, own: &plan.namespaces };
+    let failed = Failed { purpose: plan.purpose, call: &step.call, errno, own: &plan.namespaces };
     match diagnose::cause(&Facts::read_with(made), &failed) {
         Some(cause) => {
             error = error.because(Some(cause));
@@ -50,7 +50,7 @@ pub(super) fn explain(plan: &Plan, index: usize, errno: Errno, made: Option<Pid>
 
 /// A plan that this machine won't allow.
 pub(super) fn refused(problem: &Problem) -> Error {
-    let mut error = Error::failed(format!("{}: {}", problem.feature, problem.what)).why(&problem.why);
+    let mut error = Error::failed(format!("{}: {}", problem.purpose, problem.what)).why(&problem.why);
     error.todo.clone_from(&problem.todo);
     error
 }

@@ -358,7 +358,7 @@ impl Run<'_> {
 /// The group with a limit of memory.
 fn memory_group(plan: &Plan) -> Option<PathBuf> {
     plan.steps.iter().find_map(|step| match &step.call {
-        Call::Cgroup(CgroupCall::Make { folder, shared: false }) if step.feature == Feature::Memory => {
+        Call::Cgroup(CgroupCall::Make { folder, shared: false }) if step.purpose == Feature::Memory => {
             Some(PathBuf::from(folder))
         }
         _ => None,

@@ -83,7 +83,7 @@ pub(super) fn lives(namespace: &str) -> bool {
     let kind = namespace
         .split(':')
         .next()
-        .and_then(|kind| Feature::NAMESPACES.into_iter().find(|feature| feature.name() == kind));
+        .and_then(|kind| Feature::NAMESPACES.iter().copied().find(|feature| feature.name() == kind));
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let mut links = processes.filter_map(|entry| namespace_of(entry.file_name().to_str()?, kind?));
     // The root of such a mount is the namespace's name. proc_pid_mountinfo(5)

@@ -26,7 +26,7 @@ use crate::text::{text, text_with};
 pub(super) fn outside() -> Result<Vec<(Feature, String)>> {
     let shown = Shown::by("/proc/self");
     let mut links = Vec::new();
-    for kind in Feature::NAMESPACES {
+    for &kind in Feature::NAMESPACES {
         let path = format!("/proc/self/ns/{kind}");
         match shown.link(&path) {
             Ok(link) => links.push((kind, link)),
@@ -109,7 +109,7 @@ fn claimed<'a>(expected: &'a Expected, slots: &Slots) -> Cow<'a, Expected> {
 }
 
 fn difference(expected: &Expected, value: Value, outside: &[(Feature, String)]) -> Option<Difference> {
-    let own = outside.iter().find(|(kind, _)| *kind == expected.feature).map(|(_, link)| link.as_str());
+    let own = outside.iter().find(|(kind, _)| expected.purpose == *kind).map(|(_, link)| link.as_str());
     // Not read is neither as it must be nor absent.
     let is_so = value.as_ref().is_ok_and(|shown| is_so(&expected.wanted, shown.as_deref(), own));
     if is_so {
@@ -208,6 +208,7 @@ mod tests {
     use crate::cgroups::memory::Memory;
     use crate::config::compose::{self, Ending};
     use crate::config::spec::Spec;
+    use crate::feature::Purpose;
     use crate::host::cgroups::{Controller, Site, Version};
     use crate::host::{Bridge, Cgroups, Host};
     use crate::namespaces::net::{Mode, Net};
@@ -221,7 +222,7 @@ mod tests {
 
     fn found(spec: &Spec) -> Vec<String> {
         let host = Host { privileged: true, ..compose::gather(spec) };
-        let plan = compose::plan(spec, &host, Feature::Run, ending(), false);
+        let plan = compose::plan(spec, &host, Purpose::Container, ending(), false);
         let slots = Slots { outside: outside().unwrap(), expected: expect::of(&plan), ..Slots::default() };
         differences(&plan, &slots, false).into_iter().map(|difference| difference.source).collect()
     }
@@ -283,7 +284,7 @@ mod tests {
         let page = 4096;
         let memory = Memory { limit: Some(Size(9 * page + 1)), ..Memory::default() };
         let spec = Spec { memory: Some(memory), ..Spec::default() };
-        let plan = compose::plan(&spec, &host, Feature::Run, ending(), false);
+        let plan = compose::plan(&spec, &host, Purpose::Container, ending(), false);
         let slots = Slots { expected: expect::of(&plan), ..Slots::default() };
         let [Difference { source, wanted, .. }] = &*differences(&plan, &slots, true) else {
             panic!("one limit");
@@ -303,8 +304,13 @@ mod tests {
         };
         let host = Host { privileged: true, bridge: Some(bridge), ..Host::gather() };
         let net = Net { mode: Mode::Bridge, ..Net::default() };
-        let plan =
-            compose::plan(&Spec { net: Some(net), ..Spec::default() }, &host, Feature::Run, ending(), false);
+        let plan = compose::plan(
+            &Spec { net: Some(net), ..Spec::default() },
+            &host,
+            Purpose::Container,
+            ending(),
+            false,
+        );
         let address = Some(Ipv4Addr::new(10, 111, 99, 2));
         let slots = Slots { address, expected: expect::of(&plan), ..Slots::default() };
         let mut found = differences(&plan, &slots, false);

@@ -155,7 +155,7 @@ pub(crate) fn limit_file(feature: Feature) -> String {
 }
 
 fn files() -> BTreeMap<String, String> {
-    let limits = Feature::NAMESPACES.map(limit_file);
+    let limits = Feature::NAMESPACES.iter().copied().map(limit_file);
     let whole = FILES.iter().chain(&PROFILE).map(|path| (*path).to_owned()).chain(limits);
     let mut files: BTreeMap<String, String> = whole
         .filter_map(|path| {

@@ -218,7 +218,7 @@ impl Mnt {
 
 /// Says that this can't be done.
 fn refuse(draft: &mut Draft, what: String, why: &str, todo: &str) {
-    draft.problem(Problem { feature: Feature::Mnt, what, why: text(why), todo: vec![text(todo)] });
+    draft.problem(Problem { purpose: Feature::Mnt.into(), what, why: text(why), todo: vec![text(todo)] });
 }
 
 /// From `/` on: a relative path would lead to what lies below a mount on it, since the working folder stays there.

@@ -156,12 +156,12 @@ impl Net {
 
 fn refuse(draft: &mut Draft, what: &str, why: &str, todo: &str) {
     let (why, todo) = (text(why), vec![text(todo)]);
-    draft.problem(Problem { feature: Feature::Net, what: what.into(), why, todo });
+    draft.problem(Problem { purpose: Feature::Net.into(), what: what.into(), why, todo });
 }
 
 fn refuse_cable(draft: &mut Draft, why: &'static str, todo: Vec<String>) {
     let what = text("net.pair.cannot");
-    draft.problem(Problem { feature: Feature::Net, what, why: text(why), todo });
+    draft.problem(Problem { purpose: Feature::Net.into(), what, why: text(why), todo });
 }
 
 /// The files that show it; read by a process on each side. The last two answer for the reader and for the mount.

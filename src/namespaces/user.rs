@@ -389,7 +389,12 @@ fn contains((first, count): (u32, u32), start: u32, length: u32) -> bool {
 }
 
 fn problem(draft: &mut Draft, what: &str, why: String, todo: &str) {
-    draft.problem(Problem { feature: Feature::User, what: what.to_owned(), why, todo: vec![text(todo)] });
+    draft.problem(Problem {
+        purpose: Feature::User.into(),
+        what: what.to_owned(),
+        why,
+        todo: vec![text(todo)],
+    });
 }
 
 fn path(path: &Path) -> String {

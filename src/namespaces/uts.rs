@@ -45,7 +45,7 @@ impl Uts {
             if name.len() > LONGEST {
                 let what = format!("{:?} has {} bytes", name, name.len());
                 let (why, todo) = (text("uts.toolong.why"), vec![text("uts.toolong.todo")]);
-                draft.problem(Problem { feature: Feature::Uts, what, why, todo });
+                draft.problem(Problem { purpose: Feature::Uts.into(), what, why, todo });
             }
         }
         if let Some(name) = &self.hostname {
@@ -67,7 +67,7 @@ fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D:
 }
 
 /// The files that show it; read by a process on each side.
-pub fn observe() -> Vec<Observation> {
+pub fn observe(_process: &str) -> Vec<Observation> {
     vec![
         proc::file("/proc/sys/kernel/hostname"),
         proc::file("/proc/sys/kernel/domainname"),

@@ -74,5 +74,5 @@ pub(crate) fn plan(host: &Host, draft: &mut Draft) {
 
 fn refuse(draft: &mut Draft, why: String, todo: Vec<String>) {
     let what = text("net.bridge.cannot");
-    draft.problem(Problem { feature: Feature::Net, what, why, todo });
+    draft.problem(Problem { purpose: Feature::Net.into(), what, why, todo });
 }

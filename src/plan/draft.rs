@@ -8,13 +8,13 @@ use super::call::process::{Namespaces, ProcessCall};
 use super::order::Phase;
 use super::undo::Undo;
 use super::{Actor, Addition, Intent, Plan, Problem, Step};
-use crate::feature::Feature;
+use crate::feature::{Feature, Purpose};
 
 /// Collects what features want.
 #[derive(Debug)]
 pub struct Draft {
-    /// The feature that the user asked for: steps that serve all of them carry its name.
-    main: Feature,
+    /// What the user asked for: steps that serve the whole of it carry its name.
+    purpose: Purpose,
     namespaces: Namespaces,
     /// The child is made by a process between, which joins namespaces first.
     enters: bool,
@@ -28,10 +28,10 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// An empty draft of `main`.
-    pub fn new(main: Feature, added: Vec<Addition>) -> Self {
+    /// An empty draft for `purpose`.
+    pub fn new(purpose: impl Into<Purpose>, added: Vec<Addition>) -> Self {
         Draft {
-            main,
+            purpose: purpose.into(),
             namespaces: Namespaces::default(),
             enters: false,
             name: None,
@@ -65,16 +65,16 @@ impl Draft {
         self.enters = true;
     }
 
-    /// Adds a step for `feature`; `why` is a key of the catalogue.
+    /// Adds a step for `purpose`; `why` is a key of the catalogue.
     pub fn step(
         &mut self,
         phase: Phase,
         actor: Actor,
-        feature: Feature,
+        purpose: impl Into<Purpose>,
         call: impl Into<Call>,
         why: &'static str,
     ) {
-        self.steps.push((phase, Step { actor, feature, call: call.into(), why, undo: None }));
+        self.steps.push((phase, Step { actor, purpose: purpose.into(), call: call.into(), why, undo: None }));
     }
 
     /// Adds a step that leaves something on the host, with its undo.
@@ -82,17 +82,18 @@ impl Draft {
         &mut self,
         phase: Phase,
         actor: Actor,
-        feature: Feature,
+        purpose: impl Into<Purpose>,
         call: impl Into<Call>,
         why: &'static str,
         undo: Undo,
     ) {
-        self.steps.push((phase, Step { actor, feature, call: call.into(), why, undo: Some(undo) }));
+        self.steps
+            .push((phase, Step { actor, purpose: purpose.into(), call: call.into(), why, undo: Some(undo) }));
     }
 
     /// Adds a step that serves every feature.
     pub fn common(&mut self, phase: Phase, actor: Actor, call: impl Into<Call>, why: &'static str) {
-        self.step(phase, actor, self.main, call, why);
+        self.step(phase, actor, self.purpose, call, why);
     }
 
     /// Says something that the user should know of what they asked for.
@@ -163,9 +164,9 @@ impl Draft {
         // By their places: a step is large, and moved once.
         self.steps.sort_by_cached_key(|(phase, _)| *phase);
         let steps = std::mem::take(&mut self.steps).into_iter().map(|(_, step)| step).collect();
-        let Draft { main: feature, name, notes, timeout, added, problems, intents, .. } = self;
+        let Draft { purpose, name, notes, timeout, added, problems, intents, .. } = self;
         Plan {
-            feature,
+            purpose,
             name,
             notes,
             timeout,
@@ -198,14 +199,14 @@ impl Draft {
                 step.actor = Actor::Helper;
             }
         }
-        let (feature, between, born) = match self.enters {
-            true => (self.main, "enter.helper.why", "enter.child.why"),
-            false => (Feature::Time, "time.helper.why", "time.enter.why"),
+        let (purpose, between, born) = match self.enters {
+            true => (self.purpose, "enter.helper.why", "enter.child.why"),
+            false => (Feature::Time.into(), "time.helper.why", "time.enter.why"),
         };
         let helper = ProcessCall::CloneHelper { namespaces: first, into_cgroup: self.is_born_in_cgroup() };
-        self.step(Phase::Clone, Actor::Host, feature, helper, between);
+        self.step(Phase::Clone, Actor::Host, purpose, helper, between);
         let clone = ProcessCall::Clone { namespaces: rest, as_sibling: true, into_cgroup: false };
-        self.step(Phase::Enter, Actor::Helper, feature, clone, born);
+        self.step(Phase::Enter, Actor::Helper, purpose, clone, born);
         // The helper was on no leash of its own: it ends by itself. The child's comes after it is born.
         for (phase, _) in self.steps.iter_mut().filter(|(phase, _)| *phase == Phase::Leash) {
             *phase = Phase::Propagation;

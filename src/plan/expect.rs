@@ -17,13 +17,13 @@ use super::call::process::ProcessCall;
 use super::call::restrict::RestrictCall;
 use super::call::uts::UtsCall;
 use super::{Actor, Call, Plan, Setting, Step};
-use crate::feature::Feature;
+use crate::feature::{Feature, Purpose};
 
 /// One value that a file must have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expected {
-    /// The feature that it is a part of.
-    pub feature: Feature,
+    /// What it is a part of.
+    pub purpose: Purpose,
     /// The file, as the process that is checked opens it; a file of a cgroup as the host does.
     pub path: Cow<'static, str>,
     /// The part of the file that is meant.
@@ -68,9 +68,9 @@ pub fn of(plan: &Plan) -> Vec<Expected> {
     let mut all = links(plan);
     // The relay is no part of the container.
     for step in plan.steps.iter().filter(|step| step.actor != Actor::Relay) {
-        all.extend(of_call(step.feature, step.actor, &step.call));
+        all.extend(of_call(step.purpose, step.actor, &step.call));
         if let Call::Restrict(restriction) = &step.call {
-            all.extend(of_restriction(step.feature, restriction));
+            all.extend(of_restriction(step.purpose, restriction));
         }
     }
     all.extend(mounts::of(plan));
@@ -90,17 +90,17 @@ fn links(plan: &Plan) -> Vec<Expected> {
         plan.namespaces.contains(feature) || joined.as_ref().is_some_and(|joined| joined.contains(feature))
     };
     let link = |feature: Feature| Expected {
-        feature,
+        purpose: feature.into(),
         path: ["/proc/self/ns/", feature.name()].concat().into(),
         field: None,
         wanted: if is_own(&feature) { Wanted::Own } else { Wanted::Shared },
     };
-    Feature::NAMESPACES.into_iter().map(link).collect()
+    Feature::NAMESPACES.iter().copied().map(link).collect()
 }
 
-fn of_call(feature: Feature, actor: Actor, call: &Call) -> Option<Expected> {
+fn of_call(purpose: Purpose, actor: Actor, call: &Call) -> Option<Expected> {
     let is = |path: Cow<'static, str>, field: Option<&'static str>, words: &str| Expected {
-        feature,
+        purpose,
         path,
         field: field.map(Cow::from),
         wanted: Wanted::Is(words.split_whitespace().collect::<Vec<_>>().join(" ")),
@@ -108,7 +108,7 @@ fn of_call(feature: Feature, actor: Actor, call: &Call) -> Option<Expected> {
     Some(match call {
         Call::Uts(UtsCall::SetHostname(name)) => is("/proc/sys/kernel/hostname".into(), None, name),
         Call::Uts(UtsCall::SetDomainname(name)) => is("/proc/sys/kernel/domainname".into(), None, name),
-        Call::Process(ProcessCall::DropGroups) => status(feature, "Groups", String::new()),
+        Call::Process(ProcessCall::DropGroups) => status(purpose, "Groups", String::new()),
         Call::File(FileCall::Write { path, content }) if path.ends_with("id_map") => {
             let name = path.rsplit('/').next()?;
             is(format!("/proc/self/{name}").into(), None, content)
@@ -124,7 +124,7 @@ fn of_call(feature: Feature, actor: Actor, call: &Call) -> Option<Expected> {
 }
 
 /// What a process has given up shows in its status file. proc_pid_status(5)
-fn of_restriction(feature: Feature, restriction: &RestrictCall) -> Vec<Expected> {
+fn of_restriction(purpose: Purpose, restriction: &RestrictCall) -> Vec<Expected> {
     let set = |keep: &[Capability]| {
         let mask = keep.iter().fold(0_u64, |mask, capability| mask | capability.bitmask());
         format!("{mask:016x}")
@@ -140,14 +140,14 @@ fn of_restriction(feature: Feature, restriction: &RestrictCall) -> Vec<Expected>
         RestrictCall::Limit { resource, soft, hard } => {
             let wanted = format!("{} {}", bound(*soft), bound(*hard));
             return vec![Expected {
-                feature,
+                purpose,
                 path: "/proc/self/limits".into(),
                 field: Some(resource.line().into()),
                 wanted: Wanted::Is(wanted),
             }];
         }
     };
-    fields.into_iter().map(|(field, value)| status(feature, field, value)).collect()
+    fields.into_iter().map(|(field, value)| status(purpose, field, value)).collect()
 }
 
 /// A number of proc_pid_limits(5).
@@ -168,16 +168,16 @@ fn ids(plan: &Plan) -> Vec<Expected> {
 
 /// Where it begins: the last folder that is entered by its path. A root of its own is entered before.
 fn folder(plan: &Plan) -> Option<Expected> {
-    let (feature, path) = plan.steps.iter().rev().find_map(|step| match &step.call {
-        Call::Mount(MountCall::ChangeFolder { path }) if path.starts_with('/') => Some((step.feature, path)),
+    let (purpose, path) = plan.steps.iter().rev().find_map(|step| match &step.call {
+        Call::Mount(MountCall::ChangeFolder { path }) if path.starts_with('/') => Some((step.purpose, path)),
         _ => None,
     })?;
-    Some(Expected { feature, path: "/proc/self/cwd".into(), field: None, wanted: Wanted::Is(path.clone()) })
+    Some(Expected { purpose, path: "/proc/self/cwd".into(), field: None, wanted: Wanted::Is(path.clone()) })
 }
 
-fn status(feature: Feature, field: &'static str, value: String) -> Expected {
+fn status(purpose: impl Into<Purpose>, field: &'static str, value: String) -> Expected {
     Expected {
-        feature,
+        purpose: purpose.into(),
         path: "/proc/self/status".into(),
         field: Some(field.into()),
         wanted: Wanted::Is(value),
@@ -207,7 +207,7 @@ fn limits(plan: &Plan) -> Vec<Expected> {
             _ => setting.value.clone(),
         };
         is_number(&setting.value).then(|| Expected {
-            feature: *feature,
+            purpose: (*feature).into(),
             path: path.clone().into(),
             field: None,
             wanted: Wanted::Is(wanted),

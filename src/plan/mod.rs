@@ -19,14 +19,15 @@ pub use self::call::Call;
 pub use self::draft::Draft;
 pub use self::intent::{Intent, Setting};
 pub use self::terminal::plan_terminal;
-use crate::feature::Feature;
+use crate::feature::{Feature, Purpose};
 use crate::text::text;
 
 /// Everything that one run of `sandbox` does, in order.
 #[derive(Debug, Clone, Serialize)]
 pub struct Plan {
-    /// The feature that was asked for.
-    pub feature: Feature,
+    /// What was asked for.
+    #[serde(rename = "feature")]
+    pub purpose: Purpose,
     /// The namespaces that are new in it.
     pub namespaces: Vec<Feature>,
     /// What the kernel forces besides what was asked for, and why.
@@ -80,8 +81,9 @@ pub struct Addition {
 pub struct Step {
     /// Which process makes the call.
     pub actor: Actor,
-    /// The feature that it is for.
-    pub feature: Feature,
+    /// What it is for.
+    #[serde(rename = "feature")]
+    pub purpose: Purpose,
     /// The call.
     #[serde(serialize_with = "as_call")]
     pub call: Call,
@@ -124,8 +126,9 @@ impl fmt::Display for Actor {
 /// Something that this machine won't allow, found before anything was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// The feature that it stops.
-    pub feature: Feature,
+    /// What it stops.
+    #[serde(rename = "feature")]
+    pub purpose: Purpose,
     /// What can't be done.
     pub what: String,
     /// Why.

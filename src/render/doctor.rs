@@ -22,7 +22,7 @@ pub fn text_of(report: &Report) -> String {
         } else {
             (paint::bad(&text("doctor.not")), failure(finding))
         };
-        let _ = writeln!(out, "{:<9}{sign:<7}{}", finding.feature.name(), paint::cut(&words, room));
+        let _ = writeln!(out, "{:<9}{sign:<7}{}", finding.purpose.name(), paint::cut(&words, room));
     }
     let working = report.features.iter().filter(|finding| finding.works).count();
     let all = report.features.len();
@@ -72,7 +72,7 @@ fn troubles(findings: &[Finding]) -> Vec<(Vec<&'static str>, &Trouble)> {
     let mut groups: Vec<(Vec<&'static str>, &Trouble)> = Vec::new();
     for finding in findings {
         let Some(trouble) = &finding.error else { continue };
-        let name = finding.feature.name();
+        let name = finding.purpose.name();
         match groups.iter_mut().find(|(_, known)| {
             known.cause == trouble.cause && known.why == trouble.why && !known.why.is_empty()
         }) {

@@ -18,7 +18,7 @@ pub fn text_of(plan: &Plan) -> String {
     }
     out.push_str(&spellings(plan));
     for problem in &plan.problems {
-        let _ = writeln!(out, "{} {}: {}", paint::bad("!!"), problem.feature, problem.what);
+        let _ = writeln!(out, "{} {}: {}", paint::bad("!!"), problem.purpose, problem.what);
         for line in paint::wrap(&problem.why, paint::width() - 5) {
             let _ = writeln!(out, "     {line}");
         }
@@ -75,7 +75,7 @@ fn limits(plan: &Plan) -> Vec<String> {
         .steps
         .iter()
         .filter(|step| matches!(step.call, Call::Cgroup(CgroupCall::Make { shared: false, .. })));
-    let mut features: Vec<Feature> = made.map(|step| step.feature).collect();
+    let mut features: Vec<Feature> = made.filter_map(|step| step.purpose.feature()).collect();
     features.extend(plan.intents.iter().map(|intent| intent.feature));
     features.sort_unstable();
     features.dedup();

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::table::{self, Row, Side};
 use super::{paint, plan};
-use crate::feature::Feature;
+use crate::feature::{Feature, Purpose};
 use crate::observe::Observation;
 use crate::plan::Plan;
 use crate::text::{text, text_with};
@@ -16,12 +16,13 @@ pub fn text_of(view: &View, of: &Plan) -> String {
     let mut out = plan::announcement(of);
     out.push('\n');
     // What only a forced user namespace changes isn't this feature's lesson; it is announced, and JSON has it.
-    if matches!(view.feature, Feature::Pid | Feature::User | Feature::Run) && view.process.differs() {
+    let is_shown = view.purpose.feature().is_none_or(|of| matches!(of, Feature::Pid | Feature::User));
+    if is_shown && view.process.differs() {
         process(&mut out, view, width);
     }
     paths(&mut out, view, width);
     // A limit leaves the numbers as they are.
-    let has_namespaces = view.feature.is_namespace() || view.feature == Feature::Run;
+    let has_namespaces = view.purpose.has_namespaces();
     if has_namespaces {
         who(&mut out, view);
     }
@@ -29,7 +30,7 @@ pub fn text_of(view: &View, of: &Plan) -> String {
         heading(&mut out, if has_namespaces { "D" } else { "C" }, &text("common.view.spellings"));
         out.push_str(&super::spellings::lines(&view.intents, 3));
     }
-    let _ = writeln!(out, "\n{}", text(&format!("{}.next", view.feature)));
+    let _ = writeln!(out, "\n{}", text(&format!("{}.next", view.purpose)));
     out
 }
 
@@ -67,7 +68,7 @@ fn paths(out: &mut String, view: &View, width: usize) {
     let side = |side: &str, who: &str| Side { label: format!("{side} ({who})"), short: side.to_owned() };
     let sides = [side("OUTSIDE", &view.outside), side("INSIDE", &view.inside)];
     table::draw(out, &sides, &rows(view), width);
-    meaning(out, &text(&format!("{}.view.meaning", view.feature)), width);
+    meaning(out, &text(&format!("{}.view.meaning", view.purpose)), width);
 }
 
 /// What comes back without a key.
@@ -87,14 +88,14 @@ pub fn returned(rows: &[OnePath], key: &str) -> String {
 /// The feature's own link and those that differ one by one, then its files; what is equal and would fill the screen (the
 /// other links, the other lines of one file) as one row. JSON has them all.
 fn rows(view: &View) -> Vec<Row> {
-    if view.feature == Feature::Run {
+    if view.purpose == Purpose::Container {
         return differing_rows(view);
     }
-    let own = format!("/proc/self/ns/{}", view.feature);
+    let own = format!("/proc/self/ns/{}", view.purpose);
     let is_other = |row: &&OnePath| {
         row.equal == Some(true)
             && row.path != own
-            && (is_link(row) || row.path == "/proc/self/cgroup" && view.feature == Feature::Cgroup)
+            && (is_link(row) || row.path == "/proc/self/cgroup" && view.purpose == Feature::Cgroup)
     };
     let mut rows = Vec::new();
     let mut left_out: Vec<&OnePath> = Vec::new();

@@ -156,7 +156,7 @@ impl Site<'_> {
     }
 
     fn refuse(&mut self, what: String, why: String, todo: &str) {
-        self.draft.problem(Problem { feature: Feature::Mnt, what, why, todo: vec![text(todo)] });
+        self.draft.problem(Problem { purpose: Feature::Mnt.into(), what, why, todo: vec![text(todo)] });
     }
 
     /// Whether the new namespaces belong to another user namespace than the first.

@@ -74,7 +74,7 @@ fn unmapped(kind: &str, id: u32, ranges: &[Range]) -> Problem {
     let known = if known.is_empty() { text("runas.noids") } else { known.join(", ") };
     let todo = vec![text_with("runas.unmapped.todo", &[("id", &id.to_string())])];
     Problem {
-        feature: Feature::User,
+        purpose: Feature::User.into(),
         what: format!("run_as: {kind} {id}"),
         why: text_with("runas.unmapped.reason", &[("known", &known)]),
         todo,

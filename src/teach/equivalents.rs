@@ -369,9 +369,7 @@ fn docker_flags(feature: Feature) -> &'static str {
         Feature::Cgroup => "cgroup  --cgroupns private",
         Feature::Time => "time    docker has no flag for it",
         // A limit's flag is its intent's.
-        Feature::Memory | Feature::Cpu | Feature::Blkio | Feature::Devices | Feature::Pids | Feature::Run => {
-            ""
-        }
+        Feature::Memory | Feature::Cpu | Feature::Blkio | Feature::Devices | Feature::Pids => "",
         // A step's is the step's.
         Feature::Capabilities | Feature::Seccomp | Feature::Rlimits => "",
     }

@@ -6,9 +6,8 @@ mod view;
 use serde::{Deserialize, Serialize};
 
 pub use self::view::{OnePath, OneProcess, View, Who, returned, shell};
-use crate::feature::Feature;
+use crate::feature::{Feature, Purpose, features};
 use crate::observe::{Observation, Value, identity, proc};
-use crate::{cgroups, namespaces, security};
 
 /// What one process sees of a feature, read by that process itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,13 +27,13 @@ pub struct Sight {
 impl Sight {
     /// A container with a root of its own has no cgroups in sight. The files of its groups are read from here then, below
     /// its number.
-    pub fn read_limits(&mut self, feature: Feature, process: i32) {
+    pub fn read_limits(&mut self, purpose: Purpose, process: i32) {
         let is_unseen =
             |seen: &Observation| seen.path.starts_with('<') && matches!(seen.value, Value::Not(_));
         if !self.observations.iter().any(is_unseen) {
             return;
         }
-        let from_here = observe(feature, &format!("/proc/{process}"));
+        let from_here = observe(purpose, &format!("/proc/{process}"));
         for (seen, here) in self.observations.iter_mut().zip(from_here).filter(|(seen, _)| is_unseen(seen)) {
             *seen = here;
         }
@@ -42,42 +41,38 @@ impl Sight {
 }
 
 /// Looks at a feature from where the caller is.
-pub fn look(feature: Feature) -> Sight {
+pub fn look(purpose: impl Into<Purpose>) -> Sight {
+    let purpose = purpose.into();
     Sight {
         pid: nix::unistd::getpid().as_raw(),
         uid: nix::unistd::getuid().as_raw(),
         links: Feature::NAMESPACES
-            .into_iter()
+            .iter()
+            .copied()
             .map(|kind| (kind, proc::namespace("/proc/self", kind)))
             .collect(),
         status: identity("/proc/self"),
-        observations: observe(feature, "/proc/self"),
+        observations: observe(purpose, "/proc/self"),
     }
 }
 
 /// The feature's files, read here. Those that tell of one process are read below `process`: `/proc/self`, or the folder of
 /// another one. The others answer for the reader, whoever is meant.
-pub fn observe(feature: Feature, process: &str) -> Vec<Observation> {
-    match feature {
-        Feature::Pid => namespaces::pid::observe(),
-        Feature::Mnt => namespaces::mnt::observe(process),
-        Feature::Net => namespaces::net::observe(process),
-        Feature::Uts => namespaces::uts::observe(),
-        Feature::Ipc => namespaces::ipc::observe(),
-        Feature::User => namespaces::user::observe(process),
-        Feature::Cgroup => namespaces::cgroup::observe(process),
-        Feature::Time => namespaces::time::observe(process),
-        Feature::Memory => cgroups::memory::observe(process),
-        Feature::Cpu => cgroups::cpu::observe(process),
-        Feature::Blkio => cgroups::blkio::observe(process),
-        Feature::Devices => cgroups::devices::observe(process),
-        Feature::Pids => cgroups::pids::observe(process),
-        Feature::Run => {
-            let all = Feature::ALL.into_iter().chain(Feature::HARDENING);
-            all.flat_map(|feature| observe(feature, process)).collect()
-        }
-        Feature::Capabilities => security::capabilities::observe(process),
-        Feature::Seccomp => security::seccomp::observe(process),
-        Feature::Rlimits => security::rlimits::observe(process),
+pub fn observe(purpose: impl Into<Purpose>, process: &str) -> Vec<Observation> {
+    match purpose.into() {
+        Purpose::Feature(feature) => reader_of(feature)(process),
+        Purpose::Container => Feature::ALL.iter().flat_map(|feature| reader_of(*feature)(process)).collect(),
     }
 }
+
+macro_rules! readers {
+    ($($kind:ident { $($about:literal, $feature:ident, $name:ident, $directory:ident, $page:literal, $also:tt;)* })*) => {
+        /// The reader of a feature: `observe` of its page.
+        fn reader_of(feature: Feature) -> fn(&str) -> Vec<Observation> {
+            match feature {
+                $($(Feature::$feature => crate::$directory::$name::observe,)*)*
+            }
+        }
+    };
+}
+features!(readers);

@@ -5,7 +5,7 @@ use nix::unistd::Pid;
 use serde::Serialize;
 
 use super::{Sight, look};
-use crate::feature::Feature;
+use crate::feature::{Feature, Purpose};
 use crate::observe::{Observation, Value, equal, identity, proc};
 use crate::plan::{Addition, Intent, Plan};
 use crate::text::text;
@@ -13,8 +13,9 @@ use crate::text::text;
 /// The view of one feature from outside and inside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct View {
-    /// The feature.
-    pub feature: Feature,
+    /// What it shows.
+    #[serde(rename = "feature")]
+    pub purpose: Purpose,
     /// What was isolated besides, and why.
     pub added: Vec<Addition>,
     /// One process, read from two sides.
@@ -84,15 +85,15 @@ pub struct Who {
 impl View {
     /// Puts the two sights together. `child` is the number outside of the process that reported `inside`.
     pub fn new(plan: &Plan, mut inside: Sight, child: Pid) -> View {
-        let (feature, added) = (plan.feature, plan.added.as_slice());
-        inside.read_limits(feature, child.as_raw());
-        let outside = look(feature);
+        let (purpose, added) = (plan.purpose, plan.added.as_slice());
+        inside.read_limits(purpose, child.as_raw());
+        let outside = look(purpose);
         let own_numbers = link_of(&outside, Feature::Pid) != link_of(&inside, Feature::Pid);
         let mut who = vec![];
         let (shell, shell_pid) = shell();
         let same = |pid: i32| if own_numbers { None } else { Some(pid) };
         who.push(Who { inside: same(shell_pid), ..person(&shell, shell_pid, "common.who.shell") });
-        let makes_group = !feature.is_namespace() && feature != Feature::Run;
+        let makes_group = !purpose.has_namespaces();
         let maker = if makes_group { "common.who.maker" } else { "common.who.sandbox" };
         who.push(Who { inside: same(outside.pid), ..person("sandbox", outside.pid, maker) });
         let role = if own_numbers && inside.pid == 1 { "common.who.init" } else { "common.who.child" };
@@ -100,14 +101,14 @@ impl View {
         who.push(Who { inside: Some(inside.pid), ..person(name, child.as_raw(), role) });
         let meaning = if own_numbers { "common.view.numbers" } else { "common.view.ids" };
         View {
-            feature,
+            purpose,
             added: added.to_vec(),
             process: OneProcess {
                 outside: identity(&format!("/proc/{child}")),
                 inside: inside.status.clone(),
                 meaning: text(meaning),
             },
-            paths: paths(feature, added, &outside, &inside),
+            paths: paths(purpose, added, &outside, &inside),
             intents: plan.intents.clone(),
             who,
             outside: format!("pid {}", outside.pid),
@@ -118,7 +119,8 @@ impl View {
     /// The features whose links differ.
     pub fn differing(&self) -> Vec<Feature> {
         Feature::NAMESPACES
-            .into_iter()
+            .iter()
+            .copied()
             .filter(|feature| {
                 let link = format!("/proc/self/ns/{feature}");
                 self.paths.iter().any(|row| row.path == link && row.equal == Some(false))
@@ -145,10 +147,10 @@ fn link_of(sight: &Sight, feature: Feature) -> Option<&Value> {
 }
 
 /// The namespace links, the feature's own first, then the feature's files.
-fn paths(feature: Feature, added: &[Addition], outside: &Sight, inside: &Sight) -> Vec<OnePath> {
+fn paths(purpose: Purpose, added: &[Addition], outside: &Sight, inside: &Sight) -> Vec<OnePath> {
     let is_added = |kind| added.iter().any(|addition| addition.feature == kind);
     let mut kinds = Feature::NAMESPACES.to_vec();
-    kinds.sort_by_key(|kind| (*kind != feature, !is_added(*kind)));
+    kinds.sort_by_key(|kind| (purpose != *kind, !is_added(*kind)));
     let row = |path: String, field: Option<String>, outside: &Value, inside: &Value, added| OnePath {
         equal: equal(&path, outside, inside),
         path,
@@ -179,7 +181,7 @@ pub fn returned(outside: &Sight, with: &Sight, without: &Sight, keys: &[String])
         });
         Sight { links: links.collect(), ..sight.clone() }
     };
-    let mut rows = paths(Feature::Run, &[], &named(with), &named(without));
+    let mut rows = paths(Purpose::Container, &[], &named(with), &named(without));
     // Counters of groups that both share move by themselves, and each run's own group has a name of its own.
     let is_of_key = |row: &OnePath| {
         let group = row.path.strip_prefix('<').and_then(|path| path.split('>').next());

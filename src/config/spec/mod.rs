@@ -162,7 +162,6 @@ impl Spec {
             Feature::Blkio => self.blkio = Some(Blkio::default()),
             Feature::Devices => self.devices = Some(Devices::default()),
             Feature::Pids => self.pids = Some(Pids::default()),
-            Feature::Run => {}
             Feature::Capabilities => self.capabilities = Some(Capabilities::default()),
             Feature::Seccomp => self.seccomp = Some(Seccomp::default()),
             Feature::Rlimits => self.rlimits = Some(Rlimits::default()),
@@ -185,7 +184,6 @@ impl Spec {
             Feature::Blkio => self.blkio.is_some(),
             Feature::Devices => self.devices.is_some(),
             Feature::Pids => self.pids.is_some(),
-            Feature::Run => false,
             Feature::Capabilities => self.capabilities.is_some(),
             Feature::Seccomp => self.seccomp.is_some(),
             Feature::Rlimits => self.rlimits.is_some(),
@@ -205,6 +203,6 @@ impl Spec {
 
     /// The features that are on.
     pub fn features(&self) -> Vec<Feature> {
-        Feature::ALL.into_iter().chain(Feature::HARDENING).filter(|feature| self.has(*feature)).collect()
+        Feature::ALL.iter().copied().filter(|feature| self.has(*feature)).collect()
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::{Expected, Wanted};
-use crate::feature::Feature;
+use crate::feature::{Feature, Purpose};
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::call::mount::MountCall;
 use crate::plan::slots::Held;
@@ -39,18 +39,18 @@ pub(super) fn of(plan: &Plan) -> Vec<Expected> {
                     attributes: Attributes::NONE,
                     may_lack: false,
                 };
-                all.insert(target.clone(), (step.feature, wanted));
+                all.insert(target.clone(), (step.purpose, wanted));
             }
-            Call::DetachedMount(call) => follow(&mut slots, &mut all, step.feature, call),
+            Call::DetachedMount(call) => follow(&mut slots, &mut all, step.purpose, call),
             _ => {}
         }
     }
     let root = &slots[&Held::Root];
     if root.kind.is_some() || root.attributes != Attributes::NONE {
-        all.insert("/".into(), (Feature::Mnt, mounted(root)));
+        all.insert("/".into(), (Feature::Mnt.into(), mounted(root)));
     }
-    let expected = |(place, (feature, wanted)): (String, _)| Expected {
-        feature,
+    let expected = |(place, (purpose, wanted)): (String, _)| Expected {
+        purpose,
         path: "/proc/self/mountinfo".into(),
         field: Some(Cow::from(place)),
         wanted,
@@ -60,8 +60,8 @@ pub(super) fn of(plan: &Plan) -> Vec<Expected> {
 
 fn follow(
     slots: &mut BTreeMap<Held, Made>,
-    all: &mut BTreeMap<String, (Feature, Wanted)>,
-    feature: Feature,
+    all: &mut BTreeMap<String, (Purpose, Wanted)>,
+    purpose: Purpose,
     call: &DetachedMountCall,
 ) {
     let fresh = |to: &Held, kind: Option<&String>, attributes| Made {
@@ -83,18 +83,18 @@ fn follow(
         DetachedMountCall::Attach { mount, at, path } => {
             let Some(place) = place(slots, *at, path) else { return };
             let made = slots.entry(*mount).or_default();
-            all.insert(place.clone(), (feature, mounted(made)));
+            all.insert(place.clone(), (purpose, mounted(made)));
             made.place = Some(place);
         }
         DetachedMountCall::Hide { at, path, folder } => {
             let attributes = if *folder { Attributes::PROTECTED } else { Attributes::NONE };
             let Some(place) = place(slots, *at, path) else { return };
-            all.insert(place, (feature, Wanted::Mounted { kind: None, attributes, may_lack: true }));
+            all.insert(place, (purpose, Wanted::Mounted { kind: None, attributes, may_lack: true }));
         }
         DetachedMountCall::Protect { at, path } => {
             let attributes = Attributes::PROTECTED;
             let Some(place) = place(slots, *at, path) else { return };
-            all.insert(place, (feature, Wanted::Mounted { kind: None, attributes, may_lack: true }));
+            all.insert(place, (purpose, Wanted::Mounted { kind: None, attributes, may_lack: true }));
         }
         _ => {}
     }

@@ -68,14 +68,15 @@ impl Comparison {
         let (there, yonder) = (Vantage::at(&left, &host)?, Vantage::at(&right, &host)?);
         let mut paths = Vec::new();
         let mut processes = numbers(&left, &right);
-        let namespaces = Feature::NAMESPACES.map(|feature| namespace(feature, &left, &right)).to_vec();
+        let namespaces =
+            Feature::NAMESPACES.iter().map(|feature| namespace(*feature, &left, &right)).collect::<Vec<_>>();
         let root = |subject: &Subject| proc::link(&format!("{}/root", subject.folder())).value;
         let same_root = root(&left) == root(&right);
         let is_one = |feature| {
             namespaces.iter().any(|pair: &Pair| pair.feature == feature && pair.equal == Some(true))
         };
         let is_shared = |feature| same_root && is_one(feature) && is_one(Feature::Mnt);
-        for feature in Feature::NAMESPACES {
+        for &feature in Feature::NAMESPACES {
             let seen = there.look(feature)?;
             // Where the two share a place, one reading is both's: a second one would see who came and went meanwhile.
             let other = if is_shared(feature) { seen.clone() } else { yonder.look(feature)? };
@@ -87,7 +88,7 @@ impl Comparison {
             processes.extend(pairs(feature, own, others));
         }
         let groups = Groups::of([&left, &right]);
-        for feature in Feature::CONTROLLERS {
+        for &feature in Feature::CONTROLLERS {
             let own = limits(&left, feature);
             let mut others = limits(&right, feature);
             // The counters of a group that holds both are both's: the second reading would have them moved on.

@@ -35,7 +35,8 @@ pub(super) fn tree(subjects: [&Subject; 2]) -> Vec<Node> {
     let mut nodes: Vec<Node> = Vec::new();
     let mut open: VecDeque<(Feature, OwnedFd, Option<i32>)> = VecDeque::new();
     for subject in subjects {
-        let namespaces = Feature::NAMESPACES.into_iter().map(|feature| (feature, subject.namespace(feature)));
+        let namespaces =
+            Feature::NAMESPACES.iter().copied().map(|feature| (feature, subject.namespace(feature)));
         let namespaces = namespaces.filter_map(|(feature, file)| Some((feature, file.ok()?.into())));
         open.extend(namespaces.map(|(feature, descriptor)| (feature, descriptor, Some(subject.pid))));
     }

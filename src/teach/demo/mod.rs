@@ -30,7 +30,7 @@ use crate::error::{Error, Result, errno_text};
 use crate::exec::agent::{Agent, Answer};
 use crate::exec::journal::Journal;
 use crate::exec::{self, Watch};
-use crate::feature::Feature;
+use crate::feature::{Feature, Purpose};
 use crate::host::Host;
 use crate::plan::Call;
 use crate::plan::slots::Slots;
@@ -100,8 +100,6 @@ fn entries(feature: Feature) -> &'static [Entry] {
         Feature::Blkio => blkio::CARDS,
         Feature::Devices => devices::CARDS,
         Feature::Pids => pids::CARDS,
-        // Each feature has its own.
-        Feature::Run => &[],
         Feature::Capabilities | Feature::Seccomp | Feature::Rlimits => &[],
     }
 }
@@ -193,12 +191,12 @@ impl<'a> Stage<'a> {
     ///
     /// # Errors
     /// The step that failed.
-    pub fn start(&mut self, spec: &Spec, feature: Feature) -> Result<Agent> {
+    pub fn start(&mut self, spec: &Spec, purpose: impl Into<Purpose>) -> Result<Agent> {
         // Anew for each: it may ask for more than the flags did, and gets a group of its own. Addresses are drawn by lot: those
         // that the demonstration knows.
         let (cable, bridge) = (self.host.cable.clone(), self.host.bridge.clone());
         let host = Host { cable, bridge, ..compose::gather(spec) };
-        let plan = compose::plan(spec, &host, feature, Ending::Demonstration, false);
+        let plan = compose::plan(spec, &host, purpose, Ending::Demonstration, false);
         exec::accept(&plan)?;
         Agent::start(&plan, self.watch)
     }

@@ -15,7 +15,7 @@ use crate::diagnose::{self, Failed};
 use crate::error::{Error, Kind, Result};
 use crate::exec::Unwatched;
 use crate::exec::agent::Agent;
-use crate::feature::Feature;
+use crate::feature::{Feature, Purpose};
 use crate::host::Host;
 use crate::host::facts::Facts;
 use crate::namespaces::time::Time;
@@ -47,7 +47,8 @@ pub struct Report {
 #[derive(Debug, Clone, Serialize)]
 pub struct Finding {
     /// The feature.
-    pub feature: Feature,
+    #[serde(rename = "feature")]
+    pub purpose: Purpose,
     /// Whether it does.
     pub works: bool,
     /// What the kernel showed: a file or a call, and its value.
@@ -85,21 +86,22 @@ pub struct Trouble {
 pub fn examine() -> Result<Report> {
     let host = Host::gather();
     let mut features = Vec::new();
-    for feature in Feature::ALL.into_iter().chain([Feature::Run]) {
-        let (works, shown, error) = match use_it(feature, &host) {
+    let all = Feature::WITH_SUBCOMMAND.iter().copied().map(Purpose::Feature);
+    for purpose in all.chain([Purpose::Container]) {
+        let (works, shown, error) = match use_it(purpose, &host) {
             Ok((works, shown)) if works => (true, Some(shown), None),
             Ok((_, shown)) => (false, Some(shown), Some(trouble(Error::failed(text("doctor.differs"))))),
             Err(error) if matches!(error.kind, Kind::Interrupted(_)) => return Err(error),
-            Err(error) => (false, None, Some(trouble(without_name(error, feature)))),
+            Err(error) => (false, None, Some(trouble(without_name(error, purpose)))),
         };
-        features.push(Finding { feature, works, shown, error });
+        features.push(Finding { purpose, works, shown, error });
     }
     Ok(Report { version: env!("CARGO_PKG_VERSION"), features, facts: Facts::read() })
 }
 
 /// What can't be done, where the feature stands beside it anyway.
-fn without_name(mut error: Error, feature: Feature) -> Error {
-    if let Some(what) = error.what.strip_prefix(&format!("{feature}: ")) {
+fn without_name(mut error: Error, purpose: Purpose) -> Error {
+    if let Some(what) = error.what.strip_prefix(&format!("{purpose}: ")) {
         error.what = what.to_owned();
     }
     error
@@ -115,22 +117,40 @@ fn trouble(error: Error) -> Trouble {
 /// A day, for the clock that is moved.
 const DAY: i64 = 86_400;
 
-/// Uses one feature, and says whether the kernel shows its effect.
-fn use_it(feature: Feature, host: &Host) -> Result<(bool, Shown)> {
-    let mut spec = Spec::of(feature);
-    if feature == Feature::Time {
-        spec.time = Some(Time { boottime: Some(Offset(DAY)), ..Time::default() });
+/// Uses a feature or a container, and says whether the kernel shows its effect.
+fn use_it(purpose: Purpose, host: &Host) -> Result<(bool, Shown)> {
+    match purpose {
+        Purpose::Feature(feature) => use_feature(feature, host),
+        Purpose::Container => use_container(),
     }
+}
+
+/// Starts a process of this spec.
+fn start(spec: &Spec, purpose: Purpose) -> Result<Probe> {
+    let plan = compose::plan(spec, &compose::gather(spec), purpose, Ending::Demonstration, false);
+    let agent = Agent::start(&plan, &mut Unwatched)?;
+    Ok(Probe { agent, purpose, own: plan.namespaces })
+}
+
+/// A whole container: its root is a mount of its own.
+fn use_container() -> Result<(bool, Shown)> {
+    const TABLE: &str = "/proc/self/mountinfo";
+    let table = start(&whole()?, Purpose::Container)?.read(TABLE)?;
+    let root = table.lines().find(|line| line.split(' ').nth(4) == Some("/"));
+    let kind = root.and_then(|line| line.split_once(" - ")?.1.split(' ').next()).unwrap_or("-");
+    Ok((["overlay", "tmpfs"].contains(&kind), shown(format!("{TABLE} /:"), kind)))
+}
+
+fn use_feature(feature: Feature, host: &Host) -> Result<(bool, Shown)> {
+    let mut spec = Spec::of(feature);
     match feature {
+        Feature::Time => spec.time = Some(Time { boottime: Some(Offset(DAY)), ..Time::default() }),
         Feature::Memory => spec.memory = Some(Memory { limit: Some(Size(64 << 20)), ..Memory::default() }),
         Feature::Cpu => spec.cpu = Some(Cpu { shares: Some(512), ..Cpu::default() }),
         Feature::Pids => spec.pids = Some(Pids { max: Some(64) }),
-        Feature::Run => spec = whole()?,
         _ => {}
     }
-    let gathered = compose::gather(&spec);
-    let plan = compose::plan(&spec, &gathered, feature, Ending::Demonstration, false);
-    let probe = Probe { agent: Agent::start(&plan, &mut Unwatched)?, feature, own: &plan.namespaces };
+    let probe = start(&spec, feature.into())?;
     match feature {
         Feature::Pid => {
             let number = probe.link("/proc/self")?;
@@ -179,13 +199,6 @@ fn use_it(feature: Feature, host: &Host) -> Result<(bool, Shown)> {
             let answer = probe.agent.perform(call.clone())?;
             Ok((answer == Err(Errno::EPERM), shown(Call::from(call), answer_text(answer))))
         }
-        Feature::Run => {
-            const TABLE: &str = "/proc/self/mountinfo";
-            let table = probe.read(TABLE)?;
-            let root = table.lines().find(|line| line.split(' ').nth(4) == Some("/"));
-            let kind = root.and_then(|line| line.split_once(" - ")?.1.split(' ').next()).unwrap_or("-");
-            Ok((["overlay", "tmpfs"].contains(&kind), shown(format!("{TABLE} /:"), kind)))
-        }
         Feature::Memory | Feature::Cpu | Feature::Blkio | Feature::Pids => {
             let controller = spec.controllers()[0];
             let inside = Group::of(&format!("/proc/{}", probe.agent.pid()), controller);
@@ -216,26 +229,26 @@ fn use_it(feature: Feature, host: &Host) -> Result<(bool, Shown)> {
 fn whole() -> Result<Spec> {
     let first = shipped::ALL.iter().find(|spec| spec.purpose == "first");
     let spec = first.and_then(|first| yaml::read(first.text, first.purpose).ok());
-    let spec = spec.ok_or_else(|| Error::failed(Feature::Run.name()))?;
+    let spec = spec.ok_or_else(|| Error::failed(Purpose::Container.name()))?;
     Ok(Spec { name: None, memory: None, pids: None, ..spec })
 }
 
 /// A process in the feature, whose failures get their cause.
-struct Probe<'a> {
+struct Probe {
     agent: Agent,
-    feature: Feature,
-    own: &'a [Feature],
+    purpose: Purpose,
+    own: Vec<Feature>,
 }
 
-impl Probe<'_> {
+impl Probe {
     fn call(&self, call: impl Into<Call>) -> Result<(bool, Shown)> {
         let call = call.into();
         let errno = match self.agent.perform(call.clone())? {
             Ok(result) => return Ok((true, shown(call, result))),
             Err(errno) => errno,
         };
-        let failed = Failed { feature: self.feature, call: &call, errno, own: self.own };
-        let error = Error::failed(self.feature.name()).call(&call, errno);
+        let failed = Failed { purpose: self.purpose, call: &call, errno, own: &self.own };
+        let error = Error::failed(self.purpose.name()).call(&call, errno);
         Err(error.because(diagnose::cause(&Facts::read(), &failed)))
     }
 
@@ -250,7 +263,7 @@ impl Probe<'_> {
 
     fn unreadable(&self, path: &str, errno: Errno) -> Error {
         let error = Error::failed(path).call(format!("openat(AT_FDCWD, \"{path}\")"), errno);
-        error.because(diagnose::without_proc(&Facts::read(), self.feature))
+        error.because(diagnose::without_proc(&Facts::read(), self.purpose))
     }
 }
 

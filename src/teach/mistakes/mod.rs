@@ -14,15 +14,16 @@ mod user;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::feature::Feature;
+use crate::feature::{Feature, Purpose};
 use crate::teach::demo::{Evidence, Stage};
 use crate::text::text;
 
 /// The right way and the wrong one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Contrast {
-    /// The feature.
-    pub feature: Feature,
+    /// What it is about.
+    #[serde(rename = "feature")]
+    pub purpose: Purpose,
     /// The mistake's name: `sandbox pid --break NAME`.
     pub name: &'static str,
     /// What the mistake is.
@@ -41,7 +42,8 @@ pub struct Contrast {
 /// A mistake's name and what makes it.
 type Entry = (&'static str, fn(&mut Stage<'_>) -> Result<Contrast>);
 
-fn entries(feature: Feature) -> &'static [Entry] {
+fn entries(purpose: Purpose) -> &'static [Entry] {
+    let Some(feature) = purpose.feature() else { return run::MISTAKES };
     match feature {
         Feature::Pid => pid::MISTAKES,
         Feature::Mnt => mnt::MISTAKES,
@@ -53,16 +55,15 @@ fn entries(feature: Feature) -> &'static [Entry] {
         Feature::Blkio => blkio::MISTAKES,
         Feature::Devices => devices::MISTAKES,
         Feature::Uts | Feature::Cgroup | Feature::Time | Feature::Pids => &[],
-        Feature::Run => run::MISTAKES,
         Feature::Capabilities | Feature::Seccomp | Feature::Rlimits => &[],
     }
 }
 
 /// The names of a feature's mistakes, each with what it is.
-pub fn list(feature: Feature) -> Vec<(&'static str, String)> {
-    entries(feature)
+pub fn list(purpose: Purpose) -> Vec<(&'static str, String)> {
+    entries(purpose)
         .iter()
-        .map(|(name, _)| (*name, text(&format!("{feature}.break.{name}.mistake"))))
+        .map(|(name, _)| (*name, text(&format!("{purpose}.break.{name}.mistake"))))
         .collect()
 }
 
@@ -70,23 +71,24 @@ pub fn list(feature: Feature) -> Vec<(&'static str, String)> {
 ///
 /// # Errors
 /// An unknown mistake; a step that failed.
-pub fn run(feature: Feature, name: &str, stage: &mut Stage<'_>) -> Result<Contrast> {
-    match entries(feature).iter().find(|(known, _)| *known == name) {
+pub fn run(purpose: Purpose, name: &str, stage: &mut Stage<'_>) -> Result<Contrast> {
+    match entries(purpose).iter().find(|(known, _)| *known == name) {
         Some((_, make)) => make(stage),
         None => {
-            let known: Vec<&str> = entries(feature).iter().map(|(name, _)| *name).collect();
+            let known: Vec<&str> = entries(purpose).iter().map(|(name, _)| *name).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            Err(Error::usage(format!("{feature} has no mistake {name:?}")).todo(format!("known: {known}")))
+            Err(Error::usage(format!("{purpose} has no mistake {name:?}")).todo(format!("known: {known}")))
         }
     }
 }
 
 impl Contrast {
     /// A contrast without evidence. Its words are `FEATURE.break.NAME.mistake` and `.lesson` in the catalogue.
-    pub fn new(feature: Feature, name: &'static str) -> Contrast {
-        let words = |part: &str| text(&format!("{feature}.break.{name}.{part}"));
+    pub fn new(purpose: impl Into<Purpose>, name: &'static str) -> Contrast {
+        let purpose = purpose.into();
+        let words = |part: &str| text(&format!("{purpose}.break.{name}.{part}"));
         let (mistake, lesson) = (words("mistake"), words("lesson"));
-        Contrast { feature, name, mistake, right: vec![], wrong: vec![], lesson, skipped: None }
+        Contrast { purpose, name, mistake, right: vec![], wrong: vec![], lesson, skipped: None }
     }
 
     /// Adds what the right way showed.

@@ -5,7 +5,8 @@
 
 use crate::config::spec::Spec;
 use crate::error::Result;
-use crate::feature::Feature::{Run, Uts};
+use crate::feature::Feature::Uts;
+use crate::feature::Purpose::Container;
 use crate::plan::call::uts;
 use crate::security::capabilities::Capabilities;
 use crate::teach::demo::pid::field;
@@ -13,10 +14,10 @@ use crate::teach::demo::{Stage, answer_text};
 use crate::teach::mistakes::Contrast;
 
 pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
-    let mut contrast = Contrast::new(Run, "capabilities");
+    let mut contrast = Contrast::new(Container, "capabilities");
     let rename = uts::UtsCall::SetHostname("taken".into());
     for (capabilities, is_right) in [(Some(Capabilities::Default), true), (None, false)] {
-        let inside = stage.start(&Spec { capabilities, ..Spec::of(Uts) }, Run)?;
+        let inside = stage.start(&Spec { capabilities, ..Spec::of(Uts) }, Container)?;
         let set = field(&inside, "/proc/self/status", "CapEff")?;
         let answer = inside.perform(rename.clone())?;
         contrast = contrast.showed(is_right, "INSIDE", "/proc/self/status CapEff", set).showed(

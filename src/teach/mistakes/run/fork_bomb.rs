@@ -8,13 +8,14 @@ use crate::cgroups::pids::Pids;
 use crate::config::compose;
 use crate::config::spec::Spec;
 use crate::error::Result;
-use crate::feature::Feature::{Pid, Run};
+use crate::feature::Feature::Pid;
+use crate::feature::Purpose::Container;
 use crate::plan::call::load::LoadCall;
 use crate::teach::demo::{Stage, answer_text};
 use crate::teach::mistakes::Contrast;
 
 pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
-    let mut contrast = Contrast::new(Run, "fork-bomb");
+    let mut contrast = Contrast::new(Container, "fork-bomb");
     let limited = Spec { pids: Some(Pids { max: Some(16) }), ..Spec::of(Pid) };
     let cgroups = compose::gather(&limited).cgroups;
     if cgroups.is_none_or(|cgroups| !cgroups.obstacles.is_empty()) {
@@ -22,7 +23,7 @@ pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
     }
     let bomb = LoadCall::Fork { most: 48 };
     for (spec, is_right) in [(limited, true), (Spec::of(Pid), false)] {
-        let inside = stage.start(&spec, Run)?;
+        let inside = stage.start(&spec, Container)?;
         contrast = contrast.showed(is_right, "INSIDE", &bomb, answer_text(inside.perform(bomb.clone())?));
     }
     Ok(contrast)

@@ -5,7 +5,7 @@
 //! marks whatever else the caller left open, and looks at what the working folder has become. open(2), O_CLOEXEC
 
 use crate::error::Result;
-use crate::feature::Feature::Run;
+use crate::feature::Purpose::Container;
 use crate::plan::call::detached::DetachedMountCall;
 use crate::plan::call::mount::MountCall;
 use crate::plan::slots::Held;
@@ -14,7 +14,7 @@ use crate::teach::demo::{Stage, words};
 use crate::teach::mistakes::Contrast;
 
 pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
-    let mut contrast = Contrast::new(Run, "leaked-descriptor");
+    let mut contrast = Contrast::new(Container, "leaked-descriptor");
     for is_right in [true, false] {
         let inside = scene::jail(stage)?;
         if !is_right {

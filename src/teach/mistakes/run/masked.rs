@@ -5,7 +5,8 @@
 
 use crate::config::spec::Spec;
 use crate::error::Result;
-use crate::feature::Feature::{Pid, Run};
+use crate::feature::Feature::Pid;
+use crate::feature::Purpose::Container;
 use crate::rootfs::Rootfs;
 use crate::teach::demo::Stage;
 use crate::teach::mistakes::Contrast;
@@ -14,11 +15,11 @@ use crate::teach::mistakes::Contrast;
 const FILES: [&str; 3] = ["/proc/timer_list", "/proc/keys", "/sys/firmware/memmap/0/start"];
 
 pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
-    let mut contrast = Contrast::new(Run, "masked");
+    let mut contrast = Contrast::new(Container, "masked");
     let is_told = |file: &&str| std::fs::read(file).is_ok_and(|words| !words.is_empty());
     let Some(file) = FILES.into_iter().find(is_told) else { return Ok(contrast.skip("run.skip.masked")) };
     for (rootfs, is_right) in [(Some(Rootfs::Host), true), (None, false)] {
-        let inside = stage.start(&Spec { rootfs, ..Spec::of(Pid) }, Run)?;
+        let inside = stage.start(&Spec { rootfs, ..Spec::of(Pid) }, Container)?;
         // What it says changes all the time; below /sys/firmware there is no file at all any more.
         let is_empty = inside.read(file)?.unwrap_or_default().is_empty();
         let value = if is_empty { "nothing" } else { "the machine's" };

@@ -6,17 +6,17 @@
 
 use crate::config::spec::Spec;
 use crate::error::Result;
-use crate::feature::Feature::Run;
+use crate::feature::Purpose::Container;
 use crate::plan::call::process::ProcessCall;
 use crate::security::capabilities::Capabilities;
 use crate::teach::demo::{Stage, answer_text, words};
 use crate::teach::mistakes::Contrast;
 
 pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
-    let mut contrast = Contrast::new(Run, "own-program");
+    let mut contrast = Contrast::new(Container, "own-program");
     // Root with CAP_SYS_PTRACE may look into any process: that goes first.
     let capabilities = Some(Capabilities::Default);
-    let attacker = stage.start(&Spec { capabilities, ..Spec::default() }, Run)?;
+    let attacker = stage.start(&Spec { capabilities, ..Spec::default() }, Container)?;
     for is_right in [true, false] {
         let (tool, pid) = match attacker.spawn(&[])? {
             Ok(made) => made,

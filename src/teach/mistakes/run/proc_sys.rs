@@ -5,20 +5,21 @@
 
 use crate::config::spec::Spec;
 use crate::error::Result;
-use crate::feature::Feature::{Pid, Run};
+use crate::feature::Feature::Pid;
+use crate::feature::Purpose::Container;
 use crate::plan::call::attack::AttackCall;
 use crate::rootfs::Rootfs;
 use crate::teach::demo::{Stage, answer_text};
 use crate::teach::mistakes::Contrast;
 
 pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
-    let mut contrast = Contrast::new(Run, "proc-sys");
+    let mut contrast = Contrast::new(Container, "proc-sys");
     if !stage.host.privileged {
         return Ok(contrast.skip("run.skip.procsys"));
     }
     let open = AttackCall::OpenToWrite { path: "/proc/sys/kernel/core_pattern".into() };
     for (rootfs, is_right) in [(Some(Rootfs::Host), true), (None, false)] {
-        let inside = stage.start(&Spec { rootfs, ..Spec::of(Pid) }, Run)?;
+        let inside = stage.start(&Spec { rootfs, ..Spec::of(Pid) }, Container)?;
         contrast = contrast.showed(is_right, "INSIDE", &open, answer_text(inside.perform(open.clone())?));
     }
     Ok(contrast)

@@ -6,7 +6,7 @@
 
 use crate::config::spec::Spec;
 use crate::error::Result;
-use crate::feature::Feature::Run;
+use crate::feature::Purpose::Container;
 use crate::host::cgroups::{Version, hierarchies};
 use crate::plan::Call;
 use crate::plan::call::attack::AttackCall;
@@ -17,7 +17,7 @@ use crate::teach::demo::{Stage, answer_text};
 use crate::teach::mistakes::Contrast;
 
 pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
-    let mut contrast = Contrast::new(Run, "release-agent");
+    let mut contrast = Contrast::new(Container, "release-agent");
     let first =
         |version| hierarchies("/proc/self").into_iter().find(|hierarchy| hierarchy.version == version);
     let (true, Some(hierarchy)) = (stage.host.privileged, first(Version::V1)) else {
@@ -31,7 +31,7 @@ pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
     let mount = MountCall::Filesystem { kind: "cgroup".into(), target, data };
     for (capabilities, is_right) in [(Some(Capabilities::Default), true), (None, false)] {
         let inside =
-            stage.start(&Spec { rootfs: Some(Rootfs::Host), capabilities, ..Spec::default() }, Run)?;
+            stage.start(&Spec { rootfs: Some(Rootfs::Host), capabilities, ..Spec::default() }, Container)?;
         for call in [Call::from(mount.clone()), Call::from(open.clone())] {
             contrast = contrast.showed(is_right, "INSIDE", &call, answer_text(inside.perform(call.clone())?));
         }

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use super::ordinary;
 use crate::config::spec::Spec;
 use crate::error::Result;
-use crate::feature::Feature::Run;
+use crate::feature::Purpose::Container;
 use crate::plan::call::attack::AttackCall;
 use crate::teach::demo::{Stage, answer_text};
 use crate::teach::mistakes::Contrast;
@@ -17,7 +17,7 @@ use crate::teach::mistakes::Contrast;
 const PROGRAMS: [&str; 5] = ["/usr/bin/su", "/bin/su", "/usr/bin/passwd", "/usr/bin/newgrp", "/usr/bin/chsh"];
 
 pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
-    let mut contrast = Contrast::new(Run, "suid");
+    let mut contrast = Contrast::new(Container, "suid");
     let is_roots = |path: &&str| {
         std::fs::metadata(path).is_ok_and(|file| file.uid() == 0 && file.mode() & libc::S_ISUID != 0)
     };
@@ -26,7 +26,7 @@ pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
     };
     let execute = AttackCall::Gain { program: program.into() };
     for no_new_privileges in [true, false] {
-        let inside = stage.start(&Spec { no_new_privileges, ..ordinary(stage) }, Run)?;
+        let inside = stage.start(&Spec { no_new_privileges, ..ordinary(stage) }, Container)?;
         let answer = inside.perform(execute.clone())?;
         if !no_new_privileges && answer != Ok(0) {
             // We have no_new_privs ourselves, or the mount says nosuid.

@@ -7,7 +7,8 @@
 
 use crate::config::spec::Spec;
 use crate::error::Result;
-use crate::feature::Feature::{Mnt, Run};
+use crate::feature::Feature::Mnt;
+use crate::feature::Purpose::Container;
 use crate::plan::Call;
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::call::file::FileCall;
@@ -20,11 +21,11 @@ const ROOT: &str = "/tmp/root";
 const OUTSIDE: &str = "/tmp/outside";
 
 pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
-    let mut contrast = Contrast::new(Run, "symlink-mount");
+    let mut contrast = Contrast::new(Container, "symlink-mount");
     let folder = |path: &str| Call::from(FileCall::MakeFolder { path: path.into() });
     let link = DetachedMountCall::MakeLink { at: Held::Root, path: "dev".into(), target: OUTSIDE.into() };
     for is_right in [true, false] {
-        let inside = stage.start(&Spec::of(Mnt), Run)?;
+        let inside = stage.start(&Spec::of(Mnt), Container)?;
         let root = DetachedMountCall::Open { path: ROOT.into(), to: Held::Root };
         scene::build(
             &inside,

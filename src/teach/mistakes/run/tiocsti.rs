@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use crate::config::spec::Spec;
 use crate::error::Result;
-use crate::feature::Feature::Run;
+use crate::feature::Purpose::Container;
 use crate::plan::call::attack::AttackCall;
 use crate::plan::call::terminal::TerminalCall;
 use crate::security::seccomp::Seccomp;
@@ -17,10 +17,10 @@ use crate::teach::demo::{Stage, answer_text};
 use crate::teach::mistakes::Contrast;
 
 pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
-    let mut contrast = Contrast::new(Run, "tiocsti");
+    let mut contrast = Contrast::new(Container, "tiocsti");
     let attack = AttackCall::Type("reboot\n".into());
     for (seccomp, is_right) in [(Some(Seccomp::Default), true), (None, false)] {
-        let inside = stage.start(&Spec { seccomp, no_new_privileges: true, ..Spec::default() }, Run)?;
+        let inside = stage.start(&Spec { seccomp, no_new_privileges: true, ..Spec::default() }, Container)?;
         for call in [
             TerminalCall::Open,
             TerminalCall::Unlock,

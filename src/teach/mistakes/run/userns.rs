@@ -7,7 +7,8 @@
 use super::ordinary;
 use crate::config::spec::Spec;
 use crate::error::Result;
-use crate::feature::Feature::{Run, User};
+use crate::feature::Feature::User;
+use crate::feature::Purpose::Container;
 use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::security::seccomp::Seccomp;
 use crate::teach::demo::pid::field;
@@ -15,10 +16,10 @@ use crate::teach::demo::{Stage, answer_text};
 use crate::teach::mistakes::Contrast;
 
 pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
-    let mut contrast = Contrast::new(Run, "userns");
+    let mut contrast = Contrast::new(Container, "userns");
     let unshare = ProcessCall::Unshare { namespaces: Namespaces::of(&[User]) };
     for (seccomp, is_right) in [(Some(Seccomp::Default), true), (None, false)] {
-        let inside = stage.start(&Spec { seccomp, no_new_privileges: true, ..ordinary(stage) }, Run)?;
+        let inside = stage.start(&Spec { seccomp, no_new_privileges: true, ..ordinary(stage) }, Container)?;
         let answer = inside.perform(unshare.clone())?;
         if !is_right && answer.is_err() {
             return Ok(contrast.skip("run.skip.userns"));
