@@ -1,7 +1,13 @@
 //! What went wrong, as a person can use it: what failed, the call, why, and what to do.
 
-use std::fmt;
+mod errno;
 
+use std::fmt;
+use std::io;
+
+use nix::errno::Errno;
+
+pub use self::errno::{errno, errno_text};
 use crate::config::spec::{MOST_MISTAKES, Mistake};
 use crate::diagnose::Cause;
 use crate::text::{text, text_with};
@@ -70,9 +76,13 @@ impl Error {
         Error::new(Kind::Usage, what)
     }
 
-    /// Names the call that failed and its errno.
-    pub fn call(mut self, call: impl fmt::Display, errno: nix::errno::Errno) -> Self {
-        self.call = Some(format!("{call} = -1 {}", errno_text(errno)));
+    /// Names the call that failed and its errno; without an errno, what the standard library says.
+    pub fn call(mut self, call: impl fmt::Display, error: impl Into<io::Error>) -> Self {
+        let error = error.into();
+        self.call = Some(match error.raw_os_error() {
+            Some(number) => format!("{call} = -1 {}", errno_text(Errno::from_raw(number))),
+            None => format!("{call}: {error}"),
+        });
         self
     }
 
@@ -105,11 +115,6 @@ impl Error {
         self.todo.push(todo.into());
         self
     }
-}
-
-/// `EPERM (Operation not permitted)`, as strace prints it.
-pub fn errno_text(errno: nix::errno::Errno) -> String {
-    format!("{errno:?} ({})", errno.desc())
 }
 
 impl fmt::Display for Error {

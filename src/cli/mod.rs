@@ -275,8 +275,8 @@ const SUBCOMMANDS: [Chosen; 21] = subcommands![
 /// The exit status of what was done, with the error told, and what was said but couldn't be written.
 fn finish(color: Color, result: Result<u8>) -> u8 {
     match (result, render::lost()) {
-        (Ok(0), Some(errno)) => {
-            report(color, &Error::failed(text("common.lost")).call("write(1, ...)", errno))
+        (Ok(0), Some(error)) => {
+            report(color, &Error::failed(text("common.lost")).call("write(1, ...)", error))
         }
         // A command's own status is worth more.
         (Ok(code), _) => code,

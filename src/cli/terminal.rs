@@ -1,7 +1,7 @@
 //! One key from the learner's terminal: /dev/tty, so that it works while standard input belongs to something else.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
@@ -31,15 +31,16 @@ pub(super) struct Terminal {
 
 /// Opens /dev/tty for single keys.
 pub(super) fn open() -> Result<Terminal> {
-    let refused =
-        |errno| Error::usage(text("common.step.noterminal")).call("openat(AT_FDCWD, \"/dev/tty\")", errno);
+    let refused = |error: io::Error| {
+        Error::usage(text("common.step.noterminal")).call("openat(AT_FDCWD, \"/dev/tty\")", error)
+    };
     let file = File::options().read(true).write(true).open("/dev/tty");
-    let file = file.map_err(|error| refused(Errno::from_raw(error.raw_os_error().unwrap_or(0))))?;
-    let before = tcgetattr(&file).map_err(refused)?;
+    let file = file.map_err(refused)?;
+    let before = tcgetattr(&file).map_err(|errno| refused(errno.into()))?;
     let mut keys = before.clone();
     // Ctrl-C stays a signal: it ends the run as it would anywhere.
     keys.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO);
-    tcsetattr(&file, SetArg::TCSADRAIN, &keys).map_err(refused)?;
+    tcsetattr(&file, SetArg::TCSADRAIN, &keys).map_err(|errno| refused(errno.into()))?;
     Ok(Terminal { file, before })
 }
 

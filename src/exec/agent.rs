@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::listen::wait_readable;
 use super::signals::Signals;
 use super::{Container, Ended, start};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, errno};
 use crate::feature::{Feature, Purpose};
 use crate::plan::call::process::Namespaces;
 use crate::plan::gate::Channel;
@@ -310,7 +310,7 @@ fn serve_on(channel: &Channel, slots: &mut Slots) -> ! {
 fn words(read: std::io::Result<Vec<u8>>) -> Reply {
     match read {
         Ok(bytes) => Reply::Words(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(error) => Reply::Errno(error.raw_os_error().unwrap_or(libc::EIO)),
+        Err(error) => Reply::Errno(errno(error) as i32),
     }
 }
 

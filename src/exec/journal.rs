@@ -271,9 +271,8 @@ fn is_locked(file: &File) -> bool {
 
 /// A lock that no child inherits: fcntl(2)'s record lock belongs to the process, not to the descriptor as flock(2)'s does.
 fn lock(file: &File) -> io::Result<()> {
-    fcntl(file, FcntlArg::F_SETLK(&WHOLE))
-        .map(|_| ())
-        .map_err(|errno| io::Error::from_raw_os_error(errno as i32))
+    fcntl(file, FcntlArg::F_SETLK(&WHOLE))?;
+    Ok(())
 }
 
 /// root's is in /run, unless it is root of a user namespace only, to whom /run is closed; a user's in $XDG_RUNTIME_DIR, or

@@ -29,7 +29,7 @@ use nix::unistd::Pid;
 use self::journal::Journal;
 use self::signals::Signals;
 pub use self::supervise::Ended;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, errno};
 use crate::feature::Feature;
 use crate::plan::call::cgroup::CgroupCall;
 use crate::plan::call::gate::GateCall;
@@ -392,8 +392,7 @@ fn is_last_release(plan: &Plan, index: usize) -> bool {
 
 fn pidfd_of(pid: Pid) -> std::result::Result<std::os::fd::OwnedFd, Errno> {
     let pid = rustix::process::Pid::from_raw(pid.as_raw()).ok_or(Errno::ESRCH)?;
-    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
-        .map_err(|errno| Errno::from_raw(errno.raw_os_error()))
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).map_err(errno)
 }
 
 fn kill(pidfd: BorrowedFd<'_>) {

@@ -255,7 +255,6 @@ fn output() -> Result<OwnedFd> {
         }
     }
     io::fcntl_dupfd_cloexec(stdout(), 3).map_err(|errno| {
-        let errno = nix::errno::Errno::from_raw(errno.raw_os_error());
         Error::failed("cannot write to standard output").call("fcntl(1, F_DUPFD_CLOEXEC, 3)", errno)
     })
 }

@@ -18,9 +18,9 @@ mod table;
 pub mod view;
 
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use nix::errno::Errno;
 use serde::Serialize;
 
 /// Writes a result to standard output. That the reader has gone away (a broken pipe) is no error.
@@ -28,20 +28,17 @@ pub fn out(text: &str) {
     if let Err(error) = write(&mut io::stdout().lock(), text)
         && error.kind() != io::ErrorKind::BrokenPipe
     {
-        LOST.store(error.raw_os_error().unwrap_or(libc::EIO), Ordering::Relaxed);
+        *LOST.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 }
 
 /// Why a part of the result could not be written to standard output: a full disk, say. The run ends in an error then, for
 /// whoever keeps the result must not take it for whole.
-pub fn lost() -> Option<Errno> {
-    match LOST.load(Ordering::Relaxed) {
-        0 => None,
-        errno => Some(Errno::from_raw(errno)),
-    }
+pub fn lost() -> Option<io::Error> {
+    LOST.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-static LOST: AtomicI32 = AtomicI32::new(0);
+static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
 
 /// Writes to standard error: what `sandbox` says while a command owns standard output.
 pub fn err(text: &str) {

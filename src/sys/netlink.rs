@@ -1,7 +1,6 @@
 //! rtnetlink(7): making, finding and removing links, and giving them addresses. Nothing here is unsafe; it stands beside
 //! the other ways to ask the kernel for something that no single system call does.
 
-use std::io;
 use std::net::Ipv4Addr;
 
 use netlink_packet_core::{
@@ -19,6 +18,8 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
+
+use crate::error::errno;
 
 /// A link as the kernel knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -215,8 +216,4 @@ fn ask(message: RouteNetlinkMessage, flags: u16) -> Result<NetlinkPayload<RouteN
     // The kernel answers before send(2) returns, so there is nothing to wait for.
     let (answer, _) = socket.recv_from_full().map_err(errno)?;
     NetlinkMessage::deserialize(&answer).map(|answer| answer.payload).map_err(|_| Errno::EPROTO)
-}
-
-fn errno(error: io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }

@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::quoted;
+use crate::error::errno;
 use crate::plan::slots::Slots;
 use crate::sys;
 
@@ -57,7 +58,7 @@ impl AttackCall {
             }
             AttackCall::Waiting => {
                 let count = rustix::io::ioctl_fionread(terminal()?);
-                count.map(|count| count as i64).map_err(|errno| Errno::from_raw(errno.raw_os_error()))
+                count.map(|count| count as i64).map_err(errno)
             }
             AttackCall::Gain { program } => gain(program).map_err(errno),
             AttackCall::OpenToWrite { path } => {
@@ -82,8 +83,4 @@ fn gain(program: &str) -> std::io::Result<i64> {
     let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
     let effective = ids.and_then(|ids| ids.split_whitespace().nth(1)?.parse().ok());
     effective.ok_or_else(|| std::io::Error::from_raw_os_error(libc::EIO))
-}
-
-fn errno(error: std::io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }

@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::quoted;
+use crate::error::errno;
 use crate::plan::slots::Slots;
 use crate::sys::netlink;
 use crate::sys::nftables::{self, Chain, Expression, Family, Hook};
@@ -126,7 +127,7 @@ fn share() -> Result<OwnedFd, Errno> {
     loop {
         match flock(&own, FlockOperation::NonBlockingLockShared) {
             Err(rustix::io::Errno::AGAIN) if Instant::now() < deadline => {}
-            Err(error) => return Err(Errno::from_raw(error.raw_os_error())),
+            Err(error) => return Err(errno(error)),
             Ok(()) => return Ok(own),
         }
         std::thread::sleep(Duration::from_millis(1));
@@ -203,10 +204,6 @@ fn guard(port: &str, address: Ipv4Addr) -> Chain {
     // In ARP the sender's hardware address stands from byte 8 on, its IPv4 address from byte 14 on. RFC 826
     let arp = vec![sender, Protocol(0x0806), Packet(8, hardware), Packet(14, bytes), Accept];
     Chain { name: "ingress", hook: Hook::Ingress(port.into()), drops: true, rules: vec![packet, arp] }
-}
-
-fn errno(error: std::io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }
 
 #[cfg(test)]

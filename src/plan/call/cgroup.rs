@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::quoted;
+use crate::error::errno;
 use crate::plan::slots::Slots;
 use crate::sys::bpf;
 
@@ -79,8 +80,7 @@ impl CgroupCall {
         match self {
             CgroupCall::Share { folder } => {
                 let share = folder_of(folder, OFlag::O_RDONLY)?;
-                flock(&share, FlockOperation::LockShared)
-                    .map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
+                flock(&share, FlockOperation::LockShared).map_err(errno)?;
                 slots.shares.push(share);
                 Ok(0)
             }
@@ -98,7 +98,7 @@ impl CgroupCall {
                 match Path::new(file).try_exists() {
                     Ok(true) => {}
                     Ok(false) => return Ok(0),
-                    Err(error) => return Err(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))),
+                    Err(error) => return Err(errno(error)),
                 }
                 let write = super::file::FileCall::Write { path: file.clone(), content: value.clone() };
                 write.perform(slots)

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::attributes::Attributes;
 use super::quoted;
+use crate::error::errno;
 use crate::plan::slots::{Held, Slots};
 use crate::sys;
 
@@ -256,9 +257,7 @@ impl DetachedMountCall {
                 keep(slots, *to, mount)
             }
             DetachedMountCall::Idmap { mount } => {
-                let owner = std::fs::File::open(slots.fill("/proc/<child>/ns/user"));
-                let owner =
-                    owner.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+                let owner = std::fs::File::open(slots.fill("/proc/<child>/ns/user")).map_err(errno)?;
                 let mount = slots.held(*mount)?;
                 sys::mount::set_attributes(mount, MOUNT_ATTR_IDMAP, false, Some(owner.as_fd())).map(|()| 0)
             }
@@ -312,9 +311,7 @@ impl DetachedMountCall {
                         Ok(())
                     })
                 })?;
-                let written = file.ok_or(Errno::EBADF)?.write(content.as_bytes());
-                let written =
-                    written.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+                let written = file.ok_or(Errno::EBADF)?.write(content.as_bytes()).map_err(errno)?;
                 if written == content.len() { Ok(written as i64) } else { Err(Errno::ENOSPC) }
             }
             DetachedMountCall::MakeLink { at, path, target } => {
@@ -417,10 +414,6 @@ fn unmasked(make: impl FnOnce() -> Result<(), Errno>) -> Result<i64, Errno> {
     let made = make();
     nix::sys::stat::umask(mask);
     made.map(|()| 0)
-}
-
-fn errno(error: rustix::io::Errno) -> Errno {
-    Errno::from_raw(error.raw_os_error())
 }
 
 #[cfg(test)]

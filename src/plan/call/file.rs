@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::quoted;
+use crate::error::errno;
 use crate::plan::slots::Slots;
 
 /// The calls of this family. `<child>` in a path or an argument is the slot.
@@ -108,8 +109,4 @@ fn run(program: &str, arguments: impl Iterator<Item = String>) -> Result<i64, Er
         Some(0) => Ok(0),
         _ => Err(Errno::EPERM),
     }
-}
-
-fn errno(error: io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }

@@ -13,6 +13,7 @@ use nix::sys::wait::waitpid;
 use serde::{Deserialize, Serialize};
 
 use super::quoted;
+use crate::error::errno;
 use crate::plan::slots::Slots;
 use crate::sys::clone::{Cloned, clone3};
 
@@ -229,8 +230,4 @@ fn fork(most: usize) -> Result<i64, Errno> {
         let _ = waitpid(child, None);
     }
     outcome
-}
-
-fn errno(error: io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }

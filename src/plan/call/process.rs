@@ -11,6 +11,7 @@ use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use serde::{Deserialize, Serialize};
 
 use super::quoted;
+use crate::error::errno;
 use crate::feature::Feature;
 use crate::plan::gate::{Channel, Message};
 use crate::plan::slots::{Relay, Slots};
@@ -262,8 +263,8 @@ impl ProcessCall {
                     return nix::sched::setns(pidfd, namespaces.flags()).map(|()| 0);
                 };
                 let pid = rustix::process::Pid::from_raw(*pid).ok_or(Errno::ESRCH)?;
-                let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
-                    .map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
+                let pidfd =
+                    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).map_err(errno)?;
                 nix::sched::setns(pidfd, namespaces.flags()).map(|()| 0)
             }
             ProcessCall::SetGroup(id) => {

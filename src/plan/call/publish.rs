@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::error::errno;
 use crate::plan::slots::Slots;
 
 /// The calls of this family.
@@ -40,8 +41,6 @@ impl PublishCall {
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         match self {
             PublishCall::Listen { at, inside } => {
-                let errno =
-                    |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
                 // With SO_REUSEADDR: that the port was in use a minute ago is no obstacle.
                 let listener = TcpListener::bind(at).map_err(errno)?;
                 listener.set_nonblocking(true).map_err(errno)?;

@@ -2,6 +2,7 @@
 //! host; its other end, the slave, is what the command has for its terminal.
 
 use std::fmt;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -11,6 +12,7 @@ use rustix::termios::Winsize;
 use rustix::{fs, process, pty, stdio, termios};
 use serde::{Deserialize, Serialize};
 
+use crate::error::errno;
 use crate::plan::gate::Message;
 use crate::plan::slots::Slots;
 
@@ -57,10 +59,10 @@ impl fmt::Display for TerminalCall {
 impl TerminalCall {
     /// Makes the call.
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
-        self.result(slots).map_err(|errno| Errno::from_raw(errno.raw_os_error()))
+        self.result(slots).map_err(errno)
     }
 
-    fn result(&self, slots: &mut Slots) -> rustix::io::Result<i64> {
+    fn result(&self, slots: &mut Slots) -> io::Result<i64> {
         match self {
             TerminalCall::Open => {
                 let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -76,8 +78,7 @@ impl TerminalCall {
             // Given away: a master that stayed inside would keep the terminal alive after the host's death.
             TerminalCall::Send => {
                 let master = slots.terminal.take().ok_or(BADF)?;
-                let sent = slots.gate.as_ref().ok_or(BADF)?.send(&Message::Terminal, &[master.as_fd()]);
-                sent.map_err(|errno| rustix::io::Errno::from_raw_os_error(errno as i32))?;
+                slots.gate.as_ref().ok_or(BADF)?.send(&Message::Terminal, &[master.as_fd()])?;
             }
             TerminalCall::NewSession => return Ok(i64::from(process::setsid()?.as_raw_pid())),
             TerminalCall::Control => process::ioctl_tiocsctty(filled(&slots.pts)?)?,

@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::quoted;
+use crate::error::errno;
 use crate::plan::slots::Slots;
 
 /// The calls of this family.
@@ -32,9 +33,9 @@ impl UtsCall {
     pub(super) fn perform(&self, _: &mut Slots) -> Result<i64, Errno> {
         match self {
             UtsCall::SetHostname(name) => nix::unistd::sethostname(name).map(|()| 0),
-            UtsCall::SetDomainname(name) => rustix::system::setdomainname(name.as_bytes())
-                .map(|()| 0)
-                .map_err(|errno| Errno::from_raw(errno.raw_os_error())),
+            UtsCall::SetDomainname(name) => {
+                rustix::system::setdomainname(name.as_bytes()).map(|()| 0).map_err(errno)
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, errno};
 use crate::feature::Feature;
 use crate::observe::proc::status_of;
 use crate::text::{text, text_with};
@@ -45,7 +45,7 @@ impl Subject {
         let status = match std::fs::read_to_string(&path) {
             Ok(status) => status,
             Err(_) if has_ended(&pidfd) => return Err(vanished(pid)),
-            Err(error) => return Err(hidden(pid, &path, &error)),
+            Err(error) => return Err(hidden(pid, &path, error)),
         };
         let field = |name: &str| status_of(&status, name).unwrap_or_default();
         if field("State").starts_with(['Z', 'X']) {
@@ -65,7 +65,7 @@ impl Subject {
         match subject.namespace(Feature::User) {
             Ok(_) => Ok(subject),
             Err(_) if subject.has_ended() => Err(vanished(pid)),
-            Err(error) => Err(refused(pid, field("Uid"), &error)),
+            Err(error) => Err(refused(pid, field("Uid"), error)),
         }
     }
 
@@ -110,8 +110,7 @@ fn parent() -> nix::unistd::Pid {
 
 fn pidfd_open(pid: i32) -> std::result::Result<OwnedFd, Errno> {
     let pid = rustix::process::Pid::from_raw(pid).ok_or(Errno::ESRCH)?;
-    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
-        .map_err(|errno| Errno::from_raw(errno.raw_os_error()))
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).map_err(errno)
 }
 
 /// A pidfd can be read from its process's end on: pidfd_open(2).
@@ -124,25 +123,21 @@ fn vanished(pid: i32) -> Error {
     Error::failed(text_with("compare.vanished", &[("pid", &pid.to_string())]))
 }
 
-fn errno_of(error: &io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
-}
-
 /// /proc mounted with hidepid, or another pid namespace's: the process is there and its folder isn't.
-fn hidden(pid: i32, path: &str, error: &io::Error) -> Error {
+fn hidden(pid: i32, path: &str, error: io::Error) -> Error {
     Error::failed(text_with("compare.hidden", &[("pid", &pid.to_string())]))
-        .call(format!("openat(AT_FDCWD, \"{path}\", O_RDONLY)"), errno_of(error))
+        .call(format!("openat(AT_FDCWD, \"{path}\", O_RDONLY)"), error)
         .why(text("compare.hidden.reason"))
         .todo(text_with("compare.refused.todo", &[("pid", &pid.to_string())]))
 }
 
-fn refused(pid: i32, uids: &str, error: &io::Error) -> Error {
+fn refused(pid: i32, uids: &str, error: io::Error) -> Error {
     let its = uids.split_whitespace().next().unwrap_or("?");
     let own = nix::unistd::geteuid().to_string();
     let pid_text = pid.to_string();
     let key = if its == own { "compare.refused.same" } else { "compare.refused.other" };
     Error::failed(text_with("compare.refused", &[("pid", &pid_text)]))
-        .call(format!("openat(AT_FDCWD, \"/proc/{pid}/ns/user\", O_RDONLY)"), errno_of(error))
+        .call(format!("openat(AT_FDCWD, \"/proc/{pid}/ns/user\", O_RDONLY)"), error)
         .why(text_with(key, &[("its", its), ("own", &own)]))
         .todo(text_with("compare.refused.todo", &[("pid", &pid_text)]))
 }

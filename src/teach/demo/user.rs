@@ -4,7 +4,7 @@ use nix::errno::Errno;
 
 use super::{Card, Entry, Stage, words};
 use crate::config::spec::Spec;
-use crate::error::Result;
+use crate::error::{Result, errno};
 use crate::exec::agent::Agent;
 use crate::feature::Feature::{User, Uts};
 use crate::namespaces::user::{Map, Range, User as Wanted};
@@ -54,7 +54,7 @@ fn as_root(stage: &mut Stage<'_>) -> Result<Agent> {
 /// Root can, unless it is root of a user namespace that has no such ids itself: that of a container without root, mostly.
 fn may_map_others(stage: &Stage<'_>) -> bool {
     let has = |file: &str| {
-        let map = words(std::fs::read_to_string(file).map_err(|_| Errno::EIO));
+        let map = words(std::fs::read_to_string(file).map_err(errno));
         [OTHERS.outside, OTHERS.outside + OTHERS.count - 1]
             .iter()
             .all(|id| outer_of(&map, i64::from(*id)).is_some())

@@ -1,0 +1,54 @@
+//! The one conversion of an error to an errno. The standard library and rustix have error types of their own; plans, steps and
+//! messages between processes carry nix's `Errno`.
+
+use std::io::{self, ErrorKind};
+
+use nix::errno::Errno;
+
+/// The errno of an error of the standard library or of rustix.
+///
+/// The standard library returns some errors without a system call. Such an error gets the errno that a system call returns
+/// for the same fault. Where a person reads the error, use [`Error::call`](super::Error::call), which keeps its text.
+pub fn errno(error: impl Into<io::Error>) -> Errno {
+    let error = error.into();
+    if let Some(number) = error.raw_os_error() {
+        return Errno::from_raw(number);
+    }
+    match error.kind() {
+        // A path or an argument with a null byte.
+        ErrorKind::InvalidInput => Errno::EINVAL,
+        // A file that is not UTF-8, read as a string.
+        ErrorKind::InvalidData => Errno::EILSEQ,
+        ErrorKind::OutOfMemory => Errno::ENOMEM,
+        // Neither comes from a function that we call: a read that ended early, a write that wrote nothing.
+        _ => Errno::EIO,
+    }
+}
+
+/// `EPERM (Operation not permitted)`, as strace prints it.
+pub fn errno_text(errno: Errno) -> String {
+    format!("{errno:?} ({})", errno.desc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_errno_is_kept() {
+        assert_eq!(errno(io::Error::from_raw_os_error(libc::EPERM)), Errno::EPERM);
+        assert_eq!(errno(rustix::io::Errno::NOSPC), Errno::ENOSPC);
+        assert_eq!(errno(Errno::EUSERS), Errno::EUSERS);
+    }
+
+    #[test]
+    fn an_error_without_an_errno_gets_that_of_its_fault() {
+        let null_byte = std::fs::File::open("a\0b").expect_err("no path has a null byte");
+        assert_eq!(errno(null_byte), Errno::EINVAL);
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let file = folder.path().join("latin1");
+        std::fs::write(&file, b"\xe9").expect("a file");
+        let not_utf8 = std::fs::read_to_string(&file).expect_err("0xe9 alone is not UTF-8");
+        assert_eq!(errno(not_utf8), Errno::EILSEQ);
+    }
+}
