@@ -9,6 +9,7 @@ use crate::host::command;
 use crate::host::resolver::Tree;
 use crate::near::nearest;
 use crate::text::{text, text_with};
+use crate::value::shell::quote;
 
 /// Flags that other tools want and this one doesn't.
 const FLAGS: &[(&[&str], &str)] = &[
@@ -197,7 +198,7 @@ fn nested(features: &[Feature], command: &[String]) -> String {
     }
     let bash = ["bash".to_owned()];
     let command = if command.is_empty() { &bash[..] } else { command };
-    out + &command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+    out + &command.iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
 /// What comes after the flags.
@@ -216,17 +217,8 @@ fn with_dashes<'a>(words: impl Iterator<Item = &'a String>) -> Vec<String> {
 }
 
 fn line<S: AsRef<str>>(words: impl IntoIterator<Item = S>) -> String {
-    let words: Vec<String> = words.into_iter().map(|word| quoted(word.as_ref())).collect();
+    let words: Vec<String> = words.into_iter().map(|word| quote(word.as_ref())).collect();
     format!("sandbox {}", words.join(" "))
-}
-
-fn quoted(word: &str) -> String {
-    let plain = |sign: char| sign.is_ascii_alphanumeric() || "/._-+=:,@%<>".contains(sign);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 fn feature_of(word: &str) -> Option<Feature> {

@@ -12,6 +12,7 @@ use crate::plan::Call;
 use crate::plan::call::detached::DetachedMountCall;
 use crate::plan::call::mount::MountCall;
 use crate::text::{text, text_with};
+use crate::value::shell::quote;
 
 /// A likely cause.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -174,7 +175,7 @@ impl<'a> Words<'a> {
         let installed = if is_installed(&self.facts.program) {
             self.facts.program.as_str()
         } else {
-            lines += &format!("\n   sudo install {} {INSTALLED}", quoted(&self.facts.program));
+            lines += &format!("\n   sudo install {} {INSTALLED}", quote(&self.facts.program));
             INSTALLED
         };
         lines += &format!("\n   {installed} doctor --apparmor-profile |");
@@ -193,7 +194,8 @@ impl<'a> Words<'a> {
             return told.this_container(&[]).plan_only();
         }
         told.todo(
-            text("doctor.profile.todo") + &format!("\n   sudo journalctl -k -g 'apparmor=.DENIED.*{name}'"),
+            text("doctor.profile.todo")
+                + &format!("\n   sudo journalctl -k -g {}", quote(format!("apparmor=.DENIED.*{name}"))),
         )
         .plan_only()
     }
@@ -264,7 +266,7 @@ impl Told<'_> {
         }
         let program =
             if is_installed(&self.words.facts.program) { "sandbox" } else { &self.words.facts.program };
-        let line = format!("\n   sudo {} {}", quoted(program), self.words.failed.purpose);
+        let line = format!("\n   sudo {} {}", quote(program), self.words.failed.purpose);
         self.todo(text("doctor.todo.root") + &line)
     }
 
@@ -310,10 +312,4 @@ fn some(all: &[String]) -> String {
 pub(crate) fn is_installed(program: &str) -> bool {
     let folders = ["/usr/local/bin", "/usr/local/sbin", "/usr/bin", "/usr/sbin", "/bin", "/sbin"];
     Path::new(program).parent().is_some_and(|folder| folders.iter().any(|known| Path::new(known) == folder))
-}
-
-/// For a shell: quoted where it must be.
-fn quoted(path: &str) -> String {
-    let plain = |sign: char| sign.is_ascii_alphanumeric() || "/._-+".contains(sign);
-    if path.chars().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }

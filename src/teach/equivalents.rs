@@ -4,7 +4,7 @@ mod root;
 
 use std::fmt::Write;
 
-use self::root::{Root, quoted};
+use self::root::Root;
 use crate::feature::Feature;
 use crate::network::ports::Port;
 use crate::plan::call::bridge::{BridgeCall, hardware};
@@ -21,6 +21,7 @@ use crate::render::paint;
 use crate::security::capabilities;
 use crate::security::rlimits::Limit;
 use crate::text::text;
+use crate::value::shell::quote;
 
 /// The block.
 pub fn text_of(plan: &Plan) -> String {
@@ -101,24 +102,28 @@ impl Shell {
                 self.mounts.append(&mut self.root.take());
             }
             Call::Mount(MountCall::Filesystem { kind, target, .. }) => {
-                self.mounts.push(format!("mount -t {kind} {kind} {target}"));
+                self.mounts.push(format!("mount -t {kind} {kind} {}", quote(target)));
             }
             Call::Mount(MountCall::Bind { source, target }) => {
-                self.mounts.push(format!("mount --rbind {source} {target}"))
+                self.mounts.push(format!("mount --rbind {} {}", quote(source), quote(target)))
             }
-            Call::Mount(MountCall::ChangeFolder { path }) => self.mounts.push(format!("cd {path}")),
+            Call::Mount(MountCall::ChangeFolder { path }) => self.mounts.push(format!("cd {}", quote(path))),
             Call::Mount(MountCall::PivotRoot { new_root, put_old }) => {
-                self.mounts.push(format!("pivot_root {new_root} {put_old}"));
+                self.mounts.push(format!("pivot_root {} {}", quote(new_root), quote(put_old)));
             }
             // What lay on `/` meanwhile lies on /mnt by hand.
             Call::Mount(MountCall::Detach { target }) if target == "/" && !self.root.is_empty() => {}
-            Call::Mount(MountCall::Detach { target }) => self.mounts.push(format!("umount -l {target}")),
+            Call::Mount(MountCall::Detach { target }) => {
+                self.mounts.push(format!("umount -l {}", quote(target)))
+            }
             Call::Cgroup(call) => self.add_group(call),
             Call::Net(call) => self.add_net(actor, call),
             Call::Bridge(call) => self.add_bridge(call),
             Call::Publish(PublishCall::Listen { at, inside }) => self.outside.push(published(at, *inside)),
-            Call::Uts(UtsCall::SetHostname(name)) => self.inside.push(format!("hostname {name}")),
-            Call::Uts(UtsCall::SetDomainname(name)) => self.inside.push(format!("domainname {name}")),
+            Call::Uts(UtsCall::SetHostname(name)) => self.inside.push(format!("hostname {}", quote(name))),
+            Call::Uts(UtsCall::SetDomainname(name)) => {
+                self.inside.push(format!("domainname {}", quote(name)))
+            }
             Call::Process(ProcessCall::DieWithParent)
                 if !self.options.iter().any(|it| it == "--kill-child") =>
             {
@@ -255,7 +260,7 @@ impl Shell {
         // --kill-child is of use only where unshare stays behind as the parent, and it forks by itself.
         let forks = plan.namespaces.iter().any(|feature| matches!(feature, Feature::Pid | Feature::Time));
         self.options.retain(|option| forks || option != "--kill-child");
-        let words: Vec<String> = plan.arguments().iter().map(|word| quoted(word)).collect();
+        let words: Vec<String> = plan.arguments().iter().map(quote).collect();
         let mut command = if words.is_empty() { "sh".to_owned() } else { words.join(" ") };
         for (program, options) in [("setpriv", &self.setpriv), ("prlimit", &self.prlimit)] {
             if !options.is_empty() {
@@ -273,7 +278,7 @@ impl Shell {
                 } else {
                     format!("{};\n    exec {command}", before.join(";\n    "))
                 };
-                format!("sh -c '{}'", script.replace('\'', "'\\''"))
+                format!("sh -c {}", quote(script))
             }
         };
         let mut lines = std::mem::take(&mut self.before);
@@ -317,12 +322,14 @@ fn docker(plan: &Plan) -> Vec<String> {
         plan.namespaces.iter().map(|feature| docker_flags(*feature).to_owned()).collect();
     for step in &plan.steps {
         match &step.call {
-            Call::Uts(UtsCall::SetHostname(name)) => lines.push(format!("docker run --hostname {name} ...")),
+            Call::Uts(UtsCall::SetHostname(name)) => {
+                lines.push(format!("docker run --hostname {} ...", quote(name)))
+            }
             Call::Uts(UtsCall::SetDomainname(name)) => {
-                lines.push(format!("docker run --domainname {name} ..."))
+                lines.push(format!("docker run --domainname {} ...", quote(name)))
             }
             Call::Mount(MountCall::Filesystem { kind, target, .. }) if kind == "tmpfs" => {
-                lines.push(format!("docker run --tmpfs {target} ..."));
+                lines.push(format!("docker run --tmpfs {} ...", quote(target)));
             }
             Call::Net(NetCall::AddVeth { .. }) => lines.push("docker run --network bridge ...".into()),
             Call::Publish(PublishCall::Listen { at, inside }) => {

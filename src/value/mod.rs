@@ -1,4 +1,5 @@
-//! Values with a written form: sizes, durations, rates, and how they are read from text.
+//! Values with a written form: sizes, durations, rates, and how they are read from text; words of a shell.
 
 pub(crate) mod parse;
+pub mod shell;
 pub mod units;

@@ -10,7 +10,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::quoted;
+use super::c_string;
 use crate::error::errno;
 use crate::plan::slots::Slots;
 use crate::sys;
@@ -38,10 +38,10 @@ pub enum AttackCall {
 impl fmt::Display for AttackCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            AttackCall::Type(words) => write!(f, "ioctl(<pts>, TIOCSTI, {})", quoted(words)),
+            AttackCall::Type(words) => write!(f, "ioctl(<pts>, TIOCSTI, {})", c_string(words)),
             AttackCall::Waiting => f.write_str("ioctl(<pts>, FIONREAD)"),
-            AttackCall::Gain { program } => write!(f, "execve({}): its effective uid", quoted(program)),
-            AttackCall::OpenToWrite { path } => write!(f, "open({}, O_WRONLY)", quoted(path)),
+            AttackCall::Gain { program } => write!(f, "execve({}): its effective uid", c_string(program)),
+            AttackCall::OpenToWrite { path } => write!(f, "open({}, O_WRONLY)", c_string(path)),
         }
     }
 }

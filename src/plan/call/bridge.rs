@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use super::quoted;
+use super::c_string;
 use crate::error::errno;
 use crate::plan::slots::Slots;
 use crate::sys::netlink;
@@ -66,7 +66,9 @@ impl fmt::Display for BridgeCall {
                 let hardware = hardware(*address).map(|byte| format!("{byte:02x}")).join(":");
                 write!(f, "send(<netlink>, {{RTM_NEWLINK bridge {name} address {hardware}}})")
             }
-            BridgeCall::Forward { .. } => write!(f, "write(<{FORWARD}>, {}, 1)  [unless it is]", quoted("1")),
+            BridgeCall::Forward { .. } => {
+                write!(f, "write(<{FORWARD}>, {}, 1)  [unless it is]", c_string("1"))
+            }
             BridgeCall::Claim { bridge, .. } => write!(
                 f,
                 "send(<nftables>, {{NFT_MSG_NEWTABLE ip sandbox-<address>, flags owner; \

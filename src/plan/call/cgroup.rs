@@ -10,7 +10,7 @@ use nix::unistd::mkdir;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use super::quoted;
+use super::c_string;
 use crate::error::errno;
 use crate::plan::slots::Slots;
 use crate::sys::bpf;
@@ -56,12 +56,12 @@ impl fmt::Display for CgroupCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CgroupCall::Share { folder } => write!(f, "flock(<{folder}>, LOCK_SH)"),
-            CgroupCall::Make { folder, .. } => write!(f, "mkdir({}, 0755)", quoted(folder)),
+            CgroupCall::Make { folder, .. } => write!(f, "mkdir({}, 0755)", c_string(folder)),
             CgroupCall::Open { folder } => {
-                write!(f, "openat(AT_FDCWD, {}, O_PATH|O_DIRECTORY|O_CLOEXEC)", quoted(folder))
+                write!(f, "openat(AT_FDCWD, {}, O_PATH|O_DIRECTORY|O_CLOEXEC)", c_string(folder))
             }
             CgroupCall::Offer { file, value } => {
-                write!(f, "write(<{file}>, {}, {})", quoted(value), value.len())
+                write!(f, "write(<{file}>, {}, {})", c_string(value), value.len())
             }
             CgroupCall::AttachProgram { folder, program } => {
                 let instructions = program.len();

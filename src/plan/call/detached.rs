@@ -19,7 +19,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, O
 use serde::{Deserialize, Serialize};
 
 pub use self::attributes::Attributes;
-use super::quoted;
+use super::c_string;
 use crate::error::errno;
 use crate::plan::slots::{Held, Slots};
 use crate::sys;
@@ -162,11 +162,11 @@ impl fmt::Display for DetachedMountCall {
         };
         match self {
             DetachedMountCall::Open { path, .. } => {
-                write!(f, "openat(AT_FDCWD, {}, O_PATH|O_DIRECTORY|O_CLOEXEC)", quoted(path))
+                write!(f, "openat(AT_FDCWD, {}, O_PATH|O_DIRECTORY|O_CLOEXEC)", c_string(path))
             }
             DetachedMountCall::Clone { path, below, .. } => {
                 let below = if *below { "|AT_RECURSIVE" } else { "" };
-                write!(f, "open_tree(AT_FDCWD, {}, OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC{below})", quoted(path))
+                write!(f, "open_tree(AT_FDCWD, {}, OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC{below})", c_string(path))
             }
             DetachedMountCall::CloneOwn { of, path, .. } => {
                 let own = within(*of, path);
@@ -210,10 +210,10 @@ impl fmt::Display for DetachedMountCall {
             }
             DetachedMountCall::MakeFile { at, path, content } => {
                 let path = within(*at, path);
-                write!(f, "write({path}, {}, {})  [O_CREAT|O_EXCL]", quoted(content), content.len())
+                write!(f, "write({path}, {}, {})  [O_CREAT|O_EXCL]", c_string(content), content.len())
             }
             DetachedMountCall::MakeLink { at, path, target } => {
-                write!(f, "symlinkat({}, {})", quoted(target), entry(*at, path))
+                write!(f, "symlinkat({}, {})", c_string(target), entry(*at, path))
             }
             DetachedMountCall::MakeNode { at, path, device: (major, minor) } => {
                 let entry = entry(*at, path);
@@ -232,8 +232,8 @@ fn within(at: Held, path: &str) -> String {
 /// A descriptor of the folder that something is made in, and its name there.
 fn entry(at: Held, path: &str) -> String {
     match path.trim_start_matches('/').rsplit_once('/') {
-        Some((folder, name)) => format!("{}, {}", within(at, folder), quoted(name)),
-        None => format!("{at}, {}", quoted(path.trim_start_matches('/'))),
+        Some((folder, name)) => format!("{}, {}", within(at, folder), c_string(name)),
+        None => format!("{at}, {}", c_string(path.trim_start_matches('/'))),
     }
 }
 

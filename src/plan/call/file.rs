@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::quoted;
+use super::c_string;
 use crate::error::errno;
 use crate::plan::slots::Slots;
 
@@ -58,14 +58,14 @@ impl fmt::Display for FileCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FileCall::Write { path, content } => {
-                write!(f, "write(<{path}>, {}, {})", quoted(content), content.len())
+                write!(f, "write(<{path}>, {}, {})", c_string(content), content.len())
             }
             FileCall::Create { path, content } => {
-                write!(f, "write(<{path}>, {}, {})  [O_CREAT|O_EXCL]", quoted(content), content.len())
+                write!(f, "write(<{path}>, {}, {})  [O_CREAT|O_EXCL]", c_string(content), content.len())
             }
-            FileCall::Remove { path } => write!(f, "unlink({})", quoted(path)),
-            FileCall::Owner { path } => write!(f, "stat({}).st_uid", quoted(path)),
-            FileCall::MakeFolder { path } => write!(f, "mkdir({}, 0700)", quoted(path)),
+            FileCall::Remove { path } => write!(f, "unlink({})", c_string(path)),
+            FileCall::Owner { path } => write!(f, "stat({}).st_uid", c_string(path)),
+            FileCall::MakeFolder { path } => write!(f, "mkdir({}, 0700)", c_string(path)),
             FileCall::Run { program, arguments } => write!(f, "{program} {}", arguments.join(" ")),
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::quoted;
+use super::c_string;
 use crate::plan::slots::Slots;
 use crate::plan::undo::Sysv;
 use crate::sys::{queue, sysv};
@@ -94,10 +94,12 @@ impl fmt::Display for IpcCall {
             IpcCall::Put { id } => write!(f, "msgsnd({id}, {{1, \"one\"}}, 3, IPC_NOWAIT)"),
             IpcCall::Take { id } => write!(f, "msgrcv({id}, {{1, \"one\"}}, 3, 0, IPC_NOWAIT)"),
             IpcCall::MakeQueue(name) => {
-                write!(f, "mq_close(mq_open({}, O_CREAT|O_EXCL, ...))", quoted(name))
+                write!(f, "mq_close(mq_open({}, O_CREAT|O_EXCL, ...))", c_string(name))
             }
-            IpcCall::Send(name) => write!(f, "mq_send(mq_open({}, O_WRONLY), \"one\", 3, 0)", quoted(name)),
-            IpcCall::Waiting(name) => write!(f, "mq_getattr(mq_open({}, O_RDONLY)).mq_curmsgs", quoted(name)),
+            IpcCall::Send(name) => write!(f, "mq_send(mq_open({}, O_WRONLY), \"one\", 3, 0)", c_string(name)),
+            IpcCall::Waiting(name) => {
+                write!(f, "mq_getattr(mq_open({}, O_RDONLY)).mq_curmsgs", c_string(name))
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::sys::wait::waitpid;
 use serde::{Deserialize, Serialize};
 
-use super::quoted;
+use super::c_string;
 use crate::error::errno;
 use crate::plan::slots::Slots;
 use crate::sys::clone::{Cloned, clone3};
@@ -93,9 +93,9 @@ impl fmt::Display for LoadCall {
             }
             LoadCall::Spin { milliseconds } => write!(f, "computes for {milliseconds} ms"),
             LoadCall::Fork { most } => write!(f, "fork() x {most}"),
-            LoadCall::Open { path } => write!(f, "open({}, O_RDONLY)", quoted(path)),
+            LoadCall::Open { path } => write!(f, "open({}, O_RDONLY)", c_string(path)),
             LoadCall::MakeNode { path, major, minor } => {
-                write!(f, "mknod({}, S_IFCHR|0600, makedev({major}, {minor}))", quoted(path))
+                write!(f, "mknod({}, S_IFCHR|0600, makedev({major}, {minor}))", c_string(path))
             }
         }
     }

@@ -116,8 +116,8 @@ families! {
     Gate: gate::GateCall
 }
 
-/// A string as strace prints it: quoted, escaped.
-pub(crate) fn quoted(words: &str) -> String {
+/// A string as strace prints it: in double quotes, with the escapes of C.
+pub(crate) fn c_string(words: &str) -> String {
     let mut out = String::with_capacity(words.len() + 2);
     out.push('"');
     for byte in words.bytes() {
@@ -137,11 +137,11 @@ pub(crate) fn quoted(words: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::quoted;
+    use super::c_string;
 
     #[test]
     fn strings_are_printed_as_strace_does() {
-        assert_eq!(quoted("0 1000 1\n"), r#""0 1000 1\n""#);
-        assert_eq!(quoted("a\"b\\é"), r#""a\"b\\\303\251""#);
+        assert_eq!(c_string("0 1000 1\n"), r#""0 1000 1\n""#);
+        assert_eq!(c_string("a\"b\\é"), r#""a\"b\\\303\251""#);
     }
 }

@@ -7,7 +7,7 @@ use nix::mount::{MntFlags, MsFlags};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::quoted;
+use super::c_string;
 use crate::plan::slots::Slots;
 
 /// The calls of this family.
@@ -114,27 +114,27 @@ impl fmt::Display for MountCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             MountCall::Propagation { target, mode } => {
-                write!(f, "mount(NULL, {}, NULL, MS_REC|{}, NULL)", quoted(target), mode.flag().1)
+                write!(f, "mount(NULL, {}, NULL, MS_REC|{}, NULL)", c_string(target), mode.flag().1)
             }
             MountCall::Filesystem { kind, target, data } => {
-                let data = data.as_deref().map_or("NULL".to_owned(), quoted);
-                let kind_quoted = quoted(kind);
+                let data = data.as_deref().map_or("NULL".to_owned(), c_string);
+                let kind_quoted = c_string(kind);
                 write!(
                     f,
                     "mount({kind_quoted}, {}, {kind_quoted}, {}, {data})",
-                    quoted(target),
+                    c_string(target),
                     safe_flags(kind).1
                 )
             }
             MountCall::Bind { source, target } => {
-                write!(f, "mount({}, {}, NULL, MS_BIND|MS_REC, NULL)", quoted(source), quoted(target))
+                write!(f, "mount({}, {}, NULL, MS_BIND|MS_REC, NULL)", c_string(source), c_string(target))
             }
-            MountCall::Detach { target } => write!(f, "umount2({}, MNT_DETACH)", quoted(target)),
+            MountCall::Detach { target } => write!(f, "umount2({}, MNT_DETACH)", c_string(target)),
             MountCall::PivotRoot { new_root, put_old } => {
-                write!(f, "pivot_root({}, {})", quoted(new_root), quoted(put_old))
+                write!(f, "pivot_root({}, {})", c_string(new_root), c_string(put_old))
             }
-            MountCall::Chroot { root } => write!(f, "chroot({})", quoted(root)),
-            MountCall::ChangeFolder { path } => write!(f, "chdir({})", quoted(path)),
+            MountCall::Chroot { root } => write!(f, "chroot({})", c_string(root)),
+            MountCall::ChangeFolder { path } => write!(f, "chdir({})", c_string(path)),
         }
     }
 }

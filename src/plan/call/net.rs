@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::bridge::hardware;
-use super::quoted;
+use super::c_string;
 use crate::plan::slots::Slots;
 use crate::sys;
 
@@ -67,7 +67,7 @@ impl fmt::Display for NetCall {
                 write!(
                     f,
                     "ioctl(<socket>, SIOCSIFFLAGS, {{ifr_name={}, ifr_flags=IFF_UP|IFF_RUNNING}})",
-                    quoted(name)
+                    c_string(name)
                 )
             }
             NetCall::AddVeth { name, peer, pid, bridge } => {

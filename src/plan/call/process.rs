@@ -10,7 +10,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use serde::{Deserialize, Serialize};
 
-use super::quoted;
+use super::c_string;
 use crate::error::errno;
 use crate::feature::Feature;
 use crate::plan::gate::{Channel, Message};
@@ -191,12 +191,12 @@ impl fmt::Display for ProcessCall {
                 f.write_str("rt_sigaction(SIG*, SIG_DFL); rt_sigprocmask(SIG_SETMASK, [])")
             }
             ProcessCall::Exec { path, arguments, environment } => {
-                let arguments: Vec<String> = arguments.iter().map(|argument| quoted(argument)).collect();
+                let arguments: Vec<String> = arguments.iter().map(|argument| c_string(argument)).collect();
                 let environment = match environment {
                     None => "environ".to_owned(),
                     Some(all) => format!("[/* {} vars */]", all.len()),
                 };
-                write!(f, "execve({}, [{}], {environment})", quoted(path), arguments.join(", "))
+                write!(f, "execve({}, [{}], {environment})", c_string(path), arguments.join(", "))
             }
         }
     }

@@ -13,7 +13,7 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeVal, TimeValLike};
 use serde::{Deserialize, Serialize};
 
-use super::quoted;
+use super::c_string;
 use crate::plan::slots::Slots;
 use crate::sys;
 
@@ -65,8 +65,8 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Address::Inet(address, port) => write!(f, "{{AF_INET, {address}:{port}}}"),
-            Address::Abstract(name) => write!(f, "{{AF_UNIX, @{}}}", quoted(name)),
-            Address::Path(path) => write!(f, "{{AF_UNIX, {}}}", quoted(path)),
+            Address::Abstract(name) => write!(f, "{{AF_UNIX, @{}}}", c_string(name)),
+            Address::Path(path) => write!(f, "{{AF_UNIX, {}}}", c_string(path)),
         }
     }
 }
@@ -82,10 +82,10 @@ impl fmt::Display for SocketCall {
             SocketCall::Connect(socket, address) => write!(f, "connect({socket}, {address})"),
             SocketCall::Accept(socket) => write!(f, "accept({socket}, NULL, NULL)"),
             SocketCall::Send(socket, words) => {
-                write!(f, "sendto({socket}, {}, {})", quoted(words), words.len())
+                write!(f, "sendto({socket}, {}, {})", c_string(words), words.len())
             }
             SocketCall::Receive(socket, words) => {
-                write!(f, "recvfrom({socket}, {}, {})", quoted(words), words.len())
+                write!(f, "recvfrom({socket}, {}, {})", c_string(words), words.len())
             }
         }
     }

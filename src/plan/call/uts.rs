@@ -5,7 +5,7 @@ use std::fmt;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::quoted;
+use super::c_string;
 use crate::error::errno;
 use crate::plan::slots::Slots;
 
@@ -22,8 +22,8 @@ pub enum UtsCall {
 impl fmt::Display for UtsCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            UtsCall::SetHostname(name) => write!(f, "sethostname({}, {})", quoted(name), name.len()),
-            UtsCall::SetDomainname(name) => write!(f, "setdomainname({}, {})", quoted(name), name.len()),
+            UtsCall::SetHostname(name) => write!(f, "sethostname({}, {})", c_string(name), name.len()),
+            UtsCall::SetDomainname(name) => write!(f, "setdomainname({}, {})", c_string(name), name.len()),
         }
     }
 }

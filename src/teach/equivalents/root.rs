@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::plan::Actor;
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::slots::Held;
+use crate::value::shell::quote;
 
 /// Where all of it is built: nobody's folder.
 const SITE: &str = "/mnt";
@@ -84,7 +85,7 @@ impl Root {
                 self.lines.push(line);
             }
             DetachedMountCall::MakeLink { at, path, target } => {
-                let line = format!("ln -s {} {}", quoted(target), self.within(*at, path));
+                let line = format!("ln -s {} {}", quote(target), self.within(*at, path));
                 self.lines.push(line);
             }
             DetachedMountCall::MakeNode { at, path, device: (major, minor) } => {
@@ -148,7 +149,7 @@ impl Root {
             }
             Source::Of { path, below } => {
                 let bind = if *below { "--rbind" } else { "--bind" };
-                self.lines.push(format!("mount {bind} {} {place}", quoted(path)));
+                self.lines.push(format!("mount {bind} {} {place}", quote(path)));
                 if !attributes.is_empty() {
                     self.lines.push(remount(&place, made.attributes, *below));
                 }
@@ -170,7 +171,7 @@ impl Root {
         let above = self.slots.get(&at).and_then(|made| made.place.as_deref()).unwrap_or_default();
         let path = path.trim_start_matches('/');
         let place = if path.is_empty() { above.to_owned() } else { format!("{above}/{path}") };
-        if place.is_empty() { place } else { quoted(&place) }
+        if place.is_empty() { place } else { quote(&place) }
     }
 
     /// A value with the place of what a slot in it holds.
@@ -189,19 +190,6 @@ fn remount(place: &str, attributes: Attributes, below: bool) -> String {
         false => format!("mount -o remount,bind,{options} {place}"),
         true => format!("findmnt -Rrno TARGET {place} | xargs -n 1 mount -o remount,bind,{options}"),
     }
-}
-
-/// A word as a shell reads it.
-pub(super) fn quoted(word: &str) -> String {
-    let is_plain = |sign: char| sign.is_ascii_alphanumeric() || "/._-+=:,@%".contains(sign);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    let sign = |sign: char| match sign {
-        '"' | '\\' | '$' | '`' => format!("\\{sign}"),
-        sign => sign.to_string(),
-    };
-    format!("\"{}\"", word.chars().map(sign).collect::<String>())
 }
 
 /// The words in double quotes of which printf(1) makes these.
