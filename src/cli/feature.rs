@@ -7,14 +7,14 @@ use clap::Args;
 
 use super::telling::{self, Telling};
 use super::watch::Narrator;
-use crate::config::compose::{self, Ending};
+use crate::config::compose::{self, Ending, Machine};
 use crate::config::spec::Spec;
 use crate::config::spec::yaml;
 use crate::diagnose;
 use crate::error::{Error, Result};
 use crate::exec;
 use crate::feature::{Feature, Purpose};
-use crate::host::{Host, command};
+use crate::host::command;
 use crate::render::live::Live;
 use crate::render::paint::{Color, Stream, decide};
 use crate::render::{self, card, contrast, paint, plot, svg};
@@ -79,20 +79,20 @@ pub(super) fn run<F: Args>(
     if !has_command {
         spec = demo::dressed(feature, &spec);
     }
-    let host = compose::gather(&spec);
+    let machine = compose::gather(&spec);
     if !has_command && !telling.dry_run {
         diagnose::need_proc(feature)?;
     }
     if let Some(mistake) = &common.mistake {
-        return make_mistake(feature.into(), mistake, &host, &spec, telling);
+        return make_mistake(feature.into(), mistake, &machine, &spec, telling);
     }
     if common.demo.as_deref() == Some("list") {
         render::out(&demo::names(feature).into_iter().map(|name| format!("{name}\n")).collect::<String>());
         return Ok(0);
     }
-    let ending = ending(feature, &host, &spec)?;
+    let ending = ending(feature, &machine, &spec)?;
     let view = telling.show_proc;
-    let plan = compose::plan(&spec, &host, feature, ending, view);
+    let plan = compose::plan(&spec, &machine, feature, ending, view);
     if telling.dry_run {
         telling::print_plan(&plan, telling);
         return Ok(0);
@@ -111,24 +111,24 @@ pub(super) fn run<F: Args>(
     }
     // Said before the first card, not by the one that comes to it.
     exec::accept(&plan)?;
-    demonstrate(feature, &host, &spec, &common, &mut narrator)
+    demonstrate(feature, &machine, &spec, &common, &mut narrator)
 }
 
-fn ending(feature: Feature, host: &Host, spec: &Spec) -> Result<Ending> {
+fn ending(feature: Feature, machine: &Machine, spec: &Spec) -> Result<Ending> {
     let Some(name) = spec.command.first() else { return Ok(Ending::Demonstration) };
     let ending = |path: String| Ending::Command { path, arguments: spec.command.clone() };
     command::resolve(name, &compose::tree(spec), &command::callers_path())
         .map(|path| ending(path.to_string_lossy().into_owned()))
         .or_else(|error| {
             // That COMMAND isn't in a root which is no folder would only hide what is wrong: the plan's problem goes first.
-            let plan = compose::plan(spec, host, feature, ending(name.clone()), false);
+            let plan = compose::plan(spec, machine, feature, ending(name.clone()), false);
             if plan.problems.is_empty() { Err(error) } else { Ok(ending(name.clone())) }
         })
 }
 
 fn demonstrate(
     feature: Feature,
-    host: &Host,
+    machine: &Machine,
     spec: &Spec,
     common: &Common,
     narrator: &mut Narrator,
@@ -136,7 +136,7 @@ fn demonstrate(
     if common.svg.is_some() && feature.is_namespace() {
         return Err(Error::usage(text_with("common.svg.noplot", &[("feature", feature.name())])));
     }
-    let mut stage = Stage::new(host, spec, narrator, canvas(common));
+    let mut stage = Stage::new(machine, spec, narrator, canvas(common));
     let mut plots: Vec<Plot> = Vec::new();
     let mut cards = Vec::new();
     demo::run(feature, common.demo.as_deref(), &mut stage, &mut |card| {
@@ -186,7 +186,7 @@ fn write_svg(file: &Path, plots: &[Plot]) -> Result<()> {
 pub(super) fn make_mistake(
     purpose: Purpose,
     name: &str,
-    host: &Host,
+    machine: &Machine,
     spec: &Spec,
     telling: &Telling,
 ) -> Result<u8> {
@@ -201,7 +201,7 @@ pub(super) fn make_mistake(
     let mut narrator = Narrator::new(telling, spec);
     // A mistake's measurements are in its evidence.
     let nowhere: Canvas<'_> = Box::new(|_, _| {});
-    let contrast = mistakes::run(purpose, name, &mut Stage::new(host, spec, &mut narrator, nowhere))?;
+    let contrast = mistakes::run(purpose, name, &mut Stage::new(machine, spec, &mut narrator, nowhere))?;
     render::out(&if telling.is_json() { render::json(&contrast) } else { contrast::text(&contrast) });
     Ok(0)
 }

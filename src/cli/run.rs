@@ -9,11 +9,11 @@ use super::feature::make_mistake;
 use super::telling::{self, Telling};
 use super::watch::Narrator;
 use super::without;
-use crate::config::compose::{self, Ending};
+use crate::config::compose::{self, Ending, Machine};
 use crate::config::spec::{Spec, yaml};
 use crate::error::{Error, Result};
 use crate::feature::{Feature, Purpose};
-use crate::host::{Host, command};
+use crate::host::command;
 use crate::plan::{Plan, Problem};
 use crate::render;
 use crate::render::paint::{self, Color, Stream, decide};
@@ -96,14 +96,14 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
 /// The plan, and what was left out of the spec, and why: what can't be had here and is optional.
 pub(super) fn plan(
     mut spec: Spec,
-    ending: impl Fn(&Spec, &Host) -> Result<Ending>,
+    ending: impl Fn(&Spec, &Machine) -> Result<Ending>,
     view: bool,
 ) -> Result<(Plan, Vec<(Feature, String)>)> {
     let mut left = Vec::new();
     loop {
-        let host = compose::gather(&spec);
-        let ending = ending(&spec, &host)?;
-        let plan = compose::plan(&spec, &host, Purpose::Container, ending, view);
+        let machine = compose::gather(&spec);
+        let ending = ending(&spec, &machine)?;
+        let plan = compose::plan(&spec, &machine, Purpose::Container, ending, view);
         let optional = |problem: &Problem| problem.purpose.feature().filter(|of| spec.optional.contains(of));
         let in_the_way =
             plan.problems.iter().find_map(|problem| Some((optional(problem)?, problem.why.clone())));
@@ -129,7 +129,7 @@ pub(super) fn read(file: &Path) -> Result<Spec> {
 }
 
 /// The command of a spec.
-pub(super) fn ending(spec: &Spec, host: &Host) -> Result<Ending> {
+pub(super) fn ending(spec: &Spec, machine: &Machine) -> Result<Ending> {
     let Some(name) = spec.command.first() else {
         return Err(Error::failed(text("run.nocommand.what")).todo(text("run.nocommand.todo")));
     };
@@ -140,7 +140,7 @@ pub(super) fn ending(spec: &Spec, host: &Host) -> Result<Ending> {
         .map(|path| ending(path.to_string_lossy().into_owned()))
         .or_else(|error| {
             // What is wrong with the root hides every command: that goes first.
-            let plan = compose::plan(spec, host, Purpose::Container, ending(name.clone()), false);
+            let plan = compose::plan(spec, machine, Purpose::Container, ending(name.clone()), false);
             if plan.problems.is_empty() { Err(error) } else { Ok(ending(name.clone())) }
         })
 }

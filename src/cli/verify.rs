@@ -33,8 +33,8 @@ pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
     decide(color, Stream::Out);
     let subject = args.target.open()?;
     let spec = read(&args.spec)?;
-    let host = compose::gather(&spec);
-    let plan = compose::plan(&spec, &host, Purpose::Container, ending(&spec, &host)?, false);
+    let machine = compose::gather(&spec);
+    let plan = compose::plan(&spec, &machine, Purpose::Container, ending(&spec, &machine)?, false);
     let others = enter::others(subject.pid);
     let reader = match others.is_empty() {
         true => None,

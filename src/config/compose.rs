@@ -7,10 +7,11 @@ use crate::cgroups;
 use crate::feature::{Feature, Purpose};
 use crate::host::cgroups::{Controller, Version};
 use crate::host::resolver::Tree;
-use crate::host::{self, Bridge, Cable, Cgroups, Disk, Files, Groups, Host, Subordinate, command, disk};
+use crate::host::{self, Cgroups, Disk, Files, Groups, Host, Subordinate, command, disk};
 use crate::namespaces::mnt::Mnt;
-use crate::namespaces::net::Mode;
+use crate::namespaces::net::{Mode, Net};
 use crate::namespaces::user::User;
+use crate::network::NetworkFacts;
 use crate::plan::call::gate::GateCall;
 use crate::plan::call::mount::MountCall;
 use crate::plan::call::process::ProcessCall;
@@ -35,17 +36,20 @@ pub enum Ending {
     Demonstration,
 }
 
+/// The facts about this machine that a plan is made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// The caller, and what they may do here.
+    pub host: Host,
+    /// What a network can be connected to.
+    pub network: NetworkFacts,
+}
+
 /// The facts about this machine that a spec needs.
-pub fn gather(spec: &Spec) -> Host {
+pub fn gather(spec: &Spec) -> Machine {
     let mut host = Host::gather();
     if spec.user.as_ref().is_some_and(User::takes_ranges) {
         host.subordinate = Some(Subordinate::gather(host.uid, &mut host.unread));
-    }
-    if spec.net.as_ref().is_some_and(|net| net.veth) {
-        host.cable = Cable::gather();
-    }
-    if spec.net.as_ref().is_some_and(|net| net.mode == Mode::Bridge) {
-        host.bridge = Some(Bridge::gather());
     }
     if let Some(rootfs) = &spec.rootfs {
         let is_user = spec.user.is_some() || !host.privileged;
@@ -58,7 +62,7 @@ pub fn gather(spec: &Spec) -> Host {
         host.last_capability = host::last_capability();
     }
     gather_groups(spec, &mut host);
-    host
+    Machine { host, network: spec.net.as_ref().map(Net::gather).unwrap_or_default() }
 }
 
 /// Where the spec's groups can be made, under a name that no other group has.
@@ -125,7 +129,8 @@ pub fn tree(spec: &Spec) -> Tree {
 /// The plan of a spec: pure, but for the paths that it names, which it looks at.
 ///
 /// `purpose` is what the user asked for; `view` asks for a report from inside before the end.
-pub fn plan(spec: &Spec, host: &Host, purpose: impl Into<Purpose>, ending: Ending, view: bool) -> Plan {
+pub fn plan(spec: &Spec, machine: &Machine, purpose: impl Into<Purpose>, ending: Ending, view: bool) -> Plan {
+    let host = &machine.host;
     let purpose = purpose.into();
     let asked = spec;
     let (spec, added) = complete(spec, host);
@@ -172,7 +177,7 @@ pub fn plan(spec: &Spec, host: &Host, purpose: impl Into<Purpose>, ending: Endin
         pid.plan(&mut draft, spec.rootfs.is_some());
     }
     if let Some(net) = &spec.net {
-        net.plan(host, &mut draft);
+        net.plan(&machine.network, &mut draft);
     }
     if let Some(uts) = &spec.uts {
         uts.plan(&mut draft);

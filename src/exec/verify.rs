@@ -206,13 +206,15 @@ mod tests {
 
     use super::*;
     use crate::cgroups::memory::Memory;
-    use crate::config::compose::{self, Ending};
+    use crate::config::compose::{self, Ending, Machine};
     use crate::config::spec::Spec;
     use crate::feature::Purpose;
     use crate::host::cgroups::{Controller, Site, Version};
-    use crate::host::{Bridge, Cgroups, Host};
+    use crate::host::{Cgroups, Host};
     use crate::namespaces::net::{Mode, Net};
     use crate::namespaces::uts::Uts;
+    use crate::network::NetworkFacts;
+    use crate::network::bridge::Bridge;
     use crate::rootfs::Rootfs;
     use crate::value::units::Size;
 
@@ -221,8 +223,9 @@ mod tests {
     }
 
     fn found(spec: &Spec) -> Vec<String> {
-        let host = Host { privileged: true, ..compose::gather(spec) };
-        let plan = compose::plan(spec, &host, Purpose::Container, ending(), false);
+        let mut machine = compose::gather(spec);
+        machine.host.privileged = true;
+        let plan = compose::plan(spec, &machine, Purpose::Container, ending(), false);
         let slots = Slots { outside: outside().unwrap(), expected: expect::of(&plan), ..Slots::default() };
         differences(&plan, &slots, false).into_iter().map(|difference| difference.source).collect()
     }
@@ -284,7 +287,8 @@ mod tests {
         let page = 4096;
         let memory = Memory { limit: Some(Size(9 * page + 1)), ..Memory::default() };
         let spec = Spec { memory: Some(memory), ..Spec::default() };
-        let plan = compose::plan(&spec, &host, Purpose::Container, ending(), false);
+        let machine = Machine { host, network: NetworkFacts::default() };
+        let plan = compose::plan(&spec, &machine, Purpose::Container, ending(), false);
         let slots = Slots { expected: expect::of(&plan), ..Slots::default() };
         let [Difference { source, wanted, .. }] = &*differences(&plan, &slots, true) else {
             panic!("one limit");
@@ -302,11 +306,14 @@ mod tests {
             port: "sbx-0".into(),
             permitted: true,
         };
-        let host = Host { privileged: true, bridge: Some(bridge), ..Host::gather() };
+        let machine = Machine {
+            host: Host { privileged: true, ..Host::gather() },
+            network: NetworkFacts { bridge: Some(bridge), veth: None },
+        };
         let net = Net { mode: Mode::Bridge, ..Net::default() };
         let plan = compose::plan(
             &Spec { net: Some(net), ..Spec::default() },
-            &host,
+            &machine,
             Purpose::Container,
             ending(),
             false,

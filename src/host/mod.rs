@@ -1,7 +1,5 @@
 //! Facts about the machine and the caller that planning needs: gathered once, then only read.
 
-pub mod bridge;
-pub mod cable;
 pub mod cgroups;
 pub mod command;
 pub mod disk;
@@ -18,8 +16,6 @@ use std::path::Path;
 
 use caps::{CapSet, Capability};
 
-pub use self::bridge::Bridge;
-pub use self::cable::Cable;
 pub use self::cgroups::Cgroups;
 pub use self::disk::Disk;
 pub use self::files::Files;
@@ -41,10 +37,6 @@ pub struct Host {
     pub last_capability: Option<u8>,
     /// Ids beyond their own that the caller may map: only looked up where a spec asks for ranges.
     pub subordinate: Option<Subordinate>,
-    /// What a veth pair to the host would be: only looked up where a spec asks for one. None where no subnet is free.
-    pub cable: Option<Cable>,
-    /// The bridge of this machine's containers: only looked up where a spec asks for it.
-    pub bridge: Option<Bridge>,
     /// The machine's name.
     pub name: String,
     /// The kind of terminal that the caller has: $TERM.
@@ -74,8 +66,6 @@ impl Host {
                 .unwrap_or(uid.is_root()),
             last_capability: None,
             subordinate: None,
-            cable: None,
-            bridge: None,
             name: nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned(),
             terminal: std::env::var("TERM").unwrap_or_else(|_| "xterm".into()),
             cgroups: None,

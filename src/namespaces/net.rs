@@ -2,8 +2,7 @@
 //!
 //! Devices, addresses, routes, ports, firewall rules, /proc/net, the sysctls of /proc/sys/net and abstract unix sockets
 //! belong to a network namespace. A new one has a single device, lo, which is down: not even 127.0.0.1 answers until
-//! it's brought up. A veth pair is a cable: one end here, one there; it goes when either end's namespace goes.
-//! What leads out of it besides (a bridge, published ports) is `network`'s.
+//! it's brought up. What connects it to the outside (a veth pair, a bridge, published ports) is in `network`.
 //! Sockets that are files, and what /sys lists, are the mount's business. network_namespaces(7), veth(4), rtnetlink(7)
 //!
 //! What you'll see: /proc/net/dev, /proc/net/route and the addresses of each side.
@@ -12,15 +11,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::feature::Feature;
-use crate::host::Host;
-use crate::host::cable::{Cable, PREFIX};
+use crate::network::bridge::Bridge;
 use crate::network::ports::Port;
-use crate::network::{bridge, ports};
+use crate::network::veth::Veth;
+use crate::network::{NetworkFacts, bridge, ports, veth};
 use crate::observe::{Observation, proc};
 use crate::plan::call::gate::GateCall;
 use crate::plan::call::net::NetCall as Call;
 use crate::plan::order::Phase;
-use crate::plan::undo::Undo;
 use crate::plan::{Actor, Draft, Problem};
 use crate::text::text;
 
@@ -70,65 +68,39 @@ pub enum Lo {
     Down,
 }
 
-/// The name of the cable's end inside, as in docker.
-pub(crate) const INSIDE: &str = "eth0";
-
 impl Net {
-    /// The steps: the namespace, the cable, then lo.
-    pub fn plan(&self, host: &Host, draft: &mut Draft) {
+    /// The facts about this machine that its steps depend on.
+    pub fn gather(&self) -> NetworkFacts {
+        NetworkFacts {
+            veth: self.veth.then(Veth::gather).flatten(),
+            bridge: (self.mode == Mode::Bridge).then(Bridge::gather),
+        }
+    }
+
+    /// The steps: the namespace, what connects it to the outside, then lo.
+    pub fn plan(&self, facts: &NetworkFacts, draft: &mut Draft) {
         draft.isolate(Feature::Net);
         self.check(draft);
-        if self.mode == Mode::Bridge {
-            bridge::plan(host, draft);
+        if self.mode == Mode::Bridge
+            && let Some(bridge) = &facts.bridge
+        {
+            bridge::plan(bridge, draft);
         }
         if self.veth {
-            match &host.cable {
-                Some(cable) if cable.permitted => plan_cable(cable, draft),
-                Some(_) => {
-                    refuse_cable(draft, "net.veth.why", vec![text("net.veth.todo"), text("net.veth.root")])
-                }
-                None => refuse_cable(draft, "net.subnet.why", vec![text("net.subnet.todo")]),
-            }
+            veth::plan(facts.veth.as_ref(), draft);
         }
         if !self.publish.is_empty() {
             ports::plan(&self.publish, draft);
         }
         if self.veth || self.mode == Mode::Bridge || !self.publish.is_empty() {
-            draft.step(Phase::Cable, Actor::Host, Feature::Net, GateCall::Release, "net.laid.why");
-            draft.step(Phase::Cable, Actor::Child, Feature::Net, GateCall::Await, "net.wait.why");
+            draft.step(Phase::Veth, Actor::Host, Feature::Net, GateCall::Release, "net.laid.why");
+            draft.step(Phase::Veth, Actor::Child, Feature::Net, GateCall::Await, "net.wait.why");
         }
         if self.lo == Lo::Up {
             let call = Call::LinkUp { name: "lo".into() };
             draft.step(Phase::Network, Actor::Child, Feature::Net, call, "net.lo.why");
         }
     }
-}
-
-/// The pair, addressed and up on both sides. Each side does its own: the host has no business in the child's namespace
-/// beyond putting the peer there.
-fn plan_cable(cable: &Cable, draft: &mut Draft) {
-    let (at, net) = (Phase::Cable, Feature::Net);
-    let name = cable.name.clone();
-    let pair = Call::AddVeth { name: name.clone(), peer: INSIDE.into(), pid: None, bridge: None };
-    let undo = Undo::DeleteLink { name: name.clone() };
-    draft.undoable(at, Actor::Host, net, pair, "net.pair.why", undo);
-    let address = Call::AddAddress {
-        device: name.clone(),
-        address: Some(cable.outside),
-        prefix: PREFIX,
-        shared: false,
-    };
-    draft.step(at, Actor::Host, net, address, "net.address.why");
-    draft.step(at, Actor::Host, net, Call::LinkUp { name: name.clone() }, "net.up.why");
-    let address = Call::AddAddress {
-        device: INSIDE.into(),
-        address: Some(cable.inside),
-        prefix: PREFIX,
-        shared: false,
-    };
-    draft.step(Phase::Network, Actor::Child, net, address, "net.address.why");
-    draft.step(Phase::Network, Actor::Child, net, Call::LinkUp { name: INSIDE.into() }, "net.up.why");
-    draft.step(Phase::Carrier, Actor::Host, net, Call::AwaitCarrier { name }, "net.carrier.why");
 }
 
 impl Net {
@@ -157,11 +129,6 @@ impl Net {
 fn refuse(draft: &mut Draft, what: &str, why: &str, todo: &str) {
     let (why, todo) = (text(why), vec![text(todo)]);
     draft.problem(Problem { purpose: Feature::Net.into(), what: what.into(), why, todo });
-}
-
-fn refuse_cable(draft: &mut Draft, why: &'static str, todo: Vec<String>) {
-    let what = text("net.pair.cannot");
-    draft.problem(Problem { purpose: Feature::Net.into(), what, why: text(why), todo });
 }
 
 /// The files that show it; read by a process on each side. The last two answer for the reader and for the mount.

@@ -91,7 +91,7 @@ pub(crate) fn plan(ports: &[Port], draft: &mut Draft) {
     // Without a user namespace of its own, the container's network belongs to the caller's.
     let both = [Feature::User, net];
     let namespaces = Namespaces::of(if draft.isolates(Feature::User) { &both } else { &both[1..] });
-    let at = Phase::Cable;
+    let at = Phase::Veth;
     draft.step(at, Actor::Host, net, ProcessCall::CloneRelay, "net.relay.why");
     let mut step = |call: Call, why| draft.step(at, Actor::Relay, net, call, why);
     step(ProcessCall::Undumpable.into(), "net.untraced.why");

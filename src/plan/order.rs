@@ -46,15 +46,15 @@ pub enum Phase {
     Root,
     /// /proc. After the clone of the pid namespace it shows, after the root that it's mounted in.
     Proc,
-    /// The cable to the host: made OUTSIDE, where the caller has the right to it, with its other end put into the child's
+    /// The veth pair to the host: made OUTSIDE, where the caller has the right to it, with its other end put into the child's
     /// network namespace in the same message. So after the clone that made that namespace (and after Enter, where the
     /// child is born late), and before the child gives its end an address. The relay of published ports too: it joins the
     /// child's namespaces while that waits here, dumpable and with the ids that it was born with; once it's another user,
     /// an ordinary one may not look into it any more.
-    Cable,
+    Veth,
     /// Devices up, addresses. They need nothing of the mounts; here so that views and errors read top down.
     Network,
-    /// The cable carries. OUTSIDE, since that end was up first and without carrier: the kernel lets it send only some time
+    /// The carrier of the veth pair. OUTSIDE, since that end was up first and without carrier: the kernel lets it send only some time
     /// after the other end is up too, and whatever is sent before is lost. So after Network, before the command.
     Carrier,
     /// Hostname and domain name.

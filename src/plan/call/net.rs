@@ -53,7 +53,7 @@ pub enum NetCall {
         /// The machine that takes it.
         gateway: Ipv4Addr,
     },
-    /// RTM_GETLINK, again and again until the device can send: the other end of its cable is up too.
+    /// RTM_GETLINK, again and again until the device can send: the other device of its veth pair is up too.
     AwaitCarrier {
         /// The device.
         name: String,

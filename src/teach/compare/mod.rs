@@ -14,9 +14,10 @@ pub use self::subject::Subject;
 pub use self::tree::Node;
 pub use self::vantage::Refusal;
 use self::vantage::Vantage;
+use crate::config::compose;
+use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Feature;
-use crate::host::Host;
 use crate::host::cgroups::{self, Hierarchy};
 use crate::observe::{self, Observation, Value, proc};
 use crate::views;
@@ -64,8 +65,8 @@ impl Comparison {
     /// # Errors
     /// One of them ended meanwhile; there can be no helper.
     pub fn of(left: Subject, right: Subject) -> Result<Comparison> {
-        let host = Host::gather();
-        let (there, yonder) = (Vantage::at(&left, &host)?, Vantage::at(&right, &host)?);
+        let machine = compose::gather(&Spec::default());
+        let (there, yonder) = (Vantage::at(&left, &machine)?, Vantage::at(&right, &machine)?);
         let mut paths = Vec::new();
         let mut processes = numbers(&left, &right);
         let namespaces =

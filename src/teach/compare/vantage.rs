@@ -5,13 +5,12 @@ use nix::errno::Errno;
 use serde::Serialize;
 
 use super::Subject;
-use crate::config::compose::{self, Ending};
+use crate::config::compose::{self, Ending, Machine};
 use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::exec::Unwatched;
 use crate::exec::agent::Agent;
 use crate::feature::Feature;
-use crate::host::Host;
 use crate::observe::{Observation, Value, proc};
 use crate::plan::call::mount::MountCall;
 use crate::plan::call::process::{Namespaces, ProcessCall};
@@ -52,8 +51,8 @@ impl Vantage {
     ///
     /// # Errors
     /// When there can be no helper at all. What it may not join is noted.
-    pub(super) fn at(subject: &Subject, host: &Host) -> Result<Vantage> {
-        let plan = compose::plan(&Spec::default(), host, Feature::User, Ending::Demonstration, false);
+    pub(super) fn at(subject: &Subject, machine: &Machine) -> Result<Vantage> {
+        let plan = compose::plan(&Spec::default(), machine, Feature::User, Ending::Demonstration, false);
         let agent = Agent::start(&plan, &mut Unwatched)?;
         let mut vantage = Vantage { agents: vec![agent], refused: Vec::new() };
         // setns(2) refuses the user namespace that one is in already, so only what differs is joined.

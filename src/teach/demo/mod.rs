@@ -24,7 +24,7 @@ use serde::Serialize;
 use self::plot::Plot;
 use crate::cgroups::blkio::{Blkio, Throttle};
 use crate::cgroups::cpu::{Cpu, Cpus};
-use crate::config::compose::{self, Ending};
+use crate::config::compose::{self, Ending, Machine};
 use crate::config::spec::Spec;
 use crate::error::{Error, Result, errno_text};
 use crate::exec::agent::{Agent, Answer};
@@ -32,6 +32,7 @@ use crate::exec::journal::Journal;
 use crate::exec::{self, Watch};
 use crate::feature::{Feature, Purpose};
 use crate::host::Host;
+use crate::network::NetworkFacts;
 use crate::plan::Call;
 use crate::plan::slots::Slots;
 use crate::plan::undo::Undo;
@@ -168,6 +169,8 @@ pub type Canvas<'a> = Box<dyn FnMut(&Plot, bool) + 'a>;
 pub struct Stage<'a> {
     /// The caller.
     pub host: &'a Host,
+    /// The network that a process of [`Stage::inside`] is connected to.
+    pub network: &'a NetworkFacts,
     /// The spec of the feature, with the flags that the user gave.
     pub spec: &'a Spec,
     watch: &'a mut dyn Watch,
@@ -178,8 +181,9 @@ pub struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     /// An empty stage. What is measured is drawn on `canvas` while it is.
-    pub fn new(host: &'a Host, spec: &'a Spec, watch: &'a mut dyn Watch, canvas: Canvas<'a>) -> Self {
-        Stage { host, spec, watch, canvas, journal: Journal::default(), counter: 0 }
+    pub fn new(machine: &'a Machine, spec: &'a Spec, watch: &'a mut dyn Watch, canvas: Canvas<'a>) -> Self {
+        let Machine { host, network } = machine;
+        Stage { host, network, spec, watch, canvas, journal: Journal::default(), counter: 0 }
     }
 
     /// Shows a measurement as it grows; the last time for good.
@@ -192,11 +196,10 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// The step that failed.
     pub fn start(&mut self, spec: &Spec, purpose: impl Into<Purpose>) -> Result<Agent> {
-        // Anew for each: it may ask for more than the flags did, and gets a group of its own. Addresses are drawn by lot: those
-        // that the demonstration knows.
-        let (cable, bridge) = (self.host.cable.clone(), self.host.bridge.clone());
-        let host = Host { cable, bridge, ..compose::gather(spec) };
-        let plan = compose::plan(spec, &host, purpose, Ending::Demonstration, false);
+        // Gathered again: this spec may ask for more than the flags did, and each process gets a cgroup of its own. The addresses
+        // are chosen at random, so here they must be those that the demonstration knows.
+        let machine = Machine { network: self.network.clone(), ..compose::gather(spec) };
+        let plan = compose::plan(spec, &machine, purpose, Ending::Demonstration, false);
         exec::accept(&plan)?;
         Agent::start(&plan, self.watch)
     }

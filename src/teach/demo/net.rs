@@ -13,8 +13,9 @@ use crate::config::spec::Spec;
 use crate::error::{Error, Result};
 use crate::exec::agent::Agent;
 use crate::feature::Feature::Net;
-use crate::host::cable::PREFIX;
-use crate::namespaces::net::{INSIDE, Lo};
+use crate::namespaces::net::Lo;
+use crate::network::INSIDE;
+use crate::network::veth::PREFIX;
 use crate::observe::Value;
 use crate::observe::proc::{device_names, local_addresses};
 use crate::plan::call::bridge::BridgeCall;
@@ -222,13 +223,13 @@ fn path_sockets(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(bound.is_ok() && reached.is_ok()))
 }
 
-/// A cable: to the outside where --veth asks for it, else between two namespaces of our own, which anyone may lay.
+/// A veth pair: to the outside where --veth asks for it, else between two namespaces of our own, which needs no root.
 fn veth(stage: &mut Stage<'_>) -> Result<Card> {
     let skip = |reason| Ok(Card::new(Net, "veth").skip(reason));
     if stage.spec.net.as_ref().is_some_and(|net| net.veth) {
         let (outside, inside) = (stage.outside(Net)?, stage.inside(Net)?);
-        let Some(cable) = &stage.host.cable else { return skip("net.subnet.why") };
-        return talk("OUTSIDE", &outside, &cable.name, cable.outside, ("INSIDE", &inside));
+        let Some(veth) = &stage.network.veth else { return skip("net.subnet.why") };
+        return talk("OUTSIDE", &outside, &veth.name, veth.outside, ("INSIDE", &inside));
     }
     let inside = stack(stage, Lo::Up)?;
     let Ok((second, number)) = inside.spawn(&[Net])? else { return skip("net.skip.second") };
@@ -254,7 +255,7 @@ fn veth(stage: &mut Stage<'_>) -> Result<Card> {
     talk("INSIDE", &inside, "sbx0", own, ("INSIDE 2", &second))
 }
 
-/// Two namespaces, each with a cable to a bridge in a third: what a switch does, and what isolated ports leave of it.
+/// Two namespaces, each connected to a bridge in a third by a veth pair: what a switch does, and what isolated ports leave of it.
 fn bridge(stage: &mut Stage<'_>) -> Result<Card> {
     let skip = |reason| Ok(Card::new(Net, "bridge").skip(reason));
     let name = String::from("box0");
@@ -299,7 +300,7 @@ fn bridge(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(before.heard() && after.is_err()))
 }
 
-/// One side listens on its end of the cable, the other calls.
+/// One side listens on its device of the veth pair, the other connects.
 fn talk(
     side: &'static str,
     server: &Agent,

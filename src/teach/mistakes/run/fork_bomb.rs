@@ -17,7 +17,7 @@ use crate::teach::mistakes::Contrast;
 pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
     let mut contrast = Contrast::new(Container, "fork-bomb");
     let limited = Spec { pids: Some(Pids { max: Some(16) }), ..Spec::of(Pid) };
-    let cgroups = compose::gather(&limited).cgroups;
+    let cgroups = compose::gather(&limited).host.cgroups;
     if cgroups.is_none_or(|cgroups| !cgroups.obstacles.is_empty()) {
         return Ok(contrast.skip("run.skip.nogroups"));
     }
