@@ -21,7 +21,7 @@ use crate::host::Host;
 use crate::host::cgroups::Controller;
 use crate::observe::cgroup::Group;
 use crate::observe::{Observation, Value, cgroup};
-use crate::plan::{Draft, Problem, Setting};
+use crate::plan::{Context, Draft, Problem, Setting};
 use crate::text::{text, text_with};
 use crate::value::parse;
 use crate::value::units::Size;
@@ -134,7 +134,8 @@ impl Blkio {
     }
 
     /// The intents.
-    pub fn plan(&self, host: &Host, draft: &mut Draft) {
+    pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
+        let host = context.host;
         if let Some(weight) = self.weight {
             self.plan_weight(weight, host, draft);
         }

@@ -17,10 +17,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::intent;
 use crate::feature::Feature;
-use crate::host::Host;
 use crate::host::cgroups::Controller;
 use crate::observe::{Observation, cgroup};
-use crate::plan::{Draft, Problem, Setting};
+use crate::plan::{Context, Draft, Problem, Setting};
 use crate::text::{text, text_with};
 use crate::value::parse;
 
@@ -120,7 +119,8 @@ impl Cpu {
     }
 
     /// The intents.
-    pub fn plan(&self, host: &Host, draft: &mut Draft) {
+    pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
+        let host = context.host;
         let of = |controller, why, wish, docker| intent(host, controller, why, wish, docker);
         if let Some(shares) = self.shares {
             within(draft, "shares", shares, 2..=262_144);

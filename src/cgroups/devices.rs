@@ -31,11 +31,10 @@ pub use rule::{Access, Device, Kind, Rule};
 
 use super::intent;
 use crate::feature::Feature;
-use crate::host::Host;
 use crate::host::cgroups::{Controller, Version};
 use crate::observe::cgroup::Group;
 use crate::observe::{Observation, Value, cgroup};
-use crate::plan::{Draft, Intent, Problem, Setting};
+use crate::plan::{Context, Draft, Intent, Problem, Setting};
 use crate::text::{text, text_with};
 
 /// Options of the devices controller. A rule is `c 1:3 rwm`, `b 8:* r`, `/dev/null rw`, or `a` for all devices.
@@ -82,7 +81,8 @@ pub const USUAL: [Device; 11] = [
 
 impl Devices {
     /// The intent: one for all rules, since only together they mean something.
-    pub fn plan(&self, host: &Host, draft: &mut Draft) {
+    pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
+        let host = context.host;
         let mut intent = intent(host, Controller::Devices, "devices.rules.why", self.wish(), self.docker());
         match self.policy() {
             Ok(policy) => state(&policy, &mut intent, draft),

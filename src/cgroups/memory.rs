@@ -13,10 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::intent;
 use crate::feature::Feature;
-use crate::host::Host;
 use crate::host::cgroups::{Controller, Version};
 use crate::observe::{Observation, cgroup, proc};
-use crate::plan::{Draft, Problem, Setting};
+use crate::plan::{Context, Draft, Problem, Setting};
 use crate::text::text;
 use crate::value::units::Size;
 
@@ -47,7 +46,8 @@ pub const CONTROLLERS: [Controller; 1] = [Controller::Memory];
 
 impl Memory {
     /// The intents.
-    pub fn plan(&self, host: &Host, draft: &mut Draft) {
+    pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
+        let host = context.host;
         let of = |why, wish, docker| intent(host, Controller::Memory, why, wish, docker);
         if let Some(limit) = self.limit {
             let mut intent =
@@ -96,12 +96,13 @@ pub fn observe(process: &str) -> Vec<Observation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::Host;
 
     #[test]
     fn swap_is_a_sum_on_v1_and_stands_alone_on_v2() {
         let memory = Memory { limit: Some(Size(64 << 20)), swap: Some(Size(16 << 20)), reservation: None };
         let mut draft = Draft::new(Feature::Memory, vec![]);
-        memory.plan(&Host::gather(), &mut draft);
+        memory.plan(&Context::alone(&Host::gather(), &[Feature::Memory]), &mut draft);
         let lines = |settings: &[Setting]| settings.iter().map(ToString::to_string).collect::<Vec<_>>();
         let [limit, swap] = draft.intents() else { panic!("two intents") };
         assert_eq!(lines(&limit.v1), ["memory.limit_in_bytes = 67108864"]);

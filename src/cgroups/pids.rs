@@ -11,10 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::intent;
 use crate::feature::Feature;
-use crate::host::Host;
 use crate::host::cgroups::Controller;
 use crate::observe::{Observation, cgroup, proc};
-use crate::plan::{Draft, Problem, Setting};
+use crate::plan::{Context, Draft, Problem, Setting};
 use crate::text::text;
 use crate::value::parse;
 
@@ -41,7 +40,8 @@ const MOST: u32 = 4_194_304;
 
 impl Pids {
     /// The intents.
-    pub fn plan(&self, host: &Host, draft: &mut Draft) {
+    pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
+        let host = context.host;
         let Some(max) = self.max else { return };
         if !(1..=MOST).contains(&max) {
             let (why, todo) = (text("pids.range.why"), vec![text("pids.range.todo")]);

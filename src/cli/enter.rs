@@ -12,7 +12,7 @@ use crate::config::enter;
 use crate::config::spec::Spec;
 use crate::error::{Error, Result};
 use crate::host::command;
-use crate::host::resolver::Tree;
+use crate::host::resolver::Resolver;
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::{text, text_with};
 
@@ -43,7 +43,8 @@ pub(super) fn run(color: Color, args: EnterArgs) -> Result<u8> {
     }
     let command = if args.command.is_empty() { vec!["sh".to_owned()] } else { args.command };
     let root = enter::root(subject.pid);
-    let path = command::resolve(&command[0], &Tree::of(Some(Path::new(&root))), &command::callers_path())?;
+    let path =
+        command::resolve(&command[0], &Resolver::new(Some(Path::new(&root))), &command::callers_path())?;
     let ending = Ending::Command { path: path.to_string_lossy().into_owned(), arguments: command.clone() };
     let plan = enter::plan(subject.pid, &namespaces, ending, telling.show_proc);
     if telling.dry_run {

@@ -117,7 +117,7 @@ pub(super) fn run<F: Args>(
 fn ending(feature: Feature, machine: &Machine, spec: &Spec) -> Result<Ending> {
     let Some(name) = spec.command.first() else { return Ok(Ending::Demonstration) };
     let ending = |path: String| Ending::Command { path, arguments: spec.command.clone() };
-    command::resolve(name, &compose::tree(spec), &command::callers_path())
+    command::resolve(name, &compose::resolver(spec), &command::callers_path())
         .map(|path| ending(path.to_string_lossy().into_owned()))
         .or_else(|error| {
             // That COMMAND isn't in a root which is no folder would only hide what is wrong: the plan's problem goes first.

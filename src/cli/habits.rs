@@ -6,7 +6,7 @@ use super::docker;
 use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::command;
-use crate::host::resolver::Tree;
+use crate::host::resolver::Resolver;
 use crate::near::nearest;
 use crate::text::{text, text_with};
 use crate::value::shell::quote;
@@ -112,7 +112,7 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
         return Some(Error::usage(text_with(what, &[("word", first)])).why(text(why)).todo(*instead));
     }
     let is_program = error.get(ContextKind::SuggestedSubcommand).is_none()
-        && command::resolve(first, &Tree::default(), &command::callers_path()).is_ok();
+        && command::resolve(first, &Resolver::default(), &command::callers_path()).is_ok();
     if is_program {
         return Some(of_command(words));
     }

@@ -136,7 +136,7 @@ pub(super) fn ending(spec: &Spec, machine: &Machine) -> Result<Ending> {
     let ending = |path: String| Ending::Command { path, arguments: spec.command.clone() };
     // The container's own PATH, not the caller's: one spec means one program, whoever runs it.
     let path = spec.env.get("PATH").map_or(command::PATH, String::as_str);
-    command::resolve(name, &compose::tree(spec), path.as_ref())
+    command::resolve(name, &compose::resolver(spec), path.as_ref())
         .map(|path| ending(path.to_string_lossy().into_owned()))
         .or_else(|error| {
             // What is wrong with the root hides every command: that goes first.

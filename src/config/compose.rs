@@ -4,20 +4,21 @@ use std::collections::BTreeMap;
 
 use super::spec::Spec;
 use crate::cgroups;
-use crate::feature::{Feature, Purpose};
+use crate::feature::{Feature, Purpose, features};
 use crate::host::cgroups::{Controller, Version};
-use crate::host::resolver::Tree;
+use crate::host::resolver::Resolver;
 use crate::host::{self, Cgroups, Disk, Files, Groups, Host, Subordinate, command, disk};
 use crate::namespaces::mnt::Mnt;
-use crate::namespaces::net::{Mode, Net};
+use crate::namespaces::net::Mode;
 use crate::namespaces::user::User;
-use crate::network::NetworkFacts;
+use crate::network::{self, NetworkFacts};
 use crate::plan::call::gate::GateCall;
 use crate::plan::call::mount::MountCall;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Addition, Draft, Plan, Problem, plan_terminal};
-use crate::rootfs::{self, Rootfs};
+use crate::plan::{Actor, Addition, Context, Draft, Plan, Problem, plan_terminal};
+use crate::rootfs::{self, RootRequest, Rootfs};
+use crate::security::capabilities::Capabilities;
 use crate::security::run_as::{RunAs, plan_groups};
 use crate::security::{self, seccomp::Seccomp};
 use crate::text::text;
@@ -62,7 +63,10 @@ pub fn gather(spec: &Spec) -> Machine {
         host.last_capability = host::last_capability();
     }
     gather_groups(spec, &mut host);
-    Machine { host, network: spec.net.as_ref().map(Net::gather).unwrap_or_default() }
+    Machine {
+        host,
+        network: spec.net.as_ref().map(|net| NetworkFacts::gather(net.request())).unwrap_or_default(),
+    }
 }
 
 /// Where the spec's groups can be made, under a name that no other group has.
@@ -121,9 +125,13 @@ fn takes_privilege(spec: &Spec) -> bool {
         || (spec.seccomp == Some(Seccomp::Default) && !spec.no_new_privileges)
 }
 
-/// The tree that the command will see, in which it's looked for before anything is made.
-pub fn tree(spec: &Spec) -> Tree {
-    rootfs::tree(spec).or_else(|| spec.mnt.as_ref().map(Mnt::tree)).unwrap_or_default()
+/// What paths in the container resolve to: COMMAND is searched there before anything is made.
+pub fn resolver(spec: &Spec) -> Resolver {
+    match (&spec.rootfs, &spec.mnt) {
+        (Some(rootfs), mnt) => rootfs::resolver(rootfs, &mnt.as_ref().map(Mnt::all).unwrap_or_default()),
+        (None, Some(mnt)) => mnt.resolver(),
+        (None, None) => Resolver::default(),
+    }
 }
 
 /// The plan of a spec: pure, but for the paths that it names, which it looks at.
@@ -151,68 +159,28 @@ pub fn plan(spec: &Spec, machine: &Machine, purpose: impl Into<Purpose>, ending:
     }
     if let Some(folder) = &spec.workdir {
         // Without its links, as the kernel will show it.
-        let folder = tree(&spec).locate(folder).inside;
+        let folder = resolver(&spec).resolve(folder).container;
         let call = MountCall::ChangeFolder { path: folder.to_string_lossy().into_owned() };
         draft.step(Phase::Folder, Actor::Command, Feature::Mnt, call, "run.folder.why");
     }
-    if let Some(user) = &spec.user {
-        user.plan(host, &mut draft);
-    }
-    if let Some(time) = &spec.time {
-        time.plan(&mut draft);
-    }
-    if let Some(cgroup) = &spec.cgroup {
-        cgroup.plan(&mut draft);
-    }
-    if let Some(mnt) = &spec.mnt {
-        if spec.rootfs.is_some() {
-            mnt.plan_table(&mut draft);
-            rootfs::plan(&spec, host, &mut draft);
-        } else {
-            mnt.plan(&mut draft);
-            rootfs::plan_mounts(mnt, &spec, host, &mut draft);
-        }
-    }
-    if let Some(pid) = &spec.pid {
-        pid.plan(&mut draft, spec.rootfs.is_some());
-    }
+    let features = spec.features();
+    let context = Context {
+        host,
+        features: &features,
+        has_rootfs: spec.rootfs.is_some(),
+        keeps: spec.capabilities.as_ref().unwrap_or(&Capabilities::Default).keep(),
+        is_root: spec.run_as.as_ref().is_none_or(RunAs::is_root),
+        no_new_privileges: spec.no_new_privileges,
+    };
+    plan_features(&spec, &context, &mut draft);
+    rootfs::plan(&root_request(&spec), host, &mut draft);
     if let Some(net) = &spec.net {
-        net.plan(&machine.network, &mut draft);
-    }
-    if let Some(uts) = &spec.uts {
-        uts.plan(&mut draft);
-    }
-    if let Some(ipc) = &spec.ipc {
-        ipc.plan(&mut draft);
-    }
-    if let Some(memory) = &spec.memory {
-        memory.plan(host, &mut draft);
-    }
-    if let Some(cpu) = &spec.cpu {
-        cpu.plan(host, &mut draft);
-    }
-    if let Some(blkio) = &spec.blkio {
-        blkio.plan(host, &mut draft);
-    }
-    if let Some(devices) = &spec.devices {
-        devices.plan(host, &mut draft);
-    }
-    if let Some(pids) = &spec.pids {
-        pids.plan(host, &mut draft);
+        network::plan(net.request(), &machine.network, &mut draft);
     }
     cgroups::plan(host, &mut draft);
     if spec.tty {
         let inside = draft.mounts("devpts");
         plan_terminal(&mut draft, inside, owner_of_terminal(&spec, host, inside));
-    }
-    if let Some(rlimits) = &spec.rlimits {
-        rlimits.plan(&mut draft);
-    }
-    if let Some(capabilities) = &spec.capabilities {
-        capabilities.plan(host, &spec, &mut draft);
-    }
-    if let Some(seccomp) = &spec.seccomp {
-        seccomp.plan(&spec, &mut draft);
     }
     if let Some(run_as) = &spec.run_as {
         run_as.plan(host, spec.user.as_ref(), &mut draft);
@@ -224,6 +192,44 @@ pub fn plan(spec: &Spec, machine: &Machine, purpose: impl Into<Purpose>, ending:
         security::plan_no_new_privileges(&mut draft);
     }
     draft.finish()
+}
+
+macro_rules! plan_features {
+    ($($kind:ident { $($about:literal, $feature:ident, $name:ident, $directory:ident, $page:literal, $also:tt;)* })*) => {
+        /// Each feature of the spec adds its steps.
+        fn plan_features(spec: &Spec, context: &Context<'_>, draft: &mut Draft) {
+            $($(
+                if let Some(options) = &spec.$name {
+                    options.plan(context, draft);
+                }
+            )*)*
+        }
+    };
+}
+features!(plan_features);
+
+/// What the root file system depends on, of the rest of the spec.
+fn root_request(spec: &Spec) -> RootRequest<'_> {
+    let mnt = spec.mnt.as_ref();
+    RootRequest {
+        rootfs: spec.rootfs.as_ref(),
+        overlay: spec.overlay,
+        readonly: mnt.is_some_and(|mnt| mnt.readonly),
+        // Without a root file system of its own, the flags of `mnt` mount theirs themselves.
+        mounts: mnt
+            .map(|mnt| if spec.rootfs.is_some() { mnt.all() } else { mnt.mounts.clone() })
+            .unwrap_or_default(),
+        resolver: mnt.map(Mnt::resolver).unwrap_or_default(),
+        propagation: mnt.map(|mnt| mnt.propagation).unwrap_or_default(),
+        has_other_root: mnt.is_some_and(|mnt| mnt.root.is_some()),
+        new_user: spec.user.is_some(),
+        maps_ranges: spec.user.as_ref().is_some_and(User::takes_ranges),
+        new_net: spec.net.is_some(),
+        leads_out: spec.net.as_ref().is_some_and(|net| net.mode == Mode::Bridge),
+        new_ipc: spec.ipc.is_some(),
+        new_proc: spec.pid.as_ref().is_some_and(|pid| pid.mount_proc),
+        hostname: spec.uts.as_ref().and_then(|uts| uts.hostname.as_deref()),
+    }
 }
 
 /// Whose the terminal shall be, where `run_as` says so: one that is made outside has its owner's number there, and only root

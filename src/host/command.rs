@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use nix::unistd::{AccessFlags, access};
 
-use super::resolver::Tree;
+use super::resolver::Resolver;
 use crate::error::{Error, Kind, Result};
 use crate::text::{text, text_with};
 
@@ -22,7 +22,7 @@ pub fn callers_path() -> OsString {
 ///
 /// # Errors
 /// Not found (127), found but not executable (126).
-pub fn resolve(name: &str, tree: &Tree, path: &OsStr) -> Result<PathBuf> {
+pub fn resolve(name: &str, tree: &Resolver, path: &OsStr) -> Result<PathBuf> {
     let candidates: Vec<PathBuf> = if name.contains('/') {
         vec![PathBuf::from(name)]
     } else {
@@ -30,7 +30,7 @@ pub fn resolve(name: &str, tree: &Tree, path: &OsStr) -> Result<PathBuf> {
     };
     let mut refused = None;
     for candidate in candidates {
-        let seen = if tree.is_of_today() { Some(candidate.clone()) } else { tree.locate(&candidate).today };
+        let seen = if tree.is_unchanged() { Some(candidate.clone()) } else { tree.resolve(&candidate).host };
         let Some(seen) = seen else { continue };
         if seen.is_file() && access(&seen, AccessFlags::X_OK).is_ok() {
             return Ok(candidate);
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     fn found(name: &str) -> Result<PathBuf> {
-        resolve(name, &Tree::default(), PATH.as_ref())
+        resolve(name, &Resolver::default(), PATH.as_ref())
     }
 
     #[test]

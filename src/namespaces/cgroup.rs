@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::feature::Feature;
 use crate::observe::{Observation, proc};
-use crate::plan::Draft;
+use crate::plan::{Context, Draft};
 
 /// Options of the cgroup namespace: none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
@@ -21,7 +21,7 @@ pub struct Cgroup {}
 
 impl Cgroup {
     /// The steps: the namespace is all. On v1 it must be made after joining the cgroup that shall be its root.
-    pub fn plan(&self, draft: &mut Draft) {
+    pub fn plan(&self, _context: &Context<'_>, draft: &mut Draft) {
         draft.isolate(Feature::Cgroup);
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::feature::Feature;
 use crate::observe::{Observation, proc};
-use crate::plan::Draft;
+use crate::plan::{Context, Draft};
 
 /// Options of the IPC namespace: none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
@@ -22,7 +22,7 @@ pub struct Ipc {}
 
 impl Ipc {
     /// The steps: the namespace is all.
-    pub fn plan(&self, draft: &mut Draft) {
+    pub fn plan(&self, _context: &Context<'_>, draft: &mut Draft) {
         draft.isolate(Feature::Ipc);
     }
 }

@@ -14,13 +14,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::feature::Feature;
-use crate::host::resolver::{Place, Tree};
+use crate::host::resolver::{Resolved, Resolver};
 use crate::observe::{Observation, proc};
 use crate::plan::call::mount::{MountCall, Propagation};
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Draft, Problem};
-use crate::rootfs::mounts::{self, Extra};
+use crate::plan::{Actor, Context, Draft, Problem};
 use crate::text::text;
+use crate::value::mount::{self, ExtraMount};
 use crate::value::units::Size;
 
 /// Options of the mount namespace.
@@ -53,8 +53,8 @@ pub struct Mnt {
     /// More mounts, made in this order; the type is `bind` or `tmpfs`
     #[arg(skip)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(example = [Extra::Tmpfs { target: "/tmp".into(), size: Size(16 << 20) }])]
-    pub mounts: Vec<Extra>,
+    #[schemars(example = [ExtraMount::Tmpfs { target: "/tmp".into(), size: Size(16 << 20) }])]
+    pub mounts: Vec<ExtraMount>,
 }
 
 /// `SRC:DST`: a bind mount.
@@ -86,37 +86,41 @@ impl Mnt {
     ///
     /// This is the one plan that looks at the machine: at the paths that it names, and only at them. Gathered beforehand as
     /// facts, as the rest is, they would have to be found by the same walk over the same flags.
-    pub fn plan(&self, draft: &mut Draft) {
+    pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
         self.plan_table(draft);
-        let mut tree = Tree::of(self.root.as_deref());
+        // A root file system of its own mounts them itself.
+        if context.has_rootfs {
+            return;
+        }
+        let mut tree = Resolver::new(self.root.as_deref());
         for bind in &self.bind {
-            let place = tree.locate(&bind.target);
+            let place = tree.resolve(&bind.target);
             self.check(draft, &bind.target, &place, Some(&bind.source));
             tree.bind(&place, &bind.source);
             let call = MountCall::Bind { source: path(&bind.source), target: self.outer(&place) };
             draft.step(Phase::Mounts, Actor::Child, Feature::Mnt, call, "mnt.bind.why");
         }
         for target in &self.tmpfs {
-            let place = tree.locate(target);
+            let place = tree.resolve(target);
             self.check(draft, target, &place, None);
             tree.empty(&place);
             let data = Some("size=64m".into());
             let call = MountCall::Filesystem { kind: "tmpfs".into(), target: self.outer(&place), data };
             draft.step(Phase::Mounts, Actor::Child, Feature::Mnt, call, "mnt.tmpfs.why");
         }
-        for bind in self.bind.iter().filter(|bind| tree.locate(&bind.target).today.is_none()) {
+        for bind in self.bind.iter().filter(|bind| tree.resolve(&bind.target).host.is_none()) {
             let what = format!("a bind on {}", bind.target.display());
             refuse(draft, what, "mnt.bind.covered", "mnt.bind.uncover");
         }
         match &self.root {
             Some(root) => self.plan_root(draft, root),
-            None if tree.is_of_today() => {}
+            None if tree.is_unchanged() => {}
             None => self.plan_folder(draft, &tree),
         }
     }
 
     /// The table, before anything is mounted in it.
-    pub(crate) fn plan_table(&self, draft: &mut Draft) {
+    fn plan_table(&self, draft: &mut Draft) {
         draft.isolate(Feature::Mnt);
         if self.propagation != Propagation::Unchanged {
             let call = MountCall::Propagation { target: "/".into(), mode: self.propagation };
@@ -125,21 +129,25 @@ impl Mnt {
     }
 
     /// All that is to be mounted: by the flags, then by `mounts`.
-    pub(crate) fn all(&self) -> Vec<Extra> {
+    pub fn all(&self) -> Vec<ExtraMount> {
         let binds = self.bind.iter().cloned();
-        let binds = binds.map(|Bind { source, target }| Extra::Bind { source, target, readonly: false });
-        let empty = self.tmpfs.iter().cloned().map(|target| Extra::Tmpfs { target, size: mounts::room() });
+        let binds = binds.map(|Bind { source, target }| ExtraMount::Bind { source, target, readonly: false });
+        let empty = self
+            .tmpfs
+            .iter()
+            .cloned()
+            .map(|target| ExtraMount::Tmpfs { target, size: mount::default_size() });
         binds.chain(empty).chain(self.mounts.iter().cloned()).collect()
     }
 
-    /// The tree that these flags make: binds in their order, then every tmpfs.
-    pub fn tree(&self) -> Tree {
-        let mut tree = Tree::of(self.root.as_deref());
+    /// What paths resolve to with these flags: binds in their order, then every tmpfs.
+    pub fn resolver(&self) -> Resolver {
+        let mut tree = Resolver::new(self.root.as_deref());
         for bind in &self.bind {
-            tree.bind(&tree.locate(&bind.target), &bind.source);
+            tree.bind(&tree.resolve(&bind.target), &bind.source);
         }
         for target in &self.tmpfs {
-            tree.empty(&tree.locate(target));
+            tree.empty(&tree.resolve(target));
         }
         tree
     }
@@ -166,13 +174,13 @@ impl Mnt {
 
     /// A working folder on which something was mounted is still the covered one: it must be entered anew by its path,
     /// where that leads to a folder afterwards. Else it stays, as the kernel leaves it.
-    fn plan_folder(&self, draft: &mut Draft, tree: &Tree) {
+    fn plan_folder(&self, draft: &mut Draft, tree: &Resolver) {
         let Ok(folder) = std::env::current_dir() else { return };
-        let place = tree.locate(&folder);
-        let is_covered = place.today.as_ref() != Some(&folder);
-        let is_there = match &place.today {
+        let place = tree.resolve(&folder);
+        let is_covered = place.host.as_ref() != Some(&folder);
+        let is_there = match &place.host {
             Some(today) => today.is_dir(),
-            None => self.tmpfs.iter().any(|target| Tree::default().locate(target).inside == folder),
+            None => self.tmpfs.iter().any(|target| Resolver::default().resolve(target).container == folder),
         };
         if is_covered && is_there {
             let call = MountCall::ChangeFolder { path: path(&folder) };
@@ -181,15 +189,17 @@ impl Mnt {
     }
 
     /// Where a place lies before the root changes.
-    fn outer(&self, place: &Place) -> String {
+    fn outer(&self, place: &Resolved) -> String {
         match &self.root {
-            None => path(&place.inside),
-            Some(root) => path(&absolute(root).join(place.inside.strip_prefix("/").unwrap_or(&place.inside))),
+            None => path(&place.container),
+            Some(root) => {
+                path(&absolute(root).join(place.container.strip_prefix("/").unwrap_or(&place.container)))
+            }
         }
     }
 
     /// What can be known before: both ends must be there (to make one would leave it behind), both a folder or both not.
-    fn check(&self, draft: &mut Draft, target: &Path, place: &Place, source: Option<&Path>) {
+    fn check(&self, draft: &mut Draft, target: &Path, place: &Resolved, source: Option<&Path>) {
         if let Some(source) = source
             && !source.exists()
         {
@@ -197,11 +207,11 @@ impl Mnt {
             return refuse(draft, what, "mnt.bind.nosource", "mnt.missing.todo");
         }
         let shown = target.display();
-        if self.root.is_none() && place.inside == Path::new("/") {
+        if self.root.is_none() && place.container == Path::new("/") {
             return refuse(draft, format!("a mount on {shown}"), "mnt.target.root", "mnt.root.instead");
         }
         let is_folder = source.is_none_or(Path::is_dir);
-        match &place.today {
+        match &place.host {
             Some(today) if today.exists() => {
                 if today.is_dir() != is_folder {
                     let kind = if is_folder { "mnt.target.file" } else { "mnt.target.folder" };

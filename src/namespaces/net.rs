@@ -11,15 +11,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::feature::Feature;
-use crate::network::bridge::Bridge;
+use crate::network::NetworkRequest;
 use crate::network::ports::Port;
-use crate::network::veth::Veth;
-use crate::network::{NetworkFacts, bridge, ports, veth};
 use crate::observe::{Observation, proc};
-use crate::plan::call::gate::GateCall;
 use crate::plan::call::net::NetCall as Call;
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Draft, Problem};
+use crate::plan::{Actor, Context, Draft, Problem};
 use crate::text::text;
 
 /// Options of the network namespace.
@@ -69,33 +66,10 @@ pub enum Lo {
 }
 
 impl Net {
-    /// The facts about this machine that its steps depend on.
-    pub fn gather(&self) -> NetworkFacts {
-        NetworkFacts {
-            veth: self.veth.then(Veth::gather).flatten(),
-            bridge: (self.mode == Mode::Bridge).then(Bridge::gather),
-        }
-    }
-
-    /// The steps: the namespace, what connects it to the outside, then lo.
-    pub fn plan(&self, facts: &NetworkFacts, draft: &mut Draft) {
+    /// The steps: the namespace, then lo. What connects it to the outside is planned by `network`.
+    pub fn plan(&self, _context: &Context<'_>, draft: &mut Draft) {
         draft.isolate(Feature::Net);
         self.check(draft);
-        if self.mode == Mode::Bridge
-            && let Some(bridge) = &facts.bridge
-        {
-            bridge::plan(bridge, draft);
-        }
-        if self.veth {
-            veth::plan(facts.veth.as_ref(), draft);
-        }
-        if !self.publish.is_empty() {
-            ports::plan(&self.publish, draft);
-        }
-        if self.veth || self.mode == Mode::Bridge || !self.publish.is_empty() {
-            draft.step(Phase::Veth, Actor::Host, Feature::Net, GateCall::Release, "net.laid.why");
-            draft.step(Phase::Veth, Actor::Child, Feature::Net, GateCall::Await, "net.wait.why");
-        }
         if self.lo == Lo::Up {
             let call = Call::LinkUp { name: "lo".into() };
             draft.step(Phase::Network, Actor::Child, Feature::Net, call, "net.lo.why");
@@ -104,6 +78,11 @@ impl Net {
 }
 
 impl Net {
+    /// What shall connect it to the outside.
+    pub fn request(&self) -> NetworkRequest<'_> {
+        NetworkRequest { veth: self.veth, bridge: self.mode == Mode::Bridge, publish: &self.publish }
+    }
+
     /// What is to be known of what was asked for, and what makes no sense without a network of one's own.
     pub(crate) fn say(&self, draft: &mut Draft) {
         if self.mode != Mode::Host {

@@ -16,7 +16,7 @@ use crate::observe::{Observation, proc};
 use crate::plan::call::mount::MountCall;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Draft};
+use crate::plan::{Actor, Context, Draft};
 
 /// Options of the PID namespace.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
@@ -39,9 +39,9 @@ impl Default for Pid {
 
 impl Pid {
     /// The steps: the namespace at clone, then its /proc, then an init if wanted. A root of its own comes with its /proc.
-    pub fn plan(&self, draft: &mut Draft, has_own_root: bool) {
+    pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
         draft.isolate(Feature::Pid);
-        if self.mount_proc && !has_own_root {
+        if self.mount_proc && !context.has_rootfs {
             let mount = MountCall::Filesystem { kind: "proc".into(), target: "/proc".into(), data: None };
             draft.step(Phase::Proc, Actor::Child, Feature::Pid, mount, "pid.proc.why");
         }

@@ -15,7 +15,7 @@ use crate::observe::{Observation, proc};
 use crate::plan::call::file::FileCall;
 use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Draft};
+use crate::plan::{Actor, Context, Draft};
 use crate::value::units::Offset;
 
 /// Options of the time namespace.
@@ -37,7 +37,7 @@ pub struct Time {
 
 impl Time {
     /// The steps: unshare, write the offsets; the clone that enters comes after (see `plan::order`).
-    pub fn plan(&self, draft: &mut Draft) {
+    pub fn plan(&self, _context: &Context<'_>, draft: &mut Draft) {
         draft.isolate(Feature::Time);
         let unshare = ProcessCall::Unshare { namespaces: Namespaces::of(&[Feature::Time]) };
         draft.step(Phase::Offsets, Actor::Helper, Feature::Time, unshare, "time.unshare.why");

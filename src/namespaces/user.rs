@@ -22,7 +22,7 @@ use crate::plan::call::file::FileCall;
 use crate::plan::call::gate::GateCall;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Draft, Problem};
+use crate::plan::{Actor, Context, Draft, Problem};
 use crate::text::{text, text_with};
 
 /// Options of the user namespace.
@@ -240,7 +240,8 @@ const RESERVED: (u32, u32) = (1_500_000_000, 65_536);
 
 impl User {
     /// The steps: who may write which map decides who writes it.
-    pub fn plan(&self, host: &Host, draft: &mut Draft) {
+    pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
+        let host = context.host;
         draft.isolate(Feature::User);
         let is_mixed = self.map.len() > 1 && self.map.iter().any(|map| !matches!(map, Map::Range(_)));
         if is_mixed {

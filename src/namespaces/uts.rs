@@ -13,7 +13,7 @@ use crate::feature::Feature;
 use crate::observe::{Observation, proc};
 use crate::plan::call::uts::UtsCall as Call;
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Draft, Problem};
+use crate::plan::{Actor, Context, Draft, Problem};
 use crate::text::text;
 use crate::value::parse;
 
@@ -39,7 +39,7 @@ const LONGEST: usize = 64;
 
 impl Uts {
     /// The steps: a new namespace, then its names.
-    pub fn plan(&self, draft: &mut Draft) {
+    pub fn plan(&self, _context: &Context<'_>, draft: &mut Draft) {
         draft.isolate(Feature::Uts);
         for name in [&self.hostname, &self.domainname].into_iter().flatten() {
             if name.len() > LONGEST {

@@ -15,12 +15,26 @@ pub mod veth;
 use caps::{CapSet, Capability};
 
 use self::bridge::Bridge;
+use self::ports::Port;
 use self::veth::Veth;
 use crate::feature::Feature;
-use crate::plan::{Draft, Problem};
+use crate::plan::call::gate::GateCall;
+use crate::plan::order::Phase;
+use crate::plan::{Actor, Draft, Problem};
 
 /// The name of the device inside, as in a Docker container.
 pub(crate) const INSIDE: &str = "eth0";
+
+/// What shall connect a network namespace to the outside.
+#[derive(Debug, Clone, Copy)]
+pub struct NetworkRequest<'a> {
+    /// A veth pair to the host.
+    pub veth: bool,
+    /// A port of the bridge.
+    pub bridge: bool,
+    /// The published ports.
+    pub publish: &'a [Port],
+}
 
 /// The facts about this machine's network that a plan needs. Each is only looked up where a spec asks for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +43,35 @@ pub struct NetworkFacts {
     pub veth: Option<Veth>,
     /// The bridge of this machine's containers.
     pub bridge: Option<Bridge>,
+}
+
+impl NetworkFacts {
+    /// Looks up what these connections depend on.
+    pub fn gather(wanted: NetworkRequest<'_>) -> NetworkFacts {
+        NetworkFacts {
+            veth: wanted.veth.then(Veth::gather).flatten(),
+            bridge: wanted.bridge.then(Bridge::gather),
+        }
+    }
+}
+
+/// The steps of the connections. The child waits until the host has made its part of them.
+pub fn plan(wanted: NetworkRequest<'_>, facts: &NetworkFacts, draft: &mut Draft) {
+    if wanted.bridge
+        && let Some(bridge) = &facts.bridge
+    {
+        bridge::plan(bridge, draft);
+    }
+    if wanted.veth {
+        veth::plan(facts.veth.as_ref(), draft);
+    }
+    if !wanted.publish.is_empty() {
+        ports::plan(wanted.publish, draft);
+    }
+    if wanted.veth || wanted.bridge || !wanted.publish.is_empty() {
+        draft.step(Phase::Veth, Actor::Host, Feature::Net, GateCall::Release, "net.laid.why");
+        draft.step(Phase::Veth, Actor::Child, Feature::Net, GateCall::Await, "net.wait.why");
+    }
 }
 
 /// Whether the caller may create network devices outside: CAP_NET_ADMIN is effective.

@@ -2,6 +2,7 @@
 //! compared in a test, and then performed by `exec`.
 
 pub mod call;
+mod context;
 mod draft;
 pub mod expect;
 pub mod gate;
@@ -16,6 +17,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 pub use self::call::Call;
+pub use self::context::Context;
 pub use self::draft::Draft;
 pub use self::intent::{Intent, Setting};
 pub use self::terminal::plan_terminal;

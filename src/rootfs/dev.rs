@@ -8,7 +8,6 @@
 //! What you'll see: `ls /dev`.
 
 use super::{ROOM, Site};
-use crate::feature::Feature;
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::slots::Held;
 
@@ -66,7 +65,7 @@ pub(super) fn plan(site: &mut Site<'_>) {
     let memory = [("size", ROOM), ("mode", "1777")];
     site.filesystem("tmpfs", &memory, Attributes::DATA, (Held::Dev, "shm"), "rootfs.shm.why");
     // The kernel shows the queues of the ipc namespace in which it's mounted: only of one's own.
-    if site.spec.has(Feature::Ipc) {
+    if site.wanted.new_ipc {
         folder(site, "mqueue");
         site.filesystem("mqueue", &[], Attributes::DATA, (Held::Dev, "mqueue"), "rootfs.mqueue.why");
     }

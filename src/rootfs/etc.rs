@@ -6,29 +6,25 @@
 use std::path::{Path, PathBuf};
 
 use super::Site;
-use crate::namespaces::net::Mode;
 use crate::plan::call::detached::DetachedMountCall;
 use crate::plan::slots::Held;
 use crate::text::text;
 
 /// What they say.
 fn files(site: &Site<'_>) -> [(&'static str, String); 3] {
-    let own = site.spec.uts.as_ref().and_then(|uts| uts.hostname.as_ref());
-    let name = own.map_or(site.files.hostname.as_str(), |name| name.as_str());
+    let name = site.wanted.hostname.unwrap_or(&site.files.hostname);
     let hosts =
         format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{name}\n");
     // A resolver at 127.0.0.53 is this machine's: in another network namespace nobody answers there.
-    let is_reached =
-        |line: &&str| site.spec.net.is_none() || !line.trim_start().starts_with("nameserver 127.");
+    let is_reached = |line: &&str| !site.wanted.new_net || !line.trim_start().starts_with("nameserver 127.");
     let resolvers = site.files.resolvers.lines().filter(is_reached).map(|line| format!("{line}\n")).collect();
     [("hostname", format!("{name}\n")), ("hosts", hosts), ("resolv.conf", resolvers)]
 }
 
 /// Says it where a container that reaches the outside has nobody to ask for a name.
 pub(super) fn say(site: &mut Site<'_>) {
-    let leads_out = site.spec.net.as_ref().is_some_and(|net| net.mode == Mode::Bridge);
     let [.., (_, resolvers)] = files(site);
-    if leads_out && !resolvers.lines().any(|line| line.trim_start().starts_with("nameserver ")) {
+    if site.wanted.leads_out && !resolvers.lines().any(|line| line.trim_start().starts_with("nameserver ")) {
         site.draft.note(text("rootfs.resolvers.note"));
     }
 }
@@ -44,10 +40,10 @@ pub(super) fn write(site: &mut Site<'_>, folder: &str) {
 /// Where a root without a layer has them.
 pub(super) fn places(site: &Site<'_>) -> Vec<(&'static str, PathBuf)> {
     let places = ["hostname", "hosts", "resolv.conf"]
-        .map(|name| (name, site.sight.locate(&Path::new("/etc").join(name))));
+        .map(|name| (name, site.resolver.resolve(&Path::new("/etc").join(name))));
     let there =
-        places.into_iter().filter(|(_, place)| place.today.as_ref().is_some_and(|today| today.is_file()));
-    there.map(|(name, place)| (name, place.inside)).collect()
+        places.into_iter().filter(|(_, place)| place.host.as_ref().is_some_and(|today| today.is_file()));
+    there.map(|(name, place)| (name, place.container)).collect()
 }
 
 /// Binds those of the layer there.

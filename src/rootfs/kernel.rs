@@ -28,14 +28,14 @@ const MASKED: [(&str, bool); 8] = [
 const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
 pub(super) fn plan(site: &mut Site<'_>) {
-    if site.spec.pid.as_ref().is_some_and(|pid| pid.mount_proc) {
+    if site.wanted.new_proc {
         site.make("proc", &[], Attributes::DATA, Held::Proc, "rootfs.proc.why");
     } else {
         show(site, "/proc", Held::Proc, Attributes::DATA);
     }
     site.attach(Held::Proc, (Held::Root, "/proc"), "rootfs.place.why");
     let fixed = Attributes::READ_ONLY.and(Attributes::DATA);
-    if site.spec.net.is_some() {
+    if site.wanted.new_net {
         site.make("sysfs", &[], fixed, Held::Sys, "rootfs.sys.why");
     } else {
         show(site, "/sys", Held::Sys, fixed);

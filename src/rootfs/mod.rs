@@ -18,7 +18,7 @@
 mod dev;
 mod etc;
 mod kernel;
-pub mod mounts;
+mod mounts;
 mod overlay;
 
 use std::fmt;
@@ -27,18 +27,17 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::spec::Spec;
 use crate::feature::Feature;
 use crate::host::files::is_folder;
-use crate::host::resolver::Tree as Sight;
+use crate::host::resolver::Resolver;
 use crate::host::{Files, Host};
-use crate::namespaces::mnt::Mnt;
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::call::mount::{MountCall, Propagation};
 use crate::plan::order::Phase;
 use crate::plan::slots::Held;
 use crate::plan::{Actor, Call, Draft, Problem};
 use crate::text::{text, text_with};
+use crate::value::mount::ExtraMount;
 
 /// Which files the container sees.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,14 +106,46 @@ const ROOM: &str = "64m";
 /// The folders that are ours: what is mounted there doesn't come from a folder's files.
 const OURS: [&str; 3] = ["proc", "sys", "dev"];
 
-/// A plan of a root: what the parts of it need to know.
+/// What is asked for, and what of the rest of the container it depends on.
+#[derive(Debug, Default)]
+pub struct RootRequest<'a> {
+    /// The root; none keeps the one of the host.
+    pub rootfs: Option<&'a Rootfs>,
+    /// A directory is kept as it is: what is written goes to an overlay.
+    pub overlay: bool,
+    /// Whether the root is read-only.
+    pub readonly: bool,
+    /// The mounts besides, in their order.
+    pub mounts: Vec<ExtraMount>,
+    /// What paths resolve to where the root of the host is kept.
+    pub resolver: Resolver,
+    /// How the mounts of the new mount namespace propagate.
+    pub propagation: Propagation,
+    /// Another root is asked for too: `mnt.root`.
+    pub has_other_root: bool,
+    /// There is a new user namespace.
+    pub new_user: bool,
+    /// It maps other IDs than the caller's own.
+    pub maps_ranges: bool,
+    /// There is a new network namespace.
+    pub new_net: bool,
+    /// That network leads out of the machine.
+    pub leads_out: bool,
+    /// There is a new IPC namespace.
+    pub new_ipc: bool,
+    /// /proc is mounted for a new PID namespace.
+    pub new_proc: bool,
+    /// The host name, where it is not the host's.
+    pub hostname: Option<&'a str>,
+}
+
+/// The plan of a root file system while its steps are added.
 struct Site<'a> {
-    spec: &'a Spec,
-    mnt: &'a Mnt,
+    wanted: &'a RootRequest<'a>,
     host: &'a Host,
     files: &'a Files,
-    /// What will be seen where, as far as it's drawn.
-    sight: Sight,
+    /// What paths in the container resolve to, as far as the steps have been added.
+    resolver: Resolver,
     /// When the steps that are drawn now are made.
     phase: Phase,
     draft: &'a mut Draft,
@@ -161,7 +192,7 @@ impl Site<'_> {
 
     /// Whether the new namespaces belong to another user namespace than the first.
     fn is_user(&self) -> bool {
-        self.spec.user.is_some() || self.files.is_nested
+        self.wanted.new_user || self.files.is_nested
     }
 
     /// Whether the caller may do what it likes with the mounts that there are.
@@ -171,15 +202,20 @@ impl Site<'_> {
 
     /// Whether what is made in the new root is gone with it.
     fn is_throw_away(&self) -> bool {
-        matches!(self.spec.rootfs, Some(Rootfs::Host)) || self.spec.rootfs.is_some() && self.spec.overlay
+        match self.wanted.rootfs {
+            Some(Rootfs::Host) => true,
+            Some(Rootfs::Dir(_)) => self.wanted.overlay,
+            None => false,
+        }
     }
 }
 
 /// The steps of a root filesystem.
-pub fn plan(spec: &Spec, host: &Host, draft: &mut Draft) {
-    let (Some(rootfs), Some(mnt), Some(files)) = (&spec.rootfs, &spec.mnt, &host.files) else { return };
+pub fn plan(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
+    let Some(rootfs) = wanted.rootfs else { return plan_mounts(wanted, host, draft) };
+    let Some(files) = &host.files else { return };
     let phase = Phase::Layers;
-    let mut site = Site { spec, mnt, host, files, sight: sight(rootfs), phase, draft };
+    let mut site = Site { wanted, host, files, resolver: resolver_of(rootfs), phase, draft };
     check(&mut site, rootfs);
     etc::say(&mut site);
     overlay::plan(&mut site, rootfs);
@@ -187,7 +223,7 @@ pub fn plan(spec: &Spec, host: &Host, draft: &mut Draft) {
     kernel::plan(&mut site);
     dev::plan(&mut site);
     kernel::mask(&mut site);
-    mounts::plan(&mut site, mnt.all());
+    mounts::plan(&mut site, &wanted.mounts);
     site.phase = Phase::Root;
     plan_readonly(&mut site);
     site.step(DetachedMountCall::Enter, "rootfs.enter.why");
@@ -200,23 +236,23 @@ pub fn plan(spec: &Spec, host: &Host, draft: &mut Draft) {
 }
 
 /// The steps of mounts, and of a read-only root, where the root stays the one that it is.
-pub fn plan_mounts(mnt: &Mnt, spec: &Spec, host: &Host, draft: &mut Draft) {
-    if mnt.mounts.is_empty() && !mnt.readonly {
+fn plan_mounts(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
+    if wanted.mounts.is_empty() && !wanted.readonly {
         return;
     }
     let none = Files::default();
     let phase = Phase::Mounts;
-    let mut site = Site { spec, mnt, host, files: &none, sight: mnt.tree(), phase, draft };
-    if mnt.root.is_some() {
+    let mut site = Site { wanted, host, files: &none, resolver: wanted.resolver.clone(), phase, draft };
+    if wanted.has_other_root {
         site.refuse("`mounts` below `mnt`".into(), text("rootfs.root"), "rootfs.root.todo");
     }
     site.step(DetachedMountCall::Open { path: "/".into(), to: Held::Root }, "rootfs.current.why");
-    mounts::plan(&mut site, mnt.mounts.clone());
+    mounts::plan(&mut site, &wanted.mounts);
     plan_readonly(&mut site);
 }
 
 fn plan_readonly(site: &mut Site<'_>) {
-    if site.mnt.readonly {
+    if site.wanted.readonly {
         let call = DetachedMountCall::Restrict {
             mount: Held::Root,
             attributes: Attributes::READ_ONLY,
@@ -226,28 +262,28 @@ fn plan_readonly(site: &mut Site<'_>) {
     }
 }
 
-/// What the command will see, to find it before anything is made.
-pub fn tree(spec: &Spec) -> Option<Sight> {
-    let mut sight = sight(spec.rootfs.as_ref()?);
+/// What paths in the container resolve to.
+pub fn resolver(rootfs: &Rootfs, mounts: &[ExtraMount]) -> Resolver {
+    let mut resolver = resolver_of(rootfs);
     for name in OURS {
-        sight.empty(&sight.locate(&Path::new("/").join(name)));
+        resolver.empty(&resolver.resolve(&Path::new("/").join(name)));
     }
-    for mount in spec.mnt.iter().flat_map(Mnt::all) {
-        mount.show(&mut sight);
+    for mount in mounts {
+        mounts::show(mount, &mut resolver);
     }
-    Some(sight)
+    resolver
 }
 
-/// The files that it begins with.
-fn sight(rootfs: &Rootfs) -> Sight {
+/// The root before anything is mounted in it.
+fn resolver_of(rootfs: &Rootfs) -> Resolver {
     match rootfs {
-        Rootfs::Dir(folder) => Sight::of(Some(folder)),
+        Rootfs::Dir(directory) => Resolver::new(Some(directory)),
         Rootfs::Host => {
-            let mut sight = Sight::of(Some(Path::new("/")));
+            let mut resolver = Resolver::new(Some(Path::new("/")));
             for (name, _) in HIDDEN {
-                sight.empty(&sight.locate(&Path::new("/").join(name)));
+                resolver.empty(&resolver.resolve(&Path::new("/").join(name)));
             }
-            sight
+            resolver
         }
     }
 }
@@ -260,10 +296,10 @@ fn check(site: &mut Site<'_>, rootfs: &Rootfs) {
         let version = format!("{major}.{minor}");
         site.refuse(what.clone(), text_with("rootfs.kernel", &[("version", &version)]), "rootfs.kernel.todo");
     }
-    if site.mnt.root.is_some() {
+    if site.wanted.has_other_root {
         site.refuse(what.clone(), text("rootfs.root"), "rootfs.root.todo");
     }
-    if matches!(site.mnt.propagation, Propagation::Shared | Propagation::Unchanged) {
+    if matches!(site.wanted.propagation, Propagation::Shared | Propagation::Unchanged) {
         site.refuse(what.clone(), text("mnt.root.shared"), "mnt.root.private");
     }
     let Rootfs::Dir(folder) = rootfs else { return };
@@ -280,8 +316,8 @@ fn check(site: &mut Site<'_>, rootfs: &Rootfs) {
         site.refuse(what, text("rootfs.locked"), "rootfs.locked.todo");
     }
     for name in OURS {
-        let place = site.sight.locate(&Path::new("/").join(name));
-        if !site.is_throw_away() && !place.today.is_some_and(|today| today.is_dir()) {
+        let place = site.resolver.resolve(&Path::new("/").join(name));
+        if !site.is_throw_away() && !place.host.is_some_and(|today| today.is_dir()) {
             let what = format!("/{name} isn't there in {}", folder.display());
             site.refuse(what, text("mnt.target.missing"), "rootfs.missing.todo");
         }

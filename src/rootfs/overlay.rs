@@ -14,7 +14,6 @@ use std::path::Path;
 
 use super::{HIDDEN, OURS, ROOM, Rootfs, Site, etc};
 use crate::feature::Feature;
-use crate::namespaces::user::Map;
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::call::gate::GateCall;
 use crate::plan::call::mount::MountCall;
@@ -29,7 +28,7 @@ const LEFT_OUT: [&str; 4] = ["boot", "lost+found", "media", "mnt"];
 /// The steps to a root that lies on top of the old one.
 pub(super) fn plan(site: &mut Site<'_>, rootfs: &Rootfs) {
     match rootfs {
-        Rootfs::Dir(folder) if site.spec.overlay => plan_overlay(site, folder),
+        Rootfs::Dir(folder) if site.wanted.overlay => plan_overlay(site, folder),
         Rootfs::Dir(folder) => plan_folder(site, folder),
         Rootfs::Host if site.is_privileged() => plan_overlay(site, Path::new("/")),
         Rootfs::Host => plan_pieces(site),
@@ -173,8 +172,7 @@ fn plan_lower(site: &mut Site<'_>, folder: &Path, to: Held) {
 /// Where root inside is not root outside, the files of root outside belong to nobody inside, unless they're seen through
 /// the same map. Only root may say so, and only once the map is written.
 fn plan_idmap(site: &mut Site<'_>, mount: Held) {
-    let maps = site.spec.user.iter().flat_map(|user| &user.map);
-    if !maps.into_iter().any(|map| matches!(map, Map::Auto | Map::Range(_))) {
+    if !site.wanted.maps_ranges {
         return;
     }
     let mut step = |actor, call: Call, why| site.draft.step(Phase::Idmap, actor, Feature::Mnt, call, why);

@@ -17,13 +17,11 @@ use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::status;
-use crate::config::spec::Spec;
 use crate::feature::Feature;
-use crate::host::Host;
 use crate::observe::Observation;
 use crate::plan::call::restrict::RestrictCall;
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Draft};
+use crate::plan::{Actor, Context, Draft};
 use crate::text::text_with;
 use crate::value::parse::parsed;
 
@@ -68,15 +66,14 @@ impl Capabilities {
     }
 
     /// The steps: the bounding set while CAP_SETPCAP is there, the others when the ids are final.
-    pub fn plan(&self, host: &Host, spec: &Spec, draft: &mut Draft) {
+    pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
         let mut step = |phase, call, why| draft.step(phase, Actor::Command, Feature::Capabilities, call, why);
         let keep = self.keep().to_vec();
-        let last = host.last_capability.unwrap_or(NEWEST);
+        let last = context.host.last_capability.unwrap_or(NEWEST);
         let bound = RestrictCall::Bound { keep: keep.clone(), last };
         step(Phase::Bounding, bound, "capabilities.bound.why");
         step(Phase::Capabilities, RestrictCall::ClearAmbient, "capabilities.ambient.why");
-        let is_root = spec.run_as.is_none_or(|user| user.uid == 0);
-        if is_root {
+        if context.is_root {
             step(Phase::Capabilities, RestrictCall::Capabilities { keep }, "capabilities.set.why");
         } else {
             let none = RestrictCall::Capabilities { keep: Vec::new() };

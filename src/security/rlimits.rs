@@ -17,7 +17,7 @@ use crate::feature::Feature;
 use crate::observe::{Observation, proc};
 use crate::plan::call::restrict::{Resource, RestrictCall};
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Draft};
+use crate::plan::{Actor, Context, Draft};
 use crate::text::text;
 use crate::value::parse::parsed;
 
@@ -36,7 +36,7 @@ pub struct Limit {
 
 impl Rlimits {
     /// The steps.
-    pub fn plan(&self, draft: &mut Draft) {
+    pub fn plan(&self, _context: &Context<'_>, draft: &mut Draft) {
         for (&resource, &Limit { soft, hard }) in &self.0 {
             let call = RestrictCall::Limit { resource, soft, hard };
             draft.step(Phase::Rlimits, Actor::Command, Feature::Rlimits, call, "rlimits.set.why");

@@ -20,14 +20,12 @@ mod program;
 use serde::{Deserialize, Serialize};
 
 use self::program::Instruction;
-use super::capabilities::Capabilities;
 use super::status;
-use crate::config::spec::Spec;
 use crate::feature::Feature;
 use crate::observe::Observation;
 use crate::plan::call::restrict::RestrictCall;
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Draft};
+use crate::plan::{Actor, Context, Draft};
 
 /// `seccomp: default`, or `none`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,13 +40,12 @@ pub enum Seccomp {
 
 impl Seccomp {
     /// The step: where it stands depends on what lets it be installed.
-    pub fn plan(self, spec: &Spec, draft: &mut Draft) {
+    pub fn plan(self, context: &Context<'_>, draft: &mut Draft) {
         if self == Seccomp::None {
             return;
         }
-        let keep = spec.capabilities.as_ref().unwrap_or(&Capabilities::Default).keep();
-        let program = program::filter(keep).iter().map(Instruction::word).collect();
-        let phase = if spec.no_new_privileges { Phase::Filter } else { Phase::AdminFilter };
+        let program = program::filter(context.keeps).iter().map(Instruction::word).collect();
+        let phase = if context.no_new_privileges { Phase::Filter } else { Phase::AdminFilter };
         let call = RestrictCall::Filter { program };
         draft.step(phase, Actor::Command, Feature::Seccomp, call, "seccomp.filter.why");
     }

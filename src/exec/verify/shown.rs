@@ -11,7 +11,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2, readlinkat};
 
 use crate::host;
 use crate::host::files::unescape;
-use crate::host::resolver::Tree;
+use crate::host::resolver::Resolver;
 use crate::observe::proc::status_of;
 use crate::plan::expect::{Expected, Wanted};
 
@@ -114,11 +114,11 @@ impl Shown {
         if opened.as_ref().is_some_and(|root| is_nowhere(root.as_fd(), place)) {
             return Ok(Some(NOWHERE.to_owned()));
         }
-        let place = Tree::of(Some(Path::new(&root))).locate(Path::new(place));
-        if let Some(mount) = mounts.get(&*place.inside.to_string_lossy()) {
+        let place = Resolver::new(Some(Path::new(&root))).resolve(Path::new(place));
+        if let Some(mount) = mounts.get(&*place.container.to_string_lossy()) {
             return Ok(Some(mount.clone()));
         }
-        match place.today.map(|today| today.symlink_metadata()) {
+        match place.host.map(|today| today.symlink_metadata()) {
             Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(Some(NOWHERE.to_owned())),
             Some(Err(error)) => Err(error.to_string()),
             _ => Ok(None),

@@ -1,0 +1,35 @@
+//! What a feature may need to know of the rest of the container to add its steps.
+
+use caps::Capability;
+
+use crate::feature::Feature;
+use crate::host::Host;
+
+/// The container around a feature. Made once, before the first feature adds its steps.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// This machine and the caller.
+    pub host: &'a Host,
+    /// The features of the container.
+    pub features: &'a [Feature],
+    /// Whether the container has a root file system of its own.
+    pub has_rootfs: bool,
+    /// The capabilities that the command keeps.
+    pub keeps: &'a [Capability],
+    /// Whether the command is user 0.
+    pub is_root: bool,
+    /// Whether execve(2) gives the command no new privileges.
+    pub no_new_privileges: bool,
+}
+
+impl<'a> Context<'a> {
+    /// A feature that stands alone.
+    pub fn alone(host: &'a Host, features: &'a [Feature]) -> Context<'a> {
+        Context { host, features, has_rootfs: false, keeps: &[], is_root: true, no_new_privileges: false }
+    }
+
+    /// Whether a feature is part of the container.
+    pub fn has(&self, feature: Feature) -> bool {
+        self.features.contains(&feature)
+    }
+}

@@ -1,0 +1,118 @@
+//! A mount besides those that every container has: a key of the spec.
+
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::units::Size;
+
+/// A mount.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+pub enum ExtraMount {
+    /// A bind mount of a path on the host, with all mounts below it.
+    Bind {
+        /// The path on the host.
+        source: PathBuf,
+        /// The mount point in the container.
+        target: PathBuf,
+        /// Whether it is read-only, including the mounts below it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        readonly: bool,
+    },
+    /// An empty filesystem in memory.
+    Tmpfs {
+        /// The mount point in the container.
+        target: PathBuf,
+        /// Maximum size.
+        #[serde(default = "default_size")]
+        size: Size,
+    },
+}
+
+/// The fields as they are read. serde's own representation of a tagged enum would lose the place of a wrong value.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    #[serde(rename = "type")]
+    kind: MountType,
+    source: Option<PathBuf>,
+    target: PathBuf,
+    readonly: Option<bool>,
+    size: Option<Size>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum MountType {
+    Bind,
+    Tmpfs,
+}
+
+impl<'de> Deserialize<'de> for ExtraMount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Fields::deserialize(deserializer)? {
+            Fields { kind: MountType::Bind, size: Some(_), .. } => {
+                Err(D::Error::unknown_field("size", &["source", "target", "readonly"]))
+            }
+            Fields { kind: MountType::Bind, source: None, .. } => Err(D::Error::missing_field("source")),
+            Fields { kind: MountType::Bind, source: Some(source), target, readonly, .. } => {
+                Ok(ExtraMount::Bind { source, target, readonly: readonly.unwrap_or_default() })
+            }
+            Fields { kind: MountType::Tmpfs, source: Some(_), .. } => {
+                Err(D::Error::unknown_field("source", &["target", "size"]))
+            }
+            Fields { kind: MountType::Tmpfs, readonly: Some(_), .. } => {
+                Err(D::Error::unknown_field("readonly", &["target", "size"]))
+            }
+            Fields { kind: MountType::Tmpfs, target, size, .. } => {
+                Ok(ExtraMount::Tmpfs { target, size: size.unwrap_or_else(default_size) })
+            }
+        }
+    }
+}
+
+/// The size of a tmpfs that has none of its own.
+pub(crate) fn default_size() -> Size {
+    Size(64 << 20)
+}
+
+impl ExtraMount {
+    /// The same, with a relative source made absolute from `base`, the directory of the file that it was read from.
+    pub fn resolve(self, base: &Path) -> ExtraMount {
+        match self {
+            ExtraMount::Bind { source, target, readonly } => {
+                ExtraMount::Bind { source: base.join(source), target, readonly }
+            }
+            tmpfs @ ExtraMount::Tmpfs { .. } => tmpfs,
+        }
+    }
+
+    /// The mount point, a path in the container.
+    pub fn target(&self) -> &Path {
+        match self {
+            ExtraMount::Bind { target, .. } | ExtraMount::Tmpfs { target, .. } => target,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_are_read_as_a_spec_has_them() {
+        let yaml = "[{ type: bind, source: ./site, target: /srv, readonly: true }, { type: tmpfs, target: /x, size: 16MiB }]";
+        let read: Vec<ExtraMount> = serde_yaml::from_str(yaml).unwrap();
+        let bind = ExtraMount::Bind { source: "./site".into(), target: "/srv".into(), readonly: true };
+        assert_eq!(read, [bind.clone(), ExtraMount::Tmpfs { target: "/x".into(), size: Size(16 << 20) }]);
+        let resolved =
+            ExtraMount::Bind { source: "/specs/site".into(), target: "/srv".into(), readonly: true };
+        assert_eq!(bind.resolve(Path::new("/specs")), resolved);
+        for wrong in ["[{ type: bind, source: a, target: /b, size: 1 }]", "[{ type: nfs, target: /b }]"] {
+            assert!(serde_yaml::from_str::<Vec<ExtraMount>>(wrong).is_err(), "{wrong}");
+        }
+    }
+}
