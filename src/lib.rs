@@ -24,7 +24,6 @@ pub mod exec;
 pub mod feature;
 pub mod host;
 pub mod namespaces;
-mod near;
 pub mod network;
 pub mod observe;
 pub mod plan;

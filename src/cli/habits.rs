@@ -7,8 +7,8 @@ use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::command;
 use crate::host::resolver::Resolver;
-use crate::near::nearest;
 use crate::text::{text, text_with};
+use crate::value::nearest::nearest;
 use crate::value::shell::quote;
 
 /// Flags that other tools want and this one doesn't.

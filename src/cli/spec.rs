@@ -7,10 +7,10 @@ use clap::{Args, Subcommand};
 
 use crate::config::spec::{Spec, schema, shipped, yaml};
 use crate::error::{Error, Result};
-use crate::near::nearest;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::{text, text_with};
+use crate::value::nearest::nearest;
 
 /// What `spec` does.
 #[derive(Debug, Args)]

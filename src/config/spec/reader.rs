@@ -14,8 +14,8 @@ use serde::de::{
 
 use super::mistake::{Flaw, MOST};
 use super::tree::{Kind, Node, Place};
-use crate::near::nearest;
 use crate::text::{text, text_with};
+use crate::value::nearest::nearest;
 
 /// The document as a `T`.
 ///
