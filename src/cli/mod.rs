@@ -64,56 +64,83 @@ struct Global {
     stable: bool,
 }
 
+// With `defer`, clap defines the arguments of a subcommand only when that subcommand is invoked.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 enum Command {
     /// PID namespace: process IDs, and a process 1 [pid_namespaces(7)]
-    Pid(FeatureArgs<Pid>),
+    Pid(Described<FeatureArgs<Pid>>),
     /// Mount namespace: the mount table [mount_namespaces(7)]
     #[command(visible_alias = "mount")]
-    Mnt(FeatureArgs<Mnt>),
+    Mnt(Described<FeatureArgs<Mnt>>),
     /// Network namespace: devices, addresses, routes, ports [network_namespaces(7)]
     #[command(visible_alias = "network")]
-    Net(FeatureArgs<Net>),
+    Net(Described<FeatureArgs<Net>>),
     /// UTS namespace: hostname and domain name [uts_namespaces(7)]
-    Uts(FeatureArgs<Uts>),
+    Uts(Described<FeatureArgs<Uts>>),
     /// IPC namespace: System V IPC and POSIX message queues [ipc_namespaces(7)]
-    Ipc(FeatureArgs<Ipc>),
+    Ipc(Described<FeatureArgs<Ipc>>),
     /// User namespace: user IDs, group IDs, capabilities [user_namespaces(7)]
-    User(FeatureArgs<User>),
+    User(Described<FeatureArgs<User>>),
     /// Cgroup namespace: the root of the cgroup tree [cgroup_namespaces(7)]
-    Cgroup(FeatureArgs<Cgroup>),
+    Cgroup(Described<FeatureArgs<Cgroup>>),
     /// Time namespace: the boot-time and monotonic clocks [time_namespaces(7)]
-    Time(FeatureArgs<Time>),
+    Time(Described<FeatureArgs<Time>>),
     /// Limit memory and swap [cgroups(7)]
     #[command(visible_alias = "mem")]
-    Memory(FeatureArgs<Memory>),
+    Memory(Described<FeatureArgs<Memory>>),
     /// Limit CPU time, and choose CPUs [cgroups(7)]
-    Cpu(FeatureArgs<Cpu>),
+    Cpu(Described<FeatureArgs<Cpu>>),
     /// Limit disk reads and writes [cgroups(7)]
     #[command(visible_alias = "io")]
-    Blkio(FeatureArgs<Blkio>),
+    Blkio(Described<FeatureArgs<Blkio>>),
     /// Allow or deny access to devices [cgroups(7)]
-    Devices(FeatureArgs<Devices>),
+    Devices(Described<FeatureArgs<Devices>>),
     /// Limit the number of processes [cgroups(7)]
-    Pids(FeatureArgs<Pids>),
+    Pids(Described<FeatureArgs<Pids>>),
     /// Run a container, described by a YAML spec [namespaces(7)]
-    Run(RunArgs),
+    Run(Described<RunArgs>),
     /// Run a command in the namespaces of a running process, like nsenter [setns(2)]
-    Enter(EnterArgs),
+    Enter(Described<EnterArgs>),
     /// Check a running container against its spec, by what the kernel reports [proc(5)]
-    Verify(VerifyArgs),
+    Verify(Described<VerifyArgs>),
     /// Remove what killed sandbox processes left behind: cgroups, mounts, network devices
     Gc,
     /// Create and check specs: YAML files that describe a container
-    Spec(SpecArgs),
+    Spec(Described<SpecArgs>),
     /// Compare the namespaces of two processes, side by side [ioctl_nsfs(2)]
-    Compare(CompareArgs),
+    Compare(Described<CompareArgs>),
     /// Test what works on this machine, and print the narrowest fix for what does not
-    Doctor(DoctorArgs),
+    Doctor(Described<DoctorArgs>),
     /// Print a completion script for a shell
-    Completions(CompletionsArgs),
+    Completions(Described<CompletionsArgs>),
     /// Print a manual page in roff, or write all of them to files
-    Man(ManArgs),
+    Man(Described<ManArgs>),
+}
+
+/// A subcommand's arguments, added to its own description: clap's derive would replace that with the doc comment of `A`.
+#[derive(Debug)]
+struct Described<A>(A);
+
+impl<A: Args> Args for Described<A> {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let about = command.get_about().cloned().unwrap_or_default();
+        A::augment_args(command).about(about).long_about(None)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Described::<A>::augment_args(command)
+    }
+}
+
+impl<A: FromArgMatches> FromArgMatches for Described<A> {
+    fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<Described<A>, clap::Error> {
+        A::from_arg_matches(matches).map(Described)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> std::result::Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
 }
 
 /// Parses the command line, does what it says, and gives the exit status of the contract.
@@ -128,7 +155,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         render::out(&welcome::text_of());
         return finish(Color::Auto, Ok(0));
     }
-    let cli = match parse(&arguments) {
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
             let words: Vec<String> =
@@ -156,121 +183,59 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     render::set_stable(cli.global.stable);
     let swept = journal::sweep();
     let result = match cli.command {
-        Command::Pid(args) => {
+        Command::Pid(Described(args)) => {
             feature::run(Feature::Pid, cli.global.color, args, |spec, pid| spec.pid = Some(pid))
         }
-        Command::Mnt(args) => {
+        Command::Mnt(Described(args)) => {
             feature::run(Feature::Mnt, cli.global.color, args, |spec, mnt| spec.mnt = Some(mnt))
         }
-        Command::Net(args) => {
+        Command::Net(Described(args)) => {
             feature::run(Feature::Net, cli.global.color, args, |spec, net| spec.net = Some(net))
         }
-        Command::Uts(args) => {
+        Command::Uts(Described(args)) => {
             feature::run(Feature::Uts, cli.global.color, args, |spec, uts| spec.uts = Some(uts))
         }
-        Command::Ipc(args) => {
+        Command::Ipc(Described(args)) => {
             feature::run(Feature::Ipc, cli.global.color, args, |spec, ipc| spec.ipc = Some(ipc))
         }
-        Command::User(args) => {
+        Command::User(Described(args)) => {
             feature::run(Feature::User, cli.global.color, args, |spec, user| spec.user = Some(user))
         }
-        Command::Cgroup(args) => {
+        Command::Cgroup(Described(args)) => {
             feature::run(Feature::Cgroup, cli.global.color, args, |spec, cgroup| spec.cgroup = Some(cgroup))
         }
-        Command::Time(args) => {
+        Command::Time(Described(args)) => {
             feature::run(Feature::Time, cli.global.color, args, |spec, time| spec.time = Some(time))
         }
-        Command::Memory(args) => {
+        Command::Memory(Described(args)) => {
             feature::run(Feature::Memory, cli.global.color, args, |spec, memory| spec.memory = Some(memory))
         }
-        Command::Cpu(args) => {
+        Command::Cpu(Described(args)) => {
             feature::run(Feature::Cpu, cli.global.color, args, |spec, cpu| spec.cpu = Some(cpu))
         }
-        Command::Blkio(args) => {
+        Command::Blkio(Described(args)) => {
             feature::run(Feature::Blkio, cli.global.color, args, |spec, blkio| spec.blkio = Some(blkio))
         }
-        Command::Devices(args) => feature::run(Feature::Devices, cli.global.color, args, |spec, devices| {
-            spec.devices = Some(devices);
-        }),
-        Command::Pids(args) => {
+        Command::Devices(Described(args)) => {
+            feature::run(Feature::Devices, cli.global.color, args, |spec, devices| {
+                spec.devices = Some(devices);
+            })
+        }
+        Command::Pids(Described(args)) => {
             feature::run(Feature::Pids, cli.global.color, args, |spec, pids| spec.pids = Some(pids))
         }
-        Command::Run(args) => run::run(cli.global.color, args),
-        Command::Enter(args) => enter::run(cli.global.color, args),
-        Command::Verify(args) => verify::run(cli.global.color, &args),
+        Command::Run(Described(args)) => run::run(cli.global.color, args),
+        Command::Enter(Described(args)) => enter::run(cli.global.color, args),
+        Command::Verify(Described(args)) => verify::run(cli.global.color, &args),
         Command::Gc => Ok(gc(cli.global.color, &swept)),
-        Command::Spec(args) => spec::run(cli.global.color, &args),
-        Command::Compare(args) => compare::run(cli.global.color, &args),
-        Command::Completions(args) => pages::completions(&args),
-        Command::Man(args) => pages::man(&args),
-        Command::Doctor(args) => doctor::run(cli.global.color, &args),
+        Command::Spec(Described(args)) => spec::run(cli.global.color, &args),
+        Command::Compare(Described(args)) => compare::run(cli.global.color, &args),
+        Command::Completions(Described(args)) => pages::completions(&args),
+        Command::Man(Described(args)) => pages::man(&args),
+        Command::Doctor(Described(args)) => doctor::run(cli.global.color, &args),
     };
     finish(cli.global.color, result)
 }
-
-fn parse(arguments: &[OsString]) -> std::result::Result<Cli, clap::Error> {
-    if let Some(cli) = parse_chosen(arguments) {
-        return Ok(cli);
-    }
-    let mut definition = Cli::command();
-    let matches = definition.try_get_matches_from_mut(arguments)?;
-    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))
-}
-
-/// A line that begins with a subcommand is parsed by that one's definition alone, as if it were a program of its own. Those of
-/// all the others would be 100 KiB, whose page faults were a tenth of a short run's time. Whatever is wrong is left to the
-/// whole definition to tell.
-fn parse_chosen(arguments: &[OsString]) -> Option<Cli> {
-    let chosen = SUBCOMMANDS.iter().find(|chosen| arguments[1] == *chosen.name)?;
-    let definition = Global::augment_args(clap::Command::new(chosen.name));
-    let mut definition = (chosen.define)(definition);
-    let mut matches = definition.try_get_matches_from_mut(&arguments[1..]).ok()?;
-    let global = Global::from_arg_matches_mut(&mut matches).ok()?;
-    Some(Cli { global, command: (chosen.take)(&mut matches).ok()? })
-}
-
-/// A subcommand: how its flags are defined, and taken from what was matched.
-struct Chosen {
-    name: &'static str,
-    define: fn(clap::Command) -> clap::Command,
-    take: fn(&mut ArgMatches) -> std::result::Result<Command, clap::Error>,
-}
-
-/// `name => Variant(Arguments)` as rows.
-macro_rules! subcommands {
-    ($($name:literal => $variant:ident($arguments:ty),)*) => {
-        [$(Chosen {
-            name: $name,
-            define: <$arguments>::augment_args,
-            take: |matches| <$arguments>::from_arg_matches_mut(matches).map(Command::$variant),
-        }),*]
-    };
-}
-
-/// Every subcommand that has flags, as [`Command`] has them.
-const SUBCOMMANDS: [Chosen; 21] = subcommands![
-    "pid" => Pid(FeatureArgs<Pid>),
-    "mnt" => Mnt(FeatureArgs<Mnt>),
-    "net" => Net(FeatureArgs<Net>),
-    "uts" => Uts(FeatureArgs<Uts>),
-    "ipc" => Ipc(FeatureArgs<Ipc>),
-    "user" => User(FeatureArgs<User>),
-    "cgroup" => Cgroup(FeatureArgs<Cgroup>),
-    "time" => Time(FeatureArgs<Time>),
-    "memory" => Memory(FeatureArgs<Memory>),
-    "cpu" => Cpu(FeatureArgs<Cpu>),
-    "blkio" => Blkio(FeatureArgs<Blkio>),
-    "devices" => Devices(FeatureArgs<Devices>),
-    "pids" => Pids(FeatureArgs<Pids>),
-    "run" => Run(RunArgs),
-    "enter" => Enter(EnterArgs),
-    "verify" => Verify(VerifyArgs),
-    "spec" => Spec(SpecArgs),
-    "compare" => Compare(CompareArgs),
-    "doctor" => Doctor(DoctorArgs),
-    "completions" => Completions(CompletionsArgs),
-    "man" => Man(ManArgs),
-];
 
 /// The exit status of what was done, with the error told, and what was said but couldn't be written.
 fn finish(color: Color, result: Result<u8>) -> u8 {
@@ -298,28 +263,15 @@ fn report(color: Color, error: &Error) -> u8 {
     error.kind.status()
 }
 
-/// The definitions, for completions, man pages and tests.
+/// The definitions, for completions, man pages and tests. `build` adds the arguments of the subcommands.
 pub fn definition() -> clap::Command {
     pages::with_examples(Cli::command())
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::Args;
-
     #[test]
     fn the_definitions_are_sound() {
         super::definition().debug_assert();
-    }
-
-    #[test]
-    fn each_subcommand_can_be_defined_alone() {
-        let definition = super::definition();
-        let mut all: Vec<&str> = definition.get_subcommands().map(clap::Command::get_name).collect();
-        all.retain(|name| *name != "gc");
-        assert_eq!(super::SUBCOMMANDS.map(|chosen| chosen.name)[..], all[..]);
-        for chosen in super::SUBCOMMANDS {
-            (chosen.define)(super::Global::augment_args(clap::Command::new(chosen.name))).debug_assert();
-        }
     }
 }

@@ -39,7 +39,8 @@ mod tests {
     /// What the flags refuse, read from their definitions. `map_root_user` is no key.
     #[test]
     fn they_are_those_of_the_flags() {
-        let all = crate::cli::definition();
+        let mut all = crate::cli::definition();
+        all.build();
         let mut found = Vec::new();
         for feature in Feature::WITH_SUBCOMMAND {
             let Some(command) = all.find_subcommand(feature.name()) else { panic!("{feature}") };
