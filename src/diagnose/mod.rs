@@ -15,7 +15,6 @@ use crate::plan::Call;
 use crate::plan::call::cgroup::CgroupCall;
 use crate::plan::call::detached::DetachedMountCall;
 use crate::plan::call::file::FileCall;
-use crate::plan::call::load::LoadCall;
 use crate::plan::call::mount::MountCall;
 use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::plan::call::restrict::RestrictCall;
@@ -353,7 +352,6 @@ fn needs(call: &Call) -> Option<Capability> {
         Call::Restrict(RestrictCall::Bound { .. }) => Some(Capability::CAP_SETPCAP),
         Call::Restrict(RestrictCall::Filter { .. }) => Some(Capability::CAP_SYS_ADMIN),
         Call::Mount(MountCall::ChangeFolder { .. }) => None,
-        Call::Mount(MountCall::Chroot { .. }) => Some(Capability::CAP_SYS_CHROOT),
         Call::DetachedMount(DetachedMountCall::MakeNode { .. }) => Some(Capability::CAP_MKNOD),
         Call::DetachedMount(
             DetachedMountCall::Open { .. }
@@ -365,7 +363,6 @@ fn needs(call: &Call) -> Option<Capability> {
         Call::Mount(_) | Call::DetachedMount(_) | Call::Uts(_) => Some(Capability::CAP_SYS_ADMIN),
         Call::Net(_) => Some(Capability::CAP_NET_ADMIN),
         Call::Cgroup(CgroupCall::AttachProgram { .. }) => Some(Capability::CAP_SYS_ADMIN),
-        Call::Load(LoadCall::MakeNode { .. }) => Some(Capability::CAP_MKNOD),
         Call::File(FileCall::Write { path, .. }) => match path.rsplit('/').next() {
             Some("timens_offsets") => Some(Capability::CAP_SYS_TIME),
             _ => None,

@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use super::{agent, init, is_clone, relay, verify};
+use super::{Serve, init, is_clone, relay, verify};
 use crate::plan::call::gate::GateCall;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::call::publish::PublishCall;
@@ -18,7 +18,13 @@ const FAILED: i32 = 125;
 ///
 /// The child is a copy of a single-threaded program, so it may allocate and use all of Rust; it ends by _exit(2), since
 /// what the host's exit would flush or remove isn't the child's.
-pub(super) fn become_child(plan: &Plan, cloned: usize, narrated: bool, slots: &mut Slots) -> ! {
+pub(super) fn become_child(
+    plan: &Plan,
+    cloned: usize,
+    narrated: bool,
+    serve: Option<Serve>,
+    slots: &mut Slots,
+) -> ! {
     let mut me = match &plan.steps[cloned].call {
         Call::Process(ProcessCall::CloneHelper { .. }) => Actor::Helper,
         Call::Process(ProcessCall::CloneRelay) => Actor::Relay,
@@ -73,7 +79,10 @@ pub(super) fn become_child(plan: &Plan, cloned: usize, narrated: bool, slots: &m
             relay::serve(slots);
         }
         if matches!(step.call, Call::Gate(GateCall::Serve)) {
-            agent::serve(slots);
+            match serve {
+                Some(serve) => serve(slots),
+                None => crate::sys::exit(FAILED),
+            }
         }
     }
     crate::sys::exit(FAILED)

@@ -1,14 +1,13 @@
 //! The straight line: a plan is performed step by step, host and child each doing their own, until the child has become
-//! the command (or the process of a demonstration).
+//! the command, or a process that serves requests of the host.
 
-pub mod agent;
 mod bridge;
 mod child;
 mod failure;
 mod group;
 mod init;
 pub mod journal;
-mod listen;
+mod messages;
 mod pty;
 mod relay;
 pub mod signals;
@@ -111,11 +110,28 @@ pub fn accept(plan: &Plan) -> Result<()> {
     plan.problems.first().map_or(Ok(()), |problem| Err(failure::refused(problem)))
 }
 
-/// Performs a plan up to its end: the command runs, or the demonstration's process waits to be asked.
+/// What the child of a plan that ends in [`GateCall::Serve`] does from then on. Its end of the gate is in the slots.
+pub type Serve = fn(&mut Slots) -> !;
+
+/// Performs a plan up to its end: the command runs.
 ///
 /// # Errors
 /// The plan's first problem; the step that failed, with its call, cause and remedy. What was made has been undone.
 pub fn start(plan: &Plan, watch: &mut dyn Watch) -> Result<Container> {
+    perform(plan, watch, None)
+}
+
+/// Performs a plan up to its end: a process that calls `serve`. The host's end of the gate comes along.
+///
+/// # Errors
+/// As [`start`]; a plan that doesn't end in [`GateCall::Serve`].
+pub fn start_serving(plan: &Plan, watch: &mut dyn Watch, serve: Serve) -> Result<(Container, Channel)> {
+    let mut container = perform(plan, watch, Some(serve))?;
+    let gate = container.slots.gate.take();
+    gate.map(|gate| (container, gate)).ok_or_else(|| Error::failed("the plan ends in no process that serves"))
+}
+
+fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<Container> {
     accept(plan)?;
     let is_verified = plan.steps.iter().any(|step| matches!(step.call, Call::Gate(GateCall::Verify)));
     let slots = match is_verified {
@@ -124,6 +140,7 @@ pub fn start(plan: &Plan, watch: &mut dyn Watch) -> Result<Container> {
     };
     let mut run = Run {
         plan,
+        serve,
         watch,
         signals: Signals::block()?,
         slots,
@@ -174,6 +191,8 @@ impl From<Error> for Stop {
 /// A run of a plan, on the host's side.
 struct Run<'a> {
     plan: &'a Plan,
+    /// What the child does at [`GateCall::Serve`].
+    serve: Option<Serve>,
     watch: &'a mut dyn Watch,
     signals: Signals,
     slots: Slots,
@@ -223,7 +242,7 @@ impl Run<'_> {
         }
         let result = match step.call.perform(&mut self.slots) {
             Ok(0) if is_clone(step) => {
-                child::become_child(self.plan, index, self.watch.narrates(), &mut self.slots)
+                child::become_child(self.plan, index, self.watch.narrates(), self.serve, &mut self.slots)
             }
             // The child is gone; it said why before it went.
             Err(Errno::EPIPE) => return Err(self.last_words(index)),

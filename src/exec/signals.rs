@@ -1,11 +1,14 @@
 //! Signals to `sandbox`: blocked while it owns something, and read from a descriptor where it waits.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// Those that ask a program to end, and those that docker forwards besides.
 const FORWARDED: [Signal; 6] =
@@ -78,5 +81,35 @@ const SI_KERNEL: i32 = 0x80;
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
+    }
+}
+
+/// The longest wait for the other process, unless a person is asked.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits until `descriptor` has something to read. A signal that asks `sandbox` to end is an error, as is the deadline.
+pub(crate) fn wait_readable(descriptor: BorrowedFd<'_>, signals: &Signals) -> Result<()> {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(
+                Error::failed("the process inside doesn't answer").why(format!("waited {DEADLINE:?}"))
+            );
+        }
+        let mut ready =
+            [PollFd::new(descriptor, PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut ready, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::failed("cannot wait").call("poll(<gate>)", errno)),
+        }
+        // First of all what the other side says: once the command runs, a signal is the command's, not the end of a start.
+        if ready[0].any().unwrap_or(false) {
+            return Ok(());
+        }
+        if let Some(signal) = signals.next().filter(|signal| signal.ends()) {
+            return Err(Error::new(Kind::Interrupted(signal.number), signal.name()));
+        }
     }
 }

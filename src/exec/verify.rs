@@ -7,7 +7,6 @@ use std::borrow::Cow;
 use std::io;
 
 use self::shown::{NOWHERE, Shown, Value, one_line};
-use super::agent::Agent;
 use crate::error::{Error, Result};
 use crate::feature::Feature;
 use crate::host::cgroups::{self, Hierarchy};
@@ -17,6 +16,7 @@ use crate::plan::expect::{self, Expected, Wanted};
 use crate::plan::gate::Difference;
 use crate::plan::slots::Slots;
 use crate::plan::{Call, Plan, Step};
+use crate::teach::agent::Agent;
 use crate::text::{text, text_with};
 
 /// The caller's own namespaces, to be held against the child's.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::feature::Feature;
+pub use crate::sys::sysv::Sysv;
 
 /// One removal. Performed by `exec::journal`, which also proves that the thing is still ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,18 +74,6 @@ pub enum Undo {
         /// Its name, with the slash.
         name: String,
     },
-}
-
-/// The three kinds of System V objects, by the names of their files below `/proc/sysvipc`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Sysv {
-    /// Shared memory.
-    Shm,
-    /// Semaphores.
-    Sem,
-    /// A message queue.
-    Msg,
 }
 
 impl Undo {

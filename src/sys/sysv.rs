@@ -1,8 +1,19 @@
 //! System V IPC: objects that live in the kernel under a key until someone removes them. sysvipc(7)
 
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 
-use crate::plan::undo::Sysv;
+/// The three kinds of System V objects, by the names of their files below `/proc/sysvipc`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sysv {
+    /// Shared memory.
+    Shm,
+    /// Semaphores.
+    Sem,
+    /// A message queue.
+    Msg,
+}
 
 /// The id of the object with this key in the caller's ipc namespace.
 ///

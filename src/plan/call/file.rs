@@ -1,8 +1,7 @@
-//! Files below /proc that configure a namespace, plain files for a demonstration, and the programs that write id maps.
+//! Files below /proc that configure a namespace, files of a cgroup, and the programs that write id maps.
 
 use std::fmt;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
@@ -23,28 +22,6 @@ pub enum FileCall {
         /// What.
         content: String,
     },
-    /// open(2) with O_CREAT|O_EXCL, and one write.
-    Create {
-        /// Where.
-        path: String,
-        /// What.
-        content: String,
-    },
-    /// unlink(2).
-    Remove {
-        /// What.
-        path: String,
-    },
-    /// stat(2): the owner.
-    Owner {
-        /// Whose.
-        path: String,
-    },
-    /// mkdir(2), mode 0700.
-    MakeFolder {
-        /// Where.
-        path: String,
-    },
     /// A helper program and its arguments (newuidmap): one step, whatever calls it makes.
     Run {
         /// The file.
@@ -60,12 +37,6 @@ impl fmt::Display for FileCall {
             FileCall::Write { path, content } => {
                 write!(f, "write(<{path}>, {}, {})", c_string(content), content.len())
             }
-            FileCall::Create { path, content } => {
-                write!(f, "write(<{path}>, {}, {})  [O_CREAT|O_EXCL]", c_string(content), content.len())
-            }
-            FileCall::Remove { path } => write!(f, "unlink({})", c_string(path)),
-            FileCall::Owner { path } => write!(f, "stat({}).st_uid", c_string(path)),
-            FileCall::MakeFolder { path } => write!(f, "mkdir({}, 0700)", c_string(path)),
             FileCall::Run { program, arguments } => write!(f, "{program} {}", arguments.join(" ")),
         }
     }
@@ -78,17 +49,6 @@ impl FileCall {
             FileCall::Write { path, content } => {
                 let file = std::fs::OpenOptions::new().write(true).open(slots.fill(path));
                 write_once(file, content)
-            }
-            FileCall::Create { path, content } => {
-                let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path);
-                write_once(file, content)
-            }
-            FileCall::Remove { path } => nix::unistd::unlink(path.as_str()).map(|()| 0),
-            FileCall::Owner { path } => {
-                nix::sys::stat::stat(path.as_str()).map(|stat| i64::from(stat.st_uid))
-            }
-            FileCall::MakeFolder { path } => {
-                nix::unistd::mkdir(path.as_str(), nix::sys::stat::Mode::S_IRWXU).map(|()| 0)
             }
             FileCall::Run { program, arguments } => {
                 run(program, arguments.iter().map(|word| slots.fill(word)))

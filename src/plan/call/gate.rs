@@ -23,7 +23,7 @@ pub enum GateCall {
     /// Reads what must hold by now, and goes no further if anything differs: a container that is half confined must not
     /// start. Performed by `exec`; what must hold is `plan::expect`'s.
     Verify,
-    /// Child: stays, and does what the demonstration on the other side of the gate asks. Performed by `exec`.
+    /// Child: stays, and does what the host asks through the gate. What that is, the caller of `exec::start_serving` says.
     Serve,
 }
 

@@ -1,21 +1,16 @@
-//! The calls that a plan is made of: a closed list, one file per family. Each call prints itself as strace would and
+//! The calls that containers are made of: a closed list, one file per family. Each call prints itself as strace would and
 //! performs itself, side by side, so an explanation can't drift from what happens.
 
-pub mod attack;
 pub mod bridge;
 pub mod cgroup;
 pub mod detached;
 pub mod file;
 pub mod gate;
-pub mod ipc;
-pub mod load;
 pub mod mount;
 pub mod net;
 pub mod process;
 pub mod publish;
 pub mod restrict;
-pub mod signal;
-pub mod socket;
 pub mod terminal;
 pub mod uts;
 
@@ -42,26 +37,16 @@ pub enum Call {
     Uts(uts::UtsCall),
     /// Groups of processes.
     Cgroup(cgroup::CgroupCall),
-    /// System V objects, POSIX message queues.
-    Ipc(ipc::IpcCall),
     /// Devices, addresses, sockets.
     Net(net::NetCall),
     /// A bridge that all containers share, and the firewall.
     Bridge(bridge::BridgeCall),
-    /// Sockets.
-    Socket(socket::SocketCall),
     /// Ports that are published.
     Publish(publish::PublishCall),
-    /// Work that meets a limit.
-    Load(load::LoadCall),
-    /// kill and what goes with it.
-    Signal(signal::SignalCall),
     /// A terminal of the command's own.
     Terminal(terminal::TerminalCall),
     /// What a process gives up for good.
     Restrict(restrict::RestrictCall),
-    /// What only an attacker asks for.
-    Attack(attack::AttackCall),
     /// The words between host and child.
     Gate(gate::GateCall),
 }
@@ -103,16 +88,11 @@ families! {
     File: file::FileCall,
     Uts: uts::UtsCall,
     Cgroup: cgroup::CgroupCall,
-    Ipc: ipc::IpcCall,
     Net: net::NetCall,
     Bridge: bridge::BridgeCall,
-    Socket: socket::SocketCall,
     Publish: publish::PublishCall,
-    Load: load::LoadCall,
-    Signal: signal::SignalCall,
     Terminal: terminal::TerminalCall,
     Restrict: restrict::RestrictCall,
-    Attack: attack::AttackCall,
     Gate: gate::GateCall
 }
 

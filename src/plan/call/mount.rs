@@ -50,11 +50,6 @@ pub enum MountCall {
         /// Where the old root is put.
         put_old: String,
     },
-    /// chroot(2).
-    Chroot {
-        /// The new root of this one process.
-        root: String,
-    },
     /// chdir(2).
     ChangeFolder {
         /// Where to.
@@ -133,7 +128,6 @@ impl fmt::Display for MountCall {
             MountCall::PivotRoot { new_root, put_old } => {
                 write!(f, "pivot_root({}, {})", c_string(new_root), c_string(put_old))
             }
-            MountCall::Chroot { root } => write!(f, "chroot({})", c_string(root)),
             MountCall::ChangeFolder { path } => write!(f, "chdir({})", c_string(path)),
         }
     }
@@ -165,7 +159,6 @@ impl MountCall {
             MountCall::PivotRoot { new_root, put_old } => {
                 nix::unistd::pivot_root(new_root.as_str(), put_old.as_str())
             }
-            MountCall::Chroot { root } => nix::unistd::chroot(root.as_str()),
             MountCall::ChangeFolder { path } => nix::unistd::chdir(path.as_str()),
         }
         .map(|()| 0)

@@ -132,8 +132,6 @@ pub enum ProcessCall {
     SetUser(u32),
     /// prctl(PR_SET_PDEATHSIG, SIGKILL).
     DieWithParent,
-    /// prctl(PR_SET_PDEATHSIG, 0): the process is to survive its parent.
-    LiveOn,
     /// prctl(PR_SET_DUMPABLE, 0): nobody there may trace this process, nor open its program
     /// by /proc/PID/exe, its memory or its descriptors.
     Undumpable,
@@ -142,8 +140,6 @@ pub enum ProcessCall {
         /// Whether its pages are copied: where /proc is another's, the file isn't looked for by it.
         copied: bool,
     },
-    /// sched_setaffinity(2): runs on this processor alone.
-    Pin(usize),
     /// close_range(2): marks every descriptor from 3 on to be closed by execve.
     CloseOnExec,
     /// Signals as a fresh program expects them: default dispositions, empty mask.
@@ -180,12 +176,10 @@ impl fmt::Display for ProcessCall {
             ProcessCall::DropGroups => f.write_str("setgroups(0, NULL)"),
             ProcessCall::SetUser(id) => write!(f, "setresuid({id}, {id}, {id})"),
             ProcessCall::DieWithParent => f.write_str("prctl(PR_SET_PDEATHSIG, SIGKILL)"),
-            ProcessCall::LiveOn => f.write_str("prctl(PR_SET_PDEATHSIG, 0)"),
             ProcessCall::Undumpable => f.write_str("prctl(PR_SET_DUMPABLE, 0)"),
             ProcessCall::LeaveProgram { .. } => {
                 f.write_str("prctl(PR_SET_MM, PR_SET_MM_MAP, {exe_fd=<memfd>}, 104)")
             }
-            ProcessCall::Pin(cpu) => write!(f, "sched_setaffinity(0, 128, [{cpu}])"),
             ProcessCall::CloseOnExec => f.write_str("close_range(3, 4294967295, CLOSE_RANGE_CLOEXEC)"),
             ProcessCall::DefaultSignals => {
                 f.write_str("rt_sigaction(SIG*, SIG_DFL); rt_sigprocmask(SIG_SETMASK, [])")
@@ -277,14 +271,8 @@ impl ProcessCall {
                 setresuid(id, id, id).map(|()| 0)
             }
             ProcessCall::DieWithParent => nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map(|()| 0),
-            ProcessCall::LiveOn => nix::sys::prctl::set_pdeathsig(None).map(|()| 0),
             ProcessCall::Undumpable => nix::sys::prctl::set_dumpable(false).map(|()| 0),
             ProcessCall::LeaveProgram { copied } => sys::program::leave(*copied).map(|()| 0),
-            ProcessCall::Pin(cpu) => {
-                let mut one = nix::sched::CpuSet::new();
-                one.set(*cpu)?;
-                nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &one).map(|()| 0)
-            }
             ProcessCall::CloseOnExec => sys::close_on_exec_from(3).map(|()| 0),
             ProcessCall::DefaultSignals => default_signals().map(|()| 0),
             ProcessCall::Exec { path, arguments, environment } => {

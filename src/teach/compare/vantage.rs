@@ -9,11 +9,11 @@ use crate::config::compose::{self, Ending, Machine};
 use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::exec::Unwatched;
-use crate::exec::agent::Agent;
 use crate::feature::Feature;
 use crate::observe::{Observation, Value, proc};
-use crate::plan::call::mount::MountCall;
 use crate::plan::call::process::{Namespaces, ProcessCall};
+use crate::teach::agent::Agent;
+use crate::teach::call::PathCall;
 
 /// A helper in the namespaces of a process.
 pub(super) struct Vantage {
@@ -76,7 +76,7 @@ impl Vantage {
             && root != "/"
             && !vantage.is_refused(Feature::Mnt)
             // setns(2) lands at the root of the mount namespace; this one has a root of its own below it.
-            && let Err(errno) = vantage.reader().perform(MountCall::Chroot { root })?
+            && let Err(errno) = vantage.reader().perform(PathCall::Chroot { root })?
         {
             vantage.refuse(subject, Feature::Mnt, errno);
         }

@@ -8,13 +8,13 @@ use super::{Card, Entry, Stage};
 use crate::cgroups::blkio::Throttle;
 use crate::config::spec::Spec;
 use crate::error::Result;
-use crate::exec::agent::{Agent, Progress};
 use crate::feature::Feature::Blkio;
 use crate::host::Disk;
 use crate::host::cgroups::{Controller, Version};
 use crate::host::disk;
 use crate::observe::cgroup::Group;
-use crate::plan::call::load::LoadCall;
+use crate::teach::agent::{Agent, Progress};
+use crate::teach::call::LoadCall;
 use crate::text::{text, text_with};
 use crate::value::units::Size;
 

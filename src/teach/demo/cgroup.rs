@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::{Card, Entry, Stage, words};
 use crate::error::Result;
-use crate::exec::agent::Agent;
 use crate::feature::Feature::Cgroup;
+use crate::teach::agent::Agent;
 
 pub(super) const CARDS: &[Entry] = &[("link", link), ("path", path), ("mount", mount), ("limits", limits)];
 

@@ -9,14 +9,13 @@ use super::{Card, Entry, Stage};
 use crate::cgroups::cpu::{Cpu as Flags, Cpus};
 use crate::config::spec::Spec;
 use crate::error::Result;
-use crate::exec::agent::{Agent, Progress};
 use crate::feature::Feature::Cpu;
 use crate::host::cgroups::{Controller, Version};
 use crate::host::{Cgroups, Unread};
 use crate::observe::cgroup::Group;
 use crate::observe::proc;
-use crate::plan::call::load::LoadCall;
-use crate::plan::call::process::ProcessCall;
+use crate::teach::agent::{Agent, Progress};
+use crate::teach::call::LoadCall;
 use crate::text::text;
 
 pub(super) const CARDS: &[Entry] =
@@ -136,7 +135,7 @@ impl Race {
             spec.cpu.get_or_insert_default().cpuset = None;
             let runner = stage.start(&spec, Cpu)?;
             // A processor of their own that both must share: without that each would have one.
-            let _ = runner.perform(ProcessCall::Pin(processor()))?;
+            let _ = runner.perform(LoadCall::Pin(processor()))?;
             Ok(runner)
         };
         let runners = [runner(stage, 100)?, runner(stage, 300)?];

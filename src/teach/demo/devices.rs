@@ -9,12 +9,12 @@ use super::{Card, Entry, Stage, answer_text, words};
 use crate::cgroups::devices::attached;
 use crate::config::spec::Spec;
 use crate::error::Result;
-use crate::exec::agent::{Agent, Answer};
 use crate::feature::Feature::Devices;
 use crate::host::cgroups::{Controller, Version};
 use crate::observe::cgroup::Group;
-use crate::plan::call::load::LoadCall;
 use crate::plan::undo::Undo;
+use crate::teach::agent::{Agent, Answer};
+use crate::teach::call::LoadCall;
 use crate::text::text;
 
 pub(super) const CARDS: &[Entry] = &[("deny", deny), ("usual", usual), ("mknod", mknod), ("list", list)];

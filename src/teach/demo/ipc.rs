@@ -4,11 +4,10 @@ use nix::errno::Errno;
 
 use super::{Card, Entry, Stage, answer_text, words};
 use crate::error::Result;
-use crate::exec::agent::Agent;
 use crate::feature::Feature::Ipc;
-use crate::plan::call::file::FileCall;
-use crate::plan::call::ipc::IpcCall as Call;
 use crate::plan::undo::{Sysv, Undo};
+use crate::teach::agent::Agent;
+use crate::teach::call::{IpcCall as Call, PathCall};
 
 pub(super) const CARDS: &[Entry] = &[
     ("shm", shm),
@@ -155,7 +154,7 @@ fn shm_file(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Ipc, "shm-file");
     let (outside, inside) = (stage.outside(Ipc)?, stage.inside(Ipc)?);
     let path = format!("/dev/shm/{}", stage.unique("shm"));
-    let call = FileCall::Create { path: path.clone(), content: "seen\n".into() };
+    let call = PathCall::Create { path: path.clone(), content: "seen\n".into() };
     if stage.make(call, Undo::RemoveFile { path: path.clone().into() })?.is_err() {
         return Ok(card.skip("ipc.noshm"));
     }

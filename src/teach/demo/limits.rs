@@ -8,12 +8,12 @@ use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use super::Stage;
 use super::plot::Plot;
 use crate::error::{Error, Result};
-use crate::exec::agent::{Agent, Answer, Progress};
 use crate::host::Disk;
 use crate::host::cgroups::Controller;
 use crate::observe::cgroup::Group;
-use crate::plan::call::file::FileCall;
 use crate::plan::undo::Undo;
+use crate::teach::agent::{Agent, Answer, Progress};
+use crate::teach::call::PathCall;
 use crate::text::text;
 
 /// How often is looked.
@@ -84,7 +84,7 @@ pub(crate) fn file_on_disk(stage: &mut Stage<'_>) -> Result<Option<(String, Disk
     let Some((folder, disk)) = folder_on_disk() else { return Ok(None) };
     let path = folder.join(stage.unique("load"));
     let words = path.to_string_lossy().into_owned();
-    let create = FileCall::Create { path: words.clone(), content: String::new() };
+    let create = PathCall::Create { path: words.clone(), content: String::new() };
     let answer: Answer = stage.make(create, Undo::RemoveFile { path })?;
     Ok(answer.is_ok().then_some((words, disk)))
 }

@@ -6,12 +6,12 @@ use super::{Card, Entry, Stage, dressed};
 use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::exec::Ended;
-use crate::exec::agent::{Agent, Progress};
 use crate::feature::Feature::Memory;
 use crate::host::cgroups::{Controller, Version};
 use crate::observe::cgroup::{self, Group};
 use crate::observe::proc;
-use crate::plan::call::load::LoadCall;
+use crate::teach::agent::{Agent, Progress};
+use crate::teach::call::LoadCall;
 use crate::text::text_with;
 use crate::value::units::Size;
 

@@ -8,10 +8,10 @@ use self::scene::{CANARY, MOUNTINFO, NOTHING};
 use super::{Card, Entry, Stage, words};
 use crate::config::spec::Spec;
 use crate::error::Result;
-use crate::exec::agent::Agent;
 use crate::feature::Feature::Mnt;
-use crate::plan::call::file::FileCall;
 use crate::plan::call::mount::Propagation;
+use crate::teach::agent::Agent;
+use crate::teach::call::PathCall;
 
 pub(super) const CARDS: &[Entry] = &[
     ("copy", copy),
@@ -84,7 +84,7 @@ fn files(stage: &mut Stage<'_>) -> Result<Card> {
     let outside = stage.outside(Mnt)?;
     let inside = stage.start(&Spec::of(Mnt), Mnt)?;
     scene::build(&inside, &[scene::tmpfs("/tmp")])?;
-    let create = FileCall::Create { path: path.clone(), content: "hello".into() };
+    let create = PathCall::Create { path: path.clone(), content: "hello".into() };
     let answer = inside.perform(create.clone())?;
     let seen = (outside.read(&path)?, inside.read(&path)?);
     let holds = seen == (Err(Errno::ENOENT), Ok("hello".into()));

@@ -27,15 +27,15 @@ use crate::cgroups::cpu::{Cpu, Cpus};
 use crate::config::compose::{self, Ending, Machine};
 use crate::config::spec::Spec;
 use crate::error::{Error, Result, errno_text};
-use crate::exec::agent::{Agent, Answer};
 use crate::exec::journal::Journal;
 use crate::exec::{self, Watch};
 use crate::feature::{Feature, Purpose};
 use crate::host::Host;
 use crate::network::NetworkFacts;
-use crate::plan::Call;
 use crate::plan::slots::Slots;
 use crate::plan::undo::Undo;
+use crate::teach::agent::{Agent, Answer};
+use crate::teach::call::DemoCall;
 use crate::text::text;
 use crate::value::units::Size;
 
@@ -234,7 +234,7 @@ impl<'a> Stage<'a> {
     ///
     /// # Errors
     /// When the journal can't be written. The call's own failure is the inner result.
-    pub fn make(&mut self, call: impl Into<Call>, undo: Undo) -> Result<Answer> {
+    pub fn make(&mut self, call: impl Into<DemoCall>, undo: Undo) -> Result<Answer> {
         self.journal.intend(&undo)?;
         let answer = call.into().perform(&mut Slots::default());
         self.journal.came_out(&answer)?;
@@ -245,7 +245,7 @@ impl<'a> Stage<'a> {
     ///
     /// # Errors
     /// As [`Stage::make`]; when the process inside is gone.
-    pub fn make_inside(&mut self, agent: &Agent, call: impl Into<Call>, undo: Undo) -> Result<Answer> {
+    pub fn make_inside(&mut self, agent: &Agent, call: impl Into<DemoCall>, undo: Undo) -> Result<Answer> {
         self.journal.intend(&undo)?;
         let answer = agent.perform(call)?;
         self.journal.came_out(&answer)?;
@@ -299,7 +299,7 @@ impl Card {
     }
 
     /// Adds a call and its answer, as strace would print it.
-    pub fn call(self, side: &'static str, call: impl Into<Call>, answer: Answer) -> Card {
+    pub fn call(self, side: &'static str, call: impl Into<DemoCall>, answer: Answer) -> Card {
         self.seen(side, call.into(), answer_text(answer))
     }
 

@@ -11,7 +11,6 @@ use self::scene::{listening, outcome, said_on, socket, table, tcp};
 use super::{Card, Entry, Stage, words};
 use crate::config::spec::Spec;
 use crate::error::{Error, Result};
-use crate::exec::agent::Agent;
 use crate::feature::Feature::Net;
 use crate::namespaces::net::Lo;
 use crate::network::INSIDE;
@@ -21,8 +20,10 @@ use crate::observe::proc::{device_names, local_addresses};
 use crate::plan::call::bridge::BridgeCall;
 use crate::plan::call::file::FileCall;
 use crate::plan::call::net::NetCall as Link;
-use crate::plan::call::socket::{Address, Domain, SocketCall};
 use crate::plan::undo::Undo;
+use crate::teach::agent::Agent;
+use crate::teach::call::SocketCall;
+use crate::teach::call::socket::{Address, Domain};
 
 pub(super) const CARDS: &[Entry] = &[
     ("devices", devices),

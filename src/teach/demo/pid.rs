@@ -8,12 +8,12 @@ use nix::sys::signal::Signal as Name;
 use super::{Card, Entry, Stage, answer_text, words};
 use crate::config::spec::Spec;
 use crate::error::{Error, Result};
-use crate::exec::agent::{Agent, Answer};
 use crate::feature::Feature::{self, Pid};
 use crate::observe::Value;
 use crate::observe::proc::status_of;
 use crate::plan::call::process::{Namespaces, ProcessCall};
-use crate::plan::call::signal::SignalCall;
+use crate::teach::agent::{Agent, Answer};
+use crate::teach::call::SignalCall;
 
 pub(super) const CARDS: &[Entry] = &[
     ("numbers", numbers),
@@ -215,7 +215,7 @@ impl Family {
         let (child, parent) = child_of(first, &[])?;
         let (grandchild, number) = child_of(&child, &[])?;
         // Agents are on a leash: this one is to survive its parent.
-        let _ = grandchild.perform(ProcessCall::LiveOn)?;
+        let _ = grandchild.perform(SignalCall::ClearParentDeath)?;
         Ok(Family { child, grandchild, parent, number })
     }
 

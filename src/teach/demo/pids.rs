@@ -6,11 +6,11 @@ use super::limits::{group, outcome, watch};
 use super::plot::{Mark, Plot, Sample};
 use super::{Card, Entry, Stage, answer_text, dressed};
 use crate::error::Result;
-use crate::exec::agent::Progress;
 use crate::feature::Feature::Pids;
 use crate::host::cgroups::Controller;
 use crate::observe::cgroup::Group;
-use crate::plan::call::load::LoadCall;
+use crate::teach::agent::Progress;
+use crate::teach::call::LoadCall;
 
 pub(super) const CARDS: &[Entry] = &[("bomb", bomb), ("spared", spared)];
 

@@ -4,11 +4,11 @@ use nix::errno::Errno;
 
 use super::{Card, Entry, Stage, words};
 use crate::error::{Error, Result};
-use crate::exec::agent::Agent;
 use crate::feature::Feature::Time;
 use crate::observe::Value;
 use crate::plan::call::file::FileCall;
 use crate::plan::call::process::{Namespaces, ProcessCall};
+use crate::teach::agent::Agent;
 use crate::value::units::Offset;
 
 pub(super) const CARDS: &[Entry] =

@@ -5,14 +5,14 @@ use nix::errno::Errno;
 use super::{Card, Entry, Stage, words};
 use crate::config::spec::Spec;
 use crate::error::{Result, errno};
-use crate::exec::agent::Agent;
 use crate::feature::Feature::{User, Uts};
 use crate::namespaces::user::{Map, Range, User as Wanted};
 use crate::observe::proc::status_of;
-use crate::plan::call::file::FileCall;
 use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::plan::call::uts::UtsCall as Names;
 use crate::plan::undo::Undo;
+use crate::teach::agent::Agent;
+use crate::teach::call::PathCall;
 
 pub(super) const CARDS: &[Entry] = &[
     ("uid", uid),
@@ -133,7 +133,7 @@ fn unmapped(stage: &mut Stage<'_>) -> Result<Card> {
 /// A file whose owner isn't in the map has an owner all the same: no number inside stands for it.
 fn foreign(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(User)?, as_root(stage)?);
-    let stat = FileCall::Owner { path: "/".into() };
+    let stat = PathCall::Owner { path: "/".into() };
     let owners = (outside.perform(stat.clone())?, inside.perform(stat.clone())?);
     let card = Card::new(User, "foreign");
     let map = words(inside.read("/proc/self/uid_map")?);
@@ -195,12 +195,12 @@ fn file(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(User, "file");
     let (outside, inside) = (stage.outside(User)?, as_root(stage)?);
     let path = format!("/tmp/{}", stage.unique("file"));
-    let create = FileCall::Create { path: path.clone(), content: "mine\n".into() };
+    let create = PathCall::Create { path: path.clone(), content: "mine\n".into() };
     if stage.make_inside(&inside, create, Undo::RemoveFile { path: path.clone().into() })?.is_err() {
         return Ok(card.skip("user.notmp"));
     }
     let ids = status(&outside, &format!("/proc/{}/status", inside.pid()), "Uid")?;
-    let stat = FileCall::Owner { path };
+    let stat = PathCall::Owner { path };
     let owners = (outside.perform(stat.clone())?, inside.perform(stat.clone())?);
     let own = status(&inside, "/proc/self/status", "Uid")?;
     if own == ids {

@@ -2,9 +2,9 @@
 
 use super::{Card, Entry, Stage, words};
 use crate::error::Result;
-use crate::exec::agent::Agent;
 use crate::feature::Feature::Uts;
 use crate::plan::call::uts::UtsCall as Call;
+use crate::teach::agent::Agent;
 
 pub(super) const CARDS: &[Entry] =
     &[("copy", copy), ("names", names), ("resolve", resolve), ("kernel", kernel)];

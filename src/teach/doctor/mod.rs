@@ -14,19 +14,18 @@ use crate::config::spec::{Spec, shipped, yaml};
 use crate::diagnose::{self, Failed};
 use crate::error::{Error, Kind, Result};
 use crate::exec::Unwatched;
-use crate::exec::agent::Agent;
 use crate::feature::{Feature, Purpose};
 use crate::host::Host;
 use crate::host::facts::Facts;
 use crate::namespaces::time::Time;
 use crate::observe::cgroup::Group;
-use crate::plan::Call;
-use crate::plan::call::ipc::IpcCall;
-use crate::plan::call::load::LoadCall;
+use crate::plan::call::gate::GateCall;
 use crate::plan::call::mount::MountCall;
 use crate::plan::call::net::NetCall;
 use crate::plan::call::uts::UtsCall;
 use crate::plan::undo::Sysv;
+use crate::teach::agent::Agent;
+use crate::teach::call::{DemoCall, IpcCall, LoadCall};
 use crate::teach::demo::answer_text;
 use crate::text::{text, text_with};
 use crate::value::units::{Offset, Size};
@@ -197,7 +196,7 @@ fn use_feature(feature: Feature, host: &Host) -> Result<(bool, Shown)> {
             const REFUSED: &str = "/dev/kmsg";
             let call = LoadCall::Open { path: REFUSED.into() };
             let answer = probe.agent.perform(call.clone())?;
-            Ok((answer == Err(Errno::EPERM), shown(Call::from(call), answer_text(answer))))
+            Ok((answer == Err(Errno::EPERM), shown(call, answer_text(answer))))
         }
         Feature::Memory | Feature::Cpu | Feature::Blkio | Feature::Pids => {
             let controller = spec.controllers()[0];
@@ -241,14 +240,19 @@ struct Probe {
 }
 
 impl Probe {
-    fn call(&self, call: impl Into<Call>) -> Result<(bool, Shown)> {
+    fn call(&self, call: impl Into<DemoCall>) -> Result<(bool, Shown)> {
         let call = call.into();
         let errno = match self.agent.perform(call.clone())? {
             Ok(result) => return Ok((true, shown(call, result))),
             Err(errno) => errno,
         };
-        let failed = Failed { purpose: self.purpose, call: &call, errno, own: &self.own };
         let error = Error::failed(self.purpose.name()).call(&call, errno);
+        let call = match call {
+            DemoCall::Plan(call) => call,
+            // A call that is no part of a plan is made at this step.
+            _ => GateCall::Serve.into(),
+        };
+        let failed = Failed { purpose: self.purpose, call: &call, errno, own: &self.own };
         Err(error.because(diagnose::cause(&Facts::read(), &failed)))
     }
 

@@ -5,7 +5,7 @@ use crate::cgroups::cpu::{Cpu as Flags, Cpus};
 use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Feature::Cpu;
-use crate::plan::call::load::LoadCall;
+use crate::teach::call::LoadCall;
 use crate::teach::demo::Stage;
 use crate::teach::demo::cpu::Time;
 use crate::teach::demo::limits::watch;

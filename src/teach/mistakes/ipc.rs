@@ -3,9 +3,9 @@
 use super::{Contrast, Entry};
 use crate::error::Result;
 use crate::feature::Feature::{Ipc, Mnt};
-use crate::plan::call::file::FileCall;
 use crate::plan::call::mount::MountCall;
 use crate::plan::undo::Undo;
+use crate::teach::call::PathCall;
 use crate::teach::demo::{Stage, answer_text, words};
 
 pub(super) const MISTAKES: &[Entry] = &[("shm-file", shm_file)];
@@ -14,7 +14,7 @@ pub(super) const MISTAKES: &[Entry] = &[("shm-file", shm_file)];
 fn shm_file(stage: &mut Stage<'_>) -> Result<Contrast> {
     let contrast = Contrast::new(Ipc, "shm-file");
     let path = format!("/dev/shm/{}", stage.unique("shm"));
-    let call = FileCall::Create { path: path.clone(), content: "secret\n".into() };
+    let call = PathCall::Create { path: path.clone(), content: "secret\n".into() };
     if stage.make(call, Undo::RemoveFile { path: path.clone().into() })?.is_err() {
         return Ok(contrast.skip("ipc.noshm"));
     }

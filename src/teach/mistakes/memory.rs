@@ -3,11 +3,11 @@
 use super::{Contrast, Entry};
 use crate::config::spec::Spec;
 use crate::error::Result;
-use crate::exec::agent::{Agent, Progress};
 use crate::feature::Feature::Memory;
 use crate::host::cgroups::Controller;
 use crate::plan::call::file::FileCall;
-use crate::plan::call::load::LoadCall;
+use crate::teach::agent::{Agent, Progress};
+use crate::teach::call::LoadCall;
 use crate::teach::demo::Stage;
 use crate::teach::demo::limits::{group, outcome, watch};
 use crate::teach::demo::memory::{file, oom_file, oom_kills, usage};

@@ -5,9 +5,9 @@ use nix::sys::signal::Signal;
 use super::{Contrast, Entry};
 use crate::config::spec::Spec;
 use crate::error::Result;
-use crate::exec::agent::Agent;
 use crate::feature::Feature::Pid;
 use crate::plan::call::process::{Namespaces, ProcessCall};
+use crate::teach::agent::Agent;
 use crate::teach::demo::pid::{Family, child_of, field, listed, of, send, status_file, until};
 use crate::teach::demo::{Stage, answer_text, words};
 

@@ -3,11 +3,12 @@
 use super::{Contrast, Entry};
 use crate::config::spec::Spec;
 use crate::error::Result;
-use crate::exec::agent::Agent;
 use crate::feature::Feature::User;
 use crate::namespaces::user::{Map, User as Wanted};
 use crate::plan::call::file::FileCall;
 use crate::plan::call::process::ProcessCall;
+use crate::teach::agent::Agent;
+use crate::teach::call::PathCall;
 use crate::teach::demo::{Stage, answer_text};
 
 pub(super) const MISTAKES: &[Entry] = &[("no-map", no_map), ("setgroups", setgroups)];
@@ -19,7 +20,7 @@ fn with(stage: &mut Stage<'_>, map: Map) -> Result<Agent> {
 
 /// Forgetting the maps: no number inside means anything, so none can be become.
 fn no_map(stage: &mut Stage<'_>) -> Result<Contrast> {
-    let owner = FileCall::Owner { path: "/proc/self".into() };
+    let owner = PathCall::Owner { path: "/proc/self".into() };
     let become_root = ProcessCall::SetUser(0);
     let mut shown = |map| -> Result<_> {
         let agent = with(stage, map)?;

@@ -5,11 +5,10 @@ use nix::errno::Errno;
 
 use crate::config::spec::Spec;
 use crate::error::{Error, Result};
-use crate::exec::agent::{Agent, Answer};
 use crate::feature::Feature::Mnt;
-use crate::plan::Call;
-use crate::plan::call::file::FileCall;
 use crate::plan::call::mount::{MountCall, Propagation};
+use crate::teach::agent::{Agent, Answer};
+use crate::teach::call::{DemoCall, PathCall};
 use crate::teach::demo::Stage;
 
 /// A file of the tree around the jail: who can read it has got out.
@@ -29,7 +28,7 @@ pub(crate) fn jail(stage: &mut Stage<'_>) -> Result<Agent> {
         &agent,
         &[
             tmpfs("/tmp"),
-            FileCall::Create { path: CANARY.into(), content: SONG.into() }.into(),
+            PathCall::Create { path: CANARY.into(), content: SONG.into() }.into(),
             folder(JAIL),
             tmpfs(JAIL),
             folder(&format!("{JAIL}/proc")),
@@ -40,20 +39,20 @@ pub(crate) fn jail(stage: &mut Stage<'_>) -> Result<Agent> {
 }
 
 /// Into the jail by chroot(2), the working folder with it.
-pub(crate) fn by_chroot() -> [Call; 2] {
-    [MountCall::Chroot { root: JAIL.into() }.into(), enter("/")]
+pub(crate) fn by_chroot() -> [DemoCall; 2] {
+    [PathCall::Chroot { root: JAIL.into() }.into(), enter("/")]
 }
 
 /// Into the jail by pivot_root(2), the old root detached.
-pub(crate) fn by_pivot() -> [Call; 4] {
+pub(crate) fn by_pivot() -> [DemoCall; 4] {
     let pivot = MountCall::PivotRoot { new_root: ".".into(), put_old: ".".into() };
     [enter(JAIL), pivot.into(), MountCall::Detach { target: ".".into() }.into(), enter("/")]
 }
 
 /// The classic way out of a chroot: a second chroot leaves the working folder outside of the new root, and `..` is
 /// stopped by the process's own root only. chroot(2), NOTES
-pub(crate) fn escape() -> [Call; 4] {
-    let chroot = |root: &str| Call::from(MountCall::Chroot { root: root.into() });
+pub(crate) fn escape() -> [DemoCall; 4] {
+    let chroot = |root: &str| DemoCall::from(PathCall::Chroot { root: root.into() });
     [folder("/way"), chroot("/way"), enter("../../.."), chroot(".")]
 }
 
@@ -83,25 +82,25 @@ pub(crate) fn pair(stage: &mut Stage<'_>, mode: Propagation) -> Result<(Agent, A
 }
 
 /// How mounts below /tmp propagate.
-pub(crate) fn propagation(mode: Propagation) -> Call {
+pub(crate) fn propagation(mode: Propagation) -> DemoCall {
     MountCall::Propagation { target: "/tmp".into(), mode }.into()
 }
 
 /// An empty filesystem in memory.
-pub(crate) fn tmpfs(target: &str) -> Call {
+pub(crate) fn tmpfs(target: &str) -> DemoCall {
     MountCall::Filesystem { kind: "tmpfs".into(), target: target.into(), data: None }.into()
 }
 
-fn folder(path: &str) -> Call {
-    FileCall::MakeFolder { path: path.into() }.into()
+fn folder(path: &str) -> DemoCall {
+    PathCall::MakeDirectory { path: path.into() }.into()
 }
 
-fn enter(path: &str) -> Call {
+fn enter(path: &str) -> DemoCall {
     MountCall::ChangeFolder { path: path.into() }.into()
 }
 
 /// Makes calls that must succeed, since what they build isn't what is shown.
-pub(crate) fn build(agent: &Agent, calls: &[Call]) -> Result<()> {
+pub(crate) fn build(agent: &Agent, calls: &[DemoCall]) -> Result<()> {
     for call in calls {
         if let Err(errno) = agent.perform(call.clone())? {
             return Err(Error::failed("mnt").call(call, errno));
@@ -111,9 +110,9 @@ pub(crate) fn build(agent: &Agent, calls: &[Call]) -> Result<()> {
 }
 
 /// Makes calls in a row, whatever they give: the calls as one line, and the answers.
-pub(crate) fn row(agent: &Agent, calls: &[Call]) -> Result<(String, Vec<Answer>)> {
+pub(crate) fn row(agent: &Agent, calls: &[DemoCall]) -> Result<(String, Vec<Answer>)> {
     let answers = calls.iter().map(|call| agent.perform(call.clone())).collect::<Result<Vec<Answer>>>()?;
-    let line = calls.iter().map(Call::to_string).collect::<Vec<_>>().join("; ");
+    let line = calls.iter().map(DemoCall::to_string).collect::<Vec<_>>().join("; ");
     Ok((line, answers))
 }
 

@@ -3,9 +3,9 @@
 use std::net::Ipv4Addr;
 
 use crate::error::{Error, Result};
-use crate::exec::agent::{Agent, Answer};
-use crate::plan::Call;
-use crate::plan::call::socket::{Address, Domain, SocketCall};
+use crate::teach::agent::{Agent, Answer};
+use crate::teach::call::socket::{Address, Domain};
+use crate::teach::call::{DemoCall, SocketCall};
 use crate::teach::demo::{Stage, words};
 
 /// The loopback address.
@@ -15,7 +15,7 @@ pub(crate) const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const WORDS: &str = "hello";
 
 /// A call that must succeed for the rest to mean anything.
-pub(super) fn outcome(agent: &Agent, call: impl Into<Call>) -> Result<i64> {
+pub(super) fn outcome(agent: &Agent, call: impl Into<DemoCall>) -> Result<i64> {
     let call = call.into();
     agent.perform(call.clone())?.map_err(|errno| Error::failed("the demonstration stops").call(call, errno))
 }

@@ -10,7 +10,7 @@ use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Feature::Pid;
 use crate::feature::Purpose::Container;
-use crate::plan::call::load::LoadCall;
+use crate::teach::call::LoadCall;
 use crate::teach::demo::{Stage, answer_text};
 use crate::teach::mistakes::Contrast;
 

@@ -7,8 +7,8 @@ use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Feature::Pid;
 use crate::feature::Purpose::Container;
-use crate::plan::call::attack::AttackCall;
 use crate::rootfs::Rootfs;
+use crate::teach::call::AttackCall;
 use crate::teach::demo::{Stage, answer_text};
 use crate::teach::mistakes::Contrast;
 

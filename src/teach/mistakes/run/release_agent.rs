@@ -8,11 +8,10 @@ use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Purpose::Container;
 use crate::host::cgroups::{Version, hierarchies};
-use crate::plan::Call;
-use crate::plan::call::attack::AttackCall;
 use crate::plan::call::mount::MountCall;
 use crate::rootfs::Rootfs;
 use crate::security::capabilities::Capabilities;
+use crate::teach::call::{AttackCall, DemoCall};
 use crate::teach::demo::{Stage, answer_text};
 use crate::teach::mistakes::Contrast;
 
@@ -32,7 +31,7 @@ pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
     for (capabilities, is_right) in [(Some(Capabilities::Default), true), (None, false)] {
         let inside =
             stage.start(&Spec { rootfs: Some(Rootfs::Host), capabilities, ..Spec::default() }, Container)?;
-        for call in [Call::from(mount.clone()), Call::from(open.clone())] {
+        for call in [DemoCall::from(mount.clone()), DemoCall::from(open.clone())] {
             contrast = contrast.showed(is_right, "INSIDE", &call, answer_text(inside.perform(call.clone())?));
         }
     }

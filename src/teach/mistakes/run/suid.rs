@@ -9,7 +9,7 @@ use super::ordinary;
 use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Purpose::Container;
-use crate::plan::call::attack::AttackCall;
+use crate::teach::call::AttackCall;
 use crate::teach::demo::{Stage, answer_text};
 use crate::teach::mistakes::Contrast;
 

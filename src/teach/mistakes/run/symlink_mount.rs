@@ -9,10 +9,9 @@ use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Feature::Mnt;
 use crate::feature::Purpose::Container;
-use crate::plan::Call;
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
-use crate::plan::call::file::FileCall;
 use crate::plan::slots::Held;
+use crate::teach::call::{DemoCall, PathCall};
 use crate::teach::demo::mnt::scene::{self, MOUNTINFO};
 use crate::teach::demo::{Stage, answer_text};
 use crate::teach::mistakes::Contrast;
@@ -22,7 +21,7 @@ const OUTSIDE: &str = "/tmp/outside";
 
 pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
     let mut contrast = Contrast::new(Container, "symlink-mount");
-    let folder = |path: &str| Call::from(FileCall::MakeFolder { path: path.into() });
+    let folder = |path: &str| DemoCall::from(PathCall::MakeDirectory { path: path.into() });
     let link = DetachedMountCall::MakeLink { at: Held::Root, path: "dev".into(), target: OUTSIDE.into() };
     for is_right in [true, false] {
         let inside = stage.start(&Spec::of(Mnt), Container)?;

@@ -10,9 +10,9 @@ use nix::errno::Errno;
 use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Purpose::Container;
-use crate::plan::call::attack::AttackCall;
 use crate::plan::call::terminal::TerminalCall;
 use crate::security::seccomp::Seccomp;
+use crate::teach::call::AttackCall;
 use crate::teach::demo::{Stage, answer_text};
 use crate::teach::mistakes::Contrast;
 

@@ -13,8 +13,7 @@ use nix::sys::socket::{
 use nix::sys::time::{TimeVal, TimeValLike};
 use serde::{Deserialize, Serialize};
 
-use super::c_string;
-use crate::plan::slots::Slots;
+use crate::plan::call::c_string;
 use crate::sys;
 
 /// The calls of this family, all on stream sockets. Addresses are printed shorter than strace does, to fit a line.
@@ -106,7 +105,7 @@ impl Address {
 
 impl SocketCall {
     /// Makes the call.
-    pub(super) fn perform(&self, _: &mut Slots) -> Result<i64, Errno> {
+    pub(super) fn perform(&self) -> Result<i64, Errno> {
         match self {
             SocketCall::Open(domain) => open(*domain),
             SocketCall::Bind(socket, address) => bind(*socket, address.raw()?.as_ref()).map(|()| 0),

@@ -10,8 +10,8 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::c_string;
 use crate::error::errno;
+use crate::plan::call::c_string;
 use crate::plan::slots::Slots;
 use crate::sys;
 

@@ -12,9 +12,8 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::sys::wait::waitpid;
 use serde::{Deserialize, Serialize};
 
-use super::c_string;
 use crate::error::errno;
-use crate::plan::slots::Slots;
+use crate::plan::call::c_string;
 use crate::sys::clone::{Cloned, clone3};
 
 /// One MiB.
@@ -56,6 +55,8 @@ pub enum LoadCall {
         /// How long.
         milliseconds: u64,
     },
+    /// sched_setaffinity(2): runs on this processor alone.
+    Pin(usize),
     /// fork(2) up to so many times, each child only waiting: how many there came to be. The errno of the first that
     /// didn't; all are ended again.
     Fork {
@@ -92,6 +93,7 @@ impl fmt::Display for LoadCall {
                 write!(f, "read(<{path}>, \"\", {}) to its end  [O_DIRECT]", block << 10)
             }
             LoadCall::Spin { milliseconds } => write!(f, "computes for {milliseconds} ms"),
+            LoadCall::Pin(cpu) => write!(f, "sched_setaffinity(0, 128, [{cpu}])"),
             LoadCall::Fork { most } => write!(f, "fork() x {most}"),
             LoadCall::Open { path } => write!(f, "open({}, O_RDONLY)", c_string(path)),
             LoadCall::MakeNode { path, major, minor } => {
@@ -103,7 +105,7 @@ impl fmt::Display for LoadCall {
 
 impl LoadCall {
     /// Does the work.
-    pub(super) fn perform(&self, _slots: &mut Slots) -> Result<i64, Errno> {
+    pub(super) fn perform(&self) -> Result<i64, Errno> {
         match self {
             LoadCall::Allocate { mib, keep } => Ok(allocate(*mib, *keep)),
             LoadCall::Fill { path, block, blocks, direct, pause } => {
@@ -114,6 +116,7 @@ impl LoadCall {
                 spin(Duration::from_millis(*milliseconds));
                 Ok(0)
             }
+            LoadCall::Pin(cpu) => pin(*cpu).map(|()| 0),
             LoadCall::Fork { most } => fork(*most),
             LoadCall::Open { path } => File::open(path).map(|_| 0).map_err(errno),
             LoadCall::MakeNode { path, major, minor } => {
@@ -201,6 +204,12 @@ fn spin(time: Duration) {
             number = std::hint::black_box(number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
         }
     }
+}
+
+fn pin(cpu: usize) -> Result<(), Errno> {
+    let mut one = nix::sched::CpuSet::new();
+    one.set(cpu)?;
+    nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &one)
 }
 
 /// The children wait for a signal that ends them: they hold no processor and end with their parent. Slowly, so that it can

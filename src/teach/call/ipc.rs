@@ -5,8 +5,7 @@ use std::fmt;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::c_string;
-use crate::plan::slots::Slots;
+use crate::plan::call::c_string;
 use crate::plan::undo::Sysv;
 use crate::sys::{queue, sysv};
 
@@ -106,7 +105,7 @@ impl fmt::Display for IpcCall {
 
 impl IpcCall {
     /// Makes the call.
-    pub(super) fn perform(&self, _: &mut Slots) -> Result<i64, Errno> {
+    pub(super) fn perform(&self) -> Result<i64, Errno> {
         match self {
             IpcCall::Make { kind, key } => sysv::create(*kind, *key).map(i64::from),
             IpcCall::Find { kind, key } => sysv::find(*kind, *key).map(i64::from),

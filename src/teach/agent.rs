@@ -1,5 +1,5 @@
-//! A demonstration's process inside: it does what the host asks through the gate, one call at a time, so that a
-//! demonstration reads as a straight line on the host's side. Every call is one that plans are made of.
+//! The process of a demonstration inside the container. It does what the host asks through the gate, one call at a time.
+//! So a demonstration reads as a straight line on the host's side.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -10,23 +10,23 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::listen::wait_readable;
-use super::signals::Signals;
-use super::{Container, Ended, start};
 use crate::error::{Error, Kind, Result, errno};
+use crate::exec::signals::{Signals, wait_readable};
+use crate::exec::{Container, Ended, Unwatched, Watch, start_serving};
 use crate::feature::{Feature, Purpose};
+use crate::plan::Plan;
 use crate::plan::call::process::Namespaces;
 use crate::plan::gate::Channel;
 use crate::plan::slots::Slots;
-use crate::plan::{Call, Plan};
 use crate::sys::clone::{Cloned, clone3};
+use crate::teach::call::DemoCall;
 use crate::views::{self, Sight};
 
 /// What may be asked.
 #[derive(Debug, Serialize, Deserialize)]
 enum Request {
     /// Make this call.
-    Perform(Call),
+    Perform(DemoCall),
     /// Look at a feature.
     Look(Purpose),
     /// Read a file.
@@ -84,11 +84,9 @@ impl Agent {
     /// Performs a plan that ends in a demonstration's process.
     ///
     /// # Errors
-    /// As [`start`].
-    pub fn start(plan: &Plan, watch: &mut dyn super::Watch) -> Result<Agent> {
-        let mut container = start(plan, watch)?;
-        let channel =
-            container.slots.gate.take().ok_or_else(|| Error::failed("the plan ends in no demonstration"))?;
+    /// As [`start_serving`].
+    pub fn start(plan: &Plan, watch: &mut dyn Watch) -> Result<Agent> {
+        let (container, channel) = start_serving(plan, watch, serve)?;
         Ok(Agent { channel, outside: container.pid(), container: Some(container) })
     }
 
@@ -101,7 +99,7 @@ impl Agent {
     ///
     /// # Errors
     /// When the process inside is gone. The call's own failure is the inner result.
-    pub fn perform(&self, call: impl Into<Call>) -> Result<Answer> {
+    pub fn perform(&self, call: impl Into<DemoCall>) -> Result<Answer> {
         match self.ask(&Request::Perform(call.into()))? {
             Reply::Result(result) => Ok(Ok(result)),
             Reply::Errno(errno) => Ok(Err(Errno::from_raw(errno))),
@@ -113,7 +111,7 @@ impl Agent {
     ///
     /// # Errors
     /// When the process inside is gone.
-    pub fn begin(&self, call: impl Into<Call>) -> Result<()> {
+    pub fn begin(&self, call: impl Into<DemoCall>) -> Result<()> {
         self.send(&Request::Perform(call.into()))
     }
 
@@ -238,7 +236,7 @@ impl Agent {
     /// # Errors
     /// When it is a child of another agent.
     pub fn wait(mut self) -> Result<Ended> {
-        self.container.take().ok_or_else(gone)?.wait(&mut super::Unwatched)
+        self.container.take().ok_or_else(gone)?.wait(&mut Unwatched)
     }
 
     fn ask(&self, request: &Request) -> Result<Reply> {
@@ -269,7 +267,7 @@ fn pid_behind(pidfd: &std::os::fd::OwnedFd) -> Option<Pid> {
 }
 
 /// The agent's side: answers until the host closes the gate.
-pub(super) fn serve(slots: &mut Slots) -> ! {
+fn serve(slots: &mut Slots) -> ! {
     let Some(channel) = slots.gate.take() else { crate::sys::exit(125) };
     serve_on(&channel, slots)
 }

@@ -1,20 +1,14 @@
-//! The host's end of the gate while a plan is performed: what it tells the child, and what it hears of it. Each wait ends at the
-//! child's end, at a signal, and at a deadline.
+//! The messages between the host and the process that it makes, while a plan is performed. Each wait ends when that process
+//! ends, at a signal, and at a deadline.
 
-use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant};
+use std::os::fd::AsFd;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::signals::Signals;
+use super::signals::wait_readable;
 use super::{Run, Stop, verify};
-use crate::error::{Error, Kind, Result};
 use crate::plan::Actor;
 use crate::plan::gate::Message;
-
-/// No wait between host and child is longer, unless a person is asked.
-const DEADLINE: Duration = Duration::from_secs(30);
 
 impl Run<'_> {
     pub(super) fn send(&mut self, index: usize, message: &Message) -> std::result::Result<(), Stop> {
@@ -66,33 +60,6 @@ impl Run<'_> {
                 Ok(Some(message))
             }
             Err(errno) => Err(Stop::Step(index, errno)),
-        }
-    }
-}
-
-/// Waits until `descriptor` has something to read. A signal that asks `sandbox` to end is an error, as is the deadline.
-pub(super) fn wait_readable(descriptor: BorrowedFd<'_>, signals: &Signals) -> Result<()> {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(
-                Error::failed("the process inside doesn't answer").why(format!("waited {DEADLINE:?}"))
-            );
-        }
-        let mut ready =
-            [PollFd::new(descriptor, PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        match poll(&mut ready, timeout) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Error::failed("cannot wait").call("poll(<gate>)", errno)),
-        }
-        // First of all what the other side says: once the command runs, a signal is the command's, not the end of a start.
-        if ready[0].any().unwrap_or(false) {
-            return Ok(());
-        }
-        if let Some(signal) = signals.next().filter(|signal| signal.ends()) {
-            return Err(Error::new(Kind::Interrupted(signal.number), signal.name()));
         }
     }
 }

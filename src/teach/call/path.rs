@@ -1,0 +1,74 @@
+//! Files and directories by their paths: what a process may make, whose a file is, and another root by chroot(2).
+
+use std::fmt;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::error::errno;
+use crate::plan::call::c_string;
+
+/// The calls of this family.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PathCall {
+    /// open(2) with O_CREAT|O_EXCL, and one write.
+    Create {
+        /// Where.
+        path: String,
+        /// What.
+        content: String,
+    },
+    /// stat(2): the owner.
+    Owner {
+        /// Whose.
+        path: String,
+    },
+    /// mkdir(2), mode 0700.
+    MakeDirectory {
+        /// Where.
+        path: String,
+    },
+    /// chroot(2). Containers are made with pivot_root(2).
+    Chroot {
+        /// The new root.
+        root: String,
+    },
+}
+
+impl fmt::Display for PathCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PathCall::Create { path, content } => {
+                write!(f, "write(<{path}>, {}, {})  [O_CREAT|O_EXCL]", c_string(content), content.len())
+            }
+            PathCall::Owner { path } => write!(f, "stat({}).st_uid", c_string(path)),
+            PathCall::MakeDirectory { path } => write!(f, "mkdir({}, 0700)", c_string(path)),
+            PathCall::Chroot { root } => write!(f, "chroot({})", c_string(root)),
+        }
+    }
+}
+
+impl PathCall {
+    /// Makes the call.
+    pub(super) fn perform(&self) -> Result<i64, Errno> {
+        match self {
+            PathCall::Create { path, content } => create(path, content).map_err(errno),
+            PathCall::Owner { path } => {
+                nix::sys::stat::stat(path.as_str()).map(|stat| i64::from(stat.st_uid))
+            }
+            PathCall::MakeDirectory { path } => {
+                nix::unistd::mkdir(path.as_str(), nix::sys::stat::Mode::S_IRWXU).map(|()| 0)
+            }
+            PathCall::Chroot { root } => nix::unistd::chroot(root.as_str()).map(|()| 0),
+        }
+    }
+}
+
+fn create(path: &str, content: &str) -> std::io::Result<i64> {
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?;
+    file.write_all(content.as_bytes())?;
+    Ok(content.len() as i64)
+}
