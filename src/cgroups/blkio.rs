@@ -114,10 +114,12 @@ mod by_device {
     }
 }
 
-/// The controllers that it takes.
-pub const CONTROLLERS: [Controller; 1] = [Controller::Io];
-
 impl Blkio {
+    /// The controllers that it needs.
+    pub fn controllers(&self) -> Vec<Controller> {
+        vec![Controller::Io]
+    }
+
     /// The four kinds of throttles: the flag, the file of v1, the word of v2's io.max.
     fn kinds(&self) -> [(&'static str, &'static str, &'static str, &[Throttle]); 4] {
         [

@@ -80,6 +80,11 @@ pub const USUAL: [Device; 11] = [
 ];
 
 impl Devices {
+    /// The controllers that it needs.
+    pub fn controllers(&self) -> Vec<Controller> {
+        vec![Controller::Devices]
+    }
+
     /// The intent: one for all rules, since only together they mean something.
     pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
         let host = context.host;
@@ -148,9 +153,6 @@ fn state(policy: &Policy, intent: &mut Intent, draft: &mut Draft) {
     intent.program = Some(program.iter().map(Instruction::word).collect());
     intent.details = policy.pseudo_code();
 }
-
-/// The controllers that it takes.
-pub const CONTROLLERS: [Controller; 1] = [Controller::Devices];
 
 /// What shows it: what opening gives, on each side, and what v1's file says of it.
 pub fn observe(process: &str) -> Vec<Observation> {

@@ -41,10 +41,12 @@ pub struct Memory {
     pub reservation: Option<Size>,
 }
 
-/// The controllers that it takes.
-pub const CONTROLLERS: [Controller; 1] = [Controller::Memory];
-
 impl Memory {
+    /// The controllers that it needs.
+    pub fn controllers(&self) -> Vec<Controller> {
+        vec![Controller::Memory]
+    }
+
     /// The intents.
     pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
         let host = context.host;

@@ -32,13 +32,15 @@ pub struct Pids {
     pub max: Option<u32>,
 }
 
-/// The controllers that it takes.
-pub const CONTROLLERS: [Controller; 1] = [Controller::Pids];
-
 /// PID_MAX_LIMIT of the kernel: there are never more.
 const MOST: u32 = 4_194_304;
 
 impl Pids {
+    /// The controllers that it needs.
+    pub fn controllers(&self) -> Vec<Controller> {
+        vec![Controller::Pids]
+    }
+
     /// The intents.
     pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
         let host = context.host;

@@ -12,6 +12,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use caps::Capability;
+use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -26,7 +27,8 @@ use crate::text::text_with;
 use crate::value::parse::parsed;
 
 /// `capabilities: default`, or `capabilities: { keep: [net_bind_service] }`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "Option<serde_json::Value>", inline, example = &"default")]
 pub enum Capabilities {
     /// Docker's set.
     #[default]

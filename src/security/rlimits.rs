@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::feature::Feature;
@@ -19,10 +20,12 @@ use crate::plan::call::restrict::{Resource, RestrictCall};
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Context, Draft};
 use crate::text::text;
+use crate::value::parse::Scalar;
 use crate::value::parse::parsed;
 
 /// `rlimits: { nofile: 1024, nproc: "64:128", core: 0 }`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(with = "BTreeMap<String, Scalar>", inline, example = BTreeMap::from([("nofile", 1024)]))]
 pub struct Rlimits(pub BTreeMap<Resource, Limit>);
 
 /// One number for both, or `SOFT:HARD`; `unlimited` is one too.

@@ -17,6 +17,7 @@
 mod calls;
 mod program;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::program::Instruction;
@@ -26,10 +27,12 @@ use crate::observe::Observation;
 use crate::plan::call::restrict::RestrictCall;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Context, Draft};
+use crate::value::parse::Scalar;
 
 /// `seccomp: default`, or `none`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(with = "Scalar", inline, example = &"default")]
 pub enum Seccomp {
     /// The list of this file.
     #[default]

@@ -62,11 +62,11 @@ where
 }
 
 /// For the schema: a word that may look like a number, `command: [sleep, 10]`.
-pub(crate) struct Word;
+pub(crate) struct Scalar;
 
-impl JsonSchema for Word {
+impl JsonSchema for Scalar {
     fn schema_name() -> Cow<'static, str> {
-        "Word".into()
+        "Scalar".into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {

@@ -29,7 +29,7 @@ use crate::config::spec::Spec;
 use crate::error::{Error, Result, errno_text};
 use crate::exec::journal::Journal;
 use crate::exec::{self, Watch};
-use crate::feature::{Feature, Purpose};
+use crate::feature::{Feature, Purpose, features};
 use crate::host::Host;
 use crate::network::NetworkFacts;
 use crate::plan::slots::Slots;
@@ -85,25 +85,23 @@ pub struct Evidence {
 /// A card's name and what makes it.
 type Entry = (&'static str, fn(&mut Stage<'_>) -> Result<Card>);
 
-/// The cards of a feature, in order.
-fn entries(feature: Feature) -> &'static [Entry] {
-    match feature {
-        Feature::Pid => pid::CARDS,
-        Feature::Mnt => mnt::CARDS,
-        Feature::Net => net::CARDS,
-        Feature::Uts => uts::CARDS,
-        Feature::Ipc => ipc::CARDS,
-        Feature::User => user::CARDS,
-        Feature::Cgroup => cgroup::CARDS,
-        Feature::Time => time::CARDS,
-        Feature::Memory => memory::CARDS,
-        Feature::Cpu => cpu::CARDS,
-        Feature::Blkio => blkio::CARDS,
-        Feature::Devices => devices::CARDS,
-        Feature::Pids => pids::CARDS,
-        Feature::Capabilities | Feature::Seccomp | Feature::Rlimits => &[],
-    }
+macro_rules! cards {
+    (
+        namespaces { $($n_about:literal, $n:ident, $n_name:ident, $n_dir:ident, $n_page:literal, $n_also:tt;)* }
+        controllers { $($c_about:literal, $c:ident, $c_name:ident, $c_dir:ident, $c_page:literal, $c_also:tt;)* }
+        hardening { $($hardening:tt)* }
+    ) => {
+        /// The cards of a feature, in order. What hardens has no subcommand, and no demonstration of its own.
+        fn entries(feature: Feature) -> &'static [Entry] {
+            match feature {
+                $(Feature::$n => $n_name::CARDS,)*
+                $(Feature::$c => $c_name::CARDS,)*
+                _ => &[],
+            }
+        }
+    };
 }
+features!(cards);
 
 /// The names of a feature's cards.
 pub fn names(feature: Feature) -> Vec<&'static str> {

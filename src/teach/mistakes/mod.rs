@@ -54,8 +54,7 @@ fn entries(purpose: Purpose) -> &'static [Entry] {
         Feature::Cpu => cpu::MISTAKES,
         Feature::Blkio => blkio::MISTAKES,
         Feature::Devices => devices::MISTAKES,
-        Feature::Uts | Feature::Cgroup | Feature::Time | Feature::Pids => &[],
-        Feature::Capabilities | Feature::Seccomp | Feature::Rlimits => &[],
+        _ => &[],
     }
 }
 
