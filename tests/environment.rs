@@ -111,7 +111,7 @@ fn without_proc() {
         let said = text(&output.stderr);
         let expected = if command.starts_with("time") { Some(0) } else { Some(125) };
         assert_eq!(output.status.code(), expected, "{command}: {said}");
-        assert!(expected == Some(0) || said.contains("/proc isn't mounted here"), "{command}: {said}");
+        assert!(expected == Some(0) || said.contains("/proc is not mounted here"), "{command}: {said}");
         assert!(!text(&output.stdout).contains("NOT SO"), "{command}");
     }
     for command in

@@ -29,7 +29,7 @@ fn measured(cards: &str) -> String {
         (r"[\d.]+ s: [\d.]+ (MiB/s|a second)", "<n> s: <n> $1"),
         (r"[\d.]+ MiB/s\n", "<n> MiB/s\n"),
         (r"\+ \d+", "+ <n>"),
-        (r"\d+ at its return", "<n> at its return"),
+        (r"\d+ when the write returned", "<n> when the write returned"),
         (r"(cgroup.procs, <its pid>\) +)\d", "$1<n>"),
         (r"\b(\d+:\d+) ", "<disk> "),
         (r"write of .* to a file", "write of <n> MiB to a file"),
@@ -387,9 +387,9 @@ fn bad_values_are_told_and_leave_nothing() {
     told(&["pids", "--max", "0", "--", "true"], 125, "4194304");
     told(&["blkio", "--write-bps", "/dev/no-such-disk=1", "--", "true"], 125, "No such file");
     told(&["blkio", "--weight", "5", "--", "true"], 125, "10 to 1000");
-    told(&["blkio", "--write-bps", "/proc/version=1m", "--", "true"], 125, "no disk");
+    told(&["blkio", "--write-bps", "/proc/version=1m", "--", "true"], 125, "not on a disk");
     if is_possible("cpu") && support::is_root() {
-        told(&["cpu", "--cpuset", "4000", "--", "true"], 125, "No such processor");
+        told(&["cpu", "--cpuset", "4000", "--", "true"], 125, "no such CPU");
     }
     assert_eq!(left(), Vec::<std::path::PathBuf>::new());
 }

@@ -60,7 +60,7 @@ fn a_limit_too_small_to_begin_with_is_told_as_such() {
     let error = text(&output.stderr);
     assert_eq!(output.status.code(), Some(125), "{error}");
     assert!(
-        error.contains("the command never began: SIGKILL") && error.contains("a larger limit"),
+        error.contains("the command did not start: SIGKILL") && error.contains("use a larger limit"),
         "{error}"
     );
 }

@@ -166,7 +166,7 @@ fn a_device_of_the_bridge_s_name_that_is_not_ours_stays() {
         "ip link add sandbox0 type bridge; $S net --mode bridge -- true; echo = $?; ip link show sandbox0 | wc -l",
     );
     assert_eq!(text(&output.stdout), "= 125\n2\n");
-    assert!(text(&output.stderr).contains("sandbox0 is there already"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("sandbox0 already exists"), "{}", text(&output.stderr));
 }
 
 /// A network that a route leads into isn't taken: neither ours nor anybody's.
@@ -187,7 +187,7 @@ fn the_check_and_the_spec_hold_with_a_bridge() {
         nsenter --net --target $(cat /run/pid) ip route del default; $S verify $(cat /run/pid) /run/box.yaml 2>&1
         kill $!; wait; true"#,
     );
-    assert!(shown.contains("is what its spec asks for:"), "{shown}");
+    assert!(shown.contains("matches its spec:"), "{shown}");
     assert!(shown.contains("/net/route 0.0.0.0"), "{shown}");
 }
 
@@ -211,7 +211,7 @@ fn this_machine_s_own_network_is_that_and_said() {
     let spec = "uts:\nnet: { mode: host }\n";
     let output = feed(&mut sandbox(&["run", "-", "--", "readlink", "/proc/self/ns/net"]), spec);
     assert_eq!(text(&output.stdout).trim(), own.to_str().unwrap());
-    assert!(text(&output.stderr).contains("this machine's own network"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("the host's network"), "{}", text(&output.stderr));
     let output =
         feed(&mut sandbox(&["run", "-", "--", "true"]), "uts:\nnet: { mode: host, publish: [\"0:80\"] }\n");
     assert_eq!(output.status.code(), Some(125), "{}", text(&output.stderr));

@@ -159,7 +159,7 @@ fn the_first_ctrl_c_is_explained_and_the_second_kills() {
     let mut terminal = Terminal::start(&["pid", "-q", "--", "sleep", "60"]);
     wait_until("sleep runs", || runs_sleep(terminal.pid()));
     terminal.press("\u{3}");
-    let seen = terminal.wait_for("once more kills it from outside");
+    let seen = terminal.wait_for("send it again to kill the command");
     assert!(seen.contains("SIGINT") && seen.contains("SigCgt"), "{seen}");
     assert_eq!(children(terminal.pid()).len(), 1, "it lives on");
     terminal.press("\u{3}");

@@ -238,7 +238,10 @@ fn no_link_of_the_root_leads_a_mount_outside() {
         symlink(&link, root.path().join(name)).unwrap();
     }
     assert_eq!(root.path().join("proc").canonicalize().unwrap(), outside, "a path from here leads out");
-    assert!(refused(&of(root.path(), "")).contains("/proc isn't there in"), "inside there is no such folder");
+    assert!(
+        refused(&of(root.path(), "")).contains("/proc does not exist in"),
+        "inside there is no such folder"
+    );
     let inside = root.path().join(outside.strip_prefix("/").unwrap());
     fs::create_dir_all(&inside).unwrap();
     fs::create_dir(root.path().join("opt")).unwrap();
@@ -303,23 +306,23 @@ fn what_can_not_be_done_is_refused_before() {
     let at = |target: &str| format!("rootfs: host\nmnt: {{ mounts: [{{ type: tmpfs, target: {target} }}] }}");
     let before = table();
     for (spec, words) in [
-        (at("/proc"), "kernel's own"),
-        (at("/proc/self/attr"), "kernel's own"),
-        (at("/sys/fs"), "kernel's own"),
-        (at("/"), "out of sight"),
-        (at("/dev"), "kernel's own"),
-        (at("srv"), "from `/` on"),
-        ("rootfs: /no-such-root".into(), "must be a folder"),
+        (at("/proc"), "files of the kernel"),
+        (at("/proc/self/attr"), "files of the kernel"),
+        (at("/sys/fs"), "files of the kernel"),
+        (at("/"), "has no effect"),
+        (at("/dev"), "files of the kernel"),
+        (at("srv"), "must begin with `/`"),
+        ("rootfs: /no-such-root".into(), "must be a directory"),
         ("rootfs: /".into(), "already"),
-        ("rootfs: host\nmnt: { root: /srv }".into(), "Two roots"),
+        ("rootfs: host\nmnt: { root: /srv }".into(), "two roots"),
         ("rootfs: host\nmnt: { propagation: shared }".into(), "shared mounts"),
-        (of(root.path(), "").replace("target: /usr", "target: /nowhere"), "would stay behind"),
+        (of(root.path(), "").replace("target: /usr", "target: /nowhere"), "would stay afterwards"),
     ] {
         let error = refused(&spec);
         assert!(error.contains(words), "{spec}: {error}");
     }
     fs::remove_dir(root.path().join("sys")).unwrap();
-    assert!(refused(&of(root.path(), "")).contains("/sys isn't there in"));
+    assert!(refused(&of(root.path(), "")).contains("/sys does not exist in"));
     assert_eq!(table(), before);
 }
 
@@ -387,7 +390,7 @@ fn the_same_by_hand_makes_the_same_root() {
     // What the host hands in to a user namespace has no path: that's said, and no half of it is printed.
     if support::is_root() {
         let lines = by_hand(&format!("{HOST}\nuser: {{ map: root }}\n"), &["true"]);
-        assert!(lines.contains("no shell line does that") && !lines.contains("pivot_root"), "{lines}");
+        assert!(lines.contains("no shell command does that") && !lines.contains("pivot_root"), "{lines}");
     }
 }
 

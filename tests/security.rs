@@ -94,7 +94,7 @@ fn the_caller_s_other_groups_are_given_up_or_that_is_said() {
     let program = binary();
     let words = [&member[..], &[program.to_str().unwrap(), "run", "-", "--", "true"]].concat();
     let told = text(&feed(Command::new(words[0]).args(&words[1..]), single).stderr);
-    assert!(told.contains("your other groups stay"), "{told}");
+    assert!(told.contains("your supplementary groups stay"), "{told}");
     let told = text(&feed(Command::new(&program).args(["run", "-", "--", "true"]), single).stderr);
     assert!(!told.contains("groups"), "{told}");
 }
@@ -300,7 +300,7 @@ fn an_id_that_the_namespace_lacks_is_refused_before_anything_is_done() {
     let output = run("user: { map: root }\nrun_as: 1000\n", &["true"]);
     let error = text(&output.stderr);
     assert_eq!(output.status.code(), Some(125));
-    assert!(error.contains("run_as: user 1000") && error.contains("only these ids: 0"), "{error}");
+    assert!(error.contains("run_as: user 1000") && error.contains("only these IDs: 0"), "{error}");
     for evil in ["01", "-1", "4294967295", "4294967296", "root", "'1 '", "'0x0'", "99999999999999"] {
         let output = run(&format!("run_as: {evil}\n"), &["id", "-u"]);
         assert_eq!((output.status.code(), text(&output.stdout)), (Some(125), String::new()), "{evil}");

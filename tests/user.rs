@@ -146,7 +146,7 @@ fn an_ordinary_user_maps_what_is_lent_through_newuidmap() {
     let output = as_borrower(&["--map", "0:100000:70000"], &["true"]);
     assert_eq!(output.status.code(), Some(125));
     let error = text(&output.stderr);
-    assert!(error.contains("/etc/subuid lends you: 100000:65536"), "{error}");
+    assert!(error.contains("/etc/subuid gives you: 100000:65536"), "{error}");
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn root_of_a_user_namespace_only_gets_cards_that_it_can_be_shown() {
     assert!(!shown.contains("NOT SO"), "{shown}");
     let refused = run(&["user", "--map", "0:100000:10", "--", "true"]);
     assert_eq!(refused.status.code(), Some(125));
-    assert!(words(&text(&refused.stderr)).contains("no number in your own user namespace"));
+    assert!(words(&text(&refused.stderr)).contains("does not exist in your user namespace"));
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn a_wrong_map_is_refused_before_anything_is_done() {
         (&["--map", "4294967295:0:1"], 125, "4294967294"),
         (&["--map-user", "4294967295"], 125, "4294967294"),
         (&["--map-group", "4294967295"], 125, "4294967294"),
-        (&["--map", "root", "--map", "0:1000:1"], 125, "stand alone"),
+        (&["--map", "root", "--map", "0:1000:1"], 125, "cannot be combined"),
         (&["--map", "0:1000"], 2, "INSIDE:OUTSIDE:COUNT"),
         (&["--map", "0:1000:0"], 2, "INSIDE:OUTSIDE:COUNT"),
         (&["--map", "everyone"], 2, "INSIDE:OUTSIDE:COUNT"),

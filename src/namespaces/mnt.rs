@@ -203,7 +203,7 @@ impl Mnt {
         if let Some(source) = source
             && !source.exists()
         {
-            let what = format!("{} isn't there", source.display());
+            let what = format!("{} does not exist", source.display());
             return refuse(draft, what, "mnt.bind.nosource", "mnt.missing.todo");
         }
         let shown = target.display();
@@ -220,7 +220,12 @@ impl Mnt {
             }
             _ => {
                 let side = if self.root.is_some() { " in the new root" } else { "" };
-                refuse(draft, format!("{shown} isn't there{side}"), "mnt.target.missing", "mnt.missing.todo");
+                refuse(
+                    draft,
+                    format!("{shown} does not exist{side}"),
+                    "mnt.target.missing",
+                    "mnt.missing.todo",
+                );
             }
         }
     }

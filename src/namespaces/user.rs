@@ -149,7 +149,7 @@ mod one_or_many {
             type Value = Vec<Map>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&text("user.map.form"))
+                f.write_str(&text("user.map.wanted"))
             }
 
             fn visit_str<E: Error>(self, words: &str) -> Result<Vec<Map>, E> {
@@ -180,7 +180,7 @@ mod one_or_many {
         type Value = Map;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(&text("user.map.form"))
+            f.write_str(&text("user.map.wanted"))
         }
 
         fn visit_str<E: Error>(self, words: &str) -> Result<Map, E> {

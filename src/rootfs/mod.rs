@@ -318,7 +318,7 @@ fn check(site: &mut Site<'_>, rootfs: &Rootfs) {
     for name in OURS {
         let place = site.resolver.resolve(&Path::new("/").join(name));
         if !site.is_throw_away() && !place.host.is_some_and(|today| today.is_dir()) {
-            let what = format!("/{name} isn't there in {}", folder.display());
+            let what = format!("/{name} does not exist in {}", folder.display());
             site.refuse(what, text("mnt.target.missing"), "rootfs.missing.todo");
         }
     }

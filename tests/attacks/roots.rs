@@ -196,7 +196,7 @@ fn nothing_is_mounted_over_the_kernels_files() {
             let output = run(&of(root.path(), &mount, "pid:"), &["true"]);
             let error = text(&output.stderr);
             assert_eq!(output.status.code(), Some(125), "{mount} {error}");
-            assert!(error.contains("kernel's own"), "{mount} {error}");
+            assert!(error.contains("files of the kernel"), "{mount} {error}");
         }
     }
     // The kernel itself has nothing against it.

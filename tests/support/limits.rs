@@ -18,7 +18,7 @@ pub fn is_possible(feature: &str) -> bool {
     let output = run(&[feature, "--", "true"]);
     assert_eq!(output.status.code(), Some(125), "{feature}");
     let error = text(&output.stderr);
-    assert!(error.contains("no cgroup can be made") && error.contains("  why"), "{error}");
+    assert!(error.contains("no cgroup can be created") && error.contains("  why"), "{error}");
     false
 }
 

@@ -161,13 +161,13 @@ fn version_1_has_no_holes_and_says_so() {
     assert_eq!((hole.deny.to_string(), hole.allow.to_string()), ("c 1:5 rwm".into(), "c *:* m".into()));
     assert_eq!(
         hole.to_string(),
-        "cgroup v1 can't deny `c 1:5 rwm` while `c *:* m` is allowed: its list takes away rules with the very same \
-         numbers only. To deny `c 1:5 rw` is enough: a node that can be made but not opened gives nothing."
+        "cgroup v1 cannot deny `c 1:5 rwm` while `c *:* m` is allowed: it removes only rules with exactly the same device \
+         numbers. Deny only `c 1:5 rw`: a device file that can be created but not opened is useless."
     );
     // Of two holes, the one through which devices can be opened.
     let hole = refused(&[], &["c 136:5"]);
     assert_eq!(hole.allow.to_string(), "c 136:* rwm");
-    assert!(hole.to_string().ends_with("Allow less than `c 136:* rwm`, device by device."), "{hole}");
+    assert!(hole.to_string().ends_with("Instead of `c 136:* rwm`, allow each device by itself."), "{hole}");
 }
 
 #[test]
