@@ -221,15 +221,10 @@ fn line<S: AsRef<str>>(words: impl IntoIterator<Item = S>) -> String {
     format!("sandbox {}", words.join(" "))
 }
 
+/// The feature with this name of a subcommand.
 fn feature_of(word: &str) -> Option<Feature> {
-    let name = match word {
-        "mount" => "mnt",
-        "network" => "net",
-        "mem" => "memory",
-        "io" => "blkio",
-        name => name,
-    };
-    Feature::WITH_SUBCOMMAND.iter().copied().find(|feature| feature.name() == name)
+    let has_name = |feature: &Feature| feature.name() == word || feature.aliases().contains(&word);
+    Feature::WITH_SUBCOMMAND.iter().copied().find(has_name)
 }
 
 fn is_namespaces(flag: &str) -> bool {

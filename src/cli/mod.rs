@@ -30,13 +30,9 @@ use self::pages::{CompletionsArgs, ManArgs};
 use self::run::RunArgs;
 use self::spec::SpecArgs;
 use self::verify::VerifyArgs;
-use crate::cgroups::{blkio::Blkio, cpu::Cpu, devices::Devices, memory::Memory, pids::Pids};
 use crate::error::{Error, Kind, Result};
 use crate::exec::journal;
-use crate::feature::Feature;
-use crate::namespaces::{
-    cgroup::Cgroup, ipc::Ipc, mnt::Mnt, net::Net, pid::Pid, time::Time, user::User, uts::Uts,
-};
+use crate::feature::{Feature, features};
 use crate::plan::undo::Undo;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
@@ -64,58 +60,77 @@ struct Global {
     stable: bool,
 }
 
-// With `defer`, clap defines the arguments of a subcommand only when that subcommand is invoked.
-#[derive(Debug, Subcommand)]
-#[command(defer = true)]
-enum Command {
-    /// PID namespace: process IDs, and a process 1 [pid_namespaces(7)]
-    Pid(Described<FeatureArgs<Pid>>),
-    /// Mount namespace: the mount table [mount_namespaces(7)]
-    #[command(visible_alias = "mount")]
-    Mnt(Described<FeatureArgs<Mnt>>),
-    /// Network namespace: devices, addresses, routes, ports [network_namespaces(7)]
-    #[command(visible_alias = "network")]
-    Net(Described<FeatureArgs<Net>>),
-    /// UTS namespace: hostname and domain name [uts_namespaces(7)]
-    Uts(Described<FeatureArgs<Uts>>),
-    /// IPC namespace: System V IPC and POSIX message queues [ipc_namespaces(7)]
-    Ipc(Described<FeatureArgs<Ipc>>),
-    /// User namespace: user IDs, group IDs, capabilities [user_namespaces(7)]
-    User(Described<FeatureArgs<User>>),
-    /// Cgroup namespace: the root of the cgroup tree [cgroup_namespaces(7)]
-    Cgroup(Described<FeatureArgs<Cgroup>>),
-    /// Time namespace: the boot-time and monotonic clocks [time_namespaces(7)]
-    Time(Described<FeatureArgs<Time>>),
-    /// Limit memory and swap [cgroups(7)]
-    #[command(visible_alias = "mem")]
-    Memory(Described<FeatureArgs<Memory>>),
-    /// Limit CPU time, and choose CPUs [cgroups(7)]
-    Cpu(Described<FeatureArgs<Cpu>>),
-    /// Limit disk reads and writes [cgroups(7)]
-    #[command(visible_alias = "io")]
-    Blkio(Described<FeatureArgs<Blkio>>),
-    /// Allow or deny access to devices [cgroups(7)]
-    Devices(Described<FeatureArgs<Devices>>),
-    /// Limit the number of processes [cgroups(7)]
-    Pids(Described<FeatureArgs<Pids>>),
-    /// Run a container, described by a YAML spec [namespaces(7)]
-    Run(Described<RunArgs>),
-    /// Run a command in the namespaces of a running process, like nsenter [setns(2)]
-    Enter(Described<EnterArgs>),
-    /// Check a running container against its spec, by what the kernel reports [proc(5)]
-    Verify(Described<VerifyArgs>),
-    /// Remove what killed sandbox processes left behind: cgroups, mounts, network devices
-    Gc,
-    /// Create and check specs: YAML files that describe a container
-    Spec(Described<SpecArgs>),
-    /// Compare the namespaces of two processes, side by side [ioctl_nsfs(2)]
-    Compare(Described<CompareArgs>),
-    /// Test what works on this machine, and print the narrowest fix for what does not
-    Doctor(Described<DoctorArgs>),
-    /// Print a completion script for a shell
-    Completions(Described<CompletionsArgs>),
-    /// Print a manual page in roff, or write all of them to files
-    Man(Described<ManArgs>),
+macro_rules! commands {
+    (
+        namespaces { $($n_about:literal, $n:ident, $n_name:ident, $n_dir:ident, $n_page:literal, $n_also:tt;)* }
+        controllers { $($c_about:literal, $c:ident, $c_name:ident, $c_dir:ident, $c_page:literal, $c_also:tt;)* }
+        hardening { $($hardening:tt)* }
+    ) => {
+        // With `defer`, clap defines the arguments of a subcommand only when that subcommand is invoked.
+        #[derive(Debug, Subcommand)]
+        #[command(defer = true)]
+        enum Command {
+            $(
+                #[command(about = concat!($n_about, " [", $n_page, "]"), visible_aliases = aliases(Feature::$n))]
+                $n(Described<FeatureArgs<crate::$n_dir::$n_name::$n>>),
+            )*
+            $(
+                #[command(about = concat!($c_about, " [", $c_page, "]"), visible_aliases = aliases(Feature::$c))]
+                $c(Described<FeatureArgs<crate::$c_dir::$c_name::$c>>),
+            )*
+            /// Run a container, described by a YAML spec [namespaces(7)]
+            Run(Described<RunArgs>),
+            /// Run a command in the namespaces of a running process, like nsenter [setns(2)]
+            Enter(Described<EnterArgs>),
+            /// Check a running container against its spec, by what the kernel reports [proc(5)]
+            Verify(Described<VerifyArgs>),
+            /// Remove what killed sandbox processes left behind: cgroups, mounts, network devices
+            Gc,
+            /// Create and check specs: YAML files that describe a container
+            Spec(Described<SpecArgs>),
+            /// Compare the namespaces of two processes, side by side [ioctl_nsfs(2)]
+            Compare(Described<CompareArgs>),
+            /// Test what works on this machine, and print the narrowest fix for what does not
+            Doctor(Described<DoctorArgs>),
+            /// Print a completion script for a shell
+            Completions(Described<CompletionsArgs>),
+            /// Print a manual page in roff, or write all of them to files
+            Man(Described<ManArgs>),
+        }
+
+        impl Command {
+            /// Does what the command line says. `swept` is what was removed before, of processes that were killed.
+            fn perform(self, color: Color, swept: &[Undo]) -> Result<u8> {
+                match self {
+                    $(
+                        Command::$n(Described(args)) => {
+                            feature::run(Feature::$n, color, args, |spec, options| spec.$n_name = Some(options))
+                        }
+                    )*
+                    $(
+                        Command::$c(Described(args)) => {
+                            feature::run(Feature::$c, color, args, |spec, options| spec.$c_name = Some(options))
+                        }
+                    )*
+                    Command::Run(Described(args)) => run::run(color, args),
+                    Command::Enter(Described(args)) => enter::run(color, args),
+                    Command::Verify(Described(args)) => verify::run(color, &args),
+                    Command::Gc => Ok(gc(color, swept)),
+                    Command::Spec(Described(args)) => spec::run(color, &args),
+                    Command::Compare(Described(args)) => compare::run(color, &args),
+                    Command::Completions(Described(args)) => pages::completions(&args),
+                    Command::Man(Described(args)) => pages::man(&args),
+                    Command::Doctor(Described(args)) => doctor::run(color, &args),
+                }
+            }
+        }
+    };
+}
+features!(commands);
+
+/// Other names of a feature's subcommand.
+fn aliases(feature: Feature) -> impl Iterator<Item = &'static str> {
+    feature.aliases().iter().copied()
 }
 
 /// A subcommand's arguments, added to its own description: clap's derive would replace that with the doc comment of `A`.
@@ -182,58 +197,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     };
     render::set_stable(cli.global.stable);
     let swept = journal::sweep();
-    let result = match cli.command {
-        Command::Pid(Described(args)) => {
-            feature::run(Feature::Pid, cli.global.color, args, |spec, pid| spec.pid = Some(pid))
-        }
-        Command::Mnt(Described(args)) => {
-            feature::run(Feature::Mnt, cli.global.color, args, |spec, mnt| spec.mnt = Some(mnt))
-        }
-        Command::Net(Described(args)) => {
-            feature::run(Feature::Net, cli.global.color, args, |spec, net| spec.net = Some(net))
-        }
-        Command::Uts(Described(args)) => {
-            feature::run(Feature::Uts, cli.global.color, args, |spec, uts| spec.uts = Some(uts))
-        }
-        Command::Ipc(Described(args)) => {
-            feature::run(Feature::Ipc, cli.global.color, args, |spec, ipc| spec.ipc = Some(ipc))
-        }
-        Command::User(Described(args)) => {
-            feature::run(Feature::User, cli.global.color, args, |spec, user| spec.user = Some(user))
-        }
-        Command::Cgroup(Described(args)) => {
-            feature::run(Feature::Cgroup, cli.global.color, args, |spec, cgroup| spec.cgroup = Some(cgroup))
-        }
-        Command::Time(Described(args)) => {
-            feature::run(Feature::Time, cli.global.color, args, |spec, time| spec.time = Some(time))
-        }
-        Command::Memory(Described(args)) => {
-            feature::run(Feature::Memory, cli.global.color, args, |spec, memory| spec.memory = Some(memory))
-        }
-        Command::Cpu(Described(args)) => {
-            feature::run(Feature::Cpu, cli.global.color, args, |spec, cpu| spec.cpu = Some(cpu))
-        }
-        Command::Blkio(Described(args)) => {
-            feature::run(Feature::Blkio, cli.global.color, args, |spec, blkio| spec.blkio = Some(blkio))
-        }
-        Command::Devices(Described(args)) => {
-            feature::run(Feature::Devices, cli.global.color, args, |spec, devices| {
-                spec.devices = Some(devices);
-            })
-        }
-        Command::Pids(Described(args)) => {
-            feature::run(Feature::Pids, cli.global.color, args, |spec, pids| spec.pids = Some(pids))
-        }
-        Command::Run(Described(args)) => run::run(cli.global.color, args),
-        Command::Enter(Described(args)) => enter::run(cli.global.color, args),
-        Command::Verify(Described(args)) => verify::run(cli.global.color, &args),
-        Command::Gc => Ok(gc(cli.global.color, &swept)),
-        Command::Spec(Described(args)) => spec::run(cli.global.color, &args),
-        Command::Compare(Described(args)) => compare::run(cli.global.color, &args),
-        Command::Completions(Described(args)) => pages::completions(&args),
-        Command::Man(Described(args)) => pages::man(&args),
-        Command::Doctor(Described(args)) => doctor::run(cli.global.color, &args),
-    };
+    let result = cli.command.perform(cli.global.color, &swept);
     finish(cli.global.color, result)
 }
 
