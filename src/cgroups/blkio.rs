@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use super::intent;
 use crate::feature::Feature;
 use crate::host::Host;
-use crate::host::cgroups::Controller;
-use crate::observe::cgroup::Group;
+use crate::observe::cgroup::ProcessCgroup;
+use crate::observe::hierarchy::Controller;
 use crate::observe::{Observation, Value, cgroup};
 use crate::plan::{Context, Draft, Problem, Setting};
 use crate::text::{text, text_with};
@@ -211,7 +211,7 @@ pub fn observe(process: &str) -> Vec<Observation> {
 /// What the group has read and written, on all disks together.
 fn bytes(process: &str) -> Observation {
     const V1: &str = "blkio.throttle.io_service_bytes";
-    let group = Group::of(process, Controller::Io);
+    let group = ProcessCgroup::of(process, Controller::Io);
     let words = group.as_ref().and_then(|group| group.read(V1, "io.stat"));
     let name = group.as_ref().map_or("<blkio>/", |group| group.name("<blkio>/", "<io>/"));
     let file = group.as_ref().map_or(V1, |group| group.name(V1, "io.stat"));

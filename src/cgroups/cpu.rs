@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::intent;
 use crate::feature::Feature;
-use crate::host::cgroups::Controller;
+use crate::observe::hierarchy::Controller;
 use crate::observe::{Observation, cgroup};
 use crate::plan::{Context, Draft, Problem, Setting};
 use crate::text::{text, text_with};

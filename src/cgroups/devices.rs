@@ -31,8 +31,8 @@ pub use rule::{Access, Device, Kind, Rule};
 
 use super::intent;
 use crate::feature::Feature;
-use crate::host::cgroups::{Controller, Version};
-use crate::observe::cgroup::Group;
+use crate::observe::cgroup::ProcessCgroup;
+use crate::observe::hierarchy::{Controller, Version};
 use crate::observe::{Observation, Value, cgroup};
 use crate::plan::{Context, Draft, Intent, Problem, Setting};
 use crate::text::{text, text_with};
@@ -165,7 +165,7 @@ pub fn observe(process: &str) -> Vec<Observation> {
     };
     let mut all =
         vec![cgroup::membership(process, Controller::Devices), open("/dev/null"), open("/dev/zero")];
-    match Group::of(process, Controller::Devices) {
+    match ProcessCgroup::of(process, Controller::Devices) {
         Some(group) if group.version() == Version::V2 => {
             let ids = std::fs::File::open(group.folder()).map(|folder| attached(&folder));
             let value = match ids {

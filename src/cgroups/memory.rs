@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::intent;
 use crate::feature::Feature;
-use crate::host::cgroups::{Controller, Version};
+use crate::observe::hierarchy::{Controller, Version};
 use crate::observe::{Observation, cgroup, proc};
 use crate::plan::{Context, Draft, Problem, Setting};
 use crate::text::text;
@@ -91,7 +91,7 @@ pub fn observe(process: &str) -> Vec<Observation> {
         file("memory.limit_in_bytes", "memory.max"),
         file("memory.memsw.limit_in_bytes", "memory.swap.max"),
         count(("memory.oom_control", "oom_kill"), ("memory.events", "oom_kill")),
-        proc::field("/proc/meminfo", "MemTotal"),
+        proc::total_memory(),
     ]
 }
 

@@ -15,7 +15,8 @@ use std::path::Path;
 
 use crate::feature::Feature;
 use crate::host::Host;
-use crate::host::cgroups::{Controller, Site, Version};
+use crate::host::cgroups::Site;
+use crate::observe::hierarchy::{Controller, Version};
 use crate::plan::call::cgroup::CgroupCall;
 use crate::plan::call::file::FileCall;
 use crate::plan::order::Phase;

@@ -1,7 +1,8 @@
 //! What keeps the caller from making a group, in words, and the narrowest way out.
 
 use crate::host::Host;
-use crate::host::cgroups::{Controller, Obstacle, Version};
+use crate::host::cgroups::Obstacle;
+use crate::observe::hierarchy::{Controller, Version};
 use crate::plan::Problem;
 use crate::text::{text, text_with};
 

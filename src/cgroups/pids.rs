@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::intent;
 use crate::feature::Feature;
-use crate::host::cgroups::Controller;
+use crate::observe::hierarchy::Controller;
 use crate::observe::{Observation, cgroup, proc};
 use crate::plan::{Context, Draft, Problem, Setting};
 use crate::text::text;

@@ -1,18 +1,17 @@
 //! Entering what is there already: a plan of joins, as nsenter(1) makes it. setns(2)
 
-use std::fs;
-
 use super::compose::{Ending, frame};
 use crate::feature::{Feature, Purpose};
+use crate::observe::proc::namespace_link;
 use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft, Plan};
 
 /// The namespaces of a process that aren't the caller's own.
 pub fn others(pid: i32) -> Vec<Feature> {
-    let link = |process: &str, kind| fs::read_link(format!("/proc/{process}/ns/{kind}")).ok();
+    let process = format!("/proc/{pid}");
     let is_other = |kind: &Feature| {
-        let (theirs, own) = (link(&pid.to_string(), *kind), link("self", *kind));
+        let (theirs, own) = (namespace_link(&process, *kind).ok(), namespace_link("/proc/self", *kind).ok());
         theirs.is_some() && theirs != own
     };
     Feature::NAMESPACES.iter().copied().filter(is_other).collect()

@@ -9,12 +9,13 @@ use nix::sys::signal::Signal;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
+use procfs::process::{Stat, StatFlags, Status};
 
 use super::pty::{Relay, in_the_background};
 use super::signals::Arrived;
 use super::{Container, Watch, kill, relay};
 use crate::error::{Error, Result};
-use crate::observe::cgroup;
+use crate::observe::{cgroup, file};
 use crate::text::{text, text_with};
 
 /// How a command ended.
@@ -145,13 +146,9 @@ impl Container {
 
     /// Whether the command catches a signal, or has blocked it to take it later: the masks of /proc/PID/status.
     fn handles(&self, signal: Signal) -> bool {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child)).unwrap_or_default();
+        let status = file::parse::<Status>(format!("/proc/{}/status", self.child));
         let bit = 1_u64 << (signal as i32 - 1);
-        let mut masks = status
-            .lines()
-            .filter_map(|line| line.split_once(':'))
-            .filter(|(name, _)| matches!(*name, "SigCgt" | "SigBlk"));
-        masks.any(|(_, mask)| u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & bit != 0))
+        status.is_ok_and(|status| (status.sigcgt | status.sigblk) & bit != 0)
     }
 
     fn reap(&mut self) -> Result<Ended> {
@@ -233,18 +230,15 @@ impl Drop for Container {
     }
 }
 
-/// Whether a signal has ended a process that was never anything but a copy of us: PF_FORKNOEXEC of linux/sched.h, in the ninth
-/// field. Asked while it can still be looked at. proc_pid_stat(5)
+/// Whether a signal has ended a process that never executed a program: PF_FORKNOEXEC of linux/sched.h, among the flags of
+/// proc_pid_stat(5). It is read before the process is reaped.
 fn never_executed(process: Pid) -> bool {
-    const FORKED_AND_NEVER_EXECUTED: u32 = 0x40;
     let ended = waitid(Id::Pid(process), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
     if !matches!(ended, Ok(WaitStatus::Signaled(..))) {
         return false;
     }
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // The second field is the name in brackets, which may have any sign in it.
-    let flags = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(6)?.parse::<u32>().ok());
-    flags.is_some_and(|flags| flags & FORKED_AND_NEVER_EXECUTED != 0)
+    let stat = file::parse::<Stat>(format!("/proc/{process}/stat"));
+    stat.is_ok_and(|stat| stat.flags & StatFlags::PF_FORKNOEXEC.bits() != 0)
 }
 
 fn forward(pidfd: BorrowedFd<'_>, signal: Signal) {

@@ -10,6 +10,7 @@ use nix::errno::Errno;
 
 use super::{bridge, group};
 use crate::feature::Feature;
+use crate::observe::{mountinfo, proc};
 use crate::plan::undo::Undo;
 use crate::sys;
 
@@ -70,12 +71,7 @@ pub(super) fn identity(undo: &Undo) -> io::Result<Option<String>> {
 
 /// The caller's own namespace of the kind in which the thing's name holds.
 pub(super) fn home(undo: &Undo) -> Option<String> {
-    namespace_of("self", undo.home()?)
-}
-
-fn namespace_of(process: &str, feature: Feature) -> Option<String> {
-    let link = fs::read_link(format!("/proc/{process}/ns/{feature}")).ok()?;
-    Some(link.to_string_lossy().into_owned())
+    proc::namespace_link("/proc/self", undo.home()?).ok()
 }
 
 /// Whether a namespace still exists as far as can be seen: some process is in it, or it's mounted, as `ip netns` does.
@@ -85,11 +81,14 @@ pub(super) fn lives(namespace: &str) -> bool {
         .next()
         .and_then(|kind| Feature::NAMESPACES.iter().copied().find(|feature| feature.name() == kind));
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let mut links = processes.filter_map(|entry| namespace_of(entry.file_name().to_str()?, kind?));
+    let mut links = processes.filter_map(|entry| {
+        let process = entry.path();
+        proc::namespace_link(process.to_str()?, kind?).ok()
+    });
     // The root of such a mount is the namespace's name. proc_pid_mountinfo(5)
-    let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    links.any(|link| link == namespace)
-        || mounts().lines().any(|line| line.split(' ').nth(3) == Some(namespace))
+    let is_mounted =
+        |table: Vec<u8>| mountinfo::mounts(&table).any(|mount| *mount.root == *Path::new(namespace));
+    links.any(|link| link == namespace) || mountinfo::read("/proc/self").is_ok_and(is_mounted)
 }
 
 #[cfg(test)]
@@ -98,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_namespace_lives_while_a_process_is_in_it() {
-        assert!(lives(&namespace_of("self", Feature::Net).unwrap()));
+        assert!(lives(&proc::namespace_link("/proc/self", Feature::Net).unwrap()));
         assert!(!lives("net:[1]"));
     }
 }

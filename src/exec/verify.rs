@@ -9,7 +9,7 @@ use std::io;
 use self::shown::{NOWHERE, Shown, Value, one_line};
 use crate::error::{Error, Result};
 use crate::feature::Feature;
-use crate::host::cgroups::{self, Hierarchy};
+use crate::observe::hierarchy::{self, Hierarchy};
 use crate::observe::proc::status_of;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::expect::{self, Expected, Wanted};
@@ -61,7 +61,7 @@ pub(super) fn differences(plan: &Plan, slots: &Slots, is_host: bool) -> Vec<Diff
 /// What differs, as a table; that the process can't be looked at.
 pub fn process(plan: &Plan, pid: i32, reader: Option<&Agent>) -> Result<usize> {
     let process = format!("/proc/{pid}");
-    let (outside, groups) = (outside()?, cgroups::hierarchies(&process));
+    let (outside, groups) = (outside()?, hierarchy::hierarchies(&process));
     // The address is one that its own run claimed.
     let is_known = |expected: &Expected| expected.field.as_deref() != Some(expect::CLAIMED);
     let expected: Vec<Expected> = expect::of(plan).into_iter().filter(is_known).collect();
@@ -209,12 +209,13 @@ mod tests {
     use crate::config::compose::{self, Ending, Machine};
     use crate::config::spec::Spec;
     use crate::feature::Purpose;
-    use crate::host::cgroups::{Controller, Site, Version};
+    use crate::host::cgroups::Site;
     use crate::host::{Cgroups, Host};
     use crate::namespaces::net::{Mode, Net};
     use crate::namespaces::uts::Uts;
     use crate::network::NetworkFacts;
     use crate::network::bridge::Bridge;
+    use crate::observe::hierarchy::{Controller, Version};
     use crate::rootfs::Rootfs;
     use crate::value::units::Size;
 

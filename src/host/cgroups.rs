@@ -1,72 +1,13 @@
 //! Where cgroups can be made: which hierarchies are mounted, v1, v2 or both, and which folder of each is the caller's to
 //! use. Found by looking at mountinfo, /proc/self/cgroup and cgroup.controllers, never by a version. cgroups(7)
 
-mod hierarchy;
-
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::AccessFlags;
-use serde::{Deserialize, Serialize};
 
-use self::hierarchy::read_hierarchies;
-pub use self::hierarchy::{Hierarchy, find, hierarchies};
-use super::Unread;
 use super::token::token;
-
-/// One of the two interfaces to the same controllers. A hybrid machine has both, each with some of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Version {
-    /// A tree per controller.
-    V1,
-    /// One tree for all.
-    V2,
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Version::V1 => "v1",
-            Version::V2 => "v2",
-        })
-    }
-}
-
-/// What the kernel calls a controller. One feature can need several: `cpu` limits by cpu and cpuset, and counts by cpuacct.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)] // Each is the controller of that name.
-pub enum Controller {
-    Memory,
-    Cpu,
-    /// Only on v1: v2's cpu counts too.
-    Cpuacct,
-    Cpuset,
-    /// Called blkio on v1.
-    Io,
-    /// On v2 no controller but a BPF program, which any group can have.
-    Devices,
-    Pids,
-}
-
-impl Controller {
-    /// Its name in `/proc/self/cgroup`, in mount options (v1) and in `cgroup.controllers` (v2); none where that version
-    /// has no such controller.
-    pub fn name(self, version: Version) -> Option<&'static str> {
-        Some(match (self, version) {
-            (Controller::Memory, _) => "memory",
-            (Controller::Cpu, _) => "cpu",
-            (Controller::Cpuacct, Version::V1) => "cpuacct",
-            (Controller::Cpuset, _) => "cpuset",
-            (Controller::Io, Version::V1) => "blkio",
-            (Controller::Io, Version::V2) => "io",
-            (Controller::Devices, Version::V1) => "devices",
-            (Controller::Pids, _) => "pids",
-            (Controller::Cpuacct | Controller::Devices, Version::V2) => return None,
-        })
-    }
-}
+use crate::observe::Unread;
+use crate::observe::hierarchy::{Controller, Hierarchy, Version, controllers_in, find, read_hierarchies};
 
 /// Where groups of ours can be made, for the controllers that were asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,7 +162,7 @@ fn site_v2(hierarchy: &Hierarchy, controllers: &[Controller], unread: &mut Unrea
         cpuset: None,
     };
     let missing = |base: &Path, unread: &mut Unread| {
-        let handed_down = hierarchy::names(&base.join("cgroup.subtree_control"), unread);
+        let handed_down = controllers_in(&base.join("cgroup.subtree_control"), unread);
         names
             .iter()
             .copied()
@@ -240,25 +181,25 @@ fn site_v2(hierarchy: &Hierarchy, controllers: &[Controller], unread: &mut Unrea
         return Err(Obstacle::Program);
     }
     let Some(own) = hierarchy.own().filter(|own| is_writable(own, unread)) else {
-        return Err(Obstacle::NotDelegated(PathBuf::from(&hierarchy.path)));
+        return Err(Obstacle::NotDelegated(hierarchy.path.clone()));
     };
     let mut above: Vec<&Path> = own.ancestors().take_while(|folder| folder.starts_with(mount)).collect();
     above.truncate(above.iter().take_while(|folder| is_writable(folder, unread)).count());
     if let Some(base) = above.into_iter().find(|folder| missing(folder, unread).is_empty()) {
         return Ok(site(base, &[], Vec::new(), false));
     }
-    let available = hierarchy::names(&own.join("cgroup.controllers"), unread);
+    let available = controllers_in(&own.join("cgroup.controllers"), unread);
     let lacking: Vec<&'static str> =
         names.iter().copied().filter(|name| !available.iter().any(|known| known == name)).collect();
     if !lacking.is_empty() {
-        return Err(Obstacle::Lacking(PathBuf::from(&hierarchy.path), lacking));
+        return Err(Obstacle::Lacking(hierarchy.path.clone(), lacking));
     }
     let members = unread.text(own.join("cgroup.procs"));
     let is_alone = members.lines().all(|member| member == std::process::id().to_string());
     if is_alone {
         Ok(site(&own, &names, missing(&own, unread), true))
     } else {
-        Err(Obstacle::Occupied(PathBuf::from(&hierarchy.path)))
+        Err(Obstacle::Occupied(hierarchy.path.clone()))
     }
 }
 
@@ -287,7 +228,7 @@ mod tests {
             controllers: vec![],
             mount: mount.clone(),
             root: "/".into(),
-            path: format!("/{own}"),
+            path: format!("/{own}").into(),
         };
         (mount, hierarchy)
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use nix::sys::stat::{major, minor};
 
+use crate::observe::{file, mountinfo};
 use crate::text::text_with;
 
 /// A disk.
@@ -50,7 +51,7 @@ impl Disk {
         if folder.join("partition").exists() {
             folder.pop();
         }
-        let numbers = fs::read_to_string(folder.join("dev")).ok()?;
+        let numbers = file::read_text(folder.join("dev")).ok()?;
         let (major, minor) = numbers.trim().split_once(':')?;
         let name = folder.file_name()?.to_string_lossy().into_owned();
         Some(Disk { major: major.parse().ok()?, minor: minor.parse().ok()?, name })
@@ -59,10 +60,10 @@ impl Disk {
 
 /// The disks that something shares out by weight here, and by what: BFQ as a disk's scheduler, or iocost, which only v2 has.
 pub fn weighers(is_v2: bool) -> Vec<(String, &'static str)> {
-    let costs = fs::read_to_string("/sys/fs/cgroup/io.cost.qos").unwrap_or_default();
+    let costs = file::read_text("/sys/fs/cgroup/io.cost.qos").unwrap_or_default();
     let disks = fs::read_dir("/sys/block").into_iter().flatten().flatten();
     let by = disks.filter_map(|disk| {
-        let read = |file| fs::read_to_string(disk.path().join(file)).unwrap_or_default();
+        let read = |file| file::read_text(disk.path().join(file)).unwrap_or_default();
         let numbers = read("dev");
         let is_counted =
             |line: &str| line.starts_with(&format!("{} ", numbers.trim())) && line.contains("enable=1");
@@ -84,14 +85,14 @@ fn numbers_of(path: &Path) -> std::io::Result<(u64, u64)> {
         return Ok((major(metadata.rdev()), minor(metadata.rdev())));
     }
     let number = (major(metadata.dev()), minor(metadata.dev()));
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let of_mount = |line: &str| {
-        let (own, filesystem) = line.split_once(" - ")?;
-        let is_same = own.split(' ').nth(2)? == format!("{}:{}", number.0, number.1);
-        let source = fs::metadata(filesystem.split(' ').nth(1).filter(|_| is_same)?).ok()?;
+    if number.0 != 0 {
+        return Ok(number);
+    }
+    let table = mountinfo::read("/proc/self").unwrap_or_default();
+    let source = mountinfo::mounts(&table).filter(|mount| mount.device == number).find_map(|mount| {
+        let source = fs::metadata(&*mount.source).ok()?;
         source.file_type().is_block_device().then(|| (major(source.rdev()), minor(source.rdev())))
-    };
-    let source = if number.0 == 0 { table.lines().find_map(of_mount) } else { None };
+    });
     Ok(source.unwrap_or(number))
 }
 

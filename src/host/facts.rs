@@ -3,14 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use caps::{CapSet, Capability};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::{Subordinate, Unread};
+use super::Subordinate;
 use crate::feature::Feature;
+use crate::observe::{Unread, file, mountinfo, proc};
 
 /// Facts, as they can be recorded on one machine (`sandbox doctor --format json`) and judged on another.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,7 +73,7 @@ impl Facts {
     pub fn read() -> Facts {
         let uid = nix::unistd::geteuid().as_raw();
         let subordinate = Subordinate::gather(uid, &mut Unread::default());
-        let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let table = mountinfo::read("/proc/self").unwrap_or_default();
         Facts {
             program: program(),
             release: nix::sys::utsname::uname()
@@ -86,8 +89,8 @@ impl Facts {
                 .map(|feature| feature.name().to_owned())
                 .filter(|name| fs::symlink_metadata(format!("/proc/self/ns/{name}")).is_ok())
                 .collect(),
-            over_proc: below_proc(&mountinfo),
-            is_chrooted: is_chrooted(&mountinfo),
+            over_proc: below_proc(&table),
+            is_chrooted: is_chrooted(&table),
             container: container(),
             lent_ids: subordinate.uids.iter().map(|(_, count)| count).sum(),
             newuidmap: subordinate.newuidmap.is_some(),
@@ -163,10 +166,10 @@ fn files() -> BTreeMap<String, String> {
             Some((path, words))
         })
         .collect();
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = file::read_text("/proc/self/status").unwrap_or_default();
     for field in STATUS {
-        if let Some(value) = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')) {
-            files.insert(format!("/proc/self/status {field}"), value.trim().to_owned());
+        if let Some(value) = proc::status_of(&status, field) {
+            files.insert(format!("/proc/self/status {field}"), value.to_owned());
         }
     }
     files
@@ -174,7 +177,7 @@ fn files() -> BTreeMap<String, String> {
 
 /// A file's words on one line. A security module may end its label with a NUL.
 fn words(path: &str) -> Option<String> {
-    let words = fs::read_to_string(path).ok()?;
+    let words = file::read_text(path).ok()?;
     Some(words.trim_end_matches('\0').split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
@@ -193,16 +196,12 @@ fn capabilities() -> Vec<String> {
     names
 }
 
-/// The mount points of mountinfo's lines, proc_pid_mountinfo(5): the fifth field.
-fn mount_points(mountinfo: &str) -> impl Iterator<Item = &str> {
-    mountinfo.lines().filter_map(|line| line.split(' ').nth(4))
-}
-
-/// binfmt_misc's folder is made to be mounted on, so nothing is hidden there, and the kernel doesn't count it.
-fn below_proc(mountinfo: &str) -> Vec<String> {
-    let mut points: Vec<String> = mount_points(mountinfo)
+/// The mount points below /proc. The directory of binfmt_misc is made to be mounted on. So nothing is hidden there, and the
+/// kernel does not count it.
+fn below_proc(table: &[u8]) -> Vec<String> {
+    let mut points: Vec<String> = mountinfo::mounts(table)
+        .map(|mount| file::text(mount.mount_point.into_owned().into_os_string().into_vec()))
         .filter(|point| point.starts_with("/proc/") && !point.starts_with("/proc/sys/fs/binfmt_misc"))
-        .map(str::to_owned)
         .collect();
     points.dedup();
     points
@@ -210,8 +209,8 @@ fn below_proc(mountinfo: &str) -> Vec<String> {
 
 /// mountinfo lists what is mounted at or below this process's root: in a chroot to a plain folder nothing is at `/`.
 /// In one to a mount point only process 1 can tell, where it may be looked at and has the same mount table.
-fn is_chrooted(mountinfo: &str) -> bool {
-    if !mountinfo.is_empty() && !mount_points(mountinfo).any(|point| point == "/") {
+fn is_chrooted(table: &[u8]) -> bool {
+    if !table.is_empty() && !mountinfo::mounts(table).any(|mount| *mount.mount_point == *Path::new("/")) {
         return true;
     }
     let same_table = matches!(
@@ -250,11 +249,11 @@ mod tests {
 
     #[test]
     fn masks_are_what_is_mounted_below_proc() {
-        let table = "1 0 8:1 / / rw - ext4 x rw\n2 1 0:5 / /proc rw - proc proc rw\n3 2 0:6 /null /proc/kcore rw - tmpfs x rw\n";
+        let table = b"1 0 8:1 / / rw - ext4 x rw\n2 1 0:5 / /proc rw - proc proc rw\n3 2 0:6 /null /proc/kcore rw - tmpfs x rw\n";
         assert_eq!(below_proc(table), ["/proc/kcore"]);
         assert!(!is_chrooted(table));
-        assert!(is_chrooted("2 1 0:5 / /proc rw - proc proc rw\n"));
-        assert!(!is_chrooted(""), "without a mount table nothing is known");
+        assert!(is_chrooted(b"2 1 0:5 / /proc rw - proc proc rw\n"));
+        assert!(!is_chrooted(b""), "without a mount table nothing is known");
     }
 
     #[test]

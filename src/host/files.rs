@@ -6,7 +6,7 @@ use std::{fs, io};
 
 use nix::unistd::AccessFlags;
 
-use super::Unread;
+use crate::observe::{Unread, file, mountinfo};
 
 /// This machine's files, as far as a new root is made of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,10 +39,10 @@ impl Files {
         Files {
             kernel: version(&name(&|names| names.release().to_string_lossy().into_owned())),
             is_nested,
-            mount_points: if has_bounds { points(&unread.text("/proc/self/mountinfo")) } else { Vec::new() },
+            mount_points: if has_bounds { points(&unread.bytes("/proc/self/mountinfo")) } else { Vec::new() },
             top: if shows_host { top(unread) } else { Vec::new() },
             hostname: name(&|names| names.nodename().to_string_lossy().into_owned()),
-            resolvers: fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
+            resolvers: file::read_text("/etc/resolv.conf").unwrap_or_default(),
         }
     }
 
@@ -82,10 +82,9 @@ fn version(release: &str) -> (u32, u32) {
     (next(), next())
 }
 
-/// The fifth field, in which the kernel writes a blank as `\040`.
-fn points(table: &str) -> Vec<PathBuf> {
-    let fields = table.lines().filter_map(|line| line.split(' ').nth(4));
-    fields.filter(|point| *point != "/").map(|point| PathBuf::from(&*unescape(point))).collect()
+fn points(table: &[u8]) -> Vec<PathBuf> {
+    let points = mountinfo::mounts(table).map(|mount| mount.mount_point.into_owned());
+    points.filter(|point| point != Path::new("/")).collect()
 }
 
 /// A path as it is, of the mount table's words for it.
@@ -124,7 +123,7 @@ mod tests {
 
     #[test]
     fn mount_points_are_read_as_the_kernel_writes_them() {
-        let table = "1 0 8:1 / / rw - ext4 x rw\n2 1 0:5 / /a\\040b rw - proc proc rw\n";
+        let table = b"1 0 8:1 / / rw - ext4 x rw\n2 1 0:5 / /a\\040b rw - proc proc rw\n";
         assert_eq!(points(table), [PathBuf::from("/a b")]);
         let files = Files { mount_points: vec!["/var/lib".into()], ..Files::default() };
         assert!(files.is_mounted_below(Path::new("/var")) && !files.is_mounted_below(Path::new("/var/lib")));

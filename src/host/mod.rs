@@ -8,11 +8,9 @@ pub mod files;
 pub mod resolver;
 pub mod subordinate;
 pub mod token;
-pub mod unread;
 
 use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
+use std::io;
 
 use caps::{CapSet, Capability};
 
@@ -20,7 +18,7 @@ pub use self::cgroups::Cgroups;
 pub use self::disk::Disk;
 pub use self::files::Files;
 pub use self::subordinate::Subordinate;
-pub use self::unread::Unread;
+use crate::observe::{Unread, file};
 
 /// Who asks, and what they may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,32 +90,21 @@ impl Groups {
     pub fn gather() -> Groups {
         let own = nix::unistd::getegid().as_raw();
         let all = rustix::process::getgroups().unwrap_or_default();
-        let word = std::fs::read_to_string("/proc/self/setgroups").unwrap_or_default();
+        let word = file::read_text("/proc/self/setgroups").unwrap_or_default();
         Groups { has_others: all.iter().any(|group| group.as_raw() != own), are_fixed: word.trim() == "deny" }
     }
 }
 
-/// The newest capability that this kernel knows. The file is there since Linux 3.2; without a /proc nobody tells.
+/// The newest capability that this kernel has. None without a /proc. `caps` reads this file too, but leaves out each capability
+/// that is newer than itself, and those must be dropped as well. capabilities(7)
 pub fn last_capability() -> Option<u8> {
-    read("/proc/sys/kernel/cap_last_cap").ok()?.trim().parse().ok()
+    file::read_text("/proc/sys/kernel/cap_last_cap").ok()?.trim().parse().ok()
 }
 
-/// A file of /proc or /sys as a whole. They say that they are empty, and the standard library reads what does so in pieces
-/// that begin with 32 bytes.
+/// The text of a file of /proc that is open.
 ///
 /// # Errors
-/// Those of open(2) and read(2); what isn't UTF-8.
-pub fn read(path: impl AsRef<Path>) -> io::Result<String> {
-    read_whole(File::open(path)?)
-}
-
-/// The same, of one that is open.
-///
-/// # Errors
-/// Those of read(2); what isn't UTF-8.
+/// Those of read(2).
 pub fn read_whole(file: File) -> io::Result<String> {
-    let mut words = String::with_capacity(4096);
-    // `take` hides that it's a file: of one the standard library asks the size first, in two calls.
-    file.take(u64::MAX).read_to_string(&mut words)?;
-    Ok(words)
+    file::read_open(file).map(file::text)
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Unread;
+use crate::observe::Unread;
 
 /// Ids that the caller may map besides its own. subuid(5), newuidmap(1).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -20,7 +20,7 @@ pub struct Subordinate {
 impl Subordinate {
     /// Reads this machine's files for the user `uid`.
     pub fn gather(uid: u32, unread: &mut Unread) -> Subordinate {
-        let mut read = |path: &str| unread.text(path);
+        let mut read = |path: &str| unread.bytes(path);
         let name = name_of(&read("/etc/passwd"), uid);
         Subordinate {
             uids: ranges(&read("/etc/subuid"), name.as_deref(), uid),
@@ -38,26 +38,34 @@ fn program(name: &str) -> Option<PathBuf> {
         .find(|path| path.exists())
 }
 
-/// /etc/passwd is read as a file: the C library's look-up loads plug-ins, which a static program can't.
-fn name_of(passwd: &str, uid: u32) -> Option<String> {
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
+/// The user's name. /etc/passwd is read as a file: the C library's look-up loads plug-ins, which a static program cannot. A name,
+/// and any other field, may be bytes that are not UTF-8.
+fn name_of(passwd: &[u8], uid: u32) -> Option<Vec<u8>> {
+    lines(passwd).find_map(|line| {
+        let mut fields = line.split(|byte| *byte == b':');
         let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+        (number(fields.nth(1)?) == Some(uid)).then(|| name.to_owned())
     })
 }
 
-/// The lines `name:first:count` of this user; the first field may also be the number.
-fn ranges(file: &str, name: Option<&str>, uid: u32) -> Vec<(u32, u32)> {
-    file.lines()
-        .filter_map(|line| {
-            let mut fields = line.trim().split(':');
-            let who = fields.next()?;
-            let mine = Some(who) == name || who.parse() == Ok(uid);
-            let range = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-            mine.then_some(range)
-        })
-        .collect()
+/// The lines `name:first:count` of this user. The first field may also be the user's ID.
+fn ranges(file: &[u8], name: Option<&[u8]>, uid: u32) -> Vec<(u32, u32)> {
+    let of_user = lines(file).filter_map(|line| {
+        let mut fields = line.trim_ascii().split(|byte| *byte == b':');
+        let user = fields.next()?;
+        let is_own = Some(user) == name || number(user) == Some(uid);
+        let range = (number(fields.next()?)?, number(fields.next()?)?);
+        is_own.then_some(range)
+    });
+    of_user.collect()
+}
+
+fn lines(file: &[u8]) -> impl Iterator<Item = &[u8]> {
+    file.split(|byte| *byte == b'\n')
+}
+
+fn number(field: &[u8]) -> Option<u32> {
+    str::from_utf8(field).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -66,18 +74,19 @@ mod tests {
 
     #[test]
     fn a_range_is_found_by_name_and_by_number() {
-        let file = "ann:100000:65536\n1001:200000:10\nbob:1:x\n\n";
-        assert_eq!(ranges(file, Some("ann"), 1000), [(100_000, 65_536)]);
+        let file = b"J\xfcrgen:7:7\nann:100000:65536\n1001:200000:10\nbob:1:x\n\n";
+        assert_eq!(ranges(file, Some(b"ann".as_slice()), 1000), [(100_000, 65_536)]);
+        assert_eq!(ranges(file, Some(b"J\xfcrgen".as_slice()), 8), [(7, 7)]);
         assert_eq!(ranges(file, None, 1001), [(200_000, 10)]);
-        assert_eq!(ranges(file, Some("bob"), 7), []);
+        assert_eq!(ranges(file, Some(b"bob".as_slice()), 7), []);
     }
 
     #[test]
     fn a_name_is_read_from_passwd() {
         assert_eq!(
-            name_of("root:x:0:0::/:/bin/sh\nann:x:1000:1000::/:/bin/sh\n", 1000).as_deref(),
-            Some("ann")
+            name_of(b"J\xfcrgen:x:0:0:J\xfcrgen:/:/bin/sh\nann:x:1000:1000::/:/bin/sh\n", 1000).as_deref(),
+            Some(b"ann".as_slice())
         );
-        assert_eq!(name_of("broken\n", 0), None);
+        assert_eq!(name_of(b"broken\n", 0), None);
     }
 }

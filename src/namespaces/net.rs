@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::feature::Feature;
 use crate::network::NetworkRequest;
 use crate::network::ports::Port;
-use crate::observe::{Observation, proc};
+use crate::observe::{Observation, net, proc};
 use crate::plan::call::net::NetCall as Call;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Context, Draft, Problem};
@@ -113,8 +113,8 @@ fn refuse(draft: &mut Draft, what: &str, why: &str, todo: &str) {
 /// The files that show it; read by a process on each side. The last two answer for the reader and for the mount.
 pub fn observe(process: &str) -> Vec<Observation> {
     vec![
-        proc::devices(process),
-        proc::addresses(process),
+        net::devices(process),
+        net::addresses(process),
         proc::rows(&format!("{process}/net/route")),
         proc::rows(&format!("{process}/net/tcp")),
         proc::rows(&format!("{process}/net/unix")),

@@ -1,28 +1,29 @@
 //! Readers of a process's own cgroup: the files of the group that it is in, whichever version the controller has here.
 //! In a path `<memory>` stands for that group's folder in the hierarchy of the controller memory.
 
-use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::file::{self, one_line};
+use super::hierarchy::{self, Controller, Hierarchy, Version};
 use super::{Observation, Value};
-use crate::host::cgroups::{self, Controller, Hierarchy, Version};
 
 /// The group of a process in one hierarchy.
 #[derive(Debug, Clone)]
-pub struct Group {
+pub struct ProcessCgroup {
     hierarchy: Hierarchy,
     controller: Controller,
     folder: PathBuf,
 }
 
-impl Group {
+impl ProcessCgroup {
     /// The group of `process` (`/proc/self`, `/proc/PID`) in the hierarchy of a controller; none where that isn't
     /// mounted, or the mount doesn't lead to the group.
-    pub fn of(process: &str, controller: Controller) -> Option<Group> {
-        let hierarchies = cgroups::hierarchies(process);
-        let hierarchy = cgroups::find(&hierarchies, controller)?.clone();
+    pub fn of(process: &str, controller: Controller) -> Option<ProcessCgroup> {
+        let hierarchies = hierarchy::hierarchies(process);
+        let hierarchy = hierarchy::find(&hierarchies, controller)?.clone();
         let folder = hierarchy.own()?;
-        Some(Group { hierarchy, controller, folder })
+        Some(ProcessCgroup { hierarchy, controller, folder })
     }
 
     /// Its folder.
@@ -45,7 +46,7 @@ impl Group {
 
     /// The words of one of its files, whose name depends on the version.
     pub fn read(&self, v1: &str, v2: &str) -> Option<String> {
-        fs::read_to_string(self.folder.join(self.name(v1, v2))).ok()
+        file::read_text(self.folder.join(self.name(v1, v2))).ok()
     }
 
     /// A file of one number.
@@ -59,7 +60,7 @@ impl Group {
             Version::V1 => v1,
             Version::V2 => v2,
         };
-        let words = fs::read_to_string(self.folder.join(file)).ok()?;
+        let words = file::read_text(self.folder.join(file)).ok()?;
         field_of(&words, field)
     }
 
@@ -71,7 +72,7 @@ impl Group {
 /// How many processes of a group the kernel has killed because of its memory limit: memory.events on v2, where those of
 /// groups below count too, memory.oom_control on v1.
 pub fn oom_kills(folder: &Path) -> u64 {
-    let read = |file| fs::read_to_string(folder.join(file)).ok();
+    let read = |file| file::read_text(folder.join(file)).ok();
     let words = read("memory.events").or_else(|| read("memory.oom_control")).unwrap_or_default();
     field_of(&words, "oom_kill").unwrap_or(0)
 }
@@ -84,11 +85,14 @@ pub fn field_of(words: &str, field: &str) -> Option<u64> {
 /// Where a process is in the hierarchy of a controller: the line of its cgroup file.
 pub fn membership(process: &str, controller: Controller) -> Observation {
     let path = format!("{process}/cgroup");
-    let hierarchies = cgroups::hierarchies(process);
-    let (field, value) = match cgroups::find(&hierarchies, controller) {
+    let hierarchies = hierarchy::hierarchies(process);
+    let (field, value) = match hierarchy::find(&hierarchies, controller) {
         Some(hierarchy) => {
             let name = controller.name(hierarchy.version).filter(|_| hierarchy.version == Version::V1);
-            (name.unwrap_or("v2").to_owned(), Value::Is(hierarchy.path.clone()))
+            (
+                name.unwrap_or("v2").to_owned(),
+                Value::Is(file::text(hierarchy.path.as_os_str().as_bytes().to_vec())),
+            )
         }
         None => (controller.name(Version::V1).unwrap_or("v2").to_owned(), Value::Not("not mounted".into())),
     };
@@ -98,13 +102,10 @@ pub fn membership(process: &str, controller: Controller) -> Observation {
 /// A file of the process's own group, its lines joined; `v1` and `v2` are its names.
 pub fn file(process: &str, controller: Controller, v1: &str, v2: &str) -> Observation {
     of(process, controller, v1, v2, |words| {
-        let lines = words.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
-        let joined = lines.collect::<Vec<_>>().join(" | ");
-        Value::Is(match joined.as_str() {
-            "" => "(empty)".to_owned(),
+        Value::Is(match one_line(words) {
             // v1's way to say that there is no limit: the most pages that fit a signed number.
-            "9223372036854771712" => "(no limit)".to_owned(),
-            _ => joined,
+            joined if joined == "9223372036854771712" => "(no limit)".to_owned(),
+            joined => joined,
         })
     })
 }
@@ -116,7 +117,7 @@ pub fn lines(process: &str, controller: Controller, v1: &str) -> Observation {
 
 /// One number of a file of the process's own group.
 pub fn field(process: &str, controller: Controller, v1: (&str, &str), v2: (&str, &str)) -> Observation {
-    let name = match Group::of(process, controller).map(|group| group.version()) {
+    let name = match ProcessCgroup::of(process, controller).map(|group| group.version()) {
         Some(Version::V2) => v2.1,
         _ => v1.1,
     };
@@ -134,12 +135,12 @@ fn of(
     v2: &str,
     value: impl Fn(&str) -> Value,
 ) -> Observation {
-    let Some(group) = Group::of(process, controller) else {
+    let Some(group) = ProcessCgroup::of(process, controller) else {
         let path = format!("<{}>/{v1}", controller.name(Version::V1).unwrap_or("group"));
         return Observation { path, field: None, value: Value::Not("no hierarchy".into()) };
     };
     let name = group.name(v1, v2);
-    let value = match fs::read_to_string(group.folder.join(name)) {
+    let value = match file::read_text(group.folder.join(name)) {
         Ok(words) => value(&words),
         // The root of all has no limits, and so no files of them.
         Err(error) => super::proc::refusal(&error),

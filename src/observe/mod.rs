@@ -2,11 +2,18 @@
 //! difference is the kernel's, never ours. Every value names the file that it was read from.
 
 pub mod cgroup;
+pub mod file;
+pub mod hierarchy;
+pub mod mountinfo;
+pub mod net;
 pub mod proc;
+mod unread;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::unread::Unread;
 
 /// One value, and the file it came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,17 +1,18 @@
 //! Readers of /proc, /sys and a few files beside: each returns a value with the file it came from, and none fails —
 //! what can't be read says why.
 
-use std::io::{self, BufReader};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use nix::time::{ClockId, clock_gettime};
-use procfs::FromBufRead;
-use procfs::process::{MountInfo, MountInfos};
 
-use super::{Observation, Value};
+use super::hierarchy::{Version, cgroup_lines};
+use super::{Observation, Value, file, mountinfo};
 use crate::feature::Feature;
 
-fn seen(path: &str, value: Value) -> Observation {
+pub(super) fn seen(path: &str, value: Value) -> Observation {
     Observation { path: path.to_owned(), field: None, value }
 }
 
@@ -30,25 +31,29 @@ pub fn link(path: &str) -> Observation {
 }
 
 fn link_value(path: &str) -> Value {
-    match std::fs::read_link(path) {
-        Ok(target) => Value::Is(target.to_string_lossy().into_owned()),
+    match file::read_link(path) {
+        Ok(target) => Value::Is(target),
         Err(error) => refusal(&error),
     }
 }
 
-/// The namespace of a process, as `/proc/PID/ns/*` names it: `uts:[4026531838]`. `process` is `/proc/self` or `/proc/PID`.
+/// The namespace of a process, as a value: [`namespace_link`].
 pub fn namespace(process: &str, feature: Feature) -> Value {
     link_value(&format!("{process}/ns/{feature}"))
 }
 
+/// The namespace of a process, as `/proc/PID/ns/*` names it: `uts:[4026531838]`. `process` is `/proc/self` or `/proc/PID`.
+///
+/// # Errors
+/// Those of readlink(2): ENOENT for a kind that this kernel does not have, EACCES for a process that the caller may not trace.
+pub fn namespace_link(process: &str, feature: Feature) -> std::io::Result<String> {
+    file::read_link(format!("{process}/ns/{feature}"))
+}
+
 /// The whole of a short file, its lines joined by ` | `, runs of blanks as one.
 pub fn file(path: &str) -> Observation {
-    let value = match std::fs::read_to_string(path) {
-        Ok(content) => {
-            let lines = content.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
-            let joined = lines.collect::<Vec<_>>().join(" | ");
-            Value::Is(if joined.is_empty() { "(empty)".into() } else { joined })
-        }
+    let value = match file::read_text(path) {
+        Ok(content) => Value::Is(file::one_line(&content)),
         Err(error) => refusal(&error),
     };
     seen(path, value)
@@ -56,7 +61,7 @@ pub fn file(path: &str) -> Observation {
 
 /// The first word of a file.
 pub fn first_word(path: &str) -> Observation {
-    let value = match std::fs::read_to_string(path) {
+    let value = match file::read_text(path) {
         Ok(content) => Value::Is(content.split_whitespace().next().unwrap_or("(empty)").to_owned()),
         Err(error) => refusal(&error),
     };
@@ -74,7 +79,7 @@ pub fn rows(path: &str) -> Observation {
 }
 
 fn counted(path: &str, heading: usize, of: &str) -> Observation {
-    let value = match std::fs::read_to_string(path) {
+    let value = match file::read_text(path) {
         Ok(content) => Value::Count(content.lines().count().saturating_sub(heading), of.to_owned()),
         Err(error) => refusal(&error),
     };
@@ -92,7 +97,7 @@ pub fn entries(path: &str, of: &str) -> Observation {
 
 /// One field of a status file: the words behind `NSpid:`. Of `Uid:` and `Gid:` only the first number, the real id.
 pub fn status(path: &str, field: &str) -> Observation {
-    let value = match std::fs::read_to_string(path) {
+    let value = match file::read_text(path) {
         Ok(content) => {
             match status_of(&content, field).map(|words| words.split_whitespace().collect::<Vec<_>>()) {
                 Some(ids) if matches!(field, "Uid" | "Gid") => {
@@ -115,21 +120,19 @@ pub(crate) fn status_of<'a>(content: &'a str, name: &str) -> Option<&'a str> {
     words.lines().next().map(str::trim)
 }
 
-/// One line of a file of such lines: `MemTotal:       16290436 kB`.
-pub fn field(path: &str, field: &str) -> Observation {
-    let value = match std::fs::read_to_string(path) {
-        Ok(content) => match status_of(&content, field) {
-            Some(words) => Value::Is(words.to_owned()),
-            None => Value::Not("no such field".into()),
-        },
+/// The machine's memory: `MemTotal:` of /proc/meminfo.
+pub fn total_memory() -> Observation {
+    let value = match file::parse::<procfs::Meminfo>("/proc/meminfo") {
+        Ok(memory) => Value::Is(format!("{} kB", memory.mem_total / 1024)),
         Err(error) => refusal(&error),
     };
-    Observation { path: path.to_owned(), field: Some(format!("{field}:")), value }
+    Observation { path: "/proc/meminfo".into(), field: Some("MemTotal:".into()), value }
 }
 
-/// One line of /proc/PID/limits: `SOFT:HARD`. Its columns are as wide as the kernel prints them, the name first.
+/// One line of /proc/PID/limits: `SOFT:HARD`, as the kernel writes them. procfs has a field for each limit, and so none that can
+/// be chosen by its name.
 pub fn limit(path: &str, name: &str) -> Observation {
-    let value = match std::fs::read_to_string(path) {
+    let value = match file::read_text(path) {
         Ok(content) => match content.lines().find_map(|line| line.strip_prefix(name)) {
             Some(line) => {
                 let words: Vec<&str> = line.split_whitespace().take(2).collect();
@@ -167,90 +170,50 @@ pub fn owner(path: &str) -> Observation {
 
 /// How many mounts the mount table of a process has.
 pub fn mounts(process: &str) -> Observation {
-    let path = format!("{process}/mountinfo");
-    let value = match mount_table(&path) {
-        Ok(mounts) => Value::Count(mounts.len(), "mounts".into()),
-        Err(why) => why,
+    let value = match mountinfo::read(process) {
+        Ok(table) => Value::Count(mountinfo::mounts(&table).count(), "mounts".into()),
+        Err(error) => refusal(&error),
     };
-    seen(&path, value)
+    seen(&format!("{process}/mountinfo"), value)
 }
 
 /// How the mount at `target` of a process propagates: the tags of its mountinfo.
 pub fn propagation(process: &str, target: &str) -> Observation {
-    let path = format!("{process}/mountinfo");
-    let value = match mount_table(&path) {
-        Ok(mounts) => match mounts.iter().rev().find(|mount| mount.mount_point.as_os_str() == target) {
-            Some(mount) if mount.opt_fields.is_empty() => Value::Is("private".into()),
-            Some(mount) => Value::Is(format!("{:?}", mount.opt_fields).to_lowercase()),
-            None => Value::Not("not a mount point".into()),
-        },
-        Err(why) => why,
-    };
-    Observation { path, field: Some(target.to_owned()), value }
-}
-
-fn mount_table(path: &str) -> Result<Vec<MountInfo>, Value> {
-    let file = std::fs::File::open(path).map_err(|error| refusal(&error))?;
-    let mounts = MountInfos::from_buf_read(BufReader::new(file));
-    mounts.map(|mounts| mounts.0).map_err(|error| Value::Not(error.to_string()))
-}
-
-/// The network devices of a process's namespace, by name.
-pub fn devices(process: &str) -> Observation {
-    part(format!("{process}/net/dev"), device_names)
-}
-
-/// The names in a table of devices: below two lines of headings, up to the colon.
-pub fn device_names(table: &str) -> String {
-    let names = table.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim()));
-    names.collect::<Vec<_>>().join(" ")
-}
-
-/// The IPv4 addresses of a process's namespace: fib_trie is the kernel's only file that has them in words.
-pub fn addresses(process: &str) -> Observation {
-    part(format!("{process}/net/fib_trie"), local_addresses)
-}
-
-/// The local addresses of a fib_trie: a leaf `|-- ADDRESS`, and below it `/32 host LOCAL`.
-pub fn local_addresses(trie: &str) -> String {
-    let (mut found, mut leaf) = (Vec::new(), "");
-    for line in trie.lines().map(str::trim) {
-        if let Some(address) = line.strip_prefix("|-- ") {
-            leaf = address;
-        } else if line == "/32 host LOCAL" && !found.contains(&leaf) {
-            found.push(leaf);
+    let value = match mountinfo::read(process) {
+        Ok(table) => {
+            let mount =
+                mountinfo::mounts(&table).rev().find(|mount| *mount.mount_point == *Path::new(target));
+            match mount {
+                Some(mount) if mount.propagation.is_empty() => Value::Is("private".into()),
+                Some(mount) => Value::Is(mount.propagation.join(" ")),
+                None => Value::Not("not a mount point".into()),
+            }
         }
-    }
-    if found.is_empty() { "(none)".into() } else { found.join(" ") }
-}
-
-/// What `part` makes of a file.
-fn part(path: String, part: impl Fn(&str) -> String) -> Observation {
-    let value = match std::fs::read_to_string(&path) {
-        Ok(content) => Value::Is(part(&content)),
         Err(error) => refusal(&error),
     };
-    seen(&path, value)
+    Observation { path: format!("{process}/mountinfo"), field: Some(target.to_owned()), value }
 }
 
 /// The cgroup of a process in each hierarchy, one observation a line of its cgroup file.
 pub fn cgroups(process: &str) -> Vec<Observation> {
-    let file = format!("{process}/cgroup");
-    match std::fs::read_to_string(&file) {
-        Ok(content) => cgroups_in(&file, &content),
-        Err(error) => vec![seen(&file, refusal(&error))],
+    let path = format!("{process}/cgroup");
+    match file::read(&path) {
+        Ok(content) => cgroups_in(&path, &content),
+        Err(error) => vec![seen(&path, refusal(&error))],
     }
 }
 
-/// The same, where `content` is what `file` said.
-pub(crate) fn cgroups_in(file: &str, content: &str) -> Vec<Observation> {
-    let hierarchy = |line: &str| {
-        let (hierarchy, path) = line.rsplit_once(':')?;
-        let field = Some(hierarchy.split_once(':')?.1).filter(|name| !name.is_empty()).unwrap_or("v2");
-        let value = Value::Is(path.to_owned());
-        Some(Observation { path: file.to_owned(), field: Some(field.to_owned()), value })
-    };
-    content.lines().filter_map(hierarchy).collect()
+/// As [`cgroups`], of the content of the file at `path`.
+pub(crate) fn cgroups_in(path: &str, content: &[u8]) -> Vec<Observation> {
+    let lines = cgroup_lines(content).map(|line| {
+        let field = match line.version() {
+            Version::V1 => line.controllers.to_owned(),
+            Version::V2 => "v2".to_owned(),
+        };
+        let value = Value::Is(file::text(line.path.as_os_str().as_bytes().to_vec()));
+        Observation { path: path.to_owned(), field: Some(field), value }
+    });
+    lines.collect()
 }
 
 fn clock(name: &str, id: ClockId) -> Observation {

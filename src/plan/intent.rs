@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::feature::Feature;
-use crate::host::cgroups::{Controller, Version};
+use crate::observe::hierarchy::{Controller, Version};
 
 /// What is wanted of a controller, once in the words of each version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::paint;
-use crate::host::cgroups::Version;
+use crate::observe::hierarchy::Version;
 use crate::plan::{Intent, Setting};
 use crate::text::{text, text_with};
 

@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::feature::{Feature, features};
-use crate::host::cgroups::Controller;
+use crate::observe::hierarchy::Controller;
 use crate::rootfs::Rootfs;
 use crate::security::run_as::RunAs;
 use crate::value::parse;

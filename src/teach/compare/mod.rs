@@ -18,7 +18,7 @@ use crate::config::compose;
 use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Feature;
-use crate::host::cgroups::{self, Hierarchy};
+use crate::observe::hierarchy::{self, Hierarchy};
 use crate::observe::{self, Observation, Value, proc};
 use crate::views;
 
@@ -155,7 +155,7 @@ struct Groups([Vec<Hierarchy>; 2]);
 
 impl Groups {
     fn of(both: [&Subject; 2]) -> Groups {
-        Groups(both.map(|subject| cgroups::hierarchies(&subject.folder())))
+        Groups(both.map(|subject| hierarchy::hierarchies(&subject.folder())))
     }
 
     /// Whether both are in the group that a path means: `<memory>/memory.max`.

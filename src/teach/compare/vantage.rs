@@ -124,7 +124,7 @@ impl Vantage {
             return Ok(None);
         }
         let content = self.reader().read(&format!("/proc/{}/cgroup", subject.own_pid))?;
-        Ok(content.ok().map(|content| proc::cgroups_in("/proc/PID/cgroup", &content)))
+        Ok(content.ok().map(|content| proc::cgroups_in("/proc/PID/cgroup", content.as_bytes())))
     }
 
     /// What the helper wasn't let into.

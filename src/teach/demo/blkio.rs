@@ -10,9 +10,9 @@ use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Feature::Blkio;
 use crate::host::Disk;
-use crate::host::cgroups::{Controller, Version};
 use crate::host::disk;
-use crate::observe::cgroup::Group;
+use crate::observe::cgroup::ProcessCgroup;
+use crate::observe::hierarchy::{Controller, Version};
 use crate::teach::agent::{Agent, Progress};
 use crate::teach::call::LoadCall;
 use crate::text::{text, text_with};
@@ -139,7 +139,7 @@ fn weight(stage: &mut Stage<'_>) -> Result<Card> {
     Ok(card.holds(true))
 }
 
-fn scene_name(group: &Group) -> &'static str {
+fn scene_name(group: &ProcessCgroup) -> &'static str {
     group.name("blkio", "io")
 }
 
@@ -162,7 +162,7 @@ pub(crate) struct Scene {
     path: String,
     disk: Disk,
     inside: Agent,
-    group: Group,
+    group: ProcessCgroup,
 }
 
 /// What became of a write.

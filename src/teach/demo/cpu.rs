@@ -10,9 +10,10 @@ use crate::cgroups::cpu::{Cpu as Flags, Cpus};
 use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Feature::Cpu;
-use crate::host::cgroups::{Controller, Version};
-use crate::host::{Cgroups, Unread};
-use crate::observe::cgroup::Group;
+use crate::host::Cgroups;
+use crate::observe::Unread;
+use crate::observe::cgroup::ProcessCgroup;
+use crate::observe::hierarchy::{Controller, Version};
 use crate::observe::proc;
 use crate::teach::agent::{Agent, Progress};
 use crate::teach::call::LoadCall;
@@ -194,7 +195,7 @@ impl Race {
 }
 
 /// The processor time of a process's group, as the kernel counts it.
-pub(crate) struct Time(Group);
+pub(crate) struct Time(ProcessCgroup);
 
 impl Time {
     pub(crate) fn of(agent: &Agent) -> Result<Time> {
@@ -239,7 +240,7 @@ pub(crate) fn processor() -> usize {
     (0..CpuSet::count()).rev().find(|cpu| allowed.is_set(*cpu).unwrap_or(false)).unwrap_or(0)
 }
 
-fn cpus_words(group: &Group) -> String {
+fn cpus_words(group: &ProcessCgroup) -> String {
     let quota = group.read("cpu.cfs_quota_us", "cpu.max").unwrap_or_default();
     quota.trim().to_owned()
 }

@@ -10,8 +10,8 @@ use crate::cgroups::devices::attached;
 use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Feature::Devices;
-use crate::host::cgroups::{Controller, Version};
-use crate::observe::cgroup::Group;
+use crate::observe::cgroup::ProcessCgroup;
+use crate::observe::hierarchy::{Controller, Version};
 use crate::plan::undo::Undo;
 use crate::teach::agent::{Agent, Answer};
 use crate::teach::call::LoadCall;
@@ -97,7 +97,7 @@ fn list(stage: &mut Stage<'_>) -> Result<Card> {
     Ok(card.call("INSIDE", open("/dev/zero"), refused).holds(is_hidden && refused == Err(Errno::EPERM)))
 }
 
-fn programs(group: &Group) -> usize {
+fn programs(group: &ProcessCgroup) -> usize {
     let folder = std::fs::File::open(group.folder());
     folder.ok().and_then(|folder| attached(&folder).ok()).map_or(0, |ids| ids.len())
 }

@@ -9,8 +9,8 @@ use super::Stage;
 use super::plot::Plot;
 use crate::error::{Error, Result};
 use crate::host::Disk;
-use crate::host::cgroups::Controller;
-use crate::observe::cgroup::Group;
+use crate::observe::cgroup::ProcessCgroup;
+use crate::observe::hierarchy::Controller;
 use crate::plan::undo::Undo;
 use crate::teach::agent::{Agent, Answer, Progress};
 use crate::teach::call::PathCall;
@@ -51,8 +51,8 @@ pub(crate) fn watch(
 }
 
 /// The group of a process.
-pub(crate) fn group(agent: &Agent, controller: Controller) -> Result<Group> {
-    Group::of(&format!("/proc/{}", agent.pid()), controller)
+pub(crate) fn group(agent: &Agent, controller: Controller) -> Result<ProcessCgroup> {
+    ProcessCgroup::of(&format!("/proc/{}", agent.pid()), controller)
         .ok_or_else(|| Error::failed(text("limits.nogroup")))
 }
 

@@ -7,8 +7,8 @@ use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::exec::Ended;
 use crate::feature::Feature::Memory;
-use crate::host::cgroups::{Controller, Version};
-use crate::observe::cgroup::{self, Group};
+use crate::observe::cgroup::{self, ProcessCgroup};
+use crate::observe::hierarchy::{Controller, Version};
 use crate::observe::proc;
 use crate::teach::agent::{Agent, Progress};
 use crate::teach::call::LoadCall;
@@ -104,7 +104,7 @@ fn limited(stage: &Stage<'_>) -> (Spec, Size) {
 fn follow(
     stage: &mut Stage<'_>,
     inside: &Agent,
-    group: &Group,
+    group: &ProcessCgroup,
     limit: Size,
     name: &str,
     sign: char,
@@ -135,17 +135,17 @@ fn follow(
 }
 
 /// The limit, as the kernel has it.
-fn set(group: &Group) -> String {
+fn set(group: &ProcessCgroup) -> String {
     group.read("memory.limit_in_bytes", "memory.max").unwrap_or_default().trim().to_owned()
 }
 
-pub(crate) fn usage(group: &Group) -> f64 {
+pub(crate) fn usage(group: &ProcessCgroup) -> f64 {
     mib(group.number("memory.usage_in_bytes", "memory.current"))
 }
 
 /// That the group has been at its limit, in the kernel's words: v1's failcnt doesn't tell, where the sum of memory and swap
 /// has the same limit and is asked first.
-fn met(group: &Group, limit: Size) -> (bool, String) {
+fn met(group: &ProcessCgroup, limit: Size) -> (bool, String) {
     match group.version() {
         Version::V1 => {
             let most = mib(group.number("memory.max_usage_in_bytes", ""));
@@ -159,14 +159,14 @@ fn met(group: &Group, limit: Size) -> (bool, String) {
     }
 }
 
-pub(crate) fn oom_kills(group: &Group) -> u64 {
+pub(crate) fn oom_kills(group: &ProcessCgroup) -> u64 {
     cgroup::oom_kills(group.folder())
 }
 
-pub(crate) fn oom_file(group: &Group) -> String {
+pub(crate) fn oom_file(group: &ProcessCgroup) -> String {
     file(group, "memory.oom_control", "memory.events")
 }
 
-pub(crate) fn file(group: &Group, v1: &str, v2: &str) -> String {
+pub(crate) fn file(group: &ProcessCgroup, v1: &str, v2: &str) -> String {
     format!("<memory>/{}", group.name(v1, v2))
 }

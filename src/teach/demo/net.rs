@@ -16,7 +16,7 @@ use crate::namespaces::net::Lo;
 use crate::network::INSIDE;
 use crate::network::veth::PREFIX;
 use crate::observe::Value;
-use crate::observe::proc::{device_names, local_addresses};
+use crate::observe::net::{device_names, local_addresses};
 use crate::plan::call::bridge::BridgeCall;
 use crate::plan::call::file::FileCall;
 use crate::plan::call::net::NetCall as Link;

@@ -7,8 +7,8 @@ use super::plot::{Mark, Plot, Sample};
 use super::{Card, Entry, Stage, answer_text, dressed};
 use crate::error::Result;
 use crate::feature::Feature::Pids;
-use crate::host::cgroups::Controller;
-use crate::observe::cgroup::Group;
+use crate::observe::cgroup::ProcessCgroup;
+use crate::observe::hierarchy::Controller;
 use crate::teach::agent::Progress;
 use crate::teach::call::LoadCall;
 
@@ -72,6 +72,6 @@ fn spared(stage: &mut Stage<'_>) -> Result<Card> {
 }
 
 /// The limit, as the kernel has it.
-fn set(group: &Group) -> String {
+fn set(group: &ProcessCgroup) -> String {
     group.read("pids.max", "pids.max").unwrap_or_default().trim().to_owned()
 }

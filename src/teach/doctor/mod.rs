@@ -18,7 +18,7 @@ use crate::feature::{Feature, Purpose};
 use crate::host::Host;
 use crate::host::facts::Facts;
 use crate::namespaces::time::Time;
-use crate::observe::cgroup::Group;
+use crate::observe::cgroup::ProcessCgroup;
 use crate::plan::call::gate::GateCall;
 use crate::plan::call::mount::MountCall;
 use crate::plan::call::net::NetCall;
@@ -200,7 +200,7 @@ fn use_feature(feature: Feature, host: &Host) -> Result<(bool, Shown)> {
         }
         Feature::Memory | Feature::Cpu | Feature::Blkio | Feature::Pids => {
             let controller = spec.controllers()[0];
-            let inside = Group::of(&format!("/proc/{}", probe.agent.pid()), controller);
+            let inside = ProcessCgroup::of(&format!("/proc/{}", probe.agent.pid()), controller);
             let (v1, v2) = match feature {
                 Feature::Memory => ("memory.limit_in_bytes", "memory.max"),
                 Feature::Cpu => ("cpu.shares", "cpu.weight"),

@@ -4,7 +4,7 @@ use super::{Contrast, Entry};
 use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Feature::Memory;
-use crate::host::cgroups::Controller;
+use crate::observe::hierarchy::Controller;
 use crate::plan::call::file::FileCall;
 use crate::teach::agent::{Agent, Progress};
 use crate::teach::call::LoadCall;

@@ -7,7 +7,7 @@
 use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Purpose::Container;
-use crate::host::cgroups::{Version, hierarchies};
+use crate::observe::hierarchy::{Version, hierarchies};
 use crate::plan::call::mount::MountCall;
 use crate::rootfs::Rootfs;
 use crate::security::capabilities::Capabilities;

@@ -1,5 +1,6 @@
-//! What couldn't be looked at. That something isn't there, or is closed to the caller, is an answer; any other error is none,
-//! and a plan that was made without that answer would be another plan. So it stops a run, as any problem does.
+//! What could not be read. That a file is not there, or that the caller has no right to it, is an answer. After any other error
+//! the answer is unknown, and a plan that is made without it could be a wrong one. So such an error stops a run, as any
+//! problem does.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -7,7 +8,9 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
-/// Looks, and notes where it got no answer.
+use super::file;
+
+/// Reads files, and notes each one that gave no answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unread(Vec<String>);
 
@@ -17,10 +20,15 @@ impl Unread {
         &self.0
     }
 
-    /// What a file says; nothing where there is none.
+    /// The bytes of a file; none if there is no such file.
+    pub fn bytes(&mut self, path: impl AsRef<Path>) -> Vec<u8> {
+        let bytes = file::read(&path);
+        self.answer(path.as_ref(), bytes).unwrap_or_default()
+    }
+
+    /// The text of a file, as [`file::text`] makes it; empty if there is no such file.
     pub fn text(&mut self, path: impl AsRef<Path>) -> String {
-        let text = super::read(&path);
-        self.answer(path.as_ref(), text).unwrap_or_default()
+        file::text(self.bytes(path))
     }
 
     /// Whether the caller may do this with a file. access(2)

@@ -1,0 +1,247 @@
+//! The cgroup hierarchies that are mounted, and the cgroup of a process in each. cgroups(7)
+//!
+//! procfs reads /proc/PID/cgroup too, but as lines of UTF-8. A cgroup's name can be any bytes.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Unread;
+use super::mountinfo::{self, Mount};
+
+/// One of the two interfaces to the same controllers. A hybrid machine has both, each with some of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Version {
+    /// A tree per controller.
+    V1,
+    /// One tree for all.
+    V2,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Version::V1 => "v1",
+            Version::V2 => "v2",
+        })
+    }
+}
+
+/// What the kernel calls a controller. One feature can need several: `cpu` limits by cpu and cpuset, and counts by cpuacct.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)] // Each is the controller of that name.
+pub enum Controller {
+    Memory,
+    Cpu,
+    /// Only on v1: v2's cpu counts too.
+    Cpuacct,
+    Cpuset,
+    /// Called blkio on v1.
+    Io,
+    /// On v2 no controller but a BPF program, which any group can have.
+    Devices,
+    Pids,
+}
+
+impl Controller {
+    /// Its name in `/proc/self/cgroup`, in mount options (v1) and in `cgroup.controllers` (v2); none where that version
+    /// has no such controller.
+    pub fn name(self, version: Version) -> Option<&'static str> {
+        Some(match (self, version) {
+            (Controller::Memory, _) => "memory",
+            (Controller::Cpu, _) => "cpu",
+            (Controller::Cpuacct, Version::V1) => "cpuacct",
+            (Controller::Cpuset, _) => "cpuset",
+            (Controller::Io, Version::V1) => "blkio",
+            (Controller::Io, Version::V2) => "io",
+            (Controller::Devices, Version::V1) => "devices",
+            (Controller::Pids, _) => "pids",
+            (Controller::Cpuacct | Controller::Devices, Version::V2) => return None,
+        })
+    }
+}
+
+/// A mounted hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hierarchy {
+    /// Which interface it has.
+    pub version: Version,
+    /// Its controllers, by the names that this version gives them.
+    pub controllers: Vec<String>,
+    /// Where it is mounted.
+    pub mount: PathBuf,
+    /// Which cgroup is mounted there: `/`, or in a container that container's cgroup.
+    pub root: PathBuf,
+    /// The process's own cgroup, as /proc/PID/cgroup has it.
+    pub path: PathBuf,
+}
+
+impl Hierarchy {
+    /// The directory of the process's own cgroup, if the mount leads to it.
+    pub fn own(&self) -> Option<PathBuf> {
+        self.path.strip_prefix(&self.root).ok().map(|below| self.mount.join(below))
+    }
+}
+
+/// Every hierarchy that is mounted here, with the cgroup of `process` (`/proc/self`, `/proc/PID`) in it.
+pub fn hierarchies(process: &str) -> Vec<Hierarchy> {
+    read_hierarchies(process, &mut Unread::default())
+}
+
+/// As [`hierarchies`]; what could not be read is noted.
+pub fn read_hierarchies(process: &str, unread: &mut Unread) -> Vec<Hierarchy> {
+    let table = unread.bytes("/proc/self/mountinfo");
+    let content = unread.bytes(format!("{process}/cgroup"));
+    let lines: Vec<CgroupLine<'_>> = cgroup_lines(&content).collect();
+    let mut found: Vec<Hierarchy> =
+        mountinfo::mounts(&table).filter_map(|mount| hierarchy(&mount, &lines)).collect();
+    for hierarchy in found.iter_mut().filter(|hierarchy| hierarchy.version == Version::V2) {
+        hierarchy.controllers = controllers_in(&hierarchy.mount.join("cgroup.controllers"), unread);
+    }
+    // One hierarchy may be mounted twice (in a container's /sys too). The first mount is used.
+    let mut unique: Vec<Hierarchy> = Vec::with_capacity(found.len());
+    for hierarchy in found {
+        let is_same = |known: &Hierarchy| {
+            (known.version, &known.controllers) == (hierarchy.version, &hierarchy.controllers)
+        };
+        if !unique.iter().any(is_same) {
+            unique.push(hierarchy);
+        }
+    }
+    unique
+}
+
+/// The hierarchy that has a controller. On v2 devices are no controller: any group can have a program.
+pub fn find(hierarchies: &[Hierarchy], controller: Controller) -> Option<&Hierarchy> {
+    let has = |hierarchy: &&Hierarchy| {
+        let name = controller.name(hierarchy.version);
+        name.is_some_and(|name| hierarchy.controllers.iter().any(|known| known == name))
+    };
+    let of = |version| hierarchies.iter().filter(move |hierarchy| hierarchy.version == version);
+    of(Version::V1).find(has).or_else(|| match controller {
+        // What v2 counts without cpuacct, it counts in cpu.
+        Controller::Cpuacct => find(hierarchies, Controller::Cpu),
+        Controller::Devices => of(Version::V2).next(),
+        _ => of(Version::V2).find(has),
+    })
+}
+
+/// A line of /proc/PID/cgroup: a process's cgroup in one hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CgroupLine<'a> {
+    /// The hierarchy's ID. The one of cgroup v2 is 0.
+    pub id: &'a str,
+    /// The hierarchy's controllers, or `name=systemd`, separated by commas. Empty for cgroup v2.
+    pub controllers: &'a str,
+    /// The path of the cgroup, from the hierarchy's root or the root of the reader's cgroup namespace.
+    pub path: &'a Path,
+}
+
+impl CgroupLine<'_> {
+    /// Which interface the hierarchy has.
+    pub fn version(&self) -> Version {
+        if self.id == "0" && self.controllers.is_empty() { Version::V2 } else { Version::V1 }
+    }
+
+    /// Whether this is a line about the hierarchy of that mount. A mount of cgroup v1 has the names of its controllers among
+    /// the file system's options.
+    pub fn is_of(&self, mount: &Mount<'_>) -> bool {
+        let has = |name: &str| mount.each_super_option().any(|option| *option == *name);
+        match self.version() {
+            Version::V1 => *mount.filesystem == *"cgroup" && self.controllers.split(',').all(has),
+            Version::V2 => *mount.filesystem == *"cgroup2",
+        }
+    }
+}
+
+/// The lines of /proc/PID/cgroup. The kernel refuses a newline in a cgroup's name, and escapes nothing.
+pub fn cgroup_lines(content: &[u8]) -> impl Iterator<Item = CgroupLine<'_>> {
+    content.split(|byte| *byte == b'\n').filter_map(|line| {
+        // The path may contain colons, the other two fields cannot.
+        let mut fields = line.splitn(3, |byte| *byte == b':');
+        let mut text = || str::from_utf8(fields.next()?).ok();
+        let (id, controllers) = (text()?, text()?);
+        Some(CgroupLine { id, controllers, path: Path::new(OsStr::from_bytes(fields.next()?)) })
+    })
+}
+
+/// A mount, if it is a hierarchy's.
+fn hierarchy(mount: &Mount<'_>, lines: &[CgroupLine<'_>]) -> Option<Hierarchy> {
+    let line = lines.iter().find(|line| line.is_of(mount))?;
+    let version = line.version();
+    let controllers = match version {
+        Version::V1 => mount.each_super_option().filter_map(|name| Some(name.to_str()?.to_owned())).collect(),
+        Version::V2 => Vec::new(),
+    };
+    Some(Hierarchy {
+        version,
+        controllers,
+        mount: mount.mount_point.to_path_buf(),
+        root: mount.root.to_path_buf(),
+        path: line.path.to_owned(),
+    })
+}
+
+/// The names in a file that lists controllers.
+pub fn controllers_in(file: &Path, unread: &mut Unread) -> Vec<String> {
+    unread.text(file).split_whitespace().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEMBERSHIP: &str = "4:memory:/a/b\n3:cpu,cpuacct:/\n1:name=systemd:/x\n0::/user.slice\n";
+
+    #[test]
+    fn a_line_of_mountinfo_is_a_hierarchy_with_the_own_cgroup_in_it() {
+        let lines: Vec<_> = cgroup_lines(MEMBERSHIP.as_bytes()).collect();
+        let hierarchy = |line: &str| hierarchy(&mountinfo::mounts(line.as_bytes()).next().unwrap(), &lines);
+        let memory = "35 31 0:32 /a /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory";
+        let found = hierarchy(memory).unwrap();
+        assert_eq!(found.own(), Some(PathBuf::from("/sys/fs/cgroup/memory/b")));
+        assert_eq!((found.version, found.path), (Version::V1, "/a/b".into()));
+        let both = "36 31 0:33 / /c rw - cgroup cgroup rw,xattr,cpu,cpuacct";
+        assert_eq!(hierarchy(both).unwrap().own(), Some(PathBuf::from("/c/")));
+        let unified = "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw";
+        let found = hierarchy(unified).unwrap();
+        assert_eq!(found.own(), Some(PathBuf::from("/sys/fs/cgroup/unified/user.slice")));
+        assert_eq!(hierarchy("1 0 8:1 / / rw - ext4 x rw"), None);
+        // All of its controllers must be there.
+        assert_eq!(hierarchy("36 31 0:33 / /c rw - cgroup cgroup rw,cpuacct"), None);
+        // Mounted, but from another part of the tree: a container's.
+        let elsewhere = "35 31 0:32 /docker /m rw - cgroup cgroup rw,memory";
+        assert_eq!(hierarchy(elsewhere).unwrap().own(), None);
+    }
+
+    #[test]
+    fn a_cgroup_and_a_mount_point_may_have_any_bytes() {
+        let lines: Vec<_> = cgroup_lines(b"0::/a:b/\xff\n").collect();
+        assert_eq!(lines[0].path.as_os_str().as_bytes(), b"/a:b/\xff");
+        let table = b"41 31 0:38 / /c\\040\xfe rw - cgroup2 cgroup2 rw";
+        let found = hierarchy(&mountinfo::mounts(table).next().unwrap(), &lines).unwrap();
+        assert_eq!(found.own().unwrap().as_os_str().as_bytes(), b"/c \xfe/a:b/\xff");
+    }
+
+    #[test]
+    fn each_controller_is_found_where_it_is() {
+        let of = |version, controllers: &[&str], mount: &str| Hierarchy {
+            version,
+            controllers: controllers.iter().map(|name| (*name).to_owned()).collect(),
+            mount: mount.into(),
+            root: "/".into(),
+            path: "/".into(),
+        };
+        let hybrid = [of(Version::V2, &["hugetlb", "io"], "/u"), of(Version::V1, &["rw", "memory"], "/m")];
+        let mount = |controller| find(&hybrid, controller).map(|found| found.mount.to_str().unwrap());
+        assert_eq!(mount(Controller::Memory), Some("/m"));
+        assert_eq!(mount(Controller::Io), Some("/u"));
+        assert_eq!(mount(Controller::Devices), Some("/u"));
+        assert_eq!(mount(Controller::Pids), None);
+    }
+}
