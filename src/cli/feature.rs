@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::prepare;
 use super::telling::{self, Telling};
 use super::watch::Narrator;
 use crate::config::compose::{self, Ending, Machine};
@@ -90,7 +91,8 @@ pub(super) fn run<F: Args>(
         render::out(&demo::names(feature).into_iter().map(|name| format!("{name}\n")).collect::<String>());
         return Ok(0);
     }
-    let ending = ending(feature, &machine, &spec)?;
+    let ending = prepare::ending(&spec, &machine, feature.into(), &command::callers_path())?;
+    let ending = ending.unwrap_or(Ending::Demonstration);
     let view = telling.show_proc;
     let plan = compose::plan(&spec, &machine, feature, ending, view);
     if telling.dry_run {
@@ -112,18 +114,6 @@ pub(super) fn run<F: Args>(
     // Said before the first card, not by the one that comes to it.
     exec::accept(&plan)?;
     demonstrate(feature, &machine, &spec, &common, &mut narrator)
-}
-
-fn ending(feature: Feature, machine: &Machine, spec: &Spec) -> Result<Ending> {
-    let Some(name) = spec.command.first() else { return Ok(Ending::Demonstration) };
-    let ending = |path: String| Ending::Command { path, arguments: spec.command.clone() };
-    command::resolve(name, &compose::resolver(spec), &command::callers_path())
-        .map(|path| ending(path.to_string_lossy().into_owned()))
-        .or_else(|error| {
-            // That COMMAND isn't in a root which is no folder would only hide what is wrong: the plan's problem goes first.
-            let plan = compose::plan(spec, machine, feature, ending(name.clone()), false);
-            if plan.problems.is_empty() { Err(error) } else { Ok(ending(name.clone())) }
-        })
 }
 
 fn demonstrate(

@@ -7,6 +7,7 @@ mod enter;
 mod feature;
 mod habits;
 mod pages;
+mod prepare;
 mod run;
 mod spec;
 mod target;

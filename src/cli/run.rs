@@ -1,20 +1,19 @@
 //! `sandbox run SPEC.yaml`: a whole container.
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
 use super::feature::make_mistake;
+use super::prepare;
 use super::telling::{self, Telling};
 use super::watch::Narrator;
 use super::without;
-use crate::config::compose::{self, Ending, Machine};
+use crate::config::compose;
 use crate::config::spec::{Spec, yaml};
 use crate::error::{Error, Result};
-use crate::feature::{Feature, Purpose};
-use crate::host::command;
-use crate::plan::{Plan, Problem};
+use crate::feature::Purpose;
 use crate::render;
 use crate::render::paint::{self, Color, Stream, decide};
 use crate::text::{text, text_with};
@@ -58,7 +57,7 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     }
     let Some(file) = &args.spec else { return Err(Error::usage(text("run.nospec"))) };
     decide(color, if telling.dry_run || telling.print_spec { Stream::Out } else { Stream::Err });
-    let whole = read(file)?;
+    let whole = prepare::read(file)?;
     let mut spec = whole.clone();
     for key in &args.without {
         spec = yaml::without(&spec, key)
@@ -72,7 +71,7 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         render::out(&yaml::print(&spec));
         return Ok(0);
     }
-    let (plan, left) = plan(spec.clone(), ending, telling.show_proc)?;
+    let (plan, left) = prepare::plan(spec.clone(), prepare::container_ending, telling.show_proc)?;
     for (feature, why) in left {
         let words = text_with("run.left", &[("feature", feature.name()), ("why", &why)]);
         let lines = paint::wrap(&format!("sandbox: {words}"), paint::width() - 9);
@@ -91,56 +90,4 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         without::tell(&whole, &spec, &args.without, telling);
     }
     telling::run_command(&plan, telling, &mut Narrator::new(telling, &spec))
-}
-
-/// The plan, and what was left out of the spec, and why: what can't be had here and is optional.
-pub(super) fn plan(
-    mut spec: Spec,
-    ending: impl Fn(&Spec, &Machine) -> Result<Ending>,
-    view: bool,
-) -> Result<(Plan, Vec<(Feature, String)>)> {
-    let mut left = Vec::new();
-    loop {
-        let machine = compose::gather(&spec);
-        let ending = ending(&spec, &machine)?;
-        let plan = compose::plan(&spec, &machine, Purpose::Container, ending, view);
-        let optional = |problem: &Problem| problem.purpose.feature().filter(|of| spec.optional.contains(of));
-        let in_the_way =
-            plan.problems.iter().find_map(|problem| Some((optional(problem)?, problem.why.clone())));
-        let Some((feature, why)) = in_the_way else { return Ok((plan, left)) };
-        left.push((feature, why));
-        match yaml::without(&spec, feature.name()) {
-            Ok(less) => spec = less,
-            Err(_) => return Ok((plan, left)),
-        }
-    }
-}
-
-/// The spec in a file, its relative paths as they are meant: from the folder of that file.
-pub(super) fn read(file: &Path) -> Result<Spec> {
-    let mut spec = super::spec::load(&file.to_string_lossy())?;
-    let base = file.parent().unwrap_or(Path::new("."));
-    let base = base.canonicalize().unwrap_or_else(|_| base.to_owned());
-    spec.rootfs = spec.rootfs.map(|rootfs| rootfs.resolve(&base));
-    if let Some(mnt) = &mut spec.mnt {
-        mnt.mounts = mnt.mounts.drain(..).map(|extra| extra.resolve(&base)).collect();
-    }
-    Ok(spec)
-}
-
-/// The command of a spec.
-pub(super) fn ending(spec: &Spec, machine: &Machine) -> Result<Ending> {
-    let Some(name) = spec.command.first() else {
-        return Err(Error::failed(text("run.nocommand.what")).todo(text("run.nocommand.todo")));
-    };
-    let ending = |path: String| Ending::Command { path, arguments: spec.command.clone() };
-    // The container's own PATH, not the caller's: one spec means one program, whoever runs it.
-    let path = spec.env.get("PATH").map_or(command::PATH, String::as_str);
-    command::resolve(name, &compose::resolver(spec), path.as_ref())
-        .map(|path| ending(path.to_string_lossy().into_owned()))
-        .or_else(|error| {
-            // What is wrong with the root hides every command: that goes first.
-            let plan = compose::plan(spec, machine, Purpose::Container, ending(name.clone()), false);
-            if plan.problems.is_empty() { Err(error) } else { Ok(ending(name.clone())) }
-        })
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::run::{ending, read};
+use super::prepare;
 use super::target::Target;
 use crate::config::compose::{self, Ending};
 use crate::config::enter;
@@ -32,9 +32,15 @@ pub(super) struct VerifyArgs {
 pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
     decide(color, Stream::Out);
     let subject = args.target.open()?;
-    let spec = read(&args.spec)?;
+    let spec = prepare::read(&args.spec)?;
     let machine = compose::gather(&spec);
-    let plan = compose::plan(&spec, &machine, Purpose::Container, ending(&spec, &machine)?, false);
+    let plan = compose::plan(
+        &spec,
+        &machine,
+        Purpose::Container,
+        prepare::container_ending(&spec, &machine)?,
+        false,
+    );
     let others = enter::others(subject.pid);
     let reader = match others.is_empty() {
         true => None,

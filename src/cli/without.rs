@@ -1,7 +1,7 @@
 //! `sandbox run --without KEY`: what does this wall hold? A process in the whole container and one in the container without
 //! the key look at the same files; what differs is what comes back.
 
-use super::run::plan;
+use super::prepare;
 use super::telling::Telling;
 use crate::config::compose::Ending;
 use crate::config::spec::Spec;
@@ -38,7 +38,7 @@ fn rows(whole: &Spec, less: &Spec, keys: &[String]) -> Result<Vec<OnePath>> {
 /// What a process sees in a container of this spec.
 fn sight(spec: &Spec) -> Result<Sight> {
     let spec = Spec { name: None, tty: false, ..spec.clone() };
-    let (plan, _) = plan(spec, |_, _| Ok(Ending::Demonstration), false)?;
+    let (plan, _) = prepare::plan(spec, |_, _| Ok(Ending::Demonstration), false)?;
     let agent = Agent::start(&plan, &mut Unwatched)?;
     let mut sight = agent.look(Purpose::Container)?;
     sight.read_limits(Purpose::Container, agent.pid());

@@ -1,0 +1,82 @@
+//! From a file and a command line to a plan: what `run`, `verify` and the features share.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use crate::config::compose::{self, Ending, Machine};
+use crate::config::spec::{Spec, yaml};
+use crate::error::{Error, Result};
+use crate::feature::{Feature, Purpose};
+use crate::host::command;
+use crate::plan::{Plan, Problem};
+use crate::text::text;
+
+/// Reads the spec in a file. Its relative paths start at the directory of that file.
+pub(super) fn read(file: &Path) -> Result<Spec> {
+    let mut spec = super::spec::load(&file.to_string_lossy())?;
+    let base = file.parent().unwrap_or(Path::new("."));
+    let base = base.canonicalize().unwrap_or_else(|_| base.to_owned());
+    spec.rootfs = spec.rootfs.map(|rootfs| rootfs.resolve(&base));
+    if let Some(mnt) = &mut spec.mnt {
+        mnt.mounts = mnt.mounts.drain(..).map(|extra| extra.resolve(&base)).collect();
+    }
+    Ok(spec)
+}
+
+/// Finds the program of the spec's command in `path`, a list of directories as in PATH. None where the spec has no command.
+///
+/// # Errors
+/// The program is not found in the container, or cannot be executed.
+pub(super) fn ending(
+    spec: &Spec,
+    machine: &Machine,
+    purpose: Purpose,
+    path: &OsStr,
+) -> Result<Option<Ending>> {
+    let Some(name) = spec.command.first() else { return Ok(None) };
+    let ending = |path: String| Ending::Command { path, arguments: spec.command.clone() };
+    let found = command::resolve(name, &compose::resolver(spec), path);
+    found.map(|path| Some(ending(path.to_string_lossy().into_owned()))).or_else(|error| {
+        // In a root that cannot be used no command is found. Then the plan's problem is reported, not this.
+        let ending = ending(name.clone());
+        let plan = compose::plan(spec, machine, purpose, ending.clone(), false);
+        if plan.problems.is_empty() { Err(error) } else { Ok(Some(ending)) }
+    })
+}
+
+/// The same for a container, which must have a command. It is searched in the PATH of the container, not in the caller's:
+/// so a spec means the same program for every caller.
+///
+/// # Errors
+/// As [`ending`]; there is no command.
+pub(super) fn container_ending(spec: &Spec, machine: &Machine) -> Result<Ending> {
+    let path = spec.env.get("PATH").map_or(command::PATH, String::as_str);
+    let ending = ending(spec, machine, Purpose::Container, path.as_ref())?;
+    ending.ok_or_else(|| Error::failed(text("run.nocommand.what")).todo(text("run.nocommand.todo")))
+}
+
+/// The plan of a container, and which optional features it goes without, each with the reason.
+///
+/// # Errors
+/// Those of `ending`.
+pub(super) fn plan(
+    mut spec: Spec,
+    ending: impl Fn(&Spec, &Machine) -> Result<Ending>,
+    view: bool,
+) -> Result<(Plan, Vec<(Feature, String)>)> {
+    let mut left = Vec::new();
+    loop {
+        let machine = compose::gather(&spec);
+        let ending = ending(&spec, &machine)?;
+        let plan = compose::plan(&spec, &machine, Purpose::Container, ending, view);
+        let optional = |problem: &Problem| problem.purpose.feature().filter(|of| spec.optional.contains(of));
+        let in_the_way =
+            plan.problems.iter().find_map(|problem| Some((optional(problem)?, problem.why.clone())));
+        let Some((feature, why)) = in_the_way else { return Ok((plan, left)) };
+        left.push((feature, why));
+        match yaml::without(&spec, feature.name()) {
+            Ok(less) => spec = less,
+            Err(_) => return Ok((plan, left)),
+        }
+    }
+}
