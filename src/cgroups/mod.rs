@@ -77,8 +77,9 @@ struct Group<'a> {
 impl Group<'_> {
     fn plan(&self, draft: &mut Draft) {
         let (shared, own) = (self.site.shared(), self.site.shared().join(self.name));
-        let folder = path(&self.site.base);
-        self.host(draft, CgroupCall::Share { folder }, "limits.share.why");
+        // As long as one run holds this lock, no other removes the cgroup `sandbox`.
+        let lock = FileCall::LockShared { path: path(&self.site.base), seconds: None };
+        self.host(draft, lock, "limits.share.why");
         if !self.site.is_occupied {
             self.enable(draft);
         }

@@ -361,7 +361,7 @@ fn needs(call: &Call) -> Option<Capability> {
             | DetachedMountCall::Enter,
         ) => None,
         Call::Mount(_) | Call::DetachedMount(_) | Call::Uts(_) => Some(Capability::CAP_SYS_ADMIN),
-        Call::Net(_) => Some(Capability::CAP_NET_ADMIN),
+        Call::Net(_) | Call::Nftables(_) => Some(Capability::CAP_NET_ADMIN),
         Call::Cgroup(CgroupCall::AttachProgram { .. }) => Some(Capability::CAP_SYS_ADMIN),
         Call::File(FileCall::Write { path, .. }) => match path.rsplit('/').next() {
             Some("timens_offsets") => Some(Capability::CAP_SYS_TIME),

@@ -1,7 +1,6 @@
 //! The straight line: a plan is performed step by step, host and child each doing their own, until the child has become
 //! the command, or a process that serves requests of the host.
 
-mod bridge;
 mod child;
 mod failure;
 mod group;

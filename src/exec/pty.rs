@@ -28,7 +28,7 @@ const AT_ONCE: usize = 4096;
 const AGAIN: u8 = 100;
 
 /// The two ends, and what is on its way between them.
-pub(super) struct Relay {
+pub(super) struct TerminalRelay {
     /// Gone once nobody is left to look at it: the command's session is then told of a hang-up.
     master: Option<OwnedFd>,
     output: OwnedFd,
@@ -45,19 +45,19 @@ pub(super) struct Relay {
     is_drained: bool,
 }
 
-impl Relay {
+impl TerminalRelay {
     /// From now on the user's terminal is the command's.
     ///
     /// # Errors
     /// When signals can't be watched.
-    pub(super) fn start(master: OwnedFd, signals: &Signals) -> Result<Relay> {
+    pub(super) fn start(master: OwnedFd, signals: &Signals) -> Result<TerminalRelay> {
         // SIGWINCH: their window has another size. SIGCONT: we were stopped, and their shell has reset the terminal.
         signals.also(&[Signal::SIGWINCH, Signal::SIGCONT])?;
         // Nobody else has this open file, so its mode is ours to set.
         let _ = io::ioctl_fionbio(&master, true);
         // Between the plan's look at it and this one the window may have changed, and the signal wasn't watched yet.
         let _ = resize(&master);
-        Ok(Relay {
+        Ok(TerminalRelay {
             master: Some(master),
             output: output()?,
             raw: Raw::begin(),

@@ -11,7 +11,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 use procfs::process::{Stat, StatFlags, Status};
 
-use super::pty::{Relay, in_the_background};
+use super::pty::{TerminalRelay, in_the_background};
 use super::signals::Arrived;
 use super::{Container, Watch, kill, relay};
 use crate::error::{Error, Result};
@@ -62,7 +62,7 @@ impl Container {
     /// this comes back, the user's terminal is as it was.
     fn until_end(&mut self, watch: &mut dyn Watch) -> Result<()> {
         let master = self.slots.terminal.take();
-        let mut relay = master.map(|master| Relay::start(master, &self.signals)).transpose()?;
+        let mut relay = master.map(|master| TerminalRelay::start(master, &self.signals)).transpose()?;
         let mut dropped_before = false;
         let mut has_ended = false;
         let mut clock = Clock::start(self.timeout)?;
@@ -78,16 +78,16 @@ impl Container {
                 }
             }
             // After the signals: who makes their window larger and then types means the larger one.
-            relay.iter_mut().for_each(Relay::turn);
-            if has_ended && relay.as_ref().is_none_or(Relay::is_done) {
+            relay.iter_mut().for_each(TerminalRelay::turn);
+            if has_ended && relay.as_ref().is_none_or(TerminalRelay::is_done) {
                 return Ok(());
             }
             let Some(pidfd) = &self.slots.pidfd else { return Err(Error::failed("the command is unknown")) };
             let mut ready = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
             ready.extend((!has_ended).then(|| PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)));
             ready.extend(clock.iter().map(|clock| PollFd::new(clock.timer.as_fd(), PollFlags::POLLIN)));
-            ready.extend(relay.iter().flat_map(Relay::awaited));
-            let patience = relay.as_ref().map_or(PollTimeout::NONE, Relay::patience);
+            ready.extend(relay.iter().flat_map(TerminalRelay::awaited));
+            let patience = relay.as_ref().map_or(PollTimeout::NONE, TerminalRelay::patience);
             match poll(&mut ready, patience) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Error::failed("cannot wait for the command").call("poll", errno)),
@@ -98,7 +98,7 @@ impl Container {
             }
             if ends_now {
                 has_ended = true;
-                relay.iter_mut().for_each(Relay::finish);
+                relay.iter_mut().for_each(TerminalRelay::finish);
             }
         }
     }

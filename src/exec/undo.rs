@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::{bridge, group};
+use super::group;
 use crate::feature::Feature;
+use crate::network::bridge;
 use crate::observe::{mountinfo, proc};
 use crate::plan::undo::Undo;
 use crate::sys;

@@ -82,7 +82,8 @@ pub(crate) fn plan(veth: Option<&Veth>, draft: &mut Draft) {
     }
     let (at, net) = (Phase::Veth, Feature::Net);
     let name = veth.name.clone();
-    let pair = NetCall::AddVeth { name: name.clone(), peer: INSIDE.into(), pid: None, bridge: None };
+    let pair =
+        NetCall::AddVeth { name: name.clone(), peer: INSIDE.into(), pid: None, bridge: None, claimed: false };
     let undo = Undo::DeleteLink { name: name.clone() };
     draft.undoable(at, Actor::Host, net, pair, "net.pair.why", undo);
     let address = |device: &str, address| NetCall::AddAddress {

@@ -86,7 +86,7 @@ pub struct Slots {
     /// Where they listen, and the ports inside.
     pub published: Vec<(SocketAddr, u16)>,
     /// The relay that serves them. The host's.
-    pub relay: Option<Relay>,
+    pub relay: Option<PortRelay>,
     /// `<address>`: the one that was claimed for the container, before the child got its copy of all this.
     pub address: Option<Ipv4Addr>,
     /// The socket that owns the container's tables of nf_tables: they go when it closes.
@@ -97,7 +97,7 @@ pub struct Slots {
 
 /// The process that carries bytes from published ports to those inside.
 #[derive(Debug)]
-pub struct Relay {
+pub struct PortRelay {
     /// Its number.
     pub pid: Pid,
     /// Its pidfd.

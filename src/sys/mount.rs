@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 /// linux/mount.h: struct mount_attr, as of its first version (Linux 5.12).
 #[repr(C)]
-struct Attributes {
+struct MountAttr {
     set: u64,
     clear: u64,
     propagation: u64,
@@ -25,7 +25,7 @@ pub(crate) fn set_attributes(
     owner: Option<BorrowedFd<'_>>,
 ) -> Result<(), Errno> {
     let userns = owner.map_or(0, |owner| owner.as_raw_fd() as u64);
-    let attributes = Attributes { set, clear: 0, propagation: 0, userns };
+    let attributes = MountAttr { set, clear: 0, propagation: 0, userns };
     let flags = libc::AT_EMPTY_PATH | if below { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is an empty C string, and `attributes` lives through the call, with its size passed.
     let done = unsafe {
@@ -35,7 +35,7 @@ pub(crate) fn set_attributes(
             c"".as_ptr(),
             flags,
             &raw const attributes,
-            size_of::<Attributes>(),
+            size_of::<MountAttr>(),
         )
     };
     Errno::result(done).map(|_| ())

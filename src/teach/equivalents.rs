@@ -7,11 +7,11 @@ use std::fmt::Write;
 use self::root::Root;
 use crate::feature::Feature;
 use crate::network::ports::Port;
-use crate::plan::call::bridge::{BridgeCall, hardware};
 use crate::plan::call::cgroup::CgroupCall;
 use crate::plan::call::file::FileCall;
 use crate::plan::call::mount::{MountCall, Propagation};
 use crate::plan::call::net::NetCall;
+use crate::plan::call::nftables::Table;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::call::publish::PublishCall;
 use crate::plan::call::restrict::RestrictCall;
@@ -118,7 +118,7 @@ impl Shell {
             }
             Call::Cgroup(call) => self.add_group(call),
             Call::Net(call) => self.add_net(actor, call),
-            Call::Bridge(call) => self.add_bridge(call),
+            Call::Nftables(call) => self.add_table(call.table()),
             Call::Publish(PublishCall::Listen { at, inside }) => self.outside.push(published(at, *inside)),
             Call::Uts(UtsCall::SetHostname(name)) => self.inside.push(format!("hostname {}", quote(name))),
             Call::Uts(UtsCall::SetDomainname(name)) => {
@@ -168,7 +168,6 @@ impl Shell {
             CgroupCall::AttachProgram { folder, .. } => {
                 self.before.push(format!("bpftool cgroup attach {folder} cgroup_device ..."));
             }
-            CgroupCall::Share { .. } => {}
         }
     }
 
@@ -183,10 +182,15 @@ impl Shell {
     fn add_net(&mut self, actor: Actor, call: &NetCall) {
         let line = match call {
             NetCall::LinkUp { name } => format!("ip link set {name} up"),
-            NetCall::AddVeth { name, peer, bridge, .. } => {
+            NetCall::AddVeth { name, peer, bridge, claimed, .. } => {
                 let bridge = bridge.as_ref().map_or_else(String::new, |bridge| format!(" master {bridge}"));
-                format!("ip link add {name}{bridge} type veth peer name {peer} netns <child>")
+                let hardware = if *claimed { " address <hardware>" } else { "" };
+                format!("ip link add {name}{bridge} type veth peer name {peer}{hardware} netns <child>")
             }
+            NetCall::AddBridge { name, hardware } => {
+                format!("ip link add {name} address {hardware} type bridge")
+            }
+            NetCall::Enable { setting, .. } => format!("echo 1 > {setting}"),
             NetCall::AddAddress { device, address, prefix, .. } => {
                 let address = address.map_or_else(|| "<address>".to_owned(), |address| address.to_string());
                 format!("ip address add {address}/{prefix} dev {device}")
@@ -199,28 +203,17 @@ impl Shell {
         side.push(line);
     }
 
-    /// Rules that nft(8) makes stay: it has no way to own a table beyond its own end.
-    fn add_bridge(&mut self, call: &BridgeCall) {
-        match call {
-            BridgeCall::Make { name, address } => {
-                let hardware = hardware(*address).map(|byte| format!("{byte:02x}")).join(":");
-                self.outside.push(format!("ip link add {name} address {hardware} type bridge"));
+    /// The same rules by nft(8). It can give a table an owner only while it runs, so these stay until they are deleted.
+    fn add_table(&mut self, table: &Table) {
+        let (family, name) = (table.family, &table.name);
+        let mut nft = |command: String| self.outside.push(format!("nft {}", quote(command)));
+        nft(format!("add table {family} {name}"));
+        for chain in &table.chains {
+            nft(format!("add chain {family} {name} {} {{ {} }}", chain.name, chain.declaration()));
+            // A rule with a condition would also apply on a machine that does not meet it.
+            for rule in chain.rules.iter().filter(|rule| rule.only_if.is_none()) {
+                nft(format!("add rule {family} {name} {} {}", chain.name, rule.statements()));
             }
-            BridgeCall::Forward { .. } => self.outside.push("sysctl net.ipv4.ip_forward=1".into()),
-            BridgeCall::Claim { bridge, .. } => self.outside.extend([
-                "nft add table ip box".to_owned(),
-                "nft 'add chain ip box out { type nat hook postrouting priority 100; }'".to_owned(),
-                format!("nft add rule ip box out ip saddr '<address>' oifname != {bridge} masquerade"),
-                "nft 'add chain ip box in { type filter hook forward priority 0; }'".to_owned(),
-                "nft add rule ip box in ip daddr '<address>' ct state != established,related drop".to_owned(),
-            ]),
-            BridgeCall::Guard { port } => self.outside.extend([
-                "nft add table netdev box".to_owned(),
-                format!("nft 'add chain netdev box port {{ type filter hook ingress device {port} priority 0; policy drop; }}'"),
-                "nft add rule netdev box port ip saddr '<address>' accept".to_owned(),
-                "nft add rule netdev box port arp saddr ip '<address>' accept".to_owned(),
-            ]),
-            BridgeCall::Share => {}
         }
     }
 

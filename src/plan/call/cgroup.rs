@@ -7,7 +7,6 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::mkdir;
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::c_string;
@@ -19,11 +18,6 @@ use crate::sys::bpf;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CgroupCall {
-    /// flock(2), shared, on the folder that `sandbox` lies in: as long as one run has it, no other removes `sandbox`.
-    Share {
-        /// The folder.
-        folder: String,
-    },
     /// mkdir(2) of a group.
     Make {
         /// Its folder.
@@ -55,7 +49,6 @@ pub enum CgroupCall {
 impl fmt::Display for CgroupCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CgroupCall::Share { folder } => write!(f, "flock(<{folder}>, LOCK_SH)"),
             CgroupCall::Make { folder, .. } => write!(f, "mkdir({}, 0755)", c_string(folder)),
             CgroupCall::Open { folder } => {
                 write!(f, "openat(AT_FDCWD, {}, O_PATH|O_DIRECTORY|O_CLOEXEC)", c_string(folder))
@@ -78,12 +71,6 @@ impl CgroupCall {
     /// Makes the call.
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         match self {
-            CgroupCall::Share { folder } => {
-                let share = folder_of(folder, OFlag::O_RDONLY)?;
-                flock(&share, FlockOperation::LockShared).map_err(errno)?;
-                slots.shares.push(share);
-                Ok(0)
-            }
             CgroupCall::Make { folder, shared } => {
                 match mkdir(Path::new(folder), Mode::from_bits_truncate(0o755)) {
                     Err(Errno::EEXIST) if *shared => Ok(0),

@@ -1,10 +1,14 @@
 //! Files below /proc that configure a namespace, files of a cgroup, and the programs that write id maps.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::c_string;
@@ -22,6 +26,13 @@ pub enum FileCall {
         /// What.
         content: String,
     },
+    /// open(2) and flock(2), shared. The lock is held until the run ends.
+    LockShared {
+        /// What is locked.
+        path: String,
+        /// For how many seconds to try while another process has an exclusive lock; without, for as long as it takes.
+        seconds: Option<u64>,
+    },
     /// A helper program and its arguments (newuidmap): one step, whatever calls it makes.
     Run {
         /// The file.
@@ -37,6 +48,10 @@ impl fmt::Display for FileCall {
             FileCall::Write { path, content } => {
                 write!(f, "write(<{path}>, {}, {})", c_string(content), content.len())
             }
+            FileCall::LockShared { path, seconds: None } => write!(f, "flock(<{path}>, LOCK_SH)"),
+            FileCall::LockShared { path, seconds: Some(seconds) } => {
+                write!(f, "flock(<{path}>, LOCK_SH|LOCK_NB)  [for at most {seconds} s]")
+            }
             FileCall::Run { program, arguments } => write!(f, "{program} {}", arguments.join(" ")),
         }
     }
@@ -50,6 +65,10 @@ impl FileCall {
                 let file = std::fs::OpenOptions::new().write(true).open(slots.fill(path));
                 write_once(file, content)
             }
+            FileCall::LockShared { path, seconds } => {
+                slots.shares.push(lock_shared(path, *seconds)?);
+                Ok(0)
+            }
             FileCall::Run { program, arguments } => {
                 run(program, arguments.iter().map(|word| slots.fill(word)))
             }
@@ -60,6 +79,24 @@ impl FileCall {
 fn write_once(file: io::Result<std::fs::File>, content: &str) -> Result<i64, Errno> {
     let written = file.and_then(|mut file| file.write(content.as_bytes())).map_err(errno)?;
     if written == content.len() { Ok(written as i64) } else { Err(Errno::EIO) }
+}
+
+/// flock(2) has no timeout, so a lock that is waited for only some time is tried again and again.
+fn lock_shared(path: &str, seconds: Option<u64>) -> Result<OwnedFd, Errno> {
+    let file = OwnedFd::from(File::open(path).map_err(errno)?);
+    let Some(seconds) = seconds else {
+        flock(&file, FlockOperation::LockShared).map_err(errno)?;
+        return Ok(file);
+    };
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Err(rustix::io::Errno::AGAIN) if Instant::now() < deadline => {}
+            Err(error) => return Err(errno(error)),
+            Ok(()) => return Ok(file),
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// The program's own words go to standard error, where the user reads them above our error.

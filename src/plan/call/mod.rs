@@ -1,13 +1,13 @@
 //! The calls that containers are made of: a closed list, one file per family. Each call prints itself as strace would and
 //! performs itself, side by side, so an explanation can't drift from what happens.
 
-pub mod bridge;
 pub mod cgroup;
 pub mod detached;
 pub mod file;
 pub mod gate;
 pub mod mount;
 pub mod net;
+pub mod nftables;
 pub mod process;
 pub mod publish;
 pub mod restrict;
@@ -39,8 +39,8 @@ pub enum Call {
     Cgroup(cgroup::CgroupCall),
     /// Devices, addresses, sockets.
     Net(net::NetCall),
-    /// A bridge that all containers share, and the firewall.
-    Bridge(bridge::BridgeCall),
+    /// Tables of the packet filter.
+    Nftables(nftables::NftablesCall),
     /// Ports that are published.
     Publish(publish::PublishCall),
     /// A terminal of the command's own.
@@ -89,7 +89,7 @@ families! {
     Uts: uts::UtsCall,
     Cgroup: cgroup::CgroupCall,
     Net: net::NetCall,
-    Bridge: bridge::BridgeCall,
+    Nftables: nftables::NftablesCall,
     Publish: publish::PublishCall,
     Terminal: terminal::TerminalCall,
     Restrict: restrict::RestrictCall,

@@ -1,14 +1,15 @@
 //! Network devices and their addresses.
 
 use std::fmt;
+use std::fs;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::bridge::hardware;
 use super::c_string;
+use crate::error::errno;
 use crate::plan::slots::Slots;
 use crate::sys;
 
@@ -21,16 +22,25 @@ pub enum NetCall {
         /// The device.
         name: String,
     },
-    /// RTM_NEWLINK: a veth pair, born with its other end in another network namespace. veth(4).
+    /// RTM_NEWLINK: a veth pair, whose other device is created in another network namespace. veth(4).
     AddVeth {
-        /// The end in the caller's network namespace.
+        /// The device in the caller's network namespace.
         name: String,
-        /// The other end.
+        /// The other device.
         peer: String,
-        /// Whose network namespace the other end is put into; `<child>` where none is given.
+        /// The process whose network namespace the other device is created in; `<child>` where none is given.
         pid: Option<i32>,
-        /// The bridge that this end is a port of; where there is an `<address>`, the other gets the hardware address of it.
+        /// The bridge that the first device becomes a port of.
         bridge: Option<String>,
+        /// Whether the other device gets `<hardware>`, the hardware address that is made of `<address>`.
+        claimed: bool,
+    },
+    /// RTM_NEWLINK: a bridge. If it exists already, with this hardware address, that counts as success.
+    AddBridge {
+        /// Its name.
+        name: String,
+        /// Its hardware address. With one of its own, a bridge keeps it whatever ports it gets.
+        hardware: HardwareAddress,
     },
     /// RTM_NEWADDR: gives a device an address.
     AddAddress {
@@ -40,7 +50,7 @@ pub enum NetCall {
         address: Option<Ipv4Addr>,
         /// How many of its bits name the network.
         prefix: u8,
-        /// Other runs give it this address too: that it has it already is as good.
+        /// Other runs give it this address too: EEXIST counts as success.
         shared: bool,
     },
     /// RTM_NEWLINK of a bridge's port: it sends to no other such port.
@@ -52,6 +62,14 @@ pub enum NetCall {
     AddDefaultRoute {
         /// The machine that takes it.
         gateway: Ipv4Addr,
+    },
+    /// A write of `1` to a setting, if it is 0. The alias, which records that, is set first, so that it is there even if this
+    /// process ends between the two.
+    Enable {
+        /// The file of the setting.
+        setting: String,
+        /// What records it.
+        note: DeviceAlias,
     },
     /// RTM_GETLINK, again and again until the device can send: the other device of its veth pair is up too.
     AwaitCarrier {
@@ -70,14 +88,23 @@ impl fmt::Display for NetCall {
                     c_string(name)
                 )
             }
-            NetCall::AddVeth { name, peer, pid, bridge } => {
+            NetCall::AddVeth { name, peer, pid, bridge, claimed } => {
                 let pid = pid.map_or_else(|| "<child>".to_owned(), |pid| pid.to_string());
                 let bridge = bridge.as_ref().map_or_else(String::new, |bridge| format!(" master {bridge}"));
+                let hardware = if *claimed { " address <hardware>" } else { "" };
                 write!(
                     f,
-                    "send(<netlink>, {{RTM_NEWLINK veth {name}{bridge}, peer {peer} in netns of {pid}}})"
+                    "send(<netlink>, {{RTM_NEWLINK veth {name}{bridge}, peer {peer}{hardware} in netns of {pid}}})"
                 )
             }
+            NetCall::AddBridge { name, hardware } => {
+                write!(f, "send(<netlink>, {{RTM_NEWLINK bridge {name} address {hardware}}})")
+            }
+            NetCall::Enable { setting, note: DeviceAlias { device, alias } } => write!(
+                f,
+                "write(<{setting}>, \"1\", 1)  [if it is 0; first {{RTM_NEWLINK {device} alias {}}}]",
+                c_string(alias)
+            ),
             NetCall::Isolate { port } => write!(f, "send(<netlink>, {{RTM_NEWLINK {port}, isolated}})"),
             NetCall::AddDefaultRoute { gateway } => {
                 write!(f, "send(<netlink>, {{RTM_NEWROUTE default via {gateway}}})")
@@ -98,12 +125,17 @@ impl NetCall {
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         match self {
             NetCall::LinkUp { name } => sys::link::set_up(name),
-            NetCall::AddVeth { name, peer, pid, bridge } => {
+            NetCall::AddVeth { name, peer, pid, bridge, claimed } => {
                 // The child isn't reaped before the end, so its number can't have become another's.
                 let pid = pid.or(slots.child.map(nix::unistd::Pid::as_raw)).ok_or(Errno::ESRCH)?;
-                let hardware = slots.address.filter(|_| bridge.is_some()).map(hardware);
+                let hardware = match claimed {
+                    true => Some(HardwareAddress::of(slots.address.ok_or(Errno::EDESTADDRREQ)?).0),
+                    false => None,
+                };
                 sys::netlink::add_veth(name, peer, pid.unsigned_abs(), bridge.as_deref(), hardware)
             }
+            NetCall::AddBridge { name, hardware } => add_bridge(name, *hardware),
+            NetCall::Enable { setting, note } => return enable(setting, note),
             NetCall::AddAddress { device, address, prefix, shared } => {
                 let address = address.or(slots.address).ok_or(Errno::EDESTADDRREQ)?;
                 match sys::netlink::add_address(device, address, *prefix) {
@@ -119,6 +151,75 @@ impl NetCall {
     }
 }
 
+/// The hardware address of a network device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HardwareAddress(pub [u8; 6]);
+
+impl HardwareAddress {
+    /// A locally administered address that is made of an IPv4 address: `02:73` and its four bytes. A container that gets the
+    /// IPv4 address of an earlier one then also has its hardware address, which others may still have in their ARP tables.
+    pub fn of(address: Ipv4Addr) -> HardwareAddress {
+        let [a, b, c, d] = address.octets();
+        HardwareAddress([0x02, b's', a, b, c, d])
+    }
+
+    /// The IPv4 address that a hardware address was made of. None if it is not one of ours.
+    pub fn address_of(hardware: &[u8]) -> Option<Ipv4Addr> {
+        match *hardware {
+            [0x02, b's', a, b, c, d] => Some(Ipv4Addr::new(a, b, c, d)),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for HardwareAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.map(|byte| format!("{byte:02x}")).join(":"))
+    }
+}
+
+/// A text that the kernel keeps with a network device, for all who look: IFLA_IFALIAS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceAlias {
+    /// The device.
+    pub device: String,
+    /// The text.
+    pub alias: String,
+}
+
+impl DeviceAlias {
+    /// Whether the device exists and has this alias.
+    pub(crate) fn is_set(&self) -> bool {
+        sys::netlink::find_link(&self.device).is_some_and(|link| link.alias() == Some(&self.alias))
+    }
+}
+
+impl fmt::Display for DeviceAlias {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the alias of {} is {}", self.device, c_string(&self.alias))
+    }
+}
+
+fn add_bridge(name: &str, hardware: HardwareAddress) -> Result<(), Errno> {
+    match sys::netlink::add_bridge(name, hardware.0) {
+        Err(Errno::EEXIST)
+            if sys::netlink::find_link(name).is_some_and(|link| link.hardware_address() == hardware.0) =>
+        {
+            Ok(())
+        }
+        added => added,
+    }
+}
+
+/// The note comes first: if this process ends between the two, the setting is still 0, and writing 0 again does no harm.
+fn enable(setting: &str, note: &DeviceAlias) -> Result<i64, Errno> {
+    if fs::read_to_string(setting).map_err(errno)?.trim() != "0" {
+        return Ok(0);
+    }
+    sys::netlink::set_alias(&note.device, &note.alias)?;
+    fs::write(setting, "1").map(|()| 1).map_err(errno)
+}
+
 /// Waits for the kernel's work queue, which takes a millisecond, and for whoever sets the other end up.
 fn await_carrier(name: &str) -> Result<(), Errno> {
     let deadline = Instant::now() + Duration::from_secs(5);
@@ -131,4 +232,21 @@ fn await_carrier(name: &str) -> Result<(), Errno> {
         }
     }
     Err(Errno::ETIMEDOUT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hardware_address_leads_back() {
+        let address = Ipv4Addr::new(10, 111, 7, 1);
+        let hardware = HardwareAddress::of(address);
+        assert_eq!(HardwareAddress::address_of(&hardware.0), Some(address));
+        assert_eq!(HardwareAddress::address_of(&[0x02, 0x42, 10, 111, 7, 1]), None);
+        assert_eq!(HardwareAddress::address_of(&[]), None);
+        assert_eq!(hardware.to_string(), "02:73:0a:6f:07:01");
+        // The second lowest bit of the first byte means locally administered; the lowest would be a multicast address. IEEE 802
+        assert_eq!(hardware.0[0] & 3, 2);
+    }
 }

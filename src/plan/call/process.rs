@@ -14,7 +14,7 @@ use super::c_string;
 use crate::error::errno;
 use crate::feature::Feature;
 use crate::plan::gate::{Channel, Message};
-use crate::plan::slots::{Relay, Slots};
+use crate::plan::slots::{PortRelay, Slots};
 use crate::sys;
 use crate::sys::clone::Cloned;
 
@@ -319,7 +319,7 @@ fn clone_relay(slots: &mut Slots) -> Result<i64, Errno> {
             Ok(0)
         }
         Cloned::Parent(pid, pidfd) => {
-            slots.relay = Some(Relay { pid, pidfd, gate: host });
+            slots.relay = Some(PortRelay { pid, pidfd, gate: host });
             // With a copy here, clients would still be let in when the relay has gone.
             slots.listeners.clear();
             Ok(i64::from(pid.as_raw()))

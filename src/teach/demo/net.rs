@@ -17,9 +17,8 @@ use crate::network::INSIDE;
 use crate::network::veth::PREFIX;
 use crate::observe::Value;
 use crate::observe::net::{device_names, local_addresses};
-use crate::plan::call::bridge::BridgeCall;
 use crate::plan::call::file::FileCall;
-use crate::plan::call::net::NetCall as Link;
+use crate::plan::call::net::{HardwareAddress, NetCall as Link};
 use crate::plan::undo::Undo;
 use crate::teach::agent::Agent;
 use crate::teach::call::SocketCall;
@@ -234,7 +233,13 @@ fn veth(stage: &mut Stage<'_>) -> Result<Card> {
     }
     let inside = stack(stage, Lo::Up)?;
     let Ok((second, number)) = inside.spawn(&[Net])? else { return skip("net.skip.second") };
-    let pair = Link::AddVeth { name: "sbx0".into(), peer: INSIDE.into(), pid: Some(number), bridge: None };
+    let pair = Link::AddVeth {
+        name: "sbx0".into(),
+        peer: INSIDE.into(),
+        pid: Some(number),
+        bridge: None,
+        claimed: false,
+    };
     if inside.perform(pair)? == Err(Errno::EOPNOTSUPP) {
         return skip("net.pair.EOPNOTSUPP");
     }
@@ -261,7 +266,8 @@ fn bridge(stage: &mut Stage<'_>) -> Result<Card> {
     let skip = |reason| Ok(Card::new(Net, "bridge").skip(reason));
     let name = String::from("box0");
     let inside = stack(stage, Lo::Up)?;
-    let make = BridgeCall::Make { name: name.clone(), address: Ipv4Addr::new(10, 0, 0, 1) };
+    let hardware = HardwareAddress::of(Ipv4Addr::new(10, 0, 0, 1));
+    let make = Link::AddBridge { name: name.clone(), hardware };
     if inside.perform(make)? == Err(Errno::EOPNOTSUPP) {
         return skip("net.skip.bridge");
     }
@@ -274,6 +280,7 @@ fn bridge(stage: &mut Stage<'_>) -> Result<Card> {
             peer: INSIDE.into(),
             pid: Some(number),
             bridge: Some(name.clone()),
+            claimed: false,
         };
         if inside.perform(pair)? == Err(Errno::EOPNOTSUPP) {
             return skip("net.pair.EOPNOTSUPP");
