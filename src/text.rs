@@ -41,6 +41,21 @@ pub(crate) fn text_with(key: &str, values: &[(&str, &str)]) -> String {
     values.iter().fold(text(key), |words, (name, value)| words.replace(&format!("{{{name}}}"), value))
 }
 
+/// Breaks a text at its blanks into lines of at most `width` characters. A longer word stays whole.
+pub(crate) fn wrap(words: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in words.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 fn find(file: &str, key: &str) -> Option<String> {
     let mut lines = file.lines();
     let first = lines.find_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix('='))?;

@@ -16,12 +16,13 @@ use crate::error::{Error, Result};
 use crate::exec;
 use crate::feature::{Feature, Purpose};
 use crate::host::command;
+use crate::render::equivalents;
 use crate::render::live::Live;
 use crate::render::paint::{Color, Stream, decide};
 use crate::render::{self, card, contrast, paint, plot, svg};
+use crate::teach::agent::Agent;
 use crate::teach::demo::plot::Plot;
 use crate::teach::demo::{self, Canvas, Stage};
-use crate::teach::equivalents;
 use crate::teach::mistakes;
 use crate::text::text_with;
 
@@ -105,7 +106,7 @@ pub(super) fn run<F: Args>(
     }
     if view {
         // The view is taken; the process that it was taken of has nothing more to do.
-        exec::start(&plan, &mut narrator)?.end()?;
+        Agent::start(&plan, &mut narrator)?.end()?;
         if telling.narrates() {
             render::out(&equivalents::text_of(&plan));
         }

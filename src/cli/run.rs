@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::feature::Purpose;
 use crate::render;
 use crate::render::paint::{self, Color, Stream, decide};
-use crate::text::{text, text_with};
+use crate::text::{text, text_with, wrap};
 
 /// The flags of `run`.
 #[derive(Debug, Args)]
@@ -74,7 +74,7 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     let (plan, left) = prepare::plan(spec.clone(), prepare::container_ending, telling.show_proc)?;
     for (feature, why) in left {
         let words = text_with("run.left", &[("feature", feature.name()), ("why", &why)]);
-        let lines = paint::wrap(&format!("sandbox: {words}"), paint::width() - 9);
+        let lines = wrap(&format!("sandbox: {words}"), paint::width() - 9);
         render::err(&(lines.join("\n         ") + "\n"));
     }
     if telling.dry_run {

@@ -5,8 +5,8 @@ use clap::Args;
 use crate::error::Result;
 use crate::exec::{self, Watch};
 use crate::plan::Plan;
+use crate::render::equivalents;
 use crate::render::{self, plan as plan_text};
-use crate::teach::equivalents;
 
 /// The flags.
 #[derive(Debug, Args)]

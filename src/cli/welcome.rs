@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::render::paint;
-use crate::text::text;
+use crate::text::{text, wrap};
 
 /// What to type first, and why.
 const FIRST: [(&str, &str); 3] = [
@@ -19,7 +19,7 @@ const THEN: [(&str, &str); 2] =
 /// The lines.
 pub(super) fn text_of() -> String {
     let mut out = String::new();
-    for line in paint::wrap(&text("habit.welcome.what"), paint::width()) {
+    for line in wrap(&text("habit.welcome.what"), paint::width()) {
         let _ = writeln!(out, "{line}");
     }
     let _ = writeln!(out, "\n{}", text("habit.welcome.try"));

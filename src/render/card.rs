@@ -4,13 +4,14 @@ use std::fmt::Write;
 
 use super::paint;
 use crate::teach::demo::{Card, Evidence, Outcome};
+use crate::text::wrap;
 
 /// The lines of a card.
 pub fn text(card: &Card) -> String {
     let width = paint::width();
     let mut out = String::new();
     let indent = 10;
-    for (index, line) in paint::wrap(&card.claim, width - indent).iter().enumerate() {
+    for (index, line) in wrap(&card.claim, width - indent).iter().enumerate() {
         let name = if index == 0 { card.name } else { "" };
         let _ = writeln!(out, "{:<indent$}{}", paint::heading(name), paint::heading(line));
     }
@@ -20,7 +21,7 @@ pub fn text(card: &Card) -> String {
         Outcome::Fails => (paint::bad("NOT SO"), &card.verdict),
         Outcome::Skipped(reason) => (paint::faint("skipped"), reason),
     };
-    for (index, line) in paint::wrap(words, width - indent).iter().enumerate() {
+    for (index, line) in wrap(words, width - indent).iter().enumerate() {
         let sign = if index == 0 { sign.clone() } else { "".into() };
         let _ = writeln!(out, "{sign:<indent$}{line}");
     }

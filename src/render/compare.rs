@@ -7,13 +7,13 @@ use super::table::{self, Row, Side};
 use super::view::{heading, meaning};
 use crate::feature::Feature;
 use crate::teach::compare::{Comparison, Node, Pair, Subject};
-use crate::text::{text, text_with};
+use crate::text::{text, text_with, wrap};
 
 /// The lines of a comparison. What is equal in namespaces that are the same is only counted, unless `all` is wanted.
 pub fn text_of(comparison: &Comparison, all: bool) -> String {
     let width = paint::width();
     let mut out = String::new();
-    for line in verdict(comparison).iter().flat_map(|sentence| paint::wrap(sentence, width)) {
+    for line in verdict(comparison).iter().flat_map(|sentence| wrap(sentence, width)) {
         let _ = writeln!(out, "{line}");
     }
     out.push('\n');
@@ -31,7 +31,7 @@ pub fn text_of(comparison: &Comparison, all: bool) -> String {
     let told_to = rows(&comparison.paths, &differing, all, ("", "values"));
     table::draw(&mut out, &sides, &told_to, width);
     meaning(&mut out, &text("compare.paths.meaning"), width);
-    for line in paint::wrap(&refused(comparison), width - 3) {
+    for line in wrap(&refused(comparison), width - 3) {
         let _ = writeln!(out, "   {}", paint::bad(&line));
     }
 

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{mistakes, paint};
 use crate::error::Error;
+use crate::text::wrap;
 
 /// The lines of an error, for standard error.
 pub fn text(error: &Error) -> String {
@@ -13,7 +14,7 @@ pub fn text(error: &Error) -> String {
 /// The same in so many columns.
 pub fn text_in(error: &Error, width: usize) -> String {
     let mut out = String::new();
-    let first = paint::wrap(&error.what, width - 9).join("\n         ");
+    let first = wrap(&error.what, width - 9).join("\n         ");
     let _ = writeln!(out, "{} {first}", paint::bad("sandbox:"));
     out.push_str(&mistakes::text_in(&error.mistakes, width));
     parts(&mut out, error.call.as_deref(), &error.why, &error.todo, width);
@@ -39,7 +40,7 @@ pub(super) fn parts(out: &mut String, call: Option<&str>, why: &[String], todo: 
 fn part(out: &mut String, name: &str, words: &str, width: usize) {
     let mut name = name;
     for line in words.lines() {
-        let lines = if line.starts_with(' ') { vec![line.to_owned()] } else { paint::wrap(line, width - 8) };
+        let lines = if line.starts_with(' ') { vec![line.to_owned()] } else { wrap(line, width - 8) };
         for line in lines {
             let _ = writeln!(out, "  {:<6}{line}", paint::heading(name));
             name = "";

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::paint;
 use crate::config::spec::Mistake;
-use crate::text::text_with;
+use crate::text::{text_with, wrap};
 
 /// Draws them in so many columns, in their order.
 pub(super) fn text_in(mistakes: &[Mistake], width: usize) -> String {
@@ -15,7 +15,7 @@ fn one(mistake: &Mistake, width: usize) -> String {
     let Mistake { file, line, column, what, .. } = mistake;
     let mut out = String::new();
     // `file:line:column:` begins the line, where editors look for it.
-    let lines = paint::wrap(&format!("{file}:{line}:{column}: {what}"), width);
+    let lines = wrap(&format!("{file}:{line}:{column}: {what}"), width);
     for (index, words) in lines.iter().enumerate() {
         let _ = writeln!(out, "{}{words}", if index == 0 { "" } else { "    " });
     }

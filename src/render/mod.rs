@@ -4,6 +4,7 @@ pub mod card;
 pub mod compare;
 pub mod contrast;
 pub mod doctor;
+pub mod equivalents;
 pub mod error;
 pub mod explain;
 pub mod live;

@@ -92,21 +92,6 @@ pub fn faint(words: &str) -> ColoredString {
     words.dimmed()
 }
 
-/// Breaks words into lines of at most `width` columns.
-pub fn wrap(words: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in words.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
 /// Cuts to at most `width` columns; what is cut shows as `~`.
 pub fn cut(words: &str, width: usize) -> String {
     if words.chars().count() <= width {

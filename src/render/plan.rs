@@ -6,7 +6,7 @@ use super::paint;
 use crate::feature::Feature;
 use crate::plan::call::cgroup::CgroupCall;
 use crate::plan::{Actor, Call, Plan, Step};
-use crate::text::text;
+use crate::text::{text, wrap};
 
 /// The whole plan.
 pub fn text_of(plan: &Plan) -> String {
@@ -19,7 +19,7 @@ pub fn text_of(plan: &Plan) -> String {
     out.push_str(&spellings(plan));
     for problem in &plan.problems {
         let _ = writeln!(out, "{} {}: {}", paint::bad("!!"), problem.purpose, problem.what);
-        for line in paint::wrap(&problem.why, paint::width() - 5) {
+        for line in wrap(&problem.why, paint::width() - 5) {
             let _ = writeln!(out, "     {line}");
         }
     }
@@ -59,9 +59,9 @@ pub fn announcement(plan: &Plan) -> String {
     // What was set apart on one line is set apart by a sign on several. (It may stand behind `sandbox: `.)
     if out.chars().count() > paint::width() - 9 {
         out = out.replace("    ", "; ");
-        out = paint::wrap(&out, paint::width() - 9).join("\n         ");
+        out = wrap(&out, paint::width() - 9).join("\n         ");
     }
-    for line in plan.notes.iter().flat_map(|note| paint::wrap(note, paint::width() - 9)) {
+    for line in plan.notes.iter().flat_map(|note| wrap(note, paint::width() - 9)) {
         let gap = if out.is_empty() { "" } else { "\n         " };
         let _ = write!(out, "{gap}{line}");
     }
@@ -130,7 +130,7 @@ fn wrap_call(call: &str, width: usize) -> Vec<String> {
 /// The reason, below its step.
 pub fn why_line(step: &Step) -> String {
     let mut out = String::new();
-    for line in paint::wrap(&text(step.why), paint::width() - 13) {
+    for line in wrap(&text(step.why), paint::width() - 13) {
         let _ = writeln!(out, "             {}", paint::faint(&line));
     }
     out

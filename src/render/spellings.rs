@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::paint;
 use crate::observe::hierarchy::Version;
 use crate::plan::{Intent, Setting};
-use crate::text::{text, text_with};
+use crate::text::{text, text_with, wrap};
 
 /// The lines of all intents; of each version's settings at most so many.
 pub(super) fn lines(intents: &[Intent], most: usize) -> String {
@@ -17,7 +17,7 @@ pub(super) fn lines(intents: &[Intent], most: usize) -> String {
             version_lines(&mut out, intent, version, settings, most, width);
         }
         for words in versions(intent).iter().chain(&intent.note) {
-            for line in paint::wrap(words, width - 6) {
+            for line in wrap(words, width - 6) {
                 let _ = writeln!(out, "      {}", paint::good(&line));
             }
         }

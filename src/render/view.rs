@@ -7,7 +7,7 @@ use super::{paint, plan};
 use crate::feature::{Feature, Purpose};
 use crate::observe::Observation;
 use crate::plan::Plan;
-use crate::text::{text, text_with};
+use crate::text::{text, text_with, wrap};
 use crate::views::{OnePath, View};
 
 /// The lines of a view.
@@ -173,7 +173,7 @@ pub(super) fn heading(out: &mut String, letter: &str, words: &str) {
 }
 
 pub(super) fn meaning(out: &mut String, words: &str, width: usize) {
-    for line in paint::wrap(words, width - 3) {
+    for line in wrap(words, width - 3) {
         let _ = writeln!(out, "   {}", paint::good(&line));
     }
 }

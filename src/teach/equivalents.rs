@@ -1,8 +1,6 @@
-//! The same by other means: the shell lines that a plan amounts to, and docker's flags, as one block to paste.
+//! The same by other means: the shell lines that do what a plan does, and Docker's flags for it.
 
 mod root;
-
-use std::fmt::Write;
 
 use self::root::Root;
 use crate::feature::Feature;
@@ -17,24 +15,25 @@ use crate::plan::call::publish::PublishCall;
 use crate::plan::call::restrict::RestrictCall;
 use crate::plan::call::uts::UtsCall;
 use crate::plan::{Actor, Call, Plan, Step};
-use crate::render::paint;
 use crate::security::capabilities;
 use crate::security::rlimits::Limit;
 use crate::text::text;
 use crate::value::shell::quote;
 
-/// The block.
-pub fn text_of(plan: &Plan) -> String {
-    let shell = Shell::of(plan);
-    let mut out = format!("\n{}\n", paint::heading(&text("common.same.shell")));
-    for line in shell.lines(plan) {
-        let _ = writeln!(out, "  {line}");
+/// The lines to paste.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Equivalents {
+    /// For a shell: unshare(1) and the tools beside it.
+    pub shell: Vec<String>,
+    /// For docker.
+    pub docker: Vec<String>,
+}
+
+impl Equivalents {
+    /// Those of a plan.
+    pub fn of(plan: &Plan) -> Equivalents {
+        Equivalents { shell: Shell::of(plan).lines(plan), docker: docker(plan) }
     }
-    let _ = writeln!(out, "{}", paint::heading(&text("common.same.docker")));
-    for line in docker(plan) {
-        let _ = writeln!(out, "  {line}");
-    }
-    out
 }
 
 /// A longer line is hard to read.

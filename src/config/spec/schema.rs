@@ -4,8 +4,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::Spec;
-use crate::render::paint;
-use crate::text::text;
+use crate::text::{text, wrap};
 
 /// The JSON Schema of a spec, of draft 2020-12: what editors complete by.
 pub fn schema() -> Value {
@@ -85,7 +84,7 @@ fn is_plain(words: &str) -> bool {
 
 /// Lines of a comment.
 fn comment(words: &str, indent: &str, out: &mut String) {
-    for line in paint::wrap(words, COLUMNS) {
+    for line in wrap(words, COLUMNS) {
         out.push_str(&format!("{indent}# {line}\n"));
     }
 }
