@@ -6,7 +6,7 @@ use super::paint;
 use super::table::{self, Row, Side};
 use super::view::{heading, meaning};
 use crate::feature::Feature;
-use crate::teach::compare::{Comparison, Node, Pair, Subject};
+use crate::teach::compare::{Comparison, NamespaceNode, Pair, Subject};
 use crate::text::{text, text_with, wrap};
 
 /// The lines of a comparison. What is equal in namespaces that are the same is only counted, unless `all` is wanted.
@@ -128,7 +128,7 @@ fn refused(comparison: &Comparison) -> String {
 fn tree(out: &mut String, comparison: &Comparison, width: usize) {
     heading(out, "C", &format!("{}    {}", text("compare.tree"), text("compare.tree.source")));
     let tree = &comparison.tree;
-    let is_root = |node: &&Node| !tree.iter().any(|other| node.owner.as_ref() == Some(&other.name));
+    let is_root = |node: &&NamespaceNode| !tree.iter().any(|other| node.owner.as_ref() == Some(&other.name));
     let mut lines = Vec::new();
     for root in tree.iter().filter(is_root) {
         branch(&mut lines, comparison, root, "", "");
@@ -142,14 +142,21 @@ fn tree(out: &mut String, comparison: &Comparison, width: usize) {
 }
 
 /// A namespace and what it owns, indented below it.
-fn branch(lines: &mut Vec<(String, String)>, of: &Comparison, node: &Node, joint: &str, indent: &str) {
+fn branch(
+    lines: &mut Vec<(String, String)>,
+    of: &Comparison,
+    node: &NamespaceNode,
+    joint: &str,
+    indent: &str,
+) {
     lines.push((format!("{joint}{}", node.name), about(of, node)));
-    let owned = |other: &&Node| other.owner.as_ref() == Some(&node.name) && other.name != node.name;
+    let owned = |other: &&NamespaceNode| other.owner.as_ref() == Some(&node.name) && other.name != node.name;
     // Leaves first, the user namespaces below it last: their own branches follow them.
-    let (users, mut leaves): (Vec<&Node>, Vec<&Node>) =
+    let (users, mut leaves): (Vec<&NamespaceNode>, Vec<&NamespaceNode>) =
         of.tree.iter().filter(owned).partition(|other| other.feature == Feature::User);
     leaves.sort_by_key(|leaf| leaf.feature);
-    let (shared, own): (Vec<&Node>, Vec<&Node>) = leaves.into_iter().partition(|leaf| leaf.pids.len() == 2);
+    let (shared, own): (Vec<&NamespaceNode>, Vec<&NamespaceNode>) =
+        leaves.into_iter().partition(|leaf| leaf.pids.len() == 2);
     let mut rest = own.len() + users.len();
     if !shared.is_empty() {
         let names: Vec<&str> = shared.iter().map(|leaf| leaf.feature.name()).collect();
@@ -164,7 +171,7 @@ fn branch(lines: &mut Vec<(String, String)>, of: &Comparison, node: &Node, joint
 }
 
 /// Who is in it, and where it comes from.
-fn about(comparison: &Comparison, node: &Node) -> String {
+fn about(comparison: &Comparison, node: &NamespaceNode) -> String {
     let holders = match node.pids.as_slice() {
         [] => text("compare.neither"),
         [pid] if *pid == comparison.left.pid => who(&comparison.left),

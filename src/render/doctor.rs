@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{error, paint};
-use crate::teach::doctor::{Finding, Report, Shown, Trouble};
+use crate::teach::doctor::{Finding, Proof, Report, Trouble};
 use crate::text::{text, text_with};
 
 /// The report as text.
@@ -45,7 +45,7 @@ pub fn text_of(report: &Report) -> String {
 
 /// The file or the call, and its value, which is never what is cut off.
 fn evidence(finding: &Finding, room: usize) -> String {
-    let Some(Shown { source, value }) = &finding.shown else { return String::new() };
+    let Some(Proof { source, value }) = &finding.shown else { return String::new() };
     let sign = if source.ends_with(')') {
         " = "
     } else if source.ends_with(':') {

@@ -11,7 +11,7 @@ mod vantage;
 use serde::Serialize;
 
 pub use self::subject::Subject;
-pub use self::tree::Node;
+pub use self::tree::NamespaceNode;
 pub use self::vantage::Refusal;
 use self::vantage::Vantage;
 use crate::config::compose;
@@ -32,7 +32,7 @@ pub struct Comparison {
     /// The eight links below /proc/PID/ns.
     pub namespaces: Vec<Pair>,
     /// Those namespaces and what stands above them.
-    pub tree: Vec<Node>,
+    pub tree: Vec<NamespaceNode>,
     /// What the kernel tells of each process: read from here.
     pub processes: Vec<Pair>,
     /// What the kernel tells to each process: one path, opened by a helper in its place.
@@ -88,7 +88,7 @@ impl Comparison {
             let others = if is_netns { own.clone() } else { own_files(&right, feature) };
             processes.extend(pairs(feature, own, others));
         }
-        let groups = Groups::of([&left, &right]);
+        let groups = CgroupPair::of([&left, &right]);
         for &feature in Feature::CONTROLLERS {
             let own = limits(&left, feature);
             let mut others = limits(&right, feature);
@@ -151,11 +151,11 @@ fn limits(subject: &Subject, feature: Feature) -> Vec<Observation> {
 }
 
 /// The hierarchies of cgroups, each with the group of the left one and with that of the right one.
-struct Groups([Vec<Hierarchy>; 2]);
+struct CgroupPair([Vec<Hierarchy>; 2]);
 
-impl Groups {
-    fn of(both: [&Subject; 2]) -> Groups {
-        Groups(both.map(|subject| hierarchy::hierarchies(&subject.folder())))
+impl CgroupPair {
+    fn of(both: [&Subject; 2]) -> CgroupPair {
+        CgroupPair(both.map(|subject| hierarchy::hierarchies(&subject.folder())))
     }
 
     /// Whether both are in the group that a path means: `<memory>/memory.max`.

@@ -13,7 +13,7 @@ use crate::sys::ns_ioctl;
 
 /// A namespace that one of the processes is in, or that stands above one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Node {
+pub struct NamespaceNode {
     /// Its kind.
     pub feature: Feature,
     /// Its name, as the links below /proc/PID/ns have it.
@@ -31,8 +31,8 @@ pub struct Node {
 }
 
 /// The namespaces of these processes and all above them that we may see.
-pub(super) fn tree(subjects: [&Subject; 2]) -> Vec<Node> {
-    let mut nodes: Vec<Node> = Vec::new();
+pub(super) fn tree(subjects: [&Subject; 2]) -> Vec<NamespaceNode> {
+    let mut nodes: Vec<NamespaceNode> = Vec::new();
     let mut open: VecDeque<(Feature, OwnedFd, Option<i32>)> = VecDeque::new();
     for subject in subjects {
         let namespaces =
@@ -52,7 +52,7 @@ pub(super) fn tree(subjects: [&Subject; 2]) -> Vec<Node> {
             _ => None,
         };
         let of = |kind, descriptor: &Option<OwnedFd>| name_of(kind, descriptor.as_ref()?);
-        nodes.push(Node {
+        nodes.push(NamespaceNode {
             feature,
             name,
             owner: of(Feature::User, &owner),

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use super::limits::{file_on_disk, group, mib, outcome, watch};
 use super::plot::{Plot, Sample};
-use super::{Card, Entry, Stage};
+use super::{Card, CardEntry, Stage};
 use crate::cgroups::blkio::Throttle;
 use crate::config::spec::Spec;
 use crate::error::Result;
@@ -18,7 +18,7 @@ use crate::teach::call::LoadCall;
 use crate::text::{text, text_with};
 use crate::value::units::Size;
 
-pub(super) const CARDS: &[Entry] =
+pub(super) const CARDS: &[CardEntry] =
     &[("direct", direct), ("buffered", buffered), ("iops", iops), ("counters", counters), ("weight", weight)];
 
 /// A limit that makes a small file take seconds.
@@ -166,7 +166,7 @@ pub(crate) struct Scene {
 }
 
 /// What became of a write.
-pub(crate) struct Run {
+pub(crate) struct WriteOutcome {
     pub(crate) load: String,
     pub(crate) end: Progress,
     pub(crate) is_done: bool,
@@ -198,7 +198,7 @@ impl Scene {
         blocks: usize,
         direct: bool,
         limit: Option<f64>,
-    ) -> Result<Run> {
+    ) -> Result<WriteOutcome> {
         let load = LoadCall::Fill { path: self.path.clone(), block, blocks, direct, pause: 0 };
         let source = LoadCall::Fill { path: "file".into(), block, blocks, direct, pause: 0 }.to_string();
         let mut plot = Plot::new(text("blkio.plot"), "MiB/s", limit);
@@ -215,7 +215,7 @@ impl Scene {
         })?;
         let is_done = matches!(ends[0], Progress::Done(Ok(_)));
         let mib = (block * blocks) as f64 / 1024.0;
-        Ok(Run { load: source, end: ends[0], is_done, seconds: end.max(0.001), mib, plot })
+        Ok(WriteOutcome { load: source, end: ends[0], is_done, seconds: end.max(0.001), mib, plot })
     }
 
     /// What was written to the disk in the group's name.

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Card, Entry, Stage, words};
+use super::{Card, CardEntry, Stage, words};
 use crate::error::Result;
 use crate::feature::Feature::Cgroup;
 use crate::teach::agent::Agent;
 
-pub(super) const CARDS: &[Entry] = &[("link", link), ("path", path), ("mount", mount), ("limits", limits)];
+pub(super) const CARDS: &[CardEntry] =
+    &[("link", link), ("path", path), ("mount", mount), ("limits", limits)];
 
 const LINK: &str = "/proc/self/ns/cgroup";
 const MEMBERSHIP: &str = "/proc/self/cgroup";
@@ -112,22 +113,22 @@ fn both(stage: &mut Stage<'_>) -> Result<Option<(Agent, Agent)>> {
 }
 
 /// A line of /proc/self/cgroup. cgroups(7)
-struct Membership {
+struct CgroupLine {
     /// `0:` on v2; the number and the controllers on v1.
     hierarchy: String,
     path: String,
 }
 
 /// The lines, v2's first.
-fn memberships(agent: &Agent) -> Result<Vec<Membership>> {
+fn memberships(agent: &Agent) -> Result<Vec<CgroupLine>> {
     let lines = agent.read(MEMBERSHIP)?.unwrap_or_default();
-    let mut all: Vec<Membership> = lines
+    let mut all: Vec<CgroupLine> = lines
         .lines()
         .filter_map(|line| {
             // A path may hold colons, a hierarchy's name none.
             let mut parts = line.splitn(3, ':');
             let (number, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
-            Some(Membership { hierarchy: format!("{number}:{controllers}"), path: path.to_owned() })
+            Some(CgroupLine { hierarchy: format!("{number}:{controllers}"), path: path.to_owned() })
         })
         .collect();
     all.sort_by_key(|own| own.hierarchy != "0:");
@@ -154,7 +155,7 @@ impl Mounted {
     }
 
     /// Whether this is the mount of that hierarchy.
-    fn is_of(&self, own: &Membership) -> bool {
+    fn is_of(&self, own: &CgroupLine) -> bool {
         match own.hierarchy.split_once(':') {
             Some(("0", "")) => self.kind == "cgroup2",
             Some((_, controllers)) => {
@@ -186,7 +187,7 @@ fn mounted(agent: &Agent) -> Result<Vec<Mounted>> {
 }
 
 /// The folders of these cgroups, where a mount leads to them.
-fn folders(memberships: &[Membership], mounts: &[Mounted]) -> Vec<PathBuf> {
+fn folders(memberships: &[CgroupLine], mounts: &[Mounted]) -> Vec<PathBuf> {
     let folders = memberships.iter().flat_map(|own| {
         mounts.iter().filter(|mount| mount.is_of(own)).filter_map(|mount| {
             let below = Path::new(&own.path).strip_prefix(&mount.root).ok()?;
@@ -212,8 +213,8 @@ fn short(path: &Path) -> String {
 mod tests {
     use super::*;
 
-    fn membership(hierarchy: &str, path: &str) -> Membership {
-        Membership { hierarchy: hierarchy.into(), path: path.into() }
+    fn membership(hierarchy: &str, path: &str) -> CgroupLine {
+        CgroupLine { hierarchy: hierarchy.into(), path: path.into() }
     }
 
     fn mounted(kind: &str, point: &str, root: &str, options: &str) -> Mounted {

@@ -5,7 +5,7 @@ use nix::unistd::Pid;
 
 use super::limits::{group, watch};
 use super::plot::{Mark, Plot, Sample};
-use super::{Card, Entry, Stage};
+use super::{Card, CardEntry, Stage};
 use crate::cgroups::cpu::{Cpu as Flags, Cpus};
 use crate::config::spec::Spec;
 use crate::error::Result;
@@ -19,7 +19,7 @@ use crate::teach::agent::{Agent, Progress};
 use crate::teach::call::LoadCall;
 use crate::text::text;
 
-pub(super) const CARDS: &[Entry] =
+pub(super) const CARDS: &[CardEntry] =
     &[("weight", weight), ("alone", alone), ("quota", quota), ("cpuset", cpuset)];
 
 /// How long processes compute, in milliseconds.
@@ -59,7 +59,7 @@ fn quota(stage: &mut Stage<'_>) -> Result<Card> {
     let flags = spec.cpu.get_or_insert_default();
     let allowed = flags.cpus.get_or_insert(Cpus::percent(20)).part();
     let inside = stage.start(&spec, Cpu)?;
-    let (group, time) = (group(&inside, Controller::Cpu)?, Time::of(&inside)?);
+    let (group, time) = (group(&inside, Controller::Cpu)?, CpuTime::of(&inside)?);
     inside.begin(LoadCall::Spin { milliseconds: SHORT })?;
     let mut plot = Plot::new(text("cpu.plot"), "% of a CPU", Some(allowed * 100.0));
     let lane = plot.lane("one that computes", '#');
@@ -141,10 +141,10 @@ impl Race {
         };
         let runners = [runner(stage, 100)?, runner(stage, 300)?];
         let groups = [group(&runners[0], Controller::Cpu)?, group(&runners[1], Controller::Cpu)?];
-        let times = [Time::of(&runners[0])?, Time::of(&runners[1])?];
+        let times = [CpuTime::of(&runners[0])?, CpuTime::of(&runners[1])?];
         let mut plot = Plot::new(text("cpu.plot"), "% of a CPU", Some(100.0));
         let lanes = [plot.lane("weight 100", '1'), plot.lane("weight 300", '3')];
-        let begin = times.each_ref().map(Time::seconds);
+        let begin = times.each_ref().map(CpuTime::seconds);
         for (runner, milliseconds) in runners.iter().zip(milliseconds) {
             runner.begin(LoadCall::Spin { milliseconds })?;
         }
@@ -153,7 +153,7 @@ impl Race {
         let mut turn: Option<(f64, [f64; 2])> = None;
         let mut end = 0.0;
         watch(stage, &mut plot, &[&runners[0], &runners[1]], |seconds, progress, plot| {
-            let now = times.each_ref().map(Time::seconds);
+            let now = times.each_ref().map(CpuTime::seconds);
             for (index, rate) in rates.iter_mut().enumerate() {
                 if let Some(value) = rate.after(seconds, now[index]) {
                     plot.push(lanes[index], Sample { seconds, value, mark: None });
@@ -164,7 +164,7 @@ impl Race {
             }
             end = seconds;
         })?;
-        let now = times.each_ref().map(Time::seconds);
+        let now = times.each_ref().map(CpuTime::seconds);
         let (at, used) = turn.unwrap_or((end, now));
         let weights = groups
             .each_ref()
@@ -195,11 +195,11 @@ impl Race {
 }
 
 /// The processor time of a process's group, as the kernel counts it.
-pub(crate) struct Time(ProcessCgroup);
+pub(crate) struct CpuTime(ProcessCgroup);
 
-impl Time {
-    pub(crate) fn of(agent: &Agent) -> Result<Time> {
-        group(agent, Controller::Cpuacct).map(Time)
+impl CpuTime {
+    pub(crate) fn of(agent: &Agent) -> Result<CpuTime> {
+        group(agent, Controller::Cpuacct).map(CpuTime)
     }
 
     pub(crate) fn seconds(&self) -> f64 {

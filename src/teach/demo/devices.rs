@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 
 use super::limits::group;
-use super::{Card, Entry, Stage, answer_text, words};
+use super::{Card, CardEntry, Stage, answer_text, words};
 use crate::cgroups::devices::attached;
 use crate::config::spec::Spec;
 use crate::error::Result;
@@ -17,7 +17,7 @@ use crate::teach::agent::{Agent, Answer};
 use crate::teach::call::LoadCall;
 use crate::text::text;
 
-pub(super) const CARDS: &[Entry] = &[("deny", deny), ("usual", usual), ("mknod", mknod), ("list", list)];
+pub(super) const CARDS: &[CardEntry] = &[("deny", deny), ("usual", usual), ("mknod", mknod), ("list", list)];
 
 /// The numbers of /dev/zero: Documentation/admin-guide/devices.txt
 const ZERO: (u64, u64) = (1, 5);

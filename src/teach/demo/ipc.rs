@@ -2,14 +2,14 @@
 
 use nix::errno::Errno;
 
-use super::{Card, Entry, Stage, answer_text, words};
+use super::{Card, CardEntry, Stage, answer_text, words};
 use crate::error::Result;
 use crate::feature::Feature::Ipc;
 use crate::plan::undo::{Sysv, Undo};
 use crate::teach::agent::Agent;
 use crate::teach::call::{IpcCall as Call, PathCall};
 
-pub(super) const CARDS: &[Entry] = &[
+pub(super) const CARDS: &[CardEntry] = &[
     ("shm", shm),
     ("sem", sem),
     ("msg", msg),

@@ -2,7 +2,7 @@
 
 use super::limits::{file_on_disk, group, mib, outcome, watch};
 use super::plot::{Mark, Plot, Sample};
-use super::{Card, Entry, Stage, dressed};
+use super::{Card, CardEntry, Stage, dressed};
 use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::exec::Ended;
@@ -15,7 +15,7 @@ use crate::teach::call::LoadCall;
 use crate::text::text_with;
 use crate::value::units::Size;
 
-pub(super) const CARDS: &[Entry] = &[("cache", cache), ("kill", kill), ("meminfo", meminfo)];
+pub(super) const CARDS: &[CardEntry] = &[("cache", cache), ("kill", kill), ("meminfo", meminfo)];
 
 /// The limit, where no flag says another one; and the largest that a demonstration fills.
 pub(super) const LIMIT: Size = Size(32 << 20);

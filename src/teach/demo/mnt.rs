@@ -5,7 +5,7 @@ pub(crate) mod scene;
 use nix::errno::Errno;
 
 use self::scene::{CANARY, MOUNTINFO, NOTHING};
-use super::{Card, Entry, Stage, words};
+use super::{Card, CardEntry, Stage, words};
 use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Feature::Mnt;
@@ -13,7 +13,7 @@ use crate::plan::call::mount::Propagation;
 use crate::teach::agent::Agent;
 use crate::teach::call::PathCall;
 
-pub(super) const CARDS: &[Entry] = &[
+pub(super) const CARDS: &[CardEntry] = &[
     ("copy", copy),
     ("mount", mount),
     ("files", files),

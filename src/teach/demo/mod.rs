@@ -83,7 +83,7 @@ pub struct Evidence {
 }
 
 /// A card's name and what makes it.
-type Entry = (&'static str, fn(&mut Stage<'_>) -> Result<Card>);
+type CardEntry = (&'static str, fn(&mut Stage<'_>) -> Result<Card>);
 
 macro_rules! cards {
     (
@@ -92,7 +92,7 @@ macro_rules! cards {
         hardening { $($hardening:tt)* }
     ) => {
         /// The cards of a feature, in order. What hardens has no subcommand, and no demonstration of its own.
-        fn entries(feature: Feature) -> &'static [Entry] {
+        fn entries(feature: Feature) -> &'static [CardEntry] {
             match feature {
                 $(Feature::$n => $n_name::CARDS,)*
                 $(Feature::$c => $c_name::CARDS,)*

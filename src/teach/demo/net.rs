@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 pub(crate) use self::scene::{HERE, abstract_name, brief, reach, said};
 use self::scene::{listening, outcome, said_on, socket, table, tcp};
-use super::{Card, Entry, Stage, words};
+use super::{Card, CardEntry, Stage, words};
 use crate::config::spec::Spec;
 use crate::error::{Error, Result};
 use crate::feature::Feature::Net;
@@ -24,7 +24,7 @@ use crate::teach::agent::Agent;
 use crate::teach::call::SocketCall;
 use crate::teach::call::socket::{Address, Domain};
 
-pub(super) const CARDS: &[Entry] = &[
+pub(super) const CARDS: &[CardEntry] = &[
     ("devices", devices),
     ("addresses", addresses),
     ("routes", routes),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::signal::Signal as Name;
 
-use super::{Card, Entry, Stage, answer_text, words};
+use super::{Card, CardEntry, Stage, answer_text, words};
 use crate::config::spec::Spec;
 use crate::error::{Error, Result};
 use crate::feature::Feature::{self, Pid};
@@ -15,7 +15,7 @@ use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::teach::agent::{Agent, Answer};
 use crate::teach::call::SignalCall;
 
-pub(super) const CARDS: &[Entry] = &[
+pub(super) const CARDS: &[CardEntry] = &[
     ("numbers", numbers),
     ("proc", proc),
     ("unsharer", unsharer),
@@ -151,7 +151,7 @@ fn first(stage: &mut Stage<'_>) -> Result<Card> {
 /// Who loses its parent gets process 1 for one.
 fn orphan(stage: &mut Stage<'_>) -> Result<Card> {
     let inside = inside(stage)?;
-    let family = Family::of(&inside)?;
+    let family = Descendants::of(&inside)?;
     let status = status_file(family.number);
     let before = field(&inside, &status, "PPid")?;
     let parent = family.parent;
@@ -167,7 +167,7 @@ fn orphan(stage: &mut Stage<'_>) -> Result<Card> {
 /// What has ended stays, as a zombie, until its parent asks how: for orphans that is process 1's duty.
 fn zombie(stage: &mut Stage<'_>) -> Result<Card> {
     let inside = inside(stage)?;
-    let family = Family::of(&inside)?;
+    let family = Descendants::of(&inside)?;
     let status = status_file(family.number);
     let number = family.number;
     let (grandchild, _) = family.orphan(&inside)?;
@@ -200,7 +200,7 @@ fn end(stage: &mut Stage<'_>) -> Result<Card> {
 }
 
 /// A child and a grandchild of process 1.
-pub(crate) struct Family {
+pub(crate) struct Descendants {
     child: Agent,
     grandchild: Agent,
     /// The child's number inside.
@@ -209,14 +209,14 @@ pub(crate) struct Family {
     pub(crate) number: i32,
 }
 
-impl Family {
+impl Descendants {
     /// Has an agent make both.
-    pub(crate) fn of(first: &Agent) -> Result<Family> {
+    pub(crate) fn of(first: &Agent) -> Result<Descendants> {
         let (child, parent) = child_of(first, &[])?;
         let (grandchild, number) = child_of(&child, &[])?;
         // Agents are on a leash: this one is to survive its parent.
         let _ = grandchild.perform(SignalCall::ClearParentDeath)?;
-        Ok(Family { child, grandchild, parent, number })
+        Ok(Descendants { child, grandchild, parent, number })
     }
 
     /// Has the child end, and its parent reap it, with what answer: the grandchild, which is then an orphan.

@@ -4,7 +4,7 @@ use nix::errno::Errno;
 
 use super::limits::{group, outcome, watch};
 use super::plot::{Mark, Plot, Sample};
-use super::{Card, Entry, Stage, answer_text, dressed};
+use super::{Card, CardEntry, Stage, answer_text, dressed};
 use crate::error::Result;
 use crate::feature::Feature::Pids;
 use crate::observe::cgroup::ProcessCgroup;
@@ -12,7 +12,7 @@ use crate::observe::hierarchy::Controller;
 use crate::teach::agent::Progress;
 use crate::teach::call::LoadCall;
 
-pub(super) const CARDS: &[Entry] = &[("bomb", bomb), ("spared", spared)];
+pub(super) const CARDS: &[CardEntry] = &[("bomb", bomb), ("spared", spared)];
 
 /// The limit, where no flag says another one; and how many processes a demonstration tries to make.
 pub(super) const LIMIT: u32 = 16;

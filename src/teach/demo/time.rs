@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use super::{Card, Entry, Stage, words};
+use super::{Card, CardEntry, Stage, words};
 use crate::error::{Error, Result};
 use crate::feature::Feature::Time;
 use crate::observe::Value;
@@ -11,7 +11,7 @@ use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::teach::agent::Agent;
 use crate::value::units::Offset;
 
-pub(super) const CARDS: &[Entry] =
+pub(super) const CARDS: &[CardEntry] =
     &[("children", children), ("clocks", clocks), ("wall", wall), ("late", late)];
 
 const LINK: &str = "/proc/self/ns/time";

@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use super::{Card, Entry, Stage, words};
+use super::{Card, CardEntry, Stage, words};
 use crate::config::spec::Spec;
 use crate::error::{Result, errno};
 use crate::feature::Feature::{User, Uts};
@@ -14,7 +14,7 @@ use crate::plan::undo::Undo;
 use crate::teach::agent::Agent;
 use crate::teach::call::PathCall;
 
-pub(super) const CARDS: &[Entry] = &[
+pub(super) const CARDS: &[CardEntry] = &[
     ("uid", uid),
     ("gid", gid),
     ("unmapped", unmapped),

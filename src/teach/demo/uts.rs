@@ -1,12 +1,12 @@
 //! What the uts namespace shows.
 
-use super::{Card, Entry, Stage, words};
+use super::{Card, CardEntry, Stage, words};
 use crate::error::Result;
 use crate::feature::Feature::Uts;
 use crate::plan::call::uts::UtsCall as Call;
 use crate::teach::agent::Agent;
 
-pub(super) const CARDS: &[Entry] =
+pub(super) const CARDS: &[CardEntry] =
     &[("copy", copy), ("names", names), ("resolve", resolve), ("kernel", kernel)];
 
 const HOSTNAME: &str = "/proc/sys/kernel/hostname";

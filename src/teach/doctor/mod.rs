@@ -52,7 +52,7 @@ pub struct Finding {
     pub works: bool,
     /// What the kernel showed: a file or a call, and its value.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub shown: Option<Shown>,
+    pub shown: Option<Proof>,
     /// What stopped it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Trouble>,
@@ -60,7 +60,7 @@ pub struct Finding {
 
 /// A file or a call, and its value.
 #[derive(Debug, Clone, Serialize)]
-pub struct Shown {
+pub struct Proof {
     /// The file or the call.
     pub source: String,
     /// What it gave.
@@ -117,7 +117,7 @@ fn trouble(error: Error) -> Trouble {
 const DAY: i64 = 86_400;
 
 /// Uses a feature or a container, and says whether the kernel shows its effect.
-fn use_it(purpose: Purpose, host: &Host) -> Result<(bool, Shown)> {
+fn use_it(purpose: Purpose, host: &Host) -> Result<(bool, Proof)> {
     match purpose {
         Purpose::Feature(feature) => use_feature(feature, host),
         Purpose::Container => use_container(),
@@ -132,7 +132,7 @@ fn start(spec: &Spec, purpose: Purpose) -> Result<Probe> {
 }
 
 /// A whole container: its root is a mount of its own.
-fn use_container() -> Result<(bool, Shown)> {
+fn use_container() -> Result<(bool, Proof)> {
     const TABLE: &str = "/proc/self/mountinfo";
     let table = start(&whole()?, Purpose::Container)?.read(TABLE)?;
     let root = table.lines().find(|line| line.split(' ').nth(4) == Some("/"));
@@ -140,7 +140,7 @@ fn use_container() -> Result<(bool, Shown)> {
     Ok((["overlay", "tmpfs"].contains(&kind), shown(format!("{TABLE} /:"), kind)))
 }
 
-fn use_feature(feature: Feature, host: &Host) -> Result<(bool, Shown)> {
+fn use_feature(feature: Feature, host: &Host) -> Result<(bool, Proof)> {
     let mut spec = Spec::of(feature);
     match feature {
         Feature::Time => spec.time = Some(Time { boottime: Some(Offset(DAY)), ..Time::default() }),
@@ -240,7 +240,7 @@ struct Probe {
 }
 
 impl Probe {
-    fn call(&self, call: impl Into<DemoCall>) -> Result<(bool, Shown)> {
+    fn call(&self, call: impl Into<DemoCall>) -> Result<(bool, Proof)> {
         let call = call.into();
         let errno = match self.agent.perform(call.clone())? {
             Ok(result) => return Ok((true, shown(call, result))),
@@ -277,8 +277,8 @@ fn hundredths(uptime: &str) -> i64 {
     uptime.replace('.', "").parse().unwrap_or_default()
 }
 
-fn shown(source: impl ToString, value: impl ToString) -> Shown {
-    Shown { source: source.to_string(), value: value.to_string() }
+fn shown(source: impl ToString, value: impl ToString) -> Proof {
+    Proof { source: source.to_string(), value: value.to_string() }
 }
 
 #[cfg(test)]

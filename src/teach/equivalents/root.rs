@@ -23,7 +23,7 @@ enum Source {
 }
 
 #[derive(Debug, Clone)]
-struct Made {
+struct BuiltMount {
     source: Source,
     attributes: Attributes,
     /// Where it is, once it's somewhere.
@@ -33,7 +33,7 @@ struct Made {
 /// The lines, while the calls are read.
 #[derive(Debug, Default)]
 pub(super) struct Root {
-    slots: BTreeMap<Held, Made>,
+    slots: BTreeMap<Held, BuiltMount>,
     lines: Vec<String>,
     is_handed_in: bool,
 }
@@ -122,9 +122,10 @@ impl Root {
             Source::Of { path, .. } if to == Held::Lower => (Some(path.clone()), None),
             _ => (None, site),
         };
-        self.slots.insert(to, Made { source, attributes, place });
+        self.slots.insert(to, BuiltMount { source, attributes, place });
         if let Some(site) = site {
-            let is_site = |made: &Made| made.place.as_ref().is_some_and(|place| place.starts_with(SITE));
+            let is_site =
+                |made: &BuiltMount| made.place.as_ref().is_some_and(|place| place.starts_with(SITE));
             if !self.slots.values().any(is_site) {
                 self.lines.push(format!("mount -t tmpfs tmpfs {SITE}"));
             }

@@ -1,12 +1,12 @@
 //! Mistakes with the blkio controller.
 
-use super::{Contrast, Entry};
+use super::{Contrast, MistakeEntry};
 use crate::error::Result;
 use crate::feature::Feature::Blkio;
 use crate::teach::demo::Stage;
 use crate::teach::demo::blkio::Scene;
 
-pub(super) const MISTAKES: &[Entry] = &[("buffered", buffered)];
+pub(super) const MISTAKES: &[MistakeEntry] = &[("buffered", buffered)];
 
 /// A limit tried with ordinary writes, and taken for broken.
 fn buffered(stage: &mut Stage<'_>) -> Result<Contrast> {

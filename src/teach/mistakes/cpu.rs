@@ -1,17 +1,17 @@
 //! Mistakes with the cpu controller.
 
-use super::{Contrast, Entry};
+use super::{Contrast, MistakeEntry};
 use crate::cgroups::cpu::{Cpu as Flags, Cpus};
 use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Feature::Cpu;
 use crate::teach::call::LoadCall;
 use crate::teach::demo::Stage;
-use crate::teach::demo::cpu::Time;
+use crate::teach::demo::cpu::CpuTime;
 use crate::teach::demo::limits::watch;
 use crate::teach::demo::plot::Plot;
 
-pub(super) const MISTAKES: &[Entry] = &[("shares-alone", shares_alone)];
+pub(super) const MISTAKES: &[MistakeEntry] = &[("shares-alone", shares_alone)];
 
 /// 512 shares taken for half a processor.
 fn shares_alone(stage: &mut Stage<'_>) -> Result<Contrast> {
@@ -20,7 +20,7 @@ fn shares_alone(stage: &mut Stage<'_>) -> Result<Contrast> {
     let shares = Flags { shares: Some(512), ..Flags::default() };
     for (flags, words, is_right) in [(quota, "--cpus 0.5", true), (shares, "--shares 512", false)] {
         let inside = stage.start(&Spec { cpu: Some(flags), ..Spec::default() }, Cpu)?;
-        let time = Time::of(&inside)?;
+        let time = CpuTime::of(&inside)?;
         let begin = time.seconds();
         inside.begin(LoadCall::Spin { milliseconds: 1000 })?;
         let mut end = 0.0;

@@ -1,13 +1,13 @@
 //! Mistakes with the devices controller.
 
-use super::{Contrast, Entry};
+use super::{Contrast, MistakeEntry};
 use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Feature::Devices;
 use crate::teach::demo::devices::{node, without_zero};
 use crate::teach::demo::{Stage, answer_text};
 
-pub(super) const MISTAKES: &[Entry] = &[("mknod", mknod)];
+pub(super) const MISTAKES: &[MistakeEntry] = &[("mknod", mknod)];
 
 /// A device file taken away, and the device left open to whoever makes another file for it.
 fn mknod(stage: &mut Stage<'_>) -> Result<Contrast> {

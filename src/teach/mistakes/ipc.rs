@@ -1,6 +1,6 @@
 //! The famous mistakes with the ipc namespace.
 
-use super::{Contrast, Entry};
+use super::{Contrast, MistakeEntry};
 use crate::error::Result;
 use crate::feature::Feature::{Ipc, Mnt};
 use crate::plan::call::mount::MountCall;
@@ -8,7 +8,7 @@ use crate::plan::undo::Undo;
 use crate::teach::call::PathCall;
 use crate::teach::demo::{Stage, answer_text, words};
 
-pub(super) const MISTAKES: &[Entry] = &[("shm-file", shm_file)];
+pub(super) const MISTAKES: &[MistakeEntry] = &[("shm-file", shm_file)];
 
 /// Believing that an ipc namespace hides POSIX shared memory.
 fn shm_file(stage: &mut Stage<'_>) -> Result<Contrast> {

@@ -1,6 +1,6 @@
 //! Mistakes with the memory controller.
 
-use super::{Contrast, Entry};
+use super::{Contrast, MistakeEntry};
 use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Feature::Memory;
@@ -14,7 +14,7 @@ use crate::teach::demo::memory::{file, oom_file, oom_kills, usage};
 use crate::teach::demo::plot::Plot;
 use crate::value::units::Size;
 
-pub(super) const MISTAKES: &[Entry] = &[("join-late", join_late), ("swap", swap)];
+pub(super) const MISTAKES: &[MistakeEntry] = &[("join-late", join_late), ("swap", swap)];
 
 const LIMIT: Size = Size(32 << 20);
 /// More than the limit, and little enough to fit twice.

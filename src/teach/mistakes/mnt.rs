@@ -1,13 +1,13 @@
 //! Mistakes with the mnt namespace.
 
-use super::{Contrast, Entry};
+use super::{Contrast, MistakeEntry};
 use crate::error::Result;
 use crate::feature::Feature::Mnt;
 use crate::plan::call::mount::Propagation;
 use crate::teach::demo::mnt::scene::{self, CANARY, MOUNTINFO};
 use crate::teach::demo::{Stage, answer_text, words};
 
-pub(super) const MISTAKES: &[Entry] =
+pub(super) const MISTAKES: &[MistakeEntry] =
     &[("shared", shared), ("chroot", chroot), ("pivot-shared", pivot_shared)];
 
 /// A copy of a shared tree in which something is mounted before it was made private.

@@ -40,9 +40,9 @@ pub struct Contrast {
 }
 
 /// A mistake's name and what makes it.
-type Entry = (&'static str, fn(&mut Stage<'_>) -> Result<Contrast>);
+type MistakeEntry = (&'static str, fn(&mut Stage<'_>) -> Result<Contrast>);
 
-fn entries(purpose: Purpose) -> &'static [Entry] {
+fn entries(purpose: Purpose) -> &'static [MistakeEntry] {
     let Some(feature) = purpose.feature() else { return run::MISTAKES };
     match feature {
         Feature::Pid => pid::MISTAKES,

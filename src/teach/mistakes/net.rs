@@ -1,6 +1,6 @@
 //! Mistakes with the net namespace.
 
-use super::{Contrast, Entry};
+use super::{Contrast, MistakeEntry};
 use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Feature::{Net, Uts};
@@ -8,7 +8,7 @@ use crate::namespaces::net::Lo;
 use crate::teach::demo::net::{HERE, abstract_name, brief, reach, said, stack};
 use crate::teach::demo::{Stage, words};
 
-pub(super) const MISTAKES: &[Entry] = &[("lo-down", lo_down), ("abstract", abstract_socket)];
+pub(super) const MISTAKES: &[MistakeEntry] = &[("lo-down", lo_down), ("abstract", abstract_socket)];
 
 /// A server on 127.0.0.1 in a namespace whose lo nobody brought up.
 fn lo_down(stage: &mut Stage<'_>) -> Result<Contrast> {

@@ -2,16 +2,16 @@
 
 use nix::sys::signal::Signal;
 
-use super::{Contrast, Entry};
+use super::{Contrast, MistakeEntry};
 use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Feature::Pid;
 use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::teach::agent::Agent;
-use crate::teach::demo::pid::{Family, child_of, field, listed, of, send, status_file, until};
+use crate::teach::demo::pid::{Descendants, child_of, field, listed, of, send, status_file, until};
 use crate::teach::demo::{Stage, answer_text, words};
 
-pub(super) const MISTAKES: &[Entry] =
+pub(super) const MISTAKES: &[MistakeEntry] =
     &[("no-fork", no_fork), ("stale-proc", stale_proc), ("bad-init", bad_init)];
 
 const LINK: &str = "/proc/self/ns/pid";
@@ -60,7 +60,7 @@ fn bad_init(stage: &mut Stage<'_>) -> Result<Contrast> {
         let outside = stage.outside(Pid)?;
         let _ = inside.perform(ProcessCall::DefaultSignals)?;
 
-        let family = Family::of(&inside)?;
+        let family = Descendants::of(&inside)?;
         let orphan = status_file(family.number);
         family.orphan(&inside)?.0.exit(0)?;
         // An init that reaps does so at once; who doesn't leaves a zombie.

@@ -13,12 +13,12 @@ mod symlink_mount;
 mod tiocsti;
 mod userns;
 
-use super::Entry;
+use super::MistakeEntry;
 use crate::config::spec::Spec;
 use crate::security::run_as::RunAs;
 use crate::teach::demo::Stage;
 
-pub(super) const MISTAKES: &[Entry] = &[
+pub(super) const MISTAKES: &[MistakeEntry] = &[
     ("capabilities", capabilities::attack),
     ("suid", suid::attack),
     ("userns", userns::attack),

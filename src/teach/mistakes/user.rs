@@ -1,6 +1,6 @@
 //! The famous mistakes with the user namespace.
 
-use super::{Contrast, Entry};
+use super::{Contrast, MistakeEntry};
 use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Feature::User;
@@ -11,7 +11,7 @@ use crate::teach::agent::Agent;
 use crate::teach::call::PathCall;
 use crate::teach::demo::{Stage, answer_text};
 
-pub(super) const MISTAKES: &[Entry] = &[("no-map", no_map), ("setgroups", setgroups)];
+pub(super) const MISTAKES: &[MistakeEntry] = &[("no-map", no_map), ("setgroups", setgroups)];
 
 fn with(stage: &mut Stage<'_>, map: Map) -> Result<Agent> {
     let user = Wanted { map: vec![map], ..Wanted::default() };
