@@ -65,6 +65,52 @@ fn find(file: &str, key: &str) -> Option<String> {
     Some(words.join(" "))
 }
 
+/// The words that no text for a reader may have, since each has a plain term in place of it.
+#[cfg(test)]
+pub(crate) mod plain {
+    use std::sync::LazyLock;
+
+    use regex_lite::Regex;
+
+    /// Patterns, each with what to write instead.
+    const BANNED: &[(&str, &str)] = &[
+        (r"folders?", "directory"),
+        (r"cables?", "veth pair"),
+        (r"leash", "parent-death signal"),
+        (r"walls?", "isolation, protection"),
+        (r"shut", "undumpable; closed"),
+        (r"hand(s|ed)? down", "enable a controller, delegate"),
+        (r"h(eld|olds?) against", "compares with"),
+        (r"own (pid|mnt|mount|net|network|uts|ipc|user|cgroup|time) namespace", "new ... namespace"),
+        (r"one's own", "new"),
+        (r"today|tomorrow", "host, container"),
+        (r"spellings?", "cgroup v1, cgroup v2"),
+        (r"whoever", "a process that"),
+        (r"(is|are|was|were) told", "gets, receives"),
+        (r"(lies|lay) (in|on|over|below|behind)", "is, is mounted on"),
+        (r"stands (in|on|for|over|above|below|here|twice)", "is"),
+        (r"so (many|much|deep|long)", "maximum, limit"),
+        (r"as good", "idempotent"),
+        (r"taken? back", "reclaim"),
+        (r"signs?", "character"),
+        (r"processors?", "CPU"),
+        (r"(process|its|own|outer) numbers?", "PID"),
+    ];
+
+    static WORDS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+        let word = |pattern: &str| Regex::new(&format!(r"(?i)\b({pattern})\b")).expect(pattern);
+        BANNED.iter().map(|(pattern, instead)| (word(pattern), *instead)).collect()
+    });
+
+    /// What of `text` is banned, each with what to write instead.
+    pub(crate) fn banned_in(text: &str) -> Vec<String> {
+        let found = |(word, instead): &(Regex, &str)| {
+            word.find(text).map(|found| format!("{:?} in {text:?}: write {instead:?}", found.as_str()))
+        };
+        WORDS.iter().filter_map(found).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +127,14 @@ mod tests {
     fn continued_lines_are_joined_with_one_space() {
         assert_eq!(find("a = b\nk.e.y = one\n    two\nz = y\n", "k.e.y"), Some("one two".into()));
         assert_eq!(find("k.e.yy = no\n", "k.e.y"), None);
+    }
+
+    #[test]
+    fn messages_are_in_plain_words() {
+        let texts = ENGLISH.iter().flat_map(|file| keys(file)).map(text);
+        let banned: Vec<String> = texts.flat_map(|text| plain::banned_in(&text)).collect();
+        assert!(banned.is_empty(), "{banned:#?}");
+        assert_eq!(plain::banned_in("The folder lies behind a wall.").len(), 3);
     }
 
     #[test]

@@ -183,7 +183,7 @@ fn habits_get_the_line_that_was_meant() {
         ("run --rm --cpus=0.5 -e A=b ubuntu", "cpu: { cpus: 0.5 }"),
         ("run -d box.yaml", "sandbox run --help"),
         ("run ubuntu bash", "sandbox spec init --for shell > box.yaml; sandbox run box.yaml"),
-        ("images", "sandbox mnt --root <folder> -- sh"),
+        ("images", "sandbox mnt --root <directory> -- sh"),
         ("stop web", "sandbox pid -- bash"),
         ("mem bash", "sandbox mem -- bash"),
         ("help pid", "sandbox pid --help"),

@@ -32,7 +32,7 @@ const WORDS: &[(&[&str], &str, &str, &str)] = &[
         &["build", "pull", "push", "image", "images", "import", "load"],
         "habit.images.what",
         "habit.images.hint",
-        "sandbox mnt --root <folder> -- sh",
+        "sandbox mnt --root <directory> -- sh",
     ),
     (
         &["rm", "rmi", "stop", "kill", "prune"],

@@ -239,4 +239,20 @@ mod tests {
     fn the_definitions_are_sound() {
         super::definition().debug_assert();
     }
+
+    #[test]
+    fn help_is_in_plain_words() {
+        let mut definition = super::definition();
+        let mut texts = vec![definition.render_long_help().to_string()];
+        for subcommand in definition.get_subcommands_mut() {
+            texts.push(subcommand.render_long_help().to_string());
+            texts
+                .extend(subcommand.get_subcommands_mut().map(|action| action.render_long_help().to_string()));
+        }
+        texts.push(crate::config::spec::schema::schema().to_string());
+        texts.extend(crate::config::spec::shipped::ALL.iter().map(|spec| spec.text.to_owned()));
+        let lines = texts.iter().flat_map(|text| text.split(['\n', '"']));
+        let banned: Vec<String> = lines.flat_map(crate::text::plain::banned_in).collect();
+        assert!(banned.is_empty(), "{banned:#?}");
+    }
 }

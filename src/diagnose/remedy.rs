@@ -158,7 +158,7 @@ impl<'a> Words<'a> {
         let key =
             if isolated(self.failed.call).is_some() { "doctor.chroot.why" } else { "doctor.chroot.root" };
         self.cause("chroot", text(key))
-            .todo(text("doctor.chroot.todo") + "\n   sudo sandbox mnt --root <folder> -- <command>")
+            .todo(text("doctor.chroot.todo") + "\n   sudo sandbox mnt --root <directory> -- <command>")
             .plan_only()
     }
 
