@@ -41,14 +41,14 @@ fn every_card_holds() {
     let cards = stdout(&["net"]);
     assert!(!cards.contains("NOT SO"), "{cards}");
     cards.split("\n\n").for_each(|card| fits(card.split("Next:").next().unwrap(), 80, 6));
-    // The same where the outside is known: lo, and a cable with an address and a route.
+    // The same where the outside is known: lo, and a veth pair with an address and a route.
     let cards = from_own_network("$S net --veth -q -- $S net");
     assert!(!cards.contains("NOT SO"), "{cards}");
     snapshot_cards("demo-net", &cards);
 }
 
 #[test]
-fn the_cable_to_the_outside_carries() {
+fn the_veth_pair_to_the_outside_carries() {
     let card = from_own_network("$S net --veth --demo veth");
     assert!(card.contains("\nok "), "{card}");
     fits(card.split("Next:").next().unwrap().trim_end(), 80, 6);
@@ -64,7 +64,7 @@ fn every_claim_of_the_notes_is_shown() {
         ("its own IP routing tables", "routes"),
         ("its own /proc/net", "files"),
         ("so each container's network is kept apart", "ports"),
-        ("a bridge joins the containers' cables", "bridge"),
+        ("a bridge joins the containers' veth pairs", "bridge"),
         ("a veth joins the container's device to one on the host", "veth"),
     ];
     for (claim, card) in claims {
@@ -113,7 +113,7 @@ fn lo_is_up_or_down_as_asked() {
 }
 
 #[test]
-fn both_ends_of_the_cable_have_an_address_of_one_network() {
+fn both_ends_of_the_veth_pair_have_an_address_of_one_network() {
     let shown = from_own_network("$S net --veth -q -- cat /proc/net/dev /proc/net/route /proc/net/fib_trie");
     assert_eq!(devices(&shown), ["lo", "eth0"], "{shown}");
     let route: Vec<&str> =
@@ -124,7 +124,7 @@ fn both_ends_of_the_cable_have_an_address_of_one_network() {
     assert_eq!((network >> 16, mask), (0x0a6f, 0xffff_fffc), "{shown}");
     let inside = std::net::Ipv4Addr::from(network + 2).to_string();
     assert!(shown.contains(&format!("|-- {inside}\n")), "{shown}");
-    // The command's parent stands outside, and its end of the cable with it.
+    // The command's parent is outside, and so is its end of the veth pair.
     let outside =
         from_own_network("$S net --veth -q -- sh -c 'cat /proc/$PPID/net/dev /proc/$PPID/net/fib_trie'");
     let names = devices(&outside);
@@ -134,7 +134,7 @@ fn both_ends_of_the_cable_have_an_address_of_one_network() {
 
 /// After each end of a command, the devices of the outside are listed.
 #[test]
-fn no_cable_is_left_by_any_end() {
+fn no_veth_pair_is_left_by_any_end() {
     let ends = [
         ("$S net --veth -q -- true", 0),
         ("$S net --veth -q -- sh -c 'exit 7'", 7),
@@ -154,7 +154,7 @@ fn no_cable_is_left_by_any_end() {
 }
 
 #[test]
-fn a_killed_sandbox_leaves_no_cable_and_the_next_command_clears_its_journal() {
+fn a_killed_sandbox_leaves_no_veth_pair_and_the_next_command_clears_its_journal() {
     let shown = from_own_network(
         "$S net --veth -q -- sleep 60 & journaled; kill -KILL $!; wait $!; ls /run/sandbox; \
          sleep 0.3; $S uts -q -- true; test -e /run/sandbox && echo left; cat /proc/net/dev",
@@ -164,10 +164,10 @@ fn a_killed_sandbox_leaves_no_cable_and_the_next_command_clears_its_journal() {
     assert_eq!(devices(&shown), ["lo"], "{shown}");
 }
 
-/// A process of the command's outlives it, and with it the cable. A command in another network can't remove that, and
+/// A process of the command's outlives it, and with it the veth pair. A command in another network can't remove that, and
 /// leaves the journal to one that can.
 #[test]
-fn a_cable_is_cleared_from_the_network_in_which_it_was_laid() {
+fn a_veth_pair_is_cleared_from_the_network_in_which_it_was_created() {
     let shown = from_own_network(
         r#"$S net --veth -q -- sh -c 'sleep 60 >&- & echo $! > /run/descendant; wait' & until_true '[ -s /run/descendant ]'
         kill -KILL $!; wait $!; unshare --net $S uts -q -- true; ls /run/sandbox; cat /proc/net/dev; echo ==
@@ -181,7 +181,7 @@ fn a_cable_is_cleared_from_the_network_in_which_it_was_laid() {
 /// Only its name proves nothing: namespace, index and hardware address must be the ones that were written.
 #[test]
 fn a_device_that_is_not_ours_stays() {
-    // The cable of a run that lives, named by the journal of one that died.
+    // The veth pair of a run that lives, named by the journal of one that died.
     let shown = from_own_network(
         r#"$S net --veth -q -- sleep 60 & journaled
         sed 's/\[[0-9]*\]/[1]/' /run/sandbox/*.journal > /run/sandbox/dead.journal
@@ -194,7 +194,7 @@ fn a_device_that_is_not_ours_stays() {
 }
 
 #[test]
-fn two_cables_at_once_do_not_meet() {
+fn two_veth_pairs_at_once_do_not_meet() {
     let shown = from_own_network(
         "$S net --veth -q -- sleep 60 & one=$!; $S net --veth -q -- sleep 60 & until_true '[ $(grep -c sbx- /proc/net/dev) = 2 ]'; \
          cat /proc/net/dev; kill $one $!; wait",
@@ -203,7 +203,7 @@ fn two_cables_at_once_do_not_meet() {
 }
 
 #[test]
-fn who_may_not_lay_a_cable_is_told_why() {
+fn a_caller_who_may_not_create_a_veth_pair_is_told_why() {
     if !is_root() {
         let output = run(&["net", "--veth", "--", "true"]);
         let error = text(&output.stderr);
@@ -225,7 +225,7 @@ fn who_may_not_lay_a_cable_is_told_why() {
 }
 
 #[test]
-fn the_equivalents_lay_the_same_cable() {
+fn the_equivalents_create_the_same_veth_pair() {
     let plan = from_own_network("$S net --veth --dry-run -- true");
     for line in ["ip link add sbx-", "type veth peer name eth0 netns <child>", "--network bridge"] {
         assert!(plan.contains(line), "{line}: {plan}");
@@ -253,15 +253,15 @@ fn the_messages_are_those_of_the_plan() {
         .collect();
     assert!(sent.len() >= 3, "{shown}");
     assert_eq!(sent[..3], ["RTM_NEWLINK", "RTM_NEWADDR", "RTM_NEWADDR"], "{shown}");
-    // The kernel takes the child's namespace apart meanwhile, and may have taken the cable with it already.
+    // The kernel takes the child's namespace apart meanwhile, and may have removed the veth pair with it already.
     assert!(matches!(sent[3..], [] | ["RTM_DELLINK"]), "{shown}");
 }
 
 /// Without --veth nothing of it is done: no route table is read, and no journal is written.
 #[test]
-fn a_plain_network_pays_nothing_for_cables() {
+fn a_plain_network_pays_nothing_for_veth_pairs() {
     if !Path::new("/usr/bin/strace").exists() {
-        return skip("a_plain_network_pays_nothing_for_cables", "strace(1) isn't installed");
+        return skip("a_plain_network_pays_nothing_for_veth_pairs", "strace(1) isn't installed");
     }
     let calls = from_own_network("strace -f -o /dev/stdout -e trace=socket,openat $S net -q -- true");
     assert!(!calls.contains("AF_NETLINK") && !calls.contains("/proc/net/"), "{calls}");

@@ -29,7 +29,7 @@ const ECHO: &str = r#"use IO::Socket::INET; $SIG{CHLD} = 'IGNORE';
 /// Runs a shell script where it's root of a network that is the outside, with a /run of its own; what it leaves running
 /// ends with it. `$S` is `sandbox`;
 /// `serve` and `ask` are the perl scripts above, which a command in a container has as `perl -e "$SERVE"`.
-/// `neighbour NAME NUMBER` makes one on the other end of a cable: 192.0.2.NUMBER1 here, 192.0.2.NUMBER2 there, where
+/// `neighbour NAME NUMBER` makes one on the other end of a veth pair: 192.0.2.NUMBER1 here, 192.0.2.NUMBER2 there, where
 /// `at NAME COMMAND` runs commands.
 fn in_lab(script: &str) -> Output {
     let script = format!(
