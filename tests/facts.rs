@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use nix::errno::Errno;
-use sandbox::diagnose::{self, Cause, Failed};
+use sandbox::diagnose::{self, Failed};
 use sandbox::error::Error;
 use sandbox::feature::Feature;
 use sandbox::host::facts::Facts;
@@ -16,8 +16,8 @@ use sandbox::render::paint::{Color, Stream, decide};
 use serde_json::Value;
 use support::{fits, repository, run, text};
 
-/// A machine's failures: what is recorded, and the cause that comes out.
-fn failures() -> Vec<(String, Value, Failure, Option<Cause>)> {
+/// A machine's failures: what is recorded, and the error that comes out.
+fn failures() -> Vec<(String, Value, Failure, Error)> {
     let mut files: Vec<_> =
         fs::read_dir(repository().join("tests/facts")).unwrap().map(|e| e.unwrap().path()).collect();
     files.sort();
@@ -30,17 +30,17 @@ fn failures() -> Vec<(String, Value, Failure, Option<Cause>)> {
             let own: Vec<Feature> = serde_json::from_value(failure["own"].clone()).unwrap();
             let feature: Feature = serde_json::from_value(failure["feature"].clone()).unwrap();
             let errno = errno(failure["errno"].as_str().unwrap());
-            let cause =
-                diagnose::cause(&facts, &Failed { purpose: feature.into(), call: &call, errno, own: &own });
+            let error = Error::failed(format!("{feature}: cannot ...")).call(&call, errno);
+            let failed = Failed { purpose: feature.into(), call: &call, errno, own: &own };
+            let error = diagnose::explain(error, &facts, &failed);
             let name = file.file_stem().unwrap().to_string_lossy().into_owned();
-            all.push((name, failure["cause"].clone(), Failure { feature, call, errno }, cause));
+            all.push((name, failure["cause"].clone(), Failure { call, errno }, error));
         }
     }
     all
 }
 
 struct Failure {
-    feature: Feature,
     call: Call,
     errno: Errno,
 }
@@ -52,21 +52,19 @@ fn errno(name: &str) -> Errno {
 #[test]
 fn each_failure_has_its_cause() {
     let all = failures();
-    for (machine, wanted, failure, cause) in &all {
-        let named = cause.as_ref().map(|cause| cause.name);
-        assert_eq!(named, wanted.as_str(), "{machine}: {} = -1 {:?}", failure.call, failure.errno);
+    for (machine, wanted, failure, error) in &all {
+        assert_eq!(error.cause, wanted.as_str(), "{machine}: {} = -1 {:?}", failure.call, failure.errno);
     }
-    let named: BTreeSet<&str> =
-        all.iter().filter_map(|(_, _, _, cause)| Some(cause.as_ref()?.name)).collect();
+    let named: BTreeSet<&str> = all.iter().filter_map(|(_, _, _, error)| error.cause).collect();
     assert!(named.len() >= 21, "every cause is recorded somewhere: {named:?}");
 }
 
 #[test]
 fn no_refusal_is_without_a_cause() {
-    for (machine, _, failure, cause) in failures() {
+    for (machine, _, failure, error) in failures() {
         if matches!(failure.errno, Errno::EPERM | Errno::EACCES | Errno::ENOSYS | Errno::ENOSPC) {
-            let cause = cause.unwrap_or_else(|| panic!("{machine}: {} has no cause", failure.call));
-            assert!(!cause.why.is_empty() && !cause.todo.is_empty(), "{machine}: {cause:?}");
+            assert!(error.cause.is_some(), "{machine}: {} has no cause", failure.call);
+            assert!(!error.why.is_empty() && !error.todo.is_empty(), "{machine}: {error:?}");
         }
     }
 }
@@ -74,8 +72,8 @@ fn no_refusal_is_without_a_cause() {
 /// The sysctls and switches of the whole machine are never what is to be changed.
 #[test]
 fn no_protection_of_the_whole_machine_is_advised_away() {
-    for (machine, _, _, cause) in failures() {
-        for todo in cause.iter().flat_map(|cause| &cause.todo) {
+    for (machine, _, _, error) in failures() {
+        for todo in &error.todo {
             for never in
                 ["sysctl", "/proc/sys", "setenforce", "aa-disable", "aa-teardown", "--privileged", "disable"]
             {
@@ -89,11 +87,7 @@ fn no_protection_of_the_whole_machine_is_advised_away() {
 fn errors_as_they_are_read() {
     decide(Color::Never, Stream::Out);
     let mut machines: Vec<(String, String)> = Vec::new();
-    for (machine, _, failure, cause) in failures() {
-        let Some(cause) = cause else { continue };
-        let mut error =
-            Error::failed(format!("{}: cannot ...", failure.feature)).call(&failure.call, failure.errno);
-        (error.why, error.todo) = (cause.why, cause.todo);
+    for (machine, _, _, error) in failures().into_iter().filter(|(_, _, _, error)| error.cause.is_some()) {
         let text = sandbox::render::error::text_in(&error, 80);
         fits(&text, 98, 24);
         match machines.iter_mut().find(|(name, _)| *name == machine) {
@@ -114,8 +108,7 @@ fn errors_as_they_are_read() {
 /// Every `sandbox` line that is advised means something: `--dry-run` proves that without doing it.
 #[test]
 fn advised_lines_are_understood() {
-    let todo = |cause: Option<Cause>| cause.map(|cause| cause.todo).unwrap_or_default();
-    let all: Vec<String> = failures().into_iter().flat_map(|(_, _, _, cause)| todo(cause)).collect();
+    let all: Vec<String> = failures().into_iter().flat_map(|(_, _, _, error)| error.todo).collect();
     let lines: BTreeSet<&str> = all
         .iter()
         .flat_map(|todo| todo.lines())

@@ -5,7 +5,8 @@ mod support;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use sandbox::config::spec::{Mistake, Spec, schema, shipped, yaml};
+use sandbox::config::spec::{Spec, schema, shipped, yaml};
+use sandbox::error::Mistake;
 use sandbox::feature::Feature;
 use serde_json::Value;
 use support::{feed, run, sandbox, snapshot_as_it_is, stdout, text};

@@ -16,12 +16,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::intent;
+use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::Host;
 use crate::observe::cgroup::ProcessCgroup;
 use crate::observe::hierarchy::Controller;
 use crate::observe::{Observation, Value, cgroup};
-use crate::plan::{Context, Draft, Problem, Setting};
+use crate::plan::{Context, Draft, Setting};
 use crate::text::{text, text_with};
 use crate::value::parse;
 use crate::value::units::Size;
@@ -146,14 +147,8 @@ impl Blkio {
                 let disk = match host.disks.iter().find(|(device, _)| *device == throttle.device) {
                     Some((_, Ok(disk))) => disk.to_string(),
                     Some((_, Err(why))) => {
-                        let what = format!("--{flag} {throttle}");
-                        let todo = vec![text("blkio.disk.todo")];
-                        draft.problem(Problem {
-                            purpose: Feature::Blkio.into(),
-                            what,
-                            why: why.clone(),
-                            todo,
-                        });
+                        let error = Error::failed(format!("--{flag} {throttle}"));
+                        draft.problem(Feature::Blkio, error.why(why).todo(text("blkio.disk.todo")));
                         throttle.device.clone()
                     }
                     None => throttle.device.clone(),
@@ -171,13 +166,8 @@ impl Blkio {
 
     fn plan_weight(&self, weight: u64, host: &Host, draft: &mut Draft) {
         if !(10..=1000).contains(&weight) {
-            let (why, todo) = (text("blkio.range.why"), vec![text("blkio.range.todo")]);
-            draft.problem(Problem {
-                purpose: Feature::Blkio.into(),
-                what: format!("--weight {weight}"),
-                why,
-                todo,
-            });
+            let error = Error::failed(format!("--weight {weight}"));
+            draft.problem(Feature::Blkio, error.why(text("blkio.range.why")).todo(text("blkio.range.todo")));
         }
         let docker = format!("--blkio-weight {weight}");
         let mut intent = intent(host, Controller::Io, "blkio.weight.why", format!("weight {weight}"), docker);

@@ -16,10 +16,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::intent;
+use crate::error::Error;
 use crate::feature::Feature;
 use crate::observe::hierarchy::Controller;
 use crate::observe::{Observation, cgroup};
-use crate::plan::{Context, Draft, Problem, Setting};
+use crate::plan::{Context, Draft, Setting};
 use crate::text::{text, text_with};
 use crate::value::parse;
 
@@ -150,13 +151,8 @@ impl Cpu {
         }
         if let Some(list) = &self.cpuset {
             if !is_list(list) {
-                let (why, todo) = (text("cpu.list.form"), vec![text("cpu.list.todo")]);
-                draft.problem(Problem {
-                    purpose: Feature::Cpu.into(),
-                    what: format!("--cpuset {list}"),
-                    why,
-                    todo,
-                });
+                let error = Error::failed(format!("--cpuset {list}"));
+                draft.problem(Feature::Cpu, error.why(text("cpu.list.form")).todo(text("cpu.list.todo")));
             }
             let docker = format!("--cpuset-cpus {list}");
             let mut intent = of(Controller::Cpuset, "cpu.cpuset.why", format!("cpuset {list}"), docker);
@@ -182,8 +178,8 @@ fn within(draft: &mut Draft, flag: &str, value: u64, range: std::ops::RangeInclu
     }
     let (least, most) = (range.start().to_string(), range.end().to_string());
     let why = text_with("cpu.range.why", &[("least", &least), ("most", &most)]);
-    let (what, todo) = (format!("--{flag} {value}"), vec![text("cpu.range.todo")]);
-    draft.problem(Problem { purpose: Feature::Cpu.into(), what, why, todo });
+    let error = Error::failed(format!("--{flag} {value}")).why(why).todo(text("cpu.range.todo"));
+    draft.problem(Feature::Cpu, error);
 }
 
 fn processors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {

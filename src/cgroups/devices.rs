@@ -27,14 +27,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use program::Instruction;
-pub use rule::{Access, Device, Kind, Rule};
+pub use rule::{Access, Device, DeviceKind, Rule};
 
 use super::intent;
+use crate::error::Error;
 use crate::feature::Feature;
 use crate::observe::cgroup::ProcessCgroup;
 use crate::observe::hierarchy::{Controller, Version};
 use crate::observe::{Observation, Value, cgroup};
-use crate::plan::{Context, Draft, Intent, Problem, Setting};
+use crate::plan::{Context, Draft, Intent, Setting};
 use crate::text::{text, text_with};
 
 /// Options of the devices controller. A rule is `c 1:3 rwm`, `b 8:* r`, `/dev/null rw`, or `a` for all devices.
@@ -57,26 +58,26 @@ pub struct Devices {
 /// What docker allows in every container.
 pub const USUAL: [Device; 11] = [
     // Any node may be made: without the right to open it, it gives nothing. Archives hold them.
-    Device::new(Kind::Character, None, None, Access::MKNOD),
-    Device::new(Kind::Block, None, None, Access::MKNOD),
+    Device::new(DeviceKind::Character, None, None, Access::MKNOD),
+    Device::new(DeviceKind::Block, None, None, Access::MKNOD),
     // /dev/null
-    Device::new(Kind::Character, Some(1), Some(3), Access::ALL),
+    Device::new(DeviceKind::Character, Some(1), Some(3), Access::ALL),
     // /dev/zero
-    Device::new(Kind::Character, Some(1), Some(5), Access::ALL),
+    Device::new(DeviceKind::Character, Some(1), Some(5), Access::ALL),
     // /dev/full
-    Device::new(Kind::Character, Some(1), Some(7), Access::ALL),
+    Device::new(DeviceKind::Character, Some(1), Some(7), Access::ALL),
     // /dev/random
-    Device::new(Kind::Character, Some(1), Some(8), Access::ALL),
+    Device::new(DeviceKind::Character, Some(1), Some(8), Access::ALL),
     // /dev/urandom
-    Device::new(Kind::Character, Some(1), Some(9), Access::ALL),
+    Device::new(DeviceKind::Character, Some(1), Some(9), Access::ALL),
     // /dev/tty: whatever is the controlling terminal of who opens it.
-    Device::new(Kind::Character, Some(5), Some(0), Access::ALL),
+    Device::new(DeviceKind::Character, Some(5), Some(0), Access::ALL),
     // /dev/console
-    Device::new(Kind::Character, Some(5), Some(1), Access::ALL),
+    Device::new(DeviceKind::Character, Some(5), Some(1), Access::ALL),
     // /dev/ptmx: opening it makes a new terminal,
-    Device::new(Kind::Character, Some(5), Some(2), Access::ALL),
+    Device::new(DeviceKind::Character, Some(5), Some(2), Access::ALL),
     // and /dev/pts/* are those.
-    Device::new(Kind::Character, Some(136), None, Access::ALL),
+    Device::new(DeviceKind::Character, Some(136), None, Access::ALL),
 ];
 
 impl Devices {
@@ -92,8 +93,8 @@ impl Devices {
         match self.policy() {
             Ok(policy) => state(&policy, &mut intent, draft),
             Err(why) => {
-                let todo = vec![text("devices.words.todo")];
-                draft.problem(Problem { purpose: Feature::Devices.into(), what: self.wish(), why, todo });
+                let error = Error::failed(self.wish()).why(why).todo(text("devices.words.todo"));
+                draft.problem(Feature::Devices, error);
             }
         }
         draft.intent(intent);
@@ -141,8 +142,8 @@ fn state(policy: &Policy, intent: &mut Intent, draft: &mut Draft) {
     match policy.rules_v1() {
         Ok(lines) => intent.v1 = lines.iter().map(|(file, line)| Setting::new(file, line)).collect(),
         Err(hole) if intent.here == Some(Version::V1) => {
-            let (what, why, todo) = (intent.wish.clone(), hole.why(), vec![hole.todo()]);
-            draft.problem(Problem { purpose: Feature::Devices.into(), what, why, todo });
+            let error = Error::failed(&intent.wish).why(hole.why()).todo(hole.todo());
+            draft.problem(Feature::Devices, error);
         }
         // Said, though here it's v2's business: a spec should mean the same everywhere.
         Err(hole) => intent.note = Some(hole.why()),

@@ -12,10 +12,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::intent;
+use crate::error::Error;
 use crate::feature::Feature;
 use crate::observe::hierarchy::{Controller, Version};
 use crate::observe::{Observation, cgroup, proc};
-use crate::plan::{Context, Draft, Problem, Setting};
+use crate::plan::{Context, Draft, Setting};
 use crate::text::text;
 use crate::value::units::Size;
 
@@ -66,9 +67,9 @@ impl Memory {
             intent.v1 = sum.iter().map(|sum| Setting::new("memory.memsw.limit_in_bytes", sum.0)).collect();
             intent.v2 = vec![Setting::new("memory.swap.max", swap.0)];
             if intent.here == Some(Version::V1) && sum.is_none() {
-                let (why, todo) = (text("memory.sum.why"), vec![text("memory.sum.todo")]);
-                let what = format!("--swap {swap}");
-                draft.problem(Problem { purpose: Feature::Memory.into(), what, why, todo });
+                let error = Error::failed(format!("--swap {swap}"));
+                let error = error.why(text("memory.sum.why")).todo(text("memory.sum.todo"));
+                draft.problem(Feature::Memory, error);
             }
             draft.intent(intent);
         }

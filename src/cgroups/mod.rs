@@ -56,7 +56,7 @@ fn intent(host: &Host, controller: Controller, why: &'static str, wish: String, 
 pub fn plan(host: &Host, draft: &mut Draft) {
     let Some(cgroups) = &host.cgroups else { return };
     for (controller, obstacle) in &cgroups.obstacles {
-        draft.problem(obstacle::problem(*controller, obstacle, host));
+        draft.problem(feature_of(*controller), obstacle::problem(*controller, obstacle, host));
     }
     for site in &cgroups.sites {
         Group { site, name: &cgroups.name, feature: main_feature(site) }.plan(draft);

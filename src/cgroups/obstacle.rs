@@ -1,9 +1,9 @@
 //! What keeps the caller from making a group, in words, and the narrowest way out.
 
+use crate::error::Error;
 use crate::host::Host;
 use crate::host::cgroups::Obstacle;
 use crate::observe::hierarchy::{Controller, Version};
-use crate::plan::Problem;
 use crate::text::{text, text_with};
 
 use super::feature_of;
@@ -12,11 +12,11 @@ use super::feature_of;
 const SCOPE: &str = "systemd-run --user --scope -q -p Delegate=yes";
 
 /// The obstacle as a plan's problem.
-pub(super) fn problem(controller: Controller, obstacle: &Obstacle, host: &Host) -> Problem {
+pub(super) fn problem(controller: Controller, obstacle: &Obstacle, host: &Host) -> Error {
     problem_under(&Manager::of_this_machine(), controller, obstacle, host.uid == 0)
 }
 
-fn problem_under(manager: &Manager, controller: Controller, obstacle: &Obstacle, is_root: bool) -> Problem {
+fn problem_under(manager: &Manager, controller: Controller, obstacle: &Obstacle, is_root: bool) -> Error {
     let feature = feature_of(controller);
     let name = controller.name(Version::V2).or(controller.name(Version::V1)).unwrap_or("cgroup");
     let why = |key: &str, cgroup: &str| text_with(key, &[("controller", name), ("cgroup", cgroup)]);
@@ -55,7 +55,7 @@ fn problem_under(manager: &Manager, controller: Controller, obstacle: &Obstacle,
     // Root can't be told to be root.
     todo.retain(|words| !is_root || *words != as_root);
     todo.push(text_with("limits.dry.todo", &[("feature", feature.name())]));
-    Problem { purpose: feature.into(), what: text("limits.cannot"), why, todo }
+    Error { todo, ..Error::failed(text("limits.cannot")).why(why) }
 }
 
 /// Who hands out cgroups.
@@ -92,7 +92,7 @@ mod tests {
         assert!(all[0].contains("systemd-run --user --scope -q -p Delegate=yes sandbox memory"), "{all:?}");
         assert!(all[1].contains("sudo sandbox memory"), "{all:?}");
         let problem = problem_under(&Manager::Systemd, Controller::Memory, &obstacle, false);
-        assert!(problem.why.contains("/user.slice/session-3.scope"), "{}", problem.why);
+        assert!(problem.reasons().contains("/user.slice/session-3.scope"), "{problem}");
     }
 
     #[test]
@@ -105,7 +105,7 @@ mod tests {
     fn what_a_delegation_lacks_is_named_and_added_for_users_alone() {
         let obstacle = Obstacle::Lacking("/a".into(), vec!["io", "cpuset"]);
         let problem = problem_under(&Manager::Systemd, Controller::Io, &obstacle, false);
-        assert!(problem.why.contains("io, cpuset"), "{}", problem.why);
+        assert!(problem.reasons().contains("io, cpuset"), "{problem}");
         assert!(problem.todo[0].contains("user@.service.d/delegate.conf"), "{:?}", problem.todo);
     }
 

@@ -10,10 +10,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::intent;
+use crate::error::Error;
 use crate::feature::Feature;
 use crate::observe::hierarchy::Controller;
 use crate::observe::{Observation, cgroup, proc};
-use crate::plan::{Context, Draft, Problem, Setting};
+use crate::plan::{Context, Draft, Setting};
 use crate::text::text;
 use crate::value::parse;
 
@@ -46,8 +47,8 @@ impl Pids {
         let host = context.host;
         let Some(max) = self.max else { return };
         if !(1..=MOST).contains(&max) {
-            let (why, todo) = (text("pids.range.why"), vec![text("pids.range.todo")]);
-            draft.problem(Problem { purpose: Feature::Pids.into(), what: format!("--max {max}"), why, todo });
+            let error = Error::failed(format!("--max {max}"));
+            draft.problem(Feature::Pids, error.why(text("pids.range.why")).todo(text("pids.range.todo")));
         }
         let docker = format!("--pids-limit {max}");
         let mut intent = intent(host, Controller::Pids, "pids.max.why", format!("max {max}"), docker);

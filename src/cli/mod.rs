@@ -31,7 +31,7 @@ use self::pages::{CompletionsArgs, ManArgs};
 use self::run::RunArgs;
 use self::spec::SpecArgs;
 use self::verify::VerifyArgs;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ExitKind, Result};
 use crate::exec::journal;
 use crate::feature::{Feature, features};
 use crate::plan::undo::Undo;
@@ -182,7 +182,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
             // Help and the version are no errors.
             if error.use_stderr() {
                 let _ = error.print();
-                return Kind::Usage.status();
+                return ExitKind::Usage.status();
             }
             decide(Color::Auto, Stream::Out);
             // Examples are put below only now that help is wanted: they would cost every run its time.

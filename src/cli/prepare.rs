@@ -71,7 +71,7 @@ pub(super) fn plan(
         let plan = compose::plan(&spec, &machine, Purpose::Container, ending, view);
         let optional = |problem: &Problem| problem.purpose.feature().filter(|of| spec.optional.contains(of));
         let in_the_way =
-            plan.problems.iter().find_map(|problem| Some((optional(problem)?, problem.why.clone())));
+            plan.problems.iter().find_map(|problem| Some((optional(problem)?, problem.error.reasons())));
         let Some((feature, why)) = in_the_way else { return Ok((plan, left)) };
         left.push((feature, why));
         match yaml::without(&spec, feature.name()) {

@@ -100,5 +100,5 @@ pub(super) fn load(file: &str) -> Result<Spec> {
         path => File::open(path).map_err(unread)?.take(most).read_to_end(&mut bytes),
     }
     .map_err(unread)?;
-    yaml::read_bytes(&bytes, name).map_err(|mistakes| Error::spec(name, mistakes))
+    yaml::read_bytes(&bytes, name).map_err(|mistakes| Error::mistakes(name, mistakes))
 }

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ExitKind, Result};
 use crate::exec::signals::Signals;
 use crate::text::text;
 
@@ -57,7 +57,7 @@ impl Terminal {
                 Err(errno) => return Err(Error::failed(text("common.step.noterminal")).call("poll", errno)),
             }
             if let Some(signal) = signals.next().filter(|signal| signal.ends()) {
-                return Err(Error::new(Kind::Interrupted(signal.number), signal.name()));
+                return Err(Error::new(ExitKind::Interrupted(signal.number), signal.name()));
             }
             if !ready[0].any().unwrap_or(false) {
                 continue;

@@ -16,12 +16,11 @@ use crate::plan::call::gate::GateCall;
 use crate::plan::call::mount::MountCall;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Addition, Context, Draft, Plan, Problem, plan_terminal};
+use crate::plan::{Actor, Addition, Context, Draft, Plan, plan_terminal};
 use crate::rootfs::{self, RootRequest, Rootfs};
 use crate::security::capabilities::Capabilities;
 use crate::security::run_as::{RunAs, plan_groups};
 use crate::security::{self, seccomp::Seccomp};
-use crate::text::text;
 
 /// What stands at the end of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,9 +148,8 @@ pub fn plan(spec: &Spec, machine: &Machine, purpose: impl Into<Purpose>, ending:
     frame(&mut draft, ending, view, is_whole, is_whole.then(|| environment(&spec, host)));
     draft.name(spec.name.clone());
     draft.timeout(spec.timeout.map(|timeout| u64::from(timeout.0)));
-    for line in host.unread.lines() {
-        let (what, todo) = (text("common.unread.what"), vec![text("common.unread.todo")]);
-        draft.problem(Problem { purpose, what, why: line.clone(), todo });
+    for error in host.unread.errors() {
+        draft.problem(purpose, error.clone());
     }
     if is_whole && spec.mnt.is_some() {
         let leave = ProcessCall::LeaveProgram { copied: false };

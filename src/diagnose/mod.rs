@@ -20,8 +20,6 @@ use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::plan::call::restrict::RestrictCall;
 use crate::text::text_with;
 
-pub use self::remedy::Cause;
-
 /// A call that failed.
 #[derive(Debug, Clone, Copy)]
 pub struct Failed<'a> {
@@ -91,18 +89,22 @@ pub fn need_proc(feature: Feature) -> Result<()> {
         return Ok(());
     }
     let error = Error::failed(text_with("doctor.noproc.what", &[("feature", feature.name())]));
-    Err(error.because(without_proc(&Facts::read(), feature.into())))
+    Err(without_proc(error, &Facts::read(), feature.into()))
 }
 
-/// The cause where a file of /proc can't be read because there is no /proc.
-pub fn without_proc(facts: &Facts, purpose: Purpose) -> Option<Cause> {
+/// Adds the cause to an error about a file of /proc, where /proc isn't mounted.
+pub fn without_proc(error: Error, facts: &Facts, purpose: Purpose) -> Error {
     let call = Call::from(FileCall::Write { path: "/proc/self/uid_map".into(), content: String::new() });
-    cause(facts, &Failed { purpose, call: &call, errno: Errno::ENOENT, own: &[] })
+    explain(error, facts, &Failed { purpose, call: &call, errno: Errno::ENOENT, own: &[] })
 }
 
-/// The likely cause of a failure on the machine that `facts` describe; none where the errno says all.
-pub fn cause(facts: &Facts, failed: &Failed<'_>) -> Option<Cause> {
-    reason(facts, failed).map(|reason| self::remedy::words(reason, facts, failed))
+/// Adds the likely cause, why and what to do, on the machine that `facts` describe. Where the errno says all, the error
+/// stays as it is.
+pub fn explain(error: Error, facts: &Facts, failed: &Failed<'_>) -> Error {
+    match reason(facts, failed) {
+        Some(reason) => self::remedy::explain(error, reason, facts, failed),
+        None => error,
+    }
 }
 
 fn reason(facts: &Facts, failed: &Failed<'_>) -> Option<Reason> {

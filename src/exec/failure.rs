@@ -4,7 +4,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use crate::diagnose::{self, Failed};
-use crate::error::{Error, Kind};
+use crate::error::{Error, ExitKind};
 use crate::host::facts::Facts;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::{Call, Plan, Problem};
@@ -25,17 +25,15 @@ pub(super) fn explain(plan: &Plan, index: usize, errno: Errno, made: Option<Pid>
     let cannot = text(&step.why.replace(".why", ".cannot"));
     let what = format!("{}: {cannot} ({place})", step.purpose);
     let kind = match (&step.call, errno) {
-        (Call::Process(ProcessCall::Exec { .. }), Errno::ENOENT | Errno::ENOTDIR) => Kind::NotFound,
-        (Call::Process(ProcessCall::Exec { .. }), _) => Kind::NotExecutable,
-        _ => Kind::Failed,
+        (Call::Process(ProcessCall::Exec { .. }), Errno::ENOENT | Errno::ENOTDIR) => ExitKind::NotFound,
+        (Call::Process(ProcessCall::Exec { .. }), _) => ExitKind::NotExecutable,
+        _ => ExitKind::Failed,
     };
-    let mut error = Error::new(kind, what).call(&step.call, errno);
+    let error = Error::new(kind, what).call(&step.call, errno);
     let failed = Failed { purpose: plan.purpose, call: &step.call, errno, own: &plan.namespaces };
-    match diagnose::cause(&Facts::read_with(made), &failed) {
-        Some(cause) => {
-            error = error.because(Some(cause));
-            error.todo.push(text("common.todo.doctor"));
-        }
+    let mut error = diagnose::explain(error, &Facts::read_with(made), &failed);
+    match error.cause {
+        Some(_) => error.todo.push(text("common.todo.doctor")),
         None => error.why.push(errno.desc().to_owned()),
     }
     // What this errno means for just this call, where the catalogue knows: `time.offset.ERANGE` beside `time.offset.why`.
@@ -50,7 +48,6 @@ pub(super) fn explain(plan: &Plan, index: usize, errno: Errno, made: Option<Pid>
 
 /// A plan that this machine won't allow.
 pub(super) fn refused(problem: &Problem) -> Error {
-    let mut error = Error::failed(format!("{}: {}", problem.purpose, problem.what)).why(&problem.why);
-    error.todo.clone_from(&problem.todo);
-    error
+    let what = format!("{}: {}", problem.purpose, problem.error.what);
+    Error { what, ..problem.error.clone() }
 }

@@ -8,7 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ExitKind, Result};
 
 /// Those that ask a program to end, and those that docker forwards besides.
 const FORWARDED: [Signal; 6] =
@@ -109,7 +109,7 @@ pub(crate) fn wait_readable(descriptor: BorrowedFd<'_>, signals: &Signals) -> Re
             return Ok(());
         }
         if let Some(signal) = signals.next().filter(|signal| signal.ends()) {
-            return Err(Error::new(Kind::Interrupted(signal.number), signal.name()));
+            return Err(Error::new(ExitKind::Interrupted(signal.number), signal.name()));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use nix::unistd::{AccessFlags, access};
 
 use super::resolver::Resolver;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ExitKind, Result};
 use crate::text::{text, text_with};
 
 /// Where programs are looked for, where nobody says otherwise.
@@ -43,11 +43,12 @@ pub fn resolve(name: &str, tree: &Resolver, path: &OsStr) -> Result<PathBuf> {
         Some((path, is_folder)) => {
             let path = path.display().to_string();
             let reason = if is_folder { "common.exec.folder" } else { "common.exec.mode" };
-            Err(Error::new(Kind::NotExecutable, text_with("common.exec.refused", &[("command", name)]))
+            Err(Error::new(ExitKind::NotExecutable, text_with("common.exec.refused", &[("command", name)]))
                 .why(text_with(reason, &[("path", &path)])))
         }
         None => {
-            let error = Error::new(Kind::NotFound, text_with("common.exec.missing", &[("command", name)]));
+            let error =
+                Error::new(ExitKind::NotFound, text_with("common.exec.missing", &[("command", name)]));
             Err(error.why(if name.contains('/') {
                 text("common.exec.nofile")
             } else {
@@ -68,13 +69,13 @@ mod tests {
     #[test]
     fn a_name_without_a_slash_is_searched_in_path() {
         assert!(found("sh").is_ok_and(|path| path.is_absolute() && path.ends_with("sh")));
-        assert_eq!(found("no-such-command").map_err(|error| error.kind), Err(Kind::NotFound));
+        assert_eq!(found("no-such-command").map_err(|error| error.kind), Err(ExitKind::NotFound));
     }
 
     #[test]
     fn a_folder_and_a_plain_file_are_refused() {
-        assert_eq!(found("/etc").map_err(|error| error.kind), Err(Kind::NotExecutable));
-        assert_eq!(found("/etc/passwd").map_err(|error| error.kind), Err(Kind::NotExecutable));
-        assert_eq!(found("/etc/nothing-here").map_err(|error| error.kind), Err(Kind::NotFound));
+        assert_eq!(found("/etc").map_err(|error| error.kind), Err(ExitKind::NotExecutable));
+        assert_eq!(found("/etc/passwd").map_err(|error| error.kind), Err(ExitKind::NotExecutable));
+        assert_eq!(found("/etc/nothing-here").map_err(|error| error.kind), Err(ExitKind::NotFound));
     }
 }

@@ -13,12 +13,13 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::resolver::{Resolved, Resolver};
 use crate::observe::{Observation, proc};
 use crate::plan::call::mount::{MountCall, Propagation};
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Context, Draft, Problem};
+use crate::plan::{Actor, Context, Draft};
 use crate::text::text;
 use crate::value::mount::{self, ExtraMount};
 use crate::value::units::Size;
@@ -233,7 +234,7 @@ impl Mnt {
 
 /// Says that this can't be done.
 fn refuse(draft: &mut Draft, what: String, why: &str, todo: &str) {
-    draft.problem(Problem { purpose: Feature::Mnt.into(), what, why: text(why), todo: vec![text(todo)] });
+    draft.problem(Feature::Mnt, Error::failed(what).why(text(why)).todo(text(todo)));
 }
 
 /// From `/` on: a relative path would lead to what lies below a mount on it, since the working folder stays there.

@@ -10,13 +10,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
 use crate::feature::Feature;
 use crate::network::NetworkRequest;
 use crate::network::ports::Port;
 use crate::observe::{Observation, net, proc};
 use crate::plan::call::net::NetCall as Call;
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Context, Draft, Problem};
+use crate::plan::{Actor, Context, Draft};
 use crate::text::text;
 
 /// Options of the network namespace.
@@ -106,8 +107,7 @@ impl Net {
 }
 
 fn refuse(draft: &mut Draft, what: &str, why: &str, todo: &str) {
-    let (why, todo) = (text(why), vec![text(todo)]);
-    draft.problem(Problem { purpose: Feature::Net.into(), what: what.into(), why, todo });
+    draft.problem(Feature::Net, Error::failed(what).why(text(why)).todo(text(todo)));
 }
 
 /// The files that show it; read by a process on each side. The last two answer for the reader and for the mount.

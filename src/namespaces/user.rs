@@ -15,6 +15,7 @@ use std::str::FromStr;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::{Host, Subordinate};
 use crate::observe::{Observation, proc};
@@ -22,7 +23,7 @@ use crate::plan::call::file::FileCall;
 use crate::plan::call::gate::GateCall;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Context, Draft, Problem};
+use crate::plan::{Actor, Context, Draft};
 use crate::text::{text, text_with};
 
 /// Options of the user namespace.
@@ -390,12 +391,7 @@ fn contains((first, count): (u32, u32), start: u32, length: u32) -> bool {
 }
 
 fn problem(draft: &mut Draft, what: &str, why: String, todo: &str) {
-    draft.problem(Problem {
-        purpose: Feature::User.into(),
-        what: what.to_owned(),
-        why,
-        todo: vec![text(todo)],
-    });
+    draft.problem(Feature::User, Error::failed(what).why(why).todo(text(todo)));
 }
 
 fn path(path: &Path) -> String {

@@ -9,11 +9,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::error::Error;
 use crate::feature::Feature;
 use crate::observe::{Observation, proc};
 use crate::plan::call::uts::UtsCall as Call;
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Context, Draft, Problem};
+use crate::plan::{Actor, Context, Draft};
 use crate::text::text;
 use crate::value::parse;
 
@@ -44,8 +45,8 @@ impl Uts {
         for name in [&self.hostname, &self.domainname].into_iter().flatten() {
             if name.len() > LONGEST {
                 let what = format!("{:?} has {} bytes", name, name.len());
-                let (why, todo) = (text("uts.toolong.why"), vec![text("uts.toolong.todo")]);
-                draft.problem(Problem { purpose: Feature::Uts.into(), what, why, todo });
+                let error = Error::failed(what).why(text("uts.toolong.why")).todo(text("uts.toolong.todo"));
+                draft.problem(Feature::Uts, error);
             }
         }
         if let Some(name) = &self.hostname {

@@ -17,10 +17,11 @@ use caps::{CapSet, Capability};
 use self::bridge::Bridge;
 use self::ports::Port;
 use self::veth::Veth;
+use crate::error::Error;
 use crate::feature::Feature;
 use crate::plan::call::gate::GateCall;
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Draft, Problem};
+use crate::plan::{Actor, Draft};
 
 /// The name of the device inside, as in a Docker container.
 pub(crate) const INSIDE: &str = "eth0";
@@ -81,5 +82,5 @@ fn may_create_devices() -> bool {
 
 /// Adds a problem of the network: what cannot be done, why, and what to do.
 fn refuse(draft: &mut Draft, what: String, why: String, todo: Vec<String>) {
-    draft.problem(Problem { purpose: Feature::Net.into(), what, why, todo });
+    draft.problem(Feature::Net, Error { todo, ..Error::failed(what).why(why) });
 }

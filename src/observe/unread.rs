@@ -9,14 +9,16 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
 use super::file;
+use crate::error::Error;
+use crate::text::text;
 
 /// Reads files, and notes each one that gave no answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Unread(Vec<String>);
+pub struct Unread(Vec<Error>);
 
 impl Unread {
-    /// One line for each: the file, and the errno.
-    pub fn lines(&self) -> &[String] {
+    /// An error for each file, whose reason names the file and the errno.
+    pub fn errors(&self) -> &[Error] {
         &self.0
     }
 
@@ -45,7 +47,9 @@ impl Unread {
             Ok(answer) => Some(answer),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
             Err(error) => {
-                self.0.push(format!("{}: {error}", path.display()));
+                let unread = Error::failed(text("common.unread.what"));
+                let why = format!("{}: {error}", path.display());
+                self.0.push(unread.why(why).todo(text("common.unread.todo")));
                 None
             }
         }

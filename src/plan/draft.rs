@@ -8,6 +8,7 @@ use super::call::process::{Namespaces, ProcessCall};
 use super::order::Phase;
 use super::undo::Undo;
 use super::{Actor, Addition, Intent, Plan, Problem, Step};
+use crate::error::Error;
 use crate::feature::{Feature, Purpose};
 
 /// Collects what features want.
@@ -102,8 +103,8 @@ impl Draft {
     }
 
     /// Says that this machine won't allow something.
-    pub fn problem(&mut self, problem: Problem) {
-        self.problems.push(problem);
+    pub fn problem(&mut self, purpose: impl Into<Purpose>, error: Error) {
+        self.problems.push(Problem { purpose: purpose.into(), error });
     }
 
     /// Says what a limit is in both spellings.

@@ -14,6 +14,7 @@ pub mod undo;
 
 use std::fmt;
 
+use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 pub use self::call::Call;
@@ -21,6 +22,7 @@ pub use self::context::Context;
 pub use self::draft::Draft;
 pub use self::intent::{Intent, Setting};
 pub use self::terminal::plan_terminal;
+use crate::error::Error;
 use crate::feature::{Feature, Purpose};
 use crate::text::text;
 
@@ -126,17 +128,23 @@ impl fmt::Display for Actor {
 }
 
 /// Something that this machine won't allow, found before anything was done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// What it stops.
-    #[serde(rename = "feature")]
     pub purpose: Purpose,
-    /// What can't be done.
-    pub what: String,
-    /// Why.
-    pub why: String,
-    /// What to do, the narrowest first.
-    pub todo: Vec<String>,
+    /// What can't be done, why, and what to do.
+    pub error: Error,
+}
+
+impl Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("Problem", 4)?;
+        object.serialize_field("feature", &self.purpose)?;
+        object.serialize_field("what", &self.error.what)?;
+        object.serialize_field("why", &self.error.reasons())?;
+        object.serialize_field("todo", &self.error.todo)?;
+        object.end()
+    }
 }
 
 pub(super) fn as_text<S: Serializer>(key: &str, serializer: S) -> Result<S::Ok, S::Error> {
@@ -145,7 +153,6 @@ pub(super) fn as_text<S: Serializer>(key: &str, serializer: S) -> Result<S::Ok, 
 
 /// In a plan's JSON a call stands both as a person reads it and as data.
 fn as_call<S: Serializer>(call: &Call, serializer: S) -> Result<S::Ok, S::Error> {
-    use serde::ser::SerializeStruct;
     let mut object = serializer.serialize_struct("Call", 2)?;
     object.serialize_field("text", &call.to_string())?;
     object.serialize_field("data", call)?;

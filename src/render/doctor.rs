@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{error, paint};
-use crate::teach::doctor::{Finding, Proof, Report, Trouble};
+use super::paint;
+use crate::error::Error;
+use crate::teach::doctor::{Finding, Proof, Report};
 use crate::text::{text, text_with};
 
 /// The report as text.
@@ -30,8 +31,8 @@ pub fn text_of(report: &Report) -> String {
     let values = [("count", count.as_str()), ("all", &all_words), ("uid", &uid)];
     let key = if working == all { "doctor.allwork" } else { "doctor.somework" };
     let _ = writeln!(out, "\n{}", text_with(key, &values));
-    for (features, trouble) in troubles(&report.features) {
-        let _ = write!(out, "\n{}", section(&features, trouble, width));
+    for (features, error) in troubles(&report.features) {
+        let _ = write!(out, "\n{}", section(&features, error, width));
     }
     if let Some(ids) = ids(report) {
         let gap = if working == all { "" } else { "\n" };
@@ -59,34 +60,35 @@ fn evidence(finding: &Finding, room: usize) -> String {
 
 /// The cause's name, as the section below has it, and the call.
 fn failure(finding: &Finding) -> String {
-    let Some(trouble) = &finding.error else { return String::new() };
-    match (trouble.cause, &trouble.call) {
+    let Some(error) = &finding.error else { return String::new() };
+    match (error.cause, &error.call) {
         (Some(cause), _) => cause.to_owned(),
         (None, Some(call)) => call.clone(),
-        (None, None) => trouble.what.clone(),
+        (None, None) => error.what.clone(),
     }
 }
 
 /// Features that the same thing stops, together.
-fn troubles(findings: &[Finding]) -> Vec<(Vec<&'static str>, &Trouble)> {
-    let mut groups: Vec<(Vec<&'static str>, &Trouble)> = Vec::new();
+fn troubles(findings: &[Finding]) -> Vec<(Vec<&'static str>, &Error)> {
+    let mut groups: Vec<(Vec<&'static str>, &Error)> = Vec::new();
     for finding in findings {
-        let Some(trouble) = &finding.error else { continue };
+        let Some(error) = &finding.error else { continue };
         let name = finding.purpose.name();
-        match groups.iter_mut().find(|(_, known)| {
-            known.cause == trouble.cause && known.why == trouble.why && !known.why.is_empty()
-        }) {
+        match groups
+            .iter_mut()
+            .find(|(_, known)| known.cause == error.cause && known.why == error.why && !known.why.is_empty())
+        {
             Some((names, _)) => names.push(name),
-            None => groups.push((vec![name], trouble)),
+            None => groups.push((vec![name], error)),
         }
     }
     groups
 }
 
-fn section(features: &[&str], trouble: &Trouble, width: usize) -> String {
-    let name = trouble.cause.unwrap_or(&trouble.what);
+fn section(features: &[&str], error: &Error, width: usize) -> String {
+    let name = error.cause.unwrap_or(&error.what);
     let mut out = format!("{}\n", paint::heading(&format!("{name}: {}", features.join(" "))));
-    error::parts(&mut out, trouble.call.as_deref(), &trouble.why, &trouble.todo, width);
+    super::error::parts(&mut out, error.call.as_deref(), &error.why, &error.todo, width);
     out
 }
 

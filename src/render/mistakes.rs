@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::paint;
-use crate::config::spec::Mistake;
+use crate::error::Mistake;
 use crate::text::{text_with, wrap};
 
 /// Draws them in so many columns, in their order.

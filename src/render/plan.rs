@@ -18,8 +18,8 @@ pub fn text_of(plan: &Plan) -> String {
     }
     out.push_str(&spellings(plan));
     for problem in &plan.problems {
-        let _ = writeln!(out, "{} {}: {}", paint::bad("!!"), problem.purpose, problem.what);
-        for line in wrap(&problem.why, paint::width() - 5) {
+        let _ = writeln!(out, "{} {}: {}", paint::bad("!!"), problem.purpose, problem.error.what);
+        for line in problem.error.why.iter().flat_map(|why| wrap(why, paint::width() - 5)) {
             let _ = writeln!(out, "     {line}");
         }
     }

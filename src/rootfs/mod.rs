@@ -27,6 +27,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::files::is_folder;
 use crate::host::resolver::Resolver;
@@ -35,7 +36,7 @@ use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::call::mount::{MountCall, Propagation};
 use crate::plan::order::Phase;
 use crate::plan::slots::Held;
-use crate::plan::{Actor, Call, Draft, Problem};
+use crate::plan::{Actor, Call, Draft};
 use crate::text::{text, text_with};
 use crate::value::mount::ExtraMount;
 
@@ -187,7 +188,7 @@ impl Site<'_> {
     }
 
     fn refuse(&mut self, what: String, why: String, todo: &str) {
-        self.draft.problem(Problem { purpose: Feature::Mnt.into(), what, why, todo: vec![text(todo)] });
+        self.draft.problem(Feature::Mnt, Error::failed(what).why(why).todo(text(todo)));
     }
 
     /// Whether the new namespaces belong to another user namespace than the first.

@@ -12,12 +12,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::Host;
 use crate::namespaces::user::{Ids, Range, User};
 use crate::plan::call::process::ProcessCall;
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Draft, Problem};
+use crate::plan::{Actor, Draft};
 use crate::text::{text, text_with};
 use crate::value::parse::parsed;
 
@@ -42,7 +43,7 @@ impl RunAs {
         if let Some(Ids { users, groups }) = &ids {
             for (kind, id, ranges) in [("user", self.uid, users), ("group", self.gid, groups)] {
                 if !ranges.iter().any(|range| range.has(id)) {
-                    draft.problem(unmapped(kind, id, ranges));
+                    draft.problem(Feature::User, unmapped(kind, id, ranges));
                 }
             }
         }
@@ -65,20 +66,16 @@ pub fn plan_groups(host: &Host, ids: Option<&Ids>, draft: &mut Draft) {
     }
 }
 
-fn unmapped(kind: &str, id: u32, ranges: &[Range]) -> Problem {
+fn unmapped(kind: &str, id: u32, ranges: &[Range]) -> Error {
     let words = |range: &Range| match range.count {
         1 => range.inside.to_string(),
         count => format!("{}-{}", range.inside, range.inside.saturating_add(count - 1)),
     };
     let known: Vec<String> = ranges.iter().map(words).collect();
     let known = if known.is_empty() { text("runas.noids") } else { known.join(", ") };
-    let todo = vec![text_with("runas.unmapped.todo", &[("id", &id.to_string())])];
-    Problem {
-        purpose: Feature::User.into(),
-        what: format!("run_as: {kind} {id}"),
-        why: text_with("runas.unmapped.reason", &[("known", &known)]),
-        todo,
-    }
+    Error::failed(format!("run_as: {kind} {id}"))
+        .why(text_with("runas.unmapped.reason", &[("known", &known)]))
+        .todo(text_with("runas.unmapped.todo", &[("id", &id.to_string())]))
 }
 
 /// An id in decimal digits, as it is printed: `01` or `0x1` could mean another one to someone else. 4294967295 is (uid_t) -1,

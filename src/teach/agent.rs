@@ -10,7 +10,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Kind, Result, errno};
+use crate::error::{Error, ExitKind, Result, errno};
 use crate::exec::signals::{Signals, wait_readable};
 use crate::exec::{Container, Ended, Unwatched, Watch, start_serving};
 use crate::feature::{Feature, Purpose};
@@ -125,7 +125,7 @@ impl Agent {
         if !is_ready {
             let interrupt = Signals::block()?.next().filter(|signal| signal.ends());
             return match interrupt {
-                Some(signal) => Err(Error::new(Kind::Interrupted(signal.number), signal.name())),
+                Some(signal) => Err(Error::new(ExitKind::Interrupted(signal.number), signal.name())),
                 None => Ok(Progress::Works),
             };
         }

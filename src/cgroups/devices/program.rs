@@ -3,7 +3,7 @@
 //! Rule after rule is compared; the first that matches answers. Five opcodes are enough, and nothing is called or stored.
 //! Documentation/bpf/standardization/instruction-set.rst
 
-use super::{Access, Device, Kind, Policy, Verdict};
+use super::{Access, Device, DeviceKind, Policy, Verdict};
 
 /// One instruction of BPF: an operation, two registers, a distance and a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,8 +97,8 @@ impl Policy {
 fn block(verdict: Verdict, device: &Device) -> Vec<Instruction> {
     // BPF_DEVCG_DEV_*
     let kind = match device.kind {
-        Kind::Block => 1,
-        Kind::Character => 2,
+        DeviceKind::Block => 1,
+        DeviceKind::Character => 2,
     };
     let numbers = [(MAJOR, device.major), (MINOR, device.minor)];
     let numbers = numbers.into_iter().filter_map(|(register, number)| Some((register, number? as i32)));
@@ -150,8 +150,8 @@ fn word(verdict: Verdict) -> &'static str {
 
 /// What a program answers, for tests: no more of BPF than is used here.
 #[cfg(test)]
-pub(super) fn run(program: &[Instruction], kind: Kind, major: u32, minor: u32, access: u8) -> bool {
-    let kind = if kind == Kind::Block { 1 } else { 2 };
+pub(super) fn run(program: &[Instruction], kind: DeviceKind, major: u32, minor: u32, access: u8) -> bool {
+    let kind = if kind == DeviceKind::Block { 1 } else { 2 };
     let context = [u64::from(access) << 16 | kind, major.into(), minor.into()];
     let mut registers = [None; 11];
     let mut at = 0;

@@ -27,7 +27,7 @@ pub enum Rule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Device {
     /// Character or block.
-    pub kind: Kind,
+    pub kind: DeviceKind,
     /// The driver's number; none is `*`, any.
     pub major: Option<u32>,
     /// The device's number within the driver; none is `*`, any.
@@ -38,7 +38,7 @@ pub struct Device {
 
 /// The type of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum DeviceKind {
     /// `b`: read and written in blocks, a disk.
     Block,
     /// `c`: a stream of bytes, everything else.
@@ -84,7 +84,12 @@ impl Access {
 }
 
 impl Device {
-    pub(super) const fn new(kind: Kind, major: Option<u32>, minor: Option<u32>, access: Access) -> Device {
+    pub(super) const fn new(
+        kind: DeviceKind,
+        major: Option<u32>,
+        minor: Option<u32>,
+        access: Access,
+    ) -> Device {
         Device { kind, major, minor, access }
     }
 
@@ -126,8 +131,8 @@ impl Rule {
             other => text_with("devices.path.unseen", &[("path", &shown), ("error", other.desc())]),
         })?;
         let kind = match SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT {
-            SFlag::S_IFBLK => Kind::Block,
-            SFlag::S_IFCHR => Kind::Character,
+            SFlag::S_IFBLK => DeviceKind::Block,
+            SFlag::S_IFCHR => DeviceKind::Character,
             _ => return Err(text_with("devices.path.other", &[("path", &shown)])),
         };
         // The kernel's numbers have 12 and 20 bits.
@@ -163,8 +168,8 @@ impl FromStr for Device {
         let wrong = |key, word: &str| text_with(key, &[("word", word)]);
         let mut parts = words.split_whitespace();
         let kind = match parts.next().unwrap_or_default() {
-            "b" => Kind::Block,
-            "c" => Kind::Character,
+            "b" => DeviceKind::Block,
+            "c" => DeviceKind::Character,
             other => return Err(wrong("devices.rule.kind", other)),
         };
         let numbers = parts.next().unwrap_or_default();
@@ -213,11 +218,11 @@ impl fmt::Display for Device {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for DeviceKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Kind::Block => "b",
-            Kind::Character => "c",
+            DeviceKind::Block => "b",
+            DeviceKind::Character => "c",
         })
     }
 }

@@ -80,7 +80,7 @@ fn questions(majors: &[u32], minors: &[u32]) -> Vec<Question> {
     });
     let access: Vec<Access> = access.collect();
     let mut all = Vec::new();
-    for kind in [Kind::Block, Kind::Character] {
+    for kind in [DeviceKind::Block, DeviceKind::Character] {
         for (major, minor) in majors.iter().flat_map(|major| minors.iter().map(move |minor| (*major, *minor)))
         {
             all.extend(access.iter().map(|access| Device::new(kind, Some(major), Some(minor), *access)));

@@ -1,8 +1,8 @@
 //! Keys that contradict each other: each is good alone, and together they say two things of one. As flags they're refused
 //! by clap, which has it from `conflicts_with` in the same structs.
 
-use super::mistake::Flaw;
-use super::tree::{Kind, Node};
+use super::flaw::Flaw;
+use super::tree::{Node, NodeKind};
 use crate::text::text_with;
 
 /// A key of the spec, and two keys below it.
@@ -26,7 +26,7 @@ pub(super) fn of(root: &Node<'_>) -> Vec<Flaw> {
 
 /// A key and its value, where it has one: a key without a value says nothing.
 fn entry<'n, 't>(map: &'n Node<'t>, name: &str) -> Option<(&'n Node<'t>, &'n Node<'t>)> {
-    let Kind::Map(entries) = &map.kind else { return None };
+    let NodeKind::Map(entries) = &map.kind else { return None };
     let (key, value) = entries.iter().find(|(key, _)| key.word() == Some(name))?;
     (!value.is_nothing()).then_some((key, value))
 }

@@ -3,7 +3,7 @@
 
 mod contradictions;
 mod fields;
-mod mistake;
+mod flaw;
 mod reader;
 pub mod schema;
 pub mod shipped;
@@ -23,7 +23,6 @@ use crate::rootfs::Rootfs;
 use crate::security::run_as::RunAs;
 use crate::value::parse;
 use crate::value::units::Length;
-pub use mistake::{MOST as MOST_MISTAKES, Mistake};
 
 macro_rules! spec {
     ($($kind:ident { $($about:literal, $feature:ident, $name:ident, $directory:ident, $page:literal, $also:tt;)* })*) => {

@@ -12,8 +12,9 @@ use serde::de::{
     Visitor,
 };
 
-use super::mistake::{Flaw, MOST};
-use super::tree::{Kind, Node, Place};
+use super::flaw::Flaw;
+use super::tree::{Node, NodeKind, Place};
+use crate::error::MAX_MISTAKES;
 use crate::text::{text, text_with};
 use crate::value::nearest::nearest;
 
@@ -23,7 +24,7 @@ use crate::value::nearest::nearest;
 /// All that is wrong with it.
 pub(super) fn read<'t, T: Deserialize<'t>>(root: &'t Node<'t>) -> Result<T, Vec<Flaw>> {
     let mut flaws = Vec::new();
-    while flaws.len() < MOST {
+    while flaws.len() < MAX_MISTAKES {
         let fault = match T::deserialize(root) {
             Ok(value) if flaws.is_empty() => return Ok(value),
             Ok(_) => break,
@@ -138,9 +139,9 @@ impl Node<'_> {
     fn found(&self) -> String {
         match &self.kind {
             _ if self.is_nothing() => text("spec.is.nothing"),
-            Kind::Word { text: word, .. } => word.to_string(),
-            Kind::List(_) => text("spec.is.many"),
-            Kind::Map(_) => text("spec.is.map"),
+            NodeKind::Word { text: word, .. } => word.to_string(),
+            NodeKind::List(_) => text("spec.is.many"),
+            NodeKind::Map(_) => text("spec.is.map"),
         }
     }
 
@@ -151,7 +152,7 @@ impl Node<'_> {
     /// The word, where it's written without quotes: only then it can be more than a word.
     fn plain(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Word { text, is_plain: true } => Some(text),
+            NodeKind::Word { text, is_plain: true } => Some(text),
             _ => None,
         }
     }
@@ -194,7 +195,7 @@ impl Node<'_> {
 
     /// The map's fault, with the place of its key, if it's about one of the keys that stand here.
     fn settle(&self, mut fault: Fault) -> Fault {
-        if let (Kind::Map(entries), Some(key), None) = (&self.kind, &fault.key, fault.place) {
+        if let (NodeKind::Map(entries), Some(key), None) = (&self.kind, &fault.key, fault.place) {
             match entries.iter().find(|(own, _)| own.word() == Some(key)) {
                 // It's there, and was passed over: that it's missing is no news.
                 Some((_, value)) if value.is_told.get() => fault.is_consequence = true,
@@ -225,9 +226,9 @@ impl<'de> Deserializer<'de> for &'de Node<'de> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         let result = match &self.kind {
-            Kind::List(items) => visitor.visit_seq(Items(items.iter())),
-            Kind::Map(entries) => visitor.visit_map(Entries { left: entries.iter(), value: None }),
-            Kind::Word { text, .. } => match (self.boolean(), self.whole()) {
+            NodeKind::List(items) => visitor.visit_seq(Items(items.iter())),
+            NodeKind::Map(entries) => visitor.visit_map(Entries { left: entries.iter(), value: None }),
+            NodeKind::Word { text, .. } => match (self.boolean(), self.whole()) {
                 _ if self.is_nothing() => visitor.visit_unit(),
                 (Some(is), _) => visitor.visit_bool(is),
                 (_, Some(number)) => match (u64::try_from(number), i64::try_from(number)) {
@@ -306,14 +307,14 @@ impl<'de> Deserializer<'de> for &'de Node<'de> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.kind {
-            Kind::List(_) => self.deserialize_any(visitor),
+            NodeKind::List(_) => self.deserialize_any(visitor),
             _ => Err(self.wrong(&text("spec.wants.many"))),
         }
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.kind {
-            Kind::Map(_) => self.deserialize_any(visitor),
+            NodeKind::Map(_) => self.deserialize_any(visitor),
             _ => Err(self.wrong(&text("spec.wants.map"))),
         }
     }
@@ -325,7 +326,7 @@ impl<'de> Deserializer<'de> for &'de Node<'de> {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         match &self.kind {
-            Kind::Map(_) => self.deserialize_any(visitor),
+            NodeKind::Map(_) => self.deserialize_any(visitor),
             _ if fields.is_empty() => Err(self.wrong(&text("spec.wants.nothing"))),
             _ => Err(self.wrong(&text_with("spec.wants.keys", &[("all", &fields.join(", "))]))),
         }

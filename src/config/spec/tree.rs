@@ -9,7 +9,8 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
-use super::mistake::{Flaw, MOST};
+use super::flaw::Flaw;
+use crate::error::MAX_MISTAKES;
 use crate::text::{text, text_with};
 
 /// So deep may lists and maps stand in each other.
@@ -28,14 +29,14 @@ pub(super) struct Place {
 /// One value of the document.
 #[derive(Debug, Clone)]
 pub(super) struct Node<'t> {
-    pub(super) kind: Kind<'t>,
+    pub(super) kind: NodeKind<'t>,
     pub(super) place: Place,
     /// Set when something is wrong with it that has been told: whoever reads on passes it over.
     pub(super) is_told: Cell<bool>,
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Kind<'t> {
+pub(super) enum NodeKind<'t> {
     /// A word; only a plain one (without quotes) can be a number, true, or nothing.
     Word {
         text: Cow<'t, str>,
@@ -47,14 +48,14 @@ pub(super) enum Kind<'t> {
 }
 
 impl<'t> Node<'t> {
-    fn new(kind: Kind<'t>, place: Place) -> Self {
+    fn new(kind: NodeKind<'t>, place: Place) -> Self {
         Node { kind, place, is_told: Cell::new(false) }
     }
 
     /// The word that it is.
     pub(super) fn word(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Word { text, .. } => Some(text),
+            NodeKind::Word { text, .. } => Some(text),
             _ => None,
         }
     }
@@ -62,9 +63,9 @@ impl<'t> Node<'t> {
     /// How many values it is, and how many levels.
     fn extent(&self) -> (usize, usize) {
         let parts: Vec<(usize, usize)> = match &self.kind {
-            Kind::Word { .. } => Vec::new(),
-            Kind::List(items) => items.iter().map(Node::extent).collect(),
-            Kind::Map(entries) => entries.iter().map(|(_, value)| value.extent()).collect(),
+            NodeKind::Word { .. } => Vec::new(),
+            NodeKind::List(items) => items.iter().map(Node::extent).collect(),
+            NodeKind::Map(entries) => entries.iter().map(|(_, value)| value.extent()).collect(),
         };
         let count = 1 + parts.iter().map(|(count, _)| count).sum::<usize>();
         (count, 1 + parts.iter().map(|(_, levels)| *levels).max().unwrap_or_default())
@@ -97,7 +98,7 @@ pub(super) fn grow<'t>(words: &'t str, flaws: &mut Vec<Flaw>) -> Option<Node<'t>
     let root = tree.root;
     match &root {
         None => flaws.push(Flaw::at(Place { line: 1, column: 0, length: 1 }, text("spec.empty"))),
-        Some(Node { kind: Kind::Map(_), .. }) => {}
+        Some(Node { kind: NodeKind::Map(_), .. }) => {}
         Some(other) => {
             flaws.push(Flaw::at(other.place, text("spec.nomap")));
             return None;
@@ -137,20 +138,20 @@ impl<'t> Growing<'t, '_> {
                 } else {
                     place.length
                 };
-                let node = Node::new(Kind::Word { text: words, is_plain }, Place { length, ..place });
+                let node = Node::new(NodeKind::Word { text: words, is_plain }, Place { length, ..place });
                 self.put(node, anchor)?;
             }
             Event::SequenceStart(anchor, tag) => {
                 self.refuse_tag(tag.is_some(), place);
-                self.push(Kind::List(Vec::new()), place, anchor)?;
+                self.push(NodeKind::List(Vec::new()), place, anchor)?;
             }
             Event::MappingStart(anchor, tag) => {
                 self.refuse_tag(tag.is_some(), place);
-                self.push(Kind::Map(Vec::new()), place, anchor)?;
+                self.push(NodeKind::Map(Vec::new()), place, anchor)?;
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some((mut node, anchor, _)) = self.open.pop() {
-                    if let Kind::Map(entries) = &mut node.kind {
+                    if let NodeKind::Map(entries) = &mut node.kind {
                         refuse_twice(entries, self.flaws);
                     }
                     self.put(node, anchor)?;
@@ -171,7 +172,7 @@ impl<'t> Growing<'t, '_> {
         Ok(())
     }
 
-    fn push(&mut self, kind: Kind<'t>, place: Place, anchor: usize) -> Result<(), Hopeless> {
+    fn push(&mut self, kind: NodeKind<'t>, place: Place, anchor: usize) -> Result<(), Hopeless> {
         self.limit_depth(self.open.len() + 1, place)?;
         // A whole list or map is shown by where it begins.
         self.open.push((Node::new(kind, Place { length: 1, ..place }), anchor, None));
@@ -212,8 +213,8 @@ impl<'t> Growing<'t, '_> {
         }
         match self.open.last_mut() {
             None => self.root = Some(node),
-            Some((Node { kind: Kind::List(items), .. }, ..)) => items.push(node),
-            Some((Node { kind: Kind::Map(entries), .. }, _, key)) => match key.take() {
+            Some((Node { kind: NodeKind::List(items), .. }, ..)) => items.push(node),
+            Some((Node { kind: NodeKind::Map(entries), .. }, _, key)) => match key.take() {
                 None => *key = Some(node),
                 Some(key) if key.word().is_some() => entries.push((key, node)),
                 Some(key) => tell(self.flaws, key.place, || text("spec.key.form")),
@@ -248,7 +249,7 @@ fn refuse_twice(entries: &mut Vec<(Node<'_>, Node<'_>)>, flaws: &mut Vec<Flaw>) 
 
 /// Notes a flaw, unless there are as many as will be told.
 fn tell(flaws: &mut Vec<Flaw>, place: Place, what: impl FnOnce() -> String) {
-    if flaws.len() < MOST {
+    if flaws.len() < MAX_MISTAKES {
         flaws.push(Flaw::at(place, what()));
     }
 }

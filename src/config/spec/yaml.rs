@@ -3,9 +3,10 @@
 use serde::{Deserialize, Deserializer};
 
 use super::Spec;
-use super::mistake::{self, Flaw, Mistake};
+use super::flaw::{self, Flaw};
 use super::tree::Place;
 use super::{contradictions, reader, tree};
+use crate::error::Mistake;
 use crate::text::{text, text_with};
 
 /// A longer spec is none.
@@ -27,7 +28,7 @@ pub fn read(text: &str, file: &str) -> Result<Spec, Vec<Mistake>> {
         Some(Err(faults)) => flaws.extend(faults),
         _ => {}
     }
-    Err(mistake::of(flaws, text, file))
+    Err(flaw::mistakes_of(flaws, text, file))
 }
 
 /// The same, of bytes that may be no text at all.
@@ -43,7 +44,7 @@ pub fn read_bytes(bytes: &[u8], file: &str) -> Result<Spec, Vec<Mistake>> {
     let line = 1 + good.matches('\n').count();
     let column = good.rsplit('\n').next().unwrap_or_default().chars().count();
     let flaw = Flaw::at(Place { line, column, length: 1 }, text("spec.utf8"));
-    Err(mistake::of(vec![flaw], &String::from_utf8_lossy(bytes), file))
+    Err(flaw::mistakes_of(vec![flaw], &String::from_utf8_lossy(bytes), file))
 }
 
 /// A spec as YAML, as `run` reads it.

@@ -52,13 +52,13 @@ fn buffered(stage: &mut Stage<'_>) -> Result<Card> {
     };
     let run = scene.write(stage, "buffered", 64, 128, false, Some(mib(Some(RATE.0))))?;
     let rate = run.mib / run.seconds;
-    let counted = scene.count(Kind::Bytes);
+    let counted = scene.count(Counter::Bytes);
     Ok(card
         .outside(scene.limit_file(), scene.limit())
         .inside(run.load, outcome(run.end))
         .inside("took", format!("{:.2} s: {rate:.0} MiB/s", run.seconds))
         .outside(
-            scene.count_file(Kind::Bytes),
+            scene.count_file(Counter::Bytes),
             text_with("blkio.meanwhile", &[("bytes", &counted.to_string())]),
         )
         .holds(run.is_done && rate > 2.0 * mib(Some(RATE.0))))
@@ -91,14 +91,14 @@ fn counters(stage: &mut Stage<'_>) -> Result<Card> {
     let Some(scene) = Scene::new(stage, |disk| limited(disk, Size(1 << 40)))? else {
         return Ok(card.skip("blkio.skip.nodisk"));
     };
-    let before = [Kind::Bytes, Kind::Operations].map(|kind| scene.count(kind));
+    let before = [Counter::Bytes, Counter::Operations].map(|kind| scene.count(kind));
     let run = scene.write(stage, "direct", 64, 16, true, None)?;
-    let after = [Kind::Bytes, Kind::Operations].map(|kind| scene.count(kind));
+    let after = [Counter::Bytes, Counter::Operations].map(|kind| scene.count(kind));
     let [bytes, operations] = [after[0] - before[0], after[1] - before[1]];
     Ok(card
         .inside(run.load, outcome(run.end))
-        .outside(scene.count_file(Kind::Bytes), format!("+ {bytes}"))
-        .outside(scene.count_file(Kind::Operations), format!("+ {operations}"))
+        .outside(scene.count_file(Counter::Bytes), format!("+ {bytes}"))
+        .outside(scene.count_file(Counter::Operations), format!("+ {operations}"))
         // The filesystem may add a little of its own.
         .holds((16 << 16..17 << 16).contains(&bytes) && operations >= 16))
 }
@@ -152,7 +152,7 @@ fn limited(disk: &Disk, rate: Size) -> Spec {
 
 /// What is counted.
 #[derive(Clone, Copy)]
-enum Kind {
+enum Counter {
     Bytes,
     Operations,
 }
@@ -204,9 +204,9 @@ impl Scene {
         let mut plot = Plot::new(text("blkio.plot"), "MiB/s", limit);
         let lane = plot.lane(name, '#');
         self.inside.begin(load)?;
-        let (mut end, mut at) = (0.0, (0.0, mib(Some(self.count(Kind::Bytes)))));
+        let (mut end, mut at) = (0.0, (0.0, mib(Some(self.count(Counter::Bytes)))));
         let ends = watch(stage, &mut plot, &[&self.inside], |seconds, _, plot| {
-            let written = mib(Some(self.count(Kind::Bytes)));
+            let written = mib(Some(self.count(Counter::Bytes)));
             if seconds - at.0 >= 0.25 {
                 plot.push(lane, Sample { seconds, value: (written - at.1) / (seconds - at.0), mark: None });
                 at = (seconds, written);
@@ -219,7 +219,7 @@ impl Scene {
     }
 
     /// What was written to the disk in the group's name.
-    fn count(&self, kind: Kind) -> u64 {
+    fn count(&self, kind: Counter) -> u64 {
         let words = self.group.read(kind.v1(), "io.stat").unwrap_or_default();
         let disk = format!("{} ", self.disk);
         let lines = words.lines().filter_map(|line| line.strip_prefix(&disk));
@@ -233,7 +233,7 @@ impl Scene {
             .sum()
     }
 
-    fn count_file(&self, kind: Kind) -> String {
+    fn count_file(&self, kind: Counter) -> String {
         match self.group.version() {
             Version::V1 => format!("<blkio>/{}, Write", kind.v1()),
             Version::V2 => format!("<io>/io.stat, {}", kind.v2()),
@@ -255,18 +255,18 @@ impl Scene {
     }
 }
 
-impl Kind {
+impl Counter {
     fn v1(self) -> &'static str {
         match self {
-            Kind::Bytes => "blkio.throttle.io_service_bytes",
-            Kind::Operations => "blkio.throttle.io_serviced",
+            Counter::Bytes => "blkio.throttle.io_service_bytes",
+            Counter::Operations => "blkio.throttle.io_serviced",
         }
     }
 
     fn v2(self) -> &'static str {
         match self {
-            Kind::Bytes => "wbytes",
-            Kind::Operations => "wios",
+            Counter::Bytes => "wbytes",
+            Counter::Operations => "wios",
         }
     }
 }

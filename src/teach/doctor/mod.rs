@@ -12,7 +12,7 @@ use crate::cgroups::pids::Pids;
 use crate::config::compose::{self, Ending};
 use crate::config::spec::{Spec, shipped, yaml};
 use crate::diagnose::{self, Failed};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ExitKind, Result};
 use crate::exec::Unwatched;
 use crate::feature::{Feature, Purpose};
 use crate::host::Host;
@@ -55,7 +55,7 @@ pub struct Finding {
     pub shown: Option<Proof>,
     /// What stopped it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<Trouble>,
+    pub error: Option<Error>,
 }
 
 /// A file or a call, and its value.
@@ -65,17 +65,6 @@ pub struct Proof {
     pub source: String,
     /// What it gave.
     pub value: String,
-}
-
-/// What stopped a feature. The parts of an [`Error`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[allow(missing_docs)] // As in `Error`.
-pub struct Trouble {
-    pub what: String,
-    pub call: Option<String>,
-    pub cause: Option<&'static str>,
-    pub why: Vec<String>,
-    pub todo: Vec<String>,
 }
 
 /// Tries every feature.
@@ -89,28 +78,23 @@ pub fn examine() -> Result<Report> {
     for purpose in all.chain([Purpose::Container]) {
         let (works, shown, error) = match use_it(purpose, &host) {
             Ok((works, shown)) if works => (true, Some(shown), None),
-            Ok((_, shown)) => (false, Some(shown), Some(trouble(Error::failed(text("doctor.differs"))))),
-            Err(error) if matches!(error.kind, Kind::Interrupted(_)) => return Err(error),
-            Err(error) => (false, None, Some(trouble(without_name(error, purpose)))),
+            Ok((_, shown)) => (false, Some(shown), Some(Error::failed(text("doctor.differs")))),
+            Err(error) if matches!(error.kind, ExitKind::Interrupted(_)) => return Err(error),
+            Err(error) => (false, None, Some(as_finding(error, purpose))),
         };
         features.push(Finding { purpose, works, shown, error });
     }
     Ok(Report { version: env!("CARGO_PKG_VERSION"), features, facts: Facts::read() })
 }
 
-/// What can't be done, where the feature stands beside it anyway.
-fn without_name(mut error: Error, purpose: Purpose) -> Error {
+/// Without the name of the feature, which is printed beside it anyway, and without the advice to run `sandbox doctor`.
+fn as_finding(mut error: Error, purpose: Purpose) -> Error {
     if let Some(what) = error.what.strip_prefix(&format!("{purpose}: ")) {
         error.what = what.to_owned();
     }
-    error
-}
-
-fn trouble(error: Error) -> Trouble {
     let doctor = text("common.todo.doctor");
-    let Error { what, call, cause, why, mut todo, .. } = error;
-    todo.retain(|todo| *todo != doctor);
-    Trouble { what, call, cause, why, todo }
+    error.todo.retain(|todo| *todo != doctor);
+    error
 }
 
 /// A day, for the clock that is moved.
@@ -253,7 +237,7 @@ impl Probe {
             _ => GateCall::Serve.into(),
         };
         let failed = Failed { purpose: self.purpose, call: &call, errno, own: &self.own };
-        Err(error.because(diagnose::cause(&Facts::read(), &failed)))
+        Err(diagnose::explain(error, &Facts::read(), &failed))
     }
 
     fn read(&self, path: &str) -> Result<String> {
@@ -267,7 +251,7 @@ impl Probe {
 
     fn unreadable(&self, path: &str, errno: Errno) -> Error {
         let error = Error::failed(path).call(format!("openat(AT_FDCWD, \"{path}\")"), errno);
-        error.because(diagnose::without_proc(&Facts::read(), self.purpose))
+        diagnose::without_proc(error, &Facts::read(), self.purpose)
     }
 }
 

@@ -1,10 +1,8 @@
-//! What is wrong with a spec, and where.
+//! What is wrong with a spec, and where in its text: these become the mistakes of an error.
 
 use super::tree::Place;
+use crate::error::{MAX_MISTAKES, Mistake};
 use crate::text::{text as catalogue, text_with};
-
-/// So many mistakes are told at once.
-pub const MOST: usize = 50;
 
 /// Something wrong at a place, before anyone knows in which file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,39 +32,12 @@ impl Flaw {
     }
 }
 
-/// One mistake in a file, with all that is needed to show it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistake {
-    /// The file, as it was named.
-    pub file: String,
-    /// The line, from 1.
-    pub line: usize,
-    /// The column, from 1, in characters.
-    pub column: usize,
-    /// How many characters are meant.
-    pub length: usize,
-    /// The line itself.
-    pub source: String,
-    /// What is wrong: a sentence without its full stop.
-    pub what: String,
-    /// The known word that is nearest, where one is near.
-    pub near: Option<String>,
-}
-
-impl Mistake {
-    /// Something wrong with a file as a whole.
-    pub(super) fn whole(file: &str, what: impl Into<String>) -> Mistake {
-        let source = String::new();
-        Mistake { file: file.into(), line: 1, column: 1, length: 1, source, what: what.into(), near: None }
-    }
-}
-
 /// The flaws as mistakes of a file, in its order.
-pub(super) fn of(mut flaws: Vec<Flaw>, text: &str, file: &str) -> Vec<Mistake> {
+pub(super) fn mistakes_of(mut flaws: Vec<Flaw>, text: &str, file: &str) -> Vec<Mistake> {
     flaws.sort_by_key(|flaw| (flaw.place.line, flaw.place.column));
     // What an alias stands for is looked at each time, and wrong once.
     flaws.dedup();
-    flaws.truncate(MOST);
+    flaws.truncate(MAX_MISTAKES);
     let mistake = |flaw: Flaw| Mistake {
         file: file.into(),
         line: flaw.place.line,
