@@ -11,8 +11,8 @@ use crate::config::compose::Ending;
 use crate::config::enter;
 use crate::config::spec::Spec;
 use crate::error::{Error, Result};
-use crate::host::command;
 use crate::host::resolver::Resolver;
+use crate::host::{ProgramFile, command};
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::{text, text_with};
 
@@ -34,6 +34,9 @@ pub(super) struct EnterArgs {
 pub(super) fn run(color: Color, args: EnterArgs) -> Result<u8> {
     let telling = &args.telling;
     decide(color, if telling.dry_run { Stream::Out } else { Stream::Err });
+    if !telling.dry_run {
+        telling::protect_program();
+    }
     // Held until the end: the number stays this process's.
     let subject = args.target.open()?;
     let namespaces = enter::others(subject.pid);
@@ -46,7 +49,7 @@ pub(super) fn run(color: Color, args: EnterArgs) -> Result<u8> {
     let path =
         command::resolve(&command[0], &Resolver::new(Some(Path::new(&root))), &command::callers_path())?;
     let ending = Ending::Command { path: path.to_string_lossy().into_owned(), arguments: command.clone() };
-    let plan = enter::plan(subject.pid, &namespaces, ending, telling.show_proc);
+    let plan = enter::plan(subject.pid, &namespaces, ProgramFile::gather(), ending, telling.show_proc);
     if telling.dry_run {
         telling::print_plan(&plan, telling);
         return Ok(0);

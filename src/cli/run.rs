@@ -50,6 +50,9 @@ pub(super) struct RunArgs {
 /// Runs it.
 pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     let telling = &args.telling;
+    if !telling.dry_run && !telling.print_spec {
+        telling::protect_program();
+    }
     if let Some(attack) = &args.mistake {
         decide(color, Stream::Out);
         let spec = Spec::default();

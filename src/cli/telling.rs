@@ -4,9 +4,11 @@ use clap::Args;
 
 use crate::error::Result;
 use crate::exec::{self, Watch};
+use crate::host::ProgramFile;
 use crate::plan::Plan;
 use crate::render::equivalents;
 use crate::render::{self, plan as plan_text};
+use crate::sys;
 
 /// The flags.
 #[derive(Debug, Args)]
@@ -70,6 +72,15 @@ pub(super) fn print_plan(plan: &Plan, telling: &Telling) {
     } else {
         plan_text::text_of(plan) + &equivalents::text_of(plan)
     });
+}
+
+/// Starts `sandbox` anew from a sealed copy of its program, where the first step of each container's plan is that. As a step it
+/// would come too late: standard input may have been read, and something printed.
+pub(super) fn protect_program() {
+    if !ProgramFile::gather().can_be_left {
+        // Where it fails, the step fails as well, and says why.
+        let _ = sys::sealed::execute();
+    }
 }
 
 /// Performs a plan that ends in a command; its status.

@@ -45,7 +45,7 @@ pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
     let reader = match others.is_empty() {
         true => None,
         false => {
-            let joins = enter::plan(subject.pid, &others, Ending::Demonstration, false);
+            let joins = enter::plan(subject.pid, &others, machine.host.program, Ending::Demonstration, false);
             Some(Agent::start(&joins, &mut Unwatched)?)
         }
     };

@@ -145,15 +145,14 @@ pub fn plan(spec: &Spec, machine: &Machine, purpose: impl Into<Purpose>, ending:
     asked.net.iter().for_each(|net| net.say(&mut draft));
     // A whole container isn't started by half; a single feature shows what it does in its view.
     let is_whole = purpose == Purpose::Container;
+    if is_whole {
+        protect_program(&spec, host, &mut draft);
+    }
     frame(&mut draft, ending, view, is_whole, is_whole.then(|| environment(&spec, host)));
     draft.name(spec.name.clone());
     draft.timeout(spec.timeout.map(|timeout| u64::from(timeout.0)));
     for error in host.unread.errors() {
         draft.problem(purpose, error.clone());
-    }
-    if is_whole && spec.mnt.is_some() {
-        let leave = ProcessCall::LeaveProgram { copied: false };
-        draft.common(Phase::Leash, Actor::Child, leave, "run.own.why");
     }
     if let Some(folder) = &spec.workdir {
         // Without its links, as the kernel will show it.
@@ -227,6 +226,21 @@ fn root_request(spec: &Spec) -> RootRequest<'_> {
         new_ipc: spec.ipc.is_some(),
         new_proc: spec.pid.as_ref().is_some_and(|pid| pid.mount_proc),
         hostname: spec.uts.as_ref().and_then(|uts| uts.hostname.as_deref()),
+    }
+}
+
+/// Keeps the container from changing the file of `sandbox` by /proc/PID/exe.
+fn protect_program(spec: &Spec, host: &Host, draft: &mut Draft) {
+    if !host.program.can_be_left {
+        return draft.common(Phase::Program, Actor::Host, ProcessCall::ExecuteCopy, "run.copy.why");
+    }
+    let writer = host.program.writer;
+    let is_kept_out =
+        spec.user.as_ref().zip(writer).is_some_and(|(user, writer)| user.excludes(writer, host));
+    // With the host's mount table, the file can be opened by its path as well.
+    if spec.mnt.is_some() && !is_kept_out {
+        let leave = ProcessCall::LeaveProgram { copied: false };
+        draft.common(Phase::Leash, Actor::Child, leave, "run.own.why");
     }
 }
 

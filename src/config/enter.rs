@@ -2,6 +2,7 @@
 
 use super::compose::{Ending, frame};
 use crate::feature::{Feature, Purpose};
+use crate::host::ProgramFile;
 use crate::observe::proc::namespace_link;
 use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::plan::order::Phase;
@@ -18,8 +19,15 @@ pub fn others(pid: i32) -> Vec<Feature> {
 }
 
 /// The plan: a process between joins, and makes the child, since pid and time namespaces hold for children only.
-pub fn plan(pid: i32, namespaces: &[Feature], ending: Ending, view: bool) -> Plan {
+pub fn plan(pid: i32, namespaces: &[Feature], program: ProgramFile, ending: Ending, view: bool) -> Plan {
     let mut draft = Draft::new(Purpose::Container, Vec::new());
+    if program.can_be_left {
+        // What is at /proc in there may be anything.
+        let leave = ProcessCall::LeaveProgram { copied: true };
+        draft.common(Phase::Leash, Actor::Child, leave, "run.own.why");
+    } else {
+        draft.common(Phase::Program, Actor::Host, ProcessCall::ExecuteCopy, "run.copy.why");
+    }
     frame(&mut draft, ending, view, true, None);
     let helper = Actor::Helper;
     // Nobody in there may trace a process that still has the caller's credentials and descriptors.
@@ -38,8 +46,6 @@ pub fn plan(pid: i32, namespaces: &[Feature], ending: Ending, view: bool) -> Pla
         // Where fs.suid_dumpable is 1, a change of ids makes it traceable again.
         draft.common(Phase::Offsets, helper, ProcessCall::Undumpable, "enter.undumpable.why");
     }
-    // What is at /proc in there may be anything.
-    draft.common(Phase::Leash, Actor::Child, ProcessCall::LeaveProgram { copied: true }, "run.own.why");
     draft.enter();
     draft.finish()
 }
@@ -56,7 +62,7 @@ mod tests {
     #[test]
     fn a_plan_of_joins_makes_no_namespace() {
         let ending = Ending::Command { path: "/bin/true".into(), arguments: vec!["true".into()] };
-        let plan = plan(1, &[Feature::Uts, Feature::Pid], ending, false);
+        let plan = plan(1, &[Feature::Uts, Feature::Pid], ProgramFile::gather(), ending, false);
         assert!(plan.namespaces.is_empty());
         let calls: Vec<String> = plan.steps.iter().map(|step| step.call.to_string()).collect();
         let place = |words: &str| calls.iter().position(|call| call.contains(words)).unwrap();

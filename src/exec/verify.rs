@@ -4,7 +4,11 @@
 mod shown;
 
 use std::borrow::Cow;
-use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::{fs, io};
+
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access};
 
 use self::shown::{NOWHERE, Shown, Value, one_line};
 use crate::error::{Error, Result};
@@ -15,7 +19,7 @@ use crate::plan::call::process::ProcessCall;
 use crate::plan::expect::{self, Expected, Wanted};
 use crate::plan::gate::Difference;
 use crate::plan::slots::Slots;
-use crate::plan::{Call, Plan, Step};
+use crate::plan::{Call, Plan};
 use crate::teach::agent::Agent;
 use crate::text::{text, text_with};
 
@@ -49,7 +53,7 @@ pub(super) fn differences(plan: &Plan, slots: &Slots, is_host: bool) -> Vec<Diff
         .collect();
     if !is_host {
         found.extend(open_descriptors(shown.file("/proc/self/status")));
-        found.extend(own_program(plan, &shown));
+        found.extend(own_program(plan, &mut shown));
     }
     found
 }
@@ -151,19 +155,34 @@ fn is_so(wanted: &Wanted, shown: Option<&str>, own: Option<&str>) -> bool {
     }
 }
 
-/// Where the link to the program leads, as long as it's us.
-fn own_program(plan: &Plan, shown: &Shown) -> Option<Difference> {
-    let leaves = |step: &Step| matches!(step.call, Call::Process(ProcessCall::LeaveProgram { .. }));
-    if !plan.steps.iter().any(leaves) {
-        return None;
-    }
-    let source = "/proc/self/exe".to_owned();
-    let shown = match shown.link(&source) {
-        Ok(link) if link == "/memfd:sandbox (deleted)" => return None,
-        Ok(link) => link,
-        Err(error) => text_with("verify.unread", &[("why", &error.to_string())]),
+/// /proc/self/exe leads to nothing that the container could change, as long as this process is `sandbox`.
+fn own_program(plan: &Plan, shown: &mut Shown) -> Option<Difference> {
+    let has = |wanted: fn(&ProcessCall) -> bool| {
+        plan.steps.iter().any(|step| matches!(&step.call, Call::Process(call) if wanted(call)))
     };
-    Some(Difference { source, wanted: text("verify.left"), shown })
+    let source = "/proc/self/exe".to_owned();
+    let link = shown
+        .link(&source)
+        .unwrap_or_else(|error| text_with("verify.unread", &[("why", &error.to_string())]));
+    let (wanted, is_so) = if has(|call| matches!(call, ProcessCall::LeaveProgram { .. })) {
+        ("verify.left", link == "/memfd:sandbox (deleted)")
+    } else if has(|call| matches!(call, ProcessCall::ExecuteCopy)) {
+        ("verify.sealed", crate::sys::sealed::is_sealed())
+    } else if plan.namespaces.contains(&Feature::Mnt) {
+        ("verify.unowned", is_out_of_reach(&source, shown))
+    } else {
+        return None;
+    };
+    (!is_so).then(|| Difference { source, wanted: text(wanted), shown: link })
+}
+
+/// Whether a file's owner has no ID here, and this process may not write to the file.
+fn is_out_of_reach(path: &str, shown: &mut Shown) -> bool {
+    let owner = fs::metadata(path).map(|file| file.uid().to_string());
+    // The ID of whoever has none. proc_sys_kernel(5)
+    let nobody = shown.file("/proc/sys/kernel/overflowuid");
+    let has_no_owner = matches!((owner, nobody), (Ok(owner), Ok(Some(nobody))) if owner == nobody.trim());
+    has_no_owner && matches!(access(path, AccessFlags::W_OK), Err(Errno::EACCES | Errno::EROFS))
 }
 
 /// Descriptors beyond 0 to 2 that execve would hand to the command, of all that there's room for: FDSize.
@@ -212,6 +231,7 @@ mod tests {
     use crate::host::cgroups::Site;
     use crate::host::{Cgroups, Host};
     use crate::namespaces::net::{Mode, Net};
+    use crate::namespaces::user::{Map, User};
     use crate::namespaces::uts::Uts;
     use crate::network::NetworkFacts;
     use crate::network::bridge::Bridge;
@@ -264,6 +284,8 @@ mod tests {
         let is_there = |found: &[String]| found.contains(&"/proc/self/exe".to_owned());
         assert!(is_there(&found(&Spec { rootfs: Some(Rootfs::Host), ..Spec::default() })));
         assert!(!is_there(&found(&Spec::default())));
+        let user = Some(User { map: vec![Map::Auto], ..User::default() });
+        assert!(is_there(&found(&Spec { rootfs: Some(Rootfs::Host), user, ..Spec::default() })));
     }
 
     /// No group was made: each of its files is missing, with the number that the kernel would show.

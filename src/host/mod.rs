@@ -5,6 +5,7 @@ pub mod command;
 pub mod disk;
 pub mod facts;
 pub mod files;
+pub mod program;
 pub mod resolver;
 pub mod subordinate;
 pub mod token;
@@ -17,6 +18,7 @@ use caps::{CapSet, Capability};
 pub use self::cgroups::Cgroups;
 pub use self::disk::Disk;
 pub use self::files::Files;
+pub use self::program::ProgramFile;
 pub use self::subordinate::Subordinate;
 use crate::observe::{Unread, file};
 
@@ -31,6 +33,8 @@ pub struct Host {
     pub groups: Groups,
     /// Whether namespaces can be made without a user namespace: CAP_SYS_ADMIN is effective. Root in a container may lack it.
     pub privileged: bool,
+    /// This program's file.
+    pub program: ProgramFile,
     /// The newest capability that this kernel knows: only looked up where a spec drops some.
     pub last_capability: Option<u8>,
     /// Ids beyond their own that the caller may map: only looked up where a spec asks for ranges.
@@ -62,6 +66,7 @@ impl Host {
             // Where the kernel doesn't tell, root has it, and no one else.
             privileged: caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN)
                 .unwrap_or(uid.is_root()),
+            program: ProgramFile::gather(),
             last_capability: None,
             subordinate: None,
             name: nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned(),

@@ -293,6 +293,15 @@ impl User {
         }
     }
 
+    /// Whether no process of the namespace has the rights of this user of the host. Over a file of theirs no capability counts
+    /// then: that takes an owner who is mapped. user_namespaces(7)
+    pub fn excludes(&self, id: u32, host: &Host) -> bool {
+        let users = self.ids(host).users;
+        // A caller who is not mapped keeps their own ID, unless they become root inside.
+        let is_kept = id == host.uid && !users.iter().any(|range| range.inside == 0);
+        !is_kept && !users.iter().any(|range| contains((range.outside, range.count), id, 1))
+    }
+
     /// One id, written by the process itself: user_namespaces(7) allows each process to map its own, if setgroups(2) is
     /// denied first, since dropping a group could give access that the group was there to deny.
     fn plan_own_id(uid: Range, gid: Range, draft: &mut Draft) {

@@ -3,6 +3,9 @@
 /// The phases of a container's making, first to last. Within a phase steps stand as their features added them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
+    /// The sealed copy of our own program, where a process cannot leave its program's file. First of all: `sandbox` starts anew
+    /// from that copy, so nothing may have been made before.
+    Program,
     /// OUTSIDE, before there is a child: whatever it needs to be born with.
     Prepare,
     /// The bridge, and the address that this container has on it. Before the clone: the child takes the address along in its

@@ -10,6 +10,7 @@ pub(crate) mod nftables;
 pub(crate) mod ns_ioctl;
 pub(crate) mod program;
 pub(crate) mod queue;
+pub(crate) mod sealed;
 pub(crate) mod seccomp;
 pub(crate) mod sysv;
 

@@ -17,7 +17,8 @@ use nix::sys::mman::{MRemapFlags, MapFlags, ProtFlags, mmap, mmap_anonymous, mpr
 use nix::unistd::{SysconfVar, sysconf};
 use rustix::fs::{AtFlags, StatxFlags, statx};
 
-const PROGRAM: &str = "/proc/self/exe";
+/// The link to the program's file.
+pub(super) const PROGRAM: &str = "/proc/self/exe";
 
 unsafe extern "C" {
     /// The environment as the kernel laid it on the stack, above the arguments. environ(7)
@@ -40,6 +41,14 @@ struct Notes {
     exe: u32,
 }
 
+/// Whether the kernel has PR_SET_MM_MAP: it says how large the structure is. Without, it takes the call for another one, and
+/// refuses it with EINVAL or EPERM.
+pub(crate) fn can_be_left() -> bool {
+    let mut size: libc::c_uint = 0;
+    // SAFETY: the kernel writes one number to where `size` is.
+    unsafe { libc::prctl(libc::PR_SET_MM, libc::PR_SET_MM_MAP_SIZE, &raw mut size, 0_usize, 0_usize) == 0 }
+}
+
 /// Leaves the program's file: /proc/PID/exe then leads to an empty file in memory.
 ///
 /// The kernel allows that only where nothing of the old file is mapped any more (PR_SET_MM_EXE_FILE(2const)). So each part of
@@ -50,7 +59,8 @@ struct Notes {
 /// EPERM without CAP_CHECKPOINT_RESTORE in the user namespace. EINVAL: a kernel without that call
 /// (CONFIG_CHECKPOINT_RESTORE). EACCES: vm.memfd_noexec forbids programs in memory.
 pub(crate) fn leave(is_copied: bool) -> Result<(), Errno> {
-    let nothing = empty_program()?;
+    // Empty, so that to execute it comes to nothing (ENOEXEC).
+    let nothing = memory_file(MFdFlags::MFD_CLOEXEC)?;
     let program = if is_copied { None } else { by_another_mount() };
     let headers = headers();
     let parts = || headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_filesz > 0);
@@ -89,12 +99,11 @@ pub(crate) fn leave(is_copied: bool) -> Result<(), Errno> {
     note(code, data, &nothing)
 }
 
-/// An empty file that may be executed, which comes to nothing (ENOEXEC). memfd_create(2)
-fn empty_program() -> Result<OwnedFd, Errno> {
-    let executable = MFdFlags::from_bits_retain(libc::MFD_EXEC);
-    match memfd_create(c"sandbox", MFdFlags::MFD_CLOEXEC | executable) {
-        // Before Linux 6.3 all are, and nobody has to say so.
-        Err(Errno::EINVAL) => memfd_create(c"sandbox", MFdFlags::MFD_CLOEXEC),
+/// A new file in memory that may be executed. memfd_create(2)
+pub(super) fn memory_file(flags: MFdFlags) -> Result<OwnedFd, Errno> {
+    match memfd_create(c"sandbox", flags | MFdFlags::from_bits_retain(libc::MFD_EXEC)) {
+        // Before Linux 6.3 there is no such flag, and every file in memory may be executed.
+        Err(Errno::EINVAL) => memfd_create(c"sandbox", flags),
         made => made,
     }
 }

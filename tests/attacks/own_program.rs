@@ -7,7 +7,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::support::{binary, child_named, is_root, sandbox, text};
+use crate::support::{binary, child_named, feed, is_root, sandbox, text};
 use crate::{folder, has_usr_alone, install, of, perl, root, run, run_by};
 
 /// Opens the program of a process (the one that started it, unless told), changes its mode, and, when nobody runs it any more, writes to it.
@@ -30,6 +30,36 @@ const OVERWRITE: &str = r#"
     print "write: $!\n";
 "#;
 
+/// Runs a command as on a kernel without PR_SET_MM_MAP: a seccomp filter gives prctl(PR_SET_MM) the result EINVAL.
+const WITHOUT_MM_MAP: &str = r#"
+    my $filter = join "", map { pack "SCCL", @$_ } (
+        [0x20, 0, 0, 0],                # the number of the call
+        [0x15, 0, 3, 157],              # prctl
+        [0x20, 0, 0, 16],               # its first argument
+        [0x15, 0, 1, 35],               # PR_SET_MM
+        [0x06, 0, 0, 0x00050000 | 22],  # EINVAL
+        [0x06, 0, 0, 0x7fff0000],       # allowed
+    );
+    syscall(157, 38, 1, 0, 0, 0) if $>; # PR_SET_NO_NEW_PRIVS
+    syscall(157, 22, 2, pack("Sx6P", 6, $filter), 0, 0) == 0 or die "seccomp: $!";
+    exec @ARGV or die;
+"#;
+
+fn without_mm_map(program: &Path) -> Command {
+    let mut command = Command::new("perl");
+    command.args(["-e", WITHOUT_MM_MAP]).arg(program).current_dir("/").env("LC_ALL", "C");
+    command
+}
+
+/// Puts a command into a root that is `sandbox` itself, as the kernel takes the interpreter's link in the process that executes
+/// it. To that `sandbox` the script is a spec. What it starts has it for its parent, whose program it tries to change.
+fn install_attack(root: &Path) {
+    fs::write(root.join("script"), OVERWRITE).unwrap();
+    let image = root.join("evil");
+    fs::write(&image, "#!/proc/self/exe run\nuts:\ncommand: [/usr/bin/perl, /script]\n").unwrap();
+    fs::set_permissions(&image, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 fn state(program: &Path) -> (u32, u64) {
     let data = fs::metadata(program).unwrap();
     (data.permissions().mode() & 0o7777, data.len())
@@ -43,12 +73,7 @@ fn the_program_is_neither_changed_nor_written_by_what_it_runs() {
     let (folder, root) = (folder(), root());
     let program = install("755", &binary(), &folder.path().join("sandbox"));
     let before = state(&program);
-    // The command would be `sandbox` itself: the kernel takes the interpreter's link in the process that executes it. To that
-    // `sandbox` the script is a spec, and what it starts has it for its parent, open to be looked into.
-    fs::write(root.path().join("script"), OVERWRITE).unwrap();
-    let image = root.path().join("evil");
-    fs::write(&image, "#!/proc/self/exe run\nuts:\ncommand: [/usr/bin/perl, /script]\n").unwrap();
-    fs::set_permissions(&image, fs::Permissions::from_mode(0o755)).unwrap();
+    install_attack(root.path());
     let is_refused = |output: Output| {
         let shown = text(&output.stdout) + &text(&output.stderr);
         assert_eq!(output.status.code(), Some(126), "{shown}");
@@ -75,6 +100,87 @@ fn the_program_is_neither_changed_nor_written_by_what_it_runs() {
     tool.wait().unwrap();
     assert_eq!(text(&output.stdout), "chmod: done\nwrite: done\n", "{}", text(&output.stderr));
     assert_eq!(state(&program), (0o777, before.1 + 1));
+}
+
+#[test]
+fn without_mm_map_the_program_that_can_be_reached_is_a_sealed_copy() {
+    if !has_usr_alone("without_mm_map_the_program_that_can_be_reached_is_a_sealed_copy") {
+        return;
+    }
+    let (folder, root) = (folder(), root());
+    let program = install("755", &binary(), &folder.path().join("sandbox"));
+    let before = state(&program);
+    install_attack(root.path());
+    let is_refused = |output: Output| {
+        let shown = text(&output.stdout) + &text(&output.stderr);
+        // The attack has begun, and found a file that it could open: the copy.
+        assert!(shown.contains("chmod: done") && !shown.contains("write: done"), "{shown}");
+        assert_eq!(state(&program), before);
+        shown
+    };
+    // In a PID namespace of its own, the attack ends with its `sandbox`, before it writes.
+    let spec = of(root.path(), "", "");
+    let shown = is_refused(feed(without_mm_map(&program).args(["run", "-", "-q", "--", "/evil"]), &spec));
+    assert!(shown.contains("write: Operation not permitted"), "{shown}");
+    for more in ["pid:\n", "init: true\n", "time: { boottime: 1h }\n", "user: { map: root }\n"] {
+        let spec = of(root.path(), "", more);
+        is_refused(feed(without_mm_map(&program).args(["run", "-", "-q", "--", "/evil"]), &spec));
+    }
+    let spec = folder.path().join("spec.yaml");
+    fs::write(&spec, of(root.path(), "", "pid:\n")).unwrap();
+    let spec = spec.to_str().unwrap();
+    let plan =
+        text(&without_mm_map(&program).args(["run", spec, "--dry-run", "--", "sh"]).output().unwrap().stdout);
+    assert!(plan.contains("execveat(<sealed memfd>") && !plan.contains("PR_SET_MM,"), "{plan}");
+    let mut container =
+        without_mm_map(&program).args(["run", spec, "-q", "--", "sleep", "60"]).spawn().unwrap();
+    let inside = child_named(container.id(), "sleep").to_string();
+    is_refused(without_mm_map(&program).args(["enter", &inside, "-q", "--", "/evil"]).output().unwrap());
+    // The caller's environment has nothing of ours in it.
+    let output = without_mm_map(&program).args(["enter", &inside, "-q", "--", "env"]).output().unwrap();
+    let variables = text(&output.stdout);
+    assert!(
+        output.status.success() && !variables.contains("SANDBOX_SEALED"),
+        "{variables}{}",
+        text(&output.stderr)
+    );
+    container.kill().unwrap();
+    container.wait().unwrap();
+}
+
+/// A container may reach the program's file where the owner of the file has no ID in it: nobody there has the owner's rights.
+#[test]
+fn an_owner_who_is_not_mapped_is_nobody_in_the_container() {
+    let test = "an_owner_who_is_not_mapped_is_nobody_in_the_container";
+    if !is_root() || !has_usr_alone(test) {
+        return;
+    }
+    let (folder, root) = (folder(), root());
+    let program = install("755", &binary(), &folder.path().join("sandbox"));
+    let before = state(&program);
+    install_attack(root.path());
+    let run = |words: &[&str], map| {
+        let spec = of(root.path(), "", &format!("user: {{ map: {map} }}\n"));
+        feed(Command::new(&program).args(words).current_dir("/").env("LC_ALL", "C"), &spec)
+    };
+    for (map, is_left) in [
+        ("auto", false),
+        ("[{ inside: 0, outside: 100000, count: 10 }]", false),
+        ("root", true),
+        ("none", true),
+        ("[{ inside: 1, outside: 100000, count: 10 }]", true),
+    ] {
+        let plan = text(&run(&["run", "-", "--dry-run", "--", "sh"], map).stdout);
+        assert_eq!(plan.contains("PR_SET_MM,"), is_left, "{map}: {plan}");
+    }
+    let output = run(&["run", "-", "-q", "--", "/evil"], "auto");
+    let shown = text(&output.stdout) + &text(&output.stderr);
+    assert!(shown.contains("chmod: Operation not permitted\nwrite: Permission denied\n"), "{shown}");
+    assert_eq!(state(&program), before);
+    // A file that everyone may write to has more than one writer.
+    install("777", &binary(), &program);
+    let plan = text(&run(&["run", "-", "--dry-run", "--", "sh"], "auto").stdout);
+    assert!(plan.contains("PR_SET_MM,"), "{plan}");
 }
 
 /// Process 1 of `init: true` is `sandbox`, as long as the container is.

@@ -140,6 +140,9 @@ pub enum ProcessCall {
         /// Whether its pages are copied: where /proc is another's, the file isn't looked for by it.
         copied: bool,
     },
+    /// execveat(2) of a sealed copy of this program, in memory: /proc/PID/exe leads to the copy, which nobody can change. Nothing
+    /// is done where this process executes such a copy already.
+    ExecuteCopy,
     /// close_range(2): marks every descriptor from 3 on to be closed by execve.
     CloseOnExec,
     /// Signals as a fresh program expects them: default dispositions, empty mask.
@@ -179,6 +182,9 @@ impl fmt::Display for ProcessCall {
             ProcessCall::Undumpable => f.write_str("prctl(PR_SET_DUMPABLE, 0)"),
             ProcessCall::LeaveProgram { .. } => {
                 f.write_str("prctl(PR_SET_MM, PR_SET_MM_MAP, {exe_fd=<memfd>}, 104)")
+            }
+            ProcessCall::ExecuteCopy => {
+                f.write_str("execveat(<sealed memfd>, \"\", argv, environ, AT_EMPTY_PATH)")
             }
             ProcessCall::CloseOnExec => f.write_str("close_range(3, 4294967295, CLOSE_RANGE_CLOEXEC)"),
             ProcessCall::DefaultSignals => {
@@ -273,6 +279,7 @@ impl ProcessCall {
             ProcessCall::DieWithParent => nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map(|()| 0),
             ProcessCall::Undumpable => nix::sys::prctl::set_dumpable(false).map(|()| 0),
             ProcessCall::LeaveProgram { copied } => sys::program::leave(*copied).map(|()| 0),
+            ProcessCall::ExecuteCopy => sys::sealed::execute().map(|()| 0),
             ProcessCall::CloseOnExec => sys::close_on_exec_from(3).map(|()| 0),
             ProcessCall::DefaultSignals => default_signals().map(|()| 0),
             ProcessCall::Exec { path, arguments, environment } => {
