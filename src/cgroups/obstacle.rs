@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::host::Host;
 use crate::host::cgroups::Obstacle;
+use crate::observe::file;
 use crate::observe::hierarchy::{Controller, Version};
 use crate::text::{text, text_with};
 
@@ -36,10 +37,10 @@ fn problem_under(manager: &Manager, controller: Controller, obstacle: &Obstacle,
                 Manager::WslWithoutSystemd => text("limits.wsl.todo") + "\n   [boot]\n   systemd=true",
                 Manager::Other => text("limits.other.todo"),
             };
-            (why(key, &cgroup.to_string_lossy()), vec![out, as_root.clone()])
+            (why(key, &file::path_text(cgroup)), vec![out, as_root.clone()])
         }
         Obstacle::Lacking(cgroup, lacking) => {
-            let words = [("cgroup", cgroup.to_string_lossy().into_owned()), ("lacking", lacking.join(", "))];
+            let words = [("cgroup", file::path_text(cgroup)), ("lacking", lacking.join(", "))];
             let words: Vec<(&str, &str)> =
                 words.iter().map(|(name, value)| (*name, value.as_str())).collect();
             let file = "/etc/systemd/system/user@.service.d/delegate.conf";
@@ -72,7 +73,7 @@ impl Manager {
         if std::path::Path::new("/run/systemd/system").is_dir() {
             return Manager::Systemd;
         }
-        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let release = file::read_text("/proc/sys/kernel/osrelease").unwrap_or_default();
         if release.to_lowercase().contains("microsoft") { Manager::WslWithoutSystemd } else { Manager::Other }
     }
 }

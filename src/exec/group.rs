@@ -1,6 +1,7 @@
 //! Taking a cgroup away: whatever still runs in it is ended, then its folder goes. Only ever called for folders that the
 //! journal proves to be ours.
 
+use crate::observe::file;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
@@ -54,7 +55,7 @@ fn end_members(group: &Path) {
     if fs::write(group.join("cgroup.kill"), "1").is_ok() {
         return;
     }
-    let members = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    let members = file::read_text(group.join("cgroup.procs")).unwrap_or_default();
     for pid in members.lines().filter_map(|member| Pid::from_raw(member.parse().ok()?)) {
         // The number may have become another's between the two readings: the descriptor stays with one process, which is
         // looked for again.
@@ -68,7 +69,7 @@ fn end_members(group: &Path) {
 
 /// Whether a process is a member.
 fn holds(group: &Path, pid: i32) -> bool {
-    let members = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    let members = file::read_text(group.join("cgroup.procs")).unwrap_or_default();
     members.lines().any(|member| member.parse() == Ok(pid))
 }
 

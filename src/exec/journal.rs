@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::undo::{self, home, identity, lives};
 use crate::error::{Error, Result};
+use crate::observe::file;
 use crate::plan::undo::Undo;
 
 /// How long the processes of a dead owner may need to die too.
@@ -290,7 +291,7 @@ fn runtime_folder() -> PathBuf {
 
 /// A user id as the parent of the caller's user namespace has it: two users who are both root inside don't meet.
 fn outer(uid: u32) -> u32 {
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let map = file::read_text("/proc/self/uid_map").unwrap_or_default();
     let outside = map.lines().find_map(|line| {
         let numbers: Vec<u32> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
         match numbers.as_slice() {

@@ -29,6 +29,7 @@ use self::signals::Signals;
 pub use self::supervise::Ended;
 use crate::error::{Error, Result, errno};
 use crate::feature::Feature;
+use crate::observe::file;
 use crate::plan::call::cgroup::CgroupCall;
 use crate::plan::call::gate::GateCall;
 use crate::plan::call::process::ProcessCall;
@@ -289,7 +290,7 @@ impl Run<'_> {
         if !self.plan.steps.iter().any(is_fork) {
             return child;
         }
-        let children = std::fs::read_to_string(format!("/proc/{child}/task/{child}/children"));
+        let children = file::read_text(format!("/proc/{child}/task/{child}/children"));
         children.ok().and_then(|pids| pids.trim().parse().ok()).map_or(child, Pid::from_raw)
     }
 

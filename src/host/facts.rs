@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use caps::{CapSet, Capability};
 use nix::unistd::Pid;
@@ -200,7 +198,7 @@ fn capabilities() -> Vec<String> {
 /// kernel does not count it.
 fn below_proc(table: &[u8]) -> Vec<String> {
     let mut points: Vec<String> = mountinfo::mounts(table)
-        .map(|mount| file::text(mount.mount_point.into_owned().into_os_string().into_vec()))
+        .map(|mount| file::path_text(&mount.mount_point))
         .filter(|point| point.starts_with("/proc/") && !point.starts_with("/proc/sys/fs/binfmt_misc"))
         .collect();
     points.dedup();
@@ -210,7 +208,7 @@ fn below_proc(table: &[u8]) -> Vec<String> {
 /// mountinfo lists what is mounted at or below this process's root: in a chroot to a plain folder nothing is at `/`.
 /// In one to a mount point only process 1 can tell, where it may be looked at and has the same mount table.
 fn is_chrooted(table: &[u8]) -> bool {
-    if !table.is_empty() && !mountinfo::mounts(table).any(|mount| *mount.mount_point == *Path::new("/")) {
+    if !table.is_empty() && !mountinfo::mounts(table).any(|mount| mount.is_on("/")) {
         return true;
     }
     let same_table = matches!(

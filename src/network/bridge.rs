@@ -28,6 +28,7 @@ use super::veth::device_name;
 use super::{INSIDE, may_create_devices, refuse, subnet};
 use crate::feature::Feature;
 use crate::host::token::token;
+use crate::observe::file;
 use crate::plan::call::file::FileCall;
 use crate::plan::call::net::{DeviceAlias, HardwareAddress, NetCall};
 use crate::plan::call::nftables::{
@@ -95,7 +96,7 @@ fn own_address(link: &Link) -> Option<Ipv4Addr> {
 fn link_and_routes() -> (Option<Link>, String) {
     let mut before = netlink::find_link(NAME);
     loop {
-        let routes = fs::read_to_string(subnet::ROUTES).unwrap_or_default();
+        let routes = file::read_text(subnet::ROUTES).unwrap_or_default();
         let after = netlink::find_link(NAME);
         let identity = |link: &Option<Link>| link.as_ref().map(Link::identity);
         if identity(&before) == identity(&after) {

@@ -11,6 +11,7 @@ use std::net::Ipv4Addr;
 use super::{INSIDE, may_create_devices, refuse, subnet};
 use crate::feature::Feature;
 use crate::host::token::token;
+use crate::observe::file;
 use crate::plan::call::net::NetCall;
 use crate::plan::order::Phase;
 use crate::plan::undo::Undo;
@@ -49,7 +50,7 @@ impl Veth {
     /// same. None where no network is free.
     pub fn gather() -> Option<Veth> {
         let random = token();
-        let routes = std::fs::read_to_string(subnet::ROUTES).unwrap_or_default();
+        let routes = file::read_text(subnet::ROUTES).unwrap_or_default();
         let network = free_network(&routes, random % NETWORKS)?;
         Some(Veth {
             name: device_name(random),

@@ -1,7 +1,6 @@
 //! Readers of a process's own cgroup: the files of the group that it is in, whichever version the controller has here.
 //! In a path `<memory>` stands for that group's folder in the hierarchy of the controller memory.
 
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::file::{self, one_line};
@@ -89,10 +88,7 @@ pub fn membership(process: &str, controller: Controller) -> Observation {
     let (field, value) = match hierarchy::find(&hierarchies, controller) {
         Some(hierarchy) => {
             let name = controller.name(hierarchy.version).filter(|_| hierarchy.version == Version::V1);
-            (
-                name.unwrap_or("v2").to_owned(),
-                Value::Is(file::text(hierarchy.path.as_os_str().as_bytes().to_vec())),
-            )
+            (name.unwrap_or("v2").to_owned(), Value::Is(file::path_text(&hierarchy.path)))
         }
         None => (controller.name(Version::V1).unwrap_or("v2").to_owned(), Value::Not("not mounted".into())),
     };

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use procfs::FromRead;
@@ -57,6 +57,11 @@ pub fn parse<T: FromRead>(path: impl AsRef<Path>) -> io::Result<T> {
 /// Bytes as text: each byte that is not UTF-8 becomes `\xNN`, all others stay.
 pub fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| escaped(error.as_bytes()))
+}
+
+/// A path as text, as [`text`] makes it.
+pub fn path_text(path: &Path) -> String {
+    text(path.as_os_str().as_bytes().to_vec())
 }
 
 fn escaped(bytes: &[u8]) -> String {

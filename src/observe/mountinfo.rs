@@ -37,6 +37,16 @@ pub struct Mount<'a> {
 }
 
 impl Mount<'_> {
+    /// Whether it is mounted on this path.
+    pub fn is_on(&self, path: impl AsRef<Path>) -> bool {
+        *self.mount_point == *path.as_ref()
+    }
+
+    /// How it propagates, in one string: `shared:1 master:2`, `private`.
+    pub fn propagation_text(&self) -> String {
+        if self.propagation.is_empty() { "private".into() } else { self.propagation.join(" ") }
+    }
+
     /// The options of the file system, one by one.
     pub fn each_super_option(&self) -> impl Iterator<Item = &OsStr> {
         self.super_options.as_bytes().split(|byte| *byte == b',').map(OsStr::from_bytes)

@@ -2,9 +2,7 @@
 //! what can't be read says why.
 
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -120,10 +118,15 @@ pub(crate) fn status_of<'a>(content: &'a str, name: &str) -> Option<&'a str> {
     words.lines().next().map(str::trim)
 }
 
+/// A number of bytes as /proc/meminfo writes it. procfs has it in bytes.
+pub(crate) fn kibibytes(bytes: u64) -> String {
+    format!("{} kB", bytes / 1024)
+}
+
 /// The machine's memory: `MemTotal:` of /proc/meminfo.
 pub fn total_memory() -> Observation {
     let value = match file::parse::<procfs::Meminfo>("/proc/meminfo") {
-        Ok(memory) => Value::Is(format!("{} kB", memory.mem_total / 1024)),
+        Ok(memory) => Value::Is(kibibytes(memory.mem_total)),
         Err(error) => refusal(&error),
     };
     Observation { path: "/proc/meminfo".into(), field: Some("MemTotal:".into()), value }
@@ -181,11 +184,9 @@ pub fn mounts(process: &str) -> Observation {
 pub fn propagation(process: &str, target: &str) -> Observation {
     let value = match mountinfo::read(process) {
         Ok(table) => {
-            let mount =
-                mountinfo::mounts(&table).rev().find(|mount| *mount.mount_point == *Path::new(target));
+            let mount = mountinfo::mounts(&table).rev().find(|mount| mount.is_on(target));
             match mount {
-                Some(mount) if mount.propagation.is_empty() => Value::Is("private".into()),
-                Some(mount) => Value::Is(mount.propagation.join(" ")),
+                Some(mount) => Value::Is(mount.propagation_text()),
                 None => Value::Not("not a mount point".into()),
             }
         }
@@ -210,7 +211,7 @@ pub(crate) fn cgroups_in(path: &str, content: &[u8]) -> Vec<Observation> {
             Version::V1 => line.controllers.to_owned(),
             Version::V2 => "v2".to_owned(),
         };
-        let value = Value::Is(file::text(line.path.as_os_str().as_bytes().to_vec()));
+        let value = Value::Is(file::path_text(line.path));
         Observation { path: path.to_owned(), field: Some(field), value }
     });
     lines.collect()

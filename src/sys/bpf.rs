@@ -142,12 +142,13 @@ mod tests {
 
     use super::*;
     use crate::cgroups::devices::{self, Devices, Instruction};
+    use crate::observe::mountinfo;
 
     /// Where cgroup2 is mounted, beside version 1 or alone.
     fn mount() -> Option<PathBuf> {
-        let table = fs::read_to_string("/proc/self/mountinfo").ok()?;
-        let line = table.lines().find(|line| line.contains(" - cgroup2 "))?;
-        Some(line.split(' ').nth(4)?.into())
+        let table = mountinfo::read("/proc/self").ok()?;
+        let mount = mountinfo::mounts(&table).find(|mount| *mount.filesystem == *"cgroup2")?;
+        Some(mount.mount_point.into_owned())
     }
 
     /// A cgroup below `sandbox`, removed at the end.

@@ -1,5 +1,9 @@
-//! The capability sets of this process: capget(2), prctl(2). The crate `caps` hides the errno, and a set that stayed as it was
-//! must be told apart from one that changed.
+//! The capability sets of this process: capset(2), prctl(2). `caps` reads capabilities wherever this program needs them. The
+//! three calls here are made without it:
+//!
+//! - Its errors are texts without an errno, and a step that fails is explained by its errno.
+//! - It writes one set at a time, with a capget(2) before each capset(2). The plan prints one capset(2), and makes one.
+//! - It drops only the capabilities that it has a name for. A newer kernel has more, and they must be dropped too.
 
 use nix::errno::Errno;
 

@@ -2,6 +2,7 @@
 //! So a demonstration reads as a straight line on the host's side.
 
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -14,6 +15,8 @@ use crate::error::{Error, ExitKind, Result, errno};
 use crate::exec::signals::{Signals, wait_readable};
 use crate::exec::{Container, Ended, Unwatched, Watch, start_serving};
 use crate::feature::{Feature, Purpose};
+use crate::observe::file;
+use crate::observe::proc::status_of;
 use crate::plan::Plan;
 use crate::plan::call::process::Namespaces;
 use crate::plan::gate::Channel;
@@ -261,9 +264,8 @@ fn gone() -> Error {
 /// The number, in our namespace, of the process behind a pidfd: fdinfo of pidfd_open(2).
 fn pid_behind(pidfd: &std::os::fd::OwnedFd) -> Option<Pid> {
     use std::os::fd::AsRawFd;
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
-    let number = info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()?;
-    Some(Pid::from_raw(number))
+    let info = file::read_text(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
+    Some(Pid::from_raw(status_of(&info, "Pid")?.parse().ok()?))
 }
 
 /// The agent's side: answers until the host closes the gate.
@@ -280,14 +282,12 @@ fn serve_on(channel: &Channel, slots: &mut Slots) -> ! {
                 Err(errno) => Reply::Errno(errno as i32),
             },
             Request::Look(purpose) => Reply::Sight(Box::new(views::look(purpose))),
-            Request::Read(path) => words(std::fs::read(path)),
+            Request::Read(path) => words(file::read_text(path)),
             Request::Node => match nix::sys::utsname::uname() {
-                Ok(names) => Reply::Words(names.nodename().to_string_lossy().into_owned()),
+                Ok(names) => Reply::Words(file::text(names.nodename().as_bytes().to_vec())),
                 Err(errno) => Reply::Errno(errno as i32),
             },
-            Request::Link(path) => words(
-                std::fs::read_link(path).map(|target| target.to_string_lossy().into_owned().into_bytes()),
-            ),
+            Request::Link(path) => words(file::read_link(path)),
             Request::Spawn(namespaces) => match spawn(&namespaces, channel, slots) {
                 Ok(()) => continue,
                 Err(errno) => Reply::Errno(errno as i32),
@@ -305,9 +305,9 @@ fn serve_on(channel: &Channel, slots: &mut Slots) -> ! {
     crate::sys::exit(0)
 }
 
-fn words(read: std::io::Result<Vec<u8>>) -> Reply {
+fn words(read: std::io::Result<String>) -> Reply {
     match read {
-        Ok(bytes) => Reply::Words(String::from_utf8_lossy(&bytes).into_owned()),
+        Ok(text) => Reply::Words(text),
         Err(error) => Reply::Errno(errno(error) as i32),
     }
 }

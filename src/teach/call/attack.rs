@@ -8,9 +8,11 @@ use std::process::{Command, Stdio};
 use nix::errno::Errno;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
+use procfs::process::Status;
 use serde::{Deserialize, Serialize};
 
 use crate::error::errno;
+use crate::observe::file;
 use crate::plan::call::c_string;
 use crate::plan::slots::Slots;
 use crate::sys;
@@ -76,11 +78,7 @@ fn gain(program: &str) -> std::io::Result<i64> {
     let whom = Pid::from_raw(child.id().cast_signed());
     // Without reaping it: its status file stays.
     while waitid(Id::Pid(whom), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) == Err(Errno::EINTR) {}
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
+    let status = file::parse::<Status>(format!("/proc/{}/status", child.id()));
     child.wait()?;
-    let status = status?;
-    // Real, effective, saved, and of the filesystem. proc_pid_status(5)
-    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
-    let effective = ids.and_then(|ids| ids.split_whitespace().nth(1)?.parse().ok());
-    effective.ok_or_else(|| std::io::Error::from_raw_os_error(libc::EIO))
+    Ok(i64::from(status?.euid))
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result, errno};
 use crate::feature::Feature;
+use crate::observe::file;
 use crate::observe::proc::status_of;
 use crate::text::{text, text_with};
 
@@ -42,7 +43,7 @@ impl Subject {
             error.call(format!("pidfd_open({pid}, 0)"), errno).todo(text("compare.missing.todo"))
         })?;
         let path = format!("/proc/{pid}/status");
-        let status = match std::fs::read_to_string(&path) {
+        let status = match file::read_text(&path) {
             Ok(status) => status,
             Err(_) if has_ended(&pidfd) => return Err(vanished(pid)),
             Err(error) => return Err(hidden(pid, &path, error)),

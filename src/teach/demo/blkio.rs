@@ -12,6 +12,7 @@ use crate::feature::Feature::Blkio;
 use crate::host::Disk;
 use crate::host::disk;
 use crate::observe::cgroup::ProcessCgroup;
+use crate::observe::file;
 use crate::observe::hierarchy::{Controller, Version};
 use crate::teach::agent::{Agent, Progress};
 use crate::teach::call::LoadCall;
@@ -112,7 +113,7 @@ fn weight(stage: &mut Stage<'_>) -> Result<Card> {
     let by = disk::weighers(group.version() == Version::V2);
     let schedulers = std::fs::read_dir("/sys/block").into_iter().flatten().flatten();
     let schedulers = schedulers.filter_map(|disk| {
-        let words = std::fs::read_to_string(disk.path().join("queue/scheduler")).ok()?;
+        let words = file::read_text(disk.path().join("queue/scheduler")).ok()?;
         let active = words.split_once('[').and_then(|(_, rest)| rest.split_once(']'))?.0.to_owned();
         Some((disk.file_name().to_string_lossy().into_owned(), active))
     });

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use super::{Card, CardEntry, Stage, words};
 use crate::error::Result;
 use crate::feature::Feature::Cgroup;
+use crate::observe::hierarchy::{Hierarchy, Version, cgroup_lines, hierarchies};
+use crate::observe::{file, mountinfo};
 use crate::teach::agent::Agent;
 
 pub(super) const CARDS: &[CardEntry] =
@@ -81,7 +83,7 @@ fn mount(stage: &mut Stage<'_>) -> Result<Card> {
 fn limits(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Cgroup, "limits");
     let Some((outside, inside)) = both(stage)? else { return Ok(card.skip("cgroup.skip.kernel")) };
-    let folders = folders(&memberships(&outside)?, &mounted(&outside)?);
+    let folders = folders();
     let mut files = folders.iter().flat_map(|folder| LIMITS.map(|name| (folder, folder.join(name))));
     let found = files.find_map(|(folder, file)| {
         let limit = outside.read(&file.to_string_lossy()).ok()?.ok()?;
@@ -113,22 +115,19 @@ fn both(stage: &mut Stage<'_>) -> Result<Option<(Agent, Agent)>> {
 }
 
 /// A line of /proc/self/cgroup. cgroups(7)
-struct CgroupLine {
+struct Membership {
     /// `0:` on v2; the number and the controllers on v1.
     hierarchy: String,
     path: String,
 }
 
 /// The lines, v2's first.
-fn memberships(agent: &Agent) -> Result<Vec<CgroupLine>> {
-    let lines = agent.read(MEMBERSHIP)?.unwrap_or_default();
-    let mut all: Vec<CgroupLine> = lines
-        .lines()
-        .filter_map(|line| {
-            // A path may hold colons, a hierarchy's name none.
-            let mut parts = line.splitn(3, ':');
-            let (number, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
-            Some(CgroupLine { hierarchy: format!("{number}:{controllers}"), path: path.to_owned() })
+fn memberships(agent: &Agent) -> Result<Vec<Membership>> {
+    let content = agent.read(MEMBERSHIP)?.unwrap_or_default();
+    let mut all: Vec<Membership> = cgroup_lines(content.as_bytes())
+        .map(|line| Membership {
+            hierarchy: format!("{}:{}", line.id, line.controllers),
+            path: file::path_text(line.path),
         })
         .collect();
     all.sort_by_key(|own| own.hierarchy != "0:");
@@ -138,7 +137,7 @@ fn memberships(agent: &Agent) -> Result<Vec<CgroupLine>> {
 /// A mount of a hierarchy.
 struct Mounted {
     root: String,
-    point: String,
+    point: PathBuf,
     /// `cgroup2`, or `cgroup`.
     kind: String,
     /// The options of the hierarchy: on v1 they name its controllers.
@@ -153,48 +152,28 @@ impl Mounted {
         let controllers = self.options.split(',').filter(|option| !matches!(*option, "rw" | "ro" | "xattr"));
         format!("cgroup {}", controllers.collect::<Vec<_>>().join(","))
     }
-
-    /// Whether this is the mount of that hierarchy.
-    fn is_of(&self, own: &CgroupLine) -> bool {
-        match own.hierarchy.split_once(':') {
-            Some(("0", "")) => self.kind == "cgroup2",
-            Some((_, controllers)) => {
-                let options: Vec<&str> = self.options.split(',').collect();
-                self.kind == "cgroup" && controllers.split(',').all(|name| options.contains(&name))
-            }
-            None => false,
-        }
-    }
 }
 
 /// The mounts of hierarchies in the agent's mount table. proc_pid_mountinfo(5)
 fn mounted(agent: &Agent) -> Result<Vec<Mounted>> {
-    let lines = agent.read(MOUNTINFO)?.unwrap_or_default();
-    let mounts = lines.lines().filter_map(|line| {
-        let (own, filesystem) = line.split_once(" - ")?;
-        let (own, filesystem): (Vec<&str>, Vec<&str>) =
-            (own.split(' ').collect(), filesystem.split(' ').collect());
-        let kind = *filesystem.first()?;
-        matches!(kind, "cgroup" | "cgroup2").then_some(())?;
+    let table = agent.read(MOUNTINFO)?.unwrap_or_default();
+    let mounts = mountinfo::mounts(table.as_bytes()).filter_map(|mount| {
+        let kind = mount.filesystem.to_str().filter(|kind| matches!(*kind, "cgroup" | "cgroup2"))?;
         Some(Mounted {
-            root: (*own.get(3)?).to_owned(),
-            point: (*own.get(4)?).to_owned(),
+            root: file::path_text(&mount.root),
+            point: mount.mount_point.to_path_buf(),
             kind: kind.to_owned(),
-            options: (*filesystem.get(2)?).to_owned(),
+            options: mount.super_options.to_string_lossy().into_owned(),
         })
     });
     Ok(mounts.collect())
 }
 
-/// The folders of these cgroups, where a mount leads to them.
-fn folders(memberships: &[CgroupLine], mounts: &[Mounted]) -> Vec<PathBuf> {
-    let folders = memberships.iter().flat_map(|own| {
-        mounts.iter().filter(|mount| mount.is_of(own)).filter_map(|mount| {
-            let below = Path::new(&own.path).strip_prefix(&mount.root).ok()?;
-            Some(Path::new(&mount.point).join(below))
-        })
-    });
-    folders.collect()
+/// The directories of the caller's own cgroups, if a mount leads to them; that of cgroup v2 first.
+fn folders() -> Vec<PathBuf> {
+    let mut hierarchies = hierarchies("/proc/self");
+    hierarchies.sort_by_key(|hierarchy| hierarchy.version != Version::V2);
+    hierarchies.iter().filter_map(Hierarchy::own).collect()
 }
 
 /// A path that fits a line: only its beginning and its end, where it is long.
@@ -207,39 +186,4 @@ fn short(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beginning: PathBuf = path.iter().take(4).collect();
     format!("{}/.../{name}", beginning.display())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn membership(hierarchy: &str, path: &str) -> CgroupLine {
-        CgroupLine { hierarchy: hierarchy.into(), path: path.into() }
-    }
-
-    fn mounted(kind: &str, point: &str, root: &str, options: &str) -> Mounted {
-        Mounted { root: root.into(), point: point.into(), kind: kind.into(), options: options.into() }
-    }
-
-    #[test]
-    fn the_folder_is_found_on_v2_v1_and_hybrid() {
-        let mounts = [
-            mounted("cgroup2", "/sys/fs/cgroup/unified", "/", "rw"),
-            mounted("cgroup", "/sys/fs/cgroup/cpu,cpuacct", "/", "rw,cpu,cpuacct"),
-            mounted("cgroup", "/sys/fs/cgroup/systemd", "/", "rw,xattr,name=systemd"),
-        ];
-        let found = |hierarchy, path| folders(&[membership(hierarchy, path)], &mounts);
-        assert_eq!(found("0:", "/user.slice"), [Path::new("/sys/fs/cgroup/unified/user.slice")]);
-        assert_eq!(found("3:cpu,cpuacct", "/a"), [Path::new("/sys/fs/cgroup/cpu,cpuacct/a")]);
-        assert_eq!(found("1:name=systemd", "/"), [Path::new("/sys/fs/cgroup/systemd")]);
-        assert!(found("4:memory", "/").is_empty());
-    }
-
-    #[test]
-    fn a_mount_of_a_part_leads_to_what_lies_in_it() {
-        let mounts = [mounted("cgroup", "/sys/fs/cgroup/memory", "/docker/1", "rw,memory")];
-        let found = |path| folders(&[membership("4:memory", path)], &mounts);
-        assert_eq!(found("/docker/1/a"), [Path::new("/sys/fs/cgroup/memory/a")]);
-        assert!(found("/docker/2").is_empty());
-    }
 }

@@ -14,7 +14,7 @@ use crate::host::Cgroups;
 use crate::observe::Unread;
 use crate::observe::cgroup::ProcessCgroup;
 use crate::observe::hierarchy::{Controller, Version};
-use crate::observe::proc;
+use crate::observe::{file, proc};
 use crate::teach::agent::{Agent, Progress};
 use crate::teach::call::LoadCall;
 use crate::text::text;
@@ -104,7 +104,7 @@ fn cpuset(stage: &mut Stage<'_>) -> Result<Card> {
     }
     let inside = stage.start(&spec, Cpu)?;
     let allowed = |words: String| proc::status_of(&words, "Cpus_allowed_list").unwrap_or_default().to_owned();
-    let outer = allowed(std::fs::read_to_string("/proc/self/status").unwrap_or_default());
+    let outer = allowed(file::read_text("/proc/self/status").unwrap_or_default());
     let inner = allowed(inside.read("/proc/self/status")?.unwrap_or_default());
     Ok(card
         .outside("<cpuset>/cpuset.cpus", &list)

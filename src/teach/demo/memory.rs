@@ -9,11 +9,12 @@ use crate::exec::Ended;
 use crate::feature::Feature::Memory;
 use crate::observe::cgroup::{self, ProcessCgroup};
 use crate::observe::hierarchy::{Controller, Version};
-use crate::observe::proc;
+use crate::observe::proc::{self, kibibytes};
 use crate::teach::agent::{Agent, Progress};
 use crate::teach::call::LoadCall;
 use crate::text::text_with;
 use crate::value::units::Size;
+use procfs::{FromRead, Meminfo};
 
 pub(super) const CARDS: &[CardEntry] = &[("cache", cache), ("kill", kill), ("meminfo", meminfo)];
 
@@ -83,9 +84,9 @@ fn meminfo(stage: &mut Stage<'_>) -> Result<Card> {
     let inside = stage.start(&spec, Memory)?;
     let group = group(&inside, Controller::Memory)?;
     let words = inside.read("/proc/meminfo")?.unwrap_or_default();
-    let total = |words: &str| proc::status_of(words, "MemTotal").unwrap_or_default().to_owned();
-    let outside = total(&std::fs::read_to_string("/proc/meminfo").unwrap_or_default());
-    let inner = total(&words);
+    let outside = proc::total_memory().value.to_string();
+    let inner = Meminfo::from_read(words.as_bytes()).map(|memory| kibibytes(memory.mem_total));
+    let inner = inner.unwrap_or_default();
     Ok(Card::new(Memory, "meminfo")
         .outside(file(&group, "memory.limit_in_bytes", "memory.max"), set(&group))
         .outside("/proc/meminfo, MemTotal:", &outside)

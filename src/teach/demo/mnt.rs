@@ -2,6 +2,8 @@
 
 pub(crate) mod scene;
 
+use std::path::Path;
+
 use nix::errno::Errno;
 
 use self::scene::{CANARY, MOUNTINFO, NOTHING};
@@ -142,8 +144,8 @@ fn pivot(stage: &mut Stage<'_>) -> Result<Card> {
     let (_, answers) = scene::row(&agent, &scene::escape())?;
     let after = scene::canary(&agent)?;
     // Of the old table nothing is left but what the jail itself holds: its root and what lies below its /proc.
-    let is_own = |point: &str| point == "/" || point == "/proc" || point.starts_with("/proc/");
-    let only_own = !table.is_empty() && table.iter().all(|line| is_own(scene::point(line)));
+    let is_own = |point: &Path| point == Path::new("/") || point.starts_with("/proc");
+    let only_own = !table.is_empty() && table.iter().all(|row| is_own(&row.point));
     let holds = made.iter().chain(&answers).all(std::result::Result::is_ok)
         && only_own
         && table.len() < old.len()

@@ -7,6 +7,7 @@ use crate::config::spec::Spec;
 use crate::error::{Result, errno};
 use crate::feature::Feature::{User, Uts};
 use crate::namespaces::user::{Map, Range, User as Wanted};
+use crate::observe::file;
 use crate::observe::proc::status_of;
 use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::plan::call::uts::UtsCall as Names;
@@ -53,8 +54,8 @@ fn as_root(stage: &mut Stage<'_>) -> Result<Agent> {
 
 /// Root can, unless it is root of a user namespace that has no such ids itself: that of a container without root, mostly.
 fn may_map_others(stage: &Stage<'_>) -> bool {
-    let has = |file: &str| {
-        let map = words(std::fs::read_to_string(file).map_err(errno));
+    let has = |path: &str| {
+        let map = words(file::read_text(path).map_err(errno));
         [OTHERS.outside, OTHERS.outside + OTHERS.count - 1]
             .iter()
             .all(|id| outer_of(&map, i64::from(*id)).is_some())

@@ -19,6 +19,7 @@ use crate::host::Host;
 use crate::host::facts::Facts;
 use crate::namespaces::time::Time;
 use crate::observe::cgroup::ProcessCgroup;
+use crate::observe::{file, mountinfo, proc};
 use crate::plan::call::gate::GateCall;
 use crate::plan::call::mount::MountCall;
 use crate::plan::call::net::NetCall;
@@ -119,9 +120,9 @@ fn start(spec: &Spec, purpose: Purpose) -> Result<Probe> {
 fn use_container() -> Result<(bool, Proof)> {
     const TABLE: &str = "/proc/self/mountinfo";
     let table = start(&whole()?, Purpose::Container)?.read(TABLE)?;
-    let root = table.lines().find(|line| line.split(' ').nth(4) == Some("/"));
-    let kind = root.and_then(|line| line.split_once(" - ")?.1.split(' ').next()).unwrap_or("-");
-    Ok((["overlay", "tmpfs"].contains(&kind), shown(format!("{TABLE} /:"), kind)))
+    let root = mountinfo::mounts(table.as_bytes()).find(|mount| mount.is_on("/"));
+    let kind = root.map_or("-".into(), |mount| mount.filesystem.to_string_lossy().into_owned());
+    Ok((["overlay", "tmpfs"].contains(&kind.as_str()), shown(format!("{TABLE} /:"), kind)))
 }
 
 fn use_feature(feature: Feature, host: &Host) -> Result<(bool, Proof)> {
@@ -155,21 +156,21 @@ fn use_feature(feature: Feature, host: &Host) -> Result<(bool, Proof)> {
         Feature::Ipc => probe.call(IpcCall::Make { kind: Sysv::Shm, key: 0x0d0c }),
         Feature::User => {
             let status = probe.read("/proc/self/status")?;
-            let ids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+            let ids = proc::status_of(&status, "Uid").unwrap_or_default();
             let id = ids.split_whitespace().next().unwrap_or_default();
             let (outside, word) = (host.uid.to_string(), "/proc/self/status Uid:");
             Ok((id == "0", shown(word, text_with("doctor.outside", &[("value", id), ("outside", &outside)]))))
         }
         Feature::Cgroup => {
             const LINK: &str = "/proc/self/ns/cgroup";
-            let outside = std::fs::read_link(LINK).unwrap_or_default().to_string_lossy().into_owned();
+            let outside = file::read_link(LINK).unwrap_or_default();
             let inside = probe.link(LINK)?;
             Ok((inside != outside, shown(LINK, format!("{inside} != {outside}"))))
         }
         Feature::Time => {
             const UPTIME: &str = "/proc/uptime";
             let first = |words: &str| words.split(' ').next().unwrap_or_default().to_owned();
-            let outside = first(&std::fs::read_to_string(UPTIME).unwrap_or_default());
+            let outside = first(&file::read_text(UPTIME).unwrap_or_default());
             let inside = first(&probe.read(UPTIME)?);
             let is_later = hundredths(&inside) - hundredths(&outside) >= DAY * 100;
             let value = text_with("doctor.outside", &[("value", &inside), ("outside", &outside)]);

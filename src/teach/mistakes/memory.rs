@@ -4,6 +4,7 @@ use super::{Contrast, MistakeEntry};
 use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Feature::Memory;
+use crate::observe::file;
 use crate::observe::hierarchy::Controller;
 use crate::plan::call::file::FileCall;
 use crate::teach::agent::{Agent, Progress};
@@ -60,7 +61,7 @@ fn join_late(stage: &mut Stage<'_>) -> Result<Contrast> {
 /// A limit of memory alone: what doesn't fit goes to swap.
 fn swap(stage: &mut Stage<'_>) -> Result<Contrast> {
     let mut contrast = Contrast::new(Memory, "swap");
-    let swaps = std::fs::read_to_string("/proc/swaps").unwrap_or_default();
+    let swaps = file::read_text("/proc/swaps").unwrap_or_default();
     if swaps.lines().count() < 2 {
         return Ok(contrast.skip("memory.skip.noswap"));
     }

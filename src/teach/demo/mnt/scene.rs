@@ -1,11 +1,16 @@
 //! What several cards and mistakes of mnt stand on. All of it is built on a tmpfs in a mount namespace that ends with
 //! its process, so nothing is made outside.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
 use nix::errno::Errno;
 
 use crate::config::spec::Spec;
 use crate::error::{Error, Result};
 use crate::feature::Feature::Mnt;
+use crate::observe::mountinfo::{self, Mount};
 use crate::plan::call::mount::{MountCall, Propagation};
 use crate::teach::agent::{Agent, Answer};
 use crate::teach::call::{DemoCall, PathCall};
@@ -130,19 +135,40 @@ pub(crate) fn answers(row: &[Answer]) -> String {
 ///
 /// Left out as well: mounts that keep a mount namespace alive. The kernel doesn't copy these (one that held itself
 /// would never end), so on machines with such mounts the copy is shorter. copy_tree() in fs/namespace.c
-pub(crate) fn table(agent: &Agent) -> Result<Vec<String>> {
-    let lines = agent.read(MOUNTINFO)?.unwrap_or_default();
-    let lines = lines.lines().filter_map(|line| {
-        let (own, filesystem) = line.split_once(" - ")?;
-        let own: Vec<&str> = own.split(' ').collect();
-        (!own.get(3)?.starts_with("mnt:["))
-            .then(|| format!("{} - {filesystem}", own[2..6.min(own.len())].join(" ")))
-    });
-    Ok(lines.collect())
+pub(crate) fn table(agent: &Agent) -> Result<Vec<TableRow>> {
+    let table = agent.read(MOUNTINFO)?.unwrap_or_default();
+    let keeps_a_namespace = |mount: &Mount<'_>| mount.root.as_os_str().as_bytes().starts_with(b"mnt:[");
+    let mounts = mountinfo::mounts(table.as_bytes()).filter(|mount| !keeps_a_namespace(mount));
+    Ok(mounts.map(|mount| TableRow::of(&mount)).collect())
+}
+
+/// A mount as [`table`] has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TableRow {
+    /// Where it is mounted.
+    pub(crate) point: PathBuf,
+    device: (u64, u64),
+    root: PathBuf,
+    options: String,
+    /// The type, the source and the options of the file system.
+    filesystem: [OsString; 3],
+}
+
+impl TableRow {
+    fn of(mount: &Mount<'_>) -> TableRow {
+        TableRow {
+            point: mount.mount_point.to_path_buf(),
+            device: mount.device,
+            root: mount.root.to_path_buf(),
+            options: mount.options.to_string(),
+            filesystem: [&mount.filesystem, &mount.source, &mount.super_options]
+                .map(|text| text.to_os_string()),
+        }
+    }
 }
 
 /// The lines of one table that another hasn't.
-pub(crate) fn new_in(own: &[String], other: &[String]) -> Vec<String> {
+pub(crate) fn new_in<T: Clone + PartialEq>(own: &[T], other: &[T]) -> Vec<T> {
     let mut other = other.to_vec();
     let mut new = Vec::new();
     for line in own {
@@ -154,23 +180,13 @@ pub(crate) fn new_in(own: &[String], other: &[String]) -> Vec<String> {
     new
 }
 
-/// Where a line of a mountinfo without its ids is mounted.
-pub(crate) fn point(line: &str) -> &str {
-    line.split(' ').nth(2).unwrap_or(line)
-}
-
 /// What is mounted at a place and how that propagates: `tmpfs shared:41`, `tmpfs private`, `(no mount)`.
 pub(crate) fn mounted(agent: &Agent, place: &str) -> Result<String> {
-    let lines = agent.read(MOUNTINFO)?.unwrap_or_default();
-    let found = lines.lines().rev().find_map(|line| {
-        let (own, filesystem) = line.split_once(" - ")?;
-        let own: Vec<&str> = own.split(' ').collect();
-        let tags =
-            own.get(6..).filter(|tags| !tags.is_empty()).map_or("private".into(), |tags| tags.join(" "));
-        (*own.get(4)? == place)
-            .then(|| format!("{} {tags}", filesystem.split(' ').next().unwrap_or_default()))
-    });
-    Ok(found.unwrap_or_else(|| NOTHING.into()))
+    let table = agent.read(MOUNTINFO)?.unwrap_or_default();
+    let on_top = mountinfo::mounts(table.as_bytes()).rev().find(|mount| mount.is_on(place));
+    Ok(on_top.map_or(NOTHING.into(), |mount| {
+        format!("{} {}", mount.filesystem.to_string_lossy(), mount.propagation_text())
+    }))
 }
 
 /// What [`mounted`] says of a place that is no mount point.

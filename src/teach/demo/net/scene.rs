@@ -7,6 +7,8 @@ use crate::teach::agent::{Agent, Answer};
 use crate::teach::call::socket::{Address, Domain};
 use crate::teach::call::{DemoCall, SocketCall};
 use crate::teach::demo::{Stage, words};
+use procfs::FromReadSI;
+use procfs::net::{TcpNetEntries, TcpNetEntry, TcpState};
 
 /// The loopback address.
 pub(crate) const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
@@ -112,14 +114,12 @@ pub(super) fn rows(table: &str) -> String {
     crate::observe::Value::Count(table.lines().count().saturating_sub(1), "rows".into()).to_string()
 }
 
-/// Whether a socket listens on this port, by the table of /proc/net/tcp: state 0A, port in hexadecimal.
+/// Whether a socket listens on this port, by the table of /proc/net/tcp.
 pub(super) fn listed(table: &str, port: u16) -> String {
-    let mark = format!(":{port:04X}");
-    let listens = |line: &str| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        matches!(words.as_slice(), [_, local, _, "0A", ..] if local.ends_with(&mark))
-    };
-    if table.lines().any(listens) {
+    let sockets = TcpNetEntries::from_read(table.as_bytes(), procfs::current_system_info());
+    let is_listening =
+        |socket: &TcpNetEntry| socket.state == TcpState::Listen && socket.local_address.port() == port;
+    if sockets.is_ok_and(|sockets| sockets.0.iter().any(is_listening)) {
         format!("127.0.0.1:{port} listens")
     } else {
         format!("no 127.0.0.1:{port}")
