@@ -19,8 +19,8 @@ fn overlaps(network: u32, prefix: u8, (destination, mask): (u32, u32)) -> bool {
 /// The destination and the mask of a line of /proc/net/route. The kernel prints the address, which is in network byte order,
 /// as an integer of this machine.
 ///
-/// procfs reads this file too. But the kernel prints a metric above 2147483647 as a negative number, and one such route makes
-/// procfs refuse the whole table.
+/// procfs reads this file too, but it refuses the whole table when one line is not as it expects it. Then every network would
+/// look free. Here only that line is left out.
 fn destination(line: &str) -> Option<(u32, u32)> {
     let mut fields = line.split_whitespace();
     let mut number =
