@@ -158,7 +158,7 @@ pub fn plan(spec: &Spec, machine: &Machine, purpose: impl Into<Purpose>, ending:
         // Without its links, as the kernel will show it.
         let folder = resolver(&spec).resolve(folder).container;
         let call = MountCall::ChangeFolder { path: folder.to_string_lossy().into_owned() };
-        draft.step(Phase::Folder, Actor::Command, Feature::Mnt, call, "run.folder.why");
+        draft.step(Phase::WorkingDirectory, Actor::Command, Feature::Mnt, call, "run.folder.why");
     }
     let features = spec.features();
     let context = Context {
@@ -240,7 +240,7 @@ fn protect_program(spec: &Spec, host: &Host, draft: &mut Draft) {
     // With the host's mount table, the file can be opened by its path as well.
     if spec.mnt.is_some() && !is_kept_out {
         let leave = ProcessCall::LeaveProgram { copied: false };
-        draft.common(Phase::Leash, Actor::Child, leave, "run.own.why");
+        draft.common(Phase::ParentDeathSignal, Actor::Child, leave, "run.own.why");
     }
 }
 
@@ -280,13 +280,13 @@ pub(super) fn frame(
     environment: Option<Vec<String>>,
 ) {
     draft.common(Phase::Prepare, Actor::Host, GateCall::Open, "common.gate.why");
-    draft.common(Phase::Leash, Actor::Child, ProcessCall::DieWithParent, "common.leash.why");
+    draft.common(Phase::ParentDeathSignal, Actor::Child, ProcessCall::DieWithParent, "common.pdeathsig.why");
     if view {
         draft.common(Phase::View, Actor::Command, GateCall::Report, "common.report.why");
     }
     // A process that only answers questions executes nothing, and so keeps its descriptors.
     if is_verified && matches!(ending, Ending::Command { .. }) {
-        draft.common(Phase::Shut, Actor::Command, ProcessCall::Undumpable, "run.undumpable.why");
+        draft.common(Phase::Undumpable, Actor::Command, ProcessCall::Undumpable, "run.undumpable.why");
         draft.common(Phase::Release, Actor::Host, GateCall::Verify, "verify.kernel.why");
         draft.common(Phase::Verify, Actor::Command, GateCall::Verify, "verify.kernel.why");
     }

@@ -24,7 +24,7 @@ pub fn plan(pid: i32, namespaces: &[Feature], program: ProgramFile, ending: Endi
     if program.can_be_left {
         // What is at /proc in there may be anything.
         let leave = ProcessCall::LeaveProgram { copied: true };
-        draft.common(Phase::Leash, Actor::Child, leave, "run.own.why");
+        draft.common(Phase::ParentDeathSignal, Actor::Child, leave, "run.own.why");
     } else {
         draft.common(Phase::Program, Actor::Host, ProcessCall::ExecuteCopy, "run.copy.why");
     }

@@ -98,7 +98,7 @@ pub(crate) fn plan(ports: &[Port], draft: &mut Draft) {
     step(ProcessCall::Join { pid: None, namespaces }.into(), "net.join.why");
     // All that it does from here on anyone may do.
     step(RestrictCall::Capabilities { keep: Vec::new() }.into(), "net.powerless.why");
-    step(ProcessCall::DieWithParent.into(), "common.leash.why");
+    step(ProcessCall::DieWithParent.into(), "common.pdeathsig.why");
     step(PublishCall::Serve.into(), "net.serve.why");
 }
 

@@ -209,7 +209,7 @@ impl Draft {
         let clone = ProcessCall::Clone { namespaces: rest, as_sibling: true, into_cgroup: false };
         self.step(Phase::Enter, Actor::Helper, purpose, clone, born);
         // The helper was on no leash of its own: it ends by itself. The child's comes after it is born.
-        for (phase, _) in self.steps.iter_mut().filter(|(phase, _)| *phase == Phase::Leash) {
+        for (phase, _) in self.steps.iter_mut().filter(|(phase, _)| *phase == Phase::ParentDeathSignal) {
             *phase = Phase::Propagation;
         }
     }

@@ -119,7 +119,7 @@ impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Actor::Host => "OUTSIDE",
-            Actor::Helper => "BETWEEN",
+            Actor::Helper => "HELPER",
             Actor::Child => "INSIDE",
             Actor::Command => "COMMAND",
             Actor::Relay => "RELAY",

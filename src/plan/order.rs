@@ -1,108 +1,108 @@
-//! The order of steps, decided here and nowhere else. A feature says *what* it needs; the phase it names says *when*.
+//! The order of steps. It is decided here and nowhere else: a feature says *what* it needs, its phase says *when*.
+//!
+//! Each phase has its reason: a rule of the kernel that requires it to come after one phase or before another.
 
-/// The phases of a container's making, first to last. Within a phase steps stand as their features added them.
+/// The phases in which a container is made, from first to last. Within a phase, steps keep the order in which features
+/// added them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// The sealed copy of our own program, where a process cannot leave its program's file. First of all: `sandbox` starts anew
-    /// from that copy, so nothing may have been made before.
+    /// `sandbox` executes a sealed copy of its own program, where a process cannot leave its program's file. First of all:
+    /// what was made before would be lost.
     Program,
-    /// OUTSIDE, before there is a child: whatever it needs to be born with.
+    /// OUTSIDE: what the child inherits must exist before the clone.
     Prepare,
-    /// The bridge, and the address that this container has on it. Before the clone: the child takes the address along in its
-    /// copy of what is known, and needn't be told.
+    /// The bridge, and the container's address on it. Before Clone: the child inherits a copy of the address and needs no
+    /// message with it.
     Bridge,
-    /// The cgroups and their limits. Before the clone: where the child is born into a group (v2) that group must be there, and
-    /// a limit that came later would be one that the first instructions escaped.
+    /// The cgroups and their limits. Before Clone: with cgroup v2 the child is created inside its cgroup, which must exist. A
+    /// limit that is set later would not apply to the child's first instructions.
     Groups,
-    /// The clone. Namespaces whose rules bind "children only" (pid) or that must own the others (user) are made right here:
-    /// user_namespaces(7): with CLONE_NEWUSER beside other flags, the user namespace comes first and owns the rest.
+    /// The clone. New namespaces are made here, because a new PID namespace applies to children only, and because with
+    /// CLONE_NEWUSER among the flags, the user namespace is made first and owns the others. user_namespaces(7)
     Clone,
-    /// Joining the groups, where it couldn't be born in them (v1): the child's very first act, before its ids change, since
-    /// the files belong to root and a later user may not write to them; and before a cgroup namespace is made, which takes
-    /// the group that it's made in for its root.
+    /// cgroup v1: the child joins its cgroups. Before Identity: the files belong to root, and the user of the command may not
+    /// write them. Before a new cgroup namespace, whose root is the cgroup in which it is made.
     Join,
-    /// The id maps. Everything after may need a capability that stands on a mapped id; newuidmap(1) is run from OUTSIDE,
-    /// because only there the caller has the right to ranges.
+    /// The ID maps. Before all steps that need a capability or a mapped ID. OUTSIDE runs newuidmap(1): only the caller has
+    /// the right to its subordinate IDs.
     Maps,
-    /// Files are seen through the map. OUTSIDE, which alone may say so. After Maps: mount_setattr(2) takes a user namespace
-    /// only when its map is written; before Layers, since only a mount that is nowhere yet can be given a map.
+    /// Idmapped mounts, made OUTSIDE with the privilege of the host. After Maps: mount_setattr(2) accepts a user namespace
+    /// only when its map is written. Before Layers: only a mount that is not attached yet can be idmapped.
     Idmap,
-    /// Time offsets. time_namespaces(7): written after unshare and before the first process enters; a clone3 with
-    /// CLONE_NEWTIME would freeze them at zero. So a helper unshares, writes, and only then clones the child. Before
-    /// Identity: whose ids change isn't dumpable any more, and its files in /proc belong to root outside. proc(5)
+    /// Time offsets. They must be written after unshare(2) and before the first process enters the time namespace; clone3
+    /// with CLONE_NEWTIME would leave them at zero. So a helper unshares, writes them, and then clones the child. Before
+    /// Identity: a process that changes its IDs becomes undumpable, and root then owns its files in /proc.
+    /// time_namespaces(7), proc(5)
     Offsets,
-    /// Becoming the mapped root. It clears the parent-death signal (prctl(2)), so that comes after.
+    /// The child becomes the mapped root. Before ParentDeathSignal: a change of IDs clears that signal. prctl(2)
     Identity,
-    /// The parent-death signal, and the gate that closes its race. After Identity, before anything slow. And away from our own
-    /// program's file: while the mount table is still a copy of the one that it was executed by.
-    Leash,
-    /// The clone by the helper, where there is one.
+    /// The parent-death signal. After Identity, before anything that takes time. Here the child also leaves the program's
+    /// file, while its mount table is still a copy of the host's.
+    ParentDeathSignal,
+    /// The helper clones the child, where there is a helper.
     Enter,
-    /// The propagation of the copied mount table. Before the first mount, or that mount would show outside too.
+    /// The propagation of the copied mount table. Before the first mount: a shared mount would propagate it to the host.
     Propagation,
-    /// The new root, laid on the old one. An overlay takes its layers only from mounts of the namespace that makes it, so
-    /// after the clone; a mount is put into a tree only once that tree has a place itself, so before Mounts.
+    /// The new root file system is mounted on the old one. After Clone: overlayfs accepts layers only from mounts of the
+    /// mount namespace that makes it. Before Mounts: a mount can be attached only to a tree that is attached itself.
     Layers,
-    /// Mounts whose sources are paths of the old root. Before the root changes, or they'd be out of reach.
+    /// Mounts whose sources are paths of the old root. Before Root: afterwards these paths do not exist.
     Mounts,
-    /// The new root. pivot_root(2): refused under shared propagation, so after it.
+    /// The new root. After Propagation: pivot_root(2) fails if a mount is shared.
     Root,
-    /// /proc. After the clone of the pid namespace it shows, after the root that it's mounted in.
+    /// /proc. After Clone and Root: it shows the PID namespace of the process that mounts it.
     Proc,
-    /// The veth pair to the host: made OUTSIDE, where the caller has the right to it, with its other end put into the child's
-    /// network namespace in the same message. So after the clone that made that namespace (and after Enter, where the
-    /// child is born late), and before the child gives its end an address. The relay of published ports too: it joins the
-    /// child's namespaces while that waits here, dumpable and with the ids that it was born with; once it's another user,
-    /// an ordinary one may not look into it any more.
+    /// OUTSIDE makes the veth pair, and puts one end into the child's network namespace. After Clone and Enter, which make
+    /// that namespace; before Network, which gives that end its address. The relay of published ports joins the namespaces
+    /// of the child here, while the child is still dumpable: later an ordinary user may not open its /proc/PID/ns.
     Veth,
-    /// Devices up, addresses. They need nothing of the mounts; here so that views and errors read top down.
+    /// Network devices up, and addresses.
     Network,
-    /// The carrier of the veth pair. OUTSIDE, since that end was up first and without carrier: the kernel lets it send only some time
-    /// after the other end is up too, and whatever is sent before is lost. So after Network, before the command.
+    /// OUTSIDE waits for the carrier of the veth pair. After Network: the kernel drops packets until both ends are up.
     Carrier,
-    /// Hostname and domain name.
+    /// Host name and domain name.
     Names,
-    /// The command's own terminal. After the mounts, since it's made in the container's devpts where there is one, and given
-    /// to the command's user while the right to that is there. Before Clean, as it opens descriptors.
+    /// The command's own terminal. After Mounts: it is made in the container's devpts, if there is one. Before RunAs: it is
+    /// given to the command's user. Before Clean: it opens descriptors.
     Terminal,
-    /// Descriptors, signals: what execve keeps. After the last step that opens something.
+    /// Descriptors are marked close-on-exec. After the last step that opens one.
     Clean,
-    /// What one process may have of each resource. Who holds CAP_SYS_RESOURCE may go beyond the hard limits, so before that
-    /// is given up.
+    /// Resource limits. Before Capabilities: to raise a hard limit takes CAP_SYS_RESOURCE.
     Rlimits,
-    /// What execve(2) can never give back. It takes CAP_SETPCAP, which becoming another user takes away.
+    /// The bounding set of capabilities. Before RunAs: to drop from it takes CAP_SETPCAP.
     Bounding,
-    /// The filter of system calls, where a set-user-id program is to keep its effect. Without no_new_privs the kernel wants
-    /// CAP_SYS_ADMIN for it, so it comes before that goes: the filter lets the calls of the next phases pass.
-    AdminFilter,
-    /// Becoming the user: groups first, since CAP_SETGID goes with the user id. Here the parent-death signal is set once more,
-    /// because the kernel clears it whenever the effective ids change (prctl(2)).
+    /// The seccomp filter, where no_new_privileges is off. Before RunAs and Capabilities: the kernel then requires
+    /// CAP_SYS_ADMIN. The filter must allow the calls of the phases that follow.
+    PrivilegedFilter,
+    /// The user of the command. Groups first: to change them takes CAP_SETGID, which is lost with the user ID. The
+    /// parent-death signal is set again, because the kernel clears it when the effective IDs change. prctl(2)
     RunAs,
-    /// The final sets. After the ids: the kernel itself changes the sets when a process stops being root.
+    /// The other sets of capabilities. After RunAs: the kernel changes them when a process stops being root.
     Capabilities,
-    /// From here to execve nobody of the container may trace the process or open its program by /proc/PID/exe: neither the
-    /// command before its time, nor process 1, which stays. After the ids and the sets: when they change, the kernel may make
-    /// it traceable again (fs.suid_dumpable). Not before the maps: /proc/PID/uid_map must be its user's to write to.
-    Shut,
-    /// From here on execve(2) gives no privilege. After the sets: nothing before needs it, and it can't be taken back.
+    /// The process becomes undumpable: until execve(2), nobody in the container can trace it, or open its program by
+    /// /proc/PID/exe. After RunAs and Capabilities: a change of IDs can make it dumpable again (fs.suid_dumpable). After
+    /// Maps: root would own /proc/PID/uid_map.
+    Undumpable,
+    /// no_new_privileges. After Capabilities: no earlier step needs it, and it cannot be undone.
     NoNewPrivs,
-    /// The filter of system calls, where no_new_privs lets anyone install one: after all that sets up, whose calls it may
-    /// deny; before View, which is to show it. What still comes (report, release, execve) any filter must let pass.
+    /// The seccomp filter, where no_new_privileges is on. After the steps whose calls it may deny; before View, which
+    /// reports it. Every filter must allow what follows: report, release, execve.
     Filter,
-    /// Fork of the command, where the child stays as init. After all that confines: process 1 is there as long as the
-    /// container, so it's bound by the same, as soon as the command.
+    /// The child becomes init: it forks the command and stays as process 1. After all restrictions, which so apply to init
+    /// too.
     Init,
-    /// The command's own session, whose controlling terminal is the command's. After Init: the leader is to be the command,
-    /// since a shell that leads its session has job control, and a hang-up is told to the leader; process 1 keeps no end.
+    /// The command's own session, with its terminal as the controlling terminal. After Init: the command must be the session
+    /// leader, because a shell has job control only then.
     Session,
-    /// The view, when everything stands and nothing runs yet.
+    /// The view from inside. Everything is set up, and nothing runs yet.
     View,
-    /// The host lets go: it has printed what it had to say, and the journal is written.
+    /// The host releases the child. It has printed its messages and written the journal.
     Release,
-    /// Where the command begins. As the user that it runs as: a folder that they may not enter is none for them.
-    Folder,
-    /// What the kernel shows is held against the plan. After everything that confines, and while there's still a way back.
+    /// The working directory of the command. After RunAs: its user must have the right to enter it.
+    WorkingDirectory,
+    /// What the kernel shows is compared with the plan. After all restrictions; before execve, so that the start can still
+    /// be stopped.
     Verify,
-    /// execve, or the demonstration.
+    /// execve(2), or the process of a demonstration.
     Exec,
 }

@@ -232,7 +232,7 @@ pub fn plan(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
     site.step(pivot, "mnt.pivot.why");
     site.step(MountCall::Detach { target: ".".into() }, "mnt.detach.why");
     // By its path, now that it's the only `/` there is: a folder that was opened before could be one of the old root. The
-    // command's own folder comes last, in Phase::Folder.
+    // command's own folder comes last, in Phase::WorkingDirectory.
     site.step(MountCall::ChangeFolder { path: "/".into() }, "mnt.chdir.why");
 }
 

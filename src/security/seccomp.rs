@@ -48,7 +48,7 @@ impl Seccomp {
             return;
         }
         let program = program::filter(context.keeps).iter().map(Instruction::word).collect();
-        let phase = if context.no_new_privileges { Phase::Filter } else { Phase::AdminFilter };
+        let phase = if context.no_new_privileges { Phase::Filter } else { Phase::PrivilegedFilter };
         let call = RestrictCall::Filter { program };
         draft.step(phase, Actor::Command, Feature::Seccomp, call, "seccomp.filter.why");
     }
