@@ -168,13 +168,14 @@ mod tests {
             crate::cli::definition().get_subcommands().map(|sub| format!("{}.example", sub.get_name())),
         );
         for feature in Feature::WITH_SUBCOMMAND {
+            wanted.push(format!("{feature}.view.meaning"));
             for card in crate::teach::demo::names(*feature) {
                 wanted.extend(["claim", "verdict"].map(|part| format!("{feature}.card.{card}.{part}")));
             }
         }
         let purposes = Feature::WITH_SUBCOMMAND.iter().copied().map(Purpose::Feature);
         for purpose in purposes.chain([Purpose::Container]) {
-            wanted.extend([format!("{purpose}.view.meaning"), format!("{purpose}.next")]);
+            wanted.push(format!("{purpose}.next"));
             for (name, _) in crate::teach::mistakes::list(purpose) {
                 wanted.extend(["mistake", "lesson"].map(|part| format!("{purpose}.break.{name}.{part}")));
             }

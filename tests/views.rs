@@ -56,7 +56,7 @@ fn the_view_of_a_whole_container_has_what_differs_and_counts_the_rest() {
     let output = run(&["run", spec, "--show-proc", "--", "true"]);
     let view = text(&output.stderr);
     assert!(output.status.success(), "{view}");
-    fits(&view, 80, 90);
+    fits(&view, 80, 24 + 1);
     assert!(view.contains(" == ") && !view.contains("(no hierarchy)"), "{view}");
     let output = run(&["run", spec, "--show-proc", "--format", "json", "-q", "--", "true"]);
     let words = text(&output.stderr);

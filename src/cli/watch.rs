@@ -24,6 +24,8 @@ pub(super) struct Narrator {
     pauses: bool,
     json: bool,
     announces: bool,
+    /// The view was printed, and the announcement with it.
+    has_shown_view: bool,
     /// The memory limit of the spec, in its words.
     limit: Option<String>,
     /// Where to: with a command, standard output isn't ours.
@@ -39,6 +41,7 @@ impl Narrator {
             json: telling.is_json(),
             limit: spec.memory.as_ref().and_then(|memory| memory.limit).map(|limit| limit.to_string()),
             announces: has_command && !telling.is_quiet() && !telling.narrates(),
+            has_shown_view: false,
             to: if has_command { render::err } else { render::out },
         }
     }
@@ -72,6 +75,7 @@ impl Watch for Narrator {
     fn reported(&mut self, plan: &Plan, view: serde_json::Value, child: Pid) {
         let Ok(sight) = serde_json::from_value::<Sight>(view) else { return };
         let view = View::new(plan, sight, child);
+        self.has_shown_view = !self.json;
         (self.to)(&if self.json { render::json(&view) } else { view_text::text_of(&view, plan) });
     }
 
@@ -79,7 +83,11 @@ impl Watch for Narrator {
         if self.announces {
             let pid = child.to_string();
             let look = text_with("common.announce", &[("pid", &pid)]);
-            render::err(&format!("sandbox: {}         {look}\n", plan_text::announcement(plan)));
+            let announcement = match self.has_shown_view {
+                true => String::new(),
+                false => format!("{}         ", plan_text::announcement(plan)),
+            };
+            render::err(&format!("sandbox: {announcement}{look}\n"));
         }
     }
 

@@ -46,11 +46,28 @@ fn shortened(value: &str, room: usize) -> String {
     }
 }
 
+/// As [`draw`], with values that do not fit cut: a row takes one line.
+pub(super) fn draw_cut(out: &mut String, sides: &[Side; 2], mut rows: Vec<Row>, width: usize) {
+    let column = column(&rows, width);
+    for row in &mut rows {
+        row.left = shortened(&row.left, column);
+        row.right = shortened(&row.right, column);
+    }
+    draw(out, sides, &rows, width);
+}
+
+fn path_width(rows: &[Row]) -> usize {
+    rows.iter().map(|row| row.path.chars().count()).max().unwrap_or(0).max(4)
+}
+
+/// The columns for a value. "   PATH == LEFT  RIGHT": what the path leaves is shared evenly.
+fn column(rows: &[Row], width: usize) -> usize {
+    width.saturating_sub(3 + path_width(rows) + 4 + 2) / 2
+}
+
 /// Draws the rows below a heading with the names of the sides.
 pub(super) fn draw(out: &mut String, [left, right]: &[Side; 2], rows: &[Row], width: usize) {
-    let path = rows.iter().map(|row| row.path.chars().count()).max().unwrap_or(0).max(4);
-    // "   PATH == LEFT  RIGHT": what is left is shared evenly.
-    let column = width.saturating_sub(3 + path + 4 + 2) / 2;
+    let (path, column) = (path_width(rows), column(rows, width));
     let fits = |label: &String| label.chars().count() <= column;
     let is_narrow = width < NARROW || !(fits(&left.short) && fits(&right.short));
     if !is_narrow {

@@ -5,33 +5,43 @@ use std::fmt::Write;
 use super::table::{self, Row, Side};
 use super::{paint, plan};
 use crate::feature::{Feature, Purpose};
-use crate::observe::Observation;
+use crate::observe::{Observation, Value};
 use crate::plan::Plan;
 use crate::text::{text, text_with, wrap};
 use crate::views::{OnePath, View};
 
+/// How many lines a view may have, so that it fits a terminal.
+const LINES: usize = 24;
+
 /// The lines of a view.
 pub fn text_of(view: &View, of: &Plan) -> String {
     let width = paint::width();
-    let mut out = plan::announcement(of);
-    out.push('\n');
-    // What only a forced user namespace changes isn't this feature's lesson; it is announced, and JSON has it.
+    let is_container = view.purpose == Purpose::Container;
+    let mut before = plan::announcement(of);
+    if !is_container {
+        before.push('\n');
+    }
+    // What only an added user namespace changes is not the lesson of this feature. It is announced, and JSON has it.
     let is_shown = view.purpose.feature().is_none_or(|of| matches!(of, Feature::Pid | Feature::User));
     if is_shown && view.process.differs() {
-        process(&mut out, view, width);
+        process(&mut before, view, width);
     }
-    paths(&mut out, view, width);
-    // A limit leaves the numbers as they are.
-    let has_namespaces = view.purpose.has_namespaces();
-    if has_namespaces {
-        who(&mut out, view);
+    let mut after = String::new();
+    if view.purpose.has_namespaces() {
+        who(&mut after, view);
     }
-    if !view.intents.is_empty() {
-        heading(&mut out, if has_namespaces { "D" } else { "C" }, &text("common.view.spellings"));
-        out.push_str(&super::spellings::lines(&view.intents, 3));
+    // A container has its limits among the files of part B.
+    if !view.intents.is_empty() && !is_container {
+        let letter = if view.purpose.has_namespaces() { "D" } else { "C" };
+        heading(&mut after, letter, &text("common.view.spellings"));
+        after.push_str(&super::spellings::lines(&view.intents, 3));
     }
-    let _ = writeln!(out, "\n{}", text(&format!("{}.next", view.purpose)));
-    out
+    let gap = if is_container { "" } else { "\n" };
+    let _ = writeln!(after, "{gap}{}", text(&format!("{}.next", view.purpose)));
+    let mut out = before;
+    let room = LINES.saturating_sub(out.lines().count() + after.lines().count());
+    paths(&mut out, view, width, room);
+    out + &after
 }
 
 fn process(out: &mut String, view: &View, width: usize) {
@@ -60,15 +70,24 @@ fn process(out: &mut String, view: &View, width: usize) {
         }
         let _ = writeln!(out, "{}", line.trim_end());
     }
-    meaning(out, &view.process.meaning, width);
+    // The view of a container needs the line for a value.
+    if view.purpose != Purpose::Container {
+        meaning(out, &view.process.meaning, width);
+    }
 }
 
-fn paths(out: &mut String, view: &View, width: usize) {
+/// Part B. Of a container, as much as fits into `room` lines.
+fn paths(out: &mut String, view: &View, width: usize, room: usize) {
     heading(out, "B", &text("common.view.paths"));
     let side = |side: &str, who: &str| Side { label: format!("{side} ({who})"), short: side.to_owned() };
     let sides = [side("OUTSIDE", &view.outside), side("INSIDE", &view.inside)];
-    table::draw(out, &sides, &rows(view), width);
-    meaning(out, &text(&format!("{}.view.meaning", view.purpose)), width);
+    if view.purpose == Purpose::Container {
+        // Two lines are the heading and the names of the sides.
+        table::draw_cut(out, &sides, summary(view, room.saturating_sub(2)), width);
+    } else {
+        table::draw(out, &sides, &rows(view), width);
+        meaning(out, &text(&format!("{}.view.meaning", view.purpose)), width);
+    }
 }
 
 /// What comes back without a key.
@@ -88,9 +107,6 @@ pub fn returned(rows: &[OnePath], key: &str) -> String {
 /// The feature's own link and those that differ one by one, then its files; what is equal and would fill the screen (the
 /// other links, the other lines of one file) as one row. JSON has them all.
 fn rows(view: &View) -> Vec<Row> {
-    if view.purpose == Purpose::Container {
-        return differing_rows(view);
-    }
     let own = format!("/proc/self/ns/{}", view.purpose);
     let is_other = |row: &&OnePath| {
         row.equal == Some(true)
@@ -115,20 +131,36 @@ fn rows(view: &View) -> Vec<Row> {
     rows
 }
 
-/// Of a whole container what differs: all else would fill screens. Each value once, whichever features it belongs to.
-fn differing_rows(view: &View) -> Vec<Row> {
-    let is_first = |at: usize, row: &OnePath| {
-        let same = |other: &OnePath| (&other.path, &other.field) == (&row.path, &row.field);
-        !view.paths[..at].iter().any(same)
+/// Of a container at most `room` rows: the links, the first file of each feature that differs, and how many others there are.
+fn summary(view: &View, room: usize) -> Vec<Row> {
+    let is_counted = |row: &&OnePath| row.equal != Some(true);
+    let (links, files): (Vec<&OnePath>, Vec<&OnePath>) = view.paths.iter().partition(|row| is_link(row));
+    let new = links.iter().copied().filter(is_counted).count();
+    let links = Row {
+        path: "/proc/self/ns/*".into(),
+        equal: Some(new == 0),
+        left: Value::Count(links.len(), "links".into()).to_string(),
+        right: text_with("run.view.differ", &[("count", &new.to_string())]),
     };
-    let each = view.paths.iter().enumerate().filter(|(at, row)| is_first(*at, row)).map(|(_, row)| row);
-    let (equal, differing): (Vec<&OnePath>, Vec<&OnePath>) = each.partition(|row| row.equal == Some(true));
-    let mut rows: Vec<Row> = differing.into_iter().map(row_of).collect();
-    if !equal.is_empty() {
-        let mut together = Row::together("", equal.len(), "values");
-        together.path = together.path.trim_start().to_owned();
-        rows.push(together);
+    let mut rows = vec![links];
+    let mut shown: Vec<&OnePath> = Vec::new();
+    for row in files.iter().copied().filter(is_counted) {
+        let is_same = |other: &&OnePath| (&other.path, &other.field) == (&row.path, &row.field);
+        let is_known = shown.iter().any(|other| other.feature == row.feature || is_same(other));
+        // The path of a cgroup is long, and its limits say more.
+        if !is_known && row.path != "/proc/self/cgroup" && rows.len() + 1 < room {
+            rows.push(row_of(row));
+            shown.push(row);
+        }
     }
+    let equal = files.iter().filter(|row| row.equal == Some(true)).count();
+    let differing = files.len() - equal - shown.len();
+    rows.push(Row {
+        path: text("common.view.others"),
+        equal: Some(differing == 0),
+        left: text_with("run.view.differ", &[("count", &differing.to_string())]),
+        right: text_with("run.view.equal", &[("count", &equal.to_string())]),
+    });
     rows
 }
 

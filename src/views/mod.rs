@@ -65,6 +65,15 @@ pub fn observe(purpose: impl Into<Purpose>, process: &str) -> Vec<Observation> {
     }
 }
 
+/// The feature of each observation of [`observe`], in its order.
+fn features_of(purpose: Purpose) -> Vec<Feature> {
+    let each = |feature: &Feature| vec![*feature; reader_of(*feature)("/proc/self").len()];
+    match purpose {
+        Purpose::Feature(feature) => each(&feature),
+        Purpose::Container => Feature::ALL.iter().flat_map(each).collect(),
+    }
+}
+
 macro_rules! readers {
     ($($kind:ident { $($about:literal, $feature:ident, $name:ident, $directory:ident, $page:literal, $also:tt;)* })*) => {
         /// The reader of a feature: `observe` of its page.

@@ -4,7 +4,7 @@
 use nix::unistd::Pid;
 use serde::Serialize;
 
-use super::{Sight, look};
+use super::{Sight, features_of, look};
 use crate::feature::{Feature, Purpose};
 use crate::observe::{Observation, Value, equal, identity, proc};
 use crate::plan::{Addition, Intent, Plan};
@@ -67,6 +67,9 @@ pub struct OnePath {
     pub equal: Option<bool>,
     /// Whether it differs only because the kernel forced this namespace too.
     pub added: bool,
+    /// The feature whose file it is; none for the link of a namespace.
+    #[serde(skip)]
+    pub feature: Option<Feature>,
 }
 
 /// A process that takes part.
@@ -158,6 +161,7 @@ fn paths(purpose: Purpose, added: &[Addition], outside: &Sight, inside: &Sight) 
         outside: outside.clone(),
         inside: inside.clone(),
         added,
+        feature: None,
     };
     let mut rows = Vec::new();
     for kind in kinds {
@@ -165,8 +169,10 @@ fn paths(purpose: Purpose, added: &[Addition], outside: &Sight, inside: &Sight) 
             rows.push(row(format!("/proc/self/ns/{kind}"), None, out, within, is_added(kind)));
         }
     }
-    for (out, within) in outside.observations.iter().zip(&inside.observations) {
-        rows.push(row(out.path.clone(), out.field.clone(), &out.value, &within.value, false));
+    let seen = outside.observations.iter().zip(&inside.observations);
+    for ((out, within), feature) in seen.zip(features_of(purpose)) {
+        let row = row(out.path.clone(), out.field.clone(), &out.value, &within.value, false);
+        rows.push(OnePath { feature: Some(feature), ..row });
     }
     rows
 }
