@@ -244,6 +244,34 @@ pub fn clock_realtime() -> Observation {
 mod tests {
     use super::*;
 
+    /// The kernel cuts a name to 15 bytes, here inside a character, and writes it as it is.
+    #[test]
+    fn a_process_name_may_be_cut_inside_a_character() {
+        let named = std::thread::spawn(|| {
+            std::fs::write("/proc/thread-self/comm", "\u{fc}".repeat(8)).unwrap();
+            let path = "/proc/thread-self/status";
+            let status = file::parse::<procfs::process::Status>(path).unwrap();
+            let stat = file::parse::<procfs::process::Stat>("/proc/thread-self/stat").unwrap();
+            (
+                status.sigblk,
+                stat.pid,
+                super::status(path, "Name").value,
+                first_word("/proc/thread-self/comm").value,
+            )
+        });
+        let (_, pid, name, comm) = named.join().unwrap();
+        let cut = "\u{fc}".repeat(7) + r"\xc3";
+        assert!(pid > 0);
+        assert_eq!((name, comm), (Value::Is(cut.clone()), Value::Is(cut)));
+    }
+
+    #[test]
+    fn a_status_with_a_byte_that_is_not_utf8_has_all_its_fields() {
+        let text = file::text(b"Name:\ta\xffb\nUid:\t1\t2\t3\t4\n".to_vec());
+        assert_eq!(status_of(&text, "Name"), Some(r"a\xffb"));
+        assert_eq!(status_of(&text, "Uid"), Some("1\t2\t3\t4"));
+    }
+
     /// The whole of a name counts, in the first line too.
     #[test]
     fn a_field_is_found_by_its_whole_name() {

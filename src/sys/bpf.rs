@@ -152,12 +152,12 @@ mod tests {
     }
 
     /// A cgroup below `sandbox`, removed at the end.
-    struct Group(PathBuf);
+    struct TestCgroup(PathBuf);
 
-    impl Group {
-        fn new(path: PathBuf) -> Group {
+    impl TestCgroup {
+        fn new(path: PathBuf) -> TestCgroup {
             fs::create_dir_all(&path).unwrap();
-            Group(path)
+            TestCgroup(path)
         }
 
         fn hold(&self, allow: &[&str], deny: &[&str]) {
@@ -179,7 +179,7 @@ mod tests {
         }
     }
 
-    impl Drop for Group {
+    impl Drop for TestCgroup {
         fn drop(&mut self) {
             let _ = fs::remove_dir(&self.0);
             // `sandbox` itself: only when no other is in it.
@@ -202,7 +202,7 @@ mod tests {
             return skip("machine: only root can attach BPF programs to a cgroup");
         }
         let Some(mount) = mount() else { return skip("machine: no cgroup2 is mounted") };
-        let outer = Group::new(mount.join(format!("sandbox/test-{}", std::process::id())));
+        let outer = TestCgroup::new(mount.join(format!("sandbox/test-{}", std::process::id())));
         outer.hold(&[], &["/dev/zero rw"]);
         assert_eq!(outer.programs(), 1);
         assert_eq!(outer.read("/dev/null"), "");
@@ -210,7 +210,7 @@ mod tests {
         assert!(outer.read("/dev/zero").contains("Operation not permitted"));
 
         // Below, all that are attached are asked: what was denied above stays so.
-        let inner = Group::new(outer.0.join("below"));
+        let inner = TestCgroup::new(outer.0.join("below"));
         assert_eq!((inner.programs(), inner.read("/dev/null").as_str()), (0, ""));
         inner.hold(&["a"], &["/dev/urandom"]);
         assert_eq!(inner.programs(), 1);
