@@ -3,7 +3,7 @@
 mod support;
 
 use support::limits::{group, is_v2, may, says};
-use support::{run, sandbox, text};
+use support::{binary, run, sandbox, skip, text};
 
 #[test]
 fn the_kernel_has_the_values() {
@@ -63,4 +63,42 @@ fn a_limit_too_small_to_begin_with_is_told_as_such() {
         error.contains("the command did not start: SIGKILL") && error.contains("use a larger limit"),
         "{error}"
     );
+}
+
+/// The host reads the limit back, since the directory does not exist in the container's root.
+#[test]
+fn a_limit_is_set_and_verified_where_cgroups_are_mounted_elsewhere() {
+    let test = "a_limit_is_set_and_verified_where_cgroups_are_mounted_elsewhere";
+    if !support::is_root() {
+        return skip(test, "machine: umount(2) takes root; its run holds it");
+    }
+    if !may(test, "memory") {
+        return;
+    }
+    let script = r#"
+        set -e
+        mount --make-rprivate /
+        mount -t tmpfs tmpfs /mnt
+        mkdir /mnt/elsewhere
+        mount --rbind /sys/fs/cgroup /mnt/elsewhere
+        umount -R -l /sys/fs/cgroup
+        "$S" memory -q --limit 64m -- true
+        "$S" run -q - <<END
+name: elsewhere
+rootfs: host
+memory: { limit: 64MiB }
+command: [cat, /proc/self/cgroup]
+END
+        "$S" run --explain - <<END
+rootfs: host
+memory: { limit: 64MiB }
+command: ["true"]
+END
+    "#;
+    let arguments = ["--mount", "sh", "-c", script];
+    let output = std::process::Command::new("unshare").args(arguments).env("S", binary()).output().unwrap();
+    let (out, error) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{out}\n{error}");
+    assert!(out.contains("/sandbox/"), "the command is in a cgroup: {out}");
+    assert!(error.contains("</mnt/elsewhere/"), "{error}");
 }

@@ -157,8 +157,8 @@ impl Blkio {
                 let docker = format!("--device-{flag} {}:{}", throttle.device, throttle.rate.docker());
                 let mut intent =
                     intent(host, Controller::Io, "blkio.throttle.why", format!("{flag} {throttle}"), docker);
-                intent.v1 = vec![Setting::new(v1, format!("{disk} {rate}"))];
-                intent.v2 = vec![Setting::new("io.max", format!("{disk} {v2}={rate}"))];
+                intent.v1 = vec![Setting::shown_as(v1, format!("{disk} {rate}"), None)];
+                intent.v2 = vec![Setting::shown_as("io.max", format!("{disk} {v2}={rate}"), None)];
                 draft.intent(intent);
             }
         }
@@ -174,8 +174,8 @@ impl Blkio {
         intent.v1 = vec![Setting::new("blkio.bfq.weight", weight)];
         // iocost's weights go from 1 to 10000, BFQ's from 1 to 1000.
         intent.v2 = match host.weighers.first() {
-            Some((_, "bfq")) => vec![Setting::new("io.bfq.weight", weight)],
-            _ => vec![Setting::new("io.weight", 1 + weight.saturating_sub(10) * 9999 / 990)],
+            Some((_, "bfq")) => vec![default_weight("io.bfq.weight", weight)],
+            _ => vec![default_weight("io.weight", 1 + weight.saturating_sub(10) * 9999 / 990)],
         };
         let by: Vec<String> = host.weighers.iter().map(|(disk, by)| format!("{disk} ({by})")).collect();
         intent.note = Some(match by.is_empty() {
@@ -185,6 +185,11 @@ impl Blkio {
         intent.is_idle = by.is_empty();
         draft.intent(intent);
     }
+}
+
+/// v2's files also have weights for single devices, so the kernel shows a weight for all of them as `default N`.
+fn default_weight(file: &str, weight: u64) -> Setting {
+    Setting::shown_as(file, weight, Some(format!("default {weight}")))
 }
 
 /// The files that show it; read by a process on each side.

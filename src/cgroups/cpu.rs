@@ -156,7 +156,7 @@ impl Cpu {
             }
             let docker = format!("--cpuset-cpus {list}");
             let mut intent = of(Controller::Cpuset, "cpu.cpuset.why", format!("cpuset {list}"), docker);
-            intent.v1 = vec![Setting::new("cpuset.cpus", list)];
+            intent.v1 = vec![Setting::shown_as("cpuset.cpus", list, Some(as_shown(list)))];
             intent.v2 = intent.v1.clone();
             draft.intent(intent);
         }
@@ -186,6 +186,25 @@ fn processors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Strin
     parse::checked(deserializer, |list: &String| {
         is_list(list).then_some(()).ok_or_else(|| text("cpu.list.form"))
     })
+}
+
+/// A list as the kernel shows it: in order, each range as long as it can be. `2,1,0` is `0-2`.
+fn as_shown(list: &str) -> String {
+    let number = |word: &str| word.parse::<u32>().unwrap_or_default();
+    let range = |part: &str| {
+        part.split_once('-').map_or((number(part), number(part)), |(from, to)| (number(from), number(to)))
+    };
+    let mut ranges: Vec<(u32, u32)> = list.split(',').map(range).collect();
+    ranges.sort_unstable();
+    let mut merged: Vec<(u32, u32)> = Vec::new();
+    for (from, to) in ranges {
+        match merged.last_mut() {
+            Some(last) if from <= last.1.saturating_add(1) => last.1 = last.1.max(to),
+            _ => merged.push((from, to)),
+        }
+    }
+    let part = |&(from, to): &(u32, u32)| if from == to { from.to_string() } else { format!("{from}-{to}") };
+    merged.iter().map(part).collect::<Vec<_>>().join(",")
 }
 
 /// `0-3,5`: cpuset(7), list format.
@@ -235,5 +254,11 @@ mod tests {
     fn a_list_of_processors_has_numbers_and_ranges() {
         assert!(["0", "0-3", "0,2", "0-1,3"].into_iter().all(is_list));
         assert!(!["", "a", "3-1", "0,", "-1", "0-"].into_iter().any(is_list));
+    }
+
+    #[test]
+    fn the_kernel_shows_a_list_of_processors_in_order() {
+        let lists = ["0", "0-3", "3,1,2", "0,2", "0-4,2-3,5", "9,0-1"].map(as_shown);
+        assert_eq!(lists, ["0", "0-3", "1-3", "0,2", "0-5", "0-1,9"]);
     }
 }

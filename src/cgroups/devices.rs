@@ -140,7 +140,9 @@ impl Devices {
 /// Both spellings of a policy: v1's lines, and v2's program.
 fn state(policy: &Policy, intent: &mut Intent, draft: &mut Draft) {
     match policy.rules_v1() {
-        Ok(lines) => intent.v1 = lines.iter().map(|(file, line)| Setting::new(file, line)).collect(),
+        Ok(lines) => {
+            intent.v1 = lines.iter().map(|(file, line)| Setting::shown_as(file, line, None)).collect()
+        }
         Err(hole) if intent.here == Some(Version::V1) => {
             let error = Error::failed(&intent.wish).why(hole.why()).todo(hole.todo());
             draft.problem(Feature::Devices, error);
@@ -150,7 +152,7 @@ fn state(policy: &Policy, intent: &mut Intent, draft: &mut Draft) {
     }
     let program = policy.program();
     let length = text_with("devices.program", &[("count", &program.len().to_string())]);
-    intent.v2 = vec![Setting::new("bpf(BPF_CGROUP_DEVICE)", length)];
+    intent.v2 = vec![Setting::shown_as("bpf(BPF_CGROUP_DEVICE)", length, None)];
     intent.program = Some(program.iter().map(Instruction::word).collect());
     intent.details = policy.pseudo_code();
 }

@@ -55,8 +55,8 @@ impl Memory {
         if let Some(limit) = self.limit {
             let mut intent =
                 of("memory.limit.why", format!("limit {limit}"), format!("--memory {}", limit.docker()));
-            intent.v1 = vec![Setting::new("memory.limit_in_bytes", limit.0)];
-            intent.v2 = vec![Setting::new("memory.max", limit.0)];
+            intent.v1 = vec![bytes("memory.limit_in_bytes", limit.0)];
+            intent.v2 = vec![bytes("memory.max", limit.0)];
             draft.intent(intent);
         }
         if let Some(swap) = self.swap {
@@ -64,8 +64,8 @@ impl Memory {
             let docker = sum.map_or(String::new(), |sum| format!("--memory-swap {}", sum.docker()));
             let mut intent = of("memory.swap.why", format!("swap {swap}"), docker);
             // v1's is never below the limit of memory, which must be set first.
-            intent.v1 = sum.iter().map(|sum| Setting::new("memory.memsw.limit_in_bytes", sum.0)).collect();
-            intent.v2 = vec![Setting::new("memory.swap.max", swap.0)];
+            intent.v1 = sum.iter().map(|sum| bytes("memory.memsw.limit_in_bytes", sum.0)).collect();
+            intent.v2 = vec![bytes("memory.swap.max", swap.0)];
             if intent.here == Some(Version::V1) && sum.is_none() {
                 let error = Error::failed(format!("--swap {swap}"));
                 let error = error.why(text("memory.sum.why")).todo(text("memory.sum.todo"));
@@ -76,11 +76,19 @@ impl Memory {
         if let Some(reservation) = self.reservation {
             let docker = format!("--memory-reservation {}", reservation.docker());
             let mut intent = of("memory.reservation.why", format!("reservation {reservation}"), docker);
-            intent.v1 = vec![Setting::new("memory.soft_limit_in_bytes", reservation.0)];
-            intent.v2 = vec![Setting::new("memory.low", reservation.0)];
+            intent.v1 = vec![bytes("memory.soft_limit_in_bytes", reservation.0)];
+            intent.v2 = vec![bytes("memory.low", reservation.0)];
             draft.intent(intent);
         }
     }
+}
+
+/// A setting in bytes. The kernel counts in pages, and drops a part of one.
+fn bytes(file: &str, bytes: u64) -> Setting {
+    // sysconf(3) knows it from the start of the program. rustix would ask the kernel, and panics without an answer.
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten();
+    let shown = bytes - bytes % page.map_or(4096, |page| page as u64);
+    Setting::shown_as(file, bytes, Some(shown.to_string()))
 }
 
 /// The files that show it; read by a process on each side.

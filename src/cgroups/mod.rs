@@ -21,7 +21,7 @@ use crate::plan::call::cgroup::CgroupCall;
 use crate::plan::call::file::FileCall;
 use crate::plan::order::Phase;
 use crate::plan::undo::Undo;
-use crate::plan::{Actor, Call, Draft, Intent, Setting};
+use crate::plan::{Actor, Call, Draft, Intent};
 
 /// The feature that a controller is a part of.
 pub fn feature_of(controller: Controller) -> Feature {
@@ -166,13 +166,13 @@ impl Group<'_> {
                 calls.push((intent.feature, call.into(), intent.why));
                 continue;
             }
-            calls.extend(intent.settings().iter().map(|Setting { file, value }| {
-                let file = own.join(file);
+            calls.extend(intent.settings().iter().map(|setting| {
+                let (folder, setting, controller) = (path(own), setting.clone(), intent.controller);
                 let call = match intent.is_idle {
-                    true => CgroupCall::Offer { file: path(&file), value: value.clone() }.into(),
-                    false => write(&file, value).into(),
+                    true => CgroupCall::Offer { folder, setting },
+                    false => CgroupCall::Set { folder, controller, setting },
                 };
-                (intent.feature, call, intent.why)
+                (intent.feature, call.into(), intent.why)
             }));
         }
         for (feature, call, why) in calls {

@@ -9,11 +9,12 @@ use super::target::Target;
 use crate::config::compose::{self, Ending};
 use crate::config::enter;
 use crate::error::Result;
-use crate::exec::{Unwatched, verify};
+use crate::exec::Unwatched;
 use crate::feature::Purpose;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::teach::agent::Agent;
+use crate::teach::verify;
 use crate::text::text_with;
 
 /// The flags of `verify`.

@@ -18,6 +18,7 @@ use crate::plan::call::file::FileCall;
 use crate::plan::call::mount::MountCall;
 use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::plan::call::restrict::RestrictCall;
+use crate::plan::call::user::{IdKind, IdRange, MapOwner, UserCall};
 use crate::text::text_with;
 
 /// A call that failed.
@@ -94,7 +95,7 @@ pub fn need_proc(feature: Feature) -> Result<()> {
 
 /// Adds the cause to an error about a file of /proc, where /proc isn't mounted.
 pub fn without_proc(error: Error, facts: &Facts, purpose: Purpose) -> Error {
-    let call = Call::from(FileCall::Write { path: "/proc/self/uid_map".into(), content: String::new() });
+    let call = Call::from(FileCall::Write { path: "/proc/self/status".into(), content: String::new() });
     explain(error, facts, &Failed { purpose, call: &call, errno: Errno::ENOENT, own: &[] })
 }
 
@@ -201,7 +202,13 @@ fn refused(facts: &Facts, failed: &Failed<'_>) -> Reason {
         return Reason::AppArmorUserns;
     }
     if let Call::File(call) = failed.call {
-        return refused_file(facts, call).unwrap_or_else(|| refused_by_policy(facts, failed));
+        return refused_file(call).unwrap_or_else(|| refused_by_policy(facts, failed));
+    }
+    if let Call::User(call) = failed.call {
+        return refused_map(facts, call).unwrap_or_else(|| refused_by_policy(facts, failed));
+    }
+    if let Call::Cgroup(CgroupCall::Set { .. }) = failed.call {
+        return Reason::Permissions;
     }
     if let Call::Restrict(RestrictCall::Capabilities { keep }) = failed.call
         && let Some(missing) = keep.iter().find(|kept| !facts.has(**kept))
@@ -227,35 +234,37 @@ fn refused(facts: &Facts, failed: &Failed<'_>) -> Reason {
     }
 }
 
-/// A file: an id map has rules of its own, what isn't in /proc has its permissions.
-fn refused_file(facts: &Facts, call: &FileCall) -> Option<Reason> {
+/// A file in /proc has rules of its own, any other has its permissions.
+fn refused_file(call: &FileCall) -> Option<Reason> {
+    let is_in_proc = matches!(call, FileCall::Write { path, .. } if path.starts_with("/proc/"));
+    (!is_in_proc).then_some(Reason::Permissions)
+}
+
+/// The rules of user_namespaces(7) for writing an ID map.
+fn refused_map(facts: &Facts, call: &UserCall) -> Option<Reason> {
     match call {
-        FileCall::Run { .. } if facts.number("/proc/self/status NoNewPrivs") == Some(1) => {
+        UserCall::DenySetgroups => None,
+        UserCall::RunMapHelper { .. } if facts.number("/proc/self/status NoNewPrivs") == Some(1) => {
             Some(Reason::NoNewPrivs)
         }
-        FileCall::Run { .. } => Some(Reason::Helper),
-        FileCall::Write { path, content } if path.starts_with("/proc/") => {
-            let (file, capability) = match path.rsplit('/').next() {
-                Some("uid_map") => ("/proc/self/uid_map", Capability::CAP_SETUID),
-                Some("gid_map") => ("/proc/self/gid_map", Capability::CAP_SETGID),
-                _ => return None,
+        UserCall::RunMapHelper { .. } => Some(Reason::Helper),
+        UserCall::WriteIdMap { process, kind, map } => {
+            let (file, capability) = match kind {
+                IdKind::User => ("/proc/self/uid_map", Capability::CAP_SETUID),
+                IdKind::Group => ("/proc/self/gid_map", Capability::CAP_SETGID),
             };
-            let outer = content.lines().filter_map(|line| {
-                let mut numbers = line.split(' ').filter_map(|number| number.parse::<u64>().ok()).skip(1);
-                Some((numbers.next()?, numbers.next()?))
-            });
-            let is_known = |(first, count)| {
+            let is_known = |range: &IdRange| {
+                let (first, count) = (u64::from(range.outside), u64::from(range.count));
                 facts.files.get(file).is_none_or(|map| {
                     insides_of(map).any(|(start, length)| start <= first && first + count <= start + length)
                 })
             };
-            if !outer.clone().all(is_known) {
+            if !map.iter().all(is_known) {
                 return Some(Reason::RangeUnmapped(file));
             }
-            // Ranges are written from OUTSIDE, and by a capability there; one's own id needs none.
-            (path.contains("<child>") && !facts.has(capability)).then_some(Reason::Capability(capability))
+            // A process outside needs this capability there; a process that maps its own ID needs none.
+            (*process == MapOwner::Child && !facts.has(capability)).then_some(Reason::Capability(capability))
         }
-        _ => Some(Reason::Permissions),
     }
 }
 
@@ -267,7 +276,7 @@ fn refused_by_policy(facts: &Facts, failed: &Failed<'_>) -> Reason {
         return Reason::AppArmorProfile;
     }
     // A filter sees the numbers of calls, not the files that they write to.
-    if facts.is_filtered() && !matches!(failed.call, Call::File(_)) {
+    if facts.is_filtered() && !matches!(failed.call, Call::File(_) | Call::User(_)) {
         return Reason::Seccomp;
     }
     if !is_unconfined(facts) {
@@ -380,6 +389,7 @@ fn is_proc_mount(call: &Call) -> bool {
 fn is_in_proc(call: &Call) -> bool {
     match call {
         Call::File(FileCall::Write { path, .. }) => path.starts_with("/proc/"),
+        Call::User(UserCall::DenySetgroups | UserCall::WriteIdMap { .. }) => true,
         Call::Mount(MountCall::Bind { source, .. }) => source.starts_with("/proc"),
         call => is_proc_mount(call),
     }

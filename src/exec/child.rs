@@ -2,7 +2,8 @@
 
 use nix::errno::Errno;
 
-use super::{Serve, init, is_clone, relay, verify};
+use super::verify::Expectations;
+use super::{Serve, init, is_clone, relay};
 use crate::plan::call::gate::GateCall;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::call::publish::PublishCall;
@@ -24,6 +25,7 @@ pub(super) fn become_child(
     narrated: bool,
     serve: Option<Serve>,
     slots: &mut Slots,
+    expectations: &Expectations,
 ) -> ! {
     let mut me = match &plan.steps[cloned].call {
         Call::Process(ProcessCall::CloneHelper { .. }) => Actor::Helper,
@@ -45,7 +47,7 @@ pub(super) fn become_child(
                 0
             }
             (Call::Gate(GateCall::Verify), Ok(_)) => {
-                let differences = verify::differences(plan, slots, false);
+                let differences = expectations.differences_inside(slots.address);
                 if !differences.is_empty() {
                     say(slots, index, &Message::Differs(differences));
                     crate::sys::exit(FAILED);

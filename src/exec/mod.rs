@@ -27,6 +27,7 @@ use nix::unistd::Pid;
 use self::journal::Journal;
 use self::signals::Signals;
 pub use self::supervise::Ended;
+use self::verify::Expectations;
 use crate::error::{Error, Result, errno};
 use crate::feature::Feature;
 use crate::observe::file;
@@ -36,7 +37,7 @@ use crate::plan::call::process::ProcessCall;
 use crate::plan::call::terminal::TerminalCall;
 use crate::plan::gate::{Channel, Message};
 use crate::plan::slots::Slots;
-use crate::plan::{Actor, Call, Plan, Step, expect};
+use crate::plan::{Actor, Call, Plan, Step};
 
 /// Who looks on while a plan is performed, and may have it wait or stop.
 pub trait Watch {
@@ -134,16 +135,14 @@ pub fn start_serving(plan: &Plan, watch: &mut dyn Watch, serve: Serve) -> Result
 fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<Container> {
     accept(plan)?;
     let is_verified = plan.steps.iter().any(|step| matches!(step.call, Call::Gate(GateCall::Verify)));
-    let slots = match is_verified {
-        true => Slots { outside: verify::outside()?, expected: expect::of(plan), ..Slots::default() },
-        false => Slots::default(),
-    };
+    let expectations = if is_verified { Expectations::of(plan)? } else { Expectations::default() };
     let mut run = Run {
         plan,
         serve,
         watch,
         signals: Signals::block()?,
-        slots,
+        slots: Slots::default(),
+        expectations: &expectations,
         journal: Journal::default(),
         early: VecDeque::new(),
     };
@@ -196,6 +195,7 @@ struct Run<'a> {
     watch: &'a mut dyn Watch,
     signals: Signals,
     slots: Slots,
+    expectations: &'a Expectations,
     journal: Journal,
     /// What the child said before its turn.
     early: VecDeque<Message>,
@@ -237,12 +237,20 @@ impl Run<'_> {
             self.journal.intend(undo)?;
         }
         if matches!(step.call, Call::Gate(GateCall::Verify)) {
-            let differences = verify::differences(self.plan, &self.slots, true);
+            let differences = self.expectations.differences_outside();
             return if differences.is_empty() { Ok(0) } else { Err(verify::refused(&differences).into()) };
         }
         let result = match step.call.perform(&mut self.slots) {
             Ok(0) if is_clone(step) => {
-                child::become_child(self.plan, index, self.watch.narrates(), self.serve, &mut self.slots)
+                let narrates = self.watch.narrates();
+                child::become_child(
+                    self.plan,
+                    index,
+                    narrates,
+                    self.serve,
+                    &mut self.slots,
+                    self.expectations,
+                )
             }
             // The child is gone; it said why before it went.
             Err(Errno::EPIPE) => return Err(self.last_words(index)),

@@ -1,205 +1,227 @@
-//! Fail closed: just before the command begins, what the kernel shows is held against what the plan promises. Each side
+//! Fail closed: just before the command begins, what the kernel shows is compared with what the plan promises. Each side
 //! reads what it can: the child its own /proc, the host the files of the cgroups.
 
 mod shown;
 
-use std::borrow::Cow;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
-use std::{fs, io};
+use std::{fs, io, slice};
 
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 
-use self::shown::{NOWHERE, Shown, Value, one_line};
+pub use self::shown::{ProcessFiles, Shown};
+use self::shown::{one_line, ranges_text};
 use crate::error::{Error, Result};
 use crate::feature::Feature;
-use crate::observe::hierarchy::{self, Hierarchy};
 use crate::observe::proc::status_of;
 use crate::plan::call::process::ProcessCall;
-use crate::plan::expect::{self, Expected, Wanted};
+use crate::plan::expect::{self, Expected};
 use crate::plan::gate::Difference;
-use crate::plan::slots::Slots;
 use crate::plan::{Call, Plan};
-use crate::teach::agent::Agent;
 use crate::text::{text, text_with};
 
-/// The caller's own namespaces, to be held against the child's.
-///
-/// # Errors
-/// When a link can't be read. A kernel without that kind of namespace has none, which is no error.
-pub(super) fn outside() -> Result<Vec<(Feature, String)>> {
-    let shown = Shown::by("/proc/self");
+/// What the kernel must show of a plan's process. It is made before the clone, so that host and child compare with the same.
+#[derive(Debug, Default)]
+pub struct Expectations {
+    expected: Vec<Expected>,
+    /// The caller's own namespaces, as its links name them.
+    outside: Vec<(Feature, String)>,
+    /// How this program's file is kept from the container.
+    program: Option<Program>,
+}
+
+impl Expectations {
+    /// Those of a plan that the caller performs.
+    ///
+    /// # Errors
+    /// When a link to one of the caller's namespaces can't be read.
+    pub fn of(plan: &Plan) -> Result<Expectations> {
+        Ok(Expectations { expected: expect::of(plan), outside: outside()?, program: Program::of(plan) })
+    }
+
+    /// Each of them, but for the process's program and descriptors.
+    pub fn iter(&self) -> slice::Iter<'_, Expected> {
+        self.expected.iter()
+    }
+
+    /// What differs in the files that the host reads.
+    pub(super) fn differences_outside(&self) -> Vec<Difference> {
+        self.differences(&mut ProcessFiles::of("/proc/self"), None, Expected::is_hosts)
+    }
+
+    /// What differs in what the process itself reads. `address` is the one that was claimed for it.
+    pub(super) fn differences_inside(&self, address: Option<Ipv4Addr>) -> Vec<Difference> {
+        let mut files = ProcessFiles::of("/proc/self");
+        let mut found = self.differences(&mut files, address, |expected| !expected.is_hosts());
+        found.extend(open_descriptors(files.file("status")));
+        found.extend(self.program.and_then(|program| program.difference(&files)));
+        found
+    }
+
+    fn differences(
+        &self,
+        files: &mut ProcessFiles,
+        address: Option<Ipv4Addr>,
+        is_read: impl Fn(&Expected) -> bool,
+    ) -> Vec<Difference> {
+        let mut found = Vec::new();
+        for expected in self.expected.iter().filter(|expected| is_read(expected)) {
+            let shown = files.look(expected, address);
+            if !self.is_met(expected, &shown) {
+                found.push(self.difference(expected, files.place(expected, address), &shown));
+            }
+        }
+        found
+    }
+
+    /// Whether the kernel shows what is expected. What can't be read isn't.
+    pub fn is_met(&self, expected: &Expected, shown: &Shown) -> bool {
+        let shows = |wanted: &str| matches!(shown, Shown::Text(text) if text == wanted);
+        match expected {
+            Expected::Namespace { kind, is_new } => match (shown, self.outside(*kind)) {
+                (Shown::Text(link), Some(outside)) => (link != outside) == *is_new,
+                // A kernel without this kind of namespace has no link on either side.
+                (Shown::Absent, None) => !is_new,
+                _ => false,
+            },
+            Expected::IdMap { map, .. } => {
+                let mut map = map.clone();
+                map.sort_unstable();
+                matches!(shown, Shown::IdMap(shown) if *shown == map)
+            }
+            Expected::Mount { filesystem, attributes, may_lack, .. } => match shown {
+                Shown::Mount { filesystem: mounted, options } => {
+                    let has = |option: &&str| options.split(',').any(|known| known == *option);
+                    filesystem.as_ref().is_none_or(|filesystem| filesystem == mounted)
+                        && attributes.options().iter().all(has)
+                }
+                Shown::NoPlace => *may_lack,
+                _ => false,
+            },
+            expected => shows(&self.wanted(expected)),
+        }
+    }
+
+    /// That `expected`, which is read at `place`, isn't met.
+    pub fn difference(&self, expected: &Expected, place: String, shown: &Shown) -> Difference {
+        Difference { source: place, wanted: self.wanted(expected), shown: shown.to_string() }
+    }
+
+    /// An expected value as text.
+    fn wanted(&self, expected: &Expected) -> String {
+        match expected {
+            Expected::Namespace { kind, is_new } => {
+                let outside = self.outside(*kind).unwrap_or("?");
+                match is_new {
+                    true => text_with("verify.new", &[("outside", outside)]),
+                    false => outside.to_owned(),
+                }
+            }
+            Expected::Hostname(name) | Expected::Domainname(name) => one_line(name),
+            Expected::Status { value, .. } | Expected::CgroupFile { value, .. } => value.clone(),
+            Expected::ResourceLimit { soft, hard, .. } => format!("{} {}", bound(*soft), bound(*hard)),
+            Expected::IdMap { map, .. } => ranges_text(map),
+            Expected::ClaimedAddress => "/32 host LOCAL".into(),
+            Expected::DefaultRoute { gateway } => gateway.to_string(),
+            Expected::Mount { filesystem, attributes, .. } => {
+                let filesystem = filesystem.as_deref().unwrap_or("*");
+                format!("{filesystem} {}", attributes.options().join(","))
+            }
+            Expected::WorkingDirectory(path) => path.clone(),
+        }
+    }
+
+    /// The caller's namespace of a kind; none where the kernel has no such kind.
+    fn outside(&self, kind: Feature) -> Option<&str> {
+        self.outside.iter().find(|(known, _)| *known == kind).map(|(_, link)| link.as_str())
+    }
+}
+
+/// The caller's own namespaces.
+fn outside() -> Result<Vec<(Feature, String)>> {
+    let files = ProcessFiles::of("/proc/self");
     let mut links = Vec::new();
     for &kind in Feature::NAMESPACES {
-        let path = format!("/proc/self/ns/{kind}");
-        match shown.link(&path) {
+        match files.link(&format!("ns/{kind}")) {
             Ok(link) => links.push((kind, link)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::failed(format!("cannot read {path}")).why(error.to_string())),
+            Err(error) => {
+                return Err(Error::failed(format!("cannot read /proc/self/ns/{kind}")).why(error.to_string()));
+            }
         }
     }
     Ok(links)
 }
 
-/// What differs of what `slots` expect, read by whoever calls: the host reads the files of cgroups, the child all others.
-pub(super) fn differences(plan: &Plan, slots: &Slots, is_host: bool) -> Vec<Difference> {
-    let mut shown = Shown::by("/proc/self");
-    let mut found: Vec<Difference> = slots
-        .expected
-        .iter()
-        .filter(|expected| expected.is_hosts() == is_host)
-        .map(|expected| claimed(expected, slots))
-        .filter_map(|expected| difference(&expected, shown.of(&expected), &slots.outside))
-        .collect();
-    if !is_host {
-        found.extend(open_descriptors(shown.file("/proc/self/status")));
-        found.extend(own_program(plan, &mut shown));
-    }
-    found
+/// A limit as proc_pid_limits(5) has it.
+fn bound(limit: u64) -> String {
+    if limit == libc::RLIM_INFINITY { "unlimited".into() } else { limit.to_string() }
 }
 
-/// Holds a process that runs against a plan, from outside: how many values were as they must be. What only a process in there
-/// can read is read by `reader`, which joined it.
-///
-/// # Errors
-/// What differs, as a table; that the process can't be looked at.
-pub fn process(plan: &Plan, pid: i32, reader: Option<&Agent>) -> Result<usize> {
-    let process = format!("/proc/{pid}");
-    let (outside, groups) = (outside()?, hierarchy::hierarchies(&process));
-    // The address is one that its own run claimed.
-    let is_known = |expected: &Expected| expected.field.as_deref() != Some(expect::CLAIMED);
-    let expected: Vec<Expected> = expect::of(plan).into_iter().filter(is_known).collect();
-    let mut shown = Shown::by(&process);
-    let mut differences = Vec::new();
-    for expected in &expected {
-        let path = match expected.is_hosts() {
-            // Its group has the name that its own run chose.
-            true => own_file(&groups, &expected.path).map_or_else(|| expected.path.clone(), Cow::from),
-            false => expected.path.replace("/proc/self", &process).into(),
+/// Why /proc/self/exe leads to nothing that the container could change, as long as this process is `sandbox`.
+#[derive(Debug, Clone, Copy)]
+enum Program {
+    /// It leads to an empty file in memory.
+    Left,
+    /// It leads to a sealed copy in memory.
+    Sealed,
+    /// It leads to a file whose owner has no ID in the container.
+    Unowned,
+}
+
+impl Program {
+    /// What holds for a plan's process; none where it can see its program's file as before.
+    fn of(plan: &Plan) -> Option<Program> {
+        let has = |wanted: fn(&ProcessCall) -> bool| {
+            plan.steps.iter().any(|step| matches!(&step.call, Call::Process(call) if wanted(call)))
         };
-        let expected = Expected { path, ..expected.clone() };
-        let value = match reader {
-            Some(reader) if expected.path.starts_with("/proc/sys/") => {
-                let words = reader.read(&expected.path)?;
-                words.map(|words| Some(one_line(&words))).map_err(|errno| io::Error::from(errno).to_string())
-            }
-            _ => shown.of(&expected),
+        if has(|call| matches!(call, ProcessCall::LeaveProgram { .. })) {
+            Some(Program::Left)
+        } else if has(|call| matches!(call, ProcessCall::ExecuteCopy)) {
+            Some(Program::Sealed)
+        } else {
+            plan.namespaces.contains(&Feature::Mnt).then_some(Program::Unowned)
+        }
+    }
+
+    fn difference(self, files: &ProcessFiles) -> Option<Difference> {
+        let source = "/proc/self/exe".to_owned();
+        let link = files
+            .link("exe")
+            .unwrap_or_else(|error| text_with("verify.unread", &[("why", &error.to_string())]));
+        let (wanted, is_so) = match self {
+            Program::Left => ("verify.left", link == "/memfd:sandbox (deleted)"),
+            Program::Sealed => ("verify.sealed", crate::sys::sealed::is_sealed()),
+            Program::Unowned => ("verify.unowned", is_out_of_reach(&source)),
         };
-        differences.extend(difference(&expected, value, &outside));
+        (!is_so).then(|| Difference { source, wanted: text(wanted), shown: link })
     }
-    if differences.is_empty() {
-        Ok(expected.len())
-    } else {
-        Err(differs(&text_with("verify.differs", &[("pid", &pid.to_string())]), &differences))
-    }
-}
-
-/// The file of that name in a process's own group: `memory.max` belongs to the controller memory.
-fn own_file(groups: &[Hierarchy], path: &str) -> Option<String> {
-    let name = path.rsplit('/').next()?;
-    let controller = name.split('.').next()?;
-    let has = |group: &&Hierarchy| group.controllers.iter().any(|known| known == controller);
-    Some(groups.iter().find(has)?.own()?.join(name).to_string_lossy().into_owned())
-}
-
-/// With the address that was claimed, where it is about that.
-fn claimed<'a>(expected: &'a Expected, slots: &Slots) -> Cow<'a, Expected> {
-    match (expected.field.as_deref(), slots.address) {
-        (Some(expect::CLAIMED), Some(address)) => {
-            Cow::Owned(Expected { field: Some(address.to_string().into()), ..expected.clone() })
-        }
-        _ => Cow::Borrowed(expected),
-    }
-}
-
-fn difference(expected: &Expected, value: Value, outside: &[(Feature, String)]) -> Option<Difference> {
-    let own = outside.iter().find(|(kind, _)| expected.purpose == *kind).map(|(_, link)| link.as_str());
-    // Not read is neither as it must be nor absent.
-    let is_so = value.as_ref().is_ok_and(|shown| is_so(&expected.wanted, shown.as_deref(), own));
-    if is_so {
-        return None;
-    }
-    // The words only now: to look them up takes longer than to read what is compared.
-    let wanted = match &expected.wanted {
-        Wanted::Is(words) => words.clone(),
-        Wanted::Own => text_with("verify.own", &[("own", own.unwrap_or("?"))]),
-        Wanted::Shared => own.unwrap_or("?").to_owned(),
-        Wanted::Mounted { kind, attributes, .. } => {
-            format!("{} {}", kind.as_deref().unwrap_or("*"), attributes.options().join(","))
-        }
-    };
-    let source = match &expected.field {
-        Some(field) => format!("{} {field}", expected.path),
-        None => expected.path.to_string(),
-    };
-    let shown = match value {
-        Ok(shown) => shown.unwrap_or_else(|| text("verify.absent")),
-        Err(why) => text_with("verify.unread", &[("why", &why)]),
-    };
-    Some(Difference { source, wanted, shown })
-}
-
-fn is_so(wanted: &Wanted, shown: Option<&str>, own: Option<&str>) -> bool {
-    match wanted {
-        Wanted::Is(words) => shown == Some(words),
-        // A kernel without this kind of namespace has no link on either side.
-        Wanted::Own => shown.is_some() && own.is_some() && shown != own,
-        Wanted::Shared => shown == own,
-        Wanted::Mounted { may_lack, .. } if shown == Some(NOWHERE) => *may_lack,
-        Wanted::Mounted { kind, attributes, .. } => shown.is_some_and(|shown| {
-            let (mounted, has) = shown.split_once(' ').unwrap_or((shown, ""));
-            let has: Vec<&str> = has.split(',').collect();
-            kind.as_ref().is_none_or(|kind| kind == mounted)
-                && attributes.options().iter().all(|option| has.contains(option))
-        }),
-    }
-}
-
-/// /proc/self/exe leads to nothing that the container could change, as long as this process is `sandbox`.
-fn own_program(plan: &Plan, shown: &mut Shown) -> Option<Difference> {
-    let has = |wanted: fn(&ProcessCall) -> bool| {
-        plan.steps.iter().any(|step| matches!(&step.call, Call::Process(call) if wanted(call)))
-    };
-    let source = "/proc/self/exe".to_owned();
-    let link = shown
-        .link(&source)
-        .unwrap_or_else(|error| text_with("verify.unread", &[("why", &error.to_string())]));
-    let (wanted, is_so) = if has(|call| matches!(call, ProcessCall::LeaveProgram { .. })) {
-        ("verify.left", link == "/memfd:sandbox (deleted)")
-    } else if has(|call| matches!(call, ProcessCall::ExecuteCopy)) {
-        ("verify.sealed", crate::sys::sealed::is_sealed())
-    } else if plan.namespaces.contains(&Feature::Mnt) {
-        ("verify.unowned", is_out_of_reach(&source, shown))
-    } else {
-        return None;
-    };
-    (!is_so).then(|| Difference { source, wanted: text(wanted), shown: link })
 }
 
 /// Whether a file's owner has no ID here, and this process may not write to the file.
-fn is_out_of_reach(path: &str, shown: &mut Shown) -> bool {
+fn is_out_of_reach(path: &str) -> bool {
     let owner = fs::metadata(path).map(|file| file.uid().to_string());
     // The ID of whoever has none. proc_sys_kernel(5)
-    let nobody = shown.file("/proc/sys/kernel/overflowuid");
-    let has_no_owner = matches!((owner, nobody), (Ok(owner), Ok(Some(nobody))) if owner == nobody.trim());
+    let nobody = shown::whole("/proc/sys/kernel/overflowuid");
+    let has_no_owner = matches!((owner, nobody), (Ok(owner), Shown::Text(nobody)) if owner == nobody);
     has_no_owner && matches!(access(path, AccessFlags::W_OK), Err(Errno::EACCES | Errno::EROFS))
 }
 
 /// Descriptors beyond 0 to 2 that execve would hand to the command, of all that there's room for: FDSize.
 /// proc_pid_status(5)
-fn open_descriptors(status: &Value) -> Vec<Difference> {
+fn open_descriptors(status: std::result::Result<&str, &Shown>) -> Vec<Difference> {
     let found = |number: &str, shown| Difference {
         source: format!("/proc/self/fd/{number}"),
         wanted: text("verify.closed"),
         shown,
     };
-    let words = status.as_ref().map(|words| words.as_deref().unwrap_or_default());
-    let room: i32 = match words.map(|words| status_of(words, "FDSize").unwrap_or_default().parse()) {
+    let room: i32 = match status.map(|status| status_of(status, "FDSize").unwrap_or_default().parse()) {
         Ok(Ok(room)) => room,
         Ok(Err(error)) => {
             return vec![found("*", text_with("verify.unread", &[("why", &error.to_string())]))];
         }
-        Err(why) => return vec![found("*", text_with("verify.unread", &[("why", why)]))],
+        Err(shown) => return vec![found("*", shown.to_string())],
     };
     let kept = (3..room).filter(|number| crate::sys::is_kept_by_exec(*number));
     kept.map(|number| found(&number.to_string(), text("verify.kept"))).collect()
@@ -207,10 +229,11 @@ fn open_descriptors(status: &Value) -> Vec<Difference> {
 
 /// The start is stopped: a table of what differs.
 pub(super) fn refused(differences: &[Difference]) -> Error {
-    differs(&text("verify.what"), differences).why(text("verify.why")).todo(text("verify.todo"))
+    table(&text("verify.what"), differences).why(text("verify.why")).todo(text("verify.todo"))
 }
 
-fn differs(what: &str, differences: &[Difference]) -> Error {
+/// An error that lists what differs.
+pub fn table(what: &str, differences: &[Difference]) -> Error {
     let mut error = Error::failed(what);
     for Difference { source, wanted, shown } in differences {
         error = error.why(format!(" {source}\n   wanted  {wanted}\n   shown   {shown}"));
@@ -220,7 +243,6 @@ fn differs(what: &str, differences: &[Difference]) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::net::Ipv4Addr;
 
     use super::*;
@@ -247,8 +269,8 @@ mod tests {
         let mut machine = compose::gather(spec);
         machine.host.privileged = true;
         let plan = compose::plan(spec, &machine, Purpose::Container, ending(), false);
-        let slots = Slots { outside: outside().unwrap(), expected: expect::of(&plan), ..Slots::default() };
-        differences(&plan, &slots, false).into_iter().map(|difference| difference.source).collect()
+        let differences = Expectations::of(&plan).unwrap().differences_inside(None);
+        differences.into_iter().map(|difference| difference.source).collect()
     }
 
     /// This process was isolated in nothing: whatever a plan promises is missing, and what it doesn't is there.
@@ -293,7 +315,7 @@ mod tests {
     fn a_limit_that_is_not_there_is_found() {
         let site = Site {
             version: Version::V2,
-            base: "/sys/fs/cgroup/no-such-folder".into(),
+            base: "/no-such-mount".into(),
             controllers: vec![Controller::Memory],
             handed_down: Vec::new(),
             missing: Vec::new(),
@@ -312,11 +334,11 @@ mod tests {
         let spec = Spec { memory: Some(memory), ..Spec::default() };
         let machine = Machine { host, network: NetworkFacts::default() };
         let plan = compose::plan(&spec, &machine, Purpose::Container, ending(), false);
-        let slots = Slots { expected: expect::of(&plan), ..Slots::default() };
-        let [Difference { source, wanted, .. }] = &*differences(&plan, &slots, true) else {
+        let differences = Expectations::of(&plan).unwrap().differences_outside();
+        let [Difference { source, wanted, .. }] = &*differences else {
             panic!("one limit");
         };
-        assert_eq!(source, "/sys/fs/cgroup/no-such-folder/sandbox/group/memory.max");
+        assert_eq!(source, "/no-such-mount/sandbox/group/memory.max");
         assert_eq!(*wanted, (9 * page).to_string());
     }
 
@@ -342,8 +364,7 @@ mod tests {
             false,
         );
         let address = Some(Ipv4Addr::new(10, 111, 99, 2));
-        let slots = Slots { address, expected: expect::of(&plan), ..Slots::default() };
-        let mut found = differences(&plan, &slots, false);
+        let mut found = Expectations::of(&plan).unwrap().differences_inside(address);
         found.retain(|difference| difference.source.contains("/net/"));
         let [address, route] = &*found else { panic!("{found:?}") };
         assert_eq!(address.source, "/proc/self/net/fib_trie 10.111.99.2");

@@ -9,7 +9,6 @@
 //! What you'll see: `uid_map`, `Uid:` 0 inside where it's 1000 outside, full `CapEff:` and yet EPERM.
 
 use std::borrow::Cow;
-use std::path::Path;
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -19,9 +18,9 @@ use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::{Host, Subordinate};
 use crate::observe::{Observation, proc};
-use crate::plan::call::file::FileCall;
 use crate::plan::call::gate::GateCall;
 use crate::plan::call::process::ProcessCall;
+use crate::plan::call::user::{IdKind, IdRange, MapOwner, UserCall};
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Context, Draft};
 use crate::text::{text, text_with};
@@ -64,19 +63,7 @@ pub enum Map {
     None,
     /// `INSIDE:OUTSIDE:COUNT`, for user and group ids alike.
     #[serde(untagged)]
-    Range(Range),
-}
-
-/// Maps `count` IDs: `inside` to `outside`, the next ID to the next, and so on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Range {
-    /// First ID inside.
-    pub inside: u32,
-    /// First ID outside.
-    pub outside: u32,
-    /// Number of IDs.
-    pub count: u32,
+    Range(IdRange),
 }
 
 impl FromStr for Map {
@@ -91,7 +78,7 @@ impl FromStr for Map {
         }
         let numbers: Result<Vec<u32>, _> = words.split(':').map(str::parse).collect();
         match numbers.as_deref() {
-            Ok(&[inside, outside, count]) if count > 0 => Ok(Map::Range(Range { inside, outside, count })),
+            Ok(&[inside, outside, count]) if count > 0 => Ok(Map::Range(IdRange { inside, outside, count })),
             _ => Err(text("user.map.form")),
         }
     }
@@ -103,7 +90,7 @@ impl JsonSchema for Map {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let range = generator.subschema_for::<Range>();
+        let range = generator.subschema_for::<IdRange>();
         json_schema!({ "anyOf": [
             { "enum": ["auto", "root", "none"] },
             { "type": "string", "pattern": "^[0-9]+:[0-9]+:[0-9]+$" },
@@ -198,41 +185,16 @@ mod one_or_many {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ids {
     /// Of users.
-    pub users: Vec<Range>,
+    pub users: Vec<IdRange>,
     /// Of groups.
-    pub groups: Vec<Range>,
+    pub groups: Vec<IdRange>,
 }
 
 impl Ids {
     /// Whether the caller's own id is the only one: a process may map it by itself, once setgroups(2) is denied.
     pub fn are_own(&self, host: &Host) -> bool {
-        let is_own = |ranges: &[Range], id| matches!(ranges, [one] if (one.outside, one.count) == (id, 1));
+        let is_own = |ranges: &[IdRange], id| matches!(ranges, [one] if (one.outside, one.count) == (id, 1));
         is_own(&self.users, host.uid) && is_own(&self.groups, host.gid)
-    }
-}
-
-impl Range {
-    /// Whether it has this id inside.
-    pub fn has(self, id: u32) -> bool {
-        contains((self.inside, self.count), id, 1)
-    }
-
-    /// The id outside that is this one inside.
-    pub fn outside_of(self, id: u32) -> Option<u32> {
-        self.has(id).then(|| self.outside + (id - self.inside))
-    }
-
-    fn overlaps(self, other: Range) -> bool {
-        let meets = |a: u32, b: u32| {
-            u64::from(a) < u64::from(b) + u64::from(other.count)
-                && u64::from(b) < u64::from(a) + u64::from(self.count)
-        };
-        meets(self.inside, other.inside) || meets(self.outside, other.outside)
-    }
-
-    /// As the kernel's files have it.
-    fn line(self) -> String {
-        format!("{} {} {}", self.inside, self.outside, self.count)
     }
 }
 
@@ -263,7 +225,7 @@ impl User {
 
     /// The ids that there are inside.
     pub fn ids(&self, host: &Host) -> Ids {
-        let own = |inside: Option<u32>, outside| Range { inside: inside.unwrap_or(0), outside, count: 1 };
+        let own = |inside: Option<u32>, outside| IdRange { inside: inside.unwrap_or(0), outside, count: 1 };
         let (user, group) = (own(self.map_user, host.uid), own(self.map_group, host.gid));
         match (self.map.as_slice(), &host.subordinate) {
             ([Map::None], _) => Ids::default(),
@@ -271,15 +233,15 @@ impl User {
                 // Root's own id is left out: that is what the map protects.
                 let range = |ranges: &[(u32, u32)]| {
                     let (outside, count) = *ranges.first().unwrap_or(&RESERVED);
-                    vec![Range { inside: 0, outside, count }]
+                    vec![IdRange { inside: 0, outside, count }]
                 };
                 Ids { users: range(&lent.uids), groups: range(&lent.gids) }
             }
             ([Map::Auto], Some(Subordinate { uids, gids, newuidmap: Some(_), .. }))
                 if !uids.is_empty() && !gids.is_empty() =>
             {
-                let with_rest = |own: Range, ranges: &[(u32, u32)]| {
-                    let rest = |&(outside, count)| Range { inside: 1, outside, count };
+                let with_rest = |own: IdRange, ranges: &[(u32, u32)]| {
+                    let rest = |&(outside, count)| IdRange { inside: 1, outside, count };
                     std::iter::once(own).chain(ranges.first().map(rest)).collect()
                 };
                 Ids { users: with_rest(user, uids), groups: with_rest(group, gids) }
@@ -287,7 +249,7 @@ impl User {
             ([] | [Map::Root | Map::Auto], _) => Ids { users: vec![user], groups: vec![group] },
             (maps, _) => {
                 let range = |map: &Map| if let Map::Range(range) = map { Some(*range) } else { None };
-                let ranges: Vec<Range> = maps.iter().filter_map(range).collect();
+                let ranges: Vec<IdRange> = maps.iter().filter_map(range).collect();
                 Ids { users: ranges.clone(), groups: ranges }
             }
         }
@@ -304,27 +266,24 @@ impl User {
 
     /// One id, written by the process itself: user_namespaces(7) allows each process to map its own, if setgroups(2) is
     /// denied first, since dropping a group could give access that the group was there to deny.
-    fn plan_own_id(uid: Range, gid: Range, draft: &mut Draft) {
+    fn plan_own_id(uid: IdRange, gid: IdRange, draft: &mut Draft) {
         check(draft, &[uid]);
         check(draft, &[gid]);
-        let mut write = |file: &str, content: String, why| {
-            let call = FileCall::Write { path: format!("/proc/self/{file}"), content };
-            draft.step(Phase::Maps, Actor::Child, Feature::User, call, why);
-        };
-        write("setgroups", "deny".into(), "user.setgroups.why");
-        write("uid_map", format!("{}\n", uid.line()), "user.uidmap.why");
-        write("gid_map", format!("{}\n", gid.line()), "user.gidmap.why");
+        let own = |kind, range| UserCall::WriteIdMap { process: MapOwner::Own, kind, map: vec![range] };
+        let mut step = |call, why| draft.step(Phase::Maps, Actor::Child, Feature::User, call, why);
+        step(UserCall::DenySetgroups, "user.setgroups.why");
+        step(own(IdKind::User, uid), "user.uidmap.why");
+        step(own(IdKind::Group, gid), "user.gidmap.why");
     }
 
-    fn plan_ranges(host: &Host, draft: &mut Draft, uids: &[Range], gids: &[Range]) {
+    fn plan_ranges(host: &Host, draft: &mut Draft, uids: &[IdRange], gids: &[IdRange]) {
         check(draft, uids);
         if gids != uids {
             check(draft, gids);
         }
         if host.privileged {
-            for (file, ranges) in [("uid_map", uids), ("gid_map", gids)] {
-                let content = ranges.iter().map(|range| range.line() + "\n").collect();
-                let call = FileCall::Write { path: format!("/proc/<child>/{file}"), content };
+            for (kind, ranges) in [(IdKind::User, uids), (IdKind::Group, gids)] {
+                let call = UserCall::WriteIdMap { process: MapOwner::Child, kind, map: ranges.to_vec() };
                 draft.step(Phase::Maps, Actor::Host, Feature::User, call, "user.ranges.why");
             }
         } else {
@@ -346,13 +305,13 @@ impl User {
 }
 
 /// newuidmap and newgidmap are set-user-id programs that hold /etc/subuid and /etc/subgid against the ranges asked for.
-fn plan_helpers(host: &Host, draft: &mut Draft, uids: &[Range], gids: &[Range]) {
+fn plan_helpers(host: &Host, draft: &mut Draft, uids: &[IdRange], gids: &[IdRange]) {
     let lent = host.subordinate.clone().unwrap_or_default();
     let files = [
-        ("/etc/subuid", "newuidmap", lent.newuidmap, uids, host.uid, lent.uids),
-        ("/etc/subgid", "newgidmap", lent.newgidmap, gids, host.gid, lent.gids),
+        (IdKind::User, "/etc/subuid", "newuidmap", lent.newuidmap, uids, host.uid, lent.uids),
+        (IdKind::Group, "/etc/subgid", "newgidmap", lent.newgidmap, gids, host.gid, lent.gids),
     ];
-    for (file, name, program, ranges, own, lent) in files {
+    for (kind, file, name, program, ranges, own, lent) in files {
         let Some(program) = program else {
             problem(draft, name, text_with("user.nohelper.why", &[("program", name)]), "user.nohelper.todo");
             continue;
@@ -364,35 +323,38 @@ fn plan_helpers(host: &Host, draft: &mut Draft, uids: &[Range], gids: &[Range]) 
                     lent.iter().map(|(first, count)| format!("{first}:{count}")).collect();
                 let lends = if lends.is_empty() { text("user.lends.nothing") } else { lends.join(", ") };
                 let why = text_with("user.exceeds.why", &[("file", file), ("lends", &lends)]);
-                let what = format!("map {}", range.line());
+                let what = format!("map {range}");
                 problem(draft, &what, why, "user.exceeds.todo");
             }
         }
-        let mut arguments = vec!["<child>".to_owned()];
-        arguments.extend(
-            ranges
-                .iter()
-                .flat_map(|range| [range.inside, range.outside, range.count])
-                .map(|id| id.to_string()),
-        );
-        let call = FileCall::Run { program: path(&program), arguments };
+        let program = program.to_string_lossy().into_owned();
+        let call = UserCall::RunMapHelper { program, kind, map: ranges.to_vec() };
         draft.step(Phase::Maps, Actor::Host, Feature::User, call, "user.helper.why");
     }
 }
 
 /// What the kernel would refuse with no more than EINVAL.
-fn check(draft: &mut Draft, ranges: &[Range]) {
+fn check(draft: &mut Draft, ranges: &[IdRange]) {
     for (index, range) in ranges.iter().enumerate() {
         // 4294967295 is (uid_t) -1: "no id", so the kernel maps neither it nor beyond.
         if range.inside.checked_add(range.count).is_none() || range.outside.checked_add(range.count).is_none()
         {
-            problem(draft, &format!("map {}", range.line()), text("user.toobig.reason"), "user.map.todo");
+            problem(draft, &format!("map {range}"), text("user.toobig.reason"), "user.map.todo");
         }
-        if let Some(other) = ranges[..index].iter().find(|other| range.overlaps(**other)) {
-            let what = format!("maps {} and {}", other.line(), range.line());
+        if let Some(other) = ranges[..index].iter().find(|other| overlap(*range, **other)) {
+            let what = format!("maps {other} and {range}");
             problem(draft, &what, text("user.overlap.reason"), "user.map.todo");
         }
     }
+}
+
+/// Whether two lines of a map have an ID in common, inside or outside.
+fn overlap(one: IdRange, other: IdRange) -> bool {
+    let meets = |a: u32, b: u32| {
+        u64::from(a) < u64::from(b) + u64::from(other.count)
+            && u64::from(b) < u64::from(a) + u64::from(one.count)
+    };
+    meets(one.inside, other.inside) || meets(one.outside, other.outside)
 }
 
 fn contains((first, count): (u32, u32), start: u32, length: u32) -> bool {
@@ -401,10 +363,6 @@ fn contains((first, count): (u32, u32), start: u32, length: u32) -> bool {
 
 fn problem(draft: &mut Draft, what: &str, why: String, todo: &str) {
     draft.problem(Feature::User, Error::failed(what).why(why).todo(text(todo)));
-}
-
-fn path(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
 }
 
 /// The files that show it; read by a process on each side.
@@ -425,7 +383,7 @@ mod tests {
     #[test]
     fn a_map_is_a_word_or_three_numbers() {
         assert_eq!("auto".parse(), Ok(Map::Auto));
-        assert_eq!("0:1000:1".parse(), Ok(Map::Range(Range { inside: 0, outside: 1000, count: 1 })));
+        assert_eq!("0:1000:1".parse(), Ok(Map::Range(IdRange { inside: 0, outside: 1000, count: 1 })));
         for wrong in ["", "0:1000", "0:1000:0", "a:b:c", "0:1000:1:2", "0:4294967296:1", "-1:0:1"] {
             assert!(wrong.parse::<Map>().is_err(), "{wrong}");
         }
@@ -433,9 +391,9 @@ mod tests {
 
     #[test]
     fn ranges_overlap_inside_or_outside() {
-        let range = |inside, outside, count| Range { inside, outside, count };
-        assert!(range(0, 1000, 10).overlaps(range(5, 5000, 1)));
-        assert!(range(0, 1000, 10).overlaps(range(50, 1009, 1)));
-        assert!(!range(0, 1000, 10).overlaps(range(10, 1010, 10)));
+        let range = |inside, outside, count| IdRange { inside, outside, count };
+        assert!(overlap(range(0, 1000, 10), range(5, 5000, 1)));
+        assert!(overlap(range(0, 1000, 10), range(50, 1009, 1)));
+        assert!(!overlap(range(0, 1000, 10), range(10, 1010, 10)));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::feature::Feature;
 use crate::observe::hierarchy::{Controller, Version};
@@ -42,18 +42,32 @@ pub struct Intent {
 }
 
 /// One file of a cgroup, and what is written to it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
     /// The file's name.
     pub file: String,
     /// What is written.
     pub value: String,
+    /// What the file shows afterwards; none where the kernel shows it in another form, which is not compared.
+    #[serde(skip)]
+    pub shown: Option<String>,
 }
 
 impl Setting {
-    /// `value` to `file`.
+    /// `value` to `file`, which then shows it as it was written.
     pub fn new(file: &str, value: impl fmt::Display) -> Setting {
-        Setting { file: file.to_owned(), value: value.to_string() }
+        let value = value.to_string();
+        Setting { file: file.to_owned(), shown: Some(value.clone()), value }
+    }
+
+    /// `value` to `file`, which then shows something else.
+    pub fn shown_as(file: &str, value: impl fmt::Display, shown: Option<String>) -> Setting {
+        Setting { file: file.to_owned(), value: value.to_string(), shown }
+    }
+
+    /// The file in a cgroup's directory.
+    pub fn path_in(&self, directory: &str) -> String {
+        format!("{directory}/{}", self.file)
     }
 }
 

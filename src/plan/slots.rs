@@ -10,9 +10,7 @@ use nix::unistd::Pid;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use super::expect::Expected;
 use super::gate::Channel;
-use crate::feature::Feature;
 
 /// The descriptors of mounts and folders that a root is built with. It's by them alone that anything in it is named: a path
 /// could lead through a symbolic link of the new root to a place outside of it.
@@ -71,10 +69,6 @@ pub struct Slots {
     pub other_gate: Option<Channel>,
     /// `<cgroup>`: the group that the child is born in.
     pub cgroup: Option<OwnedFd>,
-    /// The caller's own namespaces, as its links name them: what the child's are held against.
-    pub outside: Vec<(Feature, String)>,
-    /// What the kernel must show in the end. From before the clone, so that both sides hold it against the same.
-    pub expected: Vec<Expected>,
     /// `<terminal>`: the master of the command's terminal. The host's, wherever it was made.
     pub terminal: Option<OwnedFd>,
     /// `<pts>`: the slave. The command's: a copy elsewhere would hide from the master that all have gone.
@@ -115,10 +109,12 @@ impl Slots {
         }
     }
 
-    /// Replaces `<child>` in a path or an argument.
-    pub fn fill(&self, words: &str) -> String {
-        let number = self.child.or(self.helper).map_or_else(|| "<child>".to_owned(), |pid| pid.to_string());
-        words.replace("<child>", &number)
+    /// The process that was made: the child, or the helper as long as it has made no child.
+    ///
+    /// # Errors
+    /// ESRCH where none has been made.
+    pub fn made(&self) -> Result<Pid, Errno> {
+        self.child.or(self.helper).ok_or(Errno::ESRCH)
     }
 
     /// A descriptor that an earlier step has put here.

@@ -15,8 +15,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::Host;
-use crate::namespaces::user::{Ids, Range, User};
+use crate::namespaces::user::{Ids, User};
 use crate::plan::call::process::ProcessCall;
+use crate::plan::call::user::IdRange;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft};
 use crate::text::{text, text_with};
@@ -66,8 +67,8 @@ pub fn plan_groups(host: &Host, ids: Option<&Ids>, draft: &mut Draft) {
     }
 }
 
-fn unmapped(kind: &str, id: u32, ranges: &[Range]) -> Error {
-    let words = |range: &Range| match range.count {
+fn unmapped(kind: &str, id: u32, ranges: &[IdRange]) -> Error {
+    let words = |range: &IdRange| match range.count {
         1 => range.inside.to_string(),
         count => format!("{}-{}", range.inside, range.inside.saturating_add(count - 1)),
     };

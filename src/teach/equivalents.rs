@@ -13,6 +13,7 @@ use crate::plan::call::nftables::Table;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::call::publish::PublishCall;
 use crate::plan::call::restrict::RestrictCall;
+use crate::plan::call::user::{IdKind, IdRange, MapOwner, UserCall};
 use crate::plan::call::uts::UtsCall;
 use crate::plan::{Actor, Call, Plan, Step};
 use crate::security::capabilities;
@@ -84,10 +85,8 @@ impl Shell {
     /// unshare(1) does by itself what is missing here: it makes the mounts private, and denies setgroups.
     fn add(&mut self, actor: Actor, call: &Call) {
         match call {
-            Call::File(FileCall::Write { path, content }) => self.add_file(actor, path, content.trim()),
-            Call::File(FileCall::Run { program, arguments }) => {
-                self.outside.push(format!("{program} {}", arguments.join(" ")));
-            }
+            Call::File(FileCall::Write { path, content }) => self.add_file(path, content.trim()),
+            Call::User(call) => self.add_map(call),
             Call::Mount(MountCall::Filesystem { kind, target, .. })
                 if kind == "proc" && target == "/proc" =>
             {
@@ -163,7 +162,9 @@ impl Shell {
             }
             // What is opened here the child is born in; a shell moves itself.
             CgroupCall::Open { folder } => self.joins.push(format!("echo 0 > {folder}/cgroup.procs")),
-            CgroupCall::Offer { file, value } => self.before.push(self.set(file, value)),
+            CgroupCall::Set { folder, setting, .. } | CgroupCall::Offer { folder, setting } => {
+                self.before.push(self.set(&setting.path_in(folder), &setting.value));
+            }
             CgroupCall::AttachProgram { folder, .. } => {
                 self.before.push(format!("bpftool cgroup attach {folder} cgroup_device ..."));
             }
@@ -216,7 +217,34 @@ impl Shell {
         }
     }
 
-    fn add_file(&mut self, actor: Actor, path: &str, content: &str) {
+    /// unshare(1) writes a map of one ID itself; longer ones are written from outside.
+    fn add_map(&mut self, call: &UserCall) {
+        match call {
+            UserCall::DenySetgroups => {}
+            UserCall::RunMapHelper { .. } => self.outside.push(call.to_string()),
+            UserCall::WriteIdMap { process: MapOwner::Child, kind, map } => {
+                let ranges: Vec<String> = map.iter().map(ToString::to_string).collect();
+                self.outside.push(format!("echo \"{}\" > /proc/<child>/{}", ranges.join(" "), kind.file()));
+            }
+            UserCall::WriteIdMap { process: MapOwner::Own, kind, map } => {
+                let Some(IdRange { inside, .. }) = map.first() else { return };
+                match (kind, inside) {
+                    // --map-root-user maps the group too.
+                    (IdKind::Group, 0) => {}
+                    (IdKind::Group, id) => self.options.push(format!("--map-group={id}")),
+                    (IdKind::User, id) => {
+                        // Implied by the maps.
+                        self.options.retain(|option| option != "--user");
+                        let option =
+                            if *id == 0 { "--map-root-user".into() } else { format!("--map-user={id}") };
+                        self.options.push(option);
+                    }
+                }
+            }
+        }
+    }
+
+    fn add_file(&mut self, path: &str, content: &str) {
         let words: Vec<&str> = content.split_whitespace().collect();
         let file = path.rsplit('/').next().unwrap_or_default();
         if !path.starts_with("/proc/") {
@@ -228,23 +256,8 @@ impl Shell {
             }
             return;
         }
-        match (file, words.as_slice()) {
-            ("uid_map" | "gid_map", _) if actor == Actor::Host => {
-                self.outside.push(format!("echo \"{}\" > {path}", words.join(" ")));
-            }
-            ("uid_map", [id, ..]) => {
-                // Implied by the maps.
-                self.options.retain(|option| option != "--user");
-                let is_root = *id == "0";
-                self.options.push(if is_root {
-                    "--map-root-user".into()
-                } else {
-                    format!("--map-user={id}")
-                });
-            }
-            ("gid_map", [id, ..]) if *id != "0" => self.options.push(format!("--map-group={id}")),
-            ("timens_offsets", [clock, seconds, _]) => self.options.push(format!("--{clock} {seconds}")),
-            _ => {}
+        if let ("timens_offsets", [clock, seconds, _]) = (file, words.as_slice()) {
+            self.options.push(format!("--{clock} {seconds}"));
         }
     }
 

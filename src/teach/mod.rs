@@ -7,3 +7,4 @@ pub mod demo;
 pub mod doctor;
 pub mod equivalents;
 pub mod mistakes;
+pub mod verify;

@@ -1,9 +1,10 @@
-//! What the kernel shows of a process, by the places where a value is expected.
+//! What the kernel shows of a process: the place in /proc where each expected value is read.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::{fs, io};
 
@@ -13,142 +14,250 @@ use crate::host;
 use crate::host::files::unescape;
 use crate::host::resolver::Resolver;
 use crate::observe::proc::status_of;
-use crate::plan::expect::{Expected, Wanted};
+use crate::plan::call::user::IdRange;
+use crate::plan::expect::Expected;
+use crate::text::{text, text_with};
 
-/// What stands somewhere; none where there is no such thing, and why it couldn't be read.
-pub(super) type Value = std::result::Result<Option<String>, String>;
-
-/// What is shown of a place that isn't there.
-pub(super) const NOWHERE: &str = "ENOENT";
-
-/// What the kernel shows of a process. Each file is read once: its lines are of one moment.
-pub(super) struct Shown {
-    /// Its folder, `/proc/self` or `/proc/PID`.
-    process: String,
-    /// The same, open: the way to each file in it is then half as long. None where it can't be opened, which each file tells.
-    folder: Option<OwnedFd>,
-    files: BTreeMap<String, Value>,
-    /// The mount table, which is asked for many places.
-    mounts: OnceCell<BTreeMap<String, String>>,
-    /// Its root, by which places are looked for that the table doesn't have.
-    root: OnceCell<Option<fs::File>>,
+/// What the kernel shows where a value is expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// The text there, with one blank between two words.
+    Text(String),
+    /// The lines of an ID map, in order.
+    IdMap(Vec<IdRange>),
+    /// The mount on top at a place.
+    Mount {
+        /// Its filesystem.
+        filesystem: String,
+        /// Its options, `rw,nosuid`.
+        options: String,
+    },
+    /// There is no such file, line or mount.
+    Absent,
+    /// There is no such mount point.
+    NoPlace,
+    /// It cannot be read, and why.
+    Unreadable(String),
 }
 
 impl Shown {
-    pub(super) fn by(process: &str) -> Shown {
-        Shown {
+    /// The text of a file as a whole. That there is no such file is an answer.
+    pub fn of_file(read: io::Result<String>) -> Shown {
+        match read {
+            Ok(content) => Shown::Text(one_line(&content)),
+            Err(error) => Shown::of_error(&error),
+        }
+    }
+
+    fn of_error(error: &io::Error) -> Shown {
+        match error.kind() {
+            io::ErrorKind::NotFound => Shown::Absent,
+            _ => Shown::Unreadable(error.to_string()),
+        }
+    }
+
+    fn of_part(part: Option<String>) -> Shown {
+        part.map_or(Shown::Absent, Shown::Text)
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Shown::Text(text) => f.write_str(text),
+            Shown::IdMap(map) => f.write_str(&ranges_text(map)),
+            Shown::Mount { filesystem, options } => write!(f, "{filesystem} {options}"),
+            Shown::Absent => f.write_str(&text("verify.absent")),
+            Shown::NoPlace => f.write_str("ENOENT"),
+            Shown::Unreadable(why) => f.write_str(&text_with("verify.unread", &[("why", why)])),
+        }
+    }
+}
+
+/// The lines of an ID map as one.
+pub(super) fn ranges_text(map: &[IdRange]) -> String {
+    map.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The files of a process in /proc. Each is read once, so that all of its lines are of one moment.
+#[derive(Debug)]
+pub struct ProcessFiles {
+    /// Its directory, `/proc/self` or `/proc/PID`.
+    process: String,
+    /// The same, open, which makes the path to each file in it shorter.
+    directory: rustix::io::Result<OwnedFd>,
+    read: BTreeMap<&'static str, Result<String, Shown>>,
+    /// The mount table, which is asked for many mount points.
+    mounts: OnceCell<BTreeMap<String, Shown>>,
+    /// The process's root, to look for mount points that the table doesn't have.
+    root: OnceCell<Option<fs::File>>,
+}
+
+impl ProcessFiles {
+    /// Those of `/proc/self` or `/proc/PID`.
+    pub fn of(process: &str) -> ProcessFiles {
+        let directory = openat(CWD, process, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        ProcessFiles {
             process: process.to_owned(),
-            folder: openat(CWD, process, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok(),
-            files: BTreeMap::new(),
+            directory,
+            read: BTreeMap::new(),
             mounts: OnceCell::new(),
             root: OnceCell::new(),
         }
     }
 
-    /// What stands where a value is expected.
-    pub(super) fn of(&mut self, expected: &Expected) -> Value {
-        let path: &str = &expected.path;
-        if matches!(expected.wanted, Wanted::Own | Wanted::Shared) || path.ends_with("/cwd") {
-            return value(self.link(path));
+    /// What the kernel shows where a value is expected. `address` is the one that was claimed.
+    pub fn look(&mut self, expected: &Expected, address: Option<Ipv4Addr>) -> Shown {
+        match expected {
+            Expected::Namespace { kind, .. } => Shown::of_file(self.link(&format!("ns/{kind}"))),
+            Expected::Hostname(_) => whole(HOSTNAME),
+            Expected::Domainname(_) => whole(DOMAINNAME),
+            Expected::Status { field, .. } => {
+                self.part("status", |status| status_of(status, field.name()).map(one_line))
+            }
+            // The name may have blanks in it, and is followed by the soft limit and the hard one. proc_pid_limits(5)
+            Expected::ResourceLimit { resource, .. } => self.part("limits", |limits| {
+                let line = limits.lines().find_map(|line| line.strip_prefix(resource.line()))?;
+                Some(line.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
+            }),
+            Expected::IdMap { kind, .. } => match self.file(kind.file()) {
+                Ok(map) => id_map(map).map_or_else(|| Shown::Text(one_line(map)), Shown::IdMap),
+                Err(shown) => shown.clone(),
+            },
+            Expected::ClaimedAddress => {
+                let Some(address) = address else { return Shown::Absent };
+                self.part("net/fib_trie", |trie| kind_of(trie, &address.to_string()))
+            }
+            Expected::DefaultRoute { .. } => {
+                self.part("net/route", |routes| gateway_of(routes, Ipv4Addr::UNSPECIFIED))
+            }
+            Expected::Mount { at, .. } => self.mount(at),
+            Expected::WorkingDirectory(_) => match self.link("cwd") {
+                Ok(link) => Shown::Text(link),
+                Err(error) => Shown::of_error(&error),
+            },
+            Expected::CgroupFile { folder, file, .. } => whole(&format!("{folder}/{file}")),
         }
-        self.file(path);
-        match self.files.get(path) {
-            Some(Ok(Some(words))) => self.part_of(expected, words),
-            Some(Err(why)) => Err(why.clone()),
-            _ => Ok(None),
+    }
+
+    /// The place where [`ProcessFiles::look`] finds it, for a message.
+    pub fn place(&self, expected: &Expected, address: Option<Ipv4Addr>) -> String {
+        let process = &self.process;
+        match expected {
+            Expected::Namespace { kind, .. } => format!("{process}/ns/{kind}"),
+            Expected::Hostname(_) => HOSTNAME.into(),
+            Expected::Domainname(_) => DOMAINNAME.into(),
+            Expected::Status { field, .. } => format!("{process}/status {}", field.name()),
+            Expected::ResourceLimit { resource, .. } => format!("{process}/limits {}", resource.line()),
+            Expected::IdMap { kind, .. } => format!("{process}/{}", kind.file()),
+            Expected::ClaimedAddress => match address {
+                Some(address) => format!("{process}/net/fib_trie {address}"),
+                None => format!("{process}/net/fib_trie <address>"),
+            },
+            Expected::DefaultRoute { .. } => format!("{process}/net/route {}", Ipv4Addr::UNSPECIFIED),
+            Expected::Mount { at, .. } => format!("{process}/mountinfo {at}"),
+            Expected::WorkingDirectory(_) => format!("{process}/cwd"),
+            Expected::CgroupFile { folder, file, .. } => format!("{folder}/{file}"),
         }
     }
 
     /// A file as a whole.
-    pub(super) fn file(&mut self, path: &str) -> &Value {
-        if !self.files.contains_key(path) {
-            let (folder, rest) = self.way(path);
-            let opened = openat(folder, rest, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-            let words = opened.map_err(io::Error::from).and_then(|file| host::read_whole(file.into()));
-            self.files.insert(path.to_owned(), value(words));
+    pub(super) fn file(&mut self, name: &'static str) -> Result<&str, &Shown> {
+        if !self.read.contains_key(name) {
+            let content = self.open(name).and_then(|file| host::read_whole(file.into()));
+            self.read.insert(name, content.map_err(|error| Shown::of_error(&error)));
         }
-        &self.files[path]
+        self.read[name].as_deref()
     }
 
     /// Where a link leads.
-    pub(super) fn link(&self, path: &str) -> io::Result<String> {
-        let (folder, rest) = self.way(path);
-        Ok(readlinkat(folder, rest, Vec::new())?.to_string_lossy().into_owned())
+    pub(super) fn link(&self, name: &str) -> io::Result<String> {
+        let directory = self.directory()?;
+        Ok(readlinkat(directory, name, Vec::new())?.to_string_lossy().into_owned())
     }
 
-    /// The way to a file: from the process's folder on, where it's in there.
-    fn way<'a>(&self, path: &'a str) -> (BorrowedFd<'_>, &'a str) {
-        let inside = path.strip_prefix(&self.process).and_then(|rest| rest.strip_prefix('/'));
-        match (&self.folder, inside) {
-            (Some(folder), Some(rest)) => (folder.as_fd(), rest),
-            _ => (CWD, path),
+    fn open(&self, name: &str) -> io::Result<OwnedFd> {
+        Ok(openat(self.directory()?, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+    }
+
+    fn directory(&self) -> io::Result<&OwnedFd> {
+        self.directory.as_ref().map_err(|errno| io::Error::from(*errno))
+    }
+
+    /// A part of a file.
+    fn part(&mut self, name: &'static str, find: impl Fn(&str) -> Option<String>) -> Shown {
+        match self.file(name) {
+            Ok(content) => Shown::of_part(find(content)),
+            Err(shown) => shown.clone(),
         }
     }
 
-    /// The part of a file's words that is meant.
-    fn part_of(&self, expected: &Expected, words: &str) -> Value {
-        let Some(field) = expected.field.as_deref() else { return Ok(Some(one_line(words))) };
-        if matches!(expected.wanted, Wanted::Mounted { .. }) {
-            let mounts = self.mounts.get_or_init(|| mounts(words));
-            return match mounts.get(field) {
-                Some(mount) => Ok(Some(mount.clone())),
-                None => self.elsewhere(mounts, field),
-            };
+    /// What is mounted at a place.
+    fn mount(&mut self, at: &str) -> Shown {
+        if let Err(shown) = self.file("mountinfo") {
+            return shown.clone();
         }
-        Ok(match expected.path.rsplit('/').next() {
-            // The name may have blanks in it, and is followed by the soft limit and the hard one. proc_pid_limits(5)
-            Some("limits") => words
-                .lines()
-                .find_map(|line| line.strip_prefix(field))
-                .map(|line| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")),
-            Some("fib_trie") => kind_of(words, field),
-            Some("route") => gateway_of(words, field),
-            _ => status_of(words, field).map(one_line),
-        })
+        let Some(Ok(table)) = self.read.get("mountinfo") else { return Shown::Absent };
+        let mounts = self.mounts.get_or_init(|| mounts(table));
+        match mounts.get(at) {
+            Some(mount) => mount.clone(),
+            None => self.mount_behind_links(mounts, at),
+        }
     }
 
-    /// What is mounted at a place that links lead to: the table has it without them.
-    fn elsewhere(&self, mounts: &BTreeMap<String, String>, place: &str) -> Value {
+    /// What is mounted at a place whose path has symbolic links in it: the table has it without them.
+    fn mount_behind_links(&self, mounts: &BTreeMap<String, Shown>, at: &str) -> Shown {
         let root = format!("{}/root", self.process);
         let opened = self.root.get_or_init(|| fs::File::open(&root).ok());
-        if opened.as_ref().is_some_and(|root| is_nowhere(root.as_fd(), place)) {
-            return Ok(Some(NOWHERE.to_owned()));
+        if opened.as_ref().is_some_and(|root| is_nowhere(root, at)) {
+            return Shown::NoPlace;
         }
-        let place = Resolver::new(Some(Path::new(&root))).resolve(Path::new(place));
+        let place = Resolver::new(Some(Path::new(&root))).resolve(Path::new(at));
         if let Some(mount) = mounts.get(&*place.container.to_string_lossy()) {
-            return Ok(Some(mount.clone()));
+            return mount.clone();
         }
-        match place.host.map(|today| today.symlink_metadata()) {
-            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(Some(NOWHERE.to_owned())),
-            Some(Err(error)) => Err(error.to_string()),
-            _ => Ok(None),
+        match place.host.map(|host| host.symlink_metadata()) {
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Shown::NoPlace,
+            Some(Err(error)) => Shown::Unreadable(error.to_string()),
+            _ => Shown::Absent,
         }
     }
 }
 
-/// Whether there's no such place below a root: one call, where to follow it takes two for each part.
-fn is_nowhere(root: BorrowedFd<'_>, place: &str) -> bool {
+const HOSTNAME: &str = "/proc/sys/kernel/hostname";
+const DOMAINNAME: &str = "/proc/sys/kernel/domainname";
+
+/// A file elsewhere than in the process's directory.
+pub(super) fn whole(path: &str) -> Shown {
+    Shown::of_file(fs::File::open(path).and_then(host::read_whole))
+}
+
+/// Whether there is no such place below a root. One call, where the resolver takes two for each part of the path.
+fn is_nowhere(root: &fs::File, place: &str) -> bool {
     let how = ResolveFlags::IN_ROOT;
     let found = openat2(root, place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), how);
     found.is_err_and(|error| error == rustix::io::Errno::NOENT)
 }
 
-/// That there's no such file is an answer.
-fn value(read: io::Result<String>) -> Value {
-    match read {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.to_string()),
-        Ok(words) => Ok(Some(words)),
-    }
+/// The lines of an ID map, in order; none where it is no map.
+fn id_map(content: &str) -> Option<Vec<IdRange>> {
+    let range = |line: &str| {
+        let mut numbers = line.split_whitespace().map(str::parse);
+        let mut next = || numbers.next()?.ok();
+        Some(IdRange { inside: next()?, outside: next()?, count: next()? })
+    };
+    let mut map = content.lines().map(range).collect::<Option<Vec<_>>>()?;
+    map.sort_unstable();
+    Some(map)
 }
 
-/// The filesystem and the options of the mount on top at each place: the last line of it. proc_pid_mountinfo(5)
-fn mounts(table: &str) -> BTreeMap<String, String> {
+/// The mount on top at each mount point: the last line of it. proc_pid_mountinfo(5)
+fn mounts(table: &str) -> BTreeMap<String, Shown> {
     let mount = |line: &str| {
         let mut fields = line.split(' ').skip(4);
-        let (place, options) = (fields.next()?, fields.next()?);
-        let filesystem = fields.skip_while(|field| *field != "-").nth(1)?;
-        Some((unescape(place).into_owned(), [filesystem, options].join(" ")))
+        let (at, options) = (fields.next()?, fields.next()?);
+        let filesystem = fields.skip_while(|field| *field != "-").nth(1)?.to_owned();
+        Some((unescape(at).into_owned(), Shown::Mount { filesystem, options: options.to_owned() }))
     };
     table.lines().filter_map(mount).collect()
 }
@@ -161,18 +270,19 @@ fn kind_of(trie: &str, address: &str) -> Option<String> {
 }
 
 /// The gateway of a route. /proc/net/route prints the bytes of an address as a number of this machine.
-fn gateway_of(routes: &str, network: &str) -> Option<String> {
+fn gateway_of(routes: &str, network: Ipv4Addr) -> Option<String> {
     let address = |word: &str| Some(Ipv4Addr::from(u32::from_str_radix(word, 16).ok()?.to_ne_bytes()));
     let mut lines = routes.lines().skip(1).map(|line| line.split_whitespace());
     let mut words = lines.find_map(|mut words| {
         let destination = address(words.nth(1)?)?;
-        (destination.to_string() == network).then_some(words)
+        (destination == network).then_some(words)
     })?;
     Some(address(words.next()?)?.to_string())
 }
 
-pub(super) fn one_line(words: &str) -> String {
-    words.split_whitespace().collect::<Vec<_>>().join(" ")
+/// A text with one blank between two words.
+pub(super) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -185,9 +295,19 @@ mod tests {
         let table = "1 0 8:1 / / ro,nosuid shared:1 master:2 - ext4 /dev/x rw\n\
             2 1 0:5 / /a\\040b rw - proc proc rw,hidepid=2\n3 1 0:6 / /a\\040b ro,nodev - tmpfs - rw\n";
         let mounts = mounts(table);
-        assert_eq!(mounts["/"], "ext4 ro,nosuid");
-        assert_eq!(mounts["/a b"], "tmpfs ro,nodev");
+        assert_eq!(mounts["/"].to_string(), "ext4 ro,nosuid");
+        assert_eq!(mounts["/a b"].to_string(), "tmpfs ro,nodev");
         assert_eq!(mounts.len(), 2);
+    }
+
+    /// The kernel aligns the columns, and sorts a map of more than five lines.
+    #[test]
+    fn an_id_map_is_read_in_any_order() {
+        let range = |inside, outside, count| IdRange { inside, outside, count };
+        let shown = "         1     100000      65536\n         0       1000          1\n";
+        assert_eq!(id_map(shown), Some(vec![range(0, 1000, 1), range(1, 100_000, 65_536)]));
+        assert_eq!(id_map(""), Some(vec![]));
+        assert_eq!(id_map("0 1000\n"), None);
     }
 
     #[test]
@@ -200,8 +320,8 @@ mod tests {
             word([0; 4]),
             word([10, 111, 0, 1]),
         );
-        assert_eq!(gateway_of(&routes, "0.0.0.0").as_deref(), Some("10.111.0.1"));
-        assert_eq!(gateway_of(&routes, "10.111.0.0").as_deref(), Some("0.0.0.0"));
-        assert_eq!(gateway_of(&routes, "10.112.0.0"), None);
+        assert_eq!(gateway_of(&routes, Ipv4Addr::UNSPECIFIED).as_deref(), Some("10.111.0.1"));
+        assert_eq!(gateway_of(&routes, Ipv4Addr::new(10, 111, 0, 0)).as_deref(), Some("0.0.0.0"));
+        assert_eq!(gateway_of(&routes, Ipv4Addr::new(10, 112, 0, 0)), None);
     }
 }

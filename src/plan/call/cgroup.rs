@@ -1,4 +1,4 @@
-//! Groups of processes: folders of a cgroup hierarchy. What is set in them is written to files: see `file`. cgroups(7)
+//! Cgroups: directories of a cgroup hierarchy, and the limits that are set in them. cgroups(7)
 
 use std::fmt;
 use std::path::Path;
@@ -10,7 +10,10 @@ use nix::unistd::mkdir;
 use serde::{Deserialize, Serialize};
 
 use super::c_string;
+use super::file::write_once;
 use crate::error::errno;
+use crate::observe::hierarchy::Controller;
+use crate::plan::Setting;
 use crate::plan::slots::Slots;
 use crate::sys::bpf;
 
@@ -30,12 +33,21 @@ pub enum CgroupCall {
         /// Its folder.
         folder: String,
     },
-    /// A write to a file that this kernel may not have: then nothing is done, and 0 returned.
+    /// write(2) of a limit to a file of a group.
+    Set {
+        /// The group's folder.
+        folder: String,
+        /// The controller that enforces it.
+        controller: Controller,
+        /// The file, and what is written.
+        setting: Setting,
+    },
+    /// The same to a file that this kernel may not have: then nothing is done, and 0 returned.
     Offer {
-        /// The file.
-        file: String,
-        /// What is written.
-        value: String,
+        /// The group's folder.
+        folder: String,
+        /// The file, and what is written.
+        setting: Setting,
     },
     /// bpf(2): loads a device program and attaches it to a group.
     AttachProgram {
@@ -53,7 +65,8 @@ impl fmt::Display for CgroupCall {
             CgroupCall::Open { folder } => {
                 write!(f, "openat(AT_FDCWD, {}, O_PATH|O_DIRECTORY|O_CLOEXEC)", c_string(folder))
             }
-            CgroupCall::Offer { file, value } => {
+            CgroupCall::Set { folder, setting, .. } | CgroupCall::Offer { folder, setting } => {
+                let (file, value) = (setting.path_in(folder), &setting.value);
                 write!(f, "write(<{file}>, {}, {})", c_string(value), value.len())
             }
             CgroupCall::AttachProgram { folder, program } => {
@@ -81,14 +94,13 @@ impl CgroupCall {
                 slots.cgroup = Some(folder_of(folder, OFlag::O_PATH)?);
                 Ok(0)
             }
-            CgroupCall::Offer { file, value } => {
-                match Path::new(file).try_exists() {
-                    Ok(true) => {}
-                    Ok(false) => return Ok(0),
-                    Err(error) => return Err(errno(error)),
+            CgroupCall::Set { folder, setting, .. } => write_once(&setting.path_in(folder), &setting.value),
+            CgroupCall::Offer { folder, setting } => {
+                let file = setting.path_in(folder);
+                match Path::new(&file).try_exists().map_err(errno)? {
+                    true => write_once(&file, &setting.value),
+                    false => Ok(0),
                 }
-                let write = super::file::FileCall::Write { path: file.clone(), content: value.clone() };
-                write.perform(slots)
             }
             CgroupCall::AttachProgram { folder, program } => {
                 let program = bpf::load_device_program(program)?;

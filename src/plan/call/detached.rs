@@ -257,7 +257,7 @@ impl DetachedMountCall {
                 keep(slots, *to, mount)
             }
             DetachedMountCall::Idmap { mount } => {
-                let owner = std::fs::File::open(slots.fill("/proc/<child>/ns/user")).map_err(errno)?;
+                let owner = std::fs::File::open(format!("/proc/{}/ns/user", slots.made()?)).map_err(errno)?;
                 let mount = slots.held(*mount)?;
                 sys::mount::set_attributes(mount, MOUNT_ATTR_IDMAP, false, Some(owner.as_fd())).map(|()| 0)
             }

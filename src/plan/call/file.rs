@@ -1,10 +1,9 @@
-//! Files below /proc that configure a namespace, files of a cgroup, and the programs that write id maps.
+//! Files below /proc that configure a namespace, and files of a cgroup.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Write};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -15,11 +14,11 @@ use super::c_string;
 use crate::error::errno;
 use crate::plan::slots::Slots;
 
-/// The calls of this family. `<child>` in a path or an argument is the slot.
+/// The calls of this family.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileCall {
-    /// One write(2) to a file that is there: the kernel takes an id map in a single write or not at all.
+    /// One write(2) to a file that is there.
     Write {
         /// Where.
         path: String,
@@ -33,13 +32,6 @@ pub enum FileCall {
         /// For how many seconds to try while another process has an exclusive lock; without, for as long as it takes.
         seconds: Option<u64>,
     },
-    /// A helper program and its arguments (newuidmap): one step, whatever calls it makes.
-    Run {
-        /// The file.
-        program: String,
-        /// Its arguments.
-        arguments: Vec<String>,
-    },
 }
 
 impl fmt::Display for FileCall {
@@ -52,7 +44,6 @@ impl fmt::Display for FileCall {
             FileCall::LockShared { path, seconds: Some(seconds) } => {
                 write!(f, "flock(<{path}>, LOCK_SH|LOCK_NB)  [for at most {seconds} s]")
             }
-            FileCall::Run { program, arguments } => write!(f, "{program} {}", arguments.join(" ")),
         }
     }
 }
@@ -61,22 +52,18 @@ impl FileCall {
     /// Makes the call.
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         match self {
-            FileCall::Write { path, content } => {
-                let file = std::fs::OpenOptions::new().write(true).open(slots.fill(path));
-                write_once(file, content)
-            }
+            FileCall::Write { path, content } => write_once(path, content),
             FileCall::LockShared { path, seconds } => {
                 slots.shares.push(lock_shared(path, *seconds)?);
                 Ok(0)
-            }
-            FileCall::Run { program, arguments } => {
-                run(program, arguments.iter().map(|word| slots.fill(word)))
             }
         }
     }
 }
 
-fn write_once(file: io::Result<std::fs::File>, content: &str) -> Result<i64, Errno> {
+/// One write(2) of the whole content to a file that is there.
+pub(super) fn write_once(path: &str, content: &str) -> Result<i64, Errno> {
+    let file = OpenOptions::new().write(true).open(path);
     let written = file.and_then(|mut file| file.write(content.as_bytes())).map_err(errno)?;
     if written == content.len() { Ok(written as i64) } else { Err(Errno::EIO) }
 }
@@ -96,14 +83,5 @@ fn lock_shared(path: &str, seconds: Option<u64>) -> Result<OwnedFd, Errno> {
             Ok(()) => return Ok(file),
         }
         std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// The program's own words go to standard error, where the user reads them above our error.
-fn run(program: &str, arguments: impl Iterator<Item = String>) -> Result<i64, Errno> {
-    let status = Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).status();
-    match status.map_err(errno)?.code() {
-        Some(0) => Ok(0),
-        _ => Err(Errno::EPERM),
     }
 }

@@ -12,6 +12,7 @@ pub mod process;
 pub mod publish;
 pub mod restrict;
 pub mod terminal;
+pub mod user;
 pub mod uts;
 
 use std::fmt;
@@ -31,8 +32,10 @@ pub enum Call {
     Mount(mount::MountCall),
     /// Mounts by their descriptors.
     DetachedMount(detached::DetachedMountCall),
-    /// Files below /proc that configure a namespace, and plain files.
+    /// Files that configure a namespace or a cgroup, and plain files.
     File(file::FileCall),
+    /// The ID maps of a user namespace.
+    User(user::UserCall),
     /// Host and domain names.
     Uts(uts::UtsCall),
     /// Groups of processes.
@@ -86,6 +89,7 @@ families! {
     Mount: mount::MountCall,
     DetachedMount: detached::DetachedMountCall,
     File: file::FileCall,
+    User: user::UserCall,
     Uts: uts::UtsCall,
     Cgroup: cgroup::CgroupCall,
     Net: net::NetCall,

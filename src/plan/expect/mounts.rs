@@ -1,10 +1,8 @@
 //! What the mount table must show: a plan's mounts, followed from the slot that holds each to the place that it's put at.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::{Expected, Wanted};
-use crate::feature::{Feature, Purpose};
+use super::Expected;
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::call::mount::MountCall;
 use crate::plan::slots::Held;
@@ -33,36 +31,22 @@ pub(super) fn of(plan: &Plan) -> Vec<Expected> {
             Call::Mount(MountCall::Filesystem { kind, target, .. })
                 if step.actor != Actor::Host && (target == "/proc" || !is_moved) =>
             {
-                let wanted = Wanted::Mounted {
-                    kind: Some(kind.clone()),
-                    attributes: Attributes::NONE,
-                    may_lack: false,
-                };
-                all.insert(target.clone(), (step.purpose, wanted));
+                let (at, filesystem) = (target.clone(), Some(kind.clone()));
+                let attributes = Attributes::NONE;
+                all.insert(target.clone(), Expected::Mount { at, filesystem, attributes, may_lack: false });
             }
-            Call::DetachedMount(call) => follow(&mut slots, &mut all, step.purpose, call),
+            Call::DetachedMount(call) => follow(&mut slots, &mut all, call),
             _ => {}
         }
     }
     let root = &slots[&Held::Root];
     if root.kind.is_some() || root.attributes != Attributes::NONE {
-        all.insert("/".into(), (Feature::Mnt.into(), mounted(root)));
+        all.insert("/".into(), mounted("/".into(), root));
     }
-    let expected = |(place, (purpose, wanted)): (String, _)| Expected {
-        purpose,
-        path: "/proc/self/mountinfo".into(),
-        field: Some(Cow::from(place)),
-        wanted,
-    };
-    all.into_iter().map(expected).collect()
+    all.into_values().collect()
 }
 
-fn follow(
-    slots: &mut BTreeMap<Held, Made>,
-    all: &mut BTreeMap<String, (Purpose, Wanted)>,
-    purpose: Purpose,
-    call: &DetachedMountCall,
-) {
+fn follow(slots: &mut BTreeMap<Held, Made>, all: &mut BTreeMap<String, Expected>, call: &DetachedMountCall) {
     let fresh = |to: &Held, kind: Option<&String>, attributes| Made {
         kind: kind.cloned(),
         attributes,
@@ -82,25 +66,25 @@ fn follow(
         DetachedMountCall::Attach { mount, at, path } => {
             let Some(place) = place(slots, *at, path) else { return };
             let made = slots.entry(*mount).or_default();
-            all.insert(place.clone(), (purpose, mounted(made)));
+            all.insert(place.clone(), mounted(place.clone(), made));
             made.place = Some(place);
         }
         DetachedMountCall::Hide { at, path, folder } => {
             let attributes = if *folder { Attributes::PROTECTED } else { Attributes::NONE };
-            let Some(place) = place(slots, *at, path) else { return };
-            all.insert(place, (purpose, Wanted::Mounted { kind: None, attributes, may_lack: true }));
+            let Some(at) = place(slots, *at, path) else { return };
+            all.insert(at.clone(), Expected::Mount { at, filesystem: None, attributes, may_lack: true });
         }
         DetachedMountCall::Protect { at, path } => {
             let attributes = Attributes::PROTECTED;
-            let Some(place) = place(slots, *at, path) else { return };
-            all.insert(place, (purpose, Wanted::Mounted { kind: None, attributes, may_lack: true }));
+            let Some(at) = place(slots, *at, path) else { return };
+            all.insert(at.clone(), Expected::Mount { at, filesystem: None, attributes, may_lack: true });
         }
         _ => {}
     }
 }
 
-fn mounted(made: &Made) -> Wanted {
-    Wanted::Mounted { kind: made.kind.clone(), attributes: made.attributes, may_lack: false }
+fn mounted(at: String, made: &Made) -> Expected {
+    Expected::Mount { at, filesystem: made.kind.clone(), attributes: made.attributes, may_lack: false }
 }
 
 /// A path in a tree of ours, from `/` on.

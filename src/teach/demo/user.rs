@@ -6,10 +6,11 @@ use super::{Card, CardEntry, Stage, words};
 use crate::config::spec::Spec;
 use crate::error::{Result, errno};
 use crate::feature::Feature::{User, Uts};
-use crate::namespaces::user::{Map, Range, User as Wanted};
+use crate::namespaces::user::{Map, User as Wanted};
 use crate::observe::file;
 use crate::observe::proc::status_of;
 use crate::plan::call::process::{Namespaces, ProcessCall};
+use crate::plan::call::user::IdRange;
 use crate::plan::call::uts::UtsCall as Names;
 use crate::plan::undo::Undo;
 use crate::teach::agent::Agent;
@@ -31,7 +32,7 @@ const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 const LAST_CAPABILITY: &str = "/proc/sys/kernel/cap_last_cap";
 
 /// What root maps here: ids that Debian, Fedora and systemd hand out to nobody.
-const OTHERS: Range = Range { inside: 0, outside: 1_500_000_000, count: 65_536 };
+const OTHERS: IdRange = IdRange { inside: 0, outside: 1_500_000_000, count: 65_536 };
 
 /// As the user's flags say. Without any, root gets other ids, since 0 mapped to 0 would show nothing.
 fn mapped(stage: &mut Stage<'_>) -> Result<Agent> {

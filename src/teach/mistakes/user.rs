@@ -5,8 +5,8 @@ use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Feature::User;
 use crate::namespaces::user::{Map, User as Wanted};
-use crate::plan::call::file::FileCall;
 use crate::plan::call::process::ProcessCall;
+use crate::plan::call::user::{IdKind, IdRange, MapOwner, UserCall};
 use crate::teach::agent::Agent;
 use crate::teach::call::PathCall;
 use crate::teach::demo::{Stage, answer_text};
@@ -37,9 +37,9 @@ fn no_map(stage: &mut Stage<'_>) -> Result<Contrast> {
 
 /// Writing gid_map before setgroups is denied.
 fn setgroups(stage: &mut Stage<'_>) -> Result<Contrast> {
-    let write = |file: &str, content: String| FileCall::Write { path: format!("/proc/self/{file}"), content };
-    let deny = write("setgroups", "deny".into());
-    let map = write("gid_map", format!("0 {} 1\n", stage.host.gid));
+    let deny = UserCall::DenySetgroups;
+    let range = IdRange { inside: 0, outside: stage.host.gid, count: 1 };
+    let map = UserCall::WriteIdMap { process: MapOwner::Own, kind: IdKind::Group, map: vec![range] };
     let right = with(stage, Map::None)?;
     let denied = right.perform(deny.clone())?;
     let mapped = right.perform(map.clone())?;
