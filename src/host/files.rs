@@ -1,6 +1,5 @@
 //! What a new root needs to know of the files of this machine.
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -85,18 +84,6 @@ fn version(release: &str) -> (u32, u32) {
 fn points(table: &[u8]) -> Vec<PathBuf> {
     let points = mountinfo::mounts(table).map(|mount| mount.mount_point.into_owned());
     points.filter(|point| point != Path::new("/")).collect()
-}
-
-/// A path as it is, of the mount table's words for it.
-pub fn unescape(words: &str) -> Cow<'_, str> {
-    // Nearly all are the same.
-    if !words.contains('\\') {
-        return words.into();
-    }
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
-        .iter()
-        .fold(words.to_owned(), |words, (code, sign)| words.replace(code, sign))
-        .into()
 }
 
 fn top(unread: &mut Unread) -> Vec<(String, Option<PathBuf>)> {

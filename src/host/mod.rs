@@ -10,9 +10,6 @@ pub mod resolver;
 pub mod subordinate;
 pub mod token;
 
-use std::fs::File;
-use std::io;
-
 use caps::{CapSet, Capability};
 
 pub use self::cgroups::Cgroups;
@@ -104,12 +101,4 @@ impl Groups {
 /// that is newer than itself, and those must be dropped as well. capabilities(7)
 pub fn last_capability() -> Option<u8> {
     file::read_text("/proc/sys/kernel/cap_last_cap").ok()?.trim().parse().ok()
-}
-
-/// The text of a file of /proc that is open.
-///
-/// # Errors
-/// Those of read(2).
-pub fn read_whole(file: File) -> io::Result<String> {
-    file::read_open(file).map(file::text)
 }

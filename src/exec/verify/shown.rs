@@ -5,15 +5,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2, readlinkat};
 
-use crate::host;
-use crate::host::files::unescape;
 use crate::host::resolver::Resolver;
 use crate::observe::proc::status_of;
+use crate::observe::{file, mountinfo};
 use crate::plan::call::user::IdRange;
 use crate::plan::expect::Expected;
 use crate::text::{text, text_with};
@@ -88,10 +87,13 @@ pub struct ProcessFiles {
     directory: rustix::io::Result<OwnedFd>,
     read: BTreeMap<&'static str, Result<String, Shown>>,
     /// The mount table, which is asked for many mount points.
-    mounts: OnceCell<BTreeMap<String, Shown>>,
+    mounts: OnceCell<Result<MountsOnTop, Shown>>,
     /// The process's root, to look for mount points that the table doesn't have.
     root: OnceCell<Option<fs::File>>,
 }
+
+/// The mount on top at each mount point.
+type MountsOnTop = BTreeMap<PathBuf, Shown>;
 
 impl ProcessFiles {
     /// Those of `/proc/self` or `/proc/PID`.
@@ -164,7 +166,7 @@ impl ProcessFiles {
     /// A file as a whole.
     pub(super) fn file(&mut self, name: &'static str) -> Result<&str, &Shown> {
         if !self.read.contains_key(name) {
-            let content = self.open(name).and_then(|file| host::read_whole(file.into()));
+            let content = self.open(name).and_then(|opened| file::read_open(opened.into())).map(file::text);
             self.read.insert(name, content.map_err(|error| Shown::of_error(&error)));
         }
         self.read[name].as_deref()
@@ -173,7 +175,7 @@ impl ProcessFiles {
     /// Where a link leads.
     pub(super) fn link(&self, name: &str) -> io::Result<String> {
         let directory = self.directory()?;
-        Ok(readlinkat(directory, name, Vec::new())?.to_string_lossy().into_owned())
+        Ok(file::text(readlinkat(directory, name, Vec::new())?.into_bytes()))
     }
 
     fn open(&self, name: &str) -> io::Result<OwnedFd> {
@@ -193,27 +195,30 @@ impl ProcessFiles {
     }
 
     /// What is mounted at a place.
-    fn mount(&mut self, at: &str) -> Shown {
-        if let Err(shown) = self.file("mountinfo") {
-            return shown.clone();
-        }
-        let Some(Ok(table)) = self.read.get("mountinfo") else { return Shown::Absent };
-        let mounts = self.mounts.get_or_init(|| mounts(table));
-        match mounts.get(at) {
-            Some(mount) => mount.clone(),
-            None => self.mount_behind_links(mounts, at),
+    fn mount(&self, at: &str) -> Shown {
+        let read = || self.open("mountinfo").and_then(|opened| file::read_open(opened.into()));
+        let mounts = self.mounts.get_or_init(|| match read() {
+            Ok(table) => Ok(mounts(&table)),
+            Err(error) => Err(Shown::of_error(&error)),
+        });
+        match mounts {
+            Ok(mounts) => match mounts.get(Path::new(at)) {
+                Some(mount) => mount.clone(),
+                None => self.mount_behind_links(mounts, at),
+            },
+            Err(shown) => shown.clone(),
         }
     }
 
     /// What is mounted at a place whose path has symbolic links in it: the table has it without them.
-    fn mount_behind_links(&self, mounts: &BTreeMap<String, Shown>, at: &str) -> Shown {
+    fn mount_behind_links(&self, mounts: &MountsOnTop, at: &str) -> Shown {
         let root = format!("{}/root", self.process);
         let opened = self.root.get_or_init(|| fs::File::open(&root).ok());
         if opened.as_ref().is_some_and(|root| is_nowhere(root, at)) {
             return Shown::NoPlace;
         }
         let place = Resolver::new(Some(Path::new(&root))).resolve(Path::new(at));
-        if let Some(mount) = mounts.get(&*place.container.to_string_lossy()) {
+        if let Some(mount) = mounts.get(&*place.container) {
             return mount.clone();
         }
         match place.host.map(|host| host.symlink_metadata()) {
@@ -229,7 +234,7 @@ const DOMAINNAME: &str = "/proc/sys/kernel/domainname";
 
 /// A file elsewhere than in the process's directory.
 pub(super) fn whole(path: &str) -> Shown {
-    Shown::of_file(fs::File::open(path).and_then(host::read_whole))
+    Shown::of_file(file::read_text(path))
 }
 
 /// Whether there is no such place below a root. One call, where the resolver takes two for each part of the path.
@@ -251,15 +256,14 @@ fn id_map(content: &str) -> Option<Vec<IdRange>> {
     Some(map)
 }
 
-/// The mount on top at each mount point: the last line of it. proc_pid_mountinfo(5)
-fn mounts(table: &str) -> BTreeMap<String, Shown> {
-    let mount = |line: &str| {
-        let mut fields = line.split(' ').skip(4);
-        let (at, options) = (fields.next()?, fields.next()?);
-        let filesystem = fields.skip_while(|field| *field != "-").nth(1)?.to_owned();
-        Some((unescape(at).into_owned(), Shown::Mount { filesystem, options: options.to_owned() }))
-    };
-    table.lines().filter_map(mount).collect()
+/// The mount on top at each mount point: the last one on it.
+fn mounts(table: &[u8]) -> MountsOnTop {
+    let shown = mountinfo::mounts(table).map(|mount| {
+        let filesystem = mount.filesystem.to_string_lossy().into_owned();
+        let options = mount.options.into_owned();
+        (mount.mount_point.into_owned(), Shown::Mount { filesystem, options })
+    });
+    shown.collect()
 }
 
 /// The kind of an address, which stands in the line below it: `/32 host LOCAL`.
@@ -292,11 +296,11 @@ mod tests {
     /// The kernel writes as many fields before the dash as a mount's propagation takes, and a blank as `\\040`.
     #[test]
     fn a_mount_is_known_by_its_place_and_the_last_one_counts() {
-        let table = "1 0 8:1 / / ro,nosuid shared:1 master:2 - ext4 /dev/x rw\n\
+        let table = b"1 0 8:1 / / ro,nosuid shared:1 master:2 - ext4 /dev/x rw\n\
             2 1 0:5 / /a\\040b rw - proc proc rw,hidepid=2\n3 1 0:6 / /a\\040b ro,nodev - tmpfs - rw\n";
         let mounts = mounts(table);
-        assert_eq!(mounts["/"].to_string(), "ext4 ro,nosuid");
-        assert_eq!(mounts["/a b"].to_string(), "tmpfs ro,nodev");
+        assert_eq!(mounts[Path::new("/")].to_string(), "ext4 ro,nosuid");
+        assert_eq!(mounts[Path::new("/a b")].to_string(), "tmpfs ro,nodev");
         assert_eq!(mounts.len(), 2);
     }
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::c_string;
 use crate::error::errno;
+use crate::observe::file;
 use crate::plan::slots::Slots;
 use crate::sys;
 
@@ -213,7 +214,7 @@ fn add_bridge(name: &str, hardware: HardwareAddress) -> Result<(), Errno> {
 
 /// The note comes first: if this process ends between the two, the setting is still 0, and writing 0 again does no harm.
 fn enable(setting: &str, note: &DeviceAlias) -> Result<i64, Errno> {
-    if fs::read_to_string(setting).map_err(errno)?.trim() != "0" {
+    if file::read_text(setting).map_err(errno)?.trim() != "0" {
         return Ok(0);
     }
     sys::netlink::set_alias(&note.device, &note.alias)?;
