@@ -258,6 +258,8 @@ mod tests {
     use crate::network::NetworkFacts;
     use crate::network::bridge::Bridge;
     use crate::observe::hierarchy::{Controller, Version};
+    use crate::plan::call::user::{IdKind, IdRange};
+    use crate::plan::expect::StatusField;
     use crate::rootfs::Rootfs;
     use crate::value::units::Size;
 
@@ -382,5 +384,30 @@ mod tests {
         assert!(!found(&Spec::default()).contains(&source));
         nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
         assert!(found(&Spec::default()).contains(&source));
+    }
+
+    /// What cannot be read or is not there is a difference, whatever is expected.
+    #[test]
+    fn nothing_is_met_by_what_is_not_shown() {
+        let machine = Machine { host: Host::gather(), network: NetworkFacts::default() };
+        let plan = compose::plan(&Spec::default(), &machine, Purpose::Container, ending(), false);
+        let mut expectations = Expectations::of(&plan).unwrap();
+        let range = |inside, outside| IdRange { inside, outside, count: 1 };
+        let map = vec![range(1, 70), range(0, 80)];
+        expectations.expected.extend([
+            Expected::Namespace { kind: Feature::Uts, is_new: true },
+            Expected::IdMap { kind: IdKind::User, map: map.clone() },
+            Expected::IdMap { kind: IdKind::Group, map: Vec::new() },
+            Expected::Status { field: StatusField::Groups, value: String::new() },
+            Expected::Hostname(String::new()),
+        ]);
+        for expected in expectations.iter() {
+            for shown in [Shown::Absent, Shown::NoPlace, Shown::Unreadable("EACCES".into())] {
+                assert!(!expectations.is_met(expected, &shown), "{expected:?} by {shown:?}");
+            }
+        }
+        let expected = Expected::IdMap { kind: IdKind::User, map };
+        assert!(expectations.is_met(&expected, &Shown::IdMap(vec![range(0, 80), range(1, 70)])));
+        assert!(!expectations.is_met(&expected, &Shown::IdMap(vec![range(0, 80)])));
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use nix::sys::stat::{major, minor};
 
+use crate::observe::hierarchy::{Version, hierarchies};
 use crate::observe::{file, mountinfo};
 use crate::text::text_with;
 
@@ -60,7 +61,11 @@ impl Disk {
 
 /// The disks that something shares out by weight here, and by what: BFQ as a disk's scheduler, or iocost, which only v2 has.
 pub fn weighers(is_v2: bool) -> Vec<(String, &'static str)> {
-    let costs = file::read_text("/sys/fs/cgroup/io.cost.qos").unwrap_or_default();
+    // Only the root of the hierarchy has this file.
+    let v2 =
+        hierarchies("/proc/self").into_iter().find(|hierarchy| is_v2 && hierarchy.version == Version::V2);
+    let costs = v2.map(|hierarchy| file::read_text(hierarchy.mount.join("io.cost.qos")).unwrap_or_default());
+    let costs = costs.unwrap_or_default();
     let disks = fs::read_dir("/sys/block").into_iter().flatten().flatten();
     let by = disks.filter_map(|disk| {
         let read = |file| file::read_text(disk.path().join(file)).unwrap_or_default();
