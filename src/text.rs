@@ -1,42 +1,44 @@
-//! The catalogue: prose that people read, keyed by feature and step, apart from the code that shows it.
+//! The messages: texts that people read, apart from the code that prints them, keyed by feature and step.
 //!
-//! A catalogue is a text file: `key = words`, continued on indented lines; `{name}` stands for a value; `#` is a comment.
-//! It is searched, not parsed into a map: a run that prints nothing pays nothing for it.
+//! A file of messages has lines `key = text`, continued on indented lines. `{name}` is replaced by a value; `#` begins a
+//! comment. The files are searched, not parsed into a map: most runs print no message at all.
 
-/// The English catalogue, one file per feature.
-const ENGLISH: &[&str] = &[
-    include_str!("../messages/en/common.txt"),
-    include_str!("../messages/en/pid.txt"),
-    include_str!("../messages/en/mnt.txt"),
-    include_str!("../messages/en/net.txt"),
-    include_str!("../messages/en/uts.txt"),
-    include_str!("../messages/en/ipc.txt"),
-    include_str!("../messages/en/user.txt"),
-    include_str!("../messages/en/cgroup.txt"),
-    include_str!("../messages/en/limits.txt"),
-    include_str!("../messages/en/memory.txt"),
-    include_str!("../messages/en/cpu.txt"),
-    include_str!("../messages/en/blkio.txt"),
-    include_str!("../messages/en/devices.txt"),
-    include_str!("../messages/en/pids.txt"),
-    include_str!("../messages/en/time.txt"),
-    include_str!("../messages/en/run.txt"),
-    include_str!("../messages/en/verify.txt"),
-    include_str!("../messages/en/security.txt"),
-    include_str!("../messages/en/rootfs.txt"),
-    include_str!("../messages/en/doctor.txt"),
-    include_str!("../messages/en/compare.txt"),
-    include_str!("../messages/en/habits.txt"),
-    include_str!("../messages/en/terminal.txt"),
-    include_str!("../messages/en/spec.txt"),
-];
+use crate::feature::features;
 
-/// The words behind `key`. A key that is missing prints as itself; a test holds that none is.
+macro_rules! messages {
+    ($($kind:ident { $($about:literal, $feature:ident, $name:ident, $directory:ident, $page:literal, $also:tt;)* })*) => {
+        /// The messages in English: one file for each feature, and those that belong to none.
+        const ENGLISH: &[&str] = &[
+            $($(include_str!(concat!("../messages/en/", stringify!($name), ".txt")),)*)*
+            include_str!("../messages/en/common.txt"),
+            include_str!("../messages/en/compare.txt"),
+            include_str!("../messages/en/doctor.txt"),
+            include_str!("../messages/en/habits.txt"),
+            include_str!("../messages/en/limits.txt"),
+            include_str!("../messages/en/rootfs.txt"),
+            include_str!("../messages/en/run.txt"),
+            include_str!("../messages/en/runas.txt"),
+            include_str!("../messages/en/spec.txt"),
+            include_str!("../messages/en/terminal.txt"),
+            include_str!("../messages/en/verify.txt"),
+        ];
+    };
+}
+features!(messages);
+
+/// The message of `key`, which must exist: a test calls it in a build that checks this.
 pub(crate) fn text(key: &str) -> String {
-    ENGLISH.iter().find_map(|file| find(file, key)).unwrap_or_else(|| key.to_owned())
+    let found = text_if_any(key);
+    debug_assert!(found.is_some(), "there is no message {key:?}");
+    found.unwrap_or_else(|| key.to_owned())
 }
 
-/// The words behind `key`, with each `{name}` replaced.
+/// The message of `key`, where there is one.
+pub(crate) fn text_if_any(key: &str) -> Option<String> {
+    ENGLISH.iter().find_map(|file| find(file, key))
+}
+
+/// The message of `key`, with each `{name}` replaced.
 pub(crate) fn text_with(key: &str, values: &[(&str, &str)]) -> String {
     values.iter().fold(text(key), |words, (name, value)| words.replace(&format!("{{{name}}}"), value))
 }
@@ -145,24 +147,32 @@ mod tests {
         assert!(twice.is_empty(), "{twice:?}");
     }
 
-    /// Every key that stands in the code as a whole, and those that are put together from names.
-    fn wanted() -> Vec<String> {
-        let literal = regex_lite::Regex::new(r#""([a-z]+\.[a-z0-9.-]+)""#).unwrap();
-        let mut wanted: Vec<String> = Vec::new();
+    /// The last part of the keys that steps and problems have.
+    const PARTS: [&str; 6] = [".why", ".cannot", ".todo", ".note", ".what", ".hint"];
+
+    /// The string literals of the code, outside of its tests, that match a pattern.
+    fn literals(pattern: &str) -> Vec<String> {
+        let literal = regex_lite::Regex::new(pattern).unwrap();
+        let mut found = Vec::new();
         for file in sources(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))) {
             let code = std::fs::read_to_string(file).unwrap();
-            let tested = code.find("#[cfg(test)]").unwrap_or(code.len());
-            let keys = literal.captures_iter(&code[..tested]).map(|found| found[1].to_owned());
-            wanted.extend(keys.filter(|key| starts_with_a_known_word(key)));
+            let tested = code.find("#[cfg(test)]\nmod tests").unwrap_or(code.len());
+            found.extend(literal.captures_iter(&code[..tested]).map(|found| found[1].to_owned()));
         }
+        found
+    }
+
+    /// The keys that the code certainly uses: arguments of `text`, reasons and remedies, and those that are put together from
+    /// names.
+    fn wanted() -> Vec<String> {
+        let mut wanted = literals(r#"\btext(?:_with)?\(\s*"([a-z]+\.[a-zA-Z0-9.-]+)""#);
+        let all = literals(r#""([a-z]+\.[a-z0-9.-]+)""#);
+        wanted.extend(all.into_iter().filter(|key| PARTS.iter().any(|part| key.ends_with(part))));
         let reasons: Vec<String> = wanted.iter().filter(|key| key.ends_with(".why")).cloned().collect();
         // A step's reason has its counterpart; a problem's reason has a remedy instead.
-        wanted.extend(
-            reasons
-                .iter()
-                .map(|why| why.replace(".why", ".cannot"))
-                .filter(|key| !find_any(&key.replace(".cannot", ".todo")) && !key.starts_with("doctor.")),
-        );
+        wanted.extend(reasons.iter().map(|why| why.replace(".why", ".cannot")).filter(|key| {
+            text_if_any(&key.replace(".cannot", ".todo")).is_none() && !key.starts_with("doctor.")
+        }));
         // The help of each subcommand ends in an example.
         wanted.extend(
             crate::cli::definition().get_subcommands().map(|sub| format!("{}.example", sub.get_name())),
@@ -183,36 +193,21 @@ mod tests {
         wanted
     }
 
-    fn sources(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
-        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    fn sources(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
         entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
-    }
-
-    fn starts_with_a_known_word(key: &str) -> bool {
-        let word = key.split('.').next().unwrap_or_default();
-        (["common", "doctor", "compare", "completions", "man", "habit", "limits", "verify", "run", "enter", "gc", "devices", "terminal", "runas", "rootfs", "spec"].contains(&word)
-            || Feature::ALL.iter().any(|feature| feature.name() == word))
-            // Names of files: of the code, of cgroups.
-            && ![".rs", ".txt", ".procs", ".allow", ".deny", ".list", ".weight", ".shares", ".stat", ".max", ".low", ".current", ".failcnt", ".throttle"]
-                .iter()
-                .any(|end| key.ends_with(end))
-            && !["cgroup.controllers", "cgroup.type", "cgroup.kill", "cgroup.freeze", "memory.events", "pids.events", "cpuset.cpus", "cpuset.mems"]
-                .contains(&key)
-    }
-
-    fn find_any(key: &str) -> bool {
-        ENGLISH.iter().any(|file| find(file, key).is_some())
     }
 
     #[test]
     fn every_key_that_the_code_names_is_in_the_catalogue() {
-        let missing: Vec<String> = wanted().into_iter().filter(|key| !find_any(key)).collect();
+        let missing: Vec<String> = wanted().into_iter().filter(|key| text_if_any(key).is_none()).collect();
         assert!(missing.is_empty(), "{missing:#?}");
     }
 
     #[test]
     fn every_key_of_the_catalogue_is_named_by_the_code() {
-        let wanted = wanted();
+        let mut wanted = wanted();
+        wanted.extend(literals(r#""([a-z]+\.[a-z0-9.-]+)""#));
         // What an errno means for just this step: `time.offset.ERANGE` beside `time.offset.why`.
         // The help of a feature, and in what the versions of a limit differ.
         let of_a_step =

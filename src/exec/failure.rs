@@ -8,7 +8,7 @@ use crate::error::{Error, ExitKind};
 use crate::host::facts::Facts;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::{Call, Plan, Problem};
-use crate::text::{text, text_with};
+use crate::text::{text, text_if_any, text_with};
 
 /// A step that failed, and the process that was being made, where there is one.
 pub(super) fn explain(plan: &Plan, index: usize, errno: Errno, made: Option<Pid>) -> Error {
@@ -36,10 +36,8 @@ pub(super) fn explain(plan: &Plan, index: usize, errno: Errno, made: Option<Pid>
         Some(_) => error.todo.push(text("common.todo.doctor")),
         None => error.why.push(errno.desc().to_owned()),
     }
-    // What this errno means for just this call, where the catalogue knows: `time.offset.ERANGE` beside `time.offset.why`.
-    let key = step.why.replace(".why", &format!(".{errno:?}"));
-    let meaning = text(&key);
-    if meaning != key {
+    // The message for this errno of this step, where there is one: `time.offset.ERANGE` beside `time.offset.why`.
+    if let Some(meaning) = text_if_any(&step.why.replace(".why", &format!(".{errno:?}"))) {
         error.why.retain(|why| why != errno.desc());
         error.why.insert(0, meaning);
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::paint;
 use crate::observe::hierarchy::Version;
 use crate::plan::{Intent, Setting};
-use crate::text::{text, text_with, wrap};
+use crate::text::{text, text_if_any, text_with, wrap};
 
 /// The lines of all intents; of each version's settings at most so many.
 pub(super) fn lines(intents: &[Intent], most: usize) -> String {
@@ -28,7 +28,7 @@ pub(super) fn lines(intents: &[Intent], most: usize) -> String {
 /// In what the two differ, where they do.
 fn versions(intent: &Intent) -> Option<String> {
     let key = intent.why.replace(".why", ".versions");
-    Some(text(&key)).filter(|words| *words != key)
+    text_if_any(&key)
 }
 
 fn version_lines(
