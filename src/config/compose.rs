@@ -179,10 +179,10 @@ pub fn plan(spec: &Spec, machine: &Machine, purpose: impl Into<Purpose>, ending:
         let inside = draft.mounts("devpts");
         plan_terminal(&mut draft, inside, owner_of_terminal(&spec, host, inside));
     }
+    let ids = spec.user.as_ref().map(|user| user.ids(host));
     if let Some(run_as) = &spec.run_as {
-        run_as.plan(host, spec.user.as_ref(), &mut draft);
+        run_as.plan(host, ids.as_ref(), &mut draft);
     } else if spec.capabilities.is_some() {
-        let ids = spec.user.as_ref().map(|user| user.ids(host));
         plan_groups(host, ids.as_ref(), &mut draft);
     }
     if spec.no_new_privileges {

@@ -20,7 +20,7 @@ use crate::host::{Host, Subordinate};
 use crate::observe::{Observation, proc};
 use crate::plan::call::gate::GateCall;
 use crate::plan::call::process::ProcessCall;
-use crate::plan::call::user::{IdKind, IdRange, MapOwner, UserCall};
+use crate::plan::call::user::{IdKind, IdMaps, IdRange, MapOwner, UserCall};
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Context, Draft};
 use crate::text::{text, text_with};
@@ -181,23 +181,6 @@ mod one_or_many {
     }
 }
 
-/// The ids of a user namespace: none where it has no map.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ids {
-    /// Of users.
-    pub users: Vec<IdRange>,
-    /// Of groups.
-    pub groups: Vec<IdRange>,
-}
-
-impl Ids {
-    /// Whether the caller's own id is the only one: a process may map it by itself, once setgroups(2) is denied.
-    pub fn are_own(&self, host: &Host) -> bool {
-        let is_own = |ranges: &[IdRange], id| matches!(ranges, [one] if (one.outside, one.count) == (id, 1));
-        is_own(&self.users, host.uid) && is_own(&self.groups, host.gid)
-    }
-}
-
 /// The range that root maps where /etc/subuid lends it none: above every id that Debian, Fedora or systemd hands out.
 const RESERVED: (u32, u32) = (1_500_000_000, 65_536);
 
@@ -213,7 +196,7 @@ impl User {
         let ids = self.ids(host);
         match (ids.users.as_slice(), ids.groups.as_slice()) {
             ([], []) => {}
-            ([user], [group]) if ids.are_own(host) => Self::plan_own_id(*user, *group, draft),
+            ([user], [group]) if ids.are_own(host.uid, host.gid) => Self::plan_own_id(*user, *group, draft),
             (users, groups) => Self::plan_ranges(host, draft, users, groups),
         }
     }
@@ -224,18 +207,18 @@ impl User {
     }
 
     /// The ids that there are inside.
-    pub fn ids(&self, host: &Host) -> Ids {
+    pub fn ids(&self, host: &Host) -> IdMaps {
         let own = |inside: Option<u32>, outside| IdRange { inside: inside.unwrap_or(0), outside, count: 1 };
         let (user, group) = (own(self.map_user, host.uid), own(self.map_group, host.gid));
         match (self.map.as_slice(), &host.subordinate) {
-            ([Map::None], _) => Ids::default(),
+            ([Map::None], _) => IdMaps::default(),
             ([Map::Auto], Some(lent)) if host.privileged => {
                 // Root's own id is left out: that is what the map protects.
                 let range = |ranges: &[(u32, u32)]| {
                     let (outside, count) = *ranges.first().unwrap_or(&RESERVED);
                     vec![IdRange { inside: 0, outside, count }]
                 };
-                Ids { users: range(&lent.uids), groups: range(&lent.gids) }
+                IdMaps { users: range(&lent.uids), groups: range(&lent.gids) }
             }
             ([Map::Auto], Some(Subordinate { uids, gids, newuidmap: Some(_), .. }))
                 if !uids.is_empty() && !gids.is_empty() =>
@@ -244,13 +227,13 @@ impl User {
                     let rest = |&(outside, count)| IdRange { inside: 1, outside, count };
                     std::iter::once(own).chain(ranges.first().map(rest)).collect()
                 };
-                Ids { users: with_rest(user, uids), groups: with_rest(group, gids) }
+                IdMaps { users: with_rest(user, uids), groups: with_rest(group, gids) }
             }
-            ([] | [Map::Root | Map::Auto], _) => Ids { users: vec![user], groups: vec![group] },
+            ([] | [Map::Root | Map::Auto], _) => IdMaps { users: vec![user], groups: vec![group] },
             (maps, _) => {
                 let range = |map: &Map| if let Map::Range(range) = map { Some(*range) } else { None };
                 let ranges: Vec<IdRange> = maps.iter().filter_map(range).collect();
-                Ids { users: ranges.clone(), groups: ranges }
+                IdMaps { users: ranges.clone(), groups: ranges }
             }
         }
     }

@@ -15,9 +15,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::Host;
-use crate::namespaces::user::{Ids, User};
 use crate::plan::call::process::ProcessCall;
-use crate::plan::call::user::IdRange;
+use crate::plan::call::user::{IdMaps, IdRange};
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft};
 use crate::text::{text, text_with};
@@ -38,17 +37,16 @@ impl RunAs {
         self.uid == 0
     }
 
-    /// The steps. `user` is the user namespace, where there is one: it has only the ids that it maps.
-    pub fn plan(&self, host: &Host, user: Option<&User>, draft: &mut Draft) {
-        let ids = user.map(|user| user.ids(host));
-        if let Some(Ids { users, groups }) = &ids {
+    /// The steps. `ids` are those of a new user namespace, where there is one: it has no others.
+    pub fn plan(&self, host: &Host, ids: Option<&IdMaps>, draft: &mut Draft) {
+        if let Some(IdMaps { users, groups }) = ids {
             for (kind, id, ranges) in [("user", self.uid, users), ("group", self.gid, groups)] {
                 if !ranges.iter().any(|range| range.has(id)) {
                     draft.problem(Feature::User, unmapped(kind, id, ranges));
                 }
             }
         }
-        plan_groups(host, ids.as_ref(), draft);
+        plan_groups(host, ids, draft);
         let mut step = |call, why| draft.step(Phase::RunAs, Actor::Command, Feature::User, call, why);
         step(ProcessCall::SetGroup(self.gid), "runas.group.why");
         step(ProcessCall::SetUser(self.uid), "runas.user.why");
@@ -56,10 +54,10 @@ impl RunAs {
     }
 }
 
-/// The caller's other groups are given up: what is theirs is none of the container's. user_namespaces(7): who maps only their
-/// own id has given up setgroups(2), so that no group can be dropped.
-pub fn plan_groups(host: &Host, ids: Option<&Ids>, draft: &mut Draft) {
-    if !host.groups.are_fixed && !ids.is_some_and(|ids| ids.are_own(host)) {
+/// The caller's supplementary groups are dropped, so that the container has no access by them. A caller that maps only its own
+/// ID cannot: setgroups(2) is then denied. user_namespaces(7)
+pub fn plan_groups(host: &Host, ids: Option<&IdMaps>, draft: &mut Draft) {
+    if !host.groups.are_fixed && !ids.is_some_and(|ids| ids.are_own(host.uid, host.gid)) {
         let call = ProcessCall::DropGroups;
         draft.step(Phase::RunAs, Actor::Command, Feature::User, call, "runas.groups.why");
     } else if host.groups.has_others {

@@ -82,6 +82,23 @@ pub struct IdRange {
     pub count: u32,
 }
 
+/// The IDs that a user namespace maps.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IdMaps {
+    /// User IDs.
+    pub users: Vec<IdRange>,
+    /// Group IDs.
+    pub groups: Vec<IdRange>,
+}
+
+impl IdMaps {
+    /// Whether the caller's own IDs are the only ones: a process may map them itself, once setgroups(2) is denied.
+    pub fn are_own(&self, uid: u32, gid: u32) -> bool {
+        let is_own = |ranges: &[IdRange], id| matches!(ranges, [one] if (one.outside, one.count) == (id, 1));
+        is_own(&self.users, uid) && is_own(&self.groups, gid)
+    }
+}
+
 impl IdRange {
     /// Whether the namespace has this ID inside.
     pub fn has(self, id: u32) -> bool {
