@@ -55,15 +55,15 @@ static long must(long result, const char *call) {
     return result;
 }
 
-static void put(const char *folder, const char *file, const char *text) {
+static void put(const char *directory, const char *file, const char *text) {
     char path[256];
-    snprintf(path, sizeof path, "%s/%s", folder, file);
+    snprintf(path, sizeof path, "%s/%s", directory, file);
     int descriptor = must(open(path, O_WRONLY | O_CLOEXEC), path);
     must(write(descriptor, text, strlen(text)), path);
     close(descriptor);
 }
 
-// Groups: one folder in each hierarchy (v1), or one for all (v2), in which the child is then born.
+// Groups: one directory in each hierarchy (v1), or one for all (v2), in which the child is then born.
 static char groups[4][128];
 static int group_count;
 static int is_v2;
@@ -143,9 +143,9 @@ static void restrict_to(int mounted, unsigned attributes, unsigned below) {
     must(syscall(SYS_mount_setattr, mounted, "", AT_EMPTY_PATH | below, &attr, sizeof attr), "mount_setattr");
 }
 
-static void make_root(const char *folder) {
+static void make_root(const char *directory) {
     must(mount(NULL, "/", NULL, RECURSIVE | PRIVATE, NULL), "mount /");
-    int root = copy(AT_FDCWD, folder, 0);
+    int root = copy(AT_FDCWD, directory, 0);
     restrict_to(root, MOUNT_ATTR_NODEV, 0);
     must(syscall(SYS_move_mount, root, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH), "move_mount /");
 
@@ -183,7 +183,7 @@ static void make_root(const char *folder) {
     close(shm);
     close(queues);
 
-    static const struct { const char *name; int is_folder; } masked[] = {
+    static const struct { const char *name; int is_directory; } masked[] = {
         {"acpi", 1}, {"kcore", 0}, {"keys", 0}, {"latency_stats", 0}, {"sched_debug", 0},
         {"scsi", 1}, {"timer_list", 0}, {"timer_stats", 0}, {"firmware", 1},
     };
@@ -192,7 +192,7 @@ static void make_root(const char *folder) {
         if (place < 0)
             continue;
         static const char *const least[] = {"size", "4k", "nr_inodes", "1", NULL};
-        int null = masked[i].is_folder ? -1 : (int)must(find(dev, "null"), "null");
+        int null = masked[i].is_directory ? -1 : (int)must(find(dev, "null"), "null");
         int cover = null < 0 ? make("tmpfs", least, READ_ONLY | DATA) : copy(null, "", AT_EMPTY_PATH);
         attach(cover, place);
         close(cover);

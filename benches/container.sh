@@ -33,7 +33,7 @@ no_new_privileges: true
 rlimits: { nofile: 1024 }
 SPEC
 
-# crun and runc leave the folder above the container's, in every hierarchy there is. Where another run is in it, it stays.
+# crun and runc leave the directory above the container's, in every hierarchy there is. Where another run is in it, it stays.
 trap 'rmdir /sys/fs/cgroup/*/sandbox /sys/fs/cgroup/sandbox 2>/dev/null || true' EXIT
 
 listed() {

@@ -22,11 +22,11 @@ fn the_kernel_has_the_values_for_the_disk_of_a_file() {
             "machine: / lies on no disk",
         );
     }
-    let mut folder = std::fs::canonicalize(sysfs).unwrap();
-    if folder.join("partition").exists() {
-        folder.pop();
+    let mut directory = std::fs::canonicalize(sysfs).unwrap();
+    if directory.join("partition").exists() {
+        directory.pop();
     }
-    let disk = std::fs::read_to_string(folder.join("dev")).unwrap().trim().to_owned();
+    let disk = std::fs::read_to_string(directory.join("dev")).unwrap().trim().to_owned();
     let flags = ["blkio", "-q", "--write-bps", "/=3MiB", "--read-iops", "/=50", "--", "sleep", "60"];
     let mut child = sandbox(&flags).spawn().unwrap();
     let command = support::child_named(child.id(), "sleep");

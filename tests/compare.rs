@@ -349,9 +349,9 @@ fn what_belongs_to_others_is_refused_plainly() {
         assert!(words.contains("belongs to user 0") && words.contains("EACCES"), "{words}");
         return;
     }
-    let folder = tempfile::tempdir_in("/tmp").unwrap();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let binary = folder.path().join("sandbox");
+    let directory = tempfile::tempdir_in("/tmp").unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let binary = directory.path().join("sandbox");
     fs::copy(support::binary(), &binary).unwrap();
     let as_user = |pid: i32| {
         let mut command = Command::new(&binary);

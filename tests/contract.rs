@@ -60,8 +60,8 @@ fn what_sandbox_itself_cannot_do_is_125_and_a_wrong_line_is_2() {
 
 #[test]
 fn a_script_without_an_interpreter_line_cannot_be_executed() {
-    let folder = tempfile::tempdir().unwrap();
-    let script = folder.path().join("script");
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("script");
     fs::write(&script, "echo no\n").unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let output = run(&["uts", "-q", "--", script.to_str().unwrap()]);
@@ -78,7 +78,7 @@ fn the_command_gets_three_descriptors_default_signals_and_the_environment() {
         "-c",
         "ls /proc/self/fd; grep -E 'Sig(Blk|Ign)' /proc/self/status",
     ]);
-    // ls holds the folder open as 3.
+    // ls holds the directory open as 3.
     assert_eq!(inside.split_whitespace().take(4).collect::<Vec<_>>(), ["0", "1", "2", "3"], "{inside}");
     assert_eq!(inside.matches("0000000000000000").count(), 2, "{inside}");
     let output = sandbox(&["uts", "-q", "--", "sh", "-c", "echo $FISH"]).env("FISH", "cod").output().unwrap();
@@ -96,8 +96,8 @@ fn with_a_command_standard_output_is_its_own() {
 
 /// What a run could leave behind on the machine, as the kernel and the file system show it.
 fn left() -> Vec<(&'static str, String)> {
-    let names = |folder: &str| {
-        let mut names: Vec<String> = fs::read_dir(folder)
+    let names = |directory: &str| {
+        let mut names: Vec<String> = fs::read_dir(directory)
             .into_iter()
             .flatten()
             .flatten()
@@ -118,7 +118,7 @@ fn left() -> Vec<(&'static str, String)> {
         ("/dev/shm", names("/dev/shm")),
         ("/tmp", ours(names("/tmp"))),
         ("hostname", fs::read_to_string("/proc/sys/kernel/hostname").unwrap()),
-        ("journals", journals.iter().map(|folder| names(folder)).collect()),
+        ("journals", journals.iter().map(|directory| names(directory)).collect()),
         ("children", children()),
     ]
 }

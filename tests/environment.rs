@@ -58,8 +58,8 @@ fn the_command_has_its_three_descriptors_even_so() {
     let output =
         redirected(&["uts", "-q", "--", "sh", "-c", "exec 3>/dev/null; test -e /dev/fd/0"], "<&- >&- 2>&-");
     assert_eq!(output.status.code(), Some(0));
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("descriptors");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("descriptors");
     let script = script.replace(">&3", &format!(">{}", file.display()));
     let output = redirected(&["uts", "-q", "--", "sh", "-c", &script], "<&- >&- 2>&-");
     assert_eq!(output.status.code(), Some(0));
@@ -143,11 +143,11 @@ fn limits_of_0() {
     assert_eq!(left(), before);
 }
 
-/// A plain folder as the root: nothing is mounted at `/`, and the kernel refuses a user namespace.
+/// A plain directory as the root: nothing is mounted at `/`, and the kernel refuses a user namespace.
 #[test]
 fn in_a_chroot() {
     let before = left();
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let enter = |command: &str| {
         let script = format!(
             "mount -t tmpfs none {0} && mkdir {0}/r && cd {0}/r &&
@@ -155,7 +155,7 @@ fn in_a_chroot() {
                  if [ -L /$name ]; then ln -s usr/$name $name
                  elif [ -d /$name ]; then mkdir $name && mount --rbind /$name $name; fi
              done && touch sandbox && mount --bind \"$S\" sandbox && exec chroot . /sandbox {command}",
-            folder.path().display()
+            directory.path().display()
         );
         in_own_mounts(&script)
     };

@@ -147,7 +147,7 @@ fn what_was_to_be_removed_at_the_moment_of_a_kill_is_removed_by_the_next_command
 
 #[test]
 fn runs_at_one_time_keep_their_journals_apart() {
-    // They share a folder that the last of them removes, and each begins by sweeping what dead owners left.
+    // They share a directory that the last of them removes, and each begins by sweeping what dead owners left.
     let one = || {
         for _ in 0..50 {
             let shown = stdout(&["ipc", "--demo", "shm"]);

@@ -86,8 +86,8 @@ fn samples_are_data_and_a_picture() {
     if !may("samples_are_data_and_a_picture", "pids") {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("plot.svg");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("plot.svg");
     let words = ["pids", "--demo", "bomb", "--max", "8", "--format", "json", "--svg", file.to_str().unwrap()];
     let cards: serde_json::Value = serde_json::from_str(&stdout(&words)).unwrap();
     let samples = cards[0]["plots"][0]["lanes"][0]["samples"].as_array().unwrap();
@@ -213,10 +213,11 @@ fn the_same_by_hand_sets_the_same_limit() {
         .lines()
         .map(|line| format!("{}\n", line.trim().replace("exec true", "exec cat $g/pids.max")))
         .collect();
-    let folder = Regex::new("g=([^;]+);").unwrap().captures(&script).unwrap()[1].to_owned();
-    let output = Command::new("sh").args(["-ec", &format!("export g={folder}\n{script}")]).output().unwrap();
-    fs::remove_dir(&folder).unwrap();
-    let _ = fs::remove_dir(std::path::Path::new(&folder).parent().unwrap());
+    let directory = Regex::new("g=([^;]+);").unwrap().captures(&script).unwrap()[1].to_owned();
+    let output =
+        Command::new("sh").args(["-ec", &format!("export g={directory}\n{script}")]).output().unwrap();
+    fs::remove_dir(&directory).unwrap();
+    let _ = fs::remove_dir(std::path::Path::new(&directory).parent().unwrap());
     assert_eq!(text(&output.stdout), "7\n", "{script}{}", text(&output.stderr));
 }
 
@@ -252,15 +253,15 @@ fn what_a_killed_sandbox_leaves_is_ended_and_removed_by_the_next() {
     for feature in possible("what_a_killed_sandbox_leaves_is_ended_and_removed_by_the_next") {
         // A grandchild in a session of its own: no signal of ours reaches it.
         let (mut child, command) = sleeping(feature, "setsid sleep 300 & wait");
-        let folder = group(
+        let directory = group(
             command,
             match feature {
                 "cpu" => "cpu",
                 other => other,
             },
         );
-        assert!(folder.parent().unwrap().ends_with("sandbox"), "{}", folder.display());
-        let members = || fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+        assert!(directory.parent().unwrap().ends_with("sandbox"), "{}", directory.display());
+        let members = || fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
         let other = wait_for(|| {
             members().lines().filter_map(|pid| pid.parse().ok()).find(|pid| {
                 *pid != command
@@ -272,14 +273,14 @@ fn what_a_killed_sandbox_leaves_is_ended_and_removed_by_the_next() {
         child.wait().unwrap();
         assert!(wait_for(|| (!lives(command)).then_some(())).is_some(), "{feature}: the command lives on");
         assert!(lives(other), "{feature}: the grandchild is out of reach until the next command");
-        let freezer = folder.join("cgroup.freeze");
+        let freezer = directory.join("cgroup.freeze");
         if freezer.exists() {
             fs::write(freezer, "1").unwrap();
         }
         assert!(run(&["--version"]).status.success());
         let _ = run(&["uts", "--dry-run"]);
         assert!(wait_for(|| (!lives(other)).then_some(())).is_some(), "{feature}: the grandchild lives on");
-        assert!(!folder.exists(), "{feature}: {}", folder.display());
+        assert!(!directory.exists(), "{feature}: {}", directory.display());
     }
     assert_eq!(left(), Vec::<std::path::PathBuf>::new());
 }
@@ -331,9 +332,9 @@ fn a_controller_that_is_not_mounted_is_named() {
 }
 
 #[test]
-fn runs_at_one_time_share_the_folder_and_the_last_removes_it() {
+fn runs_at_one_time_share_the_directory_and_the_last_removes_it() {
     let _alone = alone();
-    if !may("runs_at_one_time_share_the_folder_and_the_last_removes_it", "pids") {
+    if !may("runs_at_one_time_share_the_directory_and_the_last_removes_it", "pids") {
         return;
     }
     let mut runs: Vec<Child> = (0..8)
@@ -403,8 +404,8 @@ fn the_plan_is_what_the_kernel_sees() {
     if !may("the_plan_is_what_the_kernel_sees", "memory") {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let trace = folder.path().join("trace");
+    let directory = tempfile::tempdir().unwrap();
+    let trace = directory.path().join("trace");
     let flags = ["memory", "-q", "--limit", "64m", "--swap", "0"];
     let status = Command::new("strace")
         .args(["-f", "-y", "-s", "999", "-e", "trace=mkdir,write,clone3,flock", "-o"])

@@ -13,11 +13,11 @@ fn table() -> String {
     fs::read_to_string("/proc/self/mountinfo").unwrap()
 }
 
-/// A folder that has what a root needs to run this machine's programs by binds.
+/// A directory that has what a root needs to run this machine's programs by binds.
 fn root() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
-    for folder in ["usr", "proc", "tmp", "etc", "lib64", "lib", "bin"] {
-        fs::create_dir(root.path().join(folder)).unwrap();
+    for directory in ["usr", "proc", "tmp", "etc", "lib64", "lib", "bin"] {
+        fs::create_dir(root.path().join(directory)).unwrap();
     }
     root
 }
@@ -108,36 +108,36 @@ fn the_propagation_is_the_one_that_was_asked_for() {
 
 #[test]
 fn a_bind_takes_a_relative_source_and_a_file() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::create_dir(folder.path().join("site")).unwrap();
-    fs::write(folder.path().join("site/page"), "hello\n").unwrap();
-    fs::write(folder.path().join("covered"), "covered\n").unwrap();
-    fs::create_dir(folder.path().join("place")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("site")).unwrap();
+    fs::write(directory.path().join("site/page"), "hello\n").unwrap();
+    fs::write(directory.path().join("covered"), "covered\n").unwrap();
+    fs::create_dir(directory.path().join("place")).unwrap();
     let show = |source: &str, target: &str, file: &str| {
-        let target = folder.path().join(target);
+        let target = directory.path().join(target);
         let bind = format!("{source}:{}", target.display());
         let output = sandbox(&["mnt", "--quiet", "--bind", &bind, "--", "cat", file])
-            .current_dir(folder.path())
+            .current_dir(directory.path())
             .output()
             .unwrap();
         text(&output.stdout) + &text(&output.stderr)
     };
     assert_eq!(show("site", "place", "place/page"), "hello\n");
     assert_eq!(show("site/page", "covered", "covered"), "hello\n");
-    assert!(!folder.path().join("place/page").exists());
+    assert!(!directory.path().join("place/page").exists());
 }
 
 #[test]
-fn the_working_folder_is_kept() {
-    let folder = tempfile::tempdir().unwrap();
-    let here = folder.path().canonicalize().unwrap();
+fn the_working_directory_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path().canonicalize().unwrap();
     fs::write(here.join("file"), "").unwrap();
     let listed = |arguments: &[&str]| {
         let arguments = [&["mnt", "--quiet"], arguments, &["--", "sh", "-c", "pwd; ls"]].concat();
         text(&sandbox(&arguments).current_dir(&here).output().unwrap().stdout)
     };
     assert_eq!(listed(&[]), format!("{}\nfile\n", here.display()));
-    // What is mounted on the working folder itself is seen from it.
+    // What is mounted on the working directory itself is seen from it.
     assert_eq!(listed(&["--tmpfs", here.to_str().unwrap()]), format!("{}\n", here.display()));
 }
 
@@ -177,9 +177,9 @@ fn a_root_may_be_relative_and_its_links_are_followed_in_it() {
 
 #[test]
 fn what_can_not_be_mounted_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().to_str().unwrap();
-    let file = folder.path().join("file");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
     let file = file.to_str().unwrap();
     let cases: &[(&[&str], i32, &str)] = &[

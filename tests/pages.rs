@@ -10,8 +10,8 @@ use support::{binary, run, skip, stdout, text};
 
 /// Every subcommand, as the man pages name them.
 fn subcommands() -> Vec<String> {
-    let folder = tempfile::tempdir().unwrap();
-    let written = stdout(&["man", "--dir", folder.path().to_str().unwrap()]);
+    let directory = tempfile::tempdir().unwrap();
+    let written = stdout(&["man", "--dir", directory.path().to_str().unwrap()]);
     let name = |line: &str| {
         assert!(fs::metadata(line).unwrap().len() > 500, "{line}");
         Some(Path::new(line).file_name()?.to_str()?.strip_prefix("sandbox-")?.strip_suffix(".1")?.to_owned())
@@ -63,9 +63,9 @@ fn the_help_says_what_a_kill_of_sandbox_leaves() {
 #[test]
 fn every_example_works() {
     // The examples say `sandbox`: that is the one under test.
-    let folder = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(binary(), folder.path().join("sandbox")).unwrap();
-    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap_or_default());
+    let directory = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(binary(), directory.path().join("sandbox")).unwrap();
+    let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap_or_default());
     for name in subcommands() {
         for example in examples(&stdout(&[&name, "--help"])) {
             let missing = ["docker", "man -l"].into_iter().find(|program| {
@@ -93,8 +93,8 @@ const REQUESTS: [&str; 12] =
 
 #[test]
 fn every_man_page_is_valid() {
-    let folder = tempfile::tempdir().unwrap();
-    let written = stdout(&["man", "--dir", folder.path().to_str().unwrap()]);
+    let directory = tempfile::tempdir().unwrap();
+    let written = stdout(&["man", "--dir", directory.path().to_str().unwrap()]);
     for path in written.lines() {
         let page = fs::read_to_string(path).unwrap();
         for line in page.lines().filter(|line| line.starts_with('.')) {
@@ -157,8 +157,8 @@ fn bash_parses_its_script_and_completes_by_it() {
     if !is_installed("bash") {
         return skip("bash_parses_its_script_and_completes_by_it", "bash isn't installed");
     }
-    let folder = tempfile::tempdir().unwrap();
-    let script = folder.path().join("sandbox.bash");
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("sandbox.bash");
     fs::write(&script, stdout(&["completions", "bash"])).unwrap();
     let parsed = Command::new("bash").arg("-n").arg(&script).output().unwrap();
     assert!(parsed.status.success() && parsed.stderr.is_empty(), "{}", text(&parsed.stderr));

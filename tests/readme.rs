@@ -48,7 +48,7 @@ fn the_map_has_the_phases_in_their_order() {
 }
 
 #[test]
-fn the_map_names_every_folder_of_the_source() {
+fn the_map_names_every_directory_of_the_source() {
     let map = fs::read_to_string(repository().join("ARCHITECTURE.md")).unwrap();
     for entry in fs::read_dir(repository().join("src")).unwrap().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();

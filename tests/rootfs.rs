@@ -35,11 +35,11 @@ fn table() -> String {
     fs::read_to_string("/proc/self/mountinfo").unwrap()
 }
 
-/// A folder that is a root as soon as this machine's /usr is bound in it.
+/// A directory that is a root as soon as this machine's /usr is bound in it.
 fn root() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
-    for folder in ["usr", "proc", "sys", "dev", "etc", "tmp"] {
-        fs::create_dir(root.path().join(folder)).unwrap();
+    for directory in ["usr", "proc", "sys", "dev", "etc", "tmp"] {
+        fs::create_dir(root.path().join(directory)).unwrap();
     }
     for name in ["bin", "lib", "lib64"] {
         symlink(format!("usr/{name}"), root.path().join(name)).unwrap();
@@ -96,19 +96,19 @@ fn this_machine_s_files_may_belong_to_root_inside() {
 }
 
 #[test]
-fn a_folder_stays_clean_under_an_overlay_and_only_then() {
-    if !has_usr_alone("a_folder_stays_clean_under_an_overlay_and_only_then") {
+fn a_directory_stays_clean_under_an_overlay_and_only_then() {
+    if !has_usr_alone("a_directory_stays_clean_under_an_overlay_and_only_then") {
         return;
     }
     let (root, before) = (root(), table());
-    fs::write(root.path().join("etc/hosts"), "the folder's").unwrap();
+    fs::write(root.path().join("etc/hosts"), "the directory's").unwrap();
     let script = "echo inside > /etc/canary; head -n 1 /etc/hosts; ls /etc";
     let shown = said(&of(root.path(), "overlay: true"), script);
     assert_eq!(shown, "127.0.0.1\tlocalhost\ncanary\nhostname\nhosts\nresolv.conf\n");
     assert!(!root.path().join("etc/canary").exists());
     assert_eq!(said(&of(root.path(), ""), script), "127.0.0.1\tlocalhost\ncanary\nhosts\n");
     assert_eq!(fs::read(root.path().join("etc/canary")).unwrap(), b"inside\n");
-    assert_eq!(fs::read(root.path().join("etc/hosts")).unwrap(), b"the folder's");
+    assert_eq!(fs::read(root.path().join("etc/hosts")).unwrap(), b"the directory's");
     assert_eq!(table(), before);
 }
 
@@ -135,8 +135,8 @@ fn a_root_may_refuse_writes() {
 /// The ways out that are left to root inside: `..`, the roots and descriptors of others, a chroot in a chroot.
 #[test]
 fn the_old_root_is_out_of_reach() {
-    let folder = tempfile::tempdir().unwrap();
-    let canary = folder.path().join("canary");
+    let directory = tempfile::tempdir().unwrap();
+    let canary = directory.path().join("canary");
     fs::write(&canary, "").unwrap();
     let canary = canary.display();
     let script = format!(
@@ -152,7 +152,7 @@ fn the_old_root_is_out_of_reach() {
         // Who isn't root can't look into an init.
         assert_eq!(roots.len(), if spec.contains("init") && !is_root() { 3 } else { 4 }, "{shown}");
         assert!(roots.iter().all(|line| *line == roots[0]), "{shown}");
-        // The fourth is the folder that ls lists.
+        // The fourth is the directory that ls lists.
         assert!(last.ends_with("/proc/self/fd: 0 1 2 3 "), "{shown}");
     }
 }
@@ -207,7 +207,7 @@ fn the_mount_table_names_nothing_of_the_host_but_what_was_asked_for() {
     let masks = ["/null", "/bus", "/fs", "/irq", "/sys", "/sysrq-trigger"];
     let nodes = ["/zero", "/full", "/random", "/urandom", "/tty"];
     let own = |of: &str| of == "/" || masks.contains(&of) || nodes.contains(&of);
-    // A user gets a folder with mounts below as it is.
+    // A user gets a directory with mounts below as it is.
     let table = said(HOST, "cat /proc/self/mountinfo");
     if is_root() {
         assert!(places(&table).iter().all(|(of, _)| own(of)), "{table}");
@@ -240,7 +240,7 @@ fn no_link_of_the_root_leads_a_mount_outside() {
     assert_eq!(root.path().join("proc").canonicalize().unwrap(), outside, "a path from here leads out");
     assert!(
         refused(&of(root.path(), "")).contains("/proc does not exist in"),
-        "inside there is no such folder"
+        "inside there is no such directory"
     );
     let inside = root.path().join(outside.strip_prefix("/").unwrap());
     fs::create_dir_all(&inside).unwrap();
@@ -255,7 +255,7 @@ fn no_link_of_the_root_leads_a_mount_outside() {
     for point in [&*outside.to_string_lossy(), "/etc", "/opt"] {
         assert!(points.iter().any(|found| found == point), "{point}: {points:?}");
     }
-    // In the layer of an overlay there are folders of these names, which hide the links.
+    // In the layer of an overlay there are directories of these names, which hide the links.
     let shown =
         run(&of(root.path(), "overlay: true"), "ls -d /proc/self/status /dev/null /sys/kernel; ls /etc");
     let shown = text(&shown.stdout);
@@ -263,17 +263,17 @@ fn no_link_of_the_root_leads_a_mount_outside() {
         shown.ends_with("/dev/null\n/proc/self/status\n/sys/kernel\nhostname\nhosts\nresolv.conf\n"),
         "{shown}"
     );
-    for folder in [&outside, &inside, &root.path().join("opt")] {
-        assert_eq!(fs::read_dir(folder).unwrap().count(), 0, "{}", folder.display());
+    for directory in [&outside, &inside, &root.path().join("opt")] {
+        assert_eq!(fs::read_dir(directory).unwrap().count(), 0, "{}", directory.display());
     }
     assert_eq!(table(), before);
 }
 
 #[test]
 fn mounts_are_made_in_their_order() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("page"), "hello\n").unwrap();
-    let source = folder.path().display();
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("page"), "hello\n").unwrap();
+    let source = directory.path().display();
     let mounts = format!(
         "mnt:\n  mounts:\n\
          \x20 - {{ type: tmpfs, target: /srv, size: 1MiB }}\n\
@@ -286,7 +286,7 @@ fn mounts_are_made_in_their_order() {
     let shown = said(&format!("{HOST}\n{mounts}"), script);
     let refused = "touch: cannot touch '/srv/site/new': Read-only file system\n";
     assert_eq!(shown, format!("hello\nhello\nhello\n{refused}1024\n"));
-    assert!(folder.path().join("made").exists());
+    assert!(directory.path().join("made").exists());
     // Without a root of its own too.
     let mounts =
         format!("mnt:\n  mounts:\n  - {{ type: bind, source: {source}, target: /srv, readonly: true }}\n");
@@ -364,14 +364,14 @@ fn the_same_by_hand_makes_the_same_root() {
     if !has_usr_alone(test) {
         return;
     }
-    let folder = root();
+    let directory = root();
     let mounts_of = "mnt:\n  readonly: true\n  mounts:\n  - { type: tmpfs, target: '/tmp/a b' }\n  \
                      - { type: bind, source: /usr/share, target: /tmp/share, readonly: true }\n";
     let specs = [
         HOST.to_owned(),
         format!("{HOST}\n{mounts_of}"),
-        of(folder.path(), ""),
-        of(folder.path(), "overlay: true\n"),
+        of(directory.path(), ""),
+        of(directory.path(), "overlay: true\n"),
     ];
     for spec in specs {
         let command = ["cat", "/proc/self/mountinfo"];
@@ -399,8 +399,8 @@ fn the_kernel_is_told_descriptors_only() {
     if !Path::new("/usr/bin/strace").exists() {
         return skip("the_kernel_is_told_descriptors_only", "strace(1) isn't installed");
     }
-    let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("log");
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log");
     let calls = "trace=mount,umount2,pivot_root,chroot,move_mount,mkdir,mkdirat,mknod,mknodat,symlink,symlinkat,chown,fchownat";
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-e", calls, "-o"]).arg(&log).arg(binary());

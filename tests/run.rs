@@ -201,9 +201,9 @@ fn gc_says_what_it_did() {
 #[test]
 fn a_container_that_runs_is_held_against_its_spec() {
     let _alone = alone();
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let file = |name: &str, spec: &str| {
-        let path = folder.path().join(name);
+        let path = directory.path().join(name);
         fs::write(&path, spec).unwrap();
         path.to_str().unwrap().to_owned()
     };
@@ -240,9 +240,9 @@ fn end((mut child, _): (std::process::Child, String)) {
 #[test]
 fn mounts_rlimits_and_limits_of_a_container_are_held_against_its_spec() {
     let _alone = alone();
-    let folder = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
     let file = |name: &str, spec: &str| {
-        let path = folder.path().join(name);
+        let path = directory.path().join(name);
         fs::write(&path, spec).unwrap();
         path.to_str().unwrap().to_owned()
     };
@@ -279,8 +279,8 @@ fn mounts_rlimits_and_limits_of_a_container_are_held_against_its_spec() {
 #[test]
 fn a_container_is_known_by_its_name_while_it_runs() {
     let _alone = alone();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("named.yaml");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("named.yaml");
     fs::write(&path, "name: aquarium\nuts: { hostname: aquarium }\ncommand: [sleep, '60']\n").unwrap();
     let spec = path.to_str().unwrap();
     let unknown = run(&["verify", "aquarium", spec]);
@@ -309,22 +309,22 @@ fn a_container_is_known_by_its_name_while_it_runs() {
 #[test]
 fn the_command_is_found_by_the_container_s_own_path() {
     let _alone = alone();
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("tool");
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("tool");
     let status =
         std::process::Command::new("install").args(["-m", "755", "/bin/true"]).arg(&program).status();
     assert!(status.unwrap().success());
-    let (own, folder) = (std::env::var("PATH").unwrap(), folder.path().display().to_string());
+    let (own, directory) = (std::env::var("PATH").unwrap(), directory.path().display().to_string());
     let status = |spec: &str| {
         let mut command = sandbox(&["run", "-", "-q", "--", "tool"]);
-        feed(command.env("PATH", format!("{folder}:{own}")), spec).status.code()
+        feed(command.env("PATH", format!("{directory}:{own}")), spec).status.code()
     };
     assert_eq!(status("uts:\n"), Some(127), "the caller's PATH isn't the container's");
-    assert_eq!(status(&format!("uts:\nenv: {{ PATH: '/nowhere:{folder}' }}\n")), Some(0));
+    assert_eq!(status(&format!("uts:\nenv: {{ PATH: '/nowhere:{directory}' }}\n")), Some(0));
 }
 
 #[test]
-fn a_container_begins_with_an_environment_and_a_folder_of_its_own() {
+fn a_container_begins_with_an_environment_and_a_directory_of_its_own() {
     let _alone = alone();
     let spec = "uts: { hostname: web }\nworkdir: /usr\nenv: { GREETING: hello }\n";
     let (status, out, error) =
@@ -332,16 +332,16 @@ fn a_container_begins_with_an_environment_and_a_folder_of_its_own() {
     assert_eq!(status, Some(0), "{error}");
     assert_eq!(out, "GREETING\nHOME\nHOSTNAME\nPATH\nPWD\nTERM\n/usr\nweb\n");
     // Behind a root of its own too, and through a link.
-    for folder in ["/usr", "/bin"] {
-        let shown = fs::canonicalize(folder).unwrap();
+    for directory in ["/usr", "/bin"] {
+        let shown = fs::canonicalize(directory).unwrap();
         let (status, out, error) =
-            run_spec(&format!("rootfs: host\nworkdir: {folder}\n"), &["-q", "--", "pwd", "-P"]);
-        assert_eq!(status, Some(0), "{folder}: {error}");
+            run_spec(&format!("rootfs: host\nworkdir: {directory}\n"), &["-q", "--", "pwd", "-P"]);
+        assert_eq!(status, Some(0), "{directory}: {error}");
         assert_eq!(out.trim(), shown.to_str().unwrap());
     }
-    let (status, _, error) = run_spec("uts:\nworkdir: /no/such/folder\n", &["-q", "--", "true"]);
+    let (status, _, error) = run_spec("uts:\nworkdir: /no/such/directory\n", &["-q", "--", "true"]);
     assert_eq!(status, Some(125));
-    assert!(error.contains("chdir(\"/no/such/folder\") = -1 ENOENT"), "{error}");
+    assert!(error.contains("chdir(\"/no/such/directory\") = -1 ENOENT"), "{error}");
 }
 
 #[test]

@@ -108,8 +108,8 @@ fn root_without_the_capability_is_refused() {
     let again = "setpriv --bounding-set +all --inh-caps +all true || chroot / echo done";
     assert!(!shell("capabilities: { keep: [chown, setpcap] }\n", again).contains("done"));
     if is_root() {
-        let folder = tempfile::tempdir().unwrap();
-        let node = folder.path().join("node");
+        let directory = tempfile::tempdir().unwrap();
+        let node = directory.path().join("node");
         let mknod = format!("mknod {} c 1 3 && echo done", node.display());
         assert!(
             shell("capabilities: { keep: [dac_override] }\n", &mknod).contains("Operation not permitted")
@@ -146,9 +146,9 @@ fn a_set_user_id_program_gains_nothing() {
     if !is_root() {
         return skip("a_set_user_id_program_gains_nothing", "machine: only root makes a program of root's");
     }
-    let folder = tempfile::tempdir().unwrap();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let program = folder.path().join("id");
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = directory.path().join("id");
     install("4755", Path::new("/usr/bin/id"), &program);
     let id = format!("{} -u", program.display());
     assert_eq!(shell("run_as: 1000\n", &id), "0");
@@ -203,9 +203,9 @@ fn calls_of_another_kind_of_program_are_refused() {
     for number in [39, 521] {
         assert_eq!(errno("seccomp: default\n", &(0x4000_0000_u64 | number).to_string()), libc::ENOSYS);
     }
-    let folder = tempfile::tempdir().unwrap();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let (bytes, program) = (folder.path().join("bytes"), folder.path().join("i386"));
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let (bytes, program) = (directory.path().join("bytes"), directory.path().join("i386"));
     fs::write(&bytes, i386()).unwrap();
     install("755", &bytes, &program);
     let end = |spec| run(spec, &[program.to_str().unwrap()]).status.code();
@@ -232,8 +232,8 @@ fn i386() -> Vec<u8> {
 
 #[test]
 fn nobody_types_into_the_shell_outside() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("spec.yaml");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("spec.yaml");
     // Typed into the terminal's queue, an `x` would be there to be read. Also with a bit that the kernel doesn't look at.
     let script = format!(
         "my $key = q(x); for my $high (0, 1 << 32) {{ print 'typed ', (syscall({}, 0, {} + $high, $key) < 0 ? $! + 0 : 0), qq(\\n) }}",
@@ -315,8 +315,8 @@ fn an_id_that_the_namespace_lacks_is_refused_before_anything_is_done() {
 #[test]
 fn the_leash_holds_whoever_the_command_is() {
     let whoever = if is_root() { "run_as: 1000\n" } else { "run_as: 0\n" };
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("spec.yaml");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("spec.yaml");
     fs::write(&file, whoever.to_owned() + "capabilities: default\nseccomp: default\n").unwrap();
     let mut host = Command::new(binary())
         .args(["run", file.to_str().unwrap(), "-q", "--", "sleep", "60"])

@@ -237,8 +237,8 @@ fn nothing_of_a_file_reaches_the_terminal_raw() {
 
 #[test]
 fn exit_statuses() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     std::fs::write(path("good.yaml"), "uts:\n").unwrap();
     std::fs::write(path("bad.yaml"), "utz:\n").unwrap();
     let status = |files: &[&str]| {
@@ -252,7 +252,7 @@ fn exit_statuses() {
     assert!(err.contains("bad.yaml:1:1:") && err.contains("did you mean uts?"), "{err}");
     assert!(err.contains("cannot read") && err.contains("No such file"), "{err}");
     assert_eq!(status(&[]).0, 2);
-    assert_eq!(status(&[folder.path().to_str().unwrap()]).0, 125);
+    assert_eq!(status(&[directory.path().to_str().unwrap()]).0, 125);
     assert_eq!(run(&["spec"]).status.code(), Some(2));
     assert_eq!(check(b"uts:\n").status.code(), Some(0));
     let unknown = run(&["spec", "init", "--for", "wbe"]);

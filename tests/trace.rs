@@ -37,8 +37,8 @@ fn traced(arguments: &[&str]) -> Vec<Vec<String>> {
 }
 
 fn traced_by(strace: &mut Command, arguments: &[&str]) -> Vec<Vec<String>> {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("trace");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("trace");
     let output = strace
         .args(["-f", "-s", "4096", "-o"])
         .arg(&file)
@@ -142,12 +142,12 @@ fn the_kernel_sees_what_the_plan_says() {
         return skip("the_kernel_sees_what_the_plan_says", "strace(1) isn't installed");
     }
     // A root needs a program that needs nothing else in it.
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().to_str().unwrap().to_owned();
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().to_str().unwrap().to_owned();
     let source = support::repository().join("benches/nothing.c");
     let compiled = Command::new("cc")
         .args(["-static", "-nostdlib", "-O2", "-o"])
-        .arg(folder.path().join("nothing"))
+        .arg(directory.path().join("nothing"))
         .arg(source)
         .status();
     assert!(compiled.is_ok_and(|status| status.success()), "cc makes a static program");

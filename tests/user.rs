@@ -96,10 +96,10 @@ fn as_borrower(flags: &[&str], command: &[&str]) -> Output {
 
 /// The same with these options of setpriv(1), and any arguments behind `sandbox user`.
 fn borrow(options: &[&str], arguments: &[&str]) -> Output {
-    let folder = tempfile::tempdir().unwrap();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let own = folder.path().join("sandbox");
-    let lent = folder.path().join("subuid");
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let own = directory.path().join("sandbox");
+    let lent = directory.path().join("subuid");
     fs::write(&lent, "1000:100000:65536\n").unwrap();
     // Copied by a process of its own: a file that this one has open for writing, any child that another test starts at
     // that moment has open too, and what is being written can't be executed (ETXTBSY).
@@ -206,9 +206,9 @@ fn no_demonstration_leaves_a_file_that_its_user_could_not_remove() {
 
 #[test]
 fn a_file_of_the_inner_root_belongs_to_the_mapped_id() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    let path = folder.path().join("file");
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let path = directory.path().join("file");
     let script = format!("echo mine > {0}; stat -c %u {0}", path.display());
     let (map, owner) =
         if is_root() { ("0:100000:10", 100_000) } else { ("root", nix::unistd::getuid().as_raw()) };

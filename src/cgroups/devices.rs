@@ -170,7 +170,7 @@ pub fn observe(process: &str) -> Vec<Observation> {
         vec![cgroup::membership(process, Controller::Devices), open("/dev/null"), open("/dev/zero")];
     match ProcessCgroup::of(process, Controller::Devices) {
         Some(group) if group.version() == Version::V2 => {
-            let ids = std::fs::File::open(group.folder()).map(|folder| attached(&folder));
+            let ids = std::fs::File::open(group.directory()).map(|directory| attached(&directory));
             let value = match ids {
                 Ok(Ok(ids)) => Value::Count(ids.len(), "programs".into()),
                 Ok(Err(errno)) => Value::Not(format!("{errno:?}")),

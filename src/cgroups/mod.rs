@@ -98,7 +98,7 @@ impl Group<'_> {
                 let write = write(&own.join("tasks"), "0");
                 draft.step(Phase::Join, Actor::Child, self.feature, write, "limits.join.why");
             }
-            Version::V2 => self.host(draft, CgroupCall::Open { folder: path(&own) }, "limits.open.why"),
+            Version::V2 => self.host(draft, CgroupCall::Open { directory: path(&own) }, "limits.open.why"),
         }
     }
 
@@ -106,21 +106,21 @@ impl Group<'_> {
         draft.step(Phase::Groups, Actor::Host, self.feature, call, why);
     }
 
-    fn make(&self, draft: &mut Draft, folder: &Path, shared: bool) {
-        let call = CgroupCall::Make { folder: path(folder), shared };
+    fn make(&self, draft: &mut Draft, directory: &Path, shared: bool) {
+        let call = CgroupCall::Make { directory: path(directory), shared };
         let (why, undo) = if shared {
-            ("limits.shared.why", Undo::RemoveSharedGroup { path: folder.to_path_buf() })
+            ("limits.shared.why", Undo::RemoveSharedGroup { path: directory.to_path_buf() })
         } else {
-            ("limits.make.why", Undo::RemoveGroup { path: folder.to_path_buf() })
+            ("limits.make.why", Undo::RemoveGroup { path: directory.to_path_buf() })
         };
         draft.undoable(Phase::Groups, Actor::Host, self.feature, call, why, undo);
     }
 
     /// v1's cpuset begins empty, and takes no process until it's told which processors and memory nodes it has.
-    fn seed(&self, draft: &mut Draft, folder: &Path) {
+    fn seed(&self, draft: &mut Draft, directory: &Path) {
         let Some((cpus, nodes)) = &self.site.cpuset else { return };
-        self.host(draft, write(&folder.join("cpuset.cpus"), cpus), "limits.seed.why");
-        self.host(draft, write(&folder.join("cpuset.mems"), nodes), "limits.seed.why");
+        self.host(draft, write(&directory.join("cpuset.cpus"), cpus), "limits.seed.why");
+        self.host(draft, write(&directory.join("cpuset.mems"), nodes), "limits.seed.why");
     }
 
     /// v2: a group has the controllers that the one above hands down, so it's told from the top; and whoever hands down has
@@ -140,7 +140,7 @@ impl Group<'_> {
         }
     }
 
-    /// The folder above is told to hand down. What it didn't before is withdrawn at the end: after `sandbox` has gone, where
+    /// The directory above is told to hand down. What it didn't before is withdrawn at the end: after `sandbox` has gone, where
     /// that could be made later.
     fn enable(&self, draft: &mut Draft) {
         if self.site.handed_down.is_empty() {
@@ -162,15 +162,15 @@ impl Group<'_> {
         let mut calls: Vec<(Feature, Call, &'static str)> = Vec::new();
         for intent in draft.intents().iter().filter(|one| self.site.controllers.contains(&one.controller)) {
             if let (Some(program), Version::V2) = (&intent.program, self.site.version) {
-                let call = CgroupCall::AttachProgram { folder: path(own), program: program.clone() };
+                let call = CgroupCall::AttachProgram { directory: path(own), program: program.clone() };
                 calls.push((intent.feature, call.into(), intent.why));
                 continue;
             }
             calls.extend(intent.settings().iter().map(|setting| {
-                let (folder, setting, controller) = (path(own), setting.clone(), intent.controller);
+                let (directory, setting, controller) = (path(own), setting.clone(), intent.controller);
                 let call = match intent.is_idle {
-                    true => CgroupCall::Offer { folder, setting },
-                    false => CgroupCall::Set { folder, controller, setting },
+                    true => CgroupCall::Offer { directory, setting },
+                    false => CgroupCall::Set { directory, controller, setting },
                 };
                 (intent.feature, call.into(), intent.why)
             }));

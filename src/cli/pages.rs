@@ -47,8 +47,8 @@ pub(super) fn completions(args: &CompletionsArgs) -> Result<u8> {
 /// Prints one page, or writes them all.
 pub(super) fn man(args: &ManArgs) -> Result<u8> {
     let sandbox = built();
-    if let Some(folder) = &args.dir {
-        return write_all(&sandbox, folder);
+    if let Some(directory) = &args.dir {
+        return write_all(&sandbox, directory);
     }
     let command = match &args.command {
         None => Some(&sandbox),
@@ -63,10 +63,10 @@ pub(super) fn man(args: &ManArgs) -> Result<u8> {
     Ok(0)
 }
 
-fn write_all(sandbox: &Command, folder: &Path) -> Result<u8> {
-    fs::create_dir_all(folder).map_err(|error| unwritten(folder, &error))?;
+fn write_all(sandbox: &Command, directory: &Path) -> Result<u8> {
+    fs::create_dir_all(directory).map_err(|error| unwritten(directory, &error))?;
     for command in std::iter::once(sandbox).chain(sandbox.get_subcommands()) {
-        let path = folder.join(format!("{}.1", name_of(command)));
+        let path = directory.join(format!("{}.1", name_of(command)));
         page(command).and_then(|page| fs::write(&path, page)).map_err(|error| unwritten(&path, &error))?;
         render::out(&format!("{}\n", path.display()));
     }

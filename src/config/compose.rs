@@ -154,11 +154,11 @@ pub fn plan(spec: &Spec, machine: &Machine, purpose: impl Into<Purpose>, ending:
     for error in host.unread.errors() {
         draft.problem(purpose, error.clone());
     }
-    if let Some(folder) = &spec.workdir {
+    if let Some(directory) = &spec.workdir {
         // Without its links, as the kernel will show it.
-        let folder = resolver(&spec).resolve(folder).container;
-        let call = MountCall::ChangeFolder { path: folder.to_string_lossy().into_owned() };
-        draft.step(Phase::WorkingDirectory, Actor::Command, Feature::Mnt, call, "run.folder.why");
+        let directory = resolver(&spec).resolve(directory).container;
+        let call = MountCall::Chdir { path: directory.to_string_lossy().into_owned() };
+        draft.step(Phase::WorkingDirectory, Actor::Command, Feature::Mnt, call, "run.directory.why");
     }
     let features = spec.features();
     let context = Context {

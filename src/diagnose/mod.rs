@@ -285,7 +285,7 @@ fn refused_by_policy(facts: &Facts, failed: &Failed<'_>) -> Reason {
     if facts.number("/sys/fs/selinux/enforce") == Some(1) {
         return Reason::Selinux;
     }
-    // mount(2), EACCES: a folder on the way to the source or the target can't be entered.
+    // mount(2), EACCES: a directory on the way to the source or the target can't be entered.
     if is_mount && failed.errno == Errno::EACCES { Reason::Permissions } else { Reason::Unknown }
 }
 
@@ -362,11 +362,11 @@ fn needs(call: &Call) -> Option<Capability> {
         Call::Restrict(RestrictCall::Limit { .. }) => Some(Capability::CAP_SYS_RESOURCE),
         Call::Restrict(RestrictCall::Bound { .. }) => Some(Capability::CAP_SETPCAP),
         Call::Restrict(RestrictCall::Filter { .. }) => Some(Capability::CAP_SYS_ADMIN),
-        Call::Mount(MountCall::ChangeFolder { .. }) => None,
+        Call::Mount(MountCall::Chdir { .. }) => None,
         Call::DetachedMount(DetachedMountCall::MakeNode { .. }) => Some(Capability::CAP_MKNOD),
         Call::DetachedMount(
             DetachedMountCall::Open { .. }
-            | DetachedMountCall::MakeFolder { .. }
+            | DetachedMountCall::MakeDirectory { .. }
             | DetachedMountCall::MakeFile { .. }
             | DetachedMountCall::MakeLink { .. }
             | DetachedMountCall::Enter,

@@ -298,6 +298,8 @@ fn some(all: &[String]) -> String {
 
 /// Whether only root can change what lies there, by where it lies.
 pub(crate) fn is_installed(program: &str) -> bool {
-    let folders = ["/usr/local/bin", "/usr/local/sbin", "/usr/bin", "/usr/sbin", "/bin", "/sbin"];
-    Path::new(program).parent().is_some_and(|folder| folders.iter().any(|known| Path::new(known) == folder))
+    let directories = ["/usr/local/bin", "/usr/local/sbin", "/usr/bin", "/usr/sbin", "/bin", "/sbin"];
+    Path::new(program)
+        .parent()
+        .is_some_and(|directory| directories.iter().any(|known| Path::new(known) == directory))
 }

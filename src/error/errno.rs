@@ -45,8 +45,8 @@ mod tests {
     fn an_error_without_an_errno_gets_that_of_its_fault() {
         let null_byte = std::fs::File::open("a\0b").expect_err("no path has a null byte");
         assert_eq!(errno(null_byte), Errno::EINVAL);
-        let folder = tempfile::tempdir().expect("a temporary directory");
-        let file = folder.path().join("latin1");
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = directory.path().join("latin1");
         std::fs::write(&file, b"\xe9").expect("a file");
         let not_utf8 = std::fs::read_to_string(&file).expect_err("0xe9 alone is not UTF-8");
         assert_eq!(errno(not_utf8), Errno::EILSEQ);

@@ -1,4 +1,4 @@
-//! Taking a cgroup away: whatever still runs in it is ended, then its folder goes. Only ever called for folders that the
+//! Taking a cgroup away: whatever still runs in it is ended, then its directory goes. Only ever called for directories that the
 //! journal proves to be ours.
 
 use crate::observe::file;
@@ -81,7 +81,7 @@ pub(super) fn leave(group: &Path, to: &Path) -> io::Result<()> {
     fs::write(to.join("cgroup.procs"), "0")
 }
 
-/// Removes the folder that other runs use too, if none does: each of them holds a shared lock on the folder above. Where one
+/// Removes the directory that other runs use too, if none does: each of them holds a shared lock on the directory above. Where one
 /// does, or left its group there and nobody has tidied up after it yet, the error is EWOULDBLOCK.
 pub(super) fn remove_shared(group: &Path) -> io::Result<()> {
     let _alone = alone(group.parent().unwrap_or(group), || has_groups(group))?;
@@ -92,17 +92,17 @@ pub(super) fn remove_shared(group: &Path) -> io::Result<()> {
     }
 }
 
-/// v2: a folder hands controllers down no longer. Where another group lies beside ours, it may have begun to use them, and
+/// v2: a directory hands controllers down no longer. Where another group lies beside ours, it may have begun to use them, and
 /// would lose its limits: then they stay, as they do while another run of ours is there, and the error is EWOULDBLOCK.
-pub(super) fn withdraw(folder: &Path, controllers: &[String]) -> io::Result<()> {
-    let shared = folder.join("sandbox");
+pub(super) fn withdraw(directory: &Path, controllers: &[String]) -> io::Result<()> {
+    let shared = directory.join("sandbox");
     let is_used = || {
-        let others = groups_in(folder).into_iter().filter(|group| *group != shared);
+        let others = groups_in(directory).into_iter().filter(|group| *group != shared);
         // Where the caller itself had to make room, its own leaf is left in there.
         let runs = groups_in(&shared).into_iter().filter(|group| !group.to_string_lossy().ends_with("-host"));
         others.chain(runs).next().is_some()
     };
-    let _alone = alone(folder, is_used)?;
+    let _alone = alone(directory, is_used)?;
     if is_used() {
         return Err(Errno::EWOULDBLOCK.into());
     }
@@ -110,14 +110,14 @@ pub(super) fn withdraw(folder: &Path, controllers: &[String]) -> io::Result<()> 
     if shared.exists() {
         fs::write(shared.join("cgroup.subtree_control"), minus.join(" "))?;
     }
-    fs::write(folder.join("cgroup.subtree_control"), minus.join(" "))
+    fs::write(directory.join("cgroup.subtree_control"), minus.join(" "))
 }
 
-/// The lock of a folder that runs share, for the last of them. Two that end at a time may each take the other for one that
+/// The lock of a directory that runs share, for the last of them. Two that end at a time may each take the other for one that
 /// stays: one has the lock and sees the other's group, which goes just before the other asks for the lock. So where nothing
 /// is in use, whoever has it will let it go in a moment.
-fn alone(folder: &Path, is_used: impl Fn() -> bool) -> io::Result<fs::File> {
-    let own = fs::File::open(folder)?;
+fn alone(directory: &Path, is_used: impl Fn() -> bool) -> io::Result<fs::File> {
+    let own = fs::File::open(directory)?;
     let deadline = Instant::now() + Duration::from_millis(100);
     loop {
         match flock(&own, FlockOperation::NonBlockingLockExclusive) {
@@ -129,25 +129,25 @@ fn alone(folder: &Path, is_used: impl Fn() -> bool) -> io::Result<fs::File> {
     }
 }
 
-/// Whether there are groups in a group: each of them is a link to the folder, which has two itself. One call, where to list it,
+/// Whether there are groups in a group: each of them is a link to the directory, which has two itself. One call, where to list it,
 /// with all its files, takes five.
 fn has_groups(group: &Path) -> bool {
     group.metadata().is_ok_and(|metadata| metadata.nlink() > 2)
 }
 
-fn groups_in(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    folders.map(|entry| entry.path()).collect()
+fn groups_in(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    directories.map(|entry| entry.path()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// In a tmpfs, whose folders are linked as those of cgroups are.
+    /// In a tmpfs, whose directories are linked as those of cgroups are.
     #[test]
-    fn a_shared_folder_with_a_group_in_it_stays() {
+    fn a_shared_directory_with_a_group_in_it_stays() {
         let above = tempfile::tempdir_in("/dev/shm").unwrap();
         let shared = above.path().join("sandbox");
         fs::create_dir_all(shared.join("another")).unwrap();

@@ -72,7 +72,7 @@ impl Journal {
     /// Writes down what is about to be made.
     ///
     /// # Errors
-    /// When the runtime folder can't be made or isn't ours alone.
+    /// When the runtime directory can't be made or isn't ours alone.
     pub fn intend(&mut self, undo: &Undo) -> Result<()> {
         let entry = Entry { undo: undo.clone(), made: Made::Intended, home: home(undo) };
         self.written()?.append(entry)
@@ -83,7 +83,7 @@ impl Journal {
         match &mut self.written {
             Some(written) => Ok(written),
             none => Ok(none.insert(Written::create().map_err(|error| {
-                Error::failed(format!("cannot write the undo journal in {}", runtime_folder().display()))
+                Error::failed(format!("cannot write the undo journal in {}", runtime_directory().display()))
                     .why(error.to_string())
             })?)),
         }
@@ -122,15 +122,15 @@ impl Drop for Journal {
 
 impl Written {
     fn create() -> io::Result<Written> {
-        let folder = runtime_folder();
-        // What others do at the same time makes a try fail, never the run: the last user of the folder removes it, a
+        let directory = runtime_directory();
+        // What others do at the same time makes a try fail, never the run: the last user of the directory removes it, a
         // name is in use, a sweep takes the new file for a dead owner's before it is locked.
         for attempt in 0..100 {
-            match make_folder(&folder) {
+            match make_directory(&directory) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 made => made?,
             }
-            let path = folder.join(format!("{}-{attempt}.journal", std::process::id()));
+            let path = directory.join(format!("{}-{attempt}.journal", std::process::id()));
             let file =
                 match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path) {
                     Err(error)
@@ -151,7 +151,7 @@ impl Written {
                 Ok(()) => return Ok(Written { path, file, entries: Vec::new() }),
             }
         }
-        Err(io::Error::other(format!("{} has no free name", folder.display())))
+        Err(io::Error::other(format!("{} has no free name", directory.display())))
     }
 
     fn append(&mut self, entry: Entry) -> Result<()> {
@@ -173,7 +173,7 @@ impl Written {
 
 /// The commands of the caller's containers that run and are called so.
 pub fn named(name: &str) -> Vec<i32> {
-    let entries = fs::read_dir(runtime_folder()).into_iter().flatten().flatten();
+    let entries = fs::read_dir(runtime_directory()).into_iter().flatten().flatten();
     let journals = entries.filter_map(|entry| File::open(entry.path()).ok()).filter(is_locked);
     let words = journals.filter_map(|journal| io::read_to_string(journal).ok());
     let of = |words: String| {
@@ -185,8 +185,8 @@ pub fn named(name: &str) -> Vec<i32> {
 
 /// Clears what dead owners left. What still has an owner, and what isn't proved to be ours, stays.
 pub fn sweep() -> Vec<Undo> {
-    let (mut removed, folder) = (Vec::new(), runtime_folder());
-    let Ok(entries) = fs::read_dir(&folder) else { return removed };
+    let (mut removed, directory) = (Vec::new(), runtime_directory());
+    let Ok(entries) = fs::read_dir(&directory) else { return removed };
     for entry in entries.flatten() {
         let path = entry.path();
         if path.extension().is_some_and(|extension| extension == "journal") {
@@ -194,7 +194,7 @@ pub fn sweep() -> Vec<Undo> {
         }
     }
     // Its last user may have died before there was a journal in it.
-    let _ = fs::remove_dir(folder);
+    let _ = fs::remove_dir(directory);
     removed
 }
 
@@ -277,14 +277,14 @@ fn lock(file: &File) -> io::Result<()> {
 }
 
 /// root's is in /run, unless it is root of a user namespace only, to whom /run is closed; a user's in $XDG_RUNTIME_DIR, or
-/// in a folder of /tmp that must be theirs alone.
-fn runtime_folder() -> PathBuf {
+/// in a directory of /tmp that must be theirs alone.
+fn runtime_directory() -> PathBuf {
     let uid = nix::unistd::geteuid();
     if uid.is_root() && nix::unistd::access("/run", nix::unistd::AccessFlags::W_OK).is_ok() {
         return PathBuf::from("/run/sandbox");
     }
-    match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_dir()) {
-        Some(folder) => folder.join("sandbox"),
+    match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|directory| directory.is_dir()) {
+        Some(directory) => directory.join("sandbox"),
         None => PathBuf::from(format!("/tmp/sandbox-{}", outer(uid.as_raw()))),
     }
 }
@@ -304,27 +304,27 @@ fn outer(uid: u32) -> u32 {
     outside.unwrap_or(uid)
 }
 
-fn make_folder(folder: &Path) -> io::Result<()> {
-    match fs::DirBuilder::new().mode(0o700).create(folder) {
+fn make_directory(directory: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(directory) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         made => return made,
     }
-    let metadata = fs::symlink_metadata(folder)?;
+    let metadata = fs::symlink_metadata(directory)?;
     let mine = metadata.is_dir()
         && metadata.uid() == nix::unistd::geteuid().as_raw()
         && metadata.mode() & 0o022 == 0;
     if mine {
         Ok(())
     } else {
-        Err(io::Error::other(format!("{} isn't a folder of yours alone", folder.display())))
+        Err(io::Error::other(format!("{} isn't a directory of yours alone", directory.display())))
     }
 }
 
-/// Removes the journal, and the folder with its last user.
+/// Removes the journal, and the directory with its last user.
 fn remove(journal: &Path) {
     let _ = fs::remove_file(journal);
-    if let Some(folder) = journal.parent() {
-        let _ = fs::remove_dir(folder);
+    if let Some(directory) = journal.parent() {
+        let _ = fs::remove_dir(directory);
     }
 }
 
@@ -371,7 +371,7 @@ mod tests {
         let inside = path.join("file");
         fs::create_dir(&path).unwrap();
         fs::write(&inside, "").unwrap();
-        let undo = Undo::RemoveFolder { path: path.clone() };
+        let undo = Undo::RemoveDirectory { path: path.clone() };
         let mut journal = Journal::default();
         journal.intend(&undo).unwrap();
         journal.came_out::<(), ()>(&Ok(())).unwrap();

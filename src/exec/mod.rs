@@ -385,8 +385,8 @@ impl Run<'_> {
 /// The group with a limit of memory.
 fn memory_group(plan: &Plan) -> Option<PathBuf> {
     plan.steps.iter().find_map(|step| match &step.call {
-        Call::Cgroup(CgroupCall::Make { folder, shared: false }) if step.purpose == Feature::Memory => {
-            Some(PathBuf::from(folder))
+        Call::Cgroup(CgroupCall::Make { directory, shared: false }) if step.purpose == Feature::Memory => {
+            Some(PathBuf::from(directory))
         }
         _ => None,
     })

@@ -21,7 +21,7 @@ pub(super) fn remove(undo: &Undo, patience: Duration) -> io::Result<bool> {
     let removed = match undo {
         Undo::DeleteLink { name } => sys::netlink::delete_link(name).map_err(io::Error::from),
         Undo::RemoveBridge { name } => bridge::remove(name, patience),
-        Undo::RemoveFolder { path } => fs::remove_dir(path),
+        Undo::RemoveDirectory { path } => fs::remove_dir(path),
         Undo::RemoveFile { path } => fs::remove_file(path),
         Undo::Unmount { path } => match nix::mount::umount2(path, nix::mount::MntFlags::MNT_DETACH) {
             // Nothing is mounted there: its owner died before that. umount(2)
@@ -58,7 +58,7 @@ pub(super) fn identity(undo: &Undo) -> io::Result<Option<String>> {
         // Not from /sys/class/net: that lists the namespace in which it was mounted, which needn't be the caller's.
         Undo::DeleteLink { name } => sys::netlink::find_link(name).map(|link| link.identity()),
         Undo::RemoveBridge { name } => bridge::find(name).map(|link| link.identity()),
-        Undo::RemoveFolder { path }
+        Undo::RemoveDirectory { path }
         | Undo::RemoveFile { path }
         | Undo::Unmount { path }
         | Undo::RemoveGroup { path }

@@ -1,4 +1,4 @@
-//! Where cgroups can be made: which hierarchies are mounted, v1, v2 or both, and which folder of each is the caller's to
+//! Where cgroups can be made: which hierarchies are mounted, v1, v2 or both, and which directory of each is the caller's to
 //! use. Found by looking at mountinfo, /proc/self/cgroup and cgroup.controllers, never by a version. cgroups(7)
 
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::observe::hierarchy::{Controller, Hierarchy, Version, controllers_in, 
 /// Where groups of ours can be made, for the controllers that were asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cgroups {
-    /// The folder's name that all groups of this run have: no one else's.
+    /// The directory's name that all groups of this run have: no one else's.
     pub name: String,
     /// Which interface each controller has on this machine.
     pub versions: Vec<(Controller, Version)>,
@@ -22,22 +22,22 @@ pub struct Cgroups {
     pub obstacles: Vec<(Controller, Obstacle)>,
 }
 
-/// A folder in which `sandbox` can be made, in one hierarchy.
+/// A directory in which `sandbox` can be made, in one hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Site {
     /// The hierarchy's interface.
     pub version: Version,
-    /// The folder.
+    /// The directory.
     pub base: PathBuf,
     /// Which of the controllers asked for are in this hierarchy.
     pub controllers: Vec<Controller>,
-    /// v2: those that the folder is told to hand down.
+    /// v2: those that the directory is told to hand down.
     pub handed_down: Vec<&'static str>,
     /// v2: those of them that it didn't hand down before.
     pub missing: Vec<&'static str>,
-    /// v2: the caller is itself in the folder, alone: it must leave before that can hand anything down.
+    /// v2: the caller is itself in the directory, alone: it must leave before that can hand anything down.
     pub is_occupied: bool,
-    /// v1's cpuset: the processors and memory nodes of the folder, which every new group must be told.
+    /// v1's cpuset: the processors and memory nodes of the directory, which every new group must be told.
     pub cpuset: Option<(String, String)>,
 }
 
@@ -123,7 +123,7 @@ impl Cgroups {
 }
 
 impl Site {
-    /// The folder that all groups of `sandbox` in this hierarchy lie in.
+    /// The directory that all groups of `sandbox` in this hierarchy lie in.
     pub fn shared(&self) -> PathBuf {
         self.base.join("sandbox")
     }
@@ -147,7 +147,7 @@ fn site_v1(hierarchy: &Hierarchy, controllers: &[Controller], unread: &mut Unrea
     })
 }
 
-/// The mount's own folder where it's writable (root), else the nearest folder from the caller's own cgroup upwards that is
+/// The mount's own directory where it's writable (root), else the nearest directory from the caller's own cgroup upwards that is
 /// the caller's and hands down all that is wanted, else the caller's own cgroup, if nobody else is in it.
 fn site_v2(hierarchy: &Hierarchy, controllers: &[Controller], unread: &mut Unread) -> Result<Site, Obstacle> {
     let names: Vec<&'static str> =
@@ -183,9 +183,10 @@ fn site_v2(hierarchy: &Hierarchy, controllers: &[Controller], unread: &mut Unrea
     let Some(own) = hierarchy.own().filter(|own| is_writable(own, unread)) else {
         return Err(Obstacle::NotDelegated(hierarchy.path.clone()));
     };
-    let mut above: Vec<&Path> = own.ancestors().take_while(|folder| folder.starts_with(mount)).collect();
-    above.truncate(above.iter().take_while(|folder| is_writable(folder, unread)).count());
-    if let Some(base) = above.into_iter().find(|folder| missing(folder, unread).is_empty()) {
+    let mut above: Vec<&Path> =
+        own.ancestors().take_while(|directory| directory.starts_with(mount)).collect();
+    above.truncate(above.iter().take_while(|directory| is_writable(directory, unread)).count());
+    if let Some(base) = above.into_iter().find(|directory| missing(directory, unread).is_empty()) {
         return Ok(site(base, &[], Vec::new(), false));
     }
     let available = controllers_in(&own.join("cgroup.controllers"), unread);
@@ -204,9 +205,9 @@ fn site_v2(hierarchy: &Hierarchy, controllers: &[Controller], unread: &mut Unrea
 }
 
 /// Whether the caller may make a group there and move a process into it: cgroups(7), delegation.
-fn is_writable(folder: &Path, unread: &mut Unread) -> bool {
+fn is_writable(directory: &Path, unread: &mut Unread) -> bool {
     let mut may_write = |path: &Path| unread.may(path, AccessFlags::W_OK);
-    may_write(folder) && may_write(&folder.join("cgroup.procs"))
+    may_write(directory) && may_write(&directory.join("cgroup.procs"))
 }
 
 #[cfg(test)]

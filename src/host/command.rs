@@ -26,7 +26,7 @@ pub fn resolve(name: &str, tree: &Resolver, path: &OsStr) -> Result<PathBuf> {
     let candidates: Vec<PathBuf> = if name.contains('/') {
         vec![PathBuf::from(name)]
     } else {
-        std::env::split_paths(path).map(|folder| folder.join(name)).collect()
+        std::env::split_paths(path).map(|directory| directory.join(name)).collect()
     };
     let mut refused = None;
     for candidate in candidates {
@@ -40,9 +40,9 @@ pub fn resolve(name: &str, tree: &Resolver, path: &OsStr) -> Result<PathBuf> {
         }
     }
     match refused {
-        Some((path, is_folder)) => {
+        Some((path, is_directory)) => {
             let path = path.display().to_string();
-            let reason = if is_folder { "common.exec.folder" } else { "common.exec.mode" };
+            let reason = if is_directory { "common.exec.directory" } else { "common.exec.mode" };
             Err(Error::new(ExitKind::NotExecutable, text_with("common.exec.refused", &[("command", name)]))
                 .why(text_with(reason, &[("path", &path)])))
         }
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_and_a_plain_file_are_refused() {
+    fn a_directory_and_a_plain_file_are_refused() {
         assert_eq!(found("/etc").map_err(|error| error.kind), Err(ExitKind::NotExecutable));
         assert_eq!(found("/etc/passwd").map_err(|error| error.kind), Err(ExitKind::NotExecutable));
         assert_eq!(found("/etc/nothing-here").map_err(|error| error.kind), Err(ExitKind::NotFound));

@@ -46,15 +46,15 @@ impl Disk {
         Disk::of(major, minor).ok_or_else(|| said("blkio.disk.none", words, &format!("{major}:{minor}")))
     }
 
-    /// The whole disk of a block device, by the folder that sysfs has for it: a partition's lies in its disk's.
+    /// The whole disk of a block device, by the directory that sysfs has for it: a partition's lies in its disk's.
     fn of(major: u64, minor: u64) -> Option<Disk> {
-        let mut folder = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
-        if folder.join("partition").exists() {
-            folder.pop();
+        let mut directory = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
+        if directory.join("partition").exists() {
+            directory.pop();
         }
-        let numbers = file::read_text(folder.join("dev")).ok()?;
+        let numbers = file::read_text(directory.join("dev")).ok()?;
         let (major, minor) = numbers.trim().split_once(':')?;
-        let name = folder.file_name()?.to_string_lossy().into_owned();
+        let name = directory.file_name()?.to_string_lossy().into_owned();
         Some(Disk { major: major.parse().ok()?, minor: minor.parse().ok()?, name })
     }
 }

@@ -205,7 +205,7 @@ fn below_proc(table: &[u8]) -> Vec<String> {
     points
 }
 
-/// mountinfo lists what is mounted at or below this process's root: in a chroot to a plain folder nothing is at `/`.
+/// mountinfo lists what is mounted at or below this process's root: in a chroot to a plain directory nothing is at `/`.
 /// In one to a mount point only process 1 can tell, where it may be looked at and has the same mount table.
 fn is_chrooted(table: &[u8]) -> bool {
     if !table.is_empty() && !mountinfo::mounts(table).any(|mount| mount.is_on("/")) {

@@ -18,7 +18,7 @@ pub struct Files {
     /// Where something is mounted, `/` itself left out. Only looked up where these files are shown, or a user namespace makes
     /// what was mounted before it immovable. proc_pid_mountinfo(5)
     pub mount_points: Vec<PathBuf>,
-    /// What lies in `/`, by name: a link's target, or none for a folder that the caller may enter. Other files are left out.
+    /// What lies in `/`, by name: a link's target, or none for a directory that the caller may enter. Other files are left out.
     /// Only looked up where a spec shows these files.
     pub top: Vec<(String, Option<PathBuf>)>,
     /// The hostname.
@@ -45,14 +45,14 @@ impl Files {
         }
     }
 
-    /// Whether something is mounted below a folder.
-    pub fn is_mounted_below(&self, folder: &Path) -> bool {
-        self.mount_points.iter().any(|point| point.starts_with(folder) && point != folder)
+    /// Whether something is mounted below a directory.
+    pub fn is_mounted_below(&self, directory: &Path) -> bool {
+        self.mount_points.iter().any(|point| point.starts_with(directory) && point != directory)
     }
 
-    /// Whether something is mounted on a folder, or below it.
-    pub fn is_mounted_at(&self, folder: &Path) -> bool {
-        self.mount_points.iter().any(|point| point.starts_with(folder))
+    /// Whether something is mounted on a directory, or below it.
+    pub fn is_mounted_at(&self, directory: &Path) -> bool {
+        self.mount_points.iter().any(|point| point.starts_with(directory))
     }
 }
 
@@ -61,11 +61,11 @@ fn is_whole(map: &str) -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// Whether a file is a folder; none where there is no such file.
+/// Whether a file is a directory; none where there is no such file.
 ///
 /// # Errors
 /// Why that can't be known, in words.
-pub fn is_folder(path: &Path) -> Result<Option<bool>, String> {
+pub fn is_directory(path: &Path) -> Result<Option<bool>, String> {
     match path.metadata() {
         Ok(metadata) => Ok(Some(metadata.is_dir())),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {

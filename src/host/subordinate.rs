@@ -34,7 +34,7 @@ impl Subordinate {
 fn program(name: &str) -> Option<PathBuf> {
     ["/usr/bin", "/usr/local/bin", "/bin"]
         .iter()
-        .map(|folder| Path::new(folder).join(name))
+        .map(|directory| Path::new(directory).join(name))
         .find(|path| path.exists())
 }
 

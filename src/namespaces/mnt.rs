@@ -116,7 +116,7 @@ impl Mnt {
         match &self.root {
             Some(root) => self.plan_root(draft, root),
             None if tree.is_unchanged() => {}
-            None => self.plan_folder(draft, &tree),
+            None => self.plan_directory(draft, &tree),
         }
     }
 
@@ -153,7 +153,7 @@ impl Mnt {
         tree
     }
 
-    /// pivot_root(2) by the recipe of its manual page that needs no folder for the old root: it is stacked on the new
+    /// pivot_root(2) by the recipe of its manual page that needs no directory for the old root: it is stacked on the new
     /// one and then detached.
     fn plan_root(&self, draft: &mut Draft, root: &Path) {
         if !root.is_dir() {
@@ -167,25 +167,27 @@ impl Mnt {
         }
         let mut step = |call, why| draft.step(Phase::Root, Actor::Child, Feature::Mnt, call, why);
         step(MountCall::Bind { source: root.clone(), target: root.clone() }, "mnt.rootbind.why");
-        step(MountCall::ChangeFolder { path: root }, "mnt.rootchdir.why");
+        step(MountCall::Chdir { path: root }, "mnt.rootchdir.why");
         step(MountCall::PivotRoot { new_root: ".".into(), put_old: ".".into() }, "mnt.pivot.why");
         step(MountCall::Detach { target: ".".into() }, "mnt.detach.why");
-        step(MountCall::ChangeFolder { path: "/".into() }, "mnt.chdir.why");
+        step(MountCall::Chdir { path: "/".into() }, "mnt.chdir.why");
     }
 
-    /// A working folder on which something was mounted is still the covered one: it must be entered anew by its path,
-    /// where that leads to a folder afterwards. Else it stays, as the kernel leaves it.
-    fn plan_folder(&self, draft: &mut Draft, tree: &Resolver) {
-        let Ok(folder) = std::env::current_dir() else { return };
-        let place = tree.resolve(&folder);
-        let is_covered = place.host.as_ref() != Some(&folder);
+    /// A working directory on which something was mounted is still the covered one: it must be entered anew by its path,
+    /// where that leads to a directory afterwards. Else it stays, as the kernel leaves it.
+    fn plan_directory(&self, draft: &mut Draft, tree: &Resolver) {
+        let Ok(directory) = std::env::current_dir() else { return };
+        let place = tree.resolve(&directory);
+        let is_covered = place.host.as_ref() != Some(&directory);
         let is_there = match &place.host {
             Some(today) => today.is_dir(),
-            None => self.tmpfs.iter().any(|target| Resolver::default().resolve(target).container == folder),
+            None => {
+                self.tmpfs.iter().any(|target| Resolver::default().resolve(target).container == directory)
+            }
         };
         if is_covered && is_there {
-            let call = MountCall::ChangeFolder { path: path(&folder) };
-            draft.step(Phase::Mounts, Actor::Child, Feature::Mnt, call, "mnt.folder.why");
+            let call = MountCall::Chdir { path: path(&directory) };
+            draft.step(Phase::Mounts, Actor::Child, Feature::Mnt, call, "mnt.directory.why");
         }
     }
 
@@ -199,7 +201,7 @@ impl Mnt {
         }
     }
 
-    /// What can be known before: both ends must be there (to make one would leave it behind), both a folder or both not.
+    /// What can be known before: both ends must be there (to make one would leave it behind), both a directory or both not.
     fn check(&self, draft: &mut Draft, target: &Path, place: &Resolved, source: Option<&Path>) {
         if let Some(source) = source
             && !source.exists()
@@ -211,11 +213,11 @@ impl Mnt {
         if self.root.is_none() && place.container == Path::new("/") {
             return refuse(draft, format!("a mount on {shown}"), "mnt.target.root", "mnt.root.instead");
         }
-        let is_folder = source.is_none_or(Path::is_dir);
+        let is_directory = source.is_none_or(Path::is_dir);
         match &place.host {
             Some(today) if today.exists() => {
-                if today.is_dir() != is_folder {
-                    let kind = if is_folder { "mnt.target.file" } else { "mnt.target.folder" };
+                if today.is_dir() != is_directory {
+                    let kind = if is_directory { "mnt.target.file" } else { "mnt.target.directory" };
                     refuse(draft, format!("a mount on {shown}"), kind, "mnt.target.todo");
                 }
             }
@@ -237,7 +239,7 @@ fn refuse(draft: &mut Draft, what: String, why: &str, todo: &str) {
     draft.problem(Feature::Mnt, Error::failed(what).why(text(why)).todo(text(todo)));
 }
 
-/// From `/` on: a relative path would lead to what lies below a mount on it, since the working folder stays there.
+/// From `/` on: a relative path would lead to what lies below a mount on it, since the working directory stays there.
 fn absolute(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }

@@ -1,5 +1,5 @@
 //! Readers of a process's own cgroup: the files of the group that it is in, whichever version the controller has here.
-//! In a path `<memory>` stands for that group's folder in the hierarchy of the controller memory.
+//! In a path `<memory>` stands for that group's directory in the hierarchy of the controller memory.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use super::{Observation, Value};
 pub struct ProcessCgroup {
     hierarchy: Hierarchy,
     controller: Controller,
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl ProcessCgroup {
@@ -21,13 +21,13 @@ impl ProcessCgroup {
     pub fn of(process: &str, controller: Controller) -> Option<ProcessCgroup> {
         let hierarchies = hierarchy::hierarchies(process);
         let hierarchy = hierarchy::find(&hierarchies, controller)?.clone();
-        let folder = hierarchy.own()?;
-        Some(ProcessCgroup { hierarchy, controller, folder })
+        let directory = hierarchy.own()?;
+        Some(ProcessCgroup { hierarchy, controller, directory })
     }
 
-    /// Its folder.
-    pub fn folder(&self) -> &PathBuf {
-        &self.folder
+    /// Its directory.
+    pub fn directory(&self) -> &PathBuf {
+        &self.directory
     }
 
     /// The interface that its files have.
@@ -45,7 +45,7 @@ impl ProcessCgroup {
 
     /// The words of one of its files, whose name depends on the version.
     pub fn read(&self, v1: &str, v2: &str) -> Option<String> {
-        file::read_text(self.folder.join(self.name(v1, v2))).ok()
+        file::read_text(self.directory.join(self.name(v1, v2))).ok()
     }
 
     /// A file of one number.
@@ -59,7 +59,7 @@ impl ProcessCgroup {
             Version::V1 => v1,
             Version::V2 => v2,
         };
-        let words = file::read_text(self.folder.join(file)).ok()?;
+        let words = file::read_text(self.directory.join(file)).ok()?;
         field_of(&words, field)
     }
 
@@ -70,8 +70,8 @@ impl ProcessCgroup {
 
 /// How many processes of a group the kernel has killed because of its memory limit: memory.events on v2, where those of
 /// groups below count too, memory.oom_control on v1.
-pub fn oom_kills(folder: &Path) -> u64 {
-    let read = |file| file::read_text(folder.join(file)).ok();
+pub fn oom_kills(directory: &Path) -> u64 {
+    let read = |file| file::read_text(directory.join(file)).ok();
     let words = read("memory.events").or_else(|| read("memory.oom_control")).unwrap_or_default();
     field_of(&words, "oom_kill").unwrap_or(0)
 }
@@ -136,7 +136,7 @@ fn of(
         return Observation { path, field: None, value: Value::Not("no hierarchy".into()) };
     };
     let name = group.name(v1, v2);
-    let value = match file::read_text(group.folder.join(name)) {
+    let value = match file::read_text(group.directory.join(name)) {
         Ok(words) => value(&words),
         // The root of all has no limits, and so no files of them.
         Err(error) => super::proc::refusal(&error),

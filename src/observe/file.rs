@@ -90,10 +90,13 @@ mod tests {
     fn a_byte_that_is_not_utf8_is_shown_and_stops_nothing() {
         assert_eq!(text(b"a\xffb".to_vec()), r"a\xffb");
         assert_eq!(text("Gr\u{fc}n".into()), "Gr\u{fc}n");
-        let folder = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink(std::ffi::OsString::from_vec(b"/\xfe".to_vec()), folder.path().join("l"))
-            .unwrap();
-        assert_eq!(read_link(folder.path().join("l")).unwrap(), r"/\xfe");
+        let directory = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(
+            std::ffi::OsString::from_vec(b"/\xfe".to_vec()),
+            directory.path().join("l"),
+        )
+        .unwrap();
+        assert_eq!(read_link(directory.path().join("l")).unwrap(), r"/\xfe");
     }
 
     #[test]

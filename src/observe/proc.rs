@@ -84,7 +84,7 @@ fn counted(path: &str, heading: usize, of: &str) -> Observation {
     seen(path, value)
 }
 
-/// How many entries a folder has.
+/// How many entries a directory has.
 pub fn entries(path: &str, of: &str) -> Observation {
     let value = match std::fs::read_dir(path) {
         Ok(entries) => Value::Count(entries.count(), of.to_owned()),

@@ -79,7 +79,7 @@ pub enum Expected {
     /// A file of a cgroup. It is read by the host: the command may see no cgroup at all.
     CgroupFile {
         /// The cgroup's directory.
-        folder: String,
+        directory: String,
         /// The controller that the file belongs to.
         controller: Controller,
         /// The file's name.
@@ -172,12 +172,12 @@ fn of_step(step: &Step) -> Option<Expected> {
         Call::Net(NetCall::AddDefaultRoute { gateway }) => Expected::DefaultRoute { gateway: *gateway },
         // What the kernel shows in another form than it is written is held by the tests of its feature.
         Call::Cgroup(CgroupCall::Set {
-            folder,
+            directory,
             controller,
             setting: Setting { file, shown: Some(value), .. },
         }) => {
-            let (folder, file, value) = (folder.clone(), file.clone(), value.clone());
-            Expected::CgroupFile { folder, controller: *controller, file, value }
+            let (directory, file, value) = (directory.clone(), file.clone(), value.clone());
+            Expected::CgroupFile { directory, controller: *controller, file, value }
         }
         _ => return None,
     })
@@ -219,7 +219,7 @@ fn ids(plan: &Plan) -> Vec<Expected> {
 /// The last directory that is entered by its absolute path: in the new root, where there is one.
 fn working_directory(plan: &Plan) -> Option<Expected> {
     plan.steps.iter().rev().find_map(|step| match &step.call {
-        Call::Mount(MountCall::ChangeFolder { path }) if path.starts_with('/') => {
+        Call::Mount(MountCall::Chdir { path }) if path.starts_with('/') => {
             Some(Expected::WorkingDirectory(path.clone()))
         }
         _ => None,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gate::Channel;
 
-/// The descriptors of mounts and folders that a root is built with. It's by them alone that anything in it is named: a path
+/// The descriptors of mounts and directories that a root is built with. It's by them alone that anything in it is named: a path
 /// could lead through a symbolic link of the new root to a place outside of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -73,7 +73,7 @@ pub struct Slots {
     pub terminal: Option<OwnedFd>,
     /// `<pts>`: the slave. The command's: a copy elsewhere would hide from the master that all have gone.
     pub pts: Option<OwnedFd>,
-    /// What keeps the folders that are shared with other runs, each with its lock. Held by the host for as long as it uses them.
+    /// What keeps the directories that are shared with other runs, each with its lock. Held by the host for as long as it uses them.
     pub shares: Vec<OwnedFd>,
     /// The sockets of published ports, each with the port inside that it leads to. The relay's, once it's made.
     pub listeners: Vec<(TcpListener, u16)>,
@@ -101,7 +101,7 @@ pub struct PortRelay {
 }
 
 impl Slots {
-    /// Lets the shared folders go. By their locks, not only by their descriptors, of which a child that is about to end may have
+    /// Lets the shared directories go. By their locks, not only by their descriptors, of which a child that is about to end may have
     /// a copy. (Not by nix's lock, which panics where it can't be let go.)
     pub fn release_shares(&mut self) {
         for share in self.shares.drain(..) {

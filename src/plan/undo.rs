@@ -23,8 +23,8 @@ pub enum Undo {
         /// Its name.
         name: String,
     },
-    /// An empty folder that we made.
-    RemoveFolder {
+    /// An empty directory that we made.
+    RemoveDirectory {
         /// Its path.
         path: PathBuf,
     },
@@ -35,24 +35,24 @@ pub enum Undo {
     },
     /// A cgroup of ours: whatever still runs in it is ended first.
     RemoveGroup {
-        /// Its folder.
+        /// Its directory.
         path: PathBuf,
     },
     /// The cgroup `sandbox`, which other runs use too: it goes with the last of them.
     RemoveSharedGroup {
-        /// Its folder.
+        /// Its directory.
         path: PathBuf,
     },
     /// Controllers that a v2 cgroup didn't hand down before.
     WithdrawControllers {
-        /// The cgroup's folder.
+        /// The cgroup's directory.
         path: PathBuf,
         /// Their names.
         controllers: Vec<String>,
     },
     /// The caller goes back to the cgroup that it came from.
     MoveBack {
-        /// That cgroup's folder.
+        /// That cgroup's directory.
         path: PathBuf,
         /// The one that it went to.
         from: PathBuf,
@@ -83,7 +83,7 @@ impl Undo {
         match self {
             Undo::DeleteLink { .. } | Undo::RemoveBridge { .. } => Some(Feature::Net),
             Undo::RemoveSysv { .. } | Undo::RemoveQueue { .. } => Some(Feature::Ipc),
-            Undo::RemoveFolder { .. }
+            Undo::RemoveDirectory { .. }
             | Undo::RemoveFile { .. }
             | Undo::Unmount { .. }
             | Undo::RemoveGroup { .. }
@@ -98,7 +98,9 @@ impl fmt::Display for Undo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Undo::DeleteLink { name } | Undo::RemoveBridge { name } => write!(f, "ip link delete {name}"),
-            Undo::RemoveFolder { path } | Undo::RemoveGroup { path } | Undo::RemoveSharedGroup { path } => {
+            Undo::RemoveDirectory { path }
+            | Undo::RemoveGroup { path }
+            | Undo::RemoveSharedGroup { path } => {
                 write!(f, "rmdir {}", path.display())
             }
             Undo::WithdrawControllers { path, controllers } => {

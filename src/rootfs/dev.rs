@@ -58,20 +58,20 @@ pub(super) fn plan(site: &mut Site<'_>) {
     if !site.is_user() {
         terminals.push(("gid", "5"));
     }
-    folder(site, "pts");
+    directory(site, "pts");
     let flags = Attributes::NO_SUID.and(Attributes::NO_EXEC);
     site.filesystem("devpts", &terminals, flags, (Held::Dev, "pts"), "rootfs.pts.why");
-    folder(site, "shm");
+    directory(site, "shm");
     let memory = [("size", ROOM), ("mode", "1777")];
     site.filesystem("tmpfs", &memory, Attributes::DATA, (Held::Dev, "shm"), "rootfs.shm.why");
     // The kernel shows the queues of the ipc namespace in which it's mounted: only of one's own.
     if site.wanted.new_ipc {
-        folder(site, "mqueue");
+        directory(site, "mqueue");
         site.filesystem("mqueue", &[], Attributes::DATA, (Held::Dev, "mqueue"), "rootfs.mqueue.why");
     }
 }
 
-fn folder(site: &mut Site<'_>, name: &str) {
-    let call = DetachedMountCall::MakeFolder { at: Held::Dev, path: name.into(), mode: 0o755 };
-    site.step(call, "rootfs.devfolder.why");
+fn directory(site: &mut Site<'_>, name: &str) {
+    let call = DetachedMountCall::MakeDirectory { at: Held::Dev, path: name.into(), mode: 0o755 };
+    site.step(call, "rootfs.devdirectory.why");
 }

@@ -29,10 +29,10 @@ pub(super) fn say(site: &mut Site<'_>) {
     }
 }
 
-/// Writes them into a folder of the layer.
-pub(super) fn write(site: &mut Site<'_>, folder: &str) {
+/// Writes them into a directory of the layer.
+pub(super) fn write(site: &mut Site<'_>, directory: &str) {
     for (name, content) in files(site) {
-        let path = format!("{folder}{name}");
+        let path = format!("{directory}{name}");
         site.step(DetachedMountCall::MakeFile { at: Held::Layer, path, content }, "rootfs.etc.why");
     }
 }

@@ -12,7 +12,7 @@ use super::Site;
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::slots::Held;
 
-/// Files and folders (`true`) of /proc that tell of the machine: its memory, its keys, its timers, its hardware.
+/// Files and directories (`true`) of /proc that tell of the machine: its memory, its keys, its timers, its hardware.
 const MASKED: [(&str, bool); 8] = [
     ("acpi", true),
     ("kcore", false),
@@ -51,11 +51,14 @@ fn show(site: &mut Site<'_>, path: &str, to: Held, attributes: Attributes) {
 }
 
 pub(super) fn mask(site: &mut Site<'_>) {
-    for (path, folder) in MASKED {
-        site.step(DetachedMountCall::Hide { at: Held::Proc, path: path.into(), folder }, "rootfs.mask.why");
+    for (path, directory) in MASKED {
+        site.step(
+            DetachedMountCall::Hide { at: Held::Proc, path: path.into(), directory },
+            "rootfs.mask.why",
+        );
     }
     site.step(
-        DetachedMountCall::Hide { at: Held::Sys, path: "firmware".into(), folder: true },
+        DetachedMountCall::Hide { at: Held::Sys, path: "firmware".into(), directory: true },
         "rootfs.mask.why",
     );
     for path in READ_ONLY {

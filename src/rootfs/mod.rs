@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::feature::Feature;
-use crate::host::files::is_folder;
+use crate::host::files::is_directory;
 use crate::host::resolver::Resolver;
 use crate::host::{Files, Host};
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
@@ -46,12 +46,12 @@ use crate::value::mount::ExtraMount;
 pub enum Rootfs {
     /// `host`: this machine's own, under a throw-away overlay.
     Host,
-    /// `./dir`: those of a folder.
+    /// `./dir`: those of a directory.
     Dir(PathBuf),
 }
 
 impl Rootfs {
-    /// The same, with a relative path made absolute from `base`: the folder of the file that it was read from.
+    /// The same, with a relative path made absolute from `base`: the directory of the file that it was read from.
     pub fn resolve(self, base: &Path) -> Rootfs {
         match self {
             Rootfs::Dir(path) => Rootfs::Dir(base.join(path)),
@@ -63,7 +63,7 @@ impl Rootfs {
 impl FromStr for Rootfs {
     type Err = String;
 
-    /// A folder begins with `.` or `/`: any other word could be the name of an image.
+    /// A directory begins with `.` or `/`: any other word could be the name of an image.
     fn from_str(words: &str) -> Result<Self, String> {
         match words {
             "host" => Ok(Rootfs::Host),
@@ -100,11 +100,11 @@ impl fmt::Display for Rootfs {
     }
 }
 
-/// Of this machine's files these are another's business: empty folders unless something is bound there.
+/// Of this machine's files these are another's business: empty directories unless something is bound there.
 const HIDDEN: [(&str, u32); 4] = [("home", 0o755), ("root", 0o700), ("run", 0o755), ("tmp", 0o1777)];
 /// What an empty tmpfs may hold, and the layer that takes what is written: it's memory, and nobody else's disk.
 const ROOM: &str = "64m";
-/// The folders that are ours: what is mounted there doesn't come from a folder's files.
+/// The directories that are ours: what is mounted there doesn't come from a directory's files.
 const OURS: [&str; 3] = ["proc", "sys", "dev"];
 
 /// What is asked for, and what of the rest of the container it depends on.
@@ -231,9 +231,9 @@ pub fn plan(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
     let pivot = MountCall::PivotRoot { new_root: ".".into(), put_old: ".".into() };
     site.step(pivot, "mnt.pivot.why");
     site.step(MountCall::Detach { target: ".".into() }, "mnt.detach.why");
-    // By its path, now that it's the only `/` there is: a folder that was opened before could be one of the old root. The
-    // command's own folder comes last, in Phase::WorkingDirectory.
-    site.step(MountCall::ChangeFolder { path: "/".into() }, "mnt.chdir.why");
+    // By its path, now that it's the only `/` there is: a directory that was opened before could be one of the old root. The
+    // command's own directory comes last, in Phase::WorkingDirectory.
+    site.step(MountCall::Chdir { path: "/".into() }, "mnt.chdir.why");
 }
 
 /// The steps of mounts, and of a read-only root, where the root stays the one that it is.
@@ -303,13 +303,13 @@ fn check(site: &mut Site<'_>, rootfs: &Rootfs) {
     if matches!(site.wanted.propagation, Propagation::Shared | Propagation::Unchanged) {
         site.refuse(what.clone(), text("mnt.root.shared"), "mnt.root.private");
     }
-    let Rootfs::Dir(folder) = rootfs else { return };
-    match is_folder(folder) {
+    let Rootfs::Dir(directory) = rootfs else { return };
+    match is_directory(directory) {
         Ok(Some(true)) => {}
         Ok(_) => return site.refuse(what, text("mnt.root.why"), "mnt.root.todo"),
         Err(why) => return site.refuse(what, why, "mnt.root.todo"),
     }
-    let resolved = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+    let resolved = directory.canonicalize().unwrap_or_else(|_| directory.clone());
     if resolved == Path::new("/") {
         return site.refuse(what, text("mnt.root.same"), "rootfs.same.todo");
     }
@@ -319,7 +319,7 @@ fn check(site: &mut Site<'_>, rootfs: &Rootfs) {
     for name in OURS {
         let place = site.resolver.resolve(&Path::new("/").join(name));
         if !site.is_throw_away() && !place.host.is_some_and(|today| today.is_dir()) {
-            let what = format!("/{name} does not exist in {}", folder.display());
+            let what = format!("/{name} does not exist in {}", directory.display());
             site.refuse(what, text("mnt.target.missing"), "rootfs.missing.todo");
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{HIDDEN, OURS, Site};
-use crate::host::files::is_folder;
+use crate::host::files::is_directory;
 use crate::host::resolver::{Resolved, Resolver};
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::slots::Held;
@@ -23,7 +23,7 @@ pub(super) fn show(mount: &ExtraMount, resolver: &mut Resolver) {
 /// Whether it is a directory that is mounted; none where the source does not exist.
 fn is_directory_mounted(mount: &ExtraMount) -> Result<Option<bool>, String> {
     match mount {
-        ExtraMount::Bind { source, .. } => is_folder(source),
+        ExtraMount::Bind { source, .. } => is_directory(source),
         ExtraMount::Tmpfs { .. } => Ok(Some(true)),
     }
 }
@@ -44,14 +44,14 @@ pub(super) fn plan(site: &mut Site<'_>, mounts: &[ExtraMount]) {
     }
     for mount in mounts {
         let place = site.resolver.resolve(mount.target());
-        let Some(is_folder) = check(site, mount, &place) else { continue };
-        make_place(site, is_folder, &place, &mut made);
+        let Some(is_directory) = check(site, mount, &place) else { continue };
+        make_place(site, is_directory, &place, &mut made);
         match mount {
             ExtraMount::Bind { source, readonly, .. } => {
                 // A path from here: a relative one was made absolute by whoever read it.
                 let path = source.to_string_lossy().into_owned();
                 site.step(DetachedMountCall::Clone { path, below: true, to: Held::Mount }, "rootfs.bind.why");
-                restrict(site, is_folder, *readonly);
+                restrict(site, is_directory, *readonly);
             }
             ExtraMount::Tmpfs { size, .. } => {
                 let options = [("size", size.0.to_string()), ("mode", "1777".to_owned())];
@@ -68,9 +68,9 @@ pub(super) fn plan(site: &mut Site<'_>, mounts: &[ExtraMount]) {
 }
 
 /// Device files count only where one was asked for by its name.
-fn restrict(site: &mut Site<'_>, is_folder: bool, readonly: bool) {
+fn restrict(site: &mut Site<'_>, is_directory: bool, readonly: bool) {
     let mut attributes = Attributes::NO_SUID;
-    if is_folder {
+    if is_directory {
         attributes = attributes.and(Attributes::NO_DEV);
     }
     if readonly {
@@ -81,7 +81,7 @@ fn restrict(site: &mut Site<'_>, is_folder: bool, readonly: bool) {
 }
 
 /// A place that isn't there is made, where it's gone with the container.
-fn make_place(site: &mut Site<'_>, is_folder: bool, place: &Resolved, made: &mut BTreeSet<PathBuf>) {
+fn make_place(site: &mut Site<'_>, is_directory: bool, place: &Resolved, made: &mut BTreeSet<PathBuf>) {
     // Where the kernel doesn't tell, whoever opens it will hear why.
     let is_there = |path: &Path| {
         site.resolver.resolve(path).host.is_some_and(|today| today.try_exists().unwrap_or(true))
@@ -95,21 +95,21 @@ fn make_place(site: &mut Site<'_>, is_folder: bool, place: &Resolved, made: &mut
     missing.reverse();
     for path in missing {
         let words = path.to_string_lossy().into_owned();
-        if path == place.container && !is_folder {
+        if path == place.container && !is_directory {
             let file = DetachedMountCall::MakeFile { at: Held::Root, path: words, content: String::new() };
             site.step(file, "rootfs.makeplace.why");
         } else {
-            let folder = DetachedMountCall::MakeFolder { at: Held::Root, path: words, mode: 0o755 };
-            site.step(folder, "rootfs.makeplace.why");
+            let directory = DetachedMountCall::MakeDirectory { at: Held::Root, path: words, mode: 0o755 };
+            site.step(directory, "rootfs.makeplace.why");
         }
         made.insert(path);
     }
 }
 
-/// What can be known before; whether it's a folder that is mounted, if it can be.
+/// What can be known before; whether it's a directory that is mounted, if it can be.
 fn check(site: &mut Site<'_>, mount: &ExtraMount, place: &Resolved) -> Option<bool> {
     let what = format!("a mount on {}", mount.target().display());
-    let today = place.host.as_deref().map(is_folder).transpose();
+    let today = place.host.as_deref().map(is_directory).transpose();
     let (source, today) = match (is_directory_mounted(mount), today) {
         (Ok(source), Ok(today)) => (source, today),
         (Err(why), _) | (_, Err(why)) => {
@@ -125,7 +125,7 @@ fn check(site: &mut Site<'_>, mount: &ExtraMount, place: &Resolved) -> Option<bo
             ("rootfs.target.kernel", "rootfs.target.todo")
         }
         (Some(true), Some(Some(false))) => ("mnt.target.file", "mnt.target.todo"),
-        (Some(false), Some(Some(true))) => ("mnt.target.folder", "mnt.target.todo"),
+        (Some(false), Some(Some(true))) => ("mnt.target.directory", "mnt.target.todo"),
         (_, Some(None)) if !site.is_throw_away() => ("mnt.target.missing", "mnt.missing.todo"),
         _ => return source,
     };

@@ -1,14 +1,14 @@
 //! Where the files come from, and where what's written goes.
 //!
-//! An overlay shows a lower folder that it never changes, and keeps what is written in an upper one: here a tmpfs of the
+//! An overlay shows a lower directory that it never changes, and keeps what is written in an upper one: here a tmpfs of the
 //! container's own, bounded, which is gone with its namespace. Both must be mounted in the namespace that makes the
 //! overlay, so the tmpfs is laid on the old root meanwhile; afterwards the overlay holds on to it. In a user namespace an
 //! overlay may be made since Linux 5.11, with `userxattr`, since the attributes it else writes are root's; but none of a
-//! folder with mounts below: the kernel would uncover what they hide. overlayfs.rst, mount_namespaces(7)
+//! directory with mounts below: the kernel would uncover what they hide. overlayfs.rst, mount_namespaces(7)
 //!
 //! That rule forbids an overlay of `/` there. Root gets one nevertheless: the host makes a copy of the mount of `/` without
 //! the mounts below it, and the child lays its overlay over that. An ordinary user may not, and gets one overlay per
-//! folder of `/`, on a tmpfs that is the root; a folder with mounts below is bound read-only.
+//! directory of `/`, on a tmpfs that is the root; a directory with mounts below is bound read-only.
 
 use std::path::Path;
 
@@ -28,16 +28,16 @@ const LEFT_OUT: [&str; 4] = ["boot", "lost+found", "media", "mnt"];
 /// The steps to a root that lies on top of the old one.
 pub(super) fn plan(site: &mut Site<'_>, rootfs: &Rootfs) {
     match rootfs {
-        Rootfs::Dir(folder) if site.wanted.overlay => plan_overlay(site, folder),
-        Rootfs::Dir(folder) => plan_folder(site, folder),
+        Rootfs::Dir(directory) if site.wanted.overlay => plan_overlay(site, directory),
+        Rootfs::Dir(directory) => plan_directory(site, directory),
         Rootfs::Host if site.is_privileged() => plan_overlay(site, Path::new("/")),
         Rootfs::Host => plan_pieces(site),
     }
 }
 
-/// The folder itself. What is mounted below it doesn't come along: it isn't the folder's.
-fn plan_folder(site: &mut Site<'_>, folder: &Path) {
-    plan_lower(site, folder, Held::Root);
+/// The directory itself. What is mounted below it doesn't come along: it isn't the directory's.
+fn plan_directory(site: &mut Site<'_>, directory: &Path) {
+    plan_lower(site, directory, Held::Root);
     let call =
         DetachedMountCall::Restrict { mount: Held::Root, attributes: Attributes::NO_DEV, below: false };
     site.step(call, "rootfs.nodev.why");
@@ -53,22 +53,22 @@ fn plan_folder(site: &mut Site<'_>, folder: &Path) {
 }
 
 /// One overlay over all of it.
-fn plan_overlay(site: &mut Site<'_>, folder: &Path) {
-    plan_lower(site, folder, Held::Lower);
+fn plan_overlay(site: &mut Site<'_>, directory: &Path) {
+    plan_lower(site, directory, Held::Lower);
     make_layer(site);
     // The mount points of ours are made in the layer, where they also hide a link of that name.
     for (name, mode) in
         [("upper", 0o755), ("work", 0o700), ("upper/proc", 0o555), ("upper/sys", 0o555), ("upper/dev", 0o755)]
     {
-        make_folder(site, Held::Layer, name, mode, "rootfs.layerfolder.why");
+        make_directory(site, Held::Layer, name, mode, "rootfs.layerdirectory.why");
     }
     for (name, mode) in HIDDEN {
-        if folder == Path::new("/") && !folder.join(name).exists() {
-            make_folder(site, Held::Layer, &format!("upper/{name}"), mode, "rootfs.layerfolder.why");
+        if directory == Path::new("/") && !directory.join(name).exists() {
+            make_directory(site, Held::Layer, &format!("upper/{name}"), mode, "rootfs.layerdirectory.why");
         }
     }
-    if !folder.join("etc").is_symlink() {
-        make_folder(site, Held::Layer, "upper/etc", 0o755, "rootfs.layerfolder.why");
+    if !directory.join("etc").is_symlink() {
+        make_directory(site, Held::Layer, "upper/etc", 0o755, "rootfs.layerdirectory.why");
         etc::write(site, "upper/etc/");
     }
     stack(site, Held::Layer, "rootfs.attachlayer.why");
@@ -81,7 +81,7 @@ fn plan_overlay(site: &mut Site<'_>, folder: &Path) {
     }
     unstack(site, "rootfs.detachlayer.why");
     stack(site, Held::Root, "rootfs.stack.why");
-    if folder == Path::new("/") {
+    if directory == Path::new("/") {
         for (name, mode) in HIDDEN {
             let options = [("size", ROOM), ("mode", &format!("{mode:o}"))];
             let safe = Attributes::NO_SUID.and(Attributes::NO_DEV);
@@ -90,7 +90,7 @@ fn plan_overlay(site: &mut Site<'_>, folder: &Path) {
     }
 }
 
-/// One overlay per folder of `/`, on a tmpfs.
+/// One overlay per directory of `/`, on a tmpfs.
 fn plan_pieces(site: &mut Site<'_>) {
     site.draft.note(text("rootfs.pieces.note"));
     let options = [("size", ROOM), ("mode", "755")];
@@ -99,13 +99,13 @@ fn plan_pieces(site: &mut Site<'_>) {
     make_layer(site);
     stack(site, Held::Layer, "rootfs.attachlayer.why");
     for (name, mode) in HIDDEN.into_iter().chain(OURS.map(|name| (name, 0o755))) {
-        make_folder(site, Held::Root, name, mode, "rootfs.folder.why");
+        make_directory(site, Held::Root, name, mode, "rootfs.directory.why");
     }
     let files = site.files;
     for (name, _) in
         files.top.iter().filter(|(name, link)| link.is_none() && LEFT_OUT.contains(&name.as_str()))
     {
-        make_folder(site, Held::Root, name, 0o755, "rootfs.folder.why");
+        make_directory(site, Held::Root, name, 0o755, "rootfs.directory.why");
     }
     let is_ours = |name: &str| {
         OURS.contains(&name) || LEFT_OUT.contains(&name) || HIDDEN.iter().any(|(hidden, _)| *hidden == name)
@@ -127,7 +127,7 @@ fn plan_pieces(site: &mut Site<'_>) {
 
 fn plan_piece(site: &mut Site<'_>, name: &str) {
     let path = Path::new("/").join(name);
-    make_folder(site, Held::Root, name, 0o755, "rootfs.folder.why");
+    make_directory(site, Held::Root, name, 0o755, "rootfs.directory.why");
     if site.files.is_mounted_below(&path) {
         let path = path.to_string_lossy().into_owned();
         site.step(DetachedMountCall::Clone { path, below: true, to: Held::Mount }, "rootfs.piece.why");
@@ -140,8 +140,8 @@ fn plan_piece(site: &mut Site<'_>, name: &str) {
         return;
     }
     let (upper, work) = (format!("upper-{name}"), format!("work-{name}"));
-    make_folder(site, Held::Layer, &upper, 0o755, "rootfs.layerfolder.why");
-    make_folder(site, Held::Layer, &work, 0o700, "rootfs.layerfolder.why");
+    make_directory(site, Held::Layer, &upper, 0o755, "rootfs.layerdirectory.why");
+    make_directory(site, Held::Layer, &work, 0o700, "rootfs.layerdirectory.why");
     if name == "etc" {
         etc::write(site, &format!("{upper}/"));
     }
@@ -155,9 +155,9 @@ fn is_hosts_copy(site: &Site<'_>) -> bool {
     site.is_privileged() && site.is_user()
 }
 
-/// What is shown: for an overlay any folder does, to be a mount of its own it takes a copy.
-fn plan_lower(site: &mut Site<'_>, folder: &Path, to: Held) {
-    let path = folder.to_string_lossy().into_owned();
+/// What is shown: for an overlay any directory does, to be a mount of its own it takes a copy.
+fn plan_lower(site: &mut Site<'_>, directory: &Path, to: Held) {
+    let path = directory.to_string_lossy().into_owned();
     if is_hosts_copy(site) {
         let call = DetachedMountCall::Clone { path, below: false, to };
         site.draft.step(Phase::Prepare, Actor::Host, Feature::Mnt, call, "rootfs.copy.why");
@@ -185,8 +185,8 @@ fn make_layer(site: &mut Site<'_>) {
     site.make("tmpfs", &[("size", ROOM), ("mode", "700")], Attributes::NONE, Held::Layer, "rootfs.layer.why");
 }
 
-fn make_folder(site: &mut Site<'_>, at: Held, path: &str, mode: u32, why: &'static str) {
-    site.step(DetachedMountCall::MakeFolder { at, path: path.into(), mode }, why);
+fn make_directory(site: &mut Site<'_>, at: Held, path: &str, mode: u32, why: &'static str) {
+    site.step(DetachedMountCall::MakeDirectory { at, path: path.into(), mode }, why);
 }
 
 fn make_overlay(site: &mut Site<'_>, upper: &str, work: &str, to: Held) {

@@ -86,7 +86,7 @@ pub(crate) fn load_device_program(instructions: &[u64]) -> Result<OwnedFd, Errno
     Ok(unsafe { OwnedFd::from_raw_fd(program as RawFd) })
 }
 
-/// Attaches a program to the cgroup (v2) whose folder is open. From then on the cgroup keeps it; it goes with the cgroup.
+/// Attaches a program to the cgroup (v2) whose directory is open. From then on the cgroup keeps it; it goes with the cgroup.
 ///
 /// # Errors
 /// EPERM: not privileged; or this cgroup, or one above, has a program whose flags stand no other. EBADF: no cgroup of
@@ -221,9 +221,9 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_elsewhere_is_no_cgroup() {
-        let folder = File::open("/proc").unwrap();
+    fn a_directory_elsewhere_is_no_cgroup() {
+        let directory = File::open("/proc").unwrap();
         let expected = if nix::unistd::geteuid().is_root() { Errno::EBADF } else { Errno::EPERM };
-        assert_eq!(query(&folder), Err(expected));
+        assert_eq!(query(&directory), Err(expected));
     }
 }

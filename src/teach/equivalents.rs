@@ -61,7 +61,7 @@ struct Shell {
     prlimit: Vec<String>,
     /// Options of setpriv(1), which executes it after that.
     setpriv: Vec<String>,
-    /// The folder of the group that `$g` stands for, with its slash.
+    /// The directory of the group that `$g` stands for, with its slash.
     group: Option<String>,
 }
 
@@ -105,7 +105,7 @@ impl Shell {
             Call::Mount(MountCall::Bind { source, target }) => {
                 self.mounts.push(format!("mount --rbind {} {}", quote(source), quote(target)))
             }
-            Call::Mount(MountCall::ChangeFolder { path }) => self.mounts.push(format!("cd {}", quote(path))),
+            Call::Mount(MountCall::Chdir { path }) => self.mounts.push(format!("cd {}", quote(path))),
             Call::Mount(MountCall::PivotRoot { new_root, put_old }) => {
                 self.mounts.push(format!("pivot_root {} {}", quote(new_root), quote(put_old)));
             }
@@ -155,18 +155,18 @@ impl Shell {
 
     fn add_group(&mut self, call: &CgroupCall) {
         match call {
-            CgroupCall::Make { folder, shared: true } => self.before.push(format!("mkdir -p {folder}")),
-            CgroupCall::Make { folder, .. } => {
-                self.before.push(format!("g={folder}; mkdir -p $g"));
-                self.group = Some(format!("{folder}/"));
+            CgroupCall::Make { directory, shared: true } => self.before.push(format!("mkdir -p {directory}")),
+            CgroupCall::Make { directory, .. } => {
+                self.before.push(format!("g={directory}; mkdir -p $g"));
+                self.group = Some(format!("{directory}/"));
             }
             // What is opened here the child is born in; a shell moves itself.
-            CgroupCall::Open { folder } => self.joins.push(format!("echo 0 > {folder}/cgroup.procs")),
-            CgroupCall::Set { folder, setting, .. } | CgroupCall::Offer { folder, setting } => {
-                self.before.push(self.set(&setting.path_in(folder), &setting.value));
+            CgroupCall::Open { directory } => self.joins.push(format!("echo 0 > {directory}/cgroup.procs")),
+            CgroupCall::Set { directory, setting, .. } | CgroupCall::Offer { directory, setting } => {
+                self.before.push(self.set(&setting.path_in(directory), &setting.value));
             }
-            CgroupCall::AttachProgram { folder, .. } => {
-                self.before.push(format!("bpftool cgroup attach {folder} cgroup_device ..."));
+            CgroupCall::AttachProgram { directory, .. } => {
+                self.before.push(format!("bpftool cgroup attach {directory} cgroup_device ..."));
             }
         }
     }

@@ -45,10 +45,10 @@ pub fn process(plan: &Plan, pid: i32, inside: Option<&Agent>) -> Result<usize> {
 /// The file of the process's own cgroup: its run chose another name for it than this plan.
 fn in_own_cgroup(expected: &Expected, cgroups: &[Hierarchy]) -> Expected {
     let mut own = expected.clone();
-    if let Expected::CgroupFile { folder, controller, .. } = &mut own
-        && let Some(directory) = find(cgroups, *controller).and_then(Hierarchy::own)
+    if let Expected::CgroupFile { directory, controller, .. } = &mut own
+        && let Some(cgroup) = find(cgroups, *controller).and_then(Hierarchy::own)
     {
-        *folder = directory.to_string_lossy().into_owned();
+        *directory = cgroup.to_string_lossy().into_owned();
     }
     own
 }

@@ -56,7 +56,7 @@ pub fn look(purpose: impl Into<Purpose>) -> Sight {
     }
 }
 
-/// The feature's files, read here. Those that tell of one process are read below `process`: `/proc/self`, or the folder of
+/// The feature's files, read here. Those that tell of one process are read below `process`: `/proc/self`, or the directory of
 /// another one. The others answer for the reader, whoever is meant.
 pub fn observe(purpose: impl Into<Purpose>, process: &str) -> Vec<Observation> {
     match purpose.into() {

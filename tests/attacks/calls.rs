@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::support::terminal::Terminal;
 use crate::support::{binary, skip, snapshot_as_it_is, text};
-use crate::{folder, install, run};
+use crate::{directory, install, run};
 
 /// Types a line by each descriptor that may be a terminal; also with bits that the kernel doesn't look at, and by the call
 /// that pastes at a console.
@@ -17,8 +17,8 @@ const TYPE: &str = "open my $tty, '+<', '/dev/tty'; for my $high (0, 1 << 32, 1 
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn nothing_is_typed_for_the_shell_outside() {
-    let folder = folder();
-    let file = folder.path().join("spec.yaml");
+    let directory = directory();
+    let file = directory.path().join("spec.yaml");
     let attack = |spec: &str| {
         fs::write(&file, spec).unwrap();
         let words = format!("{} run {} -q -- perl -e \"$TYPE\"", binary().display(), file.display());
@@ -123,10 +123,10 @@ fn i386() -> Vec<u8> {
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn each_call_of_i386_ends_the_process() {
-    let folder = folder();
-    let bytes = folder.path().join("bytes");
+    let directory = directory();
+    let bytes = directory.path().join("bytes");
     fs::write(&bytes, i386()).unwrap();
-    let program = install("755", &bytes, &folder.path().join("i386"));
+    let program = install("755", &bytes, &directory.path().join("i386"));
     let program = program.to_str().unwrap();
     // 20 is getpid: it goes on, and ends with 7.
     let script = "for my $number (@ARGV[1 .. $#ARGV]) { my $child = fork; \

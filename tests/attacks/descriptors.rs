@@ -1,4 +1,4 @@
-//! R2: descriptors of folders outside that are open when the command begins.
+//! R2: descriptors of directories outside that are open when the command begins.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -9,9 +9,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::{binary, child_named, feed, sandbox, text};
-use crate::{folder, has_usr_alone, of, root};
+use crate::{directory, has_usr_alone, of, root};
 
-/// A shell that opens 200 descriptors of folders, none to be closed by execve, and becomes a command.
+/// A shell that opens 200 descriptors of directories, none to be closed by execve, and becomes a command.
 fn with_many_open(command: &[&str]) -> Command {
     let mut bash = Command::new("bash");
     bash.args(["-c", "for n in {10..209}; do eval \"exec $n< /\"; done; exec \"$@\"", "bash"]).args(command);
@@ -20,7 +20,7 @@ fn with_many_open(command: &[&str]) -> Command {
 }
 
 #[test]
-fn two_hundred_open_folders_are_none_inside() {
+fn two_hundred_open_directories_are_none_inside() {
     let count = |command: &[&str], spec: &str| {
         let output = feed(&mut with_many_open(command), spec);
         text(&output.stdout).lines().filter(|line| line.parse::<u32>().is_ok()).count()
@@ -28,20 +28,20 @@ fn two_hundred_open_folders_are_none_inside() {
     let list = ["ls", "-1", "/proc/self/fd"];
     let program = binary();
     let program = program.to_str().unwrap();
-    // 0 to 2, and the folder that ls reads; a shell may keep one more.
+    // 0 to 2, and the directory that ls reads; a shell may keep one more.
     assert!(count(&list, "") >= 204, "the shell hands them on");
     for spec in ["uts:\n", "rootfs: host\npid: { init: true }\n", "rootfs: host\nseccomp: default\n"] {
         assert_eq!(count(&[&[program, "run", "-", "-q", "--"][..], &list].concat(), spec), 4, "{spec}");
     }
 }
 
-/// Image and spec may say any working folder; whichever number a folder outside had, it's not there any more.
+/// Image and spec may say any working directory; whichever number a directory outside had, it's not there any more.
 #[test]
-fn no_working_folder_leads_out() {
-    if !has_usr_alone("no_working_folder_leads_out") {
+fn no_working_directory_leads_out() {
+    if !has_usr_alone("no_working_directory_leads_out") {
         return;
     }
-    let (canary, root) = (folder(), root());
+    let (canary, root) = (directory(), root());
     let file = canary.path().join("canary");
     fs::write(&file, "out\n").unwrap();
     let look = format!("for up in . ./../.. ./../../../../..; do cat $up/{}; done", file.display());
@@ -60,7 +60,7 @@ fn no_working_folder_leads_out() {
         refused += usize::from(output.status.code() == Some(125));
     }
     assert!(refused >= 61, "{refused}");
-    // The shell's own folder is one of those, and where it leads out of a root `cat` finds the canary.
+    // The shell's own directory is one of those, and where it leads out of a root `cat` finds the canary.
     let script = format!("cd /proc/self/fd/12 && {look}");
     assert!(text(&with_many_open(&["sh", "-c", &script]).output().unwrap().stdout).contains("out"));
     // Past a root that was exchanged too, where one has leaked.
@@ -89,8 +89,8 @@ const LOOK: &str = r#"
 /// What is set up beside a container that has no pid namespace has its descriptors, of the outer tree too, open there.
 #[test]
 fn nobody_who_shares_the_pids_can_look_into_a_start() {
-    let folder = folder();
-    let spec = folder.path().join("spec.yaml");
+    let directory = directory();
+    let spec = directory.path().join("spec.yaml");
     fs::write(&spec, "rootfs: host\ncapabilities: default\n").unwrap();
     let mut inside = sandbox(&["run", spec.to_str().unwrap(), "-q", "--", "perl", "-e", LOOK]);
     let mut outside = Command::new("perl");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::terminal::Terminal;
 use crate::support::{binary, feed, is_root, limits, skip, text};
-use crate::{folder, said};
+use crate::{directory, said};
 
 /// v1 runs the program that `release_agent` names, outside and as root, when a group becomes empty. Nothing is written to
 /// it here: that it could be is enough.
@@ -52,8 +52,8 @@ fn peak(pid: u32) -> u64 {
 /// What a command prints faster than anyone reads is its own business: it waits.
 #[test]
 fn output_that_nobody_reads_fills_no_memory_of_ours() {
-    let folder = folder();
-    let spec = folder.path().join("spec.yaml");
+    let directory = directory();
+    let spec = directory.path().join("spec.yaml");
     fs::write(&spec, "pid:\ntty: true\n").unwrap();
     let command = ["run", spec.to_str().unwrap(), "-q", "--", "cat", "/dev/zero"];
     let terminal = Terminal::start(&command);

@@ -8,7 +8,7 @@ use std::process::Command;
 use rustix::fs::XattrFlags;
 
 use crate::support::{binary, feed, is_root, skip, text};
-use crate::{folder, has_usr_alone, install, of, root, run};
+use crate::{directory, has_usr_alone, install, of, root, run};
 
 /// setpriv(1) makes the caller another one.
 fn run_after(before: &[&str], program: &Path, spec: &str, command: &[&str]) -> String {
@@ -29,8 +29,8 @@ fn a_file_with_an_inheritable_capability_gives_nothing() {
     if !is_root() {
         return skip(test, "machine: only root gives a file capabilities");
     }
-    let folder = folder();
-    let cat = install("755", Path::new("/usr/bin/cat"), &folder.path().join("cat"));
+    let directory = directory();
+    let cat = install("755", Path::new("/usr/bin/cat"), &directory.path().join("cat"));
     let set = rustix::fs::setxattr(&cat, "security.capability", &inheritable_net_raw(), XattrFlags::empty());
     if set.is_err() {
         return skip(test, "machine: the filesystem of /tmp keeps no capabilities");
@@ -56,9 +56,9 @@ fn a_group_that_shuts_out_can_not_be_dropped_by_who_is_no_root() {
     if !is_root() {
         return skip(test, "machine: it takes root to be somebody with another group");
     }
-    let folder = folder();
-    let program = install("755", &binary(), &folder.path().join("sandbox"));
-    let secret = folder.path().join("secret");
+    let directory = directory();
+    let program = install("755", &binary(), &directory.path().join("sandbox"));
+    let secret = directory.path().join("secret");
     fs::write(&secret, "not for the group\n").unwrap();
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o604)).unwrap();
     chown(&secret, Some(0), Some(4)).unwrap();

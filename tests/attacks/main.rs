@@ -5,7 +5,7 @@
 //! | | hole | where it is tried | what waits |
 //! |---|---|---|---|
 //! | R1 | own program overwritten by /proc/self/exe | `own_program` | `exec` |
-//! | R2 | leaked descriptor, working folder /proc/self/fd/N, a start looked into | `descriptors`, `run --break leaked-descriptor` | `exec -w` |
+//! | R2 | leaked descriptor, working directory /proc/self/fd/N, a start looked into | `descriptors`, `run --break leaked-descriptor` | `exec -w` |
 //! | R3 | /dev, /dev/null, /dev/pts, /proc, /sys as links, also exchanged meanwhile | `roots`, tests/rootfs.rs | images |
 //! | R4 | mounts over /proc and below it | `roots`, tests/rootfs.rs | volumes of images |
 //! | R5 | a mount's place exchanged for a link | `roots`, `run --break symlink-mount` | |
@@ -60,16 +60,16 @@ fn perl(spec: &str, script: &str) -> String {
     text(&output.stdout) + &text(&output.stderr)
 }
 
-/// A folder that everyone may read.
-fn folder() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    folder
+/// A directory that everyone may read.
+fn directory() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    directory
 }
 
-/// A folder that is a root as soon as this machine's /usr is bound in it.
+/// A directory that is a root as soon as this machine's /usr is bound in it.
 fn root() -> tempfile::TempDir {
-    let root = folder();
+    let root = directory();
     for name in ["usr", "proc", "sys", "dev", "etc", "tmp", "srv"] {
         std::fs::create_dir(root.path().join(name)).unwrap();
     }

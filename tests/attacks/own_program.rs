@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use crate::support::{binary, child_named, feed, is_root, sandbox, text};
-use crate::{folder, has_usr_alone, install, of, perl, root, run, run_by};
+use crate::{directory, has_usr_alone, install, of, perl, root, run, run_by};
 
 /// Opens the program of a process (the one that started it, unless told), changes its mode, and, when nobody runs it any more, writes to it.
 const OVERWRITE: &str = r#"
@@ -70,8 +70,8 @@ fn the_program_is_neither_changed_nor_written_by_what_it_runs() {
     if !has_usr_alone("the_program_is_neither_changed_nor_written_by_what_it_runs") {
         return;
     }
-    let (folder, root) = (folder(), root());
-    let program = install("755", &binary(), &folder.path().join("sandbox"));
+    let (directory, root) = (directory(), root());
+    let program = install("755", &binary(), &directory.path().join("sandbox"));
     let before = state(&program);
     install_attack(root.path());
     let is_refused = |output: Output| {
@@ -85,7 +85,7 @@ fn the_program_is_neither_changed_nor_written_by_what_it_runs() {
     for more in specs {
         is_refused(run_by(&program, &of(root.path(), "", more), &["/evil"]));
     }
-    let spec = folder.path().join("spec.yaml");
+    let spec = directory.path().join("spec.yaml");
     fs::write(&spec, of(root.path(), "", "pid:\n")).unwrap();
     let words = ["run", spec.to_str().unwrap(), "-q", "--", "sleep", "60"];
     let mut container = Command::new(&program).args(words).spawn().unwrap();
@@ -107,8 +107,8 @@ fn without_mm_map_the_program_that_can_be_reached_is_a_sealed_copy() {
     if !has_usr_alone("without_mm_map_the_program_that_can_be_reached_is_a_sealed_copy") {
         return;
     }
-    let (folder, root) = (folder(), root());
-    let program = install("755", &binary(), &folder.path().join("sandbox"));
+    let (directory, root) = (directory(), root());
+    let program = install("755", &binary(), &directory.path().join("sandbox"));
     let before = state(&program);
     install_attack(root.path());
     let is_refused = |output: Output| {
@@ -126,7 +126,7 @@ fn without_mm_map_the_program_that_can_be_reached_is_a_sealed_copy() {
         let spec = of(root.path(), "", more);
         is_refused(feed(without_mm_map(&program).args(["run", "-", "-q", "--", "/evil"]), &spec));
     }
-    let spec = folder.path().join("spec.yaml");
+    let spec = directory.path().join("spec.yaml");
     fs::write(&spec, of(root.path(), "", "pid:\n")).unwrap();
     let spec = spec.to_str().unwrap();
     let plan =
@@ -155,8 +155,8 @@ fn an_owner_who_is_not_mapped_is_nobody_in_the_container() {
     if !is_root() || !has_usr_alone(test) {
         return;
     }
-    let (folder, root) = (folder(), root());
-    let program = install("755", &binary(), &folder.path().join("sandbox"));
+    let (directory, root) = (directory(), root());
+    let program = install("755", &binary(), &directory.path().join("sandbox"));
     let before = state(&program);
     install_attack(root.path());
     let run = |words: &[&str], map| {
@@ -226,8 +226,8 @@ fn who_enters_can_not_be_looked_into() {
         }
         print "$_\n" for sort keys %seen;
     "#;
-    let folder = folder();
-    let spec = folder.path().join("spec.yaml");
+    let directory = directory();
+    let spec = directory.path().join("spec.yaml");
     // Root over all that is in there, but not over what came from outside.
     fs::write(&spec, "user: { map: root }\npid:\nrootfs: host\n").unwrap();
     let words = ["run", spec.to_str().unwrap(), "-q", "--", "perl", "-e", scan];
@@ -251,8 +251,8 @@ fn who_enters_can_not_be_looked_into() {
 /// Process 1 can't be looked into by who isn't root; so the name stands for the command.
 #[test]
 fn a_container_with_an_init_is_entered_and_verified_by_its_name() {
-    let folder = folder();
-    let (spec, name) = (folder.path().join("spec.yaml"), format!("test-{}", std::process::id()));
+    let directory = directory();
+    let (spec, name) = (directory.path().join("spec.yaml"), format!("test-{}", std::process::id()));
     let words =
         format!("name: {name}\nrootfs: host\ninit: true\ncapabilities: default\ncommand: [sleep, '60']\n");
     fs::write(&spec, words).unwrap();

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::support::{sandbox, text};
-use crate::{folder, has_usr_alone, of, root, run, said};
+use crate::{directory, has_usr_alone, of, root, run, said};
 
-/// Another container that shares the folder: it exchanges two names as fast as it can.
+/// Another container that shares the directory: it exchanges two names as fast as it can.
 struct Exchanger {
     ends: std::sync::Arc<AtomicBool>,
     thread: Option<JoinHandle<u64>>,
@@ -37,7 +37,7 @@ impl Exchanger {
         Exchanger { ends, thread: Some(thread) }
     }
 
-    /// Whether a path through the name leads to the canary's folder, sooner or later: the race as it would be lost.
+    /// Whether a path through the name leads to the canary's directory, sooner or later: the race as it would be lost.
     fn leads_out(path: &Path, canary: &Path) -> bool {
         let end = Instant::now() + Duration::from_secs(5);
         while Instant::now() < end {
@@ -58,18 +58,18 @@ fn table() -> String {
     fs::read_to_string("/proc/self/mountinfo").unwrap()
 }
 
-/// Nothing was made in a folder outside, nor mounted there.
+/// Nothing was made in a directory outside, nor mounted there.
 fn is_untouched(canary: &Path) -> bool {
     fs::read_dir(canary).unwrap().count() == 0 && !table().contains(&*canary.to_string_lossy())
 }
 
-/// What lies below the folder's /dev is never followed: the /dev of ours covers it.
+/// What lies below the directory's /dev is never followed: the /dev of ours covers it.
 #[test]
 fn links_below_dev_are_covered_and_masks_are_of_the_null_device() {
     if !has_usr_alone("links_below_dev_are_covered_and_masks_are_of_the_null_device") {
         return;
     }
-    let (root, canary) = (root(), folder());
+    let (root, canary) = (root(), directory());
     let target = canary.path().join("file");
     fs::write(&target, "as it was").unwrap();
     symlink(&target, root.path().join("dev/null")).unwrap();
@@ -89,11 +89,11 @@ fn links_below_dev_are_covered_and_masks_are_of_the_null_device() {
 }
 
 #[test]
-fn a_folder_of_the_root_may_be_exchanged_for_a_link_at_any_moment() {
-    if !has_usr_alone("a_folder_of_the_root_may_be_exchanged_for_a_link_at_any_moment") {
+fn a_directory_of_the_root_may_be_exchanged_for_a_link_at_any_moment() {
+    if !has_usr_alone("a_directory_of_the_root_may_be_exchanged_for_a_link_at_any_moment") {
         return;
     }
-    let canary = folder();
+    let canary = directory();
     let outside = canary.path().canonicalize().unwrap();
     let mut begun = 0;
     for name in ["dev", "proc", "sys"] {
@@ -106,7 +106,7 @@ fn a_folder_of_the_root_may_be_exchanged_for_a_link_at_any_moment() {
             let script = "cat /proc/self/mountinfo; stat -L -c %t:%T /dev/null";
             let output = run(&of(root.path(), "", "pid:\nnet:"), &["sh", "-c", script]);
             let (shown, error) = (text(&output.stdout), text(&output.stderr));
-            // What was mounted lies in that root, wherever its folder has gone meanwhile. A mount that had followed the link
+            // What was mounted lies in that root, wherever its directory has gone meanwhile. A mount that had followed the link
             // would have stayed behind with the old root.
             if shown.contains(" - ") {
                 let kinds = ["proc", "sysfs", "devpts"].map(|kind| shown.contains(&format!(" - {kind} ")));
@@ -119,7 +119,7 @@ fn a_folder_of_the_root_may_be_exchanged_for_a_link_at_any_moment() {
                     assert!(shown.ends_with("1:3\n"), "{name}: {shown}");
                     begun += 1;
                 }
-                // Exchanged when it had begun: the mount went with its folder, and the name leads to nothing in there.
+                // Exchanged when it had begun: the mount went with its directory, and the name leads to nothing in there.
                 Some(1) => assert!(error.contains("No such file"), "{name}: {error}"),
                 other => panic!("{name}: {other:?} {error}"),
             }
@@ -130,13 +130,13 @@ fn a_folder_of_the_root_may_be_exchanged_for_a_link_at_any_moment() {
     assert!(begun > 0, "each of them was refused");
 }
 
-/// The place of a mount lies in a folder that is shared with another container.
+/// The place of a mount lies in a directory that is shared with another container.
 #[test]
 fn the_place_of_a_mount_may_be_exchanged_for_a_link_at_any_moment() {
     if !has_usr_alone("the_place_of_a_mount_may_be_exchanged_for_a_link_at_any_moment") {
         return;
     }
-    let (volume, canary, root) = (folder(), folder(), root());
+    let (volume, canary, root) = (directory(), directory(), root());
     let outside = canary.path().canonicalize().unwrap();
     let (place, link) = (volume.path().join("place"), volume.path().join("link"));
     fs::create_dir(&place).unwrap();
@@ -175,7 +175,7 @@ fn nothing_is_mounted_over_the_kernels_files() {
     if !has_usr_alone("nothing_is_mounted_over_the_kernels_files") {
         return;
     }
-    let (root, source) = (root(), folder());
+    let (root, source) = (root(), directory());
     symlink("proc/self", root.path().join("link")).unwrap();
     let targets = [
         "/proc",

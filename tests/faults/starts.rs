@@ -21,19 +21,19 @@ pub(crate) struct Start {
     /// For temporary files: it must be empty afterwards.
     scratch: PathBuf,
     /// The spec, a root for it, and what was said.
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Start {
     pub(crate) fn of(name: &'static str, arguments: &[&str], spec: &str) -> Start {
-        let folder = tempfile::tempdir().unwrap();
-        let (file, scratch) = (folder.path().join("spec.yaml"), folder.path().join("scratch"));
-        fs::write(&file, spec.replace("FOLDER", &root(folder.path()).to_string_lossy())).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let (file, scratch) = (directory.path().join("spec.yaml"), directory.path().join("scratch"));
+        fs::write(&file, spec.replace("FOLDER", &root(directory.path()).to_string_lossy())).unwrap();
         fs::create_dir(&scratch).unwrap();
         let file = file.to_string_lossy();
         let arguments = arguments.iter().map(|word| word.replace("SPEC", &file)).collect();
         let program = support::binary().to_string_lossy().into_owned();
-        Start { name, program, arguments, next: vec!["gc".into()], scratch, folder }
+        Start { name, program, arguments, next: vec!["gc".into()], scratch, directory }
     }
 
     /// The tool with its command and, as that one's last argument, a mark by which the processes are found again.
@@ -74,7 +74,7 @@ impl Start {
 
     /// Runs `true`, with one call that fails.
     pub(crate) fn trace(&self, fault: Option<(Site, Errno)>) -> Run {
-        let said = self.folder.path().join("said");
+        let said = self.directory.path().join("said");
         let mut shown = None;
         let mark = mark();
         let command = self.command(&["true", &mark]);
@@ -101,9 +101,9 @@ pub(crate) fn mark() -> String {
     format!("600.{:06}", std::process::id())
 }
 
-/// A folder that is a root as soon as this machine's /usr is bound in it.
-fn root(folder: &Path) -> PathBuf {
-    let root = folder.join("root");
+/// A directory that is a root as soon as this machine's /usr is bound in it.
+fn root(directory: &Path) -> PathBuf {
+    let root = directory.join("root");
     for name in ["usr", "proc", "sys", "dev", "etc", "tmp"] {
         fs::create_dir_all(root.join(name)).unwrap();
     }
@@ -147,14 +147,14 @@ pub(crate) fn starts() -> Vec<Start> {
     let host = format!(
         "rootfs: host\nuser: {{ map: {user} }}\n{WHOLE}{run_as}{limits}mnt:\n  mounts:\n  - {{ type: tmpfs, target: /opt, size: 16MiB }}\n"
     );
-    let folder = format!(
+    let directory = format!(
         "rootfs: FOLDER\noverlay: true\n{WHOLE}{run_as}{limits}mnt:\n  mounts:\n  - {{ type: bind, source: /usr, target: /usr, readonly: true }}\n"
     );
     let mut starts = vec![
         Start::of("sandbox pid", &["pid"], ""),
         Start::of("sandbox user", &["user"], ""),
         Start::of("sandbox run, rootfs: host", &["run", "SPEC"], &host),
-        Start::of("sandbox run, rootfs: ./dir", &["run", "SPEC"], &folder),
+        Start::of("sandbox run, rootfs: ./dir", &["run", "SPEC"], &directory),
     ];
     if !limits.is_empty() {
         starts.push(Start::of("sandbox memory", &["memory", "--limit", "64MiB"], ""));

@@ -17,7 +17,7 @@ pub(crate) struct World(BTreeSet<String>);
 
 impl World {
     /// Of all that can be left: processes (those that have `mark` among their arguments), mounts, network devices, groups
-    /// in which nothing runs, journals without an owner, and whatever lies in `scratch`, the folder for temporary files.
+    /// in which nothing runs, journals without an owner, and whatever lies in `scratch`, the directory for temporary files.
     pub(crate) fn now(mark: &str, scratch: &Path) -> World {
         let mut all = BTreeSet::new();
         all.extend(processes(mark));
@@ -72,15 +72,15 @@ fn processes(mark: &str) -> Vec<String> {
     pids.filter(is_marked).map(|pid| format!("process {pid}")).collect()
 }
 
-fn below(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+fn below(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     // The files of a group are the kernel's.
-    let is_group = folder.starts_with("/sys/fs/cgroup");
+    let is_group = directory.starts_with("/sys/fs/cgroup");
     entries.map(|entry| entry.path()).filter(move |path| !is_group || path.is_dir())
 }
 
 fn is_own(group: &Path) -> bool {
-    fs::metadata(group).is_ok_and(|folder| folder.uid() == nix::unistd::geteuid().as_raw())
+    fs::metadata(group).is_ok_and(|directory| directory.uid() == nix::unistd::geteuid().as_raw())
 }
 
 /// Nothing runs in a group or below it.
@@ -89,17 +89,17 @@ fn is_empty(group: &Path) -> bool {
         && below(group).all(|group| is_empty(&group))
 }
 
-/// The journals whose owner has ended, and the folder where it's without use.
+/// The journals whose owner has ended, and the directory where it's without use.
 fn journals() -> Vec<PathBuf> {
     let user = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|_| !crate::support::is_root());
-    let folder = user.unwrap_or_else(|| "/run".into()).join("sandbox");
+    let directory = user.unwrap_or_else(|| "/run".into()).join("sandbox");
     let is_dead = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         !name.split_once('-').is_some_and(|(pid, _)| Path::new("/proc").join(pid).exists())
     };
-    let mut all: Vec<PathBuf> = below(&folder).collect();
-    if all.is_empty() && folder.exists() {
-        return vec![folder];
+    let mut all: Vec<PathBuf> = below(&directory).collect();
+    if all.is_empty() && directory.exists() {
+        return vec![directory];
     }
     all.retain(is_dead);
     all

@@ -40,7 +40,7 @@ pub fn possible(test: &str) -> Vec<&'static str> {
     possible
 }
 
-/// The folder of a process's group: of the controller's v1 hierarchy, else of v2's.
+/// The directory of a process's group: of the controller's v1 hierarchy, else of v2's.
 pub fn group(pid: u32, v1: &str) -> PathBuf {
     let membership = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -75,12 +75,12 @@ pub fn says(group: &Path, v1: &str, v2: &str) -> String {
     fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())).trim().to_owned()
 }
 
-/// Every folder `sandbox` of any hierarchy.
+/// Every directory `sandbox` of any hierarchy.
 pub fn left() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![PathBuf::from("/sys/fs/cgroup")];
-    while let Some(folder) = open.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 if entry.file_name() == "sandbox" {
                     found.push(entry.path());

@@ -25,7 +25,7 @@ pub fn sandbox(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command
         .args(arguments)
-        // The working folder is shown: where the repository lies isn't the tests' business.
+        // The working directory is shown: where the repository lies isn't the tests' business.
         .current_dir("/")
         .env("COLUMNS", "80")
         .env("NO_COLOR", "1")

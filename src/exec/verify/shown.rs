@@ -138,7 +138,7 @@ impl ProcessFiles {
                 Ok(link) => Shown::Text(link),
                 Err(error) => Shown::of_error(&error),
             },
-            Expected::CgroupFile { folder, file, .. } => whole(&format!("{folder}/{file}")),
+            Expected::CgroupFile { directory, file, .. } => whole(&format!("{directory}/{file}")),
         }
     }
 
@@ -159,7 +159,7 @@ impl ProcessFiles {
             Expected::DefaultRoute { .. } => format!("{process}/net/route {}", Ipv4Addr::UNSPECIFIED),
             Expected::Mount { at, .. } => format!("{process}/mountinfo {at}"),
             Expected::WorkingDirectory(_) => format!("{process}/cwd"),
-            Expected::CgroupFile { folder, file, .. } => format!("{folder}/{file}"),
+            Expected::CgroupFile { directory, file, .. } => format!("{directory}/{file}"),
         }
     }
 

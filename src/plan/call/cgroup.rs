@@ -23,20 +23,20 @@ use crate::sys::bpf;
 pub enum CgroupCall {
     /// mkdir(2) of a group.
     Make {
-        /// Its folder.
-        folder: String,
+        /// Its directory.
+        directory: String,
         /// Other runs use it too: that it's there already is as good.
         shared: bool,
     },
     /// open(2) of a group: `<cgroup>`, into which the child is cloned.
     Open {
-        /// Its folder.
-        folder: String,
+        /// Its directory.
+        directory: String,
     },
     /// write(2) of a limit to a file of a group.
     Set {
-        /// The group's folder.
-        folder: String,
+        /// The group's directory.
+        directory: String,
         /// The controller that enforces it.
         controller: Controller,
         /// The file, and what is written.
@@ -44,15 +44,15 @@ pub enum CgroupCall {
     },
     /// The same to a file that this kernel may not have: then nothing is done, and 0 returned.
     Offer {
-        /// The group's folder.
-        folder: String,
+        /// The group's directory.
+        directory: String,
         /// The file, and what is written.
         setting: Setting,
     },
     /// bpf(2): loads a device program and attaches it to a group.
     AttachProgram {
-        /// The group's folder.
-        folder: String,
+        /// The group's directory.
+        directory: String,
         /// Its instructions, as the kernel takes them. `cgroups::devices` makes them.
         program: Vec<u64>,
     },
@@ -61,19 +61,19 @@ pub enum CgroupCall {
 impl fmt::Display for CgroupCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CgroupCall::Make { folder, .. } => write!(f, "mkdir({}, 0755)", c_string(folder)),
-            CgroupCall::Open { folder } => {
-                write!(f, "openat(AT_FDCWD, {}, O_PATH|O_DIRECTORY|O_CLOEXEC)", c_string(folder))
+            CgroupCall::Make { directory, .. } => write!(f, "mkdir({}, 0755)", c_string(directory)),
+            CgroupCall::Open { directory } => {
+                write!(f, "openat(AT_FDCWD, {}, O_PATH|O_DIRECTORY|O_CLOEXEC)", c_string(directory))
             }
-            CgroupCall::Set { folder, setting, .. } | CgroupCall::Offer { folder, setting } => {
-                let (file, value) = (setting.path_in(folder), &setting.value);
+            CgroupCall::Set { directory, setting, .. } | CgroupCall::Offer { directory, setting } => {
+                let (file, value) = (setting.path_in(directory), &setting.value);
                 write!(f, "write(<{file}>, {}, {})", c_string(value), value.len())
             }
-            CgroupCall::AttachProgram { folder, program } => {
+            CgroupCall::AttachProgram { directory, program } => {
                 let instructions = program.len();
                 write!(
                     f,
-                    "bpf(BPF_PROG_ATTACH, <{folder}>, BPF_CGROUP_DEVICE, <{instructions} instructions>)"
+                    "bpf(BPF_PROG_ATTACH, <{directory}>, BPF_CGROUP_DEVICE, <{instructions} instructions>)"
                 )
             }
         }
@@ -84,32 +84,34 @@ impl CgroupCall {
     /// Makes the call.
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         match self {
-            CgroupCall::Make { folder, shared } => {
-                match mkdir(Path::new(folder), Mode::from_bits_truncate(0o755)) {
+            CgroupCall::Make { directory, shared } => {
+                match mkdir(Path::new(directory), Mode::from_bits_truncate(0o755)) {
                     Err(Errno::EEXIST) if *shared => Ok(0),
                     made => made.map(|()| 0),
                 }
             }
-            CgroupCall::Open { folder } => {
-                slots.cgroup = Some(folder_of(folder, OFlag::O_PATH)?);
+            CgroupCall::Open { directory } => {
+                slots.cgroup = Some(directory_of(directory, OFlag::O_PATH)?);
                 Ok(0)
             }
-            CgroupCall::Set { folder, setting, .. } => write_once(&setting.path_in(folder), &setting.value),
-            CgroupCall::Offer { folder, setting } => {
-                let file = setting.path_in(folder);
+            CgroupCall::Set { directory, setting, .. } => {
+                write_once(&setting.path_in(directory), &setting.value)
+            }
+            CgroupCall::Offer { directory, setting } => {
+                let file = setting.path_in(directory);
                 match Path::new(&file).try_exists().map_err(errno)? {
                     true => write_once(&file, &setting.value),
                     false => Ok(0),
                 }
             }
-            CgroupCall::AttachProgram { folder, program } => {
+            CgroupCall::AttachProgram { directory, program } => {
                 let program = bpf::load_device_program(program)?;
-                bpf::attach(folder_of(folder, OFlag::O_RDONLY)?, program).map(|()| 0)
+                bpf::attach(directory_of(directory, OFlag::O_RDONLY)?, program).map(|()| 0)
             }
         }
     }
 }
 
-fn folder_of(folder: &str, flags: OFlag) -> Result<std::os::fd::OwnedFd, Errno> {
-    open(folder, flags | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+fn directory_of(directory: &str, flags: OFlag) -> Result<std::os::fd::OwnedFd, Errno> {
+    open(directory, flags | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
 }

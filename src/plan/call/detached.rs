@@ -28,7 +28,7 @@ use crate::sys;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DetachedMountCall {
-    /// openat(2) of a folder of today.
+    /// openat(2) of a directory of today.
     Open {
         /// Which.
         path: String,
@@ -92,14 +92,14 @@ pub enum DetachedMountCall {
         /// The path in it.
         path: String,
     },
-    /// move_mount(2): the null device over a file, or an empty tmpfs over a folder. If it isn't there, nothing is done.
+    /// move_mount(2): the null device over a file, or an empty tmpfs over a directory. If it isn't there, nothing is done.
     Hide {
         /// The tree.
         at: Held,
         /// The path in it.
         path: String,
-        /// Whether it's a folder.
-        folder: bool,
+        /// Whether it's a directory.
+        directory: bool,
     },
     /// A mount of a path onto itself that refuses writes. If it isn't there, nothing is done.
     Protect {
@@ -109,7 +109,7 @@ pub enum DetachedMountCall {
         path: String,
     },
     /// mkdirat(2).
-    MakeFolder {
+    MakeDirectory {
         /// The tree.
         at: Held,
         /// The path in it.
@@ -195,8 +195,8 @@ impl fmt::Display for DetachedMountCall {
                 write!(f, "move_mount({mount}, \"\", AT_FDCWD, \"/\", MOVE_MOUNT_F_EMPTY_PATH)")
             }
             DetachedMountCall::Attach { mount, at, path } => onto(f, &mount.to_string(), at, path),
-            DetachedMountCall::Hide { at, path, folder: false } => onto(f, "<dev/null>", at, path),
-            DetachedMountCall::Hide { at, path, folder: true } => onto(f, "<tmpfs ro>", at, path),
+            DetachedMountCall::Hide { at, path, directory: false } => onto(f, "<dev/null>", at, path),
+            DetachedMountCall::Hide { at, path, directory: true } => onto(f, "<tmpfs ro>", at, path),
             DetachedMountCall::Protect { at, path } => {
                 let path = within(*at, path);
                 write!(
@@ -205,7 +205,7 @@ impl fmt::Display for DetachedMountCall {
                     Attributes::PROTECTED
                 )
             }
-            DetachedMountCall::MakeFolder { at, path, mode } => {
+            DetachedMountCall::MakeDirectory { at, path, mode } => {
                 write!(f, "mkdirat({}, 0{mode:o})", entry(*at, path))
             }
             DetachedMountCall::MakeFile { at, path, content } => {
@@ -229,10 +229,10 @@ fn within(at: Held, path: &str) -> String {
     format!("<{}/{}>", at.name(), path.trim_start_matches('/'))
 }
 
-/// A descriptor of the folder that something is made in, and its name there.
+/// A descriptor of the directory that something is made in, and its name there.
 fn entry(at: Held, path: &str) -> String {
     match path.trim_start_matches('/').rsplit_once('/') {
-        Some((folder, name)) => format!("{}, {}", within(at, folder), c_string(name)),
+        Some((directory, name)) => format!("{}, {}", within(at, directory), c_string(name)),
         None => format!("{at}, {}", c_string(path.trim_start_matches('/'))),
     }
 }
@@ -243,8 +243,8 @@ impl DetachedMountCall {
         match self {
             DetachedMountCall::Open { path, to } => {
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let folder = rustix::fs::open(path.as_str(), flags, rustix::fs::Mode::empty());
-                keep(slots, *to, folder.map_err(errno)?)
+                let directory = rustix::fs::open(path.as_str(), flags, rustix::fs::Mode::empty());
+                keep(slots, *to, directory.map_err(errno)?)
             }
             DetachedMountCall::Clone { path, below, to } => {
                 let below = if *below { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
@@ -277,9 +277,9 @@ impl DetachedMountCall {
             DetachedMountCall::Attach { mount, at, path } => {
                 attach(slots.held(*mount)?, find(slots.held(*at)?, path)?.as_fd()).map(|()| 0)
             }
-            DetachedMountCall::Hide { at, path, folder } => {
+            DetachedMountCall::Hide { at, path, directory } => {
                 let Some(place) = find_kernels(slots.held(*at)?, path)? else { return Ok(0) };
-                let cover = if *folder {
+                let cover = if *directory {
                     let options = [("size", "4k".to_owned()), ("nr_inodes", "1".to_owned())];
                     make("tmpfs", &options, Attributes::PROTECTED)?
                 } else {
@@ -293,7 +293,7 @@ impl DetachedMountCall {
                 sys::mount::set_attributes(copy.as_fd(), Attributes::PROTECTED.0, true, None)?;
                 attach(copy.as_fd(), place.as_fd()).map(|()| 0)
             }
-            DetachedMountCall::MakeFolder { at, path, mode } => {
+            DetachedMountCall::MakeDirectory { at, path, mode } => {
                 let mode = Mode::from_bits_truncate(*mode);
                 in_parent(slots.held(*at)?, path, |parent, name| {
                     unmasked(|| nix::sys::stat::mkdirat(parent, name, mode))
@@ -361,14 +361,14 @@ fn find_kernels(tree: BorrowedFd<'_>, path: &str) -> Result<Option<OwnedFd>, Err
     }
 }
 
-/// Makes something in the folder that `path` is in, by its last name: a name alone is one in the tree's own folder.
+/// Makes something in the directory that `path` is in, by its last name: a name alone is one in the tree's own directory.
 fn in_parent<T>(
     tree: BorrowedFd<'_>,
     path: &str,
     make: impl FnOnce(BorrowedFd<'_>, &str) -> Result<T, Errno>,
 ) -> Result<T, Errno> {
     match path.trim_start_matches('/').rsplit_once('/') {
-        Some((folder, name)) => make(find(tree, folder)?.as_fd(), name),
+        Some((directory, name)) => make(find(tree, directory)?.as_fd(), name),
         None => make(tree, path.trim_start_matches('/')),
     }
 }
@@ -420,24 +420,24 @@ fn unmasked(make: impl FnOnce() -> Result<(), Errno>) -> Result<i64, Errno> {
 mod tests {
     use super::*;
 
-    /// A folder as a hostile image has it: links to a place outside, absolute and by `..`.
+    /// A directory as a hostile image has it: links to a place outside, absolute and by `..`.
     fn hostile() -> (tempfile::TempDir, OwnedFd) {
-        let folder = tempfile::tempdir().unwrap();
-        let outside = folder.path().join("outside");
-        let root = folder.path().join("root");
+        let directory = tempfile::tempdir().unwrap();
+        let outside = directory.path().join("outside");
+        let root = directory.path().join("root");
         std::fs::create_dir_all(&outside).unwrap();
         std::fs::create_dir(&root).unwrap();
         std::os::unix::fs::symlink(&outside, root.join("absolute")).unwrap();
         std::os::unix::fs::symlink("../outside", root.join("relative")).unwrap();
         std::os::unix::fs::symlink("/proc/self/root", root.join("magic")).unwrap();
         let root = rustix::fs::open(&root, OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
-        (folder, root)
+        (directory, root)
     }
 
     #[test]
     fn no_link_leads_out_of_a_tree() {
-        let (folder, root) = hostile();
-        assert!(folder.path().join("root/absolute").is_dir(), "a path from here does lead there");
+        let (directory, root) = hostile();
+        assert!(directory.path().join("root/absolute").is_dir(), "a path from here does lead there");
         for link in ["absolute", "relative", "magic", "../outside"] {
             assert_eq!(find(root.as_fd(), link).map(|_| ()), Err(Errno::ENOENT), "{link}");
             let made = in_parent(root.as_fd(), &format!("{link}/x"), |_, _| Ok(()));
@@ -452,7 +452,7 @@ mod tests {
         let words =
             "move_mount(<mount>, \"\", <root/srv>, \"\", MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH)";
         assert_eq!(call.to_string(), words);
-        let call = DetachedMountCall::MakeFolder { at: Held::Root, path: "/home/me".into(), mode: 0o755 };
+        let call = DetachedMountCall::MakeDirectory { at: Held::Root, path: "/home/me".into(), mode: 0o755 };
         assert_eq!(call.to_string(), "mkdirat(<root/home>, \"me\", 0755)");
         assert_eq!(
             Attributes::PROTECTED.to_string(),

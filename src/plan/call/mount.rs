@@ -51,7 +51,7 @@ pub enum MountCall {
         put_old: String,
     },
     /// chdir(2).
-    ChangeFolder {
+    Chdir {
         /// Where to.
         path: String,
     },
@@ -128,7 +128,7 @@ impl fmt::Display for MountCall {
             MountCall::PivotRoot { new_root, put_old } => {
                 write!(f, "pivot_root({}, {})", c_string(new_root), c_string(put_old))
             }
-            MountCall::ChangeFolder { path } => write!(f, "chdir({})", c_string(path)),
+            MountCall::Chdir { path } => write!(f, "chdir({})", c_string(path)),
         }
     }
 }
@@ -159,7 +159,7 @@ impl MountCall {
             MountCall::PivotRoot { new_root, put_old } => {
                 nix::unistd::pivot_root(new_root.as_str(), put_old.as_str())
             }
-            MountCall::ChangeFolder { path } => nix::unistd::chdir(path.as_str()),
+            MountCall::Chdir { path } => nix::unistd::chdir(path.as_str()),
         }
         .map(|()| 0)
     }

@@ -69,8 +69,8 @@ fn follow(slots: &mut BTreeMap<Held, Made>, all: &mut BTreeMap<String, Expected>
             all.insert(place.clone(), mounted(place.clone(), made));
             made.place = Some(place);
         }
-        DetachedMountCall::Hide { at, path, folder } => {
-            let attributes = if *folder { Attributes::PROTECTED } else { Attributes::NONE };
+        DetachedMountCall::Hide { at, path, directory } => {
+            let attributes = if *directory { Attributes::PROTECTED } else { Attributes::NONE };
             let Some(at) = place(slots, *at, path) else { return };
             all.insert(at.clone(), Expected::Mount { at, filesystem: None, attributes, may_lack: true });
         }

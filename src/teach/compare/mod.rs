@@ -71,7 +71,7 @@ impl Comparison {
         let mut processes = numbers(&left, &right);
         let namespaces =
             Feature::NAMESPACES.iter().map(|feature| namespace(*feature, &left, &right)).collect::<Vec<_>>();
-        let root = |subject: &Subject| proc::link(&format!("{}/root", subject.folder())).value;
+        let root = |subject: &Subject| proc::link(&format!("{}/root", subject.directory())).value;
         let same_root = root(&left) == root(&right);
         let is_one = |feature| {
             namespaces.iter().any(|pair: &Pair| pair.feature == feature && pair.equal == Some(true))
@@ -121,13 +121,13 @@ impl Comparison {
 }
 
 fn namespace(feature: Feature, left: &Subject, right: &Subject) -> Pair {
-    let of = |subject: &Subject| proc::namespace(&subject.folder(), feature);
+    let of = |subject: &Subject| proc::namespace(&subject.directory(), feature);
     pair(feature, format!("/proc/PID/ns/{feature}"), None, of(left), of(right))
 }
 
 /// The numbers and ids of both.
 fn numbers(left: &Subject, right: &Subject) -> Vec<Pair> {
-    let of = |subject: &Subject| generic(observe::identity(&subject.folder()), subject);
+    let of = |subject: &Subject| generic(observe::identity(&subject.directory()), subject);
     let both = of(left).into_iter().zip(of(right));
     both.map(|(left, right)| {
         let feature = if left.field.as_deref() == Some("NSpid:") { Feature::Pid } else { Feature::User };
@@ -136,16 +136,16 @@ fn numbers(left: &Subject, right: &Subject) -> Vec<Pair> {
     .collect()
 }
 
-/// The feature's files below the process's own folder.
+/// The feature's files below the process's own directory.
 fn own_files(subject: &Subject, feature: Feature) -> Vec<Observation> {
-    let mut seen = views::observe(feature, &subject.folder());
-    seen.retain(|seen| seen.path.starts_with(&format!("{}/", subject.folder())));
+    let mut seen = views::observe(feature, &subject.directory());
+    seen.retain(|seen| seen.path.starts_with(&format!("{}/", subject.directory())));
     generic(seen, subject)
 }
 
 /// The limits of the process's own cgroups: files that are read from here, where those are mounted.
 fn limits(subject: &Subject, feature: Feature) -> Vec<Observation> {
-    let mut seen = views::observe(feature, &subject.folder());
+    let mut seen = views::observe(feature, &subject.directory());
     seen.retain(|seen| seen.path.starts_with('<'));
     seen
 }
@@ -155,7 +155,7 @@ struct CgroupPair([Vec<Hierarchy>; 2]);
 
 impl CgroupPair {
     fn of(both: [&Subject; 2]) -> CgroupPair {
-        CgroupPair(both.map(|subject| hierarchy::hierarchies(&subject.folder())))
+        CgroupPair(both.map(|subject| hierarchy::hierarchies(&subject.directory())))
     }
 
     /// Whether both are in the group that a path means: `<memory>/memory.max`.
@@ -172,7 +172,7 @@ impl CgroupPair {
 
 fn generic(mut seen: Vec<Observation>, subject: &Subject) -> Vec<Observation> {
     for seen in &mut seen {
-        seen.path = seen.path.replacen(&subject.folder(), "/proc/PID", 1);
+        seen.path = seen.path.replacen(&subject.directory(), "/proc/PID", 1);
     }
     seen
 }

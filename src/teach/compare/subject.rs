@@ -81,8 +81,8 @@ impl Subject {
         }
     }
 
-    /// Its folder below /proc.
-    pub fn folder(&self) -> String {
+    /// Its directory below /proc.
+    pub fn directory(&self) -> String {
         format!("/proc/{}", self.pid)
     }
 
@@ -91,7 +91,7 @@ impl Subject {
     /// # Errors
     /// EACCES; ENOENT for a kind that this kernel doesn't have, or when the process has ended.
     pub fn namespace(&self, feature: Feature) -> io::Result<File> {
-        File::open(format!("{}/ns/{feature}", self.folder()))
+        File::open(format!("{}/ns/{feature}", self.directory()))
     }
 
     /// Whether it has ended. What was read below its number before that is its own.
@@ -124,7 +124,7 @@ fn vanished(pid: i32) -> Error {
     Error::failed(text_with("compare.vanished", &[("pid", &pid.to_string())]))
 }
 
-/// /proc mounted with hidepid, or another pid namespace's: the process is there and its folder isn't.
+/// /proc mounted with hidepid, or another pid namespace's: the process is there and its directory isn't.
 fn hidden(pid: i32, path: &str, error: io::Error) -> Error {
     Error::failed(text_with("compare.hidden", &[("pid", &pid.to_string())]))
         .call(format!("openat(AT_FDCWD, \"{path}\", O_RDONLY)"), error)

@@ -58,7 +58,7 @@ impl Vantage {
         // setns(2) refuses the user namespace that one is in already, so only what differs is joined.
         let elsewhere: Vec<Feature> =
             ORDER.into_iter().filter(|feature| is_elsewhere(subject, *feature)).collect();
-        let root = proc::link(&format!("{}/root", subject.folder())).value;
+        let root = proc::link(&format!("{}/root", subject.directory())).value;
         if elsewhere.is_empty() && root == proc::link("/proc/self/root").value {
             return Ok(vantage);
         }
@@ -98,7 +98,8 @@ impl Vantage {
         seen.retain(|seen| !seen.path.starts_with("/proc/self"));
         for seen in &mut seen {
             // A path is looked up among the mounts; what the kernel itself answers depends on the feature's namespace too.
-            let is_plain = ["/etc/", "/dev/", "/sys/"].iter().any(|folder| seen.path.starts_with(folder));
+            let is_plain =
+                ["/etc/", "/dev/", "/sys/"].iter().any(|directory| seen.path.starts_with(directory));
             let needs = |refusal: &&Refusal| {
                 refusal.feature == Feature::Mnt || (refusal.feature == feature && !is_plain)
             };
@@ -110,7 +111,7 @@ impl Vantage {
     }
 
     /// The cgroups of `subject` as it sees them itself: a cgroup namespace only changes where the paths begin. None where
-    /// the helper can't know which folder of /proc is the subject's.
+    /// the helper can't know which directory of /proc is the subject's.
     ///
     /// # Errors
     /// When the helper has ended.
@@ -152,5 +153,5 @@ impl Vantage {
 
 fn is_elsewhere(subject: &Subject, feature: Feature) -> bool {
     // A kind that this kernel doesn't have can't be joined; its link can't be read on either side.
-    proc::namespace(&subject.folder(), feature) != proc::namespace("/proc/self", feature)
+    proc::namespace(&subject.directory(), feature) != proc::namespace("/proc/self", feature)
 }

@@ -83,16 +83,17 @@ fn mount(stage: &mut Stage<'_>) -> Result<Card> {
 fn limits(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Cgroup, "limits");
     let Some((outside, inside)) = both(stage)? else { return Ok(card.skip("cgroup.skip.kernel")) };
-    let folders = folders();
-    let mut files = folders.iter().flat_map(|folder| LIMITS.map(|name| (folder, folder.join(name))));
-    let found = files.find_map(|(folder, file)| {
+    let directories = directories();
+    let mut files =
+        directories.iter().flat_map(|directory| LIMITS.map(|name| (directory, directory.join(name))));
+    let found = files.find_map(|(directory, file)| {
         let limit = outside.read(&file.to_string_lossy()).ok()?.ok()?;
-        Some((folder, file, words(Ok(limit))))
+        Some((directory, file, words(Ok(limit))))
     });
-    let Some((folder, file, limit)) = found else { return Ok(card.skip("cgroup.skip.nolimit")) };
+    let Some((directory, file, limit)) = found else { return Ok(card.skip("cgroup.skip.nolimit")) };
     let again = words(inside.read(&file.to_string_lossy())?);
     // The members of the one cgroup, as the kernel lists them: the process inside is still among them.
-    let procs = folder.join("cgroup.procs");
+    let procs = directory.join("cgroup.procs");
     let members = outside.read(&procs.to_string_lossy())?.unwrap_or_default();
     let is_member = members.lines().any(|member| member == inside.pid().to_string());
     let member = if is_member { format!("pid {} (INSIDE)", inside.pid()) } else { "(not there)".into() };
@@ -170,7 +171,7 @@ fn mounted(agent: &Agent) -> Result<Vec<Mounted>> {
 }
 
 /// The directories of the caller's own cgroups, if a mount leads to them; that of cgroup v2 first.
-fn folders() -> Vec<PathBuf> {
+fn directories() -> Vec<PathBuf> {
     let mut hierarchies = hierarchies("/proc/self");
     hierarchies.sort_by_key(|hierarchy| hierarchy.version != Version::V2);
     hierarchies.iter().filter_map(Hierarchy::own).collect()

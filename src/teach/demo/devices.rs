@@ -86,7 +86,7 @@ fn list(stage: &mut Stage<'_>) -> Result<Card> {
         Version::V2 => {
             card.verdict = text("devices.list.v2");
             let programs = programs(&group);
-            let files = std::fs::read_dir(group.folder()).into_iter().flatten().flatten();
+            let files = std::fs::read_dir(group.directory()).into_iter().flatten().flatten();
             let files =
                 files.filter(|file| file.file_name().to_string_lossy().starts_with("devices.")).count();
             card = card.outside("<group>/devices.*", format!("{files} files"));
@@ -98,8 +98,8 @@ fn list(stage: &mut Stage<'_>) -> Result<Card> {
 }
 
 fn programs(group: &ProcessCgroup) -> usize {
-    let folder = std::fs::File::open(group.folder());
-    folder.ok().and_then(|folder| attached(&folder).ok()).map_or(0, |ids| ids.len())
+    let directory = std::fs::File::open(group.directory());
+    directory.ok().and_then(|directory| attached(&directory).ok()).map_or(0, |ids| ids.len())
 }
 
 fn open(path: &str) -> LoadCall {
@@ -120,16 +120,16 @@ fn zero_rule() -> Vec<crate::cgroups::devices::Rule> {
 }
 
 /// Makes a node for /dev/zero elsewhere, and opens it: what both gave. None where the caller may make no device nodes at
-/// all, or no folder takes them (a mount with nodev).
+/// all, or no directory takes them (a mount with nodev).
 pub(crate) fn node(stage: &mut Stage<'_>, inside: &Agent) -> Result<Option<(String, Answer, Answer)>> {
-    let folder = ["/var/tmp", "/dev", "/tmp", "/root"].into_iter().map(PathBuf::from).find(|folder| {
-        let flags = nix::sys::statvfs::statvfs(folder).map(|at| at.flags());
+    let directory = ["/var/tmp", "/dev", "/tmp", "/root"].into_iter().map(PathBuf::from).find(|directory| {
+        let flags = nix::sys::statvfs::statvfs(directory).map(|at| at.flags());
         flags.is_ok_and(|flags| {
             !flags.intersects(nix::sys::statvfs::FsFlags::ST_NODEV | nix::sys::statvfs::FsFlags::ST_RDONLY)
         })
     });
-    let Some(folder) = folder else { return Ok(None) };
-    let path = folder.join(stage.unique("node"));
+    let Some(directory) = directory else { return Ok(None) };
+    let path = directory.join(stage.unique("node"));
     let (major, minor) = ZERO;
     let words = path.to_string_lossy().into_owned();
     let make = LoadCall::MakeNode { path: words.clone(), major, minor };

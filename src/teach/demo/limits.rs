@@ -69,20 +69,20 @@ pub(crate) fn outcome(progress: Progress) -> String {
     }
 }
 
-/// A folder for such files that lies on a disk, and the disk: a tmpfs's pages are memory.
-pub(super) fn folder_on_disk() -> Option<(PathBuf, Disk)> {
-    let folders = [PathBuf::from("/var/tmp"), std::env::temp_dir(), PathBuf::from(".")];
-    let is_on_disk = |folder: &Path| statfs(folder).is_ok_and(|at| at.filesystem_type() != TMPFS_MAGIC);
-    folders.iter().filter(|folder| is_on_disk(folder)).find_map(|folder| {
-        let disk = Disk::find(folder.to_str()?).ok()?;
-        Some((folder.canonicalize().ok()?, disk))
+/// A directory for such files that lies on a disk, and the disk: a tmpfs's pages are memory.
+pub(super) fn directory_on_disk() -> Option<(PathBuf, Disk)> {
+    let directories = [PathBuf::from("/var/tmp"), std::env::temp_dir(), PathBuf::from(".")];
+    let is_on_disk = |directory: &Path| statfs(directory).is_ok_and(|at| at.filesystem_type() != TMPFS_MAGIC);
+    directories.iter().filter(|directory| is_on_disk(directory)).find_map(|directory| {
+        let disk = Disk::find(directory.to_str()?).ok()?;
+        Some((directory.canonicalize().ok()?, disk))
     })
 }
 
-/// An empty file on a disk, and the disk; none where no folder lies on one.
+/// An empty file on a disk, and the disk; none where no directory lies on one.
 pub(crate) fn file_on_disk(stage: &mut Stage<'_>) -> Result<Option<(String, Disk)>> {
-    let Some((folder, disk)) = folder_on_disk() else { return Ok(None) };
-    let path = folder.join(stage.unique("load"));
+    let Some((directory, disk)) = directory_on_disk() else { return Ok(None) };
+    let path = directory.join(stage.unique("load"));
     let words = path.to_string_lossy().into_owned();
     let create = PathCall::Create { path: words.clone(), content: String::new() };
     let answer: Answer = stage.make(create, Undo::RemoveFile { path })?;

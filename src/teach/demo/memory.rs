@@ -161,7 +161,7 @@ fn met(group: &ProcessCgroup, limit: Size) -> (bool, String) {
 }
 
 pub(crate) fn oom_kills(group: &ProcessCgroup) -> u64 {
-    cgroup::oom_kills(group.folder())
+    cgroup::oom_kills(group.directory())
 }
 
 pub(crate) fn oom_file(group: &ProcessCgroup) -> String {

@@ -195,7 +195,7 @@ fn use_feature(feature: Feature, host: &Host) -> Result<(bool, Proof)> {
             let Some(inside) = inside else { return Err(Error::failed(text("doctor.nogroup"))) };
             let words = inside.read(v1, v2);
             let value = words.as_deref().map_or("-", |words| words.lines().next().unwrap_or("(empty)"));
-            let file = inside.folder().join(inside.name(v1, v2));
+            let file = inside.directory().join(inside.name(v1, v2));
             Ok((words.is_some(), shown(file.display(), value)))
         }
         Feature::Capabilities | Feature::Seccomp | Feature::Rlimits => {

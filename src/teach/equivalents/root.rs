@@ -7,7 +7,7 @@ use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::slots::Held;
 use crate::value::shell::quote;
 
-/// Where all of it is built: nobody's folder.
+/// Where all of it is built: nobody's directory.
 const SITE: &str = "/mnt";
 
 /// The new root there, and the layer that takes what is written.
@@ -62,10 +62,10 @@ impl Root {
                 let place = self.within(*at, path);
                 self.put(*mount, place);
             }
-            DetachedMountCall::Hide { at, path, folder } => {
+            DetachedMountCall::Hide { at, path, directory } => {
                 let place = self.within(*at, path);
                 let options = Attributes::PROTECTED.options().join(",");
-                let cover = match folder {
+                let cover = match directory {
                     true => format!("mount -t tmpfs -o {options},size=4k,nr_inodes=1 tmpfs"),
                     false => format!("mount --bind {}", self.within(Held::Dev, "null")),
                 };
@@ -76,7 +76,7 @@ impl Root {
                 let again = remount(&place, Attributes::PROTECTED, true);
                 self.lines.push(format!("[ ! -e {place} ] || {{ mount --rbind {place} {place}; {again}; }}"));
             }
-            DetachedMountCall::MakeFolder { at, path, mode } => {
+            DetachedMountCall::MakeDirectory { at, path, mode } => {
                 let line = format!("mkdir -m {mode:o} {}", self.within(*at, path));
                 self.lines.push(line);
             }

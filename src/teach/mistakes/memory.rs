@@ -38,7 +38,7 @@ fn join_late(stage: &mut Stage<'_>) -> Result<Contrast> {
     let late = stage.outside(Memory)?;
     let end = finish(stage, &late, &work)?;
     let join = FileCall::Write {
-        path: early.folder().join("cgroup.procs").to_string_lossy().into_owned(),
+        path: early.directory().join("cgroup.procs").to_string_lossy().into_owned(),
         content: late.pid().to_string(),
     };
     let joined = stage.outside(Memory)?.perform(join)?;

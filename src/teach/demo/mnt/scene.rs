@@ -20,7 +20,7 @@ use crate::teach::demo::Stage;
 pub(crate) const CANARY: &str = "/tmp/canary";
 /// What the canary says.
 const SONG: &str = "the outer tree";
-/// The folder that becomes a root.
+/// The directory that becomes a root.
 const JAIL: &str = "/tmp/jail";
 /// The mount table.
 pub(crate) const MOUNTINFO: &str = "/proc/self/mountinfo";
@@ -34,16 +34,16 @@ pub(crate) fn jail(stage: &mut Stage<'_>) -> Result<Agent> {
         &[
             tmpfs("/tmp"),
             PathCall::Create { path: CANARY.into(), content: SONG.into() }.into(),
-            folder(JAIL),
+            directory(JAIL),
             tmpfs(JAIL),
-            folder(&format!("{JAIL}/proc")),
+            directory(&format!("{JAIL}/proc")),
             MountCall::Bind { source: "/proc".into(), target: format!("{JAIL}/proc") }.into(),
         ],
     )?;
     Ok(agent)
 }
 
-/// Into the jail by chroot(2), the working folder with it.
+/// Into the jail by chroot(2), the working directory with it.
 pub(crate) fn by_chroot() -> [DemoCall; 2] {
     [PathCall::Chroot { root: JAIL.into() }.into(), enter("/")]
 }
@@ -54,11 +54,11 @@ pub(crate) fn by_pivot() -> [DemoCall; 4] {
     [enter(JAIL), pivot.into(), MountCall::Detach { target: ".".into() }.into(), enter("/")]
 }
 
-/// The classic way out of a chroot: a second chroot leaves the working folder outside of the new root, and `..` is
+/// The classic way out of a chroot: a second chroot leaves the working directory outside of the new root, and `..` is
 /// stopped by the process's own root only. chroot(2), NOTES
 pub(crate) fn escape() -> [DemoCall; 4] {
     let chroot = |root: &str| DemoCall::from(PathCall::Chroot { root: root.into() });
-    [folder("/way"), chroot("/way"), enter("../../.."), chroot(".")]
+    [directory("/way"), chroot("/way"), enter("../../.."), chroot(".")]
 }
 
 /// Whether the canary can be read, and what it says then.
@@ -71,11 +71,14 @@ pub(crate) fn sings(read: &std::result::Result<String, Errno>) -> bool {
     read.as_deref() == Ok(SONG)
 }
 
-/// Two mount namespaces: the second is a copy of the first, made while /tmp was a shared tmpfs with the folders `a` and
+/// Two mount namespaces: the second is a copy of the first, made while /tmp was a shared tmpfs with the directories `a` and
 /// `b` in it; `mode` is what the second does to its copy.
 pub(crate) fn pair(stage: &mut Stage<'_>, mode: Propagation) -> Result<(Agent, Agent)> {
     let first = stage.start(&Spec::of(Mnt), Mnt)?;
-    build(&first, &[tmpfs("/tmp"), propagation(Propagation::Shared), folder("/tmp/a"), folder("/tmp/b")])?;
+    build(
+        &first,
+        &[tmpfs("/tmp"), propagation(Propagation::Shared), directory("/tmp/a"), directory("/tmp/b")],
+    )?;
     let second = match first.spawn(&[Mnt])? {
         Ok((second, _)) => second,
         Err(errno) => return Err(Error::failed("mnt").call("clone3({flags=CLONE_NEWNS})", errno)),
@@ -96,12 +99,12 @@ pub(crate) fn tmpfs(target: &str) -> DemoCall {
     MountCall::Filesystem { kind: "tmpfs".into(), target: target.into(), data: None }.into()
 }
 
-fn folder(path: &str) -> DemoCall {
+fn directory(path: &str) -> DemoCall {
     PathCall::MakeDirectory { path: path.into() }.into()
 }
 
 fn enter(path: &str) -> DemoCall {
-    MountCall::ChangeFolder { path: path.into() }.into()
+    MountCall::Chdir { path: path.into() }.into()
 }
 
 /// Makes calls that must succeed, since what they build isn't what is shown.

@@ -1,8 +1,8 @@
-//! A descriptor of a folder outside that is open when the command begins is a way out: no root stops it.
+//! A descriptor of a directory outside that is open when the command begins is a way out: no root stops it.
 //!
-//! The image needn't even be hostile code: a working folder of `/proc/self/fd/8` is enough, if 8 is the one that leaked.
+//! The image needn't even be hostile code: a working directory of `/proc/self/fd/8` is enough, if 8 is the one that leaked.
 //! So `sandbox` opens everything to be closed by execve, lets go of what the new root was made with before it's entered,
-//! marks whatever else the caller left open, and looks at what the working folder has become. open(2), O_CLOEXEC
+//! marks whatever else the caller left open, and looks at what the working directory has become. open(2), O_CLOEXEC
 
 use crate::error::Result;
 use crate::feature::Purpose::Container;
@@ -26,10 +26,10 @@ pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
         if pivoted.iter().any(std::result::Result::is_err) {
             return Ok(contrast.skip("mnt.skip.pivot"));
         }
-        let folder = |number: i32| MountCall::ChangeFolder { path: format!("/proc/self/fd/{number}") };
+        let directory = |number: i32| MountCall::Chdir { path: format!("/proc/self/fd/{number}") };
         let mut entered = 0;
         for number in 0..64 {
-            entered += usize::from(inside.perform(folder(number))?.is_ok());
+            entered += usize::from(inside.perform(directory(number))?.is_ok());
         }
         contrast = contrast
             .showed(is_right, "INSIDE", "chdir(\"/proc/self/fd/0\" ... \"63\")", format!("{entered} entered"))

@@ -1,6 +1,6 @@
 //! A /proc of one's own still tells of the whole machine: its timers, its keys, its memory.
 //!
-//! Those files know no namespace. Over each of them lies the null device, over a folder an empty filesystem: whoever reads
+//! Those files know no namespace. Over each of them lies the null device, over a directory an empty filesystem: whoever reads
 //! gets nothing. proc(5)
 
 use crate::config::spec::Spec;

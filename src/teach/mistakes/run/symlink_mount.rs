@@ -1,9 +1,9 @@
-//! A mount into a hostile root by its path: the image's `dev` is a link to a folder outside, and the path leads there.
+//! A mount into a hostile root by its path: the image's `dev` is a link to a directory outside, and the path leads there.
 //!
-//! To look before and mount then is no help: whoever shares the folder exchanges it for a link in between. openat2(2) with
+//! To look before and mount then is no help: whoever shares the directory exchanges it for a link in between. openat2(2) with
 //! RESOLVE_IN_ROOT takes the new root for `/` whatever lies in it, and the mount is put onto the descriptor that comes back.
 //!
-//! The new root, the folder outside and the mounts are in a mount namespace that ends with the process.
+//! The new root, the directory outside and the mounts are in a mount namespace that ends with the process.
 
 use crate::config::spec::Spec;
 use crate::error::Result;
@@ -21,14 +21,14 @@ const OUTSIDE: &str = "/tmp/outside";
 
 pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
     let mut contrast = Contrast::new(Container, "symlink-mount");
-    let folder = |path: &str| DemoCall::from(PathCall::MakeDirectory { path: path.into() });
+    let directory = |path: &str| DemoCall::from(PathCall::MakeDirectory { path: path.into() });
     let link = DetachedMountCall::MakeLink { at: Held::Root, path: "dev".into(), target: OUTSIDE.into() };
     for is_right in [true, false] {
         let inside = stage.start(&Spec::of(Mnt), Container)?;
         let root = DetachedMountCall::Open { path: ROOT.into(), to: Held::Root };
         scene::build(
             &inside,
-            &[scene::tmpfs("/tmp"), folder(ROOT), folder(OUTSIDE), root.into(), link.clone().into()],
+            &[scene::tmpfs("/tmp"), directory(ROOT), directory(OUTSIDE), root.into(), link.clone().into()],
         )?;
         let (words, answer) = if is_right {
             let (kind, options) = ("tmpfs".into(), vec![]);
