@@ -54,10 +54,15 @@ fn the_view_of_a_whole_container_has_what_differs_and_counts_the_rest() {
     let spec = support::repository().join("lessons/specs/first.yaml");
     let spec = spec.to_str().unwrap();
     let output = run(&["run", spec, "--show-proc", "--", "true"]);
-    let view = text(&output.stderr);
-    assert!(output.status.success(), "{view}");
-    fits(&view, 80, 24 + 1);
-    assert!(view.contains(" == ") && !view.contains("(no hierarchy)"), "{view}");
+    let all = text(&output.stderr);
+    assert!(output.status.success(), "{all}");
+    fits(&all, 80, 40);
+    // Before it, what this machine cannot do; after it, where to look.
+    let view = all.split_inclusive('\n').skip_while(|line| !line.starts_with("new ")).collect::<String>();
+    let view = view.split("sandbox: pid").next().unwrap().to_owned();
+    fits(&view, 80, 24);
+    assert_eq!(all.matches("new pid, net").count(), 1, "announced once: {all}");
+    assert!(view.contains(" equal\n") && !view.contains("(no hierarchy)"), "{view}");
     let output = run(&["run", spec, "--show-proc", "--format", "json", "-q", "--", "true"]);
     let words = text(&output.stderr);
     let view: serde_json::Value = serde_json::from_str(&words[words.find('{').unwrap()..]).unwrap();

@@ -187,25 +187,32 @@ impl Program {
 
     fn difference(self, files: &ProcessFiles) -> Option<Difference> {
         let source = "/proc/self/exe".to_owned();
-        let link = files
-            .link("exe")
-            .unwrap_or_else(|error| text_with("verify.unread", &[("why", &error.to_string())]));
+        let unread = |why: &str| text_with("verify.unread", &[("why", why)]);
+        let link = files.link("exe").unwrap_or_else(|error| unread(&error.to_string()));
         let (wanted, is_so) = match self {
-            Program::Left => ("verify.left", link == "/memfd:sandbox (deleted)"),
-            Program::Sealed => ("verify.sealed", crate::sys::sealed::is_sealed()),
+            Program::Left => ("verify.left", Ok(link == "/memfd:sandbox (deleted)")),
+            Program::Sealed => ("verify.sealed", Ok(crate::sys::sealed::is_sealed())),
             Program::Unowned => ("verify.unowned", is_out_of_reach(&source)),
         };
-        (!is_so).then(|| Difference { source, wanted: text(wanted), shown: link })
+        let shown = match is_so {
+            Ok(true) => return None,
+            Ok(false) => link,
+            Err(error) => unread(&error.to_string()),
+        };
+        Some(Difference { source, wanted: text(wanted), shown })
     }
 }
 
 /// Whether a file's owner has no ID here, and this process may not write to the file.
-fn is_out_of_reach(path: &str) -> bool {
-    let owner = fs::metadata(path).map(|file| file.uid().to_string());
-    // The ID of whoever has none. proc_sys_kernel(5)
-    let nobody = shown::whole("/proc/sys/kernel/overflowuid");
-    let has_no_owner = matches!((owner, nobody), (Ok(owner), Shown::Text(nobody)) if owner == nobody);
-    has_no_owner && matches!(access(path, AccessFlags::W_OK), Err(Errno::EACCES | Errno::EROFS))
+fn is_out_of_reach(path: &str) -> io::Result<bool> {
+    let owner = fs::metadata(path)?.uid().to_string();
+    // The ID that the kernel shows for an owner without one. proc_sys_kernel(5)
+    let nobody = std::fs::read_to_string("/proc/sys/kernel/overflowuid")?;
+    match access(path, AccessFlags::W_OK) {
+        Ok(()) => Ok(false),
+        Err(Errno::EACCES | Errno::EROFS) => Ok(owner == nobody.trim()),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// Descriptors beyond 0 to 2 that execve would hand to the command, of all that there's room for: FDSize.
