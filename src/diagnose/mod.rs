@@ -276,7 +276,7 @@ fn refused_by_policy(facts: &Facts, failed: &Failed<'_>) -> Reason {
         return Reason::AppArmorProfile;
     }
     // A filter sees the numbers of calls, not the files that they write to.
-    if facts.is_filtered() && !matches!(failed.call, Call::File(_) | Call::User(_)) {
+    if facts.is_filtered() && !matches!(failed.call, Call::File(_) | Call::User(_) | Call::Time(_)) {
         return Reason::Seccomp;
     }
     if !is_unconfined(facts) {
@@ -374,10 +374,7 @@ fn needs(call: &Call) -> Option<Capability> {
         Call::Mount(_) | Call::DetachedMount(_) | Call::Uts(_) => Some(Capability::CAP_SYS_ADMIN),
         Call::Net(_) | Call::Nftables(_) => Some(Capability::CAP_NET_ADMIN),
         Call::Cgroup(CgroupCall::AttachProgram { .. }) => Some(Capability::CAP_SYS_ADMIN),
-        Call::File(FileCall::Write { path, .. }) => match path.rsplit('/').next() {
-            Some("timens_offsets") => Some(Capability::CAP_SYS_TIME),
-            _ => None,
-        },
+        Call::Time(_) => Some(Capability::CAP_SYS_TIME),
         _ => None,
     }
 }
@@ -389,7 +386,7 @@ fn is_proc_mount(call: &Call) -> bool {
 fn is_in_proc(call: &Call) -> bool {
     match call {
         Call::File(FileCall::Write { path, .. }) => path.starts_with("/proc/"),
-        Call::User(UserCall::DenySetgroups | UserCall::WriteIdMap { .. }) => true,
+        Call::User(UserCall::DenySetgroups | UserCall::WriteIdMap { .. }) | Call::Time(_) => true,
         Call::Mount(MountCall::Bind { source, .. }) => source.starts_with("/proc"),
         call => is_proc_mount(call),
     }

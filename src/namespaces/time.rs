@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::feature::Feature;
 use crate::observe::{Observation, proc};
-use crate::plan::call::file::FileCall;
 use crate::plan::call::process::{Namespaces, ProcessCall};
+use crate::plan::call::time::{Clock, TimeCall};
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Context, Draft};
 use crate::value::units::Offset;
@@ -41,10 +41,9 @@ impl Time {
         draft.isolate(Feature::Time);
         let unshare = ProcessCall::Unshare { namespaces: Namespaces::of(&[Feature::Time]) };
         draft.step(Phase::Offsets, Actor::Helper, Feature::Time, unshare, "time.unshare.why");
-        for (clock, offset) in [("boottime", self.boottime), ("monotonic", self.monotonic)] {
+        for (clock, offset) in [(Clock::Boottime, self.boottime), (Clock::Monotonic, self.monotonic)] {
             if let Some(Offset(seconds)) = offset {
-                let content = format!("{clock} {seconds} 0\n");
-                let write = FileCall::Write { path: "/proc/self/timens_offsets".into(), content };
+                let write = TimeCall::WriteOffset { clock, seconds };
                 draft.step(Phase::Offsets, Actor::Helper, Feature::Time, write, "time.offset.why");
             }
         }

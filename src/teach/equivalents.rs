@@ -13,6 +13,7 @@ use crate::plan::call::nftables::Table;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::call::publish::PublishCall;
 use crate::plan::call::restrict::RestrictCall;
+use crate::plan::call::time::TimeCall;
 use crate::plan::call::user::{IdKind, IdRange, MapOwner, UserCall};
 use crate::plan::call::uts::UtsCall;
 use crate::plan::{Actor, Call, Plan, Step};
@@ -87,6 +88,9 @@ impl Shell {
         match call {
             Call::File(FileCall::Write { path, content }) => self.add_file(path, content.trim()),
             Call::User(call) => self.add_map(call),
+            Call::Time(TimeCall::WriteOffset { clock, seconds }) => {
+                self.options.push(format!("--{clock} {seconds}"));
+            }
             Call::Mount(MountCall::Filesystem { kind, target, .. })
                 if kind == "proc" && target == "/proc" =>
             {
@@ -245,19 +249,14 @@ impl Shell {
     }
 
     fn add_file(&mut self, path: &str, content: &str) {
-        let words: Vec<&str> = content.split_whitespace().collect();
-        let file = path.rsplit('/').next().unwrap_or_default();
-        if !path.starts_with("/proc/") {
-            let line = self.set(path, content);
-            if file == "tasks" {
-                self.joins.push(format!("echo 0 > {path}"))
-            } else {
-                self.before.push(line)
-            }
+        if path.starts_with("/proc/") {
             return;
         }
-        if let ("timens_offsets", [clock, seconds, _]) = (file, words.as_slice()) {
-            self.options.push(format!("--{clock} {seconds}"));
+        let line = self.set(path, content);
+        if path.ends_with("/tasks") {
+            self.joins.push(format!("echo 0 > {path}"))
+        } else {
+            self.before.push(line)
         }
     }
 

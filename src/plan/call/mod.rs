@@ -12,6 +12,7 @@ pub mod process;
 pub mod publish;
 pub mod restrict;
 pub mod terminal;
+pub mod time;
 pub mod user;
 pub mod uts;
 
@@ -46,6 +47,8 @@ pub enum Call {
     Nftables(nftables::NftablesCall),
     /// Ports that are published.
     Publish(publish::PublishCall),
+    /// Clock offsets of a time namespace.
+    Time(time::TimeCall),
     /// A terminal of the command's own.
     Terminal(terminal::TerminalCall),
     /// What a process gives up for good.
@@ -95,6 +98,7 @@ families! {
     Net: net::NetCall,
     Nftables: nftables::NftablesCall,
     Publish: publish::PublishCall,
+    Time: time::TimeCall,
     Terminal: terminal::TerminalCall,
     Restrict: restrict::RestrictCall,
     Gate: gate::GateCall

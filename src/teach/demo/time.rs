@@ -6,8 +6,8 @@ use super::{Card, CardEntry, Stage, words};
 use crate::error::{Error, Result};
 use crate::feature::Feature::Time;
 use crate::observe::Value;
-use crate::plan::call::file::FileCall;
 use crate::plan::call::process::{Namespaces, ProcessCall};
+use crate::plan::call::time::{Clock, OFFSETS, TimeCall};
 use crate::teach::agent::Agent;
 use crate::value::units::Offset;
 
@@ -16,7 +16,6 @@ pub(super) const CARDS: &[CardEntry] =
 
 const LINK: &str = "/proc/self/ns/time";
 const LINK_FOR_CHILDREN: &str = "/proc/self/ns/time_for_children";
-const OFFSETS: &str = "/proc/self/timens_offsets";
 
 /// What the demonstration shifts the clocks by, where no flag says another offset.
 const BOOTTIME: Offset = Offset(10 * 86_400);
@@ -81,8 +80,7 @@ fn late(stage: &mut Stage<'_>) -> Result<Card> {
     if let Err(errno) = caller.perform(unshare())? {
         return Err(Error::failed("time").call(unshare(), errno));
     }
-    let write =
-        |seconds| FileCall::Write { path: OFFSETS.into(), content: format!("boottime {seconds} 0\n") };
+    let write = |seconds| TimeCall::WriteOffset { clock: Clock::Boottime, seconds };
     let early = caller.perform(write(60))?;
     let child = child_of(&caller)?;
     let entered = words(child.link(LINK)?);
