@@ -1,5 +1,8 @@
-//! The process of a demonstration inside the container. It does what the host asks through the gate, one call at a time.
-//! So a demonstration reads as a straight line on the host's side.
+//! The agent: the process of a demonstration inside the container. It makes the calls that the host requests.
+//!
+//! Host and agent share the gate, a socket pair. The host sends one request at a time and waits for the reply. So the
+//! code of a demonstration runs on the host and reads from top to bottom, although its calls are made in other
+//! processes.
 
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -25,103 +28,104 @@ use crate::sys::clone::{Cloned, clone3};
 use crate::teach::call::DemoCall;
 use crate::views::{self, Sight};
 
-/// What may be asked.
+/// A request of the host to the agent.
 #[derive(Debug, Serialize, Deserialize)]
 enum Request {
     /// Make this call.
     Perform(DemoCall),
-    /// Look at a feature.
+    /// Read the view of a feature.
     Look(Purpose),
     /// Read a file.
     Read(String),
-    /// uname(2): the node's name.
+    /// Read the hostname by uname(2).
     Node,
-    /// Read a link.
+    /// Read a symbolic link.
     Link(String),
-    /// Make a child agent in these new namespaces.
+    /// Start a child agent in these new namespaces.
     Spawn(Namespaces),
-    /// Reap a child that has ended, by its number here; 0 means any.
+    /// Reap a child that has ended, by its PID in the agent's namespace. 0 means any child.
     Reap(i32),
-    /// End, with this status.
+    /// Exit with this status.
     Exit(i32),
 }
 
-/// What is answered.
+/// The reply of the agent to a request.
 #[derive(Debug, Serialize, Deserialize)]
 enum Reply {
-    /// A call's result.
+    /// The result of a call.
     Result(i64),
-    /// A call's errno.
+    /// The errno of a call.
     Errno(i32),
-    /// Words of a file.
-    Words(String),
-    /// What is seen.
+    /// The content of a file.
+    Text(String),
+    /// The view of a feature.
     Sight(Box<Sight>),
 }
 
-/// A process inside that does what it's asked. It is killed, and what it was part of undone, when this is dropped.
+/// The host's handle of an agent. When it is dropped, the agent is killed and its container is removed.
 #[derive(Debug)]
 pub struct Agent {
     channel: Channel,
-    /// Its number outside, as far as it can be known.
-    outside: Pid,
-    /// What ends with it; a child of another agent ends with that one.
+    /// The PID of the agent in the namespace of the host.
+    pid: Pid,
+    /// The container that was started for it. A child of another agent has none: it ends with its parent.
     container: Option<Container>,
 }
 
-/// How far a call is that was begun.
+/// The state of a call that was begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
-    /// It goes on.
+    /// The call has not returned yet.
     Works,
-    /// It came back.
+    /// The call has returned.
     Done(Answer),
-    /// It never will: the process is gone.
+    /// The process has ended, so the call will not return.
     Gone,
 }
 
-/// A call's result as the kernel gave it.
+/// The result of a call, or its errno.
 pub type Answer = std::result::Result<i64, Errno>;
 
 impl Agent {
-    /// Performs a plan that ends in a demonstration's process.
+    /// Performs a plan, and runs an agent instead of a command.
     ///
     /// # Errors
     /// As [`start_serving`].
     pub fn start(plan: &Plan, watch: &mut dyn Watch) -> Result<Agent> {
         let (container, channel) = start_serving(plan, watch, serve)?;
-        Ok(Agent { channel, outside: container.pid(), container: Some(container) })
+        Ok(Agent { channel, pid: container.pid(), container: Some(container) })
     }
 
-    /// Its number outside.
+    /// The PID of the agent in the namespace of the host.
     pub fn pid(&self) -> i32 {
-        self.outside.as_raw()
+        self.pid.as_raw()
     }
 
-    /// Makes a call inside.
+    /// Has the agent make a call.
     ///
     /// # Errors
-    /// When the process inside is gone. The call's own failure is the inner result.
+    /// The agent has ended. The errno of the call is the inner result.
     pub fn perform(&self, call: impl Into<DemoCall>) -> Result<Answer> {
-        match self.ask(&Request::Perform(call.into()))? {
+        match self.request(&Request::Perform(call.into()))? {
             Reply::Result(result) => Ok(Ok(result)),
             Reply::Errno(errno) => Ok(Err(Errno::from_raw(errno))),
             _ => Err(gone()),
         }
     }
 
-    /// Has it make a call, without waiting: [`Agent::progress`] tells how it goes.
+    /// Has the agent begin a call, without waiting for the result. [`Agent::progress`] returns the result.
     ///
     /// # Errors
-    /// When the process inside is gone.
+    /// The agent has ended.
     pub fn begin(&self, call: impl Into<DemoCall>) -> Result<()> {
         self.send(&Request::Perform(call.into()))
     }
 
-    /// How far a call is that was begun. That the process was killed by it is an answer too.
+    /// The state of a call that was begun. [`Progress::Gone`] is a possible result: the call may have ended the
+    /// process.
     ///
     /// # Errors
-    /// An interrupt.
+    /// The user has interrupted the demonstration.
     pub fn progress(&self) -> Result<Progress> {
         let mut ready = [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)];
         let is_ready = poll(&mut ready, PollTimeout::ZERO).is_ok_and(|count| count > 0);
@@ -139,110 +143,110 @@ impl Agent {
         })
     }
 
-    /// What it sees of a feature.
+    /// Has the agent read the view of a feature.
     ///
     /// # Errors
-    /// When the process inside is gone.
+    /// The agent has ended.
     pub fn look(&self, purpose: impl Into<Purpose>) -> Result<Sight> {
-        match self.ask(&Request::Look(purpose.into()))? {
+        match self.request(&Request::Look(purpose.into()))? {
             Reply::Sight(sight) => Ok(*sight),
             _ => Err(gone()),
         }
     }
 
-    /// Reads a file there.
+    /// Has the agent read a file.
     ///
     /// # Errors
-    /// When the process inside is gone. The file's own failure is the inner result.
+    /// The agent has ended. The errno of the read is the inner result.
     pub fn read(&self, path: &str) -> Result<std::result::Result<String, Errno>> {
-        self.words(&Request::Read(path.into()))
+        self.text(&Request::Read(path.into()))
     }
 
-    /// Reads a link there.
+    /// Has the agent read a symbolic link.
     ///
     /// # Errors
     /// As [`Agent::read`].
     pub fn link(&self, path: &str) -> Result<std::result::Result<String, Errno>> {
-        self.words(&Request::Link(path.into()))
+        self.text(&Request::Link(path.into()))
     }
 
-    /// The hostname that uname(2) gives there.
+    /// The hostname that uname(2) returns in the agent.
     ///
     /// # Errors
     /// As [`Agent::read`].
     pub fn node(&self) -> Result<std::result::Result<String, Errno>> {
-        self.words(&Request::Node)
+        self.text(&Request::Node)
     }
 
-    fn words(&self, request: &Request) -> Result<std::result::Result<String, Errno>> {
-        match self.ask(request)? {
-            Reply::Words(words) => Ok(Ok(words)),
+    fn text(&self, request: &Request) -> Result<std::result::Result<String, Errno>> {
+        match self.request(request)? {
+            Reply::Text(text) => Ok(Ok(text)),
             Reply::Errno(errno) => Ok(Err(Errno::from_raw(errno))),
             _ => Err(gone()),
         }
     }
 
-    /// Makes a child of it, in these new namespaces besides its own. The child's number as the agent sees it comes along.
+    /// Has the agent start a child agent in these new namespaces. Returns it and its PID in this agent's namespace.
     ///
     /// # Errors
-    /// When the process inside is gone. The clone's own failure is the inner result.
+    /// The agent has ended. The errno of clone3(2) is the inner result.
     pub fn spawn(&self, namespaces: &[Feature]) -> Result<std::result::Result<(Agent, i32), Errno>> {
         self.send(&Request::Spawn(Namespaces::of(namespaces)))?;
         let (reply, mut descriptors) = self.receive()?;
         match (reply, descriptors.pop(), descriptors.pop()) {
             (Reply::Errno(errno), ..) => Ok(Err(Errno::from_raw(errno))),
-            (Reply::Result(number), Some(pidfd), Some(gate)) => {
-                let outside = pid_behind(&pidfd).ok_or_else(gone)?;
-                let agent = Agent { channel: Channel::from_fd(gate), outside, container: None };
-                Ok(Ok((agent, number as i32)))
+            (Reply::Result(inner_pid), Some(pidfd), Some(gate)) => {
+                let pid = pid_of(&pidfd).ok_or_else(gone)?;
+                let agent = Agent { channel: Channel::from_fd(gate), pid, container: None };
+                Ok(Ok((agent, inner_pid as i32)))
             }
             _ => Err(gone()),
         }
     }
 
-    /// Reaps a child of it (by its number there; 0 means any), waiting at most two seconds: the wait status, as
-    /// [`Ended::status`] has it.
+    /// Has the agent reap a child, given by its PID in the agent's namespace (0 means any). Waits for at most two
+    /// seconds. Returns the status as [`Ended::status`] does.
     ///
     /// # Errors
-    /// When the process inside is gone. ECHILD and ETIMEDOUT are the inner result.
-    pub fn reap(&self, number: i32) -> Result<Answer> {
-        match self.ask(&Request::Reap(number))? {
+    /// The agent has ended. ECHILD and ETIMEDOUT are inner results.
+    pub fn reap(&self, pid: i32) -> Result<Answer> {
+        match self.request(&Request::Reap(pid))? {
             Reply::Result(status) => Ok(Ok(status)),
             Reply::Errno(errno) => Ok(Err(Errno::from_raw(errno))),
             _ => Err(gone()),
         }
     }
 
-    /// Has it end with a status, without waiting for that.
+    /// Has the agent exit with a status, without waiting for it.
     ///
     /// # Errors
-    /// When the process inside is gone already.
+    /// The agent has ended already.
     pub fn exit(&self, status: i32) -> Result<()> {
         self.send(&Request::Exit(status))
     }
 
-    /// Whether it is still there: false once its end of the gate is closed.
+    /// Whether the agent still runs. It does not if its end of the gate is closed.
     pub fn is_alive(&self) -> bool {
-        self.ask(&Request::Link("/proc/self".into())).is_ok()
+        self.request(&Request::Link("/proc/self".into())).is_ok()
     }
 
-    /// Ends it from outside and gives how it ended. Only for an agent that was started by a plan.
+    /// Ends the agent from outside. Returns how it ended. Works only for an agent that was started by [`Agent::start`].
     ///
     /// # Errors
-    /// When it is a child of another agent.
+    /// The agent is a child of another agent.
     pub fn end(mut self) -> Result<Ended> {
         self.container.take().ok_or_else(gone)?.end()
     }
 
-    /// Waits for its end. Only for an agent that was started by a plan.
+    /// Waits until the agent ends. Works only for an agent that was started by [`Agent::start`].
     ///
     /// # Errors
-    /// When it is a child of another agent.
+    /// The agent is a child of another agent.
     pub fn wait(mut self) -> Result<Ended> {
         self.container.take().ok_or_else(gone)?.wait(&mut Unwatched)
     }
 
-    fn ask(&self, request: &Request) -> Result<Reply> {
+    fn request(&self, request: &Request) -> Result<Reply> {
         self.send(request)?;
         Ok(self.receive()?.0)
     }
@@ -261,14 +265,14 @@ fn gone() -> Error {
     Error::failed("the process inside has ended")
 }
 
-/// The number, in our namespace, of the process behind a pidfd: fdinfo of pidfd_open(2).
-fn pid_behind(pidfd: &std::os::fd::OwnedFd) -> Option<Pid> {
+/// The PID, in our namespace, of the process that a pidfd refers to. pidfd_open(2), fdinfo
+fn pid_of(pidfd: &std::os::fd::OwnedFd) -> Option<Pid> {
     use std::os::fd::AsRawFd;
     let info = file::read_text(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
     Some(Pid::from_raw(status_of(&info, "Pid")?.parse().ok()?))
 }
 
-/// The agent's side: answers until the host closes the gate.
+/// The main function of the agent: answers requests until the host closes the gate.
 fn serve(slots: &mut Slots) -> ! {
     let Some(channel) = slots.gate.take() else { crate::sys::exit(125) };
     serve_on(&channel, slots)
@@ -282,17 +286,17 @@ fn serve_on(channel: &Channel, slots: &mut Slots) -> ! {
                 Err(errno) => Reply::Errno(errno as i32),
             },
             Request::Look(purpose) => Reply::Sight(Box::new(views::look(purpose))),
-            Request::Read(path) => words(file::read_text(path)),
+            Request::Read(path) => text_reply(file::read_text(path)),
             Request::Node => match nix::sys::utsname::uname() {
-                Ok(names) => Reply::Words(file::text(names.nodename().as_bytes().to_vec())),
+                Ok(names) => Reply::Text(file::text(names.nodename().as_bytes().to_vec())),
                 Err(errno) => Reply::Errno(errno as i32),
             },
-            Request::Link(path) => words(file::read_link(path)),
+            Request::Link(path) => text_reply(file::read_link(path)),
             Request::Spawn(namespaces) => match spawn(&namespaces, channel, slots) {
                 Ok(()) => continue,
                 Err(errno) => Reply::Errno(errno as i32),
             },
-            Request::Reap(number) => match reap(number) {
+            Request::Reap(pid) => match reap(pid) {
                 Ok(status) => Reply::Result(i64::from(status)),
                 Err(errno) => Reply::Errno(errno as i32),
             },
@@ -305,33 +309,33 @@ fn serve_on(channel: &Channel, slots: &mut Slots) -> ! {
     crate::sys::exit(0)
 }
 
-fn words(read: std::io::Result<String>) -> Reply {
+fn text_reply(read: std::io::Result<String>) -> Reply {
     match read {
-        Ok(text) => Reply::Words(text),
+        Ok(text) => Reply::Text(text),
         Err(error) => Reply::Errno(errno(error) as i32),
     }
 }
 
-/// The new agent gets a gate of its own, whose other end and its pidfd go to the host.
+/// Starts a child agent with a new gate. The other end of that gate and a pidfd of the child are sent to the host.
 fn spawn(namespaces: &Namespaces, channel: &Channel, slots: &mut Slots) -> std::result::Result<(), Errno> {
-    let (hosts, its) = Channel::pair()?;
+    let (host_end, child_end) = Channel::pair()?;
     match clone3(namespaces.flags().bits() as u64, None)? {
         Cloned::Child => {
-            drop(hosts);
+            drop(host_end);
             let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
-            serve_on(&its, slots)
+            serve_on(&child_end, slots)
         }
-        Cloned::Parent(number, pidfd) => {
-            let descriptors = [hosts.as_fd(), pidfd.as_fd()];
-            channel.send(&Reply::Result(i64::from(number.as_raw())), &descriptors)
+        Cloned::Parent(pid, pidfd) => {
+            let descriptors = [host_end.as_fd(), pidfd.as_fd()];
+            channel.send(&Reply::Result(i64::from(pid.as_raw())), &descriptors)
         }
     }
 }
 
-fn reap(number: i32) -> std::result::Result<i32, Errno> {
-    let whom = if number == 0 { None } else { Some(Pid::from_raw(number)) };
+fn reap(pid: i32) -> std::result::Result<i32, Errno> {
+    let child = if pid == 0 { None } else { Some(Pid::from_raw(pid)) };
     for _ in 0..200 {
-        match waitpid(whom, Some(WaitPidFlag::WNOHANG))? {
+        match waitpid(child, Some(WaitPidFlag::WNOHANG))? {
             WaitStatus::Exited(_, status) => return Ok(status),
             WaitStatus::Signaled(_, signal, _) => return Ok(128 + signal as i32),
             _ => std::thread::sleep(Duration::from_millis(10)),

@@ -1,5 +1,6 @@
-//! What only an attacker asks for. Each call is harmless by itself: it takes what it could misuse, and does nothing with it.
-//! Its answer is the kernel's: whether the way is open.
+//! Calls that only an attacker makes. They show whether the kernel allows an attack.
+//!
+//! Each call is harmless here: it gets access to something that could be misused, and does nothing with it.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -21,18 +22,19 @@ use crate::sys;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AttackCall {
-    /// TIOCSTI, once for each sign: as if somebody had typed them into the terminal `<pts>`. Gives how many there were.
+    /// ioctl(TIOCSTI), once for each character: puts them into the input of the terminal `<pts>`, as if typed.
+    /// Returns their number.
     Type(String),
-    /// FIONREAD: how many bytes whoever reads from `<pts>` next will get.
+    /// ioctl(FIONREAD): how many bytes of input wait to be read from `<pts>`.
     Waiting,
-    /// execve(2) of a set-user-id program in a child, which only tells its usage. Gives its effective user id.
-    Gain {
+    /// execve(2) of a set-user-ID program in a child. It only prints its help. Returns its effective user ID.
+    ExecuteSetuid {
         /// The program.
         program: String,
     },
-    /// open(2) to write to a file that is there. Nothing is written.
+    /// open(2) of an existing file for writing. Nothing is written.
     OpenToWrite {
-        /// Which.
+        /// The file.
         path: String,
     },
 }
@@ -40,9 +42,11 @@ pub enum AttackCall {
 impl fmt::Display for AttackCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            AttackCall::Type(words) => write!(f, "ioctl(<pts>, TIOCSTI, {})", c_string(words)),
+            AttackCall::Type(text) => write!(f, "ioctl(<pts>, TIOCSTI, {})", c_string(text)),
             AttackCall::Waiting => f.write_str("ioctl(<pts>, FIONREAD)"),
-            AttackCall::Gain { program } => write!(f, "execve({}): its effective uid", c_string(program)),
+            AttackCall::ExecuteSetuid { program } => {
+                write!(f, "execve({}): its effective uid", c_string(program))
+            }
             AttackCall::OpenToWrite { path } => write!(f, "open({}, O_WRONLY)", c_string(path)),
         }
     }
@@ -53,16 +57,16 @@ impl AttackCall {
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         let terminal = || slots.pts.as_ref().ok_or(Errno::EBADF);
         match self {
-            AttackCall::Type(words) => {
+            AttackCall::Type(text) => {
                 let terminal = terminal()?;
-                words.bytes().try_for_each(|sign| sys::type_into(terminal, sign))?;
-                Ok(words.len() as i64)
+                text.bytes().try_for_each(|byte| sys::type_into(terminal, byte))?;
+                Ok(text.len() as i64)
             }
             AttackCall::Waiting => {
                 let count = rustix::io::ioctl_fionread(terminal()?);
                 count.map(|count| count as i64).map_err(errno)
             }
-            AttackCall::Gain { program } => gain(program).map_err(errno),
+            AttackCall::ExecuteSetuid { program } => execute_setuid(program).map_err(errno),
             AttackCall::OpenToWrite { path } => {
                 OpenOptions::new().write(true).open(path).map(|_| 0).map_err(errno)
             }
@@ -70,14 +74,14 @@ impl AttackCall {
     }
 }
 
-/// What execve made of it is read when it has ended: that it has begun is known some time before its ids are.
-fn gain(program: &str) -> std::io::Result<i64> {
+/// The user ID is read after the program has ended. Right after the start, execve(2) may not have changed it yet.
+fn execute_setuid(program: &str) -> std::io::Result<i64> {
     let mut command = Command::new(program);
     command.arg("--help").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn()?;
-    let whom = Pid::from_raw(child.id().cast_signed());
-    // Without reaping it: its status file stays.
-    while waitid(Id::Pid(whom), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) == Err(Errno::EINTR) {}
+    let pid = Pid::from_raw(child.id().cast_signed());
+    // WNOWAIT does not reap the child, so its status file still exists.
+    while waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) == Err(Errno::EINTR) {}
     let status = file::parse::<Status>(format!("/proc/{}/status", child.id()));
     child.wait()?;
     Ok(i64::from(status?.euid))

@@ -1,4 +1,4 @@
-//! System V objects, found by key, and POSIX message queues, found by name.
+//! Calls on System V objects, which are found by key, and on POSIX message queues, which are found by name.
 
 use std::fmt;
 
@@ -9,65 +9,65 @@ use crate::plan::call::c_string;
 use crate::plan::undo::Sysv;
 use crate::sys::{queue, sysv};
 
-/// The calls of this family. Those on queues open and close within one step, so no descriptor outlives it.
+/// The calls of this family. Calls on a POSIX queue open it and close it again, so that no descriptor stays open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IpcCall {
-    /// shmget(2), semget(2), msgget(2) of an object that must not be there yet.
+    /// shmget(2), semget(2) or msgget(2): makes an object, which must not exist yet. Returns its ID.
     Make {
-        /// Which kind.
+        /// The kind of object.
         kind: Sysv,
-        /// Its key.
+        /// The key.
         key: i32,
     },
-    /// The same of one that must be there.
+    /// The same calls for an object that must exist. Returns its ID.
     Find {
-        /// Which kind.
+        /// The kind of object.
         kind: Sysv,
-        /// Its key.
+        /// The key.
         key: i32,
     },
-    /// Writes into a segment, by shmat(2).
+    /// shmat(2): writes a number into a segment.
     Poke {
-        /// The segment's id.
+        /// The segment's ID.
         id: i32,
-        /// What.
+        /// The number.
         value: i32,
     },
-    /// Reads what is there.
+    /// shmat(2): reads that number.
     Peek {
-        /// The segment's id.
+        /// The segment's ID.
         id: i32,
     },
     /// semop(2): adds one to the first semaphore of a set.
     Raise {
-        /// The set's id.
+        /// The set's ID.
         id: i32,
     },
-    /// semctl(2): what that semaphore holds.
+    /// semctl(2): the value of that semaphore.
     Value {
-        /// The set's id.
+        /// The set's ID.
         id: i32,
     },
-    /// msgsnd(2) of one message.
+    /// msgsnd(2): sends one message.
     Put {
-        /// The queue's id.
+        /// The queue's ID.
         id: i32,
     },
-    /// msgrcv(2) of just that message: its length.
+    /// msgrcv(2): receives that message. Returns its length, or EBADMSG for another message.
     Take {
-        /// The queue's id.
+        /// The queue's ID.
         id: i32,
     },
-    /// mq_open(3) of a queue that must not be there yet.
+    /// mq_open(3): makes a queue, which must not exist yet.
     MakeQueue(String),
-    /// mq_send(3) of one message.
+    /// mq_send(3): sends one message.
     Send(String),
-    /// mq_getattr(3): how many messages wait.
+    /// mq_getattr(3): how many messages are in the queue.
     Waiting(String),
 }
 
-/// What is sent, as the calls print it.
+/// The message that is sent, as the calls print it.
 const MESSAGE: &[u8; 3] = b"one";
 
 impl fmt::Display for IpcCall {
@@ -115,7 +115,7 @@ impl IpcCall {
             IpcCall::Value { id } => sysv::value(*id).map(i64::from),
             IpcCall::Put { id } => sysv::put(*id, *MESSAGE).map(|()| 0),
             IpcCall::Take { id } => match sysv::take(*id)? {
-                (words, length) if words == *MESSAGE => Ok(length as i64),
+                (message, length) if message == *MESSAGE => Ok(length as i64),
                 _ => Err(Errno::EBADMSG),
             },
             IpcCall::MakeQueue(name) => queue::make(name).map(|()| 0),

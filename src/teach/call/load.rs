@@ -1,5 +1,6 @@
-//! Work that meets a limit: memory, processor time, a disk, device files, processes. Each ends by itself and is bounded
-//! by what it's told. A demonstration needs no other program for it.
+//! Work that reaches a limit: on memory, CPU time, a disk, device files, or processes.
+//!
+//! Each call has a fixed amount of work, so it always ends. A demonstration needs no other program to cause load.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -23,58 +24,58 @@ const MIB: usize = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LoadCall {
-    /// mmap(2), and a byte written to each page: so many MiB of anonymous memory.
+    /// Allocates anonymous memory with mmap(2) and writes to each page.
     Allocate {
-        /// How much.
+        /// The number of MiB.
         mib: usize,
-        /// Kept until the process ends, else given back at once.
+        /// Whether the memory is kept until the process ends. Otherwise it is freed before the call returns.
         keep: bool,
     },
-    /// write(2) of so many MiB to a file that is there, in blocks.
+    /// write(2): writes blocks to an existing file.
     Fill {
-        /// Where.
+        /// The path of the file.
         path: String,
         /// The size of a block, in KiB.
         block: usize,
-        /// How many.
+        /// The number of blocks.
         blocks: usize,
-        /// By O_DIRECT, past the page cache; else into it.
+        /// Whether to use O_DIRECT, which bypasses the page cache.
         direct: bool,
-        /// Between two of them so many milliseconds, so that it can be watched.
+        /// Milliseconds to wait after each block, so that the usage can be watched as it grows.
         pause: u64,
     },
-    /// read(2) of a whole file in blocks, by O_DIRECT.
-    Drain {
-        /// Where.
+    /// read(2): reads a whole file in blocks, with O_DIRECT.
+    ReadAll {
+        /// The path of the file.
         path: String,
         /// The size of a block, in KiB.
         block: usize,
     },
-    /// Computes for so long.
+    /// Computes for some time.
     Spin {
-        /// How long.
+        /// The time in milliseconds.
         milliseconds: u64,
     },
-    /// sched_setaffinity(2): runs on this processor alone.
+    /// sched_setaffinity(2): from now on runs only on this CPU.
     Pin(usize),
-    /// fork(2) up to so many times, each child only waiting: how many there came to be. The errno of the first that
-    /// didn't; all are ended again.
+    /// fork(2), several times. Each child only waits, and all are killed at the end. Returns the number of children,
+    /// or the errno of the first fork that failed.
     Fork {
-        /// How many.
-        most: usize,
+        /// The number of children.
+        count: usize,
     },
-    /// open(2), for reading: what a device file's opening gives.
+    /// open(2) for reading, used on device files.
     Open {
-        /// Which file.
+        /// The file.
         path: String,
     },
     /// mknod(2) of a character device, mode 0600.
     MakeNode {
-        /// Where.
+        /// The path of the file.
         path: String,
-        /// Its major number.
+        /// The major number.
         major: u64,
-        /// Its minor number.
+        /// The minor number.
         minor: u64,
     },
 }
@@ -89,12 +90,12 @@ impl fmt::Display for LoadCall {
                 let flags = if *direct { "  [O_DIRECT]" } else { "" };
                 write!(f, "write(<{path}>, \"\", {}) x {blocks}{flags}", block << 10)
             }
-            LoadCall::Drain { path, block } => {
+            LoadCall::ReadAll { path, block } => {
                 write!(f, "read(<{path}>, \"\", {}) to its end  [O_DIRECT]", block << 10)
             }
             LoadCall::Spin { milliseconds } => write!(f, "computes for {milliseconds} ms"),
             LoadCall::Pin(cpu) => write!(f, "sched_setaffinity(0, 128, [{cpu}])"),
-            LoadCall::Fork { most } => write!(f, "fork() x {most}"),
+            LoadCall::Fork { count } => write!(f, "fork() x {count}"),
             LoadCall::Open { path } => write!(f, "open({}, O_RDONLY)", c_string(path)),
             LoadCall::MakeNode { path, major, minor } => {
                 write!(f, "mknod({}, S_IFCHR|0600, makedev({major}, {minor}))", c_string(path))
@@ -111,13 +112,13 @@ impl LoadCall {
             LoadCall::Fill { path, block, blocks, direct, pause } => {
                 fill(path, block << 10, *blocks, *direct, *pause).map_err(errno)
             }
-            LoadCall::Drain { path, block } => drain(path, block << 10).map_err(errno),
+            LoadCall::ReadAll { path, block } => read_all(path, block << 10).map_err(errno),
             LoadCall::Spin { milliseconds } => {
                 spin(Duration::from_millis(*milliseconds));
                 Ok(0)
             }
             LoadCall::Pin(cpu) => pin(*cpu).map(|()| 0),
-            LoadCall::Fork { most } => fork(*most),
+            LoadCall::Fork { count } => fork(*count),
             LoadCall::Open { path } => File::open(path).map(|_| 0).map_err(errno),
             LoadCall::MakeNode { path, major, minor } => {
                 mknod(path.as_str(), SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), makedev(*major, *minor))
@@ -127,23 +128,23 @@ impl LoadCall {
     }
 }
 
-/// In pieces, so that the group's usage can be watched as it grows.
+/// Allocates 1 MiB at a time, so that the usage of the cgroup can be watched as it grows.
 fn allocate(mib: usize, keep: bool) -> i64 {
-    let mut held: Vec<Vec<u8>> = Vec::new();
+    let mut chunks: Vec<Vec<u8>> = Vec::new();
     for _ in 0..mib {
-        // Not zeroes: of those the kernel has one page for all.
-        held.push(std::hint::black_box(vec![1; MIB]));
+        // Filled with ones, not zeros: zeroed memory is not charged before it is written to.
+        chunks.push(std::hint::black_box(vec![1; MIB]));
         std::thread::sleep(Duration::from_millis(12));
     }
     if keep {
-        std::mem::forget(held);
+        std::mem::forget(chunks);
     }
     mib as i64
 }
 
 fn fill(path: &str, block: usize, blocks: usize, direct: bool, pause: u64) -> io::Result<i64> {
     let mut file = open(path, OpenOptions::new().write(true), direct)?;
-    let buffer = Aligned::of(block);
+    let buffer = AlignedBuffer::new(block);
     let mut written = 0;
     for _ in 0..blocks {
         file.write_all(buffer.bytes())?;
@@ -155,14 +156,14 @@ fn fill(path: &str, block: usize, blocks: usize, direct: bool, pause: u64) -> io
     Ok(written as i64)
 }
 
-fn drain(path: &str, block: usize) -> io::Result<i64> {
+fn read_all(path: &str, block: usize) -> io::Result<i64> {
     let mut file = open(path, OpenOptions::new().read(true), true)?;
-    let mut buffer = Aligned::of(block);
-    let mut all = 0;
+    let mut buffer = AlignedBuffer::new(block);
+    let mut total = 0;
     loop {
         match io::Read::read(&mut file, buffer.bytes_mut())? {
-            0 => return Ok(all),
-            some => all += some as i64,
+            0 => return Ok(total),
+            length => total += length as i64,
         }
     }
 }
@@ -171,54 +172,54 @@ fn open(path: &str, options: &mut OpenOptions, direct: bool) -> io::Result<File>
     options.custom_flags(if direct { libc::O_DIRECT } else { 0 }).open(path)
 }
 
-/// O_DIRECT takes buffers that begin where a block of the disk could: open(2).
-struct Aligned {
-    whole: Vec<u8>,
+/// A buffer for O_DIRECT, which requires an aligned address. open(2), NOTES
+struct AlignedBuffer {
+    bytes: Vec<u8>,
     start: usize,
     length: usize,
 }
 
-impl Aligned {
-    const TO: usize = 4096;
+impl AlignedBuffer {
+    const ALIGNMENT: usize = 4096;
 
-    fn of(length: usize) -> Aligned {
-        let whole = vec![b'x'; length + Aligned::TO];
-        let start = whole.as_ptr().align_offset(Aligned::TO).min(Aligned::TO);
-        Aligned { whole, start, length }
+    fn new(length: usize) -> AlignedBuffer {
+        let bytes = vec![b'x'; length + AlignedBuffer::ALIGNMENT];
+        let start = bytes.as_ptr().align_offset(AlignedBuffer::ALIGNMENT).min(AlignedBuffer::ALIGNMENT);
+        AlignedBuffer { bytes, start, length }
     }
 
     fn bytes(&self) -> &[u8] {
-        &self.whole[self.start..self.start + self.length]
+        &self.bytes[self.start..self.start + self.length]
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.whole[self.start..self.start + self.length]
+        &mut self.bytes[self.start..self.start + self.length]
     }
 }
 
 fn spin(time: Duration) {
     let begin = Instant::now();
-    let mut number = 1_u64;
+    let mut value = 1_u64;
     while begin.elapsed() < time {
         for _ in 0..10_000 {
-            number = std::hint::black_box(number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+            value = std::hint::black_box(value.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
         }
     }
 }
 
 fn pin(cpu: usize) -> Result<(), Errno> {
-    let mut one = nix::sched::CpuSet::new();
-    one.set(cpu)?;
-    nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &one)
+    let mut cpus = nix::sched::CpuSet::new();
+    cpus.set(cpu)?;
+    nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &cpus)
 }
 
-/// The children wait for a signal that ends them: they hold no processor and end with their parent. Slowly, so that it can
-/// be watched.
-fn fork(most: usize) -> Result<i64, Errno> {
+/// The children only wait for a signal, so they use no CPU time. A parent-death signal ends them with their parent.
+/// There is a pause after each fork, so that the count can be watched as it grows.
+fn fork(count: usize) -> Result<i64, Errno> {
     let mut children = Vec::new();
     let outcome = loop {
-        if children.len() == most {
-            break Ok(most as i64);
+        if children.len() == count {
+            break Ok(count as i64);
         }
         match clone3(0, None) {
             Ok(Cloned::Child) => {

@@ -1,5 +1,6 @@
-//! The calls of demonstrations: those that containers are made of, and what only shows something. They print and perform
-//! themselves as a plan's calls do.
+//! The calls of demonstrations: the calls of a plan, which make containers, and others that only show something.
+//!
+//! As in a plan, each call can print itself and perform itself, from the same data.
 
 pub mod attack;
 pub mod ipc;
@@ -26,24 +27,24 @@ use crate::plan::slots::Slots;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DemoCall {
-    /// A call that containers are made of.
+    /// A call of a plan.
     Plan(Call),
-    /// What only an attacker asks for.
+    /// A call that only an attacker makes.
     Attack(AttackCall),
-    /// System V objects, POSIX message queues.
+    /// A call on System V objects or POSIX message queues.
     Ipc(IpcCall),
-    /// Work that meets a limit.
+    /// Work that reaches a limit.
     Load(LoadCall),
-    /// Files and directories by their paths.
+    /// A call on a file or directory.
     Path(PathCall),
-    /// Signals between processes.
+    /// A signal to another process.
     Signal(SignalCall),
-    /// Sockets.
+    /// A call on sockets.
     Socket(SocketCall),
 }
 
 impl DemoCall {
-    /// Makes the call. The result is the kernel's.
+    /// Makes the call. Returns the kernel's result.
     ///
     /// # Errors
     /// The call's errno.

@@ -1,4 +1,4 @@
-//! Files and directories by their paths: what a process may make, whose a file is, and another root by chroot(2).
+//! Calls on files and directories: make one, read its owner, or use it as the new root by chroot(2).
 
 use std::fmt;
 use std::io::Write;
@@ -14,24 +14,24 @@ use crate::plan::call::c_string;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PathCall {
-    /// open(2) with O_CREAT|O_EXCL, and one write.
+    /// open(2) with O_CREAT|O_EXCL, and one write(2).
     Create {
-        /// Where.
+        /// The new path.
         path: String,
-        /// What.
+        /// The content.
         content: String,
     },
-    /// stat(2): the owner.
+    /// stat(2): returns the user ID of the owner.
     Owner {
-        /// Whose.
+        /// The path of the file.
         path: String,
     },
-    /// mkdir(2), mode 0700.
+    /// mkdir(2) with mode 0700.
     MakeDirectory {
-        /// Where.
+        /// The new path.
         path: String,
     },
-    /// chroot(2). Containers are made with pivot_root(2).
+    /// chroot(2). Containers use pivot_root(2) instead.
     Chroot {
         /// The new root.
         root: String,

@@ -1,4 +1,4 @@
-//! Sockets, as a demonstration uses them: what they reach shows where a network namespace ends.
+//! Calls on sockets. Whether a socket can reach another one shows whether both are in the same net namespace.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -16,29 +16,30 @@ use serde::{Deserialize, Serialize};
 use crate::plan::call::c_string;
 use crate::sys;
 
-/// The calls of this family, all on stream sockets. Addresses are printed shorter than strace does, to fit a line.
+/// The calls of this family, all on stream sockets. Addresses are printed shorter than by strace, so that they fit on
+/// a line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SocketCall {
-    /// socket(2): gives the descriptor's number. No call on it waits longer than a second.
+    /// socket(2): returns the file descriptor. No call on it waits longer than a second.
     Open(Domain),
     /// bind(2).
     Bind(i32, Address),
     /// listen(2).
     Listen(i32),
-    /// getsockname(2): gives the port that the kernel chose.
+    /// getsockname(2): returns the port that the kernel chose.
     Port(i32),
     /// connect(2).
     Connect(i32, Address),
-    /// accept(2): gives the new descriptor's number.
+    /// accept(2): returns the new file descriptor.
     Accept(i32),
-    /// sendto(2): gives how many bytes were taken.
+    /// sendto(2): returns the number of bytes sent.
     Send(i32, String),
-    /// recvfrom(2) of just these words: gives how many bytes came; EBADMSG when they are others.
+    /// recvfrom(2): receives this text and returns its length. Fails with EBADMSG if other bytes come.
     Receive(i32, String),
 }
 
-/// Families of addresses.
+/// Address families.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Domain {
@@ -48,15 +49,15 @@ pub enum Domain {
     Unix,
 }
 
-/// Where a socket is, or goes to.
+/// The address of a socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Address {
     /// An IPv4 address and a port.
     Inet(Ipv4Addr, u16),
-    /// A name that is no file: unix(7), "abstract".
+    /// The name of an abstract socket, which is not a file. unix(7)
     Abstract(String),
-    /// A file.
+    /// The path of a socket file.
     Path(String),
 }
 
@@ -80,18 +81,18 @@ impl fmt::Display for SocketCall {
             SocketCall::Port(socket) => write!(f, "getsockname({socket})"),
             SocketCall::Connect(socket, address) => write!(f, "connect({socket}, {address})"),
             SocketCall::Accept(socket) => write!(f, "accept({socket}, NULL, NULL)"),
-            SocketCall::Send(socket, words) => {
-                write!(f, "sendto({socket}, {}, {})", c_string(words), words.len())
+            SocketCall::Send(socket, text) => {
+                write!(f, "sendto({socket}, {}, {})", c_string(text), text.len())
             }
-            SocketCall::Receive(socket, words) => {
-                write!(f, "recvfrom({socket}, {}, {})", c_string(words), words.len())
+            SocketCall::Receive(socket, text) => {
+                write!(f, "recvfrom({socket}, {}, {})", c_string(text), text.len())
             }
         }
     }
 }
 
 impl Address {
-    /// The address in the kernel's form.
+    /// The address as a `sockaddr`.
     fn raw(&self) -> Result<Box<dyn SockaddrLike>, Errno> {
         Ok(match self {
             Address::Inet(address, port) => {
@@ -115,10 +116,10 @@ impl SocketCall {
             }
             SocketCall::Connect(socket, address) => connect(*socket, address.raw()?.as_ref()).map(|()| 0),
             SocketCall::Accept(socket) => accept(*socket).map(i64::from),
-            SocketCall::Send(socket, words) => {
-                send(*socket, words.as_bytes(), MsgFlags::MSG_NOSIGNAL).map(|sent| sent as i64)
+            SocketCall::Send(socket, text) => {
+                send(*socket, text.as_bytes(), MsgFlags::MSG_NOSIGNAL).map(|sent| sent as i64)
             }
-            SocketCall::Receive(socket, words) => receive(*socket, words),
+            SocketCall::Receive(socket, text) => receive(*socket, text),
         }
     }
 }
@@ -129,15 +130,15 @@ fn open(domain: Domain) -> Result<i64, Errno> {
         Domain::Unix => AddressFamily::Unix,
     };
     let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    // A firewall that drops packets must not hold a demonstration up; the first bounds connect(2) too. socket(7)
+    // A firewall that drops packets must not block a demonstration. SO_SNDTIMEO also limits connect(2). socket(7)
     setsockopt(&socket, SendTimeout, &TimeVal::seconds(1))?;
     setsockopt(&socket, ReceiveTimeout, &TimeVal::seconds(1))?;
-    // From here on it is known by its number, until the process ends.
+    // The descriptor stays open until the process ends. Later calls refer to it by number.
     Ok(i64::from(socket.into_raw_fd()))
 }
 
-fn receive(socket: i32, words: &str) -> Result<i64, Errno> {
-    let mut buffer = vec![0; words.len()];
+fn receive(socket: i32, text: &str) -> Result<i64, Errno> {
+    let mut buffer = vec![0; text.len()];
     let received = recv(socket, &mut buffer, MsgFlags::MSG_WAITALL)?;
-    if &buffer[..received] == words.as_bytes() { Ok(received as i64) } else { Err(Errno::EBADMSG) }
+    if &buffer[..received] == text.as_bytes() { Ok(received as i64) } else { Err(Errno::EBADMSG) }
 }

@@ -1,8 +1,11 @@
-//! What the blkio controller shows.
+//! Demonstrations of the blkio controller (cgroup v2: io): limits on reads from and writes to a disk.
+//!
+//! A limit applies where data goes to the disk. Ordinary writes return as soon as the data is in the page cache, so a
+//! limit seems to have no effect on them. With O_DIRECT a write goes to the disk at once.
 
 use std::fmt::Display;
 
-use super::limits::{file_on_disk, group, mib, outcome, watch};
+use super::limits::{cgroup_of, file_on_disk, mib, outcome, watch};
 use super::plot::{Plot, Sample};
 use super::{Card, CardEntry, Stage};
 use crate::cgroups::blkio::Throttle;
@@ -24,10 +27,10 @@ pub(super) const CARDS: &[CardEntry] =
 
 /// A limit that makes a small file take seconds.
 pub(super) const RATE: Size = Size(1 << 20);
-/// The same in operations.
+/// The same as a number of operations a second.
 const OPERATIONS: Size = Size(40);
 
-/// Direct writes come at the limit's rate.
+/// Direct writes are as fast as the limit allows.
 fn direct(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Blkio, "direct");
     let Some(scene) = Scene::new(stage, |disk| limited(disk, RATE))? else {
@@ -45,7 +48,7 @@ fn direct(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(holds))
 }
 
-/// Ordinary writes end in the page cache.
+/// Ordinary writes return when the data is in the page cache, faster than the limit.
 fn buffered(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Blkio, "buffered");
     let Some(scene) = Scene::new(stage, |disk| limited(disk, RATE))? else {
@@ -65,7 +68,7 @@ fn buffered(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(run.is_done && rate > 2.0 * mib(Some(RATE.0))))
 }
 
-/// A limit of operations counts writes, however small.
+/// A limit on operations counts each write, however small it is.
 fn iops(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Blkio, "iops");
     let by_operations = |disk: &Disk| {
@@ -85,10 +88,10 @@ fn iops(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(run.is_done && (rate - limit).abs() <= 0.2 * limit))
 }
 
-/// The group counts what it does: bytes and operations.
+/// A cgroup has counters for the bytes and operations of its processes.
 fn counters(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Blkio, "counters");
-    // v1 counts only what a limit makes it look at: this one is never met.
+    // cgroup v1 counts only where a limit is set. This limit is too high to be reached.
     let Some(scene) = Scene::new(stage, |disk| limited(disk, Size(1 << 40)))? else {
         return Ok(card.skip("blkio.skip.nodisk"));
     };
@@ -100,32 +103,32 @@ fn counters(stage: &mut Stage<'_>) -> Result<Card> {
         .inside(run.load, outcome(run.end))
         .outside(scene.count_file(Counter::Bytes), format!("+ {bytes}"))
         .outside(scene.count_file(Counter::Operations), format!("+ {operations}"))
-        // The filesystem may add a little of its own.
+        // The file system may write a little metadata in addition.
         .holds((16 << 16..17 << 16).contains(&bytes) && operations >= 16))
 }
 
-/// A weight takes somebody who weighs.
+/// A weight has an effect only if an I/O scheduler or controller of the disk uses it.
 fn weight(stage: &mut Stage<'_>) -> Result<Card> {
     let mut spec = Spec::default();
     spec.blkio.get_or_insert_default().weight = Some(500);
     let inside = stage.start(&spec, Blkio)?;
-    let group = group(&inside, Controller::Io)?;
-    let by = disk::weighers(group.version() == Version::V2);
+    let cgroup = cgroup_of(&inside, Controller::Io)?;
+    let by = disk::weighers(cgroup.version() == Version::V2);
     let schedulers = std::fs::read_dir("/sys/block").into_iter().flatten().flatten();
     let schedulers = schedulers.filter_map(|disk| {
-        let words = file::read_text(disk.path().join("queue/scheduler")).ok()?;
-        let active = words.split_once('[').and_then(|(_, rest)| rest.split_once(']'))?.0.to_owned();
+        let text = file::read_text(disk.path().join("queue/scheduler")).ok()?;
+        let active = text.split_once('[').and_then(|(_, rest)| rest.split_once(']'))?.0.to_owned();
         Some((disk.file_name().to_string_lossy().into_owned(), active))
     });
-    // Disks without a driver of their own (loop, ram) would only fill the card.
+    // Loop devices and RAM disks are left out: they would only fill the card.
     let real =
         schedulers.filter(|(name, _)| !["loop", "ram", "zram"].iter().any(|kind| name.starts_with(kind)));
     let mut shown: Vec<String> = real.map(|(name, active)| format!("{name}: {active}")).collect();
     shown.sort();
-    let file = group.name("blkio.bfq.weight", "io.weight");
-    let set = group
+    let file = cgroup.name("blkio.bfq.weight", "io.weight");
+    let set = cgroup
         .read("blkio.bfq.weight", "io.weight")
-        .map_or_else(|| text("blkio.nofile"), |words| words.trim().to_owned());
+        .map_or_else(|| text("blkio.nofile"), |content| content.trim().to_owned());
     let verdict = match by.is_empty() {
         true => text("blkio.weight.idle"),
         false => {
@@ -134,39 +137,39 @@ fn weight(stage: &mut Stage<'_>) -> Result<Card> {
         }
     };
     let mut card = Card::new(Blkio, "weight")
-        .outside(format!("<{}>/{file}", scene_name(&group)), set)
+        .outside(format!("<{}>/{file}", controller_name(&cgroup)), set)
         .outside("/sys/block/*/queue/scheduler", shown.join(", "));
     card.verdict = verdict;
     Ok(card.holds(true))
 }
 
-fn scene_name(group: &ProcessCgroup) -> &'static str {
-    group.name("blkio", "io")
+fn controller_name(cgroup: &ProcessCgroup) -> &'static str {
+    cgroup.name("blkio", "io")
 }
 
-/// Bytes a second.
+/// A spec that limits the bytes written a second.
 fn limited(disk: &Disk, rate: Size) -> Spec {
     let mut spec = Spec::default();
     spec.blkio.get_or_insert_default().write_bps.push(Throttle { device: disk.to_string(), rate });
     spec
 }
 
-/// What is counted.
+/// The two counters of a cgroup for writes.
 #[derive(Clone, Copy)]
 enum Counter {
     Bytes,
     Operations,
 }
 
-/// A file on a disk, and a process whose access to that disk is limited.
+/// A file on a disk, and an agent whose access to that disk is limited.
 pub(crate) struct Scene {
     path: String,
     disk: Disk,
     inside: Agent,
-    group: ProcessCgroup,
+    cgroup: ProcessCgroup,
 }
 
-/// What became of a write.
+/// The result of a write.
 pub(crate) struct WriteOutcome {
     pub(crate) load: String,
     pub(crate) end: Progress,
@@ -177,20 +180,20 @@ pub(crate) struct WriteOutcome {
 }
 
 impl Scene {
-    /// None where there's no disk to write to.
+    /// Makes the file and starts the agent. None if there is no disk to write to.
     pub(crate) fn new(stage: &mut Stage<'_>, spec: impl Fn(&Disk) -> Spec) -> Result<Option<Scene>> {
         let Some((path, disk)) = file_on_disk(stage)? else { return Ok(None) };
         let inside = stage.start(&spec(&disk), Blkio)?;
-        let group = group(&inside, Controller::Io)?;
-        Ok(Some(Scene { path, disk, inside, group }))
+        let cgroup = cgroup_of(&inside, Controller::Io)?;
+        Ok(Some(Scene { path, disk, inside, cgroup }))
     }
 
-    /// The same with a limit in bytes a second, for writes.
+    /// The same with a limit on the bytes written a second.
     pub(crate) fn limited(stage: &mut Stage<'_>) -> Result<Option<Scene>> {
         Scene::new(stage, |disk| limited(disk, RATE))
     }
 
-    /// Writes blocks of so many KiB.
+    /// Has the agent write `blocks` blocks of `block` KiB.
     pub(crate) fn write(
         &self,
         stage: &mut Stage<'_>,
@@ -219,23 +222,23 @@ impl Scene {
         Ok(WriteOutcome { load: source, end: ends[0], is_done, seconds: end.max(0.001), mib, plot })
     }
 
-    /// What was written to the disk in the group's name.
+    /// How much the cgroup has written to the disk.
     fn count(&self, kind: Counter) -> u64 {
-        let words = self.group.read(kind.v1(), "io.stat").unwrap_or_default();
+        let content = self.cgroup.read(kind.v1(), "io.stat").unwrap_or_default();
         let disk = format!("{} ", self.disk);
-        let lines = words.lines().filter_map(|line| line.strip_prefix(&disk));
+        let lines = content.lines().filter_map(|line| line.strip_prefix(&disk));
         lines
-            .filter_map(|line| match self.group.version() {
+            .filter_map(|line| match self.cgroup.version() {
                 Version::V1 => line.strip_prefix("Write ")?.trim().parse::<u64>().ok(),
                 Version::V2 => line
                     .split(' ')
-                    .find_map(|word| word.strip_prefix(kind.v2())?.strip_prefix('=')?.parse().ok()),
+                    .find_map(|field| field.strip_prefix(kind.v2())?.strip_prefix('=')?.parse().ok()),
             })
             .sum()
     }
 
     fn count_file(&self, kind: Counter) -> String {
-        match self.group.version() {
+        match self.cgroup.version() {
             Version::V1 => format!("<blkio>/{}, Write", kind.v1()),
             Version::V2 => format!("<io>/io.stat, {}", kind.v2()),
         }
@@ -245,14 +248,21 @@ impl Scene {
         let v1 = ["blkio.throttle.write_bps_device", "blkio.throttle.write_iops_device"];
         let v1 = v1
             .into_iter()
-            .find(|file| self.group.read(file, "io.max").is_some_and(|words| !words.is_empty()));
-        format!("<{}>/{}", scene_name(&self.group), self.group.name(v1.unwrap_or("blkio.throttle"), "io.max"))
+            .find(|file| self.cgroup.read(file, "io.max").is_some_and(|content| !content.is_empty()));
+        format!(
+            "<{}>/{}",
+            controller_name(&self.cgroup),
+            self.cgroup.name(v1.unwrap_or("blkio.throttle"), "io.max")
+        )
     }
 
     fn limit(&self) -> impl Display + use<> {
         let v1 = ["blkio.throttle.write_bps_device", "blkio.throttle.write_iops_device"];
-        let words = v1.into_iter().filter_map(|file| self.group.read(file, "io.max"));
-        words.map(|words| words.trim().to_owned()).find(|words| !words.is_empty()).unwrap_or_default()
+        let contents = v1.into_iter().filter_map(|file| self.cgroup.read(file, "io.max"));
+        contents
+            .map(|content| content.trim().to_owned())
+            .find(|content| !content.is_empty())
+            .unwrap_or_default()
     }
 }
 

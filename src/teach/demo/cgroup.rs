@@ -1,8 +1,11 @@
-//! What the cgroup namespace shows. Nothing is made: the caller's own cgroups are found, v1, v2 or both, by looking.
+//! Demonstrations of the cgroup namespace: it hides where in the cgroup hierarchy a process is.
+//!
+//! A process in a new cgroup namespace sees its own cgroup as `/`. Its limits do not change.
+//! No cgroup is made here. The cards use the cgroups that the caller is in already, of version 1, 2 or both.
 
 use std::path::{Path, PathBuf};
 
-use super::{Card, CardEntry, Stage, words};
+use super::{Card, CardEntry, Stage, one_line};
 use crate::error::Result;
 use crate::feature::Feature::Cgroup;
 use crate::observe::hierarchy::{Hierarchy, Version, cgroup_lines, hierarchies};
@@ -16,7 +19,7 @@ const LINK: &str = "/proc/self/ns/cgroup";
 const MEMBERSHIP: &str = "/proc/self/cgroup";
 const MOUNTINFO: &str = "/proc/self/mountinfo";
 
-/// Files that limit something, v2's first: any that is there will do, since none may change.
+/// Files that hold a limit, those of cgroup v2 first. The first that exists is used: its value must be the same inside.
 const LIMITS: [&str; 7] = [
     "memory.max",
     "memory.limit_in_bytes",
@@ -27,21 +30,26 @@ const LIMITS: [&str; 7] = [
     "cpuset.cpus",
 ];
 
-/// Another namespace.
+/// The link /proc/self/ns/cgroup names another namespace.
 fn link(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Cgroup, "link");
-    let Some((outside, inside)) = both(stage)? else { return Ok(card.skip("cgroup.skip.kernel")) };
-    let links = (words(outside.link(LINK)?), words(inside.link(LINK)?));
+    let Some((outside, inside)) = outside_and_inside(stage)? else {
+        return Ok(card.skip("cgroup.skip.kernel"));
+    };
+    let links = (one_line(outside.link(LINK)?), one_line(inside.link(LINK)?));
     Ok(card.outside(LINK, &links.0).inside(LINK, &links.1).holds(links.0 != links.1))
 }
 
 /// The caller's cgroup becomes `/`.
 fn path(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Cgroup, "path");
-    let Some((outside, inside)) = both(stage)? else { return Ok(card.skip("cgroup.skip.kernel")) };
+    let Some((outside, inside)) = outside_and_inside(stage)? else {
+        return Ok(card.skip("cgroup.skip.kernel"));
+    };
     let (outer, inner) = (memberships(&outside)?, memberships(&inside)?);
     let hidden = outer.iter().find(|own| own.path != "/");
-    // Where the caller is at the top already, there is nothing above that could be hidden: v2's line, or the first.
+    // If the caller is in the root cgroup of every hierarchy, nothing can be hidden. The first line is shown then; it
+    // is the line of cgroup v2 if there is one.
     let Some(own) = hidden.or(outer.first()) else { return Ok(card.skip("cgroup.skip.none")) };
     let Some(same) = inner.iter().find(|other| other.hierarchy == own.hierarchy) else {
         return Ok(card.skip("cgroup.skip.none"));
@@ -55,10 +63,12 @@ fn path(stage: &mut Stage<'_>) -> Result<Card> {
     Ok(card.holds(inner.iter().all(|other| other.path == "/")))
 }
 
-/// A mount that was there before shows where its root lies, seen from the new one.
+/// For a cgroup mount made before, mountinfo shows its root relative to the root of the new cgroup namespace: `/..`.
 fn mount(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Cgroup, "mount");
-    let Some((outside, inside)) = both(stage)? else { return Ok(card.skip("cgroup.skip.kernel")) };
+    let Some((outside, inside)) = outside_and_inside(stage)? else {
+        return Ok(card.skip("cgroup.skip.kernel"));
+    };
     let (outer, inner) = (mounted(&outside)?, mounted(&inside)?);
     let differs = outer.iter().find_map(|own| {
         let same = inner.iter().find(|other| other.point == own.point)?;
@@ -79,20 +89,22 @@ fn mount(stage: &mut Stage<'_>) -> Result<Card> {
     }
 }
 
-/// The process inside is in the same cgroup, under the same limits.
+/// The process inside is in the same cgroup and has the same limits.
 fn limits(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Cgroup, "limits");
-    let Some((outside, inside)) = both(stage)? else { return Ok(card.skip("cgroup.skip.kernel")) };
+    let Some((outside, inside)) = outside_and_inside(stage)? else {
+        return Ok(card.skip("cgroup.skip.kernel"));
+    };
     let directories = directories();
     let mut files =
         directories.iter().flat_map(|directory| LIMITS.map(|name| (directory, directory.join(name))));
     let found = files.find_map(|(directory, file)| {
         let limit = outside.read(&file.to_string_lossy()).ok()?.ok()?;
-        Some((directory, file, words(Ok(limit))))
+        Some((directory, file, one_line(Ok(limit))))
     });
     let Some((directory, file, limit)) = found else { return Ok(card.skip("cgroup.skip.nolimit")) };
-    let again = words(inside.read(&file.to_string_lossy())?);
-    // The members of the one cgroup, as the kernel lists them: the process inside is still among them.
+    let again = one_line(inside.read(&file.to_string_lossy())?);
+    // cgroup.procs still lists the process inside as a member of the same cgroup.
     let procs = directory.join("cgroup.procs");
     let members = outside.read(&procs.to_string_lossy())?.unwrap_or_default();
     let is_member = members.lines().any(|member| member == inside.pid().to_string());
@@ -105,8 +117,9 @@ fn limits(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(holds))
 }
 
-/// A process on each side. None on a kernel without cgroup namespaces: before Linux 4.6, or without CONFIG_CGROUPS.
-fn both(stage: &mut Stage<'_>) -> Result<Option<(Agent, Agent)>> {
+/// Starts a process on each side. None if the kernel has no cgroup namespaces: before Linux 4.6, or without
+/// CONFIG_CGROUPS.
+fn outside_and_inside(stage: &mut Stage<'_>) -> Result<Option<(Agent, Agent)>> {
     let outside = stage.outside(Cgroup)?;
     if outside.link(LINK)?.is_err() {
         return Ok(None);
@@ -117,12 +130,12 @@ fn both(stage: &mut Stage<'_>) -> Result<Option<(Agent, Agent)>> {
 
 /// A line of /proc/self/cgroup. cgroups(7)
 struct Membership {
-    /// `0:` on v2; the number and the controllers on v1.
+    /// `0:` for cgroup v2; the hierarchy ID and the controllers for cgroup v1.
     hierarchy: String,
     path: String,
 }
 
-/// The lines, v2's first.
+/// The lines of /proc/self/cgroup, the one of cgroup v2 first.
 fn memberships(agent: &Agent) -> Result<Vec<Membership>> {
     let content = agent.read(MEMBERSHIP)?.unwrap_or_default();
     let mut all: Vec<Membership> = cgroup_lines(content.as_bytes())
@@ -135,13 +148,13 @@ fn memberships(agent: &Agent) -> Result<Vec<Membership>> {
     Ok(all)
 }
 
-/// A mount of a hierarchy.
+/// A mount of a cgroup hierarchy.
 struct Mounted {
     root: String,
     point: PathBuf,
-    /// `cgroup2`, or `cgroup`.
+    /// The file system type: `cgroup2`, or `cgroup` for version 1.
     kind: String,
-    /// The options of the hierarchy: on v1 they name its controllers.
+    /// The options of the file system. For cgroup v1 they name its controllers.
     options: String,
 }
 
@@ -155,7 +168,7 @@ impl Mounted {
     }
 }
 
-/// The mounts of hierarchies in the agent's mount table. proc_pid_mountinfo(5)
+/// The mounts of cgroup hierarchies in the agent's mount table. proc_pid_mountinfo(5)
 fn mounted(agent: &Agent) -> Result<Vec<Mounted>> {
     let table = agent.read(MOUNTINFO)?.unwrap_or_default();
     let mounts = mountinfo::mounts(table.as_bytes()).filter_map(|mount| {
@@ -170,19 +183,19 @@ fn mounted(agent: &Agent) -> Result<Vec<Mounted>> {
     Ok(mounts.collect())
 }
 
-/// The directories of the caller's own cgroups, if a mount leads to them; that of cgroup v2 first.
+/// The directories of the caller's own cgroups that are below a mount point. The one of cgroup v2 is first.
 fn directories() -> Vec<PathBuf> {
     let mut hierarchies = hierarchies("/proc/self");
     hierarchies.sort_by_key(|hierarchy| hierarchy.version != Version::V2);
     hierarchies.iter().filter_map(Hierarchy::own).collect()
 }
 
-/// A path that fits a line: only its beginning and its end, where it is long.
+/// Shortens a long path so that it fits on a line: its first components and the file name stay.
 fn short(path: &Path) -> String {
-    const FITS: usize = 44;
-    let whole = path.display().to_string();
-    if whole.chars().count() <= FITS {
-        return whole;
+    const MAX_CHARACTERS: usize = 44;
+    let full = path.display().to_string();
+    if full.chars().count() <= MAX_CHARACTERS {
+        return full;
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beginning: PathBuf = path.iter().take(4).collect();

@@ -1,9 +1,12 @@
-//! What the cpu controller shows.
+//! Demonstrations of the cpu controller: weights, quotas and cpusets.
+//!
+//! A weight divides a CPU between cgroups that compete for it; it has no effect on a cgroup that computes alone. A
+//! quota is an upper limit, also on an idle machine. A cpuset allows only some of the CPUs.
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 
-use super::limits::{group, watch};
+use super::limits::{cgroup_of, watch};
 use super::plot::{Mark, Plot, Sample};
 use super::{Card, CardEntry, Stage};
 use crate::cgroups::cpu::{Cpu as Flags, Cpus};
@@ -22,50 +25,51 @@ use crate::text::text;
 pub(super) const CARDS: &[CardEntry] =
     &[("weight", weight), ("alone", alone), ("quota", quota), ("cpuset", cpuset)];
 
-/// How long processes compute, in milliseconds.
+/// The milliseconds that a process computes in a long run.
 const LONG: u64 = 2000;
+/// The same in a short run.
 const SHORT: u64 = 1000;
 
-/// Two on one processor, weighed 1 to 3.
+/// Two processes on one CPU whose weights are 1 to 3 get CPU time in this ratio.
 fn weight(stage: &mut Stage<'_>) -> Result<Card> {
-    let race = Race::run(stage, [LONG, LONG])?;
-    let [light, heavy] = race.both;
+    let test = WeightTest::run(stage, [LONG, LONG])?;
+    let [light, heavy] = test.both;
     let ratio = heavy / light;
     Ok(Card::new(Cpu, "weight")
-        .seen("INSIDE 1", race.weight_file(), &race.weights[0])
-        .seen("INSIDE 2", race.weight_file(), &race.weights[1])
-        .seen("INSIDE 1", race.time_file(), format!("{:.0} ms", light * 1000.0))
-        .seen("INSIDE 2", race.time_file(), format!("{:.0} ms = {ratio:.2} x", heavy * 1000.0))
-        .measured(race.plot)
+        .seen("INSIDE 1", test.weight_file(), &test.weights[0])
+        .seen("INSIDE 2", test.weight_file(), &test.weights[1])
+        .seen("INSIDE 1", test.time_file(), format!("{:.0} ms", light * 1000.0))
+        .seen("INSIDE 2", test.time_file(), format!("{:.0} ms = {ratio:.2} x", heavy * 1000.0))
+        .measured(test.plot)
         .holds((2.7..=3.3).contains(&ratio)))
 }
 
-/// The same two; the heavy one ends first.
+/// The same two processes. When the one with the larger weight ends, the other one gets the whole CPU.
 fn alone(stage: &mut Stage<'_>) -> Result<Card> {
-    let race = Race::run(stage, [LONG, SHORT])?;
-    let (before, after) = (race.both[0] / race.seconds[0], race.alone / race.seconds[1]);
+    let test = WeightTest::run(stage, [LONG, SHORT])?;
+    let (before, after) = (test.both[0] / test.seconds[0], test.alone / test.seconds[1]);
     let percent = |part: f64| format!("{:.0} % of the processor", part * 100.0);
     Ok(Card::new(Cpu, "alone")
-        .seen("INSIDE 1", race.weight_file(), &race.weights[0])
-        .seen("INSIDE 1", format!("{}, {}", race.time_file(), text("cpu.beside")), percent(before))
-        .seen("INSIDE 1", format!("{}, {}", race.time_file(), text("cpu.alone")), percent(after))
-        .measured(race.plot)
+        .seen("INSIDE 1", test.weight_file(), &test.weights[0])
+        .seen("INSIDE 1", format!("{}, {}", test.time_file(), text("cpu.beside")), percent(before))
+        .seen("INSIDE 1", format!("{}, {}", test.time_file(), text("cpu.alone")), percent(after))
+        .measured(test.plot)
         .holds(after >= 2.0 * before))
 }
 
-/// A ceiling, on an idle machine too.
+/// A quota limits CPU time, also on an idle machine.
 fn quota(stage: &mut Stage<'_>) -> Result<Card> {
     let mut spec = stage.spec.clone();
     let flags = spec.cpu.get_or_insert_default();
     let allowed = flags.cpus.get_or_insert(Cpus::percent(20)).part();
     let inside = stage.start(&spec, Cpu)?;
-    let (group, time) = (group(&inside, Controller::Cpu)?, CpuTime::of(&inside)?);
+    let (cgroup, time) = (cgroup_of(&inside, Controller::Cpu)?, CpuTime::of(&inside)?);
     inside.begin(LoadCall::Spin { milliseconds: SHORT })?;
     let mut plot = Plot::new(text("cpu.plot"), "% of a CPU", Some(allowed * 100.0));
     let lane = plot.lane("one that computes", '#');
-    let throttled = || group.field(("cpu.stat", "nr_throttled"), ("cpu.stat", "nr_throttled")).unwrap_or(0);
+    let throttled = || cgroup.field(("cpu.stat", "nr_throttled"), ("cpu.stat", "nr_throttled")).unwrap_or(0);
     let begin = time.seconds();
-    let (mut rate, mut seen, mut elapsed) = (Rate::new(begin), 0, 0.0);
+    let (mut rate, mut seen, mut elapsed) = (CpuUsage::new(begin), 0, 0.0);
     watch(stage, &mut plot, &[&inside], |seconds, _, plot| {
         elapsed = seconds;
         let now = throttled();
@@ -78,7 +82,7 @@ fn quota(stage: &mut Stage<'_>) -> Result<Card> {
     })?;
     let used = (time.seconds() - begin) / elapsed.max(0.001);
     let card = Card::new(Cpu, "quota")
-        .outside(format!("<cpu>/{}", group.name("cpu.cfs_quota_us", "cpu.max")), cpus_words(&group))
+        .outside(format!("<cpu>/{}", cgroup.name("cpu.cfs_quota_us", "cpu.max")), quota_text(&cgroup))
         .inside(
             LoadCall::Spin { milliseconds: SHORT }.to_string(),
             format!("{:.0} % of a processor", used * 100.0),
@@ -86,13 +90,13 @@ fn quota(stage: &mut Stage<'_>) -> Result<Card> {
         .outside("<cpu>/cpu.stat", format!("nr_throttled {}", throttled()))
         .measured(plot);
     if allowed >= 1.0 {
-        // One process can't use more than one.
+        // One process cannot use more than one CPU, so the limit is not reached.
         return Ok(card.skip("cpu.skip.quota"));
     }
     Ok(card.holds(throttled() > 0 && used <= allowed * 1.3 + 0.05))
 }
 
-/// Only some of the processors.
+/// A cpuset allows only some of the CPUs.
 fn cpuset(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Cpu, "cpuset");
     let mut spec = stage.spec.clone();
@@ -103,7 +107,8 @@ fn cpuset(stage: &mut Stage<'_>) -> Result<Card> {
         return Ok(card.skip("cpu.skip.cpuset"));
     }
     let inside = stage.start(&spec, Cpu)?;
-    let allowed = |words: String| proc::status_of(&words, "Cpus_allowed_list").unwrap_or_default().to_owned();
+    let allowed =
+        |status: String| proc::status_of(&status, "Cpus_allowed_list").unwrap_or_default().to_owned();
     let outer = allowed(file::read_text("/proc/self/status").unwrap_or_default());
     let inner = allowed(inside.read("/proc/self/status")?.unwrap_or_default());
     Ok(card
@@ -113,34 +118,34 @@ fn cpuset(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(inner == list))
 }
 
-/// Two processes that compute on one processor, weighed 1 to 3, and what time each was given.
-struct Race {
-    /// What each one's file of the weight says.
+/// Two processes computed on one CPU, with weights 1 to 3. This is the CPU time that each got.
+struct WeightTest {
+    /// The weights, as read from the files.
     weights: [String; 2],
     version: Version,
     plot: Plot,
-    /// The seconds of each while both computed.
+    /// The CPU seconds of each while both computed.
     both: [f64; 2],
-    /// The seconds of the first when it was alone.
+    /// The CPU seconds of the first process after the second had ended.
     alone: f64,
-    /// How long both computed, and then the first alone.
+    /// How many seconds both computed, and then the first alone.
     seconds: [f64; 2],
 }
 
-impl Race {
-    /// The first weighs 100 (v1: 1024), the second 300 (3072); each computes for so many milliseconds.
-    fn run(stage: &mut Stage<'_>, milliseconds: [u64; 2]) -> Result<Race> {
+impl WeightTest {
+    /// Runs both processes, each for so many milliseconds. The weights are 100 and 300 (cgroup v1: 1024 and 3072).
+    fn run(stage: &mut Stage<'_>, milliseconds: [u64; 2]) -> Result<WeightTest> {
         let runner = |stage: &mut Stage<'_>, weight| -> Result<Agent> {
             let mut spec =
                 Spec { cpu: Some(Flags { weight: Some(weight), ..Flags::default() }), ..Spec::default() };
             spec.cpu.get_or_insert_default().cpuset = None;
             let runner = stage.start(&spec, Cpu)?;
-            // A processor of their own that both must share: without that each would have one.
+            // Both must run on the same CPU. Otherwise each would have one for itself.
             let _ = runner.perform(LoadCall::Pin(processor()))?;
             Ok(runner)
         };
         let runners = [runner(stage, 100)?, runner(stage, 300)?];
-        let groups = [group(&runners[0], Controller::Cpu)?, group(&runners[1], Controller::Cpu)?];
+        let cgroups = [cgroup_of(&runners[0], Controller::Cpu)?, cgroup_of(&runners[1], Controller::Cpu)?];
         let times = [CpuTime::of(&runners[0])?, CpuTime::of(&runners[1])?];
         let mut plot = Plot::new(text("cpu.plot"), "% of a CPU", Some(100.0));
         let lanes = [plot.lane("weight 100", '1'), plot.lane("weight 300", '3')];
@@ -148,9 +153,9 @@ impl Race {
         for (runner, milliseconds) in runners.iter().zip(milliseconds) {
             runner.begin(LoadCall::Spin { milliseconds })?;
         }
-        let mut rates = begin.map(Rate::new);
-        // When the second had ended, and what each had used by then.
-        let mut turn: Option<(f64, [f64; 2])> = None;
+        let mut rates = begin.map(CpuUsage::new);
+        // The time when the first of them ended, and the CPU time of each until then.
+        let mut first_end: Option<(f64, [f64; 2])> = None;
         let mut end = 0.0;
         watch(stage, &mut plot, &[&runners[0], &runners[1]], |seconds, progress, plot| {
             let now = times.each_ref().map(CpuTime::seconds);
@@ -159,19 +164,19 @@ impl Race {
                     plot.push(lanes[index], Sample { seconds, value, mark: None });
                 }
             }
-            if progress.iter().any(|one| *one != Progress::Works) {
-                turn.get_or_insert((seconds, now));
+            if progress.iter().any(|progress| *progress != Progress::Works) {
+                first_end.get_or_insert((seconds, now));
             }
             end = seconds;
         })?;
         let now = times.each_ref().map(CpuTime::seconds);
-        let (at, used) = turn.unwrap_or((end, now));
-        let weights = groups
+        let (at, used) = first_end.unwrap_or((end, now));
+        let weights = cgroups
             .each_ref()
-            .map(|group| group.read("cpu.shares", "cpu.weight").unwrap_or_default().trim().to_owned());
-        Ok(Race {
+            .map(|cgroup| cgroup.read("cpu.shares", "cpu.weight").unwrap_or_default().trim().to_owned());
+        Ok(WeightTest {
             weights,
-            version: groups[0].version(),
+            version: cgroups[0].version(),
             plot,
             both: [used[0] - begin[0], used[1] - begin[1]],
             alone: now[0] - used[0],
@@ -194,14 +199,16 @@ impl Race {
     }
 }
 
-/// The processor time of a process's group, as the kernel counts it.
+/// Reads the CPU time that the cgroup of a process has used.
 pub(crate) struct CpuTime(ProcessCgroup);
 
 impl CpuTime {
+    /// Finds the cgroup of the agent.
     pub(crate) fn of(agent: &Agent) -> Result<CpuTime> {
-        group(agent, Controller::Cpuacct).map(CpuTime)
+        cgroup_of(agent, Controller::Cpuacct).map(CpuTime)
     }
 
+    /// The CPU time so far, in seconds.
     pub(crate) fn seconds(&self) -> f64 {
         match self.0.version() {
             Version::V1 => self.0.number("cpuacct.usage", "").unwrap_or(0) as f64 / 1e9,
@@ -210,22 +217,23 @@ impl CpuTime {
     }
 }
 
-/// Time used between two looks, as a part of the time gone by.
-struct Rate {
+/// Computes CPU usage between two readings, in percent of the elapsed time.
+struct CpuUsage {
     at: f64,
     used: f64,
 }
 
-impl Rate {
-    /// Over less than this the kernel's own steps would show.
-    const LEAST: f64 = 0.1;
+impl CpuUsage {
+    /// The shortest interval, in seconds. Over a shorter one the counter would grow in visible steps.
+    const MIN_INTERVAL: f64 = 0.1;
 
-    fn new(used: f64) -> Rate {
-        Rate { at: 0.0, used }
+    fn new(used: f64) -> CpuUsage {
+        CpuUsage { at: 0.0, used }
     }
 
+    /// The usage since the last reading; none if that was too short a time ago.
     fn after(&mut self, seconds: f64, used: f64) -> Option<f64> {
-        if seconds - self.at < Rate::LEAST {
+        if seconds - self.at < CpuUsage::MIN_INTERVAL {
             return None;
         }
         let percent = 100.0 * (used - self.used) / (seconds - self.at);
@@ -234,13 +242,14 @@ impl Rate {
     }
 }
 
-/// The last of the processors that the caller may use.
+/// The last of the CPUs that the caller may use.
 pub(crate) fn processor() -> usize {
     let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap_or_else(|_| CpuSet::new());
     (0..CpuSet::count()).rev().find(|cpu| allowed.is_set(*cpu).unwrap_or(false)).unwrap_or(0)
 }
 
-fn cpus_words(group: &ProcessCgroup) -> String {
-    let quota = group.read("cpu.cfs_quota_us", "cpu.max").unwrap_or_default();
+/// The quota that the kernel reports.
+fn quota_text(cgroup: &ProcessCgroup) -> String {
+    let quota = cgroup.read("cpu.cfs_quota_us", "cpu.max").unwrap_or_default();
     quota.trim().to_owned()
 }

@@ -1,11 +1,14 @@
-//! What the devices controller shows.
+//! Demonstrations of the devices controller: it decides which devices the processes of a cgroup may open.
+//!
+//! File permissions protect a device file, but a process with CAP_MKNOD can make another file for the same device.
+//! The devices controller denies access to the device itself, whatever file it is opened by.
 
 use std::path::PathBuf;
 
 use nix::errno::Errno;
 
-use super::limits::group;
-use super::{Card, CardEntry, Stage, answer_text, words};
+use super::limits::cgroup_of;
+use super::{Card, CardEntry, Stage, answer_text, one_line};
 use crate::cgroups::devices::attached;
 use crate::config::spec::Spec;
 use crate::error::Result;
@@ -19,10 +22,10 @@ use crate::text::text;
 
 pub(super) const CARDS: &[CardEntry] = &[("deny", deny), ("usual", usual), ("mknod", mknod), ("list", list)];
 
-/// The numbers of /dev/zero: Documentation/admin-guide/devices.txt
+/// The major and minor number of /dev/zero: Documentation/admin-guide/devices.txt
 const ZERO: (u64, u64) = (1, 5);
 
-/// One device file opens, the other doesn't, with the same mode.
+/// Two device files have the same mode, but only one of them can be opened.
 fn deny(stage: &mut Stage<'_>) -> Result<Card> {
     let inside = stage.start(&without_zero(), Devices)?;
     let mode = |path| {
@@ -41,7 +44,7 @@ fn deny(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(answers.0.is_ok() && answers.1 == Err(Errno::EPERM)))
 }
 
-/// What docker's containers may open.
+/// The devices that Docker's containers may open.
 fn usual(stage: &mut Stage<'_>) -> Result<Card> {
     let inside = stage.start(&Spec::of(Devices), Devices)?;
     let outside = stage.outside(Devices)?;
@@ -56,7 +59,7 @@ fn usual(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(holds))
 }
 
-/// A node of one's own doesn't help.
+/// A new device file for a denied device cannot be opened either.
 fn mknod(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Devices, "mknod");
     let inside = stage.start(&without_zero(), Devices)?;
@@ -67,7 +70,7 @@ fn mknod(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(made.is_ok() && used == Err(Errno::EPERM)))
 }
 
-/// Where the rules can be read, and where they can't.
+/// cgroup v1 lists the rules in a file. cgroup v2 has no file for them; they are in a BPF program.
 fn list(stage: &mut Stage<'_>) -> Result<Card> {
     let mut card = Card::new(Devices, "list");
     let mut spec = Spec::default();
@@ -75,18 +78,18 @@ fn list(stage: &mut Stage<'_>) -> Result<Card> {
     rules.allow = vec![crate::cgroups::devices::Rule::All];
     rules.deny = zero_rule();
     let inside = stage.start(&spec, Devices)?;
-    let group = group(&inside, Controller::Devices)?;
+    let cgroup = cgroup_of(&inside, Controller::Devices)?;
     let refused = inside.perform(open("/dev/zero"))?;
-    let is_hidden = match group.version() {
+    let is_hidden = match cgroup.version() {
         Version::V1 => {
-            let list = words(Ok(group.read("devices.list", "").unwrap_or_default()));
+            let list = one_line(Ok(cgroup.read("devices.list", "").unwrap_or_default()));
             card = card.outside("<devices>/devices.list", &list);
             list == "a *:* rwm"
         }
         Version::V2 => {
             card.verdict = text("devices.list.v2");
-            let programs = programs(&group);
-            let files = std::fs::read_dir(group.directory()).into_iter().flatten().flatten();
+            let programs = programs(&cgroup);
+            let files = std::fs::read_dir(cgroup.directory()).into_iter().flatten().flatten();
             let files =
                 files.filter(|file| file.file_name().to_string_lossy().starts_with("devices.")).count();
             card = card.outside("<group>/devices.*", format!("{files} files"));
@@ -97,8 +100,8 @@ fn list(stage: &mut Stage<'_>) -> Result<Card> {
     Ok(card.call("INSIDE", open("/dev/zero"), refused).holds(is_hidden && refused == Err(Errno::EPERM)))
 }
 
-fn programs(group: &ProcessCgroup) -> usize {
-    let directory = std::fs::File::open(group.directory());
+fn programs(cgroup: &ProcessCgroup) -> usize {
+    let directory = std::fs::File::open(cgroup.directory());
     directory.ok().and_then(|directory| attached(&directory).ok()).map_or(0, |ids| ids.len())
 }
 
@@ -106,7 +109,7 @@ fn open(path: &str) -> LoadCall {
     LoadCall::Open { path: path.into() }
 }
 
-/// The usual devices, but one.
+/// The default devices without /dev/zero.
 pub(crate) fn without_zero() -> Spec {
     let mut spec = Spec::default();
     spec.devices.get_or_insert_default().deny = zero_rule();
@@ -115,15 +118,15 @@ pub(crate) fn without_zero() -> Spec {
 
 fn zero_rule() -> Vec<crate::cgroups::devices::Rule> {
     let (major, minor) = ZERO;
-    // A constant of this file.
+    // The text is constant, so parsing cannot fail.
     format!("c {major}:{minor} rw").parse().into_iter().collect()
 }
 
-/// Makes a node for /dev/zero elsewhere, and opens it: what both gave. None where the caller may make no device nodes at
-/// all, or no directory takes them (a mount with nodev).
+/// Makes another device file for /dev/zero and opens it. Returns the call and both results. None if the caller may
+/// not make device files, or if no directory allows them (mounts with nodev).
 pub(crate) fn node(stage: &mut Stage<'_>, inside: &Agent) -> Result<Option<(String, Answer, Answer)>> {
     let directory = ["/var/tmp", "/dev", "/tmp", "/root"].into_iter().map(PathBuf::from).find(|directory| {
-        let flags = nix::sys::statvfs::statvfs(directory).map(|at| at.flags());
+        let flags = nix::sys::statvfs::statvfs(directory).map(|filesystem| filesystem.flags());
         flags.is_ok_and(|flags| {
             !flags.intersects(nix::sys::statvfs::FsFlags::ST_NODEV | nix::sys::statvfs::FsFlags::ST_RDONLY)
         })
@@ -131,12 +134,12 @@ pub(crate) fn node(stage: &mut Stage<'_>, inside: &Agent) -> Result<Option<(Stri
     let Some(directory) = directory else { return Ok(None) };
     let path = directory.join(stage.unique("node"));
     let (major, minor) = ZERO;
-    let words = path.to_string_lossy().into_owned();
-    let make = LoadCall::MakeNode { path: words.clone(), major, minor };
+    let text = path.to_string_lossy().into_owned();
+    let make = LoadCall::MakeNode { path: text.clone(), major, minor };
     let made = stage.make_inside(inside, make.clone(), Undo::RemoveFile { path })?;
     if made.is_err() && !crate::host::Host::gather().privileged {
         return Ok(None);
     }
-    let used = inside.perform(open(&words))?;
+    let used = inside.perform(open(&text))?;
     Ok(Some((make.to_string(), made, used)))
 }

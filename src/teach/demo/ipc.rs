@@ -1,8 +1,11 @@
-//! What the ipc namespace shows.
+//! Demonstrations of the ipc namespace: System V objects and POSIX message queues belong to one namespace.
+//!
+//! Processes that share these objects can exchange data without any file. In a new ipc namespace a process cannot find
+//! the objects of others, and others cannot find its objects. ipc_namespaces(7)
 
 use nix::errno::Errno;
 
-use super::{Card, CardEntry, Stage, answer_text, words};
+use super::{Card, CardEntry, Stage, answer_text, one_line};
 use crate::error::Result;
 use crate::feature::Feature::Ipc;
 use crate::plan::undo::{Sysv, Undo};
@@ -21,14 +24,14 @@ pub(super) const CARDS: &[CardEntry] = &[
 
 const LINK: &str = "/proc/self/ns/ipc";
 
-/// How many rows of /proc/sysvipc/KIND have this key, in the namespace of the reader; none where there is no such file.
+/// Counts the rows of /proc/sysvipc/KIND with this key, in the agent's ipc namespace. None if there is no such file.
 fn rows(agent: &Agent, kind: &str, key: i32) -> Result<Option<usize>> {
     let key = key.to_string();
     let is_ours = |line: &&str| line.split_whitespace().next() == Some(&key);
     Ok(agent.read(&format!("/proc/sysvipc/{kind}"))?.ok().map(|file| file.lines().filter(is_ours).count()))
 }
 
-/// The command that counts the same.
+/// The command that counts the same rows.
 fn grep(kind: &str, key: i32) -> String {
     format!("grep -c {key} /proc/sysvipc/{kind}")
 }
@@ -37,12 +40,12 @@ fn count(rows: Option<usize>) -> String {
     rows.map_or_else(|| "(no such file)".into(), |rows| rows.to_string())
 }
 
-/// A segment made outside has no key inside.
+/// A shared memory segment that is made outside cannot be found inside.
 fn shm(stage: &mut Stage<'_>) -> Result<Card> {
     made_outside(stage, "shm", Sysv::Shm)
 }
 
-/// So has a message queue.
+/// The same for a System V message queue.
 fn msg(stage: &mut Stage<'_>) -> Result<Card> {
     made_outside(stage, "msg", Sysv::Msg)
 }
@@ -55,31 +58,31 @@ fn made_outside(stage: &mut Stage<'_>, name: &'static str, kind: Sysv) -> Result
         return Ok(card.skip("ipc.nosysv"));
     }
     let find = Call::Find { kind, key };
-    let (there, here) = (outside.perform(find.clone())?, inside.perform(find.clone())?);
+    let (outer, inner) = (outside.perform(find.clone())?, inside.perform(find.clone())?);
     let seen = (rows(&outside, name, key)?, rows(&inside, name, key)?);
     Ok(card
         .outside(grep(name, key), count(seen.0))
         .inside(grep(name, key), count(seen.1))
-        .call("INSIDE", find, here)
-        .holds(there.is_ok() && here == Err(Errno::ENOENT) && seen == (Some(1), Some(0))))
+        .call("INSIDE", find, inner)
+        .holds(outer.is_ok() && inner == Err(Errno::ENOENT) && seen == (Some(1), Some(0))))
 }
 
-/// The wall stands both ways: semaphores made inside.
+/// The isolation works in both directions: a semaphore set that is made inside cannot be found outside.
 fn sem(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Ipc)?, stage.inside(Ipc)?);
     let (kind, key) = (Sysv::Sem, stage.unique_key());
     let made = inside.perform(Call::Make { kind, key })?;
     let find = Call::Find { kind, key };
-    let there = outside.perform(find.clone())?;
+    let outer = outside.perform(find.clone())?;
     let seen = (rows(&outside, "sem", key)?, rows(&inside, "sem", key)?);
     Ok(Card::new(Ipc, "sem")
         .inside(grep("sem", key), count(seen.1))
         .outside(grep("sem", key), count(seen.0))
-        .call("OUTSIDE", find, there)
-        .holds(made.is_ok() && there == Err(Errno::ENOENT) && seen == (Some(0), Some(1))))
+        .call("OUTSIDE", find, outer)
+        .holds(made.is_ok() && outer == Err(Errno::ENOENT) && seen == (Some(0), Some(1))))
 }
 
-/// Two processes of one namespace do share.
+/// Two processes in the same ipc namespace share a segment.
 fn share(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Ipc, "share");
     let (outside, inside) = (stage.outside(Ipc)?, stage.inside(Ipc)?);
@@ -96,17 +99,17 @@ fn share(stage: &mut Stage<'_>) -> Result<Card> {
     let wrote = inside.perform(poke)?;
     let found = second.perform(find.clone())?;
     let read = second.perform(peek.clone())?;
-    let there = outside.perform(find.clone())?;
+    let outer = outside.perform(find.clone())?;
     let written = wrote.map_or_else(|errno| answer_text(Err(errno)), |_| "4711 (written)".into());
     Ok(card
         .inside(&peek, written)
         .call("INSIDE 2", find.clone(), found)
         .call("INSIDE 2", peek, read)
-        .call("OUTSIDE", find, there)
-        .holds(wrote.is_ok() && found == Ok(id) && read == Ok(4711) && there == Err(Errno::ENOENT)))
+        .call("OUTSIDE", find, outer)
+        .holds(wrote.is_ok() && found == Ok(id) && read == Ok(4711) && outer == Err(Errno::ENOENT)))
 }
 
-/// So do the other two kinds: what one process puts in, the other finds.
+/// The same for a semaphore set and a message queue: the second process sees what the first one put in.
 fn exchange(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Ipc, "exchange");
     let inside = stage.inside(Ipc)?;
@@ -128,7 +131,7 @@ fn exchange(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(raised == (Ok(0), Ok(1)) && sent == (Ok(0), Ok(3))))
 }
 
-/// One name, two queues.
+/// The same name means a different POSIX message queue in each namespace.
 fn queue(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Ipc, "queue");
     let (outside, inside) = (stage.outside(Ipc)?, stage.inside(Ipc)?);
@@ -149,7 +152,8 @@ fn queue(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(made.is_ok() && sent.is_ok() && lengths == (Ok(1), Ok(0))))
 }
 
-/// POSIX shared memory is files, and files are a mount's business.
+/// POSIX shared memory is a file in /dev/shm. Files belong to the mount namespace, so an ipc namespace does not hide
+/// it.
 fn shm_file(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Ipc, "shm-file");
     let (outside, inside) = (stage.outside(Ipc)?, stage.inside(Ipc)?);
@@ -158,8 +162,8 @@ fn shm_file(stage: &mut Stage<'_>) -> Result<Card> {
     if stage.make(call, Undo::RemoveFile { path: path.clone().into() })?.is_err() {
         return Ok(card.skip("ipc.noshm"));
     }
-    let links = (words(outside.link(LINK)?), words(inside.link(LINK)?));
-    let seen = (words(outside.read(&path)?), words(inside.read(&path)?));
+    let links = (one_line(outside.link(LINK)?), one_line(inside.link(LINK)?));
+    let seen = (one_line(outside.read(&path)?), one_line(inside.read(&path)?));
     let holds = links.0 != links.1 && seen.0 == "seen" && seen.0 == seen.1;
     Ok(card
         .outside(LINK, links.0)

@@ -1,4 +1,4 @@
-//! What the demonstrations of limits share: processes at work, and what the kernel counts meanwhile.
+//! Shared by the demonstrations of cgroup limits: watches processes at work and the kernel's counters of their cgroups.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,13 +16,13 @@ use crate::teach::agent::{Agent, Answer, Progress};
 use crate::teach::call::PathCall;
 use crate::text::text;
 
-/// How often is looked.
-const EVERY: Duration = Duration::from_millis(25);
-/// Longer no demonstration's work may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The time between two readings of the counters.
+const INTERVAL: Duration = Duration::from_millis(25);
+/// The longest time that a demonstration may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Looks at the kernel's counters while processes work, until all have come back or are gone: what became of each. `look`
-/// is told the seconds since the start, and how each process stands.
+/// Waits until the calls of all `workers` have returned or the workers have ended. Returns the result of each.
+/// Meanwhile `look` is called again and again, with the seconds since the start and the progress of each worker.
 pub(crate) fn watch(
     stage: &mut Stage<'_>,
     plot: &mut Plot,
@@ -43,25 +43,25 @@ pub(crate) fn watch(
         if is_over {
             return Ok(progress);
         }
-        if begin.elapsed() > PATIENCE {
+        if begin.elapsed() > TIMEOUT {
             return Err(Error::failed(text("limits.patience")));
         }
-        std::thread::sleep(EVERY);
+        std::thread::sleep(INTERVAL);
     }
 }
 
-/// The group of a process.
-pub(crate) fn group(agent: &Agent, controller: Controller) -> Result<ProcessCgroup> {
+/// The cgroup of an agent for a controller.
+pub(crate) fn cgroup_of(agent: &Agent, controller: Controller) -> Result<ProcessCgroup> {
     ProcessCgroup::of(&format!("/proc/{}", agent.pid()), controller)
         .ok_or_else(|| Error::failed(text("limits.nogroup")))
 }
 
-/// A number that the kernel counts, or 0 where it doesn't say.
+/// Converts bytes to MiB. A counter that is missing is 0.
 pub(crate) fn mib(bytes: Option<u64>) -> f64 {
     bytes.unwrap_or(0) as f64 / f64::from(1 << 20)
 }
 
-/// An answer, or that there'll be none.
+/// The result of a call, as text, or that the process was killed.
 pub(crate) fn outcome(progress: Progress) -> String {
     match progress {
         Progress::Done(answer) => super::answer_text(answer),
@@ -69,22 +69,24 @@ pub(crate) fn outcome(progress: Progress) -> String {
     }
 }
 
-/// A directory for such files that lies on a disk, and the disk: a tmpfs's pages are memory.
+/// A directory for temporary files that is on a disk, and that disk. A tmpfs is not on a disk: its pages are memory.
 pub(super) fn directory_on_disk() -> Option<(PathBuf, Disk)> {
     let directories = [PathBuf::from("/var/tmp"), std::env::temp_dir(), PathBuf::from(".")];
-    let is_on_disk = |directory: &Path| statfs(directory).is_ok_and(|at| at.filesystem_type() != TMPFS_MAGIC);
+    let is_on_disk = |directory: &Path| {
+        statfs(directory).is_ok_and(|filesystem| filesystem.filesystem_type() != TMPFS_MAGIC)
+    };
     directories.iter().filter(|directory| is_on_disk(directory)).find_map(|directory| {
         let disk = Disk::find(directory.to_str()?).ok()?;
         Some((directory.canonicalize().ok()?, disk))
     })
 }
 
-/// An empty file on a disk, and the disk; none where no directory lies on one.
+/// Makes an empty file on a disk. Returns its path and the disk. None if no directory is on a disk.
 pub(crate) fn file_on_disk(stage: &mut Stage<'_>) -> Result<Option<(String, Disk)>> {
     let Some((directory, disk)) = directory_on_disk() else { return Ok(None) };
     let path = directory.join(stage.unique("load"));
-    let words = path.to_string_lossy().into_owned();
-    let create = PathCall::Create { path: words.clone(), content: String::new() };
+    let text = path.to_string_lossy().into_owned();
+    let create = PathCall::Create { path: text.clone(), content: String::new() };
     let answer: Answer = stage.make(create, Undo::RemoveFile { path })?;
-    Ok(answer.is_ok().then_some((words, disk)))
+    Ok(answer.is_ok().then_some((text, disk)))
 }

@@ -1,5 +1,8 @@
-//! Demonstrations: each feature's facts as cards, one fact a card. A card is a claim, what the kernel showed outside and
-//! inside, and a verdict that holds only if the kernel showed what the claim says.
+//! Demonstrations (`sandbox FEATURE --demo`): each card shows one fact about a feature on the running kernel.
+//!
+//! A learner need not believe a claim; they can watch the kernel confirm it. A card has a claim, the evidence that the
+//! kernel gave outside and inside, and a verdict. The verdict holds only if the evidence agrees with the claim.
+//! Each card starts its own processes, asks them to make calls, and undoes afterwards whatever it made.
 
 pub(crate) mod blkio;
 mod cgroup;
@@ -39,50 +42,50 @@ use crate::teach::call::DemoCall;
 use crate::text::text;
 use crate::value::units::Size;
 
-/// One fact.
+/// One fact about a feature, and its evidence.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Card {
-    /// Its feature.
+    /// The feature.
     pub feature: Feature,
-    /// Its name: `sandbox pid --demo NAME`.
+    /// The name, as in `sandbox pid --demo NAME`.
     pub name: &'static str,
-    /// What is claimed.
+    /// The claim.
     pub claim: String,
-    /// What the kernel showed.
+    /// What the kernel reported.
     pub evidence: Vec<Evidence>,
-    /// What that means.
+    /// What the evidence means.
     pub verdict: String,
-    /// How it came out.
+    /// Whether the evidence agrees with the claim.
     pub outcome: Outcome,
-    /// What was measured meanwhile.
+    /// What was measured during the demonstration.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plots: Vec<Plot>,
 }
 
-/// How a card came out.
+/// The result of a card.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// The kernel showed what the claim says.
+    /// The evidence agrees with the claim.
     Holds,
-    /// It did not. That is a finding about this machine, and is said aloud.
+    /// The evidence contradicts the claim. This is a finding about this machine, and it is reported.
     Fails,
-    /// It can't be shown here, for this reason.
+    /// The fact cannot be shown on this machine, for this reason.
     Skipped(String),
 }
 
-/// Something that the kernel showed.
+/// One value that the kernel reported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Evidence {
-    /// On which side: `OUTSIDE`, `INSIDE`, `INSIDE 2`.
+    /// The process that saw it: `OUTSIDE`, `INSIDE`, `INSIDE 2`.
     pub side: &'static str,
-    /// The file or the call.
+    /// The file that was read, or the call that was made.
     pub source: String,
-    /// What it gave.
+    /// The content of the file, or the result of the call.
     pub value: String,
 }
 
-/// A card's name and what makes it.
+/// The name of a card, and the function that makes it.
 type CardEntry = (&'static str, fn(&mut Stage<'_>) -> Result<Card>);
 
 macro_rules! cards {
@@ -91,7 +94,7 @@ macro_rules! cards {
         controllers { $($c_about:literal, $c:ident, $c_name:ident, $c_dir:ident, $c_page:literal, $c_also:tt;)* }
         hardening { $($hardening:tt)* }
     ) => {
-        /// The cards of a feature, in order. What hardens has no subcommand, and no demonstration of its own.
+        /// The cards of a feature, in order. Hardening features have no subcommand, and so no demonstration.
         fn entries(feature: Feature) -> &'static [CardEntry] {
             match feature {
                 $(Feature::$n => $n_name::CARDS,)*
@@ -103,15 +106,15 @@ macro_rules! cards {
 }
 features!(cards);
 
-/// The names of a feature's cards.
+/// The names of the cards of a feature.
 pub fn names(feature: Feature) -> Vec<&'static str> {
     entries(feature).iter().map(|(name, _)| *name).collect()
 }
 
-/// Runs a feature's demonstration, or the one card `only`; each card is handed on as soon as it's there.
+/// Runs the demonstration of a feature, or only the card `only`. Calls `show` with each card as soon as it is made.
 ///
 /// # Errors
-/// An unknown card; a step that failed.
+/// The card is unknown, or a step failed.
 pub fn run(
     feature: Feature,
     only: Option<&str>,
@@ -131,7 +134,8 @@ pub fn run(
     Ok(())
 }
 
-/// The spec that a demonstration or a view of a feature has where no flag says another one: limits that are met in seconds.
+/// Adds default limits to `spec` where the user gave none. They are so small that a demonstration reaches them in
+/// seconds.
 pub fn dressed(feature: Feature, spec: &Spec) -> Spec {
     let mut spec = spec.clone();
     match feature {
@@ -160,14 +164,15 @@ pub fn dressed(feature: Feature, spec: &Spec) -> Spec {
     spec
 }
 
-/// Where measurements are drawn: each time anew, and a last time, which stays.
+/// Draws a plot. It is called again as the plot grows; `true` marks the last call, whose drawing stays on the screen.
 pub type Canvas<'a> = Box<dyn FnMut(&Plot, bool) + 'a>;
 
-/// What a demonstration stands on: it starts processes, and has what it makes outside written down and removed.
+/// What a demonstration works with. It starts processes. It records in a journal what is made on the host, and
+/// removes it.
 pub struct Stage<'a> {
-    /// The caller.
+    /// Facts about the machine and the caller.
     pub host: &'a Host,
-    /// The network that a process of [`Stage::inside`] is connected to.
+    /// The network to which a process of [`Stage::inside`] is connected.
     pub network: &'a NetworkFacts,
     /// The spec of the feature, with the flags that the user gave.
     pub spec: &'a Spec,
@@ -178,31 +183,32 @@ pub struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    /// An empty stage. What is measured is drawn on `canvas` while it is.
+    /// Makes a stage without processes. Plots are drawn on `canvas` while they grow.
     pub fn new(machine: &'a Machine, spec: &'a Spec, watch: &'a mut dyn Watch, canvas: Canvas<'a>) -> Self {
         let Machine { host, network } = machine;
         Stage { host, network, spec, watch, canvas, journal: Journal::default(), counter: 0 }
     }
 
-    /// Shows a measurement as it grows; the last time for good.
+    /// Draws a plot as it grows. The last drawing stays.
     fn draw(&mut self, plot: &Plot, is_last: bool) {
         (self.canvas)(plot, is_last);
     }
 
-    /// Starts a process that is isolated as `spec` says and does what it's asked.
+    /// Starts an agent that is isolated as `spec` says.
     ///
     /// # Errors
     /// The step that failed.
     pub fn start(&mut self, spec: &Spec, purpose: impl Into<Purpose>) -> Result<Agent> {
-        // Gathered again: this spec may ask for more than the flags did, and each process gets a cgroup of its own. The addresses
-        // are chosen at random, so here they must be those that the demonstration knows.
+        // Facts are gathered again for each process: this spec may need more than the flags did, and each process
+        // gets its own cgroup. Network addresses are chosen at random, so the ones that the demonstration already
+        // knows are kept.
         let machine = Machine { network: self.network.clone(), ..compose::gather(spec) };
         let plan = compose::plan(spec, &machine, purpose, Ending::Demonstration, false);
         exec::accept(&plan)?;
         Agent::start(&plan, self.watch)
     }
 
-    /// A process isolated in this one feature, with the user's flags.
+    /// Starts an agent that is isolated in this one feature, with the user's flags.
     ///
     /// # Errors
     /// The step that failed.
@@ -211,7 +217,7 @@ impl<'a> Stage<'a> {
         self.start(&spec, feature)
     }
 
-    /// A process in the caller's own namespaces, which does what it's asked: the view from outside.
+    /// Starts an agent in the caller's own namespaces: the view from outside.
     ///
     /// # Errors
     /// The step that failed.
@@ -219,7 +225,8 @@ impl<'a> Stage<'a> {
         self.start(&Spec::default(), feature)
     }
 
-    /// A process that may make namespaces of `feature`, but is in none of its own: a user needs a user namespace for that.
+    /// Starts an agent that may create namespaces of `feature` but is in no new one yet. For an ordinary user it is
+    /// in a new user namespace, because that gives the required capabilities.
     ///
     /// # Errors
     /// The step that failed.
@@ -228,10 +235,10 @@ impl<'a> Stage<'a> {
         self.start(&spec, feature)
     }
 
-    /// Makes something outside that a later run can remove, should this one be killed: written down first.
+    /// Makes an object on the host. The journal records it first, so a later run can remove it if this one is killed.
     ///
     /// # Errors
-    /// When the journal can't be written. The call's own failure is the inner result.
+    /// The journal cannot be written. The call's own failure is the inner result.
     pub fn make(&mut self, call: impl Into<DemoCall>, undo: Undo) -> Result<Answer> {
         self.journal.intend(&undo)?;
         let answer = call.into().perform(&mut Slots::default());
@@ -239,10 +246,10 @@ impl<'a> Stage<'a> {
         Ok(answer)
     }
 
-    /// The same, but a process inside makes it: the journal needs its name only.
+    /// As [`Stage::make`], but the agent makes the call. The journal needs only the name of the object.
     ///
     /// # Errors
-    /// As [`Stage::make`]; when the process inside is gone.
+    /// As [`Stage::make`]; or the agent has ended.
     pub fn make_inside(&mut self, agent: &Agent, call: impl Into<DemoCall>, undo: Undo) -> Result<Answer> {
         self.journal.intend(&undo)?;
         let answer = agent.perform(call)?;
@@ -250,15 +257,15 @@ impl<'a> Stage<'a> {
         Ok(answer)
     }
 
-    /// A System V key that no other run has: our process number, of at most 22 bits, and a counter.
+    /// Returns a System V key that no other run uses. It consists of our PID, which has at most 22 bits, and a counter.
     pub fn unique_key(&mut self) -> i32 {
         self.counter += 1;
-        let number = (std::process::id() << 8 | self.counter & 0xff) & 0x3fff_ffff;
-        // The top bits keep it apart from IPC_PRIVATE and from small keys chosen by hand.
-        0x4000_0000 | number.cast_signed()
+        let low_bits = (std::process::id() << 8 | self.counter & 0xff) & 0x3fff_ffff;
+        // The high bit avoids IPC_PRIVATE (0) and the small keys that people choose by hand.
+        0x4000_0000 | low_bits.cast_signed()
     }
 
-    /// A name that no one else has chosen: it holds our process number.
+    /// Returns a name that no other run uses. It contains our PID and a counter.
     pub fn unique(&mut self, what: &str) -> String {
         self.counter += 1;
         format!("sandbox-{what}-{}-{}", std::process::id(), self.counter)
@@ -266,61 +273,61 @@ impl<'a> Stage<'a> {
 }
 
 impl Card {
-    /// A card without evidence yet. Its claim and verdict are `FEATURE.card.NAME.claim` and `.verdict` in the catalogue.
+    /// Makes a card without evidence. Its texts have the message keys `FEATURE.card.NAME.claim` and `.verdict`.
     pub fn new(feature: Feature, name: &'static str) -> Card {
-        let words = |part: &str| text(&format!("{feature}.card.{name}.{part}"));
+        let message = |part: &str| text(&format!("{feature}.card.{name}.{part}"));
         Card {
             feature,
             name,
-            claim: words("claim"),
+            claim: message("claim"),
             evidence: vec![],
-            verdict: words("verdict"),
+            verdict: message("verdict"),
             outcome: Outcome::Fails,
             plots: vec![],
         }
     }
 
-    /// Adds something seen outside.
+    /// Adds evidence that was seen outside.
     pub fn outside(self, source: impl Display, value: impl Display) -> Card {
         self.seen("OUTSIDE", source, value)
     }
 
-    /// Adds something seen inside.
+    /// Adds evidence that was seen inside.
     pub fn inside(self, source: impl Display, value: impl Display) -> Card {
         self.seen("INSIDE", source, value)
     }
 
-    /// Adds something seen from a side with another name.
+    /// Adds evidence that was seen by the process named `side`.
     pub fn seen(mut self, side: &'static str, source: impl Display, value: impl Display) -> Card {
         self.evidence.push(Evidence { side, source: source.to_string(), value: value.to_string() });
         self
     }
 
-    /// Adds a call and its answer, as strace would print it.
+    /// Adds a call and its result, as strace prints them.
     pub fn call(self, side: &'static str, call: impl Into<DemoCall>, answer: Answer) -> Card {
         self.seen(side, call.into(), answer_text(answer))
     }
 
-    /// Closes the card: whether what was seen is what is claimed.
+    /// Sets the result of the card: whether the evidence agrees with the claim.
     pub fn holds(mut self, holds: bool) -> Card {
         self.outcome = if holds { Outcome::Holds } else { Outcome::Fails };
         self
     }
 
-    /// Adds what was measured.
+    /// Adds a plot of what was measured.
     pub fn measured(mut self, plot: Plot) -> Card {
         self.plots.push(plot);
         self
     }
 
-    /// Closes the card: it can't be shown here. `reason` is a key of the catalogue.
+    /// Sets the result to "skipped". `reason` is a message key.
     pub fn skip(mut self, reason: &str) -> Card {
         self.outcome = Outcome::Skipped(text(reason));
         self
     }
 }
 
-/// `0`, or `-1 EPERM (Operation not permitted)`.
+/// The result of a call: `0`, or `-1 EPERM (Operation not permitted)`.
 pub fn answer_text(answer: Answer) -> String {
     match answer {
         Ok(result) => result.to_string(),
@@ -328,10 +335,10 @@ pub fn answer_text(answer: Answer) -> String {
     }
 }
 
-/// A file's or a link's words on one line, or why there are none.
-pub fn words(read: std::result::Result<String, nix::errno::Errno>) -> String {
+/// The text of a file or a link on one line, or the errno if it cannot be read.
+pub fn one_line(read: std::result::Result<String, nix::errno::Errno>) -> String {
     match read {
-        Ok(words) => words.split_whitespace().collect::<Vec<_>>().join(" "),
+        Ok(text) => text.split_whitespace().collect::<Vec<_>>().join(" "),
         Err(errno) => format!("({errno:?})"),
     }
 }

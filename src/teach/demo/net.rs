@@ -1,4 +1,7 @@
-//! What the net namespace shows.
+//! Demonstrations of the net namespace: each namespace has its own devices, addresses, routes, ports and settings.
+//!
+//! A process in a new net namespace cannot be reached from the network and cannot reach it: its only device is lo,
+//! which is down. A veth pair connects it to another namespace. network_namespaces(7)
 
 mod scene;
 
@@ -6,9 +9,9 @@ use std::net::Ipv4Addr;
 
 use nix::errno::Errno;
 
-pub(crate) use self::scene::{HERE, abstract_name, brief, reach, said};
-use self::scene::{listening, outcome, said_on, socket, table, tcp};
-use super::{Card, CardEntry, Stage, words};
+pub(crate) use self::scene::{LOOPBACK, abstract_name, connect_unix, exchange, short_answer};
+use self::scene::{connect_tcp, exchange_on, listen, must_succeed, socket, summary};
+use super::{Card, CardEntry, Stage, one_line};
 use crate::config::spec::Spec;
 use crate::error::{Error, Result};
 use crate::feature::Feature::Net;
@@ -39,18 +42,18 @@ pub(super) const CARDS: &[CardEntry] = &[
     ("bridge", bridge),
 ];
 
-/// A new stack, as the kernel makes it or with lo up, whatever flags the user gave.
+/// Starts a process in a new net namespace with lo down or up. The user's flags are ignored.
 pub(crate) fn stack(stage: &mut Stage<'_>, lo: Lo) -> Result<Agent> {
     let net = crate::namespaces::net::Net { lo, ..Default::default() };
     stage.start(&Spec { net: Some(net), ..Spec::default() }, Net)
 }
 
-/// The devices of each side.
+/// Each namespace has its own devices. A new one has only lo.
 fn devices(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Net)?, stack(stage, Lo::Down)?);
-    let links = (words(outside.link(LINK)?), words(inside.link(LINK)?));
-    let out = table(&outside, DEVICES, device_names)?;
-    let within = table(&inside, DEVICES, device_names)?;
+    let links = (one_line(outside.link(LINK)?), one_line(inside.link(LINK)?));
+    let out = summary(&outside, DEVICES, device_names)?;
+    let within = summary(&inside, DEVICES, device_names)?;
     Ok(Card::new(Net, "devices")
         .outside(LINK, &links.0)
         .inside(LINK, &links.1)
@@ -61,34 +64,35 @@ fn devices(stage: &mut Stage<'_>) -> Result<Card> {
 
 const LINK: &str = "/proc/self/ns/net";
 
-/// The addresses of each side: none inside, until lo is up.
+/// Each namespace has its own addresses. A new one has none until lo is up.
 fn addresses(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Net)?, stack(stage, Lo::Down)?);
-    let out = table(&outside, FIB_TRIE, local_addresses)?;
-    let before = table(&inside, FIB_TRIE, local_addresses)?;
+    let out = summary(&outside, FIB_TRIE, local_addresses)?;
+    let before = summary(&inside, FIB_TRIE, local_addresses)?;
     let answer = inside.perform(Link::LinkUp { name: "lo".into() })?;
-    let after = table(&inside, FIB_TRIE, local_addresses)?;
+    let after = summary(&inside, FIB_TRIE, local_addresses)?;
     Ok(Card::new(Net, "addresses")
         .outside(FIB_TRIE, out)
         .inside(FIB_TRIE, &before)
-        .inside(UP, brief(answer))
+        .inside(LO_UP, short_answer(answer))
         .inside(FIB_TRIE, &after)
         .holds(before == "(none)" && answer.is_ok() && after == "127.0.0.1"))
 }
 
-/// How bringing lo up is printed where a card has one line for it.
-const UP: &str = "ioctl(<socket>, SIOCSIFFLAGS, {\"lo\", IFF_UP|IFF_RUNNING})";
+/// The last of the calls that bring lo up. It stands for all of them, because a card has one exchange for them.
+const LO_UP: &str = "ioctl(<socket>, SIOCSIFFLAGS, {\"lo\", IFF_UP|IFF_RUNNING})";
 
-/// The routes of each side. 192.0.2.1 is an address of documentation (RFC 5737), and nothing is sent.
+/// Each namespace has its own routes. A new one has none, so connect(2) fails and nothing is sent. 192.0.2.1 is
+/// reserved for documentation (RFC 5737).
 fn routes(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Net)?, stack(stage, Lo::Up)?);
-    let out = table(&outside, ROUTES, scene::rows)?;
-    let within = table(&inside, ROUTES, scene::rows)?;
-    let (connect, answer) = tcp(&inside, Address::Inet(Ipv4Addr::new(192, 0, 2, 1), 80))?;
+    let out = summary(&outside, ROUTES, scene::rows)?;
+    let within = summary(&inside, ROUTES, scene::rows)?;
+    let (connect, answer) = connect_tcp(&inside, Address::Inet(Ipv4Addr::new(192, 0, 2, 1), 80))?;
     Ok(Card::new(Net, "routes")
         .outside(ROUTES, out)
         .inside(ROUTES, &within)
-        .inside(connect, brief(answer))
+        .inside(connect, short_answer(answer))
         .holds(within == "0 rows" && answer == Err(Errno::ENETUNREACH)))
 }
 
@@ -96,48 +100,48 @@ const DEVICES: &str = "/proc/net/dev";
 const FIB_TRIE: &str = "/proc/net/fib_trie";
 const ROUTES: &str = "/proc/net/route";
 
-/// lo down, then up.
+/// A process can reach itself at 127.0.0.1 only when lo is up.
 fn lo(stage: &mut Stage<'_>) -> Result<Card> {
     let inside = stack(stage, Lo::Down)?;
-    let (listener, port) = listening(&inside, Ipv4Addr::UNSPECIFIED)?;
-    let here = Address::Inet(HERE, port);
-    let (down, unreachable) = tcp(&inside, here.clone())?;
+    let (listener, port) = listen(&inside, Ipv4Addr::UNSPECIFIED)?;
+    let address = Address::Inet(LOOPBACK, port);
+    let (down, unreachable) = connect_tcp(&inside, address.clone())?;
     let answer = inside.perform(Link::LinkUp { name: "lo".into() })?;
-    let line = said_on((&inside, listener), &inside, here)?;
+    let exchange = exchange_on((&inside, listener), &inside, address)?;
     Ok(Card::new(Net, "lo")
-        .inside(down, brief(unreachable))
-        .inside(UP, brief(answer))
-        .inside(&line.connect, brief(line.connected))
-        .inside(&line.receive, brief(line.received))
-        .holds(unreachable == Err(Errno::ENETUNREACH) && answer.is_ok() && line.heard()))
+        .inside(down, short_answer(unreachable))
+        .inside(LO_UP, short_answer(answer))
+        .inside(&exchange.connect, short_answer(exchange.connected))
+        .inside(&exchange.receive, short_answer(exchange.received))
+        .holds(unreachable == Err(Errno::ENETUNREACH) && answer.is_ok() && exchange.is_received()))
 }
 
-/// One port, bound once in each namespace.
+/// The same port can be bound once in each namespace.
 fn ports(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Net)?, stack(stage, Lo::Up)?);
-    let (first, port) = listening(&outside, HERE)?;
-    let here = Address::Inet(HERE, port);
-    let again = SocketCall::Bind(socket(&outside, Domain::Inet)?, here.clone());
+    let (first, port) = listen(&outside, LOOPBACK)?;
+    let address = Address::Inet(LOOPBACK, port);
+    let again = SocketCall::Bind(socket(&outside, Domain::Inet)?, address.clone());
     let twice = outside.perform(again.clone())?;
-    let other = SocketCall::Bind(socket(&inside, Domain::Inet)?, here.clone());
+    let other = SocketCall::Bind(socket(&inside, Domain::Inet)?, address.clone());
     let answer = inside.perform(other.clone())?;
     Ok(Card::new(Net, "ports")
-        // The kernel was asked for any port, and gave this one.
-        .outside(SocketCall::Bind(first, here), brief(Ok(0)))
-        .outside(again, brief(twice))
-        .inside(other, brief(answer))
+        // The call asked for port 0, which means any. The port shown is the one that the kernel chose.
+        .outside(SocketCall::Bind(first, address), short_answer(Ok(0)))
+        .outside(again, short_answer(twice))
+        .inside(other, short_answer(answer))
         .holds(twice == Err(Errno::EADDRINUSE) && answer.is_ok()))
 }
 
-/// /proc/net answers for its reader; another process's is below its number.
+/// /proc/net shows the namespace of the process that reads it. Another process's is in /proc/PID/net.
 fn files(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Net)?, stack(stage, Lo::Up)?);
-    let link = words(outside.link("/proc/net")?);
-    let (_, port) = listening(&inside, HERE)?;
+    let link = one_line(outside.link("/proc/net")?);
+    let (_, port) = listen(&inside, LOOPBACK)?;
     let path = format!("/proc/{}/net/tcp", inside.pid());
-    let state = |table: &str| scene::listed(table, port);
-    let (within, out) = (table(&inside, TCP, state)?, table(&outside, TCP, state)?);
-    let through = table(&outside, &path, state)?;
+    let state = |table: &str| scene::port_state(table, port);
+    let (within, out) = (summary(&inside, TCP, state)?, summary(&outside, TCP, state)?);
+    let through = summary(&outside, &path, state)?;
     let holds = within == through && within.ends_with("listens") && out.starts_with("no ");
     Ok(Card::new(Net, "files")
         .outside("/proc/net", &link)
@@ -149,19 +153,19 @@ fn files(stage: &mut Stage<'_>) -> Result<Card> {
 
 const TCP: &str = "/proc/net/tcp";
 
-/// The settings below /proc/sys/net are each namespace's own.
+/// Each namespace has its own settings in /proc/sys/net.
 fn sysctl(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Net)?, stack(stage, Lo::Up)?);
-    let before = words(outside.read(PORTS)?);
+    let before = one_line(outside.read(PORTS)?);
     let wanted = if before == "80" { "81" } else { "80" };
     let write = FileCall::Write { path: PORTS.into(), content: wanted.into() };
     let answer = inside.perform(write.clone())?;
     if answer == Err(Errno::EROFS) {
         return Ok(Card::new(Net, "sysctl").skip("net.skip.readonly"));
     }
-    let (within, after) = (words(inside.read(PORTS)?), words(outside.read(PORTS)?));
+    let (within, after) = (one_line(inside.read(PORTS)?), one_line(outside.read(PORTS)?));
     Ok(Card::new(Net, "sysctl")
-        .inside(write, brief(answer))
+        .inside(write, short_answer(answer))
         .inside(PORTS, &within)
         .outside(PORTS, &after)
         .holds(answer.is_ok() && within == wanted && before == after))
@@ -169,10 +173,10 @@ fn sysctl(stage: &mut Stage<'_>) -> Result<Card> {
 
 const PORTS: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 
-/// What /sys lists was settled when it was mounted.
+/// A sysfs shows the net namespace in which it was mounted, not that of the process that reads it.
 fn sysfs(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Net)?, stack(stage, Lo::Up)?);
-    let devices = table(&inside, DEVICES, device_names)?;
+    let devices = summary(&inside, DEVICES, device_names)?;
     let listed = |agent: &Agent| {
         let seen = agent.look(Net)?.observations.into_iter().find(|seen| seen.path == SYSFS);
         Ok::<_, Error>(seen.map(|seen| seen.value))
@@ -191,52 +195,53 @@ fn sysfs(stage: &mut Stage<'_>) -> Result<Card> {
 
 const SYSFS: &str = "/sys/class/net";
 
-/// Names of abstract sockets belong to the network namespace.
+/// The names of abstract sockets belong to the net namespace.
 fn abstract_sockets(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Net)?, stack(stage, Lo::Up)?);
     let name = abstract_name(stage, &outside)?;
-    let (same, reached) = reach(&outside, &name)?;
-    let (other, refused) = reach(&inside, &name)?;
+    let (same, reached) = connect_unix(&outside, &name)?;
+    let (other, refused) = connect_unix(&inside, &name)?;
     let own = SocketCall::Bind(socket(&inside, Domain::Unix)?, name);
     let bound = inside.perform(own.clone())?;
     Ok(Card::new(Net, "abstract")
-        .outside(same, brief(reached))
-        .inside(other, brief(refused))
-        .inside(own, brief(bound))
+        .outside(same, short_answer(reached))
+        .inside(other, short_answer(refused))
+        .inside(own, short_answer(bound))
         .holds(reached.is_ok() && refused == Err(Errno::ECONNREFUSED) && bound.is_ok()))
 }
 
-/// A socket that is a file is found by its path: the mount's business.
+/// A unix socket with a path can be reached from another net namespace: the mount namespace decides what a path means.
 fn path_sockets(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Net)?, stack(stage, Lo::Up)?);
-    // Not below TMPDIR: sun_path has room for 108 bytes only. unix(7)
+    // TMPDIR is not used: it may be long, and sun_path holds only 108 bytes. unix(7)
     let path = format!("/tmp/{}", stage.unique("net"));
     let address = Address::Path(path.clone());
     let server = socket(&outside, Domain::Unix)?;
     let bind = SocketCall::Bind(server, address.clone());
     let bound = stage.make_inside(&outside, bind.clone(), Undo::RemoveFile { path: path.into() })?;
-    outcome(&outside, SocketCall::Listen(server))?;
-    let (connect, reached) = reach(&inside, &address)?;
+    must_succeed(&outside, SocketCall::Listen(server))?;
+    let (connect, reached) = connect_unix(&inside, &address)?;
     Ok(Card::new(Net, "path")
-        .outside(bind, brief(bound))
-        .inside(connect, brief(reached))
+        .outside(bind, short_answer(bound))
+        .inside(connect, short_answer(reached))
         .holds(bound.is_ok() && reached.is_ok()))
 }
 
-/// A veth pair: to the outside where --veth asks for it, else between two namespaces of our own, which needs no root.
+/// A veth pair connects two namespaces. With --veth one of them is that of the host. Otherwise both are new ones,
+/// which needs no root privileges.
 fn veth(stage: &mut Stage<'_>) -> Result<Card> {
     let skip = |reason| Ok(Card::new(Net, "veth").skip(reason));
     if stage.spec.net.as_ref().is_some_and(|net| net.veth) {
         let (outside, inside) = (stage.outside(Net)?, stage.inside(Net)?);
         let Some(veth) = &stage.network.veth else { return skip("net.subnet.why") };
-        return talk("OUTSIDE", &outside, &veth.name, veth.outside, ("INSIDE", &inside));
+        return connect_over_veth("OUTSIDE", &outside, &veth.name, veth.outside, ("INSIDE", &inside));
     }
     let inside = stack(stage, Lo::Up)?;
-    let Ok((second, number)) = inside.spawn(&[Net])? else { return skip("net.skip.second") };
+    let Ok((second, pid)) = inside.spawn(&[Net])? else { return skip("net.skip.second") };
     let pair = Link::AddVeth {
         name: "sbx0".into(),
         peer: INSIDE.into(),
-        pid: Some(number),
+        pid: Some(pid),
         bridge: None,
         claimed: false,
     };
@@ -246,7 +251,7 @@ fn veth(stage: &mut Stage<'_>) -> Result<Card> {
     let [own, other] = [1, 2].map(|host| Ipv4Addr::new(10, 0, 0, host));
     for (agent, device, address) in [(&inside, "sbx0", own), (&second, INSIDE, other)] {
         let device = device.to_owned();
-        outcome(
+        must_succeed(
             agent,
             Link::AddAddress {
                 device: device.clone(),
@@ -255,13 +260,14 @@ fn veth(stage: &mut Stage<'_>) -> Result<Card> {
                 shared: false,
             },
         )?;
-        outcome(agent, Link::LinkUp { name: device })?;
+        must_succeed(agent, Link::LinkUp { name: device })?;
     }
-    outcome(&inside, Link::AwaitCarrier { name: "sbx0".into() })?;
-    talk("INSIDE", &inside, "sbx0", own, ("INSIDE 2", &second))
+    must_succeed(&inside, Link::AwaitCarrier { name: "sbx0".into() })?;
+    connect_over_veth("INSIDE", &inside, "sbx0", own, ("INSIDE 2", &second))
 }
 
-/// Two namespaces, each connected to a bridge in a third by a veth pair: what a switch does, and what isolated ports leave of it.
+/// Two namespaces are each connected by a veth pair to a bridge in a third one. The bridge works as a switch: they
+/// can reach each other until their ports are isolated.
 fn bridge(stage: &mut Stage<'_>) -> Result<Card> {
     let skip = |reason| Ok(Card::new(Net, "bridge").skip(reason));
     let name = String::from("box0");
@@ -271,14 +277,14 @@ fn bridge(stage: &mut Stage<'_>) -> Result<Card> {
     if inside.perform(make)? == Err(Errno::EOPNOTSUPP) {
         return skip("net.skip.bridge");
     }
-    outcome(&inside, Link::LinkUp { name: name.clone() })?;
+    must_succeed(&inside, Link::LinkUp { name: name.clone() })?;
     let mut ends = Vec::new();
     for (port, host) in [("sbx2", 2), ("sbx3", 3)] {
-        let Ok((agent, number)) = inside.spawn(&[Net])? else { return skip("net.skip.second") };
+        let Ok((agent, pid)) = inside.spawn(&[Net])? else { return skip("net.skip.second") };
         let pair = Link::AddVeth {
             name: port.into(),
             peer: INSIDE.into(),
-            pid: Some(number),
+            pid: Some(pid),
             bridge: Some(name.clone()),
             claimed: false,
         };
@@ -286,30 +292,30 @@ fn bridge(stage: &mut Stage<'_>) -> Result<Card> {
             return skip("net.pair.EOPNOTSUPP");
         }
         let address = Some(Ipv4Addr::new(10, 0, 0, host));
-        outcome(&inside, Link::LinkUp { name: port.into() })?;
-        outcome(&agent, Link::AddAddress { device: INSIDE.into(), address, prefix: 24, shared: false })?;
-        outcome(&agent, Link::LinkUp { name: INSIDE.into() })?;
-        outcome(&inside, Link::AwaitCarrier { name: port.into() })?;
+        must_succeed(&inside, Link::LinkUp { name: port.into() })?;
+        must_succeed(&agent, Link::AddAddress { device: INSIDE.into(), address, prefix: 24, shared: false })?;
+        must_succeed(&agent, Link::LinkUp { name: INSIDE.into() })?;
+        must_succeed(&inside, Link::AwaitCarrier { name: port.into() })?;
         ends.push(agent);
     }
     let (server, client, address) = (&ends[0], &ends[1], Ipv4Addr::new(10, 0, 0, 2));
-    let before = said(server, client, address)?;
-    outcome(&inside, Link::Isolate { port: "sbx2".into() })?;
+    let before = exchange(server, client, address)?;
+    must_succeed(&inside, Link::Isolate { port: "sbx2".into() })?;
     let isolate = Link::Isolate { port: "sbx3".into() };
-    outcome(&inside, isolate.clone())?;
-    let (_, port) = listening(server, address)?;
+    must_succeed(&inside, isolate.clone())?;
+    let (_, port) = listen(server, address)?;
     let connect = SocketCall::Connect(socket(client, Domain::Inet)?, Address::Inet(address, port));
     let after = client.perform(connect.clone())?;
     Ok(Card::new(Net, "bridge")
-        .inside(DEVICES, table(&inside, DEVICES, device_names)?)
-        .seen("INSIDE 3", &before.connect, brief(before.connected))
+        .inside(DEVICES, summary(&inside, DEVICES, device_names)?)
+        .seen("INSIDE 3", &before.connect, short_answer(before.connected))
         .inside(isolate, "0")
-        .seen("INSIDE 3", connect, brief(after))
-        .holds(before.heard() && after.is_err()))
+        .seen("INSIDE 3", connect, short_answer(after))
+        .holds(before.is_received() && after.is_err()))
 }
 
-/// One side listens on its device of the veth pair, the other connects.
-fn talk(
+/// One side listens on the address of its end of the veth pair, and the other side connects to it.
+fn connect_over_veth(
     side: &'static str,
     server: &Agent,
     device: &str,
@@ -317,14 +323,14 @@ fn talk(
     client: (&'static str, &Agent),
 ) -> Result<Card> {
     let has = |names: &str, device: &str| names.split(' ').any(|name| name == device);
-    let here = table(server, DEVICES, device_names)?;
-    let there = table(client.1, DEVICES, device_names)?;
-    let line = said(server, client.1, address)?;
-    let holds = line.heard() && has(&here, device) && has(&there, INSIDE);
+    let server_devices = summary(server, DEVICES, device_names)?;
+    let client_devices = summary(client.1, DEVICES, device_names)?;
+    let exchange = exchange(server, client.1, address)?;
+    let holds = exchange.is_received() && has(&server_devices, device) && has(&client_devices, INSIDE);
     Ok(Card::new(Net, "veth")
-        .seen(side, DEVICES, here)
-        .seen(client.0, DEVICES, there)
-        .seen(client.0, &line.connect, brief(line.connected))
-        .seen(client.0, &line.receive, brief(line.received))
+        .seen(side, DEVICES, server_devices)
+        .seen(client.0, DEVICES, client_devices)
+        .seen(client.0, &exchange.connect, short_answer(exchange.connected))
+        .seen(client.0, &exchange.receive, short_answer(exchange.received))
         .holds(holds))
 }

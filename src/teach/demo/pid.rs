@@ -1,11 +1,14 @@
-//! What the pid namespace shows.
+//! Demonstrations of the pid namespace: a process in it has another PID than outside, and sees no process outside.
+//!
+//! The first process of a new pid namespace has PID 1. It has special duties: it becomes the parent of orphans, it must
+//! reap them, and when it ends the kernel kills all other processes of the namespace. pid_namespaces(7)
 
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::signal::Signal as Name;
+use nix::sys::signal::Signal;
 
-use super::{Card, CardEntry, Stage, answer_text, words};
+use super::{Card, CardEntry, Stage, answer_text, one_line};
 use crate::config::spec::Spec;
 use crate::error::{Error, Result};
 use crate::feature::Feature::{self, Pid};
@@ -28,17 +31,18 @@ pub(super) const CARDS: &[CardEntry] = &[
     ("end", end),
 ];
 
-/// Read by a process about itself, through the /proc of its own namespace.
+/// The status file of the process that reads it.
 const OWN_STATUS: &str = "/proc/self/status";
 const LINK: &str = "/proc/self/ns/pid";
 const LINK_FOR_CHILDREN: &str = "/proc/self/ns/pid_for_children";
 
-/// A process 1 under its own /proc, whatever the flags: what --init and --no-mount-proc change, the mistakes show.
+/// Starts a process 1 with a new /proc. The user's flags are ignored: the mistakes show what --init and
+/// --no-mount-proc change.
 fn inside(stage: &mut Stage<'_>) -> Result<Agent> {
     stage.start(&Spec::of(Pid), Pid)
 }
 
-/// One process, a number on each side.
+/// The same process has one PID outside and another inside.
 fn numbers(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Pid)?, inside(stage)?);
     let status = status_file(inside.pid());
@@ -46,15 +50,15 @@ fn numbers(stage: &mut Stage<'_>) -> Result<Card> {
     let holds =
         inner == "1" && outer.split(' ').collect::<Vec<_>>().ends_with(&[&inside.pid().to_string(), "1"]);
     Ok(Card::new(Pid, "numbers")
-        .outside(of(&status, "NSpid"), outer)
-        .inside(of(OWN_STATUS, "NSpid"), inner)
+        .outside(line_of(&status, "NSpid"), outer)
+        .inside(line_of(OWN_STATUS, "NSpid"), inner)
         .holds(holds))
 }
 
-/// A /proc that was mounted inside lists those inside.
+/// A /proc that is mounted inside lists only the processes inside.
 fn proc(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Pid)?, inside(stage)?);
-    let (outer, inner) = (listed(&outside)?, listed(&inside)?);
+    let (outer, inner) = (process_count(&outside)?, process_count(&inside)?);
     let holds = match (&outer, &inner) {
         (Value::Count(outer, _), Value::Count(inner, _)) => outer > inner && *inner == 1,
         _ => false,
@@ -62,62 +66,63 @@ fn proc(stage: &mut Stage<'_>) -> Result<Card> {
     Ok(Card::new(Pid, "proc")
         .outside("/proc/[0-9]*", outer)
         .inside("/proc/[0-9]*", inner)
-        .inside("/proc/self", words(inside.link("/proc/self")?))
+        .inside("/proc/self", one_line(inside.link("/proc/self")?))
         .holds(holds))
 }
 
-/// unshare moves the children to come, not the caller.
+/// unshare(2) moves only the children that are created later, not the caller.
 fn unsharer(stage: &mut Stage<'_>) -> Result<Card> {
     let caller = stage.caller(Pid)?;
-    let before = words(caller.link(LINK)?);
+    let before = one_line(caller.link(LINK)?);
     let unshare = ProcessCall::Unshare { namespaces: Namespaces::of(&[Pid]) };
     let answer = caller.perform(unshare.clone())?;
     let (child, _) = child_of(&caller, &[])?;
-    let (own, promised) = (words(caller.link(LINK)?), words(caller.link(LINK_FOR_CHILDREN)?));
-    // The /proc here is the caller's, so the child is asked for under the number that it has there.
-    let numbers = field(&caller, &status_file(child.pid()), "NSpid")?;
-    let holds = answer.is_ok() && own == before && own != promised && numbers.ends_with(" 1");
+    let (own, for_children) = (one_line(caller.link(LINK)?), one_line(caller.link(LINK_FOR_CHILDREN)?));
+    // The caller's /proc belongs to the outer namespace, so it lists the child under its PID in that namespace.
+    let pids = field(&caller, &status_file(child.pid()), "NSpid")?;
+    let holds = answer.is_ok() && own == before && own != for_children && pids.ends_with(" 1");
     Ok(Card::new(Pid, "unsharer")
         .call("CALLER", unshare, answer)
         .seen("CALLER", LINK, own)
-        .seen("CALLER", LINK_FOR_CHILDREN, promised)
-        .seen("CALLER", of(&status_file(child.pid()), "NSpid"), numbers)
+        .seen("CALLER", LINK_FOR_CHILDREN, for_children)
+        .seen("CALLER", line_of(&status_file(child.pid()), "NSpid"), pids)
         .holds(holds))
 }
 
-/// Two namespaces, a process 1 in each.
+/// Two pid namespaces each have their own process 1.
 fn siblings(stage: &mut Stage<'_>) -> Result<Card> {
     let (one, two) = (inside(stage)?, inside(stage)?);
-    let links = (words(one.link(LINK)?), words(two.link(LINK)?));
-    let numbers = (field(&one, OWN_STATUS, "NSpid")?, field(&two, OWN_STATUS, "NSpid")?);
-    let holds = links.0 != links.1 && numbers.0 == "1" && numbers.1 == "1";
+    let links = (one_line(one.link(LINK)?), one_line(two.link(LINK)?));
+    let pids = (field(&one, OWN_STATUS, "NSpid")?, field(&two, OWN_STATUS, "NSpid")?);
+    let holds = links.0 != links.1 && pids.0 == "1" && pids.1 == "1";
     Ok(Card::new(Pid, "siblings")
         .seen("INSIDE", LINK, links.0)
-        .seen("INSIDE", of(OWN_STATUS, "NSpid"), numbers.0)
+        .seen("INSIDE", line_of(OWN_STATUS, "NSpid"), pids.0)
         .seen("INSIDE 2", LINK, links.1)
-        .seen("INSIDE 2", of(OWN_STATUS, "NSpid"), numbers.1)
+        .seen("INSIDE 2", line_of(OWN_STATUS, "NSpid"), pids.1)
         .holds(holds))
 }
 
-/// A namespace in a namespace: a number at each level, and each level sees those below.
+/// A pid namespace in another: a process has a PID at each level, and each level sees the processes of the levels
+/// below.
 fn nesting(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Pid)?, inside(stage)?);
     let (nested, between) = child_of(&inside, &[Pid])?;
     let (outer, inner) = (status_file(nested.pid()), status_file(between));
     let seen = (field(&outside, &outer, "NSpid")?, field(&inside, &inner, "NSpid")?);
-    let links = (words(inside.link(LINK)?), words(nested.link(LINK)?));
+    let links = (one_line(inside.link(LINK)?), one_line(nested.link(LINK)?));
     let holds = seen.0.ends_with(&format!("{} {} 1", nested.pid(), between))
         && seen.1 == format!("{between} 1")
         && links.0 != links.1;
     Ok(Card::new(Pid, "nesting")
-        .outside(of(&outer, "NSpid"), seen.0)
-        .inside(of(&inner, "NSpid"), seen.1)
+        .outside(line_of(&outer, "NSpid"), seen.0)
+        .inside(line_of(&inner, "NSpid"), seen.1)
         .inside(LINK, links.0)
         .seen("NESTED", LINK, links.1)
         .holds(holds))
 }
 
-/// Inside there is no number for what's outside; outside there is one for what's inside.
+/// A process outside has no PID inside, so it cannot be signalled from inside. The other direction works.
 fn reach(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Pid)?, inside(stage)?);
     let ask = |pid| SignalCall::Kill { pid, signal: 0 };
@@ -129,71 +134,72 @@ fn reach(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(answers.0 == Err(Errno::ESRCH) && answers.1.is_ok()))
 }
 
-/// Process 1 is spared the signals from inside that it has no handler for, even KILL.
+/// Process 1 does not receive signals from inside for which it has no handler, not even SIGKILL.
 fn first(stage: &mut Stage<'_>) -> Result<Card> {
     let inside = inside(stage)?;
-    // A blocked signal isn't dropped but waits: the mask has to be empty, as any program expects it.
+    // The kernel drops such a signal only if it is not blocked; a blocked signal stays pending. So unblock all signals.
     let _ = inside.perform(ProcessCall::DefaultSignals)?;
     let caught = field(&inside, OWN_STATUS, "SigCgt")?;
     let (child, _) = child_of(&inside, &[])?;
-    let (term, kill) = (send(1, Name::SIGTERM), send(1, Name::SIGKILL));
+    let (term, kill) = (send(1, Signal::SIGTERM), send(1, Signal::SIGKILL));
     let answers = (child.perform(term.clone())?, child.perform(kill.clone())?);
-    let state = until(&child, "/proc/1/status", "State", |state| state.starts_with('S'))?;
-    let is_caught = u64::from_str_radix(&caught, 16).is_ok_and(|mask| mask & bit(Name::SIGTERM) != 0);
+    let state = read_until(&child, "/proc/1/status", "State", |state| state.starts_with('S'))?;
+    let is_caught = u64::from_str_radix(&caught, 16).is_ok_and(|mask| mask & bit(Signal::SIGTERM) != 0);
     Ok(Card::new(Pid, "first")
-        .seen("PID 1", of(OWN_STATUS, "SigCgt"), caught)
+        .seen("PID 1", line_of(OWN_STATUS, "SigCgt"), caught)
         .call("PID 2", term, answers.0)
         .call("PID 2", kill, answers.1)
-        .seen("PID 2", of("/proc/1/status", "State"), &state)
+        .seen("PID 2", line_of("/proc/1/status", "State"), &state)
         .holds(answers.0.is_ok() && answers.1.is_ok() && !is_caught && inside.is_alive()))
 }
 
-/// Who loses its parent gets process 1 for one.
+/// When a process's parent exits, process 1 of its pid namespace becomes the new parent.
 fn orphan(stage: &mut Stage<'_>) -> Result<Card> {
     let inside = inside(stage)?;
     let family = Descendants::of(&inside)?;
-    let status = status_file(family.number);
+    let status = status_file(family.grandchild_pid);
     let before = field(&inside, &status, "PPid")?;
-    let parent = family.parent;
+    let parent = family.child_pid;
     let (_grandchild, reaped) = family.orphan(&inside)?;
     let after = field(&inside, &status, "PPid")?;
     Ok(Card::new(Pid, "orphan")
-        .inside(of(&status, "PPid"), &before)
+        .inside(line_of(&status, "PPid"), &before)
         .inside(format!("wait4({parent})"), status_text(reaped))
-        .inside(of(&status, "PPid"), &after)
+        .inside(line_of(&status, "PPid"), &after)
         .holds(before == parent.to_string() && after == "1"))
 }
 
-/// What has ended stays, as a zombie, until its parent asks how: for orphans that is process 1's duty.
+/// A process that has ended stays as a zombie until its parent reaps it by wait4(2). For orphans this is the task of
+/// process 1.
 fn zombie(stage: &mut Stage<'_>) -> Result<Card> {
     let inside = inside(stage)?;
     let family = Descendants::of(&inside)?;
-    let status = status_file(family.number);
-    let number = family.number;
+    let status = status_file(family.grandchild_pid);
+    let pid = family.grandchild_pid;
     let (grandchild, _) = family.orphan(&inside)?;
     grandchild.exit(7)?;
-    let state = until(&inside, &status, "State", |state| state.starts_with('Z'))?;
-    let reaped = inside.reap(number)?;
+    let state = read_until(&inside, &status, "State", |state| state.starts_with('Z'))?;
+    let reaped = inside.reap(pid)?;
     let after = field(&inside, &status, "State")?;
     Ok(Card::new(Pid, "zombie")
-        .inside(of(&status, "State"), &state)
-        .inside(format!("wait4({number})"), status_text(reaped))
+        .inside(line_of(&status, "State"), &state)
+        .inside(format!("wait4({pid})"), status_text(reaped))
         .inside(&status, &after)
         .holds(state.starts_with('Z') && reaped == Ok(7) && after == "(ENOENT)"))
 }
 
-/// KILL from outside isn't spared, and with process 1 all others end.
+/// SIGKILL from outside ends process 1. The kernel then kills all other processes of the namespace.
 fn end(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Pid)?, inside(stage)?);
     let (child, _) = child_of(&inside, &[])?;
-    let (status, kill) = (status_file(child.pid()), send(inside.pid(), Name::SIGKILL));
-    let before = until(&outside, &status, "State", |state| state.starts_with('S'))?;
+    let (status, kill) = (status_file(child.pid()), send(inside.pid(), Signal::SIGKILL));
+    let before = read_until(&outside, &status, "State", |state| state.starts_with('S'))?;
     let answer = outside.perform(kill.clone())?;
     let ended = inside.wait()?;
-    // Process 1 isn't reaped before the last of the others is.
+    // The kernel lets process 1 be reaped only after all other processes of the namespace.
     let after = field(&outside, &status, "State")?;
     Ok(Card::new(Pid, "end")
-        .outside(of(&status, "State"), &before)
+        .outside(line_of(&status, "State"), &before)
         .call("OUTSIDE", kill, answer)
         .outside(&status, &after)
         .holds(ended.status() == 137 && !before.starts_with('(') && after == "(ENOENT)"))
@@ -203,31 +209,31 @@ fn end(stage: &mut Stage<'_>) -> Result<Card> {
 pub(crate) struct Descendants {
     child: Agent,
     grandchild: Agent,
-    /// The child's number inside.
-    pub(crate) parent: i32,
-    /// The grandchild's number inside.
-    pub(crate) number: i32,
+    /// The PID of the child, inside.
+    pub(crate) child_pid: i32,
+    /// The PID of the grandchild, inside.
+    pub(crate) grandchild_pid: i32,
 }
 
 impl Descendants {
-    /// Has an agent make both.
+    /// Has the agent `first` make both.
     pub(crate) fn of(first: &Agent) -> Result<Descendants> {
-        let (child, parent) = child_of(first, &[])?;
-        let (grandchild, number) = child_of(&child, &[])?;
-        // Agents are on a leash: this one is to survive its parent.
+        let (child, child_pid) = child_of(first, &[])?;
+        let (grandchild, grandchild_pid) = child_of(&child, &[])?;
+        // Agents have a parent-death signal. This one must survive its parent.
         let _ = grandchild.perform(SignalCall::ClearParentDeath)?;
-        Ok(Descendants { child, grandchild, parent, number })
+        Ok(Descendants { child, grandchild, child_pid, grandchild_pid })
     }
 
-    /// Has the child end, and its parent reap it, with what answer: the grandchild, which is then an orphan.
+    /// Ends the child and has its parent reap it. Returns the grandchild, now an orphan, and the result of the reaping.
     pub(crate) fn orphan(self, parent: &Agent) -> Result<(Agent, Answer)> {
         self.child.exit(0)?;
-        let reaped = parent.reap(self.parent)?;
+        let reaped = parent.reap(self.child_pid)?;
         Ok((self.grandchild, reaped))
     }
 }
 
-/// A child in these new namespaces, and its number as its parent sees it.
+/// Makes a child in these new namespaces. Returns it and its PID in the namespace of its parent.
 pub(crate) fn child_of(parent: &Agent, namespaces: &[Feature]) -> Result<(Agent, i32)> {
     parent.spawn(namespaces)?.map_err(|errno| {
         let clone = ProcessCall::Clone {
@@ -239,40 +245,45 @@ pub(crate) fn child_of(parent: &Agent, namespaces: &[Feature]) -> Result<(Agent,
     })
 }
 
-/// How a reaped child ended.
+/// The exit status of a reaped child, as text.
 fn status_text(reaped: Answer) -> String {
     reaped.map_or_else(|errno| answer_text(Err(errno)), |status| format!("status {status}"))
 }
 
-/// The call that sends a signal.
-pub(crate) fn send(pid: i32, signal: Name) -> SignalCall {
+/// The call that sends `signal` to `pid`.
+pub(crate) fn send(pid: i32, signal: Signal) -> SignalCall {
     SignalCall::Kill { pid, signal: signal as i32 }
 }
 
-fn bit(signal: Name) -> u64 {
+fn bit(signal: Signal) -> u64 {
     1 << (signal as i32 - 1)
 }
 
-/// The status file of a process.
+/// The path of the status file of a process.
 pub(crate) fn status_file(pid: i32) -> String {
     format!("/proc/{pid}/status")
 }
 
-/// A line of a file, named.
-pub(crate) fn of(file: &str, line: &str) -> String {
+/// Names a line of a file, for the evidence.
+pub(crate) fn line_of(file: &str, line: &str) -> String {
     format!("{file}, {line}:")
 }
 
-/// A line of a status file as an agent reads it, or why it can't.
+/// The value of a line of a status file that an agent reads, or the errno.
 pub(crate) fn field(agent: &Agent, file: &str, line: &str) -> Result<String> {
     Ok(match agent.read(file)? {
-        Ok(content) => words(Ok(status_of(&content, line).unwrap_or("(no such line)").to_owned())),
+        Ok(content) => one_line(Ok(status_of(&content, line).unwrap_or("(no such line)").to_owned())),
         Err(errno) => format!("({errno:?})"),
     })
 }
 
-/// The same, asked again until it is as wanted, a second at most: a process that ends takes a moment.
-pub(crate) fn until(agent: &Agent, file: &str, line: &str, wanted: impl Fn(&str) -> bool) -> Result<String> {
+/// As [`field`], but reads again for up to a second until the value is as wanted. A process needs a moment to end.
+pub(crate) fn read_until(
+    agent: &Agent,
+    file: &str,
+    line: &str,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<String> {
     let mut seen = field(agent, file, line)?;
     for _ in 0..100 {
         if wanted(&seen) {
@@ -284,8 +295,8 @@ pub(crate) fn until(agent: &Agent, file: &str, line: &str, wanted: impl Fn(&str)
     Ok(seen)
 }
 
-/// How many processes an agent's /proc lists.
-pub(crate) fn listed(agent: &Agent) -> Result<Value> {
+/// The number of processes that an agent's /proc lists.
+pub(crate) fn process_count(agent: &Agent) -> Result<Value> {
     let seen = agent.look(Pid)?.observations.into_iter().find(|seen| seen.path == "/proc/[0-9]*");
     Ok(seen.map_or_else(|| Value::Not("no /proc".into()), |seen| seen.value))
 }

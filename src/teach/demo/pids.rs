@@ -1,8 +1,10 @@
-//! What the pids controller shows.
+//! Demonstrations of the pids controller: a limit on the number of processes in a cgroup.
+//!
+//! Without such a limit, one program that forks without end can use up all PIDs of the machine.
 
 use nix::errno::Errno;
 
-use super::limits::{group, outcome, watch};
+use super::limits::{cgroup_of, outcome, watch};
 use super::plot::{Mark, Plot, Sample};
 use super::{Card, CardEntry, Stage, answer_text, dressed};
 use crate::error::Result;
@@ -14,11 +16,12 @@ use crate::teach::call::LoadCall;
 
 pub(super) const CARDS: &[CardEntry] = &[("bomb", bomb), ("spared", spared)];
 
-/// The limit, where no flag says another one; and how many processes a demonstration tries to make.
+/// The limit if the user gives none.
 pub(super) const LIMIT: u32 = 16;
+/// How many processes the fork bomb tries to make.
 const TRIED: usize = 48;
 
-/// A bounded fork bomb meets the limit.
+/// A fork bomb of 48 processes reaches the limit; fork(2) then fails with EAGAIN.
 fn bomb(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Pids, "bomb");
     let spec = dressed(Pids, stage.spec);
@@ -27,51 +30,52 @@ fn bomb(stage: &mut Stage<'_>) -> Result<Card> {
         return Ok(card.skip("pids.skip.large"));
     }
     let inside = stage.start(&spec, Pids)?;
-    let group = group(&inside, Controller::Pids)?;
-    let load = LoadCall::Fork { most: TRIED };
+    let cgroup = cgroup_of(&inside, Controller::Pids)?;
+    let load = LoadCall::Fork { count: TRIED };
     let source = load.to_string();
     inside.begin(load)?;
     let mut plot = Plot::new("pids.current", "processes", Some(f64::from(limit)));
     let lane = plot.lane("fork bomb", '#');
-    let refused = || group.field(("pids.events", "max"), ("pids.events", "max")).unwrap_or(0);
-    let mut most = 0;
+    let refused = || cgroup.field(("pids.events", "max"), ("pids.events", "max")).unwrap_or(0);
+    let mut highest = 0;
     let ends = watch(stage, &mut plot, &[&inside], |seconds, progress, plot| {
-        let now = group.number("pids.current", "pids.current").unwrap_or(0);
+        let now = cgroup.number("pids.current", "pids.current").unwrap_or(0);
         let is_over = progress[0] != Progress::Works;
-        // At its end the bomb takes its children away. That a fork was refused says where it had come to.
+        // When the bomb ends, it kills its children, and pids.current falls. If a fork was refused, the limit was
+        // reached.
         let now = if is_over && refused() > 0 { u64::from(limit) } else { now };
-        most = most.max(now);
+        highest = highest.max(now);
         let mark = (now >= u64::from(limit)).then_some(Mark::Limit);
         plot.push(lane, Sample { seconds, value: now as f64, mark });
         plot.lanes[lane].note = format!("refused {}", refused());
     })?;
-    let holds = ends[0] == Progress::Done(Err(Errno::EAGAIN)) && refused() > 0 && most <= u64::from(limit);
+    let holds = ends[0] == Progress::Done(Err(Errno::EAGAIN)) && refused() > 0 && highest <= u64::from(limit);
     Ok(card
-        .outside("<pids>/pids.max", set(&group))
+        .outside("<pids>/pids.max", limit_text(&cgroup))
         .inside(source, outcome(ends[0]))
         .outside("<pids>/pids.events", format!("max {}", refused()))
         .measured(plot)
         .holds(holds))
 }
 
-/// Whoever is outside forks as before.
+/// A process outside of the cgroup can still fork.
 fn spared(stage: &mut Stage<'_>) -> Result<Card> {
     let mut spec = stage.spec.clone();
-    // The process itself is one already.
+    // The process itself already counts as one.
     spec.pids.get_or_insert_default().max = Some(1);
     let inside = stage.start(&spec, Pids)?;
     let outside = stage.outside(Pids)?;
-    let fork = LoadCall::Fork { most: 1 };
+    let fork = LoadCall::Fork { count: 1 };
     let refused = inside.perform(fork.clone())?;
     let answer = outside.perform(fork.clone())?;
     Ok(Card::new(Pids, "spared")
-        .outside("<pids>/pids.max", set(&group(&inside, Controller::Pids)?))
+        .outside("<pids>/pids.max", limit_text(&cgroup_of(&inside, Controller::Pids)?))
         .inside(fork.to_string(), answer_text(refused))
         .outside(fork.to_string(), answer_text(answer))
         .holds(refused == Err(Errno::EAGAIN) && answer.is_ok()))
 }
 
-/// The limit, as the kernel has it.
-fn set(group: &ProcessCgroup) -> String {
-    group.read("pids.max", "pids.max").unwrap_or_default().trim().to_owned()
+/// The limit that the kernel reports.
+fn limit_text(cgroup: &ProcessCgroup) -> String {
+    cgroup.read("pids.max", "pids.max").unwrap_or_default().trim().to_owned()
 }

@@ -1,60 +1,60 @@
-//! What was measured over time, as data: drawn live, printed as a table, or written as a picture (`render`).
+//! Measurements over time, as data. `render` draws them live, prints them as a table, or writes them as a picture.
 
 use serde::Serialize;
 
-/// Some measurements of one kind, on one scale.
+/// Several series of measurements on one scale.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plot {
     /// What is measured.
     pub title: String,
-    /// In what: `MiB`, `% of a CPU`, `MiB/s`, `processes`.
+    /// The unit: `MiB`, `% of a CPU`, `MiB/s`, `processes`.
     pub unit: &'static str,
-    /// What no lane can exceed, unless it has a limit of its own.
+    /// The limit for every lane that has no limit of its own.
     pub limit: Option<f64>,
-    /// What was measured, each beside the others.
+    /// The series, drawn one below the other.
     pub lanes: Vec<Lane>,
 }
 
-/// One thing that is measured again and again.
+/// One series of measurements, drawn as one bar.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Lane {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// What its bar is drawn with: `a` for anonymous memory, `c` for page cache, `#` for anything else.
+    /// The character that its bar is drawn with: `a` for anonymous memory, `c` for page cache, `#` for anything else.
     pub sign: char,
-    /// Its own limit, if it isn't the plot's.
+    /// Its own limit, if it differs from that of the plot.
     pub limit: Option<f64>,
-    /// In the order of time.
+    /// The measurements, in order of time.
     pub samples: Vec<Sample>,
-    /// A short line for below the bar: counters, say.
+    /// A short line below the bar, such as counters.
     pub note: String,
 }
 
 /// One measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Sample {
-    /// Since the plot's start.
+    /// Seconds since the start of the plot.
     pub seconds: f64,
-    /// In the plot's unit.
+    /// The value in the unit of the plot.
     pub value: f64,
-    /// What the kernel did at that moment, if it's worth a sign.
+    /// What the kernel did at that moment, if it is marked.
     pub mark: Option<Mark>,
 }
 
-/// What the kernel did. The graver is the greater: where there's room for one sign, it's the one to show.
+/// What the kernel did because of a limit. They are ordered by severity: where only one fits, the greatest is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mark {
-    /// It let the value come up to the limit, and no further.
+    /// The value reached the limit.
     Limit,
-    /// It made the processes wait.
+    /// The processes had to wait.
     Throttled,
-    /// It killed a process.
+    /// A process was killed.
     Killed,
 }
 
 impl Mark {
-    /// One ASCII character.
+    /// The ASCII character that it is drawn with.
     pub fn sign(self) -> char {
         match self {
             Mark::Limit => '|',
@@ -63,7 +63,7 @@ impl Mark {
         }
     }
 
-    /// What the sign means.
+    /// What the character means.
     pub fn word(self) -> &'static str {
         match self {
             Mark::Limit => "limit",
@@ -74,31 +74,31 @@ impl Mark {
 }
 
 impl Plot {
-    /// A plot without lanes.
+    /// Makes a plot without lanes.
     pub fn new(title: impl Into<String>, unit: &'static str, limit: Option<f64>) -> Plot {
         Plot { title: title.into(), unit, limit, lanes: vec![] }
     }
 
-    /// Adds an empty lane and gives its index.
+    /// Adds an empty lane and returns its index.
     pub fn lane(&mut self, name: impl Into<String>, sign: char) -> usize {
         let lane = Lane { name: name.into(), sign, limit: None, samples: vec![], note: String::new() };
         self.lanes.push(lane);
         self.lanes.len() - 1
     }
 
-    /// Adds a sample to the lane of that index. Without such a lane there's nothing to add to.
+    /// Adds a sample to the lane with that index. Does nothing if there is no such lane.
     pub fn push(&mut self, lane: usize, sample: Sample) {
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.samples.push(sample);
         }
     }
 
-    /// The limit that holds for a lane.
+    /// The limit of a lane: its own, or that of the plot.
     pub fn limit(&self, lane: &Lane) -> Option<f64> {
         lane.limit.or(self.limit).filter(|limit| limit.is_finite())
     }
 
-    /// Where the axis of values ends: a little above the largest value and limit, and never 0.
+    /// The end of the value axis: a little above the largest value and limit, and never 0.
     pub fn most(&self) -> f64 {
         let values = self.samples().map(|sample| sample.value);
         let limits = self.lanes.iter().filter_map(|lane| self.limit(lane)).chain(self.limit);
@@ -108,7 +108,7 @@ impl Plot {
         }
     }
 
-    /// Where the axis of time ends: the last sample's seconds, or 0.
+    /// The end of the time axis: the seconds of the last sample, or 0.
     pub fn end(&self) -> f64 {
         let seconds = self.samples().map(|sample| sample.seconds);
         seconds.filter(|seconds| seconds.is_finite()).fold(0.0, f64::max)
@@ -120,14 +120,15 @@ impl Plot {
 }
 
 impl Lane {
-    /// The value at a time: a sample holds until the next one. Before the first and after the last there's none.
+    /// The value at a time. A sample is valid until the next one. Before the first and after the last there is no
+    /// value.
     pub fn at(&self, seconds: f64) -> Option<f64> {
         let last = self.samples.last()?;
         let sample = self.samples.iter().rev().find(|sample| sample.seconds <= seconds)?;
         (seconds <= last.seconds).then_some(sample.value)
     }
 
-    /// What the kernel did last, for the bar's end. Who was killed stays so, whatever is measured afterwards.
+    /// The mark at the end of the bar: what the kernel did last. Once a process was killed, the mark stays "killed".
     pub fn mark(&self) -> Option<Mark> {
         let killed = self.samples.iter().any(|sample| sample.mark == Some(Mark::Killed));
         if killed { Some(Mark::Killed) } else { self.samples.last()?.mark }
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn an_axis_always_has_a_length() {
+    fn an_axis_never_has_length_zero() {
         let mut plot = Plot::new("memory", "MiB", None);
         assert_eq!((plot.most(), plot.end()), (1.0, 0.0));
         let lane = plot.lane("one", 'a');
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn an_axis_has_room_for_every_limit() {
+    fn the_value_axis_includes_every_limit() {
         let mut plot = Plot::new("memory", "MiB", Some(32.0));
         let lane = plot.lane("one", 'a');
         assert!((32.0..40.0).contains(&plot.most()));
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_holds_until_the_next() {
+    fn a_sample_is_valid_until_the_next() {
         let mut plot = Plot::new("memory", "MiB", None);
         let lane = plot.lane("one", 'a');
         plot.push(lane, sample(1.0, 10.0));
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dead_stay_dead() {
+    fn a_killed_lane_stays_killed() {
         let mut plot = Plot::new("memory", "MiB", None);
         let lane = plot.lane("one", 'a');
         for mark in [Some(Mark::Throttled), None] {
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_are_words_for_programs() {
+    fn marks_are_lowercase_strings_in_json() {
         assert_eq!(
             serde_json::to_string(&[Mark::Killed, Mark::Throttled, Mark::Limit]).unwrap_or_default(),
             r#"["killed","throttled","limit"]"#

@@ -1,8 +1,12 @@
-//! What the time namespace shows.
+//! Demonstrations of the time namespace: it shifts the clocks that count from boot.
+//!
+//! When a container moves to another machine, its monotonic clock must not jump. So CLOCK_MONOTONIC and
+//! CLOCK_BOOTTIME have offsets in each namespace. CLOCK_REALTIME, the time of day, is the same everywhere.
+//! time_namespaces(7)
 
 use nix::errno::Errno;
 
-use super::{Card, CardEntry, Stage, words};
+use super::{Card, CardEntry, Stage, one_line};
 use crate::error::{Error, Result};
 use crate::feature::Feature::Time;
 use crate::observe::Value;
@@ -17,41 +21,44 @@ pub(super) const CARDS: &[CardEntry] =
 const LINK: &str = "/proc/self/ns/time";
 const LINK_FOR_CHILDREN: &str = "/proc/self/ns/time_for_children";
 
-/// What the demonstration shifts the clocks by, where no flag says another offset.
+/// The offset of CLOCK_BOOTTIME if the user gives none.
 const BOOTTIME: Offset = Offset(10 * 86_400);
+/// The offset of CLOCK_MONOTONIC if the user gives none.
 const MONOTONIC: Offset = Offset(3600);
 
-/// How far two readings of one clock, one after the other, may lie apart: a busy machine, and a second's edge.
-const SLACK: i64 = 5;
+/// How many seconds two successive readings of a clock may differ: the machine may be busy, and seconds are rounded.
+const TOLERANCE: i64 = 5;
 
-/// unshare moves the children to come, not the caller.
+/// unshare(2) moves only the children that are created later, not the caller.
 fn children(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Time, "children");
     let Some(caller) = caller(stage)? else { return Ok(card.skip("time.skip.kernel")) };
-    let before = words(caller.link(LINK)?);
+    let before = one_line(caller.link(LINK)?);
     let unshare = unshare();
     let answer = caller.perform(unshare.clone())?;
-    let (own, promised) = (words(caller.link(LINK)?), words(caller.link(LINK_FOR_CHILDREN)?));
-    let born = words(child_of(&caller)?.link(LINK)?);
-    let holds = answer.is_ok() && own == before && own != promised && born == promised;
+    let (own, for_children) = (one_line(caller.link(LINK)?), one_line(caller.link(LINK_FOR_CHILDREN)?));
+    let child_link = one_line(child_of(&caller)?.link(LINK)?);
+    let holds = answer.is_ok() && own == before && own != for_children && child_link == for_children;
     Ok(card
         .call("CALLER", unshare, answer)
         .seen("CALLER", LINK, own)
-        .seen("CALLER", LINK_FOR_CHILDREN, promised)
-        .seen("CHILD", LINK, born)
+        .seen("CALLER", LINK_FOR_CHILDREN, for_children)
+        .seen("CHILD", LINK, child_link)
         .holds(holds))
 }
 
-/// Two clocks are shifted, by what the offsets say.
+/// Two clocks are shifted by the offsets.
 fn clocks(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Time, "clocks");
-    let Some((outside, inside, time)) = both(stage)? else { return Ok(card.skip("time.skip.kernel")) };
+    let Some((outside, inside, time)) = outside_and_inside(stage)? else {
+        return Ok(card.skip("time.skip.kernel"));
+    };
     let (boottime, monotonic) = ("clock_gettime(CLOCK_BOOTTIME)", "clock_gettime(CLOCK_MONOTONIC)");
     let outer = (clock(&outside, boottime)?, clock(&outside, monotonic)?);
     let inner = (clock(&inside, boottime)?, clock(&inside, monotonic)?);
     let is_shifted = |outer: &Value, inner: &Value, by: Option<Offset>| {
         let by = by.unwrap_or_default().0;
-        difference(outer, inner).is_some_and(|apart| (by..=by + SLACK).contains(&apart))
+        difference(outer, inner).is_some_and(|seconds| (by..=by + TOLERANCE).contains(&seconds))
     };
     let holds =
         is_shifted(&outer.0, &inner.0, time.boottime) && is_shifted(&outer.1, &inner.1, time.monotonic);
@@ -63,17 +70,19 @@ fn clocks(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(holds))
 }
 
-/// The wall clock isn't.
+/// The wall clock is not shifted.
 fn wall(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Time, "wall");
-    let Some((outside, inside, _)) = both(stage)? else { return Ok(card.skip("time.skip.kernel")) };
+    let Some((outside, inside, _)) = outside_and_inside(stage)? else {
+        return Ok(card.skip("time.skip.kernel"));
+    };
     let realtime = "clock_gettime(CLOCK_REALTIME)";
     let (outer, inner) = (clock(&outside, realtime)?, clock(&inside, realtime)?);
-    let holds = difference(&outer, &inner).is_some_and(|apart| (0..=SLACK).contains(&apart));
+    let holds = difference(&outer, &inner).is_some_and(|seconds| (0..=TOLERANCE).contains(&seconds));
     Ok(card.inside(OFFSETS, offsets(&inside)?).outside(realtime, outer).inside(realtime, inner).holds(holds))
 }
 
-/// Once a process is in, the offsets are fixed.
+/// The offsets cannot be changed after the first process has entered the namespace.
 fn late(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Time, "late");
     let Some(caller) = caller(stage)? else { return Ok(card.skip("time.skip.kernel")) };
@@ -83,20 +92,21 @@ fn late(stage: &mut Stage<'_>) -> Result<Card> {
     let write = |seconds| TimeCall::WriteOffset { clock: Clock::Boottime, seconds };
     let early = caller.perform(write(60))?;
     let child = child_of(&caller)?;
-    let entered = words(child.link(LINK)?);
+    let entered = one_line(child.link(LINK)?);
     let late = caller.perform(write(90))?;
     let kept = offsets(&child)?;
     let holds = early.is_ok() && late == Err(Errno::EACCES) && kept.contains("boottime 60 0");
     Ok(card
         .call("CALLER", write(60), early)
         .seen("CHILD", LINK, entered)
-        // The errno's bare name: with its words the line wouldn't fit.
+        // Only the name of the errno: with its text the line would be too long.
         .seen("CALLER", write(90), late.map_or_else(|errno| format!("-1 {errno:?}"), |n| n.to_string()))
         .seen("CHILD", OFFSETS, kept)
         .holds(holds))
 }
 
-/// A process that may make time namespaces. None where the kernel has no time namespaces: before Linux 5.6, or without CONFIG_TIME_NS.
+/// Starts a process that may create time namespaces. None if the kernel has no time namespaces: before Linux 5.6, or
+/// without CONFIG_TIME_NS.
 fn caller(stage: &mut Stage<'_>) -> Result<Option<Agent>> {
     let agent = stage.caller(Time)?;
     Ok(agent.link(LINK)?.is_ok().then_some(agent))
@@ -109,8 +119,10 @@ fn child_of(caller: &Agent) -> Result<Agent> {
     }
 }
 
-/// A process outside and one with shifted clocks, and by what they are shifted. None as for [`caller`].
-fn both(stage: &mut Stage<'_>) -> Result<Option<(Agent, Agent, crate::namespaces::time::Time)>> {
+/// Starts a process outside and one with shifted clocks. Returns them and the offsets. None as for [`caller`].
+fn outside_and_inside(
+    stage: &mut Stage<'_>,
+) -> Result<Option<(Agent, Agent, crate::namespaces::time::Time)>> {
     let outside = stage.outside(Time)?;
     if outside.link(LINK)?.is_err() {
         return Ok(None);
@@ -129,24 +141,24 @@ fn unshare() -> ProcessCall {
     ProcessCall::Unshare { namespaces: Namespaces::of(&[Time]) }
 }
 
-/// A clock as the agent reads it.
+/// The value of a clock that an agent reads.
 fn clock(agent: &Agent, name: &str) -> Result<Value> {
     let seen = agent.look(Time)?.observations;
     let value = seen.into_iter().find(|observation| observation.path == name).map(|found| found.value);
     Ok(value.unwrap_or_else(|| Value::Not("no such clock".into())))
 }
 
-/// By how many seconds the second reading is ahead of the first.
+/// By how many seconds `inner` is ahead of `outer`.
 fn difference(outer: &Value, inner: &Value) -> Option<i64> {
     let seconds = |value: &Value| match value {
-        Value::Is(words) => words.strip_suffix(" s")?.parse::<i64>().ok(),
+        Value::Is(text) => text.strip_suffix(" s")?.parse::<i64>().ok(),
         _ => None,
     };
     Some(seconds(inner)? - seconds(outer)?)
 }
 
-/// The offsets' two lines as one.
+/// The two lines of the offsets file, joined to one.
 fn offsets(agent: &Agent) -> Result<String> {
     let lines = agent.read(OFFSETS)?;
-    Ok(words(lines.map(|lines| lines.trim_end().replace('\n', ", "))))
+    Ok(one_line(lines.map(|lines| lines.trim_end().replace('\n', ", "))))
 }

@@ -1,17 +1,20 @@
-//! What the user namespace shows.
+//! Demonstrations of the user namespace: a process has other user and group IDs inside than outside.
+//!
+//! A process can be root inside and an ordinary user outside. Its capabilities count only for objects that belong to
+//! its user namespace. The maps in /proc/PID/uid_map and gid_map translate between the IDs. user_namespaces(7)
 
 use nix::errno::Errno;
 
-use super::{Card, CardEntry, Stage, words};
+use super::{Card, CardEntry, Stage, one_line};
 use crate::config::spec::Spec;
 use crate::error::{Result, errno};
 use crate::feature::Feature::{User, Uts};
-use crate::namespaces::user::{Map, User as Wanted};
+use crate::namespaces::user::{Map, User as UserFlags};
 use crate::observe::file;
 use crate::observe::proc::status_of;
 use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::plan::call::user::IdRange;
-use crate::plan::call::uts::UtsCall as Names;
+use crate::plan::call::uts::UtsCall;
 use crate::plan::undo::Undo;
 use crate::teach::agent::Agent;
 use crate::teach::call::PathCall;
@@ -28,120 +31,123 @@ pub(super) const CARDS: &[CardEntry] = &[
 ];
 
 const HOSTNAME: &str = "/proc/sys/kernel/hostname";
-/// The number of the last capability that this kernel knows.
+/// This file holds the number of the last capability that the kernel knows.
 const LAST_CAPABILITY: &str = "/proc/sys/kernel/cap_last_cap";
 
-/// What root maps here: ids that Debian, Fedora and systemd hand out to nobody.
-const OTHERS: IdRange = IdRange { inside: 0, outside: 1_500_000_000, count: 65_536 };
+/// The IDs that root maps here. Debian, Fedora and systemd assign them to nobody.
+const UNUSED_IDS: IdRange = IdRange { inside: 0, outside: 1_500_000_000, count: 65_536 };
 
-/// As the user's flags say. Without any, root gets other ids, since 0 mapped to 0 would show nothing.
+/// Starts a process in a user namespace as the user's flags say. Without flags, root is mapped to other IDs, because
+/// a map from 0 to 0 would show nothing.
 fn mapped(stage: &mut Stage<'_>) -> Result<Agent> {
     let mut spec = stage.spec.clone();
-    if stage.host.uid == 0 && spec.user.as_ref().is_none_or(|user| *user == Wanted::default()) {
-        spec.user = Some(if may_map_others(stage) {
-            Wanted { map: vec![Map::Range(OTHERS)], ..Wanted::default() }
+    if stage.host.uid == 0 && spec.user.as_ref().is_none_or(|user| *user == UserFlags::default()) {
+        spec.user = Some(if may_map_unused_ids(stage) {
+            UserFlags { map: vec![Map::Range(UNUSED_IDS)], ..UserFlags::default() }
         } else {
-            Wanted { map_user: Some(1000), map_group: Some(1000), ..Wanted::default() }
+            UserFlags { map_user: Some(1000), map_group: Some(1000), ..UserFlags::default() }
         });
     }
     stage.start(&spec, User)
 }
 
-/// Root inside whatever the flags say: for root other ids, for anyone else their own, which alone can be cleared away again.
+/// Starts a process that is root inside, whatever the flags say. For an ordinary user it maps only the user's own ID,
+/// because only then can the user remove the files that are made inside.
 fn as_root(stage: &mut Stage<'_>) -> Result<Agent> {
-    let map = if may_map_others(stage) { Map::Range(OTHERS) } else { Map::Root };
-    with(stage, map)
+    let map = if may_map_unused_ids(stage) { Map::Range(UNUSED_IDS) } else { Map::Root };
+    start_mapped(stage, map)
 }
 
-/// Root can, unless it is root of a user namespace that has no such ids itself: that of a container without root, mostly.
-fn may_map_others(stage: &Stage<'_>) -> bool {
+/// Whether [`UNUSED_IDS`] can be mapped. Root can do so, unless its own user namespace lacks these IDs. That is
+/// usual in a rootless container.
+fn may_map_unused_ids(stage: &Stage<'_>) -> bool {
     let has = |path: &str| {
-        let map = words(file::read_text(path).map_err(errno));
-        [OTHERS.outside, OTHERS.outside + OTHERS.count - 1]
+        let map = one_line(file::read_text(path).map_err(errno));
+        [UNUSED_IDS.outside, UNUSED_IDS.outside + UNUSED_IDS.count - 1]
             .iter()
-            .all(|id| outer_of(&map, i64::from(*id)).is_some())
+            .all(|id| outside_id(&map, i64::from(*id)).is_some())
     };
     stage.host.privileged && has("/proc/self/uid_map") && has("/proc/self/gid_map")
 }
 
-/// With this one word as `--map`.
-fn with(stage: &mut Stage<'_>, map: Map) -> Result<Agent> {
-    let user = Wanted { map: vec![map], ..Wanted::default() };
+/// Starts a process with this map (`--map`).
+fn start_mapped(stage: &mut Stage<'_>, map: Map) -> Result<Agent> {
+    let user = UserFlags { map: vec![map], ..UserFlags::default() };
     stage.start(&Spec { user: Some(user), ..Spec::default() }, User)
 }
 
-/// The first number of a line of /proc/PID/status; for `Uid:` that is the real id.
+/// The first field of a line of /proc/PID/status. For `Uid:` this is the real user ID.
 fn status(agent: &Agent, path: &str, name: &str) -> Result<String> {
     let file = agent.read(path)?.unwrap_or_default();
     Ok(status_of(&file, name).and_then(|line| line.split_whitespace().next()).unwrap_or("(none)").to_owned())
 }
 
-/// One process has two user ids, and the map is the table between them.
+/// A process has two user IDs, and uid_map translates between them.
 fn uid(stage: &mut Stage<'_>) -> Result<Card> {
     ids(stage, "uid", "Uid")
 }
 
-/// The same for groups.
+/// The same for group IDs.
 fn gid(stage: &mut Stage<'_>) -> Result<Card> {
     ids(stage, "gid", "Gid")
 }
 
 fn ids(stage: &mut Stage<'_>, name: &'static str, line: &str) -> Result<Card> {
     let (outside, inside) = (stage.outside(User)?, mapped(stage)?);
-    let own = "/proc/self/status";
-    let its = format!("/proc/{}/status", inside.pid());
+    let own_status = "/proc/self/status";
+    let inside_status = format!("/proc/{}/status", inside.pid());
     let maps = (format!("/proc/self/{name}_map"), format!("/proc/{}/{name}_map", inside.pid()));
-    let seen = (words(inside.read(&maps.0)?), words(outside.read(&maps.1)?));
-    let ids = (status(&inside, own, line)?, status(&outside, &its, line)?);
+    let seen = (one_line(inside.read(&maps.0)?), one_line(outside.read(&maps.1)?));
+    let ids = (status(&inside, own_status, line)?, status(&outside, &inside_status, line)?);
     let card = Card::new(User, name);
-    let outer = ids.0.parse().ok().and_then(|id| outer_of(&seen.1, id));
+    let outer = ids.0.parse().ok().and_then(|id| outside_id(&seen.1, id));
     if outer.is_none() || ids.0 == ids.1 {
-        // Which only the user's own flags can have asked for.
+        // Only the user's own flags can cause this.
         return Ok(card.skip("user.samenumber"));
     }
     Ok(card
         .inside(&maps.0, &seen.0)
         .outside(&maps.1, &seen.1)
-        .inside(format!("{own}, {line}:"), &ids.0)
-        .outside(format!("{its}, {line}:"), &ids.1)
+        .inside(format!("{own_status}, {line}:"), &ids.0)
+        .outside(format!("{inside_status}, {line}:"), &ids.1)
         .holds(seen.0 == seen.1 && outer.map(|id| id.to_string()).as_ref() == Some(&ids.1)))
 }
 
-/// What the words of a map say: first id inside, first id outside, count, of each line.
-fn lines_of(map: &str) -> Vec<[i64; 3]> {
-    let numbers: Vec<i64> = map.split(' ').filter_map(|word| word.parse().ok()).collect();
-    numbers.chunks_exact(3).map(|line| [line[0], line[1], line[2]]).collect()
+/// The lines of a map that was joined to one line. Each has the first ID inside, the first ID outside, and the count.
+fn map_lines(map: &str) -> Vec<[i64; 3]> {
+    let fields: Vec<i64> = map.split(' ').filter_map(|field| field.parse().ok()).collect();
+    fields.chunks_exact(3).map(|line| [line[0], line[1], line[2]]).collect()
 }
 
-/// The outer id of an inner one.
-fn outer_of(map: &str, id: i64) -> Option<i64> {
-    let line = lines_of(map).into_iter().find(|[inside, _, count]| (*inside..inside + count).contains(&id));
+/// Translates an ID inside to the ID outside.
+fn outside_id(map: &str, id: i64) -> Option<i64> {
+    let line = map_lines(map).into_iter().find(|[inside, _, count]| (*inside..inside + count).contains(&id));
     line.map(|[inside, outside, _]| outside + id - inside)
 }
 
-/// Without a map the kernel has no number to show.
+/// Without a map the kernel shows the overflow ID (usually 65534, nobody).
 fn unmapped(stage: &mut Stage<'_>) -> Result<Card> {
-    let (outside, inside) = (stage.outside(User)?, with(stage, Map::None)?);
-    let its = format!("/proc/{}/status", inside.pid());
-    let ids = (status(&inside, "/proc/self/status", "Uid")?, status(&outside, &its, "Uid")?);
-    let overflow = words(inside.read("/proc/sys/kernel/overflowuid")?);
+    let (outside, inside) = (stage.outside(User)?, start_mapped(stage, Map::None)?);
+    let inside_status = format!("/proc/{}/status", inside.pid());
+    let ids = (status(&inside, "/proc/self/status", "Uid")?, status(&outside, &inside_status, "Uid")?);
+    let overflow = one_line(inside.read("/proc/sys/kernel/overflowuid")?);
     Ok(Card::new(User, "unmapped")
         .inside("/proc/self/status, Uid:", &ids.0)
         .inside("/proc/sys/kernel/overflowuid", &overflow)
-        .outside(format!("{its}, Uid:"), &ids.1)
+        .outside(format!("{inside_status}, Uid:"), &ids.1)
         .holds(ids.0 == overflow && ids.1 == stage.host.uid.to_string()))
 }
 
-/// A file whose owner isn't in the map has an owner all the same: no number inside stands for it.
+/// The owner of a file may have no ID in the map. Inside, stat(2) then returns the overflow ID.
 fn foreign(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(User)?, as_root(stage)?);
     let stat = PathCall::Owner { path: "/".into() };
     let owners = (outside.perform(stat.clone())?, inside.perform(stat.clone())?);
     let card = Card::new(User, "foreign");
-    let map = words(inside.read("/proc/self/uid_map")?);
-    let overflow = words(inside.read("/proc/sys/kernel/overflowuid")?);
+    let map = one_line(inside.read("/proc/self/uid_map")?);
+    let overflow = one_line(inside.read("/proc/sys/kernel/overflowuid")?);
     let is_in =
-        |id: i64| lines_of(&map).iter().any(|[_, first, count]| (*first..first + count).contains(&id));
+        |id: i64| map_lines(&map).iter().any(|[_, first, count]| (*first..first + count).contains(&id));
     if owners.0 == owners.1 || owners.0.is_ok_and(is_in) {
         return Ok(card.skip("user.ownroot"));
     }
@@ -152,17 +158,17 @@ fn foreign(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(owners.0 != owners.1 && owners.1.is_ok_and(|owner| owner.to_string() == overflow)))
 }
 
-/// Every capability, but over nothing that another user namespace owns. The name asked for is the one already set: were it
-/// allowed, nothing would change.
+/// A process has all capabilities in its new user namespace, but none over objects of another one. sethostname(2) is
+/// tried with the current hostname, so nothing changes even if it succeeds.
 fn caps(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(User)?, mapped(stage)?);
     let full = status(&inside, "/proc/self/status", "CapEff")?;
-    let last = words(inside.read(LAST_CAPABILITY)?);
-    let name = words(outside.read(HOSTNAME)?);
-    let set = Names::SetHostname(name);
+    let last = one_line(inside.read(LAST_CAPABILITY)?);
+    let name = one_line(outside.read(HOSTNAME)?);
+    let set = UtsCall::SetHostname(name);
     let answer = inside.perform(set.clone())?;
     let is_full = match (u64::from_str_radix(&full, 16), last.parse::<u32>()) {
-        (Ok(held), Ok(last)) => u64::MAX.checked_shr(63_u32.saturating_sub(last)) == Some(held),
+        (Ok(effective), Ok(last)) => u64::MAX.checked_shr(63_u32.saturating_sub(last)) == Some(effective),
         _ => false,
     };
     Ok(Card::new(User, "caps")
@@ -172,27 +178,27 @@ fn caps(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(is_full && answer == Err(Errno::EPERM)))
 }
 
-/// What is made inside belongs to the user namespace, and there its capabilities count.
+/// A uts namespace that is made inside belongs to the new user namespace, so the capabilities are valid for it.
 fn owner(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(User)?, mapped(stage)?);
-    let before = words(outside.read(HOSTNAME)?);
+    let before = one_line(outside.read(HOSTNAME)?);
     let unshare = ProcessCall::Unshare { namespaces: Namespaces::of(&[Uts]) };
-    let set = Names::SetHostname("aquarium".into());
-    let left = inside.perform(unshare.clone())?;
-    if left.is_err() {
-        return Ok(Card::new(User, "owner").call("INSIDE", unshare, left).holds(false));
+    let set = UtsCall::SetHostname("aquarium".into());
+    let unshared = inside.perform(unshare.clone())?;
+    if unshared.is_err() {
+        return Ok(Card::new(User, "owner").call("INSIDE", unshare, unshared).holds(false));
     }
     let answer = inside.perform(set.clone())?;
-    let after = words(outside.read(HOSTNAME)?);
+    let after = one_line(outside.read(HOSTNAME)?);
     let holds = answer.is_ok() && after == before;
     Ok(Card::new(User, "owner")
-        .call("INSIDE", unshare, left)
+        .call("INSIDE", unshare, unshared)
         .call("INSIDE", set, answer)
         .outside(HOSTNAME, after)
         .holds(holds))
 }
 
-/// On the disk stands the outer id.
+/// The file system stores the ID outside as the owner of a file.
 fn file(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(User, "file");
     let (outside, inside) = (stage.outside(User)?, as_root(stage)?);
@@ -215,11 +221,12 @@ fn file(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(is(owners.0, &ids) && is(owners.1, &own) && own == "0"))
 }
 
-/// Who maps their own id may not drop groups.
+/// A process whose user mapped only their own ID may not call setgroups(2). Otherwise it could leave a group that
+/// denies it access to a file.
 fn setgroups(stage: &mut Stage<'_>) -> Result<Card> {
-    let inside = with(stage, Map::Root)?;
+    let inside = start_mapped(stage, Map::Root)?;
     let path = "/proc/self/setgroups";
-    let deny = words(inside.read(path)?);
+    let deny = one_line(inside.read(path)?);
     let answer = inside.perform(ProcessCall::DropGroups)?;
     Ok(Card::new(User, "setgroups")
         .inside(path, &deny)

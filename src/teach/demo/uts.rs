@@ -1,6 +1,9 @@
-//! What the uts namespace shows.
+//! Demonstrations of the uts namespace: it has its own hostname and NIS domain name.
+//!
+//! A container can have a hostname without changing that of the host. Nothing else depends on it: how names are
+//! resolved is decided by files, which belong to the mount namespace. uts_namespaces(7)
 
-use super::{Card, CardEntry, Stage, words};
+use super::{Card, CardEntry, Stage, one_line};
 use crate::error::Result;
 use crate::feature::Feature::Uts;
 use crate::plan::call::uts::UtsCall as Call;
@@ -15,12 +18,12 @@ const RELEASE: &str = "/proc/sys/kernel/osrelease";
 const HOSTS: &str = "/etc/hosts";
 const MOUNTS: &str = "/proc/self/ns/mnt";
 
-/// A new namespace begins with a copy: only the link tells it apart.
+/// A new namespace begins with a copy of both names. Only the link in /proc/self/ns differs.
 fn copy(stage: &mut Stage<'_>) -> Result<Card> {
     let outside = stage.outside(Uts)?;
     let inside = stage.start(&crate::config::spec::Spec::of(Uts), Uts)?;
-    let links = (words(outside.link("/proc/self/ns/uts")?), words(inside.link("/proc/self/ns/uts")?));
-    let hostnames = (words(outside.read(HOSTNAME)?), words(inside.read(HOSTNAME)?));
+    let links = (one_line(outside.link("/proc/self/ns/uts")?), one_line(inside.link("/proc/self/ns/uts")?));
+    let hostnames = (one_line(outside.read(HOSTNAME)?), one_line(inside.read(HOSTNAME)?));
     Ok(Card::new(Uts, "copy")
         .outside("/proc/self/ns/uts", &links.0)
         .inside("/proc/self/ns/uts", &links.1)
@@ -29,36 +32,36 @@ fn copy(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(links.0 != links.1 && hostnames.0 == hostnames.1))
 }
 
-/// What is set inside stays inside: both names.
+/// Both names can be set inside without changing those outside.
 fn names(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Uts)?, stage.inside(Uts)?);
     let both = |agent: &Agent| -> Result<String> {
-        Ok(format!("{}, {}", words(agent.read(HOSTNAME)?), words(agent.read(DOMAINNAME)?)))
+        Ok(format!("{}, {}", one_line(agent.read(HOSTNAME)?), one_line(agent.read(DOMAINNAME)?)))
     };
     let before = both(&outside)?;
     let (host, domain) = (Call::SetHostname("aquarium".into()), Call::SetDomainname("lab".into()));
     let answers = (inside.perform(host.clone())?, inside.perform(domain.clone())?);
-    let (here, there) = (both(&inside)?, both(&outside)?);
-    let holds = answers == (Ok(0), Ok(0)) && here == "aquarium, lab" && there == before;
+    let (inner, outer) = (both(&inside)?, both(&outside)?);
+    let holds = answers == (Ok(0), Ok(0)) && inner == "aquarium, lab" && outer == before;
     Ok(Card::new(Uts, "names")
         .call("INSIDE", host, answers.0)
         .call("INSIDE", domain, answers.1)
-        .inside("/proc/sys/kernel/{hostname,domainname}", here)
-        .outside("/proc/sys/kernel/{hostname,domainname}", there)
+        .inside("/proc/sys/kernel/{hostname,domainname}", inner)
+        .outside("/proc/sys/kernel/{hostname,domainname}", outer)
         .holds(holds))
 }
 
-/// Names of machines are looked up in files, and on servers that files name: which files those are is not for this
-/// namespace to say.
+/// Setting a hostname does not make it resolvable. Names are resolved by /etc/hosts and by the servers in
+/// /etc/resolv.conf, and a uts namespace does not change these files.
 fn resolve(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Uts)?, stage.inside(Uts)?);
     let name = stage.unique("name");
     let answer = inside.perform(Call::SetHostname(name.clone()))?;
-    let hostname = words(inside.read(HOSTNAME)?);
+    let hostname = one_line(inside.read(HOSTNAME)?);
     let hosts = (outside.read(HOSTS)?, inside.read(HOSTS)?);
     let found = hosts.1.clone().map(|hosts| hosts.lines().filter(|line| line.contains(&name)).count());
     let count = found.map_or_else(|errno| format!("({errno:?})"), |found| found.to_string());
-    let links = (words(outside.link(MOUNTS)?), words(inside.link(MOUNTS)?));
+    let links = (one_line(outside.link(MOUNTS)?), one_line(inside.link(MOUNTS)?));
     let is_unmoved = hosts.0 == hosts.1 && links.0 == links.1 && found.unwrap_or(0) == 0;
     Ok(Card::new(Uts, "resolve")
         .inside(HOSTNAME, &hostname)
@@ -68,10 +71,10 @@ fn resolve(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(answer.is_ok() && hostname == name && is_unmoved))
 }
 
-/// What else uname(2) says is the kernel's, and there is one kernel.
+/// The other values of uname(2) describe the kernel, which all namespaces share.
 fn kernel(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Uts)?, stage.inside(Uts)?);
-    let releases = (words(outside.read(RELEASE)?), words(inside.read(RELEASE)?));
+    let releases = (one_line(outside.read(RELEASE)?), one_line(inside.read(RELEASE)?));
     let holds = releases.0 == releases.1 && !releases.0.starts_with('(');
     Ok(Card::new(Uts, "kernel").outside(RELEASE, releases.0).inside(RELEASE, releases.1).holds(holds))
 }

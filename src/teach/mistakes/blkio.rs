@@ -8,7 +8,7 @@ use crate::teach::demo::blkio::Scene;
 
 pub(super) const MISTAKES: &[MistakeEntry] = &[("buffered", buffered)];
 
-/// A limit tried with ordinary writes, and taken for broken.
+/// Testing a limit with ordinary writes, which end in the page cache, and concluding that it does not work.
 fn buffered(stage: &mut Stage<'_>) -> Result<Contrast> {
     let mut contrast = Contrast::new(Blkio, "buffered");
     for (direct, is_right) in [(true, true), (false, false)] {

@@ -13,7 +13,7 @@ use crate::teach::demo::plot::Plot;
 
 pub(super) const MISTAKES: &[MistakeEntry] = &[("shares-alone", shares_alone)];
 
-/// 512 shares taken for half a processor.
+/// Using shares (a weight) as a limit: 512 shares are not half a CPU when nothing else competes for it.
 fn shares_alone(stage: &mut Stage<'_>) -> Result<Contrast> {
     let mut contrast = Contrast::new(Cpu, "shares-alone");
     let quota = Flags { cpus: Some(Cpus::percent(50)), ..Flags::default() };

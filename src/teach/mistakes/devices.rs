@@ -9,7 +9,7 @@ use crate::teach::demo::{Stage, answer_text};
 
 pub(super) const MISTAKES: &[MistakeEntry] = &[("mknod", mknod)];
 
-/// A device file taken away, and the device left open to whoever makes another file for it.
+/// Only removing a device file. A process can make another file for the same device and open that.
 fn mknod(stage: &mut Stage<'_>) -> Result<Contrast> {
     let mut contrast = Contrast::new(Devices, "mknod");
     for (spec, is_right) in [(without_zero(), true), (Spec::default(), false)] {

@@ -1,4 +1,4 @@
-//! The famous mistakes with the ipc namespace.
+//! Mistakes with the ipc namespace.
 
 use super::{Contrast, MistakeEntry};
 use crate::error::Result;
@@ -6,11 +6,11 @@ use crate::feature::Feature::{Ipc, Mnt};
 use crate::plan::call::mount::MountCall;
 use crate::plan::undo::Undo;
 use crate::teach::call::PathCall;
-use crate::teach::demo::{Stage, answer_text, words};
+use crate::teach::demo::{Stage, answer_text, one_line};
 
 pub(super) const MISTAKES: &[MistakeEntry] = &[("shm-file", shm_file)];
 
-/// Believing that an ipc namespace hides POSIX shared memory.
+/// Expecting an ipc namespace to hide POSIX shared memory, which is a file in /dev/shm.
 fn shm_file(stage: &mut Stage<'_>) -> Result<Contrast> {
     let contrast = Contrast::new(Ipc, "shm-file");
     let path = format!("/dev/shm/{}", stage.unique("shm"));
@@ -27,6 +27,6 @@ fn shm_file(stage: &mut Stage<'_>) -> Result<Contrast> {
     let wrong = stage.inside(Ipc)?;
     Ok(contrast
         .right("INSIDE", mount, answer_text(mounted))
-        .right("INSIDE", &path, words(right.read(&path)?))
-        .wrong("INSIDE", &path, words(wrong.read(&path)?)))
+        .right("INSIDE", &path, one_line(right.read(&path)?))
+        .wrong("INSIDE", &path, one_line(wrong.read(&path)?)))
 }

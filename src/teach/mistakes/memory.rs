@@ -10,31 +10,32 @@ use crate::plan::call::file::FileCall;
 use crate::teach::agent::{Agent, Progress};
 use crate::teach::call::LoadCall;
 use crate::teach::demo::Stage;
-use crate::teach::demo::limits::{group, outcome, watch};
+use crate::teach::demo::limits::{cgroup_of, outcome, watch};
 use crate::teach::demo::memory::{file, oom_file, oom_kills, usage};
 use crate::teach::demo::plot::Plot;
 use crate::value::units::Size;
 
 pub(super) const MISTAKES: &[MistakeEntry] = &[("join-late", join_late), ("swap", swap)];
 
+/// The memory limit.
 const LIMIT: Size = Size(32 << 20);
-/// More than the limit, and little enough to fit twice.
+/// How many MiB are allocated: more than the limit, but little for the machine.
 const WORK: usize = 48;
 
-/// Work before joining the group: what is charged already stays where it is.
+/// Joining a cgroup only after the memory was allocated: pages stay charged to the cgroup in which they were allocated.
 fn join_late(stage: &mut Stage<'_>) -> Result<Contrast> {
     let mut contrast = Contrast::new(Memory, "join-late");
     let work = LoadCall::Allocate { mib: WORK, keep: true };
-    let words = format!("allocation of {WORK} MiB");
+    let source = format!("allocation of {WORK} MiB");
     let inside = stage.start(&limited(Some(Size(0))), Memory)?;
-    let early = group(&inside, Controller::Memory)?;
+    let early = cgroup_of(&inside, Controller::Memory)?;
     let end = finish(stage, &inside, &work)?;
-    contrast = contrast.right("INSIDE", &words, outcome(end)).right(
+    contrast = contrast.right("INSIDE", &source, outcome(end)).right(
         "OUTSIDE",
         oom_file(&early),
         format!("oom_kill {}", oom_kills(&early)),
     );
-    // Its group goes on without it, and takes in the one that comes late.
+    // The cgroup still exists after its process has ended. The late process joins it.
     let late = stage.outside(Memory)?;
     let end = finish(stage, &late, &work)?;
     let join = FileCall::Write {
@@ -47,7 +48,7 @@ fn join_late(stage: &mut Stage<'_>) -> Result<Contrast> {
         other => outcome(other),
     };
     contrast = contrast
-        .wrong("OUTSIDE", &words, answer)
+        .wrong("OUTSIDE", &source, answer)
         .wrong("OUTSIDE", "write(<memory>/cgroup.procs, <its pid>)", crate::teach::demo::answer_text(joined))
         .wrong(
             "OUTSIDE",
@@ -58,7 +59,7 @@ fn join_late(stage: &mut Stage<'_>) -> Result<Contrast> {
     Ok(contrast)
 }
 
-/// A limit of memory alone: what doesn't fit goes to swap.
+/// Limiting memory but not swap: pages above the limit are swapped out, and the process uses more than the limit.
 fn swap(stage: &mut Stage<'_>) -> Result<Contrast> {
     let mut contrast = Contrast::new(Memory, "swap");
     let swaps = file::read_text("/proc/swaps").unwrap_or_default();
@@ -68,7 +69,7 @@ fn swap(stage: &mut Stage<'_>) -> Result<Contrast> {
     let work = LoadCall::Allocate { mib: WORK, keep: true };
     for (swap, is_right) in [(Some(Size(0)), true), (None, false)] {
         let inside = stage.start(&limited(swap), Memory)?;
-        let own = group(&inside, Controller::Memory)?;
+        let own = cgroup_of(&inside, Controller::Memory)?;
         let end = finish(stage, &inside, &work)?;
         let swapped = own.field(("memory.stat", "swap"), ("", "")).or(own.number("", "memory.swap.current"));
         let swapped = format!("{:.0} MiB", crate::teach::demo::limits::mib(swapped));
@@ -82,6 +83,7 @@ fn swap(stage: &mut Stage<'_>) -> Result<Contrast> {
     Ok(contrast)
 }
 
+/// A spec with the memory limit, and with this swap limit.
 fn limited(swap: Option<Size>) -> Spec {
     let mut spec = Spec::default();
     let memory = spec.memory.get_or_insert_default();
@@ -89,6 +91,7 @@ fn limited(swap: Option<Size>) -> Spec {
     spec
 }
 
+/// Has `worker` do the work, and waits for the result.
 fn finish(stage: &mut Stage<'_>, worker: &Agent, work: &LoadCall) -> Result<Progress> {
     worker.begin(work.clone())?;
     let ends = watch(stage, &mut Plot::new(String::new(), "MiB", None), &[worker], |_, _, _| {})?;

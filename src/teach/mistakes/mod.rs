@@ -1,4 +1,7 @@
-//! The famous mistakes: each is made on purpose beside the right way, and only the evidence that changed is shown.
+//! Mistakes (`sandbox FEATURE --break NAME`): common mistakes in the use of a feature, made on purpose.
+//!
+//! Each mistake is shown next to the right way, with the evidence that differs between them. One learns more from a
+//! protection when one sees what happens without it. Nothing outside of the demonstration is harmed.
 
 mod blkio;
 mod cpu;
@@ -18,28 +21,28 @@ use crate::feature::{Feature, Purpose};
 use crate::teach::demo::{Evidence, Stage};
 use crate::text::text;
 
-/// The right way and the wrong one.
+/// A mistake: the right way compared with the wrong way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Contrast {
-    /// What it is about.
+    /// The feature, or the whole container.
     #[serde(rename = "feature")]
     pub purpose: Purpose,
-    /// The mistake's name: `sandbox pid --break NAME`.
+    /// The name, as in `sandbox pid --break NAME`.
     pub name: &'static str,
     /// What the mistake is.
     pub mistake: String,
-    /// What the right way showed.
+    /// The evidence of the right way.
     pub right: Vec<Evidence>,
-    /// What the wrong way showed.
+    /// The evidence of the wrong way.
     pub wrong: Vec<Evidence>,
     /// What it teaches.
     pub lesson: String,
-    /// Why it can't be shown here, where it can't.
+    /// The reason why the mistake cannot be shown on this machine, if it cannot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped: Option<String>,
 }
 
-/// A mistake's name and what makes it.
+/// The name of a mistake, and the function that makes it.
 type MistakeEntry = (&'static str, fn(&mut Stage<'_>) -> Result<Contrast>);
 
 fn entries(purpose: Purpose) -> &'static [MistakeEntry] {
@@ -58,7 +61,7 @@ fn entries(purpose: Purpose) -> &'static [MistakeEntry] {
     }
 }
 
-/// The names of a feature's mistakes, each with what it is.
+/// The mistakes of a feature: the name and the description of each.
 pub fn list(purpose: Purpose) -> Vec<(&'static str, String)> {
     entries(purpose)
         .iter()
@@ -66,10 +69,10 @@ pub fn list(purpose: Purpose) -> Vec<(&'static str, String)> {
         .collect()
 }
 
-/// Makes one mistake, right beside wrong.
+/// Makes one mistake, the right way and the wrong way.
 ///
 /// # Errors
-/// An unknown mistake; a step that failed.
+/// The mistake is unknown, or a step failed.
 pub fn run(purpose: Purpose, name: &str, stage: &mut Stage<'_>) -> Result<Contrast> {
     match entries(purpose).iter().find(|(known, _)| *known == name) {
         Some((_, make)) => make(stage),
@@ -82,25 +85,25 @@ pub fn run(purpose: Purpose, name: &str, stage: &mut Stage<'_>) -> Result<Contra
 }
 
 impl Contrast {
-    /// A contrast without evidence. Its words are `FEATURE.break.NAME.mistake` and `.lesson` in the catalogue.
+    /// Makes a contrast without evidence. Its texts have the message keys `FEATURE.break.NAME.mistake` and `.lesson`.
     pub fn new(purpose: impl Into<Purpose>, name: &'static str) -> Contrast {
         let purpose = purpose.into();
-        let words = |part: &str| text(&format!("{purpose}.break.{name}.{part}"));
-        let (mistake, lesson) = (words("mistake"), words("lesson"));
+        let message = |part: &str| text(&format!("{purpose}.break.{name}.{part}"));
+        let (mistake, lesson) = (message("mistake"), message("lesson"));
         Contrast { purpose, name, mistake, right: vec![], wrong: vec![], lesson, skipped: None }
     }
 
-    /// Adds what the right way showed.
+    /// Adds evidence of the right way.
     pub fn right(self, side: &'static str, source: impl ToString, value: impl ToString) -> Contrast {
         self.showed(true, side, source, value)
     }
 
-    /// Adds what the wrong way showed.
+    /// Adds evidence of the wrong way.
     pub fn wrong(self, side: &'static str, source: impl ToString, value: impl ToString) -> Contrast {
         self.showed(false, side, source, value)
     }
 
-    /// Adds what one of the ways showed, for a mistake whose ways are gone in a loop.
+    /// Adds evidence of the right or the wrong way, for code that loops over both.
     pub fn showed(
         mut self,
         is_right: bool,
@@ -113,7 +116,7 @@ impl Contrast {
         self
     }
 
-    /// It can't be shown here. `reason` is a key of the catalogue.
+    /// Marks the mistake as skipped. `reason` is a message key.
     pub fn skip(mut self, reason: &str) -> Contrast {
         self.skipped = Some(text(reason));
         self

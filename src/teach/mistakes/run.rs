@@ -1,5 +1,7 @@
-//! The famous ways out of a container, one file each: the attack, what it takes, and the wall that it meets in `run`. They
-//! are made without that wall beside with it; of what each could break only what the kernel answers is shown.
+//! Known attacks by which a process escapes from a container or harms the host, one in each file.
+//!
+//! Each file describes the attack, what it needs, and the protection of `sandbox run` against it. The attack is tried
+//! once with the protection and once without it. It does no damage: only the answer of the kernel is shown.
 
 mod capabilities;
 mod fork_bomb;
@@ -32,7 +34,7 @@ pub(super) const MISTAKES: &[MistakeEntry] = &[
     ("fork-bomb", fork_bomb::attack),
 ];
 
-/// Someone who isn't root: the caller, or nobody.
+/// A spec whose process is not root: it runs as the caller, or as the user nobody if the caller is root.
 fn ordinary(stage: &Stage<'_>) -> Spec {
     let nobody = RunAs { uid: 65534, gid: 65534 };
     Spec { run_as: stage.host.privileged.then_some(nobody), ..Spec::default() }

@@ -1,5 +1,6 @@
-//! What several cards and mistakes of mnt stand on. All of it is built on a tmpfs in a mount namespace that ends with
-//! its process, so nothing is made outside.
+//! Shared by several cards and mistakes of the mnt namespace: a jail, two namespaces with a shared mount, and readers
+//! of the mount table. All files are on a tmpfs in a new mount namespace. It ends with its process, so nothing stays
+//! on the host.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -16,24 +17,25 @@ use crate::teach::agent::{Agent, Answer};
 use crate::teach::call::{DemoCall, PathCall};
 use crate::teach::demo::Stage;
 
-/// A file of the tree around the jail: who can read it has got out.
+/// A file outside of the jail. A process that can read it has escaped.
 pub(crate) const CANARY: &str = "/tmp/canary";
-/// What the canary says.
-const SONG: &str = "the outer tree";
-/// The directory that becomes a root.
+/// The content of the canary.
+const CANARY_TEXT: &str = "the outer tree";
+/// The directory that becomes the new root.
 const JAIL: &str = "/tmp/jail";
 /// The mount table.
 pub(crate) const MOUNTINFO: &str = "/proc/self/mountinfo";
 
-/// A process in a mount namespace whose /tmp holds the canary and the jail: a tmpfs, since pivot_root(2) wants a mount
-/// point, with a /proc to look through (bound: without a pid namespace of its own a user can't mount one).
+/// Starts a process in a mount namespace whose /tmp has the canary and the jail. The jail is a tmpfs, because
+/// pivot_root(2) requires a mount point. Its /proc is a bind mount: a user can mount a new /proc only in a new pid
+/// namespace.
 pub(crate) fn jail(stage: &mut Stage<'_>) -> Result<Agent> {
     let agent = stage.start(&Spec::of(Mnt), Mnt)?;
     build(
         &agent,
         &[
             tmpfs("/tmp"),
-            PathCall::Create { path: CANARY.into(), content: SONG.into() }.into(),
+            PathCall::Create { path: CANARY.into(), content: CANARY_TEXT.into() }.into(),
             directory(JAIL),
             tmpfs(JAIL),
             directory(&format!("{JAIL}/proc")),
@@ -43,36 +45,36 @@ pub(crate) fn jail(stage: &mut Stage<'_>) -> Result<Agent> {
     Ok(agent)
 }
 
-/// Into the jail by chroot(2), the working directory with it.
+/// Enters the jail by chroot(2), and makes it the working directory.
 pub(crate) fn by_chroot() -> [DemoCall; 2] {
     [PathCall::Chroot { root: JAIL.into() }.into(), enter("/")]
 }
 
-/// Into the jail by pivot_root(2), the old root detached.
+/// Enters the jail by pivot_root(2), and detaches the old root.
 pub(crate) fn by_pivot() -> [DemoCall; 4] {
     let pivot = MountCall::PivotRoot { new_root: ".".into(), put_old: ".".into() };
     [enter(JAIL), pivot.into(), MountCall::Detach { target: ".".into() }.into(), enter("/")]
 }
 
-/// The classic way out of a chroot: a second chroot leaves the working directory outside of the new root, and `..` is
-/// stopped by the process's own root only. chroot(2), NOTES
+/// The classic escape from a chroot. A second chroot(2) does not change the working directory, which is then outside
+/// of the new root. `..` stops only at the process's own root, so it now leads to the real root. chroot(2), NOTES
 pub(crate) fn escape() -> [DemoCall; 4] {
     let chroot = |root: &str| DemoCall::from(PathCall::Chroot { root: root.into() });
     [directory("/way"), chroot("/way"), enter("../../.."), chroot(".")]
 }
 
-/// Whether the canary can be read, and what it says then.
+/// Reads the canary.
 pub(crate) fn canary(agent: &Agent) -> Result<std::result::Result<String, Errno>> {
     agent.read(CANARY)
 }
 
-/// Whether that was the canary itself.
-pub(crate) fn sings(read: &std::result::Result<String, Errno>) -> bool {
-    read.as_deref() == Ok(SONG)
+/// Whether the text that was read is that of the canary.
+pub(crate) fn is_canary(read: &std::result::Result<String, Errno>) -> bool {
+    read.as_deref() == Ok(CANARY_TEXT)
 }
 
-/// Two mount namespaces: the second is a copy of the first, made while /tmp was a shared tmpfs with the directories `a` and
-/// `b` in it; `mode` is what the second does to its copy.
+/// Makes two mount namespaces. In the first, /tmp is a shared tmpfs with the directories `a` and `b`. The second is a
+/// copy of the first; there /tmp then gets the propagation `mode`.
 pub(crate) fn pair(stage: &mut Stage<'_>, mode: Propagation) -> Result<(Agent, Agent)> {
     let first = stage.start(&Spec::of(Mnt), Mnt)?;
     build(
@@ -89,12 +91,12 @@ pub(crate) fn pair(stage: &mut Stage<'_>, mode: Propagation) -> Result<(Agent, A
     Ok((first, second))
 }
 
-/// How mounts below /tmp propagate.
+/// The call that sets the propagation of /tmp.
 pub(crate) fn propagation(mode: Propagation) -> DemoCall {
     MountCall::Propagation { target: "/tmp".into(), mode }.into()
 }
 
-/// An empty filesystem in memory.
+/// The call that mounts an empty tmpfs.
 pub(crate) fn tmpfs(target: &str) -> DemoCall {
     MountCall::Filesystem { kind: "tmpfs".into(), target: target.into(), data: None }.into()
 }
@@ -107,7 +109,7 @@ fn enter(path: &str) -> DemoCall {
     MountCall::Chdir { path: path.into() }.into()
 }
 
-/// Makes calls that must succeed, since what they build isn't what is shown.
+/// Makes calls that must succeed: they prepare the demonstration and are not part of the evidence.
 pub(crate) fn build(agent: &Agent, calls: &[DemoCall]) -> Result<()> {
     for call in calls {
         if let Err(errno) = agent.perform(call.clone())? {
@@ -117,38 +119,38 @@ pub(crate) fn build(agent: &Agent, calls: &[DemoCall]) -> Result<()> {
     Ok(())
 }
 
-/// Makes calls in a row, whatever they give: the calls as one line, and the answers.
-pub(crate) fn row(agent: &Agent, calls: &[DemoCall]) -> Result<(String, Vec<Answer>)> {
+/// Makes all calls, also after one failed. Returns the calls as one line, and the results.
+pub(crate) fn perform_all(agent: &Agent, calls: &[DemoCall]) -> Result<(String, Vec<Answer>)> {
     let answers = calls.iter().map(|call| agent.perform(call.clone())).collect::<Result<Vec<Answer>>>()?;
     let line = calls.iter().map(DemoCall::to_string).collect::<Vec<_>>().join("; ");
     Ok((line, answers))
 }
 
-/// The answers to a row: `0, 0, -1 EPERM`.
-pub(crate) fn answers(row: &[Answer]) -> String {
-    let words = row.iter().map(|answer| match answer {
+/// Several results on one line: `0, 0, -1 EPERM`.
+pub(crate) fn answers(answers: &[Answer]) -> String {
+    let texts = answers.iter().map(|answer| match answer {
         Ok(result) => result.to_string(),
         Err(errno) => format!("-1 {errno:?}"),
     });
-    words.collect::<Vec<_>>().join(", ")
+    texts.collect::<Vec<_>>().join(", ")
 }
 
-/// A mount table as a process reads it, each line without what is numbered anew in each namespace: the ids and the
-/// propagation tags. proc_pid_mountinfo(5)
+/// The mount table of a process, without the mount IDs and the propagation tags: these differ in each namespace.
+/// proc_pid_mountinfo(5)
 ///
-/// Left out as well: mounts that keep a mount namespace alive. The kernel doesn't copy these (one that held itself
-/// would never end), so on machines with such mounts the copy is shorter. copy_tree() in fs/namespace.c
+/// Mounts that hold a reference to a mount namespace (nsfs) are left out as well. The kernel does not copy them,
+/// because a namespace with a reference to itself would never end. See copy_tree() in fs/namespace.c.
 pub(crate) fn table(agent: &Agent) -> Result<Vec<TableRow>> {
     let table = agent.read(MOUNTINFO)?.unwrap_or_default();
-    let keeps_a_namespace = |mount: &Mount<'_>| mount.root.as_os_str().as_bytes().starts_with(b"mnt:[");
-    let mounts = mountinfo::mounts(table.as_bytes()).filter(|mount| !keeps_a_namespace(mount));
+    let refers_to_a_namespace = |mount: &Mount<'_>| mount.root.as_os_str().as_bytes().starts_with(b"mnt:[");
+    let mounts = mountinfo::mounts(table.as_bytes()).filter(|mount| !refers_to_a_namespace(mount));
     Ok(mounts.map(|mount| TableRow::of(&mount)).collect())
 }
 
-/// A mount as [`table`] has it.
+/// One mount of [`table`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TableRow {
-    /// Where it is mounted.
+    /// The mount point.
     pub(crate) point: PathBuf,
     device: (u64, u64),
     root: PathBuf,
@@ -170,27 +172,27 @@ impl TableRow {
     }
 }
 
-/// The lines of one table that another hasn't.
+/// The lines of `own` that are not in `other`.
 pub(crate) fn new_in<T: Clone + PartialEq>(own: &[T], other: &[T]) -> Vec<T> {
     let mut other = other.to_vec();
     let mut new = Vec::new();
     for line in own {
         match other.iter().position(|known| known == line) {
-            Some(at) => drop(other.swap_remove(at)),
+            Some(index) => drop(other.swap_remove(index)),
             None => new.push(line.clone()),
         }
     }
     new
 }
 
-/// What is mounted at a place and how that propagates: `tmpfs shared:41`, `tmpfs private`, `(no mount)`.
-pub(crate) fn mounted(agent: &Agent, place: &str) -> Result<String> {
+/// The file system that is mounted on a path, and its propagation: `tmpfs shared:41`, `tmpfs private`, `(no mount)`.
+pub(crate) fn mounted(agent: &Agent, path: &str) -> Result<String> {
     let table = agent.read(MOUNTINFO)?.unwrap_or_default();
-    let on_top = mountinfo::mounts(table.as_bytes()).rev().find(|mount| mount.is_on(place));
-    Ok(on_top.map_or(NOTHING.into(), |mount| {
+    let on_top = mountinfo::mounts(table.as_bytes()).rev().find(|mount| mount.is_on(path));
+    Ok(on_top.map_or(NO_MOUNT.into(), |mount| {
         format!("{} {}", mount.filesystem.to_string_lossy(), mount.propagation_text())
     }))
 }
 
-/// What [`mounted`] says of a place that is no mount point.
-pub(crate) const NOTHING: &str = "(no mount)";
+/// What [`mounted`] returns for a path that is not a mount point.
+pub(crate) const NO_MOUNT: &str = "(no mount)";

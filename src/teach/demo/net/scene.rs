@@ -1,4 +1,4 @@
-//! Sockets that talk to each other, for cards and mistakes.
+//! Shared by cards and mistakes of the net namespace: sockets that listen, connect, and exchange a short text.
 
 use std::net::Ipv4Addr;
 
@@ -6,116 +6,116 @@ use crate::error::{Error, Result};
 use crate::teach::agent::{Agent, Answer};
 use crate::teach::call::socket::{Address, Domain};
 use crate::teach::call::{DemoCall, SocketCall};
-use crate::teach::demo::{Stage, words};
+use crate::teach::demo::{Stage, one_line};
 use procfs::FromReadSI;
 use procfs::net::{TcpNetEntries, TcpNetEntry, TcpState};
 
 /// The loopback address.
-pub(crate) const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
+pub(crate) const LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-/// What is said.
-const WORDS: &str = "hello";
+/// The text that the server sends.
+const MESSAGE: &str = "hello";
 
-/// A call that must succeed for the rest to mean anything.
-pub(super) fn outcome(agent: &Agent, call: impl Into<DemoCall>) -> Result<i64> {
+/// Makes a call that must succeed: it prepares the demonstration. Returns its result.
+pub(super) fn must_succeed(agent: &Agent, call: impl Into<DemoCall>) -> Result<i64> {
     let call = call.into();
     agent.perform(call.clone())?.map_err(|errno| Error::failed("the demonstration stops").call(call, errno))
 }
 
-/// A new socket's number.
+/// Opens a stream socket in the agent. Returns its file descriptor.
 pub(super) fn socket(agent: &Agent, domain: Domain) -> Result<i32> {
-    Ok(outcome(agent, SocketCall::Open(domain))? as i32)
+    Ok(must_succeed(agent, SocketCall::Open(domain))? as i32)
 }
 
-/// A listening TCP socket, and the port that the kernel chose for it.
-pub(crate) fn listening(agent: &Agent, address: Ipv4Addr) -> Result<(i32, u16)> {
+/// Opens a listening TCP socket. Returns it and the port that the kernel chose.
+pub(crate) fn listen(agent: &Agent, address: Ipv4Addr) -> Result<(i32, u16)> {
     let server = socket(agent, Domain::Inet)?;
-    outcome(agent, SocketCall::Bind(server, Address::Inet(address, 0)))?;
-    outcome(agent, SocketCall::Listen(server))?;
-    Ok((server, outcome(agent, SocketCall::Port(server))? as u16))
+    must_succeed(agent, SocketCall::Bind(server, Address::Inet(address, 0)))?;
+    must_succeed(agent, SocketCall::Listen(server))?;
+    Ok((server, must_succeed(agent, SocketCall::Port(server))? as u16))
 }
 
-/// A new TCP socket's attempt to connect: the call and its answer.
-pub(crate) fn tcp(agent: &Agent, to: Address) -> Result<(SocketCall, Answer)> {
+/// Tries to connect a new TCP socket. Returns the call and its result.
+pub(crate) fn connect_tcp(agent: &Agent, to: Address) -> Result<(SocketCall, Answer)> {
     let connect = SocketCall::Connect(socket(agent, Domain::Inet)?, to);
     let answer = agent.perform(connect.clone())?;
     Ok((connect, answer))
 }
 
-/// The same of a unix socket.
-pub(crate) fn reach(agent: &Agent, to: &Address) -> Result<(SocketCall, Answer)> {
+/// Tries to connect a new unix socket. Returns the call and its result.
+pub(crate) fn connect_unix(agent: &Agent, to: &Address) -> Result<(SocketCall, Answer)> {
     let connect = SocketCall::Connect(socket(agent, Domain::Unix)?, to.clone());
     let answer = agent.perform(connect.clone())?;
     Ok((connect, answer))
 }
 
-/// The name of an abstract socket on which `agent` listens. It goes with the agent.
+/// Has `agent` listen on an abstract socket, which lasts as long as the agent. Returns its name.
 pub(crate) fn abstract_name(stage: &mut Stage<'_>, agent: &Agent) -> Result<Address> {
     let name = Address::Abstract(stage.unique("net"));
     let server = socket(agent, Domain::Unix)?;
-    outcome(agent, SocketCall::Bind(server, name.clone()))?;
-    outcome(agent, SocketCall::Listen(server))?;
+    must_succeed(agent, SocketCall::Bind(server, name.clone()))?;
+    must_succeed(agent, SocketCall::Listen(server))?;
     Ok(name)
 }
 
-/// A TCP exchange, as the client made it.
+/// A TCP connection on which the server sent a text, as the client saw it.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct Exchange {
     /// connect(2).
     pub(crate) connect: SocketCall,
-    /// Its answer.
+    /// Its result.
     pub(crate) connected: Answer,
     /// recvfrom(2).
     pub(crate) receive: SocketCall,
-    /// Its answer.
+    /// Its result.
     pub(crate) received: Answer,
 }
 
-impl Line {
-    /// Whether the client heard what the server said.
-    pub(crate) fn heard(&self) -> bool {
-        self.connected.is_ok() && self.received == Ok(WORDS.len() as i64)
+impl Exchange {
+    /// Whether the client received the text of the server.
+    pub(crate) fn is_received(&self) -> bool {
+        self.connected.is_ok() && self.received == Ok(MESSAGE.len() as i64)
     }
 }
 
-/// `server` listens on `address` and says a word to `client`.
-pub(crate) fn said(server: &Agent, client: &Agent, address: Ipv4Addr) -> Result<Line> {
-    let (listener, port) = listening(server, address)?;
-    said_on((server, listener), client, Address::Inet(address, port))
+/// `server` listens on `address`. `client` connects and receives a text.
+pub(crate) fn exchange(server: &Agent, client: &Agent, address: Ipv4Addr) -> Result<Exchange> {
+    let (listener, port) = listen(server, address)?;
+    exchange_on((server, listener), client, Address::Inet(address, port))
 }
 
-/// The same on a socket that listens already. Both may be one process: the kernel keeps the connection and the word until
-/// they are taken.
-pub(super) fn said_on(server: (&Agent, i32), client: &Agent, to: Address) -> Result<Line> {
-    let number = socket(client, Domain::Inet)?;
-    let connect = SocketCall::Connect(number, to);
+/// The same with a socket that listens already. Server and client may be one process: the kernel queues the
+/// connection and the text until the process accepts and reads them.
+pub(super) fn exchange_on(server: (&Agent, i32), client: &Agent, to: Address) -> Result<Exchange> {
+    let client_socket = socket(client, Domain::Inet)?;
+    let connect = SocketCall::Connect(client_socket, to);
     let connected = client.perform(connect.clone())?;
     if connected.is_ok() {
-        let accepted = outcome(server.0, SocketCall::Accept(server.1))? as i32;
-        outcome(server.0, SocketCall::Send(accepted, WORDS.into()))?;
+        let accepted = must_succeed(server.0, SocketCall::Accept(server.1))? as i32;
+        must_succeed(server.0, SocketCall::Send(accepted, MESSAGE.into()))?;
     }
-    let receive = SocketCall::Receive(number, WORDS.into());
+    let receive = SocketCall::Receive(client_socket, MESSAGE.into());
     let received = client.perform(receive.clone())?;
-    Ok(Line { connect, connected, receive, received })
+    Ok(Exchange { connect, connected, receive, received })
 }
 
-/// An answer in the space of a line: the errno's name without its words.
-pub(crate) fn brief(answer: Answer) -> String {
+/// The result of a call, with the name of the errno only, so that it fits on a line.
+pub(crate) fn short_answer(answer: Answer) -> String {
     answer.map_or_else(|errno| format!("-1 {errno:?}"), |result| result.to_string())
 }
 
-/// What `part` makes of a file that `agent` reads.
-pub(super) fn table(agent: &Agent, path: &str, part: impl Fn(&str) -> String) -> Result<String> {
-    Ok(words(agent.read(path)?.map(|content| part(&content))))
+/// Has `agent` read a file, and summarizes its content with `summarize`.
+pub(super) fn summary(agent: &Agent, path: &str, summarize: impl Fn(&str) -> String) -> Result<String> {
+    Ok(one_line(agent.read(path)?.map(|content| summarize(&content))))
 }
 
-/// How many rows a table of /proc/net has below its heading.
+/// The client_socket of rows of a table of /proc/net, without its heading.
 pub(super) fn rows(table: &str) -> String {
     crate::observe::Value::Count(table.lines().count().saturating_sub(1), "rows".into()).to_string()
 }
 
-/// Whether a socket listens on this port, by the table of /proc/net/tcp.
-pub(super) fn listed(table: &str, port: u16) -> String {
+/// Whether a socket listens on this port, according to a table in the format of /proc/net/tcp.
+pub(super) fn port_state(table: &str, port: u16) -> String {
     let sockets = TcpNetEntries::from_read(table.as_bytes(), procfs::current_system_info());
     let is_listening =
         |socket: &TcpNetEntry| socket.state == TcpState::Listen && socket.local_address.port() == port;

@@ -1,7 +1,8 @@
-//! Root inside with every capability: root's power, only seen through namespaces.
+//! A process that is root in a container and keeps all capabilities can change the whole machine.
 //!
-//! Each part of the kernel asks for one capability of 41; most of them have no namespace that would bound them. Here one is
-//! tried that has: the hostname of a uts namespace, so that nobody else's changes. capabilities(7)
+//! Root's privileges are divided into 41 capabilities. No namespace confines most of them, so a container must drop
+//! them. This attack uses CAP_SYS_ADMIN to change the hostname. It does so in a new uts namespace, so the host keeps
+//! its name. capabilities(7)
 
 use crate::config::spec::Spec;
 use crate::error::Result;

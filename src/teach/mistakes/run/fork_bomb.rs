@@ -1,8 +1,9 @@
-//! A program that does nothing but fork fills the machine's table of processes: then nobody can start another, not even to end
-//! this one.
+//! A fork bomb: a program that forks until no PID of the machine is free. Then no other process can be started, not
+//! even to kill the fork bomb.
 //!
-//! A namespace doesn't count. A cgroup does: at its limit fork(2) fails with EAGAIN in there, and nowhere else. This bomb has
-//! 48 processes, which end with it. cgroups(7), pids
+//! A pid namespace does not limit the number of processes. The pids controller does: at the limit of the cgroup,
+//! fork(2) fails with EAGAIN. Processes outside are not affected. This fork bomb makes 48 processes and kills them.
+//! cgroups(7), pids
 
 use crate::cgroups::pids::Pids;
 use crate::config::compose;
@@ -21,7 +22,7 @@ pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
     if cgroups.is_none_or(|cgroups| !cgroups.obstacles.is_empty()) {
         return Ok(contrast.skip("run.skip.nogroups"));
     }
-    let bomb = LoadCall::Fork { most: 48 };
+    let bomb = LoadCall::Fork { count: 48 };
     for (spec, is_right) in [(limited, true), (Spec::of(Pid), false)] {
         let inside = stage.start(&spec, Container)?;
         contrast = contrast.showed(is_right, "INSIDE", &bomb, answer_text(inside.perform(bomb.clone())?));

@@ -1,8 +1,10 @@
-//! A descriptor of a directory outside that is open when the command begins is a way out: no root stops it.
+//! A file descriptor of a directory on the host that is still open when the command starts. A process can leave the
+//! container through it, because a descriptor stays valid after pivot_root(2).
 //!
-//! The image needn't even be hostile code: a working directory of `/proc/self/fd/8` is enough, if 8 is the one that leaked.
-//! So `sandbox` opens everything to be closed by execve, lets go of what the new root was made with before it's entered,
-//! marks whatever else the caller left open, and looks at what the working directory has become. open(2), O_CLOEXEC
+//! The command need not be hostile. If descriptor 8 leaks, an image with the working directory `/proc/self/fd/8` is
+//! enough (CVE-2024-21626). `sandbox` has four protections: it opens all files with O_CLOEXEC, closes the descriptors
+//! for the new root before it enters it, sets close-on-exec on descriptors of the caller, and checks the working
+//! directory. open(2)
 
 use crate::error::Result;
 use crate::feature::Purpose::Container;
@@ -10,7 +12,7 @@ use crate::plan::call::detached::DetachedMountCall;
 use crate::plan::call::mount::MountCall;
 use crate::plan::slots::Held;
 use crate::teach::demo::mnt::scene;
-use crate::teach::demo::{Stage, words};
+use crate::teach::demo::{Stage, one_line};
 use crate::teach::mistakes::Contrast;
 
 pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
@@ -22,18 +24,18 @@ pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
             scene::build(&inside, &[open.clone().into()])?;
             contrast = contrast.wrong("SANDBOX", open, "(stays open)");
         }
-        let (_, pivoted) = scene::row(&inside, &scene::by_pivot())?;
+        let (_, pivoted) = scene::perform_all(&inside, &scene::by_pivot())?;
         if pivoted.iter().any(std::result::Result::is_err) {
             return Ok(contrast.skip("mnt.skip.pivot"));
         }
-        let directory = |number: i32| MountCall::Chdir { path: format!("/proc/self/fd/{number}") };
+        let directory = |fd: i32| MountCall::Chdir { path: format!("/proc/self/fd/{fd}") };
         let mut entered = 0;
-        for number in 0..64 {
-            entered += usize::from(inside.perform(directory(number))?.is_ok());
+        for fd in 0..64 {
+            entered += usize::from(inside.perform(directory(fd))?.is_ok());
         }
         contrast = contrast
             .showed(is_right, "INSIDE", "chdir(\"/proc/self/fd/0\" ... \"63\")", format!("{entered} entered"))
-            .showed(is_right, "INSIDE", "read(\"canary\")", words(inside.read("canary")?));
+            .showed(is_right, "INSIDE", "read(\"canary\")", one_line(inside.read("canary")?));
     }
     Ok(contrast)
 }

@@ -1,7 +1,7 @@
-//! A /proc of one's own still tells of the whole machine: its timers, its keys, its memory.
+//! Also in a new /proc, some files show facts about the whole machine: its timers, its keys, its memory.
 //!
-//! Those files know no namespace. Over each of them lies the null device, over a directory an empty filesystem: whoever reads
-//! gets nothing. proc(5)
+//! These files do not depend on a namespace. /dev/null is bind-mounted over each file, and an empty file system is
+//! mounted on each directory. A process that reads them gets nothing. proc(5)
 
 use crate::config::spec::Spec;
 use crate::error::Result;
@@ -11,16 +11,16 @@ use crate::rootfs::Rootfs;
 use crate::teach::demo::Stage;
 use crate::teach::mistakes::Contrast;
 
-/// The first is root's to read; the others are what a user may see of it.
+/// Only root can read the first file. A user can read one of the others.
 const FILES: [&str; 3] = ["/proc/timer_list", "/proc/keys", "/sys/firmware/memmap/0/start"];
 
 pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
     let mut contrast = Contrast::new(Container, "masked");
-    let is_told = |file: &&str| std::fs::read(file).is_ok_and(|words| !words.is_empty());
-    let Some(file) = FILES.into_iter().find(is_told) else { return Ok(contrast.skip("run.skip.masked")) };
+    let has_content = |file: &&str| std::fs::read(file).is_ok_and(|content| !content.is_empty());
+    let Some(file) = FILES.into_iter().find(has_content) else { return Ok(contrast.skip("run.skip.masked")) };
     for (rootfs, is_right) in [(Some(Rootfs::Host), true), (None, false)] {
         let inside = stage.start(&Spec { rootfs, ..Spec::of(Pid) }, Container)?;
-        // What it says changes all the time; below /sys/firmware there is no file at all any more.
+        // The content changes all the time, so it is not shown. On /sys/firmware the file is missing instead of empty.
         let is_empty = inside.read(file)?.unwrap_or_default().is_empty();
         let value = if is_empty { "nothing" } else { "the machine's" };
         contrast = contrast.showed(is_right, "INSIDE", file, value);

@@ -1,7 +1,8 @@
-//! A /proc of one's own still has the machine's settings below /proc/sys: most of them belong to no namespace.
+//! Also in a new /proc, /proc/sys has the settings of the whole machine: most of them do not belong to a namespace.
 //!
-//! kernel.core_pattern may name a program that the kernel runs, outside and as root, when any process crashes. So /proc/sys is
-//! mounted read-only over itself; without CAP_SYS_ADMIN nobody takes that away. core(5), proc_sys(5)
+//! An example is kernel.core_pattern. It can name a program that the kernel runs on the host as root when a process
+//! crashes. So /proc/sys is bind-mounted on itself read-only. Only a process with CAP_SYS_ADMIN can undo that.
+//! core(5), proc_sys(5)
 
 use crate::config::spec::Spec;
 use crate::error::Result;

@@ -1,8 +1,8 @@
-//! Each v1 hierarchy of cgroups has a file release_agent, which names a program. When a group is empty the kernel runs that
-//! program, outside of every container, as root.
+//! Each cgroup v1 hierarchy has a file release_agent that names a program. When a cgroup becomes empty, the kernel
+//! runs that program as root on the host.
 //!
-//! Who may mount such a hierarchy, in whatever mount table, has that file to write to. It takes CAP_SYS_ADMIN, which no container
-//! keeps by default. Nothing is written here. cgroups(7), release_agent; CVE-2022-0492
+//! A process that can mount such a hierarchy can write to this file. Mounting requires CAP_SYS_ADMIN, which a
+//! container does not keep by default. Nothing is written here. cgroups(7), release_agent; CVE-2022-0492
 
 use crate::config::spec::Spec;
 use crate::error::Result;
@@ -22,7 +22,7 @@ pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
     let (true, Some(hierarchy)) = (stage.host.privileged, first(Version::V1)) else {
         return Ok(contrast.skip("run.skip.releaseagent"));
     };
-    // In the container's own mount table, over an empty directory of its own.
+    // The mount is in the container's own mount namespace, on a directory of the container.
     let target = "/tmp".to_owned();
     let open = AttackCall::OpenToWrite { path: format!("{target}/release_agent") };
     let controllers = hierarchy.controllers.into_iter().filter(|name| !["rw", "ro"].contains(&name.as_str()));

@@ -1,7 +1,8 @@
-//! A set-user-id program gives whoever executes it root's id, also in a container, and also to who isn't root there.
+//! A set-user-ID program that belongs to root runs as root, whoever executes it. In a container an ordinary user can
+//! thus become root there.
 //!
-//! With no_new_privs execve(2) gives nothing any more, whatever the file's mode says; it's inherited and can't be unset.
-//! prctl(2), PR_SET_NO_NEW_PRIVS
+//! With no_new_privs, execve(2) ignores the set-user-ID bit. Child processes inherit this setting, and it cannot be
+//! unset. prctl(2), PR_SET_NO_NEW_PRIVS
 
 use std::os::unix::fs::MetadataExt;
 
@@ -13,7 +14,7 @@ use crate::teach::call::AttackCall;
 use crate::teach::demo::{Stage, answer_text};
 use crate::teach::mistakes::Contrast;
 
-/// Programs of which each machine has one.
+/// Set-user-ID programs. Most machines have at least one of them.
 const PROGRAMS: [&str; 5] = ["/usr/bin/su", "/bin/su", "/usr/bin/passwd", "/usr/bin/newgrp", "/usr/bin/chsh"];
 
 pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
@@ -24,12 +25,12 @@ pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
     let Some(program) = PROGRAMS.into_iter().find(is_roots) else {
         return Ok(contrast.skip("run.skip.nosuid"));
     };
-    let execute = AttackCall::Gain { program: program.into() };
+    let execute = AttackCall::ExecuteSetuid { program: program.into() };
     for no_new_privileges in [true, false] {
         let inside = stage.start(&Spec { no_new_privileges, ..ordinary(stage) }, Container)?;
         let answer = inside.perform(execute.clone())?;
         if !no_new_privileges && answer != Ok(0) {
-            // We have no_new_privs ourselves, or the mount says nosuid.
+            // The caller has no_new_privs already, or the file system is mounted with nosuid.
             return Ok(contrast.skip("run.skip.suid"));
         }
         contrast = contrast.showed(no_new_privileges, "INSIDE", &execute, answer_text(answer));

@@ -1,9 +1,11 @@
-//! A mount into a hostile root by its path: the image's `dev` is a link to a directory outside, and the path leads there.
+//! A hostile image has a symbolic link `dev` to a directory on the host. If the tool mounts on the path `dev` of the
+//! new root, the mount ends up in that directory on the host.
 //!
-//! To look before and mount then is no help: whoever shares the directory exchanges it for a link in between. openat2(2) with
-//! RESOLVE_IN_ROOT takes the new root for `/` whatever lies in it, and the mount is put onto the descriptor that comes back.
+//! Checking the path first does not help: the directory can be replaced by a link between the check and the mount.
+//! openat2(2) with RESOLVE_IN_ROOT resolves all links with the new root as `/`. The mount is then attached to the
+//! descriptor it returns.
 //!
-//! The new root, the directory outside and the mounts are in a mount namespace that ends with the process.
+//! Everything here is in a mount namespace that ends with the process, also the directory that stands for the host.
 
 use crate::config::spec::Spec;
 use crate::error::Result;
@@ -30,7 +32,7 @@ pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
             &inside,
             &[scene::tmpfs("/tmp"), directory(ROOT), directory(OUTSIDE), root.into(), link.clone().into()],
         )?;
-        let (words, answer) = if is_right {
+        let (source, answer) = if is_right {
             let (kind, options) = ("tmpfs".into(), vec![]);
             let make =
                 DetachedMountCall::Make { kind, options, attributes: Attributes::NO_SUID, to: Held::Mount };
@@ -41,7 +43,7 @@ pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
             let mount = scene::tmpfs(&format!("{ROOT}/dev"));
             (mount.to_string(), inside.perform(mount)?)
         };
-        contrast = contrast.showed(is_right, "SANDBOX", words, answer_text(answer)).showed(
+        contrast = contrast.showed(is_right, "SANDBOX", source, answer_text(answer)).showed(
             is_right,
             "OUTSIDE",
             format!("{MOUNTINFO}, {OUTSIDE}"),

@@ -1,9 +1,10 @@
-//! A command that shares the caller's terminal can type into it: what it "types" the caller's shell reads afterwards, outside.
+//! A command that shares the caller's terminal can put characters into its input with ioctl(TIOCSTI). After the
+//! command has ended, the caller's shell reads them and executes them on the host.
 //!
-//! TIOCSTI puts a byte into the queue of what was typed. A filter refuses it by the low 32 bits of its number, since the
-//! kernel takes no more: one that compared 64 was got round with another bit. ioctl_tty(2)
+//! The seccomp filter denies TIOCSTI. It compares only the low 32 bits of the request, because the kernel ignores the
+//! others. A filter that compared all 64 bits could be bypassed by setting a higher bit. ioctl_tty(2)
 //!
-//! The terminal here is one that the process makes for itself; it plays both the caller and the command.
+//! The process here makes its own pseudoterminal. It plays the roles of both caller and command.
 
 use nix::errno::Errno;
 

@@ -1,8 +1,8 @@
-//! Anyone may make a user namespace, and is root in it: all capabilities over what belongs to that namespace.
+//! Any process may create a user namespace. In it, the process is root and has all capabilities over that namespace.
 //!
-//! They give no right to what is outside, but they let one call code of the kernel that was written for root: mounts of odd
-//! filesystems, packet filters. Most holes of the last years begin with this call. No capability stands before it, so only a
-//! filter of system calls refuses it. user_namespaces(7), seccomp(2)
+//! These capabilities give no rights outside, but they allow calls into kernel code that was written for root only,
+//! such as mounts and packet filters. Many kernel exploits begin with this call. unshare(CLONE_NEWUSER) needs no
+//! capability, so dropping capabilities does not prevent it. A seccomp filter does. user_namespaces(7), seccomp(2)
 
 use super::ordinary;
 use crate::config::spec::Spec;
