@@ -46,7 +46,7 @@ pub fn plan(pid: i32, namespaces: &[Feature], program: ProgramFile, ending: Endi
         // Where fs.suid_dumpable is 1, a change of ids makes it traceable again.
         draft.common(Phase::Offsets, helper, ProcessCall::Undumpable, "enter.undumpable.why");
     }
-    draft.enter();
+    draft.through_helper();
     draft.finish()
 }
 

@@ -307,7 +307,7 @@ impl Run<'_> {
     fn meet(&mut self, index: usize) -> std::result::Result<i64, Stop> {
         let number = loop {
             match self.wait(index)? {
-                Some(Message::Born(number)) => break number,
+                Some(Message::ChildPid(pid)) => break pid,
                 Some(Message::Failed(failed, errno)) => {
                     return Err(Stop::Step(failed, Errno::from_raw(errno)));
                 }

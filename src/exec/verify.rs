@@ -47,13 +47,13 @@ impl Expectations {
 
     /// What differs in the files that the host reads.
     pub(super) fn differences_outside(&self) -> Vec<Difference> {
-        self.differences(&mut ProcessFiles::of("/proc/self"), None, Expected::is_hosts)
+        self.differences(&mut ProcessFiles::of("/proc/self"), None, Expected::is_read_by_host)
     }
 
     /// What differs in what the process itself reads. `address` is the one that was claimed for it.
     pub(super) fn differences_inside(&self, address: Option<Ipv4Addr>) -> Vec<Difference> {
         let mut files = ProcessFiles::of("/proc/self");
-        let mut found = self.differences(&mut files, address, |expected| !expected.is_hosts());
+        let mut found = self.differences(&mut files, address, |expected| !expected.is_read_by_host());
         found.extend(open_descriptors(files.file("status")));
         found.extend(self.program.and_then(|program| program.difference(&files)));
         found
@@ -90,13 +90,13 @@ impl Expectations {
                 map.sort_unstable();
                 matches!(shown, Shown::IdMap(shown) if *shown == map)
             }
-            Expected::Mount { filesystem, attributes, may_lack, .. } => match shown {
+            Expected::Mount { filesystem, attributes, may_be_missing, .. } => match shown {
                 Shown::Mount { filesystem: mounted, options } => {
                     let has = |option: &&str| options.split(',').any(|known| known == *option);
                     filesystem.as_ref().is_none_or(|filesystem| filesystem == mounted)
                         && attributes.options().iter().all(has)
                 }
-                Shown::NoPlace => *may_lack,
+                Shown::NoPlace => *may_be_missing,
                 _ => false,
             },
             expected => shows(&self.wanted(expected)),

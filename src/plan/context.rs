@@ -1,11 +1,11 @@
-//! What a feature may need to know of the rest of the container to add its steps.
+//! What a feature may need to know about the rest of the container when it adds its steps.
 
 use caps::Capability;
 
 use crate::feature::Feature;
 use crate::host::Host;
 
-/// The container around a feature. Made once, before the first feature adds its steps.
+/// The container around a feature. It is the same for all features of a plan.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
     /// This machine and the caller.
@@ -23,7 +23,7 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// A feature that stands alone.
+    /// The context of a single feature, without the rest of a container.
     pub fn alone(host: &'a Host, features: &'a [Feature]) -> Context<'a> {
         Context { host, features, has_rootfs: false, keeps: &[], is_root: true, no_new_privileges: false }
     }

@@ -1,4 +1,4 @@
-//! A plan while it is being drawn: features add to it in any order, `finish` puts the steps in order.
+//! A draft of a plan. Features add steps in any order, and `finish` sorts them.
 
 use super::call::Call;
 use super::call::cgroup::CgroupCall;
@@ -11,14 +11,14 @@ use super::{Actor, Addition, Intent, Plan, Problem, Step};
 use crate::error::Error;
 use crate::feature::{Feature, Purpose};
 
-/// Collects what features want.
+/// Collects the steps of all features.
 #[derive(Debug)]
 pub struct Draft {
-    /// What the user asked for: steps that serve the whole of it carry its name.
+    /// What the user asked for. Steps that serve the whole of it are for this purpose.
     purpose: Purpose,
     namespaces: Namespaces,
-    /// The child is made by a process between, which joins namespaces first.
-    enters: bool,
+    /// Whether a helper creates the child, after it has joined namespaces.
+    has_helper: bool,
     name: Option<String>,
     timeout: Option<u64>,
     added: Vec<Addition>,
@@ -34,12 +34,12 @@ impl Draft {
         Draft {
             purpose: purpose.into(),
             namespaces: Namespaces::default(),
-            enters: false,
+            has_helper: false,
             name: None,
             timeout: None,
             added,
             notes: Vec::new(),
-            // A whole container takes some eighty: let it not grow and move step by step.
+            // A whole container has about 80 steps. With room for them, the list does not have to grow and move.
             steps: Vec::with_capacity(96),
             problems: Vec::new(),
             intents: Vec::new(),
@@ -51,22 +51,23 @@ impl Draft {
         self.namespaces.insert(feature);
     }
 
-    /// Calls the container something.
+    /// Names the container.
     pub fn name(&mut self, name: Option<String>) {
         self.name = name;
     }
 
-    /// Bounds how long the command may run, in seconds.
+    /// Limits how long the command may run, in seconds.
     pub fn timeout(&mut self, seconds: Option<u64>) {
         self.timeout = seconds;
     }
 
-    /// Has the child made by a process between: whoever joins a pid namespace is in it only by its children.
-    pub fn enter(&mut self) {
-        self.enters = true;
+    /// Lets a helper create the child: a process that joins a PID namespace is not in it, but its children are.
+    /// setns(2)
+    pub fn through_helper(&mut self) {
+        self.has_helper = true;
     }
 
-    /// Adds a step for `purpose`; `why` is a key of the catalogue.
+    /// Adds a step for `purpose`. `why` is the key of a message.
     pub fn step(
         &mut self,
         phase: Phase,
@@ -78,7 +79,7 @@ impl Draft {
         self.steps.push((phase, Step { actor, purpose: purpose.into(), call: call.into(), why, undo: None }));
     }
 
-    /// Adds a step that leaves something on the host, with its undo.
+    /// Adds a step that leaves something on the host, with the way to undo it.
     pub fn undoable(
         &mut self,
         phase: Phase,
@@ -97,32 +98,32 @@ impl Draft {
         self.step(phase, actor, self.purpose, call, why);
     }
 
-    /// Says something that the user should know of what they asked for.
+    /// Adds something that the user should know about what they asked for.
     pub fn note(&mut self, note: String) {
         self.notes.push(note);
     }
 
-    /// Says that this machine won't allow something.
+    /// Adds something that this machine does not allow.
     pub fn problem(&mut self, purpose: impl Into<Purpose>, error: Error) {
         self.problems.push(Problem { purpose: purpose.into(), error });
     }
 
-    /// Says what a limit is in both spellings.
+    /// Adds a limit, with its files of cgroup v1 and of cgroup v2.
     pub fn intent(&mut self, intent: Intent) {
         self.intents.push(intent);
     }
 
-    /// The limits that were said so far.
+    /// The limits that were added so far.
     pub fn intents(&self) -> &[Intent] {
         &self.intents
     }
 
-    /// Whether `feature` has been asked for.
+    /// Whether `feature` gets a new namespace.
     pub fn isolates(&self, feature: Feature) -> bool {
         self.namespaces.contains(feature)
     }
 
-    /// Whether a filesystem of this kind is mounted, `devpts`.
+    /// Whether a step mounts a filesystem of this type, `devpts`.
     pub fn mounts(&self, kind: &str) -> bool {
         self.steps.iter().any(|(_, step)| match &step.call {
             Call::Mount(MountCall::Filesystem { kind: mounted, .. }) => mounted == kind,
@@ -131,20 +132,21 @@ impl Draft {
         })
     }
 
-    /// Whether a step of this phase has been drawn.
+    /// Whether there is a step in this phase.
     pub fn has(&self, phase: Phase) -> bool {
         self.steps.iter().any(|(at, _)| *at == phase)
     }
 
-    /// The plan: the clone is drawn from the namespaces asked for, and the steps are put in order.
+    /// The plan. Adds the clone with the namespaces that were asked for, and puts the steps in order.
     pub fn finish(mut self) -> Plan {
         let namespaces = self.namespaces.clone();
-        if namespaces.contains(Feature::Time) || self.enters {
+        if namespaces.contains(Feature::Time) || self.has_helper {
             self.clone_through_helper();
         } else {
-            let into_cgroup = self.is_born_in_cgroup();
+            let into_cgroup = self.clones_into_cgroup();
             let mut at_clone = namespaces.clone();
-            // A cgroup namespace takes the group that it's made in for its root: where the child joins one, it's made after.
+            // The cgroup in which a cgroup namespace is made becomes its root. If the child joins a cgroup after the
+            // clone, the namespace is made after that.
             if self.has(Phase::Join) && at_clone.remove(Feature::Cgroup) {
                 let late = ProcessCall::Unshare { namespaces: Namespaces::of(&[Feature::Cgroup]) };
                 self.step(Phase::Join, Actor::Child, Feature::Cgroup, late, "cgroup.late.why");
@@ -154,7 +156,7 @@ impl Draft {
                 if namespaces == Namespaces::default() { "common.fork.why" } else { "common.clone.why" };
             self.common(Phase::Clone, Actor::Host, clone, why);
         }
-        // What confines the command is done before an init forks it, and so holds for both. Without an init in between, the
+        // The steps that confine the command come before an init forks it, so they apply to both. Without an init, the
         // child itself becomes the command.
         let forks = self.has(Phase::Init);
         for (phase, step) in &mut self.steps {
@@ -162,7 +164,7 @@ impl Draft {
                 step.actor = Actor::Child;
             }
         }
-        // By their places: a step is large, and moved once.
+        // Sorted by cached keys: a step is a large value, and so it is moved only once.
         self.steps.sort_by_cached_key(|(phase, _)| *phase);
         let steps = std::mem::take(&mut self.steps).into_iter().map(|(_, step)| step).collect();
         let Draft { purpose, name, notes, timeout, added, problems, intents, .. } = self;
@@ -179,13 +181,14 @@ impl Draft {
         }
     }
 
-    /// Whether a group has been opened for the child to be born in.
-    fn is_born_in_cgroup(&self) -> bool {
+    /// Whether a cgroup is opened in which the child is created.
+    fn clones_into_cgroup(&self) -> bool {
         self.steps.iter().any(|(_, step)| matches!(step.call, Call::Cgroup(CgroupCall::Open { .. })))
     }
 
-    /// The time namespace takes effect for children only, and only before the first of them its offsets can be written:
-    /// the helper owns both, makes the child as its own sibling, so that the host stays its parent, and ends.
+    /// A helper makes the new time namespace, or joins namespaces, for its children. The offsets of a time namespace
+    /// must be written before its first process is created. The helper clones the child as its own sibling
+    /// (CLONE_PARENT), so the host is the child's parent. Then the helper ends.
     fn clone_through_helper(&mut self) {
         let mut first = Namespaces::default();
         let mut rest = self.namespaces.clone();
@@ -200,15 +203,16 @@ impl Draft {
                 step.actor = Actor::Helper;
             }
         }
-        let (purpose, between, born) = match self.enters {
+        let (purpose, helper_why, child_why) = match self.has_helper {
             true => (self.purpose, "enter.helper.why", "enter.child.why"),
             false => (Feature::Time.into(), "time.helper.why", "time.enter.why"),
         };
-        let helper = ProcessCall::CloneHelper { namespaces: first, into_cgroup: self.is_born_in_cgroup() };
-        self.step(Phase::Clone, Actor::Host, purpose, helper, between);
+        let helper = ProcessCall::CloneHelper { namespaces: first, into_cgroup: self.clones_into_cgroup() };
+        self.step(Phase::Clone, Actor::Host, purpose, helper, helper_why);
         let clone = ProcessCall::Clone { namespaces: rest, as_sibling: true, into_cgroup: false };
-        self.step(Phase::Enter, Actor::Helper, purpose, clone, born);
-        // The helper was on no leash of its own: it ends by itself. The child's comes after it is born.
+        self.step(Phase::Enter, Actor::Helper, purpose, clone, child_why);
+        // The helper ends by itself and needs no parent-death signal. The child does not inherit one, and sets its own
+        // after the helper has cloned it.
         for (phase, _) in self.steps.iter_mut().filter(|(phase, _)| *phase == Phase::ParentDeathSignal) {
             *phase = Phase::Propagation;
         }

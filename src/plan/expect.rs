@@ -1,5 +1,5 @@
-//! What the kernel must show when a plan has been carried out. It is derived from the plan's own steps, so that what is
-//! asked for and what is verified cannot differ.
+//! What the kernel must show when a plan has been performed. It is derived from the plan's own steps, so what is made
+//! and what is verified cannot differ.
 
 mod mounts;
 
@@ -19,14 +19,14 @@ use super::{Actor, Call, Plan, Setting, Step};
 use crate::feature::Feature;
 use crate::observe::hierarchy::Controller;
 
-/// One thing that the kernel must show of the process that becomes the command.
+/// One thing that the kernel must show about the process that becomes the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expected {
     /// /proc/PID/ns: the namespace of this kind.
     Namespace {
         /// The kind.
         kind: Feature,
-        /// Whether it is another one than the caller's; else it is the caller's.
+        /// Whether it must differ from the caller's namespace. Otherwise it must be the same.
         is_new: bool,
     },
     /// The host name.
@@ -37,16 +37,16 @@ pub enum Expected {
     Status {
         /// The field.
         field: StatusField,
-        /// Its value as the kernel prints it, with one blank between two words.
+        /// Its value as the kernel prints it, with one space between two words.
         value: String,
     },
     /// A line of /proc/PID/limits.
     ResourceLimit {
         /// The resource.
         resource: Resource,
-        /// What is enforced.
+        /// The soft limit, which the kernel enforces.
         soft: u64,
-        /// How far the process itself may raise that.
+        /// The hard limit, up to which the process may raise the soft limit.
         hard: u64,
     },
     /// /proc/PID/uid_map or gid_map.
@@ -56,40 +56,40 @@ pub enum Expected {
         /// Its lines, in any order.
         map: Vec<IdRange>,
     },
-    /// /proc/PID/net/fib_trie: the address that was claimed when the plan ran is the process's own.
+    /// /proc/PID/net/fib_trie: the process has the address that was claimed when the plan ran.
     ClaimedAddress,
     /// /proc/PID/net/route: the default route.
     DefaultRoute {
-        /// Where it leads.
+        /// The gateway.
         gateway: Ipv4Addr,
     },
-    /// /proc/PID/mountinfo: what is mounted on top at a place.
+    /// /proc/PID/mountinfo: the topmost mount at a path.
     Mount {
         /// The mount point, in the container.
         at: String,
-        /// The filesystem, where it is known.
+        /// The filesystem type, if it is known.
         filesystem: Option<String>,
-        /// The attributes that it has at least.
+        /// Attributes that it must have. It may have others too.
         attributes: Attributes,
-        /// Whether this kernel may not have the place.
-        may_lack: bool,
+        /// Whether the path may be missing: not every kernel has every file of /proc.
+        may_be_missing: bool,
     },
     /// /proc/PID/cwd: the working directory.
     WorkingDirectory(String),
-    /// A file of a cgroup. It is read by the host: the command may see no cgroup at all.
+    /// A file of a cgroup. The host reads it: the command may not see any cgroup filesystem.
     CgroupFile {
         /// The cgroup's directory.
         directory: String,
-        /// The controller that the file belongs to.
+        /// The controller to which the file belongs.
         controller: Controller,
         /// The file's name.
         file: String,
-        /// What it shows.
+        /// The value that it must show.
         value: String,
     },
 }
 
-/// The fields of /proc/PID/status that show what a process is and has given up. proc_pid_status(5)
+/// The fields of /proc/PID/status with the IDs, the capabilities and the restrictions of a process. proc_pid_status(5)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // Each is the field of that name.
 pub enum StatusField {
@@ -124,13 +124,13 @@ impl StatusField {
 }
 
 impl Expected {
-    /// Whether the host reads it; everything else is read by the child.
-    pub fn is_hosts(&self) -> bool {
+    /// Whether the host reads it. The child reads everything else.
+    pub fn is_read_by_host(&self) -> bool {
         matches!(self, Expected::CgroupFile { .. })
     }
 }
 
-/// Everything that a plan promises.
+/// Everything that the kernel must show after this plan.
 pub fn of(plan: &Plan) -> Vec<Expected> {
     let mut all = namespaces(plan);
     // The relay is no part of the container.
@@ -146,7 +146,7 @@ pub fn of(plan: &Plan) -> Vec<Expected> {
     all
 }
 
-/// Each namespace is new where the plan says so, and the caller's elsewhere.
+/// Each namespace is a new one if the plan makes or joins one. Otherwise it is the caller's.
 fn namespaces(plan: &Plan) -> Vec<Expected> {
     let joined = plan.steps.iter().find_map(|step| match &step.call {
         Call::Process(ProcessCall::Join { pid: Some(_), namespaces }) => Some(namespaces),
@@ -170,7 +170,7 @@ fn of_step(step: &Step) -> Option<Expected> {
             Expected::ClaimedAddress
         }
         Call::Net(NetCall::AddDefaultRoute { gateway }) => Expected::DefaultRoute { gateway: *gateway },
-        // What the kernel shows in another form than it is written is held by the tests of its feature.
+        // A value that the kernel shows in another form is not compared here. The tests of its feature compare it.
         Call::Cgroup(CgroupCall::Set {
             directory,
             controller,
@@ -183,7 +183,7 @@ fn of_step(step: &Step) -> Option<Expected> {
     })
 }
 
-/// What a process has given up is shown in its status file.
+/// The restrictions of a process, as its status file and its limits file show them.
 fn of_restriction(restriction: &RestrictCall) -> Vec<Expected> {
     let set = |field, keep: &[Capability]| {
         let mask = keep.iter().fold(0_u64, |mask, capability| mask | capability.bitmask());
@@ -205,7 +205,7 @@ fn of_restriction(restriction: &RestrictCall) -> Vec<Expected> {
     }
 }
 
-/// The user and the group that the process has in the end: the last of the steps that change them.
+/// The user and the group at the end of the plan: those of the last step that changes them.
 fn ids(plan: &Plan) -> Vec<Expected> {
     let all_four = |field, id: u32| status(field, [id; 4].map(|id| id.to_string()).join(" "));
     let last = |of: fn(&Call) -> Option<u32>| plan.steps.iter().rev().find_map(|step| of(&step.call));
@@ -216,7 +216,7 @@ fn ids(plan: &Plan) -> Vec<Expected> {
     ids.into_iter().filter_map(|(field, id)| id.map(|id| all_four(field, id))).collect()
 }
 
-/// The last directory that is entered by its absolute path: in the new root, where there is one.
+/// The last directory that is entered by an absolute path. If there is a new root, the path is one in it.
 fn working_directory(plan: &Plan) -> Option<Expected> {
     plan.steps.iter().rev().find_map(|step| match &step.call {
         Call::Mount(MountCall::Chdir { path }) if path.starts_with('/') => {

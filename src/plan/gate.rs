@@ -1,5 +1,6 @@
-//! The gate: one socket pair between host and child. It carries the word to go on, what happened to each step, the
-//! view from inside, and descriptors. Its end of file means that the other side is gone, or has become the command.
+//! The gate: a socket pair between the host and the child. Messages on it say that a side may go on, what the result of
+//! each step was, and what the child sees. It also carries descriptors. The end of file means that the other process
+//! has ended, or has executed the command.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -13,47 +14,47 @@ use nix::sys::socket::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// A value that isn't what it must be.
+/// A value that differs from what the plan requires.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
-    /// The file, and the part of it.
+    /// The file, and where in it.
     pub source: String,
-    /// What it must say.
+    /// The value that is required.
     pub wanted: String,
-    /// What it says.
+    /// The value that the file shows.
     pub shown: String,
 }
 
-/// What is said through the gate while a plan runs.
+/// A message on the gate while a plan runs.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Message {
-    /// Host to the others: make step N now. Only said when the run is narrated.
+    /// Host to the others: perform step N now. Only sent when each step is shown (`--explain`, `--step`).
     Go(usize),
-    /// Helper to host: the child has this number.
-    Born(i32),
-    /// Child or helper to host: step N gave this result.
+    /// Helper to host: this is the PID of the child.
+    ChildPid(i32),
+    /// Child or helper to host: step N returned this result.
     Did(usize, i64),
-    /// Child or helper to host: step N failed with this errno; I have ended.
+    /// Child or helper to host: step N failed with this errno, and this process ends.
     Failed(usize, i32),
-    /// Child to host: this isn't as it must be; I have ended.
+    /// Child to host: these values differ from the plan, and this process ends.
     Differs(Vec<Difference>),
-    /// Child to host: the descriptor that comes along is the master of my terminal.
+    /// Child to host: the descriptor in this message is the master of the command's terminal.
     Terminal,
-    /// Child to host: what I see.
+    /// Child to host: the view from inside.
     Report(serde_json::Value),
 }
 
-/// One end of the gate. Messages are a length (4 bytes) and JSON; descriptors travel with the length.
+/// One end of the gate. A message is a length of 4 bytes and JSON. Descriptors are sent with the length.
 #[derive(Debug)]
 pub struct Channel {
     socket: OwnedFd,
 }
 
-/// No message is longer: a broken peer can't make us allocate without bound.
-const LONGEST: usize = 16 << 20;
+/// The maximum length of a message. It limits how much memory a broken peer can make this process allocate.
+const MAX_LENGTH: usize = 16 << 20;
 
 impl Channel {
-    /// A new pair, closed on exec: that the command runs is learnt from the end of file.
+    /// A new pair. Both are close-on-exec: the end of file shows that the command was executed.
     ///
     /// # Errors
     /// Those of socketpair(2).
@@ -62,20 +63,23 @@ impl Channel {
         Ok((Channel { socket: one }, Channel { socket: other }))
     }
 
-    /// Lets the other side go on: one byte, since every run says it and needs nothing more.
+    /// Lets the other side go on. This message is a single byte and not JSON, because every run sends it and it says
+    /// nothing else.
     ///
     /// # Errors
-    /// Those of send(2); EPIPE when the other side is gone.
+    /// Those of send(2). EPIPE: the other side is gone.
     pub fn release(&self) -> Result<(), Errno> {
         send(self.socket.as_raw_fd(), b".", MsgFlags::MSG_NOSIGNAL).map(|_| ())
     }
 
-    /// Waits to be let go, by someone who still lives: who died meanwhile may have died before the parent-death signal was set,
-    /// and the word is read all the same. That signal comes after a dead process's descriptors were closed, so whoever is
-    /// neither sent it nor sees the hang-up has a living parent.
+    /// Waits until the other side lets this process go on. Then checks that the other side is still alive: it may have
+    /// sent its byte and died before this process set its parent-death signal.
+    ///
+    /// When a process dies, the kernel first closes its descriptors, and then sends parent-death signals. So if there
+    /// is no hang-up here, the other side is alive, or its parent-death signal is still to come.
     ///
     /// # Errors
-    /// Those of recv(2) and poll(2); EPIPE when the other side is gone.
+    /// Those of recv(2) and poll(2). EPIPE: the other side is gone.
     pub fn await_release(&self) -> Result<(), Errno> {
         match recv(self.socket.as_raw_fd(), &mut [0], MsgFlags::empty()) {
             Err(Errno::EINTR) => self.await_release(),
@@ -89,7 +93,7 @@ impl Channel {
         }
     }
 
-    /// An end that was received through another channel.
+    /// An end that was received as a descriptor.
     pub fn from_fd(socket: OwnedFd) -> Channel {
         Channel { socket }
     }
@@ -131,7 +135,7 @@ impl Channel {
             return Ok(None);
         }
         let length = u32::from_ne_bytes(length) as usize;
-        if length > LONGEST {
+        if length > MAX_LENGTH {
             return Err(Errno::EBADMSG);
         }
         let mut body = vec![0; length];
@@ -151,7 +155,7 @@ impl Channel {
             let flags = MsgFlags::MSG_CMSG_CLOEXEC;
             let got = match recvmsg::<()>(self.socket.as_raw_fd(), &mut some, Some(&mut control), flags) {
                 Err(Errno::EINTR) => continue,
-                // The other side ended with our words unread: that is its end too.
+                // The other side ended and had not read all of our messages. This is an end of file too.
                 Err(Errno::ECONNRESET) => return Ok(false),
                 got => got?,
             };

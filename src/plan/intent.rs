@@ -1,4 +1,5 @@
-//! One limit in both spellings: what v1 and what v2 of the same controller is told.
+//! A limit as files of cgroup v1 and as files of cgroup v2, side by side: one controller has different interfaces in
+//! the two versions.
 
 use std::fmt;
 
@@ -7,65 +8,66 @@ use serde::{Deserialize, Serialize};
 use crate::feature::Feature;
 use crate::observe::hierarchy::{Controller, Version};
 
-/// What is wanted of a controller, once in the words of each version.
+/// A limit that a controller shall enforce, once for each version of cgroups.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Intent {
-    /// The feature that it belongs to.
+    /// The feature to which it belongs.
     pub feature: Feature,
     /// The controller that enforces it.
     pub controller: Controller,
-    /// The flag's words: `limit 64MiB`.
+    /// The limit as the user wrote it: `limit 64MiB`.
     pub wish: String,
-    /// What v1 is told, in this order.
+    /// The files of cgroup v1 that are written, in this order.
     pub v1: Vec<Setting>,
-    /// What v2 is told, in this order.
+    /// The files of cgroup v2 that are written, in this order.
     pub v2: Vec<Setting>,
-    /// Which of them this machine has; none where it has neither.
+    /// The version that has the controller on this machine. None if neither has it.
     pub here: Option<Version>,
-    /// The catalogue's key: why it's set, and where it ends in `.why`, what can't be done (`.cannot`) and in what the two
-    /// versions differ (`.versions`).
+    /// The key of the message that says why it is set, `NAME.why`. The messages `NAME.cannot` and `NAME.versions` say
+    /// what it cannot do, and in what the versions differ.
     #[serde(serialize_with = "super::as_text")]
     pub why: &'static str,
-    /// Docker's flag for it.
+    /// The same limit as a flag of Docker.
     pub docker: String,
-    /// What must be known about it on this machine: that it's accepted but not enforced, say.
+    /// What the user must know about it on this machine: for instance, that the kernel accepts it but does not enforce
+    /// it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// What v2 is told, in words, where that is more than a file's line.
+    /// A description of the setting of cgroup v2, if it is more than a line in a file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<String>,
-    /// Nothing here would enforce it: it's set where there is a file for it, and said to be idle.
+    /// Nothing on this machine enforces it. It is set if its file exists, and is shown as not effective.
     pub is_idle: bool,
-    /// What v2 is told by a BPF program, which is no file: its instructions.
+    /// The instructions of a BPF program, if cgroup v2 has no file for this limit.
     #[serde(skip)]
     pub program: Option<Vec<u64>>,
 }
 
-/// One file of a cgroup, and what is written to it.
+/// A file of a cgroup, and the value that is written to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
     /// The file's name.
     pub file: String,
-    /// What is written.
+    /// The value that is written.
     pub value: String,
-    /// What the file shows afterwards; none where the kernel shows it in another form, which is not compared.
+    /// The value that the file shows afterwards. None if the kernel shows it in another form; then it is not compared.
     #[serde(skip)]
     pub shown: Option<String>,
 }
 
 impl Setting {
-    /// `value` to `file`, which then shows it as it was written.
+    /// A setting whose file then shows the value as it was written.
     pub fn new(file: &str, value: impl fmt::Display) -> Setting {
         let value = value.to_string();
         Setting { file: file.to_owned(), shown: Some(value.clone()), value }
     }
 
-    /// `value` to `file`, which then shows something else.
+    /// A setting whose file then shows another text.
     pub fn shown_as(file: &str, value: impl fmt::Display, shown: Option<String>) -> Setting {
         Setting { file: file.to_owned(), value: value.to_string(), shown }
     }
 
-    /// The file in a cgroup's directory.
+    /// The path of the file in a cgroup's directory.
     pub fn path_in(&self, directory: &str) -> String {
         format!("{directory}/{}", self.file)
     }
@@ -78,7 +80,7 @@ impl fmt::Display for Setting {
 }
 
 impl Intent {
-    /// What this machine is told.
+    /// The files that are written on this machine.
     pub fn settings(&self) -> &[Setting] {
         match self.here {
             Some(Version::V1) => &self.v1,

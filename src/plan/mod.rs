@@ -1,5 +1,6 @@
-//! A plan: what will be done, as data. It is made without touching the machine, so it can be read, printed as JSON,
-//! compared in a test, and then performed by `exec`.
+//! A plan: the list of system calls that a run of `sandbox` will make, as data. It is composed from the specification
+//! and from facts about this machine. Nothing is made yet, so a plan can be printed as JSON or compared in a test.
+//! `exec` performs it.
 
 pub mod call;
 mod context;
@@ -34,33 +35,33 @@ pub struct Plan {
     pub purpose: Purpose,
     /// The namespaces that are new in it.
     pub namespaces: Vec<Feature>,
-    /// What the kernel forces besides what was asked for, and why.
+    /// The features that nobody asked for but the kernel requires, and why.
     pub added: Vec<Addition>,
-    /// What the container is called.
+    /// The name of the container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What the user should know of what they asked for.
+    /// What the user should know about what they asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// How long the command may run, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
-    /// The limits, each in the spelling of v1 and of v2.
+    /// The limits, each with its files of cgroup v1 and of cgroup v2.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub intents: Vec<Intent>,
     /// One ordered list over all actors.
     pub steps: Vec<Step>,
-    /// What will stop this plan on this machine. Only `exec` treats them as fatal.
+    /// What prevents this plan on this machine. Only `exec` treats a problem as fatal.
     pub problems: Vec<Problem>,
 }
 
 impl Plan {
-    /// The name of the program that the plan ends in.
+    /// The name of the program that the plan executes at its end.
     pub fn command(&self) -> Option<&str> {
         self.arguments().first().map(String::as_str)
     }
 
-    /// That program's name and arguments; none where the plan ends in a demonstration.
+    /// The name and the arguments of that program. Empty if the plan ends with a demonstration.
     pub fn arguments(&self) -> &[String] {
         let exec = self.steps.iter().find_map(|step| match &step.call {
             Call::Process(call::process::ProcessCall::Exec { arguments, .. }) => Some(arguments.as_slice()),
@@ -70,12 +71,12 @@ impl Plan {
     }
 }
 
-/// A feature that nobody asked for but the kernel demands.
+/// A feature that nobody asked for but the kernel requires.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Addition {
-    /// What is isolated besides.
+    /// The feature that is added.
     pub feature: Feature,
-    /// The catalogue's key of the reason: `not root`, `to mount /proc`.
+    /// The key of the message with the reason: `not root`, `to mount /proc`.
     #[serde(serialize_with = "as_text")]
     pub reason: &'static str,
 }
@@ -85,16 +86,16 @@ pub struct Addition {
 pub struct Step {
     /// Which process makes the call.
     pub actor: Actor,
-    /// What it is for.
+    /// What the step is for.
     #[serde(rename = "feature")]
     pub purpose: Purpose,
     /// The call.
     #[serde(serialize_with = "as_call")]
     pub call: Call,
-    /// The catalogue's key of the reason.
+    /// The key of the message with the reason.
     #[serde(serialize_with = "as_text")]
     pub why: &'static str,
-    /// How it is undone, where it leaves something outside of the new process.
+    /// How the step is undone, if it leaves something outside of the new process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undo: Option<undo::Undo>,
 }
@@ -103,13 +104,14 @@ pub struct Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Actor {
-    /// `sandbox` itself, outside.
+    /// `sandbox` itself, on the host.
     Host,
-    /// A process between the host and the child, for namespaces that only children enter (time).
+    /// A process between the host and the child. Some namespaces (time) apply only to the children of the process that
+    /// makes or joins them.
     Helper,
-    /// The process that is set up and becomes the command.
+    /// The process that is confined and then becomes the command.
     Child,
-    /// The command, where the child stays behind it as init.
+    /// The command, if the child stays as its init.
     Command,
     /// The process that serves published ports.
     Relay,
@@ -127,12 +129,12 @@ impl fmt::Display for Actor {
     }
 }
 
-/// Something that this machine won't allow, found before anything was done.
+/// Something that this machine does not allow. It is found before anything is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// What it stops.
+    /// The part of the plan that it prevents.
     pub purpose: Purpose,
-    /// What can't be done, why, and what to do.
+    /// What cannot be done, why, and what to do.
     pub error: Error,
 }
 
@@ -151,7 +153,7 @@ pub(super) fn as_text<S: Serializer>(key: &str, serializer: S) -> Result<S::Ok, 
     serializer.serialize_str(&text(key))
 }
 
-/// In a plan's JSON a call stands both as a person reads it and as data.
+/// The JSON of a plan has each call twice: as text for people, and as data.
 fn as_call<S: Serializer>(call: &Call, serializer: S) -> Result<S::Ok, S::Error> {
     let mut object = serializer.serialize_struct("Call", 2)?;
     object.serialize_field("text", &call.to_string())?;

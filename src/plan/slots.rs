@@ -1,4 +1,5 @@
-//! Slots: the few things that are known only while a plan runs. One step writes a slot, later ones read it.
+//! Slots: values that become known only while a plan runs, such as the PID of the child or an open descriptor. One step
+//! fills a slot, and later steps read it. In a printed call a slot is a name in angle brackets: `<child>`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,14 +13,15 @@ use serde::{Deserialize, Serialize};
 
 use super::gate::Channel;
 
-/// The descriptors of mounts and directories that a root is built with. It's by them alone that anything in it is named: a path
-/// could lead through a symbolic link of the new root to a place outside of it.
+/// The descriptors from which a new root file system is built. Each is open on a mount or a directory. Files of the new
+/// root are named only relative to these descriptors: an absolute path could lead through a symbolic link of the new
+/// root to a file outside of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Held {
-    /// `<lower>`: what an overlay shows and never changes.
+    /// `<lower>`: the lower directory of an overlay, which is never changed.
     Lower,
-    /// `<layer>`: the tmpfs that takes what is written.
+    /// `<layer>`: the tmpfs with the upper directory of an overlay. All changes are written to it.
     Layer,
     /// `<root>`: the new root.
     Root,
@@ -27,14 +29,14 @@ pub enum Held {
     Proc,
     /// `<sys>`: its sysfs.
     Sys,
-    /// `<dev>`: its devices.
+    /// `<dev>`: its /dev.
     Dev,
-    /// `<mount>`: a mount that has been made and is nowhere yet.
+    /// `<mount>`: a new mount that is not attached yet.
     Mount,
 }
 
 impl Held {
-    /// Its name, without the brackets.
+    /// Its name without the angle brackets.
     pub fn name(self) -> &'static str {
         match self {
             Held::Lower => "lower",
@@ -54,85 +56,88 @@ impl fmt::Display for Held {
     }
 }
 
-/// The filled slots of one process's side of a run.
+/// The filled slots of one process. A child starts with a copy of its parent's.
 #[derive(Debug, Default)]
 pub struct Slots {
-    /// `<child>`: the child's number outside.
+    /// `<child>`: the PID of the child on the host.
     pub child: Option<Pid>,
     /// The child's pidfd.
     pub pidfd: Option<OwnedFd>,
-    /// `<helper>`: the number of the process between, outside.
+    /// `<helper>`: the PID of the helper on the host.
     pub helper: Option<Pid>,
-    /// This side's end of `<gate>`.
+    /// `<gate>`: this process's end of the socket pair.
     pub gate: Option<Channel>,
-    /// The other side's end, until the clone has given it away.
+    /// The child's end of the socket pair, until the clone.
     pub other_gate: Option<Channel>,
-    /// `<cgroup>`: the group that the child is born in.
+    /// `<cgroup>`: the cgroup in which the child is created.
     pub cgroup: Option<OwnedFd>,
-    /// `<terminal>`: the master of the command's terminal. The host's, wherever it was made.
+    /// `<terminal>`: the master of the command's terminal. Only the host keeps it, even if it was made inside.
     pub terminal: Option<OwnedFd>,
-    /// `<pts>`: the slave. The command's: a copy elsewhere would hide from the master that all have gone.
+    /// `<pts>`: the slave of the command's terminal. Only the command keeps it: as long as another process has a copy,
+    /// the master gets no hang-up when the command has ended.
     pub pts: Option<OwnedFd>,
-    /// What keeps the directories that are shared with other runs, each with its lock. Held by the host for as long as it uses them.
+    /// Files with a shared lock, which other runs lock too. While the host holds these locks, no other run removes what
+    /// they share.
     pub shares: Vec<OwnedFd>,
-    /// The sockets of published ports, each with the port inside that it leads to. The relay's, once it's made.
+    /// The listening sockets of published ports, each with its port inside. Only the relay keeps them, once it is
+    /// created.
     pub listeners: Vec<(TcpListener, u16)>,
-    /// Where they listen, and the ports inside.
+    /// The addresses of these sockets, and the ports inside.
     pub published: Vec<(SocketAddr, u16)>,
-    /// The relay that serves them. The host's.
+    /// The relay process that serves them. Only the host knows it.
     pub relay: Option<PortRelay>,
-    /// `<address>`: the one that was claimed for the container, before the child got its copy of all this.
+    /// `<address>`: the address that was claimed for the container. It is claimed before the clone, so the child has a
+    /// copy of it.
     pub address: Option<Ipv4Addr>,
-    /// The socket that owns the container's tables of nf_tables: they go when it closes.
+    /// The socket that owns the container's tables of nf_tables. The kernel removes the tables when it is closed.
     pub tables: Option<OwnedFd>,
-    /// `<root>` and the others that a root is built with.
+    /// The descriptors from which the new root is built.
     pub held: BTreeMap<Held, OwnedFd>,
 }
 
-/// The process that carries bytes from published ports to those inside.
+/// The process that forwards connections from published ports into the container.
 #[derive(Debug)]
 pub struct PortRelay {
-    /// Its number.
+    /// Its PID.
     pub pid: Pid,
     /// Its pidfd.
     pub pidfd: OwnedFd,
-    /// The host's end of a gate of its own: the end of file tells it that the container has ended.
+    /// The host's end of the relay's own socket pair. The end of file tells the relay that the container has ended.
     pub gate: Channel,
 }
 
 impl Slots {
-    /// Lets the shared directories go. By their locks, not only by their descriptors, of which a child that is about to end may have
-    /// a copy. (Not by nix's lock, which panics where it can't be let go.)
+    /// Releases the shared locks. Closing the descriptors is not enough, because a child that is about to end may have
+    /// copies of them. (nix's lock type is not used: it panics if unlocking fails.)
     pub fn release_shares(&mut self) {
         for share in self.shares.drain(..) {
             let _ = flock(share, FlockOperation::Unlock);
         }
     }
 
-    /// The process that was made: the child, or the helper as long as it has made no child.
+    /// The process that was created: the child, or the helper as long as it has not created the child.
     ///
     /// # Errors
-    /// ESRCH where none has been made.
+    /// ESRCH: none was created yet.
     pub fn made(&self) -> Result<Pid, Errno> {
         self.child.or(self.helper).ok_or(Errno::ESRCH)
     }
 
-    /// A descriptor that an earlier step has put here.
+    /// A descriptor that an earlier step has stored.
     ///
     /// # Errors
-    /// EBADF where none has.
+    /// EBADF: no step has stored it.
     pub fn held(&self, held: Held) -> Result<BorrowedFd<'_>, Errno> {
         self.held.get(&held).map(AsFd::as_fd).ok_or(Errno::EBADF)
     }
 
-    /// Replaces `<lower>` and its like by the path that leads to the descriptor's very file, whatever its name is.
-    pub fn fill_held(&self, words: &str) -> String {
-        // Nearly all have none.
-        if !words.contains('<') {
-            return words.to_owned();
+    /// Replaces the name of each slot, such as `<lower>`, by a path to its descriptor: /proc/self/fd/N.
+    pub fn fill_held(&self, text: &str) -> String {
+        if !text.contains('<') {
+            return text.to_owned();
         }
-        self.held.iter().fold(words.to_owned(), |words, (held, descriptor)| {
-            words.replace(&held.to_string(), &format!("/proc/self/fd/{}", descriptor.as_raw_fd()))
+        self.held.iter().fold(text.to_owned(), |text, (held, descriptor)| {
+            text.replace(&held.to_string(), &format!("/proc/self/fd/{}", descriptor.as_raw_fd()))
         })
     }
 }

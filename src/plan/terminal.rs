@@ -1,14 +1,15 @@
-//! A terminal for the command: which steps it takes, on which side. The calls are in `call/terminal.rs`.
+//! A terminal for the command: which steps are necessary, and which process performs them. The calls are in
+//! `call/terminal.rs`.
 
 use super::call::terminal::TerminalCall;
 use super::order::Phase;
 use super::{Actor, Draft};
 
-/// Gives the command a terminal of its own. `inside`: the plan mounts a devpts, so that the terminal is made in that one
-/// and has a name there (`/dev/pts/0`); the host's devpts has its names in the host's /dev.
-/// `owner` is who the slave is given to, by the number that they have where it's made.
+/// Gives the command its own terminal. With `inside` the plan mounts a devpts. The terminal is then made in that
+/// devpts, and has a name in the container (`/dev/pts/0`). Otherwise it is made in the host's devpts, and its name is
+/// in the host's /dev. `owner` is the user who gets the slave, as an ID of the user namespace in which it is made.
 pub fn plan_terminal(draft: &mut Draft, inside: bool, owner: Option<u32>) {
-    // Inside it waits until that devpts stands.
+    // Inside, the devpts must be mounted first.
     let (phase, actor) = if inside { (Phase::Terminal, Actor::Child) } else { (Phase::Prepare, Actor::Host) };
     draft.common(phase, actor, TerminalCall::Open, "terminal.open.why");
     draft.common(phase, actor, TerminalCall::Unlock, "terminal.unlock.why");

@@ -1,5 +1,5 @@
-//! What a step leaves outside of the new process, and how it's known again: a closed list of removals, each of which
-//! may be done twice.
+//! What a step leaves on the host, and how it is removed: a closed list of removals. Each is idempotent. Before a
+//! removal, `exec` proves that the thing is still the one that `sandbox` made.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,76 +9,78 @@ use serde::{Deserialize, Serialize};
 use crate::feature::Feature;
 pub use crate::sys::sysv::Sysv;
 
-/// One removal. Performed by `exec::journal`, which also proves that the thing is still ours.
+/// One removal. `exec::undo` performs it, after it has checked the identity of the thing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Undo {
-    /// A network device, known by its namespace, index and hardware address; the kernel removes its peer with it.
+    /// A network device. Its identity is its network namespace, index and hardware address. If it is one of a veth
+    /// pair, the kernel removes the other one with it.
     DeleteLink {
         /// Its name.
         name: String,
     },
-    /// The bridge that other runs use too: it goes with the last of them, and forwarding is as it was before it.
+    /// The bridge, which other runs use too. The last run that uses it removes it, and restores the setting for
+    /// forwarding.
     RemoveBridge {
         /// Its name.
         name: String,
     },
-    /// An empty directory that we made.
+    /// An empty directory.
     RemoveDirectory {
         /// Its path.
         path: PathBuf,
     },
-    /// A file that we made.
+    /// A file.
     RemoveFile {
         /// Its path.
         path: PathBuf,
     },
-    /// A cgroup of ours: whatever still runs in it is ended first.
+    /// A cgroup. Processes that are still in it are killed first.
     RemoveGroup {
         /// Its directory.
         path: PathBuf,
     },
-    /// The cgroup `sandbox`, which other runs use too: it goes with the last of them.
+    /// The cgroup `sandbox`, which other runs use too. The last of them removes it.
     RemoveSharedGroup {
         /// Its directory.
         path: PathBuf,
     },
-    /// Controllers that a v2 cgroup didn't hand down before.
+    /// Controllers that were enabled in the cgroup.subtree_control of a cgroup. They are disabled again.
     WithdrawControllers {
         /// The cgroup's directory.
         path: PathBuf,
         /// Their names.
         controllers: Vec<String>,
     },
-    /// The caller goes back to the cgroup that it came from.
+    /// The caller moves back to the cgroup from which it came.
     MoveBack {
         /// That cgroup's directory.
         path: PathBuf,
-        /// The one that it went to.
+        /// The directory of the cgroup to which it moved.
         from: PathBuf,
     },
-    /// A mount of ours.
+    /// A mount.
     Unmount {
-        /// Where it is.
+        /// The mount point.
         path: PathBuf,
     },
-    /// A System V object of ours.
+    /// A System V IPC object.
     RemoveSysv {
         /// `shm`, `sem` or `msg`.
         kind: Sysv,
-        /// The key that we chose for it, which no one else uses.
+        /// Its key. It is random, so no other program uses it.
         key: i32,
     },
-    /// A POSIX message queue of ours, known by its inode.
+    /// A POSIX message queue. Its identity is its inode.
     RemoveQueue {
-        /// Its name, with the slash.
+        /// Its name, with the slash in front.
         name: String,
     },
 }
 
 impl Undo {
-    /// The kind of namespace in which its name holds: elsewhere that name is another thing, or none. A path is followed
-    /// from wherever the caller is, and the inode proves what it leads to.
+    /// The kind of namespace to which its name belongs. In another namespace, the same name is something else or does
+    /// not exist. A path belongs to none: the inode proves to what it leads.
     pub fn home(&self) -> Option<Feature> {
         match self {
             Undo::DeleteLink { .. } | Undo::RemoveBridge { .. } => Some(Feature::Net),

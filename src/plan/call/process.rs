@@ -232,14 +232,14 @@ impl ProcessCall {
                 clone(namespaces, 0, *into_cgroup, slots, |slots, pid| slots.child = Some(pid))
             }
             ProcessCall::Clone { namespaces, as_sibling: true, into_cgroup } => {
-                let number = clone(namespaces, libc::CLONE_PARENT, *into_cgroup, slots, |slots, pid| {
+                let pid = clone(namespaces, libc::CLONE_PARENT, *into_cgroup, slots, |slots, pid| {
                     slots.child = Some(pid);
                 })?;
-                if number != 0 {
+                if pid != 0 {
                     let gate = slots.gate.as_ref().ok_or(Errno::EBADF)?;
-                    gate.send(&Message::Born(number as i32), &[])?;
+                    gate.send(&Message::ChildPid(pid as i32), &[])?;
                 }
-                Ok(number)
+                Ok(pid)
             }
             ProcessCall::CloneHelper { namespaces, into_cgroup } => {
                 clone(namespaces, 0, *into_cgroup, slots, |slots, pid| slots.helper = Some(pid))

@@ -1,4 +1,5 @@
-//! What the mount table must show: a plan's mounts, followed from the slot that holds each to the place that it's put at.
+//! What the mount table must show. A plan stores each new mount in a slot, and attaches it to a path later. So the
+//! mounts are followed from slot to path.
 
 use std::collections::BTreeMap;
 
@@ -8,32 +9,39 @@ use crate::plan::call::mount::MountCall;
 use crate::plan::slots::Held;
 use crate::plan::{Actor, Call, Plan};
 
-/// A mount, and where it is once it has been put there.
+/// A mount of the plan, and its mount point once it is attached.
 #[derive(Debug, Clone, Default)]
-struct Made {
+struct PlannedMount {
     kind: Option<String>,
     attributes: Attributes,
-    place: Option<String>,
+    mount_point: Option<String>,
 }
 
-/// The mounts of a plan by their places. Of two at one place, the later one covers the other.
+/// The mounts of a plan. If two are attached to one path, the later one covers the other.
 pub(super) fn of(plan: &Plan) -> Vec<Expected> {
-    // In a root that is entered by chroot(2), or by its path, a mount was put somewhere else than it shows.
+    // If the new root is entered by its path, mounts were made below that path. The mount table shows other paths for
+    // them afterwards.
     let moves = |call: &Call| match call {
         Call::Mount(MountCall::PivotRoot { new_root, .. }) => new_root != ".",
         _ => false,
     };
-    let is_moved = plan.steps.iter().any(|step| moves(&step.call));
-    let mut slots = BTreeMap::from([(Held::Root, Made { place: Some("/".into()), ..Made::default() })]);
+    let root_moves = plan.steps.iter().any(|step| moves(&step.call));
+    let mut slots = BTreeMap::from([(
+        Held::Root,
+        PlannedMount { mount_point: Some("/".into()), ..PlannedMount::default() },
+    )]);
     let mut all = BTreeMap::new();
     for step in &plan.steps {
         match &step.call {
             Call::Mount(MountCall::Filesystem { kind, target, .. })
-                if step.actor != Actor::Host && (target == "/proc" || !is_moved) =>
+                if step.actor != Actor::Host && (target == "/proc" || !root_moves) =>
             {
                 let (at, filesystem) = (target.clone(), Some(kind.clone()));
                 let attributes = Attributes::NONE;
-                all.insert(target.clone(), Expected::Mount { at, filesystem, attributes, may_lack: false });
+                all.insert(
+                    target.clone(),
+                    Expected::Mount { at, filesystem, attributes, may_be_missing: false },
+                );
             }
             Call::DetachedMount(call) => follow(&mut slots, &mut all, call),
             _ => {}
@@ -46,11 +54,15 @@ pub(super) fn of(plan: &Plan) -> Vec<Expected> {
     all.into_values().collect()
 }
 
-fn follow(slots: &mut BTreeMap<Held, Made>, all: &mut BTreeMap<String, Expected>, call: &DetachedMountCall) {
-    let fresh = |to: &Held, kind: Option<&String>, attributes| Made {
+fn follow(
+    slots: &mut BTreeMap<Held, PlannedMount>,
+    all: &mut BTreeMap<String, Expected>,
+    call: &DetachedMountCall,
+) {
+    let fresh = |to: &Held, kind: Option<&String>, attributes| PlannedMount {
         kind: kind.cloned(),
         attributes,
-        place: (*to == Held::Root).then(|| "/".into()),
+        mount_point: (*to == Held::Root).then(|| "/".into()),
     };
     match call {
         DetachedMountCall::Make { kind, attributes, to, .. } => {
@@ -64,31 +76,37 @@ fn follow(slots: &mut BTreeMap<Held, Made>, all: &mut BTreeMap<String, Expected>
             made.attributes = made.attributes.and(*attributes);
         }
         DetachedMountCall::Attach { mount, at, path } => {
-            let Some(place) = place(slots, *at, path) else { return };
+            let Some(mount_point) = mount_point(slots, *at, path) else { return };
             let made = slots.entry(*mount).or_default();
-            all.insert(place.clone(), mounted(place.clone(), made));
-            made.place = Some(place);
+            all.insert(mount_point.clone(), mounted(mount_point.clone(), made));
+            made.mount_point = Some(mount_point);
         }
         DetachedMountCall::Hide { at, path, directory } => {
             let attributes = if *directory { Attributes::PROTECTED } else { Attributes::NONE };
-            let Some(at) = place(slots, *at, path) else { return };
-            all.insert(at.clone(), Expected::Mount { at, filesystem: None, attributes, may_lack: true });
+            let Some(at) = mount_point(slots, *at, path) else { return };
+            all.insert(
+                at.clone(),
+                Expected::Mount { at, filesystem: None, attributes, may_be_missing: true },
+            );
         }
         DetachedMountCall::Protect { at, path } => {
             let attributes = Attributes::PROTECTED;
-            let Some(at) = place(slots, *at, path) else { return };
-            all.insert(at.clone(), Expected::Mount { at, filesystem: None, attributes, may_lack: true });
+            let Some(at) = mount_point(slots, *at, path) else { return };
+            all.insert(
+                at.clone(),
+                Expected::Mount { at, filesystem: None, attributes, may_be_missing: true },
+            );
         }
         _ => {}
     }
 }
 
-fn mounted(at: String, made: &Made) -> Expected {
-    Expected::Mount { at, filesystem: made.kind.clone(), attributes: made.attributes, may_lack: false }
+fn mounted(at: String, made: &PlannedMount) -> Expected {
+    Expected::Mount { at, filesystem: made.kind.clone(), attributes: made.attributes, may_be_missing: false }
 }
 
-/// A path in a tree of ours, from `/` on.
-fn place(slots: &BTreeMap<Held, Made>, at: Held, path: &str) -> Option<String> {
-    let above = slots.get(&at)?.place.as_ref()?;
+/// A path in the tree of a slot, as a path of the container.
+fn mount_point(slots: &BTreeMap<Held, PlannedMount>, at: Held, path: &str) -> Option<String> {
+    let above = slots.get(&at)?.mount_point.as_ref()?;
     Some([above.trim_end_matches('/'), "/", path.trim_start_matches('/')].concat())
 }
