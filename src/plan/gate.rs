@@ -28,7 +28,7 @@ pub struct Difference {
 /// A message on the gate while a plan runs.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Message {
-    /// Host to the others: perform step N now. Only sent when each step is shown (`--explain`, `--step`).
+    /// Host to the others: perform step N now. Only sent if every step is reported.
     Go(usize),
     /// Helper to host: this is the PID of the child.
     ChildPid(i32),

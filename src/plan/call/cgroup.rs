@@ -21,19 +21,19 @@ use crate::sys::bpf;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CgroupCall {
-    /// mkdir(2) of a group.
+    /// mkdir(2) of a cgroup.
     Make {
         /// Its directory.
         directory: String,
-        /// Other runs use it too: that it's there already is as good.
+        /// Whether other runs use it too. Then EEXIST counts as success.
         shared: bool,
     },
-    /// open(2) of a group: `<cgroup>`, into which the child is cloned.
+    /// open(2) of a cgroup: `<cgroup>`, in which the child is created.
     Open {
         /// Its directory.
         directory: String,
     },
-    /// write(2) of a limit to a file of a group.
+    /// write(2) of a limit to a file of a cgroup.
     Set {
         /// The group's directory.
         directory: String,
@@ -42,18 +42,18 @@ pub enum CgroupCall {
         /// The file, and what is written.
         setting: Setting,
     },
-    /// The same to a file that this kernel may not have: then nothing is done, and 0 returned.
+    /// write(2) to a file of a cgroup, if this kernel has the file. Otherwise nothing is done, and the result is 0.
     Offer {
         /// The group's directory.
         directory: String,
         /// The file, and what is written.
         setting: Setting,
     },
-    /// bpf(2): loads a device program and attaches it to a group.
+    /// bpf(2): loads a device program and attaches it to a cgroup.
     AttachProgram {
         /// The group's directory.
         directory: String,
-        /// Its instructions, as the kernel takes them. `cgroups::devices` makes them.
+        /// The instructions of the program: one struct bpf_insn each. `cgroups::devices` makes them.
         program: Vec<u64>,
     },
 }

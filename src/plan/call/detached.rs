@@ -1,24 +1,26 @@
-//! Mounts by descriptor: they are made nowhere, filled, and put in their place when they're ready. open_tree(2), fsopen(2),
-//! mount_setattr(2), move_mount(2); all of them are there since Linux 5.12.
+//! Mounts by descriptor. A mount is made detached, that is, attached nowhere. It is filled, and then attached to its
+//! mount point. open_tree(2), fsopen(2), mount_setattr(2) and move_mount(2) do this; Linux 5.12 has them all.
 //!
-//! What lies in a new root may be hostile: its `proc` a link to `/etc`, its `dev` exchanged for one between two calls.
-//! So nothing in it is named by a path from here. openat2(2) with RESOLVE_IN_ROOT resolves each path as if the new root
-//! were `/` already, the descriptor that comes back can't be exchanged any more, and the mount is put onto that. Such a
-//! descriptor is printed as what it was opened on: `<root/proc>`.
+//! The files of a new root may be hostile. Its `proc` may be a symbolic link to `/etc`, or a program may replace its
+//! `dev` by a link between two calls. So no file in it is named by a path of the host. openat2(2) with RESOLVE_IN_ROOT
+//! resolves each path as if the new root were `/` already. It returns a descriptor, which nobody can replace, and the
+//! mount is attached to that. Such a descriptor is printed as the path that it was opened on: `<root/proc>`.
 
 mod attributes;
+mod tree;
 
 use std::fmt;
 use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag};
-use rustix::fs::{CWD, OFlags, ResolveFlags, openat2};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
+use rustix::fs::{CWD, OFlags};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 use serde::{Deserialize, Serialize};
 
 pub use self::attributes::Attributes;
+use self::tree::{attach, clone_of, find, find_kernels, in_parent, make, unmasked};
 use super::c_string;
 use crate::error::errno;
 use crate::plan::slots::{Held, Slots};
@@ -28,23 +30,23 @@ use crate::sys;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DetachedMountCall {
-    /// openat(2) of a directory of today.
+    /// openat(2) of a directory on the host.
     Open {
-        /// Which.
+        /// The directory.
         path: String,
         /// The slot.
         to: Held,
     },
-    /// open_tree(2): a copy of a mount of today, from `path` down.
+    /// open_tree(2): a detached copy of a mount on the host, with `path` as its root.
     Clone {
-        /// What.
+        /// The file or directory.
         path: String,
-        /// Whether what is mounted below comes along.
+        /// Whether the mounts below are copied too.
         below: bool,
         /// The slot.
         to: Held,
     },
-    /// open_tree(2): a copy of a mount, from a path in a tree of ours down.
+    /// open_tree(2): a detached copy of a mount in one of our own trees, with `path` as its root.
     CloneOwn {
         /// The tree.
         of: Held,
@@ -53,37 +55,40 @@ pub enum DetachedMountCall {
         /// The slot.
         to: Held,
     },
-    /// mount_setattr(2): the ids of files are seen through the map of `<child>`'s user namespace.
+    /// mount_setattr(2): an idmapped mount. The owners of its files are shown through the ID map of `<child>`'s user
+    /// namespace.
     Idmap {
-        /// The mount, which must be nowhere yet.
+        /// The mount, which must not be attached yet.
         mount: Held,
     },
     /// fsopen(2), fsconfig(2), fsmount(2): a new filesystem.
     Make {
-        /// Its kind, `tmpfs`.
+        /// The filesystem type, `tmpfs`.
         kind: String,
-        /// Its own options, `size` and `64m`. A slot in a value stands for that descriptor.
+        /// The options of the filesystem, such as `size` and `64m`. The name of a slot in a value means a path to its
+        /// descriptor.
         options: Vec<(String, String)>,
         /// The mount's attributes.
         attributes: Attributes,
         /// The slot.
         to: Held,
     },
-    /// mount_setattr(2).
+    /// mount_setattr(2): adds attributes.
     Restrict {
         /// The mount.
         mount: Held,
-        /// Its attributes.
+        /// The attributes that are added.
         attributes: Attributes,
-        /// Whether those below get them too.
+        /// Whether the mounts below get them too.
         below: bool,
     },
-    /// move_mount(2): on top of the old root. Paths from `/` on don't see it: a process keeps the root below it.
+    /// move_mount(2) onto the old root. Paths from `/` on do not lead to the new mount: the root directory of a process
+    /// stays the one below it.
     Stack {
         /// The mount.
         mount: Held,
     },
-    /// move_mount(2): to a place in a tree of ours.
+    /// move_mount(2) to a path in one of our own trees.
     Attach {
         /// The mount.
         mount: Held,
@@ -92,16 +97,17 @@ pub enum DetachedMountCall {
         /// The path in it.
         path: String,
     },
-    /// move_mount(2): the null device over a file, or an empty tmpfs over a directory. If it isn't there, nothing is done.
+    /// move_mount(2): /dev/null is mounted on a file, or an empty tmpfs on a directory. If the path does not exist,
+    /// nothing is done.
     Hide {
         /// The tree.
         at: Held,
         /// The path in it.
         path: String,
-        /// Whether it's a directory.
+        /// Whether it is a directory.
         directory: bool,
     },
-    /// A mount of a path onto itself that refuses writes. If it isn't there, nothing is done.
+    /// A read-only bind mount of a path onto itself. If the path does not exist, nothing is done.
     Protect {
         /// The tree.
         at: Held,
@@ -132,19 +138,20 @@ pub enum DetachedMountCall {
         at: Held,
         /// The path in it.
         path: String,
-        /// Where it leads.
+        /// The target of the link.
         target: String,
     },
-    /// mknodat(2) of a character device that all may use.
+    /// mknodat(2) of a character device with mode 0666.
     MakeNode {
         /// The tree.
         at: Held,
         /// The path in it.
         path: String,
-        /// The device.
+        /// Its major and minor number.
         device: (u64, u64),
     },
-    /// fchdir(2) into the new root. From here on no descriptor is needed, and none is kept: `<lower>` would be a way out.
+    /// fchdir(2) into the new root. All slots are closed then: they are not needed any more, and `<lower>` would be a
+    /// way out of the new root.
     Enter,
 }
 
@@ -224,12 +231,12 @@ impl fmt::Display for DetachedMountCall {
     }
 }
 
-/// A descriptor as what it was opened on.
+/// A descriptor, printed as the path that it was opened on.
 fn within(at: Held, path: &str) -> String {
     format!("<{}/{}>", at.name(), path.trim_start_matches('/'))
 }
 
-/// A descriptor of the directory that something is made in, and its name there.
+/// The descriptor of a parent directory, and the name of a new file in it.
 fn entry(at: Held, path: &str) -> String {
     match path.trim_start_matches('/').rsplit_once('/') {
         Some((directory, name)) => format!("{}, {}", within(at, directory), c_string(name)),
@@ -336,122 +343,21 @@ impl DetachedMountCall {
     }
 }
 
-/// A name that nobody can give a second meaning: the kernel takes `tree` for `/`, whatever links and `..` lie in the path.
-/// Magic links, those of /proc/PID/fd, lead out of any root and are refused. EAGAIN: something was renamed meanwhile, so
-/// the kernel can't say whether `..` led out. openat2(2)
-fn find(tree: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
-    let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    for _ in 0..100 {
-        match openat2(tree, path, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty(), how) {
-            Err(rustix::io::Errno::AGAIN) => {}
-            found => return found.map_err(errno),
-        }
-    }
-    Err(Errno::EAGAIN)
-}
-
-/// A file of the kernel's own (/proc, /sys), which no link leads to. None where this kernel doesn't have it; any other
-/// answer is an error, since a mask that can't be made must not be passed over.
-fn find_kernels(tree: BorrowedFd<'_>, path: &str) -> Result<Option<OwnedFd>, Errno> {
-    let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    match openat2(tree, path, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty(), how) {
-        Ok(found) => Ok(Some(found)),
-        Err(rustix::io::Errno::NOENT) => Ok(None),
-        Err(error) => Err(errno(error)),
-    }
-}
-
-/// Makes something in the directory that `path` is in, by its last name: a name alone is one in the tree's own directory.
-fn in_parent<T>(
-    tree: BorrowedFd<'_>,
-    path: &str,
-    make: impl FnOnce(BorrowedFd<'_>, &str) -> Result<T, Errno>,
-) -> Result<T, Errno> {
-    match path.trim_start_matches('/').rsplit_once('/') {
-        Some((directory, name)) => make(find(tree, directory)?.as_fd(), name),
-        None => make(tree, path.trim_start_matches('/')),
-    }
-}
-
-fn clone_of(what: BorrowedFd<'_>, below: bool) -> Result<OwnedFd, Errno> {
-    let below = if below { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    rustix::mount::open_tree(what, "", flags | OpenTreeFlags::AT_EMPTY_PATH | below).map_err(errno)
-}
-
-fn attach(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<(), Errno> {
-    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    rustix::mount::move_mount(mount, "", place, "", flags).map_err(errno)
-}
-
-/// A new filesystem. `source` is only what the mount table shows of it.
-fn make(kind: &str, options: &[(&str, String)], attributes: Attributes) -> Result<OwnedFd, Errno> {
-    let make = || {
-        let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
-        rustix::mount::fsconfig_set_string(context.as_fd(), "source", kind)?;
-        for (key, value) in options {
-            if value.is_empty() {
-                rustix::mount::fsconfig_set_flag(context.as_fd(), *key)?;
-            } else {
-                rustix::mount::fsconfig_set_string(context.as_fd(), *key, value.as_str())?;
-            }
-        }
-        rustix::mount::fsconfig_create(context.as_fd())?;
-        let attributes = MountAttrFlags::from_bits_retain(attributes.0 as u32);
-        rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-    };
-    make().map_err(errno)
-}
-
 fn keep(slots: &mut Slots, to: Held, descriptor: OwnedFd) -> Result<i64, Errno> {
     slots.held.insert(to, descriptor);
     Ok(0)
-}
-
-/// Modes as they are said: the caller's umask would take bits away. To set them afterwards would take a second look-up.
-fn unmasked(make: impl FnOnce() -> Result<(), Errno>) -> Result<i64, Errno> {
-    let mask = nix::sys::stat::umask(Mode::empty());
-    let made = make();
-    nix::sys::stat::umask(mask);
-    made.map(|()| 0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A directory as a hostile image has it: links to a place outside, absolute and by `..`.
-    fn hostile() -> (tempfile::TempDir, OwnedFd) {
-        let directory = tempfile::tempdir().unwrap();
-        let outside = directory.path().join("outside");
-        let root = directory.path().join("root");
-        std::fs::create_dir_all(&outside).unwrap();
-        std::fs::create_dir(&root).unwrap();
-        std::os::unix::fs::symlink(&outside, root.join("absolute")).unwrap();
-        std::os::unix::fs::symlink("../outside", root.join("relative")).unwrap();
-        std::os::unix::fs::symlink("/proc/self/root", root.join("magic")).unwrap();
-        let root = rustix::fs::open(&root, OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
-        (directory, root)
-    }
-
-    #[test]
-    fn no_link_leads_out_of_a_tree() {
-        let (directory, root) = hostile();
-        assert!(directory.path().join("root/absolute").is_dir(), "a path from here does lead there");
-        for link in ["absolute", "relative", "magic", "../outside"] {
-            assert_eq!(find(root.as_fd(), link).map(|_| ()), Err(Errno::ENOENT), "{link}");
-            let made = in_parent(root.as_fd(), &format!("{link}/x"), |_, _| Ok(()));
-            assert_eq!(made, Err(Errno::ENOENT), "{link}");
-        }
-        assert!(find(root.as_fd(), "/").is_ok());
-    }
-
     #[test]
     fn calls_are_printed_with_what_their_descriptors_were_opened_on() {
         let call = DetachedMountCall::Attach { mount: Held::Mount, at: Held::Root, path: "/srv".into() };
-        let words =
+        let text =
             "move_mount(<mount>, \"\", <root/srv>, \"\", MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH)";
-        assert_eq!(call.to_string(), words);
+        assert_eq!(call.to_string(), text);
         let call = DetachedMountCall::MakeDirectory { at: Held::Root, path: "/home/me".into(), mode: 0o755 };
         assert_eq!(call.to_string(), "mkdirat(<root/home>, \"me\", 0755)");
         assert_eq!(

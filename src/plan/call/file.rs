@@ -1,4 +1,4 @@
-//! Files below /proc that configure a namespace, and files of a cgroup.
+//! Writes to files that configure a namespace or a cgroup, and locks on files.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -18,18 +18,18 @@ use crate::plan::slots::Slots;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileCall {
-    /// One write(2) to a file that is there.
+    /// One write(2) to an existing file.
     Write {
-        /// Where.
+        /// The file.
         path: String,
-        /// What.
+        /// What is written.
         content: String,
     },
-    /// open(2) and flock(2), shared. The lock is held until the run ends.
+    /// open(2) and flock(2) with a shared lock. The lock is held until the run ends.
     LockShared {
-        /// What is locked.
+        /// The file or directory.
         path: String,
-        /// For how many seconds to try while another process has an exclusive lock; without, for as long as it takes.
+        /// How many seconds to wait if another process has an exclusive lock. None: without limit.
         seconds: Option<u64>,
     },
 }
@@ -61,14 +61,14 @@ impl FileCall {
     }
 }
 
-/// One write(2) of the whole content to a file that is there.
+/// One write(2) of the whole content to an existing file.
 pub(super) fn write_once(path: &str, content: &str) -> Result<i64, Errno> {
     let file = OpenOptions::new().write(true).open(path);
     let written = file.and_then(|mut file| file.write(content.as_bytes())).map_err(errno)?;
     if written == content.len() { Ok(written as i64) } else { Err(Errno::EIO) }
 }
 
-/// flock(2) has no timeout, so a lock that is waited for only some time is tried again and again.
+/// flock(2) has no timeout. So with a time limit, a nonblocking flock(2) is repeated.
 fn lock_shared(path: &str, seconds: Option<u64>) -> Result<OwnedFd, Errno> {
     let file = OwnedFd::from(File::open(path).map_err(errno)?);
     let Some(seconds) = seconds else {

@@ -1,4 +1,4 @@
-//! The words between host and child: each moment at which one waits for the other is a step too.
+//! Messages between the host and the child. Each point at which one waits for the other is a step of the plan.
 
 use std::fmt;
 
@@ -16,14 +16,15 @@ pub enum GateCall {
     Open,
     /// Host: lets the child go on.
     Release,
-    /// Child: waits to be let go. The end of file here means that the host is dead.
+    /// Child: waits until the host lets it go on. The end of file means that the host is dead.
     Await,
-    /// Child: reads its view of /proc and sends it. `exec` performs it: what to read is not the plan's business.
+    /// Child: reads the files of its view and sends them to the host. Performed by `exec`: the plan does not know which
+    /// files.
     Report,
-    /// Reads what must hold by now, and goes no further if anything differs: a container that is half confined must not
-    /// start. Performed by `exec`; what must hold is `plan::expect`'s.
+    /// Compares what the kernel shows with the plan, and stops at a difference: a container that is only partly
+    /// confined must not start. Performed by `exec`; `plan::expect` has the expected values.
     Verify,
-    /// Child: stays, and does what the host asks through the gate. What that is, the caller of `exec::start_serving` says.
+    /// Child: performs the requests that it receives on the gate. The caller of `exec::start_serving` defines them.
     Serve,
 }
 
@@ -50,7 +51,7 @@ impl GateCall {
                 slots.other_gate = Some(child);
                 Ok(0)
             }
-            // One byte, as the kernel counts.
+            // The result of send(2) and recv(2): one byte.
             GateCall::Release => slots.gate.as_ref().ok_or(Errno::EBADF)?.release().map(|()| 1),
             GateCall::Await => slots.gate.as_ref().ok_or(Errno::EBADF)?.await_release().map(|()| 1),
             GateCall::Report | GateCall::Verify | GateCall::Serve => Ok(0),

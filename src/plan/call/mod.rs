@@ -1,5 +1,5 @@
-//! The calls that containers are made of: a closed list, one file per family. Each call prints itself as strace would and
-//! performs itself, side by side, so an explanation can't drift from what happens.
+//! The calls that make a container: a closed list, with one file for each family. Each call prints itself as strace(1)
+//! would, and performs itself. Both are side by side in the code, so that what is printed is what is done.
 
 pub mod cgroup;
 pub mod detached;
@@ -23,37 +23,37 @@ use serde::{Deserialize, Serialize};
 
 use super::slots::Slots;
 
-/// One system call, or one helper program.
+/// A system call, or a helper program.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Call {
-    /// clone3, unshare, setns, ids, prctl, execve.
+    /// clone3, unshare, setns, IDs, prctl, execve.
     Process(process::ProcessCall),
-    /// The tree of mounts, and roots.
+    /// Mounts by their paths, and the root directory.
     Mount(mount::MountCall),
-    /// Mounts by their descriptors.
+    /// Mounts by descriptors.
     DetachedMount(detached::DetachedMountCall),
-    /// Files that configure a namespace or a cgroup, and plain files.
+    /// Files that configure a namespace or a cgroup, and locks on files.
     File(file::FileCall),
     /// The ID maps of a user namespace.
     User(user::UserCall),
     /// Host and domain names.
     Uts(uts::UtsCall),
-    /// Groups of processes.
+    /// Cgroups: directories, limits, device programs.
     Cgroup(cgroup::CgroupCall),
-    /// Devices, addresses, sockets.
+    /// Network devices, addresses, routes.
     Net(net::NetCall),
-    /// Tables of the packet filter.
+    /// Tables of nf_tables, the packet filter.
     Nftables(nftables::NftablesCall),
-    /// Ports that are published.
+    /// Published ports.
     Publish(publish::PublishCall),
     /// Clock offsets of a time namespace.
     Time(time::TimeCall),
-    /// A terminal of the command's own.
+    /// The command's own terminal.
     Terminal(terminal::TerminalCall),
-    /// What a process gives up for good.
+    /// Restrictions: what a process gives up for good.
     Restrict(restrict::RestrictCall),
-    /// The words between host and child.
+    /// Messages between the host and the child.
     Gate(gate::GateCall),
 }
 
@@ -105,10 +105,10 @@ families! {
 }
 
 /// A string as strace prints it: in double quotes, with the escapes of C.
-pub(crate) fn c_string(words: &str) -> String {
-    let mut out = String::with_capacity(words.len() + 2);
+pub(crate) fn c_string(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
-    for byte in words.bytes() {
+    for byte in text.bytes() {
         match byte {
             b'"' => out.push_str("\\\""),
             b'\\' => out.push_str("\\\\"),

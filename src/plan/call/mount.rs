@@ -1,4 +1,4 @@
-//! The tree of mounts, and the root from which a process sees it.
+//! The mount table of a process, and its root directory.
 
 use std::fmt;
 
@@ -14,45 +14,45 @@ use crate::plan::slots::Slots;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MountCall {
-    /// mount(2) that only changes how mounts below `target` propagate.
+    /// mount(2) that changes the propagation of `target` and of all mounts below it.
     Propagation {
-        /// The top of the subtree.
+        /// The topmost of these mounts.
         target: String,
-        /// private, slave, shared, unbindable.
+        /// The new propagation type.
         mode: Propagation,
     },
-    /// mount(2) of a filesystem.
+    /// mount(2) of a new filesystem.
     Filesystem {
-        /// `proc`, `tmpfs`.
+        /// The filesystem type: `proc`, `tmpfs`.
         kind: String,
-        /// Where.
+        /// The mount point.
         target: String,
-        /// Its own options, `size=16m`.
+        /// Options of the filesystem, `size=16m`.
         #[serde(default)]
         data: Option<String>,
     },
-    /// mount(2) of a part of the tree at another place.
+    /// mount(2) with MS_BIND: a file, or a directory with all mounts below it, becomes visible at a second path too.
     Bind {
-        /// What.
+        /// The file or directory.
         source: String,
-        /// Where.
+        /// The mount point.
         target: String,
     },
     /// umount2(2) with MNT_DETACH.
     Detach {
-        /// Where.
+        /// The mount point.
         target: String,
     },
-    /// pivot_root(2): `new_root` becomes the root, the old one lands on `put_old`.
+    /// pivot_root(2): `new_root` becomes the root mount, and the old root mount is moved to `put_old`.
     PivotRoot {
-        /// The new root, a mount point.
+        /// The new root. It must be a mount point.
         new_root: String,
-        /// Where the old root is put.
+        /// The new mount point of the old root.
         put_old: String,
     },
     /// chdir(2).
     Chdir {
-        /// Where to.
+        /// The new working directory.
         path: String,
     },
 }
@@ -94,12 +94,13 @@ impl fmt::Display for Propagation {
     }
 }
 
-/// What every filesystem that we mount forbids: set-user-id programs and devices in it; in /proc, programs at all.
+/// Flags for a new filesystem. Set-user-ID programs do not work in it, and devices cannot be opened. In /proc, /sys and
+/// mqueue, no program can be executed at all.
 fn safe_flags(kind: &str) -> (MsFlags, &'static str) {
     let safe = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     match kind {
         "proc" | "sysfs" | "mqueue" => (safe | MsFlags::MS_NOEXEC, "MS_NOSUID|MS_NODEV|MS_NOEXEC"),
-        // Its files are terminals, so devices.
+        // The files of devpts are terminals, which are devices.
         "devpts" => (MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC, "MS_NOSUID|MS_NOEXEC"),
         _ => (safe, "MS_NOSUID|MS_NODEV"),
     }

@@ -1,4 +1,4 @@
-//! Network devices and their addresses.
+//! Network devices, addresses and routes.
 
 use std::fmt;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::observe::file;
 use crate::plan::slots::Slots;
 use crate::sys;
 
-/// The calls of this family. rtnetlink(7)'s are messages: what is sent stands in braces.
+/// The calls of this family. Those of rtnetlink(7) are messages: the braces show what is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NetCall {
@@ -29,7 +29,7 @@ pub enum NetCall {
         name: String,
         /// The other device.
         peer: String,
-        /// The process whose network namespace the other device is created in; `<child>` where none is given.
+        /// The process whose network namespace the other device is created in. None: `<child>`.
         pid: Option<i32>,
         /// The bridge that the first device becomes a port of.
         bridge: Option<String>,
@@ -47,32 +47,33 @@ pub enum NetCall {
     AddAddress {
         /// The device.
         device: String,
-        /// The address; `<address>` where none is given.
+        /// The address. None: `<address>`.
         address: Option<Ipv4Addr>,
-        /// How many of its bits name the network.
+        /// The prefix length of its network.
         prefix: u8,
         /// Other runs give it this address too: EEXIST counts as success.
         shared: bool,
     },
-    /// RTM_NEWLINK of a bridge's port: it sends to no other such port.
+    /// RTM_NEWLINK of a bridge's port: an isolated port. The bridge forwards no packet from one isolated port to
+    /// another.
     Isolate {
         /// The port.
         port: String,
     },
-    /// RTM_NEWROUTE: where everything goes that has no other route.
+    /// RTM_NEWROUTE: the default route, for packets that match no other route.
     AddDefaultRoute {
-        /// The machine that takes it.
+        /// The router to which it leads.
         gateway: Ipv4Addr,
     },
-    /// A write of `1` to a setting, if it is 0. The alias, which records that, is set first, so that it is there even if this
-    /// process ends between the two.
+    /// A write of `1` to a setting, if it is 0. An alias of a device records that it was 0. The alias is set first, so
+    /// that it exists even if this process ends between the two.
     Enable {
         /// The file of the setting.
         setting: String,
         /// What records it.
         note: DeviceAlias,
     },
-    /// RTM_GETLINK, again and again until the device can send: the other device of its veth pair is up too.
+    /// RTM_GETLINK, repeated until the device has a carrier: the other device of its veth pair is up too.
     AwaitCarrier {
         /// The device.
         name: String,
@@ -127,7 +128,7 @@ impl NetCall {
         match self {
             NetCall::LinkUp { name } => sys::link::set_up(name),
             NetCall::AddVeth { name, peer, pid, bridge, claimed } => {
-                // The child isn't reaped before the end, so its number can't have become another's.
+                // The child is not reaped before the end of the run, so no other process can have its PID.
                 let pid = pid.or(slots.child.map(nix::unistd::Pid::as_raw)).ok_or(Errno::ESRCH)?;
                 let hardware = match claimed {
                     true => Some(HardwareAddress::of(slots.address.ok_or(Errno::EDESTADDRREQ)?).0),
@@ -157,8 +158,9 @@ impl NetCall {
 pub struct HardwareAddress(pub [u8; 6]);
 
 impl HardwareAddress {
-    /// A locally administered address that is made of an IPv4 address: `02:73` and its four bytes. A container that gets the
-    /// IPv4 address of an earlier one then also has its hardware address, which others may still have in their ARP tables.
+    /// A locally administered address that is made of an IPv4 address: `02:73` and its four bytes. If a container gets
+    /// the IPv4 address of an earlier one, it also gets its hardware address. So old entries in ARP tables are still
+    /// right.
     pub fn of(address: Ipv4Addr) -> HardwareAddress {
         let [a, b, c, d] = address.octets();
         HardwareAddress([0x02, b's', a, b, c, d])
@@ -179,7 +181,7 @@ impl fmt::Display for HardwareAddress {
     }
 }
 
-/// A text that the kernel keeps with a network device, for all who look: IFLA_IFALIAS.
+/// A text that the kernel stores with a network device and shows to everyone: IFLA_IFALIAS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceAlias {
     /// The device.
@@ -212,7 +214,8 @@ fn add_bridge(name: &str, hardware: HardwareAddress) -> Result<(), Errno> {
     }
 }
 
-/// The note comes first: if this process ends between the two, the setting is still 0, and writing 0 again does no harm.
+/// The alias comes first. If this process ends between the two, the setting is still 0, and writing 0 again does no
+/// harm.
 fn enable(setting: &str, note: &DeviceAlias) -> Result<i64, Errno> {
     if file::read_text(setting).map_err(errno)?.trim() != "0" {
         return Ok(0);
@@ -221,12 +224,14 @@ fn enable(setting: &str, note: &DeviceAlias) -> Result<i64, Errno> {
     fs::write(setting, "1").map(|()| 1).map_err(errno)
 }
 
-/// Waits for the kernel's work queue, which takes a millisecond, and for whoever sets the other end up.
+/// Waits until the other device of the pair is up. The kernel then sets the carrier in a work queue, which takes about
+/// a millisecond.
 fn await_carrier(name: &str) -> Result<(), Errno> {
     let deadline = Instant::now() + Duration::from_secs(5);
     while Instant::now() < deadline {
         match sys::netlink::find_link(name) {
-            // Gone with the other end, and that with its namespace: who should have set it up has ended.
+            // The device is gone: its network namespace or that of its peer has ended, because the process that should
+            // have set the peer up has ended.
             None => return Err(Errno::EPIPE),
             Some(link) if link.is_up() => return Ok(()),
             Some(_) => std::thread::sleep(Duration::from_micros(200)),
@@ -240,14 +245,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hardware_address_leads_back() {
+    fn a_hardware_address_contains_its_ipv4_address() {
         let address = Ipv4Addr::new(10, 111, 7, 1);
         let hardware = HardwareAddress::of(address);
         assert_eq!(HardwareAddress::address_of(&hardware.0), Some(address));
         assert_eq!(HardwareAddress::address_of(&[0x02, 0x42, 10, 111, 7, 1]), None);
         assert_eq!(HardwareAddress::address_of(&[]), None);
         assert_eq!(hardware.to_string(), "02:73:0a:6f:07:01");
-        // The second lowest bit of the first byte means locally administered; the lowest would be a multicast address. IEEE 802
+        // The second lowest bit of the first byte means locally administered. The lowest bit would mean a multicast
+        // address. IEEE 802
         assert_eq!(hardware.0[0] & 3, 2);
     }
 }

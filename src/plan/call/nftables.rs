@@ -1,8 +1,8 @@
-//! Tables of nf_tables, the kernel's packet filter. A table is data: what it prints, in the syntax of nft(8), is what the
-//! kernel is sent.
+//! Tables of nf_tables, the kernel's packet filter. A table is data. It is printed in the syntax of nft(8), and sent to
+//! the kernel, from the same data.
 //!
-//! `<address>` in a table is the slot that [`NftablesCall::ClaimAddress`] fills. `<hardware>` is the hardware address that
-//! is made of it.
+//! `<address>` in a table is the slot that [`NftablesCall::ClaimAddress`] fills. `<hardware>` is the hardware address
+//! that is made of it.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -19,8 +19,8 @@ use crate::sys::nftables::{self, BaseChain, Batch, Expressions};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NftablesCall {
-    /// Claims an address: the first host of a network, from the second on, for which the table can be created. Two tables
-    /// cannot have the same name, so the table, which is named after the address, keeps other runs from claiming it.
+    /// Claims an address: the first host of a network, from the second on, for which the table can be created. The
+    /// table is named after the address. Two tables cannot have the same name, so no other run can claim the address.
     ClaimAddress {
         /// The network, a /24.
         network: Ipv4Addr,
@@ -170,8 +170,8 @@ fn claim(network: Ipv4Addr, table: &Table, slots: &mut Slots) -> Result<i64, Err
     for host in 2..=254 {
         let address = Ipv4Addr::from(u32::from(network) + host);
         match table.create(&socket, address) {
-            // Another run has it. The kernel reports EPERM for a table that another socket owns; a caller who may create a
-            // bridge may also create a table.
+            // Another run has this address. The kernel reports EPERM for a table that another socket owns. It cannot
+            // mean a missing privilege here: a caller who may create a bridge may also create a table.
             Err(Errno::EEXIST | Errno::EPERM) => {}
             created => {
                 created?;

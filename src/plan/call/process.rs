@@ -1,4 +1,4 @@
-//! Making a process, moving it between namespaces, changing who it is, and becoming the command.
+//! Creates processes, makes and joins namespaces, changes IDs, and executes the command.
 
 use std::ffi::CString;
 use std::fmt;
@@ -18,12 +18,12 @@ use crate::plan::slots::{PortRelay, Slots};
 use crate::sys;
 use crate::sys::clone::Cloned;
 
-/// A set of namespaces to make or to join.
+/// A set of namespaces that a call makes or joins.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Namespaces(Vec<Feature>);
 
 impl Namespaces {
-    /// The set of these.
+    /// The set of these namespaces.
     pub fn of(features: &[Feature]) -> Self {
         let mut set = Namespaces::default();
         features.iter().for_each(|feature| set.insert(*feature));
@@ -38,14 +38,14 @@ impl Namespaces {
         }
     }
 
-    /// Takes one out; whether it was in.
+    /// Removes one. Returns whether the set contained it.
     pub fn remove(&mut self, feature: Feature) -> bool {
         let before = self.0.len();
         self.0.retain(|kept| *kept != feature);
         self.0.len() != before
     }
 
-    /// Whether one is in.
+    /// Whether the set contains it.
     pub fn contains(&self, feature: Feature) -> bool {
         self.0.contains(&feature)
     }
@@ -55,7 +55,7 @@ impl Namespaces {
         self.0.clone()
     }
 
-    /// The flags of clone(2) and setns(2).
+    /// The flags CLONE_NEW* of clone(2), unshare(2) and setns(2).
     pub fn flags(&self) -> CloneFlags {
         let bits = FLAGS
             .iter()
@@ -65,7 +65,7 @@ impl Namespaces {
     }
 }
 
-/// Feature, bit, name: in the order in which strace prints them.
+/// Feature, flag and its name, in the order in which strace(1) prints them.
 const FLAGS: [(Feature, i32, &str); 8] = [
     (Feature::Mnt, libc::CLONE_NEWNS, "CLONE_NEWNS"),
     (Feature::Cgroup, libc::CLONE_NEWCGROUP, "CLONE_NEWCGROUP"),
@@ -89,71 +89,74 @@ impl fmt::Display for Namespaces {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProcessCall {
-    /// clone3: makes `<child>`. 0 is returned in the child, as by the kernel.
+    /// clone3(2): creates `<child>`. The result is 0 in the child, as for the system call.
     Clone {
         /// Its new namespaces.
         namespaces: Namespaces,
-        /// By the helper: the child becomes the helper's sibling, so that the host is its parent (CLONE_PARENT).
+        /// Whether the child becomes a sibling of the helper, which calls this (CLONE_PARENT). The host is then its
+        /// parent.
         as_sibling: bool,
-        /// Whether it's born in `<cgroup>` (CLONE_INTO_CGROUP, v2 only).
+        /// Whether it is created in `<cgroup>` (CLONE_INTO_CGROUP, cgroup v2 only).
         #[serde(default)]
         into_cgroup: bool,
     },
-    /// clone3: makes `<helper>`.
+    /// clone3(2): creates `<helper>`.
     CloneHelper {
         /// Its new namespaces.
         namespaces: Namespaces,
-        /// As in `Clone`: its child is born where it is.
+        /// As in `Clone`. The helper's child is then created in the same cgroup.
         #[serde(default)]
         into_cgroup: bool,
     },
-    /// clone3: makes the relay, with a gate of its own.
+    /// clone3(2): creates the relay of published ports, with its own socket pair to the host.
     CloneRelay,
-    /// clone(2), with no more to it than fork(2) has: the child stays as init, the new process becomes the command. Not
-    /// clone3, which the filter of system calls hides.
+    /// clone(2) without any flag, like fork(2). The child stays as init, and the new process becomes the command. It is
+    /// not clone3(2), because the seccomp filter makes clone3 fail with ENOSYS.
     ForkCommand,
     /// unshare(2).
     Unshare {
-        /// The namespaces to leave for new ones.
+        /// The new namespaces.
         namespaces: Namespaces,
     },
     /// setns(2) with a pidfd.
     Join {
-        /// Whose namespaces; `<child>`'s where none is given.
+        /// The process whose namespaces are joined. None: `<child>`.
         pid: Option<i32>,
-        /// Which of them.
+        /// Which of its namespaces.
         namespaces: Namespaces,
     },
-    /// setresgid(2), all three.
+    /// setresgid(2): the real, effective and saved group ID.
     SetGroup(u32),
     /// setgroups(2) with an empty list.
     DropGroups,
-    /// setresuid(2), all three.
+    /// setresuid(2): the real, effective and saved user ID.
     SetUser(u32),
-    /// prctl(PR_SET_PDEATHSIG, SIGKILL).
+    /// prctl(PR_SET_PDEATHSIG, SIGKILL): the kernel kills this process when its parent dies.
     DieWithParent,
-    /// prctl(PR_SET_DUMPABLE, 0): nobody there may trace this process, nor open its program
-    /// by /proc/PID/exe, its memory or its descriptors.
+    /// prctl(PR_SET_DUMPABLE, 0): no process in the container may trace this process, or open its memory, its
+    /// descriptors, or its program by /proc/PID/exe.
     Undumpable,
-    /// prctl(PR_SET_MM, PR_SET_MM_MAP): /proc/PID/exe leads to an empty file in memory, and to this program no longer.
+    /// prctl(PR_SET_MM, PR_SET_MM_MAP): /proc/PID/exe no longer leads to the program of `sandbox`, but to an empty file
+    /// in memory.
     LeaveProgram {
-        /// Whether its pages are copied: where /proc is another's, the file isn't looked for by it.
+        /// Whether the program's pages are copied, instead of mapped again from its file. The file is found through
+        /// /proc, which is the container's if this process has joined one.
         copied: bool,
     },
-    /// execveat(2) of a sealed copy of this program, in memory: /proc/PID/exe leads to the copy, which nobody can change. Nothing
-    /// is done where this process executes such a copy already.
+    /// execveat(2) of a sealed copy of this program in memory. /proc/PID/exe then leads to the copy, which nobody can
+    /// change. If this process executes such a copy already, nothing is done.
     ExecuteCopy,
-    /// close_range(2): marks every descriptor from 3 on to be closed by execve.
+    /// close_range(2): marks every descriptor from 3 on as close-on-exec.
     CloseOnExec,
-    /// Signals as a fresh program expects them: default dispositions, empty mask.
+    /// Resets all signals: default dispositions, and an empty mask.
     DefaultSignals,
     /// execve(2).
     Exec {
-        /// The resolved file.
+        /// The path of the program.
         path: String,
         /// The arguments, the program's name first.
         arguments: Vec<String>,
-        /// The environment, as `NAME=value`; none means the caller's own.
+        /// The environment, as `NAME=value`. None: the caller's own.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         environment: Option<Vec<String>>,
     },
@@ -247,7 +250,7 @@ impl ProcessCall {
             ProcessCall::CloneRelay => clone_relay(slots),
             ProcessCall::ForkCommand => {
                 let command = sys::clone::fork()?;
-                // Both ends of the terminal are the command's and the host's.
+                // The command keeps the slave of the terminal. The master belongs to the host.
                 if command.is_some() {
                     slots.pts = None
                 } else {
@@ -291,19 +294,19 @@ impl ProcessCall {
 
 fn clone(
     namespaces: &Namespaces,
-    more: i32,
+    extra_flags: i32,
     into_cgroup: bool,
     slots: &mut Slots,
     fill: impl Fn(&mut Slots, nix::unistd::Pid),
 ) -> Result<i64, Errno> {
     let cgroup = if into_cgroup { Some(slots.cgroup.as_ref().ok_or(Errno::EBADF)?.as_fd()) } else { None };
-    match sys::clone::clone3((namespaces.flags().bits() | more) as u64, cgroup)? {
+    match sys::clone::clone3((namespaces.flags().bits() | extra_flags) as u64, cgroup)? {
         Cloned::Child => {
-            // The other end belongs to the host: were it open here too, the host's death would go unseen.
+            // The other end belongs to the host. If it stayed open here, the host's death would cause no end of file.
             if let Some(own) = slots.other_gate.take() {
                 slots.gate = Some(own);
             }
-            // The host's: it must be the only one, so that its end is the terminal's.
+            // Only the host may have the master, so that the terminal hangs up when the host closes it.
             slots.terminal = None;
             Ok(0)
         }
@@ -317,7 +320,8 @@ fn clone(
     }
 }
 
-/// The relay is told of nothing but by its own gate. What else it inherits it closes once it serves.
+/// The relay has its own socket pair to the host. It closes all other descriptors that it inherits when it starts to
+/// serve.
 fn clone_relay(slots: &mut Slots) -> Result<i64, Errno> {
     let (host, relay) = Channel::pair()?;
     match sys::clone::clone3(0, None)? {
@@ -327,14 +331,15 @@ fn clone_relay(slots: &mut Slots) -> Result<i64, Errno> {
         }
         Cloned::Parent(pid, pidfd) => {
             slots.relay = Some(PortRelay { pid, pidfd, gate: host });
-            // With a copy here, clients would still be let in when the relay has gone.
+            // With a copy here, clients could still connect after the relay has ended.
             slots.listeners.clear();
             Ok(i64::from(pid.as_raw()))
         }
     }
 }
 
-/// Rust ignores SIGPIPE, a caller may have ignored others, and `sandbox` blocks those it forwards.
+/// Rust's runtime ignores SIGPIPE, the caller may have ignored other signals, and `sandbox` blocks the signals that it
+/// forwards.
 fn default_signals() -> Result<(), Errno> {
     sys::default_actions();
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
@@ -342,15 +347,15 @@ fn default_signals() -> Result<(), Errno> {
 
 fn exec(path: &str, arguments: &[String], environment: Option<&[String]>) -> Result<i64, Errno> {
     let path = CString::new(path).map_err(|_| Errno::EINVAL)?;
-    let arguments = words(arguments)?;
+    let arguments = c_strings(arguments)?;
     let Some(environment) = environment else {
-        // execv is execve with the environment that we were given.
+        // execv(3) passes the environment of this process.
         match nix::unistd::execv(&path, &arguments)? {}
     };
-    match nix::unistd::execve(&path, &arguments, &words(environment)?)? {}
+    match nix::unistd::execve(&path, &arguments, &c_strings(environment)?)? {}
 }
 
-/// Words as the kernel takes them.
-fn words(all: &[String]) -> Result<Vec<CString>, Errno> {
-    all.iter().map(|word| CString::new(word.as_str()).map_err(|_| Errno::EINVAL)).collect()
+/// NUL-terminated strings, as the kernel expects them. EINVAL: one contains a NUL.
+fn c_strings(all: &[String]) -> Result<Vec<CString>, Errno> {
+    all.iter().map(|text| CString::new(text.as_str()).map_err(|_| Errno::EINVAL)).collect()
 }

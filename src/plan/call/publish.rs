@@ -1,4 +1,4 @@
-//! Ports that are published: the sockets that listen outside, and the process that serves them.
+//! Published ports: the sockets that listen on the host, and the relay process that serves them.
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
@@ -13,11 +13,11 @@ use crate::plan::slots::Slots;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PublishCall {
-    /// socket(2), bind(2) and listen(2): gives the port, which the kernel chooses where it's 0.
+    /// socket(2), bind(2) and listen(2). The result is the port. The kernel chooses a free one if 0 is asked for.
     Listen {
-        /// Where.
+        /// The address and port on the host.
         at: SocketAddr,
-        /// Which port inside it leads to.
+        /// The port inside.
         inside: u16,
     },
     /// accept(2), connect(2), recv(2) and send(2) for as long as the container runs. `exec::relay` does it.
@@ -41,7 +41,7 @@ impl PublishCall {
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         match self {
             PublishCall::Listen { at, inside } => {
-                // With SO_REUSEADDR: that the port was in use a minute ago is no obstacle.
+                // Rust sets SO_REUSEADDR: a port that was in use a short time ago can be bound again.
                 let listener = TcpListener::bind(at).map_err(errno)?;
                 listener.set_nonblocking(true).map_err(errno)?;
                 let at = listener.local_addr().map_err(errno)?;

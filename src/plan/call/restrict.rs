@@ -1,4 +1,5 @@
-//! What a process gives up for good: capabilities, calls, resources. Each of these binds it and all that it makes.
+//! What a process gives up for good: capabilities, system calls, resources. Each restriction applies to the process and
+//! to all of its later children.
 
 use std::fmt;
 
@@ -14,39 +15,39 @@ use crate::sys::{capability, seccomp};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RestrictCall {
-    /// setrlimit(2), which is prlimit(2) for oneself.
+    /// setrlimit(2), which is prlimit(2) for the calling process.
     Limit {
-        /// Of what.
+        /// The resource.
         resource: Resource,
-        /// What is enforced.
+        /// The soft limit, which the kernel enforces.
         soft: u64,
-        /// How far the process itself may raise that.
+        /// The hard limit, up to which the process may raise the soft limit.
         hard: u64,
     },
-    /// prctl(PR_CAPBSET_DROP), once for each capability but these.
+    /// prctl(PR_CAPBSET_DROP) for every capability except these.
     Bound {
-        /// What stays.
+        /// The capabilities that stay in the bounding set.
         keep: Vec<Capability>,
-        /// The newest capability that the kernel knows.
+        /// The highest capability number that the kernel knows.
         last: u8,
     },
     /// prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL).
     ClearAmbient,
-    /// capset(2): these are effective and permitted, none is inheritable.
+    /// capset(2): these capabilities are permitted and effective, and none is inheritable.
     Capabilities {
-        /// What stays.
+        /// The capabilities that stay.
         keep: Vec<Capability>,
     },
     /// prctl(PR_SET_NO_NEW_PRIVS).
     NoNewPrivileges,
-    /// seccomp(2).
+    /// seccomp(2), which installs a filter of system calls.
     Filter {
-        /// Its instructions, as the kernel takes them. `security::seccomp` makes them.
+        /// The instructions of the filter: one struct sock_filter each. `security::seccomp` makes them.
         program: Vec<u64>,
     },
 }
 
-/// The resources of getrlimit(2), by the names that docker's --ulimit has for them.
+/// The resources of getrlimit(2), with the names of Docker's --ulimit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)] // getrlimit(2) says what each is.
@@ -76,29 +77,29 @@ impl fmt::Display for Resource {
 }
 
 impl Resource {
-    fn number(self) -> nix::sys::resource::Resource {
-        use nix::sys::resource::Resource as Number;
+    fn kernel_resource(self) -> nix::sys::resource::Resource {
+        use nix::sys::resource::Resource as Kernel;
         match self {
-            Resource::As => Number::RLIMIT_AS,
-            Resource::Core => Number::RLIMIT_CORE,
-            Resource::Cpu => Number::RLIMIT_CPU,
-            Resource::Data => Number::RLIMIT_DATA,
-            Resource::Fsize => Number::RLIMIT_FSIZE,
-            Resource::Locks => Number::RLIMIT_LOCKS,
-            Resource::Memlock => Number::RLIMIT_MEMLOCK,
-            Resource::Msgqueue => Number::RLIMIT_MSGQUEUE,
-            Resource::Nice => Number::RLIMIT_NICE,
-            Resource::Nofile => Number::RLIMIT_NOFILE,
-            Resource::Nproc => Number::RLIMIT_NPROC,
-            Resource::Rss => Number::RLIMIT_RSS,
-            Resource::Rtprio => Number::RLIMIT_RTPRIO,
-            Resource::Rttime => Number::RLIMIT_RTTIME,
-            Resource::Sigpending => Number::RLIMIT_SIGPENDING,
-            Resource::Stack => Number::RLIMIT_STACK,
+            Resource::As => Kernel::RLIMIT_AS,
+            Resource::Core => Kernel::RLIMIT_CORE,
+            Resource::Cpu => Kernel::RLIMIT_CPU,
+            Resource::Data => Kernel::RLIMIT_DATA,
+            Resource::Fsize => Kernel::RLIMIT_FSIZE,
+            Resource::Locks => Kernel::RLIMIT_LOCKS,
+            Resource::Memlock => Kernel::RLIMIT_MEMLOCK,
+            Resource::Msgqueue => Kernel::RLIMIT_MSGQUEUE,
+            Resource::Nice => Kernel::RLIMIT_NICE,
+            Resource::Nofile => Kernel::RLIMIT_NOFILE,
+            Resource::Nproc => Kernel::RLIMIT_NPROC,
+            Resource::Rss => Kernel::RLIMIT_RSS,
+            Resource::Rtprio => Kernel::RLIMIT_RTPRIO,
+            Resource::Rttime => Kernel::RLIMIT_RTTIME,
+            Resource::Sigpending => Kernel::RLIMIT_SIGPENDING,
+            Resource::Stack => Kernel::RLIMIT_STACK,
         }
     }
 
-    /// How its line of /proc/PID/limits begins: proc_pid_limits(5).
+    /// The name of the limit in /proc/PID/limits. proc_pid_limits(5)
     pub fn line(self) -> &'static str {
         match self {
             Resource::As => "Max address space",
@@ -126,10 +127,10 @@ impl fmt::Display for RestrictCall {
         match self {
             RestrictCall::Limit { resource, soft, hard } => {
                 let name = format!("RLIMIT_{resource}").to_uppercase();
-                let (soft, hard) = (amount(*soft), amount(*hard));
+                let (soft, hard) = (limit_value(*soft), limit_value(*hard));
                 write!(f, "prlimit64(0, {name}, {{rlim_cur={soft}, rlim_max={hard}}}, NULL)")
             }
-            // As strace writes a set of signals by what isn't in it.
+            // strace(1) prints a set of signals in the same way, by the signals that are not in it.
             RestrictCall::Bound { keep, .. } => {
                 write!(f, "prctl(PR_CAPBSET_DROP, ~[{}])", names(keep, "", " "))
             }
@@ -150,12 +151,12 @@ impl fmt::Display for RestrictCall {
     }
 }
 
-/// A number of a resource limit as strace prints it.
-fn amount(number: u64) -> String {
-    match number {
+/// The value of a resource limit, as strace(1) prints it.
+fn limit_value(value: u64) -> String {
+    match value {
         libc::RLIM_INFINITY => "RLIM64_INFINITY".into(),
-        kilos if kilos > 1024 && kilos.is_multiple_of(1024) => format!("{}*1024", kilos / 1024),
-        number => number.to_string(),
+        value if value > 1024 && value.is_multiple_of(1024) => format!("{}*1024", value / 1024),
+        value => value.to_string(),
     }
 }
 
@@ -168,10 +169,12 @@ impl RestrictCall {
     /// Makes the call.
     pub(super) fn perform(&self, _: &mut Slots) -> Result<i64, Errno> {
         match self {
-            RestrictCall::Limit { resource, soft, hard } => setrlimit(resource.number(), *soft, *hard),
+            RestrictCall::Limit { resource, soft, hard } => {
+                setrlimit(resource.kernel_resource(), *soft, *hard)
+            }
             RestrictCall::Bound { keep, last } => {
                 let keep = bits(keep);
-                // Every error counts: a capability that stayed would be one that execve gives back.
+                // No error is ignored: execve(2) could give the process a capability that was not dropped.
                 (0..=*last).filter(|number| keep >> number & 1 == 0).try_for_each(capability::drop_bounding)
             }
             RestrictCall::ClearAmbient => capability::clear_ambient(),
@@ -192,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn they_print_as_strace_prints_them() {
+    fn restrictions_are_printed_as_strace_does() {
         let limit = |soft, hard| RestrictCall::Limit { resource: Resource::Nofile, soft, hard }.to_string();
         assert_eq!(limit(1024, 4096), "prlimit64(0, RLIMIT_NOFILE, {rlim_cur=1024, rlim_max=4*1024}, NULL)");
         assert!(limit(0, u64::MAX).ends_with("{rlim_cur=0, rlim_max=RLIM64_INFINITY}, NULL)"));

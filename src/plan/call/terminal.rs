@@ -1,5 +1,5 @@
-//! A terminal of the command's own: pty(7). Its master is what a terminal's screen and keyboard are, and stays with the
-//! host; its other end, the slave, is what the command has for its terminal.
+//! The command's own terminal: a pseudoterminal, pty(7). It has two ends. The master plays the part of screen and
+//! keyboard, and stays with the host. The slave is the terminal of the command.
 
 use std::fmt;
 use std::io;
@@ -20,21 +20,25 @@ use crate::plan::slots::Slots;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TerminalCall {
-    /// open(2) of /dev/ptmx: a new pair, made in the devpts that stands beside that file. Gives `<terminal>`, the master.
+    /// open(2) of /dev/ptmx: a new pair, in the devpts that is mounted beside this file. The result is `<terminal>`,
+    /// the master.
     Open,
-    /// TIOCSPTLCK: a new slave is locked, from a time when its owner had to be set by a program first.
+    /// TIOCSPTLCK: unlocks the slave. A new slave is locked, because once a program had to set its owner first.
     Unlock,
-    /// TIOCGPTPEER: opens the slave, `<pts>`, by its master: no path is followed, which might lead anywhere.
+    /// TIOCGPTPEER: opens `<pts>`, the slave, by the descriptor of the master. No path is followed, which could lead to
+    /// another file.
     Peer,
-    /// fchown(2) of the slave, by its descriptor: else who isn't root couldn't open their own /dev/pts/0.
+    /// fchown(2) of the slave, by its descriptor. Otherwise a command that is not root could not open its own
+    /// /dev/pts/0.
     Own(u32),
-    /// TIOCSWINSZ: as large as the terminal of whoever started `sandbox`.
+    /// TIOCSWINSZ: the size of the user's own terminal.
     Resize,
-    /// sendmsg(2): gives the master to the host, where it was made inside.
+    /// sendmsg(2): sends the master to the host, if the child made the terminal.
     Send,
-    /// setsid(2): a new session, since a session has one controlling terminal and the old one has the user's.
+    /// setsid(2): a new session. A session has at most one controlling terminal, and the old session has the user's.
     NewSession,
-    /// TIOCSCTTY: the slave becomes the session's controlling terminal: Ctrl-C, Ctrl-Z and a hang-up reach it.
+    /// TIOCSCTTY: the slave becomes the controlling terminal of the session, so Ctrl-C, Ctrl-Z and a hang-up send their
+    /// signals to it.
     Control,
     /// dup2(2) of the slave to descriptors 0, 1 and 2.
     Stdio,
@@ -75,7 +79,7 @@ impl TerminalCall {
             }
             TerminalCall::Own(user) => fs::fchown(filled(&slots.pts)?, Some(Uid::from_raw(*user)), None)?,
             TerminalCall::Resize => resize(filled(&slots.terminal)?)?,
-            // Given away: a master that stayed inside would keep the terminal alive after the host's death.
+            // The child keeps no copy: with a master inside, the terminal would outlive the host.
             TerminalCall::Send => {
                 let master = slots.terminal.take().ok_or(BADF)?;
                 slots.gate.as_ref().ok_or(BADF)?.send(&Message::Terminal, &[master.as_fd()])?;
@@ -93,15 +97,15 @@ impl TerminalCall {
     }
 }
 
-/// A slot that no step has filled.
+/// The error for a slot that no step has filled.
 const BADF: rustix::io::Errno = rustix::io::Errno::BADF;
 
 fn filled(slot: &Option<OwnedFd>) -> rustix::io::Result<&OwnedFd> {
     slot.as_ref().ok_or(BADF)
 }
 
-/// Makes a terminal as large as the user's: the first of descriptors 0 to 2 that is one. Without any, as large as a
-/// terminal is where nobody knows: 80 by 24.
+/// Gives a terminal the size of the user's own: the first of descriptors 0 to 2 that is a terminal. Without one, 80
+/// columns and 24 lines, the usual size.
 pub(crate) fn resize(terminal: impl AsFd) -> rustix::io::Result<()> {
     let ours = [stdio::stdin(), stdio::stdout(), stdio::stderr()];
     let size = ours.into_iter().find_map(|descriptor| termios::tcgetwinsize(descriptor).ok());

@@ -1,5 +1,5 @@
-//! The ID maps of a user namespace: written by the process itself, by a privileged process outside, or by newuidmap(1) and
-//! newgidmap(1). user_namespaces(7)
+//! The ID maps of a user namespace. They are written by the process itself, by a privileged process outside, or by
+//! newuidmap(1) and newgidmap(1). user_namespaces(7)
 
 use std::fmt;
 use std::process::{Command, Stdio};
@@ -19,7 +19,7 @@ use crate::plan::slots::Slots;
 pub enum UserCall {
     /// write(2) of `deny` to the process's own /proc/self/setgroups.
     DenySetgroups,
-    /// write(2) of a whole map: the kernel takes it in a single write or not at all.
+    /// write(2) of a whole map: the kernel accepts one write(2) to the file, and no second one.
     WriteIdMap {
         /// Whose namespace gets the map.
         process: MapOwner,
@@ -28,7 +28,7 @@ pub enum UserCall {
         /// The lines of the map.
         map: Vec<IdRange>,
     },
-    /// newuidmap(1) or newgidmap(1) for `<child>`: one step, whatever calls the program makes.
+    /// newuidmap(1) or newgidmap(1) for `<child>`. It is one step, whatever system calls the program makes.
     RunMapHelper {
         /// The program's file.
         program: String,
@@ -49,7 +49,7 @@ pub enum MapOwner {
     Child,
 }
 
-/// User IDs or group IDs: each has a map of its own.
+/// User IDs or group IDs. Each kind has its own map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum IdKind {
@@ -69,7 +69,7 @@ impl IdKind {
     }
 }
 
-/// Maps `count` IDs: `inside` to `outside`, the next ID to the next, and so on.
+/// Maps `count` IDs: `inside` to `outside`, `inside` + 1 to `outside` + 1, and so on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Range")]
 #[serde(deny_unknown_fields)]
@@ -92,7 +92,8 @@ pub struct IdMaps {
 }
 
 impl IdMaps {
-    /// Whether the caller's own IDs are the only ones: a process may map them itself, once setgroups(2) is denied.
+    /// Whether the caller's own IDs are the only ones outside. A process may then write the maps itself, after it has
+    /// denied setgroups(2).
     pub fn are_own(&self, uid: u32, gid: u32) -> bool {
         let is_own = |ranges: &[IdRange], id| matches!(ranges, [one] if (one.outside, one.count) == (id, 1));
         is_own(&self.users, uid) && is_own(&self.groups, gid)
@@ -100,18 +101,18 @@ impl IdMaps {
 }
 
 impl IdRange {
-    /// Whether the namespace has this ID inside.
+    /// Whether the range maps this ID inside.
     pub fn has(self, id: u32) -> bool {
         id >= self.inside && id - self.inside < self.count
     }
 
-    /// The ID outside that is this one inside.
+    /// The ID outside to which an ID inside is mapped.
     pub fn outside_of(self, id: u32) -> Option<u32> {
         if self.has(id) { self.outside.checked_add(id - self.inside) } else { None }
     }
 }
 
-/// As the kernel's files have it: `0 1000 1`.
+/// As in the kernel's files: `0 1000 1`.
 impl fmt::Display for IdRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {}", self.inside, self.outside, self.count)
@@ -167,7 +168,7 @@ impl UserCall {
     }
 }
 
-/// The program's own message goes to standard error, where the user reads it above our error.
+/// The program prints its own message to standard error, above ours.
 fn run(command: &mut Command) -> Result<i64, Errno> {
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
     match status.map_err(errno)?.code() {

@@ -1,4 +1,4 @@
-//! Host and domain names.
+//! Host name and NIS domain name.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What a mount refuses: mount_setattr(2).
+//! Attributes of a mount: what it does not allow. mount_setattr(2)
 
 use std::fmt;
 
@@ -9,34 +9,34 @@ use serde::{Deserialize, Serialize};
 pub struct Attributes(pub(crate) u64);
 
 impl Attributes {
-    /// None.
+    /// No attribute.
     pub const NONE: Attributes = Attributes(0);
-    /// Writes are refused: EROFS.
+    /// Read-only: a write fails with EROFS.
     pub const READ_ONLY: Attributes = Attributes(0x1);
-    /// Set-user-id bits don't count.
+    /// The set-user-ID and set-group-ID bits of programs have no effect.
     pub const NO_SUID: Attributes = Attributes(0x2);
-    /// Device files can't be opened.
+    /// Device files cannot be opened.
     pub const NO_DEV: Attributes = Attributes(0x4);
-    /// No file can be executed.
+    /// No program can be executed.
     pub const NO_EXEC: Attributes = Attributes(0x8);
-    /// What a filesystem of nothing but data gets.
+    /// For a filesystem that contains only data.
     pub const DATA: Attributes = Attributes::NO_SUID.and(Attributes::NO_DEV).and(Attributes::NO_EXEC);
 
-    /// What a mask has besides: /proc and /sys hold data and nothing to run.
+    /// For masked and read-only paths of /proc and /sys, which contain only data.
     pub const PROTECTED: Attributes = Attributes::READ_ONLY.and(Attributes::DATA);
 
-    /// Both.
+    /// The attributes of both.
     pub const fn and(self, other: Attributes) -> Attributes {
         Attributes(self.0 | other.0)
     }
 
-    /// The words for them in the mount table: proc_pid_mountinfo(5).
+    /// Their names in the mount table. proc_pid_mountinfo(5)
     pub fn options(self) -> Vec<&'static str> {
         NAMES.iter().filter(|(bit, ..)| self.0 & bit.0 != 0).map(|(_, _, option)| *option).collect()
     }
 }
 
-/// Each with its name in linux/mount.h and in the mount table.
+/// Each attribute with its name in linux/mount.h and in the mount table.
 const NAMES: [(Attributes, &str, &str); 4] = [
     (Attributes::READ_ONLY, "MOUNT_ATTR_RDONLY", "ro"),
     (Attributes::NO_SUID, "MOUNT_ATTR_NOSUID", "nosuid"),

@@ -1,0 +1,123 @@
+//! Files in a directory tree, named by a descriptor of the tree and a path in it. The tree may be hostile: no path of
+//! it is followed to a file outside of it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::stat::Mode;
+use rustix::fs::{OFlags, ResolveFlags, openat2};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
+
+use super::Attributes;
+use crate::error::errno;
+
+/// Opens a file of the tree. The kernel treats the tree as `/`, whatever links and `..` the path contains. Magic links,
+/// those of /proc/PID/fd, could lead out of any root and are refused. EAGAIN: something was renamed meanwhile, so the
+/// kernel cannot know whether `..` led out. openat2(2)
+pub(super) fn find(tree: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
+    let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    for _ in 0..100 {
+        match openat2(tree, path, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty(), how) {
+            Err(rustix::io::Errno::AGAIN) => {}
+            found => return found.map_err(errno),
+        }
+    }
+    Err(Errno::EAGAIN)
+}
+
+/// Opens a file of /proc or /sys. None if this kernel does not have it. Any other error is reported: a file that should
+/// be masked must not stay visible because it could not be opened. No symbolic link is followed.
+pub(super) fn find_kernels(tree: BorrowedFd<'_>, path: &str) -> Result<Option<OwnedFd>, Errno> {
+    let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    match openat2(tree, path, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty(), how) {
+        Ok(found) => Ok(Some(found)),
+        Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(error) => Err(errno(error)),
+    }
+}
+
+/// Calls `make` with the parent directory of `path` and the last name of `path`. The parent of a single name is the
+/// tree itself.
+pub(super) fn in_parent<T>(
+    tree: BorrowedFd<'_>,
+    path: &str,
+    make: impl FnOnce(BorrowedFd<'_>, &str) -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    match path.trim_start_matches('/').rsplit_once('/') {
+        Some((directory, name)) => make(find(tree, directory)?.as_fd(), name),
+        None => make(tree, path.trim_start_matches('/')),
+    }
+}
+
+/// A detached copy of a mount, with this file or directory as its root. With `below`, the mounts below are copied too.
+pub(super) fn clone_of(what: BorrowedFd<'_>, below: bool) -> Result<OwnedFd, Errno> {
+    let below = if below { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    rustix::mount::open_tree(what, "", flags | OpenTreeFlags::AT_EMPTY_PATH | below).map_err(errno)
+}
+
+/// Attaches a mount to a file or directory.
+pub(super) fn attach(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<(), Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(mount, "", place, "", flags).map_err(errno)
+}
+
+/// A new filesystem. The mount table shows `source`, which has no other use here.
+pub(super) fn make(kind: &str, options: &[(&str, String)], attributes: Attributes) -> Result<OwnedFd, Errno> {
+    let make = || {
+        let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+        rustix::mount::fsconfig_set_string(context.as_fd(), "source", kind)?;
+        for (key, value) in options {
+            if value.is_empty() {
+                rustix::mount::fsconfig_set_flag(context.as_fd(), *key)?;
+            } else {
+                rustix::mount::fsconfig_set_string(context.as_fd(), *key, value.as_str())?;
+            }
+        }
+        rustix::mount::fsconfig_create(context.as_fd())?;
+        let attributes = MountAttrFlags::from_bits_retain(attributes.0 as u32);
+        rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+    };
+    make().map_err(errno)
+}
+
+/// Calls `make` with an empty umask, so that a new file gets the mode that it was given. chmod(2) afterwards would have
+/// to look up the file a second time.
+pub(super) fn unmasked(make: impl FnOnce() -> Result<(), Errno>) -> Result<i64, Errno> {
+    let mask = nix::sys::stat::umask(Mode::empty());
+    let made = make();
+    nix::sys::stat::umask(mask);
+    made.map(|()| 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A root directory as a hostile image may have it, with links to a directory outside: absolute, relative and by
+    /// /proc.
+    fn hostile() -> (tempfile::TempDir, OwnedFd) {
+        let directory = tempfile::tempdir().unwrap();
+        let outside = directory.path().join("outside");
+        let root = directory.path().join("root");
+        std::fs::create_dir_all(&outside).unwrap();
+        std::fs::create_dir(&root).unwrap();
+        std::os::unix::fs::symlink(&outside, root.join("absolute")).unwrap();
+        std::os::unix::fs::symlink("../outside", root.join("relative")).unwrap();
+        std::os::unix::fs::symlink("/proc/self/root", root.join("magic")).unwrap();
+        let root = rustix::fs::open(&root, OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
+        (directory, root)
+    }
+
+    #[test]
+    fn no_link_leads_out_of_a_tree() {
+        let (directory, root) = hostile();
+        assert!(directory.path().join("root/absolute").is_dir(), "a path of the host follows the link");
+        for link in ["absolute", "relative", "magic", "../outside"] {
+            assert_eq!(find(root.as_fd(), link).map(|_| ()), Err(Errno::ENOENT), "{link}");
+            let made = in_parent(root.as_fd(), &format!("{link}/x"), |_, _| Ok(()));
+            assert_eq!(made, Err(Errno::ENOENT), "{link}");
+        }
+        assert!(find(root.as_fd(), "/").is_ok());
+    }
+}
