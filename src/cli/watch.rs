@@ -83,9 +83,10 @@ impl Watch for Narrator {
         if self.announces {
             let pid = child.to_string();
             let look = text_with("common.announce", &[("pid", &pid)]);
-            let announcement = match self.has_shown_view {
-                true => String::new(),
-                false => format!("{}         ", plan_text::announcement(plan)),
+            let announcement = match plan_text::announcement(plan) {
+                // The view has it already, or (enter) nothing is new.
+                announcement if self.has_shown_view || announcement.trim().is_empty() => String::new(),
+                announcement => format!("{announcement}         "),
             };
             render::err(&format!("sandbox: {announcement}{look}\n"));
         }
