@@ -65,6 +65,9 @@ fn every_example_works() {
     // The examples say `sandbox`: that is the one under test.
     let directory = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(binary(), directory.path().join("sandbox")).unwrap();
+    // `verify` needs a container that keeps running, and its spec.
+    let spec = "name: web\npid:\ncommand: [sleep, '3']\n";
+    fs::write(directory.path().join("web.yaml"), spec).unwrap();
     let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap_or_default());
     for name in subcommands() {
         for example in examples(&stdout(&[&name, "--help"])) {
@@ -80,7 +83,11 @@ fn every_example_works() {
                 continue;
             }
             let mut shell = Command::new("bash");
-            shell.args(["-c", &example]).env("PATH", &path).stdin(Stdio::null());
+            shell
+                .args(["-c", &example])
+                .env("PATH", &path)
+                .current_dir(directory.path())
+                .stdin(Stdio::null());
             let output = shell.output().unwrap();
             assert!(output.status.success(), "{example}: {}", text(&output.stderr));
         }
