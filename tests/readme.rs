@@ -15,7 +15,7 @@ use support::{binary, is_root, repository, skip, text};
 fn script_of(block: &str) -> String {
     let mut script = String::from("exec 2>&1\n");
     for command in block.lines().filter_map(|line| line.strip_prefix("$ ")) {
-        script.push_str(&format!("printf '%s\\n' {}\n", quote(&format!("$ {command}"))));
+        script.push_str(&format!("printf '%s\\n' {}\n", quote(format!("$ {command}"))));
         script.push_str(&format!("{}\n", command.replace("sudo ", "")));
         if command.ends_with('&') {
             script.push_str(
