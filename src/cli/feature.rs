@@ -79,7 +79,7 @@ pub(super) fn run<F: Args>(
         return Ok(0);
     }
     if !has_command {
-        spec = demo::dressed(feature, &spec);
+        spec = demo::with_default_limits(feature, &spec);
     }
     let machine = compose::gather(&spec);
     if !has_command && !telling.dry_run {

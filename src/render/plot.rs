@@ -26,7 +26,7 @@ pub fn frame(plot: &Plot, width: usize) -> Vec<String> {
     let lanes = &plot.lanes[..plot.lanes.len().min(LANES)];
     let notes = lanes.iter().filter(|lane| !lane.note.is_empty()).count();
     let more = plot.lanes.len() - lanes.len();
-    let has_history = plot.end() > 0.0 && 1 + 2 * lanes.len() + notes + more.min(1) <= LINES;
+    let has_history = plot.time_end() > 0.0 && 1 + 2 * lanes.len() + notes + more.min(1) <= LINES;
     let scale = Scale::new(plot, lanes, width);
 
     let mut lines = vec![title(plot, &scale, width)];
@@ -55,7 +55,8 @@ fn title(plot: &Plot, scale: &Scale, width: usize) -> String {
     marks.extend(limit);
     marks.sort_unstable();
     marks.dedup();
-    let legend: String = marks.iter().map(|mark| format!("   {} {}", mark.sign(), mark.word())).collect();
+    let legend: String =
+        marks.iter().map(|mark| format!("   {} {}", mark.character(), mark.name())).collect();
     let fits = title.len() + legend.len() <= width;
     format!("{}{}", paint::heading(&title), paint::faint(if fits { &legend } else { "" }))
 }
@@ -77,7 +78,7 @@ impl Scale {
             |words: &mut dyn Iterator<Item = String>| words.map(|words| words.len()).max().unwrap_or(0);
         let name = longest(&mut lanes.iter().map(|lane| plain(&lane.name))).min(width / 3);
         let mut scale =
-            Scale { most: plot.most(), digits: digits(plot), has_units: true, name, bar: 0, value: 0 };
+            Scale { most: plot.value_end(), digits: digits(plot), has_units: true, name, bar: 0, value: 0 };
         for has_units in [true, false] {
             scale.has_units = has_units;
             let values = longest(&mut lanes.iter().map(|lane| scale.value(plot, lane)));
@@ -104,7 +105,7 @@ impl Scale {
     fn bar_line(&self, plot: &Plot, lane: &Lane) -> String {
         let name = format!("{:<1$}", paint::cut(&plain(&lane.name), self.name), self.name);
         let value = paint::cut(&self.value(plot, lane), self.value);
-        let mark = lane.mark().map_or(' ', Mark::sign).to_string();
+        let mark = lane.mark().map_or(' ', Mark::character).to_string();
         format!("{name} [{}]{} {value}", self.bar(plot, lane), paint::bad(&mark)).trim_end().to_owned()
     }
 
@@ -114,7 +115,7 @@ impl Scale {
     }
 
     fn bar(&self, plot: &Plot, lane: &Lane) -> String {
-        let sign = if lane.sign.is_ascii_graphic() { lane.sign } else { '#' };
+        let sign = if lane.character.is_ascii_graphic() { lane.character } else { '#' };
         let filled = self.column(lane.samples.last().map_or(0.0, |sample| sample.value));
         let limit = plot.limit(lane).map(|limit| self.column(limit).min(self.bar.saturating_sub(1)));
         let painted = |from: usize, to: usize| {
@@ -137,7 +138,7 @@ impl Scale {
 
     /// The values so far, one character for each moment, the largest where it stands for more; marks take precedence.
     fn history_line(&self, plot: &Plot, lane: &Lane) -> String {
-        let moment = plot.end() / self.bar as f64;
+        let moment = plot.time_end() / self.bar as f64;
         let signs: String = (0..self.bar)
             .map(|column| {
                 let (from, to) = (column as f64 * moment, (column + 1) as f64 * moment);
@@ -148,7 +149,7 @@ impl Scale {
                 };
                 let value = within().map(|sample| sample.value).reduce(f64::max).or(lane.at(from));
                 match within().filter_map(|sample| sample.mark).max() {
-                    Some(mark) => mark.sign(),
+                    Some(mark) => mark.character(),
                     None => self.level(value.unwrap_or(0.0)),
                 }
             })
@@ -167,7 +168,7 @@ impl Scale {
 
 /// What the history goes over: `0-3.2 s`.
 fn span(plot: &Plot) -> String {
-    format!("0-{} s", number(plot.end(), 1))
+    format!("0-{} s", number(plot.time_end(), 1))
 }
 
 /// The samples as a table of at most 80 columns and 12 rows, for a pipe; a mark's sign stands behind its value. Where there
@@ -186,7 +187,7 @@ pub fn table(plot: &Plot) -> String {
         for (index, lane) in lanes.iter().enumerate() {
             let value = row.value(index, lane).map_or("-".into(), |value| number(value, digits));
             let mark = row.marks().filter(|(lane, _)| *lane == index).map(|(_, mark)| mark).max();
-            cells.push(format!("{value} {}", mark.map_or(' ', Mark::sign)));
+            cells.push(format!("{value} {}", mark.map_or(' ', Mark::character)));
         }
         table.push(cells);
     }
@@ -209,7 +210,7 @@ pub fn table(plot: &Plot) -> String {
     let mut marks: Vec<Mark> = all.iter().flat_map(Row::marks).map(|(_, mark)| mark).collect();
     marks.sort_unstable();
     marks.dedup();
-    below.extend(marks.iter().map(|mark| format!("{} {}", mark.sign(), mark.word())));
+    below.extend(marks.iter().map(|mark| format!("{} {}", mark.character(), mark.name())));
     if kept.len() < all.len() {
         below.push(format!("{} of {} rows", kept.len(), all.len()));
     }
@@ -284,7 +285,11 @@ fn choose(ranks: &[usize], most: usize) -> Vec<usize> {
 /// How many digits after the point the plot's values need: none for what is counted, and about three digits in all.
 fn digits(plot: &Plot) -> usize {
     let mut values = plot.lanes.iter().flat_map(|lane| &lane.samples).map(|sample| sample.value);
-    if values.all(|value| !value.is_finite() || value.fract() == 0.0) { 0 } else { significant(plot.most()) }
+    if values.all(|value| !value.is_finite() || value.fract() == 0.0) {
+        0
+    } else {
+        significant(plot.value_end())
+    }
 }
 
 /// The digits after the point that make three digits in all.
@@ -413,7 +418,7 @@ mod tests {
                 let (from, to) = (line.find('[').expect("a bar") + 1, line.rfind(']').expect("its end"));
                 assert!(line[to..].starts_with("]! "), "{line}");
                 let bar = &line[from..to];
-                let place = |value: f64| value / plot.most() * bar.len() as f64;
+                let place = |value: f64| value / plot.value_end() * bar.len() as f64;
                 let limit = bar.find('|').expect("the limit") as f64;
                 assert!((limit - place(32.0)).abs() <= 0.5, "{line}");
                 let filled = bar.rfind('a').map_or(0, |last| last + 1) as f64;

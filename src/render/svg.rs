@@ -56,7 +56,7 @@ pub fn svg(plots: &[Plot]) -> String {
 /// A plot in words, for who can't see it.
 fn description(plot: &Plot) -> String {
     let unit = plot.unit;
-    let mut words = format!("{}, over {} seconds", plot.title, short(plot.end()));
+    let mut words = format!("{}, over {} seconds", plot.title, short(plot.time_end()));
     if let Some(limit) = plot.limit {
         let _ = write!(words, ", with a limit of {} {unit}", short(limit));
     }
@@ -96,7 +96,7 @@ fn firsts(lane: &Lane) -> Vec<(f64, f64, Mark)> {
 }
 
 fn mark_words(mark: Mark) -> &'static str {
-    if mark == Mark::Limit { "at the limit" } else { mark.word() }
+    if mark == Mark::Limit { "at the limit" } else { mark.name() }
 }
 
 /// Where a plot's numbers lie.
@@ -107,8 +107,8 @@ struct Area {
 
 impl Area {
     fn new(plot: &Plot) -> Area {
-        let end = plot.end();
-        Area { most: plot.most(), end: if end > 0.0 { end } else { 1.0 } }
+        let end = plot.time_end();
+        Area { most: plot.value_end(), end: if end > 0.0 { end } else { 1.0 } }
     }
 
     fn x(&self, seconds: f64) -> f64 {
@@ -254,7 +254,7 @@ impl Area {
                 out,
                 r#"<text x="{x:.1}" y="{:.1}" text-anchor="middle" font-size="15" font-weight="700" fill="{colour}" {HALO}>{}</text>"#,
                 y + 5.0,
-                mark.sign(),
+                mark.character(),
             );
         }
         for (seconds, value, mark) in firsts(lane) {

@@ -5,7 +5,7 @@
 
 use super::limits::{cgroup_of, file_on_disk, mib, outcome, watch};
 use super::plot::{Mark, Plot, Sample};
-use super::{Card, CardEntry, Stage, dressed};
+use super::{Card, CardEntry, Stage, with_default_limits};
 use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::exec::Ended;
@@ -101,7 +101,7 @@ fn meminfo(stage: &mut Stage<'_>) -> Result<Card> {
 
 /// The spec with a memory limit, and that limit.
 fn limited(stage: &Stage<'_>) -> (Spec, Size) {
-    let spec = dressed(Memory, stage.spec);
+    let spec = with_default_limits(Memory, stage.spec);
     let limit = spec.memory.as_ref().and_then(|memory| memory.limit).unwrap_or(LIMIT);
     (spec, limit)
 }

@@ -136,7 +136,7 @@ pub fn run(
 
 /// Adds default limits to `spec` where the user gave none. They are so small that a demonstration reaches them in
 /// seconds.
-pub fn dressed(feature: Feature, spec: &Spec) -> Spec {
+pub fn with_default_limits(feature: Feature, spec: &Spec) -> Spec {
     let mut spec = spec.clone();
     match feature {
         Feature::Memory => {

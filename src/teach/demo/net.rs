@@ -79,7 +79,7 @@ fn addresses(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(before == "(none)" && answer.is_ok() && after == "127.0.0.1"))
 }
 
-/// The last of the calls that bring lo up. It stands for all of them, because a card has one exchange for them.
+/// The last of the calls that bring lo up. It stands for all of them, because a card has one line for them.
 const LO_UP: &str = "ioctl(<socket>, SIOCSIFFLAGS, {\"lo\", IFF_UP|IFF_RUNNING})";
 
 /// Each namespace has its own routes. A new one has none, so connect(2) fails and nothing is sent. 192.0.2.1 is

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use super::limits::{cgroup_of, outcome, watch};
 use super::plot::{Mark, Plot, Sample};
-use super::{Card, CardEntry, Stage, answer_text, dressed};
+use super::{Card, CardEntry, Stage, answer_text, with_default_limits};
 use crate::error::Result;
 use crate::feature::Feature::Pids;
 use crate::observe::cgroup::ProcessCgroup;
@@ -24,7 +24,7 @@ const TRIED: usize = 48;
 /// A fork bomb of 48 processes reaches the limit; fork(2) then fails with EAGAIN.
 fn bomb(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Pids, "bomb");
-    let spec = dressed(Pids, stage.spec);
+    let spec = with_default_limits(Pids, stage.spec);
     let limit = spec.pids.as_ref().and_then(|pids| pids.max).unwrap_or(LIMIT);
     if limit as usize >= TRIED {
         return Ok(card.skip("pids.skip.large"));

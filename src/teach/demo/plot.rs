@@ -21,7 +21,8 @@ pub struct Lane {
     /// The name.
     pub name: String,
     /// The character that its bar is drawn with: `a` for anonymous memory, `c` for page cache, `#` for anything else.
-    pub sign: char,
+    #[serde(rename = "sign")]
+    pub character: char,
     /// Its own limit, if it differs from that of the plot.
     pub limit: Option<f64>,
     /// The measurements, in order of time.
@@ -55,7 +56,7 @@ pub enum Mark {
 
 impl Mark {
     /// The ASCII character that it is drawn with.
-    pub fn sign(self) -> char {
+    pub fn character(self) -> char {
         match self {
             Mark::Limit => '|',
             Mark::Throttled => '!',
@@ -64,7 +65,7 @@ impl Mark {
     }
 
     /// What the character means.
-    pub fn word(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Mark::Limit => "limit",
             Mark::Throttled => "throttled",
@@ -80,8 +81,8 @@ impl Plot {
     }
 
     /// Adds an empty lane and returns its index.
-    pub fn lane(&mut self, name: impl Into<String>, sign: char) -> usize {
-        let lane = Lane { name: name.into(), sign, limit: None, samples: vec![], note: String::new() };
+    pub fn lane(&mut self, name: impl Into<String>, character: char) -> usize {
+        let lane = Lane { name: name.into(), character, limit: None, samples: vec![], note: String::new() };
         self.lanes.push(lane);
         self.lanes.len() - 1
     }
@@ -99,7 +100,7 @@ impl Plot {
     }
 
     /// The end of the value axis: a little above the largest value and limit, and never 0.
-    pub fn most(&self) -> f64 {
+    pub fn value_end(&self) -> f64 {
         let values = self.samples().map(|sample| sample.value);
         let limits = self.lanes.iter().filter_map(|lane| self.limit(lane)).chain(self.limit);
         match values.chain(limits).filter(|value| value.is_finite()).fold(0.0, f64::max) {
@@ -109,7 +110,7 @@ impl Plot {
     }
 
     /// The end of the time axis: the seconds of the last sample, or 0.
-    pub fn end(&self) -> f64 {
+    pub fn time_end(&self) -> f64 {
         let seconds = self.samples().map(|sample| sample.seconds);
         seconds.filter(|seconds| seconds.is_finite()).fold(0.0, f64::max)
     }
@@ -146,23 +147,23 @@ mod tests {
     #[test]
     fn an_axis_never_has_length_zero() {
         let mut plot = Plot::new("memory", "MiB", None);
-        assert_eq!((plot.most(), plot.end()), (1.0, 0.0));
+        assert_eq!((plot.value_end(), plot.time_end()), (1.0, 0.0));
         let lane = plot.lane("one", 'a');
         for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -3.0] {
             plot.push(lane, sample(value, value));
         }
-        assert_eq!((plot.most(), plot.end()), (1.0, 0.0));
+        assert_eq!((plot.value_end(), plot.time_end()), (1.0, 0.0));
         plot.push(lane, sample(2.0, f64::MAX));
-        assert_eq!((plot.most(), plot.end()), (f64::MAX, 2.0));
+        assert_eq!((plot.value_end(), plot.time_end()), (f64::MAX, 2.0));
     }
 
     #[test]
     fn the_value_axis_includes_every_limit() {
         let mut plot = Plot::new("memory", "MiB", Some(32.0));
         let lane = plot.lane("one", 'a');
-        assert!((32.0..40.0).contains(&plot.most()));
+        assert!((32.0..40.0).contains(&plot.value_end()));
         plot.lanes[lane].limit = Some(64.0);
-        assert!(plot.most() > 64.0);
+        assert!(plot.value_end() > 64.0);
         assert_eq!(plot.limit(&plot.lanes[lane]), Some(64.0));
     }
 

@@ -109,7 +109,7 @@ pub(super) fn summary(agent: &Agent, path: &str, summarize: impl Fn(&str) -> Str
     Ok(one_line(agent.read(path)?.map(|content| summarize(&content))))
 }
 
-/// The client_socket of rows of a table of /proc/net, without its heading.
+/// The number of rows of a table of /proc/net, without its heading.
 pub(super) fn rows(table: &str) -> String {
     crate::observe::Value::Count(table.lines().count().saturating_sub(1), "rows".into()).to_string()
 }
