@@ -1,4 +1,4 @@
-//! bpf(2), as far as a cgroup's device program needs it. Neither nix nor rustix wraps it.
+//! bpf(2), as far as the device program of a cgroup needs it. Neither nix nor rustix wraps it.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
@@ -11,16 +11,17 @@ const BPF_PROG_QUERY: libc::c_int = 16;
 const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
 const BPF_CGROUP_DEVICE: u32 = 6;
 
-/// The cgroups below may have programs too, and then all are asked. Without it no program could be attached below; with
-/// BPF_F_ALLOW_OVERRIDE instead, one attached below would replace this one. What is allowed here depends on the cgroups
-/// above: under one that has a program with neither flag, every attachment is EPERM. systemd and runc take this one.
+/// Cgroups below may have programs too, and then all programs are asked. Without this flag no program could be attached
+/// below. With BPF_F_ALLOW_OVERRIDE, a program that is attached below would replace this one. The cgroups above limit
+/// what is allowed here: below a program with neither flag, every attachment fails with EPERM. systemd and runc use
+/// this flag too.
 const BPF_F_ALLOW_MULTI: u32 = 2;
 
-/// BPF_CGROUP_MAX_PROGS: no cgroup has more programs of a kind.
-const MOST: usize = 64;
+/// BPF_CGROUP_MAX_PROGS: the maximum number of programs of one type in a cgroup.
+const MAX_PROGRAMS: usize = 64;
 
-// The members of union bpf_attr that are used here, without gaps. The kernel is told how long each is, and takes what it
-// knows beyond as zeroes.
+// The members of union bpf_attr that are used here, without gaps. The kernel gets the size of each, and treats the
+// fields that it knows beyond that size as zeros.
 
 #[repr(C)]
 #[derive(Default)]
@@ -46,7 +47,7 @@ struct Attach {
     attach_flags: u32,
 }
 
-/// To its last field: some kernels write that one without asking whether it was given.
+/// Complete to its last field: some kernels write that field without checking that the caller's structure has it.
 #[repr(C)]
 #[derive(Default)]
 struct Query {
@@ -63,13 +64,14 @@ struct Query {
     revision: u64,
 }
 
-/// Has the kernel check and keep a program for cgroups' devices; each word is one instruction.
+/// Loads a device program, which the kernel verifies. Each number is one instruction, a struct bpf_insn.
 ///
 /// # Errors
-/// EPERM: neither CAP_BPF with CAP_NET_ADMIN nor CAP_SYS_ADMIN in the first user namespace. EINVAL: the kernel knows no
-/// such programs (before 4.15, or no CONFIG_CGROUP_BPF), or refuses this one.
+/// EPERM: neither CAP_BPF with CAP_NET_ADMIN nor CAP_SYS_ADMIN in the initial user namespace. EINVAL: the kernel has no
+/// such programs (before 4.15, or without CONFIG_CGROUP_BPF), or rejects this one.
 pub(crate) fn load_device_program(instructions: &[u64]) -> Result<OwnedFd, Errno> {
-    // It calls none of the functions that the kernel keeps for the GPL, so the project's own licence will do.
+    // The program calls none of the kernel functions that are reserved for GPL programs, so the project's own licence
+    // is sufficient.
     let license = c"MIT OR Apache-2.0";
     let mut attributes = Load {
         prog_type: BPF_PROG_TYPE_CGROUP_DEVICE,
@@ -80,57 +82,57 @@ pub(crate) fn load_device_program(instructions: &[u64]) -> Result<OwnedFd, Errno
         prog_name: *b"sandbox_devices\0",
         ..Load::default()
     };
-    // SAFETY: this command reads `insn_cnt` words and a string that ends with a NUL; both outlive the call.
+    // SAFETY: this command reads `insn_cnt` instructions and a string that ends with a NUL. Both outlive the call.
     let program = unsafe { bpf(BPF_PROG_LOAD, &mut attributes) }?;
-    // SAFETY: the kernel has just opened it (close-on-exec) for this caller; no one else knows its number.
+    // SAFETY: the kernel has just opened it (close-on-exec) for this process, and no other code knows its number.
     Ok(unsafe { OwnedFd::from_raw_fd(program as RawFd) })
 }
 
-/// Attaches a program to the cgroup (v2) whose directory is open. From then on the cgroup keeps it; it goes with the cgroup.
+/// Attaches a program to the cgroup whose directory is open. The program stays attached until the cgroup is removed.
 ///
 /// # Errors
-/// EPERM: not privileged; or this cgroup, or one above, has a program whose flags stand no other. EBADF: no cgroup of
-/// version 2.
+/// EPERM: not privileged; or this cgroup, or one above, has a program whose flags allow no other. EBADF: not a
+/// directory of cgroup v2.
 pub(crate) fn attach(cgroup: impl AsFd, program: impl AsFd) -> Result<(), Errno> {
     let mut attributes = Attach {
-        target_fd: number(&cgroup),
-        attach_bpf_fd: number(&program),
+        target_fd: raw_fd(&cgroup),
+        attach_bpf_fd: raw_fd(&program),
         attach_type: BPF_CGROUP_DEVICE,
         attach_flags: BPF_F_ALLOW_MULTI,
     };
-    // SAFETY: this command reads the attributes alone; numbers that are no such descriptors give an error.
+    // SAFETY: this command reads only the attributes. Numbers that are no such descriptors give an error.
     unsafe { bpf(BPF_PROG_ATTACH, &mut attributes) }.map(|_| ())
 }
 
-/// The ids of the device programs that are attached to this very cgroup.
+/// The IDs of the device programs that are attached to this cgroup itself.
 ///
 /// # Errors
-/// EPERM: not privileged. EBADF: no cgroup of version 2.
+/// EPERM: not privileged. EBADF: not a directory of cgroup v2.
 pub(crate) fn query(cgroup: impl AsFd) -> Result<Vec<u32>, Errno> {
-    let mut ids = [0_u32; MOST];
+    let mut ids = [0_u32; MAX_PROGRAMS];
     let mut attributes = Query {
-        target_fd: number(&cgroup),
+        target_fd: raw_fd(&cgroup),
         attach_type: BPF_CGROUP_DEVICE,
         prog_ids: ids.as_mut_ptr() as u64,
-        prog_cnt: MOST as u32,
+        prog_cnt: MAX_PROGRAMS as u32,
         ..Query::default()
     };
-    // SAFETY: this command writes up to `prog_cnt` numbers into an array of that many, which outlives the call, and its
-    // answers into the attributes.
+    // SAFETY: this command writes up to `prog_cnt` numbers into an array of that size, which outlives the call, and its
+    // other results into the attributes.
     unsafe { bpf(BPF_PROG_QUERY, &mut attributes) }?;
-    Ok(ids[..MOST.min(attributes.prog_cnt as usize)].to_vec())
+    Ok(ids[..MAX_PROGRAMS.min(attributes.prog_cnt as usize)].to_vec())
 }
 
-/// An open descriptor has no sign.
-fn number(descriptor: &impl AsFd) -> u32 {
+/// A descriptor as the kernel's structures have it. An open one is never negative.
+fn raw_fd(descriptor: &impl AsFd) -> u32 {
     descriptor.as_fd().as_raw_fd() as u32
 }
 
 /// # Safety
-/// What the attributes point at must live through the call, be as long as they say, and be ours to write where the command
-/// writes.
+/// What the attributes point to must live through the call and have the size that they state. Where the command writes,
+/// it must be writable memory of this process.
 unsafe fn bpf<T>(command: libc::c_int, attributes: &mut T) -> Result<libc::c_long, Errno> {
-    // SAFETY: the kernel keeps to the size that it's given; the rest is the caller's promise.
+    // SAFETY: the kernel uses no more bytes of the attributes than this size. The caller ensures the rest.
     Errno::result(unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attributes, size_of::<T>()) })
 }
 
@@ -144,14 +146,14 @@ mod tests {
     use crate::cgroups::devices::{self, Devices, Instruction};
     use crate::observe::mountinfo;
 
-    /// Where cgroup2 is mounted, beside version 1 or alone.
+    /// The mount point of cgroup2, which may be mounted beside cgroup v1 or alone.
     fn mount() -> Option<PathBuf> {
         let table = mountinfo::read("/proc/self").ok()?;
         let mount = mountinfo::mounts(&table).find(|mount| *mount.filesystem == *"cgroup2")?;
         Some(mount.mount_point.into_owned())
     }
 
-    /// A cgroup below `sandbox`, removed at the end.
+    /// A cgroup below `sandbox`. It is removed at the end.
     struct TestCgroup(PathBuf);
 
     impl TestCgroup {
@@ -160,14 +162,15 @@ mod tests {
             TestCgroup(path)
         }
 
-        fn hold(&self, allow: &[&str], deny: &[&str]) {
-            let rules = |words: &[&str]| words.iter().map(|rule| rule.parse().unwrap()).collect();
+        fn attach_policy(&self, allow: &[&str], deny: &[&str]) {
+            let rules = |rules: &[&str]| rules.iter().map(|rule| rule.parse().unwrap()).collect();
             let policy = Devices { allow: rules(allow), deny: rules(deny) }.policy().unwrap();
-            let words: Vec<u64> = policy.program().iter().map(Instruction::word).collect();
-            attach(File::open(&self.0).unwrap(), load_device_program(&words).unwrap()).unwrap();
+            let instructions: Vec<u64> = policy.program().iter().map(Instruction::word).collect();
+            let program = load_device_program(&instructions).unwrap();
+            attach(File::open(&self.0).unwrap(), program).unwrap();
         }
 
-        /// What a process in it is told when it reads a byte of a device.
+        /// What a process in the cgroup writes to standard error when it reads a byte of a device.
         fn read(&self, device: &str) -> String {
             let script = format!("echo 0 > '{}/cgroup.procs' && exec head -c 1 {device}", self.0.display());
             let output = Command::new("sh").env("LC_ALL", "C").args(["-c", &script]).output().unwrap();
@@ -182,13 +185,13 @@ mod tests {
     impl Drop for TestCgroup {
         fn drop(&mut self) {
             let _ = fs::remove_dir(&self.0);
-            // `sandbox` itself: only when no other is in it.
+            // rmdir(2) removes `sandbox` itself only if no other cgroup is in it.
             let _ = self.0.parent().filter(|parent| parent.ends_with("sandbox")).map(fs::remove_dir);
         }
     }
 
     fn skip(reason: &str) {
-        let line = format!("SKIP the_kernel_asks_the_program: {reason}\n");
+        let line = format!("SKIP the_kernel_asks_every_attached_program: {reason}\n");
         eprint!("{line}");
         if let Some(path) = std::env::var_os("SANDBOX_SKIPS") {
             let mut file = File::options().append(true).create(true).open(path).unwrap();
@@ -197,22 +200,22 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_asks_the_program() {
+    fn the_kernel_asks_every_attached_program() {
         if !nix::unistd::geteuid().is_root() {
             return skip("machine: only root can attach BPF programs to a cgroup");
         }
         let Some(mount) = mount() else { return skip("machine: no cgroup2 is mounted") };
         let outer = TestCgroup::new(mount.join(format!("sandbox/test-{}", std::process::id())));
-        outer.hold(&[], &["/dev/zero rw"]);
+        outer.attach_policy(&[], &["/dev/zero rw"]);
         assert_eq!(outer.programs(), 1);
         assert_eq!(outer.read("/dev/null"), "");
         assert_eq!(outer.read("/dev/urandom"), "");
         assert!(outer.read("/dev/zero").contains("Operation not permitted"));
 
-        // Below, all that are attached are asked: what was denied above stays so.
+        // In a cgroup below, all attached programs are asked: what was denied above stays denied.
         let inner = TestCgroup::new(outer.0.join("below"));
         assert_eq!((inner.programs(), inner.read("/dev/null").as_str()), (0, ""));
-        inner.hold(&["a"], &["/dev/urandom"]);
+        inner.attach_policy(&["a"], &["/dev/urandom"]);
         assert_eq!(inner.programs(), 1);
         assert_eq!(inner.read("/dev/null"), "");
         for device in ["/dev/zero", "/dev/urandom"] {
@@ -221,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_elsewhere_is_no_cgroup() {
+    fn a_directory_of_another_filesystem_is_no_cgroup() {
         let directory = File::open("/proc").unwrap();
         let expected = if nix::unistd::geteuid().is_root() { Errno::EBADF } else { Errno::EPERM };
         assert_eq!(query(&directory), Err(expected));

@@ -1,10 +1,10 @@
-//! mount_setattr(2), which rustix doesn't wrap.
+//! mount_setattr(2), which rustix does not wrap.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 
-/// linux/mount.h: struct mount_attr, as of its first version (Linux 5.12).
+/// struct mount_attr of linux/mount.h, in its first version (Linux 5.12).
 #[repr(C)]
 struct MountAttr {
     set: u64,
@@ -13,7 +13,7 @@ struct MountAttr {
     userns: u64,
 }
 
-/// Sets attributes (`MOUNT_ATTR_*`) on the mount that a descriptor is of; with `below`, on all mounts below it too, where
+/// Sets attributes (`MOUNT_ATTR_*`) on a mount, given by its descriptor. With `below` the mounts below it get them too:
 /// the kernel changes all of them or none. `owner` is the user namespace of MOUNT_ATTR_IDMAP.
 ///
 /// # Errors
@@ -27,7 +27,7 @@ pub(crate) fn set_attributes(
     let userns = owner.map_or(0, |owner| owner.as_raw_fd() as u64);
     let attributes = MountAttr { set, clear: 0, propagation: 0, userns };
     let flags = libc::AT_EMPTY_PATH | if below { libc::AT_RECURSIVE } else { 0 };
-    // SAFETY: the path is an empty C string, and `attributes` lives through the call, with its size passed.
+    // SAFETY: the path is an empty C string. `attributes` lives through the call, and its size is passed.
     let done = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,

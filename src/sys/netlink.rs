@@ -1,5 +1,5 @@
-//! rtnetlink(7): making, finding and removing links, and giving them addresses. Nothing here is unsafe; it stands beside
-//! the other ways to ask the kernel for something that no single system call does.
+//! rtnetlink(7): creates, finds and removes network devices (links), and gives them addresses and routes. Nothing here
+//! is unsafe.
 
 use std::net::Ipv4Addr;
 
@@ -21,7 +21,7 @@ use nix::errno::Errno;
 
 use crate::error::errno;
 
-/// A link as the kernel knows it.
+/// A network device, as the kernel describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Link {
     index: u32,
@@ -31,7 +31,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Whether it can send: its operational state (RFC 2863) is "up". netdevice(7), IFF_RUNNING
+    /// Whether it can send packets: its operational state (RFC 2863) is "up". netdevice(7), IFF_RUNNING
     pub(crate) fn is_up(&self) -> bool {
         self.is_up
     }
@@ -41,13 +41,13 @@ impl Link {
         &self.hardware_address
     }
 
-    /// What somebody has written beside it (IFLA_IFALIAS).
+    /// Its alias: a text that the kernel stores with the device (IFLA_IFALIAS).
     pub(crate) fn alias(&self) -> Option<&str> {
         self.alias.as_deref()
     }
 
-    /// What tells it from every other link, an equally named one of another network namespace too: the kernel gives each
-    /// veth a random hardware address.
+    /// Identifies the device among all others, also those with the same name in other network namespaces. The kernel
+    /// gives each veth device a random hardware address.
     pub(crate) fn identity(&self) -> String {
         let namespace = std::fs::read_link("/proc/self/ns/net").unwrap_or_default();
         let bytes: Vec<String> = self.hardware_address.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -55,8 +55,8 @@ impl Link {
     }
 }
 
-/// RTM_NEWLINK: a veth pair, one end here, the other in the network namespace of process `pid`. With `bridge` this end is
-/// born as a port of that device, with `hardware` the other one with that hardware address.
+/// RTM_NEWLINK: creates a veth pair, with one device here and the other in the network namespace of process `pid`. With
+/// `bridge` the device here becomes a port of that bridge. With `hardware` the other device gets that hardware address.
 ///
 /// # Errors
 /// EEXIST: the name is in use. EPERM: no CAP_NET_ADMIN here or there. EOPNOTSUPP: a kernel without veth. ENODEV: no such
@@ -84,8 +84,8 @@ pub(crate) fn add_veth(
     acknowledged(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
 }
 
-/// RTM_NEWLINK: a bridge. With an address of its own it keeps that whatever ports it gets; by itself it would take the
-/// lowest of theirs, and who knew the other couldn't reach it for a while.
+/// RTM_NEWLINK: creates a bridge with this hardware address. Without one, a bridge takes the lowest address of its
+/// ports. When its address then changes, hosts that have the old one in their ARP tables cannot reach it for a while.
 ///
 /// # Errors
 /// EEXIST: the name is in use. EPERM: no CAP_NET_ADMIN here. EOPNOTSUPP: a kernel without bridges.
@@ -99,7 +99,8 @@ pub(crate) fn add_bridge(name: &str, address: [u8; 6]) -> Result<(), Errno> {
     acknowledged(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
 }
 
-/// RTM_NEWLINK of a port that is there: it sends to no other isolated port of its bridge (IFLA_BRPORT_ISOLATED, Linux 4.18).
+/// RTM_NEWLINK of an existing port: the bridge forwards no packet from it to another isolated port
+/// (IFLA_BRPORT_ISOLATED, Linux 4.18).
 ///
 /// # Errors
 /// ENODEV: no such device. EPERM: no CAP_NET_ADMIN here.
@@ -113,7 +114,7 @@ pub(crate) fn isolate_port(name: &str) -> Result<(), Errno> {
     )
 }
 
-/// RTM_NEWLINK of a device that is there: writes something beside it.
+/// RTM_NEWLINK of an existing device: sets its alias.
 ///
 /// # Errors
 /// ENODEV: no such device. EPERM: no CAP_NET_ADMIN here.
@@ -128,7 +129,7 @@ fn change(name: &str, attribute: LinkAttribute) -> Result<(), Errno> {
     acknowledged(RouteNetlinkMessage::NewLink(link), 0)
 }
 
-/// RTM_NEWROUTE: whatever has no other route goes to `gateway`, which must be reached already.
+/// RTM_NEWROUTE: the default route, to `gateway`. There must be a route to the gateway already.
 ///
 /// # Errors
 /// ENETUNREACH: no route to the gateway. EEXIST: there is a default route. EPERM: no CAP_NET_ADMIN here.
@@ -143,7 +144,7 @@ pub(crate) fn add_default_route(gateway: Ipv4Addr) -> Result<(), Errno> {
     acknowledged(RouteNetlinkMessage::NewRoute(route), NLM_F_CREATE | NLM_F_EXCL)
 }
 
-/// RTM_NEWADDR: an IPv4 address, and with it the route to its network once the device is up.
+/// RTM_NEWADDR: an IPv4 address. When the device is up, the kernel adds the route to the address's network.
 ///
 /// # Errors
 /// ENODEV: no such device. EEXIST: it has that address. EPERM: no CAP_NET_ADMIN here.
@@ -153,13 +154,14 @@ pub(crate) fn add_address(device: &str, address: Ipv4Addr, prefix: u8) -> Result
     message.header.family = AddressFamily::Inet;
     message.header.prefix_len = prefix;
     message.header.index = link.index;
-    // For IPv4 the kernel wants both: what is ours (LOCAL), and the peer's (ADDRESS), which is the same where there is none.
+    // For IPv4 the kernel expects both: our own address (LOCAL), and that of the peer (ADDRESS), which is the same if
+    // there is no peer.
     message.attributes =
         vec![AddressAttribute::Local(address.into()), AddressAttribute::Address(address.into())];
     acknowledged(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
 }
 
-/// RTM_DELLINK. A veth's peer goes with it.
+/// RTM_DELLINK: removes a device. The kernel removes the peer of a veth device with it.
 ///
 /// # Errors
 /// ENODEV: no such device. EPERM: no CAP_NET_ADMIN here.
@@ -202,7 +204,8 @@ fn acknowledged(message: RouteNetlinkMessage, flags: u16) -> Result<(), Errno> {
     }
 }
 
-/// One message, one answer, on a socket of its own: a socket stays in the network namespace that it was made in.
+/// Sends one message and returns its answer. Each message has a new socket: a socket stays in the network namespace in
+/// which it was made.
 fn ask(message: RouteNetlinkMessage, flags: u16) -> Result<NetlinkPayload<RouteNetlinkMessage>, Errno> {
     let socket = Socket::new(NETLINK_ROUTE).map_err(errno)?;
     socket.connect(&SocketAddr::new(0, 0)).map_err(errno)?;

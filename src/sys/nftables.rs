@@ -1,8 +1,8 @@
 //! nf_tables, the kernel's packet filter: the netlink(7) messages that nft(8) sends, as far as `sandbox` needs them.
 //! Nothing here is unsafe. linux/netfilter/nf_tables.h
 //!
-//! A table is owned by the socket that created it (NFT_TABLE_F_OWNER, Linux 5.12). The kernel removes the table when that
-//! socket is closed, so nothing is left of it, however its owner ends.
+//! A table is owned by the socket that created it (NFT_TABLE_F_OWNER, Linux 5.12). The kernel removes the table when
+//! that socket is closed. So no table is left, however its owner ends.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -14,7 +14,7 @@ use libc::{
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
-// What the libc crate lacks of linux/netfilter/nf_tables.h: the types of attributes, and one flag.
+// Constants of linux/netfilter/nf_tables.h that the libc crate does not have: the types of attributes, and one flag.
 const NFTA_LIST_ELEM: u16 = 1;
 const NFTA_TABLE_NAME: u16 = 1;
 const NFTA_TABLE_FLAGS: u16 = 2;
@@ -248,12 +248,13 @@ impl<'a> Batch<'a> {
     /// Sends all messages.
     ///
     /// # Errors
-    /// EEXIST: there is a table of this name. EPERM: there is, and another socket owns it; or no CAP_NET_ADMIN here. EINVAL:
-    /// before Linux 5.12. ENOENT, EOPNOTSUPP, EAFNOSUPPORT: a kernel that lacks a part of nf_tables.
+    /// EEXIST: there is a table of this name. EPERM: another socket owns a table of this name, or no CAP_NET_ADMIN
+    /// here. EINVAL: a kernel before 5.12. ENOENT, EOPNOTSUPP, EAFNOSUPPORT: a kernel that lacks a part of nf_tables.
     pub(crate) fn send(mut self, socket: &OwnedFd) -> Result<(), Errno> {
         self.boundary(NFNL_MSG_BATCH_END);
         send(socket.as_raw_fd(), &self.bytes, MsgFlags::empty())?;
-        // The kernel answers before send(2) returns: an acknowledgement or an error for each change. The first error counts.
+        // The kernel answers before send(2) returns, with an acknowledgement or an error for each change. The first
+        // error counts.
         let (mut answers, mut buffer) = (Vec::new(), vec![0; 16 << 10]);
         loop {
             match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {

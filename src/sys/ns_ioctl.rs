@@ -1,4 +1,4 @@
-//! ioctl_nsfs(2): how namespaces hang together. Neither nix nor rustix wraps these.
+//! ioctl_nsfs(2): relations between namespaces. Neither nix nor rustix wraps these calls.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
@@ -10,39 +10,39 @@ const NS_GET_USERNS: u8 = 1;
 const NS_GET_PARENT: u8 = 2;
 const NS_GET_OWNER_UID: u8 = 4;
 
-/// The user namespace that owns a namespace; of a user namespace, its parent.
+/// The user namespace that owns a namespace. For a user namespace, its parent.
 ///
 /// # Errors
-/// EPERM: it lies above the caller's own user namespace, or there is none above.
+/// EPERM: it is not in the caller's user namespace or below it, or there is none.
 pub(crate) fn owner(namespace: impl AsFd) -> Result<OwnedFd, Errno> {
     related(namespace, NS_GET_USERNS)
 }
 
-/// The parent of a pid or user namespace.
+/// The parent of a PID namespace or user namespace.
 ///
 /// # Errors
-/// EPERM: it lies outside of what the caller may see, or there is none. EINVAL: this kind has no parents.
+/// EPERM: it is outside of the caller's namespace, or there is none. EINVAL: this kind of namespace has no parent.
 pub(crate) fn parent(namespace: impl AsFd) -> Result<OwnedFd, Errno> {
     related(namespace, NS_GET_PARENT)
 }
 
-/// Who made a user namespace: their user id, as the caller's user namespace has it.
+/// The owner of a user namespace: the ID of the user who made it, as the caller's user namespace maps it.
 ///
 /// # Errors
-/// EINVAL: it is no user namespace. ENOTTY: a kernel before 4.11.
+/// EINVAL: not a user namespace. ENOTTY: a kernel before 4.11.
 pub(crate) fn owner_uid(namespace: impl AsFd) -> Result<u32, Errno> {
     let mut uid: libc::uid_t = 0;
     let request = request_code_none!(NSIO, NS_GET_OWNER_UID);
-    // SAFETY: the kernel writes one uid_t through the pointer, which lives through the call; a descriptor that isn't a
-    // namespace's gives ENOTTY and nothing is written.
+    // SAFETY: the kernel writes one uid_t through the pointer, which lives through the call. A descriptor that is not
+    // one of a namespace gives ENOTTY, and nothing is written.
     Errno::result(unsafe { libc::ioctl(namespace.as_fd().as_raw_fd(), request as _, &raw mut uid) })?;
     Ok(uid)
 }
 
 fn related(namespace: impl AsFd, number: u8) -> Result<OwnedFd, Errno> {
     let request = request_code_none!(NSIO, number);
-    // SAFETY: these requests take no argument and touch no memory of ours.
+    // SAFETY: these requests take no argument and access no memory of this process.
     let descriptor = Errno::result(unsafe { libc::ioctl(namespace.as_fd().as_raw_fd(), request as _) })?;
-    // SAFETY: the kernel has just opened it (close-on-exec) for this caller; no one else knows its number.
+    // SAFETY: the kernel has just opened it (close-on-exec) for this process, and no other code knows its number.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }

@@ -1,9 +1,10 @@
-//! The program of this process: the file that /proc/PID/exe leads to, whatever the root and the mount table are.
+//! The program of this process: the file to which /proc/PID/exe leads, in every root directory and mount table.
 //!
-//! A command that begins `#!/proc/self/exe`, or is a link there, makes the kernel execute *us* as the command. Then whoever is
-//! root in a container, without a map of ids, can change the file of `sandbox` outside, which root outside runs next:
-//! CVE-2019-5736. The link is followed by the kernel, in the process that is us until then. So before anything of the
-//! container is executed, that process tells the kernel of another file.
+//! A command that begins with `#!/proc/self/exe`, or is a symbolic link to it, makes the kernel execute `sandbox`
+//! itself as the command. Root in a container without a map of IDs can then write to the file of `sandbox` on the host,
+//! which root on the host executes next: CVE-2019-5736. The kernel follows the link in the process that executes the
+//! command, and that process is still `sandbox`. So before it executes anything of the container, it makes
+//! /proc/self/exe lead to another file.
 
 use std::ffi::c_char;
 use std::fs::{self, File};
@@ -21,15 +22,15 @@ use rustix::fs::{AtFlags, StatxFlags, statx};
 pub(super) const PROGRAM: &str = "/proc/self/exe";
 
 unsafe extern "C" {
-    /// The environment as the kernel laid it on the stack, above the arguments. environ(7)
+    /// The environment. The kernel puts its strings on the stack, above those of the arguments. environ(7)
     static environ: *const *const c_char;
-    /// The first argument, the lowest of those strings. program_invocation_name(3)
+    /// The first argument, whose string has the lowest address of all these. program_invocation_name(3)
     static program_invocation_name: *const c_char;
 }
 
-/// struct prctl_mm_map of linux/prctl.h: what the kernel notes of a process's memory. PR_SET_MM_MAP(2const)
+/// struct prctl_mm_map of linux/prctl.h: the kernel's description of a process's memory. PR_SET_MM_MAP(2const)
 #[repr(C)]
-struct Notes {
+struct PrctlMmMap {
     code: [u64; 2],
     data: [u64; 2],
     brk: [u64; 2],
@@ -41,44 +42,45 @@ struct Notes {
     exe: u32,
 }
 
-/// Whether the kernel has PR_SET_MM_MAP: it says how large the structure is. Without, it takes the call for another one, and
-/// refuses it with EINVAL or EPERM.
+/// Whether the kernel has PR_SET_MM_MAP: PR_SET_MM_MAP_SIZE returns the size of its structure. A kernel without it
+/// reads the option as another one, and returns EINVAL or EPERM.
 pub(crate) fn can_be_left() -> bool {
     let mut size: libc::c_uint = 0;
-    // SAFETY: the kernel writes one number to where `size` is.
+    // SAFETY: the kernel writes one number to `size`.
     unsafe { libc::prctl(libc::PR_SET_MM, libc::PR_SET_MM_MAP_SIZE, &raw mut size, 0_usize, 0_usize) == 0 }
 }
 
-/// Leaves the program's file: /proc/PID/exe then leads to an empty file in memory.
+/// Makes /proc/PID/exe lead to an empty file in memory, and no longer to the program's file.
 ///
-/// The kernel allows that only where nothing of the old file is mapped any more (PR_SET_MM_EXE_FILE(2const)). So each part of
-/// the program is mapped again in its place: from the same file by another mount, which the kernel takes for another file,
-/// or, where there is none or `is_copied`, from a copy in memory. Only for a process with one thread.
+/// The kernel allows that only if no page of the old file is mapped any more (PR_SET_MM_EXE_FILE(2const)). So each part
+/// of the program is mapped again at the same address. It is mapped from the same file by another mount, which the
+/// kernel treats as another file. If there is no other mount, or with `is_copied`, it is replaced by a copy in memory.
+/// Only for a process with a single thread.
 ///
 /// # Errors
-/// EPERM without CAP_CHECKPOINT_RESTORE in the user namespace. EINVAL: a kernel without that call
+/// EPERM: no CAP_CHECKPOINT_RESTORE in the user namespace. EINVAL: a kernel without this call
 /// (CONFIG_CHECKPOINT_RESTORE). EACCES: vm.memfd_noexec forbids programs in memory.
 pub(crate) fn leave(is_copied: bool) -> Result<(), Errno> {
-    // Empty, so that to execute it comes to nothing (ENOEXEC).
+    // The file is empty, so executing it fails (ENOEXEC).
     let nothing = memory_file(MFdFlags::MFD_CLOEXEC)?;
-    let program = if is_copied { None } else { by_another_mount() };
+    let program = if is_copied { None } else { open_by_another_mount() };
     let headers = headers();
     let parts = || headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_filesz > 0);
-    // The part that the file begins with has the ELF header, and behind it these. elf(5)
+    // The first part of the file contains the ELF header, and the program headers right after it. elf(5)
     let first = parts().find(|header| header.p_offset == 0).ok_or(Errno::ENOEXEC)?;
     let base = headers.as_ptr() as u64 - size_of::<libc::Elf64_Ehdr>() as u64 - first.p_vaddr;
     let (mut code, mut data) = ([0; 2], [0; 2]);
-    let mut written: Vec<[u64; 2]> = Vec::new();
+    let mut writable_parts: Vec<[u64; 2]> = Vec::new();
     for header in parts() {
         let part = [base + header.p_vaddr, base + header.p_vaddr + header.p_filesz];
         let pages = pages_of(part);
         match header.p_flags {
             flags if flags & libc::PF_W != 0 => {
                 data = part;
-                // Each exchange costs: what lies side by side is one.
-                match written.last_mut() {
+                // Each replacement takes time, so adjacent parts are replaced together.
+                match writable_parts.last_mut() {
                     Some(last) if last[1] == pages[0] => last[1] = pages[1],
-                    _ => written.push(pages),
+                    _ => writable_parts.push(pages),
                 }
                 continue;
             }
@@ -87,43 +89,43 @@ pub(crate) fn leave(is_copied: bool) -> Result<(), Errno> {
         }
         match &program {
             Some(program) => map_again(pages, header, program)?,
-            None => exchange(pages, rights(header))?,
+            None => replace_by_copy(pages, protection(header))?,
         }
     }
-    for pages in written {
-        exchange(pages, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
+    for pages in writable_parts {
+        replace_by_copy(pages, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
     }
     for header in headers.iter().filter(|header| header.p_type == libc::PT_GNU_RELRO) {
-        fix([base + header.p_vaddr, base + header.p_vaddr + header.p_memsz])?;
+        make_read_only([base + header.p_vaddr, base + header.p_vaddr + header.p_memsz])?;
     }
-    note(code, data, &nothing)
+    set_mm_map(code, data, &nothing)
 }
 
 /// A new file in memory that may be executed. memfd_create(2)
 pub(super) fn memory_file(flags: MFdFlags) -> Result<OwnedFd, Errno> {
     match memfd_create(c"sandbox", flags | MFdFlags::from_bits_retain(libc::MFD_EXEC)) {
-        // Before Linux 6.3 there is no such flag, and every file in memory may be executed.
+        // Before Linux 6.3 this flag does not exist, and every file in memory may be executed.
         Err(Errno::EINVAL) => memfd_create(c"sandbox", flags),
         made => made,
     }
 }
 
-/// The program's file, opened by its name, where that leads by another mount than it was executed by: in a mount table that
-/// is a copy.
-fn by_another_mount() -> Option<File> {
+/// The program's file, opened by its name. None if the name leads to another file, or if this is the mount by which it
+/// was executed. Another mount is found if the mount table is a copy.
+fn open_by_another_mount() -> Option<File> {
     let wanted = StatxFlags::INO | StatxFlags::MNT_ID;
     let file = File::open(fs::read_link(PROGRAM).ok()?).ok()?;
     let own = statx(rustix::fs::CWD, PROGRAM, AtFlags::empty(), wanted).ok()?;
     let found = statx(&file, c"", AtFlags::EMPTY_PATH, wanted).ok()?;
     let file_of = |of: &rustix::fs::Statx| (of.stx_dev_major, of.stx_dev_minor, of.stx_ino);
-    let tells_mounts = (own.stx_mask & found.stx_mask) & StatxFlags::MNT_ID.bits() != 0;
-    (tells_mounts && file_of(&own) == file_of(&found) && own.stx_mnt_id != found.stx_mnt_id).then_some(file)
+    let has_mount_ids = (own.stx_mask & found.stx_mask) & StatxFlags::MNT_ID.bits() != 0;
+    (has_mount_ids && file_of(&own) == file_of(&found) && own.stx_mnt_id != found.stx_mnt_id).then_some(file)
 }
 
-/// The program headers, by which the kernel has mapped the file. getauxval(3), elf(5)
+/// The program headers, which say how the kernel has mapped the file. getauxval(3), elf(5)
 fn headers() -> &'static [libc::Elf64_Phdr] {
-    // SAFETY: the kernel gives their address and number; they lie in the program's first part, which stays mapped, or mapped
-    // again with the same words, for as long as the process executes it.
+    // SAFETY: the kernel states their address and number. They are in the program's first part. It stays mapped, or is
+    // mapped again with the same content, as long as the process executes the program.
     unsafe {
         let (first, count) = (libc::getauxval(libc::AT_PHDR), libc::getauxval(libc::AT_PHNUM));
         match first {
@@ -133,25 +135,25 @@ fn headers() -> &'static [libc::Elf64_Phdr] {
     }
 }
 
-/// What the program may do with a part of itself.
-fn rights(header: &libc::Elf64_Phdr) -> ProtFlags {
+/// The memory protection of a part of the program.
+fn protection(header: &libc::Elf64_Phdr) -> ProtFlags {
     let may = |flag, allowed| if header.p_flags & flag != 0 { allowed } else { ProtFlags::PROT_NONE };
     may(libc::PF_R, ProtFlags::PROT_READ)
         | may(libc::PF_W, ProtFlags::PROT_WRITE)
         | may(libc::PF_X, ProtFlags::PROT_EXEC)
 }
 
-/// Maps a part of the program that nothing writes to again where it is, from the same file by another mount.
+/// Maps a part of the program again at its address, from the same file by another mount. Nothing writes to this part.
 fn map_again(pages: [u64; 2], header: &libc::Elf64_Phdr, program: &File) -> Result<(), Errno> {
-    let (place, length) = extent(pages)?;
+    let (address, length) = extent(pages)?;
     let offset = (header.p_offset / page() * page()) as libc::off_t;
-    // SAFETY: the place has the same pages of the same file before and after, in one step: code that runs in it, and references
-    // into it, find what they found. Nobody can have written to the file: it's being executed (ETXTBSY).
+    // SAFETY: mmap(2) replaces the pages in one step by the same pages of the same file. So code that runs in them, and
+    // references to them, stay valid. No process can have written to the file, because it is being executed (ETXTBSY).
     unsafe {
         mmap(
-            Some(place),
+            Some(address),
             length,
-            rights(header),
+            protection(header),
             MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED,
             program,
             offset,
@@ -160,79 +162,80 @@ fn map_again(pages: [u64; 2], header: &libc::Elf64_Phdr, program: &File) -> Resu
     Ok(())
 }
 
-/// Puts a copy of pages in their place.
-fn exchange(pages: [u64; 2], allowed: ProtFlags) -> Result<(), Errno> {
-    let (place, length) = extent(pages)?;
+/// Replaces pages by a copy of them.
+fn replace_by_copy(pages: [u64; 2], allowed: ProtFlags) -> Result<(), Errno> {
+    let (address, length) = extent(pages)?;
     let writable = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-    // SAFETY: new memory, at a place of the kernel's choice, as long as what is copied into it, which can be read: it's a part
-    // of the running program. It then takes the place of that part, in one step and with the same words: between copy and
-    // exchange nothing writes to a static, since there's no other thread, and errno isn't one.
+    // SAFETY: the copy is new memory, at an address that the kernel chooses, of the same length as the pages. The pages
+    // can be read, because they are a part of the running program. mremap(2) then replaces them in one step by the same
+    // content. Between the copy and the replacement nothing writes to a static variable: there is no other thread, and
+    // errno is not a static variable.
     unsafe {
         let copy = mmap_anonymous(None, length, writable, MapFlags::MAP_PRIVATE | MapFlags::MAP_POPULATE)?;
-        std::ptr::copy_nonoverlapping(place.get() as *const u8, copy.as_ptr().cast(), length.get());
+        std::ptr::copy_nonoverlapping(address.get() as *const u8, copy.as_ptr().cast(), length.get());
         if allowed != writable {
             mprotect(copy, length.get(), allowed)?;
         }
         let flags = MRemapFlags::MREMAP_MAYMOVE | MRemapFlags::MREMAP_FIXED;
-        mremap(copy, length.get(), length.get(), flags, NonNull::new(place.get() as *mut _))?;
+        mremap(copy, length.get(), length.get(), flags, NonNull::new(address.get() as *mut _))?;
     }
     Ok(())
 }
 
-/// Allows reading alone again, where the linker says that nothing is written once the program has begun: PT_GNU_RELRO.
-fn fix(part: [u64; 2]) -> Result<(), Errno> {
+/// Makes a part read-only again: PT_GNU_RELRO, to which nothing is written after the program has started.
+fn make_read_only(part: [u64; 2]) -> Result<(), Errno> {
     let page = page();
     let [start, end] = part.map(|at| at / page * page);
     match NonNull::new(start as *mut _) {
-        // SAFETY: it takes away a right that nobody uses, and whole pages of that part alone.
-        Some(place) if start < end => unsafe {
-            mprotect(place, (end - start) as usize, ProtFlags::PROT_READ)
+        // SAFETY: it takes away a permission that nothing uses, and only from whole pages of that part.
+        Some(address) if start < end => unsafe {
+            mprotect(address, (end - start) as usize, ProtFlags::PROT_READ)
         },
         _ => Ok(()),
     }
 }
 
-/// Tells the kernel which file this process's program is. It wants all else that it notes told again.
-fn note(code: [u64; 2], data: [u64; 2], program: &OwnedFd) -> Result<(), Errno> {
-    // SAFETY: sbrk(0) only asks. The two variables are the C library's, set before anything of ours runs, and never changed by
-    // us; where there's an environment its first word can be read.
+/// Sets the program's file of this process. The kernel needs all other fields of the structure too.
+fn set_mm_map(code: [u64; 2], data: [u64; 2], program: &OwnedFd) -> Result<(), Errno> {
+    // SAFETY: sbrk(0) only reads. The C library sets the two variables before any code of this program runs, and this
+    // program never changes them. If there is an environment, its first pointer can be read.
     let (brk, arguments, environment, name) = unsafe {
         let end = libc::getauxval(libc::AT_EXECFN);
         let first = if environ.is_null() { std::ptr::null() } else { *environ };
         let environment = if first.is_null() { end } else { first as u64 };
         (libc::sbrk(0) as u64, program_invocation_name as u64, environment, end)
     };
-    let notes = Notes {
+    let map = PrctlMmMap {
         code,
         data,
         brk: [brk; 2],
         stack: name,
         arguments: [arguments, environment],
         environment: [environment, name],
-        // As they are.
+        // The auxiliary vector does not change.
         auxv: 0,
         auxv_size: 0,
         exe: program.as_raw_fd() as u32,
     };
-    // SAFETY: the kernel reads as many bytes as are told, which live here, and changes no memory of this process.
+    // SAFETY: the kernel reads the given number of bytes, which live here, and changes no memory of this process.
     let done = unsafe {
-        libc::prctl(libc::PR_SET_MM, libc::PR_SET_MM_MAP, &raw const notes, size_of::<Notes>(), 0_usize)
+        libc::prctl(libc::PR_SET_MM, libc::PR_SET_MM_MAP, &raw const map, size_of::<PrctlMmMap>(), 0_usize)
     };
     Errno::result(done).map(|_| ())
 }
 
-/// The pages that a part lies in.
+/// The pages that contain a part.
 fn pages_of([start, end]: [u64; 2]) -> [u64; 2] {
     [start / page() * page(), end.next_multiple_of(page())]
 }
 
-/// Where pages begin, and their length in bytes.
+/// The address of pages, and their length in bytes.
 fn extent([start, end]: [u64; 2]) -> Result<(NonZeroUsize, NonZeroUsize), Errno> {
     let length = NonZeroUsize::new((end - start) as usize);
     NonZeroUsize::new(start as usize).zip(length).ok_or(Errno::EINVAL)
 }
 
-/// In bytes. The C library was told it when the program began: it can't fail.
+/// The size of a page in bytes. The kernel passes it to the C library at the start, so sysconf(3) cannot fail.
 fn page() -> u64 {
     sysconf(SysconfVar::PAGE_SIZE).ok().flatten().map_or(4096, |page| page as u64)
 }

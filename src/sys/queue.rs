@@ -5,10 +5,10 @@ use nix::mqueue::{MQ_OFlag, MqAttr, MqdT, mq_close, mq_getattr, mq_open, mq_send
 use nix::sys::stat::Mode;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Makes a queue that must not be there yet, with room for one message of 16 bytes: no limit is lower.
+/// Creates a queue, which must not exist yet, with room for one message of 16 bytes. Every limit allows that.
 ///
-/// The attributes can't be left to the kernel here: without them nix leaves the mode away too, which O_CREAT has the kernel
-/// read.
+/// The attributes are given explicitly. Without them nix leaves out the mode too, but the kernel reads the mode with
+/// O_CREAT.
 pub(crate) fn make(name: &str) -> Result<(), Errno> {
     let flags = MQ_OFlag::O_RDONLY | MQ_OFlag::O_CREAT | MQ_OFlag::O_EXCL;
     let room = MqAttr::new(0, 1, 16, 0);
@@ -20,12 +20,12 @@ pub(crate) fn send(name: &str, message: &[u8]) -> Result<(), Errno> {
     with(name, MQ_OFlag::O_WRONLY | MQ_OFlag::O_NONBLOCK, |queue| mq_send(queue, message, 0))
 }
 
-/// How many messages wait.
+/// The number of messages in the queue.
 pub(crate) fn waiting(name: &str) -> Result<i64, Errno> {
     with(name, MQ_OFlag::O_RDONLY, |queue| mq_getattr(queue).map(|attributes| attributes.curmsgs()))
 }
 
-/// The device and inode behind a name: what proves that a queue is still the one that was made.
+/// The device and the inode of a queue. They prove that the queue is still the one that was created.
 pub(crate) fn identity(name: &str) -> Option<String> {
     let stat = with(name, MQ_OFlag::O_RDONLY, |queue| {
         // SAFETY: the descriptor stays open until `with` closes it, after this.
@@ -34,7 +34,7 @@ pub(crate) fn identity(name: &str) -> Option<String> {
     stat.ok().map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
-/// Removes the name; the queue goes with its last user.
+/// Removes the name. The queue is removed when no process has it open any more.
 pub(crate) fn remove(name: &str) -> Result<(), Errno> {
     mq_unlink(name)
 }

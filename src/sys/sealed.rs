@@ -1,6 +1,6 @@
 //! A sealed copy of the program, for a kernel without PR_SET_MM_MAP. There a process cannot leave its program's file
-//! ([`super::program`]), so `sandbox` executes a copy of that file in memory instead. The seals let nobody change the copy,
-//! whatever their privilege is, and /proc/PID/exe leads to it. memfd_create(2), "File sealing" in fcntl(2)
+//! ([`super::program`]), so `sandbox` executes a copy of that file in memory instead. Because of the seals nobody can
+//! change the copy, not even root. /proc/PID/exe leads to it. memfd_create(2), "File sealing" in fcntl(2)
 
 use std::ffi::CString;
 use std::fs::File;
@@ -16,11 +16,12 @@ use rustix::fs::{SealFlags, fcntl_add_seals, fcntl_get_seals};
 
 use super::program::{PROGRAM, memory_file};
 
-/// Nothing in the file can be changed, and no seal can be removed.
+/// The content of the file cannot be changed, and no seal can be removed.
 const SEALS: SealFlags =
     SealFlags::SEAL.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::WRITE);
 
-/// Set by [`execute`], so that a kernel that does not show the seals of the copy gives an error and not an endless loop.
+/// An environment variable that [`execute`] sets. A kernel that does not show the seals of the copy would otherwise
+/// cause an endless loop.
 const MARK: &str = "SANDBOX_SEALED_COPY";
 
 /// Whether this process executes a sealed file. Only files in memory have these seals.
@@ -29,18 +30,19 @@ pub(crate) fn is_sealed() -> bool {
     seals.is_some_and(|seals| seals.contains(SEALS))
 }
 
-/// Starts this program anew, from a sealed copy, with the same arguments and environment. Returns if it is sealed already.
+/// Executes this program again, from a sealed copy, with the same arguments and environment. Returns if the program is
+/// a sealed copy already.
 ///
 /// # Errors
-/// Those of memfd_create(2), fcntl(2), execveat(2), and of copying. EACCES: vm.memfd_noexec forbids programs in memory. ELOOP:
-/// the program was started anew, and is not sealed.
+/// Those of memfd_create(2), fcntl(2), execveat(2), and of copying. EACCES: vm.memfd_noexec forbids programs in memory.
+/// ELOOP: the program was executed again, but the kernel does not show its seals.
 pub(crate) fn execute() -> Result<(), Errno> {
     let is_again = std::env::var_os(MARK).is_some();
     if is_sealed() {
         if is_again {
-            // The kernel named the process after the number of the copy's descriptor.
+            // execveat(2) has named the process after the number of the copy's descriptor.
             prctl::set_name(c"sandbox")?;
-            // SAFETY: sandbox has one thread, so nobody reads the environment meanwhile.
+            // SAFETY: sandbox has a single thread, so no other thread reads the environment meanwhile.
             unsafe { std::env::remove_var(MARK) };
         }
         return Ok(());

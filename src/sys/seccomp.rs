@@ -1,4 +1,4 @@
-//! seccomp(2), as far as installing a filter. Neither nix nor rustix wraps it.
+//! seccomp(2), as far as necessary to install a filter. Neither nix nor rustix wraps it.
 
 use nix::errno::Errno;
 
@@ -9,17 +9,19 @@ struct Program {
     filter: *const u64,
 }
 
-/// Has the kernel ask this program before each system call of this process and of all that it makes. Each word is one
-/// instruction, a struct sock_filter as it lies in memory. It can't be taken off.
+/// Installs a seccomp filter: the kernel runs this program before each system call of this process and of all its later
+/// children. Each number is one instruction, a struct sock_filter as it is in memory. A filter cannot be removed.
 ///
 /// # Errors
-/// EACCES: neither no_new_privs nor CAP_SYS_ADMIN. EINVAL: no program that the kernel takes. ENOSYS before Linux 3.17.
+/// EACCES: neither no_new_privs nor CAP_SYS_ADMIN. EINVAL: the kernel rejects the program. ENOSYS: a kernel before
+/// 3.17.
 pub(crate) fn install(instructions: &[u64]) -> Result<(), Errno> {
     let program = Program {
         length: instructions.len().try_into().map_err(|_| Errno::EINVAL)?,
         filter: instructions.as_ptr(),
     };
-    // SAFETY: the kernel reads `length` words of eight bytes, which outlive the call, and checks them before it keeps them.
+    // SAFETY: the kernel reads `length` instructions of 8 bytes, which outlive the call, and checks them before it
+    // accepts them.
     let installed =
         unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0_u32, &raw const program) };
     Errno::result(installed).map(|_| ())

@@ -1,9 +1,9 @@
-//! System V IPC: objects that live in the kernel under a key until someone removes them. sysvipc(7)
+//! System V IPC: objects in the kernel that have a key, and exist until they are removed. sysvipc(7)
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-/// The three kinds of System V objects, by the names of their files below `/proc/sysvipc`.
+/// The three kinds of System V objects. They are named as their files in `/proc/sysvipc`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sysv {
@@ -15,12 +15,12 @@ pub enum Sysv {
     Msg,
 }
 
-/// The id of the object with this key in the caller's ipc namespace.
+/// The ID of the object with this key in the caller's IPC namespace.
 ///
 /// # Errors
-/// ENOENT when there is none.
+/// ENOENT: there is none.
 pub(crate) fn find(kind: Sysv, key: i32) -> Result<i32, Errno> {
-    // SAFETY: without IPC_CREAT these only look up; no memory is passed.
+    // SAFETY: without IPC_CREAT these calls only look up an object. No memory is passed.
     let id = unsafe {
         match kind {
             Sysv::Shm => libc::shmget(key, 0, 0),
@@ -31,10 +31,10 @@ pub(crate) fn find(kind: Sysv, key: i32) -> Result<i32, Errno> {
     Errno::result(id)
 }
 
-/// Makes an object with this key, which must not be there yet.
+/// Creates an object with this key, which must not exist yet.
 ///
 /// # Errors
-/// EEXIST; ENOSPC at the limits of sysvipc(7).
+/// EEXIST: it exists. ENOSPC: a limit of sysvipc(7) is reached.
 pub(crate) fn create(kind: Sysv, key: i32) -> Result<i32, Errno> {
     let flags = libc::IPC_CREAT | libc::IPC_EXCL | 0o600;
     // SAFETY: no memory is passed.
@@ -50,7 +50,7 @@ pub(crate) fn create(kind: Sysv, key: i32) -> Result<i32, Errno> {
 /// Removes the object with this key.
 ///
 /// # Errors
-/// ENOENT when there is none.
+/// ENOENT: there is none.
 pub(crate) fn remove(kind: Sysv, key: i32) -> Result<(), Errno> {
     let id = find(kind, key)?;
     // SAFETY: IPC_RMID reads no further argument.
@@ -64,24 +64,24 @@ pub(crate) fn remove(kind: Sysv, key: i32) -> Result<(), Errno> {
     Errno::result(removed).map(|_| ())
 }
 
-/// Writes one number at the start of a segment.
+/// Writes a number at the start of a shared memory segment.
 ///
 /// # Errors
 /// Those of shmat(2).
 pub(crate) fn poke(id: i32, value: i32) -> Result<(), Errno> {
     attached(id, |start| {
-        // SAFETY: `attached` gives a page-aligned place with room for the number.
+        // SAFETY: `attached` passes a page-aligned address of memory that has room for the number.
         unsafe { start.write_volatile(value) }
     })
 }
 
-/// Reads the number at the start of a segment.
+/// Reads the number at the start of a shared memory segment.
 ///
 /// # Errors
 /// As [`poke`].
 pub(crate) fn peek(id: i32) -> Result<i32, Errno> {
     attached(id, |start| {
-        // SAFETY: as in `poke`; every bit pattern is a number.
+        // SAFETY: as in `poke`. Every bit pattern is a valid number.
         unsafe { start.read_volatile() }
     })
 }
@@ -92,11 +92,11 @@ pub(crate) fn peek(id: i32) -> Result<i32, Errno> {
 /// Those of semop(2).
 pub(crate) fn raise(id: i32) -> Result<(), Errno> {
     let mut operation = libc::sembuf { sem_num: 0, sem_op: 1, sem_flg: libc::IPC_NOWAIT as libc::c_short };
-    // SAFETY: one operation is passed and one is said to be there; it outlives the call.
+    // SAFETY: one operation is passed, with a count of one. It outlives the call.
     Errno::result(unsafe { libc::semop(id, &raw mut operation, 1) }).map(|_| ())
 }
 
-/// The number that the first semaphore of a set holds.
+/// The value of the first semaphore of a set.
 ///
 /// # Errors
 /// Those of semctl(2).
@@ -105,45 +105,46 @@ pub(crate) fn value(id: i32) -> Result<i32, Errno> {
     Errno::result(unsafe { libc::semctl(id, 0, libc::GETVAL) })
 }
 
-/// A message as msgsnd(2) takes it and msgrcv(2) gives it.
+/// A message, as msgsnd(2) reads it and msgrcv(2) writes it: struct msgbuf.
 #[repr(C)]
-struct Message {
+struct MessageBuffer {
     kind: libc::c_long,
-    words: [u8; 3],
+    text: [u8; 3],
 }
 
-/// Puts a message of three bytes into a queue, without waiting for room.
+/// Sends a message of three bytes to a queue, without waiting for room.
 ///
 /// # Errors
 /// Those of msgsnd(2).
-pub(crate) fn put(id: i32, words: [u8; 3]) -> Result<(), Errno> {
-    // A kind must be above zero.
-    let message = Message { kind: 1, words };
-    // SAFETY: the message begins with its kind, and behind that are the three bytes that are said to be there.
-    Errno::result(unsafe { libc::msgsnd(id, (&raw const message).cast(), words.len(), libc::IPC_NOWAIT) })
+pub(crate) fn put(id: i32, text: [u8; 3]) -> Result<(), Errno> {
+    // The type of a message must be greater than zero.
+    let message = MessageBuffer { kind: 1, text };
+    // SAFETY: the message begins with its type. After it are as many bytes as the length says.
+    Errno::result(unsafe { libc::msgsnd(id, (&raw const message).cast(), text.len(), libc::IPC_NOWAIT) })
         .map(|_| ())
 }
 
-/// Takes the oldest message out of a queue: its bytes, and how many the kernel wrote.
+/// Receives the oldest message of a queue: its bytes, and how many of them the kernel wrote.
 ///
 /// # Errors
-/// ENOMSG: none waits. E2BIG: a longer one does.
+/// ENOMSG: there is none. E2BIG: it is longer than three bytes.
 pub(crate) fn take(id: i32) -> Result<([u8; 3], isize), Errno> {
-    let mut message = Message { kind: 0, words: [0; 3] };
-    let room = message.words.len();
-    // SAFETY: the kernel writes the kind and at most as many bytes as are said to have room behind it.
+    let mut message = MessageBuffer { kind: 0, text: [0; 3] };
+    let room = message.text.len();
+    // SAFETY: the kernel writes the type, and after it at most as many bytes as the length says.
     let length = unsafe { libc::msgrcv(id, (&raw mut message).cast(), room, 0, libc::IPC_NOWAIT) };
-    Errno::result(length).map(|length| (message.words, length))
+    Errno::result(length).map(|length| (message.text, length))
 }
 
-/// A segment is whole pages, so any that can be attached has room for one number.
+/// Attaches a segment, calls `act` with its address, and detaches it. A segment consists of whole pages, so it has room
+/// for a number.
 fn attached<T>(id: i32, act: impl FnOnce(*mut i32) -> T) -> Result<T, Errno> {
-    // SAFETY: a null address has the kernel choose a free place, so nothing of ours is covered.
+    // SAFETY: with a null address the kernel chooses a free one, so no memory of this process is replaced.
     let start = unsafe { libc::shmat(id, std::ptr::null(), 0) };
     if start as isize == -1 {
         return Err(Errno::last());
     }
     let done = act(start.cast());
-    // SAFETY: this is the place that shmat gave, and nothing points into it any more.
+    // SAFETY: this is the address that shmat(2) returned, and no pointer to it is used any more.
     Errno::result(unsafe { libc::shmdt(start) }).map(|_| done)
 }
