@@ -1,17 +1,18 @@
-//! The bridge that all containers share: a switch made of software. Each container is connected to it by a veth pair. The
-//! bridge itself is a device of the host with an address, the containers' gateway. From there the host forwards packets to
-//! wherever its own go, with its own address as their source (masquerading). An answer finds its way back because the kernel
-//! remembers the connection.
+//! The bridge that all containers share: a network switch in software. Each container is connected to it by a veth
+//! pair. The bridge itself is a device of the host with an address, which is the gateway of the containers. From there
+//! the host forwards their packets to other networks. It replaces their source address by its own (masquerading). The
+//! kernel remembers each connection, and so forwards the answers to the right container.
 //!
-//! What the rules and settings here do, and why:
-//! - A container reaches the outside and the host, but no other container: the ports of the bridge are isolated. To let two
-//!   containers talk, one publishes a port.
-//! - A container cannot send as another one: a packet or an ARP message with another address, IPv4 or hardware, is dropped.
-//! - A neighbour that uses the host as its router reaches no container: only answers are forwarded to one. If forwarding was
-//!   off before, nothing else is forwarded either.
-//! - The tables with the rules are removed by the kernel when `sandbox` ends, however it ends. Each run has its own, named
-//!   after its address, so the name is also the claim to that address.
-//! - Each run holds a shared lock. At its end, the run that gets the lock for itself alone is the last one: it removes the
+//! The rules and settings here, and their reasons:
+//! - A container reaches the outside and the host, but no other container: the ports of the bridge are isolated. Two
+//!   containers can talk through a published port.
+//! - A container cannot send packets in the name of another one. A packet or an ARP message with another IPv4 or
+//!   hardware address is dropped.
+//! - A machine that uses the host as its router reaches no container: only answers are forwarded to a container. If
+//!   forwarding was off before, the host forwards nothing else either.
+//! - When `sandbox` ends, however it ends, the kernel removes the tables with the rules. Each run has its own tables.
+//!   They are named after its address, so the name is also the claim to that address.
+//! - Each run holds a shared lock. The last run is the one that can get an exclusive lock at its end. It removes the
 //!   bridge, and turns forwarding off if it was off before.
 //!
 //! bridge(8), veth(4), nft(8), ip-sysctl
@@ -40,39 +41,40 @@ use crate::plan::{Actor, Call, Draft};
 use crate::sys::netlink::{self, Link};
 use crate::text::{text, text_with};
 
-/// Its name.
+/// The name of the bridge.
 const NAME: &str = "sandbox0";
 
 /// The prefix length of its network.
 const PREFIX: u8 = 24;
 
-/// How many networks there are to choose from: 10.111.0.0/24 to 10.111.99.0/24. Veth pairs take theirs from those behind.
+/// The number of networks to choose from: 10.111.0.0/24 to 10.111.99.0/24. The networks of veth pairs follow these.
 const NETWORKS: u32 = 100;
 
-/// The caller's network namespace. The lock on the bridge is taken on it, since the bridge belongs to it.
+/// The caller's network namespace. The bridge belongs to it, so the lock for the bridge is a lock on this file.
 const NAMESPACE: &str = "/proc/self/ns/net";
 
-/// Whether the host forwards packets from one device to another. ip-sysctl
+/// Whether the host forwards packets between devices. ip-sysctl
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 
 /// The alias of a bridge for which forwarding was turned on: the run that removes the bridge turns it off again.
 const FORWARDING_WAS_OFF: &str = "sandbox: ip_forward was 0";
 
-/// The bridge of this machine, as it is or as it would be made.
+/// The bridge of this machine, as it is, or as it would be created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bridge {
-    /// Its network: 254 hosts, of which the bridge is the first. None where no network is free.
+    /// Its network: 254 hosts, of which the bridge is the first. None if no network is free.
     pub network: Option<Ipv4Addr>,
-    /// Whether there is a device of its name that is not one of ours.
+    /// Whether a device of this name exists that `sandbox` did not create.
     pub is_foreign: bool,
-    /// The name of the port that a run would create. It is random, as that of every veth pair.
+    /// The name of the port that a run would create. It is random, like that of every veth pair.
     pub port: String,
     /// Whether the caller may create devices: CAP_NET_ADMIN is effective.
     pub permitted: bool,
 }
 
 impl Bridge {
-    /// The network of the bridge that exists, or else the first free one, so that two runs at the same time choose the same.
+    /// Looks up the bridge. If it exists, its network is used. Otherwise it is the first free one, so that two runs at
+    /// the same time choose the same.
     pub fn gather() -> Bridge {
         let (link, routes) = link_and_routes();
         let address = link.as_ref().and_then(own_address);
@@ -86,13 +88,13 @@ impl Bridge {
     }
 }
 
-/// The address of a bridge of ours, which its hardware address was made of. None for any other device.
+/// The address of our bridge, which is part of its hardware address. None for a device that `sandbox` did not create.
 fn own_address(link: &Link) -> Option<Ipv4Addr> {
     HardwareAddress::address_of(link.hardware_address())
 }
 
-/// The bridge and the routes at the same moment. If another run's bridge appeared or went away between the two, its route
-/// would look like somebody else's, and this run would choose another network.
+/// The bridge and the routes at the same moment. If another run creates or removes its bridge between the two, its
+/// route looks like that of another program. This run would then choose another network.
 fn link_and_routes() -> (Option<Link>, String) {
     let mut before = netlink::find_link(NAME);
     loop {
@@ -106,7 +108,7 @@ fn link_and_routes() -> (Option<Link>, String) {
     }
 }
 
-/// The first network that no route leads into.
+/// The first free network.
 fn free_network(routes: &str) -> Option<Ipv4Addr> {
     subnet::first_free(routes, PREFIX, (0..NETWORKS).map(|index| 0x0a6f_0000 | index << 8))
         .map(Ipv4Addr::from)
@@ -134,8 +136,8 @@ pub(crate) fn plan(bridge: &Bridge, draft: &mut Draft) {
 /// The bridge, and a claim to one address of its network.
 fn plan_bridge(network: Ipv4Addr, gateway: Ipv4Addr, draft: &mut Draft) {
     let (at, name, net) = (Phase::Bridge, NAME.to_owned(), Feature::Net);
-    // A process that removes the bridge holds the lock for milliseconds. But any user may lock the namespace, so the lock is
-    // not waited for without limit.
+    // A process that removes the bridge holds the lock only for milliseconds. But any user may lock this file, so there
+    // is a time limit.
     let lock = FileCall::LockShared { path: NAMESPACE.into(), seconds: Some(5) };
     draft.step(at, Actor::Host, net, lock, "net.share.why");
     let hardware = HardwareAddress::of(gateway);
@@ -166,7 +168,7 @@ fn plan_port(port: &str, gateway: Ipv4Addr, draft: &mut Draft) {
     };
     draft.undoable(at, Actor::Host, net, pair, "net.port.why", Undo::DeleteLink { name: name.clone() });
     let mut step = |call: Call, why| draft.step(at, Actor::Host, net, call, why);
-    // Both before the port is up, so before any packet comes out of it.
+    // Both come before the port is up, so no packet can come out of it before.
     step(NetCall::Isolate { port: name.clone() }.into(), "net.isolate.why");
     step(NftablesCall::NewTable { table: port_rules(port) }.into(), "net.guard.why");
     step(NetCall::LinkUp { name: name.clone() }.into(), "net.up.why");
@@ -182,8 +184,8 @@ fn forwarding_was_off() -> DeviceAlias {
     DeviceAlias { device: NAME.into(), alias: FORWARDING_WAS_OFF.into() }
 }
 
-/// What the host forwards. Only answers are forwarded to the container. If forwarding was off before, nothing is forwarded
-/// that neither comes from the bridge nor goes to it.
+/// The packets that the host forwards. Only answers are forwarded to the container. If forwarding was off before, a
+/// packet is dropped if it neither comes from the bridge nor goes to it.
 fn forwarding_rules() -> Table {
     use Statement::{
         Accept, Drop, IpDestination, IpSource, KnownConnection, Masquerade, NotReceivedBy, NotSentBy,
@@ -206,8 +208,9 @@ fn forwarding_rules() -> Table {
     }
 }
 
-/// What the container may send: IPv4 packets from its address, and ARP messages about no other address. Everything else is
-/// dropped, so a container can neither take a neighbour's address nor advertise routes (IPv6).
+/// The packets that the container may send: IPv4 packets with its source address, and ARP messages about its own
+/// address. All others are dropped. So a container can neither use the address of another one nor send IPv6 router
+/// advertisements.
 fn port_rules(port: &str) -> Table {
     use Statement::{Accept, ArpSenderEther, ArpSenderIp, EtherSource, IpSource, Protocol};
     let rules = vec![
@@ -226,16 +229,16 @@ fn rule(statements: impl Into<Vec<Statement>>) -> FirewallRule {
     FirewallRule { statements: statements.into(), only_if: None }
 }
 
-/// The bridge of this name, if it is one of ours.
+/// The bridge of this name, if `sandbox` created it.
 pub(crate) fn find(name: &str) -> Option<Link> {
     netlink::find_link(name).filter(|link| own_address(link).is_some())
 }
 
-/// Removes the bridge, if no other run holds the shared lock. Forwarding is turned off first: whether it was off before is only
-/// known as long as the bridge exists.
+/// Removes the bridge, if no other run holds the shared lock. Forwarding is turned off first, because only the bridge
+/// records whether it was off before.
 ///
-/// A child inherits the lock, until its execve. The child of a run that was killed is being killed too, but that may take a
-/// moment: a command that cleans up after such a run has `patience`.
+/// A child inherits the lock, until its execve. If a run was killed, its child is killed too, but that may take a
+/// moment. So a command that cleans up after such a run waits up to `patience`.
 ///
 /// # Errors
 /// EAGAIN: another run uses the bridge. ENODEV: there is no bridge of ours. Those of write(2) and of RTM_DELLINK.
@@ -261,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_that_a_route_leads_into_is_passed_over() {
+    fn a_network_that_overlaps_with_a_route_is_not_chosen() {
         let heading = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n";
         let route = |to: [u8; 4], mask: [u8; 4]| {
             let (to, mask) = (u32::from_ne_bytes(to), u32::from_ne_bytes(mask));

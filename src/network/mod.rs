@@ -1,11 +1,12 @@
-//! What connects a network namespace to the outside.
+//! What connects a network namespace to the outside. A new network namespace has only a loopback device, which is down.
+//! A container needs a connection to the host to reach anything.
 //!
-//! | file | what |
+//! | file | content |
 //! |---|---|
 //! | `veth` | a veth pair between the host and one container |
 //! | `bridge` | the bridge that all containers share: its facts, steps, firewall rules and removal |
 //! | `ports` | published ports: a port of the host that leads to one inside, through a relay process |
-//! | `subnet` | which networks are free |
+//! | `subnet` | which IPv4 networks are free |
 
 pub mod bridge;
 pub mod ports;
@@ -26,7 +27,7 @@ use crate::plan::{Actor, Draft};
 /// The name of the device inside, as in a Docker container.
 pub(crate) const INSIDE: &str = "eth0";
 
-/// What shall connect a network namespace to the outside.
+/// The connections that a specification asks for.
 #[derive(Debug, Clone, Copy)]
 pub struct NetworkRequest<'a> {
     /// A veth pair to the host.
@@ -37,17 +38,17 @@ pub struct NetworkRequest<'a> {
     pub publish: &'a [Port],
 }
 
-/// The facts about this machine's network that a plan needs. Each is only looked up where a spec asks for it.
+/// The facts about this machine's network that a plan needs. Each is looked up only if a specification asks for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetworkFacts {
-    /// What a veth pair to the host would be. None where no network is free.
+    /// The veth pair that would be created. None if it is not asked for, or if no network is free.
     pub veth: Option<Veth>,
-    /// The bridge of this machine's containers.
+    /// The bridge of this machine's containers. None if it is not asked for.
     pub bridge: Option<Bridge>,
 }
 
 impl NetworkFacts {
-    /// Looks up what these connections depend on.
+    /// Looks up the facts on which these connections depend.
     pub fn gather(wanted: NetworkRequest<'_>) -> NetworkFacts {
         NetworkFacts {
             veth: wanted.veth.then(Veth::gather).flatten(),
@@ -56,7 +57,7 @@ impl NetworkFacts {
     }
 }
 
-/// The steps of the connections. The child waits until the host has made its part of them.
+/// The steps of these connections. The child waits until the host has performed its steps.
 pub fn plan(wanted: NetworkRequest<'_>, facts: &NetworkFacts, draft: &mut Draft) {
     if wanted.bridge
         && let Some(bridge) = &facts.bridge

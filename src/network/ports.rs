@@ -1,12 +1,13 @@
-//! Published ports: a port of this machine that leads to one inside.
+//! Published ports: a port of the host that leads to a port in the container.
 //!
-//! docker rewrites addresses in the firewall for it, so a packet can find a way that nobody meant: ports published on
-//! 127.0.0.1 could be reached from neighbours. Here the port is an ordinary listening socket, bound before anything
-//! is made, and a process of ours, the relay, carries bytes between the connections that it gets outside and those that
-//! it makes inside. Who may connect is then what the kernel says of any socket: ss(8) lists it.
+//! Docker changes addresses in the firewall for this. A packet can then take a path that nobody intended: ports that
+//! were published on 127.0.0.1 could be reached from neighbouring machines. Here the port is an ordinary listening
+//! socket, which is bound before anything is made. The relay, a process of `sandbox`, accepts connections on it. For
+//! each one it connects to the port inside, and forwards the bytes between the two. So the kernel's rules for sockets
+//! decide which connections are possible, and ss(8) lists the socket.
 //!
-//! A socket belongs for ever to the network namespace that it was made in, whoever has it: the relay is in the
-//! container's, and accepts from this one. network_namespaces(7), setns(2)
+//! A socket always belongs to the network namespace in which it was made, whichever process has it. So the relay can be
+//! in the container's network namespace and accept connections from the host's. network_namespaces(7), setns(2)
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -24,11 +25,11 @@ use crate::plan::{Actor, Call, Draft};
 use crate::text::text;
 use crate::value::parse;
 
-/// A published port, written as docker does: `8080:80`, `127.0.0.1:8080:80/tcp`.
+/// A published port, written as for Docker: `8080:80`, `127.0.0.1:8080:80/tcp`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "String")]
 pub struct Port {
-    /// Where it's listened outside; port 0 means any free one.
+    /// The address and port on the host. Port 0 means any free port.
     pub at: SocketAddr,
     /// The port inside.
     pub inside: u16,
@@ -37,27 +38,27 @@ pub struct Port {
 impl FromStr for Port {
     type Err = String;
 
-    fn from_str(words: &str) -> Result<Self, String> {
-        let bare = match words.split_once('/') {
-            None | Some((_, "tcp")) => words.split('/').next().unwrap_or_default(),
+    fn from_str(value: &str) -> Result<Self, String> {
+        let bare = match value.split_once('/') {
+            None | Some((_, "tcp")) => value.split('/').next().unwrap_or_default(),
             Some((_, "udp")) => return Err(text("net.port.udp")),
             Some(_) => return Err(text("net.port.form")),
         };
         let (at, inside) = bare.rsplit_once(':').ok_or_else(|| text("net.port.form"))?;
-        let at = number(at)
+        let at = port_number(at)
             .map(|port| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))
-            .or_else(|| at.parse().ok().filter(|_| at.rsplit(':').next().and_then(number).is_some()))
+            .or_else(|| at.parse().ok().filter(|_| at.rsplit(':').next().and_then(port_number).is_some()))
             .ok_or_else(|| text("net.port.form"))?;
-        match number(inside) {
+        match port_number(inside) {
             None | Some(0) => Err(text("net.port.form")),
             Some(inside) => Ok(Port { at, inside }),
         }
     }
 }
 
-/// A port's number: `u16`'s own form takes `+80` too.
-fn number(words: &str) -> Option<u16> {
-    words.parse().ok().filter(|_| words.bytes().all(|sign| sign.is_ascii_digit()))
+/// A port number. Rust also parses `+80` as a number, so only digits are allowed here.
+fn port_number(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 impl fmt::Display for Port {
@@ -88,7 +89,7 @@ pub(crate) fn plan(ports: &[Port], draft: &mut Draft) {
         let listen = PublishCall::Listen { at: port.at, inside: port.inside };
         draft.step(Phase::Prepare, Actor::Host, net, listen, "net.listen.why");
     }
-    // Without a user namespace of its own, the container's network belongs to the caller's.
+    // The container's network namespace belongs to its user namespace. Without a new one, that is the caller's.
     let both = [Feature::User, net];
     let namespaces = Namespaces::of(if draft.isolates(Feature::User) { &both } else { &both[1..] });
     let at = Phase::Veth;
@@ -96,7 +97,7 @@ pub(crate) fn plan(ports: &[Port], draft: &mut Draft) {
     let mut step = |call: Call, why| draft.step(at, Actor::Relay, net, call, why);
     step(ProcessCall::Undumpable.into(), "net.untraced.why");
     step(ProcessCall::Join { pid: None, namespaces }.into(), "net.join.why");
-    // All that it does from here on anyone may do.
+    // From here on, the relay does nothing that needs a capability.
     step(RestrictCall::Capabilities { keep: Vec::new() }.into(), "net.powerless.why");
     step(ProcessCall::DieWithParent.into(), "common.pdeathsig.why");
     step(PublishCall::Serve.into(), "net.serve.why");
@@ -107,8 +108,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_is_said_in_docker_s_words() {
-        let read = |words: &str| words.parse::<Port>().map(|port| (port.at.to_string(), port.inside));
+    fn a_port_is_written_as_for_docker() {
+        let read = |port: &str| port.parse::<Port>().map(|port| (port.at.to_string(), port.inside));
         assert_eq!(read("8080:80"), Ok(("0.0.0.0:8080".into(), 80)));
         assert_eq!(read("127.0.0.1:0:65535/tcp"), Ok(("127.0.0.1:0".into(), 65535)));
         assert_eq!(read("[::1]:8080:80"), Ok(("[::1]:8080".into(), 80)));
@@ -135,12 +136,12 @@ mod tests {
             "8080-8090:80",
             "localhost:8080:80",
         ];
-        for words in bad {
-            assert_eq!(read(words), Err(text("net.port.form")), "{words}");
+        for port in bad {
+            assert_eq!(read(port), Err(text("net.port.form")), "{port}");
         }
         assert_eq!(read("53:53/udp"), Err(text("net.port.udp")));
-        for words in ["8080:80", "127.0.0.1:0:1", "[::1]:8080:80"] {
-            assert_eq!(words.parse::<Port>().map(|port| port.to_string()), Ok(words.to_owned()));
+        for port in ["8080:80", "127.0.0.1:0:1", "[::1]:8080:80"] {
+            assert_eq!(port.parse::<Port>().map(|port| port.to_string()), Ok(port.to_owned()));
         }
     }
 }

@@ -1,8 +1,9 @@
-//! A veth pair: two network devices that are connected. A packet sent on one device is received on the other. One device
-//! stays in the caller's network namespace, the other is created in the container's. The kernel removes both devices when
-//! the network namespace of one of them ends.
+//! A veth pair: two network devices that are connected. A packet that is sent on one device is received on the other.
+//! One device is in the caller's network namespace, and the other is created in the container's. When one of these
+//! namespaces ends, the kernel removes both devices.
 //!
-//! Both devices get an address of the same free /30 network, so host and container reach each other, and nothing else.
+//! Both devices get an address of the same free /30 network. So host and container can reach each other, and nothing
+//! else.
 //!
 //! veth(4), rtnetlink(7)
 
@@ -21,7 +22,7 @@ use crate::text::text;
 /// The name and the addresses of the veth pair that a run would create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Veth {
-    /// The name of the device outside. It contains 32 random bits, so that no other device has it; the undo after a crash
+    /// The name of the device outside. It contains 32 random bits, so no other device has it. The undo after a crash
     /// relies on that.
     pub name: String,
     /// The address outside.
@@ -35,8 +36,8 @@ pub struct Veth {
 /// The prefix length of a network with two hosts.
 pub const PREFIX: u8 = 30;
 
-/// How many networks there are to choose from: 10.111.100.100/30 to 10.111.227.224/30. The two numbers that vary have
-/// three digits each, so that columns and lines look the same on every run.
+/// The number of networks to choose from: 10.111.100.100/30 to 10.111.227.224/30. The two numbers that vary have three
+/// digits each, so columns and lines have the same width on every run.
 const NETWORKS: u32 = 128 * 32;
 
 /// The address of the network with this index.
@@ -46,8 +47,8 @@ fn network(index: u32) -> u32 {
 }
 
 impl Veth {
-    /// Chooses a name, and the first free network from a random one on, so that two runs at the same time do not choose the
-    /// same. None where no network is free.
+    /// Chooses a random name and a free network. The search begins at a random network, so that two runs at the same
+    /// time do not choose the same one. None if no network is free.
     pub fn gather() -> Option<Veth> {
         let random = token();
         let routes = file::read_text(subnet::ROUTES).unwrap_or_default();
@@ -66,13 +67,13 @@ pub(super) fn device_name(random: u32) -> String {
     format!("sbx-{random:08x}")
 }
 
-/// The first network that no route leads into, from the one with the index `first` on.
+/// The first free network, from the one with the index `first` on.
 fn free_network(routes: &str, first: u32) -> Option<u32> {
     subnet::first_free(routes, PREFIX, (0..NETWORKS).map(|step| network((first + step) % NETWORKS)))
 }
 
-/// The steps: the pair, with an address for each device, both up. Each side configures its own device: the host does no more
-/// in the container's namespace than create the device there.
+/// The steps: the pair, with an address for each device, both up. Each side configures its own device. In the
+/// container's namespace, the host only creates the device.
 pub(crate) fn plan(veth: Option<&Veth>, draft: &mut Draft) {
     let what = text("net.pair.cannot");
     let Some(veth) = veth else {
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_that_a_route_leads_into_is_passed_over() {
+    fn a_network_that_overlaps_with_a_route_is_not_chosen() {
         let heading = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n";
         let default = heading.to_owned() + &route(0, 0);
         assert_eq!(free_network(&default, 5), Some(network(5)));
