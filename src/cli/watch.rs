@@ -16,7 +16,7 @@ use crate::plan::slots::Slots;
 use crate::plan::{Call, Plan};
 use crate::render::{self, explain, plan as plan_text, view as view_text};
 use crate::text::{text, text_with};
-use crate::views::{Sight, View};
+use crate::views::{Readings, View};
 
 /// Follows a run and tells of it.
 pub(super) struct Narrator {
@@ -73,7 +73,7 @@ impl Watch for Narrator {
     }
 
     fn reported(&mut self, plan: &Plan, view: serde_json::Value, child: Pid) {
-        let Ok(sight) = serde_json::from_value::<Sight>(view) else { return };
+        let Ok(sight) = serde_json::from_value::<Readings>(view) else { return };
         let view = View::new(plan, sight, child);
         self.has_shown_view = !self.json;
         (self.to)(&if self.json { render::json(&view) } else { view_text::text_of(&view, plan) });

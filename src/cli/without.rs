@@ -12,7 +12,7 @@ use crate::render;
 use crate::teach::agent::Agent;
 use crate::text::text_with;
 use crate::views::{OnePath, returned};
-use crate::views::{Sight, look};
+use crate::views::{Readings, look};
 
 /// Looks from inside of both, and tells what differs. Where one of them can't be had here, that is told: the run itself may
 /// still be possible.
@@ -36,7 +36,7 @@ fn rows(whole: &Spec, less: &Spec, keys: &[String]) -> Result<Vec<OnePath>> {
 }
 
 /// What a process sees in a container of this spec.
-fn sight(spec: &Spec) -> Result<Sight> {
+fn sight(spec: &Spec) -> Result<Readings> {
     let spec = Spec { name: None, tty: false, ..spec.clone() };
     let (plan, _) = prepare::plan(spec, |_, _| Ok(Ending::Demonstration), false)?;
     let agent = Agent::start(&plan, &mut Unwatched)?;

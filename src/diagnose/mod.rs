@@ -1,7 +1,8 @@
-//! Why the kernel said no: a pure function of the facts, the call that failed and its errno. `remedy` has the words.
+//! Why a system call failed. The cause follows from three things: the facts about this machine, the call and its errno.
+//! Nothing is read here, so recorded facts give the same answer on any machine. `remedy` writes the explanation.
 //!
-//! Several rules end in one errno, so this is the *likely* cause: the rules are asked in the kernel's own order, and
-//! one is named only where a fact speaks for it.
+//! Several rules of the kernel return the same errno, so the result is the *likely* cause. The rules are checked in the
+//! order in which the kernel checks them. A rule is named only if a fact supports it.
 
 pub(crate) mod remedy;
 
@@ -24,67 +25,67 @@ use crate::text::text_with;
 /// A call that failed.
 #[derive(Debug, Clone, Copy)]
 pub struct Failed<'a> {
-    /// What was asked for, for the remedy's command lines.
+    /// The feature, or a whole container. The commands that the remedy suggests name it.
     pub purpose: Purpose,
     /// The call.
     pub call: &'a Call,
-    /// What it gave.
+    /// The errno that it returned.
     pub errno: Errno,
-    /// The namespaces that the whole plan makes anew. In one's own user namespace one has every capability.
+    /// The new namespaces of the whole plan. In a new user namespace, a process has every capability.
     pub own: &'a [Feature],
 }
 
-/// What stands in the way.
+/// The cause of the failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// Windows's first Linux: it translates system calls, and has none of these.
+    /// WSL 1. It translates system calls to Windows, and implements no namespaces.
     Wsl1,
-    /// The call came with this version.
+    /// The kernel is older than the call or the flag, which needs this version.
     OldKernel(u32, u32),
-    /// This kernel was built without the namespace.
+    /// This kernel was built without this kind of namespace.
     NotBuilt(Feature),
-    /// The sysctl user.max_*_namespaces is 0, or reached.
+    /// The sysctl user.max_*_namespaces is 0, or its limit is reached.
     Limit(Feature, u64),
-    /// RLIMIT_NPROC, a cgroup's pids.max, or memory.
+    /// RLIMIT_NPROC, pids.max of a cgroup, or the memory is exhausted.
     Processes,
-    /// Debian's switch kernel.unprivileged_userns_clone is 0.
+    /// Debian's sysctl kernel.unprivileged_userns_clone is 0.
     DebianSwitch,
-    /// A user namespace can't be made in a chroot; and its root is no mount point.
+    /// The caller is in a chroot. The kernel makes no user namespace there, and the root is not a mount point.
     Chroot,
-    /// The caller's own id has no name in its user namespace.
+    /// The caller's user ID or group ID is not mapped in its user namespace.
     Unmapped,
-    /// A map names ids that the caller's own user namespace doesn't have, by this file.
+    /// The map contains IDs that are not mapped in the caller's own user namespace. This file lists those that are.
     RangeUnmapped(&'static str),
-    /// Ubuntu's rule: a program without a profile gets no capabilities in a new user namespace.
+    /// Ubuntu's restriction: a program without an AppArmor profile has no capabilities in a new user namespace.
     AppArmorUserns,
-    /// The AppArmor profile that the caller runs under.
+    /// The caller's AppArmor profile.
     AppArmorProfile,
     /// SELinux is enforcing.
     Selinux,
-    /// A system call filter.
+    /// A seccomp filter.
     Seccomp,
-    /// A set-user-id program gets no privilege.
+    /// no_new_privs is set, so a set-user-ID program such as newuidmap gets no privileges.
     NoNewPrivs,
-    /// newuidmap refused.
+    /// newuidmap or newgidmap refused the map.
     Helper,
-    /// A container's /proc is covered in places: the kernel won't show the whole in a new mount.
+    /// Something is mounted over parts of /proc, as in a container. The kernel then refuses a new mount of proc.
     MaskedProc,
-    /// /proc isn't mounted here.
+    /// /proc is not mounted.
     NoProc,
-    /// No such filesystem in this kernel.
+    /// This kernel does not have the filesystem.
     NoFilesystem,
     /// This capability is missing.
     Capability(Capability),
-    /// A plain file's permissions.
+    /// The permissions of an ordinary file or directory.
     Permissions,
-    /// Refused, and no fact speaks for any rule.
+    /// The call was refused, and no fact supports any of the rules.
     Unknown,
 }
 
-/// Whoever shows what the kernel shows needs /proc: without it every comparison would fail, and none would be true.
+/// Checks that /proc is mounted. Every comparison reads it.
 ///
 /// # Errors
-/// There is none.
+/// /proc is not mounted.
 pub fn need_proc(feature: Feature) -> Result<()> {
     if std::fs::metadata("/proc/self/ns").is_ok() {
         return Ok(());
@@ -93,14 +94,14 @@ pub fn need_proc(feature: Feature) -> Result<()> {
     Err(without_proc(error, &Facts::read(), feature.into()))
 }
 
-/// Adds the cause to an error about a file of /proc, where /proc isn't mounted.
+/// Adds the cause to an error about a file in /proc, if /proc is not mounted.
 pub fn without_proc(error: Error, facts: &Facts, purpose: Purpose) -> Error {
     let call = Call::from(FileCall::Write { path: "/proc/self/status".into(), content: String::new() });
     explain(error, facts, &Failed { purpose, call: &call, errno: Errno::ENOENT, own: &[] })
 }
 
-/// Adds the likely cause, why and what to do, on the machine that `facts` describe. Where the errno says all, the error
-/// stays as it is.
+/// Adds to an error the likely cause, the reason and what to do. `facts` describe the machine. If the errno explains
+/// enough by itself, the error stays unchanged.
 pub fn explain(error: Error, facts: &Facts, failed: &Failed<'_>) -> Error {
     match reason(facts, failed) {
         Some(reason) => self::remedy::explain(error, reason, facts, failed),
@@ -110,7 +111,7 @@ pub fn explain(error: Error, facts: &Facts, failed: &Failed<'_>) -> Error {
 
 fn reason(facts: &Facts, failed: &Failed<'_>) -> Option<Reason> {
     if is_exec(failed.call) {
-        // What is wrong with a file of the user's is no matter of the machine's.
+        // The user chose this program. The errno describes the file, not the machine.
         return None;
     }
     if facts.wsl() == Some(1) {
@@ -119,9 +120,9 @@ fn reason(facts: &Facts, failed: &Failed<'_>) -> Option<Reason> {
     match failed.errno {
         Errno::ENOSYS => Some(not_there(facts, failed.call)),
         Errno::EINVAL => invalid(facts, failed.call),
-        // EUSERS: the same before Linux 4.9.
+        // Before Linux 4.9, clone(2) returned EUSERS instead of ENOSPC.
         Errno::ENOSPC | Errno::EUSERS => limit(facts, failed.call),
-        Errno::EAGAIN | Errno::ENOMEM if isolated(failed.call).is_some() => Some(Reason::Processes),
+        Errno::EAGAIN | Errno::ENOMEM if new_namespaces(failed.call).is_some() => Some(Reason::Processes),
         Errno::ENOENT | Errno::ENOTDIR if !facts.proc_is_mounted && is_in_proc(failed.call) => {
             Some(Reason::NoProc)
         }
@@ -139,8 +140,8 @@ fn reason(facts: &Facts, failed: &Failed<'_>) -> Option<Reason> {
     }
 }
 
-/// ENOSYS: the kernel is older than the call, or a filter hides it: Docker's does that to clone3(2), whose flags it
-/// can't see, so that programs fall back on clone(2), whose flags it can.
+/// ENOSYS: the kernel is older than the call, or a seccomp filter hides the call. Docker's filter returns ENOSYS for
+/// clone3(2): its flags are in memory, where a filter cannot read them. Programs then use clone(2), whose flags it can.
 fn not_there(facts: &Facts, call: &Call) -> Reason {
     let needs = needs_version(call);
     if facts.version() < needs {
@@ -149,9 +150,9 @@ fn not_there(facts: &Facts, call: &Call) -> Reason {
     if facts.is_filtered() { Reason::Seccomp } else { Reason::Unknown }
 }
 
-/// EINVAL: a flag that this kernel doesn't know; or `/` is no mount point, whose propagation nobody can set.
+/// EINVAL: the kernel does not know a flag. Or `/` is not a mount point, so its propagation cannot be changed.
 fn invalid(facts: &Facts, call: &Call) -> Option<Reason> {
-    if let Some(asked) = isolated(call) {
+    if let Some(asked) = new_namespaces(call) {
         let needs = needs_version(call);
         if facts.version() < needs {
             return Some(Reason::OldKernel(needs.0, needs.1));
@@ -167,19 +168,20 @@ fn invalid(facts: &Facts, call: &Call) -> Option<Reason> {
     (on_root && facts.is_chrooted).then_some(Reason::Chroot)
 }
 
-/// ENOSPC of a clone: a limit that counts per user. The lowest of those asked for; a user namespace also can't be
-/// nested more than 32 deep.
+/// ENOSPC of a clone: a limit of user.max_*_namespaces, which counts per user. The result names the lowest limit of the
+/// requested namespaces. (User namespaces nested more than 32 levels deep give ENOSPC too.)
 fn limit(facts: &Facts, call: &Call) -> Option<Reason> {
-    let limits = isolated(call)?
+    let limits = new_namespaces(call)?
         .features()
         .into_iter()
         .filter_map(|feature| Some(Reason::Limit(feature, facts.limit(feature)?)));
     limits.min_by_key(|limit| if let Reason::Limit(_, value) = limit { *value } else { u64::MAX })
 }
 
-/// EPERM and EACCES. Whoever says the second is no rule: AppArmor's user gets EACCES from an open, EPERM from a mount.
+/// EPERM and EACCES. Which of the two it is proves little: under Ubuntu's AppArmor restriction, an open fails with EACCES
+/// and a mount with EPERM.
 fn refused(facts: &Facts, failed: &Failed<'_>) -> Reason {
-    let makes_user = isolated(failed.call).is_some_and(|asked| asked.contains(Feature::User));
+    let makes_user = new_namespaces(failed.call).is_some_and(|asked| asked.contains(Feature::User));
     let in_own_user = failed.own.contains(&Feature::User);
     let is_admin = facts.has(Capability::CAP_SYS_ADMIN);
     if makes_user {
@@ -195,10 +197,10 @@ fn refused(facts: &Facts, failed: &Failed<'_>) -> Reason {
             return Reason::Unmapped;
         }
     }
-    // From here on a process in its own user namespace has every capability, unless a security module takes them.
-    let is_switched_on = facts.number(APPARMOR_SWITCH) == Some(1);
-    let was_moved = facts.files.get(CHILDS_PROFILE).is_some_and(|label| label.starts_with(MOVED));
-    if in_own_user && !is_admin && is_switched_on && (was_moved || is_unconfined(facts)) {
+    // A process in a new user namespace has every capability there, unless a security module denies them.
+    let is_restricted = facts.number(APPARMOR_SWITCH) == Some(1);
+    let has_changed = facts.files.get(CHILDS_PROFILE).is_some_and(|label| label.starts_with(UBUNTU_PROFILE));
+    if in_own_user && !is_admin && is_restricted && (has_changed || is_unconfined(facts)) {
         return Reason::AppArmorUserns;
     }
     if let Call::File(call) = failed.call {
@@ -219,7 +221,8 @@ fn refused(facts: &Facts, failed: &Failed<'_>) -> Reason {
         return Reason::Capability(missing);
     }
     if is_proc_mount(failed.call) {
-        // The kernel shows a whole /proc only to who sees a whole one already: mount_too_revealing() of fs/namespace.c.
+        // A new mount of proc may not show more than a mount that is visible already: mount_too_revealing() of
+        // fs/namespace.c.
         if !facts.proc_is_mounted {
             return Reason::NoProc;
         }
@@ -228,13 +231,13 @@ fn refused(facts: &Facts, failed: &Failed<'_>) -> Reason {
         }
     }
     match refused_by_policy(facts, failed) {
-        // Of the rules for user namespaces only this one is left. A chroot to a mount point doesn't show itself.
+        // All other rules for user namespaces are excluded. A chroot to a mount point cannot always be detected.
         Reason::Unknown if makes_user && failed.errno == Errno::EPERM => Reason::Chroot,
         reason => reason,
     }
 }
 
-/// A file in /proc has rules of its own, any other has its permissions.
+/// An ordinary file is refused by its permissions. Files in /proc have their own rules.
 fn refused_file(call: &FileCall) -> Option<Reason> {
     let is_in_proc = matches!(call, FileCall::Write { path, .. } if path.starts_with("/proc/"));
     (!is_in_proc).then_some(Reason::Permissions)
@@ -256,26 +259,27 @@ fn refused_map(facts: &Facts, call: &UserCall) -> Option<Reason> {
             let is_known = |range: &IdRange| {
                 let (first, count) = (u64::from(range.outside), u64::from(range.count));
                 facts.files.get(file).is_none_or(|map| {
-                    insides_of(map).any(|(start, length)| start <= first && first + count <= start + length)
+                    ids_inside(map).any(|(start, length)| start <= first && first + count <= start + length)
                 })
             };
             if !map.iter().all(is_known) {
                 return Some(Reason::RangeUnmapped(file));
             }
-            // A process outside needs this capability there; a process that maps its own ID needs none.
+            // A process in the parent user namespace needs this capability there. A process that maps only its own
+            // ID needs none.
             (*process == MapOwner::Child && !facts.has(capability)).then_some(Reason::Capability(capability))
         }
     }
 }
 
-/// What a security module or a filter may have refused.
+/// A refusal by a security module or a seccomp filter.
 fn refused_by_policy(facts: &Facts, failed: &Failed<'_>) -> Reason {
     let is_mount = matches!(failed.call, Call::Mount(_) | Call::DetachedMount(_));
     if is_mount && !is_unconfined(facts) {
-        // Engines let a filter pass mount(2) where they have AppArmor to refuse it.
+        // Container engines allow mount(2) in their seccomp filter if an AppArmor profile denies it.
         return Reason::AppArmorProfile;
     }
-    // A filter sees the numbers of calls, not the files that they write to.
+    // A seccomp filter sees the numbers of system calls, but not which files they write to.
     if facts.is_filtered() && !matches!(failed.call, Call::File(_) | Call::User(_) | Call::Time(_)) {
         return Reason::Seccomp;
     }
@@ -285,33 +289,35 @@ fn refused_by_policy(facts: &Facts, failed: &Failed<'_>) -> Reason {
     if facts.number("/sys/fs/selinux/enforce") == Some(1) {
         return Reason::Selinux;
     }
-    // mount(2), EACCES: a directory on the way to the source or the target can't be entered.
+    // mount(2): EACCES if a directory in the path of the source or of the target cannot be searched.
     if is_mount && failed.errno == Errno::EACCES { Reason::Permissions } else { Reason::Unknown }
 }
 
-/// Ubuntu moves a program without a profile into this one once it has made a user namespace.
-const MOVED: &str = "unprivileged_userns";
+/// On Ubuntu, a program without a profile changes to this profile when it makes a user namespace.
+const UBUNTU_PROFILE: &str = "unprivileged_userns";
 
 fn is_unconfined(facts: &Facts) -> bool {
-    facts.profile().is_none_or(|(_, label)| label.starts_with("unconfined") || label.starts_with(MOVED))
+    facts
+        .profile()
+        .is_none_or(|(_, label)| label.starts_with("unconfined") || label.starts_with(UBUNTU_PROFILE))
 }
 
-/// Whether no line of an id map has this id.
+/// Whether an ID map does not contain this ID.
 fn is_unmapped(facts: &Facts, file: &str, id: u32) -> bool {
     let id = u64::from(id);
-    // What we are called is the inside of our own map.
-    let has = |map: &String| insides_of(map).any(|(first, count)| (first..first + count).contains(&id));
+    // The caller's ID, as getuid(2) returns it, is in the first column of its own map.
+    let has = |map: &String| ids_inside(map).any(|(first, count)| (first..first + count).contains(&id));
     facts.files.get(file).is_some_and(|map| !has(map))
 }
 
-/// The first column of an id map's lines (inside, outside, count), with the third: the ids that there are here.
-fn insides_of(map: &str) -> impl Iterator<Item = (u64, u64)> {
+/// The first and the third column of an ID map: the first ID inside, and the count. (The second is the ID outside.)
+fn ids_inside(map: &str) -> impl Iterator<Item = (u64, u64)> {
     let numbers: Vec<u64> = map.split_whitespace().filter_map(|number| number.parse().ok()).collect();
     numbers.chunks_exact(3).map(|line| (line[0], line[2])).collect::<Vec<_>>().into_iter()
 }
 
 /// The namespaces that a call makes.
-pub(super) fn isolated(call: &Call) -> Option<&Namespaces> {
+pub(super) fn new_namespaces(call: &Call) -> Option<&Namespaces> {
     match call {
         Call::Process(
             ProcessCall::Clone { namespaces, .. }
@@ -322,7 +328,7 @@ pub(super) fn isolated(call: &Call) -> Option<&Namespaces> {
     }
 }
 
-/// The version that a call came with: the manual pages' HISTORY.
+/// The kernel version that introduced a call or its flags: HISTORY in the manual pages.
 fn needs_version(call: &Call) -> (u32, u32) {
     let of_call = match call {
         Call::Process(
@@ -340,17 +346,17 @@ fn needs_version(call: &Call) -> (u32, u32) {
         Feature::User => (3, 8),
         _ => (0, 0),
     };
-    let asked = isolated(call).map(Namespaces::features).unwrap_or_default();
+    let asked = new_namespaces(call).map(Namespaces::features).unwrap_or_default();
     asked.into_iter().map(of_kind).fold(of_call, std::cmp::max)
 }
 
 /// The capability that a call needs: capabilities(7).
 fn needs(call: &Call) -> Option<Capability> {
     match call {
-        // A user namespace needs none, and those made beside it are its own.
-        Call::Process(_) if isolated(call).is_some_and(|asked| asked.contains(Feature::User)) => None,
+        // A user namespace needs no capability. The namespaces made in the same call belong to it.
+        Call::Process(_) if new_namespaces(call).is_some_and(|asked| asked.contains(Feature::User)) => None,
         Call::Process(ProcessCall::ForkCommand) => None,
-        Call::Process(_) if isolated(call).is_some_and(|asked| *asked == Namespaces::default()) => None,
+        Call::Process(_) if new_namespaces(call).is_some_and(|asked| *asked == Namespaces::default()) => None,
         Call::Process(
             ProcessCall::Clone { .. }
             | ProcessCall::CloneHelper { .. }
@@ -380,7 +386,11 @@ fn needs(call: &Call) -> Option<Capability> {
 }
 
 fn is_proc_mount(call: &Call) -> bool {
-    matches!(call, Call::Mount(MountCall::Filesystem { kind, .. }) | Call::DetachedMount(DetachedMountCall::Make { kind, .. }) if kind == "proc")
+    match call {
+        Call::Mount(MountCall::Filesystem { kind, .. })
+        | Call::DetachedMount(DetachedMountCall::Make { kind, .. }) => kind == "proc",
+        _ => false,
+    }
 }
 
 fn is_in_proc(call: &Call) -> bool {

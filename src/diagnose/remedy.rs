@@ -1,9 +1,10 @@
-//! What an error says of its cause: why, the files that prove it, and what to do; the first advice changes the least. None takes a
-//! protection from the whole machine: a profile for this one program, an option for this one container, or root.
+//! The explanation of a cause: why the call failed, the files that show it, and what to do. The first advice changes the
+//! least. No advice switches a protection off for the whole machine. It is a profile for this one program, an option for
+//! this one container, or root.
 
 use std::path::Path;
 
-use super::{Failed, Reason, isolated};
+use super::{Failed, Reason, new_namespaces};
 use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::facts::{APPARMOR_SWITCH, CHILDS_PROFILE, Facts, limit_file};
@@ -13,10 +14,10 @@ use crate::plan::call::mount::MountCall;
 use crate::text::{text, text_with};
 use crate::value::shell::quote;
 
-/// Where a profile expects the program. It names it by path, so only root may be able to change what lies there.
+/// The path in the AppArmor profile. A profile names a program by its path, so only root may be able to write to it.
 pub(crate) const INSTALLED: &str = "/usr/local/bin/sandbox";
 
-/// Adds the reason to an error: the name of the cause, why, and what to do.
+/// Adds the cause to an error: its name, the explanation, and what to do.
 pub(super) fn explain(error: Error, reason: Reason, facts: &Facts, failed: &Failed<'_>) -> Error {
     let remedy = Remedy { facts, failed, error };
     match reason {
@@ -34,7 +35,7 @@ pub(super) fn explain(error: Error, reason: Reason, facts: &Facts, failed: &Fail
                 .todo(text_with(todo, &[("needs", &needs)]))
         }
         Reason::NotBuilt(feature) => {
-            // init/Kconfig; mount namespaces are always built in, and cgroup namespaces come with cgroups.
+            // The options of init/Kconfig. Mount namespaces are always built in; cgroup namespaces come with cgroups.
             let option = format!("CONFIG_{}_NS", feature.name().to_uppercase());
             let why = text_with("doctor.notbuilt.why", &[("feature", feature.name()), ("option", &option)]);
             remedy
@@ -111,7 +112,7 @@ pub(super) fn explain(error: Error, reason: Reason, facts: &Facts, failed: &Fail
     .error
 }
 
-/// An error that gets its cause, and what the cause is read from.
+/// An error to which the explanation is added, and what the explanation is made from.
 struct Remedy<'a> {
     facts: &'a Facts,
     failed: &'a Failed<'a>,
@@ -127,7 +128,7 @@ impl Remedy<'_> {
         let values = [("feature", feature.name()), ("limit", &limit.to_string())];
         let file = limit_file(feature);
         if limit == 0 {
-            // A 0 is no accident: someone has switched it off.
+            // The default is never 0. An administrator has switched this kind of namespace off.
             let is_for_users = feature == Feature::User && self.failed.purpose != Feature::User;
             let remedy = self.cause("limit", text_with("doctor.limit.none", &values)).file(&file);
             return if is_for_users { remedy.with_root() } else { remedy }.plan_only();
@@ -139,8 +140,11 @@ impl Remedy<'_> {
     }
 
     fn chroot(self) -> Self {
-        let key =
-            if isolated(self.failed.call).is_some() { "doctor.chroot.why" } else { "doctor.chroot.root" };
+        let key = if new_namespaces(self.failed.call).is_some() {
+            "doctor.chroot.why"
+        } else {
+            "doctor.chroot.root"
+        };
         self.cause("chroot", text(key))
             .todo(text("doctor.chroot.todo") + "\n   sudo sandbox mnt --root <directory> -- <command>")
             .plan_only()
@@ -204,12 +208,12 @@ impl Remedy<'_> {
         let facts = self.facts;
         let remedy = self
             .cause("masked-proc", text("doctor.masked.why"))
-            .seen("/proc/self/mountinfo", some(&facts.over_proc));
+            .seen("/proc/self/mountinfo", first_few(&facts.over_proc));
         let remedy = remedy.todo(text("doctor.masked.todo") + "\n   sandbox pid --no-mount-proc");
         if facts.container.is_some() { remedy.this_container(&[]) } else { remedy }
     }
 
-    /// Nothing explains it: then at least all that was looked at.
+    /// No rule explains it. The explanation then lists all facts that were checked.
     fn unknown(self) -> Self {
         let facts = self.facts;
         let mut remedy = self.cause("unknown", text("doctor.unknown.why")).seen("uname -r", &facts.release);
@@ -227,7 +231,7 @@ impl Remedy<'_> {
         self
     }
 
-    /// A file of the facts, where it is there.
+    /// Adds a file of the facts and its content, if the facts contain it.
     fn file(self, file: &str) -> Self {
         match self.facts.files.get(file) {
             Some(value) if value.is_empty() => self.seen(file, text("doctor.empty")),
@@ -241,7 +245,7 @@ impl Remedy<'_> {
         self
     }
 
-    /// Root needs no user namespace. Who is root already has nothing to gain.
+    /// Advises to run as root, which needs no user namespace. No advice if the user is root already.
     fn with_root(self) -> Self {
         if self.facts.uid == 0 {
             return self;
@@ -251,25 +255,26 @@ impl Remedy<'_> {
         self.todo(text("doctor.todo.root") + &line)
     }
 
-    /// All that stands in this feature's way in this one container, at once. Outside of it nothing changes.
+    /// Advises the options for this one container that lift every protection that prevents this feature. Nothing changes
+    /// outside of the container.
     fn this_container(self, options: &[&str]) -> Self {
         let facts = self.facts;
         let is_podman = facts.container.as_deref() == Some("/run/.containerenv");
-        let isolates = |feature| self.failed.own.contains(&feature);
+        let has_new = |feature| self.failed.own.contains(&feature);
         let is_confined = facts.profile().is_some_and(|(_, label)| !label.starts_with("unconfined"));
         let mut line = String::from(if is_podman { "   podman run" } else { "   docker run" });
         let protections = [
             (facts.is_filtered(), "seccomp=unconfined"),
-            (is_confined && isolates(Feature::Mnt), "apparmor=unconfined"),
+            (is_confined && has_new(Feature::Mnt), "apparmor=unconfined"),
             (
-                !facts.over_proc.is_empty() && isolates(Feature::Pid),
+                !facts.over_proc.is_empty() && has_new(Feature::Pid),
                 if is_podman { "unmask=ALL" } else { "systempaths=unconfined" },
             ),
         ];
-        let lifted = protections.iter().filter(|(stands, _)| *stands);
+        let lifted = protections.iter().filter(|(is_active, _)| *is_active);
         let lifted = lifted.map(|(_, option)| format!("--security-opt {option}"));
         for option in options.iter().map(|option| (*option).to_owned()).chain(lifted) {
-            // A continued line for each from the second on: three would be too wide.
+            // Each option after the first gets a line of its own: three on one line would be too wide.
             line += &format!("{} {option}", if line.contains(" --") { " \\\n    " } else { "" });
         }
         self.todo(format!("{}\n{line} <image>", text("doctor.todo.container")))
@@ -284,19 +289,19 @@ impl Remedy<'_> {
 fn capabilities(facts: &Facts) -> String {
     match facts.capabilities.len() {
         0 => text("doctor.capability.none"),
-        _ => some(&facts.capabilities),
+        _ => first_few(&facts.capabilities),
     }
 }
 
-/// The first few of a list.
-fn some(all: &[String]) -> String {
+/// The first three of a list, if it is longer than four.
+fn first_few(all: &[String]) -> String {
     match all.len() {
         0..=4 => all.join(", "),
         more => format!("{}, ... ({more})", all[..3].join(", ")),
     }
 }
 
-/// Whether only root can change what lies there, by where it lies.
+/// Whether the program is in a directory that only root can write to.
 pub(crate) fn is_installed(program: &str) -> bool {
     let directories = ["/usr/local/bin", "/usr/local/sbin", "/usr/bin", "/usr/sbin", "/bin", "/sbin"];
     Path::new(program)

@@ -26,7 +26,7 @@ use crate::plan::gate::Channel;
 use crate::plan::slots::Slots;
 use crate::sys::clone::{Cloned, clone3};
 use crate::teach::call::DemoCall;
-use crate::views::{self, Sight};
+use crate::views::{self, Readings};
 
 /// A request of the host to the agent.
 #[derive(Debug, Serialize, Deserialize)]
@@ -58,8 +58,8 @@ enum Reply {
     Errno(i32),
     /// The content of a file.
     Text(String),
-    /// The view of a feature.
-    Sight(Box<Sight>),
+    /// What the agent read about a feature.
+    Readings(Box<Readings>),
 }
 
 /// The host's handle of an agent. When it is dropped, the agent is killed and its container is removed.
@@ -147,9 +147,9 @@ impl Agent {
     ///
     /// # Errors
     /// The agent has ended.
-    pub fn look(&self, purpose: impl Into<Purpose>) -> Result<Sight> {
+    pub fn look(&self, purpose: impl Into<Purpose>) -> Result<Readings> {
         match self.request(&Request::Look(purpose.into()))? {
-            Reply::Sight(sight) => Ok(*sight),
+            Reply::Readings(readings) => Ok(*readings),
             _ => Err(gone()),
         }
     }
@@ -285,7 +285,7 @@ fn serve_on(channel: &Channel, slots: &mut Slots) -> ! {
                 Ok(result) => Reply::Result(result),
                 Err(errno) => Reply::Errno(errno as i32),
             },
-            Request::Look(purpose) => Reply::Sight(Box::new(views::look(purpose))),
+            Request::Look(purpose) => Reply::Readings(Box::new(views::look(purpose))),
             Request::Read(path) => text_reply(file::read_text(path)),
             Request::Node => match nix::sys::utsname::uname() {
                 Ok(names) => Reply::Text(file::text(names.nodename().as_bytes().to_vec())),

@@ -1,49 +1,51 @@
-//! What a process sees of a feature: the table that says which reader belongs to which feature, and the view that puts
-//! two sides together.
+//! What a process sees of a feature. This file finds the reader of each feature and runs it. [`View`] compares what a
+//! process outside reads with what a process inside reads.
 
 mod view;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::view::{OnePath, OneProcess, View, Who, returned, shell};
+pub use self::view::{OnePath, OneProcess, Participant, View, returned, shell};
 use crate::feature::{Feature, Purpose, features};
 use crate::observe::{Observation, Value, identity, proc};
 
 /// What one process sees of a feature, read by that process itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sight {
-    /// The reader's number, as it sees it itself.
+pub struct Readings {
+    /// The PID of the reader, in its own PID namespace.
     pub pid: i32,
-    /// Its user id, as it sees it itself.
+    /// Its user ID, in its own user namespace.
     pub uid: u32,
-    /// The links below /proc/self/ns.
+    /// The links in /proc/self/ns.
     pub links: Vec<(Feature, Value)>,
-    /// Its own line of numbers and ids.
+    /// Its PIDs, user IDs and group IDs, from /proc/self/status.
     pub status: Vec<Observation>,
     /// The feature's files.
     pub observations: Vec<Observation>,
 }
 
-impl Sight {
-    /// A container with a root of its own has no cgroups in sight. The files of its groups are read from here then, below
-    /// its number.
-    pub fn read_limits(&mut self, purpose: Purpose, process: i32) {
-        let is_unseen =
+impl Readings {
+    /// Reads the cgroup files that the process could not read itself. In a container with its own root, the cgroup
+    /// hierarchies are not mounted. The caller then reads the files of the cgroups that /proc/PID/cgroup lists.
+    pub fn read_limits(&mut self, purpose: Purpose, pid: i32) {
+        let is_unreadable =
             |seen: &Observation| seen.path.starts_with('<') && matches!(seen.value, Value::Not(_));
-        if !self.observations.iter().any(is_unseen) {
+        if !self.observations.iter().any(is_unreadable) {
             return;
         }
-        let from_here = observe(purpose, &format!("/proc/{process}"));
-        for (seen, here) in self.observations.iter_mut().zip(from_here).filter(|(seen, _)| is_unseen(seen)) {
-            *seen = here;
+        let outside = observe(purpose, &format!("/proc/{pid}"));
+        for (seen, outside) in self.observations.iter_mut().zip(outside) {
+            if is_unreadable(seen) {
+                *seen = outside;
+            }
         }
     }
 }
 
-/// Looks at a feature from where the caller is.
-pub fn look(purpose: impl Into<Purpose>) -> Sight {
+/// Reads everything about a feature, in the namespaces of the caller.
+pub fn look(purpose: impl Into<Purpose>) -> Readings {
     let purpose = purpose.into();
-    Sight {
+    Readings {
         pid: nix::unistd::getpid().as_raw(),
         uid: nix::unistd::getuid().as_raw(),
         links: Feature::NAMESPACES
@@ -56,8 +58,8 @@ pub fn look(purpose: impl Into<Purpose>) -> Sight {
     }
 }
 
-/// The feature's files, read here. Those that tell of one process are read below `process`: `/proc/self`, or the directory of
-/// another one. The others answer for the reader, whoever is meant.
+/// Reads the feature's files. `process` is a directory of /proc: `/proc/self`, or that of another process. Files in it
+/// describe that process. All other files (/proc/sys, /proc/net) always describe the caller.
 pub fn observe(purpose: impl Into<Purpose>, process: &str) -> Vec<Observation> {
     match purpose.into() {
         Purpose::Feature(feature) => reader_of(feature)(process),
@@ -65,7 +67,7 @@ pub fn observe(purpose: impl Into<Purpose>, process: &str) -> Vec<Observation> {
     }
 }
 
-/// The feature of each observation of [`observe`], in its order.
+/// The feature of each observation that [`observe`] returns, in the same order.
 fn features_of(purpose: Purpose) -> Vec<Feature> {
     let each = |feature: &Feature| vec![*feature; reader_of(*feature)("/proc/self").len()];
     match purpose {
@@ -75,8 +77,12 @@ fn features_of(purpose: Purpose) -> Vec<Feature> {
 }
 
 macro_rules! readers {
-    ($($kind:ident { $($about:literal, $feature:ident, $name:ident, $directory:ident, $page:literal, $also:tt;)* })*) => {
-        /// The reader of a feature: `observe` of its page.
+    (
+        $($kind:ident {
+            $($about:literal, $feature:ident, $name:ident, $directory:ident, $page:literal, $also:tt;)*
+        })*
+    ) => {
+        /// The reader of a feature: the function `observe` in the file of the feature.
         fn reader_of(feature: Feature) -> fn(&str) -> Vec<Observation> {
             match feature {
                 $($(Feature::$feature => crate::$directory::$name::observe,)*)*

@@ -1,10 +1,11 @@
-//! A view: two questions that are never mixed. A: one process, read from two sides. B: one path, opened by a process
-//! on each side.
+//! A view: what differs between outside and inside of a namespace or a cgroup. It answers two separate questions.
+//! A: what does one process look like, read from outside and read by itself?
+//! B: what does one path show to a process outside, and to a process inside?
 
 use nix::unistd::Pid;
 use serde::Serialize;
 
-use super::{Sight, features_of, look};
+use super::{Readings, features_of, look};
 use crate::feature::{Feature, Purpose};
 use crate::observe::{Observation, Value, equal, identity, proc};
 use crate::plan::{Addition, Intent, Plan};
@@ -13,27 +14,27 @@ use crate::text::text;
 /// The view of one feature from outside and inside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct View {
-    /// What it shows.
+    /// The feature, or a whole container.
     #[serde(rename = "feature")]
     pub purpose: Purpose,
-    /// What was isolated besides, and why.
+    /// The namespaces that the kernel requires besides, and why.
     pub added: Vec<Addition>,
-    /// One process, read from two sides.
+    /// Part A: one process, read from outside and by itself.
     pub process: OneProcess,
-    /// One path, opened on each side.
+    /// Part B: one path, opened on each side.
     pub paths: Vec<OnePath>,
-    /// The limits, each in the spelling of v1 and of v2.
+    /// The limits, each as cgroup v1 files and as cgroup v2 files.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub intents: Vec<Intent>,
-    /// Who takes part.
-    pub who: Vec<Who>,
-    /// Who opened the paths outside: `sandbox 4002`.
+    /// The processes that take part.
+    pub who: Vec<Participant>,
+    /// The process outside that opened the paths: `pid 4002`.
     pub outside: String,
-    /// Who opened the paths inside: `pid 1`.
+    /// The process inside that opened the paths: `pid 1`.
     pub inside: String,
 }
 
-/// Part A.
+/// Part A: one process, read from outside and by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OneProcess {
     /// Read by a process outside.
@@ -45,64 +46,64 @@ pub struct OneProcess {
 }
 
 impl OneProcess {
-    /// Whether the two readers saw anything different.
+    /// Whether any value differs.
     pub fn differs(&self) -> bool {
         self.outside.iter().zip(&self.inside).any(|(outside, inside)| outside.value != inside.value)
     }
 }
 
-/// A row of part B.
+/// A row of part B: one path, opened on each side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OnePath {
-    /// What was opened.
+    /// The path.
     pub path: String,
-    /// The part of it that is meant.
+    /// The field of the file: `MemTotal:`. None means the whole file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
-    /// What it said outside.
+    /// The value outside.
     pub outside: Value,
-    /// What it said inside.
+    /// The value inside.
     pub inside: Value,
-    /// Whether that is the same; none where one of them couldn't be read.
+    /// Whether the values are equal. None if one of them could not be read.
     pub equal: Option<bool>,
-    /// Whether it differs only because the kernel forced this namespace too.
+    /// Whether this is the link of a namespace that was added because the kernel requires it.
     pub added: bool,
-    /// The feature whose file it is; none for the link of a namespace.
+    /// The feature that reads this file. None for the link of a namespace.
     #[serde(skip)]
     pub feature: Option<Feature>,
 }
 
 /// A process that takes part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Who {
+pub struct Participant {
     /// Its name.
     pub name: String,
-    /// Its number outside.
+    /// Its PID outside.
     pub outside: i32,
-    /// Its number inside, where it has one.
+    /// Its PID inside. None if the PID namespace inside does not contain it.
     pub inside: Option<i32>,
-    /// What it is there for.
+    /// Its role in this run.
     pub role: String,
 }
 
 impl View {
-    /// Puts the two sights together. `child` is the number outside of the process that reported `inside`.
-    pub fn new(plan: &Plan, mut inside: Sight, child: Pid) -> View {
+    /// Compares the caller with the process that read `inside`. `child` is the PID of that process outside.
+    pub fn new(plan: &Plan, mut inside: Readings, child: Pid) -> View {
         let (purpose, added) = (plan.purpose, plan.added.as_slice());
         inside.read_limits(purpose, child.as_raw());
         let outside = look(purpose);
-        let own_numbers = link_of(&outside, Feature::Pid) != link_of(&inside, Feature::Pid);
-        let mut who = vec![];
+        let has_new_pids = link_of(&outside, Feature::Pid) != link_of(&inside, Feature::Pid);
+        let inside_pid = |pid: i32| if has_new_pids { None } else { Some(pid) };
         let (shell, shell_pid) = shell();
-        let same = |pid: i32| if own_numbers { None } else { Some(pid) };
-        who.push(Who { inside: same(shell_pid), ..person(&shell, shell_pid, "common.who.shell") });
-        let makes_group = !purpose.has_namespaces();
-        let maker = if makes_group { "common.who.maker" } else { "common.who.sandbox" };
-        who.push(Who { inside: same(outside.pid), ..person("sandbox", outside.pid, maker) });
-        let role = if own_numbers && inside.pid == 1 { "common.who.init" } else { "common.who.child" };
+        let sandbox_role = if purpose.has_namespaces() { "common.who.sandbox" } else { "common.who.maker" };
+        let role = if has_new_pids && inside.pid == 1 { "common.who.init" } else { "common.who.child" };
         let name = plan.command().unwrap_or("demo");
-        who.push(Who { inside: Some(inside.pid), ..person(name, child.as_raw(), role) });
-        let meaning = if own_numbers { "common.view.numbers" } else { "common.view.ids" };
+        let who = vec![
+            participant(&shell, shell_pid, inside_pid(shell_pid), "common.who.shell"),
+            participant("sandbox", outside.pid, inside_pid(outside.pid), sandbox_role),
+            participant(name, child.as_raw(), Some(inside.pid), role),
+        ];
+        let meaning = if has_new_pids { "common.view.numbers" } else { "common.view.ids" };
         View {
             purpose,
             added: added.to_vec(),
@@ -119,7 +120,7 @@ impl View {
         }
     }
 
-    /// The features whose links differ.
+    /// The features whose namespace links differ.
     pub fn differing(&self) -> Vec<Feature> {
         Feature::NAMESPACES
             .iter()
@@ -132,11 +133,11 @@ impl View {
     }
 }
 
-fn person(name: &str, outside: i32, role: &str) -> Who {
-    Who { name: name.to_owned(), outside, inside: None, role: text(role) }
+fn participant(name: &str, outside: i32, inside: Option<i32>, role: &str) -> Participant {
+    Participant { name: name.to_owned(), outside, inside, role: text(role) }
 }
 
-/// Whoever started `sandbox`: the shell in the learner's terminal.
+/// The process that started `sandbox`, usually the user's shell: its name and its PID.
 pub fn shell() -> (String, i32) {
     let parent = nix::unistd::getppid().as_raw();
     match proc::first_word(&format!("/proc/{parent}/comm")).value {
@@ -145,12 +146,13 @@ pub fn shell() -> (String, i32) {
     }
 }
 
-fn link_of(sight: &Sight, feature: Feature) -> Option<&Value> {
-    sight.links.iter().find(|(kind, _)| *kind == feature).map(|(_, value)| value)
+fn link_of(readings: &Readings, feature: Feature) -> Option<&Value> {
+    readings.links.iter().find(|(kind, _)| *kind == feature).map(|(_, value)| value)
 }
 
-/// The namespace links, the feature's own first, then the feature's files.
-fn paths(purpose: Purpose, added: &[Addition], outside: &Sight, inside: &Sight) -> Vec<OnePath> {
+/// The rows of part B. First the namespace links: the feature's own, those that were added, the others. Then the
+/// feature's files.
+fn paths(purpose: Purpose, added: &[Addition], outside: &Readings, inside: &Readings) -> Vec<OnePath> {
     let is_added = |kind| added.iter().any(|addition| addition.feature == kind);
     let mut kinds = Feature::NAMESPACES.to_vec();
     kinds.sort_by_key(|kind| (purpose != *kind, !is_added(*kind)));
@@ -177,25 +179,29 @@ fn paths(purpose: Purpose, added: &[Addition], outside: &Sight, inside: &Sight) 
     rows
 }
 
-/// What differs between a container and the same without some of its keys, seen by a process in each: the rows have the
-/// first one on the left. A namespace is `its own` or the caller's (`outside`): of two new ones the numbers differ anyway.
-pub fn returned(outside: &Sight, with: &Sight, without: &Sight, keys: &[String]) -> Vec<OnePath> {
-    let named = |sight: &Sight| {
-        let links = sight.links.iter().map(|(kind, link)| {
-            let is_own = link_of(outside, *kind) != Some(link);
-            (*kind, if is_own { Value::Is(text("run.returned.own")) } else { link.clone() })
+/// What differs between a container and the same container without some of its keys. A process in each of them read
+/// `with` and `without`; the rows have `with` on the left. Every run makes new namespaces with other inode numbers.
+/// Therefore the rows only say whether a namespace is new, or the caller's (`outside`).
+pub fn returned(outside: &Readings, with: &Readings, without: &Readings, keys: &[String]) -> Vec<OnePath> {
+    let named = |readings: &Readings| {
+        let links = readings.links.iter().map(|(kind, link)| {
+            let is_new = link_of(outside, *kind) != Some(link);
+            (*kind, if is_new { Value::Is(text("run.returned.own")) } else { link.clone() })
         });
-        Sight { links: links.collect(), ..sight.clone() }
+        Readings { links: links.collect(), ..readings.clone() }
     };
     let mut rows = paths(Purpose::Container, &[], &named(with), &named(without));
-    // Counters of groups that both share move by themselves, and each run's own group has a name of its own.
+    // Two differences are not caused by the keys. The counters of a cgroup that both share change by themselves. The
+    // cgroups of two runs have different names.
     let is_of_key = |row: &OnePath| {
-        let group = row.path.strip_prefix('<').and_then(|path| path.split('>').next());
-        let is_name = row.path == "/proc/self/cgroup";
-        // `cpu` has the controller cpuset too, and v2 calls blkio `io`.
-        let is_of = |group: &str, key: &String| group.starts_with(key.as_str()) || key.ends_with(group);
-        group.is_none_or(|group| keys.iter().any(|key| is_of(group, key)))
-            && (!is_name || keys.iter().any(|key| key == Feature::Cgroup.name()))
+        let controller = row.path.strip_prefix('<').and_then(|path| path.split('>').next());
+        let is_cgroup_name = row.path == "/proc/self/cgroup";
+        // The key `cpu` also sets the controller cpuset, and cgroup v2 calls blkio `io`.
+        let is_of = |controller: &str, key: &String| {
+            controller.starts_with(key.as_str()) || key.ends_with(controller)
+        };
+        controller.is_none_or(|controller| keys.iter().any(|key| is_of(controller, key)))
+            && (!is_cgroup_name || keys.iter().any(|key| key == Feature::Cgroup.name()))
     };
     rows.retain(|row| row.equal == Some(false) && is_of_key(row));
     let mut seen = Vec::new();
