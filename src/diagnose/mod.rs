@@ -178,8 +178,8 @@ fn limit(facts: &Facts, call: &Call) -> Option<Reason> {
     limits.min_by_key(|limit| if let Reason::Limit(_, value) = limit { *value } else { u64::MAX })
 }
 
-/// EPERM and EACCES. Which of the two it is proves little: under Ubuntu's AppArmor restriction, an open fails with EACCES
-/// and a mount with EPERM.
+/// EPERM and EACCES. Which of the two it is proves little: under Ubuntu's AppArmor restriction, an open fails with
+/// EACCES and a mount with EPERM.
 fn refused(facts: &Facts, failed: &Failed<'_>) -> Reason {
     let makes_user = new_namespaces(failed.call).is_some_and(|asked| asked.contains(Feature::User));
     let in_own_user = failed.own.contains(&Feature::User);

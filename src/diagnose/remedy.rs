@@ -1,6 +1,6 @@
-//! The explanation of a cause: why the call failed, the files that show it, and what to do. The first advice changes the
-//! least. No advice switches a protection off for the whole machine. It is a profile for this one program, an option for
-//! this one container, or root.
+//! The explanation of a cause: why the call failed, the files that show it, and what to do. The first advice changes
+//! the least. No advice switches a protection off for the whole machine. It is a profile for this one program, an
+//! option for this one container, or root.
 
 use std::path::Path;
 
@@ -255,8 +255,8 @@ impl Remedy<'_> {
         self.todo(text("doctor.todo.root") + &line)
     }
 
-    /// Advises the options for this one container that lift every protection that prevents this feature. Nothing changes
-    /// outside of the container.
+    /// Advises the options for this one container that lift every protection that prevents this feature. Nothing
+    /// changes outside of the container.
     fn this_container(self, options: &[&str]) -> Self {
         let facts = self.facts;
         let is_podman = facts.container.as_deref() == Some("/run/.containerenv");

@@ -1,4 +1,5 @@
-//! What teaches: demonstrations, mistakes, comparisons, what works on this machine, and the same by other commands.
+//! The parts for learning: demonstrations, mistakes made on purpose, comparisons, `sandbox doctor`, `sandbox verify`,
+//! and the same as shell and docker commands.
 
 pub mod agent;
 pub mod call;

@@ -1,4 +1,4 @@
-//! `sandbox verify`: compares a process that runs with a plan, from outside.
+//! `sandbox verify`: compares a running process with a plan, from outside.
 
 use std::io;
 
@@ -10,17 +10,17 @@ use crate::plan::expect::Expected;
 use crate::teach::agent::Agent;
 use crate::text::text_with;
 
-/// Compares a process with a plan, and returns how many values are as they must be. `inside` is a process that joined its
-/// namespaces: it reads what can only be read there.
+/// Compares a process with a plan, and returns the number of values that were compared. `inside` is a process that has
+/// joined the namespaces: it reads the files that can only be read there.
 ///
 /// # Errors
-/// What differs, as a table; that the process can't be looked at.
+/// Values differ: the error has a table of them. Or the process cannot be read.
 pub fn process(plan: &Plan, pid: i32, inside: Option<&Agent>) -> Result<usize> {
     let process = format!("/proc/{pid}");
     let (expectations, cgroups) = (Expectations::of(plan)?, hierarchies(&process));
     let mut files = ProcessFiles::of(&process);
     let (mut count, mut differences) = (0, Vec::new());
-    // Which address was claimed is known only to the run that claimed it.
+    // Only the run that claimed an address knows which one it is.
     for expected in expectations.iter().filter(|expected| **expected != Expected::ClaimedAddress) {
         count += 1;
         let expected = &in_own_cgroup(expected, &cgroups);
@@ -42,7 +42,7 @@ pub fn process(plan: &Plan, pid: i32, inside: Option<&Agent>) -> Result<usize> {
     }
 }
 
-/// The file of the process's own cgroup: its run chose another name for it than this plan.
+/// The expectation with the cgroup that the process is in. Its run chose another name for that cgroup than this plan.
 fn in_own_cgroup(expected: &Expected, cgroups: &[Hierarchy]) -> Expected {
     let mut own = expected.clone();
     if let Expected::CgroupFile { directory, controller, .. } = &mut own

@@ -1,8 +1,10 @@
-//! Any two processes of this machine, a container's too: which namespaces they share, how those hang together, and what
-//! each of the two sees. The readers are those of the views, so a difference is the kernel's.
+//! `sandbox compare`: compares any two processes of this machine, also processes in containers. It shows which
+//! namespaces they share, how those namespaces are related, and what each process sees. The readers are the same as for
+//! views, so every difference comes from the kernel.
 //!
-//! Two questions are never mixed. What the kernel tells of a process is read below /proc/PID, of both from here. What it
-//! tells to a process is read by a helper in that process's place, under one path on both sides.
+//! It answers two separate questions. What does the kernel show about each process? That is in /proc/PID, and `sandbox`
+//! reads it for both. What does the kernel show to each process? A helper in the namespaces of each process reads the
+//! same path.
 
 mod subject;
 mod tree;
@@ -25,92 +27,93 @@ use crate::views;
 /// Two processes side by side.
 #[derive(Debug, Serialize)]
 pub struct Comparison {
-    /// The one on the left: with one PID, the process that started `sandbox`.
+    /// The process on the left. If the user gives one PID, this is the process that started `sandbox`.
     pub left: Subject,
-    /// The one on the right.
+    /// The process on the right.
     pub right: Subject,
-    /// The eight links below /proc/PID/ns.
+    /// The eight links in /proc/PID/ns.
     pub namespaces: Vec<Pair>,
-    /// Those namespaces and what stands above them.
+    /// These namespaces with their owners and parents.
     pub tree: Vec<NamespaceNode>,
-    /// What the kernel tells of each process: read from here.
+    /// What the kernel shows about each process, read by `sandbox`.
     pub processes: Vec<Pair>,
-    /// What the kernel tells to each process: one path, opened by a helper in its place.
+    /// What the kernel shows to each process: the same path, read by a helper in its namespaces.
     pub paths: Vec<Pair>,
-    /// Where the helpers weren't let in.
+    /// The namespaces that the helpers could not join.
     pub refused: Vec<Refusal>,
 }
 
-/// One value of each.
+/// A value of the left process and the same value of the right process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Pair {
     /// The feature that it belongs to.
     pub feature: Feature,
-    /// The file; `PID` stands for either number.
+    /// The file. `PID` in it stands for the PID of each process.
     pub path: String,
-    /// The part of it that is meant.
+    /// The field of the file: `Uid:`. None means the whole file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
-    /// What it says on the left.
+    /// The value on the left.
     pub left: Value,
-    /// What it says on the right.
+    /// The value on the right.
     pub right: Value,
-    /// Whether that is the same; none where one of them couldn't be read.
+    /// Whether the values are equal. None if one of them could not be read.
     pub equal: Option<bool>,
 }
 
 impl Comparison {
-    /// Looks at both.
+    /// Compares two processes.
     ///
     /// # Errors
-    /// One of them ended meanwhile; there can be no helper.
+    /// One of them has ended meanwhile, or a helper cannot be started.
     pub fn of(left: Subject, right: Subject) -> Result<Comparison> {
         let machine = compose::gather(&Spec::default());
-        let (there, yonder) = (Vantage::at(&left, &machine)?, Vantage::at(&right, &machine)?);
+        let (in_left, in_right) = (Vantage::at(&left, &machine)?, Vantage::at(&right, &machine)?);
         let mut paths = Vec::new();
-        let mut processes = numbers(&left, &right);
+        let mut processes = identities(&left, &right);
         let namespaces =
             Feature::NAMESPACES.iter().map(|feature| namespace(*feature, &left, &right)).collect::<Vec<_>>();
         let root = |subject: &Subject| proc::link(&format!("{}/root", subject.directory())).value;
         let same_root = root(&left) == root(&right);
-        let is_one = |feature| {
+        let is_same = |feature| {
             namespaces.iter().any(|pair: &Pair| pair.feature == feature && pair.equal == Some(true))
         };
-        let is_shared = |feature| same_root && is_one(feature) && is_one(Feature::Mnt);
+        let is_shared = |feature| same_root && is_same(feature) && is_same(Feature::Mnt);
         for &feature in Feature::NAMESPACES {
-            let seen = there.look(feature)?;
-            // Where the two share a place, one reading is both's: a second one would see who came and went meanwhile.
-            let other = if is_shared(feature) { seen.clone() } else { yonder.look(feature)? };
-            paths.extend(pairs(feature, seen, other));
-            let own = own_files(&left, feature);
-            // The files of /proc/PID/net are those of its namespace, not of the process.
-            let is_netns = feature == Feature::Net && is_one(feature);
-            let others = if is_netns { own.clone() } else { own_files(&right, feature) };
-            processes.extend(pairs(feature, own, others));
+            let seen_left = in_left.look(feature)?;
+            // If both processes share the namespaces, one reading counts for both. Between two readings, counters and
+            // lists could change.
+            let seen_right = if is_shared(feature) { seen_left.clone() } else { in_right.look(feature)? };
+            paths.extend(pairs(feature, seen_left, seen_right));
+            let files_left = own_files(&left, feature);
+            // The files in /proc/PID/net belong to the network namespace, not to the process.
+            let is_same_netns = feature == Feature::Net && is_same(feature);
+            let files_right = if is_same_netns { files_left.clone() } else { own_files(&right, feature) };
+            processes.extend(pairs(feature, files_left, files_right));
         }
-        let groups = CgroupPair::of([&left, &right]);
+        let cgroups = CgroupPair::of([&left, &right]);
         for &feature in Feature::CONTROLLERS {
-            let own = limits(&left, feature);
-            let mut others = limits(&right, feature);
-            // The counters of a group that holds both are both's: the second reading would have them moved on.
-            for (seen, other) in own.iter().zip(&mut others) {
-                if seen.path == other.path && groups.is_one(&seen.path) {
-                    other.clone_from(seen);
+            let limits_left = limits(&left, feature);
+            let mut limits_right = limits(&right, feature);
+            // If both processes are in the same cgroup, one reading counts for both: its counters change meanwhile.
+            for (of_left, of_right) in limits_left.iter().zip(&mut limits_right) {
+                if of_left.path == of_right.path && cgroups.is_same(&of_left.path) {
+                    of_right.clone_from(of_left);
                 }
             }
-            processes.extend(pairs(feature, own, others));
+            processes.extend(pairs(feature, limits_left, limits_right));
         }
-        if let (Some(left), Some(right)) = (there.cgroups(&left)?, yonder.cgroups(&right)?) {
+        if let (Some(left), Some(right)) = (in_left.cgroups(&left)?, in_right.cgroups(&right)?) {
             paths.extend(pairs(Feature::Cgroup, left, right));
         }
         let tree = tree::tree([&left, &right]);
-        // Last of all: whoever still lives was the one behind its number all the while.
+        // This check is last. A process that has not ended yet had its PID during all readings.
         for subject in [&left, &right] {
             if subject.has_ended() {
                 return Err(subject.vanished());
             }
         }
-        let refused = [there.refused(), yonder.refused()].concat();
+        let refused = [in_left.refused(), in_right.refused()].concat();
         Ok(Comparison { left, right, namespaces, tree, processes, paths, refused })
     }
 
@@ -125,8 +128,8 @@ fn namespace(feature: Feature, left: &Subject, right: &Subject) -> Pair {
     pair(feature, format!("/proc/PID/ns/{feature}"), None, of(left), of(right))
 }
 
-/// The numbers and ids of both.
-fn numbers(left: &Subject, right: &Subject) -> Vec<Pair> {
+/// The PIDs, user IDs and group IDs of both.
+fn identities(left: &Subject, right: &Subject) -> Vec<Pair> {
     let of = |subject: &Subject| generic(observe::identity(&subject.directory()), subject);
     let both = of(left).into_iter().zip(of(right));
     both.map(|(left, right)| {
@@ -136,21 +139,21 @@ fn numbers(left: &Subject, right: &Subject) -> Vec<Pair> {
     .collect()
 }
 
-/// The feature's files below the process's own directory.
+/// The feature's files in the directory /proc/PID.
 fn own_files(subject: &Subject, feature: Feature) -> Vec<Observation> {
     let mut seen = views::observe(feature, &subject.directory());
     seen.retain(|seen| seen.path.starts_with(&format!("{}/", subject.directory())));
     generic(seen, subject)
 }
 
-/// The limits of the process's own cgroups: files that are read from here, where those are mounted.
+/// The limits of the cgroups that the process is in, read by `sandbox` where the hierarchies are mounted.
 fn limits(subject: &Subject, feature: Feature) -> Vec<Observation> {
     let mut seen = views::observe(feature, &subject.directory());
     seen.retain(|seen| seen.path.starts_with('<'));
     seen
 }
 
-/// The hierarchies of cgroups, each with the group of the left one and with that of the right one.
+/// The cgroup hierarchies, with the cgroup of the left process and with that of the right process.
 struct CgroupPair([Vec<Hierarchy>; 2]);
 
 impl CgroupPair {
@@ -158,18 +161,19 @@ impl CgroupPair {
         CgroupPair(both.map(|subject| hierarchy::hierarchies(&subject.directory())))
     }
 
-    /// Whether both are in the group that a path means: `<memory>/memory.max`.
-    fn is_one(&self, path: &str) -> bool {
+    /// Whether both are in the same cgroup of the hierarchy in a path such as `<memory>/memory.max`.
+    fn is_same(&self, path: &str) -> bool {
         let name = path.trim_start_matches('<').split('>').next().unwrap_or_default();
-        let home = |hierarchies: &[Hierarchy]| {
+        let cgroup = |hierarchies: &[Hierarchy]| {
             let has = |hierarchy: &&Hierarchy| hierarchy.controllers.iter().any(|known| known == name);
             hierarchies.iter().find(has).map(|hierarchy| hierarchy.path.clone())
         };
         let [left, right] = &self.0;
-        home(left).is_some() && home(left) == home(right)
+        cgroup(left).is_some() && cgroup(left) == cgroup(right)
     }
 }
 
+/// The same observations with `PID` in place of the process's own PID, so that the paths of two processes are equal.
 fn generic(mut seen: Vec<Observation>, subject: &Subject) -> Vec<Observation> {
     for seen in &mut seen {
         seen.path = seen.path.replacen(&subject.directory(), "/proc/PID", 1);
@@ -177,7 +181,8 @@ fn generic(mut seen: Vec<Observation>, subject: &Subject) -> Vec<Observation> {
     seen
 }
 
-/// The observations of both sides with the same path; a line that one side lacks (a cgroup hierarchy) says so.
+/// Pairs the observations of both sides that have the same path. A line that one side does not have (a cgroup
+/// hierarchy) is `absent` there.
 fn pairs(feature: Feature, left: Vec<Observation>, mut right: Vec<Observation>) -> Vec<Pair> {
     let absent = || Value::Not("absent".into());
     let mut pairs = Vec::new();
@@ -203,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_one_side_lacks_is_said() {
+    fn a_line_that_one_side_does_not_have_is_absent() {
         let seen = |path: &str| Observation { path: path.into(), field: None, value: Value::Is("/".into()) };
         let pairs = pairs(Feature::Cgroup, vec![seen("a")], vec![seen("b")]);
         let absent = Value::Not("absent".into());

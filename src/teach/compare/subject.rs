@@ -1,4 +1,5 @@
-//! A process to compare: is it there, is it alive, may we look at it? Each no is a sentence of its own.
+//! A process to compare. Opening it checks that it exists, that it has not ended, and that the caller may read it. Each
+//! of these failures has an error of its own.
 
 use std::fs::File;
 use std::io;
@@ -17,24 +18,24 @@ use crate::text::{text, text_with};
 /// One of the two processes.
 #[derive(Debug, Serialize)]
 pub struct Subject {
-    /// Its number here.
+    /// Its PID in the caller's PID namespace.
     pub pid: i32,
     /// Its name.
     pub name: String,
-    /// Its number in its own pid namespace: the last of NSpid.
+    /// Its PID in its own PID namespace: the last one of NSpid.
     pub own_pid: i32,
-    /// Whether it is the one that started `sandbox`.
+    /// Whether it is the process that started `sandbox`.
     pub is_shell: bool,
-    /// Stays this process's own, also when its number is used again.
+    /// Always refers to this process, even if the kernel reuses its PID.
     #[serde(skip)]
     pidfd: OwnedFd,
 }
 
 impl Subject {
-    /// Takes hold of a process.
+    /// Opens the process with this PID.
     ///
     /// # Errors
-    /// There is none; it has ended; it isn't ours to look at.
+    /// There is no such process, it has ended, or the caller may not read it.
     pub fn open(pid: i32) -> Result<Subject> {
         let name = pid.to_string();
         let pidfd = pidfd_open(pid).map_err(|errno| {
@@ -54,7 +55,7 @@ impl Subject {
             let why = text_with("compare.zombie.reason", &[("parent", field("PPid"))]);
             return Err(Error::failed(what).why(why).why(format!("{path}  State: {}", field("State"))));
         }
-        let own_pid = field("NSpid").split_whitespace().last().and_then(|number| number.parse().ok());
+        let own_pid = field("NSpid").split_whitespace().last().and_then(|pid| pid.parse().ok());
         let subject = Subject {
             pid,
             name: field("Name").to_owned(),
@@ -62,7 +63,7 @@ impl Subject {
             is_shell: pid == parent().as_raw(),
             pidfd,
         };
-        // Reading a link below /proc/PID/ns is what the kernel allows least: PTRACE_MODE_READ of ptrace(2).
+        // Of all files that are read here, the links in /proc/PID/ns need most: PTRACE_MODE_READ of ptrace(2).
         match subject.namespace(Feature::User) {
             Ok(_) => Ok(subject),
             Err(_) if subject.has_ended() => Err(vanished(pid)),
@@ -73,7 +74,7 @@ impl Subject {
     /// The process that started `sandbox`.
     ///
     /// # Errors
-    /// It is in another pid namespace, so that it has no number here; as [`Subject::open`].
+    /// It is in another PID namespace, so it has no PID here. And the errors of [`Subject::open`].
     pub fn shell() -> Result<Subject> {
         match parent().as_raw() {
             0 => Err(Error::failed(text("compare.noparent")).todo(text("compare.noparent.todo"))),
@@ -81,25 +82,25 @@ impl Subject {
         }
     }
 
-    /// Its directory below /proc.
+    /// Its directory in /proc.
     pub fn directory(&self) -> String {
         format!("/proc/{}", self.pid)
     }
 
-    /// A descriptor of one of its namespaces.
+    /// Opens one of its namespaces.
     ///
     /// # Errors
-    /// EACCES; ENOENT for a kind that this kernel doesn't have, or when the process has ended.
+    /// EACCES if the caller may not. ENOENT if this kernel does not have this kind, or if the process has ended.
     pub fn namespace(&self, feature: Feature) -> io::Result<File> {
         File::open(format!("{}/ns/{feature}", self.directory()))
     }
 
-    /// Whether it has ended. What was read below its number before that is its own.
+    /// Whether it has ended. If it has not, everything read from its directory so far was of this process.
     pub fn has_ended(&self) -> bool {
         has_ended(&self.pidfd)
     }
 
-    /// The error for a process that has ended meanwhile.
+    /// The error if it has ended meanwhile.
     pub fn vanished(&self) -> Error {
         vanished(self.pid)
     }
@@ -114,7 +115,7 @@ fn pidfd_open(pid: i32) -> std::result::Result<OwnedFd, Errno> {
     rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).map_err(errno)
 }
 
-/// A pidfd can be read from its process's end on: pidfd_open(2).
+/// A pidfd becomes readable when its process ends: pidfd_open(2).
 fn has_ended(pidfd: &OwnedFd) -> bool {
     let mut ready = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
     matches!(poll(&mut ready, PollTimeout::ZERO), Ok(1..))
@@ -124,7 +125,8 @@ fn vanished(pid: i32) -> Error {
     Error::failed(text_with("compare.vanished", &[("pid", &pid.to_string())]))
 }
 
-/// /proc mounted with hidepid, or another pid namespace's: the process is there and its directory isn't.
+/// The process exists, but has no directory in /proc: /proc is mounted with hidepid, or belongs to another PID
+/// namespace.
 fn hidden(pid: i32, path: &str, error: io::Error) -> Error {
     Error::failed(text_with("compare.hidden", &[("pid", &pid.to_string())]))
         .call(format!("openat(AT_FDCWD, \"{path}\", O_RDONLY)"), error)
@@ -133,12 +135,12 @@ fn hidden(pid: i32, path: &str, error: io::Error) -> Error {
 }
 
 fn refused(pid: i32, uids: &str, error: io::Error) -> Error {
-    let its = uids.split_whitespace().next().unwrap_or("?");
+    let uid = uids.split_whitespace().next().unwrap_or("?");
     let own = nix::unistd::geteuid().to_string();
     let pid_text = pid.to_string();
-    let key = if its == own { "compare.refused.same" } else { "compare.refused.other" };
+    let key = if uid == own { "compare.refused.same" } else { "compare.refused.other" };
     Error::failed(text_with("compare.refused", &[("pid", &pid_text)]))
         .call(format!("openat(AT_FDCWD, \"/proc/{pid}/ns/user\", O_RDONLY)"), error)
-        .why(text_with(key, &[("its", its), ("own", &own)]))
+        .why(text_with(key, &[("its", uid), ("own", &own)]))
         .todo(text_with("compare.refused.todo", &[("pid", &pid_text)]))
 }

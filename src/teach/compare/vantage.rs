@@ -1,5 +1,6 @@
-//! A reader in the place of another process: a helper that has joined that process's namespaces. /proc/sys, /proc/net,
-//! /proc/sysvipc, the clocks and plain paths answer for whoever asks, so only a process in there can ask.
+//! A helper process that has joined the namespaces of another process, and reads files there. What /proc/sys,
+//! /proc/net, /proc/sysvipc, the clocks and ordinary paths show depends on the namespaces of the reader. Only a process
+//! in the same namespaces reads the same values.
 
 use nix::errno::Errno;
 use serde::Serialize;
@@ -17,24 +18,25 @@ use crate::teach::call::PathCall;
 
 /// A helper in the namespaces of a process.
 pub(super) struct Vantage {
-    /// The one that reads, and the one that joined. A pid namespace is for children only: setns(2).
+    /// The process that reads, then the process that joined. setns(2) to a PID namespace affects only children, so the
+    /// reader is a child of the process that joined.
     agents: Vec<Agent>,
     refused: Vec<Refusal>,
 }
 
-/// A namespace that the helper wasn't let into.
+/// A namespace that the helper could not join.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refusal {
-    /// Whose.
+    /// The process whose namespace it is.
     pub pid: i32,
-    /// Which.
+    /// The kind of namespace.
     pub feature: Feature,
-    /// The errno of setns(2), of the clone that a pid namespace takes, or of chroot(2) to a root below.
+    /// The errno of setns(2), of the clone for a PID namespace, or of the chroot(2) to the process's root.
     pub errno: String,
 }
 
-/// One at a time: the user namespace first, since it gives the right to those that it owns; the mounts last, since the
-/// paths change with them.
+/// The order in which namespaces are joined one by one. The user namespace is first: it gives the capabilities to join
+/// those that it owns. The mount namespace is last: the paths of /proc change with it.
 const ORDER: [Feature; 8] = [
     Feature::User,
     Feature::Uts,
@@ -47,24 +49,25 @@ const ORDER: [Feature; 8] = [
 ];
 
 impl Vantage {
-    /// Sends a helper to where `subject` is.
+    /// Starts a helper and joins the namespaces of `subject`. Namespaces that it cannot join are listed in `refused`.
     ///
     /// # Errors
-    /// When there can be no helper at all. What it may not join is noted.
+    /// The helper cannot be started.
     pub(super) fn at(subject: &Subject, machine: &Machine) -> Result<Vantage> {
         let plan = compose::plan(&Spec::default(), machine, Feature::User, Ending::Demonstration, false);
         let agent = Agent::start(&plan, &mut Unwatched)?;
         let mut vantage = Vantage { agents: vec![agent], refused: Vec::new() };
-        // setns(2) refuses the user namespace that one is in already, so only what differs is joined.
+        // setns(2) fails for the caller's current user namespace. Therefore only different namespaces are joined.
         let elsewhere: Vec<Feature> =
             ORDER.into_iter().filter(|feature| is_elsewhere(subject, *feature)).collect();
         let root = proc::link(&format!("{}/root", subject.directory())).value;
         if elsewhere.is_empty() && root == proc::link("/proc/self/root").value {
             return Ok(vantage);
         }
-        // A failure leaves the helper as it is: all the same to what it reads.
+        // If this fails, the helper reads the same values: the result does not matter.
         let _ = vantage.reader().perform(ProcessCall::Undumpable)?;
-        // All in one call, because then each right is weighed before any is given up; one by one where that is refused.
+        // One call for all: the kernel then checks every permission before the helper loses the capabilities that it
+        // has in the current user namespace. If the call fails, the namespaces are joined one by one.
         if vantage.join(subject, &elsewhere)?.is_err() {
             for feature in &elsewhere {
                 if let Err(errno) = vantage.join(subject, &[*feature])? {
@@ -75,7 +78,7 @@ impl Vantage {
         if let Value::Is(root) = root
             && root != "/"
             && !vantage.is_refused(Feature::Mnt)
-            // setns(2) lands at the root of the mount namespace; this one has a root of its own below it.
+            // setns(2) sets the root directory to the root of the mount namespace. This process has another root.
             && let Err(errno) = vantage.reader().perform(PathCall::Chroot { root })?
         {
             vantage.refuse(subject, Feature::Mnt, errno);
@@ -89,15 +92,16 @@ impl Vantage {
         Ok(vantage)
     }
 
-    /// The feature's files that answer for the reader.
+    /// Reads the feature's files whose content depends on the namespaces of the reader.
     ///
     /// # Errors
-    /// When the helper has ended.
+    /// The helper has ended.
     pub(super) fn look(&self, feature: Feature) -> Result<Vec<Observation>> {
         let mut seen = self.reader().look(feature)?.observations;
         seen.retain(|seen| !seen.path.starts_with("/proc/self"));
         for seen in &mut seen {
-            // A path is looked up among the mounts; what the kernel itself answers depends on the feature's namespace too.
+            // An ordinary path depends only on the mount namespace. The files of /proc also depend on the namespace of
+            // the feature.
             let is_plain =
                 ["/etc/", "/dev/", "/sys/"].iter().any(|directory| seen.path.starts_with(directory));
             let needs = |refusal: &&Refusal| {
@@ -110,16 +114,17 @@ impl Vantage {
         Ok(seen)
     }
 
-    /// The cgroups of `subject` as it sees them itself: a cgroup namespace only changes where the paths begin. None where
-    /// the helper can't know which directory of /proc is the subject's.
+    /// The cgroups of `subject` as it sees them itself: their paths are relative to the root of its cgroup namespace.
+    /// None if the helper cannot know which directory of /proc belongs to the subject.
     ///
     /// # Errors
-    /// When the helper has ended.
+    /// The helper has ended.
     pub(super) fn cgroups(&self, subject: &Subject) -> Result<Option<Vec<Observation>>> {
         if [Feature::Pid, Feature::Mnt, Feature::Cgroup].into_iter().any(|feature| self.is_refused(feature)) {
             return Ok(None);
         }
-        // A /proc of another pid namespace has someone else under that number, and the helper under another than its own.
+        // If this /proc belongs to another PID namespace, the PID means another process in it. The link /proc/self then
+        // differs from the helper's own PID.
         let own = self.reader().look(Feature::Cgroup)?.pid.to_string();
         if self.reader().link("/proc/self")? != Ok(own) {
             return Ok(None);
@@ -128,7 +133,7 @@ impl Vantage {
         Ok(content.ok().map(|content| proc::cgroups_in("/proc/PID/cgroup", content.as_bytes())))
     }
 
-    /// What the helper wasn't let into.
+    /// The namespaces that the helper could not join.
     pub(super) fn refused(&self) -> &[Refusal] {
         &self.refused
     }
@@ -152,6 +157,6 @@ impl Vantage {
 }
 
 fn is_elsewhere(subject: &Subject, feature: Feature) -> bool {
-    // A kind that this kernel doesn't have can't be joined; its link can't be read on either side.
+    // If this kernel does not have this kind, neither link can be read, and the two values are equal.
     proc::namespace(&subject.directory(), feature) != proc::namespace("/proc/self", feature)
 }

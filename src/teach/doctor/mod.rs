@@ -1,5 +1,6 @@
-//! What works on this machine, found by using it: each feature by the same plans as ever, in a child. A namespace that
-//! can be made proves little: on Ubuntu anyone may make one, and is then denied every capability in it.
+//! `sandbox doctor`: which features work on this machine, for this user. It uses each feature in a child process, by
+//! the same plan as the feature's own command, and then checks the effect. That a namespace can be made proves little:
+//! on Ubuntu, an ordinary user can make a user namespace, but has no capabilities in it.
 
 pub mod profile;
 
@@ -32,29 +33,29 @@ use crate::text::{text, text_with};
 use crate::value::units::{Offset, Size};
 use crate::views;
 
-/// What was found.
+/// The result of `sandbox doctor`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// The version of `sandbox`.
     pub version: &'static str,
-    /// Each feature.
+    /// One finding for each feature.
     pub features: Vec<Finding>,
-    /// What was looked at: enough to judge this machine on another one.
+    /// The facts about this machine. They suffice to find the causes on another machine.
     pub facts: Facts,
 }
 
-/// Whether one feature works here, as this user.
+/// Whether one feature works on this machine, for this user.
 #[derive(Debug, Clone, Serialize)]
 pub struct Finding {
     /// The feature.
     #[serde(rename = "feature")]
     pub purpose: Purpose,
-    /// Whether it does.
+    /// Whether it works.
     pub works: bool,
-    /// What the kernel showed: a file or a call, and its value.
+    /// The evidence: a file or a call, and its value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shown: Option<Proof>,
-    /// What stopped it.
+    /// The error, if it does not work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Error>,
 }
@@ -64,14 +65,14 @@ pub struct Finding {
 pub struct Proof {
     /// The file or the call.
     pub source: String,
-    /// What it gave.
+    /// The content of the file, or the result of the call.
     pub value: String,
 }
 
 /// Tries every feature.
 ///
 /// # Errors
-/// Only an interrupt: that a feature doesn't work is a finding.
+/// A signal interrupted it. A feature that does not work is a finding, not an error.
 pub fn examine() -> Result<Report> {
     let host = Host::gather();
     let mut features = Vec::new();
@@ -88,7 +89,8 @@ pub fn examine() -> Result<Report> {
     Ok(Report { version: env!("CARGO_PKG_VERSION"), features, facts: Facts::read() })
 }
 
-/// Without the name of the feature, which is printed beside it anyway, and without the advice to run `sandbox doctor`.
+/// The error without the name of the feature, which the report prints beside it, and without the advice to run
+/// `sandbox doctor`.
 fn as_finding(mut error: Error, purpose: Purpose) -> Error {
     if let Some(what) = error.what.strip_prefix(&format!("{purpose}: ")) {
         error.what = what.to_owned();
@@ -98,10 +100,10 @@ fn as_finding(mut error: Error, purpose: Purpose) -> Error {
     error
 }
 
-/// A day, for the clock that is moved.
+/// The seconds of a day: the offset of the clock that the time namespace gets.
 const DAY: i64 = 86_400;
 
-/// Uses a feature or a container, and says whether the kernel shows its effect.
+/// Uses a feature or a container, and returns whether its effect is there, with the evidence.
 fn use_it(purpose: Purpose, host: &Host) -> Result<(bool, Proof)> {
     match purpose {
         Purpose::Feature(feature) => use_feature(feature, host),
@@ -109,14 +111,14 @@ fn use_it(purpose: Purpose, host: &Host) -> Result<(bool, Proof)> {
     }
 }
 
-/// Starts a process of this spec.
+/// Starts a process with this spec.
 fn start(spec: &Spec, purpose: Purpose) -> Result<Probe> {
     let plan = compose::plan(spec, &compose::gather(spec), purpose, Ending::Demonstration, false);
     let agent = Agent::start(&plan, &mut Unwatched)?;
     Ok(Probe { agent, purpose, own: plan.namespaces })
 }
 
-/// A whole container: its root is a mount of its own.
+/// Starts a whole container, and checks that its root is a mount of its own.
 fn use_container() -> Result<(bool, Proof)> {
     const TABLE: &str = "/proc/self/mountinfo";
     let table = start(&whole()?, Purpose::Container)?.read(TABLE)?;
@@ -137,15 +139,15 @@ fn use_feature(feature: Feature, host: &Host) -> Result<(bool, Proof)> {
     let probe = start(&spec, feature.into())?;
     match feature {
         Feature::Pid => {
-            let number = probe.link("/proc/self")?;
-            Ok((number == "1", shown("/proc/self", number)))
+            let pid = probe.link("/proc/self")?;
+            Ok((pid == "1", shown("/proc/self", pid)))
         }
         Feature::Mnt => {
             let target = ["/tmp", "/mnt", "/dev"].into_iter().find(|path| std::fs::metadata(path).is_ok());
             let target = target.unwrap_or("/").to_owned();
             probe.call(MountCall::Filesystem { kind: "tmpfs".into(), target, data: None })
         }
-        // The plan has brought it up already; that the kernel takes it again shows the call.
+        // The plan has brought lo up already. The call succeeds again, and its result is the evidence.
         Feature::Net => probe.call(NetCall::LinkUp { name: "lo".into() }),
         Feature::Uts => {
             const NAME: &str = "sandbox-doctor";
@@ -158,8 +160,11 @@ fn use_feature(feature: Feature, host: &Host) -> Result<(bool, Proof)> {
             let status = probe.read("/proc/self/status")?;
             let ids = proc::status_of(&status, "Uid").unwrap_or_default();
             let id = ids.split_whitespace().next().unwrap_or_default();
-            let (outside, word) = (host.uid.to_string(), "/proc/self/status Uid:");
-            Ok((id == "0", shown(word, text_with("doctor.outside", &[("value", id), ("outside", &outside)]))))
+            let (outside, source) = (host.uid.to_string(), "/proc/self/status Uid:");
+            Ok((
+                id == "0",
+                shown(source, text_with("doctor.outside", &[("value", id), ("outside", &outside)])),
+            ))
         }
         Feature::Cgroup => {
             const LINK: &str = "/proc/self/ns/cgroup";
@@ -169,7 +174,7 @@ fn use_feature(feature: Feature, host: &Host) -> Result<(bool, Proof)> {
         }
         Feature::Time => {
             const UPTIME: &str = "/proc/uptime";
-            let first = |words: &str| words.split(' ').next().unwrap_or_default().to_owned();
+            let first = |uptime: &str| uptime.split(' ').next().unwrap_or_default().to_owned();
             let outside = first(&file::read_text(UPTIME).unwrap_or_default());
             let inside = first(&probe.read(UPTIME)?);
             let is_later = hundredths(&inside) - hundredths(&outside) >= DAY * 100;
@@ -177,7 +182,7 @@ fn use_feature(feature: Feature, host: &Host) -> Result<(bool, Proof)> {
             Ok((is_later, shown(UPTIME, value)))
         }
         Feature::Devices => {
-            // Not one of the usual devices, and no root may open it then.
+            // This device is not in the default list, so not even root may open it.
             const REFUSED: &str = "/dev/kmsg";
             let call = LoadCall::Open { path: REFUSED.into() };
             let answer = probe.agent.perform(call.clone())?;
@@ -193,23 +198,23 @@ fn use_feature(feature: Feature, host: &Host) -> Result<(bool, Proof)> {
                 _ => ("pids.max", "pids.max"),
             };
             let Some(inside) = inside else { return Err(Error::failed(text("doctor.nogroup"))) };
-            let words = inside.read(v1, v2);
-            let value = words.as_deref().map_or("-", |words| words.lines().next().unwrap_or("(empty)"));
+            let content = inside.read(v1, v2);
+            let value = content.as_deref().map_or("-", |content| content.lines().next().unwrap_or("(empty)"));
             let file = inside.directory().join(inside.name(v1, v2));
-            Ok((words.is_some(), shown(file.display(), value)))
+            Ok((content.is_some(), shown(file.display(), value)))
         }
         Feature::Capabilities | Feature::Seccomp | Feature::Rlimits => {
-            let sight = |process: &str| views::observe(feature, process).into_iter();
-            let inside = sight(&format!("/proc/{}", probe.agent.pid()));
-            let mut differing =
-                inside.zip(sight("/proc/self")).filter(|(one, other)| one.value != other.value);
-            let (seen, _) = differing.next().ok_or_else(|| Error::failed(feature.name()))?;
+            let inside = views::observe(feature, &format!("/proc/{}", probe.agent.pid()));
+            let outside = views::observe(feature, "/proc/self");
+            let mut pairs = inside.into_iter().zip(outside);
+            let differing = pairs.find(|(inside, outside)| inside.value != outside.value);
+            let (seen, _) = differing.ok_or_else(|| Error::failed(feature.name()))?;
             Ok((true, shown(seen.path, seen.value)))
         }
     }
 }
 
-/// A whole container: the first one that comes with sandbox, without its limits, each of which is tried alone.
+/// The spec of a whole container: the shipped spec `first`, without its limits. Each limit has a finding of its own.
 fn whole() -> Result<Spec> {
     let first = shipped::ALL.iter().find(|spec| spec.purpose == "first");
     let spec = first.and_then(|first| yaml::read(first.text, first.purpose).ok());
@@ -217,7 +222,7 @@ fn whole() -> Result<Spec> {
     Ok(Spec { name: None, memory: None, pids: None, ..spec })
 }
 
-/// A process in the feature, whose failures get their cause.
+/// A process that uses the feature. The errors of its calls get their cause.
 struct Probe {
     agent: Agent,
     purpose: Purpose,
@@ -234,7 +239,7 @@ impl Probe {
         let error = Error::failed(self.purpose.name()).call(&call, errno);
         let call = match call {
             DemoCall::Plan(call) => call,
-            // A call that is no part of a plan is made at this step.
+            // A call for demonstrations is not part of a plan. The step of the plan that runs it is this one.
             _ => GateCall::Serve.into(),
         };
         let failed = Failed { purpose: self.purpose, call: &call, errno, own: &self.own };
@@ -242,8 +247,8 @@ impl Probe {
     }
 
     fn read(&self, path: &str) -> Result<String> {
-        let words = self.agent.read(path)?;
-        words.map(|words| words.trim_end().to_owned()).map_err(|errno| self.unreadable(path, errno))
+        let content = self.agent.read(path)?;
+        content.map(|content| content.trim_end().to_owned()).map_err(|errno| self.unreadable(path, errno))
     }
 
     fn link(&self, path: &str) -> Result<String> {
@@ -256,8 +261,8 @@ impl Probe {
     }
 }
 
-/// An uptime, which has two decimals, as a whole number. Of fractions that are read in the same hundredth the difference may be a
-/// little less than a day: of one in eight, once the machine is up for twelve hours and a half.
+/// An uptime, which has two decimals, as a whole number of hundredths. The difference of two floating-point numbers
+/// could be a little less than a day: it is for one in eight uptimes of more than twelve hours and a half.
 fn hundredths(uptime: &str) -> i64 {
     uptime.replace('.', "").parse().unwrap_or_default()
 }
@@ -271,11 +276,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_day_is_a_day_at_any_hundredth() {
+    fn uptimes_one_day_apart_differ_by_exactly_one_day() {
         for outside in 4_460_000..4_560_000_i64 {
-            let words = |hundredths: i64| format!("{}.{:02}", hundredths / 100, hundredths % 100);
+            let uptime = |hundredths: i64| format!("{}.{:02}", hundredths / 100, hundredths % 100);
             let inside = outside + DAY * 100;
-            assert_eq!(hundredths(&words(inside)) - hundredths(&words(outside)), DAY * 100);
+            assert_eq!(hundredths(&uptime(inside)) - hundredths(&uptime(outside)), DAY * 100);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! An AppArmor profile for this one program. Ubuntu denies capabilities in new user namespaces to programs without a
-//! profile; one that says `userns` is the way that it provides, and all other programs stay as they are.
+//! An AppArmor profile for this one program. On Ubuntu, a program without a profile has no capabilities in a new user
+//! namespace. A profile with the rule `userns` allows them, as Ubuntu recommends. Nothing changes for other programs.
 
 /// The profile for the program at `path`. apparmor.d(5)
 pub fn text(path: &str) -> String {
@@ -21,13 +21,13 @@ profile sandbox {} flags=(unconfined) {{
     )
 }
 
-/// A path is a pattern there: its signs are escaped, and quotes hold blanks together.
+/// The path as a pattern that matches only this path. Special characters are escaped. A path with spaces is quoted.
 fn pattern(path: &str) -> String {
     let escaped: String = path
         .chars()
-        .flat_map(|sign| {
-            let special = "*?[]{}^,\"\\".contains(sign);
-            special.then_some('\\').into_iter().chain([sign])
+        .flat_map(|character| {
+            let is_special = "*?[]{}^,\"\\".contains(character);
+            is_special.then_some('\\').into_iter().chain([character])
         })
         .collect();
     if escaped.contains(char::is_whitespace) { format!("\"{escaped}\"") } else { escaped }
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_one_pattern_that_matches_itself_alone() {
+    fn the_pattern_of_a_path_matches_only_this_path() {
         assert_eq!(pattern("/usr/local/bin/sandbox"), "/usr/local/bin/sandbox");
         assert_eq!(pattern("/home/a b/s*x"), "\"/home/a b/s\\*x\"");
     }
