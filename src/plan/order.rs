@@ -6,45 +6,47 @@
 /// added them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// `sandbox` executes a sealed copy of its own program, where a process cannot leave its program's file. First of all:
-    /// what was made before would be lost.
+    /// `sandbox` executes a sealed copy of its own program, where a process cannot leave its program's file. First of
+    /// all: what was made before would be lost.
     Program,
     /// OUTSIDE: what the child inherits must exist before the clone.
     Prepare,
-    /// The bridge, and the container's address on it. Before Clone: the child inherits a copy of the address and needs no
-    /// message with it.
+    /// The bridge, and the container's address on it. Before Clone: the child inherits a copy of the address and needs
+    /// no message with it.
     Bridge,
-    /// The cgroups and their limits. Before Clone: with cgroup v2 the child is created inside its cgroup, which must exist. A
-    /// limit that is set later would not apply to the child's first instructions.
+    /// The cgroups and their limits. Before Clone: with cgroup v2 the child is created inside its cgroup, which must
+    /// exist. A limit that is set later would not apply to the child's first instructions.
     Groups,
     /// The clone. New namespaces are made here, because a new PID namespace applies to children only, and because with
     /// CLONE_NEWUSER among the flags, the user namespace is made first and owns the others. user_namespaces(7)
     Clone,
-    /// cgroup v1: the child joins its cgroups. Before Identity: the files belong to root, and the user of the command may not
-    /// write them. Before a new cgroup namespace, whose root is the cgroup in which it is made.
+    /// cgroup v1: the child joins its cgroups. Before Identity: the files belong to root, and the user of the command
+    /// may not write them. Before a new cgroup namespace, whose root is the cgroup in which it is made.
     Join,
-    /// The ID maps. Before all steps that need a capability or a mapped ID. OUTSIDE runs newuidmap(1): only the caller has
-    /// the right to its subordinate IDs.
+    /// The ID maps. Before all steps that need a capability or a mapped ID. OUTSIDE runs newuidmap(1): only the caller
+    /// has the right to its subordinate IDs.
     Maps,
-    /// Idmapped mounts, made OUTSIDE with the privilege of the host. After Maps: mount_setattr(2) accepts a user namespace
-    /// only when its map is written. Before Layers: only a mount that is not attached yet can be idmapped.
+    /// Idmapped mounts, made OUTSIDE with the privilege of the host. After Maps: mount_setattr(2) accepts a user
+    /// namespace only when its map is written. Before Layers: only a mount that is not attached yet can be idmapped.
     Idmap,
-    /// Time offsets. They must be written after unshare(2) and before the first process enters the time namespace; clone3
-    /// with CLONE_NEWTIME would leave them at zero. So a helper unshares, writes them, and then clones the child. Before
-    /// Identity: a process that changes its IDs becomes undumpable, and root then owns its files in /proc.
-    /// time_namespaces(7), proc(5)
+    /// Time offsets. They must be written after unshare(2) and before the first process enters the time namespace;
+    /// clone3 with CLONE_NEWTIME would leave them at zero. So a helper unshares, writes them, and then clones the
+    /// child. Before Identity: a process that changes its IDs becomes undumpable, and root then owns its files in
+    /// /proc. time_namespaces(7), proc(5)
     Offsets,
     /// The child becomes the mapped root. Before ParentDeathSignal: a change of IDs clears that signal. prctl(2)
     Identity,
-    /// The parent-death signal. After Identity, before anything that takes time. Here the child also leaves the program's
-    /// file, while its mount table is still a copy of the host's.
+    /// The parent-death signal. After Identity, before anything that takes time. Here the child also leaves the
+    /// program's file, while its mount table is still a copy of the host's.
     ParentDeathSignal,
     /// The helper clones the child, where there is a helper.
     Enter,
-    /// The propagation of the copied mount table. Before the first mount: a shared mount would propagate it to the host.
+    /// The propagation of the copied mount table. Before the first mount: a shared mount would propagate it to the
+    /// host.
     Propagation,
-    /// The new root file system is mounted on the old one. After Clone: overlayfs accepts layers only from mounts of the
-    /// mount namespace that makes it. Before Mounts: a mount can be attached only to a tree that is attached itself.
+    /// The new root file system is mounted on the old one. After Clone: overlayfs accepts layers only from mounts of
+    /// the mount namespace that makes it. Before Mounts: a mount can be attached only to a tree that is attached
+    /// itself.
     Layers,
     /// Mounts whose sources are paths of the old root. Before Root: afterwards these paths do not exist.
     Mounts,
@@ -52,9 +54,10 @@ pub enum Phase {
     Root,
     /// /proc. After Clone and Root: it shows the PID namespace of the process that mounts it.
     Proc,
-    /// OUTSIDE makes the veth pair, and puts one end into the child's network namespace. After Clone and Enter, which make
-    /// that namespace; before Network, which gives that end its address. The relay of published ports joins the namespaces
-    /// of the child here, while the child is still dumpable: later an ordinary user may not open its /proc/PID/ns.
+    /// OUTSIDE makes the veth pair, and puts one end into the child's network namespace. After Clone and Enter, which
+    /// make that namespace; before Network, which gives that end its address. The relay of published ports joins the
+    /// namespaces of the child here, while the child is still dumpable: later an ordinary user may not open its
+    /// /proc/PID/ns.
     Veth,
     /// Network devices up, and addresses.
     Network,
@@ -62,8 +65,8 @@ pub enum Phase {
     Carrier,
     /// Host name and domain name.
     Names,
-    /// The command's own terminal. After Mounts: it is made in the container's devpts, if there is one. Before RunAs: it is
-    /// given to the command's user. Before Clean: it opens descriptors.
+    /// The command's own terminal. After Mounts: it is made in the container's devpts, if there is one. Before RunAs:
+    /// it is given to the command's user. Before Clean: it opens descriptors.
     Terminal,
     /// Descriptors are marked close-on-exec. After the last step that opens one.
     Clean,
@@ -80,19 +83,19 @@ pub enum Phase {
     /// The other sets of capabilities. After RunAs: the kernel changes them when a process stops being root.
     Capabilities,
     /// The process becomes undumpable: until execve(2), nobody in the container can trace it, or open its program by
-    /// /proc/PID/exe. After RunAs and Capabilities: a change of IDs can make it dumpable again (fs.suid_dumpable). After
-    /// Maps: root would own /proc/PID/uid_map.
+    /// /proc/PID/exe. After RunAs and Capabilities: a change of IDs can make it dumpable again (fs.suid_dumpable).
+    /// After Maps: root would own /proc/PID/uid_map.
     Undumpable,
     /// no_new_privileges. After Capabilities: no earlier step needs it, and it cannot be undone.
     NoNewPrivs,
     /// The seccomp filter, where no_new_privileges is on. After the steps whose calls it may deny; before View, which
     /// reports it. Every filter must allow what follows: report, release, execve.
     Filter,
-    /// The child becomes init: it forks the command and stays as process 1. After all restrictions, which so apply to init
-    /// too.
+    /// The child becomes init: it forks the command and stays as process 1. After all restrictions, which so apply to
+    /// init too.
     Init,
-    /// The command's own session, with its terminal as the controlling terminal. After Init: the command must be the session
-    /// leader, because a shell has job control only then.
+    /// The command's own session, with its terminal as the controlling terminal. After Init: the command must be the
+    /// session leader, because a shell has job control only then.
     Session,
     /// The view from inside. Everything is set up, and nothing runs yet.
     View,
@@ -100,8 +103,8 @@ pub enum Phase {
     Release,
     /// The working directory of the command. After RunAs: its user must have the right to enter it.
     WorkingDirectory,
-    /// What the kernel shows is compared with the plan. After all restrictions; before execve, so that the start can still
-    /// be stopped.
+    /// What the kernel shows is compared with the plan. After all restrictions; before execve, so that the start can
+    /// still be stopped.
     Verify,
     /// execve(2), or the process of a demonstration.
     Exec,

@@ -59,8 +59,8 @@ impl Link {
 /// `bridge` the device here becomes a port of that bridge. With `hardware` the other device gets that hardware address.
 ///
 /// # Errors
-/// EEXIST: the name is in use. EPERM: no CAP_NET_ADMIN here or there. EOPNOTSUPP: a kernel without veth. ENODEV: no such
-/// bridge.
+/// EEXIST: the name is in use. EPERM: no CAP_NET_ADMIN here or there. EOPNOTSUPP: a kernel without veth. ENODEV: no
+/// such bridge.
 pub(crate) fn add_veth(
     name: &str,
     peer: &str,

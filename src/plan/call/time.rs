@@ -9,8 +9,8 @@ use super::c_string;
 use super::file::write_once;
 use crate::plan::slots::Slots;
 
-/// The clock offsets of the time namespace in which the caller's next children are created. The kernel accepts them until
-/// the first process has entered that namespace.
+/// The clock offsets of the time namespace in which the caller's next children are created. The kernel accepts them
+/// until the first process has entered that namespace.
 pub(crate) const OFFSETS: &str = "/proc/self/timens_offsets";
 
 /// The calls of this family.
