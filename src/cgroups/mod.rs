@@ -15,7 +15,7 @@ use std::path::Path;
 
 use crate::feature::Feature;
 use crate::host::Host;
-use crate::host::cgroups::Site;
+use crate::host::cgroups::CgroupParent;
 use crate::observe::hierarchy::{Controller, Version};
 use crate::plan::call::cgroup::CgroupCall;
 use crate::plan::call::file::FileCall;
@@ -58,42 +58,42 @@ pub fn plan(host: &Host, draft: &mut Draft) {
     for (controller, obstacle) in &cgroups.obstacles {
         draft.problem(feature_of(*controller), obstacle::problem(*controller, obstacle, host));
     }
-    for site in &cgroups.sites {
-        Group { site, name: &cgroups.name, feature: main_feature(site) }.plan(draft);
+    for parent in &cgroups.parents {
+        Group { parent, name: &cgroups.name, feature: main_feature(parent) }.plan(draft);
     }
 }
 
-fn main_feature(site: &Site) -> Feature {
-    site.controllers.first().map_or(Feature::Memory, |controller| feature_of(*controller))
+fn main_feature(parent: &CgroupParent) -> Feature {
+    parent.controllers.first().map_or(Feature::Memory, |controller| feature_of(*controller))
 }
 
 /// One group that is to be made.
 struct Group<'a> {
-    site: &'a Site,
+    parent: &'a CgroupParent,
     name: &'a str,
     feature: Feature,
 }
 
 impl Group<'_> {
     fn plan(&self, draft: &mut Draft) {
-        let (shared, own) = (self.site.shared(), self.site.shared().join(self.name));
+        let (shared, own) = (self.parent.shared(), self.parent.shared().join(self.name));
         // As long as one run holds this lock, no other removes the cgroup `sandbox`.
-        let lock = FileCall::LockShared { path: path(&self.site.base), seconds: None };
+        let lock = FileCall::LockShared { path: path(&self.parent.base), seconds: None };
         self.host(draft, lock, "limits.share.why");
-        if !self.site.is_occupied {
+        if !self.parent.is_occupied {
             self.enable(draft);
         }
         self.make(draft, &shared, true);
-        match self.site.version {
+        match self.parent.version {
             Version::V1 => self.seed(draft, &shared),
             Version::V2 => self.hand_down(draft, &shared),
         }
         self.make(draft, &own, false);
-        if self.site.version == Version::V1 {
+        if self.parent.version == Version::V1 {
             self.seed(draft, &own);
         }
         self.limit(draft, &own);
-        match self.site.version {
+        match self.parent.version {
             Version::V1 => {
                 let write = write(&own.join("tasks"), "0");
                 draft.step(Phase::Join, Actor::Child, self.feature, write, "limits.join.why");
@@ -118,7 +118,7 @@ impl Group<'_> {
 
     /// v1's cpuset begins empty, and takes no process until it's told which processors and memory nodes it has.
     fn seed(&self, draft: &mut Draft, directory: &Path) {
-        let Some((cpus, nodes)) = &self.site.cpuset else { return };
+        let Some((cpus, nodes)) = &self.parent.cpuset else { return };
         self.host(draft, write(&directory.join("cpuset.cpus"), cpus), "limits.seed.why");
         self.host(draft, write(&directory.join("cpuset.mems"), nodes), "limits.seed.why");
     }
@@ -126,11 +126,12 @@ impl Group<'_> {
     /// v2: a group has the controllers that the one above hands down, so it's told from the top; and whoever hands down has
     /// no processes of its own, so the caller goes first, where it is in the way.
     fn hand_down(&self, draft: &mut Draft, shared: &Path) {
-        let names: Vec<&str> = self.site.controllers.iter().filter_map(|one| one.name(Version::V2)).collect();
-        if self.site.is_occupied {
+        let names: Vec<&str> =
+            self.parent.controllers.iter().filter_map(|one| one.name(Version::V2)).collect();
+        if self.parent.is_occupied {
             let own = shared.join(format!("{}-host", self.name));
             self.make(draft, &own, false);
-            let back = Undo::MoveBack { path: self.site.base.clone(), from: own.clone() };
+            let back = Undo::MoveBack { path: self.parent.base.clone(), from: own.clone() };
             let leave = write(&own.join("cgroup.procs"), "0");
             draft.undoable(Phase::Groups, Actor::Host, self.feature, leave, "limits.leave.why", back);
             self.enable(draft);
@@ -143,16 +144,16 @@ impl Group<'_> {
     /// The directory above is told to hand down. What it didn't before is withdrawn at the end: after `sandbox` has gone, where
     /// that could be made later.
     fn enable(&self, draft: &mut Draft) {
-        if self.site.handed_down.is_empty() {
+        if self.parent.to_enable.is_empty() {
             return;
         }
-        let enable = write(&self.site.base.join("cgroup.subtree_control"), &plus(&self.site.handed_down));
-        if self.site.missing.is_empty() {
+        let enable = write(&self.parent.base.join("cgroup.subtree_control"), &plus(&self.parent.to_enable));
+        if self.parent.missing.is_empty() {
             self.host(draft, enable, "limits.down.why");
         } else {
             let undo = Undo::WithdrawControllers {
-                path: self.site.base.clone(),
-                controllers: self.site.missing.iter().map(|name| (*name).to_owned()).collect(),
+                path: self.parent.base.clone(),
+                controllers: self.parent.missing.iter().map(|name| (*name).to_owned()).collect(),
             };
             draft.undoable(Phase::Groups, Actor::Host, self.feature, enable, "limits.down.why", undo);
         }
@@ -160,8 +161,8 @@ impl Group<'_> {
 
     fn limit(&self, draft: &mut Draft, own: &Path) {
         let mut calls: Vec<(Feature, Call, &'static str)> = Vec::new();
-        for intent in draft.intents().iter().filter(|one| self.site.controllers.contains(&one.controller)) {
-            if let (Some(program), Version::V2) = (&intent.program, self.site.version) {
+        for intent in draft.intents().iter().filter(|one| self.parent.controllers.contains(&one.controller)) {
+            if let (Some(program), Version::V2) = (&intent.program, self.parent.version) {
                 let call = CgroupCall::AttachProgram { directory: path(own), program: program.clone() };
                 calls.push((intent.feature, call.into(), intent.why));
                 continue;

@@ -24,9 +24,9 @@ fn problem_under(manager: &Manager, controller: Controller, obstacle: &Obstacle,
     let as_root = text_with("limits.root.todo", &[("feature", feature.name())]);
     let scope = format!("{}\n   {SCOPE} sandbox {feature} ...", text("limits.scope.todo"));
     let (why, mut todo) = match obstacle {
-        Obstacle::NotThere => (why("limits.notthere.because", ""), vec![text("limits.notthere.todo")]),
-        Obstacle::NotRoots => (text("limits.notroots.because"), vec![as_root.clone()]),
-        Obstacle::Program => (why("limits.program.because", ""), vec![as_root.clone()]),
+        Obstacle::NotMounted => (why("limits.notthere.because", ""), vec![text("limits.notthere.todo")]),
+        Obstacle::NeedsRoot => (text("limits.notroots.because"), vec![as_root.clone()]),
+        Obstacle::DeviceProgram => (why("limits.program.because", ""), vec![as_root.clone()]),
         Obstacle::NotDelegated(cgroup) | Obstacle::Occupied(cgroup) => {
             let key = match obstacle {
                 Obstacle::Occupied(_) => "limits.occupied.because",
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn root_is_not_told_to_be_root() {
-        let problem = problem_under(&Manager::Other, Controller::Pids, &Obstacle::NotThere, true);
+        let problem = problem_under(&Manager::Other, Controller::Pids, &Obstacle::NotMounted, true);
         assert!(!problem.todo.iter().any(|todo| todo.contains("sudo")), "{:?}", problem.todo);
     }
 }

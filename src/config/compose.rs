@@ -80,7 +80,7 @@ pub fn gather_groups(spec: &Spec, host: &mut Host) {
         host.disks =
             blkio.devices().into_iter().map(|device| (device.to_owned(), Disk::find(device))).collect();
         if blkio.weight.is_some() {
-            host.weighers = disk::weighers(cgroups.version(Controller::Io) == Some(Version::V2));
+            host.weighers = disk::weighted(cgroups.version(Controller::Io) == Some(Version::V2));
         }
     }
     host.cgroups = Some(cgroups);

@@ -1,4 +1,6 @@
-//! The other side of a run: the child (and the helper before it) performs its own steps of the same plan, in order.
+//! The child's side of a run: a new process performs its own steps of the same plan, in order.
+//!
+//! The helper, the relay and the command are new processes too, and go through the list in the same way.
 
 use nix::errno::Errno;
 
@@ -12,13 +14,13 @@ use crate::plan::slots::Slots;
 use crate::plan::{Actor, Call, Plan};
 use crate::views;
 
-/// What a process that couldn't be set up ends with. Its errno has gone through the gate.
+/// The exit status of a process that could not be set up. It has sent its errno through the gate.
 const FAILED: i32 = 125;
 
-/// Goes on as the process that step `cloned` has just made. Never returns: the child becomes the command, or ends.
+/// Continues as the process that step `cloned` has just made. It never returns: it becomes the command, or ends.
 ///
-/// The child is a copy of a single-threaded program, so it may allocate and use all of Rust; it ends by _exit(2), since
-/// what the host's exit would flush or remove isn't the child's.
+/// The process is a copy of a single-threaded program. So it may allocate memory and use all of Rust. It ends by
+/// _exit(2), because a normal exit would flush buffers and remove files that belong to the host.
 pub(super) fn become_child(
     plan: &Plan,
     cloned: usize,
@@ -27,13 +29,13 @@ pub(super) fn become_child(
     slots: &mut Slots,
     expectations: &Expectations,
 ) -> ! {
-    let mut me = match &plan.steps[cloned].call {
+    let mut actor = match &plan.steps[cloned].call {
         Call::Process(ProcessCall::CloneHelper { .. }) => Actor::Helper,
         Call::Process(ProcessCall::CloneRelay) => Actor::Relay,
         _ => Actor::Child,
     };
     for (index, step) in plan.steps.iter().enumerate().skip(cloned + 1) {
-        if step.actor != me {
+        if step.actor != actor {
             continue;
         }
         if narrated && !matches!(step.call, Call::Gate(GateCall::Await)) {
@@ -42,40 +44,40 @@ pub(super) fn become_child(
         let result = match (&step.call, step.call.perform(slots)) {
             (_, Err(errno)) => fail(slots, index, errno),
             (Call::Gate(GateCall::Report), Ok(_)) => {
-                let sight = serde_json::to_value(views::look(step.purpose)).unwrap_or_default();
-                say(slots, index, &Message::Report(sight));
+                let view = serde_json::to_value(views::look(step.purpose)).unwrap_or_default();
+                send(slots, index, &Message::Report(view));
                 0
             }
             (Call::Gate(GateCall::Verify), Ok(_)) => {
                 let differences = expectations.differences_inside(slots.address);
                 if !differences.is_empty() {
-                    say(slots, index, &Message::Differs(differences));
+                    send(slots, index, &Message::Differs(differences));
                     crate::sys::exit(FAILED);
                 }
                 0
             }
             (Call::Process(ProcessCall::ForkCommand), Ok(0)) => {
-                me = Actor::Command;
-                // The host already holds init by its pidfd: it is told of this step by init.
+                actor = Actor::Command;
+                // Init reports this step to the host, not the command.
                 continue;
             }
-            (Call::Process(ProcessCall::ForkCommand), Ok(number)) => {
-                // The host must know that there is a command: who looks into the container is shown that one, not us.
-                say(slots, index, &Message::Did(index, number));
+            (Call::Process(ProcessCall::ForkCommand), Ok(pid)) => {
+                // The host needs the command's PID, because that process is the one to look at, not init.
+                send(slots, index, &Message::Did(index, pid));
                 init::serve(slots, plan.steps.iter().any(|step| matches!(step.call, Call::Terminal(_))))
             }
             (Call::Process(ProcessCall::Clone { as_sibling: true, .. }), Ok(0)) => {
-                me = Actor::Child;
+                actor = Actor::Child;
                 continue;
             }
             (_, Ok(result)) => result,
         };
         if is_clone(step) {
-            // The helper has made its sibling the host's child and told its number; it is not needed any more.
+            // The helper has made the child and sent its PID. It is not needed any more.
             crate::sys::exit(0);
         }
-        if narrated || is_heard(&step.call) {
-            say(slots, index, &Message::Did(index, result));
+        if narrated || is_acknowledged(&step.call) {
+            send(slots, index, &Message::Did(index, result));
         }
         if matches!(step.call, Call::Publish(PublishCall::Serve)) {
             relay::serve(slots);
@@ -90,21 +92,21 @@ pub(super) fn become_child(
     crate::sys::exit(FAILED)
 }
 
-/// Whether the host waits to hear of a step, also where nothing is narrated.
-pub(super) fn is_heard(call: &Call) -> bool {
+/// Whether the host always waits for the result of a step, not only in a narrated run.
+pub(super) fn is_acknowledged(call: &Call) -> bool {
     matches!(call, Call::Gate(GateCall::Report | GateCall::Serve) | Call::Publish(PublishCall::Serve))
 }
 
 fn wait_for_go(slots: &Slots) {
     match slots.gate.as_ref().map(|gate| gate.receive::<Message>()) {
         Some(Ok(Some((Message::Go(_), _)))) => {}
-        // The host is gone, or has given up.
+        // The host has ended, or has given up.
         _ => crate::sys::exit(FAILED),
     }
 }
 
-/// Tells the host something of step `index`. Where that can't be said, why not may still be.
-fn say(slots: &Slots, index: usize, message: &Message) {
+/// Sends a message about step `index` to the host. If that fails, it tries to send the errno.
+fn send(slots: &Slots, index: usize, message: &Message) {
     let Some(gate) = &slots.gate else { crate::sys::exit(FAILED) };
     if let Err(errno) = gate.send(message, &[]) {
         let _ = gate.send(&Message::Failed(index, errno as i32), &[]);
@@ -113,6 +115,6 @@ fn say(slots: &Slots, index: usize, message: &Message) {
 }
 
 fn fail(slots: &Slots, index: usize, errno: Errno) -> ! {
-    say(slots, index, &Message::Failed(index, errno as i32));
+    send(slots, index, &Message::Failed(index, errno as i32));
     crate::sys::exit(FAILED)
 }

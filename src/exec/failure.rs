@@ -1,4 +1,4 @@
-//! From (step, errno) to a sentence: which step, which call, what it means, what to do, where to read on.
+//! Turns (step, errno) into an error for a person: which step and call failed, why, and what to do.
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -10,7 +10,7 @@ use crate::plan::call::process::ProcessCall;
 use crate::plan::{Call, Plan, Problem};
 use crate::text::{text, text_if_any, text_with};
 
-/// A step that failed, and the process that was being made, where there is one.
+/// Explains a step that failed. `made` is the process that was being set up, if there was one.
 pub(super) fn explain(plan: &Plan, index: usize, errno: Errno, made: Option<Pid>) -> Error {
     let step = &plan.steps[index];
     let place = text_with(
@@ -21,7 +21,7 @@ pub(super) fn explain(plan: &Plan, index: usize, errno: Errno, made: Option<Pid>
             ("actor", &step.actor.to_string()),
         ],
     );
-    // Each reason `….why` has its counterpart: what it is that can't be done.
+    // Each message `….why` has a counterpart `….cannot`, which says what cannot be done.
     let cannot = text(&step.why.replace(".why", ".cannot"));
     let what = format!("{}: {cannot} ({place})", step.purpose);
     let kind = match (&step.call, errno) {
@@ -36,7 +36,7 @@ pub(super) fn explain(plan: &Plan, index: usize, errno: Errno, made: Option<Pid>
         Some(_) => error.todo.push(text("common.todo.doctor")),
         None => error.why.push(errno.desc().to_owned()),
     }
-    // The message for this errno of this step, where there is one: `time.offset.ERANGE` beside `time.offset.why`.
+    // Some steps have a message of their own for an errno: `time.offset.ERANGE` beside `time.offset.why`.
     if let Some(meaning) = text_if_any(&step.why.replace(".why", &format!(".{errno:?}"))) {
         error.why.retain(|why| why != errno.desc());
         error.why.insert(0, meaning);
@@ -44,7 +44,7 @@ pub(super) fn explain(plan: &Plan, index: usize, errno: Errno, made: Option<Pid>
     error
 }
 
-/// A plan that this machine won't allow.
+/// The error for a plan that this machine does not allow.
 pub(super) fn refused(problem: &Problem) -> Error {
     let what = format!("{}: {}", problem.purpose, problem.error.what);
     Error { what, ..problem.error.clone() }

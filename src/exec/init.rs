@@ -1,5 +1,5 @@
-//! `--init`: process 1 that does what a process 1 is for. It reaps orphans, passes signals on, and ends with its command,
-//! which ends the namespace.
+//! `--init`: process 1 of the container, with the command as its child. It reaps orphans and forwards signals. When the
+//! command exits, init exits too, and the kernel kills all processes that are left in the PID namespace.
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill};
@@ -7,26 +7,28 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use crate::plan::slots::Slots;
 
-/// Stays until the command (`slots.child`) has ended; ends with its status, 128+N where signal N ended it.
+/// Waits for the command (`slots.child`) and exits with its status, or with 128+N if signal N killed it.
 ///
-/// The signals that the host forwards are blocked here as they were there, which also means that the kernel doesn't drop
-/// them although process 1 has no handler: they are taken by sigwait(3).
+/// The signals that the host forwards are blocked here, as they are in the host. The kernel does not discard a
+/// blocked signal, although process 1 has no handler for it. Init takes them by sigwait(3).
 ///
-/// It needs no descriptor, and whatever it kept would be within reach of the container as /proc/1/fd. Standard input and
-/// output are the command's too; but where that has a terminal of its own, they are the user's.
+/// All descriptors are closed, because the container could open them by /proc/1/fd. Standard input and output stay
+/// open if the command has them too. If the command has a new terminal, they are the user's, and are closed.
 pub(super) fn serve(slots: &mut Slots, has_terminal: bool) -> ! {
     let Some(command) = slots.child else { crate::sys::exit(125) };
-    // The gate's end of file must mean that the command runs: init mustn't hold it open, even where close_range is missing.
+    // The end of file at the gate means that the command runs. So init must not keep the gate open, even on a kernel
+    // without close_range(2).
     slots.gate = None;
     slots.pts = None;
     crate::sys::close_from(if has_terminal { 0 } else { 3 });
-    // Without a handler for a signal, the kernel doesn't deliver it to process 1. Rust's runtime has handlers for two.
+    // Process 1 gets no signal that it has no handler for, and init needs none. Rust's runtime has installed two
+    // handlers, which are removed here.
     crate::sys::default_actions();
     let mut awaited = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty());
     awaited.add(Signal::SIGCHLD);
     let _ = awaited.thread_block();
     loop {
-        while let Some(status) = reaped() {
+        while let Some(status) = reap() {
             match status {
                 WaitStatus::Exited(pid, code) if pid == command => crate::sys::exit(code),
                 WaitStatus::Signaled(pid, signal, _) if pid == command => {
@@ -35,7 +37,7 @@ pub(super) fn serve(slots: &mut Slots, has_terminal: bool) -> ! {
                 _ => {}
             }
         }
-        // Where that fails, looking for the dead again is all that there is to do.
+        // If waiting fails, init can only try to reap again.
         match crate::sys::wait_for_signal(&awaited) {
             Ok(Signal::SIGCHLD) | Err(_) => {}
             Ok(signal) => {
@@ -45,8 +47,8 @@ pub(super) fn serve(slots: &mut Slots, has_terminal: bool) -> ! {
     }
 }
 
-/// The next of those that have ended. Its signal has been taken, so whatever else it fails for, it's tried again.
-fn reaped() -> Option<WaitStatus> {
+/// Reaps the next process that has ended. Its SIGCHLD is consumed already, so after any other error this tries again.
+fn reap() -> Option<WaitStatus> {
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return None,

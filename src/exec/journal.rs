@@ -1,5 +1,8 @@
-//! The undo journal: what will have to be removed is written down before it's made, and its identity after. A journal
-//! whose owner is dead is run backwards by the next `sandbox` command of any kind.
+//! The undo journal: a file that lists what a run has made on the host, so that it is removed even if `sandbox` is
+//! killed.
+//!
+//! Before an object is made, its undo is written to the journal; afterwards, its identity. At the end of the run the
+//! entries are undone, the last one first. If `sandbox` was killed, the next `sandbox` command of any kind does this.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -11,22 +14,23 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::undo::{self, home, identity, lives};
+use super::undo::{self, exists, identity, namespace_of};
 use crate::error::{Error, Result};
 use crate::observe::file;
 use crate::plan::undo::Undo;
 
-/// How long the processes of a dead owner may need to die too.
-const DYING: Duration = Duration::from_millis(500);
+/// How long to wait for the processes of an owner that was killed: they are killed too, a little later.
+const PATIENCE: Duration = Duration::from_millis(500);
 
-/// What one run has left on the host so far. A run that leaves nothing writes no file.
+/// The journal of one run. The file is created with the first entry, so a run that leaves nothing on the host writes
+/// none.
 #[derive(Debug, Default)]
 pub struct Journal {
-    written: Option<Written>,
+    file: Option<JournalFile>,
 }
 
 #[derive(Debug)]
-struct Written {
+struct JournalFile {
     path: PathBuf,
     file: File,
     entries: Vec<Entry>,
@@ -36,77 +40,81 @@ struct Written {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Entry {
     undo: Undo,
-    made: Made,
-    /// The namespace in which the name holds: `net:[4026531840]`. None where a path leads to the thing.
-    home: Option<String>,
+    #[serde(rename = "made")]
+    outcome: Outcome,
+    /// The namespace in which the object's name is valid: `net:[4026531840]`. None if the object has a path.
+    #[serde(rename = "home")]
+    namespace: Option<String>,
 }
 
-/// How far the making of a thing has come.
+/// What is known about an object that a step was to make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Made {
-    /// It may be there or not: its owner died, or nobody looked since.
-    Intended,
-    /// It is there, and this proves that a thing of its name is the one that we made: an inode, a System V id.
-    As(String),
-    /// It couldn't be made: a thing of its name is someone else's.
-    Never,
+enum Outcome {
+    /// It is not known whether it was made: `sandbox` was killed meanwhile, or the object could not be identified.
+    #[serde(rename = "intended")]
+    Unknown,
+    /// It was made. This identity proves that an object is the one that was made: an inode, or a System V ID.
+    #[serde(rename = "as")]
+    Made(String),
+    /// It could not be made. An object with its name belongs to somebody else.
+    #[serde(rename = "never")]
+    Failed,
 }
 
-/// A line of a journal whose container has a name.
+/// The line with the name of the container, if it has one.
 #[derive(Debug, Serialize, Deserialize)]
-struct Named {
+struct NameLine {
     name: String,
     pid: i32,
 }
 
 impl Journal {
-    /// Writes down what the container is called, and its command's process, for whoever asks by that name.
+    /// Writes the container's name and the PID of its command. Other commands find the container by this line.
     ///
     /// # Errors
     /// As [`Journal::intend`].
-    pub fn call(&mut self, name: &str, pid: Pid) -> Result<()> {
-        self.written()?.write(&Named { name: name.to_owned(), pid: pid.as_raw() })
+    pub fn record_name(&mut self, name: &str, pid: Pid) -> Result<()> {
+        self.file()?.write(&NameLine { name: name.to_owned(), pid: pid.as_raw() })
     }
 
-    /// Writes down what is about to be made.
+    /// Writes the undo of an object that is about to be made.
     ///
     /// # Errors
-    /// When the runtime directory can't be made or isn't ours alone.
+    /// The runtime directory cannot be made, or other users can write to it.
     pub fn intend(&mut self, undo: &Undo) -> Result<()> {
-        let entry = Entry { undo: undo.clone(), made: Made::Intended, home: home(undo) };
-        self.written()?.append(entry)
+        let entry = Entry { undo: undo.clone(), outcome: Outcome::Unknown, namespace: namespace_of(undo) };
+        self.file()?.append(entry)
     }
 
-    /// The file, made when it's first needed.
-    fn written(&mut self) -> Result<&mut Written> {
-        match &mut self.written {
+    /// The file. It is created when it is first needed.
+    fn file(&mut self) -> Result<&mut JournalFile> {
+        match &mut self.file {
             Some(written) => Ok(written),
-            none => Ok(none.insert(Written::create().map_err(|error| {
+            none => Ok(none.insert(JournalFile::create().map_err(|error| {
                 Error::failed(format!("cannot write the undo journal in {}", runtime_directory().display()))
                     .why(error.to_string())
             })?)),
         }
     }
 
-    /// Writes down what became of the last thing that was intended: its identity, or that it couldn't be made.
+    /// Writes the result of the last step that was intended: the identity of the object, or that it could not be made.
     ///
     /// # Errors
-    /// When the journal can't be written.
-    pub fn came_out<T, E>(&mut self, outcome: &std::result::Result<T, E>) -> Result<()> {
-        let Some(written) = &mut self.written else { return Ok(()) };
+    /// The journal cannot be written.
+    pub fn record<T, E>(&mut self, result: &std::result::Result<T, E>) -> Result<()> {
+        let Some(written) = &mut self.file else { return Ok(()) };
         let Some(last) = written.entries.pop() else { return Ok(()) };
-        let made = match outcome {
-            Ok(_) => identity(&last.undo).ok().flatten().map_or(Made::Intended, Made::As),
-            Err(_) => Made::Never,
+        let outcome = match result {
+            Ok(_) => identity(&last.undo).ok().flatten().map_or(Outcome::Unknown, Outcome::Made),
+            Err(_) => Outcome::Failed,
         };
-        written.append(Entry { made, ..last })
+        written.append(Entry { outcome, ..last })
     }
 
-    /// Removes everything, last made first, and then the journal itself. Where something stays, so does the journal: it has no
-    /// owner from then on, and the next command tries again.
+    /// Removes everything that was made, the last object first, and then the journal itself. If an object cannot be
+    /// removed, the journal stays without an owner, and the next command tries again.
     pub fn undo(&mut self) {
-        if let Some(written) = self.written.take()
+        if let Some(written) = self.file.take()
             && run_backwards(&written.entries, Duration::ZERO).is_complete
         {
             remove(&written.path);
@@ -120,11 +128,11 @@ impl Drop for Journal {
     }
 }
 
-impl Written {
-    fn create() -> io::Result<Written> {
+impl JournalFile {
+    fn create() -> io::Result<JournalFile> {
         let directory = runtime_directory();
-        // What others do at the same time makes a try fail, never the run: the last user of the directory removes it, a
-        // name is in use, a sweep takes the new file for a dead owner's before it is locked.
+        // Other runs can make one attempt fail: the last user removes the directory, a name is in use, or a sweep
+        // removes the new file before it is locked, because it seems to have no owner.
         for attempt in 0..100 {
             match make_directory(&directory) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -146,12 +154,12 @@ impl Written {
                     remove(&path);
                     return Err(error);
                 }
-                // With no name left, it was swept: what would be written there nobody would ever find.
+                // A sweep has unlinked the file, so nobody would ever find it.
                 Ok(()) if file.metadata()?.nlink() == 0 => {}
-                Ok(()) => return Ok(Written { path, file, entries: Vec::new() }),
+                Ok(()) => return Ok(JournalFile { path, file, entries: Vec::new() }),
             }
         }
-        Err(io::Error::other(format!("{} has no free name", directory.display())))
+        Err(io::Error::other(format!("no file name is free in {}", directory.display())))
     }
 
     fn append(&mut self, entry: Entry) -> Result<()> {
@@ -163,27 +171,30 @@ impl Written {
     fn write(&mut self, line: &impl Serialize) -> Result<()> {
         let mut line = serde_json::to_string(line).unwrap_or_default();
         line.push('\n');
-        // Not synced: what a killed process has written is the kernel's already. A loss of power takes it along, and with it
-        // all that it tells of, but for a demonstration's files; to wait for a disk here was half of a container's start.
+        // No fsync(2): after write(2) the kernel has the data, even if this process is killed. A power failure loses
+        // the journal, and also what it lists, except the files of demonstrations. fsync(2) took half of the time to
+        // start a container.
         self.file.write_all(line.as_bytes()).map_err(|error| {
             Error::failed(format!("cannot write {}", self.path.display())).why(error.to_string())
         })
     }
 }
 
-/// The commands of the caller's containers that run and are called so.
+/// The PIDs of the commands of the caller's running containers with this name.
 pub fn named(name: &str) -> Vec<i32> {
     let entries = fs::read_dir(runtime_directory()).into_iter().flatten().flatten();
     let journals = entries.filter_map(|entry| File::open(entry.path()).ok()).filter(is_locked);
-    let words = journals.filter_map(|journal| io::read_to_string(journal).ok());
-    let of = |words: String| {
-        let named = words.lines().filter_map(|line| serde_json::from_str::<Named>(line).ok());
-        named.filter(|named| named.name == name).map(|named| named.pid).collect::<Vec<_>>()
+    let contents = journals.filter_map(|journal| io::read_to_string(journal).ok());
+    let of = |content: String| {
+        let names = content.lines().filter_map(|line| serde_json::from_str::<NameLine>(line).ok());
+        names.filter(|line| line.name == name).map(|line| line.pid).collect::<Vec<_>>()
     };
-    words.flat_map(of).collect()
+    contents.flat_map(of).collect()
 }
 
-/// Clears what dead owners left. What still has an owner, and what isn't proved to be ours, stays.
+/// Removes what killed `sandbox` processes have left, and returns it. An object stays if its owner lives, or if
+/// nothing proves that
+/// `sandbox` made it.
 pub fn sweep() -> Vec<Undo> {
     let (mut removed, directory) = (Vec::new(), runtime_directory());
     let Ok(entries) = fs::read_dir(&directory) else { return removed };
@@ -193,7 +204,7 @@ pub fn sweep() -> Vec<Undo> {
             removed.extend(sweep_one(&path).unwrap_or_default());
         }
     }
-    // Its last user may have died before there was a journal in it.
+    // The last user of the directory may have been killed before it created a journal.
     let _ = fs::remove_dir(directory);
     removed
 }
@@ -206,28 +217,29 @@ fn sweep_one(path: &Path) -> io::Result<Vec<Undo>> {
     let mut content = String::new();
     file.rewind()?;
     file.read_to_string(&mut content)?;
-    // A line that was cut off by the owner's death announced something that wasn't made.
+    // The last line may be incomplete, if the owner was killed while it wrote. Then the object was not made.
     let mut entries: Vec<Entry> = Vec::new();
     for entry in content.lines().filter_map(|line| serde_json::from_str::<Entry>(line).ok()) {
         entries.retain(|earlier| earlier.undo != entry.undo);
         entries.push(entry);
     }
-    // A name is the same thing only in its own namespace: the next command there removes it, if there can be one.
-    let elsewhere = |entry: &Entry| entry.home != home(&entry.undo);
+    // A name means the same object only in its own namespace. If that namespace still exists, a later command that
+    // runs in it removes the object.
+    let is_elsewhere = |entry: &Entry| entry.namespace != namespace_of(&entry.undo);
     let is_out_of_reach =
-        entries.iter().any(|entry| elsewhere(entry) && entry.home.as_deref().is_some_and(lives));
-    entries.retain(|entry| !elsewhere(entry));
-    let undone = run_backwards(&entries, DYING);
+        entries.iter().any(|entry| is_elsewhere(entry) && entry.namespace.as_deref().is_some_and(exists));
+    entries.retain(|entry| !is_elsewhere(entry));
+    let undone = run_backwards(&entries, PATIENCE);
     if undone.is_complete && !is_out_of_reach {
         remove(path);
     }
     Ok(undone.removed)
 }
 
-/// What has become of the entries of a journal.
+/// The result of undoing the entries of a journal.
 struct Undone {
     removed: Vec<Undo>,
-    /// Nothing of ours is left.
+    /// Whether nothing is left of what the run made.
     is_complete: bool,
 }
 
@@ -243,17 +255,17 @@ fn run_backwards(entries: &[Entry], patience: Duration) -> Undone {
     undone
 }
 
-/// Removes a thing; false where it isn't there, or isn't ours, or isn't ours alone.
+/// Removes an object. Returns false if it does not exist, was not made by this run, or is still used by other runs.
 fn perform(entry: &Entry, patience: Duration) -> io::Result<bool> {
-    if entry.made == Made::Never {
+    if entry.outcome == Outcome::Failed {
         return Ok(false);
     }
     let current = identity(&entry.undo)?;
-    let is_ours = match &entry.made {
-        // Its name holds our token, as all names that we choose do.
-        Made::Intended => current.is_some(),
-        Made::As(identity) => current.as_ref() == Some(identity),
-        Made::Never => false,
+    let is_ours = match &entry.outcome {
+        // The name contains a random token, so nobody else has made an object with it.
+        Outcome::Unknown => current.is_some(),
+        Outcome::Made(identity) => current.as_ref() == Some(identity),
+        Outcome::Failed => false,
     };
     if !is_ours {
         return Ok(false);
@@ -261,23 +273,25 @@ fn perform(entry: &Entry, patience: Duration) -> io::Result<bool> {
     undo::remove(&entry.undo, patience)
 }
 
-const WHOLE: libc::flock =
+/// A write lock on the whole file.
+const WHOLE_FILE: libc::flock =
     libc::flock { l_type: libc::F_WRLCK as i16, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
 
-/// Whether an owner that lives has it.
+/// Whether a living owner has locked the file.
 fn is_locked(file: &File) -> bool {
-    let mut lock = WHOLE;
+    let mut lock = WHOLE_FILE;
     fcntl(file, FcntlArg::F_GETLK(&mut lock)).is_ok() && lock.l_type != libc::F_UNLCK as i16
 }
 
-/// A lock that no child inherits: fcntl(2)'s record lock belongs to the process, not to the descriptor as flock(2)'s does.
+/// Locks the file by fcntl(2). Such a lock belongs to the process, so no child inherits it. A lock of flock(2)
+/// belongs to the open file, which children share.
 fn lock(file: &File) -> io::Result<()> {
-    fcntl(file, FcntlArg::F_SETLK(&WHOLE))?;
+    fcntl(file, FcntlArg::F_SETLK(&WHOLE_FILE))?;
     Ok(())
 }
 
-/// root's is in /run, unless it is root of a user namespace only, to whom /run is closed; a user's in $XDG_RUNTIME_DIR, or
-/// in a directory of /tmp that must be theirs alone.
+/// The directory of the journals. For root it is in /run; root of a user namespace may not be allowed to write there.
+/// For other users it is in $XDG_RUNTIME_DIR, or in /tmp, where nobody else may have write permission for it.
 fn runtime_directory() -> PathBuf {
     let uid = nix::unistd::geteuid();
     if uid.is_root() && nix::unistd::access("/run", nix::unistd::AccessFlags::W_OK).is_ok() {
@@ -285,15 +299,16 @@ fn runtime_directory() -> PathBuf {
     }
     match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|directory| directory.is_dir()) {
         Some(directory) => directory.join("sandbox"),
-        None => PathBuf::from(format!("/tmp/sandbox-{}", outer(uid.as_raw()))),
+        None => PathBuf::from(format!("/tmp/sandbox-{}", id_in_parent(uid.as_raw()))),
     }
 }
 
-/// A user id as the parent of the caller's user namespace has it: two users who are both root inside don't meet.
-fn outer(uid: u32) -> u32 {
+/// A user ID as seen in the parent user namespace. Two users can both be root in their user namespaces, and must not
+/// get the same directory.
+fn id_in_parent(uid: u32) -> u32 {
     let map = file::read_text("/proc/self/uid_map").unwrap_or_default();
     let outside = map.lines().find_map(|line| {
-        let numbers: Vec<u32> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        let numbers: Vec<u32> = line.split_whitespace().filter_map(|field| field.parse().ok()).collect();
         match numbers.as_slice() {
             [inside, outside, count] if (*inside..inside.saturating_add(*count)).contains(&uid) => {
                 Some(outside + (uid - inside))
@@ -310,17 +325,20 @@ fn make_directory(directory: &Path) -> io::Result<()> {
         made => return made,
     }
     let metadata = fs::symlink_metadata(directory)?;
-    let mine = metadata.is_dir()
+    let is_private = metadata.is_dir()
         && metadata.uid() == nix::unistd::geteuid().as_raw()
         && metadata.mode() & 0o022 == 0;
-    if mine {
+    if is_private {
         Ok(())
     } else {
-        Err(io::Error::other(format!("{} isn't a directory of yours alone", directory.display())))
+        Err(io::Error::other(format!(
+            "{} must be a directory that you own and that nobody else can write to",
+            directory.display()
+        )))
     }
 }
 
-/// Removes the journal, and the directory with its last user.
+/// Removes the journal, and the directory if it is empty then.
 fn remove(journal: &Path) {
     let _ = fs::remove_file(journal);
     if let Some(directory) = journal.parent() {
@@ -339,24 +357,24 @@ mod tests {
     }
 
     #[test]
-    fn what_was_made_is_removed_and_what_could_not_be_made_is_another_s() {
+    fn an_object_that_was_made_is_removed_and_one_that_could_not_be_made_stays() {
         let mut journal = Journal::default();
         let ((ours, made), (other, failed)) = (of_file("ours"), of_file("other"));
         journal.intend(&made).unwrap();
-        journal.came_out::<(), ()>(&Ok(())).unwrap();
+        journal.record::<(), ()>(&Ok(())).unwrap();
         journal.intend(&failed).unwrap();
-        journal.came_out::<(), ()>(&Err(())).unwrap();
+        journal.record::<(), ()>(&Err(())).unwrap();
         journal.undo();
         assert_eq!((ours.exists(), other.exists()), (false, true));
         fs::remove_file(other).unwrap();
     }
 
     #[test]
-    fn what_took_the_place_of_a_thing_of_ours_stays() {
+    fn an_object_that_replaced_the_one_that_was_made_stays() {
         let (path, undo) = of_file("replaced");
         let mut journal = Journal::default();
         journal.intend(&undo).unwrap();
-        journal.came_out::<(), ()>(&Ok(())).unwrap();
+        journal.record::<(), ()>(&Ok(())).unwrap();
         let second = path.with_extension("second");
         fs::write(&second, "").unwrap();
         fs::rename(&second, &path).unwrap();
@@ -366,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_removed_is_left_to_the_next_command() {
+    fn the_next_command_removes_what_could_not_be_removed() {
         let path = std::env::temp_dir().join(format!("sandbox-full-{}", std::process::id()));
         let inside = path.join("file");
         fs::create_dir(&path).unwrap();
@@ -374,9 +392,9 @@ mod tests {
         let undo = Undo::RemoveDirectory { path: path.clone() };
         let mut journal = Journal::default();
         journal.intend(&undo).unwrap();
-        journal.came_out::<(), ()>(&Ok(())).unwrap();
-        let file = journal.written.as_ref().unwrap().path.clone();
-        // Another test may have the same name next, but not the same file.
+        journal.record::<(), ()>(&Ok(())).unwrap();
+        let file = journal.file.as_ref().unwrap().path.clone();
+        // Another test may create a file of the same name, but not the same inode.
         let kept = File::open(&file).unwrap();
         journal.undo();
         assert!(path.exists() && file.exists());

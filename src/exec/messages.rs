@@ -1,26 +1,31 @@
-//! The messages between the host and the process that it makes, while a plan is performed. Each wait ends when that process
-//! ends, at a signal, and at a deadline.
+//! The host's side of the gate: messages to and from the other processes while a plan is performed.
+//!
+//! Each wait ends when the other process ends, when a signal asks `sandbox` to end, or at a deadline.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
 
 use super::signals::wait_readable;
-use super::{Run, Stop, verify};
+use super::{Run, Stop, is_fork, verify};
+use crate::error::errno;
+use crate::observe::file;
 use crate::plan::Actor;
-use crate::plan::gate::Message;
+use crate::plan::gate::{Channel, Message};
 
 impl Run<'_> {
     pub(super) fn send(&mut self, index: usize, message: &Message) -> std::result::Result<(), Stop> {
         let Some(gate) = self.gate(index) else { return Err(Stop::Step(index, Errno::EBADF)) };
         match gate.send(message, &[]) {
-            Err(Errno::EPIPE) => Err(self.last_words(index)),
+            Err(Errno::EPIPE) => Err(self.reason_of_end(index)),
             sent => sent.map_err(|errno| Stop::Step(index, errno)),
         }
     }
 
-    /// The next message, which must come.
-    pub(super) fn hear(&mut self, index: usize) -> std::result::Result<Message, Stop> {
+    /// The next message. If there is none, the step has failed.
+    pub(super) fn receive(&mut self, index: usize) -> std::result::Result<Message, Stop> {
         if self.plan.steps[index].actor != Actor::Relay
             && let Some(early) = self.early.pop_front()
         {
@@ -34,8 +39,8 @@ impl Run<'_> {
         }
     }
 
-    /// What the other side said before it went.
-    pub(super) fn last_words(&mut self, index: usize) -> Stop {
+    /// Why the other process has ended: the failure that it sent before.
+    pub(super) fn reason_of_end(&mut self, index: usize) -> Stop {
         loop {
             match self.wait(index) {
                 Ok(Some(Message::Failed(failed, errno))) => {
@@ -48,18 +53,82 @@ impl Run<'_> {
         }
     }
 
-    /// Waits for a message, for the other side's end, for an interrupt, but not for ever.
+    /// Waits for a message. `None` is the end of file: the other process has ended, or has called execve(2).
     pub(super) fn wait(&mut self, index: usize) -> std::result::Result<Option<Message>, Stop> {
         let Some(gate) = self.gate(index) else { return Err(Stop::Step(index, Errno::EBADF)) };
         wait_readable(gate.as_fd(), &self.signals)?;
         match gate.receive() {
             Ok(None) => Ok(None),
             Ok(Some((message, descriptors))) => {
-                // The one thing that is handed out: the master of a terminal that was made inside.
+                // The only descriptor that a child sends is the master of the terminal that it made.
                 self.slots.terminal = descriptors.into_iter().next().or(self.slots.terminal.take());
                 Ok(Some(message))
             }
             Err(errno) => Err(Stop::Step(index, errno)),
         }
     }
+
+    /// Receives the PID of the child from the helper, which made it. The child uses the same end of the gate as the
+    /// helper, so a message of the child can arrive first.
+    pub(super) fn receive_child(&mut self, index: usize) -> std::result::Result<i64, Stop> {
+        let pid = loop {
+            match self.wait(index)? {
+                Some(Message::ChildPid(pid)) => break pid,
+                Some(Message::Failed(failed, errno)) => {
+                    return Err(Stop::Step(failed, Errno::from_raw(errno)));
+                }
+                Some(early) => self.early.push_back(early),
+                None => return Err(Stop::Step(index, Errno::ECHILD)),
+            }
+        };
+        let child = Pid::from_raw(pid);
+        self.slots.child = Some(child);
+        self.slots.pidfd = Some(pidfd_of(child).map_err(|errno| Stop::Step(index, errno))?);
+        if let Some(helper) = self.slots.helper.take() {
+            // The helper has nothing more to do, and ends by itself.
+            let _ = waitpid(helper, None);
+        }
+        Ok(i64::from(pid))
+    }
+
+    /// Receives from init that it has forked the command. The command uses the same end of the gate as init, so a
+    /// message of the command can arrive first.
+    pub(super) fn receive_command(&mut self, index: usize) -> std::result::Result<i64, Stop> {
+        let has_forked = |message: &Message| matches!(message, Message::Did(step, _) if *step == index);
+        loop {
+            let place = self.early.iter().position(has_forked);
+            if let Some(Message::Did(_, pid)) = place.and_then(|place| self.early.remove(place)) {
+                return Ok(pid);
+            }
+            match self.wait(index)? {
+                Some(Message::Failed(failed, errno)) => {
+                    return Err(Stop::Step(failed, Errno::from_raw(errno)));
+                }
+                Some(message) => self.early.push_back(message),
+                None => return Err(Stop::Step(index, Errno::ECHILD)),
+            }
+        }
+    }
+
+    /// The command's PID on the host. With `init`, the command is the only child of the process that the host made.
+    pub(super) fn command_of(&self, child: Pid) -> Pid {
+        if !self.plan.steps.iter().any(is_fork) {
+            return child;
+        }
+        let children = file::read_text(format!("/proc/{child}/task/{child}/children"));
+        children.ok().and_then(|pids| pids.trim().parse().ok()).map_or(child, Pid::from_raw)
+    }
+
+    /// The gate of the actor of step `index`.
+    fn gate(&self, index: usize) -> Option<&Channel> {
+        match self.plan.steps[index].actor {
+            Actor::Relay => self.slots.relay.as_ref().map(|relay| &relay.gate),
+            _ => self.slots.gate.as_ref(),
+        }
+    }
+}
+
+fn pidfd_of(pid: Pid) -> std::result::Result<OwnedFd, Errno> {
+    let pid = rustix::process::Pid::from_raw(pid.as_raw()).ok_or(Errno::ESRCH)?;
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).map_err(errno)
 }

@@ -1,10 +1,10 @@
-//! A command with a terminal of its own: what the user types goes in, what the command prints comes out, byte for byte.
+//! A command with a new terminal (a pseudoterminal, pty(7)): copies input to it, and its output to standard output.
 //!
-//! The user's terminal is raw meanwhile (termios(3)): it echoes nothing, edits no lines and makes no signals of keys.
-//! The command's own terminal does all that, so Ctrl-C and Ctrl-Z are bytes here, and signals in there.
+//! Meanwhile the user's terminal is in raw mode (termios(3)): it does not echo, edit lines, or turn keys into
+//! signals. The command's terminal does all of this. So Ctrl-C is a byte for `sandbox`, and a signal for the command.
 //!
-//! A terminal has no end of file of its own, only a key for it. So where standard input is a file or a pipe, its end is
-//! typed (VEOF, usually Ctrl-D), which a program that reads lines understands; whoever reads single keys reads it as one.
+//! A terminal has no end of file, only a key for it: VEOF, usually Ctrl-D. So if standard input is a file or a pipe,
+//! that key is written at its end. A program that reads lines takes it as the end of its input.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -20,49 +20,53 @@ use super::signals::{Arrived, Signals};
 use crate::error::{Error, Result};
 use crate::plan::call::terminal::resize;
 
-/// At most so many bytes are on their way in one direction: what isn't taken at one end isn't read at the other, so whoever
-/// is too fast waits, as in a pipe.
-const AT_ONCE: usize = 4096;
+/// The maximum number of bytes that are buffered in one direction. While a buffer is not empty, nothing more is read,
+/// so a fast writer waits, as with a pipe.
+const BUFFER_SIZE: usize = 4096;
 
-/// How often (in milliseconds) a terminal that nobody has open is asked whether someone has opened it again.
-const AGAIN: u8 = 100;
+/// The interval in milliseconds at which a terminal that no process has open is read again: a process may have opened
+/// it.
+const POLL_INTERVAL: u8 = 100;
 
-/// The two ends, and what is on its way between them.
+/// The master of the command's terminal, the user's terminal, and the bytes between them.
 pub(super) struct TerminalRelay {
-    /// Gone once nobody is left to look at it: the command's session is then told of a hang-up.
+    /// None after a hang-up: when the last master is closed, the command's session gets SIGHUP.
     master: Option<OwnedFd>,
-    output: OwnedFd,
-    raw: Option<Raw>,
-    typed: Vec<u8>,
-    printed: Vec<u8>,
-    /// Whether more may be typed.
+    stdout: OwnedFd,
+    raw: Option<RawMode>,
+    /// Input that is not written to the master yet.
+    input: Vec<u8>,
+    /// Output that is not written to standard output yet.
+    output: Vec<u8>,
+    /// Whether there can be more input.
     is_open: bool,
-    /// Whether what was typed last ended a line.
+    /// Whether the last input ended a line.
     at_line_start: bool,
-    /// Nobody has the slave open. That isn't for ever: /dev/tty can be opened again.
+    /// Whether no process has the slave open. A process can open it again, by /dev/tty.
     is_idle: bool,
     has_ended: bool,
     is_drained: bool,
 }
 
 impl TerminalRelay {
-    /// From now on the user's terminal is the command's.
+    /// Sets the user's terminal to raw mode, and begins to copy.
     ///
     /// # Errors
-    /// When signals can't be watched.
+    /// Those of signalfd(2) and fcntl(2).
     pub(super) fn start(master: OwnedFd, signals: &Signals) -> Result<TerminalRelay> {
-        // SIGWINCH: their window has another size. SIGCONT: we were stopped, and their shell has reset the terminal.
-        signals.also(&[Signal::SIGWINCH, Signal::SIGCONT])?;
-        // Nobody else has this open file, so its mode is ours to set.
+        // SIGWINCH: the size of the user's window has changed. SIGCONT: `sandbox` was stopped, and the shell has
+        // changed the mode of the terminal.
+        signals.add(&[Signal::SIGWINCH, Signal::SIGCONT])?;
+        // No other process has this open file, so O_NONBLOCK can be set on it.
         let _ = io::ioctl_fionbio(&master, true);
-        // Between the plan's look at it and this one the window may have changed, and the signal wasn't watched yet.
+        // The window may have changed since the terminal was made, and no SIGWINCH was read yet.
         let _ = resize(&master);
         Ok(TerminalRelay {
             master: Some(master),
-            output: output()?,
-            raw: Raw::begin(),
-            typed: Vec::new(),
-            printed: Vec::new(),
+            stdout: nonblocking_stdout()?,
+            raw: RawMode::enter(),
+            input: Vec::new(),
+            output: Vec::new(),
             is_open: true,
             at_line_start: true,
             is_idle: false,
@@ -71,147 +75,149 @@ impl TerminalRelay {
         })
     }
 
-    /// Whether a signal was meant for the terminal's sake, and is dealt with.
-    pub(super) fn heard(&self, arrived: Arrived) -> bool {
+    /// Handles a signal that concerns the terminal. Returns whether it is one.
+    pub(super) fn handle(&self, arrived: Arrived) -> bool {
         if ![libc::SIGWINCH, libc::SIGCONT].contains(&arrived.number) {
             return false;
         }
-        self.raw.iter().for_each(Raw::again);
+        self.raw.iter().for_each(RawMode::set_again);
         let _ = self.master.as_ref().map(resize);
         true
     }
 
-    /// Has the user's terminal as it was while something is said to them.
-    pub(super) fn aside(&self, say: impl FnOnce()) {
-        self.raw.iter().for_each(Raw::reset);
-        say();
-        self.raw.iter().for_each(Raw::again);
+    /// Calls `print` while the user's terminal has its original mode.
+    pub(super) fn with_terminal_restored(&self, print: impl FnOnce()) {
+        self.raw.iter().for_each(RawMode::restore);
+        print();
+        self.raw.iter().for_each(RawMode::set_again);
     }
 
-    /// What to wait for.
-    pub(super) fn awaited(&self) -> Vec<PollFd<'_>> {
+    /// The descriptors to wait for, with their events.
+    pub(super) fn poll_set(&self) -> Vec<PollFd<'_>> {
         let (mut awaited, mut of_master) = (Vec::new(), PollFlags::empty());
-        of_master.set(PollFlags::POLLIN, self.printed.is_empty());
-        of_master.set(PollFlags::POLLOUT, !self.typed.is_empty());
-        // Who is asked for nothing is left out: poll(2) would tell of a hang-up again and again.
+        of_master.set(PollFlags::POLLIN, self.output.is_empty());
+        of_master.set(PollFlags::POLLOUT, !self.input.is_empty());
+        // A descriptor without events is left out: poll(2) would still return for a hang-up, each time at once.
         if let Some(master) = self.master.as_ref().filter(|_| !self.is_idle && !of_master.is_empty()) {
             awaited.push(PollFd::new(master.as_fd(), of_master));
         }
-        if self.is_open && self.typed.is_empty() {
+        if self.is_open && self.input.is_empty() {
             awaited.push(PollFd::new(stdin(), PollFlags::POLLIN));
         }
-        if !self.printed.is_empty() {
-            awaited.push(PollFd::new(self.output.as_fd(), PollFlags::POLLOUT));
+        if !self.output.is_empty() {
+            awaited.push(PollFd::new(self.stdout.as_fd(), PollFlags::POLLOUT));
         }
         awaited
     }
 
-    /// How long to wait at most.
-    pub(super) fn patience(&self) -> PollTimeout {
+    /// The maximum time to wait.
+    pub(super) fn timeout(&self) -> PollTimeout {
         match () {
-            () if self.has_ended && self.printed.is_empty() => PollTimeout::ZERO,
-            () if self.is_idle => PollTimeout::from(AGAIN),
+            () if self.has_ended && self.output.is_empty() => PollTimeout::ZERO,
+            () if self.is_idle => PollTimeout::from(POLL_INTERVAL),
             () => PollTimeout::NONE,
         }
     }
 
-    /// Moves whatever can be moved now, without waiting.
-    pub(super) fn turn(&mut self) {
-        self.take_printed();
-        self.give_printed();
-        self.take_typed();
-        self.give_typed();
+    /// Copies what can be copied now, without waiting.
+    pub(super) fn transfer(&mut self) {
+        self.read_output();
+        self.write_output();
+        self.read_input();
+        self.write_input();
     }
 
-    /// The command has ended: what it printed is still in the terminal, what is typed from now on isn't for it.
-    pub(super) fn finish(&mut self) {
+    /// The command has ended. Its output may still be in the terminal. Further input is not for it.
+    pub(super) fn command_ended(&mut self) {
         self.has_ended = true;
         self.is_open = false;
-        self.typed.clear();
+        self.input.clear();
     }
 
-    /// Whether all that the command printed has reached the user.
+    /// Whether all output of the command is written.
     pub(super) fn is_done(&self) -> bool {
-        self.master.is_none() || self.is_drained && self.printed.is_empty()
+        self.master.is_none() || self.is_drained && self.output.is_empty()
     }
 
-    /// Nobody looks any more: as when the window of a terminal is closed.
+    /// Closes the master, as a terminal emulator does when its window is closed.
     pub(super) fn hang_up(&mut self) {
         self.master = None;
         self.is_open = false;
         self.is_idle = false;
-        self.typed.clear();
-        self.printed.clear();
+        self.input.clear();
+        self.output.clear();
     }
 
-    fn take_printed(&mut self) {
-        let Some(master) = self.master.as_ref().filter(|_| self.printed.is_empty()) else { return };
-        let read = read(master.as_fd(), &mut self.printed);
-        // EIO: no process has the slave open any more, and nothing is left to read.
-        self.is_idle = matches!(read, Ok(0)) || read.is_err_and(|errno| !is_later(errno));
-        self.is_drained = self.has_ended && self.printed.is_empty();
+    fn read_output(&mut self) {
+        let Some(master) = self.master.as_ref().filter(|_| self.output.is_empty()) else { return };
+        let read = read(master.as_fd(), &mut self.output);
+        // EIO: no process has the slave open, and nothing is left to read.
+        self.is_idle = matches!(read, Ok(0)) || read.is_err_and(|errno| !would_block(errno));
+        self.is_drained = self.has_ended && self.output.is_empty();
     }
 
-    fn give_printed(&mut self) {
-        // The output may be one that can't be had without waiting: then it is asked first.
-        if self.printed.is_empty() || !is_ready(self.output.as_fd(), PollFlags::POLLOUT) {
+    fn write_output(&mut self) {
+        // Standard output may be a blocking descriptor, so it is polled first.
+        if self.output.is_empty() || !is_ready(self.stdout.as_fd(), PollFlags::POLLOUT) {
             return;
         }
-        if write(self.output.as_fd(), &mut self.printed).is_err_and(|errno| !is_later(errno)) {
+        if write(self.stdout.as_fd(), &mut self.output).is_err_and(|errno| !would_block(errno)) {
             self.hang_up();
         }
     }
 
-    fn take_typed(&mut self) {
-        if !self.is_open || !self.typed.is_empty() || !is_ready(stdin(), PollFlags::POLLIN) {
+    fn read_input(&mut self) {
+        if !self.is_open || !self.input.is_empty() || !is_ready(stdin(), PollFlags::POLLIN) {
             return;
         }
-        match read(stdin(), &mut self.typed) {
-            Ok(1..) => self.at_line_start = self.typed.ends_with(b"\n"),
-            Err(errno) if is_later(errno) => {}
-            // A terminal whose end is read has been hung up: there is nobody who types, not even an end.
+        match read(stdin(), &mut self.input) {
+            Ok(1..) => self.at_line_start = self.input.ends_with(b"\n"),
+            Err(errno) if would_block(errno) => {}
+            // The end of file of a terminal is a hang-up. Then no VEOF is written.
             Ok(0) if self.raw.is_none() => {
                 self.is_open = false;
-                self.type_end();
+                self.send_end_of_file();
             }
             _ => self.is_open = false,
         }
     }
 
-    /// In the middle of a line the key only passes on what there is of it; the second one, with nothing before it, is the
-    /// end (termios(3), VEOF).
-    fn type_end(&mut self) {
+    /// Writes VEOF. In the middle of a line, the first VEOF only completes the read of that line; a second one, with
+    /// no input before it, is the end of file. termios(3)
+    fn send_end_of_file(&mut self) {
         let Some(Ok(modes)) = self.master.as_ref().map(termios::tcgetattr) else { return };
         let key = modes.special_codes[SpecialCodeIndex::VEOF];
-        self.typed = vec![key; if self.at_line_start { 1 } else { 2 }];
+        self.input = vec![key; if self.at_line_start { 1 } else { 2 }];
     }
 
-    fn give_typed(&mut self) {
-        let Some(master) = self.master.as_ref().filter(|_| !self.typed.is_empty()) else { return };
-        if write(master.as_fd(), &mut self.typed).is_err_and(|errno| !is_later(errno)) {
-            self.typed.clear();
+    fn write_input(&mut self) {
+        let Some(master) = self.master.as_ref().filter(|_| !self.input.is_empty()) else { return };
+        if write(master.as_fd(), &mut self.input).is_err_and(|errno| !would_block(errno)) {
+            self.input.clear();
         }
     }
 }
 
-/// The user's terminal in raw mode. Dropped, it is as it was.
-struct Raw {
+/// The user's terminal in raw mode. When this is dropped, the terminal gets its original mode.
+struct RawMode {
     before: Termios,
 }
 
-impl Raw {
-    /// None where standard input is no terminal. In the background this stops us by SIGTTOU, as it should: whoever has the
-    /// terminal doesn't want it changed.
-    fn begin() -> Option<Raw> {
-        let raw = Raw { before: termios::tcgetattr(stdin()).ok()? };
+impl RawMode {
+    /// None if standard input is not a terminal. In the background, tcsetattr(3) stops `sandbox` by SIGTTOU. This is
+    /// intended: the terminal belongs to the foreground process group.
+    fn enter() -> Option<RawMode> {
+        let raw = RawMode { before: termios::tcgetattr(stdin()).ok()? };
         raw.set();
         Some(raw)
     }
 
-    /// Once more, but not from the background: stopped there, we could pass on no signal, not even the one to end.
-    fn again(&self) {
-        let is_others = termios::tcgetpgrp(stdin()).is_ok_and(|group| group != rustix::process::getpgrp());
-        if !is_others {
+    /// Sets raw mode again, but not from the background: a stopped `sandbox` could not forward signals, not even
+    /// SIGTERM.
+    fn set_again(&self) {
+        let is_in_background =
+            termios::tcgetpgrp(stdin()).is_ok_and(|group| group != rustix::process::getpgrp());
+        if !is_in_background {
             self.set();
         }
     }
@@ -219,23 +225,24 @@ impl Raw {
     fn set(&self) {
         let mut modes = self.before.clone();
         modes.make_raw();
-        // Now, not once all is printed: a terminal that is held up by Ctrl-S would hold us up too.
+        // TCSANOW: TCSADRAIN would wait for the output of a terminal that Ctrl-S has stopped.
         let _ = termios::tcsetattr(stdin(), OptionalActions::Now, &modes);
     }
 
-    fn reset(&self) {
-        in_the_background(|| termios::tcsetattr(stdin(), OptionalActions::Now, &self.before));
+    fn restore(&self) {
+        from_background(|| termios::tcsetattr(stdin(), OptionalActions::Now, &self.before));
     }
 }
 
-impl Drop for Raw {
+impl Drop for RawMode {
     fn drop(&mut self) {
-        self.reset();
+        self.restore();
     }
 }
 
-/// Does to the user's terminal what a process in the background may not: it would be stopped by SIGTTOU; blocked, it isn't.
-pub(super) fn in_the_background<T>(act: impl FnOnce() -> T) {
+/// Changes the user's terminal even if `sandbox` is in the background. The kernel would stop it by SIGTTOU, but not
+/// while that signal is blocked.
+pub(super) fn from_background<T>(act: impl FnOnce() -> T) {
     let mut set = SigSet::empty();
     set.add(Signal::SIGTTOU);
     let _ = set.thread_block();
@@ -243,10 +250,10 @@ pub(super) fn in_the_background<T>(act: impl FnOnce() -> T) {
     let _ = set.thread_unblock();
 }
 
-/// Standard output, so that a write doesn't wait for whoever reads it. O_NONBLOCK belongs to the open file (open(2)), which
-/// the user's shell has too, so a terminal or a pipe is opened once more. A file never waits, and would begin anew; what
-/// can't be opened (a socket, another user's terminal) is used as it is.
-fn output() -> Result<OwnedFd> {
+/// Standard output, without blocking. O_NONBLOCK belongs to the open file (open(2)), which the user's shell shares,
+/// so a terminal or a pipe is opened again. A regular file never blocks, and a new open file would start at its
+/// beginning. What cannot be opened again (a socket, a terminal of another user) is used as it is.
+fn nonblocking_stdout() -> Result<OwnedFd> {
     let is_pipe = |stat: fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo;
     if termios::isatty(stdout()) || fs::fstat(stdout()).is_ok_and(is_pipe) {
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -263,20 +270,20 @@ fn is_ready(descriptor: BorrowedFd<'_>, what: PollFlags) -> bool {
     poll(&mut [PollFd::new(descriptor, what)], PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
-/// Neither an end nor a failure: it will go on.
-fn is_later(errno: Errno) -> bool {
+/// Whether the call can be tried again later.
+fn would_block(errno: Errno) -> bool {
     matches!(errno, Errno::AGAIN | Errno::INTR)
 }
 
-/// Reads what there is, at most `AT_ONCE`.
+/// Reads what is available, at most `BUFFER_SIZE` bytes.
 fn read(from: BorrowedFd<'_>, into: &mut Vec<u8>) -> std::result::Result<usize, Errno> {
-    into.resize(AT_ONCE, 0);
+    into.resize(BUFFER_SIZE, 0);
     let read = io::read(from, into.as_mut_slice());
     into.truncate(*read.as_ref().unwrap_or(&0));
     read
 }
 
-/// Writes what is taken, and keeps the rest.
+/// Writes as many bytes as possible, and keeps the rest.
 fn write(to: BorrowedFd<'_>, bytes: &mut Vec<u8>) -> std::result::Result<(), Errno> {
     let written = io::write(to, bytes)?;
     bytes.drain(..written);

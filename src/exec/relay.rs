@@ -1,8 +1,9 @@
-//! The relay: a process that carries bytes between the connections to published ports and those that it makes inside.
+//! The relay: a process that copies bytes between connections to published ports and connections to ports in the
+//! container.
 //!
-//! It's one loop around poll(2), and nothing in it waits: what one end doesn't take yet isn't read at the other, so a
-//! slow reader holds up its own connection and no other, and at most so many bytes are on their way. Each direction ends by
-//! itself (shutdown(2)): a client that has said all still gets the answer.
+//! It is one loop around poll(2), and no other call blocks. While bytes of a connection wait to be written, no more
+//! are read from it. So a slow reader delays only its own connection, and memory is bounded. Each direction ends
+//! separately, by shutdown(2): a client that has closed its sending side still gets the answer.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -17,69 +18,73 @@ use nix::sys::socket::{
 };
 use nix::sys::wait::waitpid;
 
-use super::kill;
+use super::kill_by_pidfd;
 use crate::plan::gate::Channel;
 use crate::plan::slots::Slots;
 
-/// How long what the command said last may take to be read, once it has ended.
-pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long clients can still read pending bytes after the container has ended.
+pub(super) const DRAIN_TIME: Duration = Duration::from_secs(1);
 
-/// At most so many bytes are on their way in one direction of one connection.
-const AT_ONCE: usize = 64 << 10;
+/// The maximum number of bytes that are buffered in one direction of one connection.
+const BUFFER_SIZE: usize = 64 << 10;
 
-/// At most so many connections at a time; who comes later waits in the socket's queue.
-const MOST: usize = 1024;
+/// The maximum number of connections. Later clients wait in the backlog of the listening socket.
+const MAX_CONNECTIONS: usize = 1024;
 
-/// How often one direction is read before the others have their turn.
-const TURNS: usize = 8;
+/// The maximum number of reads from one direction before the other connections are served.
+const READS_PER_TURN: usize = 8;
 
-/// How long nobody is let in after the kernel had no descriptor or no memory for one more.
+/// How long no connection is accepted after accept(2) failed for lack of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until the host says that the container has ended, or is dead itself. Never returns.
+/// Serves until the host closes its end of the gate: the container has ended, or the host was killed. Never returns.
 pub(super) fn serve(slots: &mut Slots) -> ! {
     let Some(gate) = slots.gate.take() else { crate::sys::exit(125) };
     let listeners = std::mem::take(&mut slots.listeners);
-    // Standard output may be a pipe whose reader waits for its end; the gate of the child and the locks are the host's.
+    // Standard output may be a pipe whose reader waits for the end of file. The other descriptors are copies of the
+    // host's gate and locks.
     let sockets = listeners.iter().map(|(listener, _)| listener.as_raw_fd());
     crate::sys::close_all_but(&sockets.chain([gate.as_fd().as_raw_fd()]).collect::<Vec<_>>());
-    Server { listeners, connections: Vec::new(), most: room(), deadline: None, paused: None }.run(&gate);
+    Server { listeners, connections: Vec::new(), limit: connection_limit(), deadline: None, paused: None }
+        .run(&gate);
     crate::sys::exit(0)
 }
 
-/// The host's side: the container has ended, so the relay does when it has passed on the last words, or at the latest then.
+/// Called by the host when the container has ended: waits until the relay has written the pending bytes, at most
+/// twice `patience`.
 pub(super) fn end(slots: &mut Slots, patience: Duration) {
     let Some(relay) = slots.relay.take() else { return };
     drop(relay.gate);
-    // It keeps its own time; this is for one that is stopped.
+    // The relay has its own deadline, `DRAIN_TIME`. This one is for a relay that was stopped by a signal.
     let latest = if patience.is_zero() { patience } else { patience * 2 };
     let timeout = PollTimeout::try_from(latest).unwrap_or(PollTimeout::ZERO);
     if poll(&mut [PollFd::new(relay.pidfd.as_fd(), PollFlags::POLLIN)], timeout) != Ok(1) {
-        kill(relay.pidfd.as_fd());
+        kill_by_pidfd(relay.pidfd.as_fd());
     }
     let _ = waitpid(relay.pid, None);
 }
 
-/// How many connections there may be: two descriptors each.
-fn room() -> usize {
+/// The maximum number of connections that the limit of open files allows: each takes two descriptors.
+fn connection_limit() -> usize {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((256, 256));
     let limit = setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_or(soft, |()| hard);
-    usize::try_from(limit / 2).unwrap_or(MOST).saturating_sub(16).clamp(1, MOST)
+    usize::try_from(limit / 2).unwrap_or(MAX_CONNECTIONS).saturating_sub(16).clamp(1, MAX_CONNECTIONS)
 }
 
 struct Server {
     listeners: Vec<(TcpListener, u16)>,
     connections: Vec<Connection>,
-    most: usize,
-    /// When it ends at the latest; none while the container runs.
+    /// The maximum number of connections.
+    limit: usize,
+    /// When the relay ends at the latest; none while the container runs.
     deadline: Option<Instant>,
-    /// Until when nobody is let in.
+    /// Until when no connection is accepted.
     paused: Option<Instant>,
 }
 
 impl Server {
     fn run(&mut self, gate: &Channel) {
-        let mut scratch = vec![0; AT_ONCE];
+        let mut scratch = vec![0; BUFFER_SIZE];
         loop {
             let left = |at: &Instant| at.saturating_duration_since(Instant::now());
             self.paused = self.paused.filter(|until| !left(until).is_zero());
@@ -87,24 +92,24 @@ impl Server {
             if self.deadline.is_some() && (self.connections.is_empty() || timeout == Some(Duration::ZERO)) {
                 return;
             }
-            let is_open = self.connections.len() < self.most && self.paused.is_none();
+            let is_open = self.connections.len() < self.limit && self.paused.is_none();
             let (mut awaited, mut owners) = (Vec::new(), Vec::new());
             if self.deadline.is_none() {
                 awaited.push(PollFd::new(gate.as_fd(), PollFlags::POLLIN));
                 owners.push(Owner::Gate);
             }
-            for (number, (listener, _)) in self.listeners.iter().enumerate().filter(|_| is_open) {
+            for (index, (listener, _)) in self.listeners.iter().enumerate().filter(|_| is_open) {
                 awaited.push(PollFd::new(listener.as_fd(), PollFlags::POLLIN));
-                owners.push(Owner::Listener(number));
+                owners.push(Owner::Listener(index));
             }
-            for (number, connection) in self.connections.iter().enumerate() {
+            for (index, connection) in self.connections.iter().enumerate() {
                 for descriptor in connection.awaited() {
                     awaited.push(descriptor);
-                    owners.push(Owner::Connection(number));
+                    owners.push(Owner::Connection(index));
                 }
             }
             let timeout = timeout.map_or(PollTimeout::NONE, |left| {
-                // Rounded up: a wait that ends too early would be one more turn for nothing.
+                // Rounded up to a millisecond, so that the wait does not end before the time.
                 PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
             });
             match poll(&mut awaited, timeout) {
@@ -122,11 +127,11 @@ impl Server {
             for owner in woken {
                 match owner {
                     Owner::Gate => {
-                        self.deadline = Some(Instant::now() + LAST_WORDS);
+                        self.deadline = Some(Instant::now() + DRAIN_TIME);
                         self.listeners.clear();
                     }
-                    Owner::Listener(number) => self.accept(number),
-                    Owner::Connection(number) => self.connections[number].turn(&mut scratch),
+                    Owner::Listener(index) => self.accept(index),
+                    Owner::Connection(index) => self.connections[index].turn(&mut scratch),
                 }
             }
             let is_ending = self.deadline.is_some();
@@ -134,8 +139,8 @@ impl Server {
         }
     }
 
-    fn accept(&mut self, number: usize) {
-        let Some((listener, port)) = self.listeners.get(number) else { return };
+    fn accept(&mut self, index: usize) {
+        let Some((listener, port)) = self.listeners.get(index) else { return };
         match listener.accept() {
             Ok((outside, _)) => self.connections.extend(Connection::to(outside, *port)),
             Err(error)
@@ -143,26 +148,26 @@ impl Server {
                     error.kind(),
                     ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::ConnectionAborted
                 ) => {}
-            // It would be told of again at once.
+            // The client is still in the backlog, so poll(2) would return at once.
             Err(_) => self.paused = Some(Instant::now() + PAUSE),
         }
     }
 }
 
-/// Whose descriptor it is.
+/// What a polled descriptor belongs to.
 enum Owner {
     Gate,
     Listener(usize),
     Connection(usize),
 }
 
-/// One connection outside and the one inside that goes with it.
+/// A connection of a client, and the connection to the container that belongs to it.
 struct Connection {
-    /// The end outside, the end inside.
+    /// The socket of the client, the socket to the container.
     ends: [TcpStream; 2],
-    /// From each end to the other.
+    /// The direction that begins at each of them.
     flows: [Flow; 2],
-    /// The end inside has no answer yet.
+    /// Whether the connection to the container is not established yet.
     is_connecting: bool,
     is_broken: bool,
 }
@@ -170,21 +175,22 @@ struct Connection {
 /// One direction.
 #[derive(Default)]
 struct Flow {
-    /// What was read and isn't taken yet.
+    /// Bytes that were read and not written yet.
     pending: Vec<u8>,
-    /// All was passed on, and the end of it too.
+    /// Whether all bytes and the end of file were passed on.
     is_over: bool,
 }
 
 impl Connection {
-    /// Begins the connection inside. None where it's refused: nobody listens there, and the client is told so by a reset.
+    /// Starts to connect to the container. None if that fails, because no process listens there. Then the client's
+    /// connection is reset.
     fn to(outside: TcpStream, port: u16) -> Option<Connection> {
         let connection = outside.set_nonblocking(true).ok().and_then(|()| connect_inside(port).ok());
         let Some((inside, is_connecting)) = connection else {
             reset(&outside);
             return None;
         };
-        // What comes in small pieces goes on in small pieces: whoever sends knows best what waits for what.
+        // TCP_NODELAY: small writes are passed on at once, as the sender made them.
         for end in [&outside, &inside] {
             let _ = end.set_nodelay(true);
         }
@@ -192,7 +198,8 @@ impl Connection {
         Some(Connection { ends, flows: Default::default(), is_connecting, is_broken: false })
     }
 
-    /// What to wait for. An end that is asked for nothing is left out: poll(2) would tell of a hang-up again and again.
+    /// The sockets to wait for, with their events. A socket without events is left out: poll(2) would still return
+    /// for a hang-up, each time at once.
     fn awaited(&self) -> impl Iterator<Item = PollFd<'_>> {
         let of = |end: usize| {
             let (from, to) = (&self.flows[end], &self.flows[1 - end]);
@@ -208,7 +215,7 @@ impl Connection {
         [of(0), of(1)].into_iter().flatten()
     }
 
-    /// Moves whatever can be moved now.
+    /// Copies what can be copied now.
     fn turn(&mut self, scratch: &mut [u8]) {
         if self.is_broken {
             return;
@@ -216,25 +223,25 @@ impl Connection {
         if self.is_connecting {
             match getsockopt(&self.ends[1], SocketError) {
                 Ok(0) => self.is_connecting = false,
-                _ => return self.break_off(),
+                _ => return self.abort(),
             }
         }
         for from in [0, 1] {
             let [outside, inside] = &self.ends;
             let (source, target) = if from == 0 { (outside, inside) } else { (inside, outside) };
             if self.flows[from].pass(source, target, scratch).is_err() {
-                return self.break_off();
+                return self.abort();
             }
         }
     }
 
-    /// One end has broken off: so does the other, and nobody takes that for a good end.
-    fn break_off(&mut self) {
+    /// One connection has failed. Both are reset, so that neither peer takes this for a normal end.
+    fn abort(&mut self) {
         self.ends.iter().for_each(reset);
         self.is_broken = true;
     }
 
-    /// Once the container has ended, what it has said is all that there will be.
+    /// Whether nothing is left to copy. After the end of the container, only its answer counts.
     fn is_over(&self, is_ending: bool) -> bool {
         let [sent, answered] = &self.flows;
         self.is_broken || answered.is_over && (sent.is_over || is_ending)
@@ -243,26 +250,26 @@ impl Connection {
 
 impl Flow {
     fn pass(&mut self, mut from: &TcpStream, mut to: &TcpStream, scratch: &mut [u8]) -> std::io::Result<()> {
-        for _ in 0..TURNS {
+        for _ in 0..READS_PER_TURN {
             if self.is_over {
                 return Ok(());
             }
             while !self.pending.is_empty() {
-                match later(to.write(&self.pending))? {
+                match unless_blocked(to.write(&self.pending))? {
                     Some(written) => drop(self.pending.drain(..written)),
                     None => return Ok(()),
                 }
             }
-            match later(from.read(scratch))? {
+            match unless_blocked(from.read(scratch))? {
                 None => return Ok(()),
-                // At once, whatever turn it is: nothing more is waited for here, so nothing would bring it up again.
+                // Passed on at once: this socket is not polled any more, so there is no later turn for it.
                 Some(0) => {
                     self.is_over = true;
-                    // ENOTCONN: the other end has gone, which its own reading tells.
+                    // ENOTCONN: the peer has gone. Reading from it reports this.
                     let _ = to.shutdown(Shutdown::Write);
                 }
                 Some(read) => {
-                    let written = later(to.write(&scratch[..read]))?.unwrap_or(0);
+                    let written = unless_blocked(to.write(&scratch[..read]))?.unwrap_or(0);
                     self.pending = scratch[written..read].to_vec();
                 }
             }
@@ -271,8 +278,8 @@ impl Flow {
     }
 }
 
-/// How many bytes; none where it would have to wait.
-fn later(result: std::io::Result<usize>) -> std::io::Result<Option<usize>> {
+/// The number of bytes; none if the call would block.
+fn unless_blocked(result: std::io::Result<usize>) -> std::io::Result<Option<usize>> {
     match result {
         Ok(count) => Ok(Some(count)),
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(None),
@@ -280,7 +287,7 @@ fn later(result: std::io::Result<usize>) -> std::io::Result<Option<usize>> {
     }
 }
 
-/// A connection to a port inside, and whether it has no answer yet.
+/// Connects to a port in the container. Also returns whether the connection is not established yet.
 fn connect_inside(port: u16) -> nix::Result<(TcpStream, bool)> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
@@ -292,7 +299,7 @@ fn connect_inside(port: u16) -> nix::Result<(TcpStream, bool)> {
     }
 }
 
-/// Has a connection end by a reset, not by an end of file: socket(7), SO_LINGER.
+/// Makes close(2) reset the connection, in place of a normal end: socket(7), SO_LINGER.
 fn reset(end: &TcpStream) {
     let _ = rustix::net::sockopt::set_socket_linger(end, Some(Duration::ZERO));
 }

@@ -1,4 +1,4 @@
-//! Signals to `sandbox`: blocked while it owns something, and read from a descriptor where it waits.
+//! Signals to `sandbox`: they are blocked while a plan is performed, and read from a signalfd.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -10,11 +10,11 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::error::{Error, ExitKind, Result};
 
-/// Those that ask a program to end, and those that docker forwards besides.
+/// The signals that ask a program to end, and two more that Docker forwards.
 const FORWARDED: [Signal; 6] =
     [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2];
 
-/// The blocked signals. They stay blocked: `sandbox` has nothing to do but wait, and then to end.
+/// The blocked signals. They stay blocked until `sandbox` exits.
 #[derive(Debug)]
 pub struct Signals {
     descriptor: SignalFd,
@@ -25,7 +25,7 @@ pub struct Signals {
 pub struct Arrived {
     /// Its number.
     pub number: i32,
-    /// Whether the terminal sent it, and so to every process in the foreground.
+    /// Whether the terminal sent it. Then every process of the foreground process group has got it.
     pub from_terminal: bool,
 }
 
@@ -42,10 +42,10 @@ impl Arrived {
 }
 
 impl Signals {
-    /// Blocks them.
+    /// Blocks the signals.
     ///
     /// # Errors
-    /// When the process has no descriptor left.
+    /// Those of signalfd(2): the process has no descriptor left.
     pub fn block() -> Result<Signals> {
         let set: SigSet = FORWARDED.into_iter().collect();
         let blocked = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)
@@ -56,11 +56,11 @@ impl Signals {
         }
     }
 
-    /// Watches for more of them, from now on.
+    /// Blocks more signals, and reads them too.
     ///
     /// # Errors
     /// As [`Signals::block`].
-    pub(super) fn also(&self, more: &[Signal]) -> Result<()> {
+    pub(super) fn add(&self, more: &[Signal]) -> Result<()> {
         let set: SigSet = FORWARDED.into_iter().chain(more.iter().copied()).collect();
         let watched = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)
             .and_then(|()| self.descriptor.set_mask(&set));
@@ -68,14 +68,14 @@ impl Signals {
             .map_err(|errno| Error::failed("cannot watch for signals").call("signalfd4(<signals>, …)", errno))
     }
 
-    /// The next one that arrived, if any.
+    /// The next signal that has arrived, if any.
     pub fn next(&self) -> Option<Arrived> {
         let info = self.descriptor.read_signal().ok().flatten()?;
         Some(Arrived { number: info.ssi_signo as i32, from_terminal: info.ssi_code == SI_KERNEL })
     }
 }
 
-/// asm-generic/siginfo.h: sent by the kernel from somewhere, for our signals the terminal's line discipline.
+/// The kernel sent the signal. For the signals here, that is the terminal's line discipline. asm-generic/siginfo.h
 const SI_KERNEL: i32 = 0x80;
 
 impl AsFd for Signals {
@@ -84,18 +84,17 @@ impl AsFd for Signals {
     }
 }
 
-/// The longest wait for the other process, unless a person is asked.
+/// The maximum time to wait for the other process.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Waits until `descriptor` has something to read. A signal that asks `sandbox` to end is an error, as is the deadline.
+/// Waits until `descriptor` is readable. A signal that asks `sandbox` to end is an error, and so is the deadline.
 pub(crate) fn wait_readable(descriptor: BorrowedFd<'_>, signals: &Signals) -> Result<()> {
     let deadline = Instant::now() + DEADLINE;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(
-                Error::failed("the process inside doesn't answer").why(format!("waited {DEADLINE:?}"))
-            );
+            return Err(Error::failed("the process in the container does not answer")
+                .why(format!("waited {DEADLINE:?}")));
         }
         let mut ready =
             [PollFd::new(descriptor, PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
@@ -104,7 +103,7 @@ pub(crate) fn wait_readable(descriptor: BorrowedFd<'_>, signals: &Signals) -> Re
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(Error::failed("cannot wait").call("poll(<gate>)", errno)),
         }
-        // First of all what the other side says: once the command runs, a signal is the command's, not the end of a start.
+        // The descriptor first: if the command already runs, a signal is for the command and does not stop the start.
         if ready[0].any().unwrap_or(false) {
             return Ok(());
         }

@@ -1,4 +1,5 @@
-//! While the command runs: signals are passed on, its end is awaited, what it leaves is undone.
+//! Waits for the end of the command. Until then, signals are forwarded. Afterwards, what was made on the host is
+//! undone.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -11,9 +12,9 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
 use procfs::process::{Stat, StatFlags, Status};
 
-use super::pty::{TerminalRelay, in_the_background};
+use super::pty::{TerminalRelay, from_background};
 use super::signals::Arrived;
-use super::{Container, Watch, kill, relay};
+use super::{Container, Watch, kill_by_pidfd, relay};
 use crate::error::{Error, Result};
 use crate::observe::{cgroup, file};
 use crate::text::{text, text_with};
@@ -28,7 +29,7 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// The exit status by the contract: its own, or 128+N.
+    /// The exit status of `sandbox`: the command's own, or 128+N for signal N.
     pub fn status(self) -> u8 {
         let status = match self {
             Ended::Exited(status) => status,
@@ -39,99 +40,103 @@ impl Ended {
 }
 
 impl Container {
-    /// The command's number outside.
+    /// The PID on the host of the process that was made: the command, or init.
     pub fn pid(&self) -> Pid {
         self.child
     }
 
-    /// Waits for the command's end, passing on what is sent to `sandbox`.
+    /// Waits until the command ends, and forwards the signals that `sandbox` gets.
     ///
     /// # Errors
-    /// When the kernel can't tell: no more than poll(2) and waitpid(2) can.
+    /// Those of poll(2) and waitpid(2); the command was killed before execve(2).
     pub fn wait(&mut self, watch: &mut dyn Watch) -> Result<Ended> {
-        self.until_end(watch)?;
+        self.wait_for_end(watch)?;
         let ended = self.reap();
-        take_back_the_terminal();
+        restore_foreground_group();
         if let (Ok(ended), 1..) = (&ended, self.oom_kills) {
             watch.out_of_memory(self.oom_kills, *ended);
         }
         ended
     }
 
-    /// Up to the command's end, and, where it has a terminal of its own, up to the end of what it printed there. However
-    /// this comes back, the user's terminal is as it was.
-    fn until_end(&mut self, watch: &mut dyn Watch) -> Result<()> {
+    /// Waits for the end of the command. If it has a new terminal, waits also until its output is printed. The mode
+    /// of the user's terminal is always restored.
+    fn wait_for_end(&mut self, watch: &mut dyn Watch) -> Result<()> {
         let master = self.slots.terminal.take();
         let mut relay = master.map(|master| TerminalRelay::start(master, &self.signals)).transpose()?;
         let mut dropped_before = false;
         let mut has_ended = false;
-        let mut clock = Clock::start(self.timeout)?;
+        let mut timeout = Timeout::start(self.timeout)?;
         loop {
             while let Some(arrived) = self.signals.next() {
                 match &mut relay {
-                    None => self.pass_on(arrived, arrived.from_terminal, &mut dropped_before, watch),
-                    Some(relay) if relay.heard(arrived) => {}
-                    // Only its last words are left, and nobody takes them.
+                    None => self.forward(arrived, arrived.from_terminal, &mut dropped_before, watch),
+                    Some(relay) if relay.handle(arrived) => {}
+                    // Only output is left to print, and nobody reads it.
                     Some(relay) if has_ended && arrived.ends() => relay.hang_up(),
-                    // The user's terminal knows nothing of a command that has another one.
-                    Some(relay) => relay.aside(|| self.pass_on(arrived, false, &mut dropped_before, watch)),
+                    // The command has another terminal, so the user's terminal has not sent the signal to it.
+                    Some(relay) => relay
+                        .with_terminal_restored(|| self.forward(arrived, false, &mut dropped_before, watch)),
                 }
             }
-            // After the signals: who makes their window larger and then types means the larger one.
-            relay.iter_mut().for_each(TerminalRelay::turn);
+            // After the signals: if the user resized the window and then typed, the command must know the new size
+            // first.
+            relay.iter_mut().for_each(TerminalRelay::transfer);
             if has_ended && relay.as_ref().is_none_or(TerminalRelay::is_done) {
                 return Ok(());
             }
-            let Some(pidfd) = &self.slots.pidfd else { return Err(Error::failed("the command is unknown")) };
+            let Some(pidfd) = &self.slots.pidfd else {
+                return Err(Error::failed("the process of the command is not known"));
+            };
             let mut ready = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
             ready.extend((!has_ended).then(|| PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)));
-            ready.extend(clock.iter().map(|clock| PollFd::new(clock.timer.as_fd(), PollFlags::POLLIN)));
-            ready.extend(relay.iter().flat_map(TerminalRelay::awaited));
-            let patience = relay.as_ref().map_or(PollTimeout::NONE, TerminalRelay::patience);
-            match poll(&mut ready, patience) {
+            ready.extend(timeout.iter().map(|timeout| PollFd::new(timeout.timer.as_fd(), PollFlags::POLLIN)));
+            ready.extend(relay.iter().flat_map(TerminalRelay::poll_set));
+            let wait = relay.as_ref().map_or(PollTimeout::NONE, TerminalRelay::timeout);
+            match poll(&mut ready, wait) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Error::failed("cannot wait for the command").call("poll", errno)),
             }
-            let ends_now = !has_ended && ready[1].any().unwrap_or(false);
-            if let Some(clock) = clock.as_mut().filter(|clock| clock.has_rung()) {
-                self.time_is_up(clock, watch);
+            let has_just_ended = !has_ended && ready[1].any().unwrap_or(false);
+            if let Some(timeout) = timeout.as_mut().filter(|timeout| timeout.has_expired()) {
+                self.end_by_timeout(timeout, watch);
             }
-            if ends_now {
+            if has_just_ended {
                 has_ended = true;
-                relay.iter_mut().for_each(TerminalRelay::finish);
+                relay.iter_mut().for_each(TerminalRelay::command_ended);
             }
         }
     }
 
-    /// First the command is asked to end, then it's made to.
-    fn time_is_up(&self, clock: &mut Clock, watch: &mut dyn Watch) {
+    /// The timeout: the first time the command gets SIGTERM, the second time SIGKILL.
+    fn end_by_timeout(&self, timeout: &mut Timeout, watch: &mut dyn Watch) {
         let Some(pidfd) = &self.slots.pidfd else { return };
         let is_dropped = self.is_pid_one && !self.handles(Signal::SIGTERM);
-        if clock.was_asked {
-            return kill(pidfd.as_fd());
+        if timeout.has_sigterm {
+            return kill_by_pidfd(pidfd.as_fd());
         }
-        clock.was_asked = true;
+        timeout.has_sigterm = true;
         watch.timed_out(self.timeout.unwrap_or_default(), is_dropped);
         if is_dropped {
-            kill(pidfd.as_fd());
+            kill_by_pidfd(pidfd.as_fd());
         } else {
-            forward(pidfd.as_fd(), Signal::SIGTERM);
+            send_signal(pidfd.as_fd(), Signal::SIGTERM);
         }
     }
 
-    /// The terminal that we share with the command sends its signals there too; anyone else only to us.
-    fn pass_on(
+    /// Forwards a signal. If the terminal sent it, the command in the same terminal `has_it_already`.
+    fn forward(
         &self,
         arrived: Arrived,
-        knows_already: bool,
+        has_it_already: bool,
         dropped_before: &mut bool,
         watch: &mut dyn Watch,
     ) {
         let (Some(pidfd), Ok(signal)) = (&self.slots.pidfd, Signal::try_from(arrived.number)) else { return };
-        // Asked before it is sent: what ends the command also ends its status file.
+        // Read before the signal is sent: if the signal ends the command, its status has no masks any more.
         let is_dropped = self.is_pid_one && !self.handles(signal);
-        if !knows_already {
-            forward(pidfd.as_fd(), signal);
+        if !has_it_already {
+            send_signal(pidfd.as_fd(), signal);
         }
         if !is_dropped || matches!(signal, Signal::SIGUSR1 | Signal::SIGUSR2) {
             return;
@@ -139,12 +144,12 @@ impl Container {
         let kills = *dropped_before || !matches!(signal, Signal::SIGINT | Signal::SIGQUIT);
         watch.dropped(signal, kills);
         if kills {
-            kill(pidfd.as_fd());
+            kill_by_pidfd(pidfd.as_fd());
         }
         *dropped_before = true;
     }
 
-    /// Whether the command catches a signal, or has blocked it to take it later: the masks of /proc/PID/status.
+    /// Whether the command has a handler for a signal, or has blocked it: the masks in /proc/PID/status.
     fn handles(&self, signal: Signal) -> bool {
         let status = file::parse::<Status>(format!("/proc/{}/status", self.child));
         let bit = 1_u64 << (signal as i32 - 1);
@@ -152,25 +157,29 @@ impl Container {
     }
 
     fn reap(&mut self) -> Result<Ended> {
-        let never_began = self.executes && never_executed(self.child);
+        let was_never_executed = self.executes && never_executed(self.child);
         let status = waitpid(self.child, None);
         self.reaped = true;
-        relay::end(&mut self.slots, relay::LAST_WORDS);
-        // Before the group goes, and its counters with it.
+        relay::end(&mut self.slots, relay::DRAIN_TIME);
+        // Read before the cgroup is removed, because its counters are removed too.
         self.oom_kills = self.memory.as_deref().map_or(0, cgroup::oom_kills);
         self.slots.release_shares();
         self.journal.undo();
         match status {
             Ok(WaitStatus::Exited(_, status)) => Ok(Ended::Exited(status)),
-            Ok(WaitStatus::Signaled(_, signal, _)) if never_began => Err(self.unborn(signal)),
+            Ok(WaitStatus::Signaled(_, signal, _)) if was_never_executed => {
+                Err(self.killed_before_exec(signal))
+            }
             Ok(WaitStatus::Signaled(_, signal, _)) => Ok(Ended::Killed(signal as i32)),
-            Ok(other) => Err(Error::failed(format!("the command's end is unknown: {other:?}"))),
-            Err(errno) => Err(Error::failed("cannot learn the command's end").call("wait4", errno)),
+            Ok(other) => Err(Error::failed(format!("the command ended in an unexpected way: {other:?}"))),
+            Err(errno) => {
+                Err(Error::failed("cannot get the exit status of the command").call("wait4", errno))
+            }
         }
     }
 
-    /// The gate is closed by execve(2), but by a signal too.
-    fn unborn(&self, signal: Signal) -> Error {
+    /// The error for a child that was killed before execve(2). The gate is closed then too, as after execve(2).
+    fn killed_before_exec(&self, signal: Signal) -> Error {
         let error = Error::failed(text_with("common.unborn", &[("signal", signal.as_str())]));
         match self.oom_kills {
             0 => error.why(text("common.unborn.why")),
@@ -178,46 +187,48 @@ impl Container {
         }
     }
 
-    /// Ends it from outside, at once.
+    /// Kills the container.
     ///
     /// # Errors
     /// As [`Container::wait`].
     pub fn end(&mut self) -> Result<Ended> {
         if let Some(pidfd) = &self.slots.pidfd {
-            kill(pidfd.as_fd());
+            kill_by_pidfd(pidfd.as_fd());
         }
         self.reap()
     }
 }
 
-/// The end of the time that a command has.
-struct Clock {
+/// The timeout of a command.
+struct Timeout {
     timer: TimerFd,
-    was_asked: bool,
+    /// Whether the command has got SIGTERM.
+    has_sigterm: bool,
 }
 
-impl Clock {
-    /// How long a command that was asked to end has for that.
+impl Timeout {
+    /// The time between SIGTERM and SIGKILL.
     const GRACE: Duration = Duration::from_secs(10);
 
-    fn start(seconds: Option<u64>) -> Result<Option<Clock>> {
+    fn start(seconds: Option<u64>) -> Result<Option<Timeout>> {
         let Some(seconds) = seconds else { return Ok(None) };
         let timer =
             TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)
                 .and_then(|timer| {
-                    let (first, then) = (Duration::from_secs(seconds), Clock::GRACE);
+                    let (first, then) = (Duration::from_secs(seconds), Timeout::GRACE);
                     timer.set(
                         Expiration::IntervalDelayed(first.into(), then.into()),
                         TimerSetTimeFlags::empty(),
                     )?;
                     Ok(timer)
                 });
-        let timer =
-            timer.map_err(|errno| Error::failed("cannot watch the time").call("timerfd_create", errno))?;
-        Ok(Some(Clock { timer, was_asked: false }))
+        let timer = timer.map_err(|errno| {
+            Error::failed("cannot start the timer for the timeout").call("timerfd_create", errno)
+        })?;
+        Ok(Some(Timeout { timer, has_sigterm: false }))
     }
 
-    fn has_rung(&self) -> bool {
+    fn has_expired(&self) -> bool {
         self.timer.wait().is_ok()
     }
 }
@@ -230,8 +241,8 @@ impl Drop for Container {
     }
 }
 
-/// Whether a signal has ended a process that never executed a program: PF_FORKNOEXEC of linux/sched.h, among the flags of
-/// proc_pid_stat(5). It is read before the process is reaped.
+/// Whether a process was killed by a signal before it called execve(2): the flag PF_FORKNOEXEC (linux/sched.h) in
+/// /proc/PID/stat, proc_pid_stat(5). It must be read before the process is reaped.
 fn never_executed(process: Pid) -> bool {
     let ended = waitid(Id::Pid(process), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
     if !matches!(ended, Ok(WaitStatus::Signaled(..))) {
@@ -241,18 +252,19 @@ fn never_executed(process: Pid) -> bool {
     stat.is_ok_and(|stat| stat.flags & StatFlags::PF_FORKNOEXEC.bits() != 0)
 }
 
-fn forward(pidfd: BorrowedFd<'_>, signal: Signal) {
+fn send_signal(pidfd: BorrowedFd<'_>, signal: Signal) {
     if let Some(signal) = rustix::process::Signal::from_named_raw(signal as i32) {
         let _ = rustix::process::pidfd_send_signal(pidfd, signal);
     }
 }
 
-/// A shell makes its own group the terminal's foreground one. One that was killed didn't give it back: the group is gone.
-fn take_back_the_terminal() {
-    // Not std's stdin: that would make a buffer, at every end of every command.
+/// A shell makes its own process group the foreground process group of the terminal. If the shell was killed, that
+/// group does not exist any more. Then the group of `sandbox` becomes the foreground process group.
+fn restore_foreground_group() {
+    // Not std's stdin, which would allocate a buffer.
     let stdin = rustix::stdio::stdin();
     let is_gone = |group: Pid| nix::sys::signal::killpg(group, None) == Err(Errno::ESRCH);
     if tcgetpgrp(stdin).is_ok_and(is_gone) {
-        in_the_background(|| tcsetpgrp(stdin, getpgrp()));
+        from_background(|| tcsetpgrp(stdin, getpgrp()));
     }
 }

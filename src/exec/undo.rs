@@ -1,4 +1,4 @@
-//! What was made on the host: what makes it known again, and how it's taken away.
+//! Undoes what a step made on the host: how an object is recognized, and how it is removed.
 
 use std::fs;
 use std::io;
@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::group;
+use super::cgroup;
 use crate::feature::Feature;
 use crate::network::bridge;
 use crate::observe::{mountinfo, proc};
 use crate::plan::undo::Undo;
 use crate::sys;
 
-/// Takes it away; false where it's gone already, or others still use it. Whoever tidies up after a dead owner has `patience`
-/// with that one's dying processes.
+/// Removes an object. Returns false if it does not exist any more, or if other runs still use it. `patience` is the
+/// time to wait for the processes of an owner that was killed.
 pub(super) fn remove(undo: &Undo, patience: Duration) -> io::Result<bool> {
     let removed = match undo {
         Undo::DeleteLink { name } => sys::netlink::delete_link(name).map_err(io::Error::from),
@@ -24,38 +24,39 @@ pub(super) fn remove(undo: &Undo, patience: Duration) -> io::Result<bool> {
         Undo::RemoveDirectory { path } => fs::remove_dir(path),
         Undo::RemoveFile { path } => fs::remove_file(path),
         Undo::Unmount { path } => match nix::mount::umount2(path, nix::mount::MntFlags::MNT_DETACH) {
-            // Nothing is mounted there: its owner died before that. umount(2)
+            // Nothing is mounted there: the owner was killed before it mounted. umount(2)
             Err(Errno::EINVAL) => return Ok(false),
             unmounted => unmounted.map_err(io::Error::from),
         },
         Undo::RemoveSysv { kind, key } => sys::sysv::remove(*kind, *key).map_err(io::Error::from),
         Undo::RemoveQueue { name } => sys::queue::remove(name).map_err(io::Error::from),
-        Undo::RemoveGroup { path } => group::remove(path),
-        Undo::RemoveSharedGroup { path } => group::remove_shared(path),
-        Undo::WithdrawControllers { path, controllers } => group::withdraw(path, controllers),
-        Undo::MoveBack { path, from } => group::leave(from, path),
+        Undo::RemoveGroup { path } => cgroup::remove(path),
+        Undo::RemoveSharedGroup { path } => cgroup::remove_shared(path),
+        Undo::WithdrawControllers { path, controllers } => cgroup::disable_controllers(path, controllers),
+        Undo::MoveBack { path, from } => cgroup::leave(from, path),
     };
     match removed {
-        // Gone meanwhile; or other runs use it still, and the last of them removes it.
+        // It was removed meanwhile; or other runs still use it, and the last of them removes it.
         Err(error) if is_absent(&error) || error.kind() == io::ErrorKind::WouldBlock => Ok(false),
         removed => removed.map(|()| true),
     }
 }
 
-/// A device goes by itself, too, with the namespace of its other end: ENODEV.
+/// A veth pair is also removed by the kernel, with the network namespace of its other end. Then the errno is ENODEV.
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
         || error.raw_os_error() == Some(libc::ENODEV)
 }
 
-/// What makes a thing known again; none if it isn't there.
+/// What identifies an object: its inode, or the kernel's ID. None if it does not exist.
 pub(super) fn identity(undo: &Undo) -> io::Result<Option<String>> {
     let inode = |path: &Path| match fs::symlink_metadata(path) {
         Err(error) if is_absent(&error) => Ok(None),
         metadata => metadata.map(|metadata| Some(format!("{}:{}", metadata.dev(), metadata.ino()))),
     };
     Ok(match undo {
-        // Not from /sys/class/net: that lists the namespace in which it was mounted, which needn't be the caller's.
+        // Not from /sys/class/net: it lists the network namespace in which /sys was mounted, which may not be the
+        // caller's.
         Undo::DeleteLink { name } => sys::netlink::find_link(name).map(|link| link.identity()),
         Undo::RemoveBridge { name } => bridge::find(name).map(|link| link.identity()),
         Undo::RemoveDirectory { path }
@@ -70,13 +71,14 @@ pub(super) fn identity(undo: &Undo) -> io::Result<Option<String>> {
     })
 }
 
-/// The caller's own namespace of the kind in which the thing's name holds.
-pub(super) fn home(undo: &Undo) -> Option<String> {
+/// The caller's namespace in which the name of an object is valid. None for a path.
+pub(super) fn namespace_of(undo: &Undo) -> Option<String> {
     proc::namespace_link("/proc/self", undo.home()?).ok()
 }
 
-/// Whether a namespace still exists as far as can be seen: some process is in it, or it's mounted, as `ip netns` does.
-pub(super) fn lives(namespace: &str) -> bool {
+/// Whether a namespace still exists, as far as the caller can see: a process is in it, or it is bind-mounted, as by
+/// `ip netns`.
+pub(super) fn exists(namespace: &str) -> bool {
     let kind = namespace
         .split(':')
         .next()
@@ -86,7 +88,7 @@ pub(super) fn lives(namespace: &str) -> bool {
         let process = entry.path();
         proc::namespace_link(process.to_str()?, kind?).ok()
     });
-    // The root of such a mount is the namespace's name. proc_pid_mountinfo(5)
+    // In mountinfo, the root of such a mount is the namespace's name. proc_pid_mountinfo(5)
     let is_mounted =
         |table: Vec<u8>| mountinfo::mounts(&table).any(|mount| *mount.root == *Path::new(namespace));
     links.any(|link| link == namespace) || mountinfo::read("/proc/self").is_ok_and(is_mounted)
@@ -97,8 +99,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_namespace_lives_while_a_process_is_in_it() {
-        assert!(lives(&proc::namespace_link("/proc/self", Feature::Net).unwrap()));
-        assert!(!lives("net:[1]"));
+    fn a_namespace_exists_while_a_process_is_in_it() {
+        assert!(exists(&proc::namespace_link("/proc/self", Feature::Net).unwrap()));
+        assert!(!exists("net:[1]"));
     }
 }

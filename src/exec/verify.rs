@@ -1,5 +1,7 @@
-//! Fail closed: just before the command begins, what the kernel shows is compared with what the plan promises. Each side
-//! reads what it can: the child its own /proc, the host the files of the cgroups.
+//! Verifies a container just before execve(2): compares what the kernel shows with what the plan asks for.
+//!
+//! The child reads its own /proc, the host reads the files of the cgroups. If a value differs, or cannot be read, the
+//! command is not started.
 
 mod shown;
 
@@ -21,36 +23,37 @@ use crate::plan::gate::Difference;
 use crate::plan::{Call, Plan};
 use crate::text::{text, text_with};
 
-/// What the kernel must show of a plan's process. It is made before the clone, so that host and child compare with the same.
+/// What the kernel must show of a plan's process. This is made before the clone, so that host and child use the same
+/// values.
 #[derive(Debug, Default)]
 pub struct Expectations {
     expected: Vec<Expected>,
-    /// The caller's own namespaces, as its links name them.
+    /// The caller's namespaces, as the links in /proc/self/ns name them.
     outside: Vec<(Feature, String)>,
-    /// How this program's file is kept from the container.
-    program: Option<Program>,
+    /// How the file of this program is protected from the container.
+    program: Option<ProgramLink>,
 }
 
 impl Expectations {
-    /// Those of a plan that the caller performs.
+    /// The expectations of a plan that the caller performs.
     ///
     /// # Errors
-    /// When a link to one of the caller's namespaces can't be read.
+    /// A link to one of the caller's namespaces cannot be read.
     pub fn of(plan: &Plan) -> Result<Expectations> {
-        Ok(Expectations { expected: expect::of(plan), outside: outside()?, program: Program::of(plan) })
+        Ok(Expectations { expected: expect::of(plan), outside: outside()?, program: ProgramLink::of(plan) })
     }
 
-    /// Each of them, but for the process's program and descriptors.
+    /// All expected values, except those of the program and the descriptors.
     pub fn iter(&self) -> slice::Iter<'_, Expected> {
         self.expected.iter()
     }
 
-    /// What differs in the files that the host reads.
+    /// The differences in the files that the host reads.
     pub(super) fn differences_outside(&self) -> Vec<Difference> {
         self.differences(&mut ProcessFiles::of("/proc/self"), None, Expected::is_read_by_host)
     }
 
-    /// What differs in what the process itself reads. `address` is the one that was claimed for it.
+    /// The differences in the files that the process itself reads. `address` is the address that was claimed for it.
     pub(super) fn differences_inside(&self, address: Option<Ipv4Addr>) -> Vec<Difference> {
         let mut files = ProcessFiles::of("/proc/self");
         let mut found = self.differences(&mut files, address, |expected| !expected.is_read_by_host());
@@ -75,7 +78,7 @@ impl Expectations {
         found
     }
 
-    /// Whether the kernel shows what is expected. What can't be read isn't.
+    /// Whether the kernel shows the expected value. A value that cannot be read is not met.
     pub fn is_met(&self, expected: &Expected, shown: &Shown) -> bool {
         let shows = |wanted: &str| matches!(shown, Shown::Text(text) if text == wanted);
         match expected {
@@ -96,14 +99,14 @@ impl Expectations {
                     filesystem.as_ref().is_none_or(|filesystem| filesystem == mounted)
                         && attributes.options().iter().all(has)
                 }
-                Shown::NoPlace => *may_be_missing,
+                Shown::NoPath => *may_be_missing,
                 _ => false,
             },
             expected => shows(&self.wanted(expected)),
         }
     }
 
-    /// That `expected`, which is read at `place`, isn't met.
+    /// The difference between `expected`, which is read at `place`, and what is shown there.
     pub fn difference(&self, expected: &Expected, place: String, shown: &Shown) -> Difference {
         Difference { source: place, wanted: self.wanted(expected), shown: shown.to_string() }
     }
@@ -132,13 +135,13 @@ impl Expectations {
         }
     }
 
-    /// The caller's namespace of a kind; none where the kernel has no such kind.
+    /// The caller's namespace of a kind; none if the kernel has no such kind.
     fn outside(&self, kind: Feature) -> Option<&str> {
         self.outside.iter().find(|(known, _)| *known == kind).map(|(_, link)| link.as_str())
     }
 }
 
-/// The caller's own namespaces.
+/// The caller's namespaces.
 fn outside() -> Result<Vec<(Feature, String)>> {
     let files = ProcessFiles::of("/proc/self");
     let mut links = Vec::new();
@@ -154,34 +157,34 @@ fn outside() -> Result<Vec<(Feature, String)>> {
     Ok(links)
 }
 
-/// A limit as proc_pid_limits(5) has it.
+/// A resource limit as /proc/PID/limits prints it.
 fn bound(limit: u64) -> String {
     if limit == libc::RLIM_INFINITY { "unlimited".into() } else { limit.to_string() }
 }
 
-/// Why /proc/self/exe leads to nothing that the container could change, as long as this process is `sandbox`.
+/// Why the container cannot change the file of this program through /proc/self/exe, before execve(2). CVE-2019-5736
 #[derive(Debug, Clone, Copy)]
-enum Program {
-    /// It leads to an empty file in memory.
+enum ProgramLink {
+    /// The link leads to an empty file in memory.
     Left,
-    /// It leads to a sealed copy in memory.
+    /// The link leads to a sealed copy of the program in memory.
     Sealed,
-    /// It leads to a file whose owner has no ID in the container.
+    /// The link leads to a file whose owner has no ID in the container.
     Unowned,
 }
 
-impl Program {
-    /// What holds for a plan's process; none where it can see its program's file as before.
-    fn of(plan: &Plan) -> Option<Program> {
+impl ProgramLink {
+    /// The protection in a plan; none if the process keeps the mount namespace of the host.
+    fn of(plan: &Plan) -> Option<ProgramLink> {
         let has = |wanted: fn(&ProcessCall) -> bool| {
             plan.steps.iter().any(|step| matches!(&step.call, Call::Process(call) if wanted(call)))
         };
         if has(|call| matches!(call, ProcessCall::LeaveProgram { .. })) {
-            Some(Program::Left)
+            Some(ProgramLink::Left)
         } else if has(|call| matches!(call, ProcessCall::ExecuteCopy)) {
-            Some(Program::Sealed)
+            Some(ProgramLink::Sealed)
         } else {
-            plan.namespaces.contains(&Feature::Mnt).then_some(Program::Unowned)
+            plan.namespaces.contains(&Feature::Mnt).then_some(ProgramLink::Unowned)
         }
     }
 
@@ -190,9 +193,9 @@ impl Program {
         let unread = |why: &str| text_with("verify.unread", &[("why", why)]);
         let link = files.link("exe").unwrap_or_else(|error| unread(&error.to_string()));
         let (wanted, is_so) = match self {
-            Program::Left => ("verify.left", Ok(link == "/memfd:sandbox (deleted)")),
-            Program::Sealed => ("verify.sealed", Ok(crate::sys::sealed::is_sealed())),
-            Program::Unowned => ("verify.unowned", is_out_of_reach(&source)),
+            ProgramLink::Left => ("verify.left", Ok(link == "/memfd:sandbox (deleted)")),
+            ProgramLink::Sealed => ("verify.sealed", Ok(crate::sys::sealed::is_sealed())),
+            ProgramLink::Unowned => ("verify.unowned", is_out_of_reach(&source)),
         };
         let shown = match is_so {
             Ok(true) => return None,
@@ -215,31 +218,31 @@ fn is_out_of_reach(path: &str) -> io::Result<bool> {
     }
 }
 
-/// Descriptors beyond 0 to 2 that execve would hand to the command, of all that there's room for: FDSize.
+/// The descriptors from 3 on that execve(2) would keep open. FDSize is the number of slots for descriptors.
 /// proc_pid_status(5)
 fn open_descriptors(status: std::result::Result<&str, &Shown>) -> Vec<Difference> {
-    let found = |number: &str, shown| Difference {
-        source: format!("/proc/self/fd/{number}"),
+    let difference = |fd: &str, shown| Difference {
+        source: format!("/proc/self/fd/{fd}"),
         wanted: text("verify.closed"),
         shown,
     };
-    let room: i32 = match status.map(|status| status_of(status, "FDSize").unwrap_or_default().parse()) {
-        Ok(Ok(room)) => room,
+    let size: i32 = match status.map(|status| status_of(status, "FDSize").unwrap_or_default().parse()) {
+        Ok(Ok(size)) => size,
         Ok(Err(error)) => {
-            return vec![found("*", text_with("verify.unread", &[("why", &error.to_string())]))];
+            return vec![difference("*", text_with("verify.unread", &[("why", &error.to_string())]))];
         }
-        Err(shown) => return vec![found("*", shown.to_string())],
+        Err(shown) => return vec![difference("*", shown.to_string())],
     };
-    let kept = (3..room).filter(|number| crate::sys::is_kept_by_exec(*number));
-    kept.map(|number| found(&number.to_string(), text("verify.kept"))).collect()
+    let kept = (3..size).filter(|fd| crate::sys::is_kept_by_exec(*fd));
+    kept.map(|fd| difference(&fd.to_string(), text("verify.kept"))).collect()
 }
 
-/// The start is stopped: a table of what differs.
+/// The error that stops the start: a table of the differences.
 pub(super) fn refused(differences: &[Difference]) -> Error {
     table(&text("verify.what"), differences).why(text("verify.why")).todo(text("verify.todo"))
 }
 
-/// An error that lists what differs.
+/// An error that lists differences.
 pub fn table(what: &str, differences: &[Difference]) -> Error {
     let mut error = Error::failed(what);
     for Difference { source, wanted, shown } in differences {
@@ -257,7 +260,7 @@ mod tests {
     use crate::config::compose::{self, Ending, Machine};
     use crate::config::spec::Spec;
     use crate::feature::Purpose;
-    use crate::host::cgroups::Site;
+    use crate::host::cgroups::CgroupParent;
     use crate::host::{Cgroups, Host};
     use crate::namespaces::net::{Mode, Net};
     use crate::namespaces::user::{Map, User};
@@ -282,9 +285,9 @@ mod tests {
         differences.into_iter().map(|difference| difference.source).collect()
     }
 
-    /// This process was isolated in nothing: whatever a plan promises is missing, and what it doesn't is there.
+    /// The test process has no new namespaces, so a plan with a UTS namespace differs, and an empty plan does not.
     #[test]
-    fn what_was_promised_and_is_not_there_is_found() {
+    fn a_namespace_and_a_host_name_that_are_missing_are_found() {
         let is_link =
             |source: &String| source.starts_with("/proc/self/ns/") || source.contains("/sys/kernel/");
         let mut none = found(&Spec::default());
@@ -297,21 +300,21 @@ mod tests {
     }
 
     #[test]
-    fn mounts_and_rlimits_that_are_not_there_are_found() {
-        let words = "rootfs: host\npid:\nrlimits: { nofile: 77 }\n";
-        let mut found = found(&serde_yaml::from_str(words).unwrap());
+    fn mounts_and_rlimits_that_are_missing_are_found() {
+        let spec = "rootfs: host\npid:\nrlimits: { nofile: 77 }\n";
+        let mut found = found(&serde_yaml::from_str(spec).unwrap());
         found.retain(|source| source.contains("/limits") || source.contains("/mountinfo"));
         for place in ["/proc/sys", "/proc/irq", "/etc"] {
             let source = format!("/proc/self/mountinfo {place}");
-            let is_promised = place != "/etc";
-            assert_eq!(found.contains(&source), is_promised, "{source}: {found:?}");
+            let is_expected = place != "/etc";
+            assert_eq!(found.contains(&source), is_expected, "{source}: {found:?}");
         }
         assert_eq!(found[0], "/proc/self/limits Max open files");
     }
 
-    /// This process's link still leads to its program.
+    /// The link of the test process still leads to its program.
     #[test]
-    fn a_program_within_reach_is_found() {
+    fn a_program_that_the_container_could_change_is_found() {
         let is_there = |found: &[String]| found.contains(&"/proc/self/exe".to_owned());
         assert!(is_there(&found(&Spec { rootfs: Some(Rootfs::Host), ..Spec::default() })));
         assert!(!is_there(&found(&Spec::default())));
@@ -319,14 +322,15 @@ mod tests {
         assert!(is_there(&found(&Spec { rootfs: Some(Rootfs::Host), user, ..Spec::default() })));
     }
 
-    /// No group was made: each of its files is missing, with the number that the kernel would show.
+    /// The cgroup was not made, so its file is missing. The expected value is rounded down to pages, as the kernel
+    /// shows it.
     #[test]
-    fn a_limit_that_is_not_there_is_found() {
-        let site = Site {
+    fn a_limit_that_is_missing_is_found() {
+        let parent = CgroupParent {
             version: Version::V2,
             base: "/no-such-mount".into(),
             controllers: vec![Controller::Memory],
-            handed_down: Vec::new(),
+            to_enable: Vec::new(),
             missing: Vec::new(),
             is_occupied: false,
             cpuset: None,
@@ -334,7 +338,7 @@ mod tests {
         let cgroups = Cgroups {
             name: "group".into(),
             versions: vec![(Controller::Memory, Version::V2)],
-            sites: vec![site],
+            parents: vec![parent],
             obstacles: Vec::new(),
         };
         let host = Host { privileged: true, cgroups: Some(cgroups), ..Host::gather() };
@@ -351,9 +355,9 @@ mod tests {
         assert_eq!(*wanted, (9 * page).to_string());
     }
 
-    /// This process has no such address, and no such route.
+    /// The test process has no such address, and no such route.
     #[test]
-    fn an_address_and_a_route_that_are_not_there_are_found() {
+    fn an_address_and_a_route_that_are_missing_are_found() {
         let bridge = Bridge {
             network: Some(Ipv4Addr::new(10, 111, 99, 0)),
             is_foreign: false,
@@ -384,18 +388,18 @@ mod tests {
     }
 
     #[test]
-    fn a_descriptor_that_the_command_would_get_is_found() {
+    fn a_descriptor_that_execve_would_keep_open_is_found() {
         let file = fs::File::open("/dev/null").unwrap();
-        let number = std::os::fd::AsRawFd::as_raw_fd(&file);
-        let source = format!("/proc/self/fd/{number}");
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&file);
+        let source = format!("/proc/self/fd/{fd}");
         assert!(!found(&Spec::default()).contains(&source));
         nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
         assert!(found(&Spec::default()).contains(&source));
     }
 
-    /// What cannot be read or is not there is a difference, whatever is expected.
+    /// A value that cannot be read or is missing is a difference, whatever is expected.
     #[test]
-    fn nothing_is_met_by_what_is_not_shown() {
+    fn a_missing_or_unreadable_value_meets_no_expectation() {
         let machine = Machine { host: Host::gather(), network: NetworkFacts::default() };
         let plan = compose::plan(&Spec::default(), &machine, Purpose::Container, ending(), false);
         let mut expectations = Expectations::of(&plan).unwrap();
@@ -409,7 +413,7 @@ mod tests {
             Expected::Hostname(String::new()),
         ]);
         for expected in expectations.iter() {
-            for shown in [Shown::Absent, Shown::NoPlace, Shown::Unreadable("EACCES".into())] {
+            for shown in [Shown::Absent, Shown::NoPath, Shown::Unreadable("EACCES".into())] {
                 assert!(!expectations.is_met(expected, &shown), "{expected:?} by {shown:?}");
             }
         }

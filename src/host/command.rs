@@ -1,4 +1,5 @@
-//! Finding COMMAND as a shell would, before anything is made: a typing error then costs nothing.
+//! Finds the program of COMMAND, as a shell does. This happens before anything is made, so a typing error costs
+//! nothing.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -9,16 +10,16 @@ use super::resolver::Resolver;
 use crate::error::{Error, ExitKind, Result};
 use crate::text::{text, text_with};
 
-/// Where programs are looked for, where nobody says otherwise.
+/// The PATH of a command whose environment has none.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The caller's own PATH.
+/// The caller's PATH.
 pub fn callers_path() -> OsString {
     std::env::var_os("PATH").unwrap_or_else(|| PATH.into())
 }
 
-/// The file that `name` means: itself where it has a slash, else the first executable in PATH. The path that comes back is
-/// the one to execute, as it will be in `tree`. `path` is the PATH that the command will have.
+/// The program that `name` means: the file `name` if it contains a slash, otherwise the first executable file in
+/// `path`, which is the PATH to search. The result is a path in the container, as `tree` describes it.
 ///
 /// # Errors
 /// Not found (127), found but not executable (126).

@@ -1,4 +1,5 @@
-//! Which disk is meant: cgroups limit whole disks, known by MAJ:MIN, where people name a device, a partition or a file.
+//! Finds the disk that a user means. A cgroup limits a whole disk, named by MAJ:MIN. Users name a device, a partition
+//! or a file.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -28,25 +29,25 @@ impl std::fmt::Display for Disk {
 }
 
 impl Disk {
-    /// The disk behind `words`: `MAJ:MIN`, a block device, or a file, which means the disk that it lies on. Of a partition
-    /// the whole disk: the kernel takes no other.
+    /// The disk that `name` means: `MAJ:MIN`, a block device, or a file, which means the disk with that file. A
+    /// partition means its whole disk, because the kernel accepts only whole disks.
     ///
     /// # Errors
-    /// In words: there is no such file, no such device, or no disk behind it.
-    pub fn find(words: &str) -> Result<Disk, String> {
-        let of_numbers = |words: &str| {
-            let (major, minor) = words.split_once(':')?;
+    /// A message: there is no such file or device, or it is on no disk.
+    pub fn find(name: &str) -> Result<Disk, String> {
+        let parse = |name: &str| {
+            let (major, minor) = name.split_once(':')?;
             Some((major.parse().ok()?, minor.parse().ok()?))
         };
-        let (major, minor) = match of_numbers(words) {
+        let (major, minor) = match parse(name) {
             Some(numbers) => numbers,
-            None => numbers_of(Path::new(words))
-                .map_err(|error| said("blkio.disk.nofile", words, &error.to_string()))?,
+            None => device_of(Path::new(name))
+                .map_err(|error| message("blkio.disk.nofile", name, &error.to_string()))?,
         };
-        Disk::of(major, minor).ok_or_else(|| said("blkio.disk.none", words, &format!("{major}:{minor}")))
+        Disk::of(major, minor).ok_or_else(|| message("blkio.disk.none", name, &format!("{major}:{minor}")))
     }
 
-    /// The whole disk of a block device, by the directory that sysfs has for it: a partition's lies in its disk's.
+    /// The whole disk of a block device. In sysfs, the directory of a partition is in the directory of its disk.
     fn of(major: u64, minor: u64) -> Option<Disk> {
         let mut directory = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
         if directory.join("partition").exists() {
@@ -59,32 +60,33 @@ impl Disk {
     }
 }
 
-/// The disks that something shares out by weight here, and by what: BFQ as a disk's scheduler, or iocost, which only v2 has.
-pub fn weighers(is_v2: bool) -> Vec<(String, &'static str)> {
-    // Only the root of the hierarchy has this file.
+/// The disks on which weights have an effect, each with the mechanism: the I/O scheduler BFQ, or iocost, which only
+/// v2 has.
+pub fn weighted(is_v2: bool) -> Vec<(String, &'static str)> {
+    // Only the root cgroup has io.cost.qos.
     let v2 =
         hierarchies("/proc/self").into_iter().find(|hierarchy| is_v2 && hierarchy.version == Version::V2);
     let costs = v2.map(|hierarchy| file::read_text(hierarchy.mount.join("io.cost.qos")).unwrap_or_default());
     let costs = costs.unwrap_or_default();
     let disks = fs::read_dir("/sys/block").into_iter().flatten().flatten();
-    let by = disks.filter_map(|disk| {
+    let weighted = disks.filter_map(|disk| {
         let read = |file| file::read_text(disk.path().join(file)).unwrap_or_default();
         let numbers = read("dev");
-        let is_counted =
+        let has_iocost =
             |line: &str| line.starts_with(&format!("{} ", numbers.trim())) && line.contains("enable=1");
-        let by = match read("queue/scheduler").contains("[bfq]") {
+        let mechanism = match read("queue/scheduler").contains("[bfq]") {
             true => "bfq",
-            false if is_v2 && costs.lines().any(is_counted) => "iocost",
+            false if is_v2 && costs.lines().any(has_iocost) => "iocost",
             false => return None,
         };
-        Some((disk.file_name().to_string_lossy().into_owned(), by))
+        Some((disk.file_name().to_string_lossy().into_owned(), mechanism))
     });
-    by.collect()
+    weighted.collect()
 }
 
-/// The numbers of the device itself, or of the one that a file lies on. A filesystem over several devices, or over none, has
-/// a number of its own that is no disk's: its source in the mount table may be one.
-fn numbers_of(path: &Path) -> std::io::Result<(u64, u64)> {
+/// The device number (major, minor) of a block device, or of the disk with a file. A file system on several devices
+/// or on none has a device number that is not a disk's. Then its source in the mount table may be a block device.
+fn device_of(path: &Path) -> std::io::Result<(u64, u64)> {
     let metadata = fs::metadata(path)?;
     if metadata.file_type().is_block_device() {
         return Ok((major(metadata.rdev()), minor(metadata.rdev())));
@@ -101,8 +103,8 @@ fn numbers_of(path: &Path) -> std::io::Result<(u64, u64)> {
     Ok(source.unwrap_or(number))
 }
 
-fn said(key: &str, words: &str, reason: &str) -> String {
-    text_with(key, &[("device", words), ("reason", reason)])
+fn message(key: &str, name: &str, reason: &str) -> String {
+    text_with(key, &[("device", name), ("reason", reason)])
 }
 
 #[cfg(test)]
@@ -110,16 +112,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_disk_is_refused_in_words() {
+    fn a_name_that_means_no_disk_is_refused() {
         assert!(Disk::find("/no/such/file").is_err());
-        assert!(Disk::find("/proc/version").is_err(), "/proc lies on no disk");
+        assert!(Disk::find("/proc/version").is_err(), "/proc is on no disk");
         assert!(Disk::find("4095:7").is_err());
     }
 
     #[test]
     fn a_file_a_device_and_its_numbers_mean_the_same_disk() {
-        // Which disks there are is this machine's business: any one that a file lies on will do.
-        let Ok(disk) = Disk::find("/") else { return eprintln!("SKIP: / lies on no disk here") };
+        // Any disk will do: the test uses the one with the root directory.
+        let Ok(disk) = Disk::find("/") else { return eprintln!("SKIP: / is on no disk here") };
         assert_eq!(Disk::find(&disk.to_string()), Ok(disk.clone()));
         let device = format!("/dev/{}", disk.name);
         if Path::new(&device).exists() {

@@ -1,5 +1,6 @@
-//! What of this machine, and of the caller's place in it, decides whether the kernel says yes. Read in this one place,
-//! and only when something failed or `doctor` runs: a run that succeeds reads none of it.
+//! Facts about this machine and the caller that decide which calls the kernel allows.
+//!
+//! They are read after a failure, and by `doctor`. A run that succeeds does not read them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,40 +14,40 @@ use super::Subordinate;
 use crate::feature::Feature;
 use crate::observe::{Unread, file, mountinfo, proc};
 
-/// Facts, as they can be recorded on one machine (`sandbox doctor --format json`) and judged on another.
+/// The facts. They can be recorded on one machine (`sandbox doctor --format json`) and evaluated on another.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Facts {
-    /// The file of this program: what a profile would have to name.
+    /// The path of this program, which an AppArmor profile has to name.
     pub program: String,
-    /// The kernel's release by uname(2), which needs no /proc: `6.8.0-45-generic`.
+    /// The kernel's release, from uname(2), which works without /proc: `6.8.0-45-generic`.
     pub release: String,
-    /// The effective user id.
+    /// The effective user ID.
     pub uid: u32,
-    /// The effective group id.
+    /// The effective group ID.
     pub gid: u32,
-    /// The effective capabilities that are there, by capget(2): `CAP_SYS_ADMIN`.
+    /// The effective capabilities, from capget(2): `CAP_SYS_ADMIN`.
     pub capabilities: Vec<String>,
     /// Whether /proc is a mounted proc filesystem.
     pub proc_is_mounted: bool,
-    /// Files that matter, by path, each with its words. One that isn't there, or can't be read, is missing here.
-    /// One field of a longer file stands as `/proc/self/status Seccomp`.
+    /// The content of some files, by path. A file that does not exist or cannot be read is missing here.
+    /// The key of one field of a file is like `/proc/self/status Seccomp`.
     pub files: BTreeMap<String, String>,
-    /// The namespaces that /proc/self/ns lists: those that this kernel was built with.
+    /// The kinds of namespaces in /proc/self/ns: those that this kernel was built with.
     pub namespaces: Vec<String>,
-    /// What is mounted below /proc: a container's masks.
+    /// The mount points below /proc: a container engine mounts over files there to mask them.
     pub over_proc: Vec<String>,
-    /// Whether this process's root isn't the root of its mount namespace.
+    /// Whether the root directory of this process is not the root of its mount namespace.
     pub is_chrooted: bool,
-    /// The file or the variable that says that this is a container.
+    /// The file or the environment variable that shows that this is a container.
     pub container: Option<String>,
-    /// How many ids /etc/subuid lends to the caller.
+    /// The number of user IDs that /etc/subuid grants to the caller.
     pub lent_ids: u32,
     /// Whether newuidmap is installed.
     pub newuidmap: bool,
 }
 
-/// The whole files that are read.
+/// The files that are read as a whole.
 const FILES: &[&str] = &[
     "/proc/sys/kernel/unprivileged_userns_clone",
     APPARMOR_SWITCH,
@@ -55,19 +56,19 @@ const FILES: &[&str] = &[
     "/sys/fs/selinux/enforce",
 ];
 
-/// Ubuntu's switch: whether a program without a profile is denied its capabilities in a new user namespace.
+/// Ubuntu's sysctl: whether a program without an AppArmor profile is denied capabilities in a new user namespace.
 pub(crate) const APPARMOR_SWITCH: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
-/// Where AppArmor shows the caller's profile; on older kernels all security modules share the second file.
+/// The files with the caller's AppArmor profile. On older kernels, all security modules share the second one.
 const PROFILE: [&str; 2] = ["/proc/self/attr/apparmor/current", "/proc/self/attr/current"];
-/// The profile of the process that was being made.
+/// The file with the AppArmor profile of the process that was being set up.
 pub(crate) const CHILDS_PROFILE: &str = "/proc/<child>/attr/apparmor/current";
 /// The fields of /proc/self/status that are read.
 const STATUS: &[&str] = &["Seccomp", "NoNewPrivs"];
-/// Files that container engines put into what they make.
+/// Files that container engines create in their containers.
 const MARKERS: &[&str] = &["/.dockerenv", "/run/.containerenv", "/run/systemd/container"];
 
 impl Facts {
-    /// Looks at this machine.
+    /// Reads the facts of this machine.
     pub fn read() -> Facts {
         let uid = nix::unistd::geteuid().as_raw();
         let subordinate = Subordinate::gather(uid, &mut Unread::default());
@@ -95,12 +96,12 @@ impl Facts {
         }
     }
 
-    /// The same, with the AppArmor profile of the process that was being made: making a user namespace may have changed
-    /// it. It has ended, perhaps, but nobody has waited for it yet.
+    /// As [`Facts::read`], with the AppArmor profile of the process that was being set up. A new user namespace can
+    /// change the profile. The process may have ended, but it is not reaped yet.
     pub(crate) fn read_with(made: Option<Pid>) -> Facts {
         let mut facts = Facts::read();
         if let Some(made) = made
-            && let Some(label) = words(&CHILDS_PROFILE.replace("<child>", &made.to_string()))
+            && let Some(label) = line_of(&CHILDS_PROFILE.replace("<child>", &made.to_string()))
         {
             facts.files.insert(CHILDS_PROFILE.into(), label);
         }
@@ -112,7 +113,7 @@ impl Facts {
         self.files.get(file)?.parse().ok()
     }
 
-    /// How many namespaces of a kind the caller may have, in this user namespace.
+    /// The maximum number of namespaces of a kind in the caller's user namespace.
     pub(crate) fn limit(&self, feature: Feature) -> Option<u64> {
         self.number(&limit_file(feature))
     }
@@ -125,32 +126,33 @@ impl Facts {
 
     /// The kernel's version, `(6, 8)`.
     pub fn version(&self) -> (u32, u32) {
-        let mut numbers = self.release.split(|sign: char| !sign.is_ascii_digit()).map(str::parse);
+        let mut numbers = self.release.split(|character: char| !character.is_ascii_digit()).map(str::parse);
         let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
         (next(), next())
     }
 
-    /// Windows's Linux: 1 is a translation of system calls without namespaces, 2 a real kernel.
+    /// The version of the Windows Subsystem for Linux. Version 1 translates system calls and has no namespaces;
+    /// version 2 is a real Linux kernel.
     pub fn wsl(&self) -> Option<u8> {
         let release = self.release.to_lowercase();
         release.contains("microsoft").then(|| if release.contains("wsl2") { 2 } else { 1 })
     }
 
-    /// The file in which AppArmor shows the caller's profile, and the profile: `unconfined`, `docker-default (enforce)`.
+    /// The file with the caller's AppArmor profile, and the profile: `unconfined`, `docker-default (enforce)`.
     pub fn profile(&self) -> Option<(&str, &str)> {
         let (file, label) = PROFILE.iter().find_map(|file| self.files.get_key_value(*file))?;
-        // SELinux uses the shared file for its own, `user_u:user_r:user_t:s0`.
+        // In the shared file, SELinux shows its own label: `user_u:user_r:user_t:s0`.
         let is_apparmor = label == "unconfined" || label.ends_with(')');
         is_apparmor.then_some((file.as_str(), label.as_str()))
     }
 
-    /// Whether a system call filter is on.
+    /// Whether this process has a seccomp filter.
     pub fn is_filtered(&self) -> bool {
         self.number("/proc/self/status Seccomp").is_some_and(|mode| mode != 0)
     }
 }
 
-/// The sysctl of a kind's limit, which counts per user and per user namespace: namespaces(7).
+/// The sysctl with the limit for a kind of namespace. The kernel counts per user and per user namespace. namespaces(7)
 pub(crate) fn limit_file(feature: Feature) -> String {
     format!("/proc/sys/user/max_{feature}_namespaces")
 }
@@ -160,8 +162,8 @@ fn files() -> BTreeMap<String, String> {
     let whole = FILES.iter().chain(&PROFILE).map(|path| (*path).to_owned()).chain(limits);
     let mut files: BTreeMap<String, String> = whole
         .filter_map(|path| {
-            let words = words(&path)?;
-            Some((path, words))
+            let line = line_of(&path)?;
+            Some((path, line))
         })
         .collect();
     let status = file::read_text("/proc/self/status").unwrap_or_default();
@@ -173,14 +175,13 @@ fn files() -> BTreeMap<String, String> {
     files
 }
 
-/// A file's words on one line. A security module may end its label with a NUL.
-fn words(path: &str) -> Option<String> {
-    let words = file::read_text(path).ok()?;
-    Some(words.trim_end_matches('\0').split_whitespace().collect::<Vec<_>>().join(" "))
+/// The text of a file on one line. A security module may end its label with a NUL byte.
+fn line_of(path: &str) -> Option<String> {
+    let text = file::read_text(path).ok()?;
+    Some(text.trim_end_matches('\0').split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// As the kernel knows it; without /proc, or from a mount that is nowhere (`exec::own`), as it was called, which is enough
-/// to call it again.
+/// The path of this program, from /proc/self/exe. If there is no /proc, or the link leads to no file, it is argv[0].
 fn program() -> String {
     let known = std::env::current_exe().ok().filter(|path| path.exists());
     let path = known.or_else(|| std::env::args_os().next().map(Into::into));
@@ -194,8 +195,8 @@ fn capabilities() -> Vec<String> {
     names
 }
 
-/// The mount points below /proc. The directory of binfmt_misc is made to be mounted on. So nothing is hidden there, and the
-/// kernel does not count it.
+/// The mount points below /proc, except binfmt_misc. Its directory exists only to be mounted on. So a mount there
+/// hides nothing, and the kernel ignores it when it decides whether a new proc may be mounted.
 fn below_proc(table: &[u8]) -> Vec<String> {
     let mut points: Vec<String> = mountinfo::mounts(table)
         .map(|mount| file::path_text(&mount.mount_point))
@@ -205,18 +206,20 @@ fn below_proc(table: &[u8]) -> Vec<String> {
     points
 }
 
-/// mountinfo lists what is mounted at or below this process's root: in a chroot to a plain directory nothing is at `/`.
-/// In one to a mount point only process 1 can tell, where it may be looked at and has the same mount table.
+/// Whether this process is in a chroot. mountinfo lists the mounts at or below its root directory, so in a chroot to
+/// a plain directory there is no mount on `/`. In a chroot to a mount point there is one. Then the root of process 1
+/// is compared, if the caller may read it and it is in the same mount namespace.
 fn is_chrooted(table: &[u8]) -> bool {
     if !table.is_empty() && !mountinfo::mounts(table).any(|mount| mount.is_on("/")) {
         return true;
     }
-    let same_table = matches!(
+    let is_same_namespace = matches!(
         (fs::read_link("/proc/1/ns/mnt"), fs::read_link("/proc/self/ns/mnt")),
         (Ok(first), Ok(own)) if first == own
     );
     let place = |path| fs::metadata(path).map(|root| (root.dev(), root.ino())).ok();
-    same_table && matches!((place("/proc/1/root/."), place("/")), (Some(first), Some(own)) if first != own)
+    is_same_namespace
+        && matches!((place("/proc/1/root/."), place("/")), (Some(first), Some(own)) if first != own)
 }
 
 fn container() -> Option<String> {
@@ -229,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn releases_are_numbers_first() {
+    fn a_version_is_read_from_a_release() {
         let version = |release: &str| Facts { release: release.into(), ..Facts::default() }.version();
         assert_eq!(version("6.8.0-45-generic"), (6, 8));
         assert_eq!(version("5.15.167.4-microsoft-standard-WSL2"), (5, 15));
@@ -238,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn the_two_kinds_of_wsl_are_told_apart() {
+    fn the_two_versions_of_wsl_are_distinguished() {
         let wsl = |release: &str| Facts { release: release.into(), ..Facts::default() }.wsl();
         assert_eq!(wsl("4.4.0-19041-Microsoft"), Some(1));
         assert_eq!(wsl("5.15.167.4-microsoft-standard-WSL2"), Some(2));
@@ -246,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn masks_are_what_is_mounted_below_proc() {
+    fn mounts_below_proc_are_masks() {
         let table = b"1 0 8:1 / / rw - ext4 x rw\n2 1 0:5 / /proc rw - proc proc rw\n3 2 0:6 /null /proc/kcore rw - tmpfs x rw\n";
         assert_eq!(below_proc(table), ["/proc/kcore"]);
         assert!(!is_chrooted(table));
@@ -255,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_selinux_says_is_no_profile() {
+    fn a_label_of_selinux_is_not_an_apparmor_profile() {
         let mut facts = Facts::default();
         facts.files.insert("/proc/self/attr/current".into(), "user_u:user_r:user_t:s0".into());
         assert_eq!(facts.profile(), None);

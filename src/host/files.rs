@@ -1,4 +1,4 @@
-//! What a new root needs to know of the files of this machine.
+//! Facts about the files of this machine, from which a new root file system is planned.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -7,38 +7,43 @@ use nix::unistd::AccessFlags;
 
 use crate::observe::{Unread, file, mountinfo};
 
-/// This machine's files, as far as a new root is made of them.
+/// The files of this machine, as far as a new root file system depends on them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Files {
     /// The kernel's version, `(6, 8)`.
     pub kernel: (u32, u32),
-    /// Whether the caller is in a user namespace already: its mount table was copied from one that it has no right to, and
-    /// so has what an ordinary user's has.
+    /// Whether the caller is in a user namespace that is not the initial one. Then its mount table may be a copy from
+    /// a more privileged mount namespace, with the restrictions that an ordinary user's new mount namespace has.
     pub is_nested: bool,
-    /// Where something is mounted, `/` itself left out. Only looked up where these files are shown, or a user namespace makes
-    /// what was mounted before it immovable. proc_pid_mountinfo(5)
+    /// All mount points except `/`. They are read only if the files of the host are shown, or if there is a user
+    /// namespace, in which the older mounts are locked. mount_namespaces(7)
     pub mount_points: Vec<PathBuf>,
-    /// What lies in `/`, by name: a link's target, or none for a directory that the caller may enter. Other files are left out.
-    /// Only looked up where a spec shows these files.
+    /// The directories and symbolic links in `/`, by name, with the target of a link. Directories that the caller may
+    /// not enter are left out. This is read only if a spec shows the files of the host.
     pub top: Vec<(String, Option<PathBuf>)>,
     /// The hostname.
     pub hostname: String,
-    /// What /etc/resolv.conf says.
+    /// The content of /etc/resolv.conf.
     pub resolvers: String,
 }
 
 impl Files {
-    /// Looks at this machine: at what lies in `/`, if that is to be shown, and at its mounts for that or for a user namespace.
+    /// Reads the facts. `shows_host` is whether the files of the host are shown, `is_user` whether there is a user
+    /// namespace.
     pub fn gather(shows_host: bool, is_user: bool, unread: &mut Unread) -> Files {
         let names = nix::sys::utsname::uname();
         let name =
             |of: &dyn Fn(&nix::sys::utsname::UtsName) -> String| names.as_ref().map(of).unwrap_or_default();
-        let is_nested = !is_whole(&unread.text("/proc/self/uid_map"));
-        let has_bounds = shows_host || is_user || is_nested;
+        let is_nested = !is_initial(&unread.text("/proc/self/uid_map"));
+        let needs_mounts = shows_host || is_user || is_nested;
         Files {
             kernel: version(&name(&|names| names.release().to_string_lossy().into_owned())),
             is_nested,
-            mount_points: if has_bounds { points(&unread.bytes("/proc/self/mountinfo")) } else { Vec::new() },
+            mount_points: if needs_mounts {
+                points(&unread.bytes("/proc/self/mountinfo"))
+            } else {
+                Vec::new()
+            },
             top: if shows_host { top(unread) } else { Vec::new() },
             hostname: name(&|names| names.nodename().to_string_lossy().into_owned()),
             resolvers: file::read_text("/etc/resolv.conf").unwrap_or_default(),
@@ -56,15 +61,15 @@ impl Files {
     }
 }
 
-/// The first user namespace maps every id to itself. user_namespaces(7)
-fn is_whole(map: &str) -> bool {
+/// Whether a map is that of the initial user namespace, which maps each ID to itself. user_namespaces(7)
+fn is_initial(map: &str) -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// Whether a file is a directory; none where there is no such file.
+/// Whether a file is a directory; none if there is no such file.
 ///
 /// # Errors
-/// Why that can't be known, in words.
+/// A message: why this cannot be found out.
 pub fn is_directory(path: &Path) -> Result<Option<bool>, String> {
     match path.metadata() {
         Ok(metadata) => Ok(Some(metadata.is_dir())),
@@ -76,7 +81,7 @@ pub fn is_directory(path: &Path) -> Result<Option<bool>, String> {
 }
 
 fn version(release: &str) -> (u32, u32) {
-    let mut numbers = release.split(|sign: char| !sign.is_ascii_digit()).map(str::parse);
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit()).map(str::parse);
     let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
     (next(), next())
 }
@@ -96,8 +101,8 @@ fn top(unread: &mut Unread) -> Vec<(String, Option<PathBuf>)> {
             if kind.is_symlink() {
                 return Some((name, Some(unread.answer(&entry.path(), entry.path().read_link())?)));
             }
-            let enters = unread.may(&entry.path(), AccessFlags::X_OK);
-            (kind.is_dir() && enters).then_some((name, None))
+            let may_enter = unread.may(&entry.path(), AccessFlags::X_OK);
+            (kind.is_dir() && may_enter).then_some((name, None))
         })
         .collect();
     top.sort();
@@ -109,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mount_points_are_read_as_the_kernel_writes_them() {
+    fn mount_points_are_decoded() {
         let table = b"1 0 8:1 / / rw - ext4 x rw\n2 1 0:5 / /a\\040b rw - proc proc rw\n";
         assert_eq!(points(table), [PathBuf::from("/a b")]);
         let files = Files { mount_points: vec!["/var/lib".into()], ..Files::default() };

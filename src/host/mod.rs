@@ -1,4 +1,5 @@
-//! Facts about the machine and the caller that planning needs: gathered once, then only read.
+//! Facts about the machine and the caller, found by looking. Planning uses them: they are gathered once, and then
+//! only read.
 
 pub mod cgroups;
 pub mod command;
@@ -19,48 +20,49 @@ pub use self::program::ProgramFile;
 pub use self::subordinate::Subordinate;
 use crate::observe::{Unread, file};
 
-/// Who asks, and what they may do.
+/// The caller of `sandbox` and the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
-    /// The effective user id.
+    /// The effective user ID.
     pub uid: u32,
-    /// The effective group id.
+    /// The effective group ID.
     pub gid: u32,
-    /// The caller's other groups: only looked up where a spec has them dropped.
+    /// The caller's supplementary groups. They are read only if a spec drops them.
     pub groups: Groups,
-    /// Whether namespaces can be made without a user namespace: CAP_SYS_ADMIN is effective. Root in a container may lack it.
+    /// Whether CAP_SYS_ADMIN is effective. Then namespaces can be made without a user namespace. Root in a container
+    /// may lack it.
     pub privileged: bool,
-    /// This program's file.
+    /// The file of this program.
     pub program: ProgramFile,
-    /// The newest capability that this kernel knows: only looked up where a spec drops some.
+    /// The newest capability of this kernel. It is read only if a spec drops capabilities.
     pub last_capability: Option<u8>,
-    /// Ids beyond their own that the caller may map: only looked up where a spec asks for ranges.
+    /// The subordinate IDs of the caller. They are read only if a spec maps ranges of IDs.
     pub subordinate: Option<Subordinate>,
-    /// The machine's name.
+    /// The host name.
     pub name: String,
-    /// The kind of terminal that the caller has: $TERM.
+    /// The type of the caller's terminal: $TERM.
     pub terminal: String,
-    /// Where cgroups can be made: only looked up where a spec limits something.
+    /// Where cgroups can be made. This is found only if a spec sets a limit.
     pub cgroups: Option<Cgroups>,
-    /// This machine's files: only looked up where a spec has a root of its own.
+    /// The files of this machine. They are read only if a spec has a new root file system.
     pub files: Option<Files>,
-    /// The disks that a spec names, by its words; or why one is none.
+    /// The disks that a spec names, by these names; or why a name means no disk.
     pub disks: Vec<(String, Result<Disk, String>)>,
-    /// The disks that are shared out by weight, and by what: only looked up where a spec asks for a weight.
+    /// The disks on which weights have an effect, with the mechanism. They are read only if a spec sets a weight.
     pub weighers: Vec<(String, &'static str)>,
-    /// What of all this couldn't be looked at.
+    /// The files that could not be read.
     pub unread: Unread,
 }
 
 impl Host {
-    /// Looks at the caller.
+    /// Reads the facts that every plan needs.
     pub fn gather() -> Host {
         let uid = nix::unistd::geteuid();
         Host {
             uid: uid.as_raw(),
             gid: nix::unistd::getegid().as_raw(),
             groups: Groups::default(),
-            // Where the kernel doesn't tell, root has it, and no one else.
+            // If the kernel does not report it, only root is taken to have it.
             privileged: caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN)
                 .unwrap_or(uid.is_root()),
             program: ProgramFile::gather(),
@@ -77,28 +79,31 @@ impl Host {
     }
 }
 
-/// Groups that the caller is in beside its own one.
+/// The caller's supplementary groups.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Groups {
-    /// Whether there are any: getgroups(2).
+    /// Whether there are any besides the effective group. getgroups(2)
     pub has_others: bool,
-    /// Whether they can't be dropped: setgroups(2) was given up in the caller's user namespace, and so in all below.
-    /// user_namespaces(7)
+    /// Whether they cannot be dropped: setgroups(2) is denied in the caller's user namespace, and so in all its
+    /// descendants. user_namespaces(7)
     pub are_fixed: bool,
 }
 
 impl Groups {
-    /// Looks at the caller.
+    /// Reads the groups of the caller.
     pub fn gather() -> Groups {
         let own = nix::unistd::getegid().as_raw();
         let all = rustix::process::getgroups().unwrap_or_default();
-        let word = file::read_text("/proc/self/setgroups").unwrap_or_default();
-        Groups { has_others: all.iter().any(|group| group.as_raw() != own), are_fixed: word.trim() == "deny" }
+        let setgroups = file::read_text("/proc/self/setgroups").unwrap_or_default();
+        Groups {
+            has_others: all.iter().any(|group| group.as_raw() != own),
+            are_fixed: setgroups.trim() == "deny",
+        }
     }
 }
 
-/// The newest capability that this kernel has. None without a /proc. `caps` reads this file too, but leaves out each capability
-/// that is newer than itself, and those must be dropped as well. capabilities(7)
+/// The newest capability of this kernel; none without /proc. The crate `caps` reads this file too, but leaves out
+/// capabilities that are newer than the crate, and those must be dropped as well. capabilities(7)
 pub fn last_capability() -> Option<u8> {
     file::read_text("/proc/sys/kernel/cap_last_cap").ok()?.trim().parse().ok()
 }

@@ -1,22 +1,22 @@
 //! Resolves a path in the container to the file on the host, before the container exists.
 //!
-//! A wrong path is so reported before anything is made, also where the path leads through a bind mount, another root or
-//! symbolic links in it: the kernel will follow those links inside the new root, not from ours.
+//! So a wrong path is reported before anything is made. The path can lead through bind mounts, another root
+//! directory, and symbolic links. The kernel will follow such links in the new root, not in the root of the host.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-/// How many symbolic links the kernel follows before it fails with ELOOP. path_resolution(7)
-const LINKS: usize = 40;
+/// The maximum number of symbolic links that the kernel follows. Then it fails with ELOOP. path_resolution(7)
+const MAX_LINKS: usize = 40;
 
 /// A root directory, and what will be mounted in it. The default is the host's root as it is now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resolver {
     root: Option<PathBuf>,
-    /// Each mount point, and the file on the host that is mounted on it; none for an empty file system. A later mount covers
-    /// an earlier one.
+    /// Each mount point, and the file on the host that is mounted on it; none for an empty file system. A later mount
+    /// covers an earlier one.
     mounts: Vec<(PathBuf, Option<PathBuf>)>,
 }
 
@@ -71,7 +71,7 @@ impl Resolver {
             }
             at.push(name);
             let target = self.on_host(&at).and_then(|file| file.read_link().ok());
-            let Some(target) = target.filter(|_| links < LINKS) else { continue };
+            let Some(target) = target.filter(|_| links < MAX_LINKS) else { continue };
             links += 1;
             at.pop();
             if target.is_absolute() {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn links_are_followed_inside() {
+    fn symbolic_links_are_followed_in_the_new_root() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(directory.path().join("usr/bin")).unwrap();
         std::os::unix::fs::symlink("/usr/bin", directory.path().join("bin")).unwrap();
@@ -141,13 +141,13 @@ mod tests {
         let resolved = resolver.resolve(Path::new("/bin/sh"));
         assert_eq!(resolved.container, Path::new("/usr/bin/sh"));
         assert_eq!(resolved.host, Some(directory.path().join("usr/bin/sh")));
-        // A relative one leads on from the directory that it lies in.
+        // A relative link starts at the directory that contains it.
         std::os::unix::fs::symlink("bin", directory.path().join("usr/tools")).unwrap();
         assert_eq!(resolver.resolve(Path::new("/usr/tools/sh")).container, Path::new("/usr/bin/sh"));
     }
 
     #[test]
-    fn a_relative_path_begins_at_the_working_directory() {
+    fn a_relative_path_starts_at_the_working_directory() {
         let mut resolver = Resolver::default();
         resolver.bind(&Resolved { container: "/nowhere".into(), host: None }, Path::new("/etc"));
         let here = std::env::current_dir().unwrap();

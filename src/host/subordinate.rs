@@ -1,19 +1,19 @@
-//! Subordinate ids: the ranges that /etc/subuid and /etc/subgid lend to a user, and the programs that may map them.
+//! Subordinate IDs: the ranges that /etc/subuid and /etc/subgid grant to a user, and the programs that can map them.
 
 use std::path::{Path, PathBuf};
 
 use crate::observe::Unread;
 
-/// Ids that the caller may map besides its own. subuid(5), newuidmap(1).
+/// The IDs that the caller may map besides its own. subuid(5), newuidmap(1)
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Subordinate {
-    /// `(first, count)` of each range of user ids.
+    /// The ranges of user IDs: `(first, count)`.
     pub uids: Vec<(u32, u32)>,
-    /// The same for group ids.
+    /// The ranges of group IDs.
     pub gids: Vec<(u32, u32)>,
-    /// newuidmap, where it is installed.
+    /// The path of newuidmap, if it is installed.
     pub newuidmap: Option<PathBuf>,
-    /// newgidmap, where it is installed.
+    /// The path of newgidmap, if it is installed.
     pub newgidmap: Option<PathBuf>,
 }
 
@@ -38,8 +38,8 @@ fn program(name: &str) -> Option<PathBuf> {
         .find(|path| path.exists())
 }
 
-/// The user's name. /etc/passwd is read as a file: the C library's look-up loads plug-ins, which a static program cannot. A name,
-/// and any other field, may be bytes that are not UTF-8.
+/// The user's name. /etc/passwd is read as a file, because getpwuid(3) loads plug-ins, which a static program cannot
+/// do. A field may contain bytes that are not UTF-8.
 fn name_of(passwd: &[u8], uid: u32) -> Option<Vec<u8>> {
     lines(passwd).find_map(|line| {
         let mut fields = line.split(|byte| *byte == b':');
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_is_found_by_name_and_by_number() {
+    fn a_range_is_found_by_name_and_by_user_id() {
         let file = b"J\xfcrgen:7:7\nann:100000:65536\n1001:200000:10\nbob:1:x\n\n";
         assert_eq!(ranges(file, Some(b"ann".as_slice()), 1000), [(100_000, 65_536)]);
         assert_eq!(ranges(file, Some(b"J\xfcrgen".as_slice()), 8), [(7, 7)]);

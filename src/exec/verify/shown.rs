@@ -1,4 +1,4 @@
-//! What the kernel shows of a process: the place in /proc where each expected value is read.
+//! Reads from /proc and the cgroup files what the kernel shows for each expected value.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -17,30 +17,30 @@ use crate::plan::call::user::IdRange;
 use crate::plan::expect::Expected;
 use crate::text::{text, text_with};
 
-/// What the kernel shows where a value is expected.
+/// What the kernel shows for an expected value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shown {
-    /// The text there, with one blank between two words.
+    /// A text. Each run of blanks is one blank.
     Text(String),
     /// The lines of an ID map, in order.
     IdMap(Vec<IdRange>),
-    /// The mount on top at a place.
+    /// The topmost mount on a path.
     Mount {
-        /// Its filesystem.
+        /// The type of its file system.
         filesystem: String,
         /// Its options, `rw,nosuid`.
         options: String,
     },
     /// There is no such file, line or mount.
     Absent,
-    /// There is no such mount point.
-    NoPlace,
-    /// It cannot be read, and why.
+    /// The path of a mount does not exist.
+    NoPath,
+    /// The value cannot be read, with the reason.
     Unreadable(String),
 }
 
 impl Shown {
-    /// The text of a file as a whole. That there is no such file is an answer.
+    /// The whole text of a file. A missing file is `Absent`.
     pub fn of_file(read: io::Result<String>) -> Shown {
         match read {
             Ok(content) => Shown::Text(one_line(&content)),
@@ -67,36 +67,36 @@ impl fmt::Display for Shown {
             Shown::IdMap(map) => f.write_str(&ranges_text(map)),
             Shown::Mount { filesystem, options } => write!(f, "{filesystem} {options}"),
             Shown::Absent => f.write_str(&text("verify.absent")),
-            Shown::NoPlace => f.write_str("ENOENT"),
+            Shown::NoPath => f.write_str("ENOENT"),
             Shown::Unreadable(why) => f.write_str(&text_with("verify.unread", &[("why", why)])),
         }
     }
 }
 
-/// The lines of an ID map as one.
+/// The lines of an ID map as one text.
 pub(super) fn ranges_text(map: &[IdRange]) -> String {
     map.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// The files of a process in /proc. Each is read once, so that all of its lines are of one moment.
+/// The files of a process in /proc. Each is read once, so that all its lines show the same moment.
 #[derive(Debug)]
 pub struct ProcessFiles {
-    /// Its directory, `/proc/self` or `/proc/PID`.
+    /// The directory, `/proc/self` or `/proc/PID`.
     process: String,
-    /// The same, open, which makes the path to each file in it shorter.
+    /// The same directory, open. The kernel then resolves shorter paths.
     directory: rustix::io::Result<OwnedFd>,
     read: BTreeMap<&'static str, Result<String, Shown>>,
-    /// The mount table, which is asked for many mount points.
+    /// The mount table, which is used for many mount points.
     mounts: OnceCell<Result<MountsOnTop, Shown>>,
-    /// The process's root, to look for mount points that the table doesn't have.
+    /// The root directory of the process, to look for paths that are not in the mount table.
     root: OnceCell<Option<fs::File>>,
 }
 
-/// The mount on top at each mount point.
+/// The topmost mount on each mount point.
 type MountsOnTop = BTreeMap<PathBuf, Shown>;
 
 impl ProcessFiles {
-    /// Those of `/proc/self` or `/proc/PID`.
+    /// The files in `/proc/self` or `/proc/PID`.
     pub fn of(process: &str) -> ProcessFiles {
         let directory = openat(CWD, process, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
         ProcessFiles {
@@ -108,7 +108,7 @@ impl ProcessFiles {
         }
     }
 
-    /// What the kernel shows where a value is expected. `address` is the one that was claimed.
+    /// What the kernel shows for an expected value. `address` is the address that was claimed.
     pub fn look(&mut self, expected: &Expected, address: Option<Ipv4Addr>) -> Shown {
         match expected {
             Expected::Namespace { kind, .. } => Shown::of_file(self.link(&format!("ns/{kind}"))),
@@ -117,7 +117,7 @@ impl ProcessFiles {
             Expected::Status { field, .. } => {
                 self.part("status", |status| status_of(status, field.name()).map(one_line))
             }
-            // The name may have blanks in it, and is followed by the soft limit and the hard one. proc_pid_limits(5)
+            // The name can contain blanks. The soft limit and the hard limit follow it. proc_pid_limits(5)
             Expected::ResourceLimit { resource, .. } => self.part("limits", |limits| {
                 let line = limits.lines().find_map(|line| line.strip_prefix(resource.line()))?;
                 Some(line.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
@@ -142,7 +142,7 @@ impl ProcessFiles {
         }
     }
 
-    /// The place where [`ProcessFiles::look`] finds it, for a message.
+    /// Where [`ProcessFiles::look`] reads the value, for a message.
     pub fn place(&self, expected: &Expected, address: Option<Ipv4Addr>) -> String {
         let process = &self.process;
         match expected {
@@ -163,7 +163,7 @@ impl ProcessFiles {
         }
     }
 
-    /// A file as a whole.
+    /// The whole text of a file.
     pub(super) fn file(&mut self, name: &'static str) -> Result<&str, &Shown> {
         if !self.read.contains_key(name) {
             let content = self.open(name).and_then(|opened| file::read_open(opened.into())).map(file::text);
@@ -172,7 +172,7 @@ impl ProcessFiles {
         self.read[name].as_deref()
     }
 
-    /// Where a link leads.
+    /// The target of a symbolic link.
     pub(super) fn link(&self, name: &str) -> io::Result<String> {
         let directory = self.directory()?;
         Ok(file::text(readlinkat(directory, name, Vec::new())?.into_bytes()))
@@ -194,7 +194,7 @@ impl ProcessFiles {
         }
     }
 
-    /// What is mounted at a place.
+    /// The topmost mount on a path.
     fn mount(&self, at: &str) -> Shown {
         let read = || self.open("mountinfo").and_then(|opened| file::read_open(opened.into()));
         let mounts = self.mounts.get_or_init(|| match read() {
@@ -210,19 +210,19 @@ impl ProcessFiles {
         }
     }
 
-    /// What is mounted at a place whose path has symbolic links in it: the table has it without them.
+    /// The topmost mount on a path with symbolic links. The mount table has paths without them.
     fn mount_behind_links(&self, mounts: &MountsOnTop, at: &str) -> Shown {
         let root = format!("{}/root", self.process);
         let opened = self.root.get_or_init(|| fs::File::open(&root).ok());
-        if opened.as_ref().is_some_and(|root| is_nowhere(root, at)) {
-            return Shown::NoPlace;
+        if opened.as_ref().is_some_and(|root| is_missing(root, at)) {
+            return Shown::NoPath;
         }
         let place = Resolver::new(Some(Path::new(&root))).resolve(Path::new(at));
         if let Some(mount) = mounts.get(&*place.container) {
             return mount.clone();
         }
         match place.host.map(|host| host.symlink_metadata()) {
-            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Shown::NoPlace,
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Shown::NoPath,
             Some(Err(error)) => Shown::Unreadable(error.to_string()),
             _ => Shown::Absent,
         }
@@ -232,19 +232,20 @@ impl ProcessFiles {
 const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 const DOMAINNAME: &str = "/proc/sys/kernel/domainname";
 
-/// A file elsewhere than in the process's directory.
+/// The text of a file outside of the process's directory.
 pub(super) fn whole(path: &str) -> Shown {
     Shown::of_file(file::read_text(path))
 }
 
-/// Whether there is no such place below a root. One call, where the resolver takes two for each part of the path.
-fn is_nowhere(root: &fs::File, place: &str) -> bool {
+/// Whether a path does not exist below a root directory. This takes one system call; the resolver takes two for each
+/// component.
+fn is_missing(root: &fs::File, place: &str) -> bool {
     let how = ResolveFlags::IN_ROOT;
     let found = openat2(root, place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), how);
     found.is_err_and(|error| error == rustix::io::Errno::NOENT)
 }
 
-/// The lines of an ID map, in order; none where it is no map.
+/// The lines of an ID map, in order; none if the text is not an ID map.
 fn id_map(content: &str) -> Option<Vec<IdRange>> {
     let range = |line: &str| {
         let mut numbers = line.split_whitespace().map(str::parse);
@@ -256,7 +257,7 @@ fn id_map(content: &str) -> Option<Vec<IdRange>> {
     Some(map)
 }
 
-/// The mount on top at each mount point: the last one on it.
+/// The topmost mount on each mount point: the last one in the table.
 fn mounts(table: &[u8]) -> MountsOnTop {
     let shown = mountinfo::mounts(table).map(|mount| {
         let filesystem = mount.filesystem.to_string_lossy().into_owned();
@@ -266,14 +267,15 @@ fn mounts(table: &[u8]) -> MountsOnTop {
     shown.collect()
 }
 
-/// The kind of an address, which stands in the line below it: `/32 host LOCAL`.
+/// The kind of an address, from the line below it: `/32 host LOCAL`.
 fn kind_of(trie: &str, address: &str) -> Option<String> {
     let mut lines = trie.lines();
     lines.find(|line| line.split_whitespace().last() == Some(address))?;
     Some(lines.next()?.trim().to_owned())
 }
 
-/// The gateway of a route. /proc/net/route prints the bytes of an address as a number of this machine.
+/// The gateway of a route. /proc/net/route prints an address as a hexadecimal number, in the byte order of this
+/// machine.
 fn gateway_of(routes: &str, network: Ipv4Addr) -> Option<String> {
     let address = |word: &str| Some(Ipv4Addr::from(u32::from_str_radix(word, 16).ok()?.to_ne_bytes()));
     let mut lines = routes.lines().skip(1).map(|line| line.split_whitespace());
@@ -284,7 +286,7 @@ fn gateway_of(routes: &str, network: Ipv4Addr) -> Option<String> {
     Some(address(words.next()?)?.to_string())
 }
 
-/// A text with one blank between two words.
+/// A text in which each run of blanks is one blank.
 pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -293,9 +295,9 @@ pub(super) fn one_line(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// The kernel writes as many fields before the dash as a mount's propagation takes, and a blank as `\\040`.
+    /// The kernel writes a variable number of fields before the dash, for the propagation, and a blank as `\\040`.
     #[test]
-    fn a_mount_is_known_by_its_place_and_the_last_one_counts() {
+    fn the_last_mount_on_a_path_is_shown() {
         let table = b"1 0 8:1 / / ro,nosuid shared:1 master:2 - ext4 /dev/x rw\n\
             2 1 0:5 / /a\\040b rw - proc proc rw,hidepid=2\n3 1 0:6 / /a\\040b ro,nodev - tmpfs - rw\n";
         let mounts = mounts(table);

@@ -113,7 +113,7 @@ fn weight(stage: &mut Stage<'_>) -> Result<Card> {
     spec.blkio.get_or_insert_default().weight = Some(500);
     let inside = stage.start(&spec, Blkio)?;
     let cgroup = cgroup_of(&inside, Controller::Io)?;
-    let by = disk::weighers(cgroup.version() == Version::V2);
+    let by = disk::weighted(cgroup.version() == Version::V2);
     let schedulers = std::fs::read_dir("/sys/block").into_iter().flatten().flatten();
     let schedulers = schedulers.filter_map(|disk| {
         let text = file::read_text(disk.path().join("queue/scheduler")).ok()?;

@@ -242,7 +242,7 @@ impl<'a> Stage<'a> {
     pub fn make(&mut self, call: impl Into<DemoCall>, undo: Undo) -> Result<Answer> {
         self.journal.intend(&undo)?;
         let answer = call.into().perform(&mut Slots::default());
-        self.journal.came_out(&answer)?;
+        self.journal.record(&answer)?;
         Ok(answer)
     }
 
@@ -253,7 +253,7 @@ impl<'a> Stage<'a> {
     pub fn make_inside(&mut self, agent: &Agent, call: impl Into<DemoCall>, undo: Undo) -> Result<Answer> {
         self.journal.intend(&undo)?;
         let answer = agent.perform(call)?;
-        self.journal.came_out(&answer)?;
+        self.journal.record(&answer)?;
         Ok(answer)
     }
 

@@ -1,0 +1,56 @@
+//! What a caller of `exec` can observe while a plan is performed.
+
+use std::net::SocketAddr;
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use super::Ended;
+use super::signals::Signals;
+use crate::error::Result;
+use crate::plan::Plan;
+use crate::plan::slots::Slots;
+
+/// Receives the events of a run. It can delay a step, or stop the run.
+pub trait Watch {
+    /// Whether each step of the child waits for the host and reports its result. This costs two messages per step.
+    fn narrates(&self) -> bool {
+        false
+    }
+
+    /// Called before step `index`. An implementation that waits here must also wait for `signals`.
+    ///
+    /// # Errors
+    /// Any error ends the run, and everything that was made is undone.
+    fn before(&mut self, _index: usize, _plan: &Plan, _slots: &Slots, _signals: &Signals) -> Result<()> {
+        Ok(())
+    }
+
+    /// Called after step `index`, with the kernel's result.
+    fn after(&mut self, _index: usize, _plan: &Plan, _result: i64) {}
+
+    /// Called with the child's view from inside, when everything is set up.
+    fn reported(&mut self, _plan: &Plan, _view: serde_json::Value, _child: Pid) {}
+
+    /// Called when everything is set up, just before the child is released.
+    fn ready(&mut self, _plan: &Plan, _child: Pid) {}
+
+    /// Called with the published ports: the address on the host, and the port in the container.
+    fn published(&mut self, _ports: &[(SocketAddr, u16)], _plan: &Plan) {}
+
+    /// Called when the kernel discards a signal, because the command is process 1 and has no handler for it.
+    fn dropped(&mut self, _signal: Signal, _killed: bool) {}
+
+    /// Called after the end of the command, if the OOM killer killed processes of its cgroup. `kills` is their number.
+    fn out_of_memory(&mut self, _kills: u64, _ended: Ended) {}
+
+    /// Called when the command has run for `seconds`, its timeout. The command gets SIGTERM. It is killed at once if it
+    /// is process 1 without a handler, because the kernel would discard SIGTERM.
+    fn timed_out(&mut self, _seconds: u64, _killed: bool) {}
+}
+
+/// Ignores all events.
+#[derive(Debug, Default)]
+pub struct Unwatched;
+
+impl Watch for Unwatched {}
