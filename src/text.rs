@@ -179,6 +179,9 @@ mod tests {
         );
         for feature in Feature::WITH_SUBCOMMAND {
             wanted.push(format!("{feature}.view.meaning"));
+            if feature.is_namespace() {
+                wanted.push(format!("{feature}.docker"));
+            }
             for card in crate::teach::demo::names(*feature) {
                 wanted.extend(["claim", "verdict"].map(|part| format!("{feature}.card.{card}.{part}")));
             }

@@ -19,7 +19,7 @@ use crate::plan::call::uts::UtsCall;
 use crate::plan::{Actor, Call, Plan, Step};
 use crate::security::capabilities;
 use crate::security::rlimits::Limit;
-use crate::text::text;
+use crate::text::{text, text_if_any};
 use crate::value::shell::quote;
 
 /// The lines to paste.
@@ -323,7 +323,7 @@ fn published(at: &std::net::SocketAddr, inside: u16) -> String {
 /// What docker does about each namespace, and with which flag.
 fn docker(plan: &Plan) -> Vec<String> {
     let mut lines: Vec<String> =
-        plan.namespaces.iter().map(|feature| docker_flags(*feature).to_owned()).collect();
+        plan.namespaces.iter().filter_map(|feature| docker_flags(*feature)).collect();
     for step in &plan.steps {
         match &step.call {
             Call::Uts(UtsCall::SetHostname(name)) => {
@@ -369,19 +369,8 @@ fn docker_restriction(step: &Step) -> Option<String> {
     }
 }
 
-fn docker_flags(feature: Feature) -> &'static str {
-    match feature {
-        Feature::Pid => "pid     always on; --pid host turns it off; --init adds an init",
-        Feature::Mnt => "mnt     always on, the image as root; -v SRC:DST, --tmpfs PATH",
-        Feature::Net => "net     --network none has only lo; the default is a veth on a bridge",
-        Feature::Uts => "uts     always on; --hostname NAME; --uts host turns it off",
-        Feature::Ipc => "ipc     --ipc private; --shm-size for its /dev/shm",
-        Feature::User => "user    the daemon's userns-remap; --userns host turns it off",
-        Feature::Cgroup => "cgroup  --cgroupns private",
-        Feature::Time => "time    docker has no flag for it",
-        // A limit's flag is its intent's.
-        Feature::Memory | Feature::Cpu | Feature::Blkio | Feature::Devices | Feature::Pids => "",
-        // A step's is the step's.
-        Feature::Capabilities | Feature::Seccomp | Feature::Rlimits => "",
-    }
+/// Docker's flags for a namespace. A limit has its flag in its intent, a restriction in its step.
+fn docker_flags(feature: Feature) -> Option<String> {
+    let flags = text_if_any(&format!("{feature}.docker"))?;
+    Some(format!("{:<8}{flags}", feature.name()))
 }
