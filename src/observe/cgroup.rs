@@ -1,5 +1,6 @@
-//! Readers of a process's own cgroup: the files of the group that it is in, whichever version the controller has here.
-//! In a path `<memory>` stands for that group's directory in the hierarchy of the controller memory.
+//! Readers of the files of a process's cgroup, on cgroup v1 and v2.
+//!
+//! In a path, `<memory>` means the directory of that cgroup in the hierarchy of the memory controller.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use super::file::{self, one_line};
 use super::hierarchy::{self, Controller, Hierarchy, Version};
 use super::{Observation, Value};
 
-/// The group of a process in one hierarchy.
+/// The cgroup of a process in one hierarchy.
 #[derive(Debug, Clone)]
 pub struct ProcessCgroup {
     hierarchy: Hierarchy,
@@ -16,8 +17,8 @@ pub struct ProcessCgroup {
 }
 
 impl ProcessCgroup {
-    /// The group of `process` (`/proc/self`, `/proc/PID`) in the hierarchy of a controller; none where that isn't
-    /// mounted, or the mount doesn't lead to the group.
+    /// The cgroup of `process` (`/proc/self`, `/proc/PID`) in the hierarchy of a controller. None if the hierarchy is
+    /// not mounted, or if its mount does not contain the cgroup.
     pub fn of(process: &str, controller: Controller) -> Option<ProcessCgroup> {
         let hierarchies = hierarchy::hierarchies(process);
         let hierarchy = hierarchy::find(&hierarchies, controller)?.clone();
@@ -25,17 +26,17 @@ impl ProcessCgroup {
         Some(ProcessCgroup { hierarchy, controller, directory })
     }
 
-    /// Its directory.
+    /// The directory of the cgroup.
     pub fn directory(&self) -> &PathBuf {
         &self.directory
     }
 
-    /// The interface that its files have.
+    /// The version of the interface of its files.
     pub fn version(&self) -> Version {
         self.hierarchy.version
     }
 
-    /// The one of two names of a file that this version has.
+    /// The name of a file in this version, of its two names.
     pub fn name<'a>(&self, v1: &'a str, v2: &'a str) -> &'a str {
         match self.version() {
             Version::V1 => v1,
@@ -43,24 +44,24 @@ impl ProcessCgroup {
         }
     }
 
-    /// The words of one of its files, whose name depends on the version.
+    /// The text of a file, whose name depends on the version.
     pub fn read(&self, v1: &str, v2: &str) -> Option<String> {
         file::read_text(self.directory.join(self.name(v1, v2))).ok()
     }
 
-    /// A file of one number.
+    /// The number in a file that has only one.
     pub fn number(&self, v1: &str, v2: &str) -> Option<u64> {
         self.read(v1, v2)?.trim().parse().ok()
     }
 
-    /// A number behind its name, in a file of such lines: `oom_kill 1`.
+    /// A number in a file with lines of a name and a number: `oom_kill 1`.
     pub fn field(&self, v1: (&str, &str), v2: (&str, &str)) -> Option<u64> {
         let (file, field) = match self.version() {
             Version::V1 => v1,
             Version::V2 => v2,
         };
-        let words = file::read_text(self.directory.join(file)).ok()?;
-        field_of(&words, field)
+        let content = file::read_text(self.directory.join(file)).ok()?;
+        field_of(&content, field)
     }
 
     fn label(&self) -> String {
@@ -68,20 +69,20 @@ impl ProcessCgroup {
     }
 }
 
-/// How many processes of a group the kernel has killed because of its memory limit: memory.events on v2, where those of
-/// groups below count too, memory.oom_control on v1.
+/// How many processes of a cgroup the OOM killer has killed because of its memory limit: from memory.events on v2,
+/// which also counts descendants, and from memory.oom_control on v1.
 pub fn oom_kills(directory: &Path) -> u64 {
     let read = |file| file::read_text(directory.join(file)).ok();
-    let words = read("memory.events").or_else(|| read("memory.oom_control")).unwrap_or_default();
-    field_of(&words, "oom_kill").unwrap_or(0)
+    let content = read("memory.events").or_else(|| read("memory.oom_control")).unwrap_or_default();
+    field_of(&content, "oom_kill").unwrap_or(0)
 }
 
-/// The number behind a name, in a file of such lines.
-pub fn field_of(words: &str, field: &str) -> Option<u64> {
-    words.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(' ')?.trim().parse().ok())
+/// The number after a name, in a text with lines of a name and a number.
+pub fn field_of(content: &str, field: &str) -> Option<u64> {
+    content.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
-/// Where a process is in the hierarchy of a controller: the line of its cgroup file.
+/// The path of a process's cgroup in the hierarchy of a controller, from /proc/PID/cgroup.
 pub fn membership(process: &str, controller: Controller) -> Observation {
     let path = format!("{process}/cgroup");
     let hierarchies = hierarchy::hierarchies(process);
@@ -95,33 +96,33 @@ pub fn membership(process: &str, controller: Controller) -> Observation {
     Observation { path, field: Some(field), value }
 }
 
-/// A file of the process's own group, its lines joined; `v1` and `v2` are its names.
+/// A file of the process's cgroup, with its lines joined. `v1` and `v2` are its names.
 pub fn file(process: &str, controller: Controller, v1: &str, v2: &str) -> Observation {
-    of(process, controller, v1, v2, |words| {
-        Value::Is(match one_line(words) {
-            // v1's way to say that there is no limit: the most pages that fit a signed number.
+    of(process, controller, v1, v2, |content| {
+        Value::Is(match one_line(content) {
+            // v1 shows "no limit" as the greatest number of whole pages that fits into 63 bits.
             joined if joined == "9223372036854771712" => "(no limit)".to_owned(),
             joined => joined,
         })
     })
 }
 
-/// How many lines a file of the process's own group has, whose name is v1's.
+/// The number of lines of a file of the process's cgroup. The file has the same name in both versions.
 pub fn lines(process: &str, controller: Controller, v1: &str) -> Observation {
-    of(process, controller, v1, v1, |words| Value::Count(words.lines().count(), "lines".into()))
+    of(process, controller, v1, v1, |content| Value::Count(content.lines().count(), "lines".into()))
 }
 
-/// One number of a file of the process's own group.
+/// One number in a file of the process's cgroup.
 pub fn field(process: &str, controller: Controller, v1: (&str, &str), v2: (&str, &str)) -> Observation {
-    let name = match ProcessCgroup::of(process, controller).map(|group| group.version()) {
+    let name = match ProcessCgroup::of(process, controller).map(|cgroup| cgroup.version()) {
         Some(Version::V2) => v2.1,
         _ => v1.1,
     };
-    let seen = of(process, controller, v1.0, v2.0, |words| match field_of(words, name) {
+    let observed = of(process, controller, v1.0, v2.0, |content| match field_of(content, name) {
         Some(number) => Value::Is(number.to_string()),
         None => Value::Not("no such field".into()),
     });
-    Observation { field: Some(name.to_owned()), ..seen }
+    Observation { field: Some(name.to_owned()), ..observed }
 }
 
 fn of(
@@ -131,17 +132,17 @@ fn of(
     v2: &str,
     value: impl Fn(&str) -> Value,
 ) -> Observation {
-    let Some(group) = ProcessCgroup::of(process, controller) else {
+    let Some(cgroup) = ProcessCgroup::of(process, controller) else {
         let path = format!("<{}>/{v1}", controller.name(Version::V1).unwrap_or("group"));
         return Observation { path, field: None, value: Value::Not("no hierarchy".into()) };
     };
-    let name = group.name(v1, v2);
-    let value = match file::read_text(group.directory.join(name)) {
-        Ok(words) => value(&words),
-        // The root of all has no limits, and so no files of them.
+    let name = cgroup.name(v1, v2);
+    let value = match file::read_text(cgroup.directory.join(name)) {
+        Ok(content) => value(&content),
+        // The root cgroup has no limits, and so no files for them.
         Err(error) => super::proc::refusal(&error),
     };
-    Observation { path: format!("{}/{name}", group.label()), field: None, value }
+    Observation { path: format!("{}/{name}", cgroup.label()), field: None, value }
 }
 
 #[cfg(test)]
@@ -149,10 +150,10 @@ mod tests {
     use super::field_of;
 
     #[test]
-    fn a_field_is_the_number_behind_the_whole_name() {
-        let words = "low 0\nmax 391\noom 2\noom_kill 1\n";
-        assert_eq!(field_of(words, "oom"), Some(2));
-        assert_eq!(field_of(words, "oom_kill"), Some(1));
-        assert_eq!(field_of(words, "oom_group_kill"), None);
+    fn a_field_is_found_by_its_whole_name() {
+        let content = "low 0\nmax 391\noom 2\noom_kill 1\n";
+        assert_eq!(field_of(content, "oom"), Some(2));
+        assert_eq!(field_of(content, "oom_kill"), Some(1));
+        assert_eq!(field_of(content, "oom_group_kill"), None);
     }
 }

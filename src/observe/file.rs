@@ -1,5 +1,7 @@
-//! Reads a small file of /proc or /sys as a whole. The kernel's names are bytes: a process, a mount point or a cgroup may
-//! have a name that is not UTF-8. So a file is read as bytes, and a text that is made of it shows such a byte as `\xNN`.
+//! Reads a small file of /proc or /sys as a whole.
+//!
+//! Names in the kernel are bytes: the name of a process, a mount point or a cgroup may not be UTF-8. So a file is
+//! read as bytes. In a text made from it, a byte that is not UTF-8 is written as `\xNN`.
 
 use std::fmt::Write;
 use std::fs::File;
@@ -9,8 +11,8 @@ use std::path::Path;
 
 use procfs::FromRead;
 
-/// The bytes of a file. The kernel reports the size 0 for a file of /proc, and then the standard library begins with reads
-/// of 32 bytes; this begins with 4096.
+/// The bytes of a file. The kernel reports the size 0 for a file of /proc. Then the standard library starts with
+/// reads of 32 bytes; this starts with 4096.
 ///
 /// # Errors
 /// Those of open(2) and read(2).
@@ -18,18 +20,18 @@ pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     read_open(File::open(path)?)
 }
 
-/// The bytes of a file that is open.
+/// The bytes of an open file.
 ///
 /// # Errors
 /// Those of read(2).
 pub fn read_open(file: File) -> io::Result<Vec<u8>> {
     let mut content = Vec::with_capacity(4096);
-    // `take` hides that this is a file. The standard library would ask a file for its size first, in two system calls.
+    // `take` hides that this is a file. For a file, the standard library would make two system calls to find its size.
     file.take(u64::MAX).read_to_end(&mut content)?;
     Ok(content)
 }
 
-/// The text of a file, as [`text`] makes it.
+/// The content of a file, converted by [`text`].
 ///
 /// # Errors
 /// Those of open(2) and read(2).
@@ -37,7 +39,7 @@ pub fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
     read(path).map(text)
 }
 
-/// What a link contains, as [`text`] makes it.
+/// The target of a symbolic link, converted by [`text`].
 ///
 /// # Errors
 /// Those of readlink(2).
@@ -45,21 +47,21 @@ pub fn read_link(path: impl AsRef<Path>) -> io::Result<String> {
     Ok(text(std::fs::read_link(path)?.into_os_string().into_vec()))
 }
 
-/// A file as a type of procfs. The file is read here and not by procfs, which hides the errno of a file that cannot be read,
-/// and most of whose types cannot be made of bytes that are not UTF-8.
+/// Parses a file as a type of the crate procfs. The file is read here, because procfs hides the errno of a failed
+/// read, and fails on bytes that are not UTF-8.
 ///
 /// # Errors
-/// Those of open(2) and read(2); procfs's own message where the content is not as procfs expects it.
+/// Those of open(2) and read(2); the message of procfs if it cannot parse the content.
 pub fn parse<T: FromRead>(path: impl AsRef<Path>) -> io::Result<T> {
     T::from_read(read_text(path)?.as_bytes()).map_err(io::Error::other)
 }
 
-/// Bytes as text: each byte that is not UTF-8 becomes `\xNN`, all others stay.
+/// Converts bytes to text. Each byte that is not UTF-8 becomes `\xNN`.
 pub fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| escaped(error.as_bytes()))
 }
 
-/// A path as text, as [`text`] makes it.
+/// A path, converted by [`text`].
 pub fn path_text(path: &Path) -> String {
     text(path.as_os_str().as_bytes().to_vec())
 }
@@ -75,7 +77,7 @@ fn escaped(bytes: &[u8]) -> String {
     text
 }
 
-/// A file's text on one line: the words of each line, and ` | ` between two lines.
+/// A text on one line: each run of blanks is one blank, and ` | ` separates the lines.
 pub(super) fn one_line(text: &str) -> String {
     let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
     let joined = lines.collect::<Vec<_>>().join(" | ");
@@ -87,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_byte_that_is_not_utf8_is_shown_and_stops_nothing() {
+    fn a_byte_that_is_not_utf8_is_escaped() {
         assert_eq!(text(b"a\xffb".to_vec()), r"a\xffb");
         assert_eq!(text("Gr\u{fc}n".into()), "Gr\u{fc}n");
         let directory = tempfile::tempdir().unwrap();
@@ -100,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_errno_of_a_file_that_cannot_be_read_is_the_kernels() {
+    fn an_error_of_parse_has_the_errno_of_a_failed_read() {
         let missing = parse::<procfs::Meminfo>("/proc/no-such-file").unwrap_err();
         assert_eq!(missing.raw_os_error(), Some(libc::ENOENT));
         let other = parse::<procfs::Meminfo>("/proc/version").unwrap_err();

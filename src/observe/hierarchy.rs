@@ -1,6 +1,6 @@
 //! The cgroup hierarchies that are mounted, and the cgroup of a process in each. cgroups(7)
 //!
-//! procfs reads /proc/PID/cgroup too, but as lines of UTF-8. A cgroup's name can be any bytes.
+//! The crate procfs reads /proc/PID/cgroup too, but as UTF-8. The name of a cgroup can be any bytes.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use super::Unread;
 use super::mountinfo::{self, Mount};
 
-/// One of the two interfaces to the same controllers. A hybrid machine has both, each with some of them.
+/// The version of the cgroup interface. On a hybrid machine both are mounted, each with some of the controllers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Version {
-    /// A tree per controller.
+    /// A hierarchy for each controller, or for a few of them.
     V1,
-    /// One tree for all.
+    /// One hierarchy for all controllers.
     V2,
 }
 
@@ -31,25 +31,26 @@ impl fmt::Display for Version {
     }
 }
 
-/// What the kernel calls a controller. One feature can need several: `cpu` limits by cpu and cpuset, and counts by cpuacct.
+/// A controller of the kernel. A feature can need several: `cpu` sets limits with cpu and cpuset, and reads usage
+/// from cpuacct.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)] // Each is the controller of that name.
 pub enum Controller {
     Memory,
     Cpu,
-    /// Only on v1: v2's cpu counts too.
+    /// Only on v1. On v2, the cpu controller reports usage.
     Cpuacct,
     Cpuset,
-    /// Called blkio on v1.
+    /// On v1 its name is blkio.
     Io,
-    /// On v2 no controller but a BPF program, which any group can have.
+    /// Only on v1. On v2, a BPF program is attached to the cgroup.
     Devices,
     Pids,
 }
 
 impl Controller {
-    /// Its name in `/proc/self/cgroup`, in mount options (v1) and in `cgroup.controllers` (v2); none where that version
+    /// Its name in `/proc/self/cgroup`, in mount options (v1) and in `cgroup.controllers` (v2). None if this version
     /// has no such controller.
     pub fn name(self, version: Version) -> Option<&'static str> {
         Some(match (self, version) {
@@ -69,31 +70,31 @@ impl Controller {
 /// A mounted hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hierarchy {
-    /// Which interface it has.
+    /// The version of its interface.
     pub version: Version,
-    /// Its controllers, by the names that this version gives them.
+    /// The names of its controllers in this version.
     pub controllers: Vec<String>,
-    /// Where it is mounted.
+    /// The mount point.
     pub mount: PathBuf,
-    /// Which cgroup is mounted there: `/`, or in a container that container's cgroup.
+    /// The cgroup that is mounted there: `/`, or in a container the container's cgroup.
     pub root: PathBuf,
-    /// The process's own cgroup, as /proc/PID/cgroup has it.
+    /// The path of the process's cgroup, from /proc/PID/cgroup.
     pub path: PathBuf,
 }
 
 impl Hierarchy {
-    /// The directory of the process's own cgroup, if the mount leads to it.
+    /// The directory of the process's cgroup; none if it is not below the mount point.
     pub fn own(&self) -> Option<PathBuf> {
         self.path.strip_prefix(&self.root).ok().map(|below| self.mount.join(below))
     }
 }
 
-/// Every hierarchy that is mounted here, with the cgroup of `process` (`/proc/self`, `/proc/PID`) in it.
+/// All mounted hierarchies, each with the cgroup of `process` (`/proc/self`, `/proc/PID`).
 pub fn hierarchies(process: &str) -> Vec<Hierarchy> {
     read_hierarchies(process, &mut Unread::default())
 }
 
-/// As [`hierarchies`]; what could not be read is noted.
+/// As [`hierarchies`]. Files that cannot be read are recorded in `unread`.
 pub fn read_hierarchies(process: &str, unread: &mut Unread) -> Vec<Hierarchy> {
     let table = unread.bytes("/proc/self/mountinfo");
     let content = unread.bytes(format!("{process}/cgroup"));
@@ -103,7 +104,7 @@ pub fn read_hierarchies(process: &str, unread: &mut Unread) -> Vec<Hierarchy> {
     for hierarchy in found.iter_mut().filter(|hierarchy| hierarchy.version == Version::V2) {
         hierarchy.controllers = controllers_in(&hierarchy.mount.join("cgroup.controllers"), unread);
     }
-    // One hierarchy may be mounted twice (in a container's /sys too). The first mount is used.
+    // A hierarchy can be mounted twice, for example in the /sys of a container too. The first mount is used.
     let mut unique: Vec<Hierarchy> = Vec::with_capacity(found.len());
     for hierarchy in found {
         let is_same = |known: &Hierarchy| {
@@ -116,7 +117,7 @@ pub fn read_hierarchies(process: &str, unread: &mut Unread) -> Vec<Hierarchy> {
     unique
 }
 
-/// The hierarchy that has a controller. On v2 devices are no controller: any group can have a program.
+/// The hierarchy with a controller. On v2, devices is not a controller, but each cgroup can have a device program.
 pub fn find(hierarchies: &[Hierarchy], controller: Controller) -> Option<&Hierarchy> {
     let has = |hierarchy: &&Hierarchy| {
         let name = controller.name(hierarchy.version);
@@ -124,32 +125,32 @@ pub fn find(hierarchies: &[Hierarchy], controller: Controller) -> Option<&Hierar
     };
     let of = |version| hierarchies.iter().filter(move |hierarchy| hierarchy.version == version);
     of(Version::V1).find(has).or_else(|| match controller {
-        // What v2 counts without cpuacct, it counts in cpu.
+        // v2 has no cpuacct. Its cpu controller reports the usage.
         Controller::Cpuacct => find(hierarchies, Controller::Cpu),
         Controller::Devices => of(Version::V2).next(),
         _ => of(Version::V2).find(has),
     })
 }
 
-/// A line of /proc/PID/cgroup: a process's cgroup in one hierarchy.
+/// A line of /proc/PID/cgroup: the process's cgroup in one hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CgroupLine<'a> {
-    /// The hierarchy's ID. The one of cgroup v2 is 0.
+    /// The ID of the hierarchy. For cgroup v2 it is 0.
     pub id: &'a str,
-    /// The hierarchy's controllers, or `name=systemd`, separated by commas. Empty for cgroup v2.
+    /// The controllers of the hierarchy, separated by commas; or a name, `name=systemd`. Empty for cgroup v2.
     pub controllers: &'a str,
-    /// The path of the cgroup, from the hierarchy's root or the root of the reader's cgroup namespace.
+    /// The path of the cgroup, relative to the root of the reader's cgroup namespace.
     pub path: &'a Path,
 }
 
 impl CgroupLine<'_> {
-    /// Which interface the hierarchy has.
+    /// The version of the hierarchy's interface.
     pub fn version(&self) -> Version {
         if self.id == "0" && self.controllers.is_empty() { Version::V2 } else { Version::V1 }
     }
 
-    /// Whether this is a line about the hierarchy of that mount. A mount of cgroup v1 has the names of its controllers among
-    /// the file system's options.
+    /// Whether this line is about the hierarchy of `mount`. On cgroup v1, the file system options of the mount
+    /// contain the names of the controllers.
     pub fn is_of(&self, mount: &Mount<'_>) -> bool {
         let has = |name: &str| mount.each_super_option().any(|option| *option == *name);
         match self.version() {
@@ -159,10 +160,10 @@ impl CgroupLine<'_> {
     }
 }
 
-/// The lines of /proc/PID/cgroup. The kernel refuses a newline in a cgroup's name, and escapes nothing.
+/// The lines of /proc/PID/cgroup. The kernel escapes nothing in it, and refuses a newline in the name of a cgroup.
 pub fn cgroup_lines(content: &[u8]) -> impl Iterator<Item = CgroupLine<'_>> {
     content.split(|byte| *byte == b'\n').filter_map(|line| {
-        // The path may contain colons, the other two fields cannot.
+        // The path can contain colons; the other two fields cannot.
         let mut fields = line.splitn(3, |byte| *byte == b':');
         let mut text = || str::from_utf8(fields.next()?).ok();
         let (id, controllers) = (text()?, text()?);
@@ -170,7 +171,7 @@ pub fn cgroup_lines(content: &[u8]) -> impl Iterator<Item = CgroupLine<'_>> {
     })
 }
 
-/// A mount, if it is a hierarchy's.
+/// The hierarchy that a mount belongs to; none if it is another file system.
 fn hierarchy(mount: &Mount<'_>, lines: &[CgroupLine<'_>]) -> Option<Hierarchy> {
     let line = lines.iter().find(|line| line.is_of(mount))?;
     let version = line.version();
@@ -187,7 +188,7 @@ fn hierarchy(mount: &Mount<'_>, lines: &[CgroupLine<'_>]) -> Option<Hierarchy> {
     })
 }
 
-/// The names in a file that lists controllers.
+/// The controllers that a file lists: cgroup.controllers or cgroup.subtree_control.
 pub fn controllers_in(file: &Path, unread: &mut Unread) -> Vec<String> {
     unread.text(file).split_whitespace().map(str::to_owned).collect()
 }
@@ -199,7 +200,7 @@ mod tests {
     const MEMBERSHIP: &str = "4:memory:/a/b\n3:cpu,cpuacct:/\n1:name=systemd:/x\n0::/user.slice\n";
 
     #[test]
-    fn a_line_of_mountinfo_is_a_hierarchy_with_the_own_cgroup_in_it() {
+    fn a_mount_of_cgroup_is_a_hierarchy_with_the_cgroup_of_the_process() {
         let lines: Vec<_> = cgroup_lines(MEMBERSHIP.as_bytes()).collect();
         let hierarchy = |line: &str| hierarchy(&mountinfo::mounts(line.as_bytes()).next().unwrap(), &lines);
         let memory = "35 31 0:32 /a /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory";
@@ -212,15 +213,15 @@ mod tests {
         let found = hierarchy(unified).unwrap();
         assert_eq!(found.own(), Some(PathBuf::from("/sys/fs/cgroup/unified/user.slice")));
         assert_eq!(hierarchy("1 0 8:1 / / rw - ext4 x rw"), None);
-        // All of its controllers must be there.
+        // All controllers of the line must be in the options of the mount.
         assert_eq!(hierarchy("36 31 0:33 / /c rw - cgroup cgroup rw,cpuacct"), None);
-        // Mounted, but from another part of the tree: a container's.
+        // Another part of the hierarchy is mounted, for example the cgroup of a container.
         let elsewhere = "35 31 0:32 /docker /m rw - cgroup cgroup rw,memory";
         assert_eq!(hierarchy(elsewhere).unwrap().own(), None);
     }
 
     #[test]
-    fn a_cgroup_and_a_mount_point_may_have_any_bytes() {
+    fn names_of_cgroups_and_mount_points_can_be_any_bytes() {
         let lines: Vec<_> = cgroup_lines(b"0::/a:b/\xff\n").collect();
         assert_eq!(lines[0].path.as_os_str().as_bytes(), b"/a:b/\xff");
         let table = b"41 31 0:38 / /c\\040\xfe rw - cgroup2 cgroup2 rw";
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn each_controller_is_found_where_it_is() {
+    fn each_controller_is_found_in_its_hierarchy() {
         let of = |version, controllers: &[&str], mount: &str| Hierarchy {
             version,
             controllers: controllers.iter().map(|name| (*name).to_owned()).collect(),

@@ -1,5 +1,7 @@
-//! Observing: what the kernel shows to a process. One reader per feature; the same reader runs outside and inside, so a
-//! difference is the kernel's, never ours. Every value names the file that it was read from.
+//! Readers of /proc, /sys and cgroup files: what the kernel shows to a process.
+//!
+//! The same readers run outside and inside of a container. So a difference between the two comes from the kernel.
+//! Each value has the path of the file that it was read from.
 
 pub mod cgroup;
 pub mod file;
@@ -15,34 +17,34 @@ use serde::{Deserialize, Serialize};
 
 pub use self::unread::Unread;
 
-/// One value, and the file it came from.
+/// A value, and the file that it was read from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observation {
     /// The file, as the reader opened it.
     pub path: String,
-    /// The part of the file that is meant: `CapEff:`.
+    /// The field in the file: `CapEff:`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub field: Option<String>,
-    /// What it said.
+    /// The value.
     pub value: Value,
 }
 
-/// What a file said.
+/// The value that a reader found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Value {
-    /// These words.
+    /// This text.
     Is(String),
-    /// So many of these: `3 mounts`.
+    /// A number of things: `3 mounts`.
     Count(usize, String),
-    /// It couldn't be read, for this reason.
+    /// There is no value, for this reason.
     Not(String),
 }
 
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Value::Is(words) => f.pad(words),
+            Value::Is(text) => f.pad(text),
             Value::Count(1, of) => f.pad(&format!(
                 "1 {}",
                 of.strip_suffix("es").filter(|one| one.ends_with("ss")).unwrap_or(of.trim_end_matches('s'))
@@ -53,12 +55,12 @@ impl fmt::Display for Value {
     }
 }
 
-/// The numbers and ids of one process: what a pid or a user namespace shows differently to each reader.
+/// The PIDs, user IDs and group IDs of a process. Readers in different PID or user namespaces see different ones.
 pub fn identity(process: &str) -> Vec<Observation> {
     ["NSpid", "Uid", "Gid"].map(|field| proc::status(&format!("{process}/status"), field)).to_vec()
 }
 
-/// Whether what `path` said to one reader is what it said to the other; none where one of them couldn't read it.
+/// Whether two readers of `path` found the same value; none if one of them could not read it.
 pub fn equal(path: &str, one: &Value, other: &Value) -> Option<bool> {
     if is_refused(one) || is_refused(other) {
         return None;
@@ -66,20 +68,21 @@ pub fn equal(path: &str, one: &Value, other: &Value) -> Option<bool> {
     Some(one == other || (is_clock(path) && is_soon_after(one, other)))
 }
 
-/// A refusal, which ends in its errno, tells nothing about the other side; that a file isn't there does.
+/// Whether the kernel refused to show the value. Then the reason ends with an errno. A missing file is a value that
+/// can be compared.
 fn is_refused(value: &Value) -> bool {
     let errno = |word: &str| word.starts_with('E') && word.bytes().all(|byte| byte.is_ascii_uppercase());
     matches!(value, Value::Not(why) if why.split_whitespace().last().is_some_and(errno))
 }
 
-/// A clock goes on between two readings.
+/// Whether a path is a clock, which advances between two readings.
 fn is_clock(path: &str) -> bool {
     path == "/proc/uptime" || path.starts_with("clock_gettime(")
 }
 
 fn is_soon_after(one: &Value, other: &Value) -> bool {
     let seconds = |value: &Value| match value {
-        Value::Is(words) => words.split_whitespace().next()?.parse::<f64>().ok(),
+        Value::Is(text) => text.split_whitespace().next()?.parse::<f64>().ok(),
         _ => None,
     };
     matches!((seconds(one), seconds(other)), (Some(one), Some(other)) if (one - other).abs() < 2.0)
@@ -90,8 +93,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_may_go_on_between_two_readings_and_nothing_else_may() {
-        let is = |words: &str| Value::Is(words.into());
+    fn only_a_clock_may_advance_between_two_readings() {
+        let is = |text: &str| Value::Is(text.into());
         let of = |path: &str, one: &str, other: &str| equal(path, &is(one), &is(other)) == Some(true);
         assert!(of("clock_gettime(CLOCK_BOOTTIME)", "100 s", "101 s"));
         assert!(of("/proc/uptime", "100.98", "101.02"));
@@ -100,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_neither_equal_nor_different() {
+    fn a_value_that_cannot_be_read_is_neither_equal_nor_different() {
         let not = |why: &str| Value::Not(why.into());
         let of = |one: &str, other: &str| equal("p", &not(one), &not(other));
         assert_eq!(of("EACCES", "EACCES"), None);

@@ -1,7 +1,7 @@
 //! The reader of /proc/PID/mountinfo. proc_pid_mountinfo(5)
 //!
-//! procfs reads this file too, but as lines of UTF-8, and it keeps the kernel's escapes. One mount point with a byte that is
-//! not UTF-8 makes its whole table unreadable, and a blank in a path stays `\040`.
+//! The crate procfs reads this file too, but as UTF-8, and without decoding the kernel's escapes. With it, one mount
+//! point that is not UTF-8 makes the whole table unreadable, and a blank in a path stays `\040`.
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
@@ -14,19 +14,19 @@ use super::file;
 /// One mount: a line of the file, with the kernel's escapes decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount<'a> {
-    /// Its ID.
+    /// The ID of the mount.
     pub id: u32,
     /// The ID of the mount that it is mounted on.
     pub parent: u32,
-    /// The major and the minor number of the file system's device.
+    /// The device number of the file system: major and minor.
     pub device: (u64, u64),
-    /// Which directory of the file system is mounted. For a namespace's file its name: `net:[4026531840]`.
+    /// The directory of the file system that is mounted. For the file of a namespace, its name: `net:[4026531840]`.
     pub root: Cow<'a, Path>,
-    /// Where it is mounted, as the process sees it.
+    /// The mount point, as the process sees it.
     pub mount_point: Cow<'a, Path>,
-    /// The mount's own options: `rw,nosuid,relatime`.
+    /// The options of the mount: `rw,nosuid,relatime`.
     pub options: Cow<'a, str>,
-    /// How it propagates: `shared:1`, `master:2`, `propagate_from:1`, `unbindable`. A private mount has none of these.
+    /// The propagation: `shared:1`, `master:2`, `propagate_from:1`, `unbindable`. A private mount has none of these.
     pub propagation: Vec<Cow<'a, str>>,
     /// The type of the file system: `ext4`, `cgroup2`.
     pub filesystem: Cow<'a, OsStr>,
@@ -42,7 +42,7 @@ impl Mount<'_> {
         *self.mount_point == *path.as_ref()
     }
 
-    /// How it propagates, in one string: `shared:1 master:2`, `private`.
+    /// The propagation as one text: `shared:1 master:2`, `private`.
     pub fn propagation_text(&self) -> String {
         if self.propagation.is_empty() { "private".into() } else { self.propagation.join(" ") }
     }
@@ -53,7 +53,7 @@ impl Mount<'_> {
     }
 }
 
-/// The bytes of a process's mount table. `process` is `/proc/self` or `/proc/PID`. [`mounts`] makes mounts of them.
+/// The bytes of a process's mount table, for [`mounts`]. `process` is `/proc/self` or `/proc/PID`.
 ///
 /// # Errors
 /// Those of open(2) and read(2).
@@ -61,8 +61,8 @@ pub fn read(process: &str) -> io::Result<Vec<u8>> {
     file::read(format!("{process}/mountinfo"))
 }
 
-/// The mounts of a mount table, in its order: of two mounts on one place the later one is on top. A line that is not a
-/// mount is left out.
+/// The mounts of a mount table, in its order. Of two mounts on one path, the later one is on top. A line that is not
+/// a mount is left out.
 pub fn mounts(table: &[u8]) -> impl DoubleEndedIterator<Item = Mount<'_>> {
     table.split(|byte| *byte == b'\n').filter_map(mount)
 }
@@ -74,7 +74,7 @@ fn mount(line: &[u8]) -> Option<Mount<'_>> {
     let device = (major.parse().ok()?, minor.parse().ok()?);
     let (root, mount_point) = (path(fields.next()?), path(fields.next()?));
     let options = String::from_utf8_lossy(fields.next()?);
-    // A line has as many tags as the mount needs, and then a dash.
+    // The number of these fields varies. A dash ends them.
     let tags = fields.by_ref().take_while(|field| *field != b"-");
     let propagation = tags.map(String::from_utf8_lossy).collect();
     let (filesystem, source) = (decoded(fields.next()?), decoded(fields.next()?));
@@ -104,8 +104,8 @@ fn path(field: &[u8]) -> Cow<'_, Path> {
     }
 }
 
-/// A field as it is meant: the kernel writes a blank, a tab, a newline, a backslash and a few others as `\` and three octal
-/// digits.
+/// Decodes a field. The kernel writes a blank, a tab, a newline, a backslash and a few other characters as `\` and
+/// three octal digits.
 fn decoded(field: &[u8]) -> Cow<'_, OsStr> {
     if !field.contains(&b'\\') {
         return Cow::Borrowed(OsStr::from_bytes(field));
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_a_mount_with_all_its_fields() {
+    fn a_line_is_parsed_into_all_fields() {
         let line =
             b"36 35 98:0 /mnt1 /mnt2 rw,noatime shared:1 master:2 - ext3 /dev/root rw,errors=continue\n";
         let all: Vec<_> = mounts(line).collect();
@@ -148,25 +148,25 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_not_utf8_and_octal_escapes_are_a_path() {
+    fn a_path_can_have_octal_escapes_and_bytes_that_are_not_utf8() {
         let table = b"1 0 8:1 / / rw - ext4 x rw\n2 1 0:5 / /a\\040b\\011c\\012d\\134\xff rw - tmpfs a\\043b rw\nnot a mount\n";
         let all: Vec<_> = mounts(table).collect();
         assert_eq!(all.len(), 2);
         assert_eq!(all[1].mount_point.as_os_str().as_bytes(), b"/a b\tc\nd\\\xff");
         assert_eq!(all[1].source.to_str(), Some("a#b"));
         assert_eq!(all[1].propagation, [""; 0]);
-        // What is no escape stays as it is.
+        // Other backslashes stay as they are.
         assert_eq!(decoded(b"a\\04\\9\\777\\"), OsStr::new("a\\04\\9\\777\\"));
     }
 
     #[test]
-    fn an_empty_source_is_a_source() {
+    fn a_source_can_be_empty() {
         let all: Vec<_> = mounts(b"2 1 0:5 / /m rw -  tmpfs rw\n3 1 0:6 / /n rw - tmpfs  rw\n").collect();
         assert_eq!(all.last().map(|mount| mount.source.is_empty()), Some(true));
     }
 
     #[test]
-    fn the_own_table_has_a_mount_per_line() {
+    fn each_line_of_a_real_table_is_a_mount() {
         let table = read("/proc/self").unwrap();
         let lines = table.iter().filter(|byte| **byte == b'\n').count();
         assert_eq!(mounts(&table).count(), lines);

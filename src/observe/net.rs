@@ -1,26 +1,26 @@
-//! Readers of the network files of a process's namespace, /proc/PID/net. proc_pid_net(5)
+//! Readers of /proc/PID/net: the network namespace of a process. proc_pid_net(5)
 
-use super::proc::{refusal, seen};
+use super::proc::{observed, refusal};
 use super::{Observation, Value, file};
 
-/// The network devices of a process's namespace, by name.
+/// The names of the network devices in a process's network namespace.
 pub fn devices(process: &str) -> Observation {
     part(format!("{process}/net/dev"), device_names)
 }
 
-/// The names in a table of devices, in the kernel's order: below two lines of headings, up to the colon. procfs's table of
-/// devices has no order.
+/// The names in /proc/PID/net/dev, in the kernel's order. The first two lines are headings, and a colon follows each
+/// name. The crate procfs does not keep the order.
 pub fn device_names(table: &str) -> String {
     let names = table.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim()));
     names.collect::<Vec<_>>().join(" ")
 }
 
-/// The IPv4 addresses of a process's namespace: fib_trie is the kernel's only file that has them in words.
+/// The IPv4 addresses in a process's network namespace. fib_trie is the only file in /proc that has them.
 pub fn addresses(process: &str) -> Observation {
     part(format!("{process}/net/fib_trie"), local_addresses)
 }
 
-/// The local addresses of a fib_trie: a leaf `|-- ADDRESS`, and below it `/32 host LOCAL`.
+/// The local addresses in a fib_trie: a line `|-- ADDRESS`, and below it `/32 host LOCAL`.
 pub fn local_addresses(trie: &str) -> String {
     let (mut found, mut leaf) = (Vec::new(), "");
     for line in trie.lines().map(str::trim) {
@@ -33,11 +33,11 @@ pub fn local_addresses(trie: &str) -> String {
     if found.is_empty() { "(none)".into() } else { found.join(" ") }
 }
 
-/// What `part` makes of a file.
+/// A value that `part` extracts from a file.
 fn part(path: String, part: impl Fn(&str) -> String) -> Observation {
     let value = match file::read_text(&path) {
         Ok(content) => Value::Is(part(&content)),
         Err(error) => refusal(&error),
     };
-    seen(&path, value)
+    observed(&path, value)
 }

@@ -1,5 +1,5 @@
-//! Readers of /proc, /sys and a few files beside: each returns a value with the file it came from, and none fails —
-//! what can't be read says why.
+//! Readers of /proc, /sys and a few other files. Each returns a value with the file that it was read from. A reader
+//! never fails: if a file cannot be read, the value is the reason.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -10,22 +10,22 @@ use super::hierarchy::{Version, cgroup_lines};
 use super::{Observation, Value, file, mountinfo};
 use crate::feature::Feature;
 
-pub(super) fn seen(path: &str, value: Value) -> Observation {
+pub(super) fn observed(path: &str, value: Value) -> Observation {
     Observation { path: path.to_owned(), field: None, value }
 }
 
-/// A reason that fits a cell: the kernel's own word.
+/// Why a file cannot be read: the name of the errno, which fits into a table cell.
 pub(crate) fn refusal(error: &io::Error) -> Value {
     match error.raw_os_error() {
         Some(libc::ENOENT) => Value::Not("no such file".into()),
-        Some(number) => Value::Not(format!("{:?}", nix::errno::Errno::from_raw(number))),
+        Some(errno) => Value::Not(format!("{:?}", nix::errno::Errno::from_raw(errno))),
         None => Value::Not(error.to_string()),
     }
 }
 
-/// The target of a link.
+/// The target of a symbolic link.
 pub fn link(path: &str) -> Observation {
-    seen(path, link_value(path))
+    observed(path, link_value(path))
 }
 
 fn link_value(path: &str) -> Value {
@@ -35,26 +35,28 @@ fn link_value(path: &str) -> Value {
     }
 }
 
-/// The namespace of a process, as a value: [`namespace_link`].
+/// The namespace of a process, as a value. See [`namespace_link`].
 pub fn namespace(process: &str, feature: Feature) -> Value {
     link_value(&format!("{process}/ns/{feature}"))
 }
 
-/// The namespace of a process, as `/proc/PID/ns/*` names it: `uts:[4026531838]`. `process` is `/proc/self` or `/proc/PID`.
+/// The name of a process's namespace, from the link in `/proc/PID/ns`: `uts:[4026531838]`. `process` is `/proc/self`
+/// or `/proc/PID`.
 ///
 /// # Errors
-/// Those of readlink(2): ENOENT for a kind that this kernel does not have, EACCES for a process that the caller may not trace.
+/// Those of readlink(2): ENOENT for a kind that this kernel does not have, EACCES for a process that the caller may
+/// not trace.
 pub fn namespace_link(process: &str, feature: Feature) -> std::io::Result<String> {
     file::read_link(format!("{process}/ns/{feature}"))
 }
 
-/// The whole of a short file, its lines joined by ` | `, runs of blanks as one.
+/// The whole text of a short file, on one line: ` | ` separates the lines.
 pub fn file(path: &str) -> Observation {
     let value = match file::read_text(path) {
         Ok(content) => Value::Is(file::one_line(&content)),
         Err(error) => refusal(&error),
     };
-    seen(path, value)
+    observed(path, value)
 }
 
 /// The first word of a file.
@@ -63,15 +65,15 @@ pub fn first_word(path: &str) -> Observation {
         Ok(content) => Value::Is(content.split_whitespace().next().unwrap_or("(empty)").to_owned()),
         Err(error) => refusal(&error),
     };
-    seen(path, value)
+    observed(path, value)
 }
 
-/// How many lines a file has.
+/// The number of lines in a file.
 pub fn lines(path: &str) -> Observation {
     counted(path, 0, "lines")
 }
 
-/// How many lines a table has below its heading.
+/// The number of rows in a table, without its heading.
 pub fn rows(path: &str) -> Observation {
     counted(path, 1, "rows")
 }
@@ -81,27 +83,27 @@ fn counted(path: &str, heading: usize, of: &str) -> Observation {
         Ok(content) => Value::Count(content.lines().count().saturating_sub(heading), of.to_owned()),
         Err(error) => refusal(&error),
     };
-    seen(path, value)
+    observed(path, value)
 }
 
-/// How many entries a directory has.
+/// The number of entries in a directory.
 pub fn entries(path: &str, of: &str) -> Observation {
     let value = match std::fs::read_dir(path) {
         Ok(entries) => Value::Count(entries.count(), of.to_owned()),
         Err(error) => refusal(&error),
     };
-    seen(path, value)
+    observed(path, value)
 }
 
-/// One field of a status file: the words behind `NSpid:`. Of `Uid:` and `Gid:` only the first number, the real id.
+/// One field of /proc/PID/status, such as `NSpid:`. For `Uid:` and `Gid:`, only the first number, the real ID.
 pub fn status(path: &str, field: &str) -> Observation {
     let value = match file::read_text(path) {
         Ok(content) => {
-            match status_of(&content, field).map(|words| words.split_whitespace().collect::<Vec<_>>()) {
+            match status_of(&content, field).map(|value| value.split_whitespace().collect::<Vec<_>>()) {
                 Some(ids) if matches!(field, "Uid" | "Gid") => {
                     Value::Is(ids.first().copied().unwrap_or("").to_owned())
                 }
-                Some(words) => Value::Is(words.join(" ")),
+                Some(parts) => Value::Is(parts.join(" ")),
                 None => Value::Not("no such field".into()),
             }
         }
@@ -110,20 +112,20 @@ pub fn status(path: &str, field: &str) -> Observation {
     Observation { path: path.to_owned(), field: Some(format!("{field}:")), value }
 }
 
-/// What stands behind `NAME:` in the words of a status file.
+/// The value after `NAME:` in the text of /proc/PID/status.
 pub(crate) fn status_of<'a>(content: &'a str, name: &str) -> Option<&'a str> {
     let first = content.strip_prefix(name).and_then(|rest| rest.strip_prefix(':'));
-    // Not line by line: the file is long, and is asked for many of its fields.
-    let words = first.or_else(|| Some(content.split_once(&["\n", name, ":"].concat())?.1))?;
-    words.lines().next().map(str::trim)
+    // Not searched line by line, because the file is long and many fields are read.
+    let rest = first.or_else(|| Some(content.split_once(&["\n", name, ":"].concat())?.1))?;
+    rest.lines().next().map(str::trim)
 }
 
-/// A number of bytes as /proc/meminfo writes it. procfs has it in bytes.
+/// A number of bytes, as /proc/meminfo prints it. The crate procfs has it in bytes.
 pub(crate) fn kibibytes(bytes: u64) -> String {
     format!("{} kB", bytes / 1024)
 }
 
-/// The machine's memory: `MemTotal:` of /proc/meminfo.
+/// The memory of the machine: `MemTotal:` in /proc/meminfo.
 pub fn total_memory() -> Observation {
     let value = match file::parse::<procfs::Meminfo>("/proc/meminfo") {
         Ok(memory) => Value::Is(kibibytes(memory.mem_total)),
@@ -132,14 +134,14 @@ pub fn total_memory() -> Observation {
     Observation { path: "/proc/meminfo".into(), field: Some("MemTotal:".into()), value }
 }
 
-/// One line of /proc/PID/limits: `SOFT:HARD`, as the kernel writes them. procfs has a field for each limit, and so none that can
-/// be chosen by its name.
+/// One line of /proc/PID/limits, as `SOFT:HARD`. The crate procfs has a struct field for each limit, so a limit
+/// cannot be selected by its name.
 pub fn limit(path: &str, name: &str) -> Observation {
     let value = match file::read_text(path) {
         Ok(content) => match content.lines().find_map(|line| line.strip_prefix(name)) {
             Some(line) => {
-                let words: Vec<&str> = line.split_whitespace().take(2).collect();
-                Value::Is(words.join(":"))
+                let limits: Vec<&str> = line.split_whitespace().take(2).collect();
+                Value::Is(limits.join(":"))
             }
             None => Value::Not("no such field".into()),
         },
@@ -148,21 +150,21 @@ pub fn limit(path: &str, name: &str) -> Observation {
     Observation { path: path.to_owned(), field: Some(name.to_owned()), value }
 }
 
-/// How many processes /proc lists.
+/// The number of processes in /proc.
 pub fn processes() -> Observation {
     let value = match std::fs::read_dir("/proc") {
         Ok(entries) => {
-            let numbers = entries.flatten().filter(|entry| {
+            let pids = entries.flatten().filter(|entry| {
                 entry.file_name().to_str().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
             });
-            Value::Count(numbers.count(), "processes".into())
+            Value::Count(pids.count(), "processes".into())
         }
         Err(error) => refusal(&error),
     };
-    seen("/proc/[0-9]*", value)
+    observed("/proc/[0-9]*", value)
 }
 
-/// Who owns a file.
+/// The user ID of a file's owner.
 pub fn owner(path: &str) -> Observation {
     let value = match std::fs::metadata(path) {
         Ok(metadata) => Value::Is(metadata.uid().to_string()),
@@ -171,16 +173,16 @@ pub fn owner(path: &str) -> Observation {
     Observation { path: path.to_owned(), field: Some("owner".into()), value }
 }
 
-/// How many mounts the mount table of a process has.
+/// The number of mounts in a process's mount table.
 pub fn mounts(process: &str) -> Observation {
     let value = match mountinfo::read(process) {
         Ok(table) => Value::Count(mountinfo::mounts(&table).count(), "mounts".into()),
         Err(error) => refusal(&error),
     };
-    seen(&format!("{process}/mountinfo"), value)
+    observed(&format!("{process}/mountinfo"), value)
 }
 
-/// How the mount at `target` of a process propagates: the tags of its mountinfo.
+/// The propagation of the mount on `target`, from a process's mountinfo.
 pub fn propagation(process: &str, target: &str) -> Observation {
     let value = match mountinfo::read(process) {
         Ok(table) => {
@@ -195,16 +197,16 @@ pub fn propagation(process: &str, target: &str) -> Observation {
     Observation { path: format!("{process}/mountinfo"), field: Some(target.to_owned()), value }
 }
 
-/// The cgroup of a process in each hierarchy, one observation a line of its cgroup file.
+/// The cgroup of a process in each hierarchy: one observation for each line of /proc/PID/cgroup.
 pub fn cgroups(process: &str) -> Vec<Observation> {
     let path = format!("{process}/cgroup");
     match file::read(&path) {
         Ok(content) => cgroups_in(&path, &content),
-        Err(error) => vec![seen(&path, refusal(&error))],
+        Err(error) => vec![observed(&path, refusal(&error))],
     }
 }
 
-/// As [`cgroups`], of the content of the file at `path`.
+/// As [`cgroups`], from the content of the file `path`.
 pub(crate) fn cgroups_in(path: &str, content: &[u8]) -> Vec<Observation> {
     let lines = cgroup_lines(content).map(|line| {
         let field = match line.version() {
@@ -222,20 +224,20 @@ fn clock(name: &str, id: ClockId) -> Observation {
         Ok(time) => Value::Is(format!("{} s", time.tv_sec())),
         Err(errno) => Value::Not(format!("{errno:?}")),
     };
-    seen(&format!("clock_gettime({name})"), value)
+    observed(&format!("clock_gettime({name})"), value)
 }
 
-/// Seconds since boot, sleep included, as the caller's time namespace has it.
+/// The seconds since boot, including suspend, in the caller's time namespace.
 pub fn clock_boottime() -> Observation {
     clock("CLOCK_BOOTTIME", ClockId::CLOCK_BOOTTIME)
 }
 
-/// Seconds since some point, as the caller's time namespace has it.
+/// The seconds since an unspecified point in the past, in the caller's time namespace.
 pub fn clock_monotonic() -> Observation {
     clock("CLOCK_MONOTONIC", ClockId::CLOCK_MONOTONIC)
 }
 
-/// The wall clock: one for all.
+/// The wall clock. Time namespaces do not change it.
 pub fn clock_realtime() -> Observation {
     clock("CLOCK_REALTIME", ClockId::CLOCK_REALTIME)
 }
@@ -244,9 +246,9 @@ pub fn clock_realtime() -> Observation {
 mod tests {
     use super::*;
 
-    /// The kernel cuts a name to 15 bytes, here inside a character, and writes it as it is.
+    /// The kernel truncates a name to 15 bytes, here inside a character.
     #[test]
-    fn a_process_name_may_be_cut_inside_a_character() {
+    fn a_process_name_can_be_truncated_inside_a_character() {
         let named = std::thread::spawn(|| {
             std::fs::write("/proc/thread-self/comm", "\u{fc}".repeat(8)).unwrap();
             let path = "/proc/thread-self/status";
@@ -272,7 +274,7 @@ mod tests {
         assert_eq!(status_of(&text, "Uid"), Some("1\t2\t3\t4"));
     }
 
-    /// The whole of a name counts, in the first line too.
+    /// This also holds for the first line.
     #[test]
     fn a_field_is_found_by_its_whole_name() {
         let status = "Name:\tx\nPPid:\t1\nPid:\t 2\nGroups:\t\nNSpid:\t3\t4\n";

@@ -1,6 +1,8 @@
-//! What could not be read. That a file is not there, or that the caller has no right to it, is an answer. After any other error
-//! the answer is unknown, and a plan that is made without it could be a wrong one. So such an error stops a run, as any
-//! problem does.
+//! Records the files that could not be read.
+//!
+//! If a file does not exist, or the caller may not access it, that is an answer. After any other error the answer is
+//! unknown, and a plan made without it could be wrong. So such an error becomes a problem of the plan, and stops the
+//! run.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -12,28 +14,28 @@ use super::file;
 use crate::error::Error;
 use crate::text::text;
 
-/// Reads files, and notes each one that gave no answer.
+/// Reads files, and records each file that gave no answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unread(Vec<Error>);
 
 impl Unread {
-    /// An error for each file, whose reason names the file and the errno.
+    /// An error for each of these files, with its path and the errno.
     pub fn errors(&self) -> &[Error] {
         &self.0
     }
 
-    /// The bytes of a file; none if there is no such file.
+    /// The bytes of a file; empty if there is no such file.
     pub fn bytes(&mut self, path: impl AsRef<Path>) -> Vec<u8> {
         let bytes = file::read(&path);
         self.answer(path.as_ref(), bytes).unwrap_or_default()
     }
 
-    /// The text of a file, as [`file::text`] makes it; empty if there is no such file.
+    /// The content of a file, converted by [`file::text`]; empty if there is no such file.
     pub fn text(&mut self, path: impl AsRef<Path>) -> String {
         file::text(self.bytes(path))
     }
 
-    /// Whether the caller may do this with a file. access(2)
+    /// Whether the caller has a permission for a file. access(2)
     pub fn may(&mut self, path: &Path, what: AccessFlags) -> bool {
         match access(path, what) {
             Err(Errno::EACCES | Errno::EPERM | Errno::EROFS | Errno::ETXTBSY) => false,
@@ -41,7 +43,7 @@ impl Unread {
         }
     }
 
-    /// What a call gave; none where there is nothing.
+    /// The result of a call on `path`; none if the file does not exist, or after any other error, which is recorded.
     pub fn answer<T>(&mut self, path: &Path, answer: io::Result<T>) -> Option<T> {
         match answer {
             Ok(answer) => Some(answer),
