@@ -142,7 +142,7 @@ pub fn plan(spec: &Spec, machine: &Machine, purpose: impl Into<Purpose>, ending:
     let asked = spec;
     let (spec, added) = complete(spec, host);
     let mut draft = Draft::new(purpose, added);
-    asked.net.iter().for_each(|net| net.say(&mut draft));
+    asked.net.iter().for_each(|net| net.announce_host_mode(&mut draft));
     // A whole container isn't started by half; a single feature shows what it does in its view.
     let is_whole = purpose == Purpose::Container;
     if is_whole {

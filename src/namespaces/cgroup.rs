@@ -1,10 +1,28 @@
-//! The cgroup namespace: where the tree of cgroups seems to begin.
+//! The cgroup namespace: the root of the cgroup tree that a process sees.
 //!
-//! It limits nothing. It hides the path: the cgroup in which a process was when the namespace was made becomes the
-//! root `/` of what /proc/self/cgroup and the mount table show to the processes in it. cgroup_namespaces(7)
+//! # What it is
 //!
-//! What you'll see: `0::/name` outside is `0::/` inside; a mount of the hierarchy that was there before shows the
-//! root `/..`.
+//! A cgroup namespace changes the paths under which cgroups are shown. The cgroup of the process that makes the
+//! namespace becomes its root: the processes in the namespace see it as `/`. The namespace limits nothing. Limits
+//! belong to the cgroup.
+//!
+//! # Why one wants it
+//!
+//! Without it, /proc/self/cgroup shows a container the path of its cgroup on the host, for example the name of a user's
+//! session. A program in the container that manages cgroups also expects to begin at `/`.
+//!
+//! # The calls
+//!
+//! clone3(2) or unshare(2) with CLONE_NEWCGROUP makes the namespace, which needs CAP_SYS_ADMIN. The process must be in
+//! its cgroup before, because the namespace takes its root from there.
+//!
+//! # What changes in /proc
+//!
+//! - `/proc/self/cgroup`: a line `0::/name` outside is `0::/` inside.
+//! - `/proc/self/mountinfo`: a cgroup mount that is older than the namespace shows a root such as `/..`, above the new
+//!   root.
+//!
+//! cgroup_namespaces(7)
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,13 +38,13 @@ use crate::plan::{Context, Draft};
 pub struct Cgroup {}
 
 impl Cgroup {
-    /// The steps: the namespace is all. On v1 it must be made after joining the cgroup that shall be its root.
+    /// The steps: only the namespace. With cgroup v1 the child joins its cgroup first, see `plan::order`.
     pub fn plan(&self, _context: &Context<'_>, draft: &mut Draft) {
         draft.isolate(Feature::Cgroup);
     }
 }
 
-/// The files that show it; read by a process on each side.
+/// What to observe. A process on each side reads these files.
 pub fn observe(process: &str) -> Vec<Observation> {
     proc::cgroups(process)
 }

@@ -1,11 +1,30 @@
-//! The ipc namespace: System V objects and POSIX message queues.
+//! The IPC namespace: System V IPC objects and POSIX message queues.
 //!
-//! Shared memory segments, semaphore sets and message queues (sysvipc(7)) have no path: they are found by a key, and
-//! each ipc namespace has keys of its own. POSIX message queues (mq_overview(7)) are the files of an mqueue filesystem,
-//! one per ipc namespace. POSIX *shared memory* (shm_overview(7)) is not here: it is files in /dev/shm, which is a
-//! mount's business. ipc_namespaces(7)
+//! # What it is
 //!
-//! What you'll see: `/proc/sysvipc/*` lists nothing of the other side, while /dev/shm shows the same files.
+//! Processes can exchange data by shared memory segments, semaphore sets and message queues (sysvipc(7)). These objects
+//! are no files: a process finds one by its key. Each IPC namespace has its own set of keys. It also has its own POSIX
+//! message queues (mq_overview(7)), which are files of an mqueue file system.
+//!
+//! POSIX shared memory (shm_overview(7)) does not belong to it. It is files in /dev/shm, so a mount separates it.
+//!
+//! # Why one wants it
+//!
+//! Otherwise a process in a container could use the shared memory of a database on the host, if it knows the key and
+//! has the rights. Two containers that use the same key would get the same object.
+//!
+//! # The calls
+//!
+//! clone3(2) or unshare(2) with CLONE_NEWIPC makes the namespace, without any objects. This needs CAP_SYS_ADMIN. When
+//! the last process has left the namespace, the kernel destroys its objects.
+//!
+//! # What changes in /proc
+//!
+//! - `/proc/sysvipc/shm`, `sem` and `msg` list the objects of the reader's namespace only.
+//! - `/proc/sys/fs/mqueue/` and the limits `/proc/sys/kernel/shm*`, `msg*` and `sem` have values of their own.
+//! - /dev/shm shows the same files inside and outside.
+//!
+//! ipc_namespaces(7)
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,13 +40,13 @@ use crate::plan::{Context, Draft};
 pub struct Ipc {}
 
 impl Ipc {
-    /// The steps: the namespace is all.
+    /// The steps: only the namespace.
     pub fn plan(&self, _context: &Context<'_>, draft: &mut Draft) {
         draft.isolate(Feature::Ipc);
     }
 }
 
-/// The files that show it; read by a process on each side.
+/// What to observe. A process on each side reads these files.
 pub fn observe(_process: &str) -> Vec<Observation> {
     vec![
         proc::rows("/proc/sysvipc/shm"),

@@ -1,12 +1,35 @@
-//! The mount namespace: a mount table of one's own.
+//! The mount namespace: the mount table.
 //!
-//! A new mount namespace starts as a copy of the caller's table, so at first nothing looks different. What is mounted
-//! afterwards stays in it, provided that no mount is *shared*: a shared mount passes what is mounted below it on to
-//! its copies. systemd makes every mount shared at boot, so the copy is made private first. A chroot(2) changes where
-//! one process's paths begin and hides mounts from /proc/self/mounts, but makes no table; pivot_root(2) exchanges the
-//! root of the table itself, and the old one can then be taken out of it. mount_namespaces(7), pivot_root(2)
+//! # What it is
 //!
-//! What you'll see: `/proc/self/mountinfo`, equal right after the clone, then one line apart.
+//! A mount namespace has its own mount table: the list of file systems and of the directories on which they are
+//! mounted. A new one starts with a copy of the caller's table, so at first nothing looks different.
+//!
+//! A mount can be *shared*: then the kernel repeats a mount below it in all its copies, also in other namespaces.
+//! systemd makes every mount shared at boot. `sandbox` therefore first makes the copied mounts private (mount
+//! propagation).
+//!
+//! # Why one wants it
+//!
+//! A container gets other files than the host: its own root file system, /proc and /tmp. Its mounts do not appear on
+//! the host, and the kernel removes them when the last process has left the namespace.
+//!
+//! chroot(2) is not enough. It changes where the paths of a process begin, but the old root stays in the mount table,
+//! and root can get back to it. pivot_root(2) exchanges the root of the table itself, and the old root can then be
+//! unmounted.
+//!
+//! # The calls
+//!
+//! - clone3(2) or unshare(2) with CLONE_NEWNS makes the namespace, which needs CAP_SYS_ADMIN.
+//! - mount(2) changes the propagation, and mounts a file system or a directory.
+//! - pivot_root(2) and umount2(2) replace the root.
+//!
+//! # What changes in /proc
+//!
+//! `/proc/self/mountinfo` and `/proc/self/mounts` list the mount table of the namespace. They are equal right after the
+//! clone, and differ after the first mount.
+//!
+//! mount_namespaces(7), pivot_root(2)
 
 use std::path::{Path, PathBuf};
 
@@ -71,8 +94,8 @@ pub struct Bind {
 impl std::str::FromStr for Bind {
     type Err = String;
 
-    fn from_str(words: &str) -> Result<Self, String> {
-        match words.split_once(':') {
+    fn from_str(argument: &str) -> Result<Self, String> {
+        match argument.split_once(':') {
             Some((_, target)) if target.contains(':') => Err(text("mnt.bind.options")),
             Some((source, target)) if !source.is_empty() && target.starts_with('/') => {
                 Ok(Bind { source: source.into(), target: target.into() })
@@ -85,11 +108,11 @@ impl std::str::FromStr for Bind {
 impl Mnt {
     /// The steps: propagation first, then mounts, then the root.
     ///
-    /// This is the one plan that looks at the machine: at the paths that it names, and only at them. Gathered beforehand as
-    /// facts, as the rest is, they would have to be found by the same walk over the same flags.
+    /// This plan reads the machine while it is made, but only the paths that the options name. All other facts
+    /// were gathered by `host` before.
     pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
         self.plan_table(draft);
-        // A root file system of its own mounts them itself.
+        // `rootfs` makes these mounts itself, in the new root.
         if context.has_rootfs {
             return;
         }
@@ -120,7 +143,7 @@ impl Mnt {
         }
     }
 
-    /// The table, before anything is mounted in it.
+    /// The new mount table and the propagation of its mounts.
     fn plan_table(&self, draft: &mut Draft) {
         draft.isolate(Feature::Mnt);
         if self.propagation != Propagation::Unchanged {
@@ -129,7 +152,7 @@ impl Mnt {
         }
     }
 
-    /// All that is to be mounted: by the flags, then by `mounts`.
+    /// All mounts in their order: those of the flags, then those of `mounts`.
     pub fn all(&self) -> Vec<ExtraMount> {
         let binds = self.bind.iter().cloned();
         let binds = binds.map(|Bind { source, target }| ExtraMount::Bind { source, target, readonly: false });
@@ -141,7 +164,7 @@ impl Mnt {
         binds.chain(empty).chain(self.mounts.iter().cloned()).collect()
     }
 
-    /// What paths resolve to with these flags: binds in their order, then every tmpfs.
+    /// What paths resolve to after the mounts of the flags: first the binds, in their order, then each tmpfs.
     pub fn resolver(&self) -> Resolver {
         let mut tree = Resolver::new(self.root.as_deref());
         for bind in &self.bind {
@@ -153,8 +176,8 @@ impl Mnt {
         tree
     }
 
-    /// pivot_root(2) by the recipe of its manual page that needs no directory for the old root: it is stacked on the new
-    /// one and then detached.
+    /// `pivot_root(".", ".")`, as its manual page describes it. It needs no directory for the old root: the kernel
+    /// mounts the old root over the new one, and it is then unmounted.
     fn plan_root(&self, draft: &mut Draft, root: &Path) {
         if !root.is_dir() {
             refuse(draft, format!("--root {}", root.display()), "mnt.root.why", "mnt.root.todo");
@@ -173,25 +196,25 @@ impl Mnt {
         step(MountCall::Chdir { path: "/".into() }, "mnt.chdir.why");
     }
 
-    /// A working directory on which something was mounted is still the covered one: it must be entered anew by its path,
-    /// where that leads to a directory afterwards. Else it stays, as the kernel leaves it.
+    /// A process keeps its working directory when something is mounted over it, and would go on to see the covered
+    /// files. The child therefore changes to the path again, if the path is a directory after the mounts.
     fn plan_directory(&self, draft: &mut Draft, tree: &Resolver) {
         let Ok(directory) = std::env::current_dir() else { return };
         let place = tree.resolve(&directory);
         let is_covered = place.host.as_ref() != Some(&directory);
-        let is_there = match &place.host {
-            Some(today) => today.is_dir(),
+        let exists = match &place.host {
+            Some(source) => source.is_dir(),
             None => {
                 self.tmpfs.iter().any(|target| Resolver::default().resolve(target).container == directory)
             }
         };
-        if is_covered && is_there {
+        if is_covered && exists {
             let call = MountCall::Chdir { path: path(&directory) };
             draft.step(Phase::Mounts, Actor::Child, Feature::Mnt, call, "mnt.directory.why");
         }
     }
 
-    /// Where a place lies before the root changes.
+    /// The path of a place in the container before pivot_root(2).
     fn outer(&self, place: &Resolved) -> String {
         match &self.root {
             None => path(&place.container),
@@ -201,7 +224,8 @@ impl Mnt {
         }
     }
 
-    /// What can be known before: both ends must be there (to make one would leave it behind), both a directory or both not.
+    /// Checks a mount before it is made. Source and target must exist, because `sandbox` would leave behind a target
+    /// that it creates. Both must be directories, or neither.
     fn check(&self, draft: &mut Draft, target: &Path, place: &Resolved, source: Option<&Path>) {
         if let Some(source) = source
             && !source.exists()
@@ -215,8 +239,8 @@ impl Mnt {
         }
         let is_directory = source.is_none_or(Path::is_dir);
         match &place.host {
-            Some(today) if today.exists() => {
-                if today.is_dir() != is_directory {
+            Some(covered) if covered.exists() => {
+                if covered.is_dir() != is_directory {
                     let kind = if is_directory { "mnt.target.file" } else { "mnt.target.directory" };
                     refuse(draft, format!("a mount on {shown}"), kind, "mnt.target.todo");
                 }
@@ -234,12 +258,13 @@ impl Mnt {
     }
 }
 
-/// Says that this can't be done.
+/// Adds a problem to the plan.
 fn refuse(draft: &mut Draft, what: String, why: &str, todo: &str) {
     draft.problem(Feature::Mnt, Error::failed(what).why(text(why)).todo(text(todo)));
 }
 
-/// From `/` on: a relative path would lead to what lies below a mount on it, since the working directory stays there.
+/// The path from `/` on. The working directory does not change when something is mounted over it, so a relative path
+/// would lead to the covered files.
 fn absolute(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
@@ -248,7 +273,7 @@ fn path(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// The files that show it; read by a process on each side.
+/// What to observe. A process on each side reads these files.
 pub fn observe(process: &str) -> Vec<Observation> {
     vec![
         proc::mounts(process),
@@ -264,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bind_takes_two_paths_and_no_options() {
+    fn a_bind_has_two_paths_and_no_options() {
         let bind = Bind { source: "a".into(), target: "/b".into() };
         assert_eq!("a:/b".parse(), Ok(bind));
         for wrong in ["a", "a:", ":/b", "a:b"] {

@@ -1,5 +1,5 @@
-//! The eight namespaces, one file each, all in the same order: what the kernel does, the manual page, the flags,
-//! the steps, what to look at, the tests.
+//! The eight namespaces, a page for each. All pages have the same order: what the namespace is, why one wants it, the
+//! calls that make it, what changes in /proc, the manual page, the options, the steps, what to observe, the tests.
 
 pub mod cgroup;
 pub mod ipc;

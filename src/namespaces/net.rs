@@ -1,11 +1,28 @@
-//! The network namespace: a network stack of one's own.
+//! The network namespace: a network stack.
 //!
-//! Devices, addresses, routes, ports, firewall rules, /proc/net, the sysctls of /proc/sys/net and abstract unix sockets
-//! belong to a network namespace. A new one has a single device, lo, which is down: not even 127.0.0.1 answers until
-//! it's brought up. What connects it to the outside (a veth pair, a bridge, published ports) is in `network`.
-//! Sockets that are files, and what /sys lists, are the mount's business. network_namespaces(7), veth(4), rtnetlink(7)
+//! # What it is
 //!
-//! What you'll see: /proc/net/dev, /proc/net/route and the addresses of each side.
+//! A network namespace has its own devices, addresses, routes, ports, firewall rules, abstract Unix sockets and network
+//! sysctls. A new one has only the device lo, which is down: not even 127.0.0.1 answers before lo is up.
+//!
+//! # Why one wants it
+//!
+//! A container can bind any port without a conflict with the host, and reaches only the networks that it is connected
+//! to. A veth pair, a bridge and published ports make such connections. Their code is in `network`.
+//!
+//! # The calls
+//!
+//! clone3(2) or unshare(2) with CLONE_NEWNET makes the namespace, which needs CAP_SYS_ADMIN. rtnetlink(7) messages
+//! configure its devices. A device is in one network namespace at a time; each end of a veth pair (veth(4)) can be in a
+//! different one.
+//!
+//! # What changes in /proc
+//!
+//! - `/proc/net`, which is a link to `/proc/self/net`, shows the devices, routes and sockets of the reader's namespace.
+//! - `/proc/sys/net` has the values of the reader's namespace.
+//! - /sys/class/net lists the devices of the process that mounted /sys, so it changes only with a new mount.
+//!
+//! Unix sockets that are files stay reachable by their paths. A mount namespace separates them. network_namespaces(7)
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,7 +32,7 @@ use crate::feature::Feature;
 use crate::network::NetworkRequest;
 use crate::network::ports::Port;
 use crate::observe::{Observation, net, proc};
-use crate::plan::call::net::NetCall as Call;
+use crate::plan::call::net::NetCall;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Context, Draft};
 use crate::text::text;
@@ -67,25 +84,23 @@ pub enum Lo {
 }
 
 impl Net {
-    /// The steps: the namespace, then lo. What connects it to the outside is planned by `network`.
+    /// The steps: the namespace, then lo. `network` plans what connects it to the outside.
     pub fn plan(&self, _context: &Context<'_>, draft: &mut Draft) {
         draft.isolate(Feature::Net);
         self.check(draft);
         if self.lo == Lo::Up {
-            let call = Call::LinkUp { name: "lo".into() };
+            let call = NetCall::LinkUp { name: "lo".into() };
             draft.step(Phase::Network, Actor::Child, Feature::Net, call, "net.lo.why");
         }
     }
-}
 
-impl Net {
-    /// What shall connect it to the outside.
+    /// What the options ask for as a connection to the outside.
     pub fn request(&self) -> NetworkRequest<'_> {
         NetworkRequest { veth: self.veth, bridge: self.mode == Mode::Bridge, publish: &self.publish }
     }
 
-    /// What is to be known of what was asked for, and what makes no sense without a network of one's own.
-    pub(crate) fn say(&self, draft: &mut Draft) {
+    /// Notes that `mode: host` makes no new network namespace, and refuses options that need one.
+    pub(crate) fn announce_host_mode(&self, draft: &mut Draft) {
         if self.mode != Mode::Host {
             return;
         }
@@ -95,7 +110,7 @@ impl Net {
         }
     }
 
-    /// What can't be had together.
+    /// Refuses options that exclude each other.
     fn check(&self, draft: &mut Draft) {
         if self.veth && self.mode == Mode::Bridge {
             refuse(draft, "veth, mode: bridge", "net.both.why", "net.both.todo");
@@ -110,7 +125,8 @@ fn refuse(draft: &mut Draft, what: &str, why: &str, todo: &str) {
     draft.problem(Feature::Net, Error::failed(what).why(text(why)).todo(text(todo)));
 }
 
-/// The files that show it; read by a process on each side. The last two answer for the reader and for the mount.
+/// What to observe. A process on each side reads these files. ip_forward depends on the namespace of the reader, and
+/// /sys/class/net on the process that mounted /sys.
 pub fn observe(process: &str) -> Vec<Observation> {
     vec![
         net::devices(process),

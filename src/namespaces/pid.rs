@@ -1,12 +1,33 @@
-//! The pid namespace: numbers for processes, and a process 1.
+//! The PID namespace: process IDs, and a process 1.
 //!
-//! A process has one number in each pid namespace from its own up to the first one, the outermost. The caller of
-//! clone(2) or unshare(2) never moves: its *children* are born in the new namespace, the first of them as process 1.
-//! Process 1 gets the orphans, is spared signals that it has no handler for, and takes the whole namespace with it
-//! when it ends. /proc shows the pid namespace of the process that mounted it, so a new one has to be mounted, which
-//! takes a mount table of one's own. pid_namespaces(7)
+//! # What it is
 //!
-//! What you'll see: `NSpid:` in /proc/PID/status has one number per level; /proc lists only what's inside.
+//! A process has a PID in its own PID namespace and one in each namespace above it, up to the initial one. It sees only
+//! the processes of its own namespace and of those below. The first process in a namespace is process 1, its init:
+//!
+//! - Orphans in the namespace are reparented to it, and it must reap them.
+//! - A signal from inside the namespace has an effect on it only if it has installed a handler. From outside, SIGKILL
+//!   and SIGSTOP always work.
+//! - When it ends, the kernel kills all processes of the namespace.
+//!
+//! # Why one wants it
+//!
+//! A process in a container cannot see the processes of the host, or send them signals. When process 1 ends, no process
+//! of the container is left behind.
+//!
+//! # The calls
+//!
+//! clone3(2) with CLONE_NEWPID makes the namespace, with the child as process 1. unshare(2) and setns(2) never move the
+//! caller: only its later children are in the other namespace. All of them need CAP_SYS_ADMIN.
+//!
+//! # What changes in /proc
+//!
+//! - `NSpid:` in `/proc/PID/status` has one PID for each level.
+//! - A proc file system shows the PID namespace of the process that mounted it. Inside, /proc therefore shows the
+//!   host's processes until a new one is mounted, which needs a new mount namespace. Then it lists only the processes
+//!   inside.
+//!
+//! pid_namespaces(7)
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,8 +44,12 @@ use crate::plan::{Actor, Context, Draft};
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pid {
-    /// Whether a new /proc is mounted for the namespace; --no-mount-proc keeps the old one
-    #[arg(long = "no-mount-proc", action = clap::ArgAction::SetFalse)]
+    /// Whether a new /proc is mounted for the namespace
+    #[arg(
+        long = "no-mount-proc",
+        action = clap::ArgAction::SetFalse,
+        help = "Keep the old /proc, which shows the host's processes"
+    )]
     pub mount_proc: bool,
     /// Run a small init as process 1; it starts COMMAND, reaps orphans and forwards signals
     #[arg(long)]
@@ -38,7 +63,7 @@ impl Default for Pid {
 }
 
 impl Pid {
-    /// The steps: the namespace at clone, then its /proc, then an init if wanted. A root of its own comes with its /proc.
+    /// The steps: the namespace, its /proc, and an init if it is asked for. A new root file system mounts /proc itself.
     pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
         draft.isolate(Feature::Pid);
         if self.mount_proc && !context.has_rootfs {
@@ -51,7 +76,7 @@ impl Pid {
     }
 }
 
-/// The files that show it; read by a process on each side.
+/// What to observe. A process on each side reads these files.
 pub fn observe(_process: &str) -> Vec<Observation> {
     vec![proc::processes(), proc::link("/proc/self")]
 }

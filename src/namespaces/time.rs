@@ -1,11 +1,28 @@
 //! The time namespace: offsets of two clocks.
 //!
-//! CLOCK_BOOTTIME and CLOCK_MONOTONIC get an offset per namespace, so that a container that moves to another machine
-//! doesn't see its clocks jump. The wall clock (CLOCK_REALTIME) is one for all: date(1) shows no difference.
-//! The offsets are written to /proc/PID/timens_offsets after unshare(2) and before the first process enters: the
-//! caller itself stays in the old namespace. time_namespaces(7), Linux 5.6
+//! # What it is
 //!
-//! What you'll see: /proc/uptime is later by the offset, `time` and `time_for_children` differ while it's being made.
+//! A time namespace has an offset for CLOCK_BOOTTIME and one for CLOCK_MONOTONIC. A process that reads one of these
+//! clocks gets the host's value plus the offset. The wall clock (CLOCK_REALTIME) has no offset, so date(1) shows no
+//! difference.
+//!
+//! # Why one wants it
+//!
+//! A container can be moved to another machine while it runs. The clocks that count from boot would jump there. With
+//! offsets they continue.
+//!
+//! # The calls
+//!
+//! unshare(2) with CLONE_NEWTIME makes the namespace, for the later children of the caller. The caller itself stays in
+//! the old one. The offsets are written to `/proc/PID/timens_offsets`, which the kernel allows until the first process
+//! is in the namespace. Both need capabilities: CAP_SYS_ADMIN to make it, CAP_SYS_TIME to write. Since Linux 5.6.
+//!
+//! # What changes in /proc
+//!
+//! - `/proc/PID/ns/time_for_children` differs from `/proc/PID/ns/time` in the process that called unshare.
+//! - `/proc/uptime` is later or earlier by the offset inside.
+//!
+//! time_namespaces(7)
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,7 +53,8 @@ pub struct Time {
 }
 
 impl Time {
-    /// The steps: unshare, write the offsets; the clone that enters comes after (see `plan::order`).
+    /// The steps: make the namespace, then write its offsets. The child that enters it is made after that, see
+    /// `plan::order`.
     pub fn plan(&self, _context: &Context<'_>, draft: &mut Draft) {
         draft.isolate(Feature::Time);
         let unshare = ProcessCall::Unshare { namespaces: Namespaces::of(&[Feature::Time]) };
@@ -50,7 +68,7 @@ impl Time {
     }
 }
 
-/// The files that show it; read by a process on each side.
+/// What to observe. A process on each side reads these files.
 pub fn observe(process: &str) -> Vec<Observation> {
     vec![
         proc::file(&format!("{process}/timens_offsets")),

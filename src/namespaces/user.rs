@@ -1,12 +1,33 @@
-//! The user namespace: ids, and the capabilities over everything else.
+//! The user namespace: user IDs, group IDs and capabilities.
 //!
-//! A user namespace maps ids: the kernel goes on working with the outer ones, and shows the inner ones to those
-//! inside. Who makes one holds every capability *in it*, and so over the namespaces that it owns, but none outside:
-//! that is why an ordinary user can build a container. Until a map is written every id shows as 65534. A process may
-//! itself map its own id, once it has given up setgroups(2); ranges take a privileged writer: root, or newuidmap(1)
-//! within what /etc/subuid lends. user_namespaces(7)
+//! # What it is
 //!
-//! What you'll see: `uid_map`, `Uid:` 0 inside where it's 1000 outside, full `CapEff:` and yet EPERM.
+//! A user namespace maps user IDs and group IDs. The kernel works with the IDs outside, and shows the IDs inside to the
+//! processes of the namespace. An ID without a mapping is shown as 65534.
+//!
+//! The process that makes the namespace has all capabilities in it. They also apply to the other namespaces that it
+//! owns, but to nothing outside of it.
+//!
+//! # Why one wants it
+//!
+//! - An ordinary user can make containers: the capabilities inside allow the calls that make the other namespaces.
+//! - Root in a container can be an unprivileged user on the host.
+//!
+//! # The calls
+//!
+//! - clone3(2) or unshare(2) with CLONE_NEWUSER makes the namespace. It needs no privilege, unless the machine forbids
+//!   it.
+//! - The mappings are written to `/proc/PID/uid_map` and `gid_map`, once. A process may map its own ID itself, if
+//!   setgroups(2) is denied before. Ranges need a privileged writer: root, or newuidmap(1) within the ranges of
+//!   /etc/subuid.
+//!
+//! # What changes in /proc
+//!
+//! - `/proc/PID/uid_map`, `gid_map` and `setgroups` show the mappings.
+//! - `Uid:` in `/proc/PID/status` is 0 inside and 1000 outside.
+//! - `CapEff:` is full inside, and yet the host answers EPERM.
+//!
+//! user_namespaces(7)
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -55,13 +76,13 @@ pub struct User {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Map {
-    /// 0 is the caller, the rest from /etc/subuid and /etc/subgid.
+    /// 0 is the caller; the other IDs come from /etc/subuid and /etc/subgid.
     Auto,
     /// 0 is the caller.
     Root,
-    /// No map: every id shows as 65534.
+    /// No mapping: every ID is shown as 65534.
     None,
-    /// `INSIDE:OUTSIDE:COUNT`, for user and group ids alike.
+    /// `INSIDE:OUTSIDE:COUNT`, for user IDs and group IDs.
     #[serde(untagged)]
     Range(IdRange),
 }
@@ -69,14 +90,14 @@ pub enum Map {
 impl FromStr for Map {
     type Err = String;
 
-    fn from_str(words: &str) -> Result<Self, String> {
-        match words {
+    fn from_str(map: &str) -> Result<Self, String> {
+        match map {
             "auto" => return Ok(Map::Auto),
             "root" => return Ok(Map::Root),
             "none" => return Ok(Map::None),
             _ => {}
         }
-        let numbers: Result<Vec<u32>, _> = words.split(':').map(str::parse).collect();
+        let numbers: Result<Vec<u32>, _> = map.split(':').map(str::parse).collect();
         match numbers.as_deref() {
             Ok(&[inside, outside, count]) if count > 0 => Ok(Map::Range(IdRange { inside, outside, count })),
             _ => Err(text("user.map.form")),
@@ -116,7 +137,7 @@ mod one_or_many {
     #[serde(untagged)]
     #[expect(
         dead_code,
-        reason = "for the schema alone: as an untagged enum, serde wouldn't say which part is wrong"
+        reason = "only for the schema: serde's errors of an untagged enum do not report which part is wrong"
     )]
     pub(super) enum OneOrMany {
         One(Map),
@@ -140,8 +161,8 @@ mod one_or_many {
                 f.write_str(&text("user.map.wanted"))
             }
 
-            fn visit_str<E: Error>(self, words: &str) -> Result<Vec<Map>, E> {
-                OneVisitor.visit_str(words).map(|one| vec![one])
+            fn visit_str<E: Error>(self, map: &str) -> Result<Vec<Map>, E> {
+                OneVisitor.visit_str(map).map(|one| vec![one])
             }
 
             fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Vec<Map>, A::Error> {
@@ -171,8 +192,8 @@ mod one_or_many {
             f.write_str(&text("user.map.wanted"))
         }
 
-        fn visit_str<E: Error>(self, words: &str) -> Result<Map, E> {
-            words.parse().map_err(E::custom)
+        fn visit_str<E: Error>(self, map: &str) -> Result<Map, E> {
+            map.parse().map_err(E::custom)
         }
 
         fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Map, A::Error> {
@@ -181,11 +202,12 @@ mod one_or_many {
     }
 }
 
-/// The range that root maps where /etc/subuid lends it none: above every id that Debian, Fedora or systemd hands out.
+/// The range (first ID, count) that root maps if /etc/subuid has none for root. Debian, Fedora and systemd assign no
+/// IDs there.
 const RESERVED: (u32, u32) = (1_500_000_000, 65_536);
 
 impl User {
-    /// The steps: who may write which map decides who writes it.
+    /// The steps: the namespace, then its mappings. The caller's rights decide which process writes them.
     pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
         let host = context.host;
         draft.isolate(Feature::User);
@@ -201,24 +223,24 @@ impl User {
         }
     }
 
-    /// Whether more than the caller's own id is to be mapped.
+    /// Whether more than the caller's own ID is mapped.
     pub fn takes_ranges(&self) -> bool {
         self.map.iter().any(|map| !matches!(map, Map::None | Map::Root))
     }
 
-    /// The ids that there are inside.
+    /// The mappings. They contain the IDs that exist inside.
     pub fn ids(&self, host: &Host) -> IdMaps {
         let own = |inside: Option<u32>, outside| IdRange { inside: inside.unwrap_or(0), outside, count: 1 };
         let (user, group) = (own(self.map_user, host.uid), own(self.map_group, host.gid));
         match (self.map.as_slice(), &host.subordinate) {
             ([Map::None], _) => IdMaps::default(),
-            ([Map::Auto], Some(lent)) if host.privileged => {
-                // Root's own id is left out: that is what the map protects.
+            ([Map::Auto], Some(subordinate)) if host.privileged => {
+                // Root outside is not mapped. A process that escapes from the container is then not root.
                 let range = |ranges: &[(u32, u32)]| {
                     let (outside, count) = *ranges.first().unwrap_or(&RESERVED);
                     vec![IdRange { inside: 0, outside, count }]
                 };
-                IdMaps { users: range(&lent.uids), groups: range(&lent.gids) }
+                IdMaps { users: range(&subordinate.uids), groups: range(&subordinate.gids) }
             }
             ([Map::Auto], Some(Subordinate { uids, gids, newuidmap: Some(_), .. }))
                 if !uids.is_empty() && !gids.is_empty() =>
@@ -238,17 +260,18 @@ impl User {
         }
     }
 
-    /// Whether no process of the namespace has the rights of this user of the host. Over a file of theirs no capability counts
-    /// then: that takes an owner who is mapped. user_namespaces(7)
+    /// Whether no process of the namespace has the rights of this user of the host. A capability applies to a file only
+    /// if the owner of the file is mapped. So no process can then write a file of this user by capabilities.
+    /// user_namespaces(7)
     pub fn excludes(&self, id: u32, host: &Host) -> bool {
         let users = self.ids(host).users;
-        // A caller who is not mapped keeps their own ID, unless they become root inside.
+        // A caller whose ID is not mapped keeps it, unless the caller becomes root inside.
         let is_kept = id == host.uid && !users.iter().any(|range| range.inside == 0);
         !is_kept && !users.iter().any(|range| contains((range.outside, range.count), id, 1))
     }
 
-    /// One id, written by the process itself: user_namespaces(7) allows each process to map its own, if setgroups(2) is
-    /// denied first, since dropping a group could give access that the group was there to deny.
+    /// One ID, mapped by the process itself, which needs no privilege. The kernel requires that the process first
+    /// writes "deny" to setgroups. Otherwise it could leave a group that denies it access to a file. user_namespaces(7)
     fn plan_own_id(uid: IdRange, gid: IdRange, draft: &mut Draft) {
         check(draft, &[uid]);
         check(draft, &[gid]);
@@ -287,25 +310,26 @@ impl User {
     }
 }
 
-/// newuidmap and newgidmap are set-user-id programs that hold /etc/subuid and /etc/subgid against the ranges asked for.
+/// An ordinary user maps ranges by newuidmap and newgidmap. These set-user-ID programs compare the ranges with
+/// /etc/subuid and /etc/subgid, and then write the mappings.
 fn plan_helpers(host: &Host, draft: &mut Draft, uids: &[IdRange], gids: &[IdRange]) {
-    let lent = host.subordinate.clone().unwrap_or_default();
+    let subordinate = host.subordinate.clone().unwrap_or_default();
     let files = [
-        (IdKind::User, "/etc/subuid", "newuidmap", lent.newuidmap, uids, host.uid, lent.uids),
-        (IdKind::Group, "/etc/subgid", "newgidmap", lent.newgidmap, gids, host.gid, lent.gids),
+        (IdKind::User, "/etc/subuid", "newuidmap", subordinate.newuidmap, uids, host.uid, subordinate.uids),
+        (IdKind::Group, "/etc/subgid", "newgidmap", subordinate.newgidmap, gids, host.gid, subordinate.gids),
     ];
-    for (kind, file, name, program, ranges, own, lent) in files {
+    for (kind, file, name, program, ranges, own, allowed) in files {
         let Some(program) = program else {
             problem(draft, name, text_with("user.nohelper.why", &[("program", name)]), "user.nohelper.todo");
             continue;
         };
         for range in ranges {
-            let mine = (range.outside, range.count) == (own, 1);
-            if !mine && !lent.iter().any(|&lent| contains(lent, range.outside, range.count)) {
-                let lends: Vec<String> =
-                    lent.iter().map(|(first, count)| format!("{first}:{count}")).collect();
-                let lends = if lends.is_empty() { text("user.lends.nothing") } else { lends.join(", ") };
-                let why = text_with("user.exceeds.why", &[("file", file), ("lends", &lends)]);
+            let is_own = (range.outside, range.count) == (own, 1);
+            if !is_own && !allowed.iter().any(|&allowed| contains(allowed, range.outside, range.count)) {
+                let all: Vec<String> =
+                    allowed.iter().map(|(first, count)| format!("{first}:{count}")).collect();
+                let all = if all.is_empty() { text("user.lends.nothing") } else { all.join(", ") };
+                let why = text_with("user.exceeds.why", &[("file", file), ("lends", &all)]);
                 let what = format!("map {range}");
                 problem(draft, &what, why, "user.exceeds.todo");
             }
@@ -316,10 +340,10 @@ fn plan_helpers(host: &Host, draft: &mut Draft, uids: &[IdRange], gids: &[IdRang
     }
 }
 
-/// What the kernel would refuse with no more than EINVAL.
+/// Checks ranges that the kernel would refuse with EINVAL, which does not name the reason.
 fn check(draft: &mut Draft, ranges: &[IdRange]) {
     for (index, range) in ranges.iter().enumerate() {
-        // 4294967295 is (uid_t) -1: "no id", so the kernel maps neither it nor beyond.
+        // 4294967295 is (uid_t) -1, which means "no ID". The kernel does not map it.
         if range.inside.checked_add(range.count).is_none() || range.outside.checked_add(range.count).is_none()
         {
             problem(draft, &format!("map {range}"), text("user.toobig.reason"), "user.map.todo");
@@ -331,15 +355,16 @@ fn check(draft: &mut Draft, ranges: &[IdRange]) {
     }
 }
 
-/// Whether two lines of a map have an ID in common, inside or outside.
+/// Whether two ranges of a mapping have an ID in common, inside or outside.
 fn overlap(one: IdRange, other: IdRange) -> bool {
-    let meets = |a: u32, b: u32| {
+    let intersect = |a: u32, b: u32| {
         u64::from(a) < u64::from(b) + u64::from(other.count)
             && u64::from(b) < u64::from(a) + u64::from(one.count)
     };
-    meets(one.inside, other.inside) || meets(one.outside, other.outside)
+    intersect(one.inside, other.inside) || intersect(one.outside, other.outside)
 }
 
+/// Whether a range contains all `length` IDs from `start` on.
 fn contains((first, count): (u32, u32), start: u32, length: u32) -> bool {
     start >= first && u64::from(start) + u64::from(length) <= u64::from(first) + u64::from(count)
 }
@@ -348,7 +373,7 @@ fn problem(draft: &mut Draft, what: &str, why: String, todo: &str) {
     draft.problem(Feature::User, Error::failed(what).why(why).todo(text(todo)));
 }
 
-/// The files that show it; read by a process on each side.
+/// What to observe. A process on each side reads these files.
 pub fn observe(process: &str) -> Vec<Observation> {
     vec![
         proc::file(&format!("{process}/uid_map")),
@@ -364,7 +389,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_map_is_a_word_or_three_numbers() {
+    fn a_map_is_a_keyword_or_three_numbers() {
         assert_eq!("auto".parse(), Ok(Map::Auto));
         assert_eq!("0:1000:1".parse(), Ok(Map::Range(IdRange { inside: 0, outside: 1000, count: 1 })));
         for wrong in ["", "0:1000", "0:1000:0", "a:b:c", "0:1000:1:2", "0:4294967296:1", "-1:0:1"] {

@@ -1,10 +1,31 @@
-//! The uts namespace: two names of the machine.
+//! The UTS namespace: the hostname and the domain name.
 //!
-//! The kernel keeps, per uts namespace, the two strings that uname(2) gives: the hostname and the (NIS) domain name.
-//! A new namespace starts with a copy; from then on sethostname(2) changes the one of the caller's namespace only.
-//! Nothing else follows: the resolver asks /etc/hosts and DNS, which no uts namespace touches. uts_namespaces(7)
+//! # What it is
 //!
-//! What you'll see: another link in `/proc/self/ns/uts`, another `/proc/sys/kernel/hostname`, and outside no change.
+//! The kernel keeps two names for uname(2): the hostname and the NIS domain name. A UTS namespace is one pair of these
+//! names. Every process is in one UTS namespace, and sees and sets the names of that one. The namespace is called after
+//! `struct utsname`, in which uname(2) returns them.
+//!
+//! # Why one wants it
+//!
+//! A container gets a hostname that tells it from other containers, in its prompt and its log files. Root in the
+//! container can change it, and the host keeps its own.
+//!
+//! # The calls
+//!
+//! - clone3(2) or unshare(2) with CLONE_NEWUTS makes the namespace. It starts with a copy of the caller's names.
+//! - sethostname(2) and setdomainname(2) change the names in the caller's namespace alone.
+//! - setns(2) enters an existing one.
+//!
+//! All of them need CAP_SYS_ADMIN. An ordinary user has it in a new user namespace.
+//!
+//! # What changes in /proc
+//!
+//! - `/proc/PID/ns/uts` links to another namespace.
+//! - `/proc/sys/kernel/hostname` and `domainname` show the names of the process that reads them.
+//!
+//! /etc/hostname and /etc/hosts are files, so they do not change. A program that looks up the new hostname reads
+//! /etc/hosts and asks DNS, and may find no address. uts_namespaces(7)
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -12,7 +33,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::error::Error;
 use crate::feature::Feature;
 use crate::observe::{Observation, proc};
-use crate::plan::call::uts::UtsCall as Call;
+use crate::plan::call::uts::UtsCall;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Context, Draft};
 use crate::text::text;
@@ -25,49 +46,53 @@ use crate::value::parse;
 pub struct Uts {
     /// The hostname inside, at most 64 bytes
     #[arg(long, visible_alias = "host-name", value_name = "NAME")]
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "name")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "read_name")]
     #[schemars(length(max = 64), example = &"box")]
     pub hostname: Option<String>,
     /// The NIS domain name inside, at most 64 bytes
     #[arg(long, value_name = "NAME")]
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "name")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "read_name")]
     #[schemars(length(max = 64), example = &"lab")]
     pub domainname: Option<String>,
 }
 
-/// `__NEW_UTS_LEN` of the kernel: what fits into struct utsname beside its NUL.
-const LONGEST: usize = 64;
+/// The maximum length of a name in bytes: `__NEW_UTS_LEN` of the kernel.
+const MAX_LENGTH: usize = 64;
+
+/// Reads a name from a spec. A name that is too long is reported with its line and column.
+fn read_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    parse::checked(deserializer, |name: &String| {
+        (name.len() <= MAX_LENGTH).then_some(()).ok_or_else(|| text("uts.toolong.why"))
+    })
+}
 
 impl Uts {
-    /// The steps: a new namespace, then its names.
+    /// The steps: make the namespace, then set its names.
     pub fn plan(&self, _context: &Context<'_>, draft: &mut Draft) {
         draft.isolate(Feature::Uts);
-        for name in [&self.hostname, &self.domainname].into_iter().flatten() {
-            if name.len() > LONGEST {
-                let what = format!("{:?} has {} bytes", name, name.len());
-                let error = Error::failed(what).why(text("uts.toolong.why")).todo(text("uts.toolong.todo"));
-                draft.problem(Feature::Uts, error);
-            }
-        }
         if let Some(name) = &self.hostname {
-            let call = Call::SetHostname(name.clone());
+            check(name, draft);
+            let call = UtsCall::SetHostname(name.clone());
             draft.step(Phase::Names, Actor::Child, Feature::Uts, call, "uts.hostname.why");
         }
         if let Some(name) = &self.domainname {
-            let call = Call::SetDomainname(name.clone());
+            check(name, draft);
+            let call = UtsCall::SetDomainname(name.clone());
             draft.step(Phase::Names, Actor::Child, Feature::Uts, call, "uts.domainname.why");
         }
     }
 }
 
-/// In a spec, a name that is too long is told with its place.
-fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    parse::checked(deserializer, |name: &String| {
-        (name.len() <= LONGEST).then_some(()).ok_or_else(|| text("uts.toolong.why"))
-    })
+/// Checks a name that a flag gave. The kernel would return EINVAL for a name that is too long.
+fn check(name: &str, draft: &mut Draft) {
+    if name.len() > MAX_LENGTH {
+        let error = Error::failed(format!("{name:?} has {} bytes", name.len()));
+        draft.problem(Feature::Uts, error.why(text("uts.toolong.why")).todo(text("uts.toolong.todo")));
+    }
 }
 
-/// The files that show it; read by a process on each side.
+/// What to observe. A process on each side reads these files. The last two are the same on both sides, as long as the
+/// container has the host's files.
 pub fn observe(_process: &str) -> Vec<Observation> {
     vec![
         proc::file("/proc/sys/kernel/hostname"),
@@ -75,4 +100,43 @@ pub fn observe(_process: &str) -> Vec<Observation> {
         proc::file("/etc/hostname"),
         proc::lines("/etc/hosts"),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Host;
+
+    fn plan(uts: &Uts) -> crate::plan::Plan {
+        let mut draft = Draft::new(Feature::Uts, vec![]);
+        uts.plan(&Context::alone(&Host::gather(), &[Feature::Uts]), &mut draft);
+        draft.finish()
+    }
+
+    #[test]
+    fn the_names_are_set_in_a_new_namespace() {
+        let uts = Uts { hostname: Some("box".into()), domainname: Some("lab".into()) };
+        let plan = plan(&uts);
+        let calls: Vec<String> = plan.steps.iter().map(|step| step.call.to_string()).collect();
+        let place = |call: &str| calls.iter().position(|one| one.contains(call)).unwrap();
+        assert_eq!(plan.namespaces, [Feature::Uts]);
+        assert!(place("CLONE_NEWUTS") < place(r#"sethostname("box", 3)"#), "{calls:?}");
+        assert!(place("CLONE_NEWUTS") < place(r#"setdomainname("lab", 3)"#), "{calls:?}");
+    }
+
+    #[test]
+    fn without_options_no_name_is_set() {
+        let plan = plan(&Uts::default());
+        assert!(!plan.steps.iter().any(|step| step.call.to_string().contains("name(")));
+    }
+
+    #[test]
+    fn a_name_has_at_most_64_bytes() {
+        let with = |length| Uts { hostname: Some("x".repeat(length)), domainname: None };
+        assert!(plan(&with(64)).problems.is_empty());
+        assert_eq!(plan(&with(65)).problems.len(), 1);
+        let spec = |length| serde_yaml::from_str::<Uts>(&format!("hostname: {}", "x".repeat(length)));
+        assert_eq!(spec(64).unwrap(), with(64));
+        assert!(spec(65).is_err());
+    }
 }
