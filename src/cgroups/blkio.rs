@@ -1,13 +1,25 @@
-//! The blkio controller, called io on v2: how much the processes of a group may read from and write to a disk.
+//! The blkio controller, called io in cgroup v2: how much the processes of a cgroup may read from and write to a disk.
 //!
-//! A *throttle* is a ceiling for one disk, in bytes or in operations a second, for reads and for writes. A *weight* shares a
-//! busy disk out, and only where something that knows weights serves it: the scheduler BFQ, or v2's iocost. v1 counts and
-//! limits what a process asks of the disk *itself*: reads that miss the cache, direct and synchronous writes. Ordinary
-//! writes go to the page cache; it is the kernel that brings them to the disk later, in nobody's name. v2 knows whose they
-//! were, where the memory controller is on in the same group (and the filesystem takes part: ext4, btrfs, xfs, f2fs).
+//! # What it does
+//!
+//! - A *throttle* is a maximum for one disk, in bytes or in operations per second, for reads or for writes.
+//! - A *weight* divides the time of a busy disk. It has an effect only where the disk uses the scheduler BFQ, or iocost
+//!   in cgroup v2.
+//!
+//! cgroup v1 counts and limits only the requests that a process itself sends to the disk: reads that are not in the
+//! page cache, direct writes and synchronous writes. Ordinary writes go to the page cache, and a thread of the kernel
+//! writes them to the disk later, for no cgroup. cgroup v2 charges them to the cgroup of the writer, if the memory
+//! controller is enabled in the same cgroup and the file system supports it (ext4, btrfs, xfs, f2fs).
+//!
+//! # Why one wants it
+//!
+//! A program that reads or writes without end cannot slow down the others that use the same disk.
+//!
+//! # What you see here
+//!
+//! MAJ:MIN and the rate in the files of the cgroup, which also count bytes and operations.
+//!
 //! Documentation/admin-guide/cgroup-v1/blkio-controller.rst, cgroup-v2.rst (IO)
-//!
-//! What you'll see: MAJ:MIN and the rate in the group's own files; bytes and operations counted there.
 
 use std::fmt;
 use std::str::FromStr;
@@ -59,21 +71,21 @@ pub struct Blkio {
     pub write_iops: Vec<Throttle>,
 }
 
-/// `DEV=RATE`; docker's `DEV:RATE` too, where DEV is a path.
+/// A throttle: `DEV=RATE`, or docker's `DEV:RATE` if DEV is a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Throttle {
-    /// What was said of the device.
+    /// The device as it was written: a path or MAJ:MIN.
     pub device: String,
-    /// Bytes or operations a second.
+    /// Bytes or operations per second.
     pub rate: Size,
 }
 
 impl FromStr for Throttle {
     type Err = String;
 
-    fn from_str(words: &str) -> Result<Self, String> {
-        let parts =
-            words.rsplit_once('=').or_else(|| words.rsplit_once(':').filter(|_| words.starts_with('/')));
+    fn from_str(throttle: &str) -> Result<Self, String> {
+        let docker = || throttle.rsplit_once(':').filter(|_| throttle.starts_with('/'));
+        let parts = throttle.rsplit_once('=').or_else(docker);
         let Some((device, rate)) = parts.filter(|(device, _)| !device.is_empty()) else {
             return Err(text("blkio.throttle.form"));
         };
@@ -92,7 +104,7 @@ impl fmt::Display for Throttle {
     }
 }
 
-/// In YAML throttles are a map: `write_bps: { /dev/vda: 1MiB }`.
+/// In a spec, throttles are a map: `write_bps: { /dev/vda: 1MiB }`.
 mod by_device {
     use std::collections::BTreeMap;
 
@@ -100,7 +112,7 @@ mod by_device {
 
     use super::{Size, Throttle};
 
-    /// For the schema.
+    /// An example for the schema.
     pub(super) fn example(rate: &str) -> BTreeMap<&'static str, &str> {
         BTreeMap::from([("/var/tmp", rate)])
     }
@@ -116,12 +128,12 @@ mod by_device {
 }
 
 impl Blkio {
-    /// The controllers that it needs.
+    /// The controllers that these options need.
     pub fn controllers(&self) -> Vec<Controller> {
         vec![Controller::Io]
     }
 
-    /// The four kinds of throttles: the flag, the file of v1, the word of v2's io.max.
+    /// The four kinds of throttles: the flag, the file of cgroup v1, the key in io.max of cgroup v2.
     fn kinds(&self) -> [(&'static str, &'static str, &'static str, &[Throttle]); 4] {
         [
             ("read-bps", "blkio.throttle.read_bps_device", "rbps", &self.read_bps),
@@ -131,12 +143,12 @@ impl Blkio {
         ]
     }
 
-    /// The devices that are named: which disks they mean is looked up before planning.
+    /// The devices of all throttles. Their disks are looked up before the plan is made.
     pub fn devices(&self) -> Vec<&str> {
         self.kinds().iter().flat_map(|(.., throttles)| *throttles).map(|one| one.device.as_str()).collect()
     }
 
-    /// The intents.
+    /// The limits, as intents: the files and values of cgroup v1 and of cgroup v2.
     pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
         let host = context.host;
         if let Some(weight) = self.weight {
@@ -172,7 +184,7 @@ impl Blkio {
         let docker = format!("--blkio-weight {weight}");
         let mut intent = intent(host, Controller::Io, "blkio.weight.why", format!("weight {weight}"), docker);
         intent.v1 = vec![Setting::new("blkio.bfq.weight", weight)];
-        // iocost's weights go from 1 to 10000, BFQ's from 1 to 1000.
+        // The weights of iocost are 1 to 10000, those of BFQ 1 to 1000.
         intent.v2 = match host.weighers.first() {
             Some((_, "bfq")) => vec![default_weight("io.bfq.weight", weight)],
             _ => vec![default_weight("io.weight", 1 + weight.saturating_sub(10) * 9999 / 990)],
@@ -187,12 +199,13 @@ impl Blkio {
     }
 }
 
-/// v2's files also have weights for single devices, so the kernel shows a weight for all of them as `default N`.
+/// A weight in cgroup v2. Its file can also have weights for single devices, so the kernel shows this one as `default
+/// N`.
 fn default_weight(file: &str, weight: u64) -> Setting {
     Setting::shown_as(file, weight, Some(format!("default {weight}")))
 }
 
-/// The files that show it; read by a process on each side.
+/// What to observe. A process on each side reads these files.
 pub fn observe(process: &str) -> Vec<Observation> {
     let file = |v1, v2| cgroup::file(process, Controller::Io, v1, v2);
     vec![
@@ -203,24 +216,24 @@ pub fn observe(process: &str) -> Vec<Observation> {
     ]
 }
 
-/// What the group has read and written, on all disks together.
+/// The bytes that the cgroup has read and written, on all disks together.
 fn bytes(process: &str) -> Observation {
     const V1: &str = "blkio.throttle.io_service_bytes";
-    let group = ProcessCgroup::of(process, Controller::Io);
-    let words = group.as_ref().and_then(|group| group.read(V1, "io.stat"));
-    let name = group.as_ref().map_or("<blkio>/", |group| group.name("<blkio>/", "<io>/"));
-    let file = group.as_ref().map_or(V1, |group| group.name(V1, "io.stat"));
-    let is_counted = |word: &&str| word.starts_with("rbytes=") || word.starts_with("wbytes=");
-    let sum = |words: &str| match words.lines().rev().find_map(|line| line.strip_prefix("Total ")) {
+    let cgroup = ProcessCgroup::of(process, Controller::Io);
+    let content = cgroup.as_ref().and_then(|cgroup| cgroup.read(V1, "io.stat"));
+    let name = cgroup.as_ref().map_or("<blkio>/", |cgroup| cgroup.name("<blkio>/", "<io>/"));
+    let file = cgroup.as_ref().map_or(V1, |cgroup| cgroup.name(V1, "io.stat"));
+    let is_counted = |field: &&str| field.starts_with("rbytes=") || field.starts_with("wbytes=");
+    let sum = |content: &str| match content.lines().rev().find_map(|line| line.strip_prefix("Total ")) {
         Some(total) => total.trim().parse().unwrap_or(0),
-        None => words
+        None => content
             .split_whitespace()
             .filter(is_counted)
-            .filter_map(|word| word.split('=').nth(1)?.parse::<u64>().ok())
+            .filter_map(|field| field.split('=').nth(1)?.parse::<u64>().ok())
             .sum::<u64>(),
     };
-    let value = match words {
-        Some(words) => Value::Is(format!("{} bytes", sum(&words))),
+    let value = match content {
+        Some(content) => Value::Is(format!("{} bytes", sum(&content))),
         None => Value::Not("no such file".into()),
     };
     Observation { path: format!("{name}{file}"), field: None, value }
@@ -232,10 +245,10 @@ mod tests {
 
     #[test]
     fn a_throttle_names_a_device_and_a_rate() {
-        let of = |words: &str| words.parse::<Throttle>().map(|one| (one.device, one.rate.0));
+        let of = |throttle: &str| throttle.parse::<Throttle>().map(|one| (one.device, one.rate.0));
         assert_eq!(of("/dev/vda=1MiB"), Ok(("/dev/vda".into(), 1 << 20)));
         assert_eq!(of("8:0=100"), Ok(("8:0".into(), 100)));
-        assert_eq!(of("/dev/vda:1mb"), Ok(("/dev/vda".into(), 1 << 20)), "docker's way");
+        assert_eq!(of("/dev/vda:1mb"), Ok(("/dev/vda".into(), 1 << 20)), "docker's form");
         for wrong in ["", "/dev/vda", "=1", "/dev/vda=", "/dev/vda=fast", "/dev/vda=0", "8:0"] {
             assert!(of(wrong).is_err(), "{wrong}");
         }

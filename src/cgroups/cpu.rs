@@ -1,12 +1,23 @@
-//! The cpu controller: a share of the processors, a ceiling, and which of them.
+//! The cpu and cpuset controllers: shares of CPU time, a maximum, and a choice of CPUs.
 //!
-//! A *weight* counts only where processes of several groups want one processor at the same time: then each group gets its
-//! part of the sum. Alone, a group gets all there is, whatever its weight. A *quota* is a ceiling, also on an idle machine:
-//! so much time in each period; whoever has used it waits for the next one (is throttled). A *cpuset* says which
-//! processors may be used at all. v1 calls the weight shares (1024 by default), v2 weight (100 by default).
+//! # What they do
+//!
+//! - A *weight* has an effect while processes of several cgroups want the same CPU. Each cgroup then gets its part of
+//!   the sum of the weights. A cgroup that is alone gets all the time, with any weight. cgroup v1 calls it shares (1024
+//!   by default), cgroup v2 weight (100 by default).
+//! - A *quota* is a maximum, also on an idle machine. It is an amount of time in each period. A cgroup that has used it
+//!   is throttled until the next period.
+//! - A *cpuset* is the list of CPUs that the processes may use.
+//!
+//! # Why one wants it
+//!
+//! A program that computes without end cannot slow down the others.
+//!
+//! # What you see here
+//!
+//! The files of the cgroup, its time in cpuacct.usage or cpu.stat, and nr_throttled.
+//!
 //! Documentation/scheduler/sched-bwc.rst, admin-guide/cgroup-v1/cpusets.rst, cgroup-v2.rst (CPU, Cpuset)
-//!
-//! What you'll see: the group's own files, its time in cpuacct.usage or cpu.stat, nr_throttled.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -46,27 +57,27 @@ pub struct Cpu {
     pub cpus: Option<Cpus>,
     /// Use only these CPUs: 0, 0-3 or 0,2
     #[arg(long, visible_alias = "cpuset-cpus", value_name = "LIST")]
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "processors")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "cpu_list")]
     #[schemars(regex(pattern = r"^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$"), example = &"0")]
     pub cpuset: Option<String>,
 }
 
-/// The period of a quota, as docker has it, in microseconds.
+/// The period of a quota in microseconds, the same as docker's.
 const PERIOD: u64 = 100_000;
-/// The least quota that the kernel takes, in microseconds.
+/// The minimum quota that the kernel accepts, in microseconds.
 const LEAST: u64 = 1000;
 
-/// A number of processors, kept as microseconds of each period.
+/// A number of CPUs, stored as microseconds of each period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cpus(u64);
 
 impl Cpus {
-    /// So many hundredths of a processor.
+    /// A number of hundredths of a CPU.
     pub fn percent(hundredths: u64) -> Cpus {
         Cpus(hundredths * PERIOD / 100)
     }
 
-    /// As a part of one processor.
+    /// The number of CPUs: 0.5 is half of one.
     pub fn part(self) -> f64 {
         self.0 as f64 / PERIOD as f64
     }
@@ -75,8 +86,8 @@ impl Cpus {
 impl FromStr for Cpus {
     type Err = String;
 
-    fn from_str(words: &str) -> Result<Self, String> {
-        let number = words.parse::<f64>().ok().filter(|number| (0.01..=8192.0).contains(number));
+    fn from_str(number: &str) -> Result<Self, String> {
+        let number = number.parse::<f64>().ok().filter(|number| (0.01..=8192.0).contains(number));
         number
             .map(|number| Cpus((number * PERIOD as f64).round() as u64))
             .ok_or_else(|| text("cpu.cpus.form"))
@@ -112,14 +123,14 @@ impl JsonSchema for Cpus {
 }
 
 impl Cpu {
-    /// The controllers that it takes: on v1 the time is counted by one of its own.
+    /// The controllers that these options need. In cgroup v1, cpuacct counts the time.
     pub fn controllers(&self) -> Vec<Controller> {
         let mut all = vec![Controller::Cpu, Controller::Cpuacct];
         all.extend(self.cpuset.is_some().then_some(Controller::Cpuset));
         all
     }
 
-    /// The intents.
+    /// The limits, as intents: the files and values of cgroup v1 and of cgroup v2.
     pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
         let host = context.host;
         let of = |controller, why, wish, docker| intent(host, controller, why, wish, docker);
@@ -163,15 +174,17 @@ impl Cpu {
     }
 }
 
-/// The weight of so many shares, by the formula of the OCI runtimes since 2025, a curve through (2, 1), (1024, 100) and
-/// (262144, 10000): both defaults and both ends meet. Proportions between two groups don't survive it: `weight` keeps them.
+/// The weight of cgroup v2 for shares of cgroup v1, by the formula that the OCI runtimes use since 2025. Its curve goes
+/// through (2, 1), (1024, 100) and (262144, 10000): it maps the default and both ends of the range. It does not keep
+/// the proportion between two cgroups. The option `weight` does.
 pub fn weight_of(shares: u64) -> u64 {
     let exponent = (shares.clamp(2, 262_144) as f64).log2();
     let power = (exponent * exponent + 125.0 * exponent) / 612.0 - 7.0 / 34.0;
-    // What isn't exact in binary fractions mustn't push 100 up to 101.
+    // A rounding error of the floating-point numbers must not turn 100 into 101.
     ((10_f64.powf(power) - 1e-9).ceil() as u64).clamp(1, 10_000)
 }
 
+/// Adds a problem if the value of a flag is out of its range.
 fn within(draft: &mut Draft, flag: &str, value: u64, range: std::ops::RangeInclusive<u64>) {
     if range.contains(&value) {
         return;
@@ -182,15 +195,15 @@ fn within(draft: &mut Draft, flag: &str, value: u64, range: std::ops::RangeInclu
     draft.problem(Feature::Cpu, error);
 }
 
-fn processors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+fn cpu_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     parse::checked(deserializer, |list: &String| {
         is_list(list).then_some(()).ok_or_else(|| text("cpu.list.form"))
     })
 }
 
-/// A list as the kernel shows it: in order, each range as long as it can be. `2,1,0` is `0-2`.
+/// A list of CPUs as the kernel shows it: sorted, with neighbours joined to ranges. `2,1,0` becomes `0-2`.
 fn as_shown(list: &str) -> String {
-    let number = |word: &str| word.parse::<u32>().unwrap_or_default();
+    let number = |digits: &str| digits.parse::<u32>().unwrap_or_default();
     let range = |part: &str| {
         part.split_once('-').map_or((number(part), number(part)), |(from, to)| (number(from), number(to)))
     };
@@ -207,17 +220,17 @@ fn as_shown(list: &str) -> String {
     merged.iter().map(part).collect::<Vec<_>>().join(",")
 }
 
-/// `0-3,5`: cpuset(7), list format.
-fn is_list(words: &str) -> bool {
-    let number = |word: &str| word.parse::<u32>().ok();
-    !words.is_empty()
-        && words.split(',').all(|part| match part.split_once('-') {
+/// Whether this is a list of CPUs, such as `0-3,5`: cpuset(7), list format.
+fn is_list(list: &str) -> bool {
+    let number = |digits: &str| digits.parse::<u32>().ok();
+    !list.is_empty()
+        && list.split(',').all(|part| match part.split_once('-') {
             Some((from, to)) => matches!((number(from), number(to)), (Some(from), Some(to)) if from <= to),
             None => number(part).is_some(),
         })
 }
 
-/// The files that show it; read by a process on each side.
+/// What to observe. A process on each side reads these files.
 pub fn observe(process: &str) -> Vec<Observation> {
     let file = |controller, v1, v2| cgroup::file(process, controller, v1, v2);
     let throttled = ("cpu.stat", "nr_throttled");
@@ -235,14 +248,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_defaults_and_both_ends_meet() {
+    fn the_defaults_and_the_ends_of_both_ranges_correspond() {
         assert_eq!([2, 1024, 262_144].map(weight_of), [1, 100, 10_000]);
         assert_eq!((weight_of(0), weight_of(u64::MAX)), (1, 10_000));
         assert!((2..5000).all(|shares| weight_of(shares) <= weight_of(shares + 1)));
     }
 
     #[test]
-    fn a_number_of_processors_becomes_a_quota() {
+    fn a_number_of_cpus_becomes_a_quota() {
         assert_eq!("0.5".parse(), Ok(Cpus(50_000)));
         assert_eq!("2".parse::<Cpus>().unwrap().to_string(), "2");
         for wrong in ["", "0", "-1", "half", "NaN", "inf", "1e9"] {
@@ -251,13 +264,13 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_processors_has_numbers_and_ranges() {
+    fn a_list_of_cpus_has_numbers_and_ranges() {
         assert!(["0", "0-3", "0,2", "0-1,3"].into_iter().all(is_list));
         assert!(!["", "a", "3-1", "0,", "-1", "0-"].into_iter().any(is_list));
     }
 
     #[test]
-    fn the_kernel_shows_a_list_of_processors_in_order() {
+    fn the_kernel_shows_a_list_of_cpus_in_order() {
         let lists = ["0", "0-3", "3,1,2", "0,2", "0-4,2-3,5", "9,0-1"].map(as_shown);
         assert_eq!(lists, ["0", "0-3", "1-3", "0,2", "0-5", "0-1,9"]);
     }

@@ -1,20 +1,38 @@
-//! The devices controller: which devices the processes of a cgroup may open, or make nodes of.
+//! The devices controller: which devices the processes of a cgroup may open, and for which they may make device files.
 //!
-//! A device node is a name for a type (character or block) and two numbers, and whoever may call mknod(2) can make one
-//! for any disk. So the kernel asks the cgroup, too: each time that one is opened (read `r`, write `w`) or made (`m`).
+//! # What it does
 //!
-//! In version 1 a cgroup has a default and a list of exceptions to it. `a` written to `devices.allow` or `devices.deny`
-//! makes the default one or the other and empties the list; further lines, one a write(2), are exceptions. Where the
-//! default is to deny, one exception must hold all the access that is asked for; where it is to allow, an exception with
-//! any of it denies. What was allowed is taken away under its very numbers only: `c 1:5 m` in `devices.deny` takes
-//! nothing from `c *:* m`, and no error tells. `devices.list` shows what is allowed, yet no exception to `a *:* rwm`.
-//! Documentation/admin-guide/cgroup-v1/devices.rst
+//! A device file names a device by its type (character or block) and two numbers. A process that may call mknod(2) can
+//! make a device file for any disk. So the permissions of the file are not enough, and the kernel also asks the cgroup:
+//! each time a device is opened (read `r`, write `w`), and each time a device file is made (`m`).
 //!
-//! Version 2 has no file for it. A BPF program of the type BPF_PROG_TYPE_CGROUP_DEVICE is attached to the cgroup, is given
-//! struct bpf_cgroup_dev_ctx (access and type in one word, major, minor), and answers 1 or 0. Those attached to the
-//! cgroups above are asked as well, and one 0 is enough: EPERM. Documentation/admin-guide/cgroup-v2.rst, bpf(2)
+//! # Why one wants it
 //!
-//! What you'll see: `cat /dev/zero` works or is "Operation not permitted", whatever the mode of the file says.
+//! Root in a container must not read or write the disks of the host.
+//!
+//! # cgroup v1: two files
+//!
+//! A cgroup has a default and a list of exceptions. The line `a` in `devices.allow` or `devices.deny` sets the default
+//! and empties the list. Each further line, written by a write(2) of its own, changes the exceptions:
+//!
+//! - If the default is to deny, an access is allowed if a single exception contains all of it.
+//! - If the default is to allow, an access is denied if an exception contains any of it.
+//! - A line removes an exception only if it has exactly the same device numbers. `c 1:5 m` in `devices.deny` does not
+//!   change `c *:* m`, and the kernel reports no error.
+//!
+//! `devices.list` shows what is allowed, but shows `a *:* rwm` without its exceptions.
+//!
+//! # cgroup v2: a BPF program
+//!
+//! There is no file. A BPF program of the type BPF_PROG_TYPE_CGROUP_DEVICE is attached to the cgroup. It gets struct
+//! bpf_cgroup_dev_ctx (access and type in one word, major, minor) and returns 1 or 0. The kernel also runs the programs
+//! of the cgroups above. If one of them returns 0, the access fails with EPERM.
+//!
+//! # What you see here
+//!
+//! `cat /dev/zero` works or fails with "Operation not permitted", whatever the mode of the file is.
+//!
+//! Documentation/admin-guide/cgroup-v1/devices.rst, cgroup-v2.rst, bpf(2)
 
 mod program;
 mod rule;
@@ -26,7 +44,7 @@ use nix::errno::Errno;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use program::Instruction;
+pub use program::DeviceInstruction;
 pub use rule::{Access, Device, DeviceKind, Rule};
 
 use super::intent;
@@ -55,9 +73,9 @@ pub struct Devices {
     pub deny: Vec<Rule>,
 }
 
-/// What docker allows in every container.
+/// The devices that docker allows in every container.
 pub const USUAL: [Device; 11] = [
-    // Any node may be made: without the right to open it, it gives nothing. Archives hold them.
+    // Any device file may be made, because archives contain them. It gives no access without the right to open it.
     Device::new(DeviceKind::Character, None, None, Access::MKNOD),
     Device::new(DeviceKind::Block, None, None, Access::MKNOD),
     // /dev/null
@@ -70,28 +88,28 @@ pub const USUAL: [Device; 11] = [
     Device::new(DeviceKind::Character, Some(1), Some(8), Access::ALL),
     // /dev/urandom
     Device::new(DeviceKind::Character, Some(1), Some(9), Access::ALL),
-    // /dev/tty: whatever is the controlling terminal of who opens it.
+    // /dev/tty: the controlling terminal of the process that opens it.
     Device::new(DeviceKind::Character, Some(5), Some(0), Access::ALL),
     // /dev/console
     Device::new(DeviceKind::Character, Some(5), Some(1), Access::ALL),
-    // /dev/ptmx: opening it makes a new terminal,
+    // /dev/ptmx: open(2) makes a new pseudoterminal.
     Device::new(DeviceKind::Character, Some(5), Some(2), Access::ALL),
-    // and /dev/pts/* are those.
+    // /dev/pts/*: the pseudoterminals.
     Device::new(DeviceKind::Character, Some(136), None, Access::ALL),
 ];
 
 impl Devices {
-    /// The controllers that it needs.
+    /// The controllers that these options need.
     pub fn controllers(&self) -> Vec<Controller> {
         vec![Controller::Devices]
     }
 
-    /// The intent: one for all rules, since only together they mean something.
+    /// The rules, as one intent: each rule can change the meaning of the others.
     pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
         let host = context.host;
         let mut intent = intent(host, Controller::Devices, "devices.rules.why", self.wish(), self.docker());
         match self.policy() {
-            Ok(policy) => state(&policy, &mut intent, draft),
+            Ok(policy) => set_policy(&policy, &mut intent, draft),
             Err(why) => {
                 let error = Error::failed(self.wish()).why(why).todo(text("devices.words.todo"));
                 draft.problem(Feature::Devices, error);
@@ -101,8 +119,8 @@ impl Devices {
     }
 
     fn wish(&self) -> String {
-        let words = |flag: &str, rules: &[Rule]| rules.iter().map(|rule| format!("{flag} {rule}")).collect();
-        let all: [Vec<String>; 2] = [words("allow", &self.allow), words("deny", &self.deny)];
+        let list = |flag: &str, rules: &[Rule]| rules.iter().map(|rule| format!("{flag} {rule}")).collect();
+        let all: [Vec<String>; 2] = [list("allow", &self.allow), list("deny", &self.deny)];
         if all.iter().all(Vec::is_empty) { text("devices.usual") } else { all.concat().join(", ") }
     }
 
@@ -114,11 +132,11 @@ impl Devices {
         added.collect::<Vec<_>>().join(" ")
     }
 
-    /// What the rules come to. `a` says where to begin: with everything or with nothing, else with the usual devices.
-    /// Each --allow adds to that; then each --deny takes away.
+    /// The policy that follows from the rules. It starts from docker's devices, from all devices with `--allow a`, or
+    /// from none with `--deny a`. Each --allow adds devices, then each --deny removes devices.
     ///
     /// # Errors
-    /// A path that is no device, as a sentence.
+    /// A sentence, if a path is no device.
     pub fn policy(&self) -> Result<Policy, String> {
         let (all, added) = resolve(&self.allow)?;
         let (none, deny) = resolve(&self.deny)?;
@@ -128,8 +146,8 @@ impl Devices {
         let mut allow = if none { Vec::new() } else { USUAL.to_vec() };
         added.into_iter().for_each(|device| add(&mut allow, device));
         for rule in &mut allow {
-            let taken = deny.iter().filter(|deny| deny.covers(rule)).map(|deny| deny.access);
-            rule.access = taken.fold(rule.access, Access::without);
+            let denied = deny.iter().filter(|deny| deny.covers(rule)).map(|deny| deny.access);
+            rule.access = denied.fold(rule.access, Access::without);
         }
         allow.retain(|rule| !rule.access.is_empty());
         let deny = deny.into_iter().filter(|deny| allow.iter().any(|rule| deny.meets(rule))).collect();
@@ -137,8 +155,8 @@ impl Devices {
     }
 }
 
-/// Both spellings of a policy: v1's lines, and v2's program.
-fn state(policy: &Policy, intent: &mut Intent, draft: &mut Draft) {
+/// Sets both interfaces of the intent: the lines of cgroup v1, and the program of cgroup v2.
+fn set_policy(policy: &Policy, intent: &mut Intent, draft: &mut Draft) {
     match policy.rules_v1() {
         Ok(lines) => {
             intent.v1 = lines.iter().map(|(file, line)| Setting::shown_as(file, line, None)).collect()
@@ -147,17 +165,17 @@ fn state(policy: &Policy, intent: &mut Intent, draft: &mut Draft) {
             let error = Error::failed(&intent.wish).why(hole.why()).todo(hole.todo());
             draft.problem(Feature::Devices, error);
         }
-        // Said, though here it's v2's business: a spec should mean the same everywhere.
+        // This machine uses cgroup v2, which can deny it. The note tells that the spec does not work with cgroup v1.
         Err(hole) => intent.note = Some(hole.why()),
     }
     let program = policy.program();
     let length = text_with("devices.program", &[("count", &program.len().to_string())]);
     intent.v2 = vec![Setting::shown_as("bpf(BPF_CGROUP_DEVICE)", length, None)];
-    intent.program = Some(program.iter().map(Instruction::word).collect());
+    intent.program = Some(program.iter().map(DeviceInstruction::word).collect());
     intent.details = policy.pseudo_code();
 }
 
-/// What shows it: what opening gives, on each side, and what v1's file says of it.
+/// What to observe. A process on each side opens two devices, and reads the rules of v1 or counts the programs of v2.
 pub fn observe(process: &str) -> Vec<Observation> {
     let open = |path: &str| {
         let value = match std::fs::File::open(path) {
@@ -169,8 +187,8 @@ pub fn observe(process: &str) -> Vec<Observation> {
     let mut all =
         vec![cgroup::membership(process, Controller::Devices), open("/dev/null"), open("/dev/zero")];
     match ProcessCgroup::of(process, Controller::Devices) {
-        Some(group) if group.version() == Version::V2 => {
-            let ids = std::fs::File::open(group.directory()).map(|directory| attached(&directory));
+        Some(cgroup) if cgroup.version() == Version::V2 => {
+            let ids = std::fs::File::open(cgroup.directory()).map(|directory| attached(&directory));
             let value = match ids {
                 Ok(Ok(ids)) => Value::Count(ids.len(), "programs".into()),
                 Ok(Err(errno)) => Value::Not(format!("{errno:?}")),
@@ -183,7 +201,7 @@ pub fn observe(process: &str) -> Vec<Observation> {
     all
 }
 
-/// Whether there is an `a`, and the devices of the other rules.
+/// Whether the rules contain `a`, and the devices of the other rules.
 fn resolve(rules: &[Rule]) -> Result<(bool, Vec<Device>), String> {
     let found: Vec<Option<Device>> = rules.iter().map(Rule::resolve).collect::<Result<_, _>>()?;
     let mut devices = Vec::new();
@@ -191,7 +209,8 @@ fn resolve(rules: &[Rule]) -> Result<(bool, Vec<Device>), String> {
     Ok((found.contains(&None), devices))
 }
 
-/// Rules for the same numbers become one, as they do in the kernel's list: `r` and `w` together allow `rw`.
+/// Adds a device. Rules with the same device numbers become one, as in the kernel's list: `r` and `w` together are
+/// `rw`.
 fn add(devices: &mut Vec<Device>, device: Device) {
     match devices.iter_mut().find(|known| known.with(Access::ALL) == device.with(Access::ALL)) {
         Some(known) => known.access = known.access.and(device.access),
@@ -199,34 +218,35 @@ fn add(devices: &mut Vec<Device>, device: Device) {
     }
 }
 
-/// Yes or no.
+/// What a rule does with an access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// It may be done.
+    /// The access is allowed.
     Allow,
-    /// EPERM.
+    /// The access fails with EPERM.
     Deny,
 }
 
-/// What the rules come to, for both versions: asked in the order of the fields.
+/// What the rules mean, for cgroup v1 and v2. The fields are applied in this order, and the first match decides.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
-    /// Access that has any of a rule's letters is denied. Beside `allow`: only holes in what that allows.
+    /// An access is denied if it contains any letter of a rule. Where the rest is denied, these are only exceptions of
+    /// `allow`.
     pub deny: Vec<Device>,
-    /// Access all of whose letters are in one rule is allowed.
+    /// An access is allowed if one rule contains all its letters.
     pub allow: Vec<Device>,
-    /// What holds for the rest.
+    /// What happens with every other access.
     pub otherwise: Verdict,
 }
 
 impl Policy {
-    /// What is written in version 1: names of files and lines, each line by a write(2) of its own. `a` is refused with
-    /// EINVAL once the cgroup has children.
+    /// The files and lines of cgroup v1. Each line is written by a write(2) of its own. The kernel refuses `a` with
+    /// EINVAL if the cgroup has children.
     ///
     /// # Errors
-    /// A hole in what is allowed, of which the kernel's list would know nothing.
+    /// A [`Hole`], which the kernel's list cannot express.
     pub fn rules_v1(&self) -> Result<Vec<(&'static str, String)>, Hole> {
         let (start, file, exceptions) = match self.otherwise {
             Verdict::Allow => ("devices.allow", "devices.deny", &self.deny),
@@ -241,36 +261,36 @@ impl Policy {
         Ok(std::iter::once((start, "a".to_owned())).chain(exceptions).collect())
     }
 
-    /// A denied rule and the wider allowed one that it lies in; rather one that lets devices be opened than made.
+    /// A denied rule within a wider allowed one. If there are several, one by which the device could be opened.
     fn hole(&self) -> Option<Hole> {
         let pairs = self.deny.iter().flat_map(|deny| self.allow.iter().map(|allow| (*deny, *allow)));
         let holes = pairs.filter(|(deny, allow)| deny.meets(allow)).map(|(deny, allow)| Hole { deny, allow });
         holes.max_by_key(Hole::is_opened)
     }
 
-    /// The rules in the order in which they are asked, with what each one answers.
+    /// The rules in the order in which they are applied, each with its verdict.
     fn rules(&self) -> impl Iterator<Item = (Verdict, &Device)> {
         let deny = self.deny.iter().map(|device| (Verdict::Deny, device));
         deny.chain(self.allow.iter().map(|device| (Verdict::Allow, device)))
     }
 }
 
-/// What version 1 can't express: a denied device within a wider rule that allows.
+/// What cgroup v1 cannot express: a denied device within a wider rule that allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hole {
-    /// What is to be denied.
+    /// The device to deny.
     pub deny: Device,
     /// The wider rule that allows it.
     pub allow: Device,
 }
 
 impl Hole {
-    /// Why it can't be: a sentence that names both rules.
+    /// Why it is impossible: a sentence that names both rules.
     pub fn why(&self) -> String {
         text_with("devices.hole", &[("deny", &self.deny.to_string()), ("allow", &self.allow.to_string())])
     }
 
-    /// What does instead.
+    /// What to do instead.
     pub fn todo(&self) -> String {
         let opening = match self.deny.access.without(Access::MKNOD) {
             only_made if only_made.is_empty() => Access::ALL.without(Access::MKNOD),
@@ -283,7 +303,7 @@ impl Hole {
         )
     }
 
-    /// Whether the device could be opened through it, not only made.
+    /// Whether the wider rule lets the device be opened. Otherwise only its device file can be made.
     fn is_opened(&self) -> bool {
         self.deny.access.meets(self.allow.access.without(Access::MKNOD))
     }
@@ -295,10 +315,10 @@ impl fmt::Display for Hole {
     }
 }
 
-/// The ids of the device programs that are attached to a cgroup of version 2 itself.
+/// The IDs of the device programs that are attached to a cgroup of cgroup v2 itself.
 ///
 /// # Errors
-/// EPERM: the caller isn't privileged in the first user namespace. EBADF: it's no cgroup of version 2.
+/// EPERM: the caller is not privileged in the initial user namespace. EBADF: it is no cgroup of cgroup v2.
 pub fn attached(cgroup: &impl AsFd) -> Result<Vec<u32>, Errno> {
     crate::sys::bpf::query(cgroup)
 }

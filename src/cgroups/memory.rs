@@ -1,12 +1,25 @@
-//! The memory controller: how much memory the processes of a group may use together.
+//! The memory controller: how much memory the processes of a cgroup may use together.
 //!
-//! Charged to a group is what its processes touch first: anonymous memory, and the page cache of the files that they read
-//! and write. At the limit the kernel first takes back what it can, old cache above all; only when that isn't enough, it
-//! ends a process of the group (the OOM killer). Swap is limited apart: without a limit of its own, anonymous memory goes
-//! there instead. v1 limits memory and swap *together* (memsw), v2 swap *alone*. /proc/meminfo goes on to speak of the
-//! machine. Documentation/admin-guide/cgroup-v1/memory.rst, cgroup-v2.rst (Memory)
+//! # What it does
 //!
-//! What you'll see: the limit and the usage in the group's own files, events counted there, status 137.
+//! Memory is charged to the cgroup of the process that touches it first. This includes the page cache of the files that
+//! the processes read and write. At the limit, the kernel first reclaims memory, mostly old page cache. If that is not
+//! enough, the OOM killer kills a process of the cgroup.
+//!
+//! Swap has a limit of its own. If it is not limited, anonymous memory is swapped out at the limit. cgroup v1 limits
+//! the sum of memory and swap (memsw), cgroup v2 limits swap alone.
+//!
+//! # Why one wants it
+//!
+//! A program that needs too much memory would otherwise take it from all others, until the OOM killer of the machine
+//! chooses a victim.
+//!
+//! # What you see here
+//!
+//! The limit and the usage are in the files of the cgroup, which also count the kills. A killed command has exit status
+//! 137. /proc/meminfo still shows the memory of the machine.
+//!
+//! Documentation/admin-guide/cgroup-v1/memory.rst, cgroup-v2.rst (Memory)
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,12 +56,12 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// The controllers that it needs.
+    /// The controllers that these options need.
     pub fn controllers(&self) -> Vec<Controller> {
         vec![Controller::Memory]
     }
 
-    /// The intents.
+    /// The limits, as intents: the files and values of cgroup v1 and of cgroup v2.
     pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
         let host = context.host;
         let of = |why, wish, docker| intent(host, Controller::Memory, why, wish, docker);
@@ -63,7 +76,7 @@ impl Memory {
             let sum = self.limit.map(|limit| Size(limit.0.saturating_add(swap.0)));
             let docker = sum.map_or(String::new(), |sum| format!("--memory-swap {}", sum.docker()));
             let mut intent = of("memory.swap.why", format!("swap {swap}"), docker);
-            // v1's is never below the limit of memory, which must be set first.
+            // In v1, the kernel refuses a sum below the limit of memory, so that limit is set first.
             intent.v1 = sum.iter().map(|sum| bytes("memory.memsw.limit_in_bytes", sum.0)).collect();
             intent.v2 = vec![bytes("memory.swap.max", swap.0)];
             if intent.here == Some(Version::V1) && sum.is_none() {
@@ -83,15 +96,16 @@ impl Memory {
     }
 }
 
-/// A setting in bytes. The kernel counts in pages, and drops a part of one.
+/// A setting in bytes. The kernel counts in pages and rounds down, so the file may show a smaller value.
 fn bytes(file: &str, bytes: u64) -> Setting {
-    // sysconf(3) knows it from the start of the program. rustix would ask the kernel, and panics without an answer.
+    // sysconf(3) uses the value that the kernel gave at the start of the program. rustix would panic if it cannot find
+    // it.
     let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten();
     let shown = bytes - bytes % page.map_or(4096, |page| page as u64);
     Setting::shown_as(file, bytes, Some(shown.to_string()))
 }
 
-/// The files that show it; read by a process on each side.
+/// What to observe. A process on each side reads these files.
 pub fn observe(process: &str) -> Vec<Observation> {
     let file = |v1, v2| cgroup::file(process, Controller::Memory, v1, v2);
     let count = |v1, v2| cgroup::field(process, Controller::Memory, v1, v2);
@@ -110,7 +124,7 @@ mod tests {
     use crate::host::Host;
 
     #[test]
-    fn swap_is_a_sum_on_v1_and_stands_alone_on_v2() {
+    fn swap_is_part_of_a_sum_in_v1_and_alone_in_v2() {
         let memory = Memory { limit: Some(Size(64 << 20)), swap: Some(Size(16 << 20)), reservation: None };
         let mut draft = Draft::new(Feature::Memory, vec![]);
         memory.plan(&Context::alone(&Host::gather(), &[Feature::Memory]), &mut draft);

@@ -1,8 +1,10 @@
-//! The controllers of cgroups, one file each, all in the same order: what the kernel does, its documents, the flags, the
-//! intents (one limit in the spelling of v1 and of v2), what to look at, the tests.
+//! The controllers of cgroups, a page for each, and how cgroups are made and removed. All pages have the same order:
+//! what the controller does, why one wants it, its files, the kernel's documentation, the options, the intents, what to
+//! observe, the tests.
 //!
-//! Here is what they share: a group is made in every hierarchy that one of them is in, told its limits, and entered by the
-//! child before its first instruction. cgroups(7)
+//! An intent is one limit with its files and values of cgroup v1 and of cgroup v2. This file adds the steps that all
+//! controllers share: a new cgroup in each hierarchy that has one of the controllers, its limits, and how the child
+//! gets into it before its first instruction. cgroups(7)
 
 pub mod blkio;
 pub mod cpu;
@@ -23,7 +25,7 @@ use crate::plan::order::Phase;
 use crate::plan::undo::Undo;
 use crate::plan::{Actor, Call, Draft, Intent};
 
-/// The feature that a controller is a part of.
+/// The feature that a controller belongs to.
 pub fn feature_of(controller: Controller) -> Feature {
     match controller {
         Controller::Memory => Feature::Memory,
@@ -34,7 +36,7 @@ pub fn feature_of(controller: Controller) -> Feature {
     }
 }
 
-/// An intent without words yet: `why` is its key in the catalogue.
+/// An intent without settings. `why` is the key of its message.
 fn intent(host: &Host, controller: Controller, why: &'static str, wish: String, docker: String) -> Intent {
     Intent {
         feature: feature_of(controller),
@@ -52,32 +54,33 @@ fn intent(host: &Host, controller: Controller, why: &'static str, wish: String, 
     }
 }
 
-/// The steps: the groups with what the features have put down as intents. After all of them.
+/// The steps that make the cgroups and set their limits. It is called after all features have added their intents.
 pub fn plan(host: &Host, draft: &mut Draft) {
     let Some(cgroups) = &host.cgroups else { return };
     for (controller, obstacle) in &cgroups.obstacles {
         draft.problem(feature_of(*controller), obstacle::problem(*controller, obstacle, host));
     }
     for parent in &cgroups.parents {
-        Group { parent, name: &cgroups.name, feature: main_feature(parent) }.plan(draft);
+        NewCgroup { parent, name: &cgroups.name, feature: main_feature(parent) }.plan(draft);
     }
 }
 
+/// The feature under which the shared steps of a hierarchy are shown.
 fn main_feature(parent: &CgroupParent) -> Feature {
     parent.controllers.first().map_or(Feature::Memory, |controller| feature_of(*controller))
 }
 
-/// One group that is to be made.
-struct Group<'a> {
+/// A cgroup that the plan makes in one hierarchy.
+struct NewCgroup<'a> {
     parent: &'a CgroupParent,
     name: &'a str,
     feature: Feature,
 }
 
-impl Group<'_> {
+impl NewCgroup<'_> {
     fn plan(&self, draft: &mut Draft) {
         let (shared, own) = (self.parent.shared(), self.parent.shared().join(self.name));
-        // As long as one run holds this lock, no other removes the cgroup `sandbox`.
+        // While a run holds this lock, no other run removes the cgroup `sandbox`.
         let lock = FileCall::LockShared { path: path(&self.parent.base), seconds: None };
         self.host(draft, lock, "limits.share.why");
         if !self.parent.is_occupied {
@@ -86,7 +89,7 @@ impl Group<'_> {
         self.make(draft, &shared, true);
         match self.parent.version {
             Version::V1 => self.seed(draft, &shared),
-            Version::V2 => self.hand_down(draft, &shared),
+            Version::V2 => self.delegate(draft, &shared),
         }
         self.make(draft, &own, false);
         if self.parent.version == Version::V1 {
@@ -116,16 +119,17 @@ impl Group<'_> {
         draft.undoable(Phase::Groups, Actor::Host, self.feature, call, why, undo);
     }
 
-    /// v1's cpuset begins empty, and takes no process until it's told which processors and memory nodes it has.
+    /// A new cpuset of cgroup v1 has no CPUs and no memory nodes. A process can only be added after both are set.
     fn seed(&self, draft: &mut Draft, directory: &Path) {
         let Some((cpus, nodes)) = &self.parent.cpuset else { return };
         self.host(draft, write(&directory.join("cpuset.cpus"), cpus), "limits.seed.why");
         self.host(draft, write(&directory.join("cpuset.mems"), nodes), "limits.seed.why");
     }
 
-    /// v2: a group has the controllers that the one above hands down, so it's told from the top; and whoever hands down has
-    /// no processes of its own, so the caller goes first, where it is in the way.
-    fn hand_down(&self, draft: &mut Draft, shared: &Path) {
+    /// cgroup v2: a cgroup has only the controllers that cgroup.subtree_control of its parent enables. So they are
+    /// enabled from the top down. A cgroup with enabled controllers may contain no processes, so a caller that is in it
+    /// moves away first.
+    fn delegate(&self, draft: &mut Draft, shared: &Path) {
         let names: Vec<&str> =
             self.parent.controllers.iter().filter_map(|one| one.name(Version::V2)).collect();
         if self.parent.is_occupied {
@@ -141,8 +145,8 @@ impl Group<'_> {
         }
     }
 
-    /// The directory above is told to hand down. What it didn't before is withdrawn at the end: after `sandbox` has gone, where
-    /// that could be made later.
+    /// Enables the controllers in the parent of `sandbox`. Those that were not enabled before are disabled again at the
+    /// end.
     fn enable(&self, draft: &mut Draft) {
         if self.parent.to_enable.is_empty() {
             return;
@@ -182,7 +186,7 @@ impl Group<'_> {
     }
 }
 
-/// `+memory +pids`.
+/// The string that enables controllers in cgroup.subtree_control: `+memory +pids`.
 fn plus(names: &[&str]) -> String {
     names.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ")
 }

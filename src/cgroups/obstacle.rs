@@ -1,4 +1,4 @@
-//! What keeps the caller from making a group, in words, and the narrowest way out.
+//! Why a cgroup cannot be made, as a problem of the plan, with the remedy that changes the least first.
 
 use crate::error::Error;
 use crate::host::Host;
@@ -9,7 +9,7 @@ use crate::text::{text, text_with};
 
 use super::feature_of;
 
-/// Starts a user's program in a cgroup that is theirs to divide. systemd-run(1)
+/// Starts a user's program in a cgroup that systemd delegates to the user. systemd-run(1)
 const SCOPE: &str = "systemd-run --user --scope -q -p Delegate=yes";
 
 /// The obstacle as a plan's problem.
@@ -40,9 +40,8 @@ fn problem_under(manager: &Manager, controller: Controller, obstacle: &Obstacle,
             (why(key, &file::path_text(cgroup)), vec![out, as_root.clone()])
         }
         Obstacle::Lacking(cgroup, lacking) => {
-            let words = [("cgroup", file::path_text(cgroup)), ("lacking", lacking.join(", "))];
-            let words: Vec<(&str, &str)> =
-                words.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let (cgroup, lacking) = (file::path_text(cgroup), lacking.join(", "));
+            let values = [("cgroup", cgroup.as_str()), ("lacking", lacking.as_str())];
             let file = "/etc/systemd/system/user@.service.d/delegate.conf";
             let drop_in = format!(
                 "{}\n   sudo mkdir -p {}\n   printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' |\n     sudo tee {file}\n   sudo systemctl daemon-reload",
@@ -50,19 +49,19 @@ fn problem_under(manager: &Manager, controller: Controller, obstacle: &Obstacle,
                 file.trim_end_matches("/delegate.conf"),
             );
             let out = if matches!(manager, Manager::Systemd) { vec![drop_in] } else { vec![] };
-            (text_with("limits.lacking.because", &words), [out, vec![as_root.clone()]].concat())
+            (text_with("limits.lacking.because", &values), [out, vec![as_root.clone()]].concat())
         }
     };
-    // Root can't be told to be root.
-    todo.retain(|words| !is_root || *words != as_root);
+    // "Run it as root" is no remedy for root.
+    todo.retain(|item| !is_root || *item != as_root);
     todo.push(text_with("limits.dry.todo", &[("feature", feature.name())]));
     Error { todo, ..Error::failed(text("limits.cannot")).why(why) }
 }
 
-/// Who hands out cgroups.
+/// The program that manages the cgroups of this machine.
 enum Manager {
     Systemd,
-    /// Windows's Linux starts systemd only where it's told to.
+    /// WSL, the Linux of Windows, starts systemd only if it is configured.
     WslWithoutSystemd,
     Other,
 }
@@ -87,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_systemd_is_given_the_whole_line_first() {
+    fn with_systemd_the_first_remedy_is_a_whole_command() {
         let obstacle = Obstacle::NotDelegated("/user.slice/session-3.scope".into());
         let all = todo(&Manager::Systemd, &obstacle);
         assert!(all[0].contains("systemd-run --user --scope -q -p Delegate=yes sandbox memory"), "{all:?}");
@@ -97,13 +96,13 @@ mod tests {
     }
 
     #[test]
-    fn a_wsl_without_systemd_is_told_how_to_start_it() {
+    fn wsl_without_systemd_gets_the_setting_that_starts_it() {
         let all = todo(&Manager::WslWithoutSystemd, &Obstacle::Occupied("/".into()));
         assert!(all[0].contains("/etc/wsl.conf") && all[0].contains("systemd=true"), "{all:?}");
     }
 
     #[test]
-    fn what_a_delegation_lacks_is_named_and_added_for_users_alone() {
+    fn controllers_that_are_not_delegated_are_named() {
         let obstacle = Obstacle::Lacking("/a".into(), vec!["io", "cpuset"]);
         let problem = problem_under(&Manager::Systemd, Controller::Io, &obstacle, false);
         assert!(problem.reasons().contains("io, cpuset"), "{problem}");
@@ -111,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn root_is_not_told_to_be_root() {
+    fn root_does_not_get_the_remedy_to_become_root() {
         let problem = problem_under(&Manager::Other, Controller::Pids, &Obstacle::NotMounted, true);
         assert!(!problem.todo.iter().any(|todo| todo.contains("sudo")), "{:?}", problem.todo);
     }

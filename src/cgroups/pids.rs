@@ -1,10 +1,21 @@
-//! The pids controller: how many processes and threads a group may have.
+//! The pids controller: how many processes and threads a cgroup may have.
 //!
-//! Process numbers are a resource of the whole machine: a program that forks without end (a fork bomb) takes them all, and
-//! nobody can log in to stop it. With a limit fork(2) and clone(2) fail with EAGAIN in that group alone.
-//! Documentation/admin-guide/cgroup-v1/pids.rst, cgroup-v2.rst (PID): one file with one name in both versions.
+//! # What it does
 //!
-//! What you'll see: pids.max and pids.current in the group's own files, and EAGAIN.
+//! It counts the processes and threads of a cgroup. At the limit, fork(2) and clone(2) fail with EAGAIN, in this cgroup
+//! only.
+//!
+//! # Why one wants it
+//!
+//! The number of PIDs is limited for the whole machine. A program that forks without end (a fork bomb) takes all of
+//! them. Then no program can be started any more, not even a shell to stop it.
+//!
+//! # What you see here
+//!
+//! pids.max and pids.current in the files of the cgroup, and EAGAIN. The file names are the same in cgroup v1 and
+//! cgroup v2.
+//!
+//! Documentation/admin-guide/cgroup-v1/pids.rst, cgroup-v2.rst (PID)
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,16 +44,16 @@ pub struct Pids {
     pub max: Option<u32>,
 }
 
-/// PID_MAX_LIMIT of the kernel: there are never more.
+/// PID_MAX_LIMIT of the kernel, the maximum number of PIDs.
 const MOST: u32 = 4_194_304;
 
 impl Pids {
-    /// The controllers that it needs.
+    /// The controllers that these options need.
     pub fn controllers(&self) -> Vec<Controller> {
         vec![Controller::Pids]
     }
 
-    /// The intents.
+    /// The limits, as intents: the files and values of cgroup v1 and of cgroup v2.
     pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
         let host = context.host;
         let Some(max) = self.max else { return };
@@ -58,7 +69,7 @@ impl Pids {
     }
 }
 
-/// The files that show it; read by a process on each side.
+/// What to observe. A process on each side reads these files.
 pub fn observe(process: &str) -> Vec<Observation> {
     let file = |name| cgroup::file(process, Controller::Pids, name, name);
     vec![

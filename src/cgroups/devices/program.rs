@@ -1,26 +1,26 @@
-//! A policy as a BPF program, and as the sentences that it consists of.
+//! A policy as a BPF program, and as pseudo-code to read.
 //!
-//! Rule after rule is compared; the first that matches answers. Five opcodes are enough, and nothing is called or stored.
-//! Documentation/bpf/standardization/instruction-set.rst
+//! The program compares one rule after the other, and returns the verdict of the first that matches. It calls no
+//! function and stores nothing. Documentation/bpf/standardization/instruction-set.rst
 
 use super::{Access, Device, DeviceKind, Policy, Verdict};
 
-/// One instruction of BPF: an operation, two registers, a distance and a number.
+/// One eBPF instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Instruction {
+pub struct DeviceInstruction {
     /// The opcode.
     pub code: u8,
     /// The register that is changed or compared.
     pub dst: u8,
     /// The register that is read.
     pub src: u8,
-    /// How many instructions to skip, or which byte of the context to load.
+    /// The number of instructions to skip, or the offset in the context to load from.
     pub off: i16,
-    /// The number to compare with, to set, to shift by.
+    /// The immediate value: to compare with, to set, to shift by.
     pub imm: i32,
 }
 
-// Opcodes: BPF_LDX|BPF_MEM|BPF_W and so on; all that calculate or compare are the 64-bit ones, with a number.
+// Opcodes. LOAD is BPF_LDX|BPF_MEM|BPF_W. Those that calculate or compare use 64 bits and an immediate value.
 const LOAD: u8 = 0x61;
 const SET: u8 = 0xb7;
 const COPY: u8 = 0xbf;
@@ -31,7 +31,7 @@ const JUMP_UNLESS_EQUAL: u8 = 0x55;
 const JUMP_IF_ANY_BIT: u8 = 0x45;
 const EXIT: u8 = 0x95;
 
-// Registers. The kernel chose the first two: the answer, and where the context lies.
+// Registers. The first two are the kernel's convention: R0 has the return value, R1 the address of the context.
 const ANSWER: u8 = 0;
 const CONTEXT: u8 = 1;
 const TYPE: u8 = 2;
@@ -39,15 +39,15 @@ const ACCESS: u8 = 3;
 const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
 
-impl Instruction {
-    /// An instruction with a number; `src` is for the few that need another register.
-    const fn new(code: u8, dst: u8, off: i16, imm: i32) -> Instruction {
-        Instruction { code, dst, src: 0, off, imm }
+impl DeviceInstruction {
+    /// An instruction without a source register.
+    const fn new(code: u8, dst: u8, off: i16, imm: i32) -> DeviceInstruction {
+        DeviceInstruction { code, dst, src: 0, off, imm }
     }
 
-    /// The eight bytes of struct bpf_insn, as they lie in memory.
+    /// The eight bytes of struct bpf_insn in memory.
     pub fn word(&self) -> u64 {
-        // Two fields of four bits: which comes first is a matter of the machine's byte order.
+        // Two bit fields of four bits. Their order depends on the byte order of the machine.
         let registers =
             if cfg!(target_endian = "little") { self.src << 4 | self.dst } else { self.dst << 4 | self.src };
         let ([off_0, off_1], [imm_0, imm_1, imm_2, imm_3]) = (self.off.to_ne_bytes(), self.imm.to_ne_bytes());
@@ -56,27 +56,27 @@ impl Instruction {
 }
 
 impl Policy {
-    /// The program that decides so: for cgroup v2.
-    pub fn program(&self) -> Vec<Instruction> {
-        let load = |dst, off| Instruction { src: CONTEXT, ..Instruction::new(LOAD, dst, off, 0) };
+    /// The policy as a program for cgroup v2.
+    pub fn program(&self) -> Vec<DeviceInstruction> {
+        let load = |dst, off| DeviceInstruction { src: CONTEXT, ..DeviceInstruction::new(LOAD, dst, off, 0) };
         // struct bpf_cgroup_dev_ctx { access << 16 | type, major, minor }
         let mut program = vec![
             load(TYPE, 0),
-            Instruction { src: TYPE, ..Instruction::new(COPY, ACCESS, 0, 0) },
-            Instruction::new(AND, TYPE, 0, 0xffff),
-            Instruction::new(SHIFT_RIGHT, ACCESS, 0, 16),
+            DeviceInstruction { src: TYPE, ..DeviceInstruction::new(COPY, ACCESS, 0, 0) },
+            DeviceInstruction::new(AND, TYPE, 0, 0xffff),
+            DeviceInstruction::new(SHIFT_RIGHT, ACCESS, 0, 16),
             load(MAJOR, 4),
             load(MINOR, 8),
         ];
         for (verdict, device) in self.rules() {
-            program.extend(block(verdict, device));
+            program.extend(instructions_of(verdict, device));
         }
         program.extend(answer(self.otherwise));
         program
     }
 
-    /// The same program to read, a line per rule. `access in rw`: all that is asked for is among these letters;
-    /// `access meets rw`: some of it is.
+    /// The same program as pseudo-code, a line for each rule. `access in rw` means that the access has only these
+    /// letters, `access meets rw` that it has at least one of them.
     pub fn pseudo_code(&self) -> Vec<String> {
         let rules = self.rules().map(|(verdict, device)| {
             let Device { kind, major, minor, access } = device;
@@ -93,8 +93,8 @@ impl Policy {
     }
 }
 
-/// One rule: each test that fails leads past it.
-fn block(verdict: Verdict, device: &Device) -> Vec<Instruction> {
+/// The instructions of one rule. A test that fails jumps to the next rule.
+fn instructions_of(verdict: Verdict, device: &Device) -> Vec<DeviceInstruction> {
     // BPF_DEVCG_DEV_*
     let kind = match device.kind {
         DeviceKind::Block => 1,
@@ -102,23 +102,23 @@ fn block(verdict: Verdict, device: &Device) -> Vec<Instruction> {
     };
     let numbers = [(MAJOR, device.major), (MINOR, device.minor)];
     let numbers = numbers.into_iter().filter_map(|(register, number)| Some((register, number? as i32)));
-    let mut block: Vec<Instruction> = std::iter::once((TYPE, kind))
+    let mut block: Vec<DeviceInstruction> = std::iter::once((TYPE, kind))
         .chain(numbers)
-        .map(|(register, number)| Instruction::new(JUMP_UNLESS_EQUAL, register, 0, number))
+        .map(|(register, number)| DeviceInstruction::new(JUMP_UNLESS_EQUAL, register, 0, number))
         .collect();
     let bits = |access: Access| i32::from(access.bits());
     match verdict {
         Verdict::Allow => {
             let others = Access::ALL.without(device.access);
             if !others.is_empty() {
-                block.push(Instruction::new(JUMP_IF_ANY_BIT, ACCESS, 0, bits(others)));
+                block.push(DeviceInstruction::new(JUMP_IF_ANY_BIT, ACCESS, 0, bits(others)));
             }
         }
-        // There is no "jump if no bit": jump over the jump. Not even `rwm` needs no test: access(2) with F_OK asks for
-        // nothing, and nothing meets no rule.
+        // BPF has no "jump if no bit is set", so one jump skips another. `rwm` needs the test too: access(2) with F_OK
+        // asks for no access at all, which no rule denies.
         Verdict::Deny => block.extend([
-            Instruction::new(JUMP_IF_ANY_BIT, ACCESS, 1, bits(device.access)),
-            Instruction::new(JUMP, 0, 0, 0),
+            DeviceInstruction::new(JUMP_IF_ANY_BIT, ACCESS, 1, bits(device.access)),
+            DeviceInstruction::new(JUMP, 0, 0, 0),
         ]),
     }
     block.extend(answer(verdict));
@@ -129,16 +129,16 @@ fn block(verdict: Verdict, device: &Device) -> Vec<Instruction> {
     block
 }
 
-fn is_jump(one: &Instruction) -> bool {
+fn is_jump(one: &DeviceInstruction) -> bool {
     [JUMP, JUMP_UNLESS_EQUAL, JUMP_IF_ANY_BIT].contains(&one.code)
 }
 
-fn answer(verdict: Verdict) -> [Instruction; 2] {
+fn answer(verdict: Verdict) -> [DeviceInstruction; 2] {
     let number = match verdict {
         Verdict::Allow => 1,
         Verdict::Deny => 0,
     };
-    [Instruction::new(SET, ANSWER, 0, number), Instruction::new(EXIT, 0, 0, 0)]
+    [DeviceInstruction::new(SET, ANSWER, 0, number), DeviceInstruction::new(EXIT, 0, 0, 0)]
 }
 
 fn word(verdict: Verdict) -> &'static str {
@@ -148,18 +148,24 @@ fn word(verdict: Verdict) -> &'static str {
     }
 }
 
-/// What a program answers, for tests: no more of BPF than is used here.
+/// Runs a program, for tests. It knows only the opcodes that are used here.
 #[cfg(test)]
-pub(super) fn run(program: &[Instruction], kind: DeviceKind, major: u32, minor: u32, access: u8) -> bool {
+pub(super) fn run(
+    program: &[DeviceInstruction],
+    kind: DeviceKind,
+    major: u32,
+    minor: u32,
+    access: u8,
+) -> bool {
     let kind = if kind == DeviceKind::Block { 1 } else { 2 };
     let context = [u64::from(access) << 16 | kind, major.into(), minor.into()];
     let mut registers = [None; 11];
     let mut at = 0;
     loop {
-        let Instruction { code, dst, src, off, imm } = program[at];
+        let DeviceInstruction { code, dst, src, off, imm } = program[at];
         let read =
-            |register: u8| registers[usize::from(register)].expect("a register is set before it's read");
-        let skip = usize::try_from(off).expect("no jump leads back");
+            |register: u8| registers[usize::from(register)].expect("a register is set before it is read");
+        let skip = usize::try_from(off).expect("no jump goes back");
         let set = match code {
             LOAD => Some(context[skip / 4]),
             SET => Some(imm as u64),
@@ -168,7 +174,7 @@ pub(super) fn run(program: &[Instruction], kind: DeviceKind, major: u32, minor: 
             SHIFT_RIGHT => Some(read(dst) >> imm),
             JUMP | JUMP_UNLESS_EQUAL | JUMP_IF_ANY_BIT => None,
             EXIT => return read(ANSWER) == 1,
-            other => panic!("no opcode of ours: {other:#x}"),
+            other => panic!("unknown opcode {other:#x}"),
         };
         let is_taken = match code {
             JUMP => true,

@@ -1,4 +1,4 @@
-//! A rule about devices, as the files of version 1 have it: `c 1:3 rwm`.
+//! A rule about devices: `c 1:3 rwm`, as in the files of cgroup v1, or a path.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,56 +12,56 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::text::{text, text_with};
 
-/// One rule, as it's written.
+/// One rule as it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule {
     /// `a`: every device, every access.
     All,
     /// `c 1:3 rwm`
     Device(Device),
-    /// `/dev/null rwm`: what that is, is looked at later.
+    /// `/dev/null rwm`. The device numbers of the path are read later.
     Path(PathBuf, Access),
 }
 
-/// Devices of one type: one, those of one major number, or all.
+/// Devices of one type: a single one, all with the same major or minor number, or all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Device {
     /// Character or block.
     pub kind: DeviceKind,
-    /// The driver's number; none is `*`, any.
+    /// The number of the driver; none is `*`, any.
     pub major: Option<u32>,
-    /// The device's number within the driver; none is `*`, any.
+    /// The number of the device within the driver; none is `*`, any.
     pub minor: Option<u32>,
-    /// What is done with it.
+    /// The access that the rule allows or denies.
     pub access: Access,
 }
 
 /// The type of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceKind {
-    /// `b`: read and written in blocks, a disk.
+    /// `b`: a block device, such as a disk.
     Block,
-    /// `c`: a stream of bytes, everything else.
+    /// `c`: a character device, all others.
     Character,
 }
 
-/// What is done with a device: any of the letters `rwm`. The bits are BPF_DEVCG_ACC_*.
+/// An access to a device: any of the letters `rwm`. The bits are BPF_DEVCG_ACC_*.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Access(u8);
 
 impl Access {
-    /// `m`: making a node.
+    /// `m`: to make a device file.
     pub const MKNOD: Access = Access(1);
-    /// `r`: opening it to read.
+    /// `r`: to open the device for reading.
     pub const READ: Access = Access(2);
-    /// `w`: opening it to write.
+    /// `w`: to open the device for writing.
     pub const WRITE: Access = Access(4);
     /// `rwm`
     pub const ALL: Access = Access(7);
 
     const LETTERS: [(char, Access); 3] = [('r', Self::READ), ('w', Self::WRITE), ('m', Self::MKNOD)];
 
-    /// As the kernel has it.
+    /// The bits that the kernel uses.
     pub(super) fn bits(self) -> u8 {
         self.0
     }
@@ -93,7 +93,7 @@ impl Device {
         Device { kind, major, minor, access }
     }
 
-    /// The same devices, another access.
+    /// The same devices with another access.
     pub(super) fn with(self, access: Access) -> Device {
         Device { access, ..self }
     }
@@ -104,7 +104,7 @@ impl Device {
         self.kind == other.kind && wider(self.major, other.major) && wider(self.minor, other.minor)
     }
 
-    /// Whether some access to some device falls under both.
+    /// Whether an access to some device matches both rules.
     pub(super) fn meets(&self, other: &Device) -> bool {
         let common = |mine: Option<u32>, theirs: Option<u32>| mine.zip(theirs).is_none_or(|(a, b)| a == b);
         self.kind == other.kind
@@ -115,10 +115,11 @@ impl Device {
 }
 
 impl Rule {
-    /// The devices that it names: looks a path up, following links. `None` is all there are.
+    /// The devices that the rule names; `None` is all. It reads the device numbers of a path, and follows symbolic
+    /// links.
     ///
     /// # Errors
-    /// The path isn't there, can't be looked at, or is no device: a sentence.
+    /// A sentence, if the path does not exist, cannot be read, or is no device.
     pub fn resolve(&self) -> Result<Option<Device>, String> {
         let (path, access) = match self {
             Rule::All => return Ok(None),
@@ -135,7 +136,7 @@ impl Rule {
             SFlag::S_IFCHR => DeviceKind::Character,
             _ => return Err(text_with("devices.path.other", &[("path", &shown)])),
         };
-        // The kernel's numbers have 12 and 20 bits.
+        // In the kernel, the numbers have 12 and 20 bits.
         let [major, minor] = [major(found.st_rdev), minor(found.st_rdev)].map(|number| number as u32);
         Ok(Some(Device::new(kind, Some(major), Some(minor), access)))
     }
@@ -144,19 +145,20 @@ impl Rule {
 impl FromStr for Rule {
     type Err = String;
 
-    fn from_str(words: &str) -> Result<Self, String> {
-        let words = words.trim();
-        if words.starts_with('/') {
-            return match words.rsplit_once(char::is_whitespace) {
+    fn from_str(rule: &str) -> Result<Self, String> {
+        let rule = rule.trim();
+        if rule.starts_with('/') {
+            return match rule.rsplit_once(char::is_whitespace) {
                 Some((path, access)) => Ok(Rule::Path(path.trim_end().into(), access.parse()?)),
-                None => Ok(Rule::Path(words.into(), Access::ALL)),
+                None => Ok(Rule::Path(rule.into(), Access::ALL)),
             };
         }
-        match *words.split_whitespace().collect::<Vec<_>>() {
-            // Once `a`, the kernel reads no further, so `a *:* r` would be all of `rwm`. `devices.list` shows the long form.
+        match *rule.split_whitespace().collect::<Vec<_>>() {
+            // The kernel reads nothing after `a`, so it would take `a *:* r` for all of `rwm`. `devices.list` shows the
+            // long form.
             ["a"] | ["a", "*:*", "rwm"] => Ok(Rule::All),
             ["a", ..] => Err(text("devices.rule.all")),
-            _ => words.parse().map(Rule::Device),
+            _ => rule.parse().map(Rule::Device),
         }
     }
 }
@@ -164,9 +166,9 @@ impl FromStr for Rule {
 impl FromStr for Device {
     type Err = String;
 
-    fn from_str(words: &str) -> Result<Self, String> {
+    fn from_str(rule: &str) -> Result<Self, String> {
         let wrong = |key, word: &str| text_with(key, &[("word", word)]);
-        let mut parts = words.split_whitespace();
+        let mut parts = rule.split_whitespace();
         let kind = match parts.next().unwrap_or_default() {
             "b" => DeviceKind::Block,
             "c" => DeviceKind::Character,
@@ -174,7 +176,7 @@ impl FromStr for Device {
         };
         let numbers = parts.next().unwrap_or_default();
         let (major, minor) = numbers.split_once(':').ok_or_else(|| wrong("devices.rule.numbers", numbers))?;
-        // The kernel's bits for each; beyond, 4294967295 would be its own sign for `*`.
+        // The numbers have 12 and 20 bits. A larger one matches no device, and the kernel takes 4294967295 for `*`.
         let [major, minor] = [(major, 1 << 12), (minor, 1 << 20)].map(|(word, end)| match word.parse() {
             _ if word == "*" => Ok(None),
             Ok(number) if number < end && !word.starts_with('+') => Ok(Some(number)),
@@ -234,7 +236,7 @@ impl fmt::Display for Access {
     }
 }
 
-/// In a spec, a rule is the string that a flag takes.
+/// In a spec, a rule is the same string as after a flag.
 macro_rules! written {
     ($($kind:ty),*) => {
         $(impl Serialize for $kind {
@@ -289,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_rule_is_named() {
+    fn a_wrong_part_of_a_rule_is_named() {
         for (rule, key, word) in [
             ("", "kind", ""),
             ("x 1:3 r", "kind", "x"),

@@ -1,20 +1,21 @@
-//! Three judges of the same questions: the rules as they were given, the BPF program, and the kernel's list of version 1.
+//! The same accesses judged in three ways: by the rules as they were given, by the BPF program, and by the kernel's
+//! list of cgroup v1. All three must agree.
 
 use super::program::run;
 use super::*;
 
-fn rules(words: &[&str]) -> Vec<Rule> {
-    words.iter().map(|rule| rule.parse().unwrap()).collect()
+fn rules(rules: &[&str]) -> Vec<Rule> {
+    rules.iter().map(|rule| rule.parse().unwrap()).collect()
 }
 
 fn devices(allow: &[&str], deny: &[&str]) -> Devices {
     Devices { allow: rules(allow), deny: rules(deny) }
 }
 
-/// The one device and access that is asked about: as a rule, so that rules can be held against it.
+/// The device and the access that is asked about. It is a rule, so that it can be compared with rules.
 type Question = Device;
 
-/// What the rules say, straight: denied wins; all the access must be allowed under the same numbers.
+/// What the rules mean: deny wins, and rules with the same device numbers must together allow all of the access.
 fn by_the_rules(spec: &Devices, question: &Question) -> bool {
     let given = |rules: &[Rule]| -> Vec<Device> {
         rules.iter().filter_map(|rule| rule.resolve().unwrap()).filter(|rule| rule.covers(question)).collect()
@@ -33,7 +34,8 @@ fn by_the_rules(spec: &Devices, question: &Question) -> bool {
     all && !none || allowed.iter().any(together)
 }
 
-/// security/device_cgroup.c, retold: what is written to a cgroup's files, and what the list then answers.
+/// A model of security/device_cgroup.c: what is written to the files of a cgroup, and which accesses its list then
+/// allows.
 #[derive(Default)]
 struct Kernel {
     allows: bool,
@@ -50,7 +52,7 @@ impl Kernel {
         let device: Device = line.parse().unwrap();
         let same = |one: &Device| one.with(Access::ALL) == device.with(Access::ALL);
         let found = self.exceptions.iter_mut().find(|one| same(one));
-        // dev_exception_rm, dev_exception_add: the very same numbers, or nothing happens.
+        // dev_exception_rm, dev_exception_add: they change only an exception with exactly the same device numbers.
         match (is_allow == self.allows, found) {
             (true, Some(found)) => found.access = found.access.without(device.access),
             (true, None) => {}
@@ -70,8 +72,8 @@ impl Kernel {
     }
 }
 
-/// Every access to the devices around those that a rule may name. The kernel asks for `m`, `r`, `w`, `rw`, and for
-/// nothing in access(2) with F_OK.
+/// Every access to devices with these numbers. The kernel asks for `m`, `r`, `w` and `rw`, and for no access at all in
+/// access(2) with F_OK.
 fn questions(majors: &[u32], minors: &[u32]) -> Vec<Question> {
     let letters = [Access::READ, Access::WRITE, Access::MKNOD];
     let access = (0..8).map(|bits| {
@@ -89,7 +91,7 @@ fn questions(majors: &[u32], minors: &[u32]) -> Vec<Question> {
     all
 }
 
-/// Holds all three against each other; tells whether version 1 could have it.
+/// Compares all three. Returns whether cgroup v1 can express the policy.
 fn agree(spec: &Devices, questions: &[Question]) -> bool {
     let policy = spec.policy().unwrap();
     let program = policy.program();
@@ -101,19 +103,19 @@ fn agree(spec: &Devices, questions: &[Question]) -> bool {
     for question in questions {
         let Device { kind, major, minor, access } = *question;
         let answer = run(&program, kind, major.unwrap(), minor.unwrap(), access.bits());
-        // No rule speaks of no access at all; even then the versions agree.
+        // The rules do not say what happens with no access at all. The two versions must agree there too.
         if !access.is_empty() {
-            assert_eq!(answer, by_the_rules(spec, question), "the program of {spec:?}, asked {question}");
+            assert_eq!(answer, by_the_rules(spec, question), "the program of {spec:?}, for {question}");
         }
         if let Some(kernel) = &list {
-            assert_eq!(kernel.answers(question), answer, "the list of {spec:?}, asked {question}");
+            assert_eq!(kernel.answers(question), answer, "the list of {spec:?}, for {question}");
         }
     }
     list.is_some()
 }
 
 #[test]
-fn both_versions_mean_what_the_rules_say() {
+fn both_versions_follow_the_rules() {
     let majors = [0, 1, 2, 4, 5, 6, 7, 8, 9, 135, 136, 137, 4095];
     let minors = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 1_048_575];
     let questions = questions(&majors, &minors);
@@ -141,9 +143,9 @@ fn both_versions_mean_what_the_rules_say() {
     }
 }
 
-/// Up to two rules of each kind out of all that can lie beside, within and across each other.
+/// Up to two rules of each kind, from rules that are disjoint, that contain each other, and that overlap.
 #[test]
-fn no_combination_of_rules_parts_the_versions() {
+fn both_versions_agree_for_all_combinations_of_rules() {
     let some = ["a", "c 1:3 r", "c 1:3 w", "c 1:* rw", "c *:3 wm", "c *:* m", "b 1:3 rwm"];
     let pairs =
         || (0..some.len()).flat_map(|one| (one..some.len()).map(move |other| [some[one], some[other]]));
@@ -154,7 +156,7 @@ fn no_combination_of_rules_parts_the_versions() {
 }
 
 #[test]
-fn version_1_has_no_holes_and_says_so() {
+fn a_hole_is_refused_for_cgroup_v1_with_a_remedy() {
     let refused =
         |allow: &[&str], deny: &[&str]| devices(allow, deny).policy().unwrap().rules_v1().unwrap_err();
     let hole = refused(&[], &["/dev/zero"]);
@@ -164,14 +166,14 @@ fn version_1_has_no_holes_and_says_so() {
         "cgroup v1 cannot deny `c 1:5 rwm` while `c *:* m` is allowed: it removes only rules with exactly the same device \
          numbers. Deny only `c 1:5 rw`: a device file that can be created but not opened is useless."
     );
-    // Of two holes, the one through which devices can be opened.
+    // If there are two holes, the error names the one by which devices can be opened.
     let hole = refused(&[], &["c 136:5"]);
     assert_eq!(hole.allow.to_string(), "c 136:* rwm");
     assert!(hole.to_string().ends_with("Instead of `c 136:* rwm`, allow each device by itself."), "{hole}");
 }
 
 #[test]
-fn a_policy_reads_as_it_is_asked() {
+fn a_policy_is_printed_in_the_order_of_its_rules() {
     let policy = devices(&["c 1:3 rw", "b 8:* r"], &["a", "b 8:0"]).policy().unwrap();
     assert_eq!(
         policy.pseudo_code(),
