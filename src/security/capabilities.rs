@@ -1,12 +1,25 @@
-//! Capabilities: root's power in 41 pieces.
+//! Capabilities: the power of root in 41 parts.
 //!
-//! The kernel never asks whether a process is root, but whether it has the capability that the act takes. Each process has
-//! five sets: *effective* is what counts now, *permitted* what it may make effective, *inheritable* and *ambient* what may
-//! pass through execve(2), and *bounding* what execve can give at all. A program that root executes gets the whole bounding
-//! set: so a container's root is held by that set, and clearing the others alone would last until the next program.
-//! A process that becomes another user than root loses permitted and effective by itself. capabilities(7)
+//! # What they are
 //!
-//! What you'll see: the five `Cap` lines of `/proc/PID/status`, and EPERM where root is refused.
+//! For a privileged operation, the kernel does not ask whether the process is root. It asks for one capability. A
+//! process has five sets of capabilities:
+//!
+//! - *effective*: those that the kernel checks.
+//! - *permitted*: those that the process may add to its effective set.
+//! - *inheritable* and *ambient*: those that can be kept in execve(2).
+//! - *bounding*: the limit of what execve(2) can give.
+//!
+//! # Why one wants it
+//!
+//! Root in a container must not load kernel modules, change the clock or mount file systems. A program that root
+//! executes gets all capabilities of the bounding set. So the bounding set is what restricts root in a container: if
+//! only the other sets were cleared, the next execve(2) would restore them. A process that changes from root to another
+//! user loses its permitted and effective capabilities.
+//!
+//! # What you see
+//!
+//! The five `Cap` lines of `/proc/PID/status`, and EPERM where root is refused. capabilities(7)
 
 use std::fmt;
 use std::str::FromStr;
@@ -30,14 +43,15 @@ use crate::value::parse::parsed;
 #[derive(Debug, Clone, Default, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "Option<serde_json::Value>", inline, example = &"default")]
 pub enum Capabilities {
-    /// Docker's set.
+    /// The same as docker's default.
     #[default]
     Default,
-    /// These and no others.
+    /// Only these.
     Keep(Vec<Capability>),
 }
 
-/// What docker leaves to root in a container: enough to install software and to serve, too little to change the machine.
+/// The capabilities that docker lets root keep in a container. They are enough to install software and to run servers,
+/// but not to change the machine.
 pub const DEFAULT: [Capability; 14] = [
     Capability::CAP_CHOWN,
     Capability::CAP_DAC_OVERRIDE,
@@ -55,19 +69,21 @@ pub const DEFAULT: [Capability; 14] = [
     Capability::CAP_SETFCAP,
 ];
 
-/// The newest that is named here, of Linux 5.9. A kernel that is asked to drop one that it doesn't know fails the run.
+/// The newest capability that the crate knows, of Linux 5.9. It is used if the kernel's last capability cannot be read.
+/// A kernel refuses to drop a capability that it does not know.
 const NEWEST: u8 = Capability::CAP_CHECKPOINT_RESTORE as u8;
 
 impl Capabilities {
-    /// What stays.
+    /// The capabilities that the command keeps.
     pub fn keep(&self) -> &[Capability] {
         match self {
             Capabilities::Default => &DEFAULT,
-            Capabilities::Keep(these) => these,
+            Capabilities::Keep(keep) => keep,
         }
     }
 
-    /// The steps: the bounding set while CAP_SETPCAP is there, the others when the ids are final.
+    /// The steps. The bounding set is reduced while the child has CAP_SETPCAP, the other sets after the last change of
+    /// IDs.
     pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
         let mut step = |phase, call, why| draft.step(phase, Actor::Command, Feature::Capabilities, call, why);
         let keep = self.keep().to_vec();
@@ -84,54 +100,54 @@ impl Capabilities {
     }
 }
 
-/// The lines that show it; read by a process on each side.
+/// What to observe. A process on each side reads these lines.
 pub fn observe(process: &str) -> Vec<Observation> {
     status(process, ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Groups"])
 }
 
-/// A capability by its name, `CAP_` or not, in any case.
-struct Named(Capability);
+/// A capability as it is written: with `CAP_` or without, in upper or lower case.
+struct CapabilityName(Capability);
 
-impl FromStr for Named {
+impl FromStr for CapabilityName {
     type Err = String;
 
-    fn from_str(name: &str) -> Result<Named, String> {
-        let whole = name.to_ascii_uppercase();
-        let whole = if whole.starts_with("CAP_") { whole } else { format!("CAP_{whole}") };
-        whole.parse().map(Named).map_err(|_| text_with("capabilities.unknown", &[("name", name)]))
+    fn from_str(name: &str) -> Result<CapabilityName, String> {
+        let full = name.to_ascii_uppercase();
+        let full = if full.starts_with("CAP_") { full } else { format!("CAP_{full}") };
+        full.parse().map(CapabilityName).map_err(|_| text_with("capabilities.unknown", &[("name", name)]))
     }
 }
 
-impl Serialize for Named {
+impl Serialize for CapabilityName {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&short_name(&self.0))
     }
 }
 
-impl<'de> Deserialize<'de> for Named {
+impl<'de> Deserialize<'de> for CapabilityName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         parsed(deserializer)
     }
 }
 
-/// As it is written in a spec: docker's way, without `CAP_` and small.
+/// The name as a spec has it: in lower case without `CAP_`.
 pub fn short_name(capability: &Capability) -> String {
     capability.to_string().trim_start_matches("CAP_").to_lowercase()
 }
 
-/// The value of the key where it's a map.
+/// The value of the key, if it is a map.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keep {
-    keep: Vec<Named>,
+    keep: Vec<CapabilityName>,
 }
 
 impl Serialize for Capabilities {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Capabilities::Default => serializer.serialize_str("default"),
-            Capabilities::Keep(these) => {
-                Keep { keep: these.iter().copied().map(Named).collect() }.serialize(serializer)
+            Capabilities::Keep(keep) => {
+                Keep { keep: keep.iter().copied().map(CapabilityName).collect() }.serialize(serializer)
             }
         }
     }
@@ -139,17 +155,17 @@ impl Serialize for Capabilities {
 
 impl<'de> Deserialize<'de> for Capabilities {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct WordOrMap;
+        struct StringOrMap;
 
-        impl<'de> Visitor<'de> for WordOrMap {
+        impl<'de> Visitor<'de> for StringOrMap {
             type Value = Capabilities;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("`default` or `{ keep: [NAME, ...] }`")
             }
 
-            fn visit_str<E: Error>(self, word: &str) -> Result<Capabilities, E> {
-                match word {
+            fn visit_str<E: Error>(self, text: &str) -> Result<Capabilities, E> {
+                match text {
                     "default" => Ok(Capabilities::Default),
                     other => Err(E::invalid_value(serde::de::Unexpected::Str(other), &self)),
                 }
@@ -157,11 +173,13 @@ impl<'de> Deserialize<'de> for Capabilities {
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Capabilities, A::Error> {
                 let Keep { keep } = Keep::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(Capabilities::Keep(keep.into_iter().map(|Named(capability)| capability).collect()))
+                Ok(Capabilities::Keep(
+                    keep.into_iter().map(|CapabilityName(capability)| capability).collect(),
+                ))
             }
         }
 
-        deserializer.deserialize_any(WordOrMap)
+        deserializer.deserialize_any(StringOrMap)
     }
 }
 
@@ -174,16 +192,16 @@ mod tests {
     }
 
     #[test]
-    fn names_are_taken_in_each_of_their_spellings() {
-        let these = vec![Capability::CAP_NET_BIND_SERVICE, Capability::CAP_KILL, Capability::CAP_SYS_ADMIN];
+    fn a_name_is_read_in_upper_and_lower_case_with_and_without_its_prefix() {
+        let keep = vec![Capability::CAP_NET_BIND_SERVICE, Capability::CAP_KILL, Capability::CAP_SYS_ADMIN];
         let spec = "keep: [net_bind_service, CAP_KILL, Cap_Sys_Admin]";
-        assert_eq!(read(spec), Ok(Capabilities::Keep(these)));
+        assert_eq!(read(spec), Ok(Capabilities::Keep(keep)));
         assert_eq!(read("keep: []"), Ok(Capabilities::Keep(vec![])));
         assert_eq!(read("default"), Ok(Capabilities::Default));
     }
 
     #[test]
-    fn what_is_no_capability_is_refused_by_its_name() {
+    fn an_unknown_capability_is_refused_with_its_name() {
         for wrong in ["keep: [net_bind]", "keep: [CAP_]", "keep: [CAP_CAP_KILL]", "keep: ['']"] {
             assert!(read(wrong).unwrap_err().contains("no capability"), "{wrong}");
         }
@@ -192,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_written_as_it_is_read() {
+    fn a_value_is_written_as_it_is_read() {
         let keep = Capabilities::Keep(vec![Capability::CAP_KILL]);
         assert_eq!(serde_yaml::to_string(&keep).unwrap(), "keep:\n- kill\n");
         assert_eq!(serde_yaml::to_string(&Capabilities::Default).unwrap(), "default\n");

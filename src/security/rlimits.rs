@@ -1,11 +1,21 @@
-//! Resource limits: how much of each thing one process may have.
+//! Resource limits: how much of a resource one process may use.
 //!
-//! Older than cgroups, and per process: what is counted is this process's open files, its stack, the size of a file that it
-//! writes; only `nproc` counts all processes of its user. A child starts with a copy. The *soft* limit is enforced, the
-//! *hard* one is how far the process itself may raise the soft one. Lowering a hard limit can't be taken back without
-//! CAP_SYS_RESOURCE in the first user namespace. getrlimit(2)
+//! # What they are
 //!
-//! What you'll see: `/proc/PID/limits`, and EMFILE, EAGAIN, EFBIG or a signal where a limit is met.
+//! Resource limits are older than cgroups, and each process has its own: for its open files, its stack, the size of the
+//! files that it writes. Only `nproc` counts all processes of the user. A child starts with a copy of its parent's
+//! limits.
+//!
+//! The *soft* limit is enforced. A process may raise it up to the *hard* limit. A process can lower its hard limit, but
+//! raise it only with CAP_SYS_RESOURCE in the initial user namespace.
+//!
+//! # Why one wants it
+//!
+//! They limit resources for which there is no cgroup controller, such as open files and core dumps.
+//!
+//! # What you see
+//!
+//! `/proc/PID/limits`, and EMFILE, EAGAIN, EFBIG or a signal when a process reaches a limit. getrlimit(2)
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,12 +38,12 @@ use crate::value::parse::parsed;
 #[schemars(with = "BTreeMap<String, Scalar>", inline, example = BTreeMap::from([("nofile", 1024)]))]
 pub struct Rlimits(pub BTreeMap<Resource, Limit>);
 
-/// One number for both, or `SOFT:HARD`; `unlimited` is one too.
+/// A limit: one number for both, or `SOFT:HARD`. `unlimited` is allowed as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// What is enforced.
+    /// The limit that is enforced.
     pub soft: u64,
-    /// How far the process itself may raise that.
+    /// The value up to which the process may raise the soft limit.
     pub hard: u64,
 }
 
@@ -47,7 +57,7 @@ impl Rlimits {
     }
 }
 
-/// The lines that show it; read by a process on each side.
+/// What to observe. A process on each side reads these lines.
 pub fn observe(process: &str) -> Vec<Observation> {
     let file = format!("{process}/limits");
     [Resource::Nofile, Resource::Nproc, Resource::Core, Resource::Stack, Resource::Memlock]
@@ -60,15 +70,15 @@ const UNLIMITED: &str = "unlimited";
 impl FromStr for Limit {
     type Err = String;
 
-    fn from_str(words: &str) -> Result<Self, String> {
-        let number = |word: &str| match word {
+    fn from_str(limit: &str) -> Result<Self, String> {
+        let number = |part: &str| match part {
             UNLIMITED => Ok(libc::RLIM_INFINITY),
             digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
                 digits.parse().map_err(|_| text("rlimits.form"))
             }
             _ => Err(text("rlimits.form")),
         };
-        let (soft, hard) = words.split_once(':').unwrap_or((words, words));
+        let (soft, hard) = limit.split_once(':').unwrap_or((limit, limit));
         let limit = Limit { soft: number(soft)?, hard: number(hard)? };
         if limit.soft > limit.hard { Err(text("rlimits.above")) } else { Ok(limit) }
     }
@@ -76,11 +86,11 @@ impl FromStr for Limit {
 
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = |number| match number {
+        let string = |number| match number {
             libc::RLIM_INFINITY => UNLIMITED.to_owned(),
             number => number.to_string(),
         };
-        let (soft, hard) = (word(self.soft), word(self.hard));
+        let (soft, hard) = (string(self.soft), string(self.hard));
         if soft == hard { f.write_str(&soft) } else { write!(f, "{soft}:{hard}") }
     }
 }
@@ -111,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_a_number_or_two_or_unlimited() {
+    fn a_limit_is_one_number_two_numbers_or_unlimited() {
         let limits = "nofile: 1024\nnproc: 64:128\ncore: 0\nstack: unlimited\nmemlock: '0:unlimited'\n";
         let Rlimits(read) = read(limits).unwrap();
         let of = |resource| (read[&resource].soft, read[&resource].hard);
@@ -123,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_limit_is_refused() {
+    fn a_wrong_limit_is_refused() {
         for wrong in
             ["''", "'1:'", "':1'", "1k", "'1:2:3'", "-1", "1.5", "'+1'", "'64 '", "18446744073709551616"]
         {
@@ -134,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_written_as_it_is_read() {
+    fn limits_are_written_as_they_are_read() {
         let limits = "nofile: 1024\nnproc: 64:128\nstack: unlimited\n";
         assert_eq!(serde_yaml::to_string(&read(limits).unwrap()).unwrap(), limits);
     }

@@ -1,11 +1,24 @@
-//! Who the command is: `run_as`.
+//! The user of the command: `run_as`.
 //!
-//! Two numbers, never names: a name would have to be looked up in a file of the container's, which may say that anyone is 0.
-//! Groups go first, because the right to change them (CAP_SETGID) goes with the user id; setresuid(2) changes all three
-//! ids, so that there is no way back. Whoever stops being root loses the permitted, effective and ambient capabilities by
-//! the same call. credentials(7), capabilities(7)
+//! # What it is
 //!
-//! What you'll see: `Uid:`, `Gid:` and an empty `Groups:` in `/proc/PID/status`.
+//! A process has user IDs and group IDs. The kernel compares them with the owner of a file, and knows no user names.
+//! `run_as` takes only numbers: a name would be looked up in /etc/passwd of the container, where any name can have the
+//! ID 0.
+//!
+//! # Why one wants it
+//!
+//! A server needs no root, also not in a container.
+//!
+//! # The steps
+//!
+//! The groups are changed first, because CAP_SETGID is lost with the user ID. setresuid(2) sets all three user IDs, so
+//! that the process cannot change back. A process that changes from root to another user loses its permitted, effective
+//! and ambient capabilities by this call.
+//!
+//! # What you see
+//!
+//! `Uid:`, `Gid:` and an empty `Groups:` in `/proc/PID/status`. credentials(7), capabilities(7)
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,22 +35,22 @@ use crate::plan::{Actor, Draft};
 use crate::text::{text, text_with};
 use crate::value::parse::parsed;
 
-/// `UID:GID`; a single number is both.
+/// `UID:GID`. A single number is used for both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunAs {
-    /// The user id, as it is inside.
+    /// The user ID in the container.
     pub uid: u32,
-    /// The group id.
+    /// The group ID in the container.
     pub gid: u32,
 }
 
 impl RunAs {
-    /// Whether that's root, as far as the container goes.
+    /// Whether the user is root in the container.
     pub fn is_root(&self) -> bool {
         self.uid == 0
     }
 
-    /// The steps. `ids` are those of a new user namespace, where there is one: it has no others.
+    /// The steps. `ids` are the mappings of a new user namespace, if there is one. Only the IDs in them exist inside.
     pub fn plan(&self, host: &Host, ids: Option<&IdMaps>, draft: &mut Draft) {
         if let Some(IdMaps { users, groups }) = ids {
             for (kind, id, ranges) in [("user", self.uid, users), ("group", self.gid, groups)] {
@@ -54,8 +67,8 @@ impl RunAs {
     }
 }
 
-/// The caller's supplementary groups are dropped, so that the container has no access by them. A caller that maps only its own
-/// ID cannot: setgroups(2) is then denied. user_namespaces(7)
+/// Drops the caller's supplementary groups, so that they give the container no access. A caller that maps only its own
+/// ID cannot do this, because setgroups(2) is denied then. user_namespaces(7)
 pub fn plan_groups(host: &Host, ids: Option<&IdMaps>, draft: &mut Draft) {
     if !host.groups.are_fixed && !ids.is_some_and(|ids| ids.are_own(host.uid, host.gid)) {
         let call = ProcessCall::DropGroups;
@@ -65,20 +78,21 @@ pub fn plan_groups(host: &Host, ids: Option<&IdMaps>, draft: &mut Draft) {
     }
 }
 
+/// The problem of an ID that does not exist in the user namespace.
 fn unmapped(kind: &str, id: u32, ranges: &[IdRange]) -> Error {
-    let words = |range: &IdRange| match range.count {
+    let string = |range: &IdRange| match range.count {
         1 => range.inside.to_string(),
         count => format!("{}-{}", range.inside, range.inside.saturating_add(count - 1)),
     };
-    let known: Vec<String> = ranges.iter().map(words).collect();
+    let known: Vec<String> = ranges.iter().map(string).collect();
     let known = if known.is_empty() { text("runas.noids") } else { known.join(", ") };
     Error::failed(format!("run_as: {kind} {id}"))
         .why(text_with("runas.unmapped.reason", &[("known", &known)]))
         .todo(text_with("runas.unmapped.todo", &[("id", &id.to_string())]))
 }
 
-/// An id in decimal digits, as it is printed: `01` or `0x1` could mean another one to someone else. 4294967295 is (uid_t) -1,
-/// which setresuid(2) takes for "leave it": root would stay root.
+/// Reads an ID in decimal digits. `01` and `0x1` are refused, because other programs could read them as other IDs.
+/// 4294967295 is (uid_t) -1, with which setresuid(2) changes nothing: root would stay root.
 fn id(digits: &str) -> Result<u32, String> {
     match digits.parse::<u32>() {
         Ok(id) if id != u32::MAX && id.to_string() == digits => Ok(id),
@@ -89,8 +103,8 @@ fn id(digits: &str) -> Result<u32, String> {
 impl FromStr for RunAs {
     type Err = String;
 
-    fn from_str(words: &str) -> Result<Self, String> {
-        let (uid, gid) = words.split_once(':').unwrap_or((words, words));
+    fn from_str(ids: &str) -> Result<Self, String> {
+        let (uid, gid) = ids.split_once(':').unwrap_or((ids, ids));
         Ok(RunAs { uid: id(uid)?, gid: id(gid)? })
     }
 }
@@ -118,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_plain_numbers() {
+    fn ids_are_decimal_numbers() {
         let read = |yaml: &str| serde_yaml::from_str::<RunAs>(yaml).ok();
         assert_eq!(read("1000:100"), Some(RunAs { uid: 1000, gid: 100 }));
         assert_eq!(read("1000"), Some(RunAs { uid: 1000, gid: 1000 }));

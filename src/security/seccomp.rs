@@ -1,18 +1,29 @@
-//! The filter of system calls: a program that the kernel asks before each of them.
+//! The seccomp filter: a program that the kernel runs before each system call.
 //!
-//! Every process on the machine talks to one kernel by some 360 calls; a program uses a few dozen, and most holes of the
-//! kernel lie in the others. A filter sees the number of the call, the architecture that it's of, and its arguments as
-//! numbers: what they point at it can't see. It answers: let it pass, or fail with this errno, or end the process. It is
-//! inherited, it can't be taken off, and several are all asked. seccomp(2)
+//! # What it is
 //!
-//! The default is a list of what is allowed, much like docker's:
+//! A filter gets the number of the system call, its architecture and its arguments. It cannot read the memory that an
+//! argument points to. It decides what happens: the call is made, it fails with an errno, or the process is killed. A
+//! child inherits the filter, and nobody can remove it. If a process has several filters, the kernel runs all of them.
 //!
-//! - What is known and refused fails with EPERM; what is on no list with ENOSYS, as on a kernel that is too old for it. So
-//!   programs fall back on calls that are known. clone3(2) is left out for that: its flags lie in memory, clone(2)'s don't.
-//! - What is refused for want of a capability is allowed where `capabilities` keeps that one.
-//! - Calls of another architecture (i386 on x86_64) have other numbers, and end the process.
+//! # Why one wants it
 //!
-//! What you'll see: `Seccomp: 2` in `/proc/PID/status`, and EPERM where root, with its capability, would not be refused.
+//! All processes of a machine use the same kernel, which has some 360 system calls. A program needs a few dozen of
+//! them, and most vulnerabilities are in the others.
+//!
+//! # The default filter
+//!
+//! It is a list of allowed calls, much like docker's:
+//!
+//! - A known call that is not allowed fails with EPERM. A call on no list fails with ENOSYS, as on a kernel that is too
+//!   old for it, so that programs fall back to an older call. clone3(2) is on no list: its flags are in memory, where
+//!   the filter cannot read them. Those of clone(2) are in an argument.
+//! - A call that needs a capability is allowed if `capabilities` keeps this capability.
+//! - A call of another architecture (i386 on x86_64) kills the process, because its numbers have other meanings.
+//!
+//! # What you see
+//!
+//! `Seccomp: 2` in `/proc/PID/status`, and EPERM although root has the capability. seccomp(2)
 
 mod calls;
 mod program;
@@ -20,7 +31,7 @@ mod program;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::program::Instruction;
+use self::program::FilterInstruction;
 use super::status;
 use crate::feature::Feature;
 use crate::observe::Observation;
@@ -34,7 +45,7 @@ use crate::value::parse::Scalar;
 #[serde(rename_all = "lowercase")]
 #[schemars(with = "Scalar", inline, example = &"default")]
 pub enum Seccomp {
-    /// The list of this file.
+    /// The default filter.
     #[default]
     Default,
     /// No filter.
@@ -42,33 +53,33 @@ pub enum Seccomp {
 }
 
 impl Seccomp {
-    /// The step: where it stands depends on what lets it be installed.
+    /// The step. Without no_new_privileges it needs CAP_SYS_ADMIN, so it comes in an earlier phase then.
     pub fn plan(self, context: &Context<'_>, draft: &mut Draft) {
         if self == Seccomp::None {
             return;
         }
-        let program = program::filter(context.keeps).iter().map(Instruction::word).collect();
+        let program = program::filter(context.keeps).iter().map(FilterInstruction::word).collect();
         let phase = if context.no_new_privileges { Phase::Filter } else { Phase::PrivilegedFilter };
         let call = RestrictCall::Filter { program };
         draft.step(phase, Actor::Command, Feature::Seccomp, call, "seccomp.filter.why");
     }
 }
 
-/// The lines that show it; read by a process on each side.
+/// What to observe. A process on each side reads these lines.
 pub fn observe(process: &str) -> Vec<Observation> {
     status(process, ["Seccomp", "Seccomp_filters"])
 }
 
-/// What becomes of a call.
+/// What the filter does with a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    /// It is made.
+enum FilterAction {
+    /// The call is made.
     Allow,
-    /// It fails with EPERM.
+    /// The call fails with EPERM.
     Deny,
-    /// It fails with ENOSYS, as on a kernel that doesn't have it.
+    /// The call fails with ENOSYS, as on a kernel that does not have it.
     Absent,
-    /// The process ends, by SIGSYS.
+    /// The process is killed by SIGSYS.
     Kill,
 }
 
