@@ -1,18 +1,22 @@
 //! /proc and /sys, and what of them is masked.
 //!
-//! A new proc belongs to the pid namespace of whoever makes it, a new sysfs to the network namespace; without new ones
-//! those of the host are shown. In a user namespace the kernel makes either only where one is in sight already that hides
-//! nothing, or it would uncover what somebody has hidden: so they're made while the old root is there. Much in them is
-//! the whole machine's: root inside could read or change it, so it's masked. A mask that can't be made stops the run:
-//! half confined is the worst of all. proc(5), sysfs(5), mount_too_revealing() in fs/namespace.c
+//! A new proc file system belongs to the PID namespace of the process that makes it, a new sysfs to its network
+//! namespace. Without new namespaces, the container gets those of the host.
 //!
-//! What you'll see: `cat /proc/kcore` is empty, and /proc/sys is read-only.
+//! In a user namespace, the kernel makes a new proc or sysfs only if one is visible on which nothing is mounted that
+//! hides parts of it. A new one would show what somebody has hidden. Therefore both are made while the old root is
+//! still there.
+//!
+//! Many files in them affect the whole machine. Root in the container could read or change them, so they are masked. If
+//! a mask cannot be made, the container is not started. proc(5), sysfs(5), mount_too_revealing() in fs/namespace.c
+//!
+//! What you see: `cat /proc/kcore` prints nothing, and /proc/sys is read-only.
 
-use super::Site;
+use super::RootDraft;
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::slots::Held;
 
-/// Files and directories (`true`) of /proc that tell of the machine: its memory, its keys, its timers, its hardware.
+/// Files and directories (`true`) of /proc with data of the whole machine: its memory, keys, timers and hardware.
 const MASKED: [(&str, bool); 8] = [
     ("acpi", true),
     ("kcore", false),
@@ -24,44 +28,46 @@ const MASKED: [(&str, bool); 8] = [
     ("timer_stats", false),
 ];
 
-/// What of /proc can be read, and would change the machine when it's written.
+/// Files and directories of /proc that are read-only in the container: a write would change the whole machine.
 const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
-pub(super) fn plan(site: &mut Site<'_>) {
-    if site.wanted.new_proc {
-        site.make("proc", &[], Attributes::DATA, Held::Proc, "rootfs.proc.why");
+/// The steps of /proc and /sys.
+pub(super) fn plan(root: &mut RootDraft<'_>) {
+    if root.wanted.new_proc {
+        root.make("proc", &[], Attributes::DATA, Held::Proc, "rootfs.proc.why");
     } else {
-        show(site, "/proc", Held::Proc, Attributes::DATA);
+        copy_of_host(root, "/proc", Held::Proc, Attributes::DATA);
     }
-    site.attach(Held::Proc, (Held::Root, "/proc"), "rootfs.place.why");
-    let fixed = Attributes::READ_ONLY.and(Attributes::DATA);
-    if site.wanted.new_net {
-        site.make("sysfs", &[], fixed, Held::Sys, "rootfs.sys.why");
+    root.attach(Held::Proc, (Held::Root, "/proc"), "rootfs.place.why");
+    let read_only = Attributes::READ_ONLY.and(Attributes::DATA);
+    if root.wanted.new_net {
+        root.make("sysfs", &[], read_only, Held::Sys, "rootfs.sys.why");
     } else {
-        show(site, "/sys", Held::Sys, fixed);
+        copy_of_host(root, "/sys", Held::Sys, read_only);
     }
-    site.attach(Held::Sys, (Held::Root, "/sys"), "rootfs.place.why");
+    root.attach(Held::Sys, (Held::Root, "/sys"), "rootfs.place.why");
 }
 
-/// The host's. A user namespace gets it with all that is mounted below, or not at all: that could hide something.
-fn show(site: &mut Site<'_>, path: &str, to: Held, attributes: Attributes) {
-    let below = site.is_user();
-    site.step(DetachedMountCall::Clone { path: path.into(), below, to }, "rootfs.shown.why");
-    site.step(DetachedMountCall::Restrict { mount: to, attributes, below }, "rootfs.data.why");
+/// Copies the mount of the host. A user namespace must take all mounts below it too, because they could hide something.
+fn copy_of_host(root: &mut RootDraft<'_>, path: &str, to: Held, attributes: Attributes) {
+    let below = root.is_user();
+    root.step(DetachedMountCall::Clone { path: path.into(), below, to }, "rootfs.shown.why");
+    root.step(DetachedMountCall::Restrict { mount: to, attributes, below }, "rootfs.data.why");
 }
 
-pub(super) fn mask(site: &mut Site<'_>) {
+/// The steps that mask parts of /proc and /sys.
+pub(super) fn mask(root: &mut RootDraft<'_>) {
     for (path, directory) in MASKED {
-        site.step(
+        root.step(
             DetachedMountCall::Hide { at: Held::Proc, path: path.into(), directory },
             "rootfs.mask.why",
         );
     }
-    site.step(
+    root.step(
         DetachedMountCall::Hide { at: Held::Sys, path: "firmware".into(), directory: true },
         "rootfs.mask.why",
     );
     for path in READ_ONLY {
-        site.step(DetachedMountCall::Protect { at: Held::Proc, path: path.into() }, "rootfs.protect.why");
+        root.step(DetachedMountCall::Protect { at: Held::Proc, path: path.into() }, "rootfs.protect.why");
     }
 }

@@ -1,19 +1,30 @@
-//! The root filesystem: the files that a container sees, and no path back to those that it was made from.
+//! The root file system: the files that a container sees, without a path back to those of the host.
 //!
-//! A root is built beside the old one, out of mounts that lie nowhere yet, then laid on top of it, filled, and made the
-//! root of the mount table by pivot_root(2); after that the old one is detached. Until then the old root is needed: for
-//! the sources of binds, and because the kernel gives a user namespace a new proc or sysfs only where one is in sight.
-//! Everything is named by descriptors, never by a path through the new root, which may be hostile: `plan::call::detached`.
+//! # What it is
+//!
+//! The new root is built while the old one is still there. Its mounts are first made detached: they are in no mount
+//! table, and only a descriptor refers to them. The new root is then mounted over the old one and filled. pivot_root(2)
+//! makes it the root of the mount table, and the old root is unmounted.
+//!
+//! # Why in this order
+//!
+//! Until pivot_root(2) the old root is needed for the sources of bind mounts. In addition, the kernel lets a user
+//! namespace mount a new proc or sysfs only where one is already visible.
+//!
+//! A path through the new root could contain a hostile symbolic link. Therefore every file in it is named by a
+//! descriptor. See `plan::call::detached`.
 //!
 //! | file | what |
 //! |---|---|
-//! | `overlay` | where the files come from, and where what's written goes |
-//! | `etc` | the three files of /etc that every container has of its own |
+//! | `overlay` | where the files come from, and where writes go |
+//! | `etc` | the three files of /etc that each container has of its own |
 //! | `kernel` | /proc and /sys, and what of them is masked |
-//! | `dev` | a /dev with the devices that any program expects, and no other |
-//! | `mounts` | what the spec mounts besides |
+//! | `dev` | a /dev with the devices that any program expects, and no others |
+//! | `mounts` | the additional mounts of the spec |
 //!
-//! What you'll see: /proc/self/mountinfo inside lists mounts of ours alone.
+//! # What you see
+//!
+//! /proc/self/mountinfo inside lists only these mounts.
 
 mod dev;
 mod etc;
@@ -44,14 +55,14 @@ use crate::value::mount::ExtraMount;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Rootfs {
-    /// `host`: this machine's own, under a throw-away overlay.
+    /// `host`: the files of this machine, under a temporary overlay.
     Host,
-    /// `./dir`: those of a directory.
+    /// `./dir`: the files of a directory.
     Dir(PathBuf),
 }
 
 impl Rootfs {
-    /// The same, with a relative path made absolute from `base`: the directory of the file that it was read from.
+    /// The same with an absolute path. `base` is the directory of the file that it was read from.
     pub fn resolve(self, base: &Path) -> Rootfs {
         match self {
             Rootfs::Dir(path) => Rootfs::Dir(base.join(path)),
@@ -63,9 +74,9 @@ impl Rootfs {
 impl FromStr for Rootfs {
     type Err = String;
 
-    /// A directory begins with `.` or `/`: any other word could be the name of an image.
-    fn from_str(words: &str) -> Result<Self, String> {
-        match words {
+    /// A directory begins with `.` or `/`. Any other string could be the name of an image.
+    fn from_str(rootfs: &str) -> Result<Self, String> {
+        match rootfs {
             "host" => Ok(Rootfs::Host),
             path if path.starts_with(['.', '/']) => Ok(Rootfs::Dir(path.into())),
             _ => Err(text("rootfs.form")),
@@ -76,8 +87,8 @@ impl FromStr for Rootfs {
 impl TryFrom<String> for Rootfs {
     type Error = String;
 
-    fn try_from(words: String) -> Result<Self, String> {
-        words.parse()
+    fn try_from(rootfs: String) -> Result<Self, String> {
+        rootfs.parse()
     }
 }
 
@@ -91,7 +102,7 @@ impl fmt::Display for Rootfs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Rootfs::Host => f.write_str("host"),
-            // A relative path that somebody put together without its dot stays a path when it's read again.
+            // A relative path that does not begin with a dot gets one, so that it is read as a path again.
             Rootfs::Dir(path) if path.starts_with(".") || path.starts_with("..") || path.is_absolute() => {
                 path.display().fmt(f)
             }
@@ -100,65 +111,65 @@ impl fmt::Display for Rootfs {
     }
 }
 
-/// Of this machine's files these are another's business: empty directories unless something is bound there.
+/// Directories of the host whose files a container does not get, each with its mode. An empty tmpfs is mounted on them.
 const HIDDEN: [(&str, u32); 4] = [("home", 0o755), ("root", 0o700), ("run", 0o755), ("tmp", 0o1777)];
-/// What an empty tmpfs may hold, and the layer that takes what is written: it's memory, and nobody else's disk.
-const ROOM: &str = "64m";
-/// The directories that are ours: what is mounted there doesn't come from a directory's files.
+/// The maximum size of an empty tmpfs, and of the tmpfs for the upper layer. Both are in memory, so writes use no disk.
+const MAX_SIZE: &str = "64m";
+/// The directories on which `sandbox` always mounts something.
 const OURS: [&str; 3] = ["proc", "sys", "dev"];
 
-/// What is asked for, and what of the rest of the container it depends on.
+/// The root file system of a container, and the facts about the rest of the container that it depends on.
 #[derive(Debug, Default)]
 pub struct RootRequest<'a> {
-    /// The root; none keeps the one of the host.
+    /// The new root; none keeps the root of the host.
     pub rootfs: Option<&'a Rootfs>,
-    /// A directory is kept as it is: what is written goes to an overlay.
+    /// Whether a directory stays unchanged: writes go to an overlay.
     pub overlay: bool,
     /// Whether the root is read-only.
     pub readonly: bool,
-    /// The mounts besides, in their order.
+    /// The additional mounts, in their order.
     pub mounts: Vec<ExtraMount>,
-    /// What paths resolve to where the root of the host is kept.
+    /// What paths resolve to, if the root of the host is kept.
     pub resolver: Resolver,
     /// How the mounts of the new mount namespace propagate.
     pub propagation: Propagation,
-    /// Another root is asked for too: `mnt.root`.
+    /// Whether `mnt.root` asks for another root too.
     pub has_other_root: bool,
-    /// There is a new user namespace.
+    /// Whether there is a new user namespace.
     pub new_user: bool,
-    /// It maps other IDs than the caller's own.
+    /// Whether it maps other IDs than the caller's own.
     pub maps_ranges: bool,
-    /// There is a new network namespace.
+    /// Whether there is a new network namespace.
     pub new_net: bool,
-    /// That network leads out of the machine.
+    /// Whether that network reaches other machines.
     pub leads_out: bool,
-    /// There is a new IPC namespace.
+    /// Whether there is a new IPC namespace.
     pub new_ipc: bool,
-    /// /proc is mounted for a new PID namespace.
+    /// Whether /proc is mounted for a new PID namespace.
     pub new_proc: bool,
-    /// The host name, where it is not the host's.
+    /// The hostname in the container, if it is not the host's.
     pub hostname: Option<&'a str>,
 }
 
 /// The plan of a root file system while its steps are added.
-struct Site<'a> {
+struct RootDraft<'a> {
     wanted: &'a RootRequest<'a>,
     host: &'a Host,
     files: &'a Files,
     /// What paths in the container resolve to, as far as the steps have been added.
     resolver: Resolver,
-    /// When the steps that are drawn now are made.
+    /// The phase of the steps that are added now.
     phase: Phase,
     draft: &'a mut Draft,
 }
 
-impl Site<'_> {
-    /// A step of the child's.
+impl RootDraft<'_> {
+    /// Adds a step of the child.
     fn step(&mut self, call: impl Into<Call>, why: &'static str) {
         self.draft.step(self.phase, Actor::Child, Feature::Mnt, call, why);
     }
 
-    /// A new filesystem, put into the new root.
+    /// Makes a file system and attaches it in the new root.
     fn filesystem(
         &mut self,
         kind: &str,
@@ -171,6 +182,7 @@ impl Site<'_> {
         self.attach(Held::Mount, at, why);
     }
 
+    /// Makes a detached file system.
     fn make(
         &mut self,
         kind: &str,
@@ -183,26 +195,28 @@ impl Site<'_> {
         self.step(DetachedMountCall::Make { kind: kind.into(), options, attributes, to }, why);
     }
 
+    /// Attaches a detached mount at a path.
     fn attach(&mut self, mount: Held, (at, path): (Held, &str), why: &'static str) {
         self.step(DetachedMountCall::Attach { mount, at, path: path.into() }, why);
     }
 
+    /// Adds a problem to the plan.
     fn refuse(&mut self, what: String, why: String, todo: &str) {
         self.draft.problem(Feature::Mnt, Error::failed(what).why(why).todo(text(todo)));
     }
 
-    /// Whether the new namespaces belong to another user namespace than the first.
+    /// Whether the new mount namespace belongs to a user namespace other than the initial one.
     fn is_user(&self) -> bool {
         self.wanted.new_user || self.files.is_nested
     }
 
-    /// Whether the caller may do what it likes with the mounts that there are.
+    /// Whether the caller may change the mounts of the host.
     fn is_privileged(&self) -> bool {
         self.host.privileged && !self.files.is_nested
     }
 
-    /// Whether what is made in the new root is gone with it.
-    fn is_throw_away(&self) -> bool {
+    /// Whether files that are made in the new root disappear with it.
+    fn is_temporary(&self) -> bool {
         match self.wanted.rootfs {
             Some(Rootfs::Host) => true,
             Some(Rootfs::Dir(_)) => self.wanted.overlay,
@@ -211,55 +225,55 @@ impl Site<'_> {
     }
 }
 
-/// The steps of a root filesystem.
+/// The steps of a root file system.
 pub fn plan(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
     let Some(rootfs) = wanted.rootfs else { return plan_mounts(wanted, host, draft) };
     let Some(files) = &host.files else { return };
     let phase = Phase::Layers;
-    let mut site = Site { wanted, host, files, resolver: resolver_of(rootfs), phase, draft };
-    check(&mut site, rootfs);
-    etc::say(&mut site);
-    overlay::plan(&mut site, rootfs);
-    site.phase = Phase::Mounts;
-    kernel::plan(&mut site);
-    dev::plan(&mut site);
-    kernel::mask(&mut site);
-    mounts::plan(&mut site, &wanted.mounts);
-    site.phase = Phase::Root;
-    plan_readonly(&mut site);
-    site.step(DetachedMountCall::Enter, "rootfs.enter.why");
+    let mut root = RootDraft { wanted, host, files, resolver: resolver_of(rootfs), phase, draft };
+    check(&mut root, rootfs);
+    etc::note_missing_resolver(&mut root);
+    overlay::plan(&mut root, rootfs);
+    root.phase = Phase::Mounts;
+    kernel::plan(&mut root);
+    dev::plan(&mut root);
+    kernel::mask(&mut root);
+    mounts::plan(&mut root, &wanted.mounts);
+    root.phase = Phase::Root;
+    plan_readonly(&mut root);
+    root.step(DetachedMountCall::Enter, "rootfs.enter.why");
     let pivot = MountCall::PivotRoot { new_root: ".".into(), put_old: ".".into() };
-    site.step(pivot, "mnt.pivot.why");
-    site.step(MountCall::Detach { target: ".".into() }, "mnt.detach.why");
-    // By its path, now that it's the only `/` there is: a directory that was opened before could be one of the old root. The
-    // command's own directory comes last, in Phase::WorkingDirectory.
-    site.step(MountCall::Chdir { path: "/".into() }, "mnt.chdir.why");
+    root.step(pivot, "mnt.pivot.why");
+    root.step(MountCall::Detach { target: ".".into() }, "mnt.detach.why");
+    // By path, because `/` is now the new root, while a descriptor could still refer to the old one. The working
+    // directory of the command is set last, in Phase::WorkingDirectory.
+    root.step(MountCall::Chdir { path: "/".into() }, "mnt.chdir.why");
 }
 
-/// The steps of mounts, and of a read-only root, where the root stays the one that it is.
+/// The steps of the additional mounts and of a read-only root, if the root of the host is kept.
 fn plan_mounts(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
     if wanted.mounts.is_empty() && !wanted.readonly {
         return;
     }
     let none = Files::default();
     let phase = Phase::Mounts;
-    let mut site = Site { wanted, host, files: &none, resolver: wanted.resolver.clone(), phase, draft };
+    let mut root = RootDraft { wanted, host, files: &none, resolver: wanted.resolver.clone(), phase, draft };
     if wanted.has_other_root {
-        site.refuse("`mounts` below `mnt`".into(), text("rootfs.root"), "rootfs.root.todo");
+        root.refuse("`mounts` below `mnt`".into(), text("rootfs.root"), "rootfs.root.todo");
     }
-    site.step(DetachedMountCall::Open { path: "/".into(), to: Held::Root }, "rootfs.current.why");
-    mounts::plan(&mut site, &wanted.mounts);
-    plan_readonly(&mut site);
+    root.step(DetachedMountCall::Open { path: "/".into(), to: Held::Root }, "rootfs.current.why");
+    mounts::plan(&mut root, &wanted.mounts);
+    plan_readonly(&mut root);
 }
 
-fn plan_readonly(site: &mut Site<'_>) {
-    if site.wanted.readonly {
+fn plan_readonly(root: &mut RootDraft<'_>) {
+    if root.wanted.readonly {
         let call = DetachedMountCall::Restrict {
             mount: Held::Root,
             attributes: Attributes::READ_ONLY,
             below: false,
         };
-        site.step(call, "rootfs.readonly.why");
+        root.step(call, "rootfs.readonly.why");
     }
 }
 
@@ -289,38 +303,38 @@ fn resolver_of(rootfs: &Rootfs) -> Resolver {
     }
 }
 
-/// What can be known before.
-fn check(site: &mut Site<'_>, rootfs: &Rootfs) {
-    let (major, minor) = site.files.kernel;
+/// Checks what can be known before the container is made.
+fn check(root: &mut RootDraft<'_>, rootfs: &Rootfs) {
+    let (major, minor) = root.files.kernel;
     let what = format!("rootfs: {rootfs}");
     if (major, minor) < (5, 12) {
         let version = format!("{major}.{minor}");
-        site.refuse(what.clone(), text_with("rootfs.kernel", &[("version", &version)]), "rootfs.kernel.todo");
+        root.refuse(what.clone(), text_with("rootfs.kernel", &[("version", &version)]), "rootfs.kernel.todo");
     }
-    if site.wanted.has_other_root {
-        site.refuse(what.clone(), text("rootfs.root"), "rootfs.root.todo");
+    if root.wanted.has_other_root {
+        root.refuse(what.clone(), text("rootfs.root"), "rootfs.root.todo");
     }
-    if matches!(site.wanted.propagation, Propagation::Shared | Propagation::Unchanged) {
-        site.refuse(what.clone(), text("mnt.root.shared"), "mnt.root.private");
+    if matches!(root.wanted.propagation, Propagation::Shared | Propagation::Unchanged) {
+        root.refuse(what.clone(), text("mnt.root.shared"), "mnt.root.private");
     }
     let Rootfs::Dir(directory) = rootfs else { return };
     match is_directory(directory) {
         Ok(Some(true)) => {}
-        Ok(_) => return site.refuse(what, text("mnt.root.why"), "mnt.root.todo"),
-        Err(why) => return site.refuse(what, why, "mnt.root.todo"),
+        Ok(_) => return root.refuse(what, text("mnt.root.why"), "mnt.root.todo"),
+        Err(why) => return root.refuse(what, why, "mnt.root.todo"),
     }
     let resolved = directory.canonicalize().unwrap_or_else(|_| directory.clone());
     if resolved == Path::new("/") {
-        return site.refuse(what, text("mnt.root.same"), "rootfs.same.todo");
+        return root.refuse(what, text("mnt.root.same"), "rootfs.same.todo");
     }
-    if site.is_user() && site.files.is_mounted_below(&resolved) {
-        site.refuse(what, text("rootfs.locked"), "rootfs.locked.todo");
+    if root.is_user() && root.files.is_mounted_below(&resolved) {
+        root.refuse(what, text("rootfs.locked"), "rootfs.locked.todo");
     }
     for name in OURS {
-        let place = site.resolver.resolve(&Path::new("/").join(name));
-        if !site.is_throw_away() && !place.host.is_some_and(|today| today.is_dir()) {
+        let place = root.resolver.resolve(&Path::new("/").join(name));
+        if !root.is_temporary() && !place.host.is_some_and(|covered| covered.is_dir()) {
             let what = format!("/{name} does not exist in {}", directory.display());
-            site.refuse(what, text("mnt.target.missing"), "rootfs.missing.todo");
+            root.refuse(what, text("mnt.target.missing"), "rootfs.missing.todo");
         }
     }
 }
@@ -330,7 +344,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rootfs_is_a_word_or_a_path() {
+    fn a_rootfs_is_host_or_a_path() {
         assert_eq!("host".parse(), Ok(Rootfs::Host));
         assert_eq!("./host".parse(), Ok(Rootfs::Dir("./host".into())));
         assert!("alpine".parse::<Rootfs>().is_err());

@@ -1,9 +1,9 @@
-//! The mounts that the spec asks for besides: `mnt.mounts`, in the order of the spec.
+//! The additional mounts of the spec: `mnt.mounts`, in the order of the spec.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{HIDDEN, OURS, Site};
+use super::{HIDDEN, OURS, RootDraft};
 use crate::host::files::is_directory;
 use crate::host::resolver::{Resolved, Resolver};
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
@@ -20,7 +20,7 @@ pub(super) fn show(mount: &ExtraMount, resolver: &mut Resolver) {
     }
 }
 
-/// Whether it is a directory that is mounted; none where the source does not exist.
+/// Whether the mount shows a directory; none if the source does not exist.
 fn is_directory_mounted(mount: &ExtraMount) -> Result<Option<bool>, String> {
     match mount {
         ExtraMount::Bind { source, .. } => is_directory(source),
@@ -28,47 +28,48 @@ fn is_directory_mounted(mount: &ExtraMount) -> Result<Option<bool>, String> {
     }
 }
 
-/// The steps.
-pub(super) fn plan(site: &mut Site<'_>, mounts: &[ExtraMount]) {
+/// The steps of the additional mounts.
+pub(super) fn plan(root: &mut RootDraft<'_>, mounts: &[ExtraMount]) {
     if mounts.is_empty() {
         return;
     }
     let mut made: BTreeSet<PathBuf> = ["/", "/dev/pts", "/dev/shm"].map(PathBuf::from).into();
-    if site.wanted.rootfs.is_some() {
+    if root.wanted.rootfs.is_some() {
         for name in OURS {
             let place = Path::new("/").join(name);
-            site.resolver.empty(&site.resolver.resolve(&place));
+            root.resolver.empty(&root.resolver.resolve(&place));
             made.insert(place);
         }
         made.extend(HIDDEN.map(|(name, _)| Path::new("/").join(name)));
     }
     for mount in mounts {
-        let place = site.resolver.resolve(mount.target());
-        let Some(is_directory) = check(site, mount, &place) else { continue };
-        make_place(site, is_directory, &place, &mut made);
+        let place = root.resolver.resolve(mount.target());
+        let Some(is_directory) = check(root, mount, &place) else { continue };
+        make_mount_point(root, is_directory, &place, &mut made);
         match mount {
             ExtraMount::Bind { source, readonly, .. } => {
-                // A path from here: a relative one was made absolute by whoever read it.
+                // A path on the host. The reader of the spec has made it absolute.
                 let path = source.to_string_lossy().into_owned();
-                site.step(DetachedMountCall::Clone { path, below: true, to: Held::Mount }, "rootfs.bind.why");
-                restrict(site, is_directory, *readonly);
+                root.step(DetachedMountCall::Clone { path, below: true, to: Held::Mount }, "rootfs.bind.why");
+                restrict(root, is_directory, *readonly);
             }
             ExtraMount::Tmpfs { size, .. } => {
                 let options = [("size", size.0.to_string()), ("mode", "1777".to_owned())];
                 let options = options.each_ref().map(|(key, value)| (*key, value.as_str()));
                 let safe = Attributes::NO_SUID.and(Attributes::NO_DEV);
-                site.make("tmpfs", &options, safe, Held::Mount, "rootfs.empty.why");
+                root.make("tmpfs", &options, safe, Held::Mount, "rootfs.empty.why");
             }
         }
         let path = place.container.to_string_lossy().into_owned();
-        site.attach(Held::Mount, (Held::Root, &path), "rootfs.place.why");
-        show(mount, &mut site.resolver);
+        root.attach(Held::Mount, (Held::Root, &path), "rootfs.place.why");
+        show(mount, &mut root.resolver);
         made.insert(place.container);
     }
 }
 
-/// Device files count only where one was asked for by its name.
-fn restrict(site: &mut Site<'_>, is_directory: bool, readonly: bool) {
+/// Sets the attributes of a bind mount. Device files in a directory have no effect, only a bind of a device file itself
+/// has.
+fn restrict(root: &mut RootDraft<'_>, is_directory: bool, readonly: bool) {
     let mut attributes = Attributes::NO_SUID;
     if is_directory {
         attributes = attributes.and(Attributes::NO_DEV);
@@ -77,63 +78,67 @@ fn restrict(site: &mut Site<'_>, is_directory: bool, readonly: bool) {
         attributes = attributes.and(Attributes::READ_ONLY);
     }
     let why = if readonly { "rootfs.bindfixed.why" } else { "rootfs.bindsafe.why" };
-    site.step(DetachedMountCall::Restrict { mount: Held::Mount, attributes, below: true }, why);
+    root.step(DetachedMountCall::Restrict { mount: Held::Mount, attributes, below: true }, why);
 }
 
-/// A place that isn't there is made, where it's gone with the container.
-fn make_place(site: &mut Site<'_>, is_directory: bool, place: &Resolved, made: &mut BTreeSet<PathBuf>) {
-    // Where the kernel doesn't tell, whoever opens it will hear why.
-    let is_there = |path: &Path| {
-        site.resolver.resolve(path).host.is_some_and(|today| today.try_exists().unwrap_or(true))
-    };
+/// Makes a mount point that does not exist, with its parent directories. They disappear with the container.
+fn make_mount_point(
+    root: &mut RootDraft<'_>,
+    is_directory: bool,
+    place: &Resolved,
+    made: &mut BTreeSet<PathBuf>,
+) {
+    // If the kernel returns an error other than ENOENT, the later step that opens the path reports it.
+    let exists =
+        |path: &Path| root.resolver.resolve(path).host.is_some_and(|file| file.try_exists().unwrap_or(true));
     let mut missing: Vec<PathBuf> = place
         .container
         .ancestors()
-        .take_while(|path| !made.contains(*path) && !is_there(path))
+        .take_while(|path| !made.contains(*path) && !exists(path))
         .map(Path::to_owned)
         .collect();
     missing.reverse();
     for path in missing {
-        let words = path.to_string_lossy().into_owned();
+        let name = path.to_string_lossy().into_owned();
         if path == place.container && !is_directory {
-            let file = DetachedMountCall::MakeFile { at: Held::Root, path: words, content: String::new() };
-            site.step(file, "rootfs.makeplace.why");
+            let file = DetachedMountCall::MakeFile { at: Held::Root, path: name, content: String::new() };
+            root.step(file, "rootfs.makeplace.why");
         } else {
-            let directory = DetachedMountCall::MakeDirectory { at: Held::Root, path: words, mode: 0o755 };
-            site.step(directory, "rootfs.makeplace.why");
+            let directory = DetachedMountCall::MakeDirectory { at: Held::Root, path: name, mode: 0o755 };
+            root.step(directory, "rootfs.makeplace.why");
         }
         made.insert(path);
     }
 }
 
-/// What can be known before; whether it's a directory that is mounted, if it can be.
-fn check(site: &mut Site<'_>, mount: &ExtraMount, place: &Resolved) -> Option<bool> {
+/// Checks a mount before the container is made. Returns whether it shows a directory, or none if it is refused.
+fn check(root: &mut RootDraft<'_>, mount: &ExtraMount, place: &Resolved) -> Option<bool> {
     let what = format!("a mount on {}", mount.target().display());
-    let today = place.host.as_deref().map(is_directory).transpose();
-    let (source, today) = match (is_directory_mounted(mount), today) {
-        (Ok(source), Ok(today)) => (source, today),
+    let target = place.host.as_deref().map(is_directory).transpose();
+    let (source, target) = match (is_directory_mounted(mount), target) {
+        (Ok(source), Ok(target)) => (source, target),
         (Err(why), _) | (_, Err(why)) => {
-            site.refuse(what, why, "mnt.missing.todo");
+            root.refuse(what, why, "mnt.missing.todo");
             return None;
         }
     };
-    let (why, todo) = match (source, today) {
+    let (why, todo) = match (source, target) {
         _ if !mount.target().is_absolute() => ("rootfs.target.relative", "rootfs.target.todo"),
         (None, _) => ("mnt.bind.nosource", "mnt.missing.todo"),
         _ if place.container == Path::new("/") => ("mnt.target.root", "mnt.root.instead"),
-        _ if site.wanted.rootfs.is_some() && is_kernels(&place.container) => {
+        _ if root.wanted.rootfs.is_some() && is_kernels(&place.container) => {
             ("rootfs.target.kernel", "rootfs.target.todo")
         }
         (Some(true), Some(Some(false))) => ("mnt.target.file", "mnt.target.todo"),
         (Some(false), Some(Some(true))) => ("mnt.target.directory", "mnt.target.todo"),
-        (_, Some(None)) if !site.is_throw_away() => ("mnt.target.missing", "mnt.missing.todo"),
+        (_, Some(None)) if !root.is_temporary() => ("mnt.target.missing", "mnt.missing.todo"),
         _ => return source,
     };
-    site.refuse(what, text(why), todo);
+    root.refuse(what, text(why), todo);
     None
 }
 
-/// A mount there could stand in for the kernel's own files, to which programs (also ours) write.
+/// Whether a mount would cover files of the kernel. Programs, also `sandbox` itself, write to them and rely on them.
 fn is_kernels(inside: &Path) -> bool {
     inside.starts_with("/proc") || inside.starts_with("/sys") || inside == Path::new("/dev")
 }

@@ -1,18 +1,28 @@
-//! Where the files come from, and where what's written goes.
+//! Where the files of the root come from, and where writes go.
 //!
-//! An overlay shows a lower directory that it never changes, and keeps what is written in an upper one: here a tmpfs of the
-//! container's own, bounded, which is gone with its namespace. Both must be mounted in the namespace that makes the
-//! overlay, so the tmpfs is laid on the old root meanwhile; afterwards the overlay holds on to it. In a user namespace an
-//! overlay may be made since Linux 5.11, with `userxattr`, since the attributes it else writes are root's; but none of a
-//! directory with mounts below: the kernel would uncover what they hide. overlayfs.rst, mount_namespaces(7)
+//! # What it is
 //!
-//! That rule forbids an overlay of `/` there. Root gets one nevertheless: the host makes a copy of the mount of `/` without
-//! the mounts below it, and the child lays its overlay over that. An ordinary user may not, and gets one overlay per
-//! directory of `/`, on a tmpfs that is the root; a directory with mounts below is bound read-only.
+//! An overlay shows the files of a lower directory, and never changes them. Writes go to an upper directory. Here that
+//! is on a tmpfs of limited size, which disappears with the mount namespace.
+//!
+//! # How it is made
+//!
+//! The kernel requires that both directories are on mounts in the namespace that makes the overlay. So the tmpfs is
+//! mounted over the old root for a short time. Afterwards the overlay keeps it in use.
+//!
+//! A user namespace can make an overlay since Linux 5.11. It needs the option `userxattr`, because only root may write
+//! the attributes that an overlay uses otherwise. The lower directory may have no mounts below it: the overlay would
+//! show the files that these mounts hide. overlayfs.rst, mount_namespaces(7)
+//!
+//! For an overlay of `/` in a user namespace there are two ways:
+//!
+//! - Root: the host copies the mount of `/` without the mounts below it. The child makes an overlay of this copy.
+//! - An ordinary user may not copy the mount. The root is then a tmpfs with one overlay for each directory of `/`. A
+//!   directory with mounts below it is bind-mounted read-only instead.
 
 use std::path::Path;
 
-use super::{HIDDEN, OURS, ROOM, Rootfs, Site, etc};
+use super::{HIDDEN, MAX_SIZE, OURS, RootDraft, Rootfs, etc};
 use crate::feature::Feature;
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::call::gate::GateCall;
@@ -22,90 +32,91 @@ use crate::plan::slots::Held;
 use crate::plan::{Actor, Call};
 use crate::text::text;
 
-/// Mount points for media, and what a boot loader reads: nothing that a command needs, so they are empty.
+/// Directories of `/` that are empty in the container. They contain mount points for media and the files of the boot
+/// loader.
 const LEFT_OUT: [&str; 4] = ["boot", "lost+found", "media", "mnt"];
 
-/// The steps to a root that lies on top of the old one.
-pub(super) fn plan(site: &mut Site<'_>, rootfs: &Rootfs) {
+/// The steps that make the new root and mount it over the old one.
+pub(super) fn plan(root: &mut RootDraft<'_>, rootfs: &Rootfs) {
     match rootfs {
-        Rootfs::Dir(directory) if site.wanted.overlay => plan_overlay(site, directory),
-        Rootfs::Dir(directory) => plan_directory(site, directory),
-        Rootfs::Host if site.is_privileged() => plan_overlay(site, Path::new("/")),
-        Rootfs::Host => plan_pieces(site),
+        Rootfs::Dir(directory) if root.wanted.overlay => plan_overlay(root, directory),
+        Rootfs::Dir(directory) => plan_directory(root, directory),
+        Rootfs::Host if root.is_privileged() => plan_overlay(root, Path::new("/")),
+        Rootfs::Host => plan_pieces(root),
     }
 }
 
-/// The directory itself. What is mounted below it doesn't come along: it isn't the directory's.
-fn plan_directory(site: &mut Site<'_>, directory: &Path) {
-    plan_lower(site, directory, Held::Root);
+/// The directory itself is the root. The mounts below it are not copied, because they are not part of the directory.
+fn plan_directory(root: &mut RootDraft<'_>, directory: &Path) {
+    plan_lower(root, directory, Held::Root);
     let call =
         DetachedMountCall::Restrict { mount: Held::Root, attributes: Attributes::NO_DEV, below: false };
-    site.step(call, "rootfs.nodev.why");
-    stack(site, Held::Root, "rootfs.stack.why");
-    let places = etc::places(site);
+    root.step(call, "rootfs.nodev.why");
+    stack(root, Held::Root, "rootfs.stack.why");
+    let places = etc::places(root);
     if !places.is_empty() {
-        make_layer(site);
-        etc::write(site, "");
-        stack(site, Held::Layer, "rootfs.attachlayer.why");
-        etc::bind(site, places);
-        unstack(site, "rootfs.detachlayer.why");
+        make_layer(root);
+        etc::write(root, "");
+        stack(root, Held::Layer, "rootfs.attachlayer.why");
+        etc::bind(root, places);
+        unstack(root, "rootfs.detachlayer.why");
     }
 }
 
-/// One overlay over all of it.
-fn plan_overlay(site: &mut Site<'_>, directory: &Path) {
-    plan_lower(site, directory, Held::Lower);
-    make_layer(site);
-    // The mount points of ours are made in the layer, where they also hide a link of that name.
+/// One overlay of the whole directory.
+fn plan_overlay(root: &mut RootDraft<'_>, directory: &Path) {
+    plan_lower(root, directory, Held::Lower);
+    make_layer(root);
+    // Our mount points are made in the upper layer. There they also hide a symbolic link of the same name.
     for (name, mode) in
         [("upper", 0o755), ("work", 0o700), ("upper/proc", 0o555), ("upper/sys", 0o555), ("upper/dev", 0o755)]
     {
-        make_directory(site, Held::Layer, name, mode, "rootfs.layerdirectory.why");
+        make_directory(root, Held::Layer, name, mode, "rootfs.layerdirectory.why");
     }
     for (name, mode) in HIDDEN {
         if directory == Path::new("/") && !directory.join(name).exists() {
-            make_directory(site, Held::Layer, &format!("upper/{name}"), mode, "rootfs.layerdirectory.why");
+            make_directory(root, Held::Layer, &format!("upper/{name}"), mode, "rootfs.layerdirectory.why");
         }
     }
     if !directory.join("etc").is_symlink() {
-        make_directory(site, Held::Layer, "upper/etc", 0o755, "rootfs.layerdirectory.why");
-        etc::write(site, "upper/etc/");
+        make_directory(root, Held::Layer, "upper/etc", 0o755, "rootfs.layerdirectory.why");
+        etc::write(root, "upper/etc/");
     }
-    stack(site, Held::Layer, "rootfs.attachlayer.why");
-    if is_hosts_copy(site) {
-        stack(site, Held::Lower, "rootfs.attachlower.why");
+    stack(root, Held::Layer, "rootfs.attachlayer.why");
+    if is_hosts_copy(root) {
+        stack(root, Held::Lower, "rootfs.attachlower.why");
     }
-    make_overlay(site, "upper", "work", Held::Root);
-    if is_hosts_copy(site) {
-        unstack(site, "rootfs.detachlower.why");
+    make_overlay(root, "upper", "work", Held::Root);
+    if is_hosts_copy(root) {
+        unstack(root, "rootfs.detachlower.why");
     }
-    unstack(site, "rootfs.detachlayer.why");
-    stack(site, Held::Root, "rootfs.stack.why");
+    unstack(root, "rootfs.detachlayer.why");
+    stack(root, Held::Root, "rootfs.stack.why");
     if directory == Path::new("/") {
         for (name, mode) in HIDDEN {
-            let options = [("size", ROOM), ("mode", &format!("{mode:o}"))];
+            let options = [("size", MAX_SIZE), ("mode", &format!("{mode:o}"))];
             let safe = Attributes::NO_SUID.and(Attributes::NO_DEV);
-            site.filesystem("tmpfs", &options, safe, (Held::Root, name), "rootfs.hidden.why");
+            root.filesystem("tmpfs", &options, safe, (Held::Root, name), "rootfs.hidden.why");
         }
     }
 }
 
-/// One overlay per directory of `/`, on a tmpfs.
-fn plan_pieces(site: &mut Site<'_>) {
-    site.draft.note(text("rootfs.pieces.note"));
-    let options = [("size", ROOM), ("mode", "755")];
-    site.make("tmpfs", &options, Attributes::NO_SUID.and(Attributes::NO_DEV), Held::Root, "rootfs.tmpfs.why");
-    stack(site, Held::Root, "rootfs.stack.why");
-    make_layer(site);
-    stack(site, Held::Layer, "rootfs.attachlayer.why");
+/// One overlay for each directory of `/`, on a tmpfs.
+fn plan_pieces(root: &mut RootDraft<'_>) {
+    root.draft.note(text("rootfs.pieces.note"));
+    let options = [("size", MAX_SIZE), ("mode", "755")];
+    root.make("tmpfs", &options, Attributes::NO_SUID.and(Attributes::NO_DEV), Held::Root, "rootfs.tmpfs.why");
+    stack(root, Held::Root, "rootfs.stack.why");
+    make_layer(root);
+    stack(root, Held::Layer, "rootfs.attachlayer.why");
     for (name, mode) in HIDDEN.into_iter().chain(OURS.map(|name| (name, 0o755))) {
-        make_directory(site, Held::Root, name, mode, "rootfs.directory.why");
+        make_directory(root, Held::Root, name, mode, "rootfs.directory.why");
     }
-    let files = site.files;
+    let files = root.files;
     for (name, _) in
         files.top.iter().filter(|(name, link)| link.is_none() && LEFT_OUT.contains(&name.as_str()))
     {
-        make_directory(site, Held::Root, name, 0o755, "rootfs.directory.why");
+        make_directory(root, Held::Root, name, 0o755, "rootfs.directory.why");
     }
     let is_ours = |name: &str| {
         OURS.contains(&name) || LEFT_OUT.contains(&name) || HIDDEN.iter().any(|(hidden, _)| *hidden == name)
@@ -114,97 +125,106 @@ fn plan_pieces(site: &mut Site<'_>) {
         match link {
             Some(target) => {
                 let target = target.to_string_lossy().into_owned();
-                site.step(
+                root.step(
                     DetachedMountCall::MakeLink { at: Held::Root, path: name.clone(), target },
                     "rootfs.link.why",
                 );
             }
-            None => plan_piece(site, name),
+            None => plan_piece(root, name),
         }
     }
-    unstack(site, "rootfs.detachlayer.why");
+    unstack(root, "rootfs.detachlayer.why");
 }
 
-fn plan_piece(site: &mut Site<'_>, name: &str) {
+/// One directory of `/`.
+fn plan_piece(root: &mut RootDraft<'_>, name: &str) {
     let path = Path::new("/").join(name);
-    make_directory(site, Held::Root, name, 0o755, "rootfs.directory.why");
-    if site.files.is_mounted_below(&path) {
+    make_directory(root, Held::Root, name, 0o755, "rootfs.directory.why");
+    if root.files.is_mounted_below(&path) {
         let path = path.to_string_lossy().into_owned();
-        site.step(DetachedMountCall::Clone { path, below: true, to: Held::Mount }, "rootfs.piece.why");
+        root.step(DetachedMountCall::Clone { path, below: true, to: Held::Mount }, "rootfs.piece.why");
         let attributes = Attributes::READ_ONLY.and(Attributes::NO_SUID).and(Attributes::NO_DEV);
-        site.step(
+        root.step(
             DetachedMountCall::Restrict { mount: Held::Mount, attributes, below: true },
             "rootfs.fixed.why",
         );
-        site.attach(Held::Mount, (Held::Root, name), "rootfs.place.why");
+        root.attach(Held::Mount, (Held::Root, name), "rootfs.place.why");
         return;
     }
     let (upper, work) = (format!("upper-{name}"), format!("work-{name}"));
-    make_directory(site, Held::Layer, &upper, 0o755, "rootfs.layerdirectory.why");
-    make_directory(site, Held::Layer, &work, 0o700, "rootfs.layerdirectory.why");
+    make_directory(root, Held::Layer, &upper, 0o755, "rootfs.layerdirectory.why");
+    make_directory(root, Held::Layer, &work, 0o700, "rootfs.layerdirectory.why");
     if name == "etc" {
-        etc::write(site, &format!("{upper}/"));
+        etc::write(root, &format!("{upper}/"));
     }
-    plan_lower(site, &path, Held::Lower);
-    make_overlay(site, &upper, &work, Held::Mount);
-    site.attach(Held::Mount, (Held::Root, name), "rootfs.place.why");
+    plan_lower(root, &path, Held::Lower);
+    make_overlay(root, &upper, &work, Held::Mount);
+    root.attach(Held::Mount, (Held::Root, name), "rootfs.place.why");
 }
 
-/// Root's copy of what a user namespace couldn't take for itself.
-fn is_hosts_copy(site: &Site<'_>) -> bool {
-    site.is_privileged() && site.is_user()
+/// Whether the host copies the lower mount. A process in a user namespace could not do it.
+fn is_hosts_copy(root: &RootDraft<'_>) -> bool {
+    root.is_privileged() && root.is_user()
 }
 
-/// What is shown: for an overlay any directory does, to be a mount of its own it takes a copy.
-fn plan_lower(site: &mut Site<'_>, directory: &Path, to: Held) {
+/// The lower directory. An overlay needs only a descriptor of it; as the root it must be a copy of its mount.
+fn plan_lower(root: &mut RootDraft<'_>, directory: &Path, to: Held) {
     let path = directory.to_string_lossy().into_owned();
-    if is_hosts_copy(site) {
+    if is_hosts_copy(root) {
         let call = DetachedMountCall::Clone { path, below: false, to };
-        site.draft.step(Phase::Prepare, Actor::Host, Feature::Mnt, call, "rootfs.copy.why");
-        plan_idmap(site, to);
+        root.draft.step(Phase::Prepare, Actor::Host, Feature::Mnt, call, "rootfs.copy.why");
+        plan_idmap(root, to);
     } else if to == Held::Root {
-        site.step(DetachedMountCall::Clone { path, below: false, to }, "rootfs.clone.why");
+        root.step(DetachedMountCall::Clone { path, below: false, to }, "rootfs.clone.why");
     } else {
-        site.step(DetachedMountCall::Open { path, to }, "rootfs.lower.why");
+        root.step(DetachedMountCall::Open { path, to }, "rootfs.lower.why");
     }
 }
 
-/// Where root inside is not root outside, the files of root outside belong to nobody inside, unless they're seen through
-/// the same map. Only root may say so, and only once the map is written.
-fn plan_idmap(site: &mut Site<'_>, mount: Held) {
-    if !site.wanted.maps_ranges {
+/// If root inside is another user outside, the files of root on the host have no owner inside. An idmapped mount shows
+/// them as files of root inside. Only root may make it, and only after the mappings of the user namespace are written.
+fn plan_idmap(root: &mut RootDraft<'_>, mount: Held) {
+    if !root.wanted.maps_ranges {
         return;
     }
-    let mut step = |actor, call: Call, why| site.draft.step(Phase::Idmap, actor, Feature::Mnt, call, why);
+    let mut step = |actor, call: Call, why| root.draft.step(Phase::Idmap, actor, Feature::Mnt, call, why);
     step(Actor::Host, DetachedMountCall::Idmap { mount }.into(), "rootfs.idmap.why");
     step(Actor::Host, GateCall::Release.into(), "rootfs.mapped.why");
     step(Actor::Child, GateCall::Await.into(), "rootfs.awaitmap.why");
 }
 
-fn make_layer(site: &mut Site<'_>) {
-    site.make("tmpfs", &[("size", ROOM), ("mode", "700")], Attributes::NONE, Held::Layer, "rootfs.layer.why");
+/// The tmpfs for the upper layer.
+fn make_layer(root: &mut RootDraft<'_>) {
+    root.make(
+        "tmpfs",
+        &[("size", MAX_SIZE), ("mode", "700")],
+        Attributes::NONE,
+        Held::Layer,
+        "rootfs.layer.why",
+    );
 }
 
-fn make_directory(site: &mut Site<'_>, at: Held, path: &str, mode: u32, why: &'static str) {
-    site.step(DetachedMountCall::MakeDirectory { at, path: path.into(), mode }, why);
+fn make_directory(root: &mut RootDraft<'_>, at: Held, path: &str, mode: u32, why: &'static str) {
+    root.step(DetachedMountCall::MakeDirectory { at, path: path.into(), mode }, why);
 }
 
-fn make_overlay(site: &mut Site<'_>, upper: &str, work: &str, to: Held) {
+fn make_overlay(root: &mut RootDraft<'_>, upper: &str, work: &str, to: Held) {
     let (upper, work) = (format!("{}/{upper}", Held::Layer), format!("{}/{work}", Held::Layer));
     let lower = Held::Lower.to_string();
     let mut options = vec![("lowerdir", lower.as_str()), ("upperdir", &upper), ("workdir", &work)];
-    if site.is_user() {
+    if root.is_user() {
         options.push(("userxattr", ""));
     }
-    let why = if site.is_privileged() { "rootfs.overlay.why" } else { "rootfs.useroverlay.why" };
-    site.make("overlay", &options, Attributes::NO_DEV, to, why);
+    let why = if root.is_privileged() { "rootfs.overlay.why" } else { "rootfs.useroverlay.why" };
+    root.make("overlay", &options, Attributes::NO_DEV, to, why);
 }
 
-fn stack(site: &mut Site<'_>, mount: Held, why: &'static str) {
-    site.step(DetachedMountCall::Stack { mount }, why);
+/// Mounts a detached mount over `/`.
+fn stack(root: &mut RootDraft<'_>, mount: Held, why: &'static str) {
+    root.step(DetachedMountCall::Stack { mount }, why);
 }
 
-/// Takes away what lies topmost.
-fn unstack(site: &mut Site<'_>, why: &'static str) {
-    site.step(MountCall::Detach { target: "/".into() }, why);
+/// Unmounts the topmost mount of `/`.
+fn unstack(root: &mut RootDraft<'_>, why: &'static str) {
+    root.step(MountCall::Detach { target: "/".into() }, why);
 }
