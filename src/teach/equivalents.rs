@@ -1,4 +1,5 @@
-//! The same by other means: the shell lines that do what a plan does, and Docker's flags for it.
+//! The same by other programs: shell commands that do what a plan does, and docker's options for it. A learner can
+//! paste them, and see that `sandbox` does nothing special.
 
 mod root;
 
@@ -22,48 +23,48 @@ use crate::security::rlimits::Limit;
 use crate::text::{text, text_if_any};
 use crate::value::shell::quote;
 
-/// The lines to paste.
+/// The commands to paste.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Equivalents {
-    /// For a shell: unshare(1) and the tools beside it.
+    /// For a shell: unshare(1), mount(8), ip(8) and others.
     pub shell: Vec<String>,
-    /// For docker.
+    /// For docker(1).
     pub docker: Vec<String>,
 }
 
 impl Equivalents {
-    /// Those of a plan.
+    /// The commands for a plan.
     pub fn of(plan: &Plan) -> Equivalents {
         Equivalents { shell: Shell::of(plan).lines(plan), docker: docker(plan) }
     }
 }
 
-/// A longer line is hard to read.
+/// The maximum length of a script on one line. A longer script is split into several lines.
 const LONG: usize = 100;
 
-/// What unshare(1) and the tools beside it would be told.
+/// The parts of the shell commands, collected while the calls of a plan are read.
 #[derive(Debug, Default)]
 struct Shell {
-    /// Options of unshare.
+    /// Options of unshare(1).
     options: Vec<String>,
-    /// Commands run inside, before the command.
+    /// Commands inside, before the user's command.
     inside: Vec<String>,
-    /// Those that mount: after the others, which need the programs of today.
+    /// Commands inside that mount. They are last: the other commands need the programs of the old root.
     mounts: Vec<String>,
-    /// The new root, or what is mounted by its descriptor in today's.
+    /// The mounts that the plan makes by file descriptors: a new root, or mounts in the old one.
     root: Root,
-    /// Commands run outside, meanwhile.
+    /// Commands outside, while the command runs.
     outside: Vec<String>,
-    /// Commands run before all: the groups and their limits.
+    /// Commands before all others: the cgroups and their limits.
     before: Vec<String>,
-    /// Where the command itself goes first.
+    /// Commands by which the shell moves itself into the cgroups.
     joins: Vec<String>,
-    /// Options of prlimit(1), which executes the command.
+    /// Options of prlimit(1), which runs setpriv(1) or the command.
     prlimit: Vec<String>,
-    /// Options of setpriv(1), which executes it after that.
+    /// Options of setpriv(1), which runs the command.
     setpriv: Vec<String>,
-    /// The directory of the group that `$g` stands for, with its slash.
-    group: Option<String>,
+    /// The directory of the cgroup in the variable `$g`, with a final slash.
+    cgroup: Option<String>,
 }
 
 impl Shell {
@@ -76,14 +77,15 @@ impl Shell {
                 other => format!("--{other}"),
             });
         }
-        // The relay of published ports has no counterpart among them but a line below.
+        // The relay for published ports is one line of socat(1), made from PublishCall::Listen.
         for step in plan.steps.iter().filter(|step| step.actor != Actor::Relay) {
             shell.add(step.actor, &step.call);
         }
         shell
     }
 
-    /// unshare(1) does by itself what is missing here: it makes the mounts private, and denies setgroups.
+    /// Adds one call. Some calls need no command, because unshare(1) makes them itself: it makes the mounts private,
+    /// and denies setgroups.
     fn add(&mut self, actor: Actor, call: &Call) {
         match call {
             Call::File(FileCall::Write { path, content }) => self.add_file(path, content.trim()),
@@ -113,12 +115,12 @@ impl Shell {
             Call::Mount(MountCall::PivotRoot { new_root, put_old }) => {
                 self.mounts.push(format!("pivot_root {} {}", quote(new_root), quote(put_old)));
             }
-            // What lay on `/` meanwhile lies on /mnt by hand.
+            // The shell commands build the new root on /mnt, so there is nothing on `/` to unmount.
             Call::Mount(MountCall::Detach { target }) if target == "/" && !self.root.is_empty() => {}
             Call::Mount(MountCall::Detach { target }) => {
                 self.mounts.push(format!("umount -l {}", quote(target)))
             }
-            Call::Cgroup(call) => self.add_group(call),
+            Call::Cgroup(call) => self.add_cgroup(call),
             Call::Net(call) => self.add_net(actor, call),
             Call::Nftables(call) => self.add_table(call.table()),
             Call::Publish(PublishCall::Listen { at, inside }) => self.outside.push(published(at, *inside)),
@@ -131,7 +133,7 @@ impl Shell {
             {
                 self.options.push("--kill-child".into());
             }
-            // To 0 unshare goes by itself.
+            // unshare(1) sets the IDs 0 itself.
             Call::Process(ProcessCall::SetGroup(id)) if *id != 0 => {
                 self.setpriv.push(format!("--regid {id} --clear-groups"));
             }
@@ -141,7 +143,7 @@ impl Shell {
         }
     }
 
-    /// There is no program beside that installs a filter of system calls.
+    /// Adds options of prlimit(1) and setpriv(1). No usual program installs a seccomp filter.
     fn add_restriction(&mut self, call: &RestrictCall) {
         match call {
             RestrictCall::Limit { resource, soft, hard } => {
@@ -157,14 +159,14 @@ impl Shell {
         }
     }
 
-    fn add_group(&mut self, call: &CgroupCall) {
+    fn add_cgroup(&mut self, call: &CgroupCall) {
         match call {
             CgroupCall::Make { directory, shared: true } => self.before.push(format!("mkdir -p {directory}")),
             CgroupCall::Make { directory, .. } => {
                 self.before.push(format!("g={directory}; mkdir -p $g"));
-                self.group = Some(format!("{directory}/"));
+                self.cgroup = Some(format!("{directory}/"));
             }
-            // What is opened here the child is born in; a shell moves itself.
+            // The plan starts the child in this cgroup, by the flag CLONE_INTO_CGROUP. A shell moves itself.
             CgroupCall::Open { directory } => self.joins.push(format!("echo 0 > {directory}/cgroup.procs")),
             CgroupCall::Set { directory, setting, .. } | CgroupCall::Offer { directory, setting } => {
                 self.before.push(self.set(&setting.path_in(directory), &setting.value));
@@ -175,9 +177,9 @@ impl Shell {
         }
     }
 
-    /// A write to a file of a group.
+    /// A command that writes to a file of a cgroup.
     fn set(&self, file: &str, value: &str) -> String {
-        match self.group.as_deref().and_then(|group| file.strip_prefix(group)) {
+        match self.cgroup.as_deref().and_then(|cgroup| file.strip_prefix(cgroup)) {
             Some(name) => format!("echo '{value}' > $g/{name}"),
             None => format!("echo '{value}' > {file}"),
         }
@@ -207,21 +209,22 @@ impl Shell {
         side.push(line);
     }
 
-    /// The same rules by nft(8). It can give a table an owner only while it runs, so these stay until they are deleted.
+    /// Adds the same nftables rules by nft(8). A table of the plan disappears with its owner. nft(8) is an owner only
+    /// while it runs, so these rules stay until the user deletes them.
     fn add_table(&mut self, table: &Table) {
         let (family, name) = (table.family, &table.name);
         let mut nft = |command: String| self.outside.push(format!("nft {}", quote(command)));
         nft(format!("add table {family} {name}"));
         for chain in &table.chains {
             nft(format!("add chain {family} {name} {} {{ {} }}", chain.name, chain.declaration()));
-            // A rule with a condition would also apply on a machine that does not meet it.
+            // A rule with a condition is left out: on a machine that does not meet it, the rule would be wrong.
             for rule in chain.rules.iter().filter(|rule| rule.only_if.is_none()) {
                 nft(format!("add rule {family} {name} {} {}", chain.name, rule.statements()));
             }
         }
     }
 
-    /// unshare(1) writes a map of one ID itself; longer ones are written from outside.
+    /// Adds an ID map. unshare(1) writes a map of one ID itself. Longer maps are written from outside.
     fn add_map(&mut self, call: &UserCall) {
         match call {
             UserCall::DenySetgroups => {}
@@ -233,11 +236,11 @@ impl Shell {
             UserCall::WriteIdMap { process: MapOwner::Own, kind, map } => {
                 let Some(IdRange { inside, .. }) = map.first() else { return };
                 match (kind, inside) {
-                    // --map-root-user maps the group too.
+                    // --map-root-user maps the group ID too.
                     (IdKind::Group, 0) => {}
                     (IdKind::Group, id) => self.options.push(format!("--map-group={id}")),
                     (IdKind::User, id) => {
-                        // Implied by the maps.
+                        // The options for maps imply --user.
                         self.options.retain(|option| option != "--user");
                         let option =
                             if *id == 0 { "--map-root-user".into() } else { format!("--map-user={id}") };
@@ -261,11 +264,11 @@ impl Shell {
     }
 
     fn lines(mut self, plan: &Plan) -> Vec<String> {
-        // --kill-child is of use only where unshare stays behind as the parent, and it forks by itself.
+        // --kill-child implies --fork. Therefore it is used only with namespaces for which unshare(1) forks anyway.
         let forks = plan.namespaces.iter().any(|feature| matches!(feature, Feature::Pid | Feature::Time));
         self.options.retain(|option| forks || option != "--kill-child");
-        let words: Vec<String> = plan.arguments().iter().map(quote).collect();
-        let mut command = if words.is_empty() { "sh".to_owned() } else { words.join(" ") };
+        let arguments: Vec<String> = plan.arguments().iter().map(quote).collect();
+        let mut command = if arguments.is_empty() { "sh".to_owned() } else { arguments.join(" ") };
         for (program, options) in [("setpriv", &self.setpriv), ("prlimit", &self.prlimit)] {
             if !options.is_empty() {
                 command = format!("{program} {} {command}", options.join(" "));
@@ -276,7 +279,7 @@ impl Shell {
             [] => command.to_owned(),
             before => {
                 let script = format!("{}; exec {command}", before.join("; "));
-                // A quotation may go over several lines.
+                // A quoted string may have several lines.
                 let script = if script.len() <= LONG {
                     script
                 } else {
@@ -286,12 +289,12 @@ impl Shell {
             }
         };
         let mut lines = std::mem::take(&mut self.before);
-        if self.root.is_handed_in() {
-            // Half of it would be worse than none.
+        if self.root.is_from_host() {
+            // No command can pass on a mount that has no path. Commands for only a part of the root would not work.
             lines.push(text("rootfs.hand"));
             self.mounts.clear();
         } else if !self.root.is_empty() {
-            // To go on after a mount that failed would leave the old root.
+            // If a mount fails, the script must not continue with the old root.
             self.inside.insert(0, "set -e".into());
         }
         self.inside.append(&mut self.mounts);
@@ -299,7 +302,7 @@ impl Shell {
             self.joins.append(&mut self.inside);
             lines.push(shell(&self.joins, command));
         } else {
-            // Before the namespaces are made: a user inside may not write there any more.
+            // The shell moves before the new namespaces exist. A process in the user namespace may not write there.
             lines.append(&mut self.joins);
             lines.push(format!("unshare {} {}", self.options.join(" "), shell(&self.inside, command)));
         }
@@ -311,7 +314,7 @@ impl Shell {
     }
 }
 
-/// A relay of one's own: socat(1) listens here and connects there.
+/// A relay for a published port: socat(1) listens outside and connects inside.
 fn published(at: &std::net::SocketAddr, inside: u16) -> String {
     let (kind, ip, port) = (if at.is_ipv4() { "TCP4" } else { "TCP6" }, at.ip(), at.port());
     let bound = if ip.is_unspecified() { String::new() } else { format!(",bind={ip}") };
@@ -320,7 +323,7 @@ fn published(at: &std::net::SocketAddr, inside: u16) -> String {
     )
 }
 
-/// What docker does about each namespace, and with which flag.
+/// The options of docker for each namespace, each call and each limit.
 fn docker(plan: &Plan) -> Vec<String> {
     let mut lines: Vec<String> =
         plan.namespaces.iter().filter_map(|feature| docker_flags(*feature)).collect();
@@ -352,7 +355,7 @@ fn docker(plan: &Plan) -> Vec<String> {
     lines
 }
 
-/// Its own default of capabilities and of the filter takes no flag.
+/// The option of docker for a restriction. Docker's default capabilities and its default seccomp filter need none.
 fn docker_restriction(step: &Step) -> Option<String> {
     match &step.call {
         Call::Restrict(RestrictCall::Limit { resource, soft, hard }) => {
@@ -369,7 +372,8 @@ fn docker_restriction(step: &Step) -> Option<String> {
     }
 }
 
-/// Docker's flags for a namespace. A limit has its flag in its intent, a restriction in its step.
+/// The options of docker for a namespace. Those of a limit are in the plan's intent, those of a restriction are made from
+/// its step.
 fn docker_flags(feature: Feature) -> Option<String> {
     let flags = text_if_any(&format!("{feature}.docker"))?;
     Some(format!("{:<8}{flags}", feature.name()))

@@ -1,4 +1,5 @@
-//! A root by hand. What is made by descriptors here, mount(8) makes by paths: in a tmpfs that is laid on /mnt.
+//! The shell commands that build a new root. The plan makes the mounts by file descriptors. mount(8) needs paths, so
+//! the commands build the root in a tmpfs that is mounted on /mnt.
 
 use std::collections::BTreeMap;
 
@@ -7,51 +8,51 @@ use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::slots::Held;
 use crate::value::shell::quote;
 
-/// Where all of it is built: nobody's directory.
-const SITE: &str = "/mnt";
+/// The directory in which the root is built. It is meant for temporary mounts: hier(7).
+const BASE: &str = "/mnt";
 
-/// The new root there, and the layer that takes what is written.
-const PLACES: [(Held, &str); 2] = [(Held::Root, "/mnt/root"), (Held::Layer, "/mnt/layer")];
+/// The paths of the new root, and of the layer that takes what is written.
+const PATHS: [(Held, &str); 2] = [(Held::Root, "/mnt/root"), (Held::Layer, "/mnt/layer")];
 
-/// What a slot holds.
+/// The mount in a slot.
 #[derive(Debug, Clone)]
 enum Source {
-    /// A filesystem that is mounted where it's put.
+    /// A new filesystem.
     New { kind: String, options: Vec<(String, String)> },
-    /// A part of the tree that is bound there.
-    Of { path: String, below: bool },
+    /// A bind mount of a path. `below`: with the mounts below it.
+    Bind { path: String, below: bool },
 }
 
 #[derive(Debug, Clone)]
 struct BuiltMount {
     source: Source,
     attributes: Attributes,
-    /// Where it is, once it's somewhere.
+    /// Its mount point. None as long as it is not mounted.
     place: Option<String>,
 }
 
-/// The lines, while the calls are read.
+/// The commands, collected while the calls of a plan are read.
 #[derive(Debug, Default)]
 pub(super) struct Root {
     slots: BTreeMap<Held, BuiltMount>,
     lines: Vec<String>,
-    is_handed_in: bool,
+    is_from_host: bool,
 }
 
 impl Root {
-    /// Reads one call.
+    /// Adds the commands for one call.
     pub(super) fn add(&mut self, actor: Actor, call: &DetachedMountCall) {
         match call {
             DetachedMountCall::Open { path, to } => {
-                self.hold(*to, Source::Of { path: path.clone(), below: false }, Attributes::NONE)
+                self.hold(*to, Source::Bind { path: path.clone(), below: false }, Attributes::NONE)
             }
             DetachedMountCall::Clone { path, below, to } => {
-                self.is_handed_in |= actor == Actor::Host;
-                self.hold(*to, Source::Of { path: path.clone(), below: *below }, Attributes::NONE);
+                self.is_from_host |= actor == Actor::Host;
+                self.hold(*to, Source::Bind { path: path.clone(), below: *below }, Attributes::NONE);
             }
             DetachedMountCall::CloneOwn { of, path, to } => {
                 let path = self.within(*of, path);
-                self.hold(*to, Source::Of { path, below: false }, Attributes::NONE);
+                self.hold(*to, Source::Bind { path, below: false }, Attributes::NONE);
             }
             DetachedMountCall::Make { kind, options, attributes, to } => {
                 let options = options.iter().map(|(key, value)| (key.clone(), self.filled(value))).collect();
@@ -93,48 +94,48 @@ impl Root {
                 self.lines.push(line);
             }
             DetachedMountCall::Enter => self.lines.push(format!("cd {}", self.within(Held::Root, ""))),
-            // A path leads to what lies on top; a map of ids is said above.
+            // By paths, a stacked mount is always the one on top. Only a mount from the host has an ID map.
             DetachedMountCall::Stack { .. } | DetachedMountCall::Idmap { .. } => {}
         }
     }
 
-    /// Whether there is anything.
+    /// Whether the plan makes no mounts by descriptors.
     pub(super) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// The lines of what was read since the last time.
+    /// The commands for the calls since the last time.
     pub(super) fn take(&mut self) -> Vec<String> {
         std::mem::take(&mut self.lines)
     }
 
-    /// Whether the host hands in a copy of a mount, which no path leads to: then there are no lines for it.
-    pub(super) fn is_handed_in(&self) -> bool {
-        self.is_handed_in
+    /// Whether the host passes the copy of a mount to the child. No path leads to it, so there are no commands for it.
+    pub(super) fn is_from_host(&self) -> bool {
+        self.is_from_host
     }
 
-    /// Fills a slot. A root and a layer are put somewhere at once, since a path must lead to them.
+    /// Fills a slot. A new root and a layer are mounted at once, because the next commands need a path to them.
     fn hold(&mut self, to: Held, source: Source, attributes: Attributes) {
-        let site = PLACES.iter().find(|(held, _)| *held == to).map(|(_, place)| (*place).to_owned());
-        let (place, site) = match &source {
-            // The root that there is: its paths are today's.
-            Source::Of { path, .. } if to == Held::Root && path == "/" => (Some(String::new()), None),
-            Source::Of { path, .. } if to == Held::Lower => (Some(path.clone()), None),
-            _ => (None, site),
+        let target = PATHS.iter().find(|(held, _)| *held == to).map(|(_, path)| (*path).to_owned());
+        let (place, target) = match &source {
+            // The present root stays the root, so paths in it stay the same.
+            Source::Bind { path, .. } if to == Held::Root && path == "/" => (Some(String::new()), None),
+            Source::Bind { path, .. } if to == Held::Lower => (Some(path.clone()), None),
+            _ => (None, target),
         };
         self.slots.insert(to, BuiltMount { source, attributes, place });
-        if let Some(site) = site {
-            let is_site =
-                |made: &BuiltMount| made.place.as_ref().is_some_and(|place| place.starts_with(SITE));
-            if !self.slots.values().any(is_site) {
-                self.lines.push(format!("mount -t tmpfs tmpfs {SITE}"));
+        if let Some(target) = target {
+            let is_in_base =
+                |made: &BuiltMount| made.place.as_ref().is_some_and(|place| place.starts_with(BASE));
+            if !self.slots.values().any(is_in_base) {
+                self.lines.push(format!("mount -t tmpfs tmpfs {BASE}"));
             }
-            self.lines.push(format!("mkdir {site}"));
-            self.put(to, site);
+            self.lines.push(format!("mkdir {target}"));
+            self.put(to, target);
         }
     }
 
-    /// Mounts what a slot holds.
+    /// Mounts the mount in a slot.
     fn put(&mut self, mount: Held, place: String) {
         let Some(made) = self.slots.get_mut(&mount) else { return };
         let attributes = made.attributes.options();
@@ -144,11 +145,11 @@ impl Root {
                     "" => key.clone(),
                     value => format!("{key}={value}"),
                 });
-                let all: Vec<String> = attributes.iter().map(|word| (*word).to_owned()).chain(own).collect();
+                let all: Vec<String> = attributes.iter().map(|name| (*name).to_owned()).chain(own).collect();
                 let all = if all.is_empty() { String::new() } else { format!(" -o {}", all.join(",")) };
                 self.lines.push(format!("mount -t {kind}{all} {kind} {place}"));
             }
-            Source::Of { path, below } => {
+            Source::Bind { path, below } => {
                 let bind = if *below { "--rbind" } else { "--bind" };
                 self.lines.push(format!("mount {bind} {} {place}", quote(path)));
                 if !attributes.is_empty() {
@@ -168,6 +169,7 @@ impl Root {
         }
     }
 
+    /// The path of a file in the mount in a slot.
     fn within(&self, at: Held, path: &str) -> String {
         let above = self.slots.get(&at).and_then(|made| made.place.as_deref()).unwrap_or_default();
         let path = path.trim_start_matches('/');
@@ -175,16 +177,17 @@ impl Root {
         if place.is_empty() { place } else { quote(&place) }
     }
 
-    /// A value with the place of what a slot in it holds.
-    fn filled(&self, words: &str) -> String {
-        self.slots.iter().fold(words.to_owned(), |words, (held, made)| match &made.place {
-            Some(place) => words.replace(&held.to_string(), place),
-            None => words,
+    /// The value of an option, with the name of each slot in it replaced by the mount point.
+    fn filled(&self, value: &str) -> String {
+        self.slots.iter().fold(value.to_owned(), |value, (held, made)| match &made.place {
+            Some(place) => value.replace(&held.to_string(), place),
+            None => value,
         })
     }
 }
 
-/// Gives a mount its attributes. mount(8) can do so to those below as well since util-linux 2.39 only.
+/// The command that sets the attributes of a mount. mount(8) can set them for the mounts below only since util-linux
+/// 2.39, so findmnt(8) lists those.
 fn remount(place: &str, attributes: Attributes, below: bool) -> String {
     let options = attributes.options().join(",");
     match below {
@@ -193,14 +196,14 @@ fn remount(place: &str, attributes: Attributes, below: bool) -> String {
     }
 }
 
-/// The words in double quotes of which printf(1) makes these.
-fn printed(words: &str) -> String {
-    let sign = |sign: char| match sign {
+/// The format string of printf(1), for double quotes of a shell, that prints this text.
+fn printed(text: &str) -> String {
+    let escaped = |character: char| match character {
         '\n' => "\\n".to_owned(),
         '\t' => "\\t".to_owned(),
         '%' => "%%".to_owned(),
-        '"' | '\\' | '$' | '`' => format!("\\{:03o}", u32::from(sign)),
-        sign => sign.to_string(),
+        '"' | '\\' | '$' | '`' => format!("\\{:03o}", u32::from(character)),
+        character => character.to_string(),
     };
-    words.chars().map(sign).collect()
+    text.chars().map(escaped).collect()
 }
