@@ -319,7 +319,8 @@ fn published(at: &std::net::SocketAddr, inside: u16) -> String {
     let (kind, ip, port) = (if at.is_ipv4() { "TCP4" } else { "TCP6" }, at.ip(), at.port());
     let bound = if ip.is_unspecified() { String::new() } else { format!(",bind={ip}") };
     format!(
-        "socat {kind}-LISTEN:{port}{bound},fork,reuseaddr EXEC:'nsenter --net --target <child> socat STDIO TCP4\\:127.0.0.1\\:{inside}'"
+        "socat {kind}-LISTEN:{port}{bound},fork,reuseaddr \
+         EXEC:'nsenter --net --target <child> socat STDIO TCP4\\:127.0.0.1\\:{inside}'"
     )
 }
 
