@@ -87,7 +87,7 @@ pub(super) fn protect_program() {
 pub(super) fn run_command(plan: &Plan, telling: &Telling, narrator: &mut dyn Watch) -> Result<u8> {
     let ended = exec::start(plan, narrator)?.wait(narrator)?;
     if telling.narrates() {
-        render::err(&(plan_text::spellings(plan) + &equivalents::text_of(plan)));
+        render::err(&(plan_text::versions(plan) + &equivalents::text_of(plan)));
     }
     Ok(ended.status())
 }

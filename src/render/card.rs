@@ -1,4 +1,4 @@
-//! A card: claim, evidence, verdict; at most six lines.
+//! A card of a demonstration: a claim, the evidence and the verdict, in at most six lines.
 
 use std::fmt::Write;
 
@@ -16,19 +16,19 @@ pub fn text(card: &Card) -> String {
         let _ = writeln!(out, "{:<indent$}{}", paint::heading(name), paint::heading(line));
     }
     out.push_str(&evidence(&card.evidence, indent, width));
-    let (sign, words) = match &card.outcome {
+    let (mark, verdict) = match &card.outcome {
         Outcome::Holds => (paint::good("ok"), &card.verdict),
         Outcome::Fails => (paint::bad("NOT SO"), &card.verdict),
         Outcome::Skipped(reason) => (paint::faint("skipped"), reason),
     };
-    for (index, line) in wrap(words, width - indent).iter().enumerate() {
-        let sign = if index == 0 { sign.clone() } else { "".into() };
-        let _ = writeln!(out, "{sign:<indent$}{line}");
+    for (index, line) in wrap(verdict, width - indent).iter().enumerate() {
+        let mark = if index == 0 { mark.clone() } else { "".into() };
+        let _ = writeln!(out, "{mark:<indent$}{line}");
     }
     out
 }
 
-/// Lines of evidence: side, source, value; the value on a line of its own where both don't fit.
+/// The lines of evidence: side, source and value. The value has a line of its own if both do not fit on one.
 pub fn evidence(all: &[Evidence], indent: usize, width: usize) -> String {
     let mut out = String::new();
     let longest = all.iter().map(|evidence| evidence.source.chars().count()).max().unwrap_or(0);

@@ -1,4 +1,5 @@
-//! A comparison, as text: what is told of both processes, what is told to each, and how their namespaces hang together.
+//! A comparison as text: what the kernel shows about each process, what it shows to each process, and how their
+//! namespaces are related.
 
 use std::fmt::Write;
 
@@ -9,7 +10,7 @@ use crate::feature::Feature;
 use crate::teach::compare::{Comparison, NamespaceNode, Pair, Subject};
 use crate::text::{text, text_with, wrap};
 
-/// The lines of a comparison. What is equal in namespaces that are the same is only counted, unless `all` is wanted.
+/// The lines of a comparison. Equal values of namespaces that both share are only counted, unless `all` is set.
 pub fn text_of(comparison: &Comparison, all: bool) -> String {
     let width = paint::width();
     let mut out = String::new();
@@ -22,14 +23,14 @@ pub fn text_of(comparison: &Comparison, all: bool) -> String {
     let differing = comparison.differing();
 
     heading(&mut out, "A", &text("compare.processes"));
-    let mut told_of = rows(&comparison.namespaces, &[], all, ("/proc/PID/ns/...", "links"));
-    told_of.extend(rows(&comparison.processes, &differing, all, ("/proc/PID/...", "values")));
-    table::draw(&mut out, &sides, &told_of, width);
+    let mut about = rows(&comparison.namespaces, &[], all, ("/proc/PID/ns/...", "links"));
+    about.extend(rows(&comparison.processes, &differing, all, ("/proc/PID/...", "values")));
+    table::draw(&mut out, &sides, &about, width);
     meaning(&mut out, &text("compare.processes.meaning"), width);
 
     heading(&mut out, "B", &text("compare.paths"));
-    let told_to = rows(&comparison.paths, &differing, all, ("", "values"));
-    table::draw(&mut out, &sides, &told_to, width);
+    let paths = rows(&comparison.paths, &differing, all, ("", "values"));
+    table::draw(&mut out, &sides, &paths, width);
     meaning(&mut out, &text("compare.paths.meaning"), width);
     for line in wrap(&refused(comparison), width - 3) {
         let _ = writeln!(out, "   {}", paint::bad(&line));
@@ -37,24 +38,25 @@ pub fn text_of(comparison: &Comparison, all: bool) -> String {
 
     tree(&mut out, comparison, width);
     let key = if all { "compare.next.all" } else { "compare.next" };
-    let _ = writeln!(out, "\n{}", text_with(key, &numbers(comparison).each()));
+    let _ = writeln!(out, "\n{}", text_with(key, &pids(comparison).values()));
     out
 }
 
-/// Both numbers, as words.
-struct Numbers(String, String);
+/// The PIDs of both processes as text.
+struct Pids(String, String);
 
-impl Numbers {
-    fn each(&self) -> [(&str, &str); 2] {
+impl Pids {
+    /// The values for a message.
+    fn values(&self) -> [(&str, &str); 2] {
         [("left", &self.0), ("right", &self.1)]
     }
 }
 
-fn numbers(comparison: &Comparison) -> Numbers {
-    Numbers(comparison.left.pid.to_string(), comparison.right.pid.to_string())
+fn pids(comparison: &Comparison) -> Pids {
+    Pids(comparison.left.pid.to_string(), comparison.right.pid.to_string())
 }
 
-/// Who they are, and what differs.
+/// The two processes, and which namespaces differ.
 fn verdict(comparison: &Comparison) -> [String; 2] {
     let [left, right] = [&comparison.left, &comparison.right].map(|subject| match subject.is_shell {
         true => {
@@ -78,9 +80,9 @@ fn who(subject: &Subject) -> String {
     format!("{} (pid {})", printable(&subject.name), subject.pid)
 }
 
-/// The rows of these pairs: those that differ, those of features whose namespaces differ, and a count of the others.
+/// The rows of pairs that differ or belong to a feature whose namespaces differ, and a row that counts the others.
 fn rows(pairs: &[Pair], differing: &[Feature], all: bool, (path, of): (&str, &str)) -> Vec<Row> {
-    // The hierarchies of v1 would fill the screen.
+    // The lines of the cgroup v1 hierarchies would fill the screen.
     let is_v1 = |pair: &Pair| pair.path.ends_with("/cgroup") && pair.field.as_deref() != Some("v2");
     let is_shown =
         |pair: &&Pair| all || pair.equal != Some(true) || (differing.contains(&pair.feature) && !is_v1(pair));
@@ -106,9 +108,10 @@ fn row(pair: &Pair) -> Row {
     }
 }
 
-/// Other people's processes choose their names and files: none of them shall speak to the reader's terminal.
-fn printable(words: &str) -> String {
-    words.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+/// The text without control characters. Another user's process chooses its name, and an escape sequence in it could
+/// change the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
 }
 
 fn refused(comparison: &Comparison) -> String {
@@ -120,8 +123,8 @@ fn refused(comparison: &Comparison) -> String {
         .iter()
         .map(|refusal| format!("{} of pid {} ({})", refusal.feature, refusal.pid, refusal.errno))
         .collect();
-    let numbers = numbers(comparison);
-    let [left, right] = numbers.each();
+    let pids = pids(comparison);
+    let [left, right] = pids.values();
     text_with("compare.setns", &[("refused", &refused.join(", ")), left, right])
 }
 
@@ -141,7 +144,7 @@ fn tree(out: &mut String, comparison: &Comparison, width: usize) {
     meaning(out, &text("compare.tree.meaning"), width);
 }
 
-/// A namespace and what it owns, indented below it.
+/// The lines of a namespace and, indented, of the namespaces that it owns.
 fn branch(
     lines: &mut Vec<(String, String)>,
     of: &Comparison,
@@ -151,7 +154,7 @@ fn branch(
 ) {
     lines.push((format!("{joint}{}", node.name), about(of, node)));
     let owned = |other: &&NamespaceNode| other.owner.as_ref() == Some(&node.name) && other.name != node.name;
-    // Leaves first, the user namespaces below it last: their own branches follow them.
+    // The user namespaces are last, because their own branches follow them.
     let (users, mut leaves): (Vec<&NamespaceNode>, Vec<&NamespaceNode>) =
         of.tree.iter().filter(owned).partition(|other| other.feature == Feature::User);
     leaves.sort_by_key(|leaf| leaf.feature);
@@ -170,7 +173,7 @@ fn branch(
     }
 }
 
-/// Who is in it, and where it comes from.
+/// The processes in a namespace, its parent, and the user who made it.
 fn about(comparison: &Comparison, node: &NamespaceNode) -> String {
     let holders = match node.pids.as_slice() {
         [] => text("compare.neither"),

@@ -1,4 +1,4 @@
-//! RIGHT beside WRONG: a mistake, made on purpose.
+//! A mistake, made on purpose: the evidence of the right way, then that of the wrong way.
 
 use std::fmt::Write;
 

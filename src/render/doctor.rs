@@ -1,4 +1,4 @@
-//! What `doctor` found: a line a feature, then each cause once, with the way out.
+//! The report of `sandbox doctor` as text: a line for each feature, then each cause once, with what to do.
 
 use std::fmt::Write;
 
@@ -18,17 +18,17 @@ pub fn text_of(report: &Report) -> String {
     let _ = writeln!(out, "{}", paint::heading(format!("{feature:<9}{here:<7}{tried}").trim_end()));
     let room = width.saturating_sub(16);
     for finding in &report.features {
-        let (sign, words) = if finding.works {
+        let (mark, detail) = if finding.works {
             (paint::good(&text("doctor.works")), evidence(finding, room))
         } else {
             (paint::bad(&text("doctor.not")), failure(finding))
         };
-        let _ = writeln!(out, "{:<9}{sign:<7}{}", finding.purpose.name(), paint::cut(&words, room));
+        let _ = writeln!(out, "{:<9}{mark:<7}{}", finding.purpose.name(), paint::cut(&detail, room));
     }
     let working = report.features.iter().filter(|finding| finding.works).count();
     let all = report.features.len();
-    let (count, all_words) = (working.to_string(), all.to_string());
-    let values = [("count", count.as_str()), ("all", &all_words), ("uid", &uid)];
+    let (count, total) = (working.to_string(), all.to_string());
+    let values = [("count", count.as_str()), ("all", &total), ("uid", &uid)];
     let key = if working == all { "doctor.allwork" } else { "doctor.somework" };
     let _ = writeln!(out, "\n{}", text_with(key, &values));
     for (features, error) in troubles(&report.features) {
@@ -44,21 +44,21 @@ pub fn text_of(report: &Report) -> String {
     out
 }
 
-/// The file or the call, and its value, which is never what is cut off.
+/// The file or the call, and its value. If the line is too long, the source is cut, not the value.
 fn evidence(finding: &Finding, room: usize) -> String {
     let Some(Proof { source, value }) = &finding.shown else { return String::new() };
-    let sign = if source.ends_with(')') {
+    let separator = if source.ends_with(')') {
         " = "
     } else if source.ends_with(':') {
         " "
     } else {
         ": "
     };
-    let left = room.saturating_sub(sign.len() + value.chars().count());
-    paint::cut(&format!("{}{sign}{value}", paint::cut(source, left)), room)
+    let left = room.saturating_sub(separator.len() + value.chars().count());
+    paint::cut(&format!("{}{separator}{value}", paint::cut(source, left)), room)
 }
 
-/// The cause's name, as the section below has it, and the call.
+/// The name of the cause, as in the section about it. Without a cause, the call or the error.
 fn failure(finding: &Finding) -> String {
     let Some(error) = &finding.error else { return String::new() };
     match (error.cause, &error.call) {
@@ -68,7 +68,7 @@ fn failure(finding: &Finding) -> String {
     }
 }
 
-/// Features that the same thing stops, together.
+/// The errors, each with all features that fail for this cause.
 fn troubles(findings: &[Finding]) -> Vec<(Vec<&'static str>, &Error)> {
     let mut groups: Vec<(Vec<&'static str>, &Error)> = Vec::new();
     for finding in findings {

@@ -1,4 +1,4 @@
-//! The same by other commands, as text to paste.
+//! The same by shell and docker commands, as text to paste.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use crate::plan::Plan;
 use crate::teach::equivalents::Equivalents;
 use crate::text::text;
 
-/// The shell's lines and Docker's, each under its heading.
+/// The shell commands and the docker commands, each below a heading.
 pub fn text_of(plan: &Plan) -> String {
     let Equivalents { shell, docker } = Equivalents::of(plan);
     let mut out = String::from("\n");

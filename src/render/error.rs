@@ -1,4 +1,4 @@
-//! An error: the call, why, what to do.
+//! An error as text: what failed, the call, why, and what to do.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ pub fn text(error: &Error) -> String {
     text_in(error, paint::width())
 }
 
-/// The same in so many columns.
+/// The same with this width.
 pub fn text_in(error: &Error, width: usize) -> String {
     let mut out = String::new();
     let first = wrap(&error.what, width - 9).join("\n         ");
@@ -21,7 +21,7 @@ pub fn text_in(error: &Error, width: usize) -> String {
     out
 }
 
-/// The call, why, and what to do.
+/// Adds the call, why it failed, and what to do.
 pub(super) fn parts(out: &mut String, call: Option<&str>, why: &[String], todo: &[String], width: usize) {
     if let Some(call) = call {
         part(out, "call", call, width);
@@ -29,17 +29,18 @@ pub(super) fn parts(out: &mut String, call: Option<&str>, why: &[String], todo: 
     for (index, why) in why.iter().enumerate() {
         part(out, if index == 0 { "why" } else { "" }, why, width);
     }
-    for (index, words) in todo.iter().enumerate() {
-        let number = if todo.len() > 1 { format!("{}. ", index + 1) } else { String::new() };
-        part(out, if index == 0 { "do" } else { "" }, &format!("{number}{words}"), width);
+    let count = todo.len();
+    for (index, todo) in todo.iter().enumerate() {
+        let number = if count > 1 { format!("{}. ", index + 1) } else { String::new() };
+        part(out, if index == 0 { "do" } else { "" }, &format!("{number}{todo}"), width);
     }
 }
 
-/// A name in its column, the words beside it. A line of the words that begins with blanks is a command to paste: it is
-/// never wrapped.
-fn part(out: &mut String, name: &str, words: &str, width: usize) {
+/// Adds a name and the text beside it. A line of the text that begins with a space is a command to paste. It is never
+/// wrapped.
+fn part(out: &mut String, name: &str, text: &str, width: usize) {
     let mut name = name;
-    for line in words.lines() {
+    for line in text.lines() {
         let lines = if line.starts_with(' ') { vec![line.to_owned()] } else { wrap(line, width - 8) };
         for line in lines {
             let _ = writeln!(out, "  {:<6}{line}", paint::heading(name));

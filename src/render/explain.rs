@@ -1,17 +1,18 @@
-//! `--explain`: each step as it's made, at most two lines: call = result; why. `--step` shows it before it's made.
+//! `--explain` prints each step after it is made: the call with its result, then why. `--step` prints each step before
+//! it is made, and waits.
 
 use super::{paint, plan};
 use crate::plan::Plan;
 use crate::plan::slots::Slots;
 use crate::text::{text, text_with};
 
-/// A step with its result.
+/// A step that has been made, with its result.
 pub fn step(index: usize, of: &Plan, result: i64) -> String {
     let step = &of.steps[index];
     plan::call_line(index, of, &format!("{} = {result}", step.call)) + &plan::why_line(step)
 }
 
-/// A step that is about to be made: what to press here, and what to type in another terminal to look.
+/// A step that is about to be made, the keys to press, and a command for another terminal that shows its effect.
 pub fn before(index: usize, of: &Plan, slots: &Slots) -> String {
     let line = plan::step_line(index, of, &of.steps[index]);
     let pid = slots.child.or(slots.helper).unwrap_or_else(nix::unistd::getpid).to_string();

@@ -1,33 +1,34 @@
-//! A picture that is redrawn where it stands. No alternate screen and nothing hidden: whenever the run ends, however it
-//! ends, the last picture stays and the terminal is as it was.
+//! A picture that is redrawn in place. It uses no alternate screen, and does not hide the cursor. Therefore the
+//! terminal stays usable however the run ends, and the last picture stays visible.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use super::paint::Stream;
 
-/// More pictures than this a second nobody sees, and a slow terminal (a serial line, a distant shell) would lag behind.
+/// The minimum time between two pictures. A slow terminal, such as a serial line, could not draw more in time.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Redraws pictures in place on a terminal; draws nothing elsewhere.
+/// Redraws pictures in place on a terminal. It draws nothing if the stream is not a terminal.
 ///
-/// The lines must fit into the terminal's width, for a line that wraps takes two, and the cursor would go up too little.
+/// The lines must fit into the terminal's width. A line that wraps takes two rows, and the cursor would not move up far
+/// enough.
 #[derive(Debug)]
 pub struct Live {
     is_terminal: bool,
     stream: Stream,
-    /// How many lines of ours stand above the cursor.
+    /// The number of lines of the last picture, above the cursor.
     drawn: usize,
     last: Option<Instant>,
 }
 
 impl Live {
-    /// Nothing drawn yet. `is_terminal` is of `stream`, which is written to.
+    /// Draws to `stream`. `is_terminal` says whether that is a terminal.
     pub fn new(is_terminal: bool, stream: Stream) -> Live {
         Live { is_terminal, stream, drawn: 0, last: None }
     }
 
-    /// Replaces the picture, unless the one before is too fresh.
+    /// Replaces the picture, unless the last one is too recent.
     pub fn draw(&mut self, lines: &[String]) {
         let now = Instant::now();
         if is_due(self.last, now) {
@@ -36,7 +37,7 @@ impl Live {
         }
     }
 
-    /// Draws the last picture in any case; it stays, and what comes next is drawn below it.
+    /// Draws the last picture in any case. It stays, and later output is below it.
     pub fn finish(&mut self, lines: &[String]) {
         self.replace(lines);
         self.drawn = 0;
@@ -60,18 +61,19 @@ fn is_due(last: Option<Instant>, now: Instant) -> bool {
     last.is_none_or(|last| now.duration_since(last) >= PAUSE)
 }
 
-/// What draws `lines` over the `before` lines that stand above the cursor.
+/// The characters that draw `lines` over the `before` lines above the cursor.
 fn redraw(before: usize, lines: &[String]) -> String {
     let mut out = String::new();
-    // "Up by 0" would go up by 1.
+    // The terminal moves up one line for a count of 0.
     if before > 0 {
         let _ = write!(out, "\x1b[{before}A");
     }
     for line in lines {
-        // Cleared before it's written: after a line that fills the last column, clearing to the right takes that column.
+        // The row is cleared before the line is written. After a line that fills the last column, clearing to the right
+        // would also clear that column.
         let _ = write!(out, "\r\x1b[2K{line}\r\n");
     }
-    // Where the picture before had more lines.
+    // The last picture had more lines: clear the rest.
     if before > lines.len() {
         out.push_str("\x1b[J");
     }
@@ -82,11 +84,11 @@ fn redraw(before: usize, lines: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn lines(words: &str) -> Vec<String> {
-        words.split_whitespace().map(str::to_owned).collect()
+    fn lines(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
     }
 
-    /// What a terminal shows after these characters: as much of one as is needed here.
+    /// The rows of a terminal after these characters. It knows only the escape sequences that are used here.
     fn screen(text: &str) -> Vec<String> {
         let (mut rows, mut row, mut rest) = (vec![String::new()], 0, text);
         while let Some(first) = rest.chars().next() {
@@ -127,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_picture_stays_whatever_its_height() {
+    fn only_the_last_picture_stays_for_any_heights() {
         let pictures = ["one two", "three", "four five six", "", "seven"].map(lines);
         let mut text = "before\r\n".to_owned();
         let mut drawn = 0;
@@ -140,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_pictures_a_second() {
+    fn at_most_ten_pictures_a_second() {
         let start = Instant::now();
         assert!(is_due(None, start));
         assert!(!is_due(Some(start), start + PAUSE / 2));

@@ -1,4 +1,4 @@
-//! How it looks: text in 80 columns, every colour doubled by a sign, and JSON for programs.
+//! The output: text for people and JSON for programs. Text fits 80 columns. It never says anything by colour alone.
 
 pub mod card;
 pub mod compare;
@@ -12,10 +12,11 @@ mod mistakes;
 pub mod paint;
 pub mod plan;
 pub mod plot;
-mod spellings;
+
 pub mod stable;
 pub mod svg;
 mod table;
+mod versions;
 pub mod view;
 
 use std::io::{self, Write};
@@ -24,7 +25,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
-/// Writes a result to standard output. That the reader has gone away (a broken pipe) is no error.
+/// Writes a result to standard output. A broken pipe is not an error: the reader has read enough.
 pub fn out(text: &str) {
     if let Err(error) = write(&mut io::stdout().lock(), text)
         && error.kind() != io::ErrorKind::BrokenPipe
@@ -33,17 +34,17 @@ pub fn out(text: &str) {
     }
 }
 
-/// Why a part of the result could not be written to standard output: a full disk, say. The run ends in an error then, for
-/// whoever keeps the result must not take it for whole.
+/// The error if a part of the result could not be written to standard output, for example because the disk is full. The
+/// run then ends in an error, so that nobody takes an incomplete result for a complete one.
 pub fn lost() -> Option<io::Error> {
     LOST.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
 
-/// Writes to standard error: what `sandbox` says while a command owns standard output.
+/// Writes a message to standard error. Standard output belongs to the command that runs.
 pub fn err(text: &str) {
-    // There is nobody left to tell.
+    // If standard error fails, there is no way to report it.
     let _ = write(&mut io::stderr().lock(), text);
 }
 
@@ -52,16 +53,16 @@ fn write(stream: &mut dyn Write, text: &str) -> io::Result<()> {
     stream.write_all(stable.as_bytes()).and_then(|()| stream.flush())
 }
 
-/// Whether what is printed is for a handout. One choice for the whole run, as colour is.
+/// Whether the output is for a handout: `--stable`. It is the same for the whole run, as colour is.
 static STABLE: AtomicBool = AtomicBool::new(false);
 
-/// Chooses that numbers which change on every run are named by relation.
+/// Sets whether numbers that change on every run are replaced by names.
 pub fn set_stable(on: bool) {
     STABLE.store(on, Ordering::Relaxed);
 }
 
-/// A value as indented JSON, with the line's end.
+/// A value as indented JSON, with a newline at the end.
 pub fn json(value: &impl Serialize) -> String {
-    // What we serialise are maps with string keys, lists and scalars; that can't fail.
+    // This cannot fail: the values have only maps with string keys, lists and scalars.
     serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }

@@ -1,5 +1,5 @@
-//! Colour and width. Colour is decided for the stream that is written to: the `colored` crate looks at standard output
-//! only, so the decision is made here and forced on it.
+//! Colour and width. Whether to colour depends on the stream that is written to. The `colored` crate checks only
+//! standard output, so the decision is made here and overrides its own.
 
 use std::io::IsTerminal;
 
@@ -26,7 +26,7 @@ pub enum Stream {
     Err,
 }
 
-/// Decides for everything that is drawn from here on.
+/// Switches colour on or off for all later output, which is written to `stream`.
 pub fn decide(color: Color, stream: Stream) {
     let on = match color {
         Color::Always => true,
@@ -45,7 +45,7 @@ fn is_terminal(stream: Stream) -> bool {
     }
 }
 
-/// The columns to draw in: the terminal's, at most 100, and 80 where there is none.
+/// The width of the output: that of the terminal, at least 30 and at most 100. Without a terminal it is 80.
 pub fn width() -> usize {
     let terminal = rustix::termios::tcgetwinsize(std::io::stdout())
         .or_else(|_| rustix::termios::tcgetwinsize(std::io::stderr()))
@@ -58,46 +58,46 @@ pub fn width() -> usize {
 }
 
 /// A heading.
-pub fn heading(words: &str) -> ColoredString {
-    words.bold()
+pub fn heading(text: &str) -> ColoredString {
+    text.bold()
 }
 
-/// What is outside: your shell's side.
-pub fn outside(words: &str) -> ColoredString {
-    words.cyan()
+/// Something outside: on the side of the user's shell.
+pub fn outside(text: &str) -> ColoredString {
+    text.cyan()
 }
 
-/// What is inside.
-pub fn inside(words: &str) -> ColoredString {
-    words.yellow()
+/// Something inside.
+pub fn inside(text: &str) -> ColoredString {
+    text.yellow()
 }
 
-/// Good: holds, equal where it should be.
-pub fn good(words: &str) -> ColoredString {
-    words.green()
+/// Good: a claim that is true, an expected value.
+pub fn good(text: &str) -> ColoredString {
+    text.green()
 }
 
-/// Bad, or different.
-pub fn bad(words: &str) -> ColoredString {
-    words.red().bold()
+/// Bad: a failure.
+pub fn bad(text: &str) -> ColoredString {
+    text.red().bold()
 }
 
-/// Different: worth a look.
-pub fn different(words: &str) -> ColoredString {
-    words.magenta().bold()
+/// Different: a value to notice.
+pub fn different(text: &str) -> ColoredString {
+    text.magenta().bold()
 }
 
-/// Beside the point, but there.
-pub fn faint(words: &str) -> ColoredString {
-    words.dimmed()
+/// Less important.
+pub fn faint(text: &str) -> ColoredString {
+    text.dimmed()
 }
 
-/// Cuts to at most `width` columns; what is cut shows as `~`.
-pub fn cut(words: &str, width: usize) -> String {
-    if words.chars().count() <= width {
-        return words.to_owned();
+/// The text in at most `width` columns. If it is cut, it ends in `~`.
+pub fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
     }
-    let mut kept: String = words.chars().take(width.saturating_sub(1)).collect();
+    let mut kept: String = text.chars().take(width.saturating_sub(1)).collect();
     kept.push('~');
     kept
 }

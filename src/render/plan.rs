@@ -1,4 +1,4 @@
-//! A plan as text: what would be done, and what stands in its way.
+//! A plan as text: the steps, the limits, and the problems that would prevent it.
 
 use std::fmt::Write;
 
@@ -16,7 +16,7 @@ pub fn text_of(plan: &Plan) -> String {
         out.push_str(&step_line(index, plan, step));
         out.push_str(&why_line(step));
     }
-    out.push_str(&spellings(plan));
+    out.push_str(&versions(plan));
     for problem in &plan.problems {
         let _ = writeln!(out, "{} {}: {}", paint::bad("!!"), problem.purpose, problem.error.what);
         for line in problem.error.why.iter().flat_map(|why| wrap(why, paint::width() - 5)) {
@@ -26,16 +26,16 @@ pub fn text_of(plan: &Plan) -> String {
     out
 }
 
-/// The limits, each in both spellings.
-pub fn spellings(plan: &Plan) -> String {
+/// The limits, each as cgroup v1 files and as cgroup v2 files.
+pub fn versions(plan: &Plan) -> String {
     if plan.intents.is_empty() {
         return String::new();
     }
     let heading = paint::heading(&text("common.view.spellings")).to_string();
-    format!("\n{heading}\n{}", super::spellings::lines(&plan.intents, usize::MAX))
+    format!("\n{heading}\n{}", super::versions::lines(&plan.intents, usize::MAX))
 }
 
-/// `own pid namespace    added: user (not root), mnt (to mount /proc)`.
+/// What is isolated and limited, in one line: `own pid namespace    added: user (not root), mnt (to mount /proc)`.
 pub fn announcement(plan: &Plan) -> String {
     let is_added = |feature| plan.added.iter().any(|addition| addition.feature == feature);
     let own: Vec<&str> = plan.namespaces.iter().filter(|f| !is_added(**f)).map(|f| f.name()).collect();
@@ -56,7 +56,7 @@ pub fn announcement(plan: &Plan) -> String {
             .collect();
         let _ = write!(out, "    {} {}", text("common.added"), added.join(", "));
     }
-    // What was set apart on one line is set apart by a sign on several. (It may stand behind `sandbox: `.)
+    // The parts have spaces between them on one line, and a semicolon on several. (`sandbox: ` may come before them.)
     if out.chars().count() > paint::width() - 9 {
         out = out.replace("    ", "; ");
         out = wrap(&out, paint::width() - 9).join("\n         ");
@@ -69,7 +69,7 @@ pub fn announcement(plan: &Plan) -> String {
     out
 }
 
-/// `own memory cgroup: limit 64MiB, swap 0`.
+/// The limits of each controller: `own memory limits: limit 64MiB, swap 0`.
 fn limits(plan: &Plan) -> Vec<String> {
     let made = plan
         .steps
@@ -91,12 +91,12 @@ fn limits(plan: &Plan) -> Vec<String> {
     features.into_iter().map(of).collect()
 }
 
-/// ` 3  INSIDE   mount("proc", …)`.
+/// A step: ` 3  INSIDE   mount("proc", …)`.
 pub fn step_line(index: usize, plan: &Plan, step: &Step) -> String {
     call_line(index, plan, &step.call.to_string())
 }
 
-/// The same with the call in these words: with its result, where there is one.
+/// The same with this text for the call, such as the call with its result.
 pub fn call_line(index: usize, plan: &Plan, call: &str) -> String {
     let actor = plan.steps[index].actor;
     let digits = plan.steps.len().to_string().len();
@@ -106,15 +106,15 @@ pub fn call_line(index: usize, plan: &Plan, call: &str) -> String {
     format!("{:>digits$}  {name} {}\n", index + 1, call.join(&format!("\n{:1$}", "", digits + 11)))
 }
 
-/// Breaks a long call where strace's output has a joint: behind a blank or between flags. A result stays with its `=`.
+/// Breaks a long call after a space or between flags. A result stays on one line with its `=`.
 fn wrap_call(call: &str, width: usize) -> Vec<String> {
     let (call, result) = call.rsplit_once(" = ").map_or((call, None), |(call, result)| (call, Some(result)));
     let result = result.map(|result| format!("= {result}"));
-    let words = if result.is_some() { format!("{call} ") } else { call.to_owned() };
+    let call = if result.is_some() { format!("{call} ") } else { call.to_owned() };
     let mut lines = vec![String::new()];
-    // A path that is longer than a line breaks at its slashes.
-    let joints = |part: &'_ str| if part.chars().count() > width { '/' } else { '\0' };
-    let parts = words.split_inclusive([' ', '|']).flat_map(|part| part.split_inclusive(joints(part)));
+    // A path that is longer than a line is broken at its slashes.
+    let separator = |part: &'_ str| if part.chars().count() > width { '/' } else { '\0' };
+    let parts = call.split_inclusive([' ', '|']).flat_map(|part| part.split_inclusive(separator(part)));
     for part in parts.chain(result.as_deref()) {
         let line =
             lines.last_mut().filter(|line| line.chars().count() + part.trim_end().chars().count() <= width);
@@ -127,7 +127,7 @@ fn wrap_call(call: &str, width: usize) -> Vec<String> {
     lines.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// The reason, below its step.
+/// Why a step is made, below the step.
 pub fn why_line(step: &Step) -> String {
     let mut out = String::new();
     for line in wrap(&text(step.why), paint::width() - 13) {

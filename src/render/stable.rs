@@ -1,10 +1,10 @@
-//! Names instead of numbers that change on every run, by relation: the first new pid namespace becomes `<pidns#1>`, an
-//! equal one gets the same name, a different one `<pidns#2>`. A snapshot, or a handout, then says which things are
-//! equal, which is the lesson.
+//! `--stable` replaces numbers that change on every run by names. The first PID namespace becomes `<pidns#1>`, an equal
+//! one gets the same name, and a different one becomes `<pidns#2>`. A handout or a snapshot then shows which numbers
+//! are equal, and is the same on every run.
 
 use regex_lite::{Captures, Regex};
 
-/// The places at which a number is a process's, in what `sandbox` prints.
+/// Where the output of `sandbox` has a PID.
 const PROCESS: &[&str] = &[
     r"/proc/(\d+)\b",
     r"\bpid (\d+)\b",
@@ -17,26 +17,26 @@ const PROCESS: &[&str] = &[
     r"^ +\S+ +(\d+) +(?:\d+|-) ",
 ];
 
-/// What is counted on a side, as `Value::Count` prints it.
+/// A count, as `Value::Count` prints it.
 const COUNTED: &str = r"\b(\d+) (process|mount|row|file|device|line)(?:s|es)?\b";
 
-/// Numbers of things that are read off a clock.
+/// A value of a clock.
 const CLOCK: &str = r"\b\d+\.\d\d\b|\b\d{3,} s\b";
 
-/// A text in which what changes from run to run is named by relation. Runs of blanks become two: columns move with the
-/// numbers' widths.
+/// The text with names for all numbers that change from run to run. Several spaces become two, because the columns
+/// depend on the widths of the numbers.
 pub fn stable(text: &str) -> String {
     let text = rename(text, r"\b([a-z]+):\[(\d+)\]", |kind| format!("{kind}ns"));
     let text = peers(&text);
     let text = capabilities(&text);
     let text = behind(&text, r"(\bcap_last_cap +)(\d+)\b", "lastcap");
     let text = behind(&text, r"(\bosrelease +)(\S+)", "release");
-    // Whether a result has room beside its call depends on the numbers' widths.
+    // Whether a result is on the same line as its call depends on the widths of the numbers.
     let text = pattern(r"\n +(= )").replace_all(&text, " $1").into_owned();
     let text = rename(&text, r"(0x)([0-9a-f]{8})\b", |_| "key".into());
     let text = rename(&text, r"(grep -c )(\d{10})\b", |_| "decimal key".into());
     let text = behind(&text, r"\b(\d+\.\d+\.\d+\.\d+:)(\d{4,5})\b", "port");
-    // Which descriptors are free depends on what the caller had open.
+    // The number of a file descriptor depends on which ones the caller has open.
     let text = behind(&text, r"\b((?:bind|connect|recvfrom|sendto)\()(\d+)\b", "fd");
     let text = behind(&text, r"\b(sandbox/)([0-9a-f]{8})\b", "cgroup");
     let text = rename(&text, r"\b(sbx)-([0-9a-f]{8})\b", |_| "link".into());
@@ -44,13 +44,13 @@ pub fn stable(text: &str) -> String {
     let mut pids: Vec<String> = Vec::new();
     for place in PROCESS {
         for found in pattern(place).captures_iter(&text) {
-            // Small numbers are those inside: they are the same on every run, and the lesson.
+            // PIDs of one digit are those in a new PID namespace. They are the same on every run, so they stay.
             if found[1].len() > 1 && !pids.iter().any(|pid| *pid == found[1]) {
                 pids.push(found[1].to_owned());
             }
         }
     }
-    // In the order in which they stand in the text, whatever place gave them away.
+    // PIDs are numbered in the order of the text, not in the order of the patterns.
     pids.sort_by_key(|pid| pattern(&format!(r"\b{pid}\b")).find(&text).map(|found| found.start()));
     let text = pattern(r"\b\d+\b").replace_all(&text, |found: &Captures<'_>| {
         match pids.iter().position(|pid| *pid == found[0]) {
@@ -59,12 +59,12 @@ pub fn stable(text: &str) -> String {
         }
     });
     let text = pattern(CLOCK).replace_all(&text, "<seconds>");
-    let text = swap(&text, COUNTED);
+    let text = rename_counts(&text, COUNTED);
     let text = pattern(r"(\S) {2,}").replace_all(&text, "$1  ");
     pattern(r"(?m) +$").replace_all(&text, "").into_owned()
 }
 
-/// Names the second group by relation, within the kind that the first group says.
+/// Replaces a match by a name. The first group of the pattern gives the kind, the second one is the value.
 fn rename(text: &str, places: &str, kind: impl Fn(&str) -> String) -> String {
     let mut seen: Vec<(String, String)> = Vec::new();
     let named = pattern(places).replace_all(text, |found: &Captures<'_>| {
@@ -74,7 +74,7 @@ fn rename(text: &str, places: &str, kind: impl Fn(&str) -> String) -> String {
     named.into_owned()
 }
 
-/// Names the second group by relation, and keeps the first.
+/// Keeps the first group of the pattern, and replaces the second one by a name.
 fn behind(text: &str, places: &str, kind: &str) -> String {
     let mut seen: Vec<(String, String)> = Vec::new();
     let named = pattern(places).replace_all(text, |found: &Captures<'_>| {
@@ -83,7 +83,7 @@ fn behind(text: &str, places: &str, kind: &str) -> String {
     named.into_owned()
 }
 
-/// The peer groups of mountinfo: `shared:41` and `master:41` speak of one group.
+/// Replaces the peer groups of mountinfo. `shared:41` and `master:41` mean the same group.
 fn peers(text: &str) -> String {
     let mut seen: Vec<(String, String)> = Vec::new();
     let named = pattern(r"\b(shared|master):(\d+)\b").replace_all(text, |found: &Captures<'_>| {
@@ -93,7 +93,7 @@ fn peers(text: &str) -> String {
     named.into_owned()
 }
 
-/// Sets of capabilities, which grow with the kernel: only that one is empty, or equals another, is the lesson.
+/// Replaces sets of capabilities, which depend on the version of the kernel. An empty set stays.
 fn capabilities(text: &str) -> String {
     let mut seen: Vec<(String, String)> = Vec::new();
     let sets = pattern(r"\bCap[A-Z][a-z]+:.*").replace_all(text, |line: &Captures<'_>| {
@@ -108,8 +108,8 @@ fn capabilities(text: &str) -> String {
     sets.into_owned()
 }
 
-/// The same for `NUMBER WORD`.
-fn swap(text: &str, places: &str) -> String {
+/// Replaces counts: the first group of the pattern is the value, the second one gives the kind.
+fn rename_counts(text: &str, places: &str) -> String {
     let mut seen: Vec<(String, String)> = Vec::new();
     let named = pattern(places).replace_all(text, |found: &Captures<'_>| {
         let (value, kind) = (found[1].to_owned(), found[2].to_owned());
@@ -118,7 +118,7 @@ fn swap(text: &str, places: &str) -> String {
     named.into_owned()
 }
 
-/// Which different value of its kind this is, counted from 1.
+/// The index of this value among the different values of its kind, counted from 1.
 fn number(seen: &mut Vec<(String, String)>, kind: String, value: String) -> usize {
     let pair = (kind, value);
     if !seen.contains(&pair) {
@@ -130,9 +130,9 @@ fn number(seen: &mut Vec<(String, String)>, kind: String, value: String) -> usiz
         .map_or(0, |index| index + 1)
 }
 
-fn pattern(words: &str) -> Regex {
-    // Each pattern is a constant of this file, or a constant around digits: that they compile is tested.
-    Regex::new(&format!("(?m){words}")).expect("a pattern of this file compiles")
+fn pattern(pattern: &str) -> Regex {
+    // Each pattern is a constant of this file, or a constant with digits in it. Tests compile all of them.
+    Regex::new(&format!("(?m){pattern}")).expect("a pattern of this file compiles")
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Plots as a picture for a handout: one standalone SVG document, the same for the same numbers.
+//! Plots as a picture for a handout: one SVG document that needs no other file. The same numbers give the same
+//! document.
 
 use std::fmt::Write;
 
@@ -6,20 +7,20 @@ use super::paint;
 use super::plot::short;
 use crate::teach::demo::plot::{Lane, Mark, Plot, Sample};
 
-/// The document's width. A browser or a slide scales it.
+/// The width of the document. A browser or a slide scales it.
 const WIDTH: f64 = 800.0;
 /// The height of one plot with its title and its axis.
 const HEIGHT: f64 = 300.0;
-/// Around the lines: for the title, the lanes' names, the seconds, and the values.
+/// The margins: for the title, the names of the lanes, the seconds and the values.
 const TOP: f64 = 56.0;
 const RIGHT: f64 = 190.0;
 const BOTTOM: f64 = 48.0;
 const LEFT: f64 = 60.0;
-/// What a line of text takes.
+/// The height of a line of text.
 const LINE: f64 = 16.0;
 
-/// The lines of lanes: colours that differ for the colour-blind too (Okabe and Ito's, dark enough for white), and dashes
-/// for who prints in black.
+/// The colours and dashes of the lines. The colours of Okabe and Ito differ for colour-blind readers too; here they are
+/// darker, for a white background. The dashes differ on paper that is printed in black.
 const LINES: [(&str, &str); 5] = [
     ("#0072b2", "none"),
     ("#c04a00", "9 4"),
@@ -32,7 +33,7 @@ const LINES: [(&str, &str); 5] = [
 pub fn svg(plots: &[Plot]) -> String {
     let height = HEIGHT * plots.len().max(1) as f64;
     let titles: Vec<&str> = plots.iter().map(|plot| plot.title.as_str()).collect();
-    let words: Vec<String> = plots.iter().map(description).collect();
+    let descriptions: Vec<String> = plots.iter().map(description).collect();
     let mut out = String::new();
     let _ = write!(
         out,
@@ -42,7 +43,7 @@ pub fn svg(plots: &[Plot]) -> String {
 <rect width="100%" height="100%" fill="#fff"/>
 "##,
         escape(&titles.join("; ")),
-        escape(&words.join(" ")),
+        escape(&descriptions.join(" ")),
     );
     for (index, plot) in plots.iter().enumerate() {
         let _ = writeln!(out, r#"<g transform="translate(0 {})">"#, index as f64 * HEIGHT);
@@ -53,36 +54,36 @@ pub fn svg(plots: &[Plot]) -> String {
     out
 }
 
-/// A plot in words, for who can't see it.
+/// A description of a plot, for screen readers.
 fn description(plot: &Plot) -> String {
     let unit = plot.unit;
-    let mut words = format!("{}, over {} seconds", plot.title, short(plot.time_end()));
+    let mut out = format!("{}, over {} seconds", plot.title, short(plot.time_end()));
     if let Some(limit) = plot.limit {
-        let _ = write!(words, ", with a limit of {} {unit}", short(limit));
+        let _ = write!(out, ", with a limit of {} {unit}", short(limit));
     }
-    words.push('.');
+    out.push('.');
     for lane in &plot.lanes {
-        let _ = write!(words, " {}: ", lane.name);
+        let _ = write!(out, " {}: ", lane.name);
         let values = || lane.samples.iter().map(|sample| sample.value);
         match (values().reduce(f64::max), lane.samples.last()) {
             (Some(largest), Some(Sample { value: last, .. })) => {
-                let _ = write!(words, "at most {} {unit}, in the end {}", short(largest), short(*last));
+                let _ = write!(out, "at most {} {unit}, in the end {}", short(largest), short(*last));
             }
-            _ => words.push_str("not measured"),
+            _ => out.push_str("not measured"),
         }
         if let Some(limit) = lane.limit {
-            let _ = write!(words, ", with a limit of {} of its own", short(limit));
+            let _ = write!(out, ", with a limit of {} of its own", short(limit));
         }
         for (seconds, _, mark) in firsts(lane) {
-            let _ = write!(words, ", {} at {} s", mark_words(mark), short(seconds));
+            let _ = write!(out, ", {} at {} s", mark_text(mark), short(seconds));
         }
         let note = lane.note.split_whitespace().collect::<Vec<_>>().join(" ");
-        let _ = if note.is_empty() { write!(words, ".") } else { write!(words, " ({note}).") };
+        let _ = if note.is_empty() { write!(out, ".") } else { write!(out, " ({note}).") };
     }
-    words
+    out
 }
 
-/// When each kind of mark came first, and at which value.
+/// The first mark of each kind: its time and its value.
 fn firsts(lane: &Lane) -> Vec<(f64, f64, Mark)> {
     let mut firsts: Vec<(f64, f64, Mark)> = vec![];
     for sample in &lane.samples {
@@ -95,41 +96,43 @@ fn firsts(lane: &Lane) -> Vec<(f64, f64, Mark)> {
     firsts
 }
 
-fn mark_words(mark: Mark) -> &'static str {
+fn mark_text(mark: Mark) -> &'static str {
     if mark == Mark::Limit { "at the limit" } else { mark.name() }
 }
 
-/// Where a plot's numbers lie.
+/// The axes of a plot, and where its numbers are in the picture.
 struct Area {
-    most: f64,
-    end: f64,
+    /// The value at the top of the value axis.
+    value_end: f64,
+    /// The seconds at the right end of the time axis.
+    time_end: f64,
 }
 
 impl Area {
     fn new(plot: &Plot) -> Area {
         let end = plot.time_end();
-        Area { most: plot.value_end(), end: if end > 0.0 { end } else { 1.0 } }
+        Area { value_end: plot.value_end(), time_end: if end > 0.0 { end } else { 1.0 } }
     }
 
     fn x(&self, seconds: f64) -> f64 {
-        LEFT + within(seconds / self.end) * (WIDTH - LEFT - RIGHT)
+        LEFT + within(seconds / self.time_end) * (WIDTH - LEFT - RIGHT)
     }
 
     fn y(&self, value: f64) -> f64 {
-        HEIGHT - BOTTOM - within(value / self.most) * (HEIGHT - TOP - BOTTOM)
+        HEIGHT - BOTTOM - within(value / self.value_end) * (HEIGHT - TOP - BOTTOM)
     }
 
     fn draw(&self, out: &mut String, plot: &Plot) {
         let title = escape(&paint::cut(&plot.title, 90));
         let _ = writeln!(out, r#"<text x="{LEFT}" y="24" font-size="15" font-weight="600">{title}</text>"#);
         self.axes(out, plot.unit);
-        let words = self.limits(out, plot);
+        let labels = self.limits(out, plot);
         for (index, lane) in plot.lanes.iter().enumerate() {
             self.line(out, lane, LINES[index % LINES.len()]);
         }
         self.names(out, plot);
-        // Last, so that no line goes over a word or a sign.
-        out.push_str(&words);
+        // Labels and marks are drawn last, so that no line covers them.
+        out.push_str(&labels);
         for (index, lane) in plot.lanes.iter().enumerate() {
             self.marks(out, lane, LINES[index % LINES.len()].0);
         }
@@ -137,22 +140,22 @@ impl Area {
 
     fn axes(&self, out: &mut String, unit: &str) {
         let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
-        for tick in ticks(self.most, 5.0) {
-            let (y, words) = (self.y(tick), short(tick));
+        for tick in ticks(self.value_end, 5.0) {
+            let (y, label) = (self.y(tick), short(tick));
             let _ = writeln!(out, r##"<path d="M{LEFT} {y:.1}H{right}" stroke="#e4e4e4"/>"##);
             let _ = writeln!(
                 out,
-                r#"<text x="{}" y="{:.1}" text-anchor="end">{words}</text>"#,
+                r#"<text x="{}" y="{:.1}" text-anchor="end">{label}</text>"#,
                 LEFT - 8.0,
                 y + 4.0
             );
         }
-        for tick in ticks(self.end, 8.0) {
-            let (x, words) = (self.x(tick), short(tick));
+        for tick in ticks(self.time_end, 8.0) {
+            let (x, label) = (self.x(tick), short(tick));
             let _ = writeln!(out, r##"<path d="M{x:.1} {bottom}v5" stroke="#555"/>"##);
             let _ = writeln!(
                 out,
-                r#"<text x="{x:.1}" y="{}" text-anchor="middle">{words}</text>"#,
+                r#"<text x="{x:.1}" y="{}" text-anchor="middle">{label}</text>"#,
                 bottom + 19.0
             );
         }
@@ -162,7 +165,7 @@ impl Area {
             writeln!(out, r##"<text x="{}" y="{}" fill="#555">seconds</text>"##, right + 10.0, bottom + 19.0);
     }
 
-    /// Each limit once. Gives the words for them: whose a limit is, unless it's everyone's.
+    /// Draws each limit once, and returns the labels. A label names the lanes, unless the limit is for all lanes.
     fn limits(&self, out: &mut String, plot: &Plot) -> String {
         let mut labels = String::new();
         let mut limits: Vec<(f64, Vec<&str>)> = plot.limit.into_iter().map(|limit| (limit, vec![])).collect();
@@ -177,7 +180,7 @@ impl Area {
         for (limit, names) in limits.iter().filter(|(limit, _)| limit.is_finite()) {
             let y = self.y(*limit);
             let whose = if names.is_empty() { String::new() } else { format!(" of {}", names.join(", ")) };
-            let words = escape(&paint::cut(&format!("limit{whose}: {} {}", short(*limit), plot.unit), 80));
+            let label = escape(&paint::cut(&format!("limit{whose}: {} {}", short(*limit), plot.unit), 80));
             let right = WIDTH - RIGHT;
             let _ = writeln!(
                 out,
@@ -185,7 +188,7 @@ impl Area {
             );
             let _ = writeln!(
                 labels,
-                r##"<text x="{}" y="{:.1}" fill="#b00020" {HALO}>{words}</text>"##,
+                r##"<text x="{}" y="{:.1}" fill="#b00020" {HALO}>{label}</text>"##,
                 LEFT + 8.0,
                 y - 5.0
             );
@@ -206,11 +209,12 @@ impl Area {
             r#"<polyline points="{}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}" stroke-linejoin="round"/>"#,
             points.join(" "),
         );
-        // A line of one sample would be invisible.
+        // A line with one sample would be invisible, so its end has a circle.
         let _ = writeln!(out, r#"<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>"#);
     }
 
-    /// The names beside the lines' ends, moved apart where lines end together; a piece of each line in front.
+    /// The names of the lanes beside the ends of their lines, each with a short piece of its line. Names that would
+    /// overlap are moved apart.
     fn names(&self, out: &mut String, plot: &Plot) {
         let ends =
             plot.lanes.iter().map(|lane| self.y(lane.samples.last().map_or(0.0, |sample| sample.value)));
@@ -221,7 +225,7 @@ impl Area {
             *y = y.max(free);
             free = *y + LINE;
         }
-        // What was pushed out at the bottom pushes back.
+        // Names that are below the picture now are moved up again.
         let mut free = HEIGHT - BOTTOM;
         for (_, y) in names.iter_mut().rev() {
             *y = y.min(free);
@@ -240,15 +244,16 @@ impl Area {
         }
     }
 
-    /// A sign where a mark sets in, unless it would cover the one before; a word for the first of its kind.
+    /// The character of a mark where it begins, unless it would cover the one before. The first mark of each kind also
+    /// has its name.
     fn marks(&self, out: &mut String, lane: &Lane, colour: &str) {
         let (mut before, mut free) = (None, 0.0);
         for sample in &lane.samples {
             let (x, y) = (self.x(sample.seconds), self.y(sample.value));
-            let sets_in = sample.mark.filter(|_| sample.mark != before);
+            let begins = sample.mark.filter(|_| sample.mark != before);
             before = sample.mark;
-            // A death is worth a sign in any case.
-            let Some(mark) = sets_in.filter(|mark| x >= free || *mark == Mark::Killed) else { continue };
+            // The mark of a killed process is always drawn.
+            let Some(mark) = begins.filter(|mark| x >= free || *mark == Mark::Killed) else { continue };
             free = x + LINE;
             let _ = writeln!(
                 out,
@@ -259,51 +264,52 @@ impl Area {
         }
         for (seconds, value, mark) in firsts(lane) {
             let (x, y) = (self.x(seconds), self.y(value));
-            // Below, where a line that rises to its limit leaves room; to the left where there's none to the right.
+            // The name is below the line: a line that rises to its limit leaves room there. At the right edge of the
+            // picture, the name is to the left.
             let (x, anchor) = if x > WIDTH - RIGHT - 80.0 {
                 (x + 4.0, "end")
             } else {
                 ((x - 4.0).max(LEFT + 4.0), "start")
             };
             let y = if y > HEIGHT - BOTTOM - 24.0 { y - 12.0 } else { y + 20.0 };
-            let words = mark_words(mark);
+            let name = mark_text(mark);
             let _ = writeln!(
                 out,
-                r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}" fill="{colour}" {HALO}>{words}</text>"#
+                r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}" fill="{colour}" {HALO}>{name}</text>"#
             );
         }
     }
 }
 
-/// A white edge around letters that stand on lines.
+/// A white edge around text that is drawn over lines.
 const HALO: &str = r##"stroke="#fff" stroke-width="3" stroke-linejoin="round" paint-order="stroke""##;
 
-/// A share of an axis; 0 for what is no number.
+/// A part of an axis, from 0 to 1. NaN becomes 0.
 fn within(share: f64) -> f64 {
     if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) }
 }
 
-/// Round values from 0 to `most`, about as many as asked: 1, 2 or 5 times a power of ten apart.
-fn ticks(most: f64, about: f64) -> Vec<f64> {
-    let rough = most / about;
+/// About `count` round values from 0 to `end`. Their distance is 1, 2 or 5 times a power of ten.
+fn ticks(end: f64, count: f64) -> Vec<f64> {
+    let rough = end / count;
     let power = 10f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].iter().map(|times| times * power).find(|step| *step >= rough);
     let step = step.unwrap_or(rough);
-    (0..=(most / step) as usize).map(|nth| nth as f64 * step).collect()
+    (0..=(end / step) as usize).map(|nth| nth as f64 * step).collect()
 }
 
-/// Text for a document: what XML reserves is written otherwise, and what it forbids is a space.
-fn escape(words: &str) -> String {
+/// Text for an XML document. Reserved characters are escaped, and forbidden characters become spaces.
+fn escape(text: &str) -> String {
     let mut out = String::new();
-    for sign in words.chars() {
-        match sign {
+    for character in text.chars() {
+        match character {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\u{fffe}' | '\u{ffff}' => out.push(' '),
-            sign if sign.is_control() => out.push(' '),
-            sign => out.push(sign),
+            character if character.is_control() => out.push(' '),
+            character => out.push(character),
         }
     }
     out
@@ -339,7 +345,8 @@ mod tests {
         vec![memory, cpu]
     }
 
-    /// Tags that open and close in order, attributes in quotes, no bare `<` or `&` in the text.
+    /// Checks that tags are opened and closed in order, that attributes have quotes, and that text has no bare `<` or
+    /// `&`.
     fn check(document: &str) {
         let mut open: Vec<&str> = vec![];
         for part in document.split('<').skip(1) {
@@ -365,7 +372,7 @@ mod tests {
             "{open:?}"
         );
         assert!(!document.contains("NaN") && !document.contains("inf"), "{document}");
-        assert!(document.chars().all(|sign| sign == '\n' || !sign.is_control()));
+        assert!(document.chars().all(|character| character == '\n' || !character.is_control()));
     }
 
     #[test]
@@ -382,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn no_number_breaks_a_document() {
+    fn a_document_is_well_formed_with_any_numbers() {
         check(&svg(&[]));
         let numbers = [0.0, -1.0, 1e-300, 1e300, f64::MAX, f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
         for limit in numbers {

@@ -1,4 +1,5 @@
-//! Two values side by side for each path; stacked where the terminal, or a value, leaves no room for that.
+//! A table of two values for each path, side by side. If the terminal is too narrow for that, or a value is too long,
+//! the second value is below the first.
 
 use std::fmt::Write;
 
@@ -6,26 +7,26 @@ use super::paint;
 use crate::observe::Value;
 use crate::text::text;
 
-/// Below this many columns two values don't stand side by side any more.
+/// In a terminal with fewer columns, values are not printed side by side.
 const NARROW: usize = 72;
 
-/// The name of a side, and its short form where values are stacked.
+/// The name of a side, and the short form that is used if the values are below each other.
 pub(super) struct Side {
     pub(super) label: String,
     pub(super) short: String,
 }
 
-/// A row, ready to print. Equal rows that were put together say so on the left only.
+/// A row as text. A row that counts equal rows has only a left value.
 pub(super) struct Row {
     pub(super) path: String,
-    /// None where one of them couldn't be read.
+    /// None if one of them could not be read.
     pub(super) equal: Option<bool>,
     pub(super) left: String,
     pub(super) right: String,
 }
 
 impl Row {
-    /// What is equal and would fill the screen, as one row.
+    /// One row that counts equal rows, which would fill the screen.
     pub(super) fn together(path: &str, count: usize, of: &str) -> Row {
         Row {
             path: format!("{path} {}", text("common.view.others")),
@@ -36,7 +37,7 @@ impl Row {
     }
 }
 
-/// A value that fits. Of a path the end tells more.
+/// The value in at most `room` columns. A path is cut at its start, because its end is more useful.
 fn shortened(value: &str, room: usize) -> String {
     let length = value.chars().count();
     if value.starts_with('/') && length > room {
@@ -46,7 +47,7 @@ fn shortened(value: &str, room: usize) -> String {
     }
 }
 
-/// As [`draw`], with values that do not fit cut: a row takes one line.
+/// As [`draw`], but values that do not fit are cut, so that each row takes one line.
 pub(super) fn draw_cut(out: &mut String, sides: &[Side; 2], mut rows: Vec<Row>, width: usize) {
     let column = column(&rows, width);
     for row in &mut rows {
@@ -60,18 +61,18 @@ fn path_width(rows: &[Row]) -> usize {
     rows.iter().map(|row| row.path.chars().count()).max().unwrap_or(0).max(4)
 }
 
-/// The columns for a value. "   PATH == LEFT  RIGHT": what the path leaves is shared evenly.
+/// The width of a value. The two values share the rest of the line evenly: `   PATH == LEFT  RIGHT`.
 fn column(rows: &[Row], width: usize) -> usize {
     width.saturating_sub(3 + path_width(rows) + 4 + 2) / 2
 }
 
-/// Draws the rows below a heading with the names of the sides.
+/// Draws a heading with the names of the sides, then the rows.
 pub(super) fn draw(out: &mut String, [left, right]: &[Side; 2], rows: &[Row], width: usize) {
     let (path, column) = (path_width(rows), column(rows, width));
     let fits = |label: &String| label.chars().count() <= column;
     let is_narrow = width < NARROW || !(fits(&left.short) && fits(&right.short));
     if !is_narrow {
-        // A label that is cut could be mistaken.
+        // Labels are never cut: a reader could mistake a cut one.
         let [left, right] = if fits(&left.label) && fits(&right.label) {
             [&left.label, &right.label]
         } else {
@@ -84,14 +85,14 @@ pub(super) fn draw(out: &mut String, [left, right]: &[Side; 2], rows: &[Row], wi
     let short = left.short.chars().count().max(right.short.chars().count());
     for row in rows {
         let name = format!("{:<path$}", row.path);
-        let sign = match row.equal {
+        let mark = match row.equal {
             Some(true) => paint::faint("=="),
             Some(false) => paint::different("!="),
             None => paint::bad("??"),
         };
         if is_narrow || row.left.chars().count() > column || row.right.chars().count() > column {
             let room = width.saturating_sub(7 + short);
-            let _ = writeln!(out, "   {} {sign}", name.trim_end());
+            let _ = writeln!(out, "   {} {mark}", name.trim_end());
             let label = format!("{:<short$}", left.short);
             let _ = writeln!(out, "      {} {}", paint::outside(&label), shortened(&row.left, room));
             if !row.right.is_empty() {
@@ -99,7 +100,7 @@ pub(super) fn draw(out: &mut String, [left, right]: &[Side; 2], rows: &[Row], wi
                 let _ = writeln!(out, "      {} {}", paint::inside(&label), shortened(&row.right, room));
             }
         } else {
-            let line = format!("   {name} {sign} {:<column$}  {}", row.left, row.right);
+            let line = format!("   {name} {mark} {:<column$}  {}", row.left, row.right);
             let _ = writeln!(out, "{}", line.trim_end());
         }
     }

@@ -1,4 +1,5 @@
-//! A view, as text: OUTSIDE always on the left, INSIDE on the right; stacked where the terminal is narrow.
+//! A view as text. OUTSIDE is always on the left and INSIDE on the right. In a narrow terminal, INSIDE is below
+//! OUTSIDE.
 
 use std::fmt::Write;
 
@@ -10,7 +11,7 @@ use crate::plan::Plan;
 use crate::text::{text, text_with, wrap};
 use crate::views::{OnePath, View};
 
-/// How many lines a view may have, so that it fits a terminal.
+/// The maximum number of lines of a view, so that it fits a terminal.
 const LINES: usize = 24;
 
 /// The lines of a view.
@@ -21,7 +22,7 @@ pub fn text_of(view: &View, of: &Plan) -> String {
     if !is_container {
         before.push('\n');
     }
-    // What only an added user namespace changes is not the lesson of this feature. It is announced, and JSON has it.
+    // If only the added user namespace changes these values, they do not belong to this feature. JSON still has them.
     let is_shown = view.purpose.feature().is_none_or(|of| matches!(of, Feature::Pid | Feature::User));
     if is_shown && view.process.differs() {
         process(&mut before, view, width);
@@ -30,11 +31,11 @@ pub fn text_of(view: &View, of: &Plan) -> String {
     if view.purpose.has_namespaces() {
         who(&mut after, view);
     }
-    // A container has its limits among the files of part B.
+    // For a container, the limits are among the files of part B.
     if !view.intents.is_empty() && !is_container {
         let letter = if view.purpose.has_namespaces() { "D" } else { "C" };
         heading(&mut after, letter, &text("common.view.spellings"));
-        after.push_str(&super::spellings::lines(&view.intents, 3));
+        after.push_str(&super::versions::lines(&view.intents, 3));
     }
     let gap = if is_container { "" } else { "\n" };
     let _ = writeln!(after, "{gap}{}", text(&format!("{}.next", view.purpose)));
@@ -70,19 +71,20 @@ fn process(out: &mut String, view: &View, width: usize) {
         }
         let _ = writeln!(out, "{}", line.trim_end());
     }
-    // The view of a container needs the line for a value.
+    // The view of a container needs this line for a value.
     if view.purpose != Purpose::Container {
         meaning(out, &view.process.meaning, width);
     }
 }
 
-/// Part B. Of a container, as much as fits into `room` lines.
+/// Part B. For a container, at most `room` lines.
 fn paths(out: &mut String, view: &View, width: usize, room: usize) {
     heading(out, "B", &text("common.view.paths"));
-    let side = |side: &str, who: &str| Side { label: format!("{side} ({who})"), short: side.to_owned() };
+    let side =
+        |side: &str, reader: &str| Side { label: format!("{side} ({reader})"), short: side.to_owned() };
     let sides = [side("OUTSIDE", &view.outside), side("INSIDE", &view.inside)];
     if view.purpose == Purpose::Container {
-        // Two lines are the heading and the names of the sides.
+        // The heading and the names of the sides take two lines.
         table::draw_cut(out, &sides, summary(view, room.saturating_sub(2)), width);
     } else {
         table::draw(out, &sides, &rows(view), width);
@@ -90,7 +92,7 @@ fn paths(out: &mut String, view: &View, width: usize, room: usize) {
     }
 }
 
-/// What comes back without a key.
+/// What a container no longer isolates or limits without a key.
 pub fn returned(rows: &[OnePath], key: &str) -> String {
     let (mut out, width) = (String::new(), paint::width());
     let _ = writeln!(out, "{}", paint::heading(&text_with("run.returned", &[("key", key)])));
@@ -104,8 +106,8 @@ pub fn returned(rows: &[OnePath], key: &str) -> String {
     out
 }
 
-/// The feature's own link and those that differ one by one, then its files; what is equal and would fill the screen (the
-/// other links, the other lines of one file) as one row. JSON has them all.
+/// The links and files of part B. One row counts the equal links of other namespaces. For the feature cgroup, one row
+/// counts the equal lines of /proc/self/cgroup. JSON has them all.
 fn rows(view: &View) -> Vec<Row> {
     let own = format!("/proc/self/ns/{}", view.purpose);
     let is_other = |row: &&OnePath| {
@@ -131,7 +133,8 @@ fn rows(view: &View) -> Vec<Row> {
     rows
 }
 
-/// Of a container at most `room` rows: the links, the first file of each feature that differs, and how many others there are.
+/// Part B of a container in at most `room` rows: the links, the first file of each feature that differs, and the number
+/// of all others.
 fn summary(view: &View, room: usize) -> Vec<Row> {
     let is_counted = |row: &&OnePath| row.equal != Some(true);
     let (links, files): (Vec<&OnePath>, Vec<&OnePath>) = view.paths.iter().partition(|row| is_link(row));
@@ -147,7 +150,7 @@ fn summary(view: &View, room: usize) -> Vec<Row> {
     for row in files.iter().copied().filter(is_counted) {
         let is_same = |other: &&OnePath| (&other.path, &other.field) == (&row.path, &row.field);
         let is_known = shown.iter().any(|other| other.feature == row.feature || is_same(other));
-        // The path of a cgroup is long, and its limits say more.
+        // The path of a cgroup is long. The limits of the cgroup are more useful.
         if !is_known && row.path != "/proc/self/cgroup" && rows.len() + 1 < room {
             rows.push(row_of(row));
             shown.push(row);
@@ -174,7 +177,7 @@ fn row_of(row: &OnePath) -> Row {
 }
 
 fn is_link(row: &OnePath) -> bool {
-    crate::feature::Feature::NAMESPACES.iter().any(|feature| row.path == format!("/proc/self/ns/{feature}"))
+    Feature::NAMESPACES.iter().any(|feature| row.path == format!("/proc/self/ns/{feature}"))
 }
 
 fn together(rows: &mut Vec<&OnePath>) -> Row {
@@ -200,12 +203,12 @@ fn who(out: &mut String, view: &View) {
     }
 }
 
-pub(super) fn heading(out: &mut String, letter: &str, words: &str) {
-    let _ = writeln!(out, "{}", paint::heading(&format!("{letter}  {words}")));
+pub(super) fn heading(out: &mut String, letter: &str, title: &str) {
+    let _ = writeln!(out, "{}", paint::heading(&format!("{letter}  {title}")));
 }
 
-pub(super) fn meaning(out: &mut String, words: &str, width: usize) {
-    for line in wrap(words, width - 3) {
+pub(super) fn meaning(out: &mut String, meaning: &str, width: usize) {
+    for line in wrap(meaning, width - 3) {
         let _ = writeln!(out, "   {}", paint::good(&line));
     }
 }

@@ -1,4 +1,5 @@
-//! One intent, both spellings: what v1 and what v2 of a controller is told, and which of them this machine has.
+//! The limits of a plan in both cgroup versions: which files are written in cgroup v1 and in cgroup v2, and which
+//! version this machine has.
 
 use std::fmt::Write;
 
@@ -7,7 +8,7 @@ use crate::observe::hierarchy::Version;
 use crate::plan::{Intent, Setting};
 use crate::text::{text, text_if_any, text_with, wrap};
 
-/// The lines of all intents; of each version's settings at most so many.
+/// The lines of all intents. Each version has at most `most` lines of settings.
 pub(super) fn lines(intents: &[Intent], most: usize) -> String {
     let width = paint::width();
     let mut out = String::new();
@@ -16,8 +17,8 @@ pub(super) fn lines(intents: &[Intent], most: usize) -> String {
         for (version, settings) in [(Version::V1, &intent.v1), (Version::V2, &intent.v2)] {
             version_lines(&mut out, intent, version, settings, most, width);
         }
-        for words in versions(intent).iter().chain(&intent.note) {
-            for line in wrap(words, width - 6) {
+        for text in differences(intent).iter().chain(&intent.note) {
+            for line in wrap(text, width - 6) {
                 let _ = writeln!(out, "      {}", paint::good(&line));
             }
         }
@@ -25,8 +26,8 @@ pub(super) fn lines(intents: &[Intent], most: usize) -> String {
     out
 }
 
-/// In what the two differ, where they do.
-fn versions(intent: &Intent) -> Option<String> {
+/// How the two versions differ for this limit, if there is a message about it.
+fn differences(intent: &Intent) -> Option<String> {
     let key = intent.why.replace(".why", ".versions");
     text_if_any(&key)
 }
