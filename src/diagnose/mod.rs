@@ -1,5 +1,6 @@
 //! Why a system call failed. The cause follows from three things: the facts about this machine, the call and its errno.
-//! Nothing is read here, so recorded facts give the same answer on any machine. `remedy` writes the explanation.
+//! [`explain`] reads nothing itself, so recorded facts give the same answer on any machine. `remedy` writes the
+//! explanation.
 //!
 //! Several rules of the kernel return the same errno, so the result is the *likely* cause. The rules are checked in the
 //! order in which the kernel checks them. A rule is named only if a fact supports it.

@@ -373,8 +373,8 @@ fn docker_restriction(step: &Step) -> Option<String> {
     }
 }
 
-/// The options of docker for a namespace. Those of a limit are in the plan's intent, those of a restriction are made from
-/// its step.
+/// The options of docker for a namespace. Those of a limit are in the plan's intent, those of a restriction are made
+/// from its step.
 fn docker_flags(feature: Feature) -> Option<String> {
     let flags = text_if_any(&format!("{feature}.docker"))?;
     Some(format!("{:<8}{flags}", feature.name()))
