@@ -3,7 +3,7 @@
 use clap::Args;
 use clap::builder::RangedI64ValueParser;
 
-use super::telling::Format;
+use super::output::Format;
 use crate::error::Result;
 use crate::render::paint::{Color, Stream, decide};
 use crate::render::{self, compare as compare_text};
@@ -14,10 +14,10 @@ use crate::teach::compare::{Comparison, Subject};
 #[group(skip)]
 pub(super) struct CompareArgs {
     /// The PID of a process on this machine; the process may be in a container
-    #[arg(value_name = "PID", value_parser = number())]
+    #[arg(value_name = "PID", value_parser = pid())]
     first: i32,
     /// The PID to compare it with; the default is the process that started `sandbox`
-    #[arg(value_name = "PID", value_parser = number())]
+    #[arg(value_name = "PID", value_parser = pid())]
     second: Option<i32>,
     /// Show equal values too
     #[arg(long)]
@@ -27,14 +27,14 @@ pub(super) struct CompareArgs {
     format: Format,
 }
 
-fn number() -> RangedI64ValueParser<i32> {
+fn pid() -> RangedI64ValueParser<i32> {
     RangedI64ValueParser::new().range(1..=i64::from(i32::MAX))
 }
 
-/// Compares and prints.
+/// Compares two processes, and prints the result.
 pub(super) fn run(color: Color, args: &CompareArgs) -> Result<u8> {
     decide(color, Stream::Out);
-    // The caller's own side stands on the left, as in every view.
+    // The caller's side is on the left, as in every view.
     let (left, right) = match args.second {
         Some(second) => (Subject::open(args.first)?, Subject::open(second)?),
         None => (Subject::shell()?, Subject::open(args.first)?),

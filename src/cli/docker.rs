@@ -1,25 +1,25 @@
-//! The flags of `docker run`, which are keys of a spec here.
+//! Maps the flags of `docker run` to keys of a spec, to answer a command line that uses them.
 
 use crate::error::Error;
 use crate::text::{text, text_with};
 
-/// How a flag reads its value.
+/// The value of a flag.
 enum Takes {
-    /// None.
+    /// The flag takes no value.
     Nothing,
-    /// One, `{}` in the words of the spec.
+    /// One value, which replaces `{}` in the spec.
     Value,
-    /// Two with this sign between them, `{a}` and `{b}`.
+    /// Two values with this character between them, which replace `{a}` and `{b}`.
     Pair(char),
 }
 
 use Takes::{Nothing, Pair, Value};
 
-/// Names, what follows, and what it is in a spec.
+/// The names of each flag, its value, and the key of a spec.
 const FLAGS: &[(&[&str], Takes, &str)] = &[
     (&["-m", "--memory"], Value, "memory: { limit: {} }"),
     (&["--memory-reservation"], Value, "memory: { reservation: {} }"),
-    // docker's is the sum of both.
+    // Docker's value is memory and swap together, so it cannot be copied.
     (&["--memory-swap"], Value, "memory: { swap: 0 }"),
     (&["-c", "--cpu-shares"], Value, "cpu: { shares: {} }"),
     (&["--cpus"], Value, "cpu: { cpus: {} }"),
@@ -52,12 +52,14 @@ const FLAGS: &[(&[&str], Takes, &str)] = &[
     (&["--ulimit"], Pair('='), "rlimits: { {a}: {b} }"),
 ];
 
-/// What stands in a spec for the flags of this line, after `run`; none where `refused` isn't one of docker's.
-pub(super) fn answer(words: &[String], refused: &str) -> Option<Error> {
+/// The keys of a spec for the flags in `arguments`, those after `run`. None if `refused` is not a flag of Docker.
+pub(super) fn answer(arguments: &[String], refused: &str) -> Option<Error> {
     find(refused)?;
-    // What comes behind `--` is the command's own.
-    let words: Vec<&str> = words.iter().map(String::as_str).take_while(|word| *word != "--").collect();
-    let keys = words.iter().enumerate().filter_map(|(at, word)| key(word, words.get(at + 1).copied()));
+    // The arguments after `--` belong to the command.
+    let arguments: Vec<&str> =
+        arguments.iter().map(String::as_str).take_while(|argument| *argument != "--").collect();
+    let keys = arguments.iter().enumerate();
+    let keys = keys.filter_map(|(at, argument)| key(argument, arguments.get(at + 1).copied()));
     let keys: Vec<String> = keys.collect();
     let what = text_with("habit.docker.what", &[("flag", refused)]);
     Some(Error::usage(what).why(text("habit.docker.hint")).todo(keys.join("\n")))
@@ -67,20 +69,20 @@ fn find(flag: &str) -> Option<&'static (&'static [&'static str], Takes, &'static
     FLAGS.iter().find(|(names, ..)| names.contains(&flag))
 }
 
-/// What `-m 64m`, `--memory=64m` or `--memory` `64m` is in a spec.
-fn key(word: &str, next: Option<&str>) -> Option<String> {
-    let (flag, own) = match word.split_once('=') {
+/// The key of a spec for `-m 64m`, `--memory=64m` or `--memory 64m`.
+fn key(argument: &str, next: Option<&str>) -> Option<String> {
+    let (flag, own) = match argument.split_once('=') {
         Some((flag, value)) if flag.starts_with("--") => (flag, Some(value)),
-        _ => (word, None),
+        _ => (argument, None),
     };
-    let (_, takes, words) = find(flag)?;
+    let (_, takes, spec) = find(flag)?;
     let value = own.or(next).unwrap_or_default();
     Some(match takes {
-        Nothing => (*words).to_owned(),
-        Value => words.replacen("{}", value, 1),
-        Pair(sign) => {
-            let (a, b) = value.split_once(*sign).unwrap_or((value, ""));
-            words.replace("{a}", a).replace("{b}", b)
+        Nothing => (*spec).to_owned(),
+        Value => spec.replacen("{}", value, 1),
+        Pair(separator) => {
+            let (a, b) = value.split_once(*separator).unwrap_or((value, ""));
+            spec.replace("{a}", a).replace("{b}", b)
         }
     })
 }

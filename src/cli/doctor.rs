@@ -1,8 +1,8 @@
-//! `sandbox doctor`: what works on this machine.
+//! `sandbox doctor`: tests what works on this machine.
 
 use clap::Args;
 
-use super::telling::Format;
+use super::output::Format;
 use crate::diagnose::remedy;
 use crate::error::{Error, Result};
 use crate::render::paint::{Color, Stream, decide};
@@ -17,12 +17,14 @@ pub(super) struct DoctorArgs {
     /// Output format; json also has the facts, for a bug report
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
-    /// Print an AppArmor profile for this program alone: sandbox doctor --apparmor-profile | sudo tee /etc/apparmor.d/sandbox
+    /// Print an AppArmor profile for this program alone: sandbox doctor --apparmor-profile | sudo tee
+    /// /etc/apparmor.d/sandbox
     #[arg(long, conflicts_with = "format")]
     apparmor_profile: bool,
 }
 
-/// Examines the machine, or prints the profile. That something doesn't work is a result, not a failure: 0.
+/// Examines the machine, or prints the AppArmor profile. The exit status is 0 even if a test fails, because that is a
+/// result.
 pub(super) fn run(color: Color, args: &DoctorArgs) -> Result<u8> {
     decide(color, Stream::Out);
     if args.apparmor_profile {

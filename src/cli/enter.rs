@@ -1,11 +1,11 @@
-//! `sandbox enter PID|NAME -- COMMAND`: the namespaces of a process that is there already.
+//! `sandbox enter PID|NAME -- COMMAND`: runs a command in the namespaces of a running process.
 
 use std::path::Path;
 
 use clap::Args;
 
+use super::output::{self, OutputArgs};
 use super::target::Target;
-use super::telling::{self, Telling};
 use super::watch::Narrator;
 use crate::config::compose::Ending;
 use crate::config::enter;
@@ -24,20 +24,20 @@ pub(super) struct EnterArgs {
     #[arg(value_name = "PID|NAME")]
     target: Target,
     #[command(flatten)]
-    telling: Telling,
+    output: OutputArgs,
     /// The command to run there, after `--`; the default is sh
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 
-/// Enters.
+/// Runs the command.
 pub(super) fn run(color: Color, args: EnterArgs) -> Result<u8> {
-    let telling = &args.telling;
-    decide(color, if telling.dry_run { Stream::Out } else { Stream::Err });
-    if !telling.dry_run {
-        telling::protect_program();
+    let output = &args.output;
+    decide(color, if output.dry_run { Stream::Out } else { Stream::Err });
+    if !output.dry_run {
+        output::protect_program();
     }
-    // Held until the end: the number stays this process's.
+    // The subject is open until the end, so its PID cannot mean another process meanwhile.
     let subject = args.target.open()?;
     let namespaces = enter::others(subject.pid);
     if namespaces.is_empty() {
@@ -49,11 +49,11 @@ pub(super) fn run(color: Color, args: EnterArgs) -> Result<u8> {
     let path =
         command::resolve(&command[0], &Resolver::new(Some(Path::new(&root))), &command::callers_path())?;
     let ending = Ending::Command { path: path.to_string_lossy().into_owned(), arguments: command.clone() };
-    let plan = enter::plan(subject.pid, &namespaces, ProgramFile::gather(), ending, telling.show_proc);
-    if telling.dry_run {
-        telling::print_plan(&plan, telling);
+    let plan = enter::plan(subject.pid, &namespaces, ProgramFile::gather(), ending, output.show_proc);
+    if output.dry_run {
+        output::print_plan(&plan, output);
         return Ok(0);
     }
     let spec = Spec { command, ..Spec::default() };
-    telling::run_command(&plan, telling, &mut Narrator::new(telling, &spec))
+    output::run_command(&plan, output, &mut Narrator::new(output, &spec))
 }

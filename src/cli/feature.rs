@@ -1,12 +1,13 @@
-//! `sandbox FEATURE`: one feature alone, in one of its ways: a command, a demonstration, a view, a plan, a mistake.
+//! `sandbox FEATURE`: uses one feature alone. It runs a command, a demonstration or a mistake, or it shows a view or a
+//! plan.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::output::{self, OutputArgs};
 use super::prepare;
-use super::telling::{self, Telling};
 use super::watch::Narrator;
 use crate::config::compose::{self, Ending, Machine};
 use crate::config::spec::Spec;
@@ -26,7 +27,7 @@ use crate::teach::demo::{self, Canvas, Stage};
 use crate::teach::mistakes;
 use crate::text::text_with;
 
-/// A feature's own flags, the common ones, and the command.
+/// The flags of a feature, the common flags, and the command.
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct FeatureArgs<F: Args> {
@@ -36,13 +37,13 @@ pub(super) struct FeatureArgs<F: Args> {
     common: Common,
 }
 
-/// The flags that every feature has.
+/// The flags that all features have.
 #[derive(Debug, Args)]
 #[group(skip)]
 #[command(next_help_heading = "Common options")]
 pub(super) struct Common {
     #[command(flatten)]
-    telling: Telling,
+    output: OutputArgs,
     /// Make a common mistake on purpose, and compare it with the correct way; without a name, list them
     #[arg(long = "break", value_name = "MISTAKE", num_args = 0..=1, default_missing_value = "list")]
     mistake: Option<String>,
@@ -57,7 +58,7 @@ pub(super) struct Common {
     command: Vec<String>,
 }
 
-/// Runs a feature subcommand; `put` places its flags in the spec.
+/// Runs a feature subcommand. `put` writes its flags into the spec.
 pub(super) fn run<F: Args>(
     feature: Feature,
     color: Color,
@@ -65,16 +66,16 @@ pub(super) fn run<F: Args>(
     put: impl Fn(&mut Spec, F),
 ) -> Result<u8> {
     let common = args.common;
-    let telling = &common.telling;
+    let output = &common.output;
     let mut spec = Spec { command: common.command.clone(), ..Spec::default() };
     put(&mut spec, args.feature);
     let has_command = !spec.command.is_empty();
-    // With a command, standard output is the command's.
+    // With a command, standard output belongs to the command.
     decide(
         color,
-        if has_command && !telling.dry_run && !telling.print_spec { Stream::Err } else { Stream::Out },
+        if has_command && !output.dry_run && !output.print_spec { Stream::Err } else { Stream::Out },
     );
-    if telling.print_spec {
+    if output.print_spec {
         render::out(&yaml::print(&spec));
         return Ok(0);
     }
@@ -82,11 +83,11 @@ pub(super) fn run<F: Args>(
         spec = demo::with_default_limits(feature, &spec);
     }
     let machine = compose::gather(&spec);
-    if !has_command && !telling.dry_run {
+    if !has_command && !output.dry_run {
         diagnose::need_proc(feature)?;
     }
     if let Some(mistake) = &common.mistake {
-        return make_mistake(feature.into(), mistake, &machine, &spec, telling);
+        return make_mistake(feature.into(), mistake, &machine, &spec, output);
     }
     if common.demo.as_deref() == Some("list") {
         render::out(&demo::names(feature).into_iter().map(|name| format!("{name}\n")).collect::<String>());
@@ -94,25 +95,25 @@ pub(super) fn run<F: Args>(
     }
     let ending = prepare::ending(&spec, &machine, feature.into(), &command::callers_path())?;
     let ending = ending.unwrap_or(Ending::Demonstration);
-    let view = telling.show_proc;
+    let view = output.show_proc;
     let plan = compose::plan(&spec, &machine, feature, ending, view);
-    if telling.dry_run {
-        telling::print_plan(&plan, telling);
+    if output.dry_run {
+        output::print_plan(&plan, output);
         return Ok(0);
     }
-    let mut narrator = Narrator::new(telling, &spec);
+    let mut narrator = Narrator::new(output, &spec);
     if has_command {
-        return telling::run_command(&plan, telling, &mut narrator);
+        return output::run_command(&plan, output, &mut narrator);
     }
     if view {
-        // The view is taken; the process that it was taken of has nothing more to do.
+        // Starting the process has printed the view, so the process can end.
         Agent::start(&plan, &mut narrator)?.end()?;
-        if telling.narrates() {
+        if output.narrates() {
             render::out(&equivalents::text_of(&plan));
         }
         return Ok(0);
     }
-    // Said before the first card, not by the one that comes to it.
+    // A problem is reported before the first card, not by the card that meets it.
     exec::accept(&plan)?;
     demonstrate(feature, &machine, &spec, &common, &mut narrator)
 }
@@ -132,10 +133,10 @@ fn demonstrate(
     let mut cards = Vec::new();
     demo::run(feature, common.demo.as_deref(), &mut stage, &mut |card| {
         plots.extend(card.plots.iter().cloned());
-        if common.telling.is_json() {
+        if common.output.is_json() {
             cards.push(card.clone());
         } else {
-            // On a terminal the pictures were drawn while the card was made, and stand above it.
+            // On a terminal, the plots were drawn while the card was made, and are above it.
             let tables = card.plots.iter().filter(|_| !is_live(common)).map(plot::table);
             render::out(&format!("{}{}\n", card::text(card), tables.collect::<String>()));
         }
@@ -143,7 +144,7 @@ fn demonstrate(
     if let Some(file) = &common.svg {
         write_svg(file, &plots)?;
     }
-    if common.telling.is_json() {
+    if common.output.is_json() {
         render::out(&render::json(&cards));
     } else {
         let next = text_with("common.next", &[("feature", feature.name())]);
@@ -152,12 +153,12 @@ fn demonstrate(
     Ok(0)
 }
 
-/// Whether measurements are drawn while they are taken.
+/// Whether measurements are drawn live.
 fn is_live(common: &Common) -> bool {
-    !common.telling.is_json() && std::io::stdout().is_terminal()
+    !common.output.is_json() && std::io::stdout().is_terminal()
 }
 
-/// Redraws in place on a terminal, and nowhere else.
+/// Draws measurements: on a terminal live, otherwise not at all.
 fn canvas(common: &Common) -> Canvas<'static> {
     let mut live = Live::new(is_live(common), Stream::Out);
     Box::new(move |measured, is_last| {
@@ -173,13 +174,13 @@ fn write_svg(file: &Path, plots: &[Plot]) -> Result<()> {
     })
 }
 
-/// Makes a mistake, or lists them.
+/// Makes a mistake, or lists the mistakes.
 pub(super) fn make_mistake(
     purpose: Purpose,
     name: &str,
     machine: &Machine,
     spec: &Spec,
-    telling: &Telling,
+    output: &OutputArgs,
 ) -> Result<u8> {
     if name == "list" {
         let all = mistakes::list(purpose);
@@ -189,10 +190,10 @@ pub(super) fn make_mistake(
         }
         return Ok(0);
     }
-    let mut narrator = Narrator::new(telling, spec);
-    // A mistake's measurements are in its evidence.
-    let nowhere: Canvas<'_> = Box::new(|_, _| {});
-    let contrast = mistakes::run(purpose, name, &mut Stage::new(machine, spec, &mut narrator, nowhere))?;
-    render::out(&if telling.is_json() { render::json(&contrast) } else { contrast::text(&contrast) });
+    let mut narrator = Narrator::new(output, spec);
+    // The evidence of a mistake contains its measurements, so they are not drawn.
+    let no_canvas: Canvas<'_> = Box::new(|_, _| {});
+    let contrast = mistakes::run(purpose, name, &mut Stage::new(machine, spec, &mut narrator, no_canvas))?;
+    render::out(&if output.is_json() { render::json(&contrast) } else { contrast::text(&contrast) });
     Ok(0)
 }

@@ -1,4 +1,5 @@
-//! Habits from docker, unshare and nsenter: a command line that means nothing here gets the one that was meant.
+//! Answers to command lines of docker, unshare and nsenter: the error names the command line of `sandbox` that does
+//! the same.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
@@ -11,7 +12,7 @@ use crate::text::{text, text_with};
 use crate::value::nearest::nearest;
 use crate::value::shell::quote;
 
-/// Flags that other tools want and this one doesn't.
+/// Flags of other tools that `sandbox` does not have, each with the message that says why.
 const FLAGS: &[(&[&str], &str)] = &[
     (&["--fork", "-f"], "habit.flag.fork"),
     (&["--mount-proc"], "habit.flag.mountproc"),
@@ -22,8 +23,8 @@ const FLAGS: &[(&[&str], &str)] = &[
     (&["--privileged"], "habit.flag.privileged"),
 ];
 
-/// Subcommands of other tools: what is said, why, and what to type instead.
-const WORDS: &[(&[&str], &str, &str, &str)] = &[
+/// Subcommands of other tools, each with the messages `what` and `why`, and the command line to type instead.
+const SUBCOMMANDS: &[(&[&str], &str, &str, &str)] = &[
     (&["exec", "nsenter", "attach"], "habit.join.what", "habit.join.hint", "sandbox enter <name> -- sh"),
     (&["inspect", "top", "stats"], "habit.look.what", "habit.look.hint", "sandbox compare <pid>"),
     (&["ps", "ls", "list", "lsns"], "habit.list.what", "habit.list.hint", "lsns"),
@@ -42,10 +43,10 @@ const WORDS: &[(&[&str], &str, &str, &str)] = &[
     ),
 ];
 
-/// How one comes by a spec.
+/// Command lines that create a spec and run it.
 pub(super) const SPEC: &str = "sandbox spec init --for shell > box.yaml; sandbox run box.yaml";
 
-/// The letters of unshare(1) and nsenter(1).
+/// The short flags of unshare(1) and nsenter(1).
 const LETTERS: &[(char, Feature)] = &[
     ('p', Feature::Pid),
     ('m', Feature::Mnt),
@@ -57,9 +58,11 @@ const LETTERS: &[(char, Feature)] = &[
     ('T', Feature::Time),
 ];
 
-/// The answer to a command line that clap refused, where it is a habit's. `words` are those after `sandbox`.
+/// The answer to a command line that clap refused. None if it does not look like one of another tool. `words` are the
+/// arguments of
+/// `sandbox`.
 pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
-    let words = &words[words.len() - behind_common(words)..];
+    let words = &words[words.len() - after_global_flags(words)..];
     let first = words.first()?.as_str();
     if let Some(feature) = feature_of(first) {
         let refused = match (error.kind(), error.get(ContextKind::InvalidArg)) {
@@ -67,7 +70,7 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
             _ => return None,
         };
         let place = words.iter().position(|word| word == refused).or_else(|| {
-            // clap names `--flag` where `--flag=value` was given, and `-x` of `-xyz`.
+            // For `--flag=value` clap reports `--flag`, and for `-xyz` it reports `-x`.
             words.iter().position(|word| word.starts_with(refused.as_str()))
         })?;
         return of_feature(feature, words, place);
@@ -104,11 +107,11 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
             .then(|| unshare(words))
             .or_else(|| (first == "--" && words.len() > 1).then(|| of_command(&words[1..])));
     }
-    // One of ours, though a program may have its name too: compare, man.
+    // A subcommand of `sandbox`, even if a program has the same name, as compare and man.
     if super::definition().find_subcommand(first).is_some() {
         return None;
     }
-    if let Some((_, what, why, instead)) = WORDS.iter().find(|(known, ..)| known.contains(&first)) {
+    if let Some((_, what, why, instead)) = SUBCOMMANDS.iter().find(|(known, ..)| known.contains(&first)) {
         return Some(Error::usage(text_with(what, &[("word", first)])).why(text(why)).todo(*instead));
     }
     let is_program = error.get(ContextKind::SuggestedSubcommand).is_none()
@@ -119,16 +122,16 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
     (error.kind() == ErrorKind::InvalidSubcommand).then(|| unknown(first))
 }
 
-/// How many words are left behind the flags that come before a subcommand.
-fn behind_common(words: &[String]) -> usize {
+/// The number of words after the global flags, which come before the subcommand.
+fn after_global_flags(words: &[String]) -> usize {
     match words {
-        [flag, rest @ ..] if flag == "--stable" || flag.starts_with("--color=") => behind_common(rest),
-        [flag, _, rest @ ..] if flag == "--color" => behind_common(rest),
+        [flag, rest @ ..] if flag == "--stable" || flag.starts_with("--color=") => after_global_flags(rest),
+        [flag, _, rest @ ..] if flag == "--color" => after_global_flags(rest),
         rest => rest.len(),
     }
 }
 
-/// A word that means nothing: the nearest that does, or all of them.
+/// The answer to an unknown subcommand: the nearest known one, or `--help`.
 fn unknown(word: &str) -> Error {
     let error = Error::usage(text_with("habit.unknown.what", &[("word", word)]));
     let all = super::definition();
@@ -151,7 +154,7 @@ fn of_feature(feature: Feature, words: &[String], place: usize) -> Option<Error>
     }
     let flag = refused.split('=').next().unwrap_or(refused);
     let what = text_with("habit.flag.what", &[("feature", feature.name()), ("flag", flag)]);
-    // All habits of the line at once, up to where the command's own flags begin.
+    // All such flags of the line are removed at once, up to the command, whose flags stay.
     let habit = |word: &String| FLAGS.iter().any(|(known, _)| known.contains(&word.as_str()));
     let end = after.iter().position(|word| !word.starts_with('-') || word == "--").unwrap_or(after.len());
     let (flags, command) = after.split_at(end);
@@ -159,7 +162,7 @@ fn of_feature(feature: Feature, words: &[String], place: usize) -> Option<Error>
     if let Some((_, why)) = FLAGS.iter().find(|(known, _)| known.contains(&flag)) {
         return Some(Error::usage(what).why(text(why)).todo(line(with_dashes(rest))));
     }
-    // Only long ones: `-p` and `-u` are docker's for something else.
+    // Only long flags: in Docker, `-p` and `-u` have another meaning.
     if flag.starts_with("--") && is_namespaces(flag) {
         let first = std::iter::once(feature);
         let other = namespaces_of(flag).into_iter().filter(|other| *other != feature);
@@ -201,12 +204,12 @@ fn nested(features: &[Feature], command: &[String]) -> String {
     out + &command.iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
-/// What comes after the flags.
+/// The words after the flags.
 fn command_of(words: &[String]) -> Vec<String> {
     words.iter().skip_while(|word| word.starts_with('-')).cloned().collect()
 }
 
-/// A command after the feature and its flags, as unshare takes it, gets its `--`.
+/// Inserts `--` before the command, which unshare(1) takes without it.
 fn with_dashes<'a>(words: impl Iterator<Item = &'a String>) -> Vec<String> {
     let mut out: Vec<String> = words.cloned().collect();
     let command = out.iter().skip(1).position(|word| !word.starts_with('-'));
@@ -221,7 +224,7 @@ fn line<S: AsRef<str>>(words: impl IntoIterator<Item = S>) -> String {
     format!("sandbox {}", words.join(" "))
 }
 
-/// The feature with this name of a subcommand.
+/// The feature whose subcommand has this name or alias.
 fn feature_of(word: &str) -> Option<Feature> {
     let has_name = |feature: &Feature| feature.name() == word || feature.aliases().contains(&word);
     Feature::WITH_SUBCOMMAND.iter().copied().find(has_name)
@@ -231,7 +234,7 @@ fn is_namespaces(flag: &str) -> bool {
     !namespaces_of(flag).is_empty()
 }
 
-/// `--pid`, `--mount=...`; `-p`, `-pf`, where every letter is one of unshare's.
+/// The namespaces that flags of unshare(1) name: `--pid`, `--mount=...`, `-p`, `-pf`.
 fn namespaces_of(flag: &str) -> Vec<Feature> {
     if let Some(name) = flag.strip_prefix("--") {
         return feature_of(name.split('=').next().unwrap_or(name)).into_iter().collect();

@@ -1,4 +1,4 @@
-//! The command line: flags become a spec and a way to run it. No system calls here.
+//! The command line: parses it, and calls what each subcommand does. There are no system calls here.
 
 mod compare;
 mod docker;
@@ -6,12 +6,12 @@ mod doctor;
 mod enter;
 mod feature;
 mod habits;
+mod output;
 mod pages;
 mod prepare;
 mod run;
 mod spec;
 mod target;
-mod telling;
 mod terminal;
 mod verify;
 mod watch;
@@ -49,7 +49,7 @@ struct Cli {
     command: Command,
 }
 
-// What every subcommand understands. (No doc comment: it would become the help's first line.)
+// The global flags. This is no doc comment, because clap would print that as the first line of the help.
 #[derive(Debug, Args)]
 #[group(skip)]
 struct Global {
@@ -100,7 +100,7 @@ macro_rules! commands {
         }
 
         impl Command {
-            /// Does what the command line says. `swept` is what was removed before, of processes that were killed.
+            /// Performs the subcommand. `swept` is what killed `sandbox` processes had left, and was removed before.
             fn perform(self, color: Color, swept: &[Undo]) -> Result<u8> {
                 match self {
                     $(
@@ -129,12 +129,13 @@ macro_rules! commands {
 }
 features!(commands);
 
-/// Other names of a feature's subcommand.
+/// The aliases of a feature's subcommand.
 fn aliases(feature: Feature) -> impl Iterator<Item = &'static str> {
     feature.aliases().iter().copied()
 }
 
-/// A subcommand's arguments, added to its own description: clap's derive would replace that with the doc comment of `A`.
+/// The arguments of a subcommand. Keeps the description of the subcommand, which clap's derive would replace by the
+/// doc comment of `A`.
 #[derive(Debug)]
 struct Described<A>(A);
 
@@ -159,10 +160,10 @@ impl<A: FromArgMatches> FromArgMatches for Described<A> {
     }
 }
 
-/// Parses the command line, does what it says, and gives the exit status of the contract.
+/// Parses the command line, performs it, and returns the exit status.
 ///
-/// Rust's runtime has already opened closed standard descriptors on /dev/null, and ignores SIGPIPE: a write to a pipe without
-/// a reader is an error, not the end of the process.
+/// Rust's runtime has already opened /dev/null for each standard descriptor that was closed. It also ignores SIGPIPE,
+/// so a write to a pipe without a reader is an error and does not kill the process.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     crate::sys::default_child_signal();
     let arguments: Vec<OsString> = arguments.collect();
@@ -179,13 +180,13 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
             if let Some(answer) = habits::answer(&words, &error) {
                 return report(Color::Auto, &answer);
             }
-            // Help and the version are no errors.
+            // clap reports help and the version as errors too, but for standard output.
             if error.use_stderr() {
                 let _ = error.print();
                 return ExitKind::Usage.status();
             }
             decide(Color::Auto, Stream::Out);
-            // Examples are put below only now that help is wanted: they would cost every run its time.
+            // The help is built again with examples. They are added only here, because they would slow down every run.
             let longer = match error.kind() {
                 ErrorKind::DisplayHelp => definition().try_get_matches_from(&arguments).err(),
                 _ => None,
@@ -202,19 +203,19 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     finish(cli.global.color, result)
 }
 
-/// The exit status of what was done, with the error told, and what was said but couldn't be written.
+/// The exit status. Reports an error, and whether output could not be written.
 fn finish(color: Color, result: Result<u8>) -> u8 {
     match (result, render::lost()) {
         (Ok(0), Some(error)) => {
             report(color, &Error::failed(text("common.lost")).call("write(1, ...)", error))
         }
-        // A command's own status is worth more.
+        // The status of the command is more important than lost output.
         (Ok(code), _) => code,
         (Err(error), _) => report(color, &error),
     }
 }
 
-/// What was ended and removed: every command does that first; this one tells.
+/// Prints what was removed. Every subcommand removes it first; `gc` only prints it.
 fn gc(color: Color, swept: &[Undo]) -> u8 {
     decide(color, Stream::Out);
     let lines: String = swept.iter().map(|undo| format!("{undo}\n")).collect();
@@ -228,7 +229,8 @@ fn report(color: Color, error: &Error) -> u8 {
     error.kind.status()
 }
 
-/// The definitions, for completions, man pages and tests. `build` adds the arguments of the subcommands.
+/// The definition of the command line, for completions, manual pages and tests. clap's `build` adds the arguments of
+/// the subcommands.
 pub fn definition() -> clap::Command {
     pages::with_examples(Cli::command())
 }
@@ -236,7 +238,7 @@ pub fn definition() -> clap::Command {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_definitions_are_sound() {
+    fn clap_accepts_the_definition() {
         super::definition().debug_assert();
     }
 

@@ -1,5 +1,5 @@
-//! What is made from the definitions of the command line: longer help, man pages, completions. All of it only when asked
-//! for: a run that does something else builds none of it.
+//! Texts that are generated from the definition of the command line: help with examples, manual pages, completions.
+//! They are generated only when they are requested.
 
 use std::fs;
 use std::io;
@@ -44,7 +44,7 @@ pub(super) fn completions(args: &CompletionsArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// Prints one page, or writes them all.
+/// Prints one manual page, or writes all of them to files.
 pub(super) fn man(args: &ManArgs) -> Result<u8> {
     let sandbox = built();
     if let Some(directory) = &args.dir {
@@ -77,7 +77,7 @@ fn unwritten(path: &Path, error: &io::Error) -> Error {
     Error::failed(text_with("man.unwritten", &[("path", &path.display().to_string())])).why(error.to_string())
 }
 
-/// The definitions as clap completes them: global flags and full names in every subcommand.
+/// The complete definition: clap has added global flags and full names to every subcommand.
 fn built() -> Command {
     let mut command = definition();
     command.build();
@@ -89,10 +89,10 @@ fn name_of(command: &Command) -> String {
     command.get_display_name().unwrap_or(command.get_name()).to_owned()
 }
 
-/// A page in roff(7): what clap knows of the command, then what its help adds.
+/// A manual page in roff(7): the sections that clap generates, then our own.
 fn page(command: &Command) -> io::Result<String> {
     let name = name_of(command);
-    // Its own sections stand below, in the order of man-pages(7).
+    // The other sections follow below, in the order of man-pages(7).
     let man = Man::new(command.clone().after_help("").version(env!("CARGO_PKG_VERSION")))
         .title(name)
         .source(concat!("sandbox ", env!("CARGO_PKG_VERSION")))
@@ -132,7 +132,7 @@ fn page(command: &Command) -> io::Result<String> {
     Ok(page)
 }
 
-/// What a subcommand of a subcommand does: it has no page of its own, but a section, `.SH INIT`.
+/// A section such as `.SH INIT` for a subcommand of a subcommand, which has no page of its own.
 fn section(action: &Command) -> String {
     let about = action.get_about().map(ToString::to_string).unwrap_or_default();
     let mut section = format!(".SH {}\n{}\n", action.get_name().to_uppercase(), escaped(&about));
@@ -145,20 +145,20 @@ fn section(action: &Command) -> String {
     section
 }
 
-/// Words as roff(7) prints them: `-` would become a hyphen, which can't be pasted, and a dot or a quote that begins a line
-/// would be a request.
-fn escaped(words: &str) -> String {
-    let words = words.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq");
-    if words.starts_with('.') { format!("\\&{words}") } else { words }
+/// Escapes a text for roff(7). Otherwise `-` would become a hyphen, which cannot be pasted into a shell, and a dot or
+/// a quote at the start of a line would be a request.
+fn escaped(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq");
+    if text.starts_with('.') { format!("\\&{text}") } else { text }
 }
 
-/// What the help of a subcommand says below its flags.
+/// What the help of a subcommand has below its flags.
 struct Extras {
-    /// Lines to paste.
+    /// Command lines to paste.
     examples: Vec<String>,
-    /// The feature's page of the kernel's manual.
+    /// The Linux manual page about the feature.
     page: Option<&'static str>,
-    /// What one should know.
+    /// Further paragraphs.
     notes: Vec<String>,
 }
 
@@ -199,7 +199,8 @@ impl Extras {
         pages.join(", ")
     }
 
-    /// `man 7 uts_namespaces`; of what is ours alone, our own page.
+    /// The command that shows the manual page: `man 7 uts_namespaces`, or the page of this program if there is no
+    /// other.
     fn manual(&self, name: &str) -> String {
         match self.page.and_then(|page| page.strip_suffix(')')?.split_once('(')) {
             Some((page, section)) => format!("man {section} {page}"),
@@ -220,7 +221,7 @@ impl Extras {
     }
 }
 
-/// Adds to each subcommand what its help says below the flags.
+/// Adds the text below the flags to the help of each subcommand.
 pub(super) fn with_examples(command: Command) -> Command {
     command.mut_subcommands(|subcommand| {
         let name = subcommand.get_name().to_owned();

@@ -1,4 +1,4 @@
-//! From a file and a command line to a plan: what `run`, `verify` and the features share.
+//! Makes a plan from a spec file and a command line. `run`, `verify` and the features share this.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::host::command;
 use crate::plan::{Plan, Problem};
 use crate::text::text;
 
-/// Reads the spec in a file. Its relative paths start at the directory of that file.
+/// Reads a spec from a file. Its relative paths start at the directory of that file.
 pub(super) fn read(file: &Path) -> Result<Spec> {
     let mut spec = super::spec::load(&file.to_string_lossy())?;
     let base = file.parent().unwrap_or(Path::new("."));
@@ -23,7 +23,8 @@ pub(super) fn read(file: &Path) -> Result<Spec> {
     Ok(spec)
 }
 
-/// Finds the program of the spec's command in `path`, a list of directories as in PATH. None where the spec has no command.
+/// Finds the program of the spec's command in `path`, a list of directories as in PATH. None where the spec has no
+/// command.
 ///
 /// # Errors
 /// The program is not found in the container, or cannot be executed.
@@ -37,15 +38,16 @@ pub(super) fn ending(
     let ending = |path: String| Ending::Command { path, arguments: spec.command.clone() };
     let found = command::resolve(name, &compose::resolver(spec), path);
     found.map(|path| Some(ending(path.to_string_lossy().into_owned()))).or_else(|error| {
-        // In a root that cannot be used no command is found. Then the plan's problem is reported, not this.
+        // If the root file system cannot be used, no command is found in it. Then the problem of the plan is reported
+        // instead.
         let ending = ending(name.clone());
         let plan = compose::plan(spec, machine, purpose, ending.clone(), false);
         if plan.problems.is_empty() { Err(error) } else { Ok(Some(ending)) }
     })
 }
 
-/// The same for a container, which must have a command. It is searched in the PATH of the container, not in the caller's:
-/// so a spec means the same program for every caller.
+/// As [`ending`], for a container, which must have a command. The command is searched in the PATH of the container,
+/// not in the caller's. So a spec means the same program for every caller.
 ///
 /// # Errors
 /// As [`ending`]; there is no command.
@@ -55,7 +57,7 @@ pub(super) fn container_ending(spec: &Spec, machine: &Machine) -> Result<Ending>
     ending.ok_or_else(|| Error::failed(text("run.nocommand.what")).todo(text("run.nocommand.todo")))
 }
 
-/// The plan of a container, and which optional features it goes without, each with the reason.
+/// The plan of a container, and the optional features that were left out, each with the reason.
 ///
 /// # Errors
 /// Those of `ending`.
@@ -70,9 +72,9 @@ pub(super) fn plan(
         let ending = ending(&spec, &machine)?;
         let plan = compose::plan(&spec, &machine, Purpose::Container, ending, view);
         let optional = |problem: &Problem| problem.purpose.feature().filter(|of| spec.optional.contains(of));
-        let in_the_way =
+        let obstacle =
             plan.problems.iter().find_map(|problem| Some((optional(problem)?, problem.error.reasons())));
-        let Some((feature, why)) = in_the_way else { return Ok((plan, left)) };
+        let Some((feature, why)) = obstacle else { return Ok((plan, left)) };
         left.push((feature, why));
         match yaml::without(&spec, feature.name()) {
             Ok(less) => spec = less,

@@ -1,4 +1,4 @@
-//! `sandbox run SPEC.yaml`: a whole container.
+//! `sandbox run SPEC.yaml`: runs a container.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::feature::make_mistake;
+use super::output::{self, OutputArgs};
 use super::prepare;
-use super::telling::{self, Telling};
 use super::watch::Narrator;
 use super::without;
 use crate::config::compose;
@@ -41,25 +41,25 @@ pub(super) struct RunArgs {
     #[arg(long)]
     rm: bool,
     #[command(flatten)]
-    telling: Telling,
+    output: OutputArgs,
     /// The command to run inside, after `--`, instead of the spec's command
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 
-/// Runs it.
+/// Runs the container.
 pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
-    let telling = &args.telling;
-    if !telling.dry_run && !telling.print_spec {
-        telling::protect_program();
+    let output = &args.output;
+    if !output.dry_run && !output.print_spec {
+        output::protect_program();
     }
     if let Some(attack) = &args.mistake {
         decide(color, Stream::Out);
         let spec = Spec::default();
-        return make_mistake(Purpose::Container, attack, &compose::gather(&spec), &spec, telling);
+        return make_mistake(Purpose::Container, attack, &compose::gather(&spec), &spec, output);
     }
     let Some(file) = &args.spec else { return Err(Error::usage(text("run.nospec"))) };
-    decide(color, if telling.dry_run || telling.print_spec { Stream::Out } else { Stream::Err });
+    decide(color, if output.dry_run || output.print_spec { Stream::Out } else { Stream::Err });
     let whole = prepare::read(file)?;
     let mut spec = whole.clone();
     for key in &args.without {
@@ -70,18 +70,18 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         spec.command.clone_from(&args.command);
     }
     spec.tty |= args.tty;
-    if telling.print_spec {
+    if output.print_spec {
         render::out(&yaml::print(&spec));
         return Ok(0);
     }
-    let (plan, left) = prepare::plan(spec.clone(), prepare::container_ending, telling.show_proc)?;
+    let (plan, left) = prepare::plan(spec.clone(), prepare::container_ending, output.show_proc)?;
     for (feature, why) in left {
-        let words = text_with("run.left", &[("feature", feature.name()), ("why", &why)]);
-        let lines = wrap(&format!("sandbox: {words}"), paint::width() - 9);
+        let message = text_with("run.left", &[("feature", feature.name()), ("why", &why)]);
+        let lines = wrap(&format!("sandbox: {message}"), paint::width() - 9);
         render::err(&(lines.join("\n         ") + "\n"));
     }
-    if telling.dry_run {
-        telling::print_plan(&plan, telling);
+    if output.dry_run {
+        output::print_plan(&plan, output);
         return Ok(0);
     }
     if args.interactive && args.tty && !std::io::stdin().is_terminal() {
@@ -89,8 +89,8 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
             .why(text("run.notty.why"))
             .todo(text("run.notty.todo")));
     }
-    if !args.without.is_empty() && !telling.is_quiet() {
-        without::tell(&whole, &spec, &args.without, telling);
+    if !args.without.is_empty() && !output.is_quiet() {
+        without::print(&whole, &spec, &args.without, output);
     }
-    telling::run_command(&plan, telling, &mut Narrator::new(telling, &spec))
+    output::run_command(&plan, output, &mut Narrator::new(output, &spec))
 }

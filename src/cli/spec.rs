@@ -1,4 +1,4 @@
-//! `sandbox spec`: writes, checks and describes the specs that `run` takes.
+//! `sandbox spec`: creates, checks and describes specs for `run`.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,7 +12,7 @@ use crate::render::paint::{Color, Stream, decide};
 use crate::text::{text, text_with};
 use crate::value::nearest::nearest;
 
-/// What `spec` does.
+/// The arguments of `spec`.
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct SpecArgs {
@@ -38,7 +38,7 @@ enum Action {
     Schema,
 }
 
-/// Does it.
+/// Performs the action.
 pub(super) fn run(color: Color, args: &SpecArgs) -> Result<u8> {
     match &args.action {
         Action::Init { purpose } => init(color, purpose.as_deref()),
@@ -65,14 +65,14 @@ fn init(color: Color, purpose: Option<&str>) -> Result<u8> {
     let names = || shipped::ALL.iter().map(|spec| spec.purpose);
     let Some(spec) = shipped::ALL.iter().find(|spec| spec.purpose == purpose) else {
         let error = Error::usage(text_with("spec.purpose", &[("purpose", purpose)]));
-        let word = nearest(purpose, names()).unwrap_or("list");
-        return Err(error.todo(format!("sandbox spec init --for {word}")));
+        let nearest_purpose = nearest(purpose, names()).unwrap_or("list");
+        return Err(error.todo(format!("sandbox spec init --for {nearest_purpose}")));
     };
     render::out(spec.text);
     Ok(0)
 }
 
-/// Every file is read, whatever is wrong with those before it.
+/// Checks all files, even if one has mistakes.
 fn check(color: Color, files: &[String]) -> u8 {
     let mut status = 0;
     for file in files {
@@ -87,12 +87,13 @@ fn check(color: Color, files: &[String]) -> u8 {
     status
 }
 
-/// Reads a spec from a file, `-` being standard input.
+/// Reads a spec from a file; `-` is standard input.
 pub(super) fn load(file: &str) -> Result<Spec> {
     let name = if file == "-" { "standard input" } else { file };
     let unread =
         |error: io::Error| Error::failed(text_with("spec.unread", &[("file", name)])).why(error.to_string());
-    // One byte more than a spec may have tells that it's too long; a pipe that never ends is none either.
+    // At most one byte more than the maximum size is read: enough to detect a file that is too long, or a pipe that
+    // never ends.
     let mut bytes = Vec::with_capacity(4096);
     let most = yaml::LONGEST as u64 + 1;
     match file {

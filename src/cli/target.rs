@@ -1,4 +1,4 @@
-//! The process that a command line means: by its number, or by the name of a container of the caller's.
+//! A process that a command line names: by its PID, or by the name of one of the caller's containers.
 
 use std::str::FromStr;
 
@@ -7,7 +7,7 @@ use crate::exec::journal;
 use crate::teach::compare::Subject;
 use crate::text::{text, text_with};
 
-/// `4711`, or `web`. A number is a process's.
+/// `4711` or `web`. A number is a PID.
 #[derive(Debug, Clone)]
 pub(super) enum Target {
     Pid(i32),
@@ -17,20 +17,20 @@ pub(super) enum Target {
 impl FromStr for Target {
     type Err = String;
 
-    fn from_str(words: &str) -> std::result::Result<Target, String> {
-        match words.parse() {
+    fn from_str(target: &str) -> std::result::Result<Target, String> {
+        match target.parse() {
             Ok(pid) if pid > 0 => Ok(Target::Pid(pid)),
-            Err(_) if !words.is_empty() && !words.starts_with('-') => Ok(Target::Name(words.to_owned())),
+            Err(_) if !target.is_empty() && !target.starts_with('-') => Ok(Target::Name(target.to_owned())),
             _ => Err(text("run.target.form")),
         }
     }
 }
 
 impl Target {
-    /// Takes hold of it.
+    /// Opens the process.
     ///
     /// # Errors
-    /// No container has the name, or several have; as [`Subject::open`].
+    /// No container has this name, or several have it; as [`Subject::open`].
     pub(super) fn open(&self) -> Result<Subject> {
         let name = match self {
             Target::Pid(pid) => return Subject::open(*pid),

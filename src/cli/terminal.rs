@@ -1,4 +1,4 @@
-//! One key from the learner's terminal: /dev/tty, so that it works while standard input belongs to something else.
+//! Reads one key from the terminal, for `--step`. It reads /dev/tty, because standard input may belong to the command.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,24 +12,24 @@ use crate::error::{Error, ExitKind, Result};
 use crate::exec::signals::Signals;
 use crate::text::text;
 
-/// What was pressed.
+/// The meaning of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
-    /// Make this step.
+    /// Perform this step.
     Next,
-    /// Make all of them.
+    /// Perform all steps that are left.
     Continue,
-    /// Undo and stop.
+    /// Undo everything and stop.
     Quit,
 }
 
-/// The terminal while it gives single keys; dropped, it is as it was.
+/// The terminal in a mode that returns single keys. When this is dropped, the terminal gets its original mode.
 pub(super) struct Terminal {
     file: File,
     before: Termios,
 }
 
-/// Opens /dev/tty for single keys.
+/// Opens /dev/tty, and sets it to a mode that returns single keys.
 pub(super) fn open() -> Result<Terminal> {
     let refused = |error: io::Error| {
         Error::usage(text("common.step.noterminal")).call("openat(AT_FDCWD, \"/dev/tty\")", error)
@@ -38,14 +38,14 @@ pub(super) fn open() -> Result<Terminal> {
     let file = file.map_err(refused)?;
     let before = tcgetattr(&file).map_err(|errno| refused(errno.into()))?;
     let mut keys = before.clone();
-    // Ctrl-C stays a signal: it ends the run as it would anywhere.
+    // Ctrl-C still sends a signal, which ends the run.
     keys.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO);
     tcsetattr(&file, SetArg::TCSADRAIN, &keys).map_err(|errno| refused(errno.into()))?;
     Ok(Terminal { file, before })
 }
 
 impl Terminal {
-    /// Waits for a key that means something.
+    /// Waits for a key that has a meaning.
     pub(super) fn ask(&self, signals: &Signals) -> Result<Key> {
         loop {
             let mut ready = [

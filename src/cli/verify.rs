@@ -1,4 +1,4 @@
-//! `sandbox verify PID|NAME SPEC`: whether a container that runs is what its spec asks for.
+//! `sandbox verify PID|NAME SPEC`: checks a running container against its spec.
 
 use std::path::PathBuf;
 
@@ -29,7 +29,7 @@ pub(super) struct VerifyArgs {
     spec: PathBuf,
 }
 
-/// Compares the kernel's word with the spec's.
+/// Compares what the kernel shows with the spec.
 pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
     decide(color, Stream::Out);
     let subject = args.target.open()?;
@@ -43,14 +43,14 @@ pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
         false,
     );
     let others = enter::others(subject.pid);
-    let reader = match others.is_empty() {
+    let agent = match others.is_empty() {
         true => None,
         false => {
             let joins = enter::plan(subject.pid, &others, machine.host.program, Ending::Demonstration, false);
             Some(Agent::start(&joins, &mut Unwatched)?)
         }
     };
-    let count = verify::process(&plan, subject.pid, reader.as_ref())?;
+    let count = verify::process(&plan, subject.pid, agent.as_ref())?;
     let values = [("count", count.to_string()), ("pid", subject.pid.to_string())];
     let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
     render::out(&(text_with("verify.holds", &values) + "\n"));

@@ -1,11 +1,11 @@
-//! What the user sees of a run: the announcement, the narration, the pauses, the view.
+//! Prints the events of a run: the announcement, each step, the view. With `--step` it waits for a key.
 
 use std::net::SocketAddr;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::telling::Telling;
+use super::output::OutputArgs;
 use super::terminal::{self, Key};
 use crate::config::spec::Spec;
 use crate::error::{Error, Result};
@@ -18,31 +18,31 @@ use crate::render::{self, explain, plan as plan_text, view as view_text};
 use crate::text::{text, text_with};
 use crate::views::{Readings, View};
 
-/// Follows a run and tells of it.
+/// Prints the events of a run.
 pub(super) struct Narrator {
     narrates: bool,
     pauses: bool,
     json: bool,
     announces: bool,
-    /// The view was printed, and the announcement with it.
+    /// Whether the view was printed, and the announcement with it.
     has_shown_view: bool,
-    /// The memory limit of the spec, in its words.
+    /// The memory limit, as the spec has it.
     limit: Option<String>,
-    /// Where to: with a command, standard output isn't ours.
-    to: fn(&str),
+    /// Prints a text. With a command, standard output belongs to the command, so this prints to standard error.
+    print: fn(&str),
 }
 
 impl Narrator {
-    pub(super) fn new(telling: &Telling, spec: &Spec) -> Narrator {
+    pub(super) fn new(output: &OutputArgs, spec: &Spec) -> Narrator {
         let has_command = !spec.command.is_empty();
         Narrator {
-            narrates: telling.narrates(),
-            pauses: telling.pauses(),
-            json: telling.is_json(),
+            narrates: output.narrates(),
+            pauses: output.pauses(),
+            json: output.is_json(),
             limit: spec.memory.as_ref().and_then(|memory| memory.limit).map(|limit| limit.to_string()),
-            announces: has_command && !telling.is_quiet() && !telling.narrates(),
+            announces: has_command && !output.is_quiet() && !output.narrates(),
             has_shown_view: false,
-            to: if has_command { render::err } else { render::out },
+            print: if has_command { render::err } else { render::out },
         }
     }
 }
@@ -54,7 +54,7 @@ impl Watch for Narrator {
 
     fn before(&mut self, index: usize, plan: &Plan, slots: &Slots, signals: &Signals) -> Result<()> {
         if index == 0 {
-            (self.to)(&plan_text::announcement(plan));
+            (self.print)(&plan_text::announcement(plan));
         }
         if self.pauses {
             let terminal = terminal::open()?;
@@ -69,30 +69,30 @@ impl Watch for Narrator {
     }
 
     fn after(&mut self, index: usize, plan: &Plan, result: i64) {
-        (self.to)(&explain::step(index, plan, result));
+        (self.print)(&explain::step(index, plan, result));
     }
 
     fn reported(&mut self, plan: &Plan, view: serde_json::Value, child: Pid) {
         let Ok(sight) = serde_json::from_value::<Readings>(view) else { return };
         let view = View::new(plan, sight, child);
         self.has_shown_view = !self.json;
-        (self.to)(&if self.json { render::json(&view) } else { view_text::text_of(&view, plan) });
+        (self.print)(&if self.json { render::json(&view) } else { view_text::text_of(&view, plan) });
     }
 
     fn ready(&mut self, plan: &Plan, child: Pid) {
         if self.announces {
             let pid = child.to_string();
-            let look = text_with("common.announce", &[("pid", &pid)]);
+            let hint = text_with("common.announce", &[("pid", &pid)]);
             let announcement = match plan_text::announcement(plan) {
                 // The view has it already, or (enter) nothing is new.
                 announcement if self.has_shown_view || announcement.trim().is_empty() => String::new(),
                 announcement => format!("{announcement}         "),
             };
-            render::err(&format!("sandbox: {announcement}{look}\n"));
+            render::err(&format!("sandbox: {announcement}{hint}\n"));
         }
     }
 
-    /// A port that the kernel chose is told in any case: nobody could know it.
+    /// A port that the kernel chose is always printed, because the user cannot know it otherwise.
     fn published(&mut self, ports: &[(SocketAddr, u16)], plan: &Plan) {
         let is_chosen = |at: &SocketAddr| {
             !plan.steps.iter().any(
@@ -100,8 +100,8 @@ impl Watch for Narrator {
             )
         };
         for (at, inside) in ports.iter().filter(|(at, _)| self.announces || is_chosen(at)) {
-            let words = [("at", &*at.to_string()), ("inside", &*inside.to_string())];
-            render::err(&format!("sandbox: {}\n", text_with("net.published", &words)));
+            let values = [("at", &*at.to_string()), ("inside", &*inside.to_string())];
+            render::err(&format!("sandbox: {}\n", text_with("net.published", &values)));
         }
     }
 
@@ -113,8 +113,8 @@ impl Watch for Narrator {
     fn out_of_memory(&mut self, kills: u64, ended: Ended) {
         let limit = self.limit.as_deref().unwrap_or("?");
         let key = if ended == Ended::Killed(libc::SIGKILL) { "memory.oom.own" } else { "memory.oom.other" };
-        let words = text_with(key, &[("limit", limit), ("kills", &kills.to_string())]);
-        render::err(&format!("{words}\n"));
+        let message = text_with(key, &[("limit", limit), ("kills", &kills.to_string())]);
+        render::err(&format!("{message}\n"));
     }
 
     fn dropped(&mut self, signal: Signal, killed: bool) {

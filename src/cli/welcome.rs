@@ -1,22 +1,22 @@
-//! `sandbox` with nothing behind it: where a newcomer begins. At most 15 lines.
+//! `sandbox` without arguments: prints at most 15 lines for a beginner.
 
 use std::fmt::Write;
 
 use crate::render::paint;
 use crate::text::{text, wrap};
 
-/// What to type first, and why.
+/// The commands to try first, each with the message that says why.
 const FIRST: [(&str, &str); 3] = [
     ("sandbox pid --show-proc", "habit.welcome.view"),
     ("sandbox uts --explain -- uname -n", "habit.welcome.explain"),
     ("sandbox pid -- bash", "habit.welcome.shell"),
 ];
 
-/// And then.
+/// The commands to try next.
 const THEN: [(&str, &str); 2] =
     [("sandbox doctor", "habit.welcome.doctor"), ("sandbox --help", "habit.welcome.help")];
 
-/// The lines.
+/// The text.
 pub(super) fn text_of() -> String {
     let mut out = String::new();
     for line in wrap(&text("habit.welcome.what"), paint::width()) {

@@ -1,8 +1,8 @@
-//! `sandbox run --without KEY`: what does this wall hold? A process in the whole container and one in the container without
-//! the key look at the same files; what differs is what comes back.
+//! `sandbox run --without KEY`: shows what the key isolates. The same files are read in the whole container and in a
+//! container without the key. The differences are what becomes visible again.
 
+use super::output::OutputArgs;
 use super::prepare;
-use super::telling::Telling;
 use crate::config::compose::Ending;
 use crate::config::spec::Spec;
 use crate::error::Result;
@@ -14,29 +14,29 @@ use crate::text::text_with;
 use crate::views::{OnePath, returned};
 use crate::views::{Readings, look};
 
-/// Looks from inside of both, and tells what differs. Where one of them can't be had here, that is told: the run itself may
-/// still be possible.
-pub(super) fn tell(whole: &Spec, less: &Spec, keys: &[String], telling: &Telling) {
+/// Reads the files in both containers, and prints the differences. If one of the containers cannot be started here,
+/// prints that; the run itself may still be possible.
+pub(super) fn print(whole: &Spec, less: &Spec, keys: &[String], output: &OutputArgs) {
     let name = keys.join(", ");
-    let words = match rows(whole, less, keys) {
-        Ok(rows) if telling.is_json() => render::json(&rows),
+    let text = match rows(whole, less, keys) {
+        Ok(rows) if output.is_json() => render::json(&rows),
         Ok(rows) => render::view::returned(&rows, &name),
         Err(error) => {
             let values = [("key", name.as_str()), ("why", &error.what)];
             format!("sandbox: {}\n", text_with("run.returned.cannot", &values))
         }
     };
-    render::err(&words);
+    render::err(&text);
 }
 
 fn rows(whole: &Spec, less: &Spec, keys: &[String]) -> Result<Vec<OnePath>> {
     let outside = look(Purpose::Container);
-    let (with, without) = (sight(whole)?, sight(less)?);
+    let (with, without) = (look_inside(whole)?, look_inside(less)?);
     Ok(returned(&outside, &with, &without, keys))
 }
 
 /// What a process sees in a container of this spec.
-fn sight(spec: &Spec) -> Result<Readings> {
+fn look_inside(spec: &Spec) -> Result<Readings> {
     let spec = Spec { name: None, tty: false, ..spec.clone() };
     let (plan, _) = prepare::plan(spec, |_, _| Ok(Ending::Demonstration), false)?;
     let agent = Agent::start(&plan, &mut Unwatched)?;

@@ -1,4 +1,4 @@
-//! How a run is told: the flags that every feature and `run` have, and what they do to a plan that ends in a command.
+//! The flags that all features, `run` and `enter` have: what is printed about a run.
 
 use clap::Args;
 
@@ -10,11 +10,11 @@ use crate::render::equivalents;
 use crate::render::{self, plan as plan_text};
 use crate::sys;
 
-/// The flags.
+/// These flags.
 #[derive(Debug, Args)]
 #[group(skip)]
 #[command(next_help_heading = "Common options")]
-pub(super) struct Telling {
+pub(super) struct OutputArgs {
     /// Show /proc outside and inside, side by side
     #[arg(long)]
     pub(super) show_proc: bool,
@@ -38,7 +38,7 @@ pub(super) struct Telling {
     quiet: bool,
 }
 
-/// How results are printed.
+/// The format of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
     /// Plain text.
@@ -47,7 +47,7 @@ pub(super) enum Format {
     Json,
 }
 
-impl Telling {
+impl OutputArgs {
     pub(super) fn narrates(&self) -> bool {
         self.explain || self.step
     }
@@ -65,28 +65,28 @@ impl Telling {
     }
 }
 
-/// The plan, instead of doing it.
-pub(super) fn print_plan(plan: &Plan, telling: &Telling) {
-    render::out(&if telling.is_json() {
+/// Prints the plan, in place of performing it.
+pub(super) fn print_plan(plan: &Plan, output: &OutputArgs) {
+    render::out(&if output.is_json() {
         render::json(plan)
     } else {
         plan_text::text_of(plan) + &equivalents::text_of(plan)
     });
 }
 
-/// Starts `sandbox` anew from a sealed copy of its program, where the first step of each container's plan is that. As a step it
-/// would come too late: standard input may have been read, and something printed.
+/// Executes `sandbox` again from a sealed copy of its program, if a plan would do this in its first step. That step
+/// would be too late: standard input may have been read already, and output printed.
 pub(super) fn protect_program() {
     if !ProgramFile::gather().can_be_left {
-        // Where it fails, the step fails as well, and says why.
+        // If this fails, the step fails too, and reports the reason.
         let _ = sys::sealed::execute();
     }
 }
 
-/// Performs a plan that ends in a command; its status.
-pub(super) fn run_command(plan: &Plan, telling: &Telling, narrator: &mut dyn Watch) -> Result<u8> {
+/// Performs a plan that ends in a command. Returns the exit status of the command.
+pub(super) fn run_command(plan: &Plan, output: &OutputArgs, narrator: &mut dyn Watch) -> Result<u8> {
     let ended = exec::start(plan, narrator)?.wait(narrator)?;
-    if telling.narrates() {
+    if output.narrates() {
         render::err(&(plan_text::versions(plan) + &equivalents::text_of(plan)));
     }
     Ok(ended.status())
