@@ -95,7 +95,7 @@ pub(super) fn load(file: &str) -> Result<Spec> {
     // At most one byte more than the maximum size is read: enough to detect a file that is too long, or a pipe that
     // never ends.
     let mut bytes = Vec::with_capacity(4096);
-    let most = yaml::LONGEST as u64 + 1;
+    let most = yaml::MAX_SIZE as u64 + 1;
     match file {
         "-" => io::stdin().lock().take(most).read_to_end(&mut bytes),
         path => File::open(path).map_err(unread)?.take(most).read_to_end(&mut bytes),

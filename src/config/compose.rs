@@ -1,4 +1,5 @@
-//! Spec to plan: what the kernel forces is added, each feature draws its steps, the frame around them is drawn here.
+//! Makes a plan from a spec. It adds what the kernel requires, then each feature adds its steps, then the steps that
+//! every plan has.
 
 use std::collections::BTreeMap;
 
@@ -22,30 +23,30 @@ use crate::security::capabilities::Capabilities;
 use crate::security::run_as::{RunAs, plan_groups};
 use crate::security::{self, seccomp::Seccomp};
 
-/// What stands at the end of a plan.
+/// The end of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
     /// A program: its resolved file and its arguments.
     Command {
         /// The file.
         path: String,
-        /// The arguments, the name first.
+        /// The arguments. The first one is the name.
         arguments: Vec<String>,
     },
-    /// A process of our own that does what a demonstration asks.
+    /// A process of `sandbox` that performs the calls of a demonstration.
     Demonstration,
 }
 
 /// The facts about this machine that a plan is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
-    /// The caller, and what they may do here.
+    /// The machine and the caller.
     pub host: Host,
-    /// What a network can be connected to.
+    /// The facts for a connection of the network.
     pub network: NetworkFacts,
 }
 
-/// The facts about this machine that a spec needs.
+/// Gathers the facts that the plan of a spec needs.
 pub fn gather(spec: &Spec) -> Machine {
     let mut host = Host::gather();
     if spec.user.as_ref().is_some_and(User::takes_ranges) {
@@ -61,15 +62,15 @@ pub fn gather(spec: &Spec) -> Machine {
     if spec.capabilities.is_some() {
         host.last_capability = host::last_capability();
     }
-    gather_groups(spec, &mut host);
+    gather_cgroups(spec, &mut host);
     Machine {
         host,
         network: spec.net.as_ref().map(|net| NetworkFacts::gather(net.request())).unwrap_or_default(),
     }
 }
 
-/// Where the spec's groups can be made, under a name that no other group has.
-pub fn gather_groups(spec: &Spec, host: &mut Host) {
+/// Gathers where the cgroups of a spec can be made. Each call chooses a new name for them.
+pub fn gather_cgroups(spec: &Spec, host: &mut Host) {
     let controllers = spec.controllers();
     host.cgroups = None;
     if controllers.is_empty() {
@@ -86,7 +87,8 @@ pub fn gather_groups(spec: &Spec, host: &mut Host) {
     host.cgroups = Some(cgroups);
 }
 
-/// Completes the spec with what the kernel demands of this caller. What was added is announced.
+/// Adds the features that the kernel requires for this spec and this caller. Returns them too, so that they can be
+/// printed.
 pub fn complete(spec: &Spec, host: &Host) -> (Spec, Vec<Addition>) {
     let mut spec = spec.clone();
     let mut added = Vec::new();
@@ -103,7 +105,7 @@ pub fn complete(spec: &Spec, host: &Host) -> (Spec, Vec<Addition>) {
         add(&mut spec, Feature::Pid, "common.added.init");
         spec.pid.iter_mut().for_each(|pid| pid.init = true);
     }
-    if !host.privileged && takes_privilege(&spec) {
+    if !host.privileged && needs_privilege(&spec) {
         add(&mut spec, Feature::User, "common.added.notroot");
     }
     if spec.pid.as_ref().is_some_and(|pid| pid.mount_proc) {
@@ -115,8 +117,9 @@ pub fn complete(spec: &Spec, host: &Host) -> (Spec, Vec<Addition>) {
     (spec, added)
 }
 
-/// What takes a capability: in a user namespace of their own, anyone has them all.
-fn takes_privilege(spec: &Spec) -> bool {
+/// Whether the spec needs a capability. A caller without it needs a new user namespace, in which the caller has all of
+/// them.
+fn needs_privilege(spec: &Spec) -> bool {
     spec.features().into_iter().any(Feature::is_namespace)
         || spec.capabilities.is_some()
         || spec.run_as.is_some()
@@ -124,7 +127,7 @@ fn takes_privilege(spec: &Spec) -> bool {
         || (spec.seccomp == Some(Seccomp::Default) && !spec.no_new_privileges)
 }
 
-/// What paths in the container resolve to: COMMAND is searched there before anything is made.
+/// What paths in the container resolve to. COMMAND is searched by it before anything is made.
 pub fn resolver(spec: &Spec) -> Resolver {
     match (&spec.rootfs, &spec.mnt) {
         (Some(rootfs), mnt) => rootfs::resolver(rootfs, &mnt.as_ref().map(Mnt::all).unwrap_or_default()),
@@ -133,17 +136,17 @@ pub fn resolver(spec: &Spec) -> Resolver {
     }
 }
 
-/// The plan of a spec: pure, but for the paths that it names, which it looks at.
+/// The plan of a spec. It changes nothing on the machine, and reads only the paths that the spec names.
 ///
-/// `purpose` is what the user asked for; `view` asks for a report from inside before the end.
+/// `purpose` is what the user asked for. With `view`, the child reports what it sees before the end.
 pub fn plan(spec: &Spec, machine: &Machine, purpose: impl Into<Purpose>, ending: Ending, view: bool) -> Plan {
     let host = &machine.host;
     let purpose = purpose.into();
-    let asked = spec;
+    let requested = spec;
     let (spec, added) = complete(spec, host);
     let mut draft = Draft::new(purpose, added);
-    asked.net.iter().for_each(|net| net.announce_host_mode(&mut draft));
-    // A whole container isn't started by half; a single feature shows what it does in its view.
+    requested.net.iter().for_each(|net| net.announce_host_mode(&mut draft));
+    // A whole container is verified before it starts. For a single feature, its view shows whether it works.
     let is_whole = purpose == Purpose::Container;
     if is_whole {
         protect_program(&spec, host, &mut draft);
@@ -155,7 +158,7 @@ pub fn plan(spec: &Spec, machine: &Machine, purpose: impl Into<Purpose>, ending:
         draft.problem(purpose, error.clone());
     }
     if let Some(directory) = &spec.workdir {
-        // Without its links, as the kernel will show it.
+        // Without symbolic links, as /proc/PID/cwd shows it. Verify compares the two.
         let directory = resolver(&spec).resolve(directory).container;
         let call = MountCall::Chdir { path: directory.to_string_lossy().into_owned() };
         draft.step(Phase::WorkingDirectory, Actor::Command, Feature::Mnt, call, "run.directory.why");
@@ -205,14 +208,14 @@ macro_rules! plan_features {
 }
 features!(plan_features);
 
-/// What the root file system depends on, of the rest of the spec.
+/// What the root file system depends on in the spec.
 fn root_request(spec: &Spec) -> RootRequest<'_> {
     let mnt = spec.mnt.as_ref();
     RootRequest {
         rootfs: spec.rootfs.as_ref(),
         overlay: spec.overlay,
         readonly: mnt.is_some_and(|mnt| mnt.readonly),
-        // Without a root file system of its own, the flags of `mnt` mount theirs themselves.
+        // Without a new root file system, `Mnt::plan` makes the mounts of the flags itself.
         mounts: mnt
             .map(|mnt| if spec.rootfs.is_some() { mnt.all() } else { mnt.mounts.clone() })
             .unwrap_or_default(),
@@ -229,7 +232,7 @@ fn root_request(spec: &Spec) -> RootRequest<'_> {
     }
 }
 
-/// Keeps the container from changing the file of `sandbox` by /proc/PID/exe.
+/// Prevents that the container changes the program file of `sandbox` by /proc/PID/exe.
 fn protect_program(spec: &Spec, host: &Host, draft: &mut Draft) {
     if !host.program.can_be_left {
         return draft.common(Phase::Program, Actor::Host, ProcessCall::ExecuteCopy, "run.copy.why");
@@ -237,15 +240,15 @@ fn protect_program(spec: &Spec, host: &Host, draft: &mut Draft) {
     let writer = host.program.writer;
     let is_kept_out =
         spec.user.as_ref().zip(writer).is_some_and(|(user, writer)| user.excludes(writer, host));
-    // With the host's mount table, the file can be opened by its path as well.
+    // Without a new mount namespace it would not help: the container can open the file by its path.
     if spec.mnt.is_some() && !is_kept_out {
         let leave = ProcessCall::LeaveProgram { copied: false };
         draft.common(Phase::ParentDeathSignal, Actor::Child, leave, "run.own.why");
     }
 }
 
-/// Whose the terminal shall be, where `run_as` says so: one that is made outside has its owner's number there, and only root
-/// gives it away.
+/// The owner of the terminal, if there is a `run_as`. A terminal that is made outside needs the owner's ID outside, and
+/// only root may change its owner.
 fn owner_of_terminal(spec: &Spec, host: &Host, inside: bool) -> Option<u32> {
     let user = spec.run_as?.uid;
     match &spec.user {
@@ -256,7 +259,8 @@ fn owner_of_terminal(spec: &Spec, host: &Host, inside: bool) -> Option<u32> {
     }
 }
 
-/// A container's own environment: nothing of the caller's but the kind of terminal. Who HOME is for isn't looked up by name.
+/// The environment of the command. From the caller's it has only TERM. HOME depends only on whether the user is root,
+/// because users are not looked up in /etc/passwd.
 fn environment(spec: &Spec, host: &Host) -> Vec<String> {
     let is_root = spec.run_as.as_ref().is_none_or(RunAs::is_root);
     let hostname =
@@ -271,7 +275,7 @@ fn environment(spec: &Spec, host: &Host) -> Vec<String> {
     all.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
-/// What every plan has: the gate, the leash, and the end.
+/// The steps that every plan has: the gate, the parent-death signal, and the end.
 pub(super) fn frame(
     draft: &mut Draft,
     ending: Ending,
@@ -284,7 +288,7 @@ pub(super) fn frame(
     if view {
         draft.common(Phase::View, Actor::Command, GateCall::Report, "common.report.why");
     }
-    // A process that only answers questions executes nothing, and so keeps its descriptors.
+    // The process of a demonstration does not call execve(2), and keeps its descriptors. It is not verified.
     if is_verified && matches!(ending, Ending::Command { .. }) {
         draft.common(Phase::Undumpable, Actor::Command, ProcessCall::Undumpable, "run.undumpable.why");
         draft.common(Phase::Release, Actor::Host, GateCall::Verify, "verify.kernel.why");
@@ -315,7 +319,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_init_takes_a_pid_namespace() {
+    fn an_init_needs_a_pid_namespace() {
         let host = Host::gather();
         let (spec, added) = complete(&Spec { init: true, ..Spec::default() }, &host);
         assert!(spec.pid.is_some_and(|pid| pid.init && pid.mount_proc));

@@ -1,4 +1,4 @@
-//! Entering what is there already: a plan of joins, as nsenter(1) makes it. setns(2)
+//! Enters the namespaces of a running container: a plan of setns(2) calls, as nsenter(1) makes them.
 
 use super::compose::{Ending, frame};
 use crate::feature::{Feature, Purpose};
@@ -8,7 +8,7 @@ use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft, Plan};
 
-/// The namespaces of a process that aren't the caller's own.
+/// The namespaces of a process that differ from those of the caller.
 pub fn others(pid: i32) -> Vec<Feature> {
     let process = format!("/proc/{pid}");
     let is_other = |kind: &Feature| {
@@ -18,11 +18,12 @@ pub fn others(pid: i32) -> Vec<Feature> {
     Feature::NAMESPACES.iter().copied().filter(is_other).collect()
 }
 
-/// The plan: a process between joins, and makes the child, since pid and time namespaces hold for children only.
+/// The plan. A helper process joins the namespaces and then makes the child, because a process enters a PID or time
+/// namespace only as a new child.
 pub fn plan(pid: i32, namespaces: &[Feature], program: ProgramFile, ending: Ending, view: bool) -> Plan {
     let mut draft = Draft::new(Purpose::Container, Vec::new());
     if program.can_be_left {
-        // What is at /proc in there may be anything.
+        // /proc inside belongs to the container and may be hostile.
         let leave = ProcessCall::LeaveProgram { copied: true };
         draft.common(Phase::ParentDeathSignal, Actor::Child, leave, "run.own.why");
     } else {
@@ -30,7 +31,7 @@ pub fn plan(pid: i32, namespaces: &[Feature], program: ProgramFile, ending: Endi
     }
     frame(&mut draft, ending, view, true, None);
     let helper = Actor::Helper;
-    // Nobody in there may trace a process that still has the caller's credentials and descriptors.
+    // The helper still has the caller's credentials and descriptors, so no process of the container may trace it.
     draft.common(Phase::Offsets, helper, ProcessCall::Undumpable, "enter.undumpable.why");
     let joined = Namespaces::of(namespaces);
     draft.common(
@@ -40,17 +41,17 @@ pub fn plan(pid: i32, namespaces: &[Feature], program: ProgramFile, ending: Endi
         "enter.join.why",
     );
     if namespaces.contains(&Feature::User) {
-        // The caller's own id may have no number in there; 0 is whoever the maps say.
+        // The caller's own ID may not be mapped in the user namespace. The helper becomes root inside.
         draft.common(Phase::Offsets, helper, ProcessCall::SetGroup(0), "enter.root.why");
         draft.common(Phase::Offsets, helper, ProcessCall::SetUser(0), "enter.root.why");
-        // Where fs.suid_dumpable is 1, a change of ids makes it traceable again.
+        // If fs.suid_dumpable is 1, a change of IDs makes the process dumpable, and so traceable, again.
         draft.common(Phase::Offsets, helper, ProcessCall::Undumpable, "enter.undumpable.why");
     }
     draft.through_helper();
     draft.finish()
 }
 
-/// A file that a process sees, by a path of the caller's: its root is a link below /proc. proc_pid_root(5)
+/// The root directory of a process, as a path of the caller: a link in /proc. proc_pid_root(5)
 pub fn root(pid: i32) -> String {
     format!("/proc/{pid}/root")
 }
@@ -65,7 +66,7 @@ mod tests {
         let plan = plan(1, &[Feature::Uts, Feature::Pid], ProgramFile::gather(), ending, false);
         assert!(plan.namespaces.is_empty());
         let calls: Vec<String> = plan.steps.iter().map(|step| step.call.to_string()).collect();
-        let place = |words: &str| calls.iter().position(|call| call.contains(words)).unwrap();
+        let place = |part: &str| calls.iter().position(|call| call.contains(part)).unwrap();
         let join = place("setns(<pidfd of 1>, CLONE_NEWUTS|CLONE_NEWPID)");
         assert!(place("PR_SET_DUMPABLE, 0") < join && join < place("CLONE_PARENT") && join < place("execve"));
     }

@@ -1,4 +1,4 @@
-//! What a container is to be: the spec that a user writes, and the plan that follows from it.
+//! What a container should be: the spec that a user writes, and the plan that is made from it.
 
 pub mod compose;
 pub mod enter;

@@ -1,34 +1,33 @@
-//! Keys that contradict each other: each is good alone, and together they say two things of one. As flags they're refused
-//! by clap, which has it from `conflicts_with` in the same structs.
+//! Keys that exclude each other. clap refuses the same pairs as flags, because of `conflicts_with` in the same structs.
 
 use super::flaw::Flaw;
 use super::tree::{Node, NodeKind};
 use crate::text::text_with;
 
-/// A key of the spec, and two keys below it.
+/// A key of the spec, and two keys below it that exclude each other.
 const PAIRS: [(&str, &str, &str); 3] =
     [("cpu", "shares", "weight"), ("user", "map_user", "map"), ("user", "map_group", "map")];
 
-/// What contradicts itself, each at the later of the two keys.
+/// The contradictions of a document. Each has the place of the later key.
 pub(super) fn of(root: &Node<'_>) -> Vec<Flaw> {
-    let told = PAIRS.iter().filter_map(|(feature, one, other)| {
+    let found = PAIRS.iter().filter_map(|(feature, one, other)| {
         let (_, map) = entry(root, feature)?;
         let mut keys = [entry(map, one)?.0, entry(map, other)?.0];
         keys.sort_by_key(|key| (key.place.line, key.place.column));
-        let [first, second] = keys.map(|key| key.word().unwrap_or_default());
+        let [first, second] = keys.map(|key| key.scalar().unwrap_or_default());
         Some(Flaw::at(
             keys[1].place,
             text_with("spec.contradiction", &[("first", first), ("second", second)]),
         ))
     });
-    told.collect()
+    found.collect()
 }
 
-/// A key and its value, where it has one: a key without a value says nothing.
+/// A key and its value. A key without a value sets nothing, so it contradicts nothing.
 fn entry<'n, 't>(map: &'n Node<'t>, name: &str) -> Option<(&'n Node<'t>, &'n Node<'t>)> {
     let NodeKind::Map(entries) = &map.kind else { return None };
-    let (key, value) = entries.iter().find(|(key, _)| key.word() == Some(name))?;
-    (!value.is_nothing()).then_some((key, value))
+    let (key, value) = entries.iter().find(|(key, _)| key.scalar() == Some(name))?;
+    (!value.is_null()).then_some((key, value))
 }
 
 #[cfg(test)]
@@ -36,9 +35,9 @@ mod tests {
     use super::*;
     use crate::feature::Feature;
 
-    /// What the flags refuse, read from their definitions. `map_root_user` is no key.
+    /// The pairs are read from the definitions of the flags. `map_root_user` is a flag, but no key.
     #[test]
-    fn they_are_those_of_the_flags() {
+    fn the_pairs_are_those_of_the_flags() {
         let mut all = crate::cli::definition();
         all.build();
         let mut found = Vec::new();

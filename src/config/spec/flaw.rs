@@ -1,10 +1,10 @@
-//! What is wrong with a spec, and where in its text: these become the mistakes of an error.
+//! A flaw: something wrong in the text of a spec, with its place. Flaws become the mistakes of an error.
 
 use super::tree::Place;
 use crate::error::{MAX_MISTAKES, Mistake};
 use crate::text::{text as catalogue, text_with};
 
-/// Something wrong at a place, before anyone knows in which file.
+/// Something wrong at a place of the text. The name of the file is added later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Flaw {
     pub(super) place: Place,
@@ -17,7 +17,7 @@ impl Flaw {
         Flaw { place, what: what.into(), near: None }
     }
 
-    /// What a parser couldn't go on from.
+    /// A syntax error, at which the parser stopped.
     pub(super) fn syntax(place: Place, text: &str, error: &str) -> Flaw {
         let line = line_of(text, place.line);
         let indent = &line[..line.len() - line.trim_start().len()];
@@ -32,10 +32,10 @@ impl Flaw {
     }
 }
 
-/// The flaws as mistakes of a file, in its order.
+/// The flaws as mistakes of a file, in the order of its lines.
 pub(super) fn mistakes_of(mut flaws: Vec<Flaw>, text: &str, file: &str) -> Vec<Mistake> {
     flaws.sort_by_key(|flaw| (flaw.place.line, flaw.place.column));
-    // What an alias stands for is looked at each time, and wrong once.
+    // A value with aliases is read once for each alias. Its flaw is reported once.
     flaws.dedup();
     flaws.truncate(MAX_MISTAKES);
     let mistake = |flaw: Flaw| Mistake {
@@ -54,8 +54,9 @@ fn line_of(text: &str, line: usize) -> &str {
     text.lines().nth(line.saturating_sub(1)).unwrap_or_default()
 }
 
-/// A sentence may quote the file: nothing in it may move the cursor, or fill the screen.
+/// Makes a sentence safe to print. It may quote the file, so it must not move the cursor or fill the screen.
 fn clean(what: &str) -> String {
-    const LONGEST: usize = 600;
-    what.chars().take(LONGEST).map(|sign| if sign.is_control() { ' ' } else { sign }).collect()
+    const MAX_LENGTH: usize = 600;
+    let printable = |character: char| if character.is_control() { ' ' } else { character };
+    what.chars().take(MAX_LENGTH).map(printable).collect()
 }

@@ -1,4 +1,4 @@
-//! The spec: what is wanted, in types. The flags of a single-feature subcommand and the keys of a YAML file are the same
+//! The spec: a description of a container, as types. The flags of a subcommand and the keys of a YAML file are the same
 //! structs.
 
 mod contradictions;
@@ -26,7 +26,8 @@ use crate::value::units::Length;
 
 macro_rules! spec {
     ($($kind:ident { $($about:literal, $feature:ident, $name:ident, $directory:ident, $page:literal, $also:tt;)* })*) => {
-        /// A description of a container. A feature is on if its key is present, even without a value. Otherwise it is off.
+        /// A description of a container. A feature is on if its key is present, even without a value. Otherwise it is
+        /// off.
         #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
         pub struct Spec {
@@ -82,7 +83,7 @@ macro_rules! spec {
         }
 
         impl Spec {
-            /// Turns a feature on, as it is without options.
+            /// Turns a feature on, with its default options.
             pub fn add(&mut self, feature: Feature) {
                 match feature {
                     $($(Feature::$feature => self.$name = Some(Default::default()),)*)*
@@ -119,7 +120,7 @@ macro_rules! controllers {
 features!(controllers);
 
 impl Spec {
-    /// The spec with this one feature, everything in it as it is without flags.
+    /// The spec with only this feature, with its default options.
     pub fn of(feature: Feature) -> Spec {
         let mut spec = Spec::default();
         spec.add(feature);

@@ -1,8 +1,8 @@
-//! A tree of YAML read as a `Spec`, or every fault of it at once.
+//! Reads a tree as a `Spec`, or reports all its faults at once.
 //!
-//! serde stops at the first thing that it can't read. So a tree that is wrong is read again and again: each time the innermost
-//! value with a fault is told and passed over from then on, until nothing is wrong any more. What is known of keys and types
-//! comes from the very types that are read, so there is no second list of them. Only a document that is wrong pays for it.
+//! serde stops at its first error. So a tree with a fault is read several times. Each time, the innermost value with a
+//! fault is reported, and later reads skip it, until no fault is left. The keys and types come from the structs that
+//! are read, so there is no second list of them. A document without faults is read only once.
 
 use std::fmt;
 
@@ -18,10 +18,10 @@ use crate::error::MAX_MISTAKES;
 use crate::text::{text, text_with};
 use crate::value::nearest::nearest;
 
-/// The document as a `T`.
+/// Reads the document as a `T`.
 ///
 /// # Errors
-/// All that is wrong with it.
+/// All flaws of the document.
 pub(super) fn read<'t, T: Deserialize<'t>>(root: &'t Node<'t>) -> Result<T, Vec<Flaw>> {
     let mut flaws = Vec::new();
     while flaws.len() < MAX_MISTAKES {
@@ -33,41 +33,41 @@ pub(super) fn read<'t, T: Deserialize<'t>>(root: &'t Node<'t>) -> Result<T, Vec<
         if !fault.is_consequence {
             flaws.push(Flaw { place: fault.place.unwrap_or(root.place), what: fault.what, near: fault.near });
         }
-        if !fault.is_passed_over {
+        if !fault.is_skipped {
             break;
         }
     }
     Err(flaws)
 }
 
-/// Why a value can't be read.
+/// Why a value cannot be read.
 #[derive(Debug)]
 pub(super) struct Fault {
     what: String,
     near: Option<String>,
     place: Option<Place>,
-    /// The key that it's about, unknown or missing.
+    /// The unknown or missing key.
     key: Option<String>,
-    /// It came only from a value that was passed over: it's nothing to tell.
+    /// Whether it is only a consequence of a skipped value. Then it is not reported.
     is_consequence: bool,
-    /// The value that has it is passed over from now on.
-    is_passed_over: bool,
+    /// Whether later reads skip the value with this fault.
+    is_skipped: bool,
 }
 
 impl Fault {
     fn new(what: String) -> Fault {
-        Fault { what, near: None, place: None, key: None, is_consequence: false, is_passed_over: false }
+        Fault { what, near: None, place: None, key: None, is_consequence: false, is_skipped: false }
     }
 
-    /// A word that is none of the known ones.
-    fn unknown([key, key_of_all]: [&str; 2], word: &str, known: &[&str]) -> Fault {
+    /// A name that is none of the known ones.
+    fn unknown([key, key_of_all]: [&str; 2], name: &str, known: &[&str]) -> Fault {
         let all = known.join(", ");
-        let near = nearest(word, known.iter().copied()).map(str::to_owned);
+        let near = nearest(name, known.iter().copied()).map(str::to_owned);
         let what = match &near {
-            Some(_) => text_with(key, &[("word", word)]),
-            None => text_with(key_of_all, &[("word", word), ("all", &all)]),
+            Some(_) => text_with(key, &[("word", name)]),
+            None => text_with(key_of_all, &[("word", name), ("all", &all)]),
         };
-        Fault { near, key: Some(word.into()), ..Fault::new(what) }
+        Fault { near, key: Some(name.into()), ..Fault::new(what) }
     }
 
     fn at(mut self, place: Place) -> Fault {
@@ -75,11 +75,11 @@ impl Fault {
         self
     }
 
-    /// The fault passes a value that can be left out: an entry of a map, an item of a list.
-    fn out_of(mut self, value: &Node<'_>) -> Fault {
-        if !self.is_passed_over {
-            value.is_told.set(true);
-            self.is_passed_over = true;
+    /// The fault is in a value that later reads can skip: an entry of a map, or an item of a list.
+    fn skip(mut self, value: &Node<'_>) -> Fault {
+        if !self.is_skipped {
+            value.is_reported.set(true);
+            self.is_skipped = true;
         }
         self
     }
@@ -94,8 +94,8 @@ impl fmt::Display for Fault {
 impl std::error::Error for Fault {}
 
 impl de::Error for Fault {
-    fn custom<T: fmt::Display>(words: T) -> Fault {
-        Fault::new(words.to_string())
+    fn custom<T: fmt::Display>(message: T) -> Fault {
+        Fault::new(message.to_string())
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Fault {
@@ -109,7 +109,7 @@ impl de::Error for Fault {
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Fault {
-        // The key that it's about is another one.
+        // The variant is a value, not a key of the map around it.
         Fault { key: None, ..Fault::unknown(["spec.choice", "spec.choice.of"], variant, expected) }
     }
 
@@ -122,7 +122,7 @@ impl de::Error for Fault {
             de::Unexpected::Unit => text("spec.is.nothing"),
             de::Unexpected::Seq => text("spec.is.many"),
             de::Unexpected::Map => text("spec.is.map"),
-            de::Unexpected::Str(word) => word.to_owned(),
+            de::Unexpected::Str(string) => string.to_owned(),
             de::Unexpected::Unsigned(number) => number.to_string(),
             de::Unexpected::Signed(number) => number.to_string(),
             other => other.to_string(),
@@ -136,28 +136,30 @@ impl de::Error for Fault {
 }
 
 impl Node<'_> {
+    /// The value, as a message names it.
     fn found(&self) -> String {
         match &self.kind {
-            _ if self.is_nothing() => text("spec.is.nothing"),
-            NodeKind::Word { text: word, .. } => word.to_string(),
+            _ if self.is_null() => text("spec.is.nothing"),
+            NodeKind::Scalar { text, .. } => text.to_string(),
             NodeKind::List(_) => text("spec.is.many"),
             NodeKind::Map(_) => text("spec.is.map"),
         }
     }
 
+    /// The fault that this value has another type than the wanted one.
     fn wrong(&self, wanted: &str) -> Fault {
         Fault::new(text_with("spec.wrong", &[("wanted", wanted), ("found", &self.found())])).at(self.place)
     }
 
-    /// The word, where it's written without quotes: only then it can be more than a word.
+    /// The text of a plain scalar. With quotes, a scalar is always a string.
     fn plain(&self) -> Option<&str> {
         match &self.kind {
-            NodeKind::Word { text, is_plain: true } => Some(text),
+            NodeKind::Scalar { text, is_plain: true } => Some(text),
             _ => None,
         }
     }
 
-    pub(super) fn is_nothing(&self) -> bool {
+    pub(super) fn is_null(&self) -> bool {
         matches!(self.plain(), Some("" | "~" | "null" | "Null" | "NULL"))
     }
 
@@ -170,22 +172,23 @@ impl Node<'_> {
     }
 
     fn whole(&self) -> Option<i128> {
-        let word = self.plain()?;
-        let (sign, digits) = word.strip_prefix('-').map_or((1, word), |rest| (-1, rest));
+        let number = self.plain()?;
+        let (sign, digits) = number.strip_prefix('-').map_or((1, number), |rest| (-1, rest));
         let digits = digits.strip_prefix('+').filter(|_| sign > 0).unwrap_or(digits);
         let radix = [("0x", 16), ("0o", 8), ("0b", 2)];
         let number =
             match radix.iter().find_map(|(prefix, radix)| Some((digits.strip_prefix(prefix)?, *radix))) {
                 Some((digits, radix)) => i128::from_str_radix(digits, radix).ok(),
-                // 0755 is a word in YAML 1.2: it would be 493 in YAML 1.1.
+                // 0755 would be the octal number 493 in YAML 1.1. It is read as a string, so that neither is taken
+                // silently.
                 None if digits.len() > 1 && digits.starts_with('0') => None,
-                None if !digits.starts_with(|sign: char| sign.is_ascii_digit()) => None,
+                None if !digits.starts_with(|first: char| first.is_ascii_digit()) => None,
                 None => digits.parse::<i128>().ok(),
             };
         number.map(|number| sign * number)
     }
 
-    /// A whole number of a type that goes from `least` to `most`.
+    /// A whole number from `least` to `most`.
     fn within<N: TryFrom<i128>>(&self, least: i128, most: i128) -> Result<N, Fault> {
         self.whole().and_then(|number| N::try_from(number).ok()).ok_or_else(|| {
             let values = [("least", &*least.to_string()), ("most", &*most.to_string())];
@@ -193,13 +196,13 @@ impl Node<'_> {
         })
     }
 
-    /// The map's fault, with the place of its key, if it's about one of the keys that stand here.
-    fn settle(&self, mut fault: Fault) -> Fault {
+    /// Gives a fault of this map its place: that of the key, if the map has the key.
+    fn with_place(&self, mut fault: Fault) -> Fault {
         if let (NodeKind::Map(entries), Some(key), None) = (&self.kind, &fault.key, fault.place) {
-            match entries.iter().find(|(own, _)| own.word() == Some(key)) {
-                // It's there, and was passed over: that it's missing is no news.
-                Some((_, value)) if value.is_told.get() => fault.is_consequence = true,
-                Some((own, value)) => return fault.at(own.place).out_of(value),
+            match entries.iter().find(|(own, _)| own.scalar() == Some(key)) {
+                // The key is there, but its value was skipped. Only therefore serde reports it as missing.
+                Some((_, value)) if value.is_reported.get() => fault.is_consequence = true,
+                Some((own, value)) => return fault.at(own.place).skip(value),
                 None => {}
             }
         }
@@ -207,9 +210,9 @@ impl Node<'_> {
     }
 }
 
-/// A number with a point. "inf" and "nan" are words in YAML, and ".inf" is a number that no spec could use.
-fn finite(word: &str) -> Option<f64> {
-    word.parse().ok().filter(|number: &f64| number.is_finite())
+/// A floating-point number. In YAML, "inf" and "nan" are strings, and ".inf" is a number that no key accepts.
+fn finite(number: &str) -> Option<f64> {
+    number.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
 macro_rules! whole_numbers {
@@ -228,8 +231,8 @@ impl<'de> Deserializer<'de> for &'de Node<'de> {
         let result = match &self.kind {
             NodeKind::List(items) => visitor.visit_seq(Items(items.iter())),
             NodeKind::Map(entries) => visitor.visit_map(Entries { left: entries.iter(), value: None }),
-            NodeKind::Word { text, .. } => match (self.boolean(), self.whole()) {
-                _ if self.is_nothing() => visitor.visit_unit(),
+            NodeKind::Scalar { text, .. } => match (self.boolean(), self.whole()) {
+                _ if self.is_null() => visitor.visit_unit(),
                 (Some(is), _) => visitor.visit_bool(is),
                 (_, Some(number)) => match (u64::try_from(number), i64::try_from(number)) {
                     (Ok(number), _) => visitor.visit_u64(number),
@@ -242,12 +245,12 @@ impl<'de> Deserializer<'de> for &'de Node<'de> {
                 },
             },
         };
-        result.map_err(|fault| self.settle(fault))
+        result.map_err(|fault| self.with_place(fault))
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         let Some(is) = self.boolean() else {
-            let meant = match self.word().map(str::to_ascii_lowercase).as_deref() {
+            let meant = match self.scalar().map(str::to_ascii_lowercase).as_deref() {
                 Some("yes" | "on" | "y" | "true") => Some("true"),
                 Some("no" | "off" | "n" | "false") => Some("false"),
                 _ => None,
@@ -276,9 +279,9 @@ impl<'de> Deserializer<'de> for &'de Node<'de> {
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        // A number is a word as well: `command: [sleep, 10]`.
-        let word = self.word().ok_or_else(|| self.wrong(&text("spec.wants.text")))?;
-        visitor.visit_borrowed_str(word).map_err(|fault: Fault| fault.at(self.place))
+        // A number is accepted as a string: `command: [sleep, 10]`.
+        let string = self.scalar().ok_or_else(|| self.wrong(&text("spec.wants.text")))?;
+        visitor.visit_borrowed_str(string).map_err(|fault: Fault| fault.at(self.place))
     }
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -294,7 +297,7 @@ impl<'de> Deserializer<'de> for &'de Node<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        if self.is_nothing() { visitor.visit_none() } else { visitor.visit_some(self) }
+        if self.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -338,28 +341,28 @@ impl<'de> Deserializer<'de> for &'de Node<'de> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        let Some(word) = self.word() else {
+        let Some(name) = self.scalar() else {
             return Err(self.wrong(&text_with("spec.wants.choice", &[("all", &variants.join(", "))])));
         };
-        visitor.visit_enum(Choice(word)).map_err(|fault| fault.at(self.place))
+        visitor.visit_enum(Choice(name)).map_err(|fault| fault.at(self.place))
     }
 
     serde::forward_to_deserialize_any! { i128 u128 bytes byte_buf unit unit_struct tuple tuple_struct ignored_any }
 }
 
-/// The items of a list that are left.
+/// The items of a list that have not been read.
 struct Items<'t>(std::slice::Iter<'t, Node<'t>>);
 
 impl<'t> SeqAccess<'t> for Items<'t> {
     type Error = Fault;
 
     fn next_element_seed<T: DeserializeSeed<'t>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
-        let item = self.0.by_ref().find(|item| !item.is_told.get());
-        item.map(|item| seed.deserialize(item).map_err(|fault| fault.at(item.place).out_of(item))).transpose()
+        let item = self.0.by_ref().find(|item| !item.is_reported.get());
+        item.map(|item| seed.deserialize(item).map_err(|fault| fault.at(item.place).skip(item))).transpose()
     }
 }
 
-/// The entries of a map that are left.
+/// The entries of a map that have not been read.
 struct Entries<'t> {
     left: std::slice::Iter<'t, (Node<'t>, Node<'t>)>,
     value: Option<&'t Node<'t>>,
@@ -369,24 +372,24 @@ impl<'t> MapAccess<'t> for Entries<'t> {
     type Error = Fault;
 
     fn next_key_seed<K: DeserializeSeed<'t>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
-        let entry = self.left.by_ref().find(|(_, value)| !value.is_told.get());
+        let entry = self.left.by_ref().find(|(_, value)| !value.is_reported.get());
         self.value = entry.map(|(_, value)| value);
         entry
-            .map(|(key, value)| seed.deserialize(key).map_err(|fault| fault.at(key.place).out_of(value)))
+            .map(|(key, value)| seed.deserialize(key).map_err(|fault| fault.at(key.place).skip(value)))
             .transpose()
     }
 
     fn next_value_seed<V: DeserializeSeed<'t>>(&mut self, seed: V) -> Result<V::Value, Fault> {
         let value = self.value.take().ok_or_else(|| de::Error::custom("a value without a key"))?;
-        seed.deserialize(value).map_err(|fault| fault.at(value.place).out_of(value))
+        seed.deserialize(value).map_err(|fault| fault.at(value.place).skip(value))
     }
 }
 
-/// One word of several.
+/// The name of a variant of an enum.
 struct Choice<'t>(&'t str);
 
 impl Choice<'_> {
-    /// A word that wants values beside it.
+    /// The fault of a variant that needs values.
     fn alone(&self) -> Fault {
         Fault::new(text_with("spec.choice.alone", &[("word", self.0)]))
     }

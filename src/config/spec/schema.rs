@@ -1,4 +1,4 @@
-//! What a spec may hold, as JSON Schema and as a commented file: both made from the types and their comments.
+//! The keys of a spec as a JSON Schema, and as a commented file. Both are made from the types and their comments.
 
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::Spec;
 use crate::text::{text, wrap};
 
-/// The JSON Schema of a spec, of draft 2020-12: what editors complete by.
+/// The JSON Schema of a spec, draft 2020-12. Editors use it to complete keys.
 pub fn schema() -> Value {
     let schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Spec>();
     let mut schema = schema.to_value();
@@ -16,13 +16,14 @@ pub fn schema() -> Value {
     schema
 }
 
-/// The columns that a comment may take.
+/// The maximum width of a comment.
 const COLUMNS: usize = 90;
 
-/// What hardens a container. It's on in the file, with its example for a value: who doesn't want it takes it out.
-const HARDENS: [&str; 4] = ["capabilities", "seccomp", "rlimits", "no_new_privileges"];
+/// The keys that restrict a container. The file has them turned on, with their examples as values. A user who does not
+/// want one removes it.
+const HARDENING: [&str; 4] = ["capabilities", "seccomp", "rlimits", "no_new_privileges"];
 
-/// A spec of every key there is. What has no value by itself stands as a comment, with an example: `#limit: 64MiB`.
+/// A spec with all keys. A key without a default value is commented out, with an example: `#limit: 64MiB`.
 pub fn template() -> String {
     let schema = schema();
     let mut out = String::new();
@@ -32,7 +33,7 @@ pub fn template() -> String {
         let feature = resolve(property, &schema);
         match properties(feature).next() {
             Some(_) => {
-                comment(words(property), "", &mut out);
+                comment(description(property), "", &mut out);
                 out.push_str(&format!("{key}:\n"));
                 for (key, property) in properties(feature) {
                     entry(key, property, "  ", &mut out);
@@ -47,11 +48,11 @@ pub fn template() -> String {
 }
 
 fn entry(key: &str, property: &Value, indent: &str, out: &mut String) {
-    comment(words(property), indent, out);
+    comment(description(property), indent, out);
     let line = match (property.pointer("/examples/0"), property.get("default")) {
-        (Some(example), _) if HARDENS.contains(&key) => format!("{key}: {}", flow(example)),
-        (None, _) if HARDENS.contains(&key) => format!("{key}: true"),
-        // Of what is empty by itself an example says more.
+        (Some(example), _) if HARDENING.contains(&key) => format!("{key}: {}", flow(example)),
+        (None, _) if HARDENING.contains(&key) => format!("{key}: true"),
+        // An example explains more than an empty default value.
         (Some(example), _) => format!("#{key}: {}", flow(example)),
         (None, Some(default)) if !default.is_null() => format!("{key}: {}", flow(default)),
         _ if property.get("type") == Some(&json!("boolean")) => format!("{key}: false"),
@@ -60,10 +61,10 @@ fn entry(key: &str, property: &Value, indent: &str, out: &mut String) {
     out.push_str(&format!("{indent}{line}\n"));
 }
 
-/// A value in one line, as a person would write it: JSON with no quotes that YAML needn't have.
+/// A value in one line, as a person would write it: JSON without the quotes that YAML does not need.
 fn flow(value: &Value) -> String {
     match value {
-        Value::String(words) if is_plain(words) => words.clone(),
+        Value::String(string) if is_plain(string) => string.clone(),
         Value::Array(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
         Value::Object(entries) => {
             let entry = |(key, value): (&String, &Value)| format!("{key}: {}", flow(value));
@@ -73,23 +74,23 @@ fn flow(value: &Value) -> String {
     }
 }
 
-/// Whether it's a word without quotes too, and no number, truth or nothing.
-fn is_plain(words: &str) -> bool {
-    let is_safe = |sign: char| sign.is_ascii_alphanumeric() || "/._-".contains(sign);
-    words.contains(|sign: char| sign.is_ascii_alphabetic() || sign == '/')
-        && words.chars().all(is_safe)
-        && words.parse::<f64>().is_err()
-        && !["true", "false", "null", "yes", "no", "on", "off"].contains(&words)
+/// Whether a string is a string also without quotes, and no number, boolean or null.
+fn is_plain(string: &str) -> bool {
+    let is_safe = |character: char| character.is_ascii_alphanumeric() || "/._-".contains(character);
+    string.contains(|character: char| character.is_ascii_alphabetic() || character == '/')
+        && string.chars().all(is_safe)
+        && string.parse::<f64>().is_err()
+        && !["true", "false", "null", "yes", "no", "on", "off"].contains(&string)
 }
 
-/// Lines of a comment.
-fn comment(words: &str, indent: &str, out: &mut String) {
-    for line in wrap(words, COLUMNS) {
+/// Adds a text as lines of a comment.
+fn comment(text: &str, indent: &str, out: &mut String) {
+    for line in wrap(text, COLUMNS) {
         out.push_str(&format!("{indent}# {line}\n"));
     }
 }
 
-fn words(property: &Value) -> &str {
+fn description(property: &Value) -> &str {
     property.get("description").and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -98,7 +99,7 @@ fn properties(schema: &Value) -> impl Iterator<Item = (&str, &Value)> {
     all.into_iter().flat_map(Map::iter).map(|(key, value)| (key.as_str(), value))
 }
 
-/// The schema of what a key holds: that of its type, where it's named.
+/// The schema of the value of a key. It follows a reference to a named type.
 fn resolve<'s>(property: &'s Value, root: &'s Value) -> &'s Value {
     let either = property.get("anyOf").and_then(Value::as_array).into_iter().flatten();
     let name = either.chain([property]).find_map(|schema| schema.get("$ref")?.as_str()?.strip_prefix('#'));
@@ -110,19 +111,19 @@ mod tests {
     use super::*;
     use crate::config::spec::{shipped, yaml};
 
-    /// What of a value isn't as the schema has it. It knows the words that schemas of ours use, and no other.
+    /// The faults of a value by the schema. It knows only the keywords that our schema uses.
     fn judge_by(value: &Value, schema: &Value, root: &Value) -> Vec<String> {
         let mut faults = Vec::new();
         let Some(schema) = schema.as_object() else {
             return if schema == &json!(false) {
-                vec![format!("{value}: nothing may stand here")]
+                vec![format!("{value}: no value is allowed here")]
             } else {
                 faults
             };
         };
-        for (word, rule) in schema {
+        for (keyword, rule) in schema {
             let fits = |one: &Value| judge_by(value, one, root).is_empty();
-            let holds = match word.as_str() {
+            let holds = match keyword.as_str() {
                 "$schema" | "$defs" | "title" | "description" | "default" | "examples" | "format" => true,
                 "$ref" => fits(root.pointer(&rule.as_str().unwrap()[1..]).unwrap()),
                 "type" => match rule {
@@ -137,9 +138,9 @@ mod tests {
                 "maximum" => value.as_f64().is_none_or(|number| number <= rule.as_f64().unwrap()),
                 "maxLength" => value
                     .as_str()
-                    .is_none_or(|words| words.chars().count() <= rule.as_u64().unwrap() as usize),
-                "pattern" => value.as_str().is_none_or(|words| {
-                    regex_lite::Regex::new(rule.as_str().unwrap()).unwrap().is_match(words)
+                    .is_none_or(|string| string.chars().count() <= rule.as_u64().unwrap() as usize),
+                "pattern" => value.as_str().is_none_or(|string| {
+                    regex_lite::Regex::new(rule.as_str().unwrap()).unwrap().is_match(string)
                 }),
                 "items" => value
                     .as_array()
@@ -164,10 +165,10 @@ mod tests {
                     }
                     true
                 }
-                other => panic!("the schema has {other}, which this test doesn't know"),
+                other => panic!("the schema has {other}, which this test does not know"),
             };
             if !holds {
-                faults.push(format!("{value}: {word} {rule}"));
+                faults.push(format!("{value}: {keyword} {rule}"));
             }
         }
         faults
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_with_sandbox_is_as_the_schema_has_it() {
+    fn the_shipped_specs_are_valid_by_the_schema() {
         for spec in shipped::ALL {
             assert_eq!(judge(spec.text), Vec::<String>::new(), "{}", spec.purpose);
         }
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schema_refuses_what_the_reader_refuses() {
+    fn the_schema_refuses_the_same_specs_as_the_reader() {
         for wrong in [
             "utz:",
             "pids: { max: 0 }",
@@ -246,13 +247,13 @@ mod tests {
     }
 
     #[test]
-    fn it_says_what_each_key_means() {
+    fn each_key_has_a_description() {
         let schema = schema();
         assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
         for (key, property) in properties(&schema) {
-            assert!(!words(property).is_empty(), "{key}");
+            assert!(!description(property).is_empty(), "{key}");
             for (inner, property) in properties(resolve(property, &schema)) {
-                assert!(!words(property).is_empty(), "{key}.{inner}");
+                assert!(!description(property).is_empty(), "{key}.{inner}");
             }
         }
     }

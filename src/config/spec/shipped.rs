@@ -1,16 +1,16 @@
-//! The specs that come with sandbox: one a purpose, each a file to read, to print and to change.
+//! The specs that come with `sandbox`, one for each purpose. Each is a file to read, to print and to change.
 
 /// A spec that comes with sandbox.
 #[derive(Debug)]
 pub struct Shipped {
-    /// What it's for, in a word: the name of its file.
+    /// The purpose in one word: the name of the file.
     pub purpose: &'static str,
-    /// The file.
+    /// The content of the file.
     pub text: &'static str,
 }
 
 impl Shipped {
-    /// What it's for, in a sentence: its first line.
+    /// The purpose in one sentence: the first line of the file.
     pub fn about(&self) -> &'static str {
         self.text.lines().next().unwrap_or_default().trim_start_matches("# ")
     }
@@ -25,7 +25,7 @@ macro_rules! shipped {
     };
 }
 
-/// All of them. A test holds that no file is left out.
+/// All specs. A test checks that no file is missing here.
 pub const ALL: &[Shipped] = shipped!(
     "batch" "build" "clock" "devices" "first" "fork-bomb" "homework" "hostname" "memory-starved" "rootless" "shell" "web"
 );

@@ -1,7 +1,8 @@
-//! A YAML document as a tree in which everything knows its place, and what is wrong with it before any key means anything.
+//! A YAML document as a tree in which each value has its place in the text. It refuses documents that no reader should
+//! get: with duplicate keys, too many aliases, or too many levels.
 //!
-//! No crate that reads YAML into types does this: they keep the last of two equal keys, follow aliases however often, or forget
-//! where a value stood.
+//! No crate that reads YAML into types does this. They use the last of two equal keys, expand any number of aliases, or
+//! lose the place of a value.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -13,12 +14,13 @@ use super::flaw::Flaw;
 use crate::error::MAX_MISTAKES;
 use crate::text::{text, text_with};
 
-/// So deep may lists and maps stand in each other.
-const DEEPEST: usize = 64;
-/// So many values may stand for aliases, all in all: nine lines of nine aliases each would be a thousand million values.
-const MOST_ALIASED: usize = 4096;
+/// The maximum number of levels of lists and maps.
+const MAX_LEVELS: usize = 64;
+/// The maximum number of values that all anchors and aliases stand for. Without a limit, nine lines with nine aliases
+/// each could mean a thousand million values.
+const MAX_ALIASED: usize = 4096;
 
-/// Where something stands: lines from 1, columns from 0, in characters.
+/// A place in the text. Lines are counted from 1, columns and lengths in characters, columns from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Place {
     pub(super) line: usize,
@@ -31,39 +33,40 @@ pub(super) struct Place {
 pub(super) struct Node<'t> {
     pub(super) kind: NodeKind<'t>,
     pub(super) place: Place,
-    /// Set when something is wrong with it that has been told: whoever reads on passes it over.
-    pub(super) is_told: Cell<bool>,
+    /// Set when a fault of the value has been reported. Later reads skip the value.
+    pub(super) is_reported: Cell<bool>,
 }
 
+/// What a value is.
 #[derive(Debug, Clone)]
 pub(super) enum NodeKind<'t> {
-    /// A word; only a plain one (without quotes) can be a number, true, or nothing.
-    Word {
+    /// A scalar. Only a plain one, without quotes, can be a number, a boolean or null.
+    Scalar {
         text: Cow<'t, str>,
         is_plain: bool,
     },
     List(Vec<Node<'t>>),
-    /// Keys and values, no key twice.
+    /// Keys and values. Each key is there only once.
     Map(Vec<(Node<'t>, Node<'t>)>),
 }
 
 impl<'t> Node<'t> {
     fn new(kind: NodeKind<'t>, place: Place) -> Self {
-        Node { kind, place, is_told: Cell::new(false) }
+        Node { kind, place, is_reported: Cell::new(false) }
     }
 
-    /// The word that it is.
-    pub(super) fn word(&self) -> Option<&str> {
+    /// The text of a scalar.
+    pub(super) fn scalar(&self) -> Option<&str> {
         match &self.kind {
-            NodeKind::Word { text, .. } => Some(text),
+            NodeKind::Scalar { text, .. } => Some(text),
             _ => None,
         }
     }
 
-    /// How many values it is, and how many levels.
+    /// The number of values in it, itself included, and the number of levels.
     fn extent(&self) -> (usize, usize) {
         let parts: Vec<(usize, usize)> = match &self.kind {
-            NodeKind::Word { .. } => Vec::new(),
+            NodeKind::Scalar { .. } => Vec::new(),
             NodeKind::List(items) => items.iter().map(Node::extent).collect(),
             NodeKind::Map(entries) => entries.iter().map(|(_, value)| value.extent()).collect(),
         };
@@ -72,17 +75,17 @@ impl<'t> Node<'t> {
     }
 }
 
-/// Reads a document. What is wrong is told in `flaws`; a tree comes back as long as one can be made.
-pub(super) fn grow<'t>(words: &'t str, flaws: &mut Vec<Flaw>) -> Option<Node<'t>> {
-    let mut tree = Growing { open: Vec::new(), root: None, anchors: HashMap::new(), aliased: 0, flaws };
+/// Reads a document, and adds what is wrong to `flaws`. Returns a tree unless none can be made.
+pub(super) fn parse<'t>(document: &'t str, flaws: &mut Vec<Flaw>) -> Option<Node<'t>> {
+    let mut tree = Builder { open: Vec::new(), root: None, anchors: HashMap::new(), aliased: 0, flaws };
     let mut documents = 0;
-    for event in Parser::new_from_str(words) {
+    for event in Parser::new_from_str(document) {
         let (event, span) = match event {
             Ok(event) => event,
             Err(error) => {
                 let mark = error.marker();
                 let place = Place { line: mark.line(), column: mark.col(), length: 1 };
-                tree.flaws.push(Flaw::syntax(place, words, error.info()));
+                tree.flaws.push(Flaw::syntax(place, document, error.info()));
                 return None;
             }
         };
@@ -113,9 +116,10 @@ fn place_of(span: Span) -> Place {
     Place { line: start.line(), column: start.col(), length: length.max(1) }
 }
 
-/// A tree that isn't whole yet.
-struct Growing<'t, 'f> {
-    /// The lists and maps that are open, the outermost first, each with its anchor, and the key that waits for its value.
+/// Builds the tree from the events of the parser.
+struct Builder<'t, 'f> {
+    /// The lists and maps that are open, the outermost first. Each has its anchor, and the key that waits for its
+    /// value.
     open: Vec<(Node<'t>, usize, Option<Node<'t>>)>,
     root: Option<Node<'t>>,
     anchors: HashMap<usize, Node<'t>>,
@@ -123,22 +127,22 @@ struct Growing<'t, 'f> {
     flaws: &'f mut Vec<Flaw>,
 }
 
-/// It can't be read on.
-struct Hopeless;
+/// The rest of the document cannot be read.
+struct Stopped;
 
-impl<'t> Growing<'t, '_> {
-    fn take(&mut self, event: Event<'t>, place: Place) -> Result<(), Hopeless> {
+impl<'t> Builder<'t, '_> {
+    fn take(&mut self, event: Event<'t>, place: Place) -> Result<(), Stopped> {
         match event {
-            Event::Scalar(words, style, anchor, tag) => {
+            Event::Scalar(text, style, anchor, tag) => {
                 self.refuse_tag(tag.is_some(), place);
                 let is_plain = style == ScalarStyle::Plain;
-                // A block of many lines is shown by its first character.
+                // Of a block of several lines, only the first character is marked.
                 let length = if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
                     1
                 } else {
                     place.length
                 };
-                let node = Node::new(NodeKind::Word { text: words, is_plain }, Place { length, ..place });
+                let node = Node::new(NodeKind::Scalar { text, is_plain }, Place { length, ..place });
                 self.put(node, anchor)?;
             }
             Event::SequenceStart(anchor, tag) => {
@@ -152,15 +156,15 @@ impl<'t> Growing<'t, '_> {
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some((mut node, anchor, _)) = self.open.pop() {
                     if let NodeKind::Map(entries) = &mut node.kind {
-                        refuse_twice(entries, self.flaws);
+                        refuse_duplicates(entries, self.flaws);
                     }
                     self.put(node, anchor)?;
                 }
             }
             Event::Alias(anchor) => {
-                // An anchor that is still open would hold itself.
+                // The value of an anchor that is still open would contain itself.
                 let Some(node) = self.anchors.get(&anchor).cloned() else {
-                    return self.give_up(place, text("spec.alias.itself"));
+                    return self.stop(place, text("spec.alias.itself"));
                 };
                 let (count, levels) = node.extent();
                 self.limit_aliased(count, place)?;
@@ -172,41 +176,41 @@ impl<'t> Growing<'t, '_> {
         Ok(())
     }
 
-    fn push(&mut self, kind: NodeKind<'t>, place: Place, anchor: usize) -> Result<(), Hopeless> {
+    fn push(&mut self, kind: NodeKind<'t>, place: Place, anchor: usize) -> Result<(), Stopped> {
         self.limit_depth(self.open.len() + 1, place)?;
-        // A whole list or map is shown by where it begins.
+        // Of a list or map, only the first character is marked.
         self.open.push((Node::new(kind, Place { length: 1, ..place }), anchor, None));
         Ok(())
     }
 
-    fn limit_depth(&mut self, depth: usize, place: Place) -> Result<(), Hopeless> {
-        if depth <= DEEPEST {
+    fn limit_depth(&mut self, depth: usize, place: Place) -> Result<(), Stopped> {
+        if depth <= MAX_LEVELS {
             return Ok(());
         }
-        self.give_up(place, text_with("spec.deep", &[("most", &DEEPEST.to_string())]))
+        self.stop(place, text_with("spec.deep", &[("most", &MAX_LEVELS.to_string())]))
     }
 
-    fn give_up(&mut self, place: Place, what: String) -> Result<(), Hopeless> {
+    fn stop(&mut self, place: Place, what: String) -> Result<(), Stopped> {
         self.flaws.push(Flaw::at(place, what));
-        Err(Hopeless)
+        Err(Stopped)
     }
 
     fn refuse_tag(&mut self, has_tag: bool, place: Place) {
         if has_tag {
-            tell(self.flaws, place, || text("spec.tag"));
+            add_flaw(self.flaws, place, || text("spec.tag"));
         }
     }
 
-    fn limit_aliased(&mut self, count: usize, place: Place) -> Result<(), Hopeless> {
+    fn limit_aliased(&mut self, count: usize, place: Place) -> Result<(), Stopped> {
         self.aliased += count;
-        if self.aliased <= MOST_ALIASED {
+        if self.aliased <= MAX_ALIASED {
             return Ok(());
         }
-        self.give_up(place, text_with("spec.alias.bomb", &[("most", &MOST_ALIASED.to_string())]))
+        self.stop(place, text_with("spec.alias.bomb", &[("most", &MAX_ALIASED.to_string())]))
     }
 
-    /// A value is whole: it goes into what is open around it.
-    fn put(&mut self, node: Node<'t>, anchor: usize) -> Result<(), Hopeless> {
+    /// Adds a finished value to the list or map that is open.
+    fn put(&mut self, node: Node<'t>, anchor: usize) -> Result<(), Stopped> {
         if anchor > 0 {
             self.limit_aliased(node.extent().0, node.place)?;
             self.anchors.insert(anchor, node.clone());
@@ -216,39 +220,39 @@ impl<'t> Growing<'t, '_> {
             Some((Node { kind: NodeKind::List(items), .. }, ..)) => items.push(node),
             Some((Node { kind: NodeKind::Map(entries), .. }, _, key)) => match key.take() {
                 None => *key = Some(node),
-                Some(key) if key.word().is_some() => entries.push((key, node)),
-                Some(key) => tell(self.flaws, key.place, || text("spec.key.form")),
+                Some(key) if key.scalar().is_some() => entries.push((key, node)),
+                Some(key) => add_flaw(self.flaws, key.place, || text("spec.key.form")),
             },
-            // Words are never open.
+            // A scalar is never open.
             Some(_) => {}
         }
         Ok(())
     }
 }
 
-/// Takes out the entries whose key stands there already.
-fn refuse_twice(entries: &mut Vec<(Node<'_>, Node<'_>)>, flaws: &mut Vec<Flaw>) {
+/// Removes the entries whose key is already there.
+fn refuse_duplicates(entries: &mut Vec<(Node<'_>, Node<'_>)>, flaws: &mut Vec<Flaw>) {
     let mut order: Vec<usize> = (0..entries.len()).collect();
-    // Equal keys keep their order, so the first of them is the one that counts.
-    order.sort_by_key(|&at| entries[at].0.word());
+    // The sort is stable, so the first of equal keys in the text comes first.
+    order.sort_by_key(|&at| entries[at].0.scalar());
     let mut first = 0;
-    let mut is_twice = vec![false; entries.len()];
+    let mut is_duplicate = vec![false; entries.len()];
     for (at, &index) in order.iter().enumerate().skip(1) {
         let (key, earlier) = (&entries[index].0, &entries[order[first]].0);
-        if key.word() == earlier.word() {
-            let (word, line) = (key.word().unwrap_or_default(), earlier.place.line.to_string());
-            tell(flaws, key.place, || text_with("spec.key.twice", &[("key", word), ("line", &line)]));
-            is_twice[index] = true;
+        if key.scalar() == earlier.scalar() {
+            let (name, line) = (key.scalar().unwrap_or_default(), earlier.place.line.to_string());
+            add_flaw(flaws, key.place, || text_with("spec.key.twice", &[("key", name), ("line", &line)]));
+            is_duplicate[index] = true;
         } else {
             first = at;
         }
     }
-    let mut is_twice = is_twice.into_iter();
-    entries.retain(|_| is_twice.next() == Some(false));
+    let mut is_duplicate = is_duplicate.into_iter();
+    entries.retain(|_| is_duplicate.next() == Some(false));
 }
 
-/// Notes a flaw, unless there are as many as will be told.
-fn tell(flaws: &mut Vec<Flaw>, place: Place, what: impl FnOnce() -> String) {
+/// Adds a flaw, unless the maximum is reached.
+fn add_flaw(flaws: &mut Vec<Flaw>, place: Place, what: impl FnOnce() -> String) {
     if flaws.len() < MAX_MISTAKES {
         flaws.push(Flaw::at(place, what()));
     }

@@ -1,4 +1,4 @@
-//! The one file that knows YAML.
+//! Reads and prints a spec as YAML. Only this file knows the crates for YAML.
 
 use serde::{Deserialize, Deserializer};
 
@@ -9,19 +9,19 @@ use super::{contradictions, reader, tree};
 use crate::error::Mistake;
 use crate::text::{text, text_with};
 
-/// A longer spec is none.
-pub const LONGEST: usize = 256 * 1024;
+/// The maximum size of a spec in bytes.
+pub const MAX_SIZE: usize = 256 * 1024;
 
-/// Reads a spec. `file` is how it's named in what is told.
+/// Reads a spec. `file` is its name in the mistakes.
 ///
 /// # Errors
-/// All mistakes at once.
+/// All mistakes of the spec.
 pub fn read(text: &str, file: &str) -> Result<Spec, Vec<Mistake>> {
-    if text.len() > LONGEST {
+    if text.len() > MAX_SIZE {
         return Err(vec![Mistake::whole(file, text_with("spec.long", &[("most", "256 KiB")]))]);
     }
     let mut flaws = Vec::new();
-    let tree = tree::grow(text, &mut flaws);
+    let tree = tree::parse(text, &mut flaws);
     flaws.extend(tree.iter().flat_map(contradictions::of));
     match tree.as_ref().map(reader::read) {
         Some(Ok(spec)) if flaws.is_empty() => return Ok(spec),
@@ -31,18 +31,18 @@ pub fn read(text: &str, file: &str) -> Result<Spec, Vec<Mistake>> {
     Err(flaw::mistakes_of(flaws, text, file))
 }
 
-/// The same, of bytes that may be no text at all.
+/// Reads a spec from bytes.
 ///
 /// # Errors
-/// All mistakes at once; where it's no text, that alone.
+/// All mistakes of the spec. If the bytes are not UTF-8, only this mistake.
 pub fn read_bytes(bytes: &[u8], file: &str) -> Result<Spec, Vec<Mistake>> {
     let error = match std::str::from_utf8(bytes) {
         Ok(text) => return read(text, file),
         Err(error) => error,
     };
-    let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-    let line = 1 + good.matches('\n').count();
-    let column = good.rsplit('\n').next().unwrap_or_default().chars().count();
+    let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+    let line = 1 + valid.matches('\n').count();
+    let column = valid.rsplit('\n').next().unwrap_or_default().chars().count();
     let flaw = Flaw::at(Place { line, column, length: 1 }, text("spec.utf8"));
     Err(flaw::mistakes_of(vec![flaw], &String::from_utf8_lossy(bytes), file))
 }
@@ -53,10 +53,10 @@ pub fn print(spec: &Spec) -> String {
     serde_yaml::to_string(spec).unwrap_or_default()
 }
 
-/// The same spec with one of its keys left out.
+/// The same spec without one of its keys.
 ///
 /// # Errors
-/// It has no such key.
+/// The keys of the spec, if this key is not one of them.
 pub fn without(spec: &Spec, key: &str) -> Result<Spec, Vec<String>> {
     // A Spec is a map with string keys.
     let serde_yaml::Value::Mapping(mut keys) = serde_yaml::to_value(spec).unwrap_or_default() else {
@@ -68,7 +68,7 @@ pub fn without(spec: &Spec, key: &str) -> Result<Spec, Vec<String>> {
     serde_yaml::from_value(serde_yaml::Value::Mapping(keys)).map_err(|_| Vec::new())
 }
 
-/// A key without a value (`ipc:`) is a feature that is on, as it is without flags.
+/// Reads a feature. A key without a value (`ipc:`) turns it on with its default options.
 pub(super) fn on<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -77,12 +77,12 @@ where
     Ok(Some(Option::<T>::deserialize(deserializer)?.unwrap_or_default()))
 }
 
-/// A flag that stands is on, also without a value.
+/// Reads a flag. A key without a value means true.
 pub(super) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     Ok(Option::<bool>::deserialize(deserializer)?.unwrap_or(true))
 }
 
-/// A document as JSON, which a schema is held against.
+/// A document as JSON, which a test checks by the schema.
 #[cfg(test)]
 pub(super) fn json(text: &str) -> serde_json::Value {
     serde_yaml::from_str(text).expect("YAML")
@@ -94,14 +94,14 @@ mod tests {
     use crate::feature::Feature;
 
     #[test]
-    fn what_is_printed_is_read_back_the_same() {
+    fn a_printed_spec_is_read_back_the_same() {
         for &feature in Feature::ALL {
             let spec = Spec::of(feature);
             assert_eq!(read(&print(&spec), "printed"), Ok(spec), "{feature}");
         }
     }
 
-    /// The crate that prints specs has a parser of its own, another one than ours.
+    /// The crate that prints specs also has a parser, which is another one than ours.
     #[test]
     fn shipped_specs_mean_the_same_to_another_parser() {
         for shipped in super::super::shipped::ALL {
