@@ -13,23 +13,23 @@ pub use self::errno::{errno, errno_text};
 pub use self::mistake::{MAX_MISTAKES, Mistake};
 use crate::text::{text, text_with};
 
-/// The exit statuses of the command-line contract that `sandbox` itself decides.
+/// The exit statuses that `sandbox` itself sets. All others are those of COMMAND.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitKind {
     /// The command line was wrong: 2.
     Usage,
-    /// COMMAND can't be executed: 126.
+    /// COMMAND cannot be executed: 126.
     NotExecutable,
-    /// COMMAND isn't found: 127.
+    /// COMMAND was not found: 127.
     NotFound,
     /// Ended by signal N before a command ran: 128+N.
     Interrupted(i32),
-    /// Anything else: 125.
+    /// Any other error: 125.
     Failed,
 }
 
 impl ExitKind {
-    /// The exit status of the contract.
+    /// The exit status as a number.
     pub fn status(self) -> u8 {
         match self {
             ExitKind::Usage => 2,
@@ -41,45 +41,45 @@ impl ExitKind {
     }
 }
 
-/// An error that a user reads. `render::error` prints it; its JSON has what a program can use.
+/// An error that a user reads. `render::error` prints it. Its JSON has the parts that a program can use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Error {
-    /// Which exit status it means.
+    /// The exit status.
     #[serde(skip)]
     pub kind: ExitKind,
     /// What failed, in one line: `net: cannot bring lo up (step 5 of 7, INSIDE)`.
     pub what: String,
     /// The call as strace would print it, with its result.
     pub call: Option<String>,
-    /// The name of the cause, where `diagnose` knows it: `apparmor-userns`.
+    /// The name of the cause, if `diagnose` knows it: `apparmor-userns`.
     pub cause: Option<&'static str>,
-    /// Why, as far as can be known: sentences, then the files that prove it.
+    /// The reasons that are known: sentences, then the files that prove them.
     pub why: Vec<String>,
     /// What to do. The first item changes the least.
     pub todo: Vec<String>,
-    /// What is wrong with a file, place by place.
+    /// The mistakes in a file.
     #[serde(skip)]
     pub mistakes: Vec<Mistake>,
 }
 
 impl Error {
-    /// An error with one line and nothing more to say yet.
+    /// An error with only its first line.
     pub fn new(kind: ExitKind, what: impl Into<String>) -> Self {
         let what = what.into();
         Error { kind, what, call: None, cause: None, why: vec![], todo: vec![], mistakes: vec![] }
     }
 
-    /// An error that ends in exit status 125.
+    /// An error with the exit status 125.
     pub fn failed(what: impl Into<String>) -> Self {
         Error::new(ExitKind::Failed, what)
     }
 
-    /// A wrong command line.
+    /// An error in the command line.
     pub fn usage(what: impl Into<String>) -> Self {
         Error::new(ExitKind::Usage, what)
     }
 
-    /// A file with mistakes, at least one and at most [`MAX_MISTAKES`].
+    /// The error of a file with mistakes, from one to [`MAX_MISTAKES`].
     pub fn mistakes(file: &str, mistakes: Vec<Mistake>) -> Self {
         let what = match mistakes.len() {
             1 => text("spec.mistake"),
@@ -89,7 +89,7 @@ impl Error {
         Error { mistakes, ..Error::failed(format!("{file}: {what}")) }
     }
 
-    /// Names the call that failed and its errno; without an errno, what the standard library says.
+    /// Adds the call that failed and its errno. Without an errno, it adds the text of the standard library.
     pub fn call(mut self, call: impl fmt::Display, error: impl Into<io::Error>) -> Self {
         let error = error.into();
         self.call = Some(match error.raw_os_error() {
@@ -129,5 +129,5 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The result of anything that a user may have to read about.
+/// The result of a function whose error a user reads.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -1,18 +1,23 @@
-//! The features: what can be isolated, limited or taken away. One feature has one name, in the subcommand, the key of the
-//! spec, the source file and the view.
+//! The features: what can be isolated, limited or restricted. A feature has the same name as a subcommand, as a key of
+//! the spec, as a source file and as a view.
 //!
-//! The table below is the only list of them. Code that needs one item for each feature is made from it by a macro: the keys
-//! of the spec, the subcommands, the readers of a view, the demonstrations, the files of messages. A new feature is a row
-//! here, its page (the file that the row names) and its messages.
+//! The table below is the only list of features. A macro makes from it everything that needs one item for each feature:
+//! the keys of the spec, the subcommands, the readers of a view, the demonstrations, the files of messages. A new
+//! feature is a row here, its page (the file that the row names) and its messages.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Calls the macro `$with` with the table of features. A row has: what the feature is, in the words of the help; its variant
-/// of [`Feature`], which is also the type of its options; its name, which is also the file of its page; the directory of that
-/// page; its manual page; other names of the subcommand.
+/// Calls the macro `$with` with the table of features. The columns of a row are:
+///
+/// 1. what the feature is, as the help prints it,
+/// 2. its variant of [`Feature`], which is also the name of the type of its options,
+/// 3. its name, which is also the name of its file,
+/// 4. the directory of that file,
+/// 5. its manual page,
+/// 6. other names of the subcommand.
 macro_rules! features {
     ($with:ident) => {
         $with! {
@@ -79,7 +84,7 @@ macro_rules! define {
             /// The controllers of cgroups.
             pub const CONTROLLERS: &[Feature] = &[$(Feature::$c),*];
 
-            /// What hardens a whole container. It comes with `run`: no subcommand shows one alone.
+            /// The restrictions of a process. They belong to `run` and have no subcommands.
             pub const HARDENING: &[Feature] = &[$(Feature::$h),*];
 
             /// Every feature with a subcommand, in the order in which the course and the tables show them.
@@ -88,7 +93,7 @@ macro_rules! define {
             /// Every feature.
             pub const ALL: &[Feature] = &[$(Feature::$n,)* $(Feature::$c,)* $(Feature::$h,)*];
 
-            /// The feature's one name. A namespace's is also the name of the link in `/proc/PID/ns`.
+            /// The name. The name of a namespace is also the name of its link in `/proc/PID/ns`.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Feature::$n => stringify!($n_name),)*
@@ -97,7 +102,7 @@ macro_rules! define {
                 }
             }
 
-            /// The manual page that describes it.
+            /// The manual page of the feature.
             pub fn man_page(self) -> &'static str {
                 match self {
                     $(Feature::$n => $n_page,)*
@@ -106,7 +111,7 @@ macro_rules! define {
                 }
             }
 
-            /// Other names of its subcommand.
+            /// Other names of the subcommand.
             pub fn aliases(self) -> &'static [&'static str] {
                 match self {
                     $(Feature::$n => &$n_also,)*
@@ -120,12 +125,13 @@ macro_rules! define {
 features!(define);
 
 impl Feature {
-    /// Whether it is a namespace. Otherwise it is a controller, or it hardens.
+    /// Whether the feature is a namespace. Otherwise it is a controller or a restriction.
     pub fn is_namespace(self) -> bool {
         Feature::NAMESPACES.contains(&self)
     }
 
-    /// The link whose target names the namespace that a process's *children* will be in, where that can differ.
+    /// The link in `/proc/PID/ns` to the namespace of the process's later children, for the namespaces where it can
+    /// differ.
     pub fn link_for_children(self) -> Option<&'static str> {
         match self {
             Feature::Pid => Some("pid_for_children"),
@@ -141,7 +147,7 @@ impl fmt::Display for Feature {
     }
 }
 
-/// What a plan, a step or a view is for: one feature, or a whole container.
+/// The purpose of a plan, a step or a view: one feature, or a whole container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Purpose {
     /// One feature, shown alone.
@@ -151,7 +157,7 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// The subcommand: the feature's name, or `run`.
+    /// The name of the subcommand: that of the feature, or `run`.
     pub fn name(self) -> &'static str {
         match self {
             Purpose::Feature(feature) => feature.name(),
@@ -159,7 +165,7 @@ impl Purpose {
         }
     }
 
-    /// The feature, where it is one.
+    /// The feature, if the purpose is a single one.
     pub fn feature(self) -> Option<Feature> {
         match self {
             Purpose::Feature(feature) => Some(feature),
@@ -167,7 +173,7 @@ impl Purpose {
         }
     }
 
-    /// Whether namespaces belong to it: it is one, or a container.
+    /// Whether the purpose includes namespaces: it is one, or a container.
     pub fn has_namespaces(self) -> bool {
         self.feature().is_none_or(Feature::is_namespace)
     }

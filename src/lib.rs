@@ -1,37 +1,61 @@
-//! `sandbox`: learn containers by building one in the open.
+//! `sandbox`: learn what a container is by building one in the open.
 //!
-//! A reading order for those who take it apart:
+//! A reading order for an engineer who takes the program apart:
 //!
-//! 1. [`feature`]: the words that hold everywhere.
-//! 2. [`namespaces`]: one file per namespace, each a page: what the kernel does, its flags, its steps, what to look at.
-//! 3. [`cgroups`]: one file per controller, each limit in the spelling of v1 and of v2.
-//! 4. [`security`]: what a process may still ask of the kernel, one file per thing that takes it away.
-//! 5. [`rootfs`]: the files that a container sees, put together out of mounts.
-//! 6. [`network`]: what leads out of a network namespace: a bridge, published ports.
-//! 7. [`plan`]: a container is a list of system calls; [`plan::order`] says in which order and why.
-//! 8. [`exec`]: the straight line that performs a plan.
-//! 9. [`observe`]: the same readers outside and inside.
-//! 10. [`demo`] and [`mistakes`]: what the kernel shows, as evidence.
-//! 11. [`compare`]: any two processes of this machine, with those readers.
-//! 12. [`render`]: how it all looks.
+//! 1. [`namespaces::uts`]: one feature on one page, from what the kernel does to the tests.
+//! 2. [`plan`]: a container is a list of system calls. [`plan::order`] has their order, and the reasons for it.
+//! 3. [`config::compose`]: makes a plan from a spec. Each feature adds its steps.
+//! 4. [`exec`]: the host and the child perform the plan.
+//! 5. [`views`]: what the same readers show outside and inside.
+//! 6. [`teach`]: demonstrations and typical mistakes, with plans made in the same way.
+//!
+//! The modules below are in the order of the layers, from bottom to top. A module imports only from the groups above
+//! its own. ARCHITECTURE.md has the whole picture.
 
-pub mod cgroups;
-pub mod cli;
-pub mod config;
-pub mod diagnose;
-pub mod error;
-pub mod exec;
+// The table of features; the messages.
 pub mod feature;
-pub mod host;
-pub mod namespaces;
-pub mod network;
+mod text;
+
+// Values with a written form; errors.
+pub mod error;
+pub mod value;
+
+// The only `unsafe` code: system calls that no crate wraps.
+mod sys;
+
+// Readers of /proc, /sys and cgroup files.
 pub mod observe;
+
+// Facts about this machine and the caller.
+pub mod host;
+
+// Calls, steps, their order, and how they are undone.
 pub mod plan;
-pub mod render;
+
+// What connects a network namespace to the outside.
+pub mod network;
+
+// A page for each feature.
+pub mod cgroups;
+pub mod namespaces;
 pub mod rootfs;
 pub mod security;
-mod sys;
-pub mod teach;
-mod text;
-pub mod value;
+
+// The spec, and from a spec to a plan.
+pub mod config;
+
+// What a feature shows outside and inside; why a call failed.
+pub mod diagnose;
 pub mod views;
+
+// Performs a plan.
+pub mod exec;
+
+// Demonstrations, mistakes, comparisons, doctor, verify.
+pub mod teach;
+
+// Text, pictures, JSON.
+pub mod render;
+
+// Flags, dispatch, exit status.
+pub mod cli;

@@ -1,4 +1,4 @@
-//! The `sandbox` command. All of it is in [`sandbox::cli`].
+//! The command `sandbox`. All its code is in [`sandbox::cli`].
 
 use std::process::ExitCode;
 

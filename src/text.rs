@@ -1,13 +1,14 @@
-//! The messages: texts that people read, apart from the code that prints them, keyed by feature and step.
+//! The messages: the texts that `sandbox` prints, by key. They are in files of their own, apart from the code.
 //!
-//! A file of messages has lines `key = text`, continued on indented lines. `{name}` is replaced by a value; `#` begins a
-//! comment. The files are searched, not parsed into a map: most runs print no message at all.
+//! A file of messages has lines `key = text`, which are continued on indented lines. `{name}` is replaced by a value.
+//! `#` begins a comment. A message is searched in the files when it is needed, because most runs print no message at
+//! all.
 
 use crate::feature::features;
 
 macro_rules! messages {
     ($($kind:ident { $($about:literal, $feature:ident, $name:ident, $directory:ident, $page:literal, $also:tt;)* })*) => {
-        /// The messages in English: one file for each feature, and those that belong to none.
+        /// The messages in English: a file for each feature, and the others.
         const ENGLISH: &[&str] = &[
             $($(include_str!(concat!("../messages/en/", stringify!($name), ".txt")),)*)*
             include_str!("../messages/en/common.txt"),
@@ -26,27 +27,27 @@ macro_rules! messages {
 }
 features!(messages);
 
-/// The message of `key`, which must exist: a test calls it in a build that checks this.
+/// The message of `key`, which must exist. A debug build panics if it does not.
 pub(crate) fn text(key: &str) -> String {
     let found = text_if_any(key);
     debug_assert!(found.is_some(), "there is no message {key:?}");
     found.unwrap_or_else(|| key.to_owned())
 }
 
-/// The message of `key`, where there is one.
+/// The message of `key`, if there is one.
 pub(crate) fn text_if_any(key: &str) -> Option<String> {
     ENGLISH.iter().find_map(|file| find(file, key))
 }
 
 /// The message of `key`, with each `{name}` replaced.
 pub(crate) fn text_with(key: &str, values: &[(&str, &str)]) -> String {
-    values.iter().fold(text(key), |words, (name, value)| words.replace(&format!("{{{name}}}"), value))
+    values.iter().fold(text(key), |message, (name, value)| message.replace(&format!("{{{name}}}"), value))
 }
 
-/// Breaks a text at its blanks into lines of at most `width` characters. A longer word stays whole.
-pub(crate) fn wrap(words: &str, width: usize) -> Vec<String> {
+/// Breaks a text at its spaces into lines of at most `width` characters. A longer word stays whole.
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for word in words.split_whitespace() {
+    for word in text.split_whitespace() {
         match lines.last_mut() {
             Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
                 line.push(' ');
@@ -58,23 +59,24 @@ pub(crate) fn wrap(words: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// The message of `key` in one file.
 fn find(file: &str, key: &str) -> Option<String> {
     let mut lines = file.lines();
     let first = lines.find_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix('='))?;
     let rest = lines.take_while(|line| line.starts_with(char::is_whitespace)).map(str::trim);
-    let words: Vec<&str> =
+    let parts: Vec<&str> =
         std::iter::once(first.trim()).chain(rest).filter(|part| !part.is_empty()).collect();
-    Some(words.join(" "))
+    Some(parts.join(" "))
 }
 
-/// The words that no text for a reader may have, since each has a plain term in place of it.
+/// The words that no text for a reader may have, because there is a standard term for each.
 #[cfg(test)]
 pub(crate) mod plain {
     use std::sync::LazyLock;
 
     use regex_lite::Regex;
 
-    /// Patterns, each with what to write instead.
+    /// Patterns, each with the term to write instead.
     const BANNED: &[(&str, &str)] = &[
         (r"folders?", "directory"),
         (r"cables?", "veth pair"),
@@ -104,7 +106,7 @@ pub(crate) mod plain {
         BANNED.iter().map(|(pattern, instead)| (word(pattern), *instead)).collect()
     });
 
-    /// What of `text` is banned, each with what to write instead.
+    /// The banned words in `text`, each with the term to write instead.
     pub(crate) fn banned_in(text: &str) -> Vec<String> {
         let found = |(word, instead): &(Regex, &str)| {
             word.find(text).map(|found| format!("{:?} in {text:?}: write {instead:?}", found.as_str()))
@@ -132,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_in_plain_words() {
+    fn no_message_has_a_banned_word() {
         let texts = ENGLISH.iter().flat_map(|file| keys(file)).map(text);
         let banned: Vec<String> = texts.flat_map(|text| plain::banned_in(&text)).collect();
         assert!(banned.is_empty(), "{banned:#?}");
@@ -140,14 +142,14 @@ mod tests {
     }
 
     #[test]
-    fn no_key_stands_twice() {
+    fn no_key_is_defined_twice() {
         let mut all: Vec<&str> = ENGLISH.iter().flat_map(|file| keys(file)).collect();
         all.sort_unstable();
         let twice: Vec<_> = all.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
         assert!(twice.is_empty(), "{twice:?}");
     }
 
-    /// The last part of the keys that steps and problems have.
+    /// The last parts of the keys of steps and problems.
     const PARTS: [&str; 6] = [".why", ".cannot", ".todo", ".note", ".what", ".hint"];
 
     /// The string literals of the code, outside of its tests, that match a pattern.
@@ -162,18 +164,18 @@ mod tests {
         found
     }
 
-    /// The keys that the code certainly uses: arguments of `text`, reasons and remedies, and those that are put together from
+    /// The keys that the code certainly uses: arguments of `text`, reasons and remedies, and keys that are made from
     /// names.
     fn wanted() -> Vec<String> {
         let mut wanted = literals(r#"\btext(?:_with)?\(\s*"([a-z]+\.[a-zA-Z0-9.-]+)""#);
         let all = literals(r#""([a-z]+\.[a-z0-9.-]+)""#);
         wanted.extend(all.into_iter().filter(|key| PARTS.iter().any(|part| key.ends_with(part))));
         let reasons: Vec<String> = wanted.iter().filter(|key| key.ends_with(".why")).cloned().collect();
-        // A step's reason has its counterpart; a problem's reason has a remedy instead.
+        // The reason of a step has a `.cannot` beside it. The reason of a problem has a remedy instead.
         wanted.extend(reasons.iter().map(|why| why.replace(".why", ".cannot")).filter(|key| {
             text_if_any(&key.replace(".cannot", ".todo")).is_none() && !key.starts_with("doctor.")
         }));
-        // The help of each subcommand ends in an example.
+        // The help of each subcommand ends with an example.
         wanted.extend(
             crate::cli::definition().get_subcommands().map(|sub| format!("{}.example", sub.get_name())),
         );
@@ -202,28 +204,28 @@ mod tests {
     }
 
     #[test]
-    fn every_key_that_the_code_names_is_in_the_catalogue() {
+    fn every_key_in_the_code_has_a_message() {
         let missing: Vec<String> = wanted().into_iter().filter(|key| text_if_any(key).is_none()).collect();
         assert!(missing.is_empty(), "{missing:#?}");
     }
 
     #[test]
-    fn every_key_of_the_catalogue_is_named_by_the_code() {
+    fn every_message_is_used_by_the_code() {
         let mut wanted = wanted();
         wanted.extend(literals(r#""([a-z]+\.[a-z0-9.-]+)""#));
-        // What an errno means for just this step: `time.offset.ERANGE` beside `time.offset.why`.
-        // The help of a feature, and in what the versions of a limit differ.
+        // How cgroup v1 and v2 differ for a limit: `.versions` beside `.why`. What an errno means for one step:
+        // `time.offset.ERANGE` beside `time.offset.why`.
         let of_a_step =
             |key: &str| key.ends_with(".versions") && wanted.contains(&key.replace(".versions", ".why"));
         let means_an_errno = |key: &str| {
             let (step, last) = key.rsplit_once('.').unwrap_or_default();
             last.starts_with('E') && wanted.contains(&format!("{step}.why"))
         };
-        let idle: Vec<&str> = ENGLISH
+        let unused: Vec<&str> = ENGLISH
             .iter()
             .flat_map(|file| keys(file))
             .filter(|key| !wanted.iter().any(|known| known == key) && !means_an_errno(key) && !of_a_step(key))
             .collect();
-        assert!(idle.is_empty(), "{idle:#?}");
+        assert!(unused.is_empty(), "{unused:#?}");
     }
 }

@@ -1,5 +1,5 @@
-//! The one conversion of an error to an errno. The standard library and rustix have error types of their own; plans, steps and
-//! messages between processes carry nix's `Errno`.
+//! The one conversion of an error to an errno. The standard library and rustix have their own error types. Plans, steps
+//! and messages between processes use `Errno` of nix.
 
 use std::io::{self, ErrorKind};
 
@@ -7,8 +7,9 @@ use nix::errno::Errno;
 
 /// The errno of an error of the standard library or of rustix.
 ///
-/// The standard library returns some errors without a system call. Such an error gets the errno that a system call returns
-/// for the same fault. Where a person reads the error, use [`Error::call`](super::Error::call), which keeps its text.
+/// The standard library returns some errors without a system call. Such an error gets the errno that a system call
+/// returns for the same fault. Where a person reads the error, use [`Error::call`](super::Error::call), which keeps its
+/// text.
 pub fn errno(error: impl Into<io::Error>) -> Errno {
     let error = error.into();
     if let Some(number) = error.raw_os_error() {
@@ -20,7 +21,7 @@ pub fn errno(error: impl Into<io::Error>) -> Errno {
         // A file that is not UTF-8, read as a string.
         ErrorKind::InvalidData => Errno::EILSEQ,
         ErrorKind::OutOfMemory => Errno::ENOMEM,
-        // Neither comes from a function that we call: a read that ended early, a write that wrote nothing.
+        // Errors such as UnexpectedEof and WriteZero. No function that we call returns them.
         _ => Errno::EIO,
     }
 }
@@ -35,14 +36,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_errno_is_kept() {
+    fn an_errno_does_not_change() {
         assert_eq!(errno(io::Error::from_raw_os_error(libc::EPERM)), Errno::EPERM);
         assert_eq!(errno(rustix::io::Errno::NOSPC), Errno::ENOSPC);
         assert_eq!(errno(Errno::EUSERS), Errno::EUSERS);
     }
 
     #[test]
-    fn an_error_without_an_errno_gets_that_of_its_fault() {
+    fn an_error_without_an_errno_gets_the_errno_of_its_cause() {
         let null_byte = std::fs::File::open("a\0b").expect_err("no path has a null byte");
         assert_eq!(errno(null_byte), Errno::EINVAL);
         let directory = tempfile::tempdir().expect("a temporary directory");

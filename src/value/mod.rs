@@ -1,4 +1,5 @@
-//! Values with a written form: sizes, durations, rates, shell words, how they are read from text, and the nearest known name.
+//! Values with a written form: sizes, durations, rates, mounts, shell quoting. Also how values are read, and the
+//! nearest known name.
 
 pub mod mount;
 pub(crate) mod nearest;

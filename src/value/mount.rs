@@ -1,4 +1,4 @@
-//! A mount besides those that every container has: a key of the spec.
+//! An additional mount of a container: an item of the key `mnt.mounts`.
 
 use std::path::{Path, PathBuf};
 
@@ -74,13 +74,13 @@ impl<'de> Deserialize<'de> for ExtraMount {
     }
 }
 
-/// The size of a tmpfs that has none of its own.
+/// The maximum size of a tmpfs whose size is not given.
 pub(crate) fn default_size() -> Size {
     Size(64 << 20)
 }
 
 impl ExtraMount {
-    /// The same, with a relative source made absolute from `base`, the directory of the file that it was read from.
+    /// The same with an absolute source. `base` is the directory of the file that it was read from.
     pub fn resolve(self, base: &Path) -> ExtraMount {
         match self {
             ExtraMount::Bind { source, target, readonly } => {
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mounts_are_read_as_a_spec_has_them() {
+    fn mounts_are_read_from_a_spec() {
         let yaml = "[{ type: bind, source: ./site, target: /srv, readonly: true }, { type: tmpfs, target: /x, size: 16MiB }]";
         let read: Vec<ExtraMount> = serde_yaml::from_str(yaml).unwrap();
         let bind = ExtraMount::Bind { source: "./site".into(), target: "/srv".into(), readonly: true };

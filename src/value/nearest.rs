@@ -1,7 +1,7 @@
-//! The known name that an unknown one was probably meant to be.
+//! The known name that was probably meant by an unknown one.
 
-/// The nearest of the known names, if one is near: at most two characters are missing, added, wrong or swapped with the next,
-/// and at least one is right.
+/// The nearest of the known names, if one is near. At most two characters may be missing, added, wrong or swapped with
+/// the next one, and at least one must be right.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distances = known.into_iter().map(|known| (strsim::osa_distance(name, known), known));
     let (distance, near) = distances.min()?;
@@ -15,7 +15,7 @@ mod tests {
     #[test]
     fn the_nearest_name_is_found() {
         assert_eq!(nearest("memroy", ["memory", "env"]), Some("memory"));
-        // Swapped characters count once.
+        // Two swapped characters are one difference.
         assert_eq!(nearest("pdi", ["pids", "pid"]), Some("pid"));
     }
 

@@ -1,4 +1,5 @@
-//! Values that are words with a form, and how they are read: what is wrong with one is told as its `FromStr` tells it.
+//! How values are read from text. The errors of `FromStr` become the errors of serde, so both flags and a spec report
+//! the same.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,23 +12,23 @@ use serde::{Deserialize, Deserializer};
 
 use crate::text::{text, text_with};
 
-/// Reads a value by its `FromStr`: `limit: 64m`, and numbers without quotes, `limit: 65536`.
+/// Reads a value by its `FromStr`: `limit: 64m`. A number needs no quotes: `limit: 65536`.
 pub(crate) fn parsed<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: FromStr<Err = String>,
 {
-    struct Words<T>(PhantomData<T>);
+    struct ByFromStr<T>(PhantomData<T>);
 
-    impl<T: FromStr<Err = String>> Visitor<'_> for Words<T> {
+    impl<T: FromStr<Err = String>> Visitor<'_> for ByFromStr<T> {
         type Value = T;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str(&text("spec.wants.text"))
         }
 
-        fn visit_str<E: Error>(self, words: &str) -> Result<T, E> {
-            words.parse().map_err(E::custom)
+        fn visit_str<E: Error>(self, string: &str) -> Result<T, E> {
+            string.parse().map_err(E::custom)
         }
 
         fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
@@ -38,16 +39,16 @@ where
             self.visit_str(&number.to_string())
         }
 
-        // 1.0 stays one with a point: that's for the value's own form to take or not.
+        // `1.0` keeps its point. The `FromStr` of the value decides whether it accepts one.
         fn visit_f64<E: Error>(self, number: f64) -> Result<T, E> {
             self.visit_str(&format!("{number:?}"))
         }
     }
 
-    deserializer.deserialize_any(Words(PhantomData))
+    deserializer.deserialize_any(ByFromStr(PhantomData))
 }
 
-/// A value that is read as its type is, and must hold: what is wrong with it is a sentence.
+/// Reads a value by its own `Deserialize`, and checks it. The error of the check is a sentence.
 pub(crate) fn checked<'de, D, T>(
     deserializer: D,
     check: impl Fn(&T) -> Result<(), String>,
@@ -61,7 +62,7 @@ where
     Ok(value)
 }
 
-/// For the schema: a word that may look like a number, `command: [sleep, 10]`.
+/// The schema of a string that may look like a number or a boolean: `command: [sleep, 10]`.
 pub(crate) struct Scalar;
 
 impl JsonSchema for Scalar {
@@ -74,7 +75,7 @@ impl JsonSchema for Scalar {
     }
 }
 
-/// A number from `LEAST` to `MOST`.
+/// Reads a number from `LEAST` to `MOST`.
 pub(crate) fn within<'de, const LEAST: u64, const MOST: u64, D, T>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error>

@@ -1,13 +1,14 @@
-//! Quoting for the lines that a user pastes into a shell.
+//! Quoting for command lines that a user pastes into a shell.
 
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 
-/// A string as one word of a POSIX shell: as it is if no character has a meaning there, otherwise in single quotes.
+/// A string as one word of a POSIX shell. It is quoted with single quotes, unless no character has a special meaning.
 ///
-/// A control character or a byte that is not UTF-8 must not reach the terminal, so such a string is written as `$'...'`
-/// with escapes, which bash, ksh and zsh read (POSIX since 2024). A newline alone is harmless in single quotes.
+/// Control characters and bytes that are not UTF-8 must not reach the terminal. A string with them is written as
+/// `$'...'` with escapes, which bash, ksh and zsh read (POSIX since 2024). A newline alone is harmless in single
+/// quotes.
 pub fn quote(word: impl AsRef<OsStr>) -> String {
     let word = word.as_ref();
     match word.to_str() {
@@ -19,11 +20,12 @@ pub fn quote(word: impl AsRef<OsStr>) -> String {
     }
 }
 
+/// Whether a character has no special meaning in a shell.
 fn is_plain(character: char) -> bool {
     character.is_ascii_alphanumeric() || "/._-+=:,@%".contains(character)
 }
 
-/// An octal escape always has three digits, so a digit after it keeps its meaning.
+/// The string as `$'...'`. An octal escape always has three digits, so a digit may follow it.
 fn escaped(word: &[u8]) -> String {
     let mut out = String::from("$'");
     for chunk in word.utf8_chunks() {
@@ -57,14 +59,14 @@ mod tests {
 
     use super::*;
 
-    /// What a shell makes of the quoted word.
+    /// The word that a shell reads from the quoted form.
     fn read_by(shell: &str, word: &OsStr) -> Vec<u8> {
         let script = format!("printf %s {}", quote(word));
         Command::new(shell).args(["-c", &script]).output().expect("a shell").stdout
     }
 
     #[test]
-    fn only_what_needs_quotes_gets_them() {
+    fn a_word_is_quoted_only_if_necessary() {
         assert_eq!(quote("/usr/bin/env"), "/usr/bin/env");
         assert_eq!(quote("--map=0:1000"), "--map=0:1000");
         assert_eq!(quote(""), "''");
@@ -76,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shell_reads_back_what_was_quoted() {
+    fn shells_read_back_the_quoted_word() {
         let words = [
             "", " ", "'", "''", "it's", "\"", "\\", "\\n", "$HOME", "$(id)", "`id`", "~", "*", "a?b", "[a]",
             "{a,b}", "a;b", "a&b", "a|b", "<x>", "#", "!", "!!", "a\nb", "\n", "x\n'", "é", "数据", "-n",

@@ -1,4 +1,4 @@
-//! Values with units, as people write them.
+//! Values with units, as people write them: offsets of clocks, durations, sizes.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,8 +16,8 @@ pub struct Offset(pub i64);
 impl FromStr for Offset {
     type Err = String;
 
-    fn from_str(words: &str) -> Result<Self, String> {
-        seconds(words).map(Offset).ok_or_else(|| text("time.offset.form"))
+    fn from_str(offset: &str) -> Result<Self, String> {
+        seconds(offset).map(Offset).ok_or_else(|| text("time.offset.form"))
     }
 }
 
@@ -27,16 +27,16 @@ impl fmt::Display for Offset {
     }
 }
 
-/// How long something may last, in seconds: `90s`, `1h`.
+/// A maximum duration, in seconds: `90s`, `1h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Length(pub u32);
 
 impl FromStr for Length {
     type Err = String;
 
-    fn from_str(words: &str) -> Result<Self, String> {
+    fn from_str(length: &str) -> Result<Self, String> {
         let length =
-            seconds(words).and_then(|length| u32::try_from(length).ok()).filter(|length| *length > 0);
+            seconds(length).and_then(|length| u32::try_from(length).ok()).filter(|length| *length > 0);
         length.map(Length).ok_or_else(|| text("spec.length.form"))
     }
 }
@@ -47,33 +47,33 @@ impl fmt::Display for Length {
     }
 }
 
-/// `90`, `90s`, `-5m`, `1h`, `10d`.
-fn seconds(words: &str) -> Option<i64> {
-    let (number, factor) = match words.char_indices().last() {
-        Some((at, 's')) => (&words[..at], 1),
-        Some((at, 'm')) => (&words[..at], 60),
-        Some((at, 'h')) => (&words[..at], 3600),
-        Some((at, 'd')) => (&words[..at], 86_400),
-        _ => (words, 1),
+/// Reads a number of seconds: `90`, `90s`, `-5m`, `1h`, `10d`.
+fn seconds(duration: &str) -> Option<i64> {
+    let (number, factor) = match duration.char_indices().last() {
+        Some((at, 's')) => (&duration[..at], 1),
+        Some((at, 'm')) => (&duration[..at], 60),
+        Some((at, 'h')) => (&duration[..at], 3600),
+        Some((at, 'd')) => (&duration[..at], 86_400),
+        _ => (duration, 1),
     };
     number.parse::<i64>().ok()?.checked_mul(factor)
 }
 
-/// An amount of bytes as docker writes it: `64m`, `64MB` and `64MiB` are all 64·1024².
+/// A number of bytes. As in docker, `64m`, `64MB` and `64MiB` are all 64·1024².
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Size(pub u64);
 
-/// The letters of units, each 1024 of the one before.
+/// The letters of the units. Each unit is 1024 times the one before.
 const UNITS: [char; 5] = ['k', 'm', 'g', 't', 'p'];
 
 impl Size {
-    /// As docker's flags take it: `64m`.
+    /// The size as a value of docker's flags: `64m`.
     pub fn docker(self) -> String {
         let (number, unit) = self.whole();
         unit.map_or(number.to_string(), |unit| format!("{number}{unit}"))
     }
 
-    /// The largest unit of which it's a whole number.
+    /// The size as a whole number of the largest possible unit.
     fn whole(self) -> (u64, Option<char>) {
         let mut found = (self.0, None);
         for unit in UNITS {
@@ -89,13 +89,13 @@ impl Size {
 impl FromStr for Size {
     type Err = String;
 
-    fn from_str(words: &str) -> Result<Self, String> {
-        let lower = words.to_ascii_lowercase();
-        let letters = lower.trim_start_matches(|sign: char| sign.is_ascii_digit());
+    fn from_str(size: &str) -> Result<Self, String> {
+        let lower = size.to_ascii_lowercase();
+        let letters = lower.trim_start_matches(|character: char| character.is_ascii_digit());
         let number = lower[..lower.len() - letters.len()].parse::<u64>().ok();
         let unit = letters.strip_suffix("ib").or(letters.strip_suffix('b')).unwrap_or(letters);
         let power = match unit {
-            // `ib` alone is no unit.
+            // `ib` alone is not a unit.
             "" => (letters != "ib").then_some(0),
             unit => {
                 UNITS.iter().position(|known| unit.starts_with(*known) && unit.len() == 1).map(|at| at + 1)
@@ -124,7 +124,7 @@ impl Serialize for Size {
     }
 }
 
-/// In a spec a value is written as after a flag; a number needs no quotes.
+/// In a spec, a value is written as after a flag. A number needs no quotes.
 macro_rules! written {
     ($($unit:ident: $pattern:literal),*) => {
         $(impl<'de> Deserialize<'de> for $unit {
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_docker_s() {
+    fn sizes_are_read_as_docker_reads_them() {
         for (words, bytes) in [
             ("0", 0),
             ("7", 7),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_is_more_than_nothing() {
+    fn a_length_is_positive() {
         for (words, seconds) in [("90", 90), ("90s", 90), ("1h", 3600), ("2d", 172_800)] {
             assert_eq!(words.parse(), Ok(Length(seconds)), "{words}");
         }
