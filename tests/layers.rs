@@ -126,3 +126,16 @@ fn only_the_daemon_is_asynchronous() {
         }
     }
 }
+
+#[test]
+fn no_two_types_share_a_name() {
+    let declaration = Regex::new(r"(?m)^\s*(?:pub(?:\([a-z]+\))? )?(?:struct|enum|trait) ([A-Z]\w*)").unwrap();
+    let mut places: BTreeMap<String, BTreeSet<PathBuf>> = BTreeMap::new();
+    for file in files(&support::repository().join("src")) {
+        for found in declaration.captures_iter(&code(&file)) {
+            places.entry(found[1].to_owned()).or_default().insert(file.clone());
+        }
+    }
+    let shared: Vec<_> = places.into_iter().filter(|(_, places)| places.len() > 1).collect();
+    assert!(shared.is_empty(), "{shared:#?}");
+}

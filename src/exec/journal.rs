@@ -41,7 +41,7 @@ struct JournalFile {
 struct Entry {
     undo: Undo,
     #[serde(rename = "made")]
-    outcome: Outcome,
+    outcome: EntryOutcome,
     /// The namespace in which the object's name is valid: `net:[4026531840]`. None if the object has a path.
     #[serde(rename = "home")]
     namespace: Option<String>,
@@ -49,7 +49,7 @@ struct Entry {
 
 /// What is known about an object that a step was to make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-enum Outcome {
+enum EntryOutcome {
     /// It is not known whether it was made: `sandbox` was killed meanwhile, or the object could not be identified.
     #[serde(rename = "intended")]
     Unknown,
@@ -82,7 +82,7 @@ impl Journal {
     /// # Errors
     /// The runtime directory cannot be made, or other users can write to it.
     pub fn intend(&mut self, undo: &Undo) -> Result<()> {
-        let entry = Entry { undo: undo.clone(), outcome: Outcome::Unknown, namespace: namespace_of(undo) };
+        let entry = Entry { undo: undo.clone(), outcome: EntryOutcome::Unknown, namespace: namespace_of(undo) };
         self.file()?.append(entry)
     }
 
@@ -105,8 +105,8 @@ impl Journal {
         let Some(written) = &mut self.file else { return Ok(()) };
         let Some(last) = written.entries.pop() else { return Ok(()) };
         let outcome = match result {
-            Ok(_) => identity(&last.undo).ok().flatten().map_or(Outcome::Unknown, Outcome::Made),
-            Err(_) => Outcome::Failed,
+            Ok(_) => identity(&last.undo).ok().flatten().map_or(EntryOutcome::Unknown, EntryOutcome::Made),
+            Err(_) => EntryOutcome::Failed,
         };
         written.append(Entry { outcome, ..last })
     }
@@ -257,15 +257,15 @@ fn run_backwards(entries: &[Entry], patience: Duration) -> Undone {
 
 /// Removes an object. Returns false if it does not exist, was not made by this run, or is still used by other runs.
 fn perform(entry: &Entry, patience: Duration) -> io::Result<bool> {
-    if entry.outcome == Outcome::Failed {
+    if entry.outcome == EntryOutcome::Failed {
         return Ok(false);
     }
     let current = identity(&entry.undo)?;
     let is_ours = match &entry.outcome {
         // The name contains a random token, so nobody else has made an object with it.
-        Outcome::Unknown => current.is_some(),
-        Outcome::Made(identity) => current.as_ref() == Some(identity),
-        Outcome::Failed => false,
+        EntryOutcome::Unknown => current.is_some(),
+        EntryOutcome::Made(identity) => current.as_ref() == Some(identity),
+        EntryOutcome::Failed => false,
     };
     if !is_ours {
         return Ok(false);
