@@ -129,7 +129,8 @@ fn only_the_daemon_is_asynchronous() {
 
 #[test]
 fn no_two_types_share_a_name() {
-    let declaration = Regex::new(r"(?m)^\s*(?:pub(?:\([a-z]+\))? )?(?:struct|enum|trait) ([A-Z]\w*)").unwrap();
+    let declaration =
+        Regex::new(r"(?m)^\s*(?:pub(?:\([a-z]+\))? )?(?:struct|enum|trait) ([A-Z]\w*)").unwrap();
     let mut places: BTreeMap<String, BTreeSet<PathBuf>> = BTreeMap::new();
     for file in files(&support::repository().join("src")) {
         for found in declaration.captures_iter(&code(&file)) {

@@ -82,7 +82,8 @@ impl Journal {
     /// # Errors
     /// The runtime directory cannot be made, or other users can write to it.
     pub fn intend(&mut self, undo: &Undo) -> Result<()> {
-        let entry = Entry { undo: undo.clone(), outcome: EntryOutcome::Unknown, namespace: namespace_of(undo) };
+        let entry =
+            Entry { undo: undo.clone(), outcome: EntryOutcome::Unknown, namespace: namespace_of(undo) };
         self.file()?.append(entry)
     }
 

@@ -43,17 +43,17 @@ pub fn text_of(comparison: &Comparison, all: bool) -> String {
 }
 
 /// The PIDs of both processes as text.
-struct Pids(String, String);
+struct PidPair(String, String);
 
-impl Pids {
+impl PidPair {
     /// The values for a message.
     fn values(&self) -> [(&str, &str); 2] {
         [("left", &self.0), ("right", &self.1)]
     }
 }
 
-fn pids(comparison: &Comparison) -> Pids {
-    Pids(comparison.left.pid.to_string(), comparison.right.pid.to_string())
+fn pids(comparison: &Comparison) -> PidPair {
+    PidPair(comparison.left.pid.to_string(), comparison.right.pid.to_string())
 }
 
 /// The two processes, and which namespaces differ.
