@@ -221,3 +221,21 @@ fn the_same_by_hand_makes_the_same_namespaces() {
         assert_ne!(link.trim(), own, "{line}");
     }
 }
+
+/// After a spec, an unknown flag gets the nearest one, and a command without `--` the line that was meant.
+#[test]
+fn a_mistake_after_a_spec_is_not_a_missing_spec() {
+    let spec = support::repository().join("lessons/specs/first.yaml");
+    let spec = spec.to_str().unwrap();
+    for flag in ["--withot", "--with", "--shw-proc"] {
+        let output = run(&["run", spec, flag]);
+        assert_eq!(output.status.code(), Some(2), "{flag}");
+        assert!(text(&output.stderr).contains(&format!("'{flag}'")), "{flag}: {}", text(&output.stderr));
+    }
+    for command in [&["ls"][..], &["ls", "-l"], &["-q", "ls"]] {
+        let output = run(&[&["run", spec], command].concat());
+        assert_eq!(output.status.code(), Some(2), "{command:?}");
+        assert!(text(&output.stderr).contains(" -- ls"), "{command:?}: {}", text(&output.stderr));
+    }
+    assert!(text(&run(&["run", "ubuntu", "bash"]).stderr).contains("needs a spec"));
+}

@@ -10,18 +10,13 @@ use sandbox::value::shell::quote;
 use support::limits::is_possible;
 use support::{binary, is_root, repository, skip, text};
 
-/// One bash script that prints a block of the README anew: each command after its prompt, then what it prints. A command in the
-/// background is waited for until it is what it was started for; it is ended at the end of the block.
+/// One bash script that prints a block of the README anew: each command after its prompt, then what it prints. Commands in
+/// the background are ended at the end of the block.
 fn script_of(block: &str) -> String {
     let mut script = String::from("exec 2>&1\n");
     for command in block.lines().filter_map(|line| line.strip_prefix("$ ")) {
         script.push_str(&format!("printf '%s\\n' {}\n", quote(format!("$ {command}"))));
         script.push_str(&format!("{}\n", command.replace("sudo ", "")));
-        if command.ends_with('&') {
-            script.push_str(
-                "for _ in {1..200}; do pgrep -P $! -x sleep >/dev/null && break; sleep 0.1; done\n",
-            );
-        }
     }
     script.push_str("exec >/dev/null 2>&1\nkill -KILL $(jobs -p)\nwait\n");
     script

@@ -98,6 +98,11 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
                 let what = text_with("habit.flag.what", &[("feature", "run"), ("flag", flag)]);
                 return Some(Error::usage(what).why(text(why)).todo("sandbox run --help"));
             }
+            // There is a spec: an unknown flag is reported by clap with the nearest one, and a command needs its `--`.
+            if words[1..].iter().any(|word| is_spec(word)) {
+                let place = words.iter().position(|word| word == refused)?;
+                return (!refused.starts_with('-')).then(|| without_dashes("run", words, place));
+            }
             return Some(Error::usage(text("habit.spec.what")).why(text("habit.spec.hint")).todo(SPEC));
         }
         _ => {}
@@ -142,15 +147,27 @@ fn unknown(word: &str) -> Error {
     }
 }
 
+/// Whether an argument of `run` names a spec: standard input, a path, or a file with the ending of YAML or JSON.
+fn is_spec(argument: &str) -> bool {
+    let is_path = argument.starts_with(['.', '/']) && argument.len() > 1;
+    argument == "-" || is_path || [".yaml", ".yml", ".json"].iter().any(|end| argument.ends_with(end))
+}
+
+/// `sandbox pid bash`, `sandbox run box.yaml bash`: the command, at `place`, has no `--` before it.
+fn without_dashes(subcommand: &str, words: &[String], place: usize) -> Error {
+    let (before, after) = (&words[..place], &words[place + 1..]);
+    let what = text_with("habit.dashes.what", &[("word", &words[place])]);
+    let after = after.iter().filter(|word| *word != "--");
+    let line = line(before.iter().chain([&"--".to_owned(), &words[place]]).chain(after));
+    Error::usage(format!("{subcommand}: {what}")).why(text("habit.dashes.hint")).todo(line)
+}
+
 /// `sandbox pid bash`, `sandbox pid --fork`, `sandbox pid --hostname box`.
 fn of_feature(feature: Feature, words: &[String], place: usize) -> Option<Error> {
     let refused = words[place].as_str();
     let (before, after) = (&words[..place], &words[place + 1..]);
     if !refused.starts_with('-') {
-        let what = text_with("habit.dashes.what", &[("word", refused)]);
-        let after = after.iter().filter(|word| *word != "--");
-        let line = line(before.iter().chain([&"--".to_owned(), &words[place]]).chain(after));
-        return Some(Error::usage(format!("{feature}: {what}")).why(text("habit.dashes.hint")).todo(line));
+        return Some(without_dashes(feature.name(), words, place));
     }
     let flag = refused.split('=').next().unwrap_or(refused);
     let what = text_with("habit.flag.what", &[("feature", feature.name()), ("flag", flag)]);

@@ -5,8 +5,8 @@
 //! 3. If a step leaves something on the host, its undo is written to the journal before the step is performed.
 //! 4. The clone step makes the child, a copy of this process in new namespaces. Both then go through the same list.
 //! 5. The child performs its steps: mounts, network addresses, host name, user, capabilities, seccomp filter.
-//! 6. At the gate, a pair of connected sockets, the child waits for the host. Meanwhile the host performs steps that
-//!    need its privileges: it writes the ID maps, and makes the veth pair.
+//! 6. Between these, the child waits at the gate, a pair of connected sockets, while the host performs the steps that need
+//!    its privileges: it makes the veth pair, and writes ID maps that have more than the caller's own ID.
 //! 7. When everything is set up, the host verifies the cgroups, writes the container's name to the journal, and releases
 //!    the child.
 //! 8. The child verifies itself: it compares what /proc shows with the plan. If a value differs, the start is stopped.

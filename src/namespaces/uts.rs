@@ -24,7 +24,7 @@
 //! - `/proc/PID/ns/uts` links to another namespace.
 //! - `/proc/sys/kernel/hostname` and `domainname` show the names of the process that reads them.
 //!
-//! /etc/hostname and /etc/hosts are files, so they do not change. A program that looks up the new hostname reads
+//! /etc/hostname and /etc/hosts are files, which no UTS namespace changes. A program that looks up the new hostname reads
 //! /etc/hosts and asks DNS, and may find no address. uts_namespaces(7)
 
 use schemars::JsonSchema;
@@ -91,8 +91,8 @@ fn check(name: &str, draft: &mut Draft) {
     }
 }
 
-/// What to observe. A process on each side reads these files. The last two are the same on both sides, as long as the
-/// container has the host's files.
+/// What to observe. A process on each side reads these files. The last two are files: they differ only where
+/// the container has a root file system of its own.
 pub fn observe(_process: &str) -> Vec<Observation> {
     vec![
         proc::file("/proc/sys/kernel/hostname"),
