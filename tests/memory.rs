@@ -85,12 +85,12 @@ fn a_limit_is_set_and_verified_where_cgroups_are_mounted_elsewhere() {
         "$S" memory -q --limit 64m -- true
         "$S" run -q - <<END
 name: elsewhere
-rootfs: host
+uts: { hostname: box }
 memory: { limit: 64MiB }
 command: [cat, /proc/self/cgroup]
 END
         "$S" run --explain - <<END
-rootfs: host
+uts: { hostname: box }
 memory: { limit: 64MiB }
 command: ["true"]
 END
