@@ -1,6 +1,6 @@
-//! `sandbox`: learn what a container is by building one in the open.
+//! `sandbox` teaches what a container is: it makes one step by step, and shows each step.
 //!
-//! A reading order for an engineer who takes the program apart:
+//! A reading order for an engineer who wants to know how it works:
 //!
 //! 1. [`namespaces::uts`]: one feature on one page, from what the kernel does to the tests.
 //! 2. [`plan`]: a container is a list of system calls. [`plan::order`] has their order, and the reasons for it.

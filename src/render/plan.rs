@@ -35,7 +35,7 @@ pub fn versions(plan: &Plan) -> String {
     format!("\n{heading}\n{}", super::versions::lines(&plan.intents, usize::MAX))
 }
 
-/// What is isolated and limited, in one line: `own pid namespace    added: user (not root), mnt (to mount /proc)`.
+/// What is isolated and limited, in one line: `new pid namespace    added: user (not root), mnt (to mount /proc)`.
 pub fn announcement(plan: &Plan) -> String {
     let is_added = |feature| plan.added.iter().any(|addition| addition.feature == feature);
     let own: Vec<&str> = plan.namespaces.iter().filter(|f| !is_added(**f)).map(|f| f.name()).collect();
