@@ -1,4 +1,4 @@
-//! Specs that nobody meant: each is refused with its place, none makes sandbox panic, hang, or leave anything.
+//! Faulty specs: each is refused with its place. None makes `sandbox` panic or hang, and none leaves anything.
 
 mod support;
 
@@ -13,7 +13,7 @@ use sandbox::render;
 use serde_json::{Map, Value};
 use support::{feed, sandbox, text};
 
-/// The corpus: what is said of each, and the spec.
+/// The corpus: the expected message and the spec.
 fn corpus() -> Vec<(String, String)> {
     let words = fs::read_to_string(support::repository().join("tests/bad-specs.txt")).unwrap();
     let blocks = words.split("\n=== ").skip(1).map(|block| block.split_once('\n').unwrap());
@@ -45,15 +45,16 @@ fn each_of_the_corpus_is_refused_with_its_place() {
     assert_eq!(support::limits::left(), before);
 }
 
-/// Reads it as `spec check` does. What is good is printed, read again as the same, and planned; what is bad has a place.
+/// Reads the text as `spec check` does. A valid spec is printed, read again, compared and planned. A mistake has a
+/// place.
 fn endure(words: &str) -> Result<(), TestCaseError> {
     match yaml::read(words, "spec.yaml") {
         Ok(spec) => {
             let printed = yaml::print(&spec);
             let again = yaml::read(&printed, "printed");
             prop_assert_eq!(again.as_ref().ok(), Some(&spec), "{}", printed);
-            // A parser that has nothing in common with ours reads nothing else from it, where it reads it at all: it's
-            // stricter about tabs.
+            // An independent parser must read the same spec. It may refuse the text, because it is stricter about
+            // tabs.
             if let Ok(other) = serde_yaml::from_str::<Spec>(words) {
                 prop_assert_eq!(&other, &spec, "{}", words);
             }
@@ -78,7 +79,7 @@ fn plan(spec: &Spec) {
     assert!(!render::plan::text_of(&plan).is_empty());
 }
 
-/// All words that mean something in a spec, and some that shouldn't.
+/// All words that have a meaning in a spec, and some values that are unusual or invalid.
 fn vocabulary() -> Vec<String> {
     let template = schema::template();
     let is_key = |sign: char| sign.is_ascii_alphanumeric() || sign == '_';
@@ -115,7 +116,7 @@ fn vocabulary() -> Vec<String> {
     words
 }
 
-/// Keys with values, lists and words, a few levels deep. JSON is YAML too.
+/// Keys with values, lists and strings, nested a few levels. JSON is also YAML.
 fn tree() -> impl Strategy<Value = Value> {
     let word = proptest::sample::select(vocabulary());
     let leaf = prop_oneof![
@@ -136,7 +137,7 @@ fn tree() -> impl Strategy<Value = Value> {
     entries.prop_map(|entries| Value::Object(Map::from_iter(entries)))
 }
 
-/// Nothing is written into the repository: a case that failed is printed.
+/// proptest must not write failed cases into the repository. It prints them.
 fn config(cases: u32) -> Config {
     Config { cases, failure_persistence: None, ..Config::default() }
 }

@@ -1,4 +1,4 @@
-//! The blkio controller, judged by the kernel's own files.
+//! The blkio controller, checked by the kernel's own files.
 
 mod support;
 
@@ -12,7 +12,7 @@ fn the_kernel_has_the_values_for_the_disk_of_a_file() {
     if !may("the_kernel_has_the_values_for_the_disk_of_a_file", "blkio") {
         return;
     }
-    // The tests' own file: that it's a whole disk, not a partition, is told by sysfs.
+    // The device of `/`. sysfs shows whether it is a whole disk or a partition.
     let device = std::fs::metadata("/").unwrap().dev();
     let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
     let sysfs = format!("/sys/dev/block/{major}:{minor}");

@@ -11,7 +11,7 @@ fn paths(lines: &str) -> Vec<String> {
     lines.lines().filter_map(|line| Some(line.splitn(3, ':').nth(2)?.to_owned())).collect()
 }
 
-/// Which hierarchy, path and limit there are is each machine's own: named here, so that the rest is held.
+/// The hierarchy, the path and the limit depend on the machine. They are replaced by names, and the rest is compared.
 fn named(cards: &str, outer: &[String]) -> String {
     let mut named = cards.to_owned();
     for path in outer.iter().filter(|path| *path != "/") {

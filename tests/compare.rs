@@ -1,4 +1,4 @@
-//! `sandbox compare`: held against what /proc shows to the test itself.
+//! `sandbox compare`, checked against what /proc shows to the test itself.
 
 mod support;
 
@@ -13,7 +13,7 @@ use support::{fits, is_root, run, sandbox, skip, snapshot, stdout, text};
 
 const FEATURES: [&str; 8] = ["pid", "mnt", "net", "uts", "ipc", "user", "cgroup", "time"];
 
-/// A process that ends with the test.
+/// A process that is killed when the test ends.
 struct Running(Child);
 
 impl Drop for Running {
@@ -24,7 +24,7 @@ impl Drop for Running {
 }
 
 impl Running {
-    /// Starts it in `/`: where the repository lies isn't the tests' business.
+    /// Starts it in `/`, so that the result does not depend on the repository's location.
     fn start(command: &mut Command) -> Running {
         let command = command.current_dir("/").stdout(Stdio::null()).stderr(Stdio::null());
         Running(command.spawn().expect("it can be executed"))
@@ -34,7 +34,7 @@ impl Running {
         self.0.id() as i32
     }
 
-    /// The `sleep` that it, its child or its grandchild has become.
+    /// The PID of `sleep`: the process itself, its child or its grandchild.
     fn sleeper(&self) -> i32 {
         let deadline = Instant::now() + Duration::from_secs(10);
         while Instant::now() < deadline {
@@ -59,14 +59,14 @@ fn child_of(pid: i32) -> Option<i32> {
     children.split_whitespace().next()?.parse().ok()
 }
 
-/// A `sleep` isolated by `sandbox` with these arguments.
+/// A `sleep` that `sandbox` isolates with these arguments.
 fn isolated(arguments: &[&str]) -> (Running, i32) {
     let running = Running::start(&mut sandbox(&[arguments, &["-q", "--", "sleep", "60"]].concat()));
     let sleeper = running.sleeper();
     (running, sleeper)
 }
 
-/// A `sleep` beside us.
+/// A `sleep` in the test's namespaces.
 fn beside() -> (Running, i32) {
     let running = Running::start(Command::new("sleep").arg("60"));
     let sleeper = running.sleeper();
@@ -77,7 +77,7 @@ fn link(pid: i32, feature: &str) -> String {
     fs::read_link(format!("/proc/{pid}/ns/{feature}")).expect("a namespace").to_string_lossy().into_owned()
 }
 
-/// The comparison as data.
+/// The comparison as JSON.
 fn data(pids: &[i32]) -> Value {
     let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
     let arguments: Vec<&str> =
@@ -141,7 +141,7 @@ fn a_process_equals_itself() {
 #[test]
 fn the_tree_says_who_owns_what_and_whose_child_it_is() {
     let binary = support::binary();
-    // A pid namespace in a pid namespace, each owned by a user namespace of its own.
+    // A nested PID namespace. Each PID namespace is owned by a new user namespace.
     let inner = ["user", "-q", "--", binary.to_str().unwrap(), "pid", "-q", "--", "sleep", "60"];
     let arguments = [&["pid", "-q", "--", binary.to_str().unwrap()], &inner[..]].concat();
     let running = Running::start(&mut sandbox(&arguments));
@@ -156,7 +156,7 @@ fn the_tree_says_who_owns_what_and_whose_child_it_is() {
     assert_eq!(middle["parent"], link(own, "pid"));
     assert_eq!(node(&data, &link(own, "pid"))["pids"], serde_json::json!([own]));
 
-    // Up through the user namespaces, however many there are between: ours stands above.
+    // Follows the owners upwards through all user namespaces. The last one must be the test's.
     let user = node(&data, &link(pid, "user"));
     assert_eq!(user["made_by_uid"], nix::unistd::geteuid().as_raw());
     assert_eq!(user["parent"], user["owner"]);
@@ -187,7 +187,7 @@ fn what_the_kernel_tells_to_a_process_is_read_in_its_place() {
     assert!((86_390..86_410).contains(&(seconds("right") - seconds("left"))), "{pair}");
     assert_eq!(row(&of_time, "paths", "clock_gettime(CLOCK_REALTIME)", None)["equal"], true);
 
-    // Its command, and the helper that reads.
+    // The command, and the helper that reads /proc.
     let (_running, pid) = isolated(&["pid"]);
     let of_pid = data(&[pid]);
     let pair = row(&of_pid, "paths", "/proc/[0-9]*", None);
@@ -202,7 +202,8 @@ fn a_cgroup_namespace_begins_the_paths_anew_for_those_in_it_only() {
         let mut parts = line.splitn(3, ':').skip(1);
         let (name, path) = (parts.next().unwrap(), parts.next().unwrap());
         let field = Some(if name.is_empty() { "v2" } else { name });
-        // Read from here both are in our cgroup; in its own place, that one is the root.
+        // Read from the test's cgroup namespace, both processes have the same path. In its own cgroup namespace, the
+        // other process is in `/`.
         let from_here = row(&data, "processes", "/proc/PID/cgroup", field);
         assert_eq!((&from_here["left"]["is"], &from_here["right"]["is"]), (&path.into(), &path.into()));
         let in_place = row(&data, "paths", "/proc/PID/cgroup", field);
@@ -252,7 +253,7 @@ fn the_helper_reads_below_the_root_that_a_process_has() {
     assert_eq!(row(&data, "paths", "/dev/shm", None)["right"]["count"], serde_json::json!([3, "files"]));
 }
 
-/// How many values there are is this machine's own: a cgroup line for each hierarchy.
+/// The number of values depends on the machine: there is one cgroup line for each hierarchy.
 fn without_counts(words: &str) -> String {
     let count = regex_lite::Regex::new(r"\d+ values").unwrap();
     count.replace_all(words, "<some> values").into_owned()
@@ -300,7 +301,7 @@ fn a_name_does_not_speak_to_the_terminal() {
     assert!(words.contains("red (pid") && !words.contains('\x1b'), "{words}");
 }
 
-/// The words of a run that must end with this status.
+/// The error message of a run that must end with this status.
 fn refusal(arguments: &[&str], status: i32) -> String {
     let output = run(arguments);
     assert_eq!(output.status.code(), Some(status), "{}", text(&output.stdout));
@@ -325,7 +326,7 @@ fn a_process_that_is_not_there_has_ended_or_is_a_thread_gets_a_sentence() {
     let words = refusal(&["compare", &zombie.pid().to_string()], 125);
     assert!(words.contains("it is a zombie"), "{words}");
 
-    // The test itself runs in a thread beside the main one.
+    // The test does not run in the main thread.
     let thread = nix::unistd::gettid().to_string();
     let words = refusal(&["compare", &thread], 125);
     assert!(words.contains("is a thread"), "{words}");
@@ -341,7 +342,8 @@ fn a_process_that_is_not_there_has_ended_or_is_a_thread_gets_a_sentence() {
     }
 }
 
-/// `sandbox` and a `sleep` in another uts namespace, both as uid 1000; and where the namespace isn't theirs.
+/// Case 1: `sandbox` runs as UID 1000 and `sleep` as root. Case 2: both run as UID 1000, but root owns the uts
+/// namespace.
 #[test]
 fn what_belongs_to_others_is_refused_plainly() {
     if !is_root() {
@@ -356,7 +358,8 @@ fn what_belongs_to_others_is_refused_plainly() {
     let as_user = |pid: i32| {
         let mut command = Command::new(&binary);
         command.args(["compare", &pid.to_string()]).env("COLUMNS", "80").current_dir("/");
-        // Its parent is this test, which is root's: so both are named.
+        // The parent is this test, which runs as root. The command therefore gets the PID twice, so it does not read
+        // its parent.
         command.arg(pid.to_string()).uid(1000).gid(1000).output().unwrap()
     };
     let (_running, of_root) = beside();
@@ -364,7 +367,7 @@ fn what_belongs_to_others_is_refused_plainly() {
     assert_eq!(refused.status.code(), Some(125));
     assert!(text(&refused.stderr).contains("belongs to user 0"), "{}", text(&refused.stderr));
 
-    // Ours to look at, in a namespace that isn't ours to enter.
+    // The user may read this process in /proc, but may not enter its namespace.
     let script = "exec setpriv --reuid=1000 --regid=1000 --clear-groups sleep 60";
     let (_running, pid) = {
         let running =
@@ -382,7 +385,7 @@ fn what_belongs_to_others_is_refused_plainly() {
 fn no_helper_stays_behind() {
     let (_running, pid) = isolated(&["pid"]);
     let inside = || {
-        // Everybody in the namespace of `pid`, as we see them.
+        // Every process in the PID namespace of `pid`, with its PID in the test's namespace.
         let all = fs::read_dir("/proc").unwrap().flatten();
         let numbers = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
         let link_of = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();

@@ -1,4 +1,4 @@
-//! What holds for every feature: only what was announced is isolated, exit statuses, and nothing left.
+//! What holds for every feature: only the announced namespaces are new, exit statuses are correct, nothing is left.
 
 mod support;
 
@@ -11,7 +11,7 @@ use support::{run, sandbox, skip, stdout, text};
 
 const FEATURES: [&str; 8] = ["pid", "mnt", "net", "uts", "ipc", "user", "cgroup", "time"];
 
-/// The namespaces that a feature's plan announces.
+/// The namespaces that a feature's plan announces as new.
 fn announced(feature: &str) -> BTreeSet<String> {
     let plan: serde_json::Value =
         serde_json::from_str(&stdout(&[feature, "--dry-run", "--format", "json"])).expect("a plan is JSON");
@@ -45,7 +45,7 @@ fn the_exit_status_is_the_commands() {
         assert_eq!(status(&["sh", "-c", "exit 7"]), Some(7), "{feature}");
         assert_eq!(status(&["no-such-command"]), Some(127), "{feature}");
         assert_eq!(status(&["/etc/passwd"]), Some(126), "{feature}");
-        // Process 1 of a pid namespace can't end itself by a signal that it has no handler for: its child can.
+        // Process 1 of a PID namespace cannot kill itself by a signal without a handler. Its child can be killed.
         let killed = if feature == "pid" { "sh -c 'kill -TERM $$'" } else { "kill -TERM $$" };
         assert_eq!(status(&["sh", "-c", killed]), Some(143), "{feature}");
     }
@@ -78,7 +78,7 @@ fn the_command_gets_three_descriptors_default_signals_and_the_environment() {
         "-c",
         "ls /proc/self/fd; grep -E 'Sig(Blk|Ign)' /proc/self/status",
     ]);
-    // ls holds the directory open as 3.
+    // Descriptor 3 is the directory that ls reads.
     assert_eq!(inside.split_whitespace().take(4).collect::<Vec<_>>(), ["0", "1", "2", "3"], "{inside}");
     assert_eq!(inside.matches("0000000000000000").count(), 2, "{inside}");
     let output = sandbox(&["uts", "-q", "--", "sh", "-c", "echo $FISH"]).env("FISH", "cod").output().unwrap();
@@ -94,7 +94,7 @@ fn with_a_command_standard_output_is_its_own() {
     }
 }
 
-/// What a run could leave behind on the machine, as the kernel and the file system show it.
+/// What a run could leave on the machine, as the kernel and the filesystem show it.
 fn left() -> Vec<(&'static str, String)> {
     let names = |directory: &str| {
         let mut names: Vec<String> = fs::read_dir(directory)
@@ -123,7 +123,7 @@ fn left() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Processes of ours that live on: those whose parent is this test.
+/// Processes that are still running: the children of this test.
 fn children() -> String {
     let own = std::process::id();
     fs::read_to_string(format!("/proc/self/task/{own}/children")).unwrap_or_default()
@@ -143,7 +143,7 @@ fn nothing_is_left_by_any_demonstration_mistake_or_command() {
         run(&[feature, "--", "no-such-command"]);
     }
     let deadline = Instant::now() + Duration::from_secs(5);
-    // The kernel takes a device away some time after its namespace: asynchronously.
+    // The kernel removes a device asynchronously, some time after its namespace.
     while left() != before && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -170,7 +170,7 @@ fn a_killed_sandbox_takes_its_command_with_it() {
     }
 }
 
-/// Asks until there is an answer, for five seconds.
+/// Polls until there is a result, at most five seconds.
 fn wait_for<T>(ask: impl Fn() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + Duration::from_secs(5);
     while Instant::now() < deadline {
@@ -210,7 +210,7 @@ fn the_same_by_hand_makes_the_same_namespaces() {
         let plan = stdout(&[feature, "--dry-run", "--", "readlink"]);
         let line =
             plan.lines().find_map(|line| line.trim().strip_prefix("unshare ")).expect("an unshare line");
-        // The command itself is named in the line; here it's given its argument.
+        // The line contains the command. The test adds its argument.
         let line = line.replace("exec readlink'", &format!("exec readlink /proc/self/ns/{feature}'"));
         let line = if line.ends_with(" readlink") { format!("{line} /proc/self/ns/{feature}") } else { line };
         let output =
@@ -222,7 +222,8 @@ fn the_same_by_hand_makes_the_same_namespaces() {
     }
 }
 
-/// After a spec, an unknown flag gets the nearest one, and a command without `--` the line that was meant.
+/// The error for an unknown flag after a spec names the flag. The error for a command without `--` shows the correct
+/// line.
 #[test]
 fn a_mistake_after_a_spec_is_not_a_missing_spec() {
     let spec = support::repository().join("lessons/specs/first.yaml");

@@ -1,4 +1,4 @@
-//! The cpu controller, judged by the kernel's own files.
+//! The cpu controller, checked by the kernel's own files.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! The devices controller, judged by what the kernel lets be opened.
+//! The devices controller, checked by which devices the kernel lets a process open.
 
 mod support;
 

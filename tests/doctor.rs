@@ -1,4 +1,4 @@
-//! `sandbox doctor`, the first words to a newcomer, and the answers to habits from other tools.
+//! `sandbox doctor`, the text for a first-time user, and the hints for users of other tools.
 
 mod support;
 
@@ -9,13 +9,14 @@ use sandbox::host::facts::Facts;
 use serde_json::Value;
 use support::{binary, fits, run, sandbox, skip, snapshot, snapshot_for_all, stdout, text};
 
-/// What differs between machines: the kernel, the version, and what /etc/subuid lends.
+/// Replaces what differs between machines: the kernel, the version, and the ranges of /etc/subuid.
 fn anywhere(report: &str) -> String {
     let release = nix::sys::utsname::uname().unwrap().release().to_string_lossy().into_owned();
     let report = report.replace(&release, "<release>").replace(env!("CARGO_PKG_VERSION"), "<version>");
-    // In a user namespace of the test's own it is 0.
+    // In a new user namespace, the test's UID is 0.
     let report = regex_lite::Regex::new(r"\buid \d+").unwrap().replace_all(&report, "uid <uid>");
-    // Which limits there can be is the machine's and the user's own: `a_feature_that_works_runs_a_command` holds them.
+    // Which limits are possible depends on the machine and the user. `a_feature_that_works_runs_a_command` checks
+    // them.
     let is_limit = |line: &str| support::limits::FEATURES.iter().any(|name| line.starts_with(name));
     let counted = regex_lite::Regex::new(r"\b(All )?\d+( of \d+)? (work|features)").unwrap();
     let report = counted.replace_all(&report, "<count> $3");
@@ -42,12 +43,12 @@ fn features(report: &Value) -> BTreeMap<String, (bool, Option<String>)> {
 #[test]
 fn all_well_fits_a_screen() {
     let report = stdout(&["doctor"]);
-    // A user has a section more for each thing that keeps limits from them.
+    // For an ordinary user, the report has one more section for each reason why limits are not available.
     fits(&report, 80, if support::is_root() { 24 } else { 40 });
     snapshot("doctor", &anywhere(&report));
 }
 
-/// What it says must be what a run finds.
+/// The report must agree with a real run.
 #[test]
 fn a_feature_that_works_runs_a_command() {
     let report: Value = serde_json::from_str(&stdout(&["doctor", "--format", "json"])).unwrap();
@@ -63,7 +64,8 @@ fn a_feature_that_works_runs_a_command() {
     }
 }
 
-/// The facts come out as they go in, so that a machine can be judged from afar; and they are this machine's.
+/// The facts are printed in the format in which they are read, so one machine can examine another. They describe this
+/// machine.
 #[test]
 fn the_facts_can_be_recorded() {
     let report: Value = serde_json::from_str(&stdout(&["doctor", "--format", "json"])).unwrap();
@@ -75,7 +77,8 @@ fn the_facts_can_be_recorded() {
     assert!(facts.namespaces.len() <= links && facts.proc_is_mounted && !facts.is_chrooted, "{facts:?}");
 }
 
-/// user.max_*_namespaces counts in each user namespace: set in one of our own, the machine's stay as they are.
+/// Each user namespace has its own user.max_*_namespaces. The test sets them in a new one, so the host's values do
+/// not change.
 #[test]
 fn a_limit_of_0_is_named_for_every_feature() {
     let before = std::fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap();
@@ -89,14 +92,14 @@ fn a_limit_of_0_is_named_for_every_feature() {
         if support::limits::FEATURES.contains(&feature.as_str()) {
             continue;
         }
-        // A net namespace isn't made alone where pid asks for mnt too: its own limit is met all the same.
+        // pid also needs a mnt namespace. The net limit is still reported for net.
         assert_eq!(found, (false, Some("limit".to_owned())), "{feature}");
     }
     snapshot_for_all("doctor-limit", &anywhere(&report));
     assert_eq!(std::fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap(), before);
 }
 
-/// A cover over a file of /proc, as container engines put it, is locked for the user namespace below it.
+/// Container engines mount over files of /proc. In a new user namespace these mounts are locked.
 #[test]
 fn a_masked_proc_is_named() {
     let masked = |command: &str| {
@@ -104,7 +107,7 @@ fn a_masked_proc_is_named() {
         let script = format!("{cover} && exec \"$S\" user -q -- \"$S\" {command}");
         sandbox(&["mnt", "-q", "--", "sh", "-c", &script]).env("S", binary()).output().unwrap()
     };
-    // In a container it also says how to lift the cover for this one.
+    // In a container, the report also says how to remove the mount for this container.
     let before_the_way_out = |words: &[u8]| text(words).split("\n  do ").next().unwrap().to_owned();
     let report = masked("doctor");
     assert!(report.status.success(), "{}", text(&report.stderr));
@@ -113,7 +116,7 @@ fn a_masked_proc_is_named() {
     let refused = masked("pid -q -- true");
     assert_eq!(refused.status.code(), Some(125));
     snapshot_for_all("error-pid-masked", &before_the_way_out(&refused.stderr));
-    // What it advises works.
+    // The advice works.
     assert_eq!(masked("pid -q --no-mount-proc -- true").status.code(), Some(0));
 }
 
@@ -128,12 +131,13 @@ fn the_profile_names_this_program_alone() {
         "{profile}"
     );
     assert!(profile.contains("\nabi <abi/4.0>,\n"), "{profile}");
-    // Where anyone could put another program, that is said, and not into the profile.
+    // If other users could replace the program at this path, a warning is printed on standard error, not in the
+    // profile.
     assert!(text(&output.stderr).contains("/usr/local/bin/sandbox"), "{}", text(&output.stderr));
     snapshot_for_all("doctor-profile", &profile.replace(&program, "<program>"));
 }
 
-/// Finding the cause takes many files; a run that succeeds must not pay for that.
+/// Finding a cause reads many files. A successful run must not read them.
 #[test]
 fn no_fact_is_read_while_all_goes_well() {
     if Command::new("strace").arg("-V").output().is_err() {
@@ -160,7 +164,7 @@ fn bare_sandbox_leads_in() {
         .collect();
     assert_eq!(commands.len(), 5);
     for command in commands {
-        // Without standard input the shell ends at once.
+        // Without standard input, the shell exits at once.
         assert!(run(&command).status.success(), "{command:?}");
     }
 }
@@ -207,7 +211,7 @@ fn habits_get_the_line_that_was_meant() {
     snapshot_for_all("habits", &all);
 }
 
-/// Nested features are what habits advise: that line must work.
+/// The hints for other tools' users advise nested features. The advised line must work.
 #[test]
 fn the_advised_nesting_works() {
     let inner = binary();

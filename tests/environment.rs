@@ -1,5 +1,5 @@
-//! Bad surroundings: descriptors that are closed or full, no /proc, limits of 0, a chroot. Each has a clear result by
-//! the contract, and leaves nothing.
+//! Unusual environments: closed descriptors, a full standard output, no /proc, limits of 0, a chroot. Each has a
+//! defined result and leaves nothing.
 
 mod support;
 
@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use support::{binary, run, sandbox, snapshot_for_all, text};
 
-/// Uses of every kind: what they print goes to standard output, but for the last.
+/// One use of each kind. All print to standard output, except the last.
 const USES: [&[&str]; 8] = [
     &["uts"],
     &["pid", "--show-proc"],
@@ -20,7 +20,7 @@ const USES: [&[&str]; 8] = [
     &["ipc", "-q", "--", "true"],
 ];
 
-/// `sandbox` behind a shell's redirections.
+/// Runs `sandbox` with a shell's redirections.
 fn redirected(arguments: &[&str], redirections: &str) -> Output {
     Command::new("sh")
         .args(["-c", &format!("exec \"$0\" \"$@\" {redirections}")])
@@ -31,7 +31,7 @@ fn redirected(arguments: &[&str], redirections: &str) -> Output {
         .expect("a shell can be executed")
 }
 
-/// What it could have left: mounts, names.
+/// What a run could leave: mounts, a hostname.
 fn left() -> (String, String) {
     let read = |path| fs::read_to_string(path).unwrap();
     (read("/proc/self/mountinfo"), read("/proc/sys/kernel/hostname"))
@@ -51,7 +51,8 @@ fn closed_descriptors_are_no_error() {
     assert_eq!(left(), before);
 }
 
-/// A command never finds a namespace's, a socket's or a file of ours where it expects its standard descriptors.
+/// Standard descriptors that are closed are opened on /dev/null. Otherwise a file of `sandbox` could get number 0, 1
+/// or 2.
 #[test]
 fn the_command_has_its_three_descriptors_even_so() {
     let script = "for fd in 0 1 2; do readlink /proc/$$/fd/$fd; done >&3";
@@ -64,12 +65,12 @@ fn the_command_has_its_three_descriptors_even_so() {
     let output = redirected(&["uts", "-q", "--", "sh", "-c", &script], "<&- >&- 2>&-");
     assert_eq!(output.status.code(), Some(0));
     let links = fs::read_to_string(file).unwrap();
-    // The second is the file that the shell has opened for its output.
+    // The shell has opened descriptor 1 for its output.
     let others: Vec<&str> = links.lines().filter(|link| !link.ends_with("descriptors")).collect();
     assert_eq!(others, ["/dev/null", "/dev/null"], "{links}");
 }
 
-/// Whoever keeps the result must not take half of it for the whole.
+/// A reader must not take half of the result for the complete result.
 #[test]
 fn a_full_standard_output_is_an_error() {
     let before = left();
@@ -79,9 +80,9 @@ fn a_full_standard_output_is_an_error() {
         assert!(text(&output.stderr).contains("ENOSPC"), "{arguments:?}: {}", text(&output.stderr));
     }
     snapshot_for_all("error-output-full", &text(&redirected(&["uts"], ">/dev/full").stderr));
-    // A command's standard output is its own business.
+    // `sandbox` does not check the command's standard output.
     assert_eq!(redirected(&["uts", "--", "true"], ">/dev/full").status.code(), Some(0));
-    // What can't be said on standard error changes no result.
+    // A failed write to standard error does not change the result.
     assert_eq!(redirected(&["uts", "--", "sh", "-c", "exit 7"], "2>/dev/full").status.code(), Some(7));
     assert_eq!(left(), before);
 }
@@ -95,7 +96,7 @@ fn a_broken_pipe_is_no_error() {
     }
 }
 
-/// Runs a shell script in a mount namespace of its own, as its root; `$S` is `sandbox`.
+/// Runs a shell script as root of a new mount namespace. `$S` is `sandbox`.
 fn in_own_mounts(script: &str) -> Output {
     sandbox(&["mnt", "-q", "--", "sh", "-c", script]).env("S", binary()).output().unwrap()
 }
@@ -105,7 +106,7 @@ fn without_proc() {
     let before = left();
     let without =
         |command: &str| in_own_mounts(&format!("mount -t tmpfs none /proc && exec \"$S\" {command}"));
-    // What only compares files of /proc can't: a card would say NOT SO, and be wrong.
+    // A demonstration that only compares files of /proc cannot run. Its cards would wrongly report NOT SO.
     for command in ["uts", "pid --show-proc", "mnt --break shared", "user -- true", "time -- true"] {
         let output = without(command);
         let said = text(&output.stderr);
@@ -124,7 +125,7 @@ fn without_proc() {
     assert_eq!(left(), before);
 }
 
-/// The limits count in each user namespace: set in one of our own, the machine's stay as they are.
+/// Each user namespace has its own limits. The test sets them in a new one, so the host's values do not change.
 #[test]
 fn limits_of_0() {
     let before = left();
@@ -143,7 +144,7 @@ fn limits_of_0() {
     assert_eq!(left(), before);
 }
 
-/// A plain directory as the root: nothing is mounted at `/`, and the kernel refuses a user namespace.
+/// The root is an ordinary directory. `/` is not a mount point, and the kernel refuses a user namespace.
 #[test]
 fn in_a_chroot() {
     let before = left();
@@ -171,7 +172,7 @@ fn in_a_chroot() {
     assert_eq!(left(), before);
 }
 
-/// What was refused is said once, on standard error, and nothing else is.
+/// The error is printed once, on standard error. Nothing else is printed.
 #[test]
 fn a_refusal_prints_no_result() {
     let output = run(&["uts", "--hostname", &"x".repeat(65), "--", "true"]);

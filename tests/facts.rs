@@ -1,5 +1,5 @@
-//! The causes of failures on machines that this one isn't: facts as such machines have them, failures as their kernels
-//! give them, and the cause that must be named. The errors as a person reads them are snapshots.
+//! The causes of failures on other machines. The test gives recorded facts and the kernel's error, and checks the
+//! cause that `sandbox` names. The error messages are snapshots.
 
 mod support;
 
@@ -16,7 +16,7 @@ use sandbox::render::paint::{Color, Stream, decide};
 use serde_json::Value;
 use support::{fits, repository, run, text};
 
-/// A machine's failures: what is recorded, and the error that comes out.
+/// The failures of a machine: the recorded facts, the failure, and the resulting error.
 fn failures() -> Vec<(String, Value, Failure, Error)> {
     let mut files: Vec<_> =
         fs::read_dir(repository().join("tests/facts")).unwrap().map(|e| e.unwrap().path()).collect();
@@ -69,7 +69,7 @@ fn no_refusal_is_without_a_cause() {
     }
 }
 
-/// The sysctls and switches of the whole machine are never what is to be changed.
+/// No advice changes a sysctl or another protection of the whole machine.
 #[test]
 fn no_protection_of_the_whole_machine_is_advised_away() {
     for (machine, _, _, error) in failures() {
@@ -96,7 +96,7 @@ fn errors_as_they_are_read() {
         }
     }
     for (machine, text) in machines {
-        // As it is: nothing in it is this machine's.
+        // Nothing is replaced, because the text does not depend on this machine.
         let mut settings = insta::Settings::clone_current();
         settings.set_snapshot_path(repository().join("snapshots"));
         settings.set_prepend_module_to_snapshot(false);
@@ -105,7 +105,7 @@ fn errors_as_they_are_read() {
     }
 }
 
-/// Every `sandbox` line that is advised means something: `--dry-run` proves that without doing it.
+/// Every advised `sandbox` line is valid. `--dry-run` checks that without running it.
 #[test]
 fn advised_lines_are_understood() {
     let all: Vec<String> = failures().into_iter().flat_map(|(_, _, _, error)| error.todo).collect();

@@ -16,7 +16,7 @@ fn every_card_holds() {
     snapshot_cards("demo-ipc", &cards);
 }
 
-/// What the notes on Docker's architecture say about ipc namespaces, and the card that shows it.
+/// Each claim of the notes on Docker's architecture about ipc namespaces, and the card that shows it.
 #[test]
 fn each_claim_of_the_notes_has_its_card() {
     let claims = [
@@ -44,7 +44,7 @@ fn the_mistake_shows_the_file_and_the_right_way_hides_it() {
     snapshot("break-ipc-shm-file", &contrast);
 }
 
-/// The rows of a table below its heading.
+/// The number of rows of a table, without its heading.
 fn rows(table: &str) -> usize {
     table.lines().count().saturating_sub(1)
 }
@@ -77,15 +77,15 @@ fn a_killed_demonstration_leaves_objects_that_the_next_command_removes() {
     };
     let shm = || rows(&fs::read_to_string("/proc/sysvipc/shm").unwrap());
     let before = (ours(), shm());
-    // Killed at twenty moments, so that some fall between the making and the undoing.
+    // The test kills the demonstration after twenty different delays. Some kills fall between creation and removal.
     for delay in 0..20 {
         let mut child = sandbox(&["ipc"]).stdout(std::process::Stdio::null()).spawn().unwrap();
         std::thread::sleep(std::time::Duration::from_millis(delay));
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    // The other tests of this file make and remove theirs at the same time; and a run that was killed while it swept
-    // leaves the rest to the next.
+    // Other tests of this file create and remove objects at the same time. If a run is killed during the removal, the
+    // next run completes it.
     for _ in 0..100 {
         stdout(&["uts", "-q", "--", "true"]);
         if (ours(), shm()) == before {
@@ -96,7 +96,7 @@ fn a_killed_demonstration_leaves_objects_that_the_next_command_removes() {
     panic!("{:?} instead of {before:?}", (ours(), shm()));
 }
 
-/// Whether what a card made outside is still there, by what the card printed of it.
+/// Returns true if an object that a card created outside still exists. The card's output names the object.
 fn is_there(card: &str, shown: &str) -> bool {
     let find = |words: &str| {
         let found = regex_lite::Regex::new(words).unwrap().captures(shown).expect("the card names it");
@@ -129,12 +129,13 @@ fn what_was_to_be_removed_at_the_moment_of_a_kill_is_removed_by_the_next_command
         let mut command = std::process::Command::new("strace");
         command.args(["-qq", "-o", "/dev/null", "-e", &format!("trace={removal}"), "-e", &inject]);
         command.arg(binary()).args(["ipc", "--demo", card]).env("COLUMNS", "80");
-        // One that dies before it has shown anything died of sweeping what another test has left: by the same call.
+        // A run may also be killed while it removes what another test left, by the same call. Such a run has printed
+        // nothing.
         let outputs = (0..20).map(|_| command.output().unwrap());
         let mut killed = outputs.filter(|output| !output.status.success()).map(|output| text(&output.stdout));
         let shown = killed.find(|shown| shown.contains("\nok  ")).expect("killed after it was shown");
         let gone = (0..100).any(|_| {
-            // Another test's command may have begun to sweep the same journal, and be killed at that.
+            // The command of another test may have started to process the same journal and have been killed.
             stdout(&["uts", "-q", "--", "true"]);
             !is_there(card, &shown) || {
                 std::thread::sleep(std::time::Duration::from_millis(50));
@@ -147,7 +148,7 @@ fn what_was_to_be_removed_at_the_moment_of_a_kill_is_removed_by_the_next_command
 
 #[test]
 fn runs_at_one_time_keep_their_journals_apart() {
-    // They share a directory that the last of them removes, and each begins by sweeping what dead owners left.
+    // The runs share a directory, and the last one removes it. Each run first removes what dead runs left.
     let one = || {
         for _ in 0..50 {
             let shown = stdout(&["ipc", "--demo", "shm"]);

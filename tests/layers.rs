@@ -1,7 +1,7 @@
-//! The layers of the code: a module imports only from modules below its own, as ARCHITECTURE.md draws them.
+//! The layers of the code: a module imports only from modules of lower layers, as ARCHITECTURE.md defines them.
 //!
-//! The table in ARCHITECTURE.md is the judge: a row for each module of `src`, from bottom to top, with what it knows of.
-//! Modules of one line of the picture do not know each other.
+//! The table in ARCHITECTURE.md has a row for each module of `src`, from bottom to top, with the modules that it may
+//! import. Modules of the same layer do not import each other.
 
 mod support;
 
@@ -14,13 +14,13 @@ use regex_lite::Regex;
 /// The directories of the pages in the table of features.
 const PAGES: [&str; 3] = ["namespaces", "cgroups", "security"];
 
-/// A row of the table: a module, and the modules that it knows of.
+/// A row of the table: a module, and the modules that it may import.
 struct Row {
     module: String,
     knows: BTreeSet<String>,
 }
 
-/// The layers as ARCHITECTURE.md draws them: each line of the block names the modules of one layer, from bottom to top.
+/// The layers in ARCHITECTURE.md. Each line of the block names the modules of one layer, from bottom to top.
 fn layers(architecture: &str) -> Vec<Vec<String>> {
     let block = architecture.split("```layers\n").nth(1).expect("a block of layers");
     let block = block.split("```").next().unwrap_or_default();
@@ -43,14 +43,14 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
-/// The code of a file outside of its tests and comments.
+/// The code of a file without its tests and comments.
 fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     code.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect()
 }
 
-/// Each module of `src`, the modules that it imports from, and a file that does.
+/// For each module of `src`: the modules that it imports, each with one file that does so.
 fn imports() -> BTreeMap<String, BTreeMap<String, PathBuf>> {
     let source = support::repository().join("src");
     let path = Regex::new(r"\b(?:crate|sandbox)::(\{[^;]*\}|[a-z_]+)").unwrap();
@@ -69,7 +69,7 @@ fn imports() -> BTreeMap<String, BTreeMap<String, PathBuf>> {
                 known.entry(name[1].to_owned()).or_insert_with(|| inner.clone());
             }
         }
-        // A macro that is made from the table of features names the pages by their directories.
+        // A macro generated from the table of features names the pages by their directories.
         let pages = [("$n_dir", &["namespaces"][..]), ("$c_dir", &["cgroups"]), ("$directory", &PAGES)];
         for (variable, directories) in pages {
             if code(&file).contains(&format!("crate::{variable}")) {

@@ -1,4 +1,4 @@
-//! What holds for every controller: the cards, the views, the contract, and that nothing stays.
+//! What holds for every controller: the cards, the views, the contract, and that no cgroup is left.
 
 mod support;
 
@@ -11,12 +11,12 @@ use regex_lite::Regex;
 use support::limits::{FEATURES, group, is_possible, left, may, possible};
 use support::{alone, binary, fits, run, sandbox, skip, snapshot_for_all, stdout, text};
 
-/// In the machine of scripts/vm everything has the same names on each run.
+/// In the virtual machine of scripts/vm, all names are the same on each run.
 fn is_known_world() -> bool {
     std::env::var_os("SANDBOX_VM").is_some()
 }
 
-/// What was measured is different on every run: that it's there, and in which unit, is held.
+/// Measured values differ on every run. They are replaced, so that only their presence and their unit are compared.
 fn measured(cards: &str) -> String {
     let mut named = cards.to_owned();
     for (place, name) in [
@@ -47,7 +47,7 @@ fn measured(cards: &str) -> String {
     named
 }
 
-/// The cards alone: tables of measurements stand behind theirs.
+/// The cards without the tables of measurements that follow them.
 fn without_tables(shown: &str) -> String {
     let is_table = |line: &str| {
         line.starts_with("seconds")
@@ -70,7 +70,7 @@ fn every_card_holds() {
         assert!(!shown.contains("NOT SO"), "{shown}");
         let cards = without_tables(&shown);
         cards.split("\n\n").for_each(|card| fits(card.split("Next:").next().unwrap(), 80, 7));
-        // A user's delegation has no cpuset.
+        // cpuset is not delegated to an ordinary user.
         let skipped = usize::from(feature == "cpu" && !support::is_root());
         assert_eq!(cards.matches("\nskipped").count(), skipped, "{cards}");
         if is_known_world() {
@@ -136,7 +136,7 @@ fn views_fit_and_say_both_spellings() {
     let _alone = alone();
     for feature in FEATURES {
         let plan = stdout(&[feature, "--dry-run"]);
-        // What is to be pasted stays in one line.
+        // Lines that are meant to be pasted are not wrapped.
         fits(plan.split("\nThe same by hand").next().unwrap(), 80, 120);
         assert!(plan.contains("v1  ") && plan.contains("v2  "), "{plan}");
         if !is_possible(feature) {
@@ -175,7 +175,7 @@ fn nothing_else_is_isolated_and_the_status_is_the_commands() {
             let link = stdout(&[feature, "-q", "--", "readlink", &path]);
             assert_eq!(link.trim(), fs::read_link(&path).unwrap().to_str().unwrap(), "{feature}");
         }
-        // No other hierarchy differs but the feature's own.
+        // Only the feature's own hierarchy may differ.
         let inside = stdout(&[feature, "-q", "--", "cat", "/proc/self/cgroup"]);
         let differing = inside.lines().filter(|line| !own.lines().any(|other| other == *line));
         let allowed: &[&str] = match feature {
@@ -221,7 +221,7 @@ fn the_same_by_hand_sets_the_same_limit() {
     assert_eq!(text(&output.stdout), "7\n", "{script}{}", text(&output.stderr));
 }
 
-/// A run whose command is sleep, and the command's number.
+/// A run whose command executes sleep, and the command's PID.
 fn sleeping(feature: &str, script: &str) -> (Child, u32) {
     let child = sandbox(&[feature, "-q", "--", "sh", "-c", script]).spawn().unwrap();
     let command = wait_for(|| {
@@ -251,7 +251,7 @@ fn lives(pid: u32) -> bool {
 fn what_a_killed_sandbox_leaves_is_ended_and_removed_by_the_next() {
     let _alone = alone();
     for feature in possible("what_a_killed_sandbox_leaves_is_ended_and_removed_by_the_next") {
-        // A grandchild in a session of its own: no signal of ours reaches it.
+        // A grandchild in a new session: signals to the process group do not reach it.
         let (mut child, command) = sleeping(feature, "setsid sleep 300 & wait");
         let directory = group(
             command,
@@ -322,7 +322,7 @@ fn a_controller_that_is_not_mounted_is_named() {
             "machine: umount(2) takes root; its run holds it",
         );
     }
-    // In a mount table of the test's own.
+    // In a new mount namespace.
     let script = "mount --make-rprivate / && umount -R -l /sys/fs/cgroup && exec \"$S\" memory -- true";
     let output =
         Command::new("unshare").args(["--mount", "sh", "-c", script]).env("S", binary()).output().unwrap();
@@ -354,7 +354,7 @@ fn an_interrupt_and_a_term_leave_nothing() {
         return;
     }
     for (signal, status) in [("INT", 130), ("TERM", 143)] {
-        // In a demonstration, where sandbox itself is the one that is asked to end.
+        // A demonstration: the signal goes to `sandbox` itself.
         let mut command = sandbox(&["memory"]);
         command.process_group(0).stdout(std::process::Stdio::null());
         let mut child = command.spawn().unwrap();
@@ -362,7 +362,7 @@ fn an_interrupt_and_a_term_leave_nothing() {
         let sent =
             Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
         let ended = child.wait().unwrap();
-        // It may have come to its end already.
+        // The demonstration may already have ended.
         let by_signal = std::os::unix::process::ExitStatusExt::signal(&ended).map(|signal| 128 + signal);
         let is_told = ended.success() || ended.code().or(by_signal) == Some(status);
         assert!(!sent.success() || is_told, "{ended:?}");
@@ -418,7 +418,7 @@ fn the_plan_is_what_the_kernel_sees() {
     assert!(status.success());
     let plan = stdout(&[&flags[..], &["--dry-run", "--format", "json", "--", "true"]].concat());
     let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
-    // The name of the group is another one on each run.
+    // The cgroup's name differs on each run.
     let name = Regex::new(r"/sandbox/[0-9a-f]{8}").unwrap();
     let seen = fs::read_to_string(&trace).unwrap();
     let descriptor = Regex::new(r"(write|flock)\(\d+").unwrap();

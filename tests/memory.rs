@@ -1,4 +1,4 @@
-//! The memory controller, judged by the kernel's own files.
+//! The memory controller, checked by the kernel's own files.
 
 mod support;
 
@@ -30,7 +30,7 @@ fn an_oom_kill_is_told_as_such() {
     if !may("an_oom_kill_is_told_as_such", "memory") {
         return;
     }
-    // tail keeps all of a line that never ends.
+    // tail keeps the last line in memory, and this line has no end.
     let hungry = "head -c 200m /dev/zero | tail -n 1 >/dev/null";
     let output =
         run(&["memory", "-q", "--limit", "16m", "--swap", "0", "--", "sh", "-c", &format!("{hungry}; true")]);
@@ -50,7 +50,8 @@ fn an_oom_kill_is_told_as_such() {
     assert!(!text(&output.stderr).contains("oom"), "a kill by somebody is none of the limit's");
 }
 
-/// What a limit ends before execve(2) was never the command: that isn't told as the command's end.
+/// If the limit kills the process before execve(2), the command never started. The error must not report the
+/// command's end.
 #[test]
 fn a_limit_too_small_to_begin_with_is_told_as_such() {
     if !may("a_limit_too_small_to_begin_with_is_told_as_such", "memory") {
@@ -65,7 +66,7 @@ fn a_limit_too_small_to_begin_with_is_told_as_such() {
     );
 }
 
-/// The host reads the limit back, since the directory does not exist in the container's root.
+/// `sandbox` reads the limit back on the host, because the cgroup directory does not exist in the container's root.
 #[test]
 fn a_limit_is_set_and_verified_where_cgroups_are_mounted_elsewhere() {
     let test = "a_limit_is_set_and_verified_where_cgroups_are_mounted_elsewhere";

@@ -8,12 +8,12 @@ use std::path::Path;
 
 use support::{fits, run, sandbox, snapshot, snapshot_cards, stdout, text};
 
-/// The test's own mount table, as it was and as it must be afterwards.
+/// The test's mount table. It must be the same before and after.
 fn table() -> String {
     fs::read_to_string("/proc/self/mountinfo").unwrap()
 }
 
-/// A directory that has what a root needs to run this machine's programs by binds.
+/// A directory with the mount points that a root needs for bind mounts of the host's programs.
 fn root() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     for directory in ["usr", "proc", "tmp", "etc", "lib64", "lib", "bin"] {
@@ -22,7 +22,7 @@ fn root() -> tempfile::TempDir {
     root
 }
 
-/// The flags that fill it.
+/// The flags for these bind mounts.
 const FILL: [&str; 10] = [
     "--bind",
     "/usr:/usr",
@@ -36,7 +36,7 @@ const FILL: [&str; 10] = [
     "/proc:/proc",
 ];
 
-/// `sandbox mnt --root ROOT`, filled, with what comes behind.
+/// `sandbox mnt --root ROOT` with these bind mounts and the rest of the arguments.
 fn in_root(root: &Path, rest: &[&str]) -> std::process::Output {
     let mut arguments = vec!["mnt", "--quiet", "--root", root.to_str().unwrap()];
     // A machine without /lib64 has nothing to bind there.
@@ -57,7 +57,7 @@ fn every_card_holds() {
     assert_eq!(table(), before);
 }
 
-/// What the course's notes on docker claim of this namespace, and the card that shows it.
+/// Each claim of the course's notes on Docker about this namespace, and the card that shows it.
 #[test]
 fn every_claim_of_the_notes_is_shown() {
     let claims = [
@@ -137,7 +137,7 @@ fn the_working_directory_is_kept() {
         text(&sandbox(&arguments).current_dir(&here).output().unwrap().stdout)
     };
     assert_eq!(listed(&[]), format!("{}\nfile\n", here.display()));
-    // What is mounted on the working directory itself is seen from it.
+    // A process sees a mount on its working directory.
     assert_eq!(listed(&["--tmpfs", here.to_str().unwrap()]), format!("{}\n", here.display()));
 }
 

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use support::{binary, fits, is_root, run, sandbox, skip, snapshot, snapshot_cards, stdout, text};
 
-/// Runs a shell script in a network of its own, where it's root: as `$S` it has `sandbox`, and `until_true CONDITION`
-/// waits for it, at most five seconds. Whatever it does to devices,
-/// this machine's aren't touched; and since /run is its own too, no other test clears the journals that it leaves.
+/// Runs a shell script as root in a new network namespace. `$S` is `sandbox`. `until_true CONDITION` waits for the
+/// condition, at most five seconds. The script cannot change the host's devices. It has a new /run, so no other test
+/// removes the journals that it leaves.
 fn in_own_network(script: &str) -> Output {
     let script = format!(
         "until_true() {{ for i in $(seq 250); do eval \"$1\" && return; sleep 0.02; done; echo \"never: $1\"; exit 1; }}
@@ -29,10 +29,10 @@ fn from_own_network(script: &str) -> String {
     text(&output.stdout)
 }
 
-/// The names in a table of devices.
+/// The names in a table of network devices.
 fn devices(table: &str) -> Vec<&str> {
     let rows = table.lines().filter_map(|line| line.split_once(':'));
-    // Behind a name stand its counters.
+    // The counters follow the name.
     rows.filter(|(_, rest)| rest.split_whitespace().count() == 16).map(|(name, _)| name.trim()).collect()
 }
 
@@ -41,7 +41,7 @@ fn every_card_holds() {
     let cards = stdout(&["net"]);
     assert!(!cards.contains("NOT SO"), "{cards}");
     cards.split("\n\n").for_each(|card| fits(card.split("Next:").next().unwrap(), 80, 6));
-    // The same where the outside is known: lo, and a veth pair with an address and a route.
+    // The same demonstration where the outside is known: lo, and a veth pair with an address and a route.
     let cards = from_own_network("$S net --veth -q -- $S net");
     assert!(!cards.contains("NOT SO"), "{cards}");
     snapshot_cards("demo-net", &cards);
@@ -55,7 +55,7 @@ fn the_veth_pair_to_the_outside_carries() {
     snapshot("demo-net-veth", &card);
 }
 
-/// What the course's notes on docker claim of this namespace, and the card that shows it.
+/// Each claim of the course's notes on Docker about this namespace, and the card that shows it.
 #[test]
 fn every_claim_of_the_notes_is_shown() {
     let claims = [
@@ -118,13 +118,13 @@ fn both_ends_of_the_veth_pair_have_an_address_of_one_network() {
     assert_eq!(devices(&shown), ["lo", "eth0"], "{shown}");
     let route: Vec<&str> =
         shown.lines().find(|line| line.starts_with("eth0\t")).unwrap().split('\t').collect();
-    // Bytes of the network, printed as a number of this machine.
+    // /proc/net/route prints an address in network byte order as a number in the machine's byte order.
     let number = |word: &str| u32::from_be(u32::from_str_radix(word.trim(), 16).unwrap());
     let (network, mask) = (number(route[1]), number(route[7]));
     assert_eq!((network >> 16, mask), (0x0a6f, 0xffff_fffc), "{shown}");
     let inside = std::net::Ipv4Addr::from(network + 2).to_string();
     assert!(shown.contains(&format!("|-- {inside}\n")), "{shown}");
-    // The command's parent is outside, and so is its end of the veth pair.
+    // The command's parent is outside, and so is the other end of the veth pair.
     let outside =
         from_own_network("$S net --veth -q -- sh -c 'cat /proc/$PPID/net/dev /proc/$PPID/net/fib_trie'");
     let names = devices(&outside);
@@ -132,7 +132,7 @@ fn both_ends_of_the_veth_pair_have_an_address_of_one_network() {
     assert!(outside.contains("|-- 10.111."), "{outside}");
 }
 
-/// After each end of a command, the devices of the outside are listed.
+/// After each way in which a command can end, the outside's devices are listed.
 #[test]
 fn no_veth_pair_is_left_by_any_end() {
     let ends = [
@@ -164,8 +164,8 @@ fn a_killed_sandbox_leaves_no_veth_pair_and_the_next_command_clears_its_journal(
     assert_eq!(devices(&shown), ["lo"], "{shown}");
 }
 
-/// A process of the command's outlives it, and with it the veth pair. A command in another network can't remove that, and
-/// leaves the journal to one that can.
+/// A process of the command outlives the command and keeps the veth pair. A command in another network namespace
+/// cannot remove the pair. It leaves the journal for a command that can.
 #[test]
 fn a_veth_pair_is_cleared_from_the_network_in_which_it_was_created() {
     let shown = from_own_network(
@@ -178,10 +178,10 @@ fn a_veth_pair_is_cleared_from_the_network_in_which_it_was_created() {
     assert!(!from_here.contains("left") && devices(from_here) == ["lo"], "{shown}");
 }
 
-/// Only its name proves nothing: namespace, index and hardware address must be the ones that were written.
+/// The name alone is not enough. The namespace, the index and the hardware address must match the journal.
 #[test]
 fn a_device_that_is_not_ours_stays() {
-    // The veth pair of a run that lives, named by the journal of one that died.
+    // The journal of a dead run names the veth pair of a live run.
     let shown = from_own_network(
         r#"$S net --veth -q -- sleep 60 & journaled
         sed 's/\[[0-9]*\]/[1]/' /run/sandbox/*.journal > /run/sandbox/dead.journal
@@ -210,13 +210,13 @@ fn a_caller_who_may_not_create_a_veth_pair_is_told_why() {
         assert_eq!(output.status.code(), Some(125), "{error}");
         assert!(error.contains("CAP_NET_ADMIN"), "{error}");
         snapshot("error-net-veth", &error);
-        // The demonstration says so before its first card.
+        // The demonstration reports this before its first card.
         let output = run(&["net", "--veth"]);
         assert_eq!((output.status.code(), text(&output.stdout)), (Some(125), String::new()));
         // A dry run prints the problem and needs no privilege.
         stdout(&["net", "--veth", "--dry-run", "--", "true"]);
     }
-    // Root in a user namespace, but not of the one that owns this network.
+    // The process is root in a user namespace that does not own this network namespace.
     let inner = binary();
     let output = run(&["user", "-q", "--", inner.to_str().unwrap(), "net", "--veth", "--", "true"]);
     let error = text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
@@ -235,15 +235,15 @@ fn the_equivalents_create_the_same_veth_pair() {
     assert!(from_own_network("$S net --veth --print-spec").contains("veth: true"));
 }
 
-/// The kernel gets the messages that the plan tells of, in its order, and the one that undoes them.
+/// The kernel receives the messages of the plan, in the plan's order, and the message that removes the pair.
 #[test]
 fn the_messages_are_those_of_the_plan() {
     if !Path::new("/usr/bin/strace").exists() {
         return skip("the_messages_are_those_of_the_plan", "strace(1) isn't installed");
     }
     let shown = from_own_network("strace -f -o /dev/stdout -e trace=sendto $S net --veth -q -- true");
-    // strace can't ask a network other than its own which protocol a socket speaks, so the child's stay numbers: 0x14 is
-    // RTM_NEWADDR.
+    // strace cannot find the protocol of a socket in another network namespace. For the child it prints message types
+    // as numbers: 0x14 is RTM_NEWADDR.
     let shown = shown.replace("nlmsg_type=0x14 ", "nlmsg_type=RTM_NEWADDR ");
     let pattern = regex_lite::Regex::new(r"RTM_(NEW|DEL)[A-Z]+").unwrap();
     let sent: Vec<&str> = shown
@@ -253,11 +253,11 @@ fn the_messages_are_those_of_the_plan() {
         .collect();
     assert!(sent.len() >= 3, "{shown}");
     assert_eq!(sent[..3], ["RTM_NEWLINK", "RTM_NEWADDR", "RTM_NEWADDR"], "{shown}");
-    // The kernel takes the child's namespace apart meanwhile, and may have removed the veth pair with it already.
+    // Meanwhile the kernel destroys the child's namespace. It may already have removed the veth pair.
     assert!(matches!(sent[3..], [] | ["RTM_DELLINK"]), "{shown}");
 }
 
-/// Without --veth nothing of it is done: no route table is read, and no journal is written.
+/// Without --veth, no route table is read and no journal is written.
 #[test]
 fn a_plain_network_pays_nothing_for_veth_pairs() {
     if !Path::new("/usr/bin/strace").exists() {
@@ -269,7 +269,8 @@ fn a_plain_network_pays_nothing_for_veth_pairs() {
     assert_eq!(calls.matches("socket(AF_INET").count(), 1, "{calls}");
 }
 
-/// A card's sockets, files and devices go with it. Its files have its number in their names: other tests make some meanwhile.
+/// A card's sockets, files and devices are removed after the card. The file names contain the PID, because other
+/// tests create such files at the same time.
 #[test]
 fn nothing_is_left() {
     let table = || devices(&fs::read_to_string("/proc/net/dev").unwrap()).join(" ");

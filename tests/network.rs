@@ -1,4 +1,5 @@
-//! What leads out of a network namespace: the bridge and published ports, judged by who reaches whom.
+//! The ways out of a network namespace: the bridge and published ports. The tests check which side can connect to
+//! which.
 
 mod support;
 
@@ -11,26 +12,26 @@ use std::time::{Duration, Instant};
 
 use support::{binary, feed, is_root, run, sandbox, text};
 
-/// A server for perl(1): `ADDRESS PORT WORDS`. It tells everyone WORDS and the address that they come from.
+/// A server for perl(1): `ADDRESS PORT TEXT`. It sends TEXT and the client's address to each client.
 const SERVE: &str = r#"use IO::Socket::INET; $SIG{PIPE} = 'IGNORE';
     $s = IO::Socket::INET->new(LocalAddr => $ARGV[0], LocalPort => $ARGV[1], Listen => 9, ReuseAddr => 1) or die $!;
     while ($c = $s->accept) { print $c "$ARGV[2] ", $c->peerhost, "\n"; close $c }"#;
 
-/// A client: `ADDRESS PORT [OWN ADDRESS]`. Prints what it's told, or `no`.
+/// A client: `ADDRESS PORT [SOURCE ADDRESS]`. It prints what it receives, or `no`.
 const ASK: &str = r#"use IO::Socket::INET; @own = $ARGV[2] ? (LocalAddr => $ARGV[2]) : ();
     $s = IO::Socket::INET->new(PeerAddr => $ARGV[0], PeerPort => $ARGV[1], Timeout => 1, @own) or print("no\n"), exit;
     $SIG{ALRM} = sub { print "no\n"; exit }; alarm 2; $words = <$s>; print length($words) ? $words : "no\n""#;
 
-/// An echo that answers only once its client has said all: what it heard, and how much that was.
+/// An echo server. It answers after the client has closed its sending side: the bytes received, then their count.
 const ECHO: &str = r#"use IO::Socket::INET; $SIG{CHLD} = 'IGNORE';
     $s = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 80, Listen => 512, ReuseAddr => 1) or die $!;
     while (1) { $c = $s->accept or next; if (fork) { close $c; next } local $/; $all = <$c>; print $c $all, length $all; exit }"#;
 
-/// Runs a shell script where it's root of a network that is the outside, with a /run of its own; what it leaves running
-/// ends with it. `$S` is `sandbox`;
-/// `serve` and `ask` are the perl scripts above, which a command in a container has as `perl -e "$SERVE"`.
-/// `neighbour NAME NUMBER` makes one on the other end of a veth pair: 192.0.2.NUMBER1 here, 192.0.2.NUMBER2 there, where
-/// `at NAME COMMAND` runs commands.
+/// Runs a shell script as root in a new network namespace that represents the host. It has a new /run. Processes that
+/// the script leaves are killed when it ends. `$S` is `sandbox`. `serve` and `ask` run the perl scripts above. A
+/// command in a container runs them as `perl -e "$SERVE"`. `neighbour NAME NUMBER` creates a neighbour at the other
+/// end of a veth pair. The address here is 192.0.2.NUMBER1, and the neighbour's is 192.0.2.NUMBER2. `at NAME COMMAND`
+/// runs a command in the neighbour's namespace.
 fn in_lab(script: &str) -> Output {
     let script = format!(
         r#"until_true() {{ for i in $(seq 250); do eval "$1" && return; sleep 0.02; done; echo "never: $1" >&2; exit 1; }}
@@ -62,7 +63,7 @@ fn from_lab(script: &str) -> String {
     text(&output.stdout)
 }
 
-/// A container on the bridge in the background that serves, and is waited for.
+/// Starts a container with a server on the bridge, in the background, and waits until it answers.
 const SERVER: &str = r#"$S net --mode bridge -q -- perl -e "$SERVE" 0.0.0.0 80 container & first=$!
     until_true '[ "$(ask 10.111.0.2 80)" = "container 10.111.0.1" ]'"#;
 
@@ -74,12 +75,12 @@ fn a_container_on_the_bridge_has_an_address_and_a_way_out() {
         $S net --mode bridge -q -- bash -c 'cat /proc/net/route /proc/net/fib_trie; echo; perl -e "$ASK" 192.0.2.12 80'"#,
     );
     let routes: Vec<&str> = shown.lines().filter(|line| line.starts_with("eth0\t")).collect();
-    // 10.111.0.1 is the gateway; /proc/net/route prints bytes as numbers of this machine.
+    // 10.111.0.1 is the gateway. /proc/net/route prints addresses as hexadecimal numbers in the machine's byte order.
     let gateway = format!("{:08X}", u32::from_ne_bytes([10, 111, 0, 1]));
     assert!(routes.len() == 2 && routes[0].contains(&format!("00000000\t{gateway}")), "{shown}");
     let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(words.contains("|-- 10.111.0.2 /32 host LOCAL"), "{shown}");
-    // The neighbour has no route to the container: it has seen this machine's own address.
+    // The neighbour has no route to the container. It sees the host's address.
     assert!(shown.ends_with("neighbour 192.0.2.11\n"), "{shown}");
 }
 
@@ -92,7 +93,7 @@ fn a_neighbour_reaches_no_container_by_taking_this_machine_for_a_router() {
     assert_eq!(shown, "no\n");
 }
 
-/// This machine forwards since a container needs it, but for nobody else; where it did before, for all as before.
+/// The host forwards for containers only. If forwarding was enabled before, it stays enabled for all.
 #[test]
 fn nothing_else_is_forwarded_unless_it_was_before() {
     for (before, answer) in [("0", "no\n"), ("1", "other 192.0.2.12\n")] {
@@ -110,7 +111,8 @@ fn nothing_else_is_forwarded_unless_it_was_before() {
 
 #[test]
 fn two_containers_share_the_bridge_and_not_a_word_and_the_last_removes_it() {
-    // Where bridged packets go through the firewall too, its rules would hide that the ports aren't isolated.
+    // With bridge-nf-call-iptables, the firewall rules also apply to bridged packets. They would hide that ports are
+    // not isolated.
     let shown = from_lab(&format!(
         r#"echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables; {SERVER}
         $S net --mode bridge -q -- bash -c 'perl -e "$ASK" 10.111.0.2 80; sleep 60' & second=$!
@@ -133,7 +135,8 @@ fn starts_at_one_time_have_an_address_each() {
     assert_eq!(shown, "12\nlo\n0\n");
 }
 
-/// Root in the container, with every capability over its network: another address of either kind gets nowhere.
+/// Root in the container has every capability in its network namespace. Packets with another IP or MAC address are
+/// still dropped.
 #[test]
 fn a_container_cannot_send_as_another() {
     let shown = from_lab(
@@ -149,7 +152,7 @@ fn a_container_cannot_send_as_another() {
 
 #[test]
 fn a_killed_sandbox_leaves_nothing_once_the_next_command_has_run() {
-    // Tables can't be listed by a file; that the first address is free again shows that its table has gone.
+    // No file in /proc lists nftables tables. If the first address is free again, its table has been removed.
     let first = r#"$S net --mode bridge -q -- grep -c 'eth0' /proc/net/route"#;
     let shown = from_lab(&format!(
         r#"for delay in 0.000 0.002 0.004 0.006 0.008 0.010 0.012 0.014 0.016 0.018 0.020 0.025 0.03 0.04 0.06 0.3; do
@@ -169,7 +172,7 @@ fn a_device_of_the_bridge_s_name_that_is_not_ours_stays() {
     assert!(text(&output.stderr).contains("sandbox0 already exists"), "{}", text(&output.stderr));
 }
 
-/// A network that a route leads into isn't taken: neither ours nor anybody's.
+/// A subnet that already has a route is not used, whether the route is from `sandbox` or from another program.
 #[test]
 fn a_container_in_a_container_has_a_network_of_its_own() {
     let shown = from_lab(
@@ -217,8 +220,8 @@ fn this_machine_s_own_network_is_that_and_said() {
     assert_eq!(output.status.code(), Some(125), "{}", text(&output.stderr));
 }
 
-/// Whether this test has been run to its end where lo is up: in a network of its own, when here it's down, as in the world that
-/// `scripts/test` makes.
+/// Returns true if the test has already been run to its end in a new network namespace with lo up. This happens when
+/// lo is down here, as in the namespaces that `scripts/test` creates.
 fn ran_with_loopback(test: &str) -> bool {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     if TcpStream::connect(listener.local_addr().unwrap()).is_ok() {
@@ -232,7 +235,7 @@ fn ran_with_loopback(test: &str) -> bool {
     true
 }
 
-/// A container that runs a perl script and publishes port 80 of it on a free one of 127.0.0.1.
+/// A container that runs a perl script. Its port 80 is published on a free port of 127.0.0.1.
 struct Published {
     sandbox: Child,
     port: u16,
@@ -252,12 +255,12 @@ impl Published {
 
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        // A relay that loses a connection fails a test, and doesn't hold it up.
+        // With a timeout, a relay that loses a connection fails the test and does not block it.
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream
     }
 
-    /// Waits until the server inside listens: before, whoever connects is reset.
+    /// Waits until the server in the container listens. Until then, the relay resets connections.
     fn ready(self) -> Published {
         let deadline = Instant::now() + Duration::from_secs(10);
         while echoed(self.connect(), b"?").is_err() && Instant::now() < deadline {
@@ -274,7 +277,7 @@ impl Drop for Published {
     }
 }
 
-/// Says something, ends its side, and hears the answer.
+/// Sends bytes, shuts down the sending side, and reads the answer.
 fn echoed(mut stream: TcpStream, words: &[u8]) -> std::io::Result<Vec<u8>> {
     stream.write_all(words)?;
     stream.shutdown(Shutdown::Write)?;
@@ -306,7 +309,7 @@ fn one_that_does_not_read_holds_up_nobody() {
     slow.shutdown(Shutdown::Write).unwrap();
     let relay = fs::read_to_string(format!("/proc/{0}/task/{0}/children", published.sandbox.id())).unwrap();
     let relay = relay.split_whitespace().last().unwrap().to_owned();
-    // Nor does the relay ask again and again: user and system time, proc_pid_stat(5).
+    // The relay must not poll in a loop. The ticks are user and system time, see proc_pid_stat(5).
     let ticks = || {
         let stat = fs::read_to_string(format!("/proc/{relay}/stat")).unwrap();
         let words = stat.rsplit(')').next().unwrap().split_whitespace();
@@ -326,7 +329,7 @@ fn one_that_does_not_read_holds_up_nobody() {
         })
         .collect();
     clients.into_iter().for_each(|client| client.join().unwrap());
-    // What nobody reads isn't kept here: the relay's memory is bounded.
+    // The relay does not buffer data without limit when the receiver does not read.
     let status = fs::read_to_string(format!("/proc/{relay}/status")).unwrap();
     let held = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap().trim();
     assert!(held.trim_end_matches(" kB").parse::<u32>().unwrap() < 8 << 10, "{held}");
@@ -376,7 +379,7 @@ fn the_relay_ends_with_the_container_and_with_sandbox() {
     }
     for signal in [nix::sys::signal::SIGTERM, nix::sys::signal::SIGKILL] {
         let mut published = Published::start(ECHO).ready();
-        // A connection that nobody ends.
+        // A connection that is never closed.
         let _idle = published.connect();
         let pid = nix::unistd::Pid::from_raw(published.sandbox.id().cast_signed());
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
@@ -398,7 +401,7 @@ fn the_relay_ends_with_the_container_and_with_sandbox() {
     }
 }
 
-/// Refused before anything is made: no process, no namespace, no journal.
+/// The error comes before anything is created: no process, no namespace, no journal.
 #[test]
 fn a_port_that_cannot_be_had_is_said_first() {
     if ran_with_loopback("a_port_that_cannot_be_had_is_said_first") {
@@ -422,8 +425,8 @@ fn a_port_that_cannot_be_had_is_said_first() {
     }
 }
 
-/// Where addresses are rewritten in the firewall, what is published on 127.0.0.1 can be reached from neighbours that send to
-/// 127.0.0.1 by way of this machine. A socket on 127.0.0.1 isn't.
+/// If a firewall rewrites addresses, a neighbour can reach a port published on 127.0.0.1: it sends packets to
+/// 127.0.0.1 through this host. A socket that listens on 127.0.0.1 is not reachable that way.
 #[test]
 fn what_is_published_on_loopback_is_not_reached_from_a_neighbour() {
     let shown = from_lab(
@@ -438,7 +441,7 @@ fn what_is_published_on_loopback_is_not_reached_from_a_neighbour() {
     assert_eq!(shown, "container 127.0.0.1\nno\nno\ncontainer 127.0.0.1\n0\n");
 }
 
-/// Another user's ids, a time namespace (the child is made by a helper), an init, a root: the relay gets in all the same.
+/// The relay also works with another user's IDs, a time namespace (a helper creates the child), an init, or a root.
 #[test]
 fn a_port_is_published_whatever_else_is_isolated() {
     if ran_with_loopback("a_port_is_published_whatever_else_is_isolated") {
@@ -472,8 +475,8 @@ fn a_port_is_published_whatever_else_is_isolated() {
     }
 }
 
-/// It's in the container's user namespace, and no pid namespace hides it: still nobody in there may look into it, though they
-/// are root there. It has no capability itself.
+/// The relay is in the container's user namespace, and no PID namespace hides it. Still, root in the container cannot
+/// trace it or read its memory. The relay has no capabilities.
 #[test]
 fn the_relay_is_not_the_container_s_to_trace() {
     let script = "for pid in $(cat /proc/$PPID/task/$PPID/children); do

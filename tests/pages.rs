@@ -1,4 +1,4 @@
-//! What is made from the definitions of the command line: help, man pages, completions.
+//! The pages generated from the definitions of the command line: help, man pages, completions.
 
 mod support;
 
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use support::{binary, run, skip, stdout, text};
 
-/// Every subcommand, as the man pages name them.
+/// Every subcommand, as listed by the man pages.
 fn subcommands() -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
     let written = stdout(&["man", "--dir", directory.path().to_str().unwrap()]);
@@ -30,7 +30,7 @@ fn is_installed(program: &str) -> bool {
         .success()
 }
 
-/// The lines below `Example:`.
+/// The lines after `Example:`.
 fn examples(help: &str) -> Vec<String> {
     let below = help.lines().skip_while(|line| *line != "Example:").skip(1);
     below.take_while(|line| line.starts_with("  ")).map(|line| line.trim().to_owned()).collect()
@@ -44,7 +44,7 @@ fn every_help_has_an_example_a_manual_page_and_what_it_is_for() {
         let help = stdout(&[&name, "--help"]);
         assert!(!examples(&help).is_empty(), "{help}");
         assert!(help.contains("\nManual page:  "), "{help}");
-        // The overview and the command itself say the same of it.
+        // The overview and the command's help use the same description.
         let about = help.lines().next().unwrap();
         assert!(overview.contains(about), "{about}");
         assert_eq!(stdout(&[&name, "-h"]).lines().next(), Some(about));
@@ -62,10 +62,10 @@ fn the_help_says_what_a_kill_of_sandbox_leaves() {
 
 #[test]
 fn every_example_works() {
-    // The examples say `sandbox`: that is the one under test.
+    // The examples run `sandbox`. The link makes that the binary under test.
     let directory = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(binary(), directory.path().join("sandbox")).unwrap();
-    // `verify` needs a container that keeps running, and its spec.
+    // `verify` needs a running container and its spec.
     let spec = "name: web\npid:\ncommand: [sleep, '3']\n";
     fs::write(directory.path().join("web.yaml"), spec).unwrap();
     let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap_or_default());
@@ -94,7 +94,7 @@ fn every_example_works() {
     }
 }
 
-/// The requests of roff(7) and man(7) that a page may use: what a formatter would complain of is found without one too.
+/// The requests of roff(7) and man(7) that a page may use. This check finds wrong requests without a formatter.
 const REQUESTS: [&str; 12] =
     [".TH", ".SH", ".SS", ".TP", ".PP", ".RS", ".RE", ".IP", ".nf", ".fi", ".br", ".ie"];
 
@@ -122,7 +122,7 @@ fn every_man_page_is_valid() {
         } else if is_installed("mandoc") {
             Command::new("mandoc").args(["-T", "lint", "-W", "error", path]).output().unwrap()
         } else {
-            // The requests above are what can be held without a formatter.
+            // Without a formatter, only the requests are checked.
             continue;
         };
         assert!(
@@ -137,7 +137,7 @@ fn every_man_page_is_valid() {
 fn one_page_goes_to_standard_output() {
     assert!(stdout(&["man"]).contains(".TH sandbox 1"));
     let page = stdout(&["man", "uts"]);
-    // Its flags are there, though they are defined only when they're wanted.
+    // The page has the flags, although they are defined only when they are needed.
     assert!(page.contains(".TH sandbox\\-uts 1") || page.contains(".TH sandbox-uts 1"), "{page}");
     assert!(page.contains("hostname") && page.contains("show\\-proc"), "{page}");
     assert_eq!(stdout(&["man", "mount"]), stdout(&["man", "mnt"]));
@@ -147,7 +147,7 @@ fn one_page_goes_to_standard_output() {
     assert_eq!(run(&["man", "--dir", "/proc/nowhere"]).status.code(), Some(125));
 }
 
-/// What bash offers for these words, the last of which is unfinished.
+/// What bash offers to complete these words. The last word is incomplete.
 fn offered(words: &[&str]) -> Vec<String> {
     let script = r#"source <("$0" completions bash)
         COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))

@@ -20,7 +20,7 @@ fn every_card_holds() {
     snapshot_cards("demo-pid", &cards);
 }
 
-/// What the notes on Docker's architecture say about pid namespaces, and the card that shows it.
+/// Each claim of the notes on Docker's architecture about PID namespaces, and the card that shows it.
 #[test]
 fn each_claim_of_the_notes_has_its_card() {
     let claims = [
@@ -51,13 +51,13 @@ fn each_mistake_shows_what_goes_wrong() {
     }
 }
 
-/// The numbers of `sandbox`'s children.
+/// The PIDs of `sandbox`'s children.
 fn children(of: u32) -> Vec<i32> {
     let list = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
     list.split_whitespace().map(|number| number.parse().unwrap()).collect()
 }
 
-/// Whether one of its children has become sleep(1).
+/// Returns true if one of its children has executed sleep(1).
 fn runs_sleep(parent: u32) -> bool {
     let name = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     children(parent).iter().any(|pid| name(pid) == "sleep\n")
@@ -71,7 +71,7 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Starts `sandbox pid FLAGS -- sh -c SCRIPT` and waits until the script has said `ready`.
+/// Starts `sandbox pid FLAGS -- sh -c SCRIPT` and waits until the script prints `ready`.
 fn started(flags: &[&str], script: &str) -> Child {
     let mut child = sandbox(&[&["pid", "-q"], flags, &["--", "sh", "-c", script]].concat())
         .stdout(Stdio::piped())
@@ -142,7 +142,7 @@ fn a_shell_in_a_terminal_has_its_prompt_and_its_jobs() {
     terminal.wait_for("prompt> ");
     terminal.press("echo number $$\n");
     terminal.wait_for("number 1\n");
-    // Ctrl-C ends what the shell runs, not the shell.
+    // Ctrl-C ends the shell's command, not the shell.
     terminal.press("sleep 60\n");
     let shell = children(terminal.pid())[0] as u32;
     wait_until("sleep runs", || runs_sleep(shell));
@@ -195,11 +195,12 @@ fn without_a_new_proc_the_old_one_is_seen() {
     let fresh = stdout(&["pid", "-q", "--", "sh", "-c", script]);
     let numbers: Vec<&str> =
         fresh.lines().filter(|line| line.bytes().all(|byte| byte.is_ascii_digit())).collect();
-    // readlink is 2; then the shell's own number; then ls and the shell as /proc lists them.
+    // readlink is PID 2. Then the shell prints its own PID. Then /proc lists the shell and ls.
     assert_eq!(numbers, ["2", "1", "1", "3"], "{fresh}");
 }
 
-/// What is ignored stays so through execve(2), and then the kernel keeps no status of a child for its parent. wait(2)
+/// An ignored signal stays ignored after execve(2). If SIGCHLD is ignored, the kernel discards a child's status, see
+/// wait(2).
 #[test]
 fn a_caller_that_ignores_sigchld_hears_the_status_too() {
     for init in [false, true] {

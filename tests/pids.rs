@@ -1,4 +1,4 @@
-//! The pids controller, judged by the kernel's own files.
+//! The pids controller, checked by the kernel's own files.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! A terminal of the command's own: what is typed, what appears, and what the user's terminal is like afterwards.
+//! A new terminal for the command: what is typed, what appears, and the state of the user's terminal afterwards.
 
 mod support;
 
@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use support::terminal::Terminal;
 use support::{binary, child_named, is_root, repository, sandbox, skip, text};
 
-/// `run` with one of the specs of `tests/terminals`. They are files: standard input is the terminal's.
+/// `run` with one of the specs of `tests/terminals`. The specs are files, because standard input is the terminal.
 fn words<'a>(spec: &'a str, command: &[&'a str]) -> Vec<&'a str> {
     [&["run", spec, "-q", "--"], command].concat()
 }
@@ -21,12 +21,12 @@ fn spec(name: &str) -> String {
     repository().join("tests/terminals").join(name).with_extension("yaml").to_string_lossy().into_owned()
 }
 
-/// The command in a terminal, in a terminal.
+/// The command runs in a new terminal, and `sandbox` runs in another terminal.
 fn terminal(name: &str, command: &[&str]) -> Terminal {
     Terminal::start(&words(&spec(name), command))
 }
 
-/// The command in a terminal, between two pipes.
+/// The command runs in a new terminal, and `sandbox` runs between two pipes.
 fn piped(script: &str) -> Child {
     let mut sandbox = sandbox(&words(&spec("plain"), &["sh", "-c", script]));
     sandbox.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
@@ -52,7 +52,7 @@ fn is_there(pid: u32) -> bool {
     kill(Pid::from_raw(pid as i32), None).is_ok()
 }
 
-/// Whether an end is so orderly that the terminal is as it was.
+/// True if the terminal has the same modes as before.
 fn is_restored(terminal: &Terminal) -> bool {
     terminal.modes() == terminal.before
 }
@@ -87,7 +87,7 @@ fn ctrl_c_and_ctrl_z_are_the_inner_shells() {
     terminal.press("\u{3}");
     terminal.press("echo status $?\n");
     terminal.wait_for("status 130\n");
-    // Ctrl-D is a byte as any other: the inner terminal makes the end of it.
+    // Ctrl-D is an ordinary byte for the outer terminal. The inner terminal turns it into the end of input.
     terminal.press("\u{4}");
     let (status, _) = terminal.ended();
     assert_eq!(status.code(), Some(0));
@@ -111,7 +111,8 @@ fn in_a_devpts_of_its_own_it_is_the_first() {
     assert!(seen.contains("/dev/pts/0\n40 80\n0  ptmx\n"), "{seen}");
 }
 
-/// Its name can be opened again, by who isn't root too: a program may want the terminal though its descriptors are others.
+/// An ordinary user can open the terminal by its name too. A program may need it although its descriptors are
+/// redirected.
 #[test]
 fn the_terminal_is_its_users() {
     if !is_root() {
@@ -123,14 +124,15 @@ fn the_terminal_is_its_users() {
         assert!(status.success(), "{name}: {seen}");
         assert!(seen.starts_with("1000\nopened\ncrw"), "{name}: {seen}");
     }
-    // With ranges of ids it's the number outside that counts, where it's made outside.
+    // If IDs are mapped and the terminal is created on the host, its owner must be the UID on the host.
     let (status, seen) = terminal("mapped", &["sh", "-c", "stat -c %u $(tty); echo opened > $(tty)"]).end();
     assert!(status.success() && seen.contains("1000\nopened\n"), "{seen}");
 }
 
 #[test]
 fn an_init_keeps_no_descriptor() {
-    // It closes them when it has begun to wait, which may be just after the command's first act. Who isn't root can't look.
+    // The init closes its descriptors when it starts to wait, which may be just after the command starts. An ordinary
+    // user cannot read /proc/1/fd.
     let script =
         "until [ -z \"$(ls /proc/1/fd 2>/dev/null)\" ]; do sleep 0.05; done; ls /proc/self/fd | xargs";
     let (status, seen) = terminal("init", &["sh", "-c", script]).end();
@@ -146,7 +148,7 @@ fn all_that_was_printed_arrives() {
     for (name, script) in ways {
         let mut terminal = terminal(name, &["sh", "-c", &format!("echo begin; {script}")]);
         terminal.wait_for("begin\n");
-        // Whoever reads may be slow: the command may have ended long before.
+        // The reader may be slow. The command may have ended long before.
         std::thread::sleep(Duration::from_millis(200));
         let (status, seen) = terminal.end();
         let printed = seen.trim_end_matches("last");
@@ -175,7 +177,7 @@ fn the_users_terminal_is_raw_meanwhile_and_restored_by_every_end() {
     }
 }
 
-/// A shell stops and continues `sandbox` as any job, and resets the terminal in between.
+/// A shell stops and continues `sandbox` like any other job, and resets the terminal in between.
 #[test]
 fn a_sandbox_that_was_stopped_takes_the_terminal_again_and_never_from_the_background() {
     let spec = spec("plain");
@@ -196,8 +198,8 @@ fn a_sandbox_that_was_stopped_takes_the_terminal_again_and_never_from_the_backgr
     signal(job, Signal::SIGSTOP);
     terminal.wait_for("Stopped");
     terminal.wait_for(prompt);
-    // As bash does it: TERM to the job, then CONT, so that it can end. bash's own wait gives up where it hasn't seen yet that
-    // the job goes on.
+    // bash sends TERM to the job, then CONT, so that it can end. bash's own wait would return if bash has not yet
+    // noticed that the job continues.
     let gone = "while kill -0 $p 2>/dev/null; do sleep 0.05; done";
     terminal.press(&format!("p=$(jobs -p); kill %1; {gone}\n"));
     terminal.wait_for("Exit 143");
@@ -266,7 +268,7 @@ fn much_input_arrives_though_nobody_reads_it_at_once() {
 fn when_nobody_reads_any_more_the_terminal_hangs_up() {
     let mut child = piped("while :; do echo more; done");
     drop(child.stdout.take());
-    // 128 and SIGHUP.
+    // 128 + SIGHUP.
     assert_eq!(child.wait().unwrap().code(), Some(129));
 }
 

@@ -1,4 +1,4 @@
-//! The README shows what `sandbox` really prints, and the map in ARCHITECTURE.md names what is really there.
+//! The README shows the real output of `sandbox`. The map in ARCHITECTURE.md names files that really exist.
 
 mod support;
 
@@ -10,8 +10,8 @@ use sandbox::value::shell::quote;
 use support::limits::is_possible;
 use support::{binary, is_root, repository, skip, text};
 
-/// One bash script that prints a block of the README anew: each command after its prompt, then what it prints. Commands in
-/// the background are ended at the end of the block.
+/// A bash script that prints a block of the README again: each command after its prompt, then its output. Background
+/// commands are killed at the end of the block.
 fn script_of(block: &str) -> String {
     let mut script = String::from("exec 2>&1\n");
     for command in block.lines().filter_map(|line| line.strip_prefix("$ ")) {
@@ -22,7 +22,7 @@ fn script_of(block: &str) -> String {
     script
 }
 
-/// What changes from run to run, by relation. How many values are verified depends on the kernel.
+/// Replaces what changes from run to run. The number of verified values depends on the kernel.
 fn comparable(printed: &str) -> String {
     let values = regex_lite::Regex::new(r"\b\d+ values\b").expect("a pattern");
     stable(&values.replace_all(printed.trim_end(), "N values"))
@@ -33,11 +33,11 @@ fn the_readme_shows_real_output() {
     let readme = fs::read_to_string(repository().join("README.md")).unwrap();
     let blocks: Vec<&str> = readme.split("```").filter_map(|block| block.strip_prefix("console\n")).collect();
     assert!(blocks.iter().map(|block| block.matches("$ ").count()).sum::<usize>() >= 10);
-    // The README says `sandbox`: that is the one under test.
+    // The README runs `sandbox`. The link makes that the binary under test.
     let directory = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(binary(), directory.path().join("sandbox")).unwrap();
     let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap_or_default());
-    // Each user runs their own blocks: root prints less, because it needs no user namespace.
+    // Root and ordinary users run different blocks. Root's output is shorter, because root needs no user namespace.
     for block in blocks.into_iter().filter(|block| block.contains("$ sudo ") == is_root()) {
         if block.contains("sandbox memory") && !is_possible("memory") {
             skip("the_readme_shows_real_output", "machine: no memory cgroup can be created");

@@ -1,4 +1,4 @@
-//! The root filesystem: what the kernel shows inside, and what is left outside.
+//! The root filesystem: what the kernel shows in the container, and what remains on the host.
 
 mod support;
 
@@ -9,12 +9,12 @@ use std::process::{Command, Output};
 
 use support::{binary, feed, is_root, sandbox, skip, text};
 
-/// Runs `script` by the shell of a container.
+/// Runs `script` with the shell of a container.
 fn run(spec: &str, script: &str) -> Output {
     feed(&mut sandbox(&["run", "-", "-q", "--", "sh", "-c", script]), spec)
 }
 
-/// What a script says that must succeed.
+/// The output of a script that must succeed.
 fn said(spec: &str, script: &str) -> String {
     let output = run(spec, script);
     let (out, err) = (text(&output.stdout), text(&output.stderr));
@@ -22,7 +22,7 @@ fn said(spec: &str, script: &str) -> String {
     out
 }
 
-/// What a script says of a start that must be refused.
+/// The error of a container that must not start.
 fn refused(spec: &str) -> String {
     let output = run(spec, "true");
     let error = text(&output.stderr);
@@ -30,12 +30,12 @@ fn refused(spec: &str) -> String {
     error.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The test's own mount table, as it was and as it must be afterwards.
+/// The test's mount table. It must be the same before and after.
 fn table() -> String {
     fs::read_to_string("/proc/self/mountinfo").unwrap()
 }
 
-/// A directory that is a root as soon as this machine's /usr is bound in it.
+/// A directory that becomes a usable root when the host's /usr is bind-mounted in it.
 fn root() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     for directory in ["usr", "proc", "sys", "dev", "etc", "tmp"] {
@@ -53,7 +53,7 @@ fn of(root: &Path, more: &str) -> String {
     format!("rootfs: {}\npid:\nmnt:\n  mounts:\n  - {bind}\n{more}", root.display())
 }
 
-/// Machines whose /bin isn't a link to /usr/bin can't run their programs from /usr alone.
+/// If /bin is not a link to /usr/bin, programs cannot run from /usr alone.
 fn has_usr_alone(test: &str) -> bool {
     let has = Path::new("/bin").is_symlink();
     if !has {
@@ -125,14 +125,15 @@ fn a_root_may_refuse_writes() {
         let shown = said(&readonly(of(root.path(), more)), script);
         assert_eq!(shown, format!("{refused}{}fine\n", refused.replace("/canary", "/tmp/canary")));
     }
-    // /tmp is a mount of its own there.
+    // /tmp is a separate mount there.
     let shown = said("rootfs: host\nmnt: { readonly: true }", script);
     assert!(shown.starts_with(refused) && shown.ends_with("fine\n"), "{shown}");
     assert!(said("mnt: { readonly: true }", "touch /canary 2>&1 || true").contains("Read-only file system"));
     assert!(!Path::new("/canary").exists());
 }
 
-/// The ways out that are left to root inside: `..`, the roots and descriptors of others, a chroot in a chroot.
+/// The ways in which root in a container may try to escape: `..`, other processes' roots and descriptors, a chroot in
+/// a chroot.
 #[test]
 fn the_old_root_is_out_of_reach() {
     let directory = tempfile::tempdir().unwrap();
@@ -149,10 +150,10 @@ fn the_old_root_is_out_of_reach() {
         let shown = said(&spec, &script);
         let lines: Vec<&str> = shown.lines().collect();
         let (last, roots) = lines.split_last().unwrap();
-        // Who isn't root can't look into an init.
+        // An ordinary user cannot read the init's links in /proc.
         assert_eq!(roots.len(), if spec.contains("init") && !is_root() { 3 } else { 4 }, "{shown}");
         assert!(roots.iter().all(|line| *line == roots[0]), "{shown}");
-        // The fourth is the directory that ls lists.
+        // Descriptor 3 is the directory that ls lists.
         assert!(last.ends_with("/proc/self/fd: 0 1 2 3 "), "{shown}");
     }
 }
@@ -193,7 +194,7 @@ fn what_is_the_machine_s_is_masked() {
     }
 }
 
-/// Each line's root and mount point: proc_pid_mountinfo(5).
+/// The root and the mount point of each line, see proc_pid_mountinfo(5).
 fn places(mountinfo: &str) -> Vec<(String, String)> {
     let field = |line: &str, number| line.split(' ').nth(number).unwrap().to_owned();
     mountinfo.lines().map(|line| (field(line, 3), field(line, 4))).collect()
@@ -207,7 +208,7 @@ fn the_mount_table_names_nothing_of_the_host_but_what_was_asked_for() {
     let masks = ["/null", "/bus", "/fs", "/irq", "/sys", "/sysrq-trigger"];
     let nodes = ["/zero", "/full", "/random", "/urandom", "/tty"];
     let own = |of: &str| of == "/" || masks.contains(&of) || nodes.contains(&of);
-    // A user gets a directory with mounts below as it is.
+    // For an ordinary user, a directory is bind-mounted together with the mounts below it.
     let table = said(HOST, "cat /proc/self/mountinfo");
     if is_root() {
         assert!(places(&table).iter().all(|(of, _)| own(of)), "{table}");
@@ -223,7 +224,7 @@ fn the_mount_table_names_nothing_of_the_host_but_what_was_asked_for() {
     assert!(!table.contains(&*root.path().to_string_lossy()), "{table}");
 }
 
-/// `proc`, `dev` and `sys` are links of the image's: where a path from here would lead is not where the mounts go.
+/// `proc`, `dev` and `sys` are links in the image. The mounts must not follow them to a directory on the host.
 #[test]
 fn no_link_of_the_root_leads_a_mount_outside() {
     if !has_usr_alone("no_link_of_the_root_leads_a_mount_outside") {
@@ -255,7 +256,7 @@ fn no_link_of_the_root_leads_a_mount_outside() {
     for point in [&*outside.to_string_lossy(), "/etc", "/opt"] {
         assert!(points.iter().any(|found| found == point), "{point}: {points:?}");
     }
-    // In the layer of an overlay there are directories of these names, which hide the links.
+    // The upper layer of the overlay has directories with these names. They hide the links.
     let shown =
         run(&of(root.path(), "overlay: true"), "ls -d /proc/self/status /dev/null /sys/kernel; ls /etc");
     let shown = text(&shown.stdout);
@@ -287,13 +288,14 @@ fn mounts_are_made_in_their_order() {
     let refused = "touch: cannot touch '/srv/site/new': Read-only file system\n";
     assert_eq!(shown, format!("hello\nhello\nhello\n{refused}1024\n"));
     assert!(directory.path().join("made").exists());
-    // Without a root of its own too.
+    // The same without a new root.
     let mounts =
         format!("mnt:\n  mounts:\n  - {{ type: bind, source: {source}, target: /srv, readonly: true }}\n");
     assert_eq!(said(&mounts, "cat /srv/page; touch /srv/new 2>/dev/null || echo no"), "hello\nno\n");
 }
 
-/// Whoever sees this machine's files piece by piece doesn't see what is in these, but can mount there.
+/// If the host's directories are mounted one by one, the content of /mnt and /media is not visible. Both still exist
+/// as mount points.
 #[test]
 fn a_mount_point_for_media_is_there() {
     let spec = "rootfs: host\npid:\nmnt: { mounts: [{ type: tmpfs, target: /mnt }, { type: tmpfs, target: /media }] }\n";
@@ -337,8 +339,8 @@ fn it_goes_with_every_other_namespace() {
     }
 }
 
-/// No call names anything in the new root by a path from here: all is said to descriptors.
-/// The lines that a plan says do the same.
+/// The calls name files in the new root by descriptors, never by a path on the host. The shell lines that a plan
+/// prints do the same.
 fn by_hand(spec: &str, command: &[&str]) -> String {
     let output = feed(&mut sandbox(&[&["run", "-", "--dry-run", "--"], command].concat()), spec);
     let plan = text(&output.stdout);
@@ -346,7 +348,7 @@ fn by_hand(spec: &str, command: &[&str]) -> String {
     block.split_once("\nWith docker:").expect("its end").0.to_owned()
 }
 
-/// Each mount: its place, its filesystem, what it refuses.
+/// Each mount: its mount point, its filesystem, its restricting options.
 fn mounts(mountinfo: &str) -> Vec<(String, String, String)> {
     let of = |line: &str| {
         let fields: Vec<&str> = line.split(' ').collect();
@@ -387,7 +389,8 @@ fn the_same_by_hand_makes_the_same_root() {
         let (own, hand) = (mounts(&text(&own.stdout)), mounts(&text(&hand.stdout)));
         assert_eq!(own, hand, "{spec}");
     }
-    // What the host hands in to a user namespace has no path: that's said, and no half of it is printed.
+    // The host passes this mount into the user namespace by a descriptor, which has no path. The plan reports that
+    // and prints no partial script.
     if support::is_root() {
         let lines = by_hand(&format!("{HOST}\nuser: {{ map: root }}\n"), &["true"]);
         assert!(lines.contains("no shell command does that") && !lines.contains("pivot_root"), "{lines}");
@@ -408,7 +411,7 @@ fn the_kernel_is_told_descriptors_only() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let log = fs::read_to_string(log).unwrap();
     let calls = log.lines().filter_map(|line| line.split_once(' ')).map(|(_, call)| call.trim());
-    // Not a signal's line, nor the second half of a call.
+    // Only calls: no line of a signal, and no second half of an interrupted call.
     let calls: Vec<&str> =
         calls.filter(|call| call.starts_with(|sign: char| sign.is_ascii_lowercase())).collect();
     assert!(calls.len() > 30, "{log}");
@@ -420,7 +423,7 @@ fn the_kernel_is_told_descriptors_only() {
             "mount" => call.starts_with("mount(NULL, \"/\", NULL, MS_REC|MS_PRIVATE"),
             "umount2" => arguments[0] == "\"/\"" || arguments[0] == "\".\"",
             "pivot_root" => rest.starts_with("\".\", \".\""),
-            // Onto the old root, or onto what a descriptor is of.
+            // The target is the old root, or the file that a descriptor refers to.
             "move_mount" => {
                 arguments[2] == "AT_FDCWD" && arguments[3] == "\"/\""
                     || is_number(arguments[2]) && arguments[3] == "\"\""

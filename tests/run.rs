@@ -1,4 +1,4 @@
-//! `sandbox run`, `enter` and `gc`: the whole, from a spec, judged by what the kernel shows.
+//! `sandbox run`, `enter` and `gc`: a complete container from a spec, checked against what the kernel shows.
 
 mod support;
 
@@ -13,13 +13,13 @@ use support::{alone, feed, run, sandbox, skip, text};
 const KINDS: [&str; 8] = ["pid", "mnt", "net", "uts", "ipc", "user", "cgroup", "time"];
 const LINKS: &str = "for kind in pid mnt net uts ipc user cgroup time; do readlink /proc/self/ns/$kind; done";
 
-/// Runs a spec that is given as text; status, standard output, standard error.
+/// Runs a spec given as text. Returns the status, standard output and standard error.
 fn run_spec(spec: &str, flags: &[&str]) -> (Option<i32>, String, String) {
     let output = feed(&mut sandbox(&[&["run", "-"], flags].concat()), spec);
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
-/// A spec with every namespace, as this user may have them.
+/// A spec with every namespace that this user may create.
 const ALL: &str =
     "pid:\nmnt:\nnet:\nuts: { hostname: web }\nipc:\nuser: { map: root }\ncgroup:\ntime: { boottime: 1h }\n";
 
@@ -39,7 +39,8 @@ fn a_key_that_stands_is_on_and_one_that_is_removed_flips_one_row() {
     let all: BTreeSet<String> = KINDS.iter().map(|kind| (*kind).to_owned()).collect();
     assert_eq!(differing(ALL, &[]), all);
     for kind in KINDS {
-        // /proc of a pid namespace takes a mount table, and an ordinary user a user namespace: announced.
+        // A new /proc for the PID namespace needs a mount namespace. An ordinary user needs a user namespace. Both
+        // are announced.
         let is_forced = kind == "mnt" || kind == "user" && !support::is_root();
         let mut wanted = all.clone();
         if !is_forced {
@@ -49,7 +50,7 @@ fn a_key_that_stands_is_on_and_one_that_is_removed_flips_one_row() {
     }
 }
 
-/// docker's way to say that somebody will type: with a pipe there is nobody.
+/// Like Docker, `sandbox` needs a terminal as standard input for `tty`. A pipe is refused.
 #[test]
 fn it_takes_a_terminal_to_type_at() {
     let _alone = alone();
@@ -77,7 +78,7 @@ fn what_comes_back_without_a_key_is_told_before_the_command() {
         let rows = told(kind);
         let link = rows.iter().find(|row| row.contains(&format!("/proc/self/ns/{kind} "))).expect(kind);
         assert!(link.contains("new") && link.ends_with(own.to_str().unwrap()), "{link}");
-        // No other link.
+        // No other namespace link differs.
         assert_eq!(rows.iter().filter(|row| row.contains("/ns/")).count(), 1, "{rows:?}");
     }
     for (key, source) in [("no_new_privileges", "NoNewPrivs: != 1"), ("rlimits", "Max open files != 64:64")] {
@@ -85,7 +86,7 @@ fn what_comes_back_without_a_key_is_told_before_the_command() {
         let [row] = &*rows else { panic!("{rows:?}") };
         assert!(row.split_whitespace().collect::<Vec<_>>().join(" ").contains(source), "{row}");
     }
-    // /proc of the pid namespace takes the mount table back.
+    // /proc of the PID namespace needs the mount namespace, so it is created anyway.
     let (_, _, error) = run_spec(&spec, &["--without", "mnt", "--", "true"]);
     assert!(error.contains("another key, or the kernel, gives the"), "{error}");
     assert!(!run_spec(&spec, &["--without", "ipc", "-q", "--", "true"]).2.contains("WITHOUT"));
@@ -119,10 +120,10 @@ fn limits_and_namespaces_hold_together_and_nothing_is_left() {
     let spec = format!("{ALL}memory: {{ limit: 64MiB, swap: 0 }}\npids: {{ max: 32 }}\n");
     let (status, out, error) = run_spec(&spec, &["-q", "--", "cat", "/proc/self/cgroup"]);
     assert_eq!(status, Some(0), "{error}");
-    // Not a whole number of pages: the kernel keeps less, and that's as it must be.
+    // The limit is not a multiple of the page size. The kernel rounds it down, and verification accepts that.
     let odd = "uts:\nmemory: { limit: 10000001 }\n";
     assert_eq!(run_spec(odd, &["-q", "--", "true"]).0, Some(0));
-    // A cgroup namespace whose root is the group that was joined first.
+    // The process joins its cgroup before it creates the cgroup namespace. This cgroup is therefore the root.
     let of = |name: &str| out.lines().find(|line| line.contains(name)).map(|line| line.ends_with(":/"));
     assert!(of(":memory:").or(of("0::")).unwrap(), "{out}");
     let mut runs: Vec<_> = (0..6)
@@ -224,7 +225,7 @@ fn a_container_that_runs_is_held_against_its_spec() {
     child.wait().unwrap();
 }
 
-/// A container that runs, started from a spec, and its command's number here.
+/// A running container, started from a spec, and its command's PID on the host.
 fn running(spec: &str) -> (std::process::Child, String) {
     let mut child = sandbox(&["run", spec, "-q"]).stderr(Stdio::null()).spawn().unwrap();
     let pid = support::child_named(child.id(), "sleep").to_string();
@@ -298,7 +299,7 @@ fn a_container_is_known_by_its_name_while_it_runs() {
     let error = text(&run(&["verify", "aquarium", spec]).stderr);
     assert!(error.contains(&first.1) && error.contains(&second.1), "{error}");
     end(first);
-    // Also the one whose `sandbox` was killed is known no more.
+    // A container whose `sandbox` was killed is no longer listed.
     let verified = run(&["verify", "aquarium", spec]);
     assert!(text(&verified.stdout).starts_with(&second.1), "{}", text(&verified.stderr));
     end(second);
@@ -331,7 +332,7 @@ fn a_container_begins_with_an_environment_and_a_directory_of_its_own() {
         run_spec(spec, &["-q", "--", "sh", "-c", "env | cut -d= -f1 | sort; pwd; echo $HOSTNAME"]);
     assert_eq!(status, Some(0), "{error}");
     assert_eq!(out, "GREETING\nHOME\nHOSTNAME\nPATH\nPWD\nTERM\n/usr\nweb\n");
-    // Behind a root of its own too, and through a link.
+    // The same with a new root, and through a link.
     for directory in ["/usr", "/bin"] {
         let shown = fs::canonicalize(directory).unwrap();
         let (status, out, error) =
@@ -350,7 +351,7 @@ fn a_timeout_asks_and_then_kills() {
     let (status, _, error) = run_spec("uts:\ntimeout: 1s\n", &["-q", "--", "sleep", "30"]);
     assert_eq!(status, Some(143), "{error}");
     assert!(error.contains("timeout after 1 s"), "{error}");
-    // Process 1 without a handler is told nothing that it would hear.
+    // The kernel does not deliver SIGTERM to process 1 without a handler.
     let (status, _, error) = run_spec("pid:\ntimeout: 1s\n", &["-q", "--", "sleep", "30"]);
     assert_eq!(status, Some(137));
     assert!(error.contains("timeout after 1 s: killed"), "{error}");

@@ -1,4 +1,4 @@
-//! What hardens a container: what the kernel shows, and attacks that work where the protection is off.
+//! What hardens a container: what the kernel shows, and attacks that succeed without the protection.
 
 mod support;
 
@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use support::terminal::Terminal;
 use support::{binary, child_named, feed, is_root, sandbox, skip, text};
 
-/// Docker's fourteen, as /proc writes a set.
+/// Docker's fourteen default capabilities, in the format of /proc/PID/status.
 const DOCKERS: &str = "00000000a80425fb";
 const NONE: &str = "0000000000000000";
 
-/// Runs a command from a spec, after these words: setpriv(1), where the caller is to be another one.
+/// Runs a command from a spec. `before` precedes `sandbox`: for example setpriv(1), to run it as another user.
 fn run_after(before: &[&str], spec: &str, command: &[&str]) -> Output {
     let program = binary();
     let words = [before, &[program.to_str().unwrap(), "run", "-", "-q", "--"], command].concat();
@@ -26,14 +26,14 @@ fn run(spec: &str, command: &[&str]) -> Output {
     run_after(&[], spec, command)
 }
 
-/// What a shell inside prints; its own errors too.
+/// What a shell in the container prints, with its errors.
 fn shell(spec: &str, script: &str) -> String {
     let output = run(spec, &["sh", "-c", &format!("exec 2>&1; {script}; exit 0")]);
     assert_eq!(output.status.code(), Some(0), "{spec}: {}", text(&output.stderr));
     text(&output.stdout).trim_end().to_owned()
 }
 
-/// A field of the status file that a command inside reads, blanks as one.
+/// A field of the status file that a command in the container prints. Runs of blanks become one blank.
 fn field(output: &Output, name: &str) -> String {
     let shown = text(&output.stdout);
     let words = shown.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -55,7 +55,7 @@ fn the_sets_are_those_that_are_kept() {
             assert_eq!(field(&output, name), wanted, "{keep} {name}");
         }
     }
-    // Without the key: all that there are, or all of a user namespace.
+    // Without the key, the command has all capabilities, or all of its user namespace.
     let output = run("user: { map: root }\n", &STATUS);
     assert!(field(&output, "CapEff").as_str() > DOCKERS, "{}", text(&output.stdout));
 }
@@ -88,7 +88,8 @@ fn the_caller_s_other_groups_are_given_up_or_that_is_said() {
     {
         assert_eq!(groups(spec), "", "{spec}");
     }
-    // Who maps only their own id can't: they have no number inside, stay, and the user is told.
+    // A user who maps only their own ID cannot drop supplementary groups. The groups have no ID in the namespace,
+    // they remain, and the user gets a message.
     let single = "user: { map: root }\ncapabilities: default\n";
     assert_eq!(groups(single), "65534 65534");
     let program = binary();
@@ -104,7 +105,7 @@ fn root_without_the_capability_is_refused() {
     let chroot = "chroot / echo done";
     assert_eq!(shell("capabilities: default\n", chroot), "done");
     assert!(shell("capabilities: { keep: [chown] }\n", chroot).contains("Operation not permitted"));
-    // A program that is executed gets no more than the bounding set: no way back.
+    // After execve(2), a program has no capability outside the bounding set. It cannot get one back.
     let again = "setpriv --bounding-set +all --inh-caps +all true || chroot / echo done";
     assert!(!shell("capabilities: { keep: [chown, setpcap] }\n", again).contains("done"));
     if is_root() {
@@ -134,8 +135,8 @@ fn what_cannot_be_kept_fails_the_run() {
     assert!(error.contains("capset(") && error.contains(&format!("{lacking} is missing")), "{error}");
 }
 
-/// Makes a program, by a process of its own: a file that this one has open for writing, any child that another test starts
-/// at that moment has open too, and what is being written can't be executed (ETXTBSY).
+/// Another process writes the program. If this process had the file open for writing, a child that another test
+/// starts at that moment would inherit the descriptor. A file that is open for writing cannot be executed (ETXTBSY).
 fn install(mode: &str, from: &Path, to: &Path) {
     let status = Command::new("install").args(["-m", mode]).args([from, to]).status();
     assert!(status.unwrap().success());
@@ -153,11 +154,11 @@ fn a_set_user_id_program_gains_nothing() {
     let id = format!("{} -u", program.display());
     assert_eq!(shell("run_as: 1000\n", &id), "0");
     assert_eq!(shell("run_as: 1000\nno_new_privileges: true\n", &id), "1000");
-    // The filter alone leaves such programs what they are.
+    // The seccomp filter alone does not change set-user-ID programs.
     assert_eq!(shell("run_as: 1000\nseccomp: default\ncapabilities: default\n", &id), "0");
 }
 
-/// What perl(1) is told by the kernel: the errno of a call, 0 where it's made. Of a clone only the parent says so.
+/// The errno that perl(1) gets from a system call, 0 if it succeeds. After a clone, only the parent prints it.
 fn errno(spec: &str, call: &str) -> i32 {
     let clone = libc::SYS_clone;
     let script = format!(
@@ -178,10 +179,10 @@ fn what_the_filter_refuses_works_without_it() {
         (format!("{}, {new_user_child}, 0, 0, 0, 0", libc::SYS_clone), libc::EPERM, 0),
         (format!("{}, q(none), q(/mnt), q(tmpfs), 0, 0", libc::SYS_mount), libc::EPERM, 0),
         (format!("{}, 0x40000", libc::SYS_personality), libc::EPERM, 0),
-        // KEYCTL_GET_KEYRING_ID of the session's keyring; UFFD_USER_MODE_ONLY.
+        // KEYCTL_GET_KEYRING_ID of the session keyring; UFFD_USER_MODE_ONLY.
         (format!("{}, 0, -3, 1", libc::SYS_keyctl), libc::EPERM, 0),
         (format!("{}, 1", libc::SYS_userfaultfd), libc::EPERM, 0),
-        // Without its struct it's EINVAL; what nobody knows is ENOSYS, whoever says so.
+        // Without its struct, clone3 returns EINVAL. An unknown system call is ENOSYS with and without the filter.
         (format!("{}, 0, 0", libc::SYS_clone3), libc::ENOSYS, libc::EINVAL),
         ("4000".into(), libc::ENOSYS, libc::ENOSYS),
     ];
@@ -215,13 +216,14 @@ fn calls_of_another_kind_of_program_are_refused() {
     assert_eq!(end("uts:\nseccomp: default\n"), Some(128 + libc::SIGSYS));
 }
 
-/// A whole program of i386: exit(7) by its own way into the kernel.
+/// A complete i386 program: exit(7) by int 0x80.
 #[cfg(target_arch = "x86_64")]
 fn i386() -> Vec<u8> {
     // mov eax, 1; mov ebx, 7; int 0x80
     let code = [0xb8, 1, 0, 0, 0, 0xbb, 7, 0, 0, 0, 0xcd, 0x80];
     let (base, length) = (0x0804_8000, 52 + 32 + code.len() as u32);
-    // The header: an executable for the 386, where it begins, where its only segment is told of; and the segment.
+    // The ELF header: an executable for the 80386, its entry point, the offset of its only program header; then that
+    // header.
     let header = [0x0003_0002, 1, base + 52 + 32, 52, 0, 0, 0x0020_0034, 1, 0];
     let segment = [1, 0, base, base, length, length, 5, 0x1000];
     let mut program = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
@@ -234,7 +236,8 @@ fn i386() -> Vec<u8> {
 fn nobody_types_into_the_shell_outside() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("spec.yaml");
-    // Typed into the terminal's queue, an `x` would be there to be read. Also with a bit that the kernel doesn't look at.
+    // A successful TIOCSTI would put an `x` in the terminal's input queue. The test also sets a high bit, which the
+    // kernel ignores.
     let script = format!(
         "my $key = q(x); for my $high (0, 1 << 32) {{ print 'typed ', (syscall({}, 0, {} + $high, $key) < 0 ? $! + 0 : 0), qq(\\n) }}",
         libc::SYS_ioctl,
@@ -265,7 +268,8 @@ fn limits_are_set_and_met() {
     assert_eq!(line("Max core file size"), "0 0");
     let open = "perl -e 'while (open my $file, q(<), q(/dev/null)) { push @files, $file } print $!'";
     assert_eq!(shell(spec, open), "Too many open files");
-    // As far as the hard limit, and no further: not even who is root in a namespace of their own.
+    // A process may raise its soft limit up to the hard limit. Root in a new user namespace may not raise the hard
+    // limit.
     assert_eq!(shell(spec, "ulimit -Sn 32; ulimit -Sn"), "32");
     let beyond = shell("user: { map: root }\nrlimits: { nofile: '16:32' }\n", "ulimit -Hn 64; ulimit -Hn");
     assert!(!beyond.lines().any(|line| line == "64"), "{beyond}");
@@ -290,7 +294,7 @@ fn the_command_is_who_it_is_said_to_be() {
             assert_eq!(field(&output, set), NONE, "{more} {set}");
         }
     }
-    // root's files are root's.
+    // An ordinary user cannot read root's files.
     assert_eq!(shell("uts:\n", "cat /etc/shadow >/dev/null && echo read"), "read");
     assert!(shell("run_as: 1000\n", "cat /etc/shadow").contains("Permission denied"));
 }
@@ -305,7 +309,7 @@ fn an_id_that_the_namespace_lacks_is_refused_before_anything_is_done() {
         let output = run(&format!("run_as: {evil}\n"), &["id", "-u"]);
         assert_eq!((output.status.code(), text(&output.stdout)), (Some(125), String::new()), "{evil}");
     }
-    // In a map of one's own id alone no group can be dropped: it isn't tried.
+    // If only one's own ID is mapped, groups cannot be dropped. The plan has no setgroups call.
     let dry = &mut sandbox(&["run", "-", "--dry-run", "--", "true"]);
     let plan = text(&feed(dry, "user: { map: root }\nrun_as: 0\n").stdout);
     assert!(plan.contains("setresgid(0") && !plan.contains("setgroups(0"), "{plan}");
@@ -332,7 +336,8 @@ fn the_leash_holds_whoever_the_command_is() {
     }
 }
 
-/// A process that has ended stays in /proc until someone waits for it: here that may be nobody.
+/// A process that has ended stays in /proc as a zombie until its parent waits for it. Here there may be no such
+/// parent.
 fn is_alive(process: &Path) -> bool {
     let status = fs::read_to_string(process.join("status")).unwrap_or_default();
     status.contains("State:") && !status.contains("State:\tZ")

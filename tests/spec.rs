@@ -1,4 +1,4 @@
-//! Specs: every mistake at its place, nothing that keeps the reader busy, and the same from flags and from YAML.
+//! Specs: each mistake has its place, no input keeps the reader busy, flags and YAML give the same result.
 
 mod support;
 
@@ -11,7 +11,7 @@ use sandbox::feature::Feature;
 use serde_json::Value;
 use support::{feed, run, sandbox, snapshot_as_it_is, stdout, text};
 
-/// What `check -` says of these bytes.
+/// The result of `check -` for these bytes.
 fn check(bytes: &[u8]) -> Output {
     feed(&mut sandbox(&["spec", "check", "-"]), bytes)
 }
@@ -20,7 +20,7 @@ fn mistakes(words: &str) -> Vec<Mistake> {
     yaml::read(words, "spec.yaml").expect_err(words)
 }
 
-/// The one mistake: its line, its column, what is wrong.
+/// The only mistake: its line, its column, the message.
 fn mistake(words: &str) -> (usize, usize, String) {
     match mistakes(words).as_slice() {
         [one] => (one.line, one.column, one.what.clone()),
@@ -57,7 +57,7 @@ devices: { allow: ["c 1:3 rw", "c 1:3 q", [a]] }
     snapshot_as_it_is("spec-mistakes", &told);
 }
 
-/// As flags they're refused too.
+/// As flags, they are refused too.
 #[test]
 fn two_keys_that_say_one_thing_are_refused_at_the_second() {
     for (words, line, column) in [
@@ -70,7 +70,7 @@ fn two_keys_that_say_one_thing_are_refused_at_the_second() {
         assert_eq!((told_line, told_column), (line, column), "{words}: {what}");
         assert!(what.contains("contradicts"), "{what}");
     }
-    // A key without a value says nothing.
+    // A key without a value sets nothing.
     assert!(yaml::read("cpu: { shares: , weight: 50 }\n", "spec.yaml").is_ok());
     assert_eq!(run(&["cpu", "--shares", "512", "--weight", "50", "--", "true"]).status.code(), Some(2));
 }
@@ -136,7 +136,7 @@ fn what_would_keep_the_reader_busy_is_refused_fast() {
     });
     let deep = format!("command: {}{}\n", "[".repeat(200), "]".repeat(200));
     let blocks = (0..200).fold(String::new(), |all, level| format!("{all}{}a:\n", " ".repeat(level)));
-    // Not so deep by itself, but what the aliases stand for is.
+    // The text is not nested deeply, but the expanded aliases are.
     let stacked = (1..40).fold("a0: &a0 [[x]]\n".to_owned(), |all, level| {
         format!("{all}a{level}: &a{level} [[*a{}]]\n", level - 1)
     });
@@ -159,7 +159,7 @@ fn what_would_keep_the_reader_busy_is_refused_fast() {
         assert!(told.len() <= 50, "{said}: {} mistakes", told.len());
         assert!(start.elapsed() < Duration::from_secs(2), "{said}: {:?}", start.elapsed());
     }
-    // A pipe that never ends.
+    // An input without an end.
     let start = Instant::now();
     let mut endless = sandbox(&["spec", "check", "/dev/zero"]);
     assert_eq!(endless.output().unwrap().status.code(), Some(125));
@@ -173,7 +173,7 @@ fn aliases_are_for_those_who_write_something_twice() {
     let env: Vec<(&str, &str)> = spec.env.iter().map(|(name, words)| (&**name, &**words)).collect();
     assert_eq!(env, [("B", "true"), ("N", "8080"), ("NAME", "box")]);
     let told = mistakes("env: &a { HOME: [x] }\nmemory: *a\n");
-    // What is wrong behind an alias is wrong where it's written.
+    // A mistake in an aliased value is reported where the value is written.
     assert_eq!((told[0].line, told[0].column), (1, 11), "{told:?}");
 }
 
@@ -266,10 +266,10 @@ fn what_is_printed_is_read_as_it_is() {
     assert_eq!(template, schema::template());
     support::fits(&template, 100, 300);
     let plain = yaml::read(&template, "template").unwrap();
-    // What hardens is on too, unless somebody takes it out.
+    // The template also enables the protections.
     assert_eq!(plain.features(), Feature::ALL);
     assert!(plain.no_new_privileges);
-    // Each example, too; of those that contradict each other one or the other.
+    // Each example is valid too. Of two examples that exclude each other, one is removed.
     let example = regex_lite::Regex::new(r"(?m)^( *)#([a-z_]+:)").unwrap();
     let full = [r"(?m)^  (map|shares):.*\n", r"(?m)^  (map_user|map_group|weight):.*\n"].map(|others| {
         let all = example.replace_all(&template, "$1$2").into_owned();
@@ -281,7 +281,7 @@ fn what_is_printed_is_read_as_it_is() {
     for spec in [plain, one, other, yaml::read(shipped::ALL[0].text, "x").unwrap()] {
         assert_eq!(yaml::read(&yaml::print(&spec), "printed").unwrap(), spec);
     }
-    // No key is left out.
+    // The template contains every key.
     for key in keys(&schema::schema()) {
         assert!(
             template
@@ -313,7 +313,7 @@ fn every_shipped_spec_is_good() {
     }
 }
 
-/// Every key of the schema: those that it stands under, and itself.
+/// Every key of the schema: its parent keys and its name.
 fn keys(schema: &Value) -> Vec<(Vec<String>, String)> {
     let names = |value: &Value| -> Vec<String> {
         let all = value["properties"].as_object();
@@ -345,7 +345,7 @@ fn every_key_with_one_wrong_letter_is_known_again() {
             wrong[1].remove(at);
             wrong[2].insert(at, 'q');
             for word in wrong.into_iter().map(String::from_iter) {
-                // pids without its s is pid.
+                // `pids` without its `s` is the key `pid`.
                 if known(path, &word) || word.len() < 2 {
                     continue;
                 }
@@ -355,7 +355,7 @@ fn every_key_with_one_wrong_letter_is_known_again() {
                 };
                 let told = mistakes(&words);
                 let near = told[0].near.as_deref().unwrap_or_else(|| panic!("{words}: {told:?}"));
-                // Where several are as near, one of them.
+                // If several keys are equally near, any of them is accepted.
                 let is_as_near = near == key || (near.len().abs_diff(word.len()) <= 1 && known(path, near));
                 assert!(is_as_near, "{words}: {near}");
                 assert_eq!(told[0].column, if path.is_empty() { 1 } else { 3 });

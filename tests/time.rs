@@ -7,7 +7,7 @@ use std::path::Path;
 
 use support::{feed, fits, run, sandbox, skip, snapshot_cards, stdout, text};
 
-/// Whether there is anything to test.
+/// Returns true if the kernel has time namespaces.
 fn has_time_namespaces(test: &str) -> bool {
     let has = Path::new("/proc/self/ns/time").exists();
     if !has {
@@ -44,7 +44,7 @@ fn the_offsets_are_set_and_the_clock_follows() {
     let before = uptime(&fs::read_to_string("/proc/uptime").unwrap());
     let inside = uptime(&stdout(&["time", "--boottime", "10d", "--", "cat", "/proc/uptime"]));
     let after = uptime(&fs::read_to_string("/proc/uptime").unwrap());
-    // The last digit of a sum of hundredths isn't exact.
+    // The last digit of a sum of hundredths is not exact.
     let range = before - 0.02..=after + 0.02;
     assert!(range.contains(&(inside - 864_000.0)), "{before} {inside} {after}");
     let own = fs::read_link("/proc/self/ns/time").unwrap();
@@ -57,7 +57,8 @@ fn the_clock_can_be_set_by_every_root_of_a_user_namespace() {
     if !has_time_namespaces("the_clock_can_be_set_by_every_root_of_a_user_namespace") {
         return;
     }
-    // With `auto` root inside is somebody else outside, whose process can't write its own file any more.
+    // With `auto`, root in the namespace has another UID on the host. Its process can no longer write its own
+    // timens_offsets.
     for map in ["auto", "root"] {
         let spec = format!("user: {{ map: {map} }}\ntime: {{ boottime: 1h }}\n");
         let command = ["run", "-", "-q", "--", "cat", "/proc/self/timens_offsets"];

@@ -1,4 +1,5 @@
-//! The plan against what the kernel saw: strace(1) watches a run, and the state-changing calls must be the plan's.
+//! Compares the plan with the real calls: strace(1) traces a run, and its state-changing calls must be the plan's
+//! calls.
 
 mod support;
 
@@ -9,7 +10,7 @@ use std::process::Command;
 
 use support::{binary, skip, stdout, text};
 
-/// A call counts if it changes something that outlives it: a process, a namespace, a mount, a name, a device, an id.
+/// These calls change something that exists after the call: a process, a namespace, a mount, a name, a device, an ID.
 const CHANGING: [&str; 18] = [
     "chdir",
     "chroot",
@@ -31,7 +32,7 @@ const CHANGING: [&str; 18] = [
     "unshare",
 ];
 
-/// The changing calls of each process, in order; the first process is `sandbox` itself.
+/// The state-changing calls of each process, in order. The first process is `sandbox` itself.
 fn traced(arguments: &[&str]) -> Vec<Vec<String>> {
     traced_by(&mut Command::new("strace"), arguments)
 }
@@ -83,7 +84,7 @@ fn processes(trace: &str) -> Vec<Vec<String>> {
     order.iter().filter_map(|pid| calls.remove(pid)).collect()
 }
 
-/// A changing call in the words of a plan: what the plan can't know, or leaves out, is left out here too.
+/// A state-changing call in the format of a plan. Details that a plan cannot know or omits are removed.
 fn changing(pid: &str, call: &str, opened: &HashMap<(String, String), String>) -> Option<String> {
     let name = call.split('(').next()?;
     let strip = |pattern: &str, with: &str, words: &str| {
@@ -103,16 +104,17 @@ fn changing(pid: &str, call: &str, opened: &HashMap<(String, String), String>) -
         "ioctl" if call.contains("SIOCS") => Some(strip(r"ioctl\(\d+", "ioctl(<socket>", call)),
         "ioctl" => None,
         "execve" => Some(strip(r"0x[0-9a-f]+ /\* \d+ vars \*/", "environ", call)),
-        // A process that closes its own descriptors changes nothing that others see: init, which is no program.
+        // The init executes no program, so it closes its descriptors with close_range. No other process sees a
+        // change.
         "close_range" if call.ends_with(", 0)") => None,
-        // The runtime's own: names of threads, and so on.
+        // The runtime's own calls, for example for names of threads.
         "prctl" if !call.contains("PDEATHSIG") => None,
         name if CHANGING.contains(&name) => Some(call.to_owned()),
         _ => None,
     }
 }
 
-/// The changing calls of the plan, in the same words, per actor.
+/// The state-changing calls of the plan in the same format, for each actor.
 fn planned(arguments: &[&str]) -> Vec<Vec<String>> {
     let position = arguments.iter().rposition(|word| *word == "--").unwrap();
     let mut dry = arguments.to_vec();
@@ -126,7 +128,7 @@ fn planned(arguments: &[&str]) -> Vec<Vec<String>> {
         if !CHANGING.contains(&name) && name != "write" || is_own {
             continue;
         }
-        // What is said of a call beyond itself.
+        // Removes the plan's remarks after the call.
         let call = call.split("  [").next().unwrap();
         match actors.iter_mut().find(|(known, _)| known == actor) {
             Some((_, calls)) => calls.push(call.to_owned()),
@@ -141,7 +143,7 @@ fn the_kernel_sees_what_the_plan_says() {
     if !Path::new("/usr/bin/strace").exists() {
         return skip("the_kernel_sees_what_the_plan_says", "strace(1) isn't installed");
     }
-    // A root needs a program that needs nothing else in it.
+    // The new root is empty, so the program must be statically linked.
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().to_str().unwrap().to_owned();
     let source = support::repository().join("benches/nothing.c");
@@ -167,7 +169,7 @@ fn the_kernel_sees_what_the_plan_says() {
     ];
     for arguments in plans {
         let mut seen = traced(arguments);
-        // The first call of all is the one that started `sandbox` under strace.
+        // The first call is the execve of `sandbox` under strace.
         let first = seen[0].remove(0);
         assert!(first.starts_with("execve("), "{first}");
         seen.retain(|calls| !calls.is_empty());
@@ -175,7 +177,7 @@ fn the_kernel_sees_what_the_plan_says() {
     }
 }
 
-/// In a network that is the outside, so that this machine's has no bridge. The name of the port is another on each run.
+/// A new network namespace represents the host, so the host gets no bridge. The name of the port differs on each run.
 #[test]
 fn the_kernel_sees_the_bridge_and_the_relay() {
     if !Path::new("/usr/bin/strace").exists() {

@@ -17,7 +17,7 @@ fn every_card_holds() {
     snapshot_cards("demo-user", &cards);
 }
 
-/// What the notes on Docker's architecture say about user namespaces, and the card that shows it.
+/// Each claim of the notes on Docker's architecture about user namespaces, and the card that shows it.
 #[test]
 fn each_claim_of_the_notes_has_its_card() {
     let claims = [
@@ -46,7 +46,8 @@ fn each_mistake_shows_what_goes_wrong() {
     }
 }
 
-/// The maps and the ids that a command inside sees: `UID GID | uid_map | gid_map | setgroups`, blanks as one.
+/// The maps and the IDs that a command in the namespace sees: `UID GID | uid_map | gid_map | setgroups`. Runs of
+/// blanks become one blank.
 const LOOK: &str = "for file in uid_map gid_map setgroups; do echo '|'; cat /proc/self/$file; done";
 
 fn inside(flags: &[&str]) -> String {
@@ -89,20 +90,22 @@ fn root_maps_ranges_itself() {
     );
 }
 
-/// As uid 1000, to whom 100000:65536 is lent: /etc/subuid and /etc/subgid are bound over in a mount namespace of its own.
+/// Runs as UID 1000 with the subordinate range 100000:65536. In a new mount namespace, test files are mounted over
+/// /etc/subuid and /etc/subgid.
 fn as_borrower(flags: &[&str], command: &[&str]) -> Output {
     borrow(&[], &[&["-q"], flags, &["--"], command].concat())
 }
 
-/// The same with these options of setpriv(1), and any arguments behind `sandbox user`.
+/// The same with these options of setpriv(1), and with any arguments after `sandbox user`.
 fn borrow(options: &[&str], arguments: &[&str]) -> Output {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let own = directory.path().join("sandbox");
     let lent = directory.path().join("subuid");
     fs::write(&lent, "1000:100000:65536\n").unwrap();
-    // Copied by a process of its own: a file that this one has open for writing, any child that another test starts at
-    // that moment has open too, and what is being written can't be executed (ETXTBSY).
+    // Another process copies the program. If this process had the file open for writing, a child that another test
+    // starts at that moment would inherit the descriptor. A file that is open for writing cannot be executed
+    // (ETXTBSY).
     let script = "cp \"$BINARY\" \"$OWN\" && mount --bind $0 /etc/subuid && mount --bind $0 /etc/subgid && \
                   exec setpriv --reuid=1000 --regid=1000 --clear-groups \"$@\"";
     Command::new("unshare")
@@ -162,7 +165,7 @@ fn a_helper_that_may_not_write_is_an_error_that_says_why() {
     assert!(error.contains("no_new_privs"), "{error}");
 }
 
-/// Files of demonstrations, and who they belong to outside.
+/// The files of demonstrations, and the UIDs that own them on the host.
 fn files() -> Vec<(String, u32)> {
     let all = fs::read_dir("/tmp").unwrap().flatten();
     let named = all.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry));
@@ -182,7 +185,7 @@ fn no_demonstration_leaves_a_file_that_its_user_could_not_remove() {
         }
         assert!(!files().iter().any(|(_, owner)| (100_000..165_536).contains(owner)), "{:?}", files());
     }
-    // Killed at twenty moments, so that some fall between the making and the undoing.
+    // The test kills the demonstration after twenty different delays. Some kills fall between creation and removal.
     let mut killed = Vec::new();
     for delay in 0..20 {
         let mut child = sandbox(&["user", "--demo", "file"]).stdout(Stdio::null()).spawn().unwrap();
@@ -193,7 +196,7 @@ fn no_demonstration_leaves_a_file_that_its_user_could_not_remove() {
     }
     let is_of_killed = |name: &String| killed.iter().any(|prefix| name.starts_with(prefix));
     let is_left = || files().iter().any(|(name, _)| is_of_killed(name));
-    // Another test's command may have begun to sweep the same journals, and be killed at that.
+    // The command of another test may have started to process the same journals and have been killed.
     for _ in 0..100 {
         stdout(&["uts", "-q", "--", "true"]);
         if !is_left() {
@@ -243,7 +246,7 @@ fn a_wrong_map_is_refused_before_anything_is_done() {
         (&["--map", "0:100000:10", "--map", "5:200000:10"], 125, "mapped twice"),
         (&["--map", "0:100000:10", "--map", "20:100005:10"], 125, "mapped twice"),
         (&["--map", "0:4294967290:10"], 125, "4294967294"),
-        // (uid_t) -1 is no id.
+        // (uid_t) -1 is not a valid ID.
         (&["--map", "0:4294967295:1"], 125, "4294967294"),
         (&["--map", "4294967295:0:1"], 125, "4294967294"),
         (&["--map-user", "4294967295"], 125, "4294967294"),

@@ -14,7 +14,7 @@ fn every_card_holds() {
     snapshot_cards("demo-uts", &cards);
 }
 
-/// What the notes on Docker's architecture say about uts namespaces, and the card that shows it.
+/// Each claim of the notes on Docker's architecture about uts namespaces, and the card that shows it.
 #[test]
 fn each_claim_of_the_notes_has_its_card() {
     let claims = [
@@ -35,7 +35,7 @@ fn the_names_are_set_inside_only() {
     let flags = ["uts", "--hostname", "box", "--domainname", "lab", "--", "cat"];
     assert_eq!(stdout(&[&flags[..], &names].concat()), "box\nlab\n");
     assert_eq!(outside(), before);
-    // 64 bytes are the most that the kernel keeps.
+    // The kernel's maximum length of a hostname is 64 bytes.
     let long = "x".repeat(64);
     assert_eq!(stdout(&["uts", "-q", "--hostname", &long, "--", "cat", names[0]]), long + "\n");
 }

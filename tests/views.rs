@@ -1,4 +1,4 @@
-//! The views, the plans and the specs: what is printed, and that it fits.
+//! The views, the plans and the specs: what is printed, and that it fits the terminal.
 
 mod support;
 
@@ -14,8 +14,8 @@ fn every_view_fits_a_terminal_of_80_by_24() {
     for feature in FEATURES {
         let view = stdout(&[feature, "--show-proc"]);
         fits(&view, 80, 24);
-        // The paths of this machine's cgroups are its own: tests/cgroup.rs holds what must be equal there.
-        // tests/net.rs looks at devices from a network of its own.
+        // The cgroup paths depend on the machine, so tests/cgroup.rs checks that view. tests/net.rs checks the
+        // devices in a new network namespace.
         let is_its_own = matches!(feature, "cgroup" | "net") || feature == "mnt" && !is_plain_world();
         if !is_its_own {
             snapshot(&format!("view-{feature}"), &view);
@@ -57,7 +57,7 @@ fn the_view_of_a_whole_container_has_what_differs_and_counts_the_rest() {
     let all = text(&output.stderr);
     assert!(output.status.success(), "{all}");
     fits(&all, 80, 40);
-    // Before it, what this machine cannot do; after it, where to look.
+    // Warnings about this machine precede the view. A hint about further commands follows it.
     let view = all.split_inclusive('\n').skip_while(|line| !line.starts_with("new ")).collect::<String>();
     let view = view.split("sandbox: pid").next().unwrap().to_owned();
     fits(&view, 80, 24);
@@ -101,7 +101,7 @@ fn a_run_is_narrated_step_by_step() {
 
 #[test]
 fn a_step_waits_for_a_key_and_without_a_terminal_says_so() {
-    // setsid(1) takes the terminal away, so the answer is the same wherever this runs.
+    // setsid(1) removes the controlling terminal, so the result is the same in every environment.
     let mut command = std::process::Command::new("setsid");
     let output = command
         .arg(support::binary())

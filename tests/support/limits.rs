@@ -1,4 +1,4 @@
-//! Cgroups as the kernel shows them, read by the tests themselves: never by the readers that are under test.
+//! Cgroups as the kernel shows them. The tests read the files themselves, not with the code under test.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use super::{run, skip, stdout, text};
 /// The five controllers.
 pub const FEATURES: [&str; 5] = ["memory", "cpu", "blkio", "devices", "pids"];
 
-/// Whether this user may have groups of a feature here. If not, the refusal is held to say why.
+/// Returns true if this user may create cgroups of a feature here. If not, the refusal must give the reason.
 pub fn is_possible(feature: &str) -> bool {
     let plan = stdout(&[feature, "--dry-run", "--format", "json"]);
     let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
@@ -22,7 +22,7 @@ pub fn is_possible(feature: &str) -> bool {
     false
 }
 
-/// The same; the test is skipped where it's not.
+/// The same. If the user may not, the test is skipped.
 pub fn may(test: &str, feature: &str) -> bool {
     let may = is_possible(feature);
     if !may {
@@ -31,7 +31,7 @@ pub fn may(test: &str, feature: &str) -> bool {
     may
 }
 
-/// The features of which this user may have groups here. Where there is none, the test is skipped.
+/// The features for which this user may create cgroups here. If there is none, the test is skipped.
 pub fn possible(test: &str) -> Vec<&'static str> {
     let possible: Vec<&str> = FEATURES.into_iter().filter(|feature| is_possible(feature)).collect();
     if possible.is_empty() {
@@ -40,7 +40,7 @@ pub fn possible(test: &str) -> Vec<&'static str> {
     possible
 }
 
-/// The directory of a process's group: of the controller's v1 hierarchy, else of v2's.
+/// The directory of a process's cgroup, in the controller's v1 hierarchy or else in the v2 hierarchy.
 pub fn group(pid: u32, v1: &str) -> PathBuf {
     let membership = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -64,18 +64,18 @@ pub fn group(pid: u32, v1: &str) -> PathBuf {
     }
 }
 
-/// Whether a group's files are v2's.
+/// Returns true if the cgroup has cgroup v2 files.
 pub fn is_v2(group: &Path) -> bool {
     group.join("cgroup.controllers").exists()
 }
 
-/// What a file of a group says.
+/// The content of a cgroup's file.
 pub fn says(group: &Path, v1: &str, v2: &str) -> String {
     let file = group.join(if is_v2(group) { v2 } else { v1 });
     fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())).trim().to_owned()
 }
 
-/// Every directory `sandbox` of any hierarchy.
+/// Every directory named `sandbox` in any hierarchy.
 pub fn left() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![PathBuf::from("/sys/fs/cgroup")];

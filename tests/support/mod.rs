@@ -1,4 +1,5 @@
-//! What every integration test needs: the binary, who we are, snapshots by relation, and skips that are counted.
+//! What every integration test needs: the binary, the current user, snapshots with numbers replaced by names, counted
+//! skips.
 #![allow(dead_code, unreachable_pub)] // Each test binary uses its part.
 
 pub mod limits;
@@ -15,7 +16,8 @@ pub fn binary() -> PathBuf {
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_sandbox")), PathBuf::from)
 }
 
-/// The repository: at run time SANDBOX_REPO, since the tests may have been moved to where another user can read them.
+/// The repository. SANDBOX_REPO names it at run time, because the tests may run from a copy that another user can
+/// read.
 pub fn repository() -> PathBuf {
     std::env::var_os("SANDBOX_REPO").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
 }
@@ -25,7 +27,7 @@ pub fn sandbox(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command
         .args(arguments)
-        // The working directory is shown: where the repository lies isn't the tests' business.
+        // `sandbox` prints its working directory. The result must not depend on the repository's location.
         .current_dir("/")
         .env("COLUMNS", "80")
         .env("NO_COLOR", "1")
@@ -34,12 +36,12 @@ pub fn sandbox(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs it to its end.
+/// Runs it and waits for its end.
 pub fn run(arguments: &[&str]) -> Output {
     sandbox(arguments).output().expect("sandbox can be executed")
 }
 
-/// Runs a command with this for its standard input, of which it need not read all.
+/// Runs a command with this standard input. The command need not read all of it.
 pub fn feed(command: &mut Command, input: impl AsRef<[u8]>) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
@@ -51,7 +53,8 @@ pub fn feed(command: &mut Command, input: impl AsRef<[u8]>) -> Output {
     child.wait_with_output().expect("its output can be read")
 }
 
-/// One test of the file at a time: each `sandbox` sweeps what killed ones left, and loads must not meet.
+/// Runs one test of the file at a time. Each `sandbox` removes what killed runs left, and two loads must not run
+/// together.
 pub fn alone() -> std::sync::MutexGuard<'static, ()> {
     static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
     ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -70,12 +73,13 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Whether the tests run as root. Snapshots of both kinds of user are kept apart.
+/// True if the tests run as root. Root and ordinary users have separate snapshots.
 pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// Says that a test can't run here. `scripts/test` counts these; reasons that no set-up could remove begin with `machine:`.
+/// Reports that a test cannot run here. `scripts/test` counts these lines. If no set-up can remove the reason, it
+/// starts with `machine:`.
 pub fn skip(test: &str, reason: &str) {
     let line = format!("SKIP {test}: {reason}\n");
     eprint!("{line}");
@@ -86,23 +90,23 @@ pub fn skip(test: &str, reason: &str) {
     }
 }
 
-/// Whether nothing outside shows in views of the mount table and of the devices but what every machine has: `/` is
-/// private, and `lo` the only device. `scripts/test` makes such a world when it's root.
+/// True if the mount table and the list of devices show only what every machine has: `/` is private, and `lo` is the
+/// only device. `scripts/test` creates such namespaces when it runs as root.
 pub fn is_plain_world() -> bool {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    // Not /sys/class/net: that shows the network of whoever mounted it.
+    // /sys/class/net shows the network namespace of the process that mounted /sys, so it is not used here.
     let devices = std::fs::read_to_string("/proc/self/net/dev").unwrap_or_default();
     !table.contains(" shared:") && devices.lines().skip(2).count() <= 1
 }
 
-/// Compares with the snapshot `NAME@root` or `NAME@user`, numbers named by relation.
+/// Compares with the snapshot `NAME@root` or `NAME@user`. Equal numbers are replaced by equal names.
 pub fn snapshot(name: &str, text: &str) {
     let who = if is_root() { "root" } else { "user" };
     snapshot_for_all(&format!("{name}@{who}"), text);
 }
 
-/// The same for a demonstration. Numbers are named card by card: the namespaces of one card are gone when the next is
-/// made, so the kernel may give their numbers again, or not.
+/// The same for a demonstration. Numbers are replaced card by card. The namespaces of one card are gone before the
+/// next card, so the kernel may reuse their inode numbers.
 pub fn snapshot_cards(name: &str, cards: &str) {
     let cards: Vec<String> = cards.split("\n\n").map(sandbox::render::stable::stable).collect();
     snapshot(name, &cards.join("\n\n"));
@@ -120,7 +124,7 @@ pub fn snapshot_for_all(name: &str, text: &str) {
     snapshot_as_it_is(name, &length.replace_all(&text, r#""<hostname>", <length>"#));
 }
 
-/// Compares with a snapshot of something in which no number changes, and each blank counts.
+/// Compares with a snapshot as it is: no number is replaced, and each blank counts.
 pub fn snapshot_as_it_is(name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path(repository().join("snapshots"));
@@ -129,7 +133,7 @@ pub fn snapshot_as_it_is(name: &str, text: &str) {
     settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
-/// The number of a process's child, once it has become the program of this name.
+/// The PID of a process's child, after the child has executed the program of this name.
 pub fn child_named(parent: u32, name: &str) -> u32 {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while std::time::Instant::now() < deadline {
@@ -146,7 +150,7 @@ pub fn child_named(parent: u32, name: &str) -> u32 {
     panic!("no child of {parent} became {name}");
 }
 
-/// No line may be wider, whatever the values were.
+/// No line may be wider than this, whatever the values are.
 pub fn fits(text: &str, columns: usize, lines: usize) {
     for line in text.lines() {
         assert!(line.chars().count() <= columns, "{} columns: {line}", line.chars().count());

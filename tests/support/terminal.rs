@@ -1,4 +1,4 @@
-//! `sandbox` in a terminal of its own: what is typed, what appears.
+//! `sandbox` in a new terminal: what is typed, and what appears.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -11,21 +11,21 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{Winsize, openpty};
 use nix::sys::termios::{Termios, tcgetattr};
 
-/// A program that has a terminal for its controlling one.
+/// A program with a controlling terminal.
 pub struct Terminal {
     child: Child,
     master: File,
-    /// Its modes before the program ran.
+    /// The terminal's modes before the program started.
     pub before: Termios,
-    /// All that has appeared so far.
+    /// Everything that has appeared so far.
     pub seen: String,
 }
 
-/// How long anything may take.
+/// The timeout for each wait.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Terminal {
-    /// Starts `sandbox` with these arguments in a terminal of 80 by 40.
+    /// Starts `sandbox` with these arguments in a terminal of 80 columns and 40 rows.
     pub fn start(arguments: &[&str]) -> Terminal {
         Terminal::of(&super::binary(), arguments)
     }
@@ -51,28 +51,28 @@ impl Terminal {
         Terminal { child, master: File::from(pty.master), before, seen: String::new() }
     }
 
-    /// The modes as they are now.
+    /// The terminal's current modes.
     pub fn modes(&self) -> Termios {
         tcgetattr(&self.master).expect("a terminal has modes")
     }
 
-    /// Makes the window so large; the kernel tells by SIGWINCH.
+    /// Sets the window size. The kernel reports the change by SIGWINCH.
     pub fn resize(&self, rows: u16, columns: u16) {
         let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         rustix::termios::tcsetwinsize(&self.master, size).expect("a terminal has a size");
     }
 
-    /// The number of `sandbox`.
+    /// The PID of `sandbox`.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Types.
+    /// Types these keys.
     pub fn press(&mut self, keys: &str) {
         self.master.write_all(keys.as_bytes()).expect("the terminal takes keys");
     }
 
-    /// Waits until these words have appeared after what was waited for before, and gives all up to there.
+    /// Waits until this text appears after the text of the last wait. Returns the output up to and including it.
     pub fn wait_for(&mut self, words: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -84,12 +84,12 @@ impl Terminal {
         }
     }
 
-    /// Waits for the end, and gives how it ended and what appeared until then.
+    /// Waits for the program's end. Returns its status and its output.
     pub fn end(mut self) -> (ExitStatus, String) {
         self.ended()
     }
 
-    /// The same, where the terminal is still to be looked at.
+    /// The same, but the terminal can still be examined.
     pub fn ended(&mut self) -> (ExitStatus, String) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -102,7 +102,7 @@ impl Terminal {
         }
     }
 
-    /// Reads what there is, waiting a little for it; false when nothing came, or nothing can come any more.
+    /// Reads the available output after a short wait. Returns false if nothing came or nothing more can come.
     fn read(&mut self) -> bool {
         let mut ready = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
         if poll(&mut ready, PollTimeout::from(200_u16)) == Ok(0) {
@@ -114,7 +114,7 @@ impl Terminal {
                 self.seen.push_str(&String::from_utf8_lossy(&bytes[..count]).replace('\r', ""));
                 true
             }
-            // EIO: the last process at the other end has gone.
+            // EIO: the last process at the other end has exited.
             _ => false,
         }
     }
