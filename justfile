@@ -1,33 +1,34 @@
-# An index of this project's commands: `just` lists them. What each does lies in scripts/, which needs no just.
+# An index of this project's commands: `just` lists them. The commands themselves are in scripts/, and work without
+# just.
 
 # List the commands
 default:
     @just --list
 
-# Install what building and testing need (root), or say what is missing
+# Install what building and testing need (root), or print what is missing
 setup:
     scripts/setup
 
-# Formatting, lints, all tests; as root the integration tests once more as an ordinary user
+# Check formatting and lints, run all tests; as root, run the integration tests once more as an ordinary user
 test:
     scripts/test
 
-# A command as root where cgroup v2 is all there is: just vm cat /sys/fs/cgroup/cgroup.controllers
+# Run a command as root in a VM that has only cgroup v2: just vm cat /sys/fs/cgroup/cgroup.controllers
 vm *ARGS:
     scripts/vm {{ARGS}}
 
-# One static binary to hand out: dist/sandbox
+# Build one static binary to copy to other machines: dist/sandbox
 release:
     scripts/release
 
-# Against unshare(1), crun, runc, bwrap and minimal C programs: just bench --check 200
+# Compare with unshare(1), crun, runc, bwrap and minimal C programs: just bench --check 200
 bench *ARGS:
     scripts/bench {{ARGS}}
 
-# Each system call of a start fails in turn, or starts are killed at many moments: just faults --kill 1000
+# Make each system call of a start fail in turn, or kill starts at many moments: just faults --kill 1000
 faults *ARGS:
     scripts/faults {{ARGS}}
 
-# Make docs/*.svg anew from real output
+# Make docs/*.svg again from real output
 pictures:
     scripts/pictures

@@ -1,9 +1,9 @@
-//! What the check before exec costs, for scripts/bench: a container that is started with it, or without.
+//! Measures the cost of the check before exec, for scripts/bench: starts a container with the check, or without it.
 //!
 //!     check with|without SPEC
 //!
-//! `sandbox` itself has no way to leave the check out. So this does what `sandbox run` does, by the same library, and takes the
-//! two steps out of the plan; the stopwatch of scripts/bench takes the difference.
+//! `sandbox` itself has no option to leave the check out. So this program does what `sandbox run` does, with the same
+//! library, and removes the two steps from the plan. scripts/bench measures the difference.
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -1,11 +1,12 @@
-// The floor of a whole container in scripts/bench: the least C program that makes the same raw calls as `sandbox run`.
+// The floor of a whole container in scripts/bench: the smallest C program with the same raw calls as `sandbox run`.
 //
-//     container plain ROOT COMMAND     own pid, mnt, net, uts and ipc, ROOT as the root with /proc, /sys and /dev
+//     container plain ROOT COMMAND     new pid, mnt, net, uts and ipc, ROOT as the root with /proc, /sys and /dev
 //     container full ROOT COMMAND      and a cgroup namespace, limits of memory, cpu and pids, capabilities,
-//                                      no_new_privs, a system call filter, RLIMIT_NOFILE
+//                                      no_new_privs, a seccomp filter, RLIMIT_NOFILE
 //
-// It runs as root. It checks each call and does nothing else: it reads no spec, holds nothing against anything, writes no
-// journal, and what a failure leaves stays. filter.h is the filter that sandbox installs, as it prints it in its plan.
+// It runs as root. It checks each call and does nothing else. It reads no spec, compares no state with a spec, writes
+// no journal, and does not clean up after a failure. filter.h is the seccomp filter that sandbox installs, as printed
+// in its plan.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +33,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-// Not from <sys/mount.h>: it and <linux/mount.h> can't both be had with every C library.
+// Not from <sys/mount.h>: with some C libraries, it conflicts with <linux/mount.h>.
 int mount(const char *, const char *, const char *, unsigned long, const void *);
 int umount2(const char *, int);
 enum { PRIVATE = 1 << 18, RECURSIVE = 1 << 14, DETACH = 2, BELOW = 0x8000 };
@@ -63,7 +64,7 @@ static void put(const char *directory, const char *file, const char *text) {
     close(descriptor);
 }
 
-// Groups: one directory in each hierarchy (v1), or one for all (v2), in which the child is then born.
+// The cgroups: one directory in each hierarchy (v1), or one for all (v2), in which the child is then created.
 static char groups[4][128];
 static int group_count;
 static int is_v2;
@@ -114,7 +115,7 @@ static int find(int tree, const char *path) {
     return syscall(SYS_openat2, tree, path, &how, sizeof how);
 }
 
-// The end of `options` is a NULL; an option without a value is a flag.
+// `options` ends with NULL. An option without a value is a flag.
 static int make(const char *kind, const char *const *options, unsigned attributes) {
     int context = must(syscall(SYS_fsopen, kind, FSOPEN_CLOEXEC), kind);
     must(syscall(SYS_fsconfig, context, FSCONFIG_SET_STRING, "source", kind, 0), "fsconfig source");
@@ -229,7 +230,7 @@ static void raise_lo(void) {
 static void harden(void) {
     struct rlimit files = {1024, 1024};
     must(setrlimit(RLIMIT_NOFILE, &files), "setrlimit");
-    // Docker's set.
+    // Docker's default capabilities.
     static const int kept[] = {
         CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SETPCAP,
         CAP_NET_BIND_SERVICE, CAP_NET_RAW, CAP_SYS_CHROOT, CAP_MKNOD, CAP_AUDIT_WRITE, CAP_SETFCAP,

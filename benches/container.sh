@@ -1,15 +1,16 @@
 # shellcheck shell=bash
-# The second chapter of scripts/bench, which sources this: a whole container, started until its command has ended.
+# The second part of scripts/bench, which sources this file: a whole container, from its start to the end of its
+# command.
 #
-# All make the same: namespaces, a root by pivot_root with /proc, /sys, /dev, masks and read-only paths, limits of memory,
-# cpu and pids, docker's capabilities, the same allowed system calls, no_new_privs, RLIMIT_NOFILE. Only sandbox holds in the
-# end what the kernel shows against what was asked for.
+# All tools make the same container: namespaces, a root by pivot_root with /proc, /sys, /dev, masked and read-only
+# paths, limits of memory, cpu and pids, docker's capabilities, the same allowed system calls, no_new_privs,
+# RLIMIT_NOFILE. Only sandbox compares at the end what the kernel shows with what was requested.
 
 root=$built/root
 mkdir -p "$root"/{bin,proc,sys,dev}
 cp "$built/nothing" "$root/bin/true"
 
-# A spec without cgroups and hardening, as bwrap is asked for; and one with all.
+# A spec without cgroups and hardening, equal to the options of bwrap, and a spec with all of it.
 plain=$built/plain.yaml full=$built/full.yaml
 cat >"$plain" <<SPEC
 rootfs: $root
@@ -33,14 +34,15 @@ no_new_privileges: true
 rlimits: { nofile: 1024 }
 SPEC
 
-# crun and runc leave the directory above the container's, in every hierarchy there is. Where another run is in it, it stays.
+# crun and runc leave the parent directory of the container's cgroup in every hierarchy. If another run uses it, it
+# stays.
 trap 'rmdir /sys/fs/cgroup/*/sandbox /sys/fs/cgroup/sandbox 2>/dev/null || true' EXIT
 
 listed() {
     sed 's/.*/"&"/' | paste -sd,
 }
 
-# bundle NAME: the same for crun and runc. What is allowed is read from the lists that sandbox is built with.
+# bundle NAME: the same for crun and runc. The allowed system calls are read from the lists that sandbox is built with.
 bundle() {
     local capabilities calls
     capabilities=$(sed -n '/DEFAULT: \[Capability/,/^];/p' src/security/capabilities.rs | grep -o 'CAP_[A-Z_]*' | listed)
@@ -53,9 +55,9 @@ bundle() {
         benches/config.json >"$built/bundles/$1/config.json"
 }
 
-# crun 1.8 refuses to start where cgroup v1 and v2 are both mounted: the v2 side, which has none of these controllers, is
-# hidden. And /run, where crun, runc and sandbox note what they make, is a tmpfs as on any machine that systemd boots: on a
-# disk it's the disk that is measured. In a private mount table, for all tools alike.
+# crun 1.8 refuses to start if both cgroup v1 and v2 are mounted. So the v2 mount, which has none of these controllers,
+# is hidden. crun, runc and sandbox write their state to /run. It is a tmpfs here, as on any machine that systemd
+# boots: otherwise the disk would be measured. Both are in a private mount table, for all tools alike.
 quietly() {
     [ "$(id -u)" -eq 0 ] || { "$@"; return; }
     # shellcheck disable=SC2016
@@ -73,14 +75,14 @@ else
     printf '\nbwrap is not installed: its rows are left out.\n'
 fi
 if [ "$(id -u)" -eq 0 ]; then
-    # The filter as sandbox prints it in its plan: one number an instruction.
+    # The seccomp filter as sandbox prints it in its plan: one number for each instruction.
     "$SANDBOX_BIN" run "$full" --dry-run --format json | tr -d ' \n' | grep -o '"filter":{"program":\[[0-9,]*' |
         grep -o '[0-9][0-9,]*$' | sed 's/,/u,\n/g; s/$/u/' >"$built/filter.h"
     $floor_cc -O2 -Wall -Wextra -static -no-pie -I "$built" -o "$built/container" benches/container.c
     rows+=(== "floor, no limits" - "$built/container" plain "$root" /bin/true
         == "floor container" - "$built/container" full "$root" /bin/true
         == "sandbox run" "floor container" "$SANDBOX_BIN" run -q "$full")
-    # Built as scripts/release builds. It ends with its path, in JSON.
+    # Built as scripts/release builds. The output ends with the path of the binary, in JSON.
     check=$(RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" \
         cargo bench --locked --no-run --bench check --target "$(scripts/release --target)" --message-format json |
         grep -o '"executable":"[^"]*/check-[^"]*"' | cut -d '"' -f 4)
@@ -112,7 +114,7 @@ awk '{ label = substr($0, 1, 33); sub(/ +$/, "", label); split(substr($0, 34), f
             median[with] - median[without], least[with] - least[without]
     }' "$built/table"
 
-# storm COMMAND...: 100 starts, 8 at a time, {} being the number of each; the milliseconds.
+# storm COMMAND...: 100 starts, 8 at a time; {} is the number of each start. Prints the milliseconds.
 storm() {
     local before
     before=$(date +%s%N)

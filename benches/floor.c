@@ -1,10 +1,10 @@
-// The floor of scripts/bench: the least C program that makes the same raw calls as `sandbox uts` and `sandbox pid`.
+// The floor of scripts/bench: the smallest C program with the same raw calls as `sandbox uts` and `sandbox pid`.
 //
 //     floor uts COMMAND...    clone3(CLONE_NEWUTS), exec
 //     floor pid COMMAND...    clone3(CLONE_NEWPID | CLONE_NEWNS), / private, a new /proc, exec
 //
-// Run by an ordinary user it adds CLONE_NEWUSER and maps 0 to the caller, as sandbox does. It checks each call and
-// does nothing else: no options, no messages worth reading, no clean-up.
+// If an ordinary user runs it, it adds CLONE_NEWUSER and maps 0 to the caller, as sandbox does. It checks each call
+// and does nothing else: it has no options, no helpful messages, and no clean-up.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -35,7 +35,7 @@ static void put(const char *path, const char *text) {
 
 static void map_root_to(uid_t uid, gid_t gid) {
     char line[32];
-    // The kernel lets an ordinary user write a gid map only after setgroups(2) has been given up.
+    // An ordinary user may write gid_map only after "deny" was written to setgroups.
     put("/proc/self/setgroups", "deny");
     snprintf(line, sizeof line, "0 %u 1", uid);
     put("/proc/self/uid_map", line);

@@ -1,5 +1,5 @@
-// The payload of scripts/bench: a program that only ends. Built without a C library (-nostdlib -static), since the
-// start of a C library alone takes longer than making a namespace, and would hide what is measured.
+// The payload of scripts/bench: a program that only exits. It is built without a C library (-nostdlib -static): the
+// start of a C library alone takes longer than making a namespace, and would hide the time to be measured.
 #include <sys/syscall.h>
 
 void _start(void) {

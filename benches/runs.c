@@ -2,15 +2,15 @@
 //
 //     runs ROUNDS  == LABEL BASE COMMAND...  == LABEL BASE COMMAND...  ...
 //
-// Every round runs each command once, in a new random order: a slow moment of the machine then hits all commands
-// alike, and none profits from always following the same one. Measured is the wall time from just before vfork to
-// just after wait4, so the runner's own work is left out. A pause after each run keeps the kernel's deferred
-// clean-up (namespaces are torn down after the exit) from being charged to the next one.
+// Every round runs each command once, in a new random order. So a slow moment of the machine affects all commands
+// alike, and none gains from always following the same one. It measures the wall time from just before vfork to just
+// after wait4, so the runner's own work is left out. After each run it pauses. Otherwise the kernel's deferred
+// clean-up (namespaces are torn down after the exit) would be counted for the next run.
 //
-// Prints one row a command: n, minimum, median, 95th percentile in milliseconds, the most memory that any process of it
-// had resident (ru_maxrss of it and of all that it waited for, in KiB, the median), and the ratio of its median time to
-// that of BASE, another command's label ("-" for none). COMMAND is a path: nothing is looked up in PATH while time runs.
-// A command that doesn't exit with 0 ends everything: a failure is fast, and would look like a good figure.
+// Prints one row for each command: n, minimum, median, 95th percentile in milliseconds, the peak resident memory, and
+// the ratio of its median time to that of BASE, another command's label ("-" for none). The peak is the ru_maxrss of
+// the command and of all processes that it waited for, in KiB, the median. COMMAND is a path: no PATH lookup is
+// measured. A command that does not exit with 0 ends everything: a failure is fast, and would look like a good result.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -88,7 +88,7 @@ int main(int argc, char **argv) {
     }
     setpriority(PRIO_PROCESS, 0, -10); // only root may; without it the figures are a little noisier
 
-    // Once with their messages, so that a command that can't work here says why.
+    // Each command runs once with its messages shown, so that a command that cannot work here reports why.
     int null = open("/dev/null", O_RDWR | O_CLOEXEC), out = fcntl(1, F_DUPFD_CLOEXEC, 3);
     dup2(null, 0);
     dup2(null, 1);

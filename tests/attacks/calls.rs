@@ -1,4 +1,4 @@
-//! R9 and R10: what is typed into the caller's terminal, and each call of three ABIs.
+//! R9 and R10: input injected into the caller's terminal, and every system call of three ABIs.
 
 use std::fs;
 
@@ -6,14 +6,14 @@ use crate::support::terminal::Terminal;
 use crate::support::{binary, skip, snapshot_as_it_is, text};
 use crate::{directory, install, run};
 
-/// Types a line by each descriptor that may be a terminal; also with bits that the kernel doesn't look at, and by the call
-/// that pastes at a console.
+/// Injects a line into the terminal through each descriptor that may be one. It also sets high bits of the ioctl
+/// request that the kernel ignores, and tries the request that pastes on a console.
 const TYPE: &str = "open my $tty, '+<', '/dev/tty'; for my $high (0, 1 << 32, 1 << 63) { \
     for my $file (0, 1, 2, defined fileno($tty) ? fileno $tty : ()) { \
     syscall(16, $file, 0x5412 + $high, my $sign = $_) for split //, qq(echo typed\\n); \
     syscall(16, $file, 0x541C + $high, my $paste = chr 3) } }";
 
-/// What the shell outside reads afterwards is what counts.
+/// The test checks what the shell outside the container reads afterwards.
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn nothing_is_typed_for_the_shell_outside() {
@@ -43,8 +43,8 @@ fn nothing_is_typed_for_the_shell_outside() {
     }
 }
 
-/// Makes each call in a child that ends with the errno. The arguments are good for nothing: -1, or a bad address. A few are
-/// left out: they would stop or end the child, or (sync) have the whole machine wait.
+/// Makes each call in a child process whose exit status is the errno. The arguments are invalid: -1, or a bad address.
+/// A few calls are left out: they would stop or end the child, or (sync) make the whole machine wait.
 #[cfg(target_arch = "x86_64")]
 const EACH: &str = r"
     my ($bit, $last) = @ARGV; my %left = map { $_ => 1 } 15, 34, 56, 57, 58, 60, 162, 231;
@@ -57,7 +57,7 @@ const EACH: &str = r"
         print $number, ' ', $? & 127 ? 'signal ' . ($? & 127) : $? >> 8, qq(\n);
     }";
 
-/// The last number that the table tells: of Linux 6.18.
+/// The highest system call number in the table, from Linux 6.18.
 #[cfg(target_arch = "x86_64")]
 const LAST: u32 = 470;
 
@@ -73,7 +73,8 @@ fn each(spec: &str, bit: u32) -> Vec<(u32, String)> {
     shown.lines().map(line).collect()
 }
 
-/// Where everyone has all capabilities that a user namespace gives, what is refused is so by the filter.
+/// In this spec the command has all capabilities that a user namespace gives. A call that is refused is therefore
+/// refused by the seccomp filter.
 #[cfg(target_arch = "x86_64")]
 const OPEN: &str = "user: { map: root }\npid:\nmnt:\nnet:\nipc:\nuts:\ncgroup:\n";
 
@@ -93,7 +94,7 @@ fn each_call_has_the_answer_of_the_table() {
     snapshot_as_it_is("seccomp-x86_64", &table);
 }
 
-/// x32's numbers are those of x86_64 with a bit; the kernel may know them or not.
+/// The system call numbers of x32 are those of x86_64 plus one bit. A kernel may support x32 or not.
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn no_call_of_x32_is_made() {
@@ -102,7 +103,7 @@ fn no_call_of_x32_is_made() {
     assert!(all.iter().all(|(_, answer)| answer == "38"), "{all:?}");
 }
 
-/// A whole program of i386: makes the call whose number is how many arguments it has, with its own stack for the rest.
+/// A complete i386 program. It makes the call whose number equals its argc, with -1 as the first argument.
 #[cfg(target_arch = "x86_64")]
 fn i386() -> Vec<u8> {
     // mov eax, [esp]; mov ebx, -1; int 0x80; mov eax, 1; mov ebx, 7; int 0x80
@@ -111,7 +112,8 @@ fn i386() -> Vec<u8> {
         0x80,
     ];
     let (base, length) = (0x0804_8000, 52 + 32 + code.len() as u32);
-    // The header: an executable for the 386, where it begins, where its only segment is told of; and the segment.
+    // The ELF header: an executable for the 386, its entry point and the offset of its only program header. Then the
+    // segment.
     let header = [0x0003_0002, 1, base + 52 + 32, 52, 0, 0, 0x0020_0034, 1, 0];
     let segment = [1, 0, base, base, length, length, 5, 0x1000];
     let mut program = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
@@ -128,7 +130,7 @@ fn each_call_of_i386_ends_the_process() {
     fs::write(&bytes, i386()).unwrap();
     let program = install("755", &bytes, &directory.path().join("i386"));
     let program = program.to_str().unwrap();
-    // 20 is getpid: it goes on, and ends with 7.
+    // 20 is getpid: if the call is allowed, the program goes on and exits with status 7.
     let script = "for my $number (@ARGV[1 .. $#ARGV]) { my $child = fork; \
         if (!$child) { exec { $ARGV[0] } ('x') x $number or exit 9 } \
         waitpid $child, 0; print $? & 127 ? 'signal ' . ($? & 127) : 'status ' . ($? >> 8), qq(\\n) }";

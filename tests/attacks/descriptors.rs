@@ -1,4 +1,4 @@
-//! R2: descriptors of directories outside that are open when the command begins.
+//! R2: descriptors of directories on the host that are open when the command starts.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use crate::support::{binary, child_named, feed, sandbox, text};
 use crate::{directory, has_usr_alone, of, root};
 
-/// A shell that opens 200 descriptors of directories, none to be closed by execve, and becomes a command.
+/// A shell that opens 200 descriptors of directories without close-on-exec, and then executes a command.
 fn with_many_open(command: &[&str]) -> Command {
     let mut bash = Command::new("bash");
     bash.args(["-c", "for n in {10..209}; do eval \"exec $n< /\"; done; exec \"$@\"", "bash"]).args(command);
@@ -28,14 +28,15 @@ fn two_hundred_open_directories_are_none_inside() {
     let list = ["ls", "-1", "/proc/self/fd"];
     let program = binary();
     let program = program.to_str().unwrap();
-    // 0 to 2, and the directory that ls reads; a shell may keep one more.
+    // Descriptors 0 to 2, and the directory that ls reads. A shell may keep one more.
     assert!(count(&list, "") >= 204, "the shell hands them on");
     for spec in ["uts:\n", "rootfs: host\npid: { init: true }\n", "rootfs: host\nseccomp: default\n"] {
         assert_eq!(count(&[&[program, "run", "-", "-q", "--"][..], &list].concat(), spec), 4, "{spec}");
     }
 }
 
-/// Image and spec may say any working directory; whichever number a directory outside had, it's not there any more.
+/// An image or a spec may name any working directory. A descriptor of a host directory is closed in the container,
+/// whatever its number was.
 #[test]
 fn no_working_directory_leads_out() {
     if !has_usr_alone("no_working_directory_leads_out") {
@@ -60,16 +61,17 @@ fn no_working_directory_leads_out() {
         refused += usize::from(output.status.code() == Some(125));
     }
     assert!(refused >= 61, "{refused}");
-    // The shell's own directory is one of those, and where it leads out of a root `cat` finds the canary.
+    // The shell's working directory is one of these descriptors. If it leads out of a root, `cat` finds the canary.
     let script = format!("cd /proc/self/fd/12 && {look}");
     assert!(text(&with_many_open(&["sh", "-c", &script]).output().unwrap().stdout).contains("out"));
-    // Past a root that was exchanged too, where one has leaked.
+    // A leaked descriptor also leads past a root that was changed by pivot_root.
     let contrast = sandbox(&["run", "--break", "leaked-descriptor"]).output().unwrap();
     let shown = text(&contrast.stdout);
     assert!(shown.split_once("WRONG").unwrap().1.contains("the outer tree"), "{shown}");
 }
 
-/// Looks into every process that is called sandbox, until it's told to end: how many links it met, and those that it read.
+/// Reads the links in /proc of every process that is named sandbox, until SIGUSR1. It prints how many links it found,
+/// and those that it could read.
 const LOOK: &str = r#"
     $| = 1; my (%read, $met, $end); $SIG{USR1} = sub { $end = 1 }; print "ready\n";
     until ($end) {
@@ -86,7 +88,8 @@ const LOOK: &str = r#"
     print "met $met\n", map { "read $_\n" } sort keys %read;
 "#;
 
-/// What is set up beside a container that has no pid namespace has its descriptors, of the outer tree too, open there.
+/// Without a new PID namespace, other processes can see the container while it is set up. At that time it still has
+/// open descriptors, some of the host's mount tree.
 #[test]
 fn nobody_who_shares_the_pids_can_look_into_a_start() {
     let directory = directory();

@@ -1,4 +1,4 @@
-//! R11 and R14: files of cgroups that reach outside, and loads that would take the machine along.
+//! R11 and R14: cgroup files that affect the host, and loads that would exhaust the machine.
 
 use std::fs;
 use std::io::Read;
@@ -9,8 +9,8 @@ use crate::support::terminal::Terminal;
 use crate::support::{binary, feed, is_root, limits, skip, text};
 use crate::{directory, said};
 
-/// v1 runs the program that `release_agent` names, outside and as root, when a group becomes empty. Nothing is written to
-/// it here: that it could be is enough.
+/// When a cgroup becomes empty, cgroup v1 runs the program that `release_agent` names, on the host and as root. The
+/// test does not write to that file. It fails if the file could be written.
 #[test]
 fn no_hierarchy_of_groups_can_be_mounted_or_written_inside() {
     let test = "no_hierarchy_of_groups_can_be_mounted_or_written_inside";
@@ -42,14 +42,14 @@ fn no_hierarchy_of_groups_can_be_mounted_or_written_inside() {
     }
 }
 
-/// The most memory that a process has had, in KiB.
+/// The peak resident memory of a process, in KiB.
 fn peak(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// What a command prints faster than anyone reads is its own business: it waits.
+/// A command may print faster than its output is read. Then its writes must block.
 #[test]
 fn output_that_nobody_reads_fills_no_memory_of_ours() {
     let directory = directory();
@@ -61,8 +61,8 @@ fn output_that_nobody_reads_fills_no_memory_of_ours() {
     let inner = peak(terminal.pid());
     drop(terminal);
     assert!(inner < 64 << 10, "{inner} KiB");
-    // The command isn't slow, and a line that doesn't end is no longer than any other: where somebody reads, many times that
-    // comes in.
+    // The command is fast, and a line without an end has no special limit. If the output is read, many times that
+    // amount arrives.
     let mut run =
         Command::new(binary()).args(command).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     let mut output = run.stdout.take().unwrap();
@@ -74,7 +74,7 @@ fn output_that_nobody_reads_fills_no_memory_of_ours() {
     assert!(inner < 64 << 10, "{inner} KiB");
 }
 
-/// A fork bomb, within a limit; and the same number of processes where there is none.
+/// A fork bomb with a pids limit, and the same number of processes without a limit.
 #[test]
 fn a_fork_bomb_stays_within_its_limit() {
     if !limits::may("a_fork_bomb_stays_within_its_limit", "pids") {
@@ -91,7 +91,7 @@ fn a_fork_bomb_stays_within_its_limit() {
     assert_eq!(count("pid:\npids: { max: 16 }\n"), 15);
 }
 
-/// Much more than there is: the kernel ends it, `sandbox` tells of it.
+/// A process that allocates far more than its limit: the OOM killer kills it, and `sandbox` reports that.
 #[test]
 fn memory_without_end_ends_within_its_limit() {
     if !limits::may("memory_without_end_ends_within_its_limit", "memory") {
@@ -104,6 +104,6 @@ fn memory_without_end_ends_within_its_limit() {
     };
     let limited = eat("pid:\nmemory: { limit: 32MiB, swap: 0 }\n", "10240");
     assert_eq!(limited.status.code(), Some(137), "{}", text(&limited.stderr));
-    // Some 64 MiB are no more than any machine has: without a limit they're there.
+    // Every machine has 64 MiB. Without a limit the allocation succeeds.
     assert_eq!(text(&eat("pid:\n", "64").stdout), "64");
 }

@@ -1,4 +1,4 @@
-//! R6 to R8: who the command is, and what it may.
+//! R6 to R8: the command's user, groups and capabilities.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -10,7 +10,7 @@ use rustix::fs::XattrFlags;
 use crate::support::{binary, feed, is_root, skip, text};
 use crate::{directory, has_usr_alone, install, of, root, run};
 
-/// setpriv(1) makes the caller another one.
+/// Runs `sandbox` through a command such as setpriv(1), which changes the caller's user, groups or capabilities.
 fn run_after(before: &[&str], program: &Path, spec: &str, command: &[&str]) -> String {
     let words = [before, &[program.to_str().unwrap(), "run", "-", "-q", "--"], command].concat();
     let output = feed(Command::new(words[0]).args(&words[1..]).current_dir("/").env("LC_ALL", "C"), spec);
@@ -22,7 +22,8 @@ fn inheritable_net_raw() -> Vec<u8> {
     [0x0200_0000_u32, 0, 1 << 13, 0, 0].iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// A file says "whoever has inherited this capability may have it": nobody in there has.
+/// The file grants a capability to a process that has it in its inheritable set. No process in the container has it
+/// there.
 #[test]
 fn a_file_with_an_inheritable_capability_gives_nothing() {
     let test = "a_file_with_an_inheritable_capability_gives_nothing";
@@ -49,7 +50,7 @@ fn a_file_with_an_inheritable_capability_gives_nothing() {
     assert_eq!(permitted("run_as: 1000\nno_new_privileges: true\ncapabilities: default\n"), 0);
 }
 
-/// A group can be what shuts its members out of a file: mode 0604. So who isn't root may drop none.
+/// A group can deny its members access to a file: mode 0604. So a caller that is not root may drop no group.
 #[test]
 fn a_group_that_shuts_out_can_not_be_dropped_by_who_is_no_root() {
     let test = "a_group_that_shuts_out_can_not_be_dropped_by_who_is_no_root";
@@ -70,13 +71,13 @@ fn a_group_that_shuts_out_can_not_be_dropped_by_who_is_no_root() {
         let shown = run_after(&[&user("--groups")[..], &["4"]].concat(), &program, spec, &read);
         assert!(shown.contains("Permission denied") && shown.contains("deny"), "{spec}: {shown}");
         assert!(!shown.contains("not for"), "{spec}: {shown}");
-        // Who isn't of the group reads it.
+        // A process that is not in the group can read the file.
         let shown = run_after(&user("--clear-groups"), &program, spec, &read);
         assert!(shown.contains("not for the group"), "{spec}: {shown}");
     }
 }
 
-/// The image's own list of users says that everyone is root. Nobody asks it.
+/// The image's own /etc/passwd gives every user the ID of root. `sandbox` must not read it.
 #[test]
 fn the_images_list_of_users_is_not_read() {
     if !has_usr_alone("the_images_list_of_users_is_not_read") {
@@ -87,7 +88,7 @@ fn the_images_list_of_users_is_not_read() {
         ["1", "01", "1:1", "1000", "4294967296", "2147483648", "-1", "0x0", "1 ", "99999999999999", "web"];
     let line = |word: &&str| format!("{}:x:0:0::/:/bin/sh\n", word.trim());
     fs::write(root.path().join("etc/passwd"), words.iter().map(line).collect::<String>()).unwrap();
-    // A program that does ask it finds root there.
+    // A program that does read /etc/passwd finds root there.
     let shown = run(&of(root.path(), "", "pid:"), &["id", "-u", "web"]);
     assert_eq!(text(&shown.stdout), "0\n", "{}", text(&shown.stderr));
     for word in words {

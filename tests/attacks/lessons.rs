@@ -1,10 +1,10 @@
-//! The same as lessons: `sandbox run --break NAME` makes the attack behind its wall and without.
+//! The same attacks as lessons: `sandbox run --break NAME` tries the attack with the protection and without it.
 
 use serde_json::Value;
 
 use crate::support::{fits, is_root, run, skip, stdout, text};
 
-/// What the last thing that was shown says: behind the wall, and without.
+/// The last result that the lesson shows: with the protection, and without it.
 const ANSWERS: [(&str, &str, &str); 11] = [
     ("capabilities", "-1 EPERM", "0"),
     ("suid", "", "0"),
@@ -29,7 +29,7 @@ fn each_attack_works_without_its_wall_and_not_behind_it() {
         let contrast: Value =
             serde_json::from_str(&stdout(&["run", "--break", name, "--format", "json"])).unwrap();
         if let Some(reason) = contrast["skipped"].as_str() {
-            // What only root of the machine can show, or this machine can't.
+            // The lesson needs root on the host, or this machine does not support it.
             assert!(name != "proc-sys" || !is_root(), "{reason}");
             skip(&format!("run --break {name}"), &format!("machine: {reason}"));
             continue;

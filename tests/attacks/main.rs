@@ -1,24 +1,24 @@
-//! The famous holes of container tools, tried on this one. Each attack has a control in which it works: with the wall left
-//! out of the spec or, where `sandbox` can't be told to leave it out, in a process that isn't behind it. So a test that
-//! passes isn't one whose attack would have failed anyway.
+//! Well-known vulnerabilities of container tools, tried on `sandbox`. Each attack has a control in which it succeeds.
+//! The control leaves the protection out of the spec. If `sandbox` has no option for that, the control is a process
+//! without the protection. So a test cannot pass only because its attack would have failed anyway.
 //!
-//! | | hole | where it is tried | what waits |
+//! | | vulnerability | where it is tested | commands that will need it |
 //! |---|---|---|---|
-//! | R1 | own program overwritten by /proc/self/exe | `own_program` | `exec` |
+//! | R1 | `sandbox` overwritten through /proc/self/exe | `own_program` | `exec` |
 //! | R2 | leaked descriptor, working directory /proc/self/fd/N, a start looked into | `descriptors`, `run --break leaked-descriptor` | `exec -w` |
-//! | R3 | /dev, /dev/null, /dev/pts, /proc, /sys as links, also exchanged meanwhile | `roots`, tests/rootfs.rs | images |
-//! | R4 | mounts over /proc and below it | `roots`, tests/rootfs.rs | volumes of images |
-//! | R5 | a mount's place exchanged for a link | `roots`, `run --break symlink-mount` | |
+//! | R3 | /dev, /dev/null, /dev/pts, /proc, /sys as links, also swapped meanwhile | `roots`, tests/rootfs.rs | images |
+//! | R4 | mounts on /proc and below it | `roots`, tests/rootfs.rs | volumes of images |
+//! | R5 | a mount point replaced by a link | `roots`, `run --break symlink-mount` | |
 //! | R6 | inheritable and ambient capabilities | `identity`, tests/security.rs | `exec` |
-//! | R7 | setgroups, the caller's other groups | `identity`, tests/security.rs, tests/user.rs | |
-//! | R8 | numbers taken for names | `identity`, tests/security.rs | USER of images |
+//! | R7 | setgroups, the caller's supplementary groups | `identity`, tests/security.rs, tests/user.rs | |
+//! | R8 | numeric IDs taken for user names | `identity`, tests/security.rs | USER of images |
 //! | R9 | TIOCSTI, TIOCLINUX | `calls`, tests/security.rs, `run --break tiocsti` | |
-//! | R10 | calls of three ABIs | `calls`, snapshots/seccomp-x86_64.snap | |
+//! | R10 | system calls of three ABIs | `calls`, snapshots/seccomp-x86_64.snap | |
 //! | R11 | release_agent, devices.allow | `groups`, `run --break release-agent` | |
-//! | R12 | the tool's sockets and processes within reach | `own_program` | the daemon |
+//! | R12 | sockets and processes of `sandbox` that a container can reach | `own_program` | the daemon |
 //! | R13 | copying into and out of containers | | `cp`, `build` |
 //! | R14 | fork bomb, memory, output that nobody reads | `groups`, `run --break fork-bomb`, tests/limits.rs, tests/pids.rs | logs |
-//! | R15 | frozen groups | tests/limits.rs (v2, killed while frozen) | `pause` |
+//! | R15 | frozen cgroups | tests/limits.rs (v2, killed while frozen) | `pause` |
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -42,19 +42,19 @@ fn run(spec: &str, command: &[&str]) -> Output {
     run_by(&binary(), spec, command)
 }
 
-/// The same, by another `sandbox`.
+/// The same, with another `sandbox` binary.
 fn run_by(program: &Path, spec: &str, command: &[&str]) -> Output {
     let words = [&["run", "-", "-q", "--"], command].concat();
     feed(Command::new(program).args(words).current_dir("/").env("LC_ALL", "C"), spec)
 }
 
-/// What a script says in there, its errors too, whatever its status is.
+/// What a script in the container prints, with its standard error, whatever its exit status is.
 fn said(spec: &str, script: &str) -> String {
     let output = run(spec, &["sh", "-c", script]);
     text(&output.stdout) + &text(&output.stderr)
 }
 
-/// What a script of perl(1) says in there: it makes calls that no other program makes.
+/// What a perl(1) script in the container prints. Perl can make system calls that no other program makes.
 fn perl(spec: &str, script: &str) -> String {
     let output = run(spec, &["perl", "-e", script]);
     text(&output.stdout) + &text(&output.stderr)
@@ -67,7 +67,7 @@ fn directory() -> tempfile::TempDir {
     directory
 }
 
-/// A directory that is a root as soon as this machine's /usr is bound in it.
+/// A directory that becomes a usable root once this machine's /usr is bind-mounted in it.
 fn root() -> tempfile::TempDir {
     let root = directory();
     for name in ["usr", "proc", "sys", "dev", "etc", "tmp", "srv"] {
@@ -94,8 +94,9 @@ fn has_usr_alone(test: &str) -> bool {
     has
 }
 
-/// Makes a program, by a process of its own: a file that this one has open for writing, any child that another test starts
-/// at that moment has open too, and what is being written can't be executed (ETXTBSY).
+/// Installs a program by a separate process. If the test itself had the file open for writing, a child that another
+/// test starts at that moment would inherit the descriptor. A file that is open for writing cannot be executed
+/// (ETXTBSY).
 fn install(mode: &str, from: &Path, to: &Path) -> PathBuf {
     assert!(Command::new("install").args(["-m", mode]).args([from, to]).status().unwrap().success());
     to.to_owned()

@@ -1,4 +1,4 @@
-//! R1: the file of `sandbox` itself, and R12: its processes and sockets.
+//! R1: the program file of `sandbox` itself. R12: the processes and sockets of `sandbox`.
 
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
@@ -10,7 +10,8 @@ use std::process::{Command, Output, Stdio};
 use crate::support::{binary, child_named, feed, is_root, sandbox, text};
 use crate::{directory, has_usr_alone, install, of, perl, root, run, run_by};
 
-/// Opens the program of a process (the one that started it, unless told), changes its mode, and, when nobody runs it any more, writes to it.
+/// Opens the program file of a process (by default its parent) and changes its mode. When no process runs the program
+/// any more, it writes to the file.
 const OVERWRITE: &str = r#"
     $| = 1;
     my $tool = shift // getppid;
@@ -30,7 +31,7 @@ const OVERWRITE: &str = r#"
     print "write: $!\n";
 "#;
 
-/// Runs a command as on a kernel without PR_SET_MM_MAP: a seccomp filter gives prctl(PR_SET_MM) the result EINVAL.
+/// Runs a command as on a kernel without PR_SET_MM_MAP: a seccomp filter makes prctl(PR_SET_MM) fail with EINVAL.
 const WITHOUT_MM_MAP: &str = r#"
     my $filter = join "", map { pack "SCCL", @$_ } (
         [0x20, 0, 0, 0],                # the number of the call
@@ -51,8 +52,9 @@ fn without_mm_map(program: &Path) -> Command {
     command
 }
 
-/// Puts a command into a root that is `sandbox` itself, as the kernel takes the interpreter's link in the process that executes
-/// it. To that `sandbox` the script is a spec. What it starts has it for its parent, whose program it tries to change.
+/// Makes a command in the root that is `sandbox` itself: a script whose interpreter is a link, which the kernel
+/// resolves in the process that executes the script. That `sandbox` reads the script as a spec. The program that it
+/// starts is its child, and tries to change its parent's program file.
 fn install_attack(root: &Path) {
     fs::write(root.join("script"), OVERWRITE).unwrap();
     let image = root.join("evil");
@@ -77,7 +79,7 @@ fn the_program_is_neither_changed_nor_written_by_what_it_runs() {
     let is_refused = |output: Output| {
         let shown = text(&output.stdout) + &text(&output.stderr);
         assert_eq!(output.status.code(), Some(126), "{shown}");
-        // The link led to a file in memory, which is empty.
+        // The link led to a file in memory that is empty.
         assert!(shown.contains("ENOEXEC"), "it came so far: {shown}");
         assert_eq!(state(&program), before);
     };
@@ -93,7 +95,7 @@ fn the_program_is_neither_changed_nor_written_by_what_it_runs() {
     is_refused(Command::new(&program).args(["enter", &inside, "-q", "--", "/evil"]).output().unwrap());
     container.kill().unwrap();
     container.wait().unwrap();
-    // A single feature is no container: its `sandbox` is open to who runs beside it, and so is the file.
+    // A single feature is not a container. A process next to its `sandbox` can open that process and its program file.
     let mut tool = Command::new(&program).args(["uts", "-q", "--", "sleep", "0.5"]).spawn().unwrap();
     child_named(tool.id(), "sleep");
     let output = Command::new("perl").args(["-e", OVERWRITE, &tool.id().to_string()]).output().unwrap();
@@ -113,12 +115,12 @@ fn without_mm_map_the_program_that_can_be_reached_is_a_sealed_copy() {
     install_attack(root.path());
     let is_refused = |output: Output| {
         let shown = text(&output.stdout) + &text(&output.stderr);
-        // The attack has begun, and found a file that it could open: the copy.
+        // The attack started and found a file that it could open: the copy.
         assert!(shown.contains("chmod: done") && !shown.contains("write: done"), "{shown}");
         assert_eq!(state(&program), before);
         shown
     };
-    // In a PID namespace of its own, the attack ends with its `sandbox`, before it writes.
+    // In a new PID namespace, the attack is killed when its `sandbox` ends, before it can write.
     let spec = of(root.path(), "", "");
     let shown = is_refused(feed(without_mm_map(&program).args(["run", "-", "-q", "--", "/evil"]), &spec));
     assert!(shown.contains("write: Operation not permitted"), "{shown}");
@@ -136,7 +138,7 @@ fn without_mm_map_the_program_that_can_be_reached_is_a_sealed_copy() {
         without_mm_map(&program).args(["run", spec, "-q", "--", "sleep", "60"]).spawn().unwrap();
     let inside = child_named(container.id(), "sleep").to_string();
     is_refused(without_mm_map(&program).args(["enter", &inside, "-q", "--", "/evil"]).output().unwrap());
-    // The caller's environment has nothing of ours in it.
+    // `sandbox` adds no variable to the environment of the command.
     let output = without_mm_map(&program).args(["enter", &inside, "-q", "--", "env"]).output().unwrap();
     let variables = text(&output.stdout);
     assert!(
@@ -148,7 +150,8 @@ fn without_mm_map_the_program_that_can_be_reached_is_a_sealed_copy() {
     container.wait().unwrap();
 }
 
-/// A container may reach the program's file where the owner of the file has no ID in it: nobody there has the owner's rights.
+/// If the owner of the program file has no ID in the container, the container may reach the file: no process there has
+/// the owner's rights.
 #[test]
 fn an_owner_who_is_not_mapped_is_nobody_in_the_container() {
     let test = "an_owner_who_is_not_mapped_is_nobody_in_the_container";
@@ -177,13 +180,13 @@ fn an_owner_who_is_not_mapped_is_nobody_in_the_container() {
     let shown = text(&output.stdout) + &text(&output.stderr);
     assert!(shown.contains("chmod: Operation not permitted\nwrite: Permission denied\n"), "{shown}");
     assert_eq!(state(&program), before);
-    // A file that everyone may write to has more than one writer.
+    // A world-writable file can be changed by other users than its owner.
     install("777", &binary(), &program);
     let plan = text(&run(&["run", "-", "--dry-run", "--", "sh"], "auto").stdout);
     assert!(plan.contains("PR_SET_MM,"), "{plan}");
 }
 
-/// Process 1 of `init: true` is `sandbox`, as long as the container is.
+/// With `init: true`, process 1 is `sandbox`, for as long as the container runs.
 #[test]
 fn process_1_is_bound_as_its_command_is_and_shut() {
     let look = r#"
@@ -207,13 +210,13 @@ fn process_1_is_bound_as_its_command_is_and_shut() {
         assert_eq!(first, own, "{more}");
         assert!(first.contains("Seccomp:\t2"), "{shown}");
     }
-    // As one feature it is nobody's wall, and the command may do as it likes.
+    // As a single feature, the init is not a protection. The command may open it.
     let output = sandbox(&["pid", "--init", "-q", "--", "perl", "-e", look]).output().unwrap();
     let shown = text(&output.stdout);
     assert!(shown.starts_with("link\ncwd\nmem\nseize\n"), "{shown}{}", text(&output.stderr));
 }
 
-/// A container's root waits for whoever enters, to look into that process before it's the command.
+/// The root user of a container waits for a process that enters, and tries to open it before it executes the command.
 #[test]
 fn who_enters_can_not_be_looked_into() {
     let scan = r#"
@@ -228,7 +231,7 @@ fn who_enters_can_not_be_looked_into() {
     "#;
     let directory = directory();
     let spec = directory.path().join("spec.yaml");
-    // Root over all that is in there, but not over what came from outside.
+    // Root has all rights over processes that started in the container, but not over a process that entered it.
     fs::write(&spec, "user: { map: root }\npid:\nrootfs: host\n").unwrap();
     let words = ["run", spec.to_str().unwrap(), "-q", "--", "perl", "-e", scan];
     let container = sandbox(&words).stdout(Stdio::piped()).spawn().unwrap();
@@ -243,12 +246,12 @@ fn who_enters_can_not_be_looked_into() {
     let output = container.wait_with_output().unwrap();
     let shown = text(&output.stdout);
     assert_eq!(entered, 25);
-    // What was executed in there is seen: the scan is fast enough.
+    // The scan sees the program that was executed in the container. So it is fast enough.
     assert!(shown.lines().any(|line| line.ends_with("/sleep")), "{shown}");
     assert!(!shown.contains("sandbox") && !shown.contains("memfd:"), "{shown}");
 }
 
-/// Process 1 can't be looked into by who isn't root; so the name stands for the command.
+/// An ordinary user cannot open the links in /proc of process 1. So the container's name stands for its command.
 #[test]
 fn a_container_with_an_init_is_entered_and_verified_by_its_name() {
     let directory = directory();
@@ -275,7 +278,8 @@ fn no_socket_of_ours_has_a_name() {
     let output = run("rootfs: host\npid:\n", &["cat", "/proc/net/unix"]);
     let shown = text(&output.stdout);
     let of_ours: Vec<&str> = shown.lines().filter(|line| line.contains("sandbox")).collect();
-    // A socket with a name is seen and could be connected to, whatever the root is: the test's own.
+    // A socket with an abstract name is visible whatever the root is, and could be connected to. This one is the
+    // test's own.
     assert!(of_ours.iter().any(|line| line.ends_with(&format!("@{own}"))), "{shown}");
     assert!(of_ours.iter().all(|line| line.contains("sandbox-test-")), "{of_ours:?}");
 }

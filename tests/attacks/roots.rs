@@ -1,4 +1,4 @@
-//! R3 to R5: links of a hostile root, exchanged while it's being set up, and mounts over what is the kernel's.
+//! R3 to R5: links in a hostile root, swapped while the root is set up, and mounts on the kernel's file systems.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,7 +12,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use crate::support::{sandbox, text};
 use crate::{directory, has_usr_alone, of, root, run, said};
 
-/// Another container that shares the directory: it exchanges two names as fast as it can.
+/// Acts as another container that shares the directory. It swaps two names as fast as it can.
 struct Exchanger {
     ends: std::sync::Arc<AtomicBool>,
     thread: Option<JoinHandle<u64>>,
@@ -27,7 +27,7 @@ impl Exchanger {
             while !end.load(Ordering::Relaxed) {
                 renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE).unwrap();
                 times += 1;
-                // Now and then it rests, so that starts meet either state for a while too.
+                // It pauses now and then, so that a start can also find either state for a while.
                 if times % 64 == 0 {
                     std::thread::sleep(Duration::from_micros(200));
                 }
@@ -37,7 +37,8 @@ impl Exchanger {
         Exchanger { ends, thread: Some(thread) }
     }
 
-    /// Whether a path through the name leads to the canary's directory, sooner or later: the race as it would be lost.
+    /// Whether a lookup through the name leads to the canary's directory at some time. This shows that the race can be
+    /// lost.
     fn leads_out(path: &Path, canary: &Path) -> bool {
         let end = Instant::now() + Duration::from_secs(5);
         while Instant::now() < end {
@@ -58,12 +59,12 @@ fn table() -> String {
     fs::read_to_string("/proc/self/mountinfo").unwrap()
 }
 
-/// Nothing was made in a directory outside, nor mounted there.
+/// Whether nothing was created or mounted in a directory on the host.
 fn is_untouched(canary: &Path) -> bool {
     fs::read_dir(canary).unwrap().count() == 0 && !table().contains(&*canary.to_string_lossy())
 }
 
-/// What lies below the directory's /dev is never followed: the /dev of ours covers it.
+/// No link below the root's own /dev is followed: the new /dev is mounted on it.
 #[test]
 fn links_below_dev_are_covered_and_masks_are_of_the_null_device() {
     if !has_usr_alone("links_below_dev_are_covered_and_masks_are_of_the_null_device") {
@@ -106,20 +107,21 @@ fn a_directory_of_the_root_may_be_exchanged_for_a_link_at_any_moment() {
             let script = "cat /proc/self/mountinfo; stat -L -c %t:%T /dev/null";
             let output = run(&of(root.path(), "", "pid:\nnet:"), &["sh", "-c", script]);
             let (shown, error) = (text(&output.stdout), text(&output.stderr));
-            // What was mounted lies in that root, wherever its directory has gone meanwhile. A mount that had followed the link
-            // would have stayed behind with the old root.
+            // The mounts are in that root, wherever the directory was moved meanwhile. A mount that had followed the
+            // link would have stayed in the old root.
             if shown.contains(" - ") {
                 let kinds = ["proc", "sysfs", "devpts"].map(|kind| shown.contains(&format!(" - {kind} ")));
                 assert_eq!(kinds, [true; 3], "{name}: {shown}");
             }
             match output.status.code() {
-                // A root whose /dev was the link when it was looked for is refused.
+                // /dev was the link when it was opened: the root is refused.
                 Some(125) => {}
                 Some(0) => {
                     assert!(shown.ends_with("1:3\n"), "{name}: {shown}");
                     begun += 1;
                 }
-                // Exchanged when it had begun: the mount went with its directory, and the name leads to nothing in there.
+                // The names were swapped after the start had begun. The mount moved with its directory, and the name
+                // does not resolve in the container.
                 Some(1) => assert!(error.contains("No such file"), "{name}: {error}"),
                 other => panic!("{name}: {other:?} {error}"),
             }
@@ -130,7 +132,7 @@ fn a_directory_of_the_root_may_be_exchanged_for_a_link_at_any_moment() {
     assert!(begun > 0, "each of them was refused");
 }
 
-/// The place of a mount lies in a directory that is shared with another container.
+/// The mount point is in a directory that is shared with another container.
 #[test]
 fn the_place_of_a_mount_may_be_exchanged_for_a_link_at_any_moment() {
     if !has_usr_alone("the_place_of_a_mount_may_be_exchanged_for_a_link_at_any_moment") {
@@ -146,7 +148,7 @@ fn the_place_of_a_mount_may_be_exchanged_for_a_link_at_any_moment() {
          \x20 - {{ type: bind, source: /usr/bin, target: /srv/place/made }}\n",
         volume.path().display()
     );
-    // In a root that is thrown away a place that isn't there is made: through the link it would be made outside.
+    // With a temporary overlay, a missing mount point is created. Through the link it would be created on the host.
     let spec = of(root.path(), &mounts, "pid:\noverlay: true");
     let exchanger = Exchanger::start(place.clone(), link);
     assert!(Exchanger::leads_out(&place, &outside), "no look by a path went outside: nothing was shown");
@@ -156,7 +158,7 @@ fn the_place_of_a_mount_may_be_exchanged_for_a_link_at_any_moment() {
         if shown.status.success() {
             begun += 1;
             let shown = text(&shown.stdout);
-            // What is shown there is what was asked for. Where it is, in that root, is the other container's doing.
+            // The mount has the requested source. The other container decides where in that root it is.
             let name = outside.file_name().unwrap().to_str().unwrap();
             let shown_of = shown.lines().filter_map(|line| line.split(' ').nth(3));
             assert!(!shown_of.into_iter().any(|of| of.ends_with(name)), "{shown}");
@@ -169,7 +171,7 @@ fn the_place_of_a_mount_may_be_exchanged_for_a_link_at_any_moment() {
     assert!(begun > 0, "each of them was refused");
 }
 
-/// What is mounted there could stand in for the kernel's own files, to which we write too.
+/// A mount there could replace the kernel's own files, to which `sandbox` also writes.
 #[test]
 fn nothing_is_mounted_over_the_kernels_files() {
     if !has_usr_alone("nothing_is_mounted_over_the_kernels_files") {
@@ -199,7 +201,7 @@ fn nothing_is_mounted_over_the_kernels_files() {
             assert!(error.contains("files of the kernel"), "{mount} {error}");
         }
     }
-    // The kernel itself has nothing against it.
+    // The kernel itself allows these mounts.
     let script = "mount -t tmpfs none /proc && mount --bind /tmp /sys && ls /proc | wc -l";
     let output = sandbox(&["mnt", "-q", "--", "sh", "-c", script]).output().unwrap();
     assert_eq!(text(&output.stdout), "0\n", "{}", text(&output.stderr));

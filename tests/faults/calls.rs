@@ -9,7 +9,7 @@ macro_rules! calls {
     };
 }
 
-/// Number, name, and errnos that fit.
+/// A call's number, its name, and the errnos that it may fail with.
 type Known = (i64, &'static str, &'static [Errno]);
 
 #[rustfmt::skip]
@@ -39,22 +39,22 @@ const FAILING: &[Known] = calls! {
     [ENOSYS, EPERM] => SYS_getrandom;
 };
 
-/// What can't fail, or can't fail for any reason that a program could do something about.
+/// Calls that cannot fail, or whose failure a program cannot handle.
 const LEFT_OUT: &[Known] = calls! {
-    // They only end or tell.
+    // They only exit or return a value.
     [] => SYS_exit SYS_exit_group SYS_getpid SYS_getppid SYS_gettid SYS_getuid SYS_geteuid SYS_getgid SYS_getegid SYS_getpgrp
         SYS_getpgid SYS_umask SYS_uname SYS_sched_yield SYS_clock_gettime SYS_set_tid_address;
-    // What they give back is given back in any case. close(2): the descriptor is gone also where it fails.
+    // They release a resource even if they report an error. close(2): the descriptor is closed also on failure.
     [] => SYS_close SYS_munmap SYS_madvise;
-    // They fail for a bad number or address alone.
+    // They fail only for an invalid number or address.
     [] => SYS_rt_sigaction SYS_rt_sigprocmask SYS_rt_sigreturn SYS_sigaltstack SYS_set_robust_list SYS_arch_prctl SYS_rseq;
-    // It fails by giving the old break back, never by an errno; then the allocator uses mmap.
+    // On failure it returns the old break, never an errno. The allocator then uses mmap.
     [] => SYS_brk;
-    // They wait, and are tried again.
+    // They wait, and are retried.
     [] => SYS_futex SYS_nanosleep SYS_clock_nanosleep SYS_restart_syscall;
 };
 
-/// How a call may fail; not at all, where that isn't of interest.
+/// The errnos with which a call may fail. Empty if its failures are not tested.
 pub(crate) fn errnos(call: i64) -> &'static [Errno] {
     let is = |(number, ..): &&Known| *number == call;
     match (FAILING.iter().find(is), LEFT_OUT.iter().find(is)) {
@@ -70,13 +70,14 @@ pub(crate) fn name(call: i64) -> String {
     known.map_or_else(|| format!("call {call}"), |(_, name, _)| name.trim_start_matches("SYS_").to_owned())
 }
 
-/// Whether a message says what failed: the call, or the words for its errno. What the allocator can't have it names itself.
+/// Whether a message reports what failed: the name of the call, or the text of its errno. The allocator has its own
+/// message.
 pub(crate) fn is_clear(message: &str, call: i64, errno: Errno) -> bool {
     let name = format!("{}(", name(call));
-    // The C library's, as Rust tells them.
+    // The C library's error text, as Rust prints it.
     let (words, number) = (std::io::Error::from(errno).to_string(), format!(" (os error {})", errno as i32));
     let is_memory = [libc::SYS_mmap, libc::SYS_mremap].contains(&call);
-    // Lines are folded.
+    // Long lines are wrapped.
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
     message.contains(&name)
         || message.contains(&format!("{errno:?}"))

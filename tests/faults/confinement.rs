@@ -1,4 +1,4 @@
-//! How far a process is confined, as the kernel shows it to one who looks from outside.
+//! How far a process is confined, as the kernel shows it to a process on the host.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,10 +9,10 @@ use regex_lite::Regex;
 
 use crate::support::limits;
 
-/// What the kernel shows: file or part of it, and what it says. Two starts of one spec give the same.
+/// What the kernel shows: a file or a field of it, and the value. Two starts of one spec have the same values.
 pub(crate) type Confinement = BTreeMap<String, String>;
 
-/// The fields of /proc/PID/status that say who a process is and what it may.
+/// The fields of /proc/PID/status that show a process's IDs and privileges.
 const STATUS: [&str; 12] = [
     "Uid",
     "Gid",
@@ -43,8 +43,8 @@ const LIMITS: [&str; 12] = [
     "blkio.weight",
 ];
 
-/// Of a process that has only just become its command; none where it was killed meanwhile, since what a dead one shows says
-/// nothing.
+/// The confinement of a process that has just executed its command. None if the process was killed meanwhile: the
+/// files of a dead process in /proc say nothing about its confinement.
 pub(crate) fn of(pid: Pid) -> Option<Confinement> {
     let mut all = Confinement::new();
     let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
@@ -77,7 +77,7 @@ pub(crate) fn of(pid: Pid) -> Option<Confinement> {
     all.insert("cwd".into(), link("cwd"));
     for entry in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
         let number = entry.file_name().to_string_lossy().into_owned();
-        // A terminal is gone with its master, which the host may have closed by now.
+        // A terminal is marked as deleted once its master is closed, which the host may already have done.
         all.insert(format!("fd/{number}"), link(&format!("fd/{number}")).replace(" (deleted)", ""));
     }
     let name = Regex::new("/sandbox/[0-9a-f]{8}").expect("a pattern");
@@ -96,13 +96,13 @@ pub(crate) fn of(pid: Pid) -> Option<Confinement> {
     (!is_dying(&read("stat"))).then_some(all)
 }
 
-/// By its flags in /proc/PID/stat: PF_EXITING of linux/sched.h. A process that is gone has none.
+/// Checks the flags in /proc/PID/stat for PF_EXITING of linux/sched.h. A process that no longer exists has no flags.
 fn is_dying(stat: &str) -> bool {
     let flags = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(6)?.parse::<u64>().ok());
     flags.is_none_or(|flags| flags & 4 != 0)
 }
 
-/// The mount table without its numbers, which are others on each run. proc_pid_mountinfo(5)
+/// The mount table without its IDs, which differ in each run. proc_pid_mountinfo(5)
 fn mounts(table: &str) -> String {
     let number = Regex::new(r"(/proc/self/fd/|shared:|master:)\d+").expect("a pattern");
     let line = |line: &str| {
@@ -112,7 +112,7 @@ fn mounts(table: &str) -> String {
     table.lines().filter_map(line).collect()
 }
 
-/// Where two differ: what was asked for, and what is there.
+/// The differences between what was requested and what is there.
 pub(crate) fn differences(asked: &Confinement, shown: &Confinement) -> Vec<String> {
     let names = asked.keys().chain(shown.keys().filter(|name| !asked.contains_key(*name)));
     names

@@ -1,7 +1,8 @@
-//! Fault injection: a start in which one system call fails leaves nothing, hangs nowhere, says what failed, and never runs
-//! the command with less confinement than was asked for. And a start that is killed at any moment leaves nothing either.
+//! Fault injection: one system call of a start fails. The start must leave nothing, must not hang, and must report
+//! what failed. It must never run the command with less confinement than requested. A start that is killed at any
+//! moment must leave nothing either.
 //!
-//! Here a sample of all that; `scripts/faults` does the whole and prints the same table.
+//! These tests take a sample. `scripts/faults` runs everything and prints the same table.
 #![cfg(target_arch = "x86_64")] // The registers of a traced process are named.
 
 mod calls;
@@ -25,15 +26,15 @@ use starts::{Run, Start, mark, starts};
 use support::{alone, skip};
 use tracer::{Site, Traced};
 
-/// How many starts a sample makes of one spec.
+/// The number of starts in a sample for one spec.
 const SAMPLE: usize = 60;
 
-/// What was found.
+/// The results.
 #[derive(Debug, Default)]
 struct Tally {
-    /// Faults that were met, or kills that came in time.
+    /// Faults that were injected, or kills that came in time.
     fired: usize,
-    /// The command ran all the same, and ended well.
+    /// Starts in which the command ran nevertheless and succeeded.
     ran: usize,
     left: usize,
     left_after_next: usize,
@@ -41,12 +42,12 @@ struct Tally {
     crashed: usize,
     vague: usize,
     less_confined: usize,
-    /// What was wrong, one line each.
+    /// The errors found, one line each.
     wrong: Vec<String>,
 }
 
 impl Tally {
-    /// What the promise is.
+    /// Whether the results are as promised.
     fn holds(&self) -> bool {
         let none = [self.left_after_next, self.hung, self.crashed, self.less_confined];
         self.fired > 0 && none == [0; 4] && self.vague * 100 <= self.fired
@@ -65,15 +66,15 @@ impl fmt::Display for Tally {
 
 const HEAD: &str = "fired   ran  left  after next  hang  crash  vague  less confined";
 
-/// Whether all is to be tried, not a sample: so `scripts/faults` asks.
+/// Whether to test everything, not a sample: `scripts/faults` sets this variable.
 fn is_whole() -> bool {
     std::env::var_os("SANDBOX_FAULTS").is_some()
 }
 
-/// Every site with each of its errnos; or a sample of those, spread evenly, and the same on each run.
+/// Every site with each of its errnos, or an evenly spread sample, which is the same in each run.
 fn faults(start: &Start, sites: &[Site]) -> Vec<(Site, Errno)> {
-    // Before the program's own first call it's the C library that begins, or the loader of its libraries. `sandbox` looks at
-    // its descriptors first; with others it's the loader's last call that is known.
+    // Before the program's own first call, the C library or the dynamic loader makes calls. The first call of
+    // `sandbox` checks its descriptors. For another tool, the loader's last call is known.
     let first = if start.is_peer() { SYS_munmap } else { SYS_fcntl };
     let own = sites.iter().position(|site| site.call == first).expect("a program begins");
     let mut all: Vec<(Site, Errno)> = Vec::new();
@@ -83,7 +84,7 @@ fn faults(start: &Start, sites: &[Site]) -> Vec<(Site, Errno)> {
     if is_whole() {
         return all;
     }
-    // No multiple of three, which is how many errnos most have.
+    // The step is no multiple of three, because most calls have three errnos.
     let step = (all.len() / SAMPLE).max(1);
     let step = if step.is_multiple_of(3) { step + 1 } else { step };
     all.into_iter().step_by(step).collect()
@@ -143,7 +144,7 @@ fn try_faults(start: &Start) -> Tally {
     tally
 }
 
-/// What can be said of one run, before looking at what it left.
+/// Judges one run before looking for what it left.
 fn judge(
     tally: &mut Tally,
     wrong: &mut Vec<String>,
@@ -181,7 +182,7 @@ fn judge(
     }
 }
 
-/// How many kills of each start are tried.
+/// The number of kills to try for each start.
 fn kills() -> usize {
     std::env::var("SANDBOX_KILLS").map_or(40, |count| count.parse().expect("SANDBOX_KILLS is a number"))
 }
@@ -206,7 +207,7 @@ fn a_kill_at_any_moment_leaves_nothing_after_the_next_command() {
     assert!(all_hold, "the table above says what was left");
 }
 
-/// Kills spread evenly over the time that a start takes here, and some more, when the command runs.
+/// Kills spread evenly over the time that a start takes on this machine, and a little longer, while the command runs.
 fn try_kills(start: &Start) -> Tally {
     let mut tally = Tally::default();
     let mark = mark();

@@ -1,4 +1,4 @@
-//! What is started: features alone, whole containers, and another tool's container to compare with.
+//! The starts under test: single features, whole containers, and another tool's container for comparison.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -16,11 +16,11 @@ pub(crate) struct Start {
     pub(crate) name: &'static str,
     program: String,
     arguments: Vec<String>,
-    /// What tidies up after one that was killed.
+    /// The command that cleans up after a start that was killed.
     next: Vec<String>,
-    /// For temporary files: it must be empty afterwards.
+    /// The directory for temporary files. It must be empty afterwards.
     scratch: PathBuf,
-    /// The spec, a root for it, and what was said.
+    /// Holds the spec, a root for it, and the output.
     directory: tempfile::TempDir,
 }
 
@@ -36,7 +36,8 @@ impl Start {
         Start { name, program, arguments, next: vec!["gc".into()], scratch, directory }
     }
 
-    /// The tool with its command and, as that one's last argument, a mark by which the processes are found again.
+    /// The tool with its command. The last argument of the command is a mark by which the test finds the processes
+    /// again.
     pub(crate) fn command(&self, command: &[&str]) -> Command {
         let mut whole = self.of_tool(&self.arguments);
         if !self.is_peer() {
@@ -46,7 +47,7 @@ impl Start {
         whole
     }
 
-    /// Another tool.
+    /// Whether this starts another tool.
     pub(crate) fn is_peer(&self) -> bool {
         self.program == "bwrap"
     }
@@ -57,22 +58,22 @@ impl Start {
         tool
     }
 
-    /// The tool's next command, which collects what is left.
+    /// Runs the tool's next command, which cleans up what is left.
     pub(crate) fn tidy_up(&self) {
         let _ = self.of_tool(&self.next).output();
     }
 
-    /// What is there now.
+    /// The current state of the machine.
     pub(crate) fn world(&self) -> World {
         World::now(&mark(), &self.scratch)
     }
 
-    /// What is there now and wasn't then.
+    /// What is there now and was not there before.
     pub(crate) fn left_since(&self, before: &World) -> Vec<String> {
         before.left_since(&mark(), &self.scratch)
     }
 
-    /// Runs `true`, with one call that fails.
+    /// Runs `true`, with one system call that fails.
     pub(crate) fn trace(&self, fault: Option<(Site, Errno)>) -> Run {
         let said = self.directory.path().join("said");
         let mut shown = None;
@@ -89,19 +90,19 @@ impl Start {
     }
 }
 
-/// A traced run: how it went, what it said, and how far the command was confined, if there was one.
+/// A traced run: its result, its output, and the command's confinement if the command ran.
 pub(crate) struct Run {
     pub(crate) traced: Traced,
     pub(crate) said: String,
     pub(crate) shown: Option<Confinement>,
 }
 
-/// An argument that no other process has. `sleep` takes it for a time.
+/// An argument that no other process has. It is a valid duration for `sleep`.
 pub(crate) fn mark() -> String {
     format!("600.{:06}", std::process::id())
 }
 
-/// A directory that is a root as soon as this machine's /usr is bound in it.
+/// A directory that becomes a usable root once this machine's /usr is bind-mounted in it.
 fn root(directory: &Path) -> PathBuf {
     let root = directory.join("root");
     for name in ["usr", "proc", "sys", "dev", "etc", "tmp"] {
@@ -113,7 +114,7 @@ fn root(directory: &Path) -> PathBuf {
     root
 }
 
-/// Everything that a spec can ask for.
+/// Everything that a spec can request.
 const WHOLE: &str = "pid: { init: true }
 net: { lo: up }
 uts: { hostname: web, domainname: lab }
@@ -129,20 +130,20 @@ rlimits: { nofile: 512 }
 no_new_privileges: true
 ";
 
-/// Limits take root here, or a delegated group.
+/// Here limits need root or a delegated cgroup.
 const LIMITS: &str = "memory: { limit: 64MiB, swap: 0 }
 cpu: { shares: 512, cpus: 0.5 }
 devices: { allow: [c 1:3 rw] }
 pids: { max: 64 }
 ";
 
-/// The starts that are tried: two features alone, and containers with everything.
+/// The starts under test: two single features, and containers with everything.
 pub(crate) fn starts() -> Vec<Start> {
     if std::env::var("SANDBOX_PEER").as_deref() == Ok("bwrap") {
         return vec![bwrap()];
     }
     let limits = if support::limits::is_possible("memory") { LIMITS } else { "" };
-    // Others' ids are root's to give.
+    // Only root may map the IDs of other users.
     let (user, run_as) = if is_root() { ("auto", "run_as: 1000:1000\n") } else { ("root", "") };
     let host = format!(
         "rootfs: host\nuser: {{ map: {user} }}\n{WHOLE}{run_as}{limits}mnt:\n  mounts:\n  - {{ type: tmpfs, target: /opt, size: 16MiB }}\n"

@@ -1,7 +1,8 @@
-//! A run under ptrace(2), in which one system call of one process can be made to fail.
+//! A run under ptrace(2) in which one system call of one process can be made to fail.
 //!
-//! It does what `strace -f --inject=CALL:error=ERRNO:when=N` does, but for one process at a time: strace counts the calls
-//! of each process and can't be told which of them is meant, so that the fifth `openat` of host and child would both fail.
+//! It does what `strace -f --inject=CALL:error=ERRNO:when=N` does, but for one process at a time. strace counts the
+//! calls of each process separately and has no option to select a process. So the fifth `openat` of both host and
+//! child would fail.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -19,42 +20,42 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-/// A call, as it's found again in another run: the Nth of its number in one process.
+/// A system call, identified so that it can be found in another run: the Nth call of its number in one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Site {
-    /// Which process: 0 is `sandbox`, the others follow in the order in which they came to be.
+    /// The process: 0 is `sandbox`, the others follow in the order of their creation.
     pub(crate) process: usize,
-    /// The call's number.
+    /// The system call number.
     pub(crate) call: i64,
-    /// It's this process's Nth of that number, from 1.
+    /// The count of this number in this process, from 1.
     pub(crate) nth: usize,
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Traced {
-    /// How `sandbox` ended.
+    /// The exit status of `sandbox`.
     pub(crate) status: ExitStatus,
     /// Every call up to the command, in order.
     pub(crate) sites: Vec<Site>,
-    /// Whether the fault was met.
+    /// Whether the fault was injected.
     pub(crate) has_fired: bool,
-    /// It would have gone on, and was killed.
+    /// The run exceeded the deadline and was killed.
     pub(crate) hung: bool,
-    /// Processes that outlived `sandbox`. They were killed.
+    /// The number of processes that outlived `sandbox`. They were killed.
     pub(crate) survivors: usize,
 }
 
-/// Longer than this nothing may take.
+/// The maximum duration of a run.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long after `sandbox` what it made may take to end: the kernel kills asynchronously.
+/// How long the other processes may outlive `sandbox`: the kernel kills asynchronously.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Runs a command. `fault` is the call that fails, and by which errno; `begun` is told of each program that a process of it
-/// becomes, when it has done nothing yet.
+/// Runs a command. `fault` is the call that fails, and its errno. `begun` is called for each program that a process of
+/// the run executes, before the program has done anything.
 ///
-/// What it says goes to `said`.
+/// The output goes to `said`.
 pub(crate) fn trace(
     command: &Command,
     said: File,
@@ -90,7 +91,7 @@ pub(crate) fn trace(
     }
 }
 
-/// The command as a process that is traced and hasn't begun: a shell that stops itself, to become it.
+/// Starts a traced process that has not executed the command yet: a shell that stops itself and then executes it.
 #[expect(clippy::zombie_processes, reason = "it's waited for as every tracee is")]
 fn stopped(command: &Command, said: File) -> Pid {
     let mut shell = Command::new("/bin/sh");
@@ -126,21 +127,21 @@ fn stopped(command: &Command, said: File) -> Pid {
 
 type Tracees = Arc<Mutex<HashMap<Pid, Tracee>>>;
 
-/// A process that is traced.
+/// A traced process.
 #[derive(Debug, Default)]
 struct Tracee {
     index: usize,
-    /// Its calls are `sandbox`'s: not those of a shell before it, nor those of a program after it.
+    /// Its calls are those of `sandbox`, not of a shell before it or of a program after it.
     is_watched: bool,
     counts: HashMap<i64, usize>,
-    /// It's in the call that is to fail.
+    /// It is inside the call that must fail.
     is_failing: bool,
 }
 
 struct Run {
     main: Pid,
     tracees: Tracees,
-    /// How many processes there have been.
+    /// The number of processes so far.
     made: usize,
     fault: Option<(Site, Errno)>,
     sites: Vec<Site>,
@@ -160,8 +161,8 @@ impl Run {
     fn handle(&mut self, event: WaitStatus, begun: &mut dyn FnMut(Pid)) {
         match event {
             WaitStatus::PtraceEvent(pid, _, PTRACE_EVENT_EXEC) => {
-                // The first execve of all is the shell's, which becomes `sandbox`. After any other it's another program
-                // that makes the calls.
+                // The first execve is the one by which the shell becomes `sandbox`. After any other, another program
+                // makes the calls.
                 let is_sandbox = !std::mem::replace(&mut self.has_begun, true);
                 self.of(pid, |tracee| tracee.is_watched = is_sandbox);
                 if !is_sandbox {
@@ -174,7 +175,7 @@ impl Run {
                 self.go_on(pid, None);
             }
             WaitStatus::PtraceSyscall(pid) => {
-                // It fails where it was killed meanwhile; its end is the next thing that is heard.
+                // This fails if the process was killed meanwhile. The next event is then its exit.
                 let _ = self.call(pid);
                 self.go_on(pid, None);
             }
@@ -192,7 +193,7 @@ impl Run {
         }
     }
 
-    /// At the beginning or the end of a call.
+    /// Handles the entry or the exit of a system call.
     fn call(&mut self, pid: Pid) -> nix::Result<()> {
         let mut registers = ptrace::getregs(pid)?;
         if ptrace::syscall_info(pid)?.op != PTRACE_SYSCALL_INFO_ENTRY {
@@ -213,7 +214,7 @@ impl Run {
         });
         self.sites.push(site);
         if self.fault.is_some_and(|(wanted, _)| wanted == site) {
-            // No call has this number: the kernel does nothing.
+            // No system call has this number: the kernel does nothing.
             registers.orig_rax = u64::MAX;
             ptrace::setregs(pid, registers)?;
             self.of(pid, |tracee| tracee.is_failing = true);
@@ -223,11 +224,11 @@ impl Run {
 
     fn go_on(&mut self, pid: Pid, signal: Option<Signal>) {
         let is_watched = !self.has_fired && self.of(pid, |tracee| tracee.is_watched);
-        // It fails where it was killed meanwhile.
+        // This fails if the process was killed meanwhile.
         let _ = if is_watched { ptrace::syscall(pid, signal) } else { ptrace::cont(pid, signal) };
     }
 
-    /// A process, which may be heard of here for the first time: the copy of one that is watched.
+    /// A process. On its first event it is added as a copy of a watched process.
     fn of<T>(&mut self, pid: Pid, act: impl FnOnce(&mut Tracee) -> T) -> T {
         let mut tracees = self.tracees.lock().expect("no panic");
         act(tracees.entry(pid).or_insert_with(|| {
@@ -236,7 +237,7 @@ impl Run {
         }))
     }
 
-    /// Those that outlive `sandbox`, which has ended: after a while they are killed and counted.
+    /// Handles the processes that outlive `sandbox`: after a grace period, it kills and counts them.
     fn end_survivors(&mut self) -> usize {
         let deadline = Instant::now() + GRACE;
         let mut survivors = 0;

@@ -11,13 +11,14 @@ use nix::unistd::Pid;
 
 use crate::support::limits;
 
-/// What is there at one moment, each thing in one line.
+/// The state of the machine at one moment, one line for each thing.
 #[derive(Debug, Default)]
 pub(crate) struct World(BTreeSet<String>);
 
 impl World {
-    /// Of all that can be left: processes (those that have `mark` among their arguments), mounts, network devices, groups
-    /// in which nothing runs, journals without an owner, and whatever lies in `scratch`, the directory for temporary files.
+    /// Everything that a run can leave: processes (those that have `mark` among their arguments), mounts, network
+    /// devices, cgroups without processes, journals without an owner, and the files in `scratch`, the directory for
+    /// temporary files.
     pub(crate) fn now(mark: &str, scratch: &Path) -> World {
         let mut all = BTreeSet::new();
         all.extend(processes(mark));
@@ -35,7 +36,8 @@ impl World {
         World(all)
     }
 
-    /// What is there now that wasn't then, and stays: what another `sandbox` has is there for a moment only.
+    /// What is there now, was not there before, and stays: the files of another running `sandbox` exist only for a
+    /// moment.
     pub(crate) fn left_since(&self, mark: &str, scratch: &Path) -> Vec<String> {
         let new = |world: World| -> BTreeSet<String> { world.0.difference(&self.0).cloned().collect() };
         let mut left = new(World::now(mark, scratch));
@@ -51,7 +53,7 @@ impl World {
     }
 }
 
-/// What was left is told of once, and runs no longer.
+/// Kills the processes that were left, so that they are reported only once.
 pub(crate) fn end_processes(left: &[String]) {
     for pid in left.iter().filter_map(|line| line.strip_prefix("process ")?.parse().ok()) {
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
@@ -74,7 +76,7 @@ fn processes(mark: &str) -> Vec<String> {
 
 fn below(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    // The files of a group are the kernel's.
+    // The files in a cgroup belong to the kernel.
     let is_group = directory.starts_with("/sys/fs/cgroup");
     entries.map(|entry| entry.path()).filter(move |path| !is_group || path.is_dir())
 }
@@ -83,13 +85,13 @@ fn is_own(group: &Path) -> bool {
     fs::metadata(group).is_ok_and(|directory| directory.uid() == nix::unistd::geteuid().as_raw())
 }
 
-/// Nothing runs in a group or below it.
+/// Whether no process is in a cgroup or below it.
 fn is_empty(group: &Path) -> bool {
     fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|members| members.is_empty())
         && below(group).all(|group| is_empty(&group))
 }
 
-/// The journals whose owner has ended, and the directory where it's without use.
+/// The journals whose owner has exited, and their directory if it is unused.
 fn journals() -> Vec<PathBuf> {
     let user = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|_| !crate::support::is_root());
     let directory = user.unwrap_or_else(|| "/run".into()).join("sandbox");
