@@ -14,7 +14,7 @@ use crate::observe::{Observation, Value, identity, proc};
 pub struct Readings {
     /// The PID of the reader, in its own PID namespace.
     pub pid: i32,
-    /// Its user ID, in its own user namespace.
+    /// Its user ID, in the user namespace of that process.
     pub uid: u32,
     /// The links in /proc/self/ns.
     pub links: Vec<(Feature, Value)>,

@@ -137,6 +137,7 @@ fn allocate(mib: usize, keep: bool) -> i64 {
         std::thread::sleep(Duration::from_millis(12));
     }
     if keep {
+        // The demonstration needs memory that stays allocated until its process ends.
         std::mem::forget(chunks);
     }
     mib as i64

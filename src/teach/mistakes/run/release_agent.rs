@@ -22,7 +22,7 @@ pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
     let (true, Some(hierarchy)) = (stage.host.privileged, first(Version::V1)) else {
         return Ok(contrast.skip("run.skip.releaseagent"));
     };
-    // The mount is in the container's own mount namespace, on a directory of the container.
+    // The mount is in the container's mount namespace, on a directory of the container.
     let target = "/tmp".to_owned();
     let open = AttackCall::OpenToWrite { path: format!("{target}/release_agent") };
     let controllers = hierarchy.controllers.into_iter().filter(|name| !["rw", "ro"].contains(&name.as_str()));

@@ -1,5 +1,5 @@
-//! A set-user-ID program that belongs to root runs as root, whoever executes it. In a container an ordinary user can
-//! thus become root there.
+//! A set-user-ID program that belongs to root runs as root, for every user who executes it. In a container, an ordinary
+//! user can thus become root there.
 //!
 //! With no_new_privs, execve(2) ignores the set-user-ID bit. Child processes inherit this setting, and it cannot be
 //! unset. prctl(2), PR_SET_NO_NEW_PRIVS
