@@ -82,6 +82,13 @@ impl Resolver {
         Resolved { host: self.on_host(&at), container: at }
     }
 
+    /// The bind mount that contains a path of the container: its mount point, and the file on the host. None if the path
+    /// is in the root itself or in an empty file system. The path must have no symbolic links.
+    pub fn bind_with(&self, path: &Path) -> Option<(&Path, &Path)> {
+        let (target, source) = self.mounts.iter().rev().find(|(target, _)| path.starts_with(target))?;
+        Some((target, source.as_deref()?))
+    }
+
     /// The file on the host for a path in the container that has no symbolic links.
     fn on_host(&self, path: &Path) -> Option<PathBuf> {
         let bytes = path.as_os_str().as_bytes();

@@ -202,7 +202,12 @@ impl RootDraft<'_> {
 
     /// Adds a problem to the plan.
     fn refuse(&mut self, what: String, why: String, todo: &str) {
-        self.draft.problem(Feature::Mnt, Error::failed(what).why(why).todo(text(todo)));
+        self.refuse_with(what, why, text(todo));
+    }
+
+    /// The same with an advice that has values in it.
+    fn refuse_with(&mut self, what: String, why: String, todo: String) {
+        self.draft.problem(Feature::Mnt, Error::failed(what).why(why).todo(todo));
     }
 
     /// Whether the new mount namespace belongs to a user namespace other than the initial one.
@@ -213,6 +218,13 @@ impl RootDraft<'_> {
     /// Whether the caller may change the mounts of the host.
     fn is_privileged(&self) -> bool {
         self.host.privileged && !self.files.is_nested
+    }
+
+    /// Whether a directory of `/` is bind-mounted read-only, where an overlay cannot show the mounts below it.
+    fn is_read_only_piece(&self, directory: &Path) -> bool {
+        self.wanted.rootfs == Some(&Rootfs::Host)
+            && !self.is_privileged()
+            && self.files.is_mounted_below(directory)
     }
 
     /// Whether files that are made in the new root disappear with it.

@@ -8,8 +8,9 @@ use crate::host::files::is_directory;
 use crate::host::resolver::{Resolved, Resolver};
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::slots::Held;
-use crate::text::text;
+use crate::text::{text, text_with};
 use crate::value::mount::ExtraMount;
+use crate::value::shell::quote;
 
 /// Adds a mount to what paths in the container resolve to.
 pub(super) fn show(mount: &ExtraMount, resolver: &mut Resolver) {
@@ -63,6 +64,8 @@ pub(super) fn plan(root: &mut RootDraft<'_>, mounts: &[ExtraMount]) {
         let path = place.container.to_string_lossy().into_owned();
         root.attach(Held::Mount, (Held::Root, &path), "rootfs.place.why");
         show(mount, &mut root.resolver);
+        // The mount covers what was made below it.
+        made.retain(|path| !path.starts_with(&place.container));
         made.insert(place.container);
     }
 }
@@ -131,11 +134,47 @@ fn check(root: &mut RootDraft<'_>, mount: &ExtraMount, place: &Resolved) -> Opti
         }
         (Some(true), Some(Some(false))) => ("mnt.target.file", "mnt.target.todo"),
         (Some(false), Some(Some(true))) => ("mnt.target.directory", "mnt.target.todo"),
-        (_, Some(None)) if !root.is_temporary() => ("mnt.target.missing", "mnt.missing.todo"),
+        (Some(is_directory), Some(None)) => {
+            if let Some((why, todo)) = obstacle(root, is_directory, place) {
+                root.refuse_with(what, why, todo);
+                return None;
+            }
+            return source;
+        }
         _ => return source,
     };
     root.refuse(what, text(why), todo);
     None
+}
+
+/// Why a mount point that does not exist cannot be made, and what to do. It is made only where it disappears with the
+/// container: in an overlay or a tmpfs of ours.
+fn obstacle(root: &RootDraft<'_>, is_directory: bool, place: &Resolved) -> Option<(String, String)> {
+    let on_host = place.host.as_deref()?;
+    let parent = on_host.ancestors().skip(1).find(|path| path.symlink_metadata().is_ok());
+    if let Some(file) = parent.filter(|path| !path.is_dir()) {
+        let why = text_with("mnt.target.below", &[("path", &file.display().to_string())]);
+        return Some((why, text("rootfs.target.todo")));
+    }
+    let why = match root.resolver.bind_with(&place.container) {
+        Some((target, source)) => text_with(
+            "rootfs.target.bind",
+            &[("target", &target.display().to_string()), ("source", &source.display().to_string())],
+        ),
+        None if !root.is_temporary() => text("mnt.target.missing"),
+        None => {
+            let top = place.container.components().nth(1).map(|name| Path::new("/").join(name));
+            let top = top.filter(|top| root.is_read_only_piece(top))?;
+            text_with("rootfs.target.fixed", &[("path", &top.display().to_string())])
+        }
+    };
+    let create = if is_directory {
+        format!("mkdir -p {}", quote(on_host))
+    } else {
+        let directory = on_host.parent().unwrap_or(on_host);
+        format!("mkdir -p {} && touch {}", quote(directory), quote(on_host))
+    };
+    Some((why, text_with("rootfs.target.create", &[("create", &create)])))
 }
 
 /// Whether a mount would cover files of the kernel. Programs, also `sandbox` itself, write to them and rely on them.

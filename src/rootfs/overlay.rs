@@ -140,7 +140,7 @@ fn plan_pieces(root: &mut RootDraft<'_>) {
 fn plan_piece(root: &mut RootDraft<'_>, name: &str) {
     let path = Path::new("/").join(name);
     make_directory(root, Held::Root, name, 0o755, "rootfs.directory.why");
-    if root.files.is_mounted_below(&path) {
+    if root.is_read_only_piece(&path) {
         let path = path.to_string_lossy().into_owned();
         root.step(DetachedMountCall::Clone { path, below: true, to: Held::Mount }, "rootfs.piece.why");
         let attributes = Attributes::READ_ONLY.and(Attributes::NO_SUID).and(Attributes::NO_DEV);

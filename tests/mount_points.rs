@@ -1,0 +1,182 @@
+//! Mount points that do not exist. Where one would stay on the host, the run is refused before anything is made, and the
+//! error has the command that makes it.
+//!
+//! Of this kind: a tmpfs, a bind of a directory, a bind of a file · one level below the bind, or several · a bind that is
+//! read-write or read-only · by a symbolic link in the bind, or dangling · below a bind of a bind · a root directory
+//! without an overlay · no root at all · two containers at once · below a file · in a directory that is read-only for an
+//! ordinary user · and where it is made and is gone afterwards: in an overlay, in a tmpfs.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use support::{alone, feed, sandbox, text};
+
+/// The names below a directory, sorted.
+fn tree(directory: &Path) -> Vec<String> {
+    let output = Command::new("find").arg(directory).args(["-printf", "%P %y %m\n"]).output().unwrap();
+    let mut lines: Vec<String> = text(&output.stdout).lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+fn spec(rootfs: &str, mounts: &[String]) -> String {
+    format!("{rootfs}\npid:\nmnt:\n  mounts:\n{}command: [ls, /srv]\n", mounts.concat())
+}
+
+fn bind(source: &Path, target: &str) -> String {
+    format!("  - {{ type: bind, source: {}, target: {target} }}\n", source.display())
+}
+
+fn tmpfs(target: &str) -> String {
+    format!("  - {{ type: tmpfs, target: {target} }}\n")
+}
+
+/// The error of a run that must be refused before anything is made.
+fn refused(spec: &str) -> String {
+    let output = feed(&mut sandbox(&["run", "-", "-q"]), spec);
+    assert_eq!(output.status.code(), Some(125), "{spec}\n{}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn works(spec: &str) -> String {
+    let output = feed(&mut sandbox(&["run", "-", "-q"]), spec);
+    assert_eq!(output.status.code(), Some(0), "{spec}\n{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// The command in an error: the text between the last two backquotes.
+fn advice(error: &str) -> &str {
+    error.rsplit('`').nth(1).unwrap()
+}
+
+const HOST: &str = "rootfs: host";
+
+#[test]
+fn a_mount_point_below_a_bind_is_refused_and_the_advice_makes_it() {
+    let _alone = alone();
+    let data = tempfile::Builder::new().prefix("it's a ").tempdir().unwrap();
+    let quoted = format!("\"{}\"", data.path().display());
+    let base = format!("  - {{ type: bind, source: {quoted}, target: /srv/box }}\n");
+    let read_only = base.replace(" }", ", readonly: true }");
+    let before = tree(data.path());
+    for base in [&base, &read_only] {
+        for (mount, kind) in [
+            (tmpfs("/srv/box/t"), "mkdir -p"),
+            (tmpfs("/srv/box/x/y/z"), "mkdir -p"),
+            (bind(Path::new("/usr"), "/srv/box/x/usr"), "mkdir -p"),
+            (bind(Path::new("/etc/passwd"), "/srv/box/x/passwd"), "touch"),
+        ] {
+            let spec = spec(HOST, &[base.clone(), mount]);
+            let error = refused(&spec);
+            assert!(error.contains("does not exist") && error.contains(kind), "{error}");
+            assert_eq!(tree(data.path()), before, "{spec}");
+            // What is advised makes the run possible, and the run leaves what was made as it is.
+            let made = Command::new("sh").args(["-c", advice(&error)]).status().unwrap();
+            assert!(made.success(), "{error}");
+            let with = tree(data.path());
+            works(&spec);
+            assert_eq!(tree(data.path()), with);
+            for entry in fs::read_dir(data.path()).unwrap().flatten() {
+                fs::remove_dir_all(entry.path()).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn links_and_binds_of_binds_are_followed() {
+    let _alone = alone();
+    let data = tempfile::tempdir().unwrap();
+    let (outer, inner) = (data.path().join("outer"), data.path().join("inner"));
+    fs::create_dir_all(outer.join("below")).unwrap();
+    fs::create_dir(&inner).unwrap();
+    symlink("/srv/box/missing", outer.join("dangling")).unwrap();
+    symlink("below", outer.join("link")).unwrap();
+    let before = tree(data.path());
+    let base = bind(&outer, "/srv/box");
+    for more in [
+        vec![tmpfs("/srv/box/dangling")],
+        vec![tmpfs("/srv/box/link/t")],
+        vec![bind(&inner, "/srv/box/below"), tmpfs("/srv/box/below/t")],
+        // The mount point was made in the overlay, and then the bind covers it.
+        vec![tmpfs("/srv/over/t"), bind(&outer, "/srv/over"), tmpfs("/srv/over/t")],
+    ] {
+        let error = refused(&spec(HOST, &[vec![base.clone()], more].concat()));
+        assert!(error.contains("bind mount"), "{error}");
+        assert_eq!(tree(data.path()), before);
+    }
+}
+
+#[test]
+fn in_an_overlay_or_a_tmpfs_a_mount_point_is_made_and_is_gone_afterwards() {
+    let _alone = alone();
+    let data = tempfile::tempdir().unwrap();
+    fs::create_dir(data.path().join("t")).unwrap();
+    let before = (tree(data.path()), tree(Path::new("/srv")));
+    let mounts = [
+        bind(data.path(), "/srv/box"),
+        // It exists below the bind.
+        tmpfs("/srv/box/t"),
+        // In the tmpfs, in the overlay, and in a tmpfs that covers an older mount point.
+        tmpfs("/srv/box/t/a/b"),
+        tmpfs("/srv/other/a"),
+        tmpfs("/srv/other"),
+        tmpfs("/srv/other/a"),
+        bind(Path::new("/etc/passwd"), "/srv/files/passwd"),
+    ];
+    let listed = works(&spec(HOST, &mounts));
+    for name in ["box", "files", "other"] {
+        assert!(listed.lines().any(|line| line == name), "{listed}");
+    }
+    assert_eq!((tree(data.path()), tree(Path::new("/srv"))), before);
+}
+
+#[test]
+fn two_containers_at_once_on_one_missing_mount_point_leave_nothing() {
+    let _alone = alone();
+    let data = tempfile::tempdir().unwrap();
+    let spec = spec(HOST, &[bind(data.path(), "/srv/box"), tmpfs("/srv/box/t")]);
+    let file = data.path().with_extension("yaml");
+    fs::write(&file, &spec).unwrap();
+    let runs: Vec<_> = (0..2)
+        .map(|_| sandbox(&["run", "-q", file.to_str().unwrap()]).stderr(std::process::Stdio::null()).spawn())
+        .collect();
+    for run in runs {
+        assert_eq!(run.unwrap().wait().unwrap().code(), Some(125));
+    }
+    fs::remove_file(file).unwrap();
+    assert_eq!(tree(data.path()).len(), 1);
+}
+
+#[test]
+fn a_root_directory_and_no_root_at_all_are_left_unchanged_too() {
+    let _alone = alone();
+    let data = tempfile::tempdir().unwrap();
+    let root = data.path().join("root");
+    for name in ["usr", "proc", "sys", "dev", "srv"] {
+        fs::create_dir_all(root.join(name)).unwrap();
+    }
+    let before = tree(data.path());
+    for rootfs in [format!("rootfs: {}", root.display()), String::new()] {
+        for mount in [
+            tmpfs("/srv/missing/t"),
+            bind(Path::new("/usr"), "/srv/missing"),
+            bind(Path::new("/etc/passwd"), "/srv/missing"),
+        ] {
+            let error = refused(&spec(&rootfs, &[mount]));
+            assert!(error.contains("does not exist"), "{error}");
+            assert!(!Path::new("/srv/missing").exists());
+            assert_eq!(tree(data.path()), before);
+        }
+    }
+    // Without `proc` in it, and with a mount on a file.
+    fs::remove_dir(root.join("proc")).unwrap();
+    let error = refused(&spec(&format!("rootfs: {}", root.display()), &[tmpfs("/srv")]));
+    assert!(error.contains("/proc does not exist"), "{error}");
+    let error = refused(&spec(HOST, &[tmpfs("/etc/passwd/below")]));
+    assert!(error.contains("/etc/passwd is not a directory"), "{error}");
+}
