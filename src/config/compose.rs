@@ -153,6 +153,7 @@ pub fn plan(spec: &Spec, machine: &Machine, purpose: impl Into<Purpose>, ending:
     }
     frame(&mut draft, ending, view, is_whole, is_whole.then(|| environment(&spec, host)));
     draft.name(spec.name.clone());
+    draft.tree(resolver(&spec));
     draft.timeout(spec.timeout.map(|timeout| u64::from(timeout.0)));
     for error in host.unread.errors() {
         draft.problem(purpose, error.clone());

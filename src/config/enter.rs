@@ -1,8 +1,11 @@
 //! Enters the namespaces of a running container: a plan of setns(2) calls, as nsenter(1) makes them.
 
+use std::path::Path;
+
 use super::compose::{Ending, frame};
 use crate::feature::{Feature, Purpose};
 use crate::host::ProgramFile;
+use crate::host::resolver::Resolver;
 use crate::observe::proc::namespace_link;
 use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::plan::order::Phase;
@@ -29,6 +32,7 @@ pub fn plan(pid: i32, namespaces: &[Feature], program: ProgramFile, ending: Endi
     } else {
         draft.common(Phase::Program, Actor::Host, ProcessCall::ExecuteCopy, "run.copy.why");
     }
+    draft.tree(Resolver::new(Some(Path::new(&root(pid)))));
     frame(&mut draft, ending, view, true, None);
     let helper = Actor::Helper;
     // The helper still has the caller's credentials and descriptors, so no process of the container may trace it.

@@ -5,6 +5,7 @@
 //! Several rules of the kernel return the same errno, so the result is the *likely* cause. The rules are checked in the
 //! order in which the kernel checks them. A rule is named only if a fact supports it.
 
+pub mod executable;
 pub(crate) mod remedy;
 
 use caps::Capability;

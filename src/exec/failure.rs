@@ -36,6 +36,9 @@ pub(super) fn explain(plan: &Plan, index: usize, errno: Errno, made: Option<Pid>
         Some(_) => error.todo.push(text("common.todo.doctor")),
         None => error.why.push(errno.desc().to_owned()),
     }
+    if let Call::Process(ProcessCall::Exec { path, .. }) = &step.call {
+        error = diagnose::executable::explain(error, path.as_ref(), plan, errno);
+    }
     // Some steps have a message of their own for an errno: `time.offset.ERANGE` beside `time.offset.why`.
     if let Some(meaning) = text_if_any(&step.why.replace(".why", &format!(".{errno:?}"))) {
         error.why.retain(|why| why != errno.desc());

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use nix::unistd::{AccessFlags, access};
 
+use super::executable::{self, Hindrance};
 use super::resolver::Resolver;
 use crate::error::{Error, ExitKind, Result};
 use crate::text::{text, text_with};
@@ -24,39 +25,52 @@ pub fn callers_path() -> OsString {
 /// # Errors
 /// Not found (127), found but not executable (126).
 pub fn resolve(name: &str, tree: &Resolver, path: &OsStr) -> Result<PathBuf> {
-    let candidates: Vec<PathBuf> = if name.contains('/') {
+    let candidates: Vec<PathBuf> = if name.is_empty() {
+        Vec::new()
+    } else if name.contains('/') {
         vec![PathBuf::from(name)]
     } else {
         std::env::split_paths(path).map(|directory| directory.join(name)).collect()
     };
-    let mut refused = None;
-    for candidate in candidates {
-        let seen = if tree.is_unchanged() { Some(candidate.clone()) } else { tree.resolve(&candidate).host };
+    let mut first = None;
+    for candidate in &candidates {
+        let seen = if tree.is_unchanged() { Some(candidate.clone()) } else { tree.resolve(candidate).host };
         let Some(seen) = seen else { continue };
         if seen.is_file() && access(&seen, AccessFlags::X_OK).is_ok() {
-            return Ok(candidate);
+            return Ok(candidate.clone());
         }
-        if seen.exists() {
-            refused.get_or_insert((candidate, seen.is_dir()));
-        }
-    }
-    match refused {
-        Some((path, is_directory)) => {
-            let path = path.display().to_string();
-            let reason = if is_directory { "common.exec.directory" } else { "common.exec.mode" };
-            Err(Error::new(ExitKind::NotExecutable, text_with("common.exec.refused", &[("command", name)]))
-                .why(text_with(reason, &[("path", &path)])))
-        }
-        None => {
-            let error =
-                Error::new(ExitKind::NotFound, text_with("common.exec.missing", &[("command", name)]));
-            Err(error.why(if name.contains('/') {
-                text("common.exec.nofile")
-            } else {
-                text("common.exec.nopath")
-            }))
+        if name.contains('/') || seen.symlink_metadata().is_ok() {
+            first.get_or_insert(candidate);
         }
     }
+    // In PATH, a file that cannot be executed is passed over. It is named if no other is found.
+    let obstacle = first.or(candidates.first().filter(|_| name.contains('/')));
+    let obstacle = obstacle.and_then(|path| executable::look(path, tree).err());
+    let error = match &obstacle {
+        Some(Hindrance { is_missing: false, .. }) => {
+            Error::new(ExitKind::NotExecutable, text_with("exec.refused", &[("command", name)]))
+        }
+        _ => Error::new(ExitKind::NotFound, text_with("exec.missing", &[("command", name)])),
+    };
+    let error = match obstacle {
+        Some(Hindrance { why, todo, .. }) => Error { todo: todo.into_iter().collect(), ..error.why(why) },
+        None if name.is_empty() => error.why(text("exec.noname")),
+        None => error.why(text_with("exec.nopath", &[("path", &path.to_string_lossy())])),
+    };
+    Err(match elsewhere(name, tree, path) {
+        Some(host) if error.kind == ExitKind::NotFound => {
+            error.why(text_with("exec.elsewhere", &[("path", &host.display().to_string())]))
+        }
+        _ => error,
+    })
+}
+
+/// The program of this name that the caller has, in another root directory or another PATH than the command's.
+fn elsewhere(name: &str, tree: &Resolver, path: &OsStr) -> Option<PathBuf> {
+    if tree.is_unchanged() && (name.contains('/') || path == callers_path()) {
+        return None;
+    }
+    resolve(name, &Resolver::default(), &callers_path()).ok()
 }
 
 #[cfg(test)]

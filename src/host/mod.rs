@@ -4,6 +4,7 @@
 pub mod cgroups;
 pub mod command;
 pub mod disk;
+pub mod executable;
 pub mod facts;
 pub mod files;
 pub mod program;

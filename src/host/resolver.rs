@@ -25,7 +25,8 @@ pub struct Resolver {
 pub struct Resolved {
     /// The path in the container, without symbolic links.
     pub container: PathBuf,
-    /// The file on the host; it may be missing. None: the path is in an empty file system.
+    /// The file on the host; it may be missing. None: the path is in an empty file system, or leads through more
+    /// symbolic links than the kernel follows.
     pub host: Option<PathBuf>,
 }
 
@@ -71,8 +72,11 @@ impl Resolver {
             }
             at.push(name);
             let target = self.on_host(&at).and_then(|file| file.read_link().ok());
-            let Some(target) = target.filter(|_| links < MAX_LINKS) else { continue };
+            let Some(target) = target else { continue };
             links += 1;
+            if links > MAX_LINKS {
+                return Resolved { container: at, host: None };
+            }
             at.pop();
             if target.is_absolute() {
                 at = PathBuf::from("/");
@@ -90,18 +94,24 @@ impl Resolver {
     }
 
     /// The file on the host for a path in the container that has no symbolic links.
-    fn on_host(&self, path: &Path) -> Option<PathBuf> {
+    pub(super) fn on_host(&self, path: &Path) -> Option<PathBuf> {
+        self.place(path).map(|(base, rest)| join(base, rest))
+    }
+
+    /// The directory or file on the host that is mounted at or above a path in the container, and the rest of the path
+    /// below it. The path has no symbolic links. None: it is in an empty file system.
+    pub(super) fn place<'a>(&'a self, path: &'a Path) -> Option<(&'a Path, &'a Path)> {
         let bytes = path.as_os_str().as_bytes();
         for (target, source) in self.mounts.iter().rev() {
             // Bytes are compared first, because that is cheaper than to split both paths into components.
             if bytes.starts_with(target.as_os_str().as_bytes())
                 && let Ok(rest) = path.strip_prefix(target)
             {
-                return source.as_ref().map(|source| join(source, rest));
+                return source.as_ref().map(|source| (source.as_path(), rest));
             }
         }
         let rest = OsStr::from_bytes(bytes.strip_prefix(b"/").unwrap_or(bytes));
-        Some(self.root.as_ref().map_or_else(|| path.to_owned(), |root| join(root, Path::new(rest))))
+        Some((self.root.as_deref().unwrap_or(Path::new("/")), Path::new(rest)))
     }
 }
 

@@ -10,6 +10,7 @@ use super::undo::Undo;
 use super::{Actor, Addition, Intent, Plan, Problem, Step};
 use crate::error::Error;
 use crate::feature::{Feature, Purpose};
+use crate::host::resolver::Resolver;
 
 /// Collects the steps of all features.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub struct Draft {
     has_helper: bool,
     name: Option<String>,
     timeout: Option<u64>,
+    tree: Resolver,
     added: Vec<Addition>,
     notes: Vec<String>,
     steps: Vec<(Phase, Step)>,
@@ -37,6 +39,7 @@ impl Draft {
             has_helper: false,
             name: None,
             timeout: None,
+            tree: Resolver::default(),
             added,
             notes: Vec::new(),
             // A whole container has about 80 steps. With room for them, the list does not have to grow and move.
@@ -59,6 +62,11 @@ impl Draft {
     /// Limits how long the command may run, in seconds.
     pub fn timeout(&mut self, seconds: Option<u64>) {
         self.timeout = seconds;
+    }
+
+    /// Sets what paths in the container resolve to.
+    pub fn tree(&mut self, tree: Resolver) {
+        self.tree = tree;
     }
 
     /// Lets a helper create the child: a process that joins a PID namespace is not in it, but its children are.
@@ -177,6 +185,7 @@ impl Draft {
             added,
             intents,
             steps,
+            tree: self.tree,
             problems,
         }
     }

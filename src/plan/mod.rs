@@ -25,6 +25,7 @@ pub use self::intent::{Intent, Setting};
 pub use self::terminal::plan_terminal;
 use crate::error::Error;
 use crate::feature::{Feature, Purpose};
+use crate::host::resolver::Resolver;
 use crate::text::text;
 
 /// Everything that one run of `sandbox` does, in order.
@@ -51,6 +52,9 @@ pub struct Plan {
     pub intents: Vec<Intent>,
     /// One ordered list over all actors.
     pub steps: Vec<Step>,
+    /// What paths in the container resolve to. The file of the command is looked at by it, if execve refuses the file.
+    #[serde(skip)]
+    pub tree: Resolver,
     /// What prevents this plan on this machine. Only `exec` treats a problem as fatal.
     pub problems: Vec<Problem>,
 }
