@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     let text = std::fs::read_to_string(Path::new(file)).expect("the spec");
     let spec = yaml::read(&text, file).expect("a spec");
     let host = compose::gather(&spec);
-    let ending = Ending::Command { path: spec.command[0].clone(), arguments: spec.command.clone() };
+    let ending = Ending::Command { path: spec.command[0].clone().into(), arguments: spec.command.clone() };
     let mut plan = compose::plan(&spec, &host, Purpose::Container, ending, false);
     if *mode == "without" {
         plan.steps.retain(|step| !matches!(step.call, Call::Gate(GateCall::Verify)));

@@ -4,6 +4,11 @@
 //! `#` begins a comment. A message is searched in the files when it is needed, because most runs print no message at
 //! all.
 
+mod printed;
+
+pub(crate) use self::printed::{
+    is_unsafe, printed, printed_in_colour, printed_json, printed_lines, without_bad_bytes,
+};
 use crate::feature::features;
 
 macro_rules! messages {
@@ -40,9 +45,13 @@ pub(crate) fn text_if_any(key: &str) -> Option<String> {
     ENGLISH.iter().find_map(|file| find(file, key))
 }
 
-/// The message of `key`, with each `{name}` replaced.
+/// The message of `key`, with each `{name}` replaced. A value may come from outside the program, so control characters
+/// in it are escaped.
 pub(crate) fn text_with(key: &str, values: &[(&str, &str)]) -> String {
-    values.iter().fold(text(key), |message, (name, value)| message.replace(&format!("{{{name}}}"), value))
+    let fill = |message: String, (name, value): &(&str, &str)| {
+        message.replace(&format!("{{{name}}}"), &printed_lines(value))
+    };
+    values.iter().fold(text(key), fill)
 }
 
 /// Breaks a text at its spaces into lines of at most `width` characters. A longer word stays whole.

@@ -81,7 +81,7 @@ impl NewCgroup<'_> {
     fn plan(&self, draft: &mut Draft) {
         let (shared, own) = (self.parent.shared(), self.parent.shared().join(self.name));
         // While a run holds this lock, no other run removes the cgroup `sandbox`.
-        let lock = FileCall::LockShared { path: path(&self.parent.base), seconds: None };
+        let lock = FileCall::LockShared { path: self.parent.base.clone(), seconds: None };
         self.host(draft, lock, "limits.share.why");
         if !self.parent.is_occupied {
             self.enable(draft);
@@ -101,7 +101,7 @@ impl NewCgroup<'_> {
                 let write = write(&own.join("tasks"), "0");
                 draft.step(Phase::Join, Actor::Child, self.feature, write, "limits.join.why");
             }
-            Version::V2 => self.host(draft, CgroupCall::Open { directory: path(&own) }, "limits.open.why"),
+            Version::V2 => self.host(draft, CgroupCall::Open { directory: own.clone() }, "limits.open.why"),
         }
     }
 
@@ -110,7 +110,7 @@ impl NewCgroup<'_> {
     }
 
     fn make(&self, draft: &mut Draft, directory: &Path, shared: bool) {
-        let call = CgroupCall::Make { directory: path(directory), shared };
+        let call = CgroupCall::Make { directory: directory.to_owned(), shared };
         let (why, undo) = if shared {
             ("limits.shared.why", Undo::RemoveSharedGroup { path: directory.to_path_buf() })
         } else {
@@ -167,12 +167,12 @@ impl NewCgroup<'_> {
         let mut calls: Vec<(Feature, Call, &'static str)> = Vec::new();
         for intent in draft.intents().iter().filter(|one| self.parent.controllers.contains(&one.controller)) {
             if let (Some(program), Version::V2) = (&intent.program, self.parent.version) {
-                let call = CgroupCall::AttachProgram { directory: path(own), program: program.clone() };
+                let call = CgroupCall::AttachProgram { directory: own.to_owned(), program: program.clone() };
                 calls.push((intent.feature, call.into(), intent.why));
                 continue;
             }
             calls.extend(intent.settings().iter().map(|setting| {
-                let (directory, setting, controller) = (path(own), setting.clone(), intent.controller);
+                let (directory, setting, controller) = (own.to_owned(), setting.clone(), intent.controller);
                 let call = match intent.is_idle {
                     true => CgroupCall::Offer { directory, setting },
                     false => CgroupCall::Set { directory, controller, setting },
@@ -192,9 +192,5 @@ fn plus(names: &[&str]) -> String {
 }
 
 fn write(file: &Path, content: &str) -> FileCall {
-    FileCall::Write { path: path(file), content: content.to_owned() }
-}
-
-fn path(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
+    FileCall::Write { path: file.to_owned(), content: content.to_owned() }
 }

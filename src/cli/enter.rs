@@ -1,5 +1,6 @@
 //! `sandbox enter PID|NAME -- COMMAND`: runs a command in the namespaces of a running process.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use clap::Args;
@@ -27,7 +28,7 @@ pub(super) struct EnterArgs {
     output: OutputArgs,
     /// The command to run there, after `--`; the default is sh
     #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<String>,
+    command: Vec<OsString>,
 }
 
 /// Runs the command.
@@ -44,11 +45,11 @@ pub(super) fn run(color: Color, args: EnterArgs) -> Result<u8> {
         let pid = subject.pid.to_string();
         return Err(Error::failed(text_with("enter.same", &[("pid", &pid)])).todo(text("enter.same.todo")));
     }
-    let command = if args.command.is_empty() { vec!["sh".to_owned()] } else { args.command };
+    let command = if args.command.is_empty() { vec!["sh".into()] } else { args.command };
     let root = enter::root(subject.pid);
     let path =
         command::resolve(&command[0], &Resolver::new(Some(Path::new(&root))), &command::callers_path())?;
-    let ending = Ending::Command { path: path.to_string_lossy().into_owned(), arguments: command.clone() };
+    let ending = Ending::Command { path, arguments: command.clone() };
     let plan = enter::plan(subject.pid, &namespaces, ProgramFile::gather(), ending, output.show_proc);
     if output.dry_run {
         output::print_plan(&plan, output);

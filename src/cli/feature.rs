@@ -1,6 +1,7 @@
 //! `sandbox FEATURE`: uses one feature alone. It runs a command, a demonstration or a mistake, or it shows a view or a
 //! plan.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -55,7 +56,7 @@ pub(super) struct Common {
     svg: Option<PathBuf>,
     /// The command to run inside, after `--`; without a command, the built-in demonstration runs
     #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<String>,
+    command: Vec<OsString>,
 }
 
 /// Runs a feature subcommand. `put` writes its flags into the spec.

@@ -120,7 +120,7 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
         return Some(Error::usage(text_with(what, &[("word", first)])).why(text(why)).todo(*instead));
     }
     let is_program = error.get(ContextKind::SuggestedSubcommand).is_none()
-        && command::resolve(first, &Resolver::default(), &command::callers_path()).is_ok();
+        && command::resolve(first.as_ref(), &Resolver::default(), &command::callers_path()).is_ok();
     if is_program {
         return Some(of_command(words));
     }

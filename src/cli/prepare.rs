@@ -1,7 +1,7 @@
 //! Makes a plan from a spec file and a command line. `run`, `verify` and the features share this.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::compose::{self, Ending, Machine};
 use crate::config::spec::{Spec, yaml};
@@ -13,7 +13,7 @@ use crate::text::text;
 
 /// Reads a spec from a file. Its relative paths start at the directory of that file.
 pub(super) fn read(file: &Path) -> Result<Spec> {
-    let mut spec = super::spec::load(&file.to_string_lossy())?;
+    let mut spec = super::spec::load(file)?;
     let base = file.parent().unwrap_or(Path::new("."));
     let base = base.canonicalize().unwrap_or_else(|_| base.to_owned());
     spec.rootfs = spec.rootfs.map(|rootfs| rootfs.resolve(&base));
@@ -35,12 +35,12 @@ pub(super) fn ending(
     path: &OsStr,
 ) -> Result<Option<Ending>> {
     let Some(name) = spec.command.first() else { return Ok(None) };
-    let ending = |path: String| Ending::Command { path, arguments: spec.command.clone() };
+    let ending = |path: PathBuf| Ending::Command { path, arguments: spec.command.clone() };
     let found = command::resolve(name, &compose::resolver(spec), path);
-    found.map(|path| Some(ending(path.to_string_lossy().into_owned()))).or_else(|error| {
+    found.map(|path| Some(ending(path))).or_else(|error| {
         // If the root file system cannot be used, no command is found in it. Then the problem of the plan is reported
         // instead.
-        let ending = ending(name.clone());
+        let ending = ending(name.into());
         let plan = compose::plan(spec, machine, purpose, ending.clone(), false);
         if plan.problems.is_empty() { Err(error) } else { Ok(Some(ending)) }
     })

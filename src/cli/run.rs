@@ -1,5 +1,6 @@
 //! `sandbox run SPEC.yaml`: runs a container.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -44,7 +45,7 @@ pub(super) struct RunArgs {
     output: OutputArgs,
     /// The command to run inside, after `--`, instead of the spec's command
     #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<String>,
+    command: Vec<OsString>,
 }
 
 /// Runs the container.

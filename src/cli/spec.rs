@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -9,7 +10,7 @@ use crate::config::spec::{Spec, schema, shipped, yaml};
 use crate::error::{Error, Result};
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
 use crate::value::nearest::nearest;
 
 /// The arguments of `spec`.
@@ -32,7 +33,7 @@ enum Action {
     Check {
         /// The files; - is standard input
         #[arg(value_name = "FILE", required = true)]
-        files: Vec<String>,
+        files: Vec<PathBuf>,
     },
     /// Print the JSON Schema of specs, for completion in editors
     Schema,
@@ -73,13 +74,13 @@ fn init(color: Color, purpose: Option<&str>) -> Result<u8> {
 }
 
 /// Checks all files, even if one has mistakes.
-fn check(color: Color, files: &[String]) -> u8 {
+fn check(color: Color, files: &[PathBuf]) -> u8 {
     let mut status = 0;
     for file in files {
         match load(file) {
             Ok(_) => {
                 decide(color, Stream::Out);
-                render::out(&format!("{file}: {}\n", text("spec.good")));
+                render::out(&format!("{}: {}\n", printed(file), text("spec.good")));
             }
             Err(error) => status = super::report(color, &error),
         }
@@ -88,17 +89,18 @@ fn check(color: Color, files: &[String]) -> u8 {
 }
 
 /// Reads a spec from a file; `-` is standard input.
-pub(super) fn load(file: &str) -> Result<Spec> {
-    let name = if file == "-" { "standard input" } else { file };
+pub(super) fn load(file: &Path) -> Result<Spec> {
+    let is_input = file == Path::new("-");
+    let name = &*if is_input { "standard input".to_owned() } else { printed(file) };
     let unread =
         |error: io::Error| Error::failed(text_with("spec.unread", &[("file", name)])).why(error.to_string());
     // At most one byte more than the maximum size is read: enough to detect a file that is too long, or a pipe that
     // never ends.
     let mut bytes = Vec::with_capacity(4096);
     let most = yaml::MAX_SIZE as u64 + 1;
-    match file {
-        "-" => io::stdin().lock().take(most).read_to_end(&mut bytes),
-        path => File::open(path).map_err(unread)?.take(most).read_to_end(&mut bytes),
+    match is_input {
+        true => io::stdin().lock().take(most).read_to_end(&mut bytes),
+        false => File::open(file).map_err(unread)?.take(most).read_to_end(&mut bytes),
     }
     .map_err(unread)?;
     yaml::read_bytes(&bytes, name).map_err(|mistakes| Error::mistakes(name, mistakes))

@@ -2,6 +2,8 @@
 //! every plan has.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
 
 use super::spec::Spec;
 use crate::cgroups;
@@ -29,9 +31,9 @@ pub enum Ending {
     /// A program: its resolved file and its arguments.
     Command {
         /// The file.
-        path: String,
+        path: PathBuf,
         /// The arguments. The first one is the name.
-        arguments: Vec<String>,
+        arguments: Vec<OsString>,
     },
     /// A process of `sandbox` that performs the calls of a demonstration.
     Demonstration,
@@ -161,7 +163,7 @@ pub fn plan(spec: &Spec, machine: &Machine, purpose: impl Into<Purpose>, ending:
     if let Some(directory) = &spec.workdir {
         // Without symbolic links, as /proc/PID/cwd shows it. Verify compares the two.
         let directory = resolver(&spec).resolve(directory).container;
-        let call = MountCall::Chdir { path: directory.to_string_lossy().into_owned() };
+        let call = MountCall::Chdir { path: directory };
         draft.step(Phase::WorkingDirectory, Actor::Command, Feature::Mnt, call, "run.directory.why");
     }
     let features = spec.features();
@@ -262,18 +264,23 @@ fn owner_of_terminal(spec: &Spec, host: &Host, inside: bool) -> Option<u32> {
 
 /// The environment of the command. From the caller's it has only TERM. HOME depends only on whether the user is root,
 /// because users are not looked up in /etc/passwd.
-fn environment(spec: &Spec, host: &Host) -> Vec<String> {
+fn environment(spec: &Spec, host: &Host) -> Vec<OsString> {
     let is_root = spec.run_as.as_ref().is_none_or(RunAs::is_root);
     let hostname =
-        spec.uts.as_ref().and_then(|uts| uts.hostname.clone()).unwrap_or_else(|| host.name.clone());
+        spec.uts.as_ref().and_then(|uts| uts.hostname.clone()).map_or_else(|| host.name.clone(), Into::into);
     let mut all = BTreeMap::from([
-        ("PATH".to_owned(), command::PATH.to_owned()),
-        ("HOME".to_owned(), if is_root { "/root" } else { "/" }.to_owned()),
-        ("TERM".to_owned(), host.terminal.clone()),
-        ("HOSTNAME".to_owned(), hostname),
+        ("PATH", command::PATH.into()),
+        ("HOME", if is_root { "/root" } else { "/" }.into()),
+        ("TERM", host.terminal.clone()),
+        ("HOSTNAME", hostname),
     ]);
-    all.extend(spec.env.clone());
-    all.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    all.extend(spec.env.iter().map(|(name, value)| (name.as_str(), value.into())));
+    let entry = |(name, value): (&str, OsString)| {
+        let mut entry = OsString::from(format!("{name}="));
+        entry.push(value);
+        entry
+    };
+    all.into_iter().map(entry).collect()
 }
 
 /// The steps that every plan has: the gate, the parent-death signal, and the end.
@@ -282,7 +289,7 @@ pub(super) fn frame(
     ending: Ending,
     view: bool,
     is_verified: bool,
-    environment: Option<Vec<String>>,
+    environment: Option<Vec<OsString>>,
 ) {
     draft.common(Phase::Prepare, Actor::Host, GateCall::Open, "common.gate.why");
     draft.common(Phase::ParentDeathSignal, Actor::Child, ProcessCall::DieWithParent, "common.pdeathsig.why");

@@ -16,6 +16,7 @@ pub use self::shown::{ProcessFiles, Shown};
 use self::shown::{one_line, ranges_text};
 use crate::error::{Error, Result};
 use crate::feature::Feature;
+use crate::observe::file;
 use crate::observe::proc::status_of;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::expect::{self, Expected};
@@ -131,7 +132,7 @@ impl Expectations {
                 let filesystem = filesystem.as_deref().unwrap_or("*");
                 format!("{filesystem} {}", attributes.options().join(","))
             }
-            Expected::WorkingDirectory(path) => path.clone(),
+            Expected::WorkingDirectory(path) => file::path_text(path),
         }
     }
 

@@ -2,6 +2,7 @@
 //! nothing.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use nix::unistd::{AccessFlags, access};
@@ -9,7 +10,7 @@ use nix::unistd::{AccessFlags, access};
 use super::executable::{self, Hindrance};
 use super::resolver::Resolver;
 use crate::error::{Error, ExitKind, Result};
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
 
 /// The PATH of a command whose environment has none.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -24,10 +25,12 @@ pub fn callers_path() -> OsString {
 ///
 /// # Errors
 /// Not found (127), found but not executable (126).
-pub fn resolve(name: &str, tree: &Resolver, path: &OsStr) -> Result<PathBuf> {
+pub fn resolve(name: &OsStr, tree: &Resolver, path: &OsStr) -> Result<PathBuf> {
+    let has_slash = name.as_bytes().contains(&b'/');
+    let shown = &*printed(name);
     let candidates: Vec<PathBuf> = if name.is_empty() {
         Vec::new()
-    } else if name.contains('/') {
+    } else if has_slash {
         vec![PathBuf::from(name)]
     } else {
         std::env::split_paths(path).map(|directory| directory.join(name)).collect()
@@ -39,35 +42,35 @@ pub fn resolve(name: &str, tree: &Resolver, path: &OsStr) -> Result<PathBuf> {
         if seen.is_file() && access(&seen, AccessFlags::X_OK).is_ok() {
             return Ok(candidate.clone());
         }
-        if name.contains('/') || seen.symlink_metadata().is_ok() {
+        if has_slash || seen.symlink_metadata().is_ok() {
             first.get_or_insert(candidate);
         }
     }
     // In PATH, a file that cannot be executed is passed over. It is named if no other is found.
-    let obstacle = first.or(candidates.first().filter(|_| name.contains('/')));
+    let obstacle = first.or(candidates.first().filter(|_| has_slash));
     let obstacle = obstacle.and_then(|path| executable::look(path, tree).err());
     let error = match &obstacle {
         Some(Hindrance { is_missing: false, .. }) => {
-            Error::new(ExitKind::NotExecutable, text_with("exec.refused", &[("command", name)]))
+            Error::new(ExitKind::NotExecutable, text_with("exec.refused", &[("command", shown)]))
         }
-        _ => Error::new(ExitKind::NotFound, text_with("exec.missing", &[("command", name)])),
+        _ => Error::new(ExitKind::NotFound, text_with("exec.missing", &[("command", shown)])),
     };
     let error = match obstacle {
         Some(Hindrance { why, todo, .. }) => Error { todo: todo.into_iter().collect(), ..error.why(why) },
         None if name.is_empty() => error.why(text("exec.noname")),
-        None => error.why(text_with("exec.nopath", &[("path", &path.to_string_lossy())])),
+        None => error.why(text_with("exec.nopath", &[("path", &printed(path))])),
     };
     Err(match elsewhere(name, tree, path) {
         Some(host) if error.kind == ExitKind::NotFound => {
-            error.why(text_with("exec.elsewhere", &[("path", &host.display().to_string())]))
+            error.why(text_with("exec.elsewhere", &[("path", &printed(host))]))
         }
         _ => error,
     })
 }
 
 /// The program of this name that the caller has, in another root directory or another PATH than the command's.
-fn elsewhere(name: &str, tree: &Resolver, path: &OsStr) -> Option<PathBuf> {
-    if tree.is_unchanged() && (name.contains('/') || path == callers_path()) {
+fn elsewhere(name: &OsStr, tree: &Resolver, path: &OsStr) -> Option<PathBuf> {
+    if tree.is_unchanged() && (name.as_bytes().contains(&b'/') || path == callers_path()) {
         return None;
     }
     resolve(name, &Resolver::default(), &callers_path()).ok()
@@ -78,7 +81,7 @@ mod tests {
     use super::*;
 
     fn found(name: &str) -> Result<PathBuf> {
-        resolve(name, &Resolver::default(), PATH.as_ref())
+        resolve(name.as_ref(), &Resolver::default(), PATH.as_ref())
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! Facts about the files of this machine, from which a new root file system is planned.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use nix::sys::utsname::UtsName;
 use nix::unistd::AccessFlags;
 
 use crate::observe::{Unread, file, mountinfo};
+use crate::text::printed;
 
 /// The files of this machine, as far as a new root file system depends on them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,11 +24,11 @@ pub struct Files {
     pub mount_points: Vec<PathBuf>,
     /// The directories and symbolic links in `/`, by name, with the target of a link. Directories that the caller may
     /// not enter are left out. This is read only if a spec shows the files of the host.
-    pub top: Vec<(String, Option<PathBuf>)>,
+    pub top: Vec<(OsString, Option<PathBuf>)>,
     /// The hostname.
-    pub hostname: String,
+    pub hostname: OsString,
     /// The content of /etc/resolv.conf.
-    pub resolvers: String,
+    pub resolvers: OsString,
 }
 
 impl Files {
@@ -32,12 +36,11 @@ impl Files {
     /// namespace.
     pub fn gather(shows_host: bool, is_user: bool, unread: &mut Unread) -> Files {
         let names = nix::sys::utsname::uname();
-        let name =
-            |of: &dyn Fn(&nix::sys::utsname::UtsName) -> String| names.as_ref().map(of).unwrap_or_default();
+        let name = |of: fn(&UtsName) -> &OsStr| names.as_ref().map(of).unwrap_or_default().to_owned();
         let is_nested = !is_initial(&unread.text("/proc/self/uid_map"));
         let needs_mounts = shows_host || is_user || is_nested;
         Files {
-            kernel: version(&name(&|names| names.release().to_string_lossy().into_owned())),
+            kernel: version(&file::text(name(UtsName::release).into_vec())),
             is_nested,
             mount_points: if needs_mounts {
                 points(&unread.bytes("/proc/self/mountinfo"))
@@ -45,8 +48,8 @@ impl Files {
                 Vec::new()
             },
             top: if shows_host { top(unread) } else { Vec::new() },
-            hostname: name(&|names| names.nodename().to_string_lossy().into_owned()),
-            resolvers: file::read_text("/etc/resolv.conf").unwrap_or_default(),
+            hostname: name(UtsName::nodename),
+            resolvers: OsString::from_vec(file::read("/etc/resolv.conf").unwrap_or_default()),
         }
     }
 
@@ -76,7 +79,7 @@ pub fn is_directory(path: &Path) -> Result<Option<bool>, String> {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(None)
         }
-        Err(error) => Err(format!("{}: {error}", path.display())),
+        Err(error) => Err(format!("{}: {error}", printed(path))),
     }
 }
 
@@ -91,12 +94,12 @@ fn points(table: &[u8]) -> Vec<PathBuf> {
     points.filter(|point| point != Path::new("/")).collect()
 }
 
-fn top(unread: &mut Unread) -> Vec<(String, Option<PathBuf>)> {
+fn top(unread: &mut Unread) -> Vec<(OsString, Option<PathBuf>)> {
     let listed = fs::read_dir("/").and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let entries = unread.answer(Path::new("/"), listed).unwrap_or_default().into_iter();
     let mut top: Vec<_> = entries
         .filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
+            let name = entry.file_name();
             let kind = entry.file_type().ok()?;
             if kind.is_symlink() {
                 return Some((name, Some(unread.answer(&entry.path(), entry.path().read_link())?)));

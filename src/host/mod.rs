@@ -12,6 +12,8 @@ pub mod resolver;
 pub mod subordinate;
 pub mod token;
 
+use std::ffi::OsString;
+
 use caps::{CapSet, Capability};
 
 pub use self::cgroups::Cgroups;
@@ -40,9 +42,9 @@ pub struct Host {
     /// The subordinate IDs of the caller. They are read only if a spec maps ranges of IDs.
     pub subordinate: Option<Subordinate>,
     /// The host name.
-    pub name: String,
+    pub name: OsString,
     /// The type of the caller's terminal: $TERM.
-    pub terminal: String,
+    pub terminal: OsString,
     /// Where cgroups can be made. This is found only if a spec sets a limit.
     pub cgroups: Option<Cgroups>,
     /// The files of this machine. They are read only if a spec has a new root file system.
@@ -69,8 +71,8 @@ impl Host {
             program: ProgramFile::gather(),
             last_capability: None,
             subordinate: None,
-            name: nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned(),
-            terminal: std::env::var("TERM").unwrap_or_else(|_| "xterm".into()),
+            name: nix::unistd::gethostname().unwrap_or_default(),
+            terminal: std::env::var_os("TERM").unwrap_or_else(|| "xterm".into()),
             cgroups: None,
             files: None,
             disks: Vec::new(),

@@ -31,8 +31,11 @@
 //!
 //! mount_namespaces(7), pivot_root(2)
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -43,7 +46,8 @@ use crate::observe::{Observation, proc};
 use crate::plan::call::mount::{MountCall, Propagation};
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Context, Draft};
-use crate::text::text;
+use crate::text::{printed, text};
+use crate::value::bytes;
 use crate::value::mount::{self, ExtraMount};
 use crate::value::units::Size;
 
@@ -57,17 +61,17 @@ pub struct Mnt {
     pub propagation: Propagation,
     /// Mount an empty tmpfs at PATH, like docker's --tmpfs (may be repeated)
     #[arg(long, value_name = "PATH")]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "bytes::list::serialize")]
     #[schemars(example = ["/mnt"])]
     pub tmpfs: Vec<PathBuf>,
     /// Bind-mount SRC at DST, like docker's -v (may be repeated)
-    #[arg(long, short = 'v', visible_alias = "volume", value_name = "SRC:DST")]
+    #[arg(long, short = 'v', visible_alias = "volume", value_name = "SRC:DST", value_parser = OsStringValueParser::new().try_map(Bind::read))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(example = [Bind { source: "/var".into(), target: "/mnt".into() }])]
     pub bind: Vec<Bind>,
     /// Make DIR the root directory, by pivot_root(2)
     #[arg(long, value_name = "DIR")]
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "bytes::option::serialize")]
     #[schemars(example = &"./rootfs")]
     pub root: Option<PathBuf>,
     /// Whether the root filesystem is read-only
@@ -86,19 +90,21 @@ pub struct Mnt {
 #[serde(deny_unknown_fields)]
 pub struct Bind {
     /// The file or directory to bind.
+    #[serde(serialize_with = "bytes::serialize")]
     pub source: PathBuf,
     /// The mount point.
+    #[serde(serialize_with = "bytes::serialize")]
     pub target: PathBuf,
 }
 
-impl std::str::FromStr for Bind {
-    type Err = String;
-
-    fn from_str(argument: &str) -> Result<Self, String> {
-        match argument.split_once(':') {
-            Some((_, target)) if target.contains(':') => Err(text("mnt.bind.options")),
-            Some((source, target)) if !source.is_empty() && target.starts_with('/') => {
-                Ok(Bind { source: source.into(), target: target.into() })
+impl Bind {
+    /// Reads the value of a flag.
+    fn read(argument: OsString) -> Result<Self, String> {
+        let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+        match argument.as_bytes().split(|byte| *byte == b':').collect::<Vec<_>>()[..] {
+            [_, _, _, ..] => Err(text("mnt.bind.options")),
+            [source, target] if !source.is_empty() && target.starts_with(b"/") => {
+                Ok(Bind { source: path(source), target: path(target) })
             }
             _ => Err(text("mnt.bind.form")),
         }
@@ -121,7 +127,7 @@ impl Mnt {
             let place = tree.resolve(&bind.target);
             self.check(draft, &bind.target, &place, Some(&bind.source));
             tree.bind(&place, &bind.source);
-            let call = MountCall::Bind { source: path(&bind.source), target: self.outer(&place) };
+            let call = MountCall::Bind { source: bind.source.clone(), target: self.outer(&place) };
             draft.step(Phase::Mounts, Actor::Child, Feature::Mnt, call, "mnt.bind.why");
         }
         for target in &self.tmpfs {
@@ -133,7 +139,7 @@ impl Mnt {
             draft.step(Phase::Mounts, Actor::Child, Feature::Mnt, call, "mnt.tmpfs.why");
         }
         for bind in self.bind.iter().filter(|bind| tree.resolve(&bind.target).host.is_none()) {
-            let what = format!("a bind on {}", bind.target.display());
+            let what = format!("a bind on {}", printed(&bind.target));
             refuse(draft, what, "mnt.bind.covered", "mnt.bind.uncover");
         }
         match &self.root {
@@ -180,12 +186,12 @@ impl Mnt {
     /// mounts the old root over the new one, and it is then unmounted.
     fn plan_root(&self, draft: &mut Draft, root: &Path) {
         if !root.is_dir() {
-            refuse(draft, format!("--root {}", root.display()), "mnt.root.why", "mnt.root.todo");
+            refuse(draft, format!("--root {}", printed(root)), "mnt.root.why", "mnt.root.todo");
         } else if self.propagation == Propagation::Shared {
             refuse(draft, "--root, --propagation shared".into(), "mnt.root.shared", "mnt.root.private");
         }
-        let root = path(&absolute(root));
-        if root == "/" {
+        let root = absolute(root);
+        if root == Path::new("/") {
             refuse(draft, "--root /".into(), "mnt.root.same", "mnt.root.todo");
         }
         let mut step = |call, why| draft.step(Phase::Root, Actor::Child, Feature::Mnt, call, why);
@@ -209,18 +215,16 @@ impl Mnt {
             }
         };
         if is_covered && exists {
-            let call = MountCall::Chdir { path: path(&directory) };
+            let call = MountCall::Chdir { path: directory };
             draft.step(Phase::Mounts, Actor::Child, Feature::Mnt, call, "mnt.directory.why");
         }
     }
 
     /// The path of a place in the container before pivot_root(2).
-    fn outer(&self, place: &Resolved) -> String {
+    fn outer(&self, place: &Resolved) -> PathBuf {
         match &self.root {
-            None => path(&place.container),
-            Some(root) => {
-                path(&absolute(root).join(place.container.strip_prefix("/").unwrap_or(&place.container)))
-            }
+            None => place.container.clone(),
+            Some(root) => absolute(root).join(place.container.strip_prefix("/").unwrap_or(&place.container)),
         }
     }
 
@@ -230,10 +234,10 @@ impl Mnt {
         if let Some(source) = source
             && !source.exists()
         {
-            let what = format!("{} does not exist", source.display());
+            let what = format!("{} does not exist", printed(source));
             return refuse(draft, what, "mnt.bind.nosource", "mnt.missing.todo");
         }
-        let shown = target.display();
+        let shown = printed(target);
         if self.root.is_none() && place.container == Path::new("/") {
             return refuse(draft, format!("a mount on {shown}"), "mnt.target.root", "mnt.root.instead");
         }
@@ -269,10 +273,6 @@ fn absolute(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
-fn path(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
-}
-
 /// What to observe. A process on each side reads these files.
 pub fn observe(process: &str) -> Vec<Observation> {
     vec![
@@ -291,10 +291,10 @@ mod tests {
     #[test]
     fn a_bind_has_two_paths_and_no_options() {
         let bind = Bind { source: "a".into(), target: "/b".into() };
-        assert_eq!("a:/b".parse(), Ok(bind));
+        assert_eq!(Bind::read("a:/b".into()), Ok(bind));
         for wrong in ["a", "a:", ":/b", "a:b"] {
-            assert_eq!(wrong.parse::<Bind>(), Err(text("mnt.bind.form")), "{wrong}");
+            assert_eq!(Bind::read(wrong.into()), Err(text("mnt.bind.form")), "{wrong}");
         }
-        assert_eq!("a:/b:ro".parse::<Bind>(), Err(text("mnt.bind.options")));
+        assert_eq!(Bind::read("a:/b:ro".into()), Err(text("mnt.bind.options")));
     }
 }

@@ -334,7 +334,6 @@ fn plan_helpers(host: &Host, draft: &mut Draft, uids: &[IdRange], gids: &[IdRang
                 problem(draft, &what, why, "user.exceeds.todo");
             }
         }
-        let program = program.to_string_lossy().into_owned();
         let call = UserCall::RunMapHelper { program, kind, map: ranges.to_vec() };
         draft.step(Phase::Maps, Actor::Host, Feature::User, call, "user.helper.why");
     }

@@ -3,13 +3,14 @@
 //! Names in the kernel are bytes: the name of a process, a mount point or a cgroup may not be UTF-8. So a file is
 //! read as bytes. In a text made from it, a byte that is not UTF-8 is written as `\xNN`.
 
-use std::fmt::Write;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use procfs::FromRead;
+
+use crate::text::without_bad_bytes;
 
 /// The bytes of a file. The kernel reports the size 0 for a file of /proc. Then the standard library starts with
 /// reads of 32 bytes; this starts with 4096.
@@ -58,23 +59,12 @@ pub fn parse<T: FromRead>(path: impl AsRef<Path>) -> io::Result<T> {
 
 /// Converts bytes to text. Each byte that is not UTF-8 becomes `\xNN`.
 pub fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes).unwrap_or_else(|error| escaped(error.as_bytes()))
+    String::from_utf8(bytes).unwrap_or_else(|error| without_bad_bytes(error.as_bytes()))
 }
 
 /// A path, converted by [`text`].
 pub fn path_text(path: &Path) -> String {
-    text(path.as_os_str().as_bytes().to_vec())
-}
-
-fn escaped(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() + 16);
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
-    text
+    without_bad_bytes(path.as_os_str().as_bytes())
 }
 
 /// A text on one line: each run of blanks is one blank, and ` | ` separates the lines.

@@ -15,6 +15,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::printed;
+
 pub use self::unread::Unread;
 
 /// A value, and the file that it was read from.
@@ -44,7 +46,7 @@ pub enum Value {
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Value::Is(text) => f.pad(text),
+            Value::Is(text) => f.pad(&printed(text)),
             Value::Count(1, of) => f.pad(&format!(
                 "1 {}",
                 of.strip_suffix("es").filter(|one| one.ends_with("ss")).unwrap_or(of.trim_end_matches('s'))

@@ -4,6 +4,7 @@
 mod mounts;
 
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 use caps::Capability;
 
@@ -66,7 +67,7 @@ pub enum Expected {
     /// /proc/PID/mountinfo: the topmost mount at a path.
     Mount {
         /// The mount point, in the container.
-        at: String,
+        at: PathBuf,
         /// The filesystem type, if it is known.
         filesystem: Option<String>,
         /// Attributes that it must have. It may have others too.
@@ -75,11 +76,11 @@ pub enum Expected {
         may_be_missing: bool,
     },
     /// /proc/PID/cwd: the working directory.
-    WorkingDirectory(String),
+    WorkingDirectory(PathBuf),
     /// A file of a cgroup. The host reads it: the command may not see any cgroup filesystem.
     CgroupFile {
         /// The cgroup's directory.
-        directory: String,
+        directory: PathBuf,
         /// The controller to which the file belongs.
         controller: Controller,
         /// The file's name.
@@ -219,7 +220,7 @@ fn ids(plan: &Plan) -> Vec<Expected> {
 /// The last directory that is entered by an absolute path. If there is a new root, the path is one in it.
 fn working_directory(plan: &Plan) -> Option<Expected> {
     plan.steps.iter().rev().find_map(|step| match &step.call {
-        Call::Mount(MountCall::Chdir { path }) if path.starts_with('/') => {
+        Call::Mount(MountCall::Chdir { path }) if path.is_absolute() => {
             Some(Expected::WorkingDirectory(path.clone()))
         }
         _ => None,

@@ -2,6 +2,7 @@
 //! the two versions.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -68,8 +69,8 @@ impl Setting {
     }
 
     /// The path of the file in a cgroup's directory.
-    pub fn path_in(&self, directory: &str) -> String {
-        format!("{directory}/{}", self.file)
+    pub fn path_in(&self, directory: &Path) -> PathBuf {
+        directory.join(&self.file)
     }
 }
 

@@ -13,6 +13,7 @@ pub mod slots;
 mod terminal;
 pub mod undo;
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 
 use serde::ser::SerializeStruct;
@@ -61,12 +62,12 @@ pub struct Plan {
 
 impl Plan {
     /// The name of the program that the plan executes at its end.
-    pub fn command(&self) -> Option<&str> {
-        self.arguments().first().map(String::as_str)
+    pub fn command(&self) -> Option<&OsStr> {
+        self.arguments().first().map(OsString::as_os_str)
     }
 
     /// The name and the arguments of that program. Empty if the plan ends with a demonstration.
-    pub fn arguments(&self) -> &[String] {
+    pub fn arguments(&self) -> &[OsString] {
         let exec = self.steps.iter().find_map(|step| match &step.call {
             Call::Process(call::process::ProcessCall::Exec { arguments, .. }) => Some(arguments.as_slice()),
             _ => None,

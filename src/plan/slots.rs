@@ -2,9 +2,11 @@
 //! fills a slot, and later steps read it. In a printed call a slot is a name in angle brackets: `<child>`.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -131,13 +133,14 @@ impl Slots {
         self.held.get(&held).map(AsFd::as_fd).ok_or(Errno::EBADF)
     }
 
-    /// Replaces the name of each slot, such as `<lower>`, by a path to its descriptor: /proc/self/fd/N.
-    pub fn fill_held(&self, text: &str) -> String {
-        if !text.contains('<') {
-            return text.to_owned();
-        }
-        self.held.iter().fold(text.to_owned(), |text, (held, descriptor)| {
-            text.replace(&held.to_string(), &format!("/proc/self/fd/{}", descriptor.as_raw_fd()))
-        })
+    /// Replaces the name of a slot at the start, such as `<lower>`, by a path to its descriptor: /proc/self/fd/N.
+    pub fn fill_held(&self, text: &OsStr) -> OsString {
+        let filled = self.held.iter().find_map(|(held, descriptor)| {
+            let rest = text.as_bytes().strip_prefix(held.to_string().as_bytes())?;
+            let mut path = OsString::from(format!("/proc/self/fd/{}", descriptor.as_raw_fd()));
+            path.push(OsStr::from_bytes(rest));
+            Some(path)
+        });
+        filled.unwrap_or_else(|| text.to_owned())
     }
 }

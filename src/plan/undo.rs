@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::feature::Feature;
 pub use crate::sys::sysv::Sysv;
+use crate::value::shell::quote;
 
 /// One removal. `exec::undo` performs it, after it has checked the identity of the thing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,26 +29,31 @@ pub enum Undo {
     /// An empty directory.
     RemoveDirectory {
         /// Its path.
+        #[serde(with = "crate::value::bytes")]
         path: PathBuf,
     },
     /// A file.
     RemoveFile {
         /// Its path.
+        #[serde(with = "crate::value::bytes")]
         path: PathBuf,
     },
     /// A cgroup. Processes that are still in it are killed first.
     RemoveGroup {
         /// Its directory.
+        #[serde(with = "crate::value::bytes")]
         path: PathBuf,
     },
     /// The cgroup `sandbox`, which other runs use too. The last of them removes it.
     RemoveSharedGroup {
         /// Its directory.
+        #[serde(with = "crate::value::bytes")]
         path: PathBuf,
     },
     /// Controllers that were enabled in the cgroup.subtree_control of a cgroup. They are disabled again.
     WithdrawControllers {
         /// The cgroup's directory.
+        #[serde(with = "crate::value::bytes")]
         path: PathBuf,
         /// Their names.
         controllers: Vec<String>,
@@ -55,13 +61,16 @@ pub enum Undo {
     /// The caller moves back to the cgroup from which it came.
     MoveBack {
         /// That cgroup's directory.
+        #[serde(with = "crate::value::bytes")]
         path: PathBuf,
         /// The directory of the cgroup to which it moved.
+        #[serde(with = "crate::value::bytes")]
         from: PathBuf,
     },
     /// A mount.
     Unmount {
         /// The mount point.
+        #[serde(with = "crate::value::bytes")]
         path: PathBuf,
     },
     /// A System V IPC object.
@@ -99,19 +108,21 @@ impl Undo {
 impl fmt::Display for Undo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Undo::DeleteLink { name } | Undo::RemoveBridge { name } => write!(f, "ip link delete {name}"),
+            Undo::DeleteLink { name } | Undo::RemoveBridge { name } => {
+                write!(f, "ip link delete {}", quote(name))
+            }
             Undo::RemoveDirectory { path }
             | Undo::RemoveGroup { path }
             | Undo::RemoveSharedGroup { path } => {
-                write!(f, "rmdir {}", path.display())
+                write!(f, "rmdir {}", quote(path))
             }
             Undo::WithdrawControllers { path, controllers } => {
                 let controllers: Vec<String> = controllers.iter().map(|name| format!("-{name}")).collect();
-                write!(f, "echo {} > {}/cgroup.subtree_control", controllers.join(" "), path.display())
+                write!(f, "echo {} > {}", controllers.join(" "), quote(path.join("cgroup.subtree_control")))
             }
-            Undo::MoveBack { path, .. } => write!(f, "echo 0 > {}/cgroup.procs", path.display()),
-            Undo::RemoveFile { path } => write!(f, "rm {}", path.display()),
-            Undo::Unmount { path } => write!(f, "umount {}", path.display()),
+            Undo::MoveBack { path, .. } => write!(f, "echo 0 > {}", quote(path.join("cgroup.procs"))),
+            Undo::RemoveFile { path } => write!(f, "rm {}", quote(path)),
+            Undo::Unmount { path } => write!(f, "umount {}", quote(path)),
             Undo::RemoveQueue { name } => write!(f, "mq_unlink({name:?})"),
             Undo::RemoveSysv { kind, key } => {
                 let option = match kind {

@@ -48,10 +48,11 @@ impl Live {
         if !self.is_terminal {
             return;
         }
-        let text = redraw(self.drawn, lines);
+        let lines: Vec<String> = lines.iter().map(|line| super::safe(line)).collect();
+        let text = redraw(self.drawn, &lines);
         match self.stream {
-            Stream::Out => super::out(&text),
-            Stream::Err => super::err(&text),
+            Stream::Out => super::out_as_is(&text),
+            Stream::Err => super::err_as_is(&text),
         }
         self.drawn = lines.len();
     }

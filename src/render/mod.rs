@@ -25,8 +25,17 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
+use crate::text::{printed_in_colour, printed_json, printed_lines};
+
 /// Writes a result to standard output. A broken pipe is not an error: the reader has read enough.
+///
+/// Parts of the text may come from outside the program. Control characters in them are escaped here.
 pub fn out(text: &str) {
+    out_as_is(&safe(text));
+}
+
+/// Writes a picture, which moves the cursor. Text from outside in it is escaped already.
+fn out_as_is(text: &str) {
     if let Err(error) = write(&mut io::stdout().lock(), text)
         && error.kind() != io::ErrorKind::BrokenPipe
     {
@@ -44,8 +53,20 @@ static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
 
 /// Writes a message to standard error. Standard output belongs to the command that runs.
 pub fn err(text: &str) {
+    err_as_is(&safe(text));
+}
+
+fn err_as_is(text: &str) {
     // If standard error fails, there is no way to report it.
     let _ = write(&mut io::stderr().lock(), text);
+}
+
+/// A text without control characters, except newlines, tabs and the colours of `paint`.
+fn safe(text: &str) -> String {
+    match colored::control::SHOULD_COLORIZE.should_colorize() {
+        true => printed_in_colour(text),
+        false => printed_lines(text),
+    }
 }
 
 fn write(stream: &mut dyn Write, text: &str) -> io::Result<()> {
@@ -64,5 +85,5 @@ pub fn set_stable(on: bool) {
 /// A value as indented JSON, with a newline at the end.
 pub fn json(value: &impl Serialize) -> String {
     // This cannot fail: the values have only maps with string keys, lists and scalars.
-    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+    printed_json(&serde_json::to_string_pretty(value).unwrap_or_default()) + "\n"
 }

@@ -9,6 +9,9 @@
 //!
 //! What you see: `ls /dev`.
 
+use std::ffi::OsString;
+use std::path::Path;
+
 use super::{MAX_SIZE, RootDraft};
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::slots::Held;
@@ -40,10 +43,13 @@ pub(super) fn plan(root: &mut RootDraft<'_>) {
     for (name, device) in NODES {
         if root.is_user() {
             let file =
-                DetachedMountCall::MakeFile { at: Held::Dev, path: name.into(), content: String::new() };
+                DetachedMountCall::MakeFile { at: Held::Dev, path: name.into(), content: OsString::new() };
             root.step(file, "rootfs.nodefile.why");
-            let node =
-                DetachedMountCall::Clone { path: format!("/dev/{name}"), below: false, to: Held::Mount };
+            let node = DetachedMountCall::Clone {
+                path: Path::new("/dev").join(name),
+                below: false,
+                to: Held::Mount,
+            };
             root.step(node, "rootfs.nodebind.why");
             root.attach(Held::Mount, (Held::Dev, name), "rootfs.place.why");
         } else {

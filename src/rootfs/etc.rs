@@ -4,6 +4,8 @@
 //! The files are written to the upper layer before the overlay is made. A root without an upper layer gets them as bind
 //! mounts, but only where it has files of these names: new files would be left behind in the directory.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::RootDraft;
@@ -12,28 +14,38 @@ use crate::plan::slots::Held;
 use crate::text::text;
 
 /// The names and contents of the files.
-fn files(root: &RootDraft<'_>) -> [(&'static str, String); 3] {
-    let name = root.wanted.hostname.unwrap_or(&root.files.hostname);
-    let hosts =
-        format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{name}\n");
+fn files(root: &RootDraft<'_>) -> [(&'static str, OsString); 3] {
+    let mut name = root.wanted.hostname.map_or_else(|| root.files.hostname.clone(), OsString::from);
+    name.push("\n");
+    let mut hosts =
+        OsString::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t");
+    hosts.push(&name);
     // A resolver at a loopback address, such as 127.0.0.53, cannot be reached from another network namespace.
-    let is_reached = |line: &&str| !root.wanted.new_net || !line.trim_start().starts_with("nameserver 127.");
-    let resolvers = root.files.resolvers.lines().filter(is_reached).map(|line| format!("{line}\n")).collect();
-    [("hostname", format!("{name}\n")), ("hosts", hosts), ("resolv.conf", resolvers)]
+    let is_reached =
+        |line: &&[u8]| !root.wanted.new_net || !line.trim_ascii_start().starts_with(b"nameserver 127.");
+    let lines = root.files.resolvers.as_bytes().split_inclusive(|byte| *byte == b'\n').filter(is_reached);
+    let resolvers = OsString::from_vec(lines.collect::<Vec<_>>().concat());
+    [("hostname", name), ("hosts", hosts), ("resolv.conf", resolvers)]
 }
 
 /// Adds a note if the container reaches other machines but has no DNS resolver.
 pub(super) fn note_missing_resolver(root: &mut RootDraft<'_>) {
     let [.., (_, resolvers)] = files(root);
-    if root.wanted.leads_out && !resolvers.lines().any(|line| line.trim_start().starts_with("nameserver ")) {
+    if root.wanted.leads_out && !has_nameserver(&resolvers) {
         root.draft.note(text("rootfs.resolvers.note"));
     }
+}
+
+/// Whether a resolv.conf(5) names a server. Other lines, such as comments, may be any bytes.
+fn has_nameserver(resolvers: &OsStr) -> bool {
+    let mut lines = resolvers.as_bytes().split(|byte| *byte == b'\n');
+    lines.any(|line| line.trim_ascii_start().starts_with(b"nameserver "))
 }
 
 /// Writes the files to a directory of the upper layer.
 pub(super) fn write(root: &mut RootDraft<'_>, directory: &str) {
     for (name, content) in files(root) {
-        let path = format!("{directory}{name}");
+        let path = format!("{directory}{name}").into();
         root.step(DetachedMountCall::MakeFile { at: Held::Layer, path, content }, "rootfs.etc.why");
     }
 }
@@ -52,6 +64,6 @@ pub(super) fn bind(root: &mut RootDraft<'_>, places: Vec<(&'static str, PathBuf)
     for (name, place) in places {
         let call = DetachedMountCall::CloneOwn { of: Held::Layer, path: name.into(), to: Held::Mount };
         root.step(call, "rootfs.etcclone.why");
-        root.attach(Held::Mount, (Held::Root, &place.to_string_lossy()), "rootfs.etcbind.why");
+        root.attach(Held::Mount, (Held::Root, &place), "rootfs.etcbind.why");
     }
 }

@@ -31,17 +31,19 @@ const MASKED: [(&str, bool); 8] = [
 /// Files and directories of /proc that are read-only in the container: a write would change the whole machine.
 const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
+const NO_OPTIONS: &[(&str, &str)] = &[];
+
 /// The steps of /proc and /sys.
 pub(super) fn plan(root: &mut RootDraft<'_>) {
     if root.wanted.new_proc {
-        root.make("proc", &[], Attributes::DATA, Held::Proc, "rootfs.proc.why");
+        root.make("proc", NO_OPTIONS, Attributes::DATA, Held::Proc, "rootfs.proc.why");
     } else {
         copy_of_host(root, "/proc", Held::Proc, Attributes::DATA);
     }
     root.attach(Held::Proc, (Held::Root, "/proc"), "rootfs.place.why");
     let read_only = Attributes::READ_ONLY.and(Attributes::DATA);
     if root.wanted.new_net {
-        root.make("sysfs", &[], read_only, Held::Sys, "rootfs.sys.why");
+        root.make("sysfs", NO_OPTIONS, read_only, Held::Sys, "rootfs.sys.why");
     } else {
         copy_of_host(root, "/sys", Held::Sys, read_only);
     }

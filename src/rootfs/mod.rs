@@ -32,11 +32,12 @@ mod kernel;
 mod mounts;
 mod overlay;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::error::Error;
 use crate::feature::Feature;
@@ -48,12 +49,13 @@ use crate::plan::call::mount::{MountCall, Propagation};
 use crate::plan::order::Phase;
 use crate::plan::slots::Held;
 use crate::plan::{Actor, Call, Draft};
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
+use crate::value::bytes;
 use crate::value::mount::ExtraMount;
 
 /// Which files the container sees.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub enum Rootfs {
     /// `host`: the files of this machine, under a temporary overlay.
     Host,
@@ -92,22 +94,28 @@ impl TryFrom<String> for Rootfs {
     }
 }
 
-impl From<Rootfs> for String {
-    fn from(rootfs: Rootfs) -> String {
-        rootfs.to_string()
+impl Rootfs {
+    /// As a spec has it. A relative path that does not begin with a dot gets one, so that it is read as a path again.
+    fn written(&self) -> PathBuf {
+        match self {
+            Rootfs::Host => "host".into(),
+            Rootfs::Dir(path) if path.starts_with(".") || path.starts_with("..") || path.is_absolute() => {
+                path.clone()
+            }
+            Rootfs::Dir(path) => Path::new(".").join(path),
+        }
+    }
+}
+
+impl Serialize for Rootfs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        bytes::serialize(self.written(), serializer)
     }
 }
 
 impl fmt::Display for Rootfs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Rootfs::Host => f.write_str("host"),
-            // A relative path that does not begin with a dot gets one, so that it is read as a path again.
-            Rootfs::Dir(path) if path.starts_with(".") || path.starts_with("..") || path.is_absolute() => {
-                path.display().fmt(f)
-            }
-            Rootfs::Dir(path) => write!(f, "./{}", path.display()),
-        }
+        f.write_str(&printed(self.written()))
     }
 }
 
@@ -175,7 +183,7 @@ impl RootDraft<'_> {
         kind: &str,
         options: &[(&str, &str)],
         attributes: Attributes,
-        at: (Held, &str),
+        at: (Held, impl AsRef<Path>),
         why: &'static str,
     ) {
         self.make(kind, options, attributes, Held::Mount, why);
@@ -183,21 +191,21 @@ impl RootDraft<'_> {
     }
 
     /// Makes a detached file system.
-    fn make(
+    fn make<V: Into<OsString> + Clone>(
         &mut self,
         kind: &str,
-        options: &[(&str, &str)],
+        options: &[(&str, V)],
         attributes: Attributes,
         to: Held,
         why: &'static str,
     ) {
-        let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let options = options.iter().map(|(key, value)| ((*key).to_owned(), value.clone().into())).collect();
         self.step(DetachedMountCall::Make { kind: kind.into(), options, attributes, to }, why);
     }
 
     /// Attaches a detached mount at a path.
-    fn attach(&mut self, mount: Held, (at, path): (Held, &str), why: &'static str) {
-        self.step(DetachedMountCall::Attach { mount, at, path: path.into() }, why);
+    fn attach(&mut self, mount: Held, (at, path): (Held, impl AsRef<Path>), why: &'static str) {
+        self.step(DetachedMountCall::Attach { mount, at, path: path.as_ref().to_owned() }, why);
     }
 
     /// Adds a problem to the plan.
@@ -345,7 +353,7 @@ fn check(root: &mut RootDraft<'_>, rootfs: &Rootfs) {
     for name in OURS {
         let place = root.resolver.resolve(&Path::new("/").join(name));
         if !root.is_temporary() && !place.host.is_some_and(|covered| covered.is_dir()) {
-            let what = format!("/{name} does not exist in {}", directory.display());
+            let what = format!("/{name} does not exist in {}", printed(directory));
             root.refuse(what, text("mnt.target.missing"), "rootfs.missing.todo");
         }
     }

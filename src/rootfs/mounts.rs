@@ -1,6 +1,7 @@
 //! The additional mounts of the spec: `mnt.mounts`, in the order of the spec.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::{HIDDEN, OURS, RootDraft};
@@ -8,7 +9,7 @@ use crate::host::files::is_directory;
 use crate::host::resolver::{Resolved, Resolver};
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::slots::Held;
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
 use crate::value::mount::ExtraMount;
 use crate::value::shell::quote;
 
@@ -50,7 +51,7 @@ pub(super) fn plan(root: &mut RootDraft<'_>, mounts: &[ExtraMount]) {
         match mount {
             ExtraMount::Bind { source, readonly, .. } => {
                 // A path on the host. The reader of the spec has made it absolute.
-                let path = source.to_string_lossy().into_owned();
+                let path = source.clone();
                 root.step(DetachedMountCall::Clone { path, below: true, to: Held::Mount }, "rootfs.bind.why");
                 restrict(root, is_directory, *readonly);
             }
@@ -61,8 +62,7 @@ pub(super) fn plan(root: &mut RootDraft<'_>, mounts: &[ExtraMount]) {
                 root.make("tmpfs", &options, safe, Held::Mount, "rootfs.empty.why");
             }
         }
-        let path = place.container.to_string_lossy().into_owned();
-        root.attach(Held::Mount, (Held::Root, &path), "rootfs.place.why");
+        root.attach(Held::Mount, (Held::Root, &place.container), "rootfs.place.why");
         show(mount, &mut root.resolver);
         // The mount covers what was made below it.
         made.retain(|path| !path.starts_with(&place.container));
@@ -102,9 +102,9 @@ fn make_mount_point(
         .collect();
     missing.reverse();
     for path in missing {
-        let name = path.to_string_lossy().into_owned();
+        let name = path.clone();
         if path == place.container && !is_directory {
-            let file = DetachedMountCall::MakeFile { at: Held::Root, path: name, content: String::new() };
+            let file = DetachedMountCall::MakeFile { at: Held::Root, path: name, content: OsString::new() };
             root.step(file, "rootfs.makeplace.why");
         } else {
             let directory = DetachedMountCall::MakeDirectory { at: Held::Root, path: name, mode: 0o755 };
@@ -116,7 +116,7 @@ fn make_mount_point(
 
 /// Checks a mount before the container is made. Returns whether it shows a directory, or none if it is refused.
 fn check(root: &mut RootDraft<'_>, mount: &ExtraMount, place: &Resolved) -> Option<bool> {
-    let what = format!("a mount on {}", mount.target().display());
+    let what = format!("a mount on {}", printed(mount.target()));
     let target = place.host.as_deref().map(is_directory).transpose();
     let (source, target) = match (is_directory_mounted(mount), target) {
         (Ok(source), Ok(target)) => (source, target),

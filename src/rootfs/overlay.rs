@@ -20,6 +20,7 @@
 //! - An ordinary user may not copy the mount. The root is then a tmpfs with one overlay for each directory of `/`. A
 //!   directory with mounts below it is bind-mounted read-only instead.
 
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use super::{HIDDEN, MAX_SIZE, OURS, RootDraft, Rootfs, etc};
@@ -86,7 +87,7 @@ fn plan_overlay(root: &mut RootDraft<'_>, directory: &Path) {
     if is_hosts_copy(root) {
         stack(root, Held::Lower, "rootfs.attachlower.why");
     }
-    make_overlay(root, "upper", "work", Held::Root);
+    make_overlay(root, "upper".as_ref(), "work".as_ref(), Held::Root);
     if is_hosts_copy(root) {
         unstack(root, "rootfs.detachlower.why");
     }
@@ -113,22 +114,23 @@ fn plan_pieces(root: &mut RootDraft<'_>) {
         make_directory(root, Held::Root, name, mode, "rootfs.directory.why");
     }
     let files = root.files;
-    for (name, _) in
-        files.top.iter().filter(|(name, link)| link.is_none() && LEFT_OUT.contains(&name.as_str()))
+    for (name, _) in files
+        .top
+        .iter()
+        .filter(|(name, link)| link.is_none() && name.to_str().is_some_and(|name| LEFT_OUT.contains(&name)))
     {
         make_directory(root, Held::Root, name, 0o755, "rootfs.directory.why");
     }
-    let is_ours = |name: &str| {
-        OURS.contains(&name) || LEFT_OUT.contains(&name) || HIDDEN.iter().any(|(hidden, _)| *hidden == name)
+    let is_ours = |name: &OsStr| {
+        let known = OURS.into_iter().chain(LEFT_OUT).chain(HIDDEN.map(|(hidden, _)| hidden));
+        known.into_iter().any(|known| known == name)
     };
     for (name, link) in files.top.iter().filter(|(name, _)| !is_ours(name)) {
         match link {
             Some(target) => {
-                let target = target.to_string_lossy().into_owned();
-                root.step(
-                    DetachedMountCall::MakeLink { at: Held::Root, path: name.clone(), target },
-                    "rootfs.link.why",
-                );
+                let (path, target) = (name.into(), target.clone());
+                let link = DetachedMountCall::MakeLink { at: Held::Root, path, target };
+                root.step(link, "rootfs.link.why");
             }
             None => plan_piece(root, name),
         }
@@ -137,11 +139,10 @@ fn plan_pieces(root: &mut RootDraft<'_>) {
 }
 
 /// One directory of `/`.
-fn plan_piece(root: &mut RootDraft<'_>, name: &str) {
+fn plan_piece(root: &mut RootDraft<'_>, name: &OsStr) {
     let path = Path::new("/").join(name);
     make_directory(root, Held::Root, name, 0o755, "rootfs.directory.why");
     if root.is_read_only_piece(&path) {
-        let path = path.to_string_lossy().into_owned();
         root.step(DetachedMountCall::Clone { path, below: true, to: Held::Mount }, "rootfs.piece.why");
         let attributes = Attributes::READ_ONLY.and(Attributes::NO_SUID).and(Attributes::NO_DEV);
         root.step(
@@ -151,11 +152,11 @@ fn plan_piece(root: &mut RootDraft<'_>, name: &str) {
         root.attach(Held::Mount, (Held::Root, name), "rootfs.place.why");
         return;
     }
-    let (upper, work) = (format!("upper-{name}"), format!("work-{name}"));
+    let (upper, work) = (joined("upper-", name), joined("work-", name));
     make_directory(root, Held::Layer, &upper, 0o755, "rootfs.layerdirectory.why");
     make_directory(root, Held::Layer, &work, 0o700, "rootfs.layerdirectory.why");
     if name == "etc" {
-        etc::write(root, &format!("{upper}/"));
+        etc::write(root, "upper-etc/");
     }
     plan_lower(root, &path, Held::Lower);
     make_overlay(root, &upper, &work, Held::Mount);
@@ -169,7 +170,7 @@ fn is_hosts_copy(root: &RootDraft<'_>) -> bool {
 
 /// The lower directory. An overlay needs only a descriptor of it; as the root it must be a copy of its mount.
 fn plan_lower(root: &mut RootDraft<'_>, directory: &Path, to: Held) {
-    let path = directory.to_string_lossy().into_owned();
+    let path = directory.to_owned();
     if is_hosts_copy(root) {
         let call = DetachedMountCall::Clone { path, below: false, to };
         root.draft.step(Phase::Prepare, Actor::Host, Feature::Mnt, call, "rootfs.copy.why");
@@ -204,19 +205,26 @@ fn make_layer(root: &mut RootDraft<'_>) {
     );
 }
 
-fn make_directory(root: &mut RootDraft<'_>, at: Held, path: &str, mode: u32, why: &'static str) {
-    root.step(DetachedMountCall::MakeDirectory { at, path: path.into(), mode }, why);
+fn make_directory(root: &mut RootDraft<'_>, at: Held, path: impl AsRef<Path>, mode: u32, why: &'static str) {
+    root.step(DetachedMountCall::MakeDirectory { at, path: path.as_ref().to_owned(), mode }, why);
 }
 
-fn make_overlay(root: &mut RootDraft<'_>, upper: &str, work: &str, to: Held) {
-    let (upper, work) = (format!("{}/{upper}", Held::Layer), format!("{}/{work}", Held::Layer));
-    let lower = Held::Lower.to_string();
-    let mut options = vec![("lowerdir", lower.as_str()), ("upperdir", &upper), ("workdir", &work)];
+fn make_overlay(root: &mut RootDraft<'_>, upper: &OsStr, work: &OsStr, to: Held) {
+    let layer = format!("{}/", Held::Layer);
+    let (upper, work) = (joined(&layer, upper), joined(&layer, work));
+    let lower = Held::Lower.to_string().into();
+    let mut options = vec![("lowerdir", lower), ("upperdir", upper), ("workdir", work)];
     if root.is_user() {
-        options.push(("userxattr", ""));
+        options.push(("userxattr", OsString::new()));
     }
     let why = if root.is_privileged() { "rootfs.overlay.why" } else { "rootfs.useroverlay.why" };
     root.make("overlay", &options, Attributes::NO_DEV, to, why);
+}
+
+fn joined(start: &str, name: &OsStr) -> OsString {
+    let mut all = OsString::from(start);
+    all.push(name);
+    all
 }
 
 /// Mounts a detached mount over `/`.

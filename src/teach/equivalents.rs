@@ -3,6 +3,8 @@
 
 mod root;
 
+use std::path::{Path, PathBuf};
+
 use self::root::Root;
 use crate::feature::Feature;
 use crate::network::ports::Port;
@@ -63,8 +65,13 @@ struct Shell {
     prlimit: Vec<String>,
     /// Options of setpriv(1), which runs the command.
     setpriv: Vec<String>,
-    /// The directory of the cgroup in the variable `$g`, with a final slash.
-    cgroup: Option<String>,
+    /// The directory of the cgroup in the variable `$g`.
+    cgroup: Option<PathBuf>,
+}
+
+/// The variable `$g` with this value, in quotes unless its value needs none.
+fn variable(value: &Path) -> &'static str {
+    if quote(value).as_str() == value { "$g" } else { "\"$g\"" }
 }
 
 impl Shell {
@@ -94,7 +101,7 @@ impl Shell {
                 self.options.push(format!("--{clock} {seconds}"));
             }
             Call::Mount(MountCall::Filesystem { kind, target, .. })
-                if kind == "proc" && target == "/proc" =>
+                if kind == "proc" && target == Path::new("/proc") =>
             {
                 self.options.push("--mount-proc".into());
             }
@@ -116,7 +123,8 @@ impl Shell {
                 self.mounts.push(format!("pivot_root {} {}", quote(new_root), quote(put_old)));
             }
             // The shell commands build the new root on /mnt, so there is nothing on `/` to unmount.
-            Call::Mount(MountCall::Detach { target }) if target == "/" && !self.root.is_empty() => {}
+            Call::Mount(MountCall::Detach { target })
+                if target == Path::new("/") && !self.root.is_empty() => {}
             Call::Mount(MountCall::Detach { target }) => {
                 self.mounts.push(format!("umount -l {}", quote(target)))
             }
@@ -161,27 +169,32 @@ impl Shell {
 
     fn add_cgroup(&mut self, call: &CgroupCall) {
         match call {
-            CgroupCall::Make { directory, shared: true } => self.before.push(format!("mkdir -p {directory}")),
+            CgroupCall::Make { directory, shared: true } => {
+                self.before.push(format!("mkdir -p {}", quote(directory)))
+            }
             CgroupCall::Make { directory, .. } => {
-                self.before.push(format!("g={directory}; mkdir -p $g"));
-                self.cgroup = Some(format!("{directory}/"));
+                self.before.push(format!("g={}; mkdir -p {}", quote(directory), variable(directory)));
+                self.cgroup = Some(directory.clone());
             }
             // The plan starts the child in this cgroup, by the flag CLONE_INTO_CGROUP. A shell moves itself.
-            CgroupCall::Open { directory } => self.joins.push(format!("echo 0 > {directory}/cgroup.procs")),
+            CgroupCall::Open { directory } => {
+                self.joins.push(format!("echo 0 > {}", quote(directory.join("cgroup.procs"))))
+            }
             CgroupCall::Set { directory, setting, .. } | CgroupCall::Offer { directory, setting } => {
                 self.before.push(self.set(&setting.path_in(directory), &setting.value));
             }
             CgroupCall::AttachProgram { directory, .. } => {
-                self.before.push(format!("bpftool cgroup attach {directory} cgroup_device ..."));
+                self.before.push(format!("bpftool cgroup attach {} cgroup_device ...", quote(directory)));
             }
         }
     }
 
     /// A command that writes to a file of a cgroup.
-    fn set(&self, file: &str, value: &str) -> String {
-        match self.cgroup.as_deref().and_then(|cgroup| file.strip_prefix(cgroup)) {
-            Some(name) => format!("echo '{value}' > $g/{name}"),
-            None => format!("echo '{value}' > {file}"),
+    fn set(&self, file: &Path, value: &str) -> String {
+        let below = |cgroup: &Path| Some((variable(cgroup), file.strip_prefix(cgroup).ok()?));
+        match self.cgroup.as_deref().and_then(below) {
+            Some((variable, name)) => format!("echo '{value}' > {}/{}", variable, quote(name)),
+            None => format!("echo '{value}' > {}", quote(file)),
         }
     }
 
@@ -251,13 +264,13 @@ impl Shell {
         }
     }
 
-    fn add_file(&mut self, path: &str, content: &str) {
-        if path.starts_with("/proc/") {
+    fn add_file(&mut self, path: &Path, content: &str) {
+        if path.starts_with("/proc") {
             return;
         }
         let line = self.set(path, content);
-        if path.ends_with("/tasks") {
-            self.joins.push(format!("echo 0 > {path}"))
+        if path.ends_with("tasks") {
+            self.joins.push(format!("echo 0 > {}", quote(path)))
         } else {
             self.before.push(line)
         }

@@ -48,7 +48,7 @@ fn in_own_cgroup(expected: &Expected, cgroups: &[Hierarchy]) -> Expected {
     if let Expected::CgroupFile { directory, controller, .. } = &mut own
         && let Some(cgroup) = find(cgroups, *controller).and_then(Hierarchy::own)
     {
-        *directory = cgroup.to_string_lossy().into_owned();
+        *directory = cgroup;
     }
     own
 }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::bytes;
 use super::units::Size;
 
 /// A mount.
@@ -15,8 +16,10 @@ pub enum ExtraMount {
     /// A bind mount of a path on the host, with all mounts below it.
     Bind {
         /// The path on the host.
+        #[serde(serialize_with = "bytes::serialize")]
         source: PathBuf,
         /// The mount point in the container.
+        #[serde(serialize_with = "bytes::serialize")]
         target: PathBuf,
         /// Whether it is read-only, including the mounts below it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -25,6 +28,7 @@ pub enum ExtraMount {
     /// An empty filesystem in memory.
     Tmpfs {
         /// The mount point in the container.
+        #[serde(serialize_with = "bytes::serialize")]
         target: PathBuf,
         /// Maximum size.
         #[serde(default = "default_size")]

@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 
+use crate::text::is_unsafe;
+
 /// A string as one word of a POSIX shell. It is quoted with single quotes, unless no character has a special meaning.
 ///
 /// Control characters and bytes that are not UTF-8 must not reach the terminal. A string with them is written as
@@ -13,7 +15,7 @@ pub fn quote(word: impl AsRef<OsStr>) -> String {
     let word = word.as_ref();
     match word.to_str() {
         Some(text) if !text.is_empty() && text.chars().all(is_plain) => text.to_owned(),
-        Some(text) if !text.chars().any(|character| character.is_control() && character != '\n') => {
+        Some(text) if !text.chars().any(|character| is_unsafe(character) && character != '\n') => {
             format!("'{}'", text.replace('\'', r"'\''"))
         }
         _ => escaped(word.as_bytes()),
@@ -34,7 +36,7 @@ fn escaped(word: &[u8]) -> String {
                 '\'' | '\\' => out.extend(['\\', character]),
                 '\n' => out.push_str(r"\n"),
                 '\t' => out.push_str(r"\t"),
-                control if control.is_control() => {
+                control if is_unsafe(control) => {
                     octal(&mut out, control.encode_utf8(&mut [0; 4]).as_bytes());
                 }
                 other => out.push(other),

@@ -9,6 +9,7 @@ use super::{Readings, features_of, look};
 use crate::feature::{Feature, Purpose};
 use crate::observe::{Observation, Value, equal, identity, proc};
 use crate::plan::{Addition, Intent, Plan};
+use crate::text::printed;
 use crate::text::text;
 
 /// The view of one feature from outside and inside.
@@ -97,11 +98,11 @@ impl View {
         let (shell, shell_pid) = shell();
         let sandbox_role = if purpose.has_namespaces() { "common.who.sandbox" } else { "common.who.maker" };
         let role = if has_new_pids && inside.pid == 1 { "common.who.init" } else { "common.who.child" };
-        let name = plan.command().unwrap_or("demo");
+        let name = plan.command().map_or_else(|| "demo".to_owned(), printed);
         let who = vec![
             participant(&shell, shell_pid, inside_pid(shell_pid), "common.who.shell"),
             participant("sandbox", outside.pid, inside_pid(outside.pid), sandbox_role),
-            participant(name, child.as_raw(), Some(inside.pid), role),
+            participant(&name, child.as_raw(), Some(inside.pid), role),
         ];
         let meaning = if has_new_pids { "common.view.numbers" } else { "common.view.ids" };
         View {

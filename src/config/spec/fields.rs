@@ -1,6 +1,7 @@
 //! Readers of keys with rules of their own: a name, arguments, a path, environment variables.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use serde::de::Error;
@@ -39,9 +40,9 @@ impl<'de> Deserialize<'de> for ExecString {
 }
 
 /// Reads a command and its arguments.
-pub(super) fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+pub(super) fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<OsString>, D::Error> {
     let all = Option::<Vec<ExecString>>::deserialize(deserializer)?.unwrap_or_default();
-    Ok(all.into_iter().map(|ExecString(argument)| argument).collect())
+    Ok(all.into_iter().map(|ExecString(argument)| argument.into()).collect())
 }
 
 /// Reads environment variables. In environ(7), a name has no `=`, and neither name nor value has a null byte.

@@ -11,6 +11,7 @@ mod tree;
 pub mod yaml;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::ops::Not;
 use std::path::PathBuf;
 
@@ -21,8 +22,8 @@ use crate::feature::{Feature, features};
 use crate::observe::hierarchy::Controller;
 use crate::rootfs::Rootfs;
 use crate::security::run_as::RunAs;
-use crate::value::parse;
 use crate::value::units::Length;
+use crate::value::{bytes, parse};
 
 macro_rules! spec {
     ($($kind:ident { $($about:literal, $feature:ident, $name:ident, $directory:ident, $page:literal, $also:tt;)* })*) => {
@@ -36,9 +37,9 @@ macro_rules! spec {
             #[schemars(regex(pattern = "^[a-z0-9][a-z0-9_.-]{0,62}$"), example = &"box")]
             pub name: Option<String>,
             /// The command to run inside, and its arguments
-            #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "fields::arguments")]
+            #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "bytes::list::serialize", deserialize_with = "fields::arguments")]
             #[schemars(with = "Vec<parse::Scalar>", example = ["sh"])]
-            pub command: Vec<String>,
+            pub command: Vec<OsString>,
             /// Root filesystem: `host` (the host's files under a temporary overlay) or a directory
             #[serde(skip_serializing_if = "Option::is_none")]
             #[schemars(with = "Option<parse::Scalar>", example = &"host")]
@@ -47,7 +48,7 @@ macro_rules! spec {
             #[serde(skip_serializing_if = "Not::not")]
             pub overlay: bool,
             /// Working directory of the command
-            #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::absolute")]
+            #[serde(skip_serializing_if = "Option::is_none", serialize_with = "bytes::option::serialize", deserialize_with = "fields::absolute")]
             #[schemars(regex(pattern = "^/"), example = &"/")]
             pub workdir: Option<PathBuf>,
             /// Environment variables, in addition to PATH, HOME, TERM and HOSTNAME
@@ -88,6 +89,28 @@ macro_rules! spec {
                 match feature {
                     $($(Feature::$feature => self.$name = Some(Default::default()),)*)*
                 }
+            }
+
+            /// Removes a key, so that its default is used. Returns whether there is such a key.
+            pub fn remove(&mut self, key: &str) -> bool {
+                let default = Spec::default();
+                match key {
+                    "name" => self.name = default.name,
+                    "command" => self.command = default.command,
+                    "rootfs" => self.rootfs = default.rootfs,
+                    "overlay" => self.overlay = default.overlay,
+                    "workdir" => self.workdir = default.workdir,
+                    "env" => self.env = default.env,
+                    "tty" => self.tty = default.tty,
+                    "init" => self.init = default.init,
+                    "timeout" => self.timeout = default.timeout,
+                    "optional" => self.optional = default.optional,
+                    $($(stringify!($name) => self.$name = default.$name,)*)*
+                    "no_new_privileges" => self.no_new_privileges = default.no_new_privileges,
+                    "run_as" => self.run_as = default.run_as,
+                    _ => return false,
+                }
+                true
             }
 
             /// Whether a feature is on.

@@ -7,7 +7,8 @@ use super::flaw::{self, Flaw};
 use super::tree::Place;
 use super::{contradictions, reader, tree};
 use crate::error::Mistake;
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with, wrap};
+use crate::value::bytes;
 
 /// The maximum size of a spec in bytes.
 pub const MAX_SIZE: usize = 256 * 1024;
@@ -47,10 +48,29 @@ pub fn read_bytes(bytes: &[u8], file: &str) -> Result<Spec, Vec<Mistake>> {
     Err(flaw::mistakes_of(vec![flaw], &String::from_utf8_lossy(bytes), file))
 }
 
-/// A spec as YAML, as `run` reads it.
+/// A spec as YAML, as `run` reads it. YAML is text. Paths and arguments that are not UTF-8 are therefore escaped, and a
+/// comment says so: such a spec means other paths.
 pub fn print(spec: &Spec) -> String {
     // A Spec holds only maps with string keys, lists and scalars, all of which YAML has.
-    serde_yaml::to_string(spec).unwrap_or_default()
+    let mut value = serde_yaml::to_value(spec).unwrap_or_default();
+    let is_exact = escape(&mut value) == 0;
+    let yaml = serde_yaml::to_string(&value).unwrap_or_default();
+    if is_exact { yaml } else { format!("# {}\n{yaml}", wrap(&text("spec.bytes"), 78).join("\n# ")) }
+}
+
+/// Replaces each value with the tag `!bytes` by escaped text. Returns the number of these values.
+fn escape(value: &mut serde_yaml::Value) -> usize {
+    use serde_yaml::Value;
+    match value {
+        Value::Tagged(tagged) => {
+            let base64 = tagged.value.as_str().unwrap_or_default();
+            *value = Value::String(printed(bytes::decoded(base64).unwrap_or_default()));
+            1
+        }
+        Value::Sequence(all) => all.iter_mut().map(escape).sum(),
+        Value::Mapping(all) => all.values_mut().map(escape).sum(),
+        _ => 0,
+    }
 }
 
 /// The same spec without one of its keys.
@@ -59,13 +79,15 @@ pub fn print(spec: &Spec) -> String {
 /// The keys of the spec, if this key is not one of them.
 pub fn without(spec: &Spec, key: &str) -> Result<Spec, Vec<String>> {
     // A Spec is a map with string keys.
-    let serde_yaml::Value::Mapping(mut keys) = serde_yaml::to_value(spec).unwrap_or_default() else {
+    let serde_yaml::Value::Mapping(keys) = serde_yaml::to_value(spec).unwrap_or_default() else {
         return Err(Vec::new());
     };
-    if keys.remove(key).is_none() {
-        return Err(keys.keys().filter_map(|key| key.as_str().map(str::to_owned)).collect());
+    let mut less = spec.clone();
+    if keys.contains_key(key) && less.remove(key) {
+        Ok(less)
+    } else {
+        Err(keys.keys().filter_map(|key| key.as_str().map(str::to_owned)).collect())
     }
-    serde_yaml::from_value(serde_yaml::Value::Mapping(keys)).map_err(|_| Vec::new())
 }
 
 /// Reads a feature. A key without a value (`ipc:`) turns it on with its default options.

@@ -15,6 +15,7 @@ use crate::observe::proc::status_of;
 use crate::observe::{file, mountinfo};
 use crate::plan::call::user::IdRange;
 use crate::plan::expect::Expected;
+use crate::text::printed;
 use crate::text::{text, text_with};
 
 /// What the kernel shows for an expected value.
@@ -138,7 +139,7 @@ impl ProcessFiles {
                 Ok(link) => Shown::Text(link),
                 Err(error) => Shown::of_error(&error),
             },
-            Expected::CgroupFile { directory, file, .. } => whole(&format!("{directory}/{file}")),
+            Expected::CgroupFile { directory, file, .. } => whole(directory.join(file)),
         }
     }
 
@@ -157,9 +158,9 @@ impl ProcessFiles {
                 None => format!("{process}/net/fib_trie <address>"),
             },
             Expected::DefaultRoute { .. } => format!("{process}/net/route {}", Ipv4Addr::UNSPECIFIED),
-            Expected::Mount { at, .. } => format!("{process}/mountinfo {at}"),
+            Expected::Mount { at, .. } => format!("{process}/mountinfo {}", printed(at)),
             Expected::WorkingDirectory(_) => format!("{process}/cwd"),
-            Expected::CgroupFile { directory, file, .. } => format!("{directory}/{file}"),
+            Expected::CgroupFile { directory, file, .. } => printed(directory.join(file)),
         }
     }
 
@@ -195,14 +196,14 @@ impl ProcessFiles {
     }
 
     /// The topmost mount on a path.
-    fn mount(&self, at: &str) -> Shown {
+    fn mount(&self, at: &Path) -> Shown {
         let read = || self.open("mountinfo").and_then(|opened| file::read_open(opened.into()));
         let mounts = self.mounts.get_or_init(|| match read() {
             Ok(table) => Ok(mounts(&table)),
             Err(error) => Err(Shown::of_error(&error)),
         });
         match mounts {
-            Ok(mounts) => match mounts.get(Path::new(at)) {
+            Ok(mounts) => match mounts.get(at) {
                 Some(mount) => mount.clone(),
                 None => self.mount_behind_links(mounts, at),
             },
@@ -211,13 +212,13 @@ impl ProcessFiles {
     }
 
     /// The topmost mount on a path with symbolic links. The mount table has paths without them.
-    fn mount_behind_links(&self, mounts: &MountsOnTop, at: &str) -> Shown {
+    fn mount_behind_links(&self, mounts: &MountsOnTop, at: &Path) -> Shown {
         let root = format!("{}/root", self.process);
         let opened = self.root.get_or_init(|| fs::File::open(&root).ok());
         if opened.as_ref().is_some_and(|root| is_missing(root, at)) {
             return Shown::NoPath;
         }
-        let place = Resolver::new(Some(Path::new(&root))).resolve(Path::new(at));
+        let place = Resolver::new(Some(Path::new(&root))).resolve(at);
         if let Some(mount) = mounts.get(&*place.container) {
             return mount.clone();
         }
@@ -233,13 +234,13 @@ const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 const DOMAINNAME: &str = "/proc/sys/kernel/domainname";
 
 /// The text of a file outside of the process's directory.
-pub(super) fn whole(path: &str) -> Shown {
+pub(super) fn whole(path: impl AsRef<Path>) -> Shown {
     Shown::of_file(file::read_text(path))
 }
 
 /// Whether a path does not exist below a root directory. This takes one system call; the resolver takes two for each
 /// component.
-fn is_missing(root: &fs::File, place: &str) -> bool {
+fn is_missing(root: &fs::File, place: &Path) -> bool {
     let how = ResolveFlags::IN_ROOT;
     let found = openat2(root, place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), how);
     found.is_err_and(|error| error == rustix::io::Errno::NOENT)

@@ -1,7 +1,7 @@
 //! Cgroups: directories of a cgroup hierarchy, and the limits that are set in them. cgroups(7)
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -16,6 +16,7 @@ use crate::observe::hierarchy::Controller;
 use crate::plan::Setting;
 use crate::plan::slots::Slots;
 use crate::sys::bpf;
+use crate::text::printed;
 
 /// The calls of this family.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,19 +25,22 @@ pub enum CgroupCall {
     /// mkdir(2) of a cgroup.
     Make {
         /// Its directory.
-        directory: String,
+        #[serde(with = "crate::value::bytes")]
+        directory: PathBuf,
         /// Whether other runs use it too. Then EEXIST counts as success.
         shared: bool,
     },
     /// open(2) of a cgroup: `<cgroup>`, in which the child is created.
     Open {
         /// Its directory.
-        directory: String,
+        #[serde(with = "crate::value::bytes")]
+        directory: PathBuf,
     },
     /// write(2) of a limit to a file of a cgroup.
     Set {
         /// The group's directory.
-        directory: String,
+        #[serde(with = "crate::value::bytes")]
+        directory: PathBuf,
         /// The controller that enforces it.
         controller: Controller,
         /// The file, and what is written.
@@ -45,14 +49,16 @@ pub enum CgroupCall {
     /// write(2) to a file of a cgroup, if this kernel has the file. Otherwise nothing is done, and the result is 0.
     Offer {
         /// The group's directory.
-        directory: String,
+        #[serde(with = "crate::value::bytes")]
+        directory: PathBuf,
         /// The file, and what is written.
         setting: Setting,
     },
     /// bpf(2): loads a device program and attaches it to a cgroup.
     AttachProgram {
         /// The group's directory.
-        directory: String,
+        #[serde(with = "crate::value::bytes")]
+        directory: PathBuf,
         /// The instructions of the program: one struct bpf_insn each. `cgroups::devices` makes them.
         program: Vec<u64>,
     },
@@ -67,10 +73,11 @@ impl fmt::Display for CgroupCall {
             }
             CgroupCall::Set { directory, setting, .. } | CgroupCall::Offer { directory, setting } => {
                 let (file, value) = (setting.path_in(directory), &setting.value);
-                write!(f, "write(<{file}>, {}, {})", c_string(value), value.len())
+                write!(f, "write(<{}>, {}, {})", printed(file), c_string(value), value.len())
             }
             CgroupCall::AttachProgram { directory, program } => {
                 let instructions = program.len();
+                let directory = printed(directory);
                 write!(
                     f,
                     "bpf(BPF_PROG_ATTACH, <{directory}>, BPF_CGROUP_DEVICE, <{instructions} instructions>)"
@@ -85,7 +92,7 @@ impl CgroupCall {
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         match self {
             CgroupCall::Make { directory, shared } => {
-                match mkdir(Path::new(directory), Mode::from_bits_truncate(0o755)) {
+                match mkdir(directory, Mode::from_bits_truncate(0o755)) {
                     Err(Errno::EEXIST) if *shared => Ok(0),
                     made => made.map(|()| 0),
                 }
@@ -99,7 +106,7 @@ impl CgroupCall {
             }
             CgroupCall::Offer { directory, setting } => {
                 let file = setting.path_in(directory);
-                match Path::new(&file).try_exists().map_err(errno)? {
+                match file.try_exists().map_err(errno)? {
                     true => write_once(&file, &setting.value),
                     false => Ok(0),
                 }
@@ -112,6 +119,6 @@ impl CgroupCall {
     }
 }
 
-fn directory_of(directory: &str, flags: OFlag) -> Result<std::os::fd::OwnedFd, Errno> {
+fn directory_of(directory: &Path, flags: OFlag) -> Result<std::os::fd::OwnedFd, Errno> {
     open(directory, flags | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
 }

@@ -9,9 +9,12 @@
 mod attributes;
 mod tree;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, SFlag};
@@ -20,11 +23,12 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 use serde::{Deserialize, Serialize};
 
 pub use self::attributes::Attributes;
-use self::tree::{attach, clone_of, find, find_kernels, in_parent, make, unmasked};
+use self::tree::{attach, clone_of, find, find_kernels, in_parent, make, split, unmasked};
 use super::c_string;
 use crate::error::errno;
 use crate::plan::slots::{Held, Slots};
 use crate::sys;
+use crate::text::printed;
 
 /// The calls of this family.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,14 +37,16 @@ pub enum DetachedMountCall {
     /// openat(2) of a directory on the host.
     Open {
         /// The directory.
-        path: String,
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
         /// The slot.
         to: Held,
     },
     /// open_tree(2): a detached copy of a mount on the host, with `path` as its root.
     Clone {
         /// The file or directory.
-        path: String,
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
         /// Whether the mounts below are copied too.
         below: bool,
         /// The slot.
@@ -51,7 +57,8 @@ pub enum DetachedMountCall {
         /// The tree.
         of: Held,
         /// The path in it.
-        path: String,
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
         /// The slot.
         to: Held,
     },
@@ -67,7 +74,8 @@ pub enum DetachedMountCall {
         kind: String,
         /// The options of the filesystem, such as `size` and `64m`. The name of a slot in a value means a path to its
         /// descriptor.
-        options: Vec<(String, String)>,
+        #[serde(with = "crate::value::bytes::pairs")]
+        options: Vec<(String, OsString)>,
         /// The mount's attributes.
         attributes: Attributes,
         /// The slot.
@@ -95,7 +103,8 @@ pub enum DetachedMountCall {
         /// The tree.
         at: Held,
         /// The path in it.
-        path: String,
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
     },
     /// move_mount(2): /dev/null is mounted on a file, or an empty tmpfs on a directory. If the path does not exist,
     /// nothing is done.
@@ -103,7 +112,8 @@ pub enum DetachedMountCall {
         /// The tree.
         at: Held,
         /// The path in it.
-        path: String,
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
         /// Whether it is a directory.
         directory: bool,
     },
@@ -112,14 +122,16 @@ pub enum DetachedMountCall {
         /// The tree.
         at: Held,
         /// The path in it.
-        path: String,
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
     },
     /// mkdirat(2).
     MakeDirectory {
         /// The tree.
         at: Held,
         /// The path in it.
-        path: String,
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
         /// Its mode.
         mode: u32,
     },
@@ -128,25 +140,30 @@ pub enum DetachedMountCall {
         /// The tree.
         at: Held,
         /// The path in it.
-        path: String,
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
         /// What is written.
-        content: String,
+        #[serde(with = "crate::value::bytes")]
+        content: OsString,
     },
     /// symlinkat(2).
     MakeLink {
         /// The tree.
         at: Held,
         /// The path in it.
-        path: String,
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
         /// The target of the link.
-        target: String,
+        #[serde(with = "crate::value::bytes")]
+        target: PathBuf,
     },
     /// mknodat(2) of a character device with mode 0666.
     MakeNode {
         /// The tree.
         at: Held,
         /// The path in it.
-        path: String,
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
         /// Its major and minor number.
         device: (u64, u64),
     },
@@ -160,7 +177,7 @@ const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
 
 impl fmt::Display for DetachedMountCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let onto = |f: &mut fmt::Formatter<'_>, what: &str, at: &Held, path: &str| {
+        let onto = |f: &mut fmt::Formatter<'_>, what: &str, at: &Held, path: &Path| {
             write!(
                 f,
                 "move_mount({what}, \"\", {}, \"\", MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH)",
@@ -186,7 +203,10 @@ impl fmt::Display for DetachedMountCall {
             DetachedMountCall::Make { kind, options, attributes, .. } => {
                 let mut options = options
                     .iter()
-                    .map(|(key, value)| if value.is_empty() { key.clone() } else { format!("{key}={value}") })
+                    .map(|(key, value)| match value.is_empty() {
+                        true => key.clone(),
+                        false => format!("{key}={}", printed(value)),
+                    })
                     .collect::<Vec<_>>()
                     .join(",");
                 if !options.is_empty() {
@@ -232,15 +252,15 @@ impl fmt::Display for DetachedMountCall {
 }
 
 /// A descriptor, printed as the path that it was opened on.
-fn within(at: Held, path: &str) -> String {
-    format!("<{}/{}>", at.name(), path.trim_start_matches('/'))
+fn within(at: Held, path: &Path) -> String {
+    format!("<{}/{}>", at.name(), printed(path).trim_start_matches('/'))
 }
 
 /// The descriptor of a parent directory, and the name of a new file in it.
-fn entry(at: Held, path: &str) -> String {
-    match path.trim_start_matches('/').rsplit_once('/') {
-        Some((directory, name)) => format!("{}, {}", within(at, directory), c_string(name)),
-        None => format!("{at}, {}", c_string(path.trim_start_matches('/'))),
+fn entry(at: Held, path: &Path) -> String {
+    match split(path) {
+        (Some(directory), name) => format!("{}, {}", within(at, directory), c_string(name)),
+        (None, name) => format!("{at}, {}", c_string(name)),
     }
 }
 
@@ -250,13 +270,13 @@ impl DetachedMountCall {
         match self {
             DetachedMountCall::Open { path, to } => {
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let directory = rustix::fs::open(path.as_str(), flags, rustix::fs::Mode::empty());
+                let directory = rustix::fs::open(path, flags, rustix::fs::Mode::empty());
                 keep(slots, *to, directory.map_err(errno)?)
             }
             DetachedMountCall::Clone { path, below, to } => {
                 let below = if *below { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
                 let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | below;
-                let mount = rustix::mount::open_tree(CWD, path.as_str(), flags).map_err(errno)?;
+                let mount = rustix::mount::open_tree(CWD, path, flags).map_err(errno)?;
                 keep(slots, *to, mount)
             }
             DetachedMountCall::CloneOwn { of, path, to } => {
@@ -269,7 +289,7 @@ impl DetachedMountCall {
                 sys::mount::set_attributes(mount, MOUNT_ATTR_IDMAP, false, Some(owner.as_fd())).map(|()| 0)
             }
             DetachedMountCall::Make { kind, options, attributes, to } => {
-                let options: Vec<(&str, String)> =
+                let options: Vec<(&str, OsString)> =
                     options.iter().map(|(key, value)| (key.as_str(), slots.fill_held(value))).collect();
                 keep(slots, *to, make(kind, &options, *attributes)?)
             }
@@ -287,10 +307,10 @@ impl DetachedMountCall {
             DetachedMountCall::Hide { at, path, directory } => {
                 let Some(place) = find_kernels(slots.held(*at)?, path)? else { return Ok(0) };
                 let cover = if *directory {
-                    let options = [("size", "4k".to_owned()), ("nr_inodes", "1".to_owned())];
+                    let options = [("size", "4k".into()), ("nr_inodes", "1".into())];
                     make("tmpfs", &options, Attributes::PROTECTED)?
                 } else {
-                    clone_of(find(slots.held(Held::Dev)?, "null")?.as_fd(), false)?
+                    clone_of(find(slots.held(Held::Dev)?, Path::new("null"))?.as_fd(), false)?
                 };
                 attach(cover.as_fd(), place.as_fd()).map(|()| 0)
             }
@@ -318,12 +338,13 @@ impl DetachedMountCall {
                         Ok(())
                     })
                 })?;
-                let written = file.ok_or(Errno::EBADF)?.write(content.as_bytes()).map_err(errno)?;
+                let content = content.as_bytes();
+                let written = file.ok_or(Errno::EBADF)?.write(content).map_err(errno)?;
                 if written == content.len() { Ok(written as i64) } else { Err(Errno::ENOSPC) }
             }
             DetachedMountCall::MakeLink { at, path, target } => {
                 in_parent(slots.held(*at)?, path, |parent, name| {
-                    nix::unistd::symlinkat(target.as_str(), parent, name).map(|()| 0)
+                    nix::unistd::symlinkat(target, parent, name).map(|()| 0)
                 })
             }
             DetachedMountCall::MakeNode { at, path, device: (major, minor) } => {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::c_string;
 use crate::error::errno;
 use crate::plan::slots::Slots;
+use crate::text::printed;
 
 /// The calls of this family.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,14 +23,16 @@ pub enum FileCall {
     /// One write(2) to an existing file.
     Write {
         /// The file.
-        path: String,
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
         /// What is written.
         content: String,
     },
     /// open(2) and flock(2) with a shared lock. The lock is held until the run ends.
     LockShared {
         /// The file or directory.
-        path: String,
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
         /// How many seconds to wait if another process has an exclusive lock. None: without limit.
         seconds: Option<u64>,
     },
@@ -38,11 +42,11 @@ impl fmt::Display for FileCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FileCall::Write { path, content } => {
-                write!(f, "write(<{path}>, {}, {})", c_string(content), content.len())
+                write!(f, "write(<{}>, {}, {})", printed(path), c_string(content), content.len())
             }
-            FileCall::LockShared { path, seconds: None } => write!(f, "flock(<{path}>, LOCK_SH)"),
+            FileCall::LockShared { path, seconds: None } => write!(f, "flock(<{}>, LOCK_SH)", printed(path)),
             FileCall::LockShared { path, seconds: Some(seconds) } => {
-                write!(f, "flock(<{path}>, LOCK_SH|LOCK_NB)  [for at most {seconds} s]")
+                write!(f, "flock(<{}>, LOCK_SH|LOCK_NB)  [for at most {seconds} s]", printed(path))
             }
         }
     }
@@ -62,14 +66,14 @@ impl FileCall {
 }
 
 /// One write(2) of the whole content to an existing file.
-pub(super) fn write_once(path: &str, content: &str) -> Result<i64, Errno> {
+pub(super) fn write_once(path: impl AsRef<Path>, content: &str) -> Result<i64, Errno> {
     let file = OpenOptions::new().write(true).open(path);
     let written = file.and_then(|mut file| file.write(content.as_bytes())).map_err(errno)?;
     if written == content.len() { Ok(written as i64) } else { Err(Errno::EIO) }
 }
 
 /// flock(2) has no timeout. So with a time limit, a nonblocking flock(2) is repeated.
-fn lock_shared(path: &str, seconds: Option<u64>) -> Result<OwnedFd, Errno> {
+fn lock_shared(path: &Path, seconds: Option<u64>) -> Result<OwnedFd, Errno> {
     let file = OwnedFd::from(File::open(path).map_err(errno)?);
     let Some(seconds) = seconds else {
         flock(&file, FlockOperation::LockShared).map_err(errno)?;

@@ -16,7 +16,9 @@ pub mod time;
 pub mod user;
 pub mod uts;
 
+use std::ffi::OsStr;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -105,10 +107,11 @@ families! {
 }
 
 /// A string as strace prints it: in double quotes, with the escapes of C.
-pub(crate) fn c_string(text: &str) -> String {
+pub(crate) fn c_string(text: impl AsRef<OsStr>) -> String {
+    let text = text.as_ref().as_bytes();
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
-    for byte in text.bytes() {
+    for &byte in text {
         match byte {
             b'"' => out.push_str("\\\""),
             b'\\' => out.push_str("\\\\"),

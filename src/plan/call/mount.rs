@@ -1,6 +1,7 @@
 //! The mount table of a process, and its root directory.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
@@ -17,7 +18,8 @@ pub enum MountCall {
     /// mount(2) that changes the propagation of `target` and of all mounts below it.
     Propagation {
         /// The topmost of these mounts.
-        target: String,
+        #[serde(with = "crate::value::bytes")]
+        target: PathBuf,
         /// The new propagation type.
         mode: Propagation,
     },
@@ -26,7 +28,8 @@ pub enum MountCall {
         /// The filesystem type: `proc`, `tmpfs`.
         kind: String,
         /// The mount point.
-        target: String,
+        #[serde(with = "crate::value::bytes")]
+        target: PathBuf,
         /// Options of the filesystem, `size=16m`.
         #[serde(default)]
         data: Option<String>,
@@ -34,26 +37,32 @@ pub enum MountCall {
     /// mount(2) with MS_BIND: a file, or a directory with all mounts below it, becomes visible at a second path too.
     Bind {
         /// The file or directory.
-        source: String,
+        #[serde(with = "crate::value::bytes")]
+        source: PathBuf,
         /// The mount point.
-        target: String,
+        #[serde(with = "crate::value::bytes")]
+        target: PathBuf,
     },
     /// umount2(2) with MNT_DETACH.
     Detach {
         /// The mount point.
-        target: String,
+        #[serde(with = "crate::value::bytes")]
+        target: PathBuf,
     },
     /// pivot_root(2): `new_root` becomes the root mount, and the old root mount is moved to `put_old`.
     PivotRoot {
         /// The new root. It must be a mount point.
-        new_root: String,
+        #[serde(with = "crate::value::bytes")]
+        new_root: PathBuf,
         /// The new mount point of the old root.
-        put_old: String,
+        #[serde(with = "crate::value::bytes")]
+        put_old: PathBuf,
     },
     /// chdir(2).
     Chdir {
         /// The new working directory.
-        path: String,
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
     },
 }
 
@@ -140,27 +149,19 @@ impl MountCall {
         const NONE: Option<&str> = None;
         match self {
             MountCall::Propagation { target, mode } => {
-                nix::mount::mount(NONE, target.as_str(), NONE, MsFlags::MS_REC | mode.flag().0, NONE)
+                nix::mount::mount(NONE, target, NONE, MsFlags::MS_REC | mode.flag().0, NONE)
             }
             MountCall::Filesystem { kind, target, data } => {
                 let kind = kind.as_str();
-                nix::mount::mount(
-                    Some(kind),
-                    target.as_str(),
-                    Some(kind),
-                    safe_flags(kind).0,
-                    data.as_deref(),
-                )
+                nix::mount::mount(Some(kind), target, Some(kind), safe_flags(kind).0, data.as_deref())
             }
             MountCall::Bind { source, target } => {
                 let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
-                nix::mount::mount(Some(source.as_str()), target.as_str(), NONE, flags, NONE)
+                nix::mount::mount(Some(source), target, NONE, flags, NONE)
             }
-            MountCall::Detach { target } => nix::mount::umount2(target.as_str(), MntFlags::MNT_DETACH),
-            MountCall::PivotRoot { new_root, put_old } => {
-                nix::unistd::pivot_root(new_root.as_str(), put_old.as_str())
-            }
-            MountCall::Chdir { path } => nix::unistd::chdir(path.as_str()),
+            MountCall::Detach { target } => nix::mount::umount2(target, MntFlags::MNT_DETACH),
+            MountCall::PivotRoot { new_root, put_old } => nix::unistd::pivot_root(new_root, put_old),
+            MountCall::Chdir { path } => nix::unistd::chdir(path),
         }
         .map(|()| 0)
     }

@@ -1,8 +1,10 @@
 //! Creates processes, makes and joins namespaces, changes IDs, and executes the command.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
@@ -153,12 +155,18 @@ pub enum ProcessCall {
     /// execve(2).
     Exec {
         /// The path of the program.
-        path: String,
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
         /// The arguments, the program's name first.
-        arguments: Vec<String>,
+        #[serde(with = "crate::value::bytes::list")]
+        arguments: Vec<OsString>,
         /// The environment, as `NAME=value`. None: the caller's own.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        environment: Option<Vec<String>>,
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            with = "crate::value::bytes::optional_list"
+        )]
+        environment: Option<Vec<OsString>>,
     },
 }
 
@@ -194,7 +202,7 @@ impl fmt::Display for ProcessCall {
                 f.write_str("rt_sigaction(SIG*, SIG_DFL); rt_sigprocmask(SIG_SETMASK, [])")
             }
             ProcessCall::Exec { path, arguments, environment } => {
-                let arguments: Vec<String> = arguments.iter().map(|argument| c_string(argument)).collect();
+                let arguments: Vec<String> = arguments.iter().map(c_string).collect();
                 let environment = match environment {
                     None => "environ".to_owned(),
                     Some(all) => format!("[/* {} vars */]", all.len()),
@@ -345,8 +353,8 @@ fn default_signals() -> Result<(), Errno> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
 }
 
-fn exec(path: &str, arguments: &[String], environment: Option<&[String]>) -> Result<i64, Errno> {
-    let path = CString::new(path).map_err(|_| Errno::EINVAL)?;
+fn exec(path: &Path, arguments: &[OsString], environment: Option<&[OsString]>) -> Result<i64, Errno> {
+    let path = nul_terminated(path.as_os_str())?;
     let arguments = c_strings(arguments)?;
     let Some(environment) = environment else {
         // execv(3) passes the environment of this process.
@@ -356,6 +364,10 @@ fn exec(path: &str, arguments: &[String], environment: Option<&[String]>) -> Res
 }
 
 /// NUL-terminated strings, as the kernel expects them. EINVAL: one contains a NUL.
-fn c_strings(all: &[String]) -> Result<Vec<CString>, Errno> {
-    all.iter().map(|text| CString::new(text.as_str()).map_err(|_| Errno::EINVAL)).collect()
+fn c_strings(all: &[OsString]) -> Result<Vec<CString>, Errno> {
+    all.iter().map(|text| nul_terminated(text)).collect()
+}
+
+fn nul_terminated(text: &OsStr) -> Result<CString, Errno> {
+    CString::new(text.as_bytes()).map_err(|_| Errno::EINVAL)
 }

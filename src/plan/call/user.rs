@@ -2,6 +2,7 @@
 //! newuidmap(1) and newgidmap(1). user_namespaces(7)
 
 use std::fmt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
@@ -12,6 +13,7 @@ use super::c_string;
 use super::file::write_once;
 use crate::error::errno;
 use crate::plan::slots::Slots;
+use crate::text::printed;
 
 /// The calls of this family.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +33,8 @@ pub enum UserCall {
     /// newuidmap(1) or newgidmap(1) for `<child>`. It is one step, whatever system calls the program makes.
     RunMapHelper {
         /// The program's file.
-        program: String,
+        #[serde(with = "crate::value::bytes")]
+        program: PathBuf,
         /// Of user IDs or of group IDs.
         kind: IdKind,
         /// The lines of the map.
@@ -137,7 +140,7 @@ impl fmt::Display for UserCall {
                 write!(f, "write(</proc/{process}/{file}>, {}, {})", c_string(&content), content.len())
             }
             UserCall::RunMapHelper { program, map, .. } => {
-                write!(f, "{program} <child>")?;
+                write!(f, "{} <child>", printed(program))?;
                 map.iter().try_for_each(|range| write!(f, " {range}"))
             }
         }
@@ -190,7 +193,7 @@ mod tests {
         let write = UserCall::WriteIdMap { process: MapOwner::Child, kind: IdKind::Group, map: map.clone() };
         let text = r#"write(</proc/<child>/gid_map>, "0 1000 1\n1 100000 65536\n", 24)"#;
         assert_eq!(write.to_string(), text);
-        let program = "/usr/bin/newuidmap".to_owned();
+        let program = "/usr/bin/newuidmap".into();
         let helper = UserCall::RunMapHelper { program, kind: IdKind::User, map };
         assert_eq!(helper.to_string(), "/usr/bin/newuidmap <child> 0 1000 1 1 100000 65536");
     }

@@ -2,6 +2,7 @@
 //! mounts are followed from slot to path.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use super::Expected;
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
@@ -14,7 +15,7 @@ use crate::plan::{Actor, Call, Plan};
 struct PlannedMount {
     kind: Option<String>,
     attributes: Attributes,
-    mount_point: Option<String>,
+    mount_point: Option<PathBuf>,
 }
 
 /// The mounts of a plan. If two are attached to one path, the later one covers the other.
@@ -22,7 +23,7 @@ pub(super) fn of(plan: &Plan) -> Vec<Expected> {
     // If the new root is entered by its path, mounts were made below that path. The mount table shows other paths for
     // them afterwards.
     let moves = |call: &Call| match call {
-        Call::Mount(MountCall::PivotRoot { new_root, .. }) => new_root != ".",
+        Call::Mount(MountCall::PivotRoot { new_root, .. }) => new_root != Path::new("."),
         _ => false,
     };
     let root_moves = plan.steps.iter().any(|step| moves(&step.call));
@@ -34,7 +35,7 @@ pub(super) fn of(plan: &Plan) -> Vec<Expected> {
     for step in &plan.steps {
         match &step.call {
             Call::Mount(MountCall::Filesystem { kind, target, .. })
-                if step.actor != Actor::Host && (target == "/proc" || !root_moves) =>
+                if step.actor != Actor::Host && (target == Path::new("/proc") || !root_moves) =>
             {
                 let (at, filesystem) = (target.clone(), Some(kind.clone()));
                 let attributes = Attributes::NONE;
@@ -56,7 +57,7 @@ pub(super) fn of(plan: &Plan) -> Vec<Expected> {
 
 fn follow(
     slots: &mut BTreeMap<Held, PlannedMount>,
-    all: &mut BTreeMap<String, Expected>,
+    all: &mut BTreeMap<PathBuf, Expected>,
     call: &DetachedMountCall,
 ) {
     let fresh = |to: &Held, kind: Option<&String>, attributes| PlannedMount {
@@ -101,12 +102,12 @@ fn follow(
     }
 }
 
-fn mounted(at: String, made: &PlannedMount) -> Expected {
+fn mounted(at: PathBuf, made: &PlannedMount) -> Expected {
     Expected::Mount { at, filesystem: made.kind.clone(), attributes: made.attributes, may_be_missing: false }
 }
 
 /// A path in the tree of a slot, as a path of the container.
-fn mount_point(slots: &BTreeMap<Held, PlannedMount>, at: Held, path: &str) -> Option<String> {
+fn mount_point(slots: &BTreeMap<Held, PlannedMount>, at: Held, path: &Path) -> Option<PathBuf> {
     let above = slots.get(&at)?.mount_point.as_ref()?;
-    Some([above.trim_end_matches('/'), "/", path.trim_start_matches('/')].concat())
+    Some(above.join(path.strip_prefix("/").unwrap_or(path)))
 }

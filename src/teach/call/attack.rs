@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
@@ -30,12 +31,14 @@ pub enum AttackCall {
     /// execve(2) of a set-user-ID program in a child. It only prints its help. Returns its effective user ID.
     ExecuteSetuid {
         /// The program.
-        program: String,
+        #[serde(with = "crate::value::bytes")]
+        program: PathBuf,
     },
     /// open(2) of an existing file for writing. Nothing is written.
     OpenToWrite {
         /// The file.
-        path: String,
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
     },
 }
 
@@ -75,7 +78,7 @@ impl AttackCall {
 }
 
 /// The user ID is read after the program has ended. Right after the start, execve(2) may not have changed it yet.
-fn execute_setuid(program: &str) -> std::io::Result<i64> {
+fn execute_setuid(program: &Path) -> std::io::Result<i64> {
     let mut command = Command::new(program);
     command.arg("--help").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn()?;

@@ -6,6 +6,7 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::errno;
 use crate::plan::call::c_string;
 use crate::sys::clone::{Cloned, clone3};
+use crate::text::printed;
 
 /// One MiB.
 const MIB: usize = 1 << 20;
@@ -34,7 +36,8 @@ pub enum LoadCall {
     /// write(2): writes blocks to an existing file.
     Fill {
         /// The path of the file.
-        path: String,
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
         /// The size of a block, in KiB.
         block: usize,
         /// The number of blocks.
@@ -47,7 +50,8 @@ pub enum LoadCall {
     /// read(2): reads a whole file in blocks, with O_DIRECT.
     ReadAll {
         /// The path of the file.
-        path: String,
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
         /// The size of a block, in KiB.
         block: usize,
     },
@@ -67,12 +71,14 @@ pub enum LoadCall {
     /// open(2) for reading, used on device files.
     Open {
         /// The file.
-        path: String,
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
     },
     /// mknod(2) of a character device, mode 0600.
     MakeNode {
         /// The path of the file.
-        path: String,
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
         /// The major number.
         major: u64,
         /// The minor number.
@@ -88,10 +94,10 @@ impl fmt::Display for LoadCall {
             }
             LoadCall::Fill { path, block, blocks, direct, .. } => {
                 let flags = if *direct { "  [O_DIRECT]" } else { "" };
-                write!(f, "write(<{path}>, \"\", {}) x {blocks}{flags}", block << 10)
+                write!(f, "write(<{}>, \"\", {}) x {blocks}{flags}", printed(path), block << 10)
             }
             LoadCall::ReadAll { path, block } => {
-                write!(f, "read(<{path}>, \"\", {}) to its end  [O_DIRECT]", block << 10)
+                write!(f, "read(<{}>, \"\", {}) to its end  [O_DIRECT]", printed(path), block << 10)
             }
             LoadCall::Spin { milliseconds } => write!(f, "computes for {milliseconds} ms"),
             LoadCall::Pin(cpu) => write!(f, "sched_setaffinity(0, 128, [{cpu}])"),
@@ -121,7 +127,7 @@ impl LoadCall {
             LoadCall::Fork { count } => fork(*count),
             LoadCall::Open { path } => File::open(path).map(|_| 0).map_err(errno),
             LoadCall::MakeNode { path, major, minor } => {
-                mknod(path.as_str(), SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), makedev(*major, *minor))
+                mknod(path, SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), makedev(*major, *minor))
                     .map(|()| 0)
             }
         }
@@ -143,7 +149,7 @@ fn allocate(mib: usize, keep: bool) -> i64 {
     mib as i64
 }
 
-fn fill(path: &str, block: usize, blocks: usize, direct: bool, pause: u64) -> io::Result<i64> {
+fn fill(path: &Path, block: usize, blocks: usize, direct: bool, pause: u64) -> io::Result<i64> {
     let mut file = open(path, OpenOptions::new().write(true), direct)?;
     let buffer = AlignedBuffer::new(block);
     let mut written = 0;
@@ -157,7 +163,7 @@ fn fill(path: &str, block: usize, blocks: usize, direct: bool, pause: u64) -> io
     Ok(written as i64)
 }
 
-fn read_all(path: &str, block: usize) -> io::Result<i64> {
+fn read_all(path: &Path, block: usize) -> io::Result<i64> {
     let mut file = open(path, OpenOptions::new().read(true), true)?;
     let mut buffer = AlignedBuffer::new(block);
     let mut total = 0;
@@ -169,7 +175,7 @@ fn read_all(path: &str, block: usize) -> io::Result<i64> {
     }
 }
 
-fn open(path: &str, options: &mut OpenOptions, direct: bool) -> io::Result<File> {
+fn open(path: &Path, options: &mut OpenOptions, direct: bool) -> io::Result<File> {
     options.custom_flags(if direct { libc::O_DIRECT } else { 0 }).open(path)
 }
 

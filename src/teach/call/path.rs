@@ -3,12 +3,14 @@
 use std::fmt;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::error::errno;
 use crate::plan::call::c_string;
+use crate::text::printed;
 
 /// The calls of this family.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,24 +19,28 @@ pub enum PathCall {
     /// open(2) with O_CREAT|O_EXCL, and one write(2).
     Create {
         /// The new path.
-        path: String,
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
         /// The content.
         content: String,
     },
     /// stat(2): returns the user ID of the owner.
     Owner {
         /// The path of the file.
-        path: String,
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
     },
     /// mkdir(2) with mode 0700.
     MakeDirectory {
         /// The new path.
-        path: String,
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
     },
     /// chroot(2). Containers use pivot_root(2) instead.
     Chroot {
         /// The new root.
-        root: String,
+        #[serde(with = "crate::value::bytes")]
+        root: PathBuf,
     },
 }
 
@@ -42,7 +48,8 @@ impl fmt::Display for PathCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PathCall::Create { path, content } => {
-                write!(f, "write(<{path}>, {}, {})  [O_CREAT|O_EXCL]", c_string(content), content.len())
+                let (path, length) = (printed(path), content.len());
+                write!(f, "write(<{path}>, {}, {length})  [O_CREAT|O_EXCL]", c_string(content))
             }
             PathCall::Owner { path } => write!(f, "stat({}).st_uid", c_string(path)),
             PathCall::MakeDirectory { path } => write!(f, "mkdir({}, 0700)", c_string(path)),
@@ -56,18 +63,16 @@ impl PathCall {
     pub(super) fn perform(&self) -> Result<i64, Errno> {
         match self {
             PathCall::Create { path, content } => create(path, content).map_err(errno),
-            PathCall::Owner { path } => {
-                nix::sys::stat::stat(path.as_str()).map(|stat| i64::from(stat.st_uid))
-            }
+            PathCall::Owner { path } => nix::sys::stat::stat(path).map(|stat| i64::from(stat.st_uid)),
             PathCall::MakeDirectory { path } => {
-                nix::unistd::mkdir(path.as_str(), nix::sys::stat::Mode::S_IRWXU).map(|()| 0)
+                nix::unistd::mkdir(path, nix::sys::stat::Mode::S_IRWXU).map(|()| 0)
             }
-            PathCall::Chroot { root } => nix::unistd::chroot(root.as_str()).map(|()| 0),
+            PathCall::Chroot { root } => nix::unistd::chroot(root).map(|()| 0),
         }
     }
 }
 
-fn create(path: &str, content: &str) -> std::io::Result<i64> {
+fn create(path: &Path, content: &str) -> std::io::Result<i64> {
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?;
     file.write_all(content.as_bytes())?;
     Ok(content.len() as i64)

@@ -79,7 +79,7 @@ impl Vantage {
             && root != "/"
             && !vantage.is_refused(Feature::Mnt)
             // setns(2) sets the root directory to the root of the mount namespace. This process has another root.
-            && let Err(errno) = vantage.reader().perform(PathCall::Chroot { root })?
+            && let Err(errno) = vantage.reader().perform(PathCall::Chroot { root: root.into() })?
         {
             vantage.refuse(subject, Feature::Mnt, errno);
         }

@@ -4,6 +4,7 @@
 //! limit seems to have no effect on them. With O_DIRECT a write goes to the disk at once.
 
 use std::fmt::Display;
+use std::path::PathBuf;
 
 use super::limits::{cgroup_of, file_on_disk, mib, outcome, watch};
 use super::plot::{Plot, Sample};
@@ -163,7 +164,7 @@ enum Counter {
 
 /// A file on a disk, and an agent whose access to that disk is limited.
 pub(crate) struct Scene {
-    path: String,
+    path: PathBuf,
     disk: Disk,
     inside: Agent,
     cgroup: ProcessCgroup,

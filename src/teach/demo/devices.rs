@@ -105,7 +105,7 @@ fn programs(cgroup: &ProcessCgroup) -> usize {
     directory.ok().and_then(|directory| attached(&directory).ok()).map_or(0, |ids| ids.len())
 }
 
-fn open(path: &str) -> LoadCall {
+fn open(path: impl Into<PathBuf>) -> LoadCall {
     LoadCall::Open { path: path.into() }
 }
 
@@ -134,12 +134,11 @@ pub(crate) fn node(stage: &mut Stage<'_>, inside: &Agent) -> Result<Option<(Stri
     let Some(directory) = directory else { return Ok(None) };
     let path = directory.join(stage.unique("node"));
     let (major, minor) = ZERO;
-    let text = path.to_string_lossy().into_owned();
-    let make = LoadCall::MakeNode { path: text.clone(), major, minor };
-    let made = stage.make_inside(inside, make.clone(), Undo::RemoveFile { path })?;
+    let make = LoadCall::MakeNode { path: path.clone(), major, minor };
+    let made = stage.make_inside(inside, make.clone(), Undo::RemoveFile { path: path.clone() })?;
     if made.is_err() && !crate::host::Host::gather().privileged {
         return Ok(None);
     }
-    let used = inside.perform(open(&text))?;
+    let used = inside.perform(open(path))?;
     Ok(Some((make.to_string(), made, used)))
 }

@@ -158,7 +158,7 @@ fn shm_file(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Ipc, "shm-file");
     let (outside, inside) = (stage.outside(Ipc)?, stage.inside(Ipc)?);
     let path = format!("/dev/shm/{}", stage.unique("shm"));
-    let call = PathCall::Create { path: path.clone(), content: "seen\n".into() };
+    let call = PathCall::Create { path: path.clone().into(), content: "seen\n".into() };
     if stage.make(call, Undo::RemoveFile { path: path.clone().into() })?.is_err() {
         return Ok(card.skip("ipc.noshm"));
     }

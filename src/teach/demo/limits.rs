@@ -82,11 +82,10 @@ pub(super) fn directory_on_disk() -> Option<(PathBuf, Disk)> {
 }
 
 /// Makes an empty file on a disk. Returns its path and the disk. None if no directory is on a disk.
-pub(crate) fn file_on_disk(stage: &mut Stage<'_>) -> Result<Option<(String, Disk)>> {
+pub(crate) fn file_on_disk(stage: &mut Stage<'_>) -> Result<Option<(PathBuf, Disk)>> {
     let Some((directory, disk)) = directory_on_disk() else { return Ok(None) };
     let path = directory.join(stage.unique("load"));
-    let text = path.to_string_lossy().into_owned();
-    let create = PathCall::Create { path: text.clone(), content: String::new() };
-    let answer: Answer = stage.make(create, Undo::RemoveFile { path })?;
-    Ok(answer.is_ok().then_some((text, disk)))
+    let create = PathCall::Create { path: path.clone(), content: String::new() };
+    let answer: Answer = stage.make(create, Undo::RemoveFile { path: path.clone() })?;
+    Ok(answer.is_ok().then_some((path, disk)))
 }

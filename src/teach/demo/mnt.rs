@@ -88,7 +88,7 @@ fn files(stage: &mut Stage<'_>) -> Result<Card> {
     let outside = stage.outside(Mnt)?;
     let inside = stage.start(&Spec::of(Mnt), Mnt)?;
     scene::build(&inside, &[scene::tmpfs("/tmp")])?;
-    let create = PathCall::Create { path: path.clone(), content: "hello".into() };
+    let create = PathCall::Create { path: path.clone().into(), content: "hello".into() };
     let answer = inside.perform(create.clone())?;
     let seen = (outside.read(&path)?, inside.read(&path)?);
     let holds = seen == (Err(Errno::ENOENT), Ok("hello".into()));

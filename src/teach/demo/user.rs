@@ -203,12 +203,12 @@ fn file(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(User, "file");
     let (outside, inside) = (stage.outside(User)?, as_root(stage)?);
     let path = format!("/tmp/{}", stage.unique("file"));
-    let create = PathCall::Create { path: path.clone(), content: "mine\n".into() };
+    let create = PathCall::Create { path: path.clone().into(), content: "mine\n".into() };
     if stage.make_inside(&inside, create, Undo::RemoveFile { path: path.clone().into() })?.is_err() {
         return Ok(card.skip("user.notmp"));
     }
     let ids = status(&outside, &format!("/proc/{}/status", inside.pid()), "Uid")?;
-    let stat = PathCall::Owner { path };
+    let stat = PathCall::Owner { path: path.into() };
     let owners = (outside.perform(stat.clone())?, inside.perform(stat.clone())?);
     let own = status(&inside, "/proc/self/status", "Uid")?;
     if own == ids {

@@ -144,7 +144,7 @@ fn use_feature(feature: Feature, host: &Host) -> Result<(bool, Proof)> {
         }
         Feature::Mnt => {
             let target = ["/tmp", "/mnt", "/dev"].into_iter().find(|path| std::fs::metadata(path).is_ok());
-            let target = target.unwrap_or("/").to_owned();
+            let target = target.unwrap_or("/").into();
             probe.call(MountCall::Filesystem { kind: "tmpfs".into(), target, data: None })
         }
         // The plan has brought lo up already. The call succeeds again, and its result is the evidence.

@@ -2,6 +2,9 @@
 //! the commands build the root in a tmpfs that is mounted on /mnt.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use crate::plan::Actor;
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
@@ -18,9 +21,9 @@ const PATHS: [(Held, &str); 2] = [(Held::Root, "/mnt/root"), (Held::Layer, "/mnt
 #[derive(Debug, Clone)]
 enum Source {
     /// A new filesystem.
-    New { kind: String, options: Vec<(String, String)> },
+    New { kind: String, options: Vec<(String, OsString)> },
     /// A bind mount of a path. `below`: with the mounts below it.
-    Bind { path: String, below: bool },
+    Bind { path: PathBuf, below: bool },
 }
 
 #[derive(Debug, Clone)]
@@ -28,7 +31,7 @@ struct BuiltMount {
     source: Source,
     attributes: Attributes,
     /// Its mount point. None as long as it is not mounted.
-    place: Option<String>,
+    place: Option<PathBuf>,
 }
 
 /// The commands, collected while the calls of a plan are read.
@@ -51,7 +54,7 @@ impl Root {
                 self.hold(*to, Source::Bind { path: path.clone(), below: *below }, Attributes::NONE);
             }
             DetachedMountCall::CloneOwn { of, path, to } => {
-                let path = self.within(*of, path);
+                let path = self.place_in(*of, path);
                 self.hold(*to, Source::Bind { path, below: false }, Attributes::NONE);
             }
             DetachedMountCall::Make { kind, options, attributes, to } => {
@@ -60,7 +63,7 @@ impl Root {
             }
             DetachedMountCall::Restrict { mount, attributes, .. } => self.restrict(*mount, *attributes),
             DetachedMountCall::Attach { mount, at, path } => {
-                let place = self.within(*at, path);
+                let place = self.place_in(*at, path);
                 self.put(*mount, place);
             }
             DetachedMountCall::Hide { at, path, directory } => {
@@ -68,13 +71,13 @@ impl Root {
                 let options = Attributes::PROTECTED.options().join(",");
                 let cover = match directory {
                     true => format!("mount -t tmpfs -o {options},size=4k,nr_inodes=1 tmpfs"),
-                    false => format!("mount --bind {}", self.within(Held::Dev, "null")),
+                    false => format!("mount --bind {}", self.within(Held::Dev, "null".as_ref())),
                 };
                 self.lines.push(format!("[ ! -e {place} ] || {cover} {place}"));
             }
             DetachedMountCall::Protect { at, path } => {
                 let place = self.within(*at, path);
-                let again = remount(&place, Attributes::PROTECTED, true);
+                let again = remount(&self.place_in(*at, path), Attributes::PROTECTED, true);
                 self.lines.push(format!("[ ! -e {place} ] || {{ mount --rbind {place} {place}; {again}; }}"));
             }
             DetachedMountCall::MakeDirectory { at, path, mode } => {
@@ -82,7 +85,7 @@ impl Root {
                 self.lines.push(line);
             }
             DetachedMountCall::MakeFile { at, path, content } => {
-                let line = format!("printf \"{}\" > {}", printed(content), self.within(*at, path));
+                let line = format!("printf {} > {}", printf_format(content), self.within(*at, path));
                 self.lines.push(line);
             }
             DetachedMountCall::MakeLink { at, path, target } => {
@@ -93,7 +96,9 @@ impl Root {
                 let line = format!("mknod -m 666 {} c {major} {minor}", self.within(*at, path));
                 self.lines.push(line);
             }
-            DetachedMountCall::Enter => self.lines.push(format!("cd {}", self.within(Held::Root, ""))),
+            DetachedMountCall::Enter => {
+                self.lines.push(format!("cd {}", self.within(Held::Root, "".as_ref())))
+            }
             // By paths, a stacked mount is always the one on top. Only a mount from the host has an ID map.
             DetachedMountCall::Stack { .. } | DetachedMountCall::Idmap { .. } => {}
         }
@@ -116,10 +121,12 @@ impl Root {
 
     /// Fills a slot. A new root and a layer are mounted at once, because the next commands need a path to them.
     fn hold(&mut self, to: Held, source: Source, attributes: Attributes) {
-        let target = PATHS.iter().find(|(held, _)| *held == to).map(|(_, path)| (*path).to_owned());
+        let target = PATHS.iter().find(|(held, _)| *held == to).map(|(_, path)| PathBuf::from(path));
         let (place, target) = match &source {
             // The present root stays the root, so paths in it stay the same.
-            Source::Bind { path, .. } if to == Held::Root && path == "/" => (Some(String::new()), None),
+            Source::Bind { path, .. } if to == Held::Root && path == Path::new("/") => {
+                (Some("/".into()), None)
+            }
             Source::Bind { path, .. } if to == Held::Lower => (Some(path.clone()), None),
             _ => (None, target),
         };
@@ -130,28 +137,33 @@ impl Root {
             if !self.slots.values().any(is_in_base) {
                 self.lines.push(format!("mount -t tmpfs tmpfs {BASE}"));
             }
-            self.lines.push(format!("mkdir {target}"));
+            self.lines.push(format!("mkdir {}", quote(&target)));
             self.put(to, target);
         }
     }
 
     /// Mounts the mount in a slot.
-    fn put(&mut self, mount: Held, place: String) {
+    fn put(&mut self, mount: Held, place: PathBuf) {
         let Some(made) = self.slots.get_mut(&mount) else { return };
         let attributes = made.attributes.options();
         match &made.source {
             Source::New { kind, options } => {
-                let own = options.iter().map(|(key, value)| match value.as_str() {
-                    "" => key.clone(),
-                    value => format!("{key}={value}"),
+                let own = options.iter().map(|(key, value)| {
+                    let mut option = OsString::from(key);
+                    if !value.is_empty() {
+                        option.push("=");
+                        option.push(value);
+                    }
+                    option
                 });
-                let all: Vec<String> = attributes.iter().map(|name| (*name).to_owned()).chain(own).collect();
-                let all = if all.is_empty() { String::new() } else { format!(" -o {}", all.join(",")) };
-                self.lines.push(format!("mount -t {kind}{all} {kind} {place}"));
+                let all: Vec<OsString> = attributes.iter().map(OsString::from).chain(own).collect();
+                let all = all.join(OsStr::new(","));
+                let all = if all.is_empty() { String::new() } else { format!(" -o {}", quote(all)) };
+                self.lines.push(format!("mount -t {kind}{all} {kind} {}", quote(&place)));
             }
             Source::Bind { path, below } => {
                 let bind = if *below { "--rbind" } else { "--bind" };
-                self.lines.push(format!("mount {bind} {} {place}", quote(path)));
+                self.lines.push(format!("mount {bind} {} {}", quote(path), quote(&place)));
                 if !attributes.is_empty() {
                     self.lines.push(remount(&place, made.attributes, *below));
                 }
@@ -164,31 +176,39 @@ impl Root {
         let Some(made) = self.slots.get_mut(&mount) else { return };
         made.attributes = made.attributes.and(attributes);
         if let Some(place) = &made.place {
-            let place = if place.is_empty() { "/" } else { place };
             self.lines.push(remount(place, made.attributes, false));
         }
     }
 
     /// The path of a file in the mount in a slot.
-    fn within(&self, at: Held, path: &str) -> String {
-        let above = self.slots.get(&at).and_then(|made| made.place.as_deref()).unwrap_or_default();
-        let path = path.trim_start_matches('/');
-        let place = if path.is_empty() { above.to_owned() } else { format!("{above}/{path}") };
-        if place.is_empty() { place } else { quote(&place) }
+    fn place_in(&self, at: Held, path: &Path) -> PathBuf {
+        let above = self.slots.get(&at).and_then(|made| made.place.as_deref()).unwrap_or(Path::new("/"));
+        let path = path.strip_prefix("/").unwrap_or(path);
+        // Joined to an empty path, it would end in a slash.
+        if path.as_os_str().is_empty() { above.to_owned() } else { above.join(path) }
     }
 
-    /// The value of an option, with the name of each slot in it replaced by the mount point.
-    fn filled(&self, value: &str) -> String {
-        self.slots.iter().fold(value.to_owned(), |value, (held, made)| match &made.place {
-            Some(place) => value.replace(&held.to_string(), place),
-            None => value,
-        })
+    /// The same, as a word of a command.
+    fn within(&self, at: Held, path: &Path) -> String {
+        quote(self.place_in(at, path))
+    }
+
+    /// The value of an option, with the name of a slot at its start replaced by the mount point.
+    fn filled(&self, value: &OsStr) -> OsString {
+        let filled = self.slots.iter().find_map(|(held, made)| {
+            let rest = value.as_bytes().strip_prefix(held.to_string().as_bytes())?;
+            let mut path = made.place.clone()?.into_os_string();
+            path.push(OsStr::from_bytes(rest));
+            Some(path)
+        });
+        filled.unwrap_or_else(|| value.to_owned())
     }
 }
 
 /// The command that sets the attributes of a mount. mount(8) can set them for the mounts below only since util-linux
 /// 2.39, so findmnt(8) lists those.
-fn remount(place: &str, attributes: Attributes, below: bool) -> String {
+fn remount(place: &Path, attributes: Attributes, below: bool) -> String {
+    let place = quote(place);
     let options = attributes.options().join(",");
     match below {
         false => format!("mount -o remount,bind,{options} {place}"),
@@ -196,14 +216,14 @@ fn remount(place: &str, attributes: Attributes, below: bool) -> String {
     }
 }
 
-/// The format string of printf(1), for double quotes of a shell, that prints this text.
-fn printed(text: &str) -> String {
-    let escaped = |character: char| match character {
-        '\n' => "\\n".to_owned(),
-        '\t' => "\\t".to_owned(),
-        '%' => "%%".to_owned(),
-        '"' | '\\' | '$' | '`' => format!("\\{:03o}", u32::from(character)),
-        character => character.to_string(),
+/// The format string of printf(1), in double quotes of a shell, that prints this text.
+fn printf_format(text: &OsStr) -> String {
+    let escaped = |byte: &u8| match byte {
+        b'\n' => "\\n".to_owned(),
+        b'\t' => "\\t".to_owned(),
+        b'%' => "%%".to_owned(),
+        b' '..=b'~' if !b"\"\\$`".contains(byte) => char::from(*byte).to_string(),
+        byte => format!("\\{byte:03o}"),
     };
-    text.chars().map(escaped).collect()
+    format!("\"{}\"", text.as_bytes().iter().map(escaped).collect::<String>())
 }

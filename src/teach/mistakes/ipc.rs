@@ -14,7 +14,7 @@ pub(super) const MISTAKES: &[MistakeEntry] = &[("shm-file", shm_file)];
 fn shm_file(stage: &mut Stage<'_>) -> Result<Contrast> {
     let contrast = Contrast::new(Ipc, "shm-file");
     let path = format!("/dev/shm/{}", stage.unique("shm"));
-    let call = PathCall::Create { path: path.clone(), content: "secret\n".into() };
+    let call = PathCall::Create { path: path.clone().into(), content: "secret\n".into() };
     if stage.make(call, Undo::RemoveFile { path: path.clone().into() })?.is_err() {
         return Ok(contrast.skip("ipc.noshm"));
     }

@@ -38,10 +38,8 @@ fn join_late(stage: &mut Stage<'_>) -> Result<Contrast> {
     // The cgroup still exists after its process has ended. The late process joins it.
     let late = stage.outside(Memory)?;
     let end = finish(stage, &late, &work)?;
-    let join = FileCall::Write {
-        path: early.directory().join("cgroup.procs").to_string_lossy().into_owned(),
-        content: late.pid().to_string(),
-    };
+    let join =
+        FileCall::Write { path: early.directory().join("cgroup.procs"), content: late.pid().to_string() };
     let joined = stage.outside(Memory)?.perform(join)?;
     let answer = match end {
         Progress::Done(Ok(_)) => format!("{WORK} MiB held"),

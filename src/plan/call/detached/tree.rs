@@ -1,7 +1,10 @@
 //! Files in a directory tree, named by a descriptor of the tree and a path in it. The tree may be hostile: no path of
 //! it is followed to a file outside of it.
 
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
@@ -14,7 +17,7 @@ use crate::error::errno;
 /// Opens a file of the tree. The kernel treats the tree as `/`, whatever links and `..` the path contains. Magic links,
 /// those of /proc/PID/fd, could lead out of any root and are refused. EAGAIN: something was renamed meanwhile, so the
 /// kernel cannot know whether `..` led out. openat2(2)
-pub(super) fn find(tree: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
+pub(super) fn find(tree: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
     let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     for _ in 0..100 {
         match openat2(tree, path, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty(), how) {
@@ -27,7 +30,7 @@ pub(super) fn find(tree: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
 
 /// Opens a file of /proc or /sys. None if this kernel does not have it. Any other error is reported: a file that should
 /// be masked must not stay visible because it could not be opened. No symbolic link is followed.
-pub(super) fn find_kernels(tree: BorrowedFd<'_>, path: &str) -> Result<Option<OwnedFd>, Errno> {
+pub(super) fn find_kernels(tree: BorrowedFd<'_>, path: &Path) -> Result<Option<OwnedFd>, Errno> {
     let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     match openat2(tree, path, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty(), how) {
         Ok(found) => Ok(Some(found)),
@@ -40,13 +43,20 @@ pub(super) fn find_kernels(tree: BorrowedFd<'_>, path: &str) -> Result<Option<Ow
 /// tree itself.
 pub(super) fn in_parent<T>(
     tree: BorrowedFd<'_>,
-    path: &str,
-    make: impl FnOnce(BorrowedFd<'_>, &str) -> Result<T, Errno>,
+    path: &Path,
+    make: impl FnOnce(BorrowedFd<'_>, &OsStr) -> Result<T, Errno>,
 ) -> Result<T, Errno> {
-    match path.trim_start_matches('/').rsplit_once('/') {
-        Some((directory, name)) => make(find(tree, directory)?.as_fd(), name),
-        None => make(tree, path.trim_start_matches('/')),
+    match split(path) {
+        (Some(directory), name) => make(find(tree, directory)?.as_fd(), name),
+        (None, name) => make(tree, name),
     }
+}
+
+/// The directory of a path in a tree, if it is not the tree itself, and the last name.
+pub(super) fn split(path: &Path) -> (Option<&Path>, &OsStr) {
+    let path = path.strip_prefix("/").unwrap_or(path);
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    (directory, path.file_name().unwrap_or(path.as_os_str()))
 }
 
 /// A detached copy of a mount, with this file or directory as its root. With `below`, the mounts below are copied too.
@@ -63,7 +73,11 @@ pub(super) fn attach(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<(),
 }
 
 /// A new filesystem. The mount table shows `source`, which has no other use here.
-pub(super) fn make(kind: &str, options: &[(&str, String)], attributes: Attributes) -> Result<OwnedFd, Errno> {
+pub(super) fn make(
+    kind: &str,
+    options: &[(&str, OsString)],
+    attributes: Attributes,
+) -> Result<OwnedFd, Errno> {
     let make = || {
         let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
         rustix::mount::fsconfig_set_string(context.as_fd(), "source", kind)?;
@@ -71,7 +85,7 @@ pub(super) fn make(kind: &str, options: &[(&str, String)], attributes: Attribute
             if value.is_empty() {
                 rustix::mount::fsconfig_set_flag(context.as_fd(), *key)?;
             } else {
-                rustix::mount::fsconfig_set_string(context.as_fd(), *key, value.as_str())?;
+                rustix::mount::fsconfig_set_string(context.as_fd(), *key, value.as_os_str())?;
             }
         }
         rustix::mount::fsconfig_create(context.as_fd())?;
@@ -114,10 +128,10 @@ mod tests {
         let (directory, root) = hostile();
         assert!(directory.path().join("root/absolute").is_dir(), "a path of the host follows the link");
         for link in ["absolute", "relative", "magic", "../outside"] {
-            assert_eq!(find(root.as_fd(), link).map(|_| ()), Err(Errno::ENOENT), "{link}");
-            let made = in_parent(root.as_fd(), &format!("{link}/x"), |_, _| Ok(()));
+            assert_eq!(find(root.as_fd(), Path::new(link)).map(|_| ()), Err(Errno::ENOENT), "{link}");
+            let made = in_parent(root.as_fd(), &Path::new(link).join("x"), |_, _| Ok(()));
             assert_eq!(made, Err(Errno::ENOENT), "{link}");
         }
-        assert!(find(root.as_fd(), "/").is_ok());
+        assert!(find(root.as_fd(), Path::new("/")).is_ok());
     }
 }

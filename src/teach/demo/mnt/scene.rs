@@ -39,7 +39,7 @@ pub(crate) fn jail(stage: &mut Stage<'_>) -> Result<Agent> {
             directory(JAIL),
             tmpfs(JAIL),
             directory(&format!("{JAIL}/proc")),
-            MountCall::Bind { source: "/proc".into(), target: format!("{JAIL}/proc") }.into(),
+            MountCall::Bind { source: "/proc".into(), target: format!("{JAIL}/proc").into() }.into(),
         ],
     )?;
     Ok(agent)

@@ -28,7 +28,7 @@ pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
         if pivoted.iter().any(std::result::Result::is_err) {
             return Ok(contrast.skip("mnt.skip.pivot"));
         }
-        let directory = |fd: i32| MountCall::Chdir { path: format!("/proc/self/fd/{fd}") };
+        let directory = |fd: i32| MountCall::Chdir { path: format!("/proc/self/fd/{fd}").into() };
         let mut entered = 0;
         for fd in 0..64 {
             entered += usize::from(inside.perform(directory(fd))?.is_ok());

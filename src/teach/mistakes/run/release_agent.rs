@@ -4,6 +4,8 @@
 //! A process that can mount such a hierarchy can write to this file. Mounting requires CAP_SYS_ADMIN, which a
 //! container does not keep by default. Nothing is written here. cgroups(7), release_agent; CVE-2022-0492
 
+use std::path::PathBuf;
+
 use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Purpose::Container;
@@ -23,8 +25,8 @@ pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
         return Ok(contrast.skip("run.skip.releaseagent"));
     };
     // The mount is in the container's mount namespace, on a directory of the container.
-    let target = "/tmp".to_owned();
-    let open = AttackCall::OpenToWrite { path: format!("{target}/release_agent") };
+    let target = PathBuf::from("/tmp");
+    let open = AttackCall::OpenToWrite { path: target.join("release_agent") };
     let controllers = hierarchy.controllers.into_iter().filter(|name| !["rw", "ro"].contains(&name.as_str()));
     let data = Some(controllers.collect::<Vec<_>>().join(","));
     let mount = MountCall::Filesystem { kind: "cgroup".into(), target, data };
