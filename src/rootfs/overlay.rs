@@ -76,7 +76,7 @@ fn plan_overlay(root: &mut RootDraft<'_>, directory: &Path) {
     }
     for (name, mode) in HIDDEN {
         if directory == Path::new("/") && !directory.join(name).exists() {
-            make_directory(root, Held::Layer, &format!("upper/{name}"), mode, "rootfs.layerdirectory.why");
+            make_directory(root, Held::Layer, format!("upper/{name}"), mode, "rootfs.layerdirectory.why");
         }
     }
     if !directory.join("etc").is_symlink() {

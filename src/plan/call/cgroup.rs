@@ -102,7 +102,7 @@ impl CgroupCall {
                 Ok(0)
             }
             CgroupCall::Set { directory, setting, .. } => {
-                write_once(&setting.path_in(directory), &setting.value)
+                write_once(setting.path_in(directory), &setting.value)
             }
             CgroupCall::Offer { directory, setting } => {
                 let file = setting.path_in(directory);
