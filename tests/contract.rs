@@ -106,7 +106,7 @@ fn left() -> Vec<(&'static str, String)> {
         names.sort();
         names.join("\n")
     };
-    let journals = ["/run/sandbox".to_owned(), format!("/tmp/sandbox-{}", nix::unistd::geteuid())];
+    let journals = sandbox::host::run_directory::path();
     let ours =
         |text: String| text.lines().filter(|name| name.contains("sandbox")).collect::<Vec<_>>().join("\n");
     vec![
@@ -118,7 +118,7 @@ fn left() -> Vec<(&'static str, String)> {
         ("/dev/shm", names("/dev/shm")),
         ("/tmp", ours(names("/tmp"))),
         ("hostname", fs::read_to_string("/proc/sys/kernel/hostname").unwrap()),
-        ("journals", journals.iter().map(|directory| names(directory)).collect()),
+        ("journals", names(&journals.to_string_lossy())),
         ("children", children()),
     ]
 }

@@ -15,7 +15,7 @@ use support::{binary, fits, is_root, run, sandbox, skip, snapshot, snapshot_card
 fn in_own_network(script: &str) -> Output {
     let script = format!(
         "until_true() {{ for i in $(seq 250); do eval \"$1\" && return; sleep 0.02; done; echo \"never: $1\"; exit 1; }}
-        journaled() {{ until_true 'grep -qs as /run/sandbox/*.journal'; }}
+        journaled() {{ until_true 'grep -qs as /run/sandbox/*/journal'; }}
         {script}"
     );
     let own = "exec \"$S\" mnt --tmpfs /run -q -- sh -c \"$SCRIPT\"";
@@ -156,10 +156,10 @@ fn no_veth_pair_is_left_by_any_end() {
 #[test]
 fn a_killed_sandbox_leaves_no_veth_pair_and_the_next_command_clears_its_journal() {
     let shown = from_own_network(
-        "$S net --veth -q -- sleep 60 & journaled; kill -KILL $!; wait $!; ls /run/sandbox; \
+        "$S net --veth -q -- sleep 60 & journaled; kill -KILL $!; wait $!; ls /run/sandbox/*; \
          sleep 0.3; $S uts -q -- true; test -e /run/sandbox && echo left; cat /proc/net/dev",
     );
-    assert!(shown.lines().next().unwrap().ends_with(".journal"), "{shown}");
+    assert!(shown.starts_with("journal\nlock\n"), "{shown}");
     assert!(!shown.contains("left"), "{shown}");
     assert_eq!(devices(&shown), ["lo"], "{shown}");
 }
@@ -170,11 +170,11 @@ fn a_killed_sandbox_leaves_no_veth_pair_and_the_next_command_clears_its_journal(
 fn a_veth_pair_is_cleared_from_the_network_in_which_it_was_created() {
     let shown = from_own_network(
         r#"$S net --veth -q -- sh -c 'sleep 60 >&- & echo $! > /run/descendant; wait' & until_true '[ -s /run/descendant ]'
-        kill -KILL $!; wait $!; unshare --net $S uts -q -- true; ls /run/sandbox; cat /proc/net/dev; echo ==
+        kill -KILL $!; wait $!; unshare --net $S uts -q -- true; ls /run/sandbox/*; cat /proc/net/dev; echo ==
         $S uts -q -- true; test -e /run/sandbox && echo left; cat /proc/net/dev; kill $(cat /run/descendant)"#,
     );
     let (from_elsewhere, from_here) = shown.split_once("==").unwrap();
-    assert!(from_elsewhere.contains(".journal") && devices(from_elsewhere).len() == 2, "{shown}");
+    assert!(from_elsewhere.contains("journal") && devices(from_elsewhere).len() == 2, "{shown}");
     assert!(!from_here.contains("left") && devices(from_here) == ["lo"], "{shown}");
 }
 
@@ -184,8 +184,8 @@ fn a_device_that_is_not_ours_stays() {
     // The journal of a dead run names the veth pair of a live run.
     let shown = from_own_network(
         r#"$S net --veth -q -- sleep 60 & journaled
-        sed 's/\[[0-9]*\]/[1]/' /run/sandbox/*.journal > /run/sandbox/dead.journal
-        cat /run/sandbox/dead.journal; $S uts -q -- true; test -e /run/sandbox/dead.journal && echo left
+        mkdir /run/dead; sed 's/\[[0-9]*\]/[1]/' /run/sandbox/*/journal > /run/dead/journal; mv /run/dead /run/sandbox
+        cat /run/sandbox/dead/journal; $S uts -q -- true; test -e /run/sandbox/dead && echo left
         cat /proc/net/dev; kill -TERM $!; wait $!; true"#,
     );
     assert!(shown.contains("delete_link") && shown.contains("net:[1]"), "{shown}");
@@ -265,7 +265,7 @@ fn a_plain_network_pays_nothing_for_veth_pairs() {
     }
     let calls = from_own_network("strace -f -o /dev/stdout -e trace=socket,openat $S net -q -- true");
     assert!(!calls.contains("AF_NETLINK") && !calls.contains("/proc/net/"), "{calls}");
-    assert!(!calls.contains(".journal"), "{calls}");
+    assert!(!calls.contains("journal"), "{calls}");
     assert_eq!(calls.matches("socket(AF_INET").count(), 1, "{calls}");
 }
 

@@ -16,8 +16,8 @@ pub mod pids;
 use std::path::Path;
 
 use crate::feature::Feature;
-use crate::host::Host;
 use crate::host::cgroups::CgroupParent;
+use crate::host::{Host, run_lock};
 use crate::observe::hierarchy::{Controller, Version};
 use crate::plan::call::cgroup::CgroupCall;
 use crate::plan::call::file::FileCall;
@@ -81,7 +81,7 @@ impl NewCgroup<'_> {
     fn plan(&self, draft: &mut Draft) {
         let (shared, own) = (self.parent.shared(), self.parent.shared().join(self.name));
         // While a run holds this lock, no other run removes the cgroup `sandbox`.
-        let lock = FileCall::LockShared { path: self.parent.base.clone(), seconds: None };
+        let lock = FileCall::LockShared { name: run_lock::of_cgroup(&self.parent.base), seconds: 5 };
         self.host(draft, lock, "limits.share.why");
         if !self.parent.is_occupied {
             self.enable(draft);

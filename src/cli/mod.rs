@@ -32,12 +32,13 @@ use self::run::RunArgs;
 use self::spec::SpecArgs;
 use self::verify::VerifyArgs;
 use crate::error::{Error, ExitKind, Result};
-use crate::exec::journal;
+use crate::exec::sweep::{self, Swept};
 use crate::feature::{Feature, features};
-use crate::plan::undo::Undo;
+use crate::host::run_directory;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::text;
+use crate::value::shell::quote;
 
 /// Learn how containers work: use each feature alone, see every system call, read /proc outside and inside
 #[derive(Debug, Parser)]
@@ -100,8 +101,8 @@ macro_rules! commands {
         }
 
         impl Command {
-            /// Performs the subcommand. `swept` is what killed `sandbox` processes had left, and was removed before.
-            fn perform(self, color: Color, swept: &[Undo]) -> Result<u8> {
+            /// Performs the subcommand. Before, a sweep has removed what killed `sandbox` processes had left.
+            fn perform(self, color: Color, swept: Swept) -> Result<u8> {
                 match self {
                     $(
                         Command::$n(Described(args)) => {
@@ -116,7 +117,7 @@ macro_rules! commands {
                     Command::Run(Described(args)) => run::run(color, args),
                     Command::Enter(Described(args)) => enter::run(color, args),
                     Command::Verify(Described(args)) => verify::run(color, &args),
-                    Command::Gc => Ok(gc(color, swept)),
+                    Command::Gc => gc(color, swept),
                     Command::Spec(Described(args)) => spec::run(color, &args),
                     Command::Compare(Described(args)) => compare::run(color, &args),
                     Command::Completions(Described(args)) => pages::completions(&args),
@@ -198,8 +199,11 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         }
     };
     render::set_stable(cli.global.stable);
-    let swept = journal::sweep();
-    let result = cli.command.perform(cli.global.color, &swept);
+    let swept = sweep::sweep();
+    if !matches!(cli.command, Command::Gc) {
+        warn(&swept);
+    }
+    let result = cli.command.perform(cli.global.color, swept);
     finish(cli.global.color, result)
 }
 
@@ -216,11 +220,44 @@ fn finish(color: Color, result: Result<u8>) -> u8 {
 }
 
 /// Prints what was removed. Every subcommand removes it first; `gc` only prints it.
-fn gc(color: Color, swept: &[Undo]) -> u8 {
+///
+/// # Errors
+/// RUN could not be read, or something in it.
+fn gc(color: Color, swept: Swept) -> Result<u8> {
     decide(color, Stream::Out);
-    let lines: String = swept.iter().map(|undo| format!("{undo}\n")).collect();
-    render::out(&if lines.is_empty() { text("gc.nothing") + "\n" } else { lines });
-    0
+    let lines: String = swept.removed.iter().map(|undo| format!("{undo}\n")).collect();
+    render::out(&lines);
+    if let Some(error) = swept.refused {
+        return Err(error);
+    }
+    if swept.kept.is_empty() {
+        if lines.is_empty() {
+            render::out(&(text("gc.nothing") + "\n"));
+        }
+        return Ok(0);
+    }
+    let run = run_directory::path();
+    let paths = swept.kept.iter().filter(|kept| kept.path != run).map(|kept| quote(&kept.path));
+    let reasons = swept.kept.iter().map(|kept| format!("{}: {}", quote(&kept.path), kept.why));
+    let mut error = Error::failed(text("gc.kept.what")).why(text("gc.kept.why"));
+    error.why.extend(reasons.take(MAX_KEPT));
+    let paths: Vec<String> = paths.take(MAX_KEPT).collect();
+    if !paths.is_empty() {
+        error.todo.push(format!("rm -r {}", paths.join(" ")));
+    }
+    Err(error)
+}
+
+/// The maximum number of files that `gc` reports. The next `gc` reports the others.
+const MAX_KEPT: usize = 10;
+
+/// Says in one line that something in RUN could not be read. It does not stop a command that needs nothing of it.
+fn warn(swept: &Swept) {
+    if let Some(error) = &swept.refused {
+        render::err(&format!("sandbox: {error}; {}\n", text("gc.refused.hint")));
+    } else if !swept.kept.is_empty() {
+        render::err(&format!("sandbox: {}; {}\n", text("gc.kept.what"), text("gc.refused.hint")));
+    }
 }
 
 fn report(color: Color, error: &Error) -> u8 {

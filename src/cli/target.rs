@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::exec::journal;
+use crate::exec::sweep;
 use crate::teach::compare::Subject;
 use crate::text::{text, text_with};
 
@@ -37,7 +37,7 @@ impl Target {
             Target::Name(name) => name,
         };
         let values = [("name", name.as_str())];
-        match &*journal::named(name) {
+        match &*sweep::named(name)? {
             [pid] => Subject::open(*pid),
             [] => {
                 Err(Error::failed(text_with("run.target.none", &values)).todo(text("run.target.none.todo")))

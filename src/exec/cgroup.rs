@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use crate::host::run_lock::{self, RunLock};
 use crate::observe::file;
 
 /// How long to wait for the processes of a cgroup to end. After SIGKILL a process only needs longer if a disk does
@@ -85,17 +85,19 @@ pub(super) fn leave(cgroup: &Path, to: &Path) -> io::Result<()> {
     fs::write(to.join("cgroup.procs"), "0")
 }
 
-/// Removes the directory `sandbox`, which all runs share, if no run uses it. Each run holds a shared lock on its
-/// parent directory.
+/// Removes the directory `sandbox`, which all runs share, if no run uses it. Each run holds a shared lock, which is
+/// named after its parent directory.
 ///
 /// The error is EWOULDBLOCK if another run uses it, or has left a cgroup in it that is not cleaned up yet.
 pub(super) fn remove_shared(cgroup: &Path) -> io::Result<()> {
-    let _lock = lock_exclusively(cgroup.parent().unwrap_or(cgroup), || has_children(cgroup))?;
-    match fs::remove_dir(cgroup) {
+    let lock = lock_exclusively(cgroup.parent().unwrap_or(cgroup), || has_children(cgroup))?;
+    let removed = match fs::remove_dir(cgroup) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(_) if has_children(cgroup) => Err(Errno::EWOULDBLOCK.into()),
         removed => removed,
-    }
+    };
+    lock.release();
+    removed
 }
 
 /// Disables controllers in `cgroup.subtree_control` of a directory (cgroup v2).
@@ -111,33 +113,29 @@ pub(super) fn disable_controllers(directory: &Path, controllers: &[String]) -> i
             children_of(&shared).into_iter().filter(|cgroup| !cgroup.to_string_lossy().ends_with("-host"));
         others.chain(runs).next().is_some()
     };
-    let _lock = lock_exclusively(directory, is_used)?;
-    if is_used() {
-        return Err(Errno::EWOULDBLOCK.into());
-    }
-    let minus: Vec<String> = controllers.iter().map(|name| format!("-{name}")).collect();
-    if shared.exists() {
-        fs::write(shared.join("cgroup.subtree_control"), minus.join(" "))?;
-    }
-    fs::write(directory.join("cgroup.subtree_control"), minus.join(" "))
+    let lock = lock_exclusively(directory, is_used)?;
+    let disable = || {
+        if is_used() {
+            return Err(Errno::EWOULDBLOCK.into());
+        }
+        let minus: Vec<String> = controllers.iter().map(|name| format!("-{name}")).collect();
+        if shared.exists() {
+            fs::write(shared.join("cgroup.subtree_control"), minus.join(" "))?;
+        }
+        fs::write(directory.join("cgroup.subtree_control"), minus.join(" "))
+    };
+    let disabled = disable();
+    lock.release();
+    disabled
 }
 
-/// An exclusive lock on a directory that several runs share.
+/// The exclusive lock for a directory that several runs share.
 ///
 /// If another process has the lock, it is retried for a moment as long as the directory is not in use. Otherwise, two
 /// runs that end at the same time could both leave the directory: the first has the lock and still sees the cgroup of
 /// the second, and the second fails to get the lock.
-fn lock_exclusively(directory: &Path, is_used: impl Fn() -> bool) -> io::Result<fs::File> {
-    let opened = fs::File::open(directory)?;
-    let deadline = Instant::now() + Duration::from_millis(100);
-    loop {
-        match flock(&opened, FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::WOULDBLOCK) if !is_used() && Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            locked => return Ok(locked.map(|()| opened)?),
-        }
-    }
+fn lock_exclusively(directory: &Path, is_used: impl Fn() -> bool) -> io::Result<RunLock> {
+    RunLock::exclusive(&run_lock::of_cgroup(directory), Duration::from_millis(100), || !is_used())
 }
 
 /// Whether a cgroup has children. A directory has two links, and one more for each directory in it. This takes one

@@ -2,25 +2,37 @@
 //! killed.
 //!
 //! Before an object is made, its undo is written to the journal; afterwards, its identity. At the end of the run the
-//! entries are undone, the last one first. If `sandbox` was killed, the next `sandbox` command of any kind does this.
+//! entries are undone, the last one first. If `sandbox` was killed, the next `sandbox` command of any kind does this
+//! (`sweep`).
+//!
+//! Each run has a directory in RUN, with the file `journal` and the file `lock`, which its owner has locked.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, fcntl};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::undo::{self, exists, identity, namespace_of};
+use super::undo::{self, identity, namespace_of};
 use crate::error::{Error, Result};
-use crate::observe::file;
+use crate::feature::Feature;
+use crate::host::run_directory::{self, PrivateDirectory};
+use crate::host::run_lock;
+use crate::host::token::token;
+use crate::observe::proc;
 use crate::plan::undo::Undo;
+use crate::text::{text, text_with};
 
-/// How long to wait for the processes of an owner that was killed: they are killed too, a little later.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// The name of the journal in the directory of a run.
+pub(super) const JOURNAL: &str = "journal";
+
+/// Its name until its first line is written. So an empty journal is always a damaged one.
+const UNFINISHED: &str = "journal.new";
+
+/// The version of the format. A `sandbox` that does not know the version of a journal leaves it alone.
+pub(super) const VERSION: u32 = 1;
 
 /// The journal of one run. The file is created with the first entry, so a run that leaves nothing on the host writes
 /// none.
@@ -31,25 +43,43 @@ pub struct Journal {
 
 #[derive(Debug)]
 struct JournalFile {
-    path: PathBuf,
+    /// The name of the run's directory in RUN.
+    run: String,
+    /// The lock file of the run. The lock is held as long as it is open.
+    _lock: File,
     file: File,
     entries: Vec<Entry>,
 }
 
-/// One line of a journal. A later line with the same undo replaces an earlier one.
+/// One line of a journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Entry {
-    undo: Undo,
+#[serde(untagged)]
+pub(super) enum Line {
+    /// The first line.
+    Header {
+        /// The version of the format.
+        journal: u32,
+    },
+    /// An object on the host. A later line with the same undo replaces an earlier one.
+    Entry(Entry),
+    /// The container, if it has a name.
+    Name(NameLine),
+}
+
+/// An object on the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    pub(super) undo: Undo,
     #[serde(rename = "made")]
-    outcome: EntryOutcome,
+    pub(super) outcome: EntryOutcome,
     /// The namespace in which the object's name is valid: `net:[4026531840]`. None if the object has a path.
     #[serde(rename = "home")]
-    namespace: Option<String>,
+    pub(super) namespace: Option<String>,
 }
 
 /// What is known about an object that a step was to make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-enum EntryOutcome {
+pub(super) enum EntryOutcome {
     /// It is not known whether it was made: `sandbox` was killed meanwhile, or the object could not be identified.
     #[serde(rename = "intended")]
     Unknown,
@@ -61,11 +91,18 @@ enum EntryOutcome {
     Failed,
 }
 
-/// The line with the name of the container, if it has one.
-#[derive(Debug, Serialize, Deserialize)]
-struct NameLine {
-    name: String,
-    pid: i32,
+/// The name of the container, and the process of its command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct NameLine {
+    pub(super) name: String,
+    pub(super) pid: i32,
+    /// The PID namespace in which this PID is valid. Commands in several PID namespaces can have the same RUN.
+    pub(super) home: Option<String>,
+}
+
+/// The PID namespace of the caller.
+pub(super) fn own_pid_namespace() -> Option<String> {
+    proc::namespace_link("/proc/self", Feature::Pid).ok()
 }
 
 impl Journal {
@@ -74,13 +111,14 @@ impl Journal {
     /// # Errors
     /// As [`Journal::intend`].
     pub fn record_name(&mut self, name: &str, pid: Pid) -> Result<()> {
-        self.file()?.write(&NameLine { name: name.to_owned(), pid: pid.as_raw() })
+        let line = NameLine { name: name.to_owned(), pid: pid.as_raw(), home: own_pid_namespace() };
+        self.file()?.write(&Line::Name(line))
     }
 
     /// Writes the undo of an object that is about to be made.
     ///
     /// # Errors
-    /// The runtime directory cannot be made, or other users can write to it.
+    /// RUN cannot be made, or cannot be trusted.
     pub fn intend(&mut self, undo: &Undo) -> Result<()> {
         let entry =
             Entry { undo: undo.clone(), outcome: EntryOutcome::Unknown, namespace: namespace_of(undo) };
@@ -91,10 +129,7 @@ impl Journal {
     fn file(&mut self) -> Result<&mut JournalFile> {
         match &mut self.file {
             Some(written) => Ok(written),
-            none => Ok(none.insert(JournalFile::create().map_err(|error| {
-                Error::failed(format!("cannot write the undo journal in {}", runtime_directory().display()))
-                    .why(error.to_string())
-            })?)),
+            none => Ok(none.insert(JournalFile::create()?)),
         }
     }
 
@@ -118,8 +153,18 @@ impl Journal {
         if let Some(written) = self.file.take()
             && run_backwards(&written.entries, Duration::ZERO).is_complete
         {
-            remove(&written.path);
+            let run = run_directory::find().ok().flatten();
+            run.iter().for_each(|run| {
+                let _ = remove(run, written.run.as_ref());
+            });
+            run_directory::remove_if_empty();
         }
+    }
+
+    /// Closes a child's copies of the descriptors, and undoes nothing. As long as a copy of the lock is open, the owner
+    /// seems to be alive.
+    pub(super) fn close_in_child(&mut self) {
+        self.file = None;
     }
 }
 
@@ -130,121 +175,60 @@ impl Drop for Journal {
 }
 
 impl JournalFile {
-    fn create() -> io::Result<JournalFile> {
-        let directory = runtime_directory();
-        // Other runs can make one attempt fail: the last user removes the directory, a name is in use, or a sweep
-        // removes the new file before it is locked, because it seems to have no owner.
-        for attempt in 0..100 {
-            match make_directory(&directory) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                made => made?,
-            }
-            let path = directory.join(format!("{}-{attempt}.journal", std::process::id()));
-            let file =
-                match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path) {
-                    Err(error)
-                        if matches!(error.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) =>
-                    {
-                        continue;
-                    }
-                    opened => opened?,
-                };
-            match lock(&file) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => {
-                    remove(&path);
-                    return Err(error);
-                }
+    fn create() -> Result<JournalFile> {
+        let cannot = |error: io::Error| {
+            let path = run_directory::path().display().to_string();
+            Error::failed(text_with("gc.journal.cannot", &[("path", &path)])).why(error.to_string())
+        };
+        // Other runs can make one attempt fail: the last user removes RUN, or a sweep removes the new directory before
+        // it is locked, because it seems to have no owner.
+        for _ in 0..100 {
+            let run = run_directory::make()?;
+            let name = format!("{}-{:08x}", std::process::id(), token());
+            let Some(directory) = run.make_directory(name.as_ref()).map_err(cannot)? else { continue };
+            let lock = run_lock::own(&directory).map_err(|unusable| cannot(io::Error::other(unusable.reason())));
+            let lock = match lock? {
                 // A sweep has unlinked the file, so nobody would ever find it.
-                Ok(()) if file.metadata()?.nlink() == 0 => {}
-                Ok(()) => return Ok(JournalFile { path, file, entries: Vec::new() }),
-            }
+                Some(lock) if lock.metadata().is_ok_and(|lock| lock.nlink() > 0) => lock,
+                _ => continue,
+            };
+            let Some(file) = directory.make_file(UNFINISHED).map_err(cannot)? else { continue };
+            let mut journal = JournalFile { run: name, _lock: lock, file, entries: Vec::new() };
+            journal.write(&Line::Header { journal: VERSION })?;
+            directory.rename(UNFINISHED, JOURNAL).map_err(cannot)?;
+            return Ok(journal);
         }
-        Err(io::Error::other(format!("no file name is free in {}", directory.display())))
+        Err(cannot(io::Error::other(text("gc.run.races"))))
     }
 
     fn append(&mut self, entry: Entry) -> Result<()> {
-        let written = self.write(&entry);
+        let written = self.write(&Line::Entry(entry.clone()));
         self.entries.push(entry);
         written
     }
 
-    fn write(&mut self, line: &impl Serialize) -> Result<()> {
+    fn write(&mut self, line: &Line) -> Result<()> {
         let mut line = serde_json::to_string(line).unwrap_or_default();
         line.push('\n');
         // No fsync(2): after write(2) the kernel has the data, even if this process is killed. A power failure loses
         // the journal, and also what it lists, except the files of demonstrations. fsync(2) took half of the time to
         // start a container.
         self.file.write_all(line.as_bytes()).map_err(|error| {
-            Error::failed(format!("cannot write {}", self.path.display())).why(error.to_string())
+            let path = run_directory::path().join(&self.run).join(JOURNAL).display().to_string();
+            Error::failed(text_with("gc.journal.cannot", &[("path", &path)])).why(error.to_string())
         })
     }
 }
 
-/// The PIDs of the commands of the caller's running containers with this name.
-pub fn named(name: &str) -> Vec<i32> {
-    let entries = fs::read_dir(runtime_directory()).into_iter().flatten().flatten();
-    let journals = entries.filter_map(|entry| File::open(entry.path()).ok()).filter(is_locked);
-    let contents = journals.filter_map(|journal| io::read_to_string(journal).ok());
-    let of = |content: String| {
-        let names = content.lines().filter_map(|line| serde_json::from_str::<NameLine>(line).ok());
-        names.filter(|line| line.name == name).map(|line| line.pid).collect::<Vec<_>>()
-    };
-    contents.flat_map(of).collect()
-}
-
-/// Removes what killed `sandbox` processes have left, and returns it. An object stays if its owner lives, or if
-/// nothing proves that
-/// `sandbox` made it.
-pub fn sweep() -> Vec<Undo> {
-    let (mut removed, directory) = (Vec::new(), runtime_directory());
-    let Ok(entries) = fs::read_dir(&directory) else { return removed };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        if path.extension().is_some_and(|extension| extension == "journal") {
-            removed.extend(sweep_one(&path).unwrap_or_default());
-        }
-    }
-    // The last user of the directory may have been killed before it created a journal.
-    let _ = fs::remove_dir(directory);
-    removed
-}
-
-fn sweep_one(path: &Path) -> io::Result<Vec<Undo>> {
-    let mut file = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
-    if file.metadata()?.uid() != nix::unistd::geteuid().as_raw() || lock(&file).is_err() {
-        return Ok(Vec::new());
-    }
-    let mut content = String::new();
-    file.rewind()?;
-    file.read_to_string(&mut content)?;
-    // The last line may be incomplete, if the owner was killed while it wrote. Then the object was not made.
-    let mut entries: Vec<Entry> = Vec::new();
-    for entry in content.lines().filter_map(|line| serde_json::from_str::<Entry>(line).ok()) {
-        entries.retain(|earlier| earlier.undo != entry.undo);
-        entries.push(entry);
-    }
-    // A name means the same object only in its own namespace. If that namespace still exists, a later command that
-    // runs in it removes the object.
-    let is_elsewhere = |entry: &Entry| entry.namespace != namespace_of(&entry.undo);
-    let is_out_of_reach =
-        entries.iter().any(|entry| is_elsewhere(entry) && entry.namespace.as_deref().is_some_and(exists));
-    entries.retain(|entry| !is_elsewhere(entry));
-    let undone = run_backwards(&entries, PATIENCE);
-    if undone.is_complete && !is_out_of_reach {
-        remove(path);
-    }
-    Ok(undone.removed)
-}
-
 /// The result of undoing the entries of a journal.
-struct Undone {
-    removed: Vec<Undo>,
+pub(super) struct Undone {
+    pub(super) removed: Vec<Undo>,
     /// Whether nothing is left of what the run made.
-    is_complete: bool,
+    pub(super) is_complete: bool,
 }
 
-fn run_backwards(entries: &[Entry], patience: Duration) -> Undone {
+/// Undoes entries, the last one first. `patience` is the time to wait for the processes of an owner that was killed.
+pub(super) fn run_backwards(entries: &[Entry], patience: Duration) -> Undone {
     let mut undone = Undone { removed: Vec::new(), is_complete: true };
     for entry in entries.iter().rev() {
         match perform(entry, patience) {
@@ -274,81 +258,29 @@ fn perform(entry: &Entry, patience: Duration) -> io::Result<bool> {
     undo::remove(&entry.undo, patience)
 }
 
-/// A write lock on the whole file.
-const WHOLE_FILE: libc::flock =
-    libc::flock { l_type: libc::F_WRLCK as i16, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
-
-/// Whether a living owner has locked the file.
-fn is_locked(file: &File) -> bool {
-    let mut lock = WHOLE_FILE;
-    fcntl(file, FcntlArg::F_GETLK(&mut lock)).is_ok() && lock.l_type != libc::F_UNLCK as i16
-}
-
-/// Locks the file by fcntl(2). Such a lock belongs to the process, so no child inherits it. A lock of flock(2)
-/// belongs to the open file, which children share.
-fn lock(file: &File) -> io::Result<()> {
-    fcntl(file, FcntlArg::F_SETLK(&WHOLE_FILE))?;
-    Ok(())
-}
-
-/// The directory of the journals. For root it is in /run; root of a user namespace may not be allowed to write there.
-/// For other users it is in $XDG_RUNTIME_DIR, or in /tmp, where nobody else may have write permission for it.
-fn runtime_directory() -> PathBuf {
-    let uid = nix::unistd::geteuid();
-    if uid.is_root() && nix::unistd::access("/run", nix::unistd::AccessFlags::W_OK).is_ok() {
-        return PathBuf::from("/run/sandbox");
+/// Removes the directory of a run from RUN.
+///
+/// # Errors
+/// ENOTEMPTY: it has files that `sandbox` has not made. They stay.
+pub(super) fn remove(run: &PrivateDirectory, name: &std::ffi::OsStr) -> io::Result<()> {
+    let directory = match run.directory(name) {
+        Ok(Some(directory)) => directory,
+        Ok(None) => return Ok(()),
+        Err(unusable) => return Err(io::Error::other(unusable.reason())),
+    };
+    // The lock file last: without it, a command could take the directory for one that is just being made.
+    for file in [JOURNAL, UNFINISHED, run_lock::LOCK] {
+        directory.remove_file(file)?;
     }
-    match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|directory| directory.is_dir()) {
-        Some(directory) => directory.join("sandbox"),
-        None => PathBuf::from(format!("/tmp/sandbox-{}", id_in_parent(uid.as_raw()))),
-    }
-}
-
-/// A user ID as seen in the parent user namespace. Two users can both be root in their user namespaces, and must not
-/// get the same directory.
-fn id_in_parent(uid: u32) -> u32 {
-    let map = file::read_text("/proc/self/uid_map").unwrap_or_default();
-    let outside = map.lines().find_map(|line| {
-        let numbers: Vec<u32> = line.split_whitespace().filter_map(|field| field.parse().ok()).collect();
-        match numbers.as_slice() {
-            [inside, outside, count] if (*inside..inside.saturating_add(*count)).contains(&uid) => {
-                Some(outside + (uid - inside))
-            }
-            _ => None,
-        }
-    });
-    outside.unwrap_or(uid)
-}
-
-fn make_directory(directory: &Path) -> io::Result<()> {
-    match fs::DirBuilder::new().mode(0o700).create(directory) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        made => return made,
-    }
-    let metadata = fs::symlink_metadata(directory)?;
-    let is_private = metadata.is_dir()
-        && metadata.uid() == nix::unistd::geteuid().as_raw()
-        && metadata.mode() & 0o022 == 0;
-    if is_private {
-        Ok(())
-    } else {
-        Err(io::Error::other(format!(
-            "{} must be a directory that you own and that nobody else can write to",
-            directory.display()
-        )))
-    }
-}
-
-/// Removes the journal, and the directory if it is empty then.
-fn remove(journal: &Path) {
-    let _ = fs::remove_file(journal);
-    if let Some(directory) = journal.parent() {
-        let _ = fs::remove_dir(directory);
-    }
+    run.remove_directory(name)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::super::sweep::{Swept, sweep_one};
     use super::*;
 
     fn of_file(name: &str) -> (PathBuf, Undo) {
@@ -394,15 +326,15 @@ mod tests {
         let mut journal = Journal::default();
         journal.intend(&undo).unwrap();
         journal.record::<(), ()>(&Ok(())).unwrap();
-        let file = journal.file.as_ref().unwrap().path.clone();
-        // Another test may create a file of the same name, but not the same inode.
-        let kept = File::open(&file).unwrap();
+        let run = journal.file.as_ref().unwrap().run.clone();
+        let directory = run_directory::path().join(&run);
         journal.undo();
-        assert!(path.exists() && file.exists());
-        assert_eq!(sweep_one(&file).unwrap(), []);
-        assert!(path.exists() && file.exists());
+        assert!(path.exists() && directory.exists());
+        let mut swept = Swept::default();
+        sweep_one(&run_directory::make().unwrap(), run.as_ref(), &mut swept);
+        assert!(path.exists() && directory.exists() && swept.removed.is_empty());
         fs::remove_file(inside).unwrap();
-        assert_eq!(sweep_one(&file).unwrap(), [undo]);
-        assert!(!path.exists() && kept.metadata().unwrap().nlink() == 0);
+        sweep_one(&run_directory::make().unwrap(), run.as_ref(), &mut swept);
+        assert_eq!((swept.removed, path.exists(), directory.exists()), (vec![undo], false, false));
     }
 }

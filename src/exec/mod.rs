@@ -29,6 +29,7 @@ mod pty;
 mod relay;
 pub mod signals;
 mod supervise;
+pub mod sweep;
 mod undo;
 pub mod verify;
 mod watch;
@@ -50,7 +51,9 @@ use self::verify::Expectations;
 pub use self::watch::{Unwatched, Watch};
 use crate::error::{Error, Result};
 use crate::feature::Feature;
+use crate::host::run_directory;
 use crate::plan::call::cgroup::CgroupCall;
+use crate::plan::call::file::FileCall;
 use crate::plan::call::gate::GateCall;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::call::terminal::TerminalCall;
@@ -113,6 +116,10 @@ pub fn accept(plan: &Plan) -> Result<()> {
 /// Performs all steps. If one of them fails, everything is undone.
 fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<Container> {
     accept(plan)?;
+    if plan.name.is_some() || plan.steps.iter().any(needs_run_directory) {
+        // Refused before anything is made, and with the reason: a step has only an errno.
+        run_directory::find()?;
+    }
     let is_verified = plan.steps.iter().any(|step| matches!(step.call, Call::Gate(GateCall::Verify)));
     let expectations = if is_verified { Expectations::of(plan)? } else { Expectations::default() };
     let mut run = Run {
@@ -217,6 +224,7 @@ impl Run<'_> {
         }
         let result = match step.call.perform(&mut self.slots) {
             Ok(0) if is_clone(step) => {
+                self.journal.close_in_child();
                 let narrates = self.watch.narrates();
                 child::become_child(
                     self.plan,
@@ -332,6 +340,10 @@ fn is_clone(step: &Step) -> bool {
 
 fn is_fork(step: &Step) -> bool {
     matches!(step.call, Call::Process(ProcessCall::ForkCommand))
+}
+
+fn needs_run_directory(step: &Step) -> bool {
+    step.undo.is_some() || matches!(step.call, Call::File(FileCall::LockShared { .. }))
 }
 
 fn is_exec(step: &Step) -> bool {

@@ -9,6 +9,8 @@ pub mod facts;
 pub mod files;
 pub mod program;
 pub mod resolver;
+pub mod run_directory;
+pub mod run_lock;
 pub mod subordinate;
 pub mod token;
 

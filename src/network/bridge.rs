@@ -17,17 +17,17 @@
 //!
 //! bridge(8), veth(4), nft(8), ip-sysctl
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
-use rustix::fs::{FlockOperation, flock};
 
 use super::veth::device_name;
 use super::{INSIDE, may_create_devices, refuse, subnet};
 use crate::feature::Feature;
+use crate::host::run_lock::{self, RunLock};
 use crate::host::token::token;
 use crate::observe::file;
 use crate::plan::call::file::FileCall;
@@ -49,9 +49,6 @@ const PREFIX: u8 = 24;
 
 /// The number of networks to choose from: 10.111.0.0/24 to 10.111.99.0/24. The networks of veth pairs follow these.
 const NETWORKS: u32 = 100;
-
-/// The caller's network namespace. The bridge belongs to it, so the lock for the bridge is a lock on this file.
-const NAMESPACE: &str = "/proc/self/ns/net";
 
 /// Whether the host forwards packets between devices. ip-sysctl
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
@@ -136,9 +133,8 @@ pub(crate) fn plan(bridge: &Bridge, draft: &mut Draft) {
 /// The bridge, and a claim to one address of its network.
 fn plan_bridge(network: Ipv4Addr, gateway: Ipv4Addr, draft: &mut Draft) {
     let (at, name, net) = (Phase::Bridge, NAME.to_owned(), Feature::Net);
-    // A process that removes the bridge holds the lock only for milliseconds. But any user may lock this file, so there
-    // is a time limit.
-    let lock = FileCall::LockShared { path: NAMESPACE.into(), seconds: Some(5) };
+    // A process that removes the bridge holds the lock only for milliseconds.
+    let lock = FileCall::LockShared { name: run_lock::of_bridge(), seconds: 5 };
     draft.step(at, Actor::Host, net, lock, "net.share.why");
     let hardware = HardwareAddress::of(gateway);
     let undo = Undo::RemoveBridge { name: name.clone() };
@@ -243,15 +239,13 @@ pub(crate) fn find(name: &str) -> Option<Link> {
 /// # Errors
 /// EAGAIN: another run uses the bridge. ENODEV: there is no bridge of ours. Those of write(2) and of RTM_DELLINK.
 pub(crate) fn remove(name: &str, patience: Duration) -> io::Result<()> {
-    let deadline = Instant::now() + patience;
-    let namespace = File::open(NAMESPACE)?;
-    loop {
-        match flock(&namespace, FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::AGAIN) if Instant::now() < deadline => {}
-            locked => break locked?,
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    let lock = RunLock::exclusive(&run_lock::of_bridge(), patience, || true)?;
+    let removed = remove_locked(name);
+    lock.release();
+    removed
+}
+
+fn remove_locked(name: &str) -> io::Result<()> {
     let bridge = find(name).ok_or(Errno::ENODEV)?;
     if bridge.alias() == Some(FORWARDING_WAS_OFF) {
         fs::write(FORWARDING, "0")?;

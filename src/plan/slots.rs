@@ -10,10 +10,10 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::gate::Channel;
+use crate::host::run_lock::RunLock;
 
 /// The descriptors from which a new root file system is built. Each is open on a mount or a directory. Files of the new
 /// root are named only relative to these descriptors: an absolute path could lead through a symbolic link of the new
@@ -78,9 +78,8 @@ pub struct Slots {
     /// `<pts>`: the slave of the command's terminal. Only the command keeps it: as long as another process has a copy,
     /// the master gets no hang-up when the command has ended.
     pub pts: Option<OwnedFd>,
-    /// Files with a shared lock, which other runs lock too. While the host holds these locks, no other run removes what
-    /// they share.
-    pub shares: Vec<OwnedFd>,
+    /// Shared locks, which other runs have too. While the host holds these locks, no other run removes what they share.
+    pub shares: Vec<RunLock>,
     /// The listening sockets of published ports, each with its port inside. Only the relay keeps them, once it is
     /// created.
     pub listeners: Vec<(TcpListener, u16)>,
@@ -110,11 +109,9 @@ pub struct PortRelay {
 
 impl Slots {
     /// Releases the shared locks. Closing the descriptors is not enough, because a child that is about to end may have
-    /// copies of them. (nix's lock type is not used: it panics if unlocking fails.)
+    /// copies of them.
     pub fn release_shares(&mut self) {
-        for share in self.shares.drain(..) {
-            let _ = flock(share, FlockOperation::Unlock);
-        }
+        self.shares.drain(..).for_each(RunLock::release);
     }
 
     /// The process that was created: the child, or the helper as long as it has not created the child.

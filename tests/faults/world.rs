@@ -91,10 +91,9 @@ fn is_empty(group: &Path) -> bool {
         && below(group).all(|group| is_empty(&group))
 }
 
-/// The journals whose owner has exited, and their directory if it is unused.
+/// The runs whose owner has exited, and RUN if it is unused.
 fn journals() -> Vec<PathBuf> {
-    let user = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|_| !crate::support::is_root());
-    let directory = user.unwrap_or_else(|| "/run".into()).join("sandbox");
+    let directory = sandbox::host::run_directory::path();
     let is_dead = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         !name.split_once('-').is_some_and(|(pid, _)| Path::new("/proc").join(pid).exists())

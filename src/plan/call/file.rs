@@ -1,18 +1,17 @@
 //! Writes to files that configure a namespace or a cgroup, and locks on files.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::Write;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::c_string;
 use crate::error::errno;
+use crate::host::run_lock::{self, RunLock};
 use crate::plan::slots::Slots;
 use crate::text::printed;
 
@@ -28,13 +27,12 @@ pub enum FileCall {
         /// What is written.
         content: String,
     },
-    /// open(2) and flock(2) with a shared lock. The lock is held until the run ends.
+    /// open(2) and flock(2) with a shared lock on a file in RUN. The lock is held until the run ends.
     LockShared {
-        /// The file or directory.
-        #[serde(with = "crate::value::bytes")]
-        path: PathBuf,
-        /// How many seconds to wait if another process has an exclusive lock. None: without limit.
-        seconds: Option<u64>,
+        /// The name of the file.
+        name: String,
+        /// How many seconds to wait if another process has an exclusive lock.
+        seconds: u64,
     },
 }
 
@@ -44,9 +42,9 @@ impl fmt::Display for FileCall {
             FileCall::Write { path, content } => {
                 write!(f, "write(<{}>, {}, {})", printed(path), c_string(content), content.len())
             }
-            FileCall::LockShared { path, seconds: None } => write!(f, "flock(<{}>, LOCK_SH)", printed(path)),
-            FileCall::LockShared { path, seconds: Some(seconds) } => {
-                write!(f, "flock(<{}>, LOCK_SH|LOCK_NB)  [for at most {seconds} s]", printed(path))
+            FileCall::LockShared { name, seconds } => {
+                let path = run_lock::path(name);
+                write!(f, "flock(<{path}>, LOCK_SH|LOCK_NB)  [for at most {seconds} s]")
             }
         }
     }
@@ -57,8 +55,9 @@ impl FileCall {
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         match self {
             FileCall::Write { path, content } => write_once(path, content),
-            FileCall::LockShared { path, seconds } => {
-                slots.shares.push(lock_shared(path, *seconds)?);
+            FileCall::LockShared { name, seconds } => {
+                let lock = RunLock::shared(name, Duration::from_secs(*seconds)).map_err(errno)?;
+                slots.shares.push(lock);
                 Ok(0)
             }
         }
@@ -70,22 +69,4 @@ pub(super) fn write_once(path: impl AsRef<Path>, content: &str) -> Result<i64, E
     let file = OpenOptions::new().write(true).open(path);
     let written = file.and_then(|mut file| file.write(content.as_bytes())).map_err(errno)?;
     if written == content.len() { Ok(written as i64) } else { Err(Errno::EIO) }
-}
-
-/// flock(2) has no timeout. So with a time limit, a nonblocking flock(2) is repeated.
-fn lock_shared(path: &Path, seconds: Option<u64>) -> Result<OwnedFd, Errno> {
-    let file = OwnedFd::from(File::open(path).map_err(errno)?);
-    let Some(seconds) = seconds else {
-        flock(&file, FlockOperation::LockShared).map_err(errno)?;
-        return Ok(file);
-    };
-    let deadline = Instant::now() + Duration::from_secs(seconds);
-    loop {
-        match flock(&file, FlockOperation::NonBlockingLockShared) {
-            Err(rustix::io::Errno::AGAIN) if Instant::now() < deadline => {}
-            Err(error) => return Err(errno(error)),
-            Ok(()) => return Ok(file),
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }

@@ -1,0 +1,243 @@
+//! Removes what killed `sandbox` processes have left, and finds running containers by their name. Both read the journals
+//! of all runs of the caller.
+//!
+//! A journal is deleted only when it was read to its end, and when nothing is left of what it lists. A journal that
+//! cannot be read stays, and is reported: something on this machine may depend on it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::journal::{self, Entry, EntryOutcome, JOURNAL, Line, VERSION, own_pid_namespace, run_backwards};
+use super::undo::{exists, namespace_of};
+use crate::error::{Error, Result};
+use crate::host::run_directory::{self, MAX_NAMES, PrivateDirectory};
+use crate::host::run_lock;
+use crate::plan::undo::Undo;
+use crate::text::{text, text_with};
+
+/// How long to wait for the processes of an owner that was killed: they are killed too, a little later.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The maximum size of a journal in bytes. Real ones have a few thousand.
+const MAX_SIZE: u64 = 1 << 20;
+
+/// What a sweep did.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// What was removed.
+    pub removed: Vec<Undo>,
+    /// What could not be read, and so was left alone.
+    pub kept: Vec<Kept>,
+    /// Why RUN could not be read at all.
+    pub refused: Option<Error>,
+}
+
+/// Something in RUN that was left alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Its path.
+    pub path: PathBuf,
+    /// The reason, as a sentence.
+    pub why: String,
+}
+
+/// Removes what killed `sandbox` processes have left. An object stays if its owner lives, or if nothing proves that
+/// `sandbox` made it.
+pub fn sweep() -> Swept {
+    let mut swept = Swept::default();
+    let run = match run_directory::find() {
+        Ok(None) => return swept,
+        Ok(Some(run)) => run,
+        Err(error) => return Swept { refused: Some(error), ..swept },
+    };
+    for name in names(&run, &mut swept) {
+        sweep_one(&run, &name, &mut swept);
+    }
+    // The last user of the directory may have been killed before it created a journal.
+    run_directory::remove_if_empty();
+    swept
+}
+
+/// The names in RUN.
+fn names(run: &PrivateDirectory, swept: &mut Swept) -> Vec<OsString> {
+    let mut keep = |why: String| swept.kept.push(Kept { path: run.path().to_owned(), why });
+    match run.names() {
+        Err(error) => {
+            keep(error.to_string());
+            Vec::new()
+        }
+        Ok((names, is_all)) => {
+            if !is_all {
+                keep(text_with("gc.kept.many", &[("count", &MAX_NAMES.to_string())]));
+            }
+            names
+        }
+    }
+}
+
+/// Cleans up after one run, if its owner is dead.
+pub(super) fn sweep_one(run: &PrivateDirectory, name: &OsStr, swept: &mut Swept) {
+    let result = match name.to_str().filter(|name| name.ends_with(".lock")) {
+        Some(lock) => sweep_lock(run, lock),
+        None => sweep_run(run, name, &mut swept.removed),
+    };
+    if let Err(why) = result {
+        swept.kept.push(Kept { path: run.path().join(name), why });
+    }
+}
+
+/// Removes the file of a lock that no process has.
+fn sweep_lock(run: &PrivateDirectory, name: &str) -> std::result::Result<(), String> {
+    match run.file(name) {
+        Ok(Some(_)) => run_lock::remove_unused(name),
+        Ok(None) => {}
+        Err(unusable) => return Err(unusable.reason()),
+    }
+    Ok(())
+}
+
+fn sweep_run(
+    run: &PrivateDirectory,
+    name: &OsStr,
+    removed: &mut Vec<Undo>,
+) -> std::result::Result<(), String> {
+    let Some(directory) = run.directory(name).map_err(|unusable| unusable.reason())? else { return Ok(()) };
+    // The lock is held until the end of this function.
+    let Some(_lock) = run_lock::own(&directory).map_err(|unusable| unusable.reason())? else { return Ok(()) };
+    let content = read_journal(&directory)?;
+    let (lines, damage) = parse(content.as_deref());
+    // The last line about an object counts.
+    let mut entries: Vec<Entry> = Vec::new();
+    for line in lines {
+        if let Line::Entry(entry) = line {
+            entries.retain(|earlier| earlier.undo != entry.undo);
+            entries.push(entry);
+        }
+    }
+    if damage.is_some() {
+        // A line that is missing could say that an object was never made. So only those with a proof are removed.
+        entries.retain(|entry| matches!(entry.outcome, EntryOutcome::Made(_)));
+    }
+    // A name means the same object only in its own namespace. If that namespace still exists, a later command that
+    // runs in it removes the object.
+    let is_elsewhere = |entry: &Entry| entry.namespace != namespace_of(&entry.undo);
+    let is_out_of_reach =
+        entries.iter().any(|entry| is_elsewhere(entry) && entry.namespace.as_deref().is_some_and(exists));
+    entries.retain(|entry| !is_elsewhere(entry));
+    let undone = run_backwards(&entries, PATIENCE);
+    removed.extend(undone.removed);
+    match damage {
+        Some(why) => Err(why),
+        None if undone.is_complete && !is_out_of_reach => {
+            journal::remove(run, name).map_err(|error| error.to_string())
+        }
+        None => Ok(()),
+    }
+}
+
+/// The bytes of a run's journal. None: it has none, because its owner was killed before it made anything.
+fn read_journal(directory: &PrivateDirectory) -> std::result::Result<Option<Vec<u8>>, String> {
+    let Some(file) = directory.file(JOURNAL).map_err(|unusable| unusable.reason())? else { return Ok(None) };
+    read_bounded(file).map(Some).map_err(|error| error.to_string())
+}
+
+fn read_bounded(file: File) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let size = file.metadata()?.len();
+    if size <= MAX_SIZE {
+        file.take(MAX_SIZE + 1).read_to_end(&mut content)?;
+    }
+    if size > MAX_SIZE || content.len() as u64 > MAX_SIZE {
+        return Err(io::Error::other(text_with("gc.kept.size", &[("size", &size.to_string())])));
+    }
+    Ok(content)
+}
+
+/// The lines of a journal that can be read, and why the journal is not whole. None: there is no journal.
+fn parse(content: Option<&[u8]>) -> (Vec<Line>, Option<String>) {
+    let Some(content) = content else { return (Vec::new(), None) };
+    let mut lines = Vec::new();
+    let mut damage = None;
+    let parts: Vec<&[u8]> = content.split(|byte| *byte == b'\n').collect();
+    // What follows the last newline is not a line. It is empty, unless the journal was cut off.
+    let Some((rest, whole)) = parts.split_last() else { return (lines, damage) };
+    for (index, part) in whole.iter().enumerate() {
+        match serde_json::from_slice::<Line>(part) {
+            Ok(Line::Header { journal }) if index == 0 && journal > VERSION => {
+                return (Vec::new(), Some(text_with("gc.kept.newer", &[("version", &journal.to_string())])));
+            }
+            Ok(Line::Header { journal: VERSION }) if index == 0 => {}
+            Ok(Line::Header { .. }) => damage = damage.or_else(|| Some(bad_line(index))),
+            Ok(_) if index == 0 => damage = damage.or_else(|| Some(bad_line(index))),
+            Ok(line) => lines.push(line),
+            Err(_) => damage = damage.or_else(|| Some(bad_line(index))),
+        }
+    }
+    if damage.is_none() && (!rest.is_empty() || whole.is_empty()) {
+        damage = Some(text(if content.is_empty() { "gc.kept.empty" } else { "gc.kept.cut" }));
+    }
+    (lines, damage)
+}
+
+fn bad_line(index: usize) -> String {
+    text_with("gc.kept.line", &[("line", &(index + 1).to_string())])
+}
+
+/// The PIDs of the commands of the caller's running containers with this name.
+///
+/// # Errors
+/// RUN cannot be trusted.
+pub fn named(name: &str) -> Result<Vec<i32>> {
+    let Some(run) = run_directory::find()? else { return Ok(Vec::new()) };
+    let names = run.names().map(|(names, _)| names).unwrap_or_default();
+    let here = own_pid_namespace();
+    let of = |run_name: OsString| {
+        let directory = run.directory(&run_name).ok().flatten().filter(run_lock::is_alive)?;
+        let content = read_journal(&directory).ok()?;
+        let (lines, _) = parse(content.as_deref());
+        lines.into_iter().find_map(|line| match line {
+            Line::Name(line) if line.name == name && line.home == here => Some(line.pid),
+            _ => None,
+        })
+    };
+    Ok(names.into_iter().filter_map(of).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &str = concat!(
+        "{\"journal\":1}\n",
+        "{\"undo\":{\"remove_file\":{\"path\":\"/tmp/a\"}},\"made\":\"intended\",\"home\":null}\n",
+        "{\"name\":\"web\",\"pid\":12,\"home\":\"pid:[1]\"}\n",
+    );
+
+    #[test]
+    fn a_whole_journal_is_read_and_one_that_is_cut_in_a_line_is_not_whole() {
+        let (lines, damage) = parse(Some(WHOLE.as_bytes()));
+        assert_eq!((lines.len(), damage), (2, None));
+        for length in 0..WHOLE.len() {
+            let (_, damage) = parse(Some(&WHOLE.as_bytes()[..length]));
+            let ends_a_line = length > 0 && WHOLE.as_bytes()[length - 1] == b'\n';
+            assert_eq!(damage.is_none(), ends_a_line, "{length}: {damage:?}");
+        }
+        assert_eq!(parse(None), (Vec::new(), None));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_reported() {
+        let damage = |content: &[u8]| parse(Some(content)).1.unwrap();
+        assert!(damage(b"{\"journal\":2}\nanything").contains('2'));
+        for wrong in [&b"\0\xff\x80\n"[..], b"{}\n", b"[]\n", b"{\"journal\":0}\n", b"{\"journal\":-1}\n"] {
+            assert!(damage(wrong).contains('1'), "{wrong:?}");
+        }
+        let unknown = format!("{WHOLE}{{\"later\":1}}\n");
+        assert!(damage(unknown.as_bytes()).contains('4'));
+        let without_header = WHOLE.lines().skip(1).map(|line| format!("{line}\n")).collect::<String>();
+        assert!(damage(without_header.as_bytes()).contains('1'));
+    }
+}

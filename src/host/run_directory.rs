@@ -1,0 +1,339 @@
+//! RUN: the directory with the locks and the journals of the caller's running containers.
+//!
+//! Its path depends only on the user ID, never on the environment. So two commands of one user always find each other.
+//! For some users it is in /tmp, where every user can make a directory of that name first. Therefore it is opened as
+//! something that an attacker may have made: no symbolic link is followed, and its owner, its mode and its type are
+//! checked on the open descriptor. The same holds for everything in it. Otherwise a symbolic link, or a journal of
+//! another user, could make `sandbox` remove the caller's files; and open(2) of a FIFO would wait for ever.
+//!
+//! A lock of flock(2) lies on a file that only its owner can open. Any user may lock a file that they can read, and so
+//! prevent that `sandbox` starts or cleans up.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, mkdirat, openat, statat, unlinkat,
+};
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+use crate::observe::file;
+use crate::text::{text, text_with};
+
+/// How often an operation is tried again because another `sandbox` has removed the directory or the file meanwhile.
+const ATTEMPTS: usize = 100;
+
+/// The maximum number of names that are read from the directory. A machine never has as many runs at a time.
+pub const MAX_NAMES: usize = 10_000;
+
+/// Flags for a directory that may be anything.
+const DIRECTORY: OFlags =
+    OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
+/// An open directory: RUN, or the directory of one run in it. Its owner is the caller, and nobody else can write to it.
+#[derive(Debug)]
+pub struct PrivateDirectory {
+    path: PathBuf,
+    descriptor: OwnedFd,
+}
+
+/// The path of RUN. For root it is in /run; root of a user namespace may not be allowed to write there. For other users
+/// it is in the directory that the login manager makes for them; without one it is in /tmp.
+pub fn path() -> PathBuf {
+    let uid = rustix::process::geteuid();
+    let is_usable = |path: &str| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
+    if uid.is_root() && (is_usable("/run") || is_usable("/run/sandbox")) {
+        return PathBuf::from("/run/sandbox");
+    }
+    let id = id_in_parent(uid.as_raw());
+    let login = PathBuf::from(format!("/run/user/{id}"));
+    let is_own = |found: Stat| found.st_uid == uid.as_raw() && is_directory(&found);
+    match statat(CWD, &login, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(found) if is_own(found) => login.join("sandbox"),
+        _ => PathBuf::from(format!("/tmp/sandbox-{id}")),
+    }
+}
+
+/// A user ID as seen in the parent user namespace. Two users can both be root in their user namespaces, and must not
+/// get the same directory.
+fn id_in_parent(uid: u32) -> u32 {
+    let map = file::read_text("/proc/self/uid_map").unwrap_or_default();
+    let outside = map.lines().find_map(|line| {
+        let numbers: Vec<u32> = line.split_whitespace().filter_map(|field| field.parse().ok()).collect();
+        match numbers.as_slice() {
+            [inside, outside, count] if (*inside..inside.saturating_add(*count)).contains(&uid) => {
+                Some(outside + (uid - inside))
+            }
+            _ => None,
+        }
+    });
+    outside.unwrap_or(uid)
+}
+
+/// Opens RUN. None: it does not exist.
+///
+/// # Errors
+/// It is not a directory, it belongs to another user, or others can write to it.
+pub fn find() -> Result<Option<PrivateDirectory>> {
+    let path = path();
+    PrivateDirectory::at(CWD, path.as_os_str(), path.clone()).map_err(|unusable| unusable.of_run(&path))
+}
+
+/// Opens RUN, and makes it if it does not exist.
+///
+/// # Errors
+/// As [`find`]; it cannot be made.
+pub fn make() -> Result<PrivateDirectory> {
+    let path = path();
+    // The directory of root has a socket that others may connect to; what is in it is private all the same.
+    let mode = if path == Path::new("/run/sandbox") { 0o711 } else { 0o700 };
+    for _ in 0..ATTEMPTS {
+        if let Some(found) = find()? {
+            return Ok(found);
+        }
+        match make_private(CWD, path.as_os_str(), mode) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => {
+                let call = format!("mkdir(\"{}\", {mode:#o})", file::path_text(&path));
+                return Err(Error::failed(what(&path)).call(call, errno));
+            }
+        }
+    }
+    Err(Error::failed(what(&path)).why(text("gc.run.races")))
+}
+
+/// Removes RUN if it is empty. rmdir(2) follows no symbolic link.
+pub fn remove_if_empty() {
+    let _ = std::fs::remove_dir(path());
+}
+
+fn what(path: &Path) -> String {
+    text_with("gc.run.unusable", &[("path", &file::path_text(path))])
+}
+
+/// mkdirat(2), with exactly this mode. The caller's umask could also take the owner's permissions away.
+fn make_private(directory: BorrowedFd<'_>, name: &OsStr, mode: u32) -> rustix::io::Result<()> {
+    let before = rustix::process::umask(Mode::empty());
+    let made = mkdirat(directory, name, Mode::from_raw_mode(mode));
+    rustix::process::umask(before);
+    made
+}
+
+/// Why something is not used.
+#[derive(Debug)]
+pub enum Unusable {
+    /// It is something that `sandbox` never makes. The sentence says what.
+    Suspicious(String, Stat),
+    /// It cannot be opened or read.
+    Failed(io::Error),
+}
+
+impl Unusable {
+    /// The reason, as a sentence.
+    pub fn reason(&self) -> String {
+        match self {
+            Unusable::Suspicious(reason, _) => reason.clone(),
+            Unusable::Failed(error) => error.to_string(),
+        }
+    }
+
+    fn of_run(self, path: &Path) -> Error {
+        let shown = file::path_text(path);
+        let error = Error::failed(what(path));
+        let (reason, found) = match self {
+            Unusable::Suspicious(reason, found) => (reason, found),
+            Unusable::Failed(failed) => return error.call(format!("openat(\"{shown}\")"), failed),
+        };
+        let is_own = found.st_uid == rustix::process::geteuid().as_raw();
+        let todo = match (is_own, is_directory(&found)) {
+            (true, true) => format!("chmod 700 {shown}"),
+            (true, false) => format!("rm {shown}"),
+            (false, true) => format!("sudo rm -r {shown}"),
+            (false, false) => format!("sudo rm {shown}"),
+        };
+        error.why(reason).why(text("gc.run.purpose")).todo(format!("ls -ld {shown}")).todo(todo)
+    }
+}
+
+impl From<Errno> for Unusable {
+    fn from(errno: Errno) -> Unusable {
+        Unusable::Failed(errno.into())
+    }
+}
+
+impl PrivateDirectory {
+    /// Opens a directory. None: there is nothing of this name.
+    fn at(
+        directory: BorrowedFd<'_>,
+        name: &OsStr,
+        path: PathBuf,
+    ) -> std::result::Result<Option<PrivateDirectory>, Unusable> {
+        let descriptor = match openat(directory, name, OFlags::RDONLY | DIRECTORY, Mode::empty()) {
+            Ok(descriptor) => descriptor,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => {
+                return match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(found) => Err(suspicion(&found, FileType::Directory)
+                        .map_or_else(|| errno.into(), |reason| Unusable::Suspicious(reason, found))),
+                    Err(Errno::NOENT) => Ok(None),
+                    Err(_) => Err(errno.into()),
+                };
+            }
+        };
+        let found = fstat(&descriptor)?;
+        match suspicion(&found, FileType::Directory) {
+            Some(reason) => Err(Unusable::Suspicious(reason, found)),
+            None => Ok(Some(PrivateDirectory { path, descriptor })),
+        }
+    }
+
+    /// Its path, for messages. It is never used to open something.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The names in it, at most [`MAX_NAMES`], and whether these are all.
+    ///
+    /// # Errors
+    /// Those of getdents(2).
+    pub fn names(&self) -> io::Result<(Vec<std::ffi::OsString>, bool)> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.descriptor)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") {
+                continue;
+            }
+            if names.len() == MAX_NAMES {
+                return Ok((names, false));
+            }
+            names.push(OsStr::from_bytes(name).to_owned());
+        }
+        Ok((names, true))
+    }
+
+    /// Opens a directory in it. None: there is nothing of this name.
+    ///
+    /// # Errors
+    /// It is not a directory, it belongs to another user, or others can write to it.
+    pub fn directory(&self, name: &OsStr) -> std::result::Result<Option<PrivateDirectory>, Unusable> {
+        PrivateDirectory::at(self.descriptor.as_fd(), name, self.path.join(name))
+    }
+
+    /// Makes a directory in it. None: the name is in use, or this directory was removed meanwhile.
+    ///
+    /// # Errors
+    /// Those of mkdir(2).
+    pub fn make_directory(&self, name: &OsStr) -> io::Result<Option<PrivateDirectory>> {
+        match make_private(self.descriptor.as_fd(), name, 0o700) {
+            Err(Errno::EXIST | Errno::NOENT) => return Ok(None),
+            made => made?,
+        }
+        self.directory(name).map_err(|unusable| io::Error::other(unusable.reason()))
+    }
+
+    /// Opens a file in it. None: there is nothing of this name.
+    ///
+    /// # Errors
+    /// It is not a regular file, it belongs to another user, others can write to it, or it has a second name.
+    pub fn file(&self, name: &str) -> std::result::Result<Option<File>, Unusable> {
+        // Looked at first: to open a device can have an effect.
+        let found = match statat(&self.descriptor, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(None),
+            found => found?,
+        };
+        let checked = |found: Stat| match suspicion(&found, FileType::RegularFile) {
+            Some(reason) => Err(Unusable::Suspicious(reason, found)),
+            None => Ok(()),
+        };
+        checked(found)?;
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match openat(&self.descriptor, name, flags, Mode::empty()) {
+            Err(Errno::NOENT) => Ok(None),
+            opened => {
+                let opened = opened?;
+                checked(fstat(&opened)?)?;
+                Ok(Some(File::from(opened)))
+            }
+        }
+    }
+
+    /// Makes a file in it. None: the name is in use, or the directory was removed meanwhile.
+    ///
+    /// # Errors
+    /// Those of open(2).
+    pub fn make_file(&self, name: &str) -> io::Result<Option<File>> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match openat(&self.descriptor, name, flags, Mode::RUSR | Mode::WUSR) {
+            Err(Errno::EXIST | Errno::NOENT) => Ok(None),
+            made => Ok(Some(File::from(made?))),
+        }
+    }
+
+    /// Renames a file in it.
+    ///
+    /// # Errors
+    /// Those of rename(2).
+    pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.descriptor, from, &self.descriptor, to)?)
+    }
+
+    /// Removes a file in it. It is no error if there is none.
+    ///
+    /// # Errors
+    /// Those of unlink(2).
+    pub fn remove_file(&self, name: &str) -> io::Result<()> {
+        removed(unlinkat(&self.descriptor, name, AtFlags::empty()))
+    }
+
+    /// Removes an empty directory in it. It is no error if there is none.
+    ///
+    /// # Errors
+    /// Those of rmdir(2): ENOTEMPTY, something is in it.
+    pub fn remove_directory(&self, name: &OsStr) -> io::Result<()> {
+        removed(unlinkat(&self.descriptor, name, AtFlags::REMOVEDIR))
+    }
+}
+
+fn removed(result: rustix::io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(Errno::NOENT) => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+fn is_directory(found: &Stat) -> bool {
+    FileType::from_raw_mode(found.st_mode) == FileType::Directory
+}
+
+/// Why something cannot be what `sandbox` has made: a sentence. None: it can be.
+fn suspicion(found: &Stat, expected: FileType) -> Option<String> {
+    let kind = FileType::from_raw_mode(found.st_mode);
+    let own = rustix::process::geteuid().as_raw();
+    let mode = found.st_mode & 0o7777;
+    if kind != expected {
+        let key = match kind {
+            FileType::RegularFile => "gc.kind.file",
+            FileType::Directory => "gc.kind.directory",
+            FileType::Symlink => "gc.kind.symlink",
+            FileType::Fifo => "gc.kind.fifo",
+            FileType::Socket => "gc.kind.socket",
+            _ => "gc.kind.device",
+        };
+        Some(text(key))
+    } else if found.st_uid != own {
+        let ids = [("owner", &*found.st_uid.to_string()), ("own", &*own.to_string())];
+        Some(text_with("gc.run.owner", &ids))
+    } else if mode & 0o022 != 0 {
+        Some(text_with("gc.run.mode", &[("mode", &format!("{mode:04o}"))]))
+    } else if kind == FileType::RegularFile && found.st_nlink > 1 {
+        Some(text("gc.run.link"))
+    } else {
+        None
+    }
+}
