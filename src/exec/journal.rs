@@ -186,7 +186,8 @@ impl JournalFile {
             let run = run_directory::make()?;
             let name = format!("{}-{:08x}", std::process::id(), token());
             let Some(directory) = run.make_directory(name.as_ref()).map_err(cannot)? else { continue };
-            let lock = run_lock::own(&directory).map_err(|unusable| cannot(io::Error::other(unusable.reason())));
+            let lock =
+                run_lock::own(&directory).map_err(|unusable| cannot(io::Error::other(unusable.reason())));
             let lock = match lock? {
                 // A sweep has unlinked the file, so nobody would ever find it.
                 Some(lock) if lock.metadata().is_ok_and(|lock| lock.nlink() > 0) => lock,
