@@ -125,8 +125,15 @@ fn make_private(directory: BorrowedFd<'_>, name: &OsStr, mode: u32) -> rustix::i
 /// Why something is not used.
 #[derive(Debug)]
 pub enum Unusable {
-    /// It is something that `sandbox` never makes. The sentence says what.
-    Suspicious(String, Stat),
+    /// It is something that `sandbox` never makes.
+    Suspicious {
+        /// What is wrong with it, as a sentence.
+        reason: String,
+        /// Whether it belongs to the caller.
+        is_own: bool,
+        /// Whether it is a directory.
+        is_directory: bool,
+    },
     /// It cannot be opened or read.
     Failed(io::Error),
 }
@@ -135,7 +142,7 @@ impl Unusable {
     /// The reason, as a sentence.
     pub fn reason(&self) -> String {
         match self {
-            Unusable::Suspicious(reason, _) => reason.clone(),
+            Unusable::Suspicious { reason, .. } => reason.clone(),
             Unusable::Failed(error) => error.to_string(),
         }
     }
@@ -143,12 +150,11 @@ impl Unusable {
     fn of_run(self, path: &Path) -> Error {
         let shown = file::path_text(path);
         let error = Error::failed(what(path));
-        let (reason, found) = match self {
-            Unusable::Suspicious(reason, found) => (reason, found),
+        let (reason, todo) = match self {
             Unusable::Failed(failed) => return error.call(format!("openat(\"{shown}\")"), failed),
+            Unusable::Suspicious { reason, is_own, is_directory } => (reason, (is_own, is_directory)),
         };
-        let is_own = found.st_uid == rustix::process::geteuid().as_raw();
-        let todo = match (is_own, is_directory(&found)) {
+        let todo = match todo {
             (true, true) => format!("chmod 700 {shown}"),
             (true, false) => format!("rm {shown}"),
             (false, true) => format!("sudo rm -r {shown}"),
@@ -176,18 +182,14 @@ impl PrivateDirectory {
             Err(Errno::NOENT) => return Ok(None),
             Err(errno) => {
                 return match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-                    Ok(found) => Err(suspicion(&found, FileType::Directory)
-                        .map_or_else(|| errno.into(), |reason| Unusable::Suspicious(reason, found))),
+                    Ok(found) => Err(check(&found, FileType::Directory).err().unwrap_or(errno.into())),
                     Err(Errno::NOENT) => Ok(None),
                     Err(_) => Err(errno.into()),
                 };
             }
         };
-        let found = fstat(&descriptor)?;
-        match suspicion(&found, FileType::Directory) {
-            Some(reason) => Err(Unusable::Suspicious(reason, found)),
-            None => Ok(Some(PrivateDirectory { path, descriptor })),
-        }
+        check(&fstat(&descriptor)?, FileType::Directory)?;
+        Ok(Some(PrivateDirectory { path, descriptor }))
     }
 
     /// Its path, for messages. It is never used to open something.
@@ -245,17 +247,13 @@ impl PrivateDirectory {
             Err(Errno::NOENT) => return Ok(None),
             found => found?,
         };
-        let checked = |found: Stat| match suspicion(&found, FileType::RegularFile) {
-            Some(reason) => Err(Unusable::Suspicious(reason, found)),
-            None => Ok(()),
-        };
-        checked(found)?;
+        check(&found, FileType::RegularFile)?;
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         match openat(&self.descriptor, name, flags, Mode::empty()) {
             Err(Errno::NOENT) => Ok(None),
             opened => {
                 let opened = opened?;
-                checked(fstat(&opened)?)?;
+                check(&fstat(&opened)?, FileType::RegularFile)?;
                 Ok(Some(File::from(opened)))
             }
         }
@@ -307,6 +305,13 @@ fn removed(result: rustix::io::Result<()>) -> io::Result<()> {
 
 fn is_directory(found: &Stat) -> bool {
     FileType::from_raw_mode(found.st_mode) == FileType::Directory
+}
+
+/// Refuses something that `sandbox` cannot have made.
+fn check(found: &Stat, expected: FileType) -> std::result::Result<(), Unusable> {
+    let is_own = found.st_uid == rustix::process::geteuid().as_raw();
+    let refused = |reason| Unusable::Suspicious { reason, is_own, is_directory: is_directory(found) };
+    suspicion(found, expected).map_or(Ok(()), |reason| Err(refused(reason)))
 }
 
 /// Why something cannot be what `sandbox` has made: a sentence. None: it can be.

@@ -106,7 +106,7 @@ fn acquire(
         let run = run_directory::make().map_err(|_| Errno::PERM)?;
         let found = run.file(name).map_err(|unusable| match unusable {
             Unusable::Failed(error) => error,
-            Unusable::Suspicious(..) => Errno::PERM.into(),
+            Unusable::Suspicious { .. } => Errno::PERM.into(),
         })?;
         let file = match found {
             Some(file) => file,
