@@ -239,7 +239,7 @@ fn gc(color: Color, swept: Swept) -> Result<u8> {
     let run = run_directory::path();
     let paths = swept.kept.iter().filter(|kept| kept.path != run).map(|kept| quote(&kept.path));
     let reasons = swept.kept.iter().map(|kept| format!("{}: {}", quote(&kept.path), kept.why));
-    let mut error = Error::failed(text("gc.kept.what")).why(text("gc.kept.why"));
+    let mut error = Error::failed(text("gc.kept.what")).why(text("gc.kept.reason"));
     error.why.extend(reasons.take(MAX_KEPT));
     let paths: Vec<String> = paths.take(MAX_KEPT).collect();
     if !paths.is_empty() {
