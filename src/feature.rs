@@ -130,6 +130,11 @@ impl Feature {
         Feature::NAMESPACES.contains(&self)
     }
 
+    /// Whether the feature is a controller of cgroups.
+    pub fn is_controller(self) -> bool {
+        Feature::CONTROLLERS.contains(&self)
+    }
+
     /// The link in `/proc/PID/ns` to the namespace of the process's later children, for the namespaces where it can
     /// differ.
     pub fn link_for_children(self) -> Option<&'static str> {

@@ -164,6 +164,14 @@ impl Cpu {
             if !is_list(list) {
                 let error = Error::failed(format!("--cpuset {list}"));
                 draft.problem(Feature::Cpu, error.why(text("cpu.list.form")).todo(text("cpu.list.todo")));
+            } else if let Some(online) = &host.online_cpus
+                && let missing = without(list, online)
+                && !missing.is_empty()
+            {
+                let values = [("missing", missing.as_str()), ("online", online.as_str())];
+                let error = Error::failed(format!("--cpuset {list}"));
+                let error = error.why(text_with("cpu.cpuset.offline", &values));
+                draft.problem(Feature::Cpu, error.todo(text("cpu.list.todo")));
             }
             let docker = format!("--cpuset-cpus {list}");
             let mut intent = of(Controller::Cpuset, "cpu.cpuset.why", format!("cpuset {list}"), docker);
@@ -202,15 +210,9 @@ fn cpu_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>
 }
 
 /// A list of CPUs as the kernel shows it: sorted, with neighbours joined to ranges. `2,1,0` becomes `0-2`.
-fn as_shown(list: &str) -> String {
-    let number = |digits: &str| digits.parse::<u32>().unwrap_or_default();
-    let range = |part: &str| {
-        part.split_once('-').map_or((number(part), number(part)), |(from, to)| (number(from), number(to)))
-    };
-    let mut ranges: Vec<(u32, u32)> = list.split(',').map(range).collect();
-    ranges.sort_unstable();
+pub(super) fn as_shown(list: &str) -> String {
     let mut merged: Vec<(u32, u32)> = Vec::new();
-    for (from, to) in ranges {
+    for (from, to) in ranges(list) {
         match merged.last_mut() {
             Some(last) if from <= last.1.saturating_add(1) => last.1 = last.1.max(to),
             _ => merged.push((from, to)),
@@ -218,6 +220,39 @@ fn as_shown(list: &str) -> String {
     }
     let part = |&(from, to): &(u32, u32)| if from == to { from.to_string() } else { format!("{from}-{to}") };
     merged.iter().map(part).collect::<Vec<_>>().join(",")
+}
+
+/// The CPUs that are in both lists. Empty if there are none.
+pub(super) fn common(one: &str, other: &str) -> String {
+    let pairs = ranges(one).into_iter().flat_map(|a| ranges(other).into_iter().map(move |b| (a, b)));
+    let both = pairs.map(|(a, b)| (a.0.max(b.0), a.1.min(b.1))).filter(|(from, to)| from <= to);
+    as_shown(&both.map(|(from, to)| format!("{from}-{to}")).collect::<Vec<_>>().join(","))
+}
+
+/// The CPUs of the first list that are not in the second one.
+fn without(list: &str, other: &str) -> String {
+    let mut left = ranges(list);
+    for (from, to) in ranges(other) {
+        let parts = left.into_iter().flat_map(|(first, last)| {
+            let below = from.checked_sub(1).map(|end| (first, last.min(end)));
+            let above = to.checked_add(1).map(|start| (first.max(start), last));
+            [below, above].into_iter().flatten().filter(|(first, last)| first <= last)
+        });
+        left = parts.collect();
+    }
+    as_shown(&left.iter().map(|(from, to)| format!("{from}-{to}")).collect::<Vec<_>>().join(","))
+}
+
+/// The ranges of a list of CPUs, sorted.
+fn ranges(list: &str) -> Vec<(u32, u32)> {
+    let number = |digits: &str| digits.parse::<u32>().ok();
+    let range = |part: &str| match part.split_once('-') {
+        Some((from, to)) => Some((number(from)?, number(to)?)),
+        None => Some((number(part)?, number(part)?)),
+    };
+    let mut ranges: Vec<(u32, u32)> = list.split(',').filter_map(range).collect();
+    ranges.sort_unstable();
+    ranges
 }
 
 /// Whether this is a list of CPUs, such as `0-3,5`: cpuset(7), list format.
@@ -267,6 +302,15 @@ mod tests {
     fn a_list_of_cpus_has_numbers_and_ranges() {
         assert!(["0", "0-3", "0,2", "0-1,3"].into_iter().all(is_list));
         assert!(!["", "a", "3-1", "0,", "-1", "0-"].into_iter().any(is_list));
+    }
+
+    #[test]
+    fn lists_of_cpus_are_sets() {
+        assert_eq!(common("0-3,5", "2-6"), "2-3,5");
+        assert_eq!(common("0", "1"), "");
+        assert_eq!(without("0-3,5", "1-2"), "0,3,5");
+        assert_eq!(without("0-1", "0-7"), "");
+        assert_eq!(without("0,4294967295", "0-1"), "4294967295");
     }
 
     #[test]

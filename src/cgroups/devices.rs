@@ -109,7 +109,13 @@ impl Devices {
         let host = context.host;
         let mut intent = intent(host, Controller::Devices, "devices.rules.why", self.wish(), self.docker());
         match self.policy() {
-            Ok(policy) => set_policy(&policy, &mut intent, draft),
+            Ok(policy) => {
+                let parent = host.cgroups.as_ref().and_then(|cgroups| cgroups.parent(Controller::Devices));
+                let above: Vec<Device> = parent
+                    .map(|parent| parent.devices.iter().filter_map(|line| line.parse().ok()).collect())
+                    .unwrap_or_default();
+                set_policy(&within(policy, &above, draft), &mut intent, draft);
+            }
             Err(why) => {
                 let error = Error::failed(self.wish()).why(why).todo(text("devices.words.todo"));
                 draft.problem(Feature::Devices, error);
@@ -145,14 +151,39 @@ impl Devices {
         }
         let mut allow = if none { Vec::new() } else { USUAL.to_vec() };
         added.into_iter().for_each(|device| add(&mut allow, device));
-        for rule in &mut allow {
-            let denied = deny.iter().filter(|deny| deny.covers(rule)).map(|deny| deny.access);
-            rule.access = denied.fold(rule.access, Access::without);
-        }
-        allow.retain(|rule| !rule.access.is_empty());
-        let deny = deny.into_iter().filter(|deny| allow.iter().any(|rule| deny.meets(rule))).collect();
+        let policy = Policy { deny, allow: Vec::new(), otherwise: Verdict::Deny };
+        let allow = policy.without_denied(allow);
+        let deny = policy.deny.into_iter().filter(|deny| allow.iter().any(|rule| deny.meets(rule))).collect();
         Ok(Policy { deny, allow, otherwise: Verdict::Deny })
     }
+}
+
+/// The part of a policy that the caller's own cgroup allows, by the list of cgroup v1; an empty list allows everything.
+/// The kernel refuses a line that allows more than the parent's with EPERM.
+fn within(policy: Policy, above: &[Device], draft: &mut Draft) -> Policy {
+    if above.is_empty() {
+        return policy;
+    }
+    let allow = match policy.otherwise {
+        Verdict::Allow => above.to_vec(),
+        Verdict::Deny => {
+            let pairs = policy.allow.iter().flat_map(|ours| above.iter().map(|theirs| ours.common(theirs)));
+            let mut allow = Vec::new();
+            pairs.flatten().for_each(|device| add(&mut allow, device));
+            allow
+        }
+    };
+    let allow: Vec<Device> = policy.without_denied(allow);
+    let lost = policy.allow.iter().filter(|ours| !allow.contains(ours));
+    let lost: Vec<String> = match policy.otherwise {
+        Verdict::Allow => vec!["a".to_owned()],
+        Verdict::Deny => lost.map(ToString::to_string).collect(),
+    };
+    if !lost.is_empty() {
+        draft.note(text_with("devices.lowered", &[("devices", &lost.join(", "))]));
+    }
+    let deny = policy.deny.into_iter().filter(|deny| allow.iter().any(|rule| deny.meets(rule))).collect();
+    Policy { deny, allow, otherwise: Verdict::Deny }
 }
 
 /// Sets both interfaces of the intent: the lines of cgroup v1, and the program of cgroup v2.
@@ -259,6 +290,16 @@ impl Policy {
         }
         let exceptions = exceptions.iter().map(|device| (file, device.to_string()));
         Ok(std::iter::once((start, "a".to_owned())).chain(exceptions).collect())
+    }
+
+    /// The allowed devices without those that are denied as a whole.
+    fn without_denied(&self, mut allow: Vec<Device>) -> Vec<Device> {
+        for rule in &mut allow {
+            let denied = self.deny.iter().filter(|deny| deny.covers(rule)).map(|deny| deny.access);
+            rule.access = denied.fold(rule.access, Access::without);
+        }
+        allow.retain(|rule| !rule.access.is_empty());
+        allow
     }
 
     /// A denied rule within a wider allowed one. If there are several, one by which the device could be opened.

@@ -30,7 +30,8 @@ use crate::feature::Feature;
 use crate::observe::hierarchy::{Controller, Version};
 use crate::observe::{Observation, cgroup, proc};
 use crate::plan::{Context, Draft, Setting};
-use crate::text::text;
+use crate::text::{text, text_with};
+use crate::value::shell::quote;
 use crate::value::units::Size;
 
 /// Options of the memory controller.
@@ -88,6 +89,12 @@ impl Memory {
         }
         if let Some(reservation) = self.reservation {
             let docker = format!("--memory-reservation {}", reservation.docker());
+            if let Some(limit) = self.limit.filter(|limit| *limit < reservation) {
+                let values = [("reservation", &*reservation.to_string()), ("limit", &*limit.to_string())];
+                let error = Error::failed(format!("--reservation {}", quote(reservation.to_string())));
+                let error = error.why(text_with("memory.reservation.above", &values));
+                draft.problem(Feature::Memory, error.todo(text("memory.reservation.remedy")));
+            }
             let mut intent = of("memory.reservation.why", format!("reservation {reservation}"), docker);
             intent.v1 = vec![bytes("memory.soft_limit_in_bytes", reservation.0)];
             intent.v2 = vec![bytes("memory.low", reservation.0)];

@@ -7,6 +7,7 @@
 //! gets into it before its first instruction. cgroups(7)
 
 pub mod blkio;
+mod ceiling;
 pub mod cpu;
 pub mod devices;
 pub mod memory;
@@ -15,15 +16,16 @@ pub mod pids;
 
 use std::path::Path;
 
-use crate::feature::Feature;
-use crate::host::cgroups::CgroupParent;
+use self::obstacle::Advice;
+use crate::feature::{Feature, Purpose};
+use crate::host::cgroups::{CgroupParent, Obstacle};
 use crate::host::{Host, run_lock};
 use crate::observe::hierarchy::{Controller, Version};
 use crate::plan::call::cgroup::CgroupCall;
 use crate::plan::call::file::FileCall;
 use crate::plan::order::Phase;
 use crate::plan::undo::Undo;
-use crate::plan::{Actor, Call, Draft, Intent};
+use crate::plan::{Actor, Call, Draft, Intent, Setting};
 
 /// The feature that a controller belongs to.
 pub fn feature_of(controller: Controller) -> Feature {
@@ -57,12 +59,29 @@ fn intent(host: &Host, controller: Controller, why: &'static str, wish: String, 
 /// The steps that make the cgroups and set their limits. It is called after all features have added their intents.
 pub fn plan(host: &Host, draft: &mut Draft) {
     let Some(cgroups) = &host.cgroups else { return };
-    for (controller, obstacle) in &cgroups.obstacles {
-        draft.problem(feature_of(*controller), obstacle::problem(*controller, obstacle, host));
+    if !cgroups.obstacles.is_empty() {
+        let optional = match draft.purpose() {
+            Purpose::Container => features_with_obstacles(&cgroups.obstacles),
+            _ => Vec::new(),
+        };
+        let advice = Advice::here(host, optional);
+        for (controller, obstacle) in &cgroups.obstacles {
+            draft.problem(feature_of(*controller), advice.problem(*controller, obstacle));
+        }
     }
     for parent in &cgroups.parents {
-        NewCgroup { parent, name: &cgroups.name, feature: main_feature(parent) }.plan(draft);
+        let carried = ceiling::apply(parent, draft);
+        NewCgroup { parent, name: &cgroups.name, feature: main_feature(parent), carried }.plan(draft);
     }
+}
+
+/// The features that need a controller for which no cgroup can be made.
+fn features_with_obstacles(obstacles: &[(Controller, Obstacle)]) -> Vec<Feature> {
+    let mut features: Vec<Feature> =
+        obstacles.iter().map(|(controller, _)| feature_of(*controller)).collect();
+    features.sort_unstable();
+    features.dedup();
+    features
 }
 
 /// The feature under which the shared steps of a hierarchy are shown.
@@ -75,6 +94,8 @@ struct NewCgroup<'a> {
     parent: &'a CgroupParent,
     name: &'a str,
     feature: Feature,
+    /// The limits of the caller that are set here too.
+    carried: Vec<(Controller, Setting)>,
 }
 
 impl NewCgroup<'_> {
@@ -130,8 +151,13 @@ impl NewCgroup<'_> {
     /// enabled from the top down. A cgroup with enabled controllers may contain no processes, so a caller that is in it
     /// moves away first.
     fn delegate(&self, draft: &mut Draft, shared: &Path) {
-        let names: Vec<&str> =
-            self.parent.controllers.iter().filter_map(|one| one.name(Version::V2)).collect();
+        let all = self.parent.controllers.iter().chain(self.carried.iter().map(|(controller, _)| controller));
+        let mut names: Vec<&str> = Vec::new();
+        for name in all.filter_map(|one| one.name(Version::V2)) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
         if self.parent.is_occupied {
             let own = shared.join(format!("{}-host", self.name));
             self.make(draft, &own, false);
@@ -180,6 +206,15 @@ impl NewCgroup<'_> {
                 (intent.feature, call.into(), intent.why)
             }));
         }
+        // After the others: the kernel refuses a sum of memory and swap (v1) below the limit of memory.
+        calls.extend(self.carried.iter().map(|(controller, setting)| {
+            let call = CgroupCall::Set {
+                directory: own.to_path_buf(),
+                controller: *controller,
+                setting: setting.clone(),
+            };
+            (feature_of(*controller), call.into(), "limits.carry.why")
+        }));
         for (feature, call, why) in calls {
             draft.step(Phase::Groups, Actor::Host, feature, call, why);
         }

@@ -97,9 +97,9 @@ pub(super) fn run<F: Args>(
     let ending = prepare::ending(&spec, &machine, feature.into(), &command::callers_path())?;
     let ending = ending.unwrap_or(Ending::Demonstration);
     let view = output.show_proc;
-    let plan = compose::plan(&spec, &machine, feature, ending, view);
+    let plan = compose::plan(&spec, &machine, feature, ending.clone(), view);
     if output.dry_run {
-        output::print_plan(&plan, output);
+        output::print_plan(&prepare::printed(plan, &spec, |_| Ok(ending.clone()), view), output);
         return Ok(0);
     }
     let mut narrator = Narrator::new(output, &spec);

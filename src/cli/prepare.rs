@@ -46,6 +46,29 @@ pub(super) fn ending(
     })
 }
 
+/// The plan that `--dry-run` prints. If the caller may not create the cgroups of its limits but root may, it is the plan
+/// of root, so that it has every call. It keeps the problems of the caller's own plan.
+pub(super) fn printed(
+    plan: Plan,
+    spec: &Spec,
+    ending: impl Fn(&Machine) -> Result<Ending>,
+    view: bool,
+) -> Plan {
+    let is_limit = |problem: &Problem| problem.purpose.feature().is_some_and(Feature::is_controller);
+    if nix::unistd::geteuid().is_root() || !plan.problems.iter().any(is_limit) {
+        return plan;
+    }
+    let machine = compose::gather_as_root(spec);
+    let has_cgroups = machine.host.cgroups.as_ref().is_some_and(|cgroups| !cgroups.parents.is_empty());
+    match ending(&machine).ok().filter(|_| has_cgroups) {
+        Some(ending) => {
+            let roots = compose::plan(spec, &machine, plan.purpose, ending, view);
+            Plan { as_root: true, problems: plan.problems, ..roots }
+        }
+        None => plan,
+    }
+}
+
 /// As [`ending`], for a container, which must have a command. The command is searched in the PATH of the container,
 /// not in the caller's. So a spec means the same program for every caller.
 ///

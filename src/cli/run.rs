@@ -11,7 +11,7 @@ use super::output::{self, OutputArgs};
 use super::prepare;
 use super::watch::Narrator;
 use super::without;
-use crate::config::compose;
+use crate::config::compose::{self, Machine};
 use crate::config::spec::{Spec, yaml};
 use crate::error::{Error, Result};
 use crate::feature::Purpose;
@@ -82,7 +82,8 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         render::err(&(lines.join("\n         ") + "\n"));
     }
     if output.dry_run {
-        output::print_plan(&plan, output);
+        let ending = |machine: &Machine| prepare::container_ending(&spec, machine);
+        output::print_plan(&prepare::printed(plan, &spec, ending, output.show_proc), output);
         return Ok(0);
     }
     if args.interactive && args.tty && !std::io::stdin().is_terminal() {

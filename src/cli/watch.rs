@@ -16,6 +16,7 @@ use crate::plan::slots::Slots;
 use crate::plan::{Call, Plan};
 use crate::render::{self, explain, plan as plan_text, view as view_text};
 use crate::text::{text, text_with};
+use crate::value::units::Size;
 use crate::views::{Readings, View};
 
 /// Prints the events of a run.
@@ -27,7 +28,7 @@ pub(super) struct Narrator {
     /// Whether the view was printed, and the announcement with it.
     has_shown_view: bool,
     /// The memory limit, as the spec has it.
-    limit: Option<String>,
+    limit: Option<Size>,
     /// Prints a text. With a command, standard output belongs to the command, so this prints to standard error.
     print: fn(&str),
 }
@@ -39,7 +40,7 @@ impl Narrator {
             narrates: output.narrates(),
             pauses: output.pauses(),
             json: output.is_json(),
-            limit: spec.memory.as_ref().and_then(|memory| memory.limit).map(|limit| limit.to_string()),
+            limit: spec.memory.as_ref().and_then(|memory| memory.limit),
             announces: has_command && !output.is_quiet() && !output.narrates(),
             has_shown_view: false,
             print: if has_command { render::err } else { render::out },
@@ -110,10 +111,14 @@ impl Watch for Narrator {
         render::err(&format!("sandbox: {}\n", text_with(key, &[("seconds", &seconds.to_string())])));
     }
 
-    fn out_of_memory(&mut self, kills: u64, ended: Ended) {
-        let limit = self.limit.as_deref().unwrap_or("?");
+    fn out_of_memory(&mut self, kills: u64, limit: Option<u64>, ended: Ended) {
+        // The limit of a cgroup above may be lower than the one that the user asked for.
+        let limit = match (limit.map(Size), self.limit) {
+            (Some(limit), Some(asked)) => limit.min(asked).to_string(),
+            (limit, asked) => limit.or(asked).map_or_else(|| "?".to_owned(), |limit| limit.to_string()),
+        };
         let key = if ended == Ended::Killed(libc::SIGKILL) { "memory.oom.own" } else { "memory.oom.other" };
-        let message = text_with(key, &[("limit", limit), ("kills", &kills.to_string())]);
+        let message = text_with(key, &[("limit", &limit), ("kills", &kills.to_string())]);
         render::err(&format!("{message}\n"));
     }
 

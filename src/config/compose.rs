@@ -50,7 +50,15 @@ pub struct Machine {
 
 /// Gathers the facts that the plan of a spec needs.
 pub fn gather(spec: &Spec) -> Machine {
-    let mut host = Host::gather();
+    gather_for(spec, Host::gather())
+}
+
+/// As [`gather`], but as if root had called `sandbox` in the caller's cgroup. Such a plan is only printed.
+pub fn gather_as_root(spec: &Spec) -> Machine {
+    gather_for(spec, Host { uid: 0, gid: 0, privileged: true, stands_in: true, ..Host::gather() })
+}
+
+fn gather_for(spec: &Spec, mut host: Host) -> Machine {
     if spec.user.as_ref().is_some_and(User::takes_ranges) {
         host.subordinate = Some(Subordinate::gather(host.uid, &mut host.unread));
     }
@@ -78,7 +86,11 @@ pub fn gather_cgroups(spec: &Spec, host: &mut Host) {
     if controllers.is_empty() {
         return;
     }
-    let cgroups = Cgroups::gather(&controllers, &mut host.unread);
+    let cgroups = Cgroups::gather(&controllers, host.stands_in, &mut host.unread);
+    if spec.cpu.as_ref().is_some_and(|cpu| cpu.cpuset.is_some()) {
+        let online = host.unread.text("/sys/devices/system/cpu/online").trim().to_owned();
+        host.online_cpus = Some(online).filter(|online| !online.is_empty());
+    }
     if let Some(blkio) = &spec.blkio {
         host.disks =
             blkio.devices().into_iter().map(|device| (device.to_owned(), Disk::find(device))).collect();

@@ -119,6 +119,11 @@ fn reason(facts: &Facts, failed: &Failed<'_>) -> Option<Reason> {
     if facts.wsl() == Some(1) {
         return Some(Reason::Wsl1);
     }
+    if matches!(failed.call, Call::Cgroup(CgroupCall::Set { setting, .. }) if setting.file.starts_with("devices."))
+    {
+        // The message of the step explains the rule of the devices controller.
+        return None;
+    }
     match failed.errno {
         Errno::ENOSYS => Some(not_there(facts, failed.call)),
         Errno::EINVAL => invalid(facts, failed.call),

@@ -78,6 +78,8 @@ pub struct Container {
     timeout: Option<u64>,
     /// How many processes of that cgroup the OOM killer has killed.
     oom_kills: u64,
+    /// The smallest memory limit that applied to that cgroup, in bytes. It is read if there were kills.
+    memory_limit: Option<u64>,
     reaped: bool,
 }
 
@@ -143,6 +145,7 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
             memory: memory_cgroup(plan),
             timeout: plan.timeout,
             oom_kills: 0,
+            memory_limit: None,
             reaped: false,
         }),
         Err(stop) => {

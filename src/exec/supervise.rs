@@ -54,7 +54,7 @@ impl Container {
         let ended = self.reap();
         restore_foreground_group();
         if let (Ok(ended), 1..) = (&ended, self.oom_kills) {
-            watch.out_of_memory(self.oom_kills, *ended);
+            watch.out_of_memory(self.oom_kills, self.memory_limit, *ended);
         }
         ended
     }
@@ -163,6 +163,9 @@ impl Container {
         relay::end(&mut self.slots, relay::DRAIN_TIME);
         // Read before the cgroup is removed, because its counters are removed too.
         self.oom_kills = self.memory.as_deref().map_or(0, cgroup::oom_kills);
+        if self.oom_kills > 0 {
+            self.memory_limit = self.memory.as_deref().and_then(cgroup::memory_limit);
+        }
         self.slots.release_shares();
         self.journal.undo();
         match status {

@@ -335,6 +335,8 @@ mod tests {
             missing: Vec::new(),
             is_occupied: false,
             cpuset: None,
+            ceilings: vec![],
+            devices: vec![],
         };
         let cgroups = Cgroups {
             name: "group".into(),

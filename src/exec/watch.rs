@@ -41,8 +41,9 @@ pub trait Watch {
     /// Called when the kernel discards a signal, because the command is process 1 and has no handler for it.
     fn dropped(&mut self, _signal: Signal, _killed: bool) {}
 
-    /// Called after the end of the command, if the OOM killer killed processes of its cgroup. `kills` is their number.
-    fn out_of_memory(&mut self, _kills: u64, _ended: Ended) {}
+    /// Called after the end of the command, if the OOM killer killed processes of its cgroup. `kills` is their number,
+    /// `limit` the smallest memory limit of the cgroup and its ancestors, in bytes.
+    fn out_of_memory(&mut self, _kills: u64, _limit: Option<u64>, _ended: Ended) {}
 
     /// Called when the command has run for `seconds`, its timeout. The command gets SIGTERM. It is killed at once if it
     /// is process 1 without a handler, because the kernel would discard SIGTERM.

@@ -37,6 +37,8 @@ pub struct Host {
     /// Whether CAP_SYS_ADMIN is effective. Then namespaces can be made without a user namespace. Root in a container
     /// may lack it.
     pub privileged: bool,
+    /// Whether these facts are root's, although the caller is not root: for a plan that is only printed.
+    pub stands_in: bool,
     /// The file of this program.
     pub program: ProgramFile,
     /// The newest capability of this kernel. It is read only if a spec drops capabilities.
@@ -51,6 +53,8 @@ pub struct Host {
     pub cgroups: Option<Cgroups>,
     /// The files of this machine. They are read only if a spec has a new root file system.
     pub files: Option<Files>,
+    /// The CPUs that are online: `0-3`. They are read only if a spec chooses CPUs.
+    pub online_cpus: Option<String>,
     /// The disks that a spec names, by these names; or why a name means no disk.
     pub disks: Vec<(String, Result<Disk, String>)>,
     /// The disks on which weights have an effect, with the mechanism. They are read only if a spec sets a weight.
@@ -70,6 +74,7 @@ impl Host {
             // If the kernel does not report it, only root is taken to have it.
             privileged: caps::has_cap(None, CapSet::Effective, Capability::CAP_SYS_ADMIN)
                 .unwrap_or(uid.is_root()),
+            stands_in: false,
             program: ProgramFile::gather(),
             last_capability: None,
             subordinate: None,
@@ -77,6 +82,7 @@ impl Host {
             terminal: std::env::var_os("TERM").unwrap_or_else(|| "xterm".into()),
             cgroups: None,
             files: None,
+            online_cpus: None,
             disks: Vec::new(),
             weighers: Vec::new(),
             unread: Unread::default(),

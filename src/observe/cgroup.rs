@@ -77,6 +77,15 @@ pub fn oom_kills(directory: &Path) -> u64 {
     field_of(&content, "oom_kill").unwrap_or(0)
 }
 
+/// The smallest memory limit of a cgroup and its ancestors, in bytes. The root cgroup has no limit.
+pub fn memory_limit(directory: &Path) -> Option<u64> {
+    let limit = |directory: &Path| {
+        let read = |file| file::read_text(directory.join(file)).ok();
+        read("memory.max").or_else(|| read("memory.limit_in_bytes"))?.trim().parse::<u64>().ok()
+    };
+    directory.ancestors().filter_map(limit).min()
+}
+
 /// The number after a name, in a text with lines of a name and a number.
 pub fn field_of(content: &str, field: &str) -> Option<u64> {
     content.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(' ')?.trim().parse().ok())

@@ -2,15 +2,16 @@
 //!
 //! The crate procfs reads /proc/PID/cgroup too, but as UTF-8. The name of a cgroup can be any bytes.
 
+use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Unread;
 use super::mountinfo::{self, Mount};
+use super::{Unread, file};
 
 /// The version of the cgroup interface. On a hybrid machine both are mounted, each with some of the controllers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,13 +81,79 @@ pub struct Hierarchy {
     pub root: PathBuf,
     /// The path of the process's cgroup, from /proc/PID/cgroup.
     pub path: PathBuf,
+    /// Where that cgroup is, seen from the mount point.
+    pub place: Place,
 }
 
 impl Hierarchy {
     /// The directory of the process's cgroup; none if it is not below the mount point.
     pub fn own(&self) -> Option<PathBuf> {
-        self.path.strip_prefix(&self.root).ok().map(|below| self.mount.join(below))
+        match &self.place {
+            Place::Below(path) => Some(self.mount.join(path)),
+            _ => None,
+        }
     }
+}
+
+/// Where the cgroup of a process is, seen from the mount point of its hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// At this path below the mount point. The path is empty if it is the mount point itself.
+    Below(PathBuf),
+    /// Above the mount point: only a part of the process's cgroup is mounted.
+    Above,
+    /// In a part of the hierarchy that is not mounted here.
+    Elsewhere,
+}
+
+/// How a cgroup's path begins, if it is relative to the root of a cgroup namespace: with one `..` for each level that
+/// is above that root. cgroup_namespaces(7)
+fn levels_up(path: &Path) -> (usize, PathBuf) {
+    let parts = || path.components().filter(|part| !matches!(part, Component::RootDir));
+    let up = parts().take_while(|part| matches!(part, Component::ParentDir)).count();
+    (up, parts().skip(up).collect())
+}
+
+/// Where the cgroup `path` is, if the cgroup `root` is mounted at `mount`. Both are relative to the root of the
+/// reader's cgroup namespace.
+///
+/// If that root is below the mount point, the kernel shows neither its name nor those between them. The cgroup is then
+/// searched: it is the one that has the process `pid`.
+fn place_of(path: &Path, root: &Path, mount: &Path, pid: Option<u32>) -> Place {
+    let ((up, rest), (root_up, root_rest)) = (levels_up(path), levels_up(root));
+    match up.cmp(&root_up) {
+        Ordering::Equal => match rest.strip_prefix(&root_rest) {
+            Ok(below) => Place::Below(below.to_owned()),
+            Err(_) if root_rest.starts_with(&rest) => Place::Above,
+            Err(_) => Place::Elsewhere,
+        },
+        Ordering::Greater if rest.as_os_str().is_empty() => Place::Above,
+        Ordering::Less if root_rest.as_os_str().is_empty() => {
+            let found = pid.and_then(|pid| search(mount, root_up - up, &rest, pid));
+            found.map_or(Place::Elsewhere, Place::Below)
+        }
+        _ => Place::Elsewhere,
+    }
+}
+
+/// The most directories that a search looks at.
+const SEARCHED: usize = 10_000;
+
+/// The path below `mount` of the cgroup with the process `pid`, which is `rest` below a cgroup of this depth.
+fn search(mount: &Path, depth: usize, rest: &Path, pid: u32) -> Option<PathBuf> {
+    let pid = pid.to_string();
+    let mut level = vec![mount.to_owned()];
+    for _ in 0..depth {
+        let entries = level.iter().flat_map(|directory| std::fs::read_dir(directory).into_iter().flatten());
+        let directories = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        level = directories.map(|entry| entry.path()).take(SEARCHED).collect();
+    }
+    let mut candidates = level.into_iter().map(|directory| directory.join(rest));
+    let found = candidates.find(|directory| {
+        let members = file::read_text(directory.join("cgroup.procs")).unwrap_or_default();
+        members.lines().any(|member| member == pid)
+    })?;
+    found.strip_prefix(mount).ok().map(Path::to_owned)
 }
 
 /// All mounted hierarchies, each with the cgroup of `process` (`/proc/self`, `/proc/PID`).
@@ -99,19 +166,26 @@ pub fn read_hierarchies(process: &str, unread: &mut Unread) -> Vec<Hierarchy> {
     let table = unread.bytes("/proc/self/mountinfo");
     let content = unread.bytes(format!("{process}/cgroup"));
     let lines: Vec<CgroupLine<'_>> = cgroup_lines(&content).collect();
+    let pid = match process.strip_prefix("/proc/") {
+        Some("self") => Some(std::process::id()),
+        name => name.and_then(|name| name.parse().ok()),
+    };
     let mut found: Vec<Hierarchy> =
-        mountinfo::mounts(&table).filter_map(|mount| hierarchy(&mount, &lines)).collect();
+        mountinfo::mounts(&table).filter_map(|mount| hierarchy(&mount, &lines, pid)).collect();
     for hierarchy in found.iter_mut().filter(|hierarchy| hierarchy.version == Version::V2) {
         hierarchy.controllers = controllers_in(&hierarchy.mount.join("cgroup.controllers"), unread);
     }
-    // A hierarchy can be mounted twice, for example in the /sys of a container too. The first mount is used.
+    // A hierarchy can be mounted twice, for example in the /sys of a container too. The first mount is used that has
+    // the process's cgroup, or else the first one.
     let mut unique: Vec<Hierarchy> = Vec::with_capacity(found.len());
     for hierarchy in found {
         let is_same = |known: &Hierarchy| {
             (known.version, &known.controllers) == (hierarchy.version, &hierarchy.controllers)
         };
-        if !unique.iter().any(is_same) {
-            unique.push(hierarchy);
+        match unique.iter_mut().find(|known| is_same(known)) {
+            Some(known) if known.own().is_none() && hierarchy.own().is_some() => *known = hierarchy,
+            Some(_) => {}
+            None => unique.push(hierarchy),
         }
     }
     unique
@@ -172,7 +246,7 @@ pub fn cgroup_lines(content: &[u8]) -> impl Iterator<Item = CgroupLine<'_>> {
 }
 
 /// The hierarchy that a mount belongs to; none if it is another file system.
-fn hierarchy(mount: &Mount<'_>, lines: &[CgroupLine<'_>]) -> Option<Hierarchy> {
+fn hierarchy(mount: &Mount<'_>, lines: &[CgroupLine<'_>], pid: Option<u32>) -> Option<Hierarchy> {
     let line = lines.iter().find(|line| line.is_of(mount))?;
     let version = line.version();
     let controllers = match version {
@@ -185,6 +259,7 @@ fn hierarchy(mount: &Mount<'_>, lines: &[CgroupLine<'_>]) -> Option<Hierarchy> {
         mount: mount.mount_point.to_path_buf(),
         root: mount.root.to_path_buf(),
         path: line.path.to_owned(),
+        place: place_of(line.path, &mount.root, &mount.mount_point, pid),
     })
 }
 
@@ -202,7 +277,8 @@ mod tests {
     #[test]
     fn a_mount_of_cgroup_is_a_hierarchy_with_the_cgroup_of_the_process() {
         let lines: Vec<_> = cgroup_lines(MEMBERSHIP.as_bytes()).collect();
-        let hierarchy = |line: &str| hierarchy(&mountinfo::mounts(line.as_bytes()).next().unwrap(), &lines);
+        let hierarchy =
+            |line: &str| hierarchy(&mountinfo::mounts(line.as_bytes()).next().unwrap(), &lines, None);
         let memory = "35 31 0:32 /a /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory";
         let found = hierarchy(memory).unwrap();
         assert_eq!(found.own(), Some(PathBuf::from("/sys/fs/cgroup/memory/b")));
@@ -221,11 +297,34 @@ mod tests {
     }
 
     #[test]
+    fn in_a_cgroup_namespace_the_visible_root_is_not_the_real_root() {
+        let place = |path: &str, root: &str| place_of(path.as_ref(), root.as_ref(), "/none".as_ref(), None);
+        assert_eq!(place("/", "/"), Place::Below("".into()));
+        assert_eq!(place("/../b", "/.."), Place::Below("b".into()));
+        // Only a part of the process's cgroup is mounted.
+        assert_eq!(place("/a", "/a/b"), Place::Above);
+        assert_eq!(place("/..", "/"), Place::Above);
+        assert_eq!(place("/../b", "/"), Place::Elsewhere);
+        // The kernel hides the names between the mount point and the root of the namespace.
+        let mount = std::env::temp_dir().join(format!("sandbox-search-{}", std::process::id()));
+        for (directory, members) in [("a/x", "1"), ("a/y", "7\n8"), ("b", "9")] {
+            std::fs::create_dir_all(mount.join(directory)).unwrap();
+            std::fs::write(mount.join(directory).join("cgroup.procs"), members).unwrap();
+        }
+        let place = |path: &str, root: &str, pid| place_of(path.as_ref(), root.as_ref(), &mount, Some(pid));
+        assert_eq!(place("/", "/../..", 8), Place::Below("a/y".into()));
+        assert_eq!(place("/", "/..", 9), Place::Below("b".into()));
+        assert_eq!(place("/x", "/..", 1), Place::Below("a/x".into()));
+        assert_eq!(place("/", "/../..", 9), Place::Elsewhere);
+        std::fs::remove_dir_all(mount).unwrap();
+    }
+
+    #[test]
     fn names_of_cgroups_and_mount_points_can_be_any_bytes() {
         let lines: Vec<_> = cgroup_lines(b"0::/a:b/\xff\n").collect();
         assert_eq!(lines[0].path.as_os_str().as_bytes(), b"/a:b/\xff");
         let table = b"41 31 0:38 / /c\\040\xfe rw - cgroup2 cgroup2 rw";
-        let found = hierarchy(&mountinfo::mounts(table).next().unwrap(), &lines).unwrap();
+        let found = hierarchy(&mountinfo::mounts(table).next().unwrap(), &lines, None).unwrap();
         assert_eq!(found.own().unwrap().as_os_str().as_bytes(), b"/c \xfe/a:b/\xff");
     }
 
@@ -237,6 +336,7 @@ mod tests {
             mount: mount.into(),
             root: "/".into(),
             path: "/".into(),
+            place: Place::Below("".into()),
         };
         let hybrid = [of(Version::V2, &["hugetlb", "io"], "/u"), of(Version::V1, &["rw", "memory"], "/m")];
         let mount = |controller| find(&hybrid, controller).map(|found| found.mount.to_str().unwrap());

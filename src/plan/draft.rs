@@ -126,6 +126,16 @@ impl Draft {
         &self.intents
     }
 
+    /// The same, to change their values.
+    pub fn intents_mut(&mut self) -> &mut [Intent] {
+        &mut self.intents
+    }
+
+    /// What the user asked for.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
     /// Whether `feature` gets a new namespace.
     pub fn isolates(&self, feature: Feature) -> bool {
         self.namespaces.contains(feature)
@@ -178,6 +188,7 @@ impl Draft {
         let Draft { purpose, name, notes, timeout, added, problems, intents, .. } = self;
         Plan {
             purpose,
+            as_root: false,
             name,
             notes,
             timeout,

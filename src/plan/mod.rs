@@ -35,6 +35,10 @@ pub struct Plan {
     /// What was asked for.
     #[serde(rename = "feature")]
     pub purpose: Purpose,
+    /// Whether this is the plan of root, although the caller is not root. It is printed because the caller's own plan
+    /// could not create the cgroups.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub as_root: bool,
     /// The namespaces that are new in it.
     pub namespaces: Vec<Feature>,
     /// The features that nobody asked for but the kernel requires, and why.

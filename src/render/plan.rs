@@ -11,6 +11,11 @@ use crate::text::{text, wrap};
 /// The whole plan.
 pub fn text_of(plan: &Plan) -> String {
     let mut out = String::new();
+    if plan.as_root {
+        for line in wrap(&text("limits.plan.root"), paint::width()) {
+            let _ = writeln!(out, "{}", paint::bad(&line));
+        }
+    }
     out.push_str(&announcement(plan));
     for (index, step) in plan.steps.iter().enumerate() {
         out.push_str(&step_line(index, plan, step));

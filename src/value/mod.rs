@@ -1,4 +1,4 @@
-//! Values with a written form: sizes, durations, rates, mounts, shell quoting. Also how values are read, and the
+//! Values with a written form: sizes, durations, rates, mounts, shell quoting, the command line that the user typed. Also how values are read, and the
 //! nearest known name.
 
 pub(crate) mod bytes;
@@ -6,4 +6,5 @@ pub mod mount;
 pub(crate) mod nearest;
 pub(crate) mod parse;
 pub mod shell;
+pub mod typed;
 pub mod units;

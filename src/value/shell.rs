@@ -22,6 +22,12 @@ pub fn quote(word: impl AsRef<OsStr>) -> String {
     }
 }
 
+/// As [`quote`], but on one line: a newline is escaped too.
+pub fn quote_on_one_line(word: impl AsRef<OsStr>) -> String {
+    let bytes = word.as_ref().as_bytes();
+    if bytes.contains(&b'\n') { escaped(bytes) } else { quote(word) }
+}
+
 /// Whether a character has no special meaning in a shell.
 fn is_plain(character: char) -> bool {
     character.is_ascii_alphanumeric() || "/._-+=:,@%".contains(character)
@@ -74,6 +80,7 @@ mod tests {
         assert_eq!(quote(""), "''");
         assert_eq!(quote("a b"), "'a b'");
         assert_eq!(quote("it's"), r"'it'\''s'");
+        assert_eq!(quote_on_one_line("a\nb"), r"$'a\nb'");
         assert_eq!(quote("数据"), "'数据'");
         assert_eq!(quote("\u{1b}[2J"), r"$'\033[2J'");
         assert_eq!(quote(OsStr::from_bytes(b"\xff1")), r"$'\3771'");

@@ -74,6 +74,10 @@ impl Access {
         Access(self.0 & !other.0)
     }
 
+    pub(super) fn common(self, other: Access) -> Access {
+        Access(self.0 & other.0)
+    }
+
     pub(super) fn meets(self, other: Access) -> bool {
         self.0 & other.0 != 0
     }
@@ -102,6 +106,16 @@ impl Device {
     pub(super) fn covers(&self, other: &Device) -> bool {
         let wider = |mine: Option<u32>, theirs| mine.is_none() || mine == theirs;
         self.kind == other.kind && wider(self.major, other.major) && wider(self.minor, other.minor)
+    }
+
+    /// The accesses that both rules name. None if there are none.
+    pub(super) fn common(&self, other: &Device) -> Option<Device> {
+        let access = self.access.common(other.access);
+        let number = |mine: Option<u32>, theirs: Option<u32>| mine.or(theirs);
+        self.meets(other).then(|| {
+            let (major, minor) = (number(self.major, other.major), number(self.minor, other.minor));
+            Device::new(self.kind, major, minor, access)
+        })
     }
 
     /// Whether an access to some device matches both rules.

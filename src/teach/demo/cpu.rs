@@ -103,7 +103,7 @@ fn cpuset(stage: &mut Stage<'_>) -> Result<Card> {
     let flags = spec.cpu.get_or_insert_default();
     let list = flags.cpuset.get_or_insert_with(|| processor().to_string()).clone();
     let controllers = [Controller::Cpuset];
-    if Cgroups::gather(&controllers, &mut Unread::default()).parent(Controller::Cpuset).is_none() {
+    if Cgroups::gather(&controllers, false, &mut Unread::default()).parent(Controller::Cpuset).is_none() {
         return Ok(card.skip("cpu.skip.cpuset"));
     }
     let inside = stage.start(&spec, Cpu)?;

@@ -1,0 +1,84 @@
+//! The command line that the user typed, so that advice can repeat it.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use super::shell::quote_on_one_line;
+
+/// A command line of `sandbox`. Its forms can be pasted into a shell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypedCommand {
+    words: Vec<OsString>,
+    /// The program as sudo(8) finds it, which searches only the directories of root.
+    program: OsString,
+}
+
+impl TypedCommand {
+    /// The command line of this process.
+    pub fn of_this_process() -> TypedCommand {
+        let words: Vec<OsString> = env::args_os().collect();
+        let typed = words.first().cloned().unwrap_or_else(|| "sandbox".into());
+        let is_name = !typed.as_encoded_bytes().contains(&b'/');
+        let file = env::current_exe().ok().filter(|file| is_name && file.is_file());
+        let elsewhere = file.filter(|file| !is_in_roots_path(file));
+        TypedCommand { words, program: elsewhere.map_or(typed, Into::into) }
+    }
+
+    /// A command line with these words.
+    pub fn of(words: &[&str]) -> TypedCommand {
+        let program = words.first().copied().unwrap_or_default().into();
+        TypedCommand { words: words.iter().map(Into::into).collect(), program }
+    }
+
+    /// The command line.
+    pub fn line(&self) -> String {
+        line_of(&self.words)
+    }
+
+    /// The command line for root: `sudo sandbox run box.yaml`.
+    pub fn as_root(&self) -> String {
+        let words: Vec<OsString> = ["sudo".into(), self.program.clone()]
+            .into_iter()
+            .chain(self.words.iter().skip(1).cloned())
+            .collect();
+        line_of(&words)
+    }
+
+    /// The command line with another flag of `sandbox`, before the `--` of COMMAND.
+    pub fn with_flag(&self, flag: &str) -> String {
+        let mut words = self.words.clone();
+        let end = words.iter().position(|word| word == OsStr::new("--")).unwrap_or(words.len());
+        if !words[..end].iter().any(|word| word == OsStr::new(flag)) {
+            words.insert(end, flag.into());
+        }
+        line_of(&words)
+    }
+}
+
+fn line_of(words: &[OsString]) -> String {
+    words.iter().map(quote_on_one_line).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a program is in a directory in which sudo(8) finds it.
+pub fn is_in_roots_path(program: &Path) -> bool {
+    let directories = ["/usr/local/bin", "/usr/local/sbin", "/usr/bin", "/usr/sbin", "/bin", "/sbin"];
+    program.parent().is_some_and(|directory| directories.iter().any(|known| Path::new(known) == directory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_are_quoted_and_a_flag_comes_before_the_command() {
+        let typed = TypedCommand::of(&["sandbox", "memory", "--limit", "64 MB", "--", "sh", "-c", "exit 3"]);
+        assert_eq!(typed.as_root(), "sudo sandbox memory --limit '64 MB' -- sh -c 'exit 3'");
+        let dry = "sandbox memory --limit '64 MB' --dry-run -- sh -c 'exit 3'";
+        assert_eq!(typed.with_flag("--dry-run"), dry);
+        let typed = TypedCommand::of(&["sandbox", "run", "a;b.yaml"]);
+        assert_eq!(typed.with_flag("--dry-run"), "sandbox run 'a;b.yaml' --dry-run");
+        let typed = TypedCommand::of(&["sandbox", "run", "--dry-run", "b.yaml"]);
+        assert_eq!(typed.with_flag("--dry-run"), "sandbox run --dry-run b.yaml");
+    }
+}
