@@ -111,6 +111,11 @@ impl Error {
         self
     }
 
+    /// Adds a command line to paste. A line of advice that begins with a blank is a command.
+    pub fn paste(self, command: impl fmt::Display) -> Self {
+        self.todo(format!(" {command}"))
+    }
+
     /// All reasons in one text, one in each line.
     pub fn reasons(&self) -> String {
         self.why.join("\n")

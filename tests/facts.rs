@@ -116,7 +116,7 @@ fn advised_lines_are_understood() {
         .collect();
     assert!(lines.len() >= 5, "{lines:?}");
     for line in lines {
-        let line = line.replace("<directory>", "/").replace("<command>", "true");
+        let line = line.replace("DIRECTORY", "/").replace("COMMAND", "true");
         let (flags, command) = line.split_once(" -- ").unwrap_or((&line, "true"));
         let words = flags.split(' ').filter(|word| *word != "--dry-run");
         let words: Vec<&str> = words.chain(["--dry-run", "--", command]).collect();

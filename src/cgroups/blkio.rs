@@ -37,6 +37,7 @@ use crate::observe::{Observation, Value, cgroup};
 use crate::plan::{Context, Draft, Setting};
 use crate::text::{text, text_with};
 use crate::value::parse;
+use crate::value::shell::quote;
 use crate::value::units::Size;
 
 /// Options of the blkio controller (io in cgroup v2).
@@ -166,7 +167,10 @@ impl Blkio {
                     None => throttle.device.clone(),
                 };
                 let rate = throttle.rate.0;
-                let docker = format!("--device-{flag} {}:{}", throttle.device, throttle.rate.docker());
+                let docker = format!(
+                    "--device-{flag} {}",
+                    quote(format!("{}:{}", throttle.device, throttle.rate.docker()))
+                );
                 let mut intent =
                     intent(host, Controller::Io, "blkio.throttle.why", format!("{flag} {throttle}"), docker);
                 intent.v1 = vec![Setting::shown_as(v1, format!("{disk} {rate}"), None)];

@@ -55,6 +55,7 @@ use crate::observe::hierarchy::{Controller, Version};
 use crate::observe::{Observation, Value, cgroup};
 use crate::plan::{Context, Draft, Intent, Setting};
 use crate::text::{text, text_with};
+use crate::value::shell::quote;
 
 /// Options of the devices controller. A rule is `c 1:3 rwm`, `b 8:* r`, `/dev/null rw`, or `a` for all devices.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
@@ -132,7 +133,13 @@ impl Devices {
 
     fn docker(&self) -> String {
         let added = self.allow.iter().map(|rule| match rule {
-            Rule::Path(path, access) => format!("--device {}:{0}:{access}", path.display()),
+            Rule::Path(path, access) => {
+                let mut device = path.clone().into_os_string();
+                device.push(":");
+                device.push(path);
+                device.push(format!(":{access}"));
+                format!("--device {}", quote(device))
+            }
             rule => format!("--device-cgroup-rule '{rule}'"),
         });
         added.collect::<Vec<_>>().join(" ")

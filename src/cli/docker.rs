@@ -79,12 +79,25 @@ fn key(argument: &str, next: Option<&str>) -> Option<String> {
     let value = own.or(next).unwrap_or_default();
     Some(match takes {
         Nothing => (*spec).to_owned(),
-        Value => spec.replacen("{}", value, 1),
+        Value => put(spec, "{}", value),
         Pair(separator) => {
             let (a, b) = value.split_once(*separator).unwrap_or((value, ""));
-            spec.replace("{a}", a).replace("{b}", b)
+            put(&put(spec, "{b}", b), "{a}", a)
         }
     })
+}
+
+/// Puts a value into a line of YAML. It is quoted where it would mean something else than a string.
+fn put(spec: &str, place: &str, value: &str) -> String {
+    // JSON is YAML.
+    let json = |text: &str| serde_json::Value::from(text).to_string();
+    let string = spec.split('"').find(|part| part.contains(place)).filter(|_| spec.contains('"'));
+    if let Some(string) = string.filter(|string| spec.contains(&format!("\"{string}\""))) {
+        return spec.replace(&format!("\"{string}\""), &json(&string.replace(place, value)));
+    }
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || "/._-+".contains(character);
+    let is_safe = !value.is_empty() && value.chars().all(is_plain);
+    spec.replace(place, &if is_safe { value.to_owned() } else { json(value) })
 }
 
 #[cfg(test)]
@@ -114,6 +127,10 @@ mod tests {
             }
         }
         assert_eq!(key("--memory=64m", None).unwrap(), "memory: { limit: 64m }");
+        assert_eq!(
+            key("--hostname", Some("a, b: \"c\"\n")).unwrap(),
+            r#"uts: { hostname: "a, b: \"c\"\n" }"#
+        );
         assert_eq!(key("-e", Some("A=b=c")).unwrap(), "env: { A: \"b=c\" }");
     }
 }

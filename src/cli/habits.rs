@@ -10,7 +10,7 @@ use crate::host::command;
 use crate::host::resolver::Resolver;
 use crate::text::{text, text_with};
 use crate::value::nearest::nearest;
-use crate::value::shell::quote;
+use crate::value::paste::command_line;
 
 /// Flags of other tools that `sandbox` does not have, each with the message that says why.
 const FLAGS: &[(&[&str], &str)] = &[
@@ -25,15 +25,15 @@ const FLAGS: &[(&[&str], &str)] = &[
 
 /// Subcommands of other tools, each with the messages `what` and `why`, and the command line to type instead.
 const SUBCOMMANDS: &[(&[&str], &str, &str, &str)] = &[
-    (&["exec", "nsenter", "attach"], "habit.join.what", "habit.join.hint", "sandbox enter <name> -- sh"),
-    (&["inspect", "top", "stats"], "habit.look.what", "habit.look.hint", "sandbox compare <pid>"),
+    (&["exec", "nsenter", "attach"], "habit.join.what", "habit.join.hint", "sandbox enter NAME -- sh"),
+    (&["inspect", "top", "stats"], "habit.look.what", "habit.look.hint", "sandbox compare PID"),
     (&["ps", "ls", "list", "lsns"], "habit.list.what", "habit.list.hint", "lsns"),
     (&["create", "start", "shell"], "habit.run.what", "habit.run.hint", "sandbox pid -- bash"),
     (
         &["build", "pull", "push", "image", "images", "import", "load"],
         "habit.images.what",
         "habit.images.hint",
-        "sandbox mnt --root <directory> -- sh",
+        "sandbox mnt --root DIRECTORY -- sh",
     ),
     (
         &["rm", "rmi", "stop", "kill", "prune"],
@@ -78,10 +78,10 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
     match first {
         "help" => {
             let line = match words.get(1) {
-                Some(word) => format!("sandbox {word} --help"),
+                Some(word) => line([word.as_str(), "--help"]),
                 None => "sandbox --help".into(),
             };
-            return Some(Error::usage(text("habit.help.what")).todo(line));
+            return Some(Error::usage(text("habit.help.what")).paste(line));
         }
         "unshare" => return Some(unshare(&words[1..])),
         "run" if error.kind() == ErrorKind::UnknownArgument => {
@@ -96,14 +96,14 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
                 FLAGS.iter().find_map(|(known, why)| known.contains(&refused).then_some((refused, why)))
             {
                 let what = text_with("habit.flag.what", &[("feature", "run"), ("flag", flag)]);
-                return Some(Error::usage(what).why(text(why)).todo("sandbox run --help"));
+                return Some(Error::usage(what).why(text(why)).paste("sandbox run --help"));
             }
             // There is a spec: an unknown flag is reported by clap with the nearest one, and a command needs its `--`.
             if words[1..].iter().any(|word| is_spec(word)) {
                 let place = words.iter().position(|word| word == refused)?;
                 return (!refused.starts_with('-')).then(|| without_dashes("run", words, place));
             }
-            return Some(Error::usage(text("habit.spec.what")).why(text("habit.spec.hint")).todo(SPEC));
+            return Some(Error::usage(text("habit.spec.what")).why(text("habit.spec.hint")).paste(SPEC));
         }
         _ => {}
     }
@@ -117,7 +117,7 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
         return None;
     }
     if let Some((_, what, why, instead)) = SUBCOMMANDS.iter().find(|(known, ..)| known.contains(&first)) {
-        return Some(Error::usage(text_with(what, &[("word", first)])).why(text(why)).todo(*instead));
+        return Some(Error::usage(text_with(what, &[("word", first)])).why(text(why)).paste(*instead));
     }
     let is_program = error.get(ContextKind::SuggestedSubcommand).is_none()
         && command::resolve(first.as_ref(), &Resolver::default(), &command::callers_path()).is_ok();
@@ -138,12 +138,12 @@ fn after_global_flags(words: &[String]) -> usize {
 
 /// The answer to an unknown subcommand: the nearest known one, or `--help`.
 fn unknown(word: &str) -> Error {
-    let error = Error::usage(text_with("habit.unknown.what", &[("word", word)]));
     let all = super::definition();
     let names = all.get_subcommands().map(clap::Command::get_name);
     match nearest(word, names) {
-        Some(name) => error.why(text("habit.unknown.hint")).todo(format!("sandbox {name}")),
-        None => error.todo("sandbox --help"),
+        Some(name) => Error::usage(text_with("habit.unknown.near", &[("word", word), ("near", name)]))
+            .paste(format!("sandbox {name}")),
+        None => Error::usage(text_with("habit.unknown.what", &[("word", word)])).paste("sandbox --help"),
     }
 }
 
@@ -159,7 +159,7 @@ fn without_dashes(subcommand: &str, words: &[String], place: usize) -> Error {
     let what = text_with("habit.dashes.what", &[("word", &words[place])]);
     let after = after.iter().filter(|word| *word != "--");
     let line = line(before.iter().chain([&"--".to_owned(), &words[place]]).chain(after));
-    Error::usage(format!("{subcommand}: {what}")).why(text("habit.dashes.hint")).todo(line)
+    Error::usage(format!("{subcommand}: {what}")).why(text("habit.dashes.hint")).paste(line)
 }
 
 /// `sandbox pid bash`, `sandbox pid --fork`, `sandbox pid --hostname box`.
@@ -177,18 +177,18 @@ fn of_feature(feature: Feature, words: &[String], place: usize) -> Option<Error>
     let (flags, command) = after.split_at(end);
     let rest = before.iter().chain(flags.iter().filter(|word| !habit(word))).chain(command);
     if let Some((_, why)) = FLAGS.iter().find(|(known, _)| known.contains(&flag)) {
-        return Some(Error::usage(what).why(text(why)).todo(line(with_dashes(rest))));
+        return Some(Error::usage(what).why(text(why)).paste(line(with_dashes(rest))));
     }
     // Only long flags: in Docker, `-p` and `-u` have another meaning.
     if flag.starts_with("--") && is_namespaces(flag) {
         let first = std::iter::once(feature);
         let other = namespaces_of(flag).into_iter().filter(|other| *other != feature);
         let line = nested(&first.chain(other).collect::<Vec<_>>(), &command_of(after));
-        return Some(Error::usage(what).why(text("habit.flag.nest")).todo(line));
+        return Some(Error::usage(what).why(text("habit.flag.nest")).paste(line));
     }
     let other = owner_of(flag)?;
     let why = text_with("habit.flag.other", &[("other", &other)]);
-    Some(Error::usage(what).why(why).todo(format!("sandbox {other} --help")))
+    Some(Error::usage(what).why(why).paste(format!("sandbox {other} --help")))
 }
 
 /// `sandbox --pid --net bash`, `sandbox unshare -pf bash`.
@@ -201,13 +201,13 @@ fn unshare(words: &[String]) -> Error {
     if features.is_empty() {
         features.push(Feature::Pid);
     }
-    error.todo(nested(&features, &command_of(words)))
+    error.paste(nested(&features, &command_of(words)))
 }
 
 /// `sandbox bash`.
 fn of_command(words: &[String]) -> Error {
     let error = Error::usage(text_with("habit.command.what", &[("word", &words[0])]));
-    error.why(text("habit.command.hint")).todo(nested(&[Feature::Pid], words))
+    error.why(text("habit.command.hint")).paste(nested(&[Feature::Pid], words))
 }
 
 /// `sandbox pid -- sandbox net -- bash`.
@@ -218,7 +218,7 @@ fn nested(features: &[Feature], command: &[String]) -> String {
     }
     let bash = ["bash".to_owned()];
     let command = if command.is_empty() { &bash[..] } else { command };
-    out + &command.iter().map(quote).collect::<Vec<_>>().join(" ")
+    out + &command_line(command)
 }
 
 /// The words after the flags.
@@ -237,8 +237,8 @@ fn with_dashes<'a>(words: impl Iterator<Item = &'a String>) -> Vec<String> {
 }
 
 fn line<S: AsRef<str>>(words: impl IntoIterator<Item = S>) -> String {
-    let words: Vec<String> = words.into_iter().map(|word| quote(word.as_ref())).collect();
-    format!("sandbox {}", words.join(" "))
+    let words: Vec<S> = words.into_iter().collect();
+    command_line(std::iter::once("sandbox").chain(words.iter().map(AsRef::as_ref)))
 }
 
 /// The feature whose subcommand has this name or alias.

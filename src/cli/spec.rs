@@ -67,7 +67,7 @@ fn init(color: Color, purpose: Option<&str>) -> Result<u8> {
     let Some(spec) = shipped::ALL.iter().find(|spec| spec.purpose == purpose) else {
         let error = Error::usage(text_with("spec.purpose", &[("purpose", purpose)]));
         let nearest_purpose = nearest(purpose, names()).unwrap_or("list");
-        return Err(error.todo(format!("sandbox spec init --for {nearest_purpose}")));
+        return Err(error.paste(format!("sandbox spec init --for {nearest_purpose}")));
     };
     render::out(spec.text);
     Ok(0)

@@ -146,7 +146,7 @@ impl Remedy<'_> {
             "doctor.chroot.root"
         };
         self.cause("chroot", text(key))
-            .todo(text("doctor.chroot.todo") + "\n   sudo sandbox mnt --root <directory> -- <command>")
+            .todo(text("doctor.chroot.todo") + "\n   sudo sandbox mnt --root DIRECTORY -- COMMAND")
             .plan_only()
     }
 
@@ -277,7 +277,7 @@ impl Remedy<'_> {
             // Each option after the first gets a line of its own: three on one line would be too wide.
             line += &format!("{} {option}", if line.contains(" --") { " \\\n    " } else { "" });
         }
-        self.todo(format!("{}\n{line} <image>", text("doctor.todo.container")))
+        self.todo(format!("{}\n{line} IMAGE", text("doctor.todo.container")))
     }
 
     fn plan_only(self) -> Self {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::{mistakes, paint};
 use crate::error::Error;
 use crate::text::wrap;
+use crate::value::paste;
 
 /// The lines of an error, for standard error.
 pub fn text(error: &Error) -> String {
@@ -32,19 +33,28 @@ pub(super) fn parts(out: &mut String, call: Option<&str>, why: &[String], todo: 
     let count = todo.len();
     for (index, todo) in todo.iter().enumerate() {
         let number = if count > 1 { format!("{}. ", index + 1) } else { String::new() };
-        part(out, if index == 0 { "do" } else { "" }, &format!("{number}{todo}"), width);
+        // A command after the number is on a line of its own, so that it can be copied.
+        let separator = if todo.starts_with(' ') && count > 1 { "\n  " } else { "" };
+        part(out, if index == 0 { "do" } else { "" }, &format!("{number}{separator}{todo}"), width);
     }
 }
 
-/// Adds a name and the text beside it. A line of the text that begins with a space is a command to paste. It is never
-/// wrapped.
+/// Adds a name and the text beside it. A line of the text that begins with a space is a command to paste: a line that is
+/// too long is continued as a shell does it, and what is in quotes stays as it is.
 fn part(out: &mut String, name: &str, text: &str, width: usize) {
     let mut name = name;
-    for line in text.lines() {
-        let lines = if line.starts_with(' ') { vec![line.to_owned()] } else { wrap(line, width - 8) };
-        for line in lines {
-            let _ = writeln!(out, "  {:<6}{line}", paint::heading(name));
-            name = "";
+    let mut put = |line: &str| {
+        let _ = writeln!(out, "  {:<6}{line}", paint::heading(name));
+        name = "";
+    };
+    for (index, line) in paste::lines(text).into_iter().enumerate() {
+        let command = line.trim_start_matches(' ');
+        let indent = if index == 0 { 0 } else { line.len() - command.len() };
+        if command.len() == line.len() {
+            wrap(line, width - 8).iter().for_each(|line| put(line));
+        } else {
+            let command = paste::wrapped(command, width - 8 - indent, 8 + indent);
+            put(&format!("{:indent$}{command}", ""));
         }
     }
 }

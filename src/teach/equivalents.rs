@@ -23,6 +23,7 @@ use crate::plan::{Actor, Call, Plan, Step};
 use crate::security::capabilities;
 use crate::security::rlimits::Limit;
 use crate::text::{text, text_if_any};
+use crate::value::paste::command_line;
 use crate::value::shell::quote;
 
 /// The commands to paste.
@@ -203,15 +204,15 @@ impl Shell {
             NetCall::LinkUp { name } => format!("ip link set {name} up"),
             NetCall::AddVeth { name, peer, bridge, claimed, .. } => {
                 let bridge = bridge.as_ref().map_or_else(String::new, |bridge| format!(" master {bridge}"));
-                let hardware = if *claimed { " address <hardware>" } else { "" };
-                format!("ip link add {name}{bridge} type veth peer name {peer}{hardware} netns <child>")
+                let hardware = if *claimed { " address $hardware" } else { "" };
+                format!("ip link add {name}{bridge} type veth peer name {peer}{hardware} netns $child")
             }
             NetCall::AddBridge { name, hardware } => {
                 format!("ip link add {name} address {hardware} type bridge")
             }
             NetCall::Enable { setting, .. } => format!("echo 1 > {setting}"),
             NetCall::AddAddress { device, address, prefix, .. } => {
-                let address = address.map_or_else(|| "<address>".to_owned(), |address| address.to_string());
+                let address = address.map_or_else(|| "$address".to_owned(), |address| address.to_string());
                 format!("ip address add {address}/{prefix} dev {device}")
             }
             NetCall::Isolate { port } => format!("bridge link set dev {port} isolated on"),
@@ -241,10 +242,10 @@ impl Shell {
     fn add_map(&mut self, call: &UserCall) {
         match call {
             UserCall::DenySetgroups => {}
-            UserCall::RunMapHelper { .. } => self.outside.push(call.to_string()),
+            UserCall::RunMapHelper { .. } => self.outside.push(call.to_string().replace("<child>", "$child")),
             UserCall::WriteIdMap { process: MapOwner::Child, kind, map } => {
                 let ranges: Vec<String> = map.iter().map(ToString::to_string).collect();
-                self.outside.push(format!("echo \"{}\" > /proc/<child>/{}", ranges.join(" "), kind.file()));
+                self.outside.push(format!("echo \"{}\" > /proc/$child/{}", ranges.join(" "), kind.file()));
             }
             UserCall::WriteIdMap { process: MapOwner::Own, kind, map } => {
                 let Some(IdRange { inside, .. }) = map.first() else { return };
@@ -280,8 +281,14 @@ impl Shell {
         // --kill-child implies --fork. Therefore it is used only with namespaces for which unshare(1) forks anyway.
         let forks = plan.namespaces.iter().any(|feature| matches!(feature, Feature::Pid | Feature::Time));
         self.options.retain(|option| forks || option != "--kill-child");
-        let arguments: Vec<String> = plan.arguments().iter().map(quote).collect();
-        let mut command = if arguments.is_empty() { "sh".to_owned() } else { arguments.join(" ") };
+        let mut command = match plan.arguments() {
+            [] => "sh".to_owned(),
+            // unshare(1) and others would read its name as an option.
+            [name, ..] if name.as_encoded_bytes().starts_with(b"-") => {
+                format!("env -- {}", command_line(plan.arguments()))
+            }
+            arguments => command_line(arguments),
+        };
         for (program, options) in [("setpriv", &self.setpriv), ("prlimit", &self.prlimit)] {
             if !options.is_empty() {
                 command = format!("{program} {} {command}", options.join(" "));
@@ -333,7 +340,7 @@ fn published(at: &std::net::SocketAddr, inside: u16) -> String {
     let bound = if ip.is_unspecified() { String::new() } else { format!(",bind={ip}") };
     format!(
         "socat {kind}-LISTEN:{port}{bound},fork,reuseaddr \
-         EXEC:'nsenter --net --target <child> socat STDIO TCP4\\:127.0.0.1\\:{inside}'"
+         EXEC:'nsenter --net --target '$child' socat STDIO TCP4\\:127.0.0.1\\:{inside}'"
     )
 }
 

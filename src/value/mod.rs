@@ -5,6 +5,7 @@ pub(crate) mod bytes;
 pub mod mount;
 pub(crate) mod nearest;
 pub(crate) mod parse;
+pub mod paste;
 pub mod shell;
 pub mod typed;
 pub mod units;
