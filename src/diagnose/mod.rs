@@ -5,6 +5,7 @@
 //! Several rules of the kernel return the same errno, so the result is the *likely* cause. The rules are checked in the
 //! order in which the kernel checks them. A rule is named only if a fact supports it.
 
+pub mod arguments;
 pub mod executable;
 pub(crate) mod remedy;
 
@@ -50,6 +51,12 @@ pub(super) enum Reason {
     Limit(Feature, u64),
     /// RLIMIT_NPROC, pids.max of a cgroup, or the memory is exhausted.
     Processes,
+    /// RLIMIT_NOFILE: this process has too many open files.
+    OpenFiles,
+    /// The machine has too many open files: fs.file-max.
+    FileTable,
+    /// /sys is not mounted, or only parts of it are visible.
+    NoSys,
     /// Debian's sysctl kernel.unprivileged_userns_clone is 0.
     DebianSwitch,
     /// The caller is in a chroot. The kernel makes no user namespace there, and the root is not a mount point.
@@ -129,6 +136,8 @@ fn reason(facts: &Facts, failed: &Failed<'_>) -> Option<Reason> {
         Errno::EINVAL => invalid(facts, failed.call),
         // Before Linux 4.9, clone(2) returned EUSERS instead of ENOSPC.
         Errno::ENOSPC | Errno::EUSERS => limit(facts, failed.call),
+        Errno::EMFILE => Some(Reason::OpenFiles),
+        Errno::ENFILE => Some(Reason::FileTable),
         Errno::EAGAIN | Errno::ENOMEM if new_namespaces(failed.call).is_some() => Some(Reason::Processes),
         Errno::ENOENT | Errno::ENOTDIR if !facts.proc_is_mounted && is_in_proc(failed.call) => {
             Some(Reason::NoProc)
@@ -236,6 +245,10 @@ fn refused(facts: &Facts, failed: &Failed<'_>) -> Reason {
         if !facts.over_proc.is_empty() {
             return Reason::MaskedProc;
         }
+    }
+    // The same rule as for proc.
+    if is_new_mount_of(failed.call, "sysfs") && facts.sys_is_missing {
+        return Reason::NoSys;
     }
     match refused_by_policy(facts, failed) {
         // All other rules for user namespaces are excluded. A chroot to a mount point cannot always be detected.
@@ -393,9 +406,13 @@ fn needs(call: &Call) -> Option<Capability> {
 }
 
 fn is_proc_mount(call: &Call) -> bool {
+    is_new_mount_of(call, "proc")
+}
+
+fn is_new_mount_of(call: &Call, filesystem: &str) -> bool {
     match call {
         Call::Mount(MountCall::Filesystem { kind, .. })
-        | Call::DetachedMount(DetachedMountCall::Make { kind, .. }) => kind == "proc",
+        | Call::DetachedMount(DetachedMountCall::Make { kind, .. }) => kind == filesystem,
         _ => false,
     }
 }

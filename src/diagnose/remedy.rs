@@ -47,6 +47,16 @@ pub(super) fn explain(error: Error, reason: Reason, facts: &Facts, failed: &Fail
         Reason::Processes => {
             remedy.cause("processes", text("doctor.processes.why")).todo(text("doctor.processes.todo"))
         }
+        Reason::OpenFiles => remedy
+            .cause("open-files", text("doctor.openfiles.why"))
+            .seen("getrlimit(RLIMIT_NOFILE)", facts.open_files.to_string())
+            .todo(text("doctor.openfiles.todo") + "\n   ulimit -n 1024"),
+        Reason::FileTable => remedy
+            .cause("file-table", text("doctor.filetable.why"))
+            .todo(text("doctor.filetable.todo") + "\n   cat /proc/sys/fs/file-nr"),
+        Reason::NoSys => remedy
+            .cause("no-sys", text("doctor.nosys.why"))
+            .todo(text("doctor.nosys.todo") + "\n   mount -t sysfs sysfs /sys"),
         Reason::DebianSwitch => remedy
             .cause("debian-switch", text("doctor.debian.why"))
             .file("/proc/sys/kernel/unprivileged_userns_clone")

@@ -39,6 +39,7 @@ pub(super) fn explain(plan: &Plan, index: usize, errno: Errno, made: Option<Pid>
     if let Call::Process(ProcessCall::Exec { path, .. }) = &step.call {
         error = diagnose::executable::explain(error, path.as_ref(), plan, errno);
     }
+    error = diagnose::arguments::explain(error, &step.call, errno);
     // Some steps have a message of their own for an errno: `time.offset.ERANGE` beside `time.offset.why`.
     if let Some(meaning) = text_if_any(&step.why.replace(".why", &format!(".{errno:?}"))) {
         error.why.retain(|why| why != errno.desc());

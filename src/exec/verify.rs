@@ -57,7 +57,7 @@ impl Expectations {
     /// The differences in the files that the process itself reads. `address` is the address that was claimed for it.
     pub(super) fn differences_inside(&self, address: Option<Ipv4Addr>) -> Vec<Difference> {
         let mut files = ProcessFiles::of("/proc/self");
-        let mut found = self.differences(&mut files, address, |expected| !expected.is_read_by_host());
+        let mut found = self.differences(&mut files, address, Expected::is_read_by_child);
         found.extend(open_descriptors(files.file("status")));
         found.extend(self.program.and_then(|program| program.difference(&files)));
         found

@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use caps::{CapSet, Capability};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,10 @@ pub struct Facts {
     pub capabilities: Vec<String>,
     /// Whether /proc is a mounted proc filesystem.
     pub proc_is_mounted: bool,
+    /// Whether /sys is no mounted sysfs.
+    pub sys_is_missing: bool,
+    /// The soft limit of open files: RLIMIT_NOFILE.
+    pub open_files: u64,
     /// The content of some files, by path. A file that does not exist or cannot be read is missing here.
     /// The key of one field of a file is like `/proc/self/status Seccomp`.
     pub files: BTreeMap<String, String>,
@@ -82,6 +87,8 @@ impl Facts {
             gid: nix::unistd::getegid().as_raw(),
             capabilities: capabilities(),
             proc_is_mounted: fs::metadata("/proc/self/ns").is_ok(),
+            sys_is_missing: fs::metadata("/sys/kernel").is_err(),
+            open_files: getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, _)| soft).unwrap_or_default(),
             files: files(),
             namespaces: Feature::NAMESPACES
                 .iter()

@@ -61,9 +61,21 @@ const MAX_LENGTH: usize = 64;
 
 /// Reads a name from a spec. A name that is too long is reported with its line and column.
 fn read_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    parse::checked(deserializer, |name: &String| {
-        (name.len() <= MAX_LENGTH).then_some(()).ok_or_else(|| text("uts.toolong.why"))
+    parse::checked(deserializer, |name: &String| match mistake(name) {
+        Some(why) => Err(text(why)),
+        None => Ok(()),
     })
+}
+
+/// Why a name is refused: the key of a message. The kernel would return EINVAL for a name that is too long. It accepts
+/// control characters, but then a name could add lines to /etc/hosts, or move the cursor of a terminal.
+fn mistake(name: &str) -> Option<&'static str> {
+    match name {
+        "" => Some("uts.empty.why"),
+        _ if name.len() > MAX_LENGTH => Some("uts.toolong.why"),
+        _ if name.chars().any(char::is_control) => Some("uts.control.why"),
+        _ => None,
+    }
 }
 
 impl Uts {
@@ -83,11 +95,11 @@ impl Uts {
     }
 }
 
-/// Checks a name that a flag gave. The kernel would return EINVAL for a name that is too long.
+/// Checks a name that a flag gave.
 fn check(name: &str, draft: &mut Draft) {
-    if name.len() > MAX_LENGTH {
+    if let Some(why) = mistake(name) {
         let error = Error::failed(format!("{name:?} has {} bytes", name.len()));
-        draft.problem(Feature::Uts, error.why(text("uts.toolong.why")).todo(text("uts.toolong.todo")));
+        draft.problem(Feature::Uts, error.why(text(why)).todo(text("uts.name.todo")));
     }
 }
 
@@ -138,5 +150,17 @@ mod tests {
         let spec = |length| serde_yaml::from_str::<Uts>(&format!("hostname: {}", "x".repeat(length)));
         assert_eq!(spec(64).unwrap(), with(64));
         assert!(spec(65).is_err());
+    }
+
+    #[test]
+    fn a_name_is_not_empty_and_has_no_control_characters() {
+        for name in ["", "a\nb", "a\0b", "\u{1b}[2J", "a\u{85}b", "\t"] {
+            assert_eq!(plan(&Uts { hostname: Some(name.into()), domainname: None }).problems.len(), 1);
+            assert_eq!(plan(&Uts { hostname: None, domainname: Some(name.into()) }).problems.len(), 1);
+            assert!(serde_json::from_value::<Uts>(serde_json::json!({ "hostname": name })).is_err());
+        }
+        for name in ["a/b", "é", "a b", "a;touch PWN", "-x"] {
+            assert!(plan(&Uts { hostname: Some(name.into()), domainname: None }).problems.is_empty());
+        }
     }
 }

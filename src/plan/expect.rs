@@ -3,6 +3,7 @@
 
 mod mounts;
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use caps::Capability;
 
 use super::call::cgroup::CgroupCall;
 use super::call::detached::Attributes;
+use super::call::gate::GateCall;
 use super::call::mount::MountCall;
 use super::call::net::NetCall;
 use super::call::process::ProcessCall;
@@ -49,6 +51,8 @@ pub enum Expected {
         soft: u64,
         /// The hard limit, up to which the process may raise the soft limit.
         hard: u64,
+        /// Whether the limit is set after the process has verified itself.
+        is_late: bool,
     },
     /// /proc/PID/uid_map or gid_map.
     IdMap {
@@ -129,6 +133,11 @@ impl Expected {
     pub fn is_read_by_host(&self) -> bool {
         matches!(self, Expected::CgroupFile { .. })
     }
+
+    /// Whether the child reads it before execve(2). A limit that is set after that is verified in the running process.
+    pub fn is_read_by_child(&self) -> bool {
+        !self.is_read_by_host() && !matches!(self, Expected::ResourceLimit { is_late: true, .. })
+    }
 }
 
 /// Everything that the kernel must show after this plan.
@@ -141,6 +150,7 @@ pub fn of(plan: &Plan) -> Vec<Expected> {
             all.extend(of_restriction(restriction));
         }
     }
+    all.extend(limits(plan));
     all.extend(mounts::of(plan));
     all.extend(ids(plan));
     all.extend(working_directory(plan));
@@ -200,10 +210,21 @@ fn of_restriction(restriction: &RestrictCall) -> Vec<Expected> {
         RestrictCall::ClearAmbient => vec![set(StatusField::CapAmb, &[])],
         RestrictCall::NoNewPrivileges => vec![status(StatusField::NoNewPrivs, "1".into())],
         RestrictCall::Filter { .. } => vec![status(StatusField::Seccomp, "2".into())],
-        RestrictCall::Limit { resource, soft, hard } => {
-            vec![Expected::ResourceLimit { resource: *resource, soft: *soft, hard: *hard }]
+        RestrictCall::Limit { .. } => vec![],
+    }
+}
+
+/// The resource limits at the end of the plan: those of the last step that sets each.
+fn limits(plan: &Plan) -> Vec<Expected> {
+    let mut limits = BTreeMap::new();
+    let mut is_late = false;
+    for step in plan.steps.iter().filter(|step| step.actor != Actor::Relay) {
+        is_late |= matches!(step.call, Call::Gate(GateCall::Verify)) && step.actor != Actor::Host;
+        if let Call::Restrict(RestrictCall::Limit { resource, soft, hard }) = step.call {
+            limits.insert(resource, Expected::ResourceLimit { resource, soft, hard, is_late });
         }
     }
+    limits.into_values().collect()
 }
 
 /// The user and the group at the end of the plan: those of the last step that changes them.

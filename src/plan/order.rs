@@ -106,6 +106,8 @@ pub enum Phase {
     /// What the kernel shows is compared with the plan. After all restrictions; before execve, so that the start can
     /// still be stopped.
     Verify,
+    /// Resource limits that would stop these steps themselves, such as three open files. After Verify, which opens files.
+    LowLimits,
     /// execve(2), or the process of a demonstration.
     Exec,
 }

@@ -51,9 +51,34 @@ impl Rlimits {
     /// The steps.
     pub fn plan(&self, _context: &Context<'_>, draft: &mut Draft) {
         for (&resource, &Limit { soft, hard }) in &self.0 {
-            let call = RestrictCall::Limit { resource, soft, hard };
-            draft.step(Phase::Rlimits, Actor::Command, Feature::Rlimits, call, "rlimits.set.why");
+            let mut step = |phase, soft, why| {
+                let call = RestrictCall::Limit { resource, soft, hard };
+                draft.step(phase, Actor::Command, Feature::Rlimits, call, why);
+            };
+            if soft >= least_for_a_start(resource) {
+                step(Phase::Rlimits, soft, "rlimits.set.why");
+                continue;
+            }
+            // To raise a hard limit takes a capability that the process gives up later.
+            if soft != hard {
+                step(Phase::Rlimits, hard, "rlimits.hard.why");
+            }
+            step(Phase::LowLimits, soft, "rlimits.low.why");
         }
+    }
+}
+
+/// A lower limit would stop `sandbox` itself, which until execve(2) opens files, allocates memory and forks an init.
+/// Such a limit is therefore set last, so it works as prlimit(1) would set it.
+fn least_for_a_start(resource: Resource) -> u64 {
+    match resource {
+        Resource::Nofile => 64,
+        Resource::Nproc => 1 << 16,
+        Resource::As | Resource::Data => 1 << 30,
+        Resource::Stack => 8 << 20,
+        Resource::Fsize => 1 << 20,
+        Resource::Cpu => 60,
+        _ => 0,
     }
 }
 

@@ -19,13 +19,17 @@
 //!   old for it, so that programs fall back to an older call. clone3(2) is on no list: its flags are in memory, where
 //!   the filter cannot read them. Those of clone(2) are in an argument.
 //! - A call that needs a capability is allowed if `capabilities` keeps this capability.
-//! - A call of another architecture (i386 on x86_64) kills the process, because its numbers have other meanings.
+//! - The calls of 32-bit programs (i386 on x86_64) have other numbers, so the filter has a second table for them. Each
+//!   call gets the action of the native one.
+//! - A call of any other architecture kills the process by SIGSYS, because its numbers have unknown meanings.
 //!
 //! # What you see
 //!
 //! `Seccomp: 2` in `/proc/PID/status`, and EPERM although root has the capability. seccomp(2)
 
 mod calls;
+#[cfg(target_arch = "x86_64")]
+mod i386;
 mod program;
 
 use schemars::JsonSchema;

@@ -34,7 +34,9 @@ struct ExecString(String);
 
 impl<'de> Deserialize<'de> for ExecString {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let string = String::deserialize(deserializer)?;
+        // `null` and `~` are read as strings otherwise, which nobody means.
+        let string = Option::<String>::deserialize(deserializer)?;
+        let string = string.ok_or_else(|| D::Error::custom(text("spec.null")))?;
         if string.contains('\0') { Err(D::Error::custom(text("spec.nul"))) } else { Ok(ExecString(string)) }
     }
 }

@@ -202,7 +202,7 @@ impl fmt::Display for ProcessCall {
                 f.write_str("rt_sigaction(SIG*, SIG_DFL); rt_sigprocmask(SIG_SETMASK, [])")
             }
             ProcessCall::Exec { path, arguments, environment } => {
-                let arguments: Vec<String> = arguments.iter().map(c_string).collect();
+                let arguments: Vec<String> = arguments.iter().map(shortened).collect();
                 let environment = match environment {
                     None => "environ".to_owned(),
                     Some(all) => format!("[/* {} vars */]", all.len()),
@@ -210,6 +210,14 @@ impl fmt::Display for ProcessCall {
                 write!(f, "execve({}, [{}], {environment})", c_string(path), arguments.join(", "))
             }
         }
+    }
+}
+
+/// An argument as strace(1) prints it. A very long one is cut off.
+fn shortened(argument: &OsString) -> String {
+    match argument.as_bytes().get(..200) {
+        Some(start) if argument.len() > 400 => format!("{}...", c_string(OsStr::from_bytes(start))),
+        _ => c_string(argument),
     }
 }
 

@@ -1,14 +1,19 @@
 //! The default filter as a program of classic BPF, which seccomp uses. Classic BPF has one register here, and jumps
 //! only go forward.
 //!
-//! The program first checks the architecture. For each call with a rule for an argument there is a block, which returns
+//! The program first checks the architecture. Each architecture has a part of its own, because its calls have other
+//! numbers. For each call with a rule for an argument there is a block, which returns
 //! an action or is skipped. All other calls are found by their number. Neighbouring numbers with the same action form a
 //! run. Documentation/userspace-api/seccomp_filter.rst, bpf(4) of the BSDs
+
+use std::ffi::c_long;
 
 use caps::Capability;
 
 use super::FilterAction;
 use super::calls::{ALLOWED, ALLOWED_HERE, ARGUMENT_RULES, CAPABLE, Condition, DENIED};
+#[cfg(target_arch = "x86_64")]
+use super::i386;
 
 /// One instruction of classic BPF, struct sock_filter: an opcode, how many instructions to skip if its test is true and
 /// if it is false, and an operand.
@@ -22,6 +27,7 @@ pub(super) struct FilterInstruction {
 
 // Opcodes: BPF_LD|BPF_W|BPF_ABS and so on.
 pub(super) const LOAD: u16 = 0x20;
+pub(super) const JUMP: u16 = 0x05;
 pub(super) const IF_EQUAL: u16 = 0x15;
 pub(super) const IF_AT_LEAST: u16 = 0x35;
 pub(super) const IF_ANY_BIT: u16 = 0x45;
@@ -43,7 +49,7 @@ pub(super) const HERE: u32 = if cfg!(target_arch = "x86_64") {
 };
 
 /// More numbers than there are calls. All higher numbers have the action of the last one.
-const NUMBERS: usize = 512;
+pub(super) const NUMBERS: usize = 512;
 
 impl FilterInstruction {
     const fn new(code: u16, if_true: u8, if_false: u8, number: u32) -> FilterInstruction {
@@ -57,24 +63,48 @@ impl FilterInstruction {
     }
 }
 
+/// A system call table: the AUDIT_ARCH_* of its calls, the number that it has for a native call, and the action of each
+/// number.
+struct CallTable {
+    architecture: u32,
+    number_of: fn(c_long) -> Option<u32>,
+    actions: [FilterAction; NUMBERS],
+}
+
 /// The filter of a process that keeps these capabilities.
 pub(super) fn filter(keep: &[Capability]) -> Vec<FilterInstruction> {
-    let mut program = vec![
-        load(ARCHITECTURE),
-        FilterInstruction::new(IF_EQUAL, 1, 0, HERE),
-        answer(FilterAction::Kill),
-        load(NUMBER),
+    let native = actions(keep);
+    let tables = [
+        CallTable { architecture: HERE, number_of: |call| Some(call as u32), actions: native },
+        #[cfg(target_arch = "x86_64")]
+        CallTable { architecture: i386::I386, number_of: i386::number_of, actions: i386::actions(&native) },
     ];
+    let mut program = vec![load(ARCHITECTURE)];
+    for table in &tables {
+        let part = part_of(table, keep);
+        // The distance of a conditional jump is one byte, and this part is longer.
+        program.push(FilterInstruction::new(IF_EQUAL, 1, 0, table.architecture));
+        program.push(FilterInstruction::new(JUMP, 0, 0, part.len() as u32));
+        program.extend(part);
+    }
+    program.push(answer(FilterAction::Kill));
+    program
+}
+
+/// The part of one architecture. It always returns.
+fn part_of(table: &CallTable, keep: &[Capability]) -> Vec<FilterInstruction> {
+    let mut part = vec![load(NUMBER)];
     let may_isolate = keep.contains(&Capability::CAP_SYS_ADMIN);
     for rule in ARGUMENT_RULES.iter().filter(|rule| !(may_isolate && rule.call == libc::SYS_clone)) {
+        let Some(number) = (table.number_of)(rule.call) else { continue };
         let mut block = vec![load(ARGUMENTS + 8 * rule.argument)];
         block.extend(compare(&rule.condition));
         // A block always returns. If it is skipped, the register still has the number of the call.
-        program.push(FilterInstruction::new(IF_EQUAL, 0, block.len() as u8, rule.call as u32));
-        program.extend(block);
+        part.push(FilterInstruction::new(IF_EQUAL, 0, block.len() as u8, number));
+        part.extend(block);
     }
-    search(&runs(&actions(keep)), &mut program);
-    program
+    search(&runs(&table.actions), &mut part);
+    part
 }
 
 /// Finds the action of a number by binary search. With a linear search, the last calls would need a hundred

@@ -23,6 +23,10 @@ fn run(program: &[FilterInstruction], architecture: u32, number: u32, arguments:
                 at += 1;
                 continue;
             }
+            JUMP => {
+                at += 1 + operand as usize;
+                continue;
+            }
             IF_EQUAL => register == operand,
             IF_AT_LEAST => register >= operand,
             IF_ANY_BIT => register & operand != 0,
@@ -97,8 +101,8 @@ fn an_unknown_call_is_absent() {
 
 #[test]
 fn a_call_of_another_architecture_kills_the_process() {
-    // AUDIT_ARCH_I386, in which 20 is getpid; ARM; the other byte order.
-    for architecture in [0x4000_0003, 0x4000_0028, HERE & !0x4000_0000, 0] {
+    // ARM, in which 20 is getpid; RISC-V; the other byte order.
+    for architecture in [0x4000_0028, 0xc000_00f3, HERE & !0x4000_0000, 0] {
         assert_eq!(run(&filter(&DEFAULT), architecture, 20, [0; 6]), FilterAction::Kill, "{architecture:#x}");
     }
 }
@@ -181,6 +185,58 @@ fn no_call_is_on_two_lists_and_no_jump_leaves_the_program() {
         assert!(has_rule || run(&program, HERE, number, [0; 6]) == expected, "{number}");
     }
     for (at, one) in program.iter().enumerate() {
+        assert!(one.code != JUMP || at + 1 + (one.number as usize) < program.len(), "{at}: {one:?}");
         assert!(at + usize::from(one.if_true.max(one.if_false)) < program.len(), "{at}: {one:?}");
     }
+}
+
+/// Runs the default filter for a call of i386, by its number in that table.
+#[cfg(target_arch = "x86_64")]
+fn ask_i386(number: u32, arguments: [u64; 6]) -> FilterAction {
+    run(&filter(&DEFAULT), i386::I386, number, arguments)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_32_bit_program_has_its_own_table() {
+    // exit, fork, read, write, open, close, execve, getpid, brk, waitpid, mmap2, stat64, fcntl64, set_thread_area,
+    // socketcall, ipc, socket, clone, ioctl, sigreturn, clock_gettime64, futex_time64, statx, rt_sigaction.
+    for number in
+        [1, 2, 3, 4, 5, 6, 11, 20, 45, 7, 192, 195, 221, 243, 102, 117, 359, 120, 54, 119, 403, 422, 383, 174]
+    {
+        assert_eq!(ask_i386(number, [0; 6]), FilterAction::Allow, "{number}");
+    }
+    // mount, umount, umount2, stime, reboot, ptrace is allowed, init_module, unshare, setns, bpf, keyctl, kexec_load,
+    // swapon, settimeofday, clock_settime, clock_settime64, userfaultfd, io_uring_setup, iopl, open_tree.
+    for number in [21, 22, 52, 25, 88, 128, 310, 346, 357, 288, 283, 87, 79, 264, 404, 374, 425, 110, 428] {
+        assert_eq!(ask_i386(number, [0; 6]), FilterAction::Deny, "{number}");
+    }
+    // clone3, vm86, uselib, a number of no call, one of x32.
+    for number in [435, 166, 86, 470, 1000, 0x4000_0014, u32::MAX] {
+        assert_eq!(ask_i386(number, [0; 6]), FilterAction::Absent, "{number}");
+    }
+    // Without its capability, a call is denied in both tables.
+    let asked = |keep: &[Capability], number| run(&filter(keep), i386::I386, number, [0; 6]);
+    assert_eq!(asked(&[], 61), FilterAction::Deny);
+    assert_eq!(asked(&[Capability::CAP_SYS_CHROOT], 61), FilterAction::Allow);
+    assert_eq!(asked(&[Capability::CAP_SYS_TIME], 404), FilterAction::Allow);
+    assert_eq!(asked(&[Capability::CAP_SYS_ADMIN], 22), FilterAction::Allow);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn the_arguments_of_a_32_bit_program_are_compared_too() {
+    let with = |number, place: usize, argument| {
+        let mut arguments = [0; 6];
+        arguments[place] = argument;
+        ask_i386(number, arguments)
+    };
+    assert_eq!(with(120, 0, CLONE_NEWUSER as u64), FilterAction::Deny);
+    assert_eq!(with(54, 1, TIOCSTI), FilterAction::Deny);
+    assert_eq!(with(54, 1, TCGETS), FilterAction::Allow);
+    assert_eq!(with(136, 0, 0x40000), FilterAction::Deny);
+    assert_eq!(with(359, 0, AF_VSOCK as u64), FilterAction::Deny);
+    assert_eq!(with(359, 0, AF_INET as u64), FilterAction::Allow);
+    // The native ioctl has the number of another call there.
+    assert_eq!(with(SYS_ioctl as u32, 1, TIOCSTI), ask_i386(SYS_ioctl as u32, [0; 6]));
 }
