@@ -99,8 +99,15 @@ pub(super) fn plan(
             plan.problems.iter().find_map(|problem| Some((optional(problem)?, problem.error.reasons())));
         let Some((feature, why)) = obstacle else { return Ok((plan, left)) };
         left.push((feature, why));
+        let devices = compose::device_files(&spec);
         match yaml::without(&spec, feature.name()) {
-            Ok(less) => spec = less,
+            Ok(mut less) => {
+                // Without a cgroup no device is denied. The files of the allowed ones are still wanted.
+                if feature == Feature::Devices && !devices.is_empty() {
+                    less.mnt.get_or_insert_default().mounts.splice(0..0, devices);
+                }
+                spec = less;
+            }
             Err(_) => return Ok((plan, left)),
         }
     }

@@ -122,6 +122,10 @@ impl Watch for Narrator {
         render::err(&format!("{message}\n"));
     }
 
+    fn filtered(&mut self) {
+        render::err(&format!("sandbox: {}\n", text("seccomp.killed")));
+    }
+
     fn dropped(&mut self, signal: Signal, killed: bool) {
         let key = if killed { "pid.dropped.killed" } else { "pid.dropped.explained" };
         render::err(&format!("\n{}\n", text_with(key, &[("signal", signal.as_str())])));

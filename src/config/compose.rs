@@ -1,12 +1,13 @@
 //! Makes a plan from a spec. It adds what the kernel requires, then each feature adds its steps, then the steps that
 //! every plan has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::spec::Spec;
 use crate::cgroups;
+use crate::cgroups::devices::Rule;
 use crate::feature::{Feature, Purpose, features};
 use crate::host::resolver::Resolver;
 use crate::host::{self, Cgroups, Disk, Files, Groups, Host, Subordinate, command, disk};
@@ -24,6 +25,7 @@ use crate::rootfs::{self, RootRequest, Rootfs};
 use crate::security::capabilities::Capabilities;
 use crate::security::run_as::{RunAs, plan_groups};
 use crate::security::{self, seccomp::Seccomp};
+use crate::value::mount::ExtraMount;
 
 /// The end of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -223,6 +225,21 @@ macro_rules! plan_features {
 }
 features!(plan_features);
 
+/// The device files that `devices` allows by their path, in a new root. Its /dev has only the usual ones, so each of
+/// the others is bind-mounted: also a user who may not call mknod(2) gets it. The mount is read-only, which does not
+/// restrict the device, but the mode of the host's file stays as it is.
+pub fn device_files(spec: &Spec) -> Vec<ExtraMount> {
+    let rules = spec.devices.iter().flat_map(|devices| &devices.allow);
+    let paths =
+        rules.filter(|rule| spec.rootfs.is_some() && rule.resolve().is_ok()).filter_map(|rule| match rule {
+            Rule::Path(path, _) if !rootfs::dev::is_usual(path) => Some(path.clone()),
+            _ => None,
+        });
+    let paths: BTreeSet<PathBuf> = paths.collect();
+    let file = |path: PathBuf| ExtraMount::Bind { source: path.clone(), target: path, readonly: true };
+    paths.into_iter().map(file).collect()
+}
+
 /// What the root file system depends on in the spec.
 fn root_request(spec: &Spec) -> RootRequest<'_> {
     let mnt = spec.mnt.as_ref();
@@ -231,9 +248,13 @@ fn root_request(spec: &Spec) -> RootRequest<'_> {
         overlay: spec.overlay,
         readonly: mnt.is_some_and(|mnt| mnt.readonly),
         // Without a new root file system, `Mnt::plan` makes the mounts of the flags itself.
-        mounts: mnt
-            .map(|mnt| if spec.rootfs.is_some() { mnt.all() } else { mnt.mounts.clone() })
-            .unwrap_or_default(),
+        mounts: device_files(spec)
+            .into_iter()
+            .chain(
+                mnt.map(|mnt| if spec.rootfs.is_some() { mnt.all() } else { mnt.mounts.clone() })
+                    .unwrap_or_default(),
+            )
+            .collect(),
         resolver: mnt.map(Mnt::resolver).unwrap_or_default(),
         propagation: mnt.map(|mnt| mnt.propagation).unwrap_or_default(),
         has_other_root: mnt.is_some_and(|mnt| mnt.root.is_some()),

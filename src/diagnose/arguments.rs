@@ -1,5 +1,8 @@
 //! Why execve(2) fails with E2BIG: which string is too long, or how long all of them are together.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{SysconfVar, sysconf};
@@ -16,8 +19,7 @@ pub fn explain(error: Error, call: &Call, errno: Errno) -> Error {
         return error;
     };
     let environment = environment.clone().unwrap_or_else(|| {
-        let own = std::env::vars_os();
-        own.map(|(name, value)| format!("{}={}", name.to_string_lossy(), value.to_string_lossy())).collect()
+        std::env::vars_os().map(|(name, value)| [name, value].join(OsStr::new("="))).collect()
     });
     let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().map_or(4096, |page| page as usize);
     // MAX_ARG_STRLEN of the kernel: 32 pages for one string with its NUL byte.
@@ -26,8 +28,8 @@ pub fn explain(error: Error, call: &Call, errno: Errno) -> Error {
         (text_with("exec.argument", &[("number", &index.to_string())]), argument.len())
     });
     let variables = environment.iter().map(|variable| {
-        let name = variable.split('=').next().unwrap_or_default();
-        (text_with("exec.variable", &[("name", name)]), variable.len())
+        let name = variable.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
+        (text_with("exec.variable", &[("name", &name.escape_ascii().to_string())]), variable.len())
     });
     let mut sizes = arguments_named.chain(variables);
     let (why, todo) = match sizes.find(|(_, length)| *length > most) {
@@ -39,7 +41,7 @@ pub fn explain(error: Error, call: &Call, errno: Errno) -> Error {
             text("exec.string.todo"),
         ),
         None => {
-            let strings = arguments.iter().chain(&environment).map(String::len).sum::<usize>() + path.len();
+            let strings = arguments.iter().chain(&environment).map(|string| string.len()).sum::<usize>() + path.as_os_str().len();
             // Each string has a NUL byte and a pointer to it.
             let all = strings + (arguments.len() + environment.len()) * (1 + size_of::<usize>());
             let (stack, _) = getrlimit(Resource::RLIMIT_STACK).unwrap_or((8 << 20, 0));
@@ -59,10 +61,11 @@ mod tests {
     use super::*;
 
     fn why(arguments: Vec<String>, environment: Vec<String>) -> String {
+        let bytes = |all: Vec<String>| all.into_iter().map(Into::into).collect();
         let call = Call::from(ProcessCall::Exec {
             path: "/bin/true".into(),
-            arguments,
-            environment: Some(environment),
+            arguments: bytes(arguments),
+            environment: Some(bytes(environment)),
         });
         explain(Error::failed("x"), &call, Errno::E2BIG).why.join("\n")
     }

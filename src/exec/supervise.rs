@@ -53,6 +53,9 @@ impl Container {
         self.wait_for_end(watch)?;
         let ended = self.reap();
         restore_foreground_group();
+        if ended.as_ref().is_ok_and(|ended| i32::from(ended.status()) == 128 + libc::SIGSYS) {
+            watch.filtered();
+        }
         if let (Ok(ended), 1..) = (&ended, self.oom_kills) {
             watch.out_of_memory(self.oom_kills, self.memory_limit, *ended);
         }

@@ -45,6 +45,10 @@ pub trait Watch {
     /// `limit` the smallest memory limit of the cgroup and its ancestors, in bytes.
     fn out_of_memory(&mut self, _kills: u64, _limit: Option<u64>, _ended: Ended) {}
 
+    /// Called after the end of the command, if its status says that SIGSYS ended it: a seccomp filter did not allow a
+    /// system call.
+    fn filtered(&mut self) {}
+
     /// Called when the command has run for `seconds`, its timeout. The command gets SIGTERM. It is killed at once if it
     /// is process 1 without a handler, because the kernel would discard SIGTERM.
     fn timed_out(&mut self, _seconds: u64, _killed: bool) {}

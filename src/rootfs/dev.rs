@@ -35,6 +35,16 @@ const LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
 ];
 
+/// Whether a path leads to something that each container has in its /dev.
+pub(crate) fn is_usual(path: &Path) -> bool {
+    let first = path.strip_prefix("/dev").ok().and_then(|rest| rest.components().next());
+    let first = first.and_then(|name| name.as_os_str().to_str());
+    first.is_some_and(|name| {
+        let is_node = NODES.iter().any(|(node, _)| *node == name);
+        is_node || LINKS.iter().any(|(link, _)| *link == name) || ["pts", "shm", "mqueue"].contains(&name)
+    })
+}
+
 /// The steps of /dev.
 pub(super) fn plan(root: &mut RootDraft<'_>) {
     let flags = Attributes::NO_SUID.and(Attributes::NO_EXEC);

@@ -26,7 +26,7 @@
 //!
 //! /proc/self/mountinfo inside lists only these mounts.
 
-mod dev;
+pub(crate) mod dev;
 mod etc;
 mod kernel;
 mod mounts;
