@@ -41,7 +41,8 @@ pub fn explain(error: Error, call: &Call, errno: Errno) -> Error {
             text("exec.string.todo"),
         ),
         None => {
-            let strings = arguments.iter().chain(&environment).map(|string| string.len()).sum::<usize>() + path.as_os_str().len();
+            let strings = arguments.iter().chain(&environment).map(|string| string.len()).sum::<usize>()
+                + path.as_os_str().len();
             // Each string has a NUL byte and a pointer to it.
             let all = strings + (arguments.len() + environment.len()) * (1 + size_of::<usize>());
             let (stack, _) = getrlimit(Resource::RLIMIT_STACK).unwrap_or((8 << 20, 0));
