@@ -55,12 +55,13 @@ impl Rlimits {
                 let call = RestrictCall::Limit { resource, soft, hard };
                 draft.step(phase, Actor::Command, Feature::Rlimits, call, why);
             };
-            if soft >= least_for_a_start(resource) {
+            let least = least_for_a_start(resource);
+            if soft >= least {
                 step(Phase::Rlimits, soft, "rlimits.set.why");
                 continue;
             }
             // To raise a hard limit takes a capability that the process gives up later.
-            if soft != hard {
+            if hard >= least {
                 step(Phase::Rlimits, hard, "rlimits.hard.why");
             }
             step(Phase::LowLimits, soft, "rlimits.low.why");
