@@ -54,7 +54,7 @@ fn without_tables(shown: &str) -> String {
             || line.starts_with("   ") && line.trim().starts_with(|c: char| c.is_ascii_digit())
             || line.starts_with('(')
             || Regex::new(
-                r"^\S.* \((MiB|MiB/s|% of a CPU|processes), limit.*\)$|^written to the disk .*\(MiB/s\)$",
+                r"^\S.* \((MiB|MiB/s|% of a CPU|processes)(, limit.*)?\)$|^written to the disk .*\(MiB/s\)$",
             )
             .unwrap()
             .is_match(line)

@@ -99,7 +99,7 @@ impl Advice {
         }
         if !self.optional.is_empty() {
             let names: Vec<&str> = self.optional.iter().map(|feature| feature.name()).collect();
-            todo.push(text_with("limits.optional.todo", &[("features", &names.join(", "))]));
+            todo.push(command(&text("limits.optional.todo"), &format!("optional: [{}]", names.join(", "))));
         }
         let dry = self.typed.with_flag("--dry-run");
         todo.push(command(&text("limits.dry.todo"), &dry));

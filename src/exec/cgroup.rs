@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::host::run_lock::{self, RunLock};
@@ -44,6 +45,14 @@ pub(super) fn remove(cgroup: &Path) -> io::Result<()> {
             removed => return removed,
         }
     }
+}
+
+/// Whether this process sees the hierarchy of a cgroup, which may not exist any more. In another mount namespace,
+/// nothing or something else may be mounted there.
+pub(super) fn is_visible(cgroup: &Path) -> bool {
+    let nearest = cgroup.ancestors().find(|directory| directory.exists());
+    let kind = nearest.and_then(|directory| statfs(directory).ok()).map(|about| about.filesystem_type());
+    kind == Some(CGROUP_SUPER_MAGIC) || kind == Some(CGROUP2_SUPER_MAGIC)
 }
 
 /// Sends SIGKILL to all members. On cgroup v1 a frozen process does not take the signal, so the cgroup is thawed first.

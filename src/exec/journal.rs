@@ -15,6 +15,7 @@ use std::time::Duration;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
+use super::cgroup;
 use super::undo::{self, identity, namespace_of};
 use crate::error::{Error, Result};
 use crate::feature::Feature;
@@ -247,6 +248,17 @@ fn perform(entry: &Entry, patience: Duration) -> io::Result<bool> {
         return Ok(false);
     }
     let current = identity(&entry.undo)?;
+    if let (
+        None,
+        Undo::RemoveGroup { path }
+        | Undo::RemoveSharedGroup { path }
+        | Undo::WithdrawControllers { path, .. },
+    ) = (&current, &entry.undo)
+        && !cgroup::is_visible(path)
+    {
+        // The cgroup may still exist. A later command in another mount namespace removes it.
+        return Err(io::ErrorKind::NotFound.into());
+    }
     let is_ours = match &entry.outcome {
         // The name contains a random token, so nobody else has made an object with it.
         EntryOutcome::Unknown => current.is_some(),

@@ -89,6 +89,8 @@ impl Hierarchy {
     /// The directory of the process's cgroup; none if it is not below the mount point.
     pub fn own(&self) -> Option<PathBuf> {
         match &self.place {
+            // Without a final slash, which `join` would add: the path is compared as text too.
+            Place::Below(path) if path.as_os_str().is_empty() => Some(self.mount.clone()),
             Place::Below(path) => Some(self.mount.join(path)),
             _ => None,
         }
@@ -283,8 +285,10 @@ mod tests {
         let found = hierarchy(memory).unwrap();
         assert_eq!(found.own(), Some(PathBuf::from("/sys/fs/cgroup/memory/b")));
         assert_eq!((found.version, found.path), (Version::V1, "/a/b".into()));
+        let root = "36 31 0:33 / /c rw - cgroup cgroup rw,xattr,cpu,cpuacct";
+        assert_eq!(hierarchy(root).unwrap().own().unwrap().as_os_str(), "/c");
         let both = "36 31 0:33 / /c rw - cgroup cgroup rw,xattr,cpu,cpuacct";
-        assert_eq!(hierarchy(both).unwrap().own(), Some(PathBuf::from("/c/")));
+        assert_eq!(hierarchy(both).unwrap().own(), Some(PathBuf::from("/c")));
         let unified = "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw";
         let found = hierarchy(unified).unwrap();
         assert_eq!(found.own(), Some(PathBuf::from("/sys/fs/cgroup/unified/user.slice")));
