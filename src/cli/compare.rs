@@ -35,9 +35,13 @@ fn pid() -> RangedI64ValueParser<i32> {
 pub(super) fn run(color: Color, args: &CompareArgs) -> Result<u8> {
     decide(color, Stream::Out);
     // The caller's side is on the left, as in every view.
+    let line = ["compare".to_owned(), args.first.to_string()]
+        .into_iter()
+        .chain(args.second.map(|pid| pid.to_string()));
+    let line = line.collect::<Vec<_>>().join(" ");
     let (left, right) = match args.second {
-        Some(second) => (Subject::open(args.first)?, Subject::open(second)?),
-        None => (Subject::shell()?, Subject::open(args.first)?),
+        Some(second) => (Subject::open(args.first, &line)?, Subject::open(second, &line)?),
+        None => (Subject::shell()?, Subject::open(args.first, &line)?),
     };
     let comparison = Comparison::of(left, right)?;
     render::out(&match args.format {

@@ -1,6 +1,9 @@
 //! `sandbox enter PID|NAME -- COMMAND`: runs a command in the namespaces of a running process.
 
-use std::ffi::OsString;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io::IsTerminal;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use clap::Args;
@@ -9,13 +12,14 @@ use super::output::{self, OutputArgs};
 use super::target::Target;
 use super::watch::Narrator;
 use crate::config::compose::Ending;
-use crate::config::enter;
+use crate::config::enter::{self, Entered, Entry};
 use crate::config::spec::Spec;
 use crate::error::{Error, Result};
 use crate::host::resolver::Resolver;
 use crate::host::{ProgramFile, command};
 use crate::render::paint::{Color, Stream, decide};
-use crate::text::{text, text_with};
+use crate::text::{printed, text_with};
+use crate::value::shell::quote;
 
 /// The flags of `enter`.
 #[derive(Debug, Args)]
@@ -24,6 +28,12 @@ pub(super) struct EnterArgs {
     /// A PID on this machine, or the name of a running container (`name` in its spec)
     #[arg(value_name = "PID|NAME")]
     target: Target,
+    /// Keep your own capabilities, and your cgroups. Only for a container that you trust
+    #[arg(long)]
+    privileged: bool,
+    /// Set an environment variable of the command; without a value, it is the one of your environment (may be repeated)
+    #[arg(long, short, value_name = "NAME[=VALUE]")]
+    env: Vec<OsString>,
     #[command(flatten)]
     output: OutputArgs,
     /// The command to run there, after `--`; the default is sh
@@ -38,23 +48,62 @@ pub(super) fn run(color: Color, args: EnterArgs) -> Result<u8> {
     if !output.dry_run {
         output::protect_program();
     }
-    // The subject is open until the end, so its PID cannot mean another process meanwhile.
-    let subject = args.target.open()?;
-    let namespaces = enter::others(subject.pid);
-    if namespaces.is_empty() {
-        let pid = subject.pid.to_string();
-        return Err(Error::failed(text_with("enter.same", &[("pid", &pid)])).todo(text("enter.same.todo")));
-    }
     let command = if args.command.is_empty() { vec!["sh".into()] } else { args.command };
+    let words: Vec<String> = command.iter().map(quote).collect();
+    let line = format!("enter {} -- {}", args.target, words.join(" "));
+    // The subject is open until the end, so its PID cannot mean another process meanwhile.
+    let subject = args.target.open(&line)?;
+    let entered = Entered::read(subject.pid)?;
+    if entered.namespaces.is_empty() {
+        let pid = subject.pid.to_string();
+        let todo = text_with("enter.same.todo", &[("pid", &pid)]);
+        return Err(Error::failed(text_with("enter.same", &[("pid", &pid)])).todo(todo));
+    }
+    let environment = environment(entered.ids.0, &args.env)?;
+    let path = environment.get(OsStr::new("PATH")).map_or(OsStr::new(command::PATH), OsString::as_os_str);
     let root = enter::root(subject.pid);
-    let path =
-        command::resolve(&command[0], &Resolver::new(Some(Path::new(&root))), &command::callers_path())?;
+    let path = command::resolve(&command[0], &Resolver::new(Some(Path::new(&root))), path)?;
     let ending = Ending::Command { path, arguments: command.clone() };
-    let plan = enter::plan(subject.pid, &namespaces, ProgramFile::gather(), ending, output.show_proc);
+    let entry = Entry {
+        ending,
+        environment: Some(
+            environment.iter().map(|(name, value)| [name.as_os_str(), value].join(OsStr::new("="))).collect(),
+        ),
+        privileged: args.privileged,
+        has_terminal: std::io::stdin().is_terminal()
+            || std::io::stdout().is_terminal()
+            || std::io::stderr().is_terminal(),
+        view: output.show_proc,
+    };
+    let plan = enter::plan(&entered, ProgramFile::gather(), entry);
     if output.dry_run {
         output::print_plan(&plan, output);
         return Ok(0);
     }
     let spec = Spec { command, ..Spec::default() };
     output::run_command(&plan, output, &mut Narrator::new(output, &spec))
+}
+
+/// The environment of the command. From the caller's it has only TERM, and what `wanted` names: `NAME=VALUE`, or `NAME`.
+fn environment(user: u32, wanted: &[OsString]) -> Result<BTreeMap<OsString, OsString>> {
+    let terminal = std::env::var_os("TERM").unwrap_or_else(|| "xterm".into());
+    let home = if user == 0 { "/root" } else { "/" };
+    let mut all: BTreeMap<OsString, OsString> = BTreeMap::from([
+        ("PATH".into(), command::PATH.into()),
+        ("HOME".into(), home.into()),
+        ("TERM".into(), terminal),
+    ]);
+    for one in wanted {
+        let bytes = one.as_bytes();
+        let Some(end) = bytes.iter().position(|byte| *byte == b'=') else {
+            all.extend(std::env::var_os(one).map(|value| (one.clone(), value)));
+            continue;
+        };
+        if end == 0 {
+            return Err(Error::usage(text_with("enter.env", &[("value", &printed(one))])));
+        }
+        let part = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+        all.insert(part(&bytes[..end]), part(&bytes[end + 1..]));
+    }
+    Ok(all)
 }

@@ -166,6 +166,9 @@ impl<A: FromArgMatches> FromArgMatches for Described<A> {
 /// Rust's runtime has already opened /dev/null for each standard descriptor that was closed. It also ignores SIGPIPE,
 /// so a write to a pipe without a reader is an error and does not kill the process.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
+    if let Some(error) = refused_privilege() {
+        return report(Color::Auto, &error);
+    }
     crate::sys::default_child_signal();
     let arguments: Vec<OsString> = arguments.collect();
     if arguments.len() < 2 {
@@ -205,6 +208,26 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     }
     let result = cli.command.perform(cli.global.color, swept);
     finish(cli.global.color, result)
+}
+
+/// The refusal of a set-user-ID, set-group-ID or capable copy of this program: it runs any command for its caller, with
+/// all the privileges that it has. After sudo(8) and su(1), the real and the effective IDs are equal. A security module
+/// can set AT_SECURE too, without any such privilege.
+fn refused_privilege() -> Option<Error> {
+    if !crate::sys::is_secure_execution() {
+        return None;
+    }
+    let (user, group) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    let differs = user != nix::unistd::getuid() || group != nix::unistd::getgid();
+    let has_capabilities = || caps::read(None, caps::CapSet::Permitted).is_ok_and(|set| !set.is_empty());
+    let is_refused = differs || (!user.is_root() && has_capabilities());
+    let program = std::env::current_exe().unwrap_or_default();
+    is_refused.then(|| {
+        Error::failed(text("common.secure.what"))
+            .why(text("common.secure.reason"))
+            .todo(format!("sudo chmod ug-s {}", quote(&program)))
+            .todo(format!("sudo setcap -r {}", quote(&program)))
+    })
 }
 
 /// The exit status. Reports an error, and whether output could not be written.

@@ -174,7 +174,8 @@ impl Extras {
             ("pids", _) => notes.extend([text("pids.help"), text("limits.help")]),
             (_, Some(feature)) if !feature.is_namespace() => notes.push(text("limits.help")),
             (_, Some(_)) => notes.push(text("common.help.killed")),
-            ("run" | "enter", _) => notes.push(text("run.help")),
+            ("run", _) => notes.push(text("run.help")),
+            ("enter", _) => notes.push(text("enter.help")),
             ("verify", _) => notes.push(text("verify.why")),
             ("spec", _) => notes.push(text("spec.help")),
             ("compare", _) => {

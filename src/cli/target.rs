@@ -1,17 +1,28 @@
 //! A process that a command line names: by its PID, or by the name of one of the caller's containers.
 
+use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
 use crate::exec::sweep;
 use crate::teach::compare::Subject;
 use crate::text::{text, text_with};
+use crate::value::shell::quote;
 
 /// `4711` or `web`. A number is a PID.
 #[derive(Debug, Clone)]
 pub(super) enum Target {
     Pid(i32),
     Name(String),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Pid(pid) => pid.fmt(f),
+            Target::Name(name) => f.write_str(&quote(name)),
+        }
+    }
 }
 
 impl FromStr for Target {
@@ -27,18 +38,18 @@ impl FromStr for Target {
 }
 
 impl Target {
-    /// Opens the process.
+    /// Opens the process. `line` is the command line of `sandbox`, as [`Subject::open`] needs it.
     ///
     /// # Errors
     /// No container has this name, or several have it; as [`Subject::open`].
-    pub(super) fn open(&self) -> Result<Subject> {
+    pub(super) fn open(&self, line: &str) -> Result<Subject> {
         let name = match self {
-            Target::Pid(pid) => return Subject::open(*pid),
+            Target::Pid(pid) => return Subject::open(*pid, line),
             Target::Name(name) => name,
         };
         let values = [("name", name.as_str())];
         match &*sweep::named(name)? {
-            [pid] => Subject::open(*pid),
+            [pid] => Subject::open(*pid, line),
             [] => {
                 Err(Error::failed(text_with("run.target.none", &values)).todo(text("run.target.none.todo")))
             }

@@ -7,7 +7,7 @@ use clap::Args;
 use super::prepare;
 use super::target::Target;
 use crate::config::compose::{self, Ending};
-use crate::config::enter;
+use crate::config::enter::{self, Entered, Entry};
 use crate::error::Result;
 use crate::exec::Unwatched;
 use crate::feature::Purpose;
@@ -16,6 +16,7 @@ use crate::render::paint::{Color, Stream, decide};
 use crate::teach::agent::Agent;
 use crate::teach::verify;
 use crate::text::text_with;
+use crate::value::shell::quote;
 
 /// The flags of `verify`.
 #[derive(Debug, Args)]
@@ -32,7 +33,7 @@ pub(super) struct VerifyArgs {
 /// Compares what the kernel shows with the spec.
 pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
     decide(color, Stream::Out);
-    let subject = args.target.open()?;
+    let subject = args.target.open(&format!("verify {} {}", args.target, quote(&args.spec)))?;
     let spec = prepare::read(&args.spec)?;
     let machine = compose::gather(&spec);
     let plan = compose::plan(
@@ -46,7 +47,14 @@ pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
     let agent = match others.is_empty() {
         true => None,
         false => {
-            let joins = enter::plan(subject.pid, &others, machine.host.program, Ending::Demonstration, false);
+            let entry = Entry {
+                ending: Ending::Demonstration,
+                environment: None,
+                privileged: true,
+                has_terminal: false,
+                view: false,
+            };
+            let joins = enter::plan(&Entered::read(subject.pid)?, machine.host.program, entry);
             Some(Agent::start(&joins, &mut Unwatched)?)
         }
     };

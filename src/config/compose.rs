@@ -19,6 +19,7 @@ use crate::observe::hierarchy::{Controller, Version};
 use crate::plan::call::gate::GateCall;
 use crate::plan::call::mount::MountCall;
 use crate::plan::call::process::ProcessCall;
+use crate::plan::call::terminal::TerminalCall;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Addition, Context, Draft, Plan, plan_terminal};
 use crate::rootfs::{self, RootRequest, Rootfs};
@@ -197,7 +198,7 @@ pub fn plan(spec: &Spec, machine: &Machine, purpose: impl Into<Purpose>, ending:
     cgroups::plan(host, &mut draft);
     if spec.tty {
         let inside = draft.mounts("devpts");
-        plan_terminal(&mut draft, inside, owner_of_terminal(&spec, host, inside));
+        plan_terminal(&mut draft, inside, owner_of_terminal(&spec, host, inside), TerminalCall::Stdio);
     }
     let ids = spec.user.as_ref().map(|user| user.ids(host));
     if let Some(run_as) = &spec.run_as {

@@ -1,15 +1,167 @@
-//! Enters the namespaces of a running container: a plan of setns(2) calls, as nsenter(1) makes them.
+//! Enters a running container: a plan of setns(2) calls, as nsenter(1) makes them. The command that it starts gets no
+//! more than the process whose namespaces it joins.
+//!
+//! The container may be hostile: every program in it can be a trap, also `sh`. So the command takes over the user, the
+//! capability sets and no_new_privs of that process, as its status file shows them, and moves to its cgroups where the
+//! caller has the right to. It gets none of the caller's environment, and never the caller's terminal, into whose input
+//! it could write (TIOCSTI). No file of /proc is read after the join: /proc inside belongs to the container, and a FIFO
+//! in place of a file would wait for ever. proc_pid_status(5), capabilities(7)
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use caps::Capability;
+use nix::unistd::{AccessFlags, access};
+use procfs::process::Status;
 
 use super::compose::{Ending, frame};
+use crate::error::{Error, Result};
 use crate::feature::{Feature, Purpose};
 use crate::host::ProgramFile;
 use crate::host::resolver::Resolver;
-use crate::observe::proc::namespace_link;
+use crate::observe::file;
+use crate::observe::hierarchy::{Version, hierarchies};
+use crate::observe::proc::{id_inside, namespace_link};
+use crate::plan::call::file::FileCall;
 use crate::plan::call::process::{Namespaces, ProcessCall};
+use crate::plan::call::restrict::RestrictCall;
+use crate::plan::call::terminal::TerminalCall;
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Draft, Plan};
+use crate::plan::{Actor, Draft, Plan, plan_terminal};
+use crate::text::{text, text_with};
+
+/// A process whose namespaces are entered, and what is taken over from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entered {
+    /// Its PID in the caller's PID namespace.
+    pub pid: i32,
+    /// Those of its namespaces that differ from the caller's.
+    pub namespaces: Vec<Feature>,
+    /// Its user and group IDs, in its user namespace.
+    pub ids: (u32, u32),
+    /// Whether the caller has these IDs there already.
+    has_ids: bool,
+    /// Its user ID, in the caller's user namespace.
+    owner: u32,
+    /// Whether the caller's supplementary groups can be dropped.
+    may_drop_groups: bool,
+    sets: CapabilitySets,
+    no_new_privileges: bool,
+    has_filter: bool,
+    /// The files by which the caller moves to its cgroups.
+    cgroups: Vec<PathBuf>,
+    /// How many of its cgroups the caller may not enter.
+    closed_cgroups: usize,
+}
+
+/// The five capability sets of a process, as far as the caller can take them over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct CapabilitySets {
+    /// None: nothing has to be dropped.
+    bounding: Option<Vec<Capability>>,
+    permitted: Vec<Capability>,
+    effective: Vec<Capability>,
+    inheritable: Vec<Capability>,
+    ambient: Vec<Capability>,
+}
+
+/// The user ID that means no ID: the process's own has no name in its user namespace.
+const NOBODY: u32 = 65534;
+
+impl Entered {
+    /// Reads the process.
+    ///
+    /// # Errors
+    /// Its status cannot be read.
+    pub fn read(pid: i32) -> Result<Entered> {
+        let process = format!("/proc/{pid}");
+        let status = |process: &str| {
+            let path = format!("{process}/status");
+            file::parse::<Status>(&path)
+                .map_err(|error| Error::failed(text("enter.unread")).call(format!("read(<{path}>)"), error))
+        };
+        let (theirs, own) = (status(&process)?, status("/proc/self")?);
+        let namespaces = others(pid);
+        let new_user = namespaces.contains(&Feature::User);
+        let inside = |id: u32, map: &str| match new_user {
+            true => id_inside(&format!("{process}/{map}"), id),
+            false => Some(id),
+        };
+        let (user, group) = (inside(theirs.euid, "uid_map"), inside(theirs.egid, "gid_map"));
+        let own_ids = (inside(own.euid, "uid_map"), inside(own.egid, "gid_map"));
+        let setgroups = file::read_text(format!("{process}/setgroups")).unwrap_or_default();
+        let is_privileged = own.capeff & Capability::CAP_SETGID.bitmask() != 0;
+        let (cgroups, closed_cgroups) = cgroups(&process);
+        Ok(Entered {
+            pid,
+            ids: (user.unwrap_or(NOBODY), group.unwrap_or(NOBODY)),
+            has_ids: own_ids == (user, group),
+            owner: theirs.euid,
+            may_drop_groups: setgroups.trim() != "deny" && (new_user || is_privileged),
+            sets: CapabilitySets::of(&theirs, &own, new_user, user == Some(0)),
+            no_new_privileges: theirs.nonewprivs == Some(1),
+            has_filter: theirs.seccomp.is_some_and(|mode| mode != 0),
+            namespaces,
+            cgroups,
+            closed_cgroups,
+        })
+    }
+
+    /// What the plan takes over, and what it cannot take over: one line for each.
+    fn notes(&self, privileged: bool) -> Vec<String> {
+        let names = self.namespaces.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");
+        let (pid, (user, group)) = (self.pid.to_string(), self.ids);
+        let ids = format!("{user}:{group}");
+        let mut values = vec![("names", names.as_str()), ("pid", &pid), ("ids", &ids)];
+        if privileged {
+            return vec![text_with("enter.note.privileged", &values)];
+        }
+        let more =
+            [(self.no_new_privileges, "enter.note.nonew"), (!self.cgroups.is_empty(), "enter.note.cgroups")];
+        let more: String =
+            more.iter().filter(|(is, _)| *is).map(|(_, key)| format!(", {}", text(key))).collect();
+        values.push(("more", &more));
+        let mut notes = vec![text_with("enter.note", &values)];
+        let left = [(self.has_filter, "enter.note.filter"), (self.closed_cgroups > 0, "enter.note.closed")];
+        let left: Vec<String> = left.iter().filter(|(is, _)| *is).map(|(_, key)| text(key)).collect();
+        if !left.is_empty() {
+            notes.push(text_with("enter.note.left", &[("left", &left.join(", "))]));
+        }
+        notes
+    }
+}
+
+impl CapabilitySets {
+    /// The sets of a process. A process that joins a user namespace has all capabilities in it; otherwise no set can
+    /// have more than the caller has.
+    fn of(theirs: &Status, own: &Status, new_user: bool, is_root: bool) -> CapabilitySets {
+        let mine = |set: u64| if new_user { u64::MAX } else { set };
+        let permitted = theirs.capprm & mine(own.capprm);
+        let inheritable = theirs.capinh & (permitted | mine(own.capinh | own.capbnd.unwrap_or_default()));
+        let mut bounding = theirs.capbnd.unwrap_or_default();
+        if is_root {
+            // execve(2) gives root all of its bounding set. The process may have given up some of it.
+            bounding &= permitted | inheritable;
+        }
+        let bound = names(bounding);
+        let is_all = names(mine(own.capbnd.unwrap_or_default()) & !bounding).is_empty();
+        CapabilitySets {
+            bounding: (!is_all).then_some(bound),
+            permitted: names(permitted),
+            effective: names(theirs.capeff & permitted),
+            inheritable: names(inheritable),
+            ambient: names(theirs.capamb.unwrap_or_default() & permitted & inheritable),
+        }
+    }
+}
+
+/// The capabilities of a set, in the order of their numbers.
+fn names(set: u64) -> Vec<Capability> {
+    let mut all: Vec<Capability> =
+        caps::all().into_iter().filter(|capability| set & capability.bitmask() != 0).collect();
+    all.sort_by_key(|capability| *capability as u8);
+    all
+}
 
 /// The namespaces of a process that differ from those of the caller.
 pub fn others(pid: i32) -> Vec<Feature> {
@@ -21,9 +173,55 @@ pub fn others(pid: i32) -> Vec<Feature> {
     Feature::NAMESPACES.iter().copied().filter(is_other).collect()
 }
 
+/// The files by which the caller can move to the cgroups of a process that differ from its own, and the number of those
+/// that it may not enter. On cgroup v2, the caller must also have the right to write to the nearest common ancestor.
+/// cgroups(7)
+fn cgroups(process: &str) -> (Vec<PathBuf>, usize) {
+    let (own, theirs) = (hierarchies("/proc/self"), hierarchies(process));
+    let (mut files, mut closed) = (Vec::new(), 0);
+    for (own, theirs) in own.iter().zip(&theirs) {
+        if own.mount != theirs.mount || own.path == theirs.path {
+            continue;
+        }
+        let (Some(from), Some(to)) = (own.own(), theirs.own()) else {
+            closed += 1;
+            continue;
+        };
+        let may_write = |file: &PathBuf| access(file, AccessFlags::W_OK).is_ok();
+        // On v1, a single thread that moves itself by `tasks` does not wait as long as by cgroup.procs.
+        let (file, is_open) = match own.version {
+            Version::V1 => (to.join("tasks"), true),
+            Version::V2 => {
+                let common = to.ancestors().find(|above| from.starts_with(above)).unwrap_or(&own.mount);
+                (to.join("cgroup.procs"), may_write(&common.join("cgroup.procs")))
+            }
+        };
+        match is_open && may_write(&file) {
+            true => files.push(file),
+            false => closed += 1,
+        }
+    }
+    (files, closed)
+}
+
+/// How the command is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The end of the plan.
+    pub ending: Ending,
+    /// The environment of the command. None: that of the caller.
+    pub environment: Option<Vec<OsString>>,
+    /// Whether the command keeps the capabilities of the caller.
+    pub privileged: bool,
+    /// Whether one of the caller's descriptors 0 to 2 is a terminal.
+    pub has_terminal: bool,
+    /// Whether the child reports what it sees.
+    pub view: bool,
+}
+
 /// The plan. A helper process joins the namespaces and then makes the child, because a process enters a PID or time
 /// namespace only as a new child.
-pub fn plan(pid: i32, namespaces: &[Feature], program: ProgramFile, ending: Ending, view: bool) -> Plan {
+pub fn plan(entered: &Entered, program: ProgramFile, entry: Entry) -> Plan {
     let mut draft = Draft::new(Purpose::Container, Vec::new());
     if program.can_be_left {
         // /proc inside belongs to the container and may be hostile.
@@ -32,27 +230,81 @@ pub fn plan(pid: i32, namespaces: &[Feature], program: ProgramFile, ending: Endi
     } else {
         draft.common(Phase::Program, Actor::Host, ProcessCall::ExecuteCopy, "run.copy.why");
     }
-    draft.tree(Resolver::new(Some(Path::new(&root(pid)))));
-    frame(&mut draft, ending, view, true, None);
+    let is_command = matches!(entry.ending, Ending::Command { .. });
+    draft.tree(Resolver::new(Some(Path::new(&root(entered.pid)))));
+    frame(&mut draft, entry.ending, entry.view, false, entry.environment);
+    if is_command {
+        entered.notes(entry.privileged).into_iter().for_each(|note| draft.note(note));
+        draft.common(Phase::Undumpable, Actor::Command, ProcessCall::Undumpable, "run.undumpable.why");
+    }
+    if !entry.privileged {
+        for file in &entered.cgroups {
+            let write = FileCall::Write { path: file.clone(), content: "0".into() };
+            draft.common(Phase::Join, Actor::Child, write, "enter.cgroup.why");
+        }
+    }
     let helper = Actor::Helper;
     // The helper still has the caller's credentials and descriptors, so no process of the container may trace it.
     draft.common(Phase::Offsets, helper, ProcessCall::Undumpable, "enter.undumpable.why");
-    let joined = Namespaces::of(namespaces);
-    draft.common(
-        Phase::Offsets,
-        helper,
-        ProcessCall::Join { pid: Some(pid), namespaces: joined },
-        "enter.join.why",
-    );
-    if namespaces.contains(&Feature::User) {
-        // The caller's own ID may not be mapped in the user namespace. The helper becomes root inside.
-        draft.common(Phase::Offsets, helper, ProcessCall::SetGroup(0), "enter.root.why");
-        draft.common(Phase::Offsets, helper, ProcessCall::SetUser(0), "enter.root.why");
-        // If fs.suid_dumpable is 1, a change of IDs makes the process dumpable, and so traceable, again.
-        draft.common(Phase::Offsets, helper, ProcessCall::Undumpable, "enter.undumpable.why");
+    let join = ProcessCall::Join { pid: Some(entered.pid), namespaces: Namespaces::of(&entered.namespaces) };
+    draft.common(Phase::Offsets, helper, join, "enter.join.why");
+    plan_ids(entered, entry.privileged, &mut draft);
+    if !entry.privileged {
+        plan_sets(entered, &mut draft);
+    }
+    if is_command && entry.has_terminal {
+        let is_root = nix::unistd::geteuid().is_root();
+        plan_terminal(&mut draft, false, is_root.then_some(entered.owner), TerminalCall::StdioTerminals);
+    } else if is_command {
+        // Without a controlling terminal, the command cannot open /dev/tty.
+        let call = TerminalCall::NewSession;
+        draft.common(Phase::Session, Actor::Command, call, "terminal.session.why");
     }
     draft.through_helper();
     draft.finish()
+}
+
+/// The user of the command: the one of the process that is entered. With `privileged` and without a new user namespace,
+/// the caller's stays.
+fn plan_ids(entered: &Entered, privileged: bool, draft: &mut Draft) {
+    let joins_user = entered.namespaces.contains(&Feature::User);
+    if privileged && !joins_user {
+        return;
+    }
+    let mut step = |call, why| draft.common(Phase::RunAs, Actor::Command, call, why);
+    let (user, group) = entered.ids;
+    if entered.may_drop_groups {
+        step(ProcessCall::DropGroups, "runas.groups.why");
+    }
+    if entered.may_drop_groups || !entered.has_ids {
+        step(ProcessCall::SetGroup(group), "enter.ids.why");
+        if user != 0 && !entered.sets.permitted.is_empty() && !privileged {
+            step(ProcessCall::KeepCapabilities, "enter.keep.why");
+        }
+        step(ProcessCall::SetUser(user), "enter.ids.why");
+        // If fs.suid_dumpable is 1, a change of IDs makes the process dumpable, and so traceable, again.
+        step(ProcessCall::Undumpable, "enter.undumpable.why");
+        step(ProcessCall::DieWithParent, "runas.pdeathsig.why");
+    }
+}
+
+/// The capability sets and no_new_privs.
+fn plan_sets(entered: &Entered, draft: &mut Draft) {
+    let CapabilitySets { bounding, permitted, effective, inheritable, ambient } = entered.sets.clone();
+    let mut step = |phase, call, why| draft.step(phase, Actor::Command, Feature::Capabilities, call, why);
+    if let Some(keep) = bounding {
+        let last = crate::host::last_capability().unwrap_or(Capability::CAP_CHECKPOINT_RESTORE as u8);
+        step(Phase::Bounding, RestrictCall::Bound { keep, last }, "capabilities.bound.why");
+    }
+    step(Phase::Capabilities, RestrictCall::ClearAmbient, "capabilities.ambient.why");
+    let sets = RestrictCall::CapabilitySets { effective, permitted, inheritable };
+    step(Phase::Capabilities, sets, "enter.sets.why");
+    if !ambient.is_empty() {
+        step(Phase::Capabilities, RestrictCall::RaiseAmbient { raise: ambient }, "enter.ambient.why");
+    }
+    if entered.no_new_privileges {
+        step(Phase::NoNewPrivs, RestrictCall::NoNewPrivileges, "capabilities.nonew.why");
+    }
 }
 
 /// The root directory of a process, as a path of the caller: a link in /proc. proc_pid_root(5)
@@ -64,14 +316,54 @@ pub fn root(pid: i32) -> String {
 mod tests {
     use super::*;
 
+    /// This process, as if its namespaces were others.
+    fn own(namespaces: &[Feature]) -> Entered {
+        let own = Entered::read(std::process::id().cast_signed()).unwrap();
+        Entered { pid: 1, namespaces: namespaces.to_vec(), ..own }
+    }
+
+    fn calls(entered: &Entered, privileged: bool, has_terminal: bool) -> Vec<String> {
+        let ending = Ending::Command { path: "/bin/true".into(), arguments: vec!["true".into()] };
+        let entry = Entry { ending, environment: Some(vec![]), privileged, has_terminal, view: false };
+        let plan = plan(entered, ProgramFile::gather(), entry);
+        assert!(plan.namespaces.is_empty());
+        plan.steps.iter().map(|step| step.call.to_string()).collect()
+    }
+
     #[test]
     fn a_plan_of_joins_makes_no_namespace() {
-        let ending = Ending::Command { path: "/bin/true".into(), arguments: vec!["true".into()] };
-        let plan = plan(1, &[Feature::Uts, Feature::Pid], ProgramFile::gather(), ending, false);
-        assert!(plan.namespaces.is_empty());
-        let calls: Vec<String> = plan.steps.iter().map(|step| step.call.to_string()).collect();
+        let calls = calls(&own(&[Feature::Uts, Feature::Pid]), false, false);
         let place = |part: &str| calls.iter().position(|call| call.contains(part)).unwrap();
         let join = place("setns(<pidfd of 1>, CLONE_NEWUTS|CLONE_NEWPID)");
         assert!(place("PR_SET_DUMPABLE, 0") < join && join < place("CLONE_PARENT") && join < place("execve"));
+        assert!(place("capset(") < place("execve") && place("setsid()") < place("execve"));
+    }
+
+    #[test]
+    fn the_privileges_of_the_caller_are_kept_only_on_request() {
+        let mut entered = own(&[Feature::Uts]);
+        entered.sets.bounding = Some(vec![Capability::CAP_KILL]);
+        entered.no_new_privileges = true;
+        let has =
+            |privileged, part: &str| calls(&entered, privileged, true).iter().any(|call| call.contains(part));
+        for part in ["capset(", "PR_CAPBSET_DROP, ~[CAP_KILL]", "PR_SET_NO_NEW_PRIVS"] {
+            assert!(has(false, part) && !has(true, part), "{part}");
+        }
+        assert!(has(true, "TIOCSCTTY"), "the caller's terminal is never passed on");
+    }
+
+    #[test]
+    fn no_set_is_larger_than_that_of_the_process() {
+        let status = file::parse::<Status>("/proc/self/status").unwrap();
+        assert_eq!(CapabilitySets::of(&status, &status, true, true).permitted, names(status.capprm));
+        // Root that has given up CAP_KILL does not get it back by execve(2).
+        let mut root = status;
+        (root.capprm, root.capeff, root.capinh, root.capbnd) = (0b10_0001, 0b1, 0, Some(0b1111_1111));
+        root.capamb = Some(0);
+        let sets = CapabilitySets::of(&root, &root, true, true);
+        assert_eq!(sets.bounding, Some(names(0b10_0001)));
+        assert_eq!((sets.effective, sets.ambient), (names(0b1), vec![]));
+        root.capbnd = Some(0);
+        assert_eq!(CapabilitySets::of(&root, &root, true, false).bounding, Some(vec![]));
     }
 }

@@ -74,6 +74,8 @@ pub struct Container {
     journal: Journal,
     /// The cgroup with the memory limit, if there is one.
     memory: Option<PathBuf>,
+    /// Whether only those of descriptors 0 to 2 became the new terminal that were one.
+    keeps_files: bool,
     /// How long the command may run, in seconds.
     timeout: Option<u64>,
     /// How many processes of that cgroup the OOM killer has killed.
@@ -142,6 +144,7 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
             signals: run.signals,
             child,
             journal: run.journal,
+            keeps_files: plan.steps.iter().any(keeps_files),
             memory: memory_cgroup(plan),
             timeout: plan.timeout,
             oom_kills: 0,
@@ -347,6 +350,10 @@ fn is_fork(step: &Step) -> bool {
 
 fn needs_run_directory(step: &Step) -> bool {
     step.undo.is_some() || matches!(step.call, Call::File(FileCall::LockShared { .. }))
+}
+
+fn keeps_files(step: &Step) -> bool {
+    matches!(step.call, Call::Terminal(TerminalCall::StdioTerminals))
 }
 
 fn is_exec(step: &Step) -> bool {

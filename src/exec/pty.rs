@@ -6,13 +6,13 @@
 //! A terminal has no end of file, only a key for it: VEOF, usually Ctrl-D. So if standard input is a file or a pipe,
 //! that key is written at its end. A program that reads lines takes it as the end of its input.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::stdio::{stdin, stdout};
+use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::{OptionalActions, SpecialCodeIndex, Termios};
 use rustix::{fs, io, termios};
 
@@ -32,6 +32,7 @@ const POLL_INTERVAL: u8 = 100;
 pub(super) struct TerminalRelay {
     /// None after a hang-up: when the last master is closed, the command's session gets SIGHUP.
     master: Option<OwnedFd>,
+    /// Where the output is copied to.
     stdout: OwnedFd,
     raw: Option<RawMode>,
     /// Input that is not written to the master yet.
@@ -49,11 +50,17 @@ pub(super) struct TerminalRelay {
 }
 
 impl TerminalRelay {
-    /// Sets the user's terminal to raw mode, and begins to copy.
+    /// Sets the user's terminal to raw mode, and begins to copy. With `only_terminals`, the command has those of
+    /// descriptors 0 to 2 itself that are files or pipes. Then only what is a terminal is read and written.
     ///
     /// # Errors
     /// Those of signalfd(2) and fcntl(2).
-    pub(super) fn start(master: OwnedFd, signals: &Signals) -> Result<TerminalRelay> {
+    pub(super) fn start(master: OwnedFd, signals: &Signals, only_terminals: bool) -> Result<TerminalRelay> {
+        let output = match only_terminals {
+            true if !termios::isatty(stdout()) && termios::isatty(stderr()) => stderr(),
+            true if !termios::isatty(stdout()) => stdin(),
+            _ => stdout(),
+        };
         // SIGWINCH: the size of the user's window has changed. SIGCONT: `sandbox` was stopped, and the shell has
         // changed the mode of the terminal.
         signals.add(&[Signal::SIGWINCH, Signal::SIGCONT])?;
@@ -63,11 +70,11 @@ impl TerminalRelay {
         let _ = resize(&master);
         Ok(TerminalRelay {
             master: Some(master),
-            stdout: nonblocking_stdout()?,
+            stdout: nonblocking(output)?,
             raw: RawMode::enter(),
             input: Vec::new(),
             output: Vec::new(),
-            is_open: true,
+            is_open: !only_terminals || termios::isatty(stdin()),
             at_line_start: true,
             is_idle: false,
             has_ended: false,
@@ -250,18 +257,18 @@ pub(super) fn from_background<T>(act: impl FnOnce() -> T) {
     let _ = set.thread_unblock();
 }
 
-/// Standard output, without blocking. O_NONBLOCK belongs to the open file (open(2)), which the user's shell shares,
+/// A descriptor for output, without blocking. O_NONBLOCK belongs to the open file (open(2)), which the user's shell shares,
 /// so a terminal or a pipe is opened again. A regular file never blocks, and a new open file would start at its
 /// beginning. What cannot be opened again (a socket, a terminal of another user) is used as it is.
-fn nonblocking_stdout() -> Result<OwnedFd> {
+fn nonblocking(output: BorrowedFd<'_>) -> Result<OwnedFd> {
     let is_pipe = |stat: fs::Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo;
-    if termios::isatty(stdout()) || fs::fstat(stdout()).is_ok_and(is_pipe) {
+    if termios::isatty(output) || fs::fstat(output).is_ok_and(is_pipe) {
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        if let Ok(again) = fs::open("/proc/self/fd/1", flags, Mode::empty()) {
+        if let Ok(again) = fs::open(format!("/proc/self/fd/{}", output.as_raw_fd()), flags, Mode::empty()) {
             return Ok(again);
         }
     }
-    io::fcntl_dupfd_cloexec(stdout(), 3).map_err(|errno| {
+    io::fcntl_dupfd_cloexec(output, 3).map_err(|errno| {
         Error::failed("cannot write to standard output").call("fcntl(1, F_DUPFD_CLOEXEC, 3)", errno)
     })
 }

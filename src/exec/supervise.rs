@@ -9,7 +9,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
-use nix::unistd::{Pid, getpgrp, tcgetpgrp, tcsetpgrp};
+use nix::unistd::{Pid, getpgrp, getsid, tcgetpgrp, tcsetpgrp};
 use procfs::process::{Stat, StatFlags, Status};
 
 use super::pty::{TerminalRelay, from_background};
@@ -66,14 +66,18 @@ impl Container {
     /// of the user's terminal is always restored.
     fn wait_for_end(&mut self, watch: &mut dyn Watch) -> Result<()> {
         let master = self.slots.terminal.take();
-        let mut relay = master.map(|master| TerminalRelay::start(master, &self.signals)).transpose()?;
+        let mut relay =
+            master.map(|master| TerminalRelay::start(master, &self.signals, self.keeps_files)).transpose()?;
         let mut dropped_before = false;
         let mut has_ended = false;
         let mut timeout = Timeout::start(self.timeout)?;
         loop {
             while let Some(arrived) = self.signals.next() {
                 match &mut relay {
-                    None => self.forward(arrived, arrived.from_terminal, &mut dropped_before, watch),
+                    None => {
+                        let has_it = arrived.from_terminal && shares_session(self.child);
+                        self.forward(arrived, has_it, &mut dropped_before, watch);
+                    }
                     Some(relay) if relay.handle(arrived) => {}
                     // Only output is left to print, and nobody reads it.
                     Some(relay) if has_ended && arrived.ends() => relay.hang_up(),
@@ -245,6 +249,11 @@ impl Drop for Container {
             let _ = self.end();
         }
     }
+}
+
+/// Whether a process is in the session of `sandbox`. The terminal sends its signals only to processes of its own session.
+fn shares_session(process: Pid) -> bool {
+    getsid(Some(process)).is_ok_and(|session| getsid(None) == Ok(session))
 }
 
 /// Whether a process was killed by a signal before it called execve(2): the flag PF_FORKNOEXEC (linux/sched.h) in

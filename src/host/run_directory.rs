@@ -21,6 +21,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::observe::file;
+use crate::observe::proc::id_outside;
 use crate::text::{text, text_with};
 
 /// How often an operation is tried again because another `sandbox` has removed the directory or the file meanwhile.
@@ -60,17 +61,7 @@ pub fn path() -> PathBuf {
 /// A user ID as seen in the parent user namespace. Two users can both be root in their user namespaces, and must not
 /// get the same directory.
 fn id_in_parent(uid: u32) -> u32 {
-    let map = file::read_text("/proc/self/uid_map").unwrap_or_default();
-    let outside = map.lines().find_map(|line| {
-        let numbers: Vec<u32> = line.split_whitespace().filter_map(|field| field.parse().ok()).collect();
-        match numbers.as_slice() {
-            [inside, outside, count] if (*inside..inside.saturating_add(*count)).contains(&uid) => {
-                Some(outside + (uid - inside))
-            }
-            _ => None,
-        }
-    });
-    outside.unwrap_or(uid)
+    id_outside("/proc/self/uid_map", uid).unwrap_or(uid)
 }
 
 /// Opens RUN. None: it does not exist.

@@ -120,6 +120,34 @@ pub(crate) fn status_of<'a>(content: &'a str, name: &str) -> Option<&'a str> {
     rest.lines().next().map(str::trim)
 }
 
+/// The ranges of a map of IDs, /proc/PID/uid_map or gid_map: the first ID inside, the first outside, the count.
+/// user_namespaces(7)
+fn id_ranges(map: &str) -> Vec<[u32; 3]> {
+    let content = file::read_text(map).unwrap_or_default();
+    let range = |line: &str| {
+        let mut numbers = line.split_whitespace().map(|number| number.parse().ok());
+        Some([numbers.next()??, numbers.next()??, numbers.next()??])
+    };
+    content.lines().filter_map(range).collect()
+}
+
+/// The ID in a user namespace that means `outside` in the reader's, or in the parent's if it is the reader's own. `map`
+/// is the path of the map. None: it has none.
+pub(crate) fn id_inside(map: &str, outside: u32) -> Option<u32> {
+    let of = |[inside, first, count]: [u32; 3]| {
+        outside.checked_sub(first).filter(|offset| *offset < count).map(|offset| inside + offset)
+    };
+    id_ranges(map).into_iter().find_map(of)
+}
+
+/// The reverse of [`id_inside`].
+pub(crate) fn id_outside(map: &str, inside: u32) -> Option<u32> {
+    let of = |[first, outside, count]: [u32; 3]| {
+        inside.checked_sub(first).filter(|offset| *offset < count).map(|offset| outside + offset)
+    };
+    id_ranges(map).into_iter().find_map(of)
+}
+
 /// A number of bytes, as /proc/meminfo prints it. The crate procfs has it in bytes.
 pub(crate) fn kibibytes(bytes: u64) -> String {
     format!("{} kB", bytes / 1024)

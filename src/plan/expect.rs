@@ -207,7 +207,13 @@ fn of_restriction(restriction: &RestrictCall) -> Vec<Expected> {
             set(StatusField::CapEff, keep),
             set(StatusField::CapInh, &[]),
         ],
+        RestrictCall::CapabilitySets { effective, permitted, inheritable } => vec![
+            set(StatusField::CapPrm, permitted),
+            set(StatusField::CapEff, effective),
+            set(StatusField::CapInh, inheritable),
+        ],
         RestrictCall::ClearAmbient => vec![set(StatusField::CapAmb, &[])],
+        RestrictCall::RaiseAmbient { raise } => vec![set(StatusField::CapAmb, raise)],
         RestrictCall::NoNewPrivileges => vec![status(StatusField::NoNewPrivs, "1".into())],
         RestrictCall::Filter { .. } => vec![status(StatusField::Seccomp, "2".into())],
         RestrictCall::Limit { .. } => vec![],

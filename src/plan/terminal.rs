@@ -8,7 +8,8 @@ use super::{Actor, Draft};
 /// Gives the command its own terminal. With `inside` the plan mounts a devpts. The terminal is then made in that
 /// devpts, and has a name in the container (`/dev/pts/0`). Otherwise it is made in the host's devpts, and its name is
 /// in the host's /dev. `owner` is the user who gets the slave, as an ID of the user namespace in which it is made.
-pub fn plan_terminal(draft: &mut Draft, inside: bool, owner: Option<u32>) {
+/// `stdio` says which of descriptors 0 to 2 become the slave.
+pub fn plan_terminal(draft: &mut Draft, inside: bool, owner: Option<u32>, stdio: TerminalCall) {
     // Inside, the devpts must be mounted first.
     let (phase, actor) = if inside { (Phase::Terminal, Actor::Child) } else { (Phase::Prepare, Actor::Host) };
     draft.common(phase, actor, TerminalCall::Open, "terminal.open.why");
@@ -23,5 +24,5 @@ pub fn plan_terminal(draft: &mut Draft, inside: bool, owner: Option<u32>) {
     }
     draft.common(Phase::Session, Actor::Command, TerminalCall::NewSession, "terminal.session.why");
     draft.common(Phase::Session, Actor::Command, TerminalCall::Control, "terminal.control.why");
-    draft.common(Phase::Session, Actor::Command, TerminalCall::Stdio, "terminal.stdio.why");
+    draft.common(Phase::Session, Actor::Command, stdio, "terminal.stdio.why");
 }

@@ -40,15 +40,29 @@ pub(crate) fn clear_ambient() -> Result<(), Errno> {
     prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong)
 }
 
-/// Sets the effective and the permitted set to these capabilities, bit N for capability N, and clears the inheritable
-/// set.
+/// Adds a capability to the ambient set.
+///
+/// # Errors
+/// EPERM: it is not in both the permitted and the inheritable set.
+pub(crate) fn raise_ambient(capability: u8) -> Result<(), Errno> {
+    let (option, action) = (libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong);
+    // SAFETY: this option takes numbers and accesses no memory of this process.
+    Errno::result(unsafe { libc::prctl(option, action, libc::c_ulong::from(capability), 0_usize, 0_usize) })
+        .map(|_| ())
+}
+
+/// Sets the effective, the permitted and the inheritable set to these capabilities, bit N for capability N.
 ///
 /// # Errors
 /// EPERM: one of them is not in the permitted set.
-pub(crate) fn set(capabilities: u64) -> Result<(), Errno> {
+pub(crate) fn set(effective: u64, permitted: u64, inheritable: u64) -> Result<(), Errno> {
     let header = Header { version: VERSION, pid: 0 };
-    let half = |bits: u64| Half { effective: bits as u32, permitted: bits as u32, inheritable: 0 };
-    let sets = [half(capabilities), half(capabilities >> 32)];
+    let half = |shift: u32| Half {
+        effective: (effective >> shift) as u32,
+        permitted: (permitted >> shift) as u32,
+        inheritable: (inheritable >> shift) as u32,
+    };
+    let sets = [half(0), half(32)];
     // SAFETY: with this version the kernel reads a header and two halves, which live here. PID 0 means only the calling
     // thread.
     Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) }).map(|_| ())

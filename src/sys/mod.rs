@@ -58,6 +58,13 @@ pub(crate) fn default_actions() {
     }
 }
 
+/// Whether the kernel started this program with more privileges than its caller had: it is set-user-ID, set-group-ID or
+/// has file capabilities, or the caller's real and effective IDs differ. AT_SECURE of getauxval(3)
+pub(crate) fn is_secure_execution() -> bool {
+    // SAFETY: it reads a value that the kernel passed to this program.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
 /// Marks every descriptor from `first` on as close-on-exec: close_range(2) with CLOSE_RANGE_CLOEXEC.
 ///
 /// Before Linux 5.11 the call or its flag is missing. Then each descriptor that is listed in /proc/self/fd is marked.

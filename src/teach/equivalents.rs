@@ -1,10 +1,15 @@
 //! The same by other programs: shell commands that do what a plan does, and docker's options for it. A learner can
 //! paste them, and see that `sandbox` does nothing special.
 
+mod enter;
 mod root;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use caps::Capability;
+
+use self::enter::nsenter;
 use self::root::Root;
 use crate::feature::Feature;
 use crate::network::ports::Port;
@@ -66,6 +71,12 @@ struct Shell {
     prlimit: Vec<String>,
     /// Options of setpriv(1), which runs the command.
     setpriv: Vec<String>,
+    /// The process whose namespaces are joined by nsenter(1), and these namespaces.
+    joined: Option<(i32, Vec<Feature>)>,
+    /// The IDs that nsenter(1) sets: the group and the user.
+    ids: [Option<u32>; 2],
+    /// The environment of the command, for env(1).
+    environment: Option<Vec<OsString>>,
     /// The directory of the cgroup in the variable `$g`.
     cgroup: Option<PathBuf>,
 }
@@ -142,6 +153,15 @@ impl Shell {
             {
                 self.options.push("--kill-child".into());
             }
+            Call::Process(ProcessCall::Join { pid: Some(pid), namespaces }) => {
+                self.joined = Some((*pid, namespaces.features()));
+            }
+            // nsenter(1) sets the IDs itself, and drops the supplementary groups then.
+            Call::Process(ProcessCall::SetGroup(id)) if self.joined.is_some() => self.ids[0] = Some(*id),
+            Call::Process(ProcessCall::SetUser(id)) if self.joined.is_some() => self.ids[1] = Some(*id),
+            Call::Process(ProcessCall::Exec { environment, .. }) if self.joined.is_some() => {
+                self.environment.clone_from(environment);
+            }
             // unshare(1) sets the IDs 0 itself.
             Call::Process(ProcessCall::SetGroup(id)) if *id != 0 => {
                 self.setpriv.push(format!("--regid {id} --clear-groups"));
@@ -159,11 +179,19 @@ impl Shell {
                 self.prlimit.push(format!("--{resource}={}", Limit { soft: *soft, hard: *hard }));
             }
             RestrictCall::Bound { keep, .. } => {
-                let kept: String =
-                    keep.iter().map(|one| format!(",+{}", capabilities::short_name(one))).collect();
-                self.setpriv.push(format!("--bounding-set -all{kept} --inh-caps -all"));
+                let kept = added(keep);
+                self.setpriv.push(format!("--bounding-set -all{kept}"));
+                if self.joined.is_none() {
+                    self.setpriv.push("--inh-caps -all".into());
+                }
             }
             RestrictCall::NoNewPrivileges => self.setpriv.push("--no-new-privs".into()),
+            RestrictCall::CapabilitySets { inheritable, .. } => {
+                self.setpriv.push(format!("--inh-caps -all{}", added(inheritable)));
+            }
+            RestrictCall::RaiseAmbient { raise } => {
+                self.setpriv.push(format!("--ambient-caps -all{}", added(raise)));
+            }
             RestrictCall::ClearAmbient | RestrictCall::Capabilities { .. } | RestrictCall::Filter { .. } => {}
         }
     }
@@ -270,7 +298,7 @@ impl Shell {
             return;
         }
         let line = self.set(path, content);
-        if path.ends_with("tasks") {
+        if path.ends_with("tasks") || (path.ends_with("cgroup.procs") && content == "0") {
             self.joins.push(format!("echo 0 > {}", quote(path)))
         } else {
             self.before.push(line)
@@ -281,18 +309,24 @@ impl Shell {
         // --kill-child implies --fork. Therefore it is used only with namespaces for which unshare(1) forks anyway.
         let forks = plan.namespaces.iter().any(|feature| matches!(feature, Feature::Pid | Feature::Time));
         self.options.retain(|option| forks || option != "--kill-child");
-        let mut command = match plan.arguments() {
-            [] => "sh".to_owned(),
+        let mut command = match (plan.arguments(), &self.environment) {
+            ([], _) => "sh".to_owned(),
+            (arguments, Some(environment)) => {
+                format!("env -i -- {} {}", command_line(environment), command_line(arguments))
+            }
             // unshare(1) and others would read its name as an option.
-            [name, ..] if name.as_encoded_bytes().starts_with(b"-") => {
+            ([name, ..], None) if name.as_encoded_bytes().starts_with(b"-") => {
                 format!("env -- {}", command_line(plan.arguments()))
             }
-            arguments => command_line(arguments),
+            (arguments, None) => command_line(arguments),
         };
         for (program, options) in [("setpriv", &self.setpriv), ("prlimit", &self.prlimit)] {
             if !options.is_empty() {
                 command = format!("{program} {} {command}", options.join(" "));
             }
+        }
+        if let Some((pid, namespaces)) = &self.joined {
+            command = format!("{} {command}", nsenter(*pid, namespaces, self.ids));
         }
         let command = command.as_str();
         let shell = |before: &[String], command: &str| match before {
@@ -334,6 +368,11 @@ impl Shell {
     }
 }
 
+/// The options of setpriv(1) that add capabilities to an empty set.
+fn added(capabilities: &[Capability]) -> String {
+    capabilities.iter().map(|one| format!(",+{}", capabilities::short_name(one))).collect()
+}
+
 /// A relay for a published port: socat(1) listens outside and connects inside.
 fn published(at: &std::net::SocketAddr, inside: u16) -> String {
     let (kind, ip, port) = (if at.is_ipv4() { "TCP4" } else { "TCP6" }, at.ip(), at.port());
@@ -346,6 +385,11 @@ fn published(at: &std::net::SocketAddr, inside: u16) -> String {
 
 /// The options of docker for each namespace, each call and each limit.
 fn docker(plan: &Plan) -> Vec<String> {
+    let is_join = |step: &Step| matches!(step.call, Call::Process(ProcessCall::Join { pid: Some(_), .. }));
+    if plan.steps.iter().any(is_join) {
+        let arguments: Vec<String> = plan.arguments().iter().map(quote).collect();
+        return vec![format!("docker exec ... {}", arguments.join(" "))];
+    }
     let mut lines: Vec<String> =
         plan.namespaces.iter().filter_map(|feature| docker_flags(*feature)).collect();
     for step in &plan.steps {

@@ -131,6 +131,8 @@ pub enum ProcessCall {
     SetGroup(u32),
     /// setgroups(2) with an empty list.
     DropGroups,
+    /// prctl(PR_SET_KEEPCAPS): the next change of the user ID from root to another keeps the permitted set.
+    KeepCapabilities,
     /// setresuid(2): the real, effective and saved user ID.
     SetUser(u32),
     /// prctl(PR_SET_PDEATHSIG, SIGKILL): the kernel kills this process when its parent dies.
@@ -189,6 +191,7 @@ impl fmt::Display for ProcessCall {
             ProcessCall::SetGroup(id) => write!(f, "setresgid({id}, {id}, {id})"),
             ProcessCall::DropGroups => f.write_str("setgroups(0, NULL)"),
             ProcessCall::SetUser(id) => write!(f, "setresuid({id}, {id}, {id})"),
+            ProcessCall::KeepCapabilities => f.write_str("prctl(PR_SET_KEEPCAPS, 1)"),
             ProcessCall::DieWithParent => f.write_str("prctl(PR_SET_PDEATHSIG, SIGKILL)"),
             ProcessCall::Undumpable => f.write_str("prctl(PR_SET_DUMPABLE, 0)"),
             ProcessCall::LeaveProgram { .. } => {
@@ -295,6 +298,7 @@ impl ProcessCall {
                 let id = Uid::from_raw(*id);
                 setresuid(id, id, id).map(|()| 0)
             }
+            ProcessCall::KeepCapabilities => nix::sys::prctl::set_keepcaps(true).map(|()| 0),
             ProcessCall::DieWithParent => nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map(|()| 0),
             ProcessCall::Undumpable => nix::sys::prctl::set_dumpable(false).map(|()| 0),
             ProcessCall::LeaveProgram { copied } => sys::program::leave(*copied).map(|()| 0),

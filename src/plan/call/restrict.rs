@@ -38,6 +38,20 @@ pub enum RestrictCall {
         /// The capabilities that stay.
         keep: Vec<Capability>,
     },
+    /// capset(2): each of the three sets by itself.
+    CapabilitySets {
+        /// The capabilities that the kernel checks.
+        effective: Vec<Capability>,
+        /// Those that may be made effective.
+        permitted: Vec<Capability>,
+        /// Those that execve(2) can keep.
+        inheritable: Vec<Capability>,
+    },
+    /// prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE) for each of these capabilities.
+    RaiseAmbient {
+        /// The capabilities that execve(2) keeps.
+        raise: Vec<Capability>,
+    },
     /// prctl(PR_SET_NO_NEW_PRIVS).
     NoNewPrivileges,
     /// seccomp(2), which installs a filter of system calls.
@@ -137,10 +151,12 @@ impl fmt::Display for RestrictCall {
             RestrictCall::ClearAmbient => {
                 f.write_str("prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)")
             }
-            RestrictCall::Capabilities { keep } => {
-                let set = if keep.is_empty() { "0".to_owned() } else { names(keep, "1<<", "|") };
-                let header = "{version=_LINUX_CAPABILITY_VERSION_3, pid=0}";
-                write!(f, "capset({header}, {{effective={set}, permitted={set}, inheritable=0}})")
+            RestrictCall::Capabilities { keep } => write_capset(f, [keep, keep, &[]]),
+            RestrictCall::CapabilitySets { effective, permitted, inheritable } => {
+                write_capset(f, [effective, permitted, inheritable])
+            }
+            RestrictCall::RaiseAmbient { raise } => {
+                write!(f, "prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, [{}], 0, 0)", names(raise, "", " "))
             }
             RestrictCall::NoNewPrivileges => f.write_str("prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)"),
             RestrictCall::Filter { program } => {
@@ -149,6 +165,14 @@ impl fmt::Display for RestrictCall {
             }
         }
     }
+}
+
+/// capset(2) with the effective, the permitted and the inheritable set.
+fn write_capset(f: &mut fmt::Formatter<'_>, sets: [&[Capability]; 3]) -> fmt::Result {
+    let set = |keep: &[Capability]| if keep.is_empty() { "0".to_owned() } else { names(keep, "1<<", "|") };
+    let [effective, permitted, inheritable] = sets.map(set);
+    let header = "{version=_LINUX_CAPABILITY_VERSION_3, pid=0}";
+    write!(f, "capset({header}, {{effective={effective}, permitted={permitted}, inheritable={inheritable}}})")
 }
 
 /// The value of a resource limit, as strace(1) prints it.
@@ -178,7 +202,13 @@ impl RestrictCall {
                 (0..=*last).filter(|number| keep >> number & 1 == 0).try_for_each(capability::drop_bounding)
             }
             RestrictCall::ClearAmbient => capability::clear_ambient(),
-            RestrictCall::Capabilities { keep } => capability::set(bits(keep)),
+            RestrictCall::Capabilities { keep } => capability::set(bits(keep), bits(keep), 0),
+            RestrictCall::CapabilitySets { effective, permitted, inheritable } => {
+                capability::set(bits(effective), bits(permitted), bits(inheritable))
+            }
+            RestrictCall::RaiseAmbient { raise } => {
+                raise.iter().try_for_each(|capability| capability::raise_ambient(*capability as u8))
+            }
             RestrictCall::NoNewPrivileges => nix::sys::prctl::set_no_new_privs(),
             RestrictCall::Filter { program } => seccomp::install(program),
         }

@@ -42,6 +42,8 @@ pub enum TerminalCall {
     Control,
     /// dup2(2) of the slave to descriptors 0, 1 and 2.
     Stdio,
+    /// dup2(2) of the slave to those of descriptors 0, 1 and 2 that are terminals. Files and pipes stay.
+    StdioTerminals,
 }
 
 impl fmt::Display for TerminalCall {
@@ -56,6 +58,7 @@ impl fmt::Display for TerminalCall {
             TerminalCall::NewSession => "setsid()",
             TerminalCall::Control => "ioctl(<pts>, TIOCSCTTY, 0)",
             TerminalCall::Stdio => "dup2(<pts>, 0); dup2(<pts>, 1); dup2(<pts>, 2)",
+            TerminalCall::StdioTerminals => "dup2(<pts>, <each of 0 to 2 that is a terminal>)",
         })
     }
 }
@@ -91,6 +94,18 @@ impl TerminalCall {
                 stdio::dup2_stdin(&slave)?;
                 stdio::dup2_stdout(&slave)?;
                 stdio::dup2_stderr(&slave)?;
+            }
+            TerminalCall::StdioTerminals => {
+                let slave = slots.pts.take().ok_or(BADF)?;
+                if termios::isatty(stdio::stdin()) {
+                    stdio::dup2_stdin(&slave)?;
+                }
+                if termios::isatty(stdio::stdout()) {
+                    stdio::dup2_stdout(&slave)?;
+                }
+                if termios::isatty(stdio::stderr()) {
+                    stdio::dup2_stderr(&slave)?;
+                }
             }
         }
         Ok(0)

@@ -32,26 +32,29 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Opens the process with this PID.
+    /// Opens the process with this PID. `line` is the command line of `sandbox`, without the name of the program: the
+    /// errors begin with its first word, and advise it.
     ///
     /// # Errors
     /// There is no such process, it has ended, or the caller may not read it.
-    pub fn open(pid: i32) -> Result<Subject> {
+    pub fn open(pid: i32, line: &str) -> Result<Subject> {
         let name = pid.to_string();
+        let word = line.split(' ').next().unwrap_or_default();
         let pidfd = pidfd_open(pid).map_err(|errno| {
             let key = if errno == Errno::ESRCH { "compare.missing" } else { "compare.thread" };
-            let error = Error::failed(text_with(key, &[("pid", &name)]));
+            let error = Error::failed(text_with(key, &[("command", word), ("pid", &name)]));
             error.call(format!("pidfd_open({pid}, 0)"), errno).todo(text("compare.missing.todo"))
         })?;
         let path = format!("/proc/{pid}/status");
         let status = match file::read_text(&path) {
             Ok(status) => status,
-            Err(_) if has_ended(&pidfd) => return Err(vanished(pid)),
-            Err(error) => return Err(hidden(pid, &path, error)),
+            Err(_) if has_ended(&pidfd) => return Err(vanished(pid, word)),
+            Err(error) => return Err(hidden(pid, &path, line, error)),
         };
         let field = |name: &str| status_of(&status, name).unwrap_or_default();
         if field("State").starts_with(['Z', 'X']) {
-            let what = text_with("compare.zombie", &[("pid", &name), ("name", field("Name"))]);
+            let what =
+                text_with("compare.zombie", &[("command", word), ("pid", &name), ("name", field("Name"))]);
             let why = text_with("compare.zombie.reason", &[("parent", field("PPid"))]);
             return Err(Error::failed(what).why(why).why(format!("{path}  State: {}", field("State"))));
         }
@@ -66,8 +69,8 @@ impl Subject {
         // Of all files that are read here, the links in /proc/PID/ns need most: PTRACE_MODE_READ of ptrace(2).
         match subject.namespace(Feature::User) {
             Ok(_) => Ok(subject),
-            Err(_) if subject.has_ended() => Err(vanished(pid)),
-            Err(error) => Err(refused(pid, field("Uid"), error)),
+            Err(_) if subject.has_ended() => Err(vanished(pid, word)),
+            Err(error) => Err(refused(pid, field("Uid"), line, error)),
         }
     }
 
@@ -78,7 +81,7 @@ impl Subject {
     pub fn shell() -> Result<Subject> {
         match parent().as_raw() {
             0 => Err(Error::failed(text("compare.noparent")).todo(text("compare.noparent.todo"))),
-            pid => Subject::open(pid),
+            pid => Subject::open(pid, "compare"),
         }
     }
 
@@ -102,7 +105,7 @@ impl Subject {
 
     /// The error if it has ended meanwhile.
     pub fn vanished(&self) -> Error {
-        vanished(self.pid)
+        vanished(self.pid, "compare")
     }
 }
 
@@ -121,26 +124,28 @@ fn has_ended(pidfd: &OwnedFd) -> bool {
     matches!(poll(&mut ready, PollTimeout::ZERO), Ok(1..))
 }
 
-fn vanished(pid: i32) -> Error {
-    Error::failed(text_with("compare.vanished", &[("pid", &pid.to_string())]))
+fn vanished(pid: i32, word: &str) -> Error {
+    Error::failed(text_with("compare.vanished", &[("command", word), ("pid", &pid.to_string())]))
 }
 
 /// The process exists, but has no directory in /proc: /proc is mounted with hidepid, or belongs to another PID
 /// namespace.
-fn hidden(pid: i32, path: &str, error: io::Error) -> Error {
-    Error::failed(text_with("compare.hidden", &[("pid", &pid.to_string())]))
+fn hidden(pid: i32, path: &str, line: &str, error: io::Error) -> Error {
+    let word = line.split(' ').next().unwrap_or_default();
+    Error::failed(text_with("compare.hidden", &[("command", word), ("pid", &pid.to_string())]))
         .call(format!("openat(AT_FDCWD, \"{path}\", O_RDONLY)"), error)
         .why(text("compare.hidden.reason"))
-        .todo(text_with("compare.refused.todo", &[("pid", &pid.to_string())]))
+        .todo(text_with("compare.refused.todo", &[("line", line)]))
 }
 
-fn refused(pid: i32, uids: &str, error: io::Error) -> Error {
+fn refused(pid: i32, uids: &str, line: &str, error: io::Error) -> Error {
+    let word = line.split(' ').next().unwrap_or_default();
     let uid = uids.split_whitespace().next().unwrap_or("?");
     let own = nix::unistd::geteuid().to_string();
     let pid_text = pid.to_string();
     let key = if uid == own { "compare.refused.same" } else { "compare.refused.other" };
-    Error::failed(text_with("compare.refused", &[("pid", &pid_text)]))
+    Error::failed(text_with("compare.refused", &[("command", word), ("pid", &pid_text)]))
         .call(format!("openat(AT_FDCWD, \"/proc/{pid}/ns/user\", O_RDONLY)"), error)
         .why(text_with(key, &[("its", uid), ("own", &own)]))
-        .todo(text_with("compare.refused.todo", &[("pid", &pid_text)]))
+        .todo(text_with("compare.refused.todo", &[("line", line)]))
 }

@@ -1,0 +1,23 @@
+//! The same as `enter` by nsenter(1).
+
+use crate::feature::Feature;
+
+/// nsenter(1), which joins the namespaces of a process. Without IDs to set, the caller has the wanted ones there already.
+pub(super) fn nsenter(pid: i32, namespaces: &[Feature], ids: [Option<u32>; 2]) -> String {
+    let mut line = format!("nsenter --target {pid}");
+    for namespace in namespaces {
+        line.push_str(match namespace {
+            Feature::Mnt => " --mount",
+            _ => " --",
+        });
+        if *namespace != Feature::Mnt {
+            line.push_str(namespace.name());
+        }
+    }
+    match ids {
+        [Some(group), Some(user)] => line.push_str(&format!(" --setgid {group} --setuid {user}")),
+        _ if namespaces.contains(&Feature::User) => line.push_str(" --preserve-credentials"),
+        _ => {}
+    }
+    line
+}

@@ -1,0 +1,379 @@
+//! `sandbox enter`: the command gets no more than the process whose namespaces it joins, also in a hostile container.
+//!
+//! Other inputs of the same kind as the ones here:
+//! - capability sets: all, Docker's, a few, none; of root and of another user; with and without no_new_privs; with a
+//!   user namespace of one ID and of ranges, and without one.
+//! - descriptors 0 to 2: each a terminal, a pipe or a file; /dev/tty; more descriptors; the working directory.
+//! - targets: an unknown name, a dead container, two of one name, a PID that does not exist, of a zombie, of a kernel
+//!   thread, of a thread, of a process in the caller's namespaces, of another user.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use support::terminal::Terminal;
+use support::{alone, binary, child_named, feed, is_root, run, sandbox, skip, text};
+
+/// A running container.
+struct Running {
+    sandbox: Child,
+    name: String,
+    pid: u32,
+    _directory: tempfile::TempDir,
+}
+
+impl Running {
+    /// Starts a container of this spec. Its command is a shell that runs `script`, and then sleeps.
+    fn of(spec: &str, script: &str) -> Running {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let name = format!("enter-{}-{}", std::process::id(), directory.path().as_os_str().len());
+        let file = directory.path().join("spec.yaml");
+        let script = format!("{script}\nexec sleep 60");
+        let script = serde_json::to_string(&script).unwrap();
+        fs::write(&file, format!("name: {name}\n{spec}command: [sh, -c, {script}]\n")).unwrap();
+        let mut sandbox = sandbox(&["run", "-q", file.to_str().unwrap()]).spawn().unwrap();
+        let pid = child_named(sandbox.id(), "sleep");
+        let _ = sandbox.try_wait();
+        Running { sandbox, name, pid, _directory: directory }
+    }
+
+    /// Standard output of a command that enters, whatever its status is, and then standard error.
+    fn enter(&self, flags: &[&str], command: &[&str]) -> String {
+        let program = binary();
+        let words =
+            [&["20", program.to_str().unwrap(), "enter", "-q"], flags, &[&self.name, "--"], command].concat();
+        let output =
+            Command::new("timeout").args(words).env("SECRET", "hush").current_dir("/").output().unwrap();
+        text(&output.stdout) + &text(&output.stderr)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(self.sandbox.id() as i32),
+            nix::sys::signal::Signal::SIGTERM,
+        );
+        let _ = self.sandbox.kill();
+        let _ = self.sandbox.wait();
+    }
+}
+
+/// The lines of a status file that `enter` takes over.
+fn privileges(status: &str) -> BTreeMap<String, String> {
+    let fields = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs"];
+    let lines = status.lines().filter_map(|line| line.split_once(':'));
+    lines
+        .filter(|(name, _)| fields.contains(name))
+        .map(|(name, value)| (name.into(), value.trim().into()))
+        .collect()
+}
+
+#[test]
+fn the_command_has_the_privileges_of_the_container() {
+    let _alone = alone();
+    let mut specs = vec![
+        "rootfs: host\npid:\ncapabilities: default\n",
+        "rootfs: host\npid:\ncapabilities: { keep: [chown, kill] }\n",
+        "rootfs: host\npid:\ncapabilities: { keep: [] }\nno_new_privileges: true\nseccomp: default\n",
+        "uts: { hostname: aquarium }\nno_new_privileges: true\n",
+        "uts: { hostname: aquarium }\n",
+    ];
+    if is_root() {
+        specs.push("rootfs: host\npid:\ncapabilities: default\nrun_as: '1234:4321'\n");
+        specs.push("user: { map: root }\nrootfs: host\npid:\ncapabilities: default\n");
+        specs.push("user: { map: '0:100000:1000' }\nrootfs: host\npid:\nrun_as: '12:34'\n");
+    }
+    for spec in specs {
+        let container = Running::of(spec, "");
+        let wanted = privileges(&fs::read_to_string(format!("/proc/{}/status", container.pid)).unwrap());
+        let shown = container.enter(&[], &["cat", "/proc/self/status"]);
+        assert_eq!(privileges(&shown), wanted, "{spec}{shown}");
+        assert_eq!(wanted.len(), 6);
+        // The user is that of the container's command, as the container shows it.
+        let ids = |of: &str| {
+            container.enter(&[], &["grep", "-E", "^(Uid|Gid|Groups):", &format!("/proc/{of}/status")])
+        };
+        if spec.contains("pid:") {
+            assert_eq!(ids("self"), ids("1"), "{spec}");
+        }
+        let all = privileges(&container.enter(&["--privileged"], &["cat", "/proc/self/status"]));
+        let (own, given) = (&all["CapEff"], &wanted["CapEff"]);
+        assert!(
+            u64::from_str_radix(own, 16).unwrap() >= u64::from_str_radix(given, 16).unwrap(),
+            "{spec}{all:?}"
+        );
+        if is_root() && spec.contains("chown, kill") {
+            assert_ne!(own, given);
+        }
+    }
+}
+
+#[test]
+fn nothing_of_the_caller_comes_in() {
+    let _alone = alone();
+    let container = Running::of("rootfs: host\npid:\n", "");
+    let mut variables: Vec<String> = container.enter(&[], &["env"]).lines().map(str::to_owned).collect();
+    variables.retain(|line| !line.starts_with("TERM="));
+    variables.sort();
+    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    assert_eq!(variables, ["HOME=/root", path]);
+    let some = container.enter(&["--env", "A=b=c", "-e", "SECRET", "-e", "NONE-SUCH"], &["env"]);
+    assert!(some.contains("A=b=c\n") && some.contains("SECRET=hush\n") && !some.contains("NONE"), "{some}");
+    assert!(container.enter(&["--env", "=x"], &["true"]).contains("no name of a variable"));
+    // More descriptors, and the working directory.
+    let directory = tempfile::tempdir().unwrap();
+    let script = format!(
+        "exec 7<. 9<{0}; cd {0}; exec \"$S\" enter -q {1} -- sh -c 'echo /proc/$$/fd/*; pwd'",
+        directory.path().display(),
+        container.name
+    );
+    let output =
+        Command::new("sh").args(["-c", &script]).env("S", binary()).stdin(Stdio::null()).output().unwrap();
+    let shown = text(&output.stdout);
+    let (descriptors, working) = shown.split_once('\n').unwrap();
+    let numbers: Vec<&str> = descriptors.split(' ').filter_map(|path| path.rsplit('/').next()).collect();
+    assert!(numbers[..3] == ["0", "1", "2"] && !numbers.contains(&"7") && !numbers.contains(&"9"), "{shown}");
+    assert_eq!(working, "/\n");
+}
+
+#[test]
+fn a_container_that_replaced_its_shell_gets_no_privileges() {
+    let _alone = alone();
+    // The trap only opens the file, and writes nothing.
+    let trap = r#"cat > /tmp/trap <<'END'
+#!/usr/bin/perl
+system("/usr/bin/mount", "-o", "remount,rw,bind", "/proc/sys"); system("/usr/bin/mount", "-o", "remount,rw", "/proc/sys");
+print "core_pattern ", (open(my $f, ">>", "/proc/sys/kernel/core_pattern") ? "OPEN" : "closed"), "\n";
+print "mount ", (system("/usr/bin/mount -t tmpfs t /mnt") ? "refused" : "DONE"), "\n";
+print "secret $ENV{SECRET}\n"; print `/usr/bin/grep CapEff /proc/self/status`;
+END
+chmod 755 /tmp/trap; cp --remove-destination /tmp/trap /usr/bin/sh"#;
+    let container = Running::of("rootfs: host\npid:\ncapabilities: default\n", trap);
+    // In a user namespace, nobody owns the files of the host, and the trap has another name.
+    let trap = if is_root() { "sh" } else { "/tmp/trap" };
+    let shown = container.enter(&[], &[trap]);
+    assert!(shown.contains("core_pattern closed\n") && shown.contains("secret \n"), "{shown}");
+    assert!(shown.contains("mount refused\n") && shown.contains("CapEff:\t00000000a80425fb"), "{shown}");
+    if is_root() {
+        // The control: the caller's capabilities are enough for the trap.
+        let shown = container.enter(&["--privileged"], &[trap]);
+        assert!(shown.contains("core_pattern OPEN\n") && shown.contains("mount DONE\n"), "{shown}");
+    }
+}
+
+/// The trap types into every terminal that it can reach.
+const TYPE: &str = r#"open(my $t, "+<", "/dev/tty"); my $n = 0;
+    for my $fd (*STDIN, *STDOUT, *STDERR, $t) { next unless $fd; for (split //, "PWNED\n") { ioctl($fd, 0x5412, $_) and $n++ } }
+    print STDOUT "typed $n\n";"#;
+
+/// What bash reads from its terminal after a command.
+fn typed(command: &str) -> String {
+    let script = format!("{command}; IFS= read -r -t 1 line; echo \"got=[$line]\"");
+    let (_, shown) = Terminal::of(&PathBuf::from("/bin/bash"), &["-c", &script]).end();
+    shown
+}
+
+#[test]
+fn nothing_is_typed_into_the_callers_terminal() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("out");
+    let trap = format!("perl -e '{TYPE}'");
+    if !typed(&trap).contains("got=[PWNED]") {
+        return skip("nothing_is_typed_into_the_callers_terminal", "machine: dev.tty.legacy_tiocsti is 0");
+    }
+    let container = Running::of("rootfs: host\npid:\n", "");
+    let enter = format!("{} enter -q {} -- {trap}", binary().display(), container.name);
+    let out = out.display();
+    for redirected in [
+        String::new(),
+        "</dev/null".into(),
+        format!(">{out}"),
+        format!("2>{out}"),
+        format!("</dev/null >{out}"),
+        format!("</dev/null >{out} 2>&1"),
+        "</dev/null 2>&1 | cat".into(),
+    ] {
+        let shown = typed(&format!("{enter} {redirected}"));
+        assert!(shown.contains("got=[]") && !shown.contains("got=[PWNED]"), "{redirected}: {shown}");
+    }
+}
+
+#[test]
+fn the_command_has_a_terminal_of_its_own() {
+    let _alone = alone();
+    let container = Running::of("rootfs: host\npid:\n", "");
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("out");
+    let words = ["enter", "-q", &container.name, "--", "bash", "--norc", "--noediting", "-i"];
+    let mut terminal = Terminal::start(&words);
+    terminal.wait_for("# ");
+    terminal.press("stty size\n");
+    terminal.wait_for("40 80\n");
+    terminal.press("sleep 50\n");
+    child_named(child_named(terminal.pid(), "bash"), "sleep");
+    terminal.press("\u{3}");
+    terminal.wait_for("# ");
+    terminal.press("exit 7\n");
+    let (status, shown) = terminal.ended();
+    assert_eq!(status.code(), Some(7), "{shown}");
+    assert_eq!(terminal.modes(), terminal.before);
+    // A file that is not a terminal is passed on as it is, without the terminal's newlines.
+    let enter = format!("{} enter -q {} --", binary().display(), container.name);
+    let shown = typed(&format!("{enter} printf 'a\\nb\\n' > {}", out.display()));
+    assert_eq!(fs::read(&out).unwrap(), b"a\nb\n", "{shown}");
+    let shown = typed(&format!("printf 'x\\004\\003y' | {enter} od -An -c"));
+    assert!(shown.contains("x 004 003   y"), "{shown}");
+    let mut piped = sandbox(&["enter", "-q", &container.name, "--", "cat"]);
+    assert_eq!(feed(&mut piped, b"\x04\x00\r\n\xff").stdout, b"\x04\x00\r\n\xff");
+}
+
+/// Without a terminal, the command is in a new session. The terminal of the caller does not signal it, so `sandbox`
+/// passes the signal on.
+#[test]
+fn ctrl_c_ends_a_command_without_a_terminal() {
+    let _alone = alone();
+    let container = Running::of("rootfs: host\npid:\n", "");
+    let script = format!(
+        "{} enter -q {} -- sleep 50 </dev/null >/dev/null 2>&1; echo ended $?",
+        binary().display(),
+        container.name
+    );
+    let mut terminal = Terminal::of(&PathBuf::from("/bin/bash"), &["-c", &format!("trap : INT; {script}")]);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let is_inside = || {
+        Command::new("pgrep").args(["-f", "^sleep 50$"]).output().is_ok_and(|found| !found.stdout.is_empty())
+    };
+    while !is_inside() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    terminal.press("\u{3}");
+    terminal.wait_for("ended 130");
+}
+
+#[test]
+fn the_limits_of_the_container_apply_where_the_caller_may_set_them() {
+    let _alone = alone();
+    if !is_root() {
+        return skip(
+            "the_limits_of_the_container_apply_where_the_caller_may_set_them",
+            "limits need root on this machine",
+        );
+    }
+    let container = Running::of("rootfs: host\npid:\npids: { max: 20 }\n", "");
+    let groups = fs::read_to_string(format!("/proc/{}/cgroup", container.pid)).unwrap();
+    assert_eq!(container.enter(&[], &["cat", "/proc/self/cgroup"]), groups);
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+    assert_eq!(container.enter(&["--privileged"], &["cat", "/proc/self/cgroup"]), own);
+    let announced = text(&run(&["enter", &container.name, "--", "true"]).stderr);
+    assert!(announced.contains("its cgroups") && !announced.contains("not taken over"), "{announced}");
+}
+
+#[test]
+fn it_says_what_it_takes_over_and_what_not() {
+    let _alone = alone();
+    let container = Running::of("rootfs: host\npid:\nno_new_privileges: true\nseccomp: default\n", "");
+    let announced = text(&run(&["enter", &container.name, "--", "true"]).stderr);
+    assert!(
+        announced.contains("takes over its user (0:0), its capability sets, no_new_privs"),
+        "{announced}"
+    );
+    assert!(announced.contains("not taken over: its seccomp filter"), "{announced}");
+    let plan = text(&run(&["enter", "--dry-run", &container.name, "--", "true"]).stdout);
+    for part in ["setns(", "capset(", "PR_SET_NO_NEW_PRIVS", "setsid()", "not taken over", "docker exec"] {
+        assert!(plan.contains(part), "{part}: {plan}");
+    }
+    let explained = text(&run(&["enter", "--explain", &container.name, "--", "true"]).stderr);
+    assert!(explained.contains("setns(") && explained.contains("capset("), "{explained}");
+}
+
+#[test]
+fn the_line_to_paste_does_the_same() {
+    let _alone = alone();
+    let mut specs = vec![
+        "uts: { hostname: aquarium }\n",
+        "rootfs: host\nuts: { hostname: aquarium }\npid:\ncapabilities: default\nno_new_privileges: true\n",
+    ];
+    if is_root() {
+        specs.push("uts: { hostname: aquarium }\npids: { max: 30 }\nrun_as: '1234:4321'\n");
+    }
+    let script = "hostname; grep -E '^(Cap|NoNew|Uid|Gid)' /proc/self/status; echo \"$HOME it's [$A]\"";
+    for spec in specs {
+        let container = Running::of(spec, "");
+        let flags = ["enter", "-e", "A=a b;c", &container.name];
+        let plan = text(&run(&[&flags[..], &["--dry-run", "--", "sh", "-c", script]].concat()).stdout);
+        let from = plan
+            .lines()
+            .position(|line| line.contains("nsenter --target") || line.contains("sh -c 'echo 0"))
+            .expect(&plan);
+        let lines: Vec<&str> = plan.lines().skip(from).take_while(|line| line.starts_with("  ")).collect();
+        let pasted =
+            Command::new("sh").args(["-c", &lines.join("\n")]).stdin(Stdio::null()).output().unwrap();
+        let shown = text(&pasted.stdout) + &text(&pasted.stderr);
+        let wanted = container.enter(&["-e", "A=a b;c"], &["sh", "-c", script]);
+        assert!(wanted.starts_with("aquarium\n"), "{wanted}");
+        assert_eq!(shown, wanted, "{spec}{plan}");
+    }
+}
+
+/// /proc inside belongs to the container.
+#[test]
+fn a_false_proc_stops_nothing() {
+    let _alone = alone();
+    let script = "mount -t tmpfs t /proc; mkdir -p /proc/self/fd /proc/1 /proc/sys/kernel; \
+        mkfifo /proc/self/status /proc/self/exe /proc/self/limits /proc/self/mountinfo /proc/sys/kernel/cap_last_cap";
+    let container = Running::of("mnt:\npid: { mount_proc: true }\n", script);
+    assert_eq!(container.enter(&[], &["echo", "inside"]), "inside\n");
+}
+
+#[test]
+fn a_target_that_cannot_be_entered_is_refused_with_its_reason() {
+    let _alone = alone();
+    let refused = |target: &str| {
+        let output = Command::new("timeout")
+            .arg("20")
+            .arg(binary())
+            .args(["enter", target, "--", "true"])
+            .env("COLUMNS", "200")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(125), "{target}");
+        let shown = text(&output.stderr);
+        assert!(!shown.contains("compare:") && !shown.contains("sudo sandbox compare"), "{shown}");
+        shown
+    };
+    assert!(
+        refused("no-such-container").contains("no running container of yours is named no-such-container")
+    );
+    assert!(refused("4194304").contains("enter: there is no process 4194304"));
+    assert!(refused(&std::process::id().to_string()).contains("same eight namespaces"));
+    let mut dead = Command::new("true").spawn().unwrap();
+    let zombie = dead.id().to_string();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !fs::read_to_string(format!("/proc/{zombie}/stat")).unwrap().contains(") Z ")
+        && Instant::now() < deadline
+    {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(refused(&zombie).contains("it is a zombie"));
+    dead.wait().unwrap();
+    let verified = run(&["verify", "4194304", "/dev/null"]);
+    assert!(text(&verified.stderr).contains("verify: there is no process"), "{}", text(&verified.stderr));
+    if !is_root() {
+        let shown = refused("1");
+        assert!(shown.contains("sudo sandbox enter 1 -- true"), "{shown}");
+    }
+    let (first, second) = (Running::of("uts:\n", ""), Running::of("uts:\n", ""));
+    assert_eq!(first.name, second.name);
+    let shown = refused(&first.name);
+    assert!(shown.contains(&first.pid.to_string()) && shown.contains(&second.pid.to_string()), "{shown}");
+    let name = first.name.clone();
+    drop((first, second));
+    assert!(refused(&name).contains("no running container of yours"));
+}
