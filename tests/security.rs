@@ -199,37 +199,11 @@ fn what_the_filter_refuses_works_without_it() {
 
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn calls_of_another_kind_of_program_are_refused() {
+fn calls_of_x32_do_not_exist() {
     // x32: getpid and ptrace.
     for number in [39, 521] {
         assert_eq!(errno("seccomp: default\n", &(0x4000_0000_u64 | number).to_string()), libc::ENOSYS);
     }
-    let directory = tempfile::tempdir().unwrap();
-    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let (bytes, program) = (directory.path().join("bytes"), directory.path().join("i386"));
-    fs::write(&bytes, i386()).unwrap();
-    install("755", &bytes, &program);
-    let end = |spec| run(spec, &[program.to_str().unwrap()]).status.code();
-    if end("uts:\n") != Some(7) {
-        return skip("calls_of_another_kind_of_program_are_refused", "machine: its kernel runs no i386");
-    }
-    assert_eq!(end("uts:\nseccomp: default\n"), Some(128 + libc::SIGSYS));
-}
-
-/// A complete i386 program: exit(7) by int 0x80.
-#[cfg(target_arch = "x86_64")]
-fn i386() -> Vec<u8> {
-    // mov eax, 1; mov ebx, 7; int 0x80
-    let code = [0xb8, 1, 0, 0, 0, 0xbb, 7, 0, 0, 0, 0xcd, 0x80];
-    let (base, length) = (0x0804_8000, 52 + 32 + code.len() as u32);
-    // The ELF header: an executable for the 80386, its entry point, the offset of its only program header; then that
-    // header.
-    let header = [0x0003_0002, 1, base + 52 + 32, 52, 0, 0, 0x0020_0034, 1, 0];
-    let segment = [1, 0, base, base, length, length, 5, 0x1000];
-    let mut program = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
-    header.iter().chain(&segment).for_each(|word: &u32| program.extend(word.to_le_bytes()));
-    program.extend(code);
-    program
 }
 
 #[test]
