@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::render::paint::{Color, Stream, decide};
 use crate::render::{self, doctor as text_of};
 use crate::teach::doctor::{self, profile};
-use crate::text::text_with;
+use crate::text::{printed, text_with};
 
 /// The flags of `doctor`.
 #[derive(Debug, Args)]
@@ -41,7 +41,7 @@ pub(super) fn run(color: Color, args: &DoctorArgs) -> Result<u8> {
 fn print_profile() -> Result<u8> {
     let program = std::env::current_exe()
         .map_err(|error| Error::failed("the path of this program is unknown").why(error.to_string()))?;
-    let program = program.to_string_lossy();
+    let program = printed(program);
     if !remedy::is_installed(&program) {
         let values = [("program", &*program), ("installed", remedy::INSTALLED)];
         render::err(&(text_with("doctor.profile.writable", &values) + "\n"));

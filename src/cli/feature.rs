@@ -26,7 +26,7 @@ use crate::teach::agent::Agent;
 use crate::teach::demo::plot::Plot;
 use crate::teach::demo::{self, Canvas, Stage};
 use crate::teach::mistakes;
-use crate::text::text_with;
+use crate::text::{printed, text_with};
 
 /// The flags of a feature, the common flags, and the command.
 #[derive(Debug, Args)]
@@ -170,7 +170,7 @@ fn canvas(common: &Common) -> Canvas<'static> {
 
 fn write_svg(file: &Path, plots: &[Plot]) -> Result<()> {
     std::fs::write(file, svg::svg(plots)).map_err(|error| {
-        let path = file.display().to_string();
+        let path = printed(file);
         Error::failed(text_with("common.svg.unwritten", &[("path", &path)])).why(error.to_string())
     })
 }

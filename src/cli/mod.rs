@@ -179,14 +179,16 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            let words: Vec<String> =
-                arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-            if let Some(answer) = habits::answer(&words, &error) {
+            // An answer has a line to paste. For arguments that are not UTF-8, there is none.
+            let words: Option<Vec<String>> =
+                arguments.iter().skip(1).map(|word| word.to_str().map(str::to_owned)).collect();
+            if let Some(answer) = words.and_then(|words| habits::answer(&words, &error)) {
                 return report(Color::Auto, &answer);
             }
             // clap reports help and the version as errors too, but for standard output.
             if error.use_stderr() {
-                let _ = error.print();
+                decide(Color::Auto, Stream::Err);
+                render::err(&styled(&error));
                 return ExitKind::Usage.status();
             }
             decide(Color::Auto, Stream::Out);
@@ -195,9 +197,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
                 ErrorKind::DisplayHelp => definition().try_get_matches_from(&arguments).err(),
                 _ => None,
             };
-            let help = longer.unwrap_or(error).render();
-            let is_plain = !colored::control::SHOULD_COLORIZE.should_colorize();
-            render::out(&if is_plain { help.to_string() } else { help.ansi().to_string() });
+            render::out(&styled(&longer.unwrap_or(error)));
             return finish(Color::Auto, Ok(0));
         }
     };
@@ -228,6 +228,15 @@ fn refused_privilege() -> Option<Error> {
             .todo(format!("sudo chmod ug-s {}", quote(&program)))
             .todo(format!("sudo setcap -r {}", quote(&program)))
     })
+}
+
+/// The text of clap's error or help, with colours if the output has them.
+fn styled(error: &clap::Error) -> String {
+    let text = error.render();
+    match colored::control::SHOULD_COLORIZE.should_colorize() {
+        true => text.ansi().to_string(),
+        false => text.to_string(),
+    }
 }
 
 /// The exit status. Reports an error, and whether output could not be written.

@@ -13,7 +13,7 @@ use super::definition;
 use crate::error::{Error, Result};
 use crate::feature::Feature;
 use crate::render;
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
 
 /// The flags of `completions`.
 #[derive(Debug, Args)]
@@ -68,13 +68,13 @@ fn write_all(sandbox: &Command, directory: &Path) -> Result<u8> {
     for command in std::iter::once(sandbox).chain(sandbox.get_subcommands()) {
         let path = directory.join(format!("{}.1", name_of(command)));
         page(command).and_then(|page| fs::write(&path, page)).map_err(|error| unwritten(&path, &error))?;
-        render::out(&format!("{}\n", path.display()));
+        render::out(&format!("{}\n", printed(&path)));
     }
     Ok(0)
 }
 
 fn unwritten(path: &Path, error: &io::Error) -> Error {
-    Error::failed(text_with("man.unwritten", &[("path", &path.display().to_string())])).why(error.to_string())
+    Error::failed(text_with("man.unwritten", &[("path", &printed(path))])).why(error.to_string())
 }
 
 /// The complete definition: clap has added global flags and full names to every subcommand.

@@ -5,7 +5,7 @@
 
 mod elf;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -20,7 +20,7 @@ use crate::host::executable::{Executable, look};
 use crate::host::resolver::Resolver;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::{Call, Plan};
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
 use crate::value::shell::quote;
 
 /// The number of bytes of a file that the kernel reads to find out how to execute it: BINPRM_BUF_SIZE.
@@ -59,7 +59,7 @@ fn find(path: &Path, plan: &Plan, errno: Errno) -> Option<Unexecutable> {
         Errno::ETXTBSY => {
             let host = plan.tree.resolve(path).host?;
             let line = format!("\n   fuser -v {}", quote(&host));
-            let why = text_with("exec.busy", &[("file", &shown(path))]);
+            let why = text_with("exec.busy", &[("file", &printed(path))]);
             return Some(Unexecutable::new(why).todo(text("exec.busy.todo") + &line));
         }
         _ => return None,
@@ -87,17 +87,17 @@ fn interpreted(path: &Path, file: Executable, tree: &Resolver, errno: Errno) -> 
         let Some(line) = head.strip_prefix(b"#!") else { return program(&path, &file, &head, tree, errno) };
         let interpreter = match interpreter(line, head.len()) {
             Ok(interpreter) => interpreter,
-            Err(key) => return Some(Unexecutable::new(text_with(key, &[("file", &shown(&path))]))),
+            Err(key) => return Some(Unexecutable::new(text_with(key, &[("file", &printed(&path))]))),
         };
         if interpreter == path {
-            return Some(Unexecutable::new(text_with("exec.script.itself", &[("file", &shown(&path))])));
+            return Some(Unexecutable::new(text_with("exec.script.itself", &[("file", &printed(&path))])));
         }
         match look(&interpreter, tree) {
             Ok(next) => (path, file) = (interpreter, next),
             Err(obstacle) => return Some(without_interpreter(&path, &file, &interpreter, &obstacle.why)),
         }
     }
-    Some(Unexecutable::new(text_with("exec.script.chain", &[("file", &shown(&path))])))
+    Some(Unexecutable::new(text_with("exec.script.chain", &[("file", &printed(&path))])))
 }
 
 /// The bytes of a file that the kernel looks at.
@@ -132,21 +132,21 @@ fn interpreter(line: &[u8], length: usize) -> Result<PathBuf, &'static str> {
 }
 
 fn without_interpreter(script: &Path, file: &Executable, interpreter: &Path, why: &str) -> Unexecutable {
-    let script = shown(script);
+    let script = printed(script);
     if interpreter.as_os_str().as_bytes().ends_with(b"\r") {
-        let values = [("file", &*script), ("interpreter", &shown(interpreter))];
+        let values = [("file", &*script), ("interpreter", &printed(interpreter))];
         let line = format!("\n   sed -i 's/\\r$//' {}", quote(&file.host));
         return Unexecutable::new(text_with("exec.script.cr", &values))
             .todo(text("exec.script.cr.todo") + &line);
     }
-    let values = [("file", &*script), ("interpreter", &shown(interpreter))];
+    let values = [("file", &*script), ("interpreter", &printed(interpreter))];
     let relative = match interpreter.is_relative() {
         true => format!(" {}", text_with("exec.script.relative", &values)),
         false => String::new(),
     };
     let why = text_with(
         "exec.script.missing",
-        &[("file", &*script), ("interpreter", &shown(interpreter)), ("why", why)],
+        &[("file", &*script), ("interpreter", &printed(interpreter)), ("why", why)],
     );
     Unexecutable::new(why + &relative).todo(text_with("exec.script.todo", &values))
 }
@@ -159,7 +159,7 @@ fn program(
     tree: &Resolver,
     errno: Errno,
 ) -> Option<Unexecutable> {
-    let name = shown(path);
+    let name = printed(path);
     let values = [("file", name.as_str())];
     let pasted = |command: &str| format!("\n   {command} {}", quote(&file.host));
     if let Some(elf) = Elf::read(head, &file.open().ok()?) {
@@ -251,7 +251,7 @@ fn refused_to_user(path: &Path, plan: &Plan) -> Option<Unexecutable> {
             return Some(Unexecutable::new(text_with(
                 "exec.user",
                 &[
-                    ("path", &shown(part)),
+                    ("path", &printed(part)),
                     ("mode", &format!("{mode:04o}")),
                     ("owner", &metadata.uid().to_string()),
                     ("user", &user.to_string()),
@@ -261,19 +261,6 @@ fn refused_to_user(path: &Path, plan: &Plan) -> Option<Unexecutable> {
         }
     }
     None
-}
-
-/// A path for a sentence, with control characters escaped.
-fn shown(path: &Path) -> String {
-    let name: OsString = path.into();
-    name.to_string_lossy().chars().fold(String::new(), |mut out, character| {
-        if character.is_control() {
-            out.extend(character.escape_default());
-        } else {
-            out.push(character);
-        }
-        out
-    })
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::host::run_lock::{self, RunLock};
 use crate::observe::file;
+use crate::text::printed;
 
 /// How long to wait for the processes of a cgroup to end. After SIGKILL a process only needs longer if a disk does
 /// not answer.
@@ -118,8 +119,7 @@ pub(super) fn disable_controllers(directory: &Path, controllers: &[String]) -> i
     let is_used = || {
         let others = children_of(directory).into_iter().filter(|cgroup| *cgroup != shared);
         // `…-host` is the leaf cgroup into which the caller itself had to move.
-        let runs =
-            children_of(&shared).into_iter().filter(|cgroup| !cgroup.to_string_lossy().ends_with("-host"));
+        let runs = children_of(&shared).into_iter().filter(|cgroup| !printed(cgroup).ends_with("-host"));
         others.chain(runs).next().is_some()
     };
     let lock = lock_exclusively(directory, is_used)?;

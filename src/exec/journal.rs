@@ -24,7 +24,7 @@ use crate::host::run_lock;
 use crate::host::token::token;
 use crate::observe::proc;
 use crate::plan::undo::Undo;
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
 
 /// The name of the journal in the directory of a run.
 pub(super) const JOURNAL: &str = "journal";
@@ -178,7 +178,7 @@ impl Drop for Journal {
 impl JournalFile {
     fn create() -> Result<JournalFile> {
         let cannot = |error: io::Error| {
-            let path = run_directory::path().display().to_string();
+            let path = printed(run_directory::path());
             Error::failed(text_with("gc.journal.cannot", &[("path", &path)])).why(error.to_string())
         };
         // Other runs can make one attempt fail: the last user removes RUN, or a sweep removes the new directory before
@@ -216,7 +216,7 @@ impl JournalFile {
         // the journal, and also what it lists, except the files of demonstrations. fsync(2) took half of the time to
         // start a container.
         self.file.write_all(line.as_bytes()).map_err(|error| {
-            let path = run_directory::path().join(&self.run).join(JOURNAL).display().to_string();
+            let path = printed(run_directory::path().join(&self.run).join(JOURNAL));
             Error::failed(text_with("gc.journal.cannot", &[("path", &path)])).why(error.to_string())
         })
     }

@@ -14,6 +14,7 @@ use crate::network::bridge;
 use crate::observe::{mountinfo, proc};
 use crate::plan::undo::Undo;
 use crate::sys;
+use crate::text::printed;
 
 /// Removes an object. Returns false if it does not exist any more, or if other runs still use it. `patience` is the
 /// time to wait for the processes of an owner that was killed.
@@ -86,7 +87,7 @@ pub(super) fn exists(namespace: &str) -> bool {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let mut links = processes.filter_map(|entry| {
         let process = entry.path();
-        proc::namespace_link(process.to_str()?, kind?).ok()
+        proc::namespace_link(&printed(&process), kind?).ok()
     });
     // In mountinfo, the root of such a mount is the namespace's name. proc_pid_mountinfo(5)
     let is_mounted =

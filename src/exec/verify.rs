@@ -211,7 +211,7 @@ impl ProgramLink {
 fn is_out_of_reach(path: &str) -> io::Result<bool> {
     let owner = fs::metadata(path)?.uid().to_string();
     // The ID that the kernel shows for an owner without one. proc_sys_kernel(5)
-    let nobody = std::fs::read_to_string("/proc/sys/kernel/overflowuid")?;
+    let nobody = file::read_text("/proc/sys/kernel/overflowuid")?;
     match access(path, AccessFlags::W_OK) {
         Ok(()) => Ok(false),
         Err(Errno::EACCES | Errno::EROFS) => Ok(owner == nobody.trim()),

@@ -9,7 +9,7 @@ use nix::sys::stat::{major, minor};
 
 use crate::observe::hierarchy::{Version, hierarchies};
 use crate::observe::{file, mountinfo};
-use crate::text::text_with;
+use crate::text::{printed, text_with};
 
 /// A disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Disk {
         }
         let numbers = file::read_text(directory.join("dev")).ok()?;
         let (major, minor) = numbers.trim().split_once(':')?;
-        let name = directory.file_name()?.to_string_lossy().into_owned();
+        let name = printed(directory.file_name()?);
         Some(Disk { major: major.parse().ok()?, minor: minor.parse().ok()?, name })
     }
 }
@@ -79,7 +79,7 @@ pub fn weighted(is_v2: bool) -> Vec<(String, &'static str)> {
             false if is_v2 && costs.lines().any(has_iocost) => "iocost",
             false => return None,
         };
-        Some((disk.file_name().to_string_lossy().into_owned(), mechanism))
+        Some((printed(disk.file_name()), mechanism))
     });
     weighted.collect()
 }

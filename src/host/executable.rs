@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags, openat2, statx
 
 use super::resolver::Resolver;
 use crate::observe::mountinfo;
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
 use crate::value::shell::quote;
 
 /// What prevents that a file is executed.
@@ -65,7 +65,7 @@ impl Executable {
 /// # Errors
 /// The file is missing, is no regular file, has no execute permission, or its mount forbids it.
 pub fn look(path: &Path, tree: &Resolver) -> Result<Executable, Hindrance> {
-    let shown = path.display().to_string();
+    let shown = printed(path);
     let resolved = tree.resolve(path);
     let (Some(host), Some(place)) = (resolved.host, tree.place(&resolved.container)) else {
         return Err(match tree.on_host(&resolved.container) {
@@ -100,7 +100,7 @@ fn open_as_path((base, rest): (&Path, &Path)) -> io::Result<OwnedFd> {
 
 /// The reason why a path leads to no file.
 fn unopened(path: &Path, container: &Path, tree: &Resolver, error: &io::Error) -> Hindrance {
-    let shown = path.display().to_string();
+    let shown = printed(path);
     match error.raw_os_error() {
         Some(libc::ELOOP) => Hindrance::refused(text_with("exec.loop", &[("path", &shown)])),
         Some(libc::ENAMETOOLONG) => Hindrance::missing(text("exec.toolong")),
@@ -110,11 +110,11 @@ fn unopened(path: &Path, container: &Path, tree: &Resolver, error: &io::Error) -
             let is_file =
                 |above: &&Path| tree.resolve(above).host.is_some_and(|host| host.exists() && !host.is_dir());
             let above = container.ancestors().skip(1).find(is_file).unwrap_or(container);
-            let above = above.display().to_string();
+            let above = printed(above);
             Hindrance::missing(text_with("exec.component", &[("path", &shown), ("file", &above)]))
         }
         _ if is_link(path, tree) => {
-            let target = container.display().to_string();
+            let target = printed(container);
             Hindrance::missing(text_with("exec.dangling", &[("path", &shown), ("target", &target)]))
         }
         _ => Hindrance::missing(text_with("exec.nofile", &[("path", &shown)])),
@@ -166,5 +166,5 @@ fn mount_of(file: impl AsFd) -> Option<String> {
     let found = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok()?;
     let table = mountinfo::read("/proc/self").ok()?;
     let mount = mountinfo::mounts(&table).find(|mount| u64::from(mount.id) == found.stx_mnt_id)?;
-    Some(mount.mount_point.display().to_string())
+    Some(printed(&*mount.mount_point))
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::Subordinate;
 use crate::feature::Feature;
 use crate::observe::{Unread, file, mountinfo, proc};
+use crate::text::printed;
 
 /// The facts. They can be recorded on one machine (`sandbox doctor --format json`) and evaluated on another.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,9 +81,7 @@ impl Facts {
         let table = mountinfo::read("/proc/self").unwrap_or_default();
         Facts {
             program: program(),
-            release: nix::sys::utsname::uname()
-                .map(|names| names.release().to_string_lossy().into_owned())
-                .unwrap_or_default(),
+            release: nix::sys::utsname::uname().map(|names| printed(names.release())).unwrap_or_default(),
             uid,
             gid: nix::unistd::getegid().as_raw(),
             capabilities: capabilities(),
@@ -192,7 +191,7 @@ fn line_of(path: &str) -> Option<String> {
 fn program() -> String {
     let known = std::env::current_exe().ok().filter(|path| path.exists());
     let path = known.or_else(|| std::env::args_os().next().map(Into::into));
-    path.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default()
+    path.map(printed).unwrap_or_default()
 }
 
 fn capabilities() -> Vec<String> {
@@ -231,7 +230,7 @@ fn is_chrooted(table: &[u8]) -> bool {
 
 fn container() -> Option<String> {
     let file = MARKERS.iter().find(|path| fs::metadata(path).is_ok()).map(|path| (*path).to_owned());
-    file.or_else(|| std::env::var("container").ok().map(|kind| format!("$container = {kind}")))
+    file.or_else(|| std::env::var_os("container").map(|kind| format!("$container = {}", printed(kind))))
 }
 
 #[cfg(test)]

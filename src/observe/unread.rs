@@ -12,7 +12,7 @@ use nix::unistd::{AccessFlags, access};
 
 use super::file;
 use crate::error::Error;
-use crate::text::text;
+use crate::text::{printed, text};
 
 /// Reads files, and records each file that gave no answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Unread {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
             Err(error) => {
                 let unread = Error::failed(text("common.unread.what"));
-                let why = format!("{}: {error}", path.display());
+                let why = format!("{}: {error}", printed(path));
                 self.0.push(unread.why(why).todo(text("common.unread.todo")));
                 None
             }

@@ -8,7 +8,7 @@ use super::table::{self, Row, Side};
 use super::view::{heading, meaning};
 use crate::feature::Feature;
 use crate::teach::compare::{Comparison, NamespaceNode, Pair, Subject};
-use crate::text::{text, text_with, wrap};
+use crate::text::{printed, text, text_with, wrap};
 
 /// The lines of a comparison. Equal values of namespaces that both share are only counted, unless `all` is set.
 pub fn text_of(comparison: &Comparison, all: bool) -> String {
@@ -60,7 +60,7 @@ fn pids(comparison: &Comparison) -> PidPair {
 fn verdict(comparison: &Comparison) -> [String; 2] {
     let [left, right] = [&comparison.left, &comparison.right].map(|subject| match subject.is_shell {
         true => {
-            let (name, pid) = (printable(&subject.name), subject.pid.to_string());
+            let (name, pid) = (printed(&subject.name), subject.pid.to_string());
             text_with("compare.shell", &[("who", &name), ("pid", &pid)])
         }
         false => who(subject),
@@ -77,7 +77,7 @@ fn verdict(comparison: &Comparison) -> [String; 2] {
 
 /// `bash (pid 4001)`.
 fn who(subject: &Subject) -> String {
-    format!("{} (pid {})", printable(&subject.name), subject.pid)
+    format!("{} (pid {})", printed(&subject.name), subject.pid)
 }
 
 /// The rows of pairs that differ or belong to a feature whose namespaces differ, and a row that counts the others.
@@ -99,19 +99,13 @@ fn rows(pairs: &[Pair], differing: &[Feature], all: bool, (path, of): (&str, &st
 fn row(pair: &Pair) -> Row {
     Row {
         path: match &pair.field {
-            Some(field) => format!("{} {}", pair.path, printable(field)),
+            Some(field) => format!("{} {}", pair.path, printed(field)),
             None => pair.path.clone(),
         },
         equal: pair.equal,
-        left: printable(&pair.left.to_string()),
-        right: printable(&pair.right.to_string()),
+        left: printed(pair.left.to_string()),
+        right: printed(pair.right.to_string()),
     }
-}
-
-/// The text without control characters. Another user's process chooses its name, and an escape sequence in it could
-/// change the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '?' } else { character }).collect()
 }
 
 fn refused(comparison: &Comparison) -> String {

@@ -153,19 +153,18 @@ fn obstacle(root: &RootDraft<'_>, is_directory: bool, place: &Resolved) -> Optio
     let on_host = place.host.as_deref()?;
     let parent = on_host.ancestors().skip(1).find(|path| path.symlink_metadata().is_ok());
     if let Some(file) = parent.filter(|path| !path.is_dir()) {
-        let why = text_with("mnt.target.below", &[("path", &file.display().to_string())]);
+        let why = text_with("mnt.target.below", &[("path", &printed(file))]);
         return Some((why, text("rootfs.target.todo")));
     }
     let why = match root.resolver.bind_with(&place.container) {
-        Some((target, source)) => text_with(
-            "rootfs.target.bind",
-            &[("target", &target.display().to_string()), ("source", &source.display().to_string())],
-        ),
+        Some((target, source)) => {
+            text_with("rootfs.target.bind", &[("target", &printed(target)), ("source", &printed(source))])
+        }
         None if !root.is_temporary() => text("mnt.target.missing"),
         None => {
             let top = place.container.components().nth(1).map(|name| Path::new("/").join(name));
             let top = top.filter(|top| root.is_read_only_piece(top))?;
-            text_with("rootfs.target.fixed", &[("path", &top.display().to_string())])
+            text_with("rootfs.target.fixed", &[("path", &printed(&top))])
         }
     };
     let create = if is_directory {

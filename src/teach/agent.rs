@@ -6,6 +6,7 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -36,7 +37,7 @@ enum Request {
     /// Read the view of a feature.
     Look(Purpose),
     /// Read a file.
-    Read(String),
+    Read(#[serde(with = "crate::value::bytes")] PathBuf),
     /// Read the hostname by uname(2).
     Node,
     /// Read a symbolic link.
@@ -158,8 +159,8 @@ impl Agent {
     ///
     /// # Errors
     /// The agent has ended. The errno of the read is the inner result.
-    pub fn read(&self, path: &str) -> Result<std::result::Result<String, Errno>> {
-        self.text(&Request::Read(path.into()))
+    pub fn read(&self, path: impl AsRef<Path>) -> Result<std::result::Result<String, Errno>> {
+        self.text(&Request::Read(path.as_ref().to_owned()))
     }
 
     /// Has the agent read a symbolic link.

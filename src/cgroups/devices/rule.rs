@@ -10,7 +10,7 @@ use nix::sys::stat::{SFlag, major, minor, stat};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
 
 /// One rule as it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +140,7 @@ impl Rule {
             Rule::Device(device) => return Ok(Some(*device)),
             Rule::Path(path, access) => (path, *access),
         };
-        let shown = path.display().to_string();
+        let shown = printed(path);
         let found = stat(path).map_err(|errno| match errno {
             Errno::ENOENT => text_with("devices.path.missing", &[("path", &shown)]),
             other => text_with("devices.path.unseen", &[("path", &shown), ("error", other.desc())]),
@@ -221,7 +221,7 @@ impl fmt::Display for Rule {
         match self {
             Rule::All => f.write_str("a"),
             Rule::Device(device) => device.fmt(f),
-            Rule::Path(path, access) => write!(f, "{} {access}", path.display()),
+            Rule::Path(path, access) => write!(f, "{} {access}", printed(path)),
         }
     }
 }

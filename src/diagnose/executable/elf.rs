@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::{Unexecutable, head, shown};
+use super::{Unexecutable, head};
 use crate::host::executable::{Executable, look};
 use crate::host::resolver::Resolver;
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
 use crate::value::shell::quote;
 
 /// The value of `e_machine`, and the name as uname(1) prints it.
@@ -150,7 +150,7 @@ impl Elf {
         tree: &Resolver,
         errno: Errno,
     ) -> Option<Unexecutable> {
-        let name = shown(path);
+        let name = printed(path);
         let values = [("file", name.as_str())];
         let (machine, here) = (self.machine(), std::env::consts::ARCH);
         let is_ours = machine == here || here == "powerpc64" && machine.starts_with("ppc64");
@@ -215,14 +215,14 @@ impl Elf {
         let loader = Elf::read(&head(&found).ok()?, &opened);
         let fits =
             loader.is_some_and(|loader| loader.machine == self.machine && loader.needed <= loader.size);
-        let values = [("file", file), ("loader", &*shown(path))];
+        let values = [("file", file), ("loader", &*printed(path))];
         (!fits).then(|| Unexecutable::new(text_with("exec.loader.format", &values)))
     }
 }
 
 /// What to do about a missing loader.
 fn advice(loader: &Path, is_small: bool, host: &Path) -> String {
-    let loader = shown(loader);
+    let loader = printed(loader);
     if loader.contains("ld-musl") {
         text("exec.loader.musl")
     } else if is_small {

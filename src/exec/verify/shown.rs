@@ -261,7 +261,7 @@ fn id_map(content: &str) -> Option<Vec<IdRange>> {
 /// The topmost mount on each mount point: the last one in the table.
 fn mounts(table: &[u8]) -> MountsOnTop {
     let shown = mountinfo::mounts(table).map(|mount| {
-        let filesystem = mount.filesystem.to_string_lossy().into_owned();
+        let filesystem = printed(&mount.filesystem);
         let options = mount.options.into_owned();
         (mount.mount_point.into_owned(), Shown::Mount { filesystem, options })
     });

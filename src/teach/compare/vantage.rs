@@ -2,6 +2,9 @@
 //! /proc/net, /proc/sysvipc, the clocks and ordinary paths show depends on the namespaces of the reader. Only a process
 //! in the same namespaces reads the same values.
 
+use std::fs;
+use std::path::Path;
+
 use nix::errno::Errno;
 use serde::Serialize;
 
@@ -60,8 +63,8 @@ impl Vantage {
         // setns(2) fails for the caller's current user namespace. Therefore only different namespaces are joined.
         let elsewhere: Vec<Feature> =
             ORDER.into_iter().filter(|feature| is_elsewhere(subject, *feature)).collect();
-        let root = proc::link(&format!("{}/root", subject.directory())).value;
-        if elsewhere.is_empty() && root == proc::link("/proc/self/root").value {
+        let root = fs::read_link(format!("{}/root", subject.directory())).ok();
+        if elsewhere.is_empty() && root == fs::read_link("/proc/self/root").ok() {
             return Ok(vantage);
         }
         // If this fails, the helper reads the same values: the result does not matter.
@@ -75,11 +78,11 @@ impl Vantage {
                 }
             }
         }
-        if let Value::Is(root) = root
-            && root != "/"
+        if let Some(root) = root
+            && root != Path::new("/")
             && !vantage.is_refused(Feature::Mnt)
             // setns(2) sets the root directory to the root of the mount namespace. This process has another root.
-            && let Err(errno) = vantage.reader().perform(PathCall::Chroot { root: root.into() })?
+            && let Err(errno) = vantage.reader().perform(PathCall::Chroot { root })?
         {
             vantage.refuse(subject, Feature::Mnt, errno);
         }
@@ -129,7 +132,7 @@ impl Vantage {
         if self.reader().link("/proc/self")? != Ok(own) {
             return Ok(None);
         }
-        let content = self.reader().read(&format!("/proc/{}/cgroup", subject.own_pid))?;
+        let content = self.reader().read(format!("/proc/{}/cgroup", subject.own_pid))?;
         Ok(content.ok().map(|content| proc::cgroups_in("/proc/PID/cgroup", content.as_bytes())))
     }
 

@@ -20,7 +20,7 @@ use crate::observe::file;
 use crate::observe::hierarchy::{Controller, Version};
 use crate::teach::agent::{Agent, Progress};
 use crate::teach::call::LoadCall;
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
 use crate::value::units::Size;
 
 pub(super) const CARDS: &[CardEntry] =
@@ -119,7 +119,7 @@ fn weight(stage: &mut Stage<'_>) -> Result<Card> {
     let schedulers = schedulers.filter_map(|disk| {
         let text = file::read_text(disk.path().join("queue/scheduler")).ok()?;
         let active = text.split_once('[').and_then(|(_, rest)| rest.split_once(']'))?.0.to_owned();
-        Some((disk.file_name().to_string_lossy().into_owned(), active))
+        Some((printed(disk.file_name()), active))
     });
     // Loop devices and RAM disks are left out: they would only fill the card.
     let real =

@@ -11,6 +11,7 @@ use crate::feature::Feature::Cgroup;
 use crate::observe::hierarchy::{Hierarchy, Version, cgroup_lines, hierarchies};
 use crate::observe::{file, mountinfo};
 use crate::teach::agent::Agent;
+use crate::text::printed;
 
 pub(super) const CARDS: &[CardEntry] =
     &[("link", link), ("path", path), ("mount", mount), ("limits", limits)];
@@ -99,14 +100,14 @@ fn limits(stage: &mut Stage<'_>) -> Result<Card> {
     let mut files =
         directories.iter().flat_map(|directory| LIMITS.map(|name| (directory, directory.join(name))));
     let found = files.find_map(|(directory, file)| {
-        let limit = outside.read(&file.to_string_lossy()).ok()?.ok()?;
+        let limit = outside.read(&file).ok()?.ok()?;
         Some((directory, file, one_line(Ok(limit))))
     });
     let Some((directory, file, limit)) = found else { return Ok(card.skip("cgroup.skip.nolimit")) };
-    let again = one_line(inside.read(&file.to_string_lossy())?);
+    let again = one_line(inside.read(&file)?);
     // cgroup.procs still lists the process inside as a member of the same cgroup.
     let procs = directory.join("cgroup.procs");
-    let members = outside.read(&procs.to_string_lossy())?.unwrap_or_default();
+    let members = outside.read(&procs)?.unwrap_or_default();
     let is_member = members.lines().any(|member| member == inside.pid().to_string());
     let member = if is_member { format!("pid {} (INSIDE)", inside.pid()) } else { "(not there)".into() };
     let holds = limit == again && is_member;
@@ -177,7 +178,7 @@ fn mounted(agent: &Agent) -> Result<Vec<Mounted>> {
             root: file::path_text(&mount.root),
             point: mount.mount_point.to_path_buf(),
             kind: kind.to_owned(),
-            options: mount.super_options.to_string_lossy().into_owned(),
+            options: printed(&mount.super_options),
         })
     });
     Ok(mounts.collect())
@@ -193,11 +194,11 @@ fn directories() -> Vec<PathBuf> {
 /// Shortens a long path so that it fits on a line: its first components and the file name stay.
 fn short(path: &Path) -> String {
     const MAX_CHARACTERS: usize = 44;
-    let full = path.display().to_string();
+    let full = printed(path);
     if full.chars().count() <= MAX_CHARACTERS {
         return full;
     }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let name = printed(path.file_name().unwrap_or_default());
     let beginning: PathBuf = path.iter().take(4).collect();
-    format!("{}/.../{name}", beginning.display())
+    format!("{}/.../{name}", printed(&beginning))
 }

@@ -18,7 +18,7 @@ use crate::observe::hierarchy::{Controller, Version};
 use crate::plan::undo::Undo;
 use crate::teach::agent::{Agent, Answer};
 use crate::teach::call::LoadCall;
-use crate::text::text;
+use crate::text::{printed, text};
 
 pub(super) const CARDS: &[CardEntry] = &[("deny", deny), ("usual", usual), ("mknod", mknod), ("list", list)];
 
@@ -90,8 +90,7 @@ fn list(stage: &mut Stage<'_>) -> Result<Card> {
             card.verdict = text("devices.list.v2");
             let programs = programs(&cgroup);
             let files = std::fs::read_dir(cgroup.directory()).into_iter().flatten().flatten();
-            let files =
-                files.filter(|file| file.file_name().to_string_lossy().starts_with("devices.")).count();
+            let files = files.filter(|file| printed(file.file_name()).starts_with("devices.")).count();
             card = card.outside("<group>/devices.*", format!("{files} files"));
             card = card.outside("bpf(BPF_PROG_QUERY)", format!("{programs} program"));
             files == 0 && programs == 1

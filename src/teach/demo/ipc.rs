@@ -28,7 +28,7 @@ const LINK: &str = "/proc/self/ns/ipc";
 fn rows(agent: &Agent, kind: &str, key: i32) -> Result<Option<usize>> {
     let key = key.to_string();
     let is_ours = |line: &&str| line.split_whitespace().next() == Some(&key);
-    Ok(agent.read(&format!("/proc/sysvipc/{kind}"))?.ok().map(|file| file.lines().filter(is_ours).count()))
+    Ok(agent.read(format!("/proc/sysvipc/{kind}"))?.ok().map(|file| file.lines().filter(is_ours).count()))
 }
 
 /// The command that counts the same rows.

@@ -29,7 +29,7 @@ use crate::plan::undo::Sysv;
 use crate::teach::agent::Agent;
 use crate::teach::call::{DemoCall, IpcCall, LoadCall};
 use crate::teach::demo::answer_text;
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
 use crate::value::units::{Offset, Size};
 use crate::views;
 
@@ -123,7 +123,7 @@ fn use_container() -> Result<(bool, Proof)> {
     const TABLE: &str = "/proc/self/mountinfo";
     let table = start(&whole()?, Purpose::Container)?.read(TABLE)?;
     let root = mountinfo::mounts(table.as_bytes()).find(|mount| mount.is_on("/"));
-    let kind = root.map_or("-".into(), |mount| mount.filesystem.to_string_lossy().into_owned());
+    let kind = root.map_or("-".into(), |mount| printed(&mount.filesystem));
     Ok((["overlay", "tmpfs"].contains(&kind.as_str()), shown(format!("{TABLE} /:"), kind)))
 }
 
@@ -201,7 +201,7 @@ fn use_feature(feature: Feature, host: &Host) -> Result<(bool, Proof)> {
             let content = inside.read(v1, v2);
             let value = content.as_deref().map_or("-", |content| content.lines().next().unwrap_or("(empty)"));
             let file = inside.directory().join(inside.name(v1, v2));
-            Ok((content.is_some(), shown(file.display(), value)))
+            Ok((content.is_some(), shown(printed(&file), value)))
         }
         // Any other feature: the first file of its page that differs.
         _ => {

@@ -16,6 +16,7 @@ use crate::plan::call::mount::{MountCall, Propagation};
 use crate::teach::agent::{Agent, Answer};
 use crate::teach::call::{DemoCall, PathCall};
 use crate::teach::demo::Stage;
+use crate::text::printed;
 
 /// A file outside of the jail. A process that can read it has escaped.
 pub(crate) const CANARY: &str = "/tmp/canary";
@@ -190,7 +191,7 @@ pub(crate) fn mounted(agent: &Agent, path: &str) -> Result<String> {
     let table = agent.read(MOUNTINFO)?.unwrap_or_default();
     let on_top = mountinfo::mounts(table.as_bytes()).rev().find(|mount| mount.is_on(path));
     Ok(on_top.map_or(NO_MOUNT.into(), |mount| {
-        format!("{} {}", mount.filesystem.to_string_lossy(), mount.propagation_text())
+        format!("{} {}", printed(&mount.filesystem), mount.propagation_text())
     }))
 }
 
