@@ -280,6 +280,8 @@ fn it_says_what_it_takes_over_and_what_not() {
     let _alone = alone();
     let container = Running::of("rootfs: host\npid:\nno_new_privileges: true\nseccomp: default\n", "");
     let announced = text(&run(&["enter", &container.name, "--", "true"]).stderr);
+    // The lines are wrapped.
+    let announced = announced.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
         announced.contains("takes over its user (0:0), its capability sets, no_new_privs"),
         "{announced}"
