@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{binary, fits, is_root, run, sandbox, skip, snapshot, snapshot_cards, stdout, text};
+use support::{binary, feed, fits, is_root, run, sandbox, skip, snapshot, snapshot_cards, stdout, text};
 
 /// Runs a shell script as root in a new network namespace. `$S` is `sandbox`. `until_true CONDITION` waits for the
 /// condition, at most five seconds. The script cannot change the host's devices. It has a new /run, so no other test
@@ -100,6 +100,49 @@ fn the_link_differs_and_lo_is_alone() {
     assert_ne!(link.trim(), own.to_str().unwrap());
     assert_eq!(devices(&stdout(&["net", "--", "cat", "/proc/net/dev"])), ["lo"]);
     assert_eq!(stdout(&["net", "--", "cat", "/proc/net/route"]).lines().count(), 1);
+}
+
+/// Kinds: the devices, an attribute file of a device, the cgroup mounts below /sys, a mount of the user's below /sys, a
+/// second sandbox inside; the flag that keeps the old /sys; mounts that would propagate to the host.
+#[test]
+fn sys_lists_the_devices_of_the_namespace() {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    if !table.contains(" /sys rw") {
+        return skip("sys_lists_the_devices_of_the_namespace", "/sys is not mounted, or read-only");
+    }
+    let list = ["--", "ls", "/sys/class/net"];
+    assert_eq!(stdout(&[&["net"][..], &list].concat()), "lo\n");
+    assert_eq!(from_own_network("$S net --veth -q -- ls /sys/class/net"), "eth0\nlo\n");
+    let nested = binary();
+    assert_eq!(
+        stdout(&[&["net", "-q", "--", nested.to_str().unwrap(), "net", "-q"][..], &list].concat()),
+        "lo\n"
+    );
+    // The announcement names the new mount namespace.
+    let output = run(&["net", "--", "true"]);
+    assert!(text(&output.stderr).contains("mnt (to mount /sys)"), "{}", text(&output.stderr));
+    // With the old /sys, each side sees the same.
+    let own = stdout(&["uts", "-q", "--", "ls", "/sys/class/net"]);
+    assert_eq!(stdout(&[&["net", "--no-mount-sys"][..], &list].concat()), own);
+    // What was mounted below /sys/fs/cgroup still is.
+    let cgroups = |table: &str| {
+        let points = table.lines().filter_map(|line| line.split(' ').nth(4));
+        let mut points: Vec<String> =
+            points.filter(|point| point.starts_with("/sys/fs/cgroup")).map(str::to_owned).collect();
+        points.sort();
+        points
+    };
+    assert_eq!(cgroups(&stdout(&["net", "--", "cat", "/proc/self/mountinfo"])), cgroups(&table));
+    // The host's own /sys is unchanged, whatever the propagation.
+    for propagation in ["private", "slave", "shared", "unchanged"] {
+        let spec = format!("net:\nmnt: {{ propagation: {propagation} }}\n");
+        feed(&mut sandbox(&["run", "-", "-q", "--", "true"]), spec);
+        assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), table, "{propagation}");
+    }
+    let spec = "net:\nmnt: { tmpfs: [/sys/kernel] }\n";
+    let output =
+        feed(&mut sandbox(&["run", "-", "-q", "--", "sh", "-c", "ls /sys/kernel /sys/class/net"]), spec);
+    assert_eq!(text(&output.stdout), "/sys/class/net:\nlo\n\n/sys/kernel:\n", "{}", text(&output.stderr));
 }
 
 #[test]

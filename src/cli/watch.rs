@@ -11,9 +11,10 @@ use crate::config::spec::Spec;
 use crate::error::{Error, Result};
 use crate::exec::signals::Signals;
 use crate::exec::{Ended, Watch};
-use crate::plan::call::publish::PublishCall;
+use crate::plan::Plan;
+use crate::plan::call::publish::{Protocol, PublishedPort};
+use crate::plan::gate::Unreached;
 use crate::plan::slots::Slots;
-use crate::plan::{Call, Plan};
 use crate::render::{self, explain, plan as plan_text, view as view_text};
 use crate::text::{text, text_with};
 use crate::value::units::Size;
@@ -45,6 +46,14 @@ impl Narrator {
             has_shown_view: false,
             print: if has_command { render::err } else { render::out },
         }
+    }
+}
+
+/// A published address, with its protocol if that is not TCP.
+fn written(at: SocketAddr, protocol: Protocol) -> String {
+    match protocol {
+        Protocol::Tcp => at.to_string(),
+        Protocol::Udp => format!("{at}/udp"),
     }
 }
 
@@ -93,17 +102,22 @@ impl Watch for Narrator {
         }
     }
 
-    /// A port that the kernel chose is always printed, because the user cannot know it otherwise.
-    fn published(&mut self, ports: &[(SocketAddr, u16)], plan: &Plan) {
-        let is_chosen = |at: &SocketAddr| {
-            !plan.steps.iter().any(
-                |step| matches!(&step.call, Call::Publish(PublishCall::Listen { at: asked, .. }) if asked == at),
-            )
-        };
-        for (at, inside) in ports.iter().filter(|(at, _)| self.announces || is_chosen(at)) {
-            let values = [("at", &*at.to_string()), ("inside", &*inside.to_string())];
+    /// A port that was chosen is always printed, because the user cannot know it otherwise.
+    fn published(&mut self, ports: &[PublishedPort]) {
+        for port in ports.iter().filter(|port| self.announces || port.is_chosen) {
+            let values = [("at", &*written(port.at, port.protocol)), ("inside", &port.inside.to_string())];
             render::err(&format!("sandbox: {}\n", text_with("net.published", &values)));
         }
+    }
+
+    fn unreached(&mut self, port: Unreached) {
+        let key = match (port.on_loopback, port.is_loopback_tried) {
+            (true, true) => "net.unreached.loopback",
+            (true, false) => "net.unreached.bridge",
+            (false, _) => "net.unreached",
+        };
+        let values = [("at", &*written(port.at, port.protocol)), ("inside", &port.inside.to_string())];
+        render::err(&format!("sandbox: {}\n", text_with(key, &values)));
     }
 
     fn timed_out(&mut self, seconds: u64, killed: bool) {

@@ -10,14 +10,14 @@ use crate::cgroups;
 use crate::cgroups::devices::Rule;
 use crate::feature::{Feature, Purpose, features};
 use crate::host::resolver::Resolver;
-use crate::host::{self, Cgroups, Disk, Files, Groups, Host, Subordinate, command, disk};
+use crate::host::{self, Cgroups, Disk, Files, Groups, Host, Nameservers, Subordinate, Sysfs, command, disk};
 use crate::namespaces::mnt::Mnt;
 use crate::namespaces::net::Mode;
 use crate::namespaces::user::User;
 use crate::network::{self, NetworkFacts};
 use crate::observe::hierarchy::{Controller, Version};
 use crate::plan::call::gate::GateCall;
-use crate::plan::call::mount::MountCall;
+use crate::plan::call::mount::{MountCall, Propagation};
 use crate::plan::call::process::ProcessCall;
 use crate::plan::call::terminal::TerminalCall;
 use crate::plan::order::Phase;
@@ -68,6 +68,12 @@ fn gather_for(spec: &Spec, mut host: Host) -> Machine {
     if let Some(rootfs) = &spec.rootfs {
         let is_user = spec.user.is_some() || !host.privileged;
         host.files = Some(Files::gather(*rootfs == Rootfs::Host, is_user, &mut host.unread));
+    }
+    if spec.rootfs.is_none() && spec.net.as_ref().is_some_and(|net| net.mount_sys) {
+        host.sysfs = Some(Sysfs::gather(&mut host.unread));
+    }
+    if spec.rootfs.is_some() || spec.net.as_ref().is_some_and(|net| net.mode == Mode::Bridge) {
+        host.nameservers = Some(Nameservers::gather());
     }
     if spec.user.is_some() || spec.capabilities.is_some() || spec.run_as.is_some() {
         host.groups = Groups::gather();
@@ -131,7 +137,21 @@ pub fn complete(spec: &Spec, host: &Host) -> (Spec, Vec<Addition>) {
     if spec.rootfs.is_some() {
         add(&mut spec, Feature::Mnt, "common.added.rootfs");
     }
+    if mounts_sys(&spec, host) {
+        add(&mut spec, Feature::Mnt, "common.added.sys");
+    }
     (spec, added)
+}
+
+/// Whether a new /sys is mounted for a new network namespace, in the root of the host. With another propagation, it would
+/// be mounted on the host too.
+fn mounts_sys(spec: &Spec, host: &Host) -> bool {
+    let allows = |mnt: &Mnt| {
+        mnt.root.is_none() && matches!(mnt.propagation, Propagation::Private | Propagation::Slave)
+    };
+    spec.net.as_ref().is_some_and(|net| net.mount_sys)
+        && spec.mnt.as_ref().is_none_or(allows)
+        && host.sysfs.as_ref().is_some_and(Sysfs::can_be_replaced)
 }
 
 /// Whether the spec needs a capability. A caller without it needs a new user namespace, in which the caller has all of
@@ -187,6 +207,7 @@ pub fn plan(spec: &Spec, machine: &Machine, purpose: impl Into<Purpose>, ending:
         features: &features,
         has_rootfs: spec.rootfs.is_some(),
         keeps: spec.capabilities.as_ref().unwrap_or(&Capabilities::Default).keep(),
+        mounts_sys: mounts_sys(&spec, host),
         is_root: spec.run_as.as_ref().is_none_or(RunAs::is_root),
         no_new_privileges: spec.no_new_privileges,
     };
@@ -194,6 +215,9 @@ pub fn plan(spec: &Spec, machine: &Machine, purpose: impl Into<Purpose>, ending:
     rootfs::plan(&root_request(&spec), host, &mut draft);
     if let Some(net) = &spec.net {
         network::plan(net.request(), &machine.network, &mut draft);
+        if let Some(nameservers) = host.nameservers.as_ref().filter(|_| spec.rootfs.is_none()) {
+            network::plan_nameservers(nameservers, &mut draft);
+        }
     }
     cgroups::plan(host, &mut draft);
     if spec.tty {

@@ -79,8 +79,8 @@ pub(super) fn become_child(
         if narrated || is_acknowledged(&step.call) {
             send(slots, index, &Message::Did(index, result));
         }
-        if matches!(step.call, Call::Publish(PublishCall::Serve)) {
-            relay::serve(slots);
+        if let Call::Publish(PublishCall::Serve { to, loopback }) = &step.call {
+            relay::serve(slots, to, *loopback);
         }
         if matches!(step.call, Call::Gate(GateCall::Serve)) {
             match serve {
@@ -94,7 +94,7 @@ pub(super) fn become_child(
 
 /// Whether the host always waits for the result of a step, not only in a narrated run.
 pub(super) fn is_acknowledged(call: &Call) -> bool {
-    matches!(call, Call::Gate(GateCall::Report | GateCall::Serve) | Call::Publish(PublishCall::Serve))
+    matches!(call, Call::Gate(GateCall::Report | GateCall::Serve) | Call::Publish(PublishCall::Serve { .. }))
 }
 
 fn wait_for_go(slots: &Slots) {

@@ -257,7 +257,7 @@ impl Run<'_> {
             self.journal.record_name(name, command)?;
         }
         self.watch.ready(self.plan, command);
-        self.watch.published(&self.slots.published, self.plan);
+        self.watch.published(&self.slots.ports);
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use super::signals::Arrived;
 use super::{Container, Watch, kill_by_pidfd, relay};
 use crate::error::{Error, Result};
 use crate::observe::{cgroup, file};
+use crate::plan::gate::Message;
 use crate::text::{text, text_with};
 
 /// How a command ended.
@@ -70,6 +71,7 @@ impl Container {
             master.map(|master| TerminalRelay::start(master, &self.signals, self.keeps_files)).transpose()?;
         let mut dropped_before = false;
         let mut has_ended = false;
+        let mut is_relay_heard = true;
         let mut timeout = Timeout::start(self.timeout)?;
         loop {
             while let Some(arrived) = self.signals.next() {
@@ -99,12 +101,25 @@ impl Container {
             ready.extend((!has_ended).then(|| PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)));
             ready.extend(timeout.iter().map(|timeout| PollFd::new(timeout.timer.as_fd(), PollFlags::POLLIN)));
             ready.extend(relay.iter().flat_map(TerminalRelay::poll_set));
+            let ports = self.slots.relay.as_ref().filter(|_| is_relay_heard);
+            ready.extend(ports.map(|ports| PollFd::new(ports.gate.as_fd(), PollFlags::POLLIN)));
             let wait = relay.as_ref().map_or(PollTimeout::NONE, TerminalRelay::timeout);
             match poll(&mut ready, wait) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Error::failed("cannot wait for the command").call("poll", errno)),
             }
             let has_just_ended = !has_ended && ready[1].any().unwrap_or(false);
+            // The gate of the relay is the last descriptor.
+            if ports.is_some() && ready.last().is_some_and(|gate| gate.any().unwrap_or(false)) {
+                match ports.map(|ports| ports.gate.receive()) {
+                    Some(Ok(Some((Message::Unreached(port), _)))) => match &mut relay {
+                        Some(relay) => relay.with_terminal_restored(|| watch.unreached(port)),
+                        None => watch.unreached(port),
+                    },
+                    // The relay has ended, and nothing more will come.
+                    _ => is_relay_heard = false,
+                }
+            }
             if let Some(timeout) = timeout.as_mut().filter(|timeout| timeout.has_expired()) {
                 self.end_by_timeout(timeout, watch);
             }

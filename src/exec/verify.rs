@@ -369,7 +369,7 @@ mod tests {
         };
         let machine = Machine {
             host: Host { privileged: true, ..Host::gather() },
-            network: NetworkFacts { bridge: Some(bridge), veth: None },
+            network: NetworkFacts { bridge: Some(bridge), ..NetworkFacts::default() },
         };
         let net = Net { mode: Mode::Bridge, ..Net::default() };
         let plan = compose::plan(

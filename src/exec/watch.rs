@@ -1,7 +1,5 @@
 //! What a caller of `exec` can observe while a plan is performed.
 
-use std::net::SocketAddr;
-
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
@@ -9,6 +7,8 @@ use super::Ended;
 use super::signals::Signals;
 use crate::error::Result;
 use crate::plan::Plan;
+use crate::plan::call::publish::PublishedPort;
+use crate::plan::gate::Unreached;
 use crate::plan::slots::Slots;
 
 /// Receives the events of a run. It can delay a step, or stop the run.
@@ -35,8 +35,11 @@ pub trait Watch {
     /// Called when everything is set up, just before the child is released.
     fn ready(&mut self, _plan: &Plan, _child: Pid) {}
 
-    /// Called with the published ports: the address on the host, and the port in the container.
-    fn published(&mut self, _ports: &[(SocketAddr, u16)], _plan: &Plan) {}
+    /// Called with the published ports.
+    fn published(&mut self, _ports: &[PublishedPort]) {}
+
+    /// Called once for a published port on which no server in the container accepts a client.
+    fn unreached(&mut self, _port: Unreached) {}
 
     /// Called when the kernel discards a signal, because the command is process 1 and has no handler for it.
     fn dropped(&mut self, _signal: Signal, _killed: bool) {}

@@ -8,7 +8,7 @@ use std::{fs, io};
 use nix::sys::utsname::UtsName;
 use nix::unistd::AccessFlags;
 
-use crate::observe::{Unread, file, mountinfo};
+use crate::observe::{Unread, mountinfo};
 use crate::text::printed;
 
 /// The files of this machine, as far as a new root file system depends on them.
@@ -27,8 +27,6 @@ pub struct Files {
     pub top: Vec<(OsString, Option<PathBuf>)>,
     /// The hostname.
     pub hostname: OsString,
-    /// The content of /etc/resolv.conf.
-    pub resolvers: OsString,
 }
 
 impl Files {
@@ -49,7 +47,6 @@ impl Files {
             },
             top: if shows_host { top(unread) } else { Vec::new() },
             hostname: name(UtsName::nodename),
-            resolvers: OsString::from_vec(file::read("/etc/resolv.conf").unwrap_or_default()),
         }
     }
 

@@ -7,11 +7,13 @@ pub mod disk;
 pub mod executable;
 pub mod facts;
 pub mod files;
+pub mod nameservers;
 pub mod program;
 pub mod resolver;
 pub mod run_directory;
 pub mod run_lock;
 pub mod subordinate;
+pub mod sysfs;
 pub mod token;
 
 use std::ffi::OsString;
@@ -21,8 +23,10 @@ use caps::{CapSet, Capability};
 pub use self::cgroups::Cgroups;
 pub use self::disk::Disk;
 pub use self::files::Files;
+pub use self::nameservers::Nameservers;
 pub use self::program::ProgramFile;
 pub use self::subordinate::Subordinate;
+pub use self::sysfs::Sysfs;
 use crate::observe::{Unread, file};
 
 /// The caller of `sandbox` and the machine.
@@ -55,6 +59,10 @@ pub struct Host {
     pub files: Option<Files>,
     /// The CPUs that are online: `0-3`. They are read only if a spec chooses CPUs.
     pub online_cpus: Option<String>,
+    /// What is mounted on /sys. It is read only if a spec has a new network, and keeps the root file system.
+    pub sysfs: Option<Sysfs>,
+    /// The DNS servers of this machine. They are read only if a container gets a file with them.
+    pub nameservers: Option<Nameservers>,
     /// The disks that a spec names, by these names; or why a name means no disk.
     pub disks: Vec<(String, Result<Disk, String>)>,
     /// The disks on which weights have an effect, with the mechanism. They are read only if a spec sets a weight.
@@ -83,6 +91,8 @@ impl Host {
             cgroups: None,
             files: None,
             online_cpus: None,
+            sysfs: None,
+            nameservers: None,
             disks: Vec::new(),
             weighers: Vec::new(),
             unread: Unread::default(),

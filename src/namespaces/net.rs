@@ -20,7 +20,8 @@
 //!
 //! - `/proc/net`, which is a link to `/proc/self/net`, shows the devices, routes and sockets of the reader's namespace.
 //! - `/proc/sys/net` has the values of the reader's namespace.
-//! - /sys/class/net lists the devices of the process that mounted /sys, so it changes only with a new mount.
+//! - /sys/class/net lists the devices of the process that mounted /sys. So a new one is mounted, in a new mount
+//!   namespace.
 //!
 //! Unix sockets that are files stay reachable by their paths. A mount namespace separates them. network_namespaces(7)
 
@@ -29,16 +30,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::feature::Feature;
+use crate::host::sysfs::{self, Sysfs};
 use crate::network::NetworkRequest;
 use crate::network::ports::Port;
 use crate::observe::{Observation, net, proc};
+use crate::plan::call::detached::DetachedMountCall;
+use crate::plan::call::mount::MountCall;
 use crate::plan::call::net::NetCall;
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Context, Draft};
-use crate::text::text;
+use crate::plan::slots::Held;
+use crate::plan::{Actor, Call, Context, Draft};
+use crate::text::{text, text_with};
 
 /// Options of the network namespace.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Net {
@@ -52,11 +57,25 @@ pub struct Net {
     /// Network mode: none (lo alone), bridge (to the host and beyond; needs root), or host (no new network namespace)
     #[arg(long, value_name = "MODE", default_value = "none", visible_alias = "network")]
     pub mode: Mode,
-    /// Publish a port: connections to HOSTPORT on the host go to PORT inside; [ADDRESS:]HOSTPORT:PORT[/tcp] (may be repeated)
+    /// Publish a port, like docker's -p: [[ADDRESS:]HOSTPORT:]PORT[/udp]; without ADDRESS, on all IPv4 addresses (may be repeated)
     #[arg(long, short, value_name = "PORTS")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(example = ["8080:80"])]
     pub publish: Vec<Port>,
+    /// Whether a new /sys is mounted, which lists the devices of the namespace
+    #[arg(
+        long = "no-mount-sys",
+        action = clap::ArgAction::SetFalse,
+        help = "Keep the old /sys, which lists the host's network devices"
+    )]
+    #[serde(skip_serializing_if = "Clone::clone")]
+    pub mount_sys: bool,
+}
+
+impl Default for Net {
+    fn default() -> Self {
+        Net { lo: Lo::Up, veth: false, mode: Mode::None, publish: Vec::new(), mount_sys: true }
+    }
 }
 
 /// The network mode.
@@ -85,9 +104,12 @@ pub enum Lo {
 
 impl Net {
     /// The steps: the namespace, then lo. `network` plans what connects it to the outside.
-    pub fn plan(&self, _context: &Context<'_>, draft: &mut Draft) {
+    pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
         draft.isolate(Feature::Net);
         self.check(draft);
+        if let Some(sysfs) = &context.host.sysfs {
+            plan_sys(sysfs, context.mounts_sys, draft);
+        }
         if self.lo == Lo::Up {
             let call = NetCall::LinkUp { name: "lo".into() };
             draft.step(Phase::Network, Actor::Child, Feature::Net, call, "net.lo.why");
@@ -118,6 +140,30 @@ impl Net {
         if self.lo == Lo::Down && !self.publish.is_empty() {
             refuse(draft, "lo: down, publish", "net.lodown.why", "net.lodown.todo");
         }
+    }
+}
+
+/// Mounts a new /sys on the old one, as `ip netns exec` does. The cgroup file systems below the old one stay visible.
+/// Before all other mounts, which may be below /sys. ip-netns(8)
+fn plan_sys(sysfs: &Sysfs, is_replaced: bool, draft: &mut Draft) {
+    if !is_replaced {
+        if let Some(at) = sysfs.restricted_at.as_ref().filter(|_| sysfs.is_mounted) {
+            draft.note(text_with("net.sys.note", &[("at", &at.to_string_lossy())]));
+        }
+        return;
+    }
+    let mut step = |call: Call, why| draft.step(Phase::Layers, Actor::Child, Feature::Net, call, why);
+    let cgroups = sysfs::CGROUPS.to_owned();
+    if sysfs.has_cgroups {
+        let copy = DetachedMountCall::Clone { path: cgroups.clone(), below: true, to: Held::Mount };
+        step(copy.into(), "net.cgroups.why");
+    }
+    let new = MountCall::Filesystem { kind: "sysfs".into(), target: "/sys".into(), data: None };
+    step(new.into(), "net.sys.why");
+    if sysfs.has_cgroups {
+        step(DetachedMountCall::Open { path: "/".into(), to: Held::Root }.into(), "rootfs.current.why");
+        let back = DetachedMountCall::Attach { mount: Held::Mount, at: Held::Root, path: cgroups };
+        step(back.into(), "net.again.why");
     }
 }
 

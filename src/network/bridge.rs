@@ -141,7 +141,7 @@ fn plan_bridge(network: Ipv4Addr, gateway: Ipv4Addr, draft: &mut Draft) {
     let add = NetCall::AddBridge { name: name.clone(), hardware };
     draft.undoable(at, Actor::Host, net, add, "net.bridge.made.why", undo);
     let mut step = |call: Call, why| draft.step(at, Actor::Host, net, call, why);
-    let (device, address) = (name.clone(), Some(gateway));
+    let (device, address) = (name.clone(), Some(gateway.into()));
     step(NetCall::AddAddress { device, address, prefix: PREFIX, shared: true }.into(), "net.gateway.why");
     step(NetCall::LinkUp { name }.into(), "net.bridge.up.why");
     step(

@@ -5,11 +5,13 @@
 //! |---|---|
 //! | `veth` | a veth pair between the host and one container |
 //! | `bridge` | the bridge that all containers share: its facts, steps, firewall rules and removal |
-//! | `ports` | published ports: a port of the host that leads to one inside, through a relay process |
+//! | `ports` | how a published port is written |
+//! | `publish` | published ports: a port of the host that leads to one inside, through a relay process |
 //! | `subnet` | which IPv4 networks are free |
 
 pub mod bridge;
 pub mod ports;
+pub mod publish;
 mod subnet;
 pub mod veth;
 
@@ -17,12 +19,16 @@ use caps::{CapSet, Capability};
 
 use self::bridge::Bridge;
 use self::ports::Port;
+use self::publish::PortFacts;
 use self::veth::Veth;
 use crate::error::Error;
 use crate::feature::Feature;
+use crate::host::nameservers::{Nameservers, RESOLV_CONF};
 use crate::plan::call::gate::GateCall;
+use crate::plan::call::mount::MountCall;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft};
+use crate::text::text_with;
 
 /// The name of the device inside, as in a Docker container.
 pub(crate) const INSIDE: &str = "eth0";
@@ -45,6 +51,8 @@ pub struct NetworkFacts {
     pub veth: Option<Veth>,
     /// The bridge of this machine's containers. None if it is not asked for.
     pub bridge: Option<Bridge>,
+    /// What decides which ports can be published. None if none is asked for.
+    pub ports: Option<PortFacts>,
 }
 
 impl NetworkFacts {
@@ -53,6 +61,7 @@ impl NetworkFacts {
         NetworkFacts {
             veth: wanted.veth.then(Veth::gather).flatten(),
             bridge: wanted.bridge.then(Bridge::gather),
+            ports: (!wanted.publish.is_empty()).then(PortFacts::gather),
         }
     }
 }
@@ -67,12 +76,29 @@ pub fn plan(wanted: NetworkRequest<'_>, facts: &NetworkFacts, draft: &mut Draft)
     if wanted.veth {
         veth::plan(facts.veth.as_ref(), draft);
     }
-    if !wanted.publish.is_empty() {
-        ports::plan(wanted.publish, draft);
+    if let Some(ports) = &facts.ports {
+        let inside = facts.veth.as_ref().map(|veth| veth.inside);
+        publish::plan(wanted, inside, ports, draft);
     }
     if wanted.veth || wanted.bridge || !wanted.publish.is_empty() {
         draft.step(Phase::Veth, Actor::Host, Feature::Net, GateCall::Release, "net.laid.why");
         draft.step(Phase::Veth, Actor::Child, Feature::Net, GateCall::Await, "net.wait.why");
+    }
+}
+
+/// Gives a container on the bridge that keeps the host's root file system the nameservers that it can reach. Where there
+/// is no file with them, says which are not reached. A mount that the user asks for comes later, and covers this one.
+pub fn plan_nameservers(nameservers: &Nameservers, draft: &mut Draft) {
+    match nameservers.instead.filter(|_| draft.isolates(Feature::Mnt)) {
+        Some(file) => {
+            let bind = MountCall::Bind { source: file.into(), target: RESOLV_CONF.into() };
+            draft.step(Phase::Layers, Actor::Child, Feature::Net, bind, "net.resolvers.why");
+        }
+        None if nameservers.left_out.is_empty() => {}
+        None => {
+            let servers = nameservers.left_out.join(", ");
+            draft.note(text_with("net.resolvers.note", &[("servers", &servers)]));
+        }
     }
 }
 

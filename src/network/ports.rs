@@ -1,71 +1,212 @@
-//! Published ports: a port of the host that leads to a port in the container.
+//! How a published port is written: as for `docker run -p`.
 //!
-//! Docker changes addresses in the firewall for this. A packet can then take a path that nobody intended: ports that
-//! were published on 127.0.0.1 could be reached from neighbouring machines. Here the port is an ordinary listening
-//! socket, which is bound before anything is made. The relay, a process of `sandbox`, accepts connections on it. For
-//! each one it connects to the port inside, and forwards the bytes between the two. So the kernel's rules for sockets
-//! decide which connections are possible, and ss(8) lists the socket.
+//! ```text
+//! [[ADDRESS:]HOSTPORT:]PORT[/tcp|/udp]       8080:80   127.0.0.1:8080:80   [::1]:8080:80   5353:53/udp
+//! ADDRESS::PORT    PORT                      a free port of the host, which is printed
+//! 8000-8005:80-85                            each of the range
+//! 8000-8005:80                               the first of the range that is free
+//! ```
 //!
-//! A socket always belongs to the network namespace in which it was made, whichever process has it. So the relay can be
-//! in the container's network namespace and accept connections from the host's. network_namespaces(7), setns(2)
+//! Without an address, the port is published on all IPv4 addresses of the host. Docker takes those of IPv6 too: they are
+//! `[::]`.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::feature::Feature;
-use crate::plan::call::process::{Namespaces, ProcessCall};
-use crate::plan::call::publish::PublishCall;
-use crate::plan::call::restrict::RestrictCall;
-use crate::plan::order::Phase;
-use crate::plan::{Actor, Call, Draft};
-use crate::text::text;
+use crate::plan::call::publish::Protocol;
+use crate::text::{text, text_with};
 use crate::value::parse;
 
-/// A published port, written as for Docker: `8080:80`, `127.0.0.1:8080:80/tcp`.
+/// A published port, or a range of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
-#[schemars(with = "String")]
+#[schemars(with = "parse::Scalar")]
 pub struct Port {
-    /// The address and port on the host. Port 0 means any free port.
-    pub at: SocketAddr,
-    /// The port inside.
-    pub inside: u16,
+    /// The address on the host.
+    pub address: IpAddr,
+    /// The ports on the host. None: a free port for each port inside.
+    pub host: Option<PortRange>,
+    /// The ports inside.
+    pub inside: PortRange,
+    /// The protocol.
+    pub protocol: Protocol,
+}
+
+/// Port numbers from `first` to `last`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortRange {
+    /// The lowest.
+    pub first: u16,
+    /// The highest. It is the lowest too if there is only one.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// How many ports these are.
+    pub fn count(self) -> usize {
+        usize::from(self.last - self.first) + 1
+    }
+
+    /// The same number of ports, from 8000 on: 80 becomes 8080.
+    pub(crate) fn raised(self) -> PortRange {
+        let by = 8000.min(u16::MAX - self.last);
+        PortRange { first: self.first + by, last: self.last + by }
+    }
+
+    /// Whether both ranges have a port.
+    fn overlaps(self, other: PortRange) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.count() {
+            1 => write!(f, "{}", self.first),
+            _ => write!(f, "{}-{}", self.first, self.last),
+        }
+    }
+}
+
+impl Port {
+    /// Whether the ports on the host are chosen when the container starts: any free port, or the first free one of a
+    /// range.
+    pub fn is_chosen(&self) -> bool {
+        self.host.is_none_or(|host| host.count() != self.inside.count())
+    }
+
+    /// Whether the two cannot be published together, because they need the same port of the host.
+    pub(crate) fn collides_with(&self, other: &Port) -> bool {
+        let (Some(own), Some(others)) = (self.host, other.host) else { return false };
+        let is_fixed = !self.is_chosen() && !other.is_chosen();
+        let shares_address = self.address.is_ipv4() == other.address.is_ipv4()
+            && (self.address == other.address
+                || self.address.is_unspecified()
+                || other.address.is_unspecified());
+        is_fixed && self.protocol == other.protocol && shares_address && own.overlaps(others)
+    }
 }
 
 impl FromStr for Port {
     type Err = String;
 
     fn from_str(value: &str) -> Result<Self, String> {
-        let bare = match value.split_once('/') {
-            None | Some((_, "tcp")) => value.split('/').next().unwrap_or_default(),
-            Some((_, "udp")) => return Err(text("net.port.udp")),
-            Some(_) => return Err(text("net.port.form")),
+        let (bare, protocol) = match value.split_once('/') {
+            None => (value, Protocol::Tcp),
+            Some((bare, name)) => (bare, protocol(name)?),
         };
-        let (at, inside) = bare.rsplit_once(':').ok_or_else(|| text("net.port.form"))?;
-        let at = port_number(at)
-            .map(|port| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))
-            .or_else(|| at.parse().ok().filter(|_| at.rsplit(':').next().and_then(port_number).is_some()))
-            .ok_or_else(|| text("net.port.form"))?;
-        match port_number(inside) {
-            None | Some(0) => Err(text("net.port.form")),
-            Some(inside) => Ok(Port { at, inside }),
+        let (address, ports) = split_address(bare)?;
+        let (host, inside) = match ports.split(':').collect::<Vec<_>>()[..] {
+            [inside] if address.is_none() => (None, inside),
+            [host, inside] => (Some(host), inside),
+            _ => return Err(text("net.port.form")),
+        };
+        let inside = range(inside)?;
+        let host = match host {
+            // `ADDRESS::PORT`, and port 0, are any free port.
+            None | Some("0") => None,
+            Some("") if address.is_some() => None,
+            Some(host) => Some(range(host)?),
+        };
+        if let Some(host) = host.filter(|host| inside.count() != 1 && host.count() != inside.count()) {
+            let counts = [("host", &*host.count().to_string()), ("inside", &*inside.count().to_string())];
+            return Err(text_with("net.port.counts", &counts));
         }
+        let address = address.map_or(Ok(Ipv4Addr::UNSPECIFIED.into()), host_address)?;
+        Ok(Port { address, host, inside, protocol })
     }
 }
 
-/// A port number. Rust also parses `+80` as a number, so only digits are allowed here.
-fn port_number(text: &str) -> Option<u16> {
-    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
+/// The protocol of this name. As for Docker, capital letters are the same.
+fn protocol(name: &str) -> Result<Protocol, String> {
+    match name.to_ascii_lowercase().as_str() {
+        "tcp" => Ok(Protocol::Tcp),
+        "udp" => Ok(Protocol::Udp),
+        "sctp" => Err(text("net.port.sctp")),
+        _ => Err(text_with("net.port.protocol", &[("name", &format!("{name:?}"))])),
+    }
+}
+
+/// The address on the host, without brackets, if there is one; and the rest.
+fn split_address(bare: &str) -> Result<(Option<&str>, &str), String> {
+    if let Some(rest) = bare.strip_prefix('[') {
+        let (address, rest) = rest.split_once(']').ok_or_else(|| text("net.port.brackets"))?;
+        let ports = rest.strip_prefix(':').ok_or_else(|| text("net.port.form"))?;
+        if address.parse::<Ipv4Addr>().is_ok() {
+            return Err(text("net.port.brackets"));
+        }
+        return Ok((Some(address), ports));
+    }
+    match bare.matches(':').count() {
+        0 | 1 => Ok((None, bare)),
+        2 => bare
+            .split_once(':')
+            .map(|(address, ports)| (Some(address), ports))
+            .ok_or_else(|| text("net.port.form")),
+        _ => Err(text("net.port.brackets")),
+    }
+}
+
+/// An address of the host. What can be none is refused.
+fn host_address(written: &str) -> Result<IpAddr, String> {
+    let refuse = |key: &str| Err(text_with(key, &[("address", &format!("{written:?}"))]));
+    let Ok(address) = written.parse::<IpAddr>() else {
+        return match written {
+            "" => Err(text("net.port.empty")),
+            _ if written.contains('%') => refuse("net.port.scope"),
+            _ => refuse("net.port.address"),
+        };
+    };
+    // `::ffff:127.0.0.1` is 127.0.0.1.
+    let address = address.to_canonical();
+    match address {
+        _ if address.is_multicast() => refuse("net.port.multicast"),
+        IpAddr::V4(Ipv4Addr::BROADCAST) => refuse("net.port.broadcast"),
+        // The kernel takes the rest of 0.0.0.0/8 for broadcast addresses.
+        IpAddr::V4(v4) if v4.octets()[0] == 0 && !v4.is_unspecified() => refuse("net.port.broadcast"),
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => refuse("net.port.scope"),
+        _ => Ok(address),
+    }
+}
+
+/// `80` or `80-85`.
+fn range(written: &str) -> Result<PortRange, String> {
+    let (first, last) = written.split_once('-').unwrap_or((written, written));
+    let (first, last) = (port_number(first)?, port_number(last)?);
+    match first <= last {
+        true => Ok(PortRange { first, last }),
+        false => Err(text_with("net.port.reversed", &[("range", written)])),
+    }
+}
+
+/// A port number from 1 to 65535, without sign, blanks and leading zeros.
+fn port_number(written: &str) -> Result<u16, String> {
+    if written.is_empty() {
+        return Err(text("net.port.empty"));
+    }
+    let is_plain = written.bytes().all(|byte| byte.is_ascii_digit()) && !written.starts_with('0');
+    match written.parse() {
+        Ok(number) if is_plain => Ok(number),
+        _ => Err(text_with("net.port.number", &[("number", &format!("{written:?}"))])),
+    }
 }
 
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.at.ip() {
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => write!(f, "{}:{}", self.at.port(), self.inside),
-            _ => write!(f, "{}:{}", self.at, self.inside),
+        match (self.address, self.host) {
+            (IpAddr::V4(Ipv4Addr::UNSPECIFIED), None) => write!(f, "{}", self.inside)?,
+            (IpAddr::V4(Ipv4Addr::UNSPECIFIED), Some(host)) => write!(f, "{host}:{}", self.inside)?,
+            (IpAddr::V4(address), None) => write!(f, "{address}::{}", self.inside)?,
+            (IpAddr::V4(address), Some(host)) => write!(f, "{address}:{host}:{}", self.inside)?,
+            (IpAddr::V6(address), None) => write!(f, "[{address}]::{}", self.inside)?,
+            (IpAddr::V6(address), Some(host)) => write!(f, "[{address}]:{host}:{}", self.inside)?,
+        }
+        match self.protocol {
+            Protocol::Tcp => Ok(()),
+            Protocol::Udp => f.write_str("/udp"),
         }
     }
 }
@@ -82,66 +223,118 @@ impl Serialize for Port {
     }
 }
 
-/// The steps: the sockets first of all, then the relay, while the child waits.
-pub(crate) fn plan(ports: &[Port], draft: &mut Draft) {
-    let net = Feature::Net;
-    for port in ports {
-        let listen = PublishCall::Listen { at: port.at, inside: port.inside };
-        draft.step(Phase::Prepare, Actor::Host, net, listen, "net.listen.why");
-    }
-    // The container's network namespace belongs to its user namespace. Without a new one, that is the caller's.
-    let both = [Feature::User, net];
-    let namespaces = Namespaces::of(if draft.isolates(Feature::User) { &both } else { &both[1..] });
-    let at = Phase::Veth;
-    draft.step(at, Actor::Host, net, ProcessCall::CloneRelay, "net.relay.why");
-    let mut step = |call: Call, why| draft.step(at, Actor::Relay, net, call, why);
-    step(ProcessCall::Undumpable.into(), "net.untraced.why");
-    step(ProcessCall::Join { pid: None, namespaces }.into(), "net.join.why");
-    // From here on, the relay does nothing that needs a capability.
-    step(RestrictCall::Capabilities { keep: Vec::new() }.into(), "net.powerless.why");
-    step(ProcessCall::DieWithParent.into(), "common.pdeathsig.why");
-    step(PublishCall::Serve.into(), "net.serve.why");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(written: &str) -> Result<String, String> {
+        written.parse::<Port>().map(|port| {
+            let host = port.host.map_or("free".into(), |host| host.to_string());
+            format!("{} {host} {} {}", port.address, port.inside, port.protocol)
+        })
+    }
+
     #[test]
-    fn a_port_is_written_as_for_docker() {
-        let read = |port: &str| port.parse::<Port>().map(|port| (port.at.to_string(), port.inside));
-        assert_eq!(read("8080:80"), Ok(("0.0.0.0:8080".into(), 80)));
-        assert_eq!(read("127.0.0.1:0:65535/tcp"), Ok(("127.0.0.1:0".into(), 65535)));
-        assert_eq!(read("[::1]:8080:80"), Ok(("[::1]:8080".into(), 80)));
-        let bad = [
-            "",
-            "80",
-            ":80",
-            "80:",
-            "8080:0",
-            "65536:1",
-            "1:65536",
-            "-1:1",
-            "+1:1",
-            "1:+1",
-            "a:1",
-            "1:a",
-            "::1:80:80",
-            "1.2.3:80:80",
-            "1.2.3.4::80",
-            "1.2.3.4:+8:80",
-            "8080:80/",
-            "8080:80/sctp",
-            "8080 :80",
-            "8080-8090:80",
-            "localhost:8080:80",
+    fn each_form_of_docker_is_read() {
+        let forms = [
+            ("8080:80", "0.0.0.0 8080 80 tcp"),
+            ("80", "0.0.0.0 free 80 tcp"),
+            ("80/udp", "0.0.0.0 free 80 udp"),
+            ("0:80", "0.0.0.0 free 80 tcp"),
+            ("127.0.0.1::80", "127.0.0.1 free 80 tcp"),
+            ("127.0.0.1:0:65535/tcp", "127.0.0.1 free 65535 tcp"),
+            ("127.0.0.1:8080:80/UDP", "127.0.0.1 8080 80 udp"),
+            ("[::1]:8080:80/udp", "::1 8080 80 udp"),
+            ("[::]::80", ":: free 80 tcp"),
+            ("[::ffff:127.0.0.1]:1:1", "127.0.0.1 1 1 tcp"),
+            ("8000-8005:80-85", "0.0.0.0 8000-8005 80-85 tcp"),
+            ("8000-8005:80", "0.0.0.0 8000-8005 80 tcp"),
+            ("127.0.0.1::80-85", "127.0.0.1 free 80-85 tcp"),
+            ("80-81", "0.0.0.0 free 80-81 tcp"),
+            ("65535-65535:1", "0.0.0.0 65535 1 tcp"),
         ];
-        for port in bad {
-            assert_eq!(read(port), Err(text("net.port.form")), "{port}");
+        for (written, port) in forms {
+            assert_eq!(read(written), Ok(port.to_owned()), "{written}");
         }
-        assert_eq!(read("53:53/udp"), Err(text("net.port.udp")));
-        for port in ["8080:80", "127.0.0.1:0:1", "[::1]:8080:80"] {
-            assert_eq!(port.parse::<Port>().map(|port| port.to_string()), Ok(port.to_owned()));
+    }
+
+    #[test]
+    fn each_mistake_has_its_reason() {
+        let number = |part: &str| text_with("net.port.number", &[("number", &format!("{part:?}"))]);
+        let address = |key: &str, part: &str| text_with(key, &[("address", &format!("{part:?}"))]);
+        let counts =
+            |host: &str, inside: &str| text_with("net.port.counts", &[("host", host), ("inside", inside)]);
+        let mistakes = [
+            ("", text("net.port.empty")),
+            (":80", text("net.port.empty")),
+            ("80:", text("net.port.empty")),
+            ("80-", text("net.port.empty")),
+            ("-80:80", text("net.port.empty")),
+            (":8080:80", text("net.port.empty")),
+            ("/tcp", text("net.port.empty")),
+            ("8080:0", number("0")),
+            ("0", number("0")),
+            ("65536:1", number("65536")),
+            ("1:65536", number("65536")),
+            ("1:99999999999999999999", number("99999999999999999999")),
+            ("+1:1", number("+1")),
+            ("8080:080", number("080")),
+            ("00:80", number("00")),
+            ("8080 :80", number("8080 ")),
+            ("8080:\t80", number("\t80")),
+            ("a:1", number("a")),
+            ("1:http", number("http")),
+            ("80-82-84:80", number("82-84")),
+            ("0-2:80", number("0")),
+            ("81-80:81-80", text_with("net.port.reversed", &[("range", "81-80")])),
+            ("8000-8001:80-82", counts("2", "3")),
+            ("8000:80-82", counts("1", "3")),
+            ("localhost:8080:80", address("net.port.address", "localhost")),
+            ("127.0.0.01:8080:80", address("net.port.address", "127.0.0.01")),
+            ("127.1:8080:80", address("net.port.address", "127.1")),
+            ("[::g]:8080:80", address("net.port.address", "::g")),
+            ("[fe80::1%lo]:8080:80", address("net.port.scope", "fe80::1%lo")),
+            ("[fe80::1]:8080:80", address("net.port.scope", "fe80::1")),
+            ("255.255.255.255:80:80", address("net.port.broadcast", "255.255.255.255")),
+            ("0.0.0.1:80:80", address("net.port.broadcast", "0.0.0.1")),
+            ("224.0.0.1:80:80", address("net.port.multicast", "224.0.0.1")),
+            ("239.255.255.250:80:80/udp", address("net.port.multicast", "239.255.255.250")),
+            ("[ff02::1]:80:80", address("net.port.multicast", "ff02::1")),
+            ("::1:80:80", text("net.port.brackets")),
+            ("[::1:80:80", text("net.port.brackets")),
+            ("[127.0.0.1]:80:80", text("net.port.brackets")),
+            ("[::1]80:80", text("net.port.form")),
+            ("[::1]:80", text("net.port.form")),
+            ("8080:80/sctp", text("net.port.sctp")),
+            ("8080:80/", text_with("net.port.protocol", &[("name", "\"\"")])),
+            ("8080:80/tcp/udp", text_with("net.port.protocol", &[("name", "\"tcp/udp\"")])),
+        ];
+        for (written, reason) in mistakes {
+            assert_eq!(read(written), Err(reason), "{written:?}");
         }
+    }
+
+    #[test]
+    fn a_port_is_printed_as_it_is_read() {
+        let forms =
+            ["8080:80", "80", "127.0.0.1::1", "[::1]:8080:80/udp", "8000-8005:80", "1.2.3.4:1-2:3-4/udp"];
+        for written in forms {
+            assert_eq!(written.parse::<Port>().map(|port| port.to_string()), Ok(written.to_owned()));
+        }
+    }
+
+    #[test]
+    fn two_ports_collide_where_they_need_one_port_of_the_host() {
+        let collide = |one: &str, other: &str| {
+            let [one, other] = [one, other].map(|port| port.parse::<Port>().unwrap());
+            assert_eq!(one.collides_with(&other), other.collides_with(&one));
+            one.collides_with(&other)
+        };
+        assert!(collide("18080:80", "18080:81") && collide("18080:80", "18080:80"));
+        assert!(collide("8000-8005:80-85", "8003:9") && collide("8080:80", "127.0.0.1:8080:81"));
+        assert!(collide("[::]:8080:80", "[::1]:8080:81") && collide("53:53/udp", "53:54/udp"));
+        assert!(!collide("53:53", "53:53/udp") && !collide("8080:80", "[::]:8080:80"));
+        assert!(!collide("127.0.0.1:80:80", "127.0.0.2:80:80") && !collide("80", "80"));
+        assert!(!collide("8000-8001:80", "8000-8001:81") && !collide("8000:80", "8001:80"));
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! veth(4), rtnetlink(7)
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::{INSIDE, may_create_devices, refuse, subnet};
 use crate::feature::Feature;
@@ -90,7 +90,7 @@ pub(crate) fn plan(veth: Option<&Veth>, draft: &mut Draft) {
     draft.undoable(at, Actor::Host, net, pair, "net.pair.why", undo);
     let address = |device: &str, address| NetCall::AddAddress {
         device: device.to_owned(),
-        address: Some(address),
+        address: Some(IpAddr::V4(address)),
         prefix: PREFIX,
         shared: false,
     };

@@ -1,5 +1,7 @@
 //! Readers of /proc/PID/net: the network namespace of a process. proc_pid_net(5)
 
+use std::net::Ipv4Addr;
+
 use super::proc::{observed, refusal};
 use super::{Observation, Value, file};
 
@@ -31,6 +33,16 @@ pub fn local_addresses(trie: &str) -> String {
         }
     }
     if found.is_empty() { "(none)".into() } else { found.join(" ") }
+}
+
+/// The broadcast addresses in a fib_trie: a line `|-- ADDRESS`, and below it `/32 link BROADCAST`.
+pub fn broadcast_addresses(trie: &str) -> Vec<Ipv4Addr> {
+    let lines = trie.lines().map(str::trim);
+    let pairs = lines.clone().zip(lines.skip(1));
+    pairs
+        .filter(|(_, kind)| *kind == "/32 link BROADCAST")
+        .filter_map(|(leaf, _)| leaf.strip_prefix("|-- ")?.parse().ok())
+        .collect()
 }
 
 /// A value that `part` extracts from a file.

@@ -16,6 +16,8 @@ pub struct Context<'a> {
     pub has_rootfs: bool,
     /// The capabilities that the command keeps.
     pub keeps: &'a [Capability],
+    /// Whether a new /sys is mounted for a new network namespace.
+    pub mounts_sys: bool,
     /// Whether the command is user 0.
     pub is_root: bool,
     /// Whether execve(2) gives the command no new privileges.
@@ -25,7 +27,15 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     /// The context of a single feature, without the rest of a container.
     pub fn alone(host: &'a Host, features: &'a [Feature]) -> Context<'a> {
-        Context { host, features, has_rootfs: false, keeps: &[], is_root: true, no_new_privileges: false }
+        Context {
+            host,
+            features,
+            has_rootfs: false,
+            keeps: &[],
+            mounts_sys: false,
+            is_root: true,
+            no_new_privileges: false,
+        }
     }
 
     /// Whether a feature is part of the container.

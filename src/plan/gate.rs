@@ -3,6 +3,7 @@
 //! has ended, or has executed the command.
 
 use std::io::{IoSlice, IoSliceMut};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
@@ -14,6 +15,8 @@ use nix::sys::socket::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::call::publish::Protocol;
+
 /// A value that differs from what the plan requires.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
@@ -23,6 +26,21 @@ pub struct Difference {
     pub wanted: String,
     /// The value that the file shows.
     pub shown: String,
+}
+
+/// A published port on which no server in the container has accepted a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreached {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The address and port on the host.
+    pub at: SocketAddr,
+    /// The port inside.
+    pub inside: u16,
+    /// Whether a server inside listens on this port of a loopback address.
+    pub on_loopback: bool,
+    /// Whether such a server would be reached through a port that is published on the host's loopback address.
+    pub is_loopback_tried: bool,
 }
 
 /// A message on the gate while a plan runs.
@@ -42,6 +60,8 @@ pub enum Message {
     Terminal,
     /// Child to host: the view from inside.
     Report(serde_json::Value),
+    /// Relay to host: a client was refused. Each of these is sent once.
+    Unreached(Unreached),
 }
 
 /// One end of the gate. A message is a length of 4 bytes and JSON. Descriptors are sent with the length.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
+use super::call::publish::{PublishedPort, PublishedSocket};
 use super::gate::Channel;
 use crate::host::run_lock::RunLock;
 
@@ -80,11 +81,10 @@ pub struct Slots {
     pub pts: Option<OwnedFd>,
     /// Shared locks, which other runs have too. While the host holds these locks, no other run removes what they share.
     pub shares: Vec<RunLock>,
-    /// The listening sockets of published ports, each with its port inside. Only the relay keeps them, once it is
-    /// created.
-    pub listeners: Vec<(TcpListener, u16)>,
-    /// The addresses of these sockets, and the ports inside.
-    pub published: Vec<(SocketAddr, u16)>,
+    /// The sockets of published ports. Only the relay keeps them, once it is created.
+    pub published: Vec<PublishedSocket>,
+    /// The ports to which these sockets belong.
+    pub ports: Vec<PublishedPort>,
     /// The relay process that serves them. Only the host knows it.
     pub relay: Option<PortRelay>,
     /// `<address>`: the address that was claimed for the container. It is claimed before the clone, so the child has a

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::RootDraft;
 use crate::plan::call::detached::DetachedMountCall;
 use crate::plan::slots::Held;
-use crate::text::text;
+use crate::text::{text, text_with};
 
 /// The names and contents of the files.
 fn files(root: &RootDraft<'_>) -> [(&'static str, OsString); 3] {
@@ -20,26 +20,23 @@ fn files(root: &RootDraft<'_>) -> [(&'static str, OsString); 3] {
     let mut hosts =
         OsString::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t");
     hosts.push(&name);
-    // A resolver at a loopback address, such as 127.0.0.53, cannot be reached from another network namespace.
-    let is_reached =
-        |line: &&[u8]| !root.wanted.new_net || !line.trim_ascii_start().starts_with(b"nameserver 127.");
-    let lines = root.files.resolvers.as_bytes().split_inclusive(|byte| *byte == b'\n').filter(is_reached);
-    let resolvers = OsString::from_vec(lines.collect::<Vec<_>>().concat());
-    [("hostname", name), ("hosts", hosts), ("resolv.conf", resolvers)]
+    let resolvers = root.host.nameservers.as_ref().map(|all| all.content(root.wanted.new_net));
+    [("hostname", name), ("hosts", hosts), ("resolv.conf", resolvers.unwrap_or_default())]
 }
 
-/// Adds a note if the container reaches other machines but has no DNS resolver.
-pub(super) fn note_missing_resolver(root: &mut RootDraft<'_>) {
-    let [.., (_, resolvers)] = files(root);
-    if root.wanted.leads_out && !has_nameserver(&resolvers) {
+/// Says which DNS servers are left out, if the container reaches other machines.
+pub(super) fn note_nameservers(root: &mut RootDraft<'_>) {
+    let Some(nameservers) = root.host.nameservers.as_ref().filter(|_| root.wanted.leads_out) else { return };
+    if !nameservers.left_out.is_empty() {
+        let servers = nameservers.left_out.join(", ");
+        root.draft.note(text_with("rootfs.leftout.note", &[("servers", &servers)]));
+    }
+    if let Some(file) = nameservers.instead {
+        root.draft.note(text_with("rootfs.instead.note", &[("file", file)]));
+    }
+    if !nameservers.has_reached() {
         root.draft.note(text("rootfs.resolvers.note"));
     }
-}
-
-/// Whether a resolv.conf(5) names a server. Other lines, such as comments, may be any bytes.
-fn has_nameserver(resolvers: &OsStr) -> bool {
-    let mut lines = resolvers.as_bytes().split(|byte| *byte == b'\n');
-    lines.any(|line| line.trim_ascii_start().starts_with(b"nameserver "))
 }
 
 /// Writes the files to a directory of the upper layer.

@@ -252,7 +252,7 @@ pub fn plan(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
     let phase = Phase::Layers;
     let mut root = RootDraft { wanted, host, files, resolver: resolver_of(rootfs), phase, draft };
     check(&mut root, rootfs);
-    etc::note_missing_resolver(&mut root);
+    etc::note_nameservers(&mut root);
     overlay::plan(&mut root, rootfs);
     root.phase = Phase::Mounts;
     kernel::plan(&mut root);

@@ -1,7 +1,7 @@
 //! rtnetlink(7): creates, finds and removes network devices (links), and gives them addresses and routes. Nothing here
 //! is unsafe.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
@@ -144,20 +144,20 @@ pub(crate) fn add_default_route(gateway: Ipv4Addr) -> Result<(), Errno> {
     acknowledged(RouteNetlinkMessage::NewRoute(route), NLM_F_CREATE | NLM_F_EXCL)
 }
 
-/// RTM_NEWADDR: an IPv4 address. When the device is up, the kernel adds the route to the address's network.
+/// RTM_NEWADDR: an address. When the device is up, the kernel adds the route to the address's network.
 ///
 /// # Errors
-/// ENODEV: no such device. EEXIST: it has that address. EPERM: no CAP_NET_ADMIN here.
-pub(crate) fn add_address(device: &str, address: Ipv4Addr, prefix: u8) -> Result<(), Errno> {
+/// ENODEV: no such device. EEXIST: it has that address. EPERM: no CAP_NET_ADMIN here. EACCES: IPv6 is disabled on the
+/// device. EOPNOTSUPP: a kernel without IPv6.
+pub(crate) fn add_address(device: &str, address: IpAddr, prefix: u8) -> Result<(), Errno> {
     let link = find_link(device).ok_or(Errno::ENODEV)?;
     let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet;
+    message.header.family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     message.header.prefix_len = prefix;
     message.header.index = link.index;
     // For IPv4 the kernel expects both: our own address (LOCAL), and that of the peer (ADDRESS), which is the same if
     // there is no peer.
-    message.attributes =
-        vec![AddressAttribute::Local(address.into()), AddressAttribute::Address(address.into())];
+    message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
     acknowledged(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_EXCL)
 }
 

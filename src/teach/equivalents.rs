@@ -12,14 +12,14 @@ use caps::Capability;
 use self::enter::nsenter;
 use self::root::Root;
 use crate::feature::Feature;
-use crate::network::ports::Port;
+use crate::network::ports::{Port, PortRange};
 use crate::plan::call::cgroup::CgroupCall;
 use crate::plan::call::file::FileCall;
 use crate::plan::call::mount::{MountCall, Propagation};
 use crate::plan::call::net::NetCall;
 use crate::plan::call::nftables::Table;
 use crate::plan::call::process::ProcessCall;
-use crate::plan::call::publish::PublishCall;
+use crate::plan::call::publish::{Protocol, PublishCall};
 use crate::plan::call::restrict::RestrictCall;
 use crate::plan::call::time::TimeCall;
 use crate::plan::call::user::{IdKind, IdRange, MapOwner, UserCall};
@@ -67,6 +67,8 @@ struct Shell {
     before: Vec<String>,
     /// Commands by which the shell moves itself into the cgroups.
     joins: Vec<String>,
+    /// The address of a server inside, to which published ports lead. None: `<address>`.
+    server: Option<std::net::IpAddr>,
     /// Options of prlimit(1), which runs setpriv(1) or the command.
     prlimit: Vec<String>,
     /// Options of setpriv(1), which runs the command.
@@ -88,7 +90,7 @@ fn variable(value: &Path) -> &'static str {
 
 impl Shell {
     fn of(plan: &Plan) -> Shell {
-        let mut shell = Shell::default();
+        let mut shell = Shell { server: server(plan), ..Shell::default() };
         for namespace in &plan.namespaces {
             shell.options.push(match namespace {
                 Feature::Mnt => "--mount".to_owned(),
@@ -143,7 +145,9 @@ impl Shell {
             Call::Cgroup(call) => self.add_cgroup(call),
             Call::Net(call) => self.add_net(actor, call),
             Call::Nftables(call) => self.add_table(call.table()),
-            Call::Publish(PublishCall::Listen { at, inside }) => self.outside.push(published(at, *inside)),
+            Call::Publish(PublishCall::Listen { protocol, at, inside, .. }) => {
+                self.outside.push(published(*protocol, at, self.server, *inside));
+            }
             Call::Uts(UtsCall::SetHostname(name)) => self.inside.push(format!("hostname {}", quote(name))),
             Call::Uts(UtsCall::SetDomainname(name)) => {
                 self.inside.push(format!("domainname {}", quote(name)))
@@ -373,13 +377,28 @@ fn added(capabilities: &[Capability]) -> String {
     capabilities.iter().map(|one| format!(",+{}", capabilities::short_name(one))).collect()
 }
 
-/// A relay for a published port: socat(1) listens outside and connects inside.
-fn published(at: &std::net::SocketAddr, inside: u16) -> String {
-    let (kind, ip, port) = (if at.is_ipv4() { "TCP4" } else { "TCP6" }, at.ip(), at.port());
+/// The first address inside to which published ports lead. None: `<address>`.
+fn server(plan: &Plan) -> Option<std::net::IpAddr> {
+    plan.steps.iter().find_map(|step| match &step.call {
+        Call::Publish(PublishCall::Serve { to, .. }) => to.first().copied().flatten(),
+        _ => None,
+    })
+}
+
+/// A relay for a published port: socat(1) listens outside and connects to `server` inside.
+fn published(
+    protocol: Protocol,
+    at: &std::net::SocketAddr,
+    server: Option<std::net::IpAddr>,
+    inside: u16,
+) -> String {
+    let name = protocol.to_string().to_uppercase();
+    let (version, ip, port) = (if at.is_ipv4() { 4 } else { 6 }, at.ip(), at.port());
     let bound = if ip.is_unspecified() { String::new() } else { format!(",bind={ip}") };
+    let server = server.map_or_else(|| "'$address'".to_owned(), |address| address.to_string());
     format!(
-        "socat {kind}-LISTEN:{port}{bound},fork,reuseaddr \
-         EXEC:'nsenter --net --target '$child' socat STDIO TCP4\\:127.0.0.1\\:{inside}'"
+        "socat {name}{version}-LISTEN:{port}{bound},fork,reuseaddr \
+         EXEC:'nsenter --net --target '$child' socat STDIO {name}4\\:{server}\\:{inside}'"
     )
 }
 
@@ -404,8 +423,15 @@ fn docker(plan: &Plan) -> Vec<String> {
                 lines.push(format!("docker run --tmpfs {} ...", quote(target)));
             }
             Call::Net(NetCall::AddVeth { .. }) => lines.push("docker run --network bridge ...".into()),
-            Call::Publish(PublishCall::Listen { at, inside }) => {
-                lines.push(format!("docker run -p {} ...", Port { at: *at, inside: *inside }));
+            Call::Publish(PublishCall::Listen { protocol, at, last, inside }) => {
+                let range = |first, last| PortRange { first, last };
+                let port = Port {
+                    address: at.ip(),
+                    host: (at.port() != 0).then(|| range(at.port(), last.unwrap_or(at.port()))),
+                    inside: range(*inside, *inside),
+                    protocol: *protocol,
+                };
+                lines.push(format!("docker run -p {port} ..."));
             }
             _ => {}
         }

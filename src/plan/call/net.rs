@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -47,8 +47,8 @@ pub enum NetCall {
     AddAddress {
         /// The device.
         device: String,
-        /// The address. None: `<address>`.
-        address: Option<Ipv4Addr>,
+        /// The address. None: `<address>`. Where the device has no IPv6, an IPv6 address is left out.
+        address: Option<IpAddr>,
         /// The prefix length of its network.
         prefix: u8,
         /// Other runs give it this address too: EEXIST counts as success.
@@ -139,9 +139,13 @@ impl NetCall {
             NetCall::AddBridge { name, hardware } => add_bridge(name, *hardware),
             NetCall::Enable { setting, note } => return enable(setting, note),
             NetCall::AddAddress { device, address, prefix, shared } => {
-                let address = address.or(slots.address).ok_or(Errno::EDESTADDRREQ)?;
+                let address = address.or(slots.address.map(Into::into)).ok_or(Errno::EDESTADDRREQ)?;
                 match sys::netlink::add_address(device, address, *prefix) {
                     Err(Errno::EEXIST) if *shared => Ok(()),
+                    // disable_ipv6 is 1, or the kernel has no IPv6.
+                    Err(Errno::EACCES | Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT) if address.is_ipv6() => {
+                        Ok(())
+                    }
                     added => added,
                 }
             }

@@ -352,7 +352,7 @@ fn clone_relay(slots: &mut Slots) -> Result<i64, Errno> {
         Cloned::Parent(pid, pidfd) => {
             slots.relay = Some(PortRelay { pid, pidfd, gate: host });
             // With a copy here, clients could still connect after the relay has ended.
-            slots.listeners.clear();
+            slots.published.clear();
             Ok(i64::from(pid.as_raw()))
         }
     }

@@ -44,7 +44,7 @@ pub(super) const CARDS: &[CardEntry] = &[
 
 /// Starts a process in a new net namespace with lo down or up. The user's flags are ignored.
 pub(crate) fn stack(stage: &mut Stage<'_>, lo: Lo) -> Result<Agent> {
-    let net = crate::namespaces::net::Net { lo, ..Default::default() };
+    let net = crate::namespaces::net::Net { lo, mount_sys: false, ..Default::default() };
     stage.start(&Spec { net: Some(net), ..Spec::default() }, Net)
 }
 
@@ -255,7 +255,7 @@ fn veth(stage: &mut Stage<'_>) -> Result<Card> {
             agent,
             Link::AddAddress {
                 device: device.clone(),
-                address: Some(address),
+                address: Some(address.into()),
                 prefix: PREFIX,
                 shared: false,
             },
@@ -293,7 +293,15 @@ fn bridge(stage: &mut Stage<'_>) -> Result<Card> {
         }
         let address = Some(Ipv4Addr::new(10, 0, 0, host));
         must_succeed(&inside, Link::LinkUp { name: port.into() })?;
-        must_succeed(&agent, Link::AddAddress { device: INSIDE.into(), address, prefix: 24, shared: false })?;
+        must_succeed(
+            &agent,
+            Link::AddAddress {
+                device: INSIDE.into(),
+                address: address.map(Into::into),
+                prefix: 24,
+                shared: false,
+            },
+        )?;
         must_succeed(&agent, Link::LinkUp { name: INSIDE.into() })?;
         must_succeed(&inside, Link::AwaitCarrier { name: port.into() })?;
         ends.push(agent);
