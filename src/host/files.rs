@@ -8,7 +8,7 @@ use std::{fs, io};
 use nix::sys::utsname::UtsName;
 use nix::unistd::AccessFlags;
 
-use crate::observe::{Unread, mountinfo};
+use crate::observe::{Unread, file, mountinfo};
 use crate::text::printed;
 
 /// The files of this machine, as far as a new root file system depends on them.

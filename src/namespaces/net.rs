@@ -25,6 +25,8 @@
 //!
 //! Unix sockets that are files stay reachable by their paths. A mount namespace separates them. network_namespaces(7)
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -153,7 +155,7 @@ fn plan_sys(sysfs: &Sysfs, is_replaced: bool, draft: &mut Draft) {
         return;
     }
     let mut step = |call: Call, why| draft.step(Phase::Layers, Actor::Child, Feature::Net, call, why);
-    let cgroups = sysfs::CGROUPS.to_owned();
+    let cgroups = PathBuf::from(sysfs::CGROUPS);
     if sysfs.has_cgroups {
         let copy = DetachedMountCall::Clone { path: cgroups.clone(), below: true, to: Held::Mount };
         step(copy.into(), "net.cgroups.why");

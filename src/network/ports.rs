@@ -182,7 +182,7 @@ fn range(written: &str) -> Result<PortRange, String> {
     }
 }
 
-/// A port number from 1 to 65535, without sign, blanks and leading zeros.
+/// A port number from 1 to 65535, without `+`, blanks and leading zeros.
 fn port_number(written: &str) -> Result<u16, String> {
     if written.is_empty() {
         return Err(text("net.port.empty"));

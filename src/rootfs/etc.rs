@@ -4,8 +4,7 @@
 //! The files are written to the upper layer before the overlay is made. A root without an upper layer gets them as bind
 //! mounts, but only where it has files of these names: new files would be left behind in the directory.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::RootDraft;
