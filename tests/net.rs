@@ -274,7 +274,7 @@ fn the_equivalents_create_the_same_veth_pair() {
     for line in ["ip link add sbx-", "type veth peer name eth0 netns <child>", "--network bridge"] {
         assert!(plan.contains(line), "{line}: {plan}");
     }
-    fits(&plan, 200, 60);
+    fits(&plan, 200, 75);
     snapshot("plan-net-veth", &plan);
     assert!(from_own_network("$S net --veth --print-spec").contains("veth: true"));
 }

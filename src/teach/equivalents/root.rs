@@ -6,6 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::host::sysfs::CGROUPS;
 use crate::plan::Actor;
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::slots::Held;
@@ -22,6 +23,8 @@ const PATHS: [(Held, &str); 2] = [(Held::Root, "/mnt/root"), (Held::Layer, "/mnt
 enum Source {
     /// A new filesystem.
     New { kind: String, options: Vec<(String, OsString)> },
+    /// A mount that was made on [`BASE`].
+    Moved,
     /// A bind mount of a path. `below`: with the mounts below it.
     Bind { path: PathBuf, below: bool },
 }
@@ -48,6 +51,11 @@ impl Root {
         match call {
             DetachedMountCall::Open { path, to } => {
                 self.hold(*to, Source::Bind { path: path.clone(), below: false }, Attributes::NONE)
+            }
+            // The next mount covers this path, so the copy waits at another one.
+            DetachedMountCall::Clone { path, to, .. } if *path == *Path::new(CGROUPS) => {
+                self.lines.push(format!("mount --rbind {CGROUPS} {BASE}"));
+                self.hold(*to, Source::Moved, Attributes::NONE);
             }
             DetachedMountCall::Clone { path, below, to } => {
                 self.is_from_host |= actor == Actor::Host;
@@ -161,6 +169,7 @@ impl Root {
                 let all = if all.is_empty() { String::new() } else { format!(" -o {}", quote(all)) };
                 self.lines.push(format!("mount -t {kind}{all} {kind} {}", quote(&place)));
             }
+            Source::Moved => self.lines.push(format!("mount --move {BASE} {place}")),
             Source::Bind { path, below } => {
                 let bind = if *below { "--rbind" } else { "--bind" };
                 self.lines.push(format!("mount {bind} {} {}", quote(path), quote(&place)));
