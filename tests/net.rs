@@ -271,7 +271,7 @@ fn a_caller_who_may_not_create_a_veth_pair_is_told_why() {
 #[test]
 fn the_equivalents_create_the_same_veth_pair() {
     let plan = from_own_network("$S net --veth --dry-run -- true");
-    for line in ["ip link add sbx-", "type veth peer name eth0 netns <child>", "--network bridge"] {
+    for line in ["ip link add sbx-", "type veth peer name eth0 netns $child", "--network bridge"] {
         assert!(plan.contains(line), "{line}: {plan}");
     }
     fits(&plan, 200, 75);

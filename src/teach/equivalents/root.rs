@@ -169,7 +169,7 @@ impl Root {
                 let all = if all.is_empty() { String::new() } else { format!(" -o {}", quote(all)) };
                 self.lines.push(format!("mount -t {kind}{all} {kind} {}", quote(&place)));
             }
-            Source::Moved => self.lines.push(format!("mount --move {BASE} {place}")),
+            Source::Moved => self.lines.push(format!("mount --move {BASE} {}", quote(&place))),
             Source::Bind { path, below } => {
                 let bind = if *below { "--rbind" } else { "--bind" };
                 self.lines.push(format!("mount {bind} {} {}", quote(path), quote(&place)));
