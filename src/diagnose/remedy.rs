@@ -261,8 +261,9 @@ impl Remedy<'_> {
             return self;
         }
         let program = if is_installed(&self.facts.program) { "sandbox" } else { &self.facts.program };
-        let line = format!("\n   sudo {} {}", quote(program), self.failed.purpose);
-        self.todo(text("doctor.todo.root") + &line)
+        let generic = || format!("sudo {} {}", quote(program), self.failed.purpose);
+        let line = self.facts.root_command.clone().unwrap_or_else(generic);
+        self.todo(format!("{}\n   {line}", text("doctor.todo.root")))
     }
 
     /// Advises the options for this one container that lift every protection that prevents this feature. Nothing

@@ -9,6 +9,7 @@ use crate::host::facts::Facts;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::{Call, Plan, Problem};
 use crate::text::{text, text_if_any, text_with};
+use crate::value::typed::TypedCommand;
 
 /// Explains a step that failed. `made` is the process that was being set up, if there was one.
 pub(super) fn explain(plan: &Plan, index: usize, errno: Errno, made: Option<Pid>) -> Error {
@@ -31,7 +32,9 @@ pub(super) fn explain(plan: &Plan, index: usize, errno: Errno, made: Option<Pid>
     };
     let error = Error::new(kind, what).call(&step.call, errno);
     let failed = Failed { purpose: plan.purpose, call: &step.call, errno, own: &plan.namespaces };
-    let mut error = diagnose::explain(error, &Facts::read_with(made), &failed);
+    let facts =
+        Facts { root_command: Some(TypedCommand::of_this_process().as_root()), ..Facts::read_with(made) };
+    let mut error = diagnose::explain(error, &facts, &failed);
     match error.cause {
         Some(_) => error.todo.push(text("common.todo.doctor")),
         None => error.why.push(errno.desc().to_owned()),

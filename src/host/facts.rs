@@ -22,6 +22,9 @@ use crate::text::printed;
 pub struct Facts {
     /// The path of this program, which an AppArmor profile has to name.
     pub program: String,
+    /// The command line by which root does what failed. It is not recorded.
+    #[serde(skip)]
+    pub root_command: Option<String>,
     /// The kernel's release, from uname(2), which works without /proc: `6.8.0-45-generic`.
     pub release: String,
     /// The effective user ID.
@@ -81,6 +84,7 @@ impl Facts {
         let table = mountinfo::read("/proc/self").unwrap_or_default();
         Facts {
             program: program(),
+            root_command: None,
             release: nix::sys::utsname::uname().map(|names| printed(names.release())).unwrap_or_default(),
             uid,
             gid: nix::unistd::getegid().as_raw(),

@@ -40,6 +40,7 @@ use crate::plan::undo::Undo;
 use crate::plan::{Actor, Call, Draft};
 use crate::sys::netlink::{self, Link};
 use crate::text::{text, text_with};
+use crate::value::typed::TypedCommand;
 
 /// The name of the bridge.
 const NAME: &str = "sandbox0";
@@ -115,7 +116,9 @@ fn free_network(routes: &str) -> Option<Ipv4Addr> {
 pub(crate) fn plan(bridge: &Bridge, draft: &mut Draft) {
     let what = text("net.bridge.cannot");
     if !bridge.permitted {
-        let todo = [text("net.bridge.todo"), text("net.bridge.root")];
+        let as_root =
+            format!("{}\n   {}", text("net.bridge.root"), TypedCommand::of_this_process().as_root());
+        let todo = [text("net.bridge.todo"), as_root];
         return refuse(draft, what, text("net.bridge.why"), todo.into());
     }
     if bridge.is_foreign {

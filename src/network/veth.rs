@@ -18,6 +18,7 @@ use crate::plan::order::Phase;
 use crate::plan::undo::Undo;
 use crate::plan::{Actor, Draft};
 use crate::text::text;
+use crate::value::typed::TypedCommand;
 
 /// The name and the addresses of the veth pair that a run would create.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +81,12 @@ pub(crate) fn plan(veth: Option<&Veth>, draft: &mut Draft) {
         return refuse(draft, what, text("net.subnet.why"), vec![text("net.subnet.todo")]);
     };
     if !veth.permitted {
-        return refuse(draft, what, text("net.veth.why"), vec![text("net.veth.todo"), text("net.veth.root")]);
+        return refuse(
+            draft,
+            what,
+            text("net.veth.why"),
+            vec![text("net.veth.todo"), TypedCommand::of_this_process().as_root()],
+        );
     }
     let (at, net) = (Phase::Veth, Feature::Net);
     let name = veth.name.clone();
