@@ -208,8 +208,13 @@ fn the_same_by_hand_makes_the_same_namespaces() {
     }
     for feature in FEATURES {
         let plan = stdout(&[feature, "--dry-run", "--", "readlink"]);
-        let line =
-            plan.lines().find_map(|line| line.trim().strip_prefix("unshare ")).expect("an unshare line");
+        // A long command is continued on the next lines, up to its closing quote.
+        let lines = plan.lines().map(str::trim).skip_while(|line| !line.starts_with("unshare "));
+        let mut lines: Vec<&str> = lines.take_while(|line| !line.starts_with("With docker")).collect();
+        let end = lines.iter().position(|line| line.ends_with("readlink'") || line.ends_with(" readlink"));
+        lines.truncate(end.expect("an unshare line") + 1);
+        let line = lines.join("\n");
+        let line = line.strip_prefix("unshare ").expect("an unshare line");
         // The line contains the command. The test adds its argument.
         let line = line.replace("exec readlink'", &format!("exec readlink /proc/self/ns/{feature}'"));
         let line = if line.ends_with(" readlink") { format!("{line} /proc/self/ns/{feature}") } else { line };
