@@ -52,7 +52,7 @@ impl Root {
             DetachedMountCall::Open { path, to } => {
                 self.hold(*to, Source::Bind { path: path.clone(), below: false }, Attributes::NONE)
             }
-            // The next mount covers this path, so the copy waits at another one.
+            // The next mount covers this path, so it is bound to another one first.
             DetachedMountCall::Clone { path, to, .. } if *path == *Path::new(CGROUPS) => {
                 self.lines.push(format!("mount --rbind {CGROUPS} {BASE}"));
                 self.hold(*to, Source::Moved, Attributes::NONE);
@@ -169,7 +169,7 @@ impl Root {
                 let all = if all.is_empty() { String::new() } else { format!(" -o {}", quote(all)) };
                 self.lines.push(format!("mount -t {kind}{all} {kind} {}", quote(&place)));
             }
-            Source::Moved => self.lines.push(format!("mount --move {BASE} {}", quote(&place))),
+            Source::Moved => self.lines.push(format!("mount --rbind {BASE} {}", quote(&place))),
             Source::Bind { path, below } => {
                 let bind = if *below { "--rbind" } else { "--bind" };
                 self.lines.push(format!("mount {bind} {} {}", quote(path), quote(&place)));
