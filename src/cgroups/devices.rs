@@ -52,7 +52,7 @@ use crate::error::Error;
 use crate::feature::Feature;
 use crate::observe::cgroup::ProcessCgroup;
 use crate::observe::hierarchy::{Controller, Version};
-use crate::observe::{Observation, Value, cgroup};
+use crate::observe::{Listing, Observation, Value, cgroup};
 use crate::plan::{Context, Draft, Intent, Setting};
 use crate::text::{text, text_with};
 use crate::value::shell::quote;
@@ -213,7 +213,7 @@ fn set_policy(policy: &Policy, intent: &mut Intent, draft: &mut Draft) {
     intent.details = policy.pseudo_code();
 }
 
-/// What to observe. A process on each side opens two devices, and reads the rules of v1 or counts the programs of v2.
+/// What to observe. A process on each side opens two devices, and reads the rules of v1 or the IDs of the programs of v2.
 pub fn observe(process: &str) -> Vec<Observation> {
     let open = |path: &str| {
         let value = match std::fs::File::open(path) {
@@ -228,7 +228,7 @@ pub fn observe(process: &str) -> Vec<Observation> {
         Some(cgroup) if cgroup.version() == Version::V2 => {
             let ids = std::fs::File::open(cgroup.directory()).map(|directory| attached(&directory));
             let value = match ids {
-                Ok(Ok(ids)) => Value::Count(ids.len(), "programs".into()),
+                Ok(Ok(ids)) => Value::List(Listing::new("programs", ids.iter().map(ToString::to_string))),
                 Ok(Err(errno)) => Value::Not(format!("{errno:?}")),
                 Err(error) => crate::observe::proc::refusal(&error),
             };

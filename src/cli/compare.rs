@@ -41,7 +41,7 @@ pub(super) fn run(color: Color, args: &CompareArgs) -> Result<u8> {
     let line = line.collect::<Vec<_>>().join(" ");
     let (left, right) = match args.second {
         Some(second) => (Subject::open(args.first, &line)?, Subject::open(second, &line)?),
-        None => (Subject::shell()?, Subject::open(args.first, &line)?),
+        None => (Subject::caller()?, Subject::open(args.first, &line)?),
     };
     let comparison = Comparison::of(left, right)?;
     render::out(&match args.format {

@@ -53,6 +53,6 @@ pub fn observe(_process: &str) -> Vec<Observation> {
         proc::rows("/proc/sysvipc/sem"),
         proc::rows("/proc/sysvipc/msg"),
         proc::file("/proc/sys/fs/mqueue/queues_max"),
-        proc::entries("/dev/shm", "files"),
+        proc::files("/dev/shm"),
     ]
 }

@@ -278,7 +278,7 @@ pub fn observe(process: &str) -> Vec<Observation> {
     vec![
         proc::mounts(process),
         proc::propagation(process, "/"),
-        proc::lines(&format!("{process}/mounts")),
+        proc::mount_lines(process),
         proc::link(&format!("{process}/root")),
         proc::link(&format!("{process}/cwd")),
     ]

@@ -180,9 +180,9 @@ pub fn observe(process: &str) -> Vec<Observation> {
         net::devices(process),
         net::addresses(process),
         proc::rows(&format!("{process}/net/route")),
-        proc::rows(&format!("{process}/net/tcp")),
-        proc::rows(&format!("{process}/net/unix")),
+        net::tcp_sockets(process),
+        net::unix_sockets(process),
         proc::first_word("/proc/sys/net/ipv4/ip_forward"),
-        proc::entries("/sys/class/net", "devices"),
+        proc::names("/sys/class/net", "devices"),
     ]
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::file::{self, one_line};
 use super::hierarchy::{self, Controller, Hierarchy, Version};
-use super::{Observation, Value};
+use super::{Listing, Observation, Value};
 
 /// The cgroup of a process in one hierarchy.
 #[derive(Debug, Clone)]
@@ -116,9 +116,11 @@ pub fn file(process: &str, controller: Controller, v1: &str, v2: &str) -> Observ
     })
 }
 
-/// The number of lines of a file of the process's cgroup. The file has the same name in both versions.
+/// The lines of a file of the process's cgroup. The file has the same name in both versions.
 pub fn lines(process: &str, controller: Controller, v1: &str) -> Observation {
-    of(process, controller, v1, v1, |content| Value::Count(content.lines().count(), "lines".into()))
+    of(process, controller, v1, v1, |content| {
+        Value::List(Listing::new("lines", content.lines().map(str::to_owned)))
+    })
 }
 
 /// One number in a file of the process's cgroup.

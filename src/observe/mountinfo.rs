@@ -4,6 +4,7 @@
 //! point that is not UTF-8 makes the whole table unreadable, and a blank in a path stays `\040`.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -47,6 +48,22 @@ impl Mount<'_> {
         if self.propagation.is_empty() { "private".into() } else { self.propagation.join(" ") }
     }
 
+    /// Everything about the mount but its IDs, on one line.
+    fn description(&self) -> String {
+        let bytes = |bytes: &OsStr| file::text(bytes.as_bytes().to_vec());
+        let (root, place) = (file::path_text(&self.root), self.place());
+        let (filesystem, source) = (bytes(&self.filesystem), bytes(&self.source));
+        let (propagation, super_options) = (self.propagation_text(), bytes(&self.super_options));
+        let options = &self.options;
+        format!("{place} {root} {options} {propagation} {filesystem} {source} {super_options}")
+    }
+
+    /// The mount point and the device of the file system.
+    fn place(&self) -> String {
+        let (major, minor) = self.device;
+        format!("{} {major}:{minor}", file::path_text(&self.mount_point))
+    }
+
     /// The options of the file system, one by one.
     pub fn each_super_option(&self) -> impl Iterator<Item = &OsStr> {
         self.super_options.as_bytes().split(|byte| *byte == b',').map(OsStr::from_bytes)
@@ -59,6 +76,16 @@ impl Mount<'_> {
 /// Those of open(2) and read(2).
 pub fn read(process: &str) -> io::Result<Vec<u8>> {
     file::read(format!("{process}/mountinfo"))
+}
+
+/// Each mount of a mount table without its IDs, on one line. Instead of its parent's ID, it has the parent itself.
+pub fn descriptions(table: &[u8]) -> Vec<String> {
+    let places: HashMap<u32, String> = mounts(table).map(|mount| (mount.id, mount.place())).collect();
+    let described = mounts(table).map(|mount| match places.get(&mount.parent) {
+        Some(parent) => format!("{} on {parent}", mount.description()),
+        None => mount.description(),
+    });
+    described.collect()
 }
 
 /// The mounts of a mount table, in its order. Of two mounts on one path, the later one is on top. A line that is not
@@ -157,6 +184,24 @@ mod tests {
         assert_eq!(all[1].propagation, [""; 0]);
         // Other backslashes stay as they are.
         assert_eq!(decoded(b"a\\04\\9\\777\\"), OsStr::new("a\\04\\9\\777\\"));
+    }
+
+    #[test]
+    fn a_copy_with_other_ids_in_another_order_has_the_same_descriptions() {
+        let table =
+            b"1 0 8:1 / / rw - ext4 x rw\n2 1 0:5 / /a rw - tmpfs a rw\n3 2 0:6 / /a rw - tmpfs b rw\n";
+        let copy =
+            b"7 6 8:1 / / rw - ext4 x rw\n9 8 0:6 / /a rw - tmpfs b rw\n8 7 0:5 / /a rw - tmpfs a rw\n";
+        let other =
+            b"7 6 8:1 / / rw - ext4 x rw\n9 7 0:6 / /a rw - tmpfs b rw\n8 9 0:5 / /a rw - tmpfs a rw\n";
+        let sorted = |table: &[u8]| {
+            let mut all = descriptions(table);
+            all.sort();
+            all
+        };
+        assert_eq!(sorted(table), sorted(copy));
+        // In this one, the lower of two mounts on one path is on top.
+        assert_ne!(sorted(table), sorted(other));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use super::proc::{observed, refusal};
-use super::{Observation, Value, file};
+use super::proc::{listed, observed, refusal};
+use super::{Listing, Observation, Value, file};
 
 /// The names of the network devices in a process's network namespace.
 pub fn devices(process: &str) -> Observation {
@@ -43,6 +43,25 @@ pub fn broadcast_addresses(trie: &str) -> Vec<Ipv4Addr> {
         .filter(|(_, kind)| *kind == "/32 link BROADCAST")
         .filter_map(|(leaf, _)| leaf.strip_prefix("|-- ")?.parse().ok())
         .collect()
+}
+
+/// The TCP sockets over IPv4 in a process's network namespace. Queues and timers change while a socket is used.
+pub fn tcp_sockets(process: &str) -> Observation {
+    sockets(&format!("{process}/net/tcp"), &[1, 2, 3, 7, 9], &["slot", "queues", "timers"])
+}
+
+/// The UNIX sockets in a process's network namespace.
+pub fn unix_sockets(process: &str) -> Observation {
+    sockets(&format!("{process}/net/unix"), &[3, 4, 5, 6, 7], &["address in the kernel", "reference count"])
+}
+
+/// The rows of a table of sockets, each with these fields alone. The inode of a socket tells it from every other one.
+fn sockets(path: &str, fields: &[usize], without: &[&str]) -> Observation {
+    let row = |line: &str| {
+        let parts: Vec<&str> = line.split_whitespace().collect();
+        fields.iter().filter_map(|field| parts.get(*field).copied()).collect::<Vec<_>>().join(" ")
+    };
+    listed(path, |table| Listing::sorted("rows", table.lines().skip(1).map(row).collect()).without(without))
 }
 
 /// A value that `part` extracts from a file.

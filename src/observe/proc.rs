@@ -1,13 +1,14 @@
 //! Readers of /proc, /sys and a few other files. Each returns a value with the file that it was read from. A reader
 //! never fails: if a file cannot be read, the value is the reason.
 
+use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use nix::time::{ClockId, clock_gettime};
 
 use super::hierarchy::{Version, cgroup_lines};
-use super::{Observation, Value, file, mountinfo};
+use super::{ClockReading, Listing, Observation, Value, file, mountinfo};
 use crate::feature::Feature;
 
 pub(super) fn observed(path: &str, value: Value) -> Observation {
@@ -68,39 +69,67 @@ pub fn first_word(path: &str) -> Observation {
     observed(path, value)
 }
 
-/// The number of lines in a file.
+/// The lines of a file.
 pub fn lines(path: &str) -> Observation {
-    counted(path, 0, "lines")
+    listed(path, |content| Listing::new("lines", content.lines().map(str::to_owned)))
 }
 
-/// The number of rows in a table, without its heading.
+/// The mounts in /proc/PID/mounts: a line for each.
+pub fn mount_lines(process: &str) -> Observation {
+    listed(&format!("{process}/mounts"), |content| {
+        Listing::sorted("lines", content.lines().map(str::to_owned).collect()).without(&["order"])
+    })
+}
+
+/// The rows of a table, without its heading. Blanks between the fields have no meaning.
 pub fn rows(path: &str) -> Observation {
-    counted(path, 1, "rows")
+    listed(path, |content| Listing::new("rows", content.lines().skip(1).map(file::one_line)))
 }
 
-fn counted(path: &str, heading: usize, of: &str) -> Observation {
+/// A list that `list` extracts from a file.
+pub(super) fn listed(path: &str, list: impl Fn(&str) -> Listing) -> Observation {
     let value = match file::read_text(path) {
-        Ok(content) => Value::Count(content.lines().count().saturating_sub(heading), of.to_owned()),
+        Ok(content) => Value::List(list(&content)),
         Err(error) => refusal(&error),
     };
     observed(path, value)
 }
 
-/// The number of entries in a directory.
-pub fn entries(path: &str, of: &str) -> Observation {
-    let value = match std::fs::read_dir(path) {
-        Ok(entries) => Value::Count(entries.count(), of.to_owned()),
+/// The files in a directory. Two files with one name are different files if their inodes are.
+pub fn files(path: &str) -> Observation {
+    entries(path, "files", |entry| {
+        let inode = entry.metadata().map(|file| format!("inode {} of device {}", file.ino(), file.dev()));
+        format!("{} {}", entry_name(entry), inode.unwrap_or_default())
+    })
+}
+
+/// The names in a directory.
+pub fn names(path: &str, of: &str) -> Observation {
+    entries(path, of, entry_name)
+}
+
+fn entries(path: &str, of: &str, item: impl Fn(&fs::DirEntry) -> String) -> Observation {
+    let value = match fs::read_dir(path) {
+        Ok(entries) => {
+            Value::List(Listing::sorted(of, entries.flatten().map(|entry| item(&entry)).collect()))
+        }
         Err(error) => refusal(&error),
     };
     observed(path, value)
 }
 
-/// One field of /proc/PID/status, such as `NSpid:`. For `Uid:` and `Gid:`, only the first number, the real ID.
+fn entry_name(entry: &fs::DirEntry) -> String {
+    file::path_text(entry.file_name().as_ref())
+}
+
+/// One field of /proc/PID/status, such as `NSpid:`. Of `Uid:` and `Gid:`, four equal IDs are
+/// one number.
 pub fn status(path: &str, field: &str) -> Observation {
     let value = match file::read_text(path) {
         Ok(content) => {
             match status_of(&content, field).map(|value| value.split_whitespace().collect::<Vec<_>>()) {
-                Some(ids) if matches!(field, "Uid" | "Gid") => {
+                // Real, effective, saved and file system ID.
+                Some(ids) if matches!(field, "Uid" | "Gid") && ids.iter().all(|id| *id == ids[0]) => {
                     Value::Is(ids.first().copied().unwrap_or("").to_owned())
                 }
                 Some(parts) => Value::Is(parts.join(" ")),
@@ -178,33 +207,71 @@ pub fn limit(path: &str, name: &str) -> Observation {
     Observation { path: path.to_owned(), field: Some(name.to_owned()), value }
 }
 
-/// The number of processes in /proc.
+/// The processes in /proc: PID, name and start, within the PID namespace of /proc.
 pub fn processes() -> Observation {
-    let value = match std::fs::read_dir("/proc") {
+    let value = match fs::read_dir("/proc") {
         Ok(entries) => {
-            let pids = entries.flatten().filter(|entry| {
-                entry.file_name().to_str().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
-            });
-            Value::Count(pids.count(), "processes".into())
+            let offset = boottime_offset();
+            let mut pids: Vec<i32> =
+                entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+            pids.sort_unstable();
+            let items = pids.into_iter().filter_map(|pid| process(pid, offset));
+            Value::List(Listing { within: namespace_of_proc(), ..Listing::new("processes", items) })
         }
         Err(error) => refusal(&error),
     };
     observed("/proc/[0-9]*", value)
 }
 
+/// The PID namespace that /proc shows, if it is the reader's. Otherwise the link /proc/self does not exist, or names
+/// another PID.
+fn namespace_of_proc() -> Option<String> {
+    let own = file::read_link("/proc/self").ok()?;
+    let is_own = own == nix::unistd::getpid().to_string();
+    is_own.then(|| namespace_link("/proc/self", Feature::Pid).ok()).flatten()
+}
+
+/// A process of a list; none if it has ended.
+fn process(pid: i32, offset: i64) -> Option<String> {
+    match file::parse::<procfs::process::Stat>(format!("/proc/{pid}/stat")) {
+        Ok(stat) => {
+            let start = i64::try_from(stat.starttime).unwrap_or(i64::MAX).saturating_sub(offset);
+            Some(format!("{pid} {} started {start}", stat.comm))
+        }
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => None,
+        Err(_) => Some(pid.to_string()),
+    }
+}
+
+/// By how many ticks the time namespace of the caller shifts the start of a process in /proc/PID/stat.
+fn boottime_offset() -> i64 {
+    let offsets = file::read_text("/proc/self/timens_offsets").unwrap_or_default();
+    let line = offsets.lines().find_map(|line| line.strip_prefix("boottime")).unwrap_or_default();
+    let mut parts = line.split_whitespace().filter_map(|part| part.parse::<i64>().ok());
+    let (seconds, nanoseconds) = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    seconds * TICKS + nanoseconds * TICKS / 1_000_000_000
+}
+
+/// Ticks in a second, in the files of /proc: USER_HZ.
+const TICKS: i64 = 100;
+
 /// The user ID of a file's owner.
 pub fn owner(path: &str) -> Observation {
-    let value = match std::fs::metadata(path) {
+    let value = match fs::metadata(path) {
         Ok(metadata) => Value::Is(metadata.uid().to_string()),
         Err(error) => refusal(&error),
     };
     Observation { path: path.to_owned(), field: Some("owner".into()), value }
 }
 
-/// The number of mounts in a process's mount table.
+/// The mounts in a process's mount table.
 pub fn mounts(process: &str) -> Observation {
     let value = match mountinfo::read(process) {
-        Ok(table) => Value::Count(mountinfo::mounts(&table).count(), "mounts".into()),
+        Ok(table) => {
+            // A copy of a mount table has its mounts in another order, with other IDs.
+            let items = mountinfo::descriptions(&table);
+            Value::List(Listing::sorted("mounts", items).without(&["mount IDs", "order"]))
+        }
         Err(error) => refusal(&error),
     };
     observed(&format!("{process}/mountinfo"), value)
@@ -248,11 +315,29 @@ pub(crate) fn cgroups_in(path: &str, content: &[u8]) -> Vec<Observation> {
 }
 
 fn clock(name: &str, id: ClockId) -> Observation {
-    let value = match clock_gettime(id) {
-        Ok(time) => Value::Is(format!("{} s", time.tv_sec())),
+    let value = match clock_reading(id) {
+        Ok(clock) => Value::Clock(clock),
         Err(errno) => Value::Not(format!("{errno:?}")),
     };
     observed(&format!("clock_gettime({name})"), value)
+}
+
+fn clock_reading(id: ClockId) -> nix::Result<ClockReading> {
+    let microseconds = |id| clock_gettime(id).map(|time| time.tv_sec() * 1_000_000 + time.tv_nsec() / 1000);
+    let mut best: Option<(i64, ClockReading)> = None;
+    // The scheduler can stop this process between two calls. The reading with the least time between them counts.
+    for _ in 0..10 {
+        let before = microseconds(ClockId::CLOCK_REALTIME)?;
+        let now = microseconds(id)?;
+        let took = microseconds(ClockId::CLOCK_REALTIME)? - before;
+        if best.as_ref().is_none_or(|(least, _)| took < *least) {
+            best = Some((took, ClockReading { seconds: now / 1_000_000, ahead: now - before }));
+        }
+        if took <= 20 {
+            break;
+        }
+    }
+    best.map(|(_, clock)| clock).ok_or(nix::errno::Errno::EIO)
 }
 
 /// The seconds since boot, including suspend, in the caller's time namespace.
@@ -278,7 +363,7 @@ mod tests {
     #[test]
     fn a_process_name_can_be_truncated_inside_a_character() {
         let named = std::thread::spawn(|| {
-            std::fs::write("/proc/thread-self/comm", "\u{fc}".repeat(8)).unwrap();
+            fs::write("/proc/thread-self/comm", "\u{fc}".repeat(8)).unwrap();
             let path = "/proc/thread-self/status";
             let status = file::parse::<procfs::process::Status>(path).unwrap();
             let stat = file::parse::<procfs::process::Stat>("/proc/thread-self/stat").unwrap();

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::paint;
-use super::table::{self, Row, Side};
+use super::table::{self, Cell, Row, Side};
 use super::view::{heading, meaning};
 use crate::feature::Feature;
 use crate::teach::compare::{Comparison, NamespaceNode, Pair, Subject};
@@ -26,6 +26,9 @@ pub fn text_of(comparison: &Comparison, all: bool) -> String {
     let mut about = rows(&comparison.namespaces, &[], all, ("/proc/PID/ns/...", "links"));
     about.extend(rows(&comparison.processes, &differing, all, ("/proc/PID/...", "values")));
     table::draw(&mut out, &sides, &about, width);
+    let is_shown = |pair: &&Pair| all || pair.equal != Some(true);
+    let lists = comparison.processes.iter().filter(is_shown).map(|pair| (pair.path.as_str(), &pair.left));
+    out.push_str(&table::left_out(lists, width));
     meaning(&mut out, &text("compare.processes.meaning"), width);
 
     heading(&mut out, "B", &text("compare.paths"));
@@ -58,12 +61,13 @@ fn pids(comparison: &Comparison) -> PidPair {
 
 /// The two processes, and which namespaces differ.
 fn verdict(comparison: &Comparison) -> [String; 2] {
-    let [left, right] = [&comparison.left, &comparison.right].map(|subject| match subject.is_shell {
-        true => {
-            let (name, pid) = (printed(&subject.name), subject.pid.to_string());
-            text_with("compare.shell", &[("who", &name), ("pid", &pid)])
+    let [left, right] = [&comparison.left, &comparison.right].map(|subject| {
+        let (name, pid) = (printed(&subject.name), subject.pid.to_string());
+        let key = if subject.is_shell { "compare.shell" } else { "compare.caller" };
+        match subject.is_caller {
+            true => text_with(key, &[("who", &name), ("pid", &pid)]),
+            false => who(subject),
         }
-        false => who(subject),
     });
     let differing = comparison.differing();
     let names: Vec<&str> = differing.iter().map(|feature| feature.name()).collect();
@@ -97,14 +101,15 @@ fn rows(pairs: &[Pair], differing: &[Feature], all: bool, (path, of): (&str, &st
 }
 
 fn row(pair: &Pair) -> Row {
+    let [left, right] = Cell::pair(&pair.left, &pair.right);
     Row {
         path: match &pair.field {
             Some(field) => format!("{} {}", pair.path, printed(field)),
             None => pair.path.clone(),
         },
         equal: pair.equal,
-        left: printed(pair.left.to_string()),
-        right: printed(pair.right.to_string()),
+        left,
+        right: Some(right),
     }
 }
 

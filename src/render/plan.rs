@@ -46,7 +46,8 @@ pub fn announcement(plan: &Plan) -> String {
     let own: Vec<&str> = plan.namespaces.iter().filter(|f| !is_added(**f)).map(|f| f.name()).collect();
     let mut out = String::new();
     if !own.is_empty() {
-        let _ = write!(out, "{} {} {}", text("common.own"), own.join(", "), text("common.namespace"));
+        let key = if own.len() == 1 { "common.namespace" } else { "common.namespaces" };
+        let _ = write!(out, "{} {} {}", text("common.own"), own.join(", "), text(key));
     }
     let limits = limits(plan);
     if !limits.is_empty() {
@@ -104,7 +105,8 @@ pub fn step_line(index: usize, plan: &Plan, step: &Step) -> String {
 /// The same with this text for the call, such as the call with its result.
 pub fn call_line(index: usize, plan: &Plan, call: &str) -> String {
     let actor = plan.steps[index].actor;
-    let digits = plan.steps.len().to_string().len();
+    // The reason below a step is at column 13, so a number takes at least two columns.
+    let digits = plan.steps.len().to_string().len().max(2);
     let name = format!("{actor:<8}");
     let name = if actor == Actor::Host { paint::outside(&name) } else { paint::inside(&name) };
     let call = wrap_call(call, paint::width() - 11 - digits);

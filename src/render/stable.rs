@@ -60,6 +60,7 @@ pub fn stable(text: &str) -> String {
     });
     let text = pattern(CLOCK).replace_all(&text, "<seconds>");
     let text = rename_counts(&text, COUNTED);
+    let text = only(&text);
     let text = pattern(r"(\S) {2,}").replace_all(&text, "$1  ");
     pattern(r"(?m) +$").replace_all(&text, "").into_owned()
 }
@@ -106,6 +107,17 @@ fn capabilities(text: &str) -> String {
         named.into_owned()
     });
     sets.into_owned()
+}
+
+/// Replaces the number of items that only one list has: `26 of them only there`.
+fn only(text: &str) -> String {
+    let mut seen: Vec<(String, String)> = Vec::new();
+    let named =
+        pattern(r"\b(\d+)((?: of them)? only (?:here|there))\b").replace_all(text, |found: &Captures<'_>| {
+            let (value, rest) = (found[1].to_owned(), found[2].to_owned());
+            format!("<only#{}>{rest}", number(&mut seen, "only".into(), value))
+        });
+    named.into_owned()
 }
 
 /// Replaces counts: the first group of the pattern is the value, the second one gives the kind.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::paint;
 use crate::observe::Value;
-use crate::text::text;
+use crate::text::{text, text_with, wrap};
 
 /// In a terminal with fewer columns, values are not printed side by side.
 const NARROW: usize = 72;
@@ -21,8 +21,59 @@ pub(super) struct Row {
     pub(super) path: String,
     /// None if one of them could not be read.
     pub(super) equal: Option<bool>,
-    pub(super) left: String,
-    pub(super) right: String,
+    pub(super) left: Cell,
+    /// None if `left` is about both sides, and may take the room of both.
+    pub(super) right: Option<Cell>,
+}
+
+/// A value as text.
+pub(super) struct Cell {
+    /// A long form, and shorter ones. The first one that fits is printed.
+    forms: Vec<String>,
+    /// The form that is left if a row may take only one line.
+    bare: String,
+}
+
+impl Cell {
+    /// A value with one form.
+    pub(super) fn new(text: String) -> Cell {
+        Cell { forms: vec![text.clone()], bare: text }
+    }
+
+    /// The values of two sides. If both are lists, each has the number of items that only this side has.
+    pub(super) fn pair(left: &Value, right: &Value) -> [Cell; 2] {
+        let unshared = left.unshared(right).unwrap_or_default();
+        let cell = |value: &Value, other: &Value, only: usize, place: &str| {
+            let bare = value.to_string();
+            let forms = match (value, other) {
+                // Beside an empty list, every item is on this side only.
+                (Value::List(_), Value::List(other)) if only > 0 && other.count > 0 => {
+                    let (count, place) = (only.to_string(), text(place));
+                    let values = [("all", &*bare), ("count", &*count), ("place", &*place)];
+                    ["common.view.only", "common.view.only.short"].map(|key| text_with(key, &values)).to_vec()
+                }
+                (Value::List(_), Value::List(_)) if value != other && unshared.is_empty() => {
+                    vec![format!("{bare}, {}", text("common.view.order"))]
+                }
+                _ => vec![bare.clone()],
+            };
+            Cell { forms, bare }
+        };
+        [
+            cell(left, right, unshared.one.len(), "common.view.only.here"),
+            cell(right, left, unshared.other.len(), "common.view.only.there"),
+        ]
+    }
+
+    /// The longest form that fits, if any does.
+    fn fitting(&self, room: usize) -> Option<&str> {
+        self.forms.iter().map(String::as_str).find(|form| form.chars().count() <= room)
+    }
+
+    /// The longest form that fits. If none does, the bare form in at most `room` columns.
+    fn shortened(&self, room: usize) -> String {
+        self.fitting(room).map_or_else(|| shortened(&self.bare, room), str::to_owned)
+    }
 }
 
 impl Row {
@@ -31,8 +82,8 @@ impl Row {
         Row {
             path: format!("{path} {}", text("common.view.others")),
             equal: Some(true),
-            left: format!("{} {}", Value::Count(count, of.into()), text("common.view.equal")),
-            right: String::new(),
+            left: Cell::new(format!("{count} {of} {}", text("common.view.equal"))),
+            right: None,
         }
     }
 }
@@ -51,10 +102,27 @@ fn shortened(value: &str, room: usize) -> String {
 pub(super) fn draw_cut(out: &mut String, sides: &[Side; 2], mut rows: Vec<Row>, width: usize) {
     let column = column(&rows, width);
     for row in &mut rows {
-        row.left = shortened(&row.left, column);
-        row.right = shortened(&row.right, column);
+        let room = if row.right.is_some() { column } else { 2 * column + 2 };
+        row.left = Cell::new(row.left.shortened(room));
+        row.right = row.right.as_ref().map(|right| Cell::new(right.shortened(column)));
     }
     draw(out, sides, &rows, width);
+}
+
+/// The line that names what is not compared in the lists of these values. Empty if there is no such list.
+pub(super) fn left_out<'a>(values: impl Iterator<Item = (&'a str, &'a Value)>, width: usize) -> String {
+    let named = values.filter_map(|(path, value)| match value {
+        Value::List(list) if !list.without.is_empty() => {
+            Some(format!("{} ({})", list.without.join(", "), path.rsplit('/').next().unwrap_or(path)))
+        }
+        _ => None,
+    });
+    let all = named.collect::<Vec<_>>().join("; ");
+    if all.is_empty() {
+        return String::new();
+    }
+    let lines = wrap(&format!("{} {all}", text("common.view.leftout")), width - 3);
+    lines.iter().map(|line| format!("   {}\n", paint::faint(line))).collect()
 }
 
 fn path_width(rows: &[Row]) -> usize {
@@ -67,22 +135,22 @@ fn column(rows: &[Row], width: usize) -> usize {
 }
 
 /// Draws a heading with the names of the sides, then the rows.
-pub(super) fn draw(out: &mut String, [left, right]: &[Side; 2], rows: &[Row], width: usize) {
+pub(super) fn draw(out: &mut String, [left_side, right_side]: &[Side; 2], rows: &[Row], width: usize) {
     let (path, column) = (path_width(rows), column(rows, width));
     let fits = |label: &String| label.chars().count() <= column;
-    let is_narrow = width < NARROW || !(fits(&left.short) && fits(&right.short));
+    let is_narrow = width < NARROW || !(fits(&left_side.short) && fits(&right_side.short));
     if !is_narrow {
         // Labels are never cut: a reader could mistake a cut one.
-        let [left, right] = if fits(&left.label) && fits(&right.label) {
-            [&left.label, &right.label]
+        let [left, right] = if fits(&left_side.label) && fits(&right_side.label) {
+            [&left_side.label, &right_side.label]
         } else {
-            [&left.short, &right.short]
+            [&left_side.short, &right_side.short]
         };
         let head = format!("   {:<path$}    ", text("common.view.path"));
         let (left, right) = (paint::outside(&format!("{left:<column$}")), paint::inside(right));
         let _ = writeln!(out, "{}{left}  {right}", paint::faint(&head));
     }
-    let short = left.short.chars().count().max(right.short.chars().count());
+    let short = left_side.short.chars().count().max(right_side.short.chars().count());
     for row in rows {
         let name = format!("{:<path$}", row.path);
         let mark = match row.equal {
@@ -90,18 +158,24 @@ pub(super) fn draw(out: &mut String, [left, right]: &[Side; 2], rows: &[Row], wi
             Some(false) => paint::different("!="),
             None => paint::bad("??"),
         };
-        if is_narrow || row.left.chars().count() > column || row.right.chars().count() > column {
-            let room = width.saturating_sub(7 + short);
-            let _ = writeln!(out, "   {} {mark}", name.trim_end());
-            let label = format!("{:<short$}", left.short);
-            let _ = writeln!(out, "      {} {}", paint::outside(&label), shortened(&row.left, room));
-            if !row.right.is_empty() {
-                let label = format!("{:<short$}", right.short);
-                let _ = writeln!(out, "      {} {}", paint::inside(&label), shortened(&row.right, room));
-            }
-        } else {
-            let line = format!("   {name} {mark} {:<column$}  {}", row.left, row.right);
+        // A value about both sides takes the room of both.
+        let room = if row.right.is_some() { column } else { 2 * column + 2 };
+        let left = row.left.fitting(room).filter(|_| !is_narrow);
+        let right = row.right.as_ref().map(|right| right.fitting(column));
+        if let (Some(left), Some(right)) = (left, right.unwrap_or(Some(""))) {
+            let line = format!("   {name} {mark} {left:<column$}  {right}");
             let _ = writeln!(out, "{}", line.trim_end());
+            continue;
         }
+        let _ = writeln!(out, "   {} {mark}", name.trim_end());
+        let Some(right_cell) = &row.right else {
+            let _ = writeln!(out, "      {}", row.left.shortened(width.saturating_sub(6)));
+            continue;
+        };
+        let room = width.saturating_sub(7 + short);
+        let (outer, inner) =
+            (format!("{:<short$}", left_side.short), format!("{:<short$}", right_side.short));
+        let _ = writeln!(out, "      {} {}", paint::outside(&outer), row.left.shortened(room));
+        let _ = writeln!(out, "      {} {}", paint::inside(&inner), right_cell.shortened(room));
     }
 }

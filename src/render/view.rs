@@ -3,10 +3,10 @@
 
 use std::fmt::Write;
 
-use super::table::{self, Row, Side};
+use super::table::{self, Cell, Row, Side};
 use super::{paint, plan};
 use crate::feature::{Feature, Purpose};
-use crate::observe::{Observation, Value};
+use crate::observe::Observation;
 use crate::plan::Plan;
 use crate::text::{text, text_with, wrap};
 use crate::views::{OnePath, View};
@@ -49,8 +49,12 @@ fn process(out: &mut String, view: &View, width: usize) {
     heading(out, "A", &text("common.view.process"));
     let (outside, inside) = (&view.process.outside, &view.process.inside);
     let file = |side: &[Observation]| side.first().map_or(String::new(), |seen| seen.path.clone());
+    let caller = match view.caller.is_shell {
+        true => text("common.view.yourshell"),
+        false => view.outside.clone(),
+    };
     let sides = [
-        (format!("OUTSIDE ({})", text("common.view.yourshell")), file(outside), outside, true),
+        (format!("OUTSIDE ({caller})"), file(outside), outside, true),
         ("INSIDE".to_owned(), file(inside), inside, false),
     ];
     let columns = |at: usize| {
@@ -88,6 +92,8 @@ fn paths(out: &mut String, view: &View, width: usize, room: usize) {
         table::draw_cut(out, &sides, summary(view, room.saturating_sub(2)), width);
     } else {
         table::draw(out, &sides, &rows(view), width);
+        let lists = view.paths.iter().map(|row| (row.path.as_str(), &row.outside));
+        out.push_str(&table::left_out(lists, width));
         meaning(out, &text(&format!("{}.view.meaning", view.purpose)), width);
     }
 }
@@ -142,8 +148,11 @@ fn summary(view: &View, room: usize) -> Vec<Row> {
     let links = Row {
         path: "/proc/self/ns/*".into(),
         equal: Some(new == 0),
-        left: Value::Count(links.len(), "links".into()).to_string(),
-        right: text_with("run.view.differ", &[("count", &new.to_string())]),
+        left: Cell::new(text_with(
+            "run.view.links",
+            &[("count", &new.to_string()), ("all", &links.len().to_string())],
+        )),
+        right: None,
     };
     let mut rows = vec![links];
     let mut shown: Vec<&OnePath> = Vec::new();
@@ -161,8 +170,11 @@ fn summary(view: &View, room: usize) -> Vec<Row> {
     rows.push(Row {
         path: text("common.view.others"),
         equal: Some(differing == 0),
-        left: text_with("run.view.differ", &[("count", &differing.to_string())]),
-        right: text_with("run.view.equal", &[("count", &equal.to_string())]),
+        left: Cell::new(text_with(
+            "run.view.rest",
+            &[("differ", &differing.to_string()), ("equal", &equal.to_string())],
+        )),
+        right: None,
     });
     rows
 }
@@ -173,7 +185,8 @@ fn row_of(row: &OnePath) -> Row {
         None if row.added => format!("{} {}", row.path, text("common.view.added")),
         None => row.path.clone(),
     };
-    Row { path, equal: row.equal, left: row.outside.to_string(), right: row.inside.to_string() }
+    let [left, right] = Cell::pair(&row.outside, &row.inside);
+    Row { path, equal: row.equal, left, right: Some(right) }
 }
 
 fn is_link(row: &OnePath) -> bool {

@@ -86,9 +86,7 @@ fn least_for_a_start(resource: Resource) -> u64 {
 /// What to observe. A process on each side reads these lines.
 pub fn observe(process: &str) -> Vec<Observation> {
     let file = format!("{process}/limits");
-    [Resource::Nofile, Resource::Nproc, Resource::Core, Resource::Stack, Resource::Memlock]
-        .map(|resource| proc::limit(&file, resource.line()))
-        .to_vec()
+    Resource::ALL.map(|resource| proc::limit(&file, resource.line())).to_vec()
 }
 
 const UNLIMITED: &str = "unlimited";

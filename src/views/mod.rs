@@ -1,11 +1,13 @@
 //! What a process sees of a feature. This file finds the reader of each feature and runs it. [`View`] compares what a
 //! process outside reads with what a process inside reads.
 
+mod caller;
 mod view;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::view::{OnePath, OneProcess, Participant, View, returned, shell};
+pub use self::caller::{Caller, is_shell};
+pub use self::view::{OnePath, OneProcess, Participant, View, returned};
 use crate::feature::{Feature, Purpose, features};
 use crate::observe::{Observation, Value, identity, proc};
 

@@ -3,11 +3,11 @@
 //! B: what does one path show to a process outside, and to a process inside?
 
 use nix::unistd::Pid;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use super::{Readings, features_of, look};
+use super::{Caller, Readings, features_of, look};
 use crate::feature::{Feature, Purpose};
-use crate::observe::{Observation, Value, equal, identity, proc};
+use crate::observe::{Observation, Unshared, Value, equal, identity};
 use crate::plan::{Addition, Intent, Plan};
 use crate::text::printed;
 use crate::text::text;
@@ -29,6 +29,9 @@ pub struct View {
     pub intents: Vec<Intent>,
     /// The processes that take part.
     pub who: Vec<Participant>,
+    /// The process that started `sandbox`.
+    #[serde(skip)]
+    pub caller: Caller,
     /// The process outside that opened the paths: `pid 4002`.
     pub outside: String,
     /// The process inside that opened the paths: `pid 1`.
@@ -67,11 +70,19 @@ pub struct OnePath {
     pub inside: Value,
     /// Whether the values are equal. None if one of them could not be read.
     pub equal: Option<bool>,
+    /// The items that only one of two lists has. Empty if the values are not two lists.
+    #[serde(flatten, serialize_with = "as_outside_and_inside")]
+    pub unshared: Unshared,
     /// Whether this is the link of a namespace that was added because the kernel requires it.
     pub added: bool,
     /// The feature that reads this file. None for the link of a namespace.
     #[serde(skip)]
     pub feature: Option<Feature>,
+}
+
+/// `only_outside` and `only_inside`, if there are any.
+fn as_outside_and_inside<S: Serializer>(unshared: &Unshared, serializer: S) -> Result<S::Ok, S::Error> {
+    unshared.serialize_as(["only_outside", "only_inside"], serializer)
 }
 
 /// A process that takes part.
@@ -95,12 +106,13 @@ impl View {
         let outside = look(purpose);
         let has_new_pids = link_of(&outside, Feature::Pid) != link_of(&inside, Feature::Pid);
         let inside_pid = |pid: i32| if has_new_pids { None } else { Some(pid) };
-        let (shell, shell_pid) = shell();
+        let caller = Caller::gather();
+        let caller_role = if caller.is_shell { "common.who.shell" } else { "common.who.starter" };
         let sandbox_role = if purpose.has_namespaces() { "common.who.sandbox" } else { "common.who.maker" };
         let role = if has_new_pids && inside.pid == 1 { "common.who.init" } else { "common.who.child" };
         let name = plan.command().map_or_else(|| "demo".to_owned(), printed);
         let who = vec![
-            participant(&shell, shell_pid, inside_pid(shell_pid), "common.who.shell"),
+            participant(&caller.name, caller.pid, inside_pid(caller.pid), caller_role),
             participant("sandbox", outside.pid, inside_pid(outside.pid), sandbox_role),
             participant(&name, child.as_raw(), Some(inside.pid), role),
         ];
@@ -116,6 +128,7 @@ impl View {
             paths: paths(purpose, added, &outside, &inside),
             intents: plan.intents.clone(),
             who,
+            caller,
             outside: format!("pid {}", outside.pid),
             inside: format!("pid {}", inside.pid),
         }
@@ -138,15 +151,6 @@ fn participant(name: &str, outside: i32, inside: Option<i32>, role: &str) -> Par
     Participant { name: name.to_owned(), outside, inside, role: text(role) }
 }
 
-/// The process that started `sandbox`, usually the user's shell: its name and its PID.
-pub fn shell() -> (String, i32) {
-    let parent = nix::unistd::getppid().as_raw();
-    match proc::first_word(&format!("/proc/{parent}/comm")).value {
-        Value::Is(name) => (name, parent),
-        _ => ("parent".into(), parent),
-    }
-}
-
 fn link_of(readings: &Readings, feature: Feature) -> Option<&Value> {
     readings.links.iter().find(|(kind, _)| *kind == feature).map(|(_, value)| value)
 }
@@ -158,7 +162,8 @@ fn paths(purpose: Purpose, added: &[Addition], outside: &Readings, inside: &Read
     let mut kinds = Feature::NAMESPACES.to_vec();
     kinds.sort_by_key(|kind| (purpose != *kind, !is_added(*kind)));
     let row = |path: String, field: Option<String>, outside: &Value, inside: &Value, added| OnePath {
-        equal: equal(&path, outside, inside),
+        equal: equal(outside, inside),
+        unshared: outside.unshared(inside).unwrap_or_default(),
         path,
         field,
         outside: outside.clone(),

@@ -151,6 +151,16 @@ pub fn child_named(parent: u32, name: &str) -> u32 {
     panic!("no child of {parent} became {name}");
 }
 
+/// Waits until this process has executed the program of this name.
+pub fn becomes(pid: u32, name: &str) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let comm = || std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    while comm().trim() != name {
+        assert!(std::time::Instant::now() < deadline, "{pid} is {}", comm());
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
 /// No line may be wider than this, whatever the values are.
 pub fn fits(text: &str, columns: usize, lines: usize) {
     for line in text.lines() {

@@ -91,6 +91,26 @@ impl fmt::Display for Resource {
 }
 
 impl Resource {
+    /// Every resource.
+    pub const ALL: [Resource; 16] = [
+        Resource::As,
+        Resource::Core,
+        Resource::Cpu,
+        Resource::Data,
+        Resource::Fsize,
+        Resource::Locks,
+        Resource::Memlock,
+        Resource::Msgqueue,
+        Resource::Nice,
+        Resource::Nofile,
+        Resource::Nproc,
+        Resource::Rss,
+        Resource::Rtprio,
+        Resource::Rttime,
+        Resource::Sigpending,
+        Resource::Stack,
+    ];
+
     fn kernel_resource(self) -> nix::sys::resource::Resource {
         use nix::sys::resource::Resource as Kernel;
         match self {

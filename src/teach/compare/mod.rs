@@ -10,7 +10,7 @@ mod subject;
 mod tree;
 mod vantage;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 pub use self::subject::Subject;
 pub use self::tree::NamespaceNode;
@@ -21,7 +21,7 @@ use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Feature;
 use crate::observe::hierarchy::{self, Hierarchy};
-use crate::observe::{self, Observation, Value, proc};
+use crate::observe::{self, Observation, Unshared, Value, proc};
 use crate::views;
 
 /// Two processes side by side.
@@ -59,6 +59,17 @@ pub struct Pair {
     pub right: Value,
     /// Whether the values are equal. None if one of them could not be read.
     pub equal: Option<bool>,
+    /// The items that only one of two lists has. Empty if the values are not two lists.
+    #[serde(flatten, serialize_with = "as_left_and_right")]
+    pub unshared: Unshared,
+}
+
+/// `only_left` and `only_right`, if there are any.
+fn as_left_and_right<S: Serializer>(
+    unshared: &Unshared,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    unshared.serialize_as(["only_left", "only_right"], serializer)
 }
 
 impl Comparison {
@@ -90,6 +101,9 @@ impl Comparison {
             let is_same_netns = feature == Feature::Net && is_same(feature);
             let files_right = if is_same_netns { files_left.clone() } else { own_files(&right, feature) };
             processes.extend(pairs(feature, files_left, files_right));
+        }
+        for &feature in Feature::HARDENING {
+            processes.extend(pairs(feature, own_files(&left, feature), own_files(&right, feature)));
         }
         let cgroups = CgroupPair::of([&left, &right]);
         for &feature in Feature::CONTROLLERS {
@@ -199,8 +213,8 @@ fn pairs(feature: Feature, left: Vec<Observation>, mut right: Vec<Observation>) 
 }
 
 fn pair(feature: Feature, path: String, field: Option<String>, left: Value, right: Value) -> Pair {
-    let equal = observe::equal(&path, &left, &right);
-    Pair { feature, path, field, left, right, equal }
+    let (equal, unshared) = (observe::equal(&left, &right), left.unshared(&right).unwrap_or_default());
+    Pair { feature, path, field, left, right, equal, unshared }
 }
 
 #[cfg(test)]

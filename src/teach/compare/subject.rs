@@ -14,6 +14,7 @@ use crate::feature::Feature;
 use crate::observe::file;
 use crate::observe::proc::status_of;
 use crate::text::{text, text_with};
+use crate::views::is_shell;
 
 /// One of the two processes.
 #[derive(Debug, Serialize)]
@@ -25,6 +26,8 @@ pub struct Subject {
     /// Its PID in its own PID namespace: the last one of NSpid.
     pub own_pid: i32,
     /// Whether it is the process that started `sandbox`.
+    pub is_caller: bool,
+    /// Whether it is the process that started `sandbox`, and is a shell.
     pub is_shell: bool,
     /// Always refers to this process, even if the kernel reuses its PID.
     #[serde(skip)]
@@ -59,11 +62,13 @@ impl Subject {
             return Err(Error::failed(what).why(why).why(format!("{path}  State: {}", field("State"))));
         }
         let own_pid = field("NSpid").split_whitespace().last().and_then(|pid| pid.parse().ok());
+        let is_caller = pid == parent().as_raw();
         let subject = Subject {
             pid,
             name: field("Name").to_owned(),
             own_pid: own_pid.unwrap_or(pid),
-            is_shell: pid == parent().as_raw(),
+            is_caller,
+            is_shell: is_caller && is_shell(field("Name")),
             pidfd,
         };
         // Of all files that are read here, the links in /proc/PID/ns need most: PTRACE_MODE_READ of ptrace(2).
@@ -78,7 +83,7 @@ impl Subject {
     ///
     /// # Errors
     /// It is in another PID namespace, so it has no PID here. And the errors of [`Subject::open`].
-    pub fn shell() -> Result<Subject> {
+    pub fn caller() -> Result<Subject> {
         match parent().as_raw() {
             0 => Err(Error::failed(text("compare.noparent")).todo(text("compare.noparent.todo"))),
             pid => Subject::open(pid, "compare"),

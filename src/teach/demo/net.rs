@@ -183,7 +183,7 @@ fn sysfs(stage: &mut Stage<'_>) -> Result<Card> {
     };
     let (out, within) = (listed(&outside)?, listed(&inside)?);
     let text = |value: &Option<Value>| value.as_ref().map(Value::to_string).unwrap_or_default();
-    if !matches!(out, Some(Value::Count(..))) {
+    if !matches!(out, Some(Value::List(_))) {
         return Ok(Card::new(Net, "sysfs").skip("net.skip.nosys"));
     }
     Ok(Card::new(Net, "sysfs")

@@ -60,7 +60,7 @@ fn proc(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Pid)?, inside(stage)?);
     let (outer, inner) = (process_count(&outside)?, process_count(&inside)?);
     let holds = match (&outer, &inner) {
-        (Value::Count(outer, _), Value::Count(inner, _)) => outer > inner && *inner == 1,
+        (Value::List(outer), Value::List(inner)) => outer.count > inner.count && inner.count == 1,
         _ => false,
     };
     Ok(Card::new(Pid, "proc")

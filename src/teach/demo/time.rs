@@ -151,7 +151,7 @@ fn clock(agent: &Agent, name: &str) -> Result<Value> {
 /// By how many seconds `inner` is ahead of `outer`.
 fn difference(outer: &Value, inner: &Value) -> Option<i64> {
     let seconds = |value: &Value| match value {
-        Value::Is(text) => text.strip_suffix(" s")?.parse::<i64>().ok(),
+        Value::Clock(clock) => Some(clock.seconds),
         _ => None,
     };
     Some(seconds(inner)? - seconds(outer)?)

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use crate::error::{Error, Result};
+use crate::observe::{Listing, Value};
 use crate::teach::agent::{Agent, Answer};
 use crate::teach::call::socket::{Address, Domain};
 use crate::teach::call::{DemoCall, SocketCall};
@@ -111,7 +112,7 @@ pub(super) fn summary(agent: &Agent, path: &str, summarize: impl Fn(&str) -> Str
 
 /// The number of rows of a table of /proc/net, without its heading.
 pub(super) fn rows(table: &str) -> String {
-    crate::observe::Value::Count(table.lines().count().saturating_sub(1), "rows".into()).to_string()
+    Value::List(Listing::new("rows", table.lines().skip(1).map(str::to_owned))).to_string()
 }
 
 /// Whether a socket listens on this port, according to a table in the format of /proc/net/tcp.
