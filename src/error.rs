@@ -24,6 +24,8 @@ pub enum ExitKind {
     NotFound,
     /// Ended by signal N before a command ran: 128+N.
     Interrupted(i32),
+    /// A card or a mistake cannot be shown on this machine: 77, as in the tests of automake.
+    Skipped,
     /// Any other error: 125.
     Failed,
 }
@@ -36,6 +38,7 @@ impl ExitKind {
             ExitKind::NotExecutable => 126,
             ExitKind::NotFound => 127,
             ExitKind::Interrupted(signal) => u8::try_from(128 + signal).unwrap_or(255),
+            ExitKind::Skipped => 77,
             ExitKind::Failed => 125,
         }
     }

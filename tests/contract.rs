@@ -7,9 +7,30 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use support::{run, sandbox, skip, stdout, text};
+use support::{is_root, run, sandbox, skip, stdout, text};
 
 const FEATURES: [&str; 8] = ["pid", "mnt", "net", "uts", "ipc", "user", "cgroup", "time"];
+
+/// For each feature: the links of /proc/PID/ns that differ inside. The first list is root's. An ordinary user also needs
+/// a user namespace. A new PID namespace needs a new /proc, a network namespace a new /sys, and so a mount namespace.
+const LINKS: [(&str, &[&str], &[&str]); 8] = [
+    ("pid", &["mnt", "pid"], &["mnt", "pid", "user"]),
+    ("mnt", &["mnt"], &["mnt", "user"]),
+    ("net", &["mnt", "net"], &["mnt", "net", "user"]),
+    ("uts", &["uts"], &["user", "uts"]),
+    ("ipc", &["ipc"], &["ipc", "user"]),
+    ("user", &["user"], &["user"]),
+    ("cgroup", &["cgroup"], &["cgroup", "user"]),
+    ("time", &["time"], &["time", "user"]),
+];
+
+/// With these flags other links differ than without them. For the features and for combinations in a spec.
+const WITH_FLAGS: [(&[&str], &[&str], &[&str]); 4] = [
+    (&["pid", "--no-mount-proc"], &["pid"], &["pid", "user"]),
+    (&["pid", "--init"], &["mnt", "pid"], &["mnt", "pid", "user"]),
+    (&["net", "--mode", "host"], &[], &[]),
+    (&["user", "--map", "root"], &["user"], &["user"]),
+];
 
 /// The namespaces that a feature's plan announces as new.
 fn announced(feature: &str) -> BTreeSet<String> {
@@ -18,22 +39,32 @@ fn announced(feature: &str) -> BTreeSet<String> {
     plan["namespaces"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
 }
 
+/// The links that differ between the test and a command, in the order of the alphabet.
+fn differing(arguments: &[&str]) -> BTreeSet<String> {
+    let script = "for kind in pid mnt net uts ipc user cgroup time; do readlink /proc/self/ns/$kind; done";
+    let inside = stdout(&[arguments, &["-q", "--", "sh", "-c", script]].concat());
+    assert_eq!(inside.lines().count(), 8, "{arguments:?}: {inside}");
+    let own = |kind: &str| fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
+    let pairs = FEATURES.iter().zip(inside.lines());
+    pairs
+        .filter(|(kind, link)| own(kind).to_string_lossy() != **link)
+        .map(|(kind, _)| (*kind).to_owned())
+        .collect()
+}
+
 #[test]
 fn exactly_the_announced_links_differ() {
-    for feature in FEATURES {
-        let script =
-            "for kind in pid mnt net uts ipc user cgroup time; do readlink /proc/self/ns/$kind; done";
-        let inside = stdout(&[feature, "-q", "--", "sh", "-c", script]);
-        let differing: BTreeSet<String> = FEATURES
-            .iter()
-            .zip(inside.lines())
-            .filter(|(kind, link)| {
-                fs::read_link(format!("/proc/self/ns/{kind}")).unwrap().to_string_lossy() != **link
-            })
-            .map(|(kind, _)| (*kind).to_owned())
-            .collect();
-        assert_eq!(inside.lines().count(), 8, "{feature}: {inside}");
+    assert_eq!(LINKS.map(|(feature, ..)| feature), FEATURES);
+    for (feature, root, user) in LINKS {
+        let wanted = if is_root() { root } else { user };
+        let differing = differing(&[feature]);
+        assert_eq!(differing.iter().map(String::as_str).collect::<Vec<_>>(), wanted, "{feature}");
         assert_eq!(differing, announced(feature), "{feature}");
+    }
+    for (arguments, root, user) in WITH_FLAGS {
+        let wanted = if is_root() { root } else { user };
+        let differing = differing(arguments);
+        assert_eq!(differing.iter().map(String::as_str).collect::<Vec<_>>(), wanted, "{arguments:?}");
     }
 }
 

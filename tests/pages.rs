@@ -150,6 +150,8 @@ fn one_page_goes_to_standard_output() {
 /// What bash offers to complete these words. The last word is incomplete.
 fn offered(words: &[&str]) -> Vec<String> {
     let script = r#"source <("$0" completions bash)
+        sandbox_binary=$0
+        sandbox() { "$sandbox_binary" "$@"; }
         COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
         _sandbox sandbox "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
         printf '%s\n' "${COMPREPLY[@]}""#;
@@ -174,6 +176,75 @@ fn bash_parses_its_script_and_completes_by_it() {
     assert_eq!(offered(&["sandbox", "uts", "--domain"]), ["--domainname"]);
     assert_eq!(offered(&["sandbox", "user", "--map-u"]), ["--map-user"]);
     assert_eq!(offered(&["sandbox", "compare", "--format", "j"]), ["json"]);
+}
+
+/// Inputs of this kind: the values of --break and --demo of each feature, of --break and --without of `run`, of --for,
+/// the names of schemas and manual pages, running containers.
+#[test]
+fn bash_completes_values() {
+    if !is_installed("bash") {
+        return skip("bash_completes_values", "bash isn't installed");
+    }
+    for feature in ["pid", "mnt", "net", "user", "ipc", "memory", "devices"] {
+        let first_words = |list: String| -> Vec<String> {
+            list.lines().filter_map(|line| Some(line.split_whitespace().next()?.to_owned())).collect()
+        };
+        assert_eq!(offered(&["sandbox", feature, "--break", ""]), first_words(stdout(&[feature, "--break"])));
+        let cards = offered(&["sandbox", feature, "--demo", ""]);
+        assert_eq!(cards, [first_words(stdout(&[feature, "--demo", "list"])), vec!["list".into()]].concat());
+    }
+    assert!(offered(&["sandbox", "run", "--break", "proc"]).contains(&"proc-sys".to_owned()));
+    assert_eq!(offered(&["sandbox", "run", "--without", "caps"]), [""; 1]);
+    assert_eq!(offered(&["sandbox", "run", "--without", "capab"]), ["capabilities"]);
+    assert_eq!(offered(&["sandbox", "spec", "init", "--for", "home"]), ["homework"]);
+    // The last word is no file and no value: bash then completes file names by itself.
+    assert_eq!(offered(&["sandbox", "run", "/etc/host"]), [""; 1]);
+    let script = stdout(&["completions", "bash"]);
+    assert!(script.contains("-o bashdefault -o default sandbox"), "{script}");
+}
+
+#[test]
+fn the_names_of_running_containers_are_completed() {
+    let directory = tempfile::tempdir().unwrap();
+    let spec = directory.path().join("spec.yaml");
+    fs::write(&spec, "name: completed-name\nuts:\ncommand: [sleep, '60']\n").unwrap();
+    assert_eq!(offered(&["sandbox", "enter", "completed"]), [""; 1]);
+    let mut child = support::sandbox(&["run", "-q", spec.to_str().unwrap()]).spawn().unwrap();
+    support::child_named(child.id(), "sleep");
+    for subcommand in ["enter", "verify"] {
+        assert_eq!(offered(&["sandbox", subcommand, "completed"]), ["completed-name"]);
+    }
+    assert_eq!(offered(&["sandbox", "enter", "name", "completed"]), [""; 1]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!stdout(&["--help"]).contains("__names"));
+}
+
+#[test]
+fn other_shells_complete_values_too() {
+    let (zsh, fish) = (stdout(&["completions", "zsh"]), stdout(&["completions", "fish"]));
+    for value in ["stale-proc", "homework", "proc-sys", "__names"] {
+        assert!(zsh.contains(value) && fish.contains(value), "{value}");
+    }
+    assert_eq!(zsh.matches(":_sandbox_names'").count(), 2, "{zsh}");
+    for (shell, script) in [("zsh", zsh), ("fish", fish)].into_iter().filter(|(shell, _)| is_installed(shell))
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("script");
+        fs::write(&file, script).unwrap();
+        let parsed = Command::new(shell).arg("-n").arg(&file).output().unwrap();
+        assert!(parsed.status.success() && parsed.stderr.is_empty(), "{shell}: {}", text(&parsed.stderr));
+    }
+}
+
+/// What the help says about a flag, and what the flag does.
+#[test]
+fn the_help_of_no_mount_proc_is_what_it_does() {
+    let help = stdout(&["pid", "--help"]);
+    assert!(help.contains("Keep the old /proc"), "{help}");
+    let processes =
+        |flags: &[&str]| stdout(&[&["pid"], flags, &["-q", "--", "sh", "-c", "ls -d /proc/[0-9]*"]].concat());
+    assert!(processes(&["--no-mount-proc"]).lines().count() > processes(&[]).lines().count());
 }
 
 #[test]

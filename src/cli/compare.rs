@@ -44,9 +44,9 @@ pub(super) fn run(color: Color, args: &CompareArgs) -> Result<u8> {
         None => (Subject::caller()?, Subject::open(args.first, &line)?),
     };
     let comparison = Comparison::of(left, right)?;
-    render::out(&match args.format {
-        Format::Text => compare_text::text_of(&comparison, args.all),
-        Format::Json => render::json(&comparison),
-    });
+    match args.format {
+        Format::Text => render::out(&compare_text::text_of(&comparison, args.all)),
+        Format::Json => render::print_json(Stream::Out, &comparison),
+    }
     Ok(0)
 }

@@ -31,10 +31,10 @@ pub(super) fn run(color: Color, args: &DoctorArgs) -> Result<u8> {
         return print_profile();
     }
     let report = doctor::examine()?;
-    render::out(&match args.format {
-        Format::Text => text_of::text_of(&report),
-        Format::Json => render::json(&report),
-    });
+    match args.format {
+        Format::Text => render::out(&text_of::text_of(&report)),
+        Format::Json => render::print_json(Stream::Out, &report),
+    }
     Ok(0)
 }
 

@@ -45,6 +45,7 @@ pub(super) struct EnterArgs {
 pub(super) fn run(color: Color, args: EnterArgs) -> Result<u8> {
     let output = &args.output;
     decide(color, if output.dry_run { Stream::Out } else { Stream::Err });
+    output.check_format(true)?;
     if !output.dry_run {
         output::protect_program();
     }

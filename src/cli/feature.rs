@@ -6,15 +6,15 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::Serialize;
 
 use super::output::{self, OutputArgs};
 use super::prepare;
 use super::watch::Narrator;
 use crate::config::compose::{self, Ending, Machine};
 use crate::config::spec::Spec;
-use crate::config::spec::yaml;
 use crate::diagnose;
-use crate::error::{Error, Result};
+use crate::error::{Error, ExitKind, Result};
 use crate::exec;
 use crate::feature::{Feature, Purpose};
 use crate::host::command;
@@ -24,9 +24,9 @@ use crate::render::paint::{Color, Stream, decide};
 use crate::render::{self, card, contrast, paint, plot, svg};
 use crate::teach::agent::Agent;
 use crate::teach::demo::plot::Plot;
-use crate::teach::demo::{self, Canvas, Stage};
+use crate::teach::demo::{self, Canvas, Card, Outcome, Stage};
 use crate::teach::mistakes;
-use crate::text::{printed, text_with};
+use crate::text::{printed, text, text_with};
 
 /// The flags of a feature, the common flags, and the command.
 #[derive(Debug, Args)]
@@ -59,6 +59,15 @@ pub(super) struct Common {
     command: Vec<OsString>,
 }
 
+/// A card or a mistake in a list, as JSON.
+#[derive(Debug, Serialize)]
+struct Listed<'a> {
+    /// Its name.
+    name: &'a str,
+    /// What it shows.
+    about: String,
+}
+
 /// Runs a feature subcommand. `put` writes its flags into the spec.
 pub(super) fn run<F: Args>(
     feature: Feature,
@@ -76,8 +85,17 @@ pub(super) fn run<F: Args>(
         color,
         if has_command && !output.dry_run && !output.print_spec { Stream::Err } else { Stream::Out },
     );
+    output.check_format(has_command && common.mistake.is_none())?;
+    if common.svg.is_some() && !demo::has_plots(feature) {
+        let with: Vec<&str> =
+            Feature::WITH_SUBCOMMAND.iter().filter(|of| demo::has_plots(**of)).map(|of| of.name()).collect();
+        let values = [("feature", feature.name()), ("features", &*with.join(", ")), ("first", with[0])];
+        return Err(Error::usage(text_with("common.svg.noplot", &values))
+            .why(text_with("common.svg.noplot.why", &values))
+            .todo(text_with("common.svg.noplot.todo", &values)));
+    }
     if output.print_spec {
-        render::out(&yaml::print(&spec));
+        output::print_spec(&spec, output);
         return Ok(0);
     }
     if !has_command {
@@ -91,7 +109,15 @@ pub(super) fn run<F: Args>(
         return make_mistake(feature.into(), mistake, &machine, &spec, output);
     }
     if common.demo.as_deref() == Some("list") {
-        render::out(&demo::names(feature).into_iter().map(|name| format!("{name}\n")).collect::<String>());
+        let names = demo::names(feature);
+        if output.is_json() {
+            let listed = names
+                .iter()
+                .map(|name| Listed { name, about: text(&format!("{feature}.card.{name}.claim")) });
+            render::print_json(Stream::Out, &listed.collect::<Vec<_>>());
+        } else {
+            render::out(&names.into_iter().map(|name| format!("{name}\n")).collect::<String>());
+        }
         return Ok(0);
     }
     let ending = prepare::ending(&spec, &machine, feature.into(), &command::callers_path())?;
@@ -109,7 +135,9 @@ pub(super) fn run<F: Args>(
     if view {
         // Starting the process has printed the view, so the process can end.
         Agent::start(&plan, &mut narrator)?.end()?;
-        if output.narrates() {
+        if output.is_json() && output.narrates() {
+            narrator.print_explained("view", &narrator.view());
+        } else if output.narrates() {
             render::out(&equivalents::text_of(&plan));
         }
         return Ok(0);
@@ -126,37 +154,44 @@ fn demonstrate(
     common: &Common,
     narrator: &mut Narrator,
 ) -> Result<u8> {
-    if common.svg.is_some() && feature.is_namespace() {
-        return Err(Error::usage(text_with("common.svg.noplot", &[("feature", feature.name())])));
-    }
     let mut stage = Stage::new(machine, spec, narrator, canvas(common));
     let mut plots: Vec<Plot> = Vec::new();
     let mut cards = Vec::new();
     demo::run(feature, common.demo.as_deref(), &mut stage, &mut |card| {
         plots.extend(card.plots.iter().cloned());
-        if common.output.is_json() {
-            cards.push(card.clone());
-        } else {
+        cards.push(card.clone());
+        if !common.output.is_json() {
             // On a terminal, the plots were drawn while the card was made, and are above it.
             let tables = card.plots.iter().filter(|_| !is_live(common)).map(plot::table);
             render::out(&format!("{}{}\n", card::text(card), tables.collect::<String>()));
         }
     })?;
+    drop(stage);
+    if let (Some(_), [], [.., Card { outcome: Outcome::Skipped(why), .. }]) = (&common.svg, &*plots, &*cards)
+    {
+        return Err(Error::new(ExitKind::Skipped, text("common.svg.skipped")).why(why.clone()));
+    }
+    if let (Some(_), []) = (&common.svg, &*plots) {
+        return Err(Error::usage(text("common.svg.nocard"))
+            .todo(text_with("common.svg.nocard.todo", &[("feature", feature.name())])));
+    }
     if let Some(file) = &common.svg {
         write_svg(file, &plots)?;
     }
     if common.output.is_json() {
-        render::out(&render::json(&cards));
+        narrator.print_explained("cards", &cards);
     } else {
+        render::out(&card::skipped(&cards));
         let next = text_with("common.next", &[("feature", feature.name())]);
         render::out(&format!("{next}\n"));
     }
-    Ok(0)
+    let is_skipped = |card: &Card| matches!(card.outcome, Outcome::Skipped(_));
+    Ok(if cards.iter().all(is_skipped) { ExitKind::Skipped.status() } else { 0 })
 }
 
 /// Whether measurements are drawn live.
 fn is_live(common: &Common) -> bool {
-    !common.output.is_json() && std::io::stdout().is_terminal()
+    !common.output.is_json() && std::io::stdout().is_terminal() && !paint::is_dumb()
 }
 
 /// Draws measurements: on a terminal live, otherwise not at all.
@@ -185,6 +220,14 @@ pub(super) fn make_mistake(
 ) -> Result<u8> {
     if name == "list" {
         let all = mistakes::list(purpose);
+        if output.is_json() {
+            let listed = all.into_iter().map(|(name, about)| Listed { name, about });
+            render::print_json(Stream::Out, &listed.collect::<Vec<_>>());
+            return Ok(0);
+        }
+        if all.is_empty() {
+            render::out(&(text_with("common.break.none", &[("feature", purpose.name())]) + "\n"));
+        }
         let width = 2 + all.iter().map(|(name, _)| name.len()).max().unwrap_or_default().max(12);
         for (name, mistake) in all {
             render::out(&format!("{name:<width$}{mistake}\n"));
@@ -195,6 +238,9 @@ pub(super) fn make_mistake(
     // The evidence of a mistake contains its measurements, so they are not drawn.
     let no_canvas: Canvas<'_> = Box::new(|_, _| {});
     let contrast = mistakes::run(purpose, name, &mut Stage::new(machine, spec, &mut narrator, no_canvas))?;
-    render::out(&if output.is_json() { render::json(&contrast) } else { contrast::text(&contrast) });
-    Ok(0)
+    match output.is_json() {
+        true => narrator.print_explained("contrast", &contrast),
+        false => render::out(&contrast::text(&contrast)),
+    }
+    Ok(if contrast.skipped.is_some() { ExitKind::Skipped.status() } else { 0 })
 }

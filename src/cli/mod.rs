@@ -1,6 +1,7 @@
 //! The command line: parses it, and calls what each subcommand does. There are no system calls here.
 
 mod compare;
+mod completions;
 mod docker;
 mod doctor;
 mod enter;
@@ -24,10 +25,12 @@ use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::compare::CompareArgs;
+use self::completions::CompletionsArgs;
 use self::doctor::DoctorArgs;
 use self::enter::EnterArgs;
 use self::feature::FeatureArgs;
-use self::pages::{CompletionsArgs, ManArgs};
+use self::output::FormatArgs;
+use self::pages::ManArgs;
 use self::run::RunArgs;
 use self::spec::SpecArgs;
 use self::verify::VerifyArgs;
@@ -87,7 +90,7 @@ macro_rules! commands {
             /// Check a running container against its spec, by what the kernel reports [proc(5)]
             Verify(Described<VerifyArgs>),
             /// Remove what killed sandbox processes left behind: cgroups, mounts, network devices
-            Gc,
+            Gc(Described<FormatArgs>),
             /// Create and check specs: YAML files that describe a container
             Spec(Described<SpecArgs>),
             /// Compare the namespaces of two processes, side by side [ioctl_nsfs(2)]
@@ -96,6 +99,9 @@ macro_rules! commands {
             Doctor(Described<DoctorArgs>),
             /// Print a completion script for a shell
             Completions(Described<CompletionsArgs>),
+            /// Print the names of running containers, for completion
+            #[command(name = "__names", hide = true)]
+            Names,
             /// Print a manual page in roff, or write all of them to files
             Man(Described<ManArgs>),
         }
@@ -117,10 +123,11 @@ macro_rules! commands {
                     Command::Run(Described(args)) => run::run(color, args),
                     Command::Enter(Described(args)) => enter::run(color, args),
                     Command::Verify(Described(args)) => verify::run(color, &args),
-                    Command::Gc => gc(color, swept),
+                    Command::Gc(Described(args)) => gc(color, swept, &args),
                     Command::Spec(Described(args)) => spec::run(color, &args),
                     Command::Compare(Described(args)) => compare::run(color, &args),
-                    Command::Completions(Described(args)) => pages::completions(&args),
+                    Command::Completions(Described(args)) => completions::completions(&args),
+                    Command::Names => completions::names(),
                     Command::Man(Described(args)) => pages::man(&args),
                     Command::Doctor(Described(args)) => doctor::run(color, &args),
                 }
@@ -203,7 +210,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     };
     render::set_stable(cli.global.stable);
     let swept = sweep::sweep();
-    if !matches!(cli.command, Command::Gc) {
+    if !matches!(cli.command, Command::Gc(_)) {
         warn(&swept);
     }
     let result = cli.command.perform(cli.global.color, swept);
@@ -255,15 +262,22 @@ fn finish(color: Color, result: Result<u8>) -> u8 {
 ///
 /// # Errors
 /// RUN could not be read, or something in it.
-fn gc(color: Color, swept: Swept) -> Result<u8> {
+fn gc(color: Color, swept: Swept, output: &FormatArgs) -> Result<u8> {
     decide(color, Stream::Out);
-    let lines: String = swept.removed.iter().map(|undo| format!("{undo}\n")).collect();
+    let lines: String = match output.is_json() {
+        true => {
+            let removed: Vec<String> = swept.removed.iter().map(ToString::to_string).collect();
+            render::print_json(Stream::Out, &serde_json::json!({ "removed": removed }));
+            String::new()
+        }
+        false => swept.removed.iter().map(|undo| format!("{undo}\n")).collect(),
+    };
     render::out(&lines);
     if let Some(error) = swept.refused {
         return Err(error);
     }
     if swept.kept.is_empty() {
-        if lines.is_empty() {
+        if lines.is_empty() && !output.is_json() {
             render::out(&(text("gc.nothing") + "\n"));
         }
         return Ok(0);

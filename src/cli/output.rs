@@ -2,13 +2,17 @@
 
 use clap::Args;
 
-use crate::error::Result;
-use crate::exec::{self, Watch};
+use super::watch::Narrator;
+use crate::config::spec::{Spec, yaml};
+use crate::error::{Error, Result};
+use crate::exec;
 use crate::host::ProgramFile;
 use crate::plan::Plan;
 use crate::render::equivalents;
+use crate::render::paint::Stream;
 use crate::render::{self, plan as plan_text};
 use crate::sys;
+use crate::text::text;
 
 /// These flags.
 #[derive(Debug, Args)]
@@ -27,7 +31,8 @@ pub(super) struct OutputArgs {
     /// Wait for a key before each step
     #[arg(long)]
     step: bool,
-    /// Output format
+    /// Output format; json is for --show-proc, --explain, --dry-run, --print-spec, --break and demonstrations. If a
+    /// command runs, it is printed to standard error, because standard output belongs to the command
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
     /// Print the equivalent spec, as YAML
@@ -36,6 +41,21 @@ pub(super) struct OutputArgs {
     /// Do not print what is isolated before the command starts
     #[arg(long, short)]
     quiet: bool,
+}
+
+/// The flag of a subcommand that only has a result.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct FormatArgs {
+    /// Output format
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+}
+
+impl FormatArgs {
+    pub(super) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
 }
 
 /// The format of results.
@@ -60,6 +80,24 @@ impl OutputArgs {
         self.quiet
     }
 
+    /// Refuses `--format json` where there would be nothing to print as JSON, or a key to wait for. With a command,
+    /// standard output belongs to the command.
+    ///
+    /// # Errors
+    /// A wrong command line.
+    pub(super) fn check_format(&self, has_command: bool) -> Result<()> {
+        let has_result = !has_command || self.show_proc || self.explain || self.dry_run || self.print_spec;
+        match self.is_json() {
+            true if self.step => {
+                Err(Error::usage(text("common.json.step")).todo(text("common.json.step.todo")))
+            }
+            true if !has_result => {
+                Err(Error::usage(text("common.json.nothing")).todo(text("common.json.nothing.todo")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn is_json(&self) -> bool {
         self.format == Format::Json
     }
@@ -67,11 +105,18 @@ impl OutputArgs {
 
 /// Prints the plan, in place of performing it.
 pub(super) fn print_plan(plan: &Plan, output: &OutputArgs) {
-    render::out(&if output.is_json() {
-        render::json(plan)
-    } else {
-        plan_text::text_of(plan) + &equivalents::text_of(plan)
-    });
+    match output.is_json() {
+        true => render::print_json(Stream::Out, plan),
+        false => render::out(&(plan_text::text_of(plan) + &equivalents::text_of(plan))),
+    }
+}
+
+/// Prints the spec, in place of running it.
+pub(super) fn print_spec(spec: &Spec, output: &OutputArgs) {
+    match output.is_json() {
+        true => render::print_json(Stream::Out, spec),
+        false => render::out(&yaml::print(spec)),
+    }
 }
 
 /// Executes `sandbox` again from a sealed copy of its program, if a plan would do this in its first step. That step
@@ -84,9 +129,13 @@ pub(super) fn protect_program() {
 }
 
 /// Performs a plan that ends in a command. Returns the exit status of the command.
-pub(super) fn run_command(plan: &Plan, output: &OutputArgs, narrator: &mut dyn Watch) -> Result<u8> {
-    let ended = exec::start(plan, narrator)?.wait(narrator)?;
-    if output.narrates() {
+pub(super) fn run_command(plan: &Plan, output: &OutputArgs, narrator: &mut Narrator) -> Result<u8> {
+    let mut started = exec::start(plan, narrator)?;
+    if output.is_json() && output.narrates() {
+        narrator.print_explained("view", &narrator.view());
+    }
+    let ended = started.wait(narrator)?;
+    if output.narrates() && !output.is_json() {
         render::err(&(plan_text::versions(plan) + &equivalents::text_of(plan)));
     }
     Ok(ended.status())

@@ -6,7 +6,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, Args, Command};
-use clap_complete::Shell;
 use clap_mangen::Man;
 
 use super::definition;
@@ -14,15 +13,6 @@ use crate::error::{Error, Result};
 use crate::feature::Feature;
 use crate::render;
 use crate::text::{printed, text, text_with};
-
-/// The flags of `completions`.
-#[derive(Debug, Args)]
-#[group(skip)]
-pub(super) struct CompletionsArgs {
-    /// The shell
-    #[arg(value_name = "SHELL")]
-    shell: Shell,
-}
 
 /// The flags of `man`.
 #[derive(Debug, Args)]
@@ -34,14 +24,6 @@ pub(super) struct ManArgs {
     /// Write the pages of all commands to files in this directory
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-}
-
-/// Prints a completion script.
-pub(super) fn completions(args: &CompletionsArgs) -> Result<u8> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut definition(), "sandbox", &mut script);
-    render::out(&String::from_utf8_lossy(&script));
-    Ok(0)
 }
 
 /// Prints one manual page, or writes all of them to files.
@@ -65,7 +47,7 @@ pub(super) fn man(args: &ManArgs) -> Result<u8> {
 
 fn write_all(sandbox: &Command, directory: &Path) -> Result<u8> {
     fs::create_dir_all(directory).map_err(|error| unwritten(directory, &error))?;
-    for command in std::iter::once(sandbox).chain(sandbox.get_subcommands()) {
+    for command in std::iter::once(sandbox).chain(visible(sandbox)) {
         let path = directory.join(format!("{}.1", name_of(command)));
         page(command).and_then(|page| fs::write(&path, page)).map_err(|error| unwritten(&path, &error))?;
         render::out(&format!("{}\n", printed(&path)));
@@ -77,8 +59,13 @@ fn unwritten(path: &Path, error: &io::Error) -> Error {
     Error::failed(text_with("man.unwritten", &[("path", &printed(path))])).why(error.to_string())
 }
 
+/// The subcommands that a user can see.
+fn visible(command: &Command) -> impl Iterator<Item = &Command> {
+    command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set())
+}
+
 /// The complete definition: clap has added global flags and full names to every subcommand.
-fn built() -> Command {
+pub(super) fn built() -> Command {
     let mut command = definition();
     command.build();
     command
@@ -109,7 +96,7 @@ fn page(command: &Command) -> io::Result<String> {
         command.get_subcommands().for_each(|action| page.push_str(&section(action)));
     } else {
         page.push_str(".SH SUBCOMMANDS\n");
-        for sub in command.get_subcommands() {
+        for sub in visible(command) {
             let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
             page.push_str(&format!(".TP\n\\fB{}\\fR(1)\n{}\n", escaped(&name_of(sub)), escaped(&about)));
         }
@@ -226,6 +213,9 @@ impl Extras {
 pub(super) fn with_examples(command: Command) -> Command {
     command.mut_subcommands(|subcommand| {
         let name = subcommand.get_name().to_owned();
+        if subcommand.is_hide_set() {
+            return subcommand;
+        }
         subcommand.after_help(Extras::of(&name).help(&name))
     })
 }

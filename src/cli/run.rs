@@ -61,6 +61,7 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     }
     let Some(file) = &args.spec else { return Err(Error::usage(text("run.nospec"))) };
     decide(color, if output.dry_run || output.print_spec { Stream::Out } else { Stream::Err });
+    output.check_format(args.without.is_empty())?;
     let whole = prepare::read(file)?;
     let mut spec = whole.clone();
     for key in &args.without {
@@ -72,7 +73,7 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     }
     spec.tty |= args.tty;
     if output.print_spec {
-        render::out(&yaml::print(&spec));
+        output::print_spec(&spec, output);
         return Ok(0);
     }
     let (plan, left) = prepare::plan(spec.clone(), prepare::container_ending, output.show_proc)?;

@@ -5,9 +5,11 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
+use super::output::FormatArgs;
 use crate::config::spec::{Spec, schema, shipped, yaml};
-use crate::error::{Error, Result};
+use crate::error::{Error, Mistake, Result};
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::{printed, text, text_with};
@@ -28,35 +30,97 @@ enum Action {
         /// Print a spec for this purpose; `list` prints the purposes
         #[arg(long = "for", value_name = "PURPOSE")]
         purpose: Option<String>,
+        #[command(flatten)]
+        output: FormatArgs,
     },
     /// Read specs and print every mistake with its line and column; the exit status is 0 if there is none
     Check {
         /// The files; - is standard input
         #[arg(value_name = "FILE", required = true)]
         files: Vec<PathBuf>,
+        #[command(flatten)]
+        output: FormatArgs,
     },
-    /// Print the JSON Schema of specs, for completion in editors
-    Schema,
+    /// Print the JSON Schema of specs, for completion in editors, or of what --format json prints
+    Schema {
+        /// What the schema describes; `list` prints the names
+        #[arg(value_name = "WHAT", default_value = "spec")]
+        what: String,
+    },
+}
+
+/// A purpose of a shipped spec, as JSON.
+#[derive(Debug, Serialize)]
+struct PurposeLine {
+    /// Its name.
+    name: &'static str,
+    /// What it is, in one sentence.
+    about: &'static str,
+}
+
+/// The result of a check, as JSON.
+#[derive(Debug, Serialize)]
+struct Checked {
+    /// The file, as the user wrote it.
+    file: String,
+    /// Whether it has no mistake.
+    good: bool,
+    /// What is wrong, in one line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what: Option<String>,
+    /// The reasons, if the mistake has no place in the file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    why: Vec<String>,
+    /// What to do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    todo: Vec<String>,
+    /// Each mistake with its place.
+    mistakes: Vec<Mistake>,
 }
 
 /// Performs the action.
 pub(super) fn run(color: Color, args: &SpecArgs) -> Result<u8> {
     match &args.action {
-        Action::Init { purpose } => init(color, purpose.as_deref()),
-        Action::Check { files } => Ok(check(color, files)),
-        Action::Schema => {
-            render::out(&render::json(&schema::schema()));
-            Ok(0)
-        }
+        Action::Init { purpose, output } => init(color, purpose.as_deref(), output),
+        Action::Check { files, output } => Ok(check(color, files, output)),
+        Action::Schema { what } => print_schema(what),
     }
 }
 
-fn init(color: Color, purpose: Option<&str>) -> Result<u8> {
+/// Prints a schema as it is, also with `--stable`.
+fn print_schema(what: &str) -> Result<u8> {
+    if what == "list" {
+        render::out(&schema::OUTPUTS.iter().map(|(name, _)| format!("{name}\n")).collect::<String>());
+        return Ok(0);
+    }
+    let found = schema::OUTPUTS.iter().find(|(name, _)| *name == what);
+    match found {
+        Some(("spec", _)) => render::out(&render::json(&schema::schema())),
+        Some((_, text)) => render::out(text),
+        None => {
+            let names = schema::OUTPUTS.iter().map(|(name, _)| *name);
+            let error = Error::usage(text_with("spec.schema", &[("what", what)]));
+            return Err(error.todo(format!("sandbox spec schema {}", nearest(what, names).unwrap_or("list"))));
+        }
+    }
+    Ok(0)
+}
+
+fn init(color: Color, purpose: Option<&str>, output: &FormatArgs) -> Result<u8> {
     decide(color, Stream::Out);
+    if output.is_json() && purpose != Some("list") {
+        let error = Error::usage(text("spec.init.json"));
+        return Err(error.todo("sandbox spec schema").todo("sandbox spec init --for list --format json"));
+    }
     let Some(purpose) = purpose else {
         render::out(&schema::template());
         return Ok(0);
     };
+    if purpose == "list" && output.is_json() {
+        let lines = shipped::ALL.iter().map(|spec| PurposeLine { name: spec.purpose, about: spec.about() });
+        render::print_json(Stream::Out, &lines.collect::<Vec<_>>());
+        return Ok(0);
+    }
     if purpose == "list" {
         for spec in shipped::ALL {
             render::out(&format!("{:<16}{}\n", spec.purpose, spec.about()));
@@ -74,16 +138,32 @@ fn init(color: Color, purpose: Option<&str>) -> Result<u8> {
 }
 
 /// Checks all files, even if one has mistakes.
-fn check(color: Color, files: &[PathBuf]) -> u8 {
-    let mut status = 0;
+fn check(color: Color, files: &[PathBuf], output: &FormatArgs) -> u8 {
+    let (mut status, mut checked) = (0, Vec::new());
     for file in files {
-        match load(file) {
+        let (name, result) = (printed(file), load(file));
+        if output.is_json() {
+            let error = result.as_ref().err();
+            checked.push(Checked {
+                file: name.clone(),
+                good: error.is_none(),
+                what: error.map(|error| error.what.clone()),
+                why: error.map_or_else(Vec::new, |error| error.why.clone()),
+                todo: error.map_or_else(Vec::new, |error| error.todo.clone()),
+                mistakes: error.map_or_else(Vec::new, |error| error.mistakes.clone()),
+            });
+        }
+        match result {
+            Ok(_) if output.is_json() => {}
             Ok(_) => {
                 decide(color, Stream::Out);
-                render::out(&format!("{}: {}\n", printed(file), text("spec.good")));
+                render::out(&format!("{name}: {}\n", text("spec.good")));
             }
             Err(error) => status = super::report(color, &error),
         }
+    }
+    if output.is_json() {
+        render::print_json(Stream::Out, &checked);
     }
     status
 }

@@ -3,14 +3,18 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Serialize;
 
+use super::output::FormatArgs;
 use super::prepare;
 use super::target::Target;
 use crate::config::compose::{self, Ending};
 use crate::config::enter::{self, Entered, Entry};
 use crate::error::Result;
 use crate::exec::Unwatched;
+use crate::exec::verify::table;
 use crate::feature::Purpose;
+use crate::plan::gate::Difference;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::teach::agent::Agent;
@@ -28,6 +32,21 @@ pub(super) struct VerifyArgs {
     /// The spec that the container was started from
     #[arg(value_name = "SPEC")]
     spec: PathBuf,
+    #[command(flatten)]
+    output: FormatArgs,
+}
+
+/// The result as JSON.
+#[derive(Debug, Serialize)]
+struct Verified {
+    /// The PID of the process.
+    pid: i32,
+    /// Whether every value is as the spec requires.
+    holds: bool,
+    /// The number of values that were compared.
+    compared: usize,
+    /// The values that differ.
+    differences: Vec<Difference>,
 }
 
 /// Compares what the kernel shows with the spec.
@@ -58,9 +77,17 @@ pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
             Some(Agent::start(&joins, &mut Unwatched)?)
         }
     };
-    let count = verify::process(&plan, subject.pid, agent.as_ref())?;
-    let values = [("count", count.to_string()), ("pid", subject.pid.to_string())];
-    let values: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    render::out(&(text_with("verify.holds", &values) + "\n"));
-    Ok(0)
+    let (compared, differences) = verify::process(&plan, subject.pid, agent.as_ref())?;
+    let (count, pid) = (compared.to_string(), subject.pid.to_string());
+    let holds = differences.is_empty();
+    if args.output.is_json() {
+        let differences = differences.clone();
+        render::print_json(Stream::Out, &Verified { pid: subject.pid, holds, compared, differences });
+    } else if holds {
+        render::out(&(text_with("verify.holds", &[("count", &count), ("pid", &pid)]) + "\n"));
+    }
+    match holds {
+        true => Ok(0),
+        false => Err(table(&text_with("verify.differs", &[("pid", &pid)]), &differences)),
+    }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use serde::Serialize;
 
 use super::output::OutputArgs;
 use super::terminal::{self, Key};
@@ -11,10 +12,12 @@ use crate::config::spec::Spec;
 use crate::error::{Error, Result};
 use crate::exec::signals::Signals;
 use crate::exec::{Ended, Watch};
-use crate::plan::Plan;
+use crate::feature::Purpose;
 use crate::plan::call::publish::{Protocol, PublishedPort};
 use crate::plan::gate::Unreached;
 use crate::plan::slots::Slots;
+use crate::plan::{Actor, Plan};
+use crate::render::paint::Stream;
 use crate::render::{self, explain, plan as plan_text, view as view_text};
 use crate::text::{text, text_with};
 use crate::value::units::Size;
@@ -25,6 +28,10 @@ pub(super) struct Narrator {
     narrates: bool,
     pauses: bool,
     json: bool,
+    /// The steps that have been made, for JSON.
+    steps: Vec<DoneStep>,
+    /// The view, for JSON with the steps.
+    view: Option<serde_json::Value>,
     announces: bool,
     /// Whether the view was printed, and the announcement with it.
     has_shown_view: bool,
@@ -32,6 +39,25 @@ pub(super) struct Narrator {
     limit: Option<Size>,
     /// Prints a text. With a command, standard output belongs to the command, so this prints to standard error.
     print: fn(&str),
+    /// Where `print` prints to.
+    stream: Stream,
+}
+
+/// A step that has been made, for `--explain --format json`.
+#[derive(Debug, Serialize)]
+struct DoneStep {
+    /// Its place in its plan, from 1. A demonstration performs several plans.
+    step: usize,
+    /// What the plan is for.
+    feature: Purpose,
+    /// The process that made the call: `host`, `child`, ...
+    actor: Actor,
+    /// The call, as strace prints it.
+    call: String,
+    /// Its result.
+    result: i64,
+    /// Why it is made.
+    why: String,
 }
 
 impl Narrator {
@@ -41,11 +67,31 @@ impl Narrator {
             narrates: output.narrates(),
             pauses: output.pauses(),
             json: output.is_json(),
+            steps: Vec::new(),
+            view: None,
             limit: spec.memory.as_ref().and_then(|memory| memory.limit),
-            announces: has_command && !output.is_quiet() && !output.narrates(),
+            announces: has_command && !output.is_quiet() && !output.narrates() && !output.is_json(),
             has_shown_view: false,
             print: if has_command { render::err } else { render::out },
+            stream: if has_command { Stream::Err } else { Stream::Out },
         }
+    }
+
+    /// The view that was reported, if there is one.
+    pub(super) fn view(&self) -> Option<serde_json::Value> {
+        self.view.clone()
+    }
+
+    /// Prints a result as JSON. With `--explain`, the steps are beside it.
+    pub(super) fn print_explained(&mut self, name: &str, result: &impl Serialize) {
+        if !self.narrates {
+            return render::print_json(self.stream, result);
+        }
+        let result = serde_json::to_value(result).unwrap_or_default();
+        let steps = serde_json::to_value(&self.steps).unwrap_or_default();
+        let document =
+            serde_json::Map::from_iter([("explained".to_owned(), steps), (name.to_owned(), result)]);
+        render::print_json(self.stream, &document);
     }
 }
 
@@ -63,7 +109,7 @@ impl Watch for Narrator {
     }
 
     fn before(&mut self, index: usize, plan: &Plan, slots: &Slots, signals: &Signals) -> Result<()> {
-        if index == 0 {
+        if index == 0 && !self.json {
             (self.print)(&plan_text::announcement(plan));
         }
         if self.pauses {
@@ -79,14 +125,24 @@ impl Watch for Narrator {
     }
 
     fn after(&mut self, index: usize, plan: &Plan, result: i64) {
-        (self.print)(&explain::step(index, plan, result));
+        if !self.json {
+            return (self.print)(&explain::step(index, plan, result));
+        }
+        let step = &plan.steps[index];
+        let (step_index, call, why) = (index + 1, step.call.to_string(), text(step.why));
+        let (feature, actor) = (step.purpose, step.actor);
+        self.steps.push(DoneStep { step: step_index, feature, actor, call, result, why });
     }
 
     fn reported(&mut self, plan: &Plan, view: serde_json::Value, child: Pid) {
         let Ok(sight) = serde_json::from_value::<Readings>(view) else { return };
         let view = View::new(plan, sight, child);
         self.has_shown_view = !self.json;
-        (self.print)(&if self.json { render::json(&view) } else { view_text::text_of(&view, plan) });
+        match (self.json, self.narrates) {
+            (false, _) => (self.print)(&view_text::text_of(&view, plan)),
+            (true, false) => render::print_json(self.stream, &view),
+            (true, true) => self.view = serde_json::to_value(&view).ok(),
+        }
     }
 
     fn ready(&mut self, plan: &Plan, child: Pid) {

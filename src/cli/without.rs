@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::exec::Unwatched;
 use crate::feature::Purpose;
 use crate::render;
+use crate::render::paint::Stream;
 use crate::teach::agent::Agent;
 use crate::text::text_with;
 use crate::views::{OnePath, returned};
@@ -19,7 +20,7 @@ use crate::views::{Readings, look};
 pub(super) fn print(whole: &Spec, less: &Spec, keys: &[String], output: &OutputArgs) {
     let name = keys.join(", ");
     let text = match rows(whole, less, keys) {
-        Ok(rows) if output.is_json() => render::json(&rows),
+        Ok(rows) if output.is_json() => return render::print_json(Stream::Err, &rows),
         Ok(rows) => render::view::returned(&rows, &name),
         Err(error) => {
             let values = [("key", name.as_str()), ("why", &error.what)];

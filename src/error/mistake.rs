@@ -1,10 +1,12 @@
 //! A mistake in a file, with its place.
 
+use serde::Serialize;
+
 /// An error names at most this many mistakes.
 pub const MAX_MISTAKES: usize = 50;
 
 /// One mistake in a file, with everything that is needed to show it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mistake {
     /// The name of the file, as the user wrote it.
     pub file: String,

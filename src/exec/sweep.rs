@@ -10,7 +10,9 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::journal::{self, Entry, EntryOutcome, JOURNAL, Line, VERSION, own_pid_namespace, run_backwards};
+use super::journal::{
+    self, Entry, EntryOutcome, JOURNAL, Line, NameLine, VERSION, own_pid_namespace, run_backwards,
+};
 use super::undo::{exists, namespace_of};
 use crate::error::{Error, Result};
 use crate::host::run_directory::{self, MAX_NAMES, PrivateDirectory};
@@ -191,6 +193,18 @@ fn bad_line(index: usize) -> String {
 /// # Errors
 /// RUN cannot be trusted.
 pub fn named(name: &str) -> Result<Vec<i32>> {
+    Ok(running()?.into_iter().filter(|line| line.name == name).map(|line| line.pid).collect())
+}
+
+/// The names of the caller's running containers.
+///
+/// # Errors
+/// As [`named`].
+pub fn running_names() -> Result<Vec<String>> {
+    Ok(running()?.into_iter().map(|line| line.name).collect())
+}
+
+fn running() -> Result<Vec<NameLine>> {
     let Some(run) = run_directory::find()? else { return Ok(Vec::new()) };
     let names = run.names().map(|(names, _)| names).unwrap_or_default();
     let here = own_pid_namespace();
@@ -199,7 +213,7 @@ pub fn named(name: &str) -> Result<Vec<i32>> {
         let content = read_journal(&directory).ok()?;
         let (lines, _) = parse(content.as_deref());
         lines.into_iter().find_map(|line| match line {
-            Line::Name(line) if line.name == name && line.home == here => Some(line.pid),
+            Line::Name(line) if line.home == here => Some(line),
             _ => None,
         })
     };

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::paint;
 use crate::teach::demo::{Card, Evidence, Outcome};
-use crate::text::wrap;
+use crate::text::{text_with, wrap};
 
 /// The lines of a card.
 pub fn text(card: &Card) -> String {
@@ -26,6 +26,17 @@ pub fn text(card: &Card) -> String {
         let _ = writeln!(out, "{mark:<indent$}{line}");
     }
     out
+}
+
+/// The line that counts the skipped cards. Empty if there are none.
+pub fn skipped(cards: &[Card]) -> String {
+    let count = cards.iter().filter(|card| matches!(card.outcome, Outcome::Skipped(_))).count();
+    let key = match count {
+        0 => return String::new(),
+        count if count == cards.len() => "common.skipped.all",
+        _ => "common.skipped",
+    };
+    text_with(key, &[("count", &count.to_string()), ("all", &cards.len().to_string())]) + "\n"
 }
 
 /// The lines of evidence: side, source and value. The value has a line of its own if both do not fit on one.

@@ -25,6 +25,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
+use self::paint::Stream;
 use crate::text::{printed_in_colour, printed_json, printed_lines};
 
 /// Writes a result to standard output. A broken pipe is not an error: the reader has read enough.
@@ -36,11 +37,7 @@ pub fn out(text: &str) {
 
 /// Writes a picture, which moves the cursor. Text from outside in it is escaped already.
 fn out_as_is(text: &str) {
-    if let Err(error) = write(&mut io::stdout().lock(), text)
-        && error.kind() != io::ErrorKind::BrokenPipe
-    {
-        *LOST.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-    }
+    note_lost(write(&mut io::stdout().lock(), text));
 }
 
 /// The error if a part of the result could not be written to standard output, for example because the disk is full. The
@@ -69,9 +66,34 @@ fn safe(text: &str) -> String {
     }
 }
 
+/// Writes a value as JSON to this stream. With `--stable`, strings and numbers that change on every run are named.
+pub fn print_json(stream: Stream, value: &impl Serialize) {
+    let text = match STABLE.load(Ordering::Relaxed) {
+        true => json(&stable::stable_json(serde_json::to_value(value).unwrap_or_default())),
+        false => json(value),
+    };
+    let written = match stream {
+        Stream::Out => put(&mut io::stdout().lock(), &text),
+        Stream::Err => put(&mut io::stderr().lock(), &text).or(Ok(())),
+    };
+    note_lost(written);
+}
+
+fn note_lost(written: io::Result<()>) {
+    if let Err(error) = written
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        *LOST.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+}
+
 fn write(stream: &mut dyn Write, text: &str) -> io::Result<()> {
     let stable = if STABLE.load(Ordering::Relaxed) { stable::stable(text) } else { text.to_owned() };
-    stream.write_all(stable.as_bytes()).and_then(|()| stream.flush())
+    put(stream, &stable)
+}
+
+fn put(stream: &mut dyn Write, text: &str) -> io::Result<()> {
+    stream.write_all(text.as_bytes()).and_then(|()| stream.flush())
 }
 
 /// Whether the output is for a handout: `--stable`. It is the same for the whole run, as colour is.

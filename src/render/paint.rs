@@ -8,7 +8,7 @@ use colored::{ColoredString, Colorize};
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Color {
-    /// On a terminal, unless NO_COLOR is set.
+    /// On a terminal, unless NO_COLOR is set, CLICOLOR is 0, or TERM is dumb.
     #[default]
     Auto,
     /// Always.
@@ -32,10 +32,17 @@ pub fn decide(color: Color, stream: Stream) {
         Color::Always => true,
         Color::Never => false,
         Color::Auto => {
-            std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && is_terminal(stream)
+            let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+            let is = |name, wanted: &str| std::env::var_os(name).is_some_and(|value| value == wanted);
+            !is_set("NO_COLOR") && !is("CLICOLOR", "0") && !is_dumb() && is_terminal(stream)
         }
     };
     colored::control::set_override(on);
+}
+
+/// Whether the terminal has neither colour nor a cursor that can be moved.
+pub fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb" || term.is_empty())
 }
 
 fn is_terminal(stream: Stream) -> bool {

@@ -3,6 +3,7 @@
 //! are equal, and is the same on every run.
 
 use regex_lite::{Captures, Regex};
+use serde_json::Value;
 
 /// Where the output of `sandbox` has a PID.
 const PROCESS: &[&str] = &[
@@ -63,6 +64,66 @@ pub fn stable(text: &str) -> String {
     let text = only(&text);
     let text = pattern(r"(\S) {2,}").replace_all(&text, "$1  ");
     pattern(r"(?m) +$").replace_all(&text, "").into_owned()
+}
+
+/// The keys of JSON whose numbers are PIDs.
+const PID_KEYS: [&str; 6] = ["pid", "own_pid", "pids", "outside", "inside", "child"];
+
+/// The keys of JSON that have other values on every run and on every machine.
+const VOLATILE_KEYS: [&str; 6] =
+    ["items", "only_outside", "only_inside", "only_left", "only_right", "ahead_of_realtime_us"];
+
+/// As [`stable`], for a JSON value. It keeps its form; a number that changes from run to run becomes a string. The
+/// items of a list are left out, and their number is named.
+pub fn stable_json(mut value: Value) -> Value {
+    let mut leaves = Vec::new();
+    visit(&mut value, "", &mut |key, leaf| leaves.push(line_of(key, leaf)));
+    // All values are named together, so that equal values have equal names.
+    let named = stable(&leaves.join(SEPARATOR));
+    let mut named = named.split(SEPARATOR.trim());
+    visit(&mut value, "", &mut |key, leaf| {
+        let (before, after) = (line_of(key, leaf), named.next().unwrap_or_default().trim());
+        if leaf.is_string() || after != before.trim() {
+            *leaf = Value::String(after.strip_prefix("pid ").unwrap_or(after).to_owned());
+        }
+    });
+    value
+}
+
+/// Between two values. No value has this line, because control characters in it are escaped.
+const SEPARATOR: &str = "\n\u{1}\n";
+
+/// A string or a number as one text. A PID gets the word before it by which [`stable`] finds it.
+fn line_of(key: &str, leaf: &Value) -> String {
+    match leaf {
+        Value::String(text) => text.replace('\u{1}', " "),
+        number if PID_KEYS.contains(&key) => format!("pid {number}"),
+        number => number.to_string(),
+    }
+}
+
+/// Calls `act` with each string and number of a value, and the key that it has.
+fn visit(value: &mut Value, key: &str, act: &mut impl FnMut(&str, &mut Value)) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|key, _| !VOLATILE_KEYS.contains(&key.as_str()));
+            map.iter_mut().for_each(|(key, value)| visit(value, key, act));
+        }
+        // `"count": [81, "processes"]`
+        Value::Array(parts) if key == "count" && parts.len() == 2 => {
+            let of = parts[1].as_str().unwrap_or_default().to_owned();
+            let mut counted = Value::String(format!("{} {of}", parts[0]));
+            act(key, &mut counted);
+            if let Some((count, _)) = counted.as_str().and_then(|counted| counted.split_once(' ')) {
+                parts[0] = count.parse::<u64>().map_or_else(|_| count.into(), Value::from);
+            } else {
+                parts[0] = counted;
+            }
+        }
+        Value::Array(parts) => parts.iter_mut().for_each(|part| visit(part, key, act)),
+        Value::String(_) | Value::Number(_) => act(key, value),
+        Value::Null | Value::Bool(_) => {}
+    }
 }
 
 /// Replaces a match by a name. The first group of the pattern gives the kind, the second one is the value.

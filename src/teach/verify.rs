@@ -3,19 +3,19 @@
 use std::io;
 
 use crate::error::Result;
-use crate::exec::verify::{Expectations, ProcessFiles, Shown, table};
+use crate::exec::verify::{Expectations, ProcessFiles, Shown};
 use crate::observe::hierarchy::{Hierarchy, find, hierarchies};
 use crate::plan::Plan;
 use crate::plan::expect::Expected;
+use crate::plan::gate::Difference;
 use crate::teach::agent::Agent;
-use crate::text::text_with;
 
-/// Compares a process with a plan, and returns the number of values that were compared. `inside` is a process that has
-/// joined the namespaces: it reads the files that can only be read there.
+/// Compares a process with a plan. Returns the number of values that were compared, and those that differ. `inside` is
+/// a process that has joined the namespaces: it reads the files that can only be read there.
 ///
 /// # Errors
-/// Values differ: the error has a table of them. Or the process cannot be read.
-pub fn process(plan: &Plan, pid: i32, inside: Option<&Agent>) -> Result<usize> {
+/// The process cannot be read.
+pub fn process(plan: &Plan, pid: i32, inside: Option<&Agent>) -> Result<(usize, Vec<Difference>)> {
     let process = format!("/proc/{pid}");
     let (expectations, cgroups) = (Expectations::of(plan)?, hierarchies(&process));
     let mut files = ProcessFiles::of(&process);
@@ -35,11 +35,7 @@ pub fn process(plan: &Plan, pid: i32, inside: Option<&Agent>) -> Result<usize> {
             differences.push(expectations.difference(expected, place, &shown));
         }
     }
-    if differences.is_empty() {
-        Ok(count)
-    } else {
-        Err(table(&text_with("verify.differs", &[("pid", &pid.to_string())]), &differences))
-    }
+    Ok((count, differences))
 }
 
 /// The expectation with the cgroup that the process is in. Its run chose another name for that cgroup than this plan.

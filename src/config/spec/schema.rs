@@ -6,6 +6,23 @@ use serde_json::{Map, Value, json};
 use super::Spec;
 use crate::text::{text, wrap};
 
+/// What `--format json` prints, each with its JSON Schema. The schema of a spec is made from its structs.
+pub const OUTPUTS: &[(&str, &str)] = &[
+    ("spec", ""),
+    ("view", include_str!("../../../docs/schema/view.json")),
+    ("comparison", include_str!("../../../docs/schema/comparison.json")),
+    ("plan", include_str!("../../../docs/schema/plan.json")),
+    ("explained", include_str!("../../../docs/schema/explained.json")),
+    ("cards", include_str!("../../../docs/schema/cards.json")),
+    ("contrast", include_str!("../../../docs/schema/contrast.json")),
+    ("names", include_str!("../../../docs/schema/names.json")),
+    ("returned", include_str!("../../../docs/schema/returned.json")),
+    ("checked", include_str!("../../../docs/schema/checked.json")),
+    ("verified", include_str!("../../../docs/schema/verified.json")),
+    ("removed", include_str!("../../../docs/schema/removed.json")),
+    ("doctor", include_str!("../../../docs/schema/doctor.json")),
+];
+
 /// The JSON Schema of a spec, draft 2020-12. Editors use it to complete keys.
 pub fn schema() -> Value {
     let schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Spec>();

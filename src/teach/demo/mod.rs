@@ -106,6 +106,11 @@ macro_rules! cards {
 }
 features!(cards);
 
+/// Whether a card of the feature measures something, so that there is a picture of it.
+pub fn has_plots(feature: Feature) -> bool {
+    matches!(feature, Feature::Memory | Feature::Cpu | Feature::Blkio | Feature::Pids)
+}
+
 /// The names of the cards of a feature.
 pub fn names(feature: Feature) -> Vec<&'static str> {
     entries(feature).iter().map(|(name, _)| *name).collect()

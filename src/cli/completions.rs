@@ -1,0 +1,126 @@
+//! Completion scripts for shells. They also complete the names of cards, mistakes, keys and running containers.
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Command};
+use clap_complete::Shell;
+
+use super::pages::built;
+use crate::config::spec::{schema, shipped};
+use crate::error::Result;
+use crate::exec::sweep;
+use crate::feature::{Feature, Purpose};
+use crate::render;
+use crate::teach::{demo, mistakes};
+
+/// The flags of `completions`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    shell: Shell,
+}
+
+/// Prints a completion script.
+pub(super) fn completions(args: &CompletionsArgs) -> Result<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut with_values(built()), "sandbox", &mut script);
+    let script = String::from_utf8_lossy(&script).into_owned();
+    render::out(&match args.shell {
+        Shell::Bash => script.replace("_sandbox() {", "_sandbox_words() {") + BASH,
+        Shell::Zsh => zsh(&script),
+        Shell::Fish => script + FISH,
+        _ => script,
+    });
+    Ok(0)
+}
+
+/// Prints the names of the caller's running containers, one on each line. The scripts call it.
+pub(super) fn names() -> Result<u8> {
+    let mut names = sweep::running_names()?;
+    names.sort_unstable();
+    names.dedup();
+    render::out(&names.iter().map(|name| format!("{name}\n")).collect::<String>());
+    Ok(0)
+}
+
+/// The definition, with the values that a flag accepts. The parser itself does not have them: it would list them in the
+/// help, and refuse a wrong one without the nearest name.
+fn with_values(mut command: Command) -> Command {
+    let mistakes_of =
+        |purpose: Purpose| mistakes::list(purpose).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    // clap takes names that live as long as the program. It ends when the script is printed.
+    let forever = |name: &str| -> &'static str { Box::leak(name.to_owned().into_boxed_str()) };
+    for feature in Feature::WITH_SUBCOMMAND.iter().copied() {
+        let cards = demo::names(feature).into_iter().chain(["list"]).collect();
+        command = command.mut_subcommand(feature.name(), |subcommand| {
+            let subcommand = with(subcommand, "mistake", mistakes_of(feature.into()));
+            with(subcommand, "demo", cards)
+        });
+    }
+    let schema = schema::schema();
+    let keys = schema["properties"]
+        .as_object()
+        .into_iter()
+        .flat_map(|keys| keys.keys())
+        .map(|key| forever(key))
+        .collect();
+    let purposes = shipped::ALL.iter().map(|spec| spec.purpose).chain(["list"]).collect();
+    let outputs = schema::OUTPUTS.iter().map(|(name, _)| *name).collect();
+    let pages = command.get_subcommands().map(|subcommand| forever(subcommand.get_name()));
+    let pages = pages.filter(|name| !name.starts_with('_')).collect();
+    command
+        .mut_subcommand("run", |run| {
+            with(with(run, "mistake", mistakes_of(Purpose::Container)), "without", keys)
+        })
+        .mut_subcommand("spec", |spec| {
+            spec.mut_subcommand("init", |init| with(init, "purpose", purposes))
+                .mut_subcommand("schema", |schema| with(schema, "what", outputs))
+        })
+        .mut_subcommand("man", |man| with(man, "command", pages))
+}
+
+/// The subcommand, with the values of one of its arguments. An argument without any value stays as it is.
+fn with(subcommand: Command, argument: &str, values: Vec<&'static str>) -> Command {
+    match values.is_empty() {
+        true => subcommand,
+        false => {
+            subcommand.mut_arg(argument, |argument| argument.value_parser(PossibleValuesParser::new(values)))
+        }
+    }
+}
+
+/// clap completes the words of the definition. The rest is asked for when it is needed.
+const BASH: &str = r#"
+_sandbox() {
+    _sandbox_words "$@"
+    local word=${COMP_WORDS[COMP_CWORD]} at
+    for at in "${COMP_WORDS[@]:2:COMP_CWORD-2}"; do
+        [[ $at == -* ]] || return 0
+    done
+    case ${COMP_WORDS[1]} in
+        enter | verify)
+            [[ $word == -* ]] || COMPREPLY+=($(compgen -W "$("${COMP_WORDS[0]}" __names 2>/dev/null)" -- "$word"))
+            ;;
+    esac
+}
+"#;
+
+const FISH: &str = r#"
+complete -c sandbox -n "__fish_seen_subcommand_from enter verify" -a "(sandbox __names 2>/dev/null)"
+"#;
+
+/// The script for zsh. `_sandbox_names` completes the argument TARGET of `enter` and `verify`.
+fn zsh(script: &str) -> String {
+    const NAMES: &str = "_sandbox_names() {\n    compadd -- ${(f)\"$(sandbox __names 2>/dev/null)\"}\n}\n\n";
+    let lines = script.lines().map(|line| {
+        let is_target = line.starts_with("':target -- ");
+        let line = if is_target { line.replace(":_default'", ":_sandbox_names'") } else { line.to_owned() };
+        line + "\n"
+    });
+    let script: String = lines.collect();
+    match script.find("_sandbox() {") {
+        Some(at) => format!("{}{NAMES}{}", &script[..at], &script[at..]),
+        None => script,
+    }
+}

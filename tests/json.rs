@@ -1,0 +1,199 @@
+//! `--format json`: valid JSON on standard output, nothing else there, and only documented keys.
+//!
+//! Inputs of this kind: every feature with --show-proc, --explain, --dry-run, --print-spec, --break (the list and each
+//! mistake), --demo (the list and a card), the whole demonstration; each of them with --stable; `run`, `enter`,
+//! `compare`, `verify`, `gc`, `doctor`, `spec check`, `spec init --for list`. Where there is nothing to print as JSON, or
+//! an error: a text on standard error, and an empty standard output or valid JSON.
+
+mod support;
+
+use std::fs;
+
+use serde_json::Value;
+use support::{alone, repository, run, stdout, text};
+
+const FEATURES: [&str; 13] = [
+    "pid", "mnt", "net", "uts", "ipc", "user", "cgroup", "time", "memory", "cpu", "blkio", "devices", "pids",
+];
+
+/// The schema that `sandbox spec schema NAME` prints.
+fn schema(name: &str) -> Value {
+    serde_json::from_str(&stdout(&["spec", "schema", name])).expect(name)
+}
+
+/// Whether `value` has only what `schema` says: types, required keys, and no other keys. `whole` has the definitions.
+fn check(value: &Value, schema: &Value, whole: &Value, place: &str) {
+    if let Some(name) = schema["$ref"].as_str().and_then(|to| to.strip_prefix("#/$defs/")) {
+        return check(value, &whole["$defs"][name], whole, place);
+    }
+    let own = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let types: Vec<&str> = match &schema["type"] {
+        Value::Array(types) => types.iter().filter_map(Value::as_str).collect(),
+        one => one.as_str().into_iter().collect(),
+    };
+    let fits = types.contains(&own) || (own == "integer" && types.contains(&"number"));
+    assert!(types.is_empty() || fits, "{place} is {value}, expected {types:?}");
+    if let (Value::Object(map), Some(properties)) = (value, schema["properties"].as_object()) {
+        for (key, value) in map {
+            let known = properties.get(key).unwrap_or_else(|| panic!("{place}.{key} is in no schema"));
+            check(value, known, whole, &format!("{place}.{key}"));
+        }
+        for key in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            assert!(map.contains_key(key), "{place} has no {key}: {value}");
+        }
+    }
+    for (index, value) in value.as_array().into_iter().flatten().enumerate() {
+        check(value, &schema["items"], whole, &format!("{place}[{index}]"));
+    }
+}
+
+/// Runs `sandbox` with `--format json`, also with `--stable`, and checks what it prints.
+fn checked(arguments: &[&str], name: &str) -> Vec<Value> {
+    let whole = schema(name);
+    let mut printed = Vec::new();
+    for more in [&["--format", "json"][..], &["--stable", "--format", "json"]] {
+        let arguments = [arguments, more].concat();
+        let output = run(&arguments);
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        if out.is_empty() {
+            // A limit that cannot be set here, or a namespace that cannot be created.
+            assert!(err.starts_with("sandbox: ") && !output.status.success(), "{arguments:?}: {err}");
+            continue;
+        }
+        let value: Value =
+            serde_json::from_str(&out).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {out}"));
+        assert!([Some(0), Some(77)].contains(&output.status.code()), "{arguments:?}: {err}");
+        check(&value, &whole, &whole, &format!("{arguments:?}"));
+        printed.push(value);
+    }
+    printed
+}
+
+#[test]
+fn every_mode_of_every_feature_is_valid_json() {
+    let _alone = alone();
+    for feature in FEATURES {
+        checked(&[feature, "--show-proc"], "view");
+        assert_eq!(checked(&[feature, "--dry-run"], "plan").len(), 2, "{feature}");
+        assert_eq!(checked(&[feature, "--break"], "names").len(), 2, "{feature}");
+        let cards = checked(&[feature, "--demo", "list"], "names");
+        assert!(!cards[0].as_array().unwrap().is_empty(), "{feature}");
+        let spec = stdout(&[feature, "--print-spec", "--format", "json"]);
+        assert!(serde_json::from_str::<Value>(&spec).unwrap()[feature].is_object(), "{spec}");
+    }
+}
+
+#[test]
+fn demonstrations_steps_and_mistakes_are_valid_json() {
+    let _alone = alone();
+    for feature in ["pid", "mnt", "uts", "ipc", "user", "cgroup", "devices"] {
+        for printed in checked(&[feature, "--explain", "--show-proc"], "explained") {
+            assert!(printed["explained"][0]["call"].is_string() && printed["view"].is_object(), "{printed}");
+            check(&printed["view"], &schema("view"), &schema("view"), feature);
+        }
+        let names = stdout(&[feature, "--demo", "list"]);
+        let first = names.lines().next().unwrap();
+        checked(&[feature, "--demo", first], "cards");
+        checked(&[feature, "--demo", first, "--explain"], "explained");
+        let mistakes = stdout(&[feature, "--break", "--format", "json"]);
+        for mistake in serde_json::from_str::<Vec<Value>>(&mistakes).unwrap() {
+            let name = mistake["name"].as_str().unwrap();
+            checked(&[feature, "--break", name], "contrast");
+        }
+    }
+    checked(&["uts"], "cards");
+    checked(&["mnt", "--break", "chroot", "--explain"], "explained");
+    assert_eq!(checked(&["run", "--break"], "names").len(), 2);
+}
+
+/// With a command, standard output belongs to it. The view is on standard error.
+#[test]
+fn the_view_of_a_command_is_json_beside_its_output() {
+    let _alone = alone();
+    let spec = repository().join("lessons/specs/hostname.yaml");
+    let spec = spec.to_str().unwrap();
+    for more in
+        [&["--show-proc"][..], &["--show-proc", "--stable"], &["--explain"], &["--explain", "--show-proc"]]
+    {
+        let name = if more.contains(&"--explain") { "explained" } else { "view" };
+        for before in [&["uts"][..], &["pid"], &["run", spec]] {
+            let output = run(&[before, more, &["--format", "json", "--", "echo", "mine"]].concat());
+            assert_eq!(text(&output.stdout), "mine\n", "{before:?} {more:?}: {}", text(&output.stderr));
+            let value: Value = serde_json::from_slice(&output.stderr)
+                .unwrap_or_else(|error| panic!("{before:?} {more:?}: {error}: {}", text(&output.stderr)));
+            check(&value, &schema(name), &schema(name), name);
+        }
+    }
+    checked(&["run", spec, "--dry-run"], "plan");
+    for arguments in [&["run", spec][..], &["uts", "--", "true"], &["enter", "1", "--", "true"]] {
+        let split = arguments.iter().position(|word| *word == "--").unwrap_or(arguments.len());
+        let output = run(&[&arguments[..split], &["--format", "json"], &arguments[split..]].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty() && text(&output.stderr).contains("--show-proc"), "{arguments:?}");
+    }
+    assert_eq!(run(&["uts", "--step", "--format", "json"]).status.code(), Some(2));
+}
+
+#[test]
+fn the_other_subcommands_are_valid_json() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (good, bad, other) = (path("good.yaml"), path("bad.yaml"), path("other.yaml"));
+    let spec = |hostname: &str| {
+        format!("name: json-test\nuts: {{ hostname: {hostname} }}\ncommand: [sleep, '60']\n")
+    };
+    fs::write(&good, spec("box")).unwrap();
+    fs::write(&other, spec("other")).unwrap();
+    fs::write(&bad, "utss: {}\nuts: { hostnam: x }\n").unwrap();
+    checked(&["doctor"], "doctor");
+    checked(&["gc"], "removed");
+    checked(&["spec", "init", "--for", "list"], "names");
+    let schema = schema("checked");
+    let output = run(&["spec", "check", &good, &bad, &path("none"), "--format", "json"]);
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    check(&value, &schema, &schema, "check");
+    assert_eq!(output.status.code(), Some(125));
+    assert_eq!(
+        (&value[0]["good"], &value[1]["good"], &value[2]["good"]),
+        (&true.into(), &false.into(), &false.into())
+    );
+    assert_eq!(
+        (&value[1]["mistakes"][0]["line"], &value[1]["mistakes"][1]["line"]),
+        (&1.into(), &2.into()),
+        "{value}"
+    );
+    let mut child = support::sandbox(&["run", "-q", &good]).spawn().unwrap();
+    let pid = support::child_named(child.id(), "sleep").to_string();
+    checked(&["compare", &pid], "comparison");
+    checked(&["enter", &pid, "--dry-run"], "plan");
+    let verified = checked(&["verify", "json-test", &good], "verified");
+    assert_eq!((&verified[0]["holds"], verified.len()), (&true.into(), 2));
+    let output = run(&["verify", "json-test", &other, "--format", "json"]);
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&value["holds"], output.status.code()), (&false.into(), Some(125)), "{value}");
+    assert!(value["differences"][0]["wanted"].as_str().unwrap().contains("other"), "{value}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn every_schema_can_be_printed_and_describes_itself() {
+    for name in stdout(&["spec", "schema", "list"]).lines() {
+        let schema = schema(name);
+        assert!(
+            schema["$schema"].is_string() && !schema["description"].as_str().unwrap_or("spec").is_empty(),
+            "{name}"
+        );
+    }
+    assert_eq!(run(&["spec", "schema", "veiw"]).status.code(), Some(2));
+    assert!(text(&run(&["spec", "schema", "veiw"]).stderr).contains("sandbox spec schema view"));
+}
