@@ -187,7 +187,10 @@ mod tests {
         }));
         // The help of each subcommand ends with an example.
         wanted.extend(
-            crate::cli::definition().get_subcommands().map(|sub| format!("{}.example", sub.get_name())),
+            crate::cli::definition()
+                .get_subcommands()
+                .filter(|sub| !sub.is_hide_set())
+                .map(|sub| format!("{}.example", sub.get_name())),
         );
         for feature in Feature::WITH_SUBCOMMAND {
             wanted.push(format!("{feature}.view.meaning"));
