@@ -293,28 +293,26 @@ fn lines_to_paste_mean_the_same_bytes() {
 #[test]
 fn what_other_programs_chose_is_escaped() {
     let _alone = alone();
-    // The host name. Only root can write any bytes to this file.
+    // The host name, which only root can write as bytes, and the working directory.
     let script = r#"if [ -w /proc/sys/kernel/hostname ]; then printf 'h\033[2J\377' > /proc/sys/kernel/hostname; fi
-        "$0" uts --show-proc && "$0" uts --show-proc --format json && "$0" doctor && "$0" run --show-proc "$1""#;
+        "$0" uts --show-proc && "$0" mnt --show-proc && "$0" uts --show-proc --format json && "$0" doctor &&
+        "$0" run --show-proc "$1""#;
     let directory = tempfile::tempdir().unwrap();
     let spec = directory.path().join("box.yaml");
     fs::write(&spec, SPEC.replace("pid:", "pid:\nuts:")).unwrap();
-    let (own, name) = (binary(), "h\u{1b}[2J");
+    let here = directory.path().join(OsStr::from_bytes(b"d\x1b[2J\xff"));
+    fs::create_dir(&here).unwrap();
     let words = ["sh", "-c", script].map(OsStr::new);
-    let seen = with(
-        &["uts", "-q", "--hostname", name, "--"],
-        &[&words[..], &[own.as_os_str(), spec.as_os_str()]].concat(),
-    )
-    .output()
-    .unwrap();
+    let own = binary();
+    let mut command =
+        with(&["uts", "-q", "--"], &[&words[..], &[own.as_os_str(), spec.as_os_str()]].concat());
+    let seen = command.current_dir(&here).output().unwrap();
     is_printable(&seen.stdout);
     is_printable(&seen.stderr);
     let shown = text(&seen.stdout);
-    assert!(
-        shown.contains(if is_root() { r"h\x1b[2J\xff" } else { r"h\x1b[2J" }),
-        "{shown}{}",
-        text(&seen.stderr)
-    );
+    let has = |name: &str| shown.contains(name);
+    assert!(has(r"d\x1b[2J\xff"), "{shown}{}", text(&seen.stderr));
+    assert!(has(r"h\x1b[2J\xff") || !is_root(), "{shown}{}", text(&seen.stderr));
     assert!(shown.ends_with("ran\n"), "{shown}{}", text(&seen.stderr));
     // clap's own errors, with colours too.
     for color in ["never", "always"] {

@@ -9,6 +9,7 @@ use super::ceiling::{self, Ceiling};
 use super::{CgroupParent, Obstacle};
 use crate::observe::Unread;
 use crate::observe::hierarchy::{Controller, Hierarchy, Place, Version, controllers_in};
+use crate::text::printed;
 
 /// The directory in which a cgroup with these controllers is made.
 pub(super) fn parent(
@@ -197,7 +198,7 @@ fn room(parent: &CgroupParent, levels: &[PathBuf], depth: u64, unread: &mut Unre
 /// which that run moved. They belong to their parent, and have no limits.
 fn is_ours(level: &Path, is_own: bool) -> bool {
     let is_shared = |directory: &Path| directory.file_name().is_some_and(|name| name == "sandbox");
-    let is_leaf = || level.to_string_lossy().ends_with("-host") && level.parent().is_some_and(is_shared);
+    let is_leaf = || printed(level).ends_with("-host") && level.parent().is_some_and(is_shared);
     if is_own { is_leaf() } else { is_shared(level) }
 }
 
