@@ -12,7 +12,7 @@ use super::output::{self, OutputArgs};
 use super::target::Target;
 use super::watch::Narrator;
 use crate::config::compose::Ending;
-use crate::config::enter::{self, Entered, Entry};
+use crate::config::enter::{self, Entered, EntryOptions};
 use crate::config::spec::Spec;
 use crate::error::{Error, Result};
 use crate::host::resolver::Resolver;
@@ -65,7 +65,7 @@ pub(super) fn run(color: Color, args: EnterArgs) -> Result<u8> {
     let root = enter::root(subject.pid);
     let path = command::resolve(&command[0], &Resolver::new(Some(Path::new(&root))), path)?;
     let ending = Ending::Command { path, arguments: command.clone() };
-    let entry = Entry {
+    let entry = EntryOptions {
         ending,
         environment: Some(
             environment.iter().map(|(name, value)| [name.as_os_str(), value].join(OsStr::new("="))).collect(),

@@ -9,7 +9,7 @@ use super::output::FormatArgs;
 use super::prepare;
 use super::target::Target;
 use crate::config::compose::{self, Ending};
-use crate::config::enter::{self, Entered, Entry};
+use crate::config::enter::{self, Entered, EntryOptions};
 use crate::error::Result;
 use crate::exec::Unwatched;
 use crate::exec::verify::table;
@@ -66,7 +66,7 @@ pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
     let agent = match others.is_empty() {
         true => None,
         false => {
-            let entry = Entry {
+            let entry = EntryOptions {
                 ending: Ending::Demonstration,
                 environment: None,
                 privileged: true,

@@ -206,7 +206,7 @@ fn cgroups(process: &str) -> (Vec<PathBuf>, usize) {
 
 /// How the command is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct EntryOptions {
     /// The end of the plan.
     pub ending: Ending,
     /// The environment of the command. None: that of the caller.
@@ -221,7 +221,7 @@ pub struct Entry {
 
 /// The plan. A helper process joins the namespaces and then makes the child, because a process enters a PID or time
 /// namespace only as a new child.
-pub fn plan(entered: &Entered, program: ProgramFile, entry: Entry) -> Plan {
+pub fn plan(entered: &Entered, program: ProgramFile, entry: EntryOptions) -> Plan {
     let mut draft = Draft::new(Purpose::Container, Vec::new());
     if program.can_be_left {
         // /proc inside belongs to the container and may be hostile.
@@ -324,7 +324,7 @@ mod tests {
 
     fn calls(entered: &Entered, privileged: bool, has_terminal: bool) -> Vec<String> {
         let ending = Ending::Command { path: "/bin/true".into(), arguments: vec!["true".into()] };
-        let entry = Entry { ending, environment: Some(vec![]), privileged, has_terminal, view: false };
+        let entry = EntryOptions { ending, environment: Some(vec![]), privileged, has_terminal, view: false };
         let plan = plan(entered, ProgramFile::gather(), entry);
         assert!(plan.namespaces.is_empty());
         plan.steps.iter().map(|step| step.call.to_string()).collect()
