@@ -9,7 +9,7 @@ use std::io;
 use nix::errno::Errno;
 use serde::Serialize;
 
-pub use self::errno::{errno, errno_text};
+pub use self::errno::{errno, errno_text, io_text};
 pub use self::mistake::{MAX_MISTAKES, Mistake};
 use crate::text::{text, text_with};
 

@@ -39,8 +39,9 @@ pub(super) fn run(color: Color, args: &DoctorArgs) -> Result<u8> {
 }
 
 fn print_profile() -> Result<u8> {
-    let program = std::env::current_exe()
-        .map_err(|error| Error::failed("the path of this program is unknown").why(error.to_string()))?;
+    let program = std::env::current_exe().map_err(|error| {
+        Error::failed("the path of this program is unknown").why(crate::error::io_text(&error))
+    })?;
     let program = printed(program);
     if !remedy::is_installed(&program) {
         let values = [("program", &*program), ("installed", remedy::INSTALLED)];

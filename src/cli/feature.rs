@@ -206,7 +206,8 @@ fn canvas(common: &Common) -> Canvas<'static> {
 fn write_svg(file: &Path, plots: &[Plot]) -> Result<()> {
     std::fs::write(file, svg::svg(plots)).map_err(|error| {
         let path = printed(file);
-        Error::failed(text_with("common.svg.unwritten", &[("path", &path)])).why(error.to_string())
+        Error::failed(text_with("common.svg.unwritten", &[("path", &path)]))
+            .why(crate::error::io_text(&error))
     })
 }
 

@@ -195,7 +195,11 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
             // clap reports help and the version as errors too, but for standard output.
             if error.use_stderr() {
                 decide(Color::Auto, Stream::Err);
-                render::err(&styled(&error));
+                let words = styled(&error);
+                render::err(&match number_error(&error) {
+                    Some(why) => words.replace(&why, &text("common.number")),
+                    None => words,
+                });
                 return ExitKind::Usage.status();
             }
             decide(Color::Auto, Stream::Out);
@@ -232,8 +236,8 @@ fn refused_privilege() -> Option<Error> {
     is_refused.then(|| {
         Error::failed(text("common.secure.what"))
             .why(text("common.secure.reason"))
-            .todo(format!("sudo chmod ug-s {}", quote(&program)))
-            .todo(format!("sudo setcap -r {}", quote(&program)))
+            .paste(format!("sudo chmod ug-s {}", quote(&program)))
+            .paste(format!("sudo setcap -r {}", quote(&program)))
     })
 }
 
@@ -244,6 +248,13 @@ fn styled(error: &clap::Error) -> String {
         true => text.ansi().to_string(),
         false => text.to_string(),
     }
+}
+
+/// What Rust's library reports about a flag that must be a number. It is written for programmers.
+fn number_error(error: &clap::Error) -> Option<String> {
+    let source = std::error::Error::source(error)?;
+    let is_number = source.is::<std::num::ParseIntError>() || source.is::<std::num::ParseFloatError>();
+    is_number.then(|| source.to_string())
 }
 
 /// The exit status. Reports an error, and whether output could not be written.

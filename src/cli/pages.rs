@@ -56,7 +56,7 @@ fn write_all(sandbox: &Command, directory: &Path) -> Result<u8> {
 }
 
 fn unwritten(path: &Path, error: &io::Error) -> Error {
-    Error::failed(text_with("man.unwritten", &[("path", &printed(path))])).why(error.to_string())
+    Error::failed(text_with("man.unwritten", &[("path", &printed(path))])).why(crate::error::io_text(error))
 }
 
 /// The subcommands that a user can see.

@@ -18,6 +18,7 @@ use crate::feature::Purpose;
 use crate::render;
 use crate::render::paint::{self, Color, Stream, decide};
 use crate::text::{text, text_with, wrap};
+use crate::value::nearest::nearest;
 
 /// The flags of `run`.
 #[derive(Debug, Args)]
@@ -65,8 +66,7 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     let whole = prepare::read(file)?;
     let mut spec = whole.clone();
     for key in &args.without {
-        spec = yaml::without(&spec, key)
-            .map_err(|keys| Error::usage(text_with("run.without", &[("key", key)])).todo(keys.join(", ")))?;
+        spec = yaml::without(&spec, key).map_err(|keys| without_what(key, &keys))?;
     }
     if !args.command.is_empty() {
         spec.command.clone_from(&args.command);
@@ -96,4 +96,14 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         without::print(&whole, &spec, &args.without, output);
     }
     output::run_command(&plan, output, &mut Narrator::new(output, &spec))
+}
+
+/// The error of `--without` with a key that the spec does not have.
+fn without_what(key: &str, keys: &[String]) -> Error {
+    let what = text_with("run.without", &[("key", key)]);
+    match nearest(key, keys.iter().map(String::as_str)) {
+        Some(near) => Error::usage(format!("{what}: {}", text_with("spec.near", &[("word", near)]))),
+        None => Error::usage(what),
+    }
+    .todo(text_with("run.without.todo", &[("keys", &keys.join(", "))]))
 }

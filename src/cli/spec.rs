@@ -8,12 +8,16 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::output::FormatArgs;
+use super::prepare;
+use crate::config::compose::{self, Ending};
 use crate::config::spec::{Spec, schema, shipped, yaml};
-use crate::error::{Error, Mistake, Result};
+use crate::error::{Error, Mistake, Result, io_text};
+use crate::feature::{Feature, Purpose};
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::{printed, text, text_with};
 use crate::value::nearest::nearest;
+use crate::value::shell::quote;
 
 /// The arguments of `spec`.
 #[derive(Debug, Args)]
@@ -137,29 +141,68 @@ fn init(color: Color, purpose: Option<&str>, output: &FormatArgs) -> Result<u8> 
     Ok(0)
 }
 
+/// The error of a spec that cannot be read.
+fn unread(file: &Path, name: &str, error: &io::Error) -> Error {
+    let failed = Error::failed(text_with("spec.unread", &[("file", name)])).why(io_text(error));
+    if name == STANDARD_INPUT || error.kind() != io::ErrorKind::NotFound {
+        return failed;
+    }
+    // `sandbox run homework` means the spec that comes with this name.
+    let purpose = file.file_stem().unwrap_or_default();
+    let known = shipped::ALL.iter().map(|spec| spec.purpose).find(|known| *known == purpose);
+    let mut file = file.as_os_str().to_owned();
+    if Path::new(&file).extension().is_none() {
+        file.push(".yaml");
+    }
+    if file.as_encoded_bytes().starts_with(b"-") {
+        file = Path::new(".").join(file).into();
+    }
+    let (purpose, file) = (known.unwrap_or("shell"), quote(file));
+    failed.paste(format!("sandbox spec init --for {purpose} > {file}; sandbox run {file}"))
+}
+
+/// What prevents that this machine runs a spec: a missing root file system, source of a bind mount, or command.
+fn obstacles(spec: &Spec) -> Vec<Error> {
+    let machine = compose::gather(spec);
+    let ending = match spec.command.is_empty() {
+        true => Ok(Ending::Demonstration),
+        false => prepare::container_ending(spec, &machine),
+    };
+    let missing = ending.as_ref().err().cloned();
+    let ending = ending.unwrap_or(Ending::Demonstration);
+    let plan = compose::plan(spec, &machine, Purpose::Container, ending, false);
+    let of_paths = plan.problems.into_iter().filter(|problem| problem.purpose == Purpose::from(Feature::Mnt));
+    of_paths.map(|problem| problem.error).chain(missing).collect()
+}
+
 /// Checks all files, even if one has mistakes.
 fn check(color: Color, files: &[PathBuf], output: &FormatArgs) -> u8 {
     let (mut status, mut checked) = (0, Vec::new());
     for file in files {
-        let (name, result) = (printed(file), load(file));
+        let name = printed(file);
+        let errors = match prepare::read(file) {
+            Ok(spec) => {
+                let named = |error: Error| Error { what: format!("{name}: {}", error.what), ..error };
+                obstacles(&spec).into_iter().map(named).collect()
+            }
+            Err(error) => vec![error],
+        };
         if output.is_json() {
-            let error = result.as_ref().err();
+            let all = |of: fn(&Error) -> &Vec<String>| errors.iter().flat_map(of).cloned().collect();
             checked.push(Checked {
                 file: name.clone(),
-                good: error.is_none(),
-                what: error.map(|error| error.what.clone()),
-                why: error.map_or_else(Vec::new, |error| error.why.clone()),
-                todo: error.map_or_else(Vec::new, |error| error.todo.clone()),
-                mistakes: error.map_or_else(Vec::new, |error| error.mistakes.clone()),
+                good: errors.is_empty(),
+                what: errors.first().map(|error| error.what.clone()),
+                why: all(|error| &error.why),
+                todo: all(|error| &error.todo),
+                mistakes: errors.iter().flat_map(|error| error.mistakes.clone()).collect(),
             });
+        } else if errors.is_empty() {
+            decide(color, Stream::Out);
+            render::out(&format!("{name}: {}\n", text("spec.good")));
         }
-        match result {
-            Ok(_) if output.is_json() => {}
-            Ok(_) => {
-                decide(color, Stream::Out);
-                render::out(&format!("{name}: {}\n", text("spec.good")));
-            }
-            Err(error) => status = super::report(color, &error),
+        for error in &errors {
+            status = super::report(color, error);
         }
     }
     if output.is_json() {
@@ -168,12 +211,14 @@ fn check(color: Color, files: &[PathBuf], output: &FormatArgs) -> u8 {
     status
 }
 
+/// The name of standard input in messages.
+const STANDARD_INPUT: &str = "standard input";
+
 /// Reads a spec from a file; `-` is standard input.
 pub(super) fn load(file: &Path) -> Result<Spec> {
     let is_input = file == Path::new("-");
-    let name = &*if is_input { "standard input".to_owned() } else { printed(file) };
-    let unread =
-        |error: io::Error| Error::failed(text_with("spec.unread", &[("file", name)])).why(error.to_string());
+    let name = &*if is_input { STANDARD_INPUT.to_owned() } else { printed(file) };
+    let unread = |error: io::Error| unread(file, name, &error);
     // At most one byte more than the maximum size is read: enough to detect a file that is too long, or a pipe that
     // never ends.
     let mut bytes = Vec::with_capacity(4096);

@@ -55,13 +55,12 @@ pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
     let subject = args.target.open(&format!("verify {} {}", args.target, quote(&args.spec)))?;
     let spec = prepare::read(&args.spec)?;
     let machine = compose::gather(&spec);
-    let plan = compose::plan(
-        &spec,
-        &machine,
-        Purpose::Container,
-        prepare::container_ending(&spec, &machine)?,
-        false,
-    );
+    // A spec without a command was started with another one. Then the command is not compared.
+    let ending = match spec.command.is_empty() {
+        true => Ending::Command { path: PathBuf::from("/"), arguments: Vec::new() },
+        false => prepare::container_ending(&spec, &machine)?,
+    };
+    let plan = compose::plan(&spec, &machine, Purpose::Container, ending, false);
     let others = enter::others(subject.pid);
     let agent = match others.is_empty() {
         true => None,

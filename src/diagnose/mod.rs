@@ -91,6 +91,9 @@ pub(super) enum Reason {
     Unknown,
 }
 
+/// The name of the cause where no rule explains a failure.
+pub const UNKNOWN: &str = "unknown";
+
 /// Checks that /proc is mounted. Every comparison reads it.
 ///
 /// # Errors

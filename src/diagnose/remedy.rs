@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::{Failed, Reason, new_namespaces};
+use super::{Failed, Reason, UNKNOWN, new_namespaces};
 use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::facts::{APPARMOR_SWITCH, CHILDS_PROFILE, Facts, limit_file};
@@ -226,7 +226,7 @@ impl Remedy<'_> {
     /// No rule explains it. The explanation then lists all facts that were checked.
     fn unknown(self) -> Self {
         let facts = self.facts;
-        let mut remedy = self.cause("unknown", text("doctor.unknown.why")).seen("uname -r", &facts.release);
+        let mut remedy = self.cause(UNKNOWN, text("doctor.unknown.why")).seen("uname -r", &facts.release);
         for file in ["/proc/self/status Seccomp", "/proc/self/status NoNewPrivs"] {
             remedy = remedy.file(file);
         }

@@ -26,6 +26,14 @@ pub fn errno(error: impl Into<io::Error>) -> Errno {
     }
 }
 
+/// An error of the standard library for a person: with the name of its errno, if it has one.
+pub fn io_text(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => errno_text(Errno::from_raw(number)),
+        None => error.to_string(),
+    }
+}
+
 /// `EPERM (Operation not permitted)`, as strace prints it.
 pub fn errno_text(errno: Errno) -> String {
     format!("{errno:?} ({})", errno.desc())

@@ -46,6 +46,11 @@ pub(super) fn explain(plan: &Plan, index: usize, errno: Errno, made: Option<Pid>
     // Some steps have a message of their own for an errno: `time.offset.ERANGE` beside `time.offset.why`.
     if let Some(meaning) = text_if_any(&step.why.replace(".why", &format!(".{errno:?}"))) {
         error.why.retain(|why| why != errno.desc());
+        if error.cause == Some(diagnose::UNKNOWN) {
+            // The cause is known after all: the facts that were checked explain nothing more.
+            error.cause = None;
+            error.why.clear();
+        }
         error.why.insert(0, meaning);
     }
     error

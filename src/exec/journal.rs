@@ -179,7 +179,8 @@ impl JournalFile {
     fn create() -> Result<JournalFile> {
         let cannot = |error: io::Error| {
             let path = printed(run_directory::path());
-            Error::failed(text_with("gc.journal.cannot", &[("path", &path)])).why(error.to_string())
+            Error::failed(text_with("gc.journal.cannot", &[("path", &path)]))
+                .why(crate::error::io_text(&error))
         };
         // Other runs can make one attempt fail: the last user removes RUN, or a sweep removes the new directory before
         // it is locked, because it seems to have no owner.
@@ -217,7 +218,8 @@ impl JournalFile {
         // start a container.
         self.file.write_all(line.as_bytes()).map_err(|error| {
             let path = printed(run_directory::path().join(&self.run).join(JOURNAL));
-            Error::failed(text_with("gc.journal.cannot", &[("path", &path)])).why(error.to_string())
+            Error::failed(text_with("gc.journal.cannot", &[("path", &path)]))
+                .why(crate::error::io_text(&error))
         })
     }
 }

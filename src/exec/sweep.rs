@@ -68,7 +68,7 @@ fn names(run: &PrivateDirectory, swept: &mut Swept) -> Vec<OsString> {
     let mut keep = |why: String| swept.kept.push(Kept { path: run.path().to_owned(), why });
     match run.names() {
         Err(error) => {
-            keep(error.to_string());
+            keep(crate::error::io_text(&error));
             Vec::new()
         }
         Ok((names, is_all)) => {
@@ -134,7 +134,7 @@ fn sweep_run(
     match damage {
         Some(why) => Err(why),
         None if undone.is_complete && !is_out_of_reach => {
-            journal::remove(run, name).map_err(|error| error.to_string())
+            journal::remove(run, name).map_err(|error| crate::error::io_text(&error))
         }
         None => Ok(()),
     }
@@ -143,7 +143,7 @@ fn sweep_run(
 /// The bytes of a run's journal. None: it has none, because its owner was killed before it made anything.
 fn read_journal(directory: &PrivateDirectory) -> std::result::Result<Option<Vec<u8>>, String> {
     let Some(file) = directory.file(JOURNAL).map_err(|unusable| unusable.reason())? else { return Ok(None) };
-    read_bounded(file).map(Some).map_err(|error| error.to_string())
+    read_bounded(file).map(Some).map_err(|error| crate::error::io_text(&error))
 }
 
 fn read_bounded(file: File) -> io::Result<Vec<u8>> {

@@ -151,7 +151,8 @@ fn outside() -> Result<Vec<(Feature, String)>> {
             Ok(link) => links.push((kind, link)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                return Err(Error::failed(format!("cannot read /proc/self/ns/{kind}")).why(error.to_string()));
+                return Err(Error::failed(format!("cannot read /proc/self/ns/{kind}"))
+                    .why(crate::error::io_text(&error)));
             }
         }
     }
@@ -192,7 +193,7 @@ impl ProgramLink {
     fn difference(self, files: &ProcessFiles) -> Option<Difference> {
         let source = "/proc/self/exe".to_owned();
         let unread = |why: &str| text_with("verify.unread", &[("why", why)]);
-        let link = files.link("exe").unwrap_or_else(|error| unread(&error.to_string()));
+        let link = files.link("exe").unwrap_or_else(|error| unread(&crate::error::io_text(&error)));
         let (wanted, is_so) = match self {
             ProgramLink::Left => ("verify.left", Ok(link == "/memfd:sandbox (deleted)")),
             ProgramLink::Sealed => ("verify.sealed", Ok(crate::sys::sealed::is_sealed())),
@@ -201,7 +202,7 @@ impl ProgramLink {
         let shown = match is_so {
             Ok(true) => return None,
             Ok(false) => link,
-            Err(error) => unread(&error.to_string()),
+            Err(error) => unread(&crate::error::io_text(&error)),
         };
         Some(Difference { source, wanted: text(wanted), shown })
     }

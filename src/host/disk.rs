@@ -42,7 +42,7 @@ impl Disk {
         let (major, minor) = match parse(name) {
             Some(numbers) => numbers,
             None => device_of(Path::new(name))
-                .map_err(|error| message("blkio.disk.nofile", name, &error.to_string()))?,
+                .map_err(|error| message("blkio.disk.nofile", name, &crate::error::io_text(&error)))?,
         };
         Disk::of(major, minor).ok_or_else(|| message("blkio.disk.none", name, &format!("{major}:{minor}")))
     }

@@ -20,7 +20,7 @@ pub(crate) fn refusal(error: &io::Error) -> Value {
     match error.raw_os_error() {
         Some(libc::ENOENT) => Value::Not("no such file".into()),
         Some(errno) => Value::Not(format!("{:?}", nix::errno::Errno::from_raw(errno))),
-        None => Value::Not(error.to_string()),
+        None => Value::Not(crate::error::io_text(error)),
     }
 }
 

@@ -81,6 +81,7 @@ impl FromStr for Rootfs {
         match rootfs {
             "host" => Ok(Rootfs::Host),
             path if path.starts_with(['.', '/']) => Ok(Rootfs::Dir(path.into())),
+            path if path.starts_with('~') => Err(text("spec.tilde")),
             _ => Err(text("rootfs.form")),
         }
     }

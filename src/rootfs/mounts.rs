@@ -125,9 +125,13 @@ fn check(root: &mut RootDraft<'_>, mount: &ExtraMount, place: &Resolved) -> Opti
             return None;
         }
     };
+    if let (None, ExtraMount::Bind { source, .. }) = (source, mount) {
+        let what = format!("{} does not exist", printed(source));
+        root.refuse(what, text("mnt.bind.nosource"), "mnt.missing.todo");
+        return None;
+    }
     let (why, todo) = match (source, target) {
         _ if !mount.target().is_absolute() => ("rootfs.target.relative", "rootfs.target.todo"),
-        (None, _) => ("mnt.bind.nosource", "mnt.missing.todo"),
         _ if place.container == Path::new("/") => ("mnt.target.root", "mnt.root.instead"),
         _ if root.wanted.rootfs.is_some() && is_kernels(&place.container) => {
             ("rootfs.target.kernel", "rootfs.target.todo")

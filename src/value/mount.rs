@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::bytes;
 use super::units::Size;
+use crate::text::text;
 
 /// A mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -58,6 +59,9 @@ enum MountType {
 impl<'de> Deserialize<'de> for ExtraMount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Fields::deserialize(deserializer)? {
+            Fields { source: Some(path), .. } if path.as_os_str().as_encoded_bytes().starts_with(b"~") => {
+                Err(D::Error::custom(text("spec.tilde")))
+            }
             Fields { kind: MountType::Bind, size: Some(_), .. } => {
                 Err(D::Error::unknown_field("size", &["source", "target", "readonly"]))
             }

@@ -4,6 +4,7 @@
 mod contradictions;
 mod fields;
 mod flaw;
+mod instead;
 mod reader;
 pub mod schema;
 pub mod shipped;

@@ -13,6 +13,7 @@ use serde::de::{
 };
 
 use super::flaw::Flaw;
+use super::instead;
 use super::tree::{Node, NodeKind, Place};
 use crate::error::MAX_MISTAKES;
 use crate::text::{text, text_with};
@@ -24,6 +25,7 @@ use crate::value::nearest::nearest;
 /// All flaws of the document.
 pub(super) fn read<'t, T: Deserialize<'t>>(root: &'t Node<'t>) -> Result<T, Vec<Flaw>> {
     let mut flaws = Vec::new();
+    let mut listed = Vec::new();
     while flaws.len() < MAX_MISTAKES {
         let fault = match T::deserialize(root) {
             Ok(value) if flaws.is_empty() => return Ok(value),
@@ -31,7 +33,16 @@ pub(super) fn read<'t, T: Deserialize<'t>>(root: &'t Node<'t>) -> Result<T, Vec<
             Err(fault) => fault,
         };
         if !fault.is_consequence {
-            flaws.push(Flaw { place: fault.place.unwrap_or(root.place), what: fault.what, near: fault.near });
+            // The same names are listed once.
+            let what = match fault.listed.map(|listed| *listed) {
+                Some((all, short)) if listed.contains(&all) => short,
+                Some((all, _)) => {
+                    listed.push(all);
+                    fault.what
+                }
+                None => fault.what,
+            };
+            flaws.push(Flaw { place: fault.place.unwrap_or(root.place), what, near: fault.near });
         }
         if !fault.is_skipped {
             break;
@@ -48,6 +59,8 @@ pub(super) struct Fault {
     place: Option<Place>,
     /// The unknown or missing key.
     key: Option<String>,
+    /// The names that the message lists, and the message without them.
+    listed: Option<Box<(String, String)>>,
     /// Whether it is only a consequence of a skipped value. Then it is not reported.
     is_consequence: bool,
     /// Whether later reads skip the value with this fault.
@@ -56,18 +69,28 @@ pub(super) struct Fault {
 
 impl Fault {
     fn new(what: String) -> Fault {
-        Fault { what, near: None, place: None, key: None, is_consequence: false, is_skipped: false }
+        Fault {
+            what,
+            near: None,
+            place: None,
+            key: None,
+            listed: None,
+            is_consequence: false,
+            is_skipped: false,
+        }
     }
 
     /// A name that is none of the known ones.
     fn unknown([key, key_of_all]: [&str; 2], name: &str, known: &[&str]) -> Fault {
         let all = known.join(", ");
         let near = nearest(name, known.iter().copied()).map(str::to_owned);
+        let short = text_with(key, &[("word", name)]);
         let what = match &near {
-            Some(_) => text_with(key, &[("word", name)]),
+            Some(_) => short.clone(),
             None => text_with(key_of_all, &[("word", name), ("all", &all)]),
         };
-        Fault { near, key: Some(name.into()), ..Fault::new(what) }
+        let listed = near.is_none().then(|| Box::new((all, short)));
+        Fault { near, key: Some(name.into()), listed, ..Fault::new(what) }
     }
 
     fn at(mut self, place: Place) -> Fault {
@@ -99,6 +122,14 @@ impl de::Error for Fault {
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Fault {
+        // Only the spec itself has this key.
+        if expected.contains(&"rootfs")
+            && let Some(instead) = instead::of_key(field)
+        {
+            let what = format!("{}: {instead}", text_with("spec.key.unknown", &[("word", field)]));
+            let near = nearest(field, expected.iter().copied()).map(str::to_owned);
+            return Fault { key: Some(field.into()), near, ..Fault::new(what) };
+        }
         if expected.is_empty() {
             return Fault {
                 key: Some(field.into()),
@@ -324,14 +355,23 @@ impl<'de> Deserializer<'de> for &'de Node<'de> {
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
         match &self.kind {
             NodeKind::Map(_) => self.deserialize_any(visitor),
-            _ if fields.is_empty() => Err(self.wrong(&text("spec.wants.nothing"))),
-            _ => Err(self.wrong(&text_with("spec.wants.keys", &[("all", &fields.join(", "))]))),
+            _ => {
+                let wanted = match fields {
+                    [] => text("spec.wants.nothing"),
+                    fields => text_with("spec.wants.keys", &[("all", &fields.join(", "))]),
+                };
+                let mut fault = self.wrong(&wanted);
+                if let Some(instead) = instead::of_value(name, self.scalar()) {
+                    fault.what = format!("{}: {instead}", fault.what);
+                }
+                Err(fault)
+            }
         }
     }
 

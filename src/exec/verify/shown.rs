@@ -52,7 +52,7 @@ impl Shown {
     fn of_error(error: &io::Error) -> Shown {
         match error.kind() {
             io::ErrorKind::NotFound => Shown::Absent,
-            _ => Shown::Unreadable(error.to_string()),
+            _ => Shown::Unreadable(crate::error::io_text(error)),
         }
     }
 
@@ -224,7 +224,7 @@ impl ProcessFiles {
         }
         match place.host.map(|host| host.symlink_metadata()) {
             Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Shown::NoPath,
-            Some(Err(error)) => Shown::Unreadable(error.to_string()),
+            Some(Err(error)) => Shown::Unreadable(crate::error::io_text(&error)),
             _ => Shown::Absent,
         }
     }

@@ -16,7 +16,7 @@ pub(crate) mod net;
 pub(crate) mod pid;
 mod pids;
 pub mod plot;
-mod time;
+pub(crate) mod time;
 mod user;
 mod uts;
 
@@ -39,7 +39,8 @@ use crate::plan::slots::Slots;
 use crate::plan::undo::Undo;
 use crate::teach::agent::{Agent, Answer};
 use crate::teach::call::DemoCall;
-use crate::text::text;
+use crate::text::{text, text_with};
+use crate::value::nearest::nearest;
 use crate::value::units::Size;
 
 /// One fact about a feature, and its evidence.
@@ -130,8 +131,13 @@ pub fn run(
     if let Some(only) = only
         && !entries.iter().any(|(name, _)| *name == only)
     {
-        let names = names(feature).join(", ");
-        return Err(Error::usage(format!("{feature} has no card {only:?}")).todo(names));
+        let what = text_with("demo.unknown", &[("feature", feature.name()), ("card", only)]);
+        let names = names(feature);
+        let what = match nearest(only, names.iter().copied()) {
+            Some(near) => format!("{what}: {}", text_with("spec.near", &[("word", near)])),
+            None => what,
+        };
+        return Err(Error::usage(what).todo(text_with("demo.unknown.todo", &[("cards", &names.join(", "))])));
     }
     for (_, make) in entries.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
         show(&make(stage)?);

@@ -107,12 +107,12 @@ fn late(stage: &mut Stage<'_>) -> Result<Card> {
 
 /// Starts a process that may create time namespaces. None if the kernel has no time namespaces: before Linux 5.6, or
 /// without CONFIG_TIME_NS.
-fn caller(stage: &mut Stage<'_>) -> Result<Option<Agent>> {
+pub(crate) fn caller(stage: &mut Stage<'_>) -> Result<Option<Agent>> {
     let agent = stage.caller(Time)?;
     Ok(agent.link(LINK)?.is_ok().then_some(agent))
 }
 
-fn child_of(caller: &Agent) -> Result<Agent> {
+pub(crate) fn child_of(caller: &Agent) -> Result<Agent> {
     match caller.spawn(&[])? {
         Ok((child, _)) => Ok(child),
         Err(errno) => Err(Error::failed("time").call("clone3({exit_signal=SIGCHLD}, 88)", errno)),
@@ -137,7 +137,7 @@ fn outside_and_inside(
     Ok(Some((outside, inside, time)))
 }
 
-fn unshare() -> ProcessCall {
+pub(crate) fn unshare() -> ProcessCall {
     ProcessCall::Unshare { namespaces: Namespaces::of(&[Time]) }
 }
 
@@ -158,7 +158,7 @@ fn difference(outer: &Value, inner: &Value) -> Option<i64> {
 }
 
 /// The two lines of the offsets file, joined to one.
-fn offsets(agent: &Agent) -> Result<String> {
+pub(crate) fn offsets(agent: &Agent) -> Result<String> {
     let lines = agent.read(OFFSETS)?;
     Ok(one_line(lines.map(|lines| lines.trim_end().replace('\n', ", "))))
 }

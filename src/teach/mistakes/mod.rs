@@ -4,6 +4,7 @@
 //! protection when one sees what happens without it. Nothing outside of the demonstration is harmed.
 
 mod blkio;
+mod cgroup;
 mod cpu;
 mod devices;
 mod ipc;
@@ -11,15 +12,19 @@ mod memory;
 mod mnt;
 mod net;
 mod pid;
+mod pids;
 mod run;
+mod time;
 mod user;
+mod uts;
 
 use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::feature::{Feature, Purpose};
 use crate::teach::demo::{Evidence, Stage};
-use crate::text::text;
+use crate::text::{text, text_with};
+use crate::value::nearest::nearest;
 
 /// A mistake: the right way compared with the wrong way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -53,6 +58,10 @@ fn entries(purpose: Purpose) -> &'static [MistakeEntry] {
         Feature::Net => net::MISTAKES,
         Feature::User => user::MISTAKES,
         Feature::Ipc => ipc::MISTAKES,
+        Feature::Uts => uts::MISTAKES,
+        Feature::Cgroup => cgroup::MISTAKES,
+        Feature::Time => time::MISTAKES,
+        Feature::Pids => pids::MISTAKES,
         Feature::Memory => memory::MISTAKES,
         Feature::Cpu => cpu::MISTAKES,
         Feature::Blkio => blkio::MISTAKES,
@@ -78,8 +87,18 @@ pub fn run(purpose: Purpose, name: &str, stage: &mut Stage<'_>) -> Result<Contra
         Some((_, make)) => make(stage),
         None => {
             let known: Vec<&str> = entries(purpose).iter().map(|(name, _)| *name).collect();
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            Err(Error::usage(format!("{purpose} has no mistake {name:?}")).todo(format!("known: {known}")))
+            let purpose = purpose.to_string();
+            let what = text_with("break.unknown", &[("feature", &purpose), ("name", name)]);
+            let what = match nearest(name, known.iter().copied()) {
+                Some(near) => format!("{what}: {}", text_with("spec.near", &[("word", near)])),
+                None => what,
+            };
+            let todo = text_with("break.unknown.todo", &[("names", &known.join(", "))]);
+            Err(Error::usage(what).todo(if known.is_empty() {
+                text_with("common.break.none", &[("feature", &*purpose)])
+            } else {
+                todo
+            }))
         }
     }
 }

@@ -1,0 +1,229 @@
+//! Keys and words that people know from other tools, or get wrong: the answer has the form that works.
+//!
+//! Of this kind: keys of Compose at the top of a spec; a scalar or a list where a feature has keys; `~` in a path; a spec,
+//! root file system, source of a bind mount or command that is missing; names of cards, mistakes and keys with a typing
+//! error; errors of Rust's library, which must not be read by a user.
+
+mod support;
+
+use std::fs;
+
+use support::{feed, is_root, run, sandbox, skip, text};
+
+fn check(spec: &str) -> (String, Option<i32>) {
+    let output = feed(&mut sandbox(&["spec", "check", "-"]), spec);
+    (text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" "), output.status.code())
+}
+
+/// The form after `write`, which must itself be a spec without mistakes.
+fn form_works(words: &str, given: &str) {
+    let (_, form) = words.split_once("write ").unwrap_or_else(|| panic!("{given}: {words}"));
+    // The excerpt of the spec follows, with the number of its line.
+    let form = form.split(" 1 | ").next().unwrap();
+    for form in form.split(" or ").flat_map(|form| form.split(" and ")) {
+        let form = form
+            .replace("./DIRECTORY", "host")
+            .replace("source: ./data, target: /data", "source: /etc, target: /mnt");
+        let (words, status) = check(&form);
+        assert_eq!(status, Some(0), "{given}: advised {form:?}\n{words}");
+    }
+}
+
+#[test]
+fn a_key_of_compose_gets_the_form_that_works() {
+    let keys = [
+        ("hostname: box", "uts: { hostname:"),
+        ("image: alpine", "rootfs:"),
+        ("ports: ['80:80']", "net: { mode: bridge, publish:"),
+        ("volumes: ['./a:/b']", "mnt: { mounts:"),
+        ("environment: { A: b }", "env: { NAME: value }"),
+        ("entrypoint: sh", "command: ["),
+        ("mem_limit: 64m", "memory: { limit:"),
+        ("cpus: 0.5", "cpu: { cpus:"),
+        ("cap_add: [NET_ADMIN]", "capabilities: { keep: [NET_ADMIN] }"),
+        ("cap_drop: [ALL]", "capabilities: { keep: [] }"),
+        ("networks: [a]", "net: { mode: bridge }"),
+        ("network_mode: host", "net: { mode: bridge }"),
+        ("working_dir: /srv", "workdir: /srv"),
+        ("tmpfs: /tmp", "mnt: { mounts: [{ type: tmpfs,"),
+        ("read_only: true", "mnt: { readonly: true }"),
+        ("container_name: web", "name: box"),
+        ("ulimits: { nofile: 1 }", "rlimits: { nofile: 1024 }"),
+        ("security_opt: [no-new-privileges]", "no_new_privileges: true"),
+        ("pids_limit: 64", "pids: { max: 64 }"),
+        ("cpu_shares: 512", "cpu: { shares: 512 }"),
+        ("cpuset: '0'", "cpu: { cpuset:"),
+        ("mounts: []", "mnt: { mounts:"),
+        ("Hostname: box", "uts: { hostname:"),
+        ("mem-limit: 64m", "memory: { limit:"),
+    ];
+    for (given, form) in keys {
+        let (words, status) = check(given);
+        assert_eq!(status, Some(125), "{given}");
+        assert!(
+            words.contains("standard input:1:1: unknown key") && words.contains(form),
+            "{given}: {words}"
+        );
+        assert!(!words.contains("the known keys are"), "{given}: {words}");
+        form_works(&words, given);
+    }
+    for key in ["privileged: true", "restart: always", "services: {}", "version: '3'", "labels: {}"] {
+        let (words, status) = check(key);
+        assert_eq!(status, Some(125), "{key}");
+        assert!(!words.contains("the known keys are") && words.contains("unknown key"), "{key}: {words}");
+    }
+}
+
+#[test]
+fn a_value_without_its_key_gets_the_form_that_works() {
+    let values = [
+        ("pid: true", "write pid:"),
+        ("ipc: true", "write ipc:"),
+        ("memory: 64MiB", "write memory: { limit: 64MiB }"),
+        ("cpu: 0.5", "write cpu: { cpus: 0.5 }"),
+        ("pids: 64", "write pids: { max: 64 }"),
+        ("uts: box", "write uts: { hostname: box }"),
+        ("net: bridge", "write net: { mode: bridge }"),
+        ("net: ['80:80']", "write net: { mode: bridge,"),
+        ("user: 1000:1000", "write run_as: \"1000:1000\""),
+        ("devices: [/dev/fuse]", "write devices: { allow: [\"/dev/fuse rw\"] }"),
+        ("mnt: ['/a:/b']", "write mnt: { mounts:"),
+    ];
+    for (given, form) in values {
+        let (words, status) = check(given);
+        assert_eq!(status, Some(125), "{given}");
+        assert!(words.contains(form), "{given}: {words}");
+        form_works(&words, given);
+    }
+    let (words, _) = check("pid: false");
+    assert!(words.contains("leave out the key pid"), "{words}");
+}
+
+#[test]
+fn the_known_keys_are_listed_once() {
+    let (words, _) = check("foooo: 1\nbaaar: 2\nquuux: 3\npid: { zzzzzz: 1, yyyyyy: 2 }\n");
+    assert_eq!(words.matches("the known keys are name,").count(), 1, "{words}");
+    assert_eq!(words.matches("the known keys are mount_proc").count(), 1, "{words}");
+    assert_eq!(words.matches("unknown key").count(), 5, "{words}");
+}
+
+#[test]
+fn what_is_missing_is_named_by_check_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let specs = [
+        ("rootfs: ./nope\ncommand: [sh]\n", "nope"),
+        ("rootfs: host\nmnt: { mounts: [{ type: bind, source: ./nope, target: /srv }] }\n", "/nope"),
+        ("rootfs: host\ncommand: [no-such-program]\n", "no-such-program: command not found"),
+        ("rootfs: host\ncommand: [/no/such/program]\n", "There is no file /no/such/program"),
+        ("rootfs: ~/root\n", "~ is not expanded"),
+        (
+            "rootfs: host\nmnt: { mounts: [{ type: bind, source: ~/data, target: /srv }] }\n",
+            "~ is not expanded",
+        ),
+    ];
+    for (spec, said) in specs {
+        fs::write(at("spec.yaml"), spec).unwrap();
+        for command in [&["spec", "check"][..], &["run", "-q"]] {
+            let output = run(&[command, &[&at("spec.yaml")]].concat());
+            let words = text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+            // A spec without a command is complete: `run SPEC -- COMMAND`.
+            if command[0] == "run" && words.contains("nothing to run") {
+                continue;
+            }
+            assert!(words.contains(said), "{command:?} {spec}: {words}");
+            assert!(![Some(0), Some(2)].contains(&output.status.code()), "{spec}: {words}");
+        }
+    }
+}
+
+#[test]
+fn a_missing_spec_gets_a_line_that_makes_it() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, line) in [
+        ("nofile.yaml", "sandbox spec init --for shell > nofile.yaml; sandbox run nofile.yaml"),
+        (
+            "./homework.yaml",
+            "sandbox spec init --for homework > ./homework.yaml; sandbox run ./homework.yaml",
+        ),
+        ("a b.yaml", "sandbox spec init --for shell > 'a b.yaml'; sandbox run 'a b.yaml'"),
+        ("web", "sandbox spec init --for web > web.yaml; sandbox run web.yaml"),
+    ] {
+        let output = sandbox(&["run", name]).current_dir(directory.path()).output().unwrap();
+        let words = text(&output.stderr);
+        assert!(
+            words.contains("ENOENT (No such file or directory)") && !words.contains("os error"),
+            "{words}"
+        );
+        let all = words.replace(" \\\n", "").split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(all.contains(line), "{words}");
+    }
+}
+
+#[test]
+fn a_typing_error_gets_the_name_that_was_meant() {
+    let spec = "pid:\nrootfs: host\ncommand: ['true']\n";
+    let output = feed(&mut sandbox(&["run", "--without", "pidd", "-"]), spec);
+    assert!(text(&output.stderr).contains("did you mean pid?"), "{}", text(&output.stderr));
+    for (arguments, near) in [
+        (["pid", "--demo", "numbrs"], "did you mean numbers?"),
+        (["pid", "--break", "nofork"], "did you mean no-fork?"),
+        (["uts", "--demo", "nope"], "choose one of its cards:"),
+        (["seccomp", "--break", "x"], ""),
+    ] {
+        let output = run(&arguments);
+        assert_eq!(output.status.code(), Some(2));
+        let words = text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains(near), "{words}");
+    }
+}
+
+#[test]
+fn no_error_of_rusts_library_is_read_by_a_user() {
+    let all: [&[&str]; 8] = [
+        &["pids", "--max", "many"],
+        &["pids", "--max", "99999999999999999999"],
+        &["pids", "--max", ""],
+        &["cpu", "--shares", "x"],
+        &["user", "--map-user", "root"],
+        &["run", "/no/such/file.yaml"],
+        &["uts", "--svg", "/no/such/dir/x.svg"],
+        &["man", "--dir", "/proc/no/such"],
+    ];
+    for arguments in all {
+        let output = run(arguments);
+        let words = text(&output.stderr);
+        assert_ne!(output.status.code(), Some(0), "{arguments:?}");
+        for raw in ["os error", "invalid digit", "in string", "target type", "float literal", "empty string"]
+        {
+            assert!(!words.contains(raw), "{arguments:?}: {words}");
+        }
+    }
+}
+
+#[test]
+fn every_feature_has_a_mistake_that_shows_right_and_wrong() {
+    let _alone = support::alone();
+    for feature in ["uts", "cgroup", "time", "pids"] {
+        let names = support::stdout(&[feature, "--break"]);
+        let name = names.split_whitespace().next().unwrap();
+        let made: serde_json::Value =
+            serde_json::from_str(&support::stdout(&[feature, "--break", name, "--format", "json"])).unwrap();
+        if let Some(reason) = made["skipped"].as_str() {
+            assert!(!is_root() || !["uts", "time", "pids"].contains(&feature), "{reason}");
+            skip("every_feature_has_a_mistake_that_shows_right_and_wrong", reason);
+            continue;
+        }
+        assert_ne!(made["right"], made["wrong"], "{made}");
+        let last =
+            |way: &str| made[way].as_array().unwrap().last().unwrap()["value"].as_str().unwrap().to_owned();
+        let (right, wrong) = match feature {
+            "uts" => ("host".to_owned(), "container".to_owned()),
+            "cgroup" => ("/".to_owned(), last("wrong")),
+            "time" => ("monotonic 0 0, boottime 60 0".into(), "monotonic 0 0, boottime 0 0".into()),
+            _ => ("-1 EAGAIN (Try again)".into(), "8".into()),
+        };
+        let squeezed = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!((squeezed(last("right")), squeezed(last("wrong"))), (right, wrong), "{made}");
+    }
+}
