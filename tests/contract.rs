@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use support::{is_root, run, sandbox, skip, stdout, text};
+use support::{alone, is_root, run, sandbox, skip, stdout, text};
 
 const FEATURES: [&str; 8] = ["pid", "mnt", "net", "uts", "ipc", "user", "cgroup", "time"];
 
@@ -162,6 +162,7 @@ fn children() -> String {
 
 #[test]
 fn nothing_is_left_by_any_demonstration_mistake_or_command() {
+    let _alone = alone();
     let before = left();
     for feature in FEATURES {
         run(&[feature]);
@@ -183,6 +184,7 @@ fn nothing_is_left_by_any_demonstration_mistake_or_command() {
 
 #[test]
 fn a_killed_sandbox_takes_its_command_with_it() {
+    let _alone = alone();
     for feature in FEATURES {
         let mut child = sandbox(&[feature, "-q", "--", "sleep", "60"]).spawn().unwrap();
         let command = wait_for(|| {
@@ -199,6 +201,8 @@ fn a_killed_sandbox_takes_its_command_with_it() {
         });
         assert!(gone.is_some(), "{feature}: {command} lives on");
     }
+    // The next command removes the journals of the killed ones.
+    run(&["gc"]);
 }
 
 /// Polls until there is a result, at most five seconds.

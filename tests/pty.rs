@@ -212,6 +212,48 @@ fn signal(pid: u32, signal: Signal) {
     kill(Pid::from_raw(pid as i32), signal).unwrap();
 }
 
+/// Ctrl-C is a byte for `sandbox`. The command's terminal turns it into a signal, which the kernel drops if the command
+/// is process 1 and has no handler: the same hint and the same way out as without a terminal (`pid.rs`). Of the same kind
+/// is Ctrl-\\. A command with a handler, one that ignores the signal, a program in the foreground of a shell, and one
+/// behind an init get no hint.
+#[test]
+fn a_key_that_the_kernel_drops_is_explained_and_the_second_kills() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, spec: &str| {
+        let file = directory.path().join(name);
+        std::fs::write(&file, spec).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let (plain, tty) = (write("plain.yaml", "pid:\n"), write("tty.yaml", "pid:\ntty: true\nrootfs: host\n"));
+    for (file, flags) in [(&plain, "-it"), (&tty, "--rm")] {
+        for (key, name) in [("\u{3}", "SIGINT"), ("\u{1c}", "SIGQUIT")] {
+            let mut terminal = Terminal::start(&["run", file, flags, "-q", "--", "sleep", "60"]);
+            child_named(terminal.pid(), "sleep");
+            wait_until("it's raw", || !terminal.modes().local_flags.contains(LocalFlags::ICANON));
+            terminal.press(key);
+            let seen = terminal.wait_for("send it again to kill the command");
+            assert!(seen.contains(name) && seen.contains("SigCgt"), "{seen}");
+            terminal.press(key);
+            let (status, seen) = terminal.ended();
+            assert_eq!(status.code(), Some(137), "{seen}");
+            assert!(is_restored(&terminal));
+        }
+    }
+    // No hint: the command has a handler, or ignores the signal.
+    let script = "trap 'echo caught; exit 5' INT; echo begin; while :; do sleep 0.1; done";
+    let mut terminal = Terminal::start(&["run", &plain, "-it", "-q", "--", "bash", "-c", script]);
+    terminal.wait_for("begin");
+    terminal.press("\u{3}");
+    let (status, seen) = terminal.end();
+    assert!(status.code() == Some(5) && seen.contains("caught") && !seen.contains("SigCgt"), "{seen}");
+    let script = "trap '' INT; echo begin; read line; echo got $line; exit 6";
+    let mut terminal = Terminal::start(&["run", &plain, "-it", "-q", "--", "bash", "-c", script]);
+    terminal.wait_for("begin");
+    terminal.press("\u{3}\u{3}word\n");
+    let (status, seen) = terminal.end();
+    assert!(status.code() == Some(6) && !seen.contains("SigCgt"), "{seen}");
+}
+
 #[test]
 fn a_killed_sandbox_leaves_no_command() {
     for (name, first) in [("plain", "bash"), ("init", "sandbox")] {

@@ -176,7 +176,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     if let Some(error) = refused_privilege() {
         return report(Color::Auto, &error);
     }
-    crate::sys::default_child_signal();
+    crate::sys::signal::take_over();
     let arguments: Vec<OsString> = arguments.collect();
     if arguments.len() < 2 {
         decide(Color::Auto, Stream::Out);

@@ -56,7 +56,7 @@ impl Terminal {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Error::failed(text("common.step.noterminal")).call("poll", errno)),
             }
-            if let Some(signal) = signals.next().filter(|signal| signal.ends()) {
+            if let Some(signal) = signals.next_end() {
                 return Err(Error::new(ExitKind::Interrupted(signal.number), signal.name()));
             }
             if !ready[0].any().unwrap_or(false) {

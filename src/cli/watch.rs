@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use serde::Serialize;
 
@@ -196,8 +195,8 @@ impl Watch for Narrator {
         render::err(&format!("sandbox: {}\n", text("seccomp.killed")));
     }
 
-    fn dropped(&mut self, signal: Signal, killed: bool) {
+    fn dropped(&mut self, signal: &str, killed: bool) {
         let key = if killed { "pid.dropped.killed" } else { "pid.dropped.explained" };
-        render::err(&format!("\n{}\n", text_with(key, &[("signal", signal.as_str())])));
+        render::err(&format!("\n{}\n", text_with(key, &[("signal", signal)])));
     }
 }

@@ -10,7 +10,9 @@ use crate::cgroups;
 use crate::cgroups::devices::Rule;
 use crate::feature::{Feature, Purpose, features};
 use crate::host::resolver::Resolver;
-use crate::host::{self, Cgroups, Disk, Files, Groups, Host, Nameservers, Subordinate, Sysfs, command, disk};
+use crate::host::{
+    self, Cgroups, Disk, Files, Groups, Host, Nameservers, StandardPipe, Subordinate, Sysfs, command, disk,
+};
 use crate::namespaces::mnt::Mnt;
 use crate::namespaces::net::Mode;
 use crate::namespaces::user::User;
@@ -21,7 +23,7 @@ use crate::plan::call::mount::{MountCall, Propagation};
 use crate::plan::call::process::ProcessCall;
 use crate::plan::call::terminal::TerminalCall;
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Addition, Context, Draft, Plan, plan_terminal};
+use crate::plan::{Actor, Addition, Context, Draft, Plan, plan_streams, plan_terminal};
 use crate::rootfs::{self, RootRequest, Rootfs};
 use crate::security::capabilities::Capabilities;
 use crate::security::run_as::{RunAs, plan_groups};
@@ -77,6 +79,7 @@ fn gather_for(spec: &Spec, mut host: Host) -> Machine {
     }
     if spec.user.is_some() || spec.capabilities.is_some() || spec.run_as.is_some() {
         host.groups = Groups::gather();
+        host.pipes = StandardPipe::gather();
     }
     if spec.capabilities.is_some() {
         host.last_capability = host::last_capability();
@@ -188,6 +191,7 @@ pub fn plan(spec: &Spec, machine: &Machine, purpose: impl Into<Purpose>, ending:
     if is_whole {
         protect_program(&spec, host, &mut draft);
     }
+    let has_command = matches!(ending, Ending::Command { .. });
     frame(&mut draft, ending, view, is_whole, is_whole.then(|| environment(&spec, host)));
     draft.name(spec.name.clone());
     draft.tree(resolver(&spec));
@@ -223,6 +227,8 @@ pub fn plan(spec: &Spec, machine: &Machine, purpose: impl Into<Purpose>, ending:
     if spec.tty {
         let inside = draft.mounts("devpts");
         plan_terminal(&mut draft, inside, owner_of_terminal(&spec, host, inside), TerminalCall::Stdio);
+    } else if has_command && let Some(user) = user_outside(&spec, host) {
+        plan_streams(&mut draft, host, user);
     }
     let ids = spec.user.as_ref().map(|user| user.ids(host));
     if let Some(run_as) = &spec.run_as {
@@ -318,6 +324,17 @@ fn owner_of_terminal(spec: &Spec, host: &Host, inside: bool) -> Option<u32> {
         None => Some(user),
         Some(map) => map.ids(host).users.into_iter().find_map(|range| range.outside_of(user)),
     }
+}
+
+/// The command's user ID on the host, if the spec changes it.
+fn user_outside(spec: &Spec, host: &Host) -> Option<u32> {
+    let Some(map) = &spec.user else { return spec.run_as.map(|run_as| run_as.uid) };
+    let users = map.ids(host).users;
+    // Without `run_as` the command is root inside, or the one user that is mapped.
+    let first = users.first()?.inside;
+    let root_or_first = if users.iter().any(|range| range.has(0)) { 0 } else { first };
+    let inside = spec.run_as.map_or(root_or_first, |run_as| run_as.uid);
+    users.iter().find_map(|range| range.outside_of(inside))
 }
 
 /// The environment of the command. From the caller's it has only TERM. HOME depends only on whether the user is root,

@@ -62,6 +62,8 @@ pub(super) fn become_child(
                 continue;
             }
             (Call::Process(ProcessCall::ForkCommand), Ok(pid)) => {
+                // Before the host knows of it and releases the command, which can read /proc/1/cmdline.
+                crate::sys::program::hide_arguments("init");
                 // The host needs the command's PID, because that process is the one to look at, not init.
                 send(slots, index, &Message::Did(index, pid));
                 init::serve(slots, plan.steps.iter().any(|step| matches!(step.call, Call::Terminal(_))))

@@ -1,11 +1,12 @@
 //! `--init`: process 1 of the container, with the command as its child. It reaps orphans and forwards signals. When the
 //! command exits, init exits too, and the kernel kills all processes that are left in the PID namespace.
 
-use nix::errno::Errno;
-use nix::sys::signal::{SigSet, Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, getpgid, getpgrp};
+use rustix::process::{WaitOptions, WaitStatus, wait};
 
+use super::signals::SI_KERNEL;
 use crate::plan::slots::Slots;
+use crate::sys::{self, signal};
 
 /// Waits for the command (`slots.child`) and exits with its status, or with 128+N if signal N killed it.
 ///
@@ -15,44 +16,44 @@ use crate::plan::slots::Slots;
 /// All descriptors are closed, because the container could open them by /proc/1/fd. Standard input and output stay
 /// open if the command has them too. If the command has a new terminal, they are the user's, and are closed.
 pub(super) fn serve(slots: &mut Slots, has_terminal: bool) -> ! {
-    let Some(command) = slots.child else { crate::sys::exit(125) };
+    let Some(command) = slots.child else { sys::exit(125) };
     // The end of file at the gate means that the command runs. So init must not keep the gate open, even on a kernel
     // without close_range(2).
     slots.gate = None;
     slots.pts = None;
-    crate::sys::close_from(if has_terminal { 0 } else { 3 });
+    sys::close_from(if has_terminal { 0 } else { 3 });
     // Process 1 gets no signal that it has no handler for, and init needs none. Rust's runtime has installed two
     // handlers, which are removed here.
-    crate::sys::default_actions();
-    let mut awaited = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty());
-    awaited.add(Signal::SIGCHLD);
-    let _ = awaited.thread_block();
+    signal::default_actions();
+    let awaited = signal::block(signal::SignalSet::default())
+        .unwrap_or_default()
+        .with(signal::SignalSet::of(&[libc::SIGCHLD]));
+    let _ = signal::block(awaited);
     loop {
-        while let Some(status) = reap() {
-            match status {
-                WaitStatus::Exited(pid, code) if pid == command => crate::sys::exit(code),
-                WaitStatus::Signaled(pid, signal, _) if pid == command => {
-                    crate::sys::exit(128 + signal as i32)
-                }
-                _ => {}
+        while let Some((pid, status)) = reap() {
+            if pid == command {
+                let by_signal = status.terminating_signal().map(|number| 128 + number);
+                sys::exit(status.exit_status().or(by_signal).unwrap_or(125));
             }
         }
         // If waiting fails, init can only try to reap again.
-        match crate::sys::wait_for_signal(&awaited) {
-            Ok(Signal::SIGCHLD) | Err(_) => {}
-            Ok(signal) => {
-                let _ = kill(command, signal);
+        match signal::wait_for(awaited) {
+            Ok((libc::SIGCHLD, _)) | Err(_) => {}
+            // The terminal has sent it to the whole foreground process group, and so to the command.
+            Ok((_, SI_KERNEL)) if getpgid(Some(command)) == Ok(getpgrp()) => {}
+            Ok((number, _)) => {
+                let _ = signal::kill(command, number);
             }
         }
     }
 }
 
 /// Reaps the next process that has ended. Its SIGCHLD is consumed already, so after any other error this tries again.
-fn reap() -> Option<WaitStatus> {
+fn reap() -> Option<(Pid, WaitStatus)> {
     loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return None,
-            Ok(status) => return Some(status),
+        match wait(WaitOptions::NOHANG) {
+            Ok(None) | Err(rustix::io::Errno::CHILD) => return None,
+            Ok(Some((pid, status))) => return Some((Pid::from_raw(pid.as_raw_nonzero().get()), status)),
             Err(_) => {}
         }
     }

@@ -229,16 +229,25 @@ pub(super) struct Undone {
     pub(super) removed: Vec<Undo>,
     /// Whether nothing is left of what the run made.
     pub(super) is_complete: bool,
+    /// Why the container could not be ended.
+    pub(super) survivor: Option<String>,
 }
 
 /// Undoes entries, the last one first. `patience` is the time to wait for the processes of an owner that was killed.
 pub(super) fn run_backwards(entries: &[Entry], patience: Duration) -> Undone {
-    let mut undone = Undone { removed: Vec::new(), is_complete: true };
+    let mut undone = Undone { removed: Vec::new(), is_complete: true, survivor: None };
     for entry in entries.iter().rev() {
         match perform(entry, patience) {
             Ok(true) => undone.removed.push(entry.undo.clone()),
             Ok(false) => {}
-            Err(_) => undone.is_complete = false,
+            Err(error) => {
+                undone.is_complete = false;
+                // While the container runs, it keeps its network, its firewall and its cgroups.
+                if matches!(entry.undo, Undo::EndContainer { .. }) {
+                    undone.survivor = Some(format!("{}: {error}", entry.undo));
+                    break;
+                }
+            }
         }
     }
     undone

@@ -25,6 +25,7 @@ mod failure;
 mod init;
 pub mod journal;
 mod messages;
+mod process;
 mod pty;
 mod relay;
 pub mod signals;
@@ -59,6 +60,7 @@ use crate::plan::call::process::ProcessCall;
 use crate::plan::call::terminal::TerminalCall;
 use crate::plan::gate::{Channel, Message};
 use crate::plan::slots::Slots;
+use crate::plan::undo::Undo;
 use crate::plan::{Actor, Call, Plan, Step};
 
 /// A container that was started. Its owner waits for its end; if it is dropped before, the container is killed.
@@ -69,6 +71,8 @@ pub struct Container {
     child: Pid,
     /// Whether the command is process 1 of its PID namespace. The kernel discards signals to it that have no handler.
     is_pid_one: bool,
+    /// Whether the child stays as init, and the command is its child.
+    has_init: bool,
     /// Whether the child itself becomes the command by execve(2).
     executes: bool,
     journal: Journal,
@@ -130,7 +134,7 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
         plan,
         serve,
         watch,
-        signals: Signals::block()?,
+        signals: if serve.is_some() { Signals::block()? } else { Signals::for_command()? },
         slots: Slots::default(),
         expectations: &expectations,
         journal: Journal::default(),
@@ -139,6 +143,7 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
     match run.perform_steps() {
         Ok(child) => Ok(Container {
             is_pid_one: plan.steps.iter().any(is_new_pid_namespace) && !plan.steps.iter().any(is_fork),
+            has_init: plan.steps.iter().any(is_fork),
             executes: plan.steps.iter().any(is_exec) && !plan.steps.iter().any(is_fork),
             slots: run.slots,
             signals: run.signals,
@@ -253,6 +258,13 @@ impl Run<'_> {
 
     /// Everything is set up, and the child is about to be released.
     fn announce(&mut self, command: Pid) -> Result<()> {
+        // An init cannot lose its parent-death signal: it executes nothing and changes no credentials.
+        let is_on_its_own = self.plan.steps.iter().any(is_exec) && !self.plan.steps.iter().any(is_fork);
+        if is_on_its_own && let Some(started) = process::started(command.as_raw()) {
+            let namespaces = process::namespaces_of(command.as_raw(), &self.plan.namespaces);
+            // Where no journal can be written (a read-only root), the container runs all the same.
+            let _ = self.journal.intend(&Undo::EndContainer { pid: command.as_raw(), started, namespaces });
+        }
         if let Some(name) = &self.plan.name {
             self.journal.record_name(name, command)?;
         }

@@ -9,16 +9,17 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::Pid;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::stdio::{stderr, stdin, stdout};
-use rustix::termios::{OptionalActions, SpecialCodeIndex, Termios};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 use rustix::{fs, io, termios};
 
 use super::signals::{Arrived, Signals};
 use crate::error::{Error, Result};
 use crate::plan::call::terminal::resize;
+use crate::sys::signal::{self, SignalSet};
 
 /// The maximum number of bytes that are buffered in one direction. While a buffer is not empty, nothing more is read,
 /// so a fast writer waits, as with a pipe.
@@ -61,9 +62,9 @@ impl TerminalRelay {
             true if !termios::isatty(stdout()) => stdin(),
             _ => stdout(),
         };
-        // SIGWINCH: the size of the user's window has changed. SIGCONT: `sandbox` was stopped, and the shell has
-        // changed the mode of the terminal.
-        signals.add(&[Signal::SIGWINCH, Signal::SIGCONT])?;
+        // SIGWINCH: the size of the user's window has changed. In the background, the kernel stops `sandbox` by SIGTTIN
+        // and SIGTTOU when it uses the user's terminal.
+        signals.change(&[libc::SIGWINCH], &[libc::SIGTTIN, libc::SIGTTOU])?;
         // No other process has this open file, so O_NONBLOCK can be set on it.
         let _ = io::ioctl_fionbio(&master, true);
         // The window may have changed since the terminal was made, and no SIGWINCH was read yet.
@@ -83,11 +84,15 @@ impl TerminalRelay {
     }
 
     /// Handles a signal that concerns the terminal. Returns whether it is one.
+    ///
+    /// SIGCONT: `sandbox` was stopped, and the shell has changed the mode of the terminal. SIGTSTP stops `sandbox`, and
+    /// not the command, which belongs to another session.
     pub(super) fn handle(&self, arrived: Arrived) -> bool {
-        if ![libc::SIGWINCH, libc::SIGCONT].contains(&arrived.number) {
-            return false;
+        match arrived.number {
+            libc::SIGTSTP => self.with_terminal_restored(signal::stop_self),
+            libc::SIGWINCH | libc::SIGCONT => self.raw.iter().for_each(RawMode::set_again),
+            _ => return false,
         }
-        self.raw.iter().for_each(RawMode::set_again);
         let _ = self.master.as_ref().map(resize);
         true
     }
@@ -126,12 +131,16 @@ impl TerminalRelay {
         }
     }
 
-    /// Copies what can be copied now, without waiting.
-    pub(super) fn transfer(&mut self) {
+    /// Copies the command's output, without waiting.
+    pub(super) fn transfer_output(&mut self) {
         self.read_output();
         self.write_output();
-        self.read_input();
-        self.write_input();
+    }
+
+    /// The foreground process group of the command's terminal.
+    pub(super) fn foreground_group(&self) -> Option<Pid> {
+        let group = termios::tcgetpgrp(self.master.as_ref()?).ok()?;
+        Some(Pid::from_raw(group.as_raw_nonzero().get()))
     }
 
     /// The command has ended. Its output may still be in the terminal. Further input is not for it.
@@ -173,12 +182,17 @@ impl TerminalRelay {
         }
     }
 
-    fn read_input(&mut self) {
+    /// Reads input, without waiting. Returns the signals that the command's terminal will make of it: SIGINT for
+    /// Ctrl-C, SIGQUIT for Ctrl-\.
+    pub(super) fn read_input(&mut self) -> Vec<i32> {
         if !self.is_open || !self.input.is_empty() || !is_ready(stdin(), PollFlags::POLLIN) {
-            return;
+            return Vec::new();
         }
         match read(stdin(), &mut self.input) {
-            Ok(1..) => self.at_line_start = self.input.ends_with(b"\n"),
+            Ok(1..) => {
+                self.at_line_start = self.input.ends_with(b"\n");
+                return self.signals_in_input();
+            }
             Err(errno) if would_block(errno) => {}
             // The end of file of a terminal is a hang-up. Then no VEOF is written.
             Ok(0) if self.raw.is_none() => {
@@ -187,6 +201,19 @@ impl TerminalRelay {
             }
             _ => self.is_open = false,
         }
+        Vec::new()
+    }
+
+    fn signals_in_input(&self) -> Vec<i32> {
+        let Some(Ok(modes)) = self.master.as_ref().map(termios::tcgetattr) else { return Vec::new() };
+        if !modes.local_modes.contains(LocalModes::ISIG) {
+            return Vec::new();
+        }
+        let key = |index| modes.special_codes[index];
+        let signals =
+            [(key(SpecialCodeIndex::VINTR), libc::SIGINT), (key(SpecialCodeIndex::VQUIT), libc::SIGQUIT)];
+        let signal = |byte: &u8| signals.iter().find(|(key, _)| key == byte && *byte != 0);
+        self.input.iter().filter_map(signal).map(|(_, signal)| *signal).collect()
     }
 
     /// Writes VEOF. In the middle of a line, the first VEOF only completes the read of that line; a second one, with
@@ -197,7 +224,8 @@ impl TerminalRelay {
         self.input = vec![key; if self.at_line_start { 1 } else { 2 }];
     }
 
-    fn write_input(&mut self) {
+    /// Writes the input to the command's terminal, without waiting.
+    pub(super) fn write_input(&mut self) {
         let Some(master) = self.master.as_ref().filter(|_| !self.input.is_empty()) else { return };
         if write(master.as_fd(), &mut self.input).is_err_and(|errno| !would_block(errno)) {
             self.input.clear();
@@ -250,11 +278,9 @@ impl Drop for RawMode {
 /// Changes the user's terminal even if `sandbox` is in the background. The kernel would stop it by SIGTTOU, but not
 /// while that signal is blocked.
 pub(super) fn from_background<T>(act: impl FnOnce() -> T) {
-    let mut set = SigSet::empty();
-    set.add(Signal::SIGTTOU);
-    let _ = set.thread_block();
+    let before = signal::block(SignalSet::of(&[libc::SIGTTOU]));
     let _ = act();
-    let _ = set.thread_unblock();
+    let _ = before.map(signal::set_mask);
 }
 
 /// A descriptor for output, without blocking. O_NONBLOCK belongs to the open file (open(2)), which the user's shell shares,

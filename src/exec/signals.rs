@@ -1,23 +1,50 @@
 //! Signals to `sandbox`: they are blocked while a plan is performed, and read from a signalfd.
+//!
+//! A signal that the caller ignores (`nohup`, `trap '' INT`, a background job of a shell without job control) stays
+//! ignored: it is not blocked, so the kernel discards it as before.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use crate::error::{Error, ExitKind, Result};
+use crate::sys::signal::{self, SignalDescriptor, SignalSet};
 
-/// The signals that ask a program to end, and two more that Docker forwards.
-const FORWARDED: [Signal; 6] =
-    [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2];
+/// The signals that are never blocked: those that cannot be, and those that the kernel sends for this process's own
+/// pipes and sockets. Docker does not forward them either.
+const NEVER: SignalSet = SignalSet::of(&[libc::SIGKILL, libc::SIGSTOP, libc::SIGPIPE, libc::SIGURG]);
+
+/// The signals by which the kernel reports a fault of this process. If one is blocked when a fault happens, the kernel
+/// kills the process all the same.
+const FAULTS: SignalSet =
+    SignalSet::of(&[libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGSYS]);
+
+/// The signals of job control that stop a process.
+const STOPS: SignalSet = SignalSet::of(&[libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU]);
+
+/// The signals whose default action does not end a process.
+const HARMLESS: SignalSet = SignalSet::of(&[libc::SIGCHLD, libc::SIGCONT, libc::SIGWINCH]).with(STOPS);
+
+/// The signals that ask a program to end.
+const ENDS: SignalSet = SignalSet::of(&[libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM]);
+
+/// These are read even if the caller ignores them: `sandbox` needs them itself. SIGCHLD: the command was stopped or has
+/// ended. SIGCONT: it is continued whether it is ignored or not.
+const NEEDED: SignalSet = SignalSet::of(&[libc::SIGCHLD, libc::SIGCONT]);
 
 /// The blocked signals. They stay blocked until `sandbox` exits.
 #[derive(Debug)]
 pub struct Signals {
-    descriptor: SignalFd,
+    descriptor: SignalDescriptor,
+    set: SignalSet,
+    /// Whether there will be a command to which they are forwarded.
+    has_command: bool,
+    /// Signals for the command that arrived before it runs.
+    held: RefCell<VecDeque<Arrived>>,
 }
 
 /// A signal that arrived.
@@ -30,53 +57,97 @@ pub struct Arrived {
 }
 
 impl Arrived {
-    /// Whether it asks `sandbox` to end.
+    /// Whether it asks a program to end.
     pub fn ends(self) -> bool {
-        ![libc::SIGUSR1, libc::SIGUSR2].contains(&self.number)
+        ENDS.contains(self.number)
+    }
+
+    /// Whether its default action stops a process.
+    pub fn stops(self) -> bool {
+        STOPS.contains(self.number)
     }
 
     /// `SIGTERM`.
     pub fn name(self) -> String {
-        Signal::try_from(self.number).map_or_else(|_| self.number.to_string(), |signal| signal.to_string())
+        signal::name(self.number)
     }
 }
 
 impl Signals {
-    /// Blocks the signals.
+    /// Blocks all signals that are forwarded to a command.
     ///
     /// # Errors
     /// Those of signalfd(2): the process has no descriptor left.
+    pub fn for_command() -> Result<Signals> {
+        let ignored = signal::ignored_on_entry().without(NEEDED);
+        Signals::of(SignalSet::ALL.without(NEVER).without(ignored), true)
+    }
+
+    /// Blocks the signals that end a program, where there is no command.
+    ///
+    /// # Errors
+    /// As [`Signals::for_command`].
     pub fn block() -> Result<Signals> {
-        let set: SigSet = FORWARDED.into_iter().collect();
-        let blocked = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)
-            .and_then(|()| SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK));
-        match blocked {
-            Ok(descriptor) => Ok(Signals { descriptor }),
+        let ignored = signal::ignored_on_entry();
+        Signals::of(SignalSet::ALL.without(NEVER).without(FAULTS).without(HARMLESS).without(ignored), false)
+    }
+
+    fn of(set: SignalSet, has_command: bool) -> Result<Signals> {
+        match signal::block(set).and_then(|_| SignalDescriptor::new(set)) {
+            Ok(descriptor) => Ok(Signals { descriptor, set, has_command, held: RefCell::default() }),
             Err(errno) => Err(Error::failed("cannot watch for signals").call("signalfd4(-1, …)", errno)),
         }
     }
 
-    /// Blocks more signals, and reads them too.
+    /// Reads `more` too, and no longer `less`, which get back their default actions.
     ///
     /// # Errors
-    /// As [`Signals::block`].
-    pub(super) fn add(&self, more: &[Signal]) -> Result<()> {
-        let set: SigSet = FORWARDED.into_iter().chain(more.iter().copied()).collect();
-        let watched = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)
-            .and_then(|()| self.descriptor.set_mask(&set));
-        watched
+    /// As [`Signals::for_command`].
+    pub(super) fn change(&self, more: &[i32], less: &[i32]) -> Result<()> {
+        let (more, less) = (SignalSet::of(more), SignalSet::of(less));
+        let set = self.set.with(more).without(less);
+        let changed = signal::block(more)
+            .and_then(|mask| self.descriptor.set(set).map(|()| mask))
+            .and_then(|mask| signal::set_mask(mask.with(more).without(less)));
+        changed
+            .map(|_| ())
             .map_err(|errno| Error::failed("cannot watch for signals").call("signalfd4(<signals>, …)", errno))
     }
 
     /// The next signal that has arrived, if any.
     pub fn next(&self) -> Option<Arrived> {
-        let info = self.descriptor.read_signal().ok().flatten()?;
-        Some(Arrived { number: info.ssi_signo as i32, from_terminal: info.ssi_code == SI_KERNEL })
+        self.held.borrow_mut().pop_front().or_else(|| self.arrived())
+    }
+
+    /// Reads the signals that have arrived while there is no command yet. Returns one that ends `sandbox`. The others
+    /// are kept for the command. Ctrl-Z stops `sandbox` at once.
+    pub fn next_end(&self) -> Option<Arrived> {
+        while let Some(arrived) = self.arrived() {
+            match arrived {
+                // The terminal has sent it to the child too. One from kill(1) is for the command.
+                arrived if arrived.stops() && (arrived.from_terminal || !self.has_command) => {
+                    signal::stop_self();
+                }
+                arrived if !self.has_command => return Some(arrived),
+                // A signal that the caller has blocked is for the command alone: it may take it by sigwait(3).
+                arrived if arrived.ends() && !signal::blocked_on_entry().contains(arrived.number) => {
+                    return Some(arrived);
+                }
+                arrived if arrived.number == libc::SIGCHLD => {}
+                arrived => self.held.borrow_mut().push_back(arrived),
+            }
+        }
+        None
+    }
+
+    fn arrived(&self) -> Option<Arrived> {
+        let (number, code) = self.descriptor.next()?;
+        Some(Arrived { number, from_terminal: code == SI_KERNEL })
     }
 }
 
 /// The kernel sent the signal. For the signals here, that is the terminal's line discipline. asm-generic/siginfo.h
-const SI_KERNEL: i32 = 0x80;
+pub(super) const SI_KERNEL: i32 = 0x80;
 
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -89,7 +160,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Waits until `descriptor` is readable. A signal that asks `sandbox` to end is an error, and so is the deadline.
 pub(crate) fn wait_readable(descriptor: BorrowedFd<'_>, signals: &Signals) -> Result<()> {
-    let deadline = Instant::now() + DEADLINE;
+    let mut deadline = Instant::now() + DEADLINE;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -107,8 +178,11 @@ pub(crate) fn wait_readable(descriptor: BorrowedFd<'_>, signals: &Signals) -> Re
         if ready[0].any().unwrap_or(false) {
             return Ok(());
         }
-        if let Some(signal) = signals.next().filter(|signal| signal.ends()) {
+        let before = Instant::now();
+        if let Some(signal) = signals.next_end() {
             return Err(Error::new(ExitKind::Interrupted(signal.number), signal.name()));
         }
+        // `sandbox` may have been stopped by Ctrl-Z meanwhile, and the other process with it.
+        deadline += before.elapsed();
     }
 }

@@ -1,16 +1,15 @@
 //! Waits for the end of the command. Until then, signals are forwarded. Afterwards, what was made on the host is
 //! undone.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::Signal;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
-use nix::unistd::{Pid, getpgrp, getsid, tcgetpgrp, tcsetpgrp};
+use nix::unistd::{Pid, getpgid, getpgrp, tcgetpgrp, tcsetpgrp};
 use procfs::process::{Stat, StatFlags, Status};
+use rustix::process::{WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
 
 use super::pty::{TerminalRelay, from_background};
 use super::signals::Arrived;
@@ -18,6 +17,7 @@ use super::{Container, Watch, kill_by_pidfd, relay};
 use crate::error::{Error, Result};
 use crate::observe::{cgroup, file};
 use crate::plan::gate::Message;
+use crate::sys::signal::{self, SignalSet};
 use crate::text::{text, text_with};
 
 /// How a command ended.
@@ -76,21 +76,29 @@ impl Container {
         loop {
             while let Some(arrived) = self.signals.next() {
                 match &mut relay {
-                    None => {
-                        let has_it = arrived.from_terminal && shares_session(self.child);
-                        self.forward(arrived, has_it, &mut dropped_before, watch);
+                    _ if arrived.number == libc::SIGCHLD => {
+                        if relay.is_none() && self.is_stopped() {
+                            signal::stop_self();
+                        }
                     }
+                    None => self.forward(arrived, &mut dropped_before, watch),
                     Some(relay) if relay.handle(arrived) => {}
                     // Only output is left to print, and nobody reads it.
                     Some(relay) if has_ended && arrived.ends() => relay.hang_up(),
-                    // The command has another terminal, so the user's terminal has not sent the signal to it.
-                    Some(relay) => relay
-                        .with_terminal_restored(|| self.forward(arrived, false, &mut dropped_before, watch)),
+                    Some(relay) => {
+                        relay.with_terminal_restored(|| self.forward(arrived, &mut dropped_before, watch));
+                    }
                 }
             }
             // After the signals: if the user resized the window and then typed, the command must know the new size
             // first.
-            relay.iter_mut().for_each(TerminalRelay::transfer);
+            if let Some(relay) = &mut relay {
+                relay.transfer_output();
+                for number in relay.read_input() {
+                    self.explain_key(number, relay, &mut dropped_before, watch);
+                }
+                relay.write_input();
+            }
             if has_ended && relay.as_ref().is_none_or(TerminalRelay::is_done) {
                 return Ok(());
             }
@@ -133,7 +141,7 @@ impl Container {
     /// The timeout: the first time the command gets SIGTERM, the second time SIGKILL.
     fn end_by_timeout(&self, timeout: &mut Timeout, watch: &mut dyn Watch) {
         let Some(pidfd) = &self.slots.pidfd else { return };
-        let is_dropped = self.is_pid_one && !self.handles(Signal::SIGTERM);
+        let is_dropped = self.is_dropped(libc::SIGTERM);
         if timeout.has_sigterm {
             return kill_by_pidfd(pidfd.as_fd());
         }
@@ -142,45 +150,86 @@ impl Container {
         if is_dropped {
             kill_by_pidfd(pidfd.as_fd());
         } else {
-            send_signal(pidfd.as_fd(), Signal::SIGTERM);
+            let _ = signal::send(pidfd.as_fd(), libc::SIGTERM);
         }
     }
 
-    /// Forwards a signal. If the terminal sent it, the command in the same terminal `has_it_already`.
-    fn forward(
+    /// Forwards a signal. If the terminal sent it, a command in the same process group has got it already.
+    fn forward(&self, arrived: Arrived, dropped_before: &mut bool, watch: &mut dyn Watch) {
+        let Some(pidfd) = &self.slots.pidfd else { return };
+        let has_it_already = arrived.from_terminal && getpgid(Some(self.child)) == Ok(getpgrp());
+        // Read before the signal is sent: if the signal ends the command, its status has no masks any more.
+        let is_dropped = self.is_dropped(arrived.number);
+        let behind_init = self.command_behind_init().filter(|_| arrived.stops());
+        let stops_init = behind_init.is_some_and(|command| !decides_about(command, arrived.number));
+        if !has_it_already {
+            let _ = match behind_init {
+                // An init that is stopped at once could not forward it.
+                Some(command) => signal::kill(command, arrived.number),
+                None => signal::send(pidfd.as_fd(), arrived.number),
+            };
+        }
+        if is_dropped && arrived.ends() {
+            self.explain_dropped(arrived.number, dropped_before, watch);
+        } else if is_dropped && arrived.stops() || stops_init {
+            // The kernel drops such a signal to process 1, but not SIGSTOP from outside. An init stops with its
+            // command.
+            let _ = signal::send(pidfd.as_fd(), libc::SIGSTOP);
+        }
+    }
+
+    /// A key for a signal was typed in the command's own terminal. If the signal is for process 1 and the kernel will
+    /// drop it, this is explained, and the second time the command is killed.
+    fn explain_key(
         &self,
-        arrived: Arrived,
-        has_it_already: bool,
+        number: i32,
+        relay: &TerminalRelay,
         dropped_before: &mut bool,
         watch: &mut dyn Watch,
     ) {
-        let (Some(pidfd), Ok(signal)) = (&self.slots.pidfd, Signal::try_from(arrived.number)) else { return };
-        // Read before the signal is sent: if the signal ends the command, its status has no masks any more.
-        let is_dropped = self.is_pid_one && !self.handles(signal);
-        if !has_it_already {
-            send_signal(pidfd.as_fd(), signal);
+        if self.is_dropped(number) && relay.foreground_group() == Some(self.child) {
+            relay.with_terminal_restored(|| self.explain_dropped(number, dropped_before, watch));
         }
-        if !is_dropped || matches!(signal, Signal::SIGUSR1 | Signal::SIGUSR2) {
-            return;
-        }
-        let kills = *dropped_before || !matches!(signal, Signal::SIGINT | Signal::SIGQUIT);
-        watch.dropped(signal, kills);
-        if kills {
+    }
+
+    /// The kernel has dropped a signal that asks the command to end. Kills the command, except at the first SIGINT or
+    /// SIGQUIT, which may be a mistake of the user.
+    fn explain_dropped(&self, number: i32, dropped_before: &mut bool, watch: &mut dyn Watch) {
+        let kills = *dropped_before || ![libc::SIGINT, libc::SIGQUIT].contains(&number);
+        watch.dropped(&signal::name(number), kills);
+        if kills && let Some(pidfd) = &self.slots.pidfd {
             kill_by_pidfd(pidfd.as_fd());
         }
         *dropped_before = true;
     }
 
-    /// Whether the command has a handler for a signal, or has blocked it: the masks in /proc/PID/status.
-    fn handles(&self, signal: Signal) -> bool {
-        let status = file::parse::<Status>(format!("/proc/{}/status", self.child));
-        let bit = 1_u64 << (signal as i32 - 1);
-        status.is_ok_and(|status| (status.sigcgt | status.sigblk) & bit != 0)
+    /// Whether the kernel drops a signal: the command is process 1, and has neither a handler for it, nor has blocked
+    /// or ignored it itself.
+    fn is_dropped(&self, number: i32) -> bool {
+        self.is_pid_one && !decides_about(self.child, number)
+    }
+
+    /// The command, if it is the child of an init. Later children of the init are orphans.
+    fn command_behind_init(&self) -> Option<Pid> {
+        if !self.has_init {
+            return None;
+        }
+        let children = file::read_text(format!("/proc/{0}/task/{0}/children", self.child)).ok()?;
+        children.split_whitespace().next()?.parse().ok().map(Pid::from_raw)
+    }
+
+    /// Whether the child has been stopped since this was last asked. `sandbox` stops with it, as nsenter(1) does.
+    fn is_stopped(&self) -> bool {
+        let Some(child) = rustix::process::Pid::from_raw(self.child.as_raw()) else { return false };
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
+        matches!(waitid(WaitId::Pid(child), options), Ok(Some(status)) if status.stopped())
     }
 
     fn reap(&mut self) -> Result<Ended> {
         let was_never_executed = self.executes && never_executed(self.child);
-        let status = waitpid(self.child, None);
+        let status = rustix::process::Pid::from_raw(self.child.as_raw())
+            .ok_or(rustix::io::Errno::CHILD)
+            .and_then(|child| waitpid(Some(child), WaitOptions::empty()));
         self.reaped = true;
         relay::end(&mut self.slots, relay::DRAIN_TIME);
         // Read before the cgroup is removed, because its counters are removed too.
@@ -190,22 +239,21 @@ impl Container {
         }
         self.slots.release_shares();
         self.journal.undo();
+        let status = status.map_err(|errno| {
+            Error::failed("cannot get the exit status of the command").call("wait4", errno)
+        })?;
+        let status = status.map(|(_, status)| (status.exit_status(), status.terminating_signal()));
         match status {
-            Ok(WaitStatus::Exited(_, status)) => Ok(Ended::Exited(status)),
-            Ok(WaitStatus::Signaled(_, signal, _)) if was_never_executed => {
-                Err(self.killed_before_exec(signal))
-            }
-            Ok(WaitStatus::Signaled(_, signal, _)) => Ok(Ended::Killed(signal as i32)),
-            Ok(other) => Err(Error::failed(format!("the command ended in an unexpected way: {other:?}"))),
-            Err(errno) => {
-                Err(Error::failed("cannot get the exit status of the command").call("wait4", errno))
-            }
+            Some((Some(status), _)) => Ok(Ended::Exited(status)),
+            Some((_, Some(signal))) if was_never_executed => Err(self.killed_before_exec(signal)),
+            Some((_, Some(signal))) => Ok(Ended::Killed(signal)),
+            other => Err(Error::failed(format!("the command ended in an unexpected way: {other:?}"))),
         }
     }
 
     /// The error for a child that was killed before execve(2). The gate is closed then too, as after execve(2).
-    fn killed_before_exec(&self, signal: Signal) -> Error {
-        let error = Error::failed(text_with("common.unborn", &[("signal", signal.as_str())]));
+    fn killed_before_exec(&self, number: i32) -> Error {
+        let error = Error::failed(text_with("common.unborn", &[("signal", &signal::name(number))]));
         match self.oom_kills {
             0 => error.why(text("common.unborn.why")),
             _ => error.why(text("common.unborn.oom")).todo(text("common.unborn.todo")),
@@ -266,26 +314,24 @@ impl Drop for Container {
     }
 }
 
-/// Whether a process is in the session of `sandbox`. The terminal sends its signals only to processes of its own session.
-fn shares_session(process: Pid) -> bool {
-    getsid(Some(process)).is_ok_and(|session| getsid(None) == Ok(session))
-}
-
 /// Whether a process was killed by a signal before it called execve(2): the flag PF_FORKNOEXEC (linux/sched.h) in
 /// /proc/PID/stat, proc_pid_stat(5). It must be read before the process is reaped.
 fn never_executed(process: Pid) -> bool {
-    let ended = waitid(Id::Pid(process), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
-    if !matches!(ended, Ok(WaitStatus::Signaled(..))) {
+    let Some(id) = rustix::process::Pid::from_raw(process.as_raw()) else { return false };
+    let ended = waitid(WaitId::Pid(id), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+    if !matches!(ended, Ok(Some(status)) if status.killed() || status.dumped()) {
         return false;
     }
     let stat = file::parse::<Stat>(format!("/proc/{process}/stat"));
     stat.is_ok_and(|stat| stat.flags & StatFlags::PF_FORKNOEXEC.bits() != 0)
 }
 
-fn send_signal(pidfd: BorrowedFd<'_>, signal: Signal) {
-    if let Some(signal) = rustix::process::Signal::from_named_raw(signal as i32) {
-        let _ = rustix::process::pidfd_send_signal(pidfd, signal);
-    }
+/// Whether a process has a handler for a signal, or has blocked or ignored it: the masks in /proc/PID/status.
+fn decides_about(process: Pid, number: i32) -> bool {
+    let status = file::parse::<Status>(format!("/proc/{process}/status"));
+    status.is_ok_and(|status| {
+        SignalSet::from_bits(status.sigcgt | status.sigblk | status.sigign).contains(number)
+    })
 }
 
 /// A shell makes its own process group the foreground process group of the terminal. If the shell was killed, that

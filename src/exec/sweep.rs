@@ -131,7 +131,7 @@ fn sweep_run(
     entries.retain(|entry| !is_elsewhere(entry));
     let undone = run_backwards(&entries, PATIENCE);
     removed.extend(undone.removed);
-    match damage {
+    match damage.or(undone.survivor) {
         Some(why) => Err(why),
         None if undone.is_complete && !is_out_of_reach => {
             journal::remove(run, name).map_err(|error| crate::error::io_text(&error))

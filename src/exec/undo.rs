@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::cgroup;
+use super::{cgroup, process};
 use crate::feature::Feature;
 use crate::network::bridge;
 use crate::observe::{mountinfo, proc};
@@ -20,6 +20,7 @@ use crate::text::printed;
 /// time to wait for the processes of an owner that was killed.
 pub(super) fn remove(undo: &Undo, patience: Duration) -> io::Result<bool> {
     let removed = match undo {
+        Undo::EndContainer { pid, started, namespaces } => process::end(*pid, *started, namespaces, patience),
         Undo::DeleteLink { name } => sys::netlink::delete_link(name).map_err(io::Error::from),
         Undo::RemoveBridge { name } => bridge::remove(name, patience),
         Undo::RemoveDirectory { path } => fs::remove_dir(path),
@@ -44,9 +45,10 @@ pub(super) fn remove(undo: &Undo, patience: Duration) -> io::Result<bool> {
 }
 
 /// A veth pair is also removed by the kernel, with the network namespace of its other end. Then the errno is ENODEV.
+/// ESRCH: a process has ended.
 fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-        || error.raw_os_error() == Some(libc::ENODEV)
+        || matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ESRCH))
 }
 
 /// What identifies an object: its inode, or the kernel's ID. None if it does not exist.
@@ -56,6 +58,9 @@ pub(super) fn identity(undo: &Undo) -> io::Result<Option<String>> {
         metadata => metadata.map(|metadata| Some(format!("{}:{}", metadata.dev(), metadata.ino()))),
     };
     Ok(match undo {
+        Undo::EndContainer { pid, started, .. } => {
+            process::started(*pid).filter(|found| found == started).map(|found| found.to_string())
+        }
         // Not from /sys/class/net: it lists the network namespace in which /sys was mounted, which may not be the
         // caller's.
         Undo::DeleteLink { name } => sys::netlink::find_link(name).map(|link| link.identity()),
@@ -77,6 +82,9 @@ pub(super) fn namespace_of(undo: &Undo) -> Option<String> {
     proc::namespace_link("/proc/self", undo.home()?).ok()
 }
 
+/// The name of the PID namespace in which the machine started. linux/proc_ns.h, PROC_PID_INIT_INO
+const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
+
 /// Whether a namespace still exists, as far as the caller can see: a process is in it, or it is bind-mounted, as by
 /// `ip netns`.
 pub(super) fn exists(namespace: &str) -> bool {
@@ -84,6 +92,12 @@ pub(super) fn exists(namespace: &str) -> bool {
         .split(':')
         .next()
         .and_then(|kind| Feature::NAMESPACES.iter().copied().find(|feature| feature.name() == kind));
+    // Only the initial PID namespace shows the processes of all others.
+    if kind == Some(Feature::Pid)
+        && proc::namespace_link("/proc/self", Feature::Pid).is_ok_and(|own| own != INITIAL_PID_NAMESPACE)
+    {
+        return true;
+    }
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let mut links = processes.filter_map(|entry| {
         let process = entry.path();

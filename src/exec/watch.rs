@@ -1,6 +1,5 @@
 //! What a caller of `exec` can observe while a plan is performed.
 
-use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::Ended;
@@ -42,7 +41,7 @@ pub trait Watch {
     fn unreached(&mut self, _port: Unreached) {}
 
     /// Called when the kernel discards a signal, because the command is process 1 and has no handler for it.
-    fn dropped(&mut self, _signal: Signal, _killed: bool) {}
+    fn dropped(&mut self, _signal: &str, _killed: bool) {}
 
     /// Called after the end of the command, if the OOM killer killed processes of its cgroup. `kills` is their number,
     /// `limit` the smallest memory limit of the cgroup and its ancestors, in bytes.

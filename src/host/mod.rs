@@ -12,6 +12,7 @@ pub mod program;
 pub mod resolver;
 pub mod run_directory;
 pub mod run_lock;
+pub mod streams;
 pub mod subordinate;
 pub mod sysfs;
 pub mod token;
@@ -25,6 +26,7 @@ pub use self::disk::Disk;
 pub use self::files::Files;
 pub use self::nameservers::Nameservers;
 pub use self::program::ProgramFile;
+pub use self::streams::StandardPipe;
 pub use self::subordinate::Subordinate;
 pub use self::sysfs::Sysfs;
 use crate::observe::{Unread, file};
@@ -67,6 +69,8 @@ pub struct Host {
     pub disks: Vec<(String, Result<Disk, String>)>,
     /// The disks on which weights have an effect, with the mechanism. They are read only if a spec sets a weight.
     pub weighers: Vec<(String, &'static str)>,
+    /// The pipes among standard input, output and error. They are looked at only if a spec changes the user.
+    pub pipes: Vec<StandardPipe>,
     /// The files that could not be read.
     pub unread: Unread,
 }
@@ -95,6 +99,7 @@ impl Host {
             nameservers: None,
             disks: Vec::new(),
             weighers: Vec::new(),
+            pipes: Vec::new(),
             unread: Unread::default(),
         }
     }

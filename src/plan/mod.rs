@@ -10,6 +10,7 @@ pub mod gate;
 mod intent;
 pub mod order;
 pub mod slots;
+mod streams;
 mod terminal;
 pub mod undo;
 
@@ -23,6 +24,7 @@ pub use self::call::Call;
 pub use self::context::Context;
 pub use self::draft::Draft;
 pub use self::intent::{Intent, Setting};
+pub use self::streams::plan_streams;
 pub use self::terminal::plan_terminal;
 use crate::error::Error;
 use crate::feature::{Feature, Purpose};

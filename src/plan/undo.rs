@@ -14,6 +14,17 @@ use crate::value::shell::quote;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Undo {
+    /// The processes of a container. If `sandbox` was killed and the command has cleared its parent-death signal, it
+    /// still runs.
+    EndContainer {
+        /// The PID of the command.
+        pid: i32,
+        /// When it was started, in clock ticks since the machine started: field 22 of /proc/PID/stat. It is its
+        /// identity.
+        started: u64,
+        /// The namespaces that were made for it: `net:[4026532281]`.
+        namespaces: Vec<String>,
+    },
     /// A network device. Its identity is its network namespace, index and hardware address. If it is one of a veth
     /// pair, the kernel removes the other one with it.
     DeleteLink {
@@ -94,6 +105,7 @@ impl Undo {
         match self {
             Undo::DeleteLink { .. } | Undo::RemoveBridge { .. } => Some(Feature::Net),
             Undo::RemoveSysv { .. } | Undo::RemoveQueue { .. } => Some(Feature::Ipc),
+            Undo::EndContainer { .. } => Some(Feature::Pid),
             Undo::RemoveDirectory { .. }
             | Undo::RemoveFile { .. }
             | Undo::Unmount { .. }
@@ -108,6 +120,7 @@ impl Undo {
 impl fmt::Display for Undo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Undo::EndContainer { pid, .. } => write!(f, "kill -KILL {pid}"),
             Undo::DeleteLink { name } | Undo::RemoveBridge { name } => {
                 write!(f, "ip link delete {}", quote(name))
             }

@@ -13,12 +13,12 @@ pub(crate) mod program;
 pub(crate) mod queue;
 pub(crate) mod sealed;
 pub(crate) mod seccomp;
+pub(crate) mod signal;
 pub(crate) mod sysv;
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, Signal};
 
 /// Takes ownership of a descriptor that this process has just received (SCM_RIGHTS).
 pub(crate) fn adopt(descriptor: RawFd) -> OwnedFd {
@@ -36,26 +36,6 @@ pub(crate) fn borrow(descriptor: RawFd) -> Result<BorrowedFd<'static>, Errno> {
     }
     // SAFETY: an agent never closes what it has opened, until it ends. A number that was never open gives EBADF.
     Ok(unsafe { BorrowedFd::borrow_raw(descriptor) })
-}
-
-/// Gives SIGCHLD its default action. A caller may have ignored it, and a process inherits that. The kernel then
-/// discards the exit status of each child, and waitpid(2) fails with ECHILD.
-pub(crate) fn default_child_signal() {
-    // SAFETY: SIG_DFL calls no code of this program.
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
-}
-
-/// Gives every signal its default action, also the signals that the C library reserves for itself. The caller may have
-/// ignored some of them, and an ignored signal stays ignored through execve(2).
-pub(crate) fn default_actions() {
-    // The kernel's struct sigaction with SIG_DFL, no flags, no restorer and an empty mask is all zeros.
-    let default = [0_u64; 4];
-    for signal in 1..=64 {
-        // SAFETY: the kernel reads 32 bytes, which live here, and expects a mask of 8 bytes. The default action calls
-        // no code of this program. SIGKILL and SIGSTOP give EINVAL, which does no harm: they always have their default
-        // action.
-        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), 0_usize, 8_usize) };
-    }
 }
 
 /// Whether the kernel started this program with more privileges than its caller had: it is set-user-ID, set-group-ID or
@@ -117,16 +97,6 @@ pub(crate) fn close_all_but(keep: &[RawFd]) {
         }
         first = end.saturating_add(1);
     }
-}
-
-/// Waits for one of these signals, which must be blocked. nix has only sigwait(3), and returns its errors as signals.
-///
-/// # Errors
-/// Those of sigwaitinfo(2).
-pub(crate) fn wait_for_signal(set: &SigSet) -> Result<Signal, Errno> {
-    // SAFETY: the set lives through the call. A null pointer means that no further information is wanted.
-    let number = unsafe { libc::sigwaitinfo(set.as_ref(), std::ptr::null_mut()) };
-    Errno::result(number).and_then(Signal::try_from)
 }
 
 /// Adds a byte to the input queue of a terminal, as if it had been typed: ioctl_tty(2), TIOCSTI.

@@ -197,21 +197,16 @@ fn make_read_only(part: [u64; 2]) -> Result<(), Errno> {
 
 /// Sets the program's file of this process. The kernel needs all other fields of the structure too.
 fn set_mm_map(code: [u64; 2], data: [u64; 2], program: &OwnedFd) -> Result<(), Errno> {
-    // SAFETY: sbrk(0) only reads. The C library sets the two variables before any code of this program runs, and this
-    // program never changes them. If there is an environment, its first pointer can be read.
-    let (brk, arguments, environment, name) = unsafe {
-        let end = libc::getauxval(libc::AT_EXECFN);
-        let first = if environ.is_null() { std::ptr::null() } else { *environ };
-        let environment = if first.is_null() { end } else { first as u64 };
-        (libc::sbrk(0) as u64, program_invocation_name as u64, environment, end)
-    };
+    // SAFETY: sbrk(0) only reads.
+    let brk = unsafe { libc::sbrk(0) } as u64;
+    let [name, environment, end] = strings();
     let map = PrctlMmMap {
         code,
         data,
         brk: [brk; 2],
-        stack: name,
-        arguments: [arguments, environment],
-        environment: [environment, name],
+        stack: end,
+        arguments: [name, environment],
+        environment: [environment, end],
         // The auxiliary vector does not change.
         auxv: 0,
         auxv_size: 0,
@@ -222,6 +217,42 @@ fn set_mm_map(code: [u64; 2], data: [u64; 2], program: &OwnedFd) -> Result<(), E
         libc::prctl(libc::PR_SET_MM, libc::PR_SET_MM_MAP, &raw const map, size_of::<PrctlMmMap>(), 0_usize)
     };
     Errno::result(done).map(|_| ())
+}
+
+/// The addresses of the strings with which the program was started: of the first argument, of the first variable of the
+/// environment, and of their end. The kernel puts all of them into one piece of the stack. execve(2)
+fn strings() -> [u64; 3] {
+    // SAFETY: the C library sets the two variables before any code of this program runs, and this program never changes
+    // them. If there is an environment, its first pointer can be read.
+    unsafe {
+        let end = libc::getauxval(libc::AT_EXECFN);
+        let first = if environ.is_null() { std::ptr::null() } else { *environ };
+        let environment = if first.is_null() { end } else { first as u64 };
+        [program_invocation_name as u64, environment, end]
+    }
+}
+
+/// Makes /proc/PID/cmdline of this process show only `name`, and /proc/PID/environ nothing. The arguments of `sandbox`
+/// and the environment of its caller do not belong to the container, in which every process can read the first.
+///
+/// It only writes to memory, so a seccomp filter cannot deny it. The last byte of the arguments is not a NUL
+/// afterwards. The kernel then takes them for one string that ends at its first NUL (fs/proc/base.c, setproctitle(3)).
+///
+/// For a process that never executes a program, and that reads neither its arguments nor its environment any more.
+pub(crate) fn hide_arguments(name: &str) {
+    let [start, environment, end] = strings();
+    let room = environment.saturating_sub(start) as usize;
+    if start == 0 || end < environment || room < name.len() + 2 {
+        return;
+    }
+    // SAFETY: the bytes from `start` to `end` are the strings that the kernel has put on the stack. They stay mapped and
+    // writable as long as the process lives, there is no other thread, and the caller no longer reads them.
+    unsafe {
+        let first = start as *mut u8;
+        std::ptr::write_bytes(first, 0, (end - start) as usize);
+        std::ptr::copy_nonoverlapping(name.as_ptr(), first, name.len());
+        first.add(room - 1).write(b' ');
+    }
 }
 
 /// The pages that contain a part.

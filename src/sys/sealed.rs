@@ -61,5 +61,7 @@ pub(crate) fn execute() -> Result<(), Errno> {
     let environment: Vec<CString> = variables
         .map(|(name, value)| string([name.into_vec(), value.into_vec()].join(&b'=')))
         .collect::<Result<_, _>>()?;
+    // The copy looks at the signals that it is started with, as this program did.
+    super::signal::restore()?;
     match execveat(&copy, c"", &arguments, &environment, AtFlags::AT_EMPTY_PATH)? {}
 }

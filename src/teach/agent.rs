@@ -131,7 +131,7 @@ impl Agent {
         let mut ready = [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)];
         let is_ready = poll(&mut ready, PollTimeout::ZERO).is_ok_and(|count| count > 0);
         if !is_ready {
-            let interrupt = Signals::block()?.next().filter(|signal| signal.ends());
+            let interrupt = Signals::block()?.next_end();
             return match interrupt {
                 Some(signal) => Err(Error::new(ExitKind::Interrupted(signal.number), signal.name())),
                 None => Ok(Progress::Works),

@@ -11,6 +11,7 @@ pub mod nftables;
 pub mod process;
 pub mod publish;
 pub mod restrict;
+pub mod stream;
 pub mod terminal;
 pub mod time;
 pub mod user;
@@ -53,6 +54,8 @@ pub enum Call {
     Time(time::TimeCall),
     /// The command's own terminal.
     Terminal(terminal::TerminalCall),
+    /// Pipes that are standard input, output or error.
+    Stream(stream::StreamCall),
     /// Restrictions: what a process gives up for good.
     Restrict(restrict::RestrictCall),
     /// Messages between the host and the child.
@@ -102,6 +105,7 @@ families! {
     Publish: publish::PublishCall,
     Time: time::TimeCall,
     Terminal: terminal::TerminalCall,
+    Stream: stream::StreamCall,
     Restrict: restrict::RestrictCall,
     Gate: gate::GateCall
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use serde::{Deserialize, Serialize};
 
@@ -152,7 +152,8 @@ pub enum ProcessCall {
     ExecuteCopy,
     /// close_range(2): marks every descriptor from 3 on as close-on-exec.
     CloseOnExec,
-    /// Resets all signals: default dispositions, and an empty mask.
+    /// Restores the signal dispositions and the mask that `sandbox` was started with. What the caller did not ignore has
+    /// its default disposition.
     DefaultSignals,
     /// execve(2).
     Exec {
@@ -201,9 +202,7 @@ impl fmt::Display for ProcessCall {
                 f.write_str("execveat(<sealed memfd>, \"\", argv, environ, AT_EMPTY_PATH)")
             }
             ProcessCall::CloseOnExec => f.write_str("close_range(3, 4294967295, CLOSE_RANGE_CLOEXEC)"),
-            ProcessCall::DefaultSignals => {
-                f.write_str("rt_sigaction(SIG*, SIG_DFL); rt_sigprocmask(SIG_SETMASK, [])")
-            }
+            ProcessCall::DefaultSignals => f.write_str(&sys::signal::restored()),
             ProcessCall::Exec { path, arguments, environment } => {
                 let arguments: Vec<String> = arguments.iter().map(shortened).collect();
                 let environment = match environment {
@@ -304,7 +303,7 @@ impl ProcessCall {
             ProcessCall::LeaveProgram { copied } => sys::program::leave(*copied).map(|()| 0),
             ProcessCall::ExecuteCopy => sys::sealed::execute().map(|()| 0),
             ProcessCall::CloseOnExec => sys::close_on_exec_from(3).map(|()| 0),
-            ProcessCall::DefaultSignals => default_signals().map(|()| 0),
+            ProcessCall::DefaultSignals => sys::signal::restore().map(|()| 0),
             ProcessCall::Exec { path, arguments, environment } => {
                 exec(path, arguments, environment.as_deref())
             }
@@ -356,13 +355,6 @@ fn clone_relay(slots: &mut Slots) -> Result<i64, Errno> {
             Ok(i64::from(pid.as_raw()))
         }
     }
-}
-
-/// Rust's runtime ignores SIGPIPE, the caller may have ignored other signals, and `sandbox` blocks the signals that it
-/// forwards.
-fn default_signals() -> Result<(), Errno> {
-    sys::default_actions();
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
 }
 
 fn exec(path: &Path, arguments: &[OsString], environment: Option<&[OsString]>) -> Result<i64, Errno> {

@@ -1,0 +1,179 @@
+//! Ends a container whose `sandbox` was killed.
+//!
+//! The kernel kills the command with `sandbox` by the parent-death signal. But it clears that signal when the command
+//! changes its user, executes a set-user-ID program, or asks for it by prctl(2). So the journal has the command's PID,
+//! and the next `sandbox` of any kind kills what still runs.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::feature::Feature;
+use crate::observe::{file, proc};
+use crate::sys::signal;
+
+/// How many times the processes are listed again: each time, only those are left that were created meanwhile.
+const ROUNDS: usize = 100;
+
+/// The fields of /proc/PID/stat that are needed here. proc_pid_stat(5)
+struct Found {
+    parent: i32,
+    /// When it started, in clock ticks since the machine started. With the PID it means one process for ever.
+    started: u64,
+    has_ended: bool,
+}
+
+impl Found {
+    fn read(pid: i32) -> Option<Found> {
+        let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+        // The name is in parentheses, and may contain any byte.
+        let end = stat.iter().rposition(|byte| *byte == b')')?;
+        let fields = file::text(stat[end + 1..].to_vec());
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        Some(Found {
+            has_ended: matches!(*fields.first()?, "Z" | "X"),
+            parent: fields.get(1)?.parse().ok()?,
+            started: fields.get(19)?.parse().ok()?,
+        })
+    }
+}
+
+/// When a process was started, in clock ticks since the machine started. None if it has ended.
+pub(super) fn started(pid: i32) -> Option<u64> {
+    Found::read(pid).filter(|found| !found.has_ended).map(|found| found.started)
+}
+
+/// The `new` namespaces of a process, as the names of their files: `net:[4026532281]`. An ordinary user may not read
+/// them where the process is undumpable. Then only the kind is known, as `net:`.
+pub(super) fn namespaces_of(pid: i32, new: &[Feature]) -> Vec<String> {
+    new.iter().map(|kind| link(pid, *kind).unwrap_or_else(|| format!("{kind}:"))).collect()
+}
+
+/// Kills a container: its command `pid`, and before it everything that belongs to it. Those are the command's
+/// descendants, and the processes in `namespaces`, which were made for this container. Waits at most `patience` for
+/// the command's end.
+///
+/// If the command is process 1 of a PID namespace, the kernel kills all processes of that namespace with it.
+///
+/// # Errors
+/// Those of pidfd_send_signal(2). ETIMEDOUT: it has not ended yet, because it waits for a disk.
+pub(super) fn end(pid: i32, since: u64, namespaces: &[String], patience: Duration) -> io::Result<()> {
+    let gone = || io::Error::from(io::ErrorKind::NotFound);
+    let command = open(pid, since).ok_or_else(gone)?;
+    if !namespaces.iter().any(|name| name.starts_with("pid:")) {
+        // Stopped, it creates no process meanwhile, and its namespaces stay its own.
+        signal::send(command.as_fd(), libc::SIGSTOP)?;
+        for _ in 0..ROUNDS {
+            let members = members(pid, namespaces);
+            if members.is_empty() {
+                break;
+            }
+            for (member, since) in members {
+                if let Some(pidfd) = open(member, since) {
+                    signal::send(pidfd.as_fd(), libc::SIGKILL)?;
+                    let _ = wait_for_end(&pidfd, patience);
+                }
+            }
+        }
+    }
+    signal::send(command.as_fd(), libc::SIGKILL)?;
+    wait_for_end(&command, patience)
+}
+
+/// A pidfd of the process with this PID and start time. It never refers to another process.
+fn open(pid: i32, since: u64) -> Option<OwnedFd> {
+    let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+    (started(pid) == Some(since)).then_some(pidfd)
+}
+
+fn wait_for_end(pidfd: &OwnedFd, patience: Duration) -> io::Result<()> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut ready = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut ready, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Ok(0) => return Err(Errno::ETIMEDOUT.into()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+            Ok(_) => return Ok(()),
+        }
+    }
+}
+
+/// The processes that belong to the command, without itself, each with its start time.
+fn members(command: i32, namespaces: &[String]) -> Vec<(i32, u64)> {
+    // Only namespaces in which the command still is: they have existed since the start, so their names still mean them.
+    let kept: Vec<(Feature, &String)> = namespaces
+        .iter()
+        .filter_map(|name| Some((kind_of(name)?, name)))
+        .filter(|(kind, name)| link(command, *kind).as_ref() == Some(*name))
+        .collect();
+    let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let all: Vec<(i32, Found)> =
+        pids.filter_map(|pid| Some((pid, Found::read(pid)?))).filter(|(_, found)| !found.has_ended).collect();
+    let mut ours = BTreeSet::from([command]);
+    ours.extend(
+        all.iter()
+            .map(|(pid, _)| *pid)
+            .filter(|pid| kept.iter().any(|(kind, name)| link(*pid, *kind).as_ref() == Some(*name))),
+    );
+    // Each pass adds one generation of descendants.
+    loop {
+        let known = ours.len();
+        let children: Vec<i32> =
+            all.iter().filter(|(_, found)| ours.contains(&found.parent)).map(|(pid, _)| *pid).collect();
+        ours.extend(children);
+        if ours.len() == known {
+            break;
+        }
+    }
+    let own = std::process::id().cast_signed();
+    let is_member = |pid: i32| ours.contains(&pid) && pid != command && pid != own;
+    all.into_iter().filter(|(pid, _)| is_member(*pid)).map(|(pid, found)| (pid, found.started)).collect()
+}
+
+fn kind_of(namespace: &str) -> Option<Feature> {
+    let kind = namespace.split(':').next()?;
+    Feature::NAMESPACES.iter().copied().find(|feature| feature.name() == kind)
+}
+
+fn link(pid: i32, kind: Feature) -> Option<String> {
+    proc::namespace_link(&format!("/proc/{pid}"), kind).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_known_by_its_pid_and_its_start() {
+        let own = std::process::id().cast_signed();
+        let since = started(own).unwrap();
+        assert!(open(own, since).is_some());
+        assert!(open(own, since + 1).is_none());
+        let error = end(own, since + 1, &[], Duration::ZERO).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn the_members_are_the_descendants() {
+        let mut shell = std::process::Command::new("sh").args(["-c", "sleep 60 & wait"]).spawn().unwrap();
+        let pid = shell.id().cast_signed();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while members(pid, &[]).is_empty() {
+            assert!(Instant::now() < deadline, "the shell starts a process");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let child = members(pid, &[])[0];
+        end(pid, started(pid).unwrap(), &[], Duration::from_secs(5)).unwrap();
+        assert!(started(child.0) != Some(child.1));
+        shell.wait().unwrap();
+    }
+}

@@ -1,0 +1,41 @@
+//! The pipes among the standard descriptors of the caller.
+
+use rustix::fs::{FileType, fstat, fstatfs};
+use rustix::stdio::{stderr, stdin, stdout};
+
+/// The magic number of the filesystem of pipe(2). A pipe with a name (fifo(7)) belongs to another one. linux/magic.h
+const PIPEFS_MAGIC: i128 = 0x5049_5045;
+
+/// A standard descriptor that is a pipe without a name. When its last descriptor is closed, the pipe is gone, and so its
+/// owner and its mode may be changed. A terminal, a file or a named pipe would stay changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StandardPipe {
+    /// 0, 1 or 2.
+    pub descriptor: i32,
+    /// Its owner.
+    pub owner: u32,
+    /// Its mode, without the type.
+    pub mode: u32,
+}
+
+impl StandardPipe {
+    /// Looks at the three descriptors. Two of them can be the same pipe, as with `2>&1`; then only the first is listed.
+    pub fn gather() -> Vec<StandardPipe> {
+        let mut seen = Vec::new();
+        let mut pipes = Vec::new();
+        for (descriptor, file) in [(0, stdin()), (1, stdout()), (2, stderr())] {
+            let Ok(stat) = fstat(file) else { continue };
+            let is_nameless =
+                fstatfs(file).is_ok_and(|filesystem| i128::from(filesystem.f_type) == PIPEFS_MAGIC);
+            if FileType::from_raw_mode(stat.st_mode) != FileType::Fifo
+                || !is_nameless
+                || seen.contains(&stat.st_ino)
+            {
+                continue;
+            }
+            seen.push(stat.st_ino);
+            pipes.push(StandardPipe { descriptor, owner: stat.st_uid, mode: stat.st_mode & 0o7777 });
+        }
+        pipes
+    }
+}

@@ -1,0 +1,140 @@
+//! A container ends with its `sandbox`, even if `sandbox` is killed and the command has cleared its parent-death signal.
+//!
+//! Inputs of the same kind, all below: a change of user by setpriv(1), by `run_as` inside a shell, by prctl(2); with a new
+//! PID namespace, without one, with children in new sessions; for a feature, `run`, and an init, where process 1 is ours
+//! and everything ends at once. What is removed is reported by the next command, and only that.
+
+mod support;
+
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use support::{alone, child_named, is_root, run, sandbox, skip, text};
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
+}
+
+fn start(words: &[&str]) -> Child {
+    sandbox(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn kill(mut sandbox: Child) {
+    sandbox.kill().unwrap();
+    sandbox.wait().unwrap();
+}
+
+/// A command that clears its parent-death signal, and then sleeps. As root a change of user clears it. An ordinary user
+/// asks for it by prctl(PR_SET_PDEATHSIG, 0).
+fn clearing(then: &[&str]) -> Vec<String> {
+    let clear: &[&str] = match is_root() {
+        true => &["setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups"],
+        false => &["setpriv", "--pdeathsig", "clear"],
+    };
+    clear.iter().chain(then).map(|word| (*word).to_owned()).collect()
+}
+
+#[test]
+fn the_next_command_ends_what_outlived_its_sandbox() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let spec = directory.path().join("box.yaml");
+    std::fs::write(&spec, "pid:\nnet:\ncommand: [\"true\"]\n").unwrap();
+    let spec = spec.to_str().unwrap();
+    for words in [&["run", spec, "-q"][..], &["pid", "-q"], &["net", "-q"], &["uts", "-q"]] {
+        let command = clearing(&["sleep", "61"]);
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
+        let sandbox = start(&[words, &["--"], &command].concat());
+        let sleep = child_named(sandbox.id(), "sleep");
+        // A running container is left alone.
+        let gc = run(&["gc"]);
+        assert!(!text(&gc.stdout).contains("kill"), "{}", text(&gc.stdout));
+        kill(sandbox);
+        // The next command of any kind ends it, and `gc` says so.
+        let gc = run(&["gc"]);
+        let said = text(&gc.stdout);
+        assert!(said.contains(&format!("kill -KILL {sleep}\n")), "{words:?}: {said} {}", text(&gc.stderr));
+        assert!(!is_alive(sleep), "{words:?}");
+        let gc = run(&["gc"]);
+        assert!(!text(&gc.stdout).contains("kill"), "{}", text(&gc.stdout));
+    }
+}
+
+#[test]
+fn its_children_in_other_sessions_end_too() {
+    let _alone = alone();
+    for words in [&["pid", "-q"][..], &["net", "-q"], &["uts", "-q"]] {
+        let command = clearing(&["bash", "-c", "setsid sleep 62 & sleep 63"]);
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
+        let sandbox = start(&[words, &["--"], &command].concat());
+        let shell = child_named(sandbox.id(), "bash");
+        let children = || {
+            let list =
+                std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap_or_default();
+            list.split_whitespace().map(|pid| pid.parse::<u32>().unwrap()).collect::<Vec<_>>()
+        };
+        wait_until("two children", || children().len() == 2);
+        let all = children();
+        kill(sandbox);
+        assert!(is_alive(shell) && all.iter().all(|pid| is_alive(*pid)), "{words:?}: the signal was cleared");
+        assert!(run(&["uts", "-q", "--", "true"]).status.success());
+        assert!(!is_alive(shell), "{words:?}");
+        wait_until("the children end", || !all.iter().any(|pid| is_alive(*pid)));
+    }
+}
+
+#[test]
+fn behind_an_init_everything_ends_at_once() {
+    let command = clearing(&["sleep", "64"]);
+    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    let sandbox = start(&[&["pid", "-q", "--init", "--"], &command[..]].concat());
+    let sleep = child_named(child_named(sandbox.id(), "sandbox"), "sleep");
+    kill(sandbox);
+    wait_until("the init ends, and the kernel kills the others", || !is_alive(sleep));
+}
+
+#[test]
+fn an_ordinary_end_leaves_no_journal_and_nothing_to_end() {
+    let _alone = alone();
+    for words in [&["uts", "-q"][..], &["pid", "-q"], &["pid", "-q", "--init"]] {
+        assert!(run(&[words, &["--", "true"]].concat()).status.success());
+        assert_eq!(run(&[words, &["--", "false"]].concat()).status.code(), Some(1));
+    }
+    assert!(!text(&run(&["gc"]).stdout).contains("kill"));
+}
+
+/// The arguments and the environment of `sandbox` may hold a secret of its caller.
+#[test]
+fn an_init_shows_nothing_of_its_caller() {
+    let script = "od -An -c /proc/1/cmdline; cat /proc/1/environ 2>/dev/null | tr -d '\\0'; cat /proc/self/cmdline | tr '\\0' ' '";
+    for words in [&["pid", "-q", "--init"][..], &["pid", "--show-proc", "--init"]] {
+        let output = sandbox(&[words, &["--", "sh", "-c", script, "secret argument"]].concat())
+            .env("SECRET", "of the caller")
+            .output()
+            .unwrap();
+        let inside = text(&output.stdout);
+        let lines: Vec<&str> = inside.lines().collect();
+        assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["i", "n", "i", "t", "\\0"], "{inside}");
+        assert_eq!(lines[1..], ["cat /proc/self/cmdline "], "{inside}");
+    }
+    // The command has the environment of the caller.
+    let output =
+        sandbox(&["pid", "-q", "--init", "--", "sh", "-c", "echo $SECRET"]).env("SECRET", "fish").output();
+    assert_eq!(text(&output.unwrap().stdout), "fish\n");
+    // A container from a spec. xargs(1) removes the backslash of \\0.
+    let spec = "init: true\nrootfs: host\ncommand: [sh, -c, \"od -An -c /proc/1/cmdline | xargs\"]\n";
+    let output = support::feed(&mut sandbox(&["run", "-", "-q"]), spec);
+    if !output.status.success() && !is_root() {
+        return skip("an_init_shows_nothing_of_its_caller", &text(&output.stderr));
+    }
+    assert_eq!(text(&output.stdout).trim(), "i n i t 0", "{}", text(&output.stderr));
+}
