@@ -82,7 +82,7 @@ pub struct Hierarchy {
     /// The path of the process's cgroup, from /proc/PID/cgroup.
     pub path: PathBuf,
     /// Where that cgroup is, seen from the mount point.
-    pub place: Place,
+    pub place: CgroupPlace,
 }
 
 impl Hierarchy {
@@ -90,8 +90,8 @@ impl Hierarchy {
     pub fn own(&self) -> Option<PathBuf> {
         match &self.place {
             // Without a final slash, which `join` would add: the path is compared as text too.
-            Place::Below(path) if path.as_os_str().is_empty() => Some(self.mount.clone()),
-            Place::Below(path) => Some(self.mount.join(path)),
+            CgroupPlace::Below(path) if path.as_os_str().is_empty() => Some(self.mount.clone()),
+            CgroupPlace::Below(path) => Some(self.mount.join(path)),
             _ => None,
         }
     }
@@ -99,7 +99,7 @@ impl Hierarchy {
 
 /// Where the cgroup of a process is, seen from the mount point of its hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum CgroupPlace {
     /// At this path below the mount point. The path is empty if it is the mount point itself.
     Below(PathBuf),
     /// Above the mount point: only a part of the process's cgroup is mounted.
@@ -121,20 +121,20 @@ fn levels_up(path: &Path) -> (usize, PathBuf) {
 ///
 /// If that root is below the mount point, the kernel shows neither its name nor those between them. The cgroup is then
 /// searched: it is the one that has the process `pid`.
-fn place_of(path: &Path, root: &Path, mount: &Path, pid: Option<u32>) -> Place {
+fn place_of(path: &Path, root: &Path, mount: &Path, pid: Option<u32>) -> CgroupPlace {
     let ((up, rest), (root_up, root_rest)) = (levels_up(path), levels_up(root));
     match up.cmp(&root_up) {
         Ordering::Equal => match rest.strip_prefix(&root_rest) {
-            Ok(below) => Place::Below(below.to_owned()),
-            Err(_) if root_rest.starts_with(&rest) => Place::Above,
-            Err(_) => Place::Elsewhere,
+            Ok(below) => CgroupPlace::Below(below.to_owned()),
+            Err(_) if root_rest.starts_with(&rest) => CgroupPlace::Above,
+            Err(_) => CgroupPlace::Elsewhere,
         },
-        Ordering::Greater if rest.as_os_str().is_empty() => Place::Above,
+        Ordering::Greater if rest.as_os_str().is_empty() => CgroupPlace::Above,
         Ordering::Less if root_rest.as_os_str().is_empty() => {
             let found = pid.and_then(|pid| search(mount, root_up - up, &rest, pid));
-            found.map_or(Place::Elsewhere, Place::Below)
+            found.map_or(CgroupPlace::Elsewhere, CgroupPlace::Below)
         }
-        _ => Place::Elsewhere,
+        _ => CgroupPlace::Elsewhere,
     }
 }
 
@@ -303,12 +303,12 @@ mod tests {
     #[test]
     fn in_a_cgroup_namespace_the_visible_root_is_not_the_real_root() {
         let place = |path: &str, root: &str| place_of(path.as_ref(), root.as_ref(), "/none".as_ref(), None);
-        assert_eq!(place("/", "/"), Place::Below("".into()));
-        assert_eq!(place("/../b", "/.."), Place::Below("b".into()));
+        assert_eq!(place("/", "/"), CgroupPlace::Below("".into()));
+        assert_eq!(place("/../b", "/.."), CgroupPlace::Below("b".into()));
         // Only a part of the process's cgroup is mounted.
-        assert_eq!(place("/a", "/a/b"), Place::Above);
-        assert_eq!(place("/..", "/"), Place::Above);
-        assert_eq!(place("/../b", "/"), Place::Elsewhere);
+        assert_eq!(place("/a", "/a/b"), CgroupPlace::Above);
+        assert_eq!(place("/..", "/"), CgroupPlace::Above);
+        assert_eq!(place("/../b", "/"), CgroupPlace::Elsewhere);
         // The kernel hides the names between the mount point and the root of the namespace.
         let mount = std::env::temp_dir().join(format!("sandbox-search-{}", std::process::id()));
         for (directory, members) in [("a/x", "1"), ("a/y", "7\n8"), ("b", "9")] {
@@ -316,10 +316,10 @@ mod tests {
             std::fs::write(mount.join(directory).join("cgroup.procs"), members).unwrap();
         }
         let place = |path: &str, root: &str, pid| place_of(path.as_ref(), root.as_ref(), &mount, Some(pid));
-        assert_eq!(place("/", "/../..", 8), Place::Below("a/y".into()));
-        assert_eq!(place("/", "/..", 9), Place::Below("b".into()));
-        assert_eq!(place("/x", "/..", 1), Place::Below("a/x".into()));
-        assert_eq!(place("/", "/../..", 9), Place::Elsewhere);
+        assert_eq!(place("/", "/../..", 8), CgroupPlace::Below("a/y".into()));
+        assert_eq!(place("/", "/..", 9), CgroupPlace::Below("b".into()));
+        assert_eq!(place("/x", "/..", 1), CgroupPlace::Below("a/x".into()));
+        assert_eq!(place("/", "/../..", 9), CgroupPlace::Elsewhere);
         std::fs::remove_dir_all(mount).unwrap();
     }
 
@@ -340,7 +340,7 @@ mod tests {
             mount: mount.into(),
             root: "/".into(),
             path: "/".into(),
-            place: Place::Below("".into()),
+            place: CgroupPlace::Below("".into()),
         };
         let hybrid = [of(Version::V2, &["hugetlb", "io"], "/u"), of(Version::V1, &["rw", "memory"], "/m")];
         let mount = |controller| find(&hybrid, controller).map(|found| found.mount.to_str().unwrap());

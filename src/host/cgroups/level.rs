@@ -8,7 +8,7 @@ use nix::unistd::AccessFlags;
 use super::ceiling::{self, Ceiling};
 use super::{CgroupParent, Obstacle};
 use crate::observe::Unread;
-use crate::observe::hierarchy::{Controller, Hierarchy, Place, Version, controllers_in};
+use crate::observe::hierarchy::{CgroupPlace, Controller, Hierarchy, Version, controllers_in};
 use crate::text::printed;
 
 /// The directory in which a cgroup with these controllers is made.
@@ -51,7 +51,7 @@ fn levels(hierarchy: &Hierarchy) -> Result<Vec<PathBuf>, Obstacle> {
             let above = own.ancestors().take_while(|directory| directory.starts_with(mount));
             Ok(above.map(Path::to_owned).collect())
         }
-        (Place::Above, None) => Ok(vec![mount.clone()]),
+        (CgroupPlace::Above, None) => Ok(vec![mount.clone()]),
         _ => Err(Obstacle::Elsewhere(hierarchy.path.clone(), mount.clone())),
     }
 }
@@ -239,7 +239,7 @@ mod tests {
             mount: mount.clone(),
             root: "/".into(),
             path: format!("/{own}").into(),
-            place: Place::Below(own.into()),
+            place: CgroupPlace::Below(own.into()),
         };
         (mount, hierarchy)
     }
