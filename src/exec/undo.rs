@@ -23,6 +23,9 @@ pub(super) fn remove(undo: &Undo, patience: Duration) -> io::Result<bool> {
         Undo::EndContainer { pid, started, namespaces } => process::end(*pid, *started, namespaces, patience),
         Undo::DeleteLink { name } => sys::netlink::delete_link(name).map_err(io::Error::from),
         Undo::RemoveBridge { name } => bridge::remove(name, patience),
+        Undo::RemoveTables { comment } => sys::nftables::find_tables(comment)
+            .and_then(|tables| sys::nftables::delete_tables(&tables))
+            .map_err(io::Error::from),
         Undo::RemoveDirectory { path } => fs::remove_dir(path),
         Undo::RemoveFile { path } => fs::remove_file(path),
         Undo::Unmount { path } => match nix::mount::umount2(path, nix::mount::MntFlags::MNT_DETACH) {
@@ -65,6 +68,10 @@ pub(super) fn identity(undo: &Undo) -> io::Result<Option<String>> {
         // caller's.
         Undo::DeleteLink { name } => sys::netlink::find_link(name).map(|link| link.identity()),
         Undo::RemoveBridge { name } => bridge::find(name).map(|link| link.identity()),
+        // The comment is unique, so it is the identity, too.
+        Undo::RemoveTables { comment } => {
+            (!sys::nftables::find_tables(comment)?.is_empty()).then(|| comment.clone())
+        }
         Undo::RemoveDirectory { path }
         | Undo::RemoveFile { path }
         | Undo::Unmount { path }

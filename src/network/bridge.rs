@@ -10,8 +10,9 @@
 //!   hardware address is dropped.
 //! - A machine that uses the host as its router reaches no container: only answers are forwarded to a container. If
 //!   forwarding was off before, the host forwards nothing else either.
-//! - When `sandbox` ends, however it ends, the kernel removes the tables with the rules. Each run has its own tables.
-//!   They are named after its address, so the name is also the claim to that address.
+//! - Each run has its own tables with the rules. They are named after its address, so the name is also the claim to that
+//!   address. They stay until the container has ended and its port is removed: if `sandbox` is killed, the next command
+//!   removes them in this order.
 //! - Each run holds a shared lock. The last run is the one that can get an exclusive lock at its end. It removes the
 //!   bridge, and turns forwarding off if it was off before.
 //!
@@ -129,12 +130,12 @@ pub(crate) fn plan(bridge: &Bridge, draft: &mut Draft) {
         return refuse(draft, what, text("net.subnet.why"), vec![text("net.subnet.todo")]);
     };
     let gateway = Ipv4Addr::from(u32::from(network) + 1);
-    plan_bridge(network, gateway, draft);
+    plan_bridge(network, gateway, &bridge.port, draft);
     plan_port(&bridge.port, gateway, draft);
 }
 
 /// The bridge, and a claim to one address of its network.
-fn plan_bridge(network: Ipv4Addr, gateway: Ipv4Addr, draft: &mut Draft) {
+fn plan_bridge(network: Ipv4Addr, gateway: Ipv4Addr, port: &str, draft: &mut Draft) {
     let (at, name, net) = (Phase::Bridge, NAME.to_owned(), Feature::Net);
     // A process that removes the bridge holds the lock only for milliseconds.
     let lock = FileCall::LockShared { name: run_lock::of_bridge(), seconds: 5 };
@@ -151,7 +152,10 @@ fn plan_bridge(network: Ipv4Addr, gateway: Ipv4Addr, draft: &mut Draft) {
         NetCall::Enable { setting: FORWARDING.into(), note: forwarding_was_off() }.into(),
         "net.forward.why",
     );
-    step(NftablesCall::ClaimAddress { network, table: forwarding_rules() }.into(), "net.claim.why");
+    // Undone last but one, after the port, and with both tables of the run: the container never has a port without them.
+    let undo = Undo::RemoveTables { comment: port.to_owned() };
+    let claim = NftablesCall::ClaimAddress { network, table: forwarding_rules(port) };
+    draft.undoable(at, Actor::Host, net, claim, "net.claim.why", undo);
 }
 
 /// The veth pair between the bridge and the container.
@@ -185,7 +189,7 @@ fn forwarding_was_off() -> DeviceAlias {
 
 /// The packets that the host forwards. Only answers are forwarded to the container. If forwarding was off before, a
 /// packet is dropped if it neither comes from the bridge nor goes to it.
-fn forwarding_rules() -> Table {
+fn forwarding_rules(port: &str) -> Table {
     use Statement::{
         Accept, Drop, IpDestination, IpSource, KnownConnection, Masquerade, NotReceivedBy, NotSentBy,
     };
@@ -200,6 +204,7 @@ fn forwarding_rules() -> Table {
     Table {
         family: TableFamily::Ip,
         name: "sandbox-<address>".into(),
+        comment: port.to_owned(),
         chains: chains
             .into_iter()
             .map(|(name, hook, rules)| Chain { name: name.into(), hook, drops: false, rules })
@@ -220,6 +225,7 @@ fn port_rules(port: &str) -> Table {
     Table {
         family: TableFamily::Netdev,
         name: "sandbox-<address>".into(),
+        comment: port.to_owned(),
         chains: vec![Chain { name: "ingress".into(), hook, drops: true, rules }],
     }
 }

@@ -90,8 +90,6 @@ pub struct Slots {
     /// `<address>`: the address that was claimed for the container. It is claimed before the clone, so the child has a
     /// copy of it.
     pub address: Option<Ipv4Addr>,
-    /// The socket that owns the container's tables of nf_tables. The kernel removes the tables when it is closed.
-    pub tables: Option<OwnedFd>,
     /// The descriptors from which the new root is built.
     pub held: BTreeMap<Held, OwnedFd>,
 }

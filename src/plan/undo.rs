@@ -37,6 +37,11 @@ pub enum Undo {
         /// Its name.
         name: String,
     },
+    /// The tables of nf_tables with this comment. It is the name of the container's port, which is random.
+    RemoveTables {
+        /// The comment.
+        comment: String,
+    },
     /// An empty directory.
     RemoveDirectory {
         /// Its path.
@@ -103,7 +108,9 @@ impl Undo {
     /// not exist. A path belongs to none: the inode proves to what it leads.
     pub fn home(&self) -> Option<Feature> {
         match self {
-            Undo::DeleteLink { .. } | Undo::RemoveBridge { .. } => Some(Feature::Net),
+            Undo::DeleteLink { .. } | Undo::RemoveBridge { .. } | Undo::RemoveTables { .. } => {
+                Some(Feature::Net)
+            }
             Undo::RemoveSysv { .. } | Undo::RemoveQueue { .. } => Some(Feature::Ipc),
             Undo::EndContainer { .. } => Some(Feature::Pid),
             Undo::RemoveDirectory { .. }
@@ -123,6 +130,9 @@ impl fmt::Display for Undo {
             Undo::EndContainer { pid, .. } => write!(f, "kill -KILL {pid}"),
             Undo::DeleteLink { name } | Undo::RemoveBridge { name } => {
                 write!(f, "ip link delete {}", quote(name))
+            }
+            Undo::RemoveTables { comment } => {
+                write!(f, "send(<nftables>, {{NFT_MSG_DELTABLE, each with comment {comment:?}}})")
             }
             Undo::RemoveDirectory { path }
             | Undo::RemoveGroup { path }

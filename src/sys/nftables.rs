@@ -1,24 +1,27 @@
 //! nf_tables, the kernel's packet filter: the netlink(7) messages that nft(8) sends, as far as `sandbox` needs them.
 //! Nothing here is unsafe. linux/netfilter/nf_tables.h
 //!
-//! A table is owned by the socket that created it (NFT_TABLE_F_OWNER, Linux 5.12). The kernel removes the table when
-//! that socket is closed. So no table is left, however its owner ends.
+//! A table has a comment, by which its creator finds it again. nft(8) prints it. NFTA_TABLE_USERDATA, Linux 5.10
+//!
+//! A table could also be owned by the socket that created it (NFT_TABLE_F_OWNER). The kernel would then remove it when
+//! `sandbox` is killed, but the container can still run at that moment, and would be without its firewall.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use libc::{
     NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFNL_SUBSYS_NFTABLES, NFT_CMP_EQ, NFT_CMP_NEQ, NFT_CT_STATE,
-    NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWTABLE, NFT_REG_1, NFT_REG_VERDICT, NLA_ALIGNTO,
-    NLA_F_NESTED, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NLMSG_ERROR, c_int,
+    NFT_MSG_DELTABLE, NFT_MSG_GETTABLE, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE, NFT_MSG_NEWTABLE, NFT_REG_1,
+    NFT_REG_VERDICT, NLA_ALIGNTO, NLA_F_NESTED, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP,
+    NLM_F_EXCL, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, c_int,
 };
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
-// Constants of linux/netfilter/nf_tables.h that the libc crate does not have: the types of attributes, and one flag.
+// Constants of linux/netfilter/nf_tables.h that the libc crate does not have: the types of attributes.
 const NFTA_LIST_ELEM: u16 = 1;
 const NFTA_TABLE_NAME: u16 = 1;
-const NFTA_TABLE_FLAGS: u16 = 2;
-const NFT_TABLE_F_OWNER: c_int = 2;
+const NFTA_TABLE_HANDLE: u16 = 4;
+const NFTA_TABLE_USERDATA: u16 = 6;
 const NFTA_CHAIN_TABLE: u16 = 1;
 const NFTA_CHAIN_NAME: u16 = 3;
 const NFTA_CHAIN_HOOK: u16 = 4;
@@ -58,7 +61,10 @@ const NFTA_VERDICT_CODE: u16 = 1;
 pub(crate) const ESTABLISHED: u32 = 1 << 1;
 pub(crate) const RELATED: u32 = 1 << 2;
 
-/// Opens a socket that owns the tables that are created through it.
+/// The type of a comment in the data that a program may store with a table. libnftnl/udata.h
+const COMMENT: u8 = 0;
+
+/// Opens a socket for messages about tables.
 ///
 /// # Errors
 /// EPROTONOSUPPORT: a kernel without CONFIG_NETFILTER_NETLINK.
@@ -195,7 +201,81 @@ impl NetlinkAttributes {
     }
 }
 
-/// The messages that create one table. The kernel carries out all of them or none.
+/// The data with a comment, as nft(8) stores it: type, length, text, NUL.
+fn user_data(comment: &str) -> Vec<u8> {
+    let mut data = vec![COMMENT, comment.len() as u8 + 1];
+    data.extend(comment.bytes());
+    data.push(0);
+    data
+}
+
+/// A table that exists in the caller's network namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FoundTable {
+    /// NFPROTO_*.
+    family: c_int,
+    /// The kernel's number for it. The kernel does not use a number again.
+    handle: Vec<u8>,
+}
+
+/// The tables with this comment. NFT_MSG_GETTABLE
+///
+/// # Errors
+/// Those of [`open`]. EPERM: no CAP_NET_ADMIN here.
+pub(crate) fn find_tables(comment: &str) -> Result<Vec<FoundTable>, Errno> {
+    let socket = open()?;
+    let mut request = Batch::of(libc::NFPROTO_UNSPEC, "");
+    let kind = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE;
+    request.message(kind, NLM_F_REQUEST | NLM_F_DUMP, request.family, 0, &NetlinkAttributes::default());
+    send(socket.as_raw_fd(), &request.bytes, MsgFlags::empty())?;
+    let (wanted, mut found, mut buffer) = (user_data(comment), Vec::new(), vec![0; 16 << 10]);
+    loop {
+        let length = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+        if length == 0 {
+            return Err(Errno::EPROTO);
+        }
+        for (kind, body) in messages(&buffer[..length]) {
+            match kind {
+                NLMSG_DONE => return Ok(found),
+                NLMSG_ERROR => return Err(code(body).map_or(Errno::EPROTO, |code| Errno::from_raw(-code))),
+                _ => found.extend(found_table(body, &wanted)),
+            }
+        }
+    }
+}
+
+/// The table in the body of a message, struct nfgenmsg and attributes, if it has this data.
+fn found_table(body: &[u8], data: &[u8]) -> Option<FoundTable> {
+    let (mut handle, mut is_ours) = (None, false);
+    let mut rest = body.get(4..)?;
+    while let [a, b, c, d, ..] = *rest {
+        let length = usize::from(u16::from_ne_bytes([a, b]));
+        let value = rest.get(4..length)?;
+        match u16::from_ne_bytes([c, d]) {
+            NFTA_TABLE_HANDLE => handle = Some(value.to_vec()),
+            NFTA_TABLE_USERDATA => is_ours = value == data,
+            _ => {}
+        }
+        rest = rest.get(length.next_multiple_of(NLA_ALIGNTO as usize)..).unwrap_or_default();
+    }
+    handle.filter(|_| is_ours).map(|handle| FoundTable { family: c_int::from(body[0]), handle })
+}
+
+/// Removes tables with all that they contain. NFT_MSG_DELTABLE
+///
+/// # Errors
+/// ENOENT: one of them does not exist any more. EPERM: no CAP_NET_ADMIN here.
+pub(crate) fn delete_tables(tables: &[FoundTable]) -> Result<(), Errno> {
+    let mut batch = Batch::of(libc::NFPROTO_UNSPEC, "");
+    batch.boundary(NFNL_MSG_BATCH_BEGIN);
+    for table in tables {
+        batch.family = table.family;
+        batch.change(NFT_MSG_DELTABLE, 0, |a| a.bytes(NFTA_TABLE_HANDLE, &table.handle));
+    }
+    batch.send(&open()?)
+}
+
+/// The messages that create one table, or remove some. The kernel carries out all of them or none.
 #[derive(Debug)]
 pub(crate) struct Batch<'a> {
     /// NFPROTO_*.
@@ -206,13 +286,17 @@ pub(crate) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Begins with an empty table of this address family, NFPROTO_*, and this name.
-    pub(crate) fn new(family: c_int, table: &'a str) -> Self {
-        let mut batch = Batch { family, table, bytes: Vec::new(), count: 0 };
+    fn of(family: c_int, table: &'a str) -> Self {
+        Batch { family, table, bytes: Vec::new(), count: 0 }
+    }
+
+    /// Begins with an empty table of this address family, NFPROTO_*, with this name and comment.
+    pub(crate) fn new(family: c_int, table: &'a str, comment: &str) -> Self {
+        let mut batch = Batch::of(family, table);
         batch.boundary(NFNL_MSG_BATCH_BEGIN);
-        batch.change(NFT_MSG_NEWTABLE, NLM_F_EXCL, |a| {
+        batch.change(NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, |a| {
             a.text(NFTA_TABLE_NAME, table);
-            a.number(NFTA_TABLE_FLAGS, NFT_TABLE_F_OWNER);
+            a.bytes(NFTA_TABLE_USERDATA, &user_data(comment));
         });
         batch
     }
@@ -220,7 +304,7 @@ impl<'a> Batch<'a> {
     /// Adds a chain to the table.
     pub(crate) fn chain(&mut self, chain: &BaseChain<'_>) {
         let table = self.table;
-        self.change(NFT_MSG_NEWCHAIN, NLM_F_EXCL, |a| {
+        self.change(NFT_MSG_NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL, |a| {
             a.text(NFTA_CHAIN_TABLE, table);
             a.text(NFTA_CHAIN_NAME, chain.name);
             a.nest(NFTA_CHAIN_HOOK, |a| {
@@ -238,7 +322,7 @@ impl<'a> Batch<'a> {
     /// Adds a rule to the end of a chain.
     pub(crate) fn rule(&mut self, chain: &str, expressions: &Expressions) {
         let table = self.table;
-        self.change(NFT_MSG_NEWRULE, NLM_F_APPEND, |a| {
+        self.change(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, |a| {
             a.text(NFTA_RULE_TABLE, table);
             a.text(NFTA_RULE_CHAIN, chain);
             a.bytes(NFTA_RULE_EXPRESSIONS | NLA_F_NESTED as u16, &expressions.0.0);
@@ -248,8 +332,8 @@ impl<'a> Batch<'a> {
     /// Sends all messages.
     ///
     /// # Errors
-    /// EEXIST: there is a table of this name. EPERM: another socket owns a table of this name, or no CAP_NET_ADMIN
-    /// here. EINVAL: a kernel before 5.12. ENOENT, EOPNOTSUPP, EAFNOSUPPORT: a kernel that lacks a part of nf_tables.
+    /// EEXIST: there is a table of this name. EPERM: a socket of another program owns a table of this name, or no
+    /// CAP_NET_ADMIN here. EINVAL: a kernel before 5.10. ENOENT, EOPNOTSUPP, EAFNOSUPPORT: a kernel that lacks a part of nf_tables.
     pub(crate) fn send(mut self, socket: &OwnedFd) -> Result<(), Errno> {
         self.boundary(NFNL_MSG_BATCH_END);
         send(socket.as_raw_fd(), &self.bytes, MsgFlags::empty())?;
@@ -270,11 +354,11 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn change(&mut self, kind: c_int, flag: c_int, fill: impl FnOnce(&mut NetlinkAttributes)) {
+    fn change(&mut self, kind: c_int, flags: c_int, fill: impl FnOnce(&mut NetlinkAttributes)) {
         let mut attributes = NetlinkAttributes::default();
         fill(&mut attributes);
         let kind = NFNL_SUBSYS_NFTABLES << 8 | kind;
-        self.message(kind, NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | flag, self.family, 0, &attributes);
+        self.message(kind, NLM_F_REQUEST | NLM_F_ACK | flags, self.family, 0, &attributes);
     }
 
     /// The first or the last message of the batch.
@@ -306,17 +390,25 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// The codes of the acknowledgements in a datagram: NLMSG_ERROR, in which 0 means success.
-fn codes(mut bytes: &[u8]) -> Vec<i32> {
-    let mut codes = Vec::new();
+/// The messages in a datagram: the type and the body of each, which follows struct nlmsghdr.
+fn messages(mut bytes: &[u8]) -> Vec<(c_int, &[u8])> {
+    let mut messages = Vec::new();
     while let [a, b, c, d, kind, other, ..] = *bytes {
-        let length = (u32::from_ne_bytes([a, b, c, d]) as usize).next_multiple_of(4);
-        if c_int::from(u16::from_ne_bytes([kind, other])) == NLMSG_ERROR
-            && let Some(code) = bytes.get(16..20)
-        {
-            codes.push(i32::from_ne_bytes(code.try_into().unwrap_or_default()));
-        }
-        bytes = bytes.get(length.max(16)..).unwrap_or_default();
+        let length = (u32::from_ne_bytes([a, b, c, d]) as usize).max(16);
+        let body = bytes.get(16..length).unwrap_or_default();
+        messages.push((c_int::from(u16::from_ne_bytes([kind, other])), body));
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
-    codes
+    messages
+}
+
+/// The codes of the acknowledgements in a datagram: NLMSG_ERROR, in which 0 means success.
+fn codes(bytes: &[u8]) -> Vec<i32> {
+    let errors = messages(bytes).into_iter().filter(|(kind, _)| *kind == NLMSG_ERROR);
+    errors.filter_map(|(_, body)| code(body)).collect()
+}
+
+/// The code at the start of the body of NLMSG_ERROR.
+fn code(body: &[u8]) -> Option<i32> {
+    Some(i32::from_ne_bytes(body.get(..4)?.try_into().ok()?))
 }

@@ -255,8 +255,7 @@ impl Shell {
         side.push(line);
     }
 
-    /// Adds the same nftables rules by nft(8). A table of the plan disappears with its owner. nft(8) is an owner only
-    /// while it runs, so these rules stay until the user deletes them.
+    /// Adds the same nftables rules by nft(8). They stay until the user deletes them.
     fn add_table(&mut self, table: &Table) {
         let (family, name) = (table.family, &table.name);
         let mut nft = |command: String| self.outside.push(format!("nft {}", quote(command)));

@@ -46,7 +46,7 @@ pub fn in_lab(script: &str) -> Output {
         forward() {{ cat /proc/sys/net/ipv4/ip_forward; }}
         {script}"#
     );
-    let own = r#"exec "$S" mnt --tmpfs /run -q -- "$S" pid -q -- bash -c "$SCRIPT""#;
+    let own = r#"exec "$S" pid -q -- "$S" mnt --tmpfs /run -q -- bash -c "$SCRIPT""#;
     let mut lab = sandbox(&["net", "-q", "--", "sh", "-c", own]);
     let words = [("SCRIPT", script.as_str()), ("SERVE", SERVE), ("ASK", ASK), ("ECHO", ECHO)];
     lab.env("S", binary()).envs(words).output().unwrap()

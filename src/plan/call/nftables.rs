@@ -34,13 +34,15 @@ pub enum NftablesCall {
     },
 }
 
-/// A table. It is removed by the kernel when the socket that created it is closed.
+/// A table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
     /// Which packets it gets.
     pub family: TableFamily,
     /// Its name, in which `<address>` is replaced.
     pub name: String,
+    /// Its comment, which only the tables of one run have: the name of the container's port.
+    pub comment: String,
     /// Its chains.
     pub chains: Vec<Chain>,
 }
@@ -155,10 +157,8 @@ impl NftablesCall {
         match self {
             NftablesCall::ClaimAddress { network, table } => claim(*network, table, slots),
             NftablesCall::NewTable { table } => {
-                let (Some(socket), Some(address)) = (&slots.tables, slots.address) else {
-                    return Err(Errno::EDESTADDRREQ);
-                };
-                table.with_conditions_checked().create(socket, address).map(|()| 0)
+                let address = slots.address.ok_or(Errno::EDESTADDRREQ)?;
+                table.with_conditions_checked().create(&nftables::open()?, address).map(|()| 0)
             }
         }
     }
@@ -170,12 +170,12 @@ fn claim(network: Ipv4Addr, table: &Table, slots: &mut Slots) -> Result<i64, Err
     for host in 2..=254 {
         let address = Ipv4Addr::from(u32::from(network) + host);
         match table.create(&socket, address) {
-            // Another run has this address. The kernel reports EPERM for a table that another socket owns. It cannot
-            // mean a missing privilege here: a caller who may create a bridge may also create a table.
+            // Another run has this address. The kernel reports EPERM for a table that a socket of another program
+            // owns. It cannot mean a missing privilege here: a caller who may create a bridge may also create a table.
             Err(Errno::EEXIST | Errno::EPERM) => {}
             created => {
                 created?;
-                (slots.address, slots.tables) = (Some(address), Some(socket));
+                slots.address = Some(address);
                 return Ok(i64::from(host));
             }
         }
@@ -196,7 +196,7 @@ impl Table {
     /// Creates the table for an address, all of it or nothing.
     fn create(&self, socket: &OwnedFd, address: Ipv4Addr) -> Result<(), Errno> {
         let name = self.name.replace("<address>", &address.to_string());
-        let mut batch = Batch::new(self.family.number(), &name);
+        let mut batch = Batch::new(self.family.number(), &name, &self.comment);
         for chain in &self.chains {
             let (kind, hook, priority, device) = chain.hook.parts();
             let policy = if chain.drops { libc::NF_DROP } else { libc::NF_ACCEPT };
@@ -267,7 +267,7 @@ impl Statement {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {{ flags owner;", self.family, self.name)?;
+        write!(f, "{} {} {{ comment {:?};", self.family, self.name, self.comment)?;
         for chain in &self.chains {
             write!(f, " chain {} {{ {}", chain.name, chain.declaration())?;
             chain.rules.iter().try_for_each(|rule| write!(f, " {rule};"))?;
@@ -355,11 +355,16 @@ mod tests {
         ];
         let hook = Hook::Ingress("port".into());
         let chain = Chain { name: "in".into(), hook, drops: true, rules };
-        let table = Table { family: TableFamily::Netdev, name: "t-<address>".into(), chains: vec![chain] };
+        let table = Table {
+            family: TableFamily::Netdev,
+            name: "t-<address>".into(),
+            comment: "port".into(),
+            chains: vec![chain],
+        };
         let call = NftablesCall::NewTable { table };
         assert_eq!(
             call.to_string(),
-            r#"send(<nftables>, {NFT_MSG_NEWTABLE netdev t-<address> { flags owner; chain in { type filter hook ingress device "port" priority 0; policy drop; ip daddr <address> drop; oifname != "br" masquerade [if the alias of br is "note"]; } }})"#
+            r#"send(<nftables>, {NFT_MSG_NEWTABLE netdev t-<address> { comment "port"; chain in { type filter hook ingress device "port" priority 0; policy drop; ip daddr <address> drop; oifname != "br" masquerade [if the alias of br is "note"]; } }})"#
         );
     }
 }
