@@ -71,7 +71,8 @@ pub fn plan(host: &Host, draft: &mut Draft) {
     }
     for parent in &cgroups.parents {
         let carried = ceiling::apply(parent, draft);
-        NewCgroup { parent, name: &cgroups.name, feature: main_feature(parent), carried }.plan(draft);
+        let (name, feature) = (cgroups.name.as_str(), main_feature(parent));
+        NewCgroup { parent, name, feature, carried, as_root: host.stands_in }.plan(draft);
     }
 }
 
@@ -96,13 +97,16 @@ struct NewCgroup<'a> {
     feature: Feature,
     /// The limits of the caller that are set here too.
     carried: Vec<(Controller, Setting)>,
+    /// Whether the plan is only printed, as root would run it.
+    as_root: bool,
 }
 
 impl NewCgroup<'_> {
     fn plan(&self, draft: &mut Draft) {
         let (shared, own) = (self.parent.shared(), self.parent.shared().join(self.name));
         // While a run holds this lock, no other run removes the cgroup `sandbox`.
-        let lock = FileCall::LockShared { name: run_lock::of_cgroup(&self.parent.base), seconds: 5 };
+        let path = run_lock::path(&run_lock::of_cgroup(&self.parent.base), self.as_root);
+        let lock = FileCall::LockShared { path, seconds: 5 };
         self.host(draft, lock, "limits.share.why");
         if !self.parent.is_occupied {
             self.enable(draft);

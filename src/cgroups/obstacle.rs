@@ -41,6 +41,10 @@ impl Advice {
         let why = |key: &str, cgroup: &str| text_with(key, &[("controller", name), ("cgroup", cgroup)]);
         let as_root = || command(&text("limits.root.todo"), &self.typed.as_root());
         let (why, mut todo, root_helps) = match obstacle {
+            Obstacle::NoProc => {
+                let todo = command(&text("limits.nothing.todo"), "mount -t proc proc /proc");
+                (text("limits.noproc.because"), vec![todo], false)
+            }
             Obstacle::NothingMounted => {
                 let todo = command(&text("limits.nothing.todo"), "mount -t cgroup2 cgroup2 /sys/fs/cgroup");
                 (why("limits.nothing.because", ""), vec![todo], false)

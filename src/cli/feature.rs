@@ -103,7 +103,7 @@ pub(super) fn run<F: Args>(
     }
     let machine = compose::gather(&spec);
     if !has_command && !output.dry_run {
-        diagnose::need_proc(feature)?;
+        diagnose::need_proc(feature.name(), feature.into())?;
     }
     if let Some(mistake) = &common.mistake {
         return make_mistake(feature.into(), mistake, &machine, &spec, output);

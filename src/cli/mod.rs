@@ -23,6 +23,7 @@ use std::ffi::OsString;
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use nix::sys::resource::{Resource, getrlimit};
 
 use self::compare::CompareArgs;
 use self::completions::CompletionsArgs;
@@ -40,7 +41,7 @@ use crate::feature::{Feature, features};
 use crate::host::run_directory;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
-use crate::text::text;
+use crate::text::{text, text_with};
 use crate::value::shell::quote;
 
 /// Learn how containers work: use each feature alone, see every system call, read /proc outside and inside
@@ -173,7 +174,7 @@ impl<A: FromArgMatches> FromArgMatches for Described<A> {
 /// Rust's runtime has already opened /dev/null for each standard descriptor that was closed. It also ignores SIGPIPE,
 /// so a write to a pipe without a reader is an error and does not kill the process.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
-    if let Some(error) = refused_privilege() {
+    if let Some(error) = refused_privilege().or_else(small_stack) {
         return report(Color::Auto, &error);
     }
     crate::sys::signal::take_over();
@@ -238,6 +239,19 @@ fn refused_privilege() -> Option<Error> {
             .why(text("common.secure.reason"))
             .paste(format!("sudo chmod ug-s {}", quote(&program)))
             .paste(format!("sudo setcap -r {}", quote(&program)))
+    })
+}
+
+/// The stack that this program needs, in bytes.
+const STACK: u64 = 256 << 10;
+
+/// The refusal of a stack in which this program would end by a stack overflow.
+fn small_stack() -> Option<Error> {
+    let (soft, _) = getrlimit(Resource::RLIMIT_STACK).ok()?;
+    (soft < STACK).then(|| {
+        let values = [("limit", &*(soft >> 10).to_string()), ("needed", &(STACK >> 10).to_string())];
+        Error::failed(text_with("common.stack.what", &values))
+            .todo(text("common.stack.todo") + "\n   ulimit -s 8192")
     })
 }
 

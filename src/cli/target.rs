@@ -3,8 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::diagnose;
 use crate::error::{Error, Result};
 use crate::exec::sweep;
+use crate::feature::Purpose;
 use crate::teach::compare::Subject;
 use crate::text::{text, text_with};
 use crate::value::shell::quote;
@@ -47,6 +49,8 @@ impl Target {
             Target::Pid(pid) => return Subject::open(*pid, line),
             Target::Name(name) => name,
         };
+        // The journal has a PID, which means nothing without /proc.
+        diagnose::need_proc(line.split(' ').next().unwrap_or_default(), Purpose::Container)?;
         let values = [("name", name.as_str())];
         match &*sweep::named(name)? {
             [pid] => Subject::open(*pid, line),

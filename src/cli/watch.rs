@@ -17,7 +17,7 @@ use crate::plan::gate::Unreached;
 use crate::plan::slots::Slots;
 use crate::plan::{Actor, Plan};
 use crate::render::paint::Stream;
-use crate::render::{self, explain, plan as plan_text, view as view_text};
+use crate::render::{self, error as error_text, explain, plan as plan_text, view as view_text};
 use crate::text::{text, text_with};
 use crate::value::units::Size;
 use crate::views::{Readings, View};
@@ -155,6 +155,16 @@ impl Watch for Narrator {
             };
             render::err(&format!("sandbox: {announcement}{hint}\n"));
         }
+    }
+
+    fn unprotected(&mut self, error: Option<&Error>) {
+        let warning = Error::failed(text("run.unprotected"));
+        let warning = match error {
+            Some(error) => Error { todo: error.todo.clone(), ..warning.why(error.to_string()) },
+            None => warning.why(text("run.unprotected.noproc")),
+        };
+        let why = warning.why.into_iter().chain(error.into_iter().flat_map(|error| error.why.clone()));
+        render::err(&error_text::text(&Error { why: why.collect(), ..warning }));
     }
 
     /// A port that was chosen is always printed, because the user cannot know it otherwise.

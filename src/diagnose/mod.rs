@@ -9,6 +9,8 @@ pub mod arguments;
 pub mod executable;
 pub(crate) mod remedy;
 
+use std::path::PathBuf;
+
 use caps::Capability;
 use nix::errno::Errno;
 
@@ -20,6 +22,7 @@ use crate::plan::call::cgroup::CgroupCall;
 use crate::plan::call::detached::DetachedMountCall;
 use crate::plan::call::file::FileCall;
 use crate::plan::call::mount::MountCall;
+use crate::plan::call::net::NetCall;
 use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::plan::call::restrict::RestrictCall;
 use crate::plan::call::user::{IdKind, IdRange, MapOwner, UserCall};
@@ -81,6 +84,10 @@ pub(super) enum Reason {
     MaskedProc,
     /// /proc is not mounted.
     NoProc,
+    /// /proc is mounted with subset=pid, so it has no /proc/sys.
+    PartOfProc,
+    /// Nothing can be written to the file system with this path, or the file would be too large.
+    Storage,
     /// This kernel does not have the filesystem.
     NoFilesystem,
     /// This capability is missing.
@@ -94,19 +101,19 @@ pub(super) enum Reason {
 /// The name of the cause where no rule explains a failure.
 pub const UNKNOWN: &str = "unknown";
 
-/// Checks that /proc is mounted. Every comparison reads it.
+/// Checks that /proc is mounted, for this subcommand. Every comparison reads it.
 ///
 /// # Errors
 /// /proc is not mounted.
-pub fn need_proc(feature: Feature) -> Result<()> {
+pub fn need_proc(command: &str, purpose: Purpose) -> Result<()> {
     if std::fs::metadata("/proc/self/ns").is_ok() {
         return Ok(());
     }
-    let error = Error::failed(text_with("doctor.noproc.what", &[("feature", feature.name())]));
-    Err(without_proc(error, &Facts::read(), feature.into()))
+    let error = Error::failed(text_with("doctor.noproc.what", &[("command", command)]));
+    Err(without_proc(error, &Facts::read(), purpose))
 }
 
-/// Adds the cause to an error about a file in /proc, if /proc is not mounted.
+/// Adds the cause to an error about a file in /proc, if /proc is not mounted, or has only processes.
 pub fn without_proc(error: Error, facts: &Facts, purpose: Purpose) -> Error {
     let call = Call::from(FileCall::Write { path: "/proc/self/status".into(), content: String::new() });
     explain(error, facts, &Failed { purpose, call: &call, errno: Errno::ENOENT, own: &[] })
@@ -145,6 +152,11 @@ fn reason(facts: &Facts, failed: &Failed<'_>) -> Option<Reason> {
         Errno::ENOENT | Errno::ENOTDIR if !facts.proc_is_mounted && is_in_proc(failed.call) => {
             Some(Reason::NoProc)
         }
+        Errno::ENOENT if facts.proc_is_mounted && facts.proc_is_partial && is_in_proc(failed.call) => {
+            Some(Reason::PartOfProc)
+        }
+        Errno::EROFS | Errno::EDQUOT if file_of(failed.call).is_some() => Some(Reason::Storage),
+        Errno::EFBIG => Some(Reason::Storage),
         Errno::ENODEV
             if matches!(
                 failed.call,
@@ -190,6 +202,9 @@ fn invalid(facts: &Facts, call: &Call) -> Option<Reason> {
 /// ENOSPC of a clone: a limit of user.max_*_namespaces, which counts per user. The result names the lowest limit of the
 /// requested namespaces. (User namespaces nested more than 32 levels deep give ENOSPC too.)
 fn limit(facts: &Facts, call: &Call) -> Option<Reason> {
+    if file_of(call).is_some() {
+        return Some(Reason::Storage);
+    }
     let limits = new_namespaces(call)?
         .features()
         .into_iter()
@@ -408,6 +423,14 @@ fn needs(call: &Call) -> Option<Capability> {
     }
 }
 
+/// The file on a disk, or on a tmpfs, that a call writes or creates.
+pub(super) fn file_of(call: &Call) -> Option<PathBuf> {
+    match call {
+        Call::File(FileCall::LockShared { path, .. }) => Some(path.clone()),
+        _ => None,
+    }
+}
+
 fn is_proc_mount(call: &Call) -> bool {
     is_new_mount_of(call, "proc")
 }
@@ -425,6 +448,7 @@ fn is_in_proc(call: &Call) -> bool {
         Call::File(FileCall::Write { path, .. }) => path.starts_with("/proc/"),
         Call::User(UserCall::DenySetgroups | UserCall::WriteIdMap { .. }) | Call::Time(_) => true,
         Call::Mount(MountCall::Bind { source, .. }) => source.starts_with("/proc"),
+        Call::Net(NetCall::Enable { .. }) => true,
         call => is_proc_mount(call),
     }
 }

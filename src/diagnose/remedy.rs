@@ -4,10 +4,11 @@
 
 use std::path::Path;
 
-use super::{Failed, Reason, UNKNOWN, new_namespaces};
+use super::{Failed, Reason, UNKNOWN, file_of, new_namespaces};
 use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::facts::{APPARMOR_SWITCH, CHILDS_PROFILE, Facts, limit_file};
+use crate::host::storage;
 use crate::plan::Call;
 use crate::plan::call::detached::DetachedMountCall;
 use crate::plan::call::mount::MountCall;
@@ -96,6 +97,14 @@ pub(super) fn explain(error: Error, reason: Reason, facts: &Facts, failed: &Fail
         Reason::NoProc => remedy
             .cause("no-proc", text("doctor.noproc.why"))
             .todo(text("doctor.noproc.todo") + "\n   mount -t proc proc /proc"),
+        Reason::PartOfProc => remedy
+            .cause("part-of-proc", text("doctor.partproc.why"))
+            .todo(text("doctor.partproc.todo") + "\n   mount -t proc proc /proc"),
+        Reason::Storage => {
+            let path = file_of(failed.call).unwrap_or_default();
+            let error = Error { cause: Some("storage"), ..remedy.error };
+            Remedy { error: storage::explain(error, failed.errno, &path), ..remedy }
+        }
         Reason::NoFilesystem => {
             let kind = match failed.call {
                 Call::Mount(MountCall::Filesystem { kind, .. })

@@ -52,6 +52,10 @@ pub(super) fn explain(plan: &Plan, index: usize, errno: Errno, made: Option<Pid>
             error.why.clear();
         }
         error.why.insert(0, meaning);
+        let advice = |part: &str| text_if_any(&step.why.replace(".why", &format!(".{errno:?}.{part}")));
+        if let (Some(todo), Some(command)) = (advice("todo"), advice("command")) {
+            error.todo.insert(0, format!("{todo}\n   {command}"));
+        }
     }
     error
 }

@@ -10,6 +10,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::unistd::Pid;
@@ -19,9 +20,9 @@ use super::cgroup;
 use super::undo::{self, identity, namespace_of};
 use crate::error::{Error, Result};
 use crate::feature::Feature;
-use crate::host::run_directory::{self, PrivateDirectory};
-use crate::host::run_lock;
+use crate::host::run_directory::{self, PrivateDirectory, Unusable};
 use crate::host::token::token;
+use crate::host::{run_lock, storage};
 use crate::observe::proc;
 use crate::plan::undo::Undo;
 use crate::text::{printed, text, text_with};
@@ -177,31 +178,44 @@ impl Drop for Journal {
 
 impl JournalFile {
     fn create() -> Result<JournalFile> {
-        let cannot = |error: io::Error| {
-            let path = printed(run_directory::path());
-            Error::failed(text_with("gc.journal.cannot", &[("path", &path)]))
-                .why(crate::error::io_text(&error))
-        };
+        let cannot = |error: io::Error| cannot_write(&error, &run_directory::path());
         // Other runs can make one attempt fail: the last user removes RUN, or a sweep removes the new directory before
         // it is locked, because it seems to have no owner.
         for _ in 0..100 {
             let run = run_directory::make()?;
             let name = format!("{}-{:08x}", std::process::id(), token());
             let Some(directory) = run.make_directory(name.as_ref()).map_err(cannot)? else { continue };
-            let lock =
-                run_lock::own(&directory).map_err(|unusable| cannot(io::Error::other(unusable.reason())));
-            let lock = match lock? {
-                // A sweep has unlinked the file, so nobody would ever find it.
-                Some(lock) if lock.metadata().is_ok_and(|lock| lock.nlink() > 0) => lock,
-                _ => continue,
-            };
-            let Some(file) = directory.make_file(UNFINISHED).map_err(cannot)? else { continue };
-            let mut journal = JournalFile { run: name, _lock: lock, file, entries: Vec::new() };
-            journal.write(&Line::Header { journal: VERSION })?;
-            directory.rename(UNFINISHED, JOURNAL).map_err(cannot)?;
-            return Ok(journal);
+            match JournalFile::create_in(&directory, &name) {
+                Ok(Some(journal)) => return Ok(journal),
+                Ok(None) => {}
+                Err(error) => {
+                    // On a full file system, the directory could be made, and the file could not.
+                    let _ = remove(&run, name.as_ref());
+                    run_directory::remove_if_empty();
+                    return Err(error);
+                }
+            }
         }
         Err(cannot(io::Error::other(text("gc.run.races"))))
+    }
+
+    /// The files of a run in its new directory. None: a sweep has removed the directory meanwhile.
+    fn create_in(directory: &PrivateDirectory, name: &str) -> Result<Option<JournalFile>> {
+        let cannot = |error: io::Error| cannot_write(&error, directory.path());
+        let lock = run_lock::own(directory).map_err(|unusable| match unusable {
+            Unusable::Failed(error) => cannot(error),
+            unusable => cannot(io::Error::other(unusable.reason())),
+        });
+        let lock = match lock? {
+            // A sweep has unlinked the file, so nobody would ever find it.
+            Some(lock) if lock.metadata().is_ok_and(|lock| lock.nlink() > 0) => lock,
+            _ => return Ok(None),
+        };
+        let Some(file) = directory.make_file(UNFINISHED).map_err(cannot)? else { return Ok(None) };
+        let mut journal = JournalFile { run: name.to_owned(), _lock: lock, file, entries: Vec::new() };
+        journal.write(&Line::Header { journal: VERSION })?;
+        directory.rename(UNFINISHED, JOURNAL).map_err(cannot)?;
+        Ok(Some(journal))
     }
 
     fn append(&mut self, entry: Entry) -> Result<()> {
@@ -216,12 +230,14 @@ impl JournalFile {
         // No fsync(2): after write(2) the kernel has the data, even if this process is killed. A power failure loses
         // the journal, and also what it lists, except the files of demonstrations. fsync(2) took half of the time to
         // start a container.
-        self.file.write_all(line.as_bytes()).map_err(|error| {
-            let path = printed(run_directory::path().join(&self.run).join(JOURNAL));
-            Error::failed(text_with("gc.journal.cannot", &[("path", &path)]))
-                .why(crate::error::io_text(&error))
-        })
+        let path = || run_directory::path().join(&self.run).join(JOURNAL);
+        self.file.write_all(line.as_bytes()).map_err(|error| cannot_write(&error, &path()))
     }
+}
+
+fn cannot_write(error: &io::Error, path: &Path) -> Error {
+    let what = text_with("gc.journal.cannot", &[("path", &printed(path))]);
+    storage::explain_io(Error::failed(what), error, path)
 }
 
 /// The result of undoing the entries of a journal.

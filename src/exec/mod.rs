@@ -126,7 +126,7 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
     accept(plan)?;
     if plan.name.is_some() || plan.steps.iter().any(needs_run_directory) {
         // Refused before anything is made, and with the reason: a step has only an errno.
-        run_directory::find()?;
+        run_directory::make()?;
     }
     let is_verified = plan.steps.iter().any(|step| matches!(step.call, Call::Gate(GateCall::Verify)));
     let expectations = if is_verified { Expectations::of(plan)? } else { Expectations::default() };
@@ -139,8 +139,13 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
         expectations: &expectations,
         journal: Journal::default(),
         early: VecDeque::new(),
+        unprotected: None,
     };
-    match run.perform_steps() {
+    let started = run.perform_steps();
+    if let (Ok(_), Some(error)) = (&started, &run.unprotected) {
+        run.watch.unprotected(error.as_ref());
+    }
+    match started {
         Ok(child) => Ok(Container {
             is_pid_one: plan.steps.iter().any(is_new_pid_namespace) && !plan.steps.iter().any(is_fork),
             has_init: plan.steps.iter().any(is_fork),
@@ -196,6 +201,8 @@ struct Run<'a> {
     journal: Journal,
     /// Messages of the child that arrived before the host waited for them.
     early: VecDeque<Message>,
+    /// Set if the command is in no journal: with the error, unless /proc is not mounted.
+    unprotected: Option<Option<Error>>,
 }
 
 impl Run<'_> {
@@ -260,10 +267,15 @@ impl Run<'_> {
     fn announce(&mut self, command: Pid) -> Result<()> {
         // An init cannot lose its parent-death signal: it executes nothing and changes no credentials.
         let is_on_its_own = self.plan.steps.iter().any(is_exec) && !self.plan.steps.iter().any(is_fork);
-        if is_on_its_own && let Some(started) = process::started(command.as_raw()) {
+        if is_on_its_own {
             let namespaces = process::namespaces_of(command.as_raw(), &self.plan.namespaces);
-            // Where no journal can be written (a read-only root), the container runs all the same.
-            let _ = self.journal.intend(&Undo::EndContainer { pid: command.as_raw(), started, namespaces });
+            let end = |started| Undo::EndContainer { pid: command.as_raw(), started, namespaces };
+            // Where no journal can be written, or /proc is not mounted, the container runs all the same.
+            match process::started(command.as_raw()).map(|started| self.journal.intend(&end(started))) {
+                Some(Ok(())) => {}
+                Some(Err(error)) => self.unprotected = Some(Some(error)),
+                None => self.unprotected = Some(None),
+            }
         }
         if let Some(name) = &self.plan.name {
             self.journal.record_name(name, command)?;
@@ -336,6 +348,7 @@ impl Run<'_> {
         relay::end(&mut self.slots, Duration::ZERO);
         self.slots.release_shares();
         self.journal.undo();
+        run_directory::remove_if_empty();
     }
 }
 

@@ -4,7 +4,7 @@ use nix::unistd::Pid;
 
 use super::Ended;
 use super::signals::Signals;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::plan::call::publish::PublishedPort;
 use crate::plan::gate::Unreached;
@@ -33,6 +33,10 @@ pub trait Watch {
 
     /// Called when everything is set up, just before the child is released.
     fn ready(&mut self, _plan: &Plan, _child: Pid) {}
+
+    /// Called if the command is not in a journal, because none can be written (`error`), or because /proc is not mounted.
+    /// Then it can outlive a `sandbox` that is killed.
+    fn unprotected(&mut self, _error: Option<&Error>) {}
 
     /// Called with the published ports.
     fn published(&mut self, _ports: &[PublishedPort]) {}

@@ -9,6 +9,7 @@
 mod ceiling;
 mod level;
 
+use std::fs;
 use std::path::PathBuf;
 
 pub use self::ceiling::Ceiling;
@@ -56,6 +57,8 @@ pub struct CgroupParent {
 /// Why no cgroup can be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Obstacle {
+    /// /proc is not mounted, so the mounts cannot be read.
+    NoProc,
     /// No cgroup file system is mounted.
     NothingMounted,
     /// No mounted hierarchy has the controller.
@@ -161,6 +164,8 @@ fn missing(controller: Controller, hierarchies: &[Hierarchy], unread: &mut Unrea
     let mut rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     if rows.any(|row| row.first() == Some(&name) && row.last() == Some(&"0")) {
         Obstacle::Disabled
+    } else if fs::metadata("/proc/self/ns").is_err() {
+        Obstacle::NoProc
     } else if hierarchies.is_empty() {
         Obstacle::NothingMounted
     } else {

@@ -35,6 +35,9 @@ pub struct Facts {
     pub capabilities: Vec<String>,
     /// Whether /proc is a mounted proc filesystem.
     pub proc_is_mounted: bool,
+    /// Whether /proc shows only processes, because it is mounted with subset=pid.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub proc_is_partial: bool,
     /// Whether /sys is no mounted sysfs.
     pub sys_is_missing: bool,
     /// The soft limit of open files: RLIMIT_NOFILE.
@@ -90,6 +93,7 @@ impl Facts {
             gid: nix::unistd::getegid().as_raw(),
             capabilities: capabilities(),
             proc_is_mounted: fs::metadata("/proc/self/ns").is_ok(),
+            proc_is_partial: fs::metadata("/proc/self/ns").is_ok() && fs::metadata("/proc/sys").is_err(),
             sys_is_missing: fs::metadata("/sys/kernel").is_err(),
             open_files: getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, _)| soft).unwrap_or_default(),
             files: files(),

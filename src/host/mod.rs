@@ -12,6 +12,7 @@ pub mod program;
 pub mod resolver;
 pub mod run_directory;
 pub mod run_lock;
+pub mod storage;
 pub mod streams;
 pub mod subordinate;
 pub mod sysfs;

@@ -19,7 +19,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 
-use crate::error::{Error, Result};
+use super::storage;
+use crate::error::{Error, Result, errno as errno_of};
 use crate::observe::file;
 use crate::observe::proc::id_outside;
 use crate::text::{text, text_with};
@@ -29,6 +30,9 @@ const ATTEMPTS: usize = 100;
 
 /// The maximum number of names that are read from the directory. A machine never has as many runs at a time.
 pub const MAX_NAMES: usize = 10_000;
+
+/// The path of root's.
+pub const OF_ROOT: &str = "/run/sandbox";
 
 /// Flags for a directory that may be anything.
 const DIRECTORY: OFlags =
@@ -46,8 +50,8 @@ pub struct PrivateDirectory {
 pub fn path() -> PathBuf {
     let uid = rustix::process::geteuid();
     let is_usable = |path: &str| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
-    if uid.is_root() && (is_usable("/run") || is_usable("/run/sandbox")) {
-        return PathBuf::from("/run/sandbox");
+    if uid.is_root() && (is_usable("/run") || is_usable(OF_ROOT)) {
+        return PathBuf::from(OF_ROOT);
     }
     let id = id_in_parent(uid.as_raw());
     let login = PathBuf::from(format!("/run/user/{id}"));
@@ -80,7 +84,7 @@ pub fn find() -> Result<Option<PrivateDirectory>> {
 pub fn make() -> Result<PrivateDirectory> {
     let path = path();
     // The directory of root has a socket that others may connect to; what is in it is private all the same.
-    let mode = if path == Path::new("/run/sandbox") { 0o711 } else { 0o700 };
+    let mode = if path == Path::new(OF_ROOT) { 0o711 } else { 0o700 };
     for _ in 0..ATTEMPTS {
         if let Some(found) = find()? {
             return Ok(found);
@@ -89,7 +93,8 @@ pub fn make() -> Result<PrivateDirectory> {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => {
                 let call = format!("mkdir(\"{}\", {mode:#o})", file::path_text(&path));
-                return Err(Error::failed(what(&path)).call(call, errno));
+                let error = Error::failed(what(&path)).call(call, errno).why(text("gc.run.purpose"));
+                return Err(storage::explain(error, errno_of(errno), &path));
             }
         }
     }

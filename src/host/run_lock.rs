@@ -9,7 +9,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
@@ -39,9 +39,10 @@ pub fn of_bridge() -> String {
     format!("bridge-{}.lock", namespace.unwrap_or_default())
 }
 
-/// The path of a lock, for messages.
-pub fn path(name: &str) -> String {
-    file::path_text(&run_directory::path().join(name))
+/// The path of a lock of the caller; or with `as_root`, of root, for a plan that is only printed.
+pub fn path(name: &str, as_root: bool) -> PathBuf {
+    let run = if as_root { PathBuf::from(run_directory::OF_ROOT) } else { run_directory::path() };
+    run.join(name)
 }
 
 /// A lock that this process has. Dropping it closes the descriptor, which releases the lock only when no child has a

@@ -138,7 +138,7 @@ pub(crate) fn plan(bridge: &Bridge, draft: &mut Draft) {
 fn plan_bridge(network: Ipv4Addr, gateway: Ipv4Addr, port: &str, draft: &mut Draft) {
     let (at, name, net) = (Phase::Bridge, NAME.to_owned(), Feature::Net);
     // A process that removes the bridge holds the lock only for milliseconds.
-    let lock = FileCall::LockShared { name: run_lock::of_bridge(), seconds: 5 };
+    let lock = FileCall::LockShared { path: run_lock::path(&run_lock::of_bridge(), false), seconds: 5 };
     draft.step(at, Actor::Host, net, lock, "net.share.why");
     let hardware = HardwareAddress::of(gateway);
     let undo = Undo::RemoveBridge { name: name.clone() };

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::c_string;
 use crate::error::errno;
-use crate::host::run_lock::{self, RunLock};
+use crate::host::run_lock::RunLock;
 use crate::plan::slots::Slots;
 use crate::text::printed;
 
@@ -29,8 +29,9 @@ pub enum FileCall {
     },
     /// open(2) and flock(2) with a shared lock on a file in RUN. The lock is held until the run ends.
     LockShared {
-        /// The name of the file.
-        name: String,
+        /// The file.
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
         /// How many seconds to wait if another process has an exclusive lock.
         seconds: u64,
     },
@@ -42,8 +43,8 @@ impl fmt::Display for FileCall {
             FileCall::Write { path, content } => {
                 write!(f, "write(<{}>, {}, {})", printed(path), c_string(content), content.len())
             }
-            FileCall::LockShared { name, seconds } => {
-                let path = run_lock::path(name);
+            FileCall::LockShared { path, seconds } => {
+                let path = printed(path);
                 write!(f, "flock(<{path}>, LOCK_SH|LOCK_NB)  [for at most {seconds} s]")
             }
         }
@@ -55,8 +56,10 @@ impl FileCall {
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         match self {
             FileCall::Write { path, content } => write_once(path, content),
-            FileCall::LockShared { name, seconds } => {
-                let lock = RunLock::shared(name, Duration::from_secs(*seconds)).map_err(errno)?;
+            FileCall::LockShared { path, seconds } => {
+                // RUN is found and checked again: its path alone proves nothing.
+                let name = path.file_name().map(printed).unwrap_or_default();
+                let lock = RunLock::shared(&name, Duration::from_secs(*seconds)).map_err(errno)?;
                 slots.shares.push(lock);
                 Ok(0)
             }

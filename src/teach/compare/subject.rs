@@ -9,8 +9,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 
+use crate::diagnose::need_proc;
 use crate::error::{Error, Result, errno};
-use crate::feature::Feature;
+use crate::feature::{Feature, Purpose};
 use crate::observe::file;
 use crate::observe::proc::status_of;
 use crate::text::{text, text_with};
@@ -39,10 +40,11 @@ impl Subject {
     /// errors begin with its first word, and advise it.
     ///
     /// # Errors
-    /// There is no such process, it has ended, or the caller may not read it.
+    /// There is no such process, it has ended, or the caller may not read it; /proc is not mounted.
     pub fn open(pid: i32, line: &str) -> Result<Subject> {
         let name = pid.to_string();
         let word = line.split(' ').next().unwrap_or_default();
+        need_proc(word, Purpose::Container)?;
         let pidfd = pidfd_open(pid).map_err(|errno| {
             let key = if errno == Errno::ESRCH { "compare.missing" } else { "compare.thread" };
             let error = Error::failed(text_with(key, &[("command", word), ("pid", &name)]));
