@@ -1,7 +1,9 @@
 //! The true cause is named where the machine lacks what a container needs.
 //!
-//! Of this kind: /proc that is not mounted, or shows only processes, or hides those of others (hidepid) · /sys that is not
-//! mounted · no device files · a limit of namespaces of each kind.
+//! Of this kind: /proc that is not mounted, or shows only processes (subset=pid), or hides those of others (hidepid) · /sys
+//! that is not mounted · no device files: /dev/null, /dev/ptmx · a limit of namespaces of each kind · a RUN that cannot be
+//! made or written: /run, /tmp or / is full (bytes or inodes), read-only, or has a quota · low limits of the caller:
+//! `ulimit -f -s -d -v -l -c`. A quota (EDQUOT) is tested in `host::storage`: not each kernel has quotas of tmpfs.
 //!
 //! Each test changes a mount table of its own, and mounts new instances: the options of an existing mount belong to
 //! the whole machine.
@@ -16,9 +18,13 @@ use support::{alone, binary, is_root, skip, text};
 /// it runs as an ordinary user.
 fn after(change: &str, as_user: bool, arguments: &str) -> Output {
     let user = if as_user { "setpriv --reuid=1000 --regid=1000 --clear-groups" } else { "" };
-    let script = format!(
-        "{change}\nexec env HOME=/tmp NO_COLOR=1 COLUMNS=80 {user} {} {arguments}",
+    // The program may be in a directory that `change` covers.
+    let program = format!(
+        "mount -t tmpfs t /mnt; touch /mnt/sandbox; mount --bind {} /mnt/sandbox",
         binary().display()
+    );
+    let script = format!(
+        "{program}\n{change}\nexec env HOME=/tmp NO_COLOR=1 COLUMNS=80 {user} /mnt/sandbox {arguments}"
     );
     Command::new("unshare")
         .args(["--mount", "--propagation", "private", "sh", "-ec", &script])
@@ -28,7 +34,9 @@ fn after(change: &str, as_user: bool, arguments: &str) -> Output {
 }
 
 fn words(output: &Output) -> String {
-    text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ")
+    // A long line to paste is continued by a backslash.
+    let stderr = text(&output.stderr);
+    stderr.split_whitespace().filter(|word| *word != "\\").collect::<Vec<_>>().join(" ")
 }
 
 /// Mounts a new /proc with these options, in place of the old one.
@@ -91,12 +99,191 @@ fn a_proc_that_hides_processes_is_named() {
     }
 }
 
+/// Asserts that it is refused with these words, and that every line of advice that begins with a mount works.
+fn assert_refused(change: &str, as_user: bool, arguments: &str, expected: &[&str]) {
+    let output = after(change, as_user, arguments);
+    let words = words(&output);
+    let what = format!("{change} {arguments} {as_user}: {words}");
+    assert_eq!(output.status.code(), Some(125), "{what}");
+    for part in expected {
+        assert!(words.contains(part), "{part}: {what}");
+    }
+    assert!(!words.contains("No rule") && words.contains("do "), "{what}");
+}
+
+/// A spec in a file that every user can read.
+fn spec(content: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::Builder::new().suffix(".yaml").tempfile_in("/var/tmp").unwrap();
+    std::fs::write(file.path(), content).unwrap();
+    std::fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    file
+}
+
+const NAMED: &str = "name: causes\nuts:\ncommand: [echo, works]\n";
+const WHOLE: &str = "rootfs: host\npid:\nnet:\nuser: { map: root }\ncommand: [echo, works]\n";
+
+/// What can be told without /proc, and what not.
+#[test]
+fn without_proc_nothing_is_claimed() {
+    let _alone = alone();
+    if !needs_root("without_proc_nothing_is_claimed") {
+        return;
+    }
+    let file = spec(NAMED);
+    let file = file.path().display();
+    for as_user in [false, true] {
+        for arguments in
+            ["memory --limit 64m -q -- true", &format!("verify causes {file}"), "enter causes", "compare 1"]
+        {
+            assert_refused("umount -l /proc", as_user, arguments, &["/proc is not mounted"]);
+        }
+    }
+    let output = after("umount -l /proc", false, "uts -q -- true");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(words(&output).contains("warning") && words(&output).contains("/proc is not mounted"));
+}
+
+#[test]
+fn a_proc_with_processes_only_is_named() {
+    let _alone = alone();
+    if !needs_root("a_proc_with_processes_only_is_named") {
+        return;
+    }
+    let part = new_proc("subset=pid");
+    let file = spec(WHOLE);
+    for as_user in [false, true] {
+        for arguments in ["uts -q -- true", "pid -q -- true", &format!("run -q {}", file.path().display())] {
+            let output = after(&part, as_user, arguments);
+            assert_eq!(output.status.code(), Some(0), "{arguments}: {}", words(&output));
+        }
+        let output = after(&part, as_user, "doctor");
+        let out = text(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(out.contains("part-of-proc: uts time") && out.contains("subset=pid"), "{out}");
+    }
+    assert_refused(&part, false, "net --mode bridge -q -- true", &["subset=pid", "mount -t proc proc /proc"]);
+    let mended = format!("{part}\nmount -t proc proc /proc");
+    assert_eq!(after(&mended, false, "net --mode bridge -q -- true").status.code(), Some(0));
+    assert!(!std::path::Path::new("/sys/class/net/sandbox0").exists());
+}
+
+#[test]
+fn missing_device_files_are_named() {
+    let _alone = alone();
+    if !needs_root("missing_device_files_are_named") {
+        return;
+    }
+    let file = spec(WHOLE);
+    let run = format!("run -q {}", file.path().display());
+    let empty = "mount -t tmpfs tmpfs /dev";
+    let node = format!("{empty}\nmknod -m 666 /dev/null c 1 3");
+    for as_user in [false, true] {
+        assert_refused(
+            empty,
+            as_user,
+            &run,
+            &["\"/dev/null\"", "does not exist", "mount -t devtmpfs devtmpfs /dev"],
+        );
+        assert_refused(&node, as_user, &run, &["\"/dev/zero\"", "does not exist"]);
+        let output = after(&format!("{empty}\nmount -t devtmpfs devtmpfs /dev"), as_user, &run);
+        assert_eq!(text(&output.stdout), "works\n", "{}", words(&output));
+        assert_eq!(after(empty, as_user, "uts -q -- true").status.code(), Some(0));
+    }
+    let file = spec(NAMED);
+    let run = format!("run -q -t {}", file.path().display());
+    let advice =
+        "mkdir -p /dev/pts && mount -t devpts -o ptmxmode=666 devpts /dev/pts && ln -sf pts/ptmx /dev/ptmx";
+    for as_user in [false, true] {
+        assert_refused(&node, as_user, &run, &["There is no /dev/ptmx here", advice]);
+        let output = after(&format!("{node}\n{advice}"), as_user, &run);
+        assert_eq!(text(&output.stdout).trim(), "works", "{}", words(&output));
+    }
+}
+
+/// For each: what makes RUN unusable for root, and for a user, and what the error says.
+#[test]
+fn a_disk_that_cannot_be_written_is_named() {
+    let _alone = alone();
+    if !needs_root("a_disk_that_cannot_be_written_is_named") {
+        return;
+    }
+    let file = spec(NAMED);
+    let run = format!("run -q {}", file.path().display());
+    // A user has no directory of the login manager, so RUN is in /tmp.
+    let none = "mount -t tmpfs -o mode=755 tmpfs /run";
+    let own = "setpriv --reuid=1000 --regid=1000 --clear-groups mkdir -m 700 /tmp/sandbox-1000";
+    let cases = [
+        (false, "mount -t tmpfs -o size=4k,mode=755 t /run; mkdir -m 711 /run/sandbox; head -c 4096 /dev/zero > /run/a".to_owned(), ["ENOSPC", "mounted on /run is full", "df -h /run; df -i /run"]),
+        (false, "mount -t tmpfs -o nr_inodes=2,mode=755 t /run".to_owned(), ["ENOSPC", "no free inodes", "df -i /run"]),
+        (true, format!("{none}; mount -t tmpfs -o size=4k,mode=1777 t /tmp; {own}; head -c 4096 /dev/zero > /tmp/a"), ["ENOSPC", "mounted on /tmp is full", "df -h /tmp"]),
+        (true, format!("{none}; mount -t tmpfs -o nr_inodes=2,mode=1777 t /tmp; touch /tmp/a"), ["ENOSPC", "no free inodes", "df -i /tmp"]),
+        (true, format!("{none}; mount -t tmpfs -o ro t /tmp"), ["EROFS", "mounted on /tmp is read-only", "mount -o remount,rw /tmp"]),
+        (false, "mount -o remount,bind,ro /; for d in /run /tmp; do mountpoint -q $d && mount -o remount,bind,ro $d; done; true".to_owned(), ["EROFS", "is read-only", "mount -o remount,rw /"]),
+        (true, "mount -o remount,bind,ro /; for d in /run /tmp; do mountpoint -q $d && mount -o remount,bind,ro $d; done; true".to_owned(), ["EROFS", "is read-only", "mount -o remount,rw /"]),
+    ];
+    for (as_user, change, expected) in &cases {
+        assert_refused(change, *as_user, &run, expected);
+        // Without a name, the journal is only for the end of the container. It runs, and the warning has the reason.
+        let output = after(change, *as_user, "uts -q -- echo works");
+        let words = words(&output);
+        assert_eq!(text(&output.stdout), "works\n", "{change}: {words}");
+        for part in ["warning", "can end it"].iter().chain(expected) {
+            assert!(words.contains(part), "{part}: {change}: {words}");
+        }
+        // Nothing is left there.
+        if change.contains("size=4k") || change.contains("nr_inodes") {
+            let run_directory = if *as_user { "/tmp/sandbox-1000" } else { "/run/sandbox" };
+            let user = if *as_user { "setpriv --reuid=1000 --regid=1000 --clear-groups" } else { "" };
+            let left = format!(
+                "{change}\n{user} /mnt/sandbox {run} 2>/dev/null || true\nls -A {run_directory} 2>/dev/null || true\nexit 0\n"
+            );
+            assert_eq!(text(&after(&left, false, "").stdout), "", "{change}");
+        }
+    }
+    // The advice for a read-only file system works.
+    let (_, change, _) = &cases[4];
+    let output = after(&format!("{change}; mount -o remount,rw /tmp; chmod 1777 /tmp"), true, &run);
+    assert_eq!(text(&output.stdout), "works\n", "{}", words(&output));
+}
+
+#[test]
+fn a_low_limit_of_the_caller_is_named() {
+    let _alone = alone();
+    if !needs_root("a_low_limit_of_the_caller_is_named") {
+        return;
+    }
+    let (named, whole) = (spec(NAMED), spec(WHOLE));
+    let named = format!("run -q {}", named.path().display());
+    let whole = format!("run -q {}", whole.path().display());
+    let size = ["EFBIG", "RLIMIT_FSIZE", "ulimit -f unlimited"];
+    for as_user in [false, true] {
+        for arguments in [&named, &whole, &format!("{whole} -t")] {
+            assert_refused("ulimit -f 0", as_user, arguments, &size);
+        }
+        assert_refused("ulimit -s 64", as_user, &whole, &["RLIMIT_STACK", "ulimit -s 8192"]);
+        // The command itself may have any limit.
+        for limit in ["-f 0", "-l 0", "-c 0", "-s 300"] {
+            let output = after(&format!("ulimit {limit}"), as_user, "uts -q -- true");
+            assert_eq!(output.status.code(), Some(0), "{limit}: {}", words(&output));
+        }
+        for limit in ["-l 0", "-c 0", "-s 300", "-v 4000000"] {
+            let output = after(&format!("ulimit {limit}"), as_user, &whole);
+            assert_eq!(text(&output.stdout), "works\n", "{limit}: {}", words(&output));
+        }
+    }
+    for arguments in
+        ["memory --limit 64m -q -- true", "net --mode bridge -q -- true", "pids --max 9 -q -- true"]
+    {
+        assert_refused("ulimit -f 0", false, arguments, &size);
+    }
+    assert_refused("ulimit -d 1000", false, &whole, &["ENOMEM", "RLIMIT_DATA", "ulimit -d unlimited"]);
+}
+
 #[test]
 fn a_limit_of_namespaces_is_named() {
     let _alone = alone();
     // The limits of a user namespace of the test, so those of the machine stay as they are.
     for (kind, command) in
-        [("net", "net"), ("pid", "pid"), ("mnt", "mnt"), ("ipc", "ipc"), ("uts", "uts"), ("user", "user")]
+        ["net", "pid", "mnt", "ipc", "uts", "user", "cgroup", "time"].map(|kind| (kind, kind))
     {
         let script = format!(
             "echo 0 > /proc/sys/user/max_{kind}_namespaces || exit 77; exec {} {command} -q -- true",

@@ -147,6 +147,9 @@ fn unread(file: &Path, name: &str, error: &io::Error) -> Error {
     if name == STANDARD_INPUT || error.kind() != io::ErrorKind::NotFound {
         return failed;
     }
+    if file.starts_with("~") {
+        return failed.why(text("spec.tilde"));
+    }
     // `sandbox run homework` means the spec that comes with this name.
     let purpose = file.file_stem().unwrap_or_default();
     let known = shipped::ALL.iter().map(|spec| spec.purpose).find(|known| *known == purpose);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::paths;
 use super::spec::Spec;
 use crate::cgroups;
 use crate::cgroups::devices::Rule;
@@ -199,6 +200,7 @@ pub fn plan(spec: &Spec, machine: &Machine, purpose: impl Into<Purpose>, ending:
     for error in host.unread.errors() {
         draft.problem(purpose, error.clone());
     }
+    paths::check(&spec, &resolver(&spec), &mut draft);
     if let Some(directory) = &spec.workdir {
         // Without symbolic links, as /proc/PID/cwd shows it. Verify compares the two.
         let directory = resolver(&spec).resolve(directory).container;

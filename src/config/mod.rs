@@ -2,4 +2,5 @@
 
 pub mod compose;
 pub mod enter;
+mod paths;
 pub mod spec;

@@ -59,7 +59,9 @@ enum MountType {
 impl<'de> Deserialize<'de> for ExtraMount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Fields::deserialize(deserializer)? {
-            Fields { source: Some(path), .. } if path.as_os_str().as_encoded_bytes().starts_with(b"~") => {
+            Fields { source: Some(path), .. } | Fields { target: path, .. }
+                if path.as_os_str().as_encoded_bytes().starts_with(b"~") =>
+            {
                 Err(D::Error::custom(text("spec.tilde")))
             }
             Fields { kind: MountType::Bind, size: Some(_), .. } => {

@@ -24,8 +24,10 @@ pub(super) fn label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
 
 /// Reads an absolute path.
 pub(super) fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
-    checked(deserializer, |path: &PathBuf| {
-        path.is_absolute().then_some(()).ok_or_else(|| text("spec.absolute.form"))
+    checked(deserializer, |path: &PathBuf| match path {
+        path if path.is_absolute() => Ok(()),
+        path if path.starts_with("~") => Err(text("spec.tilde")),
+        _ => Err(text("spec.absolute.form")),
     })
 }
 

@@ -1,0 +1,78 @@
+//! Paths of a spec or of flags that cannot be used. They are told before anything is made.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::spec::Spec;
+use crate::error::Error;
+use crate::feature::Feature;
+use crate::host::resolver::Resolver;
+use crate::observe::file;
+use crate::plan::Draft;
+use crate::text::{text, text_with};
+use crate::value::mount::ExtraMount;
+use crate::value::shell::quote;
+
+/// Adds a problem for each path that cannot be used. `tree` is what paths in the container resolve to.
+pub(super) fn check(spec: &Spec, tree: &Resolver, draft: &mut Draft) {
+    for (feature, path) in with_tilde(spec) {
+        let whole = match path.strip_prefix("~").ok().zip(std::env::home_dir()) {
+            Some((rest, home)) => home.join(rest),
+            None => path.components().skip(1).collect(),
+        };
+        let error = Error::failed(file::path_text(&path)).why(text("spec.tilde")).paste(quote(&whole));
+        draft.problem(feature, error);
+    }
+    if let Some(problem) = spec.workdir.as_ref().and_then(|directory| workdir(spec, directory, tree)) {
+        draft.problem(Feature::Mnt, problem);
+    }
+}
+
+/// The paths that begin with `~`, which only a shell expands, and only at the beginning of a word.
+fn with_tilde(spec: &Spec) -> Vec<(Feature, PathBuf)> {
+    let mut all: Vec<(Feature, PathBuf)> = Vec::new();
+    if let Some(mnt) = &spec.mnt {
+        all.extend(mnt.root.clone().map(|root| (Feature::Mnt, root)));
+        for mount in mnt.all() {
+            if let ExtraMount::Bind { source, .. } = &mount {
+                all.push((Feature::Mnt, source.clone()));
+            }
+            all.push((Feature::Mnt, mount.target().to_owned()));
+        }
+    }
+    if let Some(blkio) = &spec.blkio {
+        all.extend(blkio.devices().into_iter().map(|device| (Feature::Blkio, device.into())));
+    }
+    all.retain(|(_, path)| path.as_os_str().as_encoded_bytes().starts_with(b"~"));
+    all
+}
+
+/// Why the command cannot start in this directory, as far as it can be known before the mounts are made. Whether the
+/// command's user may enter it, only the kernel knows.
+fn workdir(spec: &Spec, directory: &Path, tree: &Resolver) -> Option<Error> {
+    let resolved = tree.resolve(directory);
+    let on_host = resolved.host?;
+    let key = match fs::metadata(&on_host) {
+        Ok(found) if found.is_dir() => return None,
+        Ok(_) => "run.workdir.file",
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            "run.workdir.missing"
+        }
+        // Another user may be allowed to look at it.
+        Err(_) => return None,
+    };
+    // The mount points that do not exist are made, and the directories above them.
+    let mounts = spec.mnt.as_ref().map(|mnt| mnt.all()).unwrap_or_default();
+    let is_made =
+        mounts.iter().any(|mount| tree.resolve(mount.target()).container.starts_with(&resolved.container));
+    if is_made {
+        return None;
+    }
+    let values = [("path", &*file::path_text(directory)), ("host", &*file::path_text(&on_host))];
+    Some(
+        Error::failed(text_with("run.workdir.what", &values))
+            .why(text_with(key, &values))
+            .todo(text("run.workdir.todo") + "\n   workdir: /"),
+    )
+}
