@@ -24,7 +24,22 @@ pub(super) struct Vantage {
     /// The process that reads, then the process that joined. setns(2) to a PID namespace affects only children, so the
     /// reader is a child of the process that joined.
     agents: Vec<Agent>,
+    /// The PID of the reader, if it is a child of the process that joined.
+    reader: Option<i32>,
     refused: Vec<Refusal>,
+}
+
+impl Drop for Vantage {
+    /// Ends the reader first, and has its parent reap it. Otherwise it would be left to process 1, which may be a
+    /// program that reaps nothing.
+    fn drop(&mut self) {
+        if let Some(pid) = self.reader
+            && self.agents.len() > 1
+        {
+            drop(self.agents.remove(0));
+            let _ = self.agents[0].reap(pid);
+        }
+    }
 }
 
 /// A namespace that the helper could not join.
@@ -59,7 +74,7 @@ impl Vantage {
     pub(super) fn at(subject: &Subject, machine: &Machine) -> Result<Vantage> {
         let plan = compose::plan(&Spec::default(), machine, Feature::User, Ending::Demonstration, false);
         let agent = Agent::start(&plan, &mut Unwatched)?;
-        let mut vantage = Vantage { agents: vec![agent], refused: Vec::new() };
+        let mut vantage = Vantage { agents: vec![agent], reader: None, refused: Vec::new() };
         // setns(2) fails for the caller's current user namespace. Therefore only different namespaces are joined.
         let elsewhere: Vec<Feature> =
             ORDER.into_iter().filter(|feature| is_elsewhere(subject, *feature)).collect();
@@ -88,7 +103,10 @@ impl Vantage {
         }
         if elsewhere.contains(&Feature::Pid) && !vantage.is_refused(Feature::Pid) {
             match vantage.reader().spawn(&[])? {
-                Ok((child, _)) => vantage.agents.insert(0, child),
+                Ok((child, pid)) => {
+                    vantage.agents.insert(0, child);
+                    vantage.reader = Some(pid);
+                }
                 Err(errno) => vantage.refuse(subject, Feature::Pid, errno),
             }
         }
