@@ -160,26 +160,46 @@ fn the_command_inherits_the_mask_of_blocked_signals() {
     }
 }
 
+/// timeout(1) signals `sandbox`, and then its whole process group, to which the command belongs. Inputs of the same kind:
+/// real-time and standard signals; a command that is process 1, one behind an init, one in the caller's PID namespace; a
+/// spec. Real-time signals queue, so each one too many would run the trap again.
 #[test]
-fn a_real_time_signal_reaches_the_command() {
+fn a_signal_to_the_process_group_reaches_the_command_once() {
     let (_directory, spec) = spec();
-    let script = "trap 'echo cleanup; exit 0' RTMIN+3; sleep 5 & wait";
-    let timeout = ["--preserve-status", "-s", "RTMIN+3", "1"];
-    let output = Command::new("timeout")
-        .args(timeout)
-        .arg(binary())
-        .args(["run", &spec, "-q", "--", "bash", "-c", script])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    // timeout(1) sends the signal to `sandbox` and then to the whole process group, which the command belongs to. So it
-    // can arrive a second time while the trap runs, as without `sandbox`.
-    let seen = text(&output.stdout);
-    assert!(
-        output.status.success() && !seen.is_empty() && seen.lines().all(|line| line == "cleanup"),
-        "{seen} {}",
-        text(&output.stderr)
-    );
+    let forms: [&[&str]; 4] = [&["run", &spec], &["uts"], &["pid"], &["pid", "--init"]];
+    // As timeout(1) does, but only when the command runs.
+    let timeout = "signal=$1; shift; exec 3< <(exec \"$@\"); read -u 3; trap '' $signal; \
+                   kill -s $signal $!; kill -s $signal 0; cat <&3; wait $!; echo $?";
+    for signal in ["RTMIN+3", "RTMAX", "TERM", "USR1"] {
+        for words in forms {
+            let script = format!(
+                "trap 'echo cleanup; ended=1' {signal}; sleep 60 & echo ready; \
+                                  while [ -z \"$ended\" ]; do wait; done; sleep 0.3; exit 5"
+            );
+            let output = Command::new("timeout")
+                .args(["60", "setsid", "--wait", "bash", "-c", timeout, "bash", signal])
+                .arg(binary())
+                .args(words)
+                .args(["-q", "--", "bash", "-c", &script])
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
+            // The sleep(1) got it too, as a member of the group: otherwise, cat(1) would wait for its end.
+            assert_eq!(text(&output.stdout), "cleanup\n5\n", "{words:?} {signal} {}", text(&output.stderr));
+        }
+    }
+}
+
+/// A signal to `sandbox` alone is forwarded, also one of its parent, which is in the same process group.
+#[test]
+fn a_signal_of_the_parent_to_sandbox_alone_is_forwarded() {
+    let script = "trap 'echo got; exit 5' USR1; echo ready; sleep 20 & wait";
+    for words in [&["uts", "-q"][..], &["pid", "-q"], &["pid", "-q", "--init"]] {
+        let child = sandbox_ready(&[words, &["--", "bash", "-c", script]].concat());
+        kill(Pid::from_raw(child.id() as i32), Signal::SIGUSR1).unwrap();
+        let (status, output) = ended(child);
+        assert_eq!((status, text(&output.stdout)), (Some(5), "got\n".to_owned()), "{words:?}");
+    }
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! A command of another user can open its standard streams again, by /dev/stdout and the like, if they are pipes.
 //!
 //! Inputs of the same kind, all below: /dev/stdin, /dev/stdout, /dev/stderr, /proc/self/fd/1, `2>&1`, `exec >`; with
-//! `run_as`, a mapped user, both; as root. A terminal, a file and a named pipe are never changed, because they would
-//! stay changed. A socket cannot be opened by /proc at all: the kernel answers ENXIO.
+//! `run_as`, a mapped user, both; as root, who hands over the pipe, and as an ordinary user, for whom `sandbox` carries the
+//! bytes between the caller's pipe and a new one; much data; a reader that goes away or is slow; the end of the input. A
+//! terminal, a file and a named pipe are never changed, because they would stay changed. A socket cannot be opened by
+//! /proc at all: the kernel answers ENXIO.
 
 mod support;
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Stdio};
 
 use support::{binary, feed, is_root, sandbox, skip, text};
@@ -90,4 +92,102 @@ fn a_pipe_stays_the_callers_pipe() {
     // `yes` as process 1 is not killed by SIGPIPE; then it reports EPIPE and exits with 1.
     let seen = text(&output.stdout);
     assert!(["y\n1\n", "y\n141\n"].contains(&&*seen), "{seen}");
+}
+
+/// Runs a bash script as UID 1000 with the subordinate range 100000:65536, for each of the specs with a mapped user. `$S` is
+/// `sandbox run SPEC -q --`. In a new mount namespace, a test file is mounted over /etc/subuid and /etc/subgid.
+fn as_borrower(script: &str) -> Vec<String> {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let lent = directory.path().join("lent");
+    fs::write(&lent, "1000:100000:65536\n").unwrap();
+    let own = directory.path().join("sandbox");
+    let borrow = "cp \"$BINARY\" \"$OWN\" && mount --bind $0 /etc/subuid && mount --bind $0 /etc/subgid && \
+                  exec setpriv --reuid=1000 --regid=1000 --clear-groups timeout 100 bash -c \"$@\"";
+    let of = |spec: &&str| {
+        let (held, file) = spec_file(spec);
+        fs::set_permissions(held.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let output = Command::new("unshare")
+            .args(["--mount", "sh", "-c", borrow])
+            .arg(&lent)
+            .arg(script)
+            .env("BINARY", binary())
+            .env("OWN", &own)
+            .env("S", format!("{} run {file} -q --", own.display()))
+            .env("HOME", "/")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{spec} {} {}", text(&output.stdout), text(&output.stderr));
+        text(&output.stdout)
+    };
+    SPECS[1..].iter().map(of).collect()
+}
+
+/// Why an ordinary user with other users cannot be tried here.
+fn cannot_borrow(test: &str) -> bool {
+    if !is_root() {
+        skip(test, "machine: only root can lend ranges; the run as root holds it");
+    } else if !std::path::Path::new("/usr/bin/newuidmap").exists() {
+        skip(test, "newuidmap(1) isn't installed");
+    } else {
+        return false;
+    }
+    true
+}
+
+#[test]
+fn an_ordinary_users_pipes_can_be_opened_again() {
+    if cannot_borrow("an_ordinary_users_pipes_can_be_opened_again") {
+        return;
+    }
+    let script = r#"echo in | $S sh -c 'echo one > /dev/stdout; echo two > /proc/self/fd/1; echo three > /dev/stderr
+            cat /dev/stdin; exec > /dev/stdout; echo four' 2> /dev/null | cat
+        $S sh -c 'echo out > /dev/stdout; echo err > /dev/stderr; echo both >&2' 2>&1 | cat
+        # The caller's own pipe is not changed.
+        { $S true; stat -L -c '%a %u' /proc/self/fd/1; } | cat"#;
+    for seen in as_borrower(script) {
+        assert_eq!(seen, "one\ntwo\nin\nfour\nout\nerr\nboth\n600 1000\n");
+    }
+    for seen in
+        as_borrower("$S sh -c 'echo three > /dev/stderr; echo one > /dev/stdout' 2>&1 > /dev/null | cat")
+    {
+        assert_eq!(seen, "three\n");
+    }
+}
+
+#[test]
+fn every_byte_is_carried_in_order_and_none_is_lost_at_the_end() {
+    if cannot_borrow("every_byte_is_carried_in_order_and_none_is_lost_at_the_end") {
+        return;
+    }
+    let script = r#"wanted=$(seq 2000000 | sha256sum)
+        same() { [ "$(sha256sum)" = "$wanted" ] && echo same; }
+        seq 2000000 | $S cat | same
+        seq 2000000 | $S sh -c 'cat /dev/stdin > /dev/stdout' | same
+        $S sh -c 'seq 2000000 > /dev/stderr' 2>&1 > /dev/null | same
+        # A reader that is slow, and a command that has ended long before.
+        $S sh -c 'head -c 60000 /dev/zero; exit 7' | { sleep 1; wc -c; }; echo ${PIPESTATUS[0]}
+        # Both outputs at once, and an input that stays open.
+        sleep 3 | $S sh -c 'head -c 1000000 /dev/zero & head -c 2000000 /dev/zero >&2; wait' 2> /dev/null | wc -c"#;
+    for seen in as_borrower(script) {
+        assert_eq!(seen, "same\nsame\nsame\n60000\n7\n1000000\n");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_noticed_by_the_command() {
+    if cannot_borrow("a_reader_that_goes_away_is_noticed_by_the_command") {
+        return;
+    }
+    // Process 1 is not killed by SIGPIPE: `yes` reports EPIPE and exits with 1. Its child is.
+    let script = r#"$S yes 2> /dev/null | head -n 1; echo ${PIPESTATUS[0]}
+        $S sh -c 'yes; echo $? >&2; true' 2>&1 > >(head -n 1 > /dev/null) | tail -n 1
+        # The command closes its input, and goes on. The end of the input arrives.
+        yes | $S sh -c 'exec < /dev/null; echo on'
+        true | $S sh -c 'cat; echo end'"#;
+    for seen in as_borrower(script) {
+        let seen = seen.replace("141\n", "1\n");
+        assert_eq!(seen, "y\n1\n1\non\nend\n");
+    }
 }

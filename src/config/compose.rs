@@ -230,7 +230,7 @@ pub fn plan(spec: &Spec, machine: &Machine, purpose: impl Into<Purpose>, ending:
         let inside = draft.mounts("devpts");
         plan_terminal(&mut draft, inside, owner_of_terminal(&spec, host, inside), TerminalCall::Stdio);
     } else if has_command && let Some(user) = user_outside(&spec, host) {
-        plan_streams(&mut draft, host, user);
+        plan_streams(&mut draft, host, user, spec.run_as.map(|run_as| run_as.uid));
     }
     let ids = spec.user.as_ref().map(|user| user.ids(host));
     if let Some(run_as) = &spec.run_as {

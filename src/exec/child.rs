@@ -3,6 +3,7 @@
 //! The helper, the relay and the command are new processes too, and go through the list in the same way.
 
 use nix::errno::Errno;
+use nix::unistd::Pid;
 
 use super::verify::Expectations;
 use super::{Serve, init, is_clone, relay};
@@ -25,6 +26,7 @@ pub(super) fn become_child(
     plan: &Plan,
     cloned: usize,
     narrated: bool,
+    separates_init: bool,
     serve: Option<Serve>,
     slots: &mut Slots,
     expectations: &Expectations,
@@ -64,6 +66,9 @@ pub(super) fn become_child(
             (Call::Process(ProcessCall::ForkCommand), Ok(pid)) => {
                 // Before the host knows of it and releases the command, which can read /proc/1/cmdline.
                 crate::sys::program::hide_arguments("init");
+                if separates_init {
+                    let _ = nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
+                }
                 // The host needs the command's PID, because that process is the one to look at, not init.
                 send(slots, index, &Message::Did(index, pid));
                 init::serve(slots, plan.steps.iter().any(|step| matches!(step.call, Call::Terminal(_))))

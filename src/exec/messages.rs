@@ -60,8 +60,11 @@ impl Run<'_> {
         match gate.receive() {
             Ok(None) => Ok(None),
             Ok(Some((message, descriptors))) => {
-                // The only descriptor that a child sends is the master of the terminal that it made.
-                self.slots.terminal = descriptors.into_iter().next().or(self.slots.terminal.take());
+                match (&message, descriptors.into_iter().next()) {
+                    (Message::Terminal, master @ Some(_)) => self.slots.terminal = master,
+                    (Message::Stream(of), Some(pipe)) => self.slots.carried.push((*of, pipe)),
+                    _ => {}
+                }
                 Ok(Some(message))
             }
             Err(errno) => Err(Stop::Step(index, errno)),

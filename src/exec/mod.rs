@@ -19,6 +19,7 @@
 //!
 //! This file has the host's part of 1 to 9, in this order. The child's part is in `child`, and 10 is in `supervise`.
 
+mod carry;
 mod cgroup;
 mod child;
 mod failure;
@@ -57,6 +58,7 @@ use crate::plan::call::cgroup::CgroupCall;
 use crate::plan::call::file::FileCall;
 use crate::plan::call::gate::GateCall;
 use crate::plan::call::process::ProcessCall;
+use crate::plan::call::stream::StreamCall;
 use crate::plan::call::terminal::TerminalCall;
 use crate::plan::gate::{Channel, Message};
 use crate::plan::slots::Slots;
@@ -136,6 +138,7 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
         watch,
         signals: if serve.is_some() { Signals::block()? } else { Signals::for_command()? },
         slots: Slots::default(),
+        separates_init: plan.steps.iter().any(is_fork) && signals::separates_init(),
         expectations: &expectations,
         journal: Journal::default(),
         early: VecDeque::new(),
@@ -197,6 +200,8 @@ struct Run<'a> {
     watch: &'a mut dyn Watch,
     signals: Signals,
     slots: Slots,
+    /// Whether an init leaves the process group of its command.
+    separates_init: bool,
     expectations: &'a Expectations,
     journal: Journal,
     /// Messages of the child that arrived before the host waited for them.
@@ -248,6 +253,7 @@ impl Run<'_> {
                     self.plan,
                     index,
                     narrates,
+                    self.separates_init,
                     self.serve,
                     &mut self.slots,
                     self.expectations,
@@ -297,6 +303,12 @@ impl Run<'_> {
             Call::Process(ProcessCall::Exec { .. }) => return self.wait_for_exec(index),
             Call::Terminal(TerminalCall::Send) => {
                 let Message::Terminal = self.receive(index)? else { return Err(self.reason_of_end(index)) };
+                if !narrates {
+                    return Ok(0);
+                }
+            }
+            Call::Stream(StreamCall::Send { .. }) => {
+                let Message::Stream(_) = self.receive(index)? else { return Err(self.reason_of_end(index)) };
                 if !narrates {
                     return Ok(0);
                 }

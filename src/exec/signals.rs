@@ -2,16 +2,23 @@
 //!
 //! A signal that the caller ignores (`nohup`, `trap '' INT`, a background job of a shell without job control) stays
 //! ignored: it is not blocked, so the kernel discards it as before.
+//!
+//! timeout(1) and others signal `sandbox` and then their whole process group, to which the command belongs. The command
+//! must get such a signal once. So a signal of the parent process waits for a moment: if a second one follows, it was sent
+//! to the group, and the command has got it already.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{Pid, getpgid, getpgrp, getppid};
+use procfs::process::Stat;
 
 use crate::error::{Error, ExitKind, Result};
+use crate::observe::file;
 use crate::sys::signal::{self, SignalDescriptor, SignalSet};
 
 /// The signals that are never blocked: those that cannot be, and those that the kernel sends for this process's own
@@ -45,6 +52,20 @@ pub struct Signals {
     has_command: bool,
     /// Signals for the command that arrived before it runs.
     held: RefCell<VecDeque<Arrived>>,
+    /// Signals of the parent process that are not forwarded yet, and until when a second one is awaited.
+    waiting: RefCell<BTreeMap<i32, Instant>>,
+}
+
+/// The maximum time between the two signals of a process that signals its child and then its process group.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// Whether an init gets a process group of its own. Then a signal to the process group of `sandbox` does not reach it, and
+/// it does not forward to its command what the command has got itself. In the foreground of a terminal it stays in the
+/// group, because the terminal stops and continues a whole group.
+pub(super) fn separates_init() -> bool {
+    // tpgid is the foreground process group of the controlling terminal, or -1 without one. proc_pid_stat(5)
+    !rustix::termios::isatty(rustix::stdio::stdin())
+        && file::parse::<Stat>("/proc/self/stat").is_ok_and(|stat| stat.tpgid != stat.pgrp)
 }
 
 /// A signal that arrived.
@@ -54,6 +75,8 @@ pub struct Arrived {
     pub number: i32,
     /// Whether the terminal sent it. Then every process of the foreground process group has got it.
     pub from_terminal: bool,
+    /// Whether it was sent to the whole process group of `sandbox`.
+    pub to_group: bool,
 }
 
 impl Arrived {
@@ -94,7 +117,13 @@ impl Signals {
 
     fn of(set: SignalSet, has_command: bool) -> Result<Signals> {
         match signal::block(set).and_then(|_| SignalDescriptor::new(set)) {
-            Ok(descriptor) => Ok(Signals { descriptor, set, has_command, held: RefCell::default() }),
+            Ok(descriptor) => Ok(Signals {
+                descriptor,
+                set,
+                has_command,
+                held: RefCell::default(),
+                waiting: RefCell::default(),
+            }),
             Err(errno) => Err(Error::failed("cannot watch for signals").call("signalfd4(-1, …)", errno)),
         }
     }
@@ -116,13 +145,38 @@ impl Signals {
 
     /// The next signal that has arrived, if any.
     pub fn next(&self) -> Option<Arrived> {
-        self.held.borrow_mut().pop_front().or_else(|| self.arrived())
+        if let Some(held) = self.held.borrow_mut().pop_front() {
+            return Some(held);
+        }
+        let mut waiting = self.waiting.borrow_mut();
+        while let Some((arrived, is_from_parent)) = self.arrived() {
+            if !is_from_parent {
+                return Some(arrived);
+            }
+            if waiting.remove(&arrived.number).is_some() {
+                return Some(Arrived { to_group: true, ..arrived });
+            }
+            waiting.insert(arrived.number, Instant::now() + GRACE);
+        }
+        let now = Instant::now();
+        let number = waiting.iter().find(|(_, until)| **until <= now).map(|(number, _)| *number)?;
+        waiting.remove(&number);
+        Some(Arrived { number, from_terminal: false, to_group: false })
+    }
+
+    /// After which time [`Signals::next`] returns a signal that has arrived already.
+    pub(super) fn timeout(&self) -> PollTimeout {
+        let waiting = self.waiting.borrow();
+        let Some(until) = waiting.values().min() else { return PollTimeout::NONE };
+        // poll(2) counts whole milliseconds.
+        let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+        PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)
     }
 
     /// Reads the signals that have arrived while there is no command yet. Returns one that ends `sandbox`. The others
     /// are kept for the command. Ctrl-Z stops `sandbox` at once.
     pub fn next_end(&self) -> Option<Arrived> {
-        while let Some(arrived) = self.arrived() {
+        while let Some((arrived, is_from_parent)) = self.arrived() {
             match arrived {
                 // The terminal has sent it to the child too. One from kill(1) is for the command.
                 arrived if arrived.stops() && (arrived.from_terminal || !self.has_command) => {
@@ -134,15 +188,22 @@ impl Signals {
                     return Some(arrived);
                 }
                 arrived if arrived.number == libc::SIGCHLD => {}
+                // The second one was sent to the process group.
+                arrived if is_from_parent && self.held.borrow().contains(&arrived) => {}
                 arrived => self.held.borrow_mut().push_back(arrived),
             }
         }
         None
     }
 
-    fn arrived(&self) -> Option<Arrived> {
-        let (number, code) = self.descriptor.next()?;
-        Some(Arrived { number, from_terminal: code == SI_KERNEL })
+    /// The next signal, and whether the parent process sent it, and belongs to the same process group.
+    fn arrived(&self) -> Option<(Arrived, bool)> {
+        let (number, code, sender) = self.descriptor.next()?;
+        let sender = Pid::from_raw(sender);
+        // 0: the kernel, or a process of another PID namespace.
+        let is_from_parent =
+            sender.as_raw() != 0 && sender == getppid() && getpgid(Some(sender)) == Ok(getpgrp());
+        Some((Arrived { number, from_terminal: code == SI_KERNEL, to_group: false }, is_from_parent))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Waits for the end of the command. Until then, signals are forwarded. Afterwards, what was made on the host is
 //! undone.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -11,6 +11,7 @@ use nix::unistd::{Pid, getpgid, getpgrp, tcgetpgrp, tcsetpgrp};
 use procfs::process::{Stat, StatFlags, Status};
 use rustix::process::{WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
 
+use super::carry::CarriedStream;
 use super::pty::{TerminalRelay, from_background};
 use super::signals::Arrived;
 use super::{Container, Watch, kill_by_pidfd, relay};
@@ -69,6 +70,7 @@ impl Container {
         let master = self.slots.terminal.take();
         let mut relay =
             master.map(|master| TerminalRelay::start(master, &self.signals, self.keeps_files)).transpose()?;
+        let mut streams = CarriedStream::all(std::mem::take(&mut self.slots.carried));
         let mut dropped_before = false;
         let mut has_ended = false;
         let mut is_relay_heard = true;
@@ -80,6 +82,10 @@ impl Container {
                         if relay.is_none() && self.is_stopped() {
                             signal::stop_self();
                         }
+                    }
+                    // Only output is left to carry, and nobody reads it.
+                    None if has_ended && arrived.ends() => {
+                        streams.iter_mut().for_each(CarriedStream::give_up);
                     }
                     None => self.forward(arrived, &mut dropped_before, watch),
                     Some(relay) if relay.handle(arrived) => {}
@@ -99,7 +105,9 @@ impl Container {
                 }
                 relay.write_input();
             }
-            if has_ended && relay.as_ref().is_none_or(TerminalRelay::is_done) {
+            streams.iter_mut().for_each(CarriedStream::transfer);
+            let is_carried = streams.iter().all(CarriedStream::is_done);
+            if has_ended && is_carried && relay.as_ref().is_none_or(TerminalRelay::is_done) {
                 return Ok(());
             }
             let Some(pidfd) = &self.slots.pidfd else {
@@ -109,9 +117,15 @@ impl Container {
             ready.extend((!has_ended).then(|| PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)));
             ready.extend(timeout.iter().map(|timeout| PollFd::new(timeout.timer.as_fd(), PollFlags::POLLIN)));
             ready.extend(relay.iter().flat_map(TerminalRelay::poll_set));
+            ready.extend(streams.iter().flat_map(CarriedStream::poll_set));
             let ports = self.slots.relay.as_ref().filter(|_| is_relay_heard);
             ready.extend(ports.map(|ports| PollFd::new(ports.gate.as_fd(), PollFlags::POLLIN)));
             let wait = relay.as_ref().map_or(PollTimeout::NONE, TerminalRelay::timeout);
+            let wait = match self.signals.timeout() {
+                PollTimeout::NONE => wait,
+                signals if wait.is_none() => signals,
+                signals => wait.min(signals),
+            };
             match poll(&mut ready, wait) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Error::failed("cannot wait for the command").call("poll", errno)),
@@ -134,6 +148,7 @@ impl Container {
             if has_just_ended {
                 has_ended = true;
                 relay.iter_mut().for_each(TerminalRelay::command_ended);
+                streams.iter_mut().for_each(CarriedStream::command_ended);
             }
         }
     }
@@ -154,12 +169,16 @@ impl Container {
         }
     }
 
-    /// Forwards a signal. If the terminal sent it, a command in the same process group has got it already.
+    /// Forwards a signal. If it was sent to the process group, as by the terminal, a command in the same group has got it
+    /// already.
     fn forward(&self, arrived: Arrived, dropped_before: &mut bool, watch: &mut dyn Watch) {
         let Some(pidfd) = &self.slots.pidfd else { return };
-        let has_it_already = arrived.from_terminal && getpgid(Some(self.child)) == Ok(getpgrp());
+        let receiver = self.command_behind_init().unwrap_or(self.child);
+        let has_it_already =
+            (arrived.from_terminal || arrived.to_group) && getpgid(Some(receiver)) == Ok(getpgrp());
         // Read before the signal is sent: if the signal ends the command, its status has no masks any more.
-        let is_dropped = self.is_dropped(arrived.number);
+        let has_ended = has_it_already && has_ended(pidfd.as_fd());
+        let is_dropped = !has_ended && self.is_dropped(arrived.number);
         let behind_init = self.command_behind_init().filter(|_| arrived.stops());
         let stops_init = behind_init.is_some_and(|command| !decides_about(command, arrived.number));
         if !has_it_already {
@@ -312,6 +331,11 @@ impl Drop for Container {
             let _ = self.end();
         }
     }
+}
+
+/// Whether a process has ended: its pidfd is readable then.
+fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
+    poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
 /// Whether a process was killed by a signal before it called execve(2): the flag PF_FORKNOEXEC (linux/sched.h) in

@@ -8,33 +8,35 @@ const PIPEFS_MAGIC: i128 = 0x5049_5045;
 
 /// A standard descriptor that is a pipe without a name. When its last descriptor is closed, the pipe is gone, and so its
 /// owner and its mode may be changed. A terminal, a file or a named pipe would stay changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StandardPipe {
-    /// 0, 1 or 2.
-    pub descriptor: i32,
+    /// 0, 1, 2, or both 1 and 2, as with `2>&1`.
+    pub descriptors: Vec<i32>,
     /// Its owner.
     pub owner: u32,
-    /// Its mode, without the type.
-    pub mode: u32,
 }
 
 impl StandardPipe {
-    /// Looks at the three descriptors. Two of them can be the same pipe, as with `2>&1`; then only the first is listed.
+    /// Looks at the three descriptors.
     pub fn gather() -> Vec<StandardPipe> {
-        let mut seen = Vec::new();
-        let mut pipes = Vec::new();
+        let mut output: Option<(u64, usize)> = None;
+        let mut pipes: Vec<StandardPipe> = Vec::new();
         for (descriptor, file) in [(0, stdin()), (1, stdout()), (2, stderr())] {
             let Ok(stat) = fstat(file) else { continue };
             let is_nameless =
                 fstatfs(file).is_ok_and(|filesystem| i128::from(filesystem.f_type) == PIPEFS_MAGIC);
-            if FileType::from_raw_mode(stat.st_mode) != FileType::Fifo
-                || !is_nameless
-                || seen.contains(&stat.st_ino)
-            {
+            if FileType::from_raw_mode(stat.st_mode) != FileType::Fifo || !is_nameless {
                 continue;
             }
-            seen.push(stat.st_ino);
-            pipes.push(StandardPipe { descriptor, owner: stat.st_uid, mode: stat.st_mode & 0o7777 });
+            match output {
+                Some((inode, place)) if inode == stat.st_ino => pipes[place].descriptors.push(descriptor),
+                _ => {
+                    if descriptor != 0 {
+                        output = Some((stat.st_ino, pipes.len()));
+                    }
+                    pipes.push(StandardPipe { descriptors: vec![descriptor], owner: stat.st_uid });
+                }
+            }
         }
         pipes
     }

@@ -58,6 +58,8 @@ pub enum Message {
     Differs(Vec<Difference>),
     /// Child to host: the descriptor in this message is the master of the command's terminal.
     Terminal,
+    /// Child to host: the descriptor in this message is the other end of the pipe that replaces this standard descriptor.
+    Stream(i32),
     /// Child to host: the view from inside.
     Report(serde_json::Value),
     /// Relay to host: a client was refused. Each of these is sent once.

@@ -79,6 +79,12 @@ pub struct Slots {
     /// `<pts>`: the slave of the command's terminal. Only the command keeps it: as long as another process has a copy,
     /// the master gets no hang-up when the command has ended.
     pub pts: Option<OwnedFd>,
+    /// `<inner>`: the command's end of a new pipe, until it replaces a standard descriptor.
+    pub inner: Option<OwnedFd>,
+    /// `<outer>`: the other end, until the host has it.
+    pub outer: Option<OwnedFd>,
+    /// The host's ends of such pipes, each with the standard descriptor that it belongs to.
+    pub carried: Vec<(i32, OwnedFd)>,
     /// Shared locks, which other runs have too. While the host holds these locks, no other run removes what they share.
     pub shares: Vec<RunLock>,
     /// The sockets of published ports. Only the relay keeps them, once it is created.

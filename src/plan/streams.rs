@@ -6,20 +6,22 @@ use super::{Actor, Draft};
 use crate::host::Host;
 
 /// Lets a command with the user ID `user` on the host open its pipes by /dev/stdout and the like. Root makes it the
-/// owner, as container runtimes do. An ordinary user may not change an owner, but may let other users open a pipe of
-/// their own.
-pub fn plan_streams(draft: &mut Draft, host: &Host, user: u32) {
+/// owner, as container runtimes do. For an ordinary user, the child makes new pipes, in its user namespace. They belong to
+/// root there, or to `owner`, if the command has another user.
+pub fn plan_streams(draft: &mut Draft, host: &Host, user: u32, owner: Option<u32>) {
     for pipe in host.pipes.iter().filter(|pipe| pipe.owner != user) {
-        let descriptor = pipe.descriptor;
-        // Standard input is opened for reading, the others for writing.
-        let wanted = if descriptor == 0 { 0o004 } else { 0o002 };
-        let call = if host.uid == 0 && host.privileged {
-            StreamCall::Own { descriptor, user }
-        } else if pipe.owner == host.uid && pipe.mode & wanted == 0 {
-            StreamCall::Open { descriptor, mode: pipe.mode | wanted }
-        } else {
+        let Some(&descriptor) = pipe.descriptors.first() else { continue };
+        if host.uid == 0 && host.privileged {
+            let own = StreamCall::Own { descriptor, user };
+            draft.common(Phase::Prepare, Actor::Host, own, "stream.pipe.why");
             continue;
-        };
-        draft.common(Phase::Prepare, Actor::Host, call, "stream.pipe.why");
+        }
+        let mut step = |call, why| draft.common(Phase::Terminal, Actor::Child, call, why);
+        step(StreamCall::Pipe { descriptor }, "stream.new.why");
+        if let Some(owner) = owner {
+            step(StreamCall::OwnInner(owner), "stream.own.why");
+        }
+        step(StreamCall::Send { descriptor }, "stream.send.why");
+        step(StreamCall::Replace { descriptors: pipe.descriptors.clone() }, "stream.replace.why");
     }
 }

@@ -193,15 +193,16 @@ impl SignalDescriptor {
         signalfd(self.0.as_raw_fd(), set).map(|_| ())
     }
 
-    /// The next signal that has arrived: its number, and the code that says who sent it (sigaction(2), `si_code`).
-    pub(crate) fn next(&self) -> Option<(i32, i32)> {
+    /// The next signal that has arrived: its number, the code that says who sent it (sigaction(2), `si_code`), and the PID
+    /// of the process that sent it.
+    pub(crate) fn next(&self) -> Option<(i32, i32, i32)> {
         let mut info = [0_u8; size_of::<libc::signalfd_siginfo>()];
         match rustix::io::read(&self.0, &mut info[..]) {
             Ok(length) if length == info.len() => {
                 let number =
                     |at: usize| i32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
-                // ssi_signo, ssi_errno, ssi_code
-                Some((number(0), number(8)))
+                // ssi_signo, ssi_errno, ssi_code, ssi_pid
+                Some((number(0), number(8), number(12)))
             }
             _ => None,
         }

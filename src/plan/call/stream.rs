@@ -1,14 +1,21 @@
 //! Standard input, output and error, where they are pipes. A program can open its own again by /dev/stdout, which leads
 //! to /proc/self/fd/1. For that, the kernel checks the owner and the mode of the pipe, as of any file: a command of
 //! another user would be refused. pipe(7), proc_pid_fd(5)
+//!
+//! Root makes the command's user the owner of the pipe. An ordinary user cannot, and the caller's own pipe must not become
+//! reachable for others. So the command gets a new pipe in its place, and `sandbox` carries the bytes between the two.
 
 use std::fmt;
+use std::os::fd::AsFd;
 
 use nix::errno::Errno;
-use nix::sys::stat::{Mode, fchmod};
-use nix::unistd::{Uid, fchown};
+use nix::fcntl::OFlag;
+use nix::unistd::{Uid, fchown, pipe2};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use serde::{Deserialize, Serialize};
 
+use crate::error::errno;
+use crate::plan::gate::Message;
 use crate::plan::slots::Slots;
 use crate::sys;
 
@@ -23,13 +30,23 @@ pub enum StreamCall {
         /// The user ID on the host.
         user: u32,
     },
-    /// fchmod(2): other users may open the pipe too. Only processes that have it open already can find it, so it does
-    /// not become reachable for anybody else.
-    Open {
+    /// pipe2(2): a new pipe. `<inner>` is the end for the command, `<outer>` the one for the host. The command reads from
+    /// the new pipe if it replaces standard input, and otherwise writes to it.
+    Pipe {
         /// 0, 1 or 2.
         descriptor: i32,
-        /// The new mode.
-        mode: u32,
+    },
+    /// fchown(2): the command's user becomes the owner of the new pipe. The ID is one of the user namespace.
+    OwnInner(u32),
+    /// sendmsg(2): sends `<outer>` to the host.
+    Send {
+        /// The descriptor that the new pipe replaces.
+        descriptor: i32,
+    },
+    /// dup2(2): `<inner>` replaces these descriptors, which were one pipe before.
+    Replace {
+        /// Of 0, 1 and 2.
+        descriptors: Vec<i32>,
     },
 }
 
@@ -37,27 +54,57 @@ impl fmt::Display for StreamCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StreamCall::Own { descriptor, user } => write!(f, "fchown({descriptor}, {user}, -1)"),
-            StreamCall::Open { descriptor, mode } => write!(f, "fchmod({descriptor}, {mode:#05o})"),
+            StreamCall::Pipe { descriptor: 0 } => f.write_str("pipe2([<inner>, <outer>], O_CLOEXEC)"),
+            StreamCall::Pipe { .. } => f.write_str("pipe2([<outer>, <inner>], O_CLOEXEC)"),
+            StreamCall::OwnInner(user) => write!(f, "fchown(<inner>, {user}, -1)"),
+            StreamCall::Send { .. } => f.write_str("sendmsg(<gate>, <outer>)"),
+            StreamCall::Replace { descriptors } => {
+                let calls: Vec<String> =
+                    descriptors.iter().map(|number| format!("dup2(<inner>, {number})")).collect();
+                f.write_str(&calls.join("; "))
+            }
         }
     }
 }
 
 impl StreamCall {
-    /// Makes the call. If it is refused (EPERM: root of a container, or a security module), the command still runs,
-    /// but cannot open its pipe again. The result is -1 then.
-    pub(super) fn perform(&self, _slots: &mut Slots) -> Result<i64, Errno> {
-        let done = match self {
+    /// Makes the call. If the owner cannot be changed (EPERM: root of a container, or a security module), the command
+    /// still runs, but cannot open its pipe again. The result is -1 then.
+    pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
+        match self {
             StreamCall::Own { descriptor, user } => {
-                fchown(sys::borrow(*descriptor)?, Some(Uid::from_raw(*user)), None)
+                match fchown(sys::borrow(*descriptor)?, Some(Uid::from_raw(*user)), None) {
+                    Err(Errno::EPERM | Errno::EACCES | Errno::EINVAL) => return Ok(-1),
+                    done => done?,
+                }
             }
-            StreamCall::Open { descriptor, mode } => {
-                fchmod(sys::borrow(*descriptor)?, Mode::from_bits_truncate(*mode))
+            StreamCall::Pipe { descriptor } => {
+                let (reading, writing) = pipe2(OFlag::O_CLOEXEC)?;
+                let (inner, outer) = if *descriptor == 0 { (reading, writing) } else { (writing, reading) };
+                (slots.inner, slots.outer) = (Some(inner), Some(outer));
             }
-        };
-        match done {
-            Err(Errno::EPERM | Errno::EACCES | Errno::EINVAL) => Ok(-1),
-            done => done.map(|()| 0),
+            StreamCall::OwnInner(user) => {
+                fchown(slots.inner.as_ref().ok_or(Errno::EBADF)?, Some(Uid::from_raw(*user)), None)?;
+            }
+            // The child keeps no copy: with one, it would never see the end of its input, or that its output is not read.
+            StreamCall::Send { descriptor } => {
+                let outer = slots.outer.take().ok_or(Errno::EBADF)?;
+                let gate = slots.gate.as_ref().ok_or(Errno::EBADF)?;
+                gate.send(&Message::Stream(*descriptor), &[outer.as_fd()])?;
+            }
+            StreamCall::Replace { descriptors } => {
+                let inner = slots.inner.take().ok_or(Errno::EBADF)?;
+                for descriptor in descriptors {
+                    match descriptor {
+                        0 => dup2_stdin(&inner),
+                        1 => dup2_stdout(&inner),
+                        _ => dup2_stderr(&inner),
+                    }
+                    .map_err(errno)?;
+                }
+            }
         }
+        Ok(0)
     }
 }
 
@@ -68,6 +115,8 @@ mod tests {
     #[test]
     fn they_are_printed_as_strace_does() {
         assert_eq!(StreamCall::Own { descriptor: 1, user: 1000 }.to_string(), "fchown(1, 1000, -1)");
-        assert_eq!(StreamCall::Open { descriptor: 2, mode: 0o602 }.to_string(), "fchmod(2, 0602)");
+        assert_eq!(StreamCall::Pipe { descriptor: 0 }.to_string(), "pipe2([<inner>, <outer>], O_CLOEXEC)");
+        let replace = StreamCall::Replace { descriptors: vec![1, 2] };
+        assert_eq!(replace.to_string(), "dup2(<inner>, 1); dup2(<inner>, 2)");
     }
 }
