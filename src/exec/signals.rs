@@ -149,12 +149,12 @@ impl Signals {
             return Some(held);
         }
         let mut waiting = self.waiting.borrow_mut();
-        while let Some((arrived, is_from_parent)) = self.arrived() {
-            if !is_from_parent {
-                return Some(arrived);
-            }
-            if waiting.remove(&arrived.number).is_some() {
+        while let Some((arrived, sender)) = self.arrived() {
+            if sender != Sender::Other && waiting.remove(&arrived.number).is_some() {
                 return Some(Arrived { to_group: true, ..arrived });
+            }
+            if sender != Sender::Parent {
+                return Some(arrived);
             }
             waiting.insert(arrived.number, Instant::now() + GRACE);
         }
@@ -176,7 +176,7 @@ impl Signals {
     /// Reads the signals that have arrived while there is no command yet. Returns one that ends `sandbox`. The others
     /// are kept for the command. Ctrl-Z stops `sandbox` at once.
     pub fn next_end(&self) -> Option<Arrived> {
-        while let Some((arrived, is_from_parent)) = self.arrived() {
+        while let Some((arrived, sender)) = self.arrived() {
             match arrived {
                 // The terminal has sent it to the child too. One from kill(1) is for the command.
                 arrived if arrived.stops() && (arrived.from_terminal || !self.has_command) => {
@@ -189,23 +189,39 @@ impl Signals {
                 }
                 arrived if arrived.number == libc::SIGCHLD => {}
                 // The second one was sent to the process group.
-                arrived if is_from_parent && self.held.borrow().contains(&arrived) => {}
+                arrived if sender != Sender::Other && self.held.borrow().contains(&arrived) => {}
                 arrived => self.held.borrow_mut().push_back(arrived),
             }
         }
         None
     }
 
-    /// The next signal, and whether the parent process sent it, and belongs to the same process group.
-    fn arrived(&self) -> Option<(Arrived, bool)> {
-        let (number, code, sender) = self.descriptor.next()?;
-        let sender = Pid::from_raw(sender);
-        // 0: the kernel, or a process of another PID namespace.
-        let is_from_parent =
-            sender.as_raw() != 0 && sender == getppid() && getpgid(Some(sender)) == Ok(getpgrp());
-        Some((Arrived { number, from_terminal: code == SI_KERNEL, to_group: false }, is_from_parent))
+    fn arrived(&self) -> Option<(Arrived, Sender)> {
+        let (number, code, pid) = self.descriptor.next()?;
+        let pid = Pid::from_raw(pid);
+        let sender = match code {
+            SI_USER if pid.as_raw() == 0 => Sender::Unknown,
+            SI_USER if pid == getppid() && getpgid(Some(pid)) == Ok(getpgrp()) => Sender::Parent,
+            _ => Sender::Other,
+        };
+        Some((Arrived { number, from_terminal: code == SI_KERNEL, to_group: false }, sender))
     }
 }
+
+/// Who sent a signal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sender {
+    /// The parent process, which belongs to the same process group.
+    Parent,
+    /// A process of an outer PID namespace; or any process, if the signal was sent to a process group with a member in a
+    /// new PID namespace: the kernel sets the PID to 0 for that member, and keeps the 0 for the next ones.
+    Unknown,
+    /// Any other process, or the kernel.
+    Other,
+}
+
+/// The signal was sent by kill(2). asm-generic/siginfo.h
+const SI_USER: i32 = 0;
 
 /// The kernel sent the signal. For the signals here, that is the terminal's line discipline. asm-generic/siginfo.h
 pub(super) const SI_KERNEL: i32 = 0x80;
