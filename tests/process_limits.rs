@@ -51,6 +51,11 @@ fn a_low_limit_works_as_prlimit_sets_it() {
         ("as: 1000000000", "--as=1000000000"),
         ("as: 1000", "--as=1000"),
         ("cpu: 1", "--cpu=1"),
+        ("data: 0", "--data=0"),
+        ("stack: 0", "--stack=0"),
+        ("as: 0", "--as=0"),
+        ("sigpending: 0", "--sigpending=0"),
+        ("msgqueue: 0", "--msgqueue=0"),
     ] {
         let command =
             ["sh", "-c", "ulimit -Sn; ulimit -Hn; ulimit -f; ulimit -l; ulimit -s; ulimit -v; ulimit -t"];
@@ -79,6 +84,20 @@ fn a_limit_on_processes_does_not_stop_the_start() {
         assert!(status != Some(0) && error.contains("ork"), "{status:?} {error}");
         let (status, _, error) = result(&run("uts:\nrlimits: { nofile: unlimited }\n", &["true"]));
         assert!(status == Some(125) && error.contains("CAP_SYS_RESOURCE"), "{error}");
+    }
+}
+
+#[test]
+fn a_number_of_operations_that_the_kernel_would_cut_off_is_refused() {
+    let _alone = alone();
+    for flag in ["--read-iops", "--write-iops"] {
+        for number in ["4294967296", "5000000000", "18446744073709551615"] {
+            let limit = format!("/={number}");
+            let output = sandbox(&["blkio", "-q", flag, &limit, "--", "true"]).output().unwrap();
+            let (status, _, error) = result(&output);
+            assert_eq!(status, Some(125), "{limit}: {error}");
+            assert!(error.contains("32 bits") || !is_root() || error.contains("no disk"), "{limit}: {error}");
+        }
     }
 }
 

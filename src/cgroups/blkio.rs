@@ -167,6 +167,14 @@ impl Blkio {
                     None => throttle.device.clone(),
                 };
                 let rate = throttle.rate.0;
+                // The kernel stores operations in 32 bits: v1 cuts a larger number off.
+                if flag.ends_with("iops") && rate > u64::from(u32::MAX) {
+                    let error = Error::failed(format!("--{flag} {throttle}"));
+                    draft.problem(
+                        Feature::Blkio,
+                        error.why(text("blkio.iops.why")).todo(text("blkio.iops.todo")),
+                    );
+                }
                 let docker = format!(
                     "--device-{flag} {}",
                     quote(format!("{}:{}", throttle.device, throttle.rate.docker()))

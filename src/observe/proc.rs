@@ -195,16 +195,19 @@ pub fn total_memory() -> Observation {
 /// cannot be selected by its name.
 pub fn limit(path: &str, name: &str) -> Observation {
     let value = match file::read_text(path) {
-        Ok(content) => match content.lines().find_map(|line| line.strip_prefix(name)) {
-            Some(line) => {
-                let limits: Vec<&str> = line.split_whitespace().take(2).collect();
-                Value::Is(limits.join(":"))
-            }
+        Ok(content) => match limit_of(&content, name) {
+            Some(limits) => Value::Is(limits.join(":")),
             None => Value::Not("no such field".into()),
         },
         Err(error) => refusal(&error),
     };
     Observation { path: path.to_owned(), field: Some(name.to_owned()), value }
+}
+
+/// The soft and the hard limit of one line of /proc/PID/limits. The name can contain blanks. proc_pid_limits(5)
+pub fn limit_of<'a>(content: &'a str, name: &str) -> Option<Vec<&'a str>> {
+    let line = content.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(line.split_whitespace().take(2).collect())
 }
 
 /// The processes in /proc: PID, name and start, within the PID namespace of /proc.

@@ -11,7 +11,7 @@ use std::{fs, io};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2, readlinkat};
 
 use crate::host::resolver::Resolver;
-use crate::observe::proc::status_of;
+use crate::observe::proc::{limit_of, status_of};
 use crate::observe::{file, mountinfo};
 use crate::plan::call::user::IdRange;
 use crate::plan::expect::Expected;
@@ -118,11 +118,9 @@ impl ProcessFiles {
             Expected::Status { field, .. } => {
                 self.part("status", |status| status_of(status, field.name()).map(one_line))
             }
-            // The name can contain blanks. The soft limit and the hard limit follow it. proc_pid_limits(5)
-            Expected::ResourceLimit { resource, .. } => self.part("limits", |limits| {
-                let line = limits.lines().find_map(|line| line.strip_prefix(resource.line()))?;
-                Some(line.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
-            }),
+            Expected::ResourceLimit { resource, .. } => {
+                self.part("limits", |limits| Some(limit_of(limits, resource.line())?.join(" ")))
+            }
             Expected::IdMap { kind, .. } => match self.file(kind.file()) {
                 Ok(map) => id_map(map).map_or_else(|| Shown::Text(one_line(map)), Shown::IdMap),
                 Err(shown) => shown.clone(),
