@@ -12,7 +12,7 @@ pub fn command_line<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> Stri
         if out.is_empty() {
             // Without quotes, `a=b` at the beginning is an assignment, and `if` begins a statement.
             let is_special = quoted.contains('=') || RESERVED.contains(&&*quoted);
-            out = if is_special && !quoted.contains(['\'', '$']) { format!("'{quoted}'") } else { quoted };
+            out = if is_special && !quoted.contains(['\'', '"']) { format!("'{quoted}'") } else { quoted };
         } else {
             out.push(' ');
             // zsh replaces `=name` by the path of a program.
@@ -110,25 +110,22 @@ fn pieces(text: &str, is_end: impl Fn(char) -> bool) -> Vec<&str> {
     }
 }
 
-/// The place of the first such character outside of quotes. Quotes are `'...'`, `"..."` and `$'...'`.
+/// The place of the first such character outside of quotes. Quotes are `'...'` and `"..."`.
 fn first_piece(text: &str, is_end: impl Fn(char) -> bool) -> Option<usize> {
     let mut open = None;
-    let mut before = ' ';
     let mut is_escaped = false;
     for (at, character) in text.char_indices() {
         if is_escaped {
             is_escaped = false;
         } else {
             match (open, character) {
-                (None | Some('"' | '$'), '\\') => is_escaped = true,
-                (None, '\'') => open = Some(if before == '$' { '$' } else { '\'' }),
-                (None, '"') => open = Some('"'),
-                (Some('\'' | '$'), '\'') | (Some('"'), '"') => open = None,
+                (None | Some('"'), '\\') => is_escaped = true,
+                (None, quote @ ('\'' | '"')) => open = Some(quote),
+                (Some(quote), end) if quote == end => open = None,
                 (None, end) if is_end(end) => return Some(at),
                 _ => {}
             }
         }
-        before = character;
     }
     None
 }
@@ -179,10 +176,12 @@ mod tests {
 
     #[test]
     fn a_shell_reads_back_the_words_of_a_line() {
+        let hostile = VALUES.map(|value| format!("\u{1b}{value}\u{7f} {value}\t"));
+        let values: Vec<&str> = VALUES.into_iter().chain(hostile.iter().map(String::as_str)).collect();
         for width in [12, 40, 80] {
-            let all: Vec<&str> = ["printf", "%s\\0"].into_iter().chain(VALUES).collect();
+            let all: Vec<&str> = ["printf", "%s\\0"].into_iter().chain(values.iter().copied()).collect();
             let line = wrapped(&command_line(&all), width, 8);
-            let wanted: String = VALUES.iter().map(|value| format!("{value}\0")).collect();
+            let wanted: String = values.iter().map(|value| format!("{value}\0")).collect();
             assert_eq!(read_by_sh(&line), wanted.as_bytes(), "{line}");
         }
     }

@@ -9,8 +9,8 @@ use crate::text::is_unsafe;
 /// A string as one word of a POSIX shell. It is quoted with single quotes, unless no character has a special meaning.
 ///
 /// Control characters and bytes that are not UTF-8 must not reach the terminal. A string with them is written as
-/// `$'...'` with escapes, which bash, ksh and zsh read (POSIX since 2024). A newline alone is harmless in single
-/// quotes.
+/// `"$(printf '...')"` with escapes. Every POSIX shell reads that, also dash, which does not know `$'...'`. A newline
+/// alone is harmless in single quotes.
 pub fn quote(word: impl AsRef<OsStr>) -> String {
     let word = word.as_ref();
     match word.to_str() {
@@ -18,14 +18,14 @@ pub fn quote(word: impl AsRef<OsStr>) -> String {
         Some(text) if !text.chars().any(|character| is_unsafe(character) && character != '\n') => {
             format!("'{}'", text.replace('\'', r"'\''"))
         }
-        _ => escaped(word.as_bytes()),
+        _ => printed_by_shell(word.as_bytes()),
     }
 }
 
-/// As [`quote`], but on one line: a newline is escaped too.
+/// As [`quote`], but on one line: a newline is escaped too. Newlines at the end of the string stay, in single quotes.
 pub fn quote_on_one_line(word: impl AsRef<OsStr>) -> String {
     let bytes = word.as_ref().as_bytes();
-    if bytes.contains(&b'\n') { escaped(bytes) } else { quote(word) }
+    if bytes.contains(&b'\n') { printed_by_shell(bytes) } else { quote(word) }
 }
 
 /// Whether a character has no special meaning in a shell.
@@ -33,24 +33,36 @@ fn is_plain(character: char) -> bool {
     character.is_ascii_alphanumeric() || "/._-+=:,@%".contains(character)
 }
 
-/// The string as `$'...'`. An octal escape always has three digits, so a digit may follow it.
-fn escaped(word: &[u8]) -> String {
-    let mut out = String::from("$'");
-    for chunk in word.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            match character {
-                '\'' | '\\' => out.extend(['\\', character]),
-                '\n' => out.push_str(r"\n"),
-                '\t' => out.push_str(r"\t"),
-                control if is_unsafe(control) => {
-                    octal(&mut out, control.encode_utf8(&mut [0; 4]).as_bytes());
+/// The string as the output of printf(1). A command substitution removes newlines at the end of the output, so these
+/// are written after it.
+///
+/// An octal escape always has three digits, so a digit may follow it. Characters that have a meaning in double quotes,
+/// in single quotes or in the history of bash are escaped too, and so is `-`, with which an option of printf begins.
+fn printed_by_shell(word: &[u8]) -> String {
+    let newlines = word.iter().rev().take_while(|byte| **byte == b'\n').count();
+    let (word, newlines) = word.split_at(word.len() - newlines);
+    let mut out = String::new();
+    if !word.is_empty() {
+        out.push_str("\"$(printf '");
+        for chunk in word.utf8_chunks() {
+            for character in chunk.valid().chars() {
+                match character {
+                    '%' => out.push_str("%%"),
+                    '\n' => out.push_str(r"\n"),
+                    '\t' => out.push_str(r"\t"),
+                    special if is_unsafe(special) || "'\"\\!$`-".contains(special) => {
+                        octal(&mut out, special.encode_utf8(&mut [0; 4]).as_bytes());
+                    }
+                    other => out.push(other),
                 }
-                other => out.push(other),
             }
+            octal(&mut out, chunk.invalid());
         }
-        octal(&mut out, chunk.invalid());
+        out.push_str("')\"");
     }
-    out.push('\'');
+    if !newlines.is_empty() {
+        out.push_str(&format!("'{}'", "\n".repeat(newlines.len())));
+    }
     out
 }
 
@@ -67,10 +79,31 @@ mod tests {
 
     use super::*;
 
-    /// The word that a shell reads from the quoted form.
-    fn read_by(shell: &str, word: &OsStr) -> Vec<u8> {
-        let script = format!("printf %s {}", quote(word));
+    /// The shells of this machine. The form of the words must not depend on one of them.
+    fn shells() -> Vec<&'static str> {
+        let is_there = |shell: &&str| Command::new(shell).args(["-c", ":"]).output().is_ok();
+        let all: Vec<_> = ["sh", "dash", "bash", "zsh", "ksh", "mksh"].into_iter().filter(is_there).collect();
+        assert!(all.contains(&"sh"), "{all:?}");
+        all
+    }
+
+    /// The word that a shell reads from a quoted form.
+    fn read_by(shell: &str, quoted: &str) -> Vec<u8> {
+        let script = format!("printf %s {quoted}");
         Command::new(shell).args(["-c", &script]).output().expect("a shell").stdout
+    }
+
+    /// Every shell reads back the exact bytes, from both forms.
+    fn arrives(word: &[u8]) {
+        let word = OsStr::from_bytes(word);
+        for shell in shells() {
+            for quoted in [quote(word), quote_on_one_line(word)] {
+                let read = read_by(shell, &quoted);
+                assert_eq!(OsStr::from_bytes(&read), word, "{shell}: {quoted}");
+                let is_safe = |character| character == '\n' || !is_unsafe(character);
+                assert!(quoted.chars().all(is_safe), "{quoted:?}");
+            }
+        }
     }
 
     #[test]
@@ -80,10 +113,12 @@ mod tests {
         assert_eq!(quote(""), "''");
         assert_eq!(quote("a b"), "'a b'");
         assert_eq!(quote("it's"), r"'it'\''s'");
-        assert_eq!(quote_on_one_line("a\nb"), r"$'a\nb'");
+        assert_eq!(quote_on_one_line("a\nb"), r#""$(printf 'a\nb')""#);
+        assert_eq!(quote_on_one_line("a\n\n"), "\"$(printf 'a')\"'\n\n'");
         assert_eq!(quote("数据"), "'数据'");
-        assert_eq!(quote("\u{1b}[2J"), r"$'\033[2J'");
-        assert_eq!(quote(OsStr::from_bytes(b"\xff1")), r"$'\3771'");
+        assert_eq!(quote("\u{1b}[2J"), r#""$(printf '\033[2J')""#);
+        assert_eq!(quote(OsStr::from_bytes(b"\xff1")), r#""$(printf '\3771')""#);
+        assert_eq!(quote("-n\t100%'"), r#""$(printf '\055n\t100%%\047')""#);
     }
 
     #[test]
@@ -91,21 +126,32 @@ mod tests {
         let words = [
             "", " ", "'", "''", "it's", "\"", "\\", "\\n", "$HOME", "$(id)", "`id`", "~", "*", "a?b", "[a]",
             "{a,b}", "a;b", "a&b", "a|b", "<x>", "#", "!", "!!", "a\nb", "\n", "x\n'", "é", "数据", "-n",
-            "%s", "a=b",
+            "%s", "a=b", "a\n", "\n\n\n", "\na\n\n",
         ];
         for word in words {
-            for shell in ["sh", "bash"] {
-                assert_eq!(read_by(shell, word.as_ref()), word.as_bytes(), "{shell}: {word:?}");
+            arrives(word.as_bytes());
+            // The same beside a character that must be escaped: before, after, and on both sides.
+            for hostile in ["\u{1b}", "\u{7f}", "\t", "\u{9b}", "\u{202e}"] {
+                for all in
+                    [format!("{hostile}{word}"), format!("{word}{hostile}"), format!("{word}{hostile}{word}")]
+                {
+                    arrives(all.as_bytes());
+                }
             }
+            arrives(&[word.as_bytes(), b"\xff"].concat());
+            arrives(&[b"\x81\x88", word.as_bytes()].concat());
         }
     }
 
     #[test]
-    fn bash_reads_back_every_byte() {
+    fn every_shell_reads_back_every_byte() {
         let mut all: Vec<u8> = (1..=255).collect();
         all.extend(b"\x011\t'\\ \xc2\x85\n");
-        assert_eq!(read_by("bash", OsStr::from_bytes(&all)), all);
-        let quoted = quote(OsStr::from_bytes(&all));
-        assert!(!quoted.chars().any(char::is_control), "{quoted:?}");
+        arrives(&all);
+        all.reverse();
+        arrives(&all);
+        for byte in 1..=255 {
+            arrives(&[byte]);
+        }
     }
 }
