@@ -333,13 +333,7 @@ fn a_process_that_is_not_there_has_ended_or_is_a_thread_gets_a_sentence() {
     let words = refusal(&["compare", &thread], 125);
     assert!(words.contains("is a thread"), "{words}");
 
-    for wrong in [
-        &["compare"][..],
-        &["compare", "0"],
-        &["compare", "-1"],
-        &["compare", "sh"],
-        &["compare", "1", "2", "3"],
-    ] {
+    for wrong in [&["compare"][..], &["compare", "0"], &["compare", "-1"], &["compare", "1", "2", "3"]] {
         refusal(wrong, 2);
     }
 }

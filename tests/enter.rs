@@ -369,7 +369,10 @@ fn a_target_that_cannot_be_entered_is_refused_with_its_reason() {
     assert!(text(&verified.stderr).contains("verify: there is no process"), "{}", text(&verified.stderr));
     if !is_root() {
         let shown = refused("1");
-        assert!(shown.contains("sudo sandbox enter 1 -- true"), "{shown}");
+        assert!(
+            shown.contains("sandbox enter 1 -- true") && shown.contains("run it as root: sudo "),
+            "{shown}"
+        );
     }
     let (first, second) = (Running::of("uts:\n", ""), Running::of("uts:\n", ""));
     assert_eq!(first.name, second.name);

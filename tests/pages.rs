@@ -211,10 +211,11 @@ fn the_names_of_running_containers_are_completed() {
     assert_eq!(offered(&["sandbox", "enter", "completed"]), [""; 1]);
     let mut child = support::sandbox(&["run", "-q", spec.to_str().unwrap()]).spawn().unwrap();
     support::child_named(child.id(), "sleep");
-    for subcommand in ["enter", "verify"] {
+    for subcommand in ["enter", "verify", "compare"] {
         assert_eq!(offered(&["sandbox", subcommand, "completed"]), ["completed-name"]);
     }
     assert_eq!(offered(&["sandbox", "enter", "name", "completed"]), [""; 1]);
+    assert_eq!(offered(&["sandbox", "compare", "name", "completed"]), ["completed-name"]);
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(!stdout(&["--help"]).contains("__names"));
@@ -226,7 +227,7 @@ fn other_shells_complete_values_too() {
     for value in ["stale-proc", "homework", "proc-sys", "__names"] {
         assert!(zsh.contains(value) && fish.contains(value), "{value}");
     }
-    assert_eq!(zsh.matches(":_sandbox_names'").count(), 2, "{zsh}");
+    assert_eq!(zsh.matches(":_sandbox_names'").count(), 4, "{zsh}");
     for (shell, script) in [("zsh", zsh), ("fish", fish)].into_iter().filter(|(shell, _)| is_installed(shell))
     {
         let directory = tempfile::tempdir().unwrap();

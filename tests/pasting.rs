@@ -2,7 +2,8 @@
 //! arguments to a file. Nothing else may be executed, and the arguments must arrive as they were typed.
 //!
 //! Of this kind: the commands by hand and for docker of each feature that takes a word (command, host name, path, device),
-//! of each program that runs the command (sh, unshare, setpriv, prlimit), and the lines of advice, also where they are
+//! of each program that runs the command (sh, unshare, setpriv, prlimit), the lines that are typed outside at the same time, the files
+//! of limits, and the lines of advice, also where they are
 //! too long for one line. The words: each special character of a shell, at the beginning too; blanks; a line break; the
 //! empty word.
 
@@ -54,7 +55,7 @@ const VALUES: [&str; 34] = [
 ];
 
 /// Programs that stand in for those that the lines call. The ones that run a command do so.
-const PROGRAMS: [&str; 22] = [
+const PROGRAMS: [&str; 24] = [
     "probe",
     "docker",
     "hostname",
@@ -68,6 +69,8 @@ const PROGRAMS: [&str; 22] = [
     "ip",
     "nft",
     "socat",
+    "bridge",
+    "nsenter",
     "bpftool",
     "findmnt",
     "sudo",
@@ -314,5 +317,96 @@ fn the_path_of_a_program_arrives() {
         let calls = world.paste(line);
         assert_eq!(calls, [vec!["chmod".to_owned(), "+x".into(), path.clone()]], "{words}");
         fs::remove_file(&path).unwrap();
+    }
+}
+
+/// The lines that are typed outside, while the command runs: veth pairs, bridge, rules, published ports. Their variables
+/// are set by the person.
+#[test]
+fn the_lines_from_outside_arrive() {
+    let world = World::new();
+    for flags in [
+        &["--veth"][..],
+        &["--mode", "bridge"],
+        &["--mode", "bridge", "-p", "127.0.0.1:18080:80", "-p", "[::1]:18081:81", "-p", "18053:53/udp"],
+        &["-p", "18080:80", "-p", "18053:53/udp"],
+    ] {
+        let plan = support::stdout(&[&["net"], flags, &["--dry-run", "--", "true"]].concat());
+        let Some((_, lines)) = plan.split_once("and at the same time, from outside") else {
+            // Devices outside are root's.
+            assert!(!is_root() && flags[0] != "-p", "{plan}");
+            continue;
+        };
+        let (_, lines) = lines.split_once(":\n").unwrap();
+        let (lines, _) = lines.split_once("With docker:").unwrap();
+        let set = "child=4711 address=192.0.2.9 hardware=02:00:00:00:00:09\n";
+        let calls = world.paste(&format!("{set}{lines}"));
+        // One call for each line. A line that writes a file of the machine calls no program, and fails here.
+        let wanted: Vec<&str> = lines.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let wanted: Vec<&str> =
+            wanted.iter().filter_map(|line| line.split(' ').next()).filter(|name| *name != "echo").collect();
+        let called: Vec<&str> = calls.iter().map(|call| call[0].as_str()).collect();
+        assert_eq!(called, wanted, "{lines}");
+        for call in &calls {
+            match call[0].as_str() {
+                "nft" => assert!(call.len() == 2 && call[1].starts_with("add "), "{call:?}"),
+                "socat" => {
+                    assert_eq!(call.len(), 3, "{call:?}");
+                    assert!(call[2].contains("4711") && !call[2].contains('$'), "{call:?}");
+                }
+                "ip" | "bridge" | "nsenter" => {
+                    assert!(call.iter().all(|word| !word.contains(' ')), "{call:?}")
+                }
+                other => panic!("{other}: {call:?}"),
+            }
+        }
+        let has_peer = |call: &Vec<String>| call.iter().any(|word| word == "4711");
+        assert!(flags[0] == "-p" || calls.iter().any(has_peer), "{calls:?}");
+    }
+}
+
+/// The lines of limits write each value to its file. They are pasted with another directory in place of the hierarchy.
+#[test]
+fn the_files_of_limits_get_their_values() {
+    for flags in [
+        &["memory", "--limit", "64m", "--reservation", "32m"][..],
+        &["cpu", "--cpus", "0.5", "--shares", "512", "--cpuset", "0"],
+        &["pids", "--max", "64"],
+        &["blkio", "--weight", "100"],
+        &["devices", "--allow", "/dev/fuse rw", "--deny", "c 5:1 rw"],
+    ] {
+        let world = World::new();
+        for (program, then) in [("mkdir", "exec /bin/mkdir \"$@\""), ("bpftool", "")] {
+            world.put(program, then);
+        }
+        let Some((hand, _)) = by_hand(&[flags, &["--dry-run", "--", "true", "a b", "$(touch PWN)"]].concat())
+        else {
+            // The device file does not exist here.
+            continue;
+        };
+        let tree = world.path("tree");
+        fs::create_dir(&tree).unwrap();
+        fs::set_permissions(&tree, fs::Permissions::from_mode(0o777)).unwrap();
+        let lines = hand.replace("/sys/fs/cgroup", &tree).replace("exec true", "exec probe");
+        let calls = world.paste(&lines);
+        assert!(has(&calls, "probe", &["a b", "$(touch PWN)"]), "{lines}\n{calls:?}");
+        let mut directory = String::new();
+        let mut last = std::collections::BTreeMap::new();
+        for line in lines.lines().map(str::trim) {
+            if let Some(rest) = line.strip_prefix("g=") {
+                directory = rest.split(';').next().unwrap().to_owned();
+            }
+            if let Some((value, file)) =
+                line.strip_prefix("echo '").and_then(|rest| rest.split_once("' > $g/"))
+            {
+                last.insert(format!("{directory}/{file}"), value.to_owned());
+            }
+        }
+        assert!(!last.is_empty() || lines.contains("bpftool"), "{lines}");
+        for (file, value) in last {
+            let written =
+                fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}\n{lines}"));
+            assert_eq!(written, format!("{value}\n"), "{file}");
+        }
     }
 }

@@ -118,7 +118,7 @@ fn an_entry_that_cannot_be_read_is_kept_and_reported() {
     let parts: Vec<&str> = shown.split("==\n").collect();
     assert!(parts[0].contains("rm /run/ours") && parts[0].contains("= 125"), "{shown}");
     assert!(parts[0].contains("version 2") && parts[0].contains("is empty"), "{shown}");
-    assert!(parts[1].contains("sandbox gc shows why") && parts[1].contains("= 0"), "{shown}");
+    assert!(parts[1].contains("`sandbox gc` shows why") && parts[1].contains("= 0"), "{shown}");
     let (files, names) = parts[2].split_once("cat: /run/ours").unwrap_or_default();
     assert_eq!(files, "keep\n", "{shown}");
     let names: Vec<&str> = names.lines().skip(1).collect();

@@ -114,7 +114,7 @@ fn a_document_is_one_map_in_utf_8() {
         ("? [a]\n: b\n", "must be a string"),
         ("name: !secret x\n", "tags"),
         ("net:\n\tlo: up\n", "a tab"),
-        ("net: { lo: up\nuts:\n", "not YAML"),
+        ("net: { lo: up\nuts:\n", "`{` is not closed"),
         ("uts: &a\n  hostname: *b\n", "not YAML"),
     ] {
         let told = mistakes(words);

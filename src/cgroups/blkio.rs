@@ -160,8 +160,10 @@ impl Blkio {
                 let disk = match host.disks.iter().find(|(device, _)| *device == throttle.device) {
                     Some((_, Ok(disk))) => disk.to_string(),
                     Some((_, Err(why))) => {
-                        let error = Error::failed(format!("--{flag} {throttle}"));
-                        draft.problem(Feature::Blkio, error.why(why).todo(text("blkio.disk.todo")));
+                        let key = flag.replace('-', "_");
+                        let error = Error::failed(draft.option_with(Feature::Blkio, &key, throttle));
+                        let error = error.why(why).todo(text("blkio.disk.todo"));
+                        draft.problem_of(Feature::Blkio, &key, error);
                         throttle.device.clone()
                     }
                     None => throttle.device.clone(),
@@ -190,8 +192,9 @@ impl Blkio {
 
     fn plan_weight(&self, weight: u64, host: &Host, draft: &mut Draft) {
         if !(10..=1000).contains(&weight) {
-            let error = Error::failed(format!("--weight {weight}"));
-            draft.problem(Feature::Blkio, error.why(text("blkio.range.why")).todo(text("blkio.range.todo")));
+            let error = Error::failed(draft.option_with(Feature::Blkio, "weight", weight));
+            let error = error.why(text("blkio.range.why")).todo(text("blkio.range.todo"));
+            draft.problem_of(Feature::Blkio, "weight", error);
         }
         let docker = format!("--blkio-weight {weight}");
         let mut intent = intent(host, Controller::Io, "blkio.weight.why", format!("weight {weight}"), docker);

@@ -162,16 +162,17 @@ impl Cpu {
         }
         if let Some(list) = &self.cpuset {
             if !is_list(list) {
-                let error = Error::failed(format!("--cpuset {list}"));
-                draft.problem(Feature::Cpu, error.why(text("cpu.list.form")).todo(text("cpu.list.todo")));
+                let error = Error::failed(draft.option_with(Feature::Cpu, "cpuset", list));
+                let error = error.why(text("cpu.list.form")).todo(text("cpu.list.todo"));
+                draft.problem_of(Feature::Cpu, "cpuset", error);
             } else if let Some(online) = &host.online_cpus
                 && let missing = without(list, online)
                 && !missing.is_empty()
             {
                 let values = [("missing", missing.as_str()), ("online", online.as_str())];
-                let error = Error::failed(format!("--cpuset {list}"));
+                let error = Error::failed(draft.option_with(Feature::Cpu, "cpuset", list));
                 let error = error.why(text_with("cpu.cpuset.offline", &values));
-                draft.problem(Feature::Cpu, error.todo(text("cpu.list.todo")));
+                draft.problem_of(Feature::Cpu, "cpuset", error.todo(text("cpu.list.todo")));
             }
             let docker = format!("--cpuset-cpus {list}");
             let mut intent = of(Controller::Cpuset, "cpu.cpuset.why", format!("cpuset {list}"), docker);
@@ -192,15 +193,15 @@ pub fn weight_of(shares: u64) -> u64 {
     ((10_f64.powf(power) - 1e-9).ceil() as u64).clamp(1, 10_000)
 }
 
-/// Adds a problem if the value of a flag is out of its range.
-fn within(draft: &mut Draft, flag: &str, value: u64, range: std::ops::RangeInclusive<u64>) {
+/// Adds a problem if the value of an option is out of its range.
+fn within(draft: &mut Draft, key: &str, value: u64, range: std::ops::RangeInclusive<u64>) {
     if range.contains(&value) {
         return;
     }
     let (least, most) = (range.start().to_string(), range.end().to_string());
     let why = text_with("cpu.range.why", &[("least", &least), ("most", &most)]);
-    let error = Error::failed(format!("--{flag} {value}")).why(why).todo(text("cpu.range.todo"));
-    draft.problem(Feature::Cpu, error);
+    let error = Error::failed(draft.option_with(Feature::Cpu, key, value));
+    draft.problem_of(Feature::Cpu, key, error.why(why).todo(text("cpu.range.todo")));
 }
 
 fn cpu_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {

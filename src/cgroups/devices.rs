@@ -54,7 +54,7 @@ use crate::observe::cgroup::ProcessCgroup;
 use crate::observe::hierarchy::{Controller, Version};
 use crate::observe::{Listing, Observation, Value, cgroup};
 use crate::plan::{Context, Draft, Intent, Setting};
-use crate::text::{text, text_with};
+use crate::text::{text, text_of_options, text_with};
 use crate::value::shell::quote;
 
 /// Options of the devices controller. A rule is `c 1:3 rwm`, `b 8:* r`, `/dev/null rw`, or `a` for all devices.
@@ -118,7 +118,8 @@ impl Devices {
                 set_policy(&within(policy, &above, draft), &mut intent, draft);
             }
             Err(why) => {
-                let error = Error::failed(self.wish()).why(why).todo(text("devices.words.todo"));
+                let todo = text_of_options(draft.are_flags(Feature::Devices), "devices.words.todo");
+                let error = Error::failed(self.wish()).why(why).todo(todo);
                 draft.problem(Feature::Devices, error);
             }
         }

@@ -31,7 +31,6 @@ use crate::observe::hierarchy::{Controller, Version};
 use crate::observe::{Observation, cgroup, proc};
 use crate::plan::{Context, Draft, Setting};
 use crate::text::{text, text_with};
-use crate::value::shell::quote;
 use crate::value::units::Size;
 
 /// Options of the memory controller.
@@ -81,9 +80,10 @@ impl Memory {
             intent.v1 = sum.iter().map(|sum| bytes("memory.memsw.limit_in_bytes", sum.0)).collect();
             intent.v2 = vec![bytes("memory.swap.max", swap.0)];
             if intent.here == Some(Version::V1) && sum.is_none() {
-                let error = Error::failed(format!("--swap {swap}"));
-                let error = error.why(text("memory.sum.why")).todo(text("memory.sum.todo"));
-                draft.problem(Feature::Memory, error);
+                let error = Error::failed(draft.option_with(Feature::Memory, "swap", swap));
+                let limit = draft.option(Feature::Memory, "limit");
+                let todo = text_with("memory.sum.todo", &[("limit", &limit)]);
+                draft.problem_of(Feature::Memory, "swap", error.why(text("memory.sum.why")).todo(todo));
             }
             draft.intent(intent);
         }
@@ -91,9 +91,10 @@ impl Memory {
             let docker = format!("--memory-reservation {}", reservation.docker());
             if let Some(limit) = self.limit.filter(|limit| *limit < reservation) {
                 let values = [("reservation", &*reservation.to_string()), ("limit", &*limit.to_string())];
-                let error = Error::failed(format!("--reservation {}", quote(reservation.to_string())));
+                let error = Error::failed(draft.option_with(Feature::Memory, "reservation", reservation));
                 let error = error.why(text_with("memory.reservation.above", &values));
-                draft.problem(Feature::Memory, error.todo(text("memory.reservation.remedy")));
+                let error = error.todo(text("memory.reservation.remedy"));
+                draft.problem_of(Feature::Memory, "reservation", error);
             }
             let mut intent = of("memory.reservation.why", format!("reservation {reservation}"), docker);
             intent.v1 = vec![bytes("memory.soft_limit_in_bytes", reservation.0)];

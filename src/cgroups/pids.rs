@@ -58,8 +58,9 @@ impl Pids {
         let host = context.host;
         let Some(max) = self.max else { return };
         if !(1..=MOST).contains(&max) {
-            let error = Error::failed(format!("--max {max}"));
-            draft.problem(Feature::Pids, error.why(text("pids.range.why")).todo(text("pids.range.todo")));
+            let error = Error::failed(draft.option_with(Feature::Pids, "max", max));
+            let error = error.why(text("pids.range.why")).todo(text("pids.range.todo"));
+            draft.problem_of(Feature::Pids, "max", error);
         }
         let docker = format!("--pids-limit {max}");
         let mut intent = intent(host, Controller::Pids, "pids.max.why", format!("max {max}"), docker);

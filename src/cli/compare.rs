@@ -1,9 +1,9 @@
-//! `sandbox compare PID [PID]`.
+//! `sandbox compare PID|NAME [PID|NAME]`.
 
 use clap::Args;
-use clap::builder::RangedI64ValueParser;
 
 use super::output::Format;
+use super::target::Target;
 use crate::error::Result;
 use crate::render::paint::{Color, Stream, decide};
 use crate::render::{self, compare as compare_text};
@@ -13,12 +13,12 @@ use crate::teach::compare::{Comparison, Subject};
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct CompareArgs {
-    /// The PID of a process on this machine; the process may be in a container
-    #[arg(value_name = "PID", value_parser = pid())]
-    first: i32,
-    /// The PID to compare it with; the default is the process that started `sandbox`
-    #[arg(value_name = "PID", value_parser = pid())]
-    second: Option<i32>,
+    /// The PID of a process on this machine, which may be in a container; or the name of a running container
+    #[arg(value_name = "PID|NAME")]
+    first: Target,
+    /// The process or container to compare it with; the default is the process that started `sandbox`
+    #[arg(value_name = "PID|NAME")]
+    second: Option<Target>,
     /// Show equal values too
     #[arg(long)]
     all: bool,
@@ -27,21 +27,13 @@ pub(super) struct CompareArgs {
     format: Format,
 }
 
-fn pid() -> RangedI64ValueParser<i32> {
-    RangedI64ValueParser::new().range(1..=i64::from(i32::MAX))
-}
-
 /// Compares two processes, and prints the result.
 pub(super) fn run(color: Color, args: &CompareArgs) -> Result<u8> {
     decide(color, Stream::Out);
     // The caller's side is on the left, as in every view.
-    let line = ["compare".to_owned(), args.first.to_string()]
-        .into_iter()
-        .chain(args.second.map(|pid| pid.to_string()));
-    let line = line.collect::<Vec<_>>().join(" ");
-    let (left, right) = match args.second {
-        Some(second) => (Subject::open(args.first, &line)?, Subject::open(second, &line)?),
-        None => (Subject::caller()?, Subject::open(args.first, &line)?),
+    let (left, right) = match &args.second {
+        Some(second) => (args.first.open()?, second.open()?),
+        None => (Subject::caller()?, args.first.open()?),
     };
     let comparison = Comparison::of(left, right)?;
     match args.format {

@@ -96,10 +96,10 @@ _sandbox() {
     _sandbox_words "$@"
     local word=${COMP_WORDS[COMP_CWORD]} at
     for at in "${COMP_WORDS[@]:2:COMP_CWORD-2}"; do
-        [[ $at == -* ]] || return 0
+        [[ $at == -* || ${COMP_WORDS[1]} == compare ]] || return 0
     done
     case ${COMP_WORDS[1]} in
-        enter | verify)
+        enter | verify | compare)
             [[ $word == -* ]] || COMPREPLY+=($(compgen -W "$("${COMP_WORDS[0]}" __names 2>/dev/null)" -- "$word"))
             ;;
     esac
@@ -107,14 +107,15 @@ _sandbox() {
 "#;
 
 const FISH: &str = r#"
-complete -c sandbox -n "__fish_seen_subcommand_from enter verify" -a "(sandbox __names 2>/dev/null)"
+complete -c sandbox -n "__fish_seen_subcommand_from enter verify compare" -a "(sandbox __names 2>/dev/null)"
 "#;
 
-/// The script for zsh. `_sandbox_names` completes the argument TARGET of `enter` and `verify`.
+/// The script for zsh. `_sandbox_names` completes the arguments of `enter`, `verify` and `compare` that name a container.
 fn zsh(script: &str) -> String {
     const NAMES: &str = "_sandbox_names() {\n    compadd -- ${(f)\"$(sandbox __names 2>/dev/null)\"}\n}\n\n";
     let lines = script.lines().map(|line| {
-        let is_target = line.starts_with("':target -- ");
+        let is_target =
+            ["':target -- ", "':first -- ", "'::second -- "].iter().any(|start| line.starts_with(start));
         let line = if is_target { line.replace(":_default'", ":_sandbox_names'") } else { line.to_owned() };
         line + "\n"
     });

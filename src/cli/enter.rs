@@ -19,7 +19,6 @@ use crate::host::resolver::Resolver;
 use crate::host::{ProgramFile, command};
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::{printed, text_with};
-use crate::value::shell::quote;
 
 /// The flags of `enter`.
 #[derive(Debug, Args)]
@@ -50,10 +49,8 @@ pub(super) fn run(color: Color, args: EnterArgs) -> Result<u8> {
         output::protect_program();
     }
     let command = if args.command.is_empty() { vec!["sh".into()] } else { args.command };
-    let words: Vec<String> = command.iter().map(quote).collect();
-    let line = format!("enter {} -- {}", args.target, words.join(" "));
     // The subject is open until the end, so its PID cannot mean another process meanwhile.
-    let subject = args.target.open(&line)?;
+    let subject = args.target.open()?;
     let entered = Entered::read(subject.pid)?;
     if entered.namespaces.is_empty() {
         let pid = subject.pid.to_string();

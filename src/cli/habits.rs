@@ -124,7 +124,7 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
     if is_program {
         return Some(of_command(words));
     }
-    (error.kind() == ErrorKind::InvalidSubcommand).then(|| unknown(first))
+    (error.kind() == ErrorKind::InvalidSubcommand).then(|| unknown(first, &words[1..]))
 }
 
 /// The number of words after the global flags, which come before the subcommand.
@@ -136,13 +136,20 @@ fn after_global_flags(words: &[String]) -> usize {
     }
 }
 
-/// The answer to an unknown subcommand: the nearest known one, or `--help`.
-fn unknown(word: &str) -> Error {
-    let all = super::definition();
+/// The answer to an unknown subcommand: the same line with the nearest known one, if that is a whole command line, or
+/// `--help`.
+fn unknown(word: &str, rest: &[String]) -> Error {
+    let mut all = super::definition();
     let names = all.get_subcommands().map(clap::Command::get_name);
-    match nearest(word, names) {
-        Some(name) => Error::usage(text_with("habit.unknown.near", &[("word", word), ("near", name)]))
-            .paste(format!("sandbox {name}")),
+    match nearest(word, names).map(str::to_owned) {
+        Some(name) => {
+            let error = Error::usage(text_with("habit.unknown.near", &[("word", word), ("near", &name)]));
+            let words = ["sandbox", &name].into_iter().chain(rest.iter().map(String::as_str));
+            match all.try_get_matches_from_mut(words.clone()) {
+                Ok(_) => error.paste(command_line(words)),
+                Err(_) => error.paste(format!("sandbox {name} --help")),
+            }
+        }
         None => Error::usage(text_with("habit.unknown.what", &[("word", word)])).paste("sandbox --help"),
     }
 }
@@ -167,7 +174,7 @@ fn of_feature(feature: Feature, words: &[String], place: usize) -> Option<Error>
     let refused = words[place].as_str();
     let (before, after) = (&words[..place], &words[place + 1..]);
     if !refused.starts_with('-') {
-        return Some(without_dashes(feature.name(), words, place));
+        return Some(without_dashes(&words[0], words, place));
     }
     let flag = refused.split('=').next().unwrap_or(refused);
     let what = text_with("habit.flag.what", &[("feature", feature.name()), ("flag", flag)]);

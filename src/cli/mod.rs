@@ -1,5 +1,7 @@
 //! The command line: parses it, and calls what each subcommand does. There are no system calls here.
 
+#[cfg(test)]
+mod advised;
 mod compare;
 mod completions;
 mod docker;

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::spec::Source;
 use crate::config::compose::{self, Ending, Machine};
 use crate::config::spec::{Spec, yaml};
 use crate::error::{Error, Result};
@@ -11,16 +12,16 @@ use crate::host::command;
 use crate::plan::{Plan, Problem};
 use crate::text::text;
 
-/// Reads a spec from a file. Its relative paths start at the directory of that file.
-pub(super) fn read(file: &Path) -> Result<Spec> {
-    let mut spec = super::spec::load(file)?;
+/// Reads a spec from a file, and the text of that file. Its relative paths start at the directory of that file.
+pub(super) fn read(file: &Path) -> Result<(Spec, Source)> {
+    let (mut spec, source) = super::spec::load(file)?;
     let base = file.parent().unwrap_or(Path::new("."));
     let base = base.canonicalize().unwrap_or_else(|_| base.to_owned());
     spec.rootfs = spec.rootfs.map(|rootfs| rootfs.resolve(&base));
     if let Some(mnt) = &mut spec.mnt {
         mnt.mounts = mnt.mounts.drain(..).map(|extra| extra.resolve(&base)).collect();
     }
-    Ok(spec)
+    Ok((spec, source))
 }
 
 /// Finds the program of the spec's command in `path`, a list of directories as in PATH. None where the spec has no

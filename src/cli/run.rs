@@ -63,7 +63,7 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     let Some(file) = &args.spec else { return Err(Error::usage(text("run.nospec"))) };
     decide(color, if output.dry_run || output.print_spec { Stream::Out } else { Stream::Err });
     output.check_format(args.without.is_empty())?;
-    let whole = prepare::read(file)?;
+    let (whole, source) = prepare::read(file)?;
     let mut spec = whole.clone();
     for key in &args.without {
         spec = yaml::without(&spec, key).map_err(|keys| without_what(key, &keys))?;
@@ -76,7 +76,8 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         output::print_spec(&spec, output);
         return Ok(0);
     }
-    let (plan, left) = prepare::plan(spec.clone(), prepare::container_ending, output.show_proc)?;
+    let (mut plan, left) = prepare::plan(spec.clone(), prepare::container_ending, output.show_proc)?;
+    source.locate(&mut plan.problems);
     for (feature, why) in left {
         let message = text_with("run.left", &[("feature", feature.name()), ("why", &why)]);
         let lines = wrap(&format!("sandbox: {message}"), paint::width() - 9);

@@ -13,6 +13,7 @@ use crate::config::compose::{self, Ending};
 use crate::config::spec::{Spec, schema, shipped, yaml};
 use crate::error::{Error, Mistake, Result, io_text};
 use crate::feature::{Feature, Purpose};
+use crate::plan::Problem;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::{printed, text, text_with};
@@ -165,7 +166,7 @@ fn unread(file: &Path, name: &str, error: &io::Error) -> Error {
 }
 
 /// What prevents that this machine runs a spec: a missing root file system, source of a bind mount, or command.
-fn obstacles(spec: &Spec) -> Vec<Error> {
+fn obstacles(spec: &Spec, source: &Source) -> Vec<Error> {
     let machine = compose::gather(spec);
     let ending = match spec.command.is_empty() {
         true => Ok(Ending::Demonstration),
@@ -173,7 +174,8 @@ fn obstacles(spec: &Spec) -> Vec<Error> {
     };
     let missing = ending.as_ref().err().cloned();
     let ending = ending.unwrap_or(Ending::Demonstration);
-    let plan = compose::plan(spec, &machine, Purpose::Container, ending, false);
+    let mut plan = compose::plan(spec, &machine, Purpose::Container, ending, false);
+    source.locate(&mut plan.problems);
     let of_paths = plan.problems.into_iter().filter(|problem| problem.purpose == Purpose::from(Feature::Mnt));
     of_paths.map(|problem| problem.error).chain(missing).collect()
 }
@@ -184,9 +186,9 @@ fn check(color: Color, files: &[PathBuf], output: &FormatArgs) -> u8 {
     for file in files {
         let name = printed(file);
         let errors = match prepare::read(file) {
-            Ok(spec) => {
+            Ok((spec, source)) => {
                 let named = |error: Error| Error { what: format!("{name}: {}", error.what), ..error };
-                obstacles(&spec).into_iter().map(named).collect()
+                obstacles(&spec, &source).into_iter().map(named).collect()
             }
             Err(error) => vec![error],
         };
@@ -217,8 +219,28 @@ fn check(color: Color, files: &[PathBuf], output: &FormatArgs) -> u8 {
 /// The name of standard input in messages.
 const STANDARD_INPUT: &str = "standard input";
 
+/// The text of a spec, in which a problem of the plan has a place.
+#[derive(Debug)]
+pub(super) struct Source {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl Source {
+    /// Adds the place of its key to each problem. A problem of a feature is about the key of that feature.
+    pub(super) fn locate(&self, problems: &mut [Problem]) {
+        let text = String::from_utf8_lossy(&self.bytes);
+        for problem in problems.iter_mut().filter(|problem| problem.error.mistakes.is_empty()) {
+            let feature = problem.purpose.feature().map(|feature| feature.name().to_owned());
+            let Some(key) = problem.key.clone().or(feature) else { continue };
+            let what = &problem.error.what;
+            problem.error.mistakes.extend(yaml::mistake_of(&text, &self.name, &key, what));
+        }
+    }
+}
+
 /// Reads a spec from a file; `-` is standard input.
-pub(super) fn load(file: &Path) -> Result<Spec> {
+pub(super) fn load(file: &Path) -> Result<(Spec, Source)> {
     let is_input = file == Path::new("-");
     let name = &*if is_input { STANDARD_INPUT.to_owned() } else { printed(file) };
     let unread = |error: io::Error| unread(file, name, &error);
@@ -231,5 +253,6 @@ pub(super) fn load(file: &Path) -> Result<Spec> {
         false => File::open(file).map_err(unread)?.take(most).read_to_end(&mut bytes),
     }
     .map_err(unread)?;
-    yaml::read_bytes(&bytes, name).map_err(|mistakes| Error::mistakes(name, mistakes))
+    let spec = yaml::read_bytes(&bytes, name).map_err(|mistakes| Error::mistakes(name, mistakes))?;
+    Ok((spec, Source { name: name.to_owned(), bytes }))
 }

@@ -1,6 +1,5 @@
 //! A process that a command line names: by its PID, or by the name of one of the caller's containers.
 
-use std::fmt;
 use std::str::FromStr;
 
 use crate::diagnose;
@@ -9,22 +8,13 @@ use crate::exec::sweep;
 use crate::feature::Purpose;
 use crate::teach::compare::Subject;
 use crate::text::{text, text_with};
-use crate::value::shell::quote;
+use crate::value::typed::TypedCommand;
 
 /// `4711` or `web`. A number is a PID.
 #[derive(Debug, Clone)]
 pub(super) enum Target {
     Pid(i32),
     Name(String),
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Target::Pid(pid) => pid.fmt(f),
-            Target::Name(name) => f.write_str(&quote(name)),
-        }
-    }
 }
 
 impl FromStr for Target {
@@ -40,20 +30,22 @@ impl FromStr for Target {
 }
 
 impl Target {
-    /// Opens the process. `line` is the command line of `sandbox`, as [`Subject::open`] needs it.
+    /// Opens the process.
     ///
     /// # Errors
     /// No container has this name, or several have it; as [`Subject::open`].
-    pub(super) fn open(&self, line: &str) -> Result<Subject> {
+    pub(super) fn open(&self) -> Result<Subject> {
+        let typed = TypedCommand::of_this_process();
         let name = match self {
-            Target::Pid(pid) => return Subject::open(*pid, line),
+            Target::Pid(pid) => return Subject::open(*pid, &typed),
             Target::Name(name) => name,
         };
+        let command = typed.subcommand();
         // The journal has a PID, which means nothing without /proc.
-        diagnose::need_proc(line.split(' ').next().unwrap_or_default(), Purpose::Container)?;
-        let values = [("name", name.as_str())];
+        diagnose::need_proc(&command, Purpose::Container)?;
+        let values = [("name", name.as_str()), ("command", &command)];
         match &*sweep::named(name)? {
-            [pid] => Subject::open(*pid, line),
+            [pid] => Subject::open(*pid, &typed.with_word(name, &pid.to_string())),
             [] => {
                 Err(Error::failed(text_with("run.target.none", &values)).todo(text("run.target.none.todo")))
             }

@@ -20,7 +20,6 @@ use crate::render::paint::{Color, Stream, decide};
 use crate::teach::agent::Agent;
 use crate::teach::verify;
 use crate::text::text_with;
-use crate::value::shell::quote;
 
 /// The flags of `verify`.
 #[derive(Debug, Args)]
@@ -52,8 +51,8 @@ struct Verified {
 /// Compares what the kernel shows with the spec.
 pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
     decide(color, Stream::Out);
-    let subject = args.target.open(&format!("verify {} {}", args.target, quote(&args.spec)))?;
-    let spec = prepare::read(&args.spec)?;
+    let subject = args.target.open()?;
+    let (spec, _) = prepare::read(&args.spec)?;
     let machine = compose::gather(&spec);
     // A spec without a command was started with another one. Then the command is not compared.
     let ending = match spec.command.is_empty() {

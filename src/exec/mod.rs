@@ -120,7 +120,7 @@ pub fn start_serving(plan: &Plan, watch: &mut dyn Watch, serve: Serve) -> Result
 /// # Errors
 /// The plan's first problem.
 pub fn accept(plan: &Plan) -> Result<()> {
-    plan.problems.first().map_or(Ok(()), |problem| Err(failure::refused(problem)))
+    plan.problems.first().map_or(Ok(()), |problem| Err(failure::refused(plan, problem)))
 }
 
 /// Performs all steps. If one of them fails, everything is undone.

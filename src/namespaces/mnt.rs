@@ -46,7 +46,7 @@ use crate::observe::{Observation, proc};
 use crate::plan::call::mount::{MountCall, Propagation};
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Context, Draft};
-use crate::text::{printed, text};
+use crate::text::{printed, text, text_of_options};
 use crate::value::bytes;
 use crate::value::mount::{self, ExtraMount};
 use crate::value::units::Size;
@@ -140,7 +140,7 @@ impl Mnt {
         }
         for bind in self.bind.iter().filter(|bind| tree.resolve(&bind.target).host.is_none()) {
             let what = format!("a bind on {}", printed(&bind.target));
-            refuse(draft, what, "mnt.bind.covered", "mnt.bind.uncover");
+            refuse(draft, "bind", &what, "mnt.bind.covered", "mnt.bind.uncover");
         }
         match &self.root {
             Some(root) => self.plan_root(draft, root),
@@ -186,13 +186,14 @@ impl Mnt {
     /// mounts the old root over the new one, and it is then unmounted.
     fn plan_root(&self, draft: &mut Draft, root: &Path) {
         if !root.is_dir() {
-            refuse(draft, format!("--root {}", printed(root)), "mnt.root.why", "mnt.root.todo");
+            refuse(draft, "root", &printed(root), "mnt.root.why", "mnt.root.todo");
         } else if self.propagation == Propagation::Shared {
-            refuse(draft, "--root, --propagation shared".into(), "mnt.root.shared", "mnt.root.private");
+            let what = draft.option_with(Feature::Mnt, "propagation", "shared");
+            refuse(draft, "root", &what, "mnt.root.shared", "mnt.root.private");
         }
         let root = absolute(root);
         if root == Path::new("/") {
-            refuse(draft, "--root /".into(), "mnt.root.same", "mnt.root.todo");
+            refuse(draft, "root", "/", "mnt.root.same", "mnt.root.todo");
         }
         let mut step = |call, why| draft.step(Phase::Root, Actor::Child, Feature::Mnt, call, why);
         step(MountCall::Bind { source: root.clone(), target: root.clone() }, "mnt.rootbind.why");
@@ -231,29 +232,31 @@ impl Mnt {
     /// Checks a mount before it is made. Source and target must exist, because `sandbox` would leave behind a target
     /// that it creates. Both must be directories, or neither.
     fn check(&self, draft: &mut Draft, target: &Path, place: &Resolved, source: Option<&Path>) {
+        let key = if source.is_some() { "bind" } else { "tmpfs" };
         if let Some(source) = source
             && !source.exists()
         {
             let what = format!("{} does not exist", printed(source));
-            return refuse(draft, what, "mnt.bind.nosource", "mnt.missing.todo");
+            return refuse(draft, key, &what, "mnt.bind.nosource", "mnt.missing.todo");
         }
         let shown = printed(target);
         if self.root.is_none() && place.container == Path::new("/") {
-            return refuse(draft, format!("a mount on {shown}"), "mnt.target.root", "mnt.root.instead");
+            return refuse(draft, key, &format!("a mount on {shown}"), "mnt.target.root", "mnt.root.instead");
         }
         let is_directory = source.is_none_or(Path::is_dir);
         match &place.host {
             Some(covered) if covered.exists() => {
                 if covered.is_dir() != is_directory {
                     let kind = if is_directory { "mnt.target.file" } else { "mnt.target.directory" };
-                    refuse(draft, format!("a mount on {shown}"), kind, "mnt.target.todo");
+                    refuse(draft, key, &format!("a mount on {shown}"), kind, "mnt.target.todo");
                 }
             }
             _ => {
                 let side = if self.root.is_some() { " in the new root" } else { "" };
                 refuse(
                     draft,
-                    format!("{shown} does not exist{side}"),
+                    key,
+                    &format!("{shown} does not exist{side}"),
                     "mnt.target.missing",
                     "mnt.missing.todo",
                 );
@@ -262,9 +265,11 @@ impl Mnt {
     }
 }
 
-/// Adds a problem to the plan.
-fn refuse(draft: &mut Draft, what: String, why: &str, todo: &str) {
-    draft.problem(Feature::Mnt, Error::failed(what).why(text(why)).todo(text(todo)));
+/// Adds a problem of an option to the plan.
+fn refuse(draft: &mut Draft, key: &str, what: &str, why: &str, todo: &str) {
+    let what = format!("{what} ({})", draft.option(Feature::Mnt, key));
+    let todo = text_of_options(draft.are_flags(Feature::Mnt), todo);
+    draft.problem_of(Feature::Mnt, key, Error::failed(what).why(text(why)).todo(todo));
 }
 
 /// The path from `/` on. The working directory does not change when something is mounted over it, so a relative path

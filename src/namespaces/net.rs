@@ -42,7 +42,7 @@ use crate::plan::call::net::NetCall;
 use crate::plan::order::Phase;
 use crate::plan::slots::Held;
 use crate::plan::{Actor, Call, Context, Draft};
-use crate::text::{text, text_with};
+use crate::text::{text, text_of_options, text_with};
 
 /// Options of the network namespace.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
@@ -128,19 +128,24 @@ impl Net {
         if self.mode != Mode::Host {
             return;
         }
-        draft.note(text("net.host.note"));
+        draft.note(text_of_options(draft.are_flags(Feature::Net), "net.host.note"));
         if self.veth || !self.publish.is_empty() || self.lo == Lo::Down {
-            refuse(draft, "mode: host", "net.host.why", "net.host.todo");
+            let what = draft.option_with(Feature::Net, "mode", "host");
+            refuse(draft, "mode", &what, "net.host.why", "net.host.todo");
         }
     }
 
     /// Refuses options that exclude each other.
     fn check(&self, draft: &mut Draft) {
         if self.veth && self.mode == Mode::Bridge {
-            refuse(draft, "veth, mode: bridge", "net.both.why", "net.both.todo");
+            let mode = draft.option_with(Feature::Net, "mode", "bridge");
+            let what = format!("{}, {mode}", draft.option(Feature::Net, "veth"));
+            refuse(draft, "veth", &what, "net.both.why", "net.both.todo");
         }
         if self.lo == Lo::Down && !self.publish.is_empty() {
-            refuse(draft, "lo: down, publish", "net.lodown.why", "net.lodown.todo");
+            let lo = draft.option_with(Feature::Net, "lo", "down");
+            let what = format!("{lo}, {}", draft.option(Feature::Net, "publish"));
+            refuse(draft, "lo", &what, "net.lodown.why", "net.lodown.todo");
         }
     }
 }
@@ -169,8 +174,9 @@ fn plan_sys(sysfs: &Sysfs, is_replaced: bool, draft: &mut Draft) {
     }
 }
 
-fn refuse(draft: &mut Draft, what: &str, why: &str, todo: &str) {
-    draft.problem(Feature::Net, Error::failed(what).why(text(why)).todo(text(todo)));
+fn refuse(draft: &mut Draft, key: &str, what: &str, why: &str, todo: &str) {
+    let todo = text_of_options(draft.are_flags(Feature::Net), todo);
+    draft.problem_of(Feature::Net, key, Error::failed(what).why(text(why)).todo(todo));
 }
 
 /// What to observe. A process on each side reads these files. ip_forward depends on the namespace of the reader, and

@@ -44,7 +44,7 @@ use crate::plan::call::process::ProcessCall;
 use crate::plan::call::user::{IdKind, IdMaps, IdRange, MapOwner, UserCall};
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Context, Draft};
-use crate::text::{text, text_with};
+use crate::text::{text, text_of_options, text_with};
 
 /// Options of the user namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
@@ -213,7 +213,8 @@ impl User {
         draft.isolate(Feature::User);
         let is_mixed = self.map.len() > 1 && self.map.iter().any(|map| !matches!(map, Map::Range(_)));
         if is_mixed {
-            return problem(draft, "--map", text("user.map.mixed"), "user.map.todo");
+            let what = draft.option(Feature::User, "map");
+            return problem(draft, &what, text("user.map.mixed"), "user.map.todo");
         }
         let ids = self.ids(host);
         match (ids.users.as_slice(), ids.groups.as_slice()) {
@@ -330,7 +331,7 @@ fn plan_helpers(host: &Host, draft: &mut Draft, uids: &[IdRange], gids: &[IdRang
                     allowed.iter().map(|(first, count)| format!("{first}:{count}")).collect();
                 let all = if all.is_empty() { text("user.lends.nothing") } else { all.join(", ") };
                 let why = text_with("user.exceeds.why", &[("file", file), ("lends", &all)]);
-                let what = format!("map {range}");
+                let what = draft.option_with(Feature::User, "map", range);
                 problem(draft, &what, why, "user.exceeds.todo");
             }
         }
@@ -345,10 +346,11 @@ fn check(draft: &mut Draft, ranges: &[IdRange]) {
         // 4294967295 is (uid_t) -1, which means "no ID". The kernel does not map it.
         if range.inside.checked_add(range.count).is_none() || range.outside.checked_add(range.count).is_none()
         {
-            problem(draft, &format!("map {range}"), text("user.toobig.reason"), "user.map.todo");
+            let what = draft.option_with(Feature::User, "map", range);
+            problem(draft, &what, text("user.toobig.reason"), "user.map.todo");
         }
         if let Some(other) = ranges[..index].iter().find(|other| overlap(*range, **other)) {
-            let what = format!("maps {other} and {range}");
+            let what = format!("{}: {other} and {range}", draft.option(Feature::User, "map"));
             problem(draft, &what, text("user.overlap.reason"), "user.map.todo");
         }
     }
@@ -369,7 +371,8 @@ fn contains((first, count): (u32, u32), start: u32, length: u32) -> bool {
 }
 
 fn problem(draft: &mut Draft, what: &str, why: String, todo: &str) {
-    draft.problem(Feature::User, Error::failed(what).why(why).todo(text(todo)));
+    let todo = text_of_options(draft.are_flags(Feature::User), todo);
+    draft.problem_of(Feature::User, "map", Error::failed(what).why(why).todo(todo));
 }
 
 /// What to observe. A process on each side reads these files.

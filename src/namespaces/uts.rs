@@ -71,9 +71,9 @@ fn read_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String
 /// control characters, but then a name could add lines to /etc/hosts, or move the cursor of a terminal.
 fn mistake(name: &str) -> Option<&'static str> {
     match name {
-        "" => Some("uts.empty.why"),
-        _ if name.len() > MAX_LENGTH => Some("uts.toolong.why"),
-        _ if name.chars().any(char::is_control) => Some("uts.control.why"),
+        "" => Some("uts.empty.because"),
+        _ if name.len() > MAX_LENGTH => Some("uts.toolong.because"),
+        _ if name.chars().any(char::is_control) => Some("uts.control.because"),
         _ => None,
     }
 }
@@ -83,23 +83,24 @@ impl Uts {
     pub fn plan(&self, _context: &Context<'_>, draft: &mut Draft) {
         draft.isolate(Feature::Uts);
         if let Some(name) = &self.hostname {
-            check(name, draft);
+            check(name, "hostname", draft);
             let call = UtsCall::SetHostname(name.clone());
             draft.step(Phase::Names, Actor::Child, Feature::Uts, call, "uts.hostname.why");
         }
         if let Some(name) = &self.domainname {
-            check(name, draft);
+            check(name, "domainname", draft);
             let call = UtsCall::SetDomainname(name.clone());
             draft.step(Phase::Names, Actor::Child, Feature::Uts, call, "uts.domainname.why");
         }
     }
 }
 
-/// Checks a name that a flag gave.
-fn check(name: &str, draft: &mut Draft) {
+/// Checks a name, the value of an option.
+fn check(name: &str, key: &str, draft: &mut Draft) {
     if let Some(why) = mistake(name) {
-        let error = Error::failed(format!("{name:?} has {} bytes", name.len()));
-        draft.problem(Feature::Uts, error.why(text(why)).todo(text("uts.name.todo")));
+        let option = draft.option(Feature::Uts, key);
+        let error = Error::failed(format!("{option}: {name:?} has {} bytes", name.len()));
+        draft.problem_of(Feature::Uts, key, error.why(text(why)).todo(text("uts.name.todo")));
     }
 }
 

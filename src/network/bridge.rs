@@ -40,7 +40,7 @@ use crate::plan::order::Phase;
 use crate::plan::undo::Undo;
 use crate::plan::{Actor, Call, Draft};
 use crate::sys::netlink::{self, Link};
-use crate::text::{text, text_with};
+use crate::text::{text, text_of_options, text_with};
 use crate::value::typed::TypedCommand;
 
 /// The name of the bridge.
@@ -119,15 +119,15 @@ pub(crate) fn plan(bridge: &Bridge, draft: &mut Draft) {
     if !bridge.permitted {
         let as_root =
             format!("{}\n   {}", text("net.bridge.root"), TypedCommand::of_this_process().as_root());
-        let todo = [text("net.bridge.todo"), as_root];
-        return refuse(draft, what, text("net.bridge.why"), todo.into());
+        let todo = [text_of_options(draft.are_flags(Feature::Net), "net.bridge.todo"), as_root];
+        return refuse(draft, "mode", &what, text("net.bridge.why"), todo.into());
     }
     if bridge.is_foreign {
         let why = text_with("net.foreign.why", &[("name", NAME)]);
-        return refuse(draft, what, why, vec![text_with("net.foreign.todo", &[("name", NAME)])]);
+        return refuse(draft, "mode", &what, why, vec![text_with("net.foreign.todo", &[("name", NAME)])]);
     }
     let Some(network) = bridge.network else {
-        return refuse(draft, what, text("net.subnet.why"), vec![text("net.subnet.todo")]);
+        return refuse(draft, "mode", &what, text("net.subnet.why"), vec![text("net.subnet.todo")]);
     };
     let gateway = Ipv4Addr::from(u32::from(network) + 1);
     plan_bridge(network, gateway, &bridge.port, draft);

@@ -107,7 +107,8 @@ fn may_create_devices() -> bool {
     caps::has_cap(None, CapSet::Effective, Capability::CAP_NET_ADMIN).unwrap_or(false)
 }
 
-/// Adds a problem of the network: what cannot be done, why, and what to do.
-fn refuse(draft: &mut Draft, what: String, why: String, todo: Vec<String>) {
-    draft.problem(Feature::Net, Error { todo, ..Error::failed(what).why(why) });
+/// Adds a problem of an option of the network: what cannot be done, why, and what to do.
+fn refuse(draft: &mut Draft, key: &str, what: &str, why: String, todo: Vec<String>) {
+    let what = format!("{what} ({})", draft.option(Feature::Net, key));
+    draft.problem_of(Feature::Net, key, Error { todo, ..Error::failed(what).why(why) });
 }

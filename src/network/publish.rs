@@ -99,14 +99,14 @@ fn check(ports: &[Port], facts: &PortFacts, draft: &mut Draft) {
         if let Some(earlier) = ports[..index].iter().find(|earlier| earlier.collides_with(port)) {
             let values = [("one", &*earlier.to_string()), ("other", &*shown)];
             let why = text_with("net.twice.why", &values);
-            refuse(draft, text_with("net.twice", &values), why, vec![text("net.twice.todo")]);
+            refuse(draft, "publish", &text_with("net.twice", &values), why, vec![text("net.twice.todo")]);
         }
         let what = || text_with("net.publish.cannot", &[("port", &shown)]);
         if let IpAddr::V4(address) = port.address
             && facts.broadcast.contains(&address)
         {
             let why = text_with("net.broadcast.why", &[("address", &address.to_string())]);
-            refuse(draft, what(), why, vec![text("net.broadcast.todo")]);
+            refuse(draft, "publish", &what(), why, vec![text("net.broadcast.todo")]);
         }
         if let Some(host) = port.host.filter(|host| host.first < facts.first) {
             let higher = Port { host: Some(host.raised()), ..*port };
@@ -116,7 +116,7 @@ fn check(ports: &[Port], facts: &PortFacts, draft: &mut Draft) {
                 ("higher", &higher.to_string()),
             ];
             let todo = ["net.privileged.todo", "net.privileged.root"].map(|key| text_with(key, &values));
-            refuse(draft, what(), text_with("net.privileged.why", &values), todo.into());
+            refuse(draft, "publish", &what(), text_with("net.privileged.why", &values), todo.into());
         }
     }
 }

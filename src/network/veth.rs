@@ -78,12 +78,13 @@ fn free_network(routes: &str, first: u32) -> Option<u32> {
 pub(crate) fn plan(veth: Option<&Veth>, draft: &mut Draft) {
     let what = text("net.pair.cannot");
     let Some(veth) = veth else {
-        return refuse(draft, what, text("net.subnet.why"), vec![text("net.subnet.todo")]);
+        return refuse(draft, "veth", &what, text("net.subnet.why"), vec![text("net.subnet.todo")]);
     };
     if !veth.permitted {
         return refuse(
             draft,
-            what,
+            "veth",
+            &what,
             text("net.veth.why"),
             vec![text("net.veth.todo"), TypedCommand::of_this_process().as_root()],
         );

@@ -11,6 +11,7 @@ use super::{Actor, Addition, Intent, Plan, Problem, Step};
 use crate::error::Error;
 use crate::feature::{Feature, Purpose};
 use crate::host::resolver::Resolver;
+use crate::value::shell::quote;
 
 /// Collects the steps of all features.
 #[derive(Debug)]
@@ -113,7 +114,40 @@ impl Draft {
 
     /// Adds something that this machine does not allow.
     pub fn problem(&mut self, purpose: impl Into<Purpose>, error: Error) {
-        self.problems.push(Problem { purpose: purpose.into(), error });
+        self.problems.push(Problem { purpose: purpose.into(), key: None, error });
+    }
+
+    /// Adds a problem of one option of a feature.
+    pub fn problem_of(&mut self, feature: Feature, key: &str, error: Error) {
+        self.problem_at(feature, &format!("{feature}.{key}"), error);
+    }
+
+    /// Adds a problem of this key of a spec.
+    pub fn problem_at(&mut self, feature: Feature, key: &str, error: Error) {
+        self.problems.push(Problem { purpose: feature.into(), key: Some(key.to_owned()), error });
+    }
+
+    /// Whether the options of a feature were given as flags: this is the plan of its subcommand. Otherwise they are keys
+    /// of a spec.
+    pub fn are_flags(&self, feature: Feature) -> bool {
+        self.purpose == feature
+    }
+
+    /// The name of an option as it was given: `--map-user` on the command line, `map_user` in a spec.
+    pub fn option(&self, feature: Feature, key: &str) -> String {
+        match self.are_flags(feature) {
+            true => format!("--{}", key.replace('_', "-")),
+            false => key.to_owned(),
+        }
+    }
+
+    /// An option with its value, as it was given: `--limit 64m` on the command line, `limit: 64m` in a spec.
+    pub fn option_with(&self, feature: Feature, key: &str, value: impl std::fmt::Display) -> String {
+        let (name, value) = (self.option(feature, key), value.to_string());
+        match self.are_flags(feature) {
+            true => format!("{name} {}", quote(&value)),
+            false => format!("{name}: {value}"),
+        }
     }
 
     /// Adds a limit, with its files of cgroup v1 and of cgroup v2.

@@ -145,6 +145,8 @@ impl fmt::Display for Actor {
 pub struct Problem {
     /// The part of the plan that it prevents.
     pub purpose: Purpose,
+    /// The key of the spec that it is about: `memory.limit`, or None for the key of the feature.
+    pub key: Option<String>,
     /// What cannot be done, why, and what to do.
     pub error: Error,
 }

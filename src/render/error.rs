@@ -50,7 +50,15 @@ fn part(out: &mut String, name: &str, text: &str, width: usize) {
     for (index, line) in paste::lines(text).into_iter().enumerate() {
         let command = line.trim_start_matches(' ');
         let indent = if index == 0 { 0 } else { line.len() - command.len() };
-        if command.len() == line.len() {
+        if let Some((command, remark)) = line.split_once("   # ").filter(|_| command.len() == line.len()) {
+            // A remark is a comment of the shell, so the line can be pasted as it is.
+            if line.chars().count() <= width - 8 {
+                put(line);
+            } else {
+                put(&paste::wrapped(command, width - 8, 8));
+                wrap(remark, width - 10).iter().for_each(|line| put(&format!("# {line}")));
+            }
+        } else if command.len() == line.len() {
             wrap(line, width - 8).iter().for_each(|line| put(line));
         } else {
             let command = paste::wrapped(command, width - 8 - indent, 8 + indent);

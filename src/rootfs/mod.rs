@@ -49,7 +49,7 @@ use crate::plan::call::mount::{MountCall, Propagation};
 use crate::plan::order::Phase;
 use crate::plan::slots::Held;
 use crate::plan::{Actor, Call, Draft};
-use crate::text::{printed, text, text_with};
+use crate::text::{printed, text, text_of_options, text_with};
 use crate::value::bytes;
 use crate::value::mount::ExtraMount;
 
@@ -169,6 +169,8 @@ struct RootDraft<'a> {
     resolver: Resolver,
     /// The phase of the steps that are added now.
     phase: Phase,
+    /// The key of the spec whose steps are added.
+    key: &'static str,
     draft: &'a mut Draft,
 }
 
@@ -211,12 +213,12 @@ impl RootDraft<'_> {
 
     /// Adds a problem to the plan.
     fn refuse(&mut self, what: String, why: String, todo: &str) {
-        self.refuse_with(what, why, text(todo));
+        self.refuse_with(what, why, text_of_options(false, todo));
     }
 
     /// The same with an advice that has values in it.
     fn refuse_with(&mut self, what: String, why: String, todo: String) {
-        self.draft.problem(Feature::Mnt, Error::failed(what).why(why).todo(todo));
+        self.draft.problem_at(Feature::Mnt, self.key, Error::failed(what).why(why).todo(todo));
     }
 
     /// Whether the new mount namespace belongs to a user namespace other than the initial one.
@@ -251,7 +253,8 @@ pub fn plan(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
     let Some(rootfs) = wanted.rootfs else { return plan_mounts(wanted, host, draft) };
     let Some(files) = &host.files else { return };
     let phase = Phase::Layers;
-    let mut root = RootDraft { wanted, host, files, resolver: resolver_of(rootfs), phase, draft };
+    let mut root =
+        RootDraft { wanted, host, files, resolver: resolver_of(rootfs), phase, key: "rootfs", draft };
     check(&mut root, rootfs);
     etc::note_nameservers(&mut root);
     overlay::plan(&mut root, rootfs);
@@ -259,6 +262,7 @@ pub fn plan(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
     kernel::plan(&mut root);
     dev::plan(&mut root);
     kernel::mask(&mut root);
+    root.key = mounts::KEY;
     mounts::plan(&mut root, &wanted.mounts);
     root.phase = Phase::Root;
     plan_readonly(&mut root);
@@ -278,7 +282,8 @@ fn plan_mounts(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
     }
     let none = Files::default();
     let phase = Phase::Mounts;
-    let mut root = RootDraft { wanted, host, files: &none, resolver: wanted.resolver.clone(), phase, draft };
+    let resolver = wanted.resolver.clone();
+    let mut root = RootDraft { wanted, host, files: &none, resolver, phase, key: mounts::KEY, draft };
     if wanted.has_other_root {
         root.refuse("`mounts` below `mnt`".into(), text("rootfs.root"), "rootfs.root.todo");
     }

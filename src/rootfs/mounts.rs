@@ -30,6 +30,9 @@ fn is_directory_mounted(mount: &ExtraMount) -> Result<Option<bool>, String> {
     }
 }
 
+/// The key of the spec that lists the mounts.
+pub(super) const KEY: &str = "mnt.mounts";
+
 /// The steps of the additional mounts.
 pub(super) fn plan(root: &mut RootDraft<'_>, mounts: &[ExtraMount]) {
     if mounts.is_empty() {

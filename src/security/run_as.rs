@@ -55,7 +55,7 @@ impl RunAs {
         if let Some(IdMaps { users, groups }) = ids {
             for (kind, id, ranges) in [("user", self.uid, users), ("group", self.gid, groups)] {
                 if !ranges.iter().any(|range| range.has(id)) {
-                    draft.problem(Feature::User, unmapped(kind, id, ranges));
+                    draft.problem_at(Feature::User, "run_as", unmapped(kind, id, ranges));
                 }
             }
         }

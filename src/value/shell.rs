@@ -87,21 +87,22 @@ mod tests {
         all
     }
 
-    /// The word that a shell reads from a quoted form.
-    fn read_by(shell: &str, quoted: &str) -> Vec<u8> {
-        let script = format!("printf %s {quoted}");
-        Command::new(shell).args(["-c", &script]).output().expect("a shell").stdout
-    }
-
-    /// Every shell reads back the exact bytes, from both forms.
-    fn arrives(word: &[u8]) {
-        let word = OsStr::from_bytes(word);
-        for shell in shells() {
-            for quoted in [quote(word), quote_on_one_line(word)] {
-                let read = read_by(shell, &quoted);
-                assert_eq!(OsStr::from_bytes(&read), word, "{shell}: {quoted}");
-                let is_safe = |character| character == '\n' || !is_unsafe(character);
-                assert!(quoted.chars().all(is_safe), "{quoted:?}");
+    /// Every shell reads back the exact bytes of all words, from both forms.
+    fn arrive(words: &[Vec<u8>]) {
+        let words: Vec<&OsStr> = words.iter().map(|word| OsStr::from_bytes(word)).collect();
+        let wanted: Vec<u8> = words.iter().flat_map(|word| [word.as_bytes(), b"\0"].concat()).collect();
+        let forms: [fn(&OsStr) -> String; 2] = [|word| quote(word), |word| quote_on_one_line(word)];
+        for form in forms {
+            let quoted: Vec<String> = words.iter().map(|word| form(word)).collect();
+            let is_safe = |character| character == '\n' || !is_unsafe(character);
+            assert!(quoted.iter().all(|quoted| quoted.chars().all(is_safe)), "{quoted:?}");
+            let script = format!("printf '%s\\0' {}", quoted.join(" "));
+            for shell in shells() {
+                let read = Command::new(shell).args(["-c", &script]).output().expect("a shell").stdout;
+                for (read, wanted) in read.split(|byte| *byte == 0).zip(wanted.split(|byte| *byte == 0)) {
+                    assert_eq!(OsStr::from_bytes(read), OsStr::from_bytes(wanted), "{shell}");
+                }
+                assert_eq!(read, wanted, "{shell}: {script}");
             }
         }
     }
@@ -128,30 +129,27 @@ mod tests {
             "{a,b}", "a;b", "a&b", "a|b", "<x>", "#", "!", "!!", "a\nb", "\n", "x\n'", "é", "数据", "-n",
             "%s", "a=b", "a\n", "\n\n\n", "\na\n\n",
         ];
+        let mut all = Vec::new();
         for word in words {
-            arrives(word.as_bytes());
+            all.push(word.as_bytes().to_vec());
             // The same beside a character that must be escaped: before, after, and on both sides.
             for hostile in ["\u{1b}", "\u{7f}", "\t", "\u{9b}", "\u{202e}"] {
-                for all in
-                    [format!("{hostile}{word}"), format!("{word}{hostile}"), format!("{word}{hostile}{word}")]
-                {
-                    arrives(all.as_bytes());
-                }
+                all.push(format!("{hostile}{word}").into_bytes());
+                all.push(format!("{word}{hostile}").into_bytes());
+                all.push(format!("{word}{hostile}{word}").into_bytes());
             }
-            arrives(&[word.as_bytes(), b"\xff"].concat());
-            arrives(&[b"\x81\x88", word.as_bytes()].concat());
+            all.push([word.as_bytes(), b"\xff"].concat());
+            all.push([b"\x81\x88", word.as_bytes()].concat());
         }
+        arrive(&all);
     }
 
     #[test]
     fn every_shell_reads_back_every_byte() {
         let mut all: Vec<u8> = (1..=255).collect();
         all.extend(b"\x011\t'\\ \xc2\x85\n");
-        arrives(&all);
-        all.reverse();
-        arrives(&all);
-        for byte in 1..=255 {
-            arrives(&[byte]);
-        }
+        let reversed = all.iter().rev().copied().collect();
+        let single = (1..=255).map(|byte| vec![byte]);
+        arrive(&single.chain([all, reversed]).collect::<Vec<_>>());
     }
 }

@@ -31,6 +31,27 @@ impl TypedCommand {
         TypedCommand { words: words.iter().map(Into::into).collect(), program }
     }
 
+    /// The subcommand as it was typed, by its name or by an alias. `sandbox` if there is none.
+    pub fn subcommand(&self) -> String {
+        let mut words = self.words.iter().skip(1).map(|word| word.to_string_lossy());
+        while let Some(word) = words.next() {
+            match &*word {
+                "--color" => drop(words.next()),
+                flag if flag.starts_with('-') => {}
+                subcommand => return subcommand.to_owned(),
+            }
+        }
+        "sandbox".to_owned()
+    }
+
+    /// The same with another word in place of one: the names of a user's containers mean nothing to root, PIDs do.
+    pub fn with_word(mut self, word: &str, other: &str) -> TypedCommand {
+        if let Some(found) = self.words.iter_mut().skip(1).find(|typed| **typed == OsStr::new(word)) {
+            *found = other.into();
+        }
+        self
+    }
+
     /// The command line.
     pub fn line(&self) -> String {
         line_of(&self.words)
@@ -78,6 +99,11 @@ mod tests {
         assert_eq!(typed.with_flag("--dry-run"), dry);
         let typed = TypedCommand::of(&["sandbox", "run", "a;b.yaml"]);
         assert_eq!(typed.with_flag("--dry-run"), "sandbox run 'a;b.yaml' --dry-run");
+        let typed =
+            TypedCommand::of(&["sandbox", "--color", "never", "--stable", "enter", "web", "--", "web"]);
+        assert_eq!(typed.subcommand(), "enter");
+        let typed = typed.with_word("web", "4711");
+        assert_eq!(typed.line(), "sandbox --color never --stable enter 4711 -- web");
         let typed = TypedCommand::of(&["sandbox", "run", "--dry-run", "b.yaml"]);
         assert_eq!(typed.with_flag("--dry-run"), "sandbox run --dry-run b.yaml");
     }

@@ -19,6 +19,10 @@ impl Flaw {
 
     /// A syntax error, at which the parser stopped.
     pub(super) fn syntax(place: Place, text: &str, error: &str) -> Flaw {
+        if let Some(flaw) = super::unclosed::instead_of(place, text, error) {
+            return flaw;
+        }
+        let place = in_text(place, text);
         let line = line_of(text, place.line);
         let indent = &line[..line.len() - line.trim_start().len()];
         Flaw::at(
@@ -29,6 +33,18 @@ impl Flaw {
                 text_with("spec.syntax", &[("error", error)])
             },
         )
+    }
+}
+
+/// The place of an error that the parser reports behind the end of the document: the last line that is not empty.
+fn in_text(place: Place, text: &str) -> Place {
+    let lines = text.lines().enumerate().take(place.line).filter(|(_, line)| !line.trim().is_empty());
+    match lines.last() {
+        Some((index, line)) if index + 1 < place.line && text.lines().nth(place.line - 1).is_none() => {
+            let column = line.chars().take_while(|character| character.is_whitespace()).count();
+            Place { line: index + 1, column, length: line.trim().chars().count() }
+        }
+        _ => place,
     }
 }
 

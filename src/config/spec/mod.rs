@@ -9,6 +9,7 @@ mod reader;
 pub mod schema;
 pub mod shipped;
 mod tree;
+mod unclosed;
 pub mod yaml;
 
 use std::collections::BTreeMap;

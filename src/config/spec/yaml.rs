@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::Spec;
 use super::flaw::{self, Flaw};
-use super::tree::Place;
+use super::tree::{NodeKind, Place};
 use super::{contradictions, reader, tree};
 use crate::error::Mistake;
 use crate::text::{printed, text, text_with, wrap};
@@ -30,6 +30,20 @@ pub fn read(text: &str, file: &str) -> Result<Spec, Vec<Mistake>> {
         _ => {}
     }
     Err(flaw::mistakes_of(flaws, text, file))
+}
+
+/// The problem of a key as a mistake, with the place of that key. `memory.limit` is the key `limit` of `memory`. If a part
+/// of it is not in the document, as where a flag set it, the place is that of the part before. None if there is no
+/// such part.
+pub fn mistake_of(text: &str, file: &str, key: &str, what: &str) -> Option<Mistake> {
+    let mut node = &tree::parse(text, &mut Vec::new())?;
+    let mut place = None;
+    for part in key.split('.') {
+        let NodeKind::Map(entries) = &node.kind else { break };
+        let Some((name, value)) = entries.iter().find(|(name, _)| name.scalar() == Some(part)) else { break };
+        (place, node) = (Some(name.place), value);
+    }
+    flaw::mistakes_of(vec![Flaw::at(place?, what)], text, file).pop()
 }
 
 /// Reads a spec from bytes.

@@ -15,6 +15,7 @@ use crate::feature::{Feature, Purpose};
 use crate::observe::file;
 use crate::observe::proc::status_of;
 use crate::text::{text, text_with};
+use crate::value::typed::TypedCommand;
 use crate::views::is_shell;
 
 /// One of the two processes.
@@ -36,14 +37,13 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Opens the process with this PID. `line` is the command line of `sandbox`, without the name of the program: the
-    /// errors begin with its first word, and advise it.
+    /// Opens the process with this PID. The errors begin with the subcommand that was typed, and advise the whole line.
     ///
     /// # Errors
     /// There is no such process, it has ended, or the caller may not read it; /proc is not mounted.
-    pub fn open(pid: i32, line: &str) -> Result<Subject> {
+    pub fn open(pid: i32, typed: &TypedCommand) -> Result<Subject> {
         let name = pid.to_string();
-        let word = line.split(' ').next().unwrap_or_default();
+        let word = &*typed.subcommand();
         need_proc(word, Purpose::Container)?;
         let pidfd = pidfd_open(pid).map_err(|errno| {
             let key = if errno == Errno::ESRCH { "compare.missing" } else { "compare.thread" };
@@ -54,7 +54,7 @@ impl Subject {
         let status = match file::read_text(&path) {
             Ok(status) => status,
             Err(_) if has_ended(&pidfd) => return Err(vanished(pid, word)),
-            Err(error) => return Err(hidden(pid, &path, line, error)),
+            Err(error) => return Err(hidden(pid, &path, typed, error)),
         };
         let field = |name: &str| status_of(&status, name).unwrap_or_default();
         if field("State").starts_with(['Z', 'X']) {
@@ -77,7 +77,7 @@ impl Subject {
         match subject.namespace(Feature::User) {
             Ok(_) => Ok(subject),
             Err(_) if subject.has_ended() => Err(vanished(pid, word)),
-            Err(error) => Err(refused(pid, field("Uid"), line, error)),
+            Err(error) => Err(refused(pid, field("Uid"), typed, error)),
         }
     }
 
@@ -88,7 +88,7 @@ impl Subject {
     pub fn caller() -> Result<Subject> {
         match parent().as_raw() {
             0 => Err(Error::failed(text("compare.noparent")).todo(text("compare.noparent.todo"))),
-            pid => Subject::open(pid, "compare"),
+            pid => Subject::open(pid, &TypedCommand::of_this_process()),
         }
     }
 
@@ -112,7 +112,7 @@ impl Subject {
 
     /// The error if it has ended meanwhile.
     pub fn vanished(&self) -> Error {
-        vanished(self.pid, "compare")
+        vanished(self.pid, &TypedCommand::of_this_process().subcommand())
     }
 }
 
@@ -137,16 +137,16 @@ fn vanished(pid: i32, word: &str) -> Error {
 
 /// The process exists, but has no directory in /proc: /proc is mounted with hidepid, or belongs to another PID
 /// namespace.
-fn hidden(pid: i32, path: &str, line: &str, error: io::Error) -> Error {
-    let word = line.split(' ').next().unwrap_or_default();
+fn hidden(pid: i32, path: &str, typed: &TypedCommand, error: io::Error) -> Error {
+    let word = &*typed.subcommand();
     Error::failed(text_with("compare.hidden", &[("command", word), ("pid", &pid.to_string())]))
         .call(format!("openat(AT_FDCWD, \"{path}\", O_RDONLY)"), error)
         .why(text("compare.hidden.reason"))
-        .todo(text_with("compare.refused.todo", &[("line", line)]))
+        .todo(format!("{}\n   {}", text("doctor.todo.root"), typed.as_root()))
 }
 
-fn refused(pid: i32, uids: &str, line: &str, error: io::Error) -> Error {
-    let word = line.split(' ').next().unwrap_or_default();
+fn refused(pid: i32, uids: &str, typed: &TypedCommand, error: io::Error) -> Error {
+    let word = &*typed.subcommand();
     let uid = uids.split_whitespace().next().unwrap_or("?");
     let own = nix::unistd::geteuid().to_string();
     let pid_text = pid.to_string();
@@ -154,5 +154,5 @@ fn refused(pid: i32, uids: &str, line: &str, error: io::Error) -> Error {
     Error::failed(text_with("compare.refused", &[("command", word), ("pid", &pid_text)]))
         .call(format!("openat(AT_FDCWD, \"/proc/{pid}/ns/user\", O_RDONLY)"), error)
         .why(text_with(key, &[("its", uid), ("own", &own)]))
-        .todo(text_with("compare.refused.todo", &[("line", line)]))
+        .todo(format!("{}\n   {}", text("doctor.todo.root"), typed.as_root()))
 }

@@ -1,0 +1,281 @@
+//! Errors name what was typed, and what they advise works.
+//!
+//! Of this kind: the first word of an error, for each subcommand and alias; the option in an error, given by a flag or by a
+//! spec, for each feature with options; each line of `sandbox` that an error advises.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use support::{binary, feed, is_root, run, sandbox, text};
+
+/// Standard error on one line.
+fn words(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert_ne!(output.status.code(), Some(0), "{arguments:?}");
+    text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn an_error_begins_with_the_subcommand_that_was_typed() {
+    let directory = tempfile::tempdir().unwrap();
+    let spec = directory.path().join("box.yaml");
+    fs::write(&spec, "mnt: { tmpfs: [/no/such] }\ncommand: ['true']\n").unwrap();
+    let spec = spec.to_str().unwrap();
+    let thread = nix::unistd::gettid().to_string();
+    let own = std::process::id().to_string();
+    let all: [(&[&str], &str); 24] = [
+        (&["compare", "2147483647"], "compare: there is no process"),
+        (&["compare", &own, "2147483647"], "compare: there is no process"),
+        (&["enter", "2147483647", "--", "true"], "enter: there is no process"),
+        (&["verify", "2147483647", spec], "verify: there is no process"),
+        (&["compare", &thread], "compare: "),
+        (&["enter", &thread, "--", "true"], "enter: "),
+        (&["verify", &thread, spec], "verify: "),
+        (&["compare", "no-such-name"], "compare: no running container"),
+        (&["compare", &own, "no-such-name"], "compare: no running container"),
+        (&["enter", "no-such-name", "--", "true"], "enter: no running container"),
+        (&["verify", "no-such-name", spec], "verify: no running container"),
+        (&["--color", "never", "enter", "no-such-name"], "enter: no running container"),
+        (&["enter", &own, "--", "true"], "enter: "),
+        (&["enter", &own, "--env", "=x", "--", "true"], "enter: "),
+        (&["man", "nothing"], "man: "),
+        (&["man", "--dir", "/proc/nowhere"], "man: "),
+        (&["mnt", "bash"], "mnt: bash is before the --"),
+        (&["mount", "bash"], "mount: bash is before the --"),
+        (&["mnt", "--tmpfs", "/no/such", "-q", "--", "true"], "mnt: /no/such does not exist"),
+        (&["mount", "--tmpfs", "/no/such", "-q", "--", "true"], "mount: /no/such does not exist"),
+        (&["network", "--veth", "--mode", "bridge", "-q", "--", "true"], "network: "),
+        (&["uts", "--hostname", "", "-q", "--", "true"], "uts: "),
+        (&["run", spec], "run: mnt: "),
+        (&["--stable", "run", "-q", spec], "run: mnt: "),
+    ];
+    for (arguments, prefix) in all {
+        let words = words(arguments);
+        assert!(words.starts_with(&format!("sandbox: {prefix}")), "{arguments:?}: {words}");
+    }
+}
+
+/// The same mistake by flags and in a spec. The flag, and the place of the key.
+#[test]
+fn an_option_is_named_as_it_was_given() {
+    let long = "x".repeat(65);
+    let uts = format!("uts: {{ hostname: {long} }}");
+    let all: [(&[&str], &str, &str, &str); 17] = [
+        (&["uts", "--hostname", &long], "--hostname", &uts, "1:18 hostname"),
+        (&["uts", "--domainname", ""], "--domainname", "uts: { domainname: '' }", "1:20 domainname"),
+        (&["mnt", "--tmpfs", "/no/such"], "--tmpfs", "mnt: { tmpfs: [/no/such] }", "1:8 tmpfs"),
+        (
+            &["mnt", "--bind", "/no/such:/mnt"],
+            "--bind",
+            "mnt:\n  bind: [{ source: /no/such, target: /mnt }]",
+            "2:3 bind",
+        ),
+        (
+            &["mnt", "--root", "/tmp", "--propagation", "shared"],
+            "--propagation shared",
+            "mnt: { propagation: shared, root: /tmp }",
+            "1:29 propagation: shared",
+        ),
+        (&["mnt", "--root", "/"], "--root", "mnt: { root: / }", "1:8 root"),
+        (
+            &["net", "--veth", "--mode", "bridge"],
+            "--veth, --mode bridge",
+            "net: { veth: true, mode: bridge }",
+            "1:8 veth, mode: bridge",
+        ),
+        (
+            &["net", "--lo", "down", "-p", "18080:80"],
+            "--lo down, --publish",
+            "net: { lo: down, publish: ['18080:80'] }",
+            "1:8 lo: down, publish",
+        ),
+        (
+            &["net", "--mode", "host", "--veth"],
+            "--mode host",
+            "net: { veth: true, mode: host }",
+            "1:20 mode: host",
+        ),
+        (
+            &["net", "-p", "18080:80", "-p", "18080:81"],
+            "(--publish)",
+            "net: { publish: ['18080:80', '18080:81'] }",
+            "1:8 publish",
+        ),
+        (&["user", "--map", "auto", "--map", "root"], "--map", "user: { map: [auto, root] }", "1:9 map"),
+        (
+            &["user", "--map", "0:0:2", "--map", "1:5:2"],
+            "--map: ",
+            "user: { map: ['0:0:2', '1:5:2'] }",
+            "1:9 map",
+        ),
+        (
+            &["memory", "--limit", "1g", "--reservation", "2g"],
+            "--reservation ",
+            "memory: { limit: 1g, reservation: 2g }",
+            "1:22 reservation",
+        ),
+        (&["cpu", "--shares", "1"], "--shares 1", "cpu: { shares: 1 }", "1:16 shares"),
+        (&["cpu", "--cpuset", "9999"], "--cpuset 9999", "cpu: { cpuset: '9999' }", "1:8 cpuset"),
+        (&["pids", "--max", "0"], "--max 0", "pids: { max: 0 }", "1:14 max"),
+        (&["blkio", "--weight", "5"], "--weight 5", "blkio: { weight: 5 }", "1:18 weight"),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("spec.yaml");
+    let flag = regex_lite::Regex::new(r"(^|[ (])--[a-z]").unwrap();
+    for (flags, named, spec, place) in all {
+        // A user's problem of the cgroups is reported beside it, and belongs to the machine.
+        let plan = |arguments: &[&str]| {
+            text(&run(arguments).stdout).split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        let by_flag = plan(&[flags, &["--dry-run", "--", "true"]].concat());
+        assert!(by_flag.contains(named), "{flags:?}: no {named}: {by_flag}");
+        let error = words(&[flags, &["-q", "--", "true"]].concat());
+        let is_first = error.contains(named);
+        assert!(is_first || error.contains("no cgroup can be created"), "{flags:?}: {error}");
+        assert!(!error.contains("spec.yaml") && !error.contains(": {"), "{flags:?}: {error}");
+
+        fs::write(&file, format!("{spec}\ncommand: ['true']\n")).unwrap();
+        let file = file.to_str().unwrap();
+        let error = words(&["run", "-q", file]);
+        if is_first {
+            let (at, key) = place.split_once(' ').unwrap();
+            assert!(error.contains(&format!("spec.yaml:{at}: ")), "{spec}: {error}");
+            assert!(error.contains(key), "{spec}: {error}");
+        }
+        // Advice may be a command line, with flags.
+        let prose = error.split(" do ").next().unwrap();
+        assert!(!flag.is_match(prose), "{spec}: {error}");
+    }
+}
+
+/// A problem of standard input has a place too, and one of a feature that the machine refuses.
+#[test]
+fn a_problem_of_a_feature_has_the_place_of_its_key() {
+    let spec = "pid:\nmnt:\n  tmpfs: [/no/such]\ncommand: ['true']\n";
+    let output = feed(&mut sandbox(&["run", "-q", "-"]), spec);
+    assert!(text(&output.stderr).contains("standard input:3:3: "), "{}", text(&output.stderr));
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("r.yaml");
+    for (spec, place) in [
+        ("rootfs: ./nope\ncommand: [sh]\n", "r.yaml:1:1: "),
+        (
+            "uts:\nrootfs: host\nmnt: { mounts: [{ type: bind, source: ./nope, target: /srv }] }\n",
+            "r.yaml:3:8: ",
+        ),
+        ("user: { map: root }\nrun_as: '7:7'\nrootfs: host\ncommand: ['true']\n", "r.yaml:2:1: "),
+    ] {
+        fs::write(&file, spec).unwrap();
+        let checked = words(&["run", "-q", file.to_str().unwrap(), "--", "true"]);
+        assert!(checked.contains(place), "{spec}: {checked}");
+    }
+}
+
+/// The command lines of `sandbox` in the advice of an error.
+fn advised(stderr: &str) -> Vec<String> {
+    let Some((_, advice)) = stderr.split_once("\n  do    ") else { return Vec::new() };
+    let continued = regex_lite::Regex::new(" \\\\\n +").unwrap();
+    let joined = continued.replace_all(advice, " ");
+    let lines = joined.lines().map(|line| line.trim());
+    let lines = lines.map(|line| {
+        line.split_once(". ").filter(|(number, _)| number.len() == 1).map_or(line, |(_, rest)| rest)
+    });
+    let begin = |line: &&str| {
+        let first = line.split(' ').find(|word| *word != "sudo").unwrap_or_default();
+        Path::new(first).file_name().is_some_and(|name| name == "sandbox")
+    };
+    lines.filter(begin).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_an_error_advises_works() {
+    let _alone = support::alone();
+    let directory = tempfile::tempdir().unwrap();
+    let bin = directory.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    std::os::unix::fs::symlink(binary(), bin.join("sandbox")).unwrap();
+    // sudo(8) of the test performs the command, as root only.
+    fs::write(bin.join("sudo"), "#!/bin/sh\n[ $(id -u) = 0 ] || exit 0\nexec \"$@\"\n").unwrap();
+    fs::set_permissions(bin.join("sudo"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+    let own = std::process::id().to_string();
+    let all: [&[&str]; 30] = [
+        &["pid", "true"],
+        &["mount", "true"],
+        &["true"],
+        &["--", "true"],
+        &["help"],
+        &["help", "net"],
+        &["pidd", "--", "true"],
+        &["unshare", "-p", "true"],
+        &["unshare", "-pfn", "true"],
+        &["--pid", "--net", "true"],
+        &["pid", "--fork", "true"],
+        &["pid", "--mount-proc", "--", "true"],
+        &["pid", "--hostname", "x", "true"],
+        &["uts", "--net", "true"],
+        &["run"],
+        &["run", "--privileged", "alpine"],
+        &["run", "nofile.yaml"],
+        &["run", "homework"],
+        &["start"],
+        &["rm", "x"],
+        &["spec", "init", "--for", "homewrk"],
+        &["spec", "schema", "veiw"],
+        &["spec", "init", "--format", "json"],
+        &["net", "--veth", "-q", "--", "true"],
+        &["net", "--mode", "bridge", "-q", "--", "true"],
+        &["net", "--veth", "--mode", "bridge", "-q", "--", "true"],
+        &["user", "--map", "auto", "--map", "root", "-q", "--", "true"],
+        &["devices", "--deny", "x", "-q", "--", "true"],
+        &["pids", "--max", "64", "-q", "--", "true"],
+        &["enter", &own, "--", "true"],
+    ];
+    let mut count = 0;
+    for arguments in all {
+        let output = sandbox(arguments).current_dir(directory.path()).output().unwrap();
+        if output.status.success() {
+            continue;
+        }
+        let error = text(&output.stderr);
+        for line in advised(&error) {
+            count += 1;
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &line]).env("PATH", &path).env("NO_COLOR", "1").stdin(Stdio::null());
+            let output = shell.current_dir(directory.path()).output().unwrap();
+            let (status, err) = (output.status.code(), text(&output.stderr));
+            // This machine may refuse what the line does; then it says why. A wrong command line is never advised.
+            let is_refused =
+                status == Some(125) && (err.contains("\n  why   ") || err.contains("\n  call  "));
+            assert!(status == Some(0) || is_refused, "{arguments:?} advises {line}: {status:?}\n{err}");
+            assert!(!line.contains("..."), "{line}");
+        }
+    }
+    assert!(count >= 25, "{count}");
+    assert!(is_root() || count >= 26, "{count}");
+}
+
+/// An advice to become root repeats what was typed. The name of a user's container is none for root, so it is a PID there.
+#[test]
+fn advice_to_become_root_repeats_the_line() {
+    if is_root() {
+        return;
+    }
+    for arguments in [
+        &["compare", "1", "--all"][..],
+        &["enter", "-q", "--privileged", "1", "--", "echo", "a b"],
+        &["--color", "never", "compare", "1", &std::process::id().to_string()],
+    ] {
+        let words = words(arguments);
+        let typed: Vec<String> = arguments
+            .iter()
+            .map(|word| if word.contains(' ') { format!("'{word}'") } else { (*word).into() })
+            .collect();
+        let advice = words.replace("\\ ", "");
+        assert!(advice.contains(&format!("sandbox {}", typed.join(" "))), "{arguments:?}: {words}");
+        assert!(advice.contains("run it as root: sudo "), "{words}");
+    }
+}
