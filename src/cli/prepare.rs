@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::spec::Source;
+use super::spec::SpecText;
 use crate::config::compose::{self, Ending, Machine};
 use crate::config::spec::{Spec, yaml};
 use crate::error::{Error, Result};
@@ -13,7 +13,7 @@ use crate::plan::{Plan, Problem};
 use crate::text::text;
 
 /// Reads a spec from a file, and the text of that file. Its relative paths start at the directory of that file.
-pub(super) fn read(file: &Path) -> Result<(Spec, Source)> {
+pub(super) fn read(file: &Path) -> Result<(Spec, SpecText)> {
     let (mut spec, source) = super::spec::load(file)?;
     let base = file.parent().unwrap_or(Path::new("."));
     let base = base.canonicalize().unwrap_or_else(|_| base.to_owned());

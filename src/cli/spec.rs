@@ -166,7 +166,7 @@ fn unread(file: &Path, name: &str, error: &io::Error) -> Error {
 }
 
 /// What prevents that this machine runs a spec: a missing root file system, source of a bind mount, or command.
-fn obstacles(spec: &Spec, source: &Source) -> Vec<Error> {
+fn obstacles(spec: &Spec, source: &SpecText) -> Vec<Error> {
     let machine = compose::gather(spec);
     let ending = match spec.command.is_empty() {
         true => Ok(Ending::Demonstration),
@@ -221,12 +221,12 @@ const STANDARD_INPUT: &str = "standard input";
 
 /// The text of a spec, in which a problem of the plan has a place.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct SpecText {
     name: String,
     bytes: Vec<u8>,
 }
 
-impl Source {
+impl SpecText {
     /// Adds the place of its key to each problem. A problem of a feature is about the key of that feature.
     pub(super) fn locate(&self, problems: &mut [Problem]) {
         let text = String::from_utf8_lossy(&self.bytes);
@@ -240,7 +240,7 @@ impl Source {
 }
 
 /// Reads a spec from a file; `-` is standard input.
-pub(super) fn load(file: &Path) -> Result<(Spec, Source)> {
+pub(super) fn load(file: &Path) -> Result<(Spec, SpecText)> {
     let is_input = file == Path::new("-");
     let name = &*if is_input { STANDARD_INPUT.to_owned() } else { printed(file) };
     let unread = |error: io::Error| unread(file, name, &error);
@@ -254,5 +254,5 @@ pub(super) fn load(file: &Path) -> Result<(Spec, Source)> {
     }
     .map_err(unread)?;
     let spec = yaml::read_bytes(&bytes, name).map_err(|mistakes| Error::mistakes(name, mistakes))?;
-    Ok((spec, Source { name: name.to_owned(), bytes }))
+    Ok((spec, SpecText { name: name.to_owned(), bytes }))
 }
