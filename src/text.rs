@@ -256,7 +256,9 @@ mod tests {
         let of_a_step =
             |key: &str| key.ends_with(".versions") && wanted.contains(&key.replace(".versions", ".why"));
         let means_an_errno = |key: &str| {
-            let (step, last) = key.rsplit_once('.').unwrap_or_default();
+            // What to do then, and the command for it: `.todo` and `.command` below the errno.
+            let meaning = key.strip_suffix(".todo").or(key.strip_suffix(".command")).unwrap_or(key);
+            let (step, last) = meaning.rsplit_once('.').unwrap_or_default();
             last.starts_with('E') && wanted.contains(&format!("{step}.why"))
         };
         let unused: Vec<&str> = ENGLISH

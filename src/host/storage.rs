@@ -12,11 +12,11 @@ use crate::value::shell::quote;
 /// Adds to an error about `path` the reason and what to do, if the errno says that nothing can be written there. For any
 /// other errno, the error stays unchanged.
 pub fn explain(error: Error, errno: Errno, path: &Path) -> Error {
-    let key = match errno {
-        Errno::ENOSPC => "full",
-        Errno::EDQUOT => "quota",
-        Errno::EROFS => "readonly",
-        Errno::EFBIG => "filesize",
+    let (why, todo) = match errno {
+        Errno::ENOSPC => ("storage.full.why", "storage.full.todo"),
+        Errno::EDQUOT => ("storage.quota.why", "storage.quota.todo"),
+        Errno::EROFS => ("storage.readonly.why", "storage.readonly.todo"),
+        Errno::EFBIG => ("storage.filesize.why", "storage.filesize.todo"),
         _ => return error,
     };
     let mount = mount_point(path);
@@ -28,8 +28,8 @@ pub fn explain(error: Error, errno: Errno, path: &Path) -> Error {
         Errno::EROFS => format!("{}mount -o remount,rw {target}", if is_root() { "" } else { "sudo " }),
         _ => "ulimit -f unlimited".to_owned(),
     };
-    let todo = format!("{}\n   {line}", text_with(&format!("storage.{key}.todo"), &values));
-    error.why(text_with(&format!("storage.{key}.why"), &values)).todo(todo)
+    let todo = format!("{}\n   {line}", text_with(todo, &values));
+    error.why(text_with(why, &values)).todo(todo)
 }
 
 /// Adds the reason to an error whose cause is this one, and keeps the text of any other.
