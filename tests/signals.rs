@@ -168,13 +168,14 @@ fn the_command_inherits_the_mask_of_blocked_signals() {
 fn a_signal_to_the_process_group_reaches_the_command_once() {
     let (_directory, spec) = spec();
     let forms: [&[&str]; 4] = [&["run", &spec], &["uts"], &["pid"], &["pid", "--init"]];
-    // As timeout(1) does, but only when the command runs.
+    // As timeout(1) does, but only when the command runs, and so does its sleep(1): before, that is a copy of the shell,
+    // which takes the signal as the shell does.
     let timeout = "signal=$1; shift; exec 3< <(exec \"$@\"); read -u 3; trap '' $signal; \
                    kill -s $signal $!; kill -s $signal 0; cat <&3; wait $!; echo $?";
     for signal in ["RTMIN+3", "RTMIN", "RTMAX"] {
         for words in forms {
             let script = format!(
-                "trap 'echo cleanup; ended=1' {signal}; sleep 60 & echo ready; \
+                "trap 'echo cleanup; ended=1' {signal}; sleep 60 & sleep 0.3; echo ready; \
                                   while [ -z \"$ended\" ]; do wait; done; sleep 0.3; exit 5"
             );
             let output = Command::new("timeout")
