@@ -21,8 +21,8 @@ use crate::observe::file;
 /// The time between two attempts to get a lock.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The maximum length of the part of a name that is made from a path. A file name has at most 255 bytes.
-const MAX_PART: usize = 200;
+/// The maximum length, in bytes, of the part of a name that is made from a path. A plan prints the name on one line.
+const MAX_PART: usize = 40;
 
 /// The name of the lock for what runs share below a directory of a cgroup hierarchy.
 pub fn of_cgroup(directory: &Path) -> String {
@@ -166,6 +166,6 @@ mod tests {
     fn a_long_path_gives_a_short_name() {
         assert_eq!(of_cgroup(Path::new("/sys/fs/cgroup/pids")), "cgroup-sys-fs-cgroup-pids.lock");
         let long = of_cgroup(Path::new(&format!("/{}", "ä".repeat(300))));
-        assert!(long.len() < 255 && long.ends_with("ä.lock"), "{long}");
+        assert!(long.len() < 60 && long.ends_with("ä.lock"), "{long}");
     }
 }

@@ -194,7 +194,11 @@ pub fn returned(outside: &Readings, with: &Readings, without: &Readings, keys: &
             let is_new = link_of(outside, *kind) != Some(link);
             (*kind, if is_new { Value::Is(text("run.returned.own")) } else { link.clone() })
         });
-        Readings { links: links.collect(), ..readings.clone() }
+        let observations = readings.observations.iter().cloned().map(|mut seen| {
+            seen.value = of_any_run(seen.value);
+            seen
+        });
+        Readings { links: links.collect(), observations: observations.collect(), ..readings.clone() }
     };
     let mut rows = paths(Purpose::Container, &[], &named(with), &named(without));
     // Two differences are not caused by the keys. The counters of a cgroup that both share change by themselves. The
@@ -218,4 +222,25 @@ pub fn returned(outside: &Readings, with: &Readings, without: &Readings, keys: &
         is_new
     });
     rows
+}
+
+/// A value without what differs between two runs of one container: the device numbers of new file systems, and the start
+/// of a process.
+fn of_any_run(value: Value) -> Value {
+    let Value::List(mut list) = value else { return value };
+    let lasting = |item: &String| {
+        let (lasting, _) = item.split_once(" started ").unwrap_or((item, ""));
+        lasting.split(' ').map(of_any_disk).collect::<Vec<_>>().join(" ")
+    };
+    list.items = list.items.iter().map(lasting).collect();
+    list.items.sort_unstable();
+    list.within = None;
+    Value::List(list)
+}
+
+/// A part of a line of a mount table. File systems without a disk have the major number 0, and each new one has another
+/// minor number.
+fn of_any_disk(part: &str) -> &str {
+    let minor = part.strip_prefix("0:");
+    if minor.is_some_and(|minor| minor.bytes().all(|byte| byte.is_ascii_digit())) { "0:-" } else { part }
 }

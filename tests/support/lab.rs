@@ -42,6 +42,8 @@ pub fn in_lab(script: &str) -> Output {
             at $1 ip address add 192.0.2.${{2}}2/28 dev eth0; at $1 ip link set eth0 up; at $1 ip link set lo up
         }}
         devices() {{ echo $(tail -n +3 /proc/net/dev | cut -d: -f1 | sort); }}
+        lab=$(ls /run/sandbox)
+        others() {{ ls /run/sandbox | grep -v -x "$lab"; true; }}
         echo 0 > /proc/sys/net/ipv4/ip_forward
         forward() {{ cat /proc/sys/net/ipv4/ip_forward; }}
         {script}"#
