@@ -29,7 +29,7 @@ pub fn of_cgroup(directory: &Path) -> String {
     let path = file::path_text(directory).replace('/', "-");
     // The end of the path differs more than its beginning. Two directories with one lock do no harm.
     let start = (0..path.len()).find(|at| path.len() - at <= MAX_PART && path.is_char_boundary(*at));
-    format!("cgroup{}.lock", &path[start.unwrap_or(path.len())..])
+    format!("cgroup-{}.lock", path[start.unwrap_or(path.len())..].trim_start_matches('-'))
 }
 
 /// The name of the lock for the bridge of a network namespace, by the inode of that namespace. Commands in several

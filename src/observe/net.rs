@@ -52,7 +52,7 @@ pub fn tcp_sockets(process: &str) -> Observation {
 
 /// The UNIX sockets in a process's network namespace.
 pub fn unix_sockets(process: &str) -> Observation {
-    sockets(&format!("{process}/net/unix"), &[3, 4, 5, 6, 7], &["address in the kernel", "reference count"])
+    sockets(&format!("{process}/net/unix"), &[3, 4, 5, 6, 7], &["address", "references"])
 }
 
 /// The rows of a table of sockets, each with these fields alone. The inode of a socket tells it from every other one.

@@ -47,10 +47,14 @@ impl Cell {
             let bare = value.to_string();
             let forms = match (value, other) {
                 // Beside an empty list, every item is on this side only.
-                (Value::List(_), Value::List(other)) if only > 0 && other.count > 0 => {
+                (Value::List(list), Value::List(other)) if only > 0 && other.count > 0 => {
                     let (count, place) = (only.to_string(), text(place));
-                    let values = [("all", &*bare), ("count", &*count), ("place", &*place)];
-                    ["common.view.only", "common.view.only.short"].map(|key| text_with(key, &values)).to_vec()
+                    let number = list.count.to_string();
+                    let values =
+                        [("all", &*bare), ("number", &*number), ("count", &*count), ("place", &*place)];
+                    ["common.view.only", "common.view.only.short", "common.view.only.least"]
+                        .map(|key| text_with(key, &values))
+                        .to_vec()
                 }
                 (Value::List(_), Value::List(_)) if value != other && unshared.is_empty() => {
                     vec![format!("{bare}, {}", text("common.view.order"))]
