@@ -15,14 +15,14 @@ pub(super) fn instead_of(place: Place, document: &str, error: &str) -> Option<Fl
     {
         return Some(Flaw::at(place, text_with("spec.unclosed.quote", &[("quote", &quote.to_string())])));
     }
-    if !["flow", "illegal placement", "invalid indentation"]
-        .iter()
-        .any(|of_brackets| error.contains(of_brackets))
-    {
+    // At the end of the document, the parser does not name the place of this error.
+    let is_at_end = error.contains("did not find expected node content");
+    let of_brackets = ["flow", "illegal placement", "invalid indentation"];
+    if !is_at_end && !of_brackets.iter().any(|of_brackets| error.contains(of_brackets)) {
         return None;
     }
     let open = last_open(document)?;
-    let is_before = (open.place.line, open.place.column) < (place.line, place.column);
+    let is_before = is_at_end || (open.place.line, open.place.column) < (place.line, place.column);
     let (bracket, other) = (open.bracket.to_string(), open.closing().to_string());
     let values = [("bracket", bracket.as_str()), ("other", &other)];
     is_before.then(|| match open.wrong {
