@@ -218,10 +218,9 @@ fn a_clock_that_is_one_second_ahead_is_not_equal() {
 #[test]
 fn the_view_of_a_feature_says_what_differs_and_fits() {
     let view = stdout(&["mnt", "--tmpfs", "/mnt", "--show-proc"]);
-    assert!(
-        view.contains(" mounts, 1 of them only there\n") || view.contains(" mounts, 1 only there\n"),
-        "{view}"
-    );
+    // In the first form that fits.
+    let forms = [" mounts, 1 of them only there\n", " mounts, 1 only there\n", ", 1 only there\n"];
+    assert!(forms.iter().any(|form| view.contains(form)), "{view}");
     fits(&view, 80, 24);
     let view: Value =
         serde_json::from_str(&stdout(&["mnt", "--tmpfs", "/mnt", "--show-proc", "--format", "json"]))

@@ -199,7 +199,7 @@ fn who_may_not_have_a_bridge_is_told_of_ports() {
     }
     let output = run(&["net", "--mode", "bridge", "--", "true"]);
     assert_eq!(output.status.code(), Some(125));
-    assert!(text(&output.stderr).contains("publish:"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("net --publish 8080:80"), "{}", text(&output.stderr));
     let spec = "uts:\nnet: { mode: bridge }\noptional: [net]\n";
     let output = feed(&mut sandbox(&["run", "-", "-q", "--", "true"]), spec);
     assert!(output.status.success(), "{}", text(&output.stderr));

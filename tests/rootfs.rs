@@ -429,6 +429,10 @@ fn the_kernel_is_told_descriptors_only() {
                     || is_number(arguments[2]) && arguments[3] == "\"\""
             }
             "symlinkat" => is_number(arguments[1]) && !arguments[2].contains('/'),
+            // RUN, which is outside.
+            "mkdirat" if arguments[0] == "AT_FDCWD" => {
+                arguments[1].starts_with("\"/tmp/sandbox-") || arguments[1].starts_with("\"/run/")
+            }
             "mkdirat" | "mknodat" => is_number(arguments[0]) && !arguments[1].contains('/'),
             _ => false,
         };

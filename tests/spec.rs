@@ -92,9 +92,9 @@ fn no_key_may_stand_twice_in_any_map() {
 #[test]
 fn a_port_that_is_none_is_told_with_its_place() {
     for (words, line, column, said) in [
-        ("net:\n  publish: [\"8080:80\", \"80\"]\n", 2, 24, "[ADDRESS:]HOSTPORT:PORT"),
-        ("net: { publish: [\"53:53/udp\"] }\n", 1, 18, "only TCP"),
-        ("net: { publish: [70000:80] }\n", 1, 18, "[ADDRESS:]HOSTPORT:PORT"),
+        ("net:\n  publish: [\"8080:80\", \"8O\"]\n", 2, 24, "8O"),
+        ("net: { publish: [\"53:53/sctp\"] }\n", 1, 18, "SCTP"),
+        ("net: { publish: [70000:80] }\n", 1, 18, "70000"),
         ("net: { mode: nat }\n", 1, 14, "bridge"),
     ] {
         let (told_line, told_column, what) = mistake(words);

@@ -170,14 +170,18 @@ fn capabilities(text: &str) -> String {
     sets.into_owned()
 }
 
-/// Replaces the number of items that only one list has: `26 of them only there`.
+/// Replaces the number of items that only one list has: `26 of them only there`. In the shortest form, the number of all
+/// items has no name: `28, 26 only there`.
 fn only(text: &str) -> String {
     let mut seen: Vec<(String, String)> = Vec::new();
-    let named =
-        pattern(r"\b(\d+)((?: of them)? only (?:here|there))\b").replace_all(text, |found: &Captures<'_>| {
+    let text = pattern(r"\b\d+, (\d+ only (?:here|there))\b").replace_all(text, "<count>, $1");
+    let named = pattern(r"\b(\d+)((?: of them)? only (?:here|there))\b").replace_all(
+        &text,
+        |found: &Captures<'_>| {
             let (value, rest) = (found[1].to_owned(), found[2].to_owned());
             format!("<only#{}>{rest}", number(&mut seen, "only".into(), value))
-        });
+        },
+    );
     named.into_owned()
 }
 

@@ -103,7 +103,13 @@ impl Comparison {
             processes.extend(pairs(feature, files_left, files_right));
         }
         for &feature in Feature::HARDENING {
-            processes.extend(pairs(feature, own_files(&left, feature), own_files(&right, feature)));
+            // CapEff is among the files of the user namespace too.
+            let is_new = |pair: &Pair| {
+                !processes.iter().any(|known: &Pair| known.path == pair.path && known.field == pair.field)
+            };
+            let files = pairs(feature, own_files(&left, feature), own_files(&right, feature));
+            let new: Vec<Pair> = files.into_iter().filter(is_new).collect();
+            processes.extend(new);
         }
         let cgroups = CgroupPair::of([&left, &right]);
         for &feature in Feature::CONTROLLERS {
