@@ -101,6 +101,22 @@ pub fn make() -> Result<PrivateDirectory> {
     Err(Error::failed(what(&path)).why(text("gc.run.races")))
 }
 
+/// As [`make`], with the errno of the call that failed. For a step of a plan, whose error has its own message.
+pub(super) fn make_or_errno() -> std::result::Result<PrivateDirectory, Unusable> {
+    let path = path();
+    let mode = if path == Path::new(OF_ROOT) { 0o711 } else { 0o700 };
+    for _ in 0..ATTEMPTS {
+        if let Some(found) = PrivateDirectory::at(CWD, path.as_os_str(), path.clone())? {
+            return Ok(found);
+        }
+        match make_private(CWD, path.as_os_str(), mode) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Err(Errno::AGAIN.into())
+}
+
 /// Removes RUN if it is empty. rmdir(2) follows no symbolic link.
 pub fn remove_if_empty() {
     let _ = std::fs::remove_dir(path());

@@ -104,11 +104,12 @@ fn acquire(
 ) -> io::Result<RunLock> {
     let deadline = Instant::now() + patience;
     loop {
-        let run = run_directory::make().map_err(|_| Errno::PERM)?;
-        let found = run.file(name).map_err(|unusable| match unusable {
+        let failed = |unusable| match unusable {
             Unusable::Failed(error) => error,
             Unusable::Suspicious { .. } => Errno::PERM.into(),
-        })?;
+        };
+        let run = run_directory::make_or_errno().map_err(failed)?;
+        let found = run.file(name).map_err(failed)?;
         let file = match found {
             Some(file) => file,
             None => match run.make_file(name)? {
