@@ -9,7 +9,7 @@
 //! cgroup v1 counts and limits only the requests that a process itself sends to the disk: reads that are not in the
 //! page cache, direct writes and synchronous writes. Ordinary writes go to the page cache, and a thread of the kernel
 //! writes them to the disk later, for no cgroup. cgroup v2 charges them to the cgroup of the writer, if the memory
-//! controller is enabled in the same cgroup and the file system supports it (ext4, btrfs, xfs, f2fs).
+//! controller is enabled in the same cgroup and the filesystem supports it (ext4, btrfs, xfs, f2fs).
 //!
 //! # Why one wants it
 //!

@@ -39,7 +39,7 @@ pub(super) fn ending(
     let ending = |path: PathBuf| Ending::Command { path, arguments: spec.command.clone() };
     let found = command::resolve(name, &compose::resolver(spec), path);
     found.map(|path| Some(ending(path))).or_else(|error| {
-        // If the root file system cannot be used, no command is found in it. Then the problem of the plan is reported
+        // If the root filesystem cannot be used, no command is found in it. Then the problem of the plan is reported
         // instead.
         let ending = ending(name.into());
         let plan = compose::plan(spec, machine, purpose, ending.clone(), false);

@@ -165,7 +165,7 @@ fn unread(file: &Path, name: &str, error: &io::Error) -> Error {
     failed.paste(format!("sandbox spec init --for {purpose} > {file}; sandbox run {file}"))
 }
 
-/// What prevents that this machine runs a spec: a missing root file system, source of a bind mount, or command.
+/// What prevents that this machine runs a spec: a missing root filesystem, source of a bind mount, or command.
 fn obstacles(spec: &Spec, source: &SpecText) -> Vec<Error> {
     let machine = compose::gather(spec);
     let ending = match spec.command.is_empty() {

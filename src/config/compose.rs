@@ -273,14 +273,14 @@ pub fn device_files(spec: &Spec) -> Vec<ExtraMount> {
     paths.into_iter().map(file).collect()
 }
 
-/// What the root file system depends on in the spec.
+/// What the root filesystem depends on in the spec.
 fn root_request(spec: &Spec) -> RootRequest<'_> {
     let mnt = spec.mnt.as_ref();
     RootRequest {
         rootfs: spec.rootfs.as_ref(),
         overlay: spec.overlay,
         readonly: mnt.is_some_and(|mnt| mnt.readonly),
-        // Without a new root file system, `Mnt::plan` makes the mounts of the flags itself.
+        // Without a new root filesystem, `Mnt::plan` makes the mounts of the flags itself.
         mounts: device_files(spec)
             .into_iter()
             .chain(

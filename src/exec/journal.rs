@@ -189,7 +189,7 @@ impl JournalFile {
                 Ok(Some(journal)) => return Ok(journal),
                 Ok(None) => {}
                 Err(error) => {
-                    // On a full file system, the directory could be made, and the file could not.
+                    // On a full filesystem, the directory could be made, and the file could not.
                     let _ = remove(&run, name.as_ref());
                     run_directory::remove_if_empty();
                     return Err(error);

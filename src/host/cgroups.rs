@@ -59,13 +59,13 @@ pub struct CgroupParent {
 pub enum Obstacle {
     /// /proc is not mounted, so the mounts cannot be read.
     NoProc,
-    /// No cgroup file system is mounted.
+    /// No cgroup filesystem is mounted.
     NothingMounted,
     /// No mounted hierarchy has the controller.
     NotMounted,
     /// The controller is disabled by an option of the kernel's command line.
     Disabled,
-    /// The cgroup file system is mounted read-only.
+    /// The cgroup filesystem is mounted read-only.
     ReadOnly(PathBuf),
     /// The caller's cgroup, the first path, is not below the mount point, the second path.
     Elsewhere(PathBuf, PathBuf),

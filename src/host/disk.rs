@@ -84,7 +84,7 @@ pub fn weighted(is_v2: bool) -> Vec<(String, &'static str)> {
     weighted.collect()
 }
 
-/// The device number (major, minor) of a block device, or of the disk with a file. A file system on several devices
+/// The device number (major, minor) of a block device, or of the disk with a file. A filesystem on several devices
 /// or on none has a device number that is not a disk's. Then its source in the mount table may be a block device.
 fn device_of(path: &Path) -> std::io::Result<(u64, u64)> {
     let metadata = fs::metadata(path)?;

@@ -1,4 +1,4 @@
-//! Facts about the files of this machine, from which a new root file system is planned.
+//! Facts about the files of this machine, from which a new root filesystem is planned.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
@@ -11,7 +11,7 @@ use nix::unistd::AccessFlags;
 use crate::observe::{Unread, file, mountinfo};
 use crate::text::printed;
 
-/// The files of this machine, as far as a new root file system depends on them.
+/// The files of this machine, as far as a new root filesystem depends on them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Files {
     /// The kernel's version, `(6, 8)`.

@@ -58,11 +58,11 @@ pub struct Host {
     pub terminal: OsString,
     /// Where cgroups can be made. This is found only if a spec sets a limit.
     pub cgroups: Option<Cgroups>,
-    /// The files of this machine. They are read only if a spec has a new root file system.
+    /// The files of this machine. They are read only if a spec has a new root filesystem.
     pub files: Option<Files>,
     /// The CPUs that are online: `0-3`. They are read only if a spec chooses CPUs.
     pub online_cpus: Option<String>,
-    /// What is mounted on /sys. It is read only if a spec has a new network, and keeps the root file system.
+    /// What is mounted on /sys. It is read only if a spec has a new network, and keeps the root filesystem.
     pub sysfs: Option<Sysfs>,
     /// The DNS servers of this machine. They are read only if a container gets a file with them.
     pub nameservers: Option<Nameservers>,

@@ -15,7 +15,7 @@ const MAX_LINKS: usize = 40;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resolver {
     root: Option<PathBuf>,
-    /// Each mount point, and the file on the host that is mounted on it; none for an empty file system. A later mount
+    /// Each mount point, and the file on the host that is mounted on it; none for an empty filesystem. A later mount
     /// covers an earlier one.
     mounts: Vec<(PathBuf, Option<PathBuf>)>,
 }
@@ -25,7 +25,7 @@ pub struct Resolver {
 pub struct Resolved {
     /// The path in the container, without symbolic links.
     pub container: PathBuf,
-    /// The file on the host; it may be missing. None: the path is in an empty file system, or leads through more
+    /// The file on the host; it may be missing. None: the path is in an empty filesystem, or leads through more
     /// symbolic links than the kernel follows.
     pub host: Option<PathBuf>,
 }
@@ -43,7 +43,7 @@ impl Resolver {
         self.mounts.push((target.container.clone(), Some(source)));
     }
 
-    /// An empty file system will be mounted on `target`.
+    /// An empty filesystem will be mounted on `target`.
     pub fn empty(&mut self, target: &Resolved) {
         self.mounts.push((target.container.clone(), None));
     }
@@ -87,7 +87,7 @@ impl Resolver {
     }
 
     /// The bind mount that contains a path of the container: its mount point, and the file on the host. None if the path
-    /// is in the root itself or in an empty file system. The path must have no symbolic links.
+    /// is in the root itself or in an empty filesystem. The path must have no symbolic links.
     pub fn bind_with(&self, path: &Path) -> Option<(&Path, &Path)> {
         let (target, source) = self.mounts.iter().rev().find(|(target, _)| path.starts_with(target))?;
         Some((target, source.as_deref()?))
@@ -99,7 +99,7 @@ impl Resolver {
     }
 
     /// The directory or file on the host that is mounted at or above a path in the container, and the rest of the path
-    /// below it. The path has no symbolic links. None: it is in an empty file system.
+    /// below it. The path has no symbolic links. None: it is in an empty filesystem.
     pub(super) fn place<'a>(&'a self, path: &'a Path) -> Option<(&'a Path, &'a Path)> {
         let bytes = path.as_os_str().as_bytes();
         for (target, source) in self.mounts.iter().rev() {

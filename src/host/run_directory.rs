@@ -82,39 +82,27 @@ pub fn find() -> Result<Option<PrivateDirectory>> {
 /// # Errors
 /// As [`find`]; it cannot be made.
 pub fn make() -> Result<PrivateDirectory> {
-    let path = path();
-    // The directory of root has a socket that others may connect to; what is in it is private all the same.
-    let mode = if path == Path::new(OF_ROOT) { 0o711 } else { 0o700 };
-    for _ in 0..ATTEMPTS {
-        if let Some(found) = find()? {
-            return Ok(found);
-        }
-        match make_private(CWD, path.as_os_str(), mode) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => {
-                let call = format!("mkdir(\"{}\", {mode:#o})", file::path_text(&path));
-                let error = Error::failed(what(&path)).call(call, errno).why(text("gc.run.purpose"));
-                return Err(storage::explain(error, errno_of(errno), &path));
-            }
-        }
-    }
-    Err(Error::failed(what(&path)).why(text("gc.run.races")))
+    find_or_make().map_err(|unusable| unusable.of_run(&path()))
 }
 
-/// As [`make`], with the errno of the call that failed. For a step of a plan, whose error has its own message.
-pub(super) fn make_or_errno() -> std::result::Result<PrivateDirectory, Unusable> {
+/// As [`make`], for a caller that needs the errno of the call that failed.
+pub(super) fn find_or_make() -> std::result::Result<PrivateDirectory, Unusable> {
     let path = path();
-    let mode = if path == Path::new(OF_ROOT) { 0o711 } else { 0o700 };
     for _ in 0..ATTEMPTS {
         if let Some(found) = PrivateDirectory::at(CWD, path.as_os_str(), path.clone())? {
             return Ok(found);
         }
-        match make_private(CWD, path.as_os_str(), mode) {
+        match make_private(CWD, path.as_os_str(), mode_of(&path)) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno.into()),
+            Err(errno) => return Err(Unusable::NotMade(errno)),
         }
     }
-    Err(Errno::AGAIN.into())
+    Err(Unusable::Removed)
+}
+
+/// The mode of RUN. The directory of root has a socket that others may connect to; what is in it is private all the same.
+fn mode_of(path: &Path) -> u32 {
+    if path == Path::new(OF_ROOT) { 0o711 } else { 0o700 }
 }
 
 /// Removes RUN if it is empty. rmdir(2) follows no symbolic link.
@@ -148,6 +136,10 @@ pub enum Unusable {
     },
     /// It cannot be opened or read.
     Failed(io::Error),
+    /// It cannot be made.
+    NotMade(Errno),
+    /// Other `sandbox` processes remove it again and again.
+    Removed,
 }
 
 impl Unusable {
@@ -156,6 +148,18 @@ impl Unusable {
         match self {
             Unusable::Suspicious { reason, .. } => reason.clone(),
             Unusable::Failed(error) => error.to_string(),
+            Unusable::NotMade(errno) => errno.to_string(),
+            Unusable::Removed => text("gc.run.races"),
+        }
+    }
+
+    /// The errno of the call that failed. EPERM: `sandbox` itself refuses to use it.
+    pub(super) fn errno(self) -> io::Error {
+        match self {
+            Unusable::Suspicious { .. } => Errno::PERM.into(),
+            Unusable::Failed(error) => error,
+            Unusable::NotMade(errno) => errno.into(),
+            Unusable::Removed => Errno::AGAIN.into(),
         }
     }
 
@@ -164,6 +168,12 @@ impl Unusable {
         let error = Error::failed(what(path));
         let (reason, todo) = match self {
             Unusable::Failed(failed) => return error.call(format!("openat(\"{shown}\")"), failed),
+            Unusable::NotMade(errno) => {
+                let call = format!("mkdir(\"{shown}\", {:#o})", mode_of(path));
+                let error = error.call(call, errno).why(text("gc.run.purpose"));
+                return storage::explain(error, errno_of(errno), path);
+            }
+            Unusable::Removed => return error.why(text("gc.run.races")),
             Unusable::Suspicious { reason, is_own, is_directory } => (reason, (is_own, is_directory)),
         };
         let todo = match todo {

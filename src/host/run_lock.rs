@@ -104,12 +104,8 @@ fn acquire(
 ) -> io::Result<RunLock> {
     let deadline = Instant::now() + patience;
     loop {
-        let failed = |unusable| match unusable {
-            Unusable::Failed(error) => error,
-            Unusable::Suspicious { .. } => Errno::PERM.into(),
-        };
-        let run = run_directory::make_or_errno().map_err(failed)?;
-        let found = run.file(name).map_err(failed)?;
+        let run = run_directory::find_or_make().map_err(Unusable::errno)?;
+        let found = run.file(name).map_err(Unusable::errno)?;
         let file = match found {
             Some(file) => file,
             None => match run.make_file(name)? {

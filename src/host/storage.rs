@@ -1,4 +1,4 @@
-//! Why nothing can be written to a file system: it is full, a quota is used up, or it is mounted read-only.
+//! Why nothing can be written to a filesystem: it is full, a quota is used up, or it is mounted read-only.
 
 use std::path::{Path, PathBuf};
 
@@ -45,7 +45,7 @@ fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// The mount point of the file system on which a path is. Without a mount table it is the path itself.
+/// The mount point of the filesystem on which a path is. Without a mount table it is the path itself.
 fn mount_point(path: &Path) -> PathBuf {
     let table = mountinfo::read("/proc/self").unwrap_or_default();
     let points = mountinfo::mounts(&table).map(|mount| mount.mount_point.into_owned());

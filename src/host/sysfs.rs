@@ -4,7 +4,7 @@
 //! network namespace still sees the host's devices in /sys, until a new sysfs is mounted there.
 //!
 //! In a user namespace, the kernel mounts a new sysfs only if one is visible of which nothing is hidden: a new one would
-//! show it. The directories that are meant for other file systems do not count. mount_too_revealing() in fs/namespace.c
+//! show it. The directories that are meant for other filesystems do not count. mount_too_revealing() in fs/namespace.c
 
 use std::path::{Path, PathBuf};
 
@@ -13,10 +13,10 @@ use crate::observe::{Unread, mountinfo};
 /// Where sysfs is mounted.
 const SYS: &str = "/sys";
 
-/// The directory of /sys on which, or below which, cgroup file systems are mounted.
+/// The directory of /sys on which, or below which, cgroup filesystems are mounted.
 pub const CGROUPS: &str = "/sys/fs/cgroup";
 
-/// The directories of sysfs that the kernel makes for other file systems: sysfs_create_mount_point().
+/// The directories of sysfs that the kernel makes for other filesystems: sysfs_create_mount_point().
 const FOR_MOUNTS: [&str; 13] = [
     CGROUPS,
     "/sys/firmware/efi/efivars",
@@ -40,7 +40,7 @@ pub struct Sysfs {
     pub is_mounted: bool,
     /// Why it must stay: the mount point below /sys that hides a part of it, or /sys itself if it is read-only.
     pub restricted_at: Option<PathBuf>,
-    /// Whether cgroup file systems are mounted below it.
+    /// Whether cgroup filesystems are mounted below it.
     pub has_cgroups: bool,
 }
 

@@ -4,7 +4,7 @@
 //!
 //! Processes can exchange data by shared memory segments, semaphore sets and message queues (sysvipc(7)). These objects
 //! are no files: a process finds one by its key. Each IPC namespace has its own set of keys. It also has its own POSIX
-//! message queues (mq_overview(7)), which are files of an mqueue file system.
+//! message queues (mq_overview(7)), which are files of an mqueue filesystem.
 //!
 //! POSIX shared memory (shm_overview(7)) does not belong to it. It is files in /dev/shm, so a mount separates it.
 //!

@@ -2,7 +2,7 @@
 //!
 //! # What it is
 //!
-//! A mount namespace has its own mount table: the list of file systems and of the directories on which they are
+//! A mount namespace has its own mount table: the list of filesystems and of the directories on which they are
 //! mounted. A new one starts with a copy of the caller's table, so at first nothing looks different.
 //!
 //! A mount can be *shared*: then the kernel repeats a mount below it in all its copies, also in other namespaces.
@@ -11,7 +11,7 @@
 //!
 //! # Why one wants it
 //!
-//! A container gets other files than the host: its own root file system, /proc and /tmp. Its mounts do not appear on
+//! A container gets other files than the host: its own root filesystem, /proc and /tmp. Its mounts do not appear on
 //! the host, and the kernel removes them when the last process has left the namespace.
 //!
 //! chroot(2) is not enough. It changes where the paths of a process begin, but the old root stays in the mount table,
@@ -21,7 +21,7 @@
 //! # The calls
 //!
 //! - clone3(2) or unshare(2) with CLONE_NEWNS makes the namespace, which needs CAP_SYS_ADMIN.
-//! - mount(2) changes the propagation, and mounts a file system or a directory.
+//! - mount(2) changes the propagation, and mounts a filesystem or a directory.
 //! - pivot_root(2) and umount2(2) replace the root.
 //!
 //! # What changes in /proc

@@ -150,7 +150,7 @@ impl Net {
     }
 }
 
-/// Mounts a new /sys on the old one, as `ip netns exec` does. The cgroup file systems below the old one stay visible.
+/// Mounts a new /sys on the old one, as `ip netns exec` does. The cgroup filesystems below the old one stay visible.
 /// Before all other mounts, which may be below /sys. ip-netns(8)
 fn plan_sys(sysfs: &Sysfs, is_replaced: bool, draft: &mut Draft) {
     if !is_replaced {

@@ -23,7 +23,7 @@
 //! # What changes in /proc
 //!
 //! - `NSpid:` in `/proc/PID/status` has one PID for each level.
-//! - A proc file system shows the PID namespace of the process that mounted it. Inside, /proc therefore shows the
+//! - A proc filesystem shows the PID namespace of the process that mounted it. Inside, /proc therefore shows the
 //!   host's processes until a new one is mounted, which needs a new mount namespace. Then it lists only the processes
 //!   inside.
 //!
@@ -63,7 +63,7 @@ impl Default for Pid {
 }
 
 impl Pid {
-    /// The steps: the namespace, its /proc, and an init if it is asked for. A new root file system mounts /proc itself.
+    /// The steps: the namespace, its /proc, and an init if it is asked for. A new root filesystem mounts /proc itself.
     pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
         draft.isolate(Feature::Pid);
         if self.mount_proc && !context.has_rootfs {

@@ -105,7 +105,7 @@ fn check(name: &str, key: &str, draft: &mut Draft) {
 }
 
 /// What to observe. A process on each side reads these files. The last two are files: they differ only where
-/// the container has a root file system of its own.
+/// the container has a root filesystem of its own.
 pub fn observe(_process: &str) -> Vec<Observation> {
     vec![
         proc::file("/proc/sys/kernel/hostname"),

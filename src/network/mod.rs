@@ -86,7 +86,7 @@ pub fn plan(wanted: NetworkRequest<'_>, facts: &NetworkFacts, draft: &mut Draft)
     }
 }
 
-/// Gives a container on the bridge that keeps the host's root file system the nameservers that it can reach. Where there
+/// Gives a container on the bridge that keeps the host's root filesystem the nameservers that it can reach. Where there
 /// is no file with them, says which are not reached. A mount that the user asks for comes later, and covers this one.
 pub fn plan_nameservers(nameservers: &Nameservers, draft: &mut Draft) {
     match nameservers.instead.filter(|_| draft.isolates(Feature::Mnt)) {

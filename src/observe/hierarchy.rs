@@ -225,7 +225,7 @@ impl CgroupLine<'_> {
         if self.id == "0" && self.controllers.is_empty() { Version::V2 } else { Version::V1 }
     }
 
-    /// Whether this line is about the hierarchy of `mount`. On cgroup v1, the file system options of the mount
+    /// Whether this line is about the hierarchy of `mount`. On cgroup v1, the filesystem options of the mount
     /// contain the names of the controllers.
     pub fn is_of(&self, mount: &Mount<'_>) -> bool {
         let has = |name: &str| mount.each_super_option().any(|option| *option == *name);
@@ -247,7 +247,7 @@ pub fn cgroup_lines(content: &[u8]) -> impl Iterator<Item = CgroupLine<'_>> {
     })
 }
 
-/// The hierarchy that a mount belongs to; none if it is another file system.
+/// The hierarchy that a mount belongs to; none if it is another filesystem.
 fn hierarchy(mount: &Mount<'_>, lines: &[CgroupLine<'_>], pid: Option<u32>) -> Option<Hierarchy> {
     let line = lines.iter().find(|line| line.is_of(mount))?;
     let version = line.version();

@@ -19,9 +19,9 @@ pub struct Mount<'a> {
     pub id: u32,
     /// The ID of the mount that it is mounted on.
     pub parent: u32,
-    /// The device number of the file system: major and minor.
+    /// The device number of the filesystem: major and minor.
     pub device: (u64, u64),
-    /// The directory of the file system that is mounted. For the file of a namespace, its name: `net:[4026531840]`.
+    /// The directory of the filesystem that is mounted. For the file of a namespace, its name: `net:[4026531840]`.
     pub root: Cow<'a, Path>,
     /// The mount point, as the process sees it.
     pub mount_point: Cow<'a, Path>,
@@ -29,11 +29,11 @@ pub struct Mount<'a> {
     pub options: Cow<'a, str>,
     /// The propagation: `shared:1`, `master:2`, `propagate_from:1`, `unbindable`. A private mount has none of these.
     pub propagation: Vec<Cow<'a, str>>,
-    /// The type of the file system: `ext4`, `cgroup2`.
+    /// The type of the filesystem: `ext4`, `cgroup2`.
     pub filesystem: Cow<'a, OsStr>,
     /// The source: a device, or any string.
     pub source: Cow<'a, OsStr>,
-    /// The options of the file system.
+    /// The options of the filesystem.
     pub super_options: Cow<'a, OsStr>,
 }
 
@@ -58,13 +58,13 @@ impl Mount<'_> {
         format!("{place} {root} {options} {propagation} {filesystem} {source} {super_options}")
     }
 
-    /// The mount point and the device of the file system.
+    /// The mount point and the device of the filesystem.
     fn place(&self) -> String {
         let (major, minor) = self.device;
         format!("{} {major}:{minor}", file::path_text(&self.mount_point))
     }
 
-    /// The options of the file system, one by one.
+    /// The options of the filesystem, one by one.
     pub fn each_super_option(&self) -> impl Iterator<Item = &OsStr> {
         self.super_options.as_bytes().split(|byte| *byte == b',').map(OsStr::from_bytes)
     }

@@ -128,7 +128,7 @@ pub fn status(path: &str, field: &str) -> Observation {
     let value = match file::read_text(path) {
         Ok(content) => {
             match status_of(&content, field).map(|value| value.split_whitespace().collect::<Vec<_>>()) {
-                // Real, effective, saved and file system ID.
+                // Real, effective, saved and filesystem ID.
                 Some(ids) if matches!(field, "Uid" | "Gid") && ids.iter().all(|id| *id == ids[0]) => {
                     Value::Is(ids.first().copied().unwrap_or("").to_owned())
                 }

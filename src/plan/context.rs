@@ -12,7 +12,7 @@ pub struct Context<'a> {
     pub host: &'a Host,
     /// The features of the container.
     pub features: &'a [Feature],
-    /// Whether the container has a root file system of its own.
+    /// Whether the container has a root filesystem of its own.
     pub has_rootfs: bool,
     /// The capabilities that the command keeps.
     pub keeps: &'a [Capability],

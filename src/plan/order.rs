@@ -44,7 +44,7 @@ pub enum Phase {
     /// The propagation of the copied mount table. Before the first mount: a shared mount would propagate it to the
     /// host.
     Propagation,
-    /// The new root file system is mounted on the old one. After Clone: overlayfs accepts layers only from mounts of
+    /// The new root filesystem is mounted on the old one. After Clone: overlayfs accepts layers only from mounts of
     /// the mount namespace that makes it. Before Mounts: a mount can be attached only to a tree that is attached
     /// itself.
     Layers,

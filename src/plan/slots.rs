@@ -16,7 +16,7 @@ use super::call::publish::{PublishedPort, PublishedSocket};
 use super::gate::Channel;
 use crate::host::run_lock::RunLock;
 
-/// The descriptors from which a new root file system is built. Each is open on a mount or a directory. Files of the new
+/// The descriptors from which a new root filesystem is built. Each is open on a mount or a directory. Files of the new
 /// root are named only relative to these descriptors: an absolute path could lead through a symbolic link of the new
 /// root to a file outside of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

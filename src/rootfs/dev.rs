@@ -84,7 +84,7 @@ pub(super) fn plan(root: &mut RootDraft<'_>) {
     directory(root, "shm");
     let memory = [("size", MAX_SIZE), ("mode", "1777")];
     root.filesystem("tmpfs", &memory, Attributes::DATA, (Held::Dev, "shm"), "rootfs.shm.why");
-    // An mqueue file system shows the queues of the IPC namespace in which it is mounted, so it must be a new one.
+    // An mqueue filesystem shows the queues of the IPC namespace in which it is mounted, so it must be a new one.
     if root.wanted.new_ipc {
         directory(root, "mqueue");
         root.filesystem("mqueue", &[], Attributes::DATA, (Held::Dev, "mqueue"), "rootfs.mqueue.why");

@@ -1,6 +1,6 @@
 //! /proc and /sys, and what of them is masked.
 //!
-//! A new proc file system belongs to the PID namespace of the process that makes it, a new sysfs to its network
+//! A new proc filesystem belongs to the PID namespace of the process that makes it, a new sysfs to its network
 //! namespace. Without new namespaces, the container gets those of the host.
 //!
 //! In a user namespace, the kernel makes a new proc or sysfs only if one is visible on which nothing is mounted that

@@ -1,4 +1,4 @@
-//! The root file system: the files that a container sees, without a path back to those of the host.
+//! The root filesystem: the files that a container sees, without a path back to those of the host.
 //!
 //! # What it is
 //!
@@ -127,7 +127,7 @@ const MAX_SIZE: &str = "64m";
 /// The directories on which `sandbox` always mounts something.
 const OURS: [&str; 3] = ["proc", "sys", "dev"];
 
-/// The root file system of a container, and the facts about the rest of the container that it depends on.
+/// The root filesystem of a container, and the facts about the rest of the container that it depends on.
 #[derive(Debug, Default)]
 pub struct RootRequest<'a> {
     /// The new root; none keeps the root of the host.
@@ -160,7 +160,7 @@ pub struct RootRequest<'a> {
     pub hostname: Option<&'a str>,
 }
 
-/// The plan of a root file system while its steps are added.
+/// The plan of a root filesystem while its steps are added.
 struct RootDraft<'a> {
     wanted: &'a RootRequest<'a>,
     host: &'a Host,
@@ -180,7 +180,7 @@ impl RootDraft<'_> {
         self.draft.step(self.phase, Actor::Child, Feature::Mnt, call, why);
     }
 
-    /// Makes a file system and attaches it in the new root.
+    /// Makes a filesystem and attaches it in the new root.
     fn filesystem(
         &mut self,
         kind: &str,
@@ -193,7 +193,7 @@ impl RootDraft<'_> {
         self.attach(Held::Mount, at, why);
     }
 
-    /// Makes a detached file system.
+    /// Makes a detached filesystem.
     fn make<V: Into<OsString> + Clone>(
         &mut self,
         kind: &str,
@@ -248,7 +248,7 @@ impl RootDraft<'_> {
     }
 }
 
-/// The steps of a root file system.
+/// The steps of a root filesystem.
 pub fn plan(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
     let Some(rootfs) = wanted.rootfs else { return plan_mounts(wanted, host, draft) };
     let Some(files) = &host.files else { return };

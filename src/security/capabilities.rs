@@ -12,7 +12,7 @@
 //!
 //! # Why one wants it
 //!
-//! Root in a container must not load kernel modules, change the clock or mount file systems. A program that root
+//! Root in a container must not load kernel modules, change the clock or mount filesystems. A program that root
 //! executes gets all capabilities of the bounding set. So the bounding set is what restricts root in a container: if
 //! only the other sets were cleared, the next execve(2) would restore them. A process that changes from root to another
 //! user loses its permitted and effective capabilities.

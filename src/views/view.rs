@@ -224,7 +224,7 @@ pub fn returned(outside: &Readings, with: &Readings, without: &Readings, keys: &
     rows
 }
 
-/// A value without what differs between two runs of one container: the device numbers of new file systems, and the start
+/// A value without what differs between two runs of one container: the device numbers of new filesystems, and the start
 /// of a process.
 fn of_any_run(value: Value) -> Value {
     let Value::List(mut list) = value else { return value };
@@ -238,7 +238,7 @@ fn of_any_run(value: Value) -> Value {
     Value::List(list)
 }
 
-/// A part of a line of a mount table. File systems without a disk have the major number 0, and each new one has another
+/// A part of a line of a mount table. Filesystems without a disk have the major number 0, and each new one has another
 /// minor number.
 fn of_any_disk(part: &str) -> &str {
     let minor = part.strip_prefix("0:");

@@ -2,6 +2,7 @@
 //! structs.
 
 mod contradictions;
+mod fault;
 mod fields;
 mod flaw;
 mod instead;

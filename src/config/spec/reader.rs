@@ -4,20 +4,18 @@
 //! fault is reported, and later reads skip it, until no fault is left. The keys and types come from the structs that
 //! are read, so there is no second list of them. A document without faults is read only once.
 
-use std::fmt;
-
 use serde::de::value::StrDeserializer;
 use serde::de::{
     self, Deserialize, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess,
     Visitor,
 };
 
+use super::fault::Fault;
 use super::flaw::Flaw;
 use super::instead;
-use super::tree::{Node, NodeKind, Place};
+use super::tree::{Node, NodeKind};
 use crate::error::MAX_MISTAKES;
 use crate::text::{text, text_with};
-use crate::value::nearest::nearest;
 
 /// Reads the document as a `T`.
 ///
@@ -49,121 +47,6 @@ pub(super) fn read<'t, T: Deserialize<'t>>(root: &'t Node<'t>) -> Result<T, Vec<
         }
     }
     Err(flaws)
-}
-
-/// Why a value cannot be read.
-#[derive(Debug)]
-pub(super) struct Fault {
-    what: String,
-    near: Option<String>,
-    place: Option<Place>,
-    /// The unknown or missing key.
-    key: Option<String>,
-    /// The names that the message lists, and the message without them.
-    listed: Option<Box<(String, String)>>,
-    /// Whether it is only a consequence of a skipped value. Then it is not reported.
-    is_consequence: bool,
-    /// Whether later reads skip the value with this fault.
-    is_skipped: bool,
-}
-
-impl Fault {
-    fn new(what: String) -> Fault {
-        Fault {
-            what,
-            near: None,
-            place: None,
-            key: None,
-            listed: None,
-            is_consequence: false,
-            is_skipped: false,
-        }
-    }
-
-    /// A name that is none of the known ones.
-    fn unknown([key, key_of_all]: [&str; 2], name: &str, known: &[&str]) -> Fault {
-        let all = known.join(", ");
-        let near = nearest(name, known.iter().copied()).map(str::to_owned);
-        let short = text_with(key, &[("word", name)]);
-        let what = match &near {
-            Some(_) => short.clone(),
-            None => text_with(key_of_all, &[("word", name), ("all", &all)]),
-        };
-        let listed = near.is_none().then(|| Box::new((all, short)));
-        Fault { near, key: Some(name.into()), listed, ..Fault::new(what) }
-    }
-
-    fn at(mut self, place: Place) -> Fault {
-        self.place = self.place.or(Some(place));
-        self
-    }
-
-    /// The fault is in a value that later reads can skip: an entry of a map, or an item of a list.
-    fn skip(mut self, value: &Node<'_>) -> Fault {
-        if !self.is_skipped {
-            value.is_reported.set(true);
-            self.is_skipped = true;
-        }
-        self
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)
-    }
-}
-
-impl std::error::Error for Fault {}
-
-impl de::Error for Fault {
-    fn custom<T: fmt::Display>(message: T) -> Fault {
-        Fault::new(message.to_string())
-    }
-
-    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Fault {
-        // Only the spec itself has this key.
-        if expected.contains(&"rootfs")
-            && let Some(instead) = instead::of_key(field)
-        {
-            let what = format!("{}: {instead}", text_with("spec.key.unknown", &[("word", field)]));
-            let near = nearest(field, expected.iter().copied()).map(str::to_owned);
-            return Fault { key: Some(field.into()), near, ..Fault::new(what) };
-        }
-        if expected.is_empty() {
-            return Fault {
-                key: Some(field.into()),
-                ..Fault::new(text_with("spec.key.none", &[("word", field)]))
-            };
-        }
-        Fault::unknown(["spec.key.unknown", "spec.key.unknown.of"], field, expected)
-    }
-
-    fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Fault {
-        // The variant is a value, not a key of the map around it.
-        Fault { key: None, ..Fault::unknown(["spec.choice", "spec.choice.of"], variant, expected) }
-    }
-
-    fn missing_field(field: &'static str) -> Fault {
-        Fault { key: Some(field.into()), ..Fault::new(text_with("spec.key.missing", &[("word", field)])) }
-    }
-
-    fn invalid_type(found: de::Unexpected<'_>, wanted: &dyn de::Expected) -> Fault {
-        let found = match found {
-            de::Unexpected::Unit => text("spec.is.nothing"),
-            de::Unexpected::Seq => text("spec.is.many"),
-            de::Unexpected::Map => text("spec.is.map"),
-            de::Unexpected::Str(string) => string.to_owned(),
-            de::Unexpected::Unsigned(number) => number.to_string(),
-            de::Unexpected::Signed(number) => number.to_string(),
-            other => other.to_string(),
-        };
-        Fault::new(text_with("spec.wrong", &[("wanted", &wanted.to_string()), ("found", &found)]))
-    }
-
-    fn invalid_value(found: de::Unexpected<'_>, wanted: &dyn de::Expected) -> Fault {
-        Fault::invalid_type(found, wanted)
-    }
 }
 
 impl Node<'_> {

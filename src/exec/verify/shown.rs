@@ -27,7 +27,7 @@ pub enum Shown {
     IdMap(Vec<IdRange>),
     /// The topmost mount on a path.
     Mount {
-        /// The type of its file system.
+        /// The type of its filesystem.
         filesystem: String,
         /// Its options, `rw,nosuid`.
         options: String,

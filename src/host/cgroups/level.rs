@@ -213,7 +213,7 @@ fn is_writable(directory: &Path, unread: &mut Unread) -> bool {
     may_write(directory) && may_write(&directory.join("cgroup.procs"))
 }
 
-/// Whether a directory's file system, or this mount of it, is read-only.
+/// Whether a directory's filesystem, or this mount of it, is read-only.
 fn is_read_only(directory: &Path) -> bool {
     statvfs(directory).is_ok_and(|about| about.flags().contains(FsFlags::ST_RDONLY))
 }

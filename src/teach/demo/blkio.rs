@@ -104,7 +104,7 @@ fn counters(stage: &mut Stage<'_>) -> Result<Card> {
         .inside(run.load, outcome(run.end))
         .outside(scene.count_file(Counter::Bytes), format!("+ {bytes}"))
         .outside(scene.count_file(Counter::Operations), format!("+ {operations}"))
-        // The file system may write a little metadata in addition.
+        // The filesystem may write a little metadata in addition.
         .holds((16 << 16..17 << 16).contains(&bytes) && operations >= 16))
 }
 

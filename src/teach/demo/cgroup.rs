@@ -153,9 +153,9 @@ fn memberships(agent: &Agent) -> Result<Vec<Membership>> {
 struct Mounted {
     root: String,
     point: PathBuf,
-    /// The file system type: `cgroup2`, or `cgroup` for version 1.
+    /// The filesystem type: `cgroup2`, or `cgroup` for version 1.
     kind: String,
-    /// The options of the file system. For cgroup v1 they name its controllers.
+    /// The options of the filesystem. For cgroup v1 they name its controllers.
     options: String,
 }
 

@@ -1,6 +1,6 @@
 //! Demonstrations of the mnt namespace: each namespace has its own table of mounts.
 //!
-//! A container needs its own mounts: another root file system, a new /proc, a new /tmp. A new namespace begins with a
+//! A container needs its own mounts: another root filesystem, a new /proc, a new /tmp. A new namespace begins with a
 //! copy of the caller's table. Propagation decides whether later mounts appear in the other copy. mount_namespaces(7)
 
 pub(crate) mod scene;
@@ -82,7 +82,7 @@ fn lines(agent: &Agent) -> Result<Vec<String>> {
     Ok(mounts.lines().filter(|line| line.split(' ').nth(2) != Some("nsfs")).map(str::to_owned).collect())
 }
 
-/// The same path leads to another file where another file system is mounted.
+/// The same path leads to another file where another filesystem is mounted.
 fn files(stage: &mut Stage<'_>) -> Result<Card> {
     let path = format!("/tmp/{}", stage.unique("mnt"));
     let outside = stage.outside(Mnt)?;

@@ -198,7 +198,7 @@ fn owner(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(holds))
 }
 
-/// The file system stores the ID outside as the owner of a file.
+/// The filesystem stores the ID outside as the owner of a file.
 fn file(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(User, "file");
     let (outside, inside) = (stage.outside(User)?, as_root(stage)?);

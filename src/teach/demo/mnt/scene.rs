@@ -156,7 +156,7 @@ pub(crate) struct TableRow {
     device: (u64, u64),
     root: PathBuf,
     options: String,
-    /// The type, the source and the options of the file system.
+    /// The type, the source and the options of the filesystem.
     filesystem: [OsString; 3],
 }
 
@@ -186,7 +186,7 @@ pub(crate) fn new_in<T: Clone + PartialEq>(own: &[T], other: &[T]) -> Vec<T> {
     new
 }
 
-/// The file system that is mounted on a path, and its propagation: `tmpfs shared:41`, `tmpfs private`, `(no mount)`.
+/// The filesystem that is mounted on a path, and its propagation: `tmpfs shared:41`, `tmpfs private`, `(no mount)`.
 pub(crate) fn mounted(agent: &Agent, path: &str) -> Result<String> {
     let table = agent.read(MOUNTINFO)?.unwrap_or_default();
     let on_top = mountinfo::mounts(table.as_bytes()).rev().find(|mount| mount.is_on(path));

@@ -1,6 +1,6 @@
 //! Also in a new /proc, some files show facts about the whole machine: its timers, its keys, its memory.
 //!
-//! These files do not depend on a namespace. /dev/null is bind-mounted over each file, and an empty file system is
+//! These files do not depend on a namespace. /dev/null is bind-mounted over each file, and an empty filesystem is
 //! mounted on each directory. A process that reads them gets nothing. proc(5)
 
 use crate::config::spec::Spec;

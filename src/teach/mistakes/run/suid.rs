@@ -30,7 +30,7 @@ pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
         let inside = stage.start(&Spec { no_new_privileges, ..ordinary(stage) }, Container)?;
         let answer = inside.perform(execute.clone())?;
         if !no_new_privileges && answer != Ok(0) {
-            // The caller has no_new_privs already, or the file system is mounted with nosuid.
+            // The caller has no_new_privs already, or the filesystem is mounted with nosuid.
             return Ok(contrast.skip("run.skip.suid"));
         }
         contrast = contrast.showed(no_new_privileges, "INSIDE", &execute, answer_text(answer));
