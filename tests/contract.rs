@@ -288,8 +288,9 @@ fn a_mistake_after_a_spec_is_not_a_missing_spec() {
     for command in [&["ls"][..], &["ls", "-l"], &["-q", "ls"]] {
         let output = run(&[&["run", spec], command].concat());
         assert_eq!(output.status.code(), Some(2), "{command:?}");
-        // A long path breaks the line.
-        let error = text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+        // A long path continues the line after a backslash.
+        let error = text(&output.stderr);
+        let error = error.split_whitespace().filter(|word| *word != "\\").collect::<Vec<_>>().join(" ");
         assert!(error.contains(" -- ls"), "{command:?}: {error}");
     }
     assert!(text(&run(&["run", "ubuntu", "bash"]).stderr).contains("needs a spec"));

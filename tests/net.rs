@@ -253,7 +253,9 @@ fn a_caller_who_may_not_create_a_veth_pair_is_told_why() {
         let error = text(&output.stderr);
         assert_eq!(output.status.code(), Some(125), "{error}");
         assert!(error.contains("CAP_NET_ADMIN"), "{error}");
-        let said = error.replace(binary().to_str().unwrap(), "sandbox");
+        // A long path of the program continues its line after a backslash.
+        let continued = regex_lite::Regex::new(r" \\\n +").unwrap();
+        let said = continued.replace_all(&error, " ").replace(binary().to_str().unwrap(), "sandbox");
         snapshot("error-net-veth", &said);
         // The demonstration reports this before its first card.
         let output = run(&["net", "--veth"]);

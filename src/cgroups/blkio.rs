@@ -31,9 +31,8 @@ use super::intent;
 use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::Host;
-use crate::observe::cgroup::ProcessCgroup;
 use crate::observe::hierarchy::Controller;
-use crate::observe::{Observation, Value, cgroup};
+use crate::observe::{Observation, cgroup};
 use crate::plan::{Context, Draft, Setting};
 use crate::text::{text, text_with};
 use crate::value::parse;
@@ -233,11 +232,6 @@ pub fn observe(process: &str) -> Vec<Observation> {
 
 /// The bytes that the cgroup has read and written, on all disks together.
 fn bytes(process: &str) -> Observation {
-    const V1: &str = "blkio.throttle.io_service_bytes";
-    let cgroup = ProcessCgroup::of(process, Controller::Io);
-    let content = cgroup.as_ref().and_then(|cgroup| cgroup.read(V1, "io.stat"));
-    let name = cgroup.as_ref().map_or("<blkio>/", |cgroup| cgroup.name("<blkio>/", "<io>/"));
-    let file = cgroup.as_ref().map_or(V1, |cgroup| cgroup.name(V1, "io.stat"));
     let is_counted = |field: &&str| field.starts_with("rbytes=") || field.starts_with("wbytes=");
     let sum = |content: &str| match content.lines().rev().find_map(|line| line.strip_prefix("Total ")) {
         Some(total) => total.trim().parse().unwrap_or(0),
@@ -247,11 +241,9 @@ fn bytes(process: &str) -> Observation {
             .filter_map(|field| field.split('=').nth(1)?.parse::<u64>().ok())
             .sum::<u64>(),
     };
-    let value = match content {
-        Some(content) => Value::Is(format!("{} bytes", sum(&content))),
-        None => Value::Not("no such file".into()),
-    };
-    Observation { path: format!("{name}{file}"), field: None, value }
+    cgroup::counter(process, Controller::Io, "blkio.throttle.io_service_bytes", "io.stat", |content| {
+        format!("{} bytes", sum(content))
+    })
 }
 
 #[cfg(test)]

@@ -76,7 +76,9 @@ pub fn observe(process: &str) -> Vec<Observation> {
     vec![
         cgroup::membership(process, Controller::Pids),
         file("pids.max"),
-        file("pids.current"),
+        cgroup::counter(process, Controller::Pids, "pids.current", "pids.current", |content| {
+            content.trim().to_owned()
+        }),
         proc::file("/proc/sys/kernel/pid_max"),
     ]
 }

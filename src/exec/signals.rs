@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{Pid, getpgid, getpgrp, getppid};
+use nix::unistd::{Pid, getpgid, getpgrp, getpid, getppid};
 use procfs::process::Stat;
 
 use crate::error::{Error, ExitKind, Result};
@@ -197,7 +197,10 @@ impl Signals {
     }
 
     fn arrived(&self) -> Option<(Arrived, Sender)> {
-        let (number, code, pid) = self.descriptor.next()?;
+        // A write beyond RLIMIT_FSIZE sends SIGXFSZ to the writer, as if from itself. It is not for the command.
+        let is_own = |code, pid| code == SI_USER && pid == getpid().as_raw();
+        let (number, code, pid) =
+            std::iter::from_fn(|| self.descriptor.next()).find(|&(_, code, pid)| !is_own(code, pid))?;
         let pid = Pid::from_raw(pid);
         let sender = match code {
             SI_USER if pid.as_raw() == 0 => Sender::Unknown,

@@ -8,6 +8,7 @@ use std::{fs, io};
 use nix::sys::utsname::UtsName;
 use nix::unistd::AccessFlags;
 
+use crate::observe::proc::is_initial_map;
 use crate::observe::{Unread, file, mountinfo};
 use crate::text::printed;
 
@@ -35,7 +36,7 @@ impl Files {
     pub fn gather(shows_host: bool, is_user: bool, unread: &mut Unread) -> Files {
         let names = nix::sys::utsname::uname();
         let name = |of: fn(&UtsName) -> &OsStr| names.as_ref().map(of).unwrap_or_default().to_owned();
-        let is_nested = !is_initial(&unread.text("/proc/self/uid_map"));
+        let is_nested = !is_initial_map(&unread.text("/proc/self/uid_map"));
         let needs_mounts = shows_host || is_user || is_nested;
         Files {
             kernel: version(&file::text(name(UtsName::release).into_vec())),
@@ -59,11 +60,6 @@ impl Files {
     pub fn is_mounted_at(&self, directory: &Path) -> bool {
         self.mount_points.iter().any(|point| point.starts_with(directory))
     }
-}
-
-/// Whether a map is that of the initial user namespace, which maps each ID to itself. user_namespaces(7)
-fn is_initial(map: &str) -> bool {
-    map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// Whether a file is a directory; none if there is no such file.

@@ -22,7 +22,7 @@ use rustix::io::Errno;
 use super::storage;
 use crate::error::{Error, Result, errno as errno_of};
 use crate::observe::file;
-use crate::observe::proc::id_outside;
+use crate::observe::proc::{id_outside, is_initial_map};
 use crate::text::{text, text_with};
 
 /// How often an operation is tried again because another `sandbox` has removed the directory or the file meanwhile.
@@ -45,12 +45,13 @@ pub struct PrivateDirectory {
     descriptor: OwnedFd,
 }
 
-/// The path of RUN. For root it is in /run; root of a user namespace may not be allowed to write there. For other users
+/// The path of RUN. For root it is in /run, and for root of a user namespace too if they may write there. For other users
 /// it is in the directory that the login manager makes for them; without one it is in /tmp.
 pub fn path() -> PathBuf {
     let uid = rustix::process::geteuid();
     let is_usable = |path: &str| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
-    if uid.is_root() && (is_usable("/run") || is_usable(OF_ROOT)) {
+    let is_host_root = || file::read_text("/proc/self/uid_map").is_ok_and(|map| is_initial_map(&map));
+    if uid.is_root() && (is_host_root() || is_usable("/run") || is_usable(OF_ROOT)) {
         return PathBuf::from(OF_ROOT);
     }
     let id = id_in_parent(uid.as_raw());

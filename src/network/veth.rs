@@ -86,7 +86,10 @@ pub(crate) fn plan(veth: Option<&Veth>, draft: &mut Draft) {
             "veth",
             &what,
             text("net.veth.why"),
-            vec![text("net.veth.todo"), TypedCommand::of_this_process().as_root()],
+            vec![
+                text("net.veth.todo"),
+                format!("{}\n   {}", text("net.bridge.root"), TypedCommand::of_this_process().as_root()),
+            ],
         );
     }
     let (at, net) = (Phase::Veth, Feature::Net);

@@ -2,11 +2,12 @@
 //!
 //! In a path, `<memory>` means the directory of that cgroup in the hierarchy of the memory controller.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::file::{self, one_line};
 use super::hierarchy::{self, Controller, Hierarchy, Version};
-use super::{Listing, Observation, Value};
+use super::{CounterReading, Listing, Observation, Value};
 
 /// The cgroup of a process in one hierarchy.
 #[derive(Debug, Clone)]
@@ -107,7 +108,7 @@ pub fn membership(process: &str, controller: Controller) -> Observation {
 
 /// A file of the process's cgroup, with its lines joined. `v1` and `v2` are its names.
 pub fn file(process: &str, controller: Controller, v1: &str, v2: &str) -> Observation {
-    of(process, controller, v1, v2, |content| {
+    of(process, controller, v1, v2, |_, content| {
         Value::Is(match one_line(content) {
             // v1 shows "no limit" as the greatest number of whole pages that fits into 63 bits.
             joined if joined == "9223372036854771712" => "(no limit)".to_owned(),
@@ -118,19 +119,38 @@ pub fn file(process: &str, controller: Controller, v1: &str, v2: &str) -> Observ
 
 /// The lines of a file of the process's cgroup. The file has the same name in both versions.
 pub fn lines(process: &str, controller: Controller, v1: &str) -> Observation {
-    of(process, controller, v1, v1, |content| {
+    of(process, controller, v1, v1, |_, content| {
         Value::List(Listing::new("lines", content.lines().map(str::to_owned)))
     })
 }
 
-/// One number in a file of the process's cgroup.
+/// A counter in a file of the process's cgroup. `text` returns what it shows, of the content of the file.
+pub fn counter(
+    process: &str,
+    controller: Controller,
+    v1: &str,
+    v2: &str,
+    text: impl Fn(&str) -> String,
+) -> Observation {
+    of(process, controller, v1, v2, |path, content| counted(path, text(content)))
+}
+
+/// A reading of a counter in this file.
+fn counted(path: &Path, text: String) -> Value {
+    match std::fs::metadata(path) {
+        Ok(file) => Value::Counter(CounterReading { text, file: format!("{}:{}", file.dev(), file.ino()) }),
+        Err(error) => super::proc::refusal(&error),
+    }
+}
+
+/// One counter of several in a file of the process's cgroup.
 pub fn field(process: &str, controller: Controller, v1: (&str, &str), v2: (&str, &str)) -> Observation {
     let name = match ProcessCgroup::of(process, controller).map(|cgroup| cgroup.version()) {
         Some(Version::V2) => v2.1,
         _ => v1.1,
     };
-    let observed = of(process, controller, v1.0, v2.0, |content| match field_of(content, name) {
-        Some(number) => Value::Is(number.to_string()),
+    let observed = of(process, controller, v1.0, v2.0, |path, content| match field_of(content, name) {
+        Some(number) => counted(path, number.to_string()),
         None => Value::Not("no such field".into()),
     });
     Observation { field: Some(name.to_owned()), ..observed }
@@ -141,15 +161,16 @@ fn of(
     controller: Controller,
     v1: &str,
     v2: &str,
-    value: impl Fn(&str) -> Value,
+    value: impl Fn(&Path, &str) -> Value,
 ) -> Observation {
     let Some(cgroup) = ProcessCgroup::of(process, controller) else {
         let path = format!("<{}>/{v1}", controller.name(Version::V1).unwrap_or("group"));
         return Observation { path, field: None, value: Value::Not("no hierarchy".into()) };
     };
     let name = cgroup.name(v1, v2);
-    let value = match file::read_text(cgroup.directory.join(name)) {
-        Ok(content) => value(&content),
+    let path = cgroup.directory.join(name);
+    let value = match file::read_text(&path) {
+        Ok(content) => value(&path, &content),
         // The root cgroup has no limits, and so no files for them.
         Err(error) => super::proc::refusal(&error),
     };

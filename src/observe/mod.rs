@@ -15,7 +15,7 @@ mod value;
 use serde::{Deserialize, Serialize};
 
 pub use self::unread::Unread;
-pub use self::value::{ClockReading, Listing, Unshared, Value, equal};
+pub use self::value::{ClockReading, CounterReading, Listing, Unshared, Value, equal};
 
 /// A value, and the file that it was read from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -160,6 +160,11 @@ fn id_ranges(map: &str) -> Vec<[u32; 3]> {
     content.lines().filter_map(range).collect()
 }
 
+/// Whether a map is that of the initial user namespace, which maps each ID to itself. user_namespaces(7)
+pub(crate) fn is_initial_map(map: &str) -> bool {
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
 /// The ID in a user namespace that means `outside` in the reader's, or in the parent's if it is the reader's own. `map`
 /// is the path of the map. None: it has none.
 pub(crate) fn id_inside(map: &str, outside: u32) -> Option<u32> {

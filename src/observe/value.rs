@@ -18,6 +18,8 @@ pub enum Value {
     List(Listing),
     /// A clock: `7209 s`.
     Clock(ClockReading),
+    /// A count that the kernel changes at any time: `4096 bytes`.
+    Counter(CounterReading),
     /// There is no value, for this reason.
     Not(String),
 }
@@ -45,6 +47,16 @@ pub struct ClockReading {
     /// How far it is ahead of CLOCK_REALTIME, in microseconds. No namespace changes CLOCK_REALTIME, so this difference
     /// is the same at every reading of one clock.
     pub ahead: i64,
+}
+
+/// A counter in a file when it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CounterReading {
+    /// What the counter showed, with its unit if it has one.
+    pub text: String,
+    /// The file, as its device and inode number. Two readings of one file are of one counter, even if it has changed
+    /// between them.
+    pub file: String,
 }
 
 /// The items that only one of two lists has.
@@ -155,7 +167,7 @@ impl Value {
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Value::Is(text) => f.pad(&printed(text)),
+            Value::Is(text) | Value::Counter(CounterReading { text, .. }) => f.pad(&printed(text)),
             Value::List(Listing { count: 1, of, .. }) => f.pad(&format!(
                 "1 {}",
                 of.strip_suffix("es").filter(|one| one.ends_with("ss")).unwrap_or(of.trim_end_matches('s'))
@@ -174,6 +186,7 @@ pub fn equal(one: &Value, other: &Value) -> Option<bool> {
     }
     Some(match (one, other) {
         (Value::Clock(one), Value::Clock(other)) => (one.ahead - other.ahead).abs() <= CLOCK_TOLERANCE,
+        (Value::Counter(one), Value::Counter(other)) => one.file == other.file || one.text == other.text,
         (Value::List(one), Value::List(other)) => one.items == other.items && !one.is_elsewhere(other),
         _ => one == other,
     })
@@ -203,6 +216,8 @@ struct ValueForm {
     #[serde(skip_serializing_if = "Option::is_none")]
     ahead_of_realtime_us: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    counter_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     not: Option<String>,
 }
 
@@ -216,6 +231,9 @@ impl From<Value> for ValueForm {
             }
             Value::Clock(ClockReading { seconds, ahead }) => {
                 ValueForm { is: Some(format!("{seconds} s")), ahead_of_realtime_us: Some(ahead), ..none }
+            }
+            Value::Counter(CounterReading { text, file }) => {
+                ValueForm { is: Some(text), counter_file: Some(file), ..none }
             }
             Value::Not(why) => ValueForm { not: Some(why), ..none },
         }
@@ -233,6 +251,9 @@ impl From<ValueForm> for Value {
                 Some(seconds) => Value::Clock(ClockReading { seconds, ahead }),
                 None => Value::Is(is),
             },
+            ValueForm { is: Some(text), counter_file: Some(file), .. } => {
+                Value::Counter(CounterReading { text, file })
+            }
             ValueForm { is: Some(is), .. } => Value::Is(is),
             ValueForm { not, .. } => Value::Not(not.unwrap_or_default()),
         }
@@ -294,6 +315,15 @@ mod tests {
     }
 
     #[test]
+    fn a_counter_that_ran_on_is_the_same_counter() {
+        let counter =
+            |text: &str, file: &str| Value::Counter(CounterReading { text: text.into(), file: file.into() });
+        assert_eq!(equal(&counter("4096 bytes", "35:7"), &counter("8192 bytes", "35:7")), Some(true));
+        assert_eq!(equal(&counter("4096 bytes", "35:7"), &counter("8192 bytes", "35:8")), Some(false));
+        assert_eq!(equal(&counter("0 bytes", "35:7"), &counter("0 bytes", "35:8")), Some(true));
+    }
+
+    #[test]
     fn a_value_that_cannot_be_read_is_neither_equal_nor_different() {
         let not = |why: &str| Value::Not(why.into());
         let of = |one: &str, other: &str| equal(&not(one), &not(other));
@@ -308,7 +338,9 @@ mod tests {
     fn a_value_stays_the_same_as_json() {
         let clock = Value::Clock(ClockReading { seconds: 7, ahead: -3 });
         let mounts = Value::List(Listing::new("mounts", ["a".to_owned()]).without(&["mount ID"]));
-        for value in [Value::Is("7 s".into()), list(&[]), mounts, clock, Value::Not("EACCES".into())] {
+        let counter = Value::Counter(CounterReading { text: "9".into(), file: "35:7".into() });
+        for value in [Value::Is("7 s".into()), list(&[]), mounts, clock, counter, Value::Not("EACCES".into())]
+        {
             let json = serde_json::to_string(&value).unwrap();
             assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), value, "{json}");
         }

@@ -70,8 +70,15 @@ pub fn stable(text: &str) -> String {
 const PID_KEYS: [&str; 6] = ["pid", "own_pid", "pids", "outside", "inside", "child"];
 
 /// The keys of JSON that have other values on every run and on every machine.
-const VOLATILE_KEYS: [&str; 6] =
-    ["items", "only_outside", "only_inside", "only_left", "only_right", "ahead_of_realtime_us"];
+const VOLATILE_KEYS: [&str; 7] = [
+    "items",
+    "only_outside",
+    "only_inside",
+    "only_left",
+    "only_right",
+    "ahead_of_realtime_us",
+    "counter_file",
+];
 
 /// As [`stable`], for a JSON value. It keeps its form; a number that changes from run to run becomes a string. The
 /// items of a list are left out, and their number is named.
