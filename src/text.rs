@@ -21,6 +21,7 @@ macro_rules! messages {
             include_str!("../messages/en/doctor.txt"),
             include_str!("../messages/en/exec.txt"),
             include_str!("../messages/en/habits.txt"),
+            include_str!("../messages/en/lesson.txt"),
             include_str!("../messages/en/limits.txt"),
             include_str!("../messages/en/rootfs.txt"),
             include_str!("../messages/en/run.txt"),

@@ -9,6 +9,7 @@ mod doctor;
 mod enter;
 mod feature;
 mod habits;
+mod lesson;
 mod output;
 mod pages;
 mod prepare;
@@ -32,6 +33,7 @@ use self::completions::CompletionsArgs;
 use self::doctor::DoctorArgs;
 use self::enter::EnterArgs;
 use self::feature::FeatureArgs;
+use self::lesson::LessonArgs;
 use self::output::FormatArgs;
 use self::pages::ManArgs;
 use self::run::RunArgs;
@@ -100,6 +102,8 @@ macro_rules! commands {
             Compare(Described<CompareArgs>),
             /// Test what works on this machine, and print the narrowest fix for what does not
             Doctor(Described<DoctorArgs>),
+            /// Learn what a container is: lessons, with exercises that are checked by what the kernel reports
+            Lesson(Described<LessonArgs>),
             /// Print a completion script for a shell
             Completions(Described<CompletionsArgs>),
             /// Print the names of running containers, for completion
@@ -129,6 +133,7 @@ macro_rules! commands {
                     Command::Gc(Described(args)) => gc(color, swept, &args),
                     Command::Spec(Described(args)) => spec::run(color, &args),
                     Command::Compare(Described(args)) => compare::run(color, &args),
+                    Command::Lesson(Described(args)) => lesson::run(color, &args),
                     Command::Completions(Described(args)) => completions::completions(&args),
                     Command::Names => completions::names(),
                     Command::Man(Described(args)) => pages::man(&args),

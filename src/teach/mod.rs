@@ -1,9 +1,10 @@
 //! The parts for learning: demonstrations, mistakes made on purpose, comparisons, `sandbox doctor`, `sandbox verify`,
-//! and the same as shell and docker commands.
+//! the course, and the same as shell and docker commands.
 
 pub mod agent;
 pub mod call;
 pub mod compare;
+pub mod course;
 pub mod demo;
 pub mod doctor;
 pub mod equivalents;

@@ -1,5 +1,6 @@
 //! Reads and prints a spec as YAML. Only this file knows the crates for YAML.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
 use super::Spec;
@@ -26,6 +27,21 @@ pub fn read(text: &str, file: &str) -> Result<Spec, Vec<Mistake>> {
     flaws.extend(tree.iter().flat_map(contradictions::of));
     match tree.as_ref().map(reader::read) {
         Some(Ok(spec)) if flaws.is_empty() => return Ok(spec),
+        Some(Err(faults)) => flaws.extend(faults),
+        _ => {}
+    }
+    Err(flaw::mistakes_of(flaws, text, file))
+}
+
+/// Reads another document, such as the exercises of a lesson, as a spec is read: with every mistake and its place.
+///
+/// # Errors
+/// All mistakes of the document.
+pub fn read_document<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Vec<Mistake>> {
+    let mut flaws = Vec::new();
+    let tree = tree::parse(text, &mut flaws);
+    match tree.as_ref().map(reader::read) {
+        Some(Ok(document)) if flaws.is_empty() => return Ok(document),
         Some(Err(faults)) => flaws.extend(faults),
         _ => {}
     }

@@ -1,0 +1,306 @@
+//! The data of a lesson: the right answers of its questions, and for each exercise what is checked. All languages share
+//! it.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_yaml::with::{singleton_map, singleton_map_recursive};
+
+use crate::feature::{Feature, Purpose};
+use crate::observe::hierarchy::Controller;
+
+/// The content of `exercises/NN-name.yaml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LessonData {
+    /// The version of the format: 1.
+    pub format: u32,
+    /// The letter of the right option of each question.
+    #[serde(default)]
+    pub questions: BTreeMap<String, char>,
+    /// Values of the student that the whole lesson can use.
+    #[serde(default, with = "singleton_map_recursive")]
+    pub values: BTreeMap<String, ValueSource>,
+    /// The exercises, by name. Their order is that of the text.
+    #[serde(default)]
+    pub exercises: BTreeMap<String, Exercise>,
+}
+
+/// An exercise.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exercise {
+    /// What the learner does.
+    pub kind: ExerciseKind,
+    /// Its share of the grade.
+    #[serde(default = "one")]
+    pub weight: u32,
+    /// Who can do it.
+    #[serde(default)]
+    pub privilege: Privilege,
+    /// The features that must work, apart from those of the lesson.
+    #[serde(default)]
+    pub features: Vec<Purpose>,
+    /// Programs that must be installed: `cc`, `python3`.
+    #[serde(default)]
+    pub programs: Vec<String>,
+    /// Values that differ per student, by name.
+    #[serde(default, with = "singleton_map_recursive")]
+    pub values: BTreeMap<String, ValueSource>,
+    /// The process that is checked. A prediction has none.
+    #[serde(default)]
+    pub subject: Option<Sought>,
+    /// Other processes that checks name.
+    #[serde(default)]
+    pub others: BTreeMap<String, Sought>,
+    /// Files that the learner gets in the work directory.
+    #[serde(default)]
+    pub files: Vec<String>,
+    /// The checks, in their order. The message of the first one that fails is printed.
+    #[serde(default)]
+    pub checks: Vec<Check>,
+    /// Of a prediction: a bash script that measures. What it prints is the right answer.
+    #[serde(default)]
+    pub measure: Option<String>,
+    /// A bash script that solves the exercise; of a prediction, the right answer.
+    pub solution: String,
+    /// Wrong solutions, by name.
+    #[serde(default)]
+    pub wrong: BTreeMap<String, WrongAnswer>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// What the learner does in an exercise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExerciseKind {
+    /// Makes something live, with commands.
+    Make,
+    /// Writes a program.
+    Program,
+    /// Repairs a broken spec or program.
+    Repair,
+    /// Predicts a value. Then it is measured.
+    Predict,
+}
+
+/// Who can do an exercise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Privilege {
+    /// Every user.
+    #[default]
+    User,
+    /// Only root.
+    Root,
+}
+
+/// Where a value of a student comes from. The choice depends on the seed of the student.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ValueSource {
+    /// A whole number from the first to the second.
+    Number([u64; 2]),
+    /// A word with this beginning: `box` becomes `box-k3f`.
+    Word(String),
+    /// One of these.
+    Choice(Vec<String>),
+}
+
+/// A process that the learner has made. The checker finds it by its arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sought {
+    /// Its arguments, all of them. Values stand in braces.
+    pub process: Vec<String>,
+}
+
+/// A wrong solution, and what the checker must answer.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WrongAnswer {
+    /// A bash script that makes it.
+    #[serde(default)]
+    pub run: Option<String>,
+    /// Of a prediction: the wrong answer.
+    #[serde(default)]
+    pub answer: Option<String>,
+    /// The name of the message: that of the check that fails.
+    pub fails: String,
+}
+
+/// One check: a fact, and what it must be.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// Its name. `<!-- fails NAME -->` in the text begins its message.
+    pub name: String,
+    /// The process whose fact it is: `subject`, `checker` or a name of `others`.
+    #[serde(default = "subject")]
+    pub of: String,
+    /// The fact.
+    #[serde(with = "singleton_map")]
+    pub fact: Fact,
+    /// What it must be.
+    #[serde(with = "singleton_map")]
+    pub expect: Predicate,
+}
+
+fn subject() -> String {
+    SUBJECT.to_owned()
+}
+
+/// The name of the process that an exercise is about.
+pub const SUBJECT: &str = "subject";
+
+/// The name of the process that checks. It is in the namespaces of the learner's shell.
+pub const CHECKER: &str = "checker";
+
+/// A fact about a process, read from the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fact {
+    /// The words of a field of `/proc/PID/status`: `NSpid`.
+    Status(String),
+    /// The namespace of this kind.
+    Namespace(Feature),
+    /// The names of the capabilities in this set: `CapEff`, `CapPrm`, `CapBnd`, `CapInh`, `CapAmb`.
+    Capabilities(String),
+    /// The lines of a file in `/proc/PID`: `uid_map`.
+    File(String),
+    /// The target of a link in `/proc/PID`: `root`, `cwd`, `exe`.
+    Link(String),
+    /// The lines of a file, read by a process in the same namespaces.
+    Inside(String),
+    /// The result of open(2) in the same namespaces: `ok`, or the name of the errno.
+    Open(String),
+    /// A mount of its mount table.
+    Mount(MountFact),
+    /// The lines of a file of its cgroup.
+    Cgroup(CgroupFact),
+    /// The path of its cgroup in the hierarchy of this controller.
+    CgroupPath(Controller),
+    /// The soft and the hard value of a resource limit, by its name in `/proc/PID/limits`: `Max open files`.
+    Limit(String),
+    /// The ports on which something listens in its network namespace.
+    Listening(Transport),
+    /// The names of processes that are related to it.
+    Relatives(Relation),
+    /// A key of the YAML file that the learner has in the work directory. Use it only beside a fact of a live process.
+    Spec(SpecFact),
+}
+
+/// Which ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// TCP ports.
+    Tcp,
+    /// UDP ports.
+    Udp,
+}
+
+/// Which processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Relation {
+    /// Its children that have not ended.
+    Children,
+    /// Its children that have ended, and for which it has not waited.
+    Zombies,
+    /// Its parent, the parent of that, and so on.
+    Ancestors,
+}
+
+/// One mount, and what of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MountFact {
+    /// The mount point.
+    pub on: String,
+    /// What of it.
+    pub show: MountPart,
+}
+
+/// A part of a line of mountinfo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountPart {
+    /// The type of the filesystem.
+    Type,
+    /// The options of the mount and of the filesystem.
+    Options,
+    /// `shared`, `slave`, `private`, `unbindable`.
+    Propagation,
+    /// The source.
+    Source,
+}
+
+/// A file of a cgroup, with its name in both versions.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CgroupFact {
+    /// The controller, by its name in cgroup v2.
+    pub controller: Controller,
+    /// The file in cgroup v1.
+    pub v1: String,
+    /// The file in cgroup v2.
+    pub v2: String,
+}
+
+/// A key of a YAML file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpecFact {
+    /// The file in the work directory.
+    pub file: String,
+    /// The key: `pid.init`.
+    pub key: String,
+}
+
+/// What a fact must be. Values of the student in braces are replaced first.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Predicate {
+    /// Exactly this text. Words are separated by a blank, lines by ` | `.
+    Is(String),
+    /// Not this text.
+    IsNot(String),
+    /// One of these texts.
+    OneOf(Vec<String>),
+    /// One item is this: a word of a field, a line of a file, a name.
+    Has(String),
+    /// No item is this.
+    HasNot(String),
+    /// The text contains this.
+    Contains(String),
+    /// The text does not contain this.
+    ContainsNot(String),
+    /// The number of items.
+    Count(usize),
+    /// A number, at least this. `max` is more than every number. `64MiB` is a number of bytes.
+    AtLeast(String),
+    /// A number, at most this.
+    AtMost(String),
+    /// A number, exactly this: `64MiB` equals `67108864`.
+    Equals(String),
+    /// The same fact of another process has the same value.
+    SameAs(String),
+    /// The same fact of another process has another value.
+    DiffersFrom(String),
+    /// Whether the fact can be read: the file exists, the mount point is one.
+    Exists(bool),
+}
+
+impl Predicate {
+    /// The process with whose fact this one is compared.
+    pub fn other(&self) -> Option<&String> {
+        match self {
+            Predicate::SameAs(other) | Predicate::DiffersFrom(other) => Some(other),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! What a lesson must have. The mistakes have the file and the line, for authors.
+
+use regex_lite::Regex;
+
+use super::data::{CHECKER, Exercise, ExerciseKind, SUBJECT};
+use super::pack::{LANGUAGES, Lesson, Pack, path_of};
+use super::text::{CodeBlock, ExerciseText, LessonText, Passage, Prose, Quiz, Section, mistake};
+use crate::error::Mistake;
+use crate::feature::Purpose;
+use crate::text::text_with;
+
+/// The version of the format.
+const FORMAT: u32 = 1;
+
+/// The number of hints of an exercise, from vague to nearly the solution.
+const HINTS: usize = 3;
+
+/// The values that a message of a failed check can have, apart from those of the student.
+const SEEN: [&str; 7] = ["pid", "comm", "seen", "count", "expected", "other", "answer"];
+
+/// Adds the mistakes of a pack. `content` returns the text of a file.
+pub(super) fn pack(pack: &Pack, content: &dyn Fn(&str) -> String, mistakes: &mut Vec<Mistake>) {
+    if pack.head.format != FORMAT {
+        mistakes.push(Mistake::whole("pack.yaml", text_with("lesson.lint.format", &[("format", "1")])));
+    }
+    for lesson in &pack.lessons {
+        for language in lesson.texts.keys() {
+            let file = path_of(lesson, language);
+            let mut linter =
+                Linter { lesson, content: content(&file), file, mistakes: Vec::new(), of_data: Vec::new() };
+            linter.check(pack, &lesson.texts[language]);
+            mistakes.append(&mut linter.mistakes);
+            let data = format!("exercises/{:02}-{}.yaml", lesson.number, lesson.name);
+            let of_data = std::mem::take(&mut linter.of_data);
+            for what in of_data.into_iter().map(|what| Mistake::whole(&data, what)) {
+                if !mistakes.contains(&what) {
+                    mistakes.push(what);
+                }
+            }
+        }
+        same_in_all_languages(lesson, content, mistakes);
+    }
+}
+
+/// The mistakes of one lesson in one language.
+struct Linter<'a> {
+    lesson: &'a Lesson,
+    content: String,
+    file: String,
+    mistakes: Vec<Mistake>,
+    of_data: Vec<String>,
+}
+
+impl Linter<'_> {
+    fn wrong(&mut self, line: usize, key: &str, values: &[(&str, &str)]) {
+        self.mistakes.push(mistake(&self.content, &self.file, line, text_with(key, values)));
+    }
+
+    fn wrong_data(&mut self, key: &str, values: &[(&str, &str)]) {
+        self.of_data.push(text_with(key, values));
+    }
+
+    fn check(&mut self, pack: &Pack, text: &LessonText) {
+        let front = &text.front;
+        if front.format != FORMAT || self.lesson.data.format != FORMAT {
+            self.wrong(2, "lesson.lint.format", &[("format", "1")]);
+        }
+        if !(1..=3).contains(&front.difficulty) {
+            self.wrong(2, "lesson.lint.difficulty", &[]);
+        }
+        for need in &front.needs {
+            if !pack.lessons.iter().any(|known| known.name == *need && known.number < self.lesson.number) {
+                self.wrong(2, "lesson.lint.need", &[("name", need)]);
+            }
+        }
+        for (marker, kind) in Prose::ALL {
+            if !text
+                .sections
+                .iter()
+                .any(|section| matches!(section, Section::Prose(known, _) if *known == kind))
+            {
+                self.wrong(1, "lesson.lint.section", &[("marker", marker)]);
+            }
+        }
+        if text.quizzes().next().is_none() {
+            self.wrong(1, "lesson.lint.section", &[("marker", "question NAME")]);
+        }
+        if !(2..=4).contains(&text.exercises().count()) {
+            self.wrong(1, "lesson.lint.exercises", &[]);
+        }
+        for (marker, passage) in text.passages() {
+            if passage.markdown.is_empty() {
+                self.wrong(passage.line, "lesson.lint.empty", &[("marker", &marker)]);
+            }
+            passage.blocks().iter().for_each(|block| self.check_block(block));
+        }
+        text.quizzes().for_each(|quiz| self.check_quiz(quiz));
+        for name in self.lesson.data.questions.keys() {
+            if !text.quizzes().any(|quiz| quiz.name == *name) {
+                self.wrong_data("lesson.lint.nosuch", &[("what", "question"), ("name", name)]);
+            }
+        }
+        for exercise in text.exercises() {
+            match self.lesson.data.exercises.get(&exercise.name) {
+                Some(data) => {
+                    self.check_exercise(exercise, data);
+                    self.check_data(&exercise.name, data);
+                }
+                None => self.wrong(exercise.line, "lesson.lint.nodata", &[("name", &exercise.name)]),
+            }
+        }
+        for name in self.lesson.data.exercises.keys() {
+            if !text.exercises().any(|exercise| exercise.name == *name) {
+                self.wrong_data("lesson.lint.nosuch", &[("what", "exercise"), ("name", name)]);
+            }
+        }
+    }
+
+    /// The words after the fence of a `console` block.
+    fn check_block(&mut self, block: &CodeBlock) {
+        let Some((kind, words)) = block.words.split_first() else { return };
+        if kind != "console" {
+            return;
+        }
+        for word in words {
+            let feature =
+                word.strip_prefix("needs=").map(|name| serde_yaml::from_str::<Purpose>(name).is_ok());
+            if !feature.unwrap_or(["root", "user", "recorded"].contains(&word.as_str())) {
+                self.wrong(block.line, "lesson.lint.word", &[("word", word)]);
+            }
+        }
+        if !block.code.starts_with("$ ") {
+            self.wrong(block.line + 1, "lesson.lint.prompt", &[]);
+        }
+    }
+
+    fn check_quiz(&mut self, quiz: &Quiz) {
+        let name = quiz.name.as_str();
+        if quiz.options.len() < 2 {
+            self.wrong(quiz.line, "lesson.lint.options", &[("name", name)]);
+        }
+        let Some(right) = self.lesson.data.questions.get(name) else {
+            return self.wrong(quiz.line, "lesson.lint.nodata", &[("name", name)]);
+        };
+        if !quiz.options.iter().any(|(letter, _)| letter == right) {
+            self.wrong(quiz.line, "lesson.lint.nooption", &[("name", name), ("letter", &right.to_string())]);
+        }
+        for (letter, _) in &quiz.options {
+            if letter != right && !quiz.replies.contains_key(letter) {
+                self.wrong(
+                    quiz.line,
+                    "lesson.lint.noreply",
+                    &[("name", name), ("letter", &letter.to_string())],
+                );
+            }
+        }
+        for letter in quiz.replies.keys() {
+            if letter == right || !quiz.options.iter().any(|(known, _)| known == letter) {
+                self.wrong(
+                    quiz.line,
+                    "lesson.lint.reply",
+                    &[("name", name), ("letter", &letter.to_string())],
+                );
+            }
+        }
+    }
+
+    fn check_exercise(&mut self, exercise: &ExerciseText, data: &Exercise) {
+        let name = exercise.name.as_str();
+        if exercise.hints.len() != HINTS {
+            self.wrong(exercise.line, "lesson.lint.hints", &[("name", name), ("count", &HINTS.to_string())]);
+        }
+        if exercise.passed.markdown.is_empty() {
+            self.wrong(exercise.line, "lesson.lint.nopassed", &[("name", name)]);
+        }
+        let messages = messages_of(data);
+        for message in messages.iter().filter(|message| **message != SUBJECT) {
+            if !exercise.fails.contains_key(*message) {
+                self.wrong(exercise.line, "lesson.lint.nofails", &[("name", name), ("check", message)]);
+            }
+        }
+        for (check, passage) in &exercise.fails {
+            if !messages.contains(&check.as_str()) {
+                self.wrong(passage.line, "lesson.lint.fails", &[("name", name), ("check", check)]);
+            }
+            self.check_values(passage, data, &SEEN);
+        }
+        let others = [&exercise.task, &exercise.passed].into_iter().chain(&exercise.hints);
+        others.for_each(|passage| self.check_values(passage, data, &[]));
+    }
+
+    /// Each `{name}` of a passage must be a value.
+    fn check_values(&mut self, passage: &Passage, data: &Exercise, more: &[&str]) {
+        for name in placeholders(&passage.markdown) {
+            let is_known = data.values.contains_key(&name)
+                || self.lesson.data.values.contains_key(&name)
+                || more.contains(&name.as_str());
+            if !is_known {
+                self.wrong(passage.line, "lesson.lint.value", &[("name", &name)]);
+            }
+        }
+    }
+
+    fn check_data(&mut self, name: &str, data: &Exercise) {
+        let values = [("name", name)];
+        let is_prediction = data.kind == ExerciseKind::Predict;
+        if data.weight == 0 {
+            self.wrong_data("lesson.lint.weight", &values);
+        }
+        let is_whole = match is_prediction {
+            true => data.measure.is_some() && data.subject.is_none() && data.checks.is_empty(),
+            false => data.measure.is_none() && data.subject.is_some() && !data.checks.is_empty(),
+        };
+        if !is_whole {
+            let key = if is_prediction { "lesson.lint.predict" } else { "lesson.lint.checks" };
+            self.wrong_data(key, &values);
+        }
+        if data.wrong.is_empty() {
+            self.wrong_data("lesson.lint.nowrong", &values);
+        }
+        let messages = messages_of(data);
+        for (wrong, answer) in &data.wrong {
+            let values = [("name", name), ("wrong", wrong.as_str()), ("check", &answer.fails)];
+            if !messages.contains(&answer.fails.as_str()) {
+                self.wrong_data("lesson.lint.nocheck", &values);
+            }
+            if answer.run.is_some() == is_prediction || answer.answer.is_some() != is_prediction {
+                self.wrong_data("lesson.lint.wrong", &values);
+            }
+        }
+        for file in &data.files {
+            if !self.lesson.files.contains_key(&format!("{name}/{file}")) {
+                self.wrong_data("lesson.lint.nofile", &[("name", name), ("file", file)]);
+            }
+            let others = self.lesson.data.exercises.iter().filter(|(other, _)| *other != name);
+            if others.clone().any(|(_, other)| other.files.contains(file)) {
+                self.wrong_data("lesson.lint.twofiles", &[("name", name), ("file", file)]);
+            }
+        }
+        for check in &data.checks {
+            let mut processes = vec![&check.of];
+            processes.extend(check.expect.other());
+            for process in processes {
+                if ![SUBJECT, CHECKER].contains(&process.as_str()) && !data.others.contains_key(process) {
+                    self.wrong_data("lesson.lint.process", &[("name", name), ("process", process)]);
+                }
+            }
+        }
+    }
+}
+
+/// The names of the messages of an exercise: of its checks, or of the wrong answers of a prediction; and that of a
+/// subject that is not there.
+fn messages_of(data: &Exercise) -> Vec<&str> {
+    match data.kind {
+        ExerciseKind::Predict => {
+            let own = data.wrong.values().map(|wrong| wrong.fails.as_str());
+            own.chain(["answer"]).collect()
+        }
+        _ => data.checks.iter().map(|check| check.name.as_str()).chain([SUBJECT]).collect(),
+    }
+}
+
+/// The names in braces of a text.
+pub(super) fn placeholders(text: &str) -> Vec<String> {
+    // The pattern is constant.
+    let pattern = Regex::new(r"\{([a-z][a-z0-9_]*)\}").expect("a pattern");
+    pattern.captures_iter(text).map(|found| found[1].to_owned()).collect()
+}
+
+/// All languages have the same markers in the same order, the same code blocks and the same values. Evidence is never
+/// translated.
+fn same_in_all_languages(lesson: &Lesson, content: &dyn Fn(&str) -> String, mistakes: &mut Vec<Mistake>) {
+    let Some(first) = lesson.texts.get(LANGUAGES[0]) else {
+        let file = path_of(lesson, LANGUAGES[0]);
+        return mistakes.push(Mistake::whole(&file, text_with("lesson.lint.missing", &[])));
+    };
+    for language in LANGUAGES.iter().skip(1) {
+        let Some(text) = lesson.texts.get(*language) else { continue };
+        let file = path_of(lesson, language);
+        let content = content(&file);
+        let mut wrong = |line: usize, key: &str, values: &[(&str, &str)]| {
+            mistakes.push(mistake(&content, &file, line, text_with(key, values)));
+        };
+        let (a, b) = (&first.front, &text.front);
+        if (a.minutes, a.difficulty, &a.needs, &a.features, &a.docker)
+            != (b.minutes, b.difficulty, &b.needs, &b.features, &b.docker)
+        {
+            wrong(2, "lesson.lint.same.front", &[]);
+        }
+        let (ours, theirs) = (text.passages(), first.passages());
+        let markers =
+            |all: &[(String, &Passage)]| all.iter().map(|(marker, _)| marker.clone()).collect::<Vec<_>>();
+        if markers(&ours) != markers(&theirs) {
+            let differs = ours.iter().zip(&theirs).find(|(own, other)| own.0 != other.0);
+            let (line, expected) = differs.map_or((1, ""), |(own, other)| (own.1.line, other.0.as_str()));
+            wrong(line, "lesson.lint.same.markers", &[("marker", expected)]);
+            continue;
+        }
+        for (quiz, other) in text.quizzes().zip(first.quizzes()) {
+            let letters = |quiz: &Quiz| quiz.options.iter().map(|(letter, _)| *letter).collect::<Vec<_>>();
+            if letters(quiz) != letters(other) {
+                wrong(quiz.line, "lesson.lint.same.options", &[]);
+            }
+        }
+        for ((_, own), (_, other)) in ours.iter().zip(&theirs) {
+            let blocks = |passage: &Passage| {
+                passage.blocks().into_iter().map(|block| (block.words, block.code)).collect::<Vec<_>>()
+            };
+            if blocks(own) != blocks(other) {
+                wrong(own.line, "lesson.lint.same.blocks", &[]);
+            }
+            let names = |passage: &Passage| {
+                let mut names = placeholders(&passage.markdown);
+                names.sort_unstable();
+                names.dedup();
+                names
+            };
+            if names(own) != names(other) {
+                wrong(own.line, "lesson.lint.same.values", &[]);
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! A pack of lessons: the one that is compiled in, or a directory of the same layout.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::data::LessonData;
+use super::text::{self, LessonText};
+use super::{lint, shipped};
+use crate::config::spec::yaml;
+use crate::error::{Error, Mistake, Result, io_text};
+use crate::text::{printed, text as message, text_with};
+
+/// The languages of lessons. The first one is the default.
+pub const LANGUAGES: [&str; 2] = ["en", "zh"];
+
+/// The maximum size of a file of a pack, in bytes.
+const MAX_SIZE: u64 = 1 << 20;
+
+/// The file `pack.yaml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackHead {
+    /// The version of the format: 1.
+    pub format: u32,
+    /// The name of the pack.
+    pub name: String,
+    /// Its title in each language.
+    pub title: BTreeMap<String, String>,
+}
+
+/// A pack that was read.
+#[derive(Debug, Clone)]
+pub struct Pack {
+    /// What `pack.yaml` has.
+    pub head: PackHead,
+    /// The lessons, in their order.
+    pub lessons: Vec<Lesson>,
+}
+
+/// A lesson in all its languages.
+#[derive(Debug, Clone)]
+pub struct Lesson {
+    /// Its name without the number: `pid`.
+    pub name: String,
+    /// Its number: 2.
+    pub number: u32,
+    /// The text in each language.
+    pub texts: BTreeMap<String, LessonText>,
+    /// The data, which all languages share.
+    pub data: LessonData,
+    /// The files of its exercises, by `EXERCISE/FILE`.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+impl Lesson {
+    /// The text in this language; in English where there is none.
+    pub fn text(&self, language: &str) -> &LessonText {
+        // A lesson without any text is refused when the pack is read.
+        self.texts.get(language).or_else(|| self.texts.values().next()).expect("a lesson has a text")
+    }
+}
+
+impl Pack {
+    /// The lesson of this name, or of this number.
+    pub fn lesson(&self, name: &str) -> Option<&Lesson> {
+        self.lessons.iter().find(|lesson| lesson.name == name || lesson.number.to_string() == name)
+    }
+
+    /// The pack that is compiled in.
+    ///
+    /// # Errors
+    /// A file has mistakes.
+    pub fn shipped() -> Result<Pack> {
+        let files = shipped::FILES.iter().flat_map(|files| files.iter());
+        let files = files.map(|(path, content)| ((*path).to_owned(), content.to_vec())).collect();
+        PackFiles { root: PathBuf::from("lessons"), files }.read()
+    }
+
+    /// The pack in a directory.
+    ///
+    /// # Errors
+    /// The directory or a file in it cannot be read, or has mistakes.
+    pub fn in_directory(root: &Path) -> Result<Pack> {
+        let mut files = BTreeMap::new();
+        gather(root, Path::new(""), &mut files)?;
+        PackFiles { root: root.to_owned(), files }.read()
+    }
+}
+
+/// The files of a pack, before they are read.
+struct PackFiles {
+    root: PathBuf,
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+/// Reads `pack.yaml`, and the files in the directories of the languages and of the exercises.
+fn gather(root: &Path, inner: &Path, files: &mut BTreeMap<String, Vec<u8>>) -> Result<()> {
+    let directory = root.join(inner);
+    let unread = |path: &Path, error: &std::io::Error| {
+        Error::failed(text_with("lesson.pack.unread", &[("path", &printed(path))])).why(io_text(error))
+    };
+    let entries = std::fs::read_dir(&directory).map_err(|error| unread(&directory, &error))?;
+    for entry in entries.flatten() {
+        let inner = inner.join(entry.file_name());
+        let name = inner.to_string_lossy().into_owned();
+        let path = root.join(&inner);
+        let is_ours = |part: &str| part == "pack.yaml" || part == "exercises" || LANGUAGES.contains(&part);
+        if !is_ours(name.split('/').next().unwrap_or_default()) {
+            continue;
+        }
+        let metadata = std::fs::metadata(&path).map_err(|error| unread(&path, &error))?;
+        if metadata.is_dir() {
+            gather(root, &inner, files)?;
+        } else if !metadata.is_file() || metadata.len() > MAX_SIZE {
+            return Err(Error::failed(text_with("lesson.pack.file", &[("path", &printed(&path))])));
+        } else {
+            files.insert(name, std::fs::read(&path).map_err(|error| unread(&path, &error))?);
+        }
+    }
+    Ok(())
+}
+
+impl PackFiles {
+    /// Reads all files.
+    fn read(&self) -> Result<Pack> {
+        let mut mistakes = Vec::new();
+        let head = self.document::<PackHead>("pack.yaml", &mut mistakes);
+        let mut lessons = Vec::new();
+        for stem in self.stems() {
+            lessons.extend(self.lesson(&stem, &mut mistakes));
+        }
+        if let Some(head) = head.filter(|_| mistakes.is_empty()) {
+            let pack = Pack { head, lessons };
+            lint::pack(&pack, &|path| self.text(path), &mut mistakes);
+            if mistakes.is_empty() {
+                return Ok(pack);
+            }
+        }
+        for mistake in &mut mistakes {
+            mistake.file = printed(self.root.join(&mistake.file));
+        }
+        mistakes.truncate(crate::error::MAX_MISTAKES);
+        Err(Error::mistakes(&printed(&self.root), mistakes))
+    }
+
+    /// The names of the lessons with their numbers: `02-pid`.
+    fn stems(&self) -> Vec<String> {
+        let mut stems: Vec<String> = self
+            .files
+            .keys()
+            .filter_map(|path| path.split_once('/')?.1.strip_suffix(".md"))
+            .filter(|stem| !stem.contains('/'))
+            .map(str::to_owned)
+            .collect();
+        stems.sort_unstable();
+        stems.dedup();
+        stems
+    }
+
+    fn text(&self, path: &str) -> String {
+        String::from_utf8_lossy(self.files.get(path).map_or(&[], Vec::as_slice)).into_owned()
+    }
+
+    fn document<T: serde::de::DeserializeOwned>(&self, path: &str, mistakes: &mut Vec<Mistake>) -> Option<T> {
+        if !self.files.contains_key(path) {
+            mistakes.push(Mistake::whole(path, message("lesson.lint.missing")));
+            return None;
+        }
+        match yaml::read_document(&self.text(path), path) {
+            Ok(document) => Some(document),
+            Err(found) => {
+                mistakes.extend(found);
+                None
+            }
+        }
+    }
+
+    fn lesson(&self, stem: &str, mistakes: &mut Vec<Mistake>) -> Option<Lesson> {
+        let mut texts = BTreeMap::new();
+        let mut is_whole = true;
+        for language in LANGUAGES {
+            let path = format!("{language}/{stem}.md");
+            if !self.files.contains_key(&path) {
+                continue;
+            }
+            match text::read(&self.text(&path), &path) {
+                Ok(text) => drop(texts.insert(language.to_owned(), text)),
+                Err(found) => {
+                    mistakes.extend(found);
+                    is_whole = false;
+                }
+            }
+        }
+        let data = self.document::<LessonData>(&format!("exercises/{stem}.yaml"), mistakes)?;
+        let numbered = stem.split_once('-').and_then(|(number, name)| Some((number.parse().ok()?, name)));
+        let Some((number, name)) = numbered else {
+            let path = format!("{}/{stem}.md", LANGUAGES[0]);
+            mistakes.push(Mistake::whole(&path, message("lesson.lint.number")));
+            return None;
+        };
+        let directory = format!("exercises/{stem}/");
+        let files = self
+            .files
+            .iter()
+            .filter_map(|(path, content)| Some((path.strip_prefix(&directory)?.to_owned(), content.clone())));
+        is_whole.then(|| Lesson { name: name.to_owned(), number, texts, data, files: files.collect() })
+    }
+}
+
+/// The path of a file of a lesson in its pack.
+pub(super) fn path_of(lesson: &Lesson, language: &str) -> String {
+    format!("{language}/{:02}-{}.md", lesson.number, lesson.name)
+}

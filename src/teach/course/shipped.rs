@@ -1,0 +1,104 @@
+//! The files of the course that are compiled in. A test checks that no file of `lessons/` is missing here.
+
+/// A file of a pack: its path in the directory of the pack, and its content.
+pub type PackFile = (&'static str, &'static [u8]);
+
+/// One file of `lessons/`.
+macro_rules! file {
+    ($($path:expr),+) => {
+        (concat!($($path),+), include_bytes!(concat!("../../../lessons/", $($path),+)).as_slice())
+    };
+}
+
+/// A row for each lesson: its name with its number, the languages of its text, and the files of its exercises.
+macro_rules! lessons {
+    ($($lesson:literal [$($language:literal)+] [$($file:literal)*];)*) => {
+        /// All files of the course.
+        pub const FILES: &[&[PackFile]] = &[
+            &[file!("pack.yaml")],
+            $(&[
+                $(file!($language, "/", $lesson, ".md"),)+
+                file!("exercises/", $lesson, ".yaml"),
+                $(file!("exercises/", $lesson, "/", $file),)*
+            ],)*
+        ];
+    };
+}
+
+// A file of an exercise is written as "EXERCISE/FILE".
+lessons! {
+    "01-look" ["en" "zh"] [];
+    "02-pid" ["en" "zh"] ["repair/box.yaml" "repair/solved.yaml" "forks/forks.c" "forks/solution.c"];
+    // 03-init: the duties of process 1
+
+    // 04-mnt
+
+    // 05-root: chroot and pivot_root
+
+    // 06-uts
+
+    // 07-ipc
+
+    // 08-net
+
+    // 09-user
+
+    // 10-memory
+
+    // 11-cpu
+
+    // 12-blkio
+
+    // 13-devices
+
+    // 14-pids
+
+    // 15-cgroup: cgroup trees and delegation
+
+    // 16-container: a whole container
+
+    // 17-hardening
+
+    // 18-attacks
+
+    // 19-ports: bridge and ports
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::FILES;
+    use crate::teach::course::pack::{LANGUAGES, Pack};
+
+    #[test]
+    fn every_file_of_the_lessons_is_compiled_in() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("lessons");
+        let mut on_disk = BTreeSet::from(["pack.yaml".to_owned()]);
+        let mut directories: Vec<_> =
+            LANGUAGES.iter().copied().chain(["exercises"]).map(|name| root.join(name)).collect();
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                match path.is_dir() {
+                    true => directories.push(path),
+                    false => {
+                        drop(on_disk.insert(path.strip_prefix(&root).unwrap().to_string_lossy().into_owned()))
+                    }
+                }
+            }
+        }
+        let compiled: BTreeSet<String> =
+            FILES.iter().flat_map(|files| files.iter()).map(|(path, _)| (*path).to_owned()).collect();
+        assert_eq!(compiled, on_disk, "list the files of lessons/ in src/teach/course/shipped.rs");
+    }
+
+    #[test]
+    fn the_course_has_no_mistake() {
+        let pack = Pack::shipped().map_err(|error| crate::render::error::text_in(&error, 100));
+        let pack = pack.unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let names: Vec<&str> = pack.lessons.iter().map(|lesson| lesson.name.as_str()).collect();
+        assert_eq!(names[..2], ["look", "pid"]);
+    }
+}
