@@ -202,7 +202,7 @@ fn what_an_error_advises_works() {
     fs::set_permissions(bin.join("sudo"), fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
     let own = std::process::id().to_string();
-    let all: [&[&str]; 30] = [
+    let all: [&[&str]; 32] = [
         &["pid", "true"],
         &["mount", "true"],
         &["true"],
@@ -233,6 +233,8 @@ fn what_an_error_advises_works() {
         &["devices", "--deny", "x", "-q", "--", "true"],
         &["pids", "--max", "64", "-q", "--", "true"],
         &["enter", &own, "--", "true"],
+        &["pid", "--break", "no-fork", "--dry-run"],
+        &["memory", "--break", "join-late", "-q"],
     ];
     let mut count = 0;
     for arguments in all {
@@ -254,8 +256,60 @@ fn what_an_error_advises_works() {
             assert!(!line.contains("..."), "{line}");
         }
     }
+    // What `doctor` advises works too, whatever it found.
+    for line in advised(&text(&run(&["doctor"]).stdout)) {
+        let mut shell = Command::new("sh");
+        let status = shell.args(["-c", &line]).env("PATH", &path).output().unwrap().status.code();
+        assert!([Some(0), Some(125)].contains(&status), "doctor advises {line}: {status:?}");
+    }
     assert!(count >= 25, "{count}");
     assert!(is_root() || count >= 26, "{count}");
+}
+
+/// --dry-run changes nothing, so it makes no mistake. Names in a list, and unknown ones, are as without it.
+#[test]
+fn a_mistake_is_not_made_with_dry_run() {
+    for arguments in [
+        &["pid", "--break", "no-fork", "--dry-run"][..],
+        &["mnt", "--dry-run", "--break", "chroot", "--format", "json"],
+        &["run", "--break", "suid", "--dry-run"],
+    ] {
+        let output = run(arguments);
+        assert!(output.stdout.is_empty() && output.status.code() == Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).contains("--explain"), "{}", text(&output.stderr));
+    }
+    assert_eq!(run(&["pid", "--break", "--dry-run"]).status.code(), Some(0));
+    assert!(words(&["pid", "--break", "nofork", "--dry-run"]).contains("did you mean no-fork?"));
+}
+
+/// A line that prints the plan repeats what was typed, also where the spec is standard input.
+#[test]
+fn advice_to_print_the_plan_repeats_the_line() {
+    let spec = "rootfs: host\npid:\nrlimits: { nofile: 18446744073709551614 }\ncommand: ['true']\n";
+    let output = feed(&mut sandbox(&["run", "-q", "-"]), spec);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(125), "{error}");
+    if error.contains("--dry-run") {
+        let binary = support::binary();
+        let name = binary.to_str().unwrap();
+        let lines = advised(&error);
+        assert!(lines.contains(&format!("{name} run -q - --dry-run")), "{lines:?}");
+    }
+}
+
+/// A shell that may open few files is told a higher number, not a lower one.
+#[test]
+fn the_advised_limit_on_open_files_is_higher_than_the_present_one() {
+    for (limit, advice) in [("60", "ulimit -n 1024"), ("1100", "ulimit -n \"$(ulimit -Hn)\"")] {
+        let script = format!(
+            "ulimit -Sn {limit}; exec {} net -q -p 127.0.0.1:30000-31999:30000-31999 -- true",
+            binary().display()
+        );
+        let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+        let error = text(&output.stderr);
+        // Another program may have a port of the range.
+        assert!(error.contains(advice) || error.contains("EADDRINUSE"), "{limit}: {error}");
+    }
 }
 
 /// An advice to become root repeats what was typed. The name of a user's container is none for root, so it is a PID there.

@@ -198,6 +198,9 @@ fn a_path_that_leads_to_no_program_is_named() {
         (at("nothing"), "There is no file", 127),
         (long, "ENAMETOOLONG", 127),
         ("no-such-name".into(), "No directory in PATH", 127),
+        ("/bin/true/".into(), "/bin/true is a file, not a directory", 127),
+        ("ls -l".into(), "in a spec as [ls, -l]", 127),
+        ("/bin/ls -l /".into(), "in a spec as [/bin/ls, -l, /]", 127),
         (String::new(), "The name of the command is empty", 127),
     ];
     for (path, said, status) in expected {

@@ -99,6 +99,92 @@ fn a_value_without_its_key_gets_the_form_that_works() {
     assert!(words.contains("leave out the key pid"), "{words}");
 }
 
+/// One value where a list is expected, a list where keys are expected, a short form of Docker: what to write is shown.
+#[test]
+fn a_list_or_map_in_the_form_of_another_tool_gets_ours() {
+    let all = [
+        ("command: sleep 10", "command: [sleep, \"10\"]"),
+        ("command: echo a | cat", "command: [sh, -c, \"echo a | cat\"]"),
+        ("command: [true]\noptional: memory, pids", "command: [true]\noptional: [memory, pids]"),
+        ("env: [AB=1, CD=x y]", "env: { AB: \"1\", CD: \"x y\" }"),
+        ("env: AB=1", "env: { AB: \"1\" }"),
+        ("rlimits: [nofile=10]", "rlimits: { nofile: \"10\" }"),
+        ("net:\n  publish: 8080:80", "net:\n  publish: [\"8080:80\"]"),
+        ("net:\n  publish: { 8080: 80 }", "net:\n  publish: [\"8080:80\"]"),
+        ("devices:\n  allow: /dev/fuse rw", "devices:\n  allow: [\"/dev/fuse rw\"]"),
+        ("devices:\n  allow: c 1:3 rw", "devices:\n  allow: [\"c 1:3 rw\"]"),
+        ("capabilities:\n  keep: NET_ADMIN", "capabilities:\n  keep: [NET_ADMIN]"),
+        (
+            "rootfs: host\nmnt:\n  mounts: ['/etc:/srv:ro']",
+            "rootfs: host\nmnt:\n  mounts: [{ type: bind, source: /etc, target: /srv, readonly: true }]",
+        ),
+        (
+            "rootfs: host\nmnt:\n  mounts: /etc:/srv",
+            "rootfs: host\nmnt:\n  mounts: [{ type: bind, source: /etc, target: /srv }]",
+        ),
+        ("time: 10d", "time: { boottime: 10d }"),
+    ];
+    for (given, ours) in all {
+        let (words, status) = check(given);
+        assert_eq!(status, Some(125), "{given}");
+        let value = ours.lines().last().unwrap().split_once(": ").unwrap().1;
+        let value = value.trim_start_matches('[').trim_end_matches(']');
+        assert!(words.contains(value) && words.contains("write "), "{given}: {words}");
+        assert_eq!(check(ours).1, Some(0), "{ours}: {}", check(ours).0);
+    }
+    for given in ["pid: host", "ipc: host", "uts: host", "pid: false"] {
+        let key = given.split(':').next().unwrap();
+        assert!(check(given).0.contains(&format!("leave out the key {key}")), "{given}");
+    }
+}
+
+/// Names of other tools below the top, and other capital letters.
+#[test]
+fn a_name_of_another_tool_gets_ours() {
+    for (given, near) in [
+        ("PID:", "pid"),
+        ("net: { ports: ['80'] }", "publish"),
+        ("memory: { max: 64m }", "limit"),
+        ("pids: { limit: 3 }", "max"),
+        ("mnt: { mounts: [{ type: bind, src: /etc, target: /mnt }] }", "source"),
+        ("mnt: { mounts: [{ type: bind, source: /etc, dst: /mnt }] }", "target"),
+        ("mnt: { mounts: [{ type: bind, source: /etc, target: /mnt, ro: true }] }", "readonly"),
+        ("user: { uid_map: auto }", "map"),
+        ("capabilities: { add: [NET_ADMIN] }", "keep"),
+        ("seccomp: unconfined", "none"),
+        ("rlimits: { NOFILE: 3 }", "nofile"),
+        ("rlimits: { RLIMIT_NPROC: 3 }", "nproc"),
+    ] {
+        let (words, status) = check(given);
+        assert_eq!(status, Some(125), "{given}");
+        assert!(words.contains(&format!("did you mean {near}?")), "{given}: {words}");
+    }
+    // A name that is only spelled alike does not contradict the advice.
+    assert!(!check("services: {}").0.contains("did you mean"));
+    assert!(check("net: { mode: }").0.contains("found nothing"));
+}
+
+/// Values that no machine, or not this one, can have. What only the caller may not do is no mistake of the spec.
+#[test]
+fn values_that_contradict_each_other_are_named_by_check_too() {
+    for (given, said) in [
+        ("memory: { limit: 64m, reservation: 1g }", "The reservation, 1GiB, is larger than the limit"),
+        ("cpu: { cpuset: 4000-4001 }", "no such CPU"),
+        ("blkio: { read_bps: { /dev/no-such-disk: 1m } }", "/dev/no-such-disk"),
+        ("net: { publish: ['8080:80', '8080:81'] }", "need the same port"),
+        ("net: { publish: ['8080-8081:80', '8080:81', '8081:82'] }", "need each port of 8080-8081"),
+        ("mnt: { mounts: [{ type: tmpfs, target: '' }] }", "a path must not be empty"),
+    ] {
+        let (words, status) = check(given);
+        assert!(status == Some(125) && words.contains(said), "{given}: {words}");
+    }
+    for good in ["net: { publish: ['80:80'] }", "memory: { limit: 64m, reservation: 1g }\noptional: [memory]"]
+    {
+        let output = feed(&mut sandbox(&["spec", "check", "-"]), good);
+        assert_eq!(text(&output.stdout), "standard input: good\n", "{good}");
+    }
+}
+
 #[test]
 fn the_known_keys_are_listed_once() {
     let (words, _) = check("foooo: 1\nbaaar: 2\nquuux: 3\npid: { zzzzzz: 1, yyyyyy: 2 }\n");
@@ -169,6 +255,7 @@ fn a_typing_error_gets_the_name_that_was_meant() {
         (["pid", "--demo", "numbrs"], "did you mean numbers?"),
         (["pid", "--break", "nofork"], "did you mean no-fork?"),
         (["uts", "--demo", "nope"], "choose one of its cards:"),
+        (["memory", "--demo", "kil"], "did you mean kill?"),
         (["seccomp", "--break", "x"], ""),
     ] {
         let output = run(&arguments);

@@ -10,7 +10,7 @@ mod support;
 use std::fs;
 
 use serde_json::Value;
-use support::{alone, repository, run, stdout, text};
+use support::{alone, feed, repository, run, sandbox, stdout, text};
 
 const FEATURES: [&str; 13] = [
     "pid", "mnt", "net", "uts", "ipc", "user", "cgroup", "time", "memory", "cpu", "blkio", "devices", "pids",
@@ -131,6 +131,18 @@ fn the_view_of_a_command_is_json_beside_its_output() {
                 .unwrap_or_else(|error| panic!("{before:?} {more:?}: {error}: {}", text(&output.stderr)));
             check(&value, &schema(name), &schema(name), name);
         }
+    }
+    // What the container does not have is in the document too.
+    for (more, name) in
+        [(&["--show-proc"][..], "view"), (&["--explain"], "explained"), (&["--without", "uts"], "returned")]
+    {
+        let spec =
+            "uts:\nmemory: { limit: 64m }\npids: { max: 9 }\noptional: [memory, pids]\ncommand: [\"true\"]\n";
+        let mut command = sandbox(&[&["run", "--format", "json"], more, &["-"]].concat());
+        let error = feed(&mut command, spec).stderr;
+        let value: Value =
+            serde_json::from_slice(&error).unwrap_or_else(|_| panic!("{more:?}: {}", text(&error)));
+        check(&value, &schema(name), &schema(name), name);
     }
     checked(&["run", spec, "--dry-run"], "plan");
     for arguments in [&["run", spec][..], &["uts", "--", "true"], &["enter", "1", "--", "true"]] {

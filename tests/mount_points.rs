@@ -39,7 +39,7 @@ fn tmpfs(target: &str) -> String {
 fn refused(spec: &str) -> String {
     let output = feed(&mut sandbox(&["run", "-", "-q"]), spec);
     assert_eq!(output.status.code(), Some(125), "{spec}\n{}{}", text(&output.stdout), text(&output.stderr));
-    text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ")
+    text(&output.stderr).replace(" \\\n", " ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn works(spec: &str) -> String {
@@ -48,9 +48,9 @@ fn works(spec: &str) -> String {
     text(&output.stdout)
 }
 
-/// The command in an error: the text between the last two backquotes.
+/// The command in an error, which is on lines of its own.
 fn advice(error: &str) -> &str {
-    error.rsplit('`').nth(1).unwrap()
+    error.rsplit("create it first: ").next().unwrap()
 }
 
 const HOST: &str = "rootfs: host";

@@ -173,6 +173,7 @@ fn bash_parses_its_script_and_completes_by_it() {
     assert!(parsed.status.success() && parsed.stderr.is_empty(), "{}", text(&parsed.stderr));
 
     assert_eq!(offered(&["sandbox", "comp"]), ["compare", "completions"]);
+    assert_eq!(offered(&["sandbox", "__"]), [""; 1]);
     assert_eq!(offered(&["sandbox", "uts", "--domain"]), ["--domainname"]);
     assert_eq!(offered(&["sandbox", "user", "--map-u"]), ["--map-user"]);
     assert_eq!(offered(&["sandbox", "compare", "--format", "j"]), ["json"]);

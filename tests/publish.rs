@@ -63,6 +63,11 @@ fn a_port_that_cannot_be_had_is_said_first() {
             let (status, error) = refusal(&["-p", port]);
             assert!(status == Some(125) && error.contains("ip_unprivileged_port_start"), "{port}: {error}");
             assert!(error.contains("8081"), "{port}: {error}");
+            // A line that can be pasted.
+            assert!(
+                error.contains("\n           sudo sysctl net.ipv4.ip_unprivileged_port_start=81\n"),
+                "{error}"
+            );
         }
     }
 }
@@ -87,8 +92,21 @@ fn two_publications_of_one_port_are_refused_and_similar_ones_are_not() {
         assert!(error.contains(&format!("{one} and {other} need the same port")), "{error}");
         assert!(!error.contains("Another program"), "{error}");
     }
+    // A range gets its first free port. None may be left for it.
+    for crowded in [
+        &["18080-18081:80", "18080:81", "18081:82"][..],
+        &["18080-18081:80", "127.0.0.1:18080-18081:81-82"],
+        &["18080-18081:80", "18080-18081:81", "18080-18081:82"],
+        &["[::]:18080-18081:53/udp", "[::1]:18080-18081:53-54/udp"],
+    ] {
+        let flags: Vec<&str> = crowded.iter().flat_map(|port| ["-p", port]).collect();
+        let (status, error) = refusal(&flags);
+        assert_eq!(status, Some(125), "{crowded:?}: {error}");
+        assert!(error.contains("need each port of 18080-18081"), "{crowded:?}: {error}");
+    }
     for both in [
         ["18080:80", "18080:80/udp"],
+        ["18080-18081:80", "18080-18081:81/udp"],
         ["18080:80", "[::]:18080:80"],
         ["127.0.0.1:18080:80", "127.0.0.2:18080:80"],
         ["18080-18085:80", "18080:80"],

@@ -105,8 +105,9 @@ impl Advice {
             let names: Vec<&str> = self.optional.iter().map(|feature| feature.name()).collect();
             todo.push(command(&text("limits.optional.todo"), &format!("optional: [{}]", names.join(", "))));
         }
-        let dry = self.typed.with_flag("--dry-run");
-        todo.push(command(&text("limits.dry.todo"), &dry));
+        if let Some(dry) = self.typed.dry_run(super::feature_of(controller).name()) {
+            todo.push(command(&text("limits.dry.todo"), &dry));
+        }
         Error { todo, ..Error::failed(text("limits.cannot")).why(why) }
     }
 

@@ -4,7 +4,6 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::pages::built;
 use crate::config::spec::{schema, shipped};
 use crate::error::Result;
 use crate::exec::sweep;
@@ -24,7 +23,7 @@ pub(super) struct CompletionsArgs {
 /// Prints a completion script.
 pub(super) fn completions(args: &CompletionsArgs) -> Result<u8> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut with_values(built()), "sandbox", &mut script);
+    clap_complete::generate(args.shell, &mut with_values(visible()), "sandbox", &mut script);
     let script = String::from_utf8_lossy(&script).into_owned();
     render::out(&match args.shell {
         Shell::Bash => script.replace("_sandbox() {", "_sandbox_words() {") + BASH,
@@ -42,6 +41,19 @@ pub(super) fn names() -> Result<u8> {
     names.dedup();
     render::out(&names.iter().map(|name| format!("{name}\n")).collect::<String>());
     Ok(0)
+}
+
+/// The definition, complete, without what is hidden: clap's scripts would offer it.
+fn visible() -> Command {
+    let whole = super::definition();
+    let subcommands = whole.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()).cloned();
+    let mut visible = Command::new("sandbox")
+        .disable_help_subcommand(true)
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(whole.get_arguments().cloned())
+        .subcommands(subcommands);
+    visible.build();
+    visible
 }
 
 /// The definition, with the values that a flag accepts. The parser itself does not have them: it would list them in the
@@ -68,7 +80,7 @@ fn with_values(mut command: Command) -> Command {
     let purposes = shipped::ALL.iter().map(|spec| spec.purpose).chain(["list"]).collect();
     let outputs = schema::OUTPUTS.iter().map(|(name, _)| *name).collect();
     let pages = command.get_subcommands().map(|subcommand| forever(subcommand.get_name()));
-    let pages = pages.filter(|name| !name.starts_with('_')).collect();
+    let pages = pages.collect();
     command
         .mut_subcommand("run", |run| {
             with(with(run, "mistake", mistakes_of(Purpose::Container)), "without", keys)

@@ -27,6 +27,7 @@ use crate::teach::demo::plot::Plot;
 use crate::teach::demo::{self, Canvas, Card, Outcome, Stage};
 use crate::teach::mistakes;
 use crate::text::{printed, text, text_with};
+use crate::value::shell::quote;
 
 /// The flags of a feature, the common flags, and the command.
 #[derive(Debug, Args)]
@@ -120,6 +121,7 @@ pub(super) fn run<F: Args>(
         }
         return Ok(0);
     }
+    demo::check(feature, common.demo.as_deref())?;
     let ending = prepare::ending(&spec, &machine, feature.into(), &command::callers_path())?;
     let ending = ending.unwrap_or(Ending::Demonstration);
     let view = output.show_proc;
@@ -234,6 +236,12 @@ pub(super) fn make_mistake(
             render::out(&format!("{name:<width$}{mistake}\n"));
         }
         return Ok(0);
+    }
+    if output.dry_run && mistakes::list(purpose).iter().any(|(known, _)| *known == name) {
+        let line = format!("sandbox {purpose} --break {} --explain", quote(name));
+        return Err(Error::usage(text("common.break.dry"))
+            .why(text("common.break.dry.why"))
+            .todo(format!("{}\n   {line}", text("common.break.dry.todo"))));
     }
     let mut narrator = Narrator::new(output, spec);
     // The evidence of a mistake contains its measurements, so they are not drawn.

@@ -9,7 +9,7 @@ use clap::Args;
 use super::feature::make_mistake;
 use super::output::{self, OutputArgs};
 use super::prepare;
-use super::watch::Narrator;
+use super::watch::{LeftOut, Narrator};
 use super::without;
 use crate::config::compose::{self, Machine};
 use crate::config::spec::{Spec, yaml};
@@ -78,7 +78,12 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     }
     let (mut plan, left) = prepare::plan(spec.clone(), prepare::container_ending, output.show_proc)?;
     source.locate(&mut plan.problems);
-    for (feature, why) in left {
+    // Standard error must stay one document if it is JSON.
+    let (left, told) = match output.is_json() && !output.dry_run {
+        true => (left, Vec::new()),
+        false => (Vec::new(), left),
+    };
+    for (feature, why) in told {
         let message = text_with("run.left", &[("feature", feature.name()), ("why", &why)]);
         let lines = wrap(&format!("sandbox: {message}"), paint::width() - 9);
         render::err(&(lines.join("\n         ") + "\n"));
@@ -96,7 +101,9 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     if !args.without.is_empty() && !output.is_quiet() {
         without::print(&whole, &spec, &args.without, output);
     }
-    output::run_command(&plan, output, &mut Narrator::new(output, &spec))
+    let mut narrator = Narrator::new(output, &spec);
+    narrator.left = left.into_iter().map(|(feature, why)| LeftOut { feature, why }).collect();
+    output::run_command(&plan, output, &mut narrator)
 }
 
 /// The error of `--without` with a key that the spec does not have.

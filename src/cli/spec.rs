@@ -165,9 +165,13 @@ fn unread(file: &Path, name: &str, error: &io::Error) -> Error {
     failed.paste(format!("sandbox spec init --for {purpose} > {file}; sandbox run {file}"))
 }
 
-/// What prevents that this machine runs a spec: a missing root filesystem, source of a bind mount, or command.
+/// What prevents that this machine runs a spec: a missing root filesystem, source of a bind mount, disk or command, and
+/// values that contradict each other. What the caller may do does not count: a user checks what root runs.
 fn obstacles(spec: &Spec, source: &SpecText) -> Vec<Error> {
-    let machine = compose::gather(spec);
+    let mut machine = compose::gather(spec);
+    if let Some(ports) = &mut machine.network.ports {
+        ports.first = 0;
+    }
     let ending = match spec.command.is_empty() {
         true => Ok(Ending::Demonstration),
         false => prepare::container_ending(spec, &machine),
@@ -176,15 +180,22 @@ fn obstacles(spec: &Spec, source: &SpecText) -> Vec<Error> {
     let ending = ending.unwrap_or(Ending::Demonstration);
     let mut plan = compose::plan(spec, &machine, Purpose::Container, ending, false);
     source.locate(&mut plan.problems);
-    let of_paths = plan.problems.into_iter().filter(|problem| problem.purpose == Purpose::from(Feature::Mnt));
-    of_paths.map(|problem| problem.error).chain(missing).collect()
+    let of_values = |key: &str| key.starts_with("net.") && key != "net.mode";
+    let counts = |problem: &Problem| match (problem.purpose.feature(), &problem.key) {
+        (Some(feature), _) if spec.optional.contains(&feature) => false,
+        (Some(Feature::Mnt), _) => true,
+        (Some(feature), Some(key)) => feature.is_controller() || of_values(key),
+        _ => false,
+    };
+    let problems = plan.problems.into_iter().filter(counts).map(|problem| problem.error);
+    problems.chain(missing).collect()
 }
 
 /// Checks all files, even if one has mistakes.
 fn check(color: Color, files: &[PathBuf], output: &FormatArgs) -> u8 {
     let (mut status, mut checked) = (0, Vec::new());
     for file in files {
-        let name = printed(file);
+        let name = if file == Path::new("-") { STANDARD_INPUT.to_owned() } else { printed(file) };
         let errors = match prepare::read(file) {
             Ok((spec, source)) => {
                 let named = |error: Error| Error { what: format!("{name}: {}", error.what), ..error };

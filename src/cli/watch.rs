@@ -11,7 +11,7 @@ use crate::config::spec::Spec;
 use crate::error::{Error, Result};
 use crate::exec::signals::Signals;
 use crate::exec::{Ended, Watch};
-use crate::feature::Purpose;
+use crate::feature::{Feature, Purpose};
 use crate::plan::call::publish::{Protocol, PublishedPort};
 use crate::plan::gate::Unreached;
 use crate::plan::slots::Slots;
@@ -31,6 +31,8 @@ pub(super) struct Narrator {
     steps: Vec<DoneStep>,
     /// The view, for JSON with the steps.
     view: Option<serde_json::Value>,
+    /// The optional features that the container does not have, for JSON.
+    pub(super) left: Vec<LeftOut>,
     announces: bool,
     /// Whether the view was printed, and the announcement with it.
     has_shown_view: bool,
@@ -40,6 +42,24 @@ pub(super) struct Narrator {
     print: fn(&str),
     /// Where `print` prints to.
     stream: Stream,
+}
+
+/// An optional feature that the container does not have.
+#[derive(Debug, Serialize)]
+pub(super) struct LeftOut {
+    /// The feature.
+    pub(super) feature: Feature,
+    /// Why it is not possible.
+    pub(super) why: String,
+}
+
+/// A view as JSON, with what the container does not have.
+#[derive(Debug, Serialize)]
+struct WholeView<'a> {
+    #[serde(flatten)]
+    view: &'a View,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    left: &'a [LeftOut],
 }
 
 /// A step that has been made, for `--explain --format json`.
@@ -68,6 +88,7 @@ impl Narrator {
             json: output.is_json(),
             steps: Vec::new(),
             view: None,
+            left: Vec::new(),
             limit: spec.memory.as_ref().and_then(|memory| memory.limit),
             announces: has_command && !output.is_quiet() && !output.narrates() && !output.is_json(),
             has_shown_view: false,
@@ -88,8 +109,11 @@ impl Narrator {
         }
         let result = serde_json::to_value(result).unwrap_or_default();
         let steps = serde_json::to_value(&self.steps).unwrap_or_default();
-        let document =
+        let mut document =
             serde_json::Map::from_iter([("explained".to_owned(), steps), (name.to_owned(), result)]);
+        if !self.left.is_empty() {
+            document.insert("left".to_owned(), serde_json::to_value(&self.left).unwrap_or_default());
+        }
         render::print_json(self.stream, &document);
     }
 }
@@ -139,7 +163,9 @@ impl Watch for Narrator {
         self.has_shown_view = !self.json;
         match (self.json, self.narrates) {
             (false, _) => (self.print)(&view_text::text_of(&view, plan)),
-            (true, false) => render::print_json(self.stream, &view),
+            (true, false) => {
+                render::print_json(self.stream, &WholeView { view: &view, left: &self.left });
+            }
             (true, true) => self.view = serde_json::to_value(&view).ok(),
         }
     }

@@ -14,6 +14,7 @@ use crate::plan::call::detached::DetachedMountCall;
 use crate::plan::call::mount::MountCall;
 use crate::text::{text, text_with};
 use crate::value::shell::quote;
+use crate::value::typed::TypedCommand;
 
 /// The path in the AppArmor profile. A profile names a program by its path, so only root may be able to write to it.
 pub(crate) const INSTALLED: &str = "/usr/local/bin/sandbox";
@@ -51,7 +52,7 @@ pub(super) fn explain(error: Error, reason: Reason, facts: &Facts, failed: &Fail
         Reason::OpenFiles => remedy
             .cause("open-files", text("doctor.openfiles.why"))
             .seen("getrlimit(RLIMIT_NOFILE)", facts.open_files.to_string())
-            .todo(text("doctor.openfiles.todo") + "\n   ulimit -n 1024"),
+            .todo(text("doctor.openfiles.todo") + more_files(facts.open_files)),
         Reason::FileTable => remedy
             .cause("file-table", text("doctor.filetable.why"))
             .todo(text("doctor.filetable.todo") + "\n   cat /proc/sys/fs/file-nr"),
@@ -271,7 +272,7 @@ impl Remedy<'_> {
         }
         let program = if is_installed(&self.facts.program) { "sandbox" } else { &self.facts.program };
         let generic = || format!("sudo {} {}", quote(program), self.failed.purpose);
-        let line = self.facts.root_command.clone().unwrap_or_else(generic);
+        let line = self.facts.typed.as_ref().map_or_else(generic, TypedCommand::as_root);
         self.todo(format!("{}\n   {line}", text("doctor.todo.root")))
     }
 
@@ -301,9 +302,18 @@ impl Remedy<'_> {
     }
 
     fn plan_only(self) -> Self {
-        let line = format!("\n   sandbox {} --dry-run", self.failed.purpose);
-        self.todo(text("doctor.todo.plan") + &line)
+        let purpose = self.failed.purpose.name();
+        let generic = || Some(format!("sandbox {purpose} --dry-run"));
+        match self.facts.typed.as_ref().map_or_else(generic, |typed| typed.dry_run(purpose)) {
+            Some(line) => self.todo(format!("{}\n   {line}", text("doctor.todo.plan"))),
+            None => self,
+        }
     }
+}
+
+/// The line that raises the limit on open files: to what is usual, or as far as the shell may.
+fn more_files(open_files: u64) -> &'static str {
+    if open_files < 1024 { "\n   ulimit -n 1024" } else { "\n   ulimit -n \"$(ulimit -Hn)\"" }
 }
 
 fn capabilities(facts: &Facts) -> String {

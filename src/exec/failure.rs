@@ -33,8 +33,7 @@ pub(super) fn explain(plan: &Plan, index: usize, errno: Errno, made: Option<Pid>
     };
     let error = Error::new(kind, what).call(&step.call, errno);
     let failed = Failed { purpose: plan.purpose, call: &step.call, errno, own: &plan.namespaces };
-    let facts =
-        Facts { root_command: Some(TypedCommand::of_this_process().as_root()), ..Facts::read_with(made) };
+    let facts = Facts { typed: Some(TypedCommand::of_this_process()), ..Facts::read_with(made) };
     let mut error = diagnose::explain(error, &facts, &failed);
     match error.cause {
         Some(_) => error.todo.push(text("common.todo.doctor")),

@@ -58,7 +58,16 @@ pub fn resolve(name: &OsStr, tree: &Resolver, path: &OsStr) -> Result<PathBuf> {
     let error = match obstacle {
         Some(Hindrance { why, todo, .. }) => Error { todo: todo.into_iter().collect(), ..error.why(why) },
         None if name.is_empty() => error.why(text("exec.noname")),
+        // `/bin/true/`: only a directory has a slash at the end.
+        None if has_slash => {
+            let file = shown.trim_end_matches('/');
+            error.why(text_with("exec.component", &[("path", shown), ("file", file)]))
+        }
         None => error.why(text_with("exec.nopath", &[("path", &printed(path))])),
+    };
+    let error = match several_words(name, tree, path) {
+        Some(words) => error.todo(text_with("exec.words", &[("words", &words)])),
+        None => error,
     };
     Err(match elsewhere(name, tree, path) {
         Some(host) if error.kind == ExitKind::NotFound => {
@@ -66,6 +75,13 @@ pub fn resolve(name: &OsStr, tree: &Resolver, path: &OsStr) -> Result<PathBuf> {
         }
         _ => error,
     })
+}
+
+/// The words of a command and its arguments that were given as one word: `ls -l`. Its first word is a program.
+fn several_words(name: &OsStr, tree: &Resolver, path: &OsStr) -> Option<String> {
+    let words: Vec<&str> = name.to_str()?.split_ascii_whitespace().collect();
+    let is_program = words.len() > 1 && resolve(words.first()?.as_ref(), tree, path).is_ok();
+    is_program.then(|| format!("[{}]", words.join(", ")))
 }
 
 /// The program of this name that the caller has, in another root directory or another PATH than the command's.

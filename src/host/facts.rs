@@ -15,6 +15,7 @@ use super::Subordinate;
 use crate::feature::Feature;
 use crate::observe::{Unread, file, mountinfo, proc};
 use crate::text::printed;
+use crate::value::typed::TypedCommand;
 
 /// The facts. They can be recorded on one machine (`sandbox doctor --format json`) and evaluated on another.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,9 +23,9 @@ use crate::text::printed;
 pub struct Facts {
     /// The path of this program, which an AppArmor profile has to name.
     pub program: String,
-    /// The command line by which root does what failed. It is not recorded.
+    /// The command line that failed, for advice. It is not recorded.
     #[serde(skip)]
-    pub root_command: Option<String>,
+    pub typed: Option<TypedCommand>,
     /// The kernel's release, from uname(2), which works without /proc: `6.8.0-45-generic`.
     pub release: String,
     /// The effective user ID.
@@ -87,7 +88,7 @@ impl Facts {
         let table = mountinfo::read("/proc/self").unwrap_or_default();
         Facts {
             program: program(),
-            root_command: None,
+            typed: None,
             release: nix::sys::utsname::uname().map(|names| printed(names.release())).unwrap_or_default(),
             uid,
             gid: nix::unistd::getegid().as_raw(),

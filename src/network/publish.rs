@@ -24,7 +24,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use caps::{CapSet, Capability};
 
-use super::ports::Port;
+use super::ports::{Port, PortRange};
 use super::{NetworkRequest, refuse};
 use crate::feature::Feature;
 use crate::observe::{file, net};
@@ -77,6 +77,7 @@ pub(super) fn plan(
     draft: &mut Draft,
 ) {
     check(wanted.publish, facts, draft);
+    check_ranges(wanted.publish, draft);
     plan_sockets(wanted.publish, draft);
     let mut to: Vec<Option<IpAddr>> = inside.map(|address| Some(address.into())).into_iter().collect();
     if wanted.bridge {
@@ -115,8 +116,30 @@ fn check(ports: &[Port], facts: &PortFacts, draft: &mut Draft) {
                 ("first", &facts.first.to_string()),
                 ("higher", &higher.to_string()),
             ];
-            let todo = ["net.privileged.todo", "net.privileged.root"].map(|key| text_with(key, &values));
+            let sysctl = format!("sudo sysctl net.ipv4.ip_unprivileged_port_start={}", host.first);
+            let root = format!("{}\n   {sysctl}", text("net.privileged.root"));
+            let todo = [text_with("net.privileged.todo", &values), root];
             refuse(draft, "publish", &what(), text_with("net.privileged.why", &values), todo.into());
+        }
+    }
+}
+
+/// Refuses a range of the host's ports if other publications need each of them: all that are fixed, and the earlier
+/// ranges, of which each gets its first free port.
+fn check_ranges(ports: &[Port], draft: &mut Draft) {
+    let mut taken: Vec<Port> = ports.iter().filter(|port| !port.is_chosen()).copied().collect();
+    for port in ports.iter().filter(|port| port.is_chosen()) {
+        let Some(range) = port.host else { continue };
+        let one = |number| PortRange { first: number, last: number };
+        let is_free = |own: &Port| !taken.iter().any(|other| other.collides_with(own));
+        let candidates = (range.first..=range.last).map(|number| Port { host: Some(one(number)), ..*port });
+        match candidates.into_iter().find(is_free) {
+            Some(first) => taken.push(first),
+            None => {
+                let what = text_with("net.publish.cannot", &[("port", &port.to_string())]);
+                let why = text_with("net.crowded.why", &[("range", &range.to_string())]);
+                refuse(draft, "publish", &what, why, vec![text("net.crowded.todo")]);
+            }
         }
     }
 }

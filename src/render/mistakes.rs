@@ -17,8 +17,10 @@ fn one(mistake: &Mistake, width: usize) -> String {
     let mut out = String::new();
     // Editors find the position only at the start of a line: `file:line:column:`.
     let lines = wrap(&format!("{file}:{line}:{column}: {what}"), width);
-    for (index, text) in lines.iter().enumerate() {
-        let _ = writeln!(out, "{}{text}", if index == 0 { "" } else { "    " });
+    let (first, rest) = lines.split_first().map_or(("", &[][..]), |(first, rest)| (&**first, rest));
+    let _ = writeln!(out, "{first}");
+    for text in wrap(&rest.join(" "), width.saturating_sub(4)) {
+        let _ = writeln!(out, "    {text}");
     }
     let near =
         mistake.near.as_ref().map(|near| text_with("spec.near", &[("word", near)])).unwrap_or_default();

@@ -8,7 +8,7 @@ use colored::{ColoredString, Colorize};
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Color {
-    /// On a terminal, unless NO_COLOR is set, CLICOLOR is 0, or TERM is dumb.
+    /// On a terminal, unless NO_COLOR is set, CLICOLOR is 0, or TERM is dumb or not set.
     #[default]
     Auto,
     /// Always.
@@ -42,7 +42,7 @@ pub fn decide(color: Color, stream: Stream) {
 
 /// Whether the terminal has neither colour nor a cursor that can be moved.
 pub fn is_dumb() -> bool {
-    std::env::var_os("TERM").is_some_and(|term| term == "dumb" || term.is_empty())
+    std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty())
 }
 
 fn is_terminal(stream: Stream) -> bool {

@@ -180,7 +180,7 @@ fn obstacle(root: &RootDraft<'_>, is_directory: bool, place: &Resolved) -> Optio
         let directory = on_host.parent().unwrap_or(on_host);
         format!("mkdir -p {} && touch {}", quote(directory), quote(on_host))
     };
-    Some((why, text_with("rootfs.target.create", &[("create", &create)])))
+    Some((why, format!("{}\n   {create}", text("rootfs.target.create"))))
 }
 
 /// Whether a mount would cover files of the kernel. Programs, also `sandbox` itself, write to them and rely on them.

@@ -96,7 +96,8 @@ impl FromStr for Limit {
 
     fn from_str(limit: &str) -> Result<Self, String> {
         let number = |part: &str| match part {
-            UNLIMITED => Ok(libc::RLIM_INFINITY),
+            // Docker writes -1.
+            UNLIMITED | "-1" => Ok(libc::RLIM_INFINITY),
             digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
                 digits.parse().map_err(|_| text("rlimits.form"))
             }
@@ -146,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_limit_is_one_number_two_numbers_or_unlimited() {
-        let limits = "nofile: 1024\nnproc: 64:128\ncore: 0\nstack: unlimited\nmemlock: '0:unlimited'\n";
+        let limits = "nofile: 1024\nnproc: 64:128\ncore: 0\nstack: unlimited\nmemlock: '0:-1'\n";
         let Rlimits(read) = read(limits).unwrap();
         let of = |resource| (read[&resource].soft, read[&resource].hard);
         assert_eq!(of(Resource::Nofile), (1024, 1024));
@@ -159,7 +160,7 @@ mod tests {
     #[test]
     fn a_wrong_limit_is_refused() {
         for wrong in
-            ["''", "'1:'", "':1'", "1k", "'1:2:3'", "-1", "1.5", "'+1'", "'64 '", "18446744073709551616"]
+            ["''", "'1:'", "':1'", "1k", "'1:2:3'", "-2", "1.5", "'+1'", "'64 '", "18446744073709551616"]
         {
             assert!(read(&format!("nofile: {wrong}")).is_err(), "{wrong}");
         }

@@ -39,7 +39,7 @@ pub enum ExtraMount {
 
 /// The fields as they are read. serde's own representation of a tagged enum would lose the place of a wrong value.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename = "Mount", deny_unknown_fields)]
 struct Fields {
     #[serde(rename = "type")]
     kind: MountType,
@@ -63,6 +63,11 @@ impl<'de> Deserialize<'de> for ExtraMount {
                 if path.as_os_str().as_encoded_bytes().starts_with(b"~") =>
             {
                 Err(D::Error::custom(text("spec.tilde")))
+            }
+            Fields { source: Some(path), .. } | Fields { target: path, .. }
+                if path.as_os_str().is_empty() =>
+            {
+                Err(D::Error::custom(text("spec.nopath")))
             }
             Fields { kind: MountType::Bind, size: Some(_), .. } => {
                 Err(D::Error::unknown_field("size", &["source", "target", "readonly"]))

@@ -1,9 +1,11 @@
 //! The known name that was probably meant by an unknown one.
 
 /// The nearest of the known names, if one is near. At most two characters may be missing, added, wrong or swapped with
-/// the next one, and at least one must be right.
+/// the next one, and at least one must be right. Capital letters are the same.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let distances = known.into_iter().map(|known| (strsim::osa_distance(name, known), known));
+    let small = name.to_lowercase();
+    let distance = |known: &str| strsim::osa_distance(&small, &known.to_lowercase());
+    let distances = known.into_iter().map(|known| (distance(known), known));
     let (distance, near) = distances.min()?;
     (distance <= 2 && distance < near.len().min(name.len())).then_some(near)
 }
@@ -17,6 +19,8 @@ mod tests {
         assert_eq!(nearest("memroy", ["memory", "env"]), Some("memory"));
         // Two swapped characters are one difference.
         assert_eq!(nearest("pdi", ["pids", "pid"]), Some("pid"));
+        assert_eq!(nearest("PID", ["pids", "pid"]), Some("pid"));
+        assert_eq!(nearest("net_admin", ["NET_ADMIN"]), Some("NET_ADMIN"));
     }
 
     #[test]

@@ -66,6 +66,18 @@ impl TypedCommand {
         line_of(&words)
     }
 
+    /// The command line that prints the plan. Where the typed one has no plan, as `doctor` and `--break` do not, it is
+    /// that of `purpose`: a feature, or `run`, which needs a spec.
+    pub fn dry_run(&self, purpose: &str) -> Option<String> {
+        let flags = self.words.iter().take_while(|word| **word != OsStr::new("--"));
+        let is_mistake = flags.into_iter().any(|word| word.to_string_lossy().starts_with("--break"));
+        let without_plan = ["compare", "doctor", "gc", "spec", "verify"];
+        if is_mistake || without_plan.contains(&&*self.subcommand()) {
+            return (purpose != "run").then(|| format!("sandbox {purpose} --dry-run"));
+        }
+        Some(self.with_flag("--dry-run"))
+    }
+
     /// The command line with another flag of `sandbox`, before the `--` of COMMAND.
     pub fn with_flag(&self, flag: &str) -> String {
         let mut words = self.words.clone();
@@ -106,5 +118,19 @@ mod tests {
         assert_eq!(typed.line(), "sandbox --color never --stable enter 4711 -- web");
         let typed = TypedCommand::of(&["sandbox", "run", "--dry-run", "b.yaml"]);
         assert_eq!(typed.with_flag("--dry-run"), "sandbox run --dry-run b.yaml");
+    }
+
+    #[test]
+    fn a_line_without_a_plan_is_not_repeated() {
+        for (words, purpose, line) in [
+            (&["sandbox", "doctor"][..], "cpu", Some("sandbox cpu --dry-run")),
+            (&["sandbox", "verify", "1", "-"], "run", None),
+            (&["sandbox", "pid", "--break", "no-fork"], "pid", Some("sandbox pid --dry-run")),
+            (&["sandbox", "run", "--break=suid"], "run", None),
+            (&["sandbox", "run", "-q", "-"], "run", Some("sandbox run -q - --dry-run")),
+            (&["sandbox", "net", "--", "--break"], "net", Some("sandbox net --dry-run -- --break")),
+        ] {
+            assert_eq!(TypedCommand::of(words).dry_run(purpose).as_deref(), line, "{words:?}");
+        }
     }
 }

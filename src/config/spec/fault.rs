@@ -42,7 +42,8 @@ impl Fault {
     /// A name that is none of the known ones.
     pub(super) fn unknown([key, key_of_all]: [&str; 2], name: &str, known: &[&str]) -> Fault {
         let all = known.join(", ");
-        let near = nearest(name, known.iter().copied()).map(str::to_owned);
+        let near = instead::synonym(name, known).or_else(|| nearest(name, known.iter().copied()));
+        let near = near.map(str::to_owned);
         let short = text_with(key, &[("word", name)]);
         let what = match &near {
             Some(_) => short.clone(),
@@ -86,8 +87,9 @@ impl de::Error for Fault {
             && let Some(instead) = instead::of_key(field)
         {
             let what = format!("{}: {instead}", text_with("spec.key.unknown", &[("word", field)]));
-            let near = nearest(field, expected.iter().copied()).map(str::to_owned);
-            return Fault { key: Some(field.into()), near, ..Fault::new(what) };
+            // A name that is only spelled alike would contradict the form.
+            let near = nearest(field, expected.iter().copied()).filter(|near| instead.contains(near));
+            return Fault { key: Some(field.into()), near: near.map(str::to_owned), ..Fault::new(what) };
         }
         if expected.is_empty() {
             return Fault {

@@ -1,5 +1,6 @@
 //! Keys that a spec does not have, but that people know from Compose files or expect: each with the form that works.
 
+use super::tree::{Node, NodeKind};
 use crate::text::{text, text_with};
 
 /// Unknown keys at the top of a spec, and what to write instead. Several names of one thing are separated by blanks.
@@ -38,6 +39,97 @@ const FORMS: [(&str, &str); 29] = [
     ("ipc_mode shm", "ipc:"),
 ];
 
+/// Names of keys and values below the top that people know from Compose files, Docker or the kernel, and ours.
+const SYNONYMS: [(&str, &str); 14] = [
+    ("ports port expose", "publish"),
+    ("max mem memory mem_limit memory_limit", "limit"),
+    ("memswap memswap_limit memory_swap", "swap"),
+    ("limit pids_limit", "max"),
+    ("cpu quota cpu_quota", "cpus"),
+    ("cpuset_cpus", "cpuset"),
+    ("src from", "source"),
+    ("dst dest destination path to", "target"),
+    ("ro read_only", "readonly"),
+    ("uid_map gid_map", "map"),
+    ("add", "keep"),
+    ("device_read_bps", "read_bps"),
+    ("device_write_bps", "write_bps"),
+    ("unconfined off", "none"),
+];
+
+/// The known name that means the same as this one. Names of C constants, as RLIMIT_NOFILE, are known too.
+pub(super) fn synonym<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let name = name.to_ascii_lowercase().replace('-', "_");
+    let bare = name.strip_prefix("rlimit_").unwrap_or(&name);
+    let is_same = |ours: &str| {
+        ours == bare
+            || SYNONYMS.iter().any(|(names, of)| *of == ours && names.split(' ').any(|one| one == name))
+    };
+    known.iter().copied().find(|ours| is_same(ours))
+}
+
+/// A bind mount as Docker and Compose write it, `./data:/data:ro`, in our form.
+fn bind(short: &str) -> Option<String> {
+    let (source, target, options) = match short.split(':').collect::<Vec<_>>()[..] {
+        [source, target] => (source, target, ""),
+        [source, target, options] => (source, target, options),
+        _ => return None,
+    };
+    let readonly = if options.split(',').any(|option| option == "ro") { ", readonly: true" } else { "" };
+    Some(format!("{{ type: bind, source: {}, target: {}{readonly} }}", quoted(source), quoted(target)))
+}
+
+/// The list that was meant by one value, or by keys with values: `command: ls -l`.
+pub(super) fn of_list(found: &Node<'_>) -> Option<String> {
+    let items: Vec<String> = match &found.kind {
+        NodeKind::Map(entries) => {
+            let pair =
+                |(key, value): &(Node<'_>, Node<'_>)| Some(format!("{}:{}", key.scalar()?, value.scalar()?));
+            entries.iter().map(pair).collect::<Option<_>>()?
+        }
+        _ => match found.scalar().filter(|_| !found.is_null())? {
+            "ALL" | "all" => return None,
+            short if short.contains(":/") && bind(short).is_some() => {
+                return Some(text_with("spec.instead", &[("form", &format!("[{}]", bind(short)?))]));
+            }
+            // A rule about a device has blanks: `/dev/fuse rw`, `c 10:229 rw`.
+            rule if rule.starts_with("/dev/")
+                || (rule.len() > 2 && "abc".contains(&rule[..1]) && rule.contains(':')) =>
+            {
+                vec![rule.to_owned()]
+            }
+            script if script.contains(['|', '&', ';', '<', '>', '$', '"', '\'', '`', '*', '\n']) => {
+                vec!["sh".into(), "-c".into(), script.to_owned()]
+            }
+            words => words.split([' ', ',']).filter(|word| !word.is_empty()).map(str::to_owned).collect(),
+        },
+    };
+    let items: Vec<String> = items.iter().map(|item| quoted(item)).collect();
+    (!items.is_empty()).then(|| text_with("spec.instead", &[("form", &format!("[{}]", items.join(", ")))]))
+}
+
+/// The keys with values that were meant by `NAME=VALUE`, or by a list of them: `env: [A=b]`.
+pub(super) fn of_map(found: &Node<'_>) -> Option<String> {
+    let pair = |node: &Node<'_>| {
+        let (name, value) = node.scalar()?.split_once('=')?;
+        Some(format!("{}: {}", quoted(name), quoted(value)))
+    };
+    let pairs: Vec<String> = match &found.kind {
+        NodeKind::List(items) => items.iter().map(pair).collect::<Option<_>>()?,
+        _ => vec![pair(found)?],
+    };
+    (!pairs.is_empty())
+        .then(|| text_with("spec.instead", &[("form", &format!("{{ {} }}", pairs.join(", ")))]))
+}
+
+/// A string in YAML: with quotes where it could be something else.
+fn quoted(string: &str) -> String {
+    let is_plain = string.starts_with(|first: char| first.is_ascii_alphabetic() || "/-.".contains(first))
+        && string.len() > 1
+        && string.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._".contains(&byte));
+    if is_plain { string.to_owned() } else { serde_json::Value::from(string).to_string() }
+}
+
 /// Keys for which there is nothing to write, each with the key of the message that says why.
 const NOTHING: [(&str, &str); 6] = [
     ("privileged", "spec.instead.privileged"),
@@ -67,10 +159,15 @@ pub(super) fn of_value(kind: &str, found: Option<&str>) -> Option<String> {
     let is_number =
         found.is_some_and(|found| found.starts_with(|first: char| first.is_ascii_digit() || first == '.'));
     let form = match (&*feature, found) {
+        ("mount", Some(short)) => bind(short)?,
         (_, Some("true" | "yes" | "on")) => format!("{feature}:"),
         (_, Some("false" | "no" | "off")) => {
             return Some(text_with("spec.instead.off", &[("key", &feature)]));
         }
+        ("pid" | "ipc" | "uts" | "user" | "cgroup" | "time", Some("host")) => {
+            return Some(text_with("spec.instead.off", &[("key", &feature)]));
+        }
+        ("time", Some(offset)) if is_number => format!("time: {{ boottime: {offset} }}"),
         ("memory", Some(limit)) if is_number => format!("memory: {{ limit: {limit} }}"),
         ("cpu", Some(cpus)) if is_number => format!("cpu: {{ cpus: {cpus} }}"),
         ("pids", Some(max)) if is_number => format!("pids: {{ max: {max} }}"),

@@ -65,6 +65,13 @@ impl Node<'_> {
         Fault::new(text_with("spec.wrong", &[("wanted", wanted), ("found", &self.found())])).at(self.place)
     }
 
+    /// The same, with what to write instead, if that is known.
+    fn wrong_with(&self, wanted: &str, instead: Option<String>) -> Fault {
+        let fault = self.wrong(wanted);
+        let Some(instead) = instead else { return fault };
+        Fault { what: format!("{}: {instead}", fault.what), ..fault }
+    }
+
     /// The text of a plain scalar. With quotes, a scalar is always a string.
     fn plain(&self) -> Option<&str> {
         match &self.kind {
@@ -225,14 +232,14 @@ impl<'de> Deserializer<'de> for &'de Node<'de> {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.kind {
             NodeKind::List(_) => self.deserialize_any(visitor),
-            _ => Err(self.wrong(&text("spec.wants.many"))),
+            _ => Err(self.wrong_with(&text("spec.wants.many"), instead::of_list(self))),
         }
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.kind {
             NodeKind::Map(_) => self.deserialize_any(visitor),
-            _ => Err(self.wrong(&text("spec.wants.map"))),
+            _ => Err(self.wrong_with(&text("spec.wants.map"), instead::of_map(self))),
         }
     }
 
@@ -249,11 +256,7 @@ impl<'de> Deserializer<'de> for &'de Node<'de> {
                     [] => text("spec.wants.nothing"),
                     fields => text_with("spec.wants.keys", &[("all", &fields.join(", "))]),
                 };
-                let mut fault = self.wrong(&wanted);
-                if let Some(instead) = instead::of_value(name, self.scalar()) {
-                    fault.what = format!("{}: {instead}", fault.what);
-                }
-                Err(fault)
+                Err(self.wrong_with(&wanted, instead::of_value(name, self.scalar())))
             }
         }
     }
@@ -264,7 +267,7 @@ impl<'de> Deserializer<'de> for &'de Node<'de> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        let Some(name) = self.scalar() else {
+        let Some(name) = self.scalar().filter(|_| !self.is_null()) else {
             return Err(self.wrong(&text_with("spec.wants.choice", &[("all", &variants.join(", "))])));
         };
         visitor.visit_enum(Choice(name)).map_err(|fault| fault.at(self.place))

@@ -127,22 +127,27 @@ pub fn run(
     stage: &mut Stage<'_>,
     show: &mut dyn FnMut(&Card),
 ) -> Result<()> {
+    check(feature, only)?;
     let entries = entries(feature);
-    if let Some(only) = only
-        && !entries.iter().any(|(name, _)| *name == only)
-    {
-        let what = text_with("demo.unknown", &[("feature", feature.name()), ("card", only)]);
-        let names = names(feature);
-        let what = match nearest(only, names.iter().copied()) {
-            Some(near) => format!("{what}: {}", text_with("spec.near", &[("word", near)])),
-            None => what,
-        };
-        return Err(Error::usage(what).todo(text_with("demo.unknown.todo", &[("cards", &names.join(", "))])));
-    }
     for (_, make) in entries.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
         show(&make(stage)?);
     }
     Ok(())
+}
+
+/// Checks the name of a card.
+///
+/// # Errors
+/// The feature has no such card.
+pub fn check(feature: Feature, card: Option<&str>) -> Result<()> {
+    let names = names(feature);
+    let Some(card) = card.filter(|card| !names.contains(card)) else { return Ok(()) };
+    let what = text_with("demo.unknown", &[("feature", feature.name()), ("card", card)]);
+    let what = match nearest(card, names.iter().copied()) {
+        Some(near) => format!("{what}: {}", text_with("spec.near", &[("word", near)])),
+        None => what,
+    };
+    Err(Error::usage(what).todo(text_with("demo.unknown.todo", &[("cards", &names.join(", "))])))
 }
 
 /// Adds default limits to `spec` where the user gave none. They are so small that a demonstration reaches them in
