@@ -132,8 +132,10 @@ fn limits_of_0() {
     for (feature, kind) in
         [("user", "user"), ("net", "net"), ("pid", "pid"), ("time", "time"), ("uts", "uts")]
     {
-        let script =
-            format!("echo 0 >/proc/sys/user/max_{kind}_namespaces && exec \"$S\" {feature} -q -- true");
+        let script = format!(
+            "echo 0 >/proc/sys/user/max_{kind}_namespaces && PATH=${{S%/*}}:$PATH && \
+             exec sandbox {feature} -q -- true"
+        );
         let output = sandbox(&["user", "-q", "--", "sh", "-c", &script]).env("S", binary()).output().unwrap();
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(125), "{feature}: {said}");
