@@ -5,7 +5,8 @@
 //!
 //! - what the kernel lists: mount points and sources, process names (also cut inside a character), cgroup directories,
 //!   network devices, the host name, working directories, deleted programs, /etc/resolv.conf, /etc/passwd
-//! - what the user gives: arguments, programs, mount points, bind sources, roots, spec files and their directories,
+//! - what the user gives: arguments, programs, mount points, bind sources, roots, device rules, the disks of throttles,
+//!   values that are text (names, sizes, ports: the error names the one that is not), spec files and their directories,
 //!   paths in PATH, the working directory, the environment, argv[0], the file of `sandbox` itself, `mnt.mounts` of a spec
 //!   in such a directory
 //! - what is printed: views, plans, errors, lines to paste, JSON, YAML
@@ -197,6 +198,42 @@ fn the_mount_is_on_the_named_directory() {
     assert!(seen.contains("outside") && !seen.contains("covered"), "{seen}");
     let pwd = output(with(&["mnt", "-q", "--", "pwd"], &[]).current_dir(&odd));
     assert_eq!(pwd, [odd.as_os_str().as_bytes(), b"\n"].concat());
+}
+
+/// Values in which a path is only a part; and values that are text, where the error names the one that is not.
+#[test]
+fn a_path_in_a_rule_or_a_throttle_is_bytes_and_other_values_are_text() {
+    let _alone = alone();
+    let (_directory, inner) = odd_directory();
+    let device = inner.join("zero device");
+    std::os::unix::fs::symlink("/dev/zero", &device).unwrap();
+    for access in [" rw", "\trw "] {
+        let rule = [device.as_os_str().as_bytes(), access.as_bytes()].concat();
+        let plan = with(&["devices", "--dry-run", "--deny"], &[OsStr::from_bytes(&rule)]).output().unwrap();
+        let plan = text(&plan.stdout);
+        assert!(plan.contains(r"w\xff/zero device rw") && !plan.contains("c 1:5 rwm"), "{plan}");
+    }
+    for (mark, rate) in [("=", "1MiB"), (":", "1mb")] {
+        let throttle = [inner.as_os_str().as_bytes(), mark.as_bytes(), rate.as_bytes()].concat();
+        let words = &["blkio", "--dry-run", "--write-bps"];
+        let plan = with(words, &[OsStr::from_bytes(&throttle)]).env("COLUMNS", "300").output().unwrap();
+        let plan = text(&plan.stdout) + &text(&plan.stderr);
+        assert!(plan.contains(r"w\xff=1MiB") && !plan.contains("ENOENT"), "{plan}");
+    }
+    for words in [
+        &["uts", "--hostname"][..],
+        &["memory", "--limit"],
+        &["net", "--publish"],
+        &["user", "--map"],
+        &["enter"],
+        &["compare"],
+    ] {
+        let bad = OsStr::from_bytes(b"v\xff\x1b");
+        let refused = with(words, &[bad, "--".as_ref(), odd("x").as_ref()]).output().unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{words:?}");
+        is_printable(&refused.stderr);
+        assert!(text(&refused.stderr).contains(r"v\xff\x1b is not UTF-8 text"), "{}", text(&refused.stderr));
+    }
 }
 
 #[test]

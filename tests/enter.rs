@@ -5,7 +5,8 @@
 //!   user namespace of one ID and of ranges, and without one.
 //! - descriptors 0 to 2: each a terminal, a pipe or a file; /dev/tty; more descriptors; the working directory.
 //! - targets: an unknown name, a dead container, two of one name, a PID that does not exist, of a zombie, of a kernel
-//!   thread, of a thread, of a process in the caller's namespaces, of another user.
+//!   thread, of a thread, of a process in the caller's namespaces, of another user, of one that has called chroot(2).
+//! - files inside: a FIFO, a device, a directory or a file without end in the place of what is read or executed.
 
 mod support;
 
@@ -324,14 +325,53 @@ fn the_line_to_paste_does_the_same() {
     }
 }
 
-/// /proc inside belongs to the container.
+/// /proc and /dev inside belong to the container. Inputs of the same kind: a FIFO, a file without end, a directory in the
+/// place of a file; read by `enter`, by its view, by `compare`, by `verify`.
 #[test]
 fn a_false_proc_stops_nothing() {
     let _alone = alone();
-    let script = "mount -t tmpfs t /proc; mkdir -p /proc/self/fd /proc/1 /proc/sys/kernel; \
-        mkfifo /proc/self/status /proc/self/exe /proc/self/limits /proc/self/mountinfo /proc/sys/kernel/cap_last_cap";
-    let container = Running::of("mnt:\npid: { mount_proc: true }\n", script);
-    assert_eq!(container.enter(&[], &["echo", "inside"]), "inside\n");
+    let fifos = "mkfifo /proc/self/status /proc/self/exe /proc/self/limits /proc/self/mountinfo /proc/self/cgroup \
+        /proc/uptime /proc/sys/kernel/cap_last_cap /proc/sys/kernel/hostname /dev/null /dev/zero /dev/ptmx";
+    let endless = "for file in self/status self/mountinfo uptime sys/kernel/hostname; do \
+        truncate -s 1T /proc/$file; done; mkdir /proc/self/cgroup /dev/null";
+    for made in [fifos, endless] {
+        let script = format!(
+            "mount -t tmpfs t /dev; mount -t tmpfs t /proc; mkdir -p /proc/self/fd /proc/1 /proc/sys/kernel; {made}"
+        );
+        let container = Running::of("mnt:\npid: { mount_proc: true }\n", &script);
+        assert_eq!(container.enter(&[], &["echo", "inside"]), "inside\n");
+        let shown = container.enter(&["--show-proc"], &["echo", "inside"]);
+        assert!(shown.contains("inside\n") && shown.contains("/proc/self/mountinfo"), "{shown}");
+        for words in [&["compare", &container.name][..], &["compare", "--format", "json", &container.name]] {
+            let seen = Command::new("timeout").arg("20").arg(binary()).args(words).output().unwrap();
+            assert!(seen.status.success(), "{words:?} {:?} {}", seen.status, text(&seen.stderr));
+        }
+        // No helper of `sandbox` waits for the container.
+        let spec = container._directory.path().join("spec.yaml");
+        let mut verify = Command::new("timeout");
+        let seen =
+            verify.arg("20").arg(binary()).args(["verify", &container.name]).arg(spec).output().unwrap();
+        assert_ne!(seen.status.code(), Some(124), "{}", text(&seen.stderr));
+    }
+}
+
+/// The command is searched in the root directory of the process, and gets it: also if that process has changed it.
+#[test]
+fn a_root_directory_that_chroot_has_changed_is_taken_over() {
+    let _alone = alone();
+    let made = "mkdir /tmp/jail; cd /tmp/jail; mkdir bin proc; echo jail > name; cp /bin/sleep /bin/cat bin; \
+        for file in $(ldd /bin/sleep /bin/cat | grep -o '/[^ ]*' | grep -v :); do \
+        mkdir -p .${file%/*}; cp $file .$file; done; exec chroot /tmp/jail /bin/sleep 60";
+    let container = Running::of("rootfs: host\npid:\nmnt: { tmpfs: [/tmp] }\n", made);
+    assert_eq!(container.enter(&[], &["cat", "/name"]), "jail\n");
+    assert_eq!(container.enter(&["--privileged"], &["cat", "name"]), "jail\n", "the working directory, too");
+    assert!(container.enter(&[], &["sh"]).contains("sh: command not found"));
+    let plan = text(&run(&["enter", "--dry-run", &container.name, "--", "cat", "/name"]).stdout);
+    assert!(plan.contains("chroot(\"/tmp/jail\")") && plan.contains(" --root "), "{plan}");
+    let pasted = plan.lines().find(|line| line.contains("nsenter --target")).expect(&plan);
+    let nsenter = pasted.find("nsenter").map(|at| pasted[at..].split(" setpriv ").next().unwrap()).unwrap();
+    let seen = Command::new("sh").args(["-c", &format!("{nsenter} cat /name")]).output().unwrap();
+    assert_eq!(text(&seen.stdout), "jail\n", "{nsenter}: {}", text(&seen.stderr));
 }
 
 #[test]

@@ -21,9 +21,11 @@
 //!
 //! Documentation/admin-guide/cgroup-v1/blkio-controller.rst, cgroup-v2.rst (IO)
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::str::FromStr;
+use std::os::unix::ffi::OsStrExt;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +36,7 @@ use crate::host::Host;
 use crate::observe::hierarchy::Controller;
 use crate::observe::{Observation, cgroup};
 use crate::plan::{Context, Draft, Setting};
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
 use crate::value::parse;
 use crate::value::shell::quote;
 use crate::value::units::Size;
@@ -50,22 +52,22 @@ pub struct Blkio {
     #[schemars(range(min = 10, max = 1000), example = 500)]
     pub weight: Option<u64>,
     /// Read at most RATE bytes per second; DEV is a device file, MAJ:MIN, or any file on the disk (may be repeated)
-    #[arg(long, visible_alias = "device-read-bps", value_name = "DEV=RATE")]
+    #[arg(long, visible_alias = "device-read-bps", value_name = "DEV=RATE", value_parser = OsStringValueParser::new().try_map(Throttle::read))]
     #[serde(skip_serializing_if = "Vec::is_empty", with = "by_device")]
     #[schemars(with = "std::collections::BTreeMap<String, Size>", example = by_device::example("1MiB"))]
     pub read_bps: Vec<Throttle>,
     /// Write at most RATE bytes per second (may be repeated)
-    #[arg(long, visible_alias = "device-write-bps", value_name = "DEV=RATE")]
+    #[arg(long, visible_alias = "device-write-bps", value_name = "DEV=RATE", value_parser = OsStringValueParser::new().try_map(Throttle::read))]
     #[serde(skip_serializing_if = "Vec::is_empty", with = "by_device")]
     #[schemars(with = "std::collections::BTreeMap<String, Size>", example = by_device::example("1MiB"))]
     pub write_bps: Vec<Throttle>,
     /// Make at most RATE read operations per second (may be repeated)
-    #[arg(long, visible_alias = "device-read-iops", value_name = "DEV=RATE")]
+    #[arg(long, visible_alias = "device-read-iops", value_name = "DEV=RATE", value_parser = OsStringValueParser::new().try_map(Throttle::read))]
     #[serde(skip_serializing_if = "Vec::is_empty", with = "by_device")]
     #[schemars(with = "std::collections::BTreeMap<String, Size>", example = by_device::example("100"))]
     pub read_iops: Vec<Throttle>,
     /// Make at most RATE write operations per second (may be repeated)
-    #[arg(long, visible_alias = "device-write-iops", value_name = "DEV=RATE")]
+    #[arg(long, visible_alias = "device-write-iops", value_name = "DEV=RATE", value_parser = OsStringValueParser::new().try_map(Throttle::read))]
     #[serde(skip_serializing_if = "Vec::is_empty", with = "by_device")]
     #[schemars(with = "std::collections::BTreeMap<String, Size>", example = by_device::example("100"))]
     pub write_iops: Vec<Throttle>,
@@ -75,21 +77,22 @@ pub struct Blkio {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Throttle {
     /// The device as it was written: a path or MAJ:MIN.
-    pub device: String,
+    pub device: OsString,
     /// Bytes or operations per second.
     pub rate: Size,
 }
 
-impl FromStr for Throttle {
-    type Err = String;
-
-    fn from_str(throttle: &str) -> Result<Self, String> {
-        let docker = || throttle.rsplit_once(':').filter(|_| throttle.starts_with('/'));
-        let parts = throttle.rsplit_once('=').or_else(docker);
+impl Throttle {
+    /// Reads the value of a flag. A path is bytes.
+    fn read(throttle: OsString) -> Result<Self, String> {
+        let bytes = throttle.as_bytes();
+        let cut = |at: usize| (OsStr::from_bytes(&bytes[..at]), OsStr::from_bytes(&bytes[at + 1..]));
+        let last = |mark: u8| bytes.iter().rposition(|byte| *byte == mark).map(cut);
+        let parts = last(b'=').or_else(|| last(b':').filter(|_| bytes.starts_with(b"/")));
         let Some((device, rate)) = parts.filter(|(device, _)| !device.is_empty()) else {
             return Err(text("blkio.throttle.form"));
         };
-        let rate: Size = rate.parse()?;
+        let rate: Size = printed(rate).parse()?;
         if rate.0 == 0 {
             Err(text("blkio.throttle.zero"))
         } else {
@@ -100,7 +103,7 @@ impl FromStr for Throttle {
 
 impl fmt::Display for Throttle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.device, self.rate)
+        write!(f, "{}={}", printed(&self.device), self.rate)
     }
 }
 
@@ -110,7 +113,10 @@ mod by_device {
 
     use serde::{Deserialize, Deserializer, Serializer};
 
+    use std::os::unix::ffi::OsStrExt;
+
     use super::{Size, Throttle};
+    use crate::text::without_bad_bytes;
 
     /// An example for the schema.
     pub(super) fn example(rate: &str) -> BTreeMap<&'static str, &str> {
@@ -118,12 +124,12 @@ mod by_device {
     }
 
     pub(super) fn serialize<S: Serializer>(all: &[Throttle], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(all.iter().map(|one| (&one.device, one.rate)))
+        serializer.collect_map(all.iter().map(|one| (without_bad_bytes(one.device.as_bytes()), one.rate)))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Throttle>, D::Error> {
         let all = BTreeMap::<String, Size>::deserialize(deserializer)?;
-        Ok(all.into_iter().map(|(device, rate)| Throttle { device, rate }).collect())
+        Ok(all.into_iter().map(|(device, rate)| Throttle { device: device.into(), rate }).collect())
     }
 }
 
@@ -144,8 +150,8 @@ impl Blkio {
     }
 
     /// The devices of all throttles. Their disks are looked up before the plan is made.
-    pub fn devices(&self) -> Vec<&str> {
-        self.kinds().iter().flat_map(|(.., throttles)| *throttles).map(|one| one.device.as_str()).collect()
+    pub fn devices(&self) -> Vec<&OsStr> {
+        self.kinds().iter().flat_map(|(.., throttles)| *throttles).map(|one| one.device.as_os_str()).collect()
     }
 
     /// The limits, as intents: the files and values of cgroup v1 and of cgroup v2.
@@ -163,9 +169,9 @@ impl Blkio {
                         let error = Error::failed(draft.option_with(Feature::Blkio, &key, throttle));
                         let error = error.why(why).todo(text("blkio.disk.todo"));
                         draft.problem_of(Feature::Blkio, &key, error);
-                        throttle.device.clone()
+                        printed(&throttle.device)
                     }
-                    None => throttle.device.clone(),
+                    None => printed(&throttle.device),
                 };
                 let rate = throttle.rate.0;
                 // The kernel stores operations in 32 bits: v1 cuts a larger number off.
@@ -176,10 +182,9 @@ impl Blkio {
                         error.why(text("blkio.iops.why")).todo(text("blkio.iops.todo")),
                     );
                 }
-                let docker = format!(
-                    "--device-{flag} {}",
-                    quote(format!("{}:{}", throttle.device, throttle.rate.docker()))
-                );
+                let mut docker = throttle.device.clone();
+                docker.push(format!(":{}", throttle.rate.docker()));
+                let docker = format!("--device-{flag} {}", quote(docker));
                 let mut intent =
                     intent(host, Controller::Io, "blkio.throttle.why", format!("{flag} {throttle}"), docker);
                 intent.v1 = vec![Setting::shown_as(v1, format!("{disk} {rate}"), None)];
@@ -252,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_throttle_names_a_device_and_a_rate() {
-        let of = |throttle: &str| throttle.parse::<Throttle>().map(|one| (one.device, one.rate.0));
+        let of = |throttle: &str| Throttle::read(throttle.into()).map(|one| (one.device, one.rate.0));
         assert_eq!(of("/dev/vda=1MiB"), Ok(("/dev/vda".into(), 1 << 20)));
         assert_eq!(of("8:0=100"), Ok(("8:0".into(), 100)));
         assert_eq!(of("/dev/vda:1mb"), Ok(("/dev/vda".into(), 1 << 20)), "docker's form");

@@ -40,6 +40,7 @@ mod rule;
 use std::fmt;
 use std::os::fd::AsFd;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use nix::errno::Errno;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -52,7 +53,7 @@ use crate::error::Error;
 use crate::feature::Feature;
 use crate::observe::cgroup::ProcessCgroup;
 use crate::observe::hierarchy::{Controller, Version};
-use crate::observe::{Listing, Observation, Value, cgroup};
+use crate::observe::{Listing, Observation, Value, cgroup, file};
 use crate::plan::{Context, Draft, Intent, Setting};
 use crate::text::{text, text_of_options, text_with};
 use crate::value::shell::quote;
@@ -63,12 +64,12 @@ use crate::value::shell::quote;
 #[serde(deny_unknown_fields, default)]
 pub struct Devices {
     /// Allow a device in addition to docker's default ones: `c 1:3 rwm`, `b 8:* r`, `/dev/fuse rw`; `a` for all (may be repeated)
-    #[arg(long, value_name = "RULE")]
+    #[arg(long, value_name = "RULE", value_parser = OsStringValueParser::new().try_map(Rule::read))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(example = ["/dev/fuse rw"])]
     pub allow: Vec<Rule>,
     /// Deny a device, even an allowed one; `a` denies all except what --allow names (may be repeated)
-    #[arg(long, value_name = "RULE")]
+    #[arg(long, value_name = "RULE", value_parser = OsStringValueParser::new().try_map(Rule::read))]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(example = ["/dev/zero rw"])]
     pub deny: Vec<Rule>,
@@ -217,7 +218,7 @@ fn set_policy(policy: &Policy, intent: &mut Intent, draft: &mut Draft) {
 /// What to observe. A process on each side opens two devices, and reads the rules of v1 or the IDs of the programs of v2.
 pub fn observe(process: &str) -> Vec<Observation> {
     let open = |path: &str| {
-        let value = match std::fs::File::open(path) {
+        let value = match file::open(path) {
             Ok(_) => Value::Is(text("devices.opens")),
             Err(error) => crate::observe::proc::refusal(&error),
         };

@@ -45,7 +45,7 @@ use crate::feature::{Feature, features};
 use crate::host::run_directory;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
 use crate::value::shell::quote;
 
 /// Learn how containers work: use each feature alone, see every system call, read /proc outside and inside
@@ -200,6 +200,9 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
             if let Some(answer) = words.and_then(|words| habits::answer(&words, &error)) {
                 return report(Color::Auto, &answer);
             }
+            if error.kind() == ErrorKind::InvalidUtf8 {
+                return report(Color::Auto, &bad_bytes(&arguments));
+            }
             // clap reports help and the version as errors too, but for standard output.
             if error.use_stderr() {
                 decide(Color::Auto, Stream::Err);
@@ -227,6 +230,13 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     }
     let result = cli.command.perform(cli.global.color, swept);
     finish(cli.global.color, result)
+}
+
+/// The answer to a value that is not UTF-8, where only text has a meaning. clap does not report which one it is.
+fn bad_bytes(arguments: &[OsString]) -> Error {
+    let own = arguments.iter().take_while(|word| *word != "--");
+    let value = own.filter(|word| word.to_str().is_none()).map(printed).next().unwrap_or_default();
+    Error::usage(text_with("common.utf8", &[("value", &value)])).why(text("common.utf8.reason"))
 }
 
 /// The refusal of a set-user-ID, set-group-ID or capable copy of this program: it runs any command for its caller, with

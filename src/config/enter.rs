@@ -23,6 +23,7 @@ use crate::observe::file;
 use crate::observe::hierarchy::{Version, hierarchies};
 use crate::observe::proc::{id_inside, namespace_link};
 use crate::plan::call::file::FileCall;
+use crate::plan::call::mount::MountCall;
 use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::plan::call::restrict::RestrictCall;
 use crate::plan::call::terminal::TerminalCall;
@@ -37,6 +38,8 @@ pub struct Entered {
     pub pid: i32,
     /// Those of its namespaces that differ from the caller's.
     pub namespaces: Vec<Feature>,
+    /// Its root directory, if chroot(2) has changed it: a path from the root of its mount namespace.
+    root: Option<PathBuf>,
     /// Its user and group IDs, in its user namespace.
     pub ids: (u32, u32),
     /// Whether the caller has these IDs there already.
@@ -102,6 +105,7 @@ impl Entered {
             no_new_privileges: theirs.nonewprivs == Some(1),
             has_filter: theirs.seccomp.is_some_and(|mode| mode != 0),
             namespaces,
+            root: std::fs::read_link(root(pid)).ok().filter(|root| root != Path::new("/")),
             cgroups,
             closed_cgroups,
         })
@@ -116,8 +120,11 @@ impl Entered {
         if privileged {
             return vec![text_with("enter.note.privileged", &values)];
         }
-        let more =
-            [(self.no_new_privileges, "enter.note.nonew"), (!self.cgroups.is_empty(), "enter.note.cgroups")];
+        let more = [
+            (self.no_new_privileges, "enter.note.nonew"),
+            (!self.cgroups.is_empty(), "enter.note.cgroups"),
+            (self.root.is_some(), "enter.note.root"),
+        ];
         let more: String =
             more.iter().filter(|(is, _)| *is).map(|(_, key)| format!(", {}", text(key))).collect();
         values.push(("more", &more));
@@ -248,6 +255,11 @@ pub fn plan(entered: &Entered, program: ProgramFile, entry: EntryOptions) -> Pla
     draft.common(Phase::Offsets, helper, ProcessCall::Undumpable, "enter.undumpable.why");
     let join = ProcessCall::Join { pid: Some(entered.pid), namespaces: Namespaces::of(&entered.namespaces) };
     draft.common(Phase::Offsets, helper, join, "enter.join.why");
+    if let Some(root) = entered.root.clone() {
+        // setns(2) changes to the root of the mount namespace. The command is searched in the root of the process.
+        draft.common(Phase::Offsets, helper, MountCall::Chroot { root }, "enter.root.why");
+        draft.common(Phase::Offsets, helper, MountCall::Chdir { path: "/".into() }, "enter.root.why");
+    }
     plan_ids(entered, entry.privileged, &mut draft);
     if !entry.privileged {
         plan_sets(entered, &mut draft);

@@ -1,6 +1,7 @@
 //! Finds the disk that a user means. A cgroup limits a whole disk, named by MAJ:MIN. Users name a device, a partition
 //! or a file.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -34,9 +35,10 @@ impl Disk {
     ///
     /// # Errors
     /// A message: there is no such file or device, or it is on no disk.
-    pub fn find(name: &str) -> Result<Disk, String> {
-        let parse = |name: &str| {
-            let (major, minor) = name.split_once(':')?;
+    pub fn find(name: impl AsRef<OsStr>) -> Result<Disk, String> {
+        let name = name.as_ref();
+        let parse = |name: &OsStr| {
+            let (major, minor) = name.to_str()?.split_once(':')?;
             Some((major.parse().ok()?, minor.parse().ok()?))
         };
         let (major, minor) = match parse(name) {
@@ -103,8 +105,8 @@ fn device_of(path: &Path) -> std::io::Result<(u64, u64)> {
     Ok(source.unwrap_or(number))
 }
 
-fn message(key: &str, name: &str, reason: &str) -> String {
-    text_with(key, &[("device", name), ("reason", reason)])
+fn message(key: &str, name: &OsStr, reason: &str) -> String {
+    text_with(key, &[("device", &printed(name)), ("reason", reason)])
 }
 
 #[cfg(test)]

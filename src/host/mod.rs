@@ -67,7 +67,7 @@ pub struct Host {
     /// The DNS servers of this machine. They are read only if a container gets a file with them.
     pub nameservers: Option<Nameservers>,
     /// The disks that a spec names, by these names; or why a name means no disk.
-    pub disks: Vec<(String, Result<Disk, String>)>,
+    pub disks: Vec<(OsString, Result<Disk, String>)>,
     /// The disks on which weights have an effect, with the mechanism. They are read only if a spec sets a weight.
     pub weighers: Vec<(String, &'static str)>,
     /// The pipes among standard input, output and error. They are looked at only if a spec changes the user.

@@ -231,6 +231,11 @@ impl Agent {
         self.request(&Request::Link("/proc/self".into())).is_ok()
     }
 
+    /// Kills an agent that was started by [`Agent::spawn`]. Its parent has not reaped it, so the PID is still its own.
+    pub fn kill(self) {
+        let _ = nix::sys::signal::kill(self.pid, nix::sys::signal::Signal::SIGKILL);
+    }
+
     /// Ends the agent from outside. Returns how it ended. Works only for an agent that was started by [`Agent::start`].
     ///
     /// # Errors

@@ -76,6 +76,8 @@ struct Shell {
     setpriv: Vec<String>,
     /// The process whose namespaces are joined by nsenter(1), and these namespaces.
     joined: Option<(i32, Vec<Feature>)>,
+    /// Whether nsenter(1) changes to the root directory of that process.
+    changes_root: bool,
     /// The IDs that nsenter(1) sets: the group and the user.
     ids: [Option<u32>; 2],
     /// The environment of the command, for env(1).
@@ -133,6 +135,9 @@ impl Shell {
             Call::Mount(MountCall::Bind { source, target }) => {
                 self.mounts.push(format!("mount --rbind {} {}", quote(source), quote(target)))
             }
+            // nsenter(1) changes the working directory itself.
+            Call::Mount(MountCall::Chroot { .. }) => self.changes_root = true,
+            Call::Mount(MountCall::Chdir { .. }) if self.changes_root => {}
             Call::Mount(MountCall::Chdir { path }) => self.mounts.push(format!("cd {}", quote(path))),
             Call::Mount(MountCall::PivotRoot { new_root, put_old }) => {
                 self.mounts.push(format!("pivot_root {} {}", quote(new_root), quote(put_old)));
@@ -330,7 +335,7 @@ impl Shell {
             }
         }
         if let Some((pid, namespaces)) = &self.joined {
-            command = format!("{} {command}", nsenter(*pid, namespaces, self.ids));
+            command = format!("{} {command}", nsenter(*pid, namespaces, self.changes_root, self.ids));
         }
         let command = command.as_str();
         let shell = |before: &[String], command: &str| match before {

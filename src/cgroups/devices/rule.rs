@@ -1,7 +1,9 @@
 //! A rule about devices: `c 1:3 rwm`, as in the files of cgroup v1, or a path.
 
 use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -129,6 +131,24 @@ impl Device {
 }
 
 impl Rule {
+    /// Reads the value of a flag. A path is bytes; everything else is text.
+    pub(super) fn read(rule: OsString) -> Result<Rule, String> {
+        if let Some(text) = rule.to_str() {
+            return text.parse();
+        }
+        let bytes = rule.as_bytes().trim_ascii();
+        if !bytes.starts_with(b"/") {
+            return printed(rule).parse();
+        }
+        match bytes.iter().rposition(u8::is_ascii_whitespace) {
+            Some(at) => {
+                let path = OsStr::from_bytes(bytes[..at].trim_ascii_end());
+                Ok(Rule::Path(path.into(), printed(OsStr::from_bytes(&bytes[at + 1..])).parse()?))
+            }
+            None => Ok(Rule::Path(OsStr::from_bytes(bytes).into(), Access::ALL)),
+        }
+    }
+
     /// The devices that the rule names; `None` is all. It reads the device numbers of a path, and follows symbolic
     /// links.
     ///

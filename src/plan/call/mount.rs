@@ -58,6 +58,12 @@ pub enum MountCall {
         #[serde(with = "crate::value::bytes")]
         put_old: PathBuf,
     },
+    /// chroot(2).
+    Chroot {
+        /// The new root.
+        #[serde(with = "crate::value::bytes")]
+        root: PathBuf,
+    },
     /// chdir(2).
     Chdir {
         /// The new working directory.
@@ -138,6 +144,7 @@ impl fmt::Display for MountCall {
             MountCall::PivotRoot { new_root, put_old } => {
                 write!(f, "pivot_root({}, {})", c_string(new_root), c_string(put_old))
             }
+            MountCall::Chroot { root } => write!(f, "chroot({})", c_string(root)),
             MountCall::Chdir { path } => write!(f, "chdir({})", c_string(path)),
         }
     }
@@ -161,6 +168,7 @@ impl MountCall {
             }
             MountCall::Detach { target } => nix::mount::umount2(target, MntFlags::MNT_DETACH),
             MountCall::PivotRoot { new_root, put_old } => nix::unistd::pivot_root(new_root, put_old),
+            MountCall::Chroot { root } => nix::unistd::chroot(root),
             MountCall::Chdir { path } => nix::unistd::chdir(path),
         }
         .map(|()| 0)

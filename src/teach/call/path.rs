@@ -1,4 +1,4 @@
-//! Calls on files and directories: make one, read its owner, or use it as the new root by chroot(2).
+//! Calls on files and directories: make one, or read its owner.
 
 use std::fmt;
 use std::io::Write;
@@ -36,12 +36,6 @@ pub enum PathCall {
         #[serde(with = "crate::value::bytes")]
         path: PathBuf,
     },
-    /// chroot(2). Containers use pivot_root(2) instead.
-    Chroot {
-        /// The new root.
-        #[serde(with = "crate::value::bytes")]
-        root: PathBuf,
-    },
 }
 
 impl fmt::Display for PathCall {
@@ -53,7 +47,6 @@ impl fmt::Display for PathCall {
             }
             PathCall::Owner { path } => write!(f, "stat({}).st_uid", c_string(path)),
             PathCall::MakeDirectory { path } => write!(f, "mkdir({}, 0700)", c_string(path)),
-            PathCall::Chroot { root } => write!(f, "chroot({})", c_string(root)),
         }
     }
 }
@@ -67,7 +60,6 @@ impl PathCall {
             PathCall::MakeDirectory { path } => {
                 nix::unistd::mkdir(path, nix::sys::stat::Mode::S_IRWXU).map(|()| 0)
             }
-            PathCall::Chroot { root } => nix::unistd::chroot(root).map(|()| 0),
         }
     }
 }

@@ -142,7 +142,7 @@ fn hidden(pid: i32, path: &str, typed: &TypedCommand, error: io::Error) -> Error
     Error::failed(text_with("compare.hidden", &[("command", word), ("pid", &pid.to_string())]))
         .call(format!("openat(AT_FDCWD, \"{path}\", O_RDONLY)"), error)
         .why(text("compare.hidden.reason"))
-        .todo(format!("{}\n   {}", text("doctor.todo.root"), typed.as_root()))
+        .todo(as_root(pid, typed))
 }
 
 fn refused(pid: i32, uids: &str, typed: &TypedCommand, error: io::Error) -> Error {
@@ -154,5 +154,13 @@ fn refused(pid: i32, uids: &str, typed: &TypedCommand, error: io::Error) -> Erro
     Error::failed(text_with("compare.refused", &[("command", word), ("pid", &pid_text)]))
         .call(format!("openat(AT_FDCWD, \"/proc/{pid}/ns/user\", O_RDONLY)"), error)
         .why(text_with(key, &[("its", uid), ("own", &own)]))
-        .todo(format!("{}\n   {}", text("doctor.todo.root"), typed.as_root()))
+        .todo(as_root(pid, typed))
+}
+
+/// What to do without permission. Root here may be root of a user namespace, or lack a capability: sudo(8) gives no more.
+fn as_root(pid: i32, typed: &TypedCommand) -> String {
+    match nix::unistd::geteuid().is_root() {
+        true => text_with("compare.refused.root.todo", &[("pid", &pid.to_string())]),
+        false => format!("{}\n   {}", text("doctor.todo.root"), typed.as_root()),
+    }
 }

@@ -15,9 +15,9 @@ use crate::error::Result;
 use crate::exec::Unwatched;
 use crate::feature::Feature;
 use crate::observe::{Observation, Value, proc};
+use crate::plan::call::mount::MountCall;
 use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::teach::agent::Agent;
-use crate::teach::call::PathCall;
 
 /// A helper in the namespaces of a process.
 pub(super) struct Vantage {
@@ -31,12 +31,12 @@ pub(super) struct Vantage {
 
 impl Drop for Vantage {
     /// Ends the reader first, and has its parent reap it. Otherwise it would be left to process 1, which may be a
-    /// program that reaps nothing.
+    /// program that reaps nothing. It may be in a call that does not return: a read from a filesystem of the container.
     fn drop(&mut self) {
         if let Some(pid) = self.reader
             && self.agents.len() > 1
         {
-            drop(self.agents.remove(0));
+            self.agents.remove(0).kill();
             let _ = self.agents[0].reap(pid);
         }
     }
@@ -97,7 +97,7 @@ impl Vantage {
             && root != Path::new("/")
             && !vantage.is_refused(Feature::Mnt)
             // setns(2) sets the root directory to the root of the mount namespace. This process has another root.
-            && let Err(errno) = vantage.reader().perform(PathCall::Chroot { root })?
+            && let Err(errno) = vantage.reader().perform(MountCall::Chroot { root })?
         {
             vantage.refuse(subject, Feature::Mnt, errno);
         }

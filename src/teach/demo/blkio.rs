@@ -74,7 +74,7 @@ fn iops(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Blkio, "iops");
     let by_operations = |disk: &Disk| {
         let mut spec = Spec::default();
-        let throttle = Throttle { device: disk.to_string(), rate: OPERATIONS };
+        let throttle = Throttle { device: disk.to_string().into(), rate: OPERATIONS };
         spec.blkio.get_or_insert_default().write_iops.push(throttle);
         spec
     };
@@ -151,7 +151,7 @@ fn controller_name(cgroup: &ProcessCgroup) -> &'static str {
 /// A spec that limits the bytes written a second.
 fn limited(disk: &Disk, rate: Size) -> Spec {
     let mut spec = Spec::default();
-    spec.blkio.get_or_insert_default().write_bps.push(Throttle { device: disk.to_string(), rate });
+    spec.blkio.get_or_insert_default().write_bps.push(Throttle { device: disk.to_string().into(), rate });
     spec
 }
 

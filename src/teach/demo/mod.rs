@@ -169,7 +169,7 @@ pub fn with_default_limits(feature: Feature, spec: &Spec) -> Spec {
         Feature::Blkio => {
             let blkio = spec.blkio.get_or_insert_default();
             if let (true, Some((_, disk))) = (*blkio == Blkio::default(), limits::directory_on_disk()) {
-                blkio.write_bps.push(Throttle { device: disk.to_string(), rate: blkio::RATE });
+                blkio.write_bps.push(Throttle { device: disk.to_string().into(), rate: blkio::RATE });
             }
         }
         Feature::Pids => {

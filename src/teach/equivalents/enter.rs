@@ -3,7 +3,7 @@
 use crate::feature::Feature;
 
 /// nsenter(1), which joins the namespaces of a process. Without IDs to set, the caller has the wanted ones there already.
-pub(super) fn nsenter(pid: i32, namespaces: &[Feature], ids: [Option<u32>; 2]) -> String {
+pub(super) fn nsenter(pid: i32, namespaces: &[Feature], root: bool, ids: [Option<u32>; 2]) -> String {
     let mut line = format!("nsenter --target {pid}");
     for namespace in namespaces {
         line.push_str(match namespace {
@@ -13,6 +13,9 @@ pub(super) fn nsenter(pid: i32, namespaces: &[Feature], ids: [Option<u32>; 2]) -
         if *namespace != Feature::Mnt {
             line.push_str(namespace.name());
         }
+    }
+    if root {
+        line.push_str(" --root");
     }
     match ids {
         [Some(group), Some(user)] => line.push_str(&format!(" --setgid {group} --setuid {user}")),

@@ -48,7 +48,7 @@ pub(crate) fn jail(stage: &mut Stage<'_>) -> Result<Agent> {
 
 /// Enters the jail by chroot(2), and makes it the working directory.
 pub(crate) fn by_chroot() -> [DemoCall; 2] {
-    [PathCall::Chroot { root: JAIL.into() }.into(), enter("/")]
+    [MountCall::Chroot { root: JAIL.into() }.into(), enter("/")]
 }
 
 /// Enters the jail by pivot_root(2), and detaches the old root.
@@ -60,7 +60,7 @@ pub(crate) fn by_pivot() -> [DemoCall; 4] {
 /// The classic escape from a chroot. A second chroot(2) does not change the working directory, which is then outside
 /// of the new root. `..` stops only at the process's own root, so it now leads to the real root. chroot(2), NOTES
 pub(crate) fn escape() -> [DemoCall; 4] {
-    let chroot = |root: &str| DemoCall::from(PathCall::Chroot { root: root.into() });
+    let chroot = |root: &str| DemoCall::from(MountCall::Chroot { root: root.into() });
     [directory("/way"), chroot("/way"), enter("../../.."), chroot(".")]
 }
 
