@@ -181,7 +181,7 @@ fn values_that_contradict_each_other_are_named_by_check_too() {
     for good in ["net: { publish: ['80:80'] }", "memory: { limit: 64m, reservation: 1g }\noptional: [memory]"]
     {
         let output = feed(&mut sandbox(&["spec", "check", "-"]), good);
-        assert_eq!(text(&output.stdout), "standard input: good\n", "{good}");
+        assert_eq!(text(&output.stdout), "-: good\n", "{good}");
     }
 }
 

@@ -195,7 +195,7 @@ fn obstacles(spec: &Spec, source: &SpecText) -> Vec<Error> {
 fn check(color: Color, files: &[PathBuf], output: &FormatArgs) -> u8 {
     let (mut status, mut checked) = (0, Vec::new());
     for file in files {
-        let name = if file == Path::new("-") { STANDARD_INPUT.to_owned() } else { printed(file) };
+        let name = printed(file);
         let errors = match prepare::read(file) {
             Ok((spec, source)) => {
                 let named = |error: Error| Error { what: format!("{name}: {}", error.what), ..error };

@@ -83,8 +83,11 @@ fn bind(short: &str) -> Option<String> {
 pub(super) fn of_list(found: &Node<'_>) -> Option<String> {
     let items: Vec<String> = match &found.kind {
         NodeKind::Map(entries) => {
-            let pair =
-                |(key, value): &(Node<'_>, Node<'_>)| Some(format!("{}:{}", key.scalar()?, value.scalar()?));
+            // Only ports are written so: `8080: 80`.
+            let is_number = |key: &&str| key.bytes().all(|byte| byte.is_ascii_digit());
+            let pair = |(key, value): &(Node<'_>, Node<'_>)| {
+                Some(format!("{}:{}", key.scalar().filter(is_number)?, value.scalar()?))
+            };
             entries.iter().map(pair).collect::<Option<_>>()?
         }
         _ => match found.scalar().filter(|_| !found.is_null())? {
