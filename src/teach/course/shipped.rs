@@ -39,7 +39,7 @@ lessons! {
 
     // 07-ipc
 
-    // 08-net
+    "08-net" ["en" "zh"] ["server/server.c" "server/solution.c"];
 
     // 09-user
 
