@@ -99,6 +99,40 @@ fn a_proc_that_hides_processes_is_named() {
     }
 }
 
+/// An ordinary user finds the command of a container, although /proc hides the undumpable init in front of it. Of this
+/// kind: with and without an init · with and without a name (the PID of the command) · `verify`, `enter`, a signal that
+/// is forwarded.
+#[test]
+fn a_container_is_found_although_proc_hides_its_init() {
+    let _alone = alone();
+    if !needs_root("a_container_is_found_although_proc_hides_its_init") {
+        return;
+    }
+    for (options, init) in
+        [("hidepid=2", true), ("hidepid=2", false), ("hidepid=1", true), ("hidepid=4", true)]
+    {
+        let spec = spec(&format!(
+            "name: hidden\nrootfs: host\npid: {{ init: {init} }}\nuser: {{ map: root }}\n\
+             command: [sh, -c, 'trap \"echo got TERM; exit 7\" TERM; while :; do sleep 0.1; done']\n"
+        ));
+        let user = r#"
+            /mnt/sandbox run -q "$1" & run=$!
+            i=0; until /mnt/sandbox verify hidden "$1" 2> /tmp/why.$$; do
+                i=$((i + 1)); [ $i -lt 100 ] || { cat /tmp/why.$$ >&2; break; }; sleep 0.1
+            done
+            rm /tmp/why.$$
+            /mnt/sandbox enter hidden -- sh -c "echo entered as \$(id -u); sleep 0.3" 2>&1
+            kill $run; wait $run; echo status $?"#;
+        let as_user = "setpriv --reuid=1000 --regid=1000 --clear-groups env HOME=/tmp NO_COLOR=1 COLUMNS=80";
+        let path = spec.path().display();
+        let output = after(&format!("{}\n{as_user} sh -c '{user}' sh {path}", new_proc(options)), true, "gc");
+        let out = text(&output.stdout);
+        let expected = ["values, read from the kernel", "entered as 0", "got TERM", "status 7"];
+        let is_there = expected.iter().all(|part| out.contains(part));
+        assert!(is_there && !out.contains("warning"), "{options} {init}: {out} {}", words(&output));
+    }
+}
+
 /// Asserts that it is refused with these words, and that every line of advice that begins with a mount works.
 fn assert_refused(change: &str, as_user: bool, arguments: &str, expected: &[&str]) {
     let output = after(change, as_user, arguments);

@@ -2,6 +2,8 @@
 //!
 //! The helper, the relay and the command are new processes too, and go through the list in the same way.
 
+use std::os::fd::{AsFd, BorrowedFd};
+
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
@@ -69,8 +71,9 @@ pub(super) fn become_child(
                 if separates_init {
                     let _ = nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
                 }
-                // The host needs the command's PID, because that process is the one to look at, not init.
-                send(slots, index, &Message::Did(index, pid));
+                // The host needs the command, because that process is the one to look at, not init.
+                let command: Vec<_> = slots.pidfd.iter().map(AsFd::as_fd).collect();
+                send_with(slots, index, &Message::Forked(pid), &command);
                 init::serve(slots, plan.steps.iter().any(|step| matches!(step.call, Call::Terminal(_))))
             }
             (Call::Process(ProcessCall::Clone { as_sibling: true, .. }), Ok(0)) => {
@@ -114,8 +117,12 @@ fn wait_for_go(slots: &Slots) {
 
 /// Sends a message about step `index` to the host. If that fails, it tries to send the errno.
 fn send(slots: &Slots, index: usize, message: &Message) {
+    send_with(slots, index, message, &[]);
+}
+
+fn send_with(slots: &Slots, index: usize, message: &Message, descriptors: &[BorrowedFd<'_>]) {
     let Some(gate) = &slots.gate else { crate::sys::exit(FAILED) };
-    if let Err(errno) = gate.send(message, &[]) {
+    if let Err(errno) = gate.send(message, descriptors) {
         let _ = gate.send(&Message::Failed(index, errno as i32), &[]);
         crate::sys::exit(FAILED);
     }

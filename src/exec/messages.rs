@@ -9,9 +9,9 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use super::signals::wait_readable;
-use super::{Run, Stop, is_fork, verify};
+use super::{Run, Stop, verify};
 use crate::error::errno;
-use crate::observe::file;
+use crate::observe::proc;
 use crate::plan::Actor;
 use crate::plan::gate::{Channel, Message};
 
@@ -62,6 +62,7 @@ impl Run<'_> {
             Ok(Some((message, descriptors))) => {
                 match (&message, descriptors.into_iter().next()) {
                     (Message::Terminal, master @ Some(_)) => self.slots.terminal = master,
+                    (Message::Forked(_), command @ Some(_)) => self.slots.command = command,
                     (Message::Stream(of), Some(pipe)) => self.slots.carried.push((*of, pipe)),
                     _ => {}
                 }
@@ -97,10 +98,10 @@ impl Run<'_> {
     /// Receives from init that it has forked the command. The command uses the same end of the gate as init, so a
     /// message of the command can arrive first.
     pub(super) fn receive_command(&mut self, index: usize) -> std::result::Result<i64, Stop> {
-        let has_forked = |message: &Message| matches!(message, Message::Did(step, _) if *step == index);
+        let has_forked = |message: &Message| matches!(message, Message::Forked(_));
         loop {
             let place = self.early.iter().position(has_forked);
-            if let Some(Message::Did(_, pid)) = place.and_then(|place| self.early.remove(place)) {
+            if let Some(Message::Forked(pid)) = place.and_then(|place| self.early.remove(place)) {
                 return Ok(pid);
             }
             match self.wait(index)? {
@@ -113,13 +114,9 @@ impl Run<'_> {
         }
     }
 
-    /// The command's PID on the host. With `init`, the command is the only child of the process that the host made.
+    /// The command's PID on the host. With `init`, it is not the child that the host made.
     pub(super) fn command_of(&self, child: Pid) -> Pid {
-        if !self.plan.steps.iter().any(is_fork) {
-            return child;
-        }
-        let children = file::read_text(format!("/proc/{child}/task/{child}/children"));
-        children.ok().and_then(|pids| pids.trim().parse().ok()).map_or(child, Pid::from_raw)
+        self.slots.command.as_ref().and_then(proc::pid_of).unwrap_or(child)
     }
 
     /// The gate of the actor of step `index`.

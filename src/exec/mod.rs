@@ -37,7 +37,7 @@ pub mod verify;
 mod watch;
 
 use std::collections::VecDeque;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -73,8 +73,6 @@ pub struct Container {
     child: Pid,
     /// Whether the command is process 1 of its PID namespace. The kernel discards signals to it that have no handler.
     is_pid_one: bool,
-    /// Whether the child stays as init, and the command is its child.
-    has_init: bool,
     /// Whether the child itself becomes the command by execve(2).
     executes: bool,
     journal: Journal,
@@ -145,13 +143,19 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
         unprotected: None,
     };
     let started = run.perform_steps();
+    if let (Ok(child), Some(None)) = (&started, &run.unprotected) {
+        // A /proc that is mounted with hidepid shows a user no undumpable process. After execve(2) it shows the command,
+        // unless that has ended already.
+        let recorded = run.record_command(*child);
+        let has_ended = run.slots.pidfd.as_ref().is_some_and(|pidfd| supervise::has_ended(pidfd.as_fd()));
+        run.unprotected = recorded.err().filter(|_| !has_ended);
+    }
     if let (Ok(_), Some(error)) = (&started, &run.unprotected) {
         run.watch.unprotected(error.as_ref());
     }
     match started {
         Ok(child) => Ok(Container {
             is_pid_one: plan.steps.iter().any(is_new_pid_namespace) && !plan.steps.iter().any(is_fork),
-            has_init: plan.steps.iter().any(is_fork),
             executes: plan.steps.iter().any(is_exec) && !plan.steps.iter().any(is_fork),
             slots: run.slots,
             signals: run.signals,
@@ -206,7 +210,7 @@ struct Run<'a> {
     journal: Journal,
     /// Messages of the child that arrived before the host waited for them.
     early: VecDeque<Message>,
-    /// Set if the command is in no journal: with the error, unless /proc is not mounted.
+    /// Set if the command is in no journal: with the error, unless /proc does not show the command.
     unprotected: Option<Option<Error>>,
 }
 
@@ -274,14 +278,8 @@ impl Run<'_> {
         // An init cannot lose its parent-death signal: it executes nothing and changes no credentials.
         let is_on_its_own = self.plan.steps.iter().any(is_exec) && !self.plan.steps.iter().any(is_fork);
         if is_on_its_own {
-            let namespaces = process::namespaces_of(command.as_raw(), &self.plan.namespaces);
-            let end = |started| Undo::EndContainer { pid: command.as_raw(), started, namespaces };
-            // Where no journal can be written, or /proc is not mounted, the container runs all the same.
-            match process::started(command.as_raw()).map(|started| self.journal.intend(&end(started))) {
-                Some(Ok(())) => {}
-                Some(Err(error)) => self.unprotected = Some(Some(error)),
-                None => self.unprotected = Some(None),
-            }
+            // Where this fails, the container runs all the same.
+            self.unprotected = self.record_command(command).err();
         }
         if let Some(name) = &self.plan.name {
             self.journal.record_name(name, command)?;
@@ -289,6 +287,17 @@ impl Run<'_> {
         self.watch.ready(self.plan, command);
         self.watch.published(&self.slots.ports);
         Ok(())
+    }
+
+    /// Writes to the journal how the command is ended if this `sandbox` is killed.
+    ///
+    /// # Errors
+    /// None: /proc does not show the command. Otherwise no journal can be written.
+    fn record_command(&mut self, command: Pid) -> std::result::Result<(), Option<Error>> {
+        let pid = command.as_raw();
+        let started = process::started(pid).ok_or(None)?;
+        let namespaces = process::namespaces_of(pid, &self.plan.namespaces);
+        self.journal.intend(&Undo::EndContainer { pid, started, namespaces }).map_err(Some)
     }
 
     /// A step of another process. The host waits only for steps whose result it needs; in a narrated run, for each.

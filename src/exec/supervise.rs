@@ -16,7 +16,7 @@ use super::pty::{TerminalRelay, from_background};
 use super::signals::Arrived;
 use super::{Container, Watch, kill_by_pidfd, relay};
 use crate::error::{Error, Result};
-use crate::observe::{cgroup, file};
+use crate::observe::{cgroup, file, proc};
 use crate::plan::gate::Message;
 use crate::sys::signal::{self, SignalSet};
 use crate::text::{text, text_with};
@@ -173,20 +173,17 @@ impl Container {
     /// already.
     fn forward(&self, arrived: Arrived, dropped_before: &mut bool, watch: &mut dyn Watch) {
         let Some(pidfd) = &self.slots.pidfd else { return };
-        let receiver = self.command_behind_init().unwrap_or(self.child);
+        let receiver = self.slots.command.as_ref().and_then(proc::pid_of).unwrap_or(self.child);
         let has_it_already =
             (arrived.from_terminal || arrived.to_group) && getpgid(Some(receiver)) == Ok(getpgrp());
         // Read before the signal is sent: if the signal ends the command, its status has no masks any more.
         let has_ended = has_it_already && has_ended(pidfd.as_fd());
         let is_dropped = !has_ended && self.is_dropped(arrived.number);
-        let behind_init = self.command_behind_init().filter(|_| arrived.stops());
-        let stops_init = behind_init.is_some_and(|command| !decides_about(command, arrived.number));
+        let behind_init = self.slots.command.as_ref().filter(|_| arrived.stops());
+        let stops_init = behind_init.is_some() && !decides_about(receiver, arrived.number);
         if !has_it_already {
-            let _ = match behind_init {
-                // An init that is stopped at once could not forward it.
-                Some(command) => signal::kill(command, arrived.number),
-                None => signal::send(pidfd.as_fd(), arrived.number),
-            };
+            // An init that is stopped at once could not forward it.
+            let _ = signal::send(behind_init.unwrap_or(pidfd).as_fd(), arrived.number);
         }
         if is_dropped && arrived.ends() {
             self.explain_dropped(arrived.number, dropped_before, watch);
@@ -226,15 +223,6 @@ impl Container {
     /// or ignored it itself.
     fn is_dropped(&self, number: i32) -> bool {
         self.is_pid_one && !decides_about(self.child, number)
-    }
-
-    /// The command, if it is the child of an init. Later children of the init are orphans.
-    fn command_behind_init(&self) -> Option<Pid> {
-        if !self.has_init {
-            return None;
-        }
-        let children = file::read_text(format!("/proc/{0}/task/{0}/children", self.child)).ok()?;
-        children.split_whitespace().next()?.parse().ok().map(Pid::from_raw)
     }
 
     /// Whether the child has been stopped since this was last asked. `sandbox` stops with it, as nsenter(1) does.
@@ -334,7 +322,7 @@ impl Drop for Container {
 }
 
 /// Whether a process has ended: its pidfd is readable then.
-fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
+pub(super) fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
     poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 

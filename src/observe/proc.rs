@@ -3,9 +3,11 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
 
 use super::hierarchy::{Version, cgroup_lines};
 use super::{ClockReading, Listing, Observation, Value, file, mountinfo};
@@ -49,6 +51,14 @@ pub fn namespace(process: &str, feature: Feature) -> Value {
 /// not trace.
 pub fn namespace_link(process: &str, feature: Feature) -> std::io::Result<String> {
     file::read_link(format!("{process}/ns/{feature}"))
+}
+
+/// The PID, in the caller's PID namespace, of the process that a pidfd refers to. None: the process has ended and was
+/// reaped, is in another PID namespace, or /proc is not mounted. pidfd_open(2), proc_pid_fdinfo(5)
+pub fn pid_of(pidfd: &OwnedFd) -> Option<Pid> {
+    let info = file::read_text(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
+    let pid: i32 = status_of(&info, "Pid")?.parse().ok()?;
+    (pid > 0).then(|| Pid::from_raw(pid))
 }
 
 /// The whole text of a short file, on one line: ` | ` separates the lines.

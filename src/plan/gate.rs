@@ -50,6 +50,8 @@ pub enum Message {
     Go(usize),
     /// Helper to host: this is the PID of the child.
     ChildPid(i32),
+    /// Init to host: it has forked the command, which has this PID there. The descriptor in this message is its pidfd.
+    Forked(i64),
     /// Child or helper to host: step N returned this result.
     Did(usize, i64),
     /// Child or helper to host: step N failed with this errno, and this process ends.

@@ -66,6 +66,8 @@ pub struct Slots {
     pub child: Option<Pid>,
     /// The child's pidfd.
     pub pidfd: Option<OwnedFd>,
+    /// With an init, the pidfd of the command. Only the host has it.
+    pub command: Option<OwnedFd>,
     /// `<helper>`: the PID of the helper on the host.
     pub helper: Option<Pid>,
     /// `<gate>`: this process's end of the socket pair.

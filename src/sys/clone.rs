@@ -48,6 +48,11 @@ pub(crate) fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Clone
     // copy of the memory and continues here on its own copy of the stack, as after fork(2). `sandbox` has a single
     // thread when it clones, so no other thread can hold a lock that the child would wait for.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
+    cloned(pid, pidfd)
+}
+
+/// The two sides of a clone with `CLONE_PIDFD`, from the result of the call and what it stored for the pidfd.
+fn cloned(pid: libc::c_long, pidfd: libc::c_int) -> Result<Cloned, Errno> {
     match Errno::result(pid)? {
         0 => Ok(Cloned::Child),
         pid => {
@@ -58,13 +63,16 @@ pub(crate) fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Clone
     }
 }
 
-/// fork(2) by its system call, clone(2) without flags. The child's PID, or none in the child.
+/// Creates a process as fork(2) does, with a pidfd: clone(2), whose flags a seccomp filter can read.
 ///
 /// # Errors
 /// EAGAIN: the limit for the number of processes is reached.
-pub(crate) fn fork() -> Result<Option<Pid>, Errno> {
-    // SAFETY: as above: a copy of the memory, a copy of the stack, and no other thread. The order of the arguments
-    // differs between architectures, but these arguments are all zero.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0_usize, 0_usize, 0_usize, 0_usize) };
-    Ok(Some(Errno::result(pid)? as libc::pid_t).filter(|pid| *pid != 0).map(Pid::from_raw))
+pub(crate) fn fork() -> Result<Cloned, Errno> {
+    let mut pidfd: libc::c_int = -1;
+    let flags = libc::CLONE_PIDFD | libc::SIGCHLD;
+    // SAFETY: as above: a copy of the memory, a copy of the stack, and no other thread. `pidfd` lives through the call.
+    // The order of the last two arguments differs between architectures, but these are zero.
+    let pid =
+        unsafe { libc::syscall(libc::SYS_clone, flags, 0_usize, &raw mut pidfd as usize, 0_usize, 0_usize) };
+    cloned(pid, pidfd)
 }

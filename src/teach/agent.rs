@@ -20,7 +20,7 @@ use crate::exec::signals::{Signals, wait_readable};
 use crate::exec::{Container, Ended, Unwatched, Watch, start_serving};
 use crate::feature::{Feature, Purpose};
 use crate::observe::file;
-use crate::observe::proc::status_of;
+use crate::observe::proc;
 use crate::plan::Plan;
 use crate::plan::call::process::Namespaces;
 use crate::plan::gate::Channel;
@@ -197,7 +197,7 @@ impl Agent {
         match (reply, descriptors.pop(), descriptors.pop()) {
             (Reply::Errno(errno), ..) => Ok(Err(Errno::from_raw(errno))),
             (Reply::Result(inner_pid), Some(pidfd), Some(gate)) => {
-                let pid = pid_of(&pidfd).ok_or_else(gone)?;
+                let pid = proc::pid_of(&pidfd).ok_or_else(gone)?;
                 let agent = Agent { channel: Channel::from_fd(gate), pid, container: None };
                 Ok(Ok((agent, inner_pid as i32)))
             }
@@ -269,13 +269,6 @@ impl Agent {
 
 fn gone() -> Error {
     Error::failed("the process inside has ended")
-}
-
-/// The PID, in our namespace, of the process that a pidfd refers to. pidfd_open(2), fdinfo
-fn pid_of(pidfd: &std::os::fd::OwnedFd) -> Option<Pid> {
-    use std::os::fd::AsRawFd;
-    let info = file::read_text(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
-    Some(Pid::from_raw(status_of(&info, "Pid")?.parse().ok()?))
 }
 
 /// The main function of the agent: answers requests until the host closes the gate.

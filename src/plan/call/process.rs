@@ -112,8 +112,8 @@ pub enum ProcessCall {
     },
     /// clone3(2): creates the relay of published ports, with its own socket pair to the host.
     CloneRelay,
-    /// clone(2) without any flag, like fork(2). The child stays as init, and the new process becomes the command. It is
-    /// not clone3(2), because the seccomp filter makes clone3 fail with ENOSYS.
+    /// clone(2), like fork(2). The child stays as init, and the new process becomes the command. By its pidfd, the host
+    /// knows it. It is not clone3(2), because the seccomp filter makes clone3 fail with ENOSYS.
     ForkCommand,
     /// unshare(2).
     Unshare {
@@ -183,7 +183,7 @@ impl fmt::Display for ProcessCall {
                 write_clone3(f, namespaces, false, *into_cgroup)
             }
             ProcessCall::CloneRelay => f.write_str("clone3({flags=CLONE_PIDFD, exit_signal=SIGCHLD}, 88)"),
-            ProcessCall::ForkCommand => f.write_str("clone(child_stack=NULL, flags=SIGCHLD)"),
+            ProcessCall::ForkCommand => f.write_str("clone(child_stack=NULL, flags=CLONE_PIDFD|SIGCHLD)"),
             ProcessCall::Unshare { namespaces } => write!(f, "unshare({namespaces})"),
             ProcessCall::Join { pid, namespaces } => {
                 let pid = pid.map_or_else(|| "<child>".to_owned(), |pid| pid.to_string());
@@ -267,15 +267,20 @@ impl ProcessCall {
             }
             ProcessCall::CloneRelay => clone_relay(slots),
             ProcessCall::ForkCommand => {
-                let command = sys::clone::fork()?;
                 // The command keeps the slave of the terminal. The master belongs to the host.
-                if command.is_some() {
-                    slots.pts = None
-                } else {
-                    slots.terminal = None
+                match sys::clone::fork()? {
+                    Cloned::Child => {
+                        slots.terminal = None;
+                        slots.child = None;
+                        Ok(0)
+                    }
+                    Cloned::Parent(command, pidfd) => {
+                        slots.pts = None;
+                        slots.child = Some(command);
+                        slots.pidfd = Some(pidfd);
+                        Ok(i64::from(command.as_raw()))
+                    }
                 }
-                slots.child = command;
-                Ok(command.map_or(0, |pid| i64::from(pid.as_raw())))
             }
             ProcessCall::Unshare { namespaces } => nix::sched::unshare(namespaces.flags()).map(|()| 0),
             ProcessCall::Join { pid, namespaces } => {
