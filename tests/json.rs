@@ -114,7 +114,7 @@ fn demonstrations_steps_and_mistakes_are_valid_json() {
     assert_eq!(checked(&["run", "--break"], "names").len(), 2);
 }
 
-/// With a command, standard output belongs to it. The view is on standard error.
+/// With a typed command, standard output belongs to it. The view is on standard error.
 #[test]
 fn the_view_of_a_command_is_json_beside_its_output() {
     let _alone = alone();
@@ -152,6 +152,60 @@ fn the_view_of_a_command_is_json_beside_its_output() {
         assert!(output.stdout.is_empty() && text(&output.stderr).contains("--show-proc"), "{arguments:?}");
     }
     assert_eq!(run(&["uts", "--step", "--format", "json"]).status.code(), Some(2));
+}
+
+/// Without COMMAND on the command line, standard output is the JSON. The command of the spec runs all the same, and prints
+/// to standard error. Of this kind: --show-proc, --explain, both, --stable, --without · a command that prints, that has a
+/// new terminal, that closes its output, that fails · as `enter` without COMMAND, whose command is sh.
+#[test]
+fn without_a_typed_command_standard_output_is_json() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let spec = |name: &str, more: &str, command: &str| {
+        let path = directory.path().join(format!("{name}.yaml"));
+        fs::write(&path, format!("name: {name}\nuts: {{ hostname: box }}\n{more}command: {command}\n"))
+            .unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let specs = [
+        (spec("prints", "", "[sh, -c, 'echo mine; exit 3']"), 3),
+        (spec("terminal", "tty: true\n", "[sh, -c, 'echo mine; exit 4']"), 4),
+        (spec("reopens", "user: { map: root }\n", "[sh, -c, 'echo mine > /dev/stdout; exec >&-']"), 0),
+    ];
+    for (more, name) in [
+        (&["--show-proc"][..], "view"),
+        (&["--show-proc", "--stable"], "view"),
+        (&["--explain"], "explained"),
+        (&["--explain", "--show-proc"], "explained"),
+        (&["--without", "uts", "-q"], "returned"),
+        (&["--without", "uts"], "returned"),
+    ] {
+        for (spec, status) in &specs {
+            let output = run(&[&["run", spec], more, &["--format", "json"]].concat());
+            let (out, err) = (text(&output.stdout), text(&output.stderr));
+            assert_eq!(output.status.code(), Some(*status), "{spec} {more:?}: {err}");
+            assert!(err.contains("mine"), "{spec} {more:?}: {err}");
+            if more.contains(&"-q") {
+                assert_eq!(out, "", "{spec}");
+                continue;
+            }
+            let value: Value =
+                serde_json::from_str(&out).unwrap_or_else(|error| panic!("{spec} {more:?}: {error}: {out}"));
+            check(&value, &schema(name), &schema(name), name);
+        }
+    }
+    let output = run(&["run", &specs[0].0, "--without", "uts", "--show-proc", "--format", "json"]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{}", text(&output.stderr));
+    let sleeps = spec("sleeps", "", "[sleep, '60']");
+    let mut child = support::sandbox(&["run", "-q", &sleeps]).spawn().unwrap();
+    let pid = support::child_named(child.id(), "sleep").to_string();
+    let mut enter = support::sandbox(&["enter", &pid, "--show-proc", "--format", "json"]);
+    let output = support::feed(&mut enter, "echo mine\n");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    check(&value, &schema("view"), &schema("view"), "enter");
+    assert!(text(&output.stderr).contains("mine"), "{}", text(&output.stderr));
 }
 
 #[test]

@@ -48,6 +48,7 @@ pub(super) fn run(color: Color, args: EnterArgs) -> Result<u8> {
     if !output.dry_run {
         output::protect_program();
     }
+    output.reserve_stdout(&args.command)?;
     let command = if args.command.is_empty() { vec!["sh".into()] } else { args.command };
     // The subject is open until the end, so its PID cannot mean another process meanwhile.
     let subject = args.target.open()?;

@@ -1,5 +1,7 @@
 //! The flags that all features, `run` and `enter` have: what is printed about a run.
 
+use std::ffi::OsString;
+
 use clap::Args;
 
 use super::watch::Narrator;
@@ -31,8 +33,9 @@ pub(super) struct OutputArgs {
     /// Wait for a key before each step
     #[arg(long)]
     step: bool,
-    /// Output format; json is for --show-proc, --explain, --dry-run, --print-spec, --break and demonstrations. If a
-    /// command runs, it is printed to standard error, because standard output belongs to the command
+    /// Output format; json is for --show-proc, --explain, --dry-run, --print-spec, --break and demonstrations. With
+    /// COMMAND, the JSON is on standard error, because standard output belongs to COMMAND. Without COMMAND, it is on
+    /// standard output, and the command of a spec prints to standard error
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
     /// Print the equivalent spec, as YAML
@@ -100,6 +103,19 @@ impl OutputArgs {
 
     pub(super) fn is_json(&self) -> bool {
         self.format == Format::Json
+    }
+
+    /// If no command was typed, standard output belongs to the JSON, not to the command that runs all the same. This is
+    /// to be called before the plan is made, which depends on what the standard descriptors are.
+    ///
+    /// # Errors
+    /// Those of dup(2).
+    pub(super) fn reserve_stdout(&self, typed: &[OsString]) -> Result<()> {
+        if !self.is_json() || self.dry_run || !typed.is_empty() {
+            return Ok(());
+        }
+        let cannot = |error| Error::failed(text("common.json.stdout")).why(crate::error::io_text(&error));
+        render::reserve_output().map_err(cannot)
     }
 }
 

@@ -76,6 +76,12 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         output::print_spec(&spec, output);
         return Ok(0);
     }
+    if output.is_json() && !output.dry_run {
+        if !args.without.is_empty() && (output.show_proc || output.narrates()) {
+            return Err(Error::usage(text("run.json.two")).todo(text("run.json.two.todo")));
+        }
+        output.reserve_stdout(&args.command)?;
+    }
     let (mut plan, left) = prepare::plan(spec.clone(), prepare::container_ending, output.show_proc)?;
     source.locate(&mut plan.problems);
     // Standard error must stay one document if it is JSON.

@@ -40,7 +40,7 @@ pub(super) struct Narrator {
     limit: Option<Size>,
     /// Prints a text. With a command, standard output belongs to the command, so this prints to standard error.
     print: fn(&str),
-    /// Where `print` prints to.
+    /// Where JSON is printed to.
     stream: Stream,
 }
 
@@ -93,7 +93,7 @@ impl Narrator {
             announces: has_command && !output.is_quiet() && !output.narrates() && !output.is_json(),
             has_shown_view: false,
             print: if has_command { render::err } else { render::out },
-            stream: if has_command { Stream::Err } else { Stream::Out },
+            stream: if has_command { render::json_stream() } else { Stream::Out },
         }
     }
 

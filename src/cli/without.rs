@@ -9,7 +9,6 @@ use crate::error::Result;
 use crate::exec::Unwatched;
 use crate::feature::Purpose;
 use crate::render;
-use crate::render::paint::Stream;
 use crate::teach::agent::Agent;
 use crate::text::text_with;
 use crate::views::{OnePath, returned};
@@ -20,7 +19,7 @@ use crate::views::{Readings, look};
 pub(super) fn print(whole: &Spec, less: &Spec, keys: &[String], output: &OutputArgs) {
     let name = keys.join(", ");
     let text = match rows(whole, less, keys) {
-        Ok(rows) if output.is_json() => return render::print_json(Stream::Err, &rows),
+        Ok(rows) if output.is_json() => return render::print_json(render::json_stream(), &rows),
         Ok(rows) => render::view::returned(&rows, &name),
         Err(error) => {
             let values = [("key", name.as_str()), ("why", &error.what)];

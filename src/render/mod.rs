@@ -19,9 +19,10 @@ mod table;
 mod versions;
 pub mod view;
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use serde::Serialize;
 
@@ -34,6 +35,25 @@ use crate::text::{printed_in_colour, printed_json, printed_lines};
 pub fn out(text: &str) {
     out_as_is(&safe(text));
 }
+
+/// Reserves standard output for JSON: what a command prints there later goes to standard error.
+///
+/// # Errors
+/// Those of dup(2) and dup2(2).
+pub fn reserve_output() -> io::Result<()> {
+    let kept = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+    rustix::stdio::dup2_stdout(rustix::stdio::stderr())?;
+    let _ = RESERVED.set(File::from(kept));
+    Ok(())
+}
+
+/// Where JSON is printed while a command runs: to standard output only if that is reserved for it.
+pub fn json_stream() -> Stream {
+    if RESERVED.get().is_some() { Stream::Out } else { Stream::Err }
+}
+
+/// The former standard output, if it is reserved for JSON.
+static RESERVED: OnceLock<File> = OnceLock::new();
 
 /// Writes a picture, which moves the cursor. Text from outside in it is escaped already.
 fn out_as_is(text: &str) {
@@ -73,7 +93,10 @@ pub fn print_json(stream: Stream, value: &impl Serialize) {
         false => json(value),
     };
     let written = match stream {
-        Stream::Out => put(&mut io::stdout().lock(), &text),
+        Stream::Out => match RESERVED.get() {
+            Some(mut reserved) => put(&mut reserved, &text),
+            None => put(&mut io::stdout().lock(), &text),
+        },
         Stream::Err => put(&mut io::stderr().lock(), &text).or(Ok(())),
     };
     note_lost(written);
