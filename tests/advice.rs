@@ -333,3 +333,34 @@ fn advice_to_become_root_repeats_the_line() {
         assert!(advice.contains("run it as root: sudo "), "{words}");
     }
 }
+
+/// Each line of `sandbox` that the doctor advises, pasted into sh, and the line that it advises where a whole container does
+/// not work. What is for root is tried without sudo(8): then it is accepted, and says what it needs.
+#[test]
+fn what_the_doctor_advises_can_be_pasted() {
+    let report: serde_json::Value =
+        serde_json::from_slice(&run(&["doctor", "--format", "json"]).stdout).unwrap();
+    let errors = report["features"].as_array().unwrap().iter().map(|finding| &finding["error"]["todo"]);
+    let advice: Vec<&str> =
+        errors.filter_map(|todo| todo.as_array()).flatten().filter_map(|todo| todo.as_str()).collect();
+    let program = binary().display().to_string();
+    let mut lines: Vec<String> = vec!["sandbox spec init --for first | sandbox run - --dry-run".into()];
+    lines.extend(
+        advice
+            .iter()
+            .flat_map(|todo| todo.lines().skip(1))
+            .map(|line| line.trim().trim_start_matches("sudo ").to_owned())
+            .filter(|line| line.starts_with("sandbox ") || line.starts_with(&program)),
+    );
+    if !is_root() && !lines.iter().any(|line| line.contains("--dry-run") && !line.contains("spec init")) {
+        eprintln!("every limit works here");
+    }
+    for line in lines {
+        let mut shell = Command::new("sh");
+        // `sandbox` is a function, as if it were installed.
+        shell.args(["-c", &format!("sandbox() {{ \"{program}\" \"$@\"; }}\n{line}")]);
+        let output = shell.stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{line}: {}", text(&output.stderr));
+        assert!(!line.contains("doctor --dry-run"), "{line}");
+    }
+}

@@ -47,6 +47,40 @@ fn a_dry_run_shows_the_calls_of_a_limit_to_everyone() {
     assert_eq!(left(), Vec::<std::path::PathBuf>::new());
 }
 
+/// What only root can do, as an ordinary user: the plan of root, marked as such. Of this kind: a bridge, a veth pair, a
+/// port below 1024, an ID map with more than the own ID; by flags and in a spec; with a mistake of the feature.
+#[test]
+fn a_dry_run_shows_what_only_root_can_do() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let spec = directory.path().join("box.yaml");
+    std::fs::write(&spec, "net: { mode: bridge, publish: ['80:80'] }\ncommand: [\"true\"]\n").unwrap();
+    let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
+    let is_low = first.trim().parse().unwrap_or(1024) > 80;
+    let all: [(&[&str], &str, bool); 8] = [
+        (&["net", "--mode", "bridge"], "RTM_NEWLINK bridge sandbox0", true),
+        (&["net", "--mode", "bridge", "--break", "egress"], "RTM_NEWLINK bridge sandbox0", true),
+        (&["net", "--veth"], "RTM_NEWLINK veth", true),
+        (&["net", "--publish", "80:80"], "bind(", is_low),
+        (&["user", "--map", "0:0:10"], "0 0 10", true),
+        (&["run", spec.to_str().unwrap()], "RTM_NEWLINK bridge sandbox0", true),
+        (&["net"], "CLONE_NEWNET", false),
+        (&["uts"], "CLONE_NEWUTS", false),
+    ];
+    for (arguments, call, needs_root) in all {
+        let plan = stdout(&[arguments, &["--dry-run"]].concat());
+        let words = plan.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains(call), "{arguments:?}: {plan}");
+        let is_roots = needs_root && !is_root();
+        assert_eq!(plan.starts_with("The plan as root would run it."), is_roots, "{arguments:?}: {plan}");
+        assert_eq!(plan.contains("\n!! "), is_roots, "{arguments:?}: {plan}");
+        let json = stdout(&[arguments, &["--dry-run", "--format", "json"]].concat());
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["as_root"].as_bool().unwrap_or(false), is_roots, "{arguments:?}");
+    }
+    assert_eq!(left(), Vec::<std::path::PathBuf>::new());
+}
+
 #[test]
 fn advice_repeats_the_command_that_was_typed() {
     let _alone = alone();

@@ -47,26 +47,23 @@ pub(super) fn ending(
     })
 }
 
-/// The plan that `--dry-run` prints. If the caller may not create the cgroups of its limits but root may, it is the plan
-/// of root, so that it has every call. It keeps the problems of the caller's own plan.
+/// The plan that `--dry-run` prints. If root can do something that the caller cannot, such as create a cgroup or a bridge,
+/// it is the plan of root, so that it has every call. It keeps the problems of the caller's own plan.
 pub(super) fn printed(
     plan: Plan,
     spec: &Spec,
     ending: impl Fn(&Machine) -> Result<Ending>,
     view: bool,
 ) -> Plan {
-    let is_limit = |problem: &Problem| problem.purpose.feature().is_some_and(Feature::is_controller);
-    if nix::unistd::geteuid().is_root() || !plan.problems.iter().any(is_limit) {
+    if nix::unistd::geteuid().is_root() || plan.problems.is_empty() {
         return plan;
     }
     let machine = compose::gather_as_root(spec);
-    let has_cgroups = machine.host.cgroups.as_ref().is_some_and(|cgroups| !cgroups.parents.is_empty());
-    match ending(&machine).ok().filter(|_| has_cgroups) {
-        Some(ending) => {
-            let roots = compose::plan(spec, &machine, plan.purpose, ending, view);
-            Plan { as_root: true, problems: plan.problems, ..roots }
-        }
-        None => plan,
+    let Ok(ending) = ending(&machine) else { return plan };
+    let roots = compose::plan(spec, &machine, plan.purpose, ending, view);
+    match roots.problems.len() < plan.problems.len() {
+        true => Plan { as_root: true, problems: plan.problems, ..roots },
+        false => plan,
     }
 }
 

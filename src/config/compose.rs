@@ -87,8 +87,12 @@ fn gather_for(spec: &Spec, mut host: Host) -> Machine {
     }
     gather_cgroups(spec, &mut host);
     Machine {
+        network: spec
+            .net
+            .as_ref()
+            .map(|net| NetworkFacts::gather(net.request(), host.stands_in))
+            .unwrap_or_default(),
         host,
-        network: spec.net.as_ref().map(|net| NetworkFacts::gather(net.request())).unwrap_or_default(),
     }
 }
 

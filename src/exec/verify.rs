@@ -367,6 +367,7 @@ mod tests {
             is_foreign: false,
             port: "sbx-0".into(),
             permitted: true,
+            as_root: false,
         };
         let machine = Machine {
             host: Host { privileged: true, ..Host::gather() },

@@ -69,12 +69,14 @@ pub struct Bridge {
     pub port: String,
     /// Whether the caller may create devices: CAP_NET_ADMIN is effective.
     pub permitted: bool,
+    /// Whether the plan is one of root, which another user only prints.
+    pub as_root: bool,
 }
 
 impl Bridge {
     /// Looks up the bridge. If it exists, its network is used. Otherwise it is the first free one, so that two runs at
     /// the same time choose the same.
-    pub fn gather() -> Bridge {
+    pub fn gather(as_root: bool) -> Bridge {
         let (link, routes) = link_and_routes();
         let address = link.as_ref().and_then(own_address);
         let network = address.map(|address| Ipv4Addr::from(u32::from(address) & !0xff));
@@ -82,7 +84,8 @@ impl Bridge {
             network: network.or_else(|| free_network(&routes)),
             is_foreign: link.is_some() && address.is_none(),
             port: device_name(token()),
-            permitted: may_create_devices(),
+            permitted: as_root || may_create_devices(),
+            as_root,
         }
     }
 }
@@ -130,15 +133,17 @@ pub(crate) fn plan(bridge: &Bridge, draft: &mut Draft) {
         return refuse(draft, "mode", &what, text("net.subnet.why"), vec![text("net.subnet.todo")]);
     };
     let gateway = Ipv4Addr::from(u32::from(network) + 1);
-    plan_bridge(network, gateway, &bridge.port, draft);
+    plan_bridge(network, gateway, bridge, draft);
     plan_port(&bridge.port, gateway, draft);
 }
 
 /// The bridge, and a claim to one address of its network.
-fn plan_bridge(network: Ipv4Addr, gateway: Ipv4Addr, port: &str, draft: &mut Draft) {
+fn plan_bridge(network: Ipv4Addr, gateway: Ipv4Addr, bridge: &Bridge, draft: &mut Draft) {
+    let port = bridge.port.as_str();
     let (at, name, net) = (Phase::Bridge, NAME.to_owned(), Feature::Net);
     // A process that removes the bridge holds the lock only for milliseconds.
-    let lock = FileCall::LockShared { path: run_lock::path(&run_lock::of_bridge(), false), seconds: 5 };
+    let lock =
+        FileCall::LockShared { path: run_lock::path(&run_lock::of_bridge(), bridge.as_root), seconds: 5 };
     draft.step(at, Actor::Host, net, lock, "net.share.why");
     let hardware = HardwareAddress::of(gateway);
     let undo = Undo::RemoveBridge { name: name.clone() };

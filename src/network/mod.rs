@@ -56,12 +56,13 @@ pub struct NetworkFacts {
 }
 
 impl NetworkFacts {
-    /// Looks up the facts on which these connections depend.
-    pub fn gather(wanted: NetworkRequest<'_>) -> NetworkFacts {
+    /// Looks up the facts on which these connections depend: as the caller, or with `as_root` as root, for a plan that is
+    /// only printed.
+    pub fn gather(wanted: NetworkRequest<'_>, as_root: bool) -> NetworkFacts {
         NetworkFacts {
-            veth: wanted.veth.then(Veth::gather).flatten(),
-            bridge: wanted.bridge.then(Bridge::gather),
-            ports: (!wanted.publish.is_empty()).then(PortFacts::gather),
+            veth: wanted.veth.then(|| Veth::gather(as_root)).flatten(),
+            bridge: wanted.bridge.then(|| Bridge::gather(as_root)),
+            ports: (!wanted.publish.is_empty()).then(|| PortFacts::gather(as_root)),
         }
     }
 }

@@ -50,7 +50,7 @@ fn network(index: u32) -> u32 {
 impl Veth {
     /// Chooses a random name and a free network. The search begins at a random network, so that two runs at the same
     /// time do not choose the same one. None if no network is free.
-    pub fn gather() -> Option<Veth> {
+    pub fn gather(as_root: bool) -> Option<Veth> {
         let random = token();
         let routes = file::read_text(subnet::ROUTES).unwrap_or_default();
         let network = free_network(&routes, random % NETWORKS)?;
@@ -58,7 +58,7 @@ impl Veth {
             name: device_name(random),
             outside: Ipv4Addr::from(network + 1),
             inside: Ipv4Addr::from(network + 2),
-            permitted: may_create_devices(),
+            permitted: as_root || may_create_devices(),
         })
     }
 }

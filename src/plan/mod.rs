@@ -38,7 +38,7 @@ pub struct Plan {
     #[serde(rename = "feature")]
     pub purpose: Purpose,
     /// Whether this is the plan of root, although the caller is not root. It is printed because the caller's own plan
-    /// could not create the cgroups.
+    /// could not do everything: create cgroups, or a bridge.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub as_root: bool,
     /// The namespaces that are new in it.
