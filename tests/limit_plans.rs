@@ -59,7 +59,7 @@ fn a_dry_run_shows_what_only_root_can_do() {
     let is_low = first.trim().parse().unwrap_or(1024) > 80;
     let all: [(&[&str], &str, bool); 8] = [
         (&["net", "--mode", "bridge"], "RTM_NEWLINK bridge sandbox0", true),
-        (&["net", "--mode", "bridge", "--break", "egress"], "RTM_NEWLINK bridge sandbox0", true),
+        (&["net", "--mode", "bridge", "--break", "lo-down"], "RTM_NEWLINK bridge sandbox0", true),
         (&["net", "--veth"], "RTM_NEWLINK veth", true),
         (&["net", "--publish", "80:80"], "bind(", is_low),
         (&["user", "--map", "0:0:10"], "0 0 10", true),
