@@ -339,3 +339,34 @@ fn a_limit_of_namespaces_is_named() {
         assert!(words(&output).contains(&expected), "{kind}: {}", words(&output));
     }
 }
+
+/// What a container has filled is named, with its size and what to do: "No space left on device" inside does not say that
+/// the disks have room. Of this kind: the root (one overlay, or those of a user), /tmp, /dev/shm, a tmpfs of the spec;
+/// with an init; not what has room, and not what was emptied again.
+#[test]
+fn what_a_container_has_filled_is_named() {
+    let _alone = alone();
+    let fill = |path: &str| format!("cat /dev/zero > {path} 2>/dev/null");
+    let place = if is_root() { "/tmp" } else { "/" };
+    for (init, command, expected) in [
+        (false, fill("/var/tmp/x"), "/ in the container is full why A tmpfs of 64MiB"),
+        (true, fill("/tmp/x"), &*format!("{place} in the container is full why A tmpfs of 64MiB")),
+        (false, fill("/dev/shm/x"), "/dev/shm in the container is full"),
+        (true, fill("/srv/x"), "/srv in the container is full why A tmpfs of 1MiB"),
+        (false, format!("{}; rm /srv/x", fill("/srv/x")), ""),
+        (false, "echo x > /srv/x".to_owned(), ""),
+    ] {
+        let spec = spec(&format!(
+            "rootfs: host\npid: {{ init: {init} }}\nmnt: {{ mounts: [{{ type: tmpfs, target: /srv, size: 1MiB }}] }}\n\
+             command: [sh, -c, '{command}; exit 5']\n"
+        ));
+        let output = support::run(&["run", "-q", spec.path().to_str().unwrap()]);
+        let words = words(&output);
+        assert_eq!(output.status.code(), Some(5), "{command}: {words}");
+        assert_eq!(words.contains("is full"), !expected.is_empty(), "{command}: {words}");
+        assert!(words.contains(expected), "{command}: {words}");
+        if !expected.is_empty() {
+            assert!(words.contains("mounts: [{ type: tmpfs, target: /"), "{words}");
+        }
+    }
+}

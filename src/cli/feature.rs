@@ -106,8 +106,7 @@ pub(super) fn run<F: Args>(
     if !has_command && !output.dry_run {
         diagnose::need_proc(feature.name(), feature.into())?;
     }
-    // The plan of a mistake is that of its feature.
-    if let Some(mistake) = common.mistake.as_ref().filter(|mistake| !output.dry_run || *mistake == "list") {
+    if let Some(mistake) = &common.mistake {
         return make_mistake(feature.into(), mistake, &machine, &spec, output);
     }
     if common.demo.as_deref() == Some("list") {

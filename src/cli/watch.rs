@@ -10,7 +10,7 @@ use super::terminal::{self, Key};
 use crate::config::spec::Spec;
 use crate::error::{Error, Result};
 use crate::exec::signals::Signals;
-use crate::exec::{Ended, Watch};
+use crate::exec::{Ended, FullSpace, Watch};
 use crate::feature::{Feature, Purpose};
 use crate::plan::call::publish::{Protocol, PublishedPort};
 use crate::plan::gate::Unreached;
@@ -18,7 +18,7 @@ use crate::plan::slots::Slots;
 use crate::plan::{Actor, Plan};
 use crate::render::paint::Stream;
 use crate::render::{self, error as error_text, explain, plan as plan_text, view as view_text};
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
 use crate::value::units::Size;
 use crate::views::{Readings, View};
 
@@ -225,6 +225,18 @@ impl Watch for Narrator {
         let key = if ended == Ended::Killed(libc::SIGKILL) { "memory.oom.own" } else { "memory.oom.other" };
         let message = text_with(key, &[("limit", &limit), ("kills", &kills.to_string())]);
         render::err(&format!("{message}\n"));
+    }
+
+    fn full(&mut self, space: &FullSpace) {
+        let place = printed(&space.mount_point);
+        // A mount on the root itself would cover everything.
+        let target = if place == "/" { "/var/tmp" } else { &place };
+        let size = Size(space.size).to_string();
+        let values = [("place", &*place), ("size", &size), ("target", target)];
+        let why = if space.lacks_inodes { "rootfs.full.inodes" } else { "rootfs.full.why" };
+        let error = Error::failed(text_with("rootfs.full.what", &values)).why(text_with(why, &values));
+        let line = text_with("rootfs.full.command", &values);
+        render::err(&error_text::text(&error.todo(format!("{}\n   {line}", text("rootfs.full.todo")))));
     }
 
     fn filtered(&mut self) {

@@ -90,6 +90,10 @@ pub(super) enum Reason {
     PartOfProc,
     /// Nothing can be written to the filesystem with this path, or the file would be too large.
     Storage,
+    /// The mount namespace has as many mounts as fs.mount-max allows.
+    Mounts,
+    /// The machine has as many pseudoterminals as kernel.pty.max allows.
+    Terminals,
     /// This kernel does not have the filesystem.
     NoFilesystem,
     /// This capability is missing.
@@ -201,11 +205,18 @@ fn invalid(facts: &Facts, call: &Call) -> Option<Reason> {
     (on_root && facts.is_chrooted).then_some(Reason::Chroot)
 }
 
-/// ENOSPC of a clone: a limit of user.max_*_namespaces, which counts per user. The result names the lowest limit of the
+/// ENOSPC of a mount or of a terminal: their limits are of the whole machine. ENOSPC of a clone: a limit of user.max_*_namespaces, which counts per user. The result names the lowest limit of the
 /// requested namespaces. (User namespaces nested more than 32 levels deep give ENOSPC too.)
 fn limit(facts: &Facts, call: &Call) -> Option<Reason> {
     if file_of(call).is_some() {
         return Some(Reason::Storage);
+    }
+    match call {
+        Call::Terminal(_) => return Some(Reason::Terminals),
+        Call::Mount(_) | Call::DetachedMount(_) if call.to_string().contains("mount(") => {
+            return Some(Reason::Mounts);
+        }
+        _ => {}
     }
     let limits = new_namespaces(call)?
         .features()

@@ -106,6 +106,12 @@ pub(super) fn explain(error: Error, reason: Reason, facts: &Facts, failed: &Fail
             let error = Error { cause: Some("storage"), ..remedy.error };
             Remedy { error: storage::explain(error, failed.errno, &path), ..remedy }
         }
+        Reason::Mounts => remedy.cause("mounts", text("doctor.mounts.why")).todo(
+            text("doctor.mounts.todo") + "\n   wc -l < /proc/self/mountinfo; cat /proc/sys/fs/mount-max",
+        ),
+        Reason::Terminals => remedy.cause("terminals", text("doctor.terminals.why")).todo(
+            text("doctor.terminals.todo") + "\n   cat /proc/sys/kernel/pty/nr /proc/sys/kernel/pty/max",
+        ),
         Reason::NoFilesystem => {
             let kind = match failed.call {
                 Call::Mount(MountCall::Filesystem { kind, .. })

@@ -30,6 +30,7 @@ mod process;
 mod pty;
 mod relay;
 pub mod signals;
+mod space;
 mod supervise;
 pub mod sweep;
 mod undo;
@@ -48,11 +49,13 @@ use nix::unistd::Pid;
 
 use self::journal::Journal;
 use self::signals::Signals;
+pub use self::space::FullSpace;
+use self::space::WritableSpace;
 pub use self::supervise::Ended;
 use self::verify::Expectations;
 pub use self::watch::{Unwatched, Watch};
 use crate::error::{Error, Result};
-use crate::feature::Feature;
+use crate::feature::{Feature, Purpose};
 use crate::host::run_directory;
 use crate::plan::call::cgroup::CgroupCall;
 use crate::plan::call::file::FileCall;
@@ -78,6 +81,8 @@ pub struct Container {
     journal: Journal,
     /// The cgroup with the memory limit, if there is one.
     memory: Option<PathBuf>,
+    /// The filesystems in memory to which the container can write.
+    spaces: Vec<WritableSpace>,
     /// Whether only those of descriptors 0 to 2 became the new terminal that were one.
     keeps_files: bool,
     /// How long the command may run, in seconds.
@@ -155,6 +160,7 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
     }
     match started {
         Ok(child) => Ok(Container {
+            spaces: run.spaces(child),
             is_pid_one: plan.steps.iter().any(is_new_pid_namespace) && !plan.steps.iter().any(is_fork),
             executes: plan.steps.iter().any(is_exec) && !plan.steps.iter().any(is_fork),
             slots: run.slots,
@@ -353,6 +359,14 @@ impl Run<'_> {
         }
         self.slots.gate = None;
         Ok(0)
+    }
+
+    /// The filesystems in memory of a container whose command has just been executed.
+    fn spaces(&self, child: Pid) -> Vec<WritableSpace> {
+        let is_container = self.plan.purpose == Purpose::Container && self.plan.steps.iter().any(is_exec);
+        let pidfd = self.slots.command.as_ref().or(self.slots.pidfd.as_ref());
+        let pidfd = pidfd.filter(|_| is_container);
+        pidfd.map(|pidfd| space::open_all(self.plan, self.command_of(child), pidfd)).unwrap_or_default()
     }
 
     /// The start has failed: kills the processes and undoes what was made.

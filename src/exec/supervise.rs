@@ -14,7 +14,7 @@ use rustix::process::{WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
 use super::carry::CarriedStream;
 use super::pty::{TerminalRelay, from_background};
 use super::signals::Arrived;
-use super::{Container, Watch, kill_by_pidfd, relay};
+use super::{Container, Watch, kill_by_pidfd, relay, space};
 use crate::error::{Error, Result};
 use crate::observe::{cgroup, file, proc};
 use crate::plan::gate::Message;
@@ -58,6 +58,7 @@ impl Container {
         if ended.as_ref().is_ok_and(|ended| i32::from(ended.status()) == 128 + libc::SIGSYS) {
             watch.filtered();
         }
+        space::full(&self.spaces).iter().for_each(|full| watch.full(full));
         if let (Ok(ended), 1..) = (&ended, self.oom_kills) {
             watch.out_of_memory(self.oom_kills, self.memory_limit, *ended);
         }

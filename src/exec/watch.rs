@@ -2,8 +2,8 @@
 
 use nix::unistd::Pid;
 
-use super::Ended;
 use super::signals::Signals;
+use super::{Ended, FullSpace};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::plan::call::publish::PublishedPort;
@@ -34,7 +34,8 @@ pub trait Watch {
     /// Called when everything is set up, just before the child is released.
     fn ready(&mut self, _plan: &Plan, _child: Pid) {}
 
-    /// Called if the command is not in a journal, because none can be written (`error`), or because /proc is not mounted.
+    /// Called if the command is not in a journal, because none can be written (`error`), or because /proc does not
+    /// show it.
     /// Then it can outlive a `sandbox` that is killed.
     fn unprotected(&mut self, _error: Option<&Error>) {}
 
@@ -50,6 +51,9 @@ pub trait Watch {
     /// Called after the end of the command, if the OOM killer killed processes of its cgroup. `kills` is their number,
     /// `limit` the smallest memory limit of the cgroup and its ancestors, in bytes.
     fn out_of_memory(&mut self, _kills: u64, _limit: Option<u64>, _ended: Ended) {}
+
+    /// Called after the end of the command, for each filesystem in memory of the container that is full.
+    fn full(&mut self, _space: &FullSpace) {}
 
     /// Called after the end of the command, if its status says that SIGSYS ended it: a seccomp filter did not allow a
     /// system call.
