@@ -273,7 +273,7 @@ fn a_disk_that_cannot_be_written_is_named() {
             assert_eq!(text(&after(&left, false, "").stdout), "", "{change}");
         }
     }
-    // The advice for a read-only file system works.
+    // The advice for a read-only filesystem works.
     let (_, change, _) = &cases[4];
     let output = after(&format!("{change}; mount -o remount,rw /tmp; chmod 1777 /tmp"), true, &run);
     assert_eq!(text(&output.stdout), "works\n", "{}", words(&output));

@@ -1,4 +1,4 @@
-//! Device files that `devices: { allow: [PATH] }` names. With a root file system of its own, a container has a new /dev,
+//! Device files that `devices: { allow: [PATH] }` names. With a root filesystem of its own, a container has a new /dev,
 //! so each of them must appear there.
 //!
 //! Of this kind: a character device · a block device · one in a subdirectory of /dev · several · one that each container

@@ -1,7 +1,7 @@
 //! Keys and words that people know from other tools, or get wrong: the answer has the form that works.
 //!
 //! Of this kind: keys of Compose at the top of a spec; a scalar or a list where a feature has keys; `~` in a path; a spec,
-//! root file system, source of a bind mount or command that is missing; names of cards, mistakes and keys with a typing
+//! root filesystem, source of a bind mount or command that is missing; names of cards, mistakes and keys with a typing
 //! error; errors of Rust's library, which must not be read by a user.
 
 mod support;

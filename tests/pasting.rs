@@ -243,7 +243,7 @@ fn paths_arrive() {
     }
 }
 
-/// The mounts of a root file system are made below /mnt, from paths of the spec.
+/// The mounts of a root filesystem are made below /mnt, from paths of the spec.
 #[test]
 fn the_mounts_of_a_root_arrive() {
     let world = World::new();

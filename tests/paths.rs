@@ -1,7 +1,7 @@
 //! Paths that cannot be used are told before anything is made, with what to do.
 //!
 //! Of this kind: a working directory that is missing, a file, below a file, behind a symbolic link, relative, empty, not
-//! searchable for the command's user; below a mount point that is made; in an empty file system · with `rootfs: host`, a
+//! searchable for the command's user; below a mount point that is made; in an empty filesystem · with `rootfs: host`, a
 //! directory, none · `~` in each path of a spec and of a flag, which no shell has expanded: `~`, `~/x`, `~user/x`.
 
 mod support;

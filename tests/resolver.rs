@@ -52,7 +52,7 @@ fn a_nameserver_on_loopback_is_left_out_and_named() {
     assert!(errors.contains("names cannot be resolved"), "{errors}");
 }
 
-/// With a root file system of its own, and with that of the host.
+/// With a root filesystem of its own, and with that of the host.
 #[test]
 fn the_servers_that_systemd_resolved_asks_are_taken_instead() {
     for spec in [ROOTFS, ""].into_iter().skip(usize::from(!has_own_etc())) {
@@ -66,7 +66,7 @@ fn the_servers_that_systemd_resolved_asks_are_taken_instead() {
     }
 }
 
-/// The host's file stays as it is where there is no root file system of its own: then only a message can help.
+/// The host's file stays as it is where there is no root filesystem of its own: then only a message can help.
 #[test]
 fn without_a_root_file_system_the_servers_that_are_not_reached_are_named() {
     for (own, named) in [

@@ -78,6 +78,44 @@ fn files_and_named_pipes_keep_their_owner_and_mode() {
     }
 }
 
+/// A socket, as a service of systemd has it, is passed on as it is. It works as a stream, and the kernel opens no socket by
+/// a path: `| cat` makes it a pipe, as the help advises.
+#[test]
+fn a_socket_is_passed_on_and_cannot_be_opened_again() {
+    use std::io::Read;
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    let help = text(&support::run(&["run", "--help"]).stdout);
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("is a socket") && help.contains("| cat"), "{help}");
+    let (_directory, file) = spec_file(if is_root() { SPECS[2] } else { "user: { map: root }" });
+    let binary = binary().display().to_string();
+    for (script, wanted) in [
+        ("echo plain; echo more >&1", "plain\nmore\n"),
+        ("(echo again > /dev/stdout) 2>/dev/null || echo refused", "refused\n"),
+        ("cat /proc/self/fd/0 2>/dev/null || cat", "given\n"),
+    ] {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        std::io::Write::write_all(&mut ours, b"given\n").unwrap();
+        ours.shutdown(std::net::Shutdown::Write).unwrap();
+        let input = OwnedFd::from(theirs.try_clone().unwrap());
+        let mut run = sandbox(&["run", &file, "-q", "--", "sh", "-c", script]);
+        let status = run.stdin(input).stdout(OwnedFd::from(theirs)).status().unwrap();
+        drop(run);
+        let mut shown = String::new();
+        ours.read_to_string(&mut shown).unwrap();
+        assert_eq!((status.code(), &*shown), (Some(0), wanted), "{script}");
+    }
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let line = format!("{binary} run {file} -q -- sh -c 'echo piped > /dev/stdout' | cat");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &line]).stdin(Stdio::null()).stdout(OwnedFd::from(theirs)).status().unwrap();
+    drop(shell);
+    let mut shown = String::new();
+    ours.read_to_string(&mut shown).unwrap();
+    assert_eq!(shown, "piped\n");
+}
+
 /// The caller's own pipes keep working: other writers, the end of file, and a reader that goes away.
 #[test]
 fn a_pipe_stays_the_callers_pipe() {

@@ -1,4 +1,4 @@
-//! R3 to R5: links in a hostile root, swapped while the root is set up, and mounts on the kernel's file systems.
+//! R3 to R5: links in a hostile root, swapped while the root is set up, and mounts on the kernel's filesystems.
 
 use std::fs;
 use std::os::unix::fs::symlink;

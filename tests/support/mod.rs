@@ -4,6 +4,7 @@
 
 pub mod lab;
 pub mod limits;
+pub mod running;
 pub mod terminal;
 
 use std::fs::OpenOptions;

@@ -1,0 +1,95 @@
+//! `sandbox enter` takes over the user and the privileges that its target has now, not those that the spec says.
+//!
+//! Of this kind: a target that has dropped capabilities, or keeps some by the ambient set; that gave up no_new_privs; that
+//! has another user than the spec (setpriv inside, a set-user-ID program, an effective user for a while); that dropped
+//! privileges without execve(2).
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use support::running::{Running, privileges};
+use support::{alone, is_root};
+
+/// A perl script that sets its permitted and effective capabilities to these bits, and becomes a process named sleep.
+fn capset(permitted: u32, effective: u32) -> String {
+    // SYS_capset, _LINUX_CAPABILITY_VERSION_3.
+    let number = if cfg!(target_arch = "x86_64") { 126 } else { 91 };
+    format!(
+        "exec perl -e '$0 = \"sleep\"; $h = pack(\"Ll\", 0x20080522, 0); \
+         $d = pack(\"L6\", {effective}, {permitted}, 0, 0, 0, 0); \
+         syscall({number}, $h, $d) == 0 or die $!; sleep 60'"
+    )
+}
+
+/// The user ID and the group ID that a process acts with.
+fn effective(status: &str) -> Vec<String> {
+    let of = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        line.split_whitespace().nth(1).unwrap_or_default().to_owned()
+    };
+    vec![of("Uid:"), of("Gid:")]
+}
+
+fn set(of: &BTreeMap<String, String>, name: &str) -> u64 {
+    u64::from_str_radix(&of[name], 16).unwrap()
+}
+
+#[test]
+fn the_command_has_what_the_target_has_now() {
+    let _alone = alone();
+    let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let raised = directory.path().join("sleep");
+    fs::copy("/bin/sleep", &raised).unwrap();
+    fs::set_permissions(&raised, fs::Permissions::from_mode(0o4755)).unwrap();
+    let set_user_id = format!("exec {} 60", raised.display());
+    let (few, none) = (capset(0b10_0001, 0b1), capset(0, 0));
+    let plain = "uts:\n";
+    // The spec, the script, and whether every set is the same. Otherwise the command has at most what the target has: execve
+    // takes away what a process without root's ID has in no ambient set, and a target that has not called execve has more.
+    let mut targets: Vec<(&str, &str, bool)> = vec![
+        (plain, "exec setpriv --bounding-set -all,+kill,+chown sleep 60", true),
+        (plain, "exec setpriv --bounding-set -all sleep 60", true),
+        (plain, "exec setpriv --no-new-privs sleep 60", true),
+        (plain, "exec setpriv --inh-caps +kill --bounding-set -chown sleep 60", true),
+        ("pid: { init: true }\n", "exec setpriv --bounding-set -all,+kill sleep 60", true),
+        (plain, &few, false),
+        (plain, &none, false),
+    ];
+    if is_root() {
+        let other = "setpriv --reuid 1234 --regid 4321 --clear-groups";
+        let more = [
+            format!("exec {other} sleep 60"),
+            format!("exec {other} --inh-caps +kill --ambient-caps +kill sleep 60"),
+            format!("exec {other} --inh-caps +kill --bounding-set -chown sleep 60"),
+            set_user_id.clone(),
+        ];
+        for script in &more {
+            targets.push((plain, script.clone().leak(), true));
+        }
+        // A user whose program has root's ID, and root that acts as a user for a while.
+        targets.push(("run_as: '1234:4321'\n", &set_user_id, true));
+        targets.push((plain, "exec perl -e '$0 = \"sleep\"; $> = 1234; sleep 60'", false));
+    }
+    for (spec, script, is_equal) in targets {
+        let container = Running::of(spec, script);
+        let status = fs::read_to_string(format!("/proc/{}/status", container.pid)).unwrap();
+        let shown = container.enter(&[], &["cat", "/proc/self/status"]);
+        let (wanted, given) = (privileges(&status), privileges(&shown));
+        assert_eq!(given.len(), 6, "{spec}{script}: {shown}");
+        if is_root() {
+            assert_eq!(effective(&shown), effective(&status), "{spec}{script}");
+        }
+        if is_equal {
+            assert_eq!(given, wanted, "{spec}{script}");
+        }
+        for name in ["CapInh", "CapPrm", "CapEff", "CapAmb", "CapBnd"] {
+            let within = if name == "CapEff" { set(&wanted, "CapPrm") } else { set(&wanted, name) };
+            assert_eq!(set(&given, name) & !within, 0, "{name} {spec}{script}: {given:?}, {wanted:?}");
+        }
+        assert!(given["NoNewPrivs"] >= wanted["NoNewPrivs"], "{spec}{script}");
+    }
+}

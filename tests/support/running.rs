@@ -1,0 +1,63 @@
+//! A running container, and commands that enter it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Child, Command};
+
+use super::{binary, child_named, sandbox, text};
+
+/// A running container.
+pub struct Running {
+    sandbox: Child,
+    pub name: String,
+    pub pid: u32,
+    _directory: tempfile::TempDir,
+}
+
+impl Running {
+    /// Starts a container of this spec. Its command is a shell that runs `script`, and then sleeps.
+    pub fn of(spec: &str, script: &str) -> Running {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let name = format!("enter-{}-{}", std::process::id(), directory.path().as_os_str().len());
+        let file = directory.path().join("spec.yaml");
+        let script = format!("{script}\nexec sleep 60");
+        let script = serde_json::to_string(&script).unwrap();
+        fs::write(&file, format!("name: {name}\n{spec}command: [sh, -c, {script}]\n")).unwrap();
+        let mut sandbox = sandbox(&["run", "-q", file.to_str().unwrap()]).spawn().unwrap();
+        let pid = child_named(sandbox.id(), "sleep");
+        let _ = sandbox.try_wait();
+        Running { sandbox, name, pid, _directory: directory }
+    }
+
+    /// Standard output of a command that enters, whatever its status is, and then standard error.
+    pub fn enter(&self, flags: &[&str], command: &[&str]) -> String {
+        let program = binary();
+        let words =
+            [&["20", program.to_str().unwrap(), "enter", "-q"], flags, &[&self.name, "--"], command].concat();
+        let output =
+            Command::new("timeout").args(words).env("SECRET", "hush").current_dir("/").output().unwrap();
+        text(&output.stdout) + &text(&output.stderr)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(self.sandbox.id() as i32),
+            nix::sys::signal::Signal::SIGTERM,
+        );
+        let _ = self.sandbox.kill();
+        let _ = self.sandbox.wait();
+    }
+}
+
+/// The lines of a status file that `enter` takes over.
+pub fn privileges(status: &str) -> BTreeMap<String, String> {
+    let fields = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs"];
+    let lines = status.lines().filter_map(|line| line.split_once(':'));
+    lines
+        .filter(|(name, _)| fields.contains(name))
+        .map(|(name, value)| (name.into(), value.trim().into()))
+        .collect()
+}
