@@ -3,7 +3,7 @@
 //! Of this kind: /proc that is not mounted, or shows only processes (subset=pid), or hides those of others (hidepid) · /sys
 //! that is not mounted · no device files: /dev/null, /dev/ptmx · a limit of namespaces of each kind · a RUN that cannot be
 //! made or written: /run, /tmp or / is full (bytes or inodes), read-only, or has a quota · low limits of the caller:
-//! `ulimit -f -s -d -v -l -c`. A quota (EDQUOT) is tested in `host::storage`: not each kernel has quotas of tmpfs.
+//! `ulimit -f -s -d -v -l -c`.
 //!
 //! Each test changes a mount table of its own, and mounts new instances: the options of an existing mount belong to
 //! the whole machine.
@@ -369,4 +369,30 @@ fn what_a_container_has_filled_is_named() {
             assert!(words.contains("mounts: [{ type: tmpfs, target: /"), "{words}");
         }
     }
+}
+
+/// A quota: strace(1) makes the calls fail with EDQUOT, because not each kernel has quotas. Of this kind: the directory and
+/// the journal in RUN; as root, with the lock of a cgroup directory there.
+#[test]
+fn a_quota_is_named() {
+    let _alone = alone();
+    let spec = spec(NAMED);
+    let words_with = |inject: &str| {
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-o", "/dev/null", "-e", &format!("inject={inject}")]).arg(binary());
+        strace.args(["run", "-q", spec.path().to_str().unwrap()]).env("COLUMNS", "80").env("NO_COLOR", "1");
+        words(&strace.output().expect("strace can be executed"))
+    };
+    for (error, expected, line) in [
+        ("EDQUOT", "Your disk quota on the filesystem that is mounted on", "df -h /"),
+        ("ENOSPC", "is full: it has no free space, or no free inodes", "df -i /"),
+    ] {
+        let directory = words_with(&format!("mkdirat:error={error}"));
+        assert!(directory.contains(expected) && directory.contains(line), "{directory}");
+        // The first writes of a user are those of the ID maps.
+        let found = (1..=5).map(|at| words_with(&format!("write:error={error}:when={at}")));
+        let journal = found.filter(|words| words.contains("cannot write the journal")).last().unwrap();
+        assert!(journal.contains(expected) && journal.contains(line), "{journal}");
+    }
+    assert_eq!(text(&support::run(&["gc"]).stderr), "");
 }
