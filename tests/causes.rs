@@ -349,7 +349,7 @@ fn what_a_container_has_filled_is_named() {
     let fill = |path: &str| format!("cat /dev/zero > {path} 2>/dev/null");
     let place = if is_root() { "/tmp" } else { "/" };
     for (init, command, expected) in [
-        (false, fill("/var/tmp/x"), "/ in the container is full why A tmpfs of 64MiB"),
+        (false, fill("/var/x"), "/ in the container is full why A tmpfs of 64MiB"),
         (true, fill("/tmp/x"), &*format!("{place} in the container is full why A tmpfs of 64MiB")),
         (false, fill("/dev/shm/x"), "/dev/shm in the container is full"),
         (true, fill("/srv/x"), "/srv in the container is full why A tmpfs of 1MiB"),

@@ -25,7 +25,11 @@ impl Running {
         let script = serde_json::to_string(&script).unwrap();
         fs::write(&file, format!("name: {name}\n{spec}command: [sh, -c, {script}]\n")).unwrap();
         let mut sandbox = sandbox(&["run", "-q", file.to_str().unwrap()]).spawn().unwrap();
-        let pid = child_named(sandbox.id(), "sleep");
+        let parent = match spec.contains("init: true") {
+            true => child_named(sandbox.id(), "sandbox"),
+            false => sandbox.id(),
+        };
+        let pid = child_named(parent, "sleep");
         let _ = sandbox.try_wait();
         Running { sandbox, name, pid, _directory: directory }
     }
