@@ -91,8 +91,8 @@ fn a_socket_is_passed_on_and_cannot_be_opened_again() {
     let (_directory, file) = spec_file(if is_root() { SPECS[2] } else { "user: { map: root }" });
     let binary = binary().display().to_string();
     for (script, wanted) in [
-        ("echo plain; echo more >&1", "plain\nmore\n"),
-        ("(echo again > /dev/stdout) 2>/dev/null || echo refused", "refused\n"),
+        ("cat > /dev/null; echo plain; echo more >&1", "plain\nmore\n"),
+        ("cat > /dev/null; (echo again > /dev/stdout) 2>/dev/null || echo refused", "refused\n"),
         ("cat /proc/self/fd/0 2>/dev/null || cat", "given\n"),
     ] {
         let (mut ours, theirs) = UnixStream::pair().unwrap();
