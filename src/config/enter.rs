@@ -290,7 +290,9 @@ fn plan_ids(entered: &Entered, privileged: bool, draft: &mut Draft) {
     }
     if entered.may_drop_groups || !entered.has_ids {
         step(ProcessCall::SetGroup(group), "enter.ids.why");
-        if user != 0 && !entered.sets.permitted.is_empty() && !privileged {
+        // The kernel adds to the inheritable set only what is in the permitted set.
+        let has_sets = !entered.sets.permitted.is_empty() || !entered.sets.inheritable.is_empty();
+        if user != 0 && has_sets && !privileged {
             step(ProcessCall::KeepCapabilities, "enter.keep.why");
         }
         step(ProcessCall::SetUser(user), "enter.ids.why");
