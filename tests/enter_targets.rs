@@ -71,7 +71,7 @@ fn the_command_has_what_the_target_has_now() {
             targets.push((plain, script.clone().leak(), true));
         }
         // A user whose program has root's ID, and root that acts as a user for a while.
-        targets.push(("run_as: '1234:4321'\n", &set_user_id, true));
+        targets.push(("uts:\nrun_as: '1234:4321'\n", &set_user_id, true));
         targets.push((plain, "exec perl -e '$0 = \"sleep\"; $> = 1234; sleep 60'", false));
     }
     for (spec, script, is_equal) in targets {
