@@ -24,6 +24,33 @@ use crate::observe::hierarchy::{self, Hierarchy};
 use crate::observe::{self, Observation, Unshared, Value, proc};
 use crate::views;
 
+/// The content of a file, as a process in the namespaces of `subject` reads it. The error names the namespaces that
+/// could not be joined, or the errno.
+///
+/// # Errors
+/// The helper cannot be started.
+pub fn read_inside(subject: &Subject, path: &str) -> Result<std::result::Result<String, String>> {
+    let vantage = Vantage::at(subject, &compose::gather(&Spec::default()))?;
+    if let Some(refusal) = vantage.refused().first() {
+        return Ok(Err(format!("setns({}): {}", refusal.feature, refusal.errno)));
+    }
+    Ok(vantage.read(path)?.map_err(|errno| format!("{errno:?}")))
+}
+
+/// What open(2) of a path gives to a process in the namespaces of `subject`, and, if the caller may move a helper, in its
+/// cgroup of the devices controller: `ok`, or the name of the errno. The error names the namespaces that could not be
+/// joined.
+///
+/// # Errors
+/// The helper cannot be started.
+pub fn open_inside(subject: &Subject, path: &str) -> Result<std::result::Result<String, String>> {
+    let vantage = Vantage::with_devices_of(subject, &compose::gather(&Spec::default()))?;
+    if let Some(refusal) = vantage.refused().first() {
+        return Ok(Err(format!("setns({}): {}", refusal.feature, refusal.errno)));
+    }
+    Ok(Ok(vantage.open(path)?.map_or_else(|errno| format!("{errno:?}"), |_| "ok".to_owned())))
+}
+
 /// Two processes side by side.
 #[derive(Debug, Serialize)]
 pub struct Comparison {

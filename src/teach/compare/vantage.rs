@@ -14,10 +14,13 @@ use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::exec::Unwatched;
 use crate::feature::Feature;
+use crate::observe::cgroup::ProcessCgroup;
+use crate::observe::hierarchy::Controller;
 use crate::observe::{Observation, Value, proc};
 use crate::plan::call::mount::MountCall;
 use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::teach::agent::Agent;
+use crate::teach::call::LoadCall;
 
 /// A helper in the namespaces of a process.
 pub(super) struct Vantage {
@@ -72,8 +75,24 @@ impl Vantage {
     /// # Errors
     /// The helper cannot be started.
     pub(super) fn at(subject: &Subject, machine: &Machine) -> Result<Vantage> {
-        let plan = compose::plan(&Spec::default(), machine, Feature::User, Ending::Demonstration, false);
-        let agent = Agent::start(&plan, &mut Unwatched)?;
+        Vantage::join_all(subject, helper(machine)?)
+    }
+
+    /// As [`Vantage::at`], with a helper that is in the subject's cgroup of the devices controller too, if the caller
+    /// may move it there: that cgroup decides which devices a process can open.
+    ///
+    /// # Errors
+    /// As [`Vantage::at`].
+    pub(super) fn with_devices_of(subject: &Subject, machine: &Machine) -> Result<Vantage> {
+        let agent = helper(machine)?;
+        if let Some(cgroup) = ProcessCgroup::of(&subject.directory(), Controller::Devices) {
+            // Without the permission, the helper opens what the caller can open.
+            let _ = fs::write(cgroup.directory().join("cgroup.procs"), agent.pid().to_string());
+        }
+        Vantage::join_all(subject, agent)
+    }
+
+    fn join_all(subject: &Subject, agent: Agent) -> Result<Vantage> {
         let mut vantage = Vantage { agents: vec![agent], reader: None, refused: Vec::new() };
         // setns(2) fails for the caller's current user namespace. Therefore only different namespaces are joined.
         let elsewhere: Vec<Feature> =
@@ -154,6 +173,22 @@ impl Vantage {
         Ok(content.ok().map(|content| proc::cgroups_in("/proc/PID/cgroup", content.as_bytes())))
     }
 
+    /// The content of a file, as the helper reads it.
+    ///
+    /// # Errors
+    /// The helper has ended.
+    pub(super) fn read(&self, path: &str) -> Result<std::result::Result<String, Errno>> {
+        self.reader().read(path)
+    }
+
+    /// The result of open(2) for reading.
+    ///
+    /// # Errors
+    /// The helper has ended.
+    pub(super) fn open(&self, path: &str) -> Result<std::result::Result<i64, Errno>> {
+        self.reader().perform(LoadCall::Open { path: path.into() })
+    }
+
     /// The namespaces that the helper could not join.
     pub(super) fn refused(&self) -> &[Refusal] {
         &self.refused
@@ -175,6 +210,12 @@ impl Vantage {
     fn is_refused(&self, feature: Feature) -> bool {
         self.refused.iter().any(|refusal| refusal.feature == feature)
     }
+}
+
+/// A process that has joined nothing yet.
+fn helper(machine: &Machine) -> Result<Agent> {
+    let plan = compose::plan(&Spec::default(), machine, Feature::User, Ending::Demonstration, false);
+    Agent::start(&plan, &mut Unwatched)
 }
 
 fn is_elsewhere(subject: &Subject, feature: Feature) -> bool {

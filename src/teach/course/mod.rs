@@ -4,9 +4,19 @@
 //! A pack is a directory of lessons. The pack of the project is compiled in ([`shipped`]); `--pack DIR` reads another
 //! one, of the same layout ([`pack`]). A lesson is its text ([`text`]), in each language, and the data of its exercises
 //! ([`data`]), which the languages share. [`lint`] finds what the two lack.
+//!
+//! [`check`] finds the process that a learner has made, reads facts about it from the kernel ([`fact`]), and compares them.
+//! Values differ per student ([`seed`]). [`trial`] proves for authors that an exercise fails untouched, passes when
+//! it is solved, and answers each wrong solution.
 
+pub mod check;
 pub mod data;
+pub mod fact;
 pub mod lint;
 pub mod pack;
+pub mod place;
+pub mod script;
+pub mod seed;
 pub mod shipped;
 pub mod text;
+pub mod trial;

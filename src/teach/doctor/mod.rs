@@ -78,15 +78,23 @@ pub fn examine() -> Result<Report> {
     let mut features = Vec::new();
     let all = Feature::WITH_SUBCOMMAND.iter().copied().map(Purpose::Feature);
     for purpose in all.chain([Purpose::Container]) {
-        let (works, shown, error) = match use_it(purpose, &host) {
-            Ok((works, shown)) if works => (true, Some(shown), None),
-            Ok((_, shown)) => (false, Some(shown), Some(Error::failed(text("doctor.differs")))),
-            Err(error) if matches!(error.kind, ExitKind::Interrupted(_)) => return Err(error),
-            Err(error) => (false, None, Some(as_finding(error, purpose))),
-        };
-        features.push(Finding { purpose, works, shown, error });
+        features.push(examine_one(purpose, &host)?);
     }
     Ok(Report { version: env!("CARGO_PKG_VERSION"), features, facts: Facts::read() })
+}
+
+/// Tries one feature.
+///
+/// # Errors
+/// A signal interrupted it.
+pub fn examine_one(purpose: Purpose, host: &Host) -> Result<Finding> {
+    let (works, shown, error) = match use_it(purpose, host) {
+        Ok((works, shown)) if works => (true, Some(shown), None),
+        Ok((_, shown)) => (false, Some(shown), Some(Error::failed(text("doctor.differs")))),
+        Err(error) if matches!(error.kind, ExitKind::Interrupted(_)) => return Err(error),
+        Err(error) => (false, None, Some(as_finding(error, purpose))),
+    };
+    Ok(Finding { purpose, works, shown, error })
 }
 
 /// The error without the name of the feature, which the report prints beside it, and without the advice to run

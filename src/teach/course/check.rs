@@ -1,0 +1,208 @@
+//! Checks an exercise: finds the process that the learner has made, and compares facts about it. Nothing is changed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::data::{Exercise, ExerciseKind, SUBJECT, Sought};
+use super::fact::{FactValue, Place, expected, holds};
+use super::pack::Lesson;
+use super::place::Scratch;
+use super::script::{Processes, Surroundings, pids};
+use super::seed::{StudentValues, fill};
+use crate::error::{Error, Result};
+use crate::observe::file;
+use crate::teach::compare::Subject;
+use crate::text::{text, text_with};
+use crate::value::shell::quote;
+use crate::value::typed::TypedCommand;
+
+/// An exercise of one student.
+#[derive(Debug)]
+pub struct Attempt<'a> {
+    /// The lesson.
+    pub lesson: &'a Lesson,
+    /// The name of the exercise.
+    pub name: &'a str,
+    /// Its data.
+    pub exercise: &'a Exercise,
+    /// The values of the student.
+    pub values: &'a StudentValues,
+    /// The work directory.
+    pub directory: &'a Path,
+    /// The answer to a prediction.
+    pub answer: Option<&'a str>,
+}
+
+/// The result of a check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Marking {
+    /// Every fact is as it must be.
+    Passed,
+    /// The first check that failed.
+    Failed(Failure),
+}
+
+/// Why an exercise has not passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The name of the message in the text of the lesson: that of the check.
+    pub message: String,
+    /// The message itself, where it is built in.
+    pub built_in: Option<String>,
+    /// The values for the message: those of the student, and what was seen.
+    pub values: StudentValues,
+}
+
+impl Attempt<'_> {
+    /// Checks the exercise.
+    ///
+    /// # Errors
+    /// A fact cannot be read for a reason that is not the learner's.
+    pub fn check(&self) -> Result<Marking> {
+        match self.exercise.kind {
+            ExerciseKind::Predict => self.check_answer(),
+            _ => self.check_process(),
+        }
+    }
+
+    fn failed(&self, message: &str, built_in: Option<String>, more: &[(&str, String)]) -> Marking {
+        let mut values = self.values.clone();
+        values.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        Marking::Failed(Failure { message: message.to_owned(), built_in, values })
+    }
+
+    fn check_process(&self) -> Result<Marking> {
+        let Some(sought) = &self.exercise.subject else { return Ok(Marking::Passed) };
+        let subject = match self.find(sought)? {
+            Ok(subject) => subject,
+            Err(why) => return Ok(self.failed(SUBJECT, Some(why), &[])),
+        };
+        let mut others = BTreeMap::new();
+        for (name, sought) in &self.exercise.others {
+            match self.find(sought)? {
+                Ok(process) => drop(others.insert(name.as_str(), process)),
+                Err(why) => return Ok(self.failed(SUBJECT, Some(why), &[])),
+            }
+        }
+        let place = |name: &str| Place {
+            subject: if name == SUBJECT { Some(&subject) } else { others.get(name) },
+            directory: self.directory,
+            values: self.values,
+        };
+        for check in &self.exercise.checks {
+            let seen = place(&check.of).read(&check.fact)?;
+            let other = check.expect.other().map(|name| place(name).read(&check.fact)).transpose()?;
+            if !holds(&check.expect, &seen, other.as_ref(), self.values) {
+                if subject.has_ended() {
+                    return Ok(self.failed(SUBJECT, Some(self.missing(sought)), &[]));
+                }
+                let more = [
+                    ("pid", subject.pid.to_string()),
+                    ("comm", subject.name.clone()),
+                    ("seen", shown(&seen)),
+                    ("count", seen.items.len().to_string()),
+                    ("expected", expected(&check.expect, self.values)),
+                    ("other", other.as_ref().map(shown).unwrap_or_default()),
+                ];
+                return Ok(self.failed(&check.name, None, &more));
+            }
+        }
+        match subject.has_ended() {
+            true => Ok(self.failed(SUBJECT, Some(self.missing(sought)), &[])),
+            false => Ok(Marking::Passed),
+        }
+    }
+
+    /// The arguments of a process, with the values of the student.
+    fn arguments(&self, sought: &Sought) -> Vec<String> {
+        sought.process.iter().map(|argument| fill(argument, self.values)).collect()
+    }
+
+    fn missing(&self, sought: &Sought) -> String {
+        let line: Vec<String> = self.arguments(sought).iter().map(quote).collect();
+        text_with("lesson.subject.none", &[("command", &line.join(" "))])
+    }
+
+    /// The one process with exactly these arguments. It can be in any PID namespace below that of the caller. A sentence
+    /// says why there is none.
+    fn find(&self, sought: &Sought) -> Result<std::result::Result<Subject, String>> {
+        let arguments = self.arguments(sought);
+        let wanted: Vec<u8> = arguments.iter().flat_map(|argument| argument.bytes().chain([0])).collect();
+        let mut found: Vec<i32> = pids()
+            .into_iter()
+            .filter(|pid| file::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == wanted))
+            .collect();
+        // Who may not read the links of a process cannot check it: it belongs to another user.
+        let is_own = |pid: &i32| {
+            let link = std::fs::read_link(format!("/proc/{pid}/ns/user"));
+            link.is_ok_and(|_| true)
+        };
+        let is_refused = |pid: &i32| {
+            let error = std::fs::read_link(format!("/proc/{pid}/ns/user")).err();
+            error.and_then(|error| error.raw_os_error()) == Some(Errno::EACCES as i32)
+        };
+        let refused = found.iter().find(|pid| is_refused(pid)).copied();
+        found.retain(is_own);
+        Ok(match found[..] {
+            [pid] => Subject::open(pid, &TypedCommand::of_this_process()).map_err(|_| self.missing(sought)),
+            [] => Err(match refused {
+                Some(pid) => text_with("lesson.subject.other", &[("pid", &pid.to_string())]),
+                None => self.missing(sought),
+            }),
+            _ => {
+                let pids: Vec<String> = found.iter().map(ToString::to_string).collect();
+                let line: Vec<String> = arguments.iter().map(quote).collect();
+                let values = [("command", &*line.join(" ")), ("pids", &pids.join(", "))];
+                Err(text_with("lesson.subject.many", &values))
+            }
+        })
+    }
+
+    /// Compares the answer to a prediction with what is measured now.
+    fn check_answer(&self) -> Result<Marking> {
+        let Some(answer) = self.answer else {
+            return Ok(self.failed("answer", Some(text("lesson.answer.none")), &[]));
+        };
+        let measured = self.measure()?;
+        if plain(answer) == plain(&measured) {
+            return Ok(Marking::Passed);
+        }
+        let is_this = |wrong: &str| plain(&fill(wrong, self.values)) == plain(answer);
+        let known = self.exercise.wrong.values().find(|wrong| wrong.answer.as_deref().is_some_and(is_this));
+        let message = known.map_or("answer", |wrong| wrong.fails.as_str());
+        Ok(self.failed(message, None, &[("answer", answer.to_owned()), ("seen", measured)]))
+    }
+
+    /// Runs the measurement in a directory of its own, and ends what it started.
+    fn measure(&self) -> Result<String> {
+        let scratch = Scratch::new()?;
+        scratch.add_material(self)?;
+        let surroundings =
+            Surroundings { directory: &scratch.work, material: &scratch.material, values: self.values };
+        let processes = Processes::begin()?;
+        let end = processes.run(self.exercise.measure.as_deref().unwrap_or_default(), &surroundings)?;
+        let measured = end.output.trim().to_owned();
+        match end.is_late || measured.is_empty() {
+            true => Err(Error::failed(text_with("lesson.measure", &[("name", self.name)])).why(measured)),
+            false => Ok(measured),
+        }
+    }
+}
+
+/// A value in a message. A long one is cut.
+fn shown(value: &FactValue) -> String {
+    const MAX: usize = 200;
+    let text = value.text();
+    match (text.is_empty(), text.chars().count() > MAX) {
+        (true, _) => text_with("lesson.nothing", &[]),
+        (_, true) => text.chars().take(MAX).chain("...".chars()).collect(),
+        _ => text,
+    }
+}
+
+/// An answer without what does not matter: blanks around it, and the case of letters.
+fn plain(answer: &str) -> String {
+    answer.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+}

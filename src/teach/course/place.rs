@@ -1,0 +1,99 @@
+//! Directories: where the files of an exercise are put, for a learner and for a trial.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::check::Attempt;
+use super::seed::{fill, random};
+use crate::error::{Error, Result};
+use crate::text::{printed, text_with};
+
+/// Two temporary directories: to work in, and with the material of solutions. Both are removed when this is dropped.
+#[derive(Debug)]
+pub struct Scratch {
+    root: PathBuf,
+    /// The directory to work in.
+    pub work: PathBuf,
+    /// The directory with the material.
+    pub material: PathBuf,
+}
+
+impl Scratch {
+    /// Creates them.
+    ///
+    /// # Errors
+    /// Those of mkdir(2).
+    pub fn new() -> Result<Scratch> {
+        let name = random().map_err(|error| unwritten(Path::new("/dev/urandom"), error))?;
+        let root = std::env::temp_dir().join(format!("sandbox-lesson-{name}"));
+        let (work, material) = (root.join("work"), root.join("material"));
+        for directory in [&root, &work, &material] {
+            let made = DirBuilder::new().mode(0o700).create(directory);
+            made.map_err(|error| unwritten(directory, error))?;
+        }
+        Ok(Scratch { root, work, material })
+    }
+
+    /// Writes the material of an exercise: its files that the learner does not get.
+    ///
+    /// # Errors
+    /// Those of open(2) and write(2).
+    pub fn add_material(&self, attempt: &Attempt<'_>) -> Result<()> {
+        for (file, content) in attempt.files(false) {
+            write(&self.material.join(file), &content)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
+impl Attempt<'_> {
+    /// The files of the exercise, with the values of the student: those of the learner, or the material.
+    pub fn files(&self, of_learner: bool) -> Vec<(&str, Vec<u8>)> {
+        let all = self.lesson.files.iter().filter_map(|(path, content)| {
+            let file = path.strip_prefix(self.name)?.strip_prefix('/')?;
+            let content = match std::str::from_utf8(content) {
+                Ok(text) => fill(text, self.values).into_bytes(),
+                Err(_) => content.clone(),
+            };
+            Some((file, content))
+        });
+        all.filter(|(file, _)| self.exercise.files.iter().any(|known| known == file) == of_learner).collect()
+    }
+
+    /// Writes the files of the learner to the work directory.
+    ///
+    /// # Errors
+    /// Those of open(2) and write(2).
+    pub fn add_files(&self) -> Result<()> {
+        for (file, content) in self.files(true) {
+            write(&self.directory.join(file), &content)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a file by a temporary file and rename(2), so that it is never half written.
+///
+/// # Errors
+/// Those of open(2), write(2) and rename(2).
+pub(super) fn write(path: &Path, content: &[u8]) -> Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    fs::write(&temporary, content)
+        .and_then(|()| fs::rename(&temporary, path))
+        .map_err(|error| unwritten(path, error))
+}
+
+/// The error of a file or directory that cannot be written.
+pub(super) fn unwritten(path: &Path, error: io::Error) -> Error {
+    let path = printed(path);
+    Error::failed(text_with("lesson.unwritten", &[("path", &path)])).call(format!("open(\"{path}\")"), error)
+}

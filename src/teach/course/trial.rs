@@ -1,0 +1,187 @@
+//! `sandbox lesson test`: tries an exercise as an author must. Untouched, it fails. Solved, it passes. Each wrong answer
+//! fails with the message that it names. Nothing that was started is left.
+
+use std::time::{Duration, Instant};
+
+use super::check::{Attempt, Marking};
+use super::data::{Exercise, ExerciseKind, Privilege, SUBJECT};
+use super::pack::Lesson;
+use super::place::Scratch;
+use super::script::{Processes, Surroundings};
+use super::seed::{fill, values};
+use crate::error::Result;
+use crate::exec::sweep;
+use crate::feature::Purpose;
+use crate::host::Host;
+use crate::teach::doctor;
+use crate::text::{text, text_with};
+
+/// How long a process may take from the end of the script until it is as the check expects.
+const SETTLE: Duration = Duration::from_secs(15);
+
+/// How long a script's processes run before a check, where it is not known what to wait for.
+const START: Duration = Duration::from_millis(700);
+
+/// One attempt of a trial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrialStep {
+    /// `untouched`, `solution`, or the name of a wrong answer.
+    pub name: String,
+    /// What is wrong. None: it is as it must be.
+    pub wrong: Option<String>,
+}
+
+/// Why an exercise cannot be done on this machine by this user, if it cannot.
+///
+/// # Errors
+/// A signal interrupted the search.
+pub fn obstacle(lesson: &Lesson, exercise: &Exercise) -> Result<Option<String>> {
+    let host = Host::gather();
+    if exercise.privilege == Privilege::Root && host.uid != 0 {
+        return Ok(Some(text("lesson.needs.root")));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    for program in &exercise.programs {
+        if !std::env::split_paths(&path).any(|directory| directory.join(program).is_file()) {
+            return Ok(Some(text_with("lesson.needs.program", &[("program", program)])));
+        }
+    }
+    let of_lesson = lesson.texts.values().next().map_or(&[][..], |text| &text.front.features);
+    for feature in of_lesson.iter().chain(&exercise.features) {
+        if !works(*feature, &host)? {
+            return Ok(Some(text_with("lesson.needs.feature", &[("feature", feature.name())])));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a feature works here.
+fn works(feature: Purpose, host: &Host) -> Result<bool> {
+    Ok(doctor::examine_one(feature, host)?.works)
+}
+
+/// Tries an exercise with the values of one seed. Each attempt is reported when it has ended.
+///
+/// # Errors
+/// A script cannot be executed, or a check cannot be made.
+pub fn exercise(
+    seed: &str,
+    lesson: &Lesson,
+    name: &str,
+    exercise: &Exercise,
+    report: &mut dyn FnMut(TrialStep),
+) -> Result<()> {
+    let values = values(seed, lesson, name, exercise);
+    let is_prediction = exercise.kind == ExerciseKind::Predict;
+    let attempt_in = |scratch: &Scratch, script: Option<&str>, goal: &Goal<'_>| -> Result<Option<String>> {
+        let mut attempt =
+            Attempt { lesson, name, exercise, values: &values, directory: &scratch.work, answer: None };
+        attempt.add_files()?;
+        scratch.add_material(&attempt)?;
+        let surroundings =
+            Surroundings { directory: &scratch.work, material: &scratch.material, values: &values };
+        let processes = Processes::begin()?;
+        let end = script.map(|script| processes.run(script, &surroundings)).transpose()?;
+        let output = end.as_ref().map(|end| end.output.trim().to_owned()).unwrap_or_default();
+        if end.is_some_and(|end| end.is_late) {
+            return Ok(Some(text_with("lesson.test.late", &[("output", &output)])));
+        }
+        if is_prediction && script.is_some() {
+            attempt.answer = Some(&output);
+        }
+        let wrong = goal.await_it(&attempt)?.map(|wrong| match output.is_empty() || is_prediction {
+            true => wrong,
+            false => format!("{wrong}\n{output}"),
+        });
+        let left = processes.end();
+        match left.is_empty() {
+            true => Ok(wrong),
+            false => Ok(Some(text_with("lesson.test.left", &[("pids", &format!("{left:?}"))]))),
+        }
+    };
+    let mut step = |step: &str, script: Option<&str>, goal: &Goal<'_>| -> Result<()> {
+        let wrong = attempt_in(&Scratch::new()?, script, goal)?;
+        // A `sandbox` that was killed has left its cgroups.
+        drop(sweep::sweep());
+        report(TrialStep { name: step.to_owned(), wrong });
+        Ok(())
+    };
+    step("untouched", None, &Goal::Fails(None))?;
+    step("solution", Some(&exercise.solution), &Goal::Passes)?;
+    for (name, wrong) in &exercise.wrong {
+        // A wrong prediction is printed, as the right one is.
+        let said = wrong.answer.as_ref().map(|answer| {
+            let answer = fill(answer, &values);
+            format!("printf '%s' {}", crate::value::shell::quote(answer))
+        });
+        let script = said.or_else(|| wrong.run.clone()).unwrap_or_default();
+        step(name, Some(&script), &Goal::Fails(Some(&wrong.fails)))?;
+    }
+    Ok(())
+}
+
+/// What an attempt must lead to.
+enum Goal<'a> {
+    /// The exercise passes.
+    Passes,
+    /// It fails, with this message or with any.
+    Fails(Option<&'a str>),
+}
+
+impl Goal<'_> {
+    /// Checks again and again until the goal is reached. Returns what is wrong if it is not.
+    fn await_it(&self, attempt: &Attempt<'_>) -> Result<Option<String>> {
+        if let Goal::Fails(Some(SUBJECT)) = self {
+            // At first, no process is there in any case.
+            std::thread::sleep(START);
+        }
+        let started = Instant::now();
+        loop {
+            let marking = attempt.check()?;
+            let wrong = match (self, &marking) {
+                (Goal::Passes, Marking::Passed) => return Ok(None),
+                (Goal::Fails(None), Marking::Failed(_)) => return Ok(None),
+                (Goal::Fails(Some(wanted)), Marking::Failed(failure)) if failure.message == *wanted => {
+                    return Ok(unfilled(attempt, &failure.message, &failure.values));
+                }
+                (Goal::Fails(_), Marking::Passed) => text("lesson.test.passes"),
+                (_, Marking::Failed(failure)) => {
+                    let message = message_of(attempt.lesson, "en", attempt.name, failure);
+                    text_with("lesson.test.fails", &[("check", &failure.message), ("message", &message)])
+                }
+            };
+            let is_settled =
+                attempt.exercise.kind == ExerciseKind::Predict || matches!(self, Goal::Fails(None));
+            if is_settled || started.elapsed() > SETTLE {
+                return Ok(Some(wrong));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// A value in braces that a message has, and that is not known when the check fails.
+fn unfilled(attempt: &Attempt<'_>, message: &str, values: &super::seed::StudentValues) -> Option<String> {
+    for language in attempt.lesson.texts.keys() {
+        let exercises = attempt.lesson.texts[language].exercises().find(|known| known.name == attempt.name);
+        let Some(passage) = exercises.and_then(|exercise| exercise.fails.get(message)) else { continue };
+        let mut names = super::lint::placeholders(&passage.markdown).into_iter();
+        if let Some(name) = names.find(|name| values.get(name).is_none_or(String::is_empty)) {
+            return Some(text_with("lesson.test.value", &[("name", &name), ("check", message)]));
+        }
+    }
+    None
+}
+
+/// The message of a failed check, in a language.
+pub fn message_of(lesson: &Lesson, language: &str, name: &str, failure: &super::check::Failure) -> String {
+    if let Some(message) = &failure.built_in {
+        return message.clone();
+    }
+    let mut exercises = lesson.text(language).exercises();
+    let passage = exercises
+        .find(|exercise| exercise.name == name)
+        .and_then(|exercise| exercise.fails.get(&failure.message));
+    let message = passage.map(|passage| passage.markdown.as_str()).unwrap_or(&failure.message);
+    fill(message, &failure.values)
+}
