@@ -41,7 +41,7 @@ lessons! {
 
     "08-net" ["en" "zh"] ["server/server.c" "server/solution.c"];
 
-    // 09-user
+    "09-user" ["en" "zh"] ["maps/maps.c" "maps/solution.c"];
 
     // 10-memory
 
