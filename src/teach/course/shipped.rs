@@ -29,7 +29,7 @@ macro_rules! lessons {
 lessons! {
     "01-look" ["en" "zh"] [];
     "02-pid" ["en" "zh"] ["repair/box.yaml" "repair/solved.yaml" "forks/forks.c" "forks/solution.c"];
-    // 03-init: the duties of process 1
+    "03-init" ["en" "zh"] ["init/init.c" "init/orphans.sh" "init/reaps.c" "init/solution.c"];
 
     // 04-mnt
 
