@@ -66,6 +66,15 @@ fn a_missing_proc_or_sys_is_named() {
         let output = after("umount -l /sys", as_user, "user -q -- true");
         assert_eq!(output.status.code(), Some(0), "{}", words(&output));
     }
+    for (as_user, arguments) in [
+        (false, "user --map root -q -- true"),
+        (true, "uts -q -- true"),
+        (false, "time --boottime 1d -q -- true"),
+    ] {
+        let output = after("mount -o remount,ro,bind /proc /proc", as_user, arguments);
+        assert_eq!(output.status.code(), Some(125));
+        assert!(words(&output).contains("mounted on /proc is read-only"), "{}", words(&output));
+    }
     let file = tempfile::Builder::new().suffix(".yaml").tempfile_in("/var/tmp").unwrap();
     std::fs::write(file.path(), "rootfs: host\npid:\nnet:\nuser: { map: root }\ncommand: [true]\n").unwrap();
     std::fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();

@@ -6,7 +6,7 @@
 //!   belongs to another user; is writable for others (0777, 0770, 0702).
 //! - An entry of RUN is one of these, or its journal or lock is, or has a second hard link.
 //! - A journal is empty, cut at any byte, random bytes, of a newer version, with an unknown line, larger than any real
-//!   one. RUN has more names than any real one, or names that are not UTF-8.
+//!   one. RUN has more names than any real one, or names that are not UTF-8. The command may open too few files to read it.
 //! - Another user has a lock of flock(2) on whatever they can open: /proc/self/ns/net, a cgroup's directory.
 //! - XDG_RUNTIME_DIR, TMPDIR and HOME are other ones, or are missing.
 
@@ -143,6 +143,21 @@ fn a_journal_that_is_cut_is_kept() {
     let cut: Vec<usize> = (0..=length).filter(|n| *n != 14 && *n != length).collect();
     assert_eq!(kept, cut, "{shown}");
     assert!(shown.contains("rm /run/file"), "{shown}");
+}
+
+/// A command that may open too few files cannot read a journal. That says nothing about the journal, which may be of a
+/// container that runs. So nothing is called damaged, and its removal is not advised.
+#[test]
+fn a_journal_that_could_not_be_opened_is_not_called_damaged() {
+    let shown = script(
+        "$S uts -q -- sleep 20 & for i in $(seq 100); do [ -e /run/sandbox/*/journal ] && break; sleep .1; done; \
+         for n in 3 4 5 6 7 8 9; do for words in gc 'uts -q -- true'; do (ulimit -n $n; t $S $words); done; done; \
+         t $S gc; kill $!; wait",
+    );
+    assert!(!shown.contains("rm -r") && !shown.contains("cannot be read"), "{shown}");
+    assert!(shown.contains("cannot look at /run/sandbox") && shown.contains("EMFILE"), "{shown}");
+    assert!(shown.contains("sandbox may open too few files"), "{shown}");
+    assert!(shown.trim_end().ends_with("no run has left anything behind\n= 0"), "{shown}");
 }
 
 #[test]

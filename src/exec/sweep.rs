@@ -15,10 +15,12 @@ use super::journal::{
 };
 use super::undo::{exists, namespace_of};
 use crate::error::{Error, Result};
-use crate::host::run_directory::{self, MAX_NAMES, PrivateDirectory};
+use crate::host::run_directory::{self, MAX_NAMES, PrivateDirectory, Unusable};
 use crate::host::run_lock;
+use crate::plan::call::c_string;
 use crate::plan::undo::Undo;
 use crate::text::{text, text_with};
+use crate::value::shell::quote;
 
 /// How long to wait for the processes of an owner that was killed: they are killed too, a little later.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -63,17 +65,66 @@ pub fn sweep() -> Swept {
     swept
 }
 
+/// Why a run was not cleaned up.
+enum Uncleaned {
+    /// Something there cannot be read, or is not removed: a sentence.
+    Kept(String),
+    /// This process could not open a file, which says nothing about that file.
+    Unopened(io::Error),
+}
+
+impl From<String> for Uncleaned {
+    fn from(why: String) -> Uncleaned {
+        Uncleaned::Kept(why)
+    }
+}
+
+impl From<io::Error> for Uncleaned {
+    fn from(error: io::Error) -> Uncleaned {
+        match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Uncleaned::Unopened(error),
+            _ => Uncleaned::Kept(crate::error::io_text(&error)),
+        }
+    }
+}
+
+impl From<Unusable> for Uncleaned {
+    fn from(unusable: Unusable) -> Uncleaned {
+        match unusable {
+            Unusable::Failed(error) => error.into(),
+            other => Uncleaned::Kept(other.reason()),
+        }
+    }
+}
+
+impl Swept {
+    /// Takes down why something was not cleaned up.
+    fn note(&mut self, path: PathBuf, why: Uncleaned) {
+        match why {
+            Uncleaned::Kept(why) => self.kept.push(Kept { path, why }),
+            Uncleaned::Unopened(error) => {
+                let refused = Error::failed(text_with("gc.unopened", &[("path", &quote(&path))]));
+                let call = format!("openat({})", c_string(&path));
+                let is_limit = error.raw_os_error() == Some(libc::EMFILE);
+                let refused = refused.call(call, error);
+                self.refused =
+                    Some(if is_limit { refused.why(text("doctor.openfiles.why")) } else { refused });
+            }
+        }
+    }
+}
+
 /// The names in RUN.
 fn names(run: &PrivateDirectory, swept: &mut Swept) -> Vec<OsString> {
-    let mut keep = |why: String| swept.kept.push(Kept { path: run.path().to_owned(), why });
     match run.names() {
         Err(error) => {
-            keep(crate::error::io_text(&error));
+            swept.note(run.path().to_owned(), error.into());
             Vec::new()
         }
         Ok((names, is_all)) => {
             if !is_all {
-                keep(text_with("gc.kept.many", &[("count", &MAX_NAMES.to_string())]));
+                let why = text_with("gc.kept.many", &[("count", &MAX_NAMES.to_string())]);
+                swept.note(run.path().to_owned(), why.into());
             }
             names
         }
@@ -87,16 +138,14 @@ pub(super) fn sweep_one(run: &PrivateDirectory, name: &OsStr, swept: &mut Swept)
         None => sweep_run(run, name, &mut swept.removed),
     };
     if let Err(why) = result {
-        swept.kept.push(Kept { path: run.path().join(name), why });
+        swept.note(run.path().join(name), why);
     }
 }
 
 /// Removes the file of a lock that no process has.
-fn sweep_lock(run: &PrivateDirectory, name: &str) -> std::result::Result<(), String> {
-    match run.file(name) {
-        Ok(Some(_)) => run_lock::remove_unused(name),
-        Ok(None) => {}
-        Err(unusable) => return Err(unusable.reason()),
+fn sweep_lock(run: &PrivateDirectory, name: &str) -> std::result::Result<(), Uncleaned> {
+    if run.file(name)?.is_some() {
+        run_lock::remove_unused(name);
     }
     Ok(())
 }
@@ -105,10 +154,10 @@ fn sweep_run(
     run: &PrivateDirectory,
     name: &OsStr,
     removed: &mut Vec<Undo>,
-) -> std::result::Result<(), String> {
-    let Some(directory) = run.directory(name).map_err(|unusable| unusable.reason())? else { return Ok(()) };
+) -> std::result::Result<(), Uncleaned> {
+    let Some(directory) = run.directory(name)? else { return Ok(()) };
     // The lock is held until the end of this function.
-    let Some(_lock) = run_lock::own(&directory).map_err(|unusable| unusable.reason())? else { return Ok(()) };
+    let Some(_lock) = run_lock::own(&directory)? else { return Ok(()) };
     let content = read_journal(&directory)?;
     let (lines, damage) = parse(content.as_deref());
     // The last line about an object counts.
@@ -132,18 +181,16 @@ fn sweep_run(
     let undone = run_backwards(&entries, PATIENCE);
     removed.extend(undone.removed);
     match damage.or(undone.survivor) {
-        Some(why) => Err(why),
-        None if undone.is_complete && !is_out_of_reach => {
-            journal::remove(run, name).map_err(|error| crate::error::io_text(&error))
-        }
+        Some(why) => Err(why.into()),
+        None if undone.is_complete && !is_out_of_reach => Ok(journal::remove(run, name)?),
         None => Ok(()),
     }
 }
 
 /// The bytes of a run's journal. None: it has none, because its owner was killed before it made anything.
-fn read_journal(directory: &PrivateDirectory) -> std::result::Result<Option<Vec<u8>>, String> {
-    let Some(file) = directory.file(JOURNAL).map_err(|unusable| unusable.reason())? else { return Ok(None) };
-    read_bounded(file).map(Some).map_err(|error| crate::error::io_text(&error))
+fn read_journal(directory: &PrivateDirectory) -> std::result::Result<Option<Vec<u8>>, Uncleaned> {
+    let Some(file) = directory.file(JOURNAL)? else { return Ok(None) };
+    Ok(Some(read_bounded(file)?))
 }
 
 fn read_bounded(file: File) -> io::Result<Vec<u8>> {
