@@ -43,7 +43,7 @@ lessons! {
 
     "09-user" ["en" "zh"] ["maps/maps.c" "maps/solution.c"];
 
-    // 10-memory
+    "10-memory" ["en" "zh"] ["box/box.yaml" "box/solved.yaml"];
 
     // 11-cpu
 
