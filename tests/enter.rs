@@ -291,7 +291,7 @@ fn a_false_proc_stops_nothing() {
             assert!(seen.status.success(), "{words:?} {:?} {}", seen.status, text(&seen.stderr));
         }
         // No helper of `sandbox` waits for the container.
-        let spec = container._directory.path().join("spec.yaml");
+        let spec = container.directory.path().join("spec.yaml");
         let mut verify = Command::new("timeout");
         let seen =
             verify.arg("20").arg(binary()).args(["verify", &container.name]).arg(spec).output().unwrap();

@@ -11,7 +11,7 @@ pub struct Running {
     sandbox: Child,
     pub name: String,
     pub pid: u32,
-    _directory: tempfile::TempDir,
+    pub directory: tempfile::TempDir,
 }
 
 impl Running {
@@ -31,7 +31,7 @@ impl Running {
         };
         let pid = child_named(parent, "sleep");
         let _ = sandbox.try_wait();
-        Running { sandbox, name, pid, _directory: directory }
+        Running { sandbox, name, pid, directory }
     }
 
     /// Standard output of a command that enters, whatever its status is, and then standard error.
