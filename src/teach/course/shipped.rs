@@ -49,7 +49,7 @@ lessons! {
 
     // 12-blkio
 
-    // 13-devices
+    "13-devices" ["en" "zh"] [];
 
     // 14-pids
 
