@@ -51,7 +51,7 @@ lessons! {
 
     "13-devices" ["en" "zh"] [];
 
-    // 14-pids
+    "14-pids" ["en" "zh"] ["workers/workers.c" "workers/solution.c"];
 
     // 15-cgroup: cgroup trees and delegation
 
