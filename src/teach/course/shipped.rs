@@ -45,7 +45,7 @@ lessons! {
 
     "10-memory" ["en" "zh"] ["box/box.yaml" "box/solved.yaml"];
 
-    // 11-cpu
+    "11-cpu" ["en" "zh"] ["share/share.yaml" "share/solved.yaml" "ratio/spin.sh"];
 
     // 12-blkio
 
