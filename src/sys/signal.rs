@@ -1,6 +1,8 @@
 //! Signals by number. The kernel has 64; nix knows the first 31, and the C library keeps some of the others for itself.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
@@ -102,6 +104,13 @@ pub(crate) fn restore() -> Result<(), Errno> {
         set_action(signal, if is_ignored { IGNORE } else { 0 });
     }
     change_mask(libc::SIG_SETMASK, blocked_on_entry()).map(|_| ())
+}
+
+/// Lets a command of the standard library start as [`restore`] does. The library itself passes on the mask of this
+/// program, in which SIGTERM is blocked.
+pub(crate) fn restore_before(command: &mut Command) -> &mut Command {
+    // SAFETY: `restore` makes only system calls. It takes no lock and allocates nothing, as is required after fork(2).
+    unsafe { command.pre_exec(|| restore().map_err(std::io::Error::from)) }
 }
 
 /// The calls of [`restore`], as text.

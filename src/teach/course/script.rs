@@ -77,7 +77,8 @@ impl Processes {
             |error: std::io::Error| Error::failed(text("lesson.script.bash")).why(io_text(&error));
         let file = fs::File::create(&output).map_err(unwritten)?;
         let other = file.try_clone().map_err(unwritten)?;
-        let mut child = Command::new("bash")
+        let mut command = Command::new("bash");
+        command
             .args(["-c", script])
             .current_dir(surroundings.directory)
             .env("PATH", search_path())
@@ -88,9 +89,8 @@ impl Processes {
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(other)
-            .process_group(0)
-            .spawn()
-            .map_err(unwritten)?;
+            .process_group(0);
+        let mut child = signal::restore_before(&mut command).spawn().map_err(unwritten)?;
         let is_late = !wait(&mut child);
         if is_late {
             let _ = child.kill();
