@@ -31,7 +31,7 @@ lessons! {
     "02-pid" ["en" "zh"] ["repair/box.yaml" "repair/solved.yaml" "forks/forks.c" "forks/solution.c"];
     "03-init" ["en" "zh"] ["init/init.c" "init/orphans.sh" "init/reaps.c" "init/solution.c"];
 
-    // 04-mnt
+    "04-mnt" ["en" "zh"] ["slave/measure.sh" "leak/box.sh" "leak/late.c" "leak/mounts.c" "leak/nothing.c" "leak/solution.c"];
 
     // 05-root: chroot and pivot_root
 

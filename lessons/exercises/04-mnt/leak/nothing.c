@@ -1,0 +1,16 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+int main(int argc, char **argv)
+{
+    if (argc != 2)
+        return 2;
+    if (mount("tmpfs", "/media", "tmpfs", 0, "size=1m") == -1) {
+        perror("mount");
+        return 1;
+    }
+    sleep(atoi(argv[1]));
+    return 0;
+}
