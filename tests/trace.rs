@@ -1,5 +1,5 @@
 //! Compares the plan with the real calls: strace(1) traces a run, and its state-changing calls must be the plan's
-//! calls.
+//! calls. Whole containers are in `trace_run.rs`.
 
 mod support;
 
@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use support::trace::{self, Traced};
 use support::{binary, skip, stdout, text};
 
 /// These calls change something that exists after the call: a process, a namespace, a mount, a name, a device, an ID.
@@ -52,36 +53,19 @@ fn traced_by(strace: &mut Command, arguments: &[&str]) -> Vec<Vec<String>> {
 }
 
 fn processes(trace: &str) -> Vec<Vec<String>> {
-    let mut order: Vec<String> = Vec::new();
     let mut calls: HashMap<String, Vec<String>> = HashMap::new();
-    let mut unfinished: HashMap<String, String> = HashMap::new();
     let mut opened: HashMap<(String, String), String> = HashMap::new();
-    for line in trace.lines() {
-        let (pid, rest) = line.split_once(' ').expect("a pid before each call");
-        let (pid, rest) = (pid.to_owned(), rest.trim_start());
-        if !order.contains(&pid) {
-            order.push(pid.clone());
-        }
-        let whole = if let Some(begun) = rest.strip_suffix(" <unfinished ...>") {
-            unfinished.insert(pid, begun.to_owned());
-            continue;
-        } else if rest.starts_with("<... ") {
-            let end = rest.split_once(" resumed>").map_or("", |(_, end)| end);
-            unfinished.remove(&pid).unwrap_or_default() + end
-        } else {
-            rest.to_owned()
-        };
-        let Some((call, result)) = whole.rsplit_once(" = ") else { continue };
+    for Traced { pid, call, result } in trace::calls(trace) {
         if let Some(path) = call.strip_prefix("openat(AT_FDCWD, \"").and_then(|words| words.split('"').next())
         {
             let number = result.split_whitespace().next().unwrap_or_default().to_owned();
             opened.insert((pid.clone(), number), path.to_owned());
         }
-        if let Some(call) = changing(&pid, call.trim_end(), &opened) {
+        if let Some(call) = changing(&pid, &call, &opened) {
             calls.entry(pid).or_default().push(call);
         }
     }
-    order.iter().filter_map(|pid| calls.remove(pid)).collect()
+    trace::processes(trace).iter().filter_map(|pid| calls.remove(pid)).collect()
 }
 
 /// A state-changing call in the format of a plan. Details that a plan cannot know or omits are removed.

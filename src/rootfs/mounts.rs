@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::{HIDDEN, OURS, RootDraft};
+use super::{HIDDEN, OURS, RootDraft, Rootfs};
 use crate::host::files::is_directory;
 use crate::host::resolver::{Resolved, Resolver};
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
@@ -45,6 +45,9 @@ pub(super) fn plan(root: &mut RootDraft<'_>, mounts: &[ExtraMount]) {
             root.resolver.empty(&root.resolver.resolve(&place));
             made.insert(place);
         }
+    }
+    // Only the host's are covered by an empty tmpfs. Another root may not have such a directory.
+    if root.wanted.rootfs == Some(&Rootfs::Host) {
         made.extend(HIDDEN.map(|(name, _)| Path::new("/").join(name)));
     }
     for mount in mounts {

@@ -6,6 +6,7 @@ pub mod lab;
 pub mod limits;
 pub mod running;
 pub mod terminal;
+pub mod trace;
 
 use std::fs::OpenOptions;
 use std::io::Write;

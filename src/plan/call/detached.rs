@@ -244,7 +244,10 @@ impl fmt::Display for DetachedMountCall {
             }
             DetachedMountCall::MakeNode { at, path, device: (major, minor) } => {
                 let entry = entry(*at, path);
-                write!(f, "mknodat({entry}, S_IFCHR|0666, makedev({major:#x}, {minor:#x}))")
+                // As strace(1) prints numbers: 0 has no prefix.
+                let hex = |number: u64| if number == 0 { "0".to_owned() } else { format!("{number:#x}") };
+                let (major, minor) = (hex(*major), hex(*minor));
+                write!(f, "mknodat({entry}, S_IFCHR|0666, makedev({major}, {minor}))")
             }
             DetachedMountCall::Enter => f.write_str("fchdir(<root>)"),
         }
