@@ -358,3 +358,6 @@ fn unless_blocked(result: std::io::Result<usize>) -> std::io::Result<Option<usiz
 fn reset(end: &TcpStream) {
     let _ = sockopt::set_socket_linger(end, Some(Duration::ZERO));
 }
+
+#[cfg(test)]
+mod tests;

@@ -248,3 +248,6 @@ fn send_to(socket: &UdpSocket, (client, local): (SocketAddr, LocalAddress), data
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
