@@ -6,30 +6,21 @@
 //! - blocked on entry: the command inherits the mask, as behind nsenter(1);
 //! - forwarded: the signals that ask a program to end, USR1, real-time signals, faults, WINCH; to a command that is
 //!   process 1, that is behind an init, or neither; a signal without a handler kills the command, 128+N;
-//! - before the command runs; TSTP and CONT; a command that stops itself.
+//! - before the command runs.
 //!
-//! A signal that the kernel drops because process 1 has no handler is in `pid.rs`, and with a terminal in `pty.rs`.
+//! A signal that the kernel drops because process 1 has no handler is in `pid.rs`, and with a terminal in `pty.rs`. Signals
+//! to a process group are in `signal_groups.rs`, and stopped processes in `stopped.rs`.
 
 mod support;
 
 use std::io::Read;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use support::{binary, child_named, text};
 
 /// The real-time signals in shell's and timeout's notation: SIGRTMIN+3.
 const RTMIN_3: i32 = 37;
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
 
 /// `PROGRAM ARGUMENTS... sandbox WORDS...`, without standard input, with a time limit.
 fn through(program: &[&str], words: &[&str]) -> Command {
@@ -70,11 +61,6 @@ fn send(pid: u32, signal: &str) {
 fn ended(child: Child) -> (Option<i32>, Output) {
     let output = child.wait_with_output().unwrap();
     (output.status.code(), output)
-}
-
-fn state(pid: u32) -> char {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(") ").next().and_then(|rest| rest.chars().next()).unwrap_or('?')
 }
 
 /// A mask in /proc/PID/status of the command, SigIgn or SigBlk.
@@ -160,50 +146,6 @@ fn the_command_inherits_the_mask_of_blocked_signals() {
     }
 }
 
-/// timeout(1) signals `sandbox`, and then its whole process group, to which the command belongs. Inputs of the same kind:
-/// several real-time signals; a command that is process 1, one behind an init, one in the caller's PID namespace; a
-/// spec. Real-time signals queue, so each one too many would run the trap again. Of standard signals, two that are pending
-/// are one: then `sandbox` cannot know that the group got it, too.
-#[test]
-fn a_signal_to_the_process_group_reaches_the_command_once() {
-    let (_directory, spec) = spec();
-    let forms: [&[&str]; 4] = [&["run", &spec], &["uts"], &["pid"], &["pid", "--init"]];
-    // As timeout(1) does, but only when the command runs, and so does its sleep(1): before, that is a copy of the shell,
-    // which takes the signal as the shell does.
-    let timeout = "signal=$1; shift; exec 3< <(exec \"$@\"); read -u 3; trap '' $signal; \
-                   kill -s $signal $!; kill -s $signal 0; cat <&3; wait $!; echo $?";
-    for signal in ["RTMIN+3", "RTMAX"] {
-        for words in forms {
-            let script = format!(
-                "trap 'echo cleanup; ended=1' {signal}; sleep 60 & sleep 0.3; echo ready; \
-                                  while [ -z \"$ended\" ]; do wait; done; sleep 0.3; exit 5"
-            );
-            let output = Command::new("timeout")
-                .args(["60", "setsid", "--wait", "bash", "-c", timeout, "bash", signal])
-                .arg(binary())
-                .args(words)
-                .args(["-q", "--", "bash", "-c", &script])
-                .stdin(Stdio::null())
-                .output()
-                .unwrap();
-            // The sleep(1) got it too, as a member of the group: otherwise, cat(1) would wait for its end.
-            assert_eq!(text(&output.stdout), "cleanup\n5\n", "{words:?} {signal} {}", text(&output.stderr));
-        }
-    }
-}
-
-/// A signal to `sandbox` alone is forwarded, also one of its parent, which is in the same process group.
-#[test]
-fn a_signal_of_the_parent_to_sandbox_alone_is_forwarded() {
-    let script = "trap 'echo got; exit 5' USR1; echo ready; sleep 20 & wait";
-    for words in [&["uts", "-q"][..], &["pid", "-q"], &["pid", "-q", "--init"]] {
-        let child = sandbox_ready(&[words, &["--", "bash", "-c", script]].concat());
-        kill(Pid::from_raw(child.id() as i32), Signal::SIGUSR1).unwrap();
-        let (status, output) = ended(child);
-        assert_eq!((status, text(&output.stdout)), (Some(5), "got\n".to_owned()), "{words:?}");
-    }
-}
-
 #[test]
 fn every_signal_that_docker_forwards_is_forwarded() {
     let signals = [
@@ -271,43 +213,5 @@ fn a_signal_before_the_command_runs_is_not_lost() {
                 std::os::unix::process::ExitStatusExt::signal(&output.status).map(|own| 128 + own);
             assert_eq!(output.status.code().or(by_signal), Some(128 + number), "{signal} {delay}");
         }
-    }
-}
-
-/// `sandbox` and its command stop and continue together.
-#[test]
-fn a_stopped_sandbox_stops_its_command_and_continues_it() {
-    for words in [&["uts", "-q"][..], &["pid", "-q"], &["pid", "-q", "--init"]] {
-        // `set -m` gives the job a process group, which is not orphaned: its parent is in another group of the session.
-        // The shell becomes sleep(1), which stays that parent; a loop of bash ends when a job stops.
-        let script = "set -m; \"$@\" & echo $!; exec sleep 60";
-        let mut command = Command::new("setsid");
-        command.args(["bash", "-c", script, "bash"]).arg(binary()).args(words);
-        command.args(["--", "sh", "-c", "exec sleep 30"]).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut shell = command.stderr(Stdio::null()).spawn().unwrap();
-        let mut number = Vec::new();
-        let mut byte = [0];
-        let output = shell.stdout.as_mut().unwrap();
-        while output.read_exact(&mut byte).is_ok() && byte[0] != b'\n' {
-            number.push(byte[0]);
-        }
-        let sandbox: u32 = text(&number).parse().unwrap();
-        let child = child_named(sandbox, if words.contains(&"--init") { "sandbox" } else { "sleep" });
-        let sleep = if words.contains(&"--init") { child_named(child, "sleep") } else { child };
-        send(sandbox, "TSTP");
-        wait_until("both are stopped", || state(sandbox) == 'T' && state(sleep) == 'T');
-        send(sandbox, "CONT");
-        wait_until("both run again", || state(sandbox) == 'S' && state(sleep) == 'S');
-        // The command alone is stopped, as by a program that stops itself.
-        if !words.contains(&"--init") {
-            send(sleep, "STOP");
-            wait_until("sandbox stops too", || state(sandbox) == 'T');
-            send(sandbox, "CONT");
-            wait_until("both run again", || state(sandbox) == 'S' && state(sleep) == 'S');
-        }
-        kill(Pid::from_raw(sleep as i32), Signal::SIGKILL).unwrap();
-        wait_until("sandbox ends", || state(sandbox) == 'Z');
-        shell.kill().unwrap();
-        shell.wait().unwrap();
     }
 }

@@ -28,7 +28,6 @@ pub(super) fn become_child(
     plan: &Plan,
     cloned: usize,
     narrated: bool,
-    separates_init: bool,
     serve: Option<Serve>,
     slots: &mut Slots,
     expectations: &Expectations,
@@ -68,9 +67,8 @@ pub(super) fn become_child(
             (Call::Process(ProcessCall::ForkCommand), Ok(pid)) => {
                 // Before the host knows of it and releases the command, which can read /proc/1/cmdline.
                 crate::sys::program::hide_arguments("init");
-                if separates_init {
-                    let _ = nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
-                }
+                // A signal to the process group reaches the command by itself. So init must not get and forward it.
+                let _ = nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
                 // The host needs the command, because that process is the one to look at, not init.
                 let command: Vec<_> = slots.pidfd.iter().map(AsFd::as_fd).collect();
                 send_with(slots, index, &Message::Forked(pid), &command);

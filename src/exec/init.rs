@@ -1,10 +1,9 @@
 //! `--init`: process 1 of the container, with the command as its child. It reaps orphans and forwards signals. When the
 //! command exits, init exits too, and the kernel kills all processes that are left in the PID namespace.
 
-use nix::unistd::{Pid, getpgid, getpgrp};
+use nix::unistd::Pid;
 use rustix::process::{WaitOptions, WaitStatus, wait};
 
-use super::signals::SI_KERNEL;
 use crate::plan::slots::Slots;
 use crate::sys::{self, signal};
 
@@ -38,10 +37,8 @@ pub(super) fn serve(slots: &mut Slots, has_terminal: bool) -> ! {
         }
         // If waiting fails, init can only try to reap again.
         match signal::wait_for(awaited) {
-            Ok((libc::SIGCHLD, _)) | Err(_) => {}
-            // The terminal has sent it to the whole foreground process group, and so to the command.
-            Ok((_, SI_KERNEL)) if getpgid(Some(command)) == Ok(getpgrp()) => {}
-            Ok((number, _)) => {
+            Ok(libc::SIGCHLD) | Err(_) => {}
+            Ok(number) => {
                 let _ = signal::kill(command, number);
             }
         }

@@ -31,6 +31,7 @@ mod pty;
 mod relay;
 pub mod signals;
 mod space;
+mod stop;
 mod supervise;
 pub mod sweep;
 mod undo;
@@ -141,7 +142,6 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
         watch,
         signals: if serve.is_some() { Signals::block()? } else { Signals::for_command()? },
         slots: Slots::default(),
-        separates_init: plan.steps.iter().any(is_fork) && signals::separates_init(),
         expectations: &expectations,
         journal: Journal::default(),
         early: VecDeque::new(),
@@ -210,8 +210,6 @@ struct Run<'a> {
     watch: &'a mut dyn Watch,
     signals: Signals,
     slots: Slots,
-    /// Whether an init leaves the process group of its command.
-    separates_init: bool,
     expectations: &'a Expectations,
     journal: Journal,
     /// Messages of the child that arrived before the host waited for them.
@@ -263,7 +261,6 @@ impl Run<'_> {
                     self.plan,
                     index,
                     narrates,
-                    self.separates_init,
                     self.serve,
                     &mut self.slots,
                     self.expectations,

@@ -6,6 +6,7 @@
 //! A terminal has no end of file, only a key for it: VEOF, usually Ctrl-D. So if standard input is a file or a pipe,
 //! that key is written at its end. A program that reads lines takes it as the end of its input.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -85,16 +86,20 @@ impl TerminalRelay {
 
     /// Handles a signal that concerns the terminal. Returns whether it is one.
     ///
-    /// SIGCONT: `sandbox` was stopped, and the shell has changed the mode of the terminal. SIGTSTP stops `sandbox`, and
-    /// not the command, which belongs to another session.
+    /// SIGCONT: `sandbox` was stopped, and the shell has changed the mode of the terminal.
     pub(super) fn handle(&self, arrived: Arrived) -> bool {
-        match arrived.number {
-            libc::SIGTSTP => self.with_terminal_restored(signal::stop_self),
-            libc::SIGWINCH | libc::SIGCONT => self.raw.iter().for_each(RawMode::set_again),
-            _ => return false,
+        if ![libc::SIGWINCH, libc::SIGCONT].contains(&arrived.number) {
+            return false;
         }
+        self.raw.iter().for_each(RawMode::set_again);
         let _ = self.master.as_ref().map(resize);
         true
+    }
+
+    /// Stops `sandbox` by `stop`. Meanwhile the user's terminal has its original mode.
+    pub(super) fn stop(&self, stop: impl FnOnce()) {
+        self.with_terminal_restored(stop);
+        let _ = self.master.as_ref().map(resize);
     }
 
     /// Calls `print` while the user's terminal has its original mode.
@@ -236,13 +241,15 @@ impl TerminalRelay {
 /// The user's terminal in raw mode. When this is dropped, the terminal gets its original mode.
 struct RawMode {
     before: Termios,
+    /// Whether the terminal is in raw mode. Otherwise its mode is not changed: it may be that of a shell.
+    is_set: Cell<bool>,
 }
 
 impl RawMode {
     /// None if standard input is not a terminal. In the background, tcsetattr(3) stops `sandbox` by SIGTTOU. This is
     /// intended: the terminal belongs to the foreground process group.
     fn enter() -> Option<RawMode> {
-        let raw = RawMode { before: termios::tcgetattr(stdin()).ok()? };
+        let raw = RawMode { before: termios::tcgetattr(stdin()).ok()?, is_set: Cell::new(false) };
         raw.set();
         Some(raw)
     }
@@ -262,9 +269,13 @@ impl RawMode {
         modes.make_raw();
         // TCSANOW: TCSADRAIN would wait for the output of a terminal that Ctrl-S has stopped.
         let _ = termios::tcsetattr(stdin(), OptionalActions::Now, &modes);
+        self.is_set.set(true);
     }
 
     fn restore(&self) {
+        if !self.is_set.replace(false) {
+            return;
+        }
         from_background(|| termios::tcsetattr(stdin(), OptionalActions::Now, &self.before));
     }
 }

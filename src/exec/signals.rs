@@ -3,9 +3,19 @@
 //! A signal that the caller ignores (`nohup`, `trap '' INT`, a background job of a shell without job control) stays
 //! ignored: it is not blocked, so the kernel discards it as before.
 //!
-//! timeout(1) and others signal `sandbox` and then their whole process group, to which the command belongs. The command
-//! must get such a signal once. So a signal of the parent process waits for a moment: if a second one follows, it was sent
-//! to the group, and the command has got it already.
+//! A command in the process group of `sandbox` must get each signal once. The kernel gives it a signal that was sent to
+//! the whole group, so that one is not forwarded. But the kernel does not report to what a signal was sent, and a standard
+//! signal that is sent twice before it is read arrives once. So it is found out by the sender:
+//!
+//! | the sender | the signal |
+//! |---|---|
+//! | the terminal | was sent to the foreground process group |
+//! | a process of the group that now ignores the signal, and did not before | was sent to the group: its sender is in the group, too, and protects itself. timeout(1) does this |
+//! | PID 0, seen from the initial PID namespace | was sent to the group: see [`Sender::Unknown`] |
+//! | any other | was sent to `sandbox` |
+//!
+//! sudo(8) forwards no signal of its own process group. That loses `kill $!` of a script. tini gives its command a process
+//! group of its own; then a signal to the group does not reach the children of the command.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -15,10 +25,11 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Pid, getpgid, getpgrp, getpid, getppid};
-use procfs::process::Stat;
+use procfs::process::Status;
 
 use crate::error::{Error, ExitKind, Result};
-use crate::observe::file;
+use crate::feature::Feature;
+use crate::observe::{file, proc};
 use crate::sys::signal::{self, SignalDescriptor, SignalSet};
 
 /// The signals that are never blocked: those that cannot be, and those that the kernel sends for this process's own
@@ -52,21 +63,25 @@ pub struct Signals {
     has_command: bool,
     /// Signals for the command that arrived before it runs.
     held: RefCell<VecDeque<Arrived>>,
-    /// Signals of the parent process that are not forwarded yet, and until when a second one is awaited.
-    waiting: RefCell<BTreeMap<i32, Instant>>,
+    /// Signals of processes of the same group that are not forwarded yet.
+    waiting: RefCell<Vec<Waiting>>,
+    /// Signals that were sent to the group, and until when the same signal belongs to them.
+    grouped: RefCell<BTreeMap<i32, Instant>>,
+    /// The parent process, and what it ignored when the program started.
+    parent: (Pid, SignalSet),
 }
 
-/// The maximum time between the two signals of a process that signals its child and then its process group.
+/// A signal that is not forwarded yet.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    number: i32,
+    sender: Pid,
+    /// Until when the sender may still send it to the group.
+    until: Instant,
+}
+
+/// The maximum time from the signal of a process to `sandbox` to its signal to the group.
 const GRACE: Duration = Duration::from_millis(50);
-
-/// Whether an init gets a process group of its own. Then a signal to the process group of `sandbox` does not reach it, and
-/// it does not forward to its command what the command has got itself. In the foreground of a terminal it stays in the
-/// group, because the terminal stops and continues a whole group.
-pub(super) fn separates_init() -> bool {
-    // tpgid is the foreground process group of the controlling terminal, or -1 without one. proc_pid_stat(5)
-    !rustix::termios::isatty(rustix::stdio::stdin())
-        && file::parse::<Stat>("/proc/self/stat").is_ok_and(|stat| stat.tpgid != stat.pgrp)
-}
 
 /// A signal that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +138,8 @@ impl Signals {
                 has_command,
                 held: RefCell::default(),
                 waiting: RefCell::default(),
+                grouped: RefCell::default(),
+                parent: (getppid(), ignored_by(getppid())),
             }),
             Err(errno) => Err(Error::failed("cannot watch for signals").call("signalfd4(-1, …)", errno)),
         }
@@ -148,26 +165,58 @@ impl Signals {
         if let Some(held) = self.held.borrow_mut().pop_front() {
             return Some(held);
         }
-        let mut waiting = self.waiting.borrow_mut();
-        while let Some((arrived, sender)) = self.arrived() {
-            if sender != Sender::Other && waiting.remove(&arrived.number).is_some() {
-                return Some(Arrived { to_group: true, ..arrived });
-            }
-            if sender != Sender::Parent {
-                return Some(arrived);
-            }
-            waiting.insert(arrived.number, Instant::now() + GRACE);
-        }
         let now = Instant::now();
-        let number = waiting.iter().find(|(_, until)| **until <= now).map(|(number, _)| *number)?;
-        waiting.remove(&number);
+        while let Some((arrived, sender)) = self.arrived() {
+            match sender {
+                Sender::Other => return Some(arrived),
+                Sender::Group => return Some(Arrived { to_group: true, ..arrived }),
+                Sender::Unknown if !self.is_announced(arrived.number, now) => return Some(arrived),
+                Sender::Member(sender) if !self.protects_itself(sender, arrived.number) => {
+                    let until = now + GRACE;
+                    self.waiting.borrow_mut().push(Waiting { number: arrived.number, sender, until });
+                }
+                Sender::Member(_) | Sender::Unknown => {
+                    if let Some(arrived) = self.to_group(arrived.number, now) {
+                        return Some(arrived);
+                    }
+                }
+            }
+        }
+        let next = self.waiting.borrow().iter().position(|waiting| waiting.until <= now)?;
+        let Waiting { number, sender, .. } = self.waiting.borrow_mut().remove(next);
+        if self.protects_itself(sender, number) {
+            return self.to_group(number, now);
+        }
         Some(Arrived { number, from_terminal: false, to_group: false })
+    }
+
+    /// A signal that was sent to the group. None for the second of a pair: timeout(1) sends it to `sandbox` first.
+    fn to_group(&self, number: i32, now: Instant) -> Option<Arrived> {
+        self.waiting.borrow_mut().retain(|waiting| waiting.number != number);
+        let before = self.grouped.borrow_mut().insert(number, now + GRACE);
+        if before.is_some_and(|until| until > now) {
+            self.grouped.borrow_mut().remove(&number);
+            return None;
+        }
+        Some(Arrived { number, from_terminal: false, to_group: true })
+    }
+
+    /// Whether a process of the group has just sent this signal.
+    fn is_announced(&self, number: i32, now: Instant) -> bool {
+        self.waiting.borrow().iter().any(|waiting| waiting.number == number)
+            || self.grouped.borrow().get(&number).is_some_and(|until| *until > now)
+    }
+
+    /// Whether a process of the group ignores a signal that it has sent, and did not ignore it before.
+    fn protects_itself(&self, sender: Pid, number: i32) -> bool {
+        let (parent, ignored) = self.parent;
+        !(sender == parent && ignored.contains(number)) && ignored_by(sender).contains(number)
     }
 
     /// After which time [`Signals::next`] returns a signal that has arrived already.
     pub(super) fn timeout(&self) -> PollTimeout {
         let waiting = self.waiting.borrow();
-        let Some(until) = waiting.values().min() else { return PollTimeout::NONE };
+        let Some(until) = waiting.iter().map(|waiting| waiting.until).min() else { return PollTimeout::NONE };
         // poll(2) counts whole milliseconds.
         let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
         PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)
@@ -188,12 +237,22 @@ impl Signals {
                     return Some(arrived);
                 }
                 arrived if arrived.number == libc::SIGCHLD => {}
-                // The second one was sent to the process group.
-                arrived if sender != Sender::Other && self.held.borrow().contains(&arrived) => {}
+                // The second one was sent to the process group. The first one may have arrived before the command exists.
+                arrived if self.is_second(arrived, sender) => {}
                 arrived => self.held.borrow_mut().push_back(arrived),
             }
         }
         None
+    }
+
+    /// Whether a signal was sent to the group, and is held for the command already.
+    fn is_second(&self, arrived: Arrived, sender: Sender) -> bool {
+        let is_to_group = match sender {
+            Sender::Other => false,
+            Sender::Group | Sender::Unknown => true,
+            Sender::Member(sender) => self.protects_itself(sender, arrived.number),
+        };
+        is_to_group && self.held.borrow().contains(&arrived)
     }
 
     fn arrived(&self) -> Option<(Arrived, Sender)> {
@@ -203,8 +262,9 @@ impl Signals {
             std::iter::from_fn(|| self.descriptor.next()).find(|&(_, code, pid)| !is_own(code, pid))?;
         let pid = Pid::from_raw(pid);
         let sender = match code {
+            SI_USER if pid.as_raw() == 0 && is_in_initial_namespace() => Sender::Group,
             SI_USER if pid.as_raw() == 0 => Sender::Unknown,
-            SI_USER if pid == getppid() && getpgid(Some(pid)) == Ok(getpgrp()) => Sender::Parent,
+            SI_USER if getpgid(Some(pid)) == Ok(getpgrp()) => Sender::Member(pid),
             _ => Sender::Other,
         };
         Some((Arrived { number, from_terminal: code == SI_KERNEL, to_group: false }, sender))
@@ -214,8 +274,10 @@ impl Signals {
 /// Who sent a signal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sender {
-    /// The parent process, which belongs to the same process group.
-    Parent,
+    /// A process of the same process group.
+    Member(Pid),
+    /// A process that sent it to the process group.
+    Group,
     /// A process of an outer PID namespace; or any process, if the signal was sent to a process group with a member in a
     /// new PID namespace: the kernel sets the PID to 0 for that member, and keeps the 0 for the next ones.
     Unknown,
@@ -223,11 +285,23 @@ enum Sender {
     Other,
 }
 
+/// Whether no PID namespace is outside the one of this process. Its inode number is fixed: linux/proc_ns.h,
+/// PROC_PID_INIT_INO.
+fn is_in_initial_namespace() -> bool {
+    proc::namespace_link("/proc/self", Feature::Pid).is_ok_and(|name| name == "pid:[4026531836]")
+}
+
+/// The signals that a process ignores. None if it has ended.
+fn ignored_by(process: Pid) -> SignalSet {
+    let status = file::parse::<Status>(format!("/proc/{process}/status"));
+    status.map_or(SignalSet::default(), |status| SignalSet::from_bits(status.sigign))
+}
+
 /// The signal was sent by kill(2). asm-generic/siginfo.h
 const SI_USER: i32 = 0;
 
 /// The kernel sent the signal. For the signals here, that is the terminal's line discipline. asm-generic/siginfo.h
-pub(super) const SI_KERNEL: i32 = 0x80;
+const SI_KERNEL: i32 = 0x80;
 
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {

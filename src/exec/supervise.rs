@@ -14,7 +14,7 @@ use rustix::process::{WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
 use super::carry::CarriedStream;
 use super::pty::{TerminalRelay, from_background};
 use super::signals::Arrived;
-use super::{Container, Watch, kill_by_pidfd, relay, space};
+use super::{Container, Watch, kill_by_pidfd, relay, space, stop};
 use crate::error::{Error, Result};
 use crate::observe::{cgroup, file, proc};
 use crate::plan::gate::Message;
@@ -76,14 +76,20 @@ impl Container {
         let mut has_ended = false;
         let mut is_relay_heard = true;
         let mut timeout = Timeout::start(self.timeout)?;
+        // SIGCHLD may have arrived while `sandbox` waited for execve(2).
+        if relay.is_none() && self.is_stopped() {
+            self.stop();
+        }
         loop {
             while let Some(arrived) = self.signals.next() {
                 match &mut relay {
                     _ if arrived.number == libc::SIGCHLD => {
                         if relay.is_none() && self.is_stopped() {
-                            signal::stop_self();
+                            self.stop();
                         }
                     }
+                    // The command belongs to another session, and does not stop.
+                    Some(relay) if arrived.number == libc::SIGTSTP => relay.stop(|| self.stop()),
                     // Only output is left to carry, and nobody reads it.
                     None if has_ended && arrived.ends() => {
                         streams.iter_mut().for_each(CarriedStream::give_up);
@@ -231,6 +237,11 @@ impl Container {
         let Some(child) = rustix::process::Pid::from_raw(self.child.as_raw()) else { return false };
         let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
         matches!(waitid(WaitId::Pid(child), options), Ok(Some(status)) if status.stopped())
+    }
+
+    /// Stops `sandbox` until it is continued or the command ends.
+    fn stop(&self) {
+        self.slots.pidfd.iter().for_each(|pidfd| stop::stop(pidfd.as_fd()));
     }
 
     fn reap(&mut self) -> Result<Ended> {

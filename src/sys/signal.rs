@@ -230,24 +230,22 @@ fn signalfd(descriptor: i32, set: SignalSet) -> Result<i32, Errno> {
     Errno::result(made).map(|descriptor| descriptor as i32)
 }
 
-/// Waits for one of these signals, which must be blocked. Returns its number and `si_code`.
+/// Waits for one of these signals, which must be blocked. Returns its number.
 ///
 /// # Errors
 /// Those of rt_sigtimedwait(2).
-pub(crate) fn wait_for(set: SignalSet) -> Result<(i32, i32), Errno> {
-    // siginfo_t has 128 bytes; si_signo, si_errno and si_code are the first three numbers.
-    let mut info = [0_i32; 32];
-    // SAFETY: the kernel reads one set and writes 128 bytes, which both live here. No time limit is given.
+pub(crate) fn wait_for(set: SignalSet) -> Result<i32, Errno> {
+    // SAFETY: the kernel reads a set of 8 bytes, which lives here. Nothing else is passed, and no time limit.
     let number = unsafe {
         libc::syscall(
             libc::SYS_rt_sigtimedwait,
             &raw const set.0,
-            info.as_mut_ptr(),
+            std::ptr::null_mut::<libc::siginfo_t>(),
             std::ptr::null::<libc::timespec>(),
             SET_SIZE,
         )
     };
-    Errno::result(number).map(|number| (number as i32, info[2]))
+    Errno::result(number).map(|number| number as i32)
 }
 
 /// Sends a signal to a process by its pidfd.
