@@ -62,6 +62,9 @@ impl Job {
         let has_init = words.contains(&"--init");
         let child = child_named(sandbox, if has_init { "sandbox" } else { "sleep" });
         let command = if has_init { child_named(child, "sleep") } else { child };
+        // The init removes all handlers when it has closed the gate. `sandbox` waits for that.
+        let status = || std::fs::read_to_string(format!("/proc/{child}/status")).unwrap();
+        wait_until("the init waits", || !has_init || status().contains("SigCgt:\t0000000000000000"));
         Job { shell, sandbox, child, command }
     }
 
@@ -107,7 +110,8 @@ fn sandbox_ends_when_its_stopped_child_is_killed() {
             // The kernel drops these signals for process 1, but not STOP. `sandbox` stops it for the others.
             let to = if signal == Signal::SIGSTOP { job.child } else { job.sandbox };
             send(to, signal);
-            wait_until("both are stopped", || state(job.sandbox) == 'T' && state(job.child) == 'T');
+            let what = format!("{words:?} {signal}: both are stopped");
+            wait_until(&what, || state(job.sandbox) == 'T' && state(job.child) == 'T');
             send(job.child, Signal::SIGKILL);
             job.ends("the stopped child is killed");
         }
@@ -134,15 +138,15 @@ fn in_an_orphaned_group_sandbox_does_not_stop() {
         let mut command = Command::new("setsid");
         command.args(["--wait"]).arg(binary()).args(words).args(["--", "sh", "-c", "kill -STOP $$; exit 7"]);
         let mut setsid = command.stdin(Stdio::null()).spawn().unwrap();
-        // setsid(1) forks only where it leads a group.
-        let first = if words.contains(&"--init") { "sandbox" } else { "sh" };
-        let child = child_named(setsid.id(), first);
-        let shell = if words.contains(&"--init") { child_named(child, "sh") } else { child };
         // Process 1 cannot stop itself.
         if words == ["pid", "-q"] {
             assert_eq!(setsid.wait().unwrap().code(), Some(7));
             continue;
         }
+        // setsid(1) forks only where it leads a group.
+        let first = if words.contains(&"--init") { "sandbox" } else { "sh" };
+        let child = child_named(setsid.id(), first);
+        let shell = if words.contains(&"--init") { child_named(child, "sh") } else { child };
         wait_until("it has stopped", || state(shell) == 'T');
         send(shell, Signal::SIGKILL);
         assert_eq!(setsid.wait().unwrap().code(), Some(137), "{words:?}");

@@ -10,7 +10,7 @@
 //! | the sender | the signal |
 //! |---|---|
 //! | the terminal | was sent to the foreground process group |
-//! | a process of the group that now ignores the signal, and did not before | was sent to the group: its sender is in the group, too, and protects itself. timeout(1) does this |
+//! | an ancestor in the group that now ignores the signal, and did not before | was sent to the group: its sender is in the group, too, and protects itself. timeout(1) does this |
 //! | PID 0, seen from the initial PID namespace | was sent to the group: see [`Sender::Unknown`] |
 //! | any other | was sent to `sandbox` |
 //!
@@ -67,8 +67,8 @@ pub struct Signals {
     waiting: RefCell<Vec<Waiting>>,
     /// Signals that were sent to the group, and until when the same signal belongs to them.
     grouped: RefCell<BTreeMap<i32, Instant>>,
-    /// The parent process, and what it ignored when the program started.
-    parent: (Pid, SignalSet),
+    /// The ancestors in the same group, and what each ignored when this program started. bash always ignores SIGQUIT.
+    ancestors: Vec<(Pid, SignalSet)>,
 }
 
 /// A signal that is not forwarded yet.
@@ -139,7 +139,7 @@ impl Signals {
                 held: RefCell::default(),
                 waiting: RefCell::default(),
                 grouped: RefCell::default(),
-                parent: (getppid(), ignored_by(getppid())),
+                ancestors: ancestors(),
             }),
             Err(errno) => Err(Error::failed("cannot watch for signals").call("signalfd4(-1, …)", errno)),
         }
@@ -207,10 +207,11 @@ impl Signals {
             || self.grouped.borrow().get(&number).is_some_and(|until| *until > now)
     }
 
-    /// Whether a process of the group ignores a signal that it has sent, and did not ignore it before.
+    /// Whether an ancestor ignores a signal that it has sent, and did not ignore it before.
     fn protects_itself(&self, sender: Pid, number: i32) -> bool {
-        let (parent, ignored) = self.parent;
-        !(sender == parent && ignored.contains(number)) && ignored_by(sender).contains(number)
+        let before = self.ancestors.iter().find(|(ancestor, _)| *ancestor == sender);
+        before.is_some_and(|(_, ignored)| !ignored.contains(number))
+            && status_of(sender).is_some_and(|status| SignalSet::from_bits(status.sigign).contains(number))
     }
 
     /// After which time [`Signals::next`] returns a signal that has arrived already.
@@ -264,7 +265,7 @@ impl Signals {
         let sender = match code {
             SI_USER if pid.as_raw() == 0 && is_in_initial_namespace() => Sender::Group,
             SI_USER if pid.as_raw() == 0 => Sender::Unknown,
-            SI_USER if getpgid(Some(pid)) == Ok(getpgrp()) => Sender::Member(pid),
+            SI_USER if self.ancestors.iter().any(|(ancestor, _)| *ancestor == pid) => Sender::Member(pid),
             _ => Sender::Other,
         };
         Some((Arrived { number, from_terminal: code == SI_KERNEL, to_group: false }, sender))
@@ -274,7 +275,7 @@ impl Signals {
 /// Who sent a signal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sender {
-    /// A process of the same process group.
+    /// An ancestor, which belongs to the same process group.
     Member(Pid),
     /// A process that sent it to the process group.
     Group,
@@ -291,10 +292,21 @@ fn is_in_initial_namespace() -> bool {
     proc::namespace_link("/proc/self", Feature::Pid).is_ok_and(|name| name == "pid:[4026531836]")
 }
 
-/// The signals that a process ignores. None if it has ended.
-fn ignored_by(process: Pid) -> SignalSet {
-    let status = file::parse::<Status>(format!("/proc/{process}/status"));
-    status.map_or(SignalSet::default(), |status| SignalSet::from_bits(status.sigign))
+/// The ancestors of this process that belong to its process group, with the signals that they ignore.
+fn ancestors() -> Vec<(Pid, SignalSet)> {
+    let mut all = Vec::new();
+    let mut next = getppid();
+    // A parent in an outer PID namespace is 0.
+    while next.as_raw() > 0 && getpgid(Some(next)) == Ok(getpgrp()) {
+        let Some(status) = status_of(next) else { break };
+        all.push((next, SignalSet::from_bits(status.sigign)));
+        next = Pid::from_raw(status.ppid);
+    }
+    all
+}
+
+fn status_of(process: Pid) -> Option<Status> {
+    file::parse(format!("/proc/{process}/status")).ok()
 }
 
 /// The signal was sent by kill(2). asm-generic/siginfo.h
