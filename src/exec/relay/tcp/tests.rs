@@ -8,7 +8,7 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A published port and a server inside, both on 127.0.0.1. The server does not read.
-struct Lab {
+struct TcpLab {
     port: TcpPort,
     server: TcpListener,
     /// What the server has accepted.
@@ -17,8 +17,8 @@ struct Lab {
     start: Instant,
 }
 
-impl Lab {
-    fn new(limit: usize) -> Lab {
+impl TcpLab {
+    fn new(limit: usize) -> TcpLab {
         let listen = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (outside, server) = (listen(), listen());
         outside.set_nonblocking(true).unwrap();
@@ -26,7 +26,7 @@ impl Lab {
         let port = PublishedPort { protocol: Protocol::Tcp, at, inside: to.port(), is_chosen: true };
         let published = PublishedSocket { port, socket: outside.into() };
         let port = TcpPort::new(published, vec![to], limit);
-        Lab { port, server, served: Vec::new(), reports: Reports::default(), start: Instant::now() }
+        TcpLab { port, server, served: Vec::new(), reports: Reports::default(), start: Instant::now() }
     }
 
     /// A client that is accepted this long after the start. Its connection inside is established, if it is `served`.
@@ -61,14 +61,14 @@ impl Lab {
 
 #[test]
 fn an_idle_connection_ends_after_two_hours() {
-    let mut lab = Lab::new(8);
+    let mut lab = TcpLab::new(8);
     let _client = lab.client(Duration::ZERO, true);
     lab.ends(2 * 3600 * SECOND);
 }
 
 #[test]
 fn each_byte_starts_the_time_again() {
-    let mut lab = Lab::new(8);
+    let mut lab = TcpLab::new(8);
     let mut client = lab.client(Duration::ZERO, true);
     client.write_all(b"x").unwrap();
     // A turn without a byte changes nothing.
@@ -79,7 +79,7 @@ fn each_byte_starts_the_time_again() {
 
 #[test]
 fn a_connection_that_is_not_established_ends_after_ten_seconds() {
-    let mut lab = Lab::new(8);
+    let mut lab = TcpLab::new(8);
     let _client = lab.client(3 * SECOND, false);
     lab.ends(13 * SECOND);
 }
@@ -87,7 +87,7 @@ fn a_connection_that_is_not_established_ends_after_ten_seconds() {
 #[test]
 fn a_half_closed_connection_ends_after_two_minutes() {
     for end in [0, 1] {
-        let mut lab = Lab::new(8);
+        let mut lab = TcpLab::new(8);
         let client = lab.client(Duration::ZERO, true);
         [&client, &lab.served[0]][end].shutdown(Shutdown::Write).unwrap();
         lab.turn(7 * SECOND, PollFlags::POLLIN, end);
@@ -97,7 +97,7 @@ fn a_half_closed_connection_ends_after_two_minutes() {
 
 #[test]
 fn a_connection_whose_receiver_does_not_read_ends_after_two_minutes() {
-    let mut lab = Lab::new(8);
+    let mut lab = TcpLab::new(8);
     let mut client = lab.client(Duration::ZERO, true);
     client.set_nonblocking(true).unwrap();
     // Until the buffers of all sockets are full, and a byte waits in the relay.
@@ -111,7 +111,7 @@ fn a_connection_whose_receiver_does_not_read_ends_after_two_minutes() {
 /// Only where the port has no room.
 #[test]
 fn a_connection_that_was_idle_for_a_minute_makes_room() {
-    let mut lab = Lab::new(2);
+    let mut lab = TcpLab::new(2);
     let _first = lab.client(Duration::ZERO, true);
     let _second = lab.client(10 * SECOND, true);
     let at = |after: u64| lab.start + after as u32 * SECOND;
@@ -123,7 +123,7 @@ fn a_connection_that_was_idle_for_a_minute_makes_room() {
     lab.port.sweep(lab.start + 60 * SECOND, false);
     assert_eq!(lab.port.connections.len(), 2);
     assert!(lab.port.connections.iter().all(|one| one.ends[0].peer_addr().unwrap() != oldest));
-    let mut lab = Lab::new(2);
+    let mut lab = TcpLab::new(2);
     let _only = lab.client(Duration::ZERO, true);
     assert!(lab.port.has_room(lab.start));
     lab.ends(2 * 3600 * SECOND);
@@ -131,7 +131,7 @@ fn a_connection_that_was_idle_for_a_minute_makes_room() {
 
 #[test]
 fn a_client_that_has_vanished_is_noticed_after_two_minutes() {
-    let mut lab = Lab::new(8);
+    let mut lab = TcpLab::new(8);
     let _client = lab.client(Duration::ZERO, true);
     let outside = &lab.port.connections[0].ends[0];
     assert!(sockopt::socket_keepalive(outside).unwrap());
@@ -145,7 +145,7 @@ fn a_client_that_has_vanished_is_noticed_after_two_minutes() {
 
 #[test]
 fn after_the_end_of_the_container_only_its_answer_is_awaited() {
-    let mut lab = Lab::new(8);
+    let mut lab = TcpLab::new(8);
     let _client = lab.client(Duration::ZERO, true);
     lab.port.sweep(lab.start, true);
     assert_eq!(lab.port.connections.len(), 1);

@@ -5,15 +5,15 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A published port and a server inside, both on 127.0.0.1.
-struct Lab {
+struct UdpLab {
     port: UdpPort,
     server: UdpSocket,
     reports: Reports,
     start: Instant,
 }
 
-impl Lab {
-    fn new(limit: usize) -> Lab {
+impl UdpLab {
+    fn new(limit: usize) -> UdpLab {
         let bind = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (outside, server) = (bind(), bind());
         nix::sys::socket::setsockopt(&outside, nix::sys::socket::sockopt::Ipv4PacketInfo, &true).unwrap();
@@ -21,7 +21,7 @@ impl Lab {
         let port = PublishedPort { protocol: Protocol::Udp, at, inside: to.port(), is_chosen: true };
         let published = PublishedSocket { port, socket: outside.into() };
         let port = UdpPort::new(published, vec![to], limit);
-        Lab { port, server, reports: Reports::default(), start: Instant::now() }
+        UdpLab { port, server, reports: Reports::default(), start: Instant::now() }
     }
 
     /// A datagram of a client, passed on this long after the start. Returns where the server sees it come from.
@@ -38,7 +38,7 @@ fn client() -> UdpSocket {
 
 #[test]
 fn a_silent_client_is_forgotten_after_90_seconds() {
-    let mut lab = Lab::new(8);
+    let mut lab = UdpLab::new(8);
     let from = lab.send(&client(), 5 * SECOND);
     assert_eq!(lab.port.next_deadline(), Some(lab.start + 95 * SECOND));
     lab.port.sweep(lab.start + 95 * SECOND - Duration::from_nanos(1));
@@ -55,7 +55,7 @@ fn a_silent_client_is_forgotten_after_90_seconds() {
 
 #[test]
 fn a_datagram_starts_the_time_again() {
-    let (mut lab, client) = (Lab::new(8), client());
+    let (mut lab, client) = (UdpLab::new(8), client());
     let first = lab.send(&client, Duration::ZERO);
     assert_eq!(lab.send(&client, 89 * SECOND), first);
     assert_eq!(lab.port.next_deadline(), Some(lab.start + (89 + 90) * SECOND));
@@ -63,7 +63,7 @@ fn a_datagram_starts_the_time_again() {
 
 #[test]
 fn the_client_that_was_silent_longest_makes_room() {
-    let mut lab = Lab::new(2);
+    let mut lab = UdpLab::new(2);
     let (first, second, third) = (client(), client(), client());
     let seen = [lab.send(&first, Duration::ZERO), lab.send(&second, SECOND)];
     lab.send(&first, 2 * SECOND);
