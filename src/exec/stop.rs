@@ -12,7 +12,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, getpid, getppid, setpgid};
 
-use crate::sys::{self, clone, signal};
+use crate::sys::clone::{self, Cloned};
+use crate::sys::{self, signal};
 
 /// The interval at which `sandbox` is continued, until it ends its guard: the command may end before `sandbox` stops.
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -22,8 +23,8 @@ const INTERVAL: Duration = Duration::from_millis(20);
 pub(super) fn stop(command: BorrowedFd<'_>) {
     let sandbox = getpid();
     match clone::fork() {
-        Ok(None) => guard(sandbox, command),
-        Ok(Some(guard)) => {
+        Ok(Cloned::Child) => guard(sandbox, command),
+        Ok(Cloned::Parent(guard, _)) => {
             signal::stop_self();
             let _ = kill(guard, Signal::SIGKILL);
             let _ = waitpid(guard, None);
