@@ -47,7 +47,7 @@ lessons! {
 
     "11-cpu" ["en" "zh"] ["share/share.yaml" "share/solved.yaml" "ratio/spin.sh"];
 
-    // 12-blkio
+    "12-blkio" ["en" "zh"] ["disk/disk.yaml" "disk/solved.yaml"];
 
     "13-devices" ["en" "zh"] [];
 
