@@ -31,11 +31,15 @@ lessons! {
     "02-pid" ["en" "zh"] ["repair/box.yaml" "repair/solved.yaml" "forks/forks.c" "forks/solution.c"];
     "03-init" ["en" "zh"] ["init/init.c" "init/orphans.sh" "init/reaps.c" "init/solution.c"];
 
-    "04-mnt" ["en" "zh"] ["slave/measure.sh" "leak/box.sh" "leak/late.c" "leak/mounts.c" "leak/nothing.c" "leak/solution.c"];
+    "04-mnt" ["en" "zh"] [
+        "slave/measure.sh" "leak/box.sh" "leak/late.c" "leak/mounts.c" "leak/nothing.c" "leak/solution.c"
+    ];
 
-    // 05-root: chroot and pivot_root
+    "05-root" ["en" "zh"] [
+        "jail/jail.c" "jail/nothing.c" "jail/old.c" "jail/solution.c" "new-root/make-root.sh" "table/measure.sh"
+    ];
 
-    // 06-uts
+    "06-uts" ["en" "zh"] ["node-c/node.c" "node-c/short.c" "node-c/solution.c"];
 
     // 07-ipc
 
