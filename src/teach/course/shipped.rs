@@ -57,7 +57,7 @@ lessons! {
 
     "14-pids" ["en" "zh"] ["workers/workers.c" "workers/solution.c"];
 
-    // 15-cgroup: cgroup trees and delegation
+    "15-tree" ["en" "zh"] ["tree/tree.sh" "tree/solved.sh" "lower/count.sh"];
 
     // 16-container: a whole container
 
