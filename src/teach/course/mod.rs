@@ -15,6 +15,7 @@ pub mod fact;
 pub mod lint;
 pub mod pack;
 pub mod place;
+pub mod progress;
 pub mod script;
 pub mod seed;
 pub mod shipped;

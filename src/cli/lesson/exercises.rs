@@ -1,0 +1,273 @@
+//! The exercises of a learner: `check`, `hint` and `solution`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{Course, ask, is_interactive};
+use crate::error::{Error, Result};
+use crate::render::lesson as text_of;
+use crate::render::{self, paint};
+use crate::teach::course::check::{Attempt, Marking};
+use crate::teach::course::data::{Exercise, ExerciseKind};
+use crate::teach::course::pack::Lesson;
+use crate::teach::course::seed::StudentValues;
+use crate::teach::course::trial::{message_of, obstacle};
+use crate::teach::course::{seed, text::ExerciseText};
+use crate::text::{text, text_with};
+use crate::value::nearest::nearest;
+
+/// The flags of `lesson check`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct CheckArgs {
+    /// The exercise: a name or a number such as 2.1; the default is the first that has not passed
+    #[arg(value_name = "EXERCISE")]
+    exercise: Option<String>,
+    /// Check once a second until it passes; Ctrl-C ends it
+    #[arg(long, conflicts_with = "answer")]
+    watch: bool,
+    /// Your answer to a prediction
+    #[arg(long, value_name = "ANSWER")]
+    answer: Option<String>,
+}
+
+/// An exercise of the course, with everything about it.
+pub(super) struct Chosen {
+    pub(super) lesson: Lesson,
+    pub(super) text: ExerciseText,
+    pub(super) data: Exercise,
+    pub(super) values: StudentValues,
+    pub(super) number: String,
+}
+
+impl Course {
+    /// The exercise that a word means: a name of the current lesson or of any, `LESSON/NAME`, or `2.1`. Without a word,
+    /// the first exercise of the current lesson that has not passed.
+    pub(super) fn chosen(&self, word: Option<&str>) -> Result<Chosen> {
+        let current = self.learner.progress.current.as_deref().and_then(|name| self.pack.lesson(name));
+        let first = current.or(self.pack.lessons.first());
+        let first = first.ok_or_else(|| Error::failed(text("lesson.nolessons")))?;
+        let all = || std::iter::once(first).chain(&self.pack.lessons);
+        let found = match word {
+            None => {
+                let mut exercises = first.text(&self.language).exercises();
+                let open = exercises.find(|exercise| !self.learner.has_passed(first, &exercise.name));
+                open.map(|exercise| (first, exercise))
+            }
+            Some(word) => all().find_map(|lesson| {
+                let texts = lesson.text(&self.language);
+                texts.exercises().enumerate().find_map(|(index, exercise)| {
+                    let names = [
+                        exercise.name.clone(),
+                        format!("{}/{}", lesson.name, exercise.name),
+                        format!("{}.{}", lesson.number, index + 1),
+                    ];
+                    names.iter().any(|name| name == word).then_some((lesson, exercise))
+                })
+            }),
+        };
+        let Some((lesson, exercise)) = found else {
+            let word = word.unwrap_or_default();
+            if word.is_empty() {
+                return Err(Error::failed(text_with("lesson.allpassed", &[("name", &first.name)]))
+                    .paste("sandbox lesson next"));
+            }
+            let names: Vec<&str> = all()
+                .flat_map(|lesson| lesson.text(&self.language).exercises())
+                .map(|exercise| exercise.name.as_str())
+                .collect();
+            let error = Error::usage(text_with("lesson.exercise.unknown", &[("name", word)]));
+            let near = nearest(word, names.iter().copied());
+            return Err(match near {
+                Some(near) => error.paste(format!("sandbox lesson check {near}")),
+                None => error.paste("sandbox lesson list"),
+            });
+        };
+        self.known(lesson, exercise)
+    }
+
+    /// Everything about an exercise.
+    pub(super) fn known(&self, lesson: &Lesson, exercise: &ExerciseText) -> Result<Chosen> {
+        // A pack without this data is refused when it is read.
+        let data = lesson.data.exercises.get(&exercise.name).cloned();
+        let data = data.ok_or_else(|| Error::failed(text("lesson.nolessons")))?;
+        let values = self.learner.values(lesson, &exercise.name, &data);
+        let number = text_of::number_of(lesson, lesson.text(&self.language), &exercise.name);
+        Ok(Chosen { lesson: lesson.clone(), text: exercise.clone(), data, values, number })
+    }
+
+    pub(super) fn check(&mut self, args: &CheckArgs) -> Result<u8> {
+        let chosen = self.chosen(args.exercise.as_deref())?;
+        if args.answer.is_some() && chosen.data.kind != ExerciseKind::Predict {
+            return Err(Error::usage(text_with("lesson.noprediction", &[("name", &chosen.text.name)]))
+                .paste(format!("sandbox lesson check {}", chosen.text.name)));
+        }
+        if args.watch && chosen.data.kind != ExerciseKind::Predict {
+            return self.watch(&chosen);
+        }
+        self.check_once(&chosen, args.answer.as_deref())
+    }
+
+    /// Checks an exercise and prints the result. The status is 1 if it has not passed.
+    pub(super) fn check_once(&mut self, chosen: &Chosen, answer: Option<&str>) -> Result<u8> {
+        if let Some(why) = obstacle(&chosen.lesson, &chosen.data)? {
+            render::out(&(text_with("lesson.exercise.obstacle", &[("why", &why)]) + "\n"));
+        }
+        let name = &chosen.text.name;
+        let mut answer = answer.map(str::to_owned);
+        if chosen.data.kind == ExerciseKind::Predict {
+            if answer.is_none() && is_interactive() {
+                answer = ask(&text("lesson.answer.ask")).filter(|answer| !answer.is_empty());
+            }
+            if let Some(answer) = &answer {
+                self.learner.exercise(&chosen.lesson, name).answer = Some(answer.clone());
+            }
+        }
+        let marking = self.mark(chosen, answer.as_deref())?;
+        // Without an answer, there was no try.
+        let is_try = chosen.data.kind != ExerciseKind::Predict || answer.is_some();
+        if is_try {
+            self.learner.record(&chosen.lesson, name, marking == Marking::Passed);
+            self.learner.save()?;
+        }
+        self.print_marking(chosen, &marking);
+        Ok(u8::from(marking != Marking::Passed))
+    }
+
+    fn mark(&self, chosen: &Chosen, answer: Option<&str>) -> Result<Marking> {
+        let directory = self.learner.work(&chosen.lesson);
+        let attempt = Attempt {
+            lesson: &chosen.lesson,
+            name: &chosen.text.name,
+            exercise: &chosen.data,
+            values: &chosen.values,
+            directory: &directory,
+            answer,
+        };
+        attempt.check()
+    }
+
+    fn print_marking(&self, chosen: &Chosen, marking: &Marking) {
+        let (number, view) = (&chosen.number, self.view(true));
+        let name = &chosen.text.name;
+        let Marking::Failed(failure) = marking else {
+            let passed = paint::good(&text("lesson.state.passed")).to_string();
+            let mut lines = vec![format!("{number} {name}: {passed}")];
+            lines.extend(text_of::passage(&chosen.text.passed, &chosen.values, view));
+            return print(&lines);
+        };
+        let message = message_of(&chosen.lesson, &self.language, name, failure);
+        let not_yet = paint::different(&text("lesson.state.notyet")).to_string();
+        let mut lines = vec![format!("{number} {name}: {not_yet}")];
+        lines.extend(render::markdown::lines(&message, view.look));
+        let seen = self.learner.seen(&chosen.lesson).exercises.get(name).map_or(0, |exercise| exercise.hints);
+        let key = if seen < chosen.text.hints.len() { "lesson.hint.next" } else { "lesson.solution.next" };
+        let hints = [
+            ("next", &*(seen + 1).to_string()),
+            ("count", &chosen.text.hints.len().to_string()),
+            ("name", name),
+        ];
+        lines.push(text_with(key, &hints));
+        print(&lines);
+    }
+
+    /// Checks once a second, and prints the result when it changes.
+    fn watch(&mut self, chosen: &Chosen) -> Result<u8> {
+        let mut last = None;
+        loop {
+            let marking = self.mark(chosen, None)?;
+            if last.as_ref() != Some(&marking) {
+                self.print_marking(chosen, &marking);
+                if last.is_none() && marking != Marking::Passed {
+                    render::out(&(text("lesson.watch") + "\n"));
+                }
+            }
+            if marking == Marking::Passed {
+                self.learner.record(&chosen.lesson, &chosen.text.name, true);
+                self.learner.save()?;
+                return Ok(0);
+            }
+            last = Some(marking);
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+
+    /// Prints the next hint.
+    pub(super) fn hint(&mut self, word: Option<&str>) -> Result<u8> {
+        let chosen = self.chosen(word)?;
+        self.print_hint(&chosen)?;
+        Ok(0)
+    }
+
+    pub(super) fn print_hint(&mut self, chosen: &Chosen) -> Result<()> {
+        let (name, count) = (&chosen.text.name, chosen.text.hints.len());
+        let exercise = self.learner.exercise(&chosen.lesson, name);
+        exercise.hints = (exercise.hints + 1).min(count);
+        let shown = exercise.hints;
+        self.learner.save()?;
+        let values = [("next", &*shown.to_string()), ("count", &count.to_string()), ("name", name)];
+        let mut lines = vec![format!("{} {name}: {}", chosen.number, text_with("lesson.hint", &values))];
+        if let Some(hint) = chosen.text.hints.get(shown.saturating_sub(1)) {
+            lines.extend(text_of::passage(hint, &chosen.values, self.view(true)));
+        }
+        if shown == count {
+            lines.push(text_with("lesson.solution.next", &values));
+        }
+        print(&lines);
+        Ok(())
+    }
+
+    /// Prints the solution, after all hints.
+    pub(super) fn solution(&mut self, word: Option<&str>, yes: bool) -> Result<u8> {
+        let chosen = self.chosen(word)?;
+        let name = chosen.text.name.clone();
+        let (seen, count) = (self.learner.exercise(&chosen.lesson, &name).hints, chosen.text.hints.len());
+        if seen < count && !yes {
+            let values = [("next", &*(seen + 1).to_string()), ("count", &count.to_string()), ("name", &name)];
+            return Err(Error::usage(text_with("lesson.solution.hints", &values))
+                .paste(format!("sandbox lesson hint {name}"))
+                .paste(format!("sandbox lesson solution {name} --yes")));
+        }
+        let has_passed = self.learner.has_passed(&chosen.lesson, &name);
+        if !has_passed && !yes && is_interactive() {
+            let answer = ask(&text("lesson.solution.question"));
+            if !answer.is_some_and(|answer| answer.starts_with('y')) {
+                return Ok(1);
+            }
+        }
+        if !has_passed {
+            self.learner.exercise(&chosen.lesson, &name).saw_solution = true;
+            self.learner.save()?;
+        }
+        let directory = self.learner.work(&chosen.lesson);
+        let attempt = Attempt {
+            lesson: &chosen.lesson,
+            name: &name,
+            exercise: &chosen.data,
+            values: &chosen.values,
+            directory: &directory,
+            answer: None,
+        };
+        let mut lines = vec![format!("{} {name}: {}", chosen.number, text("lesson.solution"))];
+        // The values are variables of the script, so that it can be pasted.
+        for (name, value) in
+            chosen.values.iter().filter(|(name, _)| chosen.data.solution.contains(name.as_str()))
+        {
+            lines.push(format!("   {name}={}", crate::value::shell::quote(value)));
+        }
+        let script = seed::fill(&chosen.data.solution, &chosen.values);
+        lines.extend(script.lines().map(|line| format!("   {line}")));
+        for (file, content) in attempt.files(false) {
+            lines.push(String::new());
+            lines.push(format!("$material/{file}:"));
+            lines.extend(String::from_utf8_lossy(&content).lines().map(|line| format!("   {line}")));
+        }
+        print(&lines);
+        Ok(0)
+    }
+}
+
+pub(super) fn print(lines: &[String]) {
+    render::out(&lines.iter().map(|line| format!("{line}\n")).collect::<String>());
+}

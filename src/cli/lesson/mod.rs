@@ -1,0 +1,276 @@
+//! `sandbox lesson`: the course in the terminal.
+
+mod author;
+mod exercises;
+mod reader;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use self::author::TestArgs;
+use self::exercises::CheckArgs;
+use crate::error::{Error, Result};
+use crate::render::lesson::{self as text_of, LessonView};
+use crate::render::markdown::Look;
+use crate::render::paint::{self, Color, Stream, decide};
+use crate::render::{self};
+use crate::teach::course::pack::{LANGUAGES, Lesson, Pack};
+use crate::teach::course::progress::{self, Learner};
+use crate::text::{printed, text, text_with};
+use crate::value::nearest::nearest;
+
+/// The arguments of `lesson`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct LessonArgs {
+    /// The language of the lessons; the default is that of the locale
+    #[arg(long, global = true, value_name = "LANGUAGE", value_parser = LANGUAGES)]
+    lang: Option<String>,
+    /// For screen readers: no tables, and nothing is said by its position
+    #[arg(long, global = true)]
+    plain: bool,
+    /// Read the lessons from this directory, in place of the built-in ones
+    #[arg(long, global = true, value_name = "DIR")]
+    pack: Option<PathBuf>,
+    /// The directory of your progress and your files [default: SANDBOX_LESSONS, or ~/sandbox-lessons]
+    #[arg(long, global = true, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    #[command(subcommand)]
+    action: Option<LessonAction>,
+}
+
+#[derive(Debug, Subcommand)]
+enum LessonAction {
+    /// List the lessons, and what you have done
+    List,
+    /// Start a lesson from its beginning
+    Start {
+        /// The name or the number; the default is the first lesson
+        #[arg(value_name = "LESSON")]
+        lesson: Option<String>,
+        /// The seed of your values, given by a teacher
+        #[arg(long, value_name = "SEED")]
+        seed: Option<String>,
+    },
+    /// Start the next lesson that is not done
+    Next,
+    /// Check an exercise by what the kernel reports; the exit status is 0 if it passes, otherwise 1
+    Check(CheckArgs),
+    /// Answer a question
+    Answer {
+        /// The name of the question
+        #[arg(value_name = "QUESTION")]
+        question: String,
+        /// The letter of the option
+        #[arg(value_name = "LETTER")]
+        letter: char,
+    },
+    /// Print the next hint of an exercise
+    Hint {
+        /// The exercise: a name or a number such as 2.1; the default is the first that has not passed
+        #[arg(value_name = "EXERCISE")]
+        exercise: Option<String>,
+    },
+    /// Print the solution of an exercise, after all hints
+    Solution {
+        /// The exercise
+        #[arg(value_name = "EXERCISE")]
+        exercise: Option<String>,
+        /// Print it at once
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Remove the files and the progress of a lesson, or of all
+    Reset {
+        /// The lesson
+        #[arg(value_name = "LESSON")]
+        lesson: Option<String>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Print what you have done
+    Progress {
+        #[command(flatten)]
+        output: super::output::FormatArgs,
+    },
+    /// Read all lessons and print every mistake with its file and line, for authors
+    Lint,
+    /// Try exercises, for authors: untouched they fail, solved they pass, and each wrong answer gets its own message
+    Test(TestArgs),
+}
+
+/// What every action needs.
+struct Course {
+    pack: Pack,
+    learner: Learner,
+    language: String,
+    is_plain: bool,
+}
+
+/// Performs the action.
+pub(super) fn run(color: Color, args: &LessonArgs) -> Result<u8> {
+    decide(color, Stream::Out);
+    let pack = match &args.pack {
+        Some(directory) => Pack::in_directory(directory)?,
+        None => Pack::shipped()?,
+    };
+    match &args.action {
+        Some(LessonAction::Lint) => return Ok(author::lint(&pack)),
+        Some(LessonAction::Test(test)) => return author::test(&pack, test),
+        _ => {}
+    }
+    let seed = match &args.action {
+        Some(LessonAction::Start { seed, .. }) => seed.as_deref(),
+        _ => None,
+    };
+    let learner = Learner::open(progress::directory(args.dir.as_deref())?, seed)?;
+    let language = args.lang.clone().unwrap_or_else(language);
+    let mut course = Course { pack, learner, language, is_plain: args.plain };
+    match &args.action {
+        None => course.resume(),
+        Some(LessonAction::Start { lesson, .. }) => course.start(lesson.as_deref()),
+        Some(LessonAction::Next) => course.next(),
+        Some(LessonAction::List) => {
+            course.list();
+            Ok(0)
+        }
+        Some(LessonAction::Check(check)) => course.check(check),
+        Some(LessonAction::Answer { question, letter }) => course.answer(question, *letter),
+        Some(LessonAction::Hint { exercise }) => course.hint(exercise.as_deref()),
+        Some(LessonAction::Solution { exercise, yes }) => course.solution(exercise.as_deref(), *yes),
+        Some(LessonAction::Reset { lesson, yes }) => course.reset(lesson.as_deref(), *yes),
+        Some(LessonAction::Progress { output }) => {
+            course.print_progress(output.is_json());
+            Ok(0)
+        }
+        Some(LessonAction::Lint | LessonAction::Test(_)) => Ok(0),
+    }
+}
+
+/// The language of the locale, if there are lessons in it.
+fn language() -> String {
+    let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().filter_map(|name| std::env::var(name).ok());
+    let locale = locale.into_iter().find(|value| !value.is_empty()).unwrap_or_default();
+    let found = LANGUAGES.into_iter().find(|language| locale.starts_with(language));
+    found.unwrap_or(LANGUAGES[0]).to_owned()
+}
+
+/// The lesson of this name or number.
+fn lesson_named<'a>(pack: &'a Pack, name: &str) -> Result<&'a Lesson> {
+    pack.lesson(name).ok_or_else(|| {
+        let names = || pack.lessons.iter().map(|lesson| lesson.name.as_str());
+        let error = Error::usage(text_with("lesson.unknown", &[("name", name)]));
+        error.todo(
+            nearest(name, names()).map_or_else(|| names().collect::<Vec<_>>().join(", "), str::to_owned),
+        )
+    })
+}
+
+/// Whether a person is at the terminal: then there are pages and questions.
+fn is_interactive() -> bool {
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+}
+
+/// Asks a question on the terminal. None at the end of the input.
+fn ask(prompt: &str) -> Option<String> {
+    render::out(&format!("{} ", prompt.trim_end()));
+    let mut line = String::new();
+    match std::io::stdin().read_line(&mut line) {
+        Ok(0) | Err(_) => None,
+        Ok(_) => Some(line.trim().to_lowercase()),
+    }
+}
+
+impl Course {
+    fn view(&self, works: bool) -> LessonView {
+        let look = Look { width: paint::width().min(80), is_plain: self.is_plain };
+        LessonView { look, is_root: nix::unistd::geteuid().is_root(), works }
+    }
+
+    fn list(&self) {
+        let state = |lesson: &Lesson| {
+            let passed =
+                lesson.data.exercises.keys().filter(|name| self.learner.has_passed(lesson, name)).count();
+            let of = lesson.data.exercises.len();
+            match self.learner.has_done(lesson) {
+                true => text("lesson.state.done"),
+                false => format!("{passed}/{of}"),
+            }
+        };
+        render::out(&text_of::list(&self.pack, &self.language, self.is_plain, state));
+        render::out(&(text("lesson.list.next") + "\n"));
+    }
+
+    fn print_progress(&self, is_json: bool) {
+        if is_json {
+            return render::print_json(Stream::Out, &self.learner.progress);
+        }
+        let mut lines = String::new();
+        for lesson in &self.pack.lessons {
+            let (seen, text) = (self.learner.seen(lesson), lesson.text(&self.language));
+            if seen == Default::default() {
+                continue;
+            }
+            lines.push_str(&format!("{}. {}\n", lesson.number, text.front.title));
+            for quiz in text.quizzes() {
+                let right = lesson.data.questions.get(&quiz.name);
+                if let Some(given) = seen.answers.get(&quiz.name) {
+                    let key = if Some(given) == right { "lesson.state.right" } else { "lesson.state.wrong" };
+                    lines.push_str(&format!("   {}: {} {given}\n", quiz.name, crate::text::text(key)));
+                }
+            }
+            for exercise in text.exercises() {
+                let done = seen.exercises.get(&exercise.name).cloned().unwrap_or_default();
+                let values = [("tries", &*done.tries.to_string()), ("hints", &done.hints.to_string())];
+                lines.push_str(&format!(
+                    "   {} {}: {}{}\n",
+                    text_of::number_of(lesson, text, &exercise.name),
+                    exercise.name,
+                    text_of::state(done.passed.is_some()),
+                    if done.tries > 0 { text_with("lesson.state.tries", &values) } else { String::new() },
+                ));
+            }
+        }
+        if lines.is_empty() {
+            lines = text("lesson.progress.none") + "\n";
+        }
+        render::out(&lines);
+    }
+
+    fn reset(&mut self, name: Option<&str>, yes: bool) -> Result<u8> {
+        let directory = printed(&self.learner.directory);
+        if !yes {
+            if !is_interactive() {
+                return Err(Error::usage(text("lesson.reset.ask")).todo("--yes"));
+            }
+            let what = name.unwrap_or(&directory);
+            let answer = ask(&text_with("lesson.reset.question", &[("what", what)]));
+            if !answer.is_some_and(|answer| answer.starts_with('y')) {
+                return Ok(1);
+            }
+        }
+        let lessons = match name {
+            Some(name) => vec![lesson_named(&self.pack, name)?.clone()],
+            None => self.pack.lessons.clone(),
+        };
+        for lesson in lessons {
+            let is_there = self.learner.progress.lessons.contains_key(&lesson.name);
+            let work = self.learner.work(&lesson);
+            if !is_there && !work.exists() {
+                continue;
+            }
+            let key = match self.learner.reset(&lesson)? {
+                true => "lesson.reset.done",
+                false => "lesson.reset.kept",
+            };
+            render::out(&(text_with(key, &[("name", &lesson.name), ("path", &printed(&work))]) + "\n"));
+        }
+        if name.is_none() {
+            self.learner.forget()?;
+        }
+        Ok(0)
+    }
+}

@@ -1,0 +1,320 @@
+//! Reads a lesson with the learner: on a terminal page by page, with its questions asked before the evidence; in a pipe
+//! all at once.
+
+use std::io::IsTerminal;
+
+use super::exercises::print;
+use super::{Course, ask, is_interactive, lesson_named};
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::render::lesson::{self as text_of, LessonView};
+use crate::render::{self, paint};
+use crate::teach::course::pack::Lesson;
+use crate::teach::course::seed;
+use crate::teach::course::text::{Quiz, Section};
+use crate::teach::course::trial::obstacle;
+use crate::teach::doctor;
+use crate::text::{printed, text, text_with};
+use crate::value::nearest::nearest;
+
+/// The maximum height of a page, with the line that asks for a key.
+const HEIGHT: usize = 24;
+
+/// What the learner typed after a page.
+enum Turn {
+    Next,
+    Back,
+    Quit,
+    Other(String),
+}
+
+impl Course {
+    /// Continues where the learner stopped.
+    pub(super) fn resume(&mut self) -> Result<u8> {
+        let current = self.learner.progress.current.clone();
+        match current.as_deref().and_then(|name| self.pack.lesson(name)).cloned() {
+            Some(lesson) if self.learner.seen(&lesson).is_read && self.learner.has_done(&lesson) => {
+                self.next()
+            }
+            Some(lesson) => {
+                let from =
+                    if self.learner.seen(&lesson).is_read { 0 } else { self.learner.seen(&lesson).section };
+                self.read(&lesson, from)
+            }
+            None => self.start(None),
+        }
+    }
+
+    /// Starts a lesson from its beginning.
+    pub(super) fn start(&mut self, name: Option<&str>) -> Result<u8> {
+        let lesson = match name {
+            Some(name) => lesson_named(&self.pack, name)?.clone(),
+            None => {
+                let first = self.pack.lessons.first().cloned();
+                first.ok_or_else(|| Error::failed(text("lesson.nolessons")))?
+            }
+        };
+        self.read(&lesson, 0)
+    }
+
+    /// Starts the next lesson that is not done.
+    pub(super) fn next(&mut self) -> Result<u8> {
+        let current = self.learner.progress.current.as_deref().and_then(|name| self.pack.lesson(name));
+        let number = current.map_or(0, |lesson| lesson.number);
+        let is_open = |lesson: &&Lesson| !self.learner.has_done(lesson);
+        let mut later = self.pack.lessons.iter().filter(|lesson| lesson.number > number);
+        let next = later.find(is_open).or_else(|| self.pack.lessons.iter().find(is_open)).cloned();
+        match next {
+            Some(lesson) => self.read(&lesson, 0),
+            None => {
+                render::out(&(text("lesson.alldone") + "\n"));
+                Ok(0)
+            }
+        }
+    }
+
+    /// Records the answer to a question of the current lesson, and explains it.
+    pub(super) fn answer(&mut self, question: &str, letter: char) -> Result<u8> {
+        let current = self.learner.progress.current.as_deref().and_then(|name| self.pack.lesson(name));
+        let all: Vec<&Lesson> = current.into_iter().chain(&self.pack.lessons).collect();
+        let found = all.iter().find_map(|lesson| {
+            let quiz = lesson.text(&self.language).quizzes().find(|quiz| quiz.name == question)?;
+            Some(((*lesson).clone(), quiz.clone()))
+        });
+        let Some((lesson, quiz)) = found else {
+            let names = all.iter().flat_map(|lesson| lesson.text(&self.language).quizzes());
+            let near = nearest(question, names.map(|quiz| quiz.name.as_str()).collect::<Vec<_>>());
+            let error = Error::usage(text_with("lesson.question.unknown", &[("name", question)]));
+            return Err(match near {
+                Some(near) => error.paste(format!("sandbox lesson answer {near} {letter}")),
+                None => error.paste("sandbox lesson list"),
+            });
+        };
+        if !quiz.options.iter().any(|(known, _)| *known == letter) {
+            let letters: Vec<String> = quiz.options.iter().map(|(letter, _)| letter.to_string()).collect();
+            let values = [("letter", &*letter.to_string()), ("letters", &letters.join(", "))];
+            return Err(Error::usage(text_with("lesson.question.letter", &values)));
+        }
+        self.record_answer(&lesson, &quiz, letter)?;
+        let right = lesson.data.questions.get(&quiz.name).copied().unwrap_or(letter);
+        let values = seed::lesson_values(&self.learner.progress.seed, &lesson);
+        print(&text_of::answer(&quiz, right, Some(letter), &values, self.view(true)));
+        Ok(0)
+    }
+
+    /// The first answer counts: it was given before the evidence.
+    fn record_answer(&mut self, lesson: &Lesson, quiz: &Quiz, letter: char) -> Result<()> {
+        self.learner.of(lesson).answers.entry(quiz.name.clone()).or_insert(letter);
+        self.learner.save()
+    }
+
+    /// Shows a lesson from a section on.
+    fn read(&mut self, lesson: &Lesson, from: usize) -> Result<u8> {
+        self.learner.progress.current = Some(lesson.name.clone());
+        self.learner.of(lesson);
+        self.learner.prepare(lesson)?;
+        self.learner.save()?;
+        let (host, mut works) = (Host::gather(), true);
+        for feature in &lesson.text(&self.language).front.features {
+            works &= doctor::examine_one(*feature, &host)?.works;
+        }
+        let view = self.view(works);
+        print(&text_of::title(&self.pack, lesson, &self.language, view));
+        match is_interactive() {
+            true => self.read_pages(lesson, from, view),
+            false => self.read_all(lesson, view),
+        }
+    }
+
+    fn read_all(&mut self, lesson: &Lesson, view: LessonView) -> Result<u8> {
+        let text = lesson.text(&self.language).clone();
+        let values = seed::lesson_values(&self.learner.progress.seed, lesson);
+        for section in &text.sections {
+            print(&[String::new()]);
+            print(&self.lines(lesson, section, view)?);
+            if let Section::Quiz(quiz) = section {
+                let right = lesson.data.questions.get(&quiz.name).copied().unwrap_or(' ');
+                let given = self.learner.seen(lesson).answers.get(&quiz.name).copied();
+                print(&[text_with("lesson.question.how", &[("name", &quiz.name)]), String::new()]);
+                print(&text_of::answer(quiz, right, given, &values, view));
+            }
+        }
+        Ok(0)
+    }
+
+    /// The lines of a section.
+    fn lines(&self, lesson: &Lesson, section: &Section, view: LessonView) -> Result<Vec<String>> {
+        let values = seed::lesson_values(&self.learner.progress.seed, lesson);
+        Ok(match section {
+            Section::Prose(_, passage) => text_of::passage(passage, &values, view),
+            Section::Quiz(quiz) => text_of::question(quiz, &values, view),
+            Section::Exercise(exercise) => {
+                let chosen = self.known(lesson, exercise)?;
+                let obstacle = obstacle(lesson, &chosen.data)?;
+                let directory = printed(self.learner.work(lesson));
+                text_of::exercise(
+                    &chosen.number,
+                    exercise,
+                    &chosen.data,
+                    obstacle.as_deref(),
+                    &directory,
+                    &chosen.values,
+                    view,
+                )
+            }
+        })
+    }
+
+    fn read_pages(&mut self, lesson: &Lesson, from: usize, view: LessonView) -> Result<u8> {
+        let sections = lesson.text(&self.language).sections.clone();
+        let mut at = from.min(sections.len().saturating_sub(1));
+        while let Some(section) = sections.get(at) {
+            self.learner.of(lesson).section = at;
+            self.learner.save()?;
+            let lines = self.lines(lesson, section, view)?;
+            match self.read_section(lesson, section, &lines, view)? {
+                Turn::Back => at = at.saturating_sub(1),
+                Turn::Quit => {
+                    render::out(&(text("lesson.stopped") + "\n"));
+                    return Ok(0);
+                }
+                _ => at += 1,
+            }
+        }
+        let progress = self.learner.of(lesson);
+        (progress.is_read, progress.section) = (true, 0);
+        self.learner.save()?;
+        let key = if self.learner.has_done(lesson) { "lesson.read.done" } else { "lesson.read.open" };
+        render::out(&(text_with(key, &[("name", &lesson.name)]) + "\n"));
+        Ok(0)
+    }
+
+    /// Shows one section, and returns what comes next.
+    fn read_section(
+        &mut self,
+        lesson: &Lesson,
+        section: &Section,
+        lines: &[String],
+        view: LessonView,
+    ) -> Result<Turn> {
+        match turn_pages(lines, matches!(section, Section::Prose(..))) {
+            Turn::Next => {}
+            turn => return Ok(turn),
+        }
+        match section {
+            Section::Prose(..) => Ok(Turn::Next),
+            Section::Quiz(quiz) => {
+                let letters: Vec<String> =
+                    quiz.options.iter().map(|(letter, _)| letter.to_string()).collect();
+                loop {
+                    let prompt = text_with("lesson.prompt.answer", &[("letters", &letters.join(", "))]);
+                    match asked(&prompt) {
+                        Turn::Other(answer) if letters.contains(&answer) => {
+                            let letter = answer.chars().next().unwrap_or(' ');
+                            self.record_answer(lesson, quiz, letter)?;
+                            let right = lesson.data.questions.get(&quiz.name).copied().unwrap_or(letter);
+                            let values = seed::lesson_values(&self.learner.progress.seed, lesson);
+                            let lines = text_of::answer(quiz, right, Some(letter), &values, view);
+                            return Ok(turn_pages(&lines, true));
+                        }
+                        // `b` can be the letter of an option. Without an answer, the lesson does not go on.
+                        Turn::Back if letters.contains(&"b".to_owned()) => {
+                            self.record_answer(lesson, quiz, 'b')?;
+                            let right = lesson.data.questions.get(&quiz.name).copied().unwrap_or('b');
+                            let values = seed::lesson_values(&self.learner.progress.seed, lesson);
+                            return Ok(turn_pages(
+                                &text_of::answer(quiz, right, Some('b'), &values, view),
+                                true,
+                            ));
+                        }
+                        turn @ (Turn::Quit | Turn::Back) => return Ok(turn),
+                        _ => {}
+                    }
+                }
+            }
+            Section::Exercise(exercise) => {
+                let chosen = self.known(lesson, exercise)?;
+                loop {
+                    match asked(&text("lesson.prompt.exercise")) {
+                        Turn::Other(word) if word == "c" => drop(self.check_once(&chosen, None)?),
+                        Turn::Other(word) if word == "h" => self.print_hint(&chosen)?,
+                        Turn::Other(_) => {}
+                        turn => return Ok(turn),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Prints lines page by page. The last page is followed by a prompt only if `asks_at_end`.
+fn turn_pages(lines: &[String], asks_at_end: bool) -> Turn {
+    let pages = pages(lines, height());
+    let mut at = 0;
+    while let Some(page) = pages.get(at) {
+        print(&[String::new()]);
+        print(page);
+        if at + 1 == pages.len() && !asks_at_end {
+            return Turn::Next;
+        }
+        match asked(&text("lesson.prompt")) {
+            Turn::Back if at > 0 => at -= 1,
+            turn @ (Turn::Back | Turn::Quit) => return turn,
+            _ => at += 1,
+        }
+    }
+    Turn::Next
+}
+
+/// Asks, and reads a line.
+fn asked(prompt: &str) -> Turn {
+    match ask(&paint::faint(prompt).to_string()).as_deref() {
+        None | Some("q") => Turn::Quit,
+        Some("") => Turn::Next,
+        Some("b") => Turn::Back,
+        Some(other) => Turn::Other(other.to_owned()),
+    }
+}
+
+/// The height of a page without its prompt and the empty line before it.
+fn height() -> usize {
+    let rows = match std::io::stdout().is_terminal() {
+        true => {
+            rustix::termios::tcgetwinsize(std::io::stdout()).map_or(HEIGHT, |size| usize::from(size.ws_row))
+        }
+        false => HEIGHT,
+    };
+    let rows = if rows == 0 { HEIGHT } else { rows };
+    rows.clamp(8, HEIGHT) - 3
+}
+
+/// Divides lines into pages of at most `height` lines, at an empty line where one is near the end of a page.
+fn pages(lines: &[String], height: usize) -> Vec<&[String]> {
+    let (mut pages, mut rest) = (Vec::new(), lines);
+    while rest.len() > height {
+        let blank = rest[..=height].iter().rposition(|line| line.is_empty()).filter(|at| *at > height / 3);
+        let (page, after) = rest.split_at(blank.unwrap_or(height));
+        pages.push(page);
+        let skipped = after.iter().take_while(|line| line.is_empty()).count();
+        rest = &after[skipped..];
+    }
+    pages.push(rest);
+    pages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pages;
+
+    #[test]
+    fn a_page_ends_at_an_empty_line_and_is_never_too_long() {
+        let lines: Vec<String> =
+            (0..50).map(|index| if index % 7 == 6 { String::new() } else { index.to_string() }).collect();
+        let all = pages(&lines, 20);
+        assert!(all.iter().all(|page| page.len() <= 20));
+        assert_eq!(all[0].len(), 20);
+        let kept: Vec<&String> =
+            all.iter().flat_map(|page| page.iter()).filter(|line| !line.is_empty()).collect();
+        assert_eq!(kept.len(), lines.iter().filter(|line| !line.is_empty()).count());
+    }
+}

@@ -1,0 +1,364 @@
+//! Markdown on a terminal: the texts of lessons. Headings are bold, and code keeps its backticks, so nothing is said by
+//! colour alone. In plain mode, for screen readers, no table is drawn.
+
+use colored::Colorize;
+use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::paint;
+
+/// How Markdown is printed.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// The width of a line, in columns.
+    pub width: usize,
+    /// For a screen reader: a row of a table is a sentence, in place of a drawing.
+    pub is_plain: bool,
+}
+
+/// The style of a part of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Usual,
+    Strong,
+    Code,
+    Heading,
+}
+
+/// A part of a paragraph that has one style.
+type Span = (String, Style);
+
+/// The lines of a Markdown text. Lines of code are not wrapped.
+pub fn lines(markdown: &str, look: Look) -> Vec<String> {
+    let mut printer = Printer {
+        look,
+        out: Vec::new(),
+        spans: Vec::new(),
+        styles: Vec::new(),
+        lists: Vec::new(),
+        marker: None,
+        is_broken: false,
+        table: Vec::new(),
+    };
+    let mut is_code = false;
+    for event in Parser::new_ext(markdown, Options::ENABLE_TABLES) {
+        match event {
+            Event::Text(text) if is_code => printer.code(&text),
+            event => {
+                match &event {
+                    Event::Start(Tag::CodeBlock(_)) => is_code = true,
+                    Event::End(TagEnd::CodeBlock) => is_code = false,
+                    _ => {}
+                }
+                printer.take(event);
+            }
+        }
+    }
+    printer.flush();
+    while printer.out.last().is_some_and(String::is_empty) {
+        printer.out.pop();
+    }
+    printer.out
+}
+
+struct Printer {
+    look: Look,
+    out: Vec<String>,
+    spans: Vec<Span>,
+    styles: Vec<Style>,
+    /// The number of the next item of each open list; none for a list with bullets.
+    lists: Vec<Option<u64>>,
+    /// Whether the source has a line break here.
+    is_broken: bool,
+    /// What stands before the first line of an item.
+    marker: Option<String>,
+    table: Vec<Vec<String>>,
+}
+
+impl Printer {
+    fn take(&mut self, event: Event<'_>) {
+        match event {
+            Event::Start(Tag::Heading { .. }) => self.styles.push(Style::Heading),
+            Event::Start(Tag::Strong | Tag::Emphasis) => self.styles.push(Style::Strong),
+            Event::Start(Tag::List(first)) => {
+                self.flush();
+                self.lists.push(first);
+            }
+            Event::Start(Tag::Item) => {
+                let marker = match self.lists.last_mut() {
+                    Some(Some(number)) => {
+                        *number += 1;
+                        format!("{}. ", *number - 1)
+                    }
+                    _ => "- ".to_owned(),
+                };
+                self.marker = Some(marker);
+            }
+            Event::Start(Tag::CodeBlock(kind)) => {
+                self.flush();
+                let words = match &kind {
+                    CodeBlockKind::Fenced(words) => words.as_ref(),
+                    CodeBlockKind::Indented => "",
+                };
+                if words.split_whitespace().any(|word| word == "recorded") {
+                    self.out.push(
+                        paint::faint(&format!("   ({})", crate::text::text("lesson.recorded"))).to_string(),
+                    );
+                }
+            }
+            Event::End(TagEnd::Heading(_)) => {
+                self.flush();
+                self.styles.pop();
+            }
+            Event::End(TagEnd::Strong | TagEnd::Emphasis) => drop(self.styles.pop()),
+            Event::End(TagEnd::Paragraph) => {
+                self.flush();
+                if self.lists.is_empty() {
+                    self.gap();
+                }
+            }
+            Event::End(TagEnd::Item) => self.flush(),
+            Event::End(TagEnd::List(_)) => {
+                self.lists.pop();
+                if self.lists.is_empty() {
+                    self.gap();
+                }
+            }
+            Event::End(TagEnd::CodeBlock) => self.gap(),
+            Event::Start(Tag::TableHead | Tag::TableRow) => self.table.push(Vec::new()),
+            Event::End(TagEnd::TableCell) => {
+                let cell: String = self.spans.drain(..).map(|(text, _)| text).collect();
+                if let Some(row) = self.table.last_mut() {
+                    row.push(cell);
+                }
+            }
+            Event::End(TagEnd::Table) => {
+                self.put_table();
+                self.gap();
+            }
+            Event::Text(text) => self.add(&text),
+            Event::Code(code) => {
+                self.join(&code);
+                self.spans.push((format!("`{code}`"), Style::Code));
+            }
+            Event::SoftBreak => self.is_broken = true,
+            Event::HardBreak => self.flush(),
+            _ => {}
+        }
+    }
+
+    /// Adds text. A line break of the source is a blank, but not between two wide characters.
+    fn add(&mut self, text: &str) {
+        let style = self.styles.last().copied().unwrap_or(Style::Usual);
+        self.join(text);
+        self.spans.push((text.to_owned(), style));
+    }
+
+    /// Adds the blank of a line break in the source.
+    fn join(&mut self, next: &str) {
+        if !std::mem::take(&mut self.is_broken) {
+            return;
+        }
+        let is_wide =
+            |character: Option<char>| character.and_then(char::width).is_some_and(|width| width > 1);
+        let last = self.spans.last().and_then(|(text, _)| text.chars().last());
+        if !(is_wide(last) && is_wide(next.chars().next())) {
+            self.spans.push((" ".to_owned(), Style::Usual));
+        }
+    }
+
+    /// Adds an empty line, if the last one is not empty.
+    fn gap(&mut self) {
+        if self.out.last().is_some_and(|line| !line.is_empty()) {
+            self.out.push(String::new());
+        }
+    }
+
+    /// Writes the paragraph that was read.
+    fn flush(&mut self) {
+        if self.spans.is_empty() {
+            return;
+        }
+        let spans = std::mem::take(&mut self.spans);
+        let indent = "  ".repeat(self.lists.len());
+        let first = self.marker.take();
+        let hang = if self.lists.is_empty() { String::new() } else { indent.clone() };
+        let before = match &first {
+            Some(marker) => format!("{}{marker}", "  ".repeat(self.lists.len().saturating_sub(1))),
+            None => hang.clone(),
+        };
+        let rest = " ".repeat(before.width().max(hang.width()));
+        for (index, line) in wrap(&spans, self.look.width.saturating_sub(rest.width())).iter().enumerate() {
+            let start = if index == 0 { &before } else { &rest };
+            self.out.push(format!("{start}{}", painted(line)));
+        }
+    }
+
+    fn code(&mut self, text: &str) {
+        for line in text.lines() {
+            let line = format!("   {line}");
+            let is_command = line.trim_start().starts_with("$ ");
+            self.out.push(if is_command { line.bold().to_string() } else { line });
+        }
+    }
+
+    fn put_table(&mut self) {
+        let rows = std::mem::take(&mut self.table);
+        let Some((head, body)) = rows.split_first() else { return };
+        if self.look.is_plain {
+            for row in body {
+                let cells = head.iter().zip(row).map(|(name, cell)| match name.is_empty() {
+                    true => cell.clone(),
+                    false => format!("{name}: {cell}"),
+                });
+                let text = cells.collect::<Vec<_>>().join("; ");
+                let lines = wrap(&[(text, Style::Usual)], self.look.width);
+                self.out.extend(lines.iter().map(|line| painted(line)));
+            }
+            return;
+        }
+        let widths: Vec<usize> = (0..head.len())
+            .map(|column| {
+                rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or(0)
+            })
+            .collect();
+        // The last column gets what is left of the width.
+        let before: usize = widths.iter().rev().skip(1).map(|width| width + 2).sum();
+        let last = self.look.width.saturating_sub(before).max(20);
+        for (index, row) in rows.iter().enumerate() {
+            let style = if index == 0 { Style::Strong } else { Style::Usual };
+            let Some((end, cells)) = row.split_last() else { continue };
+            let mut start = String::new();
+            for (cell, width) in cells.iter().zip(&widths) {
+                start.push_str(cell);
+                start.push_str(&" ".repeat(width + 2 - cell.width()));
+            }
+            for (number, line) in wrap(&[(end.clone(), style)], last).iter().enumerate() {
+                let start =
+                    if number == 0 { painted(&[(start.clone(), style)]) } else { " ".repeat(start.width()) };
+                self.out.push(format!("{start}{}", painted(line)).trim_end().to_owned());
+            }
+        }
+    }
+}
+
+/// A line with its colours.
+fn painted(spans: &[Span]) -> String {
+    let part = |(text, style): &Span| match style {
+        Style::Usual => text.clone(),
+        Style::Strong | Style::Heading => paint::heading(text).to_string(),
+        Style::Code => paint::outside(text).to_string(),
+    };
+    spans.iter().map(part).collect()
+}
+
+/// The lines of a paragraph of at most `width` columns. A line breaks at a blank, or beside a wide character, but not
+/// before a closing mark.
+fn wrap(spans: &[Span], width: usize) -> Vec<Vec<Span>> {
+    let mut lines: Vec<Vec<Span>> = Vec::new();
+    let mut line: Vec<Span> = Vec::new();
+    let mut used = 0;
+    for (word, is_blank) in words(spans) {
+        let columns: usize = word.iter().map(|(text, _)| text.width()).sum();
+        if is_blank && line.is_empty() {
+            continue;
+        }
+        if used + columns > width && !line.is_empty() && !is_blank {
+            lines.push(without_end(std::mem::take(&mut line)));
+            used = 0;
+        }
+        used += columns;
+        for (text, style) in word {
+            match line.last_mut() {
+                Some((last, known)) if *known == style => last.push_str(&text),
+                _ => line.push((text, style)),
+            }
+        }
+    }
+    lines.push(without_end(line));
+    lines
+}
+
+/// A line without the blanks at its end.
+fn without_end(mut line: Vec<Span>) -> Vec<Span> {
+    while let Some((text, _)) = line.last_mut() {
+        text.truncate(text.trim_end().len());
+        if !text.is_empty() {
+            break;
+        }
+        line.pop();
+    }
+    line
+}
+
+/// The words of a paragraph, each with its spans, and whether it is a blank. A word can have more than one style. A wide
+/// character is a word of its own, with the closing marks after it.
+fn words(spans: &[Span]) -> Vec<(Vec<Span>, bool)> {
+    let mut words: Vec<(Vec<Span>, bool)> = Vec::new();
+    let mut is_open = false;
+    for (text, style) in spans {
+        for character in text.chars() {
+            let is_blank = character == ' ';
+            let is_wide = character.width().unwrap_or(0) > 1;
+            let joins = is_closing(character) || (is_open && !is_blank && !is_wide);
+            match words.last_mut().filter(|(_, blank)| joins && !blank) {
+                Some((word, _)) => match word.last_mut() {
+                    Some((last, known)) if known == style => last.push(character),
+                    _ => word.push((character.to_string(), *style)),
+                },
+                None => words.push((vec![(character.to_string(), *style)], is_blank)),
+            }
+            is_open = !is_blank && !is_wide;
+        }
+    }
+    words
+}
+
+/// Whether a mark may not begin a line.
+fn is_closing(character: char) -> bool {
+    "，。、；：？！）】》”’,.;:?!)".contains(character)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(markdown: &str, width: usize, is_plain: bool) -> Vec<String> {
+        lines(markdown, Look { width, is_plain })
+            .iter()
+            .map(|line| crate::text::printed_lines(line))
+            .collect()
+    }
+
+    #[test]
+    fn paragraphs_lists_and_code_are_printed() {
+        let text = "## A heading\n\nTwo words and `some code`, *more* text.\n\n- first item\n  continued here\n- second\n\n```console\n$ ls\na  b\n```\n";
+        let lines = plain(text, 20, false);
+        assert_eq!(lines[0], "A heading");
+        assert_eq!(lines[1], "Two words and `some");
+        assert_eq!(lines[2], "code`, more text.");
+        assert!(lines.contains(&"- first item".to_owned()), "{lines:#?}");
+        assert!(lines.contains(&"  continued here".to_owned()), "{lines:#?}");
+        assert_eq!(&lines[lines.len() - 2..], ["   $ ls", "   a  b"]);
+    }
+
+    #[test]
+    fn wide_characters_take_two_columns() {
+        let lines = plain("命名空间是对一种资源的视图。进程 ID、挂载。", 20, false);
+        assert!(lines.iter().all(|line| line.width() <= 20), "{lines:#?}");
+        assert!(!lines.iter().any(|line| line.starts_with('。')), "{lines:#?}");
+        assert_eq!(lines.concat().replace(' ', ""), "命名空间是对一种资源的视图。进程ID、挂载。");
+    }
+
+    #[test]
+    fn a_line_break_between_wide_characters_is_no_blank() {
+        assert_eq!(plain("命名\n空间 a\nb", 40, false), ["命名空间 a b"]);
+    }
+
+    #[test]
+    fn a_table_is_aligned_or_spoken() {
+        let table = "| kind | what |\n|---|---|\n| pid | process IDs |\n| net | devices |\n";
+        assert_eq!(plain(table, 40, false), ["kind  what", "pid   process IDs", "net   devices"]);
+        assert_eq!(plain(table, 40, true), ["kind: pid; what: process IDs", "kind: net; what: devices"]);
+    }
+}

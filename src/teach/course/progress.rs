@@ -1,0 +1,252 @@
+//! What a learner has done: one directory, with `progress.json` and a directory for each lesson.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::check::Attempt;
+use super::data::Exercise;
+use super::pack::Lesson;
+use super::place::{unwritten, write};
+use super::seed::{self, StudentValues};
+use crate::error::{Error, Result, io_text};
+use crate::text::{printed, text, text_with};
+
+/// The version of the file.
+const FORMAT: u32 = 1;
+
+/// The name of the file.
+const FILE: &str = "progress.json";
+
+/// The content of `progress.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgressFile {
+    /// The version of the format.
+    pub format: u32,
+    /// The seed of the values of this student.
+    pub seed: String,
+    /// The lesson that was read last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<String>,
+    /// What was done in each lesson, by its name.
+    #[serde(default)]
+    pub lessons: BTreeMap<String, LessonProgress>,
+}
+
+/// What was done in one lesson.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LessonProgress {
+    /// The section that was read last, from 0.
+    #[serde(default)]
+    pub section: usize,
+    /// Whether the last section was read.
+    #[serde(default)]
+    pub is_read: bool,
+    /// The answers to questions: the letter of the first answer.
+    #[serde(default)]
+    pub answers: BTreeMap<String, char>,
+    /// The exercises.
+    #[serde(default)]
+    pub exercises: BTreeMap<String, ExerciseProgress>,
+}
+
+/// What was done in one exercise.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExerciseProgress {
+    /// When it passed for the first time, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed: Option<u64>,
+    /// How often it was checked before it passed.
+    #[serde(default)]
+    pub tries: u32,
+    /// How many hints were read.
+    #[serde(default)]
+    pub hints: usize,
+    /// Whether the solution was read before it passed.
+    #[serde(default)]
+    pub saw_solution: bool,
+    /// The last answer to a prediction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
+}
+
+/// A learner: the directory and what is in its `progress.json`.
+#[derive(Debug, Clone)]
+pub struct Learner {
+    /// The directory.
+    pub directory: PathBuf,
+    /// The progress.
+    pub progress: ProgressFile,
+}
+
+/// The directory of a learner: the one that is given, that of SANDBOX_LESSONS, or `~/sandbox-lessons`.
+///
+/// # Errors
+/// None of them is known.
+pub fn directory(given: Option<&Path>) -> Result<PathBuf> {
+    let of_environment =
+        || std::env::var_os("SANDBOX_LESSONS").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = || {
+        let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+        home.map(|home| home.join("sandbox-lessons"))
+    };
+    let found = given.map(Path::to_owned).or_else(of_environment).or_else(home);
+    found.ok_or_else(|| Error::failed(text("lesson.nohome")).todo(text("lesson.nohome.todo")))
+}
+
+impl Learner {
+    /// Reads the progress in a directory. A learner who has none begins with a new seed; nothing is written yet.
+    ///
+    /// # Errors
+    /// `progress.json` cannot be read, or is not such a file.
+    pub fn open(directory: PathBuf, seed: Option<&str>) -> Result<Learner> {
+        let path = directory.join(FILE);
+        let unread = |why: String| {
+            let path = printed(&path);
+            Error::failed(text_with("lesson.progress.unread", &[("path", &path)])).why(why)
+        };
+        let mut progress = match fs::read_to_string(&path) {
+            Ok(content) => {
+                let progress: ProgressFile =
+                    serde_json::from_str(&content).map_err(|error| unread(error.to_string()))?;
+                if progress.format != FORMAT {
+                    return Err(unread(text("lesson.progress.format")));
+                }
+                progress
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let seed = seed::random().map_err(|error| unread(io_text(&error)))?;
+                ProgressFile { format: FORMAT, seed, current: None, lessons: BTreeMap::new() }
+            }
+            Err(error) => return Err(unread(io_text(&error))),
+        };
+        if let Some(seed) = seed {
+            seed.clone_into(&mut progress.seed);
+        }
+        Ok(Learner { directory, progress })
+    }
+
+    /// Writes `progress.json`.
+    ///
+    /// # Errors
+    /// Those of mkdir(2), open(2), write(2) and rename(2).
+    pub fn save(&self) -> Result<()> {
+        fs::create_dir_all(&self.directory).map_err(|error| unwritten(&self.directory, error))?;
+        let json = serde_json::to_string_pretty(&self.progress).unwrap_or_default() + "\n";
+        write(&self.directory.join(FILE), json.as_bytes())
+    }
+
+    /// The progress in a lesson.
+    pub fn of(&mut self, lesson: &Lesson) -> &mut LessonProgress {
+        self.progress.lessons.entry(lesson.name.clone()).or_default()
+    }
+
+    /// The progress in a lesson, if there is any.
+    pub fn seen(&self, lesson: &Lesson) -> LessonProgress {
+        self.progress.lessons.get(&lesson.name).cloned().unwrap_or_default()
+    }
+
+    /// The progress in an exercise.
+    pub fn exercise(&mut self, lesson: &Lesson, name: &str) -> &mut ExerciseProgress {
+        self.of(lesson).exercises.entry(name.to_owned()).or_default()
+    }
+
+    /// Whether an exercise has passed.
+    pub fn has_passed(&self, lesson: &Lesson, name: &str) -> bool {
+        self.seen(lesson).exercises.get(name).is_some_and(|exercise| exercise.passed.is_some())
+    }
+
+    /// Whether a lesson is done: it was read, and its exercises have passed.
+    pub fn has_done(&self, lesson: &Lesson) -> bool {
+        lesson.data.exercises.keys().all(|name| self.has_passed(lesson, name))
+    }
+
+    /// Records that an exercise was checked. Once passed, it stays passed.
+    pub fn record(&mut self, lesson: &Lesson, name: &str, has_passed: bool) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let exercise = self.exercise(lesson, name);
+        if exercise.passed.is_none() {
+            exercise.tries += 1;
+            exercise.passed = has_passed.then_some(now);
+        }
+    }
+
+    /// The work directory of a lesson.
+    pub fn work(&self, lesson: &Lesson) -> PathBuf {
+        self.directory.join(&lesson.name)
+    }
+
+    /// The values of this student for an exercise.
+    pub fn values(&self, lesson: &Lesson, name: &str, exercise: &Exercise) -> StudentValues {
+        seed::values(&self.progress.seed, lesson, name, exercise)
+    }
+
+    /// Creates the work directory of a lesson and the files of its exercises. A file that is there stays as it is.
+    ///
+    /// # Errors
+    /// Those of mkdir(2), open(2) and write(2).
+    pub fn prepare(&self, lesson: &Lesson) -> Result<()> {
+        self.each_file(lesson, |path, content| match path.exists() {
+            true => Ok(()),
+            false => write(path, content),
+        })
+    }
+
+    /// The files of all exercises of a lesson: the path in the work directory, and the content.
+    fn each_file(&self, lesson: &Lesson, mut then: impl FnMut(&Path, &[u8]) -> Result<()>) -> Result<()> {
+        let directory = self.work(lesson);
+        fs::create_dir_all(&directory).map_err(|error| unwritten(&directory, error))?;
+        for (name, exercise) in &lesson.data.exercises {
+            let values = self.values(lesson, name, exercise);
+            let attempt =
+                Attempt { lesson, name, exercise, values: &values, directory: &directory, answer: None };
+            for (file, content) in attempt.files(true) {
+                then(&directory.join(file), &content)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what was made for a lesson: its files, its directory if nothing else is in it, and its progress. Returns
+    /// whether the directory is gone.
+    ///
+    /// # Errors
+    /// Those of unlink(2) and of [`Learner::save`].
+    pub fn reset(&mut self, lesson: &Lesson) -> Result<bool> {
+        let directory = self.work(lesson);
+        if directory.exists() {
+            self.each_file(lesson, |path, _| match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unwritten(path, error)),
+                _ => Ok(()),
+            })?;
+        }
+        let is_gone = match fs::remove_dir(&directory) {
+            Ok(()) => true,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        self.progress.lessons.remove(&lesson.name);
+        if self.progress.current.as_ref() == Some(&lesson.name) {
+            self.progress.current = None;
+        }
+        self.save()?;
+        Ok(is_gone)
+    }
+
+    /// Removes `progress.json`, and the directory if nothing else is in it.
+    ///
+    /// # Errors
+    /// Those of unlink(2).
+    pub fn forget(&self) -> Result<()> {
+        let path = self.directory.join(FILE);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unwritten(&path, error)),
+            _ => {}
+        }
+        let _ = fs::remove_dir(&self.directory);
+        Ok(())
+    }
+}
