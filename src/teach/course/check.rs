@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::data::{Exercise, ExerciseKind, SUBJECT, Sought};
-use super::fact::{FactValue, Place, expected, holds};
+use super::fact::{FactValue, Standpoint, expected, holds};
 use super::pack::Lesson;
 use super::place::Scratch;
 use super::script::{Processes, Surroundings, pids};
@@ -86,7 +86,7 @@ impl Attempt<'_> {
                 Err(why) => return Ok(self.failed(SUBJECT, Some(why), &[])),
             }
         }
-        let place = |name: &str| Place {
+        let place = |name: &str| Standpoint {
             subject: if name == SUBJECT { Some(&subject) } else { others.get(name) },
             directory: self.directory,
             values: self.values,

@@ -77,7 +77,7 @@ impl FactValue {
 }
 
 /// Where facts are read.
-pub(super) struct Place<'a> {
+pub(super) struct Standpoint<'a> {
     /// The process; none for the checker itself.
     pub(super) subject: Option<&'a Subject>,
     /// The work directory of the learner.
@@ -86,7 +86,7 @@ pub(super) struct Place<'a> {
     pub(super) values: &'a StudentValues,
 }
 
-impl Place<'_> {
+impl Standpoint<'_> {
     /// Its directory in /proc.
     fn process(&self) -> String {
         self.subject.map_or_else(|| "/proc/self".to_owned(), Subject::directory)
@@ -378,7 +378,7 @@ mod tests {
     #[test]
     fn the_facts_of_this_process_are_those_of_the_kernel() {
         let values = StudentValues::new();
-        let place = Place { subject: None, directory: Path::new("/"), values: &values };
+        let place = Standpoint { subject: None, directory: Path::new("/"), values: &values };
         let read = |fact| place.read(&fact).unwrap();
         assert_eq!(read(Fact::Status("Pid".into())).text(), std::process::id().to_string());
         let pid = proc::namespace_link("/proc/self", crate::feature::Feature::Pid).unwrap();
