@@ -41,7 +41,7 @@ lessons! {
 
     "06-uts" ["en" "zh"] ["node-c/node.c" "node-c/short.c" "node-c/solution.c"];
 
-    // 07-ipc
+    "07-ipc" ["en" "zh"] ["box/box.yaml" "box/solved.yaml" "visible/measure.sh"];
 
     "08-net" ["en" "zh"] ["server/server.c" "server/solution.c"];
 
