@@ -1,7 +1,7 @@
 //! The messages: the texts that `sandbox` prints, by key. They are in files of their own, apart from the code.
 //!
-//! A file of messages has lines `key = text`, which are continued on indented lines. `{name}` is replaced by a value.
-//! `#` begins a comment. A message is searched in the files when it is needed, because most runs print no message at
+//! A file of messages has lines `key = text`, which are continued on indented lines. A continued line with `| ` before it
+//! is a line of its own: such texts are lines for a shell, and lists. `{name}` is replaced by a value. `#` begins a comment. A message is searched in the files when it is needed, because most runs print no message at
 //! all.
 
 mod printed;
@@ -82,9 +82,15 @@ fn find(file: &str, key: &str) -> Option<String> {
     let mut lines = file.lines();
     let first = lines.find_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix('='))?;
     let rest = lines.take_while(|line| line.starts_with(char::is_whitespace)).map(str::trim);
-    let parts: Vec<&str> =
-        std::iter::once(first.trim()).chain(rest).filter(|part| !part.is_empty()).collect();
-    Some(parts.join(" "))
+    let mut text = first.trim().to_owned();
+    for part in rest.filter(|part| !part.is_empty()) {
+        let (gap, part) = part.strip_prefix("| ").map_or((' ', part), |line| ('\n', line));
+        if !text.is_empty() {
+            text.push(gap);
+        }
+        text.push_str(part);
+    }
+    Some(text)
 }
 
 /// All messages, for tests.
@@ -167,11 +173,13 @@ pub(crate) mod plain {
 mod tests {
     use super::*;
     use crate::feature::{Feature, Purpose};
+    use crate::teach::demo;
 
     #[test]
     fn continued_lines_are_joined_with_one_space() {
         assert_eq!(find("a = b\nk.e.y = one\n    two\nz = y\n", "k.e.y"), Some("one two".into()));
         assert_eq!(find("k.e.yy = no\n", "k.e.y"), None);
+        assert_eq!(find("k =\n    | one\n    | two\n    more\n", "k"), Some("one\ntwo more".into()));
     }
 
     #[test]
@@ -223,13 +231,20 @@ mod tests {
                 .filter(|sub| !sub.is_hide_set())
                 .map(|sub| format!("{}.example", sub.get_name())),
         );
+        wanted.extend(["card", "processes", "calls", "new"].map(|of| format!("demo.calls.{of}")));
         for feature in Feature::WITH_SUBCOMMAND {
             wanted.push(format!("{feature}.view.meaning"));
             if feature.is_namespace() {
                 wanted.push(format!("{feature}.docker"));
             }
-            for card in crate::teach::demo::names(*feature) {
+            for card in demo::names(*feature) {
                 wanted.extend(["claim", "verdict"].map(|part| format!("{feature}.card.{card}.{part}")));
+                if !demo::UNWRITTEN.contains(feature) {
+                    wanted.push(format!("{feature}.card.{card}.repeat"));
+                }
+            }
+            if !demo::UNWRITTEN.contains(feature) {
+                wanted.extend(demo::PARTS.map(|part| format!("{feature}.demo.{part}")));
             }
         }
         let purposes = Feature::WITH_SUBCOMMAND.iter().copied().map(Purpose::Feature);
@@ -265,9 +280,10 @@ mod tests {
         let unused: Vec<&str> = ENGLISH
             .iter()
             .flat_map(|file| keys(file))
-            // `net.both.todo.spec` beside `net.both.todo`: the same for options of a spec.
+            // `net.both.todo.spec` beside `net.both.todo`: the same for options of a spec. `.user`: the same for an
+            // ordinary user.
             .filter(|key| {
-                let key = key.strip_suffix(".spec").unwrap_or(key);
+                let key = key.strip_suffix(".spec").or(key.strip_suffix(".user")).unwrap_or(key);
                 !wanted.iter().any(|known| known == key) && !means_an_errno(key) && !of_a_step(key)
             })
             .collect();

@@ -35,7 +35,7 @@ fn named(cards: &str, outer: &[String]) -> String {
 fn every_card_holds() {
     let cards = stdout(&["cgroup"]);
     assert!(!cards.contains("NOT SO"), "{cards}");
-    cards.split("\n\n").for_each(|card| fits(card.split("Next:").next().unwrap(), 80, 6));
+    cards.split("\n\n").for_each(|card| fits(card.split("Next:").next().unwrap(), 80, 22));
     let outer = paths(&fs::read_to_string("/proc/self/cgroup").unwrap());
     let is_at_top = outer.iter().all(|path| path == "/");
     assert_eq!(cards.contains("Your cgroup is already `/`"), is_at_top, "{cards}");

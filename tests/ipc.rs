@@ -11,8 +11,8 @@ use support::{binary, fits, sandbox, skip, snapshot, snapshot_cards, stdout, tex
 #[test]
 fn every_card_holds() {
     let cards = stdout(&["ipc"]);
-    assert_eq!(cards.lines().filter(|line| line.starts_with("ok ")).count(), 7, "{cards}");
-    cards.split("\n\n").for_each(|card| fits(card, 80, 6));
+    assert_eq!(cards.lines().filter(|line| line.starts_with("holds ")).count(), 7, "{cards}");
+    cards.split("\n\n").for_each(|card| fits(card, 80, 22));
     snapshot_cards("demo-ipc", &cards);
 }
 
@@ -31,7 +31,7 @@ fn each_claim_of_the_notes_has_its_card() {
     ];
     for (claim, card) in claims {
         let shown = stdout(&["ipc", "--demo", card]);
-        assert!(shown.contains("\nok  "), "{claim}: {shown}");
+        assert!(shown.contains("\nholds  "), "{claim}: {shown}");
     }
 }
 
@@ -133,7 +133,7 @@ fn what_was_to_be_removed_at_the_moment_of_a_kill_is_removed_by_the_next_command
         // nothing.
         let outputs = (0..20).map(|_| command.output().unwrap());
         let mut killed = outputs.filter(|output| !output.status.success()).map(|output| text(&output.stdout));
-        let shown = killed.find(|shown| shown.contains("\nok  ")).expect("killed after it was shown");
+        let shown = killed.find(|shown| shown.contains("\nholds  ")).expect("killed after it was shown");
         let gone = (0..100).any(|_| {
             // The command of another test may have started to process the same journal and have been killed.
             stdout(&["uts", "-q", "--", "true"]);
@@ -152,7 +152,7 @@ fn runs_at_one_time_keep_their_journals_apart() {
     let one = || {
         for _ in 0..50 {
             let shown = stdout(&["ipc", "--demo", "shm"]);
-            assert!(shown.contains("\nok  "), "{shown}");
+            assert!(shown.contains("\nholds  "), "{shown}");
         }
     };
     std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(one))));

@@ -69,7 +69,7 @@ fn every_card_holds() {
         let shown = stdout(&[feature]);
         assert!(!shown.contains("NOT SO"), "{shown}");
         let cards = without_tables(&shown);
-        cards.split("\n\n").for_each(|card| fits(card.split("Next:").next().unwrap(), 80, 7));
+        cards.split("\n\n").for_each(|card| fits(card.split("Next:").next().unwrap(), 80, 22));
         // cpuset is not delegated to an ordinary user.
         let skipped = usize::from(feature == "cpu" && !support::is_root());
         assert_eq!(cards.matches("\nskipped").count(), skipped, "{cards}");

@@ -52,7 +52,7 @@ fn every_card_holds() {
     let before = table();
     let cards = stdout(&["mnt"]);
     assert!(!cards.contains("NOT SO"), "{cards}");
-    cards.split("\n\n").for_each(|card| fits(card.split("Next:").next().unwrap(), 80, 6));
+    cards.split("\n\n").for_each(|card| fits(card.split("Next:").next().unwrap(), 80, 22));
     snapshot_cards("demo-mnt", &cards);
     assert_eq!(table(), before);
 }

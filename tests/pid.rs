@@ -15,8 +15,8 @@ use support::{binary, fits, run, sandbox, snapshot, snapshot_cards, stdout, text
 #[test]
 fn every_card_holds() {
     let cards = stdout(&["pid"]);
-    assert_eq!(cards.lines().filter(|line| line.starts_with("ok ")).count(), 10, "{cards}");
-    cards.split("\n\n").for_each(|card| fits(card, 80, 6));
+    assert_eq!(cards.lines().filter(|line| line.starts_with("holds ")).count(), 10, "{cards}");
+    cards.split("\n\n").for_each(|card| fits(card, 80, 22));
     snapshot_cards("demo-pid", &cards);
 }
 
@@ -35,7 +35,7 @@ fn each_claim_of_the_notes_has_its_card() {
     ];
     for (claim, card) in claims {
         let shown = stdout(&["pid", "--demo", card]);
-        assert!(shown.contains("\nok  "), "{claim}: {shown}");
+        assert!(shown.contains("\nholds  "), "{claim}: {shown}");
     }
 }
 

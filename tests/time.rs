@@ -24,7 +24,7 @@ fn uptime(words: &str) -> f64 {
 fn every_card_holds() {
     let cards = stdout(&["time"]);
     assert!(!cards.contains("NOT SO"), "{cards}");
-    cards.split("\n\n").for_each(|card| fits(card.split("Next:").next().unwrap(), 80, 6));
+    cards.split("\n\n").for_each(|card| fits(card.split("Next:").next().unwrap(), 80, 22));
     if has_time_namespaces("every_card_holds") {
         snapshot_cards("demo-time", &cards);
     } else {

@@ -12,8 +12,8 @@ use support::{binary, fits, is_root, run, sandbox, skip, snapshot, snapshot_card
 #[test]
 fn every_card_holds() {
     let cards = stdout(&["user"]);
-    assert_eq!(cards.lines().filter(|line| line.starts_with("ok ")).count(), 8, "{cards}");
-    cards.split("\n\n").for_each(|card| fits(card, 80, 6));
+    assert_eq!(cards.lines().filter(|line| line.starts_with("holds ")).count(), 8, "{cards}");
+    cards.split("\n\n").for_each(|card| fits(card, 80, 22));
     snapshot_cards("demo-user", &cards);
 }
 
@@ -31,7 +31,7 @@ fn each_claim_of_the_notes_has_its_card() {
     ];
     for (claim, card) in claims {
         let shown = stdout(&["user", "--demo", card]);
-        assert!(shown.contains("\nok  "), "{claim}: {shown}");
+        assert!(shown.contains("\nholds  "), "{claim}: {shown}");
     }
 }
 

@@ -2,31 +2,29 @@
 //! plan.
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
+use nix::unistd::Pid;
 use serde::Serialize;
 
 use super::output::{self, OutputArgs};
-use super::prepare;
 use super::watch::Narrator;
+use super::{cards, prepare};
 use crate::config::compose::{self, Ending, Machine};
 use crate::config::spec::Spec;
 use crate::diagnose;
 use crate::error::{Error, ExitKind, Result};
-use crate::exec;
+use crate::exec::{self, Watch};
 use crate::feature::{Feature, Purpose};
 use crate::host::command;
 use crate::render::equivalents;
-use crate::render::live::Live;
 use crate::render::paint::{Color, Stream, decide};
-use crate::render::{self, card, contrast, paint, plot, svg};
+use crate::render::{self, contrast};
 use crate::teach::agent::Agent;
-use crate::teach::demo::plot::Plot;
-use crate::teach::demo::{self, Canvas, Card, Outcome, Stage};
-use crate::teach::mistakes;
-use crate::text::{printed, text, text_with};
+use crate::teach::demo::{self, Canvas, Stage};
+use crate::teach::{difference, mistakes};
+use crate::text::{text, text_with};
 use crate::value::shell::quote;
 
 /// The flags of a feature, the common flags, and the command.
@@ -45,16 +43,19 @@ pub(super) struct FeatureArgs<F: Args> {
 #[command(next_help_heading = "Common options")]
 pub(super) struct Common {
     #[command(flatten)]
-    output: OutputArgs,
+    pub(super) output: OutputArgs,
     /// Make a common mistake on purpose, and compare it with the correct way; without a name, list them
     #[arg(long = "break", value_name = "MISTAKE", num_args = 0..=1, default_missing_value = "list")]
     mistake: Option<String>,
     /// Show one card of the demonstration; `list` prints the names
     #[arg(long, value_name = "CARD")]
-    demo: Option<String>,
+    pub(super) demo: Option<String>,
     /// Write the measurements of a limit's demonstration to FILE, as an SVG picture
     #[arg(long, value_name = "FILE")]
-    svg: Option<PathBuf>,
+    pub(super) svg: Option<PathBuf>,
+    /// Do not wait for a key after each card of the demonstration
+    #[arg(long)]
+    pub(super) no_pause: bool,
     /// The command to run inside, after `--`; without a command, the built-in demonstration runs
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -99,8 +100,13 @@ pub(super) fn run<F: Args>(
         output::print_spec(&spec, output);
         return Ok(0);
     }
+    let view = output.show_proc;
+    let mut notes = Vec::new();
     if !has_command {
         spec = demo::with_default_limits(feature, &spec);
+        if view {
+            notes.extend(difference::add(feature, &mut spec));
+        }
     }
     let machine = compose::gather(&spec);
     if !has_command && !output.dry_run {
@@ -124,19 +130,30 @@ pub(super) fn run<F: Args>(
     demo::check(feature, common.demo.as_deref())?;
     let ending = prepare::ending(&spec, &machine, feature.into(), &command::callers_path())?;
     let ending = ending.unwrap_or(Ending::Demonstration);
-    let view = output.show_proc;
-    let plan = compose::plan(&spec, &machine, feature, ending.clone(), view);
+    // The process inside first makes the difference, then it reads the view.
+    let reports = view && !(difference::is_made_inside(feature) && !has_command);
+    let mut plan = compose::plan(&spec, &machine, feature, ending.clone(), reports);
+    plan.notes.extend(notes);
     if output.dry_run {
-        output::print_plan(&prepare::printed(plan, &spec, |_| Ok(ending.clone()), view), output);
+        output::print_plan(&prepare::printed(plan, &spec, |_| Ok(ending.clone()), reports), output);
         return Ok(0);
     }
     let mut narrator = Narrator::new(output, &spec);
+    if cards::is_summary(&common) && !view && !has_command {
+        narrator = narrator.silent();
+    }
     if has_command {
         return output::run_command(&plan, output, &mut narrator);
     }
     if view {
-        // Starting the process has printed the view, so the process can end.
-        Agent::start(&plan, &mut narrator)?.end()?;
+        let agent = Agent::start(&plan, &mut narrator)?;
+        if !reports {
+            plan.notes.extend(difference::make(&agent));
+            let readings = serde_json::to_value(agent.look(feature)?).unwrap_or_default();
+            narrator.reported(&plan, readings, Pid::from_raw(agent.pid()));
+        }
+        // The view is printed, so the process can end.
+        agent.end()?;
         if output.is_json() && output.narrates() {
             narrator.print_explained("view", &narrator.view());
         } else if output.narrates() {
@@ -146,71 +163,7 @@ pub(super) fn run<F: Args>(
     }
     // A problem is reported before the first card, not by the card that meets it.
     exec::accept(&plan)?;
-    demonstrate(feature, &machine, &spec, &common, &mut narrator)
-}
-
-fn demonstrate(
-    feature: Feature,
-    machine: &Machine,
-    spec: &Spec,
-    common: &Common,
-    narrator: &mut Narrator,
-) -> Result<u8> {
-    let mut stage = Stage::new(machine, spec, narrator, canvas(common));
-    let mut plots: Vec<Plot> = Vec::new();
-    let mut cards = Vec::new();
-    demo::run(feature, common.demo.as_deref(), &mut stage, &mut |card| {
-        plots.extend(card.plots.iter().cloned());
-        cards.push(card.clone());
-        if !common.output.is_json() {
-            // On a terminal, the plots were drawn while the card was made, and are above it.
-            let tables = card.plots.iter().filter(|_| !is_live(common)).map(plot::table);
-            render::out(&format!("{}{}\n", card::text(card), tables.collect::<String>()));
-        }
-    })?;
-    drop(stage);
-    if let (Some(_), [], [.., Card { outcome: Outcome::Skipped(why), .. }]) = (&common.svg, &*plots, &*cards)
-    {
-        return Err(Error::new(ExitKind::Skipped, text("common.svg.skipped")).why(why.clone()));
-    }
-    if let (Some(_), []) = (&common.svg, &*plots) {
-        return Err(Error::usage(text("common.svg.nocard"))
-            .todo(text_with("common.svg.nocard.todo", &[("feature", feature.name())])));
-    }
-    if let Some(file) = &common.svg {
-        write_svg(file, &plots)?;
-    }
-    if common.output.is_json() {
-        narrator.print_explained("cards", &cards);
-    } else {
-        render::out(&card::skipped(&cards));
-        let next = text_with("common.next", &[("feature", feature.name())]);
-        render::out(&format!("{next}\n"));
-    }
-    let is_skipped = |card: &Card| matches!(card.outcome, Outcome::Skipped(_));
-    Ok(if cards.iter().all(is_skipped) { ExitKind::Skipped.status() } else { 0 })
-}
-
-/// Whether measurements are drawn live.
-fn is_live(common: &Common) -> bool {
-    !common.output.is_json() && std::io::stdout().is_terminal() && !paint::is_dumb()
-}
-
-/// Draws measurements: on a terminal live, otherwise not at all.
-fn canvas(common: &Common) -> Canvas<'static> {
-    let mut live = Live::new(is_live(common), Stream::Out);
-    Box::new(move |measured, is_last| {
-        let lines = plot::frame(measured, paint::width());
-        if is_last { live.finish(&lines) } else { live.draw(&lines) }
-    })
-}
-
-fn write_svg(file: &Path, plots: &[Plot]) -> Result<()> {
-    std::fs::write(file, svg::svg(plots)).map_err(|error| {
-        let path = printed(file);
-        Error::failed(text_with("common.svg.unwritten", &[("path", &path)]))
-            .why(crate::error::io_text(&error))
-    })
+    cards::demonstrate(feature, &machine, &spec, &common, &mut narrator)
 }
 
 /// Makes a mistake, or lists the mistakes.

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod advised;
+mod cards;
 mod compare;
 mod completions;
 mod docker;

@@ -1,4 +1,4 @@
-//! Reads one key from the terminal, for `--step`. It reads /dev/tty, because standard input may belong to the command.
+//! Reads one key from the terminal, for `--step` and for cards. It reads /dev/tty, because standard input may belong to the command.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,16 +12,8 @@ use crate::error::{Error, ExitKind, Result};
 use crate::exec::signals::Signals;
 use crate::text::text;
 
-/// The meaning of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Key {
-    /// Perform this step.
-    Next,
-    /// Perform all steps that are left.
-    Continue,
-    /// Undo everything and stop.
-    Quit,
-}
+/// Ctrl-D.
+pub(super) const END: u8 = 0x04;
 
 /// The terminal in a mode that returns single keys. When this is dropped, the terminal gets its original mode.
 pub(super) struct Terminal {
@@ -45,8 +37,8 @@ pub(super) fn open() -> Result<Terminal> {
 }
 
 impl Terminal {
-    /// Waits for a key that has a meaning.
-    pub(super) fn ask(&self, signals: &Signals) -> Result<Key> {
+    /// Waits for a key that has a meaning. The end of the input is read as Ctrl-D (0x04), which must have one.
+    pub(super) fn ask<K>(&self, signals: &Signals, meaning: impl Fn(u8) -> Option<K>) -> Result<K> {
         loop {
             let mut ready = [
                 PollFd::new(self.file.as_fd(), PollFlags::POLLIN),
@@ -62,16 +54,12 @@ impl Terminal {
             if !ready[0].any().unwrap_or(false) {
                 continue;
             }
-            let mut key = [0];
-            match (&self.file).read(&mut key) {
-                Ok(0) | Err(_) => return Ok(Key::Quit),
-                Ok(_) => {}
-            }
-            match key[0] {
-                b'n' | b' ' | b'\n' | b'\r' => return Ok(Key::Next),
-                b'c' => return Ok(Key::Continue),
-                b'q' | 0x04 => return Ok(Key::Quit),
-                _ => {}
+            let mut key = [END];
+            let has_ended = !matches!((&self.file).read(&mut key), Ok(1));
+            match meaning(if has_ended { END } else { key[0] }) {
+                Some(meaning) => return Ok(meaning),
+                None if has_ended => return Err(Error::failed(text("common.step.stopped"))),
+                None => {}
             }
         }
     }

@@ -6,7 +6,7 @@ use nix::unistd::Pid;
 use serde::Serialize;
 
 use super::output::OutputArgs;
-use super::terminal::{self, Key};
+use super::terminal::{self, END};
 use crate::config::spec::Spec;
 use crate::error::{Error, Result};
 use crate::exec::signals::Signals;
@@ -26,6 +26,8 @@ use crate::views::{Readings, View};
 pub(super) struct Narrator {
     narrates: bool,
     pauses: bool,
+    /// The step that was printed before its key was pressed. Only its result is printed after it.
+    asked: Option<usize>,
     json: bool,
     /// The steps that have been made, for JSON.
     steps: Vec<DoneStep>,
@@ -85,6 +87,7 @@ impl Narrator {
         Narrator {
             narrates: output.narrates(),
             pauses: output.pauses(),
+            asked: None,
             json: output.is_json(),
             steps: Vec::new(),
             view: None,
@@ -95,6 +98,11 @@ impl Narrator {
             print: if has_command { render::err } else { render::out },
             stream: if has_command { render::json_stream() } else { Stream::Out },
         }
+    }
+
+    /// Prints no steps.
+    pub(super) fn silent(self) -> Narrator {
+        Narrator { narrates: false, ..self }
     }
 
     /// The view that was reported, if there is one.
@@ -118,6 +126,17 @@ impl Narrator {
     }
 }
 
+/// The meaning of a key between two steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Key {
+    /// Perform this step.
+    Next,
+    /// Perform all steps that are left.
+    Continue,
+    /// Undo everything and stop.
+    Quit,
+}
+
 /// A published address, with its protocol if that is not TCP.
 fn written(at: SocketAddr, protocol: Protocol) -> String {
     match protocol {
@@ -138,16 +157,26 @@ impl Watch for Narrator {
         if self.pauses {
             let terminal = terminal::open()?;
             render::err(&explain::before(index, plan, slots));
-            match terminal.ask(signals)? {
+            let meaning = |key| match key {
+                b'n' | b' ' | b'\n' | b'\r' => Some(Key::Next),
+                b'c' => Some(Key::Continue),
+                b'q' | END => Some(Key::Quit),
+                _ => None,
+            };
+            match terminal.ask(signals, meaning)? {
                 Key::Next => {}
                 Key::Continue => self.pauses = false,
                 Key::Quit => return Err(Error::failed(text("common.step.stopped"))),
             }
+            self.asked = Some(index);
         }
         Ok(())
     }
 
     fn after(&mut self, index: usize, plan: &Plan, result: i64) {
+        if self.asked.take() == Some(index) {
+            return (self.print)(&explain::result(result));
+        }
         if !self.json {
             return (self.print)(&explain::step(index, plan, result));
         }

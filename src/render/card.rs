@@ -1,4 +1,4 @@
-//! A card of a demonstration: a claim, the evidence and the verdict, in at most six lines.
+//! A card of a demonstration: a title, a claim, the evidence, what it means, and the lines that repeat it.
 
 use std::fmt::Write;
 
@@ -6,26 +6,43 @@ use super::paint;
 use crate::teach::demo::{Card, Evidence, Outcome};
 use crate::text::{text_with, wrap};
 
+/// The column of the evidence, and of what it means.
+const INDENT: usize = 10;
+
 /// The lines of a card.
 pub fn text(card: &Card) -> String {
     let width = paint::width();
-    let mut out = String::new();
-    let indent = 10;
-    for (index, line) in wrap(&card.claim, width - indent).iter().enumerate() {
-        let name = if index == 0 { card.name } else { "" };
-        let _ = writeln!(out, "{:<indent$}{}", paint::heading(name), paint::heading(line));
+    let mut out = title(&format!("{}/{}  {}", card.place, card.of, card.name), &card.alone, width);
+    for line in wrap(&card.claim, width) {
+        let _ = writeln!(out, "{}", paint::heading(&line));
     }
-    out.push_str(&evidence(&card.evidence, indent, width));
+    out.push_str(&evidence(&card.evidence, INDENT, width));
+    for process in &card.processes {
+        let pid = process.pid.to_string();
+        let line = text_with("demo.pid", &[("pid", &pid), ("who", &process.who)]);
+        let _ = writeln!(out, "{:INDENT$}{}", "", paint::faint(&line));
+    }
     let (mark, verdict) = match &card.outcome {
-        Outcome::Holds => (paint::good("ok"), &card.verdict),
+        Outcome::Holds => (paint::good("holds"), &card.verdict),
         Outcome::Fails => (paint::bad("NOT SO"), &card.verdict),
         Outcome::Skipped(reason) => (paint::faint("skipped"), reason),
     };
-    for (index, line) in wrap(verdict, width - indent).iter().enumerate() {
+    for (index, line) in wrap(verdict, width - INDENT).iter().enumerate() {
         let mark = if index == 0 { mark.clone() } else { "".into() };
-        let _ = writeln!(out, "{mark:<indent$}{line}");
+        let _ = writeln!(out, "{mark:<INDENT$}{line}");
+    }
+    if !card.repeat.is_empty() {
+        let _ = writeln!(out, "{}", crate::text::text("demo.repeat"));
+        card.repeat.iter().for_each(|line| out.push_str(&format!("   {line}\n")));
     }
     out
+}
+
+/// A title line: `left` at the left end, `right` at the right end, or below it where both do not fit.
+pub fn title(left: &str, right: &str, width: usize) -> String {
+    let gap = width.saturating_sub(left.chars().count() + right.chars().count());
+    let (left, right) = (paint::heading(left), paint::faint(right));
+    if gap < 2 { format!("{left}\n{right}\n") } else { format!("{left}{:gap$}{right}\n", "") }
 }
 
 /// The line that counts the skipped cards. Empty if there are none.

@@ -1,5 +1,5 @@
-//! `--explain` prints each step after it is made: the call with its result, then why. `--step` prints each step before
-//! it is made, and waits.
+//! `--explain` prints each step after it is made: the call with its result, then why. `--step` prints each step and its
+//! reason before it is made, waits, and prints the result after it.
 
 use super::{paint, plan};
 use crate::plan::Plan;
@@ -12,10 +12,17 @@ pub fn step(index: usize, of: &Plan, result: i64) -> String {
     plan::call_line(index, of, &format!("{} = {result}", step.call)) + &plan::why_line(step)
 }
 
-/// A step that is about to be made, the keys to press, and a command for another terminal that shows its effect.
+/// A step that is about to be made, why, the keys to press, and a command for another terminal that shows its effect.
 pub fn before(index: usize, of: &Plan, slots: &Slots) -> String {
-    let line = plan::step_line(index, of, &of.steps[index]);
+    let step = &of.steps[index];
+    let line = plan::step_line(index, of, step);
     let pid = slots.child.or(slots.helper).unwrap_or_else(nix::unistd::getpid).to_string();
     let look = text_with("common.step.look", &[("pid", &pid)]);
-    format!("\n{}{}\n{}\n", paint::heading(&line), paint::faint(&look), text("common.step.keys"))
+    let line = paint::heading(&line);
+    format!("\n{line}{}{}\n{}\n", plan::why_line(step), paint::faint(&look), text("common.step.keys"))
+}
+
+/// The result of a step that [`before`] has printed.
+pub fn result(result: i64) -> String {
+    format!("             = {result}\n")
 }

@@ -3,6 +3,7 @@
 pub mod card;
 pub mod compare;
 pub mod contrast;
+pub mod demonstration;
 pub mod doctor;
 pub mod equivalents;
 pub mod error;

@@ -64,6 +64,15 @@ pub fn width() -> usize {
     }
 }
 
+/// The number of lines of the terminal, at least 10. Without a terminal it is 24.
+pub fn height() -> usize {
+    let terminal = rustix::termios::tcgetwinsize(std::io::stdout());
+    match terminal.map_or(24, |size| usize::from(size.ws_row)) {
+        0 => 24,
+        rows => rows.max(10),
+    }
+}
+
 /// A heading.
 pub fn heading(text: &str) -> ColoredString {
     text.bold()

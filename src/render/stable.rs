@@ -8,7 +8,8 @@ use serde_json::Value;
 /// Where the output of `sandbox` has a PID.
 const PROCESS: &[&str] = &[
     r"/proc/(\d+)\b",
-    r"\bpid (\d+)\b",
+    r"(?i)\bpid (\d+)\b",
+    r"(?:OUT|IN)SIDE \([^ ()]+ (\d+)\)",
     r"\bNSpid: *(\d+)\b",
     r"/proc/self +(\d+)\b",
     r"\bkill\((\d+),",

@@ -143,9 +143,15 @@ pub(super) fn draw(out: &mut String, [left_side, right_side]: &[Side; 2], rows: 
     let (path, column) = (path_width(rows), column(rows, width));
     let fits = |label: &String| label.chars().count() <= column;
     let is_narrow = width < NARROW || !(fits(&left_side.short) && fits(&right_side.short));
+    // Labels are never cut: a reader could mistake a cut one. If they do not fit in the columns, they have a line of
+    // their own.
+    let has_room = !is_narrow && fits(&left_side.label) && fits(&right_side.label);
+    if !has_room && left_side.label != left_side.short {
+        let _ =
+            writeln!(out, "   {}   {}", paint::outside(&left_side.label), paint::inside(&right_side.label));
+    }
     if !is_narrow {
-        // Labels are never cut: a reader could mistake a cut one.
-        let [left, right] = if fits(&left_side.label) && fits(&right_side.label) {
+        let [left, right] = if has_room {
             [&left_side.label, &right_side.label]
         } else {
             [&left_side.short, &right_side.short]

@@ -49,25 +49,23 @@ fn process(out: &mut String, view: &View, width: usize) {
     heading(out, "A", &text("common.view.process"));
     let (outside, inside) = (&view.process.outside, &view.process.inside);
     let file = |side: &[Observation]| side.first().map_or(String::new(), |seen| seen.path.clone());
-    let caller = match view.caller.is_shell {
-        true => text("common.view.yourshell"),
-        false => view.outside.clone(),
-    };
+    let [reader, itself] = readers(view);
     let sides = [
-        (format!("OUTSIDE ({caller})"), file(outside), outside, true),
-        ("INSIDE".to_owned(), file(inside), inside, false),
+        (format!("OUTSIDE ({reader})"), file(outside), outside, true),
+        (format!("INSIDE ({itself})"), file(inside), inside, false),
     ];
+    let label_width = sides.iter().map(|(label, ..)| label.chars().count()).max().unwrap_or_default();
     let columns = |at: usize| {
         let name = outside[at].field.as_deref().map_or(0, str::len);
         [outside, inside].iter().map(|side| side[at].value.to_string().len()).max().unwrap_or(0).max(name)
     };
-    let mut head = format!("   {:<21} {:<20}", text("common.view.side"), text("common.view.file"));
+    let mut head = format!("   {:<label_width$} {:<20}", text("common.view.side"), text("common.view.file"));
     for (at, seen) in outside.iter().enumerate() {
         let _ = write!(head, "  {:<1$}", seen.field.as_deref().unwrap_or(""), columns(at));
     }
     let _ = writeln!(out, "{}", paint::faint(head.trim_end()));
     for (label, file, side, is_outside) in sides {
-        let label = format!("{label:<21}");
+        let label = format!("{label:<label_width$}");
         let label = if is_outside { paint::outside(&label) } else { paint::inside(&label) };
         let mut line = format!("   {label} {file:<20}");
         for (at, seen) in side.iter().enumerate() {
@@ -81,15 +79,24 @@ fn process(out: &mut String, view: &View, width: usize) {
     }
 }
 
+/// The processes that opened the paths, by name and PID: `sandbox 4002`, `demo 1`. The one inside has the name of the
+/// command that it becomes.
+fn readers(view: &View) -> [String; 2] {
+    let pid = |reader: &str| reader.trim_start_matches("pid ").to_owned();
+    let name = view.who.last().map_or("", |who| who.name.rsplit('/').next().unwrap_or_default());
+    [format!("sandbox {}", pid(&view.outside)), format!("{} {}", paint::cut(name, 12), pid(&view.inside))]
+}
+
 /// Part B. For a container, at most `room` lines.
 fn paths(out: &mut String, view: &View, width: usize, room: usize) {
     heading(out, "B", &text("common.view.paths"));
     let side =
         |side: &str, reader: &str| Side { label: format!("{side} ({reader})"), short: side.to_owned() };
-    let sides = [side("OUTSIDE", &view.outside), side("INSIDE", &view.inside)];
+    let [outside, inside] = readers(view);
+    let sides = [side("OUTSIDE", &outside), side("INSIDE", &inside)];
     if view.purpose == Purpose::Container {
-        // The heading and the names of the sides take two lines.
-        table::draw_cut(out, &sides, summary(view, room.saturating_sub(2)), width);
+        // The heading and the names of the sides take up to three lines.
+        table::draw_cut(out, &sides, summary(view, room.saturating_sub(3)), width);
     } else {
         table::draw(out, &sides, &rows(view), width);
         let lists = view.paths.iter().map(|row| (row.path.as_str(), &row.outside));

@@ -6,6 +6,7 @@ pub mod call;
 pub mod compare;
 pub mod course;
 pub mod demo;
+pub mod difference;
 pub mod doctor;
 pub mod equivalents;
 pub mod mistakes;

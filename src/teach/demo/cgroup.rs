@@ -12,6 +12,7 @@ use crate::observe::hierarchy::{Hierarchy, Version, cgroup_lines, hierarchies};
 use crate::observe::{file, mountinfo};
 use crate::teach::agent::Agent;
 use crate::text::printed;
+use crate::value::shell::quote;
 
 pub(super) const CARDS: &[CardEntry] =
     &[("link", link), ("path", path), ("mount", mount), ("limits", limits)];
@@ -57,7 +58,8 @@ fn path(stage: &mut Stage<'_>) -> Result<Card> {
     };
     let card = card
         .outside(format!("{MEMBERSHIP}, {}", own.hierarchy), &own.path)
-        .inside(format!("{MEMBERSHIP}, {}", same.hierarchy), &same.path);
+        .inside(format!("{MEMBERSHIP}, {}", same.hierarchy), &same.path)
+        .with("line", &own.hierarchy);
     if hidden.is_none() {
         return Ok(card.skip("cgroup.skip.top"));
     }
@@ -79,6 +81,7 @@ fn mount(stage: &mut Stage<'_>) -> Result<Card> {
         return Ok(card
             .outside(format!("{MOUNTINFO}, root of {}", own.hierarchy()), &own.root)
             .inside(format!("{MOUNTINFO}, root of {}", same.hierarchy()), &same.root)
+            .with("point", own.point.display())
             .holds(same.root.starts_with("/..")));
     }
     match (outer.first(), inner.first()) {
@@ -115,6 +118,7 @@ fn limits(stage: &mut Stage<'_>) -> Result<Card> {
         .outside(short(&file), limit)
         .inside(short(&file), again)
         .outside(short(&procs), member)
+        .with("file", quote(&file))
         .holds(holds))
 }
 

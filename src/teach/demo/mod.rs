@@ -5,6 +5,7 @@
 //! Each card starts its own processes, asks them to make calls, and undoes afterwards whatever it made.
 
 pub(crate) mod blkio;
+mod card;
 mod cgroup;
 pub(crate) mod cpu;
 pub(crate) mod devices;
@@ -20,71 +21,28 @@ pub(crate) mod time;
 mod user;
 mod uts;
 
-use std::fmt::Display;
+use std::ops::ControlFlow;
 
-use serde::Serialize;
-
+pub use self::card::{Card, Evidence, NamedProcess, Outcome, answer_text, one_line};
 use self::plot::Plot;
 use crate::cgroups::blkio::{Blkio, Throttle};
 use crate::cgroups::cpu::{Cpu, Cpus};
 use crate::config::compose::{self, Ending, Machine};
 use crate::config::spec::Spec;
-use crate::error::{Error, Result, errno_text};
+use crate::error::{Error, Result};
 use crate::exec::journal::Journal;
 use crate::exec::{self, Watch};
 use crate::feature::{Feature, Purpose, features};
 use crate::host::Host;
 use crate::network::NetworkFacts;
+use crate::plan::Plan;
 use crate::plan::slots::Slots;
 use crate::plan::undo::Undo;
 use crate::teach::agent::{Agent, Answer};
 use crate::teach::call::DemoCall;
-use crate::text::{text, text_with};
+use crate::text::{text_if_any, text_with};
 use crate::value::nearest::nearest;
 use crate::value::units::Size;
-
-/// One fact about a feature, and its evidence.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Card {
-    /// The feature.
-    pub feature: Feature,
-    /// The name, as in `sandbox pid --demo NAME`.
-    pub name: &'static str,
-    /// The claim.
-    pub claim: String,
-    /// What the kernel reported.
-    pub evidence: Vec<Evidence>,
-    /// What the evidence means.
-    pub verdict: String,
-    /// Whether the evidence agrees with the claim.
-    pub outcome: Outcome,
-    /// What was measured during the demonstration.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub plots: Vec<Plot>,
-}
-
-/// The result of a card.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// The evidence agrees with the claim.
-    Holds,
-    /// The evidence contradicts the claim. This is a finding about this machine, and it is reported.
-    Fails,
-    /// The fact cannot be shown on this machine, for this reason.
-    Skipped(String),
-}
-
-/// One value that the kernel reported.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Evidence {
-    /// The process that saw it: `OUTSIDE`, `INSIDE`, `INSIDE 2`.
-    pub side: &'static str,
-    /// The file that was read, or the call that was made.
-    pub source: String,
-    /// The content of the file, or the result of the call.
-    pub value: String,
-}
 
 /// The name of a card, and the function that makes it.
 type CardEntry = (&'static str, fn(&mut Stage<'_>) -> Result<Card>);
@@ -112,25 +70,50 @@ pub fn has_plots(feature: Feature) -> bool {
     matches!(feature, Feature::Memory | Feature::Cpu | Feature::Blkio | Feature::Pids)
 }
 
+/// The parts of a demonstration that have messages, `FEATURE.demo.PART`: the title, the introduction, the three lines to
+/// remember, and why the next subject is the next one.
+#[cfg(test)]
+pub(crate) const PARTS: [&str; 4] = ["title", "intro", "remember", "next"];
+
+/// The features whose demonstrations have only cards yet.
+#[cfg(test)]
+pub(crate) const UNWRITTEN: &[Feature] =
+    &[Feature::Memory, Feature::Cpu, Feature::Blkio, Feature::Devices, Feature::Pids];
+
 /// The names of the cards of a feature.
 pub fn names(feature: Feature) -> Vec<&'static str> {
     entries(feature).iter().map(|(name, _)| *name).collect()
 }
 
-/// Runs the demonstration of a feature, or only the card `only`. Calls `show` with each card as soon as it is made.
+/// Runs the demonstration of a feature, or only the card `only`. Calls `show` with each card as soon as it is made, and
+/// with the plans of the processes that it started. `show` can end the demonstration.
 ///
 /// # Errors
-/// The card is unknown, or a step failed.
+/// The card is unknown, or a step failed, or `show` failed.
 pub fn run(
     feature: Feature,
     only: Option<&str>,
     stage: &mut Stage<'_>,
-    show: &mut dyn FnMut(&Card),
+    show: &mut dyn FnMut(&Card, &[Plan]) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     check(feature, only)?;
     let entries = entries(feature);
-    for (_, make) in entries.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
-        show(&make(stage)?);
+    for (index, (name, make)) in entries.iter().enumerate() {
+        if only.is_some_and(|only| only != *name) {
+            continue;
+        }
+        stage.plans.clear();
+        stage.processes.clear();
+        let mut card = make(stage)?;
+        card.place = index + 1;
+        card.of = entries.len();
+        card.name_processes(&stage.processes);
+        if !matches!(card.outcome, Outcome::Skipped(_)) {
+            card.repeat = repeat(&card, stage.host);
+        }
+        if show(&card, &stage.plans)?.is_break() {
+            break;
+        }
     }
     Ok(())
 }
@@ -148,6 +131,41 @@ pub fn check(feature: Feature, card: Option<&str>) -> Result<()> {
         None => what,
     };
     Err(Error::usage(what).todo(text_with("demo.unknown.todo", &[("cards", &names.join(", "))])))
+}
+
+/// The lines with which a user repeats a card in a shell. Their message is `FEATURE.card.NAME.repeat`. Where an ordinary
+/// user needs other lines, it is `.repeat.user`. The card can have values for them, and these have one for all cards:
+///
+/// - `{unshare}`: unshare(1). For an ordinary user it also makes a user namespace, which gives the capabilities.
+/// - `{user}`: the same user namespace alone, or nothing for root.
+/// - `{nsenter}`: nsenter(1), which enters that user namespace too. A PID follows.
+/// - `{as}`: becomes an ordinary user, if the caller is root.
+/// - `{SYS_unshare}`: the number of unshare(2) on this architecture, for syscall(2).
+fn repeat(card: &Card, host: &Host) -> Vec<String> {
+    let key = format!("{}.card.{}.repeat", card.feature, card.name);
+    let of_user = || text_if_any(&format!("{key}.user"));
+    let lines = Some(()).filter(|()| !host.privileged).and_then(|()| of_user()).or_else(|| text_if_any(&key));
+    let [unshare, user, nsenter, ordinary] = match host.privileged {
+        true => ["unshare", "", "nsenter -t", "setpriv --reuid=1000 --regid=1000 --clear-groups "],
+        false => ["unshare -r", "unshare -r ", "nsenter -U --preserve-credentials -t", ""],
+    };
+    let number = libc::SYS_unshare.to_string();
+    let common = [("unshare", unshare), ("user", user), ("nsenter", nsenter), ("as", ordinary)];
+    let common = common.into_iter().chain([("SYS_unshare", &*number)]);
+    let values = card.values.iter().map(|(name, value)| (*name, &**value)).chain(common);
+    let fill = |lines: String, (name, value): (&str, &str)| lines.replace(&format!("{{{name}}}"), value);
+    let lines = values.fold(lines.unwrap_or_default(), fill);
+    lines.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+/// The demonstration after this one, in the order of the table of features. None after the last one.
+pub fn next(feature: Feature) -> Option<Feature> {
+    Feature::WITH_SUBCOMMAND.iter().copied().skip_while(|of| *of != feature).nth(1)
+}
+
+/// The minutes that a reader needs for a demonstration: half a minute for each card.
+pub fn minutes(feature: Feature) -> usize {
+    entries(feature).len().div_ceil(2)
 }
 
 /// Adds default limits to `spec` where the user gave none. They are so small that a demonstration reaches them in
@@ -196,13 +214,18 @@ pub struct Stage<'a> {
     canvas: Canvas<'a>,
     journal: Journal,
     counter: u32,
+    /// The plans of the processes that the current card has started.
+    plans: Vec<Plan>,
+    /// These processes, with the names that the evidence gives them.
+    processes: Vec<NamedProcess>,
 }
 
 impl<'a> Stage<'a> {
     /// Makes a stage without processes. Plots are drawn on `canvas` while they grow.
     pub fn new(machine: &'a Machine, spec: &'a Spec, watch: &'a mut dyn Watch, canvas: Canvas<'a>) -> Self {
         let Machine { host, network } = machine;
-        Stage { host, network, spec, watch, canvas, journal: Journal::default(), counter: 0 }
+        let journal = Journal::default();
+        Stage { host, network, spec, watch, canvas, journal, counter: 0, plans: vec![], processes: vec![] }
     }
 
     /// Draws a plot as it grows. The last drawing stays.
@@ -221,7 +244,18 @@ impl<'a> Stage<'a> {
         let machine = Machine { network: self.network.clone(), ..compose::gather(spec) };
         let plan = compose::plan(spec, &machine, purpose, Ending::Demonstration, false);
         exec::accept(&plan)?;
-        Agent::start(&plan, self.watch)
+        let agent = Agent::start(&plan, self.watch)?;
+        let side = if plan.namespaces.is_empty() && plan.intents.is_empty() { "OUTSIDE" } else { "INSIDE" };
+        self.name_process(&agent, side);
+        self.plans.push(plan);
+        Ok(agent)
+    }
+
+    /// Names a process as the evidence does: `INSIDE`, `CHILD`. A PID in the evidence is explained with this name.
+    pub fn name_process(&mut self, agent: &Agent, side: &str) {
+        let pid = agent.pid();
+        self.processes.retain(|known| known.pid != pid);
+        self.processes.push(NamedProcess { pid, who: text_with("demo.process", &[("side", side)]) });
     }
 
     /// Starts an agent that is isolated in this one feature, with the user's flags.
@@ -285,76 +319,5 @@ impl<'a> Stage<'a> {
     pub fn unique(&mut self, what: &str) -> String {
         self.counter += 1;
         format!("sandbox-{what}-{}-{}", std::process::id(), self.counter)
-    }
-}
-
-impl Card {
-    /// Makes a card without evidence. Its texts have the message keys `FEATURE.card.NAME.claim` and `.verdict`.
-    pub fn new(feature: Feature, name: &'static str) -> Card {
-        let message = |part: &str| text(&format!("{feature}.card.{name}.{part}"));
-        Card {
-            feature,
-            name,
-            claim: message("claim"),
-            evidence: vec![],
-            verdict: message("verdict"),
-            outcome: Outcome::Fails,
-            plots: vec![],
-        }
-    }
-
-    /// Adds evidence that was seen outside.
-    pub fn outside(self, source: impl Display, value: impl Display) -> Card {
-        self.seen("OUTSIDE", source, value)
-    }
-
-    /// Adds evidence that was seen inside.
-    pub fn inside(self, source: impl Display, value: impl Display) -> Card {
-        self.seen("INSIDE", source, value)
-    }
-
-    /// Adds evidence that was seen by the process named `side`.
-    pub fn seen(mut self, side: &'static str, source: impl Display, value: impl Display) -> Card {
-        self.evidence.push(Evidence { side, source: source.to_string(), value: value.to_string() });
-        self
-    }
-
-    /// Adds a call and its result, as strace prints them.
-    pub fn call(self, side: &'static str, call: impl Into<DemoCall>, answer: Answer) -> Card {
-        self.seen(side, call.into(), answer_text(answer))
-    }
-
-    /// Sets the result of the card: whether the evidence agrees with the claim.
-    pub fn holds(mut self, holds: bool) -> Card {
-        self.outcome = if holds { Outcome::Holds } else { Outcome::Fails };
-        self
-    }
-
-    /// Adds a plot of what was measured.
-    pub fn measured(mut self, plot: Plot) -> Card {
-        self.plots.push(plot);
-        self
-    }
-
-    /// Sets the result to "skipped". `reason` is a message key.
-    pub fn skip(mut self, reason: &str) -> Card {
-        self.outcome = Outcome::Skipped(text(reason));
-        self
-    }
-}
-
-/// The result of a call: `0`, or `-1 EPERM (Operation not permitted)`.
-pub fn answer_text(answer: Answer) -> String {
-    match answer {
-        Ok(result) => result.to_string(),
-        Err(errno) => format!("-1 {}", errno_text(errno)),
-    }
-}
-
-/// The text of a file or a link on one line, or the errno if it cannot be read.
-pub fn one_line(read: std::result::Result<String, nix::errno::Errno>) -> String {
-    match read {
-        Ok(text) => text.split_whitespace().collect::<Vec<_>>().join(" "),
-        Err(errno) => format!("({errno:?})"),
     }
 }

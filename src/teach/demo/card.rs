@@ -1,0 +1,174 @@
+//! A card of a demonstration: a claim, the evidence of the kernel, what it means, and how to repeat it.
+
+use std::fmt::Display;
+
+use serde::Serialize;
+
+use super::plot::Plot;
+use crate::error::errno_text;
+use crate::feature::Feature;
+use crate::teach::agent::Answer;
+use crate::teach::call::DemoCall;
+use crate::text::text;
+
+/// One fact about a feature, and its evidence.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Card {
+    /// The feature.
+    pub feature: Feature,
+    /// The name, as in `sandbox pid --demo NAME`.
+    pub name: &'static str,
+    /// The claim.
+    pub claim: String,
+    /// What the kernel reported.
+    pub evidence: Vec<Evidence>,
+    /// What the evidence means.
+    pub verdict: String,
+    /// Whether the evidence agrees with the claim.
+    pub outcome: Outcome,
+    /// The processes outside whose PIDs are in the evidence.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<NamedProcess>,
+    /// The lines with which a user repeats this in a shell. Empty if the card was skipped.
+    pub repeat: Vec<String>,
+    /// Values for these lines: `{file}`.
+    #[serde(skip)]
+    pub(super) values: Vec<(&'static str, String)>,
+    /// The place of the card in its demonstration, from 1.
+    pub place: usize,
+    /// The number of cards of the demonstration.
+    pub of: usize,
+    /// The command that shows this card alone.
+    pub alone: String,
+    /// What was measured during the demonstration.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plots: Vec<Plot>,
+}
+
+/// The result of a card.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// The evidence agrees with the claim.
+    Holds,
+    /// The evidence contradicts the claim. This is a finding about this machine, and it is reported.
+    Fails,
+    /// The fact cannot be shown on this machine, for this reason.
+    Skipped(String),
+}
+
+/// One value that the kernel reported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Evidence {
+    /// The process that saw it: `OUTSIDE`, `INSIDE`, `INSIDE 2`.
+    pub side: &'static str,
+    /// The file that was read, or the call that was made.
+    pub source: String,
+    /// The content of the file, or the result of the call.
+    pub value: String,
+}
+
+/// A process whose PID is in the evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NamedProcess {
+    /// Its PID, as the processes outside see it.
+    pub pid: i32,
+    /// Which process it is.
+    pub who: String,
+}
+
+impl Card {
+    /// Makes a card without evidence. Its texts have the message keys `FEATURE.card.NAME.claim` and `.verdict`.
+    pub fn new(feature: Feature, name: &'static str) -> Card {
+        let message = |part: &str| text(&format!("{feature}.card.{name}.{part}"));
+        Card {
+            feature,
+            name,
+            claim: message("claim"),
+            evidence: vec![],
+            verdict: message("verdict"),
+            outcome: Outcome::Fails,
+            processes: vec![],
+            repeat: vec![],
+            values: vec![],
+            place: 0,
+            of: 0,
+            alone: format!("sandbox {feature} --demo {name}"),
+            plots: vec![],
+        }
+    }
+
+    /// Adds evidence that was seen outside.
+    pub fn outside(self, source: impl Display, value: impl Display) -> Card {
+        self.seen("OUTSIDE", source, value)
+    }
+
+    /// Adds evidence that was seen inside.
+    pub fn inside(self, source: impl Display, value: impl Display) -> Card {
+        self.seen("INSIDE", source, value)
+    }
+
+    /// Adds evidence that was seen by the process named `side`.
+    pub fn seen(mut self, side: &'static str, source: impl Display, value: impl Display) -> Card {
+        self.evidence.push(Evidence { side, source: source.to_string(), value: value.to_string() });
+        self
+    }
+
+    /// Adds a call and its result, as strace prints them.
+    pub fn call(self, side: &'static str, call: impl Into<DemoCall>, answer: Answer) -> Card {
+        self.seen(side, call.into(), answer_text(answer))
+    }
+
+    /// Adds a value for the lines that repeat the card: `{name}`.
+    pub(super) fn with(mut self, name: &'static str, value: impl Display) -> Card {
+        self.values.push((name, value.to_string()));
+        self
+    }
+
+    /// Names the processes whose PIDs are in the evidence.
+    pub(super) fn name_processes(&mut self, known: &[NamedProcess]) {
+        let is_number_of = |text: &str, pid: i32| {
+            let pid = pid.to_string();
+            text.split(|character: char| !character.is_ascii_digit()).any(|number| number == pid)
+        };
+        let is_shown = |process: &&NamedProcess| {
+            let mut texts = self.evidence.iter().flat_map(|seen| [&seen.source, &seen.value]);
+            texts.any(|text| is_number_of(text, process.pid))
+        };
+        self.processes = known.iter().filter(is_shown).cloned().collect();
+    }
+
+    /// Sets the result of the card: whether the evidence agrees with the claim.
+    pub fn holds(mut self, holds: bool) -> Card {
+        self.outcome = if holds { Outcome::Holds } else { Outcome::Fails };
+        self
+    }
+
+    /// Adds a plot of what was measured.
+    pub fn measured(mut self, plot: Plot) -> Card {
+        self.plots.push(plot);
+        self
+    }
+
+    /// Sets the result to "skipped". `reason` is a message key.
+    pub fn skip(mut self, reason: &str) -> Card {
+        self.outcome = Outcome::Skipped(text(reason));
+        self
+    }
+}
+
+/// The result of a call: `0`, or `-1 EPERM (Operation not permitted)`.
+pub fn answer_text(answer: Answer) -> String {
+    match answer {
+        Ok(result) => result.to_string(),
+        Err(errno) => format!("-1 {}", errno_text(errno)),
+    }
+}
+
+/// The text of a file or a link on one line, or the errno if it cannot be read.
+pub fn one_line(read: std::result::Result<String, nix::errno::Errno>) -> String {
+    match read {
+        Ok(text) => text.split_whitespace().collect::<Vec<_>>().join(" "),
+        Err(errno) => format!("({errno:?})"),
+    }
+}
