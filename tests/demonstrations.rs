@@ -146,8 +146,14 @@ fn one_can_go_back_and_see_the_system_calls_and_quit() {
     let part = terminal.wait_for("Enter: more   q: quit");
     fits(part.trim_start(), 80, 24);
     assert!(part.contains("Process 1 of 2") && part.contains("clone3("), "{part}");
-    terminal.press("\n");
-    assert!(terminal.wait_for(KEYS).contains("CLONE_NEWUTS"));
+    let mut calls = part;
+    while !calls.ends_with("b: back   q: quit") {
+        terminal.press("\n");
+        let more = terminal.wait_for("q: quit");
+        fits(more.trim_start(), 80, 25);
+        calls.push_str(&more);
+    }
+    assert!(calls.contains("CLONE_NEWUTS") && calls.contains("Process 2 of 2"), "{calls}");
     terminal.press("x");
     terminal.press("\n");
     assert!(terminal.wait_for(KEYS).contains("2/4"));
@@ -171,11 +177,11 @@ fn one_can_go_back_and_see_the_system_calls_and_quit() {
 
 #[test]
 fn a_page_longer_than_the_screen_comes_in_parts() {
-    let mut terminal = on_screen(12, &["uts", "--hostname", "aquarium"]);
+    let mut terminal = on_screen(10, &["uts", "--hostname", "aquarium"]);
     terminal.wait_for(FIRST_KEYS);
     terminal.press("\n");
     let part = terminal.wait_for("Enter: more   q: quit");
-    fits(part.trim_start(), 80, 12);
+    fits(part.trim_start(), 80, 10);
     terminal.press("\n");
     terminal.wait_for(KEYS);
     terminal.press("q");
@@ -268,15 +274,14 @@ fn a_view_shows_a_difference_by_default() {
         };
         assert!(differs || feature == "cgroup" && is_at_root(), "{feature}: {view}");
         let shown = stdout(&[feature, "--show-proc"]);
-        let head = shown.lines().find(|line| line.trim_start().starts_with("path ")).unwrap();
-        assert!(head.contains("OUTSIDE (sandbox ") && head.contains("INSIDE (demo "), "{head}");
+        assert!(shown.contains("OUTSIDE (sandbox ") && shown.contains("INSIDE (demo "), "{shown}");
         assert!(!shown.contains("(your shell)"), "{shown}");
     }
     // What the user chose stays as it is.
     for (arguments, absent) in [
-        (&["uts", "--domainname", "lab", "--show-proc"][..], "box"),
-        (&["time", "--monotonic", "5", "--show-proc"], "86400"),
-        (&["mnt", "--tmpfs", "/tmp", "--show-proc"], "adds"),
+        (&["uts", "--domainname", "lab", "--show-proc"][..], "sandbox adds"),
+        (&["time", "--monotonic", "5", "--show-proc"], "sandbox adds"),
+        (&["mnt", "--tmpfs", "/tmp", "--show-proc"], "sandbox adds"),
     ] {
         let shown = stdout(arguments);
         assert!(!shown.contains(absent), "{shown}");

@@ -133,29 +133,17 @@ pub fn check(feature: Feature, card: Option<&str>) -> Result<()> {
     Err(Error::usage(what).todo(text_with("demo.unknown.todo", &[("cards", &names.join(", "))])))
 }
 
-/// The lines with which a user repeats a card in a shell. Their message is `FEATURE.card.NAME.repeat`. Where an ordinary
-/// user needs other lines, it is `.repeat.user`. The card can have values for them, and these have one for all cards:
-///
-/// - `{unshare}`: unshare(1). For an ordinary user it also makes a user namespace, which gives the capabilities.
-/// - `{user}`: the same user namespace alone, or nothing for root.
-/// - `{nsenter}`: nsenter(1), which enters that user namespace too. A PID follows.
-/// - `{as}`: becomes an ordinary user, if the caller is root.
-/// - `{SYS_unshare}`: the number of unshare(2) on this architecture, for syscall(2).
+/// The lines with which a user repeats a card in a shell, with root and without. Their message is
+/// `FEATURE.card.NAME.repeat`. `{as}` in it becomes an ordinary user if the caller is root, and `{SYS_unshare}` is the
+/// number of unshare(2) on this architecture, for syscall(2). The card can have further values for its lines.
 fn repeat(card: &Card, host: &Host) -> Vec<String> {
-    let key = format!("{}.card.{}.repeat", card.feature, card.name);
-    let of_user = || text_if_any(&format!("{key}.user"));
-    let lines = Some(()).filter(|()| !host.privileged).and_then(|()| of_user()).or_else(|| text_if_any(&key));
-    let [unshare, user, nsenter, ordinary] = match host.privileged {
-        true => ["unshare", "", "nsenter -t", "setpriv --reuid=1000 --regid=1000 --clear-groups "],
-        false => ["unshare -r", "unshare -r ", "nsenter -U --preserve-credentials -t", ""],
-    };
+    let lines = text_if_any(&format!("{}.card.{}.repeat", card.feature, card.name)).unwrap_or_default();
+    let ordinary = if host.privileged { "setpriv --reuid=1000 --regid=1000 --clear-groups " } else { "" };
     let number = libc::SYS_unshare.to_string();
-    let common = [("unshare", unshare), ("user", user), ("nsenter", nsenter), ("as", ordinary)];
-    let common = common.into_iter().chain([("SYS_unshare", &*number)]);
+    let common = [("as", ordinary), ("SYS_unshare", &*number)];
     let values = card.values.iter().map(|(name, value)| (*name, &**value)).chain(common);
     let fill = |lines: String, (name, value): (&str, &str)| lines.replace(&format!("{{{name}}}"), value);
-    let lines = values.fold(lines.unwrap_or_default(), fill);
-    lines.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    values.fold(lines, fill).lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
 /// The demonstration after this one, in the order of the table of features. None after the last one.
@@ -246,16 +234,15 @@ impl<'a> Stage<'a> {
         exec::accept(&plan)?;
         let agent = Agent::start(&plan, self.watch)?;
         let side = if plan.namespaces.is_empty() && plan.intents.is_empty() { "OUTSIDE" } else { "INSIDE" };
-        self.name_process(&agent, side);
+        self.name_process(agent.pid(), text_with("demo.process", &[("side", side)]));
         self.plans.push(plan);
         Ok(agent)
     }
 
-    /// Names a process as the evidence does: `INSIDE`, `CHILD`. A PID in the evidence is explained with this name.
-    pub fn name_process(&mut self, agent: &Agent, side: &str) {
-        let pid = agent.pid();
+    /// Says which process has this PID. Where the PID is in the evidence of the card, it is explained so.
+    pub fn name_process(&mut self, pid: i32, who: String) {
         self.processes.retain(|known| known.pid != pid);
-        self.processes.push(NamedProcess { pid, who: text_with("demo.process", &[("side", side)]) });
+        self.processes.push(NamedProcess { pid, who });
     }
 
     /// Starts an agent that is isolated in this one feature, with the user's flags.

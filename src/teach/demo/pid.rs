@@ -17,6 +17,7 @@ use crate::observe::proc::status_of;
 use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::teach::agent::{Agent, Answer};
 use crate::teach::call::SignalCall;
+use crate::text::text;
 
 pub(super) const CARDS: &[CardEntry] = &[
     ("numbers", numbers),
@@ -77,6 +78,7 @@ fn unsharer(stage: &mut Stage<'_>) -> Result<Card> {
     let unshare = ProcessCall::Unshare { namespaces: Namespaces::of(&[Pid]) };
     let answer = caller.perform(unshare.clone())?;
     let (child, _) = child_of(&caller, &[])?;
+    stage.name_process(child.pid(), text("pid.who.child"));
     let (own, for_children) = (one_line(caller.link(LINK)?), one_line(caller.link(LINK_FOR_CHILDREN)?));
     // The caller's /proc belongs to the outer namespace, so it lists the child under its PID in that namespace.
     let pids = field(&caller, &status_file(child.pid()), "NSpid")?;
@@ -108,6 +110,8 @@ fn siblings(stage: &mut Stage<'_>) -> Result<Card> {
 fn nesting(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Pid)?, inside(stage)?);
     let (nested, between) = child_of(&inside, &[Pid])?;
+    stage.name_process(nested.pid(), text("pid.who.nested"));
+    stage.name_process(between, text("pid.who.between"));
     let (outer, inner) = (status_file(nested.pid()), status_file(between));
     let seen = (field(&outside, &outer, "NSpid")?, field(&inside, &inner, "NSpid")?);
     let links = (one_line(inside.link(LINK)?), one_line(nested.link(LINK)?));
@@ -144,9 +148,14 @@ fn first(stage: &mut Stage<'_>) -> Result<Card> {
     let (term, kill) = (send(1, Signal::SIGTERM), send(1, Signal::SIGKILL));
     let answers = (child.perform(term.clone())?, child.perform(kill.clone())?);
     let state = read_until(&child, "/proc/1/status", "State", |state| state.starts_with('S'))?;
+    let handlers = if caught.bytes().all(|digit| digit == b'0') {
+        format!(" {}", text("pid.nohandlers"))
+    } else {
+        String::new()
+    };
     let is_caught = u64::from_str_radix(&caught, 16).is_ok_and(|mask| mask & bit(Signal::SIGTERM) != 0);
     Ok(Card::new(Pid, "first")
-        .seen("PID 1", line_of(OWN_STATUS, "SigCgt"), caught)
+        .seen("PID 1", line_of(OWN_STATUS, "SigCgt"), caught + &handlers)
         .call("PID 2", term, answers.0)
         .call("PID 2", kill, answers.1)
         .seen("PID 2", line_of("/proc/1/status", "State"), &state)
@@ -158,6 +167,8 @@ fn orphan(stage: &mut Stage<'_>) -> Result<Card> {
     let inside = inside(stage)?;
     let family = Descendants::of(&inside)?;
     let status = status_file(family.grandchild_pid);
+    stage.name_process(family.child_pid, text("pid.who.parent"));
+    stage.name_process(family.grandchild_pid, text("pid.who.orphan"));
     let before = field(&inside, &status, "PPid")?;
     let parent = family.child_pid;
     let (_grandchild, reaped) = family.orphan(&inside)?;
@@ -176,6 +187,7 @@ fn zombie(stage: &mut Stage<'_>) -> Result<Card> {
     let family = Descendants::of(&inside)?;
     let status = status_file(family.grandchild_pid);
     let pid = family.grandchild_pid;
+    stage.name_process(pid, text("pid.who.zombie"));
     let (grandchild, _) = family.orphan(&inside)?;
     grandchild.exit(7)?;
     let state = read_until(&inside, &status, "State", |state| state.starts_with('Z'))?;
@@ -192,6 +204,7 @@ fn zombie(stage: &mut Stage<'_>) -> Result<Card> {
 fn end(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Pid)?, inside(stage)?);
     let (child, _) = child_of(&inside, &[])?;
+    stage.name_process(child.pid(), text("pid.who.last"));
     let (status, kill) = (status_file(child.pid()), send(inside.pid(), Signal::SIGKILL));
     let before = read_until(&outside, &status, "State", |state| state.starts_with('S'))?;
     let answer = outside.perform(kill.clone())?;
