@@ -131,7 +131,7 @@ pub(super) fn run<F: Args>(
     let ending = prepare::ending(&spec, &machine, feature.into(), &command::callers_path())?;
     let ending = ending.unwrap_or(Ending::Demonstration);
     // The process inside first makes the difference, then it reads the view.
-    let reports = view && !(difference::is_made_inside(feature) && !has_command);
+    let reports = view && (has_command || !difference::is_made_inside(feature));
     let mut plan = compose::plan(&spec, &machine, feature, ending.clone(), reports);
     plan.notes.extend(notes);
     if output.dry_run {

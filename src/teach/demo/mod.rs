@@ -85,17 +85,15 @@ pub fn names(feature: Feature) -> Vec<&'static str> {
     entries(feature).iter().map(|(name, _)| *name).collect()
 }
 
+/// Shows a card that was made with these plans. It can end the demonstration.
+pub type Show<'a> = dyn FnMut(&Card, &[Plan]) -> Result<ControlFlow<()>> + 'a;
+
 /// Runs the demonstration of a feature, or only the card `only`. Calls `show` with each card as soon as it is made, and
 /// with the plans of the processes that it started. `show` can end the demonstration.
 ///
 /// # Errors
 /// The card is unknown, or a step failed, or `show` failed.
-pub fn run(
-    feature: Feature,
-    only: Option<&str>,
-    stage: &mut Stage<'_>,
-    show: &mut dyn FnMut(&Card, &[Plan]) -> Result<ControlFlow<()>>,
-) -> Result<()> {
+pub fn run(feature: Feature, only: Option<&str>, stage: &mut Stage<'_>, show: &mut Show<'_>) -> Result<()> {
     check(feature, only)?;
     let entries = entries(feature);
     for (index, (name, make)) in entries.iter().enumerate() {
