@@ -59,7 +59,9 @@ lessons! {
 
     "15-tree" ["en" "zh"] ["tree/tree.sh" "tree/solved.sh" "lower/count.sh"];
 
-    // 16-container: a whole container
+    "16-container" ["en" "zh"] [
+        "repair/lab.yaml" "repair/lab-solved.yaml" "links/count.sh" "by-hand/box.sh" "by-hand/box-solved.sh"
+    ];
 
     // 17-hardening
 
