@@ -47,7 +47,7 @@ lessons! {
 
     "09-user" ["en" "zh"] ["maps/maps.c" "maps/solution.c"];
 
-    "10-memory" ["en" "zh"] ["box/box.yaml" "box/solved.yaml"];
+    "10-memory" ["en" "zh"] ["box/box.yaml" "box/solved.yaml" "hold/hold.c" "hold/solution.c"];
 
     "11-cpu" ["en" "zh"] ["share/share.yaml" "share/solved.yaml" "ratio/spin.sh"];
 
