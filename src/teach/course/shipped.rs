@@ -63,7 +63,9 @@ lessons! {
         "repair/lab.yaml" "repair/lab-solved.yaml" "links/count.sh" "by-hand/box.sh" "by-hand/box-solved.sh"
     ];
 
-    // 17-hardening
+    "17-hardening" ["en" "zh"] [
+        "repair/hard.yaml" "repair/hard-solved.yaml" "filter/filter.c" "filter/solution.c"
+    ];
 
     // 18-attacks
 
