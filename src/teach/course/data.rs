@@ -169,6 +169,8 @@ pub enum Fact {
     Namespace(Feature),
     /// The names of the capabilities in this set: `CapEff`, `CapPrm`, `CapBnd`, `CapInh`, `CapAmb`.
     Capabilities(String),
+    /// The names of the signals in this set: `SigCgt`, `SigIgn`, `SigBlk`.
+    Signals(String),
     /// The lines of a file in `/proc/PID`: `uid_map`.
     File(String),
     /// The target of a link in `/proc/PID`: `root`, `cwd`, `exe`.

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::observe::cgroup::ProcessCgroup;
 use crate::observe::proc::{self, status_of};
 use crate::observe::{Observation, Value, file, mountinfo};
+use crate::sys::signal::{self, SignalSet};
 use crate::teach::compare::{self, Subject};
 use crate::value::units::Size;
 
@@ -107,14 +108,8 @@ impl Standpoint<'_> {
                 }
             }),
             Fact::Namespace(kind) => FactValue::of(proc::namespace_link(&process, *kind), FactValue::one),
-            Fact::Capabilities(set) => {
-                FactValue::of(file::read_text(format!("{process}/status")), |status| {
-                    match status_of(status, set).and_then(|mask| u64::from_str_radix(mask, 16).ok()) {
-                        Some(mask) => FactValue::list(capability_names(mask)),
-                        None => FactValue::refused("no such field"),
-                    }
-                })
-            }
+            Fact::Capabilities(set) => set_of(&process, set, capability_names),
+            Fact::Signals(set) => set_of(&process, set, signal_names),
             Fact::File(path) => {
                 FactValue::of(file::read_text(format!("{process}/{}", filled(path))), FactValue::lines)
             }
@@ -179,6 +174,22 @@ impl Standpoint<'_> {
             None => FactValue::refused("no such key"),
         }
     }
+}
+
+/// A set in /proc/PID/status, which is written as a hexadecimal mask.
+fn set_of(process: &str, field: &str, names: fn(u64) -> Vec<String>) -> FactValue {
+    FactValue::of(file::read_text(format!("{process}/status")), |status| {
+        match status_of(status, field).and_then(|mask| u64::from_str_radix(mask, 16).ok()) {
+            Some(mask) => FactValue::list(names(mask)),
+            None => FactValue::refused("no such field"),
+        }
+    })
+}
+
+/// The names of the signals in a mask.
+fn signal_names(mask: u64) -> Vec<String> {
+    let set = SignalSet::from_bits(mask);
+    (1..=64).filter(|number| set.contains(*number)).map(signal::name).collect()
 }
 
 /// The names of the capabilities in a mask, as capabilities(7) writes them.
@@ -384,6 +395,8 @@ mod tests {
         let pid = proc::namespace_link("/proc/self", crate::feature::Feature::Pid).unwrap();
         assert_eq!(read(Fact::Namespace(crate::feature::Feature::Pid)).text(), pid);
         assert_eq!(read(Fact::Limit("Max open files".into())).items.len(), 2);
+        assert_eq!(signal_names(0x1_4002), ["SIGINT", "SIGTERM", "SIGCHLD"]);
+        assert!(read(Fact::Signals("SigCgt".into())).refused.is_none());
         assert!(!read(Fact::Relatives(Relation::Ancestors)).items.is_empty());
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port().to_string();
