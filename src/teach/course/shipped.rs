@@ -92,7 +92,8 @@ mod tests {
                 match path.is_dir() {
                     true => directories.push(path),
                     false => {
-                        drop(on_disk.insert(path.strip_prefix(&root).unwrap().to_string_lossy().into_owned()))
+                        let _ =
+                            on_disk.insert(path.strip_prefix(&root).unwrap().to_string_lossy().into_owned());
                     }
                 }
             }
