@@ -21,7 +21,7 @@ use crate::value::nearest::nearest;
 const HEIGHT: usize = 24;
 
 /// What the learner typed after a page.
-enum Turn {
+enum PageTurn {
     Next,
     Back,
     Quit,
@@ -173,8 +173,8 @@ impl Course {
             self.learner.save()?;
             let lines = self.lines(lesson, section, view)?;
             match self.read_section(lesson, section, &lines, view)? {
-                Turn::Back => at = at.saturating_sub(1),
-                Turn::Quit => {
+                PageTurn::Back => at = at.saturating_sub(1),
+                PageTurn::Quit => {
                     render::out(&(text("lesson.stopped") + "\n"));
                     return Ok(0);
                 }
@@ -196,20 +196,20 @@ impl Course {
         section: &Section,
         lines: &[String],
         view: LessonView,
-    ) -> Result<Turn> {
+    ) -> Result<PageTurn> {
         match turn_pages(lines, matches!(section, Section::Prose(..))) {
-            Turn::Next => {}
+            PageTurn::Next => {}
             turn => return Ok(turn),
         }
         match section {
-            Section::Prose(..) => Ok(Turn::Next),
+            Section::Prose(..) => Ok(PageTurn::Next),
             Section::Quiz(quiz) => {
                 let letters: Vec<String> =
                     quiz.options.iter().map(|(letter, _)| letter.to_string()).collect();
                 loop {
                     let prompt = text_with("lesson.prompt.answer", &[("letters", &letters.join(", "))]);
                     match asked(&prompt) {
-                        Turn::Other(answer) if letters.contains(&answer) => {
+                        PageTurn::Other(answer) if letters.contains(&answer) => {
                             let letter = answer.chars().next().unwrap_or(' ');
                             self.record_answer(lesson, quiz, letter)?;
                             let right = lesson.data.questions.get(&quiz.name).copied().unwrap_or(letter);
@@ -218,7 +218,7 @@ impl Course {
                             return Ok(turn_pages(&lines, true));
                         }
                         // `b` can be the letter of an option. Without an answer, the lesson does not go on.
-                        Turn::Back if letters.contains(&"b".to_owned()) => {
+                        PageTurn::Back if letters.contains(&"b".to_owned()) => {
                             self.record_answer(lesson, quiz, 'b')?;
                             let right = lesson.data.questions.get(&quiz.name).copied().unwrap_or('b');
                             let values = seed::lesson_values(&self.learner.progress.seed, lesson);
@@ -227,7 +227,7 @@ impl Course {
                                 true,
                             ));
                         }
-                        turn @ (Turn::Quit | Turn::Back) => return Ok(turn),
+                        turn @ (PageTurn::Quit | PageTurn::Back) => return Ok(turn),
                         _ => {}
                     }
                 }
@@ -236,9 +236,9 @@ impl Course {
                 let chosen = self.known(lesson, exercise)?;
                 loop {
                     match asked(&text("lesson.prompt.exercise")) {
-                        Turn::Other(word) if word == "c" => drop(self.check_once(&chosen, None)?),
-                        Turn::Other(word) if word == "h" => self.print_hint(&chosen)?,
-                        Turn::Other(_) => {}
+                        PageTurn::Other(word) if word == "c" => drop(self.check_once(&chosen, None)?),
+                        PageTurn::Other(word) if word == "h" => self.print_hint(&chosen)?,
+                        PageTurn::Other(_) => {}
                         turn => return Ok(turn),
                     }
                 }
@@ -248,31 +248,31 @@ impl Course {
 }
 
 /// Prints lines page by page. The last page is followed by a prompt only if `asks_at_end`.
-fn turn_pages(lines: &[String], asks_at_end: bool) -> Turn {
+fn turn_pages(lines: &[String], asks_at_end: bool) -> PageTurn {
     let pages = pages(lines, height());
     let mut at = 0;
     while let Some(page) = pages.get(at) {
         print(&[String::new()]);
         print(page);
         if at + 1 == pages.len() && !asks_at_end {
-            return Turn::Next;
+            return PageTurn::Next;
         }
         match asked(&text("lesson.prompt")) {
-            Turn::Back if at > 0 => at -= 1,
-            turn @ (Turn::Back | Turn::Quit) => return turn,
+            PageTurn::Back if at > 0 => at -= 1,
+            turn @ (PageTurn::Back | PageTurn::Quit) => return turn,
             _ => at += 1,
         }
     }
-    Turn::Next
+    PageTurn::Next
 }
 
 /// Asks, and reads a line.
-fn asked(prompt: &str) -> Turn {
+fn asked(prompt: &str) -> PageTurn {
     match ask(&paint::faint(prompt).to_string()).as_deref() {
-        None | Some("q") => Turn::Quit,
-        Some("") => Turn::Next,
-        Some("b") => Turn::Back,
-        Some(other) => Turn::Other(other.to_owned()),
+        None | Some("q") => PageTurn::Quit,
+        Some("") => PageTurn::Next,
+        Some("b") => PageTurn::Back,
+        Some(other) => PageTurn::Other(other.to_owned()),
     }
 }
 
