@@ -79,7 +79,7 @@ fn the_view_of_a_whole_container_has_what_differs_and_counts_the_rest() {
 fn the_view_of_a_command_is_taken_just_before_it() {
     let output = run(&["pid", "--show-proc", "--", "sh", "-c", "echo $$"]);
     assert_eq!(text(&output.stdout), "1\n");
-    assert!(text(&output.stderr).contains("INSIDE (pid 1)"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("INSIDE (sh 1)"), "{}", text(&output.stderr));
 }
 
 #[test]

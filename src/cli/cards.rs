@@ -172,6 +172,7 @@ fn print_page(page: &str) -> Result<ControlFlow<()>> {
 /// Prints which keys there are, and waits for one of them.
 fn ask(keys: &str) -> Result<Key> {
     let terminal = terminal::open()?;
+    let signals = Signals::block()?;
     render::out(&paint::faint(&text(keys)).to_string());
     let meaning = |key| match key {
         b'n' | b' ' | b'\n' | b'\r' => Some(Key::Next),
@@ -180,7 +181,7 @@ fn ask(keys: &str) -> Result<Key> {
         b'q' | END => Some(Key::Quit),
         _ => None,
     };
-    let key = terminal.ask(&Signals::block()?, meaning);
+    let key = terminal.ask(&signals, meaning);
     render::out("\n");
     key
 }

@@ -138,18 +138,18 @@ fn column(rows: &[Row], width: usize) -> usize {
     width.saturating_sub(3 + path_width(rows) + 4 + 2) / 2
 }
 
+/// Whether the labels of the sides fit above their columns.
+pub(super) fn has_room(sides: &[&Side; 2], rows: &[Row], width: usize) -> bool {
+    width >= NARROW && sides.iter().all(|side| side.label.chars().count() <= column(rows, width))
+}
+
 /// Draws a heading with the names of the sides, then the rows.
 pub(super) fn draw(out: &mut String, [left_side, right_side]: &[Side; 2], rows: &[Row], width: usize) {
     let (path, column) = (path_width(rows), column(rows, width));
     let fits = |label: &String| label.chars().count() <= column;
     let is_narrow = width < NARROW || !(fits(&left_side.short) && fits(&right_side.short));
-    // Labels are never cut: a reader could mistake a cut one. If they do not fit in the columns, they have a line of
-    // their own.
-    let has_room = !is_narrow && fits(&left_side.label) && fits(&right_side.label);
-    if !has_room && left_side.label != left_side.short {
-        let _ =
-            writeln!(out, "   {}   {}", paint::outside(&left_side.label), paint::inside(&right_side.label));
-    }
+    // Labels are never cut: a reader could mistake a cut one.
+    let has_room = has_room(&[left_side, right_side], rows, width);
     if !is_narrow {
         let [left, right] = if has_room {
             [&left_side.label, &right_side.label]

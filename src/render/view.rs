@@ -89,16 +89,25 @@ fn readers(view: &View) -> [String; 2] {
 
 /// Part B. For a container, at most `room` lines.
 fn paths(out: &mut String, view: &View, width: usize, room: usize) {
-    heading(out, "B", &text("common.view.paths"));
     let side =
         |side: &str, reader: &str| Side { label: format!("{side} ({reader})"), short: side.to_owned() };
     let [outside, inside] = readers(view);
     let sides = [side("OUTSIDE", &outside), side("INSIDE", &inside)];
-    if view.purpose == Purpose::Container {
-        // The heading and the names of the sides take up to three lines.
-        table::draw_cut(out, &sides, summary(view, room.saturating_sub(3)), width);
+    let is_container = view.purpose == Purpose::Container;
+    // The heading and the names of the sides take two lines.
+    let rows = if is_container { summary(view, room.saturating_sub(2)) } else { rows(view) };
+    let [left, right] = &sides;
+    match table::has_room(&[left, right], &rows, width) {
+        true => heading(out, "B", &text("common.view.paths")),
+        false => {
+            let values = [("outside", &*left.label), ("inside", &*right.label)];
+            heading(out, "B", &text_with("common.view.readers", &values));
+        }
+    }
+    if is_container {
+        table::draw_cut(out, &sides, rows, width);
     } else {
-        table::draw(out, &sides, &rows(view), width);
+        table::draw(out, &sides, &rows, width);
         let lists = view.paths.iter().map(|row| (row.path.as_str(), &row.outside));
         out.push_str(&table::left_out(lists, width));
         meaning(out, &text(&format!("{}.view.meaning", view.purpose)), width);

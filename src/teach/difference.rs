@@ -11,8 +11,8 @@ use crate::teach::call::IpcCall;
 use crate::text::text_with;
 use crate::value::units::Offset;
 
-/// The hostname that is set for a view.
-const HOSTNAME: &str = "box";
+/// The hostnames that are set for a view. The second one is for a view in a container that has the first one.
+const HOSTNAMES: [&str; 2] = ["box", "inner"];
 /// The offset of the boot-time clock for a view: one day.
 const OFFSET: Offset = Offset(86_400);
 /// The key of the shared memory segment for a view, in a new IPC namespace. No other process uses that namespace.
@@ -26,8 +26,10 @@ pub fn add(feature: Feature, spec: &mut Spec) -> Option<String> {
             if uts.hostname.is_some() || uts.domainname.is_some() {
                 return None;
             }
-            uts.hostname = Some(HOSTNAME.to_owned());
-            format!("--hostname {HOSTNAME}")
+            let own = nix::unistd::gethostname().unwrap_or_default();
+            let name = HOSTNAMES.into_iter().find(|name| own != *name)?;
+            uts.hostname = Some(name.to_owned());
+            format!("--hostname {name}")
         }
         Feature::Time => {
             let time = spec.time.get_or_insert_default();
