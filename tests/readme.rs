@@ -3,54 +3,23 @@
 mod support;
 
 use std::fs;
-use std::process::{Command, Stdio};
 
-use sandbox::render::stable::stable;
-use sandbox::value::shell::quote;
+use support::console::{comparable, printed};
 use support::limits::is_possible;
-use support::{binary, is_root, repository, skip, text};
-
-/// A bash script that prints a block of the README again: each command after its prompt, then its output. Background
-/// commands are killed at the end of the block.
-fn script_of(block: &str) -> String {
-    let mut script = String::from("exec 2>&1\n");
-    for command in block.lines().filter_map(|line| line.strip_prefix("$ ")) {
-        script.push_str(&format!("printf '%s\\n' {}\n", quote(format!("$ {command}"))));
-        script.push_str(&format!("{}\n", command.replace("sudo ", "")));
-    }
-    script.push_str("exec >/dev/null 2>&1\nkill -KILL $(jobs -p)\nwait\n");
-    script
-}
-
-/// Replaces what changes from run to run. The number of verified values depends on the kernel.
-fn comparable(printed: &str) -> String {
-    let values = regex_lite::Regex::new(r"\b\d+ values\b").expect("a pattern");
-    stable(&values.replace_all(printed.trim_end(), "N values"))
-}
+use support::{is_root, repository, skip};
 
 #[test]
 fn the_readme_shows_real_output() {
     let readme = fs::read_to_string(repository().join("README.md")).unwrap();
     let blocks: Vec<&str> = readme.split("```").filter_map(|block| block.strip_prefix("console\n")).collect();
     assert!(blocks.iter().map(|block| block.matches("$ ").count()).sum::<usize>() >= 10);
-    // The README runs `sandbox`. The link makes that the binary under test.
-    let directory = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(binary(), directory.path().join("sandbox")).unwrap();
-    let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap_or_default());
     // Root and ordinary users run different blocks. Root's output is shorter, because root needs no user namespace.
     for block in blocks.into_iter().filter(|block| block.contains("$ sudo ") == is_root()) {
         if block.contains("sandbox memory") && !is_possible("memory") {
             skip("the_readme_shows_real_output", "machine: no memory cgroup can be created");
             continue;
         }
-        let output = Command::new("bash")
-            .args(["-c", &script_of(block)])
-            .current_dir(repository())
-            .envs([("PATH", path.as_str()), ("COLUMNS", "80"), ("NO_COLOR", "1"), ("LANG", "C.UTF-8")])
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        assert_eq!(comparable(&text(&output.stdout)), comparable(block));
+        assert_eq!(comparable(&printed(block, &repository())), comparable(block));
     }
 }
 

@@ -40,14 +40,17 @@ pub fn lines(markdown: &str, look: Look) -> Vec<String> {
         is_broken: false,
         table: Vec::new(),
     };
-    let mut is_code = false;
+    let (mut is_code, mut code) = (false, String::new());
     for event in Parser::new_ext(markdown, Options::ENABLE_TABLES) {
         match event {
-            Event::Text(text) if is_code => printer.code(&text),
+            Event::Text(text) if is_code => code.push_str(&text),
             event => {
                 match &event {
                     Event::Start(Tag::CodeBlock(_)) => is_code = true,
-                    Event::End(TagEnd::CodeBlock) => is_code = false,
+                    Event::End(TagEnd::CodeBlock) => {
+                        is_code = false;
+                        printer.code(&std::mem::take(&mut code));
+                    }
                     _ => {}
                 }
                 printer.take(event);
@@ -195,9 +198,12 @@ impl Printer {
     }
 
     fn code(&mut self, text: &str) {
+        // Output is as wide as the terminal. Then there is no place for an indent.
+        let width = text.lines().map(UnicodeWidthStr::width).max().unwrap_or(0);
+        let indent = " ".repeat(self.look.width.saturating_sub(width).min(3));
         for line in text.lines() {
-            let line = format!("   {line}");
-            let is_command = line.trim_start().starts_with("$ ");
+            let line = format!("{indent}{line}");
+            let is_command = ["$ ", "> "].iter().any(|prompt| line.trim_start().starts_with(prompt));
             self.out.push(if is_command { line.bold().to_string() } else { line });
         }
     }
@@ -324,10 +330,7 @@ mod tests {
     use super::*;
 
     fn plain(markdown: &str, width: usize, is_plain: bool) -> Vec<String> {
-        lines(markdown, Look { width, is_plain })
-            .iter()
-            .map(|line| crate::text::printed_lines(line))
-            .collect()
+        lines(markdown, Look { width, is_plain }).iter().map(crate::text::printed_lines).collect()
     }
 
     #[test]

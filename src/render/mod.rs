@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod equivalents;
 pub mod error;
 pub mod explain;
+pub mod grade;
 pub mod lesson;
 pub mod live;
 pub mod markdown;

@@ -6,10 +6,12 @@ use clap::Args;
 
 use super::{Course, ask, is_interactive};
 use crate::error::{Error, Result};
+use crate::render::grade::ReportKind;
 use crate::render::lesson as text_of;
 use crate::render::{self, paint};
 use crate::teach::course::check::{Attempt, Marking};
 use crate::teach::course::data::{Exercise, ExerciseKind};
+use crate::teach::course::grade::{self, Grading};
 use crate::teach::course::pack::Lesson;
 use crate::teach::course::seed::StudentValues;
 use crate::teach::course::trial::{message_of, obstacle};
@@ -27,9 +29,38 @@ pub(super) struct CheckArgs {
     /// Check once a second until it passes; Ctrl-C ends it
     #[arg(long, conflicts_with = "answer")]
     watch: bool,
+    /// Grade all exercises: those of the course, or of the lesson that --lesson names
+    #[arg(long, conflicts_with_all = ["exercise", "watch", "answer"])]
+    all: bool,
+    /// Only the exercises of this lesson
+    #[arg(long, value_name = "LESSON", requires = "all")]
+    lesson: Option<String>,
+    /// The format of the grade
+    #[arg(long, value_name = "FORMAT", default_value = "text", requires = "all")]
+    report: ReportKind,
+    /// Give a part of the weight for the checks that hold
+    #[arg(long, requires = "all")]
+    partial: bool,
+    /// Count only what passes now, not what has passed before
+    #[arg(long, requires = "all")]
+    live: bool,
+    /// What the grade says about a failure
+    #[arg(long, value_name = "DETAIL", default_value = "message", requires = "all")]
+    detail: Detail,
     /// Your answer to a prediction
     #[arg(long, value_name = "ANSWER")]
     answer: Option<String>,
+}
+
+/// What a grade says about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Detail {
+    /// Nothing.
+    None,
+    /// The name of the check.
+    Name,
+    /// The message of the check.
+    Message,
 }
 
 /// An exercise of the course, with everything about it.
@@ -98,6 +129,9 @@ impl Course {
     }
 
     pub(super) fn check(&mut self, args: &CheckArgs) -> Result<u8> {
+        if args.all {
+            return self.check_all(args);
+        }
         let chosen = self.chosen(args.exercise.as_deref())?;
         if args.answer.is_some() && chosen.data.kind != ExerciseKind::Predict {
             return Err(Error::usage(text_with("lesson.noprediction", &[("name", &chosen.text.name)]))
@@ -107,6 +141,30 @@ impl Course {
             return self.watch(&chosen);
         }
         self.check_once(&chosen, args.answer.as_deref())
+    }
+
+    /// Grades exercises. The status is 1 if one has not passed.
+    fn check_all(&mut self, args: &CheckArgs) -> Result<u8> {
+        let lessons = match &args.lesson {
+            Some(name) => vec![super::lesson_named(&self.pack, name)?.clone()],
+            None => self.pack.lessons.clone(),
+        };
+        let grading = Grading { language: &self.language, is_partial: args.partial, is_live: args.live };
+        let before = self.learner.progress.clone();
+        let mut grade = grade::grade(&self.pack, &lessons, &mut self.learner, grading)?;
+        if self.learner.progress != before {
+            self.learner.save()?;
+        }
+        for exercise in &mut grade.exercises {
+            if args.detail != Detail::Message {
+                exercise.message = None;
+            }
+            if args.detail == Detail::None {
+                exercise.failed = None;
+            }
+        }
+        render::out(&render::grade::text_of(&grade, args.report));
+        Ok(u8::from(grade.exercises.iter().any(|exercise| !exercise.passed)))
     }
 
     /// Checks an exercise and prints the result. The status is 1 if it has not passed.

@@ -51,6 +51,10 @@ pub struct Failure {
     pub message: String,
     /// The message itself, where it is built in.
     pub built_in: Option<String>,
+    /// How many checks hold.
+    pub held: usize,
+    /// How many checks there are.
+    pub of: usize,
     /// The values for the message: those of the student, and what was seen.
     pub values: StudentValues,
 }
@@ -70,7 +74,7 @@ impl Attempt<'_> {
     fn failed(&self, message: &str, built_in: Option<String>, more: &[(&str, String)]) -> Marking {
         let mut values = self.values.clone();
         values.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-        Marking::Failed(Failure { message: message.to_owned(), built_in, values })
+        Marking::Failed(Failure { message: message.to_owned(), built_in, held: 0, of: 0, values })
     }
 
     fn check_process(&self) -> Result<Marking> {
@@ -91,13 +95,14 @@ impl Attempt<'_> {
             directory: self.directory,
             values: self.values,
         };
+        // Each check is made, because a grade can count those that hold.
+        let (mut first, mut held) = (None, 0);
         for check in &self.exercise.checks {
             let seen = place(&check.of).read(&check.fact)?;
             let other = check.expect.other().map(|name| place(name).read(&check.fact)).transpose()?;
-            if !holds(&check.expect, &seen, other.as_ref(), self.values) {
-                if subject.has_ended() {
-                    return Ok(self.failed(SUBJECT, Some(self.missing(sought)), &[]));
-                }
+            if holds(&check.expect, &seen, other.as_ref(), self.values) {
+                held += 1;
+            } else if first.is_none() {
                 let more = [
                     ("pid", subject.pid.to_string()),
                     ("comm", subject.name.clone()),
@@ -106,13 +111,16 @@ impl Attempt<'_> {
                     ("expected", expected(&check.expect, self.values)),
                     ("other", other.as_ref().map(shown).unwrap_or_default()),
                 ];
-                return Ok(self.failed(&check.name, None, &more));
+                first = Some(self.failed(&check.name, None, &more));
             }
         }
-        match subject.has_ended() {
-            true => Ok(self.failed(SUBJECT, Some(self.missing(sought)), &[])),
-            false => Ok(Marking::Passed),
-        }
+        Ok(match first {
+            _ if subject.has_ended() => self.failed(SUBJECT, Some(self.missing(sought)), &[]),
+            Some(Marking::Failed(failure)) => {
+                Marking::Failed(Failure { held, of: self.exercise.checks.len(), ..failure })
+            }
+            _ => Marking::Passed,
+        })
     }
 
     /// The arguments of a process, with the values of the student.

@@ -12,6 +12,7 @@
 pub mod check;
 pub mod data;
 pub mod fact;
+pub mod grade;
 pub mod lint;
 pub mod pack;
 pub mod place;

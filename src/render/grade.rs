@@ -1,0 +1,152 @@
+//! A grade, for people and in the formats of graders.
+
+use serde_json::json;
+
+use super::json;
+use crate::teach::course::grade::{ExerciseGrade, Grade};
+use crate::text::{printed_lines, text, text_with};
+
+/// The format of a grade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ReportKind {
+    /// Lines for people.
+    Text,
+    /// The whole grade.
+    Json,
+    /// JUnit's XML, which CI systems read.
+    Junit,
+    /// The file results.json of Gradescope.
+    Gradescope,
+    /// Test Anything Protocol.
+    Tap,
+    /// Comma-separated values, one line an exercise.
+    Csv,
+    /// The result of GitHub Classroom's autograding.
+    Classroom,
+}
+
+/// The grade in a format.
+pub fn text_of(grade: &Grade, kind: ReportKind) -> String {
+    match kind {
+        ReportKind::Text => lines(grade),
+        ReportKind::Json => json(grade),
+        ReportKind::Junit => junit(grade),
+        ReportKind::Gradescope => json(&gradescope(grade)),
+        ReportKind::Tap => tap(grade),
+        ReportKind::Csv => csv(grade),
+        ReportKind::Classroom => json(&classroom(grade)),
+    }
+}
+
+fn name(exercise: &ExerciseGrade) -> String {
+    format!("{} {}/{}", exercise.number, exercise.lesson, exercise.exercise)
+}
+
+fn message(exercise: &ExerciseGrade) -> String {
+    printed_lines(exercise.message.as_deref().or(exercise.failed.as_deref()).unwrap_or_default())
+}
+
+fn lines(grade: &Grade) -> String {
+    let line = |exercise: &ExerciseGrade| {
+        let state = match (exercise.passed, exercise.earlier) {
+            (true, true) => text("lesson.state.earlier"),
+            (true, false) => text("lesson.state.passed"),
+            _ => text("lesson.state.notyet"),
+        };
+        format!("{:<32}{:>5} of {:<5}{state}\n", name(exercise), exercise.score, exercise.max)
+    };
+    let sum = [("score", &*grade.score.to_string()), ("max", &grade.max.to_string())];
+    grade.exercises.iter().map(line).collect::<String>() + &text_with("lesson.score", &sum) + "\n"
+}
+
+fn junit(grade: &Grade) -> String {
+    let failures = grade.exercises.iter().filter(|exercise| !exercise.passed).count();
+    let mut out = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite name=\"{}\" tests=\"{}\" failures=\"{failures}\" errors=\"0\">\n",
+        escaped(&grade.pack),
+        grade.exercises.len(),
+    );
+    for exercise in &grade.exercises {
+        let case = format!(
+            "    <testcase classname=\"{}\" name=\"{}\"",
+            escaped(&exercise.lesson),
+            escaped(&exercise.exercise)
+        );
+        out.push_str(&match exercise.passed {
+            true => format!("{case}/>\n"),
+            false => format!(
+                "{case}>\n      <failure message=\"{}\">{}</failure>\n    </testcase>\n",
+                escaped(exercise.failed.as_deref().unwrap_or_default()),
+                escaped(&message(exercise)),
+            ),
+        });
+    }
+    out + "  </testsuite>\n</testsuites>\n"
+}
+
+/// A text in XML. Control characters that XML does not allow are escaped already.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+fn gradescope(grade: &Grade) -> serde_json::Value {
+    let tests = grade.exercises.iter().map(|exercise| {
+        json!({
+            "number": exercise.number,
+            "name": format!("{}/{}", exercise.lesson, exercise.exercise),
+            "score": exercise.score,
+            "max_score": exercise.max,
+            "status": if exercise.passed { "passed" } else { "failed" },
+            "output": message(exercise),
+        })
+    });
+    json!({ "score": grade.score, "tests": tests.collect::<Vec<_>>() })
+}
+
+fn classroom(grade: &Grade) -> serde_json::Value {
+    let status = |passed| if passed { "pass" } else { "fail" };
+    let tests = grade.exercises.iter().map(|exercise| {
+        json!({
+            "name": name(exercise),
+            "status": status(exercise.passed),
+            "score": exercise.score,
+            "max_score": exercise.max,
+            "message": message(exercise),
+        })
+    });
+    json!({
+        "version": 1,
+        "status": status(grade.exercises.iter().all(|exercise| exercise.passed)),
+        "max_score": grade.max,
+        "tests": tests.collect::<Vec<_>>(),
+    })
+}
+
+fn tap(grade: &Grade) -> String {
+    let mut out = format!("TAP version 13\n1..{}\n", grade.exercises.len());
+    for (index, exercise) in grade.exercises.iter().enumerate() {
+        let state = if exercise.passed { "ok" } else { "not ok" };
+        out.push_str(&format!("{state} {} - {}/{}\n", index + 1, exercise.lesson, exercise.exercise));
+        message(exercise).lines().for_each(|line| out.push_str(&format!("# {line}\n")));
+    }
+    out
+}
+
+fn csv(grade: &Grade) -> String {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\"").replace('\n', " "));
+    let mut out = String::from("number,lesson,exercise,passed,score,max,failed,message\n");
+    for exercise in &grade.exercises {
+        out.push_str(&format!(
+            "{},{},{},{},{},{},{},{}\n",
+            exercise.number,
+            exercise.lesson,
+            exercise.exercise,
+            exercise.passed,
+            exercise.score,
+            exercise.max,
+            exercise.failed.as_deref().unwrap_or_default(),
+            quoted(&message(exercise)),
+        ));
+    }
+    out
+}

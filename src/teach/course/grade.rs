@@ -1,0 +1,136 @@
+//! The grade of a learner: which exercises have passed, with their weights.
+
+use serde::Serialize;
+
+use super::check::{Attempt, Marking};
+use super::data::{Exercise, ExerciseKind};
+use super::pack::{Lesson, Pack};
+use super::progress::Learner;
+use super::trial::message_of;
+use crate::error::Result;
+
+/// The grade of a course.
+#[derive(Debug, Clone, Serialize)]
+pub struct Grade {
+    /// The version of this format.
+    pub format: u32,
+    /// The name of the pack.
+    pub pack: String,
+    /// The seed of the learner's values.
+    pub seed: String,
+    /// The sum of the scores.
+    pub score: f64,
+    /// The sum of the weights.
+    pub max: f64,
+    /// The exercises, in the order of the course.
+    pub exercises: Vec<ExerciseGrade>,
+}
+
+/// The grade of one exercise.
+#[derive(Debug, Clone, Serialize)]
+pub struct ExerciseGrade {
+    /// The name of the lesson.
+    pub lesson: String,
+    /// The name of the exercise.
+    pub exercise: String,
+    /// The number of the exercise: `2.1`.
+    pub number: String,
+    /// Whether it has passed, now or before.
+    pub passed: bool,
+    /// Whether it passed before, and not now: its process has ended since.
+    pub earlier: bool,
+    /// The score.
+    pub score: f64,
+    /// The weight.
+    pub max: f64,
+    /// The name of the check that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+    /// Why it has not passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// How a teacher grades.
+#[derive(Debug, Clone, Copy)]
+pub struct Grading<'a> {
+    /// The language of the messages.
+    pub language: &'a str,
+    /// Whether the checks of an exercise that hold count in part.
+    pub is_partial: bool,
+    /// Whether only what passes now counts.
+    pub is_live: bool,
+}
+
+/// Grades the exercises of these lessons. What passes now is recorded.
+///
+/// # Errors
+/// A check cannot be made.
+pub fn grade(pack: &Pack, lessons: &[Lesson], learner: &mut Learner, grading: Grading<'_>) -> Result<Grade> {
+    let mut exercises = Vec::new();
+    for lesson in lessons {
+        for (place, text) in lesson.text(grading.language).exercises().enumerate() {
+            if let Some(data) = lesson.data.exercises.get(&text.name) {
+                let number = format!("{}.{}", lesson.number, place + 1);
+                exercises.push(one(lesson, &text.name, data, number, learner, grading)?);
+            }
+        }
+    }
+    Ok(Grade {
+        format: 1,
+        pack: pack.head.name.clone(),
+        seed: learner.progress.seed.clone(),
+        score: exercises.iter().map(|exercise| exercise.score).sum(),
+        max: exercises.iter().map(|exercise| exercise.max).sum(),
+        exercises,
+    })
+}
+
+fn one(
+    lesson: &Lesson,
+    name: &str,
+    data: &Exercise,
+    number: String,
+    learner: &mut Learner,
+    grading: Grading<'_>,
+) -> Result<ExerciseGrade> {
+    let (values, directory) = (learner.values(lesson, name, data), learner.work(lesson));
+    let had_passed = learner.has_passed(lesson, name);
+    let answer = learner.seen(lesson).exercises.get(name).and_then(|exercise| exercise.answer.clone());
+    let attempt = Attempt {
+        lesson,
+        name,
+        exercise: data,
+        values: &values,
+        directory: &directory,
+        answer: answer.as_deref(),
+    };
+    // A prediction that has passed is not measured again.
+    let is_known = had_passed && data.kind == ExerciseKind::Predict;
+    let marking = if is_known { Marking::Passed } else { attempt.check()? };
+    let passes_now = marking == Marking::Passed;
+    let passed = passes_now || (had_passed && !grading.is_live);
+    if passes_now {
+        learner.record(lesson, name, true);
+    }
+    let max = f64::from(data.weight);
+    let (mut score, mut failed, mut message) = (if passed { max } else { 0.0 }, None, None);
+    if let (false, Marking::Failed(failure)) = (passed, &marking) {
+        if grading.is_partial && failure.of > 0 {
+            score = max * failure.held as f64 / failure.of as f64;
+        }
+        failed = Some(failure.message.clone());
+        message = Some(message_of(lesson, grading.language, name, failure));
+    }
+    Ok(ExerciseGrade {
+        lesson: lesson.name.clone(),
+        exercise: name.to_owned(),
+        number,
+        passed,
+        earlier: passed && !passes_now,
+        score,
+        max,
+        failed,
+        message,
+    })
+}

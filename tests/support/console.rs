@@ -1,0 +1,49 @@
+//! Console blocks of texts: commands after `$ `, and the output that they must print.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use sandbox::render::stable::stable;
+use sandbox::value::shell::quote;
+
+use super::{binary, text};
+
+/// A bash script that prints a block again: each command after its prompt, then its output. Lines that begin with `> `
+/// continue a command. Background commands are killed at the end of the block.
+pub fn script_of(block: &str) -> String {
+    let mut script = String::from("exec 2>&1\n");
+    let mut lines = block.lines().peekable();
+    while let Some(line) = lines.next() {
+        let Some(command) = line.strip_prefix("$ ") else { continue };
+        let (mut shown, mut command) = (line.to_owned(), command.to_owned());
+        while let Some(more) = lines.next_if(|line| line.starts_with("> ")) {
+            shown = format!("{shown}\n{more}");
+            command = format!("{command}\n{}", &more[2..]);
+        }
+        script.push_str(&format!("printf '%s\\n' {}\n", quote(shown)));
+        script.push_str(&format!("{}\n", command.replace("sudo ", "")));
+    }
+    script.push_str("exec >/dev/null 2>&1\nkill -KILL $(jobs -p)\nwait\n");
+    script
+}
+
+/// What a block prints, run in this directory. `sandbox` in it is the binary under test. It ends after two minutes.
+pub fn printed(block: &str, directory: &Path) -> String {
+    let links = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(binary(), links.path().join("sandbox")).unwrap();
+    let path = format!("{}:{}", links.path().display(), std::env::var("PATH").unwrap_or_default());
+    let output = Command::new("timeout")
+        .args(["-k", "5", "120", "bash", "-c", &script_of(block)])
+        .current_dir(directory)
+        .envs([("PATH", path.as_str()), ("COLUMNS", "80"), ("NO_COLOR", "1"), ("LANG", "C.UTF-8")])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    text(&output.stdout)
+}
+
+/// Replaces what changes from run to run. The number of verified values depends on the kernel.
+pub fn comparable(printed: &str) -> String {
+    let values = regex_lite::Regex::new(r"\b\d+ values\b").expect("a pattern");
+    stable(&values.replace_all(printed.trim_end(), "N values"))
+}
