@@ -139,9 +139,9 @@ fn the_view_of_a_command_is_json_beside_its_output() {
         let spec =
             "uts:\nmemory: { limit: 64m }\npids: { max: 9 }\noptional: [memory, pids]\ncommand: [\"true\"]\n";
         let mut command = sandbox(&[&["run", "--format", "json"], more, &["-"]].concat());
-        let error = feed(&mut command, spec).stderr;
-        let value: Value =
-            serde_json::from_slice(&error).unwrap_or_else(|_| panic!("{more:?}: {}", text(&error)));
+        let output = feed(&mut command, spec);
+        let value: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("{more:?}: {}{}", text(&output.stdout), text(&output.stderr)));
         check(&value, &schema(name), &schema(name), name);
     }
     checked(&["run", spec, "--dry-run"], "plan");

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use regex_lite::Regex;
 use support::limits::{FEATURES, group, is_possible, left, may, possible};
-use support::{alone, binary, fits, run, sandbox, skip, snapshot_for_all, stdout, text};
+use support::{alone, binary, fits, run, sandbox, skip, snapshot_for_all, stdout, text, trace};
 
 /// In the virtual machine of scripts/vm, all names are the same on each run.
 fn is_known_world() -> bool {
@@ -408,11 +408,11 @@ fn the_plan_is_what_the_kernel_sees() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    let trace = directory.path().join("trace");
+    let file = directory.path().join("trace");
     let flags = ["memory", "-q", "--limit", "64m", "--swap", "0"];
     let status = Command::new("strace")
         .args(["-f", "-y", "-s", "999", "-e", "trace=mkdir,write,clone3,flock", "-o"])
-        .arg(&trace)
+        .arg(&file)
         .arg(binary())
         .args(flags)
         .args(["--", "true"])
@@ -423,19 +423,18 @@ fn the_plan_is_what_the_kernel_sees() {
     let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
     // The cgroup's name differs on each run.
     let name = Regex::new(r"/sandbox/[0-9a-f]{8}").unwrap();
-    let seen = fs::read_to_string(&trace).unwrap();
+    let seen = fs::read_to_string(&file).unwrap();
     let descriptor = Regex::new(r"(write|flock)\(\d+").unwrap();
     let seen = name.replace_all(&seen, "/sandbox/X").into_owned();
-    let seen: Vec<String> = seen
-        .lines()
-        .filter(|line| {
-            let is_of_plan = line.contains("/sys/fs/cgroup") && !line.contains("/journal");
-            let is_lock = line.contains("/cgroup-") && line.contains("LOCK_SH");
-            (is_of_plan || is_lock) && !line.contains(", \"-")
+    let seen: Vec<String> = trace::calls(&seen)
+        .iter()
+        .map(|traced| traced.call.as_str())
+        .filter(|call| {
+            let is_of_plan = call.contains("/sys/fs/cgroup") && !call.contains("/journal");
+            let is_lock = call.contains("/cgroup-") && call.contains("LOCK_SH");
+            (is_of_plan || is_lock) && !call.contains(", \"-") && !call.starts_with("clone3")
         })
-        .filter_map(|line| line.split_once(' ')?.1.trim().rsplit_once(" = "))
-        .map(|(call, _)| descriptor.replace(call.trim(), "$1(").into_owned())
-        .filter(|call| !call.starts_with("clone3"))
+        .map(|call| descriptor.replace(call, "$1(").into_owned())
         .collect();
     let planned: Vec<String> = plan["steps"]
         .as_array()
