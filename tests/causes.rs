@@ -404,8 +404,8 @@ fn a_quota_is_named() {
         let directory = words_with(&format!("mkdirat:error={error}"));
         assert!(directory.contains(expected) && directory.contains(line), "{directory}");
         // The first writes of a user are those of the ID maps.
-        let found = (1..=5).map(|at| words_with(&format!("write:error={error}:when={at}")));
-        let journal = found.filter(|words| words.contains("cannot write the journal")).last().unwrap();
+        let mut found = (1..=5).map(|at| words_with(&format!("write:error={error}:when={at}")));
+        let journal = found.rfind(|words| words.contains("cannot write the journal")).unwrap();
         assert!(journal.contains(expected) && journal.contains(line), "{journal}");
     }
     assert_eq!(text(&support::run(&["gc"]).stderr), "");

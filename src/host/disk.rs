@@ -124,7 +124,7 @@ mod tests {
     fn a_file_a_device_and_its_numbers_mean_the_same_disk() {
         // Any disk will do: the test uses the one with the root directory.
         let Ok(disk) = Disk::find("/") else { return eprintln!("SKIP: / is on no disk here") };
-        assert_eq!(Disk::find(&disk.to_string()), Ok(disk.clone()));
+        assert_eq!(Disk::find(disk.to_string()), Ok(disk.clone()));
         let device = format!("/dev/{}", disk.name);
         if Path::new(&device).exists() {
             assert_eq!(Disk::find(&device), Ok(disk));
