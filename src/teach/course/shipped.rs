@@ -69,7 +69,9 @@ lessons! {
 
     // 18-attacks
 
-    // 19-ports: bridge and ports
+    "19-ports" ["en" "zh"] [
+        "publish/serve.pl" "bridge/bridge.sh" "bridge/solved.sh" "socket/publish.c" "socket/solution.c"
+    ];
 }
 
 #[cfg(test)]
