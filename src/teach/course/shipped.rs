@@ -67,7 +67,9 @@ lessons! {
         "repair/hard.yaml" "repair/hard-solved.yaml" "filter/filter.c" "filter/solution.c"
     ];
 
-    // 18-attacks
+    "18-attacks" ["en" "zh"] [
+        "reach/reach.sh" "repair/open.yaml" "repair/closed.yaml" "launch/launch.c" "launch/solution.c" "launch/token"
+    ];
 
     "19-ports" ["en" "zh"] [
         "publish/serve.pl" "bridge/bridge.sh" "bridge/solved.sh" "socket/publish.c" "socket/solution.c"
