@@ -104,7 +104,7 @@ struct Pager {
 
 /// The meaning of a key between two cards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Key {
+enum PageKey {
     Next,
     Back,
     Quit,
@@ -137,10 +137,10 @@ impl Pager {
             let has_calls = calls.is_some();
             loop {
                 match ask(if has_calls { "demo.keys" } else { "demo.keys.first" })? {
-                    Key::Next => at += 1,
-                    Key::Back => at = at.saturating_sub(1),
-                    Key::Quit => return Ok(ControlFlow::Break(())),
-                    Key::Calls => {
+                    PageKey::Next => at += 1,
+                    PageKey::Back => at = at.saturating_sub(1),
+                    PageKey::Quit => return Ok(ControlFlow::Break(())),
+                    PageKey::Calls => {
                         if print_page(calls.as_deref().unwrap_or_default())?.is_break() {
                             return Ok(ControlFlow::Break(()));
                         }
@@ -162,7 +162,7 @@ fn print_page(page: &str) -> Result<ControlFlow<()>> {
     let count = parts.len();
     for (index, part) in parts.enumerate() {
         render::out(&(part.join("\n") + "\n"));
-        if index + 1 < count && ask("demo.keys.more")? == Key::Quit {
+        if index + 1 < count && ask("demo.keys.more")? == PageKey::Quit {
             return Ok(ControlFlow::Break(()));
         }
     }
@@ -170,15 +170,15 @@ fn print_page(page: &str) -> Result<ControlFlow<()>> {
 }
 
 /// Prints which keys there are, and waits for one of them.
-fn ask(keys: &str) -> Result<Key> {
+fn ask(keys: &str) -> Result<PageKey> {
     let terminal = terminal::open()?;
     let signals = Signals::block()?;
     render::out(&paint::faint(&text(keys)).to_string());
     let meaning = |key| match key {
-        b'n' | b' ' | b'\n' | b'\r' => Some(Key::Next),
-        b'b' => Some(Key::Back),
-        b'e' => Some(Key::Calls),
-        b'q' | END => Some(Key::Quit),
+        b'n' | b' ' | b'\n' | b'\r' => Some(PageKey::Next),
+        b'b' => Some(PageKey::Back),
+        b'e' => Some(PageKey::Calls),
+        b'q' | END => Some(PageKey::Quit),
         _ => None,
     };
     let key = terminal.ask(&signals, meaning);
