@@ -1,4 +1,5 @@
-//! Completion scripts for shells. They also complete the names of cards, mistakes, keys and running containers.
+//! Completion scripts for shells. They also complete the names of cards, mistakes, keys, lessons and running
+//! containers.
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Command};
@@ -9,6 +10,7 @@ use crate::error::Result;
 use crate::exec::sweep;
 use crate::feature::{Feature, Purpose};
 use crate::render;
+use crate::teach::course::pack::Pack;
 use crate::teach::{demo, mistakes};
 
 /// The flags of `completions`.
@@ -81,7 +83,27 @@ fn with_values(mut command: Command) -> Command {
     let outputs = schema::OUTPUTS.iter().map(|(name, _)| *name).collect();
     let pages = command.get_subcommands().map(|subcommand| forever(subcommand.get_name()));
     let pages = pages.collect();
+    // The names of the built-in lessons. A pack with mistakes has none, and a test reads the built-in one.
+    let course = Pack::shipped().ok();
+    let lessons = || course.iter().flat_map(|pack| &pack.lessons);
+    let lesson_names: Vec<_> = lessons().map(|lesson| forever(&lesson.name)).collect();
+    let exercises: Vec<_> =
+        lessons().flat_map(|lesson| lesson.data.exercises.keys()).map(|name| forever(name)).collect();
+    let questions: Vec<_> =
+        lessons().flat_map(|lesson| lesson.data.questions.keys()).map(|name| forever(name)).collect();
     command
+        .mut_subcommand("lesson", |lesson| {
+            let of_lessons = |action: Command| with(action, "lesson", lesson_names.clone());
+            let of_exercises = |action: Command| with(action, "exercise", exercises.clone());
+            lesson
+                .mut_subcommand("start", of_lessons)
+                .mut_subcommand("reset", of_lessons)
+                .mut_subcommand("check", |check| of_exercises(of_lessons(check)))
+                .mut_subcommand("hint", of_exercises)
+                .mut_subcommand("solution", of_exercises)
+                .mut_subcommand("answer", |answer| with(answer, "question", questions.clone()))
+                .mut_subcommand("test", |test| with(test, "lessons", lesson_names.clone()))
+        })
         .mut_subcommand("run", |run| {
             with(with(run, "mistake", mistakes_of(Purpose::Container)), "without", keys)
         })
