@@ -193,7 +193,7 @@ impl Attempt<'_> {
         let end = processes.run(self.exercise.measure.as_deref().unwrap_or_default(), &surroundings)?;
         let measured = end.output.trim().to_owned();
         match end.is_late || measured.is_empty() {
-            true => Err(Error::failed(text_with("lesson.measure", &[("name", self.name)])).why(measured)),
+            true => Err(Error::failed(text_with("lesson.measure", &[("name", self.name)])).why(end.errors)),
             false => Ok(measured),
         }
     }

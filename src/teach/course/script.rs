@@ -42,8 +42,10 @@ pub struct Surroundings<'a> {
 /// What a script did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScriptEnd {
-    /// What it printed to standard output and standard error.
+    /// What it printed to standard output.
     pub output: String,
+    /// What it printed to standard error.
+    pub errors: String,
     /// Whether it was stopped because it took too long.
     pub is_late: bool,
 }
@@ -72,11 +74,11 @@ impl Processes {
     /// # Errors
     /// bash cannot be executed.
     pub fn run(&self, script: &str, surroundings: &Surroundings<'_>) -> Result<ScriptEnd> {
-        let output = surroundings.material.join(".output");
+        let [output, errors] = [".output", ".errors"].map(|name| surroundings.material.join(name));
         let unwritten =
             |error: std::io::Error| Error::failed(text("lesson.script.bash")).why(io_text(&error));
         let file = fs::File::create(&output).map_err(unwritten)?;
-        let other = file.try_clone().map_err(unwritten)?;
+        let other = fs::File::create(&errors).map_err(unwritten)?;
         let mut command = Command::new("bash");
         command
             .args(["-c", script])
@@ -96,11 +98,14 @@ impl Processes {
             let _ = child.kill();
             let _ = child.wait();
         }
-        let mut printed = Vec::new();
-        if let Ok(file) = fs::File::open(&output) {
-            let _ = file.take(MAX_OUTPUT).read_to_end(&mut printed);
-        }
-        Ok(ScriptEnd { output: file::text(printed), is_late })
+        let [output, errors] = [output, errors].map(|path| {
+            let mut printed = Vec::new();
+            if let Ok(file) = fs::File::open(path) {
+                let _ = file.take(MAX_OUTPUT).read_to_end(&mut printed);
+            }
+            file::text(printed)
+        });
+        Ok(ScriptEnd { output, errors, is_late })
     }
 
     /// Ends all processes that were started. Returns those that could not be ended.

@@ -83,16 +83,14 @@ pub fn exercise(
         let processes = Processes::begin()?;
         let end = script.map(|script| processes.run(script, &surroundings)).transpose()?;
         let output = end.as_ref().map(|end| end.output.trim().to_owned()).unwrap_or_default();
+        let all = end.as_ref().map(|end| format!("{output}\n{}", end.errors.trim())).unwrap_or_default();
         if end.is_some_and(|end| end.is_late) {
-            return Ok(Some(text_with("lesson.test.late", &[("output", &output)])));
+            return Ok(Some(text_with("lesson.test.late", &[("output", &all)])));
         }
         if is_prediction && script.is_some() {
             attempt.answer = Some(&output);
         }
-        let wrong = goal.await_it(&attempt)?.map(|wrong| match output.is_empty() || is_prediction {
-            true => wrong,
-            false => format!("{wrong}\n{output}"),
-        });
+        let wrong = goal.await_it(&attempt)?.map(|wrong| format!("{wrong}\n{}", all.trim()));
         let left = processes.end();
         match left.is_empty() {
             true => Ok(wrong),
