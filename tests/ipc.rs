@@ -38,7 +38,7 @@ fn each_claim_of_the_notes_has_its_card() {
 #[test]
 fn the_mistake_shows_the_file_and_the_right_way_hides_it() {
     let contrast = stdout(&["ipc", "--break", "shm-file"]);
-    let (right, wrong) = contrast.split_once("\nWRONG\n").expect("both ways");
+    let (wrong, right) = contrast.split_once("\nRIGHT ").expect("both ways");
     assert!(right.contains("ENOENT") && wrong.contains("secret"), "{contrast}");
     fits(&contrast, 80, 24);
     snapshot("break-ipc-shm-file", &contrast);

@@ -69,7 +69,27 @@ fn every_card_holds() {
         let shown = stdout(&[feature]);
         assert!(!shown.contains("NOT SO"), "{shown}");
         let cards = without_tables(&shown);
-        cards.split("\n\n").for_each(|card| fits(card.split("Next:").next().unwrap(), 80, 22));
+        let (introduction, rest) = cards.split_once("\n\n").unwrap();
+        assert!(introduction.lines().next().unwrap().ends_with("cgroups(7)"), "{introduction}");
+        for part in ["\nWhy: ", "\nYou will see: ", "\nDemonstration "] {
+            assert!(introduction.contains(part), "{introduction}");
+        }
+        let (shown_cards, end) = rest.split_once("REMEMBER\n").unwrap();
+        for part in ["  1. ", "  3. ", "Next subject: "] {
+            assert!(end.contains(part), "{end}");
+        }
+        for card in shown_cards.split("\n\n").filter(|card| card.contains(" --demo ")) {
+            assert!(card.contains("\nRepeat it:\n   ") || card.contains("\nskipped "), "{card}");
+            // The last line of the screen is for the keys. A line with the path of a cgroup is not broken.
+            fits(
+                &card
+                    .lines()
+                    .filter(|line| !line.contains("/sys/fs/cgroup"))
+                    .fold(String::new(), |all, line| all + line + "\n"),
+                80,
+                23,
+            );
+        }
         // cpuset is not delegated to an ordinary user.
         let skipped = usize::from(feature == "cpu" && !support::is_root());
         assert_eq!(cards.matches("\nskipped").count(), skipped, "{cards}");
@@ -113,6 +133,13 @@ fn every_mistake_shows_a_difference() {
                 continue;
             }
             assert_ne!(contrast["right"], contrast["wrong"], "{feature} {mistake}");
+            let shown = stdout(&[feature, "--break", mistake]);
+            fits(&shown, 80, 24);
+            let (wrong, right) = (shown.find("\nWRONG     "), shown.find("\nRIGHT     "));
+            assert!(wrong.is_some() && wrong < right, "{shown}");
+            for way in ["wrong_command", "right_command"] {
+                assert!(shown.contains(&format!("     {}\n", contrast[way].as_str().unwrap())), "{shown}");
+            }
             if is_known_world() && support::is_root() {
                 let shown = stdout(&[feature, "--break", mistake]);
                 snapshot_for_all(&format!("break-{feature}-{mistake}@v2"), &measured(&shown));

@@ -44,7 +44,10 @@ fn each_mistake_shows_what_goes_wrong() {
     for (mistake, wrong) in [("no-fork", "ENOMEM"), ("stale-proc", " processes"), ("bad-init", "Z (zombie)")]
     {
         let contrast = stdout(&["pid", "--break", mistake]);
-        let (right, rest) = contrast.split_once("\nWRONG\n").expect("both ways");
+        let (rest, right) = contrast.split_once("\nRIGHT ").expect("both ways");
+        // The lesson is below the evidence of the right way.
+        let right = right.split("\n   ").next().unwrap();
+        assert!(rest.contains("\nWRONG "), "{contrast}");
         assert!(!right.contains(wrong) && rest.contains(wrong), "{contrast}");
         fits(&contrast, 80, 24);
         snapshot(&format!("break-pid-{mistake}"), &contrast);

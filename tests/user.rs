@@ -39,7 +39,10 @@ fn each_claim_of_the_notes_has_its_card() {
 fn each_mistake_shows_what_goes_wrong() {
     for (mistake, wrong) in [("no-map", "65534"), ("setgroups", "EPERM")] {
         let contrast = stdout(&["user", "--break", mistake]);
-        let (right, rest) = contrast.split_once("\nWRONG\n").expect("both ways");
+        let (rest, right) = contrast.split_once("\nRIGHT ").expect("both ways");
+        // The lesson is below the evidence of the right way.
+        let right = right.split("\n   ").next().unwrap();
+        assert!(rest.contains("\nWRONG "), "{contrast}");
         assert!(!right.contains(wrong) && rest.contains(wrong), "{contrast}");
         fits(&contrast, 80, 24);
         snapshot(&format!("break-user-{mistake}"), &contrast);

@@ -65,8 +65,13 @@ impl ProcessCgroup {
         field_of(&content, field)
     }
 
+    /// The name of the controller in this version.
+    pub fn controller_name(&self) -> &'static str {
+        self.controller.name(self.version()).unwrap_or("group")
+    }
+
     fn label(&self) -> String {
-        format!("<{}>", self.controller.name(self.version()).unwrap_or("group"))
+        format!("<{}>", self.controller_name())
     }
 }
 

@@ -1,10 +1,13 @@
-//! A mistake, made on purpose: the evidence of the right way, then that of the wrong way.
+//! A mistake, made on purpose: the wrong command and its evidence, then the right ones.
 
 use std::fmt::Write;
 
 use super::{card, paint};
 use crate::teach::mistakes::Contrast;
 use crate::text::wrap;
+
+/// The width of the names of the processes, and of the headings.
+const INDENT: usize = 10;
 
 /// The lines of a contrast.
 pub fn text(contrast: &Contrast) -> String {
@@ -17,10 +20,14 @@ pub fn text(contrast: &Contrast) -> String {
         let _ = writeln!(out, "{} {reason}", paint::faint("skipped"));
         return out;
     }
-    let _ = writeln!(out, "{}", paint::good("RIGHT"));
-    out.push_str(&card::evidence(&contrast.right, 10, width));
-    let _ = writeln!(out, "{}", paint::bad("WRONG"));
-    out.push_str(&card::evidence(&contrast.wrong, 10, width));
+    let heading = |name: &str, command: &Option<String>| {
+        let command = command.as_deref().unwrap_or_default();
+        format!("{name:<INDENT$}{command}").trim_end().to_owned() + "\n"
+    };
+    out.push_str(&heading(&paint::bad("WRONG").to_string(), &contrast.wrong_command));
+    out.push_str(&card::evidence(&contrast.wrong, INDENT, width));
+    out.push_str(&heading(&paint::good("RIGHT").to_string(), &contrast.right_command));
+    out.push_str(&card::evidence(&contrast.right, INDENT, width));
     for line in wrap(&contrast.lesson, width - 3) {
         let _ = writeln!(out, "   {line}");
     }

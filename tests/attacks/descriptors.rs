@@ -67,7 +67,7 @@ fn no_working_directory_leads_out() {
     // A leaked descriptor also leads past a root that was changed by pivot_root.
     let contrast = sandbox(&["run", "--break", "leaked-descriptor"]).output().unwrap();
     let shown = text(&contrast.stdout);
-    assert!(shown.split_once("WRONG").unwrap().1.contains("the outer tree"), "{shown}");
+    assert!(shown.split_once("\nRIGHT\n").unwrap().0.contains("the outer tree"), "{shown}");
 }
 
 /// Reads the links in /proc of every process that is named sandbox, until SIGUSR1. It prints how many links it found,

@@ -3,7 +3,6 @@
 //! A limit applies where data goes to the disk. Ordinary writes return as soon as the data is in the page cache, so a
 //! limit seems to have no effect on them. With O_DIRECT a write goes to the disk at once.
 
-use std::fmt::Display;
 use std::path::PathBuf;
 
 use super::limits::{cgroup_of, file_on_disk, mib, outcome, watch};
@@ -41,7 +40,8 @@ fn direct(stage: &mut Stage<'_>) -> Result<Card> {
     let run = scene.write(stage, "direct", 64, 48, true, Some(limit))?;
     let rate = run.mib / run.seconds;
     let holds = run.is_done && (rate - limit).abs() <= 0.15 * limit;
-    Ok(card
+    Ok(scene
+        .lines(card, 64, 48)
         .outside(scene.limit_file(), scene.limit())
         .inside(run.load, outcome(run.end))
         .inside("took", format!("{:.1} s: {rate:.2} MiB/s", run.seconds))
@@ -58,7 +58,8 @@ fn buffered(stage: &mut Stage<'_>) -> Result<Card> {
     let run = scene.write(stage, "buffered", 64, 128, false, Some(mib(Some(RATE.0))))?;
     let rate = run.mib / run.seconds;
     let counted = scene.count(Counter::Bytes);
-    Ok(card
+    Ok(scene
+        .lines(card, 64, 128)
         .outside(scene.limit_file(), scene.limit())
         .inside(run.load, outcome(run.end))
         .inside("took", format!("{:.2} s: {rate:.0} MiB/s", run.seconds))
@@ -82,7 +83,8 @@ fn iops(stage: &mut Stage<'_>) -> Result<Card> {
     let run = scene.write(stage, "direct, 4 KiB each", 4, 80, true, None)?;
     let rate = 80.0 / run.seconds;
     let limit = OPERATIONS.0 as f64;
-    Ok(card
+    Ok(scene
+        .lines(card, 4, 80)
         .outside(scene.limit_file(), scene.limit())
         .inside(run.load, outcome(run.end))
         .inside("took", format!("{:.1} s: {rate:.0} a second", run.seconds))
@@ -100,7 +102,8 @@ fn counters(stage: &mut Stage<'_>) -> Result<Card> {
     let run = scene.write(stage, "direct", 64, 16, true, None)?;
     let after = [Counter::Bytes, Counter::Operations].map(|kind| scene.count(kind));
     let [bytes, operations] = [after[0] - before[0], after[1] - before[1]];
-    Ok(card
+    Ok(scene
+        .lines(card, 64, 16)
         .inside(run.load, outcome(run.end))
         .outside(scene.count_file(Counter::Bytes), format!("+ {bytes}"))
         .outside(scene.count_file(Counter::Operations), format!("+ {operations}"))
@@ -138,14 +141,12 @@ fn weight(stage: &mut Stage<'_>) -> Result<Card> {
         }
     };
     let mut card = Card::new(Blkio, "weight")
-        .outside(format!("<{}>/{file}", controller_name(&cgroup)), set)
+        .in_cgroup(&cgroup)
+        .with("weight", file)
+        .outside(format!("<{}>/{file}", cgroup.controller_name()), set)
         .outside("/sys/block/*/queue/scheduler", shown.join(", "));
     card.verdict = verdict;
     Ok(card.holds(true))
-}
-
-fn controller_name(cgroup: &ProcessCgroup) -> &'static str {
-    cgroup.name("blkio", "io")
 }
 
 /// A spec that limits the bytes written a second.
@@ -245,25 +246,37 @@ impl Scene {
         }
     }
 
-    fn limit_file(&self) -> String {
+    /// The name of the file that has the limit, and its content: `254:0 1048576`. In v2 it is the same file for all.
+    fn rule(&self) -> (&'static str, String) {
         let v1 = ["blkio.throttle.write_bps_device", "blkio.throttle.write_iops_device"];
-        let v1 = v1
-            .into_iter()
-            .find(|file| self.cgroup.read(file, "io.max").is_some_and(|content| !content.is_empty()));
-        format!(
-            "<{}>/{}",
-            controller_name(&self.cgroup),
-            self.cgroup.name(v1.unwrap_or("blkio.throttle"), "io.max")
-        )
+        let contents = v1.into_iter().filter_map(|file| {
+            let content = self.cgroup.read(file, "io.max")?.trim().to_owned();
+            (!content.is_empty()).then(|| (self.cgroup.name(file, "io.max"), content))
+        });
+        contents.into_iter().next().unwrap_or_default()
     }
 
-    fn limit(&self) -> impl Display + use<> {
-        let v1 = ["blkio.throttle.write_bps_device", "blkio.throttle.write_iops_device"];
-        let contents = v1.into_iter().filter_map(|file| self.cgroup.read(file, "io.max"));
-        contents
-            .map(|content| content.trim().to_owned())
-            .find(|content| !content.is_empty())
-            .unwrap_or_default()
+    fn limit_file(&self) -> String {
+        format!("<{}>/{}", self.cgroup.controller_name(), self.rule().0)
+    }
+
+    /// The limit, with the name of the disk: the kernel reports only its device number.
+    fn limit(&self) -> String {
+        let device = std::fs::canonicalize(format!("/sys/dev/block/{}", self.disk)).unwrap_or_default();
+        format!("{} ({})", self.rule().1, printed(device.file_name().unwrap_or_default()))
+    }
+
+    /// Adds the values for the lines that repeat a write of `blocks` blocks of `block` KiB.
+    fn lines(&self, card: Card, block: usize, blocks: usize) -> Card {
+        let (limit, rule) = self.rule();
+        card.in_cgroup(&self.cgroup)
+            .with("limit", limit)
+            .with("rule", rule)
+            .with("disk", &self.disk)
+            .with("counter", self.cgroup.name(Counter::Bytes.v1(), "io.stat"))
+            .with("file", self.path.with_file_name("big").display())
+            .with("block", block)
+            .with("blocks", blocks)
     }
 }
 

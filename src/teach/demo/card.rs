@@ -1,12 +1,15 @@
 //! A card of a demonstration: a claim, the evidence of the kernel, what it means, and how to repeat it.
 
 use std::fmt::Display;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::plot::Plot;
 use crate::error::errno_text;
 use crate::feature::Feature;
+use crate::observe::cgroup::ProcessCgroup;
+use crate::observe::hierarchy::Version;
 use crate::teach::agent::Answer;
 use crate::teach::call::DemoCall;
 use crate::text::text;
@@ -31,6 +34,9 @@ pub struct Card {
     pub processes: Vec<NamedProcess>,
     /// The lines with which a user repeats this in a shell. Empty if the card was skipped.
     pub repeat: Vec<String>,
+    /// Where these lines make a cgroup. None if they make none.
+    #[serde(skip)]
+    pub(super) cgroup: Option<CgroupOfLines>,
     /// Values for these lines: `{file}`.
     #[serde(skip)]
     pub(super) values: Vec<(&'static str, String)>,
@@ -43,6 +49,17 @@ pub struct Card {
     /// What was measured during the demonstration.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plots: Vec<Plot>,
+}
+
+/// The cgroup that the lines for a shell make.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct CgroupOfLines {
+    /// Its directory.
+    pub(super) directory: PathBuf,
+    /// The version of its interface.
+    pub(super) version: Version,
+    /// The name of its controller.
+    pub(super) controller: &'static str,
 }
 
 /// The result of a card.
@@ -90,6 +107,7 @@ impl Card {
             outcome: Outcome::Fails,
             processes: vec![],
             repeat: vec![],
+            cgroup: None,
             values: vec![],
             place: 0,
             of: 0,
@@ -122,6 +140,14 @@ impl Card {
     /// Adds a value for the lines that repeat the card: `{name}`.
     pub(super) fn with(mut self, name: &'static str, value: impl Display) -> Card {
         self.values.push((name, value.to_string()));
+        self
+    }
+
+    /// Has the lines make a cgroup where the one of the card was: in place of the directory of sandbox's cgroups.
+    pub(super) fn in_cgroup(mut self, cgroup: &ProcessCgroup) -> Card {
+        let directory = cgroup.directory().parent().unwrap_or(cgroup.directory()).to_owned();
+        let controller = cgroup.controller_name();
+        self.cgroup = Some(CgroupOfLines { directory, version: cgroup.version(), controller });
         self
     }
 

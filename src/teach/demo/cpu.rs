@@ -40,7 +40,8 @@ fn weight(stage: &mut Stage<'_>) -> Result<Card> {
         .seen("INSIDE 2", test.weight_file(), &test.weights[1])
         .seen("INSIDE 1", test.time_file(), format!("{:.0} ms", light * 1000.0))
         .seen("INSIDE 2", test.time_file(), format!("{:.0} ms = {ratio:.2} x", heavy * 1000.0))
-        .measured(test.plot)
+        .measured(test.plot.clone())
+        .with_lines_of(&test)
         .holds((2.7..=3.3).contains(&ratio)))
 }
 
@@ -48,12 +49,13 @@ fn weight(stage: &mut Stage<'_>) -> Result<Card> {
 fn alone(stage: &mut Stage<'_>) -> Result<Card> {
     let test = WeightTest::run(stage, [LONG, SHORT])?;
     let (before, after) = (test.both[0] / test.seconds[0], test.alone / test.seconds[1]);
-    let percent = |part: f64| format!("{:.0} % of the processor", part * 100.0);
+    let percent = |part: f64| format!("{:.0} % of the CPU", part * 100.0);
     Ok(Card::new(Cpu, "alone")
         .seen("INSIDE 1", test.weight_file(), &test.weights[0])
         .seen("INSIDE 1", format!("{}, {}", test.time_file(), text("cpu.beside")), percent(before))
         .seen("INSIDE 1", format!("{}, {}", test.time_file(), text("cpu.alone")), percent(after))
-        .measured(test.plot)
+        .measured(test.plot.clone())
+        .with_lines_of(&test)
         .holds(after >= 2.0 * before))
 }
 
@@ -83,12 +85,11 @@ fn quota(stage: &mut Stage<'_>) -> Result<Card> {
     let used = (time.seconds() - begin) / elapsed.max(0.001);
     let card = Card::new(Cpu, "quota")
         .outside(format!("<cpu>/{}", cgroup.name("cpu.cfs_quota_us", "cpu.max")), quota_text(&cgroup))
-        .inside(
-            LoadCall::Spin { milliseconds: SHORT }.to_string(),
-            format!("{:.0} % of a processor", used * 100.0),
-        )
+        .inside(LoadCall::Spin { milliseconds: SHORT }.to_string(), format!("{:.0} % of a CPU", used * 100.0))
         .outside("<cpu>/cpu.stat", format!("nr_throttled {}", throttled()))
-        .measured(plot);
+        .measured(plot)
+        .in_cgroup(&cgroup)
+        .with("quota", quota_text(&cgroup));
     if allowed >= 1.0 {
         // One process cannot use more than one CPU, so the limit is not reached.
         return Ok(card.skip("cpu.skip.quota"));
@@ -112,17 +113,36 @@ fn cpuset(stage: &mut Stage<'_>) -> Result<Card> {
     let outer = allowed(file::read_text("/proc/self/status").unwrap_or_default());
     let inner = allowed(inside.read("/proc/self/status")?.unwrap_or_default());
     Ok(card
+        .in_cgroup(&cgroup_of(&inside, Controller::Cpuset)?)
+        .with("list", &list)
         .outside("<cpuset>/cpuset.cpus", &list)
         .outside("/proc/self/status, Cpus_allowed_list:", outer)
         .inside("/proc/self/status, Cpus_allowed_list:", &inner)
         .holds(inner == list))
 }
 
+impl Card {
+    /// The values for the lines that repeat a test of weights.
+    fn with_lines_of(self, test: &WeightTest) -> Card {
+        let enable = match test.cgroup.version() {
+            Version::V1 => "",
+            Version::V2 => "echo +cpu > $g/cgroup.subtree_control",
+        };
+        self.in_cgroup(&test.cgroup)
+            .with("enable", enable)
+            .with("file", test.cgroup.name("cpu.shares", "cpu.weight"))
+            .with("light", &test.weights[0])
+            .with("heavy", &test.weights[1])
+            .with("cpu", processor())
+    }
+}
+
 /// Two processes computed on one CPU, with weights 1 to 3. This is the CPU time that each got.
 struct WeightTest {
     /// The weights, as read from the files.
     weights: [String; 2],
-    version: Version,
+    /// The cgroup of the first process.
+    cgroup: ProcessCgroup,
     plot: Plot,
     /// The CPU seconds of each while both computed.
     both: [f64; 2],
@@ -175,9 +195,10 @@ impl WeightTest {
         let weights = cgroups
             .each_ref()
             .map(|cgroup| cgroup.read("cpu.shares", "cpu.weight").unwrap_or_default().trim().to_owned());
+        let [cgroup, _] = cgroups;
         Ok(WeightTest {
             weights,
-            version: cgroups[0].version(),
+            cgroup,
             plot,
             both: [used[0] - begin[0], used[1] - begin[1]],
             alone: now[0] - used[0],
@@ -186,17 +207,11 @@ impl WeightTest {
     }
 
     fn weight_file(&self) -> &'static str {
-        match self.version {
-            Version::V1 => "<cpu>/cpu.shares",
-            Version::V2 => "<cpu>/cpu.weight",
-        }
+        self.cgroup.name("<cpu>/cpu.shares", "<cpu>/cpu.weight")
     }
 
     fn time_file(&self) -> &'static str {
-        match self.version {
-            Version::V1 => "<cpuacct>/cpuacct.usage",
-            Version::V2 => "<cpu>/cpu.stat, usage_usec",
-        }
+        self.cgroup.name("<cpuacct>/cpuacct.usage", "<cpu>/cpu.stat, usage_usec")
     }
 }
 

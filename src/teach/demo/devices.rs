@@ -38,6 +38,7 @@ fn deny(stage: &mut Stage<'_>) -> Result<Card> {
     let (null, zero) = (open("/dev/null"), open("/dev/zero"));
     let answers = (inside.perform(null.clone())?, inside.perform(zero.clone())?);
     Ok(Card::new(Devices, "deny")
+        .in_cgroup(&cgroup_of(&inside, Controller::Devices)?)
         .outside("stat(\"/dev/null\"), stat(\"/dev/zero\"): mode", modes)
         .call("INSIDE", null, answers.0)
         .call("INSIDE", zero, answers.1)
@@ -53,6 +54,7 @@ fn usual(stage: &mut Stage<'_>) -> Result<Card> {
     let outer = outside.perform(log.clone())?;
     let holds = answers.0.is_ok() && answers.1 == Err(Errno::EPERM) && outer != Err(Errno::EPERM);
     Ok(Card::new(Devices, "usual")
+        .in_cgroup(&cgroup_of(&inside, Controller::Devices)?)
         .call("INSIDE", random, answers.0)
         .call("OUTSIDE", log.clone(), outer)
         .call("INSIDE", log, answers.1)
@@ -64,7 +66,10 @@ fn mknod(stage: &mut Stage<'_>) -> Result<Card> {
     let card = Card::new(Devices, "mknod");
     let inside = stage.start(&without_zero(), Devices)?;
     let Some((make, made, used)) = node(stage, &inside)? else { return Ok(card.skip("devices.skip.mknod")) };
+    let cgroup = cgroup_of(&inside, Controller::Devices)?;
     Ok(card
+        .in_cgroup(&cgroup)
+        .with("node", node_directory().unwrap_or_default().join("node").display())
         .inside(make, answer_text(made))
         .inside("open(<that node>)", answer_text(used))
         .holds(made.is_ok() && used == Err(Errno::EPERM)))
@@ -72,13 +77,13 @@ fn mknod(stage: &mut Stage<'_>) -> Result<Card> {
 
 /// cgroup v1 lists the rules in a file. cgroup v2 has no file for them; they are in a BPF program.
 fn list(stage: &mut Stage<'_>) -> Result<Card> {
-    let mut card = Card::new(Devices, "list");
     let mut spec = Spec::default();
     let rules = spec.devices.get_or_insert_default();
     rules.allow = vec![crate::cgroups::devices::Rule::All];
     rules.deny = zero_rule();
     let inside = stage.start(&spec, Devices)?;
     let cgroup = cgroup_of(&inside, Controller::Devices)?;
+    let mut card = Card::new(Devices, "list").in_cgroup(&cgroup);
     let refused = inside.perform(open("/dev/zero"))?;
     let is_hidden = match cgroup.version() {
         Version::V1 => {
@@ -121,16 +126,20 @@ fn zero_rule() -> Vec<crate::cgroups::devices::Rule> {
     format!("c {major}:{minor} rw").parse().into_iter().collect()
 }
 
-/// Makes another device file for /dev/zero and opens it. Returns the call and both results. None if the caller may
-/// not make device files, or if no directory allows them (mounts with nodev).
-pub(crate) fn node(stage: &mut Stage<'_>, inside: &Agent) -> Result<Option<(String, Answer, Answer)>> {
-    let directory = ["/var/tmp", "/dev", "/tmp", "/root"].into_iter().map(PathBuf::from).find(|directory| {
+/// A directory in which device files can be used.
+fn node_directory() -> Option<PathBuf> {
+    ["/var/tmp", "/dev", "/tmp", "/root"].into_iter().map(PathBuf::from).find(|directory| {
         let flags = nix::sys::statvfs::statvfs(directory).map(|filesystem| filesystem.flags());
         flags.is_ok_and(|flags| {
             !flags.intersects(nix::sys::statvfs::FsFlags::ST_NODEV | nix::sys::statvfs::FsFlags::ST_RDONLY)
         })
-    });
-    let Some(directory) = directory else { return Ok(None) };
+    })
+}
+
+/// Makes another device file for /dev/zero and opens it. Returns the call and both results. None if the caller may
+/// not make device files, or if no directory allows them (mounts with nodev).
+pub(crate) fn node(stage: &mut Stage<'_>, inside: &Agent) -> Result<Option<(String, Answer, Answer)>> {
+    let Some(directory) = node_directory() else { return Ok(None) };
     let path = directory.join(stage.unique("node"));
     let (major, minor) = ZERO;
     let make = LoadCall::MakeNode { path: path.clone(), major, minor };

@@ -51,6 +51,10 @@ fn cache(stage: &mut Stage<'_>) -> Result<Card> {
         .outside(file(&cgroup, "memory.max_usage_in_bytes", "memory.events"), counter)
         .outside(oom_file(&cgroup), format!("oom_kill {oom}"))
         .measured(plot)
+        .in_cgroup(&cgroup)
+        .with("limit", limit.0)
+        .with("mib", blocks)
+        .with("file", path.with_file_name("big").display())
         .holds(is_alive && oom == 0 && is_reached))
 }
 
@@ -80,12 +84,15 @@ fn kill(stage: &mut Stage<'_>) -> Result<Card> {
         .outside(source, format!("oom_kill {oom}"))
         .outside("wait4(2)", format!("{} = 128 + 9 (SIGKILL)", ended.status()))
         .measured(plot)
+        .in_cgroup(&cgroup)
+        .with("limit", limit.0)
+        .with("mib", wanted)
         .holds(holds))
 }
 
 /// /proc/meminfo shows the memory of the whole machine, also inside: it knows no cgroup.
 fn meminfo(stage: &mut Stage<'_>) -> Result<Card> {
-    let (spec, _) = limited(stage);
+    let (spec, limit) = limited(stage);
     let inside = stage.start(&spec, Memory)?;
     let cgroup = cgroup_of(&inside, Controller::Memory)?;
     let content = inside.read("/proc/meminfo")?.unwrap_or_default();
@@ -96,6 +103,9 @@ fn meminfo(stage: &mut Stage<'_>) -> Result<Card> {
         .outside(file(&cgroup, "memory.limit_in_bytes", "memory.max"), limit_text(&cgroup))
         .outside("/proc/meminfo, MemTotal:", &outside)
         .inside("/proc/meminfo, MemTotal:", &inner)
+        .in_cgroup(&cgroup)
+        .with("limit", limit.0)
+        .with("file", cgroup.name("memory.limit_in_bytes", "memory.max"))
         .holds(!inner.is_empty() && inner == outside))
 }
 
@@ -140,9 +150,13 @@ fn follow(
     Ok((plot, ends[0]))
 }
 
-/// The limit that the kernel reports.
+/// The limit that the kernel reports, in bytes and in a larger unit.
 fn limit_text(cgroup: &ProcessCgroup) -> String {
-    cgroup.read("memory.limit_in_bytes", "memory.max").unwrap_or_default().trim().to_owned()
+    let limit = cgroup.read("memory.limit_in_bytes", "memory.max").unwrap_or_default().trim().to_owned();
+    match limit.parse() {
+        Ok(bytes) => format!("{limit} ({})", Size(bytes)),
+        Err(_) => limit,
+    }
 }
 
 /// The current memory usage of a cgroup in MiB.

@@ -23,6 +23,7 @@ mod uts;
 
 use std::ops::ControlFlow;
 
+use self::card::CgroupOfLines;
 pub use self::card::{Card, Evidence, NamedProcess, Outcome, answer_text, one_line};
 use self::plot::Plot;
 use crate::cgroups::blkio::{Blkio, Throttle};
@@ -35,6 +36,7 @@ use crate::exec::{self, Watch};
 use crate::feature::{Feature, Purpose, features};
 use crate::host::Host;
 use crate::network::NetworkFacts;
+use crate::observe::hierarchy::Version;
 use crate::plan::Plan;
 use crate::plan::slots::Slots;
 use crate::plan::undo::Undo;
@@ -42,6 +44,7 @@ use crate::teach::agent::{Agent, Answer};
 use crate::teach::call::DemoCall;
 use crate::text::{text_if_any, text_with};
 use crate::value::nearest::nearest;
+use crate::value::shell::quote;
 use crate::value::units::Size;
 
 /// The name of a card, and the function that makes it.
@@ -74,11 +77,6 @@ pub fn has_plots(feature: Feature) -> bool {
 /// remember, and why the next subject is the next one.
 #[cfg(test)]
 pub(crate) const PARTS: [&str; 4] = ["title", "intro", "remember", "next"];
-
-/// The features whose demonstrations have only cards yet.
-#[cfg(test)]
-pub(crate) const UNWRITTEN: &[Feature] =
-    &[Feature::Memory, Feature::Cpu, Feature::Blkio, Feature::Devices, Feature::Pids];
 
 /// The names of the cards of a feature.
 pub fn names(feature: Feature) -> Vec<&'static str> {
@@ -132,10 +130,20 @@ pub fn check(feature: Feature, card: Option<&str>) -> Result<()> {
 }
 
 /// The lines with which a user repeats a card in a shell, with root and without. Their message is
-/// `FEATURE.card.NAME.repeat`. `{as}` in it becomes an ordinary user if the caller is root, and `{SYS_unshare}` is the
+/// `FEATURE.card.NAME.repeat`, or for a cgroup `.repeat.v1` and `.repeat.v2` where they differ. `{make}` in it becomes
+/// the lines that make this cgroup. `{as}` in it becomes an ordinary user if the caller is root, and `{SYS_unshare}` is the
 /// number of unshare(2) on this architecture, for syscall(2). The card can have further values for its lines.
 fn repeat(card: &Card, host: &Host) -> Vec<String> {
-    let lines = text_if_any(&format!("{}.card.{}.repeat", card.feature, card.name)).unwrap_or_default();
+    let key = format!("{}.card.{}.repeat", card.feature, card.name);
+    let mut lines = text_if_any(&key).unwrap_or_default();
+    if let Some(CgroupOfLines { directory, version, controller }) = &card.cgroup {
+        let (of_version, make) = match version {
+            Version::V1 => (format!("{key}.v1"), "limits.repeat.v1"),
+            Version::V2 => (format!("{key}.v2"), "limits.repeat.v2"),
+        };
+        let make = text_with(make, &[("group", &*quote(directory)), ("controller", controller)]);
+        lines = text_if_any(&of_version).unwrap_or(lines).replace("{make}", &make);
+    }
     let ordinary = if host.privileged { "setpriv --reuid=1000 --regid=1000 --clear-groups " } else { "" };
     let number = libc::SYS_unshare.to_string();
     let common = [("as", ordinary), ("SYS_unshare", &*number)];

@@ -55,6 +55,9 @@ fn bomb(stage: &mut Stage<'_>) -> Result<Card> {
         .inside(source, outcome(ends[0]))
         .outside("<pids>/pids.events", format!("max {}", refused()))
         .measured(plot)
+        .in_cgroup(&cgroup)
+        .with("max", limit)
+        .with("tried", TRIED)
         .holds(holds))
 }
 
@@ -68,8 +71,10 @@ fn spared(stage: &mut Stage<'_>) -> Result<Card> {
     let fork = LoadCall::Fork { count: 1 };
     let refused = inside.perform(fork.clone())?;
     let answer = outside.perform(fork.clone())?;
+    let cgroup = cgroup_of(&inside, Controller::Pids)?;
     Ok(Card::new(Pids, "spared")
-        .outside("<pids>/pids.max", limit_text(&cgroup_of(&inside, Controller::Pids)?))
+        .in_cgroup(&cgroup)
+        .outside("<pids>/pids.max", limit_text(&cgroup))
         .inside(fork.to_string(), answer_text(refused))
         .outside(fork.to_string(), answer_text(answer))
         .holds(refused == Err(Errno::EAGAIN) && answer.is_ok()))

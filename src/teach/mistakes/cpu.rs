@@ -26,7 +26,7 @@ fn shares_alone(stage: &mut Stage<'_>) -> Result<Contrast> {
         let mut end = 0.0;
         watch(stage, &mut Plot::new(String::new(), "%", None), &[&inside], |seconds, _, _| end = seconds)?;
         let used = 100.0 * (time.seconds() - begin) / end.max(0.001);
-        contrast = contrast.showed(is_right, "INSIDE", words, format!("{used:.0} % of a processor"));
+        contrast = contrast.showed(is_right, "INSIDE", words, format!("{used:.0} % of a CPU"));
     }
     Ok(contrast)
 }

@@ -23,7 +23,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::feature::{Feature, Purpose};
 use crate::teach::demo::{Evidence, Stage};
-use crate::text::{text, text_with};
+use crate::text::{text, text_if_any, text_with};
 use crate::value::nearest::nearest;
 
 /// A mistake: the right way compared with the wrong way.
@@ -40,6 +40,12 @@ pub struct Contrast {
     pub right: Vec<Evidence>,
     /// The evidence of the wrong way.
     pub wrong: Vec<Evidence>,
+    /// The command line of the wrong way, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wrong_command: Option<String>,
+    /// The command line of the right way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub right_command: Option<String>,
     /// What it teaches.
     pub lesson: String,
     /// The reason why the mistake cannot be shown on this machine, if it cannot.
@@ -104,12 +110,16 @@ pub fn run(purpose: Purpose, name: &str, stage: &mut Stage<'_>) -> Result<Contra
 }
 
 impl Contrast {
-    /// Makes a contrast without evidence. Its texts have the message keys `FEATURE.break.NAME.mistake` and `.lesson`.
+    /// Makes a contrast without evidence. Its texts have the message keys `FEATURE.break.NAME.mistake` and `.lesson`,
+    /// and those of its command lines `.wrong` and `.right`.
     pub fn new(purpose: impl Into<Purpose>, name: &'static str) -> Contrast {
         let purpose = purpose.into();
         let message = |part: &str| text(&format!("{purpose}.break.{name}.{part}"));
         let (mistake, lesson) = (message("mistake"), message("lesson"));
-        Contrast { purpose, name, mistake, right: vec![], wrong: vec![], lesson, skipped: None }
+        let command = |way: &str| text_if_any(&format!("{purpose}.break.{name}.{way}"));
+        let (wrong_command, right_command) = (command("wrong"), command("right"));
+        let (right, wrong, skipped) = (vec![], vec![], None);
+        Contrast { purpose, name, mistake, right, wrong, wrong_command, right_command, lesson, skipped }
     }
 
     /// Adds evidence of the right way.

@@ -1,0 +1,127 @@
+//! The lines under "Repeat it:" of each card of a limit, run in a shell: they give the same evidence as the card.
+//!
+//! Of this kind: every card of the five controllers, with the files of cgroup v1 and of cgroup v2, as root and as the
+//! owner of a cgroup. What a shell prints has another form than the evidence, so each card has its form below; numbers
+//! are compared by relation.
+
+mod support;
+
+use std::process::{Command, Stdio};
+
+use regex_lite::Regex;
+use serde_json::Value;
+use support::limits::{left, possible};
+use support::{alone, binary, stdout, text};
+
+/// What the lines print in a shell. `{n}` is a number that is compared below.
+const FORMS: &[(&str, &str, &str)] = &[
+    ("memory", "cache", r"^33554432\nalive\n(?:{n}|max {n})\noom_kill 0$"),
+    ("memory", "kill", r"^137\noom_kill 1$"),
+    ("memory", "meminfo", r"^33554432\nMemTotal: {n} kB\nMemTotal: {n} kB$"),
+    ("cpu", "weight", r"^(?:1024\n3072|100\n300)\n{n}\n{n}$"),
+    ("cpu", "alone", r"^(?:1024|100)\n{n} % {n} %$"),
+    ("cpu", "quota", r"^20000(?: 100000)?\n{n} %\nnr_throttled {n}$"),
+    ("cpu", "cpuset", r"^([\d,-]+)\nCpus_allowed_list: [\d,-]+\nCpus_allowed_list: ([\d,-]+)$"),
+    ("blkio", "direct", r"^.*1048576.*\n.*\n.*\n3145728 bytes .* {n}(?:\.\d+)? s, .*$"),
+    (
+        "blkio",
+        "buffered",
+        r"^.*1048576.*\n.*\n.*\n8388608 bytes .* {n}(?:\.\d+)?(?:e-\d+)? s, [^\n]*(?:\n\d.*)*$",
+    ),
+    ("blkio", "iops", r"^.*[ =]40\b.*\n.*\n.*\n327680 bytes .* {n}(?:\.\d+)? s, .*$"),
+    ("blkio", "counters", r"^.*\n.*\n1048576 bytes.*\n.*(?:Write |wbytes=){n}(?:\n.*Write |.* wios=){n}.*$"),
+    ("blkio", "weight", r"^(?:default )?500\n(?:/sys/block/.*\n?)*$"),
+    ("devices", "deny", r"^666\n666\nhead: .*/dev/zero.*Operation not permitted$"),
+    ("devices", "usual", r"^1\nhead: .*/dev/kmsg.*Operation not permitted\nopened$"),
+    ("devices", "mknod", r"^head: .*Operation not permitted$"),
+    ("devices", "list", r"^(?:a \*:\* rwm|0)\nhead: .*/dev/zero.*Operation not permitted$"),
+    ("pids", "bomb", r"^16\n.*(?:fork|Resource temporarily unavailable).*\nmax {n}$"),
+    ("pids", "spared", r"^1\n.*(?:fork|Resource temporarily unavailable).*\ncreated$"),
+];
+
+/// Runs the lines in a shell. Returns what they print, without what the shell says about killed jobs.
+fn run_in_a_shell(lines: &[&str]) -> String {
+    let script = format!("exec 2>&1\n{}", lines.join("\n"));
+    let path = std::env::var("PATH").unwrap_or_default();
+    let path = format!("{}:{path}:/usr/sbin:/sbin", binary().parent().unwrap().display());
+    let mut command = Command::new("timeout");
+    command.args(["60", "sh", "-c", &script]).current_dir("/").stdin(Stdio::null());
+    let output = command.env("PATH", path).env("LC_ALL", "C").output().unwrap();
+    assert_ne!(output.status.code(), Some(124), "{script}");
+    let noise = Regex::new(r"Killed|Broken pipe|Terminated").unwrap();
+    let lines: Vec<String> = text(&output.stdout)
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .filter(|line| !line.is_empty() && !noise.is_match(line))
+        .collect();
+    lines.join("\n")
+}
+
+fn repeats(test: &str, feature: &str) {
+    let _alone = alone();
+    if !possible(test).contains(&feature) {
+        return;
+    }
+    let cards: Value = serde_json::from_str(&stdout(&[feature, "--format", "json"])).unwrap();
+    for card in cards.as_array().unwrap() {
+        let name = card["name"].as_str().unwrap();
+        let lines: Vec<&str> = card["repeat"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        assert_eq!(lines.is_empty(), card["outcome"].is_object(), "{card:#}");
+        if lines.is_empty() {
+            continue;
+        }
+        for line in &lines {
+            assert!(line.len() <= 77 || line.contains("/sys/fs/cgroup"), "{} columns: {line}", line.len());
+        }
+        let output = run_in_a_shell(&lines);
+        let form = FORMS.iter().find(|(of, card, _)| (*of, *card) == (feature, name)).unwrap().2;
+        let found = Regex::new(&form.replace("{n}", r"(\d+)")).unwrap();
+        let found = found.captures(&output);
+        let found =
+            found.unwrap_or_else(|| panic!("{feature} {name}:\n{}\ngives\n{output}", lines.join("\n")));
+        let numbers: Vec<f64> =
+            found.iter().skip(1).flatten().filter_map(|number| number.as_str().parse().ok()).collect();
+        let holds = match (feature, name) {
+            // cgroup v1 shows the largest usage; cgroup v2 counts how often the limit was reached.
+            ("memory", "cache") => numbers[0] > 0.0 && numbers[0] <= 33_554_432.0,
+            ("memory", "meminfo") => numbers[0] == numbers[1],
+            ("cpu", "weight") => (2.5..=3.5).contains(&(numbers[1] / numbers[0])),
+            ("cpu", "alone") => numbers[1] >= 2.0 * numbers[0],
+            ("cpu", "quota") => numbers[0] <= 30.0 && numbers[1] > 0.0,
+            ("cpu", "cpuset") => found[1] == found[2],
+            ("blkio", "direct") => numbers[0] >= 2.0,
+            ("blkio", "buffered") => numbers[0] < 2.0,
+            ("blkio", "iops") => numbers[0] >= 1.0,
+            ("blkio", "counters") => numbers[0] >= 1_048_576.0 && numbers[1] >= 16.0,
+            ("pids", "bomb") => numbers[0] > 0.0,
+            _ => true,
+        };
+        assert!(holds, "{feature} {name}: {numbers:?}\n{}\ngives\n{output}", lines.join("\n"));
+        assert_eq!(left(), Vec::<std::path::PathBuf>::new(), "{feature} {name}");
+    }
+}
+
+#[test]
+fn memory_is_repeated_in_a_shell() {
+    repeats("memory_is_repeated_in_a_shell", "memory");
+}
+
+#[test]
+fn cpu_is_repeated_in_a_shell() {
+    repeats("cpu_is_repeated_in_a_shell", "cpu");
+}
+
+#[test]
+fn blkio_is_repeated_in_a_shell() {
+    repeats("blkio_is_repeated_in_a_shell", "blkio");
+}
+
+#[test]
+fn devices_are_repeated_in_a_shell() {
+    repeats("devices_are_repeated_in_a_shell", "devices");
+}
+
+#[test]
+fn pids_are_repeated_in_a_shell() {
+    repeats("pids_are_repeated_in_a_shell", "pids");
+}
