@@ -100,6 +100,33 @@ fn every_card_holds() {
     }
 }
 
+/// An ordinary user on cgroup v1, or on v2 without delegation.
+#[test]
+fn a_user_who_may_make_no_cgroup_sees_the_own_one_and_the_plan() {
+    let _alone = alone();
+    for feature in FEATURES.into_iter().filter(|feature| !is_possible(feature)) {
+        let output = run(&[feature]);
+        let (shown, error) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(125), "{feature}");
+        assert!(error.contains("no cgroup can be created") && error.contains("  do "), "{error}");
+        for part in ["\nWhy: ", "\nYOUR OWN CGROUP ", "\nOUTSIDE   <", "\nRepeat it:", "mkdir(", "REMEMBER\n"]
+        {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+        let own = shown.split("YOUR OWN CGROUP").nth(1).unwrap().split("\n\n").next().unwrap();
+        let lines: Vec<&str> =
+            own.lines().skip_while(|line| *line != "Repeat it:").skip(1).map(str::trim).collect();
+        let script = format!("set -e\n{}", lines.join("\n"));
+        let repeated = Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert!(repeated.status.success(), "{script}: {}", text(&repeated.stderr));
+        assert!(text(&repeated.stdout).contains(&fs::read_to_string("/proc/self/cgroup").unwrap()));
+        // One card alone, and JSON, have only the error.
+        for arguments in [&[feature, "--format", "json"][..], &[feature, "--explain"]] {
+            assert!(run(arguments).stdout.is_empty(), "{arguments:?}");
+        }
+    }
+}
+
 #[test]
 fn samples_are_data_and_a_picture() {
     let _alone = alone();

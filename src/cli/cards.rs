@@ -12,6 +12,7 @@ use crate::config::spec::Spec;
 use crate::error::{Error, ExitKind, Result};
 use crate::exec::signals::Signals;
 use crate::feature::Feature;
+use crate::plan::Plan;
 use crate::render::live::Live;
 use crate::render::paint::Stream;
 use crate::render::{self, card, demonstration, paint, plot, svg};
@@ -93,6 +94,29 @@ pub(super) fn demonstrate(
     }
     let is_skipped = |card: &Card| matches!(card.outcome, Outcome::Skipped(_));
     Ok(if cards.iter().all(is_skipped) { ExitKind::Skipped.status() } else { 0 })
+}
+
+/// Shows what can be seen of a limit without the right to make a cgroup: the introduction, the caller's own cgroup, the
+/// plan as root would run it, and what to remember.
+pub(super) fn show_without_right(
+    feature: Feature,
+    machine: &Machine,
+    plan: &Plan,
+    common: &Common,
+) -> Result<()> {
+    let mut pager = Pager::new(common);
+    let pages = [
+        demonstration::introduction(feature, machine.host.privileged),
+        demonstration::own_cgroup(feature),
+        render::plan::text_of(plan),
+    ];
+    for page in pages {
+        if pager.show(page, None)?.is_break() {
+            return Ok(());
+        }
+    }
+    render::out(&(demonstration::ending(feature) + "\n"));
+    Ok(())
 }
 
 /// Prints cards. On a terminal it waits for a key after each one.

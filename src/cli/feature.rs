@@ -162,7 +162,14 @@ pub(super) fn run<F: Args>(
         return Ok(0);
     }
     // A problem is reported before the first card, not by the card that meets it.
-    exec::accept(&plan)?;
+    if let Err(error) = exec::accept(&plan) {
+        let is_card = common.demo.is_none() && !cards::is_summary(&common) && !output.is_json();
+        if feature.is_controller() && is_card && !output.pauses() {
+            let plan = prepare::printed(plan, &spec, |_| Ok(ending.clone()), reports);
+            cards::show_without_right(feature, &machine, &plan, &common)?;
+        }
+        return Err(error);
+    }
     cards::demonstrate(feature, &machine, &spec, &common, &mut narrator)
 }
 

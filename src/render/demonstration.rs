@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::{card, paint, plan as plan_text};
 use crate::feature::Feature;
 use crate::plan::Plan;
-use crate::teach::demo::{self, Card, Outcome};
+use crate::teach::demo::{self, Card, Outcome, limits};
 use crate::text::{text, text_if_any, text_with, wrap};
 
 /// The introduction: what the feature is, why one wants it, what the cards show, how long they take.
@@ -29,6 +29,20 @@ pub fn introduction(feature: Feature, is_privileged: bool) -> String {
     let values = values.map(|(name, value)| (name, value.to_string()));
     let values = values.each_ref().map(|(name, value)| (*name, value.as_str()));
     let _ = writeln!(out, "{}", paint::faint(&text_with("demo.counts", &values)));
+    out
+}
+
+/// The cgroup of the caller, for a user who may not make another one: its path, and its files of this controller.
+pub fn own_cgroup(feature: Feature) -> String {
+    let width = paint::width();
+    let own = limits::own(feature);
+    let mut out = card::title(&text("limits.own.title"), feature.man_page(), width);
+    out.push_str(&card::evidence(&own.evidence, 10, width));
+    wrap(&text("limits.own.meaning"), width).iter().for_each(|line| out.push_str(&format!("{line}\n")));
+    if !own.lines.is_empty() {
+        let _ = writeln!(out, "{}", text("demo.repeat"));
+        own.lines.iter().for_each(|line| out.push_str(&format!("   {line}\n")));
+    }
     out
 }
 

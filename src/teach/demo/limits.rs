@@ -5,16 +5,18 @@ use std::time::{Duration, Instant};
 
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 
-use super::Stage;
 use super::plot::Plot;
+use super::{Evidence, Stage};
 use crate::error::{Error, Result};
+use crate::feature::Feature;
 use crate::host::Disk;
 use crate::observe::cgroup::ProcessCgroup;
 use crate::observe::hierarchy::Controller;
 use crate::plan::undo::Undo;
 use crate::teach::agent::{Agent, Answer, Progress};
 use crate::teach::call::PathCall;
-use crate::text::text;
+use crate::text::{printed, text};
+use crate::value::shell::quote;
 
 /// The time between two readings of the counters.
 const INTERVAL: Duration = Duration::from_millis(25);
@@ -54,6 +56,57 @@ pub(crate) fn watch(
 pub(crate) fn cgroup_of(agent: &Agent, controller: Controller) -> Result<ProcessCgroup> {
     ProcessCgroup::of(&format!("/proc/{}", agent.pid()), controller)
         .ok_or_else(|| Error::failed(text("limits.nogroup")))
+}
+
+/// What a user can see of limits who may not make a cgroup.
+pub struct OwnCgroup {
+    /// The path of the caller's cgroup, and the contents of its files.
+    pub evidence: Vec<Evidence>,
+    /// The lines with which a user sees the same in a shell.
+    pub lines: Vec<String>,
+}
+
+/// The caller's own cgroup of a controller. Files that it does not have are left out.
+pub fn own(feature: Feature) -> OwnCgroup {
+    // Each file with its names in cgroup v1 and v2.
+    let (controller, files): (Controller, &[(&str, &str)]) = match feature {
+        Feature::Cpu => (
+            Controller::Cpu,
+            &[("cpu.shares", "cpu.weight"), ("cpu.cfs_quota_us", "cpu.max"), ("cpu.stat", "cpu.stat")],
+        ),
+        Feature::Blkio => (
+            Controller::Io,
+            &[("blkio.throttle.write_bps_device", "io.max"), ("blkio.throttle.io_service_bytes", "io.stat")],
+        ),
+        Feature::Devices => (Controller::Devices, &[("devices.list", "cgroup.controllers")]),
+        Feature::Pids => (Controller::Pids, &[("pids.max", "pids.max"), ("pids.current", "pids.current")]),
+        _ => (
+            Controller::Memory,
+            &[
+                ("memory.limit_in_bytes", "memory.max"),
+                ("memory.usage_in_bytes", "memory.current"),
+                ("memory.oom_control", "memory.events"),
+            ],
+        ),
+    };
+    let (mut evidence, mut lines) = (vec![], vec![]);
+    if let Some(cgroup) = ProcessCgroup::of("/proc/self", controller) {
+        let name = cgroup.controller_name();
+        let directory = cgroup.directory();
+        let seen = |source: String, value: String| Evidence { side: "OUTSIDE", source, value };
+        evidence.push(seen(format!("<{name}>, the directory"), printed(directory)));
+        lines.push(format!("cat /proc/self/cgroup; cd {}", quote(directory)));
+        for (v1, v2) in files {
+            let file = cgroup.name(v1, v2);
+            if let Some(content) = cgroup.read(v1, v2) {
+                let content = content.lines().take(4).collect::<Vec<_>>().join(", ");
+                let content = if content.is_empty() { text("limits.own.empty") } else { content };
+                evidence.push(seen(format!("<{name}>/{file}"), content));
+                lines.push(format!("cat {file}"));
+            }
+        }
+    }
+    OwnCgroup { evidence, lines }
 }
 
 /// Converts bytes to MiB. A counter that is missing is 0.

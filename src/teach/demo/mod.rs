@@ -10,7 +10,7 @@ mod cgroup;
 pub(crate) mod cpu;
 pub(crate) mod devices;
 mod ipc;
-pub(crate) mod limits;
+pub mod limits;
 pub(crate) mod memory;
 pub(crate) mod mnt;
 pub(crate) mod net;
