@@ -133,6 +133,10 @@ fn slots(name: &str, call: &str) -> String {
         // The layers of an overlay; not the filesystem's own name.
         return replace("=<[a-z]+>", "=<>", call);
     }
+    if name == "clone" {
+        // The number of the new pidfd.
+        return replace(r", parent_tid=\[\d+\]", "", call);
+    }
     Regex::new("<([^<>=]*)>").unwrap().replace_all(call, path).into_owned()
 }
 
