@@ -164,10 +164,12 @@ pub fn becomes(pid: u32, name: &str) {
     }
 }
 
-/// No line may be wider than this, whatever the values are.
+/// No line may be wider than this, whatever the values are. Only a path to paste that is longer itself is not broken.
 pub fn fits(text: &str, columns: usize, lines: usize) {
     for line in text.lines() {
-        assert!(line.chars().count() <= columns, "{} columns: {line}", line.chars().count());
+        let is_long_path = line.split_whitespace().any(|word| word.len() > columns && word.contains('/'));
+        let width = line.chars().count();
+        assert!(width <= columns || is_long_path, "{width} columns: {line}");
     }
     assert!(text.lines().count() <= lines, "{} lines:\n{text}", text.lines().count());
 }

@@ -159,7 +159,7 @@ pub fn next(feature: Feature) -> Option<Feature> {
 
 /// The minutes that a reader needs for a demonstration: half a minute for each card.
 pub fn minutes(feature: Feature) -> usize {
-    entries(feature).len().div_ceil(2)
+    entries(feature).len().div_ceil(2).max(2)
 }
 
 /// Adds default limits to `spec` where the user gave none. They are so small that a demonstration reaches them in
