@@ -85,7 +85,7 @@ fn changing(pid: &str, call: &str, opened: &HashMap<(String, String), String>) -
             let call = strip(r" => \{pidfd=\[\d+\]\}", "", call);
             Some(strip(r", pidfd=0x[0-9a-f]+|, stack=NULL, stack_size=0", "", &call))
         }
-        "clone" => Some(strip(r", parent_tid=\[\d+\]", "", call)),
+        "clone" => Some(strip(r", parent_tid=(\[\d+\]|0x[0-9a-f]+)", "", call)),
         "ioctl" if call.contains("SIOCS") => Some(strip(r"ioctl\(\d+", "ioctl(<socket>", call)),
         "ioctl" => None,
         "execve" => Some(strip(r"0x[0-9a-f]+ /\* \d+ vars \*/", "environ", call)),

@@ -133,10 +133,6 @@ fn slots(name: &str, call: &str) -> String {
         // The layers of an overlay; not the filesystem's own name.
         return replace("=<[a-z]+>", "=<>", call);
     }
-    if name == "clone" {
-        // The number of the new pidfd.
-        return replace(r", parent_tid=\[\d+\]", "", call);
-    }
     Regex::new("<([^<>=]*)>").unwrap().replace_all(call, path).into_owned()
 }
 
@@ -283,6 +279,8 @@ fn seen(trace: &str) -> Vec<Vec<String>> {
             "dup2" => Some(replace(r"dup2\(\d+", "dup2(<>", &call)),
             // The init executes no program, so it closes its descriptors. No other process sees a change.
             "close_range" if call.ends_with(", 0)") => None,
+            // The number of the new pidfd.
+            "clone" => Some(replace(r", parent_tid=(\[\d+\]|0x[0-9a-f]+)", "", &call)),
             "clone3" => {
                 let call = replace(r" => \{pidfd=\[\d+\]\}", "", &call);
                 Some(replace(r", pidfd=0x[0-9a-f]+|, stack=NULL, stack_size=0", "", &call))

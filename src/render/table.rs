@@ -138,10 +138,19 @@ fn column(rows: &[Row], width: usize) -> usize {
     width.saturating_sub(3 + path_width(rows) + 4 + 2) / 2
 }
 
-/// Whether the labels of the sides fit above their columns.
+/// Whether the labels of the sides fit above their columns, even if their PIDs have the most digits that a PID can have.
+/// So the form of a heading is the same on every run.
 pub(super) fn has_room(sides: &[&Side; 2], rows: &[Row], width: usize) -> bool {
-    width >= NARROW && sides.iter().all(|side| side.label.chars().count() <= column(rows, width))
+    let widest = |label: &str| {
+        let is_digit = |character: &char| character.is_ascii_digit();
+        let digits = label.chars().filter(is_digit).count();
+        label.chars().count() - digits + if digits > 0 { DIGITS_OF_PID.max(digits) } else { 0 }
+    };
+    width >= NARROW && sides.iter().all(|side| widest(&side.label) <= column(rows, width))
 }
+
+/// The number of digits of the largest PID of Linux, 4194303. proc_sys_kernel(5), `pid_max`
+const DIGITS_OF_PID: usize = 7;
 
 /// Draws a heading with the names of the sides, then the rows.
 pub(super) fn draw(out: &mut String, [left_side, right_side]: &[Side; 2], rows: &[Row], width: usize) {
