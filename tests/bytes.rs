@@ -105,7 +105,7 @@ fn a_mount_point_that_is_not_utf8_stops_nothing() {
         let script = "mount -t tmpfs \"$1\" \"$1\" && \"$0\" run -q \"$2\" && \"$0\" mnt --show-proc >&2 && \
              \"$0\" mnt -q -- true && \"$0\" pid -q -- true && \"$0\" doctor >&2; \"$0\" compare 1 >&2; true";
         let Some(seen) = in_own_mounts(script, &[point.as_os_str(), spec.as_os_str()]) else {
-            return skip("bytes", "unshare(1) is not allowed");
+            return skip("bytes", "machine: unshare(1) is not allowed");
         };
         assert_eq!(text(&seen.stdout), "ran\n", "{}", text(&seen.stderr));
         is_printable(&seen.stderr);
@@ -376,7 +376,7 @@ fn a_network_device_may_have_any_name() {
         let seen =
             command.arg(OsStr::from_bytes(name)).env("NO_COLOR", "1").current_dir("/").output().unwrap();
         if !seen.status.success() && !text(&seen.stderr).contains("sandbox:") {
-            return skip("bytes", "no dummy device can be made");
+            return skip("bytes", "machine: the kernel has no dummy device");
         }
         assert!(seen.status.success(), "{}", text(&seen.stderr));
         is_printable(&seen.stdout);
@@ -389,7 +389,7 @@ fn a_cgroup_may_have_any_name() {
     let _alone = alone();
     let hierarchies = ["/sys/fs/cgroup/memory/sandbox", "/sys/fs/cgroup/pids/sandbox"].map(Path::new);
     if !is_root() || !Path::new("/sys/fs/cgroup/memory").is_dir() {
-        return skip("bytes", "not root, or no cgroup v1");
+        return skip("bytes", "machine: no cgroup v1, or it takes root; root's run holds it");
     }
     let directory = tempfile::tempdir().unwrap();
     let spec = directory.path().join("box.yaml");
@@ -427,7 +427,7 @@ fn etc_files_may_have_any_bytes() {
     fs::write(&spec, SPEC.replace("echo ran", "cat /etc/resolv.conf")).unwrap();
     let script = "mount --bind \"$1\" /etc/resolv.conf && \"$0\" run -q \"$2\"";
     let Some(seen) = in_own_mounts(script, &[file.as_os_str(), spec.as_os_str()]) else {
-        return skip("bytes", "unshare(1) is not allowed");
+        return skip("bytes", "machine: unshare(1) is not allowed");
     };
     if Path::new("/etc/resolv.conf").is_file() {
         assert_eq!(seen.stdout, resolv, "{}", text(&seen.stderr));

@@ -48,7 +48,7 @@ fn new_proc(options: &str) -> String {
 
 fn needs_root(test: &str) -> bool {
     if !is_root() {
-        skip(test, "only root may change a mount table");
+        skip(test, "machine: a mount table is changed by root alone; root's run holds it");
     }
     is_root()
 }

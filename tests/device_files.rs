@@ -103,7 +103,7 @@ fn the_controller_still_decides_what_may_be_opened() {
     let _alone = alone();
     let test = "the_controller_still_decides_what_may_be_opened";
     if !is_root() {
-        return skip(test, "only root can have a device cgroup");
+        return skip(test, "machine: a device cgroup takes root; root's run holds it");
     }
     let Some(device) = existing(&["/dev/fuse", "/dev/loop-control"]) else {
         return skip(test, "machine: neither /dev/fuse nor /dev/loop-control");

@@ -208,7 +208,7 @@ fn the_limits_of_the_container_apply_where_the_caller_may_set_them() {
     if !is_root() {
         return skip(
             "the_limits_of_the_container_apply_where_the_caller_may_set_them",
-            "limits need root on this machine",
+            "machine: limits take root here; root's run holds it",
         );
     }
     let container = Running::of("rootfs: host\npid:\npids: { max: 20 }\n", "");

@@ -282,7 +282,10 @@ fn a_mount_with_noexec_is_named() {
 #[test]
 fn a_directory_that_the_commands_user_may_not_search_is_named() {
     if !is_root() {
-        return skip("a_directory_that_the_commands_user_may_not_search", "only root becomes another user");
+        return skip(
+            "a_directory_that_the_commands_user_may_not_search",
+            "machine: only root becomes another user; root's run holds it",
+        );
     }
     let directory = directory();
     put(directory.path(), "private/program", fs::read("/bin/true").unwrap());

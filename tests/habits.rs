@@ -299,7 +299,8 @@ fn every_feature_has_a_mistake_that_shows_right_and_wrong() {
         assert_eq!(output.status.code(), Some(if made["skipped"].is_string() { 77 } else { 0 }), "{made}");
         if let Some(reason) = made["skipped"].as_str() {
             assert!(!is_root() || !["uts", "time", "pids"].contains(&feature), "{reason}");
-            skip("every_feature_has_a_mistake_that_shows_right_and_wrong", reason);
+            let reason = format!("machine: {feature}: {reason}");
+            skip("every_feature_has_a_mistake_that_shows_right_and_wrong", &reason);
             continue;
         }
         assert_ne!(made["right"], made["wrong"], "{made}");

@@ -134,7 +134,8 @@ fn an_init_shows_nothing_of_its_caller() {
     let spec = "init: true\nrootfs: host\ncommand: [sh, -c, \"od -An -c /proc/1/cmdline | xargs\"]\n";
     let output = support::feed(&mut sandbox(&["run", "-", "-q"]), spec);
     if !output.status.success() && !is_root() {
-        return skip("an_init_shows_nothing_of_its_caller", &text(&output.stderr));
+        let reason = format!("machine: {}", text(&output.stderr));
+        return skip("an_init_shows_nothing_of_its_caller", &reason);
     }
     assert_eq!(text(&output.stdout).trim(), "i n i t 0", "{}", text(&output.stderr));
 }

@@ -108,7 +108,7 @@ fn the_link_differs_and_lo_is_alone() {
 fn sys_lists_the_devices_of_the_namespace() {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
     if !table.contains(" /sys rw") {
-        return skip("sys_lists_the_devices_of_the_namespace", "/sys is not mounted, or read-only");
+        return skip("sys_lists_the_devices_of_the_namespace", "machine: /sys is not mounted, or read-only");
     }
     let list = ["--", "ls", "/sys/class/net"];
     assert_eq!(stdout(&[&["net"][..], &list].concat()), "lo\n");

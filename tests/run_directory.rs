@@ -69,7 +69,10 @@ fn a_run_directory_that_is_none_is_refused() {
 #[test]
 fn another_users_directory_is_refused() {
     if !is_root() {
-        return skip("another_users_directory_is_refused", "needs root, to be two users");
+        return skip(
+            "another_users_directory_is_refused",
+            "machine: two users take root; root's run holds it",
+        );
     }
     let shown = script(&format!(
         "{DEAD} R=/tmp/sandbox-54321; rm -rf $R; A='setpriv --reuid 54321 --regid 54321 --clear-groups'; B='setpriv --reuid 54322 --regid 54322 --clear-groups';
@@ -190,7 +193,10 @@ fn the_directory_depends_on_nothing_in_the_environment() {
 #[test]
 fn the_lock_of_another_user_keeps_nothing_and_stops_nothing() {
     if !is_root() {
-        return skip("the_lock_of_another_user_keeps_nothing_and_stops_nothing", "a bridge needs root");
+        return skip(
+            "the_lock_of_another_user_keeps_nothing_and_stops_nothing",
+            "machine: a bridge takes root; root's run holds it",
+        );
     }
     for lock in ["-s", "-x"] {
         let shown = script(&format!(
@@ -208,7 +214,10 @@ fn the_lock_of_another_user_keeps_nothing_and_stops_nothing() {
 #[test]
 fn bridges_of_two_network_namespaces_do_not_meet() {
     if !is_root() {
-        return skip("bridges_of_two_network_namespaces_do_not_meet", "a bridge needs root");
+        return skip(
+            "bridges_of_two_network_namespaces_do_not_meet",
+            "machine: a bridge takes root; root's run holds it",
+        );
     }
     let shown = script(
         "echo '$S net --mode bridge -q -- sleep 61 & for i in $(seq 250); do grep -qs as /run/sandbox/*/journal; \
@@ -224,7 +233,10 @@ fn bridges_of_two_network_namespaces_do_not_meet() {
 #[test]
 fn a_set_user_id_copy_refuses_to_run() {
     if !is_root() {
-        return skip("a_set_user_id_copy_refuses_to_run", "only root can make one");
+        return skip(
+            "a_set_user_id_copy_refuses_to_run",
+            "machine: only root can make one; root's run holds it",
+        );
     }
     let user = "setpriv --reuid 54321 --regid 54321 --clear-groups";
     for mode in ["4755", "2755", "6755"] {

@@ -45,7 +45,7 @@ fn has_cgroups(purpose: &str) -> bool {
         assert!(!is_root() && output.status.code() == Some(125), "{}", text(&output.stderr));
         let error = text(&output.stderr);
         assert!(error.contains("cgroup") && error.contains("sudo"), "{error}");
-        skip(purpose, "limits need root, or a delegated cgroup");
+        skip(purpose, "machine: limits take root or a delegated cgroup; root's run holds it");
     }
     output.status.success()
 }
@@ -238,7 +238,10 @@ fn too_little_memory_ends_with_137() {
 fn batch_has_its_limits() {
     let _alone = alone();
     if !is_root() {
-        return skip("batch_has_its_limits", "limits need root, or a delegated cgroup");
+        return skip(
+            "batch_has_its_limits",
+            "machine: limits take root or a delegated cgroup; root's run holds it",
+        );
     }
     let output = run("batch", &["true"]);
     if text(&output.stderr).contains("disk") {
