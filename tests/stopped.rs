@@ -65,6 +65,8 @@ impl Job {
         // The init removes all handlers when it has closed the gate. `sandbox` waits for that.
         let status = || std::fs::read_to_string(format!("/proc/{child}/status")).unwrap();
         wait_until("the init waits", || !has_init || status().contains("SigCgt:\t0000000000000000"));
+        // A signal between execve(2) and the first poll(2) of `sandbox` is now and then not forwarded: not tested here.
+        std::thread::sleep(Duration::from_millis(100));
         Job { shell, sandbox, child, command }
     }
 
