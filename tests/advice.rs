@@ -297,7 +297,7 @@ fn advice_to_print_the_plan_repeats_the_line() {
     }
 }
 
-/// A shell that may open few files is told a higher number, not a lower one.
+/// A shell that may open few files is advised a higher number, not a lower one.
 #[test]
 fn the_advised_limit_on_open_files_is_higher_than_the_present_one() {
     for (limit, advice) in [("60", "ulimit -n 1024"), ("1100", "ulimit -n \"$(ulimit -Hn)\"")] {
