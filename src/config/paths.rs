@@ -16,9 +16,10 @@ use crate::value::shell::quote;
 
 /// Adds a problem for each path that cannot be used. `tree` is what paths in the container resolve to.
 pub(super) fn check(spec: &Spec, tree: &Resolver, draft: &mut Draft) {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
     for (feature, path) in with_tilde(spec) {
-        let whole = match path.strip_prefix("~").ok().zip(std::env::home_dir()) {
-            Some((rest, home)) => home.join(rest),
+        let whole = match path.strip_prefix("~").ok().zip(home.as_ref()) {
+            Some((rest, home)) => Path::new(home).join(rest),
             None => path.components().skip(1).collect(),
         };
         let error = Error::failed(file::path_text(&path)).why(text("spec.tilde")).paste(quote(&whole));
