@@ -18,7 +18,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::os::unix::process::CommandExt;
-use support::{binary, sandbox, skip, text};
+use support::{binary, sample, sandbox, skip, text};
 
 /// Two specs: process 1 is the command, or an init.
 fn specs() -> (tempfile::TempDir, String, String) {
@@ -87,7 +87,7 @@ fn timeout_lets_the_command_clean_up_once() {
     let (_directory, plain, init) = specs();
     let forms: [&[&str]; 5] = [&["run", &plain], &["run", &init], &["uts"], &["pid"], &["pid", "--init"]];
     for signal in ["TERM", "USR2", "RTMIN+3"] {
-        for words in forms {
+        for words in sample(3, forms) {
             // The shell has set its trap long before; the end of the first sleep(1) wakes it.
             let script = format!(
                 "trap 'echo got' {signal}; sleep 60 & wait $!; wait $! 2>/dev/null; sleep 0.3; exit 5"

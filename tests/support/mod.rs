@@ -64,6 +64,17 @@ pub fn alone() -> std::sync::MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// The cases to try now: all, or one of each `of` if SANDBOX_SAMPLE is set. Its text, which `scripts/test` sets, decides
+/// which: other commits try other cases.
+pub fn sample<T>(of: usize, cases: impl IntoIterator<Item = T>) -> Vec<T> {
+    let cases: Vec<T> = cases.into_iter().collect();
+    let Some(seed) = std::env::var_os("SANDBOX_SAMPLE") else { return cases };
+    let of = of.clamp(1, cases.len().max(1));
+    let sum =
+        seed.as_encoded_bytes().iter().fold(0, |sum: usize, byte| sum * 31 % 65_521 + usize::from(*byte));
+    cases.into_iter().skip(sum % of).step_by(of).collect()
+}
+
 /// Standard output of a run that must succeed.
 pub fn stdout(arguments: &[&str]) -> String {
     let output = run(arguments);
