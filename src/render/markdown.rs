@@ -139,6 +139,10 @@ impl Printer {
                 self.put_table();
                 self.gap();
             }
+            // The text equivalent of a picture follows as text.
+            Event::Start(Tag::Image { title, .. }) => {
+                self.add(&(crate::text::text_with("lesson.picture", &[("caption", &title)]) + " "));
+            }
             Event::Text(text) => self.add(&text),
             Event::Code(code) => {
                 self.join(&code);
@@ -162,8 +166,6 @@ impl Printer {
         if !std::mem::take(&mut self.is_broken) {
             return;
         }
-        let is_wide =
-            |character: Option<char>| character.and_then(char::width).is_some_and(|width| width > 1);
         let last = self.spans.last().and_then(|(text, _)| text.chars().last());
         if !(is_wide(last) && is_wide(next.chars().next())) {
             self.spans.push((" ".to_owned(), Style::Usual));
@@ -318,6 +320,11 @@ fn words(spans: &[Span]) -> Vec<(Vec<Span>, bool)> {
         }
     }
     words
+}
+
+/// Whether a character takes two columns. A line break between two of them is no blank.
+pub(super) fn is_wide(character: Option<char>) -> bool {
+    character.and_then(char::width).is_some_and(|width| width > 1)
 }
 
 /// Whether a mark may not begin a line.

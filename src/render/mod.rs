@@ -13,6 +13,7 @@ pub mod lesson;
 pub mod live;
 pub mod markdown;
 mod mistakes;
+pub mod page;
 pub mod paint;
 pub mod plan;
 pub mod plot;

@@ -298,8 +298,8 @@ fn ticks(end: f64, count: f64) -> Vec<f64> {
     (0..=(end / step) as usize).map(|nth| nth as f64 * step).collect()
 }
 
-/// Text for an XML document. Reserved characters are escaped, and forbidden characters become spaces.
-fn escape(text: &str) -> String {
+/// Text for an XML or HTML document. Reserved characters are escaped, and forbidden characters become spaces.
+pub(super) fn escape(text: &str) -> String {
     let mut out = String::new();
     for character in text.chars() {
         match character {
@@ -307,6 +307,7 @@ fn escape(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
+            '\n' | '\t' => out.push(character),
             '\u{fffe}' | '\u{ffff}' => out.push(' '),
             character if character.is_control() => out.push(' '),
             character => out.push(character),

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub)] // Each test binary uses its part.
 
 pub mod console;
+pub mod html;
 pub mod lab;
 pub mod limits;
 pub mod running;

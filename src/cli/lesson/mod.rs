@@ -2,6 +2,7 @@
 
 mod author;
 mod exercises;
+mod export;
 mod reader;
 
 use std::io::IsTerminal;
@@ -11,6 +12,7 @@ use clap::{Args, Subcommand};
 
 use self::author::TestArgs;
 use self::exercises::CheckArgs;
+use self::export::ExportArgs;
 use crate::error::{Error, Result};
 use crate::render::lesson::{self as text_of, LessonView};
 use crate::render::markdown::Look;
@@ -96,6 +98,8 @@ enum LessonAction {
         #[command(flatten)]
         output: super::output::FormatArgs,
     },
+    /// Write the lessons as pages for a browser and for paper; `--instructor` adds the solutions and notes for teachers
+    Export(ExportArgs),
     /// Read all lessons and print every mistake with its file and line, for authors
     Lint,
     /// Try exercises, for authors: untouched they fail, solved they pass, and each wrong answer gets its own message
@@ -120,6 +124,10 @@ pub(super) fn run(color: Color, args: &LessonArgs) -> Result<u8> {
     match &args.action {
         Some(LessonAction::Lint) => return Ok(author::lint(&pack)),
         Some(LessonAction::Test(test)) => return author::test(&pack, test),
+        Some(LessonAction::Export(export)) => {
+            let language = args.lang.clone().unwrap_or_else(language);
+            return export::run(&pack, &language, export);
+        }
         _ => {}
     }
     let seed = match &args.action {
@@ -146,7 +154,7 @@ pub(super) fn run(color: Color, args: &LessonArgs) -> Result<u8> {
             course.print_progress(output.is_json());
             Ok(0)
         }
-        Some(LessonAction::Lint | LessonAction::Test(_)) => Ok(0),
+        Some(LessonAction::Lint | LessonAction::Test(_) | LessonAction::Export(_)) => Ok(0),
     }
 }
 

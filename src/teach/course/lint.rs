@@ -4,6 +4,7 @@ use regex_lite::Regex;
 
 use super::data::{CHECKER, Exercise, ExerciseKind, SUBJECT};
 use super::pack::{LANGUAGES, Lesson, Pack, path_of};
+use super::picture;
 use super::text::{CodeBlock, ExerciseText, LessonText, Passage, Prose, Quiz, Section, mistake};
 use crate::error::Mistake;
 use crate::feature::Purpose;
@@ -93,6 +94,7 @@ impl Linter<'_> {
                 self.wrong(passage.line, "lesson.lint.empty", &[("marker", &marker)]);
             }
             passage.blocks().iter().for_each(|block| self.check_block(block));
+            self.check_pictures(pack, passage);
         }
         text.quizzes().for_each(|quiz| self.check_quiz(quiz));
         for name in self.lesson.data.questions.keys() {
@@ -131,6 +133,22 @@ impl Linter<'_> {
         }
         if !block.code.starts_with("$ ") {
             self.wrong(block.line + 1, "lesson.lint.prompt", &[]);
+        }
+    }
+
+    /// The pictures that a text names.
+    fn check_pictures(&mut self, pack: &Pack, passage: &Passage) {
+        for named in picture::named_in(&passage.markdown) {
+            let (line, values) = (passage.line + named.line, [("path", named.path.as_str())]);
+            if named.file().is_none_or(|file| !pack.pictures.contains_key(file)) {
+                self.wrong(line, "lesson.lint.picture", &values);
+            }
+            if named.text.trim().is_empty() || named.caption.trim().is_empty() {
+                self.wrong(line, "lesson.lint.picture.text", &values);
+            }
+            if !named.is_alone {
+                self.wrong(line, "lesson.lint.picture.alone", &values);
+            }
         }
     }
 
@@ -309,6 +327,13 @@ fn same_in_all_languages(lesson: &Lesson, content: &dyn Fn(&str) -> String, mist
             };
             if blocks(own) != blocks(other) {
                 wrong(own.line, "lesson.lint.same.blocks", &[]);
+            }
+            let pictures = |passage: &Passage| {
+                let named = picture::named_in(&passage.markdown);
+                named.into_iter().map(|named| named.path).collect::<Vec<_>>()
+            };
+            if pictures(own) != pictures(other) {
+                wrong(own.line, "lesson.lint.same.pictures", &[]);
             }
             let names = |passage: &Passage| {
                 let mut names = placeholders(&passage.markdown);

@@ -3,7 +3,7 @@
 //!
 //! A pack is a directory of lessons. The pack of the project is compiled in ([`shipped`]); `--pack DIR` reads another
 //! one, of the same layout ([`pack`]). A lesson is its text ([`text`]), in each language, and the data of its exercises
-//! ([`data`]), which the languages share. [`lint`] finds what the two lack.
+//! ([`data`]), which the languages share, and pictures ([`picture`]). [`lint`] finds what they lack.
 //!
 //! [`check`] finds the process that a learner has made, reads facts about it from the kernel ([`fact`]), and compares them.
 //! Values differ per student ([`seed`]). [`trial`] proves for authors that an exercise fails untouched, passes when
@@ -15,6 +15,7 @@ pub mod fact;
 pub mod grade;
 pub mod lint;
 pub mod pack;
+pub mod picture;
 pub mod place;
 pub mod progress;
 pub mod script;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::data::LessonData;
+use super::picture::{self, Shape};
 use super::text::{self, LessonText};
 use super::{lint, shipped};
 use crate::config::spec::yaml;
@@ -14,6 +15,9 @@ use crate::text::{printed, text as message, text_with};
 
 /// The languages of lessons. The first one is the default.
 pub const LANGUAGES: [&str; 2] = ["en", "zh"];
+
+/// The directory of the pictures.
+const PICTURES: &str = "pictures";
 
 /// The maximum size of a file of a pack, in bytes.
 const MAX_SIZE: u64 = 1 << 20;
@@ -37,6 +41,8 @@ pub struct Pack {
     pub head: PackHead,
     /// The lessons, in their order.
     pub lessons: Vec<Lesson>,
+    /// The pictures, by the names of their files.
+    pub pictures: BTreeMap<String, Shape>,
 }
 
 /// A lesson in all its languages.
@@ -60,9 +66,25 @@ impl Lesson {
         // A lesson without any text is refused when the pack is read.
         self.texts.get(language).or_else(|| self.texts.values().next()).expect("a lesson has a text")
     }
+
+    /// The language of the text that [`Lesson::text`] returns.
+    pub fn language<'a>(&'a self, language: &'a str) -> &'a str {
+        match self.texts.contains_key(language) {
+            true => language,
+            false => self.texts.keys().next().map_or(language, String::as_str),
+        }
+    }
 }
 
 impl Pack {
+    /// The title in this language; in English where there is none.
+    pub fn title(&self, language: &str) -> &str {
+        let titles = &self.head.title;
+        let found =
+            titles.get(language).or_else(|| titles.get(LANGUAGES[0])).or_else(|| titles.values().next());
+        found.unwrap_or(&self.head.name)
+    }
+
     /// The lesson of this name, or of this number.
     pub fn lesson(&self, name: &str) -> Option<&Lesson> {
         self.lessons.iter().find(|lesson| lesson.name == name || lesson.number.to_string() == name)
@@ -95,7 +117,7 @@ struct PackFiles {
     files: BTreeMap<String, Vec<u8>>,
 }
 
-/// Reads `pack.yaml`, and the files in the directories of the languages and of the exercises.
+/// Reads `pack.yaml`, and the files in the directories of the languages, the exercises and the pictures.
 fn gather(root: &Path, inner: &Path, files: &mut BTreeMap<String, Vec<u8>>) -> Result<()> {
     let directory = root.join(inner);
     let unread = |path: &Path, error: &std::io::Error| {
@@ -106,7 +128,8 @@ fn gather(root: &Path, inner: &Path, files: &mut BTreeMap<String, Vec<u8>>) -> R
         let inner = inner.join(entry.file_name());
         let name = inner.to_string_lossy().into_owned();
         let path = root.join(&inner);
-        let is_ours = |part: &str| part == "pack.yaml" || part == "exercises" || LANGUAGES.contains(&part);
+        let is_ours =
+            |part: &str| ["pack.yaml", "exercises", PICTURES].contains(&part) || LANGUAGES.contains(&part);
         if !is_ours(name.split('/').next().unwrap_or_default()) {
             continue;
         }
@@ -131,8 +154,9 @@ impl PackFiles {
         for stem in self.stems() {
             lessons.extend(self.lesson(&stem, &mut mistakes));
         }
+        let pictures = self.pictures(&mut mistakes);
         if let Some(head) = head.filter(|_| mistakes.is_empty()) {
-            let pack = Pack { head, lessons };
+            let pack = Pack { head, lessons, pictures };
             lint::pack(&pack, &|path| self.text(path), &mut mistakes);
             if mistakes.is_empty() {
                 return Ok(pack);
@@ -150,8 +174,9 @@ impl PackFiles {
         let mut stems: Vec<String> = self
             .files
             .keys()
-            .filter_map(|path| path.split_once('/')?.1.strip_suffix(".md"))
-            .filter(|stem| !stem.contains('/'))
+            .filter_map(|path| path.split_once('/'))
+            .filter(|(directory, name)| LANGUAGES.contains(directory) && !name.contains('/'))
+            .filter_map(|(_, name)| name.strip_suffix(".md"))
             .map(str::to_owned)
             .collect();
         stems.sort_unstable();
@@ -175,6 +200,20 @@ impl PackFiles {
                 None
             }
         }
+    }
+
+    fn pictures(&self, mistakes: &mut Vec<Mistake>) -> BTreeMap<String, Shape> {
+        let mut pictures = BTreeMap::new();
+        for path in self.files.keys().filter(|path| path.ends_with(".svg")) {
+            let Some(name) = path.strip_prefix(PICTURES).and_then(|name| name.strip_prefix('/')) else {
+                continue;
+            };
+            match picture::read(&self.text(path), path) {
+                Ok(shape) => drop(pictures.insert(name.to_owned(), shape)),
+                Err(found) => mistakes.extend(found),
+            }
+        }
+        pictures
     }
 
     fn lesson(&self, stem: &str, mistakes: &mut Vec<Mistake>) -> Option<Lesson> {

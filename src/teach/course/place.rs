@@ -84,7 +84,7 @@ impl Attempt<'_> {
 ///
 /// # Errors
 /// Those of open(2), write(2) and rename(2).
-pub(super) fn write(path: &Path, content: &[u8]) -> Result<()> {
+pub fn write(path: &Path, content: &[u8]) -> Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
     fs::write(&temporary, content)
@@ -93,7 +93,7 @@ pub(super) fn write(path: &Path, content: &[u8]) -> Result<()> {
 }
 
 /// The error of a file or directory that cannot be written.
-pub(super) fn unwritten(path: &Path, error: io::Error) -> Error {
+pub fn unwritten(path: &Path, error: io::Error) -> Error {
     let path = printed(path);
     Error::failed(text_with("lesson.unwritten", &[("path", &path)])).call(format!("open(\"{path}\")"), error)
 }

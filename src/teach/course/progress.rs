@@ -20,7 +20,7 @@ use crate::text::{printed, text, text_with};
 const FORMAT: u32 = 1;
 
 /// The name of the file.
-const FILE: &str = "progress.json";
+pub const FILE: &str = "progress.json";
 
 /// The content of `progress.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,12 +10,16 @@ macro_rules! file {
     };
 }
 
-/// A row for each lesson: its name with its number, the languages of its text, and the files of its exercises.
+/// The names of the pictures, and a row for each lesson: its name with its number, the languages of its text, and the
+/// files of its exercises.
 macro_rules! lessons {
-    ($($lesson:literal [$($language:literal)+] [$($file:literal)*];)*) => {
+    (
+        pictures [$($picture:literal)*];
+        $($lesson:literal [$($language:literal)+] [$($file:literal)*];)*
+    ) => {
         /// All files of the course.
         pub const FILES: &[&[PackFile]] = &[
-            &[file!("pack.yaml")],
+            &[file!("pack.yaml"), $(file!("pictures/", $picture, ".svg"),)*],
             $(&[
                 $(file!($language, "/", $lesson, ".md"),)+
                 file!("exercises/", $lesson, ".yaml"),
@@ -27,6 +31,11 @@ macro_rules! lessons {
 
 // A file of an exercise is written as "EXERCISE/FILE".
 lessons! {
+    pictures [
+        "attacks" "blkio" "container" "cpu" "devices" "hardening" "init" "ipc" "look" "memory" "mnt" "net" "overlay"
+        "pid" "pids" "ports" "root" "tree" "user" "uts"
+    ];
+
     "01-look" ["en" "zh"] [];
     "02-pid" ["en" "zh"] ["repair/box.yaml" "repair/solved.yaml" "forks/forks.c" "forks/solution.c"];
     "03-init" ["en" "zh"] ["init/init.c" "init/orphans.sh" "init/reaps.c" "init/solution.c"];
@@ -89,7 +98,7 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("lessons");
         let mut on_disk = BTreeSet::from(["pack.yaml".to_owned()]);
         let mut directories: Vec<_> =
-            LANGUAGES.iter().copied().chain(["exercises"]).map(|name| root.join(name)).collect();
+            LANGUAGES.iter().copied().chain(["exercises", "pictures"]).map(|name| root.join(name)).collect();
         while let Some(directory) = directories.pop() {
             for entry in std::fs::read_dir(directory).unwrap() {
                 let path = entry.unwrap().path();

@@ -50,6 +50,8 @@ pub struct LessonText {
     pub front: FrontMatter,
     /// The sections, in their order.
     pub sections: Vec<Section>,
+    /// What a teacher should know. Learners do not see it.
+    pub teacher: Option<Passage>,
 }
 
 /// A section of a lesson.
@@ -170,6 +172,7 @@ impl LessonText {
                 }
             }
         }
+        all.extend(self.teacher.iter().map(|passage| (TEACHER.to_owned(), passage)));
         all
     }
 }
@@ -205,6 +208,11 @@ impl Passage {
         blocks
     }
 
+    /// Removes the blank lines at its end.
+    fn trim(&mut self) {
+        self.markdown.truncate(self.markdown.trim_end().len());
+    }
+
     fn push(&mut self, line: &str, number: usize) {
         if self.markdown.is_empty() {
             if line.trim().is_empty() {
@@ -227,7 +235,10 @@ struct Marker {
 
 /// The markers with a name, and those without, apart from those of [`Prose`].
 const NAMED: [&str; 4] = ["question", "exercise", "reply", "fails"];
-const UNNAMED: [&str; 3] = ["answer", "hint", "passed"];
+const UNNAMED: [&str; 4] = ["answer", "hint", "passed", TEACHER];
+
+/// The marker of what a teacher should know. It is no section: learners do not see it.
+const TEACHER: &str = "teacher";
 
 /// Reads the text of a lesson. `file` is its name in the mistakes.
 ///
@@ -263,6 +274,7 @@ impl Reader<'_> {
         };
         let front = yaml::read_document::<FrontMatter>(&front, self.file);
         let mut sections: Vec<Section> = Vec::new();
+        let mut teacher: Option<Passage> = None;
         let mut is_code = false;
         // The passage that the lines belong to: the last one of the last section.
         let mut current: Option<Marker> = None;
@@ -274,10 +286,19 @@ impl Reader<'_> {
             let marker = if is_code { None } else { marker_of(line, number) };
             match marker {
                 Some(marker) => {
-                    self.open(&mut sections, &marker);
+                    if marker.word == TEACHER && marker.name.is_empty() {
+                        teacher.get_or_insert_default();
+                    } else {
+                        self.open(&mut sections, &marker);
+                    }
                     current = Some(marker);
                 }
                 None => match &current {
+                    Some(marker) if marker.word == TEACHER => {
+                        if let Some(passage) = &mut teacher {
+                            passage.push(line, number);
+                        }
+                    }
                     Some(marker) => put(&mut sections, marker, line, number),
                     None if line.trim().is_empty() => {}
                     None => {
@@ -290,11 +311,10 @@ impl Reader<'_> {
         if is_code {
             self.wrong(self.content.lines().count(), text("lesson.lint.fence"));
         }
-        for section in &mut sections {
-            trim(section);
-        }
+        sections.iter_mut().for_each(trim);
+        teacher.iter_mut().for_each(Passage::trim);
         match front {
-            Ok(front) if self.mistakes.is_empty() => Ok(LessonText { front, sections }),
+            Ok(front) if self.mistakes.is_empty() => Ok(LessonText { front, sections, teacher }),
             Ok(_) => Err(self.mistakes),
             Err(mut mistakes) => {
                 mistakes.extend(self.mistakes);
@@ -420,15 +440,15 @@ fn option(line: &str) -> Option<(char, String)> {
 
 /// Removes the blank lines at the end of each passage.
 fn trim(section: &mut Section) {
-    let trim = |passage: &mut Passage| passage.markdown.truncate(passage.markdown.trim_end().len());
     match section {
-        Section::Prose(_, passage) => trim(passage),
+        Section::Prose(_, passage) => passage.trim(),
         Section::Quiz(quiz) => {
-            [&mut quiz.prompt, &mut quiz.answer].into_iter().chain(quiz.replies.values_mut()).for_each(trim);
+            let parts = [&mut quiz.prompt, &mut quiz.answer].into_iter();
+            parts.chain(quiz.replies.values_mut()).for_each(Passage::trim);
         }
         Section::Exercise(exercise) => {
             let parts = [&mut exercise.task, &mut exercise.passed].into_iter();
-            parts.chain(&mut exercise.hints).chain(exercise.fails.values_mut()).for_each(trim);
+            parts.chain(&mut exercise.hints).chain(exercise.fails.values_mut()).for_each(Passage::trim);
         }
     }
 }
