@@ -162,10 +162,12 @@ fn bare_sandbox_leads_in() {
         .lines()
         .filter_map(|line| Some(line.strip_prefix("  sandbox ")?.split("  ").next()?.split(' ').collect()))
         .collect();
-    assert_eq!(commands.len(), 5);
+    assert_eq!(commands.len(), 6);
+    let lessons = tempfile::tempdir().unwrap();
     for command in commands {
         // Without standard input, the shell exits at once.
-        assert!(run(&command).status.success(), "{command:?}");
+        let output = sandbox(&command).env("SANDBOX_LESSONS", lessons.path()).output().unwrap();
+        assert!(output.status.success(), "{command:?}");
     }
 }
 

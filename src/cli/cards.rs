@@ -1,10 +1,12 @@
 //! A demonstration: its introduction, its cards, its end. On a terminal the cards come one at a time.
 
+use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::feature::Common;
+use super::paging::pages;
 use super::terminal::{self, END};
 use super::watch::Narrator;
 use crate::config::compose::Machine;
@@ -15,9 +17,9 @@ use crate::feature::Feature;
 use crate::plan::Plan;
 use crate::render::live::Live;
 use crate::render::paint::Stream;
-use crate::render::{self, card, demonstration, paint, plot, svg};
+use crate::render::{self, card, demonstration, paint, svg};
 use crate::teach::demo::plot::Plot;
-use crate::teach::demo::{self, Canvas, Card, Outcome, Stage};
+use crate::teach::demo::{self, Card, Outcome, Stage};
 use crate::text::{printed, text, text_with};
 
 /// Whether only a summary of the system calls is printed: `--explain` for a whole demonstration.
@@ -42,7 +44,9 @@ pub(super) fn demonstrate(
     } else if is_whole && !is_json {
         flow = pager.show(demonstration::introduction(feature, machine.host.privileged), None)?;
     }
-    let mut stage = Stage::new(machine, spec, narrator, canvas(common));
+    let live = RefCell::new(Live::new(is_live(common), Stream::Out));
+    let canvas = Box::new(|card: &Card, plot: &Plot| draw(&mut live.borrow_mut(), card, plot));
+    let mut stage = Stage::new(machine, spec, narrator, canvas);
     let mut plots: Vec<Plot> = Vec::new();
     let mut cards = Vec::new();
     let mut all_plans = Vec::new();
@@ -58,9 +62,9 @@ pub(super) fn demonstrate(
                 all_plans.extend_from_slice(plans);
                 return Ok(ControlFlow::Continue(()));
             }
-            // On a terminal, the plots were drawn while the card was made, and are above it.
-            let tables = card.plots.iter().filter(|_| !is_live(common)).map(plot::table);
-            let text = card::text(card) + &tables.collect::<String>();
+            // The whole card, with its picture, is printed in the place of the live picture.
+            live.borrow_mut().erase();
+            let text = card::text(card, common.plain);
             flow = pager.show(text, Some(demonstration::calls(card, plans)))?;
             Ok(flow)
         })?;
@@ -119,8 +123,11 @@ pub(super) fn show_without_right(
     Ok(())
 }
 
-/// Prints cards. On a terminal it waits for a key after each one.
+/// Prints cards. On a terminal it waits for a key after each one, and where one is longer than the screen.
 struct Pager {
+    /// Whether a page that is longer than the screen comes in parts.
+    divides: bool,
+    /// Whether it waits after each page.
     waits: bool,
     /// The pages that were printed, each with its system calls.
     pages: Vec<(String, Option<String>)>,
@@ -140,54 +147,78 @@ impl Pager {
     fn new(common: &Common) -> Pager {
         let is_terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
         let is_paged = !common.no_pause && !common.output.is_json() && !common.output.pauses();
-        Pager {
-            waits: is_terminal && is_paged && common.demo.is_none() && !is_summary(common),
-            pages: vec![],
-        }
+        let divides = is_terminal && is_paged && !is_summary(common);
+        Pager { divides, waits: divides && common.demo.is_none(), pages: vec![] }
     }
 
     /// Prints a page. On a terminal it waits, and the user can go back to pages before it.
     fn show(&mut self, page: String, calls: Option<String>) -> Result<ControlFlow<()>> {
-        if !self.waits {
+        if !self.divides {
             render::out(&(page + "\n"));
             return Ok(ControlFlow::Continue(()));
         }
         self.pages.push((page, calls));
-        let mut at = self.pages.len() - 1;
+        let (mut at, mut part) = (self.pages.len() - 1, 0);
         while let Some((page, calls)) = self.pages.get(at) {
-            if print_page(page)?.is_break() {
-                return Ok(ControlFlow::Break(()));
+            let lines: Vec<&str> = page.lines().collect();
+            let parts = parts(&lines);
+            render::out(&(parts[part].join("\n") + "\n"));
+            let is_last = part + 1 == parts.len();
+            if is_last && !self.waits {
+                return Ok(ControlFlow::Continue(()));
             }
-            let has_calls = calls.is_some();
-            loop {
-                match ask(if has_calls { "demo.keys" } else { "demo.keys.first" })? {
-                    PageKey::Next => at += 1,
-                    PageKey::Back => at = at.saturating_sub(1),
-                    PageKey::Quit => return Ok(ControlFlow::Break(())),
+            let keys = match calls {
+                _ if !is_last => "demo.keys.more",
+                Some(_) => "demo.keys",
+                None => "demo.keys.first",
+            };
+            let key = loop {
+                match ask(keys)? {
                     PageKey::Calls => {
-                        if print_page(calls.as_deref().unwrap_or_default())?.is_break() {
-                            return Ok(ControlFlow::Break(()));
+                        if print_parts(calls.as_deref().unwrap_or_default())?.is_break() {
+                            break PageKey::Quit;
                         }
-                        continue;
                     }
+                    key => break key,
                 }
-                break;
-            }
+            };
+            (at, part) = match key {
+                PageKey::Quit => return Ok(ControlFlow::Break(())),
+                PageKey::Next if is_last => (at + 1, 0),
+                PageKey::Next => (at, part + 1),
+                // The first part of a card has its picture.
+                PageKey::Back if part > 0 => (at, 0),
+                PageKey::Back | PageKey::Calls => (at.saturating_sub(1), 0),
+            };
         }
         Ok(ControlFlow::Continue(()))
     }
 }
 
-/// Prints a page in parts that fit the screen, and waits between them.
-fn print_page(page: &str) -> Result<ControlFlow<()>> {
-    let lines: Vec<&str> = page.lines().collect();
+/// The parts of a page that fit the screen. The lines for a shell begin a part if they do not fit, and a system call is
+/// not divided from its reason.
+fn parts<'a>(lines: &'a [&'a str]) -> Vec<&'a [&'a str]> {
+    let repeat = text("demo.repeat");
+    let begins = |line: &str| {
+        let number = line.trim_start().split(' ').next().unwrap_or_default();
+        line.is_empty() || line == repeat || number.parse::<usize>().is_ok()
+    };
     // One line is for the keys.
-    let parts = lines.chunks(paint::height() - 1);
-    let count = parts.len();
-    for (index, part) in parts.enumerate() {
+    pages(lines, paint::height() - 1, paint::width(), begins)
+}
+
+/// Prints the system calls in parts that fit the screen, and waits between them.
+fn print_parts(page: &str) -> Result<ControlFlow<()>> {
+    let lines: Vec<&str> = page.lines().collect();
+    let parts = parts(&lines);
+    for (index, part) in parts.iter().enumerate() {
         render::out(&(part.join("\n") + "\n"));
-        if index + 1 < count && ask("demo.keys.more")? == PageKey::Quit {
-            return Ok(ControlFlow::Break(()));
+        if index + 1 < parts.len() {
+            match ask("demo.keys.more")? {
+                PageKey::Quit => return Ok(ControlFlow::Break(())),
+                PageKey::Back => break,
+                PageKey::Next | PageKey::Calls => {}
+            }
         }
     }
     Ok(ControlFlow::Continue(()))
@@ -210,18 +241,22 @@ fn ask(keys: &str) -> Result<PageKey> {
     key
 }
 
-/// Whether measurements are drawn live.
+/// Whether pictures are drawn live. `--explain` prints between them, and a line that wraps cannot be drawn again.
 fn is_live(common: &Common) -> bool {
-    !common.output.is_json() && std::io::stdout().is_terminal() && !paint::is_dumb()
+    let is_text = !common.output.is_json() && !common.output.narrates();
+    let is_drawn = !common.plain && !render::is_stable();
+    is_text && is_drawn && std::io::stdout().is_terminal() && !paint::is_dumb() && paint::is_wide_enough()
 }
 
-/// Draws measurements: on a terminal live, otherwise not at all.
-fn canvas(common: &Common) -> Canvas<'static> {
-    let mut live = Live::new(is_live(common) && !is_summary(common), Stream::Out);
-    Box::new(move |measured, is_last| {
-        let lines = plot::frame(measured, paint::width());
-        if is_last { live.finish(&lines) } else { live.draw(&lines) }
-    })
+/// Draws what is known of a card: its claim, and its picture so far.
+fn draw(live: &mut Live, card: &Card, plot: &Plot) {
+    let heading = card::heading(card);
+    let mut lines: Vec<String> = heading.lines().map(str::to_owned).collect();
+    lines.extend(card::picture(plot, false));
+    // The cursor is below the picture.
+    if lines.len() < paint::height() {
+        live.draw(&lines);
+    }
 }
 
 fn write_svg(file: &Path, plots: &[Plot]) -> Result<()> {

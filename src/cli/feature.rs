@@ -56,6 +56,9 @@ pub(super) struct Common {
     /// Do not wait for a key after each card of the demonstration
     #[arg(long)]
     pub(super) no_pause: bool,
+    /// For screen readers: the pictures of a limit's demonstration are described in words
+    #[arg(long)]
+    pub(super) plain: bool,
     /// The command to run inside, after `--`; without a command, the built-in demonstration runs
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,

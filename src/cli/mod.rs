@@ -13,6 +13,7 @@ mod habits;
 mod lesson;
 mod output;
 mod pages;
+mod paging;
 mod prepare;
 mod run;
 mod spec;

@@ -13,8 +13,11 @@ const FIRST: [(&str, &str); 3] = [
 ];
 
 /// The commands to try next.
-const THEN: [(&str, &str); 2] =
-    [("sandbox doctor", "habit.welcome.doctor"), ("sandbox --help", "habit.welcome.help")];
+const THEN: [(&str, &str); 3] = [
+    ("sandbox lesson", "habit.welcome.lesson"),
+    ("sandbox doctor", "habit.welcome.doctor"),
+    ("sandbox --help", "habit.welcome.help"),
+];
 
 /// The text.
 pub(super) fn text_of() -> String {

@@ -2,19 +2,20 @@
 
 use std::fmt::Write;
 
-use super::paint;
+use super::{paint, plot};
+use crate::teach::demo::plot::Plot;
 use crate::teach::demo::{Card, Evidence, Outcome};
 use crate::text::{text_with, wrap};
 
 /// The column of the evidence, and of what it means.
 const INDENT: usize = 10;
 
-/// The lines of a card.
-pub fn text(card: &Card) -> String {
+/// The lines of a card. `is_plain` is for a screen reader: it describes the pictures.
+pub fn text(card: &Card, is_plain: bool) -> String {
     let width = paint::width();
-    let mut out = title(&format!("{}/{}  {}", card.place, card.of, card.name), &card.alone, width);
-    for line in wrap(&card.claim, width) {
-        let _ = writeln!(out, "{}", paint::heading(&line));
+    let mut out = heading(card);
+    for plot in &card.plots {
+        picture(plot, is_plain).iter().for_each(|line| out.push_str(&format!("{line}\n")));
     }
     out.push_str(&evidence(&card.evidence, INDENT, width));
     for process in &card.processes {
@@ -36,6 +37,24 @@ pub fn text(card: &Card) -> String {
         card.repeat.iter().for_each(|line| out.push_str(&format!("   {line}\n")));
     }
     out
+}
+
+/// The title and the claim of a card.
+pub fn heading(card: &Card) -> String {
+    let width = paint::width();
+    let mut out = title(&format!("{}/{}  {}", card.place, card.of, card.name), &card.alone, width);
+    for line in wrap(&card.claim, width) {
+        let _ = writeln!(out, "{}", paint::heading(&line));
+    }
+    out
+}
+
+/// The lines of a picture, or of its description.
+pub fn picture(measured: &Plot, is_plain: bool) -> Vec<String> {
+    match is_plain {
+        true => plot::spoken(measured, paint::width()),
+        false => plot::frame(measured, paint::width(), super::is_stable()),
+    }
 }
 
 /// A title line: `left` at the left end, `right` at the right end, or below it where both do not fit.

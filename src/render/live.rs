@@ -1,5 +1,5 @@
 //! A picture that is redrawn in place. It uses no alternate screen, and does not hide the cursor. Therefore the
-//! terminal stays usable however the run ends, and the last picture stays visible.
+//! terminal stays usable however the run ends.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Redraws pictures in place on a terminal. It draws nothing if the stream is not a terminal.
 ///
-/// The lines must fit into the terminal's width. A line that wraps takes two rows, and the cursor would not move up far
-/// enough.
+/// The lines must fit into the terminal. If a line wraps, or the first line leaves the screen, the cursor would not move
+/// up far enough.
 #[derive(Debug)]
 pub struct Live {
     is_terminal: bool,
@@ -37,15 +37,14 @@ impl Live {
         }
     }
 
-    /// Draws the last picture in any case. It stays, and later output is below it.
-    pub fn finish(&mut self, lines: &[String]) {
-        self.replace(lines);
-        self.drawn = 0;
+    /// Removes the picture. Later output is in its place.
+    pub fn erase(&mut self) {
+        self.replace(&[]);
         self.last = None;
     }
 
     fn replace(&mut self, lines: &[String]) {
-        if !self.is_terminal {
+        if !self.is_terminal || (lines.is_empty() && self.drawn == 0) {
             return;
         }
         let lines: Vec<String> = lines.iter().map(|line| super::safe(line)).collect();
@@ -134,7 +133,7 @@ mod tests {
         let pictures = ["one two", "three", "four five six", "", "seven"].map(lines);
         let mut text = "before\r\n".to_owned();
         let mut drawn = 0;
-        for picture in &pictures {
+        for picture in pictures.iter().chain([&vec![]]) {
             text.push_str(&redraw(drawn, picture));
             drawn = picture.len();
             let expected = [lines("before"), picture.clone(), vec![String::new()]].concat();

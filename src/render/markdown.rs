@@ -204,7 +204,8 @@ impl Printer {
         let width = text.lines().map(UnicodeWidthStr::width).max().unwrap_or(0);
         let indent = " ".repeat(self.look.width.saturating_sub(width).min(3));
         for line in text.lines() {
-            let line = format!("{indent}{line}");
+            // An empty line of a block is no empty line of the text: pages may end there.
+            let line = if line.is_empty() { " ".to_owned() } else { format!("{indent}{line}") };
             let is_command = ["$ ", "> "].iter().any(|prompt| line.trim_start().starts_with(prompt));
             self.out.push(if is_command { line.bold().to_string() } else { line });
         }

@@ -93,7 +93,7 @@ fn safe(text: &str) -> String {
 
 /// Writes a value as JSON to this stream. With `--stable`, strings and numbers that change on every run are named.
 pub fn print_json(stream: Stream, value: &impl Serialize) {
-    let text = match STABLE.load(Ordering::Relaxed) {
+    let text = match is_stable() {
         true => json(&stable::stable_json(serde_json::to_value(value).unwrap_or_default())),
         false => json(value),
     };
@@ -116,7 +116,7 @@ fn note_lost(written: io::Result<()>) {
 }
 
 fn write(stream: &mut dyn Write, text: &str) -> io::Result<()> {
-    let stable = if STABLE.load(Ordering::Relaxed) { stable::stable(text) } else { text.to_owned() };
+    let stable = if is_stable() { stable::stable(text) } else { text.to_owned() };
     put(stream, &stable)
 }
 
@@ -130,6 +130,11 @@ static STABLE: AtomicBool = AtomicBool::new(false);
 /// Sets whether numbers that change on every run are replaced by names.
 pub fn set_stable(on: bool) {
     STABLE.store(on, Ordering::Relaxed);
+}
+
+/// Whether numbers that change on every run are replaced by names.
+pub(crate) fn is_stable() -> bool {
+    STABLE.load(Ordering::Relaxed)
 }
 
 /// A value as indented JSON, with a newline at the end.

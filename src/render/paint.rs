@@ -4,6 +4,7 @@
 use std::io::IsTerminal;
 
 use colored::{ColoredString, Colorize};
+use unicode_width::UnicodeWidthStr;
 
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -64,6 +65,13 @@ pub fn width() -> usize {
     }
 }
 
+/// Whether lines of [`width`] fit into the terminal, so that none of them wraps.
+pub fn is_wide_enough() -> bool {
+    let terminal = rustix::termios::tcgetwinsize(std::io::stdout());
+    // A size of 0 is not known.
+    terminal.is_ok_and(|size| size.ws_col == 0 || usize::from(size.ws_col) >= width())
+}
+
 /// The number of lines of the terminal, at least 10. Without a terminal it is 24.
 pub fn height() -> usize {
     let terminal = rustix::termios::tcgetwinsize(std::io::stdout());
@@ -106,6 +114,13 @@ pub fn different(text: &str) -> ColoredString {
 /// Less important.
 pub fn faint(text: &str) -> ColoredString {
     text.dimmed()
+}
+
+/// The columns that a text takes, without its colours.
+pub fn columns(text: &str) -> usize {
+    let mut parts = text.split('\x1b');
+    let first = parts.next().unwrap_or_default().width();
+    first + parts.map(|part| part.split_once('m').map_or(0, |(_, after)| after.width())).sum::<usize>()
 }
 
 /// The text in at most `width` columns. If it is cut, it ends in `~`.

@@ -4,8 +4,9 @@
 use std::fmt::Write;
 
 use super::paint;
-use super::plot::short;
-use crate::teach::demo::plot::{Lane, Mark, Plot, Sample};
+use super::plot::{description, short, with_unit};
+use crate::teach::demo::plot::{Lane, Mark, Plot};
+use crate::text::{text, text_with};
 
 /// The width of the document. A browser or a slide scales it.
 const WIDTH: f64 = 800.0;
@@ -54,50 +55,12 @@ pub fn svg(plots: &[Plot]) -> String {
     out
 }
 
-/// A description of a plot, for screen readers.
-fn description(plot: &Plot) -> String {
-    let unit = plot.unit;
-    let mut out = format!("{}, over {} seconds", plot.title, short(plot.time_end()));
-    if let Some(limit) = plot.limit {
-        let _ = write!(out, ", with a limit of {} {unit}", short(limit));
-    }
-    out.push('.');
-    for lane in &plot.lanes {
-        let _ = write!(out, " {}: ", lane.name);
-        let values = || lane.samples.iter().map(|sample| sample.value);
-        match (values().reduce(f64::max), lane.samples.last()) {
-            (Some(largest), Some(Sample { value: last, .. })) => {
-                let _ = write!(out, "at most {} {unit}, in the end {}", short(largest), short(*last));
-            }
-            _ => out.push_str("not measured"),
-        }
-        if let Some(limit) = lane.limit {
-            let _ = write!(out, ", with a limit of {} of its own", short(limit));
-        }
-        for (seconds, _, mark) in firsts(lane) {
-            let _ = write!(out, ", {} at {} s", mark_text(mark), short(seconds));
-        }
-        let note = lane.note.split_whitespace().collect::<Vec<_>>().join(" ");
-        let _ = if note.is_empty() { write!(out, ".") } else { write!(out, " ({note}).") };
-    }
-    out
-}
-
-/// The first mark of each kind: its time and its value.
-fn firsts(lane: &Lane) -> Vec<(f64, f64, Mark)> {
-    let mut firsts: Vec<(f64, f64, Mark)> = vec![];
-    for sample in &lane.samples {
-        if let Some(mark) = sample.mark
-            && !firsts.iter().any(|(_, _, first)| *first == mark)
-        {
-            firsts.push((sample.seconds, sample.value, mark));
-        }
-    }
-    firsts
-}
-
-fn mark_text(mark: Mark) -> &'static str {
-    if mark == Mark::Limit { "at the limit" } else { mark.name() }
+fn mark_text(mark: Mark) -> String {
+    text(match mark {
+        Mark::Limit => "demo.picture.svg.mark.limit",
+        Mark::Throttled => "demo.picture.svg.mark.throttled",
+        Mark::Killed => "demo.picture.svg.mark.killed",
+    })
 }
 
 /// The axes of a plot, and where its numbers are in the picture.
@@ -125,7 +88,7 @@ impl Area {
     fn draw(&self, out: &mut String, plot: &Plot) {
         let title = escape(&paint::cut(&plot.title, 90));
         let _ = writeln!(out, r#"<text x="{LEFT}" y="24" font-size="15" font-weight="600">{title}</text>"#);
-        self.axes(out, plot.unit);
+        self.axes(out, &plot.unit);
         let labels = self.limits(out, plot);
         for (index, lane) in plot.lanes.iter().enumerate() {
             self.line(out, lane, LINES[index % LINES.len()]);
@@ -161,8 +124,8 @@ impl Area {
         }
         let _ = writeln!(out, r##"<path d="M{LEFT} {TOP}V{bottom}H{right}" fill="none" stroke="#555"/>"##);
         let _ = writeln!(out, r##"<text x="{LEFT}" y="{}" fill="#555">{}</text>"##, TOP - 12.0, escape(unit));
-        let _ =
-            writeln!(out, r##"<text x="{}" y="{}" fill="#555">seconds</text>"##, right + 10.0, bottom + 19.0);
+        let (x, seconds) = (right + 10.0, escape(&text("demo.picture.svg.seconds")));
+        let _ = writeln!(out, r##"<text x="{x}" y="{}" fill="#555">{seconds}</text>"##, bottom + 19.0);
     }
 
     /// Draws each limit once, and returns the labels. A label names the lanes, unless the limit is for all lanes.
@@ -179,8 +142,9 @@ impl Area {
         }
         for (limit, names) in limits.iter().filter(|(limit, _)| limit.is_finite()) {
             let y = self.y(*limit);
-            let whose = if names.is_empty() { String::new() } else { format!(" of {}", names.join(", ")) };
-            let label = escape(&paint::cut(&format!("limit{whose}: {} {}", short(*limit), plot.unit), 80));
+            let values = [("limit", &*with_unit(plot, *limit)), ("names", &names.join(", "))];
+            let key = if names.is_empty() { "demo.picture.svg.limit" } else { "demo.picture.svg.limit.of" };
+            let label = escape(&paint::cut(&text_with(key, &values), 80));
             let right = WIDTH - RIGHT;
             let _ = writeln!(
                 out,
@@ -262,8 +226,8 @@ impl Area {
                 mark.character(),
             );
         }
-        for (seconds, value, mark) in firsts(lane) {
-            let (x, y) = (self.x(seconds), self.y(value));
+        for (mark, sample) in lane.first_marks() {
+            let (x, y) = (self.x(sample.seconds), self.y(sample.value));
             // The name is below the line: a line that rises to its limit leaves room there. At the right edge of the
             // picture, the name is to the left.
             let (x, anchor) = if x > WIDTH - RIGHT - 80.0 {
@@ -272,7 +236,7 @@ impl Area {
                 ((x - 4.0).max(LEFT + 4.0), "start")
             };
             let y = if y > HEIGHT - BOTTOM - 24.0 { y - 12.0 } else { y + 20.0 };
-            let name = mark_text(mark);
+            let name = escape(&mark_text(mark));
             let _ = writeln!(
                 out,
                 r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}" fill="{colour}" {HALO}>{name}</text>"#
@@ -319,9 +283,10 @@ pub(super) fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::teach::demo::plot::Sample;
 
     fn sampled(plot: &mut Plot, name: &str, values: impl Iterator<Item = (f64, f64, Option<Mark>)>) -> usize {
-        let lane = plot.lane(name, '#');
+        let lane = plot.lane(name, '#', "x");
         for (seconds, value, mark) in values {
             plot.push(lane, Sample { seconds, value, mark });
         }
@@ -386,7 +351,7 @@ mod tests {
         check(&document);
         assert_eq!(document, svg(&sample()));
         assert!(document.contains("&lt;20 %&gt; &amp; &quot;more&quot;"));
-        assert!(document.contains("killed at 3.6 s"));
+        assert!(document.contains("Killed: at 3.6 s."));
     }
 
     #[test]

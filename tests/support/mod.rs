@@ -7,6 +7,7 @@ pub mod html;
 pub mod lab;
 pub mod limits;
 pub mod running;
+pub mod screen;
 pub mod terminal;
 pub mod trace;
 

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 
 use super::exercises::print;
 use super::{Course, ask, is_interactive, lesson_named};
+use crate::cli::paging::pages;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::render::lesson::{self as text_of, LessonView};
@@ -249,7 +250,8 @@ impl Course {
 
 /// Prints lines page by page. The last page is followed by a prompt only if `asks_at_end`.
 fn turn_pages(lines: &[String], asks_at_end: bool) -> PageTurn {
-    let pages = pages(lines, height());
+    // Between two paragraphs there is an empty line, but none in a block of code.
+    let pages = pages(lines, height(), paint::width(), str::is_empty);
     let mut at = 0;
     while let Some(page) = pages.get(at) {
         print(&[String::new()]);
@@ -286,35 +288,4 @@ fn height() -> usize {
     };
     let rows = if rows == 0 { HEIGHT } else { rows };
     rows.clamp(8, HEIGHT) - 3
-}
-
-/// Divides lines into pages of at most `height` lines, at an empty line where one is near the end of a page.
-fn pages(lines: &[String], height: usize) -> Vec<&[String]> {
-    let (mut pages, mut rest) = (Vec::new(), lines);
-    while rest.len() > height {
-        let blank = rest[..=height].iter().rposition(|line| line.is_empty()).filter(|at| *at > height / 3);
-        let (page, after) = rest.split_at(blank.unwrap_or(height));
-        pages.push(page);
-        let skipped = after.iter().take_while(|line| line.is_empty()).count();
-        rest = &after[skipped..];
-    }
-    pages.push(rest);
-    pages
-}
-
-#[cfg(test)]
-mod tests {
-    use super::pages;
-
-    #[test]
-    fn a_page_ends_at_an_empty_line_and_is_never_too_long() {
-        let lines: Vec<String> =
-            (0..50).map(|index| if index % 7 == 6 { String::new() } else { index.to_string() }).collect();
-        let all = pages(&lines, 20);
-        assert!(all.iter().all(|page| page.len() <= 20));
-        assert_eq!(all[0].len(), 20);
-        let kept: Vec<&String> =
-            all.iter().flat_map(|page| page.iter()).filter(|line| !line.is_empty()).collect();
-        assert_eq!(kept.len(), lines.iter().filter(|line| !line.is_empty()).count());
-    }
 }

@@ -1,50 +1,137 @@
-//! The picture of a plot: a bar for each lane, with its history and its note.
+//! The picture of a plot: a title, the rows of each lane, and a legend that explains each character.
 
-use super::scale::Scale;
-use super::{LANES, plain};
-use crate::render::paint;
-use crate::teach::demo::plot::{Mark, Plot};
+use unicode_width::UnicodeWidthStr;
 
-/// The maximum number of lines of a picture. It is redrawn in place, so it must fit on every terminal.
+use super::number::with_unit;
+use super::scale::{LEVELS, Scale};
+use super::{LANES, padded, paint, plain};
+use crate::teach::demo::plot::{Lane, Mark, Plot};
+use crate::text::{text, text_with, wrap};
+
+/// The maximum number of lines of a picture. Together with its card, it must fit on a terminal of 24 lines.
 pub(super) const LINES: usize = 12;
 
-/// A picture of the plot in at most `width` columns and 12 lines. Each lane has a line with its name, its bar and its
-/// last value. Below are its history, if the picture has lines for the history of every lane, and its note.
-pub fn frame(plot: &Plot, width: usize) -> Vec<String> {
-    let lanes = &plot.lanes[..plot.lanes.len().min(LANES)];
-    let notes = lanes.iter().filter(|lane| !lane.note.is_empty()).count();
-    let more = plot.lanes.len() - lanes.len();
-    let has_history = plot.time_end() > 0.0 && 1 + 2 * lanes.len() + notes + more.min(1) <= LINES;
-    let scale = Scale::new(plot, lanes, width);
+/// The column of the rows of a lane, and of its name. The character of its bar is before it.
+const INDENT: usize = 3;
 
-    let mut lines = vec![title(plot, &scale, width)];
-    for lane in lanes {
-        lines.push(scale.bar_line(plot, lane));
-        if has_history {
-            lines.push(scale.history_line(plot, lane));
-        }
-        if !lane.note.is_empty() {
-            lines.push(paint::cut(&format!("    {}", plain(&lane.note)), width));
-        }
-    }
-    if more > 0 {
-        lines.push(paint::faint(&paint::cut(&format!("    and {more} more"), width)).to_string());
-    }
-    lines
+/// How much a picture shows. What fits into its lines is tried in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    /// The last value of each lane, its history, and its counters.
+    All,
+    /// The last value and the history.
+    History,
+    /// The last value. Texts are cut, so that each takes one line.
+    Last,
 }
 
-/// The title, then the meaning of the characters in the picture.
-fn title(plot: &Plot, scale: &Scale, width: usize) -> String {
-    let unit = if scale.has_units { String::new() } else { format!(" ({})", plot.unit) };
-    let title = paint::cut(&format!("{}{unit}", plain(&plot.title)), width);
-    let limit = plot.lanes.iter().any(|lane| plot.limit(lane).is_some()).then_some(Mark::Limit);
-    let mut marks: Vec<Mark> =
-        plot.lanes.iter().flat_map(|lane| &lane.samples).filter_map(|sample| sample.mark).collect();
-    marks.extend(limit);
-    marks.sort_unstable();
-    marks.dedup();
-    let legend: String =
-        marks.iter().map(|mark| format!("   {} {}", mark.character(), mark.name())).collect();
-    let fits = title.len() + legend.len() <= width;
-    format!("{}{}", paint::heading(&title), paint::faint(if fits { &legend } else { "" }))
+/// A picture of the plot in at most `width` columns and 12 lines. `is_stable` leaves out what was measured, because it
+/// differs on every run.
+pub fn frame(plot: &Plot, width: usize, is_stable: bool) -> Vec<String> {
+    let lanes = &plot.lanes[..plot.lanes.len().min(LANES)];
+    let picture = Picture { plot, lanes, width, is_stable, scale: Scale::new(plot, lanes, width - INDENT) };
+    let all = picture.lines(Detail::All);
+    if all.len() <= LINES {
+        return all;
+    }
+    let history = picture.lines(Detail::History);
+    if history.len() <= LINES { history } else { picture.lines(Detail::Last) }
+}
+
+struct Picture<'a> {
+    plot: &'a Plot,
+    lanes: &'a [Lane],
+    width: usize,
+    is_stable: bool,
+    scale: Scale,
+}
+
+impl Picture<'_> {
+    fn lines(&self, detail: Detail) -> Vec<String> {
+        let title = self.broken(&plain(&self.plot.title), self.width, detail);
+        let mut lines: Vec<String> = title.iter().map(|line| paint::heading(line).to_string()).collect();
+        for lane in self.lanes {
+            lines.extend(self.lane(lane, detail));
+        }
+        let more = self.plot.lanes.len() - self.lanes.len();
+        if more > 0 {
+            let more = text_with("demo.picture.more", &[("count", &more.to_string())]);
+            lines.push(paint::cut(&format!("{:INDENT$}{more}", ""), self.width));
+        }
+        lines.extend(self.legend(detail));
+        lines
+    }
+
+    /// The name of a lane after the character of its bar, then its rows.
+    fn lane(&self, lane: &Lane, detail: Detail) -> Vec<String> {
+        let values = [("name", &*plain(&lane.name)), ("meaning", &*plain(&lane.meaning))];
+        let mut lines = self.item(
+            &self.scale.character(lane).to_string(),
+            INDENT,
+            &text_with("demo.picture.name", &values),
+            detail,
+        );
+        let mut rows = vec![];
+        if self.is_stable {
+            let unit = plain(&self.plot.unit);
+            rows.push(
+                self.scale.label("demo.picture.last") + &format!("{} {unit}", text("demo.picture.measured")),
+            );
+        } else {
+            rows.push(self.scale.bar_row(self.plot, lane));
+            if self.has_history(detail) {
+                rows.push(self.scale.history_row(self.plot, lane));
+            }
+            if detail == Detail::All && !lane.note.is_empty() {
+                rows.extend(wrap(&plain(&lane.note), self.width - INDENT));
+            }
+        }
+        lines.extend(rows.iter().map(|row| format!("{:INDENT$}{row}", "")));
+        lines
+    }
+
+    fn has_history(&self, detail: Detail) -> bool {
+        detail != Detail::Last && self.plot.time_end() > 0.0 && self.scale.has_bars() && !self.is_stable
+    }
+
+    /// The meaning of each character that is not explained beside the name of its lane.
+    fn legend(&self, detail: Detail) -> Vec<String> {
+        let levels: String = LEVELS.iter().filter(|level| **level != ' ').collect();
+        let mut items: Vec<(String, String)> = vec![];
+        for mark in self.plot.marks() {
+            let limits = self.lanes.iter().filter_map(|lane| self.plot.limit(lane));
+            let mut limits: Vec<String> = limits.map(|limit| with_unit(self.plot, limit)).collect();
+            limits.dedup();
+            let meaning = match mark {
+                Mark::Limit if self.has_history(detail) => "demo.picture.limit",
+                Mark::Limit => "demo.picture.limit.alone",
+                Mark::Throttled => "demo.picture.throttled",
+                Mark::Killed => "demo.picture.killed",
+            };
+            let meaning = text_with(meaning, &[("limit", &plain(&limits.join(", ")))]);
+            items.push((mark.character().to_string(), meaning));
+        }
+        if self.has_history(detail) {
+            items.push((levels, text("demo.picture.levels")));
+        }
+        let column = 2 + items.iter().map(|(characters, _)| characters.width()).max().unwrap_or(0);
+        let lines =
+            items.iter().flat_map(|(characters, meaning)| self.item(characters, column, meaning, detail));
+        lines.map(|line| paint::faint(&line).to_string()).collect()
+    }
+
+    /// Characters, and their meaning from this column on.
+    fn item(&self, characters: &str, column: usize, meaning: &str, detail: Detail) -> Vec<String> {
+        let lines = self.broken(meaning, self.width - column, detail);
+        let before = |index| padded(if index == 0 { characters } else { "" }, column);
+        lines.iter().enumerate().map(|(index, line)| before(index) + line).collect()
+    }
+
+    /// The lines of a text: one where the picture has no room for more.
+    fn broken(&self, text: &str, width: usize, detail: Detail) -> Vec<String> {
+        match detail {
+            Detail::Last => vec![paint::cut(text, width)],
+            _ => wrap(text, width).iter().map(|line| paint::cut(line, width)).collect(),
+        }
+    }
 }

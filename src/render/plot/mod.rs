@@ -1,22 +1,36 @@
-//! Plots in text: a picture with bars for a terminal, and a table for a pipe.
+//! Plots in text: a picture with bars, and a description in words.
 
 mod frame;
 mod number;
 mod scale;
-mod table;
 #[cfg(test)]
 mod tests;
+mod words;
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 pub use self::frame::frame;
-pub(super) use self::number::short;
-pub use self::table::table;
+pub(super) use self::number::{short, with_unit};
+pub(super) use self::words::description;
+use super::paint;
+use crate::teach::demo::plot::Plot;
+use crate::text::wrap;
 
 /// The maximum number of lanes that are drawn. The others are only counted.
-const LANES: usize = 5;
+const LANES: usize = 3;
 
-/// The text with `?` for every character that is not printable ASCII. Others could move the cursor, or take two
-/// columns.
+/// A plot for a screen reader: its description, in lines of at most `width` columns.
+pub fn spoken(plot: &Plot, width: usize) -> Vec<String> {
+    wrap(&description(plot), width)
+}
+
+/// The text with `?` for every character that is not printable. Others could move the cursor.
 fn plain(text: &str) -> String {
-    let is_printable = |character: char| character.is_ascii_graphic() || character == ' ';
-    text.chars().map(|character| if is_printable(character) { character } else { '?' }).collect()
+    let is_printable = |character: &char| character.width().is_some_and(|width| width > 0);
+    text.chars().map(|character| if is_printable(&character) { character } else { '?' }).collect()
+}
+
+/// The text with blanks after it, so that it takes `width` columns.
+fn padded(text: &str, width: usize) -> String {
+    format!("{text}{:1$}", "", width.saturating_sub(text.width()))
 }

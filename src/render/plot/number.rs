@@ -39,3 +39,13 @@ pub(in crate::render) fn short(value: f64) -> String {
         long
     }
 }
+
+/// A short number with its unit: `32 MiB`, `1 process`.
+pub(in crate::render) fn with_unit(plot: &Plot, value: f64) -> String {
+    format!("{} {}", short(value), unit_of(plot, value))
+}
+
+/// The unit after a number.
+pub(super) fn unit_of(plot: &Plot, value: f64) -> &str {
+    plot.unit_of_one.as_deref().filter(|_| value == 1.0).unwrap_or(&plot.unit)
+}

@@ -1,12 +1,17 @@
-//! The scale of a picture: the value axis, the widths of the columns, and the lines drawn by them.
+//! The scale of a picture: the value axis, the widths of the columns, and the rows drawn by them.
 
-use super::number::{digits, number, short};
-use super::plain;
-use crate::render::paint;
+use unicode_width::UnicodeWidthStr;
+
+use super::number::{digits, number, unit_of};
+use super::{padded, paint, plain};
 use crate::teach::demo::plot::{Lane, Mark, Plot};
+use crate::text::{text, text_with};
 
 /// The characters of the history, from the smallest value to the largest.
-const LEVELS: [char; 8] = [' ', '.', ':', '-', '=', '+', '*', '#'];
+pub(super) const LEVELS: [char; 8] = [' ', '.', ':', '-', '=', '+', '*', '@'];
+
+/// The minimum width of a bar. Where there is less room, a row has only its value.
+const LEAST: usize = 5;
 
 /// The value axis and the column widths of a picture. They are the same for all its lanes.
 pub(super) struct Scale {
@@ -14,49 +19,64 @@ pub(super) struct Scale {
     end: f64,
     /// The digits after the decimal point.
     digits: usize,
-    /// Whether each value has its unit. Otherwise the title has it.
-    pub(super) has_units: bool,
     /// The widths of the three columns.
-    name: usize,
+    label: usize,
     bar: usize,
     value: usize,
 }
 
 impl Scale {
+    /// A scale for rows of at most `width` columns.
     pub(super) fn new(plot: &Plot, lanes: &[Lane], width: usize) -> Scale {
-        let longest =
-            |texts: &mut dyn Iterator<Item = String>| texts.map(|text| text.len()).max().unwrap_or(0);
-        let name = longest(&mut lanes.iter().map(|lane| plain(&lane.name))).min(width / 3);
-        let mut scale =
-            Scale { end: plot.value_end(), digits: digits(plot), has_units: true, name, bar: 0, value: 0 };
-        for has_units in [true, false] {
-            scale.has_units = has_units;
-            let values = longest(&mut lanes.iter().map(|lane| scale.value(plot, lane)));
-            scale.value = values.max(span(plot).len()).min(width / 3);
-            // "NAME [BAR]X VALUE"
-            scale.bar = width.saturating_sub(name + scale.value + 5);
-            if scale.bar >= 16 {
-                break;
-            }
-        }
+        let label = ["demo.picture.last", "demo.picture.time"].map(|key| text(key).width());
+        let label = label.into_iter().max().unwrap_or(0);
+        let mut scale = Scale { end: plot.value_end(), digits: digits(plot), label, bar: 0, value: 0 };
+        let units = [Some(&plot.unit), plot.unit_of_one.as_ref()].into_iter().flatten();
+        let unit = units.map(|unit| plain(unit).width()).max().unwrap_or(0);
+        let values = lanes.iter().map(|lane| scale.number(lane).len() + 1 + unit).max().unwrap_or(0);
+        // A label, a blank, a bar in brackets, a mark, a blank, a value.
+        scale.value = values.max(span(plot).width()).min(width.saturating_sub(label + 1));
+        scale.bar = width.saturating_sub(label + 5 + scale.value);
         scale
     }
 
-    /// The last value, and the limit if there is one: `31.4/32 MiB`.
-    fn value(&self, plot: &Plot, lane: &Lane) -> String {
-        // The width is that of the largest value. Otherwise the bar would move when a value gets one more digit.
-        let room = number(self.end, self.digits).len();
-        let last = lane.samples.last().map_or("-".into(), |sample| number(sample.value, self.digits));
-        let limit = plot.limit(lane).map_or(String::new(), |limit| format!("/{}", short(limit)));
-        let unit = if self.has_units { format!(" {}", plot.unit) } else { String::new() };
-        format!("{last:>room$}{limit}{unit}")
+    /// Whether there is room for bars.
+    pub(super) fn has_bars(&self) -> bool {
+        self.bar >= LEAST
     }
 
-    pub(super) fn bar_line(&self, plot: &Plot, lane: &Lane) -> String {
-        let name = format!("{:<1$}", paint::cut(&plain(&lane.name), self.name), self.name);
-        let value = paint::cut(&self.value(plot, lane), self.value);
+    /// The label of a row, and the blank after it.
+    pub(super) fn label(&self, key: &str) -> String {
+        padded(&text(key), self.label + 1)
+    }
+
+    /// The character of a bar.
+    pub(super) fn character(&self, lane: &Lane) -> char {
+        if lane.character.is_ascii_graphic() { lane.character } else { '#' }
+    }
+
+    /// The last value. Its width is that of the largest one. Otherwise the bar would move when it gets one more digit.
+    fn number(&self, lane: &Lane) -> String {
+        let room = number(self.end, self.digits).len();
+        let last = lane.samples.last().map_or("-".into(), |last| number(last.value, self.digits));
+        format!("{last:>room$}")
+    }
+
+    /// The last value with its unit: `31.4 MiB`.
+    fn value(&self, plot: &Plot, lane: &Lane) -> String {
+        let last = lane.samples.last().map_or(0.0, |sample| sample.value);
+        format!("{} {}", self.number(lane), plain(unit_of(plot, last)))
+    }
+
+    /// The bar of the last value, and that value.
+    pub(super) fn bar_row(&self, plot: &Plot, lane: &Lane) -> String {
+        let (label, value) =
+            (self.label("demo.picture.last"), paint::cut(&self.value(plot, lane), self.value));
+        if !self.has_bars() {
+            return label + value.trim_start();
+        }
         let mark = lane.mark().map_or(' ', Mark::character).to_string();
-        format!("{name} [{}]{} {value}", self.bar(plot, lane), paint::bad(&mark)).trim_end().to_owned()
+        format!("{label}[{}]{} {value}", self.bar(plot, lane), paint::bad(&mark))
     }
 
     /// The length of a value in the bar. `as` saturates, and converts NaN to 0, as needed here.
@@ -65,11 +85,10 @@ impl Scale {
     }
 
     fn bar(&self, plot: &Plot, lane: &Lane) -> String {
-        let character = if lane.character.is_ascii_graphic() { lane.character } else { '#' };
         let filled = self.column(lane.samples.last().map_or(0.0, |sample| sample.value));
         let limit = plot.limit(lane).map(|limit| self.column(limit).min(self.bar.saturating_sub(1)));
         let painted = |from: usize, to: usize| {
-            let filling = String::from(character).repeat(filled.clamp(from, to) - from);
+            let filling = String::from(self.character(lane)).repeat(filled.clamp(from, to) - from);
             let gap = " ".repeat(to - filled.clamp(from, to));
             let filling = match lane.mark() {
                 Some(Mark::Killed) => paint::bad(&filling),
@@ -79,15 +98,15 @@ impl Scale {
             format!("{filling}{gap}")
         };
         match limit {
-            Some(limit) if self.bar > 0 => {
+            Some(limit) => {
                 format!("{}{}{}", painted(0, limit), paint::heading("|"), painted(limit + 1, self.bar))
             }
-            _ => painted(0, self.bar),
+            None => painted(0, self.bar),
         }
     }
 
     /// The values so far. Each character stands for an interval of time: the mark in it, or else the largest value.
-    pub(super) fn history_line(&self, plot: &Plot, lane: &Lane) -> String {
+    pub(super) fn history_row(&self, plot: &Plot, lane: &Lane) -> String {
         let interval = plot.time_end() / self.bar as f64;
         let history: String = (0..self.bar)
             .map(|column| {
@@ -104,8 +123,8 @@ impl Scale {
                 }
             })
             .collect();
-        let line = format!("{:1$}  {history}   {2}", "", self.name, paint::cut(&span(plot), self.value));
-        paint::faint(line.trim_end()).to_string()
+        let span = paint::cut(&span(plot), self.value);
+        format!("{}[{history}]  {span}", self.label("demo.picture.time"))
     }
 
     /// The character for a value. Every value above 0 has a visible character.
@@ -116,7 +135,7 @@ impl Scale {
     }
 }
 
-/// The time that the history covers: `0-3.2 s`.
+/// The time that the history covers: `0 to 3.2 s`.
 fn span(plot: &Plot) -> String {
-    format!("0-{} s", number(plot.time_end(), 1))
+    text_with("demo.picture.span", &[("seconds", &number(plot.time_end(), 1))])
 }

@@ -37,7 +37,7 @@ fn direct(stage: &mut Stage<'_>) -> Result<Card> {
         return Ok(card.skip("blkio.skip.nodisk"));
     };
     let limit = mib(Some(RATE.0));
-    let run = scene.write(stage, "direct", 64, 48, true, Some(limit))?;
+    let run = scene.write(stage, (64, 48), true, Some((Counter::Bytes, limit)))?;
     let rate = run.mib / run.seconds;
     let holds = run.is_done && (rate - limit).abs() <= 0.15 * limit;
     Ok(scene
@@ -55,7 +55,7 @@ fn buffered(stage: &mut Stage<'_>) -> Result<Card> {
     let Some(scene) = Scene::new(stage, |disk| limited(disk, RATE))? else {
         return Ok(card.skip("blkio.skip.nodisk"));
     };
-    let run = scene.write(stage, "buffered", 64, 128, false, Some(mib(Some(RATE.0))))?;
+    let run = scene.write(stage, (64, 128), false, None)?;
     let rate = run.mib / run.seconds;
     let counted = scene.count(Counter::Bytes);
     Ok(scene
@@ -80,14 +80,15 @@ fn iops(stage: &mut Stage<'_>) -> Result<Card> {
         spec
     };
     let Some(scene) = Scene::new(stage, by_operations)? else { return Ok(card.skip("blkio.skip.nodisk")) };
-    let run = scene.write(stage, "direct, 4 KiB each", 4, 80, true, None)?;
-    let rate = 80.0 / run.seconds;
     let limit = OPERATIONS.0 as f64;
+    let run = scene.write(stage, (4, 80), true, Some((Counter::Operations, limit)))?;
+    let rate = 80.0 / run.seconds;
     Ok(scene
         .lines(card, 4, 80)
         .outside(scene.limit_file(), scene.limit())
         .inside(run.load, outcome(run.end))
         .inside("took", format!("{:.1} s: {rate:.0} a second", run.seconds))
+        .measured(run.plot)
         .holds(run.is_done && (rate - limit).abs() <= 0.2 * limit))
 }
 
@@ -99,7 +100,7 @@ fn counters(stage: &mut Stage<'_>) -> Result<Card> {
         return Ok(card.skip("blkio.skip.nodisk"));
     };
     let before = [Counter::Bytes, Counter::Operations].map(|kind| scene.count(kind));
-    let run = scene.write(stage, "direct", 64, 16, true, None)?;
+    let run = scene.write(stage, (64, 16), true, None)?;
     let after = [Counter::Bytes, Counter::Operations].map(|kind| scene.count(kind));
     let [bytes, operations] = [after[0] - before[0], after[1] - before[1]];
     Ok(scene
@@ -158,7 +159,7 @@ fn limited(disk: &Disk, rate: Size) -> Spec {
 
 /// The two counters of a cgroup for writes.
 #[derive(Clone, Copy)]
-enum Counter {
+pub(crate) enum Counter {
     Bytes,
     Operations,
 }
@@ -195,33 +196,50 @@ impl Scene {
         Scene::new(stage, |disk| limited(disk, RATE))
     }
 
-    /// Has the agent write `blocks` blocks of `block` KiB.
+    /// Has the agent write so many blocks, of this size in KiB. `measured` is what a picture shows: a counter, and its
+    /// limit for a second. Without it, there is no picture.
     pub(crate) fn write(
         &self,
         stage: &mut Stage<'_>,
-        name: &str,
-        block: usize,
-        blocks: usize,
+        (block, blocks): (usize, usize),
         direct: bool,
-        limit: Option<f64>,
+        measured: Option<(Counter, f64)>,
     ) -> Result<WriteOutcome> {
         let load = LoadCall::Fill { path: self.path.clone(), block, blocks, direct, pause: 0 };
         let source = LoadCall::Fill { path: "file".into(), block, blocks, direct, pause: 0 }.to_string();
-        let mut plot = Plot::new(text("blkio.plot"), "MiB/s", limit);
-        let lane = plot.lane(name, '#');
+        let kind = measured.map_or(Counter::Bytes, |(kind, _)| kind);
+        let mut plot = self.picture(kind, measured.map(|(_, limit)| limit));
+        if measured.is_some() {
+            let name = text_with("blkio.picture.write", &[("kib", &block.to_string())]);
+            plot.lane(name, '#', text(kind.meaning()));
+        }
+        let count = || match kind {
+            Counter::Bytes => mib(Some(self.count(kind))),
+            Counter::Operations => self.count(kind) as f64,
+        };
         self.inside.begin(load)?;
-        let (mut end, mut at) = (0.0, (0.0, mib(Some(self.count(Counter::Bytes)))));
+        let (mut end, mut at) = (0.0, (0.0, count()));
         let ends = watch(stage, &mut plot, &[&self.inside], |seconds, _, plot| {
-            let written = mib(Some(self.count(Counter::Bytes)));
+            let done = count();
             if seconds - at.0 >= 0.25 {
-                plot.push(lane, Sample { seconds, value: (written - at.1) / (seconds - at.0), mark: None });
-                at = (seconds, written);
+                plot.push(0, Sample { seconds, value: (done - at.1) / (seconds - at.0), mark: None });
+                at = (seconds, done);
             }
             end = seconds;
         })?;
         let is_done = matches!(ends[0], Progress::Done(Ok(_)));
         let mib = (block * blocks) as f64 / 1024.0;
         Ok(WriteOutcome { load: source, end: ends[0], is_done, seconds: end.max(0.001), mib, plot })
+    }
+
+    /// An empty picture of what goes to the disk in a second.
+    fn picture(&self, kind: Counter, limit: Option<f64>) -> Plot {
+        let file = self.cgroup.name(kind.v1(), kind.v2_in_file());
+        let (title, unit) = match kind {
+            Counter::Bytes => ("blkio.picture.title", "MiB/s".to_owned()),
+            Counter::Operations => ("blkio.picture.title.writes", text("blkio.picture.unit")),
+        };
+        Plot::new(text_with(title, &[("file", file)]), unit, limit)
     }
 
     /// How much the cgroup has written to the disk.
@@ -242,7 +260,7 @@ impl Scene {
     fn count_file(&self, kind: Counter) -> String {
         match self.cgroup.version() {
             Version::V1 => format!("<blkio>/{}, Write", kind.v1()),
-            Version::V2 => format!("<io>/io.stat, {}", kind.v2()),
+            Version::V2 => format!("<io>/{}", kind.v2_in_file()),
         }
     }
 
@@ -292,6 +310,21 @@ impl Counter {
         match self {
             Counter::Bytes => "wbytes",
             Counter::Operations => "wios",
+        }
+    }
+
+    fn v2_in_file(self) -> &'static str {
+        match self {
+            Counter::Bytes => "io.stat, wbytes",
+            Counter::Operations => "io.stat, wios",
+        }
+    }
+
+    /// The key of what one character of a picture stands for.
+    fn meaning(self) -> &'static str {
+        match self {
+            Counter::Bytes => "blkio.picture.data",
+            Counter::Operations => "blkio.picture.writes",
         }
     }
 }

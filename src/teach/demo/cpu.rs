@@ -20,7 +20,7 @@ use crate::observe::hierarchy::{Controller, Version};
 use crate::observe::{file, proc};
 use crate::teach::agent::{Agent, Progress};
 use crate::teach::call::LoadCall;
-use crate::text::text;
+use crate::text::{text, text_with};
 
 pub(super) const CARDS: &[CardEntry] =
     &[("weight", weight), ("alone", alone), ("quota", quota), ("cpuset", cpuset)];
@@ -67,8 +67,8 @@ fn quota(stage: &mut Stage<'_>) -> Result<Card> {
     let inside = stage.start(&spec, Cpu)?;
     let (cgroup, time) = (cgroup_of(&inside, Controller::Cpu)?, CpuTime::of(&inside)?);
     inside.begin(LoadCall::Spin { milliseconds: SHORT })?;
-    let mut plot = Plot::new(text("cpu.plot"), "% of a CPU", Some(allowed * 100.0));
-    let lane = plot.lane("one that computes", '#');
+    let mut plot = picture(&time, Some(allowed * 100.0));
+    let lane = plot.lane(text("cpu.picture.alone"), '#', text("cpu.picture.time"));
     let throttled = || cgroup.field(("cpu.stat", "nr_throttled"), ("cpu.stat", "nr_throttled")).unwrap_or(0);
     let begin = time.seconds();
     let (mut rate, mut seen, mut elapsed) = (CpuUsage::new(begin), 0, 0.0);
@@ -80,7 +80,7 @@ fn quota(stage: &mut Stage<'_>) -> Result<Card> {
             plot.push(lane, Sample { seconds, value: percent, mark });
             seen = now;
         }
-        plot.lanes[lane].note = format!("nr_throttled {now}");
+        plot.lanes[lane].note = text_with("cpu.picture.counts", &[("count", &now.to_string())]);
     })?;
     let used = (time.seconds() - begin) / elapsed.max(0.001);
     let card = Card::new(Cpu, "quota")
@@ -167,9 +167,17 @@ impl WeightTest {
         let runners = [runner(stage, 100)?, runner(stage, 300)?];
         let cgroups = [cgroup_of(&runners[0], Controller::Cpu)?, cgroup_of(&runners[1], Controller::Cpu)?];
         let times = [CpuTime::of(&runners[0])?, CpuTime::of(&runners[1])?];
+        let weight_file = cgroups[0].name("cpu.shares", "cpu.weight");
+        let weights = cgroups
+            .each_ref()
+            .map(|cgroup| cgroup.read("cpu.shares", "cpu.weight").unwrap_or_default().trim().to_owned());
         // A weight limits nothing, so the picture has no limit.
-        let mut plot = Plot::new(text("cpu.plot"), "% of a CPU", None);
-        let lanes = [plot.lane("weight 100", '1'), plot.lane("weight 300", '3')];
+        let mut plot = picture(&times[0], None);
+        let name = |index: usize| {
+            text_with("cpu.picture.weight", &[("file", weight_file), ("weight", &weights[index])])
+        };
+        let lanes =
+            [(0, '1'), (1, '3')].map(|(index, sign)| plot.lane(name(index), sign, text("cpu.picture.time")));
         let begin = times.each_ref().map(CpuTime::seconds);
         for (runner, milliseconds) in runners.iter().zip(milliseconds) {
             runner.begin(LoadCall::Spin { milliseconds })?;
@@ -192,9 +200,6 @@ impl WeightTest {
         })?;
         let now = times.each_ref().map(CpuTime::seconds);
         let (at, used) = first_end.unwrap_or((end, now));
-        let weights = cgroups
-            .each_ref()
-            .map(|cgroup| cgroup.read("cpu.shares", "cpu.weight").unwrap_or_default().trim().to_owned());
         let [cgroup, _] = cgroups;
         Ok(WeightTest {
             weights,
@@ -262,6 +267,12 @@ impl CpuUsage {
 pub(crate) fn processor() -> usize {
     let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap_or_else(|_| CpuSet::new());
     (0..CpuSet::count()).rev().find(|cpu| allowed.is_set(*cpu).unwrap_or(false)).unwrap_or(0)
+}
+
+/// An empty picture of CPU time.
+fn picture(time: &CpuTime, limit: Option<f64>) -> Plot {
+    let file = time.0.name("cpuacct.usage", "cpu.stat, usage_usec");
+    Plot::new(text_with("cpu.picture.title", &[("file", file)]), text("cpu.picture.unit"), limit)
 }
 
 /// The quota that the kernel reports.

@@ -41,7 +41,7 @@ pub(crate) fn watch(
         }
         look(begin.elapsed().as_secs_f64(), &progress, plot);
         let is_over = !progress.contains(&Progress::Works);
-        stage.draw(plot, is_over);
+        stage.draw(plot);
         if is_over {
             return Ok(progress);
         }

@@ -15,7 +15,7 @@ use crate::observe::hierarchy::{Controller, Version};
 use crate::observe::proc::{self, kibibytes};
 use crate::teach::agent::{Agent, Progress};
 use crate::teach::call::LoadCall;
-use crate::text::text_with;
+use crate::text::{text, text_with};
 use crate::value::units::Size;
 use procfs::{FromRead, Meminfo};
 
@@ -39,7 +39,9 @@ fn cache(stage: &mut Stage<'_>) -> Result<Card> {
     let blocks = usize::try_from(limit.0 >> 20).unwrap_or(0) * 2;
     let load = LoadCall::Fill { path: path.clone(), block: 1024, blocks, direct: false, pause: 12 };
     inside.begin(load)?;
-    let (plot, end) = follow(stage, &inside, &cgroup, limit, &format!("write a {blocks} MiB file"), 'c')?;
+    let name = text_with("memory.picture.file", &[("mib", &blocks.to_string())]);
+    let lane = (name, 'c', text("memory.picture.cache"));
+    let (plot, end) = follow(stage, &inside, &cgroup, limit, lane)?;
     let is_alive = matches!(end, Progress::Done(Ok(_)));
     let (oom, (is_reached, counter)) = (oom_kills(&cgroup), limit_reached(&cgroup, limit));
     Ok(card
@@ -70,7 +72,9 @@ fn kill(stage: &mut Stage<'_>) -> Result<Card> {
     let cgroup = cgroup_of(&inside, Controller::Memory)?;
     let wanted = usize::try_from(limit.0 >> 20).unwrap_or(0) * 2;
     inside.begin(LoadCall::Allocate { mib: wanted, keep: false })?;
-    let (plot, end) = follow(stage, &inside, &cgroup, limit, &format!("allocate {wanted} MiB"), 'a')?;
+    let name = text_with("memory.picture.allocate", &[("mib", &wanted.to_string())]);
+    let lane = (name, 'a', text("memory.picture.anonymous"));
+    let (plot, end) = follow(stage, &inside, &cgroup, limit, lane)?;
     let reached = plot.lanes[0].samples.iter().map(|sample| sample.value).fold(0.0, f64::max);
     let oom = oom_kills(&cgroup);
     let source = oom_file(&cgroup);
@@ -122,12 +126,12 @@ fn follow(
     inside: &Agent,
     cgroup: &ProcessCgroup,
     limit: Size,
-    name: &str,
-    character: char,
+    (name, character, meaning): (String, char, String),
 ) -> Result<(Plot, Progress)> {
-    let title = text_with("memory.plot", &[("file", cgroup.name("memory.usage_in_bytes", "memory.current"))]);
+    let file = cgroup.name("memory.usage_in_bytes", "memory.current");
+    let title = text_with("memory.picture.title", &[("file", file)]);
     let mut plot = Plot::new(title, "MiB", Some(mib(Some(limit.0))));
-    let lane = plot.lane(name, character);
+    let lane = plot.lane(name, character, meaning);
     let mut highest = 0.0_f64;
     let mut kills = 0;
     let ends = watch(stage, &mut plot, &[inside], |seconds, _, plot| {
@@ -145,7 +149,16 @@ fn follow(
             plot.push(lane, Sample { seconds, value, mark });
         }
         kills = now;
-        plot.lanes[lane].note = format!("{}  oom_kill {now}", limit_reached(cgroup, limit).1);
+        plot.lanes[lane].note = match cgroup.version() {
+            Version::V1 => text_with(
+                "memory.picture.counts.v1",
+                &[("mib", &format!("{:.1}", highest_usage(cgroup))), ("kills", &now.to_string())],
+            ),
+            Version::V2 => text_with(
+                "memory.picture.counts.v2",
+                &[("hits", &limit_hits(cgroup).to_string()), ("kills", &now.to_string())],
+            ),
+        };
     })?;
     Ok((plot, ends[0]))
 }
@@ -169,15 +182,25 @@ pub(crate) fn usage(cgroup: &ProcessCgroup) -> f64 {
 fn limit_reached(cgroup: &ProcessCgroup, limit: Size) -> (bool, String) {
     match cgroup.version() {
         Version::V1 => {
-            let highest = mib(cgroup.number("memory.max_usage_in_bytes", ""));
+            let highest = highest_usage(cgroup);
             // Each CPU charges memory in batches, so the recorded maximum may be a little below the limit.
             (highest >= mib(Some(limit.0)) * 0.9, format!("{highest:.1} MiB"))
         }
         Version::V2 => {
-            let hits = cgroup.field(("", ""), ("memory.events", "max")).unwrap_or(0);
+            let hits = limit_hits(cgroup);
             (hits > 0, format!("max {hits}"))
         }
     }
+}
+
+/// The highest memory usage so far in MiB, as cgroup v1 records it.
+fn highest_usage(cgroup: &ProcessCgroup) -> f64 {
+    mib(cgroup.number("memory.max_usage_in_bytes", ""))
+}
+
+/// How often the usage was about to go over the limit, as cgroup v2 counts it.
+fn limit_hits(cgroup: &ProcessCgroup) -> u64 {
+    cgroup.field(("", ""), ("memory.events", "max")).unwrap_or(0)
 }
 
 /// How many processes of the cgroup the OOM killer has killed.

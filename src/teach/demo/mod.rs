@@ -100,9 +100,9 @@ pub fn run(feature: Feature, only: Option<&str>, stage: &mut Stage<'_>, show: &m
         }
         stage.plans.clear();
         stage.processes.clear();
-        let mut card = make(stage)?;
-        card.place = index + 1;
-        card.of = entries.len();
+        let (place, of) = (index + 1, entries.len());
+        stage.card = Some(Card { place, of, ..Card::new(feature, name) });
+        let mut card = Card { place, of, ..make(stage)? };
         card.name_processes(&stage.processes);
         if !matches!(card.outcome, Outcome::Skipped(_)) {
             card.repeat = repeat(&card, stage.host);
@@ -192,8 +192,8 @@ pub fn with_default_limits(feature: Feature, spec: &Spec) -> Spec {
     spec
 }
 
-/// Draws a plot. It is called again as the plot grows; `true` marks the last call, whose drawing stays on the screen.
-pub type Canvas<'a> = Box<dyn FnMut(&Plot, bool) + 'a>;
+/// Draws the picture of a card. It is called again as the plot grows. The card has no evidence yet.
+pub type Canvas<'a> = Box<dyn FnMut(&Card, &Plot) + 'a>;
 
 /// What a demonstration works with. It starts processes. It records in a journal what is made on the host, and
 /// removes it.
@@ -206,6 +206,8 @@ pub struct Stage<'a> {
     pub spec: &'a Spec,
     watch: &'a mut dyn Watch,
     canvas: Canvas<'a>,
+    /// The card that is being made: its name and its claim. None for a mistake.
+    card: Option<Card>,
     journal: Journal,
     counter: u32,
     /// The plans of the processes that the current card has started.
@@ -219,12 +221,15 @@ impl<'a> Stage<'a> {
     pub fn new(machine: &'a Machine, spec: &'a Spec, watch: &'a mut dyn Watch, canvas: Canvas<'a>) -> Self {
         let Machine { host, network } = machine;
         let journal = Journal::default();
-        Stage { host, network, spec, watch, canvas, journal, counter: 0, plans: vec![], processes: vec![] }
+        let (plans, processes) = (vec![], vec![]);
+        Stage { host, network, spec, watch, canvas, card: None, journal, counter: 0, plans, processes }
     }
 
-    /// Draws a plot as it grows. The last drawing stays.
-    fn draw(&mut self, plot: &Plot, is_last: bool) {
-        (self.canvas)(plot, is_last);
+    /// Draws a plot as it grows.
+    fn draw(&mut self, plot: &Plot) {
+        if let Some(card) = self.card.as_ref().filter(|_| !plot.lanes.is_empty()) {
+            (self.canvas)(card, plot);
+        }
     }
 
     /// Starts an agent that is isolated as `spec` says.

@@ -13,6 +13,7 @@ use crate::observe::cgroup::ProcessCgroup;
 use crate::observe::hierarchy::Controller;
 use crate::teach::agent::Progress;
 use crate::teach::call::LoadCall;
+use crate::text::{text, text_with};
 
 pub(super) const CARDS: &[CardEntry] = &[("bomb", bomb), ("spared", spared)];
 
@@ -34,8 +35,10 @@ fn bomb(stage: &mut Stage<'_>) -> Result<Card> {
     let load = LoadCall::Fork { count: TRIED };
     let source = load.to_string();
     inside.begin(load)?;
-    let mut plot = Plot::new("pids.current", "processes", Some(f64::from(limit)));
-    let lane = plot.lane("fork bomb", '#');
+    let mut plot = Plot::new(text("pids.picture.title"), text("pids.picture.unit"), Some(f64::from(limit)));
+    plot.unit_of_one = Some(text("pids.picture.unit.one"));
+    let name = text_with("pids.picture.bomb", &[("count", &TRIED.to_string())]);
+    let lane = plot.lane(name, '#', text("pids.picture.process"));
     let refused = || cgroup.field(("pids.events", "max"), ("pids.events", "max")).unwrap_or(0);
     let mut highest = 0;
     let ends = watch(stage, &mut plot, &[&inside], |seconds, progress, plot| {
@@ -47,7 +50,7 @@ fn bomb(stage: &mut Stage<'_>) -> Result<Card> {
         highest = highest.max(now);
         let mark = (now >= u64::from(limit)).then_some(Mark::Limit);
         plot.push(lane, Sample { seconds, value: now as f64, mark });
-        plot.lanes[lane].note = format!("refused {}", refused());
+        plot.lanes[lane].note = text_with("pids.picture.counts", &[("count", &refused().to_string())]);
     })?;
     let holds = ends[0] == Progress::Done(Err(Errno::EAGAIN)) && refused() > 0 && highest <= u64::from(limit);
     Ok(card

@@ -1,14 +1,17 @@
-//! Measurements over time, as data. `render` draws them live, prints them as a table, or writes them as a picture.
+//! Measurements over time, as data. `render` draws them as a picture, describes them in words, or writes them as SVG.
 
 use serde::Serialize;
 
 /// Several series of measurements on one scale.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plot {
-    /// What is measured.
+    /// What is measured, and by which file of the kernel.
     pub title: String,
     /// The unit: `MiB`, `% of a CPU`, `MiB/s`, `processes`.
-    pub unit: &'static str,
+    pub unit: String,
+    /// The unit after the number 1, if it differs: `process`.
+    #[serde(skip)]
+    pub unit_of_one: Option<String>,
     /// The limit for every lane that has no limit of its own.
     pub limit: Option<f64>,
     /// The series, drawn one below the other.
@@ -23,11 +26,13 @@ pub struct Lane {
     /// The character that its bar is drawn with: `a` for anonymous memory, `c` for page cache, `#` for anything else.
     #[serde(rename = "sign")]
     pub character: char,
+    /// What one such character stands for: `page cache`.
+    pub meaning: String,
     /// Its own limit, if it differs from that of the plot.
     pub limit: Option<f64>,
     /// The measurements, in order of time.
     pub samples: Vec<Sample>,
-    /// A short line below the bar, such as counters.
+    /// The kernel's counters, each with its name.
     pub note: String,
 }
 
@@ -63,28 +68,29 @@ impl Mark {
             Mark::Killed => 'X',
         }
     }
-
-    /// What the character means.
-    pub fn name(self) -> &'static str {
-        match self {
-            Mark::Limit => "limit",
-            Mark::Throttled => "throttled",
-            Mark::Killed => "killed",
-        }
-    }
 }
 
 impl Plot {
     /// Makes a plot without lanes.
-    pub fn new(title: impl Into<String>, unit: &'static str, limit: Option<f64>) -> Plot {
-        Plot { title: title.into(), unit, limit, lanes: vec![] }
+    pub fn new(title: impl Into<String>, unit: impl Into<String>, limit: Option<f64>) -> Plot {
+        Plot { title: title.into(), unit: unit.into(), unit_of_one: None, limit, lanes: vec![] }
     }
 
-    /// Adds an empty lane and returns its index.
-    pub fn lane(&mut self, name: impl Into<String>, character: char) -> usize {
-        let lane = Lane { name: name.into(), character, limit: None, samples: vec![], note: String::new() };
-        self.lanes.push(lane);
+    /// Adds an empty lane and returns its index. `meaning` is what one character of its bar stands for.
+    pub fn lane(&mut self, name: impl Into<String>, character: char, meaning: impl Into<String>) -> usize {
+        let (name, meaning) = (name.into(), meaning.into());
+        self.lanes.push(Lane { name, character, meaning, limit: None, samples: vec![], note: String::new() });
         self.lanes.len() - 1
+    }
+
+    /// The marks in it, each once, and the limit if there is one.
+    pub fn marks(&self) -> Vec<Mark> {
+        let has_limit = self.lanes.iter().any(|lane| self.limit(lane).is_some());
+        let mut marks: Vec<Mark> = self.samples().filter_map(|sample| sample.mark).collect();
+        marks.extend(has_limit.then_some(Mark::Limit));
+        marks.sort_unstable();
+        marks.dedup();
+        marks
     }
 
     /// Adds a sample to the lane with that index. Does nothing if there is no such lane.
@@ -129,6 +135,19 @@ impl Lane {
         (seconds <= last.seconds).then_some(sample.value)
     }
 
+    /// The first mark of each kind: its sample.
+    pub fn first_marks(&self) -> Vec<(Mark, Sample)> {
+        let mut firsts: Vec<(Mark, Sample)> = vec![];
+        for sample in &self.samples {
+            if let Some(mark) = sample.mark
+                && !firsts.iter().any(|(first, _)| *first == mark)
+            {
+                firsts.push((mark, *sample));
+            }
+        }
+        firsts
+    }
+
     /// The mark at the end of the bar: what the kernel did last. Once a process was killed, the mark stays "killed".
     pub fn mark(&self) -> Option<Mark> {
         let killed = self.samples.iter().any(|sample| sample.mark == Some(Mark::Killed));
@@ -148,7 +167,7 @@ mod tests {
     fn an_axis_never_has_length_zero() {
         let mut plot = Plot::new("memory", "MiB", None);
         assert_eq!((plot.value_end(), plot.time_end()), (1.0, 0.0));
-        let lane = plot.lane("one", 'a');
+        let lane = plot.lane("one", 'a', "x");
         for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -3.0] {
             plot.push(lane, sample(value, value));
         }
@@ -160,7 +179,7 @@ mod tests {
     #[test]
     fn the_value_axis_includes_every_limit() {
         let mut plot = Plot::new("memory", "MiB", Some(32.0));
-        let lane = plot.lane("one", 'a');
+        let lane = plot.lane("one", 'a', "x");
         assert!((32.0..40.0).contains(&plot.value_end()));
         plot.lanes[lane].limit = Some(64.0);
         assert!(plot.value_end() > 64.0);
@@ -170,7 +189,7 @@ mod tests {
     #[test]
     fn a_sample_is_valid_until_the_next() {
         let mut plot = Plot::new("memory", "MiB", None);
-        let lane = plot.lane("one", 'a');
+        let lane = plot.lane("one", 'a', "x");
         plot.push(lane, sample(1.0, 10.0));
         plot.push(lane, sample(2.0, 20.0));
         plot.push(lane + 1, sample(3.0, 30.0));
@@ -181,7 +200,7 @@ mod tests {
     #[test]
     fn a_killed_lane_stays_killed() {
         let mut plot = Plot::new("memory", "MiB", None);
-        let lane = plot.lane("one", 'a');
+        let lane = plot.lane("one", 'a', "x");
         for mark in [Some(Mark::Throttled), None] {
             plot.push(lane, Sample { seconds: 0.0, value: 0.0, mark });
         }

@@ -13,7 +13,7 @@ fn buffered(stage: &mut Stage<'_>) -> Result<Contrast> {
     let mut contrast = Contrast::new(Blkio, "buffered");
     for (direct, is_right) in [(true, true), (false, false)] {
         let Some(scene) = Scene::limited(stage)? else { return Ok(contrast.skip("blkio.skip.nodisk")) };
-        let run = scene.write(stage, "", 64, 32, direct, None)?;
+        let run = scene.write(stage, (64, 32), direct, None)?;
         let rate = run.mib / run.seconds;
         let value = if rate > 10.0 { format!("{rate:.0} MiB/s") } else { format!("{rate:.1} MiB/s") };
         contrast = contrast.showed(is_right, "INSIDE", run.load, value);
