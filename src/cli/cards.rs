@@ -241,11 +241,11 @@ fn ask(keys: &str) -> Result<PageKey> {
     key
 }
 
-/// Whether pictures are drawn live. `--explain` prints between them, and a line that wraps cannot be drawn again.
+/// Whether pictures are drawn live. `--explain` prints between them, and a handout has no measurements.
 fn is_live(common: &Common) -> bool {
     let is_text = !common.output.is_json() && !common.output.narrates();
     let is_drawn = !common.plain && !render::is_stable();
-    is_text && is_drawn && std::io::stdout().is_terminal() && !paint::is_dumb() && paint::is_wide_enough()
+    is_text && is_drawn && std::io::stdout().is_terminal() && !paint::is_dumb()
 }
 
 /// Draws what is known of a card: its claim, and its picture so far.
@@ -253,8 +253,7 @@ fn draw(live: &mut Live, card: &Card, plot: &Plot) {
     let heading = card::heading(card);
     let mut lines: Vec<String> = heading.lines().map(str::to_owned).collect();
     lines.extend(card::picture(plot, false));
-    // The cursor is below the picture.
-    if lines.len() < paint::height() {
+    if paint::fits_terminal(lines.len()) {
         live.draw(&lines);
     }
 }

@@ -65,11 +65,12 @@ pub fn width() -> usize {
     }
 }
 
-/// Whether lines of [`width`] fit into the terminal, so that none of them wraps.
-pub fn is_wide_enough() -> bool {
-    let terminal = rustix::termios::tcgetwinsize(std::io::stdout());
+/// Whether this number of lines of [`width`] fits into the terminal, with a line below them for the cursor.
+pub fn fits_terminal(lines: usize) -> bool {
     // A size of 0 is not known.
-    terminal.is_ok_and(|size| size.ws_col == 0 || usize::from(size.ws_col) >= width())
+    let is_enough = |has: u16, needed: usize| has == 0 || usize::from(has) >= needed;
+    let terminal = rustix::termios::tcgetwinsize(std::io::stdout());
+    terminal.is_ok_and(|size| is_enough(size.ws_col, width()) && is_enough(size.ws_row, lines + 1))
 }
 
 /// The number of lines of the terminal, at least 10. Without a terminal it is 24.

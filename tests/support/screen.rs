@@ -29,9 +29,13 @@ pub fn rows(output: &str, columns: usize) -> Vec<String> {
                 }
             }
             _ => {
-                rows[row].push(first);
                 let width: usize = rows[row].chars().filter_map(UnicodeWidthChar::width).sum();
-                assert!(width <= columns, "{width} columns: {}", rows[row]);
+                // A line that is too long goes on in the next row.
+                if width + first.width().unwrap_or(0) > columns {
+                    row += 1;
+                    rows.resize(rows.len().max(row + 1), String::new());
+                }
+                rows[row].push(first);
             }
         }
     }
