@@ -221,10 +221,7 @@ fn a_screen_reader_gets_words_and_a_handout_no_measurement() {
     assert!(!plain.contains('\x1b') && words.contains("The limit is 16 processes."), "{plain:?}");
     let stable = || stdout(&["pids", "--demo", "bomb", "--stable"]);
     let first = stable();
-    assert!(
-        first.contains("   last <measured> processes\n") && first.contains("|  limit: 16 processes\n"),
-        "{first}"
-    );
+    assert!(first.contains("   last <measured> processes\n") && first.contains("\n|  limit: "), "{first}");
     let picture = |shown: &str| shown.split("OUTSIDE").next().unwrap().to_owned();
     assert_eq!(picture(&first), picture(&stable()));
     // A feature without pictures takes the flag too.
