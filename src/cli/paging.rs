@@ -4,12 +4,12 @@ use crate::render::paint;
 
 /// Divides lines into pages of at most `height` rows, on a terminal of `width` columns. A page ends before a line that
 /// `begins` a block, so a block is only divided if it is longer than a page. No page begins with an empty line.
-pub(super) fn pages<'a, L: AsRef<str>>(
-    lines: &'a [L],
+pub(super) fn pages<L: AsRef<str>>(
+    lines: &[L],
     height: usize,
     width: usize,
     begins: impl Fn(&str) -> bool,
-) -> Vec<&'a [L]> {
+) -> Vec<&[L]> {
     let rows = |lines: &[L]| -> usize {
         // A line that is longer than the terminal takes several rows.
         lines.iter().map(|line| paint::columns(line.as_ref()).div_ceil(width).max(1)).sum()
