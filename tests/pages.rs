@@ -199,6 +199,7 @@ fn bash_completes_values() {
     assert_eq!(offered(&["sandbox", "run", "--without", "capab"]), ["capabilities"]);
     assert_eq!(offered(&["sandbox", "spec", "init", "--for", "home"]), ["homework"]);
     assert_eq!(offered(&["sandbox", "lesson", "start", "loo"]), ["look"]);
+    assert_eq!(offered(&["sandbox", "lesson", "export", "loo"]), ["look"]);
     assert_eq!(offered(&["sandbox", "lesson", "check", "three"]), ["three-pids"]);
     // The last word is no file and no value: bash then completes file names by itself.
     assert_eq!(offered(&["sandbox", "run", "/etc/host"]), [""; 1]);

@@ -98,6 +98,7 @@ fn with_values(mut command: Command) -> Command {
             lesson
                 .mut_subcommand("start", of_lessons)
                 .mut_subcommand("reset", of_lessons)
+                .mut_subcommand("export", of_lessons)
                 .mut_subcommand("check", |check| of_exercises(of_lessons(check)))
                 .mut_subcommand("hint", of_exercises)
                 .mut_subcommand("solution", of_exercises)

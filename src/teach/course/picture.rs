@@ -120,7 +120,7 @@ pub fn read(content: &str, file: &str) -> Result<Shape, Vec<Mistake>> {
         let what = text_with("lesson.lint.picture.xml", &[("why", &error.to_string())]);
         vec![mistake(content, file, error.pos().row as usize, what)]
     })?;
-    let mut reader = Reader { content, file, document: &document, mistakes: Vec::new() };
+    let mut reader = PictureReader { content, file, document: &document, mistakes: Vec::new() };
     let root = document.root_element();
     let picture = reader.shape(root, 0).filter(|shape| shape.name == "svg");
     let has_size = picture.as_ref().is_some_and(|shape| shape.attribute("viewBox").is_some());
@@ -135,14 +135,14 @@ pub fn read(content: &str, file: &str) -> Result<Shape, Vec<Mistake>> {
     }
 }
 
-struct Reader<'a> {
+struct PictureReader<'a> {
     content: &'a str,
     file: &'a str,
     document: &'a Document<'a>,
     mistakes: Vec<Mistake>,
 }
 
-impl Reader<'_> {
+impl PictureReader<'_> {
     fn wrong(&mut self, node: Node<'_, '_>, key: &str, values: &[(&str, &str)]) {
         let line = self.document.text_pos_at(node.range().start).row as usize;
         self.mistakes.push(mistake(self.content, self.file, line, text_with(key, values)));
