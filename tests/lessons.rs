@@ -306,13 +306,15 @@ fn mistakes_in_a_pack_have_their_file_and_line() {
     };
     copy("pack.yaml");
     copy("exercises/01-look.yaml");
+    copy("pictures/look.svg");
     let lesson = copy("en/01-look.md");
     let path = root.path().to_str().unwrap();
     assert!(stdout(&["lesson", "lint", "--pack", path]).contains("1 lessons"));
     let good = fs::read_to_string(&lesson).unwrap();
-    let wrong: [(&str, &str, &str); 6] = [
+    let wrong: [(&str, &str, &str); 7] = [
         ("<!-- goals -->", "<!-- gaols -->", ":9:1: no marker is called \"gaols\""),
         ("minutes: 15", "minutes: many", ":4:10:"),
+        ("<!-- teacher -->", "<!-- teacher me -->", "the marker \"teacher\" has no name"),
         ("<!-- fails shared -->", "<!-- fails shard -->", "<!-- fails shared --> is missing"),
         ("{seconds}", "{secs}", "\"secs\" in braces is not a value"),
         ("- c) none", "- d) none", "the right answer is c"),
