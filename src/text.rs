@@ -1,14 +1,22 @@
 //! The messages: the texts that `sandbox` prints, by key. They are in files of their own, apart from the code.
 //!
 //! A file of messages has lines `key = text`, which are continued on indented lines. A continued line with `| ` before it
-//! is a line of its own: such texts are lines for a shell, and lists. `{name}` is replaced by a value. `#` begins a comment. A message is searched in the files when it is needed, because most runs print no message at
-//! all.
+//! is a line of its own: such texts are lines for a shell, and lists. `{name}` is replaced by a value. `#` begins a
+//! comment. A message is searched in the files when it is needed, because most runs print no message at all.
+//!
+//! English has all messages. A message that another language lacks is printed in English.
 
+mod language;
 mod printed;
+#[cfg(test)]
+mod translated;
+mod width;
 
+pub(crate) use self::language::Language;
 pub(crate) use self::printed::{
     is_unsafe, printed, printed_in_colour, printed_json, printed_lines, without_bad_bytes,
 };
+pub(crate) use self::width::{cut, cut_start, gap, join, may_break, pad, wrap};
 use crate::feature::features;
 
 macro_rules! messages {
@@ -34,6 +42,22 @@ macro_rules! messages {
 }
 features!(messages);
 
+/// The messages in Chinese: what demonstrations, views and lessons print.
+const CHINESE: &[&str] = &[
+    include_str!("../messages/zh/capabilities.txt"),
+    include_str!("../messages/zh/common.txt"),
+    include_str!("../messages/zh/compare.txt"),
+    include_str!("../messages/zh/habits.txt"),
+    include_str!("../messages/zh/lesson.txt"),
+    include_str!("../messages/zh/limits.txt"),
+    include_str!("../messages/zh/rlimits.txt"),
+    include_str!("../messages/zh/rootfs.txt"),
+    include_str!("../messages/zh/runas.txt"),
+    include_str!("../messages/zh/seccomp.txt"),
+    include_str!("../messages/zh/terminal.txt"),
+    include_str!("../messages/zh/verify.txt"),
+];
+
 /// The message of `key`, which must exist. A debug build panics if it does not.
 pub(crate) fn text(key: &str) -> String {
     let found = text_if_any(key);
@@ -43,6 +67,15 @@ pub(crate) fn text(key: &str) -> String {
 
 /// The message of `key`, if there is one.
 pub(crate) fn text_if_any(key: &str) -> Option<String> {
+    let translated = match Language::current() {
+        Language::En => None,
+        Language::Zh => CHINESE.iter().find_map(|file| find(file, key)),
+    };
+    translated.or_else(|| in_english(key))
+}
+
+/// The message of `key` in English, if there is one. Lines for a shell have no translation.
+fn in_english(key: &str) -> Option<String> {
     ENGLISH.iter().find_map(|file| find(file, key))
 }
 
@@ -62,21 +95,6 @@ pub(crate) fn text_with(key: &str, values: &[(&str, &str)]) -> String {
     values.iter().fold(text(key), fill)
 }
 
-/// Breaks a text at its spaces into lines of at most `width` characters. A longer word stays whole.
-pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
 /// The message of `key` in one file.
 fn find(file: &str, key: &str) -> Option<String> {
     let mut lines = file.lines();
@@ -84,9 +102,12 @@ fn find(file: &str, key: &str) -> Option<String> {
     let rest = lines.take_while(|line| line.starts_with(char::is_whitespace)).map(str::trim);
     let mut text = first.trim().to_owned();
     for part in rest.filter(|part| !part.is_empty()) {
-        let (gap, part) = part.strip_prefix("| ").map_or((' ', part), |line| ('\n', line));
+        let (gap, part) = match part.strip_prefix("| ") {
+            Some(line) => ("\n", line),
+            None => (gap(text.chars().last(), part.chars().next()), part),
+        };
         if !text.is_empty() {
-            text.push(gap);
+            text.push_str(gap);
         }
         text.push_str(part);
     }
@@ -180,6 +201,7 @@ mod tests {
         assert_eq!(find("a = b\nk.e.y = one\n    two\nz = y\n", "k.e.y"), Some("one two".into()));
         assert_eq!(find("k.e.yy = no\n", "k.e.y"), None);
         assert_eq!(find("k =\n    | one\n    | two\n    more\n", "k"), Some("one\ntwo more".into()));
+        assert_eq!(find("k = 一个，\n    PID\n    和进\n    程\n", "k"), Some("一个，PID 和进程".into()));
     }
 
     #[test]

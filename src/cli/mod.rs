@@ -36,7 +36,7 @@ use self::doctor::DoctorArgs;
 use self::enter::EnterArgs;
 use self::feature::FeatureArgs;
 use self::lesson::LessonArgs;
-use self::output::FormatArgs;
+use self::output::{Format, FormatArgs};
 use self::pages::ManArgs;
 use self::run::RunArgs;
 use self::spec::SpecArgs;
@@ -47,7 +47,7 @@ use crate::feature::{Feature, features};
 use crate::host::run_directory;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
-use crate::text::{printed, text, text_with};
+use crate::text::{Language, printed, text, text_with};
 use crate::value::shell::quote;
 
 /// Learn how containers work: use each feature alone, see every system call, read /proc outside and inside
@@ -70,6 +70,9 @@ struct Global {
     /// Print names like <pidns#1> instead of values that change on every run
     #[arg(long, global = true)]
     stable: bool,
+    /// The language of demonstrations, views and lessons; the default is that of the locale
+    #[arg(long, global = true, value_name = "LANGUAGE")]
+    lang: Option<Language>,
 }
 
 macro_rules! commands {
@@ -187,14 +190,15 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         return report(Color::Auto, &error);
     }
     crate::sys::signal::take_over();
+    Language::of_locale().set();
     let arguments: Vec<OsString> = arguments.collect();
     if arguments.len() < 2 {
         decide(Color::Auto, Stream::Out);
         render::out(&welcome::text_of());
         return finish(Color::Auto, Ok(0));
     }
-    let cli = match Cli::try_parse_from(&arguments) {
-        Ok(cli) => cli,
+    let (cli, is_json) = match parse(&arguments) {
+        Ok(parsed) => parsed,
         Err(error) => {
             // An answer has a line to paste. For arguments that are not UTF-8, there is none.
             let words: Option<Vec<String>> =
@@ -226,12 +230,28 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         }
     };
     render::set_stable(cli.global.stable);
+    // Programs read JSON: its texts are the same everywhere.
+    let language = if is_json { Some(Language::En) } else { cli.global.lang };
+    language.unwrap_or_else(Language::current).set();
     let swept = sweep::sweep();
     if !matches!(cli.command, Command::Gc(_)) {
         warn(&swept);
     }
     let result = cli.command.perform(cli.global.color, swept);
     finish(cli.global.color, result)
+}
+
+/// The command line, and whether its result is JSON: the flag `--format` of its subcommand, or of a subcommand of that.
+fn parse(arguments: &[OsString]) -> std::result::Result<(Cli, bool), clap::Error> {
+    let mut command = Cli::command();
+    let mut matches = command.try_get_matches_from_mut(arguments)?;
+    let (mut at, mut is_json) = (&matches, false);
+    while let Some((_, sub)) = at.subcommand() {
+        is_json |= matches!(sub.try_get_one::<Format>("format"), Ok(Some(Format::Json)));
+        at = sub;
+    }
+    let cli = Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))?;
+    Ok((cli, is_json))
 }
 
 /// The answer to a value that is not UTF-8, where only text has a meaning. clap does not report which one it is.

@@ -2,10 +2,12 @@
 
 use std::fmt::Write;
 
+use unicode_width::UnicodeWidthStr;
+
 use super::{paint, plot};
 use crate::teach::demo::plot::Plot;
 use crate::teach::demo::{Card, Evidence, Outcome};
-use crate::text::{text_with, wrap};
+use crate::text::{pad, text as message, text_with, wrap};
 
 /// The column of the evidence, and of what it means.
 const INDENT: usize = 10;
@@ -23,17 +25,18 @@ pub fn text(card: &Card, is_plain: bool) -> String {
         let line = text_with("demo.pid", &[("pid", &pid), ("who", &process.who)]);
         let _ = writeln!(out, "{:INDENT$}{}", "", paint::faint(&line));
     }
+    let mark = |key| pad(&message(key), INDENT);
     let (mark, verdict) = match &card.outcome {
-        Outcome::Holds => (paint::good("holds"), &card.verdict),
-        Outcome::Fails => (paint::bad("NOT SO"), &card.verdict),
-        Outcome::Skipped(reason) => (paint::faint("skipped"), reason),
+        Outcome::Holds => (paint::good(&mark("demo.holds")), &card.verdict),
+        Outcome::Fails => (paint::bad(&mark("demo.fails")), &card.verdict),
+        Outcome::Skipped(reason) => (paint::faint(&mark("demo.skipped")), reason),
     };
     for (index, line) in wrap(verdict, width - INDENT).iter().enumerate() {
-        let mark = if index == 0 { mark.clone() } else { "".into() };
-        let _ = writeln!(out, "{mark:<INDENT$}{line}");
+        let mark = if index == 0 { mark.clone() } else { pad("", INDENT).as_str().into() };
+        let _ = writeln!(out, "{mark}{line}");
     }
     if !card.repeat.is_empty() {
-        let _ = writeln!(out, "{}", crate::text::text("demo.repeat"));
+        let _ = writeln!(out, "{}", message("demo.repeat"));
         card.repeat.iter().for_each(|line| out.push_str(&format!("   {line}\n")));
     }
     out
@@ -59,7 +62,7 @@ pub fn picture(measured: &Plot, is_plain: bool) -> Vec<String> {
 
 /// A title line: `left` at the left end, `right` at the right end, or below it where both do not fit.
 pub fn title(left: &str, right: &str, width: usize) -> String {
-    let gap = width.saturating_sub(left.chars().count() + right.chars().count());
+    let gap = width.saturating_sub(left.width() + right.width());
     let (left, right) = (paint::heading(left), paint::faint(right));
     if gap < 2 { format!("{left}\n{right}\n") } else { format!("{left}{:gap$}{right}\n", "") }
 }
@@ -78,16 +81,16 @@ pub fn skipped(cards: &[Card]) -> String {
 /// The lines of evidence: side, source and value. The value has a line of its own if both do not fit on one.
 pub fn evidence(all: &[Evidence], indent: usize, width: usize) -> String {
     let mut out = String::new();
-    let longest = all.iter().map(|evidence| evidence.source.chars().count()).max().unwrap_or(0);
-    let values = all.iter().map(|evidence| evidence.value.chars().count()).max().unwrap_or(0);
+    let longest = all.iter().map(|evidence| evidence.source.width()).max().unwrap_or(0);
+    let values = all.iter().map(|evidence| evidence.value.width()).max().unwrap_or(0);
     let fits = indent + longest + 2 + values <= width;
     for Evidence { side, source, value } in all {
         let painted = format!("{side:<indent$}");
         let painted =
             if side.starts_with("OUTSIDE") { paint::outside(&painted) } else { paint::inside(&painted) };
         if fits {
-            let _ = writeln!(out, "{painted}{source:<longest$}  {value}");
-        } else if indent + source.chars().count() + 3 + value.chars().count() <= width {
+            let _ = writeln!(out, "{painted}{}  {value}", pad(source, longest));
+        } else if indent + source.width() + 3 + value.width() <= width {
             let _ = writeln!(out, "{painted}{source} = {value}");
         } else {
             let room = width - indent;

@@ -3,12 +3,14 @@
 
 use std::fmt::Write;
 
+use unicode_width::UnicodeWidthStr;
+
 use super::paint;
 use super::table::{self, Cell, Row, Side};
 use super::view::{heading, meaning};
 use crate::feature::Feature;
 use crate::teach::compare::{Comparison, NamespaceNode, Pair, Subject};
-use crate::text::{printed, text, text_with, wrap};
+use crate::text::{pad, printed, text, text_with, wrap};
 
 /// The lines of a comparison. Equal values of namespaces that both share are only counted, unless `all` is set.
 pub fn text_of(comparison: &Comparison, all: bool) -> String {
@@ -23,8 +25,8 @@ pub fn text_of(comparison: &Comparison, all: bool) -> String {
     let differing = comparison.differing();
 
     heading(&mut out, "A", &text("compare.processes"));
-    let mut about = rows(&comparison.namespaces, &[], all, ("/proc/PID/ns/...", "links"));
-    about.extend(rows(&comparison.processes, &differing, all, ("/proc/PID/...", "values")));
+    let mut about = rows(&comparison.namespaces, &[], all, ("/proc/PID/ns/...", "common.view.links"));
+    about.extend(rows(&comparison.processes, &differing, all, ("/proc/PID/...", "common.view.values")));
     table::draw(&mut out, &sides, &about, width);
     let is_shown = |pair: &&Pair| all || pair.equal != Some(true);
     let lists = comparison.processes.iter().filter(is_shown).map(|pair| (pair.path.as_str(), &pair.left));
@@ -32,7 +34,7 @@ pub fn text_of(comparison: &Comparison, all: bool) -> String {
     meaning(&mut out, &text("compare.processes.meaning"), width);
 
     heading(&mut out, "B", &text("compare.paths"));
-    let paths = rows(&comparison.paths, &differing, all, ("", "values"));
+    let paths = rows(&comparison.paths, &differing, all, ("", "common.view.values"));
     table::draw(&mut out, &sides, &paths, width);
     meaning(&mut out, &text("compare.paths.meaning"), width);
     for line in wrap(&refused(comparison), width - 3) {
@@ -120,7 +122,11 @@ fn refused(comparison: &Comparison) -> String {
     let refused: Vec<String> = comparison
         .refused
         .iter()
-        .map(|refusal| format!("{} of pid {} ({})", refusal.feature, refusal.pid, refusal.errno))
+        .map(|refusal| {
+            let (feature, pid) = (refusal.feature.name(), refusal.pid.to_string());
+            let values = [("feature", feature), ("pid", &*pid), ("errno", &*refusal.errno)];
+            text_with("compare.setns.one", &values)
+        })
         .collect();
     let pids = pids(comparison);
     let [left, right] = pids.values();
@@ -135,9 +141,9 @@ fn tree(out: &mut String, comparison: &Comparison, width: usize) {
     for root in tree.iter().filter(is_root) {
         branch(&mut lines, comparison, root, "", "");
     }
-    let column = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let column = lines.iter().map(|(name, _)| name.width()).max().unwrap_or(0);
     for (name, holders) in lines {
-        let line = format!("   {name:<column$}  {holders}");
+        let line = format!("   {}  {holders}", pad(&name, column));
         let _ = writeln!(out, "{}", paint::cut(line.trim_end(), width));
     }
     meaning(out, &text("compare.tree.meaning"), width);

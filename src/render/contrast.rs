@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
+use colored::ColoredString;
+
 use super::{card, paint};
 use crate::teach::mistakes::Contrast;
-use crate::text::wrap;
+use crate::text::{pad, text as message, wrap};
 
 /// The width of the names of the processes, and of the headings.
 const INDENT: usize = 10;
@@ -17,16 +19,16 @@ pub fn text(contrast: &Contrast) -> String {
         let _ = writeln!(out, "{}", paint::heading(&line));
     }
     if let Some(reason) = &contrast.skipped {
-        let _ = writeln!(out, "{} {reason}", paint::faint("skipped"));
+        let _ = writeln!(out, "{} {reason}", paint::faint(&message("demo.skipped")));
         return out;
     }
-    let heading = |name: &str, command: &Option<String>| {
-        let command = command.as_deref().unwrap_or_default();
-        format!("{name:<INDENT$}{command}").trim_end().to_owned() + "\n"
+    let name = |key| pad(&message(key), INDENT);
+    let heading = |name: ColoredString, command: &Option<String>| {
+        format!("{name}{}", command.as_deref().unwrap_or_default()).trim_end().to_owned() + "\n"
     };
-    out.push_str(&heading(&paint::bad("WRONG").to_string(), &contrast.wrong_command));
+    out.push_str(&heading(paint::bad(&name("demo.wrong")), &contrast.wrong_command));
     out.push_str(&card::evidence(&contrast.wrong, INDENT, width));
-    out.push_str(&heading(&paint::good("RIGHT").to_string(), &contrast.right_command));
+    out.push_str(&heading(paint::good(&name("demo.right")), &contrast.right_command));
     out.push_str(&card::evidence(&contrast.right, INDENT, width));
     for line in wrap(&contrast.lesson, width - 3) {
         let _ = writeln!(out, "   {line}");

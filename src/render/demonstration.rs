@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
+use unicode_width::UnicodeWidthStr;
+
 use super::{card, paint, plan as plan_text};
 use crate::feature::Feature;
 use crate::plan::Plan;
 use crate::teach::demo::{self, Card, Outcome, limits};
-use crate::text::{text, text_if_any, text_with, wrap};
+use crate::text::{pad, text, text_if_any, text_with, wrap};
 
 /// The introduction: what the feature is, why one wants it, what the cards show, how long they take.
 pub fn introduction(feature: Feature, is_privileged: bool) -> String {
@@ -74,7 +76,8 @@ pub fn calls_heading(feature: Feature) -> String {
     let title = text_with("demo.calls.title", &[("feature", feature.name())]);
     let [card, processes, calls, new] =
         ["card", "processes", "calls", "new"].map(|of| text(&format!("demo.calls.{of}")));
-    let head = format!("       {card:<12} {processes:>9} {calls:>7}   {new}");
+    let right = |text: &str, width: usize| format!("{:1$}{text}", "", width.saturating_sub(text.width()));
+    let head = format!("       {} {} {}   {new}", pad(&card, 12), right(&processes, 9), right(&calls, 7));
     format!("{}\n{}\n", paint::heading(&title), paint::faint(&head))
 }
 

@@ -2,10 +2,12 @@
 
 use std::fmt::Write;
 
+use unicode_width::UnicodeWidthStr;
+
 use super::paint;
 use crate::error::Error;
 use crate::teach::doctor::{Finding, Proof, Report};
-use crate::text::{text, text_with};
+use crate::text::{pad, text, text_with};
 
 /// The report as text.
 pub fn text_of(report: &Report) -> String {
@@ -15,15 +17,19 @@ pub fn text_of(report: &Report) -> String {
     let title = [("version", report.version), ("release", &report.facts.release), ("uid", &uid)];
     let _ = writeln!(out, "{}\n", paint::heading(&text_with("doctor.title", &title)));
     let (feature, here, tried) = (text("doctor.feature"), text("doctor.here"), text("doctor.tried"));
-    let _ = writeln!(out, "{}", paint::heading(format!("{feature:<9}{here:<7}{tried}").trim_end()));
+    let _ = writeln!(
+        out,
+        "{}",
+        paint::heading(format!("{}{}{tried}", pad(&feature, 9), pad(&here, 7)).trim_end())
+    );
     let room = width.saturating_sub(16);
     for finding in &report.features {
         let (mark, detail) = if finding.works {
-            (paint::good(&text("doctor.works")), evidence(finding, room))
+            (paint::good(&pad(&text("doctor.works"), 7)), evidence(finding, room))
         } else {
-            (paint::bad(&text("doctor.not")), failure(finding))
+            (paint::bad(&pad(&text("doctor.not"), 7)), failure(finding))
         };
-        let _ = writeln!(out, "{:<9}{mark:<7}{}", finding.purpose.name(), paint::cut(&detail, room));
+        let _ = writeln!(out, "{:<9}{mark}{}", finding.purpose.name(), paint::cut(&detail, room));
     }
     let working = report.features.iter().filter(|finding| finding.works).count();
     let all = report.features.len();
@@ -54,7 +60,7 @@ fn evidence(finding: &Finding, room: usize) -> String {
     } else {
         ": "
     };
-    let left = room.saturating_sub(separator.len() + value.chars().count());
+    let left = room.saturating_sub(separator.len() + value.width());
     paint::cut(&format!("{}{separator}{value}", paint::cut(source, left)), room)
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use unicode_width::UnicodeWidthStr;
+
 use super::{mistakes, paint};
 use crate::error::Error;
 use crate::text::wrap;
@@ -52,7 +54,7 @@ fn part(out: &mut String, name: &str, text: &str, width: usize) {
         let indent = if index == 0 { 0 } else { line.len() - command.len() };
         if let Some((command, remark)) = line.split_once("   # ").filter(|_| command.len() == line.len()) {
             // A remark is a comment of the shell, so the line can be pasted as it is.
-            if line.chars().count() <= width - 8 {
+            if line.width() <= width - 8 {
                 put(line);
             } else {
                 put(&paste::wrapped(command, width - 8, 8));

@@ -53,7 +53,9 @@ fn lines(grade: &Grade) -> String {
             (true, false) => text("lesson.state.passed"),
             _ => text("lesson.state.notyet"),
         };
-        format!("{:<32}{:>5} of {:<5}{state}\n", name(exercise), exercise.score, exercise.max)
+        let [score, max] = [format!("{:>5}", exercise.score), format!("{:<5}", exercise.max)];
+        let score = text_with("lesson.score.line", &[("score", &score), ("max", &max)]);
+        format!("{:<32}{score}{state}\n", name(exercise))
     };
     let sum = [("score", &*grade.score.to_string()), ("max", &grade.max.to_string())];
     grade.exercises.iter().map(line).collect::<String>() + &text_with("lesson.score", &sum) + "\n"

@@ -6,7 +6,7 @@ use crate::teach::course::data::Exercise;
 use crate::teach::course::pack::{Lesson, Pack};
 use crate::teach::course::seed::{StudentValues, fill};
 use crate::teach::course::text::{ExerciseText, LessonText, Passage, Quiz};
-use crate::text::{text, text_with};
+use crate::text::{pad, text, text_with};
 
 /// What the lines depend on.
 #[derive(Debug, Clone, Copy)]
@@ -147,7 +147,10 @@ pub fn list(pack: &Pack, language: &str, is_plain: bool, state: impl Fn(&Lesson)
         let name = &lesson.name;
         out.push_str(&match is_plain {
             true => format!("{}. {name}: {}; {minutes}; {state}\n", lesson.number, front.title),
-            false => format!("{:>2}  {name:<10} {:<11}{minutes:<8}{}\n", lesson.number, state, front.title),
+            false => {
+                let (state, minutes) = (pad(&state, 11), pad(&minutes, 8));
+                format!("{:>2}  {name:<10} {state}{minutes}{}\n", lesson.number, front.title)
+            }
         });
     }
     out

@@ -3,9 +3,10 @@
 
 use colored::Colorize;
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 use super::paint;
+use crate::text::{gap, may_break};
 
 /// How Markdown is printed.
 #[derive(Debug, Clone, Copy)]
@@ -154,7 +155,7 @@ impl Printer {
         }
     }
 
-    /// Adds text. A line break of the source is a blank, but not between two wide characters.
+    /// Adds text.
     fn add(&mut self, text: &str) {
         let style = self.styles.last().copied().unwrap_or(Style::Usual);
         self.join(text);
@@ -167,8 +168,9 @@ impl Printer {
             return;
         }
         let last = self.spans.last().and_then(|(text, _)| text.chars().last());
-        if !(is_wide(last) && is_wide(next.chars().next())) {
-            self.spans.push((" ".to_owned(), Style::Usual));
+        let gap = gap(last, next.chars().next());
+        if !gap.is_empty() {
+            self.spans.push((gap.to_owned(), Style::Usual));
         }
     }
 
@@ -261,8 +263,7 @@ fn painted(spans: &[Span]) -> String {
     spans.iter().map(part).collect()
 }
 
-/// The lines of a paragraph of at most `width` columns. A line breaks at a blank, or beside a wide character, but not
-/// before a closing mark.
+/// The lines of a paragraph of at most `width` columns, each with its spans. (`text::wrap` does it without styles.)
 fn wrap(spans: &[Span], width: usize) -> Vec<Vec<Span>> {
     let mut lines: Vec<Vec<Span>> = Vec::new();
     let mut line: Vec<Span> = Vec::new();
@@ -300,37 +301,24 @@ fn without_end(mut line: Vec<Span>) -> Vec<Span> {
     line
 }
 
-/// The words of a paragraph, each with its spans, and whether it is a blank. A word can have more than one style. A wide
-/// character is a word of its own, with the closing marks after it.
+/// The words of a paragraph, each with its spans, and whether it is a blank. A word can have more than one style. A
+/// line may end between two words.
 fn words(spans: &[Span]) -> Vec<(Vec<Span>, bool)> {
     let mut words: Vec<(Vec<Span>, bool)> = Vec::new();
-    let mut is_open = false;
+    let mut before = ' ';
     for (text, style) in spans {
         for character in text.chars() {
-            let is_blank = character == ' ';
-            let is_wide = character.width().unwrap_or(0) > 1;
-            let joins = is_closing(character) || (is_open && !is_blank && !is_wide);
-            match words.last_mut().filter(|(_, blank)| joins && !blank) {
+            match words.last_mut().filter(|_| !may_break(before, character)) {
                 Some((word, _)) => match word.last_mut() {
                     Some((last, known)) if known == style => last.push(character),
                     _ => word.push((character.to_string(), *style)),
                 },
-                None => words.push((vec![(character.to_string(), *style)], is_blank)),
+                None => words.push((vec![(character.to_string(), *style)], character == ' ')),
             }
-            is_open = !is_blank && !is_wide;
+            before = character;
         }
     }
     words
-}
-
-/// Whether a character takes two columns. A line break between two of them is no blank.
-pub(super) fn is_wide(character: Option<char>) -> bool {
-    character.and_then(char::width).is_some_and(|width| width > 1)
-}
-
-/// Whether a mark may not begin a line.
-fn is_closing(character: char) -> bool {
-    "，。、；：？！）】》”’,.;:?!)".contains(character)
 }
 
 #[cfg(test)]

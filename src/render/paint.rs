@@ -126,10 +126,5 @@ pub fn columns(text: &str) -> usize {
 
 /// The text in at most `width` columns. If it is cut, it ends in `~`.
 pub fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    let mut kept: String = text.chars().take(width.saturating_sub(1)).collect();
-    kept.push('~');
-    kept
+    crate::text::cut(text, width)
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use unicode_width::UnicodeWidthStr;
+
 use super::paint;
 use crate::feature::Feature;
 use crate::plan::call::cgroup::CgroupCall;
@@ -63,7 +65,7 @@ pub fn announcement(plan: &Plan) -> String {
         let _ = write!(out, "    {} {}", text("common.added"), added.join(", "));
     }
     // The parts have spaces between them on one line, and a semicolon on several. (`sandbox: ` may come before them.)
-    if out.chars().count() > paint::width() - 9 {
+    if out.width() > paint::width() - 9 {
         out = out.replace("    ", "; ");
         out = wrap(&out, paint::width() - 9).join("\n         ");
     }
@@ -120,11 +122,10 @@ fn wrap_call(call: &str, width: usize) -> Vec<String> {
     let call = if result.is_some() { format!("{call} ") } else { call.to_owned() };
     let mut lines = vec![String::new()];
     // A path that is longer than a line is broken at its slashes.
-    let separator = |part: &'_ str| if part.chars().count() > width { '/' } else { '\0' };
+    let separator = |part: &'_ str| if part.width() > width { '/' } else { '\0' };
     let parts = call.split_inclusive([' ', '|']).flat_map(|part| part.split_inclusive(separator(part)));
     for part in parts.chain(result.as_deref()) {
-        let line =
-            lines.last_mut().filter(|line| line.chars().count() + part.trim_end().chars().count() <= width);
+        let line = lines.last_mut().filter(|line| line.width() + part.trim_end().width() <= width);
         match line {
             Some(line) => line.push_str(part),
             None => lines.push(part.to_owned()),

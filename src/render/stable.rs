@@ -179,11 +179,11 @@ fn capabilities(text: &str) -> String {
 }
 
 /// Replaces the number of items that only one list has: `26 of them only there`. In the shortest form, the number of all
-/// items has no name: `28, 26 only there`.
+/// items has no name: `28, 26 only there`. The words are those of the messages `common.view.only` in each language.
 fn only(text: &str) -> String {
     let mut seen: Vec<(String, String)> = Vec::new();
-    let text = pattern(r"\b\d+, (\d+ only (?:here|there))\b").replace_all(text, "<count>, $1");
-    let named = pattern(r"\b(\d+)((?: of them)? only (?:here|there))\b").replace_all(
+    let text = pattern(r"\b\d+(, \d+ only (?:here|there)|，\d+ 个只在)").replace_all(text, "<count>$1");
+    let named = pattern(r"\b(\d+)((?: of them)? only (?:here|there)| 个只在)").replace_all(
         &text,
         |found: &Captures<'_>| {
             let (value, rest) = (found[1].to_owned(), found[2].to_owned());
@@ -242,6 +242,18 @@ mod tests {
             stable("a    231 processes     3 processes   231 processes"),
             "a  <process#1>  <process#2>  <process#1>"
         );
+    }
+
+    #[test]
+    fn the_number_of_items_on_one_side_is_named_in_each_language() {
+        for (text, named) in [
+            ("9 lines, 26 of them only there", "<line#1>, <only#1> of them only there"),
+            ("28, 26 only here", "<count>, <only#1> only here"),
+            ("9 lines，其中 26 个只在那里", "<line#1>，其中 <only#1> 个只在那里"),
+            ("28，26 个只在这里", "<count>，<only#1> 个只在这里"),
+        ] {
+            assert_eq!(stable(text), named);
+        }
     }
 
     #[test]

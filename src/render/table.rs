@@ -3,9 +3,11 @@
 
 use std::fmt::Write;
 
+use unicode_width::UnicodeWidthStr;
+
 use super::paint;
 use crate::observe::Value;
-use crate::text::{text, text_with, wrap};
+use crate::text::{cut_start, pad, text, text_with, wrap};
 
 /// In a terminal with fewer columns, values are not printed side by side.
 const NARROW: usize = 72;
@@ -71,7 +73,7 @@ impl Cell {
 
     /// The longest form that fits, if any does.
     fn fitting(&self, room: usize) -> Option<&str> {
-        self.forms.iter().map(String::as_str).find(|form| form.chars().count() <= room)
+        self.forms.iter().map(String::as_str).find(|form| form.width() <= room)
     }
 
     /// The longest form that fits. If none does, the bare form in at most `room` columns.
@@ -81,12 +83,13 @@ impl Cell {
 }
 
 impl Row {
-    /// One row that counts equal rows, which would fill the screen.
+    /// One row that counts equal rows, which would fill the screen. `of` is the message key of what is counted.
     pub(super) fn together(path: &str, count: usize, of: &str) -> Row {
+        let values = [("count", &*count.to_string()), ("of", &*text(of))];
         Row {
             path: format!("{path} {}", text("common.view.others")),
             equal: Some(true),
-            left: Cell::new(format!("{count} {of} {}", text("common.view.equal"))),
+            left: Cell::new(text_with("common.view.equal", &values)),
             right: None,
         }
     }
@@ -94,12 +97,7 @@ impl Row {
 
 /// The value in at most `room` columns. A path is cut at its start, because its end is more useful.
 fn shortened(value: &str, room: usize) -> String {
-    let length = value.chars().count();
-    if value.starts_with('/') && length > room {
-        format!("~{}", value.chars().skip(length + 1 - room).collect::<String>())
-    } else {
-        paint::cut(value, room)
-    }
+    if value.starts_with('/') { cut_start(value, room) } else { paint::cut(value, room) }
 }
 
 /// As [`draw`], but values that do not fit are cut, so that each row takes one line.
@@ -130,7 +128,7 @@ pub(super) fn left_out<'a>(values: impl Iterator<Item = (&'a str, &'a Value)>, w
 }
 
 fn path_width(rows: &[Row]) -> usize {
-    rows.iter().map(|row| row.path.chars().count()).max().unwrap_or(0).max(4)
+    rows.iter().map(|row| row.path.width()).max().unwrap_or(0).max(4)
 }
 
 /// The width of a value. The two values share the rest of the line evenly: `   PATH == LEFT  RIGHT`.
@@ -144,7 +142,7 @@ pub(super) fn has_room(sides: &[&Side; 2], rows: &[Row], width: usize) -> bool {
     let widest = |label: &str| {
         let is_digit = |character: &char| character.is_ascii_digit();
         let digits = label.chars().filter(is_digit).count();
-        label.chars().count() - digits + if digits > 0 { DIGITS_OF_PID.max(digits) } else { 0 }
+        label.width() - digits + if digits > 0 { DIGITS_OF_PID.max(digits) } else { 0 }
     };
     width >= NARROW && sides.iter().all(|side| widest(&side.label) <= column(rows, width))
 }
@@ -155,7 +153,7 @@ const DIGITS_OF_PID: usize = 7;
 /// Draws a heading with the names of the sides, then the rows.
 pub(super) fn draw(out: &mut String, [left_side, right_side]: &[Side; 2], rows: &[Row], width: usize) {
     let (path, column) = (path_width(rows), column(rows, width));
-    let fits = |label: &String| label.chars().count() <= column;
+    let fits = |label: &String| label.width() <= column;
     let is_narrow = width < NARROW || !(fits(&left_side.short) && fits(&right_side.short));
     // Labels are never cut: a reader could mistake a cut one.
     let has_room = has_room(&[left_side, right_side], rows, width);
@@ -165,13 +163,13 @@ pub(super) fn draw(out: &mut String, [left_side, right_side]: &[Side; 2], rows: 
         } else {
             [&left_side.short, &right_side.short]
         };
-        let head = format!("   {:<path$}    ", text("common.view.path"));
-        let (left, right) = (paint::outside(&format!("{left:<column$}")), paint::inside(right));
+        let head = format!("   {}    ", pad(&text("common.view.path"), path));
+        let (left, right) = (paint::outside(&pad(left, column)), paint::inside(right));
         let _ = writeln!(out, "{}{left}  {right}", paint::faint(&head));
     }
-    let short = left_side.short.chars().count().max(right_side.short.chars().count());
+    let short = left_side.short.width().max(right_side.short.width());
     for row in rows {
-        let name = format!("{:<path$}", row.path);
+        let name = pad(&row.path, path);
         let mark = match row.equal {
             Some(true) => paint::faint("=="),
             Some(false) => paint::different("!="),
@@ -182,7 +180,7 @@ pub(super) fn draw(out: &mut String, [left_side, right_side]: &[Side; 2], rows: 
         let left = row.left.fitting(room).filter(|_| !is_narrow);
         let right = row.right.as_ref().map(|right| right.fitting(column));
         if let (Some(left), Some(right)) = (left, right.unwrap_or(Some(""))) {
-            let line = format!("   {name} {mark} {left:<column$}  {right}");
+            let line = format!("   {name} {mark} {}  {right}", pad(left, column));
             let _ = writeln!(out, "{}", line.trim_end());
             continue;
         }
@@ -192,8 +190,7 @@ pub(super) fn draw(out: &mut String, [left_side, right_side]: &[Side; 2], rows: 
             continue;
         };
         let room = width.saturating_sub(7 + short);
-        let (outer, inner) =
-            (format!("{:<short$}", left_side.short), format!("{:<short$}", right_side.short));
+        let (outer, inner) = (pad(&left_side.short, short), pad(&right_side.short, short));
         let _ = writeln!(out, "      {} {}", paint::outside(&outer), row.left.shortened(room));
         let _ = writeln!(out, "      {} {}", paint::inside(&inner), right_cell.shortened(room));
     }

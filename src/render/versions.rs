@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+use unicode_width::UnicodeWidthStr;
+
 use super::paint;
 use crate::observe::hierarchy::Version;
 use crate::plan::{Intent, Setting};
@@ -53,7 +55,7 @@ fn version_lines(
     for (index, line) in all.iter().take(all.len() - left_out).enumerate() {
         let (name, mark) =
             if index == 0 { (version.to_string(), mark.as_str()) } else { (String::new(), "") };
-        let line = paint::cut(line, width.saturating_sub(10 + mark.len()));
+        let line = paint::cut(line, width.saturating_sub(10 + mark.width()));
         let line = if is_here { paint::different(&line) } else { paint::faint(&line) };
         let _ = writeln!(out, "      {name:<3} {line}{mark}");
     }

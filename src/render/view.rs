@@ -3,12 +3,14 @@
 
 use std::fmt::Write;
 
+use unicode_width::UnicodeWidthStr;
+
 use super::table::{self, Cell, Row, Side};
 use super::{paint, plan};
 use crate::feature::{Feature, Purpose};
 use crate::observe::Observation;
 use crate::plan::Plan;
-use crate::text::{text, text_with, wrap};
+use crate::text::{pad, text, text_with, wrap};
 use crate::views::{OnePath, View};
 
 /// The maximum number of lines of a view, so that it fits a terminal.
@@ -54,18 +56,19 @@ fn process(out: &mut String, view: &View, width: usize) {
         (format!("OUTSIDE ({reader})"), file(outside), outside, true),
         (format!("INSIDE ({itself})"), file(inside), inside, false),
     ];
-    let label_width = sides.iter().map(|(label, ..)| label.chars().count()).max().unwrap_or_default();
+    let label_width = sides.iter().map(|(label, ..)| label.width()).max().unwrap_or_default();
     let columns = |at: usize| {
-        let name = outside[at].field.as_deref().map_or(0, str::len);
-        [outside, inside].iter().map(|side| side[at].value.to_string().len()).max().unwrap_or(0).max(name)
+        let name = outside[at].field.as_deref().map_or(0, str::width);
+        [outside, inside].iter().map(|side| side[at].value.to_string().width()).max().unwrap_or(0).max(name)
     };
-    let mut head = format!("   {:<label_width$} {:<20}", text("common.view.side"), text("common.view.file"));
+    let [side, of] = ["common.view.side", "common.view.file"].map(text);
+    let mut head = format!("   {} {}", pad(&side, label_width), pad(&of, 20));
     for (at, seen) in outside.iter().enumerate() {
         let _ = write!(head, "  {:<1$}", seen.field.as_deref().unwrap_or(""), columns(at));
     }
     let _ = writeln!(out, "{}", paint::faint(head.trim_end()));
     for (label, file, side, is_outside) in sides {
-        let label = format!("{label:<label_width$}");
+        let label = pad(&label, label_width);
         let label = if is_outside { paint::outside(&label) } else { paint::inside(&label) };
         let mut line = format!("   {label} {file:<20}");
         for (at, seen) in side.iter().enumerate() {
@@ -210,22 +213,25 @@ fn is_link(row: &OnePath) -> bool {
 }
 
 fn together(rows: &mut Vec<&OnePath>) -> Row {
-    let (path, of) =
-        if is_link(rows[0]) { ("/proc/self/ns/...", "links") } else { (rows[0].path.as_str(), "lines") };
+    let (path, of) = if is_link(rows[0]) {
+        ("/proc/self/ns/...", "common.view.links")
+    } else {
+        (rows[0].path.as_str(), "common.view.lines")
+    };
     let row = Row::together(path, rows.len(), of);
     rows.clear();
     row
 }
 
 fn who(out: &mut String, view: &View) {
-    let head = format!("{:<18} {:>8} {:>8}", text("common.view.who"), "OUTSIDE", "INSIDE");
+    let head = format!("{} {:>8} {:>8}", pad(&text("common.view.who"), 18), "OUTSIDE", "INSIDE");
     heading(out, "C", &head);
     for who in &view.who {
         let inside = who.inside.map_or("-".to_owned(), |pid| pid.to_string());
         let _ = writeln!(
             out,
-            "   {:<18} {:>8} {inside:>8}   {}",
-            paint::cut(&who.name, 18),
+            "   {} {:>8} {inside:>8}   {}",
+            pad(&paint::cut(&who.name, 18), 18),
             who.outside,
             who.role
         );

@@ -35,7 +35,7 @@ pub fn printed(block: &str, directory: &Path) -> String {
     let output = Command::new("timeout")
         .args(["-k", "5", "120", "bash", "-c", &script_of(block)])
         .current_dir(directory)
-        .envs([("PATH", path.as_str()), ("COLUMNS", "80"), ("NO_COLOR", "1"), ("LANG", "C.UTF-8")])
+        .envs([("PATH", path.as_str()), ("COLUMNS", "80"), ("NO_COLOR", "1"), ("LC_ALL", "C.UTF-8")])
         .stdin(Stdio::null())
         .output()
         .unwrap();

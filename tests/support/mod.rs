@@ -16,6 +16,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use unicode_width::UnicodeWidthStr;
+
 /// The `sandbox` under test: the one that cargo built, or the one that SANDBOX_BIN names.
 pub fn binary() -> PathBuf {
     std::env::var_os("SANDBOX_BIN")
@@ -37,7 +39,7 @@ pub fn sandbox(arguments: &[&str]) -> Command {
         .current_dir("/")
         .env("COLUMNS", "80")
         .env("NO_COLOR", "1")
-        .env("LANG", "C.UTF-8")
+        .env("LC_ALL", "C.UTF-8")
         .stdin(Stdio::null());
     command
 }
@@ -181,7 +183,7 @@ pub fn becomes(pid: u32, name: &str) {
 pub fn fits(text: &str, columns: usize, lines: usize) {
     for line in text.lines() {
         let is_long_path = line.split_whitespace().any(|word| word.len() > columns && word.contains('/'));
-        let width = line.chars().count();
+        let width = line.width();
         assert!(width <= columns || is_long_path, "{width} columns: {line}");
     }
     assert!(text.lines().count() <= lines, "{} lines:\n{text}", text.lines().count());

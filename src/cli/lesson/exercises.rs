@@ -82,12 +82,12 @@ impl Course {
         let all = || std::iter::once(first).chain(&self.pack.lessons);
         let found = match word {
             None => {
-                let mut exercises = first.text(&self.language).exercises();
+                let mut exercises = first.text(self.language).exercises();
                 let open = exercises.find(|exercise| !self.learner.has_passed(first, &exercise.name));
                 open.map(|exercise| (first, exercise))
             }
             Some(word) => all().find_map(|lesson| {
-                let texts = lesson.text(&self.language);
+                let texts = lesson.text(self.language);
                 texts.exercises().enumerate().find_map(|(index, exercise)| {
                     let names = [
                         exercise.name.clone(),
@@ -105,7 +105,7 @@ impl Course {
                     .paste("sandbox lesson next"));
             }
             let names: Vec<&str> = all()
-                .flat_map(|lesson| lesson.text(&self.language).exercises())
+                .flat_map(|lesson| lesson.text(self.language).exercises())
                 .map(|exercise| exercise.name.as_str())
                 .collect();
             let error = Error::usage(text_with("lesson.exercise.unknown", &[("name", word)]));
@@ -124,7 +124,7 @@ impl Course {
         let data = lesson.data.exercises.get(&exercise.name).cloned();
         let data = data.ok_or_else(|| Error::failed(text("lesson.nolessons")))?;
         let values = self.learner.values(lesson, &exercise.name, &data);
-        let number = text_of::number_of(lesson, lesson.text(&self.language), &exercise.name);
+        let number = text_of::number_of(lesson, lesson.text(self.language), &exercise.name);
         Ok(Chosen { lesson: lesson.clone(), text: exercise.clone(), data, values, number })
     }
 
@@ -149,7 +149,7 @@ impl Course {
             Some(name) => vec![super::lesson_named(&self.pack, name)?.clone()],
             None => self.pack.lessons.clone(),
         };
-        let grading = Grading { language: &self.language, is_partial: args.partial, is_live: args.live };
+        let grading = Grading { language: self.language, is_partial: args.partial, is_live: args.live };
         let before = self.learner.progress.clone();
         let mut grade = grade::grade(&self.pack, &lessons, &mut self.learner, grading)?;
         if self.learner.progress != before {
@@ -215,7 +215,7 @@ impl Course {
             lines.extend(text_of::passage(&chosen.text.passed, &chosen.values, view));
             return print(&lines);
         };
-        let message = message_of(&chosen.lesson, &self.language, name, failure);
+        let message = message_of(&chosen.lesson, self.language, name, failure);
         let not_yet = paint::different(&text("lesson.state.notyet")).to_string();
         let mut lines = vec![format!("{number} {name}: {not_yet}")];
         lines.extend(render::markdown::lines(&message, view.look));

@@ -18,18 +18,15 @@ use crate::render::lesson::{self as text_of, LessonView};
 use crate::render::markdown::Look;
 use crate::render::paint::{self, Color, Stream, decide};
 use crate::render::{self};
-use crate::teach::course::pack::{LANGUAGES, Lesson, Pack};
+use crate::teach::course::pack::{Lesson, Pack};
 use crate::teach::course::progress::{self, Learner};
-use crate::text::{printed, text, text_with};
+use crate::text::{Language, printed, text, text_with};
 use crate::value::nearest::nearest;
 
 /// The arguments of `lesson`.
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct LessonArgs {
-    /// The language of the lessons; the default is that of the locale
-    #[arg(long, global = true, value_name = "LANGUAGE", value_parser = LANGUAGES)]
-    lang: Option<String>,
     /// For screen readers: no tables, and nothing is said by its position
     #[arg(long, global = true)]
     plain: bool,
@@ -110,7 +107,8 @@ enum LessonAction {
 struct Course {
     pack: Pack,
     learner: Learner,
-    language: String,
+    /// The code of the language of the texts.
+    language: &'static str,
     is_plain: bool,
 }
 
@@ -124,10 +122,7 @@ pub(super) fn run(color: Color, args: &LessonArgs) -> Result<u8> {
     match &args.action {
         Some(LessonAction::Lint) => return Ok(author::lint(&pack)),
         Some(LessonAction::Test(test)) => return author::test(&pack, test),
-        Some(LessonAction::Export(export)) => {
-            let language = args.lang.clone().unwrap_or_else(language);
-            return export::run(&pack, &language, export);
-        }
+        Some(LessonAction::Export(export)) => return export::run(&pack, Language::current().code(), export),
         _ => {}
     }
     let seed = match &args.action {
@@ -135,7 +130,7 @@ pub(super) fn run(color: Color, args: &LessonArgs) -> Result<u8> {
         _ => None,
     };
     let learner = Learner::open(progress::directory(args.dir.as_deref())?, seed)?;
-    let language = args.lang.clone().unwrap_or_else(language);
+    let language = Language::current().code();
     let mut course = Course { pack, learner, language, is_plain: args.plain };
     match &args.action {
         None => course.resume(),
@@ -156,14 +151,6 @@ pub(super) fn run(color: Color, args: &LessonArgs) -> Result<u8> {
         }
         Some(LessonAction::Lint | LessonAction::Test(_) | LessonAction::Export(_)) => Ok(0),
     }
-}
-
-/// The language of the locale, if there are lessons in it.
-fn language() -> String {
-    let locale = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().filter_map(|name| std::env::var(name).ok());
-    let locale = locale.into_iter().find(|value| !value.is_empty()).unwrap_or_default();
-    let found = LANGUAGES.into_iter().find(|language| locale.starts_with(language));
-    found.unwrap_or(LANGUAGES[0]).to_owned()
 }
 
 /// The lesson of this name or number.
@@ -208,7 +195,7 @@ impl Course {
                 false => format!("{passed}/{of}"),
             }
         };
-        render::out(&text_of::list(&self.pack, &self.language, self.is_plain, state));
+        render::out(&text_of::list(&self.pack, self.language, self.is_plain, state));
         render::out(&(text("lesson.list.next") + "\n"));
     }
 
@@ -218,7 +205,7 @@ impl Course {
         }
         let mut lines = String::new();
         for lesson in &self.pack.lessons {
-            let (seen, text) = (self.learner.seen(lesson), lesson.text(&self.language));
+            let (seen, text) = (self.learner.seen(lesson), lesson.text(self.language));
             if seen == Default::default() {
                 continue;
             }

@@ -79,11 +79,11 @@ impl Course {
         let current = self.learner.progress.current.as_deref().and_then(|name| self.pack.lesson(name));
         let all: Vec<&Lesson> = current.into_iter().chain(&self.pack.lessons).collect();
         let found = all.iter().find_map(|lesson| {
-            let quiz = lesson.text(&self.language).quizzes().find(|quiz| quiz.name == question)?;
+            let quiz = lesson.text(self.language).quizzes().find(|quiz| quiz.name == question)?;
             Some(((*lesson).clone(), quiz.clone()))
         });
         let Some((lesson, quiz)) = found else {
-            let names = all.iter().flat_map(|lesson| lesson.text(&self.language).quizzes());
+            let names = all.iter().flat_map(|lesson| lesson.text(self.language).quizzes());
             let near = nearest(question, names.map(|quiz| quiz.name.as_str()).collect::<Vec<_>>());
             let error = Error::usage(text_with("lesson.question.unknown", &[("name", question)]));
             return Err(match near {
@@ -116,11 +116,11 @@ impl Course {
         self.learner.prepare(lesson)?;
         self.learner.save()?;
         let (host, mut works) = (Host::gather(), true);
-        for feature in &lesson.text(&self.language).front.features {
+        for feature in &lesson.text(self.language).front.features {
             works &= doctor::examine_one(*feature, &host)?.works;
         }
         let view = self.view(works);
-        print(&text_of::title(&self.pack, lesson, &self.language, view));
+        print(&text_of::title(&self.pack, lesson, self.language, view));
         match is_interactive() {
             true => self.read_pages(lesson, from, view),
             false => self.read_all(lesson, view),
@@ -128,7 +128,7 @@ impl Course {
     }
 
     fn read_all(&mut self, lesson: &Lesson, view: LessonView) -> Result<u8> {
-        let text = lesson.text(&self.language).clone();
+        let text = lesson.text(self.language).clone();
         let values = seed::lesson_values(&self.learner.progress.seed, lesson);
         for section in &text.sections {
             print(&[String::new()]);
@@ -167,7 +167,7 @@ impl Course {
     }
 
     fn read_pages(&mut self, lesson: &Lesson, from: usize, view: LessonView) -> Result<u8> {
-        let sections = lesson.text(&self.language).sections.clone();
+        let sections = lesson.text(self.language).sections.clone();
         let mut at = from.min(sections.len().saturating_sub(1));
         while let Some(section) = sections.get(at) {
             self.learner.of(lesson).section = at;

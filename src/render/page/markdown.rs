@@ -4,9 +4,9 @@
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 
 use super::Writer;
-use crate::render::markdown::is_wide;
 use crate::render::svg::escape;
 use crate::teach::course::picture;
+use crate::text::gap;
 use crate::text::{text, text_with};
 
 impl Writer<'_> {
@@ -65,7 +65,7 @@ impl Writer<'_> {
                     events.push(event.clone());
                     events.push(Event::Html("</div>\n".into()));
                 }
-                Event::SoftBreak if is_wide(before(&source[..at - 1])) && is_wide(after(&source[at..])) => {}
+                Event::SoftBreak if gap(before(&source[..at - 1]), after(&source[at..])).is_empty() => {}
                 event => events.push(event.clone()),
             }
         }
@@ -102,7 +102,7 @@ fn plain(events: &[Event<'_>]) -> String {
     for (at, event) in events.iter().enumerate() {
         match event {
             Event::Text(text) | Event::Code(text) => out.push_str(text),
-            Event::SoftBreak if is_wide(before(&events[..at])) && is_wide(after(&events[at + 1..])) => {}
+            Event::SoftBreak if gap(before(&events[..at]), after(&events[at + 1..])).is_empty() => {}
             Event::SoftBreak | Event::HardBreak => out.push(' '),
             _ => {}
         }

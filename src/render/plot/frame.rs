@@ -4,9 +4,9 @@ use unicode_width::UnicodeWidthStr;
 
 use super::number::with_unit;
 use super::scale::{LEVELS, Scale};
-use super::{LANES, padded, paint, plain};
+use super::{LANES, paint, plain};
 use crate::teach::demo::plot::{Lane, Mark, Plot};
-use crate::text::{text, text_with, wrap};
+use crate::text::{pad, text, text_with, wrap};
 
 /// The maximum number of lines of a picture. Together with its card, it must fit on a terminal of 24 lines.
 pub(super) const LINES: usize = 12;
@@ -123,7 +123,7 @@ impl Picture<'_> {
     /// Characters, and their meaning from this column on.
     fn item(&self, characters: &str, column: usize, meaning: &str, detail: Detail) -> Vec<String> {
         let lines = self.broken(meaning, self.width - column, detail);
-        let before = |index| padded(if index == 0 { characters } else { "" }, column);
+        let before = |index| pad(if index == 0 { characters } else { "" }, column);
         lines.iter().enumerate().map(|(index, line)| before(index) + line).collect()
     }
 

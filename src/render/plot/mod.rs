@@ -7,7 +7,7 @@ mod scale;
 mod tests;
 mod words;
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthChar;
 
 pub use self::frame::frame;
 pub(super) use self::number::{short, with_unit};
@@ -28,9 +28,4 @@ pub fn spoken(plot: &Plot, width: usize) -> Vec<String> {
 fn plain(text: &str) -> String {
     let is_printable = |character: &char| character.width().is_some_and(|width| width > 0);
     text.chars().map(|character| if is_printable(&character) { character } else { '?' }).collect()
-}
-
-/// The text with blanks after it, so that it takes `width` columns.
-fn padded(text: &str, width: usize) -> String {
-    format!("{text}{:1$}", "", width.saturating_sub(text.width()))
 }

@@ -3,9 +3,9 @@
 use unicode_width::UnicodeWidthStr;
 
 use super::number::{digits, number, unit_of};
-use super::{padded, paint, plain};
+use super::{paint, plain};
 use crate::teach::demo::plot::{Lane, Mark, Plot};
-use crate::text::{text, text_with};
+use crate::text::{pad, text, text_with};
 
 /// The characters of the history, from the smallest value to the largest.
 pub(super) const LEVELS: [char; 8] = [' ', '.', ':', '-', '=', '+', '*', '@'];
@@ -47,7 +47,7 @@ impl Scale {
 
     /// The label of a row, and the blank after it.
     pub(super) fn label(&self, key: &str) -> String {
-        padded(&text(key), self.label + 1)
+        pad(&text(key), self.label + 1)
     }
 
     /// The character of a bar.

@@ -2,7 +2,7 @@
 
 use super::number::{short, with_unit};
 use crate::teach::demo::plot::{Lane, Mark, Plot};
-use crate::text::text_with;
+use crate::text::{join, text_with};
 
 /// The sentences that describe a plot.
 pub(in crate::render) fn description(plot: &Plot) -> String {
@@ -20,10 +20,10 @@ pub(in crate::render) fn description(plot: &Plot) -> String {
             sentences.push(text_with(mark_key(mark), &[("seconds", &short(sample.seconds))]));
         }
         if !lane.note.is_empty() {
-            sentences.push(format!("{}.", lane.note));
+            sentences.push(text_with("demo.picture.plain.note", &[("note", &lane.note)]));
         }
     }
-    sentences.join(" ")
+    join(&sentences)
 }
 
 /// The highest and the last value of a lane.

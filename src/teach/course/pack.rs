@@ -11,10 +11,10 @@ use super::text::{self, LessonText};
 use super::{lint, shipped};
 use crate::config::spec::yaml;
 use crate::error::{Error, Mistake, Result, io_text};
-use crate::text::{printed, text as message, text_with};
+use crate::text::{Language, printed, text as message, text_with};
 
 /// The languages of lessons. The first one is the default.
-pub const LANGUAGES: [&str; 2] = ["en", "zh"];
+pub const LANGUAGES: [&str; 2] = [Language::ALL[0].code(), Language::ALL[1].code()];
 
 /// The directory of the pictures.
 const PICTURES: &str = "pictures";
