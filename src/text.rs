@@ -38,25 +38,24 @@ macro_rules! messages {
             include_str!("../messages/en/terminal.txt"),
             include_str!("../messages/en/verify.txt"),
         ];
+
+        /// The messages in Chinese: what demonstrations, views and lessons print.
+        const CHINESE: &[&str] = &[
+            $($(include_str!(concat!("../messages/zh/", stringify!($name), ".txt")),)*)*
+            include_str!("../messages/zh/common.txt"),
+            include_str!("../messages/zh/compare.txt"),
+            include_str!("../messages/zh/habits.txt"),
+            include_str!("../messages/zh/lesson.txt"),
+            include_str!("../messages/zh/limits.txt"),
+            include_str!("../messages/zh/rootfs.txt"),
+            include_str!("../messages/zh/run.txt"),
+            include_str!("../messages/zh/runas.txt"),
+            include_str!("../messages/zh/terminal.txt"),
+            include_str!("../messages/zh/verify.txt"),
+        ];
     };
 }
 features!(messages);
-
-/// The messages in Chinese: what demonstrations, views and lessons print.
-const CHINESE: &[&str] = &[
-    include_str!("../messages/zh/capabilities.txt"),
-    include_str!("../messages/zh/common.txt"),
-    include_str!("../messages/zh/compare.txt"),
-    include_str!("../messages/zh/habits.txt"),
-    include_str!("../messages/zh/lesson.txt"),
-    include_str!("../messages/zh/limits.txt"),
-    include_str!("../messages/zh/rlimits.txt"),
-    include_str!("../messages/zh/rootfs.txt"),
-    include_str!("../messages/zh/runas.txt"),
-    include_str!("../messages/zh/seccomp.txt"),
-    include_str!("../messages/zh/terminal.txt"),
-    include_str!("../messages/zh/verify.txt"),
-];
 
 /// The message of `key`, which must exist. A debug build panics if it does not.
 pub(crate) fn text(key: &str) -> String {

@@ -8,7 +8,7 @@ use super::paint;
 use crate::feature::Feature;
 use crate::plan::call::cgroup::CgroupCall;
 use crate::plan::{Actor, Call, Plan, Step};
-use crate::text::{text, wrap};
+use crate::text::{text, text_with, wrap};
 
 /// The whole plan.
 pub fn text_of(plan: &Plan) -> String {
@@ -48,8 +48,8 @@ pub fn announcement(plan: &Plan) -> String {
     let own: Vec<&str> = plan.namespaces.iter().filter(|f| !is_added(**f)).map(|f| f.name()).collect();
     let mut out = String::new();
     if !own.is_empty() {
-        let key = if own.len() == 1 { "common.namespace" } else { "common.namespaces" };
-        let _ = write!(out, "{} {} {}", text("common.own"), own.join(", "), text(key));
+        let key = if own.len() == 1 { "common.new.namespace" } else { "common.new.namespaces" };
+        out.push_str(&text_with(key, &[("names", &own.join(", "))]));
     }
     let limits = limits(plan);
     if !limits.is_empty() {
@@ -62,7 +62,7 @@ pub fn announcement(plan: &Plan) -> String {
             .iter()
             .map(|addition| format!("{} ({})", addition.feature, text(addition.reason)))
             .collect();
-        let _ = write!(out, "    {} {}", text("common.added"), added.join(", "));
+        let _ = write!(out, "    {}", text_with("common.added", &[("list", &added.join(", "))]));
     }
     // The parts have spaces between them on one line, and a semicolon on several. (`sandbox: ` may come before them.)
     if out.width() > paint::width() - 9 {
@@ -77,7 +77,7 @@ pub fn announcement(plan: &Plan) -> String {
     out
 }
 
-/// The limits of each controller: `own memory limits: limit 64MiB, swap 0`.
+/// The limits of each controller: `new memory cgroup: limit 64MiB, swap 0`.
 fn limits(plan: &Plan) -> Vec<String> {
     let made = plan
         .steps
@@ -90,11 +90,8 @@ fn limits(plan: &Plan) -> Vec<String> {
     let of = |feature| {
         let wishes = plan.intents.iter().filter(|intent| intent.feature == feature);
         let wishes: Vec<&str> = wishes.map(|intent| intent.wish.as_str()).collect();
-        let own = text("common.own");
-        match wishes.is_empty() {
-            true => format!("{own} {feature} cgroup"),
-            false => format!("{own} {feature} {} {}", text("common.limits"), wishes.join(", ")),
-        }
+        let key = if wishes.is_empty() { "common.new.cgroup" } else { "common.new.limits" };
+        text_with(key, &[("feature", feature.name()), ("limits", &wishes.join(", "))])
     };
     features.into_iter().map(of).collect()
 }

@@ -59,7 +59,7 @@ impl Cell {
                         .to_vec()
                 }
                 (Value::List(_), Value::List(_)) if value != other && unshared.is_empty() => {
-                    vec![format!("{bare}, {}", text("common.view.order"))]
+                    vec![text_with("common.view.order", &[("list", &bare)])]
                 }
                 _ => vec![bare.clone()],
             };
@@ -123,7 +123,7 @@ pub(super) fn left_out<'a>(values: impl Iterator<Item = (&'a str, &'a Value)>, w
     if all.is_empty() {
         return String::new();
     }
-    let lines = wrap(&format!("{} {all}", text("common.view.leftout")), width - 3);
+    let lines = wrap(&text_with("common.view.leftout", &[("list", &all)]), width - 3);
     lines.iter().map(|line| format!("   {}\n", paint::faint(line))).collect()
 }
 
