@@ -146,8 +146,9 @@ impl Printer {
             }
             Event::Text(text) => self.add(&text),
             Event::Code(code) => {
+                let code = format!("`{code}`");
                 self.join(&code);
-                self.spans.push((format!("`{code}`"), Style::Code));
+                self.spans.push((code, Style::Code));
             }
             Event::SoftBreak => self.is_broken = true,
             Event::HardBreak => self.flush(),
@@ -158,20 +159,24 @@ impl Printer {
     /// Adds text.
     fn add(&mut self, text: &str) {
         let style = self.styles.last().copied().unwrap_or(Style::Usual);
-        self.join(text);
+        let text = self.join(text);
         self.spans.push((text.to_owned(), style));
     }
 
-    /// Adds the blank of a line break in the source.
-    fn join(&mut self, next: &str) {
-        if !std::mem::take(&mut self.is_broken) {
-            return;
+    /// Separates the last span from the next one, where the source has a line break or a blank between them. Between
+    /// wide characters, such a blank is there only because Markdown needs one beside `**`. Returns the next text without
+    /// the blanks at its start.
+    fn join<'a>(&mut self, next: &'a str) -> &'a str {
+        let is_broken = std::mem::take(&mut self.is_broken);
+        let Some((last, _)) = self.spans.last_mut() else { return next };
+        let (before, after) = (last.trim_end().chars().last(), next.trim_start().chars().next());
+        if before.is_none() || after.is_none() || !(is_broken || last.ends_with(' ') || next.starts_with(' '))
+        {
+            return next;
         }
-        let last = self.spans.last().and_then(|(text, _)| text.chars().last());
-        let gap = gap(last, next.chars().next());
-        if !gap.is_empty() {
-            self.spans.push((gap.to_owned(), Style::Usual));
-        }
+        last.truncate(last.trim_end().len());
+        self.spans.push((gap(before, after).to_owned(), Style::Usual));
+        next.trim_start()
     }
 
     /// Adds an empty line, if the last one is not empty.
@@ -352,6 +357,10 @@ mod tests {
     #[test]
     fn a_line_break_between_wide_characters_is_no_blank() {
         assert_eq!(plain("命名\n空间 a\nb", 40, false), ["命名空间 a b"]);
+        assert_eq!(
+            plain("**信号。** 只有 *处理* 函数 `a`，**b** c\n`d`", 60, false),
+            ["信号。只有处理函数 `a`，b c `d`"]
+        );
     }
 
     #[test]
