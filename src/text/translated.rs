@@ -35,7 +35,7 @@ const NEEDED: &[&str] = &[
     r"^run\.returned(\.(with|without|none|own))?$",
     r"^compare\.(shell|caller|two|differ|equal|processes|paths|setns|tree|both|neither|madeby|childof|next)(\.|$)",
     // Lessons.
-    r"^lesson\.(title|answer|exercise|hint|needs|progress\.none|read|recorded|score|solution|state|subject)",
+    r"^lesson\.(title|answer|exercise|export\.done|hint|needs|page|progress\.none|read|recorded|score|solution|state|subject)",
     r"^lesson\.(alldone|list\.next|minutes|nothing|prompt|question\.how|reset\.(question|done|kept)|stopped|watch)",
     r"^habit\.welcome\.",
 ];
@@ -54,7 +54,8 @@ const NEVER: &[&str] = &[
     r"^[a-z]+\.card\.[a-z0-9-]+\.repeat(\.v[12])?$",
     r"^limits\.repeat",
     r"\.break\.[a-z0-9-]+\.(wrong|right)$",
-    r"\.(command|example)$",
+    r"\.command$",
+    r"^[a-z]+\.example(\.|$)",
     r"^blkio\.(nofile|meanwhile)$",
     r"^cpu\.(beside|alone)$",
     r"^devices\.(usual|program|opens)$",

@@ -137,6 +137,8 @@ mod tests {
     #[test]
     fn lines_of_a_source_are_joined_by_a_blank_only_where_latin_text_needs_it() {
         let gap = |before: char, after: char| gap(Some(before), Some(after));
+        assert_eq!(join(&["One.".into(), "Two.".into()]), "One. Two.");
+        assert_eq!(join(&["一。".into(), "CPU。".into(), "二。".into()]), "一。CPU。二。");
         assert_eq!([gap('a', 'b'), gap('程', 'b'), gap('a', '程'), gap('.', '程')], [" "; 4]);
         assert_eq!(
             [gap('进', '程'), gap('，', 'C'), gap('C', '，'), gap('）', '程'), gap('a', '（')],

@@ -6,8 +6,7 @@ use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, T
 use super::Writer;
 use crate::render::svg::escape;
 use crate::teach::course::picture;
-use crate::text::gap;
-use crate::text::{text, text_with};
+use crate::text::{gap, text, text_with};
 
 impl Writer<'_> {
     /// A Markdown text as HTML.
