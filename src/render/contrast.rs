@@ -19,7 +19,11 @@ pub fn text(contrast: &Contrast) -> String {
         let _ = writeln!(out, "{}", paint::heading(&line));
     }
     if let Some(reason) = &contrast.skipped {
-        let _ = writeln!(out, "{} {reason}", paint::faint(&message("demo.skipped")));
+        let mark = paint::faint(&pad(&message("demo.skipped"), INDENT)).to_string();
+        for (index, line) in wrap(reason, width - INDENT).iter().enumerate() {
+            let before = if index == 0 { mark.clone() } else { " ".repeat(INDENT) };
+            let _ = writeln!(out, "{before}{line}");
+        }
         return out;
     }
     let name = |key| pad(&message(key), INDENT);

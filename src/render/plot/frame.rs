@@ -94,6 +94,11 @@ impl Picture<'_> {
         detail != Detail::Last && self.plot.time_end() > 0.0 && self.scale.has_bars() && !self.is_stable
     }
 
+    /// Whether a row over time has the mark of the limit.
+    fn reaches_limit(&self) -> bool {
+        self.lanes.iter().flat_map(|lane| &lane.samples).any(|sample| sample.mark == Some(Mark::Limit))
+    }
+
     /// The meaning of each character that is not explained beside the name of its lane.
     fn legend(&self, detail: Detail) -> Vec<String> {
         let levels: String = LEVELS.iter().filter(|level| **level != ' ').collect();
@@ -103,7 +108,7 @@ impl Picture<'_> {
             let mut limits: Vec<String> = limits.map(|limit| with_unit(self.plot, limit)).collect();
             limits.dedup();
             let meaning = match mark {
-                Mark::Limit if self.has_history(detail) => "demo.picture.limit",
+                Mark::Limit if self.has_history(detail) && self.reaches_limit() => "demo.picture.limit",
                 Mark::Limit => "demo.picture.limit.alone",
                 Mark::Throttled => "demo.picture.throttled",
                 Mark::Killed => "demo.picture.killed",
