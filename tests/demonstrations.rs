@@ -23,6 +23,7 @@ fn on_screen(rows: u16, arguments: &[&str]) -> Terminal {
 
 const KEYS: &str = "Enter: next   b: back   q: quit   e: the system calls";
 const FIRST_KEYS: &str = "Enter: next   q: quit";
+const MORE_KEYS: &str = "Enter: more   b: back   q: quit";
 
 #[test]
 fn it_begins_with_an_introduction_and_ends_with_what_to_remember() {
@@ -143,11 +144,11 @@ fn one_can_go_back_and_see_the_system_calls_and_quit() {
     };
     assert_eq!(link(&first), link(&again));
     terminal.press("e");
-    let part = terminal.wait_for("Enter: more   q: quit");
+    let part = terminal.wait_for(MORE_KEYS);
     fits(part.trim_start(), 80, 24);
     assert!(part.contains("Process 1 of 2") && part.contains("clone3("), "{part}");
     let mut calls = part;
-    while !calls.ends_with("b: back   q: quit") {
+    while calls.ends_with(MORE_KEYS) {
         terminal.press("\n");
         let more = terminal.wait_for("q: quit");
         fits(more.trim_start(), 80, 25);
@@ -180,10 +181,16 @@ fn a_page_longer_than_the_screen_comes_in_parts() {
     let mut terminal = on_screen(10, &["uts", "--hostname", "aquarium"]);
     terminal.wait_for(FIRST_KEYS);
     terminal.press("\n");
-    let part = terminal.wait_for("Enter: more   q: quit");
+    let part = terminal.wait_for(MORE_KEYS);
     fits(part.trim_start(), 80, 10);
+    // The lines for a shell begin a part.
     terminal.press("\n");
-    terminal.wait_for(KEYS);
+    let mut rest = terminal.wait_for("q: quit");
+    assert!(rest.trim_start().starts_with("Repeat it:"), "{rest}");
+    while rest.ends_with(MORE_KEYS) {
+        terminal.press("\n");
+        rest = terminal.wait_for("q: quit");
+    }
     terminal.press("q");
     assert!(terminal.end().0.success());
 }
