@@ -16,7 +16,7 @@ const INDENT: usize = 3;
 
 /// How much a picture shows. What fits into its lines is tried in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Detail {
+enum PictureDetail {
     /// The last value of each lane, its history, and its counters.
     All,
     /// The last value and the history.
@@ -30,12 +30,12 @@ enum Detail {
 pub fn frame(plot: &Plot, width: usize, is_stable: bool) -> Vec<String> {
     let lanes = &plot.lanes[..plot.lanes.len().min(LANES)];
     let picture = Picture { plot, lanes, width, is_stable, scale: Scale::new(plot, lanes, width - INDENT) };
-    let all = picture.lines(Detail::All);
+    let all = picture.lines(PictureDetail::All);
     if all.len() <= LINES {
         return all;
     }
-    let history = picture.lines(Detail::History);
-    if history.len() <= LINES { history } else { picture.lines(Detail::Last) }
+    let history = picture.lines(PictureDetail::History);
+    if history.len() <= LINES { history } else { picture.lines(PictureDetail::Last) }
 }
 
 struct Picture<'a> {
@@ -47,7 +47,7 @@ struct Picture<'a> {
 }
 
 impl Picture<'_> {
-    fn lines(&self, detail: Detail) -> Vec<String> {
+    fn lines(&self, detail: PictureDetail) -> Vec<String> {
         let title = self.broken(&plain(&self.plot.title), self.width, detail);
         let mut lines: Vec<String> = title.iter().map(|line| paint::heading(line).to_string()).collect();
         for lane in self.lanes {
@@ -63,7 +63,7 @@ impl Picture<'_> {
     }
 
     /// The name of a lane after the character of its bar, then its rows.
-    fn lane(&self, lane: &Lane, detail: Detail) -> Vec<String> {
+    fn lane(&self, lane: &Lane, detail: PictureDetail) -> Vec<String> {
         let values = [("name", &*plain(&lane.name)), ("meaning", &*plain(&lane.meaning))];
         let mut lines = self.item(
             &self.scale.character(lane).to_string(),
@@ -82,7 +82,7 @@ impl Picture<'_> {
             if self.has_history(detail) {
                 rows.push(self.scale.history_row(self.plot, lane));
             }
-            if detail == Detail::All && !lane.note.is_empty() {
+            if detail == PictureDetail::All && !lane.note.is_empty() {
                 rows.extend(wrap(&plain(&lane.note), self.width - INDENT));
             }
         }
@@ -90,8 +90,11 @@ impl Picture<'_> {
         lines
     }
 
-    fn has_history(&self, detail: Detail) -> bool {
-        detail != Detail::Last && self.plot.time_end() > 0.0 && self.scale.has_bars() && !self.is_stable
+    fn has_history(&self, detail: PictureDetail) -> bool {
+        detail != PictureDetail::Last
+            && self.plot.time_end() > 0.0
+            && self.scale.has_bars()
+            && !self.is_stable
     }
 
     /// Whether a row over time has the mark of the limit.
@@ -100,7 +103,7 @@ impl Picture<'_> {
     }
 
     /// The meaning of each character that is not explained beside the name of its lane.
-    fn legend(&self, detail: Detail) -> Vec<String> {
+    fn legend(&self, detail: PictureDetail) -> Vec<String> {
         let levels: String = LEVELS.iter().filter(|level| **level != ' ').collect();
         let mut items: Vec<(String, String)> = vec![];
         for mark in self.plot.marks() {
@@ -126,16 +129,16 @@ impl Picture<'_> {
     }
 
     /// Characters, and their meaning from this column on.
-    fn item(&self, characters: &str, column: usize, meaning: &str, detail: Detail) -> Vec<String> {
+    fn item(&self, characters: &str, column: usize, meaning: &str, detail: PictureDetail) -> Vec<String> {
         let lines = self.broken(meaning, self.width - column, detail);
         let before = |index| pad(if index == 0 { characters } else { "" }, column);
         lines.iter().enumerate().map(|(index, line)| before(index) + line).collect()
     }
 
     /// The lines of a text: one where the picture has no room for more.
-    fn broken(&self, text: &str, width: usize, detail: Detail) -> Vec<String> {
+    fn broken(&self, text: &str, width: usize, detail: PictureDetail) -> Vec<String> {
         match detail {
-            Detail::Last => vec![paint::cut(text, width)],
+            PictureDetail::Last => vec![paint::cut(text, width)],
             _ => wrap(text, width).iter().map(|line| paint::cut(line, width)).collect(),
         }
     }
