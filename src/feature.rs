@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Calls the macro `$with` with the table of features. The columns of a row are:
@@ -170,6 +170,11 @@ impl Purpose {
         }
     }
 
+    /// All purposes.
+    pub fn all() -> impl Iterator<Item = Purpose> {
+        Feature::ALL.iter().copied().map(Purpose::Feature).chain([Purpose::Container])
+    }
+
     /// The feature, if the purpose is a single one.
     pub fn feature(self) -> Option<Feature> {
         match self {
@@ -208,11 +213,21 @@ impl Serialize for Purpose {
     }
 }
 
+impl JsonSchema for Purpose {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Purpose".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let names: Vec<&str> = Purpose::all().map(Purpose::name).collect();
+        json_schema!({ "type": "string", "enum": names, "description": "A feature, or run for a whole container." })
+    }
+}
+
 impl<'de> Deserialize<'de> for Purpose {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
-        let all = Feature::ALL.iter().copied().map(Purpose::Feature).chain([Purpose::Container]);
-        all.into_iter()
+        Purpose::all()
             .find(|purpose| purpose.name() == name)
             .ok_or_else(|| serde::de::Error::custom(format!("no feature is called {name:?}")))
     }

@@ -1,12 +1,16 @@
 //! `sandbox doctor`: tests what works on this machine.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::output::Format;
 use crate::diagnose::remedy;
 use crate::error::{Error, Result};
 use crate::render::paint::{Color, Stream, decide};
-use crate::render::{self, doctor as text_of};
+use crate::render::{self, doctor as text_of, here};
+use crate::teach::course::here::Here;
+use crate::teach::course::pack::Pack;
 use crate::teach::doctor::{self, profile};
 use crate::text::{printed, text_with};
 
@@ -21,6 +25,12 @@ pub(super) struct DoctorArgs {
     /// /etc/apparmor.d/sandbox
     #[arg(long, conflicts_with = "format")]
     apparmor_profile: bool,
+    /// For each lesson of the course: what can be done here, what cannot, and the fix
+    #[arg(long, conflicts_with = "apparmor_profile")]
+    lessons: bool,
+    /// The lessons in this directory, in place of the built-in ones
+    #[arg(long, value_name = "DIR", requires = "lessons")]
+    pack: Option<PathBuf>,
 }
 
 /// Examines the machine, or prints the AppArmor profile. The exit status is 0 even if a test fails, because that is a
@@ -29,6 +39,15 @@ pub(super) fn run(color: Color, args: &DoctorArgs) -> Result<u8> {
     decide(color, Stream::Out);
     if args.apparmor_profile {
         return print_profile();
+    }
+    if args.lessons {
+        let pack = Pack::in_directory_or_shipped(args.pack.as_deref())?;
+        let report = Here::look().course(&pack)?;
+        match args.format {
+            Format::Text => render::out(&here::text_of(&report)),
+            Format::Json => render::print_json(Stream::Out, &report),
+        }
+        return Ok(0);
     }
     let report = doctor::examine()?;
     match args.format {

@@ -8,6 +8,7 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::mountinfo::{self, Mount};
@@ -34,7 +35,7 @@ impl fmt::Display for Version {
 
 /// A controller of the kernel. A feature can need several: `cpu` sets limits with cpu and cpuset, and reads usage
 /// from cpuacct.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)] // Each is the controller of that name.
 pub enum Controller {

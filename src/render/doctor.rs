@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr;
 use super::paint;
 use crate::error::Error;
 use crate::teach::doctor::{Finding, Proof, Report};
-use crate::text::{pad, text, text_with};
+use crate::text::{pad, text, text_with, wrap};
 
 /// The report as text.
 pub fn text_of(report: &Report) -> String {
@@ -75,7 +75,7 @@ fn failure(finding: &Finding) -> String {
 }
 
 /// The errors, each with all features that fail for this cause.
-fn troubles(findings: &[Finding]) -> Vec<(Vec<&'static str>, &Error)> {
+pub(super) fn troubles(findings: &[Finding]) -> Vec<(Vec<&'static str>, &Error)> {
     let mut groups: Vec<(Vec<&'static str>, &Error)> = Vec::new();
     for finding in findings {
         let Some(error) = &finding.error else { continue };
@@ -91,9 +91,10 @@ fn troubles(findings: &[Finding]) -> Vec<(Vec<&'static str>, &Error)> {
     groups
 }
 
-fn section(features: &[&str], error: &Error, width: usize) -> String {
+pub(super) fn section(features: &[&str], error: &Error, width: usize) -> String {
     let name = error.cause.unwrap_or(&error.what);
-    let mut out = format!("{}\n", paint::heading(&format!("{name}: {}", features.join(" "))));
+    let lines = wrap(&format!("{name}: {}", features.join(" ")), width);
+    let mut out: String = lines.iter().map(|line| format!("{}\n", paint::heading(line))).collect();
     super::error::parts(&mut out, error.call.as_deref(), &error.why, &error.todo, width);
     out
 }

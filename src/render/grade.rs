@@ -58,7 +58,13 @@ fn lines(grade: &Grade) -> String {
         format!("{:<32}{score}{state}\n", name(exercise))
     };
     let sum = [("score", &*grade.score.to_string()), ("max", &grade.max.to_string())];
-    grade.exercises.iter().map(line).collect::<String>() + &text_with("lesson.score", &sum) + "\n"
+    let mut out = grade.exercises.iter().map(line).collect::<String>();
+    out.push_str(&(text_with("lesson.score", &sum) + "\n"));
+    if grade.time_scale > 1.0 {
+        let factor = grade.time_scale.to_string();
+        out.push_str(&(text_with("lesson.test.scale", &[("factor", &factor)]) + "\n"));
+    }
+    out
 }
 
 fn junit(grade: &Grade) -> String {

@@ -1,26 +1,43 @@
 //! The sections of a lesson, as lines for a terminal.
 
+use unicode_width::UnicodeWidthStr;
+
 use super::markdown::{self, Look};
 use super::paint;
+use crate::feature::Purpose;
 use crate::teach::course::data::Exercise;
+use crate::teach::course::here::{Extent, LessonHere, needs_of};
 use crate::teach::course::pack::{Lesson, Pack};
 use crate::teach::course::seed::{StudentValues, fill};
 use crate::teach::course::text::{ExerciseText, LessonText, Passage, Quiz};
 use crate::text::{pad, text, text_with};
 
+/// The width of the list of lessons, in columns.
+const LIST_WIDTH: usize = 80;
+
 /// What the lines depend on.
 #[derive(Debug, Clone, Copy)]
-pub struct LessonView {
+pub struct LessonView<'a> {
     /// The width, and whether it is for a screen reader.
     pub look: Look,
     /// Whether the learner is root: blocks for another user are left out.
     pub is_root: bool,
     /// Whether the features of the lesson work here. Otherwise its output is shown as recorded.
     pub works: bool,
+    /// The features that do not work here. A block that needs one of them is shown as recorded.
+    pub lacking: &'a [Purpose],
 }
 
-/// The title: the number, the name, and how long it takes.
-pub fn title(pack: &Pack, lesson: &Lesson, language: &str, view: LessonView) -> Vec<String> {
+/// The title: the number, the name, and how long it takes. Then what is to know before the lesson begins: the lessons that
+/// it builds on and that are not done, and what cannot be done here.
+pub fn title(
+    pack: &Pack,
+    lesson: &Lesson,
+    language: &str,
+    here: &LessonHere,
+    needs: &[String],
+    view: LessonView<'_>,
+) -> Vec<String> {
     let front = &lesson.text(language).front;
     let values = [
         ("number", &*lesson.number.to_string()),
@@ -29,21 +46,40 @@ pub fn title(pack: &Pack, lesson: &Lesson, language: &str, view: LessonView) -> 
         ("minutes", &front.minutes.to_string()),
     ];
     let mut lines = vec![paint::heading(&text_with("lesson.title", &values)).to_string()];
-    let names: Vec<&str> = front.features.iter().map(|feature| feature.name()).collect();
-    if !view.works {
-        let note = text_with("lesson.title.impossible", &[("features", &names.join(", "))]);
-        lines.extend(markdown::lines(&note, view.look));
+    if let Some(first) = needs.first() {
+        let note = text_with("lesson.title.needs", &[("names", &needs.join(", "))]);
+        let command = format!("sandbox lesson start {first}");
+        // The command stays whole, so that it can be pasted.
+        match note.width() + 2 + command.width() <= view.look.width {
+            true => lines.push(format!("{note}  {command}")),
+            false => {
+                lines.extend(markdown::lines(&note, view.look));
+                lines.push(format!("   {command}"));
+            }
+        }
     }
+    let mut notes = Vec::new();
+    if !here.recorded.is_empty() {
+        let names: Vec<&str> = here.recorded.iter().map(|feature| feature.name()).collect();
+        notes.push(text_with("lesson.title.recorded", &[("features", &names.join(", "))]));
+    }
+    if !here.exercises.is_empty() {
+        notes.push(text_with("lesson.title.exercises", &[("exercises", &here.refusals().join("; "))]));
+    }
+    if here.here != Extent::Full {
+        notes.push(text("lesson.title.fix"));
+    }
+    lines.extend(notes.iter().flat_map(|note| markdown::lines(note, view.look)));
     lines
 }
 
 /// The lines of a passage, with the values of the student.
-pub fn passage(passage: &Passage, values: &StudentValues, view: LessonView) -> Vec<String> {
+pub fn passage(passage: &Passage, values: &StudentValues, view: LessonView<'_>) -> Vec<String> {
     markdown::lines(&fill(&fitting(&passage.markdown, view), values), view.look)
 }
 
-/// The text without the blocks for another user. Where the lesson cannot be done, blocks get the label "recorded".
-fn fitting(markdown: &str, view: LessonView) -> String {
+/// The text without the blocks for another user. Blocks that cannot be done here get the label "recorded".
+fn fitting(markdown: &str, view: LessonView<'_>) -> String {
     let other = if view.is_root { "user" } else { "root" };
     let (mut out, mut is_code, mut is_hidden) = (String::new(), false, false);
     for line in markdown.lines() {
@@ -53,7 +89,9 @@ fn fitting(markdown: &str, view: LessonView) -> String {
             is_code = !is_code;
             if is_code {
                 is_hidden = words.split_whitespace().any(|word| word == other);
-                if words.starts_with("console") && !view.works && !words.contains("recorded") {
+                let mut needs = needs_of(words.split_whitespace());
+                let works = view.works && !needs.any(|feature| view.lacking.contains(&feature));
+                if words.starts_with("console") && !works && !words.contains("recorded") {
                     line.push_str(" recorded");
                 }
             }
@@ -68,7 +106,7 @@ fn fitting(markdown: &str, view: LessonView) -> String {
 }
 
 /// A question with its options.
-pub fn question(quiz: &Quiz, values: &StudentValues, view: LessonView) -> Vec<String> {
+pub fn question(quiz: &Quiz, values: &StudentValues, view: LessonView<'_>) -> Vec<String> {
     let mut lines = passage(&quiz.prompt, values, view);
     for (letter, option) in &quiz.options {
         let item = markdown::lines(&format!("- {option}"), view.look);
@@ -88,7 +126,7 @@ pub fn answer(
     right: char,
     given: Option<char>,
     values: &StudentValues,
-    view: LessonView,
+    view: LessonView<'_>,
 ) -> Vec<String> {
     let mut lines = Vec::new();
     let letters = [("right", &*right.to_string()), ("given", &given.unwrap_or(' ').to_string())];
@@ -117,7 +155,7 @@ pub fn exercise(
     obstacle: Option<&str>,
     directory: &str,
     values: &StudentValues,
-    view: LessonView,
+    view: LessonView<'_>,
 ) -> Vec<String> {
     let mut lines = passage(&exercise.task, values, view);
     lines.push(String::new());
@@ -137,21 +175,41 @@ pub fn exercise(
     lines
 }
 
-/// A line for each lesson.
-pub fn list(pack: &Pack, language: &str, is_plain: bool, state: impl Fn(&Lesson) -> String) -> String {
+/// A line for each lesson: its state, and the lessons to do first.
+pub fn list(
+    pack: &Pack,
+    language: &str,
+    is_plain: bool,
+    state: impl Fn(&Lesson) -> String,
+    needs: impl Fn(&Lesson) -> Vec<String>,
+) -> String {
     let mut out = String::new();
     for lesson in &pack.lessons {
         let front = &lesson.text(language).front;
         let state = state(lesson);
         let minutes = text_with("lesson.minutes", &[("minutes", &front.minutes.to_string())]);
-        let name = &lesson.name;
-        out.push_str(&match is_plain {
-            true => format!("{}. {name}: {}; {minutes}; {state}\n", lesson.number, front.title),
-            false => {
-                let (state, minutes) = (pad(&state, 11), pad(&minutes, 8));
-                format!("{:>2}  {name:<10} {state}{minutes}{}\n", lesson.number, front.title)
-            }
-        });
+        let (name, needs) = (&lesson.name, needs(lesson));
+        let needs = match needs.is_empty() {
+            true => String::new(),
+            false => text_with("lesson.list.needs", &[("names", &needs.join(", "))]),
+        };
+        if is_plain {
+            let rest = if needs.is_empty() { needs } else { format!("; {needs}") };
+            out.push_str(&format!("{}. {name}: {}; {minutes}; {state}{rest}\n", lesson.number, front.title));
+            continue;
+        }
+        let mut line = format!(
+            "{:>2}  {name:<10} {}{}{}",
+            lesson.number,
+            pad(&state, 11),
+            pad(&minutes, 8),
+            front.title
+        );
+        if !needs.is_empty() {
+            let is_short = line.width() + needs.width() + 4 <= LIST_WIDTH;
+            line.push_str(&if is_short { format!("  ({needs})") } else { format!("\n{:33}({needs})", "") });
+        }
+        out.push_str(&(line + "\n"));
     }
     out
 }

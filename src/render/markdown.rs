@@ -6,14 +6,14 @@ use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 use unicode_width::UnicodeWidthStr;
 
 use super::paint;
-use crate::text::{gap, may_break};
+use crate::text::{gap, may_break, text};
 
 /// How Markdown is printed.
 #[derive(Debug, Clone, Copy)]
 pub struct Look {
     /// The width of a line, in columns.
     pub width: usize,
-    /// For a screen reader: a row of a table is a sentence, in place of a drawing.
+    /// For a screen reader: a word says what is a heading or code, and a row of a table is a sentence.
     pub is_plain: bool,
 }
 
@@ -82,7 +82,12 @@ struct Printer {
 impl Printer {
     fn take(&mut self, event: Event<'_>) {
         match event {
-            Event::Start(Tag::Heading { .. }) => self.styles.push(Style::Heading),
+            Event::Start(Tag::Heading { .. }) => {
+                self.styles.push(Style::Heading);
+                if self.look.is_plain {
+                    self.add(&(text("lesson.plain.heading") + " "));
+                }
+            }
             Event::Start(Tag::Strong | Tag::Emphasis) => self.styles.push(Style::Strong),
             Event::Start(Tag::List(first)) => {
                 self.flush();
@@ -105,9 +110,10 @@ impl Printer {
                     CodeBlockKind::Indented => "",
                 };
                 if words.split_whitespace().any(|word| word == "recorded") {
-                    self.out.push(
-                        paint::faint(&format!("   ({})", crate::text::text("lesson.recorded"))).to_string(),
-                    );
+                    self.out.push(paint::faint(&format!("   ({})", text("lesson.recorded"))).to_string());
+                }
+                if self.look.is_plain {
+                    self.out.push(text("lesson.plain.code"));
                 }
             }
             Event::End(TagEnd::Heading(_)) => {
@@ -128,7 +134,12 @@ impl Printer {
                     self.gap();
                 }
             }
-            Event::End(TagEnd::CodeBlock) => self.gap(),
+            Event::End(TagEnd::CodeBlock) => {
+                if self.look.is_plain {
+                    self.out.push(text("lesson.plain.code.end"));
+                }
+                self.gap();
+            }
             Event::Start(Tag::TableHead | Tag::TableRow) => self.table.push(Vec::new()),
             Event::End(TagEnd::TableCell) => {
                 let cell: String = self.spans.drain(..).map(|(text, _)| text).collect();

@@ -9,6 +9,7 @@ pub mod equivalents;
 pub mod error;
 pub mod explain;
 pub mod grade;
+pub mod here;
 pub mod lesson;
 pub mod live;
 pub mod markdown;

@@ -18,7 +18,7 @@ const NEEDED: &[&str] = &[
     r"\.skip\.",
     r"^ipc\.no(sysv|fork|queue|shm)$",
     r"^user\.(samenumber|ownroot|notmp)$",
-    r"^devices\.list\.v2$",
+    r"^devices\.card\.rules\.v2$",
     r"^blkio\.weight\.(idle|by)$",
     r"^demo\.",
     r"^[a-z]+\.picture(\.|$)",
@@ -36,7 +36,7 @@ const NEEDED: &[&str] = &[
     r"^compare\.(shell|caller|two|differ|equal|processes|paths|setns|tree|both|neither|madeby|childof|next)(\.|$)",
     // Lessons.
     r"^lesson\.(title|answer|exercise|export\.done|hint|needs|page|progress\.none|read|recorded|score|solution|state|subject)",
-    r"^lesson\.(alldone|list\.next|minutes|nothing|prompt|question\.how|reset\.(question|done|kept)|stopped|watch)",
+    r"^lesson\.(alldone|list\.next|minutes|nothing|prompt|list\.needs|plain|question\.how|reset\.(question|done|kept|nothing)|stopped|time$|watch)",
     r"^habit\.welcome\.",
 ];
 

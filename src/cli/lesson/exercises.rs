@@ -1,20 +1,25 @@
 //! The exercises of a learner: `check`, `hint` and `solution`.
 
-use std::time::Duration;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use clap::Args;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{Course, ask, is_interactive};
-use crate::error::{Error, Result};
+use super::{Course, PaceArgs, ask, is_interactive};
+use crate::error::{Error, ExitKind, Result};
+use crate::exec::signals::Signals;
 use crate::render::grade::ReportKind;
 use crate::render::lesson as text_of;
 use crate::render::{self, paint};
 use crate::teach::course::check::{Attempt, Marking};
 use crate::teach::course::data::{Exercise, ExerciseKind};
 use crate::teach::course::grade::{self, Grading};
+use crate::teach::course::here::{Here, reasons};
+use crate::teach::course::pace::Pace;
 use crate::teach::course::pack::Lesson;
 use crate::teach::course::seed::StudentValues;
-use crate::teach::course::trial::{message_of, obstacle};
+use crate::teach::course::trial::message_of;
 use crate::teach::course::{seed, text::ExerciseText};
 use crate::text::{text, text_with};
 use crate::value::nearest::nearest;
@@ -47,9 +52,27 @@ pub(super) struct CheckArgs {
     /// What the grade says about a failure
     #[arg(long, value_name = "DETAIL", default_value = "message", requires = "all")]
     detail: Detail,
+    /// Stop after this time [default: 2 minutes for an exercise, 10 for all, multiplied by --time-scale; none with --watch]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    timeout: Option<u32>,
+    #[command(flatten)]
+    pace: PaceArgs,
     /// Your answer to a prediction
     #[arg(long, value_name = "ANSWER")]
     answer: Option<String>,
+}
+
+/// How long the check of one exercise may take on a usual machine, and that of all.
+const TOTAL: Duration = Duration::from_secs(120);
+const TOTAL_OF_ALL: Duration = Duration::from_secs(600);
+
+impl CheckArgs {
+    /// How long everything may take.
+    fn pace(&self, total: Duration) -> Pace {
+        let pace = self.pace.pace();
+        let given = self.timeout.map(|seconds| Duration::from_secs(seconds.into()));
+        pace.ending_after(given.unwrap_or_else(|| pace.scaled(total)))
+    }
 }
 
 /// What a grade says about a failure.
@@ -137,19 +160,29 @@ impl Course {
             return Err(Error::usage(text_with("lesson.noprediction", &[("name", &chosen.text.name)]))
                 .paste(format!("sandbox lesson check {}", chosen.text.name)));
         }
-        if args.watch && chosen.data.kind != ExerciseKind::Predict {
-            return self.watch(&chosen);
+        if args.watch {
+            if chosen.data.kind == ExerciseKind::Predict {
+                return Err(Error::usage(text_with("lesson.watch.predict", &[("name", &chosen.text.name)]))
+                    .paste(format!("sandbox lesson check {} --answer 1", chosen.text.name)));
+            }
+            return self.watch(&chosen, args);
         }
-        self.check_once(&chosen, args.answer.as_deref())
+        self.check_once(&chosen, args.answer.as_deref(), args.pace(TOTAL))
     }
 
     /// Grades exercises. The status is 1 if one has not passed.
     fn check_all(&mut self, args: &CheckArgs) -> Result<u8> {
         let lessons = match &args.lesson {
-            Some(name) => vec![super::lesson_named(&self.pack, name)?.clone()],
+            Some(name) => vec![
+                super::lesson_named(&self.pack, name, |near| {
+                    format!("sandbox lesson check --all --lesson {near}")
+                })?
+                .clone(),
+            ],
             None => self.pack.lessons.clone(),
         };
-        let grading = Grading { language: self.language, is_partial: args.partial, is_live: args.live };
+        let (is_partial, is_live, pace) = (args.partial, args.live, args.pace(TOTAL_OF_ALL));
+        let grading = Grading { language: self.language, is_partial, is_live, pace };
         let before = self.learner.progress.clone();
         let mut grade = grade::grade(&self.pack, &lessons, &mut self.learner, grading)?;
         if self.learner.progress != before {
@@ -168,8 +201,8 @@ impl Course {
     }
 
     /// Checks an exercise and prints the result. The status is 1 if it has not passed.
-    pub(super) fn check_once(&mut self, chosen: &Chosen, answer: Option<&str>) -> Result<u8> {
-        if let Some(why) = obstacle(&chosen.lesson, &chosen.data)? {
+    pub(super) fn check_once(&mut self, chosen: &Chosen, answer: Option<&str>, pace: Pace) -> Result<u8> {
+        if let Some(why) = reasons(&Here::look().obstacles(&chosen.lesson, &chosen.data)?) {
             render::out(&(text_with("lesson.exercise.obstacle", &[("why", &why)]) + "\n"));
         }
         let name = &chosen.text.name;
@@ -179,10 +212,12 @@ impl Course {
                 answer = ask(&text("lesson.answer.ask")).filter(|answer| !answer.is_empty());
             }
             if let Some(answer) = &answer {
+                // It was given, also if the measurement fails.
                 self.learner.exercise(&chosen.lesson, name).answer = Some(answer.clone());
+                self.learner.save()?;
             }
         }
-        let marking = self.mark(chosen, answer.as_deref())?;
+        let marking = self.mark(chosen, answer.as_deref(), pace)?;
         // Without an answer, there was no try.
         let is_try = chosen.data.kind != ExerciseKind::Predict || answer.is_some();
         if is_try {
@@ -193,7 +228,7 @@ impl Course {
         Ok(u8::from(marking != Marking::Passed))
     }
 
-    fn mark(&self, chosen: &Chosen, answer: Option<&str>) -> Result<Marking> {
+    fn mark(&self, chosen: &Chosen, answer: Option<&str>, pace: Pace) -> Result<Marking> {
         let directory = self.learner.work(&chosen.lesson);
         let attempt = Attempt {
             lesson: &chosen.lesson,
@@ -202,17 +237,21 @@ impl Course {
             values: &chosen.values,
             directory: &directory,
             answer,
+            pace,
         };
         attempt.check()
     }
 
     fn print_marking(&self, chosen: &Chosen, marking: &Marking) {
-        let (number, view) = (&chosen.number, self.view(true));
+        let (number, view) = (&chosen.number, self.view());
         let name = &chosen.text.name;
         let Marking::Failed(failure) = marking else {
             let passed = paint::good(&text("lesson.state.passed")).to_string();
             let mut lines = vec![format!("{number} {name}: {passed}")];
             lines.extend(text_of::passage(&chosen.text.passed, &chosen.values, view));
+            if self.learner.has_done(&chosen.lesson) {
+                lines.push(text_with("lesson.read.done", &[("name", &chosen.lesson.name)]));
+            }
             return print(&lines);
         };
         let message = message_of(&chosen.lesson, self.language, name, failure);
@@ -230,11 +269,18 @@ impl Course {
         print(&lines);
     }
 
-    /// Checks once a second, and prints the result when it changes.
-    fn watch(&mut self, chosen: &Chosen) -> Result<u8> {
+    /// Checks once a second, and prints the result when it changes. Ctrl-C ends it: a check blocks signals, so they are
+    /// read here.
+    fn watch(&mut self, chosen: &Chosen, args: &CheckArgs) -> Result<u8> {
+        let signals = Signals::block()?;
+        let end = args.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
         let mut last = None;
         loop {
-            let marking = self.mark(chosen, None)?;
+            let marking = self.mark(chosen, None, Pace::default())?;
+            if marking == Marking::Passed {
+                self.learner.record(&chosen.lesson, &chosen.text.name, true);
+                self.learner.save()?;
+            }
             if last.as_ref() != Some(&marking) {
                 self.print_marking(chosen, &marking);
                 if last.is_none() && marking != Marking::Passed {
@@ -242,12 +288,24 @@ impl Course {
                 }
             }
             if marking == Marking::Passed {
-                self.learner.record(&chosen.lesson, &chosen.text.name, true);
-                self.learner.save()?;
                 return Ok(0);
             }
             last = Some(marking);
-            std::thread::sleep(Duration::from_secs(1));
+            // A signal makes the descriptor readable, and ends the wait.
+            let _ = poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], PollTimeout::from(1000_u16));
+            let stopped = |status| {
+                render::out(&format!(
+                    "\n{}\n",
+                    text_with("lesson.watch.end", &[("name", &chosen.text.name)])
+                ));
+                Ok(status)
+            };
+            if let Some(signal) = signals.next_end() {
+                return stopped(ExitKind::Interrupted(signal.number).status());
+            }
+            if end.is_some_and(|end| Instant::now() >= end) {
+                return stopped(1);
+            }
         }
     }
 
@@ -267,7 +325,7 @@ impl Course {
         let values = [("next", &*shown.to_string()), ("count", &count.to_string()), ("name", name)];
         let mut lines = vec![format!("{} {name}: {}", chosen.number, text_with("lesson.hint", &values))];
         if let Some(hint) = chosen.text.hints.get(shown.saturating_sub(1)) {
-            lines.extend(text_of::passage(hint, &chosen.values, self.view(true)));
+            lines.extend(text_of::passage(hint, &chosen.values, self.view()));
         }
         if shown == count {
             lines.push(text_with("lesson.solution.next", &values));
@@ -306,6 +364,7 @@ impl Course {
             values: &chosen.values,
             directory: &directory,
             answer: None,
+            pace: Pace::default(),
         };
         let mut lines = vec![format!("{} {name}: {}", chosen.number, text("lesson.solution"))];
         // The values are variables of the script, so that it can be pasted.

@@ -52,7 +52,9 @@ pub(super) fn run(pack: &Pack, language: &str, args: &ExportArgs) -> Result<u8> 
         is_whole: args.lesson.is_none(),
     };
     let pages = match &args.lesson {
-        Some(name) => vec![edition.page(lesson_named(pack, name)?)],
+        Some(name) => {
+            vec![edition.page(lesson_named(pack, name, |near| format!("sandbox lesson export {near}"))?)]
+        }
         None => edition.pages(),
     };
     if args.to == Path::new("-") {

@@ -6,22 +6,28 @@ mod export;
 mod reader;
 
 use std::io::IsTerminal;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use self::author::TestArgs;
+use self::author::{NewArgs, TestArgs};
 use self::exercises::CheckArgs;
 use self::export::ExportArgs;
 use crate::error::{Error, Result};
+use crate::exec::signals::Signals;
 use crate::render::lesson::{self as text_of, LessonView};
 use crate::render::markdown::Look;
 use crate::render::paint::{self, Color, Stream, decide};
 use crate::render::{self};
+use crate::teach::course::pace::Pace;
 use crate::teach::course::pack::{Lesson, Pack};
 use crate::teach::course::progress::{self, Learner};
 use crate::text::{Language, printed, text, text_with};
 use crate::value::nearest::nearest;
+use crate::value::shell::quote;
 
 /// The arguments of `lesson`.
 #[derive(Debug, Args)]
@@ -97,10 +103,33 @@ enum LessonAction {
     },
     /// Write the lessons as pages for a browser and for paper; `--instructor` adds the solutions and notes for teachers
     Export(ExportArgs),
+    /// Write the skeleton of a new lesson into the pack of --pack, or of this directory, for authors
+    New(NewArgs),
     /// Read all lessons and print every mistake with its file and line, for authors
     Lint,
     /// Try exercises, for authors: untouched they fail, solved they pass, and each wrong answer gets its own message
     Test(TestArgs),
+}
+
+/// The flag of what waits for scripts.
+#[derive(Debug, Args)]
+#[group(skip)]
+struct PaceArgs {
+    /// Multiply the times that scripts may take, for a slow machine; the default is measured
+    #[arg(long, value_name = "FACTOR", value_parser = factor)]
+    time_scale: Option<f64>,
+}
+
+impl PaceArgs {
+    fn pace(&self) -> Pace {
+        Pace::new(self.time_scale)
+    }
+}
+
+/// A factor of times: a number from 0.1 to 1000.
+fn factor(text: &str) -> std::result::Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (0.1..=1000.0).contains(number));
+    number.ok_or_else(|| crate::text::text("lesson.time.factor"))
 }
 
 /// What every action needs.
@@ -114,11 +143,11 @@ struct Course {
 
 /// Performs the action.
 pub(super) fn run(color: Color, args: &LessonArgs) -> Result<u8> {
-    decide(color, Stream::Out);
-    let pack = match &args.pack {
-        Some(directory) => Pack::in_directory(directory)?,
-        None => Pack::shipped()?,
-    };
+    decide(if args.plain { Color::Never } else { color }, Stream::Out);
+    if let Some(LessonAction::New(new)) = &args.action {
+        return author::create(args.pack.as_deref(), new);
+    }
+    let pack = Pack::in_directory_or_shipped(args.pack.as_deref())?;
     match &args.action {
         Some(LessonAction::Lint) => return Ok(author::lint(&pack)),
         Some(LessonAction::Test(test)) => return author::test(&pack, test),
@@ -149,18 +178,18 @@ pub(super) fn run(color: Color, args: &LessonArgs) -> Result<u8> {
             course.print_progress(output.is_json());
             Ok(0)
         }
-        Some(LessonAction::Lint | LessonAction::Test(_) | LessonAction::Export(_)) => Ok(0),
+        Some(LessonAction::Lint | LessonAction::Test(_) | LessonAction::Export(_) | LessonAction::New(_)) => {
+            Ok(0)
+        }
     }
 }
 
-/// The lesson of this name or number.
-fn lesson_named<'a>(pack: &'a Pack, name: &str) -> Result<&'a Lesson> {
+/// The lesson of this name or number. `advice` is the command for the nearest name.
+fn lesson_named<'a>(pack: &'a Pack, name: &str, advice: fn(&str) -> String) -> Result<&'a Lesson> {
     pack.lesson(name).ok_or_else(|| {
-        let names = || pack.lessons.iter().map(|lesson| lesson.name.as_str());
+        let near = nearest(name, pack.lessons.iter().map(|lesson| lesson.name.as_str()));
         let error = Error::usage(text_with("lesson.unknown", &[("name", name)]));
-        error.todo(
-            nearest(name, names()).map_or_else(|| names().collect::<Vec<_>>().join(", "), str::to_owned),
-        )
+        error.paste(near.map_or_else(|| "sandbox lesson list".to_owned(), advice))
     })
 }
 
@@ -169,9 +198,27 @@ fn is_interactive() -> bool {
     std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
 }
 
-/// Asks a question on the terminal. None at the end of the input.
+/// Asks a question on the terminal. None at the end of the input, and after Ctrl-C. A check blocks signals, so they are
+/// read here.
 fn ask(prompt: &str) -> Option<String> {
     render::out(&format!("{} ", prompt.trim_end()));
+    let signals = Signals::block().ok()?;
+    let input = std::io::stdin();
+    loop {
+        let mut ready =
+            [PollFd::new(input.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut ready, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return None,
+        }
+        if signals.next_end().is_some() {
+            render::out("\n");
+            return None;
+        }
+        if ready[0].any() == Some(true) {
+            break;
+        }
+    }
     let mut line = String::new();
     match std::io::stdin().read_line(&mut line) {
         Ok(0) | Err(_) => None,
@@ -180,9 +227,10 @@ fn ask(prompt: &str) -> Option<String> {
 }
 
 impl Course {
-    fn view(&self, works: bool) -> LessonView {
+    /// How texts are shown where everything works.
+    fn view(&self) -> LessonView<'static> {
         let look = Look { width: paint::width().min(80), is_plain: self.is_plain };
-        LessonView { look, is_root: nix::unistd::geteuid().is_root(), works }
+        LessonView { look, is_root: nix::unistd::geteuid().is_root(), works: true, lacking: &[] }
     }
 
     fn list(&self) {
@@ -195,8 +243,17 @@ impl Course {
                 false => format!("{passed}/{of}"),
             }
         };
-        render::out(&text_of::list(&self.pack, self.language, self.is_plain, state));
+        let needs = |lesson: &Lesson| self.open_needs(lesson);
+        render::out(&text_of::list(&self.pack, self.language, self.is_plain, state, needs));
         render::out(&(text("lesson.list.next") + "\n"));
+    }
+
+    /// The lessons that this one builds on, and that are not done.
+    fn open_needs(&self, lesson: &Lesson) -> Vec<String> {
+        let needs = lesson.text(&self.language).front.needs.iter();
+        let is_open =
+            |name: &&String| self.pack.lesson(name).is_some_and(|needed| !self.learner.has_done(needed));
+        needs.filter(is_open).cloned().collect()
     }
 
     fn print_progress(&self, is_json: bool) {
@@ -237,9 +294,19 @@ impl Course {
 
     fn reset(&mut self, name: Option<&str>, yes: bool) -> Result<u8> {
         let directory = printed(&self.learner.directory);
+        let lessons = match name {
+            Some(name) => {
+                vec![lesson_named(&self.pack, name, |near| format!("sandbox lesson reset {near}"))?.clone()]
+            }
+            None => self.pack.lessons.clone(),
+        };
         if !yes {
             if !is_interactive() {
-                return Err(Error::usage(text("lesson.reset.ask")).todo("--yes"));
+                let again = match name {
+                    Some(name) => format!("sandbox lesson reset {} --yes", quote(name)),
+                    None => "sandbox lesson reset --yes".to_owned(),
+                };
+                return Err(Error::usage(text("lesson.reset.ask")).paste(again));
             }
             let what = name.unwrap_or(&directory);
             let answer = ask(&text_with("lesson.reset.question", &[("what", what)]));
@@ -247,21 +314,22 @@ impl Course {
                 return Ok(1);
             }
         }
-        let lessons = match name {
-            Some(name) => vec![lesson_named(&self.pack, name)?.clone()],
-            None => self.pack.lessons.clone(),
-        };
+        let mut is_something = false;
         for lesson in lessons {
             let is_there = self.learner.progress.lessons.contains_key(&lesson.name);
             let work = self.learner.work(&lesson);
             if !is_there && !work.exists() {
                 continue;
             }
+            is_something = true;
             let key = match self.learner.reset(&lesson)? {
                 true => "lesson.reset.done",
                 false => "lesson.reset.kept",
             };
             render::out(&(text_with(key, &[("name", &lesson.name), ("path", &printed(&work))]) + "\n"));
+        }
+        if !is_something {
+            render::out(&(text("lesson.reset.nothing") + "\n"));
         }
         if name.is_none() {
             self.learner.forget()?;

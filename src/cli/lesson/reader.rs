@@ -7,14 +7,13 @@ use super::exercises::print;
 use super::{Course, ask, is_interactive, lesson_named};
 use crate::cli::paging::pages;
 use crate::error::{Error, Result};
-use crate::host::Host;
 use crate::render::lesson::{self as text_of, LessonView};
 use crate::render::{self, paint};
+use crate::teach::course::here::{Here, reasons};
+use crate::teach::course::pace::Pace;
 use crate::teach::course::pack::Lesson;
 use crate::teach::course::seed;
 use crate::teach::course::text::{Quiz, Section};
-use crate::teach::course::trial::obstacle;
-use crate::teach::doctor;
 use crate::text::{printed, text, text_with};
 use crate::value::nearest::nearest;
 
@@ -49,7 +48,9 @@ impl Course {
     /// Starts a lesson from its beginning.
     pub(super) fn start(&mut self, name: Option<&str>) -> Result<u8> {
         let lesson = match name {
-            Some(name) => lesson_named(&self.pack, name)?.clone(),
+            Some(name) => {
+                lesson_named(&self.pack, name, |near| format!("sandbox lesson start {near}"))?.clone()
+            }
             None => {
                 let first = self.pack.lessons.first().cloned();
                 first.ok_or_else(|| Error::failed(text("lesson.nolessons")))?
@@ -94,12 +95,14 @@ impl Course {
         if !quiz.options.iter().any(|(known, _)| *known == letter) {
             let letters: Vec<String> = quiz.options.iter().map(|(letter, _)| letter.to_string()).collect();
             let values = [("letter", &*letter.to_string()), ("letters", &letters.join(", "))];
-            return Err(Error::usage(text_with("lesson.question.letter", &values)));
+            let first = letters.first().map_or("a", String::as_str);
+            return Err(Error::usage(text_with("lesson.question.letter", &values))
+                .paste(format!("sandbox lesson answer {} {first}", quiz.name)));
         }
         self.record_answer(&lesson, &quiz, letter)?;
         let right = lesson.data.questions.get(&quiz.name).copied().unwrap_or(letter);
         let values = seed::lesson_values(&self.learner.progress.seed, &lesson);
-        print(&text_of::answer(&quiz, right, Some(letter), &values, self.view(true)));
+        print(&text_of::answer(&quiz, right, Some(letter), &values, self.view()));
         Ok(0)
     }
 
@@ -115,24 +118,24 @@ impl Course {
         self.learner.of(lesson);
         self.learner.prepare(lesson)?;
         self.learner.save()?;
-        let (host, mut works) = (Host::gather(), true);
-        for feature in &lesson.text(self.language).front.features {
-            works &= doctor::examine_one(*feature, &host)?.works;
-        }
-        let view = self.view(works);
-        print(&text_of::title(&self.pack, lesson, self.language, view));
+        let mut tried = Here::look();
+        let here = tried.lesson(lesson)?;
+        let features = &lesson.text(self.language).front.features;
+        let works = !features.iter().any(|feature| here.recorded.contains(feature));
+        let view = LessonView { works, lacking: &here.recorded, ..self.view() };
+        print(&text_of::title(&self.pack, lesson, self.language, &here, &self.open_needs(lesson), view));
         match is_interactive() {
-            true => self.read_pages(lesson, from, view),
-            false => self.read_all(lesson, view),
+            true => self.read_pages(lesson, from, &mut tried, view),
+            false => self.read_all(lesson, &mut tried, view),
         }
     }
 
-    fn read_all(&mut self, lesson: &Lesson, view: LessonView) -> Result<u8> {
+    fn read_all(&mut self, lesson: &Lesson, here: &mut Here, view: LessonView<'_>) -> Result<u8> {
         let text = lesson.text(self.language).clone();
         let values = seed::lesson_values(&self.learner.progress.seed, lesson);
         for section in &text.sections {
             print(&[String::new()]);
-            print(&self.lines(lesson, section, view)?);
+            print(&self.lines(lesson, section, here, view)?);
             if let Section::Quiz(quiz) = section {
                 let right = lesson.data.questions.get(&quiz.name).copied().unwrap_or(' ');
                 let given = self.learner.seen(lesson).answers.get(&quiz.name).copied();
@@ -144,14 +147,20 @@ impl Course {
     }
 
     /// The lines of a section.
-    fn lines(&self, lesson: &Lesson, section: &Section, view: LessonView) -> Result<Vec<String>> {
+    fn lines(
+        &self,
+        lesson: &Lesson,
+        section: &Section,
+        here: &mut Here,
+        view: LessonView<'_>,
+    ) -> Result<Vec<String>> {
         let values = seed::lesson_values(&self.learner.progress.seed, lesson);
         Ok(match section {
             Section::Prose(_, passage) => text_of::passage(passage, &values, view),
             Section::Quiz(quiz) => text_of::question(quiz, &values, view),
             Section::Exercise(exercise) => {
                 let chosen = self.known(lesson, exercise)?;
-                let obstacle = obstacle(lesson, &chosen.data)?;
+                let obstacle = reasons(&here.obstacles(lesson, &chosen.data)?);
                 let directory = printed(self.learner.work(lesson));
                 text_of::exercise(
                     &chosen.number,
@@ -166,13 +175,19 @@ impl Course {
         })
     }
 
-    fn read_pages(&mut self, lesson: &Lesson, from: usize, view: LessonView) -> Result<u8> {
+    fn read_pages(
+        &mut self,
+        lesson: &Lesson,
+        from: usize,
+        here: &mut Here,
+        view: LessonView<'_>,
+    ) -> Result<u8> {
         let sections = lesson.text(self.language).sections.clone();
         let mut at = from.min(sections.len().saturating_sub(1));
         while let Some(section) = sections.get(at) {
             self.learner.of(lesson).section = at;
             self.learner.save()?;
-            let lines = self.lines(lesson, section, view)?;
+            let lines = self.lines(lesson, section, here, view)?;
             match self.read_section(lesson, section, &lines, view)? {
                 PageTurn::Back => at = at.saturating_sub(1),
                 PageTurn::Quit => {
@@ -196,7 +211,7 @@ impl Course {
         lesson: &Lesson,
         section: &Section,
         lines: &[String],
-        view: LessonView,
+        view: LessonView<'_>,
     ) -> Result<PageTurn> {
         match turn_pages(lines, matches!(section, Section::Prose(..))) {
             PageTurn::Next => {}
@@ -237,7 +252,9 @@ impl Course {
                 let chosen = self.known(lesson, exercise)?;
                 loop {
                     match asked(&text("lesson.prompt.exercise")) {
-                        PageTurn::Other(word) if word == "c" => drop(self.check_once(&chosen, None)?),
+                        PageTurn::Other(word) if word == "c" => {
+                            self.check_once(&chosen, None, Pace::new(None))?;
+                        }
                         PageTurn::Other(word) if word == "h" => self.print_hint(&chosen)?,
                         PageTurn::Other(_) => {}
                         turn => return Ok(turn),

@@ -6,6 +6,8 @@ mod fault;
 mod fields;
 mod flaw;
 mod instead;
+#[cfg(test)]
+pub(crate) mod judge;
 mod reader;
 pub mod schema;
 pub mod shipped;

@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 use super::Spec;
 use crate::text::{text, wrap};
 
-/// What `--format json` prints, each with its JSON Schema. The schema of a spec is made from its structs.
+/// What `--format json` prints, and the files that the program reads, each with its JSON Schema. The schema of a spec is
+/// made from its structs. Those of the files of lessons are made from their structs too, and a test compares them.
 pub const OUTPUTS: &[(&str, &str)] = &[
     ("spec", ""),
     ("view", include_str!("../../../docs/schema/view.json")),
@@ -21,6 +22,11 @@ pub const OUTPUTS: &[(&str, &str)] = &[
     ("verified", include_str!("../../../docs/schema/verified.json")),
     ("removed", include_str!("../../../docs/schema/removed.json")),
     ("doctor", include_str!("../../../docs/schema/doctor.json")),
+    ("lessons", include_str!("../../../docs/schema/lessons.json")),
+    ("grade", include_str!("../../../docs/schema/grade.json")),
+    ("lesson", include_str!("../../../docs/schema/lesson.json")),
+    ("front-matter", include_str!("../../../docs/schema/front-matter.json")),
+    ("pack", include_str!("../../../docs/schema/pack.json")),
 ];
 
 /// The JSON Schema of a spec, draft 2020-12. Editors use it to complete keys.
@@ -126,87 +132,12 @@ fn resolve<'s>(property: &'s Value, root: &'s Value) -> &'s Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::spec::judge::faults;
     use crate::config::spec::{shipped, yaml};
-
-    /// The faults of a value by the schema. It knows only the keywords that our schema uses.
-    fn judge_by(value: &Value, schema: &Value, root: &Value) -> Vec<String> {
-        let mut faults = Vec::new();
-        let Some(schema) = schema.as_object() else {
-            return if schema == &json!(false) {
-                vec![format!("{value}: no value is allowed here")]
-            } else {
-                faults
-            };
-        };
-        for (keyword, rule) in schema {
-            let fits = |one: &Value| judge_by(value, one, root).is_empty();
-            let holds = match keyword.as_str() {
-                "$schema" | "$defs" | "title" | "description" | "default" | "examples" | "format" => true,
-                "$ref" => fits(root.pointer(&rule.as_str().unwrap()[1..]).unwrap()),
-                "type" => match rule {
-                    Value::Array(all) => all.iter().any(|one| is_a(value, one)),
-                    one => is_a(value, one),
-                },
-                "const" => value == rule,
-                "enum" => rule.as_array().unwrap().contains(value),
-                "anyOf" => rule.as_array().unwrap().iter().any(fits),
-                "oneOf" => rule.as_array().unwrap().iter().filter(|one| fits(one)).count() == 1,
-                "minimum" => value.as_f64().is_none_or(|number| number >= rule.as_f64().unwrap()),
-                "maximum" => value.as_f64().is_none_or(|number| number <= rule.as_f64().unwrap()),
-                "maxLength" => value
-                    .as_str()
-                    .is_none_or(|string| string.chars().count() <= rule.as_u64().unwrap() as usize),
-                "pattern" => value.as_str().is_none_or(|string| {
-                    regex_lite::Regex::new(rule.as_str().unwrap()).unwrap().is_match(string)
-                }),
-                "items" => value
-                    .as_array()
-                    .is_none_or(|items| items.iter().all(|item| judge_by(item, rule, root).is_empty())),
-                "required" => value.as_object().is_none_or(|entries| {
-                    rule.as_array().unwrap().iter().all(|key| entries.contains_key(key.as_str().unwrap()))
-                }),
-                "properties" => {
-                    for (key, value) in value.as_object().into_iter().flatten() {
-                        faults.extend(rule.get(key).iter().flat_map(|schema| judge_by(value, schema, root)));
-                    }
-                    true
-                }
-                "additionalProperties" => {
-                    let known =
-                        |key: &String| schema.get("properties").is_some_and(|all| all.get(key).is_some());
-                    for (key, value) in value.as_object().into_iter().flatten().filter(|(key, _)| !known(key))
-                    {
-                        faults.extend(
-                            judge_by(value, rule, root).into_iter().map(|fault| format!("{key}: {fault}")),
-                        );
-                    }
-                    true
-                }
-                other => panic!("the schema has {other}, which this test does not know"),
-            };
-            if !holds {
-                faults.push(format!("{value}: {keyword} {rule}"));
-            }
-        }
-        faults
-    }
-
-    fn is_a(value: &Value, kind: &Value) -> bool {
-        match kind.as_str().unwrap() {
-            "null" => value.is_null(),
-            "boolean" => value.is_boolean(),
-            "string" => value.is_string(),
-            "integer" => value.is_i64() || value.is_u64(),
-            "number" => value.is_number(),
-            "array" => value.is_array(),
-            "object" => value.is_object(),
-            other => panic!("{other}"),
-        }
-    }
 
     fn judge(text: &str) -> Vec<String> {
         let schema = schema();
-        judge_by(&yaml::json(text), &schema, &schema)
+        faults(&yaml::json(text), &schema, &schema)
     }
 
     #[test]

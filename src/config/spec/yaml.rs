@@ -136,7 +136,7 @@ pub(super) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D
 
 /// A document as JSON, which a test checks by the schema.
 #[cfg(test)]
-pub(super) fn json(text: &str) -> serde_json::Value {
+pub(crate) fn json(text: &str) -> serde_json::Value {
     serde_yaml::from_str(text).expect("YAML")
 }
 

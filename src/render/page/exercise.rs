@@ -10,6 +10,7 @@ use crate::render::lesson::number_of;
 use crate::render::svg::escape;
 use crate::teach::course::check::Attempt;
 use crate::teach::course::data::{Exercise, ExerciseKind, Privilege, SUBJECT};
+use crate::teach::course::pace::Pace;
 use crate::teach::course::pack::Lesson;
 use crate::teach::course::seed::{StudentValues, fill, values};
 use crate::teach::course::text::ExerciseText;
@@ -31,6 +32,7 @@ impl Writer<'_> {
             values: &values,
             directory: Path::new(""),
             answer: None,
+            pace: Pace::default(),
         };
         for (name, content) in attempt.files(true) {
             out.push_str(&file(name, &content));

@@ -7,11 +7,12 @@ use nix::errno::Errno;
 
 use super::data::{Exercise, ExerciseKind, SUBJECT, Sought};
 use super::fact::{FactValue, Standpoint, expected, holds};
+use super::pace::Pace;
 use super::pack::Lesson;
 use super::place::Scratch;
 use super::script::{Processes, Surroundings, pids};
 use super::seed::{StudentValues, fill};
-use crate::error::{Error, Result};
+use crate::error::{Error, ExitKind, Result};
 use crate::observe::file;
 use crate::teach::compare::Subject;
 use crate::text::{text, text_with};
@@ -33,6 +34,8 @@ pub struct Attempt<'a> {
     pub directory: &'a Path,
     /// The answer to a prediction.
     pub answer: Option<&'a str>,
+    /// How long it may take.
+    pub pace: Pace,
 }
 
 /// The result of a check.
@@ -66,9 +69,23 @@ impl Attempt<'_> {
     /// A fact cannot be read for a reason that is not the learner's.
     pub fn check(&self) -> Result<Marking> {
         match self.exercise.kind {
+            _ if self.pace.is_over() => Ok(self.failed("time", Some(text("lesson.time")), &[])),
             ExerciseKind::Predict => self.check_answer(),
             _ => self.check_process(),
         }
+    }
+
+    /// The result of a check that could not be made: a grade counts it as not passed, and goes on. A signal ends all.
+    ///
+    /// # Errors
+    /// A signal interrupted the check.
+    pub(super) fn counted(&self, checked: Result<Marking>) -> Result<Marking> {
+        checked.or_else(|error| match error.kind {
+            ExitKind::Interrupted(_) => Err(error),
+            _ => {
+                Ok(self.failed("error", Some(format!("{error}\n{}", error.reasons()).trim().to_owned()), &[]))
+            }
+        })
     }
 
     fn failed(&self, message: &str, built_in: Option<String>, more: &[(&str, String)]) -> Marking {
@@ -171,7 +188,11 @@ impl Attempt<'_> {
     /// Compares the answer to a prediction with what is measured now.
     fn check_answer(&self) -> Result<Marking> {
         let Some(answer) = self.answer else {
-            return Ok(self.failed("answer", Some(text("lesson.answer.none")), &[]));
+            return Ok(self.failed(
+                "answer",
+                Some(text_with("lesson.answer.none", &[("name", self.name)])),
+                &[],
+            ));
         };
         let measured = self.measure()?;
         if plain(answer) == plain(&measured) {
@@ -189,10 +210,11 @@ impl Attempt<'_> {
         scratch.add_material(self)?;
         let surroundings =
             Surroundings { directory: &scratch.work, material: &scratch.material, values: self.values };
-        let processes = Processes::begin()?;
+        let processes = Processes::begin(self.pace)?;
         let end = processes.run(self.exercise.measure.as_deref().unwrap_or_default(), &surroundings)?;
         let measured = end.output.trim().to_owned();
         match end.is_late || measured.is_empty() {
+            true if self.pace.is_over() => Err(Error::failed(text("lesson.time"))),
             true => Err(Error::failed(text_with("lesson.measure", &[("name", self.name)])).why(end.errors)),
             false => Ok(measured),
         }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_yaml::with::{singleton_map, singleton_map_recursive};
 
@@ -10,30 +11,39 @@ use crate::feature::{Feature, Purpose};
 use crate::observe::hierarchy::Controller;
 
 /// The content of `exercises/NN-name.yaml`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("required" = ["format", "exercises"]))]
 pub struct LessonData {
     /// The version of the format: 1.
+    #[schemars(extend("const" = 1))]
     pub format: u32,
     /// The letter of the right option of each question.
     #[serde(default)]
     pub questions: BTreeMap<String, char>,
     /// Values of the student that the whole lesson can use.
-    #[serde(default, with = "singleton_map_recursive")]
+    #[serde(default, deserialize_with = "singleton_map_recursive::deserialize")]
+    #[schemars(with = "BTreeMap<String, ValueSource>")]
     pub values: BTreeMap<String, ValueSource>,
     /// The exercises, by name. Their order is that of the text.
     #[serde(default)]
+    #[schemars(extend("minProperties" = 2, "maxProperties" = 4))]
     pub exercises: BTreeMap<String, Exercise>,
 }
 
 /// An exercise.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("required" = ["kind", "solution", "wrong"]))]
+#[schemars(extend("if" = { "properties": { "kind": { "const": "predict" } } }))]
+#[schemars(extend("then" = { "required": ["measure"], "properties": { "subject": false, "checks": false } }))]
+#[schemars(extend("else" = { "required": ["subject", "checks"], "properties": { "measure": false } }))]
 pub struct Exercise {
     /// What the learner does.
     pub kind: ExerciseKind,
     /// Its share of the grade.
     #[serde(default = "one")]
+    #[schemars(range(min = 1))]
     pub weight: u32,
     /// Who can do it.
     #[serde(default)]
@@ -45,7 +55,8 @@ pub struct Exercise {
     #[serde(default)]
     pub programs: Vec<String>,
     /// Values that differ per student, by name.
-    #[serde(default, with = "singleton_map_recursive")]
+    #[serde(default, deserialize_with = "singleton_map_recursive::deserialize")]
+    #[schemars(with = "BTreeMap<String, ValueSource>")]
     pub values: BTreeMap<String, ValueSource>,
     /// The process that is checked. A prediction has none.
     #[serde(default)]
@@ -66,6 +77,7 @@ pub struct Exercise {
     pub solution: String,
     /// Wrong solutions, by name.
     #[serde(default)]
+    #[schemars(extend("minProperties" = 1))]
     pub wrong: BTreeMap<String, WrongAnswer>,
 }
 
@@ -74,7 +86,7 @@ fn one() -> u32 {
 }
 
 /// What the learner does in an exercise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ExerciseKind {
     /// Makes something live, with commands.
@@ -88,7 +100,7 @@ pub enum ExerciseKind {
 }
 
 /// Who can do an exercise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Privilege {
     /// Every user.
@@ -99,7 +111,7 @@ pub enum Privilege {
 }
 
 /// Where a value of a student comes from. The choice depends on the seed of the student.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ValueSource {
     /// A whole number from the first to the second.
@@ -111,7 +123,7 @@ pub enum ValueSource {
 }
 
 /// A process that the learner has made. The checker finds it by its arguments.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sought {
     /// Its arguments, all of them. Values stand in braces.
@@ -119,7 +131,7 @@ pub struct Sought {
 }
 
 /// A wrong solution, and what the checker must answer.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WrongAnswer {
     /// A bash script that makes it.
@@ -133,7 +145,7 @@ pub struct WrongAnswer {
 }
 
 /// One check: a fact, and what it must be.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
     /// Its name. `<!-- fails NAME -->` in the text begins its message.
@@ -142,10 +154,12 @@ pub struct Check {
     #[serde(default = "subject")]
     pub of: String,
     /// The fact.
-    #[serde(with = "singleton_map")]
+    #[serde(deserialize_with = "singleton_map::deserialize")]
+    #[schemars(with = "Fact")]
     pub fact: Fact,
     /// What it must be.
-    #[serde(with = "singleton_map")]
+    #[serde(deserialize_with = "singleton_map::deserialize")]
+    #[schemars(with = "Predicate")]
     pub expect: Predicate,
 }
 
@@ -160,7 +174,7 @@ pub const SUBJECT: &str = "subject";
 pub const CHECKER: &str = "checker";
 
 /// A fact about a process, read from the kernel.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Fact {
     /// The words of a field of `/proc/PID/status`: `NSpid`.
@@ -196,7 +210,7 @@ pub enum Fact {
 }
 
 /// Which ports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// TCP ports.
@@ -206,7 +220,7 @@ pub enum Transport {
 }
 
 /// Which processes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Relation {
     /// Its children that have not ended.
@@ -218,7 +232,7 @@ pub enum Relation {
 }
 
 /// One mount, and what of it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MountFact {
     /// The mount point.
@@ -228,7 +242,7 @@ pub struct MountFact {
 }
 
 /// A part of a line of mountinfo.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MountPart {
     /// The type of the filesystem.
@@ -242,7 +256,7 @@ pub enum MountPart {
 }
 
 /// A file of a cgroup, with its name in both versions.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CgroupFact {
     /// The controller, by its name in cgroup v2.
@@ -251,10 +265,13 @@ pub struct CgroupFact {
     pub v1: String,
     /// The file in cgroup v2.
     pub v2: String,
+    /// Of a file with lines `KEY VALUE`: the value of this key.
+    #[serde(default)]
+    pub key: Option<String>,
 }
 
 /// A key of a YAML file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SpecFact {
     /// The file in the work directory.
@@ -264,7 +281,7 @@ pub struct SpecFact {
 }
 
 /// What a fact must be. Values of the student in braces are replaced first.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Predicate {
     /// Exactly this text. Words are separated by a blank, lines by ` | `.

@@ -137,7 +137,10 @@ impl Standpoint<'_> {
             Fact::Cgroup(wanted) => match ProcessCgroup::of(&process, wanted.controller) {
                 Some(cgroup) => {
                     let path = cgroup.directory().join(cgroup.name(&wanted.v1, &wanted.v2));
-                    FactValue::of(file::read_text(path), FactValue::lines)
+                    FactValue::of(file::read_text(path), |content| match &wanted.key {
+                        Some(key) => value_of(content, key),
+                        None => FactValue::lines(content),
+                    })
                 }
                 None => FactValue::refused("no hierarchy"),
             },
@@ -157,7 +160,7 @@ impl Standpoint<'_> {
     }
 
     fn spec(&self, spec: &SpecFact) -> FactValue {
-        let content = match std::fs::read_to_string(self.directory.join(&spec.file)) {
+        let content = match file::read_text(self.directory.join(&spec.file)) {
             Ok(content) => content,
             Err(error) => return FactValue::of(Err(error), FactValue::one),
         };
@@ -173,6 +176,15 @@ impl Standpoint<'_> {
             Some(value) => FactValue::lines(serde_yaml::to_string(value).unwrap_or_default().trim_end()),
             None => FactValue::refused("no such key"),
         }
+    }
+}
+
+/// The value of a key in a file with lines `KEY VALUE`.
+fn value_of(content: &str, key: &str) -> FactValue {
+    let mut lines = content.lines().filter_map(|line| line.split_once(char::is_whitespace));
+    match lines.find(|(known, _)| *known == key) {
+        Some((_, value)) => FactValue::words(value),
+        None => FactValue::refused("no such key"),
     }
 }
 
@@ -371,6 +383,14 @@ mod tests {
         assert!(is("{at_most: max}", &limit) && !is("{at_least: max}", &limit));
         assert!(is("{at_least: max}", &FactValue::lines("max\n")));
         assert!(!is("{equals: '1'}", &FactValue::lines("none\n")));
+    }
+
+    #[test]
+    fn a_key_is_a_whole_word() {
+        let stat = "nr_periods 12\nnr_throttled 11\nthrottled_time 5\n";
+        let seen = value_of(stat, "nr_throttled");
+        assert!(is("{at_least: '10'}", &seen) && !is("{at_least: '12'}", &seen));
+        assert!(!is("{at_least: '0'}", &value_of(stat, "nr")) && !is("{at_least: '0'}", &value_of("", "nr")));
     }
 
     #[test]

@@ -1,16 +1,19 @@
 //! The grade of a learner: which exercises have passed, with their weights.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::check::{Attempt, Marking};
 use super::data::{Exercise, ExerciseKind};
+use super::pace::Pace;
 use super::pack::{Lesson, Pack};
 use super::progress::Learner;
 use super::trial::message_of;
 use crate::error::Result;
 
 /// The grade of a course.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Grade {
     /// The version of this format.
     pub format: u32,
@@ -18,6 +21,8 @@ pub struct Grade {
     pub pack: String,
     /// The seed of the learner's values.
     pub seed: String,
+    /// By how much the times of measurements were multiplied on this machine.
+    pub time_scale: f64,
     /// The sum of the scores.
     pub score: f64,
     /// The sum of the weights.
@@ -27,7 +32,8 @@ pub struct Grade {
 }
 
 /// The grade of one exercise.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct ExerciseGrade {
     /// The name of the lesson.
     pub lesson: String,
@@ -60,6 +66,8 @@ pub struct Grading<'a> {
     pub is_partial: bool,
     /// Whether only what passes now counts.
     pub is_live: bool,
+    /// How long the checks may take.
+    pub pace: Pace,
 }
 
 /// Grades the exercises of these lessons. What passes now is recorded.
@@ -80,6 +88,7 @@ pub fn grade(pack: &Pack, lessons: &[Lesson], learner: &mut Learner, grading: Gr
         format: 1,
         pack: pack.head.name.clone(),
         seed: learner.progress.seed.clone(),
+        time_scale: grading.pace.factor(),
         score: exercises.iter().map(|exercise| exercise.score).sum(),
         max: exercises.iter().map(|exercise| exercise.max).sum(),
         exercises,
@@ -104,10 +113,11 @@ fn one(
         values: &values,
         directory: &directory,
         answer: answer.as_deref(),
+        pace: grading.pace,
     };
     // A prediction that has passed is not measured again.
     let is_known = had_passed && data.kind == ExerciseKind::Predict;
-    let marking = if is_known { Marking::Passed } else { attempt.check()? };
+    let marking = if is_known { Marking::Passed } else { attempt.counted(attempt.check())? };
     let passes_now = marking == Marking::Passed;
     let passed = passes_now || (had_passed && !grading.is_live);
     if passes_now {

@@ -1,6 +1,7 @@
 //! What a lesson must have. The mistakes have the file and the line, for authors.
 
 use regex_lite::Regex;
+use unicode_width::UnicodeWidthStr;
 
 use super::data::{CHECKER, Exercise, ExerciseKind, SUBJECT};
 use super::pack::{LANGUAGES, Lesson, Pack, path_of};
@@ -12,6 +13,9 @@ use crate::text::text_with;
 
 /// The version of the format.
 const FORMAT: u32 = 1;
+
+/// The maximum width of a line of a console block, in columns: that of a terminal.
+const COLUMNS: usize = 80;
 
 /// The number of hints of an exercise, from vague to nearly the solution.
 const HINTS: usize = 3;
@@ -133,6 +137,13 @@ impl Linter<'_> {
         }
         if !block.code.starts_with("$ ") {
             self.wrong(block.line + 1, "lesson.lint.prompt", &[]);
+        }
+        for (index, line) in block.code.lines().enumerate() {
+            let columns = line.width();
+            if columns > COLUMNS {
+                let count = columns.to_string();
+                self.wrong(block.line + 1 + index, "lesson.lint.wide", &[("count", &count)]);
+            }
         }
     }
 

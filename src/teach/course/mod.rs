@@ -6,20 +6,27 @@
 //! ([`data`]), which the languages share, and pictures ([`picture`]). [`lint`] finds what they lack.
 //!
 //! [`check`] finds the process that a learner has made, reads facts about it from the kernel ([`fact`]), and compares them.
-//! Values differ per student ([`seed`]). [`trial`] proves for authors that an exercise fails untouched, passes when
-//! it is solved, and answers each wrong solution.
+//! Values differ per student ([`seed`]). [`here`] finds what cannot
+//! be done on this machine. [`pace`] scales waits to the machine.
+//! [`trial`] proves for authors that an exercise fails untouched, passes when
+//! it is solved, and answers each wrong solution. [`skeleton`] writes a new lesson to begin with.
 
 pub mod check;
 pub mod data;
 pub mod fact;
 pub mod grade;
+pub mod here;
 pub mod lint;
+pub mod pace;
 pub mod pack;
 pub mod picture;
 pub mod place;
 pub mod progress;
+#[cfg(test)]
+mod schema;
 pub mod script;
 pub mod seed;
 pub mod shipped;
+pub mod skeleton;
 pub mod text;
 pub mod trial;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::data::LessonData;
@@ -23,10 +24,11 @@ const PICTURES: &str = "pictures";
 const MAX_SIZE: u64 = 1 << 20;
 
 /// The file `pack.yaml`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PackHead {
     /// The version of the format: 1.
+    #[schemars(extend("const" = 1))]
     pub format: u32,
     /// The name of the pack.
     pub name: String,
@@ -98,6 +100,14 @@ impl Pack {
         let files = shipped::FILES.iter().flat_map(|files| files.iter());
         let files = files.map(|(path, content)| ((*path).to_owned(), content.to_vec())).collect();
         PackFiles { root: PathBuf::from("lessons"), files }.read()
+    }
+
+    /// The pack in this directory; the one that is compiled in if there is none.
+    ///
+    /// # Errors
+    /// Those of [`Pack::in_directory`] and [`Pack::shipped`].
+    pub fn in_directory_or_shipped(root: Option<&Path>) -> Result<Pack> {
+        root.map_or_else(Pack::shipped, Pack::in_directory)
     }
 
     /// The pack in a directory.
@@ -233,8 +243,7 @@ impl PackFiles {
             }
         }
         let data = self.document::<LessonData>(&format!("exercises/{stem}.yaml"), mistakes)?;
-        let numbered = stem.split_once('-').and_then(|(number, name)| Some((number.parse().ok()?, name)));
-        let Some((number, name)) = numbered else {
+        let Some((number, name)) = split_stem(stem) else {
             let path = format!("{}/{stem}.md", LANGUAGES[0]);
             mistakes.push(Mistake::whole(&path, message("lesson.lint.number")));
             return None;
@@ -246,6 +255,12 @@ impl PackFiles {
             .filter_map(|(path, content)| Some((path.strip_prefix(&directory)?.to_owned(), content.clone())));
         is_whole.then(|| Lesson { name: name.to_owned(), number, texts, data, files: files.collect() })
     }
+}
+
+/// The number and the name of a lesson, from the name of its files: `02-pid`.
+pub(super) fn split_stem(stem: &str) -> Option<(u32, &str)> {
+    let (number, name) = stem.split_once('-')?;
+    Some((number.parse().ok()?, name))
 }
 
 /// The path of a file of a lesson in its pack.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::Attempt;
 use super::data::Exercise;
+use super::pace::Pace;
 use super::pack::Lesson;
 use super::place::{unwritten, write};
 use super::seed::{self, StudentValues};
@@ -202,8 +203,15 @@ impl Learner {
         fs::create_dir_all(&directory).map_err(|error| unwritten(&directory, error))?;
         for (name, exercise) in &lesson.data.exercises {
             let values = self.values(lesson, name, exercise);
-            let attempt =
-                Attempt { lesson, name, exercise, values: &values, directory: &directory, answer: None };
+            let attempt = Attempt {
+                lesson,
+                name,
+                exercise,
+                values: &values,
+                directory: &directory,
+                answer: None,
+                pace: Pace::default(),
+            };
             for (file, content) in attempt.files(true) {
                 then(&directory.join(file), &content)?;
             }

@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
+use super::pace::Pace;
 use super::seed::StudentValues;
 use crate::error::{Error, Result, io_text};
 use crate::observe::file;
@@ -19,10 +20,11 @@ use crate::observe::proc::status_of;
 use crate::sys::signal;
 use crate::text::text;
 
-/// How long a script may take until its last command in the foreground has ended.
-pub const LIMIT: Duration = Duration::from_secs(60);
+/// How long a script may take on a usual machine until its last command in the foreground has ended.
+const LIMIT: Duration = Duration::from_secs(60);
 
-/// How long a `sandbox` may take to end after its command, and again after SIGTERM, before it is killed.
+/// How long a `sandbox` may take on a usual machine to end after its command, and again after SIGTERM, before it is
+/// killed.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The longest output that is kept, in bytes.
@@ -55,6 +57,7 @@ pub struct ScriptEnd {
 pub struct Processes {
     /// The children of this program that were there before.
     before: Vec<i32>,
+    pace: Pace,
 }
 
 impl Processes {
@@ -62,11 +65,11 @@ impl Processes {
     ///
     /// # Errors
     /// prctl(2) fails.
-    pub fn begin() -> Result<Processes> {
+    pub fn begin(pace: Pace) -> Result<Processes> {
         nix::sys::prctl::set_child_subreaper(true).map_err(|errno| {
             Error::failed(text("lesson.script.subreaper")).call("prctl(PR_SET_CHILD_SUBREAPER, 1)", errno)
         })?;
-        Ok(Processes { before: children(own()) })
+        Ok(Processes { before: children(own()), pace })
     }
 
     /// Runs a script until its last command in the foreground has ended. Commands in the background go on.
@@ -93,7 +96,7 @@ impl Processes {
             .stderr(other)
             .process_group(0);
         let mut child = signal::restore_before(&mut command).spawn().map_err(unwritten)?;
-        let is_late = !wait(&mut child);
+        let is_late = !wait(&mut child, self.pace.at_most(LIMIT));
         if is_late {
             let _ = child.kill();
             let _ = child.wait();
@@ -110,18 +113,18 @@ impl Processes {
 
     /// Ends all processes that were started. Returns those that could not be ended.
     pub fn end(&self) -> Vec<i32> {
-        let started = Instant::now();
+        let (started, patience) = (Instant::now(), self.pace.scaled(PATIENCE));
         loop {
             self.reap();
             let left = self.left();
-            if left.is_empty() || started.elapsed() > PATIENCE * 3 {
+            if left.is_empty() || started.elapsed() > patience * 3 {
                 return left;
             }
             for pid in left {
                 // A `sandbox` ends when its command has ended, and removes its cgroups. If it is killed, they are left.
                 let signal = match started.elapsed() {
-                    waited if !is_sandbox(pid) || waited > PATIENCE * 2 => libc::SIGKILL,
-                    waited if waited > PATIENCE => libc::SIGTERM,
+                    waited if !is_sandbox(pid) || waited > patience * 2 => libc::SIGKILL,
+                    waited if waited > patience => libc::SIGTERM,
                     _ => continue,
                 };
                 let _ = signal::kill(Pid::from_raw(pid), signal);
@@ -183,10 +186,10 @@ pub(super) fn pids() -> Vec<i32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Waits for a child, at most for [`LIMIT`]. Returns whether it has ended.
-fn wait(child: &mut Child) -> bool {
+/// Waits for a child, at most for this time. Returns whether it has ended.
+fn wait(child: &mut Child, limit: Duration) -> bool {
     let started = Instant::now();
-    while started.elapsed() < LIMIT {
+    while started.elapsed() < limit {
         match child.try_wait() {
             Ok(None) => std::thread::sleep(Duration::from_millis(10)),
             _ => return true,

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::spec::yaml;
@@ -12,16 +13,18 @@ use crate::text::{text, text_with};
 use crate::value::nearest::nearest;
 
 /// The front matter of a lesson: what is known about it before it is read.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FrontMatter {
     /// The version of the format: 1.
+    #[schemars(extend("const" = 1))]
     pub format: u32,
     /// The title, in the language of the file.
     pub title: String,
     /// How many minutes the lesson takes.
     pub minutes: u32,
     /// From 1, easy, to 3.
+    #[schemars(range(min = 1, max = 3))]
     pub difficulty: u8,
     /// The names of the lessons to do before.
     #[serde(default)]

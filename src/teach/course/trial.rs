@@ -4,22 +4,20 @@
 use std::time::{Duration, Instant};
 
 use super::check::{Attempt, Marking};
-use super::data::{Exercise, ExerciseKind, Privilege, SUBJECT};
+use super::data::{Exercise, ExerciseKind, SUBJECT};
+use super::pace::Pace;
 use super::pack::Lesson;
 use super::place::Scratch;
 use super::script::{Processes, Surroundings};
 use super::seed::{fill, values};
 use crate::error::Result;
 use crate::exec::sweep;
-use crate::feature::Purpose;
-use crate::host::Host;
-use crate::teach::doctor;
 use crate::text::{text, text_with};
 
-/// How long a process may take from the end of the script until it is as the check expects.
+/// How long a process may take on a usual machine, from the end of the script until it is as the check expects.
 const SETTLE: Duration = Duration::from_secs(15);
 
-/// How long a script's processes run before a check, where it is not known what to wait for.
+/// How long a script's processes run on a usual machine before a check, where it is not known what to wait for.
 const START: Duration = Duration::from_millis(700);
 
 /// One attempt of a trial.
@@ -31,35 +29,6 @@ pub struct TrialStep {
     pub wrong: Option<String>,
 }
 
-/// Why an exercise cannot be done on this machine by this user, if it cannot.
-///
-/// # Errors
-/// A signal interrupted the search.
-pub fn obstacle(lesson: &Lesson, exercise: &Exercise) -> Result<Option<String>> {
-    let host = Host::gather();
-    if exercise.privilege == Privilege::Root && host.uid != 0 {
-        return Ok(Some(text("lesson.needs.root")));
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    for program in &exercise.programs {
-        if !std::env::split_paths(&path).any(|directory| directory.join(program).is_file()) {
-            return Ok(Some(text_with("lesson.needs.program", &[("program", program)])));
-        }
-    }
-    let of_lesson = lesson.texts.values().next().map_or(&[][..], |text| &text.front.features);
-    for feature in of_lesson.iter().chain(&exercise.features) {
-        if !works(*feature, &host)? {
-            return Ok(Some(text_with("lesson.needs.feature", &[("feature", feature.name())])));
-        }
-    }
-    Ok(None)
-}
-
-/// Whether a feature works here.
-fn works(feature: Purpose, host: &Host) -> Result<bool> {
-    Ok(doctor::examine_one(feature, host)?.works)
-}
-
 /// Tries an exercise with the values of one seed. Each attempt is reported when it has ended.
 ///
 /// # Errors
@@ -69,18 +38,19 @@ pub fn exercise(
     lesson: &Lesson,
     name: &str,
     exercise: &Exercise,
+    pace: Pace,
     report: &mut dyn FnMut(TrialStep),
 ) -> Result<()> {
     let values = values(seed, lesson, name, exercise);
     let is_prediction = exercise.kind == ExerciseKind::Predict;
     let attempt_in = |scratch: &Scratch, script: Option<&str>, goal: &Goal<'_>| -> Result<Option<String>> {
         let mut attempt =
-            Attempt { lesson, name, exercise, values: &values, directory: &scratch.work, answer: None };
+            Attempt { lesson, name, exercise, values: &values, directory: &scratch.work, answer: None, pace };
         attempt.add_files()?;
         scratch.add_material(&attempt)?;
         let surroundings =
             Surroundings { directory: &scratch.work, material: &scratch.material, values: &values };
-        let processes = Processes::begin()?;
+        let processes = Processes::begin(pace)?;
         let end = script.map(|script| processes.run(script, &surroundings)).transpose()?;
         let output = end.as_ref().map(|end| end.output.trim().to_owned()).unwrap_or_default();
         let all = end.as_ref().map(|end| format!("{output}\n{}", end.errors.trim())).unwrap_or_default();
@@ -131,11 +101,11 @@ impl Goal<'_> {
     fn await_it(&self, attempt: &Attempt<'_>) -> Result<Option<String>> {
         if let Goal::Fails(Some(SUBJECT)) = self {
             // At first, no process is there in any case.
-            std::thread::sleep(START);
+            std::thread::sleep(attempt.pace.scaled(START));
         }
         let started = Instant::now();
         loop {
-            let marking = attempt.check()?;
+            let marking = attempt.counted(attempt.check())?;
             let wrong = match (self, &marking) {
                 (Goal::Passes, Marking::Passed) => return Ok(None),
                 (Goal::Fails(None), Marking::Failed(_)) => return Ok(None),
@@ -150,7 +120,7 @@ impl Goal<'_> {
             };
             let is_settled =
                 attempt.exercise.kind == ExerciseKind::Predict || matches!(self, Goal::Fails(None));
-            if is_settled || started.elapsed() > SETTLE {
+            if is_settled || started.elapsed() > attempt.pace.scaled(SETTLE) {
                 return Ok(Some(wrong));
             }
             std::thread::sleep(Duration::from_millis(50));

@@ -20,7 +20,8 @@ use crate::teach::agent::{Agent, Answer};
 use crate::teach::call::LoadCall;
 use crate::text::{printed, text};
 
-pub(super) const CARDS: &[CardEntry] = &[("deny", deny), ("usual", usual), ("mknod", mknod), ("list", list)];
+pub(super) const CARDS: &[CardEntry] =
+    &[("deny", deny), ("usual", usual), ("mknod", mknod), ("rules", rules)];
 
 /// The major and minor number of /dev/zero: Documentation/admin-guide/devices.txt
 const ZERO: (u64, u64) = (1, 5);
@@ -76,14 +77,14 @@ fn mknod(stage: &mut Stage<'_>) -> Result<Card> {
 }
 
 /// cgroup v1 lists the rules in a file. cgroup v2 has no file for them; they are in a BPF program.
-fn list(stage: &mut Stage<'_>) -> Result<Card> {
+fn rules(stage: &mut Stage<'_>) -> Result<Card> {
     let mut spec = Spec::default();
-    let rules = spec.devices.get_or_insert_default();
-    rules.allow = vec![crate::cgroups::devices::Rule::All];
-    rules.deny = zero_rule();
+    let devices = spec.devices.get_or_insert_default();
+    devices.allow = vec![crate::cgroups::devices::Rule::All];
+    devices.deny = zero_rule();
     let inside = stage.start(&spec, Devices)?;
     let cgroup = cgroup_of(&inside, Controller::Devices)?;
-    let mut card = Card::new(Devices, "list").in_cgroup(&cgroup);
+    let mut card = Card::new(Devices, "rules").in_cgroup(&cgroup);
     let refused = inside.perform(open("/dev/zero"))?;
     let is_hidden = match cgroup.version() {
         Version::V1 => {
@@ -92,7 +93,7 @@ fn list(stage: &mut Stage<'_>) -> Result<Card> {
             list == "a *:* rwm"
         }
         Version::V2 => {
-            card.verdict = text("devices.list.v2");
+            card.verdict = text("devices.card.rules.v2");
             let programs = programs(&cgroup);
             let files = std::fs::read_dir(cgroup.directory()).into_iter().flatten().flatten();
             let files = files.filter(|file| printed(file.file_name()).starts_with("devices.")).count();
