@@ -250,7 +250,7 @@ impl Course {
 
     /// The lessons that this one builds on, and that are not done.
     fn open_needs(&self, lesson: &Lesson) -> Vec<String> {
-        let needs = lesson.text(&self.language).front.needs.iter();
+        let needs = lesson.text(self.language).front.needs.iter();
         let is_open =
             |name: &&String| self.pack.lesson(name).is_some_and(|needed| !self.learner.has_done(needed));
         needs.filter(is_open).cloned().collect()
