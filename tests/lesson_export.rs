@@ -67,7 +67,9 @@ fn every_page_is_a_complete_document_that_loads_nothing() {
                 let title = escaped(&lesson.text(language).front.title);
                 assert!(course.contains(&format!(">{}. {title}</a>", lesson.number)), "{title}");
             }
-            assert_eq!(pages, exported(&arguments), "two runs differ");
+            if edition.is_empty() {
+                assert_eq!(pages, exported(&arguments), "two runs differ");
+            }
         }
     }
 }
@@ -295,6 +297,13 @@ fn only_pages_of_the_same_edition_are_replaced() {
     // The directory of a learner.
     fs::write(to.join("progress.json"), "{}").unwrap();
     refused(&[], "learner's progress");
+    // A file in place of the directory: the call and its error.
+    let file = directory.path().join("file");
+    fs::write(&file, "mine").unwrap();
+    let output = run(&["lesson", "export", "--to", file.to_str().unwrap()]);
+    let errors = on_one_line(&output.stderr);
+    assert!(output.status.code() == Some(125) && errors.contains("ENOTDIR"), "{errors}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
     // Several pages cannot be printed.
     let output = run(&["lesson", "export", "--to", "-"]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::lesson_named;
-use crate::error::{Error, Result, io_text};
+use crate::error::{Error, Result};
 use crate::render;
 use crate::render::page::{Edition, Page};
 use crate::teach::course::pack::Pack;
-use crate::teach::course::place::{unwritten, write};
+use crate::teach::course::place::write;
 use crate::teach::course::progress;
 use crate::text::{printed, text, text_with};
 
@@ -68,7 +68,7 @@ pub(super) fn run(pack: &Pack, language: &str, args: &ExportArgs) -> Result<u8> 
     for page in &pages {
         check(&args.to, &edition, page)?;
     }
-    fs::create_dir_all(&args.to).map_err(|error| unwritten(&args.to, error))?;
+    fs::create_dir_all(&args.to).map_err(|error| failed(&args.to, "mkdir", error))?;
     for page in &pages {
         write(&args.to.join(&page.name), page.content.as_bytes())?;
     }
@@ -91,17 +91,22 @@ fn check(directory: &Path, edition: &Edition<'_>, page: &Page) -> Result<()> {
     let metadata = match fs::symlink_metadata(&path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(unwritten(&path, error)),
+        Err(error) => return Err(failed(&path, "lstat", error)),
     };
     let mut head = Vec::new();
     if metadata.is_file() {
         let read = fs::File::open(&path).and_then(|file| file.take(HEAD).read_to_end(&mut head));
-        read.map_err(|error| {
-            Error::failed(text_with("lesson.unwritten", &[("path", &printed(&path))])).why(io_text(&error))
-        })?;
+        read.map_err(|error| failed(&path, "open", error))?;
     }
     match String::from_utf8_lossy(&head).contains(&edition.mark()) {
         true => Ok(()),
         false => Err(refused("lesson.export.other", &path)),
     }
+}
+
+/// The error of a call on a path where pages cannot be written.
+fn failed(path: &Path, call: &str, error: std::io::Error) -> Error {
+    let path = printed(path);
+    Error::failed(text_with("lesson.unwritten", &[("path", &path)]))
+        .call(format!("{call}(\"{path}\")"), error)
 }

@@ -1,5 +1,7 @@
 //! What a lesson must have. The mistakes have the file and the line, for authors.
 
+use std::sync::LazyLock;
+
 use regex_lite::Regex;
 use unicode_width::UnicodeWidthStr;
 
@@ -290,11 +292,13 @@ fn messages_of(data: &Exercise) -> Vec<&str> {
     }
 }
 
+/// A name in braces. Every passage is searched for it, so the pattern is read once.
+static PLACEHOLDER: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\{([a-z][a-z0-9_]*)\}").expect("a constant pattern"));
+
 /// The names in braces of a text.
 pub(super) fn placeholders(text: &str) -> Vec<String> {
-    // The pattern is constant.
-    let pattern = Regex::new(r"\{([a-z][a-z0-9_]*)\}").expect("a pattern");
-    pattern.captures_iter(text).map(|found| found[1].to_owned()).collect()
+    PLACEHOLDER.captures_iter(text).map(|found| found[1].to_owned()).collect()
 }
 
 /// All languages have the same markers in the same order, the same code blocks and the same values. Evidence is never

@@ -93,7 +93,7 @@ pub fn write(path: &Path, content: &[u8]) -> Result<()> {
 }
 
 /// The error of a file or directory that cannot be written.
-pub fn unwritten(path: &Path, error: io::Error) -> Error {
+pub(super) fn unwritten(path: &Path, error: io::Error) -> Error {
     let path = printed(path);
     Error::failed(text_with("lesson.unwritten", &[("path", &path)])).call(format!("open(\"{path}\")"), error)
 }
