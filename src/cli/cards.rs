@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::feature::Common;
-use super::paging::pages;
+use super::paging::{PageEnd, pages};
 use super::terminal::{self, END};
 use super::watch::Narrator;
 use crate::config::compose::Machine;
@@ -199,12 +199,13 @@ impl Pager {
 /// not divided from its reason.
 fn parts<'a>(lines: &'a [&'a str]) -> Vec<&'a [&'a str]> {
     let repeat = text("demo.repeat");
-    let begins = |line: &str| {
+    let end = |_: &str, line: &str| {
         let number = line.trim_start().split(' ').next().unwrap_or_default();
-        line.is_empty() || line == repeat || number.parse::<usize>().is_ok()
+        let begins = line.is_empty() || line == repeat || number.parse::<usize>().is_ok();
+        if begins { PageEnd::Good } else { PageEnd::Bad }
     };
     // One line is for the keys.
-    pages(lines, paint::height() - 1, paint::width(), begins)
+    pages(lines, paint::height() - 1, paint::width(), end)
 }
 
 /// Prints the system calls in parts that fit the screen, and waits between them.

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 
 use super::exercises::print;
 use super::{Course, ask, is_interactive, lesson_named};
-use crate::cli::paging::pages;
+use crate::cli::paging::{between_paragraphs, pages};
 use crate::error::{Error, Result};
 use crate::render::lesson::{self as text_of, LessonView};
 use crate::render::{self, paint};
@@ -268,7 +268,7 @@ impl Course {
 /// Prints lines page by page. The last page is followed by a prompt only if `asks_at_end`.
 fn turn_pages(lines: &[String], asks_at_end: bool) -> PageTurn {
     // Between two paragraphs there is an empty line, but none in a block of code.
-    let pages = pages(lines, height(), paint::width(), str::is_empty);
+    let pages = pages(lines, height(), paint::width(), between_paragraphs);
     let mut at = 0;
     while let Some(page) = pages.get(at) {
         print(&[String::new()]);
