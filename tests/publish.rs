@@ -131,7 +131,7 @@ fn what_is_no_port_is_refused_with_its_reason() {
         ("255.255.255.255:8080:80", "broadcast"),
         ("224.0.0.1:8080:80", "multicast"),
         ("[ff02::1]:8080:80/udp", "multicast"),
-        ("::1:8080:80", "brackets"),
+        ("::1:8080", "brackets"),
         ("8080:80/sctp", "SCTP"),
         ("8080:80/icmp", "tcp or udp"),
     ] {
@@ -261,7 +261,7 @@ fn a_server_is_reached_where_it_listens_and_never_as_loopback_from_outside() {
 }
 
 /// Kinds: a range of equal counts, a range for one port, a free port for each of a range, one port alone, an address
-/// without a port; each chosen port is printed.
+/// without a port, an empty port, leading zeros; each chosen port is printed.
 #[test]
 fn each_form_of_a_port_leads_inside() {
     if ran_with_loopback("each_form_of_a_port_leads_inside") {
@@ -270,18 +270,19 @@ fn each_form_of_a_port_leads_inside() {
     let taken = TcpListener::bind("0.0.0.0:0").unwrap();
     let first = taken.local_addr().unwrap().port().min(65_000);
     let range = format!("{first}-{}:83", first + 9);
-    let flags =
-        ["-p", "127.0.0.1::80", "-p", "81", "-p", "0:82", "-p", &range, "-p", "127.0.0.1:28080-28081:84-85"];
+    let fixed = ["127.0.0.1:28080-28081:84-85", "127.0.0.1:028082:0089"];
+    let ports = ["127.0.0.1::80", "81", "0:82", ":88", &range, fixed[0], fixed[1], "127.0.0.1::86-87"];
     let serving = Serving::start(
-        &[&flags[..], &["-p", "127.0.0.1::86-87"]].concat(),
-        &["0.0.0.0", "tcp", "80", "81", "82", "83", "84", "85", "86", "87"],
+        &ports.iter().flat_map(|port| ["-p", port]).collect::<Vec<_>>(),
+        &["0.0.0.0", "tcp", "80", "81", "82", "83", "84", "85", "86", "87", "88", "89"],
     );
     // Fixed ports first, then ranges, then free ports.
-    let wanted = [84, 85, 83, 80, 81, 82];
+    let wanted = [84, 85, 89, 83, 80, 81, 82, 88];
     for (number, port) in wanted.into_iter().enumerate() {
         assert_eq!(heard(serving.at(number)), Ok(format!("{port} 192.0.2.2")), "{:?}", serving.lines);
     }
-    assert!((first + 1..=first + 9).contains(&serving.at(2).port()), "{:?}", serving.lines);
+    assert!((first + 1..=first + 9).contains(&serving.at(3).port()), "{:?}", serving.lines);
+    assert_eq!(serving.at(2).port(), 28082);
     let quiet = run(&["net", "-q", "-p", &range, "-p", "127.0.0.1:28080:80", "--", "true"]);
     let quiet = text(&quiet.stderr);
     assert!(quiet.contains("-> 83 inside") || quiet.contains("EADDRINUSE"), "{quiet}");

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! [[ADDRESS:]HOSTPORT:]PORT[/tcp|/udp]       8080:80   127.0.0.1:8080:80   [::1]:8080:80   5353:53/udp
-//! ADDRESS::PORT    PORT                      a free port of the host, which is printed
+//! ADDRESS::PORT    :PORT    PORT             a free port of the host, which is printed
 //! 8000-8005:80-85                            each of the range
 //! 8000-8005:80                               the first of the range that is free
 //! ```
 //!
 //! Without an address, the port is published on all IPv4 addresses of the host. Docker takes those of IPv6 too: they are
-//! `[::]`.
+//! `[::]`. As for Docker, a part may be empty, a number may have leading zeros, and the brackets may be left out: what is
+//! before the last two colons is the address.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -98,65 +99,50 @@ impl FromStr for Port {
             None => (value, Protocol::Tcp),
             Some((bare, name)) => (bare, protocol(name)?),
         };
-        let (address, ports) = split_address(bare)?;
-        let (host, inside) = match ports.split(':').collect::<Vec<_>>()[..] {
-            [inside] if address.is_none() => (None, inside),
-            [host, inside] => (Some(host), inside),
-            _ => return Err(text("net.port.form")),
-        };
+        let mut parts = bare.rsplitn(3, ':');
+        let [inside, host, address] = [(); 3].map(|()| parts.next().unwrap_or_default());
+        if inside.contains(']') || host.contains(']') {
+            return Err(text("net.port.form"));
+        }
         let inside = range(inside)?;
         let host = match host {
-            // `ADDRESS::PORT`, and port 0, are any free port.
-            None | Some("0") => None,
-            Some("") if address.is_some() => None,
-            Some(host) => Some(range(host)?),
+            // No port, and port 0, are any free port.
+            "" => None,
+            zero if zero.bytes().all(|byte| byte == b'0') => None,
+            host => Some(range(host)?),
         };
         if let Some(host) = host.filter(|host| inside.count() != 1 && host.count() != inside.count()) {
             let counts = [("host", &*host.count().to_string()), ("inside", &*inside.count().to_string())];
             return Err(text_with("net.port.counts", &counts));
         }
-        let address = address.map_or(Ok(Ipv4Addr::UNSPECIFIED.into()), host_address)?;
-        Ok(Port { address, host, inside, protocol })
+        Ok(Port { address: host_address(address)?, host, inside, protocol })
     }
 }
 
-/// The protocol of this name. As for Docker, capital letters are the same.
+/// The protocol of this name. As for Docker, capital letters are the same, and no name is TCP.
 fn protocol(name: &str) -> Result<Protocol, String> {
     match name.to_ascii_lowercase().as_str() {
-        "tcp" => Ok(Protocol::Tcp),
+        "" | "tcp" => Ok(Protocol::Tcp),
         "udp" => Ok(Protocol::Udp),
         "sctp" => Err(text("net.port.sctp")),
         _ => Err(text_with("net.port.protocol", &[("name", &format!("{name:?}"))])),
     }
 }
 
-/// The address on the host, without brackets, if there is one; and the rest.
-fn split_address(bare: &str) -> Result<(Option<&str>, &str), String> {
-    if let Some(rest) = bare.strip_prefix('[') {
-        let (address, rest) = rest.split_once(']').ok_or_else(|| text("net.port.brackets"))?;
-        let ports = rest.strip_prefix(':').ok_or_else(|| text("net.port.form"))?;
-        if address.parse::<Ipv4Addr>().is_ok() {
-            return Err(text("net.port.brackets"));
-        }
-        return Ok((Some(address), ports));
-    }
-    match bare.matches(':').count() {
-        0 | 1 => Ok((None, bare)),
-        2 => bare
-            .split_once(':')
-            .map(|(address, ports)| (Some(address), ports))
-            .ok_or_else(|| text("net.port.form")),
-        _ => Err(text("net.port.brackets")),
-    }
-}
-
-/// An address of the host. What can be none is refused.
+/// An address of the host, with or without brackets. None is all IPv4 addresses. What can be none is refused.
 fn host_address(written: &str) -> Result<IpAddr, String> {
-    let refuse = |key: &str| Err(text_with(key, &[("address", &format!("{written:?}"))]));
-    let Ok(address) = written.parse::<IpAddr>() else {
-        return match written {
-            "" => Err(text("net.port.empty")),
-            _ if written.contains('%') => refuse("net.port.scope"),
+    let bare = match written.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').ok_or_else(|| text("net.port.brackets"))?,
+        None => written,
+    };
+    if bare.is_empty() {
+        return Ok(Ipv4Addr::UNSPECIFIED.into());
+    }
+    let refuse = |key: &str| Err(text_with(key, &[("address", &format!("{bare:?}"))]));
+    let Ok(address) = bare.parse::<IpAddr>() else {
+        return match bare {
+            _ if bare.contains('%') => refuse("net.port.scope"),
+            _ if bare == written && bare.contains(':') => Err(text("net.port.brackets")),
             _ => refuse("net.port.address"),
         };
     };
@@ -182,14 +168,14 @@ fn range(written: &str) -> Result<PortRange, String> {
     }
 }
 
-/// A port number from 1 to 65535, without `+`, blanks and leading zeros.
+/// A port number from 1 to 65535, without `+` and blanks.
 fn port_number(written: &str) -> Result<u16, String> {
     if written.is_empty() {
         return Err(text("net.port.empty"));
     }
-    let is_plain = written.bytes().all(|byte| byte.is_ascii_digit()) && !written.starts_with('0');
+    let is_plain = written.bytes().all(|byte| byte.is_ascii_digit());
     match written.parse() {
-        Ok(number) if is_plain => Ok(number),
+        Ok(number @ 1..) if is_plain => Ok(number),
         _ => Err(text_with("net.port.number", &[("number", &format!("{written:?}"))])),
     }
 }
@@ -252,6 +238,21 @@ mod tests {
             ("127.0.0.1::80-85", "127.0.0.1 free 80-85 tcp"),
             ("80-81", "0.0.0.0 free 80-81 tcp"),
             ("65535-65535:1", "0.0.0.0 65535 1 tcp"),
+            (":80", "0.0.0.0 free 80 tcp"),
+            ("::80", "0.0.0.0 free 80 tcp"),
+            (":80-81/udp", "0.0.0.0 free 80-81 udp"),
+            (":8080:80", "0.0.0.0 8080 80 tcp"),
+            ("8080:80/", "0.0.0.0 8080 80 tcp"),
+            ("08080:080", "0.0.0.0 8080 80 tcp"),
+            ("08000-0000008002:080-0082", "0.0.0.0 8000-8002 80-82 tcp"),
+            ("00:80", "0.0.0.0 free 80 tcp"),
+            ("127.0.0.1:000:80", "127.0.0.1 free 80 tcp"),
+            ("[127.0.0.1]:80:80", "127.0.0.1 80 80 tcp"),
+            ("::1:8080:80", "::1 8080 80 tcp"),
+            ("::1::80", "::1 free 80 tcp"),
+            ("2001:db8::2:8080:80/udp", "2001:db8::2 8080 80 udp"),
+            (":::8080:80", ":: 8080 80 tcp"),
+            ("[]:8080:80", "0.0.0.0 8080 80 tcp"),
         ];
         for (written, port) in forms {
             assert_eq!(read(written), Ok(port.to_owned()), "{written}");
@@ -266,20 +267,21 @@ mod tests {
             |host: &str, inside: &str| text_with("net.port.counts", &[("host", host), ("inside", inside)]);
         let mistakes = [
             ("", text("net.port.empty")),
-            (":80", text("net.port.empty")),
             ("80:", text("net.port.empty")),
             ("80-", text("net.port.empty")),
             ("-80:80", text("net.port.empty")),
-            (":8080:80", text("net.port.empty")),
             ("/tcp", text("net.port.empty")),
+            ("127.0.0.1::", text("net.port.empty")),
+            ("0080-:80", text("net.port.empty")),
+            ("8080:00", number("00")),
+            ("000-2:80", number("000")),
+            ("065536:1", number("065536")),
             ("8080:0", number("0")),
             ("0", number("0")),
             ("65536:1", number("65536")),
             ("1:65536", number("65536")),
             ("1:99999999999999999999", number("99999999999999999999")),
             ("+1:1", number("+1")),
-            ("8080:080", number("080")),
-            ("00:80", number("00")),
             ("8080 :80", number("8080 ")),
             ("8080:\t80", number("\t80")),
             ("a:1", number("a")),
@@ -300,13 +302,12 @@ mod tests {
             ("224.0.0.1:80:80", address("net.port.multicast", "224.0.0.1")),
             ("239.255.255.250:80:80/udp", address("net.port.multicast", "239.255.255.250")),
             ("[ff02::1]:80:80", address("net.port.multicast", "ff02::1")),
-            ("::1:80:80", text("net.port.brackets")),
             ("[::1:80:80", text("net.port.brackets")),
-            ("[127.0.0.1]:80:80", text("net.port.brackets")),
+            ("::1:80", text("net.port.brackets")),
+            ("1:2:3:80:80", text("net.port.brackets")),
             ("[::1]80:80", text("net.port.form")),
             ("[::1]:80", text("net.port.form")),
             ("8080:80/sctp", text("net.port.sctp")),
-            ("8080:80/", text_with("net.port.protocol", &[("name", "\"\"")])),
             ("8080:80/tcp/udp", text_with("net.port.protocol", &[("name", "\"tcp/udp\"")])),
         ];
         for (written, reason) in mistakes {
