@@ -2,9 +2,11 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 
-use support::{fits, run, snapshot, snapshot_cards, stdout, text};
+use support::{fits, run, sandbox, snapshot, snapshot_cards, stdout, text};
 
 #[test]
 fn every_card_holds() {
@@ -35,6 +37,21 @@ fn the_names_are_set_inside_only() {
     let flags = ["uts", "--hostname", "box", "--domainname", "lab", "--", "cat"];
     assert_eq!(stdout(&[&flags[..], &names].concat()), "box\nlab\n");
     assert_eq!(outside(), before);
+    // Names are bytes, also those that are not UTF-8.
+    for name in [&b"box-\xff"[..], b"\xe9t\xe9", b"\xc3"] {
+        let name = OsStr::from_bytes(name);
+        let line = [name.as_bytes(), b"\n"].concat();
+        let mut command = sandbox(&["uts", "-q", "--hostname"]);
+        command.arg(name).arg("--domainname").arg(name).arg("--").arg("cat").args(names);
+        let output = command.output().unwrap();
+        assert_eq!(output.stdout, [&line[..], &line].concat(), "{name:?} {}", text(&output.stderr));
+        for flags in [&["--dry-run"][..], &["--dry-run", "--format", "json"], &["--print-spec"]] {
+            let output = sandbox(&["uts", "--hostname"]).arg(name).args(flags).args(["--", "true"]).output();
+            let output = output.unwrap();
+            let shown = std::str::from_utf8(&output.stdout).unwrap();
+            assert!(output.status.success() && shown.contains("hostname"), "{name:?} {flags:?}: {shown}");
+        }
+    }
     // The kernel's maximum length of a hostname is 64 bytes.
     let long = "x".repeat(64);
     assert_eq!(stdout(&["uts", "-q", "--hostname", &long, "--", "cat", names[0]]), long + "\n");

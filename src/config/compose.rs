@@ -348,7 +348,7 @@ fn user_outside(spec: &Spec, host: &Host) -> Option<u32> {
 fn environment(spec: &Spec, host: &Host) -> Vec<OsString> {
     let is_root = spec.run_as.as_ref().is_none_or(RunAs::is_root);
     let hostname =
-        spec.uts.as_ref().and_then(|uts| uts.hostname.clone()).map_or_else(|| host.name.clone(), Into::into);
+        spec.uts.as_ref().and_then(|uts| uts.hostname.clone()).unwrap_or_else(|| host.name.clone());
     let mut all = BTreeMap::from([
         ("PATH", command::PATH.into()),
         ("HOME", if is_root { "/root" } else { "/" }.into()),

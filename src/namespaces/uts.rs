@@ -27,6 +27,8 @@
 //! /etc/hostname and /etc/hosts are files, which no UTS namespace changes. A program that looks up the new hostname reads
 //! /etc/hosts and asks DNS, and may find no address. uts_namespaces(7)
 
+use std::ffi::{OsStr, OsString};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -37,7 +39,7 @@ use crate::plan::call::uts::UtsCall;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Context, Draft};
 use crate::text::text;
-use crate::value::parse;
+use crate::value::{bytes, parse};
 
 /// Options of the UTS namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
@@ -46,34 +48,44 @@ use crate::value::parse;
 pub struct Uts {
     /// The hostname inside, at most 64 bytes
     #[arg(long, visible_alias = "host-name", value_name = "NAME")]
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "read_name")]
-    #[schemars(length(max = 64), example = &"box")]
-    pub hostname: Option<String>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "bytes::option::serialize",
+        deserialize_with = "read_name"
+    )]
+    #[schemars(with = "Option<String>", length(max = 64), example = &"box")]
+    pub hostname: Option<OsString>,
     /// The NIS domain name inside, at most 64 bytes
     #[arg(long, value_name = "NAME")]
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "read_name")]
-    #[schemars(length(max = 64), example = &"lab")]
-    pub domainname: Option<String>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "bytes::option::serialize",
+        deserialize_with = "read_name"
+    )]
+    #[schemars(with = "Option<String>", length(max = 64), example = &"lab")]
+    pub domainname: Option<OsString>,
 }
 
 /// The maximum length of a name in bytes: `__NEW_UTS_LEN` of the kernel.
 const MAX_LENGTH: usize = 64;
 
 /// Reads a name from a spec. A name that is too long is reported with its line and column.
-fn read_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    parse::checked(deserializer, |name: &String| match mistake(name) {
+fn read_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<OsString>, D::Error> {
+    let name = parse::checked(deserializer, |name: &String| match mistake(name.as_ref()) {
         Some(why) => Err(text(why)),
         None => Ok(()),
-    })
+    });
+    name.map(|name| name.map(OsString::from))
 }
 
 /// Why a name is refused: the key of a message. The kernel would return EINVAL for a name that is too long. It accepts
-/// control characters, but then a name could add lines to /etc/hosts, or move the cursor of a terminal.
-fn mistake(name: &str) -> Option<&'static str> {
-    match name {
-        "" => Some("uts.empty.because"),
-        _ if name.len() > MAX_LENGTH => Some("uts.toolong.because"),
-        _ if name.chars().any(char::is_control) => Some("uts.control.because"),
+/// control characters, but then a name could add lines to /etc/hosts, or move the cursor of a terminal. Bytes that are
+/// not UTF-8 are accepted.
+fn mistake(name: &OsStr) -> Option<&'static str> {
+    match name.len() {
+        0 => Some("uts.empty.because"),
+        length if length > MAX_LENGTH => Some("uts.toolong.because"),
+        _ if name.to_string_lossy().chars().any(char::is_control) => Some("uts.control.because"),
         _ => None,
     }
 }
@@ -96,7 +108,7 @@ impl Uts {
 }
 
 /// Checks a name, the value of an option.
-fn check(name: &str, key: &str, draft: &mut Draft) {
+fn check(name: &OsStr, key: &str, draft: &mut Draft) {
     if let Some(why) = mistake(name) {
         let option = draft.option(Feature::Uts, key);
         let error = Error::failed(format!("{option}: {name:?} has {} bytes", name.len()));
@@ -117,6 +129,8 @@ pub fn observe(_process: &str) -> Vec<Observation> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
     use crate::host::Host;
 
@@ -145,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_name_has_at_most_64_bytes() {
-        let with = |length| Uts { hostname: Some("x".repeat(length)), domainname: None };
+        let with = |length| Uts { hostname: Some("x".repeat(length).into()), domainname: None };
         assert!(plan(&with(64)).problems.is_empty());
         assert_eq!(plan(&with(65)).problems.len(), 1);
         let spec = |length| serde_yaml::from_str::<Uts>(&format!("hostname: {}", "x".repeat(length)));
@@ -163,5 +177,18 @@ mod tests {
         for name in ["a/b", "é", "a b", "a;touch PWN", "-x"] {
             assert!(plan(&Uts { hostname: Some(name.into()), domainname: None }).problems.is_empty());
         }
+    }
+
+    #[test]
+    fn a_name_is_bytes() {
+        for name in [&b"\xff"[..], b"box-\xe9t\xe9", b"\xc3"] {
+            let name = OsStr::from_bytes(name).to_owned();
+            let plan = plan(&Uts { hostname: Some(name.clone()), domainname: Some(name.clone()) });
+            assert!(plan.problems.is_empty());
+            let json = serde_json::to_string(&UtsCall::SetHostname(name.clone())).unwrap();
+            assert_eq!(serde_json::from_str::<UtsCall>(&json).unwrap(), UtsCall::SetHostname(name));
+        }
+        let long = OsStr::from_bytes(&[0xff; 65]).to_owned();
+        assert_eq!(plan(&Uts { hostname: Some(long), domainname: None }).problems.len(), 1);
     }
 }

@@ -5,6 +5,7 @@ mod mounts;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use caps::Capability;
@@ -20,6 +21,7 @@ use super::call::user::{IdKind, IdRange, UserCall};
 use super::call::uts::UtsCall;
 use super::{Actor, Call, Plan, Setting, Step};
 use crate::feature::Feature;
+use crate::observe::file;
 use crate::observe::hierarchy::Controller;
 
 /// One thing that the kernel must show about the process that becomes the command.
@@ -32,7 +34,7 @@ pub enum Expected {
         /// Whether it must differ from the caller's namespace. Otherwise it must be the same.
         is_new: bool,
     },
-    /// The host name.
+    /// The host name, as [`file::text`] shows it.
     Hostname(String),
     /// The NIS domain name.
     Domainname(String),
@@ -171,8 +173,8 @@ fn namespaces(plan: &Plan) -> Vec<Expected> {
 
 fn of_step(step: &Step) -> Option<Expected> {
     Some(match &step.call {
-        Call::Uts(UtsCall::SetHostname(name)) => Expected::Hostname(name.clone()),
-        Call::Uts(UtsCall::SetDomainname(name)) => Expected::Domainname(name.clone()),
+        Call::Uts(UtsCall::SetHostname(name)) => Expected::Hostname(file::text(name.as_bytes().to_vec())),
+        Call::Uts(UtsCall::SetDomainname(name)) => Expected::Domainname(file::text(name.as_bytes().to_vec())),
         Call::Process(ProcessCall::DropGroups) => status(StatusField::Groups, String::new()),
         Call::User(UserCall::WriteIdMap { kind, map, .. } | UserCall::RunMapHelper { kind, map, .. }) => {
             Expected::IdMap { kind: *kind, map: map.clone() }

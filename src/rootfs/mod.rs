@@ -32,7 +32,7 @@ mod kernel;
 mod mounts;
 mod overlay;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -157,7 +157,7 @@ pub struct RootRequest<'a> {
     /// Whether /proc is mounted for a new PID namespace.
     pub new_proc: bool,
     /// The hostname in the container, if it is not the host's.
-    pub hostname: Option<&'a str>,
+    pub hostname: Option<&'a OsStr>,
 }
 
 /// The plan of a root filesystem while its steps are added.

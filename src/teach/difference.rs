@@ -28,7 +28,7 @@ pub fn add(feature: Feature, spec: &mut Spec) -> Option<String> {
             }
             let own = nix::unistd::gethostname().unwrap_or_default();
             let name = HOSTNAMES.into_iter().find(|name| own != *name)?;
-            uts.hostname = Some(name.to_owned());
+            uts.hostname = Some(name.into());
             format!("--hostname {name}")
         }
         Feature::Time => {

@@ -1,6 +1,8 @@
 //! Host name and NIS domain name.
 
+use std::ffi::OsString;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -14,9 +16,9 @@ use crate::plan::slots::Slots;
 #[serde(rename_all = "snake_case")]
 pub enum UtsCall {
     /// sethostname(2).
-    SetHostname(String),
+    SetHostname(#[serde(with = "crate::value::bytes")] OsString),
     /// setdomainname(2).
-    SetDomainname(String),
+    SetDomainname(#[serde(with = "crate::value::bytes")] OsString),
 }
 
 impl fmt::Display for UtsCall {

@@ -167,7 +167,7 @@ fn caps(stage: &mut Stage<'_>) -> Result<Card> {
     let full = status(&inside, "/proc/self/status", "CapEff")?;
     let last = one_line(inside.read(LAST_CAPABILITY)?);
     let name = one_line(outside.read(HOSTNAME)?);
-    let set = UtsCall::SetHostname(name);
+    let set = UtsCall::SetHostname(name.into());
     let answer = inside.perform(set.clone())?;
     let is_full = match (u64::from_str_radix(&full, 16), last.parse::<u32>()) {
         (Ok(effective), Ok(last)) => u64::MAX.checked_shr(63_u32.saturating_sub(last)) == Some(effective),

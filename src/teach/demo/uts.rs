@@ -59,7 +59,7 @@ fn names(stage: &mut Stage<'_>) -> Result<Card> {
 fn resolve(stage: &mut Stage<'_>) -> Result<Card> {
     let (outside, inside) = (stage.outside(Uts)?, stage.inside(Uts)?);
     let name = "no-such-name".to_owned();
-    let answer = inside.perform(Call::SetHostname(name.clone()))?;
+    let answer = inside.perform(Call::SetHostname(name.clone().into()))?;
     let hostname = one_line(inside.read(HOSTNAME)?);
     let hosts = (outside.read(HOSTS)?, inside.read(HOSTS)?);
     let found = hosts.1.clone().map(|hosts| hosts.lines().filter(|line| line.contains(&name)).count());
