@@ -359,6 +359,27 @@ fn a_target_that_cannot_be_entered_is_refused_with_its_reason() {
             "{shown}"
         );
     }
+    // A number is a PID, also if a container has it as its name. No PID is above 4194304.
+    for (number, reason) in [
+        ("9999999".to_owned(), "there is no process 9999999"),
+        (std::process::id().to_string(), "same eight"),
+    ] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(&file, format!("name: \"{number}\"\nuts:\ncommand: [sleep, \"60\"]\n")).unwrap();
+        let mut sandbox = sandbox(&["run", "-q", file.path().to_str().unwrap()]).spawn().unwrap();
+        let sleep = child_named(sandbox.id(), "sleep");
+        let shown = refused(&number);
+        assert!(shown.contains(reason), "{shown}");
+        if number == "9999999" {
+            assert!(shown.contains(&format!("with the name {number} is {sleep}")), "{shown}");
+        }
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(sandbox.id().cast_signed()),
+            nix::sys::signal::SIGTERM,
+        )
+        .unwrap();
+        sandbox.wait().unwrap();
+    }
     let (first, second) = (Running::of("uts:\n", ""), Running::of("uts:\n", ""));
     assert_eq!(first.name, second.name);
     let shown = refused(&first.name);

@@ -11,7 +11,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use support::running::{Running, privileges};
-use support::{alone, is_root};
+use support::{alone, child_named, is_root, run, sandbox, skip, text};
 
 /// A perl script that sets its permitted and effective capabilities to these bits, and becomes a process named sleep.
 fn capset(permitted: u32, effective: u32) -> String {
@@ -92,4 +92,28 @@ fn the_command_has_what_the_target_has_now() {
         }
         assert!(given["NoNewPrivs"] >= wanted["NoNewPrivs"], "{spec}{script}");
     }
+}
+
+/// su(1) stays root and has a child of the other user. `enter` takes over the user of the process that it is given.
+#[test]
+fn a_container_that_runs_su_is_entered_as_root_or_as_the_user() {
+    let _alone = alone();
+    if !is_root() {
+        return skip("a_container_that_runs_su", "machine: su takes root; root's run holds it");
+    }
+    let words = ["uts", "-q", "--", "su", "nobody", "-s", "/bin/sh", "-c", "exec sleep 60"];
+    let mut sandbox = sandbox(&words).spawn().unwrap();
+    let su = child_named(sandbox.id(), "su");
+    let child = child_named(su, "sleep");
+    let id = |pid: u32| {
+        let words =
+            ["enter", "-q", &pid.to_string(), "--", "sh", "-c", "id -un; grep CapEff /proc/self/status"];
+        text(&run(&words).stdout)
+    };
+    let nobody = id(child);
+    assert_eq!(nobody, "nobody\nCapEff:\t0000000000000000\n");
+    let root = id(su);
+    assert!(root.starts_with("root\nCapEff:\t") && !root.contains("0000000000000000"), "{root}");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(su.cast_signed()), nix::sys::signal::SIGTERM).unwrap();
+    sandbox.wait().unwrap();
 }

@@ -10,7 +10,8 @@ use crate::teach::compare::Subject;
 use crate::text::{text, text_with};
 use crate::value::typed::TypedCommand;
 
-/// `4711` or `web`. A number is a PID.
+/// `4711` or `web`. A number is always a PID: a container may have a number as its name, and a PID must never come to mean
+/// another process because of that.
 #[derive(Debug, Clone)]
 pub(super) enum Target {
     Pid(i32),
@@ -29,6 +30,17 @@ impl FromStr for Target {
     }
 }
 
+/// Adds the PID of the container that has this number as its name, if there is one.
+fn name_hint(number: i32, error: Error) -> Error {
+    match sweep::named(&number.to_string()).as_deref() {
+        Ok([pid]) => {
+            let values = [("number", &*number.to_string()), ("pid", &pid.to_string())];
+            error.todo(text_with("run.target.number.todo", &values))
+        }
+        _ => error,
+    }
+}
+
 impl Target {
     /// Opens the process.
     ///
@@ -37,7 +49,7 @@ impl Target {
     pub(super) fn open(&self) -> Result<Subject> {
         let typed = TypedCommand::of_this_process();
         let name = match self {
-            Target::Pid(pid) => return Subject::open(*pid, &typed),
+            Target::Pid(pid) => return Subject::open(*pid, &typed).map_err(|error| name_hint(*pid, error)),
             Target::Name(name) => name,
         };
         let command = typed.subcommand();

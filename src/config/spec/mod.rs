@@ -37,7 +37,7 @@ macro_rules! spec {
         #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields, default)]
         pub struct Spec {
-            /// Name of the container; several running containers may have the same name
+            /// Name of the container; several running containers may have the same name, and `enter` takes a number for a PID
             #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::label")]
             #[schemars(regex(pattern = "^[a-z0-9][a-z0-9_.-]{0,62}$"), example = &"box")]
             pub name: Option<String>,
