@@ -256,6 +256,13 @@ impl Watch for Narrator {
         render::err(&format!("{message}\n"));
     }
 
+    fn left_running(&mut self, processes: &[String]) {
+        if self.announces {
+            let values = [("processes", &*processes.join(", "))];
+            render::err(&format!("sandbox: {}\n", text_with("run.leftovers", &values)));
+        }
+    }
+
     fn full(&mut self, space: &FullSpace) {
         let place = printed(&space.mount_point);
         // A mount on the root itself would cover everything.

@@ -16,14 +16,15 @@ use crate::sys::{self, signal};
 /// open if the command has them too. If the command has a new terminal, they are the user's, and are closed.
 pub(super) fn serve(slots: &mut Slots, has_terminal: bool) -> ! {
     let Some(command) = slots.child else { sys::exit(125) };
+    // Process 1 gets no signal that it has no handler for, and init needs none. Rust's runtime has installed two
+    // handlers, which are removed here. It is done before the host forwards the first signal, because the kernel then
+    // discards a SIGCONT or SIGWINCH that has arrived, although it is blocked.
+    signal::default_actions();
     // The end of file at the gate means that the command runs. So init must not keep the gate open, even on a kernel
     // without close_range(2).
     slots.gate = None;
     slots.pts = None;
     sys::close_from(if has_terminal { 0 } else { 3 });
-    // Process 1 gets no signal that it has no handler for, and init needs none. Rust's runtime has installed two
-    // handlers, which are removed here.
-    signal::default_actions();
     let awaited = signal::block(signal::SignalSet::default())
         .unwrap_or_default()
         .with(signal::SignalSet::of(&[libc::SIGCHLD]));

@@ -9,11 +9,13 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use super::signals::wait_readable;
-use super::{Run, Stop, verify};
+use super::supervise::is_stopped;
+use super::{Run, Stop, stop, verify};
 use crate::error::errno;
 use crate::observe::proc;
 use crate::plan::Actor;
 use crate::plan::gate::{Channel, Message};
+use crate::sys::signal;
 
 impl Run<'_> {
     pub(super) fn send(&mut self, index: usize, message: &Message) -> std::result::Result<(), Stop> {
@@ -56,7 +58,7 @@ impl Run<'_> {
     /// Waits for a message. `None` is the end of file: the other process has ended, or has called execve(2).
     pub(super) fn wait(&mut self, index: usize) -> std::result::Result<Option<Message>, Stop> {
         let Some(gate) = self.gate(index) else { return Err(Stop::Step(index, Errno::EBADF)) };
-        wait_readable(gate.as_fd(), &self.signals)?;
+        wait_readable(gate.as_fd(), &self.signals, || self.stop_with_child())?;
         match gate.receive() {
             Ok(None) => Ok(None),
             Ok(Some((message, descriptors))) => {
@@ -69,6 +71,16 @@ impl Run<'_> {
                 Ok(Some(message))
             }
             Err(errno) => Err(Stop::Step(index, errno)),
+        }
+    }
+
+    /// The child was stopped before it became the command: `sandbox` stops too, and a SIGCONT continues both.
+    fn stop_with_child(&self) {
+        let (Some(child), Some(pidfd)) = (self.slots.child, &self.slots.pidfd) else { return };
+        if self.signals.is_continued() {
+            let _ = signal::send(pidfd.as_fd(), libc::SIGCONT);
+        } else if is_stopped(child) {
+            stop::stop(pidfd.as_fd());
         }
     }
 

@@ -26,6 +26,7 @@ mod failure;
 mod init;
 pub mod journal;
 mod messages;
+mod orphans;
 mod process;
 mod pty;
 mod relay;
@@ -84,6 +85,10 @@ pub struct Container {
     memory: Option<PathBuf>,
     /// The filesystems in memory to which the container can write.
     spaces: Vec<WritableSpace>,
+    /// Whether orphans of the container become children of this process.
+    adopts: bool,
+    /// The processes that the command had left running, as text.
+    left_running: Vec<String>,
     /// Whether only those of descriptors 0 to 2 became the new terminal that were one.
     keeps_files: bool,
     /// How long the command may run, in seconds.
@@ -147,6 +152,7 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
         early: VecDeque::new(),
         unprotected: None,
     };
+    let adopts = orphans::adopt(plan);
     let started = run.perform_steps();
     if let (Ok(child), Some(None)) = (&started, &run.unprotected) {
         // A /proc that is mounted with hidepid shows a user no undumpable process. After execve(2) it shows the command,
@@ -161,7 +167,9 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
     match started {
         Ok(child) => Ok(Container {
             spaces: run.spaces(child),
-            is_pid_one: plan.steps.iter().any(is_new_pid_namespace) && !plan.steps.iter().any(is_fork),
+            adopts,
+            left_running: Vec::new(),
+            is_pid_one: has_new_pid_namespace(plan) && !plan.steps.iter().any(is_fork),
             executes: plan.steps.iter().any(is_exec) && !plan.steps.iter().any(is_fork),
             slots: run.slots,
             signals: run.signals,
@@ -417,9 +425,11 @@ fn is_exec(step: &Step) -> bool {
     matches!(step.call, Call::Process(ProcessCall::Exec { .. }))
 }
 
-fn is_new_pid_namespace(step: &Step) -> bool {
-    matches!(&step.call, Call::Process(ProcessCall::Clone { namespaces, .. })
-        if namespaces.contains(Feature::Pid))
+fn has_new_pid_namespace(plan: &Plan) -> bool {
+    plan.steps.iter().any(|step| {
+        matches!(&step.call, Call::Process(ProcessCall::Clone { namespaces, .. })
+            if namespaces.contains(Feature::Pid))
+    })
 }
 
 fn is_last_release(plan: &Plan, index: usize) -> bool {

@@ -17,6 +17,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::feature::Feature;
 use crate::observe::{file, proc};
 use crate::sys::signal;
+use crate::text::printed;
 
 /// How many times the processes are listed again: each time, only those are left that were created meanwhile.
 const ROUNDS: usize = 100;
@@ -84,6 +85,19 @@ pub(super) fn end(pid: i32, since: u64, namespaces: &[String], patience: Duratio
     }
     signal::send(command.as_fd(), libc::SIGKILL)?;
     wait_for_end(&command, patience)
+}
+
+/// Kills the descendants of a process, and waits until `deadline` for their end. Returns the PID and the name of each.
+pub(super) fn end_descendants(ancestor: i32, deadline: Instant) -> Vec<(i32, String)> {
+    let mut killed = Vec::new();
+    for (pid, since) in members(ancestor, &[]) {
+        let Some(pidfd) = open(pid, since) else { continue };
+        let name = file::read_text(format!("/proc/{pid}/comm")).unwrap_or_default();
+        killed.push((pid, printed(name.trim_end())));
+        let _ = signal::send(pidfd.as_fd(), libc::SIGKILL);
+        let _ = wait_for_end(&pidfd, deadline.saturating_duration_since(Instant::now()));
+    }
+    killed
 }
 
 /// A pidfd of the process with this PID and start time. It never refers to another process.

@@ -214,6 +214,12 @@ impl Signals {
             && status_of(sender).is_some_and(|status| SignalSet::from_bits(status.sigign).contains(number))
     }
 
+    /// Whether a SIGCONT was read that [`Signals::next`] has not returned yet.
+    pub(super) fn is_continued(&self) -> bool {
+        self.held.borrow().iter().any(|arrived| arrived.number == libc::SIGCONT)
+            || self.waiting.borrow().iter().any(|waiting| waiting.number == libc::SIGCONT)
+    }
+
     /// After which time [`Signals::next`] returns a signal that has arrived already.
     pub(super) fn timeout(&self) -> PollTimeout {
         let waiting = self.waiting.borrow();
@@ -324,8 +330,9 @@ impl AsFd for Signals {
 /// The maximum time to wait for the other process.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Waits until `descriptor` is readable. A signal that asks `sandbox` to end is an error, and so is the deadline.
-pub(crate) fn wait_readable(descriptor: BorrowedFd<'_>, signals: &Signals) -> Result<()> {
+/// Waits until `descriptor` is readable. A signal that asks `sandbox` to end is an error, and so is the deadline. After any
+/// other signal, `woken` is called. Its time does not count.
+pub(crate) fn wait_readable(descriptor: BorrowedFd<'_>, signals: &Signals, woken: impl Fn()) -> Result<()> {
     let mut deadline = Instant::now() + DEADLINE;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -348,6 +355,7 @@ pub(crate) fn wait_readable(descriptor: BorrowedFd<'_>, signals: &Signals) -> Re
         if let Some(signal) = signals.next_end() {
             return Err(Error::new(ExitKind::Interrupted(signal.number), signal.name()));
         }
+        woken();
         // `sandbox` may have been stopped by Ctrl-Z meanwhile, and the other process with it.
         deadline += before.elapsed();
     }

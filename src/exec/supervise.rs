@@ -14,7 +14,7 @@ use rustix::process::{WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
 use super::carry::CarriedStream;
 use super::pty::{TerminalRelay, from_background};
 use super::signals::Arrived;
-use super::{Container, Watch, kill_by_pidfd, relay, space, stop};
+use super::{Container, Watch, kill_by_pidfd, orphans, relay, space, stop};
 use crate::error::{Error, Result};
 use crate::observe::{cgroup, file, proc};
 use crate::plan::gate::Message;
@@ -59,6 +59,9 @@ impl Container {
             watch.filtered();
         }
         space::full(&self.spaces).iter().for_each(|full| watch.full(full));
+        if !self.left_running.is_empty() {
+            watch.left_running(&self.left_running);
+        }
         if let (Ok(ended), 1..) = (&ended, self.oom_kills) {
             watch.out_of_memory(self.oom_kills, self.memory_limit, *ended);
         }
@@ -77,19 +80,25 @@ impl Container {
         let mut is_relay_heard = true;
         let mut timeout = Timeout::start(self.timeout)?;
         // SIGCHLD may have arrived while `sandbox` waited for execve(2).
-        if relay.is_none() && self.is_stopped() {
+        if relay.is_none() && is_stopped(self.child) {
             self.stop();
         }
         loop {
             while let Some(arrived) = self.signals.next() {
                 match &mut relay {
+                    // At the end, all that is left is reaped.
+                    _ if arrived.number == libc::SIGCHLD && has_ended => {}
                     _ if arrived.number == libc::SIGCHLD => {
-                        if relay.is_none() && self.is_stopped() {
+                        if self.adopts {
+                            orphans::reap(self.child);
+                        }
+                        if relay.is_none() && is_stopped(self.child) {
                             self.stop();
                         }
                     }
-                    // The command belongs to another session, and does not stop.
-                    Some(relay) if arrived.number == libc::SIGTSTP => relay.stop(|| self.stop()),
+                    // The command belongs to another session, and does not stop. SIGTTIN and SIGTTOU can have arrived
+                    // before the relay was started.
+                    Some(relay) if arrived.stops() => relay.stop(|| self.stop()),
                     // Only output is left to carry, and nobody reads it.
                     None if has_ended && arrived.ends() => {
                         streams.iter_mut().for_each(CarriedStream::give_up);
@@ -232,15 +241,11 @@ impl Container {
         self.is_pid_one && !decides_about(self.child, number)
     }
 
-    /// Whether the child has been stopped since this was last asked. `sandbox` stops with it, as nsenter(1) does.
-    fn is_stopped(&self) -> bool {
-        let Some(child) = rustix::process::Pid::from_raw(self.child.as_raw()) else { return false };
-        let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
-        matches!(waitid(WaitId::Pid(child), options), Ok(Some(status)) if status.stopped())
-    }
-
     /// Stops `sandbox` until it is continued or the command ends.
     fn stop(&self) {
+        if self.signals.is_continued() {
+            return;
+        }
         self.slots.pidfd.iter().for_each(|pidfd| stop::stop(pidfd.as_fd()));
     }
 
@@ -251,6 +256,9 @@ impl Container {
             .and_then(|child| waitpid(Some(child), WaitOptions::empty()));
         self.reaped = true;
         relay::end(&mut self.slots, relay::DRAIN_TIME);
+        if self.adopts {
+            self.left_running = orphans::end();
+        }
         // Read before the cgroup is removed, because its counters are removed too.
         self.oom_kills = self.memory.as_deref().map_or(0, cgroup::oom_kills);
         if self.oom_kills > 0 {
@@ -331,6 +339,13 @@ impl Drop for Container {
             let _ = self.end();
         }
     }
+}
+
+/// Whether a child has been stopped since this was last asked. `sandbox` stops with it, as nsenter(1) does.
+pub(super) fn is_stopped(child: Pid) -> bool {
+    let Some(child) = rustix::process::Pid::from_raw(child.as_raw()) else { return false };
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
+    matches!(waitid(WaitId::Pid(child), options), Ok(Some(status)) if status.stopped())
 }
 
 /// Whether a process has ended: its pidfd is readable then.

@@ -52,6 +52,10 @@ pub trait Watch {
     /// `limit` the smallest memory limit of the cgroup and its ancestors, in bytes.
     fn out_of_memory(&mut self, _kills: u64, _limit: Option<u64>, _ended: Ended) {}
 
+    /// Called after the end of the command, with the processes that it had left running, as `sleep (4711)`. They were
+    /// killed.
+    fn left_running(&mut self, _processes: &[String]) {}
+
     /// Called after the end of the command, for each filesystem in memory of the container that is full.
     fn full(&mut self, _space: &FullSpace) {}
 

@@ -15,6 +15,7 @@ pub(crate) mod sealed;
 pub(crate) mod seccomp;
 pub(crate) mod signal;
 pub(crate) mod sysv;
+pub(crate) mod wait;
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 

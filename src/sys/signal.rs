@@ -275,19 +275,34 @@ pub(crate) fn kill(pid: Pid, signal: i32) -> Result<(), Errno> {
     Errno::result(unsafe { libc::kill(pid.as_raw(), signal) }).map(|_| ())
 }
 
+/// The signals that have arrived and are blocked. sigpending(2)
+fn pending() -> SignalSet {
+    let mut set = 0_u64;
+    // SAFETY: the kernel writes a set of 8 bytes, which lives here.
+    unsafe { libc::syscall(libc::SYS_rt_sigpending, &raw mut set, SET_SIZE) };
+    SignalSet(set)
+}
+
 /// Stops this process as Ctrl-Z does, by the default action of SIGTSTP. It returns when the process is continued. The
 /// kernel stops no process whose process group is orphaned, because no shell could continue it; then this returns at
 /// once. setpgid(2)
+///
+/// A SIGCONT that has arrived already continues this process: it does not stop. The kernel would discard the SIGCONT
+/// because of the SIGTSTP, and nobody would send it again.
 pub(crate) fn stop_self() {
     if ignored_on_entry().contains(libc::SIGTSTP) {
         return;
     }
+    let pid = std::process::id();
     set_action(libc::SIGTSTP, 0);
     let Ok(before) = block(SignalSet::of(&[libc::SIGTSTP])) else { return };
-    // A pending one would stop the process a second time; the same signal is never pending twice.
-    // SAFETY: it changes no memory of this process.
-    unsafe { libc::raise(libc::SIGTSTP) };
-    let _ = set_mask(before.without(SignalSet::of(&[libc::SIGTSTP])));
+    // Nothing may come between these two calls: a SIGCONT that arrives there is lost. raise(3) would make three calls.
+    if !pending().contains(libc::SIGCONT) {
+        // A pending one would stop the process a second time; the same signal is never pending twice.
+        // SAFETY: it changes no memory of this process.
+        unsafe { libc::syscall(libc::SYS_kill, pid, libc::SIGTSTP) };
+        let _ = set_mask(before.without(SignalSet::of(&[libc::SIGTSTP])));
+    }
     let _ = set_mask(before);
 }
 

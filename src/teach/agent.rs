@@ -262,7 +262,7 @@ impl Agent {
     }
 
     fn receive(&self) -> Result<(Reply, Vec<std::os::fd::OwnedFd>)> {
-        wait_readable(self.channel.as_fd(), &Signals::block()?)?;
+        wait_readable(self.channel.as_fd(), &Signals::block()?, || {})?;
         self.channel.receive().ok().flatten().ok_or_else(gone)
     }
 }
