@@ -192,6 +192,47 @@ fn clients_of_a_server_that_does_not_read_take_nothing_from_another_port() {
     }
 }
 
+/// The bound of the relay's own memory: one read of 64 KiB for each direction of a connection. Here no server and no client
+/// reads, and all of them write.
+#[test]
+fn the_relay_keeps_at_most_64_kib_of_each_direction() {
+    const CLIENTS: u64 = 100;
+    if ran_with_loopback("the_relay_keeps_at_most_64_kib_of_each_direction") {
+        return;
+    }
+    let script = r#"use IO::Socket::INET; $SIG{PIPE} = 'IGNORE'; $block = "z" x 65536;
+        $s = IO::Socket::INET->new(LocalAddr => '0.0.0.0', LocalPort => 80, Listen => 512, ReuseAddr => 1) or die $!;
+        while (1) { $c = $s->accept or next; $c->blocking(0); push @kept, $c; for (@kept) { 1 while syswrite $_, $block } }"#;
+    let published = Published::start(script);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while published.connect().read(&mut [0]).is_err() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let relay = relay_of(&published);
+    let peak = || {
+        let status = fs::read_to_string(format!("/proc/{relay}/status")).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    let before = peak();
+    let block = vec![0; 1 << 16];
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| published.connect()).collect();
+    clients.iter().for_each(|client| client.set_nonblocking(true).unwrap());
+    let mut sent = 0;
+    for _ in 0..20 {
+        for client in &mut clients {
+            while let Ok(written) = client.write(&block) {
+                sent += written;
+            }
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    // More than the relay may keep, so each direction was full.
+    assert!(sent as u64 > CLIENTS * (128 << 10), "{sent}");
+    let (grown, bound) = (peak() - before, CLIENTS * 2 * 64);
+    assert!(grown <= bound + 1024, "{grown} KiB, and {bound} KiB is the bound");
+}
+
 /// Kinds: the client resets; the server resets; the server never accepted.
 #[test]
 fn a_reset_is_passed_on() {

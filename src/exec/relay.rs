@@ -6,7 +6,8 @@
 //! | bound | value |
 //! |---|---|
 //! | connections of a port | 256, or what the limit of open files allows; later clients wait |
-//! | kernel buffers of a connection | 4 of 256 KiB |
+//! | kernel buffers of a connection | 4 of 256 KiB: at most 256 MiB for a port |
+//! | memory of the relay for a connection | 64 KiB for each direction: at most 32 MiB for a port |
 //! | an idle connection | 2 hours; 1 minute while another client waits and the port has no room |
 //! | a half-closed connection, or one whose receiver does not read | 2 minutes without a byte |
 //! | a client that has vanished | 2 minutes: TCP keepalive |
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::wait::waitpid;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use self::tcp::TcpPort;
 use self::udp::UdpPort;
@@ -86,7 +87,8 @@ pub(super) fn end(slots: &mut Slots, patience: Duration) {
     if poll(&mut [PollFd::new(relay.pidfd.as_fd(), PollFlags::POLLIN)], timeout) != Ok(1) {
         kill_by_pidfd(relay.pidfd.as_fd());
     }
-    let _ = waitpid(relay.pid, None);
+    // By the pidfd: a relay that was killed may be reaped already, and its PID may be that of another child.
+    let _ = waitid(WaitId::PidFd(relay.pidfd.as_fd()), WaitIdOptions::EXITED);
 }
 
 /// How many descriptors the limit of open files leaves for connections and clients.
