@@ -29,6 +29,7 @@ macro_rules! messages {
             include_str!("../messages/en/doctor.txt"),
             include_str!("../messages/en/exec.txt"),
             include_str!("../messages/en/habits.txt"),
+            include_str!("../messages/en/ledger.txt"),
             include_str!("../messages/en/lesson.txt"),
             include_str!("../messages/en/limits.txt"),
             include_str!("../messages/en/rootfs.txt"),
@@ -194,6 +195,7 @@ mod tests {
     use super::*;
     use crate::feature::{Feature, Purpose};
     use crate::teach::demo;
+    use crate::teach::ledger::ThingKind;
 
     #[test]
     fn continued_lines_are_joined_with_one_space() {
@@ -252,6 +254,9 @@ mod tests {
                 .filter(|sub| !sub.is_hide_set())
                 .map(|sub| format!("{}.example", sub.get_name())),
         );
+        for kind in ThingKind::ALL {
+            wanted.extend(["title", "about"].map(|part| format!("ledger.{part}.{}", kind.name())));
+        }
         wanted.extend(["card", "processes", "calls", "new"].map(|of| format!("demo.calls.{of}")));
         for feature in Feature::WITH_SUBCOMMAND {
             wanted.push(format!("{feature}.view.meaning"));

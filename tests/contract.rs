@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
+use support::ledger::StartedLedger;
 use support::{alone, is_root, run, sandbox, skip, stdout, text};
 
 const FEATURES: [&str; 8] = ["pid", "mnt", "net", "uts", "ipc", "user", "cgroup", "time"];
@@ -125,57 +126,10 @@ fn with_a_command_standard_output_is_its_own() {
     }
 }
 
-/// What a run could leave on the machine, as the kernel and the filesystem show it.
-fn left() -> Vec<(&'static str, String)> {
-    let names = |directory: &str| {
-        let mut names: Vec<String> = fs::read_dir(directory)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|e| e.file_name().to_string_lossy().into())
-            .collect();
-        names.sort();
-        names.join("\n")
-    };
-    let journals = sandbox::host::run_directory::path();
-    let ours =
-        |text: String| text.lines().filter(|name| name.contains("sandbox")).collect::<Vec<_>>().join("\n");
-    vec![
-        ("mounts", fs::read_to_string("/proc/self/mountinfo").unwrap()),
-        ("devices", names("/sys/class/net")),
-        ("shm", fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default().lines().count().to_string()),
-        ("sem", fs::read_to_string("/proc/sysvipc/sem").unwrap_or_default().lines().count().to_string()),
-        ("msg", fs::read_to_string("/proc/sysvipc/msg").unwrap_or_default().lines().count().to_string()),
-        ("/dev/shm", names("/dev/shm")),
-        ("/tmp", ours(names("/tmp"))),
-        ("hostname", fs::read_to_string("/proc/sys/kernel/hostname").unwrap()),
-        ("journals", names(&journals.to_string_lossy())),
-        ("children", children()),
-    ]
-}
-
-/// Processes that are still running: the children of this test.
-fn children() -> String {
-    let own = std::process::id();
-    fs::read_to_string(format!("/proc/self/task/{own}/children")).unwrap_or_default()
-}
-
 #[test]
 fn nothing_is_left_by_any_demonstration_mistake_or_command() {
     let _alone = alone();
-    // The other tests of this file run meanwhile. Each of their runs has a journal as long as it lives.
-    let world_without_journals = || {
-        let deadline = Instant::now() + Duration::from_secs(5);
-        loop {
-            let world = left();
-            let is_quiet = world.iter().any(|(what, names)| *what == "journals" && names.is_empty());
-            if is_quiet || Instant::now() > deadline {
-                return world;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    };
-    let before = world_without_journals();
+    let before = StartedLedger::start();
     for feature in FEATURES {
         run(&[feature]);
         let mistakes = stdout(&[feature, "--break"]);
@@ -186,12 +140,7 @@ fn nothing_is_left_by_any_demonstration_mistake_or_command() {
         run(&[feature, "--", "true"]);
         run(&[feature, "--", "no-such-command"]);
     }
-    let deadline = Instant::now() + Duration::from_secs(5);
-    // The kernel removes a device asynchronously, some time after its namespace.
-    while left() != before && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    assert_eq!(left(), before);
+    before.nothing_is_left();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Inputs of this kind: every feature with --show-proc, --explain, --dry-run, --print-spec, --break (the list and each
 //! mistake), --demo (the list and a card), the whole demonstration; each of them with --stable; `run`, `enter`,
-//! `compare`, `verify`, `gc`, `doctor`, `spec check`, `spec init --for list`. Where there is nothing to print as JSON, or
+//! `compare`, `verify`, `gc`, `doctor`, `ledger`, `spec check`, `spec init --for list`. Where there is nothing to print as JSON, or
 //! an error: a text on standard error, and an empty standard output or valid JSON.
 
 mod support;
@@ -255,6 +255,27 @@ fn the_other_subcommands_are_valid_json() {
     let value: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&value["holds"], output.status.code()), (&false.into(), Some(125)), "{value}");
     assert!(value["differences"][0]["wanted"].as_str().unwrap().contains("other"), "{value}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn the_ledger_is_valid_json_whether_something_is_new_or_not() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("before");
+    let file = file.to_str().unwrap();
+    let recorded = checked(&["ledger", "start", file], "recorded");
+    assert!(recorded[0]["recorded"]["mounts"].as_u64().unwrap() > 0, "{recorded:?}");
+    let mut child = sandbox(&["uts", "-q", "--", "sleep", "60"]).spawn().unwrap();
+    support::child_named(child.id(), "sleep");
+    for more in [&["--ours"][..], &["--stable"]] {
+        let output = run(&[&["ledger", "diff", file, "--format", "json"], more].concat());
+        let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+        check(&value, &schema("ledger"), &schema("ledger"), "ledger");
+        assert_eq!(output.status.code(), Some(1), "{value}");
+        assert!(!value["new"].as_array().unwrap().is_empty(), "{value}");
+    }
     child.kill().unwrap();
     child.wait().unwrap();
 }

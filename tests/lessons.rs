@@ -7,7 +7,7 @@
 
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Output;
@@ -16,7 +16,7 @@ use sandbox::teach::course::pack::{Lesson, Pack};
 use sandbox::teach::course::seed::{StudentValues, fill, lesson_values, values};
 use sandbox::teach::course::text::{CodeBlock, Section};
 use support::console::{comparable, printed};
-use support::limits::left;
+use support::ledger::StartedLedger;
 use support::{alone, is_root, repository, sample, sandbox, skip, stdout, text};
 
 /// The seed of the values in these tests.
@@ -60,26 +60,6 @@ fn blocks(lesson: &Lesson) -> Vec<(CodeBlock, StudentValues)> {
     found
 }
 
-/// What a lesson must leave as it is: the process's namespaces and mounts, devices, IPC, cgroups, temporary files.
-fn ledger() -> BTreeMap<String, String> {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let mut ledger = BTreeMap::new();
-    for file in ["self/mountinfo", "sys/kernel/hostname", "sysvipc/shm", "sysvipc/sem", "sysvipc/msg"] {
-        ledger.insert(file.to_owned(), read(&format!("/proc/{file}")));
-    }
-    let devices = read("/proc/self/net/dev");
-    let names = devices.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned()));
-    ledger.insert("devices".into(), names.collect::<Vec<_>>().join(" "));
-    ledger.insert("cgroups".into(), format!("{:?}", left()));
-    let files = fs::read_dir(std::env::temp_dir()).unwrap().flatten();
-    let files: BTreeSet<String> = files
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|name| name.starts_with("sandbox-lesson"))
-        .collect();
-    ledger.insert("temporary files".into(), format!("{files:?}"));
-    ledger
-}
-
 /// Writes what a block printed into the lesson, in each language. `LESSONS_UPDATE=1` asks for it. Look at the difference.
 fn update(lesson: &Lesson, block: &CodeBlock, shown: &str) {
     for language in lesson.texts.keys() {
@@ -94,7 +74,7 @@ fn update(lesson: &Lesson, block: &CodeBlock, shown: &str) {
 #[test]
 fn every_block_prints_what_the_lesson_shows() {
     let _alone = alone();
-    let (working, before) = (working(), ledger());
+    let (working, before) = (working(), StartedLedger::start());
     let mut wrong = String::new();
     for lesson in &pack().lessons {
         let needs = lesson.text("en").front.features.iter().map(|feature| feature.name().to_owned());
@@ -133,13 +113,13 @@ fn every_block_prints_what_the_lesson_shows() {
     assert!(wrong.is_empty(), "{wrong}");
     // Blocks that were killed are swept by the next command.
     sandbox(&["gc"]).output().unwrap();
-    assert_eq!(ledger(), before);
+    before.nothing_is_left();
 }
 
 #[test]
 fn every_exercise_fails_untouched_passes_solved_and_answers_wrong_solutions() {
     let _alone = alone();
-    let before = ledger();
+    let before = StartedLedger::start();
     let mut wrong = String::new();
     let root = repository().join("lessons");
     for lesson in sample(3, &pack().lessons) {
@@ -158,7 +138,7 @@ fn every_exercise_fails_untouched_passes_solved_and_answers_wrong_solutions() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
-    assert_eq!(ledger(), before);
+    before.nothing_is_left();
 }
 
 /// `sandbox lesson` with a directory of its own.

@@ -10,6 +10,7 @@ mod doctor;
 mod enter;
 mod feature;
 mod habits;
+mod ledger;
 mod lesson;
 mod output;
 mod pages;
@@ -35,6 +36,7 @@ use self::completions::CompletionsArgs;
 use self::doctor::DoctorArgs;
 use self::enter::EnterArgs;
 use self::feature::FeatureArgs;
+use self::ledger::LedgerArgs;
 use self::lesson::LessonArgs;
 use self::output::{Format, FormatArgs};
 use self::pages::ManArgs;
@@ -109,6 +111,8 @@ macro_rules! commands {
             Doctor(Described<DoctorArgs>),
             /// Learn what a container is: lessons, with exercises that are checked by what the kernel reports
             Lesson(Described<LessonArgs>),
+            /// Record what this machine has, and print later what is new: what a container or a lesson has left
+            Ledger(Described<LedgerArgs>),
             /// Print a completion script for a shell
             Completions(Described<CompletionsArgs>),
             /// Print the names of running containers, for completion
@@ -139,6 +143,7 @@ macro_rules! commands {
                     Command::Spec(Described(args)) => spec::run(color, &args),
                     Command::Compare(Described(args)) => compare::run(color, &args),
                     Command::Lesson(Described(args)) => lesson::run(color, &args),
+                    Command::Ledger(Described(args)) => ledger::run(color, &args),
                     Command::Completions(Described(args)) => completions::completions(&args),
                     Command::Names => completions::names(),
                     Command::Man(Described(args)) => pages::man(&args),
@@ -233,7 +238,11 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     // Programs read JSON: its texts are the same everywhere.
     let language = if is_json { Some(Language::En) } else { cli.global.lang };
     language.unwrap_or_else(Language::current).set();
-    let swept = sweep::sweep();
+    // The ledger shows what was left, so it must not be removed before.
+    let swept = match cli.command {
+        Command::Ledger(_) => Swept::default(),
+        _ => sweep::sweep(),
+    };
     if !matches!(cli.command, Command::Gc(_)) {
         warn(&swept);
     }

@@ -165,6 +165,7 @@ impl Extras {
             ("enter", _) => notes.push(text("enter.help")),
             ("verify", _) => notes.push(text("verify.why")),
             ("spec", _) => notes.push(text("spec.help")),
+            ("ledger", _) => notes.push(text("ledger.help")),
             ("compare", _) => {
                 examples.push(text("compare.example.docker"));
                 notes.push(text("compare.help"));
@@ -177,6 +178,7 @@ impl Extras {
             "enter" => Some("setns(2)"),
             "verify" => Some("proc(5)"),
             "doctor" => Some("user_namespaces(7)"),
+            "ledger" => Some("namespaces(7)"),
             _ => feature.map(Feature::man_page),
         };
         Extras { examples, page, notes }

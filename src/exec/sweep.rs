@@ -133,6 +133,9 @@ fn names(run: &PrivateDirectory, swept: &mut Swept) -> Vec<OsString> {
 
 /// Cleans up after one run, if its owner is dead.
 pub(super) fn sweep_one(run: &PrivateDirectory, name: &OsStr, swept: &mut Swept) {
+    if run_directory::is_ledger(name) {
+        return;
+    }
     let result = match name.to_str().filter(|name| name.ends_with(".lock")) {
         Some(lock) => sweep_lock(run, lock),
         None => sweep_run(run, name, &mut swept.removed),

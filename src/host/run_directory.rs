@@ -34,6 +34,14 @@ pub const MAX_NAMES: usize = 10_000;
 /// The path of root's.
 pub const OF_ROOT: &str = "/run/sandbox";
 
+/// The file of `sandbox ledger` in it. It belongs to no run, and the sweep leaves it alone.
+pub const LEDGER: &str = "ledger.json";
+
+/// Whether a name in RUN is that of the ledger, or of its temporary file.
+pub fn is_ledger(name: &OsStr) -> bool {
+    name.as_bytes().strip_prefix(LEDGER.as_bytes()).is_some_and(|rest| rest.is_empty() || rest == b".new")
+}
+
 /// Flags for a directory that may be anything.
 const DIRECTORY: OFlags =
     OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);

@@ -44,7 +44,7 @@ use crate::text::{text, text_of_options, text_with};
 use crate::value::typed::TypedCommand;
 
 /// The name of the bridge.
-const NAME: &str = "sandbox0";
+pub(super) const NAME: &str = "sandbox0";
 
 /// The prefix length of its network.
 const PREFIX: u8 = 24;

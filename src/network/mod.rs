@@ -33,6 +33,12 @@ use crate::text::text_with;
 /// The name of the device inside, as in a Docker container.
 pub(crate) const INSIDE: &str = "eth0";
 
+/// Whether a network device of the host is one of ours, by its name: the bridge, or the outer device of a veth pair. Our
+/// nf_tables tables have such a name as their comment.
+pub fn is_our_device(name: &str) -> bool {
+    name == bridge::NAME || name.starts_with(veth::PREFIX_OF_NAME)
+}
+
 /// The connections that a specification asks for.
 #[derive(Debug, Clone, Copy)]
 pub struct NetworkRequest<'a> {

@@ -63,9 +63,12 @@ impl Veth {
     }
 }
 
+/// How the names of outer devices begin.
+pub(super) const PREFIX_OF_NAME: &str = "sbx-";
+
 /// The name of the outer device of a veth pair, from 32 random bits.
 pub(super) fn device_name(random: u32) -> String {
-    format!("sbx-{random:08x}")
+    format!("{PREFIX_OF_NAME}{random:08x}")
 }
 
 /// The first free network, from the one with the index `first` on.

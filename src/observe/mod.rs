@@ -9,6 +9,8 @@ pub mod hierarchy;
 pub mod mountinfo;
 pub mod net;
 pub mod proc;
+pub mod processes;
+pub mod sysv;
 mod unread;
 mod value;
 

@@ -49,7 +49,7 @@ impl Mount<'_> {
     }
 
     /// Everything about the mount but its IDs, on one line.
-    fn description(&self) -> String {
+    pub fn description(&self) -> String {
         let bytes = |bytes: &OsStr| file::text(bytes.as_bytes().to_vec());
         let (root, place) = (file::path_text(&self.root), self.place());
         let (filesystem, source) = (bytes(&self.filesystem), bytes(&self.source));

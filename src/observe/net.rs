@@ -1,6 +1,12 @@
 //! Readers of /proc/PID/net: the network namespace of a process. proc_pid_net(5)
 
-use std::net::Ipv4Addr;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::ffi::OsStrExt;
+
+use procfs::FromReadSI;
+use procfs::net::{TcpNetEntries, TcpState, UdpNetEntries, UdpState};
 
 use super::proc::{listed, observed, refusal};
 use super::{Listing, Observation, Value, file};
@@ -15,6 +21,20 @@ pub fn devices(process: &str) -> Observation {
 pub fn device_names(table: &str) -> String {
     let names = table.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim()));
     names.collect::<Vec<_>>().join(" ")
+}
+
+/// The names of the network devices in the caller's network namespace, from /proc/self/net/dev. A name can be any bytes.
+///
+/// # Errors
+/// Those of open(2) and read(2).
+pub fn own_devices() -> io::Result<Vec<OsString>> {
+    let table = file::read("/proc/self/net/dev")?;
+    let name = |line: &[u8]| {
+        let end = line.iter().position(|byte| *byte == b':')?;
+        Some(OsStr::from_bytes(line[..end].trim_ascii()).to_owned())
+    };
+    // The first two lines are headings.
+    Ok(table.split(|byte| *byte == b'\n').skip(2).filter_map(name).collect())
 }
 
 /// The IPv4 addresses in a process's network namespace. fib_trie is the only file in /proc that has them.
@@ -48,6 +68,50 @@ pub fn broadcast_addresses(trie: &str) -> Vec<Ipv4Addr> {
 /// The TCP sockets over IPv4 in a process's network namespace. Queues and timers change while a socket is used.
 pub fn tcp_sockets(process: &str) -> Observation {
     sockets(&format!("{process}/net/tcp"), &[1, 2, 3, 7, 9], &["slot", "queues", "timers"])
+}
+
+/// The addresses on which a TCP socket listens in a process's network namespace, over IPv4 and IPv6.
+///
+/// # Errors
+/// Those of open(2) and read(2).
+pub fn tcp_listeners(process: &str) -> io::Result<Vec<SocketAddr>> {
+    addresses_in(process, "tcp", |table| {
+        let all = TcpNetEntries::from_read(table, procfs::current_system_info()).map(|all| all.0)?;
+        let listening = all.into_iter().filter(|socket| socket.state == TcpState::Listen);
+        Ok(listening.map(|socket| socket.local_address).collect())
+    })
+}
+
+/// The addresses to which an unconnected UDP socket is bound in a process's network namespace, over IPv4 and IPv6.
+///
+/// # Errors
+/// Those of open(2) and read(2).
+pub fn udp_listeners(process: &str) -> io::Result<Vec<SocketAddr>> {
+    addresses_in(process, "udp", |table| {
+        let all = UdpNetEntries::from_read(table, procfs::current_system_info()).map(|all| all.0)?;
+        let bound = all.into_iter().filter(|socket| socket.state == UdpState::Close);
+        Ok(bound.map(|socket| socket.local_address).collect())
+    })
+}
+
+/// The addresses in two tables of sockets, sorted, each once.
+fn addresses_in(
+    process: &str,
+    name: &str,
+    read: impl Fn(&[u8]) -> procfs::ProcResult<Vec<SocketAddr>>,
+) -> io::Result<Vec<SocketAddr>> {
+    let mut found = Vec::new();
+    for file in [name.to_owned(), format!("{name}6")] {
+        match file::read(format!("{process}/net/{file}")) {
+            Ok(table) => found.extend(read(&table).map_err(io::Error::other)?),
+            // A kernel without IPv6 has no second file.
+            Err(_) if file.ends_with('6') => {}
+            Err(error) => return Err(error),
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
 }
 
 /// The UNIX sockets in a process's network namespace.

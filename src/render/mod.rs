@@ -10,6 +10,7 @@ pub mod error;
 pub mod explain;
 pub mod grade;
 pub mod here;
+pub mod ledger;
 pub mod lesson;
 pub mod live;
 pub mod markdown;

@@ -1,5 +1,5 @@
 //! The parts for learning: demonstrations, mistakes made on purpose, comparisons, `sandbox doctor`, `sandbox verify`,
-//! the course, and the same as shell and docker commands.
+//! the course, the ledger, and the same as shell and docker commands.
 
 pub mod agent;
 pub mod call;
@@ -9,5 +9,6 @@ pub mod demo;
 pub mod difference;
 pub mod doctor;
 pub mod equivalents;
+pub mod ledger;
 pub mod mistakes;
 pub mod verify;

@@ -5,6 +5,7 @@
 pub mod console;
 pub mod html;
 pub mod lab;
+pub mod ledger;
 pub mod limits;
 pub mod running;
 pub mod screen;

@@ -11,6 +11,7 @@ use crate::teach::course::here::{Here, reasons};
 use crate::teach::course::pack::Pack;
 use crate::teach::course::skeleton;
 use crate::teach::course::trial;
+use crate::teach::ledger::Survey;
 use crate::text::{printed, text, text_with};
 use crate::value::shell::quote;
 
@@ -83,6 +84,7 @@ pub(super) fn test(pack: &Pack, test: &TestArgs) -> Result<u8> {
     render::out(&(text_with("lesson.test.scale", &[("factor", &pace.factor().to_string())]) + "\n"));
     let (mut status, mut here) = (0, Here::look());
     for lesson in lessons {
+        let before = Survey::take().ledger;
         let texts = lesson.text("en").exercises().map(|exercise| exercise.name.as_str());
         for name in texts.filter(|name| test.exercise.as_deref().is_none_or(|wanted| wanted == *name)) {
             let Some(exercise) = lesson.data.exercises.get(name) else { continue };
@@ -99,6 +101,12 @@ pub(super) fn test(pack: &Pack, test: &TestArgs) -> Result<u8> {
                     wrong.lines().for_each(|line| render::out(&format!("      {line}\n")));
                 }
             })?;
+        }
+        let left = trial::left_since(&before);
+        if !left.is_empty() {
+            status = 1;
+            render::out(&format!("FAIL  {}: {}\n", lesson.name, text("lesson.test.things")));
+            left.iter().for_each(|thing| render::out(&format!("      {thing}\n")));
         }
     }
     Ok(status)

@@ -27,6 +27,8 @@ pub const OUTPUTS: &[(&str, &str)] = &[
     ("lesson", include_str!("../../../docs/schema/lesson.json")),
     ("front-matter", include_str!("../../../docs/schema/front-matter.json")),
     ("pack", include_str!("../../../docs/schema/pack.json")),
+    ("recorded", include_str!("../../../docs/schema/recorded.json")),
+    ("ledger", include_str!("../../../docs/schema/ledger.json")),
 ];
 
 /// The JSON Schema of a spec, draft 2020-12. Editors use it to complete keys.

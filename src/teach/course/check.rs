@@ -10,10 +10,11 @@ use super::fact::{FactValue, Standpoint, expected, holds};
 use super::pace::Pace;
 use super::pack::Lesson;
 use super::place::Scratch;
-use super::script::{Processes, Surroundings, pids};
+use super::script::{Processes, Surroundings};
 use super::seed::{StudentValues, fill};
 use crate::error::{Error, ExitKind, Result};
 use crate::observe::file;
+use crate::observe::processes::pids;
 use crate::teach::compare::Subject;
 use crate::text::{text, text_with};
 use crate::value::shell::quote;
@@ -116,8 +117,9 @@ impl Attempt<'_> {
         let (mut first, mut held) = (None, 0);
         for check in &self.exercise.checks {
             let seen = place(&check.of).read(&check.fact)?;
-            let other = check.expect.other().map(|name| place(name).read(&check.fact)).transpose()?;
-            if holds(&check.expect, &seen, other.as_ref(), self.values) {
+            let expect = place(&check.of).expectation(&check.fact, &check.expect);
+            let other = expect.other().map(|name| place(name).read(&check.fact)).transpose()?;
+            if holds(expect, &seen, other.as_ref(), self.values) {
                 held += 1;
             } else if first.is_none() {
                 let more = [
@@ -125,7 +127,7 @@ impl Attempt<'_> {
                     ("comm", subject.name.clone()),
                     ("seen", shown(&seen)),
                     ("count", seen.items.len().to_string()),
-                    ("expected", expected(&check.expect, self.values)),
+                    ("expected", expected(expect, self.values)),
                     ("other", other.as_ref().map(shown).unwrap_or_default()),
                 ];
                 first = Some(self.failed(&check.name, None, &more));
@@ -194,24 +196,33 @@ impl Attempt<'_> {
                 &[],
             ));
         };
-        let measured = self.measure()?;
+        let measured = self.printed_by(self.exercise.measure.as_deref().unwrap_or_default())?;
         if plain(answer) == plain(&measured) {
             return Ok(Marking::Passed);
         }
-        let is_this = |wrong: &str| plain(&fill(wrong, self.values)) == plain(answer);
-        let known = self.exercise.wrong.values().find(|wrong| wrong.answer.as_deref().is_some_and(is_this));
-        let message = known.map_or("answer", |wrong| wrong.fails.as_str());
+        let mut message = "answer";
+        for wrong in self.exercise.wrong.values() {
+            let text = match (&wrong.answer, &wrong.answer_run) {
+                (Some(text), _) => fill(text, self.values),
+                (None, Some(script)) => self.printed_by(script)?,
+                (None, None) => continue,
+            };
+            if plain(&text) == plain(answer) {
+                message = &wrong.fails;
+                break;
+            }
+        }
         Ok(self.failed(message, None, &[("answer", answer.to_owned()), ("seen", measured)]))
     }
 
-    /// Runs the measurement in a directory of its own, and ends what it started.
-    fn measure(&self) -> Result<String> {
+    /// Runs a script in a directory of its own, and ends what it started. Returns what it printed.
+    fn printed_by(&self, script: &str) -> Result<String> {
         let scratch = Scratch::new()?;
         scratch.add_material(self)?;
         let surroundings =
             Surroundings { directory: &scratch.work, material: &scratch.material, values: self.values };
         let processes = Processes::begin(self.pace)?;
-        let end = processes.run(self.exercise.measure.as_deref().unwrap_or_default(), &surroundings)?;
+        let end = processes.run(script, &surroundings)?;
         let measured = end.output.trim().to_owned();
         match end.is_late || measured.is_empty() {
             true if self.pace.is_over() => Err(Error::failed(text("lesson.time"))),

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_yaml::with::{singleton_map, singleton_map_recursive};
 
 use crate::feature::{Feature, Purpose};
-use crate::observe::hierarchy::Controller;
+use crate::observe::hierarchy::{Controller, Version};
 
 /// The content of `exercises/NN-name.yaml`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -140,6 +140,9 @@ pub struct WrongAnswer {
     /// Of a prediction: the wrong answer.
     #[serde(default)]
     pub answer: Option<String>,
+    /// Of a prediction: a bash script that prints the wrong answer, where it is computed from values of the student.
+    #[serde(default)]
+    pub answer_run: Option<String>,
     /// The name of the message: that of the check that fails.
     pub fails: String,
 }
@@ -203,13 +206,15 @@ pub enum Fact {
     Limit(String),
     /// The ports on which something listens in its network namespace.
     Listening(Transport),
+    /// The addresses with their ports on which something listens in its network namespace: `127.0.0.1:8080`, `[::1]:80`.
+    ListeningOn(Transport),
     /// The names of processes that are related to it.
     Relatives(Relation),
     /// A key of the YAML file that the learner has in the work directory. Use it only beside a fact of a live process.
     Spec(SpecFact),
 }
 
-/// Which ports.
+/// Which sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
@@ -312,6 +317,22 @@ pub enum Predicate {
     DiffersFrom(String),
     /// Whether the fact can be read: the file exists, the mount point is one.
     Exists(bool),
+    /// Of a fact about a cgroup: what it must be in each version of the interface.
+    ByVersion(VersionedPredicate),
+}
+
+/// What a fact must be in cgroup v1, and in cgroup v2.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VersionedPredicate {
+    /// What it must be in cgroup v1.
+    #[serde(deserialize_with = "singleton_map::deserialize")]
+    #[schemars(with = "Predicate")]
+    v1: Box<Predicate>,
+    /// What it must be in cgroup v2.
+    #[serde(deserialize_with = "singleton_map::deserialize")]
+    #[schemars(with = "Predicate")]
+    v2: Box<Predicate>,
 }
 
 impl Predicate {
@@ -319,6 +340,26 @@ impl Predicate {
     pub fn other(&self) -> Option<&String> {
         match self {
             Predicate::SameAs(other) | Predicate::DiffersFrom(other) => Some(other),
+            _ => None,
+        }
+    }
+
+    /// The predicate that counts in this version.
+    pub fn in_version(&self, version: Version) -> &Predicate {
+        match (self, version) {
+            (Predicate::ByVersion(both), Version::V1) => both.v1.in_version(version),
+            (Predicate::ByVersion(both), Version::V2) => both.v2.in_version(version),
+            _ => self,
+        }
+    }
+}
+
+impl Fact {
+    /// The controller whose cgroup it is about.
+    pub fn controller(&self) -> Option<Controller> {
+        match self {
+            Fact::Cgroup(fact) => Some(fact.controller),
+            Fact::CgroupPath(controller) => Some(*controller),
             _ => None,
         }
     }

@@ -1,14 +1,15 @@
 //! Reads facts about a process from the kernel, and compares them with what an exercise asks for.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use super::data::{Fact, MountPart, Predicate, Relation, SpecFact, Transport};
-use super::script::pids;
 use super::seed::{StudentValues, fill};
 use crate::error::Result;
 use crate::observe::cgroup::ProcessCgroup;
+use crate::observe::hierarchy::{self, Version};
 use crate::observe::proc::{self, status_of};
-use crate::observe::{Observation, Value, file, mountinfo};
+use crate::observe::{Observation, Value, file, mountinfo, net, processes};
 use crate::sys::signal::{self, SignalSet};
 use crate::teach::compare::{self, Subject};
 use crate::value::units::Size;
@@ -153,10 +154,24 @@ impl Standpoint<'_> {
                     None => FactValue::refused("no such limit"),
                 }
             }),
-            Fact::Listening(transport) => listening(&process, *transport),
+            Fact::Listening(transport) => {
+                listening(&process, *transport, |address| address.port().to_string())
+            }
+            Fact::ListeningOn(transport) => listening(&process, *transport, SocketAddr::to_string),
             Fact::Relatives(relation) => relatives(&process, *relation),
             Fact::Spec(spec) => self.spec(spec),
         })
+    }
+
+    /// What a fact must be here: of two cgroup versions, that of its controller counts.
+    pub(super) fn expectation<'p>(&self, fact: &Fact, expect: &'p Predicate) -> &'p Predicate {
+        if !matches!(expect, Predicate::ByVersion(_)) {
+            return expect;
+        }
+        let hierarchies = fact.controller().map(|_| hierarchy::hierarchies(&self.process()));
+        let found = hierarchies.as_deref().zip(fact.controller());
+        let found = found.and_then(|(all, controller)| hierarchy::find(all, controller));
+        expect.in_version(found.map_or(Version::V2, |hierarchy| hierarchy.version))
     }
 
     fn spec(&self, spec: &SpecFact) -> FactValue {
@@ -239,32 +254,21 @@ fn mount_value(table: &[u8], on: &str, part: MountPart) -> FactValue {
     }
 }
 
-/// The ports on which something listens. In /proc/PID/net/tcp, state 0A is LISTEN; a UDP socket that is bound has 07.
-fn listening(process: &str, transport: Transport) -> FactValue {
-    let (name, state) = match transport {
-        Transport::Tcp => ("tcp", "0A"),
-        Transport::Udp => ("udp", "07"),
+/// The sockets that listen, each as `part` of its address. Sockets with one text are named once.
+fn listening(process: &str, transport: Transport, part: impl Fn(&SocketAddr) -> String) -> FactValue {
+    let found = match transport {
+        Transport::Tcp => net::tcp_listeners(process),
+        Transport::Udp => net::udp_listeners(process),
     };
-    let mut ports = Vec::new();
-    for file in [name.to_owned(), format!("{name}6")] {
-        let content = match file::read_text(format!("{process}/net/{file}")) {
-            Ok(content) => content,
-            // A kernel without IPv6 has no second file.
-            Err(_) if file.ends_with('6') => continue,
-            Err(error) => return FactValue::of(Err(error), FactValue::one),
-        };
-        for line in content.lines().skip(1) {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            let port = fields.get(1).and_then(|address| address.rsplit_once(':'));
-            let port = port.and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
-            if fields.get(3) == Some(&state) {
-                ports.extend(port);
-            }
+    match found {
+        Ok(mut addresses) => {
+            addresses.sort_unstable_by_key(|address| (address.port(), *address));
+            let mut items: Vec<String> = addresses.iter().map(part).collect();
+            items.dedup();
+            FactValue::list(items)
         }
+        Err(error) => FactValue::of(Err(error), FactValue::one),
     }
-    ports.sort_unstable();
-    ports.dedup();
-    FactValue::list(ports.iter().map(ToString::to_string).collect())
 }
 
 /// The names of related processes.
@@ -286,7 +290,7 @@ fn relatives(process: &str, relation: Relation) -> FactValue {
         return FactValue::list(names);
     }
     let pid = field(&own, "Pid");
-    for status in pids().iter().map(|child| status(&child.to_string())) {
+    for status in processes::pids().iter().map(|child| status(&child.to_string())) {
         let is_zombie = field(&status, "State").starts_with('Z');
         if field(&status, "PPid") == pid && is_zombie == (relation == Relation::Zombies) {
             names.push(field(&status, "Name"));
@@ -309,6 +313,8 @@ pub(super) fn holds(
     };
     let can_be_read = seen.refused.is_none();
     match predicate {
+        // See `Standpoint::expectation`.
+        Predicate::ByVersion(_) => false,
         Predicate::Exists(wanted) => can_be_read == *wanted,
         // A reason why it cannot be read is a value of `is` only: `ENOENT`.
         Predicate::Is(expected) => text == filled(expected),
@@ -349,14 +355,18 @@ pub(super) fn expected(predicate: &Predicate, values: &StudentValues) -> String 
         Predicate::OneOf(all) => all.join(", "),
         Predicate::Count(count) => count.to_string(),
         Predicate::Exists(exists) => exists.to_string(),
+        Predicate::ByVersion(_) => String::new(),
     };
     fill(&text, values)
 }
 
+/// How cgroup v1 writes that there is no limit of memory: the greatest number of whole pages that fits into 63 bits.
+const NO_LIMIT: &str = "9223372036854771712";
+
 /// A number, a size or `max`.
 fn number(text: &str) -> Option<f64> {
     match text {
-        "max" | "unlimited" => Some(f64::INFINITY),
+        "max" | "unlimited" | NO_LIMIT => Some(f64::INFINITY),
         _ => text.parse::<f64>().ok().or_else(|| text.parse::<Size>().ok().map(|size| size.0 as f64)),
     }
 }
@@ -383,6 +393,20 @@ mod tests {
         assert!(is("{at_most: max}", &limit) && !is("{at_least: max}", &limit));
         assert!(is("{at_least: max}", &FactValue::lines("max\n")));
         assert!(!is("{equals: '1'}", &FactValue::lines("none\n")));
+        // Without a limit, v1 has a number.
+        assert!(is("{at_least: max}", &FactValue::lines("9223372036854771712\n")));
+    }
+
+    #[test]
+    fn of_two_versions_that_of_the_machine_counts() {
+        let both: serde_yaml::Value =
+            serde_yaml::from_str("{by_version: {v1: {is: '30000'}, v2: {is: 30000 100000}}}").unwrap();
+        let both: Predicate = serde_yaml::with::singleton_map::deserialize(both).unwrap();
+        let values = StudentValues::new();
+        let holds =
+            |version, text: &str| holds(both.in_version(version), &FactValue::lines(text), None, &values);
+        assert!(holds(Version::V1, "30000\n") && holds(Version::V2, "30000 100000\n"));
+        assert!(!holds(Version::V2, "30000\n") && !holds(Version::V1, "30000 100000\n"));
     }
 
     #[test]
@@ -421,6 +445,15 @@ mod tests {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port().to_string();
         assert!(read(Fact::Listening(Transport::Tcp)).items.contains(&port));
+        let on = |address: &str| format!("{address}:{port}");
+        let listening = read(Fact::ListeningOn(Transport::Tcp)).items;
+        assert!(listening.contains(&on("127.0.0.1")) && !listening.contains(&on("0.0.0.0")), "{listening:?}");
+        let socket = std::net::UdpSocket::bind("127.0.0.2:0").unwrap();
+        let address = socket.local_addr().unwrap().to_string();
+        assert!(read(Fact::ListeningOn(Transport::Udp)).items.contains(&address));
+        // A connected socket does not wait for others.
+        socket.connect("127.0.0.2:9").unwrap();
+        assert!(!read(Fact::ListeningOn(Transport::Udp)).items.contains(&address));
         assert_eq!(read(Fact::Open("/no/such".into())).text(), "ENOENT");
         assert_eq!(read(Fact::Open("/dev/null".into())).text(), "ok");
     }

@@ -5,12 +5,13 @@ use std::sync::LazyLock;
 use regex_lite::Regex;
 use unicode_width::UnicodeWidthStr;
 
-use super::data::{CHECKER, Exercise, ExerciseKind, SUBJECT};
+use super::data::{CHECKER, Exercise, ExerciseKind, Predicate, SUBJECT};
 use super::pack::{LANGUAGES, Lesson, Pack, path_of};
 use super::picture;
 use super::text::{CodeBlock, ExerciseText, LessonText, Passage, Prose, Quiz, Section, mistake};
 use crate::error::Mistake;
 use crate::feature::Purpose;
+use crate::observe::hierarchy::Version;
 use crate::text::text_with;
 
 /// The version of the format.
@@ -255,7 +256,8 @@ impl Linter<'_> {
             if !messages.contains(&answer.fails.as_str()) {
                 self.wrong_data("lesson.lint.nocheck", &values);
             }
-            if answer.run.is_some() == is_prediction || answer.answer.is_some() != is_prediction {
+            let answers = [&answer.answer, &answer.answer_run].into_iter().flatten().count();
+            if answer.run.is_some() == is_prediction || answers != usize::from(is_prediction) {
                 self.wrong_data("lesson.lint.wrong", &values);
             }
         }
@@ -269,8 +271,15 @@ impl Linter<'_> {
             }
         }
         for check in &data.checks {
+            if matches!(check.expect, Predicate::ByVersion(_)) && check.fact.controller().is_none() {
+                self.wrong_data("lesson.lint.version", &[("name", name), ("check", &check.name)]);
+            }
             let mut processes = vec![&check.of];
-            processes.extend(check.expect.other());
+            processes.extend(
+                [Version::V1, Version::V2]
+                    .iter()
+                    .filter_map(|version| check.expect.in_version(*version).other()),
+            );
             for process in processes {
                 if ![SUBJECT, CHECKER].contains(&process.as_str()) && !data.others.contains_key(process) {
                     self.wrong_data("lesson.lint.process", &[("name", name), ("process", process)]);

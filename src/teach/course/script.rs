@@ -17,6 +17,7 @@ use super::seed::StudentValues;
 use crate::error::{Error, Result, io_text};
 use crate::observe::file;
 use crate::observe::proc::status_of;
+use crate::observe::processes::pids;
 use crate::sys::signal;
 use crate::text::text;
 
@@ -88,7 +89,8 @@ impl Processes {
             .current_dir(surroundings.directory)
             .env("PATH", search_path())
             .env("material", surroundings.material)
-            .env("LC_ALL", "C.UTF-8")
+            // Where a locale is missing, bash and perl print a warning. This one is always there.
+            .env("LC_ALL", "C")
             .envs(surroundings.values)
             .env_remove("SANDBOX_LESSONS")
             .stdin(Stdio::null())
@@ -178,12 +180,6 @@ fn children(parent: i32) -> Vec<i32> {
         status_of(&status, "PPid") == Some(&parent)
     };
     pids().into_iter().filter(is_child).collect()
-}
-
-/// The PIDs of all processes in /proc.
-pub(super) fn pids() -> Vec<i32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// Waits for a child, at most for this time. Returns whether it has ended.

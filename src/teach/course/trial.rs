@@ -12,6 +12,7 @@ use super::script::{Processes, Surroundings};
 use super::seed::{fill, values};
 use crate::error::Result;
 use crate::exec::sweep;
+use crate::teach::ledger::{Ledger, LedgerDifference, NewThing, Survey};
 use crate::text::{text, text_with};
 
 /// How long a process may take on a usual machine, from the end of the script until it is as the check expects.
@@ -82,10 +83,31 @@ pub fn exercise(
             let answer = fill(answer, &values);
             format!("printf '%s' {}", crate::value::shell::quote(answer))
         });
-        let script = said.or_else(|| wrong.run.clone()).unwrap_or_default();
+        let script =
+            said.or_else(|| wrong.answer_run.clone()).or_else(|| wrong.run.clone()).unwrap_or_default();
         step(name, Some(&script), &Goal::Fails(Some(&wrong.fails)))?;
     }
     Ok(())
+}
+
+/// How long the kernel may take to remove what belonged to a namespace, after its last process has ended.
+const REMOVAL: Duration = Duration::from_secs(5);
+
+/// What a lesson has left on the machine, after its processes were ended: a line for each thing, with its holder.
+pub fn left_since(before: &Ledger) -> Vec<String> {
+    let started = Instant::now();
+    loop {
+        let difference = LedgerDifference::between(before, &Survey::take());
+        let line = |thing: &NewThing| {
+            let holder = thing.description.holder.iter().map(|holder| format!(" ({holder})"));
+            format!("{}: {}{}", thing.kind.title(), thing.name, holder.collect::<String>())
+        };
+        let left: Vec<String> = difference.left_behind().map(line).collect();
+        if left.is_empty() || started.elapsed() > REMOVAL {
+            return left;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// What an attempt must lead to.

@@ -1,0 +1,103 @@
+//! The data of exercises, as authors write it: facts for each cgroup version, addresses, wrong answers that are computed,
+//! and scripts that leave something on the machine.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use support::{alone, repository, run, sandbox, text};
+
+/// A pack with one lesson of this repository, whose data has `from` replaced by `to`.
+fn pack(name: &str, from: &str, to: &str) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let copy = |file: &str, change: &dyn Fn(String) -> String| {
+        let target = root.path().join(file);
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        let content = fs::read_to_string(repository().join("lessons").join(file)).unwrap();
+        fs::write(target, change(content)).unwrap();
+    };
+    copy("pack.yaml", &|content| content);
+    copy("pictures/look.svg", &|content| content);
+    copy(&format!("en/{name}.md"), &|content| content);
+    copy(&format!("exercises/{name}.yaml"), &|content| {
+        assert!(content.contains(from), "{name} has no {from}");
+        content.replacen(from, to, 1)
+    });
+    root
+}
+
+fn lesson(pack: &Path, arguments: &[&str]) -> Output {
+    let words = [&["lesson", "--pack", pack.to_str().unwrap()], arguments].concat();
+    sandbox(&words).output().unwrap()
+}
+
+#[test]
+fn a_test_of_a_lesson_names_what_it_leaves() {
+    let _alone = alone();
+    let solution = "solution: |\n      sleep $seconds &";
+    let leaves = "solution: |\n      ipcmk -M 12345 >&2\n      sleep $seconds &";
+    let pack = pack("01-look", solution, leaves);
+    let output = lesson(pack.path(), &["test", "look", "--exercise", "find"]);
+    let printed = text(&output.stdout);
+    let left = printed.lines().find_map(|line| line.split_once("System V shared memory: "));
+    let id = left.unwrap_or_else(|| panic!("{printed}{}", text(&output.stderr))).1;
+    let id = id.split_whitespace().next().unwrap();
+    assert!(Command::new("ipcrm").args(["-m", id]).status().unwrap().success(), "{id}");
+    assert_eq!(output.status.code(), Some(1), "{printed}");
+    assert!(
+        printed.contains("ok    look find: solution") && printed.contains("FAIL  look: it left this"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn mistakes_in_the_data_are_named() {
+    let checks = "expect: {same_as: checker}}";
+    let by_version = "expect: {by_version: {v1: {is: a}, v2: {same_as: nobody}}}}";
+    let both = "forgotten-shell: {answer: \"{n}\", answer_run: echo $n, fails: shell}";
+    for (from, to, expected) in [
+        (checks, by_version, "only a fact about a cgroup can have \"by_version\""),
+        (checks, by_version, "no process is called \"nobody\""),
+        ("forgotten-shell: {answer: \"{n}\", fails: shell}", both, "either \"answer\" or \"answer_run\""),
+        ("fact: {namespace: uts}", "fact: {listening_on: sctp}", "sctp"),
+    ] {
+        let pack = pack("01-look", from, to);
+        let output = lesson(pack.path(), &["lint"]);
+        let error = text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(output.status.code(), Some(125), "{error}");
+        assert!(error.contains("01-look.yaml") && error.contains(expected), "{error}");
+    }
+}
+
+/// The wrong answer is twice the number of the task.
+#[test]
+fn a_wrong_answer_that_is_computed_has_its_own_message() {
+    let _alone = alone();
+    if !Path::new("/usr/sbin/ip").exists() && !Path::new("/sbin/ip").exists() {
+        return support::skip("a_wrong_answer_that_is_computed_has_its_own_message", "ip(8) isn't installed");
+    }
+    if !run(&["net", "-q", "--", "true"]).status.success() {
+        return support::skip(
+            "a_wrong_answer_that_is_computed_has_its_own_message",
+            "machine: no net namespace",
+        );
+    }
+    let home = tempfile::tempdir().unwrap();
+    let lesson = |arguments: &[&str]| {
+        let words = [&["lesson"], arguments].concat();
+        text(&sandbox(&words).env("SANDBOX_LESSONS", home.path()).output().unwrap().stdout)
+    };
+    let read = lesson(&["start", "net", "--seed", "one"]).replace('\n', " ");
+    let task = read.split("a shell runs ").nth(1).unwrap_or_else(|| panic!("{read}"));
+    let count: u32 = task.split(' ').next().unwrap().parse().unwrap();
+    let check = |answer: u32| {
+        let printed = lesson(&["check", "devices", "--answer", &answer.to_string()]);
+        printed.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let wrong = check(2 * count);
+    let expected = format!("You said {}: two devices for each command.", 2 * count);
+    assert!(wrong.contains(&expected) && wrong.contains(&format!("Measured: {}.", 2 * count + 1)), "{wrong}");
+    assert!(check(2 * count + 1).contains("passed"), "{count}");
+}
