@@ -13,7 +13,6 @@ use crate::render::paint::{self, Color, Stream, decide};
 use crate::render::{self};
 use crate::teach::ledger::{LedgerDifference, LedgerPlace, Survey, ThingKind};
 use crate::text::{printed, text, text_with, wrap};
-use crate::value::shell::quote;
 
 /// The arguments of `ledger`.
 #[derive(Debug, Args)]
@@ -91,10 +90,9 @@ fn start(flags: &LedgerFlags) -> Result<u8> {
     if has_replaced {
         line = format!("{line} {}", text("ledger.replaced"));
     }
-    let file = flags.file.as_ref().map(|file| format!(" {}", quote(file))).unwrap_or_default();
     let mut out: String = wrap(&line, paint::width()).iter().map(|line| format!("{line}\n")).collect();
     out.push_str(&text_of::recorded(&ledger, flags.explain));
-    out.push_str(&format!("{}  sandbox ledger diff{file}\n", text("ledger.later")));
+    out.push_str(&format!("{}  {}\n", text("ledger.later"), place.command("diff")));
     render::out(&out);
     Ok(0)
 }

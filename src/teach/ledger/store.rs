@@ -47,7 +47,7 @@ impl LedgerPlace {
     }
 
     /// The command line of an action with this place: `sandbox ledger start FILE`.
-    fn command(&self, action: &str) -> String {
+    pub fn command(&self, action: &str) -> String {
         match self {
             LedgerPlace::Run => format!("sandbox ledger {action}"),
             LedgerPlace::File(path) => format!("sandbox ledger {action} {}", quote(path)),
