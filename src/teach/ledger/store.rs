@@ -1,6 +1,7 @@
 //! The file of a ledger: private, written by a temporary file and rename(2). It is opened as something that another user
 //! may have made: no symbolic link is followed.
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,6 +13,7 @@ use super::{FORMAT, Ledger};
 use crate::error::{Error, Result, io_text};
 use crate::host::run_directory::{self, LEDGER};
 use crate::text::{printed, text, text_with};
+use crate::value::paste::command_line;
 use crate::value::shell::quote;
 
 /// The maximum size of the file, in bytes. A machine with 100,000 cgroups needs a tenth of it.
@@ -48,9 +50,10 @@ impl LedgerPlace {
 
     /// The command line of an action with this place: `sandbox ledger start FILE`.
     pub fn command(&self, action: &str) -> String {
+        let words = ["sandbox", "ledger", action].map(OsStr::new);
         match self {
-            LedgerPlace::Run => format!("sandbox ledger {action}"),
-            LedgerPlace::File(path) => format!("sandbox ledger {action} {}", quote(path)),
+            LedgerPlace::Run => command_line(words),
+            LedgerPlace::File(path) => command_line(words.into_iter().chain([path.as_os_str()])),
         }
     }
 
