@@ -119,6 +119,11 @@ impl Error {
         self.todo(format!(" {command}"))
     }
 
+    /// Adds a command line to paste, below what it does: for an error with several things to do.
+    pub fn step(self, title: &str, command: impl fmt::Display) -> Self {
+        self.todo(format!("{title}\n   {command}"))
+    }
+
     /// All reasons in one text, one in each line.
     pub fn reasons(&self) -> String {
         self.why.join("\n")

@@ -15,7 +15,7 @@ use std::process::Output;
 use sandbox::teach::course::pack::{Lesson, Pack};
 use sandbox::teach::course::seed::{StudentValues, fill, lesson_values, values};
 use sandbox::teach::course::text::{CodeBlock, Section};
-use support::console::{comparable, printed};
+use support::console::{comparable, printed, without_next};
 use support::ledger::StartedLedger;
 use support::{alone, is_root, repository, sample, sandbox, skip, stdout, text};
 
@@ -66,8 +66,8 @@ fn update(lesson: &Lesson, block: &CodeBlock, shown: &str) {
         let file = format!("lessons/{language}/{:02}-{}.md", lesson.number, lesson.name);
         let path = repository().join(file);
         let content = fs::read_to_string(&path).unwrap();
-        let (old, new) = (block.code.trim_end(), shown.trim_end());
-        fs::write(&path, content.replacen(old, new, 1)).unwrap();
+        let (old, new) = (block.code.trim_end(), without_next(shown));
+        fs::write(&path, content.replacen(old, new.trim_end(), 1)).unwrap();
     }
 }
 
@@ -198,11 +198,17 @@ fn a_learner_reads_answers_checks_and_resets() {
 
     let wrong = lesson(&home, &["check", "last-pid", "--answer", "1000"]);
     assert_eq!(wrong.status.code(), Some(1));
-    assert!(text(&wrong.stdout).contains("You said 1000"));
+    // The measured value is the answer, so it comes with the second wrong answer only.
+    let said = text(&wrong.stdout);
+    assert!(said.contains("You said 1000") && !said.contains("Measured"), "{said}");
+    assert!(out(&["check", "last-pid", "--answer", "1001"]).contains("Measured: "));
     assert!(out(&["hint", "last-pid"]).contains("hint 1 of 3"));
-    assert_eq!(lesson(&home, &["solution", "last-pid"]).status.code(), Some(2));
+    let refused = lesson(&home, &["solution", "last-pid"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let error = text(&refused.stderr);
+    assert!(error.contains("1. read the next hint:\n") && error.contains("2. print the solution"), "{error}");
     assert!(out(&["solution", "last-pid", "--yes"]).contains("echo $((n + 1))"));
-    assert!(progress()["lessons"]["pid"]["exercises"]["last-pid"]["tries"] == 1);
+    assert!(progress()["lessons"]["pid"]["exercises"]["last-pid"]["tries"] == 2);
 
     // A file of the learner stays. What was made is removed.
     fs::write(home.join("pid/notes"), "mine").unwrap();

@@ -285,8 +285,8 @@ fn refused_privilege() -> Option<Error> {
     is_refused.then(|| {
         Error::failed(text("common.secure.what"))
             .why(text("common.secure.reason"))
-            .paste(format!("sudo chmod ug-s {}", quote(&program)))
-            .paste(format!("sudo setcap -r {}", quote(&program)))
+            .step(&text("common.secure.mode"), format!("sudo chmod ug-s {}", quote(&program)))
+            .step(&text("common.secure.capabilities"), format!("sudo setcap -r {}", quote(&program)))
     })
 }
 

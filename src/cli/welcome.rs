@@ -6,18 +6,16 @@ use crate::render::paint;
 use crate::text::{text, wrap};
 
 /// The commands to try first, each with the message that says why.
-const FIRST: [(&str, &str); 3] = [
+const FIRST: [(&str, &str); 4] = [
+    ("sandbox lesson", "habit.welcome.lesson"),
     ("sandbox pid --show-proc", "habit.welcome.view"),
     ("sandbox uts --explain -- uname -n", "habit.welcome.explain"),
     ("sandbox pid -- bash", "habit.welcome.shell"),
 ];
 
 /// The commands to try next.
-const THEN: [(&str, &str); 3] = [
-    ("sandbox lesson", "habit.welcome.lesson"),
-    ("sandbox doctor", "habit.welcome.doctor"),
-    ("sandbox --help", "habit.welcome.help"),
-];
+const THEN: [(&str, &str); 2] =
+    [("sandbox doctor", "habit.welcome.doctor"), ("sandbox --help", "habit.welcome.help")];
 
 /// The text.
 pub(super) fn text_of() -> String {

@@ -71,7 +71,13 @@ pub fn resolve(name: &OsStr, tree: &Resolver, path: &OsStr) -> Result<PathBuf> {
     };
     Err(match elsewhere(name, tree, path) {
         Some(host) if error.kind == ExitKind::NotFound => {
-            error.why(text_with("exec.elsewhere", &[("path", &printed(host))]))
+            let error = error.why(text_with("exec.elsewhere", &[("path", &printed(&host))]));
+            // A small new root often has only an empty /usr.
+            let programs = tree.resolve("/usr/bin".as_ref()).host;
+            match host.starts_with("/usr") && !programs.is_some_and(|directory| directory.is_dir()) {
+                true => error.todo(text("exec.elsewhere.todo")),
+                false => error,
+            }
         }
         _ => error,
     })

@@ -183,10 +183,16 @@ impl Course {
         };
         let (is_partial, is_live, pace) = (args.partial, args.live, args.pace(TOTAL_OF_ALL));
         let grading = Grading { language: self.language, is_partial, is_live, pace };
-        let before = self.learner.progress.clone();
-        let mut grade = grade::grade(&self.pack, &lessons, &mut self.learner, grading)?;
-        if self.learner.progress != before {
-            self.learner.save()?;
+        let mut grade = grade::grade(&self.pack, &lessons, &self.learner, grading)?;
+        let now: Vec<(&Lesson, String)> = lessons
+            .iter()
+            .flat_map(|lesson| grade.passing(lesson).map(move |name| (lesson, name.to_owned())))
+            .filter(|(lesson, name)| !self.learner.has_passed(lesson, name))
+            .collect();
+        if !now.is_empty() {
+            self.learner.change(|progress| {
+                now.iter().for_each(|(lesson, name)| progress.record(lesson, name, true))
+            })?;
         }
         for exercise in &mut grade.exercises {
             if args.detail != Detail::Message {
@@ -202,7 +208,9 @@ impl Course {
 
     /// Checks an exercise and prints the result. The status is 1 if it has not passed.
     pub(super) fn check_once(&mut self, chosen: &Chosen, answer: Option<&str>, pace: Pace) -> Result<u8> {
-        if let Some(why) = reasons(&Here::look().obstacles(&chosen.lesson, &chosen.data)?) {
+        let why = reasons(&Here::look().obstacles(&chosen.lesson, &chosen.data)?);
+        let is_obstructed = why.is_some();
+        if let Some(why) = why {
             render::out(&(text_with("lesson.exercise.obstacle", &[("why", &why)]) + "\n"));
         }
         let name = &chosen.text.name;
@@ -213,16 +221,21 @@ impl Course {
             }
             if let Some(answer) = &answer {
                 // It was given, also if the measurement fails.
-                self.learner.exercise(&chosen.lesson, name).answer = Some(answer.clone());
-                self.learner.save()?;
+                self.learner.change(|progress| {
+                    progress.exercise(&chosen.lesson, name).answer = Some(answer.clone());
+                })?;
             }
         }
-        let marking = self.mark(chosen, answer.as_deref(), pace)?;
+        let marking = match self.mark(chosen, answer.as_deref(), pace) {
+            // Why it cannot be measured here has just been printed.
+            Err(_) if is_obstructed => return Ok(1),
+            marking => marking?,
+        };
         // Without an answer, there was no try.
         let is_try = chosen.data.kind != ExerciseKind::Predict || answer.is_some();
         if is_try {
-            self.learner.record(&chosen.lesson, name, marking == Marking::Passed);
-            self.learner.save()?;
+            let has_passed = marking == Marking::Passed;
+            self.learner.change(|progress| progress.record(&chosen.lesson, name, has_passed))?;
         }
         self.print_marking(chosen, &marking);
         Ok(u8::from(marking != Marking::Passed))
@@ -258,7 +271,12 @@ impl Course {
         let not_yet = paint::different(&text("lesson.state.notyet")).to_string();
         let mut lines = vec![format!("{number} {name}: {not_yet}")];
         lines.extend(render::markdown::lines(&message, view.look));
-        let seen = self.learner.seen(&chosen.lesson).exercises.get(name).map_or(0, |exercise| exercise.hints);
+        // The measured value is the answer. Before it is printed, the learner thinks once more.
+        let is_first = self.learner.exercise(&chosen.lesson, name).tries < 2;
+        if let (false, Some(measured)) = (is_first, failure.measured()) {
+            lines.push(text_with("lesson.answer.measured", &[("seen", measured)]));
+        }
+        let seen = self.learner.exercise(&chosen.lesson, name).hints;
         let key = if seen < chosen.text.hints.len() { "lesson.hint.next" } else { "lesson.solution.next" };
         let hints = [
             ("next", &*(seen + 1).to_string()),
@@ -278,8 +296,7 @@ impl Course {
         loop {
             let marking = self.mark(chosen, None, Pace::default())?;
             if marking == Marking::Passed {
-                self.learner.record(&chosen.lesson, &chosen.text.name, true);
-                self.learner.save()?;
+                self.learner.change(|progress| progress.record(&chosen.lesson, &chosen.text.name, true))?;
             }
             if last.as_ref() != Some(&marking) {
                 self.print_marking(chosen, &marking);
@@ -318,10 +335,12 @@ impl Course {
 
     pub(super) fn print_hint(&mut self, chosen: &Chosen) -> Result<()> {
         let (name, count) = (&chosen.text.name, chosen.text.hints.len());
-        let exercise = self.learner.exercise(&chosen.lesson, name);
-        exercise.hints = (exercise.hints + 1).min(count);
-        let shown = exercise.hints;
-        self.learner.save()?;
+        let mut shown = 0;
+        self.learner.change(|progress| {
+            let exercise = progress.exercise(&chosen.lesson, name);
+            exercise.hints = (exercise.hints + 1).min(count);
+            shown = exercise.hints;
+        })?;
         let values = [("next", &*shown.to_string()), ("count", &count.to_string()), ("name", name)];
         let mut lines = vec![format!("{} {name}: {}", chosen.number, text_with("lesson.hint", &values))];
         if let Some(hint) = chosen.text.hints.get(shown.saturating_sub(1)) {
@@ -342,8 +361,8 @@ impl Course {
         if seen < count && !yes {
             let values = [("next", &*(seen + 1).to_string()), ("count", &count.to_string()), ("name", &name)];
             return Err(Error::usage(text_with("lesson.solution.hints", &values))
-                .paste(format!("sandbox lesson hint {name}"))
-                .paste(format!("sandbox lesson solution {name} --yes")));
+                .step(&text("lesson.solution.hints.read"), format!("sandbox lesson hint {name}"))
+                .step(&text("lesson.solution.hints.skip"), format!("sandbox lesson solution {name} --yes")));
         }
         let has_passed = self.learner.has_passed(&chosen.lesson, &name);
         if !has_passed && !yes && is_interactive() {
@@ -353,8 +372,7 @@ impl Course {
             }
         }
         if !has_passed {
-            self.learner.exercise(&chosen.lesson, &name).saw_solution = true;
-            self.learner.save()?;
+            self.learner.change(|progress| progress.exercise(&chosen.lesson, &name).saw_solution = true)?;
         }
         let directory = self.learner.work(&chosen.lesson);
         let attempt = Attempt {

@@ -5,6 +5,7 @@ mod exercises;
 mod export;
 mod reader;
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -109,6 +110,9 @@ enum LessonAction {
     Lint,
     /// Try exercises, for authors: untouched they fail, solved they pass, and each wrong answer gets its own message
     Test(TestArgs),
+    /// A lesson to start
+    #[command(external_subcommand)]
+    Lesson(Vec<OsString>),
 }
 
 /// The flag of what waits for scripts.
@@ -164,6 +168,7 @@ pub(super) fn run(color: Color, args: &LessonArgs) -> Result<u8> {
     match &args.action {
         None => course.resume(),
         Some(LessonAction::Start { lesson, .. }) => course.start(lesson.as_deref()),
+        Some(LessonAction::Lesson(words)) => course.start_named(words),
         Some(LessonAction::Next) => course.next(),
         Some(LessonAction::List) => {
             course.list();

@@ -1,6 +1,7 @@
 //! Reads a lesson with the learner: on a terminal page by page, with its questions asked before the evidence; in a pipe
 //! all at once.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 
 use super::exercises::print;
@@ -9,6 +10,7 @@ use crate::cli::paging::{between_paragraphs, pages};
 use crate::error::{Error, Result};
 use crate::render::lesson::{self as text_of, LessonView};
 use crate::render::{self, paint};
+use crate::teach::course::data::ExerciseKind;
 use crate::teach::course::here::{Here, reasons};
 use crate::teach::course::pace::Pace;
 use crate::teach::course::pack::Lesson;
@@ -19,6 +21,10 @@ use crate::value::nearest::nearest;
 
 /// The maximum height of a page, with the line that asks for a key.
 const HEIGHT: usize = 24;
+
+/// The words that learners type after `lesson`, for a word that is nearly one of them.
+const ACTIONS: [&str; 9] =
+    ["list", "start", "next", "check", "answer", "hint", "solution", "reset", "progress"];
 
 /// What the learner typed after a page.
 enum PageTurn {
@@ -57,6 +63,22 @@ impl Course {
             }
         };
         self.read(&lesson, 0)
+    }
+
+    /// Starts a lesson whose name or number was typed in place of an action.
+    pub(super) fn start_named(&mut self, words: &[OsString]) -> Result<u8> {
+        let word = words.first().map(printed).unwrap_or_default();
+        if self.pack.lesson(&word).is_some() && words.len() == 1 {
+            return self.start(Some(&word));
+        }
+        let lessons = self.pack.lessons.iter().map(|lesson| lesson.name.as_str());
+        let near = nearest(&word, lessons.chain(ACTIONS));
+        let line = match near {
+            _ if self.pack.lesson(&word).is_some() => format!("sandbox lesson start {word}"),
+            Some(near) => format!("sandbox lesson {near}"),
+            None => "sandbox lesson list".to_owned(),
+        };
+        Err(Error::usage(text_with("lesson.action.unknown", &[("name", &word)])).paste(line))
     }
 
     /// Starts the next lesson that is not done.
@@ -108,16 +130,18 @@ impl Course {
 
     /// The first answer counts: it was given before the evidence.
     fn record_answer(&mut self, lesson: &Lesson, quiz: &Quiz, letter: char) -> Result<()> {
-        self.learner.of(lesson).answers.entry(quiz.name.clone()).or_insert(letter);
-        self.learner.save()
+        self.learner.change(|progress| {
+            progress.of(lesson).answers.entry(quiz.name.clone()).or_insert(letter);
+        })
     }
 
     /// Shows a lesson from a section on.
     fn read(&mut self, lesson: &Lesson, from: usize) -> Result<u8> {
-        self.learner.progress.current = Some(lesson.name.clone());
-        self.learner.of(lesson);
+        self.learner.change(|progress| {
+            progress.current = Some(lesson.name.clone());
+            progress.of(lesson);
+        })?;
         self.learner.prepare(lesson)?;
-        self.learner.save()?;
         let mut tried = Here::look();
         let here = tried.lesson(lesson)?;
         let features = &lesson.text(self.language).front.features;
@@ -185,8 +209,7 @@ impl Course {
         let sections = lesson.text(self.language).sections.clone();
         let mut at = from.min(sections.len().saturating_sub(1));
         while let Some(section) = sections.get(at) {
-            self.learner.of(lesson).section = at;
-            self.learner.save()?;
+            self.learner.change(|progress| progress.of(lesson).section = at)?;
             let lines = self.lines(lesson, section, here, view)?;
             match self.read_section(lesson, section, &lines, view)? {
                 PageTurn::Back => at = at.saturating_sub(1),
@@ -197,9 +220,10 @@ impl Course {
                 _ => at += 1,
             }
         }
-        let progress = self.learner.of(lesson);
-        (progress.is_read, progress.section) = (true, 0);
-        self.learner.save()?;
+        self.learner.change(|progress| {
+            let of_lesson = progress.of(lesson);
+            (of_lesson.is_read, of_lesson.section) = (true, 0);
+        })?;
         let key = if self.learner.has_done(lesson) { "lesson.read.done" } else { "lesson.read.open" };
         render::out(&(text_with(key, &[("name", &lesson.name)]) + "\n"));
         Ok(0)
@@ -244,19 +268,27 @@ impl Course {
                             ));
                         }
                         turn @ (PageTurn::Quit | PageTurn::Back) => return Ok(turn),
-                        _ => {}
+                        _ => {
+                            let values = [("letters", &*letters.join(", "))];
+                            print(&[text_with("lesson.prompt.letters", &values)]);
+                        }
                     }
                 }
             }
             Section::Exercise(exercise) => {
                 let chosen = self.known(lesson, exercise)?;
+                let is_prediction = chosen.data.kind == ExerciseKind::Predict;
+                let prompt = if is_prediction { "lesson.prompt.predict" } else { "lesson.prompt.exercise" };
                 loop {
-                    match asked(&text("lesson.prompt.exercise")) {
+                    match asked(&text(prompt)) {
                         PageTurn::Other(word) if word == "c" => {
                             self.check_once(&chosen, None, Pace::new(None))?;
                         }
                         PageTurn::Other(word) if word == "h" => self.print_hint(&chosen)?,
-                        PageTurn::Other(_) => {}
+                        PageTurn::Other(answer) if is_prediction && is_number(&answer) => {
+                            self.check_once(&chosen, Some(&answer), Pace::new(None))?;
+                        }
+                        PageTurn::Other(_) => print(&[text("lesson.prompt.keys")]),
                         turn => return Ok(turn),
                     }
                 }
@@ -283,6 +315,11 @@ fn turn_pages(lines: &[String], asks_at_end: bool) -> PageTurn {
         }
     }
     PageTurn::Next
+}
+
+/// Whether this is one number or several: an answer to a prediction, and no key.
+fn is_number(answer: &str) -> bool {
+    answer.split_whitespace().all(|word| word.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Asks, and reads a line.

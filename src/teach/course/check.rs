@@ -63,6 +63,13 @@ pub struct Failure {
     pub values: StudentValues,
 }
 
+impl Failure {
+    /// What was measured, if this is about the answer to a prediction.
+    pub fn measured(&self) -> Option<&str> {
+        self.values.get("answer").and(self.values.get("seen")).map(String::as_str)
+    }
+}
+
 impl Attempt<'_> {
     /// Checks the exercise.
     ///

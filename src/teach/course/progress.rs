@@ -1,8 +1,12 @@
 //! What a learner has done: one directory, with `progress.json` and a directory for each lesson.
+//!
+//! A lesson is read in one terminal, and its exercises are checked in another. So each change reads the file again under a
+//! lock, and changes only what it is about ([`Learner::change`]).
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -22,6 +26,9 @@ const FORMAT: u32 = 1;
 
 /// The name of the file.
 pub const FILE: &str = "progress.json";
+
+/// The file that is locked while `progress.json` is changed. A rename replaces that one, so its lock would not hold.
+const LOCK: &str = "progress.lock";
 
 /// The content of `progress.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,8 +87,37 @@ pub struct ExerciseProgress {
 pub struct Learner {
     /// The directory.
     pub directory: PathBuf,
-    /// The progress.
+    /// The progress, as it was read last.
     pub progress: ProgressFile,
+    /// The seed that a teacher has given, until it is written.
+    given_seed: Option<String>,
+}
+
+impl ProgressFile {
+    /// The progress of a learner who has not begun.
+    fn new(seed: String) -> ProgressFile {
+        ProgressFile { format: FORMAT, seed, current: None, lessons: BTreeMap::new() }
+    }
+
+    /// The progress in a lesson.
+    pub fn of(&mut self, lesson: &Lesson) -> &mut LessonProgress {
+        self.lessons.entry(lesson.name.clone()).or_default()
+    }
+
+    /// The progress in an exercise.
+    pub fn exercise(&mut self, lesson: &Lesson, name: &str) -> &mut ExerciseProgress {
+        self.of(lesson).exercises.entry(name.to_owned()).or_default()
+    }
+
+    /// Records that an exercise was checked. Once passed, it stays passed.
+    pub fn record(&mut self, lesson: &Lesson, name: &str, has_passed: bool) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let exercise = self.exercise(lesson, name);
+        if exercise.passed.is_none() {
+            exercise.tries += 1;
+            exercise.passed = has_passed.then_some(now);
+        }
+    }
 }
 
 /// The directory of a learner: the one that is given, that of SANDBOX_LESSONS, or `~/sandbox-lessons`.
@@ -106,44 +142,52 @@ impl Learner {
     /// `progress.json` cannot be read, or is not such a file.
     pub fn open(directory: PathBuf, seed: Option<&str>) -> Result<Learner> {
         let path = directory.join(FILE);
-        let unread = |why: String| {
-            let path = printed(&path);
-            Error::failed(text_with("lesson.progress.unread", &[("path", &path)])).why(why)
-        };
-        let mut progress = match fs::read_to_string(&path) {
-            Ok(content) => {
-                let progress: ProgressFile =
-                    serde_json::from_str(&content).map_err(|error| unread(error.to_string()))?;
-                if progress.format != FORMAT {
-                    return Err(unread(text("lesson.progress.format")));
-                }
-                progress
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let seed = seed::random().map_err(|error| unread(io_text(&error)))?;
-                ProgressFile { format: FORMAT, seed, current: None, lessons: BTreeMap::new() }
-            }
-            Err(error) => return Err(unread(io_text(&error))),
+        let mut progress = match read(&path)? {
+            Some(progress) => progress,
+            None => ProgressFile::new(seed::random().map_err(|error| unread(&path, io_text(&error)))?),
         };
         if let Some(seed) = seed {
             seed.clone_into(&mut progress.seed);
         }
-        Ok(Learner { directory, progress })
+        Ok(Learner { directory, progress, given_seed: seed.map(str::to_owned) })
     }
 
-    /// Writes `progress.json`.
+    /// Changes the progress: reads `progress.json` again, changes what it says now, and writes it, all under a lock. So
+    /// another process can change something else at the same time.
     ///
     /// # Errors
-    /// Those of mkdir(2), open(2), write(2) and rename(2).
-    pub fn save(&self) -> Result<()> {
-        fs::create_dir_all(&self.directory).map_err(|error| unwritten(&self.directory, error))?;
-        let json = serde_json::to_string_pretty(&self.progress).unwrap_or_default() + "\n";
-        write(&self.directory.join(FILE), json.as_bytes())
+    /// `progress.json` cannot be read, or is not such a file; those of mkdir(2), open(2), write(2) and rename(2).
+    pub fn change(&mut self, change: impl FnOnce(&mut ProgressFile)) -> Result<()> {
+        let _lock = self.lock()?;
+        let path = self.directory.join(FILE);
+        let mut progress = match read(&path)? {
+            Some(progress) => progress,
+            None => ProgressFile::new(self.progress.seed.clone()),
+        };
+        if let Some(seed) = self.given_seed.take() {
+            progress.seed = seed;
+        }
+        change(&mut progress);
+        let json = serde_json::to_string_pretty(&progress).unwrap_or_default() + "\n";
+        self.progress = progress;
+        write(&path, json.as_bytes())
     }
 
-    /// The progress in a lesson.
-    pub fn of(&mut self, lesson: &Lesson) -> &mut LessonProgress {
-        self.progress.lessons.entry(lesson.name.clone()).or_default()
+    /// Waits for the lock. It ends when the file is closed.
+    fn lock(&self) -> Result<File> {
+        let path = self.directory.join(LOCK);
+        loop {
+            fs::create_dir_all(&self.directory).map_err(|error| unwritten(&self.directory, error))?;
+            let file = OpenOptions::new().create(true).append(true).open(&path);
+            let file = file.map_err(|error| unwritten(&path, error))?;
+            // A file system without locks, such as an old NFS, refuses. There the progress is written without one.
+            let _ = file.lock();
+            // The process that had the lock may have removed the file.
+            let is_same = |now: fs::Metadata| file.metadata().is_ok_and(|own| own.ino() == now.ino());
+            if fs::metadata(&path).is_ok_and(is_same) {
+                return Ok(file);
+            }
+        }
     }
 
     /// The progress in a lesson, if there is any.
@@ -151,29 +195,19 @@ impl Learner {
         self.progress.lessons.get(&lesson.name).cloned().unwrap_or_default()
     }
 
-    /// The progress in an exercise.
-    pub fn exercise(&mut self, lesson: &Lesson, name: &str) -> &mut ExerciseProgress {
-        self.of(lesson).exercises.entry(name.to_owned()).or_default()
-    }
-
     /// Whether an exercise has passed.
     pub fn has_passed(&self, lesson: &Lesson, name: &str) -> bool {
         self.seen(lesson).exercises.get(name).is_some_and(|exercise| exercise.passed.is_some())
     }
 
+    /// The progress in an exercise.
+    pub fn exercise(&self, lesson: &Lesson, name: &str) -> ExerciseProgress {
+        self.seen(lesson).exercises.get(name).cloned().unwrap_or_default()
+    }
+
     /// Whether a lesson is done: it was read, and its exercises have passed.
     pub fn has_done(&self, lesson: &Lesson) -> bool {
         lesson.data.exercises.keys().all(|name| self.has_passed(lesson, name))
-    }
-
-    /// Records that an exercise was checked. Once passed, it stays passed.
-    pub fn record(&mut self, lesson: &Lesson, name: &str, has_passed: bool) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-        let exercise = self.exercise(lesson, name);
-        if exercise.passed.is_none() {
-            exercise.tries += 1;
-            exercise.passed = has_passed.then_some(now);
-        }
     }
 
     /// The work directory of a lesson.
@@ -223,7 +257,7 @@ impl Learner {
     /// whether the directory is gone.
     ///
     /// # Errors
-    /// Those of unlink(2) and of [`Learner::save`].
+    /// Those of unlink(2) and of [`Learner::change`].
     pub fn reset(&mut self, lesson: &Lesson) -> Result<bool> {
         let directory = self.work(lesson);
         if directory.exists() {
@@ -236,11 +270,10 @@ impl Learner {
             Ok(()) => true,
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         };
-        self.progress.lessons.remove(&lesson.name);
-        if self.progress.current.as_ref() == Some(&lesson.name) {
-            self.progress.current = None;
-        }
-        self.save()?;
+        self.change(|progress| {
+            progress.lessons.remove(&lesson.name);
+            progress.current.take_if(|current| *current == lesson.name);
+        })?;
         Ok(is_gone)
     }
 
@@ -249,12 +282,32 @@ impl Learner {
     /// # Errors
     /// Those of unlink(2).
     pub fn forget(&self) -> Result<()> {
-        let path = self.directory.join(FILE);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unwritten(&path, error)),
-            _ => {}
+        for file in [FILE, LOCK] {
+            let path = self.directory.join(file);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unwritten(&path, error)),
+                _ => {}
+            }
         }
         let _ = fs::remove_dir(&self.directory);
         Ok(())
     }
+}
+
+/// Reads the progress. None if there is no file.
+fn read(path: &Path) -> Result<Option<ProgressFile>> {
+    let content = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        content => content.map_err(|error| unread(path, io_text(&error)))?,
+    };
+    let progress: ProgressFile =
+        serde_json::from_str(&content).map_err(|error| unread(path, error.to_string()))?;
+    match progress.format == FORMAT {
+        true => Ok(Some(progress)),
+        false => Err(unread(path, text("lesson.progress.format"))),
+    }
+}
+
+fn unread(path: &Path, why: String) -> Error {
+    Error::failed(text_with("lesson.progress.unread", &[("path", &printed(path))])).why(why)
 }

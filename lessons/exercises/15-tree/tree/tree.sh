@@ -1,5 +1,5 @@
 # Should run `sleep SECONDS` in a child cgroup NAME with a memory limit.
-# But sleep stays in the parent cgroup. Two lines are in the wrong place.
+# But sleep stays in the parent cgroup: the order of the lines is wrong.
 # Usage: sandbox memory --limit 256MiB -- sh tree.sh NAME MIB SECONDS
 
 # The directory of this shell's own cgroup, and the name of the limit

@@ -1,0 +1,176 @@
+//! What a learner has done is kept, also when a lesson is read in one terminal and its exercises are checked in another one.
+//!
+//! Inputs of this kind: a check, a hint and an answer while a lesson is open · many processes at once, each about another
+//! item · a reset while a lesson is open · a lesson's name in place of an action · keys that have no meaning.
+
+mod support;
+
+use std::path::Path;
+use std::process::{Child, Output};
+
+use support::terminal::Terminal;
+use support::{alone, binary, sandbox, text};
+
+/// The command `sandbox lesson` with a directory of its own.
+fn command(home: &Path, arguments: &[&str]) -> std::process::Command {
+    let mut command = sandbox(&["lesson", "--dir", home.to_str().unwrap()]);
+    command.args(arguments);
+    command
+}
+
+fn lesson(home: &Path, arguments: &[&str]) -> Output {
+    command(home, arguments).output().unwrap()
+}
+
+fn progress(home: &Path) -> serde_json::Value {
+    serde_json::from_slice(&lesson(home, &["progress", "--format", "json"]).stdout).unwrap()
+}
+
+/// The lesson `look`, open in a terminal, at its first page.
+fn open(home: &Path) -> Terminal {
+    let mut reader = Terminal::of(
+        &binary(),
+        &["lesson", "--dir", home.to_str().unwrap(), "start", "look", "--seed", "one"],
+    );
+    reader.wait_for("quit >");
+    reader
+}
+
+/// Presses Enter until the prompt of an exercise appears; answers each question with `c`.
+fn turn_to_exercise(reader: &mut Terminal) {
+    for _ in 0..30 {
+        reader.press("\n");
+        let seen = reader.wait_for(" > ");
+        if seen.contains("your answer (") {
+            reader.press("c\n");
+            reader.wait_for(" > ");
+        } else if seen.contains("c: ") {
+            return;
+        }
+    }
+    panic!("no exercise came");
+}
+
+#[test]
+fn what_is_checked_in_another_terminal_is_kept() {
+    let _alone = alone();
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let mut reader = open(home);
+    for answer in 4..=10 {
+        lesson(home, &["check", "count", "--answer", &answer.to_string()]);
+    }
+    lesson(home, &["hint", "find"]);
+    lesson(home, &["hint", "find"]);
+    let passed = |progress: &serde_json::Value| {
+        let exercises = &progress["lessons"]["look"]["exercises"];
+        (exercises["count"]["passed"].is_u64(), exercises["find"]["hints"].clone())
+    };
+    assert_eq!(passed(&progress(home)), (true, 2.into()));
+    // Every page writes which section is read.
+    turn_to_exercise(&mut reader);
+    assert_eq!(passed(&progress(home)), (true, 2.into()));
+    assert_eq!(progress(home)["lessons"]["look"]["answers"]["inherit"], "c");
+    assert!(progress(home)["lessons"]["look"]["section"].as_u64().unwrap() > 2);
+    // The hint of the pager is the third one.
+    reader.press("h\n");
+    reader.wait_for("hint 3 of 3");
+    reader.wait_for(" > ");
+    reader.press("x\n");
+    reader.wait_for("This is none of the keys.");
+    reader.press("q\n");
+    assert!(reader.end().0.success());
+    assert_eq!(passed(&progress(home)), (true, 3.into()));
+
+    // A reset while a lesson is open is not undone by the lesson.
+    let mut reader = open(home);
+    lesson(home, &["reset", "look", "--yes"]);
+    turn_to_exercise(&mut reader);
+    reader.press("q\n");
+    assert!(reader.end().0.success());
+    assert_eq!(passed(&progress(home)), (false, serde_json::Value::Null));
+    lesson(home, &["reset", "--yes"]);
+    assert!(!home.exists());
+}
+
+#[test]
+fn processes_that_write_at_the_same_time_lose_nothing() {
+    let _alone = alone();
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    lesson(home, &["start", "look", "--seed", "one"]);
+    let hints = |name: &'static str| ["hint", name];
+    for _ in 0..4 {
+        let start = |arguments: &[&str]| -> Child {
+            let mut command = command(home, arguments);
+            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+        };
+        let children = [
+            start(&hints("find")),
+            start(&hints("one-different")),
+            start(&hints("three-pids")),
+            start(&["check", "find"]),
+            start(&["check", "one-different"]),
+            start(&["answer", "inherit", "a"]),
+        ];
+        for mut child in children {
+            child.wait().unwrap();
+        }
+    }
+    let progress = progress(home);
+    let of = |lesson: &str, exercise: &str| progress["lessons"][lesson]["exercises"][exercise].clone();
+    for (lesson, exercise) in [("look", "find"), ("look", "one-different"), ("pid", "three-pids")] {
+        assert_eq!(of(lesson, exercise)["hints"], 3, "{exercise}: {progress}");
+    }
+    assert_eq!((&of("look", "find")["tries"], &of("look", "one-different")["tries"]), (&4.into(), &4.into()));
+    assert_eq!(progress["lessons"]["look"]["answers"]["inherit"], "a");
+}
+
+#[test]
+fn a_lesson_can_be_named_in_place_of_an_action() {
+    let home = tempfile::tempdir().unwrap();
+    for name in ["look", "1"] {
+        assert!(text(&lesson(home.path(), &[name]).stdout).contains("Lesson 1 of"), "{name}");
+    }
+    for (word, advice) in
+        [("lok", "sandbox lesson look"), ("strat", "sandbox lesson start"), ("qqqqqq", "list")]
+    {
+        let output = lesson(home.path(), &[word]);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains(&format!("\"{word}\" is neither")) && error.contains(advice), "{error}");
+    }
+}
+
+/// The text without the sequences of colours.
+fn plain(shown: &str) -> String {
+    let colours = regex_lite::Regex::new("\x1b\\[[0-9;]*m").unwrap();
+    let lines = colours.replace_all(shown, "").into_owned();
+    lines.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+#[test]
+fn colours_change_no_blank() {
+    let _alone = alone();
+    let home = tempfile::tempdir().unwrap();
+    lesson(home.path(), &["start", "look", "--seed", "one"]);
+    let dir = home.path().to_str().unwrap();
+    let commands: [&[&str]; 7] = [
+        &["pid", "--break", "stale-proc", "--stable"],
+        &["uts", "--demo", "kernel", "--stable"],
+        &["uts", "--show-proc", "--stable"],
+        &["uts", "--dry-run", "--stable", "--", "true"],
+        &["doctor"],
+        &["lesson", "--dir", dir, "start", "look"],
+        &["lesson", "--dir", dir, "solution", "find"],
+    ];
+    for arguments in commands {
+        let shown = |color: &str| {
+            let output = sandbox(&[&["--color", color], arguments].concat()).output().unwrap();
+            text(&output.stdout) + &text(&output.stderr)
+        };
+        let (with, without) = (shown("always"), shown("never"));
+        assert!(with.contains("\x1b["), "{arguments:?}");
+        assert_eq!(plain(&with), plain(&without), "{arguments:?}");
+    }
+}
