@@ -155,10 +155,9 @@ fn colours_change_no_blank() {
     let home = tempfile::tempdir().unwrap();
     lesson(home.path(), &["start", "look", "--seed", "one"]);
     let dir = home.path().to_str().unwrap();
-    let commands: [&[&str]; 7] = [
+    let commands: [&[&str]; 6] = [
         &["pid", "--break", "stale-proc", "--stable"],
         &["uts", "--demo", "kernel", "--stable"],
-        &["uts", "--show-proc", "--stable"],
         &["uts", "--dry-run", "--stable", "--", "true"],
         &["doctor"],
         &["lesson", "--dir", dir, "start", "look"],
