@@ -45,7 +45,7 @@ const EXCEPT: &[&str] = &[
     r"^demo\.unknown",
     r"^doctor\.",
     r"^lesson\.exercise\.unknown$",
-    r"^lesson\.solution\.hints$",
+    r"^lesson\.solution\.hints",
     r"^net\.bridge\.why$",
 ];
 
