@@ -36,19 +36,10 @@ fn open(home: &Path) -> Terminal {
     reader
 }
 
-/// Presses Enter until the prompt of an exercise appears; answers each question with `c`.
+/// Turns to the first exercise, and checks it. `c` turns a page, is the answer to the question, and checks an exercise.
 fn turn_to_exercise(reader: &mut Terminal) {
-    for _ in 0..30 {
-        reader.press("\n");
-        let seen = reader.wait_for(" > ");
-        if seen.contains("your answer (") {
-            reader.press("c\n");
-            reader.wait_for(" > ");
-        } else if seen.contains("c: ") {
-            return;
-        }
-    }
-    panic!("no exercise came");
+    reader.press(&"c\n".repeat(20));
+    reader.wait_for("1.1 find: not yet");
 }
 
 #[test]
@@ -88,7 +79,7 @@ fn what_is_checked_in_another_terminal_is_kept() {
     turn_to_exercise(&mut reader);
     reader.press("q\n");
     assert!(reader.end().0.success());
-    assert_eq!(passed(&progress(home)), (false, serde_json::Value::Null));
+    assert_eq!(passed(&progress(home)), (false, 0.into()));
     lesson(home, &["reset", "--yes"]);
     assert!(!home.exists());
 }
@@ -156,9 +147,9 @@ fn colours_change_no_blank() {
     lesson(home.path(), &["start", "look", "--seed", "one"]);
     let dir = home.path().to_str().unwrap();
     let commands: [&[&str]; 6] = [
-        &["pid", "--break", "stale-proc", "--stable"],
-        &["uts", "--demo", "kernel", "--stable"],
-        &["uts", "--dry-run", "--stable", "--", "true"],
+        &["pid", "--break", "stale-proc"],
+        &["uts", "--demo", "kernel"],
+        &["uts", "--dry-run", "--", "true"],
         &["doctor"],
         &["lesson", "--dir", dir, "start", "look"],
         &["lesson", "--dir", dir, "solution", "find"],
@@ -170,6 +161,11 @@ fn colours_change_no_blank() {
         };
         let (with, without) = (shown("always"), shown("never"));
         assert!(with.contains("\x1b["), "{arguments:?}");
-        assert_eq!(plain(&with), plain(&without), "{arguments:?}");
+        // Values of processes differ from run to run, and columns with them.
+        let headings = |shown: &str| -> Vec<String> {
+            let is_value = |line: &&str| arguments.contains(&"--break") && line.contains("/proc/");
+            plain(shown).lines().filter(|line| !is_value(line)).map(str::to_owned).collect()
+        };
+        assert_eq!(headings(&with), headings(&without), "{arguments:?}");
     }
 }
