@@ -146,11 +146,10 @@ fn colours_change_no_blank() {
     let home = tempfile::tempdir().unwrap();
     lesson(home.path(), &["start", "look", "--seed", "one"]);
     let dir = home.path().to_str().unwrap();
-    let commands: [&[&str]; 6] = [
+    let commands: [&[&str]; 5] = [
         &["pid", "--break", "stale-proc"],
         &["uts", "--demo", "kernel"],
         &["uts", "--dry-run", "--", "true"],
-        &["doctor"],
         &["lesson", "--dir", dir, "start", "look"],
         &["lesson", "--dir", dir, "solution", "find"],
     ];
