@@ -34,7 +34,7 @@ const FORMS: &[(&str, &str, &str)] = &[
     ("devices", "deny", r"^666\n666\nhead: .*/dev/zero.*Operation not permitted$"),
     ("devices", "usual", r"^1\nhead: .*/dev/kmsg.*Operation not permitted\nopened$"),
     ("devices", "mknod", r"^head: .*Operation not permitted$"),
-    ("devices", "list", r"^(?:a \*:\* rwm|0)\nhead: .*/dev/zero.*Operation not permitted$"),
+    ("devices", "rules", r"^(?:a \*:\* rwm|0)\nhead: .*/dev/zero.*Operation not permitted$"),
     ("pids", "bomb", r"^16\n.*(?:fork|Resource temporarily unavailable).*\nmax {n}$"),
     ("pids", "spared", r"^1\n.*(?:fork|Resource temporarily unavailable).*\ncreated$"),
 ];

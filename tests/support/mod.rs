@@ -183,7 +183,9 @@ pub fn becomes(pid: u32, name: &str) {
 /// No line may be wider than this, whatever the values are. Only a path to paste that is longer itself is not broken.
 pub fn fits(text: &str, columns: usize, lines: usize) {
     for line in text.lines() {
-        let is_long_path = line.split_whitespace().any(|word| word.len() > columns && word.contains('/'));
+        let indent = line.len() - line.trim_start().len();
+        let mut words = line.split_whitespace();
+        let is_long_path = words.any(|word| indent + word.len() > columns && word.contains('/'));
         let width = line.width();
         assert!(width <= columns || is_long_path, "{width} columns: {line}");
     }
