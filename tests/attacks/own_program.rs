@@ -120,11 +120,15 @@ fn without_mm_map_the_program_that_can_be_reached_is_a_sealed_copy() {
         assert_eq!(state(&program), before);
         shown
     };
-    // In a new PID namespace, the attack is killed when its `sandbox` ends, before it can write.
+    // A `sandbox` that has a child from before kills no process that its command leaves. So the attack can try to write.
     let spec = of(root.path(), "", "");
-    let shown = is_refused(feed(without_mm_map(&program).args(["run", "-", "-q", "--", "/evil"]), &spec));
+    let mut with_child = Command::new("sh");
+    with_child.args(["-c", "sleep 3 >/dev/null 2>&1 & exec \"$@\"", "sh", "perl", "-e", WITHOUT_MM_MAP]);
+    with_child.arg(&program).args(["run", "-", "-q", "--", "/evil"]).current_dir("/").env("LC_ALL", "C");
+    let shown = is_refused(feed(&mut with_child, &spec));
     assert!(shown.contains("write: Operation not permitted"), "{shown}");
-    for more in ["pid:\n", "init: true\n", "time: { boottime: 1h }\n", "user: { map: root }\n"] {
+    // Otherwise, the attack is killed when its `sandbox` ends, before it can write.
+    for more in ["", "pid:\n", "init: true\n", "time: { boottime: 1h }\n", "user: { map: root }\n"] {
         let spec = of(root.path(), "", more);
         is_refused(feed(without_mm_map(&program).args(["run", "-", "-q", "--", "/evil"]), &spec));
     }
