@@ -87,9 +87,9 @@ fn learners_get_no_solutions_and_teachers_get_all() {
             let values = values(EXAMPLE, lesson, exercise, data);
             secrets.push(fill(data.solution.trim_end(), &values));
             secrets.extend(data.measure.iter().map(|script| fill(script.trim_end(), &values)));
-            secrets.extend(
-                data.wrong.values().filter_map(|wrong| wrong.run.as_ref()).map(|run| fill(run, &values)),
-            );
+            let scripts =
+                data.wrong.values().filter_map(|wrong| wrong.run.as_ref().or(wrong.answer_run.as_ref()));
+            secrets.extend(scripts.map(|script| fill(script, &values)));
             for (file, content) in &lesson.files {
                 let file = file.strip_prefix(&format!("{exercise}/"));
                 if file.is_some_and(|file| !data.files.iter().any(|known| known == file)) {

@@ -98,8 +98,8 @@ impl Writer<'_> {
                     escape(&text_with("lesson.page.wrong.answer", &answer))
                 ));
             }
-            if let Some(run) = &wrong.run {
-                out.push_str(&block("sh", &fill(run, values)));
+            for script in wrong.run.iter().chain(&wrong.answer_run) {
+                out.push_str(&block("sh", &fill(script, values)));
             }
             out.push_str(&self.quote(&message_of(&wrong.fails, exercise, data, values)));
         }

@@ -18,6 +18,14 @@ impl Writer<'_> {
         let mut at = 0;
         while let Some(event) = source.get(at) {
             at += 1;
+            if let Event::Start(Tag::Paragraph) = event
+                && let Some((figure, end)) = self.picture_at(&source, at)
+            {
+                events.push(Event::Html(figure.into()));
+                self.pictures += 1;
+                at = end;
+                continue;
+            }
             match event {
                 Event::Start(Tag::CodeBlock(kind)) => {
                     let words = match kind {
@@ -28,12 +36,6 @@ impl Writer<'_> {
                     let code = plain(&source[at..end]);
                     events.push(Event::Html(block(words, &code).into()));
                     at = end + 1;
-                }
-                Event::Start(Tag::Paragraph) if self.picture_at(&source, at).is_some() => {
-                    let (figure, end) = self.picture_at(&source, at).unwrap_or_default();
-                    events.push(Event::Html(figure.into()));
-                    self.pictures += 1;
-                    at = end;
                 }
                 // A picture inside a paragraph, which is refused when a pack is read: its text.
                 Event::Start(Tag::Image { .. }) | Event::End(TagEnd::Image) => {}
@@ -91,12 +93,12 @@ impl Writer<'_> {
 }
 
 /// The place of the first event that ends a part.
-fn end_of(source: &[Event<'_>], from: usize, is_end: impl Fn(&Event<'_>) -> bool) -> usize {
+pub(super) fn end_of(source: &[Event<'_>], from: usize, is_end: impl Fn(&Event<'_>) -> bool) -> usize {
     source[from..].iter().position(is_end).map_or(source.len().saturating_sub(1), |place| from + place)
 }
 
 /// The text of events, without its marks.
-fn plain(events: &[Event<'_>]) -> String {
+pub(super) fn plain(events: &[Event<'_>]) -> String {
     let mut out = String::new();
     for (at, event) in events.iter().enumerate() {
         match event {
@@ -109,7 +111,7 @@ fn plain(events: &[Event<'_>]) -> String {
     out
 }
 
-/// The last character before a line break, if text stands there.
+/// The last character before a line break, if it is text.
 fn before(events: &[Event<'_>]) -> Option<char> {
     match events.iter().rev().find(|event| !matches!(event, Event::Start(_) | Event::End(_)))? {
         Event::Text(text) => text.chars().last(),
@@ -117,7 +119,7 @@ fn before(events: &[Event<'_>]) -> Option<char> {
     }
 }
 
-/// The first character after a line break, if text stands there.
+/// The first character after a line break, if it is text.
 fn after(events: &[Event<'_>]) -> Option<char> {
     match events.iter().find(|event| !matches!(event, Event::Start(_) | Event::End(_)))? {
         Event::Text(text) => text.chars().next(),

@@ -1,6 +1,6 @@
 //! A picture of the order of the lessons: each is a box, and an arrow leads from a lesson to those that need it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::Edition;
@@ -105,12 +105,12 @@ fn needs(pack: &Pack, language: &str) -> Vec<Vec<usize>> {
     let index: BTreeMap<&str, usize> =
         pack.lessons.iter().enumerate().map(|(index, lesson)| (lesson.name.as_str(), index)).collect();
     // A need is an earlier lesson, so the needs of a need are known before.
-    let (mut direct, mut all): (Vec<Vec<usize>>, Vec<Vec<usize>>) = (Vec::new(), Vec::new());
+    let (mut direct, mut all): (Vec<Vec<usize>>, Vec<BTreeSet<usize>>) = (Vec::new(), Vec::new());
     for (own, lesson) in pack.lessons.iter().enumerate() {
         let named =
             lesson.text(language).front.needs.iter().filter_map(|need| index.get(need.as_str()).copied());
         let named: Vec<usize> = named.filter(|need| *need < own).collect();
-        let indirect: Vec<usize> = named.iter().flat_map(|need| all[*need].iter().copied()).collect();
+        let indirect: BTreeSet<usize> = named.iter().flat_map(|need| all[*need].iter().copied()).collect();
         direct.push(named.iter().copied().filter(|need| !indirect.contains(need)).collect());
         all.push(named.into_iter().chain(indirect).collect());
     }
@@ -146,4 +146,38 @@ fn columns(pack: &Pack, language: &str) -> Vec<Vec<Slot>> {
         columns.push(slots);
     }
     columns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{columns, needs};
+    use crate::teach::course::pack::Pack;
+
+    /// A pack in which each lesson needs all earlier ones.
+    fn chain(count: usize) -> Pack {
+        let mut pack = Pack::shipped().unwrap();
+        let first = pack.lessons[0].clone();
+        pack.lessons = (0..count)
+            .map(|index| {
+                let mut lesson = first.clone();
+                lesson.name = format!("lesson-{index}");
+                for text in lesson.texts.values_mut() {
+                    text.front.needs = (0..index).map(|earlier| format!("lesson-{earlier}")).collect();
+                }
+                lesson
+            })
+            .collect();
+        pack
+    }
+
+    #[test]
+    fn an_arrow_leads_only_from_what_no_other_need_has() {
+        let pack = chain(40);
+        let direct = needs(&pack, "en");
+        assert_eq!(direct[0], Vec::<usize>::new());
+        for (lesson, direct) in direct.iter().enumerate().skip(1) {
+            assert_eq!(*direct, [lesson - 1]);
+        }
+        assert_eq!(columns(&pack, "en").iter().map(Vec::len).collect::<Vec<_>>(), [1; 40]);
+    }
 }

@@ -1,6 +1,9 @@
 //! When each part of a lesson begins, for teachers. An author gives only the minutes of the lesson. They are divided by
 //! what there is to read and to do.
 
+use pulldown_cmark::{Event, Parser, Tag, TagEnd};
+
+use super::markdown::{end_of, plain};
 use crate::render::lesson::number_of;
 use crate::teach::course::pack::{LANGUAGES, Lesson};
 use crate::teach::course::text::{LessonText, Passage, Section};
@@ -71,12 +74,34 @@ fn title(lesson: &Lesson, text: &LessonText, section: &Section) -> String {
         Section::Quiz(quiz) => (&quiz.prompt, None),
         Section::Exercise(exercise) => (&exercise.task, Some(number_of(lesson, text, &exercise.name))),
     };
-    let heading = passage.markdown.lines().find_map(|line| line.strip_prefix('#'));
     // A section without a heading is known by its first line.
-    let line = heading.or_else(|| passage.markdown.lines().next()).unwrap_or_default();
-    let line = line.trim_start_matches('#').trim().replace(['`', '*'], "");
+    let line = heading(&passage.markdown).unwrap_or_else(|| {
+        passage.markdown.lines().next().unwrap_or_default().trim().replace(['`', '*'], "")
+    });
     match number {
         Some(number) => format!("{number} {line}"),
         None => line,
+    }
+}
+
+/// The text of the first heading. A comment in a code block is none.
+fn heading(markdown: &str) -> Option<String> {
+    let events: Vec<Event<'_>> = Parser::new(markdown).collect();
+    let start = events.iter().position(|event| matches!(event, Event::Start(Tag::Heading { .. })))?;
+    let end = end_of(&events, start, |event| matches!(event, Event::End(TagEnd::Heading(_))));
+    Some(plain(&events[start..end]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::heading;
+
+    #[test]
+    fn a_comment_in_a_code_block_is_no_heading() {
+        for fence in ["```console\n# as root\n$ id\n```\n", "    # as root\n", "#no-heading\n"] {
+            assert_eq!(heading(fence), None, "{fence}");
+            let markdown = format!("{fence}\n## The `pid` *namespace* ##\n\nText.\n\n## Another\n");
+            assert_eq!(heading(&markdown).as_deref(), Some("The pid namespace"), "{fence}");
+        }
     }
 }
