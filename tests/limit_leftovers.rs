@@ -42,13 +42,7 @@ fn what_a_killed_sandbox_leaves_is_ended_and_removed_by_the_next() {
     for feature in possible("what_a_killed_sandbox_leaves_is_ended_and_removed_by_the_next") {
         // A grandchild in a new session: signals to the process group do not reach it.
         let (mut child, command) = sleeping(feature, "setsid sleep 300 & wait");
-        let directory = group(
-            command,
-            match feature {
-                "cpu" => "cpu",
-                other => other,
-            },
-        );
+        let directory = group(command, feature);
         assert!(directory.parent().unwrap().ends_with("sandbox"), "{}", directory.display());
         let members = || fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
         let other = wait_for(|| {

@@ -74,7 +74,7 @@ struct Printer {
     lists: Vec<Option<u64>>,
     /// Whether the source has a line break here.
     is_broken: bool,
-    /// What stands before the first line of an item.
+    /// The marker before the first line of an item.
     marker: Option<String>,
     table: Vec<Vec<String>>,
 }

@@ -36,7 +36,7 @@ pub(super) struct TestArgs {
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct NewArgs {
-    /// The name, which learners type: small letters, digits and hyphens
+    /// The name, which learners type: lowercase letters, digits and hyphens
     #[arg(value_name = "NAME")]
     name: String,
     /// The title; the default is the name

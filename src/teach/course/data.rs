@@ -126,7 +126,7 @@ pub enum ValueSource {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sought {
-    /// Its arguments, all of them. Values stand in braces.
+    /// Its arguments, all of them. Values are in braces.
     pub process: Vec<String>,
 }
 

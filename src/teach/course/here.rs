@@ -1,5 +1,5 @@
-//! What of a lesson can be done on this machine, by this user. A lesson says it before it begins, and `sandbox doctor
-//! --lessons` says it about all of them.
+//! What of a lesson can be done on this machine, by this user. A lesson prints it before it begins, and `sandbox doctor
+//! --lessons` prints it for all of them.
 
 use std::collections::BTreeMap;
 

@@ -176,8 +176,8 @@ impl WeightTest {
         let name = |index: usize| {
             text_with("cpu.picture.weight", &[("file", weight_file), ("weight", &weights[index])])
         };
-        let lanes =
-            [(0, '1'), (1, '3')].map(|(index, sign)| plot.lane(name(index), sign, text("cpu.picture.time")));
+        let lanes = [(0, '1'), (1, '3')]
+            .map(|(index, character)| plot.lane(name(index), character, text("cpu.picture.time")));
         let begin = times.each_ref().map(CpuTime::seconds);
         for (runner, milliseconds) in runners.iter().zip(milliseconds) {
             runner.begin(LoadCall::Spin { milliseconds })?;
