@@ -11,4 +11,5 @@ pub mod doctor;
 pub mod equivalents;
 pub mod ledger;
 pub mod mistakes;
+mod replace;
 pub mod verify;

@@ -6,9 +6,13 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::check::Attempt;
-use super::seed::{fill, random};
+use super::seed::{fill, is_random, random};
 use crate::error::{Error, Result};
+use crate::teach::replace::replace;
 use crate::text::{printed, text_with};
+
+/// The name of a [`Scratch`] begins with this. A random word follows.
+const SCRATCH: &str = "sandbox-lesson-";
 
 /// Two temporary directories: to work in, and with the material of solutions. Both are removed when this is dropped.
 #[derive(Debug)]
@@ -27,13 +31,18 @@ impl Scratch {
     /// Those of mkdir(2).
     pub fn new() -> Result<Scratch> {
         let name = random().map_err(|error| unwritten(Path::new("/dev/urandom"), error))?;
-        let root = std::env::temp_dir().join(format!("sandbox-lesson-{name}"));
+        let root = std::env::temp_dir().join(format!("{SCRATCH}{name}"));
         let (work, material) = (root.join("work"), root.join("material"));
         for directory in [&root, &work, &material] {
             let made = DirBuilder::new().mode(0o700).create(directory);
             made.map_err(|error| unwritten(directory, error))?;
         }
         Ok(Scratch { root, work, material })
+    }
+
+    /// Whether a name is one that [`Scratch::new`] gives.
+    pub fn is_name(name: &str) -> bool {
+        name.strip_prefix(SCRATCH).is_some_and(is_random)
     }
 
     /// Writes the material of an exercise: its files that the learner does not get.
@@ -80,16 +89,12 @@ impl Attempt<'_> {
     }
 }
 
-/// Writes a file by a temporary file and rename(2), so that it is never half written.
+/// Writes a file, or replaces it as a whole. Others may read it, if the umask lets them.
 ///
 /// # Errors
 /// Those of open(2), write(2) and rename(2).
 pub fn write(path: &Path, content: &[u8]) -> Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    fs::write(&temporary, content)
-        .and_then(|()| fs::rename(&temporary, path))
-        .map_err(|error| unwritten(path, error))
+    replace(path, content, 0o666).map_err(|error| unwritten(path, error))
 }
 
 /// The error of a file or directory that cannot be written.

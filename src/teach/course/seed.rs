@@ -43,6 +43,11 @@ pub fn random() -> std::io::Result<String> {
     Ok(word(u64::from_le_bytes(bytes), 8))
 }
 
+/// Whether a text is a word as [`random`] makes it.
+pub fn is_random(text: &str) -> bool {
+    text.len() == 8 && text.bytes().all(|letter| LETTERS.contains(&letter))
+}
+
 /// The letters and digits of a word: those that are not mistaken for each other.
 const LETTERS: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
 

@@ -1,6 +1,7 @@
 //! The file of a ledger: private, written by a temporary file and rename(2). It is opened as something that another user
 //! may have made: no symbolic link is followed.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use super::{FORMAT, Ledger};
 use crate::error::{Error, Result, io_text};
 use crate::host::run_directory::{self, LEDGER};
+use crate::teach::replace::replace;
 use crate::text::{printed, text, text_with};
 use crate::value::paste::command_line;
 use crate::value::shell::quote;
@@ -28,10 +30,14 @@ pub enum LedgerPlace {
     File(PathBuf),
 }
 
-/// The part of the file that every version has.
+/// The part of the file that every version has. A file without it is not a ledger.
 #[derive(Deserialize)]
 struct Head {
     format: u32,
+    #[serde(rename = "boot")]
+    _boot: String,
+    #[serde(rename = "within")]
+    _within: BTreeMap<String, String>,
 }
 
 impl LedgerPlace {
@@ -165,14 +171,8 @@ impl LedgerPlace {
                     let error = self.unusable("ledger.foreign").why(text("ledger.foreign.reason"));
                     return Err(error.paste("sandbox ledger start"));
                 }
-                let mut temporary = path.as_os_str().to_owned();
-                temporary.push(format!(".new-{}", std::process::id()));
-                let written = write_new(Path::new(&temporary), json.as_bytes())
-                    .and_then(|()| std::fs::rename(&temporary, path));
-                if let Err(error) = written {
-                    let _ = std::fs::remove_file(&temporary);
-                    return Err(unwritten(error));
-                }
+                // Only its owner can read it.
+                replace(path, json.as_bytes(), 0o600).map_err(unwritten)?;
                 Ok(former.is_some())
             }
         }
@@ -195,11 +195,6 @@ fn open(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Writes a file that only its owner can read. It must not exist yet.
-fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(content)
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -218,7 +213,8 @@ mod tests {
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
         assert_eq!(place.read(&ledger).unwrap(), ledger);
         assert!(place.write(&ledger).unwrap());
-        for content in ["", "my thesis", "[]", "{}"] {
+        let progress = r#"{"format":1,"seed":"x","lessons":{}}"#;
+        for content in ["", "my thesis", "[]", "{}", r#"{"format":1}"#, progress] {
             std::fs::write(&path, content).unwrap();
             assert!(place.write(&ledger).is_err() && place.read(&ledger).is_err(), "{content}");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
