@@ -105,7 +105,7 @@ fn addresses_in(
         match file::read(format!("{process}/net/{file}")) {
             Ok(table) => found.extend(read(&table).map_err(io::Error::other)?),
             // A kernel without IPv6 has no second file.
-            Err(_) if file.ends_with('6') => {}
+            Err(error) if file.ends_with('6') && error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }

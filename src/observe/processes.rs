@@ -55,9 +55,6 @@ pub struct HeldNamespaces {
     pub hidden: usize,
 }
 
-/// The most threads and descriptors of one process that are looked at.
-const MOST: usize = 10_000;
-
 impl HeldNamespaces {
     /// Reads the links of these processes, and the files of namespaces in the caller's mount table.
     pub fn of<'a>(pids: impl IntoIterator<Item = &'a i32>) -> HeldNamespaces {
@@ -79,13 +76,13 @@ impl HeldNamespaces {
     fn add_process(&mut self, pid: i32) -> io::Result<()> {
         self.add_links(&format!("/proc/{pid}/ns"), pid)?;
         // A thread can be in other namespaces than its process.
-        let threads: Vec<_> = fs::read_dir(format!("/proc/{pid}/task"))?.take(MOST).flatten().collect();
+        let threads: Vec<_> = fs::read_dir(format!("/proc/{pid}/task"))?.flatten().collect();
         for thread in threads.iter().filter(|_| threads.len() > 1) {
             let directory = format!("/proc/{pid}/task/{}/ns", thread.file_name().to_string_lossy());
             // The thread can have ended.
             let _ = self.add_links(&directory, pid);
         }
-        for descriptor in fs::read_dir(format!("/proc/{pid}/fd"))?.take(MOST).flatten() {
+        for descriptor in fs::read_dir(format!("/proc/{pid}/fd"))?.flatten() {
             let number = descriptor.file_name().to_str().and_then(|number| number.parse().ok());
             if let (Ok(link), Some(number)) = (file::read_link(descriptor.path()), number) {
                 self.add(&link, NamespaceHolder::Descriptor(pid, number));
@@ -96,8 +93,12 @@ impl HeldNamespaces {
 
     fn add_links(&mut self, directory: &str, pid: i32) -> io::Result<()> {
         for entry in fs::read_dir(directory)?.flatten() {
-            let link = file::read_link(entry.path())?;
-            self.add(&link, NamespaceHolder::Process(pid));
+            match file::read_link(entry.path()) {
+                Ok(link) => self.add(&link, NamespaceHolder::Process(pid)),
+                // pid_for_children has no target until the first child exists. pid_namespaces(7)
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
@@ -108,7 +109,8 @@ impl HeldNamespaces {
             return;
         }
         let holders = self.held.entry(link.to_owned()).or_default();
-        if !holders.contains(&holder) {
+        // What one process holds is added without a break.
+        if holders.last() != Some(&holder) {
             holders.push(holder);
         }
     }

@@ -10,18 +10,16 @@ use crate::value::paste;
 /// The width of the names in the first column: `held by`.
 const NAMES: usize = 9;
 
-/// What was recorded: a line for each kind, with its explanation if it is wanted.
+/// What was recorded: each kind with its explanation, if it is wanted, and the kinds that could not be read.
 pub fn recorded(ledger: &Ledger, explains: bool) -> String {
     let mut out = String::new();
-    for kind in ThingKind::ALL {
+    for kind in ThingKind::ALL.into_iter().filter(|_| explains) {
         let count = match ledger.count_of(kind) {
             Ok(count) => count.to_string(),
             Err(_) => "-".to_owned(),
         };
-        if explains {
-            let _ = writeln!(out, "{:>6}  {}", count, paint::heading(&kind.title()));
-            explained(&mut out, kind, 8);
-        }
+        let _ = writeln!(out, "{:>6}  {}", count, paint::heading(&kind.title()));
+        explained(&mut out, kind, 8);
     }
     let unread: Vec<_> = ledger.unread().iter().collect();
     if !unread.is_empty() {
@@ -41,7 +39,12 @@ pub fn difference(difference: &LedgerDifference, explains: bool) -> String {
     let values =
         [("age", &*age), ("new", &*new), ("changed", &*changed), ("gone", &*gone), ("count", &*count)];
     let has_none = !difference.has_new() && difference.gone.is_empty();
-    let key = if has_none { "ledger.nothing" } else { "ledger.found" };
+    let key = match (has_none, difference.only_ours) {
+        (true, false) => "ledger.nothing",
+        (true, true) => "ledger.nothing.ours",
+        (false, false) => "ledger.found",
+        (false, true) => "ledger.found.ours",
+    };
     wrap(&text_with(key, &values), paint::width()).iter().for_each(|line| put(&mut out, line));
     things(&mut out, "ledger.new", &difference.new, explains);
     things(&mut out, "ledger.changed", &difference.changed, explains);
@@ -73,7 +76,7 @@ fn put(out: &mut String, line: &str) {
     let _ = writeln!(out, "{line}");
 }
 
-/// How long ago something was: `12 minutes`.
+/// How long ago something was: `12 min`.
 fn age(seconds: u64) -> String {
     let (key, count) = match seconds {
         0..120 => ("ledger.seconds", seconds),

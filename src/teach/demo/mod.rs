@@ -319,3 +319,13 @@ impl<'a> Stage<'a> {
         format!("sandbox-{what}-{}-{}", std::process::id(), self.counter)
     }
 }
+
+/// Whether a name is one that [`Stage::unique`] gives.
+pub fn is_unique_name(name: &str) -> bool {
+    let is_number = |part: &str| part.parse::<u32>().is_ok_and(|number| number.to_string() == part);
+    let is_word = |part: &str| !part.is_empty() && part.bytes().all(|letter| letter.is_ascii_lowercase());
+    match name.split('-').collect::<Vec<_>>()[..] {
+        ["sandbox", what, pid, number] => is_word(what) && is_number(pid) && is_number(number),
+        _ => false,
+    }
+}

@@ -40,6 +40,9 @@ pub struct Description {
 /// The most processes that are named.
 const MAX_NAMED: usize = 3;
 
+/// The most processes that one command ends.
+const MAX_ENDED: usize = 20;
+
 /// A command line of these words.
 fn line<const N: usize>(words: [&OsStr; N]) -> Option<String> {
     Some(command_line(words))
@@ -231,7 +234,21 @@ impl Survey {
     }
 }
 
+/// A command that ends all of them. None: they are too many to type.
 fn kill(pids: &[i32]) -> Option<String> {
-    let pids: Vec<String> = pids.iter().take(MAX_NAMED).map(ToString::to_string).collect();
-    Some(format!("kill {}", pids.join(" ")))
+    let all: Vec<String> = pids.iter().map(ToString::to_string).collect();
+    (pids.len() <= MAX_ENDED).then(|| format!("kill {}", all.join(" ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_ends_all_processes_or_is_not_given() {
+        assert_eq!(kill(&[4, 5, 6, 7]).as_deref(), Some("kill 4 5 6 7"));
+        let many: Vec<i32> = (1..=21).collect();
+        assert!(kill(&many[..20]).is_some_and(|line| line.ends_with(" 19 20")));
+        assert_eq!(kill(&many), None);
+    }
 }

@@ -199,6 +199,9 @@ pub struct LedgerDifference {
     pub unread: BTreeMap<ThingKind, String>,
     /// The number of processes whose namespaces the caller may not see.
     pub hidden: usize,
+    /// Whether it was reduced to what is known to be of `sandbox`.
+    #[serde(skip)]
+    pub only_ours: bool,
 }
 
 impl LedgerDifference {
@@ -213,6 +216,7 @@ impl LedgerDifference {
             same: BTreeMap::new(),
             unread: BTreeMap::new(),
             hidden: after.hidden,
+            only_ours: false,
         };
         let none = BTreeMap::new();
         for kind in ThingKind::ALL {
@@ -254,6 +258,7 @@ impl LedgerDifference {
         self.new.retain(|thing| thing.description.ours);
         self.changed.retain(|thing| thing.description.ours);
         self.gone.clear();
+        self.only_ours = true;
         self
     }
 

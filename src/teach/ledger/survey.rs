@@ -17,7 +17,9 @@ use crate::observe::mountinfo::{self, Mount};
 use crate::observe::processes::{HeldNamespaces, NamespaceHolder, ProcessEntry, processes};
 use crate::observe::{file, net, proc, sysv};
 use crate::sys;
-use crate::text::{printed, text};
+use crate::teach::course::place::Scratch;
+use crate::teach::demo::is_unique_name;
+use crate::text::{printed, text, text_with};
 
 /// The most cgroups that are listed.
 const MAX_CGROUPS: usize = 100_000;
@@ -58,13 +60,15 @@ struct FoundThing {
 }
 
 impl FoundThing {
+    /// A thing whose key is its name.
     fn new(raw: impl Into<OsString>, value: impl Into<String>, ours: bool) -> FoundThing {
         let raw = raw.into();
-        FoundThing {
-            key: printed(&raw),
-            value: value.into(),
-            detail: ThingDetail { raw, ours, creator: None },
-        }
+        FoundThing::keyed(printed(&raw), raw, value, ours)
+    }
+
+    fn keyed(key: String, raw: impl Into<OsString>, value: impl Into<String>, ours: bool) -> FoundThing {
+        let detail = ThingDetail { raw: raw.into(), ours, creator: None };
+        FoundThing { key, value: value.into(), detail }
     }
 }
 
@@ -75,7 +79,7 @@ impl Survey {
     /// Reads everything. It changes nothing.
     pub fn take() -> Survey {
         let table = processes();
-        let own = own_processes(&table);
+        let own = pids_of_sandbox(&table);
         let namespaces = HeldNamespaces::of(table.keys());
         let within = [Feature::Mnt, Feature::Net, Feature::Ipc, Feature::Uts, Feature::Pid, Feature::Cgroup];
         let within = within.into_iter().filter_map(|kind| {
@@ -118,7 +122,7 @@ impl Survey {
     fn read(&self, kind: ThingKind, mounts: &[u8]) -> Found {
         match kind {
             ThingKind::Namespaces => Ok(self.namespaces()),
-            ThingKind::Processes => Ok(self.own_processes()),
+            ThingKind::Processes => Ok(self.process_things()),
             ThingKind::Mounts => Ok(mounts_in(mounts)),
             ThingKind::Devices => devices().map_err(|error| reason(&error)),
             ThingKind::Tables => tables(),
@@ -130,7 +134,7 @@ impl Survey {
                 None => Err(text("ledger.unread.mqueue")),
             },
             ThingKind::SharedFiles => files_in(Path::new("/dev/shm")).map_err(|error| reason(&error)),
-            ThingKind::Cgroups => Ok(cgroups(mounts)),
+            ThingKind::Cgroups => cgroups(mounts),
             ThingKind::Names => names().map_err(|error| reason(&error)),
             ThingKind::BlockDevices => block_devices().map_err(|error| reason(&error)),
             ThingKind::State => state(),
@@ -155,7 +159,7 @@ impl Survey {
     fn namespaces(&self) -> Vec<FoundThing> {
         let is_ours = |holder: &NamespaceHolder| match holder {
             NamespaceHolder::Process(pid) | NamespaceHolder::Descriptor(pid, _) => self.own.contains(pid),
-            NamespaceHolder::Mount(path) => has_our_name(path),
+            NamespaceHolder::Mount(path) => is_our_path(path),
         };
         let thing = |(link, holders): (&String, &Vec<NamespaceHolder>)| {
             FoundThing::new(link, "", holders.iter().any(is_ours))
@@ -163,12 +167,8 @@ impl Survey {
         self.held.iter().map(thing).collect()
     }
 
-    fn own_processes(&self) -> Vec<FoundThing> {
-        let thing = |pid: &i32| {
-            let mut thing = FoundThing::new(pid.to_string(), "", true);
-            thing.key = self.process(*pid);
-            thing
-        };
+    fn process_things(&self) -> Vec<FoundThing> {
+        let thing = |pid: &i32| FoundThing::keyed(self.process(*pid), pid.to_string(), "", true);
         self.own.iter().map(thing).collect()
     }
 
@@ -195,7 +195,7 @@ pub(super) fn with_ancestors(table: &BTreeMap<i32, ProcessEntry>, pid: i32) -> i
 
 /// The processes of `sandbox`: those of that name, all below them, and those in a cgroup `sandbox`. The caller and its
 /// ancestors do not count.
-fn own_processes(table: &BTreeMap<i32, ProcessEntry>) -> BTreeSet<i32> {
+fn pids_of_sandbox(table: &BTreeMap<i32, ProcessEntry>) -> BTreeSet<i32> {
     let callers: BTreeSet<i32> = with_ancestors(table, nix::unistd::getpid().as_raw()).collect();
     let is_root = |pid: &i32| {
         !callers.contains(pid) && table.get(pid).is_some_and(|entry| entry.name == env!("CARGO_PKG_NAME"))
@@ -218,15 +218,26 @@ fn is_in_our_cgroup(path: &Path) -> bool {
     path.components().any(|part| part == Component::Normal(OsStr::new("sandbox")))
 }
 
-/// Whether a part of a path has a name that `sandbox` gives.
-fn has_our_name(path: &Path) -> bool {
-    let is_ours = |part: &OsStr| part == "sandbox" || part.as_bytes().starts_with(b"sandbox-");
-    path.components().any(|part| matches!(part, Component::Normal(name) if is_ours(name)))
+/// Whether a path is in RUN, or a part of it has a name that a demonstration or an exercise gives. Files of the user can
+/// be named `sandbox` or `sandbox-notes` too.
+fn is_our_path(path: &Path) -> bool {
+    let has_our_name = |part| matches!(part, Component::Normal(name) if is_temporary(name));
+    path.starts_with(run_directory::path()) || path.components().any(has_our_name)
+}
+
+/// Whether a name is that of a temporary file of `sandbox`.
+fn is_temporary(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| is_unique_name(name) || Scratch::is_name(name))
+}
+
+/// Why a kind is not recorded of which there are too many things: a part of them would differ each time.
+fn too_many(max: usize) -> String {
+    text_with("ledger.unread.many", &[("max", &max.to_string())])
 }
 
 fn mounts_in(table: &[u8]) -> Vec<FoundThing> {
     let thing = |mount: Mount<'_>| {
-        let ours = [&mount.mount_point, &mount.root].into_iter().any(|path| has_our_name(path));
+        let ours = [&mount.mount_point, &mount.root].into_iter().any(|path| is_our_path(path));
         let description = mount.description();
         let place = file::path_text(&mount.mount_point);
         // The rest is the line of mountinfo without IDs.
@@ -301,13 +312,13 @@ fn sysv_things(kind: &str) -> Found {
 fn files_in(directory: &Path) -> io::Result<Vec<FoundThing>> {
     let thing = |entry: fs::DirEntry| {
         let path = entry.path();
-        FoundThing::new(&path, "", has_our_name(&path))
+        FoundThing::new(&path, "", is_our_path(&path))
     };
     Ok(fs::read_dir(directory)?.flatten().map(thing).collect())
 }
 
 /// The directories of all cgroups. Two mounts of one hierarchy show the same cgroups; the first one is read.
-fn cgroups(table: &[u8]) -> Vec<FoundThing> {
+fn cgroups(table: &[u8]) -> Found {
     let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
     let visible: Vec<PathBuf> = mounted(table, "cgroup").chain(mounted(table, "cgroup2")).collect();
     let mounts = mountinfo::mounts(table).filter(|mount| visible.iter().any(|path| mount.is_on(path)));
@@ -320,7 +331,7 @@ fn cgroups(table: &[u8]) -> Vec<FoundThing> {
             let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
             for path in directories.map(|entry| entry.path()) {
                 if found.len() == MAX_CGROUPS {
-                    return found;
+                    return Err(too_many(MAX_CGROUPS));
                 }
                 let below = path.strip_prefix(&mount.mount_point).unwrap_or(&path);
                 found.push(FoundThing::new(&path, "", is_in_our_cgroup(below)));
@@ -328,15 +339,13 @@ fn cgroups(table: &[u8]) -> Vec<FoundThing> {
             }
         }
     }
-    found
+    Ok(found)
 }
 
 fn names() -> io::Result<Vec<FoundThing>> {
     let thing = |(name, key): (&str, &str)| {
         let value = file::read_text(format!("/proc/sys/kernel/{name}"))?;
-        let mut thing = FoundThing::new(name, printed(value.trim_end()), false);
-        thing.key = key.to_owned();
-        Ok(thing)
+        Ok(FoundThing::keyed(key.to_owned(), name, printed(value.trim_end()), false))
     };
     [("hostname", "host name"), ("domainname", "domain name")].into_iter().map(thing).collect()
 }
@@ -362,16 +371,17 @@ fn state() -> Found {
     let run = run_directory::path();
     let mut found = Vec::new();
     if let Some(directory) = run_directory::find().map_err(|error| error.what)? {
-        let (names, _) = directory.names().map_err(|error| reason(&error))?;
+        let (names, are_all) = directory.names().map_err(|error| reason(&error))?;
+        if !are_all {
+            return Err(too_many(run_directory::MAX_NAMES));
+        }
         let names = names.into_iter().filter(|name| !run_directory::is_ledger(name));
         found.extend(names.map(|name| FoundThing::new(run.join(name), "", true)));
     }
     let own = nix::unistd::geteuid().as_raw();
     let entries = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
     let temporary = entries.filter(|entry| {
-        entry.file_name().as_bytes().starts_with(b"sandbox-")
-            && entry.path() != run
-            && entry.metadata().is_ok_and(|file| file.uid() == own)
+        is_temporary(&entry.file_name()) && entry.metadata().is_ok_and(|file| file.uid() == own)
     });
     found.extend(temporary.map(|entry| FoundThing::new(entry.path(), "", true)));
     Ok(found)
@@ -392,7 +402,38 @@ mod tests {
         // A chain of parents with a loop in it ends too.
         table.insert(free[2], entry(free[3], "a"));
         table.insert(free[3], entry(free[2], "b"));
-        assert_eq!(own_processes(&table).into_iter().collect::<Vec<_>>(), free[..2]);
+        assert_eq!(pids_of_sandbox(&table).into_iter().collect::<Vec<_>>(), free[..2]);
+    }
+
+    #[test]
+    fn files_of_the_user_are_not_those_of_sandbox() {
+        let run = run_directory::path();
+        for ours in
+            ["/tmp/sandbox-mnt-4711-1/a", "/dev/shm/sandbox-shm-7-2", "/tmp/sandbox-lesson-abcdefg2/work"]
+        {
+            assert!(is_our_path(Path::new(ours)), "{ours}");
+        }
+        assert!(is_our_path(&run) && is_our_path(&run.join("4711-1/root")));
+        for other in [
+            "/tmp/sandbox-notes",
+            "/tmp/sandbox-lessons",
+            "/tmp/sandbox-lesson-notes",
+            "/tmp/sandbox-lesson-plan2026",
+            "/tmp/sandbox-backup-2026",
+            "/tmp/sandbox-mnt-4711-01",
+            "/tmp/sandbox-my-notes-1-2",
+            "/home/user/sandbox/mount",
+            "/mnt/sandbox",
+        ] {
+            assert!(!is_our_path(Path::new(other)), "{other}");
+        }
+        let table =
+            b"1 0 8:1 / /mnt/sandbox rw - ext4 x rw\n2 1 0:5 / /tmp/sandbox-mnt-7-1 rw - tmpfs a rw\n";
+        let ours: Vec<bool> = mounts_in(table).iter().map(|mount| mount.detail.ours).collect();
+        assert_eq!(ours, [false, true]);
+        let directory = tempfile::Builder::new().prefix("sandbox-notes-").tempdir().unwrap();
+        let found = state().unwrap();
+        assert!(found.iter().all(|thing| *thing.detail.raw != *directory.path().as_os_str()));
     }
 
     #[test]
