@@ -95,6 +95,15 @@ pub(crate) fn text_with(key: &str, values: &[(&str, &str)]) -> String {
     values.iter().fold(text(key), fill)
 }
 
+/// The first names of a list, at most `most` of them, and how many there are beyond those.
+pub(crate) fn first_of(names: &[String], most: usize) -> String {
+    let first = names[..names.len().min(most)].join(", ");
+    match names.len().saturating_sub(most) {
+        0 => first,
+        more => text_with("run.more", &[("names", &first), ("count", &more.to_string())]),
+    }
+}
+
 /// The message of `key` in one file.
 fn find(file: &str, key: &str) -> Option<String> {
     let mut lines = file.lines();

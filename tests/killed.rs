@@ -7,17 +7,8 @@
 mod support;
 
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
 
-use support::{alone, child_named, is_root, run, sandbox, skip, text};
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
+use support::{alone, child_named, is_root, run, sandbox, skip, text, wait_until};
 
 fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

@@ -1,31 +1,17 @@
 //! What the command leaves running ends with it, also where the kernel does not end the container as a whole.
 //!
 //! Inputs of the same kind, all below: a child in the background, in a new session, started by nohup(1), by two forks, that
-//! ignores signals, that is stopped; with each namespace but pid, in a whole container, with published ports, where COMMAND is
+//! ignores signals, that is stopped, that creates others without an end, that may not be killed; more than are named; with each namespace but pid, in a whole container, with published ports, where COMMAND is
 //! killed; orphans that end while COMMAND runs. Not of this kind: what `enter` leaves, and children that the shell had
 //! before it executed `sandbox`.
 
 mod support;
 
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use support::{alone, binary, child_named, run, sandbox, text};
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(Instant::now() < deadline, "not so: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// `S`, `T` for stopped, `Z` for ended; `?` if there is no such process.
-fn state(pid: u32) -> char {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(") ").next().and_then(|rest| rest.chars().next()).unwrap_or('?')
-}
+use support::{alone, binary, child_named, is_root, run, sandbox, skip, state, text, wait_until};
 
 /// Prints the PIDs of the processes that it leaves.
 const LEAVES: &str = r#"
@@ -86,6 +72,76 @@ fn what_is_left_running_ends_with_the_command() {
     let output = run(&["uts", "-q", "--", "bash", "-c", &format!("{LEAVES} kill -KILL $$")]);
     assert_eq!(output.status.code(), Some(137));
     assert!(pids(&output.stdout).into_iter().all(|pid| state(pid) == '?'));
+}
+
+/// One orphan creates others that end at once, and its own descendants create more while they are killed.
+#[test]
+fn processes_that_create_others_end_too() {
+    for forks in ["while :; do (: &); done", "while :; do (sleep 6010 &); sleep 0.01; done"] {
+        let script = format!("({forks}) >&- 2>&- & echo $!; sleep 0.3; exit 4");
+        let output = Command::new("timeout")
+            .args(["-s", "KILL", "60"])
+            .arg(binary())
+            .args(["uts", "--", "bash", "-c", &script])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(4), "{forks}: {said}");
+        assert_eq!(state(pids(&output.stdout)[0]), '?', "{forks}");
+        assert!(said.contains("killed, because COMMAND had left them running: "), "{forks}: {said}");
+        assert!(!said.contains("still running"), "{forks}: {said}");
+    }
+}
+
+#[test]
+fn ten_of_many_are_named() {
+    let output = run(&["uts", "--", "bash", "-c", "for i in {1..25}; do sleep 6011 >&- 2>&- & done; exit 0"]);
+    let said = text(&output.stderr);
+    let line = said.lines().find(|line| line.contains("had left them running")).unwrap();
+    assert_eq!(line.matches(" (").count(), 10, "{line}");
+    assert!(line.ends_with(" and 15 more"), "{line}");
+}
+
+/// A set-user-ID program of root may not be killed by an ordinary user. It is not reported as killed.
+#[test]
+fn what_may_not_be_killed_is_reported_as_running() {
+    let test = "what_may_not_be_killed_is_reported_as_running";
+    if !is_root() {
+        return skip(test, "machine: only root can make a set-user-ID program of root");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (own, becomes_root) = (directory.path().join("sandbox"), directory.path().join("setpriv"));
+    std::fs::copy(binary(), &own).unwrap();
+    std::fs::copy("/usr/bin/setpriv", &becomes_root).unwrap();
+    std::fs::set_permissions(&becomes_root, std::fs::Permissions::from_mode(0o4755)).unwrap();
+    // Without a user namespace, in which root would be another user.
+    let spec = directory.path().join("limited.yaml");
+    std::fs::write(&spec, "rlimits: { nofile: 100 }\n").unwrap();
+    let root = becomes_root.display();
+    let script = format!(
+        "sleep 6012 >&- 2>&- & {root} --reuid=0 sleep 6013 >&- 2>&- & echo $!; \
+         for i in {{1..500}}; do grep -q ^sleep /proc/$!/comm && break; sleep 0.01; done; exit 5"
+    );
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=1000", "--regid=1000", "--clear-groups"]).arg(&own);
+    let output = command
+        .args(["run", spec.to_str().unwrap(), "--", "bash", "-c", &script])
+        .env("HOME", "/")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    let left = pids(&output.stdout)[0];
+    let before = state(left);
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(left.cast_signed()), nix::sys::signal::SIGKILL);
+    assert_eq!(before, 'S', "{said}");
+    let of = |words: &str| said.lines().find(|line| line.contains(words)).unwrap_or_default().to_owned();
+    let (killed, running) = (of("had left them running"), of("still running"));
+    assert!(killed.contains("sleep (") && !killed.contains(&left.to_string()), "{said}");
+    assert!(running.ends_with(&format!(": sleep ({left})")), "{said}");
 }
 
 /// An orphan that ends while the command runs is reaped at once.

@@ -5,12 +5,11 @@ mod support;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use support::terminal::Terminal;
-use support::{binary, fits, run, sandbox, snapshot, snapshot_cards, stdout, text};
+use support::{binary, fits, run, sandbox, snapshot, snapshot_cards, stdout, text, wait_until};
 
 #[test]
 fn every_card_holds() {
@@ -64,14 +63,6 @@ fn children(of: u32) -> Vec<i32> {
 fn runs_sleep(parent: u32) -> bool {
     let name = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     children(parent).iter().any(|pid| name(pid) == "sleep\n")
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Starts `sandbox pid FLAGS -- sh -c SCRIPT` and waits until the script prints `ready`.

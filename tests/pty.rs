@@ -4,13 +4,13 @@ mod support;
 
 use std::io::{Read, Write};
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::LocalFlags;
 use nix::unistd::Pid;
 use support::terminal::Terminal;
-use support::{binary, child_named, is_root, repository, sandbox, skip, text};
+use support::{binary, child_named, is_root, repository, sandbox, skip, text, wait_until};
 
 /// `run` with one of the specs of `tests/terminals`. The specs are files, because standard input is the terminal.
 fn words<'a>(spec: &'a str, command: &[&'a str]) -> Vec<&'a str> {
@@ -38,14 +38,6 @@ fn shell() -> Terminal {
     let mut terminal = terminal("plain", &SHELL);
     terminal.wait_for("prompt> ");
     terminal
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 fn is_there(pid: u32) -> bool {

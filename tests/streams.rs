@@ -229,3 +229,18 @@ fn a_reader_that_goes_away_is_noticed_by_the_command() {
         assert_eq!(seen, "y\n1\n1\non\nend\n");
     }
 }
+
+/// Without a PID namespace, a process that the command leaves goes on writing until it is killed.
+#[test]
+fn what_is_left_running_does_not_keep_sandbox_by_its_output() {
+    if cannot_borrow("what_is_left_running_does_not_keep_sandbox_by_its_output") {
+        return;
+    }
+    let script = r#"spec=$(mktemp); echo 'user: { map: [{ inside: 0, outside: 100000, count: 65536 }] }' > "$spec"
+        timeout -s KILL 60 "$OWN" run "$spec" -q -- sh -c 'echo first; nohup yes & sleep 0.2; exit 7' 2> /dev/null |
+            { head -n 1; cat > /dev/null; }
+        echo ${PIPESTATUS[0]}; rm "$spec""#;
+    for seen in as_borrower(script) {
+        assert_eq!(seen, "first\n7\n");
+    }
+}

@@ -18,9 +18,12 @@ use crate::plan::slots::Slots;
 use crate::plan::{Actor, Plan};
 use crate::render::paint::Stream;
 use crate::render::{self, error as error_text, explain, plan as plan_text, view as view_text};
-use crate::text::{printed, text, text_with};
+use crate::text::{first_of, printed, text, text_with};
 use crate::value::units::Size;
 use crate::views::{Readings, View};
+
+/// How many of the processes that the command has left are named.
+const MAX_NAMED: usize = 10;
 
 /// Prints the events of a run.
 pub(super) struct Narrator {
@@ -258,9 +261,14 @@ impl Watch for Narrator {
 
     fn left_running(&mut self, processes: &[String]) {
         if self.announces {
-            let values = [("processes", &*processes.join(", "))];
+            let values = [("processes", &*first_of(processes, MAX_NAMED))];
             render::err(&format!("sandbox: {}\n", text_with("run.leftovers", &values)));
         }
+    }
+
+    fn still_running(&mut self, processes: &[String]) {
+        let values = [("processes", &*first_of(processes, MAX_NAMED))];
+        render::err(&format!("sandbox: {}\n", text_with("run.leftovers.running", &values)));
     }
 
     fn full(&mut self, space: &FullSpace) {

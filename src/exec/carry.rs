@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{SpliceFFlags, splice};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::io::ioctl_fionread;
 use rustix::stdio::{stderr, stdin, stdout};
 
 /// The maximum number of bytes that one call moves: the usual size of a pipe.
@@ -29,19 +30,16 @@ pub(super) struct CarriedStream {
     pipe: Option<OwnedFd>,
     /// Whether there are bytes, and the receiver's pipe is full.
     is_full: bool,
-    /// Whether no more bytes will be written to our pipe than it has now.
-    has_ended: bool,
+    /// Once the command has ended: how many bytes of its output are still to be carried. A process that it has left
+    /// running may write more, without an end.
+    left: Option<usize>,
 }
 
 impl CarriedStream {
     /// One for each pipe that the child has sent.
     pub(super) fn all(pipes: Vec<(i32, OwnedFd)>) -> Vec<CarriedStream> {
-        let stream = |(descriptor, pipe)| CarriedStream {
-            descriptor,
-            pipe: Some(pipe),
-            is_full: false,
-            has_ended: false,
-        };
+        let stream =
+            |(descriptor, pipe)| CarriedStream { descriptor, pipe: Some(pipe), is_full: false, left: None };
         pipes.into_iter().map(stream).collect()
     }
 
@@ -59,19 +57,26 @@ impl CarriedStream {
     pub(super) fn transfer(&mut self) {
         for _ in 0..CHUNKS {
             let Some((from, to)) = self.ends() else { return };
-            match splice(from, None, to, None, CHUNK, SpliceFFlags::SPLICE_F_NONBLOCK) {
-                Ok(1..) | Err(Errno::EINTR) => {}
+            let size = self.left.map_or(CHUNK, |left| left.min(CHUNK));
+            match splice(from, None, to, None, size, SpliceFFlags::SPLICE_F_NONBLOCK) {
+                Ok(moved @ 1..) => {
+                    self.left = self.left.map(|left| left.saturating_sub(moved));
+                    if self.left == Some(0) {
+                        self.pipe = None;
+                    }
+                }
+                Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => {
                     let (is_readable, is_broken) =
                         (has(from, PollFlags::POLLIN), has(to, PollFlags::empty()));
                     self.is_full = is_readable;
                     // Nothing is left, or nobody reads it.
-                    if is_broken || self.has_ended && !is_readable {
+                    if is_broken || self.left.is_some() && !is_readable {
                         self.pipe = None;
                     }
                     return;
                 }
-                // The end of file, or the receiver has gone.
+                // The end of file, nothing was left at the command's end, or the receiver has gone.
                 Ok(0) | Err(_) => self.pipe = None,
             }
         }
@@ -91,10 +96,14 @@ impl CarriedStream {
 
     /// The command has ended. Its output may still be in the pipe. Further input is not for it.
     pub(super) fn command_ended(&mut self) {
-        self.has_ended = true;
         if self.descriptor == 0 {
             self.pipe = None;
         }
+        // What the command has written comes before what others write from now on.
+        self.left = self.pipe.as_ref().map(|pipe| {
+            let size = ioctl_fionread(pipe).ok().and_then(|size| usize::try_from(size).ok());
+            size.unwrap_or(CHUNK)
+        });
     }
 
     /// Carries nothing more.

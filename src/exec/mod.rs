@@ -50,6 +50,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use self::journal::Journal;
+use self::orphans::LeftRunning;
 use self::signals::Signals;
 pub use self::space::FullSpace;
 use self::space::WritableSpace;
@@ -87,8 +88,8 @@ pub struct Container {
     spaces: Vec<WritableSpace>,
     /// Whether orphans of the container become children of this process.
     adopts: bool,
-    /// The processes that the command had left running, as text.
-    left_running: Vec<String>,
+    /// The processes that the command had left running.
+    left_running: LeftRunning,
     /// Whether only those of descriptors 0 to 2 became the new terminal that were one.
     keeps_files: bool,
     /// How long the command may run, in seconds.
@@ -168,7 +169,7 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
         Ok(child) => Ok(Container {
             spaces: run.spaces(child),
             adopts,
-            left_running: Vec::new(),
+            left_running: LeftRunning::default(),
             is_pid_one: has_new_pid_namespace(plan) && !plan.steps.iter().any(is_fork),
             executes: plan.steps.iter().any(is_exec) && !plan.steps.iter().any(is_fork),
             slots: run.slots,

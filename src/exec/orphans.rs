@@ -6,6 +6,7 @@
 //! command has ended. Container engines do the same with the container's cgroup, which an ordinary user may not have.
 
 use std::collections::BTreeMap;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::prctl::set_child_subreaper;
@@ -17,8 +18,36 @@ use crate::plan::call::process::ProcessCall;
 use crate::plan::{Call, Plan};
 use crate::sys::wait::ended_child;
 
-/// How long a process that is killed may take to end: it may wait for a disk.
+/// How long processes that are killed may take to end: one may wait for a disk, or create others meanwhile.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a round waits for the processes that it has killed.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// After so many rounds in which no process could be killed and none has ended, the others are left: they belong to
+/// another user, or cannot be seen in /proc. One is not enough: a process can end in the middle of a round.
+const IDLE_ROUNDS: usize = 10;
+
+/// The maximum number of children that are reaped in a round.
+const MAX_REAPED: usize = 1000;
+
+/// What the command had left running. Each process is written as `sleep (4711)`.
+#[derive(Debug, Default)]
+pub(super) struct LeftRunning {
+    /// Those that were killed.
+    pub(super) killed: Vec<String>,
+    /// Those that still run: the caller may not kill them, or they wait for a disk.
+    pub(super) running: Vec<String>,
+}
+
+impl LeftRunning {
+    fn of(killed: BTreeMap<i32, String>, running: BTreeMap<i32, String>) -> LeftRunning {
+        let written = |processes: BTreeMap<i32, String>| {
+            processes.into_iter().map(|(pid, name)| format!("{name} ({pid})")).collect()
+        };
+        LeftRunning { killed: written(killed), running: written(running) }
+    }
+}
 
 /// Becomes the parent of orphans, if the plan needs that: it makes a container, and the kernel does not end it as a whole.
 /// The processes of a container that is only entered are not ours. Neither are the children that this process already
@@ -45,22 +74,34 @@ pub(super) fn reap(command: Pid) {
     }
 }
 
-/// Kills all children that are left, and their descendants. Returns their names and PIDs: `sleep (4711)`.
-pub(super) fn end() -> Vec<String> {
+/// Kills all children that are left, and their descendants.
+pub(super) fn end() -> LeftRunning {
     let deadline = Instant::now() + PATIENCE;
-    let mut ended = BTreeMap::new();
-    loop {
+    let own = getpid().as_raw();
+    let (mut killed, mut idle) = (BTreeMap::new(), 0);
+    while idle < IDLE_ROUNDS && Instant::now() < deadline {
+        // No child is left. At the first time, this is the usual case.
+        let Some(reaped) = reap_ended() else { return LeftRunning::of(killed, BTreeMap::new()) };
+        let signalled = process::kill_descendants(own);
+        let is_idle = reaped == 0 && signalled.is_empty();
+        idle = if is_idle { idle + 1 } else { 0 };
+        killed.extend(signalled);
+        thread::sleep(PAUSE);
+    }
+    let running = process::descendants(own);
+    killed.retain(|pid, _| !running.contains_key(pid));
+    LeftRunning::of(killed, running)
+}
+
+/// Reaps the children that have ended, but not more than [`MAX_REAPED`]: others may create new ones without an end.
+/// Returns their number, or None if there is no child at all.
+fn reap_ended() -> Option<usize> {
+    for reaped in 0..MAX_REAPED {
         match wait(WaitOptions::NOHANG) {
-            Ok(Some(_)) => continue,
-            // No child is left. This is the usual case.
-            Err(rustix::io::Errno::CHILD) => break,
-            Ok(None) | Err(_) => {}
-        }
-        let killed = process::end_descendants(getpid().as_raw(), deadline);
-        ended.extend(killed.into_iter().map(|(pid, name)| (pid, format!("{name} ({pid})"))));
-        if Instant::now() >= deadline {
-            break;
+            Ok(Some(_)) => {}
+            Err(rustix::io::Errno::CHILD) => return None,
+            Ok(None) | Err(_) => return Some(reaped),
         }
     }
-    ended.into_values().collect()
+    Some(MAX_REAPED)
 }

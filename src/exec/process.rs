@@ -4,7 +4,7 @@
 //! changes its user, executes a set-user-ID program, or asks for it by prctl(2). So the journal has the command's PID,
 //! and the next `sandbox` of any kind kills what still runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -87,17 +87,26 @@ pub(super) fn end(pid: i32, since: u64, namespaces: &[String], patience: Duratio
     wait_for_end(&command, patience)
 }
 
-/// Kills the descendants of a process, and waits until `deadline` for their end. Returns the PID and the name of each.
-pub(super) fn end_descendants(ancestor: i32, deadline: Instant) -> Vec<(i32, String)> {
-    let mut killed = Vec::new();
-    for (pid, since) in members(ancestor, &[]) {
-        let Some(pidfd) = open(pid, since) else { continue };
-        let name = file::read_text(format!("/proc/{pid}/comm")).unwrap_or_default();
-        killed.push((pid, printed(name.trim_end())));
-        let _ = signal::send(pidfd.as_fd(), libc::SIGKILL);
-        let _ = wait_for_end(&pidfd, deadline.saturating_duration_since(Instant::now()));
-    }
-    killed
+/// The descendants of a process that run, each with its name.
+pub(super) fn descendants(ancestor: i32) -> BTreeMap<i32, String> {
+    let named = |(pid, _)| Some((pid, name_of(pid)?));
+    members(ancestor, &[]).into_iter().filter_map(named).collect()
+}
+
+/// Sends SIGKILL to the descendants of a process. Returns those that got it, each with its name. The caller may not
+/// send it to a process of another user.
+pub(super) fn kill_descendants(ancestor: i32) -> BTreeMap<i32, String> {
+    let killed = |(pid, since)| {
+        let pidfd = open(pid, since)?;
+        let name = name_of(pid)?;
+        signal::send(pidfd.as_fd(), libc::SIGKILL).ok().map(|()| (pid, name))
+    };
+    members(ancestor, &[]).into_iter().filter_map(killed).collect()
+}
+
+fn name_of(pid: i32) -> Option<String> {
+    let name = file::read_text(format!("/proc/{pid}/comm")).ok()?;
+    Some(printed(name.trim_end()))
 }
 
 /// A pidfd of the process with this PID and start time. It never refers to another process.

@@ -59,8 +59,11 @@ impl Container {
             watch.filtered();
         }
         space::full(&self.spaces).iter().for_each(|full| watch.full(full));
-        if !self.left_running.is_empty() {
-            watch.left_running(&self.left_running);
+        if !self.left_running.killed.is_empty() {
+            watch.left_running(&self.left_running.killed);
+        }
+        if !self.left_running.running.is_empty() {
+            watch.still_running(&self.left_running.running);
         }
         if let (Ok(ended), 1..) = (&ended, self.oom_kills) {
             watch.out_of_memory(self.oom_kills, self.memory_limit, *ended);

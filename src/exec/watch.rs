@@ -56,6 +56,9 @@ pub trait Watch {
     /// killed.
     fn left_running(&mut self, _processes: &[String]) {}
 
+    /// Called after the end of the command, with the processes that it had left running and that could not be killed.
+    fn still_running(&mut self, _processes: &[String]) {}
+
     /// Called after the end of the command, for each filesystem in memory of the container that is full.
     fn full(&mut self, _space: &FullSpace) {}
 

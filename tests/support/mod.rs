@@ -180,6 +180,21 @@ pub fn becomes(pid: u32, name: &str) {
     }
 }
 
+/// Waits until something holds, at most 20 seconds.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !holds() {
+        assert!(std::time::Instant::now() < deadline, "not so: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+/// `S`, `T` for stopped, `Z` for ended; `?` if there is no such process.
+pub fn state(pid: u32) -> char {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().and_then(|rest| rest.chars().next()).unwrap_or('?')
+}
+
 /// No line may be wider than this, whatever the values are. Only a path to paste that is longer itself is not broken.
 pub fn fits(text: &str, columns: usize, lines: usize) {
     for line in text.lines() {

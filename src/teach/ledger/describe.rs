@@ -12,7 +12,7 @@ use super::survey::{Survey, with_ancestors};
 use crate::host::run_directory;
 use crate::observe::file;
 use crate::observe::processes::NamespaceHolder;
-use crate::text::{printed, text_with};
+use crate::text::{first_of, printed, text_with};
 use crate::value::paste::command_line;
 
 /// A description of a thing.
@@ -203,12 +203,8 @@ impl Survey {
 
     /// Processes by name and PID, the first few of them.
     fn named(&self, pids: &[i32]) -> String {
-        let first: Vec<String> = pids.iter().take(MAX_NAMED).map(|pid| self.process(*pid)).collect();
-        let names = first.join(", ");
-        match pids.len() - first.len() {
-            0 => names,
-            more => text_with("ledger.more", &[("names", &names), ("count", &more.to_string())]),
-        }
+        let processes: Vec<String> = pids.iter().map(|pid| self.process(*pid)).collect();
+        first_of(&processes, MAX_NAMED)
     }
 
     fn creator(&self, pid: i32) -> String {
