@@ -241,7 +241,7 @@ fn a_set_user_id_copy_refuses_to_run() {
     let user = "setpriv --reuid 54321 --regid 54321 --clear-groups";
     for mode in ["4755", "2755", "6755"] {
         let shown = script(&format!(
-            "mount -o remount,suid /run; cp $S /run/copy; chmod {mode} /run/copy; t {user} /run/copy uts -q -- id -u; t {user} /run/copy --help | head -3
+            "mount -o remount,suid,size=256m /run; cp $S /run/copy; chmod {mode} /run/copy; t {user} /run/copy uts -q -- id -u; t {user} /run/copy --help | head -3
             chmod 755 /run/copy; t {user} /run/copy --version; t /run/copy uts -q -- echo root"
         ));
         assert_eq!(shown.matches("refuses to run").count(), 2, "{mode}: {shown}");
