@@ -284,7 +284,12 @@ pub(crate) fn line_of(file: &str, line: &str) -> String {
 
 /// The value of a line of a status file that an agent reads, or the errno.
 pub(crate) fn field(agent: &Agent, file: &str, line: &str) -> Result<String> {
-    Ok(match agent.read(file)? {
+    let mut content = agent.read(file)?;
+    // ESRCH: the process was reaped after open(2), before read(2). Now the file is missing, as it will be from now on.
+    if matches!(content, Err(Errno::ESRCH)) {
+        content = agent.read(file)?;
+    }
+    Ok(match content {
         Ok(content) => one_line(Ok(status_of(&content, line).unwrap_or("(no such line)").to_owned())),
         Err(errno) => format!("({errno:?})"),
     })
