@@ -1,9 +1,8 @@
 //! What the command leaves running, in a container without a PID namespace.
 //!
-//! When process 1 of a PID namespace ends, the kernel kills all others. Without a new PID namespace, a process that outlives
-//! its parent gets process 1 of the machine as its new parent, and runs on after the container. So `sandbox` is a
-//! subreaper, prctl(2): such orphans become its children. It reaps those that end, and kills the others after the
-//! command has ended. Container engines do the same with the container's cgroup, which an ordinary user may not have.
+//! When process 1 of a PID namespace ends, the kernel kills all others. Without a new PID namespace, an orphan is
+//! reparented to process 1 of the machine, and runs on after the container. So `sandbox` is a subreaper, prctl(2): the
+//! orphans become its children. It reaps those that end, and kills the others after the command has ended. Container engines do the same with the container's cgroup, which an ordinary user may not have.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -24,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a round waits for the processes that it has killed.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// After so many rounds in which no process could be killed and none has ended, the others are left: they belong to
-/// another user, or cannot be seen in /proc. One is not enough: a process can end in the middle of a round.
+/// The number of rounds without a kill and without an end, after which the other processes are left: they belong to
+/// another user, or cannot be seen in /proc. One round is not enough: a process can end in the middle of it.
 const IDLE_ROUNDS: usize = 10;
 
 /// The maximum number of children that are reaped in a round.

@@ -196,7 +196,7 @@ impl Scene {
         Scene::new(stage, |disk| limited(disk, RATE))
     }
 
-    /// Has the agent write so many blocks, of this size in KiB. `measured` is what a picture shows: a counter, and its
+    /// Has the agent write `blocks` blocks of `block` KiB. `measured` is what a picture shows: a counter, and its
     /// limit for a second. Without it, there is no picture.
     pub(crate) fn write(
         &self,
@@ -320,7 +320,7 @@ impl Counter {
         }
     }
 
-    /// The key of what one character of a picture stands for.
+    /// The key of the text that says what one character of a picture means.
     fn meaning(self) -> &'static str {
         match self {
             Counter::Bytes => "blkio.picture.data",

@@ -26,7 +26,7 @@ pub struct Lane {
     /// The character that its bar is drawn with: `a` for anonymous memory, `c` for page cache, `#` for anything else.
     #[serde(rename = "sign")]
     pub character: char,
-    /// What one such character stands for: `page cache`.
+    /// What one such character means: `page cache`.
     pub meaning: String,
     /// Its own limit, if it differs from that of the plot.
     pub limit: Option<f64>,
@@ -76,7 +76,7 @@ impl Plot {
         Plot { title: title.into(), unit: unit.into(), unit_of_one: None, limit, lanes: vec![] }
     }
 
-    /// Adds an empty lane and returns its index. `meaning` is what one character of its bar stands for.
+    /// Adds an empty lane and returns its index. `meaning` says what one character of its bar means.
     pub fn lane(&mut self, name: impl Into<String>, character: char, meaning: impl Into<String>) -> usize {
         let (name, meaning) = (name.into(), meaning.into());
         self.lanes.push(Lane { name, character, meaning, limit: None, samples: vec![], note: String::new() });
