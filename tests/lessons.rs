@@ -295,7 +295,7 @@ fn mistakes_in_a_pack_have_their_file_and_line() {
     copy("pictures/look.svg");
     let lesson = copy("en/01-look.md");
     let path = root.path().to_str().unwrap();
-    assert!(stdout(&["lesson", "lint", "--pack", path]).contains("1 lessons"));
+    assert!(stdout(&["lesson", "lint", "--pack", path]).contains("(lessons: 1, exercises: "));
     let good = fs::read_to_string(&lesson).unwrap();
     let wrong: [(&str, &str, &str); 7] = [
         ("<!-- goals -->", "<!-- gaols -->", ":9:1: no marker is called \"gaols\""),

@@ -2,7 +2,8 @@
 //!
 //! When process 1 of a PID namespace ends, the kernel kills all others. Without a new PID namespace, an orphan is
 //! reparented to process 1 of the machine, and runs on after the container. So `sandbox` is a subreaper, prctl(2): the
-//! orphans become its children. It reaps those that end, and kills the others after the command has ended. Container engines do the same with the container's cgroup, which an ordinary user may not have.
+//! orphans become its children. It reaps those that end, and kills the others after the command has ended. Container
+//! engines do the same with the container's cgroup, which an ordinary user may not have.
 
 use std::collections::BTreeMap;
 use std::thread;
