@@ -7,12 +7,12 @@ use std::process::Command;
 
 use regex_lite::Regex;
 use support::limits::{FEATURES, is_known_world, is_possible, left, may, possible};
-use support::{alone, binary, fits, run, skip, snapshot_for_all, stdout, text, trace};
+use support::{alone, binary, fits, run, sample, skip, snapshot_for_all, stdout, text, trace};
 
 #[test]
 fn views_fit_and_say_both_spellings() {
     let _alone = alone();
-    for feature in FEATURES {
+    for feature in sample(2, FEATURES) {
         let plan = stdout(&[feature, "--dry-run"]);
         // Lines that are meant to be pasted are not wrapped.
         fits(plan.split("\nThe same by hand").next().unwrap(), 80, 120);
@@ -47,7 +47,7 @@ fn views_fit_and_say_both_spellings() {
 fn nothing_else_is_isolated_and_the_status_is_the_commands() {
     let _alone = alone();
     let own = fs::read_to_string("/proc/self/cgroup").unwrap();
-    for feature in possible("nothing_else_is_isolated_and_the_status_is_the_commands") {
+    for feature in sample(2, possible("nothing_else_is_isolated_and_the_status_is_the_commands")) {
         for kind in ["pid", "mnt", "net", "uts", "ipc", "user", "cgroup"] {
             let path = format!("/proc/self/ns/{kind}");
             let link = stdout(&[feature, "-q", "--", "readlink", &path]);

@@ -60,7 +60,7 @@ const TIMEOUT: &str = "signal=$1; shift; exec 3< <(exec \"$@\"); read -u 3; kill
 fn a_signal_to_sandbox_and_then_to_the_group_reaches_the_command_once() {
     let (_directory, plain, init) = specs();
     let forms: [&[&str]; 5] = [&["run", &plain], &["run", &init], &["uts"], &["pid"], &["pid", "--init"]];
-    for signal in ["TERM", "HUP", "USR1", "RTMIN+3", "RTMAX"] {
+    for signal in sample(2, ["TERM", "HUP", "USR1", "RTMIN+3", "RTMAX"]) {
         let start = |words: &&[&str]| {
             Command::new("timeout")
                 .args(["60", "setsid", "--wait", "bash", "-c", TIMEOUT, "bash", signal])
@@ -86,23 +86,22 @@ fn a_signal_to_sandbox_and_then_to_the_group_reaches_the_command_once() {
 fn timeout_lets_the_command_clean_up_once() {
     let (_directory, plain, init) = specs();
     let forms: [&[&str]; 5] = [&["run", &plain], &["run", &init], &["uts"], &["pid"], &["pid", "--init"]];
-    for signal in ["TERM", "USR2", "RTMIN+3"] {
-        for words in sample(3, forms) {
-            // The shell has set its trap long before; the end of the first sleep(1) wakes it.
-            let script = format!(
-                "trap 'echo got' {signal}; sleep 60 & wait $!; wait $! 2>/dev/null; sleep 0.3; exit 5"
-            );
-            let output = Command::new("timeout")
-                .args(["--preserve-status", "-s", signal, "2"])
-                .arg(binary())
-                .args(words)
-                .args(["-q", "--", "bash", "-c", &script])
-                .stdin(Stdio::null())
-                .output()
-                .unwrap();
-            let seen = (output.status.code(), text(&output.stdout));
-            assert_eq!(seen, (Some(5), "got\n".to_owned()), "{words:?} {signal} {}", text(&output.stderr));
-        }
+    let signals = ["TERM", "USR2", "RTMIN+3"];
+    let all = forms.iter().flat_map(|words| signals.map(|signal| (*words, signal)));
+    for (words, signal) in sample(4, all) {
+        // The shell has set its trap long before; the end of the first sleep(1) wakes it.
+        let script =
+            format!("trap 'echo got' {signal}; sleep 60 & wait $!; wait $! 2>/dev/null; sleep 0.3; exit 5");
+        let output = Command::new("timeout")
+            .args(["--preserve-status", "-s", signal, "2"])
+            .arg(binary())
+            .args(words)
+            .args(["-q", "--", "bash", "-c", &script])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let seen = (output.status.code(), text(&output.stdout));
+        assert_eq!(seen, (Some(5), "got\n".to_owned()), "{words:?} {signal} {}", text(&output.stderr));
     }
 }
 
@@ -110,7 +109,7 @@ fn timeout_lets_the_command_clean_up_once() {
 #[test]
 fn a_signal_of_another_process_to_the_group_reaches_the_command_once() {
     let (_directory, plain, init) = specs();
-    for words in [&["run", &plain][..], &["run", &init], &["pid"], &["pid", "--init"]] {
+    for words in sample(2, [&["run", &plain][..], &["run", &init], &["pid"], &["pid", "--init"]]) {
         for (signal, name) in [(Signal::SIGTERM, "TERM"), (Signal::SIGUSR1, "USR1")] {
             let script = counting(name);
             let mut command = sandbox(&[words, &["-q", "--", "bash", "-c", &script]].concat());
