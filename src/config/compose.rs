@@ -24,7 +24,9 @@ use crate::plan::call::mount::{MountCall, Propagation};
 use crate::plan::call::process::ProcessCall;
 use crate::plan::call::terminal::TerminalCall;
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Addition, Context, Draft, Plan, plan_streams, plan_terminal};
+use crate::plan::{
+    Actor, Addition, Context, Draft, Frame, Hold, Plan, Streams, plan_pipes, plan_streams, plan_terminal,
+};
 use crate::rootfs::{self, RootRequest, Rootfs};
 use crate::security::capabilities::Capabilities;
 use crate::security::run_as::{RunAs, plan_groups};
@@ -185,6 +187,18 @@ pub fn resolver(spec: &Spec) -> Resolver {
 ///
 /// `purpose` is what the user asked for. With `view`, the child reports what it sees before the end.
 pub fn plan(spec: &Spec, machine: &Machine, purpose: impl Into<Purpose>, ending: Ending, view: bool) -> Plan {
+    plan_within(Frame::default(), spec, machine, purpose, ending, view)
+}
+
+/// As [`plan`], with something else around the container.
+pub fn plan_within(
+    around: Frame,
+    spec: &Spec,
+    machine: &Machine,
+    purpose: impl Into<Purpose>,
+    ending: Ending,
+    view: bool,
+) -> Plan {
     let host = &machine.host;
     let purpose = purpose.into();
     let requested = spec;
@@ -197,7 +211,9 @@ pub fn plan(spec: &Spec, machine: &Machine, purpose: impl Into<Purpose>, ending:
         protect_program(&spec, host, &mut draft);
     }
     let has_command = matches!(ending, Ending::Command { .. });
-    frame(&mut draft, ending, view, is_whole, is_whole.then(|| environment(&spec, host)));
+    let streams = if spec.tty { Streams::Terminal } else { around.streams };
+    draft.frame(Frame { streams, ..around.clone() });
+    frame(&mut draft, &around.hold, ending, view, is_whole, is_whole.then(|| environment(&spec, host)));
     draft.name(spec.name.clone());
     draft.tree(resolver(&spec));
     draft.timeout(spec.timeout.map(|timeout| u64::from(timeout.0)));
@@ -230,11 +246,18 @@ pub fn plan(spec: &Spec, machine: &Machine, purpose: impl Into<Purpose>, ending:
         }
     }
     cgroups::plan(host, &mut draft);
-    if spec.tty {
-        let inside = draft.mounts("devpts");
-        plan_terminal(&mut draft, inside, owner_of_terminal(&spec, host, inside), TerminalCall::Stdio);
-    } else if has_command && let Some(user) = user_outside(&spec, host) {
-        plan_streams(&mut draft, host, user, spec.run_as.map(|run_as| run_as.uid));
+    let owner = spec.run_as.map(|run_as| run_as.uid);
+    match streams {
+        Streams::Terminal => {
+            let inside = draft.mounts("devpts");
+            plan_terminal(&mut draft, inside, owner_of_terminal(&spec, host, inside), TerminalCall::Stdio);
+        }
+        Streams::Pipes => plan_pipes(&mut draft, owner),
+        Streams::Inherited => {
+            if let Some(user) = user_outside(&spec, host).filter(|_| has_command) {
+                plan_streams(&mut draft, host, user, owner);
+            }
+        }
     }
     let ids = spec.user.as_ref().map(|user| user.ids(host));
     if let Some(run_as) = &spec.run_as {
@@ -367,26 +390,36 @@ fn environment(spec: &Spec, host: &Host) -> Vec<OsString> {
 /// The steps that every plan has: the gate, the parent-death signal, and the end.
 pub(super) fn frame(
     draft: &mut Draft,
+    hold: &Hold,
     ending: Ending,
     view: bool,
     is_verified: bool,
     environment: Option<Vec<OsString>>,
 ) {
     draft.common(Phase::Prepare, Actor::Host, GateCall::Open, "common.gate.why");
-    draft.common(Phase::ParentDeathSignal, Actor::Child, ProcessCall::DieWithParent, "common.pdeathsig.why");
+    draft.die_with_parent(Phase::ParentDeathSignal, Actor::Child, draft.purpose(), "common.pdeathsig.why");
     if view {
         draft.common(Phase::View, Actor::Command, GateCall::Report, "common.report.why");
     }
     // The process of a demonstration does not call execve(2), and keeps its descriptors. It is not verified.
     if is_verified && matches!(ending, Ending::Command { .. }) {
         draft.common(Phase::Undumpable, Actor::Command, ProcessCall::Undumpable, "run.undumpable.why");
-        draft.common(Phase::Release, Actor::Host, GateCall::Verify, "verify.kernel.why");
+        draft.common(Phase::Verify, Actor::Host, GateCall::Verify, "verify.kernel.why");
         draft.common(Phase::Verify, Actor::Command, GateCall::Verify, "verify.kernel.why");
     }
-    draft.common(Phase::Release, Actor::Host, GateCall::Release, "common.release.why");
+    draft.common(Phase::Hold, Actor::Host, GateCall::Release, "common.release.why");
+    draft.common(Phase::Hold, Actor::Command, GateCall::Await, "common.await.why");
+    if let Hold::Fifo(path) = hold {
+        draft.common(
+            Phase::Prepare,
+            Actor::Host,
+            GateCall::OpenFifo { path: path.clone() },
+            "common.fifo.why",
+        );
+        draft.common(Phase::Hold, Actor::Command, GateCall::AwaitFifo, "common.hold.why");
+    }
     match ending {
         Ending::Command { path, arguments } => {
-            draft.common(Phase::Release, Actor::Command, GateCall::Await, "common.await.why");
             draft.common(Phase::Clean, Actor::Command, ProcessCall::CloseOnExec, "common.close.why");
             draft.common(Phase::Exec, Actor::Command, ProcessCall::DefaultSignals, "common.signals.why");
             draft.common(
@@ -397,7 +430,6 @@ pub(super) fn frame(
             );
         }
         Ending::Demonstration => {
-            draft.common(Phase::Release, Actor::Command, GateCall::Await, "common.await.why");
             draft.common(Phase::Exec, Actor::Command, GateCall::Serve, "common.serve.why");
         }
     }

@@ -28,7 +28,7 @@ use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::plan::call::restrict::RestrictCall;
 use crate::plan::call::terminal::TerminalCall;
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Draft, Plan, plan_terminal};
+use crate::plan::{Actor, Draft, Hold, Plan, plan_terminal};
 use crate::text::{text, text_with};
 
 /// A process whose namespaces are entered, and what is taken over from it.
@@ -239,7 +239,7 @@ pub fn plan(entered: &Entered, program: ProgramFile, entry: EntryOptions) -> Pla
     }
     let is_command = matches!(entry.ending, Ending::Command { .. });
     draft.tree(Resolver::new(Some(Path::new(&root(entered.pid)))));
-    frame(&mut draft, entry.ending, entry.view, false, entry.environment);
+    frame(&mut draft, &Hold::Gate, entry.ending, entry.view, false, entry.environment);
     if is_command {
         entered.notes(entry.privileged).into_iter().for_each(|note| draft.note(note));
         draft.common(Phase::Undumpable, Actor::Command, ProcessCall::Undumpable, "run.undumpable.why");
@@ -298,7 +298,7 @@ fn plan_ids(entered: &Entered, privileged: bool, draft: &mut Draft) {
         step(ProcessCall::SetUser(user), "enter.ids.why");
         // If fs.suid_dumpable is 1, a change of IDs makes the process dumpable, and so traceable, again.
         step(ProcessCall::Undumpable, "enter.undumpable.why");
-        step(ProcessCall::DieWithParent, "runas.pdeathsig.why");
+        draft.die_with_parent(Phase::RunAs, Actor::Command, draft.purpose(), "runas.pdeathsig.why");
     }
 }
 

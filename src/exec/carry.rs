@@ -4,6 +4,9 @@
 //! then ours, and then the writer waits, as with one pipe. When the reader of the output has gone, our pipe is closed, and
 //! the command gets SIGPIPE or EPIPE. The end of the input becomes the end of our pipe.
 //!
+//! A descriptor of the caller that is a terminal, a file or a socket is read and written instead: splice(2) would wait for a
+//! terminal, and cannot append to a file.
+//!
 //! Input is carried before the command reads it: as with `docker run -i`, what the command does not read is not left for
 //! the next reader of the caller's pipe.
 
@@ -12,14 +15,43 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{SpliceFFlags, splice};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rustix::io::ioctl_fionread;
+use rustix::fs::{FileType, fstat};
+use rustix::io::{ioctl_fionread, read, write};
 use rustix::stdio::{stderr, stdin, stdout};
+
+use super::Container;
 
 /// The maximum number of bytes that one call moves: the usual size of a pipe.
 const CHUNK: usize = 64 << 10;
 
+/// The maximum number of bytes that are read at a time. So many fit into a pipe that poll(2) reports as writable. pipe(7)
+const BUFFER_SIZE: usize = 4096;
+
 /// How many chunks are moved before signals are looked at again.
 const CHUNKS: usize = 16;
+
+/// The caller's ends of the pipes that are descriptors 0 to 2 of a command. When they are closed, the command reads the
+/// end of its input, or gets SIGPIPE.
+#[derive(Debug)]
+pub struct Pipes {
+    /// What the command reads.
+    pub stdin: OwnedFd,
+    /// What the command prints.
+    pub stdout: OwnedFd,
+    /// What the command prints to standard error.
+    pub stderr: OwnedFd,
+}
+
+impl Container {
+    /// The other ends of the command's pipes, if the plan gives it pipes. Without this, [`Container::wait`] carries the
+    /// bytes between them and descriptors 0 to 2 of this process.
+    pub fn take_pipes(&mut self) -> Option<Pipes> {
+        let mut ends = std::mem::take(self.has_pipes.then_some(&mut self.slots.carried)?);
+        ends.sort_by_key(|(descriptor, _)| *descriptor);
+        let [stdin, stdout, stderr] = <[(i32, OwnedFd); 3]>::try_from(ends).ok()?.map(|(_, end)| end);
+        Some(Pipes { stdin, stdout, stderr })
+    }
+}
 
 /// A pipe of ours and the caller's pipe that it stands for.
 #[derive(Debug)]
@@ -28,8 +60,12 @@ pub(super) struct CarriedStream {
     descriptor: i32,
     /// Our end. None when there is nothing more to carry.
     pipe: Option<OwnedFd>,
+    /// Whether the caller's descriptor is a pipe.
+    is_spliced: bool,
     /// Whether there are bytes, and the receiver's pipe is full.
     is_full: bool,
+    /// Bytes that were read and are not written yet.
+    buffer: Vec<u8>,
     /// Once the command has ended: how many bytes of its output are still to be carried. A process that it has left
     /// running may write more, without an end.
     left: Option<usize>,
@@ -38,8 +74,14 @@ pub(super) struct CarriedStream {
 impl CarriedStream {
     /// One for each pipe that the child has sent.
     pub(super) fn all(pipes: Vec<(i32, OwnedFd)>) -> Vec<CarriedStream> {
-        let stream =
-            |(descriptor, pipe)| CarriedStream { descriptor, pipe: Some(pipe), is_full: false, left: None };
+        let stream = |(descriptor, pipe)| CarriedStream {
+            descriptor,
+            pipe: Some(pipe),
+            is_spliced: is_pipe(descriptor),
+            is_full: false,
+            buffer: Vec::new(),
+            left: None,
+        };
         pipes.into_iter().map(stream).collect()
     }
 
@@ -55,6 +97,9 @@ impl CarriedStream {
 
     /// Carries what is there, without waiting.
     pub(super) fn transfer(&mut self) {
+        if !self.is_spliced {
+            return self.copy();
+        }
         for _ in 0..CHUNKS {
             let Some((from, to)) = self.ends() else { return };
             let size = self.left.map_or(CHUNK, |left| left.min(CHUNK));
@@ -78,6 +123,49 @@ impl CarriedStream {
                 }
                 // The end of file, nothing was left at the command's end, or the receiver has gone.
                 Ok(0) | Err(_) => self.pipe = None,
+            }
+        }
+    }
+
+    /// As [`CarriedStream::transfer`], where one end is no pipe. It may be blocking, so it is read and written only when
+    /// it is ready.
+    fn copy(&mut self) {
+        for _ in 0..CHUNKS {
+            let Some((from, to)) = self.ends() else { return };
+            if self.buffer.is_empty() {
+                let size = self.left.map_or(BUFFER_SIZE, |left| left.min(BUFFER_SIZE));
+                let is_there = size > 0 && has(from, PollFlags::POLLIN);
+                if !is_there {
+                    if self.left.is_some() || has(to, PollFlags::empty()) {
+                        self.pipe = None;
+                    }
+                    return;
+                }
+                let mut bytes = [0; BUFFER_SIZE];
+                match read(from, &mut bytes[..size]) {
+                    Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return,
+                    Ok(0) | Err(_) => return self.give_up(),
+                    Ok(length) => {
+                        self.buffer.extend_from_slice(&bytes[..length]);
+                        self.left = self.left.map(|left| left.saturating_sub(length));
+                    }
+                }
+            }
+            let Some((_, to)) = self.ends() else { return };
+            let written = match has(to, PollFlags::POLLOUT) {
+                true => write(to, &self.buffer),
+                false => Err(rustix::io::Errno::AGAIN),
+            };
+            match written {
+                Ok(length) => {
+                    self.buffer.drain(..length);
+                }
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+                Err(_) => return self.give_up(),
+            }
+            self.is_full = !self.buffer.is_empty();
+            if self.is_full {
+                return;
             }
         }
     }
@@ -115,6 +203,16 @@ impl CarriedStream {
     pub(super) fn is_done(&self) -> bool {
         self.pipe.is_none()
     }
+}
+
+/// Whether a standard descriptor of this process is a pipe.
+fn is_pipe(descriptor: i32) -> bool {
+    let found = match descriptor {
+        0 => fstat(stdin()),
+        1 => fstat(stdout()),
+        _ => fstat(stderr()),
+    };
+    found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Fifo)
 }
 
 /// Whether one of these events, or an error, is there.

@@ -27,7 +27,7 @@ const FAILED: i32 = 125;
 pub(super) fn become_child(
     plan: &Plan,
     cloned: usize,
-    narrated: bool,
+    mut narrated: bool,
     serve: Option<Serve>,
     slots: &mut Slots,
     expectations: &Expectations,
@@ -76,6 +76,11 @@ pub(super) fn become_child(
             }
             (Call::Process(ProcessCall::Clone { as_sibling: true, .. }), Ok(0)) => {
                 actor = Actor::Child;
+                continue;
+            }
+            (Call::Gate(GateCall::AwaitFifo), Ok(_)) => {
+                // The host may have ended, and waits for no other step.
+                narrated = false;
                 continue;
             }
             (_, Ok(result)) => result,

@@ -40,7 +40,10 @@ pub(super) const VERSION: u32 = 1;
 /// none.
 #[derive(Debug, Default)]
 pub struct Journal {
+    /// Whether no file is written.
+    is_unwritten: bool,
     file: Option<JournalFile>,
+    entries: Vec<Entry>,
 }
 
 #[derive(Debug)]
@@ -50,7 +53,6 @@ struct JournalFile {
     /// The lock file of the run. The lock is held as long as it is open.
     _lock: File,
     file: File,
-    entries: Vec<Entry>,
 }
 
 /// One line of a journal.
@@ -108,13 +110,21 @@ pub(super) fn own_pid_namespace() -> Option<String> {
 }
 
 impl Journal {
+    /// The journal of a run. Without a file, this process still undoes what it has made if a start fails.
+    pub fn of(is_written: bool) -> Journal {
+        Journal { is_unwritten: !is_written, file: None, entries: Vec::new() }
+    }
+
     /// Writes the container's name and the PID of its command. Other commands find the container by this line.
     ///
     /// # Errors
     /// As [`Journal::intend`].
     pub fn record_name(&mut self, name: &str, pid: Pid) -> Result<()> {
-        let line = NameLine { name: name.to_owned(), pid: pid.as_raw(), home: own_pid_namespace() };
-        self.file()?.write(&Line::Name(line))
+        self.write(&Line::Name(NameLine {
+            name: name.to_owned(),
+            pid: pid.as_raw(),
+            home: own_pid_namespace(),
+        }))
     }
 
     /// Writes the undo of an object that is about to be made.
@@ -122,17 +132,29 @@ impl Journal {
     /// # Errors
     /// RUN cannot be made, or cannot be trusted.
     pub fn intend(&mut self, undo: &Undo) -> Result<()> {
-        let entry =
-            Entry { undo: undo.clone(), outcome: EntryOutcome::Unknown, namespace: namespace_of(undo) };
-        self.file()?.append(entry)
+        self.append(Entry {
+            undo: undo.clone(),
+            outcome: EntryOutcome::Unknown,
+            namespace: namespace_of(undo),
+        })
     }
 
-    /// The file. It is created when it is first needed.
-    fn file(&mut self) -> Result<&mut JournalFile> {
-        match &mut self.file {
-            Some(written) => Ok(written),
-            none => Ok(none.insert(JournalFile::create()?)),
+    fn append(&mut self, entry: Entry) -> Result<()> {
+        let written = self.write(&Line::Entry(entry.clone()));
+        self.entries.push(entry);
+        written
+    }
+
+    /// Writes a line. The file is created when it is first needed.
+    fn write(&mut self, line: &Line) -> Result<()> {
+        if self.is_unwritten {
+            return Ok(());
         }
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(JournalFile::create()?),
+        };
+        file.write(line)
     }
 
     /// Writes the result of the last step that was intended: the identity of the object, or that it could not be made.
@@ -140,21 +162,20 @@ impl Journal {
     /// # Errors
     /// The journal cannot be written.
     pub fn record<T, E>(&mut self, result: &std::result::Result<T, E>) -> Result<()> {
-        let Some(written) = &mut self.file else { return Ok(()) };
-        let Some(last) = written.entries.pop() else { return Ok(()) };
+        let Some(last) = self.entries.pop() else { return Ok(()) };
         let outcome = match result {
             Ok(_) => identity(&last.undo).ok().flatten().map_or(EntryOutcome::Unknown, EntryOutcome::Made),
             Err(_) => EntryOutcome::Failed,
         };
-        written.append(Entry { outcome, ..last })
+        self.append(Entry { outcome, ..last })
     }
 
     /// Removes everything that was made, the last object first, and then the journal itself. If an object cannot be
     /// removed, the journal stays without an owner, and the next command tries again.
     pub fn undo(&mut self) {
-        if let Some(written) = self.file.take()
-            && run_backwards(&written.entries, Duration::ZERO).is_complete
-        {
+        let (entries, file) = (std::mem::take(&mut self.entries), self.file.take());
+        let is_complete = run_backwards(&entries, Duration::ZERO).is_complete;
+        if let Some(written) = file.filter(|_| is_complete) {
             let run = run_directory::find().ok().flatten();
             run.iter().for_each(|run| {
                 let _ = remove(run, written.run.as_ref());
@@ -167,6 +188,7 @@ impl Journal {
     /// seems to be alive.
     pub(super) fn close_in_child(&mut self) {
         self.file = None;
+        self.entries.clear();
     }
 }
 
@@ -212,16 +234,10 @@ impl JournalFile {
             _ => return Ok(None),
         };
         let Some(file) = directory.make_file(UNFINISHED).map_err(cannot)? else { return Ok(None) };
-        let mut journal = JournalFile { run: name.to_owned(), _lock: lock, file, entries: Vec::new() };
+        let mut journal = JournalFile { run: name.to_owned(), _lock: lock, file };
         journal.write(&Line::Header { journal: VERSION })?;
         directory.rename(UNFINISHED, JOURNAL).map_err(cannot)?;
         Ok(Some(journal))
-    }
-
-    fn append(&mut self, entry: Entry) -> Result<()> {
-        let written = self.write(&Line::Entry(entry.clone()));
-        self.entries.push(entry);
-        written
     }
 
     fn write(&mut self, line: &Line) -> Result<()> {

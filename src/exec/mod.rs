@@ -7,9 +7,9 @@
 //! 5. The child performs its steps: mounts, network addresses, host name, user, capabilities, seccomp filter.
 //! 6. Between these, the child waits at the gate, a pair of connected sockets, while the host performs the steps that need
 //!    its privileges: it makes the veth pair, and writes ID maps that have more than the caller's own ID.
-//! 7. When everything is set up, the host verifies the cgroups, writes the container's name to the journal, and releases
-//!    the child.
-//! 8. The child verifies itself: it compares what /proc shows with the plan. If a value differs, the start is stopped.
+//! 7. The child verifies itself: it compares what /proc shows with the plan. If a value differs, the start is stopped.
+//! 8. When everything is set up, the host verifies the cgroups, writes the container's name to the journal, and releases
+//!    the child. With a FIFO, the child then waits for the process that opens it, and the host may end before.
 //! 9. The child calls execve(2) and becomes the command. This closes its end of the gate, so the host reads the end of
 //!    file: the start has succeeded. If a step fails, the child sends the step and the errno instead.
 //! 10. The host forwards signals and waits until the command ends. Then it undoes the steps, the last one first.
@@ -23,6 +23,7 @@ mod carry;
 mod cgroup;
 mod child;
 mod failure;
+mod hold;
 mod init;
 pub mod journal;
 mod messages;
@@ -49,6 +50,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
+pub use self::carry::Pipes;
+pub use self::hold::create;
 use self::journal::Journal;
 use self::orphans::LeftRunning;
 use self::signals::Signals;
@@ -69,7 +72,7 @@ use crate::plan::call::terminal::TerminalCall;
 use crate::plan::gate::{Channel, Message};
 use crate::plan::slots::Slots;
 use crate::plan::undo::Undo;
-use crate::plan::{Actor, Call, Plan, Step};
+use crate::plan::{Actor, Call, Plan, Step, Streams};
 
 /// A container that was started. Its owner waits for its end; if it is dropped before, the container is killed.
 #[derive(Debug)]
@@ -92,6 +95,8 @@ pub struct Container {
     left_running: LeftRunning,
     /// Whether only those of descriptors 0 to 2 became the new terminal that were one.
     keeps_files: bool,
+    /// Whether descriptors 0 to 2 of the command are new pipes.
+    has_pipes: bool,
     /// How long the command may run, in seconds.
     timeout: Option<u64>,
     /// How many processes of that cgroup the OOM killer has killed.
@@ -149,7 +154,7 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
         signals: if serve.is_some() { Signals::block()? } else { Signals::for_command()? },
         slots: Slots::default(),
         expectations: &expectations,
-        journal: Journal::default(),
+        journal: Journal::of(plan.frame.journal),
         early: VecDeque::new(),
         unprotected: None,
     };
@@ -177,6 +182,7 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
             child,
             journal: run.journal,
             keeps_files: plan.steps.iter().any(keeps_files),
+            has_pipes: plan.frame.streams == Streams::Pipes,
             memory: memory_cgroup(plan),
             timeout: plan.timeout,
             oom_kills: 0,
@@ -243,6 +249,10 @@ impl Run<'_> {
             };
             if narrates {
                 self.watch.after(index, plan, result);
+            }
+            if matches!(step.call, Call::Gate(GateCall::AwaitFifo)) {
+                // What follows is between the child and the process that releases it.
+                break;
             }
         }
         self.slots.child.ok_or_else(|| Stop::Error(Error::failed("the plan creates no process")))
@@ -333,6 +343,10 @@ impl Run<'_> {
                 if !narrates {
                     return Ok(0);
                 }
+            }
+            Call::Gate(GateCall::AwaitFifo) => {
+                let Message::Held = self.receive(index)? else { return Err(self.reason_of_end(index)) };
+                return Ok(0);
             }
             Call::Gate(GateCall::Report) => {
                 let Message::Report(view) = self.receive(index)? else {

@@ -76,6 +76,10 @@ pub(super) fn plan(
     facts: &PortFacts,
     draft: &mut Draft,
 ) {
+    if !draft.may_relay() {
+        let (what, why) = (text("net.norelay.what"), text("net.norelay.reason"));
+        return refuse(draft, "publish", &what, why, Vec::new());
+    }
     check(wanted.publish, facts, draft);
     check_ranges(wanted.publish, draft);
     plan_sockets(wanted.publish, draft);

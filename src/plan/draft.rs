@@ -7,7 +7,7 @@ use super::call::mount::MountCall;
 use super::call::process::{Namespaces, ProcessCall};
 use super::order::Phase;
 use super::undo::Undo;
-use super::{Actor, Addition, Intent, Plan, Problem, Step};
+use super::{Actor, Addition, Frame, Intent, Plan, Problem, Step};
 use crate::error::Error;
 use crate::feature::{Feature, Purpose};
 use crate::host::resolver::Resolver;
@@ -24,6 +24,7 @@ pub struct Draft {
     name: Option<String>,
     timeout: Option<u64>,
     tree: Resolver,
+    frame: Frame,
     added: Vec<Addition>,
     notes: Vec<String>,
     steps: Vec<(Phase, Step)>,
@@ -41,6 +42,7 @@ impl Draft {
             name: None,
             timeout: None,
             tree: Resolver::default(),
+            frame: Frame::default(),
             added,
             notes: Vec::new(),
             // A whole container has about 80 steps. With room for them, the list does not have to grow and move.
@@ -68,6 +70,11 @@ impl Draft {
     /// Sets what paths in the container resolve to.
     pub fn tree(&mut self, tree: Resolver) {
         self.tree = tree;
+    }
+
+    /// Sets what the plan has around the container itself.
+    pub fn frame(&mut self, frame: Frame) {
+        self.frame = frame;
     }
 
     /// Lets a helper create the child: a process that joins a PID namespace is not in it, but its children are.
@@ -105,6 +112,24 @@ impl Draft {
     /// Adds a step that serves every feature.
     pub fn common(&mut self, phase: Phase, actor: Actor, call: impl Into<Call>, why: &'static str) {
         self.step(phase, actor, self.purpose, call, why);
+    }
+
+    /// Sets the parent-death signal, if the plan has one. It is set again wherever the kernel has cleared it.
+    pub fn die_with_parent(
+        &mut self,
+        phase: Phase,
+        actor: Actor,
+        purpose: impl Into<Purpose>,
+        why: &'static str,
+    ) {
+        if self.frame.parent_death_signal {
+            self.step(phase, actor, purpose, ProcessCall::DieWithParent, why);
+        }
+    }
+
+    /// Whether a process of `sandbox` may stay to serve published ports.
+    pub fn may_relay(&self) -> bool {
+        self.frame.relay
     }
 
     /// Adds something that the user should know about what they asked for.
@@ -231,6 +256,7 @@ impl Draft {
             intents,
             steps,
             tree: self.tree,
+            frame: self.frame,
             problems,
         }
     }

@@ -62,6 +62,8 @@ pub enum Message {
     Terminal,
     /// Child to host: the descriptor in this message is the other end of the pipe that replaces this standard descriptor.
     Stream(i32),
+    /// Child to host: everything is verified, and the child waits for its release by a FIFO. The host may end now.
+    Held,
     /// Child to host: the view from inside.
     Report(serde_json::Value),
     /// Relay to host: a client was refused. Each of these is sent once.

@@ -6,6 +6,7 @@ pub mod call;
 mod context;
 mod draft;
 pub mod expect;
+mod frame;
 pub mod gate;
 mod intent;
 pub mod order;
@@ -23,8 +24,9 @@ use serde::{Serialize, Serializer};
 pub use self::call::Call;
 pub use self::context::Context;
 pub use self::draft::Draft;
+pub use self::frame::{Frame, Hold, Streams};
 pub use self::intent::{Intent, Setting};
-pub use self::streams::plan_streams;
+pub use self::streams::{plan_pipes, plan_streams};
 pub use self::terminal::plan_terminal;
 use crate::error::Error;
 use crate::feature::{Feature, Purpose};
@@ -62,6 +64,9 @@ pub struct Plan {
     /// What paths in the container resolve to. The file of the command is looked at by it, if execve refuses the file.
     #[serde(skip)]
     pub tree: Resolver,
+    /// What the plan has around the container itself.
+    #[serde(skip)]
+    pub frame: Frame,
     /// What prevents this plan on this machine. Only `exec` treats a problem as fatal.
     pub problems: Vec<Problem>,
 }

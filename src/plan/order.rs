@@ -89,7 +89,7 @@ pub enum Phase {
     /// no_new_privileges. After Capabilities: no earlier step needs it, and it cannot be undone.
     NoNewPrivs,
     /// The seccomp filter, where no_new_privileges is on. After the steps whose calls it may deny; before View, which
-    /// reports it. Every filter must allow what follows: report, release, execve.
+    /// reports it. Every filter must allow what follows: report, hold, execve.
     Filter,
     /// The child becomes init: it forks the command and stays as process 1. After all restrictions, which so apply to
     /// init too.
@@ -99,13 +99,13 @@ pub enum Phase {
     Session,
     /// The view from inside. Everything is set up, and nothing runs yet.
     View,
-    /// The host releases the child. It has printed its messages and written the journal.
-    Release,
     /// The working directory of the command. After RunAs: its user must have the right to enter it.
     WorkingDirectory,
-    /// What the kernel shows is compared with the plan. After all restrictions; before execve, so that the start can
-    /// still be stopped.
+    /// What the kernel shows is compared with the plan. After all restrictions; before Hold, so that a container that
+    /// waits for its release is known to be right.
     Verify,
+    /// The process waits for its release. By then the host has printed its messages and written the journal.
+    Hold,
     /// Resource limits that would stop these steps themselves, such as three open files. After Verify, which opens files.
     LowLimits,
     /// execve(2), or the process of a demonstration.

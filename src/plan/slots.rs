@@ -74,6 +74,8 @@ pub struct Slots {
     pub gate: Option<Channel>,
     /// The child's end of the socket pair, until the clone.
     pub other_gate: Option<Channel>,
+    /// `<fifo>`: the read end of the FIFO by which another process releases the child.
+    pub fifo: Option<OwnedFd>,
     /// `<cgroup>`: the cgroup in which the child is created.
     pub cgroup: Option<OwnedFd>,
     /// `<terminal>`: the master of the command's terminal. Only the host keeps it, even if it was made inside.

@@ -1,9 +1,30 @@
-//! Standard input, output and error of a command with another user: which steps let it open them again.
+//! Standard input, output and error of the command: which steps replace them by pipes, or let a command with another user
+//! open them again.
 
 use super::call::stream::StreamCall;
 use super::order::Phase;
 use super::{Actor, Draft};
 use crate::host::Host;
+
+/// Gives the command three new pipes, and sends the other ends to the host. The child makes them in its own user
+/// namespace, where they belong to root, or to `owner`, if the command has another user.
+pub fn plan_pipes(draft: &mut Draft, owner: Option<u32>) {
+    for descriptor in 0..3 {
+        plan_pipe(draft, vec![descriptor], owner, "stream.instead.why");
+    }
+}
+
+/// A new pipe that replaces these descriptors.
+fn plan_pipe(draft: &mut Draft, descriptors: Vec<i32>, owner: Option<u32>, why: &'static str) {
+    let Some(&descriptor) = descriptors.first() else { return };
+    let mut step = |call, why| draft.common(Phase::Terminal, Actor::Child, call, why);
+    step(StreamCall::Pipe { descriptor }, why);
+    if let Some(owner) = owner {
+        step(StreamCall::OwnInner(owner), "stream.own.why");
+    }
+    step(StreamCall::Send { descriptor }, "stream.send.why");
+    step(StreamCall::Replace { descriptors }, "stream.replace.why");
+}
 
 /// Lets a command with the user ID `user` on the host open its pipes by /dev/stdout and the like. Root makes it the
 /// owner, as container runtimes do. For an ordinary user, the child makes new pipes, in its user namespace. They belong to
@@ -16,12 +37,6 @@ pub fn plan_streams(draft: &mut Draft, host: &Host, user: u32, owner: Option<u32
             draft.common(Phase::Prepare, Actor::Host, own, "stream.pipe.why");
             continue;
         }
-        let mut step = |call, why| draft.common(Phase::Terminal, Actor::Child, call, why);
-        step(StreamCall::Pipe { descriptor }, "stream.new.why");
-        if let Some(owner) = owner {
-            step(StreamCall::OwnInner(owner), "stream.own.why");
-        }
-        step(StreamCall::Send { descriptor }, "stream.send.why");
-        step(StreamCall::Replace { descriptors: pipe.descriptors.clone() }, "stream.replace.why");
+        plan_pipe(draft, pipe.descriptors.clone(), owner, "stream.new.why");
     }
 }

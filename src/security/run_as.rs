@@ -63,7 +63,7 @@ impl RunAs {
         let mut step = |call, why| draft.step(Phase::RunAs, Actor::Command, Feature::User, call, why);
         step(ProcessCall::SetGroup(self.gid), "runas.group.why");
         step(ProcessCall::SetUser(self.uid), "runas.user.why");
-        step(ProcessCall::DieWithParent, "runas.pdeathsig.why");
+        draft.die_with_parent(Phase::RunAs, Actor::Command, Feature::User, "runas.pdeathsig.why");
     }
 }
 

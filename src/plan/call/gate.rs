@@ -1,11 +1,20 @@
 //! Messages between the host and the child. Each point at which one waits for the other is a step of the plan.
+//!
+//! With a FIFO, another process releases the child. The child has the read end open from before the clone, so it needs no
+//! path, and no process of the container can reach the FIFO. fifo(7)
 
 use std::fmt;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, poll};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 use serde::{Deserialize, Serialize};
 
-use crate::plan::gate::Channel;
+use super::c_string;
+use crate::error::errno;
+use crate::plan::gate::{Channel, Message};
 use crate::plan::slots::Slots;
 
 /// The calls of this family.
@@ -18,6 +27,15 @@ pub enum GateCall {
     Release,
     /// Child: waits until the host lets it go on. The end of file means that the host is dead.
     Await,
+    /// openat(2) of a FIFO: `<fifo>`. Without O_NONBLOCK, this would wait for a process that writes.
+    OpenFifo {
+        /// The FIFO, a path on the host.
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
+    },
+    /// Child: waits until a process has opened `<fifo>` for writing, and has closed it or written to it. Before, it sends
+    /// to the host that it waits.
+    AwaitFifo,
     /// Child: reads the files of its view and sends them to the host. Performed by `exec`: the plan does not know which
     /// files.
     Report,
@@ -31,6 +49,11 @@ pub enum GateCall {
 impl fmt::Display for GateCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            GateCall::OpenFifo { path } => {
+                let path = c_string(path);
+                return write!(f, "openat(AT_FDCWD, {path}, O_RDONLY|O_NONBLOCK|O_NOFOLLOW|O_CLOEXEC)");
+            }
+            GateCall::AwaitFifo => "poll([{fd=<fifo>, events=POLLIN}], 1, 1000)",
             GateCall::Open => "socketpair(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0, [<gate>, <gate>])",
             GateCall::Release => "sendto(<gate>, \".\", 1)",
             GateCall::Await => "recvfrom(<gate>)",
@@ -54,7 +77,37 @@ impl GateCall {
             // The result of send(2) and recv(2): one byte.
             GateCall::Release => slots.gate.as_ref().ok_or(Errno::EBADF)?.release().map(|()| 1),
             GateCall::Await => slots.gate.as_ref().ok_or(Errno::EBADF)?.await_release().map(|()| 1),
+            GateCall::OpenFifo { path } => {
+                let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let fifo = openat(CWD, path, flags, Mode::empty()).map_err(errno)?;
+                let found = fstat(&fifo).map_err(errno)?;
+                if FileType::from_raw_mode(found.st_mode) != FileType::Fifo {
+                    return Err(Errno::EINVAL);
+                }
+                slots.fifo = Some(fifo);
+                Ok(0)
+            }
+            GateCall::AwaitFifo => await_fifo(slots),
             GateCall::Report | GateCall::Verify | GateCall::Serve => Ok(0),
+        }
+    }
+}
+
+/// How often, in milliseconds, the child looks whether its FIFO still exists.
+const LOOK_INTERVAL: u16 = 1000;
+
+/// Waits for the release by `<fifo>`, and closes it. poll(2) reports data, or that the last writer has closed the FIFO.
+///
+/// ECANCELED: the FIFO was removed, so the release can never come.
+fn await_fifo(slots: &mut Slots) -> Result<i64, Errno> {
+    let fifo = slots.fifo.take().ok_or(Errno::EBADF)?;
+    slots.gate.as_ref().ok_or(Errno::EBADF)?.send(&Message::Held, &[])?;
+    loop {
+        match poll(&mut [PollFd::new(fifo.as_fd(), PollFlags::POLLIN)], LOOK_INTERVAL) {
+            Ok(0) if fstat(&fifo).map_err(errno)?.st_nlink == 0 => return Err(Errno::ECANCELED),
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(ready) => return Ok(i64::from(ready)),
+            Err(errno) => return Err(errno),
         }
     }
 }

@@ -276,6 +276,7 @@ impl ProcessCall {
                     }
                     Cloned::Parent(command, pidfd) => {
                         slots.pts = None;
+                        slots.fifo = None;
                         slots.child = Some(command);
                         slots.pidfd = Some(pidfd);
                         Ok(i64::from(command.as_raw()))
@@ -337,6 +338,8 @@ fn clone(
         Cloned::Parent(pid, pidfd) => {
             slots.other_gate = None;
             slots.pts = None;
+            // As long as another process has it open, who releases the child is not told that it has gone.
+            slots.fifo = None;
             slots.pidfd = Some(pidfd);
             fill(slots, pid);
             Ok(i64::from(pid.as_raw()))
