@@ -4,7 +4,8 @@
 //!
 //! 1. [`namespaces::uts`]: one feature on one page, from what the kernel does to the tests.
 //! 2. [`plan`]: a container is a list of system calls. [`plan::order`] has their order, and the reasons for it.
-//! 3. [`config::compose`]: makes a plan from a spec. Each feature adds its steps.
+//! 3. [`config`]: a spec is completed to a config ([`config::container`]), and a plan is made from it
+//!    ([`config::compose`]). Each feature adds its steps.
 //! 4. [`exec`]: the host and the child perform the plan.
 //! 5. [`views`]: what the same readers show outside and inside.
 //! 6. [`teach`]: demonstrations and typical mistakes, with plans made in the same way.

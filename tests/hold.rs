@@ -20,7 +20,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, mkfifo};
-use sandbox::config::compose::{self, Ending};
+use sandbox::config::complete::Completed;
+use sandbox::config::compose::Ending;
 use sandbox::config::spec::yaml;
 use sandbox::exec::{self, Unwatched};
 use sandbox::feature::Purpose;
@@ -44,7 +45,7 @@ fn another_process() {
         streams,
     };
     let ending = Ending::Command { path: spec.command[0].clone().into(), arguments: spec.command.clone() };
-    let plan = compose::plan_within(frame, &spec, &compose::gather(&spec), Purpose::Container, ending, false);
+    let plan = Completed::of(&spec, Purpose::Container).plan_within(frame, ending, false);
     if streams == Streams::Pipes {
         let mut container = exec::start(&plan, &mut Unwatched).unwrap();
         let pipes = container.take_pipes().unwrap();

@@ -135,7 +135,7 @@ mod tests {
     fn swap_is_part_of_a_sum_in_v1_and_alone_in_v2() {
         let memory = Memory { limit: Some(Size(64 << 20)), swap: Some(Size(16 << 20)), reservation: None };
         let mut draft = Draft::new(Feature::Memory, vec![]);
-        memory.plan(&Context::alone(&Host::gather(), &[Feature::Memory]), &mut draft);
+        memory.plan(&Context::alone(&Host::gather()), &mut draft);
         let lines = |settings: &[Setting]| settings.iter().map(ToString::to_string).collect::<Vec<_>>();
         let [limit, swap] = draft.intents() else { panic!("two intents") };
         assert_eq!(lines(&limit.v1), ["memory.limit_in_bytes = 67108864"]);

@@ -9,7 +9,7 @@ use super::feature::Common;
 use super::paging::{PageEnd, pages};
 use super::terminal::{self, END};
 use super::watch::Narrator;
-use crate::config::compose::Machine;
+use crate::config::facts::Machine;
 use crate::config::spec::Spec;
 use crate::error::{Error, ExitKind, Result};
 use crate::exec::signals::Signals;

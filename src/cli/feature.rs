@@ -11,7 +11,9 @@ use serde::Serialize;
 use super::output::{self, OutputArgs};
 use super::watch::Narrator;
 use super::{cards, prepare};
-use crate::config::compose::{self, Ending, Machine};
+use crate::config::complete::Completed;
+use crate::config::compose::Ending;
+use crate::config::facts::Machine;
 use crate::config::spec::Spec;
 use crate::diagnose;
 use crate::error::{Error, ExitKind, Result};
@@ -111,12 +113,13 @@ pub(super) fn run<F: Args>(
             notes.extend(difference::add(feature, &mut spec));
         }
     }
-    let machine = compose::gather(&spec);
+    let completed = Completed::of(&spec, feature);
+    let machine = &completed.machine;
     if !has_command && !output.dry_run {
         diagnose::need_proc(feature.name(), feature.into())?;
     }
     if let Some(mistake) = &common.mistake {
-        return make_mistake(feature.into(), mistake, &machine, &spec, output);
+        return make_mistake(feature.into(), mistake, machine, &spec, output);
     }
     if common.demo.as_deref() == Some("list") {
         let names = demo::names(feature);
@@ -131,11 +134,11 @@ pub(super) fn run<F: Args>(
         return Ok(0);
     }
     demo::check(feature, common.demo.as_deref())?;
-    let ending = prepare::ending(&spec, &machine, feature.into(), &command::callers_path())?;
+    let ending = prepare::ending(&completed, &command::callers_path())?;
     let ending = ending.unwrap_or(Ending::Demonstration);
     // The process inside first makes the difference, then it reads the view.
     let reports = view && (has_command || !difference::is_made_inside(feature));
-    let mut plan = compose::plan(&spec, &machine, feature, ending.clone(), reports);
+    let mut plan = completed.plan(ending.clone(), reports);
     plan.notes.extend(notes);
     if output.dry_run {
         output::print_plan(&prepare::printed(plan, &spec, |_| Ok(ending.clone()), reports), output);
@@ -169,11 +172,11 @@ pub(super) fn run<F: Args>(
         let is_card = common.demo.is_none() && !cards::is_summary(&common) && !output.is_json();
         if feature.is_controller() && is_card && !output.pauses() {
             let plan = prepare::printed(plan, &spec, |_| Ok(ending.clone()), reports);
-            cards::show_without_right(feature, &machine, &plan, &common)?;
+            cards::show_without_right(feature, machine, &plan, &common)?;
         }
         return Err(error);
     }
-    cards::demonstrate(feature, &machine, &spec, &common, &mut narrator)
+    cards::demonstrate(feature, machine, &spec, &common, &mut narrator)
 }
 
 /// Makes a mistake, or lists the mistakes.

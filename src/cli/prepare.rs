@@ -4,7 +4,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::spec::SpecText;
-use crate::config::compose::{self, Ending, Machine};
+use crate::config::complete::{self, Completed};
+use crate::config::compose::{self, Ending};
 use crate::config::spec::{Spec, yaml};
 use crate::error::{Error, Result};
 use crate::feature::{Feature, Purpose};
@@ -24,25 +25,20 @@ pub(super) fn read(file: &Path) -> Result<(Spec, SpecText)> {
     Ok((spec, source))
 }
 
-/// Finds the program of the spec's command in `path`, a list of directories as in PATH. None where the spec has no
-/// command.
+/// Finds the program of the command in `path`, a list of directories as in PATH. None where there is no command.
 ///
 /// # Errors
 /// The program is not found in the container, or cannot be executed.
-pub(super) fn ending(
-    spec: &Spec,
-    machine: &Machine,
-    purpose: Purpose,
-    path: &OsStr,
-) -> Result<Option<Ending>> {
-    let Some(name) = spec.command.first() else { return Ok(None) };
-    let ending = |path: PathBuf| Ending::Command { path, arguments: spec.command.clone() };
-    let found = command::resolve(name, &compose::resolver(spec), path);
+pub(super) fn ending(completed: &Completed, path: &OsStr) -> Result<Option<Ending>> {
+    let arguments = &completed.config.process.args;
+    let Some(name) = arguments.first() else { return Ok(None) };
+    let ending = |path: PathBuf| Ending::Command { path, arguments: arguments.clone() };
+    let found = command::resolve(name, &compose::resolver(&completed.config), path);
     found.map(|path| Some(ending(path))).or_else(|error| {
         // If the root filesystem cannot be used, no command is found in it. Then the problem of the plan is reported
         // instead.
         let ending = ending(name.into());
-        let plan = compose::plan(spec, machine, purpose, ending.clone(), false);
+        let plan = completed.plan(ending.clone(), false);
         if plan.problems.is_empty() { Err(error) } else { Ok(Some(ending)) }
     })
 }
@@ -52,15 +48,15 @@ pub(super) fn ending(
 pub(super) fn printed(
     plan: Plan,
     spec: &Spec,
-    ending: impl Fn(&Machine) -> Result<Ending>,
+    ending: impl Fn(&Completed) -> Result<Ending>,
     view: bool,
 ) -> Plan {
     if nix::unistd::geteuid().is_root() || plan.problems.is_empty() {
         return plan;
     }
-    let machine = compose::gather_as_root(spec);
-    let Ok(ending) = ending(&machine) else { return plan };
-    let roots = compose::plan(spec, &machine, plan.purpose, ending, view);
+    let completed = Completed::as_root(spec, plan.purpose);
+    let Ok(ending) = ending(&completed) else { return plan };
+    let roots = completed.plan(ending, view);
     match roots.problems.len() < plan.problems.len() {
         true => Plan { as_root: true, problems: plan.problems, ..roots },
         false => plan,
@@ -72,9 +68,9 @@ pub(super) fn printed(
 ///
 /// # Errors
 /// As [`ending`]; there is no command.
-pub(super) fn container_ending(spec: &Spec, machine: &Machine) -> Result<Ending> {
-    let path = spec.env.get("PATH").map_or(command::PATH, String::as_str);
-    let ending = ending(spec, machine, Purpose::Container, path.as_ref())?;
+pub(super) fn container_ending(completed: &Completed) -> Result<Ending> {
+    let path = completed.config.process.variable("PATH").unwrap_or_default();
+    let ending = ending(completed, path)?;
     ending.ok_or_else(|| Error::failed(text("run.nocommand.what")).todo(text("run.nocommand.todo")))
 }
 
@@ -84,20 +80,19 @@ pub(super) fn container_ending(spec: &Spec, machine: &Machine) -> Result<Ending>
 /// Those of `ending`.
 pub(super) fn plan(
     mut spec: Spec,
-    ending: impl Fn(&Spec, &Machine) -> Result<Ending>,
+    ending: impl Fn(&Completed) -> Result<Ending>,
     view: bool,
 ) -> Result<(Plan, Vec<(Feature, String)>)> {
     let mut left = Vec::new();
     loop {
-        let machine = compose::gather(&spec);
-        let ending = ending(&spec, &machine)?;
-        let plan = compose::plan(&spec, &machine, Purpose::Container, ending, view);
+        let completed = Completed::of(&spec, Purpose::Container);
+        let plan = completed.plan(ending(&completed)?, view);
         let optional = |problem: &Problem| problem.purpose.feature().filter(|of| spec.optional.contains(of));
         let obstacle =
             plan.problems.iter().find_map(|problem| Some((optional(problem)?, problem.error.reasons())));
         let Some((feature, why)) = obstacle else { return Ok((plan, left)) };
         left.push((feature, why));
-        let devices = compose::device_files(&spec);
+        let devices = complete::device_files(&spec);
         match yaml::without(&spec, feature.name()) {
             Ok(mut less) => {
                 // Without a cgroup no device is denied. The files of the allowed ones are still wanted.

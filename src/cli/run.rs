@@ -11,7 +11,8 @@ use super::output::{self, OutputArgs};
 use super::prepare;
 use super::watch::{LeftOut, Narrator};
 use super::without;
-use crate::config::compose::{self, Machine};
+use crate::config::container::Config;
+use crate::config::facts::Machine;
 use crate::config::spec::{Spec, yaml};
 use crate::error::{Error, Result};
 use crate::feature::Purpose;
@@ -58,7 +59,7 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     if let Some(attack) = &args.mistake {
         decide(color, Stream::Out);
         let spec = Spec::default();
-        return make_mistake(Purpose::Container, attack, &compose::gather(&spec), &spec, output);
+        return make_mistake(Purpose::Container, attack, &Machine::of(&Config::default()), &spec, output);
     }
     let Some(file) = &args.spec else { return Err(Error::usage(text("run.nospec"))) };
     decide(color, if output.dry_run || output.print_spec { Stream::Out } else { Stream::Err });
@@ -95,8 +96,8 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         render::err(&(lines.join("\n         ") + "\n"));
     }
     if output.dry_run {
-        let ending = |machine: &Machine| prepare::container_ending(&spec, machine);
-        output::print_plan(&prepare::printed(plan, &spec, ending, output.show_proc), output);
+        let printed = prepare::printed(plan, &spec, prepare::container_ending, output.show_proc);
+        output::print_plan(&printed, output);
         return Ok(0);
     }
     if args.interactive && args.tty && !std::io::stdin().is_terminal() {

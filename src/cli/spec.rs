@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::output::FormatArgs;
 use super::prepare;
-use crate::config::compose::{self, Ending};
+use crate::config::complete::Completed;
+use crate::config::compose::Ending;
 use crate::config::spec::{Spec, schema, shipped, yaml};
 use crate::error::{Error, Mistake, Result, io_text};
 use crate::feature::{Feature, Purpose};
@@ -168,17 +169,17 @@ fn unread(file: &Path, name: &str, error: &io::Error) -> Error {
 /// What prevents that this machine runs a spec: a missing root filesystem, source of a bind mount, disk or command, and
 /// values that contradict each other. What the caller may do does not count: a user checks what root runs.
 fn obstacles(spec: &Spec, source: &SpecText) -> Vec<Error> {
-    let mut machine = compose::gather(spec);
-    if let Some(ports) = &mut machine.network.ports {
+    let mut completed = Completed::of(spec, Purpose::Container);
+    if let Some(ports) = &mut completed.machine.network.ports {
         ports.first = 0;
     }
     let ending = match spec.command.is_empty() {
         true => Ok(Ending::Demonstration),
-        false => prepare::container_ending(spec, &machine),
+        false => prepare::container_ending(&completed),
     };
     let missing = ending.as_ref().err().cloned();
     let ending = ending.unwrap_or(Ending::Demonstration);
-    let mut plan = compose::plan(spec, &machine, Purpose::Container, ending, false);
+    let mut plan = completed.plan(ending, false);
     source.locate(&mut plan.problems);
     let of_values = |key: &str| key.starts_with("net.") && key != "net.mode";
     let counts = |problem: &Problem| match (problem.purpose.feature(), &problem.key) {

@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::output::FormatArgs;
 use super::prepare;
 use super::target::Target;
-use crate::config::compose::{self, Ending};
+use crate::config::complete::Completed;
+use crate::config::compose::Ending;
 use crate::config::enter::{self, Entered, EntryOptions};
 use crate::error::Result;
 use crate::exec::Unwatched;
@@ -53,13 +54,13 @@ pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
     decide(color, Stream::Out);
     let subject = args.target.open()?;
     let (spec, _) = prepare::read(&args.spec)?;
-    let machine = compose::gather(&spec);
+    let completed = Completed::of(&spec, Purpose::Container);
     // A spec without a command was started with another one. Then the command is not compared.
     let ending = match spec.command.is_empty() {
         true => Ending::Command { path: PathBuf::from("/"), arguments: Vec::new() },
-        false => prepare::container_ending(&spec, &machine)?,
+        false => prepare::container_ending(&completed)?,
     };
-    let plan = compose::plan(&spec, &machine, Purpose::Container, ending, false);
+    let plan = completed.plan(ending, false);
     let others = enter::others(subject.pid);
     let agent = match others.is_empty() {
         true => None,
@@ -71,7 +72,7 @@ pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
                 has_terminal: false,
                 view: false,
             };
-            let joins = enter::plan(&Entered::read(subject.pid)?, machine.host.program, entry);
+            let joins = enter::plan(&Entered::read(subject.pid)?, completed.machine.host.program, entry);
             Some(Agent::start(&joins, &mut Unwatched)?)
         }
     };

@@ -29,6 +29,7 @@ use crate::plan::call::restrict::RestrictCall;
 use crate::plan::call::terminal::TerminalCall;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Draft, Hold, Plan, plan_terminal};
+use crate::security::capabilities::CapabilitySets;
 use crate::text::{text, text_with};
 
 /// A process whose namespaces are entered, and what is taken over from it.
@@ -48,24 +49,16 @@ pub struct Entered {
     owner: u32,
     /// Whether the caller's supplementary groups can be dropped.
     may_drop_groups: bool,
+    /// Its capability sets, as far as the caller can take them over.
     sets: CapabilitySets,
+    /// Whether the bounding set has to be reduced.
+    is_bounded: bool,
     no_new_privileges: bool,
     has_filter: bool,
     /// The files by which the caller moves to its cgroups.
     cgroups: Vec<PathBuf>,
     /// How many of its cgroups the caller may not enter.
     closed_cgroups: usize,
-}
-
-/// The five capability sets of a process, as far as the caller can take them over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct CapabilitySets {
-    /// None: nothing has to be dropped.
-    bounding: Option<Vec<Capability>>,
-    permitted: Vec<Capability>,
-    effective: Vec<Capability>,
-    inheritable: Vec<Capability>,
-    ambient: Vec<Capability>,
 }
 
 /// The user ID that means no ID: the process's own has no name in its user namespace.
@@ -95,13 +88,15 @@ impl Entered {
         let setgroups = file::read_text(format!("{process}/setgroups")).unwrap_or_default();
         let is_privileged = own.capeff & Capability::CAP_SETGID.bitmask() != 0;
         let (cgroups, closed_cgroups) = cgroups(&process);
+        let (sets, is_bounded) = sets_of(&theirs, &own, new_user, user == Some(0));
         Ok(Entered {
             pid,
             ids: (user.unwrap_or(NOBODY), group.unwrap_or(NOBODY)),
             has_ids: own_ids == (user, group),
             owner: theirs.euid,
             may_drop_groups: setgroups.trim() != "deny" && (new_user || is_privileged),
-            sets: CapabilitySets::of(&theirs, &own, new_user, user == Some(0)),
+            sets,
+            is_bounded,
             no_new_privileges: theirs.nonewprivs == Some(1),
             has_filter: theirs.seccomp.is_some_and(|mode| mode != 0),
             namespaces,
@@ -138,28 +133,25 @@ impl Entered {
     }
 }
 
-impl CapabilitySets {
-    /// The sets of a process. A process that joins a user namespace has all capabilities in it; otherwise no set can
-    /// have more than the caller has.
-    fn of(theirs: &Status, own: &Status, new_user: bool, is_root: bool) -> CapabilitySets {
-        let mine = |set: u64| if new_user { u64::MAX } else { set };
-        let permitted = theirs.capprm & mine(own.capprm);
-        let inheritable = theirs.capinh & (permitted | mine(own.capinh | own.capbnd.unwrap_or_default()));
-        let mut bounding = theirs.capbnd.unwrap_or_default();
-        if is_root {
-            // execve(2) gives root all of its bounding set. The process may have given up some of it.
-            bounding &= permitted | inheritable;
-        }
-        let bound = names(bounding);
-        let is_all = names(mine(own.capbnd.unwrap_or_default()) & !bounding).is_empty();
-        CapabilitySets {
-            bounding: (!is_all).then_some(bound),
-            permitted: names(permitted),
-            effective: names(theirs.capeff & permitted),
-            inheritable: names(inheritable),
-            ambient: names(theirs.capamb.unwrap_or_default() & permitted & inheritable),
-        }
+/// The sets of a process, and whether the bounding set has to be reduced. A process that joins a user namespace has all
+/// capabilities in it; otherwise no set can have more than the caller has.
+fn sets_of(theirs: &Status, own: &Status, new_user: bool, is_root: bool) -> (CapabilitySets, bool) {
+    let mine = |set: u64| if new_user { u64::MAX } else { set };
+    let permitted = theirs.capprm & mine(own.capprm);
+    let inheritable = theirs.capinh & (permitted | mine(own.capinh | own.capbnd.unwrap_or_default()));
+    let mut bounding = theirs.capbnd.unwrap_or_default();
+    if is_root {
+        // execve(2) gives root all of its bounding set. The process may have given up some of it.
+        bounding &= permitted | inheritable;
     }
+    let sets = CapabilitySets {
+        bounding: names(bounding),
+        permitted: names(permitted),
+        effective: names(theirs.capeff & permitted),
+        inheritable: names(inheritable),
+        ambient: names(theirs.capamb.unwrap_or_default() & permitted & inheritable),
+    };
+    (sets, !names(mine(own.capbnd.unwrap_or_default()) & !bounding).is_empty())
 }
 
 /// The capabilities of a set, in the order of their numbers.
@@ -230,6 +222,7 @@ pub struct EntryOptions {
 /// namespace only as a new child.
 pub fn plan(entered: &Entered, program: ProgramFile, entry: EntryOptions) -> Plan {
     let mut draft = Draft::new(Purpose::Container, Vec::new());
+    draft.reserve();
     if program.can_be_left {
         // /proc inside belongs to the container and may be hostile.
         let leave = ProcessCall::LeaveProgram { copied: true };
@@ -306,7 +299,8 @@ fn plan_ids(entered: &Entered, privileged: bool, draft: &mut Draft) {
 fn plan_sets(entered: &Entered, draft: &mut Draft) {
     let CapabilitySets { bounding, permitted, effective, inheritable, ambient } = entered.sets.clone();
     let mut step = |phase, call, why| draft.step(phase, Actor::Command, Feature::Capabilities, call, why);
-    if let Some(keep) = bounding {
+    if entered.is_bounded {
+        let keep = bounding;
         let last = crate::host::last_capability().unwrap_or(Capability::CAP_CHECKPOINT_RESTORE as u8);
         step(Phase::Bounding, RestrictCall::Bound { keep, last }, "capabilities.bound.why");
     }
@@ -356,7 +350,8 @@ mod tests {
     #[test]
     fn the_privileges_of_the_caller_are_kept_only_on_request() {
         let mut entered = own(&[Feature::Uts]);
-        entered.sets.bounding = Some(vec![Capability::CAP_KILL]);
+        entered.sets.bounding = vec![Capability::CAP_KILL];
+        entered.is_bounded = true;
         entered.no_new_privileges = true;
         let has =
             |privileged, part: &str| calls(&entered, privileged, true).iter().any(|call| call.contains(part));
@@ -369,15 +364,16 @@ mod tests {
     #[test]
     fn no_set_is_larger_than_that_of_the_process() {
         let status = file::parse::<Status>("/proc/self/status").unwrap();
-        assert_eq!(CapabilitySets::of(&status, &status, true, true).permitted, names(status.capprm));
+        assert_eq!(sets_of(&status, &status, true, true).0.permitted, names(status.capprm));
         // Root that has given up CAP_KILL does not get it back by execve(2).
         let mut root = status;
         (root.capprm, root.capeff, root.capinh, root.capbnd) = (0b10_0001, 0b1, 0, Some(0b1111_1111));
         root.capamb = Some(0);
-        let sets = CapabilitySets::of(&root, &root, true, true);
-        assert_eq!(sets.bounding, Some(names(0b10_0001)));
+        let (sets, is_bounded) = sets_of(&root, &root, true, true);
+        assert_eq!((sets.bounding, is_bounded), (names(0b10_0001), true));
         assert_eq!((sets.effective, sets.ambient), (names(0b1), vec![]));
         root.capbnd = Some(0);
-        assert_eq!(CapabilitySets::of(&root, &root, true, false).bounding, Some(vec![]));
+        let (sets, is_bounded) = sets_of(&root, &root, true, false);
+        assert_eq!((sets.bounding, is_bounded), (vec![], true));
     }
 }

@@ -1,6 +1,9 @@
-//! What a container should be: the spec that a user writes, and the plan that is made from it.
+//! What a container should be: the spec that a user writes, the config that it means, and the plan that is made from it.
 
+pub mod complete;
 pub mod compose;
+pub mod container;
 pub mod enter;
+pub mod facts;
 mod paths;
 pub mod spec;

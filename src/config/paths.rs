@@ -4,20 +4,22 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::container::Config;
 use super::spec::Spec;
 use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::resolver::Resolver;
+use crate::namespaces::mnt::Mnt;
 use crate::observe::file;
 use crate::plan::Draft;
 use crate::text::{text, text_with};
 use crate::value::mount::ExtraMount;
 use crate::value::shell::quote;
 
-/// Adds a problem for each path that cannot be used. `tree` is what paths in the container resolve to.
-pub(super) fn check(spec: &Spec, tree: &Resolver, draft: &mut Draft) {
+/// Adds a problem for each path that begins with `~`.
+pub(super) fn with_tilde(spec: &Spec, draft: &mut Draft) {
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
-    for (feature, path) in with_tilde(spec) {
+    for (feature, path) in from_home(spec) {
         let whole = match path.strip_prefix("~").ok().zip(home.as_ref()) {
             Some((rest, home)) => Path::new(home).join(rest),
             None => path.components().skip(1).collect(),
@@ -25,13 +27,10 @@ pub(super) fn check(spec: &Spec, tree: &Resolver, draft: &mut Draft) {
         let error = Error::failed(file::path_text(&path)).why(text("spec.tilde")).paste(quote(&whole));
         draft.problem(feature, error);
     }
-    if let Some(problem) = spec.workdir.as_ref().and_then(|directory| workdir(spec, directory, tree)) {
-        draft.problem(Feature::Mnt, problem);
-    }
 }
 
 /// The paths that begin with `~`, which only a shell expands, and only at the beginning of a word.
-fn with_tilde(spec: &Spec) -> Vec<(Feature, PathBuf)> {
+fn from_home(spec: &Spec) -> Vec<(Feature, PathBuf)> {
     let mut all: Vec<(Feature, PathBuf)> = Vec::new();
     if let Some(mnt) = &spec.mnt {
         all.extend(mnt.root.clone().map(|root| (Feature::Mnt, root)));
@@ -49,9 +48,15 @@ fn with_tilde(spec: &Spec) -> Vec<(Feature, PathBuf)> {
     all
 }
 
-/// Why the command cannot start in this directory, as far as it can be known before the mounts are made. Whether the
-/// command's user may enter it, only the kernel knows.
-fn workdir(spec: &Spec, directory: &Path, tree: &Resolver) -> Option<Error> {
+/// Adds a problem if the command cannot start in this directory, as far as it can be known before the mounts are made.
+/// Whether the command's user may enter it, only the kernel knows. `tree` is what paths in the container resolve to.
+pub(super) fn check_directory(config: &Config, directory: &Path, tree: &Resolver, draft: &mut Draft) {
+    if let Some(problem) = obstacle(config, directory, tree) {
+        draft.problem(Feature::Mnt, problem);
+    }
+}
+
+fn obstacle(config: &Config, directory: &Path, tree: &Resolver) -> Option<Error> {
     let resolved = tree.resolve(directory);
     let on_host = resolved.host?;
     let key = match fs::metadata(&on_host) {
@@ -64,9 +69,10 @@ fn workdir(spec: &Spec, directory: &Path, tree: &Resolver) -> Option<Error> {
         Err(_) => return None,
     };
     // The mount points that do not exist are made, and the directories above them.
-    let mounts = spec.mnt.as_ref().map(|mnt| mnt.all()).unwrap_or_default();
-    let is_made =
-        mounts.iter().any(|mount| tree.resolve(mount.target()).container.starts_with(&resolved.container));
+    let asked = config.environment.namespaces.mnt.options().map(Mnt::all).unwrap_or_default();
+    let made = config.environment.mounts.iter().map(|mount| mount.destination.as_path());
+    let mut made = made.chain(asked.iter().map(ExtraMount::target));
+    let is_made = made.any(|point| tree.resolve(point).container.starts_with(&resolved.container));
     if is_made {
         return None;
     }

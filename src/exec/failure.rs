@@ -83,7 +83,8 @@ fn prefix(whole: Purpose, part: Purpose) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::compose::{self, Ending};
+    use crate::config::complete::Completed;
+    use crate::config::compose::Ending;
     use crate::config::spec::yaml;
 
     /// Each call of whole containers and of each feature, with each errno that calls return: where a reason is known, it
@@ -124,7 +125,7 @@ mod tests {
             let spec = yaml::read(&spec, "spec").expect("a spec");
             let arguments = vec!["true".into()];
             let ending = Ending::Command { path: "/bin/true".into(), arguments };
-            let plan = compose::plan(&spec, &compose::gather(&spec), purpose, ending, false);
+            let plan = Completed::of(&spec, purpose).plan(ending, false);
             for index in 0..plan.steps.len() {
                 for errno in errnos {
                     let error = explain(&plan, index, errno, None);

@@ -259,7 +259,9 @@ mod tests {
 
     use super::*;
     use crate::cgroups::memory::Memory;
-    use crate::config::compose::{self, Ending, Machine};
+    use crate::config::complete::Completed;
+    use crate::config::compose::Ending;
+    use crate::config::facts::Machine;
     use crate::config::spec::Spec;
     use crate::feature::Purpose;
     use crate::host::cgroups::CgroupParent;
@@ -279,10 +281,14 @@ mod tests {
         Ending::Command { path: "/bin/true".into(), arguments: vec!["true".into()] }
     }
 
+    fn plan(spec: &Spec, machine: Machine) -> Plan {
+        Completed::with(spec, Purpose::Container, machine).plan(ending(), false)
+    }
+
     fn found(spec: &Spec) -> Vec<String> {
-        let mut machine = compose::gather(spec);
+        let mut machine = Completed::of(spec, Purpose::Container).machine;
         machine.host.privileged = true;
-        let plan = compose::plan(spec, &machine, Purpose::Container, ending(), false);
+        let plan = plan(spec, machine);
         let differences = Expectations::of(&plan).unwrap().differences_inside(None);
         differences.into_iter().map(|difference| difference.source).collect()
     }
@@ -350,7 +356,7 @@ mod tests {
         let memory = Memory { limit: Some(Size(9 * page + 1)), ..Memory::default() };
         let spec = Spec { memory: Some(memory), ..Spec::default() };
         let machine = Machine { host, network: NetworkFacts::default() };
-        let plan = compose::plan(&spec, &machine, Purpose::Container, ending(), false);
+        let plan = plan(&spec, machine);
         let differences = Expectations::of(&plan).unwrap().differences_outside();
         let [Difference { source, wanted, .. }] = &*differences else {
             panic!("one limit");
@@ -374,13 +380,7 @@ mod tests {
             network: NetworkFacts { bridge: Some(bridge), ..NetworkFacts::default() },
         };
         let net = Net { mode: Mode::Bridge, ..Net::default() };
-        let plan = compose::plan(
-            &Spec { net: Some(net), ..Spec::default() },
-            &machine,
-            Purpose::Container,
-            ending(),
-            false,
-        );
+        let plan = plan(&Spec { net: Some(net), ..Spec::default() }, machine);
         let address = Some(Ipv4Addr::new(10, 111, 99, 2));
         let mut found = Expectations::of(&plan).unwrap().differences_inside(address);
         found.retain(|difference| difference.source.contains("/net/"));
@@ -406,7 +406,7 @@ mod tests {
     #[test]
     fn a_missing_or_unreadable_value_meets_no_expectation() {
         let machine = Machine { host: Host::gather(), network: NetworkFacts::default() };
-        let plan = compose::plan(&Spec::default(), &machine, Purpose::Container, ending(), false);
+        let plan = plan(&Spec::default(), machine);
         let mut expectations = Expectations::of(&plan).unwrap();
         let range = |inside, outside| IdRange { inside, outside, count: 1 };
         let map = vec![range(1, 70), range(0, 80)];

@@ -207,21 +207,15 @@ mod one_or_many {
 const RESERVED: (u32, u32) = (1_500_000_000, 65_536);
 
 impl User {
-    /// The steps: the namespace, then its mappings. The caller's rights decide which process writes them.
-    pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
-        let host = context.host;
-        draft.isolate(Feature::User);
+    /// The mappings, in full. Keywords are resolved by facts of this machine.
+    pub fn complete(&self, host: &Host, draft: &mut Draft) -> IdMaps {
         let is_mixed = self.map.len() > 1 && self.map.iter().any(|map| !matches!(map, Map::Range(_)));
         if is_mixed {
             let what = draft.option(Feature::User, "map");
-            return problem(draft, &what, text("user.map.mixed"), "user.map.todo");
+            problem(draft, &what, text("user.map.mixed"), "user.map.todo");
+            return IdMaps::default();
         }
-        let ids = self.ids(host);
-        match (ids.users.as_slice(), ids.groups.as_slice()) {
-            ([], []) => {}
-            ([user], [group]) if ids.are_own(host.uid, host.gid) => Self::plan_own_id(*user, *group, draft),
-            (users, groups) => Self::plan_ranges(host, draft, users, groups),
-        }
+        self.ids(host)
     }
 
     /// Whether more than the caller's own ID is mapped.
@@ -229,8 +223,7 @@ impl User {
         self.map.iter().any(|map| !matches!(map, Map::None | Map::Root))
     }
 
-    /// The mappings. They contain the IDs that exist inside.
-    pub fn ids(&self, host: &Host) -> IdMaps {
+    fn ids(&self, host: &Host) -> IdMaps {
         let own = |inside: Option<u32>, outside| IdRange { inside: inside.unwrap_or(0), outside, count: 1 };
         let (user, group) = (own(self.map_user, host.uid), own(self.map_group, host.gid));
         match (self.map.as_slice(), &host.subordinate) {
@@ -260,54 +253,64 @@ impl User {
             }
         }
     }
+}
 
-    /// Whether no process of the namespace has the rights of this user of the host. A capability applies to a file only
-    /// if the owner of the file is mapped. So no process can then write a file of this user by capabilities.
-    /// user_namespaces(7)
-    pub fn excludes(&self, id: u32, host: &Host) -> bool {
-        let users = self.ids(host).users;
-        // A caller whose ID is not mapped keeps it, unless the caller becomes root inside.
-        let is_kept = id == host.uid && !users.iter().any(|range| range.inside == 0);
-        !is_kept && !users.iter().any(|range| contains((range.outside, range.count), id, 1))
+/// The steps: the namespace, then its mappings. The caller's rights decide which process writes them.
+pub fn plan(ids: &IdMaps, context: &Context<'_>, draft: &mut Draft) {
+    let host = context.host;
+    draft.isolate(Feature::User);
+    match (ids.users.as_slice(), ids.groups.as_slice()) {
+        ([], []) => {}
+        ([user], [group]) if ids.are_own(host.uid, host.gid) => plan_own_id(*user, *group, draft),
+        (users, groups) => plan_ranges(host, draft, users, groups),
     }
+}
 
-    /// One ID, mapped by the process itself, which needs no privilege. The kernel requires that the process first
-    /// writes "deny" to setgroups. Otherwise it could leave a group that denies it access to a file. user_namespaces(7)
-    fn plan_own_id(uid: IdRange, gid: IdRange, draft: &mut Draft) {
-        check(draft, &[uid]);
-        check(draft, &[gid]);
-        let own = |kind, range| UserCall::WriteIdMap { process: MapOwner::Own, kind, map: vec![range] };
-        let mut step = |call, why| draft.step(Phase::Maps, Actor::Child, Feature::User, call, why);
-        step(UserCall::DenySetgroups, "user.setgroups.why");
-        step(own(IdKind::User, uid), "user.uidmap.why");
-        step(own(IdKind::Group, gid), "user.gidmap.why");
+/// Whether no process of the namespace has the rights of this user of the host. A capability applies to a file only if
+/// the owner of the file is mapped. So no process can then write a file of this user by capabilities. user_namespaces(7)
+pub fn excludes(ids: &IdMaps, id: u32, host: &Host) -> bool {
+    let users = &ids.users;
+    // A caller whose ID is not mapped keeps it, unless the caller becomes root inside.
+    let is_kept = id == host.uid && !users.iter().any(|range| range.inside == 0);
+    !is_kept && !users.iter().any(|range| contains((range.outside, range.count), id, 1))
+}
+
+/// One ID, mapped by the process itself, which needs no privilege. The kernel requires that the process first
+/// writes "deny" to setgroups. Otherwise it could leave a group that denies it access to a file. user_namespaces(7)
+fn plan_own_id(uid: IdRange, gid: IdRange, draft: &mut Draft) {
+    check(draft, &[uid]);
+    check(draft, &[gid]);
+    let own = |kind, range| UserCall::WriteIdMap { process: MapOwner::Own, kind, map: vec![range] };
+    let mut step = |call, why| draft.step(Phase::Maps, Actor::Child, Feature::User, call, why);
+    step(UserCall::DenySetgroups, "user.setgroups.why");
+    step(own(IdKind::User, uid), "user.uidmap.why");
+    step(own(IdKind::Group, gid), "user.gidmap.why");
+}
+
+fn plan_ranges(host: &Host, draft: &mut Draft, uids: &[IdRange], gids: &[IdRange]) {
+    check(draft, uids);
+    if gids != uids {
+        check(draft, gids);
     }
-
-    fn plan_ranges(host: &Host, draft: &mut Draft, uids: &[IdRange], gids: &[IdRange]) {
-        check(draft, uids);
-        if gids != uids {
-            check(draft, gids);
+    if host.privileged {
+        for (kind, ranges) in [(IdKind::User, uids), (IdKind::Group, gids)] {
+            let call = UserCall::WriteIdMap { process: MapOwner::Child, kind, map: ranges.to_vec() };
+            draft.step(Phase::Maps, Actor::Host, Feature::User, call, "user.ranges.why");
         }
-        if host.privileged {
-            for (kind, ranges) in [(IdKind::User, uids), (IdKind::Group, gids)] {
-                let call = UserCall::WriteIdMap { process: MapOwner::Child, kind, map: ranges.to_vec() };
-                draft.step(Phase::Maps, Actor::Host, Feature::User, call, "user.ranges.why");
-            }
-        } else {
-            plan_helpers(host, draft, uids, gids);
+    } else {
+        plan_helpers(host, draft, uids, gids);
+    }
+    draft.step(Phase::Maps, Actor::Host, Feature::User, GateCall::Release, "user.mapped.why");
+    draft.step(Phase::Maps, Actor::Child, Feature::User, GateCall::Await, "user.awaitmap.why");
+    let caller_is_mapped = uids.iter().any(|range| contains((range.outside, range.count), host.uid, 1));
+    if !caller_is_mapped && uids.iter().any(|range| range.inside == 0) {
+        let mut step =
+            |call| draft.step(Phase::Identity, Actor::Child, Feature::User, call, "user.identity.why");
+        if !host.groups.are_fixed {
+            step(ProcessCall::DropGroups);
         }
-        draft.step(Phase::Maps, Actor::Host, Feature::User, GateCall::Release, "user.mapped.why");
-        draft.step(Phase::Maps, Actor::Child, Feature::User, GateCall::Await, "user.awaitmap.why");
-        let caller_is_mapped = uids.iter().any(|range| contains((range.outside, range.count), host.uid, 1));
-        if !caller_is_mapped && uids.iter().any(|range| range.inside == 0) {
-            let mut step =
-                |call| draft.step(Phase::Identity, Actor::Child, Feature::User, call, "user.identity.why");
-            if !host.groups.are_fixed {
-                step(ProcessCall::DropGroups);
-            }
-            step(ProcessCall::SetGroup(0));
-            step(ProcessCall::SetUser(0));
-        }
+        step(ProcessCall::SetGroup(0));
+        step(ProcessCall::SetUser(0));
     }
 }
 

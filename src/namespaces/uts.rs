@@ -136,7 +136,7 @@ mod tests {
 
     fn plan(uts: &Uts) -> crate::plan::Plan {
         let mut draft = Draft::new(Feature::Uts, vec![]);
-        uts.plan(&Context::alone(&Host::gather(), &[Feature::Uts]), &mut draft);
+        uts.plan(&Context::alone(&Host::gather()), &mut draft);
         draft.finish()
     }
 

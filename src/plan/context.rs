@@ -2,7 +2,6 @@
 
 use caps::Capability;
 
-use crate::feature::Feature;
 use crate::host::Host;
 
 /// The container around a feature. It is the same for all features of a plan.
@@ -10,8 +9,6 @@ use crate::host::Host;
 pub struct Context<'a> {
     /// This machine and the caller.
     pub host: &'a Host,
-    /// The features of the container.
-    pub features: &'a [Feature],
     /// Whether the container has a root filesystem of its own.
     pub has_rootfs: bool,
     /// The capabilities that the command keeps.
@@ -26,20 +23,14 @@ pub struct Context<'a> {
 
 impl<'a> Context<'a> {
     /// The context of a single feature, without the rest of a container.
-    pub fn alone(host: &'a Host, features: &'a [Feature]) -> Context<'a> {
+    pub fn alone(host: &'a Host) -> Context<'a> {
         Context {
             host,
-            features,
             has_rootfs: false,
             keeps: &[],
             mounts_sys: false,
             is_root: true,
             no_new_privileges: false,
         }
-    }
-
-    /// Whether a feature is part of the container.
-    pub fn has(&self, feature: Feature) -> bool {
-        self.features.contains(&feature)
     }
 }

@@ -14,7 +14,7 @@ use crate::host::resolver::Resolver;
 use crate::value::shell::quote;
 
 /// Collects the steps of all features.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Draft {
     /// What the user asked for. Steps that serve the whole of it are for this purpose.
     purpose: Purpose,
@@ -45,11 +45,15 @@ impl Draft {
             frame: Frame::default(),
             added,
             notes: Vec::new(),
-            // A whole container has about 80 steps. With room for them, the list does not have to grow and move.
-            steps: Vec::with_capacity(96),
+            steps: Vec::new(),
             problems: Vec::new(),
             intents: Vec::new(),
         }
+    }
+
+    /// Makes room for the steps of a whole container, which are about 80, so that their list does not have to grow and move.
+    pub fn reserve(&mut self) {
+        self.steps.reserve(96);
     }
 
     /// Asks for a new namespace.
@@ -75,6 +79,11 @@ impl Draft {
     /// Sets what the plan has around the container itself.
     pub fn frame(&mut self, frame: Frame) {
         self.frame = frame;
+    }
+
+    /// What the plan has around the container itself.
+    pub fn around(&self) -> &Frame {
+        &self.frame
     }
 
     /// Lets a helper create the child: a process that joins a PID namespace is not in it, but its children are.

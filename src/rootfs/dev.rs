@@ -10,13 +10,32 @@
 //! What you see: `ls /dev`.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{MAX_SIZE, RootDraft};
-use crate::plan::call::detached::{Attributes, DetachedMountCall};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::RootDraft;
+use super::mount::OwnMounts;
+use crate::plan::call::detached::DetachedMountCall;
 use crate::plan::slots::Held;
+use crate::value::bytes;
 
-/// The names and numbers of the devices: Documentation/admin-guide/devices.txt of the kernel.
+/// The file of a character device, with mode 0666.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceFile {
+    /// Its path, in /dev.
+    #[serde(with = "bytes")]
+    #[schemars(with = "bytes::Form")]
+    pub path: PathBuf,
+    /// The number of the driver.
+    pub major: u64,
+    /// The number of the device within the driver.
+    pub minor: u64,
+}
+
+/// The default devices, by name and number: Documentation/admin-guide/devices.txt of the kernel.
 const NODES: [(&str, (u64, u64)); 6] = [
     ("null", (1, 3)),
     ("zero", (1, 5)),
@@ -35,6 +54,13 @@ const LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
 ];
 
+/// The default of `devices`.
+pub fn devices() -> Vec<DeviceFile> {
+    let file =
+        |(name, (major, minor))| DeviceFile { path: Path::new("/dev").join::<&str>(name), major, minor };
+    NODES.map(file).into()
+}
+
 /// Whether a path leads to something that each container has in its /dev.
 pub(crate) fn is_usual(path: &Path) -> bool {
     let first = path.strip_prefix("/dev").ok().and_then(|rest| rest.components().next());
@@ -46,52 +72,42 @@ pub(crate) fn is_usual(path: &Path) -> bool {
 }
 
 /// The steps of /dev.
-pub(super) fn plan(root: &mut RootDraft<'_>) {
-    let flags = Attributes::NO_SUID.and(Attributes::NO_EXEC);
-    root.make("tmpfs", &[("size", "64k"), ("mode", "755")], flags, Held::Dev, "rootfs.dev.why");
-    root.attach(Held::Dev, (Held::Root, "/dev"), "rootfs.place.why");
-    for (name, device) in NODES {
+pub(super) fn plan(root: &mut RootDraft<'_>, own: &OwnMounts<'_>) {
+    let Some(dev) = own.dev else { return };
+    root.make(&dev.kind, &dev.data(), dev.attributes(), Held::Dev, "rootfs.dev.why");
+    root.attach(Held::Dev, (Held::Root, &dev.destination), "rootfs.place.why");
+    for DeviceFile { path, major, minor } in root.wanted.devices {
+        // A device file elsewhere would be in the files of the root, and could stay there.
+        let Ok(name) = path.strip_prefix("/dev") else { continue };
+        let name = name.to_owned();
         if root.is_user() {
-            let file =
-                DetachedMountCall::MakeFile { at: Held::Dev, path: name.into(), content: OsString::new() };
+            let (at, content) = (Held::Dev, OsString::new());
+            let file = DetachedMountCall::MakeFile { at, path: name.clone(), content };
             root.step(file, "rootfs.nodefile.why");
-            let node = DetachedMountCall::Clone {
-                path: Path::new("/dev").join(name),
-                below: false,
-                to: Held::Mount,
-            };
+            let node = DetachedMountCall::Clone { path: path.clone(), below: false, to: Held::Mount };
             root.step(node, "rootfs.nodebind.why");
             root.attach(Held::Mount, (Held::Dev, name), "rootfs.place.why");
         } else {
-            root.step(
-                DetachedMountCall::MakeNode { at: Held::Dev, path: name.into(), device },
-                "rootfs.node.why",
-            );
+            let device = (*major, *minor);
+            let node = DetachedMountCall::MakeNode { at: Held::Dev, path: name, device };
+            root.step(node, "rootfs.node.why");
         }
     }
     for (path, target) in LINKS {
         let link = DetachedMountCall::MakeLink { at: Held::Dev, path: path.into(), target: target.into() };
         root.step(link, "rootfs.devlink.why");
     }
-    // The group of terminals (tty) has the ID 5. A user namespace may not map this ID, and then refuses the option.
-    let mut terminals = vec![("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620")];
-    if !root.is_user() {
-        terminals.push(("gid", "5"));
+    for (name, mount, why) in [
+        ("pts", own.pts, "rootfs.pts.why"),
+        ("shm", own.shm, "rootfs.shm.why"),
+        ("mqueue", own.mqueue, "rootfs.mqueue.why"),
+    ] {
+        let Some(mount) = mount else { continue };
+        let mut options = mount.data();
+        // The group of terminals (tty) has the ID 5. A user namespace may not map this ID, and then refuses the option.
+        options.retain(|(key, _)| !(root.is_user() && *key == "gid"));
+        let directory = DetachedMountCall::MakeDirectory { at: Held::Dev, path: name.into(), mode: 0o755 };
+        root.step(directory, "rootfs.devdirectory.why");
+        root.filesystem(&mount.kind, &options, mount.attributes(), (Held::Dev, name), why);
     }
-    directory(root, "pts");
-    let flags = Attributes::NO_SUID.and(Attributes::NO_EXEC);
-    root.filesystem("devpts", &terminals, flags, (Held::Dev, "pts"), "rootfs.pts.why");
-    directory(root, "shm");
-    let memory = [("size", MAX_SIZE), ("mode", "1777")];
-    root.filesystem("tmpfs", &memory, Attributes::DATA, (Held::Dev, "shm"), "rootfs.shm.why");
-    // An mqueue filesystem shows the queues of the IPC namespace in which it is mounted, so it must be a new one.
-    if root.wanted.new_ipc {
-        directory(root, "mqueue");
-        root.filesystem("mqueue", &[], Attributes::DATA, (Held::Dev, "mqueue"), "rootfs.mqueue.why");
-    }
-}
-
-fn directory(root: &mut RootDraft<'_>, name: &str) {
-    let call = DetachedMountCall::MakeDirectory { at: Held::Dev, path: name.into(), mode: 0o755 };
-    root.step(call, "rootfs.devdirectory.why");
 }

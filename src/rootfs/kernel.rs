@@ -12,64 +12,96 @@
 //!
 //! What you see: `cat /proc/kcore` prints nothing, and /proc/sys is read-only.
 
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::RootDraft;
+use super::mount::{ContainerMount, OwnMounts};
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::slots::Held;
+use crate::value::bytes;
 
-/// Files and directories (`true`) of /proc with data of the whole machine: its memory, keys, timers and hardware.
-const MASKED: [(&str, bool); 8] = [
-    ("acpi", true),
-    ("kcore", false),
-    ("keys", false),
-    ("latency_stats", false),
-    ("sched_debug", false),
-    ("scsi", true),
-    ("timer_list", false),
-    ("timer_stats", false),
-];
-
-/// Files and directories of /proc that are read-only in the container: a write would change the whole machine.
-const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
-
-const NO_OPTIONS: &[(&str, &str)] = &[];
-
-/// The steps of /proc and /sys.
-pub(super) fn plan(root: &mut RootDraft<'_>) {
-    if root.wanted.new_proc {
-        root.make("proc", NO_OPTIONS, Attributes::DATA, Held::Proc, "rootfs.proc.why");
-    } else {
-        copy_of_host(root, "/proc", Held::Proc, Attributes::DATA);
-    }
-    root.attach(Held::Proc, (Held::Root, "/proc"), "rootfs.place.why");
-    let read_only = Attributes::READ_ONLY.and(Attributes::DATA);
-    if root.wanted.new_net {
-        root.make("sysfs", NO_OPTIONS, read_only, Held::Sys, "rootfs.sys.why");
-    } else {
-        copy_of_host(root, "/sys", Held::Sys, read_only);
-    }
-    root.attach(Held::Sys, (Held::Root, "/sys"), "rootfs.place.why");
+/// A file or a directory that is masked: /dev/null is mounted on the file, an empty tmpfs on the directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MaskedPath {
+    /// The path in the container. One that does not exist is ignored.
+    #[serde(with = "bytes")]
+    #[schemars(with = "bytes::Form")]
+    pub path: PathBuf,
+    /// Whether it is a directory.
+    pub directory: bool,
 }
 
-/// Copies the mount of the host. A user namespace must take all mounts below it too, because they could hide something.
-fn copy_of_host(root: &mut RootDraft<'_>, path: &str, to: Held, attributes: Attributes) {
-    let below = root.is_user();
-    root.step(DetachedMountCall::Clone { path: path.into(), below, to }, "rootfs.shown.why");
-    root.step(DetachedMountCall::Restrict { mount: to, attributes, below }, "rootfs.data.why");
+/// The paths that are masked if the spec has nothing else: files and directories (`true`) with data of the whole machine,
+/// such as its memory, keys, timers and hardware.
+const MASKED: [(&str, bool); 9] = [
+    ("/proc/acpi", true),
+    ("/proc/kcore", false),
+    ("/proc/keys", false),
+    ("/proc/latency_stats", false),
+    ("/proc/sched_debug", false),
+    ("/proc/scsi", true),
+    ("/proc/timer_list", false),
+    ("/proc/timer_stats", false),
+    ("/sys/firmware", true),
+];
+
+/// The paths that are read-only in the container: a write would change the whole machine.
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// The default of `maskedPaths`.
+pub fn masked_paths() -> Vec<MaskedPath> {
+    MASKED.map(|(path, directory)| MaskedPath { path: path.into(), directory }).into()
+}
+
+/// The default of `readonlyPaths`.
+pub fn readonly_paths() -> Vec<PathBuf> {
+    READ_ONLY.map(PathBuf::from).into()
+}
+
+/// The steps of /proc and /sys.
+pub(super) fn plan(root: &mut RootDraft<'_>, own: &OwnMounts<'_>) {
+    if let Some(proc) = own.proc {
+        plan_one(root, proc, Held::Proc, "rootfs.proc.why");
+    }
+    if let Some(sys) = own.sys {
+        plan_one(root, sys, Held::Sys, "rootfs.sys.why");
+    }
+}
+
+/// A new filesystem, or a copy of the mount of the host. A user namespace must take all mounts below a copied one too,
+/// because they could hide something.
+fn plan_one(root: &mut RootDraft<'_>, mount: &ContainerMount, to: Held, why: &'static str) {
+    match mount.bound() {
+        None => root.make(&mount.kind, &mount.data(), mount.attributes(), to, why),
+        Some(source) => {
+            let below = root.is_user();
+            root.step(DetachedMountCall::Clone { path: source.to_owned(), below, to }, "rootfs.shown.why");
+            let attributes = mount.attributes();
+            root.step(DetachedMountCall::Restrict { mount: to, attributes, below }, "rootfs.data.why");
+        }
+    }
+    root.attach(to, (Held::Root, &mount.destination), "rootfs.place.why");
 }
 
 /// The steps that mask parts of /proc and /sys.
 pub(super) fn mask(root: &mut RootDraft<'_>) {
-    for (path, directory) in MASKED {
-        root.step(
-            DetachedMountCall::Hide { at: Held::Proc, path: path.into(), directory },
-            "rootfs.mask.why",
-        );
+    for MaskedPath { path, directory } in root.wanted.masked_paths {
+        let (at, path) = tree_of(path);
+        root.step(DetachedMountCall::Hide { at, path, directory: *directory }, "rootfs.mask.why");
     }
-    root.step(
-        DetachedMountCall::Hide { at: Held::Sys, path: "firmware".into(), directory: true },
-        "rootfs.mask.why",
-    );
-    for path in READ_ONLY {
-        root.step(DetachedMountCall::Protect { at: Held::Proc, path: path.into() }, "rootfs.protect.why");
+    for path in root.wanted.readonly_paths {
+        let (at, path) = tree_of(path);
+        root.step(DetachedMountCall::Protect { at, path }, "rootfs.protect.why");
     }
+}
+
+/// The tree that a path in the container is in, and the path in that tree.
+fn tree_of(path: &Path) -> (Held, PathBuf) {
+    let trees = [("/proc", Held::Proc), ("/sys", Held::Sys)];
+    let within = |(top, held): (&str, Held)| Some((held, path.strip_prefix(top).ok()?.to_owned()));
+    trees.into_iter().find_map(within).unwrap_or_else(|| (Held::Root, path.to_owned()))
 }

@@ -16,29 +16,33 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `overlay` | where the files come from, and where writes go |
+//! | `root` | which files a container sees |
+//! | `overlay` | where they come from, and where writes go |
 //! | `etc` | the three files of /etc that each container has of its own |
 //! | `kernel` | /proc and /sys, and what of them is masked |
 //! | `dev` | a /dev with the devices that any program expects, and no others |
+//! | `mount` | one mount, and the mounts that each new root has |
 //! | `mounts` | the additional mounts of the spec |
 //!
 //! # What you see
 //!
 //! /proc/self/mountinfo inside lists only these mounts.
 
-pub(crate) mod dev;
+pub mod dev;
 mod etc;
-mod kernel;
+pub mod kernel;
+pub mod mount;
 mod mounts;
 mod overlay;
+mod root;
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use serde::{Deserialize, Serialize, Serializer};
-
+use self::dev::DeviceFile;
+use self::kernel::MaskedPath;
+use self::mount::{ContainerMount, OwnMounts};
+pub use self::root::{HiddenDirectory, RootFilesystem, Rootfs};
 use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::files::is_directory;
@@ -50,80 +54,7 @@ use crate::plan::order::Phase;
 use crate::plan::slots::Held;
 use crate::plan::{Actor, Call, Draft};
 use crate::text::{printed, text, text_of_options, text_with};
-use crate::value::bytes;
-use crate::value::mount::ExtraMount;
 
-/// Which files the container sees.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub enum Rootfs {
-    /// `host`: the files of this machine, under a temporary overlay.
-    Host,
-    /// `./dir`: the files of a directory.
-    Dir(PathBuf),
-}
-
-impl Rootfs {
-    /// The same with an absolute path. `base` is the directory of the file that it was read from.
-    pub fn resolve(self, base: &Path) -> Rootfs {
-        match self {
-            Rootfs::Dir(path) => Rootfs::Dir(base.join(path)),
-            Rootfs::Host => Rootfs::Host,
-        }
-    }
-}
-
-impl FromStr for Rootfs {
-    type Err = String;
-
-    /// A directory begins with `.` or `/`. Any other string could be the name of an image.
-    fn from_str(rootfs: &str) -> Result<Self, String> {
-        match rootfs {
-            "host" => Ok(Rootfs::Host),
-            path if path.starts_with(['.', '/']) => Ok(Rootfs::Dir(path.into())),
-            path if path.starts_with('~') => Err(text("spec.tilde")),
-            _ => Err(text("rootfs.form")),
-        }
-    }
-}
-
-impl TryFrom<String> for Rootfs {
-    type Error = String;
-
-    fn try_from(rootfs: String) -> Result<Self, String> {
-        rootfs.parse()
-    }
-}
-
-impl Rootfs {
-    /// As a spec has it. A relative path that does not begin with a dot gets one, so that it is read as a path again.
-    fn written(&self) -> PathBuf {
-        match self {
-            Rootfs::Host => "host".into(),
-            Rootfs::Dir(path) if path.starts_with(".") || path.starts_with("..") || path.is_absolute() => {
-                path.clone()
-            }
-            Rootfs::Dir(path) => Path::new(".").join(path),
-        }
-    }
-}
-
-impl Serialize for Rootfs {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        bytes::serialize(self.written(), serializer)
-    }
-}
-
-impl fmt::Display for Rootfs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&printed(self.written()))
-    }
-}
-
-/// Directories of the host whose files a container does not get, each with its mode. An empty tmpfs is mounted on them.
-const HIDDEN: [(&str, u32); 4] = [("home", 0o755), ("root", 0o700), ("run", 0o755), ("tmp", 0o1777)];
-/// The maximum size of an empty tmpfs, and of the tmpfs for the upper layer. Both are in memory, so writes use no disk.
-const MAX_SIZE: &str = "64m";
 /// The directories on which `sandbox` always mounts something.
 const OURS: [&str; 3] = ["proc", "sys", "dev"];
 
@@ -131,13 +62,17 @@ const OURS: [&str; 3] = ["proc", "sys", "dev"];
 #[derive(Debug, Default)]
 pub struct RootRequest<'a> {
     /// The new root; none keeps the root of the host.
-    pub rootfs: Option<&'a Rootfs>,
-    /// Whether a directory stays unchanged: writes go to an overlay.
-    pub overlay: bool,
+    pub root: Option<&'a RootFilesystem>,
     /// Whether the root is read-only.
     pub readonly: bool,
-    /// The additional mounts, in their order.
-    pub mounts: Vec<ExtraMount>,
+    /// The mounts, in their order. With a new root, those that it always has are among them.
+    pub mounts: &'a [ContainerMount],
+    /// The paths of a new root that are masked.
+    pub masked_paths: &'a [MaskedPath],
+    /// The paths of a new root that are read-only.
+    pub readonly_paths: &'a [PathBuf],
+    /// The device files in /dev of a new root.
+    pub devices: &'a [DeviceFile],
     /// What paths resolve to, if the root of the host is kept.
     pub resolver: Resolver,
     /// How the mounts of the new mount namespace propagate.
@@ -152,10 +87,6 @@ pub struct RootRequest<'a> {
     pub new_net: bool,
     /// Whether that network reaches other machines.
     pub leads_out: bool,
-    /// Whether there is a new IPC namespace.
-    pub new_ipc: bool,
-    /// Whether /proc is mounted for a new PID namespace.
-    pub new_proc: bool,
     /// The hostname in the container, if it is not the host's.
     pub hostname: Option<&'a OsStr>,
 }
@@ -181,10 +112,10 @@ impl RootDraft<'_> {
     }
 
     /// Makes a filesystem and attaches it in the new root.
-    fn filesystem(
+    fn filesystem<V: Into<OsString> + Clone>(
         &mut self,
         kind: &str,
-        options: &[(&str, &str)],
+        options: &[(&str, V)],
         attributes: Attributes,
         at: (Held, impl AsRef<Path>),
         why: &'static str,
@@ -233,37 +164,33 @@ impl RootDraft<'_> {
 
     /// Whether a directory of `/` is bind-mounted read-only, where an overlay cannot show the mounts below it.
     fn is_read_only_piece(&self, directory: &Path) -> bool {
-        self.wanted.rootfs == Some(&Rootfs::Host)
+        self.wanted.root.is_some_and(|root| root.path == Rootfs::Host)
             && !self.is_privileged()
             && self.files.is_mounted_below(directory)
     }
 
     /// Whether files that are made in the new root disappear with it.
     fn is_temporary(&self) -> bool {
-        match self.wanted.rootfs {
-            Some(Rootfs::Host) => true,
-            Some(Rootfs::Dir(_)) => self.wanted.overlay,
-            None => false,
-        }
+        self.wanted.root.is_some_and(|root| root.overlay)
     }
 }
 
 /// The steps of a root filesystem.
 pub fn plan(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
-    let Some(rootfs) = wanted.rootfs else { return plan_mounts(wanted, host, draft) };
+    let Some(new) = wanted.root else { return plan_mounts(wanted, host, draft) };
     let Some(files) = &host.files else { return };
     let phase = Phase::Layers;
-    let mut root =
-        RootDraft { wanted, host, files, resolver: resolver_of(rootfs), phase, key: "rootfs", draft };
-    check(&mut root, rootfs);
+    let mut root = RootDraft { wanted, host, files, resolver: resolver_of(new), phase, key: "rootfs", draft };
+    let own = OwnMounts::of(wanted.mounts);
+    check(&mut root, &new.path);
     etc::note_nameservers(&mut root);
-    overlay::plan(&mut root, rootfs);
+    overlay::plan(&mut root, new);
     root.phase = Phase::Mounts;
-    kernel::plan(&mut root);
-    dev::plan(&mut root);
+    kernel::plan(&mut root, &own);
+    dev::plan(&mut root, &own);
     kernel::mask(&mut root);
     root.key = mounts::KEY;
-    mounts::plan(&mut root, &wanted.mounts);
+    mounts::plan(&mut root, &own.others);
     root.phase = Phase::Root;
     plan_readonly(&mut root);
     root.step(DetachedMountCall::Enter, "rootfs.enter.why");
@@ -288,7 +215,7 @@ fn plan_mounts(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
         root.refuse("`mounts` below `mnt`".into(), text("rootfs.root"), "rootfs.root.todo");
     }
     root.step(DetachedMountCall::Open { path: "/".into(), to: Held::Root }, "rootfs.current.why");
-    mounts::plan(&mut root, &wanted.mounts);
+    mounts::plan(&mut root, &wanted.mounts.iter().collect::<Vec<_>>());
     plan_readonly(&mut root);
 }
 
@@ -304,29 +231,27 @@ fn plan_readonly(root: &mut RootDraft<'_>) {
 }
 
 /// What paths in the container resolve to.
-pub fn resolver(rootfs: &Rootfs, mounts: &[ExtraMount]) -> Resolver {
-    let mut resolver = resolver_of(rootfs);
+pub fn resolver(root: &RootFilesystem, mounts: &[ContainerMount]) -> Resolver {
+    let mut resolver = resolver_of(root);
     for name in OURS {
         resolver.empty(&resolver.resolve(&Path::new("/").join(name)));
     }
-    for mount in mounts {
+    for mount in OwnMounts::of(mounts).others {
         mounts::show(mount, &mut resolver);
     }
     resolver
 }
 
 /// The root before anything is mounted in it.
-fn resolver_of(rootfs: &Rootfs) -> Resolver {
-    match rootfs {
+fn resolver_of(root: &RootFilesystem) -> Resolver {
+    let mut resolver = match &root.path {
         Rootfs::Dir(directory) => Resolver::new(Some(directory)),
-        Rootfs::Host => {
-            let mut resolver = Resolver::new(Some(Path::new("/")));
-            for (name, _) in HIDDEN {
-                resolver.empty(&resolver.resolve(&Path::new("/").join(name)));
-            }
-            resolver
-        }
+        Rootfs::Host => Resolver::new(Some(Path::new("/"))),
+    };
+    for hidden in &root.hidden {
+        resolver.empty(&resolver.resolve(&Path::new("/").join(&hidden.name)));
     }
+    resolver
 }
 
 /// Checks what can be known before the container is made.
@@ -362,20 +287,5 @@ fn check(root: &mut RootDraft<'_>, rootfs: &Rootfs) {
             let what = format!("/{name} does not exist in {}", printed(directory));
             root.refuse(what, text("mnt.target.missing"), "rootfs.missing.todo");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rootfs_is_host_or_a_path() {
-        assert_eq!("host".parse(), Ok(Rootfs::Host));
-        assert_eq!("./host".parse(), Ok(Rootfs::Dir("./host".into())));
-        assert!("alpine".parse::<Rootfs>().is_err());
-        let resolved = Rootfs::Dir("./dir".into()).resolve(Path::new("/specs"));
-        assert_eq!(resolved, Rootfs::Dir("/specs/dir".into()));
-        assert_eq!(Rootfs::Dir("dir".into()).to_string().parse(), Ok(Rootfs::Dir("./dir".into())));
     }
 }

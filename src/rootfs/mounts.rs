@@ -4,68 +4,60 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::{HIDDEN, OURS, RootDraft, Rootfs};
+use super::mount::ContainerMount;
+use super::{OURS, RootDraft};
 use crate::host::files::is_directory;
 use crate::host::resolver::{Resolved, Resolver};
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::slots::Held;
 use crate::text::{printed, text, text_with};
-use crate::value::mount::ExtraMount;
 use crate::value::shell::quote;
 
 /// Adds a mount to what paths in the container resolve to.
-pub(super) fn show(mount: &ExtraMount, resolver: &mut Resolver) {
-    let place = resolver.resolve(mount.target());
-    match mount {
-        ExtraMount::Bind { source, .. } => resolver.bind(&place, source),
-        ExtraMount::Tmpfs { .. } => resolver.empty(&place),
+pub(super) fn show(mount: &ContainerMount, resolver: &mut Resolver) {
+    let place = resolver.resolve(&mount.destination);
+    match mount.bound() {
+        Some(source) => resolver.bind(&place, source),
+        None => resolver.empty(&place),
     }
 }
 
 /// Whether the mount shows a directory; none if the source does not exist.
-fn is_directory_mounted(mount: &ExtraMount) -> Result<Option<bool>, String> {
-    match mount {
-        ExtraMount::Bind { source, .. } => is_directory(source),
-        ExtraMount::Tmpfs { .. } => Ok(Some(true)),
-    }
+fn is_directory_mounted(mount: &ContainerMount) -> Result<Option<bool>, String> {
+    mount.bound().map_or(Ok(Some(true)), is_directory)
 }
 
 /// The key of the spec that lists the mounts.
 pub(super) const KEY: &str = "mnt.mounts";
 
 /// The steps of the additional mounts.
-pub(super) fn plan(root: &mut RootDraft<'_>, mounts: &[ExtraMount]) {
+pub(super) fn plan(root: &mut RootDraft<'_>, mounts: &[&ContainerMount]) {
     if mounts.is_empty() {
         return;
     }
     let mut made: BTreeSet<PathBuf> = ["/", "/dev/pts", "/dev/shm"].map(PathBuf::from).into();
-    if root.wanted.rootfs.is_some() {
+    if let Some(wanted) = root.wanted.root {
         for name in OURS {
             let place = Path::new("/").join(name);
             root.resolver.empty(&root.resolver.resolve(&place));
             made.insert(place);
         }
-    }
-    // Only the host's are covered by an empty tmpfs. Another root may not have such a directory.
-    if root.wanted.rootfs == Some(&Rootfs::Host) {
-        made.extend(HIDDEN.map(|(name, _)| Path::new("/").join(name)));
+        made.extend(wanted.hidden.iter().map(|hidden| Path::new("/").join(&hidden.name)));
     }
     for mount in mounts {
-        let place = root.resolver.resolve(mount.target());
+        let place = root.resolver.resolve(&mount.destination);
         let Some(is_directory) = check(root, mount, &place) else { continue };
         make_mount_point(root, is_directory, &place, &mut made);
-        match mount {
-            ExtraMount::Bind { source, readonly, .. } => {
+        match mount.bound() {
+            Some(source) => {
                 // A path on the host. The reader of the spec has made it absolute.
-                let path = source.clone();
+                let path = source.to_owned();
                 root.step(DetachedMountCall::Clone { path, below: true, to: Held::Mount }, "rootfs.bind.why");
-                restrict(root, is_directory, *readonly);
+                restrict(root, is_directory, mount.attributes());
             }
-            ExtraMount::Tmpfs { size, .. } => {
-                let options = [("size", size.0.to_string()), ("mode", "1777".to_owned())];
-                let options = options.each_ref().map(|(key, value)| (*key, value.as_str()));
-                let safe = Attributes::NO_SUID.and(Attributes::NO_DEV);
-                root.make("tmpfs", &options, safe, Held::Mount, "rootfs.empty.why");
+            None => {
+                let (options, attributes) = (mount.data(), mount.attributes());
+                root.make(&mount.kind, &options, attributes, Held::Mount, "rootfs.empty.why");
             }
         }
         root.attach(Held::Mount, (Held::Root, &place.container), "rootfs.place.why");
@@ -78,15 +70,12 @@ pub(super) fn plan(root: &mut RootDraft<'_>, mounts: &[ExtraMount]) {
 
 /// Sets the attributes of a bind mount. Device files in a directory have no effect, only a bind of a device file itself
 /// has.
-fn restrict(root: &mut RootDraft<'_>, is_directory: bool, readonly: bool) {
-    let mut attributes = Attributes::NO_SUID;
+fn restrict(root: &mut RootDraft<'_>, is_directory: bool, mut attributes: Attributes) {
     if is_directory {
         attributes = attributes.and(Attributes::NO_DEV);
     }
-    if readonly {
-        attributes = attributes.and(Attributes::READ_ONLY);
-    }
-    let why = if readonly { "rootfs.bindfixed.why" } else { "rootfs.bindsafe.why" };
+    let is_read_only = attributes.contains(Attributes::READ_ONLY);
+    let why = if is_read_only { "rootfs.bindfixed.why" } else { "rootfs.bindsafe.why" };
     root.step(DetachedMountCall::Restrict { mount: Held::Mount, attributes, below: true }, why);
 }
 
@@ -121,8 +110,8 @@ fn make_mount_point(
 }
 
 /// Checks a mount before the container is made. Returns whether it shows a directory, or none if it is refused.
-fn check(root: &mut RootDraft<'_>, mount: &ExtraMount, place: &Resolved) -> Option<bool> {
-    let what = format!("a mount on {}", printed(mount.target()));
+fn check(root: &mut RootDraft<'_>, mount: &ContainerMount, place: &Resolved) -> Option<bool> {
+    let what = format!("a mount on {}", printed(&mount.destination));
     let target = place.host.as_deref().map(is_directory).transpose();
     let (source, target) = match (is_directory_mounted(mount), target) {
         (Ok(source), Ok(target)) => (source, target),
@@ -131,15 +120,15 @@ fn check(root: &mut RootDraft<'_>, mount: &ExtraMount, place: &Resolved) -> Opti
             return None;
         }
     };
-    if let (None, ExtraMount::Bind { source, .. }) = (source, mount) {
+    if let (None, Some(source)) = (source, mount.bound()) {
         let what = format!("{} does not exist", printed(source));
         root.refuse(what, text("mnt.bind.nosource"), "mnt.missing.todo");
         return None;
     }
     let (why, todo) = match (source, target) {
-        _ if !mount.target().is_absolute() => ("rootfs.target.relative", "rootfs.target.todo"),
+        _ if !mount.destination.is_absolute() => ("rootfs.target.relative", "rootfs.target.todo"),
         _ if place.container == Path::new("/") => ("mnt.target.root", "mnt.root.instead"),
-        _ if root.wanted.rootfs.is_some() && is_kernels(&place.container) => {
+        _ if root.wanted.root.is_some() && is_kernels(&place.container) => {
             ("rootfs.target.kernel", "rootfs.target.todo")
         }
         (Some(true), Some(Some(false))) => ("mnt.target.file", "mnt.target.todo"),

@@ -23,7 +23,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use super::{HIDDEN, MAX_SIZE, OURS, RootDraft, Rootfs, etc};
+use super::{HiddenDirectory, OURS, RootDraft, RootFilesystem, Rootfs, etc};
 use crate::feature::Feature;
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::call::gate::GateCall;
@@ -32,23 +32,24 @@ use crate::plan::order::Phase;
 use crate::plan::slots::Held;
 use crate::plan::{Actor, Call};
 use crate::text::text;
+use crate::value::units::Size;
 
 /// Directories of `/` that are empty in the container. They contain mount points for media and the files of the boot
 /// loader.
 const LEFT_OUT: [&str; 4] = ["boot", "lost+found", "media", "mnt"];
 
 /// The steps that make the new root and mount it over the old one.
-pub(super) fn plan(root: &mut RootDraft<'_>, rootfs: &Rootfs) {
-    match rootfs {
-        Rootfs::Dir(directory) if root.wanted.overlay => plan_overlay(root, directory),
-        Rootfs::Dir(directory) => plan_directory(root, directory),
-        Rootfs::Host if root.is_privileged() => plan_overlay(root, Path::new("/")),
-        Rootfs::Host => plan_pieces(root),
+pub(super) fn plan(root: &mut RootDraft<'_>, new: &RootFilesystem) {
+    match &new.path {
+        Rootfs::Dir(directory) if new.overlay => plan_overlay(root, new, directory),
+        Rootfs::Dir(directory) => plan_directory(root, new, directory),
+        Rootfs::Host if root.is_privileged() => plan_overlay(root, new, Path::new("/")),
+        Rootfs::Host => plan_pieces(root, new),
     }
 }
 
 /// The directory itself is the root. The mounts below it are not copied, because they are not part of the directory.
-fn plan_directory(root: &mut RootDraft<'_>, directory: &Path) {
+fn plan_directory(root: &mut RootDraft<'_>, new: &RootFilesystem, directory: &Path) {
     plan_lower(root, directory, Held::Root);
     let call =
         DetachedMountCall::Restrict { mount: Held::Root, attributes: Attributes::NO_DEV, below: false };
@@ -56,7 +57,7 @@ fn plan_directory(root: &mut RootDraft<'_>, directory: &Path) {
     stack(root, Held::Root, "rootfs.stack.why");
     let places = etc::places(root);
     if !places.is_empty() {
-        make_layer(root);
+        make_layer(root, new.size);
         etc::write(root, "");
         stack(root, Held::Layer, "rootfs.attachlayer.why");
         etc::bind(root, places);
@@ -65,18 +66,18 @@ fn plan_directory(root: &mut RootDraft<'_>, directory: &Path) {
 }
 
 /// One overlay of the whole directory.
-fn plan_overlay(root: &mut RootDraft<'_>, directory: &Path) {
+fn plan_overlay(root: &mut RootDraft<'_>, new: &RootFilesystem, directory: &Path) {
     plan_lower(root, directory, Held::Lower);
-    make_layer(root);
+    make_layer(root, new.size);
     // Our mount points are made in the upper layer. There they also hide a symbolic link of the same name.
     for (name, mode) in
         [("upper", 0o755), ("work", 0o700), ("upper/proc", 0o555), ("upper/sys", 0o555), ("upper/dev", 0o755)]
     {
         make_directory(root, Held::Layer, name, mode, "rootfs.layerdirectory.why");
     }
-    for (name, mode) in HIDDEN {
-        if directory == Path::new("/") && !directory.join(name).exists() {
-            make_directory(root, Held::Layer, format!("upper/{name}"), mode, "rootfs.layerdirectory.why");
+    for HiddenDirectory { name, mode, .. } in &new.hidden {
+        if !directory.join(name).exists() {
+            make_directory(root, Held::Layer, format!("upper/{name}"), *mode, "rootfs.layerdirectory.why");
         }
     }
     if !directory.join("etc").is_symlink() {
@@ -93,24 +94,23 @@ fn plan_overlay(root: &mut RootDraft<'_>, directory: &Path) {
     }
     unstack(root, "rootfs.detachlayer.why");
     stack(root, Held::Root, "rootfs.stack.why");
-    if directory == Path::new("/") {
-        for (name, mode) in HIDDEN {
-            let options = [("size", MAX_SIZE), ("mode", &format!("{mode:o}"))];
-            let safe = Attributes::NO_SUID.and(Attributes::NO_DEV);
-            root.filesystem("tmpfs", &options, safe, (Held::Root, name), "rootfs.hidden.why");
-        }
+    for HiddenDirectory { name, mode, size } in &new.hidden {
+        let options = [("size", size.docker()), ("mode", format!("{mode:o}"))];
+        let safe = Attributes::NO_SUID.and(Attributes::NO_DEV);
+        root.filesystem("tmpfs", &options, safe, (Held::Root, name), "rootfs.hidden.why");
     }
 }
 
 /// One overlay for each directory of `/`, on a tmpfs.
-fn plan_pieces(root: &mut RootDraft<'_>) {
+fn plan_pieces(root: &mut RootDraft<'_>, new: &RootFilesystem) {
     root.draft.note(text("rootfs.pieces.note"));
-    let options = [("size", MAX_SIZE), ("mode", "755")];
+    let options = [("size", new.size.docker()), ("mode", "755".to_owned())];
     root.make("tmpfs", &options, Attributes::NO_SUID.and(Attributes::NO_DEV), Held::Root, "rootfs.tmpfs.why");
     stack(root, Held::Root, "rootfs.stack.why");
-    make_layer(root);
+    make_layer(root, new.size);
     stack(root, Held::Layer, "rootfs.attachlayer.why");
-    for (name, mode) in HIDDEN.into_iter().chain(OURS.map(|name| (name, 0o755))) {
+    let hidden = new.hidden.iter().map(|hidden| (hidden.name.as_str(), hidden.mode));
+    for (name, mode) in hidden.chain(OURS.map(|name| (name, 0o755))) {
         make_directory(root, Held::Root, name, mode, "rootfs.directory.why");
     }
     let files = root.files;
@@ -122,8 +122,8 @@ fn plan_pieces(root: &mut RootDraft<'_>) {
         make_directory(root, Held::Root, name, 0o755, "rootfs.directory.why");
     }
     let is_ours = |name: &OsStr| {
-        let known = OURS.into_iter().chain(LEFT_OUT).chain(HIDDEN.map(|(hidden, _)| hidden));
-        known.into_iter().any(|known| known == name)
+        let hidden = new.hidden.iter().map(|hidden| hidden.name.as_str());
+        OURS.into_iter().chain(LEFT_OUT).chain(hidden).any(|known| known == name)
     };
     for (name, link) in files.top.iter().filter(|(name, _)| !is_ours(name)) {
         match link {
@@ -195,14 +195,9 @@ fn plan_idmap(root: &mut RootDraft<'_>, mount: Held) {
 }
 
 /// The tmpfs for the upper layer.
-fn make_layer(root: &mut RootDraft<'_>) {
-    root.make(
-        "tmpfs",
-        &[("size", MAX_SIZE), ("mode", "700")],
-        Attributes::NONE,
-        Held::Layer,
-        "rootfs.layer.why",
-    );
+fn make_layer(root: &mut RootDraft<'_>, size: Size) {
+    let options = [("size", size.docker()), ("mode", "700".to_owned())];
+    root.make("tmpfs", &options, Attributes::NONE, Held::Layer, "rootfs.layer.why");
 }
 
 fn make_directory(root: &mut RootDraft<'_>, at: Held, path: impl AsRef<Path>, mode: u32, why: &'static str) {

@@ -81,22 +81,75 @@ impl Capabilities {
             Capabilities::Keep(keep) => keep,
         }
     }
+}
+
+/// The five capability sets of a process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)] // Each is the set of that name.
+pub struct CapabilitySets {
+    #[serde(with = "names")]
+    #[schemars(with = "Vec<String>")]
+    pub bounding: Vec<Capability>,
+    #[serde(with = "names")]
+    #[schemars(with = "Vec<String>")]
+    pub effective: Vec<Capability>,
+    #[serde(with = "names")]
+    #[schemars(with = "Vec<String>")]
+    pub permitted: Vec<Capability>,
+    #[serde(with = "names")]
+    #[schemars(with = "Vec<String>")]
+    pub inheritable: Vec<Capability>,
+    #[serde(with = "names")]
+    #[schemars(with = "Vec<String>")]
+    pub ambient: Vec<Capability>,
+}
+
+impl CapabilitySets {
+    /// The sets of a command that keeps these capabilities. A user other than root has them only in the bounding set.
+    pub fn of(keep: &[Capability], is_root: bool) -> CapabilitySets {
+        let held = if is_root { keep.to_vec() } else { Vec::new() };
+        CapabilitySets {
+            bounding: keep.to_vec(),
+            effective: held.clone(),
+            permitted: held,
+            ..CapabilitySets::default()
+        }
+    }
 
     /// The steps. The bounding set is reduced while the child has CAP_SETPCAP, the other sets after the last change of
     /// IDs.
     pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
         let mut step = |phase, call, why| draft.step(phase, Actor::Command, Feature::Capabilities, call, why);
-        let keep = self.keep().to_vec();
+        let CapabilitySets { bounding, effective, permitted, inheritable, ambient } = self.clone();
         let last = context.host.last_capability.unwrap_or(NEWEST);
-        let bound = RestrictCall::Bound { keep: keep.clone(), last };
-        step(Phase::Bounding, bound, "capabilities.bound.why");
+        step(Phase::Bounding, RestrictCall::Bound { keep: bounding, last }, "capabilities.bound.why");
         step(Phase::Capabilities, RestrictCall::ClearAmbient, "capabilities.ambient.why");
-        if context.is_root {
-            step(Phase::Capabilities, RestrictCall::Capabilities { keep }, "capabilities.set.why");
-        } else {
-            let none = RestrictCall::Capabilities { keep: Vec::new() };
-            step(Phase::Capabilities, none, "capabilities.none.why");
+        let why = if context.is_root { "capabilities.set.why" } else { "capabilities.none.why" };
+        let set = match effective == permitted && inheritable.is_empty() {
+            true => RestrictCall::Capabilities { keep: permitted },
+            false => RestrictCall::CapabilitySets { effective, permitted, inheritable },
+        };
+        step(Phase::Capabilities, set, why);
+        if !ambient.is_empty() {
+            step(Phase::Capabilities, RestrictCall::RaiseAmbient { raise: ambient }, "enter.ambient.why");
         }
+    }
+}
+
+/// Capabilities by their names in capabilities(7), `CAP_KILL`.
+mod names {
+    use super::{Capability, CapabilityName, Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(all: &[Capability], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(all.iter().map(Capability::to_string))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Capability>, D::Error> {
+        let all = Vec::<CapabilityName>::deserialize(deserializer)?;
+        Ok(all.into_iter().map(|CapabilityName(one)| one).collect())
     }
 }
 

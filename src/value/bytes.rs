@@ -6,20 +6,24 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use schemars::JsonSchema;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Either form.
-#[derive(Deserialize)]
+/// Either form: a string, or `{"bytes": "<base64>"}`.
+#[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
-enum Form {
+pub(crate) enum Form {
+    /// UTF-8.
     Text(String),
+    /// Anything else.
     Bytes(Bytes),
 }
 
 /// The form of bytes that are not UTF-8.
-#[derive(Serialize, Deserialize)]
-enum Bytes {
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(crate) enum Bytes {
+    /// In base64.
     #[serde(rename = "bytes")]
     Base64(String),
 }
@@ -131,6 +135,13 @@ pub(crate) mod option {
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         one.as_ref().map(Item).serialize(serializer)
+    }
+
+    /// Reads a path or an argument, or null.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>, T: From<OsString>>(
+        deserializer: D,
+    ) -> Result<Option<T>, D::Error> {
+        Ok(Option::<Item<OsString>>::deserialize(deserializer)?.map(|Item(one)| T::from(one)))
     }
 }
 

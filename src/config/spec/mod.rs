@@ -24,7 +24,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::feature::{Feature, features};
-use crate::observe::hierarchy::Controller;
 use crate::rootfs::Rootfs;
 use crate::security::run_as::RunAs;
 use crate::value::units::Length;
@@ -128,24 +127,6 @@ macro_rules! spec {
     };
 }
 features!(spec);
-
-macro_rules! controllers {
-    (
-        namespaces { $($namespaces:tt)* }
-        controllers { $($about:literal, $feature:ident, $name:ident, $directory:ident, $page:literal, $also:tt;)* }
-        hardening { $($hardening:tt)* }
-    ) => {
-        impl Spec {
-            /// The cgroup controllers that the features need.
-            pub fn controllers(&self) -> Vec<Controller> {
-                let mut all = Vec::new();
-                $(all.extend(self.$name.iter().flat_map(crate::$directory::$name::$feature::controllers));)*
-                all
-            }
-        }
-    };
-}
-features!(controllers);
 
 impl Spec {
     /// The spec with only this feature, with its default options.

@@ -86,7 +86,8 @@ pub struct IdRange {
 }
 
 /// The IDs that a user namespace maps.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct IdMaps {
     /// User IDs.
     pub users: Vec<IdRange>,
@@ -100,6 +101,11 @@ impl IdMaps {
     pub fn are_own(&self, uid: u32, gid: u32) -> bool {
         let is_own = |ranges: &[IdRange], id| matches!(ranges, [one] if (one.outside, one.count) == (id, 1));
         is_own(&self.users, uid) && is_own(&self.groups, gid)
+    }
+
+    /// Whether more than the caller's own IDs is mapped.
+    pub fn take_ranges(&self, uid: u32, gid: u32) -> bool {
+        !self.users.is_empty() && !self.are_own(uid, gid)
     }
 }
 

@@ -16,8 +16,8 @@ pub use self::subject::Subject;
 pub use self::tree::NamespaceNode;
 pub use self::vantage::Refusal;
 use self::vantage::Vantage;
-use crate::config::compose;
-use crate::config::spec::Spec;
+use crate::config::container::Config;
+use crate::config::facts::Machine;
 use crate::error::Result;
 use crate::feature::Feature;
 use crate::observe::hierarchy::{self, Hierarchy};
@@ -30,7 +30,7 @@ use crate::views;
 /// # Errors
 /// The helper cannot be started.
 pub fn read_inside(subject: &Subject, path: &str) -> Result<std::result::Result<String, String>> {
-    let vantage = Vantage::at(subject, &compose::gather(&Spec::default()))?;
+    let vantage = Vantage::at(subject, &Machine::of(&Config::default()))?;
     if let Some(refusal) = vantage.refused().first() {
         return Ok(Err(format!("setns({}): {}", refusal.feature, refusal.errno)));
     }
@@ -44,7 +44,7 @@ pub fn read_inside(subject: &Subject, path: &str) -> Result<std::result::Result<
 /// # Errors
 /// The helper cannot be started.
 pub fn open_inside(subject: &Subject, path: &str) -> Result<std::result::Result<String, String>> {
-    let vantage = Vantage::with_devices_of(subject, &compose::gather(&Spec::default()))?;
+    let vantage = Vantage::with_devices_of(subject, &Machine::of(&Config::default()))?;
     if let Some(refusal) = vantage.refused().first() {
         return Ok(Err(format!("setns({}): {}", refusal.feature, refusal.errno)));
     }
@@ -105,7 +105,7 @@ impl Comparison {
     /// # Errors
     /// One of them has ended meanwhile, or a helper cannot be started.
     pub fn of(left: Subject, right: Subject) -> Result<Comparison> {
-        let machine = compose::gather(&Spec::default());
+        let machine = Machine::of(&Config::default());
         let (in_left, in_right) = (Vantage::at(&left, &machine)?, Vantage::at(&right, &machine)?);
         let mut paths = Vec::new();
         let mut processes = identities(&left, &right);

@@ -9,14 +9,16 @@ use nix::errno::Errno;
 use serde::Serialize;
 
 use super::Subject;
-use crate::config::compose::{self, Ending, Machine};
-use crate::config::spec::Spec;
+use crate::config::compose::{self, Ending};
+use crate::config::container::Config;
+use crate::config::facts::Machine;
 use crate::error::Result;
 use crate::exec::Unwatched;
 use crate::feature::Feature;
 use crate::observe::cgroup::ProcessCgroup;
 use crate::observe::hierarchy::Controller;
 use crate::observe::{Observation, Value, proc};
+use crate::plan::Draft;
 use crate::plan::call::mount::MountCall;
 use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::teach::agent::Agent;
@@ -214,7 +216,8 @@ impl Vantage {
 
 /// A process that has joined nothing yet.
 fn helper(machine: &Machine) -> Result<Agent> {
-    let plan = compose::plan(&Spec::default(), machine, Feature::User, Ending::Demonstration, false);
+    let draft = Draft::new(Feature::User, Vec::new());
+    let plan = compose::plan(&Config::default(), machine, draft, Ending::Demonstration, false);
     Agent::start(&plan, &mut Unwatched)
 }
 

@@ -28,7 +28,9 @@ pub use self::card::{Card, Evidence, NamedProcess, Outcome, answer_text, one_lin
 use self::plot::Plot;
 use crate::cgroups::blkio::{Blkio, Throttle};
 use crate::cgroups::cpu::{Cpu, Cpus};
-use crate::config::compose::{self, Ending, Machine};
+use crate::config::complete::Completed;
+use crate::config::compose::Ending;
+use crate::config::facts::Machine;
 use crate::config::spec::Spec;
 use crate::error::{Error, Result};
 use crate::exec::journal::Journal;
@@ -240,8 +242,9 @@ impl<'a> Stage<'a> {
         // Facts are gathered again for each process: this spec may need more than the flags did, and each process
         // gets its own cgroup. Network addresses are chosen at random, so the ones that the demonstration already
         // knows are kept.
-        let machine = Machine { network: self.network.clone(), ..compose::gather(spec) };
-        let plan = compose::plan(spec, &machine, purpose, Ending::Demonstration, false);
+        let mut completed = Completed::of(spec, purpose);
+        completed.machine.network = self.network.clone();
+        let plan = completed.plan(Ending::Demonstration, false);
         exec::accept(&plan)?;
         let agent = Agent::start(&plan, self.watch)?;
         let side = if plan.namespaces.is_empty() && plan.intents.is_empty() { "OUTSIDE" } else { "INSIDE" };

@@ -10,7 +10,8 @@ use serde::Serialize;
 use crate::cgroups::cpu::Cpu;
 use crate::cgroups::memory::Memory;
 use crate::cgroups::pids::Pids;
-use crate::config::compose::{self, Ending};
+use crate::config::complete::Completed;
+use crate::config::compose::Ending;
 use crate::config::spec::{Spec, shipped, yaml};
 use crate::diagnose::{self, Failed};
 use crate::error::{Error, ExitKind, Result};
@@ -121,7 +122,7 @@ fn use_it(purpose: Purpose, host: &Host) -> Result<(bool, Proof)> {
 
 /// Starts a process with this spec.
 fn start(spec: &Spec, purpose: Purpose) -> Result<Probe> {
-    let plan = compose::plan(spec, &compose::gather(spec), purpose, Ending::Demonstration, false);
+    let plan = Completed::of(spec, purpose).plan(Ending::Demonstration, false);
     let agent = Agent::start(&plan, &mut Unwatched)?;
     Ok(Probe { agent, purpose, own: plan.namespaces })
 }
@@ -197,14 +198,13 @@ fn use_feature(feature: Feature, host: &Host) -> Result<(bool, Proof)> {
             Ok((answer == Err(Errno::EPERM), shown(call, answer_text(answer))))
         }
         Feature::Memory | Feature::Cpu | Feature::Blkio | Feature::Pids => {
-            let controller = spec.controllers()[0];
-            let inside = ProcessCgroup::of(&format!("/proc/{}", probe.agent.pid()), controller);
-            let (v1, v2) = match feature {
-                Feature::Memory => ("memory.limit_in_bytes", "memory.max"),
-                Feature::Cpu => ("cpu.shares", "cpu.weight"),
-                Feature::Blkio => ("blkio.throttle.io_serviced", "io.max"),
-                _ => ("pids.max", "pids.max"),
+            let (controller, v1, v2) = match feature {
+                Feature::Memory => (Controller::Memory, "memory.limit_in_bytes", "memory.max"),
+                Feature::Cpu => (Controller::Cpu, "cpu.shares", "cpu.weight"),
+                Feature::Blkio => (Controller::Io, "blkio.throttle.io_serviced", "io.max"),
+                _ => (Controller::Pids, "pids.max", "pids.max"),
             };
+            let inside = ProcessCgroup::of(&format!("/proc/{}", probe.agent.pid()), controller);
             let Some(inside) = inside else { return Err(Error::failed(text("doctor.nogroup"))) };
             let content = inside.read(v1, v2);
             let value = content.as_deref().map_or("-", |content| content.lines().next().unwrap_or("(empty)"));

@@ -30,6 +30,19 @@ impl Attributes {
         Attributes(self.0 | other.0)
     }
 
+    /// Whether all of the other attributes are among these.
+    pub const fn contains(self, other: Attributes) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The attribute with this name in the mount table. An option without an effect here is no attribute: `rbind` and `bind`
+    /// say how a mount is made, `rw`, `suid`, `dev` and `exec` name what is so anyway.
+    pub fn named(option: &str) -> Option<Attributes> {
+        let plain = ["bind", "rbind", "rw", "suid", "dev", "exec"].contains(&option);
+        let known = NAMES.iter().find(|(_, _, name)| *name == option);
+        known.map(|(bit, ..)| *bit).or(plain.then_some(Attributes::NONE))
+    }
+
     /// Their names in the mount table. proc_pid_mountinfo(5)
     pub fn options(self) -> Vec<&'static str> {
         NAMES.iter().filter(|(bit, ..)| self.0 & bit.0 != 0).map(|(_, _, option)| *option).collect()

@@ -6,7 +6,7 @@
 //! cgroups(7), pids
 
 use crate::cgroups::pids::Pids;
-use crate::config::compose;
+use crate::config::complete::Completed;
 use crate::config::spec::Spec;
 use crate::error::Result;
 use crate::feature::Feature::Pid;
@@ -18,7 +18,7 @@ use crate::teach::mistakes::Contrast;
 pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
     let mut contrast = Contrast::new(Container, "fork-bomb");
     let limited = Spec { pids: Some(Pids { max: Some(16) }), ..Spec::of(Pid) };
-    let cgroups = compose::gather(&limited).host.cgroups;
+    let cgroups = Completed::of(&limited, Container).machine.host.cgroups;
     if cgroups.is_none_or(|cgroups| !cgroups.obstacles.is_empty()) {
         return Ok(contrast.skip("run.skip.nogroups"));
     }

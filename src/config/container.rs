@@ -1,0 +1,187 @@
+//! What a container is: complete and explicit. Every default is filled in, and nothing depends on the version of `sandbox`
+//! that reads it. A plan is made from it, and a running container has it in RUN/ID/config.json.
+//!
+//! It has two halves. The [`Environment`] is what several processes share: namespaces, root filesystem, limits. The
+//! [`Process`] is what belongs to one process. The terms and the shape are those of the OCI runtime specification
+//! (config.md, config-linux.md), with two exceptions. A namespace has its options beside it, because a feature of the spec
+//! is one struct everywhere. A limit is written as in a spec, because its values differ between cgroup v1 and v2.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::cgroups::blkio::Blkio;
+use crate::cgroups::cpu::Cpu;
+use crate::cgroups::devices::Devices;
+use crate::cgroups::memory::Memory;
+use crate::cgroups::pids::Pids;
+use crate::namespaces::cgroup::Cgroup;
+use crate::namespaces::ipc::Ipc;
+use crate::namespaces::mnt::Mnt;
+use crate::namespaces::net::Net;
+use crate::namespaces::pid::Pid;
+use crate::namespaces::time::Time;
+use crate::namespaces::uts::Uts;
+use crate::observe::hierarchy::Controller;
+use crate::plan::call::user::IdMaps;
+use crate::rootfs::RootFilesystem;
+use crate::rootfs::dev::DeviceFile;
+use crate::rootfs::kernel::MaskedPath;
+use crate::rootfs::mount::ContainerMount;
+use crate::security::capabilities::CapabilitySets;
+use crate::security::rlimits::Rlimits;
+use crate::security::run_as::RunAs;
+use crate::security::seccomp::Seccomp;
+use crate::value::bytes;
+use crate::value::units::Length;
+
+/// A container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Config {
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// What its processes share.
+    pub environment: Environment,
+    /// Its first process.
+    pub process: Process,
+}
+
+/// What the processes of a container share.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Environment {
+    /// The namespaces, with the options of each.
+    pub namespaces: ContainerNamespaces,
+    /// The root filesystem. None: the root of the host is kept.
+    pub root: Option<RootFilesystem>,
+    /// The mounts, in their order. With a root filesystem, /proc, /sys and /dev are among them.
+    pub mounts: Vec<ContainerMount>,
+    /// The paths of the root filesystem that are masked.
+    pub masked_paths: Vec<MaskedPath>,
+    /// The paths of the root filesystem that are read-only.
+    #[serde(with = "bytes::list")]
+    #[schemars(with = "Vec<bytes::Form>")]
+    pub readonly_paths: Vec<PathBuf>,
+    /// The device files in /dev of the root filesystem.
+    pub devices: Vec<DeviceFile>,
+    /// The limits.
+    pub resources: Resources,
+}
+
+/// The namespaces of a container, each under the name of its link in /proc/PID/ns.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)] // Each is the namespace of that name.
+pub struct ContainerNamespaces {
+    pub pid: Namespace<Pid>,
+    pub mnt: Namespace<Mnt>,
+    pub net: Namespace<Net>,
+    pub uts: Namespace<Uts>,
+    pub ipc: Namespace<Ipc>,
+    pub user: Namespace<IdMaps>,
+    pub cgroup: Namespace<Cgroup>,
+    pub time: Namespace<Time>,
+}
+
+/// Where a namespace comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Namespace<T> {
+    /// It is the caller's.
+    #[default]
+    Host,
+    /// It is a new one, with these options.
+    New(T),
+}
+
+impl<T> Namespace<T> {
+    /// The options of a new namespace.
+    pub fn options(&self) -> Option<&T> {
+        match self {
+            Namespace::New(options) => Some(options),
+            Namespace::Host => None,
+        }
+    }
+
+    /// Whether it is a new one.
+    pub fn is_new(&self) -> bool {
+        self.options().is_some()
+    }
+}
+
+impl<T> From<Option<T>> for Namespace<T> {
+    fn from(options: Option<T>) -> Namespace<T> {
+        options.map_or(Namespace::Host, Namespace::New)
+    }
+}
+
+/// The limits of a container. None: the controller is not used.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)] // Each is the controller of that name.
+pub struct Resources {
+    pub memory: Option<Memory>,
+    pub cpu: Option<Cpu>,
+    pub blkio: Option<Blkio>,
+    pub devices: Option<Devices>,
+    pub pids: Option<Pids>,
+}
+
+impl Resources {
+    /// The cgroup controllers that the limits need.
+    pub fn controllers(&self) -> Vec<Controller> {
+        let Resources { memory, cpu, blkio, devices, pids } = self;
+        let mut all = Vec::new();
+        all.extend(memory.iter().flat_map(Memory::controllers));
+        all.extend(cpu.iter().flat_map(Cpu::controllers));
+        all.extend(blkio.iter().flat_map(Blkio::controllers));
+        all.extend(devices.iter().flat_map(Devices::controllers));
+        all.extend(pids.iter().flat_map(Pids::controllers));
+        all
+    }
+}
+
+/// One process of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Process {
+    /// The command and its arguments. Empty for a process of a demonstration.
+    #[serde(with = "bytes::list")]
+    #[schemars(with = "Vec<bytes::Form>")]
+    pub args: Vec<OsString>,
+    /// The whole environment, as `NAME=VALUE`. None: that of the caller.
+    #[serde(with = "bytes::optional_list")]
+    #[schemars(with = "Option<Vec<bytes::Form>>")]
+    pub env: Option<Vec<OsString>>,
+    /// The working directory. None: that of the caller.
+    #[serde(with = "bytes::option")]
+    #[schemars(with = "Option<bytes::Form>")]
+    pub cwd: Option<PathBuf>,
+    /// The user. None: the one that has made the container, or root of a new user namespace.
+    #[schemars(with = "Option<String>")]
+    pub user: Option<RunAs>,
+    /// The capability sets. None: all that the user has.
+    pub capabilities: Option<CapabilitySets>,
+    /// The seccomp filter. None: there is no filter.
+    pub seccomp: Option<Seccomp>,
+    /// The resource limits. All others are the caller's.
+    pub rlimits: Rlimits,
+    /// Whether execve(2) gives no new privileges.
+    pub no_new_privileges: bool,
+    /// Whether it has a new terminal.
+    pub terminal: bool,
+    /// Its maximum running time. None: there is no limit.
+    pub timeout: Option<Length>,
+}
+
+impl Process {
+    /// The value of a variable of its environment.
+    pub fn variable(&self, name: &str) -> Option<&OsStr> {
+        let value = |entry: &'_ OsString| entry.as_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=");
+        self.env.iter().flatten().find_map(value).map(OsStr::from_bytes)
+    }
+}

@@ -1,0 +1,81 @@
+//! The facts about this machine that a plan is made from.
+
+use super::container::{Config, Environment, Resources};
+use crate::host::{
+    self, Cgroups, Disk, Files, Groups, Host, Nameservers, StandardPipe, Subordinate, Sysfs, disk,
+};
+use crate::namespaces::net::Mode;
+use crate::network::NetworkFacts;
+use crate::observe::hierarchy::{Controller, Version};
+use crate::rootfs::Rootfs;
+
+/// The facts about this machine that a plan is made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// The machine and the caller.
+    pub host: Host,
+    /// The facts for a connection of the network.
+    pub network: NetworkFacts,
+}
+
+impl Machine {
+    /// Adds the facts that the plan of a container needs, to those that are in `host`. `changes_user` is whether the user
+    /// of the command is another one than the caller, or may be.
+    pub fn gather(config: &Config, mut host: Host, changes_user: bool) -> Machine {
+        let Environment { namespaces, root, resources, .. } = &config.environment;
+        let net = namespaces.net.options();
+        let maps = namespaces.user.options();
+        if host.subordinate.is_none() && maps.is_some_and(|maps| maps.take_ranges(host.uid, host.gid)) {
+            host.subordinate = Some(Subordinate::gather(host.uid, &mut host.unread));
+        }
+        if let Some(root) = root {
+            let is_user = maps.is_some() || !host.privileged;
+            host.files = Some(Files::gather(root.path == Rootfs::Host, is_user, &mut host.unread));
+        }
+        if host.sysfs.is_none() && root.is_none() && net.is_some_and(|net| net.mount_sys) {
+            host.sysfs = Some(Sysfs::gather(&mut host.unread));
+        }
+        if root.is_some() || net.is_some_and(|net| net.mode == Mode::Bridge) {
+            host.nameservers = Some(Nameservers::gather());
+        }
+        if changes_user {
+            host.groups = Groups::gather();
+            host.pipes = StandardPipe::gather();
+        }
+        if config.process.capabilities.is_some() {
+            host.last_capability = host::last_capability();
+        }
+        gather_cgroups(resources, &mut host);
+        let network = net.map(|net| NetworkFacts::gather(net.request(), host.stands_in)).unwrap_or_default();
+        Machine { network, host }
+    }
+
+    /// The facts for a container whose config was read back.
+    pub fn of(config: &Config) -> Machine {
+        let changes_user = config.environment.namespaces.user.is_new()
+            || config.process.capabilities.is_some()
+            || config.process.user.is_some();
+        Machine::gather(config, Host::gather(), changes_user)
+    }
+}
+
+/// Gathers where the cgroups can be made. Each call chooses a new name for them.
+fn gather_cgroups(resources: &Resources, host: &mut Host) {
+    let controllers = resources.controllers();
+    if controllers.is_empty() {
+        return;
+    }
+    let cgroups = Cgroups::gather(&controllers, host.stands_in, &mut host.unread);
+    if resources.cpu.as_ref().is_some_and(|cpu| cpu.cpuset.is_some()) {
+        let online = host.unread.text("/sys/devices/system/cpu/online").trim().to_owned();
+        host.online_cpus = Some(online).filter(|online| !online.is_empty());
+    }
+    if let Some(blkio) = &resources.blkio {
+        host.disks =
+            blkio.devices().into_iter().map(|device| (device.to_owned(), Disk::find(device))).collect();
+        if blkio.weight.is_some() {
+            host.weighers = disk::weighted(cgroups.version(Controller::Io) == Some(Version::V2));
+        }
+    }
+    host.cgroups = Some(cgroups);
+}
