@@ -8,7 +8,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use sandbox::config::compose::{self, Ending};
+use sandbox::config::complete::Completed;
+use sandbox::config::compose::Ending;
 use sandbox::config::spec::yaml;
 use sandbox::exec::{self, Unwatched};
 use sandbox::feature::Purpose;
@@ -24,9 +25,8 @@ fn main() -> ExitCode {
     };
     let text = std::fs::read_to_string(Path::new(file)).expect("the spec");
     let spec = yaml::read(&text, file).expect("a spec");
-    let host = compose::gather(&spec);
     let ending = Ending::Command { path: spec.command[0].clone().into(), arguments: spec.command.clone() };
-    let mut plan = compose::plan(&spec, &host, Purpose::Container, ending, false);
+    let mut plan = Completed::of(&spec, Purpose::Container).plan(ending, false);
     if *mode == "without" {
         plan.steps.retain(|step| !matches!(step.call, Call::Gate(GateCall::Verify)));
     }

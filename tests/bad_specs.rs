@@ -6,7 +6,8 @@ use std::fs;
 
 use proptest::prelude::*;
 use proptest::test_runner::Config;
-use sandbox::config::compose::{self, Ending};
+use sandbox::config::complete::Completed;
+use sandbox::config::compose::Ending;
 use sandbox::config::spec::{Spec, schema, shipped, yaml};
 use sandbox::feature::Purpose;
 use sandbox::render;
@@ -78,7 +79,7 @@ fn endure(words: &str) -> Result<(), TestCaseError> {
 
 fn plan(spec: &Spec) {
     let ending = Ending::Command { path: "/bin/true".into(), arguments: vec!["true".into()] };
-    let plan = compose::plan(spec, &compose::gather(spec), Purpose::Container, ending, true);
+    let plan = Completed::of(spec, Purpose::Container).plan(ending, true);
     assert!(!render::plan::text_of(&plan).is_empty());
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::spec::SpecText;
 use crate::config::complete::{self, Completed};
 use crate::config::compose::{self, Ending};
+use crate::config::container::Config;
 use crate::config::spec::{Spec, yaml};
 use crate::error::{Error, Result};
 use crate::feature::{Feature, Purpose};
@@ -74,7 +75,17 @@ pub(super) fn container_ending(completed: &Completed) -> Result<Ending> {
     ending.ok_or_else(|| Error::failed(text("run.nocommand.what")).todo(text("run.nocommand.todo")))
 }
 
-/// The plan of a container, and the optional features that were left out, each with the reason.
+/// The plan of a container.
+pub(super) struct Prepared {
+    /// The container.
+    pub(super) config: Config,
+    /// Its plan.
+    pub(super) plan: Plan,
+    /// The optional features that were left out, each with the reason.
+    pub(super) left: Vec<(Feature, String)>,
+}
+
+/// The plan of a container without the optional features that this machine does not have.
 ///
 /// # Errors
 /// Those of `ending`.
@@ -82,7 +93,7 @@ pub(super) fn plan(
     mut spec: Spec,
     ending: impl Fn(&Completed) -> Result<Ending>,
     view: bool,
-) -> Result<(Plan, Vec<(Feature, String)>)> {
+) -> Result<Prepared> {
     let mut left = Vec::new();
     loop {
         let completed = Completed::of(&spec, Purpose::Container);
@@ -90,7 +101,8 @@ pub(super) fn plan(
         let optional = |problem: &Problem| problem.purpose.feature().filter(|of| spec.optional.contains(of));
         let obstacle =
             plan.problems.iter().find_map(|problem| Some((optional(problem)?, problem.error.reasons())));
-        let Some((feature, why)) = obstacle else { return Ok((plan, left)) };
+        let prepared = |left| Prepared { config: completed.config, plan, left };
+        let Some((feature, why)) = obstacle else { return Ok(prepared(left)) };
         left.push((feature, why));
         let devices = complete::device_files(&spec);
         match yaml::without(&spec, feature.name()) {
@@ -101,7 +113,7 @@ pub(super) fn plan(
                 }
                 spec = less;
             }
-            Err(_) => return Ok((plan, left)),
+            Err(_) => return Ok(prepared(left)),
         }
     }
 }

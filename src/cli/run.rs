@@ -8,9 +8,10 @@ use clap::Args;
 
 use super::feature::make_mistake;
 use super::output::{self, OutputArgs};
-use super::prepare;
+use super::prepare::{self, Prepared};
 use super::watch::{LeftOut, Narrator};
 use super::without;
+use crate::config::compose::Ending;
 use crate::config::container::Config;
 use crate::config::facts::Machine;
 use crate::config::spec::{Spec, yaml};
@@ -34,6 +35,9 @@ pub(super) struct RunArgs {
     /// Try a known attack on a container, with and without the protection against it; without a name, list them
     #[arg(long = "break", value_name = "ATTACK", num_args = 0..=1, default_missing_value = "list")]
     mistake: Option<String>,
+    /// Print the config that the spec means on this machine, with every default, as JSON
+    #[arg(long)]
+    print_config: bool,
     /// Give the command a new terminal, like `tty: true` in the spec
     #[arg(long, short)]
     tty: bool,
@@ -53,7 +57,8 @@ pub(super) struct RunArgs {
 /// Runs the container.
 pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     let output = &args.output;
-    if !output.dry_run && !output.print_spec {
+    let is_printed = output.dry_run || output.print_spec || args.print_config;
+    if !is_printed {
         output::protect_program();
     }
     if let Some(attack) = &args.mistake {
@@ -62,8 +67,8 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         return make_mistake(Purpose::Container, attack, &Machine::of(&Config::default()), &spec, output);
     }
     let Some(file) = &args.spec else { return Err(Error::usage(text("run.nospec"))) };
-    decide(color, if output.dry_run || output.print_spec { Stream::Out } else { Stream::Err });
-    output.check_format(args.without.is_empty())?;
+    decide(color, if is_printed { Stream::Out } else { Stream::Err });
+    output.check_format(args.without.is_empty() && !args.print_config)?;
     let (whole, source) = prepare::read(file)?;
     let mut spec = whole.clone();
     for key in &args.without {
@@ -77,13 +82,19 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         output::print_spec(&spec, output);
         return Ok(0);
     }
+    if args.print_config {
+        let prepared = prepare::plan(spec, |_| Ok(Ending::Demonstration), false)?;
+        render::print_json(Stream::Out, &prepared.config);
+        return Ok(0);
+    }
     if output.is_json() && !output.dry_run {
         if !args.without.is_empty() && (output.show_proc || output.narrates()) {
             return Err(Error::usage(text("run.json.two")).todo(text("run.json.two.todo")));
         }
         output.reserve_stdout(&args.command)?;
     }
-    let (mut plan, left) = prepare::plan(spec.clone(), prepare::container_ending, output.show_proc)?;
+    let Prepared { config, mut plan, left } =
+        prepare::plan(spec.clone(), prepare::container_ending, output.show_proc)?;
     source.locate(&mut plan.problems);
     // Standard error must stay one document if it is JSON.
     let (left, told) = match output.is_json() && !output.dry_run {
@@ -108,6 +119,7 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     if !args.without.is_empty() && !output.is_quiet() {
         without::print(&whole, &spec, &args.without, output);
     }
+    plan.config = Some(config.to_json());
     let mut narrator = Narrator::new(output, &spec);
     narrator.left = left.into_iter().map(|(feature, why)| LeftOut { feature, why }).collect();
     output::run_command(&plan, output, &mut narrator)

@@ -1,6 +1,7 @@
-//! `sandbox verify PID|NAME SPEC`: checks a running container against its spec.
+//! `sandbox verify PID|NAME [SPEC]`: checks a running container against the config that it was started with, or against a
+//! spec.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
@@ -9,13 +10,17 @@ use super::output::FormatArgs;
 use super::prepare;
 use super::target::Target;
 use crate::config::complete::Completed;
-use crate::config::compose::Ending;
+use crate::config::compose::{self, Ending};
+use crate::config::container::Config;
 use crate::config::enter::{self, Entered, EntryOptions};
-use crate::error::Result;
-use crate::exec::Unwatched;
+use crate::config::facts::Machine;
+use crate::error::{Error, Result};
 use crate::exec::verify::table;
+use crate::exec::{Unwatched, sweep};
 use crate::feature::Purpose;
+use crate::host::ProgramFile;
 use crate::plan::gate::Difference;
+use crate::plan::{Draft, Plan};
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::teach::agent::Agent;
@@ -29,9 +34,9 @@ pub(super) struct VerifyArgs {
     /// The name of the container (`name` in its spec), or the PID of its command on this machine
     #[arg(value_name = "PID|NAME")]
     target: Target,
-    /// The spec that the container was started from
+    /// A spec to compare with; without it, the config with which `run` has started the container
     #[arg(value_name = "SPEC")]
-    spec: PathBuf,
+    spec: Option<PathBuf>,
     #[command(flatten)]
     output: FormatArgs,
 }
@@ -53,14 +58,10 @@ struct Verified {
 pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
     decide(color, Stream::Out);
     let subject = args.target.open()?;
-    let (spec, _) = prepare::read(&args.spec)?;
-    let completed = Completed::of(&spec, Purpose::Container);
-    // A spec without a command was started with another one. Then the command is not compared.
-    let ending = match spec.command.is_empty() {
-        true => Ending::Command { path: PathBuf::from("/"), arguments: Vec::new() },
-        false => prepare::container_ending(&completed)?,
+    let plan = match &args.spec {
+        Some(spec) => plan_of_spec(spec)?,
+        None => plan_of_config(&sweep::config_of(subject.pid)?.ok_or_else(|| no_config(subject.pid))?),
     };
-    let plan = completed.plan(ending, false);
     let others = enter::others(subject.pid);
     let agent = match others.is_empty() {
         true => None,
@@ -72,7 +73,7 @@ pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
                 has_terminal: false,
                 view: false,
             };
-            let joins = enter::plan(&Entered::read(subject.pid)?, completed.machine.host.program, entry);
+            let joins = enter::plan(&Entered::read(subject.pid)?, ProgramFile::gather(), entry);
             Some(Agent::start(&joins, &mut Unwatched)?)
         }
     };
@@ -89,4 +90,29 @@ pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
         true => Ok(0),
         false => Err(table(&text_with("verify.differs", &[("pid", &pid)]), &differences)),
     }
+}
+
+/// The end of a plan whose command is not compared.
+fn any_command() -> Ending {
+    Ending::Command { path: PathBuf::from("/"), arguments: Vec::new() }
+}
+
+fn plan_of_spec(file: &Path) -> Result<Plan> {
+    let (spec, _) = prepare::read(file)?;
+    let completed = Completed::of(&spec, Purpose::Container);
+    // A spec without a command was started with another one.
+    let ending = if spec.command.is_empty() { any_command() } else { prepare::container_ending(&completed)? };
+    Ok(completed.plan(ending, false))
+}
+
+fn plan_of_config(config: &Config) -> Plan {
+    let draft = Draft::new(Purpose::Container, Vec::new());
+    compose::plan(config, &Machine::of(config), draft, any_command(), false)
+}
+
+/// The error of a process that `run` has not started.
+fn no_config(pid: i32) -> Error {
+    let pid = pid.to_string();
+    let values = [("pid", pid.as_str())];
+    Error::failed(text_with("verify.noconfig", &values)).todo(text_with("verify.noconfig.todo", &values))
 }

@@ -38,7 +38,7 @@ fn rows(whole: &Spec, less: &Spec, keys: &[String]) -> Result<Vec<OnePath>> {
 /// What a process sees in a container of this spec.
 fn look_inside(spec: &Spec) -> Result<Readings> {
     let spec = Spec { name: None, tty: false, ..spec.clone() };
-    let (plan, _) = prepare::plan(spec, |_| Ok(Ending::Demonstration), false)?;
+    let plan = prepare::plan(spec, |_| Ok(Ending::Demonstration), false)?.plan;
     let agent = Agent::start(&plan, &mut Unwatched)?;
     let mut sight = agent.look(Purpose::Container)?;
     sight.read_limits(Purpose::Container, agent.pid());

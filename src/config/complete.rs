@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::compose::{self, Ending};
-use super::container::{Config, ContainerNamespaces, Environment, Namespace, Process, Resources};
+use super::container::{Config, ContainerNamespaces, Environment, Process, Resources};
 use super::facts::Machine;
 use super::paths;
 use super::spec::Spec;
@@ -19,7 +19,7 @@ use crate::plan::call::mount::Propagation;
 use crate::plan::{Addition, Draft, Frame, Plan};
 use crate::rootfs::mount::{self, ContainerMount, Isolated};
 use crate::rootfs::{self, RootFilesystem, dev, kernel};
-use crate::security::capabilities::{Capabilities, CapabilitySets};
+use crate::security::capabilities::CapabilitySets;
 use crate::security::run_as::RunAs;
 use crate::security::seccomp::Seccomp;
 use crate::value::mount::ExtraMount;

@@ -178,10 +178,19 @@ pub struct Process {
     pub timeout: Option<Length>,
 }
 
+impl Config {
+    /// As JSON, in one line.
+    pub fn to_json(&self) -> String {
+        // It has only maps with string keys, lists and scalars, all of which JSON has.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
 impl Process {
     /// The value of a variable of its environment.
     pub fn variable(&self, name: &str) -> Option<&OsStr> {
-        let value = |entry: &'_ OsString| entry.as_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=");
-        self.env.iter().flatten().find_map(value).map(OsStr::from_bytes)
+        let mut entries = self.env.iter().flatten().map(|entry| entry.as_bytes());
+        let value = entries.find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+        value.map(OsStr::from_bytes)
     }
 }

@@ -5,7 +5,8 @@
 //! entries are undone, the last one first. If `sandbox` was killed, the next `sandbox` command of any kind does this
 //! (`sweep`).
 //!
-//! Each run has a directory in RUN, with the file `journal` and the file `lock`, which its owner has locked.
+//! Each run has a directory in RUN, with the file `journal` and the file `lock`, which its owner has locked. That of a
+//! container has its config too, so that other commands need no spec.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -30,7 +31,10 @@ use crate::text::{printed, text, text_with};
 /// The name of the journal in the directory of a run.
 pub(super) const JOURNAL: &str = "journal";
 
-/// Its name until its first line is written. So an empty journal is always a damaged one.
+/// The name of the config in the directory of a run.
+pub(super) const CONFIG: &str = "config.json";
+
+/// The name of the journal until its first line is written. So an empty journal is always a damaged one.
 const UNFINISHED: &str = "journal.new";
 
 /// The version of the format. A `sandbox` that does not know the version of a journal leaves it alone.
@@ -44,6 +48,8 @@ pub struct Journal {
     is_unwritten: bool,
     file: Option<JournalFile>,
     entries: Vec<Entry>,
+    /// The config of the container, as JSON. It is written before the journal.
+    config: Option<String>,
 }
 
 #[derive(Debug)]
@@ -66,7 +72,7 @@ pub(super) enum Line {
     },
     /// An object on the host. A later line with the same undo replaces an earlier one.
     Entry(Entry),
-    /// The container, if it has a name.
+    /// The container, if it has a name or a config.
     Name(NameLine),
 }
 
@@ -98,7 +104,8 @@ pub(super) enum EntryOutcome {
 /// The name of the container, and the process of its command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct NameLine {
-    pub(super) name: String,
+    /// None: it has no name.
+    pub(super) name: Option<String>,
     pub(super) pid: i32,
     /// The PID namespace in which this PID is valid. Commands in several PID namespaces can have the same RUN.
     pub(super) home: Option<String>,
@@ -110,18 +117,19 @@ pub(super) fn own_pid_namespace() -> Option<String> {
 }
 
 impl Journal {
-    /// The journal of a run. Without a file, this process still undoes what it has made if a start fails.
-    pub fn of(is_written: bool) -> Journal {
-        Journal { is_unwritten: !is_written, file: None, entries: Vec::new() }
+    /// The journal of a run, and the config of its container, as JSON. Without a file, this process still undoes what it
+    /// has made if a start fails.
+    pub fn of(is_written: bool, config: Option<String>) -> Journal {
+        Journal { is_unwritten: !is_written, file: None, entries: Vec::new(), config }
     }
 
     /// Writes the container's name and the PID of its command. Other commands find the container by this line.
     ///
     /// # Errors
     /// As [`Journal::intend`].
-    pub fn record_name(&mut self, name: &str, pid: Pid) -> Result<()> {
+    pub fn record_name(&mut self, name: Option<&str>, pid: Pid) -> Result<()> {
         self.write(&Line::Name(NameLine {
-            name: name.to_owned(),
+            name: name.map(str::to_owned),
             pid: pid.as_raw(),
             home: own_pid_namespace(),
         }))
@@ -152,7 +160,7 @@ impl Journal {
         }
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(JournalFile::create()?),
+            none => none.insert(JournalFile::create(self.config.as_deref())?),
         };
         file.write(line)
     }
@@ -199,7 +207,7 @@ impl Drop for Journal {
 }
 
 impl JournalFile {
-    fn create() -> Result<JournalFile> {
+    fn create(config: Option<&str>) -> Result<JournalFile> {
         let cannot = |error: io::Error| cannot_write(&error, &run_directory::path());
         // Other runs can make one attempt fail: the last user removes RUN, or a sweep removes the new directory before
         // it is locked, because it seems to have no owner.
@@ -207,7 +215,7 @@ impl JournalFile {
             let run = run_directory::make()?;
             let name = format!("{}-{:08x}", std::process::id(), token());
             let Some(directory) = run.make_directory(name.as_ref()).map_err(cannot)? else { continue };
-            match JournalFile::create_in(&directory, &name) {
+            match JournalFile::create_in(&directory, &name, config) {
                 Ok(Some(journal)) => return Ok(journal),
                 Ok(None) => {}
                 Err(error) => {
@@ -222,7 +230,11 @@ impl JournalFile {
     }
 
     /// The files of a run in its new directory. None: a sweep has removed the directory meanwhile.
-    fn create_in(directory: &PrivateDirectory, name: &str) -> Result<Option<JournalFile>> {
+    fn create_in(
+        directory: &PrivateDirectory,
+        name: &str,
+        config: Option<&str>,
+    ) -> Result<Option<JournalFile>> {
         let cannot = |error: io::Error| cannot_write(&error, directory.path());
         let lock = run_lock::own(directory).map_err(|unusable| match unusable {
             Unusable::Failed(error) => cannot(error),
@@ -233,6 +245,10 @@ impl JournalFile {
             Some(lock) if lock.metadata().is_ok_and(|lock| lock.nlink() > 0) => lock,
             _ => return Ok(None),
         };
+        if let Some(config) = config {
+            let Some(mut file) = directory.make_file(CONFIG).map_err(cannot)? else { return Ok(None) };
+            file.write_all(config.as_bytes()).map_err(cannot)?;
+        }
         let Some(file) = directory.make_file(UNFINISHED).map_err(cannot)? else { return Ok(None) };
         let mut journal = JournalFile { run: name.to_owned(), _lock: lock, file };
         journal.write(&Line::Header { journal: VERSION })?;
@@ -325,7 +341,7 @@ pub(super) fn remove(run: &PrivateDirectory, name: &std::ffi::OsStr) -> io::Resu
         Err(unusable) => return Err(io::Error::other(unusable.reason())),
     };
     // The lock file last: without it, a command could take the directory for one that is just being made.
-    for file in [JOURNAL, UNFINISHED, run_lock::LOCK] {
+    for file in [JOURNAL, UNFINISHED, CONFIG, run_lock::LOCK] {
         directory.remove_file(file)?;
     }
     run.remove_directory(name)

@@ -154,7 +154,7 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
         signals: if serve.is_some() { Signals::block()? } else { Signals::for_command()? },
         slots: Slots::default(),
         expectations: &expectations,
-        journal: Journal::of(plan.frame.journal),
+        journal: Journal::of(plan.frame.journal, plan.config.clone()),
         early: VecDeque::new(),
         unprotected: None,
     };
@@ -303,8 +303,12 @@ impl Run<'_> {
             // Where this fails, the container runs all the same.
             self.unprotected = self.record_command(command).err();
         }
-        if let Some(name) = &self.plan.name {
+        let name = self.plan.name.as_deref();
+        if name.is_some() {
             self.journal.record_name(name, command)?;
+        } else if self.plan.config.is_some() && (!is_on_its_own || self.unprotected.is_some()) {
+            // Otherwise the entry above has the PID of the command. Without either, the container runs all the same.
+            let _ = self.journal.record_name(None, command);
         }
         self.watch.ready(self.plan, command);
         self.watch.published(&self.slots.ports);

@@ -11,9 +11,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::journal::{
-    self, Entry, EntryOutcome, JOURNAL, Line, NameLine, VERSION, own_pid_namespace, run_backwards,
+    self, CONFIG, Entry, EntryOutcome, JOURNAL, Line, NameLine, VERSION, own_pid_namespace, run_backwards,
 };
 use super::undo::{exists, namespace_of};
+use crate::config::container::Config;
 use crate::error::{Error, Result};
 use crate::host::run_directory::{self, MAX_NAMES, PrivateDirectory, Unusable};
 use crate::host::run_lock;
@@ -243,7 +244,8 @@ fn bad_line(index: usize) -> String {
 /// # Errors
 /// RUN cannot be trusted.
 pub fn named(name: &str) -> Result<Vec<i32>> {
-    Ok(running()?.into_iter().filter(|line| line.name == name).map(|line| line.pid).collect())
+    let has_name = |line: &NameLine| line.name.as_deref() == Some(name);
+    Ok(running()?.iter().filter_map(LiveRun::name_line).filter(has_name).map(|line| line.pid).collect())
 }
 
 /// The names of the caller's running containers.
@@ -251,21 +253,62 @@ pub fn named(name: &str) -> Result<Vec<i32>> {
 /// # Errors
 /// As [`named`].
 pub fn running_names() -> Result<Vec<String>> {
-    Ok(running()?.into_iter().map(|line| line.name).collect())
+    let name = |run: &LiveRun| run.name_line()?.name;
+    Ok(running()?.iter().filter_map(name).collect())
 }
 
-fn running() -> Result<Vec<NameLine>> {
+/// The config of the caller's running container whose command has this PID. None: there is no such container.
+///
+/// # Errors
+/// RUN or the file cannot be trusted; the file cannot be read, or is no config.
+pub fn config_of(pid: i32) -> Result<Option<Config>> {
+    let Some(run) = running()?.into_iter().find(|run| run.has_command(pid)) else { return Ok(None) };
+    let path = run.directory.path().join(CONFIG);
+    let unread =
+        |why: String| Error::failed(text_with("gc.config.unread", &[("path", &quote(&path))])).why(why);
+    let Some(file) = run.directory.file(CONFIG).map_err(|unusable| unread(unusable.reason()))? else {
+        return Ok(None);
+    };
+    let content = read_bounded(file).map_err(|error| unread(crate::error::io_text(&error)))?;
+    serde_json::from_slice(&content).map(Some).map_err(|error| unread(error.to_string()))
+}
+
+/// A run whose owner lives.
+struct LiveRun {
+    directory: PrivateDirectory,
+    lines: Vec<Line>,
+}
+
+impl LiveRun {
+    /// The line with the name of the container, if its PID is valid here.
+    fn name_line(&self) -> Option<NameLine> {
+        let here = own_pid_namespace();
+        self.lines.iter().find_map(|line| match line {
+            Line::Name(line) if line.home == here => Some(line.clone()),
+            _ => None,
+        })
+    }
+
+    /// Whether the command has this PID.
+    fn has_command(&self, pid: i32) -> bool {
+        let is_it = |line: &Line| match line {
+            Line::Entry(Entry { undo: undo @ Undo::EndContainer { pid: of, .. }, namespace, .. }) => {
+                *of == pid && *namespace == namespace_of(undo)
+            }
+            _ => false,
+        };
+        self.name_line().is_some_and(|line| line.pid == pid) || self.lines.iter().any(is_it)
+    }
+}
+
+fn running() -> Result<Vec<LiveRun>> {
     let Some(run) = run_directory::find()? else { return Ok(Vec::new()) };
     let names = run.names().map(|(names, _)| names).unwrap_or_default();
-    let here = own_pid_namespace();
     let of = |run_name: OsString| {
         let directory = run.directory(&run_name).ok().flatten().filter(run_lock::is_alive)?;
         let content = read_journal(&directory).ok()?;
         let (lines, _) = parse(content.as_deref());
-        lines.into_iter().find_map(|line| match line {
-            Line::Name(line) if line.home == here => Some(line),
-            _ => None,
-        })
+        Some(LiveRun { directory, lines })
     };
     Ok(names.into_iter().filter_map(of).collect())
 }

@@ -264,6 +264,7 @@ impl Draft {
             added,
             intents,
             steps,
+            config: None,
             tree: self.tree,
             frame: self.frame,
             problems,

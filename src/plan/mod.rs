@@ -61,6 +61,9 @@ pub struct Plan {
     pub intents: Vec<Intent>,
     /// One ordered list over all actors.
     pub steps: Vec<Step>,
+    /// The config of the container, as JSON. It is kept in RUN as long as the container runs.
+    #[serde(skip)]
+    pub config: Option<String>,
     /// What paths in the container resolve to. The file of the command is looked at by it, if execve refuses the file.
     #[serde(skip)]
     pub tree: Resolver,

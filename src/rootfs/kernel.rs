@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RootDraft;
 use super::mount::{ContainerMount, OwnMounts};
-use crate::plan::call::detached::{Attributes, DetachedMountCall};
+use crate::plan::call::detached::DetachedMountCall;
 use crate::plan::slots::Held;
 use crate::value::bytes;
 

@@ -21,6 +21,7 @@ use crate::host::Host;
 use crate::host::facts::Facts;
 use crate::namespaces::time::Time;
 use crate::observe::cgroup::ProcessCgroup;
+use crate::observe::hierarchy::Controller;
 use crate::observe::{file, mountinfo, proc};
 use crate::plan::call::gate::GateCall;
 use crate::plan::call::mount::MountCall;
