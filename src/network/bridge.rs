@@ -18,7 +18,6 @@
 //!
 //! bridge(8), veth(4), nft(8), ip-sysctl
 
-use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -31,10 +30,11 @@ use crate::feature::Feature;
 use crate::host::run_lock::{self, RunLock};
 use crate::host::token::token;
 use crate::observe::file;
-use crate::plan::call::file::FileCall;
+use crate::plan::call::file::{FileCall, write_once};
 use crate::plan::call::net::{DeviceAlias, HardwareAddress, NetCall};
 use crate::plan::call::nftables::{
-    Chain, FirewallRule, Hook, NftablesCall, PacketProtocol, Statement, Table, TableFamily,
+    Chain, ChainKind, ChainPolicy, ChainPriority, FirewallRule, Hook, NftablesCall, PacketMatch,
+    PacketVerdict, Table, TableFamily,
 };
 use crate::plan::order::Phase;
 use crate::plan::undo::Undo;
@@ -195,48 +195,58 @@ fn forwarding_was_off() -> DeviceAlias {
 /// The packets that the host forwards. Only answers are forwarded to the container. If forwarding was off before, a
 /// packet is dropped if it neither comes from the bridge nor goes to it.
 fn forwarding_rules(port: &str) -> Table {
-    use Statement::{
-        Accept, Drop, IpDestination, IpSource, KnownConnection, Masquerade, NotReceivedBy, NotSentBy,
-    };
+    use PacketMatch::{IpDestination, IpSource, KnownConnection, NotReceivedBy, NotSentBy};
+    use PacketVerdict::{Accept, Drop, Masquerade};
     let (not_from, not_to) = (NotReceivedBy(NAME.into()), NotSentBy(NAME.into()));
-    let forward = vec![
-        rule([IpDestination, KnownConnection, Accept]),
-        rule([IpDestination, Drop]),
-        FirewallRule { only_if: Some(forwarding_was_off()), ..rule([not_from, not_to.clone(), Drop]) },
-    ];
-    let postrouting = vec![rule([IpSource, not_to, Masquerade])];
-    let chains = [("forward", Hook::Forward, forward), ("postrouting", Hook::Postrouting, postrouting)];
-    Table {
-        family: TableFamily::Ip,
-        name: "sandbox-<address>".into(),
-        comment: port.to_owned(),
-        chains: chains
-            .into_iter()
-            .map(|(name, hook, rules)| Chain { name: name.into(), hook, drops: false, rules })
-            .collect(),
-    }
+    let not_ours = rule([not_from, not_to.clone()], Drop);
+    let forward = Chain {
+        name: "forward".into(),
+        kind: ChainKind::Filter,
+        hook: Hook::Forward,
+        priority: ChainPriority::Filter,
+        policy: ChainPolicy::Accept,
+        rules: vec![
+            rule([IpDestination, KnownConnection], Accept),
+            rule([IpDestination], Drop),
+            FirewallRule { only_if: Some(forwarding_was_off()), ..not_ours },
+        ],
+    };
+    let postrouting = Chain {
+        name: "postrouting".into(),
+        kind: ChainKind::Nat,
+        hook: Hook::Postrouting,
+        priority: ChainPriority::Srcnat,
+        policy: ChainPolicy::Accept,
+        rules: vec![rule([IpSource, not_to], Masquerade)],
+    };
+    table(TableFamily::Ip, port, vec![forward, postrouting])
 }
 
 /// The packets that the container may send: IPv4 packets with its source address, and ARP messages about its own
 /// address. All others are dropped. So a container can neither use the address of another one nor send IPv6 router
 /// advertisements.
 fn port_rules(port: &str) -> Table {
-    use Statement::{Accept, ArpSenderEther, ArpSenderIp, EtherSource, IpSource, Protocol};
-    let rules = vec![
-        rule([EtherSource, Protocol(PacketProtocol::Ip), IpSource, Accept]),
-        rule([EtherSource, Protocol(PacketProtocol::Arp), ArpSenderEther, ArpSenderIp, Accept]),
-    ];
-    let hook = Hook::Ingress(port.into());
-    Table {
-        family: TableFamily::Netdev,
-        name: "sandbox-<address>".into(),
-        comment: port.to_owned(),
-        chains: vec![Chain { name: "ingress".into(), hook, drops: true, rules }],
-    }
+    use PacketMatch::{ArpSenderEther, ArpSenderIp, EtherSource, IpSource};
+    let ingress = Chain {
+        name: "ingress".into(),
+        kind: ChainKind::Filter,
+        hook: Hook::Ingress(port.into()),
+        priority: ChainPriority::Filter,
+        policy: ChainPolicy::Drop,
+        rules: vec![
+            rule([EtherSource, IpSource], PacketVerdict::Accept),
+            rule([EtherSource, ArpSenderEther, ArpSenderIp], PacketVerdict::Accept),
+        ],
+    };
+    table(TableFamily::Netdev, port, vec![ingress])
 }
 
-fn rule(statements: impl Into<Vec<Statement>>) -> FirewallRule {
-    FirewallRule { statements: statements.into(), only_if: None }
+fn table(family: TableFamily, port: &str, chains: Vec<Chain>) -> Table {
+    Table { family, name: "sandbox-<address>".into(), comment: port.to_owned(), chains }
+}
+
+fn rule(matches: impl Into<Vec<PacketMatch>>, verdict: PacketVerdict) -> FirewallRule {
+    FirewallRule { matches: matches.into(), verdict, only_if: None }
 }
 
 /// The bridge of this name, if `sandbox` created it.
@@ -262,7 +272,7 @@ pub(crate) fn remove(name: &str, patience: Duration) -> io::Result<()> {
 fn remove_locked(name: &str) -> io::Result<()> {
     let bridge = find(name).ok_or(Errno::ENODEV)?;
     if bridge.alias() == Some(FORWARDING_WAS_OFF) {
-        fs::write(FORWARDING, "0")?;
+        write_once(FORWARDING, "0")?;
     }
     Ok(netlink::delete_link(name)?)
 }

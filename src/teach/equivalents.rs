@@ -264,13 +264,17 @@ impl Shell {
     /// Adds the same nftables rules by nft(8). They stay until the user deletes them.
     fn add_table(&mut self, table: &Table) {
         let (family, name) = (table.family, &table.name);
-        let mut nft = |command: String| self.outside.push(format!("nft {}", quote(command)));
+        // The person sets these variables. Within the quotation marks of a word, the shell would not replace them.
+        let filled =
+            |word: String| word.replace("<address>", "'$address'").replace("<hardware>", "'$hardware'");
+        let mut nft =
+            |command: String| self.outside.push(format!("nft {}", filled(quote(command).to_string())));
         nft(format!("add table {family} {name}"));
         for chain in &table.chains {
             nft(format!("add chain {family} {name} {} {{ {} }}", chain.name, chain.declaration()));
             // A rule with a condition is left out: on a machine that does not meet it, the rule would be wrong.
             for rule in chain.rules.iter().filter(|rule| rule.only_if.is_none()) {
-                nft(format!("add rule {family} {name} {} {}", chain.name, rule.statements()));
+                nft(format!("add rule {family} {name} {} {}", chain.name, rule));
             }
         }
     }

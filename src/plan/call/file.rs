@@ -68,7 +68,10 @@ impl FileCall {
 }
 
 /// One write(2) of the whole content to an existing file.
-pub(super) fn write_once(path: impl AsRef<Path>, content: &str) -> Result<i64, Errno> {
+///
+/// # Errors
+/// Those of open(2) and write(2). EIO: not all of it was written.
+pub(crate) fn write_once(path: impl AsRef<Path>, content: &str) -> Result<i64, Errno> {
     let file = OpenOptions::new().write(true).open(path);
     let written = file.and_then(|mut file| file.write(content.as_bytes())).map_err(errno)?;
     if written == content.len() { Ok(written as i64) } else { Err(Errno::EIO) }

@@ -1,7 +1,6 @@
 //! Network devices, addresses and routes.
 
 use std::fmt;
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
@@ -9,6 +8,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::c_string;
+use super::file::write_once;
 use crate::error::errno;
 use crate::observe::file;
 use crate::plan::slots::Slots;
@@ -102,14 +102,14 @@ impl fmt::Display for NetCall {
             NetCall::AddBridge { name, hardware } => {
                 write!(f, "send(<netlink>, {{RTM_NEWLINK bridge {name} address {hardware}}})")
             }
-            NetCall::Enable { setting, note: DeviceAlias { device, alias } } => write!(
-                f,
-                "write(<{setting}>, \"1\", 1)  [if it is 0; first {{RTM_NEWLINK {device} alias {}}}]",
-                c_string(alias)
-            ),
+            NetCall::Enable { setting, note: DeviceAlias { device, alias } } => {
+                let alias = c_string(alias);
+                write!(f, "send(<netlink>, {{RTM_NEWLINK {device} alias {alias}}}); ")?;
+                write!(f, "write(<{setting}>, \"1\", 1)  [if it is 0]")
+            }
             NetCall::Isolate { port } => write!(f, "send(<netlink>, {{RTM_NEWLINK {port}, isolated}})"),
             NetCall::AddDefaultRoute { gateway } => {
-                write!(f, "send(<netlink>, {{RTM_NEWROUTE default via {gateway}}})")
+                write!(f, "send(<netlink>, {{RTM_NEWROUTE default via {gateway} proto static}})")
             }
             NetCall::AddAddress { device, address, prefix, .. } => {
                 let address = address.map_or_else(|| "<address>".to_owned(), |address| address.to_string());
@@ -225,7 +225,7 @@ fn enable(setting: &str, note: &DeviceAlias) -> Result<i64, Errno> {
         return Ok(0);
     }
     sys::netlink::set_alias(&note.device, &note.alias)?;
-    fs::write(setting, "1").map(|()| 1).map_err(errno)
+    write_once(setting, "1")
 }
 
 /// Waits until the other device of the pair is up. The kernel then sets the carrier in a work queue, which takes about
