@@ -112,8 +112,15 @@ pub fn call_line(index: usize, plan: &Plan, call: &str) -> String {
     format!("{:>digits$}  {name} {}\n", index + 1, call.join(&format!("\n{:1$}", "", digits + 11)))
 }
 
-/// Breaks a long call after a space or between flags. A result stays on one line with its `=`.
+/// Breaks a long call after a space or between flags. A result stays on one line with its `=`. If there are several calls,
+/// each begins a line, unless all fit on one.
 fn wrap_call(call: &str, width: usize) -> Vec<String> {
+    let fits = call.width() <= width;
+    let calls = call.split_inclusive(if fits { "\0" } else { "); " });
+    calls.flat_map(|call| wrap_one(call, width)).collect()
+}
+
+fn wrap_one(call: &str, width: usize) -> Vec<String> {
     let (call, result) = call.rsplit_once(" = ").map_or((call, None), |(call, result)| (call, Some(result)));
     let result = result.map(|result| format!("= {result}"));
     let call = if result.is_some() { format!("{call} ") } else { call.to_owned() };

@@ -1,5 +1,6 @@
 //! bpf(2), as far as the device program of a cgroup needs it. Neither nix nor rustix wraps it.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
@@ -19,6 +20,13 @@ const BPF_F_ALLOW_MULTI: u32 = 2;
 
 /// BPF_CGROUP_MAX_PROGS: the maximum number of programs of one type in a cgroup.
 const MAX_PROGRAMS: usize = 64;
+
+/// The program calls none of the kernel functions that are reserved for GPL programs, so the project's own licence is
+/// sufficient.
+const LICENSE: &CStr = c"MIT OR Apache-2.0";
+
+/// What `bpftool prog` shows.
+const NAME: &[u8; 16] = b"sandbox_devices\0";
 
 // The members of union bpf_attr that are used here, without gaps. The kernel gets the size of each, and treats the
 // fields that it knows beyond that size as zeros.
@@ -70,22 +78,29 @@ struct Query {
 /// EPERM: neither CAP_BPF with CAP_NET_ADMIN nor CAP_SYS_ADMIN in the initial user namespace. EINVAL: the kernel has no
 /// such programs (before 4.15, or without CONFIG_CGROUP_BPF), or rejects this one.
 pub(crate) fn load_device_program(instructions: &[u64]) -> Result<OwnedFd, Errno> {
-    // The program calls none of the kernel functions that are reserved for GPL programs, so the project's own licence
-    // is sufficient.
-    let license = c"MIT OR Apache-2.0";
     let mut attributes = Load {
         prog_type: BPF_PROG_TYPE_CGROUP_DEVICE,
         insn_cnt: u32::try_from(instructions.len()).map_err(|_| Errno::E2BIG)?,
         insns: instructions.as_ptr() as u64,
-        license: license.as_ptr() as u64,
-        // What `bpftool prog` shows.
-        prog_name: *b"sandbox_devices\0",
+        license: LICENSE.as_ptr() as u64,
+        prog_name: *NAME,
         ..Load::default()
     };
     // SAFETY: this command reads `insn_cnt` instructions and a string that ends with a NUL. Both outlive the call.
     let program = unsafe { bpf(BPF_PROG_LOAD, &mut attributes) }?;
     // SAFETY: the kernel has just opened it (close-on-exec) for this process, and no other code knows its number.
     Ok(unsafe { OwnedFd::from_raw_fd(program as RawFd) })
+}
+
+/// The call of [`load_device_program`] as text.
+pub(crate) fn load_text(instructions: usize) -> String {
+    let (license, size) = (LICENSE.to_string_lossy(), size_of::<Load>());
+    let name = String::from_utf8_lossy(NAME);
+    let name = name.trim_end_matches('\0');
+    format!(
+        "bpf(BPF_PROG_LOAD, {{prog_type=BPF_PROG_TYPE_CGROUP_DEVICE, insn_cnt={instructions}, insns=<program>, \
+         license=\"{license}\", prog_name=\"{name}\"}}, {size})"
+    )
 }
 
 /// Attaches a program to the cgroup whose directory is open. The program stays attached until the cgroup is removed.
@@ -102,6 +117,15 @@ pub(crate) fn attach(cgroup: impl AsFd, program: impl AsFd) -> Result<(), Errno>
     };
     // SAFETY: this command reads only the attributes. Numbers that are no such descriptors give an error.
     unsafe { bpf(BPF_PROG_ATTACH, &mut attributes) }.map(|_| ())
+}
+
+/// The call of [`attach`] as text.
+pub(crate) fn attach_text(cgroup: &str) -> String {
+    let size = size_of::<Attach>();
+    format!(
+        "bpf(BPF_PROG_ATTACH, {{target_fd=<{cgroup}>, attach_bpf_fd=<program>, attach_type=BPF_CGROUP_DEVICE, \
+         attach_flags=BPF_F_ALLOW_MULTI}}, {size})"
+    )
 }
 
 /// The IDs of the device programs that are attached to this cgroup itself.

@@ -110,6 +110,11 @@ pub(super) fn memory_file(flags: MFdFlags) -> Result<OwnedFd, Errno> {
     }
 }
 
+/// The call of [`memory_file`] as text, with these further flags: `|MFD_ALLOW_SEALING`.
+pub(crate) fn memory_file_text(flags: &str) -> String {
+    format!("memfd_create(\"sandbox\", MFD_CLOEXEC{flags}|MFD_EXEC)")
+}
+
 /// The program's file, opened by its name. None if the name leads to another file, or if this is the mount by which it
 /// was executed. Another mount is found if the mount table is a copy.
 fn open_by_another_mount() -> Option<File> {

@@ -30,6 +30,16 @@ pub(crate) fn is_sealed() -> bool {
     seals.is_some_and(|seals| seals.contains(SEALS))
 }
 
+/// The calls of [`execute`] as text.
+pub(crate) fn executed() -> String {
+    let memfd = super::program::memory_file_text("|MFD_ALLOW_SEALING");
+    let copy = format!("write(<memfd>, <{PROGRAM}>, <its size>)");
+    let seals = "fcntl(<memfd>, F_ADD_SEALS, F_SEAL_SEAL|F_SEAL_SHRINK|F_SEAL_GROW|F_SEAL_WRITE)";
+    let signals = super::signal::restored();
+    let execveat = format!("execveat(<sealed memfd>, \"\", argv, [environ, \"{MARK}=1\"], AT_EMPTY_PATH)");
+    [memfd, copy, seals.to_owned(), signals, execveat].join("; ")
+}
+
 /// Executes this program again, from a sealed copy, with the same arguments and environment. Returns if the program is
 /// a sealed copy already.
 ///

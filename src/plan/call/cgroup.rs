@@ -73,15 +73,15 @@ impl fmt::Display for CgroupCall {
             }
             CgroupCall::Set { directory, setting, .. } | CgroupCall::Offer { directory, setting } => {
                 let (file, value) = (setting.path_in(directory), &setting.value);
-                write!(f, "write(<{}>, {}, {})", printed(file), c_string(value), value.len())
+                write!(f, "write(<{}>, {}, {})", printed(file), c_string(value), value.len())?;
+                match self {
+                    CgroupCall::Offer { .. } => f.write_str("  [if the file exists]"),
+                    _ => Ok(()),
+                }
             }
             CgroupCall::AttachProgram { directory, program } => {
-                let instructions = program.len();
-                let directory = printed(directory);
-                write!(
-                    f,
-                    "bpf(BPF_PROG_ATTACH, <{directory}>, BPF_CGROUP_DEVICE, <{instructions} instructions>)"
-                )
+                let load = bpf::load_text(program.len());
+                write!(f, "{load}; {}", bpf::attach_text(&printed(directory)))
             }
         }
     }

@@ -23,7 +23,9 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 use serde::{Deserialize, Serialize};
 
 pub use self::attributes::Attributes;
-use self::tree::{attach, clone_of, find, find_kernels, in_parent, make, split, unmasked};
+use self::tree::{
+    attach, clone_of, find, find_kernels, in_parent, make, make_text, open_tree_text, split, unmasked,
+};
 use super::c_string;
 use crate::error::errno;
 use crate::plan::slots::{Held, Slots};
@@ -135,7 +137,7 @@ pub enum DetachedMountCall {
         /// Its mode.
         mode: u32,
     },
-    /// openat2(2) with O_CREAT|O_EXCL, and one write.
+    /// openat(2) with O_CREAT|O_EXCL, and one write, unless the file is empty.
     MakeFile {
         /// The tree.
         at: Held,
@@ -193,26 +195,15 @@ impl fmt::Display for DetachedMountCall {
                 write!(f, "open_tree(AT_FDCWD, {}, OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC{below})", c_string(path))
             }
             DetachedMountCall::CloneOwn { of, path, .. } => {
-                let own = within(*of, path);
-                write!(f, "open_tree({own}, \"\", OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_EMPTY_PATH)")
+                f.write_str(&open_tree_text(&within(*of, path), false))
             }
             DetachedMountCall::Idmap { mount } => {
                 let set = "{attr_set=MOUNT_ATTR_IDMAP, userns_fd=</proc/<child>/ns/user>}";
                 write!(f, "mount_setattr({mount}, \"\", AT_EMPTY_PATH, {set}, 32)")
             }
             DetachedMountCall::Make { kind, options, attributes, .. } => {
-                let mut options = options
-                    .iter()
-                    .map(|(key, value)| match value.is_empty() {
-                        true => key.clone(),
-                        false => format!("{key}={}", printed(value)),
-                    })
-                    .collect::<Vec<_>>()
-                    .join(",");
-                if !options.is_empty() {
-                    options.insert(0, ' ');
-                }
-                write!(f, "fsmount(<{kind}{options}>, FSMOUNT_CLOEXEC, {attributes})")
+                let options = options.iter().map(|(key, value)| (key.as_str(), value.as_os_str()));
+                f.write_str(&make_text(kind, options, *attributes))
             }
             DetachedMountCall::Restrict { mount, attributes, below } => {
                 let below = if *below { "|AT_RECURSIVE" } else { "" };
@@ -222,22 +213,40 @@ impl fmt::Display for DetachedMountCall {
                 write!(f, "move_mount({mount}, \"\", AT_FDCWD, \"/\", MOVE_MOUNT_F_EMPTY_PATH)")
             }
             DetachedMountCall::Attach { mount, at, path } => onto(f, &mount.to_string(), at, path),
-            DetachedMountCall::Hide { at, path, directory: false } => onto(f, "<dev/null>", at, path),
-            DetachedMountCall::Hide { at, path, directory: true } => onto(f, "<tmpfs ro>", at, path),
+            DetachedMountCall::Hide { at, path, directory } => {
+                let cover = match directory {
+                    true => make_text(
+                        "tmpfs",
+                        EMPTY.map(|(key, value)| (key, value.as_ref())),
+                        Attributes::PROTECTED,
+                    ),
+                    false => open_tree_text(&within(Held::Dev, Path::new("null")), false),
+                };
+                write!(f, "{cover}; ")?;
+                onto(f, "<mount>", at, path)?;
+                f.write_str(IF_IT_EXISTS)
+            }
             DetachedMountCall::Protect { at, path } => {
-                let path = within(*at, path);
+                write!(f, "{}; ", open_tree_text(&within(*at, path), true))?;
+                let set = Attributes::PROTECTED;
                 write!(
                     f,
-                    "mount_setattr({path}, \"\", AT_EMPTY_PATH|AT_RECURSIVE, {{attr_set={}}}, 32)",
-                    Attributes::PROTECTED
-                )
+                    "mount_setattr(<mount>, \"\", AT_EMPTY_PATH|AT_RECURSIVE, {{attr_set={set}}}, 32); "
+                )?;
+                onto(f, "<mount>", at, path)?;
+                f.write_str(IF_IT_EXISTS)
             }
             DetachedMountCall::MakeDirectory { at, path, mode } => {
                 write!(f, "mkdirat({}, 0{mode:o})", entry(*at, path))
             }
             DetachedMountCall::MakeFile { at, path, content } => {
+                let entry = entry(*at, path);
+                write!(f, "openat({entry}, O_WRONLY|O_CREAT|O_EXCL|O_NOFOLLOW|O_CLOEXEC, 0644)")?;
+                if content.is_empty() {
+                    return Ok(());
+                }
                 let path = within(*at, path);
-                write!(f, "write({path}, {}, {})  [O_CREAT|O_EXCL]", c_string(content), content.len())
+                write!(f, "; write({path}, {}, {})", c_string(content), content.len())
             }
             DetachedMountCall::MakeLink { at, path, target } => {
                 write!(f, "symlinkat({}, {})", c_string(target), entry(*at, path))
@@ -253,6 +262,12 @@ impl fmt::Display for DetachedMountCall {
         }
     }
 }
+
+/// What follows a call that is not made if its path does not exist.
+const IF_IT_EXISTS: &str = "  [if it exists]";
+
+/// The options of the empty tmpfs that hides a directory.
+const EMPTY: [(&str, &str); 2] = [("size", "4k"), ("nr_inodes", "1")];
 
 /// A descriptor, printed as the path that it was opened on.
 fn within(at: Held, path: &Path) -> String {
@@ -273,7 +288,7 @@ impl DetachedMountCall {
         match self {
             DetachedMountCall::Open { path, to } => {
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let directory = rustix::fs::open(path, flags, rustix::fs::Mode::empty());
+                let directory = rustix::fs::openat(CWD, path, flags, rustix::fs::Mode::empty());
                 keep(slots, *to, directory.map_err(errno)?)
             }
             DetachedMountCall::Clone { path, below, to } => {
@@ -294,7 +309,8 @@ impl DetachedMountCall {
             DetachedMountCall::Make { kind, options, attributes, to } => {
                 let options: Vec<(&str, OsString)> =
                     options.iter().map(|(key, value)| (key.as_str(), slots.fill_held(value))).collect();
-                keep(slots, *to, make(kind, &options, *attributes)?)
+                let options = options.iter().map(|(key, value)| (*key, value.as_os_str()));
+                keep(slots, *to, make(kind, options, *attributes)?)
             }
             DetachedMountCall::Restrict { mount, attributes, below } => {
                 sys::mount::set_attributes(slots.held(*mount)?, attributes.0, *below, None).map(|()| 0)
@@ -310,8 +326,7 @@ impl DetachedMountCall {
             DetachedMountCall::Hide { at, path, directory } => {
                 let Some(place) = find_kernels(slots.held(*at)?, path)? else { return Ok(0) };
                 let cover = if *directory {
-                    let options = [("size", "4k".into()), ("nr_inodes", "1".into())];
-                    make("tmpfs", &options, Attributes::PROTECTED)?
+                    make("tmpfs", EMPTY.map(|(key, value)| (key, value.as_ref())), Attributes::PROTECTED)?
                 } else {
                     clone_of(find(slots.held(Held::Dev)?, Path::new("null"))?.as_fd(), false)?
                 };
@@ -342,6 +357,9 @@ impl DetachedMountCall {
                     })
                 })?;
                 let content = content.as_bytes();
+                if content.is_empty() {
+                    return Ok(0);
+                }
                 let written = file.ok_or(Errno::EBADF)?.write(content).map_err(errno)?;
                 if written == content.len() { Ok(written as i64) } else { Err(Errno::ENOSPC) }
             }

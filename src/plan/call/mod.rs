@@ -1,5 +1,10 @@
 //! The calls that make a container: a closed list, with one file for each family. Each call prints itself as strace(1)
 //! would, and performs itself. Both are side by side in the code, so that what is printed is what is done.
+//!
+//! Some need several system calls, and print them in their order, separated by `; `. These are not printed: what only reads,
+//! waits, or changes memory; and open(2) and close(2) where the call names the file, as in `write(</proc/self/uid_map>, …)`.
+//! A remark after the calls, in square brackets, says when one of them is not made. The test
+//! `trace` compares the texts with what the kernel sees, and fails on any other call.
 
 pub mod cgroup;
 pub mod detached;

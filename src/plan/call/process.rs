@@ -182,7 +182,10 @@ impl fmt::Display for ProcessCall {
             ProcessCall::CloneHelper { namespaces, into_cgroup } => {
                 write_clone3(f, namespaces, false, *into_cgroup)
             }
-            ProcessCall::CloneRelay => f.write_str("clone3({flags=CLONE_PIDFD, exit_signal=SIGCHLD}, 88)"),
+            ProcessCall::CloneRelay => {
+                f.write_str("socketpair(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0, [<gate>, <gate>]); ")?;
+                write_clone3(f, &Namespaces::default(), false, false)
+            }
             ProcessCall::ForkCommand => f.write_str("clone(child_stack=NULL, flags=CLONE_PIDFD|SIGCHLD)"),
             ProcessCall::Unshare { namespaces } => write!(f, "unshare({namespaces})"),
             ProcessCall::Join { pid, namespaces } => {
@@ -196,11 +199,10 @@ impl fmt::Display for ProcessCall {
             ProcessCall::DieWithParent => f.write_str("prctl(PR_SET_PDEATHSIG, SIGKILL)"),
             ProcessCall::Undumpable => f.write_str("prctl(PR_SET_DUMPABLE, 0)"),
             ProcessCall::LeaveProgram { .. } => {
-                f.write_str("prctl(PR_SET_MM, PR_SET_MM_MAP, {exe_fd=<memfd>}, 104)")
+                let memfd = sys::program::memory_file_text("");
+                write!(f, "{memfd}; prctl(PR_SET_MM, PR_SET_MM_MAP, {{exe_fd=<memfd>}}, 104)")
             }
-            ProcessCall::ExecuteCopy => {
-                f.write_str("execveat(<sealed memfd>, \"\", argv, environ, AT_EMPTY_PATH)")
-            }
+            ProcessCall::ExecuteCopy => f.write_str(&sys::sealed::executed()),
             ProcessCall::CloseOnExec => f.write_str("close_range(3, 4294967295, CLOSE_RANGE_CLOEXEC)"),
             ProcessCall::DefaultSignals => f.write_str(&sys::signal::restored()),
             ProcessCall::Exec { path, arguments, environment } => {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
@@ -70,6 +70,11 @@ impl fmt::Display for PublishCall {
         match self {
             PublishCall::Listen { protocol, at, last, .. } => {
                 let family = if at.is_ipv4() { "AF_INET" } else { "AF_INET6" };
+                let kind = if *protocol == Protocol::Tcp { "SOCK_STREAM" } else { "SOCK_DGRAM" };
+                write!(f, "socket({family}, {kind}|SOCK_CLOEXEC|SOCK_NONBLOCK, 0); ")?;
+                for option in SocketOption::all(*protocol, *at) {
+                    write!(f, "setsockopt(<{protocol} socket>, {option}); ")?;
+                }
                 write!(f, "bind(<{protocol} socket>, {{{family}, {at}}})")?;
                 if *protocol == Protocol::Tcp {
                     write!(f, "; listen(<{protocol} socket>, {BACKLOG})")?;
@@ -79,9 +84,13 @@ impl fmt::Display for PublishCall {
                     None => Ok(()),
                 }
             }
-            PublishCall::Serve { to, .. } => {
+            PublishCall::Serve { to, loopback } => {
                 let to: Vec<String> = to.iter().map(|to| inside_text(*to)).collect();
-                write!(f, "poll([<socket>, ...])  [accept, connect inside to {}, recv, send]", to.join(", "))
+                write!(f, "poll([<socket>, ...])  [accept, connect inside to {}", to.join(", "))?;
+                if *loopback {
+                    f.write_str(", for a port of a loopback address also to 127.0.0.1 and ::1")?;
+                }
+                f.write_str("; recv, send]")
             }
         }
     }
@@ -150,7 +159,7 @@ fn open(protocol: Protocol, at: SocketAddr) -> Result<OwnedFd, Errno> {
     let kind = if protocol == Protocol::Tcp { SocketType::STREAM } else { SocketType::DGRAM };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = net::socket_with(family, kind, flags, None).map_err(errno)?;
-    prepare(&socket, protocol, at)?;
+    SocketOption::all(protocol, at).into_iter().try_for_each(|option| option.set(&socket))?;
     net::bind(&socket, &at).map_err(errno)?;
     if protocol == Protocol::Tcp {
         net::listen(&socket, BACKLOG).map_err(errno)?;
@@ -158,30 +167,65 @@ fn open(protocol: Protocol, at: SocketAddr) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-/// Sets the options of a socket that must be set before bind(2) and listen(2).
-fn prepare(socket: &OwnedFd, protocol: Protocol, at: SocketAddr) -> Result<(), Errno> {
-    if at.is_ipv6() {
-        // `[::]` is for IPv6 alone, so that it can be published beside 0.0.0.0.
-        sockopt::set_ipv6_v6only(socket, true).map_err(errno)?;
+/// An option that a socket gets before bind(2) and listen(2). setsockopt(2)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SocketOption {
+    /// `[::]` is for IPv6 alone, so that it can be published beside 0.0.0.0.
+    V6Only,
+    /// A port whose last connections ended a short time ago can be bound again. For UDP, this option would let two
+    /// programs share a port.
+    ReuseAddress,
+    /// The size of the receive buffer. Accepted sockets inherit it.
+    ReceiveBuffer,
+    /// The size of the send buffer, in the same way.
+    SendBuffer,
+    /// The relay must know to which address a client has sent, because the answer must come from there.
+    PacketInfo,
+    /// The same for IPv6.
+    PacketInfoV6,
+}
+
+impl SocketOption {
+    /// Those of a socket, in the order in which they are set.
+    fn all(protocol: Protocol, at: SocketAddr) -> Vec<SocketOption> {
+        let v6_only = at.is_ipv6().then_some(SocketOption::V6Only);
+        let others: &[SocketOption] = match (protocol, at) {
+            (Protocol::Tcp, _) => {
+                &[SocketOption::ReuseAddress, SocketOption::ReceiveBuffer, SocketOption::SendBuffer]
+            }
+            (Protocol::Udp, SocketAddr::V4(_)) => &[SocketOption::PacketInfo],
+            (Protocol::Udp, SocketAddr::V6(_)) => &[SocketOption::PacketInfoV6],
+        };
+        v6_only.into_iter().chain(others.iter().copied()).collect()
     }
-    match (protocol, at) {
-        (Protocol::Tcp, _) => {
-            // A port whose last connections ended a short time ago can be bound again. For UDP, this option would let
-            // two programs share a port.
-            sockopt::set_socket_reuseaddr(socket, true).map_err(errno)?;
-            // Accepted sockets inherit the sizes.
-            sockopt::set_socket_recv_buffer_size(socket, BUFFER).map_err(errno)?;
-            sockopt::set_socket_send_buffer_size(socket, BUFFER).map_err(errno)
+
+    fn set(self, socket: &OwnedFd) -> Result<(), Errno> {
+        use nix::sys::socket::{setsockopt, sockopt as of_nix};
+        match self {
+            SocketOption::V6Only => sockopt::set_ipv6_v6only(socket, true).map_err(errno),
+            SocketOption::ReuseAddress => sockopt::set_socket_reuseaddr(socket, true).map_err(errno),
+            SocketOption::ReceiveBuffer => {
+                sockopt::set_socket_recv_buffer_size(socket, BUFFER).map_err(errno)
+            }
+            SocketOption::SendBuffer => sockopt::set_socket_send_buffer_size(socket, BUFFER).map_err(errno),
+            SocketOption::PacketInfo => setsockopt(socket, of_nix::Ipv4PacketInfo, &true),
+            SocketOption::PacketInfoV6 => setsockopt(socket, of_nix::Ipv6RecvPacketInfo, &true),
         }
-        // The relay must know to which address a client has sent, because the answer must come from there.
-        (Protocol::Udp, SocketAddr::V4(_)) => {
-            nix::sys::socket::setsockopt(&socket.as_fd(), nix::sys::socket::sockopt::Ipv4PacketInfo, &true)
-        }
-        (Protocol::Udp, SocketAddr::V6(_)) => nix::sys::socket::setsockopt(
-            &socket.as_fd(),
-            nix::sys::socket::sockopt::Ipv6RecvPacketInfo,
-            &true,
-        ),
+    }
+}
+
+/// As strace(1) prints the arguments of setsockopt(2), after the descriptor.
+impl fmt::Display for SocketOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, value) = match self {
+            SocketOption::V6Only => ("SOL_IPV6, IPV6_V6ONLY", 1),
+            SocketOption::ReuseAddress => ("SOL_SOCKET, SO_REUSEADDR", 1),
+            SocketOption::ReceiveBuffer => ("SOL_SOCKET, SO_RCVBUF", BUFFER),
+            SocketOption::SendBuffer => ("SOL_SOCKET, SO_SNDBUF", BUFFER),
+            SocketOption::PacketInfo => ("SOL_IP, IP_PKTINFO", 1),
+            SocketOption::PacketInfoV6 => ("SOL_IPV6, IPV6_RECVPKTINFO", 1),
+        };
+        write!(f, "{name}, [{value}], 4")
     }
 }
 

@@ -1,7 +1,7 @@
 //! Files in a directory tree, named by a descriptor of the tree and a path in it. The tree may be hostile: no path of
 //! it is followed to a file outside of it.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use std::path::Path;
@@ -11,6 +11,7 @@ use nix::sys::stat::Mode;
 use rustix::fs::{OFlags, ResolveFlags, openat2};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
+use super::super::c_string;
 use super::Attributes;
 use crate::error::errno;
 
@@ -66,6 +67,12 @@ pub(super) fn clone_of(what: BorrowedFd<'_>, below: bool) -> Result<OwnedFd, Err
     rustix::mount::open_tree(what, "", flags | OpenTreeFlags::AT_EMPTY_PATH | below).map_err(errno)
 }
 
+/// The call of [`clone_of`] as text.
+pub(super) fn open_tree_text(what: &str, below: bool) -> String {
+    let below = if below { "|AT_RECURSIVE" } else { "" };
+    format!("open_tree({what}, \"\", OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC|AT_EMPTY_PATH{below})")
+}
+
 /// Attaches a mount to a file or directory.
 pub(super) fn attach(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<(), Errno> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
@@ -73,9 +80,9 @@ pub(super) fn attach(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<(),
 }
 
 /// A new filesystem. The mount table shows `source`, which has no other use here.
-pub(super) fn make(
+pub(super) fn make<'a>(
     kind: &str,
-    options: &[(&str, OsString)],
+    options: impl IntoIterator<Item = (&'a str, &'a OsStr)>,
     attributes: Attributes,
 ) -> Result<OwnedFd, Errno> {
     let make = || {
@@ -83,9 +90,9 @@ pub(super) fn make(
         rustix::mount::fsconfig_set_string(context.as_fd(), "source", kind)?;
         for (key, value) in options {
             if value.is_empty() {
-                rustix::mount::fsconfig_set_flag(context.as_fd(), *key)?;
+                rustix::mount::fsconfig_set_flag(context.as_fd(), key)?;
             } else {
-                rustix::mount::fsconfig_set_string(context.as_fd(), *key, value.as_os_str())?;
+                rustix::mount::fsconfig_set_string(context.as_fd(), key, value)?;
             }
         }
         rustix::mount::fsconfig_create(context.as_fd())?;
@@ -93,6 +100,24 @@ pub(super) fn make(
         rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
     };
     make().map_err(errno)
+}
+
+/// The calls of [`make`] as text.
+pub(super) fn make_text<'a>(
+    kind: &str,
+    options: impl IntoIterator<Item = (&'a str, &'a OsStr)>,
+    attributes: Attributes,
+) -> String {
+    let options = options.into_iter().map(|(key, value)| match value.is_empty() {
+        true => format!("FSCONFIG_SET_FLAG, {}, NULL", c_string(key)),
+        false => format!("FSCONFIG_SET_STRING, {}, {}", c_string(key), c_string(value)),
+    });
+    let source = format!("FSCONFIG_SET_STRING, \"source\", {}", c_string(kind));
+    let create = "FSCONFIG_CMD_CREATE, NULL, NULL".to_owned();
+    let options = [source].into_iter().chain(options).chain([create]);
+    let configured: String = options.map(|option| format!("fsconfig(<{kind}>, {option}, 0); ")).collect();
+    let opened = format!("fsopen({}, FSOPEN_CLOEXEC)", c_string(kind));
+    format!("{opened}; {configured}fsmount(<{kind}>, FSMOUNT_CLOEXEC, {attributes})")
 }
 
 /// Calls `make` with an empty umask, so that a new file gets the mode that it was given. chmod(2) afterwards would have
