@@ -6,10 +6,11 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::data::{Exercise, ExerciseKind, SUBJECT, Sought};
-use super::fact::{FactValue, Standpoint, expected, holds};
+use super::fact::{FactValue, Standpoint};
 use super::pace::Pace;
 use super::pack::Lesson;
 use super::place::Scratch;
+use super::predicate::{expected, holds};
 use super::script::{Processes, Surroundings};
 use super::seed::{StudentValues, fill};
 use crate::error::{Error, ExitKind, Result};

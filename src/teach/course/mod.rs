@@ -21,6 +21,7 @@ pub mod pace;
 pub mod pack;
 pub mod picture;
 pub mod place;
+mod predicate;
 pub mod progress;
 #[cfg(test)]
 mod schema;

@@ -5,6 +5,7 @@
 //! changes the machine, except for the file of the ledger.
 
 mod describe;
+mod kinds;
 mod store;
 mod survey;
 
