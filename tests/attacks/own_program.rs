@@ -7,7 +7,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::support::{binary, child_named, feed, is_root, sandbox, text};
+use crate::support::{WITHOUT_MM_MAP, binary, child_named, feed, is_root, sandbox, text};
 use crate::{directory, has_usr_alone, install, of, perl, root, run, run_by};
 
 /// Opens the program file of a process (by default its parent) and changes its mode. When no process runs the program
@@ -32,21 +32,7 @@ const OVERWRITE: &str = r#"
     print "write: $!\n";
 "#;
 
-/// Runs a command as on a kernel without PR_SET_MM_MAP: a seccomp filter makes prctl(PR_SET_MM) fail with EINVAL.
-const WITHOUT_MM_MAP: &str = r#"
-    my $filter = join "", map { pack "SCCL", @$_ } (
-        [0x20, 0, 0, 0],                # the number of the call
-        [0x15, 0, 3, 157],              # prctl
-        [0x20, 0, 0, 16],               # its first argument
-        [0x15, 0, 1, 35],               # PR_SET_MM
-        [0x06, 0, 0, 0x00050000 | 22],  # EINVAL
-        [0x06, 0, 0, 0x7fff0000],       # allowed
-    );
-    syscall(157, 38, 1, 0, 0, 0) if $>; # PR_SET_NO_NEW_PRIVS
-    syscall(157, 22, 2, pack("Sx6P", 6, $filter), 0, 0) == 0 or die "seccomp: $!";
-    exec @ARGV or die;
-"#;
-
+/// Runs a command as on a kernel without PR_SET_MM_MAP.
 fn without_mm_map(program: &Path) -> Command {
     let mut command = Command::new("perl");
     command.args(["-e", WITHOUT_MM_MAP]).arg(program).current_dir("/").env("LC_ALL", "C");

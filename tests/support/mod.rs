@@ -31,6 +31,21 @@ pub fn repository() -> PathBuf {
     std::env::var_os("SANDBOX_REPO").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from)
 }
 
+/// A script for perl(1), which executes its arguments as on a kernel without PR_SET_MM_MAP: a seccomp filter makes prctl(PR_SET_MM) fail with EINVAL.
+pub const WITHOUT_MM_MAP: &str = r#"
+    my $filter = join "", map { pack "SCCL", @$_ } (
+        [0x20, 0, 0, 0],                # the number of the call
+        [0x15, 0, 3, 157],              # prctl
+        [0x20, 0, 0, 16],               # its first argument
+        [0x15, 0, 1, 35],               # PR_SET_MM
+        [0x06, 0, 0, 0x00050000 | 22],  # EINVAL
+        [0x06, 0, 0, 0x7fff0000],       # allowed
+    );
+    syscall(157, 38, 1, 0, 0, 0) if $>; # PR_SET_NO_NEW_PRIVS
+    syscall(157, 22, 2, pack("Sx6P", 6, $filter), 0, 0) == 0 or die "seccomp: $!";
+    exec @ARGV or die;
+"#;
+
 /// `sandbox` with these arguments, 80 columns, no colour, no standard input.
 pub fn sandbox(arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());

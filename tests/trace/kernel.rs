@@ -152,6 +152,23 @@ impl Kernel {
                 };
                 address.replace(&self.with_names(pid, call), bound).into_owned()
             }
+            "copy_file_range" | "sendfile"
+                if self.descriptor(pid, copied(name, arguments)).path == "/proc/self/exe" =>
+            {
+                return Some(Item { text: "write(<>, <proc/self/exe>, <>)".to_owned(), must: false });
+            }
+            "execveat" => {
+                "execveat(<>, \"\", argv, [environ, \"SANDBOX_SEALED_COPY=1\"], AT_EMPTY_PATH)".to_owned()
+            }
+            "bpf" => {
+                let call = replace(
+                    ", log_level=0,.*prog_flags=0",
+                    "",
+                    &replace("attach_bpf_fd=[0-9]+", "attach_bpf_fd=<>", call),
+                );
+                let cgroup = |found: &Captures<'_>| format!("target_fd={}", self.named(pid, &found[1]));
+                pattern("target_fd=([0-9]+)").replace(&call, cgroup).into_owned()
+            }
             "setns" => replace(r"setns\(\d+", "setns(<>", call),
             "pipe2" | "socketpair" => replace(r"\[\d+, \d+\]", "[<>, <>]", call),
             _ => self.with_names(pid, call),
@@ -272,6 +289,11 @@ fn is_root_of_tree(arguments: &str) -> bool {
         flags.split('|').filter(|flag| !["O_RDONLY", "O_LARGEFILE"].contains(flag)).collect();
     flags.sort_unstable();
     flags == ["O_CLOEXEC", "O_DIRECTORY", "O_PATH"]
+}
+
+/// The descriptor of the file that is copied.
+fn copied<'a>(name: &str, arguments: &'a str) -> &'a str {
+    arguments.split(", ").nth(usize::from(name == "sendfile")).unwrap_or_default()
 }
 
 /// The text between the quotation marks of a call's first string.

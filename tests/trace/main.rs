@@ -27,6 +27,7 @@ use std::process::Command;
 
 use plan::{Planned, Process};
 use regex_lite::Regex;
+use support::running::Running;
 use support::{binary, is_root, repository, sample, skip, text};
 
 /// A call, in the form in which both sides have it.
@@ -65,7 +66,7 @@ pub(crate) fn general(call: &str) -> String {
     let call = replace(r"userns_fd=<[^}]*>\}", "userns_fd=<>}", &call);
     let call = replace(r"/proc/self/fd/\d+", "<>", &call);
     let call = call.replace("setgroups(0, [])", "setgroups(0, NULL)").replace("SUID_DUMP_DISABLE", "0");
-    let call = call.replace(", IPPROTO_IP)", ", 0)").replace("MFD_CLOEXEC|0x10)", "MFD_CLOEXEC|MFD_EXEC)");
+    let call = call.replace(", IPPROTO_IP)", ", 0)").replace("|0x10)", "|MFD_EXEC)");
     let call = replace("7362782d[0-9a-f]{16}|sbx-[0-9a-f]{8}", "<port>", &call);
     let call = replace(r"10\.111\.\d+\.\d+/30", "<pair>/30", &call).replace("|O_LARGEFILE", "");
     let call = call.replace("TIOCGPTPEER, 0x80102", "TIOCGPTPEER, O_RDWR|O_NOCTTY|O_CLOEXEC");
@@ -255,6 +256,18 @@ fn containers(root: &str) -> Vec<(&'static str, String)> {
     all
 }
 
+/// Runs its arguments where only cgroup v2 is mounted.
+const CGROUP2: [&str; 8] = [
+    "unshare",
+    "--mount",
+    "--propagation",
+    "private",
+    "sh",
+    "-c",
+    "grep ' - cgroup ' /proc/self/mountinfo | cut -d ' ' -f 5 | xargs -r umount; exec \"$@\"",
+    "sh",
+];
+
 #[test]
 fn the_kernel_sees_what_the_plan_of_a_container_says() {
     if let Some(reason) = strace::missing() {
@@ -264,12 +277,22 @@ fn the_kernel_sees_what_the_plan_of_a_container_says() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("root");
     small_root(&root);
-    let report = |(name, spec): (&str, String)| {
+    let report = |(name, launcher, spec): (&str, &[&str], String)| {
         let file = directory.path().join("box.yaml");
         fs::write(&file, spec).unwrap();
-        compare(name, &[], &["run", "-q", file.to_str().unwrap()])
+        compare(name, launcher, &["run", "-q", file.to_str().unwrap()])
     };
-    let reports: String = sample(3, containers(root.to_str().unwrap())).into_iter().map(report).collect();
+    let mut runs: Vec<(&str, &[&str], String)> = Vec::new();
+    runs.extend(containers(root.to_str().unwrap()).into_iter().map(|(name, spec)| (name, &[][..], spec)));
+    let without = ["perl", "-e", support::WITHOUT_MM_MAP];
+    if is_root() {
+        runs.push(("a sealed copy", &without, "pid:\nuts:\ncommand: ['true']\n".to_owned()));
+        if fs::read_to_string("/proc/self/mountinfo").unwrap().contains(" - cgroup2 ") {
+            let devices = "pid:\ndevices: { allow: ['/dev/null rw'] }\ncommand: ['true']\n";
+            runs.push(("a device program", &CGROUP2, devices.to_owned()));
+        }
+    }
+    let reports: String = sample(3, runs).into_iter().map(report).collect();
     assert!(reports.is_empty(), "{reports}");
 }
 
@@ -297,6 +320,19 @@ fn the_kernel_sees_the_bridge_the_rules_and_the_relay() {
     let report = |arguments: &[&str]| compare(&arguments.join(" "), &launcher, arguments);
     let reports: String = runs.into_iter().map(report).collect();
     assert!(reports.is_empty(), "{reports}");
+}
+
+/// A process that joins the namespaces of another one.
+#[test]
+fn the_kernel_sees_what_the_plan_of_enter_says() {
+    if let Some(reason) = strace::missing() {
+        return skip("the_kernel_sees_what_the_plan_of_enter_says", reason);
+    }
+    let _alone = support::alone();
+    let container = Running::of(&format!("uts:\npid:\nnet:\n{CONFINED}"), "");
+    let inside = container.pid.to_string();
+    let report = compare("enter", &[], &["enter", &inside, "-q", "--", "true"]);
+    assert!(report.is_empty(), "{report}");
 }
 
 #[test]
