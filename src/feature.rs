@@ -135,6 +135,21 @@ impl Feature {
         Feature::CONTROLLERS.contains(&self)
     }
 
+    /// The flag of a namespace for clone(2), unshare(2) and setns(2): CLONE_NEWNET. Zero for all other features.
+    pub fn clone_flag(self) -> i32 {
+        match self {
+            Feature::Pid => libc::CLONE_NEWPID,
+            Feature::Mnt => libc::CLONE_NEWNS,
+            Feature::Net => libc::CLONE_NEWNET,
+            Feature::Uts => libc::CLONE_NEWUTS,
+            Feature::Ipc => libc::CLONE_NEWIPC,
+            Feature::User => libc::CLONE_NEWUSER,
+            Feature::Cgroup => libc::CLONE_NEWCGROUP,
+            Feature::Time => libc::CLONE_NEWTIME,
+            _ => 0,
+        }
+    }
+
     /// The link in `/proc/PID/ns` to the namespace of the process's later children, for the namespaces where it can
     /// differ.
     pub fn link_for_children(self) -> Option<&'static str> {

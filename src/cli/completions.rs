@@ -7,8 +7,8 @@ use clap_complete::Shell;
 
 use crate::config::spec::{schema, shipped};
 use crate::error::Result;
-use crate::exec::sweep;
 use crate::feature::{Feature, Purpose};
+use crate::host::containers;
 use crate::render;
 use crate::teach::course::pack::Pack;
 use crate::teach::{demo, mistakes};
@@ -38,7 +38,7 @@ pub(super) fn completions(args: &CompletionsArgs) -> Result<u8> {
 
 /// Prints the names of the caller's running containers, one on each line. The scripts call it.
 pub(super) fn names() -> Result<u8> {
-    let mut names = sweep::running_names()?;
+    let mut names = containers::running_names()?;
     names.sort_unstable();
     names.dedup();
     render::out(&names.iter().map(|name| format!("{name}\n")).collect::<String>());

@@ -79,6 +79,9 @@ fn key(argument: &str, next: Option<&str>) -> Option<String> {
     let value = own.or(next).unwrap_or_default();
     Some(match takes {
         Nothing => (*spec).to_owned(),
+        Value if flag.starts_with("--net") && value.starts_with("container:") => {
+            put("net: { join: \"{}\" }", "{}", value)
+        }
         Value => put(spec, "{}", value),
         Pair(separator) => {
             let (a, b) = value.split_once(*separator).unwrap_or((value, ""));

@@ -12,6 +12,7 @@ mod feature;
 mod habits;
 mod ledger;
 mod lesson;
+mod namespaces;
 mod output;
 mod pages;
 mod paging;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::feature::make_mistake;
+use super::namespaces::NamespaceArgs;
 use super::output::{self, OutputArgs};
 use super::prepare::{self, Prepared};
 use super::watch::{LeftOut, Narrator};
@@ -48,6 +49,8 @@ pub(super) struct RunArgs {
     #[arg(long)]
     rm: bool,
     #[command(flatten)]
+    namespaces: NamespaceArgs,
+    #[command(flatten)]
     output: OutputArgs,
     /// The command to run inside, after `--`, instead of the spec's command
     #[arg(last = true, value_name = "COMMAND")]
@@ -69,7 +72,8 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     let Some(file) = &args.spec else { return Err(Error::usage(text("run.nospec"))) };
     decide(color, if is_printed { Stream::Out } else { Stream::Err });
     output.check_format(args.without.is_empty() && !args.print_config)?;
-    let (whole, source) = prepare::read(file)?;
+    let (mut whole, source) = prepare::read(file)?;
+    args.namespaces.apply(&mut whole);
     let mut spec = whole.clone();
     for key in &args.without {
         spec = yaml::without(&spec, key).map_err(|keys| without_what(key, &keys))?;

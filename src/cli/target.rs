@@ -4,8 +4,8 @@ use std::str::FromStr;
 
 use crate::diagnose;
 use crate::error::{Error, Result};
-use crate::exec::sweep;
 use crate::feature::Purpose;
+use crate::host::containers;
 use crate::teach::compare::Subject;
 use crate::text::{text, text_with};
 use crate::value::typed::TypedCommand;
@@ -32,7 +32,7 @@ impl FromStr for Target {
 
 /// Adds the PID of the container that has this number as its name, if there is one.
 fn name_hint(number: i32, error: Error) -> Error {
-    match sweep::named(&number.to_string()).as_deref() {
+    match containers::named(&number.to_string()).as_deref() {
         Ok([pid]) => {
             let values = [("number", &*number.to_string()), ("pid", &pid.to_string())];
             error.todo(text_with("run.target.number.todo", &values))
@@ -55,17 +55,8 @@ impl Target {
         let command = typed.subcommand();
         // The journal has a PID, which means nothing without /proc.
         diagnose::need_proc(&command, Purpose::Container)?;
-        let values = [("name", name.as_str()), ("command", &command)];
-        match &*sweep::named(name)? {
-            [pid] => Subject::open(*pid, &typed.with_word(name, &pid.to_string())),
-            [] => {
-                Err(Error::failed(text_with("run.target.none", &values)).todo(text("run.target.none.todo")))
-            }
-            several => {
-                let pids = several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                let todo = text_with("run.target.several.todo", &[("pids", &pids)]);
-                Err(Error::failed(text_with("run.target.several", &values)).todo(todo))
-            }
-        }
+        let named = |error: Error| Error { what: format!("{command}: {}", error.what), ..error };
+        let pid = containers::find(name).map_err(named)?;
+        Subject::open(pid, &typed.with_word(name, &pid.to_string()))
     }
 }

@@ -19,6 +19,7 @@ use crate::exec::verify::table;
 use crate::exec::{Unwatched, sweep};
 use crate::feature::Purpose;
 use crate::host::ProgramFile;
+use crate::plan::Joined;
 use crate::plan::gate::Difference;
 use crate::plan::{Draft, Plan};
 use crate::render;
@@ -50,6 +51,9 @@ struct Verified {
     holds: bool,
     /// The number of values that were compared.
     compared: usize,
+    /// The namespaces that are those of another container or process.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    joined: Vec<Joined>,
     /// The values that differ.
     differences: Vec<Difference>,
 }
@@ -82,9 +86,14 @@ pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
     let holds = differences.is_empty();
     if args.output.is_json() {
         let differences = differences.clone();
-        render::print_json(Stream::Out, &Verified { pid: subject.pid, holds, compared, differences });
+        render::print_json(
+            Stream::Out,
+            &Verified { pid: subject.pid, holds, compared, joined: plan.joined.clone(), differences },
+        );
     } else if holds {
         render::out(&(text_with("verify.holds", &[("count", &count), ("pid", &pid)]) + "\n"));
+        let joins = render::plan::joins(&plan).into_iter();
+        joins.for_each(|line| render::out(&(text_with("verify.joined", &[("joins", &line)]) + "\n")));
     }
     match holds {
         true => Ok(0),

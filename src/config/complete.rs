@@ -5,15 +5,15 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::compose::{self, Ending};
-use super::container::{Config, ContainerNamespaces, Environment, Process, Resources};
+use super::container::{Config, ContainerNamespaces, Environment, Namespace, Process, Resources};
 use super::facts::Machine;
-use super::paths;
 use super::spec::Spec;
+use super::{joins, paths};
 use crate::cgroups::devices::Rule;
 use crate::feature::{Feature, Purpose};
-use crate::host::{Host, Subordinate, Sysfs, command};
+use crate::host::{Host, JoinedNamespace, Subordinate, Sysfs, command};
 use crate::namespaces::mnt::Mnt;
-use crate::namespaces::net::Mode;
+use crate::namespaces::net::Net;
 use crate::namespaces::user::User;
 use crate::plan::call::mount::Propagation;
 use crate::plan::{Addition, Draft, Frame, Plan};
@@ -22,6 +22,7 @@ use crate::rootfs::{self, RootFilesystem, dev, kernel};
 use crate::security::capabilities::CapabilitySets;
 use crate::security::run_as::RunAs;
 use crate::security::seccomp::Seccomp;
+use crate::value::join::JoinTarget;
 use crate::value::mount::ExtraMount;
 
 /// A spec that was completed for this machine and this caller.
@@ -54,6 +55,7 @@ impl Completed {
         if spec.rootfs.is_none() && spec.net.as_ref().is_some_and(|net| net.mount_sys) {
             host.sysfs = Some(Sysfs::gather(&mut host.unread));
         }
+        joins::gather(spec.joins(), &mut host);
         let (config, draft) = complete(spec, &host, purpose);
         // Without one of these keys the command has the caller's user, also in a user namespace that the kernel requires.
         let changes_user = spec.user.is_some() || spec.capabilities.is_some() || spec.run_as.is_some();
@@ -85,6 +87,7 @@ fn complete(spec: &Spec, host: &Host, purpose: Purpose) -> (Config, Draft) {
     let (full, added) = add(spec, host);
     let mut draft = Draft::new(purpose, added);
     spec.net.iter().for_each(|net| net.announce_host_mode(&mut draft));
+    joins::check(spec, &full, host, &mut draft);
     paths::with_tilde(&full, &mut draft);
     let process = process(&full, host, purpose);
     let environment = environment(full, host, &mut draft);
@@ -102,14 +105,21 @@ fn add(spec: &Spec, host: &Host) -> (Spec, Vec<Addition>) {
             added.push(Addition { feature, reason });
         }
     };
-    if spec.net.as_ref().is_some_and(|net| net.mode == Mode::Host) {
+    if spec.net.as_ref().is_some_and(Net::is_host) {
         spec.net = None;
     }
-    if spec.init {
-        add(&mut spec, Feature::Pid, "common.added.init");
-        spec.pid.iter_mut().for_each(|pid| pid.init = true);
+    let kept = joins::kept(&spec, host);
+    for kind in &kept {
+        spec.remove(kind.name());
     }
-    if !host.privileged && needs_privilege(&spec) {
+    if let Some(uts) = spec.uts.as_mut().filter(|uts| uts.join.is_none() && uts.hostname.is_none()) {
+        uts.hostname = host.network_files.as_ref().and_then(|files| files.hostname.clone());
+    }
+    if spec.init && !kept.contains(&Feature::Pid) {
+        add(&mut spec, Feature::Pid, "common.added.init");
+        spec.pid.iter_mut().filter(|pid| pid.join.is_none()).for_each(|pid| pid.init = true);
+    }
+    if !host.privileged && needs_privilege(&spec) && !kept.contains(&Feature::User) {
         add(&mut spec, Feature::User, "common.added.notroot");
     }
     if spec.pid.as_ref().is_some_and(|pid| pid.mount_proc) {
@@ -118,7 +128,8 @@ fn add(spec: &Spec, host: &Host) -> (Spec, Vec<Addition>) {
     if spec.rootfs.is_some() {
         add(&mut spec, Feature::Mnt, "common.added.rootfs");
     }
-    let wants_sys = spec.net.as_ref().is_some_and(|net| net.mount_sys);
+    let wants_sys = spec.net.as_ref().is_some_and(|net| net.mount_sys)
+        && joins::can_mount(Feature::Net, has_new_user(&spec), host);
     if wants_sys && can_mount_sys(spec.mnt.as_ref(), host) {
         add(&mut spec, Feature::Mnt, "common.added.sys");
     }
@@ -136,7 +147,7 @@ pub(super) fn can_mount_sys(mnt: Option<&Mnt>, host: &Host) -> bool {
 
 /// Whether the spec needs a capability. A caller without it needs a new user namespace, in which the caller has all of
 /// them.
-fn needs_privilege(spec: &Spec) -> bool {
+pub(super) fn needs_privilege(spec: &Spec) -> bool {
     spec.features().into_iter().any(Feature::is_namespace)
         || spec.capabilities.is_some()
         || spec.run_as.is_some()
@@ -144,7 +155,13 @@ fn needs_privilege(spec: &Spec) -> bool {
         || (spec.seccomp == Some(Seccomp::Default) && !spec.no_new_privileges)
 }
 
+fn has_new_user(spec: &Spec) -> bool {
+    spec.user.as_ref().is_some_and(|user| user.join.is_none())
+}
+
 fn environment(spec: Spec, host: &Host, draft: &mut Draft) -> Environment {
+    let can_mount = |kind| joins::can_mount(kind, has_new_user(&spec), host);
+    let (new_sys, new_mqueue) = (can_mount(Feature::Net), can_mount(Feature::Ipc));
     let files = device_files(&spec).into_iter().map(ContainerMount::from).collect();
     let Spec { rootfs, overlay, pid, mut mnt, net, uts, ipc, user, cgroup, time, .. } = spec;
     let Spec { memory, cpu, blkio, devices, pids, .. } = spec;
@@ -152,8 +169,8 @@ fn environment(spec: Spec, host: &Host, draft: &mut Draft) -> Environment {
         .map(|rootfs| RootFilesystem::of(&rootfs, overlay, mnt.as_ref().is_some_and(|mnt| mnt.readonly)));
     let isolated = Isolated {
         proc: pid.as_ref().is_some_and(|pid| pid.mount_proc),
-        net: net.is_some(),
-        ipc: ipc.is_some(),
+        net: net.is_some() && new_sys,
+        ipc: ipc.is_some() && new_mqueue,
     };
     let mounts: [Vec<ContainerMount>; 3] = match &root {
         Some(_) => {
@@ -172,14 +189,17 @@ fn environment(spec: Spec, host: &Host, draft: &mut Draft) -> Environment {
     let is_new = root.is_some();
     Environment {
         namespaces: ContainerNamespaces {
-            pid: pid.into(),
-            mnt: mnt.into(),
-            net: net.into(),
-            uts: uts.into(),
-            ipc: ipc.into(),
-            user: user.map(|user| user.complete(host, draft)).into(),
-            cgroup: cgroup.into(),
-            time: time.into(),
+            pid: namespace(Feature::Pid, pid, |pid| pid.join.take(), host),
+            mnt: namespace(Feature::Mnt, mnt, |mnt| mnt.join.take(), host),
+            net: namespace(Feature::Net, net, |net| net.join.take(), host),
+            uts: namespace(Feature::Uts, uts, |uts| uts.join.take(), host),
+            ipc: namespace(Feature::Ipc, ipc, |ipc| ipc.join.take(), host),
+            user: match user.as_ref().and_then(|user| user.join.clone()) {
+                Some(join) => namespace(Feature::User, Some(joins::maps(host)), |_| Some(join.clone()), host),
+                None => user.map(|user| user.complete(host, draft)).into(),
+            },
+            cgroup: namespace(Feature::Cgroup, cgroup, |cgroup| cgroup.join.take(), host),
+            time: namespace(Feature::Time, time, |time| time.join.take(), host),
         },
         root,
         mounts: mounts.concat(),
@@ -187,6 +207,23 @@ fn environment(spec: Spec, host: &Host, draft: &mut Draft) -> Environment {
         readonly_paths: if is_new { kernel::readonly_paths() } else { Vec::new() },
         devices: if is_new { dev::devices() } else { Vec::new() },
         resources: Resources { memory, cpu, blkio, devices, pids },
+    }
+}
+
+/// A namespace of the config. `join` takes what it joins out of its options.
+fn namespace<T>(
+    kind: Feature,
+    options: Option<T>,
+    join: impl Fn(&mut T) -> Option<JoinTarget>,
+    host: &Host,
+) -> Namespace<T> {
+    let Some(mut options) = options else { return Namespace::Host };
+    match join(&mut options) {
+        None => Namespace::New(options),
+        Some(target) => {
+            let namespace = host.joined(kind).map(JoinedNamespace::name);
+            Namespace::Join { target, namespace, options }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::complete::can_mount_sys;
 use super::container::{Config, ContainerNamespaces, Process, Resources};
 use super::facts::Machine;
-use super::paths;
+use super::{joins, paths};
 use crate::cgroups;
 use crate::feature::{Feature, Purpose};
 use crate::host::Host;
@@ -89,13 +89,15 @@ pub fn plan(config: &Config, machine: &Machine, mut draft: Draft, ending: Ending
         has_rootfs: environment.root.is_some(),
         keeps: process.capabilities.as_ref().map_or(&capabilities::DEFAULT[..], |sets| &sets.bounding),
         mounts_sys: net.is_some_and(|net| net.mount_sys)
+            && joins::can_mount(Feature::Net, environment.namespaces.user.is_new(), host)
             && can_mount_sys(environment.namespaces.mnt.options(), host),
         is_root: process.user.as_ref().is_none_or(RunAs::is_root),
         no_new_privileges: process.no_new_privileges,
     };
     plan_features(config, &context, &mut draft);
+    joins::plan(config, host, &mut draft);
     rootfs::plan(&root_request(config, host), host, &mut draft);
-    if let Some(net) = net {
+    if let Some(net) = net.filter(|_| environment.namespaces.net.is_new()) {
         network::plan(net.request(), &machine.network, &mut draft);
         if let Some(nameservers) = host.nameservers.as_ref().filter(|_| environment.root.is_none()) {
             network::plan_nameservers(nameservers, &mut draft);
@@ -162,7 +164,7 @@ fn plan_features(config: &Config, context: &Context<'_>, draft: &mut Draft) {
 }
 
 /// What the root filesystem depends on in the config.
-fn root_request<'a>(config: &'a Config, host: &Host) -> RootRequest<'a> {
+fn root_request<'a>(config: &'a Config, host: &'a Host) -> RootRequest<'a> {
     let environment = &config.environment;
     let ContainerNamespaces { mnt, net, uts, user, .. } = &environment.namespaces;
     let mnt = mnt.options();
@@ -176,11 +178,12 @@ fn root_request<'a>(config: &'a Config, host: &Host) -> RootRequest<'a> {
         resolver: mnt.map(Mnt::resolver).unwrap_or_default(),
         propagation: mnt.map(|mnt| mnt.propagation).unwrap_or_default(),
         has_other_root: mnt.is_some_and(|mnt| mnt.root.is_some()),
-        new_user: user.is_new(),
+        new_user: user.options().is_some(),
         maps_ranges: user.options().is_some_and(|maps| maps.take_ranges(host.uid, host.gid)),
-        new_net: net.is_new(),
+        new_net: net.options().is_some(),
         leads_out: net.options().is_some_and(|net| net.mode == Mode::Bridge),
         hostname: uts.options().and_then(|uts| uts.hostname.as_deref()),
+        network_files: host.network_files.as_ref(),
     }
 }
 
@@ -189,7 +192,7 @@ fn protect_program(namespaces: &ContainerNamespaces, host: &Host, draft: &mut Dr
     if !host.program.can_be_left {
         return draft.common(Phase::Program, Actor::Host, ProcessCall::ExecuteCopy, "run.copy.why");
     }
-    let maps = namespaces.user.options();
+    let maps = namespaces.user.options().filter(|_| namespaces.user.is_new());
     let is_kept_out =
         maps.zip(host.program.writer).is_some_and(|(maps, writer)| user::excludes(maps, writer, host));
     // Without a new mount namespace it would not help: the container can open the file by its path.

@@ -18,6 +18,7 @@ use crate::cgroups::cpu::Cpu;
 use crate::cgroups::devices::Devices;
 use crate::cgroups::memory::Memory;
 use crate::cgroups::pids::Pids;
+use crate::feature::Feature;
 use crate::namespaces::cgroup::Cgroup;
 use crate::namespaces::ipc::Ipc;
 use crate::namespaces::mnt::Mnt;
@@ -36,6 +37,7 @@ use crate::security::rlimits::Rlimits;
 use crate::security::run_as::RunAs;
 use crate::security::seccomp::Seccomp;
 use crate::value::bytes;
+use crate::value::join::JoinTarget;
 use crate::value::units::Length;
 
 /// A container.
@@ -96,26 +98,65 @@ pub enum Namespace<T> {
     Host,
     /// It is a new one, with these options.
     New(T),
+    /// It is one that exists already.
+    Join {
+        /// Which one.
+        target: JoinTarget,
+        /// Its name, as the kernel shows it: `net:[4026532281]`. None: it could not be opened.
+        namespace: Option<String>,
+        /// The options.
+        options: T,
+    },
 }
 
 impl<T> Namespace<T> {
-    /// The options of a new namespace.
+    /// The options of a namespace that is not the caller's.
     pub fn options(&self) -> Option<&T> {
         match self {
-            Namespace::New(options) => Some(options),
+            Namespace::New(options) | Namespace::Join { options, .. } => Some(options),
             Namespace::Host => None,
         }
     }
 
     /// Whether it is a new one.
     pub fn is_new(&self) -> bool {
-        self.options().is_some()
+        matches!(self, Namespace::New(_))
+    }
+
+    /// What is joined, and the name of the namespace.
+    fn joined(&self) -> Option<(&JoinTarget, Option<&str>)> {
+        match self {
+            Namespace::Join { target, namespace, .. } => Some((target, namespace.as_deref())),
+            _ => None,
+        }
     }
 }
 
 impl<T> From<Option<T>> for Namespace<T> {
     fn from(options: Option<T>) -> Namespace<T> {
         options.map_or(Namespace::Host, Namespace::New)
+    }
+}
+
+impl ContainerNamespaces {
+    /// The namespaces that are joined: the kind, what is joined, and its name, if it is known.
+    pub fn joins(&self) -> Vec<(Feature, &JoinTarget, Option<&str>)> {
+        let ContainerNamespaces { pid, mnt, net, uts, ipc, user, cgroup, time } = self;
+        let all = [
+            (Feature::Pid, pid.joined()),
+            (Feature::Mnt, mnt.joined()),
+            (Feature::Net, net.joined()),
+            (Feature::Uts, uts.joined()),
+            (Feature::Ipc, ipc.joined()),
+            (Feature::User, user.joined()),
+            (Feature::Cgroup, cgroup.joined()),
+            (Feature::Time, time.joined()),
+        ];
+        let joined = |(kind, joined): (Feature, Option<_>)| {
+            let (target, name) = joined?;
+            Some((kind, target, name))
+        };
+        all.into_iter().filter_map(joined).collect()
     }
 }
 

@@ -1,6 +1,8 @@
 //! The facts about this machine that a plan is made from.
 
 use super::container::{Config, Environment, Resources};
+use super::joins;
+use crate::feature::Feature;
 use crate::host::{
     self, Cgroups, Disk, Files, Groups, Host, Nameservers, StandardPipe, Subordinate, Sysfs, disk,
 };
@@ -23,7 +25,11 @@ impl Machine {
     /// of the command is another one than the caller, or may be.
     pub fn gather(config: &Config, mut host: Host, changes_user: bool) -> Machine {
         let Environment { namespaces, root, resources, .. } = &config.environment;
-        let net = namespaces.net.options();
+        let net = namespaces.net.options().filter(|_| namespaces.net.is_new());
+        if host.joins.is_empty() {
+            let joins = namespaces.joins().into_iter();
+            joins::gather(joins.map(|(kind, target, _)| (kind, target)), &mut host);
+        }
         let maps = namespaces.user.options();
         if host.subordinate.is_none() && maps.is_some_and(|maps| maps.take_ranges(host.uid, host.gid)) {
             host.subordinate = Some(Subordinate::gather(host.uid, &mut host.unread));
@@ -32,7 +38,8 @@ impl Machine {
             let is_user = maps.is_some() || !host.privileged;
             host.files = Some(Files::gather(root.path == Rootfs::Host, is_user, &mut host.unread));
         }
-        if host.sysfs.is_none() && root.is_none() && net.is_some_and(|net| net.mount_sys) {
+        if host.sysfs.is_none() && root.is_none() && namespaces.net.options().is_some_and(|net| net.mount_sys)
+        {
             host.sysfs = Some(Sysfs::gather(&mut host.unread));
         }
         if root.is_some() || net.is_some_and(|net| net.mode == Mode::Bridge) {
@@ -40,6 +47,9 @@ impl Machine {
         }
         if changes_user {
             host.groups = Groups::gather();
+            // In a joined user namespace, setgroups(2) can be denied.
+            let joined = host.joined(Feature::User).and_then(|user| user.maps.as_ref());
+            host.groups.are_fixed |= joined.is_some_and(|maps| maps.denies_setgroups);
             host.pipes = StandardPipe::gather();
         }
         if config.process.capabilities.is_some() {
@@ -52,7 +62,7 @@ impl Machine {
 
     /// The facts for a container whose config was read back.
     pub fn of(config: &Config) -> Machine {
-        let changes_user = config.environment.namespaces.user.is_new()
+        let changes_user = config.environment.namespaces.user.options().is_some()
             || config.process.capabilities.is_some()
             || config.process.user.is_some();
         Machine::gather(config, Host::gather(), changes_user)

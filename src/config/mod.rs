@@ -5,5 +5,6 @@ pub mod compose;
 pub mod container;
 pub mod enter;
 pub mod facts;
+mod joins;
 mod paths;
 pub mod spec;

@@ -9,7 +9,9 @@ use nix::unistd::Pid;
 
 use super::verify::Expectations;
 use super::{Serve, init, is_clone, relay};
+use crate::feature::Feature;
 use crate::plan::call::gate::GateCall;
+use crate::plan::call::join::JoinCall;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::call::publish::PublishCall;
 use crate::plan::gate::Message;
@@ -107,7 +109,13 @@ pub(super) fn become_child(
 
 /// Whether the host always waits for the result of a step, not only in a narrated run.
 pub(super) fn is_acknowledged(call: &Call) -> bool {
-    matches!(call, Call::Gate(GateCall::Report | GateCall::Serve) | Call::Publish(PublishCall::Serve { .. }))
+    match call {
+        Call::Gate(GateCall::Report | GateCall::Serve) | Call::Publish(PublishCall::Serve { .. }) => true,
+        // The maps and the idmapped mounts, which the host makes, are those of this user namespace.
+        Call::Process(ProcessCall::Unshare { namespaces }) => namespaces.contains(Feature::User),
+        Call::Join(JoinCall::Enter { kind }) => *kind == Feature::User,
+        _ => false,
+    }
 }
 
 fn wait_for_go(slots: &Slots) {

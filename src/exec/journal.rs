@@ -20,25 +20,18 @@ use serde::{Deserialize, Serialize};
 use super::cgroup;
 use super::undo::{self, identity, namespace_of};
 use crate::error::{Error, Result};
-use crate::feature::Feature;
+use crate::host::containers::{JOURNAL, NameLine, VERSION, own_pid_namespace};
 use crate::host::run_directory::{self, PrivateDirectory, Unusable};
 use crate::host::token::token;
 use crate::host::{run_lock, storage};
-use crate::observe::proc;
 use crate::plan::undo::Undo;
 use crate::text::{printed, text, text_with};
-
-/// The name of the journal in the directory of a run.
-pub(super) const JOURNAL: &str = "journal";
 
 /// The name of the config in the directory of a run.
 pub(super) const CONFIG: &str = "config.json";
 
 /// The name of the journal until its first line is written. So an empty journal is always a damaged one.
 const UNFINISHED: &str = "journal.new";
-
-/// The version of the format. A `sandbox` that does not know the version of a journal leaves it alone.
-pub(super) const VERSION: u32 = 1;
 
 /// The journal of one run. The file is created with the first entry, so a run that leaves nothing on the host writes
 /// none.
@@ -99,21 +92,6 @@ pub(super) enum EntryOutcome {
     /// It could not be made. An object with its name belongs to somebody else.
     #[serde(rename = "never")]
     Failed,
-}
-
-/// The name of the container, and the process of its command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct NameLine {
-    /// None: it has no name.
-    pub(super) name: Option<String>,
-    pub(super) pid: i32,
-    /// The PID namespace in which this PID is valid. Commands in several PID namespaces can have the same RUN.
-    pub(super) home: Option<String>,
-}
-
-/// The PID namespace of the caller.
-pub(super) fn own_pid_namespace() -> Option<String> {
-    proc::namespace_link("/proc/self", Feature::Pid).ok()
 }
 
 impl Journal {

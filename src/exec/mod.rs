@@ -54,6 +54,7 @@ pub use self::carry::Pipes;
 pub use self::hold::create;
 use self::journal::Journal;
 use self::orphans::LeftRunning;
+use self::process::OwnNamespace;
 use self::signals::Signals;
 pub use self::space::FullSpace;
 use self::space::WritableSpace;
@@ -91,6 +92,8 @@ pub struct Container {
     spaces: Vec<WritableSpace>,
     /// Whether orphans of the container become children of this process.
     adopts: bool,
+    /// A namespace of the container, if its orphans are found by that.
+    own_namespace: Option<OwnNamespace>,
     /// The processes that the command had left running.
     left_running: LeftRunning,
     /// Whether only those of descriptors 0 to 2 became the new terminal that were one.
@@ -157,6 +160,7 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
         journal: Journal::of(plan.frame.journal, plan.config.clone()),
         early: VecDeque::new(),
         unprotected: None,
+        own_namespace: None,
     };
     let adopts = orphans::adopt(plan);
     let started = run.perform_steps();
@@ -174,6 +178,8 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
         Ok(child) => Ok(Container {
             spaces: run.spaces(child),
             adopts,
+            // An ordinary user may not open it before execve(2), while the process is undumpable.
+            own_namespace: run.own_namespace.take().or_else(|| orphans::namespace_of(plan, child)),
             left_running: LeftRunning::default(),
             is_pid_one: has_new_pid_namespace(plan) && !plan.steps.iter().any(is_fork),
             executes: plan.steps.iter().any(is_exec) && !plan.steps.iter().any(is_fork),
@@ -231,6 +237,8 @@ struct Run<'a> {
     early: VecDeque<Message>,
     /// Set if the command is in no journal: with the error, unless /proc does not show the command.
     unprotected: Option<Option<Error>>,
+    /// A namespace of the container, if its orphans are found by that.
+    own_namespace: Option<OwnNamespace>,
 }
 
 impl Run<'_> {
@@ -303,6 +311,7 @@ impl Run<'_> {
             // Where this fails, the container runs all the same.
             self.unprotected = self.record_command(command).err();
         }
+        self.own_namespace = orphans::namespace_of(self.plan, command);
         let name = self.plan.name.as_deref();
         if name.is_some() {
             self.journal.record_name(name, command)?;

@@ -13,7 +13,8 @@ use nix::sys::prctl::set_child_subreaper;
 use nix::unistd::{Pid, getpid};
 use rustix::process::{WaitId, WaitIdOptions, WaitOptions, wait, waitid, waitpid};
 
-use super::process;
+use super::process::{self, OwnNamespace};
+use crate::feature::Feature;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::{Call, Plan};
 use crate::sys::wait::ended_child;
@@ -91,6 +92,34 @@ pub(super) fn end() -> LeftRunning {
     let running = process::descendants(own);
     killed.retain(|pid, _| !running.contains_key(pid));
     LeftRunning::of(killed, running)
+}
+
+/// The namespace by which the orphans of a container are found that is in a joined PID namespace: there, they are
+/// reparented to process 1 of that namespace, which belongs to another container. None: the kernel or a subreaper finds
+/// them, or no namespace was made for this container.
+pub(super) fn namespace_of(plan: &Plan, process: Pid) -> Option<OwnNamespace> {
+    let joins_pids = plan.joined.iter().any(|joined| joined.kind == Feature::Pid);
+    // The mount namespace is new in nearly every such container: for its /proc.
+    let kinds = [Feature::Mnt, Feature::Ipc, Feature::Uts, Feature::Net, Feature::Cgroup];
+    let kind = kinds.into_iter().find(|kind| joins_pids && plan.namespaces.contains(kind))?;
+    OwnNamespace::open(process.as_raw(), kind)
+}
+
+/// Kills the processes that are left in a namespace of the container.
+pub(super) fn end_in(namespace: &OwnNamespace) -> LeftRunning {
+    let deadline = Instant::now() + PATIENCE;
+    let mut killed = BTreeMap::new();
+    loop {
+        let signalled = namespace.kill_members();
+        if signalled.is_empty() {
+            return LeftRunning::of(killed, BTreeMap::new());
+        }
+        if Instant::now() > deadline {
+            return LeftRunning::of(BTreeMap::new(), signalled);
+        }
+        killed.extend(signalled);
+        thread::sleep(PAUSE);
+    }
 }
 
 /// Reaps the children that have ended, but not more than [`MAX_REAPED`]: others may create new ones without an end.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -91,6 +92,39 @@ pub(super) fn end(pid: i32, since: u64, namespaces: &[String], patience: Duratio
 pub(super) fn descendants(ancestor: i32) -> BTreeMap<i32, String> {
     let named = |(pid, _)| Some((pid, name_of(pid)?));
     members(ancestor, &[]).into_iter().filter_map(named).collect()
+}
+
+/// A namespace that was made for a container. As long as it is open, its inode means no other one.
+#[derive(Debug)]
+pub(super) struct OwnNamespace {
+    kind: Feature,
+    inode: u64,
+    _open: fs::File,
+}
+
+impl OwnNamespace {
+    /// Opens the namespace of a process. None: it has ended, or the caller may not open it.
+    pub(super) fn open(pid: i32, kind: Feature) -> Option<OwnNamespace> {
+        let file = fs::File::open(format!("/proc/{pid}/ns/{kind}")).ok()?;
+        Some(OwnNamespace { kind, inode: file.metadata().ok()?.ino(), _open: file })
+    }
+
+    /// Sends SIGKILL to the processes that are in it. Returns those that got it, each with its name.
+    pub(super) fn kill_members(&self) -> BTreeMap<i32, String> {
+        let is_in = |pid: i32| {
+            let found = fs::metadata(format!("/proc/{pid}/ns/{}", self.kind));
+            found.is_ok_and(|found| found.ino() == self.inode)
+        };
+        let killed = |pid: i32| {
+            let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+            // Looked at again: before it was opened, the PID could come to mean another process.
+            let name = name_of(pid).filter(|_| is_in(pid))?;
+            signal::send(pidfd.as_fd(), libc::SIGKILL).ok().map(|()| (pid, name))
+        };
+        let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        pids.filter(|pid| is_in(*pid)).filter_map(killed).collect()
+    }
 }
 
 /// Sends SIGKILL to the descendants of a process. Returns those that got it, each with its name. The caller may not

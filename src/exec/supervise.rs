@@ -262,6 +262,9 @@ impl Container {
         if self.adopts {
             self.left_running = orphans::end();
         }
+        if let Some(namespace) = &self.own_namespace {
+            self.left_running = orphans::end_in(namespace);
+        }
         // Read before the cgroup is removed, because its counters are removed too.
         self.oom_kills = self.memory.as_deref().map_or(0, cgroup::oom_kills);
         if self.oom_kills > 0 {

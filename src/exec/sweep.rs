@@ -1,21 +1,18 @@
-//! Removes what killed `sandbox` processes have left, and finds running containers by their name. Both read the journals
-//! of all runs of the caller.
+//! Removes what killed `sandbox` processes have left. It reads the journals of all runs of the caller.
 //!
 //! A journal is deleted only when it was read to its end, and when nothing is left of what it lists. A journal that
 //! cannot be read stays, and is reported: something on this machine may depend on it.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::journal::{
-    self, CONFIG, Entry, EntryOutcome, JOURNAL, Line, NameLine, VERSION, own_pid_namespace, run_backwards,
-};
+use super::journal::{self, CONFIG, Entry, EntryOutcome, Line, run_backwards};
 use super::undo::{exists, namespace_of};
 use crate::config::container::Config;
 use crate::error::{Error, Result};
+use crate::host::containers::{self, NameLine, VERSION, own_pid_namespace, read_journal};
 use crate::host::run_directory::{self, MAX_NAMES, PrivateDirectory, Unusable};
 use crate::host::run_lock;
 use crate::plan::call::c_string;
@@ -25,9 +22,6 @@ use crate::value::shell::quote;
 
 /// How long to wait for the processes of an owner that was killed: they are killed too, a little later.
 const PATIENCE: Duration = Duration::from_millis(500);
-
-/// The maximum size of a journal in bytes. Real ones have a few thousand.
-const MAX_SIZE: u64 = 1 << 20;
 
 /// What a sweep did.
 #[derive(Debug, Default)]
@@ -191,24 +185,6 @@ fn sweep_run(
     }
 }
 
-/// The bytes of a run's journal. None: it has none, because its owner was killed before it made anything.
-fn read_journal(directory: &PrivateDirectory) -> std::result::Result<Option<Vec<u8>>, Uncleaned> {
-    let Some(file) = directory.file(JOURNAL)? else { return Ok(None) };
-    Ok(Some(read_bounded(file)?))
-}
-
-fn read_bounded(file: File) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    let size = file.metadata()?.len();
-    if size <= MAX_SIZE {
-        file.take(MAX_SIZE + 1).read_to_end(&mut content)?;
-    }
-    if size > MAX_SIZE || content.len() as u64 > MAX_SIZE {
-        return Err(io::Error::other(text_with("gc.kept.size", &[("size", &size.to_string())])));
-    }
-    Ok(content)
-}
-
 /// The lines of a journal that can be read, and why the journal is not whole. None: there is no journal.
 fn parse(content: Option<&[u8]>) -> (Vec<Line>, Option<String>) {
     let Some(content) = content else { return (Vec::new(), None) };
@@ -239,24 +215,6 @@ fn bad_line(index: usize) -> String {
     text_with("gc.kept.line", &[("line", &(index + 1).to_string())])
 }
 
-/// The PIDs of the commands of the caller's running containers with this name.
-///
-/// # Errors
-/// RUN cannot be trusted.
-pub fn named(name: &str) -> Result<Vec<i32>> {
-    let has_name = |line: &NameLine| line.name.as_deref() == Some(name);
-    Ok(running()?.iter().filter_map(LiveRun::name_line).filter(has_name).map(|line| line.pid).collect())
-}
-
-/// The names of the caller's running containers.
-///
-/// # Errors
-/// As [`named`].
-pub fn running_names() -> Result<Vec<String>> {
-    let name = |run: &LiveRun| run.name_line()?.name;
-    Ok(running()?.iter().filter_map(name).collect())
-}
-
 /// The config of the caller's running container whose command has this PID. None: there is no such container.
 ///
 /// # Errors
@@ -269,7 +227,7 @@ pub fn config_of(pid: i32) -> Result<Option<Config>> {
     let Some(file) = run.directory.file(CONFIG).map_err(|unusable| unread(unusable.reason()))? else {
         return Ok(None);
     };
-    let content = read_bounded(file).map_err(|error| unread(crate::error::io_text(&error)))?;
+    let content = containers::read_bounded(file).map_err(|error| unread(crate::error::io_text(&error)))?;
     serde_json::from_slice(&content).map(Some).map_err(|error| unread(error.to_string()))
 }
 
@@ -302,15 +260,12 @@ impl LiveRun {
 }
 
 fn running() -> Result<Vec<LiveRun>> {
-    let Some(run) = run_directory::find()? else { return Ok(Vec::new()) };
-    let names = run.names().map(|(names, _)| names).unwrap_or_default();
-    let of = |run_name: OsString| {
-        let directory = run.directory(&run_name).ok().flatten().filter(run_lock::is_alive)?;
-        let content = read_journal(&directory).ok()?;
+    let of = |directory: PrivateDirectory| {
+        let content = containers::read_journal(&directory).ok()?;
         let (lines, _) = parse(content.as_deref());
         Some(LiveRun { directory, lines })
     };
-    Ok(names.into_iter().filter_map(of).collect())
+    Ok(containers::live()?.into_iter().filter_map(of).collect())
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::feature::Feature;
 use crate::observe::file;
 use crate::observe::proc::status_of;
 use crate::plan::call::process::ProcessCall;
-use crate::plan::expect::{self, Expected};
+use crate::plan::expect::{self, Expected, NamespaceOrigin};
 use crate::plan::gate::Difference;
 use crate::plan::{Call, Plan};
 use crate::text::{text, text_with};
@@ -83,10 +83,12 @@ impl Expectations {
     pub fn is_met(&self, expected: &Expected, shown: &Shown) -> bool {
         let shows = |wanted: &str| matches!(shown, Shown::Text(text) if text == wanted);
         match expected {
-            Expected::Namespace { kind, is_new } => match (shown, self.outside(*kind)) {
-                (Shown::Text(link), Some(outside)) => (link != outside) == *is_new,
+            Expected::Namespace { kind, origin } => match (origin, shown, self.outside(*kind)) {
+                (NamespaceOrigin::Host, Shown::Text(link), Some(outside)) => link == outside,
+                (NamespaceOrigin::Other, Shown::Text(link), Some(outside)) => link != outside,
+                (NamespaceOrigin::Joined(name), Shown::Text(link), _) => link == name,
                 // A kernel without this kind of namespace has no link on either side.
-                (Shown::Absent, None) => !is_new,
+                (NamespaceOrigin::Host, Shown::Absent, None) => true,
                 _ => false,
             },
             Expected::IdMap { map, .. } => {
@@ -115,11 +117,12 @@ impl Expectations {
     /// An expected value as text.
     fn wanted(&self, expected: &Expected) -> String {
         match expected {
-            Expected::Namespace { kind, is_new } => {
+            Expected::Namespace { kind, origin } => {
                 let outside = self.outside(*kind).unwrap_or("?");
-                match is_new {
-                    true => text_with("verify.new", &[("outside", outside)]),
-                    false => outside.to_owned(),
+                match origin {
+                    NamespaceOrigin::Host => outside.to_owned(),
+                    NamespaceOrigin::Other => text_with("verify.new", &[("outside", outside)]),
+                    NamespaceOrigin::Joined(name) => name.clone(),
                 }
             }
             Expected::Hostname(name) | Expected::Domainname(name) => one_line(name),
@@ -301,7 +304,7 @@ mod tests {
         let mut none = found(&Spec::default());
         none.retain(is_link);
         assert!(none.is_empty(), "{none:?}");
-        let uts = Some(Uts { hostname: Some("not-this-machine".into()), domainname: None });
+        let uts = Some(Uts { hostname: Some("not-this-machine".into()), ..Uts::default() });
         let mut missing = found(&Spec { uts, ..Spec::default() });
         missing.retain(is_link);
         assert_eq!(missing, ["/proc/self/ns/uts", "/proc/sys/kernel/hostname"]);
@@ -411,7 +414,7 @@ mod tests {
         let range = |inside, outside| IdRange { inside, outside, count: 1 };
         let map = vec![range(1, 70), range(0, 80)];
         expectations.expected.extend([
-            Expected::Namespace { kind: Feature::Uts, is_new: true },
+            Expected::Namespace { kind: Feature::Uts, origin: NamespaceOrigin::Other },
             Expected::IdMap { kind: IdKind::User, map: map.clone() },
             Expected::IdMap { kind: IdKind::Group, map: Vec::new() },
             Expected::Status { field: StatusField::Groups, value: String::new() },

@@ -3,10 +3,12 @@
 
 pub mod cgroups;
 pub mod command;
+pub mod containers;
 pub mod disk;
 pub mod executable;
 pub mod facts;
 pub mod files;
+pub mod joined;
 pub mod nameservers;
 pub mod program;
 pub mod resolver;
@@ -25,11 +27,14 @@ use caps::{CapSet, Capability};
 pub use self::cgroups::Cgroups;
 pub use self::disk::Disk;
 pub use self::files::Files;
+pub use self::joined::{JoinedNamespace, NetworkFiles};
 pub use self::nameservers::Nameservers;
 pub use self::program::ProgramFile;
 pub use self::streams::StandardPipe;
 pub use self::subordinate::Subordinate;
 pub use self::sysfs::Sysfs;
+use crate::error::Error;
+use crate::feature::Feature;
 use crate::observe::{Unread, file};
 
 /// The caller of `sandbox` and the machine.
@@ -62,6 +67,10 @@ pub struct Host {
     pub files: Option<Files>,
     /// The CPUs that are online: `0-3`. They are read only if a spec chooses CPUs.
     pub online_cpus: Option<String>,
+    /// The namespaces that a spec joins, each with its kind; or why one cannot be joined.
+    pub joins: Vec<(Feature, Result<JoinedNamespace, Error>)>,
+    /// The files of the container whose network a spec joins.
+    pub network_files: Option<NetworkFiles>,
     /// What is mounted on /sys. It is read only if a spec has a new network, and keeps the root filesystem.
     pub sysfs: Option<Sysfs>,
     /// The DNS servers of this machine. They are read only if a container gets a file with them.
@@ -96,6 +105,8 @@ impl Host {
             cgroups: None,
             files: None,
             online_cpus: None,
+            joins: Vec::new(),
+            network_files: None,
             sysfs: None,
             nameservers: None,
             disks: Vec::new(),
@@ -103,6 +114,13 @@ impl Host {
             pipes: Vec::new(),
             unread: Unread::default(),
         }
+    }
+}
+
+impl Host {
+    /// The namespace of this kind that is joined, if it can be.
+    pub fn joined(&self, kind: Feature) -> Option<&JoinedNamespace> {
+        self.joins.iter().find(|(of, _)| *of == kind).and_then(|(_, found)| found.as_ref().ok())
     }
 }
 

@@ -30,18 +30,30 @@ use serde::{Deserialize, Serialize};
 use crate::feature::Feature;
 use crate::observe::{Observation, proc};
 use crate::plan::{Context, Draft};
+use crate::value::join::JoinTarget;
 
-/// Options of the cgroup namespace: none.
+/// Options of the cgroup namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
-pub struct Cgroup {}
+pub struct Cgroup {
+    /// An existing namespace to join: host (your own), container:NAME, or a path such as /proc/123/ns/cgroup
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"container:web")]
+    pub join: Option<JoinTarget>,
+}
 
 impl Cgroup {
     /// The steps: only the namespace. With cgroup v1 the child joins its cgroup first, see `plan::order`.
-    pub fn plan(&self, _context: &Context<'_>, draft: &mut Draft) {
-        draft.isolate(Feature::Cgroup);
+    pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
+        if !context.joins(Feature::Cgroup) {
+            draft.isolate(Feature::Cgroup);
+        }
     }
+
+    /// Any option is possible with a namespace that is joined: there is none.
+    pub fn check_join(&self, _draft: &mut Draft) {}
 }
 
 /// What to observe. A process on each side reads these files.

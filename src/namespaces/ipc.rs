@@ -32,18 +32,30 @@ use serde::{Deserialize, Serialize};
 use crate::feature::Feature;
 use crate::observe::{Observation, proc};
 use crate::plan::{Context, Draft};
+use crate::value::join::JoinTarget;
 
-/// Options of the IPC namespace: none.
+/// Options of the IPC namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
-pub struct Ipc {}
+pub struct Ipc {
+    /// An existing namespace to join: host (your own), container:NAME, or a path such as /proc/123/ns/ipc
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"container:web")]
+    pub join: Option<JoinTarget>,
+}
 
 impl Ipc {
-    /// The steps: only the namespace.
-    pub fn plan(&self, _context: &Context<'_>, draft: &mut Draft) {
-        draft.isolate(Feature::Ipc);
+    /// The steps: only the namespace. One that is joined is planned by `config`, as for all kinds.
+    pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
+        if !context.joins(Feature::Ipc) {
+            draft.isolate(Feature::Ipc);
+        }
     }
+
+    /// Any option is possible with a namespace that is joined: there is none.
+    pub fn check_join(&self, _draft: &mut Draft) {}
 }
 
 /// What to observe. A process on each side reads these files.

@@ -48,6 +48,7 @@ use crate::plan::order::Phase;
 use crate::plan::{Actor, Context, Draft};
 use crate::text::{printed, text, text_of_options};
 use crate::value::bytes;
+use crate::value::join::JoinTarget;
 use crate::value::mount::{self, ExtraMount};
 use crate::value::units::Size;
 
@@ -56,6 +57,11 @@ use crate::value::units::Size;
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mnt {
+    /// An existing namespace to join: host (your own), container:NAME, or a path such as /proc/123/ns/mnt
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"container:web")]
+    pub join: Option<JoinTarget>,
     /// Propagation type of the copied mounts
     #[arg(long, value_name = "MODE", default_value = "private")]
     pub propagation: Propagation,
@@ -117,6 +123,9 @@ impl Mnt {
     /// This plan reads the machine while it is made, but only the paths that the options name. All other facts
     /// were gathered by `host` before.
     pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
+        if context.joins(Feature::Mnt) {
+            return;
+        }
         self.plan_table(draft);
         // `rootfs` makes these mounts itself, in the new root.
         if context.has_rootfs {
@@ -147,6 +156,16 @@ impl Mnt {
             None if tree.is_unchanged() => {}
             None => self.plan_directory(draft, &tree),
         }
+    }
+
+    /// Refuses to join a mount namespace: what a container mounts would be in the other one too.
+    pub fn check_join(&self, draft: &mut Draft) {
+        let Some(join) = &self.join else { return };
+        if *join == JoinTarget::Host && *self == (Mnt { join: self.join.clone(), ..Mnt::default() }) {
+            return;
+        }
+        let error = Error::failed(format!("join: {join}")).why(text("mnt.joined.why"));
+        draft.problem_of(Feature::Mnt, "join", error.todo(text("mnt.joined.todo")));
     }
 
     /// The new mount table and the propagation of its mounts.

@@ -43,12 +43,18 @@ use crate::plan::order::Phase;
 use crate::plan::slots::Held;
 use crate::plan::{Actor, Call, Context, Draft};
 use crate::text::{text, text_of_options, text_with};
+use crate::value::join::JoinTarget;
 
 /// Options of the network namespace.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Net {
+    /// An existing namespace to join: host (your own), container:NAME, or a path such as /proc/123/ns/net
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"container:web")]
+    pub join: Option<JoinTarget>,
     /// State of lo, the loopback device
     #[arg(long, value_name = "STATE", default_value = "up")]
     pub lo: Lo,
@@ -76,7 +82,7 @@ pub struct Net {
 
 impl Default for Net {
     fn default() -> Self {
-        Net { lo: Lo::Up, veth: false, mode: Mode::None, publish: Vec::new(), mount_sys: true }
+        Net { join: None, lo: Lo::Up, veth: false, mode: Mode::None, publish: Vec::new(), mount_sys: true }
     }
 }
 
@@ -107,15 +113,23 @@ pub enum Lo {
 impl Net {
     /// The steps: the namespace, then lo. `network` plans what connects it to the outside.
     pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
-        draft.isolate(Feature::Net);
-        self.check(draft);
+        let is_joined = context.joins(Feature::Net);
+        if !is_joined {
+            draft.isolate(Feature::Net);
+            self.check(draft);
+        }
         if let Some(sysfs) = &context.host.sysfs {
             plan_sys(sysfs, context.mounts_sys, draft);
         }
-        if self.lo == Lo::Up {
+        if self.lo == Lo::Up && !is_joined {
             let call = NetCall::LinkUp { name: "lo".into() };
             draft.step(Phase::Network, Actor::Child, Feature::Net, call, "net.lo.why");
         }
+    }
+
+    /// Whether the container keeps the caller's network: `mode: host` and `join: host` mean the same.
+    pub fn is_host(&self) -> bool {
+        self.mode == Mode::Host || self.join == Some(JoinTarget::Host)
     }
 
     /// What the options ask for as a connection to the outside.
@@ -125,13 +139,38 @@ impl Net {
 
     /// Notes that `mode: host` makes no new network namespace, and refuses options that need one.
     pub(crate) fn announce_host_mode(&self, draft: &mut Draft) {
-        if self.mode != Mode::Host {
+        if !self.is_host() {
             return;
         }
         draft.note(text_of_options(draft.are_flags(Feature::Net), "net.host.note"));
+        if self.mode != Mode::Host {
+            return;
+        }
         if self.veth || !self.publish.is_empty() || self.lo == Lo::Down {
             let what = draft.option_with(Feature::Net, "mode", "host");
             refuse(draft, "mode", &what, "net.host.why", "net.host.todo");
+        }
+    }
+
+    /// Refuses options that would change a namespace that is not this container's alone.
+    pub fn check_join(&self, draft: &mut Draft) {
+        let Some(join) = &self.join else { return };
+        let mut refuse = |key, value: &str| {
+            draft.refuse_joined(Feature::Net, key, value, join, &format!("net.joined.{key}.why"));
+        };
+        match self.mode {
+            Mode::Host if *join != JoinTarget::Host => refuse("mode", "host"),
+            Mode::None | Mode::Host => {}
+            Mode::Bridge => refuse("mode", "bridge"),
+        }
+        if self.veth {
+            refuse("veth", "true");
+        }
+        if self.lo == Lo::Down {
+            refuse("lo", "down");
+        }
+        if let Some(port) = self.publish.first() {
+            refuse("publish", &port.to_string());
         }
     }
 

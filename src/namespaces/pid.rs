@@ -38,12 +38,18 @@ use crate::plan::call::mount::MountCall;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Context, Draft};
+use crate::value::join::JoinTarget;
 
 /// Options of the PID namespace.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pid {
+    /// An existing namespace to join: host (your own), container:NAME, or a path such as /proc/123/ns/pid
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"container:web")]
+    pub join: Option<JoinTarget>,
     /// Whether a new /proc is mounted for the namespace
     #[arg(
         long = "no-mount-proc",
@@ -58,20 +64,30 @@ pub struct Pid {
 
 impl Default for Pid {
     fn default() -> Self {
-        Pid { mount_proc: true, init: false }
+        Pid { join: None, mount_proc: true, init: false }
     }
 }
 
 impl Pid {
     /// The steps: the namespace, its /proc, and an init if it is asked for. A new root filesystem mounts /proc itself.
     pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
-        draft.isolate(Feature::Pid);
+        let is_joined = context.joins(Feature::Pid);
+        if !is_joined {
+            draft.isolate(Feature::Pid);
+        }
         if self.mount_proc && !context.has_rootfs {
             let mount = MountCall::Filesystem { kind: "proc".into(), target: "/proc".into(), data: None };
             draft.step(Phase::Proc, Actor::Child, Feature::Pid, mount, "pid.proc.why");
         }
-        if self.init {
+        if self.init && !is_joined {
             draft.step(Phase::Init, Actor::Child, Feature::Pid, ProcessCall::ForkCommand, "pid.init.why");
+        }
+    }
+
+    /// Refuses options that would change a namespace that is not this container's alone.
+    pub fn check_join(&self, draft: &mut Draft) {
+        if let Some(join) = self.join.as_ref().filter(|_| self.init) {
+            draft.refuse_joined(Feature::Pid, "init", true, join, "pid.joined.why");
         }
     }
 }

@@ -33,6 +33,7 @@ use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::plan::call::time::{Clock, TimeCall};
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Context, Draft};
+use crate::value::join::JoinTarget;
 use crate::value::units::Offset;
 
 /// Options of the time namespace.
@@ -40,6 +41,11 @@ use crate::value::units::Offset;
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Time {
+    /// An existing namespace to join: host (your own), container:NAME, or a path such as /proc/123/ns/time
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"container:web")]
+    pub join: Option<JoinTarget>,
     /// Offset of the boot-time clock inside: seconds, or 90m, 1h, 10d, -30s
     #[arg(long, value_name = "OFFSET", allow_hyphen_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,7 +61,10 @@ pub struct Time {
 impl Time {
     /// The steps: make the namespace, then write its offsets. The child that enters it is made after that, see
     /// `plan::order`.
-    pub fn plan(&self, _context: &Context<'_>, draft: &mut Draft) {
+    pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
+        if context.joins(Feature::Time) {
+            return;
+        }
         draft.isolate(Feature::Time);
         let unshare = ProcessCall::Unshare { namespaces: Namespaces::of(&[Feature::Time]) };
         draft.step(Phase::Offsets, Actor::Helper, Feature::Time, unshare, "time.unshare.why");
@@ -63,6 +72,16 @@ impl Time {
             if let Some(Offset(seconds)) = offset {
                 let write = TimeCall::WriteOffset { clock, seconds };
                 draft.step(Phase::Offsets, Actor::Helper, Feature::Time, write, "time.offset.why");
+            }
+        }
+    }
+
+    /// Refuses options that would change a namespace that is not this container's alone.
+    pub fn check_join(&self, draft: &mut Draft) {
+        let Some(join) = &self.join else { return };
+        for (key, offset) in [("boottime", self.boottime), ("monotonic", self.monotonic)] {
+            if let Some(offset) = offset {
+                draft.refuse_joined(Feature::Time, key, offset, join, "time.joined.why");
             }
         }
     }

@@ -30,6 +30,7 @@
 //! user_namespaces(7)
 
 use std::borrow::Cow;
+use std::fmt;
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -45,12 +46,18 @@ use crate::plan::call::user::{IdKind, IdMaps, IdRange, MapOwner, UserCall};
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Context, Draft};
 use crate::text::{text, text_of_options, text_with};
+use crate::value::join::JoinTarget;
 
 /// Options of the user namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize, JsonSchema)]
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct User {
+    /// An existing namespace to join: host (your own), container:NAME, or a path such as /proc/123/ns/user
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"container:web")]
+    pub join: Option<JoinTarget>,
     /// Map: auto (from /etc/subuid; 0 is you unless you are root), root (0 is you alone), none, or INSIDE:OUTSIDE:COUNT (may be repeated)
     #[arg(long, value_name = "MAP")]
     #[serde(skip_serializing_if = "Vec::is_empty", with = "one_or_many")]
@@ -85,6 +92,17 @@ pub enum Map {
     /// `INSIDE:OUTSIDE:COUNT`, for user IDs and group IDs.
     #[serde(untagged)]
     Range(IdRange),
+}
+
+impl fmt::Display for Map {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Map::Auto => f.write_str("auto"),
+            Map::Root => f.write_str("root"),
+            Map::None => f.write_str("none"),
+            Map::Range(IdRange { inside, outside, count }) => write!(f, "{inside}:{outside}:{count}"),
+        }
+    }
 }
 
 impl FromStr for Map {
@@ -218,6 +236,18 @@ impl User {
         self.ids(host)
     }
 
+    /// Refuses options that would change a namespace that is not this container's alone.
+    pub fn check_join(&self, draft: &mut Draft) {
+        let Some(join) = &self.join else { return };
+        let mut refuse =
+            |key, value: String| draft.refuse_joined(Feature::User, key, value, join, "user.joined.why");
+        if let Some(map) = self.map.first() {
+            refuse("map", map.to_string());
+        }
+        self.map_user.iter().for_each(|id| refuse("map_user", id.to_string()));
+        self.map_group.iter().for_each(|id| refuse("map_group", id.to_string()));
+    }
+
     /// Whether more than the caller's own ID is mapped.
     pub fn takes_ranges(&self) -> bool {
         self.map.iter().any(|map| !matches!(map, Map::None | Map::Root))
@@ -258,6 +288,10 @@ impl User {
 /// The steps: the namespace, then its mappings. The caller's rights decide which process writes them.
 pub fn plan(ids: &IdMaps, context: &Context<'_>, draft: &mut Draft) {
     let host = context.host;
+    if context.joins(Feature::User) {
+        // It has its maps already.
+        return plan_identity(host, ids, draft);
+    }
     draft.isolate(Feature::User);
     match (ids.users.as_slice(), ids.groups.as_slice()) {
         ([], []) => {}
@@ -302,8 +336,13 @@ fn plan_ranges(host: &Host, draft: &mut Draft, uids: &[IdRange], gids: &[IdRange
     }
     draft.step(Phase::Maps, Actor::Host, Feature::User, GateCall::Release, "user.mapped.why");
     draft.step(Phase::Maps, Actor::Child, Feature::User, GateCall::Await, "user.awaitmap.why");
-    let caller_is_mapped = uids.iter().any(|range| contains((range.outside, range.count), host.uid, 1));
-    if !caller_is_mapped && uids.iter().any(|range| range.inside == 0) {
+    plan_identity(host, &IdMaps { users: uids.to_vec(), groups: gids.to_vec() }, draft);
+}
+
+/// A caller whose ID is not mapped becomes root inside, if there is one.
+fn plan_identity(host: &Host, ids: &IdMaps, draft: &mut Draft) {
+    let caller_is_mapped = ids.users.iter().any(|range| contains((range.outside, range.count), host.uid, 1));
+    if !caller_is_mapped && ids.users.iter().any(|range| range.inside == 0) {
         let mut step =
             |call| draft.step(Phase::Identity, Actor::Child, Feature::User, call, "user.identity.why");
         if !host.groups.are_fixed {

@@ -38,7 +38,8 @@ use crate::observe::{Observation, proc};
 use crate::plan::call::uts::UtsCall;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Context, Draft};
-use crate::text::text;
+use crate::text::{printed, text};
+use crate::value::join::JoinTarget;
 use crate::value::{bytes, parse};
 
 /// Options of the UTS namespace.
@@ -46,6 +47,11 @@ use crate::value::{bytes, parse};
 #[group(skip)]
 #[serde(deny_unknown_fields, default)]
 pub struct Uts {
+    /// An existing namespace to join: host (your own), container:NAME, or a path such as /proc/123/ns/uts
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"container:web")]
+    pub join: Option<JoinTarget>,
     /// The hostname inside, at most 64 bytes
     #[arg(long, visible_alias = "host-name", value_name = "NAME")]
     #[serde(
@@ -92,7 +98,10 @@ fn mistake(name: &OsStr) -> Option<&'static str> {
 
 impl Uts {
     /// The steps: make the namespace, then set its names.
-    pub fn plan(&self, _context: &Context<'_>, draft: &mut Draft) {
+    pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
+        if context.joins(Feature::Uts) {
+            return;
+        }
         draft.isolate(Feature::Uts);
         if let Some(name) = &self.hostname {
             check(name, "hostname", draft);
@@ -103,6 +112,16 @@ impl Uts {
             check(name, "domainname", draft);
             let call = UtsCall::SetDomainname(name.clone());
             draft.step(Phase::Names, Actor::Child, Feature::Uts, call, "uts.domainname.why");
+        }
+    }
+
+    /// Refuses options that would change a namespace that is not this container's alone.
+    pub fn check_join(&self, draft: &mut Draft) {
+        let Some(join) = &self.join else { return };
+        for (key, name) in [("hostname", &self.hostname), ("domainname", &self.domainname)] {
+            if let Some(name) = name {
+                draft.refuse_joined(Feature::Uts, key, printed(name), join, "uts.joined.why");
+            }
         }
     }
 }
@@ -142,7 +161,7 @@ mod tests {
 
     #[test]
     fn the_names_are_set_in_a_new_namespace() {
-        let uts = Uts { hostname: Some("box".into()), domainname: Some("lab".into()) };
+        let uts = Uts { hostname: Some("box".into()), domainname: Some("lab".into()), join: None };
         let plan = plan(&uts);
         let calls: Vec<String> = plan.steps.iter().map(|step| step.call.to_string()).collect();
         let place = |call: &str| calls.iter().position(|one| one.contains(call)).unwrap();
@@ -159,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_name_has_at_most_64_bytes() {
-        let with = |length| Uts { hostname: Some("x".repeat(length).into()), domainname: None };
+        let with = |length| Uts { hostname: Some("x".repeat(length).into()), ..Uts::default() };
         assert!(plan(&with(64)).problems.is_empty());
         assert_eq!(plan(&with(65)).problems.len(), 1);
         let spec = |length| serde_yaml::from_str::<Uts>(&format!("hostname: {}", "x".repeat(length)));
@@ -170,12 +189,12 @@ mod tests {
     #[test]
     fn a_name_is_not_empty_and_has_no_control_characters() {
         for name in ["", "a\nb", "a\0b", "\u{1b}[2J", "a\u{85}b", "\t"] {
-            assert_eq!(plan(&Uts { hostname: Some(name.into()), domainname: None }).problems.len(), 1);
-            assert_eq!(plan(&Uts { hostname: None, domainname: Some(name.into()) }).problems.len(), 1);
+            assert_eq!(plan(&Uts { hostname: Some(name.into()), ..Uts::default() }).problems.len(), 1);
+            assert_eq!(plan(&Uts { domainname: Some(name.into()), ..Uts::default() }).problems.len(), 1);
             assert!(serde_json::from_value::<Uts>(serde_json::json!({ "hostname": name })).is_err());
         }
         for name in ["a/b", "é", "a b", "a;touch PWN", "-x"] {
-            assert!(plan(&Uts { hostname: Some(name.into()), domainname: None }).problems.is_empty());
+            assert!(plan(&Uts { hostname: Some(name.into()), ..Uts::default() }).problems.is_empty());
         }
     }
 
@@ -183,12 +202,13 @@ mod tests {
     fn a_name_is_bytes() {
         for name in [&b"\xff"[..], b"box-\xe9t\xe9", b"\xc3"] {
             let name = OsStr::from_bytes(name).to_owned();
-            let plan = plan(&Uts { hostname: Some(name.clone()), domainname: Some(name.clone()) });
+            let plan =
+                plan(&Uts { hostname: Some(name.clone()), domainname: Some(name.clone()), join: None });
             assert!(plan.problems.is_empty());
             let json = serde_json::to_string(&UtsCall::SetHostname(name.clone())).unwrap();
             assert_eq!(serde_json::from_str::<UtsCall>(&json).unwrap(), UtsCall::SetHostname(name));
         }
         let long = OsStr::from_bytes(&[0xff; 65]).to_owned();
-        assert_eq!(plan(&Uts { hostname: Some(long), domainname: None }).problems.len(), 1);
+        assert_eq!(plan(&Uts { hostname: Some(long), ..Uts::default() }).problems.len(), 1);
     }
 }

@@ -161,7 +161,7 @@ pub(crate) fn status_of<'a>(content: &'a str, name: &str) -> Option<&'a str> {
 
 /// The ranges of a map of IDs, /proc/PID/uid_map or gid_map: the first ID inside, the first outside, the count.
 /// user_namespaces(7)
-fn id_ranges(map: &str) -> Vec<[u32; 3]> {
+pub fn id_ranges(map: &str) -> Vec<[u32; 3]> {
     let content = file::read_text(map).unwrap_or_default();
     let range = |line: &str| {
         let mut numbers = line.split_whitespace().map(|number| number.parse().ok());

@@ -2,7 +2,9 @@
 
 use caps::Capability;
 
-use crate::host::Host;
+use crate::error::Error;
+use crate::feature::Feature;
+use crate::host::{Host, JoinedNamespace};
 
 /// The container around a feature. It is the same for all features of a plan.
 #[derive(Debug, Clone, Copy)]
@@ -32,5 +34,12 @@ impl<'a> Context<'a> {
             is_root: true,
             no_new_privileges: false,
         }
+    }
+
+    /// Whether the namespace of this kind is one that exists already.
+    pub fn joins(&self, kind: Feature) -> bool {
+        let is_other =
+            |found: &Result<JoinedNamespace, Error>| !found.as_ref().is_ok_and(|found| found.is_own);
+        self.host.joins.iter().any(|(joined, found)| *joined == kind && is_other(found))
     }
 }

@@ -3,14 +3,18 @@
 use super::call::Call;
 use super::call::cgroup::CgroupCall;
 use super::call::detached::DetachedMountCall;
+use super::call::join::JoinCall;
 use super::call::mount::MountCall;
 use super::call::process::{Namespaces, ProcessCall};
+use super::joined::{JoinTurn, Joined};
 use super::order::Phase;
 use super::undo::Undo;
 use super::{Actor, Addition, Frame, Intent, Plan, Problem, Step};
 use crate::error::Error;
 use crate::feature::{Feature, Purpose};
 use crate::host::resolver::Resolver;
+use crate::text::{text, text_with};
+use crate::value::join::JoinTarget;
 use crate::value::shell::quote;
 
 /// Collects the steps of all features.
@@ -19,6 +23,8 @@ pub struct Draft {
     /// What the user asked for. Steps that serve the whole of it are for this purpose.
     purpose: Purpose,
     namespaces: Namespaces,
+    /// The namespaces that are joined.
+    joined: Vec<Joined>,
     /// Whether a helper creates the child, after it has joined namespaces.
     has_helper: bool,
     name: Option<String>,
@@ -38,6 +44,7 @@ impl Draft {
         Draft {
             purpose: purpose.into(),
             namespaces: Namespaces::default(),
+            joined: Vec::new(),
             has_helper: false,
             name: None,
             timeout: None,
@@ -59,6 +66,11 @@ impl Draft {
     /// Asks for a new namespace.
     pub fn isolate(&mut self, feature: Feature) {
         self.namespaces.insert(feature);
+    }
+
+    /// Joins a namespace that exists already.
+    pub fn join(&mut self, joined: Joined) {
+        self.joined.push(joined);
     }
 
     /// Names the container.
@@ -184,6 +196,33 @@ impl Draft {
         }
     }
 
+    /// Refuses an option together with `join`. `why` is the key of a message.
+    pub fn refuse_joined(
+        &mut self,
+        feature: Feature,
+        key: &str,
+        value: impl std::fmt::Display,
+        join: &JoinTarget,
+        why: &str,
+    ) {
+        let option = self.option_with(feature, key, value);
+        self.refuse_joined_at(feature, &format!("{feature}.{key}"), &option, join, why);
+    }
+
+    /// The same for this key of a spec.
+    pub fn refuse_joined_at(
+        &mut self,
+        feature: Feature,
+        key: &str,
+        option: &str,
+        join: &JoinTarget,
+        why: &str,
+    ) {
+        let values = [("option", option), ("feature", feature.name()), ("target", &join.to_string())];
+        let error = Error::failed(text_with("join.option.what", &values)).why(text(why));
+        self.problem_at(feature, key, error.todo(text_with("join.option.todo", &values)));
+    }
+
     /// Adds a limit, with its files of cgroup v1 and of cgroup v2.
     pub fn intent(&mut self, intent: Intent) {
         self.intents.push(intent);
@@ -226,6 +265,7 @@ impl Draft {
     /// The plan. Adds the clone with the namespaces that were asked for, and puts the steps in order.
     pub fn finish(mut self) -> Plan {
         let namespaces = self.namespaces.clone();
+        self.plan_joins();
         if namespaces.contains(Feature::Time) || self.has_helper {
             self.clone_through_helper();
         } else {
@@ -261,6 +301,7 @@ impl Draft {
             notes,
             timeout,
             namespaces: namespaces.features(),
+            joined: self.joined,
             added,
             intents,
             steps,
@@ -276,6 +317,41 @@ impl Draft {
         self.steps.iter().any(|(_, step)| matches!(step.call, Call::Cgroup(CgroupCall::Open { .. })))
     }
 
+    /// The steps that join namespaces: OUTSIDE opens all of them, then the helper joins one after the other.
+    ///
+    /// setns(2) requires CAP_SYS_ADMIN in the user namespace that owns the other one. So a joined user namespace comes
+    /// before what it owns. All others come before it, or before a new user namespace: behind it, the caller's own
+    /// capabilities are lost.
+    fn plan_joins(&mut self) {
+        if self.joined.is_empty() {
+            return;
+        }
+        self.has_helper = true;
+        // The mount namespace last: its paths are not those of the host.
+        self.joined.sort_by_key(|joined| (joined.turn, joined.kind == Feature::Mnt, joined.kind));
+        for Joined { kind, path, identity, turn, .. } in self.joined.clone() {
+            let open = JoinCall::Open { kind, path, identity };
+            self.step(Phase::Namespaces, Actor::Host, kind, open, "join.open.why");
+            let why = match (turn, kind) {
+                (_, Feature::User) => "join.user.why",
+                (_, Feature::Pid) => "join.pid.why",
+                (JoinTurn::BeforeUser, _) => "join.before.why",
+                (JoinTurn::AfterUser, _) => "join.after.why",
+                _ => "join.enter.why",
+            };
+            self.step(Phase::Setns, Actor::Helper, kind, JoinCall::Enter { kind }, why);
+        }
+        // Processes in these namespaces could trace the helper and the child, which have the caller's descriptors.
+        let is_exposed = |joined: &Joined| matches!(joined.kind, Feature::Pid | Feature::User | Feature::Mnt);
+        if self.joined.iter().any(is_exposed) {
+            self.common(Phase::Join, Actor::Helper, ProcessCall::Undumpable, "enter.undumpable.why");
+        }
+        if self.isolates(Feature::User) {
+            let user = ProcessCall::Unshare { namespaces: Namespaces::of(&[Feature::User]) };
+            self.step(Phase::Setns, Actor::Helper, Feature::User, user, "join.unshare.why");
+        }
+    }
+
     /// A helper makes the new time namespace, or joins namespaces, for its children. The offsets of a time namespace
     /// must be written before its first process is created. The helper clones the child as its own sibling
     /// (CLONE_PARENT), so the host is the child's parent. Then the helper ends.
@@ -283,18 +359,24 @@ impl Draft {
         let mut first = Namespaces::default();
         let mut rest = self.namespaces.clone();
         rest.remove(Feature::Time);
-        if rest.remove(Feature::User) {
+        // With joins, the helper makes the user namespace after them.
+        if rest.remove(Feature::User) && self.joined.is_empty() {
             first.insert(Feature::User);
         }
         for (phase, step) in &mut self.steps {
-            if matches!(phase, Phase::Join | Phase::Maps | Phase::Idmap | Phase::Identity | Phase::Offsets)
-                && step.actor == Actor::Child
+            if matches!(
+                phase,
+                Phase::Join | Phase::Setns | Phase::Maps | Phase::Idmap | Phase::Identity | Phase::Offsets
+            ) && step.actor == Actor::Child
             {
                 step.actor = Actor::Helper;
             }
         }
+        let joins_pids =
+            self.joined.is_empty() || self.joined.iter().any(|joined| joined.kind == Feature::Pid);
         let (purpose, helper_why, child_why) = match self.has_helper {
-            true => (self.purpose, "enter.helper.why", "enter.child.why"),
+            true if joins_pids => (self.purpose, "enter.helper.why", "enter.child.why"),
+            true => (self.purpose, "enter.helper.why", "join.child.why"),
             false => (Feature::Time.into(), "time.helper.why", "time.enter.why"),
         };
         let helper = ProcessCall::CloneHelper { namespaces: first, into_cgroup: self.clones_into_cgroup() };

@@ -31,8 +31,8 @@ pub enum Expected {
     Namespace {
         /// The kind.
         kind: Feature,
-        /// Whether it must differ from the caller's namespace. Otherwise it must be the same.
-        is_new: bool,
+        /// Which one it must be.
+        origin: NamespaceOrigin,
     },
     /// The host name, as [`file::text`] shows it.
     Hostname(String),
@@ -94,6 +94,17 @@ pub enum Expected {
         /// The value that it must show.
         value: String,
     },
+}
+
+/// Which namespace a process must be in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamespaceOrigin {
+    /// The caller's.
+    Host,
+    /// One that was made, or that belongs to the process that is entered: not the caller's.
+    Other,
+    /// The one of this name, which was joined: `net:[4026532281]`.
+    Joined(String),
 }
 
 /// The fields of /proc/PID/status with the IDs, the capabilities and the restrictions of a process. proc_pid_status(5)
@@ -159,15 +170,19 @@ pub fn of(plan: &Plan) -> Vec<Expected> {
     all
 }
 
-/// Each namespace is a new one if the plan makes or joins one. Otherwise it is the caller's.
+/// Each namespace is the one that the plan joins, or a new one. Otherwise it is the caller's.
 fn namespaces(plan: &Plan) -> Vec<Expected> {
-    let joined = plan.steps.iter().find_map(|step| match &step.call {
+    let entered = plan.steps.iter().find_map(|step| match &step.call {
         Call::Process(ProcessCall::Join { pid: Some(_), namespaces }) => Some(namespaces),
         _ => None,
     });
-    let is_new =
-        |kind: Feature| plan.namespaces.contains(&kind) || joined.is_some_and(|joined| joined.contains(kind));
-    let namespace = |kind: Feature| Expected::Namespace { kind, is_new: is_new(kind) };
+    let origin = |kind: Feature| match plan.joined.iter().find(|joined| joined.kind == kind) {
+        Some(joined) => NamespaceOrigin::Joined(joined.namespace.clone()),
+        None if plan.namespaces.contains(&kind) => NamespaceOrigin::Other,
+        None if entered.is_some_and(|entered| entered.contains(kind)) => NamespaceOrigin::Other,
+        None => NamespaceOrigin::Host,
+    };
+    let namespace = |kind: Feature| Expected::Namespace { kind, origin: origin(kind) };
     Feature::NAMESPACES.iter().copied().map(namespace).collect()
 }
 

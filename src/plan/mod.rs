@@ -9,6 +9,7 @@ pub mod expect;
 mod frame;
 pub mod gate;
 mod intent;
+mod joined;
 pub mod order;
 pub mod slots;
 mod streams;
@@ -26,6 +27,7 @@ pub use self::context::Context;
 pub use self::draft::Draft;
 pub use self::frame::{Frame, Hold, Streams};
 pub use self::intent::{Intent, Setting};
+pub use self::joined::{JoinTurn, Joined};
 pub use self::streams::{plan_pipes, plan_streams};
 pub use self::terminal::plan_terminal;
 use crate::error::Error;
@@ -45,6 +47,9 @@ pub struct Plan {
     pub as_root: bool,
     /// The namespaces that are new in it.
     pub namespaces: Vec<Feature>,
+    /// The namespaces that it joins.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub joined: Vec<Joined>,
     /// The features that nobody asked for but the kernel requires, and why.
     pub added: Vec<Addition>,
     /// The name of the container.

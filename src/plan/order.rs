@@ -9,6 +9,9 @@ pub enum Phase {
     /// `sandbox` executes a sealed copy of its own program, where a process cannot leave its program's file. First of
     /// all: what was made before would be lost.
     Program,
+    /// OUTSIDE opens the namespaces that are joined. Before anything is made: what cannot be opened stops the start
+    /// here. From now on each of them stays, also if all its processes end.
+    Namespaces,
     /// OUTSIDE: what the child inherits must exist before the clone.
     Prepare,
     /// The bridge, and the container's address on it. Before Clone: the child inherits a copy of the address and needs
@@ -23,6 +26,11 @@ pub enum Phase {
     /// cgroup v1: the child joins its cgroups. Before Identity: the files belong to root, and the user of the command
     /// may not write them. Before a new cgroup namespace, whose root is the cgroup in which it is made.
     Join,
+    /// setns(2): the namespaces that are joined. After Join: the caller may write to its cgroups, and a user namespace
+    /// takes that right. Before Maps: to join a namespace takes CAP_SYS_ADMIN in the user namespace that owns it, which a
+    /// process gives up when it enters a new one. A joined user namespace comes before those that it owns, and after all
+    /// others. The child is made after that, by a helper: only children are in a joined PID namespace.
+    Setns,
     /// The ID maps. Before all steps that need a capability or a mapped ID. OUTSIDE runs newuidmap(1): only the caller
     /// has the right to its subordinate IDs.
     Maps,

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::call::publish::{PublishedPort, PublishedSocket};
 use super::gate::Channel;
+use crate::feature::Feature;
 use crate::host::run_lock::RunLock;
 
 /// The descriptors from which a new root filesystem is built. Each is open on a mount or a directory. Files of the new
@@ -76,6 +77,8 @@ pub struct Slots {
     pub other_gate: Option<Channel>,
     /// `<fifo>`: the read end of the FIFO by which another process releases the child.
     pub fifo: Option<OwnedFd>,
+    /// `<net>`, `<user>`, ...: the namespaces that are joined.
+    pub joined: BTreeMap<Feature, OwnedFd>,
     /// `<cgroup>`: the cgroup in which the child is created.
     pub cgroup: Option<OwnedFd>,
     /// `<terminal>`: the master of the command's terminal. Only the host keeps it, even if it was made inside.

@@ -51,10 +51,11 @@ pub fn announcement(plan: &Plan) -> String {
         let key = if own.len() == 1 { "common.new.namespace" } else { "common.new.namespaces" };
         out.push_str(&text_with(key, &[("names", &own.join(", "))]));
     }
-    let limits = limits(plan);
-    if !limits.is_empty() {
-        let gap = if own.is_empty() { "" } else { "    " };
-        let _ = write!(out, "{gap}{}", limits.join("; "));
+    let parts =
+        joins(plan).into_iter().chain(Some(limits(plan).join("; ")).filter(|limits| !limits.is_empty()));
+    for part in parts {
+        let gap = if out.is_empty() { "" } else { "    " };
+        let _ = write!(out, "{gap}{part}");
     }
     if !plan.added.is_empty() {
         let added: Vec<String> = plan
@@ -75,6 +76,21 @@ pub fn announcement(plan: &Plan) -> String {
     }
     out.push('\n');
     out
+}
+
+/// The namespaces that are joined: `joins net, ipc: container web, pid 4711`.
+pub fn joins(plan: &Plan) -> Vec<String> {
+    let mut owners: Vec<&str> = Vec::new();
+    for joined in &plan.joined {
+        if !owners.contains(&&*joined.of) {
+            owners.push(&joined.of);
+        }
+    }
+    let of = |owner: &str| {
+        let names = plan.joined.iter().filter(|joined| joined.of == owner).map(|joined| joined.kind.name());
+        text_with("join.new", &[("names", &names.collect::<Vec<_>>().join(", ")), ("of", owner)])
+    };
+    owners.into_iter().map(of).collect()
 }
 
 /// The limits of each controller: `new memory cgroup: limit 64MiB, swap 0`.

@@ -19,7 +19,12 @@ fn files(root: &RootDraft<'_>) -> [(&'static str, OsString); 3] {
     let mut hosts =
         OsString::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t");
     hosts.push(&name);
-    let resolvers = root.host.nameservers.as_ref().map(|all| all.content(root.wanted.new_net));
+    let mut resolvers = root.host.nameservers.as_ref().map(|all| all.content(root.wanted.new_net));
+    // Containers that share a network have the same addresses, and reach the same servers.
+    if let Some(shared) = &root.wanted.network_files {
+        hosts = shared.hosts.clone().unwrap_or(hosts);
+        resolvers = shared.resolvers.clone().or(resolvers);
+    }
     [("hostname", name), ("hosts", hosts), ("resolv.conf", resolvers.unwrap_or_default())]
 }
 

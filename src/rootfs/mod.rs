@@ -46,6 +46,7 @@ pub use self::root::{HiddenDirectory, RootFilesystem, Rootfs};
 use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::files::is_directory;
+use crate::host::joined::NetworkFiles;
 use crate::host::resolver::Resolver;
 use crate::host::{Files, Host};
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
@@ -89,6 +90,8 @@ pub struct RootRequest<'a> {
     pub leads_out: bool,
     /// The hostname in the container, if it is not the host's.
     pub hostname: Option<&'a OsStr>,
+    /// The files of the container whose network is joined.
+    pub network_files: Option<&'a NetworkFiles>,
 }
 
 /// The plan of a root filesystem while its steps are added.

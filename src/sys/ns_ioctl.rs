@@ -8,6 +8,7 @@ use nix::request_code_none;
 const NSIO: u8 = 0xb7;
 const NS_GET_USERNS: u8 = 1;
 const NS_GET_PARENT: u8 = 2;
+const NS_GET_NSTYPE: u8 = 3;
 const NS_GET_OWNER_UID: u8 = 4;
 
 /// The user namespace that owns a namespace. For a user namespace, its parent.
@@ -24,6 +25,16 @@ pub(crate) fn owner(namespace: impl AsFd) -> Result<OwnedFd, Errno> {
 /// EPERM: it is outside of the caller's namespace, or there is none. EINVAL: this kind of namespace has no parent.
 pub(crate) fn parent(namespace: impl AsFd) -> Result<OwnedFd, Errno> {
     related(namespace, NS_GET_PARENT)
+}
+
+/// The kind of a namespace, as the flag CLONE_NEW* of clone(2).
+///
+/// # Errors
+/// ENOTTY: the file is no namespace, or this is a kernel before 4.11.
+pub(crate) fn kind(namespace: impl AsFd) -> Result<i32, Errno> {
+    let request = request_code_none!(NSIO, NS_GET_NSTYPE);
+    // SAFETY: the request takes no argument and accesses no memory of this process.
+    Errno::result(unsafe { libc::ioctl(namespace.as_fd().as_raw_fd(), request as _) })
 }
 
 /// The owner of a user namespace: the ID of the user who made it, as the caller's user namespace maps it.

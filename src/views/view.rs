@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use super::{Caller, Readings, features_of, look};
 use crate::feature::{Feature, Purpose};
 use crate::observe::{Observation, Unshared, Value, equal, identity};
-use crate::plan::{Addition, Intent, Plan};
+use crate::plan::{Addition, Intent, Joined, Plan};
 use crate::text::printed;
 use crate::text::text;
 
@@ -20,6 +20,9 @@ pub struct View {
     pub purpose: Purpose,
     /// The namespaces that the kernel requires besides, and why.
     pub added: Vec<Addition>,
+    /// The namespaces that are those of another container or process.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub joined: Vec<Joined>,
     /// Part A: one process, read from outside and by itself.
     pub process: OneProcess,
     /// Part B: one path, opened on each side.
@@ -120,6 +123,7 @@ impl View {
         View {
             purpose,
             added: added.to_vec(),
+            joined: plan.joined.clone(),
             process: OneProcess {
                 outside: identity(&format!("/proc/{child}")),
                 inside: inside.status.clone(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use super::{binary, child_named, sandbox, text};
 
@@ -17,14 +17,20 @@ pub struct Running {
 impl Running {
     /// Starts a container of this spec. Its command is a shell that runs `script`, and then sleeps.
     pub fn of(spec: &str, script: &str) -> Running {
+        Running::with("enter", &[], spec, script)
+    }
+
+    /// The same with the beginning of its name, and with flags of `run`.
+    pub fn with(name: &str, flags: &[&str], spec: &str, script: &str) -> Running {
         let directory = tempfile::tempdir().unwrap();
         fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let name = format!("enter-{}-{}", std::process::id(), directory.path().as_os_str().len());
+        let name = format!("{name}-{}-{}", std::process::id(), directory.path().as_os_str().len());
         let file = directory.path().join("spec.yaml");
         let script = format!("{script}\nexec sleep 60");
         let script = serde_json::to_string(&script).unwrap();
         fs::write(&file, format!("name: {name}\n{spec}command: [sh, -c, {script}]\n")).unwrap();
-        let mut sandbox = sandbox(&["run", "-q", file.to_str().unwrap()]).spawn().unwrap();
+        let words = [&["run", "-q"], flags, &[file.to_str().unwrap()]].concat();
+        let mut sandbox = sandbox(&words).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         let parent = match spec.contains("init: true") {
             true => child_named(sandbox.id(), "sandbox"),
             false => sandbox.id(),

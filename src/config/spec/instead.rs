@@ -170,6 +170,11 @@ pub(super) fn of_value(kind: &str, found: Option<&str>) -> Option<String> {
         ("pid" | "ipc" | "uts" | "user" | "cgroup" | "time", Some("host")) => {
             return Some(text_with("spec.instead.off", &[("key", &feature)]));
         }
+        ("pid" | "net" | "ipc" | "uts" | "user" | "cgroup" | "time", Some(target))
+            if target.starts_with("container:") || target.starts_with('/') =>
+        {
+            format!("{feature}: {{ join: {} }}", quoted(target))
+        }
         ("time", Some(offset)) if is_number => format!("time: {{ boottime: {offset} }}"),
         ("memory", Some(limit)) if is_number => format!("memory: {{ limit: {limit} }}"),
         ("cpu", Some(cpus)) if is_number => format!("cpu: {{ cpus: {cpus} }}"),

@@ -24,8 +24,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::feature::{Feature, features};
+use crate::plan::Draft;
 use crate::rootfs::Rootfs;
 use crate::security::run_as::RunAs;
+use crate::value::join::JoinTarget;
 use crate::value::units::Length;
 use crate::value::{bytes, parse};
 
@@ -127,6 +129,41 @@ macro_rules! spec {
     };
 }
 features!(spec);
+
+macro_rules! joins {
+    (
+        namespaces { $($about:literal, $feature:ident, $name:ident, $directory:ident, $page:literal, $also:tt;)* }
+        controllers { $($controllers:tt)* }
+        hardening { $($hardening:tt)* }
+    ) => {
+        impl Spec {
+            /// What the namespaces join, in place of new ones.
+            pub fn joins(&self) -> Vec<(Feature, &JoinTarget)> {
+                let mut all = Vec::new();
+                $(all.extend(
+                    self.$name.iter().filter_map(|options| Some((Feature::$feature, options.join.as_ref()?))),
+                );)*
+                all
+            }
+
+            /// Refuses options of these kinds that a namespace cannot have that is not the container's alone.
+            pub fn check_joins(&self, kinds: &[Feature], draft: &mut Draft) {
+                $(if let Some(options) = self.$name.as_ref().filter(|_| kinds.contains(&Feature::$feature)) {
+                    options.check_join(draft);
+                })*
+            }
+
+            /// Joins a namespace, or makes a new one (None). Any other kind of feature is left as it is.
+            pub fn set_join(&mut self, feature: Feature, target: Option<JoinTarget>) {
+                match feature {
+                    $(Feature::$feature => self.$name.get_or_insert_default().join = target,)*
+                    _ => {}
+                }
+            }
+        }
+    };
+}
+features!(joins);
 
 impl Spec {
     /// The spec with only this feature, with its default options.

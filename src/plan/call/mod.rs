@@ -10,6 +10,7 @@ pub mod cgroup;
 pub mod detached;
 pub mod file;
 pub mod gate;
+pub mod join;
 pub mod mount;
 pub mod net;
 pub mod nftables;
@@ -37,6 +38,8 @@ use super::slots::Slots;
 pub enum Call {
     /// clone3, unshare, setns, IDs, prctl, execve.
     Process(process::ProcessCall),
+    /// Namespaces that exist already.
+    Join(join::JoinCall),
     /// Mounts by their paths, and the root directory.
     Mount(mount::MountCall),
     /// Mounts by descriptors.
@@ -99,6 +102,7 @@ macro_rules! families {
 
 families! {
     Process: process::ProcessCall,
+    Join: join::JoinCall,
     Mount: mount::MountCall,
     DetachedMount: detached::DetachedMountCall,
     File: file::FileCall,

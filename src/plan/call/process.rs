@@ -59,29 +59,25 @@ impl Namespaces {
 
     /// The flags CLONE_NEW* of clone(2), unshare(2) and setns(2).
     pub fn flags(&self) -> CloneFlags {
-        let bits = FLAGS
-            .iter()
-            .filter(|(feature, ..)| self.contains(*feature))
-            .fold(0, |bits, (_, bit, _)| bits | bit);
-        CloneFlags::from_bits_retain(bits)
+        CloneFlags::from_bits_retain(self.0.iter().fold(0, |bits, feature| bits | feature.clone_flag()))
     }
 }
 
-/// Feature, flag and its name, in the order in which strace(1) prints them.
-const FLAGS: [(Feature, i32, &str); 8] = [
-    (Feature::Mnt, libc::CLONE_NEWNS, "CLONE_NEWNS"),
-    (Feature::Cgroup, libc::CLONE_NEWCGROUP, "CLONE_NEWCGROUP"),
-    (Feature::Uts, libc::CLONE_NEWUTS, "CLONE_NEWUTS"),
-    (Feature::Ipc, libc::CLONE_NEWIPC, "CLONE_NEWIPC"),
-    (Feature::User, libc::CLONE_NEWUSER, "CLONE_NEWUSER"),
-    (Feature::Pid, libc::CLONE_NEWPID, "CLONE_NEWPID"),
-    (Feature::Net, libc::CLONE_NEWNET, "CLONE_NEWNET"),
-    (Feature::Time, libc::CLONE_NEWTIME, "CLONE_NEWTIME"),
+/// The names of the flags, in the order in which strace(1) prints them.
+const FLAGS: [(Feature, &str); 8] = [
+    (Feature::Mnt, "CLONE_NEWNS"),
+    (Feature::Cgroup, "CLONE_NEWCGROUP"),
+    (Feature::Uts, "CLONE_NEWUTS"),
+    (Feature::Ipc, "CLONE_NEWIPC"),
+    (Feature::User, "CLONE_NEWUSER"),
+    (Feature::Pid, "CLONE_NEWPID"),
+    (Feature::Net, "CLONE_NEWNET"),
+    (Feature::Time, "CLONE_NEWTIME"),
 ];
 
 impl fmt::Display for Namespaces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = FLAGS.iter().filter(|(feature, ..)| self.contains(*feature)).map(|(.., name)| *name);
+        let names = FLAGS.iter().filter(|(feature, _)| self.contains(*feature)).map(|(_, name)| *name);
         let names: Vec<&str> = names.collect();
         f.write_str(if names.is_empty() { "0".to_owned() } else { names.join("|") }.as_str())
     }

@@ -46,7 +46,7 @@ fn two_children(agent: &Agent) -> Result<String> {
 fn stale_proc(stage: &mut Stage<'_>) -> Result<Contrast> {
     let mut contrast = Contrast::new(Pid, "stale-proc");
     for mount_proc in [true, false] {
-        let pid = crate::namespaces::pid::Pid { mount_proc, init: false };
+        let pid = crate::namespaces::pid::Pid { mount_proc, ..Default::default() };
         let inside = stage.start(&Spec { pid: Some(pid), ..Spec::default() }, Pid)?;
         contrast = contrast.showed(mount_proc, "INSIDE", "/proc/[0-9]*", process_count(&inside)?);
         contrast = contrast.showed(mount_proc, "INSIDE", "/proc/self", one_line(inside.link("/proc/self")?));
@@ -58,7 +58,7 @@ fn stale_proc(stage: &mut Stage<'_>) -> Result<Contrast> {
 fn bad_init(stage: &mut Stage<'_>) -> Result<Contrast> {
     let mut contrast = Contrast::new(Pid, "bad-init");
     for init in [true, false] {
-        let pid = crate::namespaces::pid::Pid { mount_proc: true, init };
+        let pid = crate::namespaces::pid::Pid { init, ..Default::default() };
         let inside = stage.start(&Spec { pid: Some(pid), ..Spec::default() }, Pid)?;
         let outside = stage.outside(Pid)?;
         let _ = inside.perform(ProcessCall::DefaultSignals)?;

@@ -1,0 +1,123 @@
+//! The flags of `run` that choose namespaces: a new one, the caller's, that of a container, or that of a path.
+
+use std::ffi::OsString;
+
+use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+
+use crate::config::spec::Spec;
+use crate::feature::Feature;
+use crate::namespaces::net::Mode;
+use crate::text::text;
+use crate::value::join::JoinTarget;
+
+/// These flags. They have the names that docker gives them.
+#[derive(Debug, Args)]
+#[group(skip)]
+#[command(next_help_heading = "Namespaces")]
+pub(super) struct NamespaceArgs {
+    /// Network: none, bridge, host (yours), container:NAME, or a PATH such as /proc/123/ns/net
+    #[arg(long, visible_alias = "net", value_name = "NETWORK", value_parser = OsStringValueParser::new().try_map(read_network))]
+    network: Option<NetworkFlag>,
+    /// PID namespace: private (a new one), host (yours), container:NAME, or a PATH such as /proc/123/ns/pid
+    #[arg(long, value_name = "NAMESPACE", value_parser = OsStringValueParser::new().try_map(read))]
+    pid: Option<NamespaceFlag>,
+    /// IPC namespace, in the same form
+    #[arg(long, value_name = "NAMESPACE", value_parser = OsStringValueParser::new().try_map(read))]
+    ipc: Option<NamespaceFlag>,
+    /// UTS namespace (hostname), in the same form
+    #[arg(long, value_name = "NAMESPACE", value_parser = OsStringValueParser::new().try_map(read))]
+    uts: Option<NamespaceFlag>,
+    /// User namespace, in the same form
+    #[arg(long, value_name = "NAMESPACE", value_parser = OsStringValueParser::new().try_map(read))]
+    userns: Option<NamespaceFlag>,
+    /// Cgroup namespace, in the same form
+    #[arg(long, value_name = "NAMESPACE", value_parser = OsStringValueParser::new().try_map(read))]
+    cgroupns: Option<NamespaceFlag>,
+}
+
+/// The value of a flag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum NamespaceFlag {
+    /// `private`: a new one.
+    New,
+    /// One that exists already.
+    Join(JoinTarget),
+}
+
+/// The value of `--network`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum NetworkFlag {
+    /// A mode, as `mode` of the spec has it.
+    Mode(Mode),
+    /// A network that exists already.
+    Join(JoinTarget),
+}
+
+fn read(value: OsString) -> Result<NamespaceFlag, String> {
+    match value.to_str() {
+        Some("private") => Ok(NamespaceFlag::New),
+        _ => JoinTarget::read(&value).map(NamespaceFlag::Join).map_err(|_| text("join.flag.form")),
+    }
+}
+
+fn read_network(value: OsString) -> Result<NetworkFlag, String> {
+    match value.to_str() {
+        Some("none") => Ok(NetworkFlag::Mode(Mode::None)),
+        Some("bridge") => Ok(NetworkFlag::Mode(Mode::Bridge)),
+        Some("host") => Ok(NetworkFlag::Mode(Mode::Host)),
+        _ => JoinTarget::read(&value).map(NetworkFlag::Join).map_err(|_| text("join.network.form")),
+    }
+}
+
+impl NamespaceArgs {
+    /// Puts the flags into the spec, in place of its own keys.
+    pub(super) fn apply(&self, spec: &mut Spec) {
+        let flags = [
+            (Feature::Pid, &self.pid),
+            (Feature::Ipc, &self.ipc),
+            (Feature::Uts, &self.uts),
+            (Feature::User, &self.userns),
+            (Feature::Cgroup, &self.cgroupns),
+        ];
+        for (feature, flag) in flags {
+            match flag {
+                Some(NamespaceFlag::New) => spec.set_join(feature, None),
+                Some(NamespaceFlag::Join(target)) => spec.set_join(feature, Some(target.clone())),
+                None => {}
+            }
+        }
+        if let Some(network) = &self.network {
+            let net = spec.net.get_or_insert_default();
+            (net.mode, net.join) = match network {
+                NetworkFlag::Mode(mode) => (*mode, None),
+                NetworkFlag::Join(target) => (Mode::None, Some(target.clone())),
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_is_the_key_of_the_spec() {
+        let read_as = |value: &str| read(value.into());
+        assert_eq!(read_as("private"), Ok(NamespaceFlag::New));
+        assert_eq!(read_as("host"), Ok(NamespaceFlag::Join(JoinTarget::Host)));
+        assert!(read_as("shareable").is_err() && read_network("private".into()).is_err());
+        let mut spec = Spec::default();
+        let flags = NamespaceArgs {
+            network: Some(read_network("host".into()).unwrap()),
+            pid: Some(read_as("container:web").unwrap()),
+            ipc: Some(NamespaceFlag::New),
+            uts: None,
+            userns: None,
+            cgroupns: None,
+        };
+        flags.apply(&mut spec);
+        let written = "net: { mode: host }\npid: { join: 'container:web' }\nipc:\n";
+        assert_eq!(spec, crate::config::spec::yaml::read(written, "spec").unwrap());
+    }
+}

@@ -1,0 +1,154 @@
+//! The caller's running containers, by their names. Each run with a name writes a line with it to its journal.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+
+use serde::{Deserialize, Serialize};
+
+use super::run_directory::{self, PrivateDirectory, Unusable};
+use super::run_lock;
+use crate::error::{Error, Result};
+use crate::feature::Feature;
+use crate::observe::proc;
+use crate::text::{text, text_with};
+
+/// The name of the journal in the directory of a run.
+pub const JOURNAL: &str = "journal";
+
+/// The version of the format. A `sandbox` that does not know the version of a journal leaves it alone.
+pub const VERSION: u32 = 1;
+
+/// The maximum size of a journal in bytes. Real ones have a few thousand.
+const MAX_SIZE: u64 = 1 << 20;
+
+/// The first line of a journal.
+#[derive(Deserialize)]
+struct HeaderLine {
+    journal: u32,
+}
+
+/// The line of a journal with the name of the container, and the process of its command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameLine {
+    /// The name. None: it has none.
+    pub name: Option<String>,
+    /// The PID of the command.
+    pub pid: i32,
+    /// The PID namespace in which this PID is valid. Commands in several PID namespaces can have the same RUN.
+    pub home: Option<String>,
+}
+
+/// The PID namespace of the caller.
+pub fn own_pid_namespace() -> Option<String> {
+    proc::namespace_link("/proc/self", Feature::Pid).ok()
+}
+
+/// The PID of the command of the caller's running container with this name.
+///
+/// # Errors
+/// No container has this name, or several have it; RUN cannot be trusted.
+pub fn find(name: &str) -> Result<i32> {
+    let values = [("name", name)];
+    match &*named(name)? {
+        [pid] => Ok(*pid),
+        [] => Err(Error::failed(text_with("run.target.none", &values)).todo(text("run.target.none.todo"))),
+        several => {
+            let pids = several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let todo = text_with("run.target.several.todo", &[("pids", &pids)]);
+            Err(Error::failed(text_with("run.target.several", &values)).todo(todo))
+        }
+    }
+}
+
+/// The PIDs of the commands of the caller's running containers with this name.
+///
+/// # Errors
+/// RUN cannot be trusted.
+pub fn named(name: &str) -> Result<Vec<i32>> {
+    let has_name = |line: &NameLine| line.name.as_deref() == Some(name);
+    Ok(running()?.into_iter().filter(has_name).map(|line| line.pid).collect())
+}
+
+/// The names of the caller's running containers.
+///
+/// # Errors
+/// As [`named`].
+pub fn running_names() -> Result<Vec<String>> {
+    Ok(running()?.into_iter().filter_map(|line| line.name).collect())
+}
+
+/// The directories of the caller's runs whose owner lives.
+///
+/// # Errors
+/// RUN cannot be trusted.
+pub fn live() -> Result<Vec<PrivateDirectory>> {
+    let Some(run) = run_directory::find()? else { return Ok(Vec::new()) };
+    let names = run.names().map(|(names, _)| names).unwrap_or_default();
+    let of = |name: OsString| run.directory(&name).ok().flatten().filter(run_lock::is_alive);
+    Ok(names.into_iter().filter_map(of).collect())
+}
+
+fn running() -> Result<Vec<NameLine>> {
+    let here = own_pid_namespace();
+    let of = |directory: PrivateDirectory| {
+        let content = read_journal(&directory).ok()??;
+        name_of(&content).filter(|line| line.home == here)
+    };
+    Ok(live()?.into_iter().filter_map(of).collect())
+}
+
+/// The line with the name. None: the container has no name, or the format is not known.
+fn name_of(journal: &[u8]) -> Option<NameLine> {
+    let mut lines = journal.split(|byte| *byte == b'\n');
+    let header: HeaderLine = serde_json::from_slice(lines.next()?).ok()?;
+    if header.journal > VERSION {
+        return None;
+    }
+    lines.find_map(|line| serde_json::from_slice(line).ok())
+}
+
+/// The bytes of a run's journal. None: it has none, because its owner was killed before it made anything.
+///
+/// # Errors
+/// It is no file that `sandbox` has made, it cannot be read, or it is too long.
+pub fn read_journal(directory: &PrivateDirectory) -> std::result::Result<Option<Vec<u8>>, Unusable> {
+    let Some(file) = directory.file(JOURNAL)? else { return Ok(None) };
+    read_bounded(file).map(Some).map_err(Unusable::Failed)
+}
+
+/// The bytes of a file in the directory of a run.
+///
+/// # Errors
+/// It cannot be read, or it is too long.
+pub fn read_bounded(file: File) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let size = file.metadata()?.len();
+    if size <= MAX_SIZE {
+        file.take(MAX_SIZE + 1).read_to_end(&mut content)?;
+    }
+    if size > MAX_SIZE || content.len() as u64 > MAX_SIZE {
+        return Err(io::Error::other(text_with("gc.kept.size", &[("size", &size.to_string())])));
+    }
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_is_in_a_line_of_its_own() {
+        let journal = concat!(
+            "{\"journal\":1}\n",
+            "{\"undo\":{\"remove_file\":{\"path\":\"/tmp/a\"}},\"made\":\"intended\",\"home\":null}\n",
+            "{\"name\":\"web\",\"pid\":12,\"home\":\"pid:[1]\"}\n",
+        );
+        let line = name_of(journal.as_bytes()).unwrap();
+        assert_eq!((line.name.as_deref(), line.pid), (Some("web"), 12));
+        let newer = journal.replace("{\"journal\":1}", "{\"journal\":2}");
+        for none in [newer.as_str(), "", "\n", &journal[..journal.len() / 2]] {
+            assert_eq!(name_of(none.as_bytes()), None, "{none}");
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! The namespaces that a container joins, as they are found before its plan is made.
+//!
+//! What is named may be anything: a FIFO, a device, a file of another user. So it is first opened only for its path
+//! (O_PATH), which never waits and has no effect. It is opened for setns(2) when it has proved to be a namespace.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, fstatfs, openat, openat2, stat};
+
+use super::containers;
+use crate::error::{Error, Result, errno};
+use crate::feature::Feature;
+use crate::observe::proc::id_ranges;
+use crate::sys::ns_ioctl;
+use crate::text::{printed, text, text_with};
+use crate::value::join::JoinTarget;
+use crate::value::typed::TypedCommand;
+
+/// The type of the filesystem of namespaces: `NSFS_MAGIC` of statfs(2).
+const NSFS: u64 = 0x6e73_6673;
+
+/// The maximum number of user namespaces between the caller's and another one. The kernel allows 32 levels.
+const MAX_LEVELS: usize = 33;
+
+/// The maximum size of a file that is taken over from a container.
+const MAX_FILE: u64 = 64 << 10;
+
+/// A namespace that a container joins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinedNamespace {
+    /// Its kind.
+    pub kind: Feature,
+    /// What the user wrote.
+    pub target: JoinTarget,
+    /// The process of the container, or the one that the path names.
+    pub pid: Option<i32>,
+    /// The file that refers to it.
+    pub path: PathBuf,
+    /// The device and the inode of that file: the identity of the namespace.
+    pub identity: (u64, u64),
+    /// Whether it is the caller's own.
+    pub is_own: bool,
+    /// Whether it is a PID namespace in which the caller can have no child: neither the caller's own nor one below it.
+    pub is_above: bool,
+    /// The inodes of the user namespaces that own it: the owner, the owner's parent, and so on up to the caller's. Empty:
+    /// the owner is neither the caller's user namespace nor below it.
+    pub owners: Vec<u64>,
+    /// The maps of a user namespace, if they could be read. Each range has the first ID inside, the first outside, and
+    /// the count.
+    pub maps: Option<JoinedMaps>,
+    /// Of a user namespace: the user who made it.
+    pub made_by: Option<u32>,
+}
+
+/// The maps of a user namespace that is joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinedMaps {
+    /// User IDs.
+    pub users: Vec<[u32; 3]>,
+    /// Group IDs.
+    pub groups: Vec<[u32; 3]>,
+    /// Whether setgroups(2) is denied.
+    pub denies_setgroups: bool,
+}
+
+/// The files of a container that depend on its network. One that does not exist, or is no regular file, is missing here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NetworkFiles {
+    /// Its hostname.
+    pub hostname: Option<OsString>,
+    /// /etc/hosts.
+    pub hosts: Option<OsString>,
+    /// /etc/resolv.conf.
+    pub resolvers: Option<OsString>,
+}
+
+impl JoinedNamespace {
+    /// Looks at the namespace of this kind that `target` names. None: it is the caller's own, by its name `host`.
+    ///
+    /// # Errors
+    /// There is no such container or file, it is no namespace of this kind, or the caller may not open it.
+    pub fn find(kind: Feature, target: &JoinTarget) -> Result<Option<JoinedNamespace>> {
+        let (pid, path) = match target {
+            JoinTarget::Host => return Ok(None),
+            JoinTarget::Path(path) => (process_of(path), path.clone()),
+            JoinTarget::Container(name) => {
+                let pid = containers::find(name)?;
+                (Some(pid), PathBuf::from(format!("/proc/{pid}/ns/{kind}")))
+            }
+        };
+        let namespace = open(kind, &path)?;
+        let found = fstat(&namespace).map_err(|error| failed(&path, "fstat", error))?;
+        let identity = identity(&found);
+        let own = stat(format!("/proc/self/ns/{kind}")).ok().map(|own| self::identity(&own));
+        let is_user = kind == Feature::User;
+        Ok(Some(JoinedNamespace {
+            kind,
+            target: target.clone(),
+            pid,
+            path,
+            identity,
+            is_own: own == Some(identity),
+            is_above: kind == Feature::Pid && !own.is_some_and(|own| is_below(&namespace, own)),
+            owners: owners(&namespace),
+            maps: if is_user { maps(pid, identity) } else { None },
+            made_by: if is_user { ns_ioctl::owner_uid(&namespace).ok() } else { None },
+        }))
+    }
+
+    /// Its name, as the kernel shows it: `net:[4026532281]`.
+    pub fn name(&self) -> String {
+        format!("{}:[{}]", self.kind, self.identity.1)
+    }
+
+    /// The container to which it belongs, for a message: `container web, pid 4711`.
+    pub fn whose(&self) -> String {
+        let pid = self.pid.map(|pid| pid.to_string()).unwrap_or_default();
+        match &self.target {
+            JoinTarget::Container(name) if *name != pid => {
+                text_with("join.container", &[("name", name), ("pid", &pid)])
+            }
+            JoinTarget::Container(_) => text_with("join.process", &[("pid", &pid)]),
+            _ => printed(&self.path),
+        }
+    }
+
+    /// The files of the container whose network is joined. None: it is not a container's, so no process is known.
+    pub fn network_files(&self) -> Option<NetworkFiles> {
+        let JoinTarget::Container(_) = self.target else { return None };
+        let root = openat(CWD, format!("/proc/{}/root", self.pid?), DIRECTORY, Mode::empty()).ok()?;
+        let read = |path: &str| read_bounded(&root, path);
+        let hostname = read("etc/hostname").and_then(|name| {
+            let name = name.to_str()?.trim().to_owned();
+            let is_name = !name.is_empty() && name.len() <= 64 && !name.chars().any(char::is_control);
+            is_name.then(|| name.into())
+        });
+        Some(NetworkFiles { hostname, hosts: read("etc/hosts"), resolvers: read("etc/resolv.conf") })
+    }
+}
+
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// A regular file of a container. The container may be hostile: links lead nowhere else, a FIFO is not waited for, and a
+/// file without end is not read to its end.
+fn read_bounded(root: &OwnedFd, path: &str) -> Option<OsString> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    // Looked at first: to open a device can have an effect.
+    let place = openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), how).ok()?;
+    if FileType::from_raw_mode(fstat(&place).ok()?.st_mode) != FileType::RegularFile {
+        return None;
+    }
+    let file = openat(CWD, link_of(&place), flags, Mode::empty()).ok()?;
+    let mut content = Vec::new();
+    std::fs::File::from(file).take(MAX_FILE + 1).read_to_end(&mut content).ok()?;
+    (content.len() as u64 <= MAX_FILE).then(|| std::os::unix::ffi::OsStringExt::from_vec(content))
+}
+
+/// The path of an open descriptor.
+fn link_of(descriptor: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", descriptor.as_raw_fd())
+}
+
+/// Opens a namespace of this kind.
+fn open(kind: Feature, path: &Path) -> Result<OwnedFd> {
+    let place = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|error| unopened(path, error))?;
+    let filesystem = fstatfs(&place).map_err(|error| failed(path, "fstatfs", error))?;
+    if filesystem.f_type as u64 != NSFS {
+        let found = fstat(&place).map_err(|error| failed(path, "fstat", error))?;
+        let key = match FileType::from_raw_mode(found.st_mode) {
+            FileType::RegularFile => "gc.kind.file",
+            FileType::Directory => "gc.kind.directory",
+            FileType::Fifo => "gc.kind.fifo",
+            FileType::Socket => "gc.kind.socket",
+            _ => "gc.kind.device",
+        };
+        return Err(other(kind, path).why(text(key)));
+    }
+    let namespace = openat(CWD, link_of(&place), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|error| unopened(path, error))?;
+    let flag = ns_ioctl::kind(&namespace).map_err(|errno| {
+        Error::failed(cannot(path)).call(format!("ioctl(<{}>, NS_GET_NSTYPE)", printed(path)), errno)
+    })?;
+    match Feature::NAMESPACES.iter().find(|kind| kind.clone_flag() == flag) {
+        Some(found) if *found == kind => Ok(namespace),
+        found => {
+            let name = found.map_or("?", |found| found.name());
+            let values = [("name", name), ("kind", kind.name())];
+            Err(other(kind, path).why(text_with("join.kind.why", &values)))
+        }
+    }
+}
+
+/// Why a file cannot be opened.
+fn unopened(path: &Path, error: rustix::io::Errno) -> Error {
+    let failed = failed(path, "openat", error);
+    match error {
+        rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR => {
+            failed.why(text("join.missing.why")).todo("lsns")
+        }
+        rustix::io::Errno::ACCESS | rustix::io::Errno::PERM => {
+            let error = failed.why(text("join.refused.why"));
+            match rustix::process::geteuid().is_root() {
+                true => error,
+                false => error.paste(TypedCommand::of_this_process().as_root()),
+            }
+        }
+        _ => failed,
+    }
+}
+
+fn failed(path: &Path, call: &str, error: rustix::io::Errno) -> Error {
+    Error::failed(cannot(path)).call(format!("{call}({:?})", printed(path)), errno(error))
+}
+
+fn cannot(path: &Path) -> String {
+    text_with("join.cannot", &[("path", &printed(path))])
+}
+
+/// The error of a file that is no namespace of this kind.
+fn other(kind: Feature, path: &Path) -> Error {
+    let values = [("path", &*printed(path)), ("kind", kind.name())];
+    Error::failed(text_with("join.other", &values)).todo(format!("ls -l /proc/self/ns/{kind}"))
+}
+
+fn identity(found: &Stat) -> (u64, u64) {
+    (found.st_dev, found.st_ino)
+}
+
+/// The PID in `/proc/PID/ns/net`.
+fn process_of(path: &Path) -> Option<i32> {
+    let mut parts = path.strip_prefix("/proc").ok()?.iter();
+    let pid = parts.next()?.to_str()?.parse().ok()?;
+    (parts.next()? == "ns").then_some(pid)
+}
+
+/// The inodes of the user namespaces that own a namespace, up to the caller's.
+fn owners(namespace: &OwnedFd) -> Vec<u64> {
+    let Ok(mut owner) = ns_ioctl::owner(namespace.as_fd()) else { return Vec::new() };
+    let mut all = Vec::new();
+    for _ in 0..MAX_LEVELS {
+        let Ok(found) = fstat(&owner) else { break };
+        all.push(found.st_ino);
+        // EPERM: the parent is above the caller's user namespace, so this one is the caller's.
+        match ns_ioctl::parent(owner.as_fd()) {
+            Ok(parent) => owner = parent,
+            Err(_) => break,
+        }
+    }
+    all
+}
+
+/// Whether a PID namespace is this one or below it. setns(2) accepts no other.
+fn is_below(namespace: &OwnedFd, own: (u64, u64)) -> bool {
+    let is_own = |namespace: &OwnedFd| fstat(namespace).is_ok_and(|found| identity(&found) == own);
+    if is_own(namespace) {
+        return true;
+    }
+    let mut parent = ns_ioctl::parent(namespace.as_fd());
+    for _ in 0..MAX_LEVELS {
+        match parent {
+            Ok(above) if is_own(&above) => return true,
+            Ok(above) => parent = ns_ioctl::parent(above.as_fd()),
+            Err(_) => return false,
+        }
+    }
+    false
+}
+
+/// The maps of a user namespace, from one of its processes.
+fn maps(pid: Option<i32>, namespace: (u64, u64)) -> Option<JoinedMaps> {
+    let is_in =
+        |pid: &i32| stat(format!("/proc/{pid}/ns/user")).is_ok_and(|found| identity(&found) == namespace);
+    let all = || {
+        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).find(is_in)
+    };
+    let pid = pid.filter(is_in).or_else(all)?;
+    let of = |file: &str| id_ranges(&format!("/proc/{pid}/{file}"));
+    let setgroups = crate::observe::file::read_text(format!("/proc/{pid}/setgroups")).unwrap_or_default();
+    Some(JoinedMaps {
+        users: of("uid_map"),
+        groups: of("gid_map"),
+        denies_setgroups: setgroups.trim() == "deny",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(path: impl Into<PathBuf>) -> JoinTarget {
+        JoinTarget::Path(path.into())
+    }
+
+    #[test]
+    fn a_namespace_is_known_by_its_inode() {
+        let own = JoinedNamespace::find(Feature::Uts, &path("/proc/self/ns/uts")).unwrap().unwrap();
+        assert!(own.is_own && !own.owners.is_empty());
+        let link = std::fs::read_link("/proc/self/ns/uts").unwrap();
+        assert_eq!(own.name(), link.to_str().unwrap());
+        assert_eq!(JoinedNamespace::find(Feature::Uts, &JoinTarget::Host), Ok(None));
+    }
+
+    #[test]
+    fn only_a_namespace_of_the_kind_is_accepted() {
+        let directory = tempfile::tempdir().unwrap();
+        let fifo = directory.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for (other, word) in [
+            (fifo, "FIFO"),
+            ("/etc/passwd".into(), "regular"),
+            ("/proc/self/status".into(), "regular"),
+            ("/dev/null".into(), "device"),
+            ("/".into(), "directory"),
+            ("/proc/self/ns/net".into(), "net"),
+            ("/no/such/file".into(), "does not exist"),
+        ] {
+            let error = JoinedNamespace::find(Feature::Uts, &path(&other)).unwrap_err();
+            assert!(error.reasons().contains(word), "{other:?}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_in_proc_names_a_process() {
+        assert_eq!(process_of(Path::new("/proc/12/ns/net")), Some(12));
+        for other in ["/proc/12", "/proc/self/ns/net", "/run/netns/12", "/proc/12/root/ns"] {
+            assert_eq!(process_of(Path::new(other)), None);
+        }
+    }
+}

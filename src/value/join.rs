@@ -1,0 +1,112 @@
+//! What a container joins in place of a new namespace: the value of the key `join` of a namespace.
+
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{bytes, parse};
+use crate::text::{printed, text};
+
+/// `host`, `container:NAME` or a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JoinTarget {
+    /// `host`: the caller's own namespace stays, and no new one is made.
+    Host,
+    /// `container:NAME`: the namespace of one of the caller's running containers. A number is a PID.
+    Container(String),
+    /// `/proc/123/ns/net`, `/run/netns/blue`: a file that refers to a namespace.
+    Path(PathBuf),
+}
+
+impl JoinTarget {
+    /// Reads the value of a flag. A path can be any bytes.
+    ///
+    /// # Errors
+    /// It has none of the three forms: a sentence.
+    pub fn read(target: &OsStr) -> Result<JoinTarget, String> {
+        if target.as_bytes().starts_with(b"/") {
+            return Ok(JoinTarget::Path(target.into()));
+        }
+        match target.to_str() {
+            Some("host") => Ok(JoinTarget::Host),
+            Some(other) => match other.strip_prefix("container:") {
+                Some(name) if !name.is_empty() => Ok(JoinTarget::Container(name.to_owned())),
+                _ => Err(text("join.form")),
+            },
+            None => Err(text("join.form")),
+        }
+    }
+
+    /// As a spec has it.
+    pub fn written(&self) -> OsString {
+        match self {
+            JoinTarget::Host => "host".into(),
+            JoinTarget::Container(name) => format!("container:{name}").into(),
+            JoinTarget::Path(path) => path.into(),
+        }
+    }
+}
+
+impl FromStr for JoinTarget {
+    type Err = String;
+
+    fn from_str(target: &str) -> Result<JoinTarget, String> {
+        JoinTarget::read(target.as_ref())
+    }
+}
+
+impl fmt::Display for JoinTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&printed(self.written()))
+    }
+}
+
+impl Serialize for JoinTarget {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        bytes::serialize(self.written(), serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for JoinTarget {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parse::parsed(deserializer)
+    }
+}
+
+impl JsonSchema for JoinTarget {
+    fn schema_name() -> Cow<'static, str> {
+        "Join".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(host$|container:.|/)" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_the_host_a_container_or_a_path() {
+        let read = |target: &str| target.parse::<JoinTarget>();
+        assert_eq!(read("host"), Ok(JoinTarget::Host));
+        assert_eq!(read("container:web"), Ok(JoinTarget::Container("web".into())));
+        assert_eq!(read("/proc/1/ns/net"), Ok(JoinTarget::Path("/proc/1/ns/net".into())));
+        for wrong in ["", "web", "Host", "container:", "container", "./ns/net", "~/ns", " host", "new"] {
+            assert!(read(wrong).is_err(), "{wrong:?}");
+        }
+        let bytes = OsStr::from_bytes(b"/run/\xff");
+        assert_eq!(JoinTarget::read(bytes).map(|target| target.written()), Ok(bytes.to_owned()));
+        for target in ["host", "container:web", "/a b"] {
+            let yaml = serde_yaml::to_string(&read(target).unwrap()).unwrap();
+            assert_eq!(serde_yaml::from_str::<JoinTarget>(&yaml).unwrap(), read(target).unwrap());
+        }
+    }
+}
