@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use nix::errno::Errno;
 
@@ -22,6 +22,18 @@ pub(crate) struct Start {
     scratch: PathBuf,
     /// Holds the spec, a root for it, and the output.
     directory: tempfile::TempDir,
+    /// The process whose namespaces are joined.
+    _other: Option<Other>,
+}
+
+/// A process in namespaces of its own.
+struct Other(Child);
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 impl Start {
@@ -33,7 +45,7 @@ impl Start {
         let file = file.to_string_lossy();
         let arguments = arguments.iter().map(|word| word.replace("SPEC", &file)).collect();
         let program = support::binary().to_string_lossy().into_owned();
-        Start { name, program, arguments, next: vec!["gc".into()], scratch, directory }
+        Start { name, program, arguments, next: vec!["gc".into()], scratch, directory, _other: None }
     }
 
     /// The tool with its command. The last argument of the command is a mark by which the test finds the processes
@@ -156,11 +168,25 @@ pub(crate) fn starts() -> Vec<Start> {
         Start::of("sandbox user", &["user"], ""),
         Start::of("sandbox run, rootfs: host", &["run", "SPEC"], &host),
         Start::of("sandbox run, rootfs: ./dir", &["run", "SPEC"], &directory),
+        joined(),
     ];
     if !limits.is_empty() {
         starts.push(Start::of("sandbox memory", &["memory", "--limit", "64MiB"], ""));
     }
     starts
+}
+
+/// A container in the namespaces of another process, with a mount namespace of its own.
+fn joined() -> Start {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["-r", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child", "sleep", "3600"]);
+    let unshare = unshare.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let other = Other(unshare.expect("unshare(1) can be executed"));
+    let pid = support::child_named(other.0.id(), "sleep");
+    let join = |kind: &str| format!("{kind}: {{ join: /proc/{pid}/ns/{kind} }}\n");
+    let spec = ["user", "pid", "net", "ipc", "uts"].map(join).concat();
+    let spec = spec + "rootfs: host\ncapabilities: default\nno_new_privileges: true\n";
+    Start { _other: Some(other), ..Start::of("sandbox run, joins", &["run", "SPEC"], &spec) }
 }
 
 fn bwrap() -> Start {
