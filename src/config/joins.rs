@@ -71,7 +71,7 @@ pub(super) fn check(requested: &Spec, spec: &Spec, host: &Host, draft: &mut Draf
             draft.note(text_with("join.host.note", &values));
         }
     }
-    requested.check_joins(&kept, draft);
+    requested.check_joins(draft);
     if requested.rootfs.is_some() && requested.mnt.as_ref().is_some_and(|mnt| mnt.join.is_some()) {
         let error = Error::failed(text("join.rootfs.what")).why(text("mnt.joined.why"));
         draft.problem_of(Feature::Mnt, "join", error.todo(text("mnt.joined.todo")));

@@ -146,11 +146,9 @@ macro_rules! joins {
                 all
             }
 
-            /// Refuses options of these kinds that a namespace cannot have that is not the container's alone.
-            pub fn check_joins(&self, kinds: &[Feature], draft: &mut Draft) {
-                $(if let Some(options) = self.$name.as_ref().filter(|_| kinds.contains(&Feature::$feature)) {
-                    options.check_join(draft);
-                })*
+            /// Refuses options that a namespace cannot have that is not the container's alone.
+            pub fn check_joins(&self, draft: &mut Draft) {
+                $(self.$name.iter().for_each(|options| options.check_join(draft));)*
             }
 
             /// Joins a namespace, or makes a new one (None). Any other kind of feature is left as it is.
