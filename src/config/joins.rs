@@ -73,14 +73,14 @@ pub(super) fn check(requested: &Spec, spec: &Spec, host: &Host, draft: &mut Draf
     }
     requested.check_joins(draft);
     if requested.rootfs.is_some() && requested.mnt.as_ref().is_some_and(|mnt| mnt.join.is_some()) {
-        let error = Error::failed(text("join.rootfs.what")).why(text("mnt.joined.why"));
+        let error = Error::failed(text("join.rootfs.what")).why(text("mnt.joined.reason"));
         draft.problem_of(Feature::Mnt, "join", error.todo(text("mnt.joined.todo")));
     }
     if let Some(join) = requested.pid.as_ref().and_then(|pid| pid.join.as_ref()).filter(|_| requested.init) {
-        draft.refuse_joined_at(Feature::Pid, "init", "init: true", join, "pid.joined.why");
+        draft.refuse_joined_at(Feature::Pid, "init", "init: true", join, "pid.joined.reason");
     }
     if kept.contains(&Feature::User) && !host.privileged && needs_privilege(spec) {
-        let error = Error::failed(text("join.userhost.what")).why(text("join.userhost.why"));
+        let error = Error::failed(text("join.userhost.what")).why(text("join.userhost.reason"));
         let line = TypedCommand::of_this_process().as_root();
         draft.problem_of(Feature::User, "join", error.step(&text("join.userhost.todo"), line));
     }
@@ -117,7 +117,7 @@ pub(super) fn plan(config: &Config, host: &Host, draft: &mut Draft) {
     let shows_proc =
         config.environment.root.is_some() || namespaces.pid.options().is_some_and(|pid| pid.mount_proc);
     if shows_proc && !can_mount(Feature::Pid, new_user, host) {
-        let error = Error::failed(text("join.proc.what")).why(text("join.proc.why"));
+        let error = Error::failed(text("join.proc.what")).why(text("join.proc.reason"));
         draft.problem_of(Feature::Pid, "join", error.todo(text("join.proc.todo")));
     }
 }
@@ -139,7 +139,7 @@ fn refuse_unreadable(namespaces: &ContainerNamespaces, draft: &mut Draft) {
     for (_, feature, key) in refused.into_iter().filter(|(is_refused, ..)| *is_refused) {
         let values = [("key", key), ("feature", feature.name())];
         let error =
-            Error::failed(text_with("join.unreadable.what", &values)).why(text("join.unreadable.why"));
+            Error::failed(text_with("join.unreadable.what", &values)).why(text("join.unreadable.reason"));
         draft.problem_of(feature, key, error.todo(text_with("join.unreadable.todo", &values)));
     }
 }
@@ -150,7 +150,7 @@ fn obstacle(joined: &JoinedNamespace, turn: JoinTurn, host: &Host) -> Option<Err
     let values = [("kind", kind), ("of", &*joined.whose())];
     let what = || Error::failed(text_with("join.what", &values));
     if joined.is_above {
-        return Some(what().why(text("join.above.why")).todo(text("join.above.todo")));
+        return Some(what().why(text("join.above.reason")).todo(text("join.above.todo")));
     }
     let is_allowed = match turn {
         JoinTurn::AfterUser => true,
@@ -162,9 +162,9 @@ fn obstacle(joined: &JoinedNamespace, turn: JoinTurn, host: &Host) -> Option<Err
     }
     let typed = TypedCommand::of_this_process();
     if turn == JoinTurn::User {
-        return Some(what().why(text("join.userowner.why")).paste(typed.as_root()));
+        return Some(what().why(text("join.userowner.reason")).paste(typed.as_root()));
     }
-    let error = what().why(text("join.owner.why"));
+    let error = what().why(text("join.owner.reason"));
     match (&joined.target, joined.pid) {
         // The user namespace of the process is the owner, and it was made by the caller.
         (target, Some(pid)) if joined.owners.len() > 1 => {

@@ -190,7 +190,7 @@ fn open(kind: Feature, path: &Path) -> Result<OwnedFd> {
         found => {
             let name = found.map_or("?", |found| found.name());
             let values = [("name", name), ("kind", kind.name())];
-            Err(other(kind, path).why(text_with("join.kind.why", &values)))
+            Err(other(kind, path).why(text_with("join.kind.reason", &values)))
         }
     }
 }
@@ -200,10 +200,10 @@ fn unopened(path: &Path, error: rustix::io::Errno) -> Error {
     let failed = failed(path, "openat", error);
     match error {
         rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR => {
-            failed.why(text("join.missing.why")).todo("lsns")
+            failed.why(text("join.missing.reason")).todo("lsns")
         }
         rustix::io::Errno::ACCESS | rustix::io::Errno::PERM => {
-            let error = failed.why(text("join.refused.why"));
+            let error = failed.why(text("join.refused.reason"));
             match rustix::process::geteuid().is_root() {
                 true => error,
                 false => error.paste(TypedCommand::of_this_process().as_root()),

@@ -164,7 +164,7 @@ impl Mnt {
         if *join == JoinTarget::Host && *self == (Mnt { join: self.join.clone(), ..Mnt::default() }) {
             return;
         }
-        let error = Error::failed(format!("join: {join}")).why(text("mnt.joined.why"));
+        let error = Error::failed(format!("join: {join}")).why(text("mnt.joined.reason"));
         draft.problem_of(Feature::Mnt, "join", error.todo(text("mnt.joined.todo")));
     }
 

@@ -155,22 +155,20 @@ impl Net {
     /// Refuses options that would change a namespace that is not this container's alone.
     pub fn check_join(&self, draft: &mut Draft) {
         let Some(join) = &self.join else { return };
-        let mut refuse = |key, value: &str| {
-            draft.refuse_joined(Feature::Net, key, value, join, &format!("net.joined.{key}.why"));
-        };
+        let mut refuse = |key, value: &str, why| draft.refuse_joined(Feature::Net, key, value, join, why);
         match self.mode {
-            Mode::Host if *join != JoinTarget::Host => refuse("mode", "host"),
+            Mode::Host if *join != JoinTarget::Host => refuse("mode", "host", "net.joined.mode.reason"),
             Mode::None | Mode::Host => {}
-            Mode::Bridge => refuse("mode", "bridge"),
+            Mode::Bridge => refuse("mode", "bridge", "net.joined.mode.reason"),
         }
         if self.veth {
-            refuse("veth", "true");
+            refuse("veth", "true", "net.joined.veth.reason");
         }
         if self.lo == Lo::Down {
-            refuse("lo", "down");
+            refuse("lo", "down", "net.joined.lo.reason");
         }
         if let Some(port) = self.publish.first() {
-            refuse("publish", &port.to_string());
+            refuse("publish", &port.to_string(), "net.joined.publish.reason");
         }
     }
 

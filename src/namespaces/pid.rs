@@ -87,7 +87,7 @@ impl Pid {
     /// Refuses options that would change a namespace that is not this container's alone.
     pub fn check_join(&self, draft: &mut Draft) {
         if let Some(join) = self.join.as_ref().filter(|_| self.init) {
-            draft.refuse_joined(Feature::Pid, "init", true, join, "pid.joined.why");
+            draft.refuse_joined(Feature::Pid, "init", true, join, "pid.joined.reason");
         }
     }
 }

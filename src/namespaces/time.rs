@@ -81,7 +81,7 @@ impl Time {
         let Some(join) = &self.join else { return };
         for (key, offset) in [("boottime", self.boottime), ("monotonic", self.monotonic)] {
             if let Some(offset) = offset {
-                draft.refuse_joined(Feature::Time, key, offset, join, "time.joined.why");
+                draft.refuse_joined(Feature::Time, key, offset, join, "time.joined.reason");
             }
         }
     }

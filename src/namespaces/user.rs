@@ -240,7 +240,7 @@ impl User {
     pub fn check_join(&self, draft: &mut Draft) {
         let Some(join) = &self.join else { return };
         let mut refuse =
-            |key, value: String| draft.refuse_joined(Feature::User, key, value, join, "user.joined.why");
+            |key, value: String| draft.refuse_joined(Feature::User, key, value, join, "user.joined.reason");
         if let Some(map) = self.map.first() {
             refuse("map", map.to_string());
         }

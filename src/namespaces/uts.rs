@@ -120,7 +120,7 @@ impl Uts {
         let Some(join) = &self.join else { return };
         for (key, name) in [("hostname", &self.hostname), ("domainname", &self.domainname)] {
             if let Some(name) = name {
-                draft.refuse_joined(Feature::Uts, key, printed(name), join, "uts.joined.why");
+                draft.refuse_joined(Feature::Uts, key, printed(name), join, "uts.joined.reason");
             }
         }
     }
