@@ -31,7 +31,7 @@ pub(super) fn explain(plan: &Plan, index: usize, errno: Errno, made: Option<Pid>
         (Call::Process(ProcessCall::Exec { .. }), _) => ExitKind::NotExecutable,
         _ => ExitKind::Failed,
     };
-    let error = Error::new(kind, what).call(&step.call, errno);
+    let error = Error::new(kind, what).call(without_preparation(&step.call.to_string()), errno);
     let failed = Failed { purpose: plan.purpose, call: &step.call, errno, own: &plan.namespaces };
     let facts = Facts { typed: Some(TypedCommand::of_this_process()), ..Facts::read_with(made) };
     let mut error = diagnose::explain(error, &facts, &failed);
@@ -62,6 +62,14 @@ pub(super) fn explain(plan: &Plan, index: usize, errno: Errno, made: Option<Pid>
     error
 }
 
+/// The calls of a step, without those that make a socket and set its options. They fail only for lack of memory or of
+/// descriptors, and the errno says so.
+fn without_preparation(calls: &str) -> String {
+    let is_preparation = |call: &&str| ["socket(", "setsockopt("].iter().any(|name| call.starts_with(name));
+    let rest: Vec<&str> = calls.split_inclusive("); ").filter(|call| !is_preparation(call)).collect();
+    rest.concat()
+}
+
 /// The error for a plan that this machine does not allow.
 pub(super) fn refused(plan: &Plan, problem: &Problem) -> Error {
     let what = format!("{}: {}", prefix(plan.purpose, problem.purpose), problem.error.what);
@@ -86,6 +94,17 @@ mod tests {
     use crate::config::complete::Completed;
     use crate::config::compose::Ending;
     use crate::config::spec::yaml;
+
+    #[test]
+    fn an_error_of_a_published_port_names_what_can_fail() {
+        let calls = "socket(AF_INET, SOCK_STREAM, 0); setsockopt(<tcp socket>, SOL_SOCKET, SO_REUSEADDR, [1], 4); \
+                     bind(<tcp socket>, {AF_INET, 0.0.0.0:80}); listen(<tcp socket>, 128)";
+        assert_eq!(
+            without_preparation(calls),
+            "bind(<tcp socket>, {AF_INET, 0.0.0.0:80}); listen(<tcp socket>, 128)"
+        );
+        assert_eq!(without_preparation("setsid()"), "setsid()");
+    }
 
     /// Each call of whole containers and of each feature, with each errno that calls return: where a reason is known, it
     /// is not followed by the sentence that none is known.
