@@ -248,6 +248,8 @@ fn the_other_subcommands_are_valid_json() {
     let mut child = support::sandbox(&["run", "-q", &good]).spawn().unwrap();
     let pid = support::child_named(child.id(), "sleep").to_string();
     checked(&["compare", &pid], "comparison");
+    let config = &checked(&["run", "--print-config", &good], "config")[0];
+    assert_eq!((&config["name"], &config["environment"]["root"]), (&"json-test".into(), &Value::Null));
     checked(&["enter", &pid, "--dry-run"], "plan");
     let verified = checked(&["verify", "json-test", &good], "verified");
     assert_eq!((&verified[0]["holds"], verified.len()), (&true.into(), 2));

@@ -214,8 +214,13 @@ fn a_container_that_runs_is_held_against_its_spec() {
     let less = file("less.yaml", &spec.replace("user:", "ipc:\nuser:"));
     let mut child = sandbox(&["run", &good, "-q"]).spawn().unwrap();
     let pid = support::child_named(child.id(), "sleep").to_string();
-    let verified = run(&["verify", &pid, &good]);
-    assert!(verified.status.success(), "{}", text(&verified.stderr));
+    for spec in [&[good.as_str()][..], &[]] {
+        let verified = run(&[&["verify", &pid], spec].concat());
+        assert!(verified.status.success(), "{spec:?}: {}", text(&verified.stderr));
+    }
+    let unknown = run(&["verify", &std::process::id().to_string()]);
+    assert_eq!(unknown.status.code(), Some(125));
+    assert!(text(&unknown.stderr).contains("has no config"), "{}", text(&unknown.stderr));
     for (file, source) in [(other, "/proc/sys/kernel/hostname"), (less, "/ns/ipc")] {
         let refused = run(&["verify", &pid, &file]);
         assert_eq!(refused.status.code(), Some(125));
@@ -266,6 +271,8 @@ fn mounts_rlimits_and_limits_of_a_container_are_held_against_its_spec() {
     let container = running(&file("good.yaml", &spec));
     let verified = run(&["verify", &container.1, &file("good.yaml", &spec)]);
     assert!(verified.status.success(), "{}", text(&verified.stderr));
+    // Without the spec, by the config that it was started with: as many values.
+    assert_eq!(text(&run(&["verify", &container.1]).stdout), text(&verified.stdout));
     for (is, other, source) in changes {
         let less = spec.replace(is, other);
         assert_ne!(less, spec);
@@ -274,6 +281,11 @@ fn mounts_rlimits_and_limits_of_a_container_are_held_against_its_spec() {
         assert_eq!(refused.status.code(), Some(125), "{other}");
         assert!(error.contains(source) && error.matches("wanted").count() == 1, "{other}: {error}");
     }
+    // What changes afterwards is found without a spec too.
+    let lower = Command::new("prlimit").args(["--pid", &container.1, "--nofile=63:63"]).status();
+    assert!(lower.unwrap().success());
+    let refused = text(&run(&["verify", &container.1]).stderr);
+    assert!(refused.contains("/limits Max open files") && refused.contains("63"), "{refused}");
     end(container);
 }
 
@@ -295,6 +307,7 @@ fn a_container_is_known_by_its_name_while_it_runs() {
         text(&verified.stderr)
     );
     assert_eq!(text(&run(&["enter", "aquarium", "-q", "--", "hostname"]).stdout), "aquarium\n");
+    assert_eq!(text(&run(&["verify", "aquarium"]).stdout), text(&verified.stdout));
     let second = running(spec);
     let error = text(&run(&["verify", "aquarium", spec]).stderr);
     assert!(error.contains(&first.1) && error.contains(&second.1), "{error}");

@@ -130,6 +130,38 @@ fn an_entry_that_cannot_be_read_is_kept_and_reported() {
 }
 
 /// A journal that is cut inside a line is kept. Its complete lines are undone.
+/// A config is opened as a journal is: the caller's own regular file, with one name, of a size that `sandbox` writes.
+#[test]
+fn a_config_that_cannot_be_trusted_is_not_used() {
+    let cases = [
+        ("ln -s /run/good $C", "symbolic link"),
+        ("mkfifo $C", "FIFO"),
+        ("cp /run/good $C; chmod 666 $C", "0666"),
+        ("ln /run/good $C", "second name"),
+        ("mkdir $C", "directory"),
+        ("head -c 2000000 /dev/zero > $C", "2000000 bytes"),
+        ("echo '{}' > $C", "missing field"),
+        ("head -c 99 /run/good > $C", "EOF"),
+        (":", "has no config"),
+        ("cp /run/good $C", "matches"),
+    ];
+    let tries: String =
+        cases.map(|(make, _)| format!("rm -rf $C; {make}; t $S verify web; echo ==\n")).concat();
+    let shown = script(&format!(
+        "printf 'name: web\\nuts:\\ncommand: [sleep, \"60\"]\\n' > /run/s.yaml
+        $S run -q /run/s.yaml & trap 'kill $!' EXIT
+        i=0; until $S verify web > /run/why 2>&1 || [ $i = 99 ]; do sleep 0.1; i=$((i + 1)); done
+        C=$(echo /run/sandbox/*-*/config.json); stat -c %a $C; cp $C /run/good; echo ==
+        {tries}"
+    ));
+    let parts: Vec<&str> = shown.split("==\n").collect();
+    assert_eq!(parts[0], "600\n", "{shown}");
+    for ((make, what), part) in cases.iter().zip(&parts[1..]) {
+        let status = if *what == "matches" { "= 0\n" } else { "= 125\n" };
+        assert!(part.contains(what) && part.ends_with(status), "{make}: {shown}");
+    }
+}
+
 #[test]
 fn a_journal_that_is_cut_is_kept() {
     let shown = script(&format!(

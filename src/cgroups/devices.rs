@@ -100,8 +100,25 @@ pub const USUAL: [Device; 11] = [
     Device::new(DeviceKind::Character, Some(136), None, Access::ALL),
 ];
 
-impl Devices {
-    /// The controllers that these options need.
+/// Which devices the processes of a container may use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceRules {
+    /// The devices that are allowed before the rules apply.
+    #[schemars(with = "Vec<Rule>")]
+    pub usual: Vec<Device>,
+    /// The rules.
+    pub rules: Devices,
+}
+
+impl From<Devices> for DeviceRules {
+    fn from(rules: Devices) -> DeviceRules {
+        DeviceRules { usual: USUAL.to_vec(), rules }
+    }
+}
+
+impl DeviceRules {
+    /// The controllers that the rules need.
     pub fn controllers(&self) -> Vec<Controller> {
         vec![Controller::Devices]
     }
@@ -109,7 +126,8 @@ impl Devices {
     /// The rules, as one intent: each rule can change the meaning of the others.
     pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
         let host = context.host;
-        let mut intent = intent(host, Controller::Devices, "devices.rules.why", self.wish(), self.docker());
+        let mut intent =
+            intent(host, Controller::Devices, "devices.rules.why", self.rules.wish(), self.rules.docker());
         match self.policy() {
             Ok(policy) => {
                 let parent = host.cgroups.as_ref().and_then(|cgroups| cgroups.parent(Controller::Devices));
@@ -120,13 +138,34 @@ impl Devices {
             }
             Err(why) => {
                 let todo = text_of_options(draft.are_flags(Feature::Devices), "devices.words.todo");
-                let error = Error::failed(self.wish()).why(why).todo(todo);
+                let error = Error::failed(self.rules.wish()).why(why).todo(todo);
                 draft.problem(Feature::Devices, error);
             }
         }
         draft.intent(intent);
     }
 
+    /// The policy that follows from the rules. It starts from the usual devices, from all devices with `--allow a`, or
+    /// from none with `--deny a`. Each --allow adds devices, then each --deny removes devices.
+    ///
+    /// # Errors
+    /// A sentence, if a path is no device.
+    pub fn policy(&self) -> Result<Policy, String> {
+        let (all, added) = resolve(&self.rules.allow)?;
+        let (none, deny) = resolve(&self.rules.deny)?;
+        if all && !none {
+            return Ok(Policy { deny, allow: Vec::new(), otherwise: Verdict::Allow });
+        }
+        let mut allow = if none { Vec::new() } else { self.usual.clone() };
+        added.into_iter().for_each(|device| add(&mut allow, device));
+        let policy = Policy { deny, allow: Vec::new(), otherwise: Verdict::Deny };
+        let allow = policy.without_denied(allow);
+        let deny = policy.deny.into_iter().filter(|deny| allow.iter().any(|rule| deny.meets(rule))).collect();
+        Ok(Policy { deny, allow, otherwise: Verdict::Deny })
+    }
+}
+
+impl Devices {
     fn wish(&self) -> String {
         let list = |flag: &str, rules: &[Rule]| rules.iter().map(|rule| format!("{flag} {rule}")).collect();
         let all: [Vec<String>; 2] = [list("allow", &self.allow), list("deny", &self.deny)];
@@ -145,25 +184,6 @@ impl Devices {
             rule => format!("--device-cgroup-rule '{rule}'"),
         });
         added.collect::<Vec<_>>().join(" ")
-    }
-
-    /// The policy that follows from the rules. It starts from docker's devices, from all devices with `--allow a`, or
-    /// from none with `--deny a`. Each --allow adds devices, then each --deny removes devices.
-    ///
-    /// # Errors
-    /// A sentence, if a path is no device.
-    pub fn policy(&self) -> Result<Policy, String> {
-        let (all, added) = resolve(&self.allow)?;
-        let (none, deny) = resolve(&self.deny)?;
-        if all && !none {
-            return Ok(Policy { deny, allow: Vec::new(), otherwise: Verdict::Allow });
-        }
-        let mut allow = if none { Vec::new() } else { USUAL.to_vec() };
-        added.into_iter().for_each(|device| add(&mut allow, device));
-        let policy = Policy { deny, allow: Vec::new(), otherwise: Verdict::Deny };
-        let allow = policy.without_denied(allow);
-        let deny = policy.deny.into_iter().filter(|deny| allow.iter().any(|rule| deny.meets(rule))).collect();
-        Ok(Policy { deny, allow, otherwise: Verdict::Deny })
     }
 }
 

@@ -9,7 +9,7 @@ use super::container::{Config, ContainerNamespaces, Environment, Namespace, Proc
 use super::facts::Machine;
 use super::spec::Spec;
 use super::{joins, paths};
-use crate::cgroups::devices::Rule;
+use crate::cgroups::devices::{DeviceRules, Rule};
 use crate::feature::{Feature, Purpose};
 use crate::host::{Host, JoinedNamespace, Subordinate, Sysfs, command};
 use crate::namespaces::mnt::Mnt;
@@ -206,7 +206,7 @@ fn environment(spec: Spec, host: &Host, draft: &mut Draft) -> Environment {
         masked_paths: if is_new { kernel::masked_paths() } else { Vec::new() },
         readonly_paths: if is_new { kernel::readonly_paths() } else { Vec::new() },
         devices: if is_new { dev::devices() } else { Vec::new() },
-        resources: Resources { memory, cpu, blkio, devices, pids },
+        resources: Resources { memory, cpu, blkio, devices: devices.map(DeviceRules::from), pids },
     }
 }
 

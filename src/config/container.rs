@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroups::blkio::Blkio;
 use crate::cgroups::cpu::Cpu;
-use crate::cgroups::devices::Devices;
+use crate::cgroups::devices::DeviceRules;
 use crate::cgroups::memory::Memory;
 use crate::cgroups::pids::Pids;
 use crate::feature::Feature;
@@ -92,6 +92,7 @@ pub struct ContainerNamespaces {
 /// Where a namespace comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "NamespaceOf{T}")]
 pub enum Namespace<T> {
     /// It is the caller's.
     #[default]
@@ -168,7 +169,7 @@ pub struct Resources {
     pub memory: Option<Memory>,
     pub cpu: Option<Cpu>,
     pub blkio: Option<Blkio>,
-    pub devices: Option<Devices>,
+    pub devices: Option<DeviceRules>,
     pub pids: Option<Pids>,
 }
 
@@ -180,7 +181,7 @@ impl Resources {
         all.extend(memory.iter().flat_map(Memory::controllers));
         all.extend(cpu.iter().flat_map(Cpu::controllers));
         all.extend(blkio.iter().flat_map(Blkio::controllers));
-        all.extend(devices.iter().flat_map(Devices::controllers));
+        all.extend(devices.iter().flat_map(DeviceRules::controllers));
         all.extend(pids.iter().flat_map(Pids::controllers));
         all
     }

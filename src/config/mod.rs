@@ -7,4 +7,6 @@ pub mod enter;
 pub mod facts;
 mod joins;
 mod paths;
+#[cfg(test)]
+mod property;
 pub mod spec;

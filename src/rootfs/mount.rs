@@ -43,6 +43,11 @@ impl ContainerMount {
         (self.kind == BIND).then_some(&self.source)
     }
 
+    /// Whether the mounts below a path that is bound are bound too.
+    pub fn is_recursive(&self) -> bool {
+        self.options.iter().any(|option| option == "rbind")
+    }
+
     /// The options that restrict the mount.
     pub fn attributes(&self) -> Attributes {
         let named = |option: &String| Attributes::named(option);

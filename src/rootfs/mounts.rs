@@ -51,8 +51,8 @@ pub(super) fn plan(root: &mut RootDraft<'_>, mounts: &[&ContainerMount]) {
         match mount.bound() {
             Some(source) => {
                 // A path on the host. The reader of the spec has made it absolute.
-                let path = source.to_owned();
-                root.step(DetachedMountCall::Clone { path, below: true, to: Held::Mount }, "rootfs.bind.why");
+                let (path, below) = (source.to_owned(), mount.is_recursive());
+                root.step(DetachedMountCall::Clone { path, below, to: Held::Mount }, "rootfs.bind.why");
                 restrict(root, is_directory, mount.attributes());
             }
             None => {

@@ -167,7 +167,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::cgroups::devices::{self, DeviceInstruction, Devices};
+    use crate::cgroups::devices::{self, DeviceInstruction, DeviceRules, Devices};
     use crate::observe::mountinfo;
 
     /// The mount point of cgroup2, which may be mounted beside cgroup v1 or alone.
@@ -188,7 +188,8 @@ mod tests {
 
         fn attach_policy(&self, allow: &[&str], deny: &[&str]) {
             let rules = |rules: &[&str]| rules.iter().map(|rule| rule.parse().unwrap()).collect();
-            let policy = Devices { allow: rules(allow), deny: rules(deny) }.policy().unwrap();
+            let rules = Devices { allow: rules(allow), deny: rules(deny) };
+            let policy = DeviceRules::from(rules).policy().unwrap();
             let instructions: Vec<u64> = policy.program().iter().map(DeviceInstruction::word).collect();
             let program = load_device_program(&instructions).unwrap();
             attach(File::open(&self.0).unwrap(), program).unwrap();

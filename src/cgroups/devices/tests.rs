@@ -93,7 +93,7 @@ fn questions(majors: &[u32], minors: &[u32]) -> Vec<Question> {
 
 /// Compares all three. Returns whether cgroup v1 can express the policy.
 fn agree(spec: &Devices, questions: &[Question]) -> bool {
-    let policy = spec.policy().unwrap();
+    let policy = DeviceRules::from(spec.clone()).policy().unwrap();
     let program = policy.program();
     let list = policy.rules_v1().ok().map(|writes| {
         let mut kernel = Kernel::default();
@@ -157,8 +157,9 @@ fn both_versions_agree_for_all_combinations_of_rules() {
 
 #[test]
 fn a_hole_is_refused_for_cgroup_v1_with_a_remedy() {
-    let refused =
-        |allow: &[&str], deny: &[&str]| devices(allow, deny).policy().unwrap().rules_v1().unwrap_err();
+    let refused = |allow: &[&str], deny: &[&str]| {
+        DeviceRules::from(devices(allow, deny)).policy().unwrap().rules_v1().unwrap_err()
+    };
     let hole = refused(&[], &["/dev/zero"]);
     assert_eq!((hole.deny.to_string(), hole.allow.to_string()), ("c 1:5 rwm".into(), "c *:* m".into()));
     assert_eq!(
@@ -174,7 +175,7 @@ fn a_hole_is_refused_for_cgroup_v1_with_a_remedy() {
 
 #[test]
 fn a_policy_is_printed_in_the_order_of_its_rules() {
-    let policy = devices(&["c 1:3 rw", "b 8:* r"], &["a", "b 8:0"]).policy().unwrap();
+    let policy = DeviceRules::from(devices(&["c 1:3 rw", "b 8:* r"], &["a", "b 8:0"])).policy().unwrap();
     assert_eq!(
         policy.pseudo_code(),
         [
@@ -184,7 +185,7 @@ fn a_policy_is_printed_in_the_order_of_its_rules() {
             "deny",
         ]
     );
-    let policy = devices(&["a"], &["b *:* w"]).policy().unwrap();
+    let policy = DeviceRules::from(devices(&["a"], &["b *:* w"])).policy().unwrap();
     assert_eq!(policy.pseudo_code(), ["if type == b && access meets w: deny", "allow"]);
     let writes = [("devices.allow", "a"), ("devices.deny", "b *:* w")];
     assert_eq!(policy.rules_v1().unwrap(), writes.map(|(file, line)| (file, line.to_owned())));

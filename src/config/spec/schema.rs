@@ -13,6 +13,7 @@ pub const OUTPUTS: &[(&str, &str)] = &[
     ("view", include_str!("../../../docs/schema/view.json")),
     ("comparison", include_str!("../../../docs/schema/comparison.json")),
     ("plan", include_str!("../../../docs/schema/plan.json")),
+    ("config", include_str!("../../../docs/schema/config.json")),
     ("explained", include_str!("../../../docs/schema/explained.json")),
     ("cards", include_str!("../../../docs/schema/cards.json")),
     ("contrast", include_str!("../../../docs/schema/contrast.json")),
