@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use support::limits::{is_possible, left};
 use support::{alone, feed, run, sandbox, skip, text};

@@ -36,7 +36,7 @@ use crate::host::resolver::Resolver;
 use crate::text::text;
 
 /// Everything that one run of `sandbox` does, in order.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plan {
     /// What was asked for.
     #[serde(rename = "feature")]
@@ -106,7 +106,7 @@ pub struct Addition {
 }
 
 /// One call, by one actor, for one reason.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Step {
     /// Which process makes the call.
     pub actor: Actor,
