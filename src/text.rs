@@ -19,42 +19,45 @@ pub(crate) use self::printed::{
 pub(crate) use self::width::{cut, cut_start, gap, join, may_break, pad, wrap};
 use crate::feature::features;
 
+/// A file of messages: its name, and its content.
+type MessageFile = (&'static str, &'static str);
+
 macro_rules! messages {
     ($($kind:ident { $($about:literal, $feature:ident, $name:ident, $directory:ident, $page:literal, $also:tt;)* })*) => {
         /// The messages in English: a file for each feature, and the others.
-        const ENGLISH: &[&str] = &[
-            $($(include_str!(concat!("../messages/en/", stringify!($name), ".txt")),)*)*
-            include_str!("../messages/en/common.txt"),
-            include_str!("../messages/en/compare.txt"),
-            include_str!("../messages/en/doctor.txt"),
-            include_str!("../messages/en/exec.txt"),
-            include_str!("../messages/en/habits.txt"),
-            include_str!("../messages/en/join.txt"),
-            include_str!("../messages/en/ledger.txt"),
-            include_str!("../messages/en/lesson.txt"),
-            include_str!("../messages/en/limits.txt"),
-            include_str!("../messages/en/rootfs.txt"),
-            include_str!("../messages/en/run.txt"),
-            include_str!("../messages/en/runas.txt"),
-            include_str!("../messages/en/spec.txt"),
-            include_str!("../messages/en/terminal.txt"),
-            include_str!("../messages/en/verify.txt"),
+        const ENGLISH: &[MessageFile] = &[
+            $($((stringify!($name), include_str!(concat!("../messages/en/", stringify!($name), ".txt"))),)*)*
+            ("common", include_str!("../messages/en/common.txt")),
+            ("compare", include_str!("../messages/en/compare.txt")),
+            ("doctor", include_str!("../messages/en/doctor.txt")),
+            ("exec", include_str!("../messages/en/exec.txt")),
+            ("habits", include_str!("../messages/en/habits.txt")),
+            ("join", include_str!("../messages/en/join.txt")),
+            ("ledger", include_str!("../messages/en/ledger.txt")),
+            ("lesson", include_str!("../messages/en/lesson.txt")),
+            ("limits", include_str!("../messages/en/limits.txt")),
+            ("rootfs", include_str!("../messages/en/rootfs.txt")),
+            ("run", include_str!("../messages/en/run.txt")),
+            ("runas", include_str!("../messages/en/runas.txt")),
+            ("spec", include_str!("../messages/en/spec.txt")),
+            ("terminal", include_str!("../messages/en/terminal.txt")),
+            ("verify", include_str!("../messages/en/verify.txt")),
         ];
 
         /// The messages in Chinese: what demonstrations, views and lessons print.
-        const CHINESE: &[&str] = &[
-            $($(include_str!(concat!("../messages/zh/", stringify!($name), ".txt")),)*)*
-            include_str!("../messages/zh/common.txt"),
-            include_str!("../messages/zh/compare.txt"),
-            include_str!("../messages/zh/habits.txt"),
-            include_str!("../messages/zh/join.txt"),
-            include_str!("../messages/zh/lesson.txt"),
-            include_str!("../messages/zh/limits.txt"),
-            include_str!("../messages/zh/rootfs.txt"),
-            include_str!("../messages/zh/run.txt"),
-            include_str!("../messages/zh/runas.txt"),
-            include_str!("../messages/zh/terminal.txt"),
-            include_str!("../messages/zh/verify.txt"),
+        const CHINESE: &[MessageFile] = &[
+            $($((stringify!($name), include_str!(concat!("../messages/zh/", stringify!($name), ".txt"))),)*)*
+            ("common", include_str!("../messages/zh/common.txt")),
+            ("compare", include_str!("../messages/zh/compare.txt")),
+            ("habits", include_str!("../messages/zh/habits.txt")),
+            ("join", include_str!("../messages/zh/join.txt")),
+            ("lesson", include_str!("../messages/zh/lesson.txt")),
+            ("limits", include_str!("../messages/zh/limits.txt")),
+            ("rootfs", include_str!("../messages/zh/rootfs.txt")),
+            ("run", include_str!("../messages/zh/run.txt")),
+            ("runas", include_str!("../messages/zh/runas.txt")),
+            ("terminal", include_str!("../messages/zh/terminal.txt")),
+            ("verify", include_str!("../messages/zh/verify.txt")),
         ];
     };
 }
@@ -71,14 +74,14 @@ pub(crate) fn text(key: &str) -> String {
 pub(crate) fn text_if_any(key: &str) -> Option<String> {
     let translated = match Language::current() {
         Language::En => None,
-        Language::Zh => CHINESE.iter().find_map(|file| find(file, key)),
+        Language::Zh => find_in(CHINESE, key),
     };
     translated.or_else(|| in_english(key))
 }
 
 /// The message of `key` in English, if there is one. Lines for a shell have no translation.
 fn in_english(key: &str) -> Option<String> {
-    ENGLISH.iter().find_map(|file| find(file, key))
+    find_in(ENGLISH, key)
 }
 
 /// The message of `key` about options that were given by flags. If they come from a spec, it is the message of
@@ -106,6 +109,15 @@ pub(crate) fn first_of(names: &[String], most: usize) -> String {
     }
 }
 
+/// The message of `key` in these files. Most keys begin with the name of their file, so that file is searched first: a
+/// page of lessons has hundreds of messages.
+fn find_in(files: &[MessageFile], key: &str) -> Option<String> {
+    let own = key.split('.').next().unwrap_or_default();
+    let (first, others): (Vec<&MessageFile>, Vec<&MessageFile>) =
+        files.iter().partition(|(name, _)| *name == own);
+    first.into_iter().chain(others).find_map(|(_, content)| find(content, key))
+}
+
 /// The message of `key` in one file.
 fn find(file: &str, key: &str) -> Option<String> {
     let mut lines = file.lines();
@@ -128,7 +140,7 @@ fn find(file: &str, key: &str) -> Option<String> {
 /// All messages, for tests.
 #[cfg(test)]
 pub(crate) fn all_messages() -> Vec<String> {
-    ENGLISH.iter().flat_map(|file| keys(file)).map(text).collect()
+    ENGLISH.iter().flat_map(|(_, file)| keys(file)).map(text).collect()
 }
 
 /// The keys of a file of messages.
@@ -218,7 +230,7 @@ mod tests {
 
     #[test]
     fn no_message_has_a_banned_word() {
-        let texts = ENGLISH.iter().flat_map(|file| keys(file)).map(text);
+        let texts = ENGLISH.iter().flat_map(|(_, file)| keys(file)).map(text);
         let banned: Vec<String> = texts.flat_map(|text| plain::banned_in(&text)).collect();
         assert!(banned.is_empty(), "{banned:#?}");
         assert_eq!(plain::banned_in("The folder lies behind a wall.").len(), 3);
@@ -226,7 +238,7 @@ mod tests {
 
     #[test]
     fn no_key_is_defined_twice() {
-        let mut all: Vec<&str> = ENGLISH.iter().flat_map(|file| keys(file)).collect();
+        let mut all: Vec<&str> = ENGLISH.iter().flat_map(|(_, file)| keys(file)).collect();
         all.sort_unstable();
         let twice: Vec<_> = all.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
         assert!(twice.is_empty(), "{twice:?}");
@@ -321,7 +333,7 @@ mod tests {
         };
         let unused: Vec<&str> = ENGLISH
             .iter()
-            .flat_map(|file| keys(file))
+            .flat_map(|(_, file)| keys(file))
             // `net.both.todo.spec` beside `net.both.todo`: the same for options of a spec. `.user`: the same for an
             // ordinary user.
             .filter(|key| {

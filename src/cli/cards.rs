@@ -229,7 +229,8 @@ fn print_parts(page: &str) -> Result<ControlFlow<()>> {
 fn ask(keys: &str) -> Result<PageKey> {
     let terminal = terminal::open()?;
     let signals = Signals::block()?;
-    render::out(&paint::faint(&text(keys)).to_string());
+    let prompt = paint::faint(&text(keys)).to_string();
+    render::out(&prompt);
     let meaning = |key| match key {
         b'n' | b' ' | b'\n' | b'\r' => Some(PageKey::Next),
         b'b' => Some(PageKey::Back),
@@ -238,7 +239,8 @@ fn ask(keys: &str) -> Result<PageKey> {
         _ => None,
     };
     let key = terminal.ask(&signals, meaning);
-    render::out("\n");
+    // With colours, the prompt becomes an empty line before the next card.
+    render::out(if prompt.contains('\x1b') { "\r\x1b[K\n" } else { "\n" });
     key
 }
 

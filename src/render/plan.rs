@@ -58,12 +58,14 @@ pub fn announcement(plan: &Plan) -> String {
         let _ = write!(out, "{gap}{part}");
     }
     if !plan.added.is_empty() {
-        let added: Vec<String> = plan
-            .added
-            .iter()
-            .map(|addition| format!("{} ({})", addition.feature, text(addition.reason)))
-            .collect();
-        let _ = write!(out, "    {}", text_with("common.added", &[("list", &added.join(", "))]));
+        let added = plan.added.iter().map(|addition| {
+            let values = [("feature", addition.feature.name()), ("reason", &*text(addition.reason))];
+            text_with("common.added.one", &values)
+        });
+        let join =
+            |list: String, one: String| text_with("common.added.two", &[("list", &list), ("one", &one)]);
+        let list = added.reduce(join).unwrap_or_default();
+        let _ = write!(out, "    {}", text_with("common.added", &[("list", &list)]));
     }
     // The parts have spaces between them on one line, and a semicolon on several. (`sandbox: ` may come before them.)
     if out.width() > paint::width() - 9 {

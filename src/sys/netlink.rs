@@ -27,6 +27,7 @@ pub(crate) struct Link {
     index: u32,
     hardware_address: Vec<u8>,
     alias: Option<String>,
+    kind: Option<String>,
     is_up: bool,
 }
 
@@ -39,6 +40,11 @@ impl Link {
     /// Its hardware address.
     pub(crate) fn hardware_address(&self) -> &[u8] {
         &self.hardware_address
+    }
+
+    /// Its kind: `veth`, `bridge`. A device without one is no virtual device that a user has made: `lo`, a card.
+    pub(crate) fn kind(&self) -> Option<&str> {
+        self.kind.as_deref()
     }
 
     /// Its alias: a text that the kernel stores with the device (IFLA_IFALIAS).
@@ -185,9 +191,16 @@ pub(crate) fn find_link(name: &str) -> Option<Link> {
                 LinkAttribute::IfAlias(alias) => Some(alias.clone()),
                 _ => None,
             });
+            let kind = link.attributes.iter().find_map(|attribute| match attribute {
+                LinkAttribute::LinkInfo(all) => all.iter().find_map(|info| match info {
+                    LinkInfo::Kind(kind) => Some(kind.to_string()),
+                    _ => None,
+                }),
+                _ => None,
+            });
             let is_up = link.attributes.contains(&LinkAttribute::OperState(State::Up));
             let hardware_address = address.unwrap_or_default();
-            Some(Link { index: link.header.index, hardware_address, alias, is_up })
+            Some(Link { index: link.header.index, hardware_address, alias, kind, is_up })
         }
         _ => None,
     }

@@ -26,6 +26,7 @@ use crate::plan::call::process::Namespaces;
 use crate::plan::gate::Channel;
 use crate::plan::slots::Slots;
 use crate::sys::clone::{Cloned, clone3};
+use crate::sys::netlink;
 use crate::teach::call::DemoCall;
 use crate::views::{self, Readings};
 
@@ -42,6 +43,8 @@ enum Request {
     Node,
     /// Read a symbolic link.
     Link(String),
+    /// Read the kind of a network device.
+    Device(String),
     /// Start a child agent in these new namespaces.
     Spawn(Namespaces),
     /// Reap a child that has ended, by its PID in the agent's namespace. 0 means any child.
@@ -49,6 +52,9 @@ enum Request {
     /// Exit with this status.
     Exit(i32),
 }
+
+/// The kind of a network device that has none.
+const NO_KIND: &str = "none";
 
 /// The reply of the agent to a request.
 #[derive(Debug, Serialize, Deserialize)]
@@ -171,6 +177,14 @@ impl Agent {
         self.text(&Request::Link(path.into()))
     }
 
+    /// Has the agent ask the kernel of which kind a network device is: `veth`; `none` for `lo`.
+    ///
+    /// # Errors
+    /// As [`Agent::read`]. ENODEV: there is no such device in its network namespace.
+    pub fn device(&self, name: &str) -> Result<std::result::Result<String, Errno>> {
+        self.text(&Request::Device(name.into()))
+    }
+
     /// The hostname that uname(2) returns in the agent.
     ///
     /// # Errors
@@ -291,6 +305,10 @@ fn serve_on(channel: &Channel, slots: &mut Slots) -> ! {
                 Err(errno) => Reply::Errno(errno as i32),
             },
             Request::Link(path) => text_reply(file::read_link(path)),
+            Request::Device(name) => match netlink::find_link(&name) {
+                Some(link) => Reply::Text(link.kind().unwrap_or(NO_KIND).to_owned()),
+                None => Reply::Errno(Errno::ENODEV as i32),
+            },
             Request::Spawn(namespaces) => match spawn(&namespaces, channel, slots) {
                 Ok(()) => continue,
                 Err(errno) => Reply::Errno(errno as i32),

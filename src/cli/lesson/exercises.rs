@@ -67,6 +67,21 @@ const TOTAL: Duration = Duration::from_secs(120);
 const TOTAL_OF_ALL: Duration = Duration::from_secs(600);
 
 impl CheckArgs {
+    /// The exercise that is named.
+    pub(super) fn exercise(&self) -> Option<&str> {
+        self.exercise.as_deref()
+    }
+
+    /// Whether all exercises are graded.
+    pub(super) fn is_grade(&self) -> bool {
+        self.all
+    }
+
+    /// Whether it is checked until it passes.
+    pub(super) fn is_watch(&self) -> bool {
+        self.watch
+    }
+
     /// How long everything may take.
     fn pace(&self, total: Duration) -> Pace {
         let pace = self.pace.pace();

@@ -33,7 +33,7 @@ pub(super) struct ExportArgs {
     html: bool,
     /// Write into this directory; `-` prints the page of one lesson
     #[arg(long, value_name = "DIR", default_value = DIRECTORY)]
-    to: PathBuf,
+    pub(super) to: PathBuf,
     /// With the solutions, the right answers, the minutes of each part and the notes for teachers
     #[arg(long)]
     instructor: bool,

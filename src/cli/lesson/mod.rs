@@ -2,6 +2,7 @@
 
 mod author;
 mod exercises;
+mod explain;
 mod export;
 mod reader;
 
@@ -43,6 +44,9 @@ pub(super) struct LessonArgs {
     /// The directory of your progress and your files [default: SANDBOX_LESSONS, or ~/sandbox-lessons]
     #[arg(long, global = true, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// First print what the action reads, starts and writes, in order, on standard error
+    #[arg(long, global = true)]
+    explain: bool,
     #[command(subcommand)]
     action: Option<LessonAction>,
 }
@@ -148,12 +152,23 @@ struct Course {
 /// Performs the action.
 pub(super) fn run(color: Color, args: &LessonArgs) -> Result<u8> {
     decide(if args.plain { Color::Never } else { color }, Stream::Out);
-    if let Some(LessonAction::New(new)) = &args.action {
-        return author::create(args.pack.as_deref(), new);
+    let root = args.pack.as_deref();
+    if let Some(
+        action
+        @ (LessonAction::New(_) | LessonAction::Lint | LessonAction::Test(_) | LessonAction::Export(_)),
+    ) = &args.action
+        && args.explain
+    {
+        explain::print(&explain::without_learner(action, root));
     }
-    let pack = Pack::in_directory_or_shipped(args.pack.as_deref())?;
+    if let Some(LessonAction::New(new)) = &args.action {
+        return author::create(root, new);
+    }
+    if let Some(LessonAction::Lint) = &args.action {
+        return Ok(author::lint(&Pack::linted(root)?));
+    }
+    let pack = Pack::in_directory_or_shipped(root)?;
     match &args.action {
-        Some(LessonAction::Lint) => return Ok(author::lint(&pack)),
         Some(LessonAction::Test(test)) => return author::test(&pack, test),
         Some(LessonAction::Export(export)) => return export::run(&pack, Language::current().code(), export),
         _ => {}
@@ -165,6 +180,9 @@ pub(super) fn run(color: Color, args: &LessonArgs) -> Result<u8> {
     let learner = Learner::open(progress::directory(args.dir.as_deref())?, seed)?;
     let language = Language::current().code();
     let mut course = Course { pack, learner, language, is_plain: args.plain };
+    if args.explain {
+        explain::print(&course.steps(args.action.as_ref(), root)?);
+    }
     match &args.action {
         None => course.resume(),
         Some(LessonAction::Start { lesson, .. }) => course.start(lesson.as_deref()),

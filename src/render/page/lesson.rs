@@ -150,7 +150,7 @@ impl Writer<'_> {
             message("lesson.page.plan.minutes"),
             message("lesson.page.plan.part")
         ));
-        for part in schedule(lesson, self.edition.language) {
+        for part in schedule(lesson, self.edition.language, self.edition.seed()) {
             out.push_str(&format!(
                 "<tr><td class=\"number\">{}</td><td class=\"number\">{}</td><td><a href=\"#part-{}\">{}</a></td></tr>\n",
                 clock(part.from),

@@ -6,7 +6,8 @@ use pulldown_cmark::{Event, Parser, Tag, TagEnd};
 use super::markdown::{end_of, plain};
 use crate::render::lesson::number_of;
 use crate::teach::course::pack::{LANGUAGES, Lesson};
-use crate::teach::course::text::{LessonText, Passage, Section};
+use crate::teach::course::seed::{fill, lesson_values, values};
+use crate::teach::course::text::{ExerciseText, LessonText, Passage, Section};
 
 /// A part of the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +29,8 @@ const BLOCK: usize = 15;
 const QUESTION: usize = 20;
 const EXERCISE: usize = 20;
 
-/// The parts of a lesson. The sum of their minutes is that of the lesson.
-pub(super) fn schedule(lesson: &Lesson, language: &str) -> Vec<PlannedPart> {
+/// The parts of a lesson, with the values of the student of this seed. The sum of their minutes is that of the lesson.
+pub(super) fn schedule(lesson: &Lesson, language: &str, seed: &str) -> Vec<PlannedPart> {
     let (text, measured) = (lesson.text(language), lesson.text(LANGUAGES[0]));
     // All languages have the same sections, and get the same plan.
     let efforts: Vec<usize> = measured.sections.iter().map(|section| effort(lesson, section)).collect();
@@ -40,7 +41,12 @@ pub(super) fn schedule(lesson: &Lesson, language: &str) -> Vec<PlannedPart> {
         let at = |done: usize| u32::try_from((done * minutes + all / 2) / all).unwrap_or(0);
         let (from, to) = (at(done), at(done + effort));
         done += effort;
-        parts.push(PlannedPart { index, title: title(lesson, text, section), from, minutes: to - from });
+        parts.push(PlannedPart {
+            index,
+            title: title(lesson, text, section, seed),
+            from,
+            minutes: to - from,
+        });
     }
     parts
 }
@@ -68,16 +74,25 @@ fn effort(lesson: &Lesson, section: &Section) -> usize {
 }
 
 /// The first heading of a section; of an exercise, with its number.
-fn title(lesson: &Lesson, text: &LessonText, section: &Section) -> String {
+fn title(lesson: &Lesson, text: &LessonText, section: &Section, seed: &str) -> String {
+    let of_exercise = |exercise: &ExerciseText| {
+        let data = lesson.data.exercises.get(&exercise.name);
+        data.map(|data| values(seed, lesson, &exercise.name, data)).unwrap_or_default()
+    };
     let (passage, number) = match section {
         Section::Prose(_, passage) => (passage, None),
         Section::Quiz(quiz) => (&quiz.prompt, None),
         Section::Exercise(exercise) => (&exercise.task, Some(number_of(lesson, text, &exercise.name))),
     };
+    let values = match section {
+        Section::Exercise(exercise) => of_exercise(exercise),
+        _ => lesson_values(seed, lesson),
+    };
     // A section without a heading is known by its first line.
     let line = heading(&passage.markdown).unwrap_or_else(|| {
         passage.markdown.lines().next().unwrap_or_default().trim().replace(['`', '*'], "")
     });
+    let line = fill(&line, &values);
     match number {
         Some(number) => format!("{number} {line}"),
         None => line,

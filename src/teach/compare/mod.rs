@@ -37,6 +37,19 @@ pub fn read_inside(subject: &Subject, path: &str) -> Result<std::result::Result<
     Ok(vantage.read(path)?.map_err(|errno| format!("{errno:?}")))
 }
 
+/// The kind of a network device in the network namespace of `subject`: `veth`. The error names the namespaces that could
+/// not be joined, or the errno.
+///
+/// # Errors
+/// The helper cannot be started.
+pub fn device_inside(subject: &Subject, name: &str) -> Result<std::result::Result<String, String>> {
+    let vantage = Vantage::at(subject, &Machine::of(&Config::default()))?;
+    if let Some(refusal) = vantage.refused().first() {
+        return Ok(Err(format!("setns({}): {}", refusal.feature, refusal.errno)));
+    }
+    Ok(vantage.device(name)?.map_err(|errno| format!("{errno:?}")))
+}
+
 /// What open(2) of a path gives to a process in the namespaces of `subject`, and, if the caller may move a helper, in its
 /// cgroup of the devices controller: `ok`, or the name of the errno. The error names the namespaces that could not be
 /// joined.

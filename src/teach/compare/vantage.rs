@@ -183,6 +183,14 @@ impl Vantage {
         self.reader().read(path)
     }
 
+    /// The kind of a network device in the network namespace of the helper.
+    ///
+    /// # Errors
+    /// The helper has ended.
+    pub(super) fn device(&self, name: &str) -> Result<std::result::Result<String, Errno>> {
+        self.reader().device(name)
+    }
+
     /// The result of open(2) for reading.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_yaml::with::{singleton_map, singleton_map_recursive};
 
+use super::seed::{StudentValues, fill};
 use crate::feature::{Feature, Purpose};
 use crate::observe::hierarchy::{Controller, Version};
 
@@ -196,6 +197,10 @@ pub enum Fact {
     Inside(String),
     /// The result of open(2) in the same namespaces: `ok`, or the name of the errno.
     Open(String),
+    /// The type and the numbers of a device file, as the process sees it: `c 1:5`.
+    DeviceFile(String),
+    /// The kind of a network device in its network namespace: `veth`, `bridge`, `dummy`; `none` for `lo`.
+    NetworkDevice(String),
     /// A mount of its mount table.
     Mount(MountFact),
     /// The lines of a file of its cgroup.
@@ -234,6 +239,8 @@ pub enum Relation {
     Zombies,
     /// Its parent, the parent of that, and so on.
     Ancestors,
+    /// Those of its ancestors that are no ancestors of the checker: the programs that started it.
+    Starters,
 }
 
 /// One mount, and what of it.
@@ -362,5 +369,38 @@ impl Fact {
             Fact::CgroupPath(controller) => Some(*controller),
             _ => None,
         }
+    }
+
+    /// Where it is read, for a person: a file of /proc, a call, or a file of a cgroup.
+    pub fn source(&self, values: &StudentValues) -> String {
+        let filled = |text: &str| fill(text, values);
+        let process = |file: &str| format!("/proc/PID/{file}");
+        match self {
+            Fact::Status(field) | Fact::Capabilities(field) | Fact::Signals(field) => {
+                process(&format!("status, {field}"))
+            }
+            Fact::Namespace(kind) => process(&format!("ns/{}", kind.name())),
+            Fact::File(path) | Fact::Link(path) => process(&filled(path)),
+            Fact::Inside(path) => filled(path),
+            Fact::Open(path) => format!("open(\"{}\")", filled(path)),
+            Fact::DeviceFile(path) => process(&format!("root{}", filled(path))),
+            Fact::NetworkDevice(name) => format!("RTM_GETLINK \"{}\"", filled(name)),
+            Fact::Mount(mount) => process(&format!("mountinfo, {}", filled(&mount.on))),
+            Fact::Cgroup(file) if file.v1 == file.v2 => file.v2.clone(),
+            Fact::Cgroup(file) => format!("{} (v1: {})", file.v2, file.v1),
+            Fact::CgroupPath(_) => process("cgroup"),
+            Fact::Limit(name) => process(&format!("limits, {name}")),
+            Fact::Listening(transport) | Fact::ListeningOn(transport) => {
+                let name = if *transport == Transport::Tcp { "tcp" } else { "udp" };
+                format!("{}, {}", process(&format!("net/{name}")), process(&format!("net/{name}6")))
+            }
+            Fact::Relatives(_) => "/proc/*/status, PPid".to_owned(),
+            Fact::Spec(spec) => format!("{}, {}", spec.file, spec.key),
+        }
+    }
+
+    /// Whether a helper process has to join the namespaces of the process to read it.
+    pub fn needs_helper(&self) -> bool {
+        matches!(self, Fact::Inside(_) | Fact::Open(_) | Fact::NetworkDevice(_))
     }
 }

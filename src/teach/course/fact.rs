@@ -1,7 +1,10 @@
 //! Reads facts about a process from the kernel.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+
+use nix::sys::stat::{major, minor};
 
 use super::data::{Fact, MountPart, Predicate, Relation, SpecFact, Transport};
 use super::seed::{StudentValues, fill};
@@ -130,6 +133,14 @@ impl Standpoint<'_> {
                 },
                 None => FactValue::of(std::fs::File::open(filled(path)).map(|_| "ok".into()), FactValue::one),
             },
+            Fact::NetworkDevice(name) => match self.subject {
+                Some(subject) => match compare::device_inside(subject, &filled(name))? {
+                    Ok(kind) => FactValue::one(&kind),
+                    Err(reason) => FactValue::refused(reason),
+                },
+                None => FactValue::refused("only of another process"),
+            },
+            Fact::DeviceFile(path) => device_file(&format!("{process}/root{}", filled(path))),
             Fact::Mount(mount) => match mountinfo::read(&process) {
                 Ok(table) => mount_value(&table, &filled(&mount.on), mount.show),
                 Err(error) => FactValue::of(Err(error), FactValue::one),
@@ -253,6 +264,21 @@ fn mount_value(table: &[u8], on: &str, part: MountPart) -> FactValue {
     }
 }
 
+/// The type and the numbers of a device file: `c 1:5`. Another file has neither.
+fn device_file(path: &str) -> FactValue {
+    let found = std::fs::symlink_metadata(path).map(|metadata| {
+        let (kind, device) = (metadata.file_type(), metadata.rdev());
+        let letter = if kind.is_char_device() { "c" } else { "b" };
+        let is_device = kind.is_char_device() || kind.is_block_device();
+        is_device.then(|| format!("{letter} {}:{}", major(device), minor(device)))
+    });
+    match found {
+        Ok(Some(numbers)) => FactValue::one(&numbers),
+        Ok(None) => FactValue::refused("no device file"),
+        Err(error) => FactValue::of(Err(error), FactValue::one),
+    }
+}
+
 /// The sockets that listen, each as `part` of its address. Sockets with one text are named once.
 fn listening(process: &str, transport: Transport, part: impl Fn(&SocketAddr) -> String) -> FactValue {
     let found = match transport {
@@ -278,16 +304,26 @@ fn relatives(process: &str, relation: Relation) -> FactValue {
         Ok(own) => own,
         Err(error) => return FactValue::of(Err(error), FactValue::one),
     };
-    let mut names = Vec::new();
-    if relation == Relation::Ancestors {
-        let mut parent = field(&own, "PPid");
+    // The PIDs of the ancestors, each with its name.
+    let ancestors = |of: &str| -> Vec<(String, String)> {
+        let (mut all, mut parent) = (Vec::new(), field(of, "PPid"));
         while parent != "0" && !parent.is_empty() {
             let status = status(&parent);
-            names.push(field(&status, "Name"));
+            all.push((parent, field(&status, "Name")));
             parent = field(&status, "PPid");
         }
-        return FactValue::list(names);
+        all
+    };
+    if let Relation::Ancestors | Relation::Starters = relation {
+        let checker = status("self");
+        let mut shared: Vec<String> = ancestors(&checker).into_iter().map(|(pid, _)| pid).collect();
+        // `lesson test` starts what it checks.
+        shared.push(field(&checker, "Pid"));
+        shared.retain(|_| relation == Relation::Starters);
+        let own = ancestors(&own).into_iter().filter(|(pid, _)| !shared.contains(pid));
+        return FactValue::list(own.map(|(_, name)| name).collect());
     }
+    let mut names = Vec::new();
     let pid = field(&own, "Pid");
     for status in processes::pids().iter().map(|child| status(&child.to_string())) {
         let is_zombie = field(&status, "State").starts_with('Z');
@@ -314,6 +350,7 @@ mod tests {
         assert_eq!(signal_names(0x1_4002), ["SIGINT", "SIGTERM", "SIGCHLD"]);
         assert!(read(Fact::Signals("SigCgt".into())).refused.is_none());
         assert!(!read(Fact::Relatives(Relation::Ancestors)).items.is_empty());
+        assert!(read(Fact::Relatives(Relation::Starters)).items.is_empty());
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port().to_string();
         assert!(read(Fact::Listening(Transport::Tcp)).items.contains(&port));
@@ -328,5 +365,7 @@ mod tests {
         assert!(!read(Fact::ListeningOn(Transport::Udp)).items.contains(&address));
         assert_eq!(read(Fact::Open("/no/such".into())).text(), "ENOENT");
         assert_eq!(read(Fact::Open("/dev/null".into())).text(), "ok");
+        assert_eq!(read(Fact::DeviceFile("/dev/zero".into())).text(), "c 1:5");
+        assert_eq!(read(Fact::DeviceFile("/".into())).text(), "no device file");
     }
 }

@@ -8,9 +8,12 @@ use serde::Serialize;
 use super::data::{Exercise, Privilege};
 use super::pack::{Lesson, Pack};
 use super::text::LessonText;
+use crate::cgroups::feature_of;
 use crate::error::Result;
 use crate::feature::Purpose;
-use crate::host::Host;
+use crate::host::{Cgroups, Host};
+use crate::observe::Unread;
+use crate::observe::hierarchy::Controller;
 use crate::teach::doctor::{self, Finding};
 use crate::text::{text, text_with};
 
@@ -24,6 +27,8 @@ pub enum LessonObstacle {
     Program(String),
     /// This feature does not work.
     Feature(Purpose),
+    /// This limit needs root here, or a cgroup that is delegated to the caller.
+    Limit(Purpose),
 }
 
 impl LessonObstacle {
@@ -35,6 +40,7 @@ impl LessonObstacle {
             LessonObstacle::Feature(feature) => {
                 text_with("lesson.needs.feature", &[("feature", feature.name())])
             }
+            LessonObstacle::Limit(feature) => text_with("lesson.needs.limit", &[("feature", feature.name())]),
         }
     }
 }
@@ -144,8 +150,23 @@ impl Here {
         let missing = exercise.programs.iter().filter(|program| !is_installed(program));
         obstacles.extend(missing.map(|program| LessonObstacle::Program(program.clone())));
         let features = features_of(lesson).iter().chain(&exercise.features).copied();
-        obstacles.extend(self.lacking(features)?.into_iter().map(LessonObstacle::Feature));
+        for feature in self.lacking(features)? {
+            obstacles.push(match self.is_for_root(feature) {
+                true => LessonObstacle::Limit(feature),
+                false => LessonObstacle::Feature(feature),
+            });
+        }
         Ok(obstacles)
+    }
+
+    /// Whether a feature that does not work is a limit that root could set here.
+    fn is_for_root(&self, feature: Purpose) -> bool {
+        let mut controllers =
+            vec![Controller::Memory, Controller::Cpu, Controller::Io, Controller::Devices, Controller::Pids];
+        controllers.retain(|controller| feature.feature() == Some(feature_of(*controller)));
+        self.host.uid != 0
+            && !controllers.is_empty()
+            && Cgroups::gather(&controllers, true, &mut Unread::default()).obstacles.is_empty()
     }
 
     /// What of a lesson cannot be done.
@@ -218,7 +239,7 @@ impl LessonHere {
 }
 
 /// The features that must work for the whole lesson. They are the same in all languages.
-fn features_of(lesson: &Lesson) -> &[Purpose] {
+pub fn features_of(lesson: &Lesson) -> &[Purpose] {
     lesson.texts.values().next().map_or(&[], |text| &text.front.features)
 }
 

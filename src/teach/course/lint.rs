@@ -1,8 +1,5 @@
 //! What a lesson must have. The mistakes have the file and the line, for authors.
 
-use std::sync::LazyLock;
-
-use regex_lite::Regex;
 use unicode_width::UnicodeWidthStr;
 
 use super::data::{CHECKER, Exercise, ExerciseKind, Predicate, SUBJECT};
@@ -301,13 +298,15 @@ fn messages_of(data: &Exercise) -> Vec<&str> {
     }
 }
 
-/// A name in braces. Every passage is searched for it, so the pattern is read once.
-static PLACEHOLDER: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"\{([a-z][a-z0-9_]*)\}").expect("a constant pattern"));
-
-/// The names in braces of a text.
+/// The names in braces of a text: `{seconds}`. Every passage is searched for them whenever a pack is read, so this is no
+/// regular expression, which took most of that time.
 pub(super) fn placeholders(text: &str) -> Vec<String> {
-    PLACEHOLDER.captures_iter(text).map(|found| found[1].to_owned()).collect()
+    let is_name = |name: &&str| {
+        name.starts_with(|first: char| first.is_ascii_lowercase())
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    };
+    let in_braces = text.split('{').skip(1).filter_map(|after| Some(after.split_once('}')?.0));
+    in_braces.filter(is_name).map(str::to_owned).collect()
 }
 
 /// All languages have the same markers in the same order, the same code blocks and the same values. Evidence is never

@@ -5,10 +5,9 @@
 //! one, of the same layout ([`pack`]). A lesson is its text ([`text`]), in each language, and the data of its exercises
 //! ([`data`]), which the languages share, and pictures ([`picture`]). [`lint`] finds what they lack.
 //!
-//! [`check`] finds the process that a learner has made, reads facts about it from the kernel ([`fact`]), and compares them.
-//! Values differ per student ([`seed`]). [`here`] finds what cannot
-//! be done on this machine. [`pace`] scales waits to the machine.
-//! [`trial`] proves for authors that an exercise fails untouched, passes when
+//! [`check`] finds the process that a learner has made, reads facts about it from the kernel ([`fact`]), and compares them
+//! (`predicate`). Values differ per student ([`seed`]). [`here`] finds what cannot be done on this machine. [`pace`]
+//! scales waits to the machine. [`trial`] proves for authors that an exercise fails untouched, passes when
 //! it is solved, and answers each wrong solution. [`skeleton`] writes a new lesson to begin with.
 
 pub mod check;
