@@ -7,11 +7,12 @@
 mod support;
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use regex_lite::Regex;
 use sandbox::render::stable::stable;
 use support::terminal::Terminal;
-use support::{alone, binary, fits, limits, run, sandbox, stdout, text};
+use support::{alone, binary, fits, limits, run, sample, sandbox, stdout, text};
 use unicode_width::UnicodeWidthStr;
 
 /// The features whose demonstrations make no cgroup.
@@ -27,11 +28,13 @@ fn is_chinese(text: &str) -> bool {
 
 /// Whether a line has evidence: it begins with the name of the process that saw it; or it has a numbered call.
 fn is_evidence(line: &str) -> bool {
-    let side = Regex::new(
-        r"^([A-Z]{3,}( \d)?  +\S|[A-Z]{3,} \d /|          = | *\d+  (OUTSIDE|INSIDE|HELPER|RELAY) )",
-    )
-    .unwrap();
-    side.is_match(line)
+    static SIDE: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(
+            r"^([A-Z]{3,}( \d)?  +\S|[A-Z]{3,} \d /|          = | *\d+  (OUTSIDE|INSIDE|HELPER|RELAY) )",
+        )
+        .unwrap()
+    });
+    SIDE.is_match(line)
 }
 
 /// The lines that are English sentences, outside of evidence and of lines for a shell.
@@ -138,7 +141,7 @@ fn json_is_the_same_in_every_language() {
 #[test]
 fn a_demonstration_has_the_same_evidence_in_both_languages() {
     let _alone = alone();
-    for feature in NAMESPACES {
+    for feature in sample(4, NAMESPACES) {
         let (english_run, chinese) = (stdout(&[feature]), stdout(&[feature, "--lang", "zh"]));
         assert_eq!(evidence(&chinese), evidence(&english_run), "{feature}");
         assert!(evidence(&chinese).len() > 10, "{chinese}");
@@ -150,9 +153,8 @@ fn a_demonstration_has_the_same_evidence_in_both_languages() {
         fits(&summary, 80, 60);
         assert_eq!(english(&summary), [""; 0], "{feature}");
     }
-    let limited: Vec<&str> =
-        LIMITS.into_iter().filter(|of| limits::may("a_demonstration_has_the_same_evidence", of)).collect();
-    for feature in limited {
+    let may = |of: &&str| limits::may("a_demonstration_has_the_same_evidence", of);
+    for feature in sample(5, LIMITS).into_iter().filter(may) {
         let chinese = stdout(&[feature, "--lang", "zh"]);
         assert_eq!(english(&chinese), [""; 0], "{feature}");
         fits(&prose(&chinese), 80, 400);
@@ -176,7 +178,7 @@ fn the_reason_of_each_step_is_in_chinese() {
 #[test]
 fn the_columns_of_a_view_are_aligned() {
     let _alone = alone();
-    for feature in NAMESPACES {
+    for feature in sample(3, NAMESPACES) {
         let chinese = stdout(&[feature, "--show-proc", "--lang", "zh"]);
         let english_run = stdout(&[feature, "--show-proc"]);
         fits(&chinese, 80, 24);
@@ -206,9 +208,8 @@ fn the_columns_of_a_view_are_aligned() {
 #[test]
 fn a_mistake_has_the_same_evidence_in_both_languages() {
     let _alone = alone();
-    for (feature, mistake) in
-        [("uts", "no-namespace"), ("pid", "no-fork"), ("user", "no-map"), ("mnt", "shared")]
-    {
+    let mistakes = [("uts", "no-namespace"), ("pid", "no-fork"), ("user", "no-map"), ("mnt", "shared")];
+    for (feature, mistake) in sample(2, mistakes) {
         let arguments = [feature, "--break", mistake];
         let (english_run, chinese) = (run(&arguments), run(&in_chinese(&arguments)));
         let (english_run, chinese) = (text(&english_run.stdout), text(&chinese.stdout));
@@ -239,14 +240,17 @@ fn a_comparison_and_a_container_are_shown_in_chinese() {
     std::fs::write(&spec, "uts: { hostname: box }\npid:\ncommand: [\"true\"]\n").unwrap();
     let spec = spec.to_str().unwrap();
     let pid = std::process::id().to_string();
-    for arguments in [
-        &["compare", &pid, &pid][..],
-        &["compare", "--all", &pid, &pid],
-        &["run", spec, "--show-proc"],
-        &["run", spec, "--explain"],
-        &["run", spec, "--dry-run"],
-        &["run", spec, "--without", "pid"],
-    ] {
+    for arguments in sample(
+        2,
+        [
+            &["compare", &pid, &pid][..],
+            &["compare", "--all", &pid, &pid],
+            &["run", spec, "--show-proc"],
+            &["run", spec, "--explain"],
+            &["run", spec, "--dry-run"],
+            &["run", spec, "--without", "pid"],
+        ],
+    ) {
         let output = run(&in_chinese(arguments));
         let shown = text(&output.stdout) + &text(&output.stderr);
         assert!(output.status.success() && is_chinese(&shown), "{arguments:?} {shown}");
@@ -295,12 +299,13 @@ fn a_lesson_has_the_same_evidence_in_both_languages() {
         })
         .collect();
     assert!(widths.windows(2).all(|pair| pair[0] == pair[1]), "{list}");
-    for name in lessons {
+    for name in sample(4, lessons) {
         let english_run = lesson(directory.path(), &["start", name]);
         let chinese = lesson(directory.path(), &["--lang", "zh", "start", name]);
-        assert_eq!(code(&chinese), code(&english_run), "{name}");
+        let code_lines = code(&chinese);
+        assert_eq!(code_lines, code(&english_run), "{name}");
         for line in chinese.lines() {
-            let is_code = code(&chinese).contains(&line);
+            let is_code = code_lines.contains(&line);
             assert!(line.width() <= 80 || is_code, "{name}: {} columns: {line}", line.width());
             let start = line.trim_start().chars().next().unwrap_or(' ');
             assert!(!"，。、；：？！）」".contains(start), "{name}: {line}");

@@ -139,6 +139,16 @@ fn doctor_says_of_each_lesson_what_can_be_done() {
     let shown = sandbox(&["doctor", "--lessons"]).env("PATH", &path).output().unwrap();
     let shown = text(&shown.stdout);
     fits(&shown, 80, 120);
+    // On a machine where root may set limits, an ordinary user reads what is missing: the right.
+    if !support::is_root() && !support::limits::is_possible("memory") {
+        let obstacles = &lesson(&report, "memory")["exercises"][0]["obstacles"];
+        assert_eq!(obstacles, &serde_json::json!([{ "kind": "limit", "name": "memory" }]));
+        let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            words.contains("limits on memory need root here, or a cgroup that is delegated to you"),
+            "{shown}"
+        );
+    }
     for lesson in report["lessons"].as_array().unwrap() {
         let [name, here] = [&lesson["lesson"], &lesson["here"]].map(|value| value.as_str().unwrap());
         let start = format!("{:>2} {name:<13}{here}", lesson["number"].as_u64().unwrap());

@@ -105,3 +105,62 @@ fn a_wrong_answer_that_is_computed_has_its_own_message() {
     assert!(second.contains(&expected) && second.contains(&measured), "{second}");
     assert!(check(2 * count + 1).contains("passed"), "{count}");
 }
+
+/// `--explain` says on standard error what an action reads, starts and writes, and changes nothing else about it.
+#[test]
+fn every_action_explains_what_it_reads_and_writes() {
+    let _alone = alone();
+    let home = tempfile::tempdir().unwrap();
+    let (directory, pages) = (home.path().join("course"), home.path().join("pages"));
+    let progress = directory.join("progress.json").display().to_string();
+    let explained = |action: &[&str]| {
+        let words = [&["lesson", "--dir", directory.to_str().unwrap(), "--explain"], action].concat();
+        let output = sandbox(&words).output().unwrap();
+        let said = text(&output.stderr);
+        let first = said.lines().next().unwrap_or_default();
+        assert_eq!(first.split_once("  ").map(|line| line.0.trim()), Some("1"), "{action:?}: {said}");
+        assert!(said.lines().all(|line| line.len() <= 80 || line.contains('/')), "{said}");
+        said.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let writes = format!("writes {progress}");
+    let start = explained(&["start", "pid", "--seed", "one"]);
+    for part in
+        [&writes, "box.yaml, forks.c", "see whether they work here: pid", "in PATH for these programs: cc"]
+    {
+        assert!(start.contains(part), "{part}: {start}");
+    }
+    let check = explained(&["check", "three-pids"]);
+    assert!(check.contains("reads /proc/*/cmdline, to find the process: sleep "), "{check}");
+    assert!(check.contains("depth: reads /proc/PID/status, NSpid") && check.contains(&writes), "{check}");
+    let node = explained(&["check", "node"]);
+    assert!(node.contains("hostname: reads /proc/sys/kernel/hostname (by a helper process"), "{node}");
+    assert!(node.contains("net: reads /proc/PID/ns/net of the processes `subject` and `checker`"), "{node}");
+    let predict = explained(&["check", "count", "--answer", "1"]);
+    assert!(predict.contains("runs a bash script that measures") && predict.contains(&writes), "{predict}");
+    for (action, part) in [
+        (&["hint", "find"][..], &*writes),
+        (&["answer", "inherit", "a"], &writes),
+        (&["solution", "find", "--yes"], &writes),
+        (&["check", "--all", "--lesson", "look"], "checks each exercise"),
+        (&["list"], "reads the lessons, which are compiled into the program"),
+        (&["progress"], "the seed of your values"),
+        (&["lint"], "writes nothing"),
+        (&["test", "look", "--exercise", "count"], "removes the directory"),
+        (&["export", "pid", "--to", pages.to_str().unwrap()], "writes the pages into"),
+        (
+            &["--pack", pages.join("new").to_str().unwrap(), "new", "mine"],
+            "writes the files of a new lesson into",
+        ),
+        (&["reset", "pid", "--yes"], "removes from"),
+    ] {
+        let said = explained(action);
+        assert!(said.contains(part), "{action:?}: {said}");
+    }
+    // What a program reads from standard output stays as it is.
+    let grade = |more: &[&str]| {
+        let words = [&["lesson", "--dir", directory.to_str().unwrap(), "progress", "--format", "json"], more]
+            .concat();
+        text(&sandbox(&words).output().unwrap().stdout)
+    };
+    assert_eq!(grade(&["--explain"]), grade(&[]));
+}
