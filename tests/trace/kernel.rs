@@ -127,7 +127,8 @@ impl Kernel {
                     format!("openat(AT_FDCWD, \"{}\", O_PATH|O_DIRECTORY|O_CLOEXEC)", path_in(arguments));
                 return Some(Item { text, must: false });
             }
-            "openat" if call.contains("/dev/ptmx") => {
+            // The file of a namespace that is joined.
+            "openat" if call.contains("/dev/ptmx") || is_namespace(arguments) => {
                 return Some(Item { text: call.replace("|O_LARGEFILE", ""), must: false });
             }
             "openat" => replace(r"^openat\(\d+", &format!("openat({}", self.named(pid, first)), call),
@@ -204,6 +205,7 @@ impl Kernel {
                 in_run()
                     || ["O_CREAT", "/dev/ptmx"].iter().all(|part| !arguments.contains(part))
                         && !is_root_of_tree(arguments)
+                        && !is_namespace(arguments)
             }
             "mkdir" | "mkdirat" | "unlink" | "unlinkat" | "rmdir" | "renameat" | "renameat2" | "fsync"
             | "fchmod" | "fdatasync" => in_run(),
@@ -289,6 +291,10 @@ fn is_root_of_tree(arguments: &str) -> bool {
         flags.split('|').filter(|flag| !["O_RDONLY", "O_LARGEFILE"].contains(flag)).collect();
     flags.sort_unstable();
     flags == ["O_CLOEXEC", "O_DIRECTORY", "O_PATH"]
+}
+
+fn is_namespace(arguments: &str) -> bool {
+    arguments.contains("/ns/") && arguments.contains("O_NONBLOCK")
 }
 
 /// The descriptor of the file that is copied.

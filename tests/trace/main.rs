@@ -324,14 +324,25 @@ fn the_kernel_sees_the_bridge_the_rules_and_the_relay() {
 
 /// A process that joins the namespaces of another one.
 #[test]
-fn the_kernel_sees_what_the_plan_of_enter_says() {
+fn the_kernel_sees_what_the_plan_of_joins_says() {
     if let Some(reason) = strace::missing() {
-        return skip("the_kernel_sees_what_the_plan_of_enter_says", reason);
+        return skip("the_kernel_sees_what_the_plan_of_joins_says", reason);
     }
     let _alone = support::alone();
     let container = Running::of(&format!("uts:\npid:\nnet:\n{CONFINED}"), "");
     let inside = container.pid.to_string();
-    let report = compare("enter", &[], &["enter", &inside, "-q", "--", "true"]);
+    let mut report = compare("enter", &[], &["enter", &inside, "-q", "--", "true"]);
+    // By path and by the container's name: `run` with some of its namespaces.
+    let spec = format!(
+        "uts: {{ join: /proc/{inside}/ns/uts }}\npid: {{ join: 'container:{}' }}\nipc: {{ join: host }}\n\
+         cgroup:\ncommand: ['true']\n",
+        container.name
+    );
+    let file = container.directory.path().join("joins.yaml");
+    fs::write(&file, spec).unwrap();
+    if is_root() {
+        report += &compare("joins", &[], &["run", "-q", file.to_str().unwrap()]);
+    }
     assert!(report.is_empty(), "{report}");
 }
 
