@@ -9,7 +9,6 @@ use crate::host::{
 use crate::namespaces::net::Mode;
 use crate::network::NetworkFacts;
 use crate::observe::hierarchy::{Controller, Version};
-use crate::rootfs::Rootfs;
 
 /// The facts about this machine that a plan is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +35,7 @@ impl Machine {
         }
         if let Some(root) = root {
             let is_user = maps.is_some() || !host.privileged;
-            host.files = Some(Files::gather(root.path == Rootfs::Host, is_user, &mut host.unread));
+            host.files = Some(Files::gather(root.host, is_user, &mut host.unread));
         }
         if host.sysfs.is_none() && root.is_none() && namespaces.net.options().is_some_and(|net| net.mount_sys)
         {

@@ -382,7 +382,13 @@ pub(super) fn new_namespaces(call: &Call) -> Option<&Namespaces> {
 /// The file on a disk, or on a tmpfs, that a call writes or creates.
 pub(super) fn file_of(call: &Call) -> Option<PathBuf> {
     match call {
-        Call::File(FileCall::LockShared { path, .. } | FileCall::Write { path, .. }) => Some(path.clone()),
+        Call::File(
+            FileCall::LockShared { path, .. }
+            | FileCall::Write { path, .. }
+            | FileCall::MakeDirectory { path, .. }
+            | FileCall::LockDirectory { path }
+            | FileCall::CopyOpaque { upper: path, .. },
+        ) => Some(path.clone()),
         Call::User(UserCall::DenySetgroups | UserCall::WriteIdMap { .. }) | Call::Time(_) => {
             Some("/proc".into())
         }

@@ -56,6 +56,8 @@ pub(super) fn needs(call: &Call) -> Option<Capability> {
         Call::DetachedMount(DetachedMountCall::MakeNode { .. }) => Some(Capability::CAP_MKNOD),
         Call::DetachedMount(
             DetachedMountCall::Open { .. }
+            | DetachedMountCall::OpenOwn { .. }
+            | DetachedMountCall::CopyDirectory { .. }
             | DetachedMountCall::MakeDirectory { .. }
             | DetachedMountCall::MakeFile { .. }
             | DetachedMountCall::MakeLink { .. }

@@ -14,9 +14,9 @@ use nix::unistd::Pid;
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 
 use super::supervise::has_ended;
-use crate::plan::Plan;
-use crate::plan::call::detached::Attributes;
+use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::expect::{self, Expected};
+use crate::plan::{Call, Plan, Step};
 
 /// A filesystem in memory to which the container can write.
 #[derive(Debug)]
@@ -40,6 +40,11 @@ pub struct FullSpace {
 /// cannot be opened are left out.
 pub(super) fn open_all(plan: &Plan, process: Pid, pidfd: &OwnedFd) -> Vec<WritableSpace> {
     let mut places: Vec<(PathBuf, bool)> = expect::of(plan).into_iter().filter_map(writable).collect();
+    // A kept upper directory is on a disk.
+    let keeps = |step: &Step| matches!(step.call, Call::DetachedMount(DetachedMountCall::OpenOwn { .. }));
+    if plan.steps.iter().any(keeps) {
+        places.retain(|(_, is_overlay)| !is_overlay);
+    }
     // All overlays of a container write to the same tmpfs, which has no mount point.
     if let Some(first) = places.iter().position(|(_, is_overlay)| *is_overlay) {
         let overlay = places.remove(first);

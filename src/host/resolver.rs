@@ -3,6 +3,8 @@
 //! So a wrong path is reported before anything is made. The path can lead through bind mounts, another root
 //! directory, and symbolic links. The kernel will follow such links in the new root, not in the root of the host.
 
+pub mod layer;
+
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -14,7 +16,8 @@ const MAX_LINKS: usize = 40;
 /// A root directory, and what will be mounted in it. The default is the host's root as it is now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resolver {
-    root: Option<PathBuf>,
+    /// The root directory, or the layers of an overlay, the topmost first. None: the host's root.
+    layers: Vec<PathBuf>,
     /// Each mount point, and the file on the host that is mounted on it; none for an empty filesystem. A later mount
     /// covers an earlier one.
     mounts: Vec<(PathBuf, Option<PathBuf>)>,
@@ -25,15 +28,20 @@ pub struct Resolver {
 pub struct Resolved {
     /// The path in the container, without symbolic links.
     pub container: PathBuf,
-    /// The file on the host; it may be missing. None: the path is in an empty filesystem, or leads through more
-    /// symbolic links than the kernel follows.
+    /// The file on the host; it may be missing. None: the path is in an empty filesystem, an upper layer hides it, or it
+    /// leads through more symbolic links than the kernel follows.
     pub host: Option<PathBuf>,
 }
 
 impl Resolver {
     /// Another root directory.
     pub fn new(root: Option<&Path>) -> Resolver {
-        Resolver { root: root.map(Path::to_owned), mounts: Vec::new() }
+        Resolver { layers: root.into_iter().map(Path::to_owned).collect(), mounts: Vec::new() }
+    }
+
+    /// An overlay of these directories, the topmost first.
+    pub fn of_layers(layers: Vec<PathBuf>) -> Resolver {
+        Resolver { layers, mounts: Vec::new() }
     }
 
     /// `source`, a path on the host, will be mounted on `target`, which [`Resolver::resolve`] returned.
@@ -50,7 +58,7 @@ impl Resolver {
 
     /// Whether nothing changes: paths in the container are those of the host, and the kernel can resolve them itself.
     pub fn is_unchanged(&self) -> bool {
-        self.root.is_none() && self.mounts.is_empty()
+        self.layers.is_empty() && self.mounts.is_empty()
     }
 
     /// Resolves a path. A relative one starts at the working directory, or at `/` of another root.
@@ -59,7 +67,7 @@ impl Resolver {
         let mut ahead: VecDeque<OsString> = VecDeque::new();
         push_front(&mut ahead, path);
         if path.is_relative()
-            && self.root.is_none()
+            && self.layers.is_empty()
             && let Ok(directory) = std::env::current_dir()
         {
             push_front(&mut ahead, &directory);
@@ -98,8 +106,14 @@ impl Resolver {
         self.place(path).map(|(base, rest)| join(base, rest))
     }
 
+    /// Whether a path of the container is in one of the mounts, and not in the root itself. The path must have no symbolic
+    /// links.
+    pub fn is_in_mount(&self, path: &Path) -> bool {
+        self.mounts.iter().any(|(target, _)| path.starts_with(target))
+    }
+
     /// The directory or file on the host that is mounted at or above a path in the container, and the rest of the path
-    /// below it. The path has no symbolic links. None: it is in an empty filesystem.
+    /// below it. The path has no symbolic links. None: it is in an empty filesystem, or an upper layer hides it.
     pub(super) fn place<'a>(&'a self, path: &'a Path) -> Option<(&'a Path, &'a Path)> {
         let bytes = path.as_os_str().as_bytes();
         for (target, source) in self.mounts.iter().rev() {
@@ -110,8 +124,12 @@ impl Resolver {
                 return source.as_ref().map(|source| (source.as_path(), rest));
             }
         }
-        let rest = OsStr::from_bytes(bytes.strip_prefix(b"/").unwrap_or(bytes));
-        Some((self.root.as_deref().unwrap_or(Path::new("/")), Path::new(rest)))
+        let rest = Path::new(OsStr::from_bytes(bytes.strip_prefix(b"/").unwrap_or(bytes)));
+        match self.layers.as_slice() {
+            [] => Some((Path::new("/"), rest)),
+            [root] => Some((root, rest)),
+            layers => layer::showing(layers, rest).map(|layer| (layer, rest)),
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Locks on files in RUN: who uses what several runs share, and which runs are alive.
+//! Locks on files in RUN: who uses what several runs share, and which runs are alive. Besides, the lock on the work directory
+//! of an upper directory that is kept.
 //!
 //! A lock of flock(2) belongs to the open file, which children share. So each child of `sandbox` that does not call
 //! execve(2) soon closes its copies first.
@@ -12,7 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
 use super::run_directory::{self, PrivateDirectory, Unusable};
@@ -50,7 +51,8 @@ pub fn path(name: &str, as_root: bool) -> PathBuf {
 #[derive(Debug)]
 pub struct RunLock {
     file: File,
-    name: String,
+    /// The name of the file in RUN. None: a directory elsewhere, which stays.
+    name: Option<String>,
 }
 
 impl RunLock {
@@ -75,14 +77,29 @@ impl RunLock {
         acquire(name, FlockOperation::NonBlockingLockExclusive, waits, patience)
     }
 
-    /// Releases the lock, also the copies that children have. If no other process has it, its file is removed.
+    /// An exclusive lock on a directory, which only its owner may open. It does not wait.
+    ///
+    /// # Errors
+    /// EAGAIN: another process has it. Otherwise those of open(2).
+    pub fn of_directory(path: &Path) -> io::Result<RunLock> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(RunLock { file, name: None })
+    }
+
+    /// Releases the lock, also the copies that children have. If no other process has it, its file in RUN is removed.
     pub fn release(self) {
+        let Some(name) = &self.name else {
+            let _ = flock(&self.file, FlockOperation::Unlock);
+            return;
+        };
         // Without a name, the file was removed by another process, and the name may be that of a new file.
         if flock(&self.file, FlockOperation::NonBlockingLockExclusive).is_ok()
             && self.file.metadata().is_ok_and(|file| file.nlink() > 0)
             && let Ok(Some(run)) = run_directory::find()
         {
-            let _ = run.remove_file(&self.name);
+            let _ = run.remove_file(name);
         }
         let _ = flock(&self.file, FlockOperation::Unlock);
         run_directory::remove_if_empty();
@@ -118,7 +135,7 @@ fn acquire(
             locked => {
                 locked?;
                 if file.metadata()?.nlink() > 0 {
-                    return Ok(RunLock { file, name: name.to_owned() });
+                    return Ok(RunLock { file, name: Some(name.to_owned()) });
                 }
             }
         }

@@ -52,10 +52,13 @@ pub enum Phase {
     /// The propagation of the copied mount table. Before the first mount: a shared mount would propagate it to the
     /// host.
     Propagation,
-    /// The new root filesystem is mounted on the old one. After Clone: overlayfs accepts layers only from mounts of
-    /// the mount namespace that makes it. Before Mounts: a mount can be attached only to a tree that is attached
-    /// itself.
+    /// The layers of the new root filesystem, with all mount points that an overlay needs. After Clone: overlayfs accepts
+    /// layers only from mounts of the mount namespace that makes it. Before Overlay: a lower layer must not change any
+    /// more when the overlay is made.
     Layers,
+    /// The new root filesystem is made and mounted on the old one. Before Mounts: a mount can be attached only to a tree
+    /// that is attached itself.
+    Overlay,
     /// Mounts whose sources are paths of the old root. Before Root: afterwards these paths do not exist.
     Mounts,
     /// The new root. After Propagation: pivot_root(2) fails if a mount is shared.

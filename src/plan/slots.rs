@@ -1,12 +1,14 @@
 //! Slots: values that become known only while a plan runs, such as the PID of the child or an open descriptor. One step
 //! fills a slot, and later steps read it. In a printed call a slot is a name in angle brackets: `<child>`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::str::FromStr;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -21,12 +23,19 @@ use crate::host::run_lock::RunLock;
 /// root are named only relative to these descriptors: an absolute path could lead through a symbolic link of the new
 /// root to a file outside of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(into = "String", try_from = "String")]
 pub enum Held {
-    /// `<lower>`: the lower directory of an overlay, which is never changed.
-    Lower,
-    /// `<layer>`: the tmpfs with the upper directory of an overlay. All changes are written to it.
+    /// `<lower>`, `<lower2>`, ...: a lower directory of an overlay, which is never changed. The first is the topmost.
+    Lower(u8),
+    /// `<layer>`: a tmpfs with what is made for the container: the init layer, the files of /etc that it has of its own,
+    /// and the upper directory, unless that one is kept.
     Layer,
+    /// `<kept>`: the directory on the host that contains the kept upper directory and the work directory.
+    Kept,
+    /// `<upper>`: the kept upper directory of an overlay. All changes are written to it.
+    Upper,
+    /// `<work>`: the directory in which overlayfs prepares a file before it moves it to the upper directory.
+    Work,
     /// `<root>`: the new root.
     Root,
     /// `<proc>`: its proc filesystem.
@@ -39,18 +48,57 @@ pub enum Held {
     Mount,
 }
 
+/// The slots that exist once, by their names.
+const SINGLE: [(Held, &str); 9] = [
+    (Held::Layer, "layer"),
+    (Held::Kept, "kept"),
+    (Held::Upper, "upper"),
+    (Held::Work, "work"),
+    (Held::Root, "root"),
+    (Held::Proc, "proc"),
+    (Held::Sys, "sys"),
+    (Held::Dev, "dev"),
+    (Held::Mount, "mount"),
+];
+
 impl Held {
     /// Its name without the angle brackets.
-    pub fn name(self) -> &'static str {
+    pub fn name(self) -> Cow<'static, str> {
         match self {
-            Held::Lower => "lower",
-            Held::Layer => "layer",
-            Held::Root => "root",
-            Held::Proc => "proc",
-            Held::Sys => "sys",
-            Held::Dev => "dev",
-            Held::Mount => "mount",
+            Held::Lower(0) => "lower".into(),
+            Held::Lower(index) => format!("lower{}", u16::from(index) + 1).into(),
+            single => SINGLE.iter().find(|(held, _)| *held == single).map_or("", |(_, name)| name).into(),
         }
+    }
+}
+
+impl FromStr for Held {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Held, String> {
+        let lower = name.strip_prefix("lower").map(|number| match number {
+            "" => Some(0),
+            number => number.parse::<u8>().ok()?.checked_sub(1),
+        });
+        let held = match lower {
+            Some(index) => index.map(Held::Lower),
+            None => SINGLE.iter().find(|(_, known)| *known == name).map(|(held, _)| *held),
+        };
+        held.ok_or_else(|| format!("{name}: no such slot"))
+    }
+}
+
+impl TryFrom<String> for Held {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Held, String> {
+        name.parse()
+    }
+}
+
+impl From<Held> for String {
+    fn from(held: Held) -> String {
+        held.name().into_owned()
     }
 }
 
@@ -92,7 +140,8 @@ pub struct Slots {
     pub outer: Option<OwnedFd>,
     /// The host's ends of such pipes, each with the standard descriptor that it belongs to.
     pub carried: Vec<(i32, OwnedFd)>,
-    /// Shared locks, which other runs have too. While the host holds these locks, no other run removes what they share.
+    /// Shared locks, which other runs have too: while the host holds these locks, no other run removes what they share.
+    /// And the lock of an upper directory that is kept, which no other run has.
     pub shares: Vec<RunLock>,
     /// The sockets of published ports. Only the relay keeps them, once it is created.
     pub published: Vec<PublishedSocket>,
@@ -119,7 +168,7 @@ pub struct PortRelay {
 }
 
 impl Slots {
-    /// Releases the shared locks. Closing the descriptors is not enough, because a child that is about to end may have
+    /// Releases the locks. Closing the descriptors is not enough, because a child that is about to end may have
     /// copies of them.
     pub fn release_shares(&mut self) {
         self.shares.drain(..).for_each(RunLock::release);
@@ -143,12 +192,36 @@ impl Slots {
 
     /// Replaces the name of a slot at the start, such as `<lower>`, by a path to its descriptor: /proc/self/fd/N.
     pub fn fill_held(&self, text: &OsStr) -> OsString {
-        let filled = self.held.iter().find_map(|(held, descriptor)| {
-            let rest = text.as_bytes().strip_prefix(held.to_string().as_bytes())?;
-            let mut path = OsString::from(format!("/proc/self/fd/{}", descriptor.as_raw_fd()));
-            path.push(OsStr::from_bytes(rest));
+        let filled = || {
+            let (name, rest) = held_in(text)?;
+            let mut path = OsString::from(format!("/proc/self/fd/{}", self.held.get(&name)?.as_raw_fd()));
+            path.push(rest);
             Some(path)
-        });
-        filled.unwrap_or_else(|| text.to_owned())
+        };
+        filled().unwrap_or_else(|| text.to_owned())
+    }
+}
+
+/// The slot whose name is at the start of a value, such as `<layer>/upper`, and the rest of the value.
+pub fn held_in(value: &OsStr) -> Option<(Held, &OsStr)> {
+    let name = value.as_bytes().strip_prefix(b"<")?;
+    let end = name.iter().position(|byte| *byte == b'>')?;
+    let held = std::str::from_utf8(&name[..end]).ok()?.parse().ok()?;
+    Some((held, OsStr::from_bytes(&name[end + 1..])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_read_from_its_name() {
+        for held in [Held::Lower(0), Held::Lower(1), Held::Lower(126), Held::Layer, Held::Kept, Held::Mount] {
+            assert_eq!(held.name().parse(), Ok(held));
+        }
+        assert_eq!((Held::Lower(0).name(), Held::Lower(1).name()), ("lower".into(), "lower2".into()));
+        assert!("lower0".parse::<Held>().is_err() && "lover".parse::<Held>().is_err());
+        assert_eq!(held_in(OsStr::new("<layer>/upper")), Some((Held::Layer, OsStr::new("/upper"))));
+        assert_eq!(held_in(OsStr::new("64m")), None);
     }
 }

@@ -1,14 +1,15 @@
 //! /etc/hostname, /etc/hosts and /etc/resolv.conf. Each container has its own, because their contents depend on its
 //! hostname and its network.
 //!
-//! The files are written to the upper layer before the overlay is made. A root without an upper layer gets them as bind
-//! mounts, but only where it has files of these names: new files would be left behind in the directory.
+//! The files are on a tmpfs of ours, and are bind-mounted. So none of them is ever in a layer, and a program cannot replace
+//! them by files of the directory. Below an overlay, the init layer has their mount points. A root directory without an
+//! overlay gets only those for which it has a file: new files would be left behind in the directory.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::RootDraft;
-use crate::plan::call::detached::DetachedMountCall;
+use super::{RootDraft, init_layer};
+use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::slots::Held;
 use crate::text::{text, text_with};
 
@@ -43,28 +44,77 @@ pub(super) fn note_nameservers(root: &mut RootDraft<'_>) {
     }
 }
 
-/// Writes the files to a directory of the upper layer.
-pub(super) fn write(root: &mut RootDraft<'_>, directory: &str) {
+/// The names of the files.
+const NAMES: [&str; 3] = ["hostname", "hosts", "resolv.conf"];
+
+/// Writes the files to `<layer>`.
+pub(super) fn write(root: &mut RootDraft<'_>) {
     for (name, content) in files(root) {
-        let path = format!("{directory}{name}").into();
-        root.step(DetachedMountCall::MakeFile { at: Held::Layer, path, content }, "rootfs.etc.why");
+        root.step(
+            DetachedMountCall::MakeFile { at: Held::Layer, path: name.into(), content },
+            "rootfs.etc.why",
+        );
     }
 }
 
-/// The paths of the files in a root without an upper layer.
+/// The paths of the files in a root without an overlay.
 pub(super) fn places(root: &RootDraft<'_>) -> Vec<(&'static str, PathBuf)> {
-    let places = ["hostname", "hosts", "resolv.conf"]
-        .map(|name| (name, root.resolver.resolve(&Path::new("/etc").join(name))));
+    let places = NAMES.map(|name| (name, root.resolver.resolve(&Path::new("/etc").join(name))));
     let existing =
         places.into_iter().filter(|(_, place)| place.host.as_ref().is_some_and(|file| file.is_file()));
     existing.map(|(name, place)| (name, place.container)).collect()
 }
 
-/// Bind-mounts the files of the layer on these paths.
+/// The paths of the files in an overlay, whose mount points are added to the init layer. There they hide what the lower
+/// directories have at these paths. If /etc is a symbolic link, it stays one.
+pub(super) fn places_in_overlay(root: &mut RootDraft<'_>) -> Vec<(&'static str, PathBuf)> {
+    let etc = root.resolver.resolve(Path::new("/etc")).container;
+    let upper = root.layers.as_ref().and_then(|layers| layers.upper.clone());
+    let mut places = Vec::new();
+    for name in NAMES {
+        let mut place = etc.join(name);
+        let kept = upper.as_ref().map(|upper| upper.join(place.strip_prefix("/").unwrap_or(&place)));
+        if kept.is_some_and(|kept| kept.is_symlink()) {
+            // The upper directory comes before the init layer.
+            place = root.resolver.resolve(&place).container;
+        }
+        if init_layer::hiding_upper(root, &place).is_some() {
+            continue;
+        }
+        init_layer::file(root, &place);
+        places.push((name, place));
+    }
+    places
+}
+
+/// The paths of the files where each directory of `/` has an overlay of its own. A read-only /etc of the host has no init
+/// layer, but the files that it has can be covered.
+pub(super) fn places_in_pieces(root: &RootDraft<'_>) -> Vec<(&'static str, PathBuf)> {
+    let etc = Path::new("/etc");
+    match etc {
+        etc if !etc.is_dir() || etc.is_symlink() || root.is_read_only_piece(etc) => places(root),
+        etc => NAMES.map(|name| (name, etc.join(name))).into(),
+    }
+}
+
+/// Makes empty files with these names in a directory of `<layer>`.
+pub(super) fn make_mount_points(root: &mut RootDraft<'_>, directory: &Path) {
+    for name in NAMES {
+        let (path, content) = (directory.join(name), OsString::new());
+        root.step(DetachedMountCall::MakeFile { at: Held::Layer, path, content }, "rootfs.initlayer.why");
+    }
+}
+
+/// Bind-mounts the files of `<layer>` on these paths. In a read-only root they are read-only too.
 pub(super) fn bind(root: &mut RootDraft<'_>, places: Vec<(&'static str, PathBuf)>) {
     for (name, place) in places {
         let call = DetachedMountCall::CloneOwn { of: Held::Layer, path: name.into(), to: Held::Mount };
         root.step(call, "rootfs.etcclone.why");
+        if root.wanted.readonly {
+            let attributes = Attributes::READ_ONLY;
+            let call = DetachedMountCall::Restrict { mount: Held::Mount, attributes, below: false };
+            root.step(call, "rootfs.bindfixed.why");
+        }
         root.attach(Held::Mount, (Held::Root, &place), "rootfs.etcbind.why");
     }
 }

@@ -16,8 +16,11 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `root` | which files a container sees |
-//! | `overlay` | where they come from, and where writes go |
+//! | `source` | the value of `rootfs`: which files a container sees |
+//! | `root` | the same, with all defaults |
+//! | `overlay` | where the files come from, and where writes go |
+//! | `layers` | which directories an overlay can have as its layers |
+//! | `init_layer` | the mount points that a container needs, between the lower directories and the upper one |
 //! | `etc` | the three files of /etc that each container has of its own |
 //! | `kernel` | /proc and /sys, and what of them is masked |
 //! | `dev` | a /dev with the devices that any program expects, and no others |
@@ -30,24 +33,28 @@
 
 pub mod dev;
 mod etc;
+mod init_layer;
 pub mod kernel;
+mod layers;
 pub mod mount;
 mod mounts;
 mod overlay;
 mod root;
+mod source;
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use self::dev::DeviceFile;
 use self::kernel::MaskedPath;
 use self::mount::{ContainerMount, OwnMounts};
-pub use self::root::{HiddenDirectory, RootFilesystem, Rootfs};
+pub use self::root::{HiddenDirectory, RootFilesystem};
+pub use self::source::{Layers, Rootfs};
 use crate::error::Error;
 use crate::feature::Feature;
-use crate::host::files::is_directory;
 use crate::host::joined::NetworkFiles;
-use crate::host::resolver::Resolver;
+use crate::host::resolver::{Resolved, Resolver};
 use crate::host::{Files, Host};
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
 use crate::plan::call::mount::{MountCall, Propagation};
@@ -101,6 +108,12 @@ struct RootDraft<'a> {
     files: &'a Files,
     /// What paths in the container resolve to, as far as the steps have been added.
     resolver: Resolver,
+    /// The root, if it is one overlay.
+    layers: Option<&'a RootFilesystem>,
+    /// Whether the tmpfs of the layers is mounted over the old root.
+    has_layer: bool,
+    /// The files and directories that the init layer has so far, by their paths in the container.
+    init: BTreeSet<PathBuf>,
     /// The phase of the steps that are added now.
     phase: Phase,
     /// The key of the spec whose steps are added.
@@ -167,7 +180,7 @@ impl RootDraft<'_> {
 
     /// Whether a directory of `/` is bind-mounted read-only, where an overlay cannot show the mounts below it.
     fn is_read_only_piece(&self, directory: &Path) -> bool {
-        self.wanted.root.is_some_and(|root| root.path == Rootfs::Host)
+        self.wanted.root.is_some_and(|root| root.host)
             && !self.is_privileged()
             && self.files.is_mounted_below(directory)
     }
@@ -183,9 +196,23 @@ pub fn plan(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
     let Some(new) = wanted.root else { return plan_mounts(wanted, host, draft) };
     let Some(files) = &host.files else { return };
     let phase = Phase::Layers;
-    let mut root = RootDraft { wanted, host, files, resolver: resolver_of(new), phase, key: "rootfs", draft };
+    let (resolver, init) = (resolver_of(new), BTreeSet::new());
+    let mut root = RootDraft {
+        wanted,
+        host,
+        files,
+        resolver,
+        layers: None,
+        has_layer: false,
+        init,
+        phase,
+        key: "rootfs",
+        draft,
+    };
+    // An ordinary user may not copy the mount of `/`.
+    root.layers = Some(new).filter(|new| new.overlay && (!new.host || root.is_privileged()));
     let own = OwnMounts::of(wanted.mounts);
-    check(&mut root, &new.path);
+    check(&mut root, new);
     etc::note_nameservers(&mut root);
     overlay::plan(&mut root, new);
     root.phase = Phase::Mounts;
@@ -199,6 +226,10 @@ pub fn plan(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
     root.step(DetachedMountCall::Enter, "rootfs.enter.why");
     let pivot = MountCall::PivotRoot { new_root: ".".into(), put_old: ".".into() };
     root.step(pivot, "mnt.pivot.why");
+    // The old root is now mounted over the new one, and the tmpfs of the layers over the old root.
+    if root.has_layer {
+        root.step(MountCall::Detach { target: ".".into() }, "rootfs.detachlayer.why");
+    }
     root.step(MountCall::Detach { target: ".".into() }, "mnt.detach.why");
     // By path, because `/` is now the new root, while a descriptor could still refer to the old one. The working
     // directory of the command is set last, in Phase::WorkingDirectory.
@@ -212,8 +243,19 @@ fn plan_mounts(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
     }
     let none = Files::default();
     let phase = Phase::Mounts;
-    let resolver = wanted.resolver.clone();
-    let mut root = RootDraft { wanted, host, files: &none, resolver, phase, key: mounts::KEY, draft };
+    let (resolver, init) = (wanted.resolver.clone(), BTreeSet::new());
+    let mut root = RootDraft {
+        wanted,
+        host,
+        files: &none,
+        resolver,
+        layers: None,
+        has_layer: false,
+        init,
+        phase,
+        key: mounts::KEY,
+        draft,
+    };
     if wanted.has_other_root {
         root.refuse("`mounts` below `mnt`".into(), text("rootfs.root"), "rootfs.root.todo");
     }
@@ -237,7 +279,7 @@ fn plan_readonly(root: &mut RootDraft<'_>) {
 pub fn resolver(root: &RootFilesystem, mounts: &[ContainerMount]) -> Resolver {
     let mut resolver = resolver_of(root);
     for name in OURS {
-        resolver.empty(&resolver.resolve(&Path::new("/").join(name)));
+        resolver.empty(&covered(root, &resolver, name));
     }
     for mount in OwnMounts::of(mounts).others {
         mounts::show(mount, &mut resolver);
@@ -245,12 +287,16 @@ pub fn resolver(root: &RootFilesystem, mounts: &[ContainerMount]) -> Resolver {
     resolver
 }
 
+/// The mount point of something that is always mounted in `/`. Below an overlay, the init layer has a directory there, whatever
+/// the lower directories have.
+fn covered(root: &RootFilesystem, resolver: &Resolver, name: &str) -> Resolved {
+    let path = Path::new("/").join(name);
+    if root.overlay { Resolved { container: path, host: None } } else { resolver.resolve(&path) }
+}
+
 /// The root before anything is mounted in it.
 fn resolver_of(root: &RootFilesystem) -> Resolver {
-    let mut resolver = match &root.path {
-        Rootfs::Dir(directory) => Resolver::new(Some(directory)),
-        Rootfs::Host => Resolver::new(Some(Path::new("/"))),
-    };
+    let mut resolver = Resolver::of_layers(root.upper.iter().chain(&root.lowers).cloned().collect());
     for hidden in &root.hidden {
         resolver.empty(&resolver.resolve(&Path::new("/").join(&hidden.name)));
     }
@@ -258,9 +304,9 @@ fn resolver_of(root: &RootFilesystem) -> Resolver {
 }
 
 /// Checks what can be known before the container is made.
-fn check(root: &mut RootDraft<'_>, rootfs: &Rootfs) {
+fn check(root: &mut RootDraft<'_>, new: &RootFilesystem) {
     let (major, minor) = root.files.kernel;
-    let what = format!("rootfs: {rootfs}");
+    let what = layers::named(new);
     if (major, minor) < (5, 12) {
         let version = format!("{major}.{minor}");
         root.refuse(what.clone(), text_with("rootfs.kernel", &[("version", &version)]), "rootfs.kernel.todo");
@@ -269,25 +315,21 @@ fn check(root: &mut RootDraft<'_>, rootfs: &Rootfs) {
         root.refuse(what.clone(), text("rootfs.root"), "rootfs.root.todo");
     }
     if matches!(root.wanted.propagation, Propagation::Shared | Propagation::Unchanged) {
-        root.refuse(what.clone(), text("mnt.root.shared"), "mnt.root.private");
+        root.refuse(what, text("mnt.root.shared"), "mnt.root.private");
     }
-    let Rootfs::Dir(directory) = rootfs else { return };
-    match is_directory(directory) {
-        Ok(Some(true)) => {}
-        Ok(_) => return root.refuse(what, text("mnt.root.why"), "mnt.root.todo"),
-        Err(why) => return root.refuse(what, why, "mnt.root.todo"),
+    if !new.host && layers::check(root, new) && !new.overlay {
+        check_mount_points(root);
     }
-    let resolved = directory.canonicalize().unwrap_or_else(|_| directory.clone());
-    if resolved == Path::new("/") {
-        return root.refuse(what, text("mnt.root.same"), "rootfs.same.todo");
-    }
-    if root.is_user() && root.files.is_mounted_below(&resolved) {
-        root.refuse(what, text("rootfs.locked"), "rootfs.locked.todo");
-    }
+}
+
+/// Checks that a root that is not below an overlay has the mount points that it needs.
+fn check_mount_points(root: &mut RootDraft<'_>) {
     for name in OURS {
-        let place = root.resolver.resolve(&Path::new("/").join(name));
-        if !root.is_temporary() && !place.host.is_some_and(|covered| covered.is_dir()) {
-            let what = format!("/{name} does not exist in {}", printed(directory));
+        let path = Path::new("/").join(name);
+        let place = root.resolver.resolve(&path);
+        if !place.host.is_some_and(|covered| covered.is_dir()) {
+            let directory = root.resolver.resolve(Path::new("/")).host.unwrap_or_default();
+            let what = format!("{} does not exist in {}", printed(&path), printed(&directory));
             root.refuse(what, text("mnt.target.missing"), "rootfs.missing.todo");
         }
     }

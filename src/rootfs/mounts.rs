@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::mount::ContainerMount;
-use super::{OURS, RootDraft};
+use super::{OURS, RootDraft, init_layer};
 use crate::host::files::is_directory;
 use crate::host::resolver::{Resolved, Resolver};
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
@@ -39,7 +39,8 @@ pub(super) fn plan(root: &mut RootDraft<'_>, mounts: &[&ContainerMount]) {
     if let Some(wanted) = root.wanted.root {
         for name in OURS {
             let place = Path::new("/").join(name);
-            root.resolver.empty(&root.resolver.resolve(&place));
+            let covered = super::covered(wanted, &root.resolver, name);
+            root.resolver.empty(&covered);
             made.insert(place);
         }
         made.extend(wanted.hidden.iter().map(|hidden| Path::new("/").join(&hidden.name)));
@@ -79,7 +80,8 @@ fn restrict(root: &mut RootDraft<'_>, is_directory: bool, mut attributes: Attrib
     root.step(DetachedMountCall::Restrict { mount: Held::Mount, attributes, below: true }, why);
 }
 
-/// Makes a mount point that does not exist, with its parent directories. They disappear with the container.
+/// Makes a mount point that does not exist, with its parent directories. They disappear with the container. Those in an
+/// overlay are made in its init layer.
 fn make_mount_point(
     root: &mut RootDraft<'_>,
     is_directory: bool,
@@ -98,7 +100,14 @@ fn make_mount_point(
     missing.reverse();
     for path in missing {
         let name = path.clone();
-        if path == place.container && !is_directory {
+        let is_file = path == place.container && !is_directory;
+        if root.layers.is_some() && !root.resolver.is_in_mount(&path) {
+            if is_file {
+                init_layer::file(root, &path);
+            } else {
+                init_layer::directory(root, &path, 0o755);
+            }
+        } else if is_file {
             let file = DetachedMountCall::MakeFile { at: Held::Root, path: name, content: OsString::new() };
             root.step(file, "rootfs.makeplace.why");
         } else {
@@ -133,7 +142,7 @@ fn check(root: &mut RootDraft<'_>, mount: &ContainerMount, place: &Resolved) -> 
         }
         (Some(true), Some(Some(false))) => ("mnt.target.file", "mnt.target.todo"),
         (Some(false), Some(Some(true))) => ("mnt.target.directory", "mnt.target.todo"),
-        (Some(is_directory), Some(None)) => {
+        (Some(is_directory), Some(None) | None) => {
             if let Some((why, todo)) = obstacle(root, is_directory, place) {
                 root.refuse_with(what, why, todo);
                 return None;
@@ -149,6 +158,12 @@ fn check(root: &mut RootDraft<'_>, mount: &ContainerMount, place: &Resolved) -> 
 /// Why a mount point that does not exist cannot be made, and what to do. It is made only where it disappears with the
 /// container: in an overlay or a tmpfs of ours.
 fn obstacle(root: &RootDraft<'_>, is_directory: bool, place: &Resolved) -> Option<(String, String)> {
+    if let Some(kept) = init_layer::hiding_upper(root, &place.container) {
+        let parent = kept.ancestors().skip(1).find(|path| path.symlink_metadata().is_ok());
+        let can_be_made = parent.is_some_and(Path::is_dir) && kept.symlink_metadata().is_err();
+        let todo = if can_be_made { creation(is_directory, &kept) } else { text("rootfs.target.todo") };
+        return Some((text("rootfs.target.kept"), todo));
+    }
     let on_host = place.host.as_deref()?;
     let parent = on_host.ancestors().skip(1).find(|path| path.symlink_metadata().is_ok());
     if let Some(file) = parent.filter(|path| !path.is_dir()) {
@@ -166,13 +181,18 @@ fn obstacle(root: &RootDraft<'_>, is_directory: bool, place: &Resolved) -> Optio
             text_with("rootfs.target.fixed", &[("path", &printed(&top))])
         }
     };
+    Some((why, creation(is_directory, on_host)))
+}
+
+/// The advice to create a mount point.
+fn creation(is_directory: bool, on_host: &Path) -> String {
     let create = if is_directory {
         format!("mkdir -p {}", quote(on_host))
     } else {
         let directory = on_host.parent().unwrap_or(on_host);
         format!("mkdir -p {} && touch {}", quote(directory), quote(on_host))
     };
-    Some((why, format!("{}\n   {create}", text("rootfs.target.create"))))
+    format!("{}\n   {create}", text("rootfs.target.create"))
 }
 
 /// Whether a mount would cover files of the kernel. Programs, also `sandbox` itself, write to them and rely on them.

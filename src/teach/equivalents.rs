@@ -113,6 +113,9 @@ impl Shell {
     fn add(&mut self, actor: Actor, call: &Call) {
         match call {
             Call::File(FileCall::Write { path, content }) => self.add_file(path, content.trim()),
+            Call::File(FileCall::MakeDirectory { path, mode }) => {
+                self.before.push(format!("mkdir -m {mode:o} {}", quote(path)));
+            }
             Call::User(call) => self.add_map(call),
             Call::Time(TimeCall::WriteOffset { clock, seconds }) => {
                 self.options.push(format!("--{clock} {seconds}"));
@@ -145,6 +148,8 @@ impl Shell {
             // The shell commands build the new root on /mnt, so there is nothing on `/` to unmount.
             Call::Mount(MountCall::Detach { target })
                 if target == Path::new("/") && !self.root.is_empty() => {}
+            Call::Mount(MountCall::Detach { target })
+                if target == Path::new(".") && self.root.takes_layer() => {}
             Call::Mount(MountCall::Detach { target }) => {
                 self.mounts.push(format!("umount -l {}", quote(target)))
             }

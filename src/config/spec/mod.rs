@@ -46,9 +46,10 @@ macro_rules! spec {
             #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "bytes::list::serialize", deserialize_with = "fields::arguments")]
             #[schemars(with = "Vec<parse::Scalar>", example = ["sh"])]
             pub command: Vec<OsString>,
-            /// Root filesystem: `host` (the host's files under a temporary overlay) or a directory
+            /// Root filesystem: `host` (the host's files under a temporary overlay), a directory, or
+            /// `{ layers: [./top, ./base], upper: ./changes }` (several directories as one; without `upper`, changes are temporary)
             #[serde(skip_serializing_if = "Option::is_none")]
-            #[schemars(with = "Option<parse::Scalar>", example = &"host")]
+            #[schemars(example = &"host")]
             pub rootfs: Option<Rootfs>,
             /// Whether a directory as rootfs stays unchanged: writes go to a temporary overlay
             #[serde(skip_serializing_if = "Not::not")]

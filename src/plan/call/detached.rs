@@ -7,9 +7,10 @@
 //! mount is attached to that. Such a descriptor is printed as the path that it was opened on: `<root/proc>`.
 
 mod attributes;
+mod filesystem;
 mod tree;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,8 +24,9 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 use serde::{Deserialize, Serialize};
 
 pub use self::attributes::Attributes;
+use self::filesystem::{make, make_text};
 use self::tree::{
-    attach, clone_of, find, find_kernels, in_parent, make, make_text, open_tree_text, split, unmasked,
+    attach, clone_of, copy_directory, find, find_kernels, in_parent, open_tree_text, split, unmasked,
 };
 use super::c_string;
 use crate::error::errno;
@@ -54,6 +56,16 @@ pub enum DetachedMountCall {
         /// The slot.
         to: Held,
     },
+    /// openat2(2): a directory in one of our own trees.
+    OpenOwn {
+        /// The tree.
+        of: Held,
+        /// The path in it.
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
+        /// The slot.
+        to: Held,
+    },
     /// open_tree(2): a detached copy of a mount in one of our own trees, with `path` as its root.
     CloneOwn {
         /// The tree.
@@ -75,7 +87,7 @@ pub enum DetachedMountCall {
         /// The filesystem type, `tmpfs`.
         kind: String,
         /// The options of the filesystem, such as `size` and `64m`. The name of a slot in a value means a path to its
-        /// descriptor.
+        /// descriptor. If the kernel does not know `lowerdir+`, the overlay is made by mount(2).
         #[serde(with = "crate::value::bytes::pairs")]
         options: Vec<(String, OsString)>,
         /// The mount's attributes.
@@ -137,6 +149,19 @@ pub enum DetachedMountCall {
         /// Its mode.
         mode: u32,
     },
+    /// mkdirat(2), fchownat(2) and fchmodat(2): an empty directory with the owner and the mode of another one.
+    CopyDirectory {
+        /// The tree.
+        at: Held,
+        /// The path in it.
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
+        /// The tree of the other directory.
+        of: Held,
+        /// The path of the other directory in its tree.
+        #[serde(with = "crate::value::bytes")]
+        like: PathBuf,
+    },
     /// openat(2) with O_CREAT|O_EXCL, and one write, unless the file is empty.
     MakeFile {
         /// The tree.
@@ -194,6 +219,13 @@ impl fmt::Display for DetachedMountCall {
                 let below = if *below { "|AT_RECURSIVE" } else { "" };
                 write!(f, "open_tree(AT_FDCWD, {}, OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC{below})", c_string(path))
             }
+            DetachedMountCall::OpenOwn { of, path, .. } => {
+                let path = c_string(path);
+                write!(
+                    f,
+                    "openat2({of}, {path}, {{flags=O_PATH|O_CLOEXEC, mode=0, resolve=RESOLVE_NO_MAGICLINKS|RESOLVE_IN_ROOT}}, 24)"
+                )
+            }
             DetachedMountCall::CloneOwn { of, path, .. } => {
                 f.write_str(&open_tree_text(&within(*of, path), false))
             }
@@ -238,6 +270,11 @@ impl fmt::Display for DetachedMountCall {
             }
             DetachedMountCall::MakeDirectory { at, path, mode } => {
                 write!(f, "mkdirat({}, 0{mode:o})", entry(*at, path))
+            }
+            DetachedMountCall::CopyDirectory { at, path, of, like } => {
+                let (new, like) = (entry(*at, path), within(*of, like));
+                write!(f, "mkdirat({new}, 0700); fchownat({new}, <uid>, <gid>, AT_SYMLINK_NOFOLLOW); ")?;
+                write!(f, "fchmodat({new}, <mode>)  [those of {like}]")
             }
             DetachedMountCall::MakeFile { at, path, content } => {
                 let entry = entry(*at, path);
@@ -297,6 +334,10 @@ impl DetachedMountCall {
                 let mount = rustix::mount::open_tree(CWD, path, flags).map_err(errno)?;
                 keep(slots, *to, mount)
             }
+            DetachedMountCall::OpenOwn { of, path, to } => {
+                let directory = find(slots.held(*of)?, path)?;
+                keep(slots, *to, directory)
+            }
             DetachedMountCall::CloneOwn { of, path, to } => {
                 let mount = clone_of(find(slots.held(*of)?, path)?.as_fd(), false)?;
                 keep(slots, *to, mount)
@@ -309,8 +350,9 @@ impl DetachedMountCall {
             DetachedMountCall::Make { kind, options, attributes, to } => {
                 let options: Vec<(&str, OsString)> =
                     options.iter().map(|(key, value)| (key.as_str(), slots.fill_held(value))).collect();
-                let options = options.iter().map(|(key, value)| (*key, value.as_os_str()));
-                keep(slots, *to, make(kind, options, *attributes)?)
+                let options: Vec<(&str, &OsStr)> =
+                    options.iter().map(|(key, value)| (*key, value.as_os_str())).collect();
+                keep(slots, *to, make(kind, &options, *attributes)?)
             }
             DetachedMountCall::Restrict { mount, attributes, below } => {
                 sys::mount::set_attributes(slots.held(*mount)?, attributes.0, *below, None).map(|()| 0)
@@ -326,7 +368,7 @@ impl DetachedMountCall {
             DetachedMountCall::Hide { at, path, directory } => {
                 let Some(place) = find_kernels(slots.held(*at)?, path)? else { return Ok(0) };
                 let cover = if *directory {
-                    make("tmpfs", EMPTY.map(|(key, value)| (key, value.as_ref())), Attributes::PROTECTED)?
+                    make("tmpfs", &EMPTY.map(|(key, value)| (key, value.as_ref())), Attributes::PROTECTED)?
                 } else {
                     clone_of(find(slots.held(Held::Dev)?, Path::new("null"))?.as_fd(), false)?
                 };
@@ -343,6 +385,10 @@ impl DetachedMountCall {
                 in_parent(slots.held(*at)?, path, |parent, name| {
                     unmasked(|| nix::sys::stat::mkdirat(parent, name, mode))
                 })
+            }
+            DetachedMountCall::CopyDirectory { at, path, of, like } => {
+                let like = find(slots.held(*of)?, like)?;
+                in_parent(slots.held(*at)?, path, |parent, name| copy_directory(parent, name, like.as_fd()))
             }
             DetachedMountCall::MakeFile { at, path, content } => {
                 let flags =

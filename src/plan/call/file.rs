@@ -1,5 +1,7 @@
 //! Writes to files that configure a namespace or a cgroup, and locks on files.
 
+pub mod opaque;
+
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -7,10 +9,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
 use super::c_string;
 use crate::error::errno;
+use crate::host::resolver::layer::OPAQUE;
 use crate::host::run_lock::RunLock;
 use crate::plan::slots::Slots;
 use crate::text::printed;
@@ -35,6 +39,31 @@ pub enum FileCall {
         /// How many seconds to wait if another process has an exclusive lock.
         seconds: u64,
     },
+    /// mkdir(2). EEXIST counts as success.
+    MakeDirectory {
+        /// The directory.
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// open(2) and flock(2) with an exclusive lock on a directory. The lock is held until the run ends.
+    LockDirectory {
+        /// The directory.
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
+    },
+    /// fsetxattr(2) on each directory that is opaque for the other kind of overlay, and on the work directory.
+    CopyOpaque {
+        /// The upper directory of an overlay.
+        #[serde(with = "crate::value::bytes")]
+        upper: PathBuf,
+        /// Its work directory.
+        #[serde(with = "crate::value::bytes")]
+        work: PathBuf,
+        /// Whether the attributes of an overlay in a user namespace are set, or those of another one.
+        to_user: bool,
+    },
 }
 
 impl fmt::Display for FileCall {
@@ -46,6 +75,14 @@ impl fmt::Display for FileCall {
             FileCall::LockShared { path, seconds } => {
                 let path = printed(path);
                 write!(f, "flock(<{path}>, LOCK_SH|LOCK_NB)  [for at most {seconds} s]")
+            }
+            FileCall::MakeDirectory { path, mode } => write!(f, "mkdir({}, 0{mode:o})", c_string(path)),
+            FileCall::LockDirectory { path } => write!(f, "flock(<{}>, LOCK_EX|LOCK_NB)", printed(path)),
+            FileCall::CopyOpaque { upper, to_user, .. } => {
+                let [trusted, user] = OPAQUE;
+                let (from, to) = if *to_user { (trusted, user) } else { (user, trusted) };
+                let upper = printed(upper);
+                write!(f, "fsetxattr(<{upper}/...>, \"{to}\", \"y\", 1, 0)  [each directory with {from}]")
             }
         }
     }
@@ -61,6 +98,17 @@ impl FileCall {
                 let name = path.file_name().map(printed).unwrap_or_default();
                 let lock = RunLock::shared(&name, Duration::from_secs(*seconds)).map_err(errno)?;
                 slots.shares.push(lock);
+                Ok(0)
+            }
+            FileCall::MakeDirectory { path, mode } => {
+                match nix::unistd::mkdir(path, Mode::from_bits_truncate(*mode)) {
+                    Ok(()) | Err(Errno::EEXIST) => Ok(0),
+                    Err(errno) => Err(errno),
+                }
+            }
+            FileCall::CopyOpaque { upper, work, to_user } => opaque::copy(upper, work, *to_user),
+            FileCall::LockDirectory { path } => {
+                slots.shares.push(RunLock::of_directory(path).map_err(errno)?);
                 Ok(0)
             }
         }

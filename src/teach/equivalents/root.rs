@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use crate::host::sysfs::CGROUPS;
 use crate::plan::Actor;
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
-use crate::plan::slots::Held;
+use crate::plan::slots::{Held, held_in};
 use crate::value::shell::quote;
 
 /// The directory in which the root is built. It is meant for temporary mounts: hier(7).
@@ -43,6 +43,8 @@ pub(super) struct Root {
     slots: BTreeMap<Held, BuiltMount>,
     lines: Vec<String>,
     is_from_host: bool,
+    /// Whether the plan has mounted its layer over the old root.
+    has_layer: bool,
 }
 
 impl Root {
@@ -61,12 +63,17 @@ impl Root {
                 self.is_from_host |= actor == Actor::Host;
                 self.hold(*to, Source::Bind { path: path.clone(), below: *below }, Attributes::NONE);
             }
+            DetachedMountCall::OpenOwn { of, path, to } => {
+                let path = self.place_in(*of, path);
+                self.hold(*to, Source::Bind { path, below: false }, Attributes::NONE);
+            }
             DetachedMountCall::CloneOwn { of, path, to } => {
                 let path = self.place_in(*of, path);
                 self.hold(*to, Source::Bind { path, below: false }, Attributes::NONE);
             }
             DetachedMountCall::Make { kind, options, attributes, to } => {
-                let options = options.iter().map(|(key, value)| (key.clone(), self.filled(value))).collect();
+                let options = options.iter().map(|(key, value)| (key.clone(), self.filled(value)));
+                let options = with_one_lowerdir(options.collect());
                 self.hold(*to, Source::New { kind: kind.clone(), options }, *attributes);
             }
             DetachedMountCall::Restrict { mount, attributes, .. } => self.restrict(*mount, *attributes),
@@ -92,6 +99,12 @@ impl Root {
                 let line = format!("mkdir -m {mode:o} {}", self.within(*at, path));
                 self.lines.push(line);
             }
+            DetachedMountCall::CopyDirectory { at, path, of, like } => {
+                let (place, like) = (self.within(*at, path), self.within(*of, like));
+                // An owner that is not mapped cannot be given to a directory.
+                self.lines.push(format!("mkdir {place}; chown --reference={like} {place} || :"));
+                self.lines.push(format!("chmod --reference={like} {place}"));
+            }
             DetachedMountCall::MakeFile { at, path, content } => {
                 let line = format!("printf {} > {}", printf_format(content), self.within(*at, path));
                 self.lines.push(line);
@@ -108,7 +121,8 @@ impl Root {
                 self.lines.push(format!("cd {}", self.within(Held::Root, "".as_ref())))
             }
             // By paths, a stacked mount is always the one on top. Only a mount from the host has an ID map.
-            DetachedMountCall::Stack { .. } | DetachedMountCall::Idmap { .. } => {}
+            DetachedMountCall::Stack { mount } => self.has_layer |= *mount == Held::Layer,
+            DetachedMountCall::Idmap { .. } => {}
         }
     }
 
@@ -120,6 +134,11 @@ impl Root {
     /// The commands for the calls since the last time.
     pub(super) fn take(&mut self) -> Vec<String> {
         std::mem::take(&mut self.lines)
+    }
+
+    /// Whether a step unmounts the layer, which the commands have mounted elsewhere: on the old root, so it goes with that.
+    pub(super) fn takes_layer(&mut self) -> bool {
+        std::mem::take(&mut self.has_layer)
     }
 
     /// Whether the host passes the copy of a mount to the child. No path leads to it, so there are no commands for it.
@@ -135,7 +154,11 @@ impl Root {
             Source::Bind { path, .. } if to == Held::Root && path == Path::new("/") => {
                 (Some("/".into()), None)
             }
-            Source::Bind { path, .. } if to == Held::Lower => (Some(path.clone()), None),
+            Source::Bind { path, .. }
+                if matches!(to, Held::Lower(_) | Held::Kept | Held::Upper | Held::Work) =>
+            {
+                (Some(path.clone()), None)
+            }
             _ => (None, target),
         };
         self.slots.insert(to, BuiltMount { source, attributes, place });
@@ -204,14 +227,34 @@ impl Root {
 
     /// The value of an option, with the name of a slot at its start replaced by the mount point.
     fn filled(&self, value: &OsStr) -> OsString {
-        let filled = self.slots.iter().find_map(|(held, made)| {
-            let rest = value.as_bytes().strip_prefix(held.to_string().as_bytes())?;
-            let mut path = made.place.clone()?.into_os_string();
-            path.push(OsStr::from_bytes(rest));
+        let filled = || {
+            let (held, rest) = held_in(value)?;
+            let mut path = self.slots.get(&held)?.place.clone()?.into_os_string();
+            path.push(rest);
             Some(path)
-        });
-        filled.unwrap_or_else(|| value.to_owned())
+        };
+        filled().unwrap_or_else(|| value.to_owned())
     }
+}
+
+/// The options of an overlay with all lower directories in one `lowerdir`, which every version of mount(8) takes.
+fn with_one_lowerdir(options: Vec<(String, OsString)>) -> Vec<(String, OsString)> {
+    let (lowers, mut others): (Vec<_>, Vec<_>) = options.into_iter().partition(|(key, _)| key == "lowerdir+");
+    if !lowers.is_empty() {
+        // A colon separates two directories, so one in a name is escaped.
+        let escape = |path: &OsString| {
+            path.as_bytes().iter().fold(Vec::new(), |mut all, byte| {
+                if b":\\".contains(byte) {
+                    all.push(b'\\');
+                }
+                all.push(*byte);
+                all
+            })
+        };
+        let all: Vec<Vec<u8>> = lowers.iter().map(|(_, path)| escape(path)).collect();
+        others.insert(0, ("lowerdir".into(), OsString::from_vec(all.join(&b':'))));
+    }
+    others
 }
 
 /// The command that sets the attributes of a mount. mount(8) can set them for the mounts below only since util-linux

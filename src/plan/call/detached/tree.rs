@@ -7,12 +7,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::stat::Mode;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{FchmodatFlags, Mode};
 use rustix::fs::{OFlags, ResolveFlags, openat2};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
-use super::super::c_string;
-use super::Attributes;
 use crate::error::errno;
 
 /// Opens a file of the tree. The kernel treats the tree as `/`, whatever links and `..` the path contains. Magic links,
@@ -79,45 +78,24 @@ pub(super) fn attach(mount: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<(),
     rustix::mount::move_mount(mount, "", place, "", flags).map_err(errno)
 }
 
-/// A new filesystem. The mount table shows `source`, which has no other use here.
-pub(super) fn make<'a>(
-    kind: &str,
-    options: impl IntoIterator<Item = (&'a str, &'a OsStr)>,
-    attributes: Attributes,
-) -> Result<OwnedFd, Errno> {
-    let make = || {
-        let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
-        rustix::mount::fsconfig_set_string(context.as_fd(), "source", kind)?;
-        for (key, value) in options {
-            if value.is_empty() {
-                rustix::mount::fsconfig_set_flag(context.as_fd(), key)?;
-            } else {
-                rustix::mount::fsconfig_set_string(context.as_fd(), key, value)?;
-            }
-        }
-        rustix::mount::fsconfig_create(context.as_fd())?;
-        let attributes = MountAttrFlags::from_bits_retain(attributes.0 as u32);
-        rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-    };
-    make().map_err(errno)
-}
-
-/// The calls of [`make`] as text.
-pub(super) fn make_text<'a>(
-    kind: &str,
-    options: impl IntoIterator<Item = (&'a str, &'a OsStr)>,
-    attributes: Attributes,
-) -> String {
-    let options = options.into_iter().map(|(key, value)| match value.is_empty() {
-        true => format!("FSCONFIG_SET_FLAG, {}, NULL", c_string(key)),
-        false => format!("FSCONFIG_SET_STRING, {}, {}", c_string(key), c_string(value)),
-    });
-    let source = format!("FSCONFIG_SET_STRING, \"source\", {}", c_string(kind));
-    let create = "FSCONFIG_CMD_CREATE, NULL, NULL".to_owned();
-    let options = [source].into_iter().chain(options).chain([create]);
-    let configured: String = options.map(|option| format!("fsconfig(<{kind}>, {option}, 0); ")).collect();
-    let opened = format!("fsopen({}, FSOPEN_CLOEXEC)", c_string(kind));
-    format!("{opened}; {configured}fsmount(<{kind}>, FSMOUNT_CLOEXEC, {attributes})")
+/// Makes an empty directory with the owner and the mode of `like`. An owner that the user namespace does not map cannot be
+/// given to a new directory, which then belongs to its maker.
+pub(super) fn copy_directory(
+    parent: BorrowedFd<'_>,
+    name: &OsStr,
+    like: BorrowedFd<'_>,
+) -> Result<i64, Errno> {
+    let found = nix::sys::stat::fstat(like)?;
+    nix::sys::stat::mkdirat(parent, name, Mode::S_IRWXU)?;
+    let (user, group) = (found.st_uid.into(), found.st_gid.into());
+    match nix::unistd::fchownat(parent, name, Some(user), Some(group), AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(()) | Err(Errno::EINVAL | Errno::EPERM) => {}
+        Err(errno) => return Err(errno),
+    }
+    // After fchownat(2), which clears the set-user-ID and set-group-ID bits.
+    let mode = Mode::from_bits_truncate(found.st_mode);
+    nix::sys::stat::fchmodat(parent, name, mode, FchmodatFlags::FollowSymlink)?;
+    Ok(0)
 }
 
 /// Calls `make` with an empty umask, so that a new file gets the mode that it was given. chmod(2) afterwards would have

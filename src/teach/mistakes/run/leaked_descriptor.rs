@@ -20,7 +20,7 @@ pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
     for is_right in [true, false] {
         let inside = scene::jail(stage)?;
         if !is_right {
-            let open = DetachedMountCall::Open { path: "/tmp".into(), to: Held::Lower };
+            let open = DetachedMountCall::Open { path: "/tmp".into(), to: Held::Lower(0) };
             scene::build(&inside, &[open.clone().into()])?;
             contrast = contrast.wrong("SANDBOX", open, "(stays open)");
         }
