@@ -20,7 +20,7 @@ use crate::value::mount::ExtraMount;
 /// The values that a key of a generated spec can have.
 const KEYS: [(&str, &[&str]); 26] = [
     ("name", &["box", "a.b-c_d"]),
-    ("rootfs", &["host", "/tmp", "/nowhere"]),
+    ("rootfs", &["host", "/tmp", "/nowhere", "{layers: [/nowhere, /tmp], upper: /tmp/upper}"]),
     ("overlay", &["true"]),
     ("workdir", &["/", "/tmp", "/nowhere/at/all"]),
     ("env", &["{A: b, PATH: /bin}", "{EMPTY: '', 'É': 'ü'}"]),
