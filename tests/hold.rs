@@ -41,6 +41,7 @@ fn another_process() {
         parent_death_signal: is_set("HOLD_STAYS") || streams == Streams::Pipes,
         relay: false,
         journal: is_set("HOLD_STAYS"),
+        ends_orphans: true,
         hold,
         streams,
     };

@@ -134,7 +134,7 @@ _sandbox() {
         [[ $at == -* || ${COMP_WORDS[1]} == compare ]] || return 0
     done
     case ${COMP_WORDS[1]} in
-        enter | verify | compare)
+        exec | enter | verify | compare)
             [[ $word == -* ]] || COMPREPLY+=($(compgen -W "$("${COMP_WORDS[0]}" __names 2>/dev/null)" -- "$word"))
             ;;
     esac
@@ -142,15 +142,16 @@ _sandbox() {
 "#;
 
 const FISH: &str = r#"
-complete -c sandbox -n "__fish_seen_subcommand_from enter verify compare" -a "(sandbox __names 2>/dev/null)"
+complete -c sandbox -n "__fish_seen_subcommand_from exec enter verify compare" -a "(sandbox __names 2>/dev/null)"
 "#;
 
-/// The script for zsh. `_sandbox_names` completes the arguments of `enter`, `verify` and `compare` that name a container.
+/// The script for zsh. `_sandbox_names` completes the arguments of `exec`, `enter`, `verify` and `compare` that name a container.
 fn zsh(script: &str) -> String {
     const NAMES: &str = "_sandbox_names() {\n    compadd -- ${(f)\"$(sandbox __names 2>/dev/null)\"}\n}\n\n";
     let lines = script.lines().map(|line| {
-        let is_target =
-            ["':target -- ", "':first -- ", "'::second -- "].iter().any(|start| line.starts_with(start));
+        let is_target = ["':target -- ", "'*::target -- ", "':first -- ", "'::second -- "]
+            .iter()
+            .any(|start| line.starts_with(start));
         let line = if is_target { line.replace(":_default'", ":_sandbox_names'") } else { line.to_owned() };
         line + "\n"
     });

@@ -25,7 +25,7 @@ const FLAGS: &[(&[&str], &str)] = &[
 
 /// Subcommands of other tools, each with the messages `what` and `why`, and the command line to type instead.
 const SUBCOMMANDS: &[(&[&str], &str, &str, &str)] = &[
-    (&["exec", "nsenter", "attach"], "habit.join.what", "habit.join.hint", "sandbox enter NAME -- sh"),
+    (&["nsenter", "attach"], "habit.join.what", "habit.join.hint", "sandbox enter NAME -- sh"),
     (&["inspect", "top", "stats"], "habit.look.what", "habit.look.hint", "sandbox compare PID"),
     (&["ps", "ls", "list", "lsns"], "habit.list.what", "habit.list.hint", "lsns"),
     (&["create", "start", "shell"], "habit.run.what", "habit.run.hint", "sandbox pid -- bash"),

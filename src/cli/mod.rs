@@ -8,6 +8,7 @@ mod completions;
 mod docker;
 mod doctor;
 mod enter;
+mod exec;
 mod feature;
 mod habits;
 mod ledger;
@@ -36,6 +37,7 @@ use self::compare::CompareArgs;
 use self::completions::CompletionsArgs;
 use self::doctor::DoctorArgs;
 use self::enter::EnterArgs;
+use self::exec::ExecArgs;
 use self::feature::FeatureArgs;
 use self::ledger::LedgerArgs;
 use self::lesson::LessonArgs;
@@ -98,6 +100,8 @@ macro_rules! commands {
             )*
             /// Run a container, described by a YAML spec [namespaces(7)]
             Run(Described<RunArgs>),
+            /// Run a further command in a running container, with the container's own restrictions [setns(2)]
+            Exec(Described<ExecArgs>),
             /// Run a command in the namespaces of a running process, like nsenter [setns(2)]
             Enter(Described<EnterArgs>),
             /// Check a running container against its spec, by what the kernel reports [proc(5)]
@@ -138,6 +142,7 @@ macro_rules! commands {
                         }
                     )*
                     Command::Run(Described(args)) => run::run(color, args),
+                    Command::Exec(Described(args)) => exec::run(color, args),
                     Command::Enter(Described(args)) => enter::run(color, args),
                     Command::Verify(Described(args)) => verify::run(color, &args),
                     Command::Gc(Described(args)) => gc(color, swept, &args),

@@ -7,7 +7,7 @@ use clap::Args;
 use super::watch::Narrator;
 use crate::config::spec::{Spec, yaml};
 use crate::error::{Error, Result};
-use crate::exec;
+use crate::exec::{self, Container};
 use crate::host::ProgramFile;
 use crate::plan::Plan;
 use crate::render::equivalents;
@@ -79,6 +79,11 @@ impl OutputArgs {
         self.step
     }
 
+    /// Prints nothing about the run.
+    pub(super) fn be_quiet(&mut self) {
+        self.quiet = true;
+    }
+
     pub(super) fn is_quiet(&self) -> bool {
         self.quiet
     }
@@ -146,7 +151,18 @@ pub(super) fn protect_program() {
 
 /// Performs a plan that ends in a command. Returns the exit status of the command.
 pub(super) fn run_command(plan: &Plan, output: &OutputArgs, narrator: &mut Narrator) -> Result<u8> {
+    run_after(plan, output, narrator, |_| {})
+}
+
+/// As [`run_command`]. When the command runs, `then` is called before its end is awaited.
+pub(super) fn run_after(
+    plan: &Plan,
+    output: &OutputArgs,
+    narrator: &mut Narrator,
+    then: impl FnOnce(&mut Container),
+) -> Result<u8> {
     let mut started = exec::start(plan, narrator)?;
+    then(&mut started);
     if output.is_json() && output.narrates() {
         narrator.print_explained("view", &narrator.view());
     }

@@ -162,6 +162,7 @@ impl Extras {
             (_, Some(feature)) if !feature.is_namespace() => notes.push(text("limits.help")),
             (_, Some(_)) => notes.push(text("common.help.killed")),
             ("run", _) => notes.push(text("run.help")),
+            ("exec", _) => notes.push(text("exec.help")),
             ("enter", _) => notes.push(text("enter.help")),
             ("verify", _) => notes.push(text("verify.why")),
             ("spec", _) => notes.push(text("spec.help")),
@@ -175,7 +176,7 @@ impl Extras {
         let page = match name {
             "compare" => Some("ioctl_nsfs(2)"),
             "run" => Some("namespaces(7)"),
-            "enter" => Some("setns(2)"),
+            "enter" | "exec" => Some("setns(2)"),
             "verify" => Some("proc(5)"),
             "doctor" => Some("user_namespaces(7)"),
             "ledger" => Some("namespaces(7)"),

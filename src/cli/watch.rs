@@ -283,6 +283,10 @@ impl Watch for Narrator {
         render::err(&error_text::text(&error.todo(format!("{}\n   {line}", text("rootfs.full.todo")))));
     }
 
+    fn container_ended(&mut self) {
+        render::err(&format!("sandbox: {}\n", text("exec.with.ended")));
+    }
+
     fn filtered(&mut self) {
         render::err(&format!("sandbox: {}\n", text("seccomp.killed")));
     }

@@ -23,7 +23,8 @@ use crate::plan::call::terminal::TerminalCall;
 use crate::plan::call::user::IdMaps;
 use crate::plan::order::Phase;
 use crate::plan::{
-    Actor, Context, Draft, Frame, Hold, Plan, Streams, plan_pipes, plan_streams, plan_terminal,
+    Actor, Context, Draft, Frame, Hold, Plan, Streams, TerminalPlace, plan_null, plan_pipes, plan_streams,
+    plan_terminal,
 };
 use crate::rootfs::{self, RootRequest};
 use crate::security;
@@ -71,10 +72,9 @@ pub fn plan(config: &Config, machine: &Machine, mut draft: Draft, ending: Ending
         protect_program(&environment.namespaces, host, &mut draft);
     }
     let has_command = matches!(ending, Ending::Command { .. });
-    let (hold, mut streams) = (draft.around().hold.clone(), draft.around().streams);
+    let hold = draft.around().hold.clone();
     if process.terminal {
-        streams = Streams::Terminal;
-        draft.frame(Frame { streams, ..draft.around().clone() });
+        draft.frame(Frame { streams: Streams::Terminal, ..draft.around().clone() });
     }
     frame(&mut draft, &hold, ending, view, is_whole, process.env.clone());
     draft.name(name.clone());
@@ -104,29 +104,51 @@ pub fn plan(config: &Config, machine: &Machine, mut draft: Draft, ending: Ending
         }
     }
     cgroups::plan(host, &mut draft);
+    let place = if draft.mounts("devpts") { TerminalPlace::Inside } else { TerminalPlace::Host };
+    plan_process(process, &context, maps, place, has_command, &mut draft);
+    draft.finish()
+}
+
+/// The half of a plan that belongs to one process, also to a further one of a running container: its restrictions, its
+/// streams, its user. `maps` are the IDs of its user namespace, if that is not the caller's.
+pub(super) fn plan_process(
+    process: &Process,
+    context: &Context<'_>,
+    maps: Option<&IdMaps>,
+    place: TerminalPlace,
+    has_command: bool,
+    draft: &mut Draft,
+) {
+    let host = context.host;
+    process.capabilities.iter().for_each(|sets| sets.plan(context, draft));
+    process.seccomp.iter().for_each(|filter| filter.plan(context, draft));
+    process.rlimits.plan(context, draft);
     let owner = process.user.map(|user| user.uid);
-    match streams {
+    match draft.around().streams {
         Streams::Terminal => {
-            let inside = draft.mounts("devpts");
-            let owner = owner_of_terminal(process, maps, host, inside);
-            plan_terminal(&mut draft, inside, owner, TerminalCall::Stdio);
+            let owner = owner_of_terminal(process, maps, host, place != TerminalPlace::Host);
+            plan_terminal(draft, place, owner, TerminalCall::Stdio);
         }
-        Streams::Pipes => plan_pipes(&mut draft, owner),
+        Streams::Pipes => plan_pipes(draft, &[0, 1, 2], owner),
+        Streams::Output => {
+            plan_null(draft, &[0]);
+            plan_pipes(draft, &[1, 2], owner);
+        }
+        Streams::Null => plan_null(draft, &[0, 1, 2]),
         Streams::Inherited => {
             if let Some(user) = user_outside(process, maps).filter(|_| has_command) {
-                plan_streams(&mut draft, host, user, owner);
+                plan_streams(draft, host, user, owner);
             }
         }
     }
     if let Some(user) = &process.user {
-        user.plan(host, maps, &mut draft);
+        user.plan(host, maps, draft);
     } else if process.capabilities.is_some() {
-        plan_groups(host, maps, &mut draft);
+        plan_groups(host, maps, draft);
     }
     if process.no_new_privileges {
-        security::plan_no_new_privileges(&mut draft);
+        security::plan_no_new_privileges(draft);
     }
-    draft.finish()
 }
 
 /// The working directory of the command. A new root is entered at `/`.
@@ -158,9 +180,6 @@ fn plan_features(config: &Config, context: &Context<'_>, draft: &mut Draft) {
     blkio.iter().for_each(|limits| limits.plan(context, draft));
     devices.iter().for_each(|rules| rules.plan(context, draft));
     pids.iter().for_each(|limits| limits.plan(context, draft));
-    config.process.capabilities.iter().for_each(|sets| sets.plan(context, draft));
-    config.process.seccomp.iter().for_each(|filter| filter.plan(context, draft));
-    config.process.rlimits.plan(context, draft);
 }
 
 /// What the root filesystem depends on in the config.

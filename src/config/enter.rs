@@ -22,13 +22,14 @@ use crate::host::resolver::Resolver;
 use crate::observe::file;
 use crate::observe::hierarchy::{Version, hierarchies};
 use crate::observe::proc::{id_inside, namespace_link};
+use crate::observe::processes;
 use crate::plan::call::file::FileCall;
 use crate::plan::call::mount::MountCall;
 use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::plan::call::restrict::RestrictCall;
 use crate::plan::call::terminal::TerminalCall;
 use crate::plan::order::Phase;
-use crate::plan::{Actor, Draft, Hold, Plan, plan_terminal};
+use crate::plan::{Actor, Draft, Frame, Hold, Plan, TerminalPlace, plan_terminal};
 use crate::security::capabilities::CapabilitySets;
 use crate::text::{text, text_with};
 
@@ -37,8 +38,12 @@ use crate::text::{text, text_with};
 pub struct Entered {
     /// Its PID in the caller's PID namespace.
     pub pid: i32,
+    /// When it was started, in clock ticks since the machine started.
+    started: u64,
     /// Those of its namespaces that differ from the caller's.
     pub namespaces: Vec<Feature>,
+    /// Their names, as its links show them: `net:[4026532281]`.
+    names: Vec<(Feature, String)>,
     /// Its root directory, if chroot(2) has changed it: a path from the root of its mount namespace.
     root: Option<PathBuf>,
     /// Its user and group IDs, in its user namespace.
@@ -57,8 +62,10 @@ pub struct Entered {
     has_filter: bool,
     /// The files by which the caller moves to its cgroups.
     cgroups: Vec<PathBuf>,
+    /// The lines of its /proc/PID/cgroup with these cgroups.
+    cgroup_lines: Vec<String>,
     /// How many of its cgroups the caller may not enter.
-    closed_cgroups: usize,
+    pub(super) closed_cgroups: usize,
 }
 
 /// The user ID that means no ID: the process's own has no name in its user namespace.
@@ -87,7 +94,9 @@ impl Entered {
         let own_ids = (inside(own.euid, "uid_map"), inside(own.egid, "gid_map"));
         let setgroups = file::read_text(format!("{process}/setgroups")).unwrap_or_default();
         let is_privileged = own.capeff & Capability::CAP_SETGID.bitmask() != 0;
-        let (cgroups, closed_cgroups) = cgroups(&process);
+        let (cgroups, cgroup_lines, closed_cgroups) = cgroups(&process);
+        let started = processes::started(pid).unwrap_or_default();
+        let name = |kind: &Feature| Some((*kind, namespace_link(&process, *kind).ok()?));
         let (sets, is_bounded) = sets_of(&theirs, &own, new_user, user == Some(0));
         Ok(Entered {
             pid,
@@ -99,9 +108,12 @@ impl Entered {
             is_bounded,
             no_new_privileges: theirs.nonewprivs == Some(1),
             has_filter: theirs.seccomp.is_some_and(|mode| mode != 0),
+            names: namespaces.iter().filter_map(name).collect(),
             namespaces,
+            started,
             root: std::fs::read_link(root(pid)).ok().filter(|root| root != Path::new("/")),
             cgroups,
+            cgroup_lines,
             closed_cgroups,
         })
     }
@@ -173,11 +185,11 @@ pub fn others(pid: i32) -> Vec<Feature> {
 }
 
 /// The files by which the caller can move to the cgroups of a process that differ from its own, and the number of those
-/// that it may not enter. On cgroup v2, the caller must also have the right to write to the nearest common ancestor.
+/// that it may not enter. In between, the lines of the process's /proc/PID/cgroup with these cgroups. On cgroup v2, the caller must also have the right to write to the nearest common ancestor.
 /// cgroups(7)
-fn cgroups(process: &str) -> (Vec<PathBuf>, usize) {
+fn cgroups(process: &str) -> (Vec<PathBuf>, Vec<String>, usize) {
     let (own, theirs) = (hierarchies("/proc/self"), hierarchies(process));
-    let (mut files, mut closed) = (Vec::new(), 0);
+    let (mut files, mut paths, mut closed) = (Vec::new(), Vec::new(), 0);
     for (own, theirs) in own.iter().zip(&theirs) {
         if own.mount != theirs.mount || own.path == theirs.path {
             continue;
@@ -196,11 +208,17 @@ fn cgroups(process: &str) -> (Vec<PathBuf>, usize) {
             }
         };
         match is_open && may_write(&file) {
-            true => files.push(file),
+            true => {
+                files.push(file);
+                paths.push(theirs.path.clone());
+            }
             false => closed += 1,
         }
     }
-    (files, closed)
+    let table = file::read_text(format!("{process}/cgroup")).unwrap_or_default();
+    let path = |line: &str| line.splitn(3, ':').nth(2).map(PathBuf::from);
+    let lines = table.lines().filter(|line| path(line).is_some_and(|path| paths.contains(&path)));
+    (files, lines.map(str::to_owned).collect(), closed)
 }
 
 /// How the command is started.
@@ -223,35 +241,13 @@ pub struct EntryOptions {
 pub fn plan(entered: &Entered, program: ProgramFile, entry: EntryOptions) -> Plan {
     let mut draft = Draft::new(Purpose::Container, Vec::new());
     draft.reserve();
-    if program.can_be_left {
-        // /proc inside belongs to the container and may be hostile.
-        let leave = ProcessCall::LeaveProgram { copied: true };
-        draft.common(Phase::ParentDeathSignal, Actor::Child, leave, "run.own.why");
-    } else {
-        draft.common(Phase::Program, Actor::Host, ProcessCall::ExecuteCopy, "run.copy.why");
-    }
+    draft.frame(Frame { ends_orphans: false, ..Frame::default() });
+    plan_joins(entered, program, !entry.privileged, &mut draft);
     let is_command = matches!(entry.ending, Ending::Command { .. });
-    draft.tree(Resolver::new(Some(Path::new(&root(entered.pid)))));
     frame(&mut draft, &Hold::Gate, entry.ending, entry.view, false, entry.environment);
     if is_command {
         entered.notes(entry.privileged).into_iter().for_each(|note| draft.note(note));
         draft.common(Phase::Undumpable, Actor::Command, ProcessCall::Undumpable, "run.undumpable.why");
-    }
-    if !entry.privileged {
-        for file in &entered.cgroups {
-            let write = FileCall::Write { path: file.clone(), content: "0".into() };
-            draft.common(Phase::Join, Actor::Child, write, "enter.cgroup.why");
-        }
-    }
-    let helper = Actor::Helper;
-    // The helper still has the caller's credentials and descriptors, so no process of the container may trace it.
-    draft.common(Phase::Offsets, helper, ProcessCall::Undumpable, "enter.undumpable.why");
-    let join = ProcessCall::Join { pid: Some(entered.pid), namespaces: Namespaces::of(&entered.namespaces) };
-    draft.common(Phase::Offsets, helper, join, "enter.join.why");
-    if let Some(root) = entered.root.clone() {
-        // setns(2) changes to the root of the mount namespace. The command is searched in the root of the process.
-        draft.common(Phase::Offsets, helper, MountCall::Chroot { root }, "enter.root.why");
-        draft.common(Phase::Offsets, helper, MountCall::Chdir { path: "/".into() }, "enter.root.why");
     }
     plan_ids(entered, entry.privileged, &mut draft);
     if !entry.privileged {
@@ -259,14 +255,55 @@ pub fn plan(entered: &Entered, program: ProgramFile, entry: EntryOptions) -> Pla
     }
     if is_command && entry.has_terminal {
         let is_root = nix::unistd::geteuid().is_root();
-        plan_terminal(&mut draft, false, is_root.then_some(entered.owner), TerminalCall::StdioTerminals);
+        plan_terminal(
+            &mut draft,
+            TerminalPlace::Host,
+            is_root.then_some(entered.owner),
+            TerminalCall::StdioTerminals,
+        );
     } else if is_command {
         // Without a controlling terminal, the command cannot open /dev/tty.
         let call = TerminalCall::NewSession;
         draft.common(Phase::Session, Actor::Command, call, "terminal.session.why");
     }
-    draft.through_helper();
     draft.finish()
+}
+
+/// The steps by which a helper joins the namespaces of the process, and its cgroups, and then makes the child.
+pub(super) fn plan_joins(entered: &Entered, program: ProgramFile, into_cgroups: bool, draft: &mut Draft) {
+    let pid = entered.pid;
+    if program.can_be_left {
+        // /proc inside belongs to the container and may be hostile.
+        let leave = ProcessCall::LeaveProgram { copied: true };
+        draft.common(Phase::ParentDeathSignal, Actor::Child, leave, "run.own.why");
+    } else {
+        draft.common(Phase::Program, Actor::Host, ProcessCall::ExecuteCopy, "run.copy.why");
+    }
+    draft.tree(Resolver::new(Some(Path::new(&root(pid)))));
+    let open = ProcessCall::OpenContainer { pid, started: entered.started };
+    draft.common(Phase::Prepare, Actor::Host, open, "common.container.why");
+    if into_cgroups {
+        for file in &entered.cgroups {
+            let write = FileCall::Write { path: file.clone(), content: "0".into() };
+            draft.common(Phase::Join, Actor::Child, write, "enter.cgroup.why");
+        }
+        draft.enters(entered.names.clone(), entered.cgroup_lines.clone());
+    } else {
+        draft.enters(entered.names.clone(), Vec::new());
+    }
+    let helper = Actor::Helper;
+    // The helper still has the caller's credentials and descriptors, so no process of the container may trace it.
+    draft.common(Phase::Offsets, helper, ProcessCall::Undumpable, "enter.undumpable.why");
+    if !entered.namespaces.is_empty() {
+        let join = ProcessCall::Join { pid: Some(pid), namespaces: Namespaces::of(&entered.namespaces) };
+        draft.common(Phase::Offsets, helper, join, "enter.join.why");
+    }
+    if let Some(root) = entered.root.clone() {
+        // setns(2) changes to the root of the mount namespace. The command is searched in the root of the process.
+        draft.common(Phase::Offsets, helper, MountCall::Chroot { root }, "enter.root.why");
+        draft.common(Phase::Offsets, helper, MountCall::Chdir { path: "/".into() }, "enter.root.why");
+    }
+    draft.through_helper();
 }
 
 /// The user of the command: the one of the process that is entered. With `privileged` and without a new user namespace,

@@ -4,6 +4,7 @@ pub mod complete;
 pub mod compose;
 pub mod container;
 pub mod enter;
+pub mod exec;
 pub mod facts;
 mod joins;
 mod paths;

@@ -54,7 +54,7 @@ pub(super) fn become_child(
                 0
             }
             (Call::Gate(GateCall::Verify), Ok(_)) => {
-                let differences = expectations.differences_inside(slots.address);
+                let differences = expectations.differences_inside(slots.address, slots.host_proc.take());
                 if !differences.is_empty() {
                     send(slots, index, &Message::Differs(differences));
                     crate::sys::exit(FAILED);

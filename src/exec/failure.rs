@@ -83,7 +83,7 @@ fn prefix(whole: Purpose, part: Purpose) -> String {
     match whole.feature().filter(|feature| is_alias(*feature)) {
         _ if whole != part && part != Purpose::Container => format!("{}: {part}", prefix(whole, whole)),
         Some(_) => typed,
-        None if whole == Purpose::Container && ["enter", "verify"].contains(&&*typed) => typed,
+        None if whole == Purpose::Container && ["enter", "exec", "verify"].contains(&&*typed) => typed,
         None => whole.name().to_owned(),
     }
 }

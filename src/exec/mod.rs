@@ -19,6 +19,7 @@
 //!
 //! This file has the host's part of 1 to 9, in this order. The child's part is in `child`, and 10 is in `supervise`.
 
+mod background;
 mod carry;
 mod cgroup;
 mod child;
@@ -41,7 +42,7 @@ pub mod verify;
 mod watch;
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -50,6 +51,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
+pub use self::background::{Background, Copy, continue_in_background};
 pub use self::carry::Pipes;
 pub use self::hold::create;
 use self::journal::Journal;
@@ -58,7 +60,7 @@ use self::process::OwnNamespace;
 use self::signals::Signals;
 pub use self::space::FullSpace;
 use self::space::WritableSpace;
-pub use self::supervise::Ended;
+pub use self::supervise::{Ended, is_ending};
 use self::verify::Expectations;
 pub use self::watch::{Unwatched, Watch};
 use crate::error::{Error, Result};
@@ -100,6 +102,10 @@ pub struct Container {
     keeps_files: bool,
     /// Whether descriptors 0 to 2 of the command are new pipes.
     has_pipes: bool,
+    /// Whether standard input is for the command's new terminal.
+    has_input: bool,
+    /// The container with which the command ends: the pidfd of its process.
+    container: Option<OwnedFd>,
     /// How long the command may run, in seconds.
     timeout: Option<u64>,
     /// How many processes of that cgroup the OOM killer has killed.
@@ -190,6 +196,8 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
             keeps_files: plan.steps.iter().any(keeps_files),
             has_pipes: plan.frame.streams == Streams::Pipes,
             memory: memory_cgroup(plan),
+            has_input: true,
+            container: None,
             timeout: plan.timeout,
             oom_kills: 0,
             memory_limit: None,
@@ -277,7 +285,7 @@ impl Run<'_> {
             self.journal.intend(undo)?;
         }
         if matches!(step.call, Call::Gate(GateCall::Verify)) {
-            let differences = self.expectations.differences_outside();
+            let differences = self.expectations.differences_outside(self.slots.child);
             return if differences.is_empty() { Ok(0) } else { Err(verify::refused(&differences).into()) };
         }
         let result = match step.call.perform(&mut self.slots) {

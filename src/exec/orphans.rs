@@ -15,8 +15,7 @@ use rustix::process::{WaitId, WaitIdOptions, WaitOptions, wait, waitid, waitpid}
 
 use super::process::{self, OwnNamespace};
 use crate::feature::Feature;
-use crate::plan::call::process::ProcessCall;
-use crate::plan::{Call, Plan};
+use crate::plan::Plan;
 use crate::sys::wait::ended_child;
 
 /// How long processes that are killed may take to end: one may wait for a disk, or create others meanwhile.
@@ -51,15 +50,12 @@ impl LeftRunning {
 }
 
 /// Becomes the parent of orphans, if the plan needs that: it makes a container, and the kernel does not end it as a whole.
-/// The processes of a container that is only entered are not ours. Neither are the children that this process already
+/// The processes of a container that is only entered are not ours (`Frame::ends_orphans`). Neither are the children that this process already
 /// has: a shell may have started them before it executed `sandbox`. Then it adopts none.
 pub(super) fn adopt(plan: &Plan) -> bool {
-    let is_entered = plan
-        .steps
-        .iter()
-        .any(|step| matches!(step.call, Call::Process(ProcessCall::Join { pid: Some(_), .. })));
-    let is_needed =
-        !is_entered && plan.steps.iter().any(super::is_exec) && !super::has_new_pid_namespace(plan);
+    let is_needed = plan.frame.ends_orphans
+        && plan.steps.iter().any(super::is_exec)
+        && !super::has_new_pid_namespace(plan);
     is_needed && has_no_child() && set_child_subreaper(true).is_ok()
 }
 

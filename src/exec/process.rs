@@ -16,6 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::feature::Feature;
+pub(super) use crate::observe::processes::started;
 use crate::observe::{file, proc};
 use crate::sys::signal;
 use crate::text::printed;
@@ -44,11 +45,6 @@ impl Found {
             started: fields.get(19)?.parse().ok()?,
         })
     }
-}
-
-/// When a process was started, in clock ticks since the machine started. None if it has ended.
-pub(super) fn started(pid: i32) -> Option<u64> {
-    Found::read(pid).filter(|found| !found.has_ended).map(|found| found.started)
 }
 
 /// The `new` namespaces of a process, as the names of their files: `net:[4026532281]`. An ordinary user may not read

@@ -53,11 +53,17 @@ pub(super) struct TerminalRelay {
 
 impl TerminalRelay {
     /// Sets the user's terminal to raw mode, and begins to copy. With `only_terminals`, the command has those of
-    /// descriptors 0 to 2 itself that are files or pipes. Then only what is a terminal is read and written.
+    /// descriptors 0 to 2 itself that are files or pipes. Then only what is a terminal is read and written. Without
+    /// `has_input`, nothing is read.
     ///
     /// # Errors
     /// Those of signalfd(2) and fcntl(2).
-    pub(super) fn start(master: OwnedFd, signals: &Signals, only_terminals: bool) -> Result<TerminalRelay> {
+    pub(super) fn start(
+        master: OwnedFd,
+        signals: &Signals,
+        only_terminals: bool,
+        has_input: bool,
+    ) -> Result<TerminalRelay> {
         let output = match only_terminals {
             true if !termios::isatty(stdout()) && termios::isatty(stderr()) => stderr(),
             true if !termios::isatty(stdout()) => stdin(),
@@ -73,10 +79,10 @@ impl TerminalRelay {
         Ok(TerminalRelay {
             master: Some(master),
             stdout: nonblocking(output)?,
-            raw: RawMode::enter(),
+            raw: if has_input { RawMode::enter() } else { None },
             input: Vec::new(),
             output: Vec::new(),
-            is_open: !only_terminals || termios::isatty(stdin()),
+            is_open: has_input && (!only_terminals || termios::isatty(stdin())),
             at_line_start: true,
             is_idle: false,
             has_ended: false,

@@ -1,7 +1,7 @@
 //! Waits for the end of the command. Until then, signals are forwarded. Afterwards, what was made on the host is
 //! undone.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -47,6 +47,17 @@ impl Container {
         self.child
     }
 
+    /// Lets the command end when the process of a container ends, which has this pidfd. The kernel does that itself where
+    /// the two are in one PID namespace.
+    pub fn end_with(&mut self, container: OwnedFd) {
+        self.container = Some(container);
+    }
+
+    /// Gives the command's new terminal no input from this process.
+    pub fn give_no_input(&mut self) {
+        self.has_input = false;
+    }
+
     /// Waits until the command ends, and forwards the signals that `sandbox` gets.
     ///
     /// # Errors
@@ -55,6 +66,10 @@ impl Container {
         self.wait_for_end(watch)?;
         let ended = self.reap();
         restore_foreground_group();
+        let is_killed = matches!(ended, Ok(Ended::Killed(libc::SIGKILL)));
+        if is_killed && self.container.as_ref().is_some_and(is_ending) {
+            watch.container_ended();
+        }
         if ended.as_ref().is_ok_and(|ended| i32::from(ended.status()) == 128 + libc::SIGSYS) {
             watch.filtered();
         }
@@ -75,11 +90,11 @@ impl Container {
     /// of the user's terminal is always restored.
     fn wait_for_end(&mut self, watch: &mut dyn Watch) -> Result<()> {
         let master = self.slots.terminal.take();
-        let mut relay =
-            master.map(|master| TerminalRelay::start(master, &self.signals, self.keeps_files)).transpose()?;
+        let start = |master| TerminalRelay::start(master, &self.signals, self.keeps_files, self.has_input);
+        let mut relay = master.map(start).transpose()?;
         let mut streams = CarriedStream::all(std::mem::take(&mut self.slots.carried));
         let mut dropped_before = false;
-        let mut has_ended = false;
+        let (mut has_ended, mut has_container_ended) = (false, false);
         let mut is_relay_heard = true;
         let mut timeout = Timeout::start(self.timeout)?;
         // SIGCHLD may have arrived while `sandbox` waited for execve(2).
@@ -134,6 +149,9 @@ impl Container {
             };
             let mut ready = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
             ready.extend((!has_ended).then(|| PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)));
+            let container = self.container.as_ref().filter(|_| !has_ended && !has_container_ended);
+            let place = ready.len();
+            ready.extend(container.map(|container| PollFd::new(container.as_fd(), PollFlags::POLLIN)));
             ready.extend(timeout.iter().map(|timeout| PollFd::new(timeout.timer.as_fd(), PollFlags::POLLIN)));
             ready.extend(relay.iter().flat_map(TerminalRelay::poll_set));
             ready.extend(streams.iter().flat_map(CarriedStream::poll_set));
@@ -150,6 +168,11 @@ impl Container {
                 Err(errno) => return Err(Error::failed("cannot wait for the command").call("poll", errno)),
             }
             let has_just_ended = !has_ended && ready[1].any().unwrap_or(false);
+            // In a PID namespace, the kernel has killed the command.
+            if container.is_some() && ready[place].any().unwrap_or(false) {
+                has_container_ended = true;
+                kill_by_pidfd(pidfd.as_fd());
+            }
             // The gate of the relay is the last descriptor.
             if ports.is_some() && ready.last().is_some_and(|gate| gate.any().unwrap_or(false)) {
                 match ports.map(|ports| ports.gate.receive()) {
@@ -357,6 +380,15 @@ pub(super) fn is_stopped(child: Pid) -> bool {
 /// Whether a process has ended: its pidfd is readable then.
 pub(super) fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
     poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|count| count > 0)
+}
+
+/// Whether a process has ended, or is about to: the flag PF_EXITING (linux/sched.h). Process 1 of a PID namespace ends only
+/// when all other processes of the namespace have ended and are reaped.
+pub fn is_ending(pidfd: &OwnedFd) -> bool {
+    const PF_EXITING: u32 = 4;
+    let stat = |pid: Pid| file::parse::<Stat>(format!("/proc/{pid}/stat"));
+    has_ended(pidfd.as_fd())
+        || proc::pid_of(pidfd).is_none_or(|pid| stat(pid).is_ok_and(|stat| stat.flags & PF_EXITING != 0))
 }
 
 /// Whether a process was killed by a signal before it called execve(2): the flag PF_FORKNOEXEC (linux/sched.h) in

@@ -6,11 +6,12 @@
 mod shown;
 
 use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::{fs, io, slice};
 
 use nix::errno::Errno;
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, Pid, access};
 
 pub use self::shown::{ProcessFiles, Shown};
 use self::shown::{one_line, ranges_text};
@@ -49,14 +50,23 @@ impl Expectations {
         self.expected.iter()
     }
 
-    /// The differences in the files that the host reads.
-    pub(super) fn differences_outside(&self) -> Vec<Difference> {
-        self.differences(&mut ProcessFiles::of("/proc/self"), None, Expected::is_read_by_host)
+    /// The differences in the files that the host reads. `child` is the process that becomes the command.
+    pub(super) fn differences_outside(&self, child: Option<Pid>) -> Vec<Difference> {
+        let process = child.map_or_else(|| "/proc/self".to_owned(), |child| format!("/proc/{child}"));
+        self.differences(&mut ProcessFiles::of(&process), None, Expected::is_read_by_host)
     }
 
-    /// The differences in the files that the process itself reads. `address` is the address that was claimed for it.
-    pub(super) fn differences_inside(&self, address: Option<Ipv4Addr>) -> Vec<Difference> {
-        let mut files = ProcessFiles::of("/proc/self");
+    /// The differences in the files that the process itself reads. `address` is the address that was claimed for it. In a
+    /// container that it has joined, it reads `host_proc`, the /proc of the host.
+    pub(super) fn differences_inside(
+        &self,
+        address: Option<Ipv4Addr>,
+        host_proc: Option<OwnedFd>,
+    ) -> Vec<Difference> {
+        let mut files = match host_proc {
+            Some(proc) => ProcessFiles::of_self(proc),
+            None => ProcessFiles::of("/proc/self"),
+        };
         let mut found = self.differences(&mut files, address, Expected::is_read_by_child);
         found.extend(open_descriptors(files.file("status")));
         found.extend(self.program.and_then(|program| program.difference(&files)));
@@ -125,6 +135,8 @@ impl Expectations {
                     NamespaceOrigin::Joined(name) => name.clone(),
                 }
             }
+            Expected::EnteredNamespace { name, .. } => name.clone(),
+            Expected::InCgroup(line) => line.clone(),
             Expected::Hostname(name) | Expected::Domainname(name) => one_line(name),
             Expected::Status { value, .. } | Expected::CgroupFile { value, .. } => value.clone(),
             Expected::ResourceLimit { soft, hard, .. } => format!("{} {}", bound(*soft), bound(*hard)),
@@ -199,7 +211,7 @@ impl ProgramLink {
         let link = files.link("exe").unwrap_or_else(|error| unread(&crate::error::io_text(&error)));
         let (wanted, is_so) = match self {
             ProgramLink::Left => ("verify.left", Ok(link == "/memfd:sandbox (deleted)")),
-            ProgramLink::Sealed => ("verify.sealed", Ok(crate::sys::sealed::is_sealed())),
+            ProgramLink::Sealed => ("verify.sealed", files.is_program_sealed()),
             ProgramLink::Unowned => ("verify.unowned", is_out_of_reach(&source)),
         };
         let shown = match is_so {
@@ -292,7 +304,7 @@ mod tests {
         let mut machine = Completed::of(spec, Purpose::Container).machine;
         machine.host.privileged = true;
         let plan = plan(spec, machine);
-        let differences = Expectations::of(&plan).unwrap().differences_inside(None);
+        let differences = Expectations::of(&plan).unwrap().differences_inside(None, None);
         differences.into_iter().map(|difference| difference.source).collect()
     }
 
@@ -360,7 +372,7 @@ mod tests {
         let spec = Spec { memory: Some(memory), ..Spec::default() };
         let machine = Machine { host, network: NetworkFacts::default() };
         let plan = plan(&spec, machine);
-        let differences = Expectations::of(&plan).unwrap().differences_outside();
+        let differences = Expectations::of(&plan).unwrap().differences_outside(None);
         let [Difference { source, wanted, .. }] = &*differences else {
             panic!("one limit");
         };
@@ -385,7 +397,7 @@ mod tests {
         let net = Net { mode: Mode::Bridge, ..Net::default() };
         let plan = plan(&Spec { net: Some(net), ..Spec::default() }, machine);
         let address = Some(Ipv4Addr::new(10, 111, 99, 2));
-        let mut found = Expectations::of(&plan).unwrap().differences_inside(address);
+        let mut found = Expectations::of(&plan).unwrap().differences_inside(address, None);
         found.retain(|difference| difference.source.contains("/net/"));
         let [address, route] = &*found else { panic!("{found:?}") };
         assert_eq!(address.source, "/proc/self/net/fib_trie 10.111.99.2");

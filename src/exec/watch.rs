@@ -66,6 +66,9 @@ pub trait Watch {
     /// system call.
     fn filtered(&mut self) {}
 
+    /// Called if the command was killed because the container in which it ran has ended.
+    fn container_ended(&mut self) {}
+
     /// Called when the command has run for `seconds`, its timeout. The command gets SIGTERM. It is killed at once if it
     /// is process 1 without a handler, because the kernel would discard SIGTERM.
     fn timed_out(&mut self, _seconds: u64, _killed: bool) {}

@@ -1,6 +1,7 @@
 //! Facts about the machine and the caller, found by looking. Planning uses them: they are gathered once, and then
 //! only read.
 
+pub mod accounts;
 pub mod cgroups;
 pub mod command;
 pub mod containers;

@@ -35,6 +35,13 @@ pub fn processes() -> BTreeMap<i32, ProcessEntry> {
     pids().into_iter().filter_map(entry).collect()
 }
 
+/// When a process was started, in clock ticks since the machine started. With the PID it means one process for ever. None:
+/// it has ended.
+pub fn started(pid: i32) -> Option<u64> {
+    let stat = file::parse::<procfs::process::Stat>(format!("/proc/{pid}/stat")).ok()?;
+    (!matches!(stat.state, 'Z' | 'X')).then_some(stat.starttime)
+}
+
 /// What keeps a namespace alive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NamespaceHolder {

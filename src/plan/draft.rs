@@ -31,6 +31,7 @@ pub struct Draft {
     timeout: Option<u64>,
     tree: Resolver,
     frame: Frame,
+    entered: (Vec<(Feature, String)>, Vec<String>),
     added: Vec<Addition>,
     notes: Vec<String>,
     steps: Vec<(Phase, Step)>,
@@ -50,6 +51,7 @@ impl Draft {
             timeout: None,
             tree: Resolver::default(),
             frame: Frame::default(),
+            entered: Default::default(),
             added,
             notes: Vec::new(),
             steps: Vec::new(),
@@ -96,6 +98,11 @@ impl Draft {
     /// What the plan has around the container itself.
     pub fn around(&self) -> &Frame {
         &self.frame
+    }
+
+    /// Enters a container: the command must be in these namespaces, and in these lines of /proc/PID/cgroup.
+    pub fn enters(&mut self, namespaces: Vec<(Feature, String)>, cgroups: Vec<String>) {
+        self.entered = (namespaces, cgroups);
     }
 
     /// Lets a helper create the child: a process that joins a PID namespace is not in it, but its children are.
@@ -308,6 +315,8 @@ impl Draft {
             config: None,
             tree: self.tree,
             frame: self.frame,
+            entered_namespaces: self.entered.0,
+            entered_cgroups: self.entered.1,
             problems,
         }
     }

@@ -34,6 +34,15 @@ pub enum Expected {
         /// Which one it must be.
         origin: NamespaceOrigin,
     },
+    /// /proc/PID/ns: the namespace of a running container that is entered.
+    EnteredNamespace {
+        /// The kind.
+        kind: Feature,
+        /// Its name: `net:[4026532281]`.
+        name: String,
+    },
+    /// A line of /proc/PID/cgroup. The host reads it: a process in a cgroup namespace sees other paths.
+    InCgroup(String),
     /// The host name, as [`file::text`] shows it.
     Hostname(String),
     /// The NIS domain name.
@@ -144,7 +153,7 @@ impl StatusField {
 impl Expected {
     /// Whether the host reads it. The child reads everything else.
     pub fn is_read_by_host(&self) -> bool {
-        matches!(self, Expected::CgroupFile { .. })
+        matches!(self, Expected::CgroupFile { .. } | Expected::InCgroup(_))
     }
 
     /// Whether the child reads it before execve(2). A limit that is set after that is verified in the running process.
@@ -156,6 +165,9 @@ impl Expected {
 /// Everything that the kernel must show after this plan.
 pub fn of(plan: &Plan) -> Vec<Expected> {
     let mut all = namespaces(plan);
+    let entered = plan.entered_namespaces.iter().cloned();
+    all.extend(entered.map(|(kind, name)| Expected::EnteredNamespace { kind, name }));
+    all.extend(plan.entered_cgroups.iter().cloned().map(Expected::InCgroup));
     // The relay is no part of the container.
     for step in plan.steps.iter().filter(|step| step.actor != Actor::Relay) {
         all.extend(of_step(step));

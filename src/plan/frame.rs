@@ -14,6 +14,8 @@ pub struct Frame {
     /// Whether a journal lists what is made on the host, so that it is removed at the end of the run. Without it, the
     /// caller removes the cgroups and everything else.
     pub journal: bool,
+    /// Whether the processes that the command leaves running are ended with it, where the kernel does not do that.
+    pub ends_orphans: bool,
     /// What the command waits for when everything is set up and verified.
     pub hold: Hold,
     /// Descriptors 0 to 2 of the command.
@@ -26,6 +28,7 @@ impl Default for Frame {
             parent_death_signal: true,
             relay: true,
             journal: true,
+            ends_orphans: true,
             hold: Hold::Gate,
             streams: Streams::Inherited,
         }
@@ -54,4 +57,8 @@ pub enum Streams {
     /// Three new pipes. The caller gets the other ends, or lets `exec` carry the bytes between these and its own
     /// descriptors.
     Pipes,
+    /// Two such pipes for its output. Its input is /dev/null of the container.
+    Output,
+    /// /dev/null of the container.
+    Null,
 }

@@ -28,8 +28,8 @@ pub use self::draft::Draft;
 pub use self::frame::{Frame, Hold, Streams};
 pub use self::intent::{Intent, Setting};
 pub use self::joined::{JoinTurn, Joined};
-pub use self::streams::{plan_pipes, plan_streams};
-pub use self::terminal::plan_terminal;
+pub use self::streams::{plan_null, plan_pipes, plan_streams};
+pub use self::terminal::{TerminalPlace, plan_terminal};
 use crate::error::Error;
 use crate::feature::{Feature, Purpose};
 use crate::host::resolver::Resolver;
@@ -72,6 +72,12 @@ pub struct Plan {
     /// What paths in the container resolve to. The file of the command is looked at by it, if execve refuses the file.
     #[serde(skip)]
     pub tree: Resolver,
+    /// The namespaces of a running container that the plan enters, by their names: `net:[4026532281]`.
+    #[serde(skip)]
+    pub entered_namespaces: Vec<(Feature, String)>,
+    /// The cgroups of that container which the plan enters: lines of /proc/PID/cgroup.
+    #[serde(skip)]
+    pub entered_cgroups: Vec<String>,
     /// What the plan has around the container itself.
     #[serde(skip)]
     pub frame: Frame,

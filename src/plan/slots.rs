@@ -127,6 +127,11 @@ pub struct Slots {
     pub fifo: Option<OwnedFd>,
     /// `<net>`, `<user>`, ...: the namespaces that are joined.
     pub joined: BTreeMap<Feature, OwnedFd>,
+    /// `<container>`: the pidfd of the process whose container is joined.
+    pub container: Option<OwnedFd>,
+    /// `<host proc>`: the caller's own /proc. A process that has joined other namespaces verifies itself by it, and closes
+    /// it then.
+    pub host_proc: Option<OwnedFd>,
     /// `<cgroup>`: the cgroup in which the child is created.
     pub cgroup: Option<OwnedFd>,
     /// `<terminal>`: the master of the command's terminal. Only the host keeps it, even if it was made inside.

@@ -6,12 +6,19 @@ use super::order::Phase;
 use super::{Actor, Draft};
 use crate::host::Host;
 
-/// Gives the command three new pipes, and sends the other ends to the host. The child makes them in its own user
-/// namespace, where they belong to root, or to `owner`, if the command has another user.
-pub fn plan_pipes(draft: &mut Draft, owner: Option<u32>) {
-    for descriptor in 0..3 {
-        plan_pipe(draft, vec![descriptor], owner, "stream.instead.why");
+/// Gives the command new pipes in the place of these descriptors, and sends the other ends to the host. The child makes
+/// them in its own user namespace, where they belong to root, or to `owner`, if the command has another user.
+pub fn plan_pipes(draft: &mut Draft, descriptors: &[i32], owner: Option<u32>) {
+    for descriptor in descriptors {
+        plan_pipe(draft, vec![*descriptor], owner, "stream.instead.why");
     }
+}
+
+/// Replaces these descriptors by /dev/null of the container. The command opens it itself, with no more privileges than it
+/// has: the file belongs to the container, and the one of the host must not be reachable inside.
+pub fn plan_null(draft: &mut Draft, descriptors: &[i32]) {
+    let null = StreamCall::Null { descriptors: descriptors.to_vec() };
+    draft.common(Phase::Session, Actor::Command, null, "stream.null.why");
 }
 
 /// A new pipe that replaces these descriptors.

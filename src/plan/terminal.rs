@@ -5,14 +5,27 @@ use super::call::terminal::TerminalCall;
 use super::order::Phase;
 use super::{Actor, Draft};
 
-/// Gives the command its own terminal. With `inside` the plan mounts a devpts. The terminal is then made in that
-/// devpts, and has a name in the container (`/dev/pts/0`). Otherwise it is made in the host's devpts, and its name is
-/// in the host's /dev. `owner` is the user who gets the slave, as an ID of the user namespace in which it is made.
-/// `stdio` says which of descriptors 0 to 2 become the slave.
-pub fn plan_terminal(draft: &mut Draft, inside: bool, owner: Option<u32>, stdio: TerminalCall) {
+/// The devpts in which a terminal is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TerminalPlace {
+    /// The host's. The name of the terminal is in the host's /dev.
+    Host,
+    /// The one that the plan mounts. The terminal has a name in the container: `/dev/pts/0`.
+    Inside,
+    /// The one of a container that is joined.
+    Joined,
+}
+
+/// Gives the command its own terminal. `owner` is the user who gets the slave, as an ID of the user namespace in which it
+/// is made. `stdio` says which of descriptors 0 to 2 become the slave.
+pub fn plan_terminal(draft: &mut Draft, place: TerminalPlace, owner: Option<u32>, stdio: TerminalCall) {
+    let inside = place != TerminalPlace::Host;
     // Inside, the devpts must be mounted first.
     let (phase, actor) = if inside { (Phase::Terminal, Actor::Child) } else { (Phase::Prepare, Actor::Host) };
-    draft.common(phase, actor, TerminalCall::Open, "terminal.open.why");
+    match place {
+        TerminalPlace::Joined => draft.common(phase, actor, TerminalCall::OpenJoined, "terminal.joined.why"),
+        _ => draft.common(phase, actor, TerminalCall::Open, "terminal.open.why"),
+    }
     draft.common(phase, actor, TerminalCall::Unlock, "terminal.unlock.why");
     draft.common(phase, actor, TerminalCall::Peer, "terminal.peer.why");
     if let Some(owner) = owner {

@@ -5,6 +5,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 
 use nix::errno::Errno;
@@ -24,10 +25,9 @@ const SEALS: SealFlags =
 /// cause an endless loop.
 const MARK: &str = "SANDBOX_SEALED_COPY";
 
-/// Whether this process executes a sealed file. Only files in memory have these seals.
-pub(crate) fn is_sealed() -> bool {
-    let seals = File::open(PROGRAM).ok().and_then(|program| fcntl_get_seals(program).ok());
-    seals.is_some_and(|seals| seals.contains(SEALS))
+/// Whether a program is a sealed file. Only files in memory have these seals.
+pub(crate) fn is_sealed(program: impl AsFd) -> bool {
+    fcntl_get_seals(program).is_ok_and(|seals| seals.contains(SEALS))
 }
 
 /// The calls of [`execute`] as text.
@@ -48,7 +48,7 @@ pub(crate) fn executed() -> String {
 /// ELOOP: the program was executed again, but the kernel does not show its seals.
 pub(crate) fn execute() -> Result<(), Errno> {
     let is_again = std::env::var_os(MARK).is_some();
-    if is_sealed() {
+    if File::open(PROGRAM).is_ok_and(is_sealed) {
         if is_again {
             // execveat(2) has named the process after the number of the copy's descriptor.
             prctl::set_name(c"sandbox")?;

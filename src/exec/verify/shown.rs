@@ -15,6 +15,7 @@ use crate::observe::proc::{limit_of, status_of};
 use crate::observe::{file, mountinfo};
 use crate::plan::call::user::IdRange;
 use crate::plan::expect::Expected;
+use crate::sys::sealed;
 use crate::text::printed;
 use crate::text::{text, text_with};
 
@@ -109,10 +110,25 @@ impl ProcessFiles {
         }
     }
 
+    /// The files of the calling process in this /proc.
+    pub(super) fn of_self(proc: OwnedFd) -> ProcessFiles {
+        let directory = openat(proc, "self", OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        ProcessFiles { directory, ..ProcessFiles::of("/proc/self") }
+    }
+
+    /// Whether the program of the process is a sealed copy.
+    pub(super) fn is_program_sealed(&self) -> io::Result<bool> {
+        Ok(sealed::is_sealed(&self.open("exe")?))
+    }
+
     /// What the kernel shows for an expected value. `address` is the address that was claimed.
     pub fn look(&mut self, expected: &Expected, address: Option<Ipv4Addr>) -> Shown {
         match expected {
             Expected::Namespace { kind, .. } => Shown::of_file(self.link(&format!("ns/{kind}"))),
+            Expected::EnteredNamespace { kind, .. } => Shown::of_file(self.link(&format!("ns/{kind}"))),
+            Expected::InCgroup(line) => {
+                self.part("cgroup", |table| table.lines().find(|shown| shown == line).map(str::to_owned))
+            }
             Expected::Hostname(_) => whole(HOSTNAME),
             Expected::Domainname(_) => whole(DOMAINNAME),
             Expected::Status { field, .. } => {
@@ -146,6 +162,8 @@ impl ProcessFiles {
         let process = &self.process;
         match expected {
             Expected::Namespace { kind, .. } => format!("{process}/ns/{kind}"),
+            Expected::EnteredNamespace { kind, .. } => format!("{process}/ns/{kind}"),
+            Expected::InCgroup(_) => format!("{process}/cgroup"),
             Expected::Hostname(_) => HOSTNAME.into(),
             Expected::Domainname(_) => DOMAINNAME.into(),
             Expected::Status { field, .. } => format!("{process}/status {}", field.name()),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
+use rustix::fs::{CWD, OFlags, openat};
 use serde::{Deserialize, Serialize};
 
 use super::c_string;
@@ -31,6 +32,9 @@ pub enum FileCall {
         /// What is written.
         content: String,
     },
+    /// openat(2) of the caller's own /proc, only for its path: `<host proc>`. The /proc of a container that is joined can
+    /// be anything.
+    OpenHostProc,
     /// open(2) and flock(2) with a shared lock on a file in RUN. The lock is held until the run ends.
     LockShared {
         /// The file.
@@ -72,6 +76,9 @@ impl fmt::Display for FileCall {
             FileCall::Write { path, content } => {
                 write!(f, "write(<{}>, {}, {})", printed(path), c_string(content), content.len())
             }
+            FileCall::OpenHostProc => {
+                f.write_str("openat(AT_FDCWD, \"/proc\", O_PATH|O_DIRECTORY|O_CLOEXEC)")
+            }
             FileCall::LockShared { path, seconds } => {
                 let path = printed(path);
                 write!(f, "flock(<{path}>, LOCK_SH|LOCK_NB)  [for at most {seconds} s]")
@@ -93,6 +100,12 @@ impl FileCall {
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<i64, Errno> {
         match self {
             FileCall::Write { path, content } => write_once(path, content),
+            FileCall::OpenHostProc => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                slots.host_proc =
+                    Some(openat(CWD, "/proc", flags, rustix::fs::Mode::empty()).map_err(errno)?);
+                Ok(0)
+            }
             FileCall::LockShared { path, seconds } => {
                 // RUN is found and checked again: its path alone proves nothing.
                 let name = path.file_name().map(printed).unwrap_or_default();

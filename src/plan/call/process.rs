@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::c_string;
 use crate::error::errno;
 use crate::feature::Feature;
+use crate::observe::processes;
 use crate::plan::gate::{Channel, Message};
 use crate::plan::slots::{PortRelay, Slots};
 use crate::sys;
@@ -116,7 +117,14 @@ pub enum ProcessCall {
         /// The new namespaces.
         namespaces: Namespaces,
     },
-    /// setns(2) with a pidfd.
+    /// pidfd_open(2): `<container>`. ESRCH: the process with this PID is another one, which was started later.
+    OpenContainer {
+        /// The process.
+        pid: i32,
+        /// When it was started, in clock ticks since the machine started.
+        started: u64,
+    },
+    /// setns(2) with a pidfd: `<container>`, if it is open.
     Join {
         /// The process whose namespaces are joined. None: `<child>`.
         pid: Option<i32>,
@@ -184,6 +192,7 @@ impl fmt::Display for ProcessCall {
             }
             ProcessCall::ForkCommand => f.write_str("clone(child_stack=NULL, flags=CLONE_PIDFD|SIGCHLD)"),
             ProcessCall::Unshare { namespaces } => write!(f, "unshare({namespaces})"),
+            ProcessCall::OpenContainer { pid, .. } => write!(f, "pidfd_open({pid}, 0)"),
             ProcessCall::Join { pid, namespaces } => {
                 let pid = pid.map_or_else(|| "<child>".to_owned(), |pid| pid.to_string());
                 write!(f, "setns(<pidfd of {pid}>, {namespaces})")
@@ -282,15 +291,24 @@ impl ProcessCall {
                 }
             }
             ProcessCall::Unshare { namespaces } => nix::sched::unshare(namespaces.flags()).map(|()| 0),
+            ProcessCall::OpenContainer { pid, started } => {
+                let container = pidfd_of(*pid)?;
+                // The pidfd and the PID mean the same process as long as that has not ended.
+                if processes::started(*pid) != Some(*started) {
+                    return Err(Errno::ESRCH);
+                }
+                slots.container = Some(container);
+                Ok(0)
+            }
             ProcessCall::Join { pid, namespaces } => {
+                if let Some(container) = &slots.container {
+                    return nix::sched::setns(container, namespaces.flags()).map(|()| 0);
+                }
                 let Some(pid) = pid else {
                     let pidfd = slots.pidfd.as_ref().ok_or(Errno::ESRCH)?;
                     return nix::sched::setns(pidfd, namespaces.flags()).map(|()| 0);
                 };
-                let pid = rustix::process::Pid::from_raw(*pid).ok_or(Errno::ESRCH)?;
-                let pidfd =
-                    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).map_err(errno)?;
-                nix::sched::setns(pidfd, namespaces.flags()).map(|()| 0)
+                nix::sched::setns(pidfd_of(*pid)?, namespaces.flags()).map(|()| 0)
             }
             ProcessCall::SetGroup(id) => {
                 let id = Gid::from_raw(*id);
@@ -313,6 +331,11 @@ impl ProcessCall {
             }
         }
     }
+}
+
+fn pidfd_of(pid: i32) -> Result<OwnedFd, Errno> {
+    let pid = rustix::process::Pid::from_raw(pid).ok_or(Errno::ESRCH)?;
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).map_err(errno)
 }
 
 fn clone(

@@ -6,11 +6,13 @@
 //! reachable for others. So the command gets a new pipe in its place, and `sandbox` carries the bytes between the two.
 
 use std::fmt;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::{Uid, fchown, pipe2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, makedev, openat2};
+use rustix::io::ioctl_fionbio;
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +45,12 @@ pub enum StreamCall {
         /// The descriptor that the new pipe replaces.
         descriptor: i32,
     },
+    /// openat2(2) of the container's /dev/null, and dup2(2) to these descriptors. ENXIO: it is another file, which the
+    /// container has put there.
+    Null {
+        /// Of 0, 1 and 2.
+        descriptors: Vec<i32>,
+    },
     /// dup2(2): `<inner>` replaces these descriptors, which were one pipe before.
     Replace {
         /// Of 0, 1 and 2.
@@ -58,6 +66,13 @@ impl fmt::Display for StreamCall {
             StreamCall::Pipe { .. } => f.write_str("pipe2([<outer>, <inner>], O_CLOEXEC)"),
             StreamCall::OwnInner(user) => write!(f, "fchown(<inner>, {user}, -1)"),
             StreamCall::Send { .. } => f.write_str("sendmsg(<gate>, <outer>)"),
+            StreamCall::Null { descriptors } => {
+                let calls: Vec<String> =
+                    descriptors.iter().map(|number| format!("dup2(<null>, {number})")).collect();
+                let open = "openat2(AT_FDCWD, \"/dev/null\", {flags=O_RDWR|O_NOCTTY|O_NONBLOCK|O_CLOEXEC, \
+                            resolve=RESOLVE_NO_SYMLINKS}, 24)";
+                write!(f, "{open}; ioctl(<null>, FIONBIO, [0]); {}", calls.join("; "))
+            }
             StreamCall::Replace { descriptors } => {
                 let calls: Vec<String> =
                     descriptors.iter().map(|number| format!("dup2(<inner>, {number})")).collect();
@@ -93,19 +108,41 @@ impl StreamCall {
                 gate.send(&Message::Stream(*descriptor), &[outer.as_fd()])?;
             }
             StreamCall::Replace { descriptors } => {
-                let inner = slots.inner.take().ok_or(Errno::EBADF)?;
-                for descriptor in descriptors {
-                    match descriptor {
-                        0 => dup2_stdin(&inner),
-                        1 => dup2_stdout(&inner),
-                        _ => dup2_stderr(&inner),
-                    }
-                    .map_err(errno)?;
-                }
+                replace(&slots.inner.take().ok_or(Errno::EBADF)?, descriptors)?;
             }
+            StreamCall::Null { descriptors } => replace(&open_null()?, descriptors)?,
         }
         Ok(0)
     }
+}
+
+/// dup2(2) to each of these standard descriptors.
+fn replace(by: &OwnedFd, descriptors: &[i32]) -> Result<(), Errno> {
+    for descriptor in descriptors {
+        match descriptor {
+            0 => dup2_stdin(by),
+            1 => dup2_stdout(by),
+            _ => dup2_stderr(by),
+        }
+        .map_err(errno)?;
+    }
+    Ok(())
+}
+
+/// Opens /dev/null. It is looked at before: to open another device can have an effect, and to open a FIFO can wait.
+fn open_null() -> Result<OwnedFd, Errno> {
+    let open =
+        |flags| openat2(CWD, "/dev/null", flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).map_err(errno);
+    let is_null = |file: &OwnedFd| {
+        let found = fstat(file).map_err(errno)?;
+        let is_device = FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice;
+        if is_device && found.st_rdev == makedev(1, 3) { Ok(()) } else { Err(Errno::ENXIO) }
+    };
+    is_null(&open(OFlags::PATH | OFlags::CLOEXEC)?)?;
+    let null = open(OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC)?;
+    is_null(&null)?;
+    ioctl_fionbio(&null, false).map_err(errno)?;
+    Ok(null)
 }
 
 #[cfg(test)]

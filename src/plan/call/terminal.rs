@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use rustix::fs::{Mode, OFlags, Uid};
+use rustix::fs::{Mode, OFlags, ResolveFlags, Uid};
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 use rustix::{fs, process, pty, stdio, termios};
@@ -23,6 +23,9 @@ pub enum TerminalCall {
     /// open(2) of /dev/ptmx: a new pair, in the devpts that is mounted beside this file. The result is `<terminal>`,
     /// the master.
     Open,
+    /// openat2(2) of /dev/pts/ptmx of a container that is joined: `<terminal>`. ENODEV: a file of another filesystem is
+    /// there, which the container has put there.
+    OpenJoined,
     /// TIOCSPTLCK: unlocks the slave. A new slave is locked, because once a program had to set its owner first.
     Unlock,
     /// TIOCGPTPEER: opens `<pts>`, the slave, by the descriptor of the master. No path is followed, which could lead to
@@ -51,6 +54,9 @@ impl fmt::Display for TerminalCall {
         f.write_str(match self {
             TerminalCall::Own(user) => return write!(f, "fchown(<pts>, {user}, -1)"),
             TerminalCall::Open => "openat(AT_FDCWD, \"/dev/ptmx\", O_RDWR|O_NOCTTY|O_CLOEXEC)",
+            TerminalCall::OpenJoined => {
+                "openat2(AT_FDCWD, \"/dev/pts/ptmx\", {flags=O_RDWR|O_NOCTTY|O_NONBLOCK|O_CLOEXEC, resolve=RESOLVE_NO_SYMLINKS}, 24)"
+            }
             TerminalCall::Unlock => "ioctl(<terminal>, TIOCSPTLCK, [0])",
             TerminalCall::Peer => "ioctl(<terminal>, TIOCGPTPEER, O_RDWR|O_NOCTTY|O_CLOEXEC)",
             TerminalCall::Resize => "ioctl(<terminal>, TIOCSWINSZ, <the size of the user's terminal>)",
@@ -74,6 +80,16 @@ impl TerminalCall {
             TerminalCall::Open => {
                 let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
                 slots.terminal = Some(fs::openat(fs::CWD, "/dev/ptmx", flags, Mode::empty())?);
+            }
+            TerminalCall::OpenJoined => {
+                let open = |flags| {
+                    fs::openat2(fs::CWD, "/dev/pts/ptmx", flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+                };
+                // Looked at first: to open another file could wait, or have an effect.
+                is_of_devpts(&open(OFlags::PATH | OFlags::CLOEXEC)?)?;
+                let terminal = open(OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC)?;
+                is_of_devpts(&terminal)?;
+                slots.terminal = Some(terminal);
             }
             TerminalCall::Unlock => pty::unlockpt(filled(&slots.terminal)?)?,
             TerminalCall::Peer => {
@@ -109,6 +125,17 @@ impl TerminalCall {
             }
         }
         Ok(0)
+    }
+}
+
+/// The type of the filesystem of pseudoterminals: `DEVPTS_SUPER_MAGIC` of statfs(2).
+const DEVPTS: u64 = 0x1cd1;
+
+/// ENODEV: the file belongs to another filesystem.
+fn is_of_devpts(file: &OwnedFd) -> rustix::io::Result<()> {
+    match fs::fstatfs(file)?.f_type as u64 {
+        DEVPTS => Ok(()),
+        _ => Err(rustix::io::Errno::NODEV),
     }
 }
 

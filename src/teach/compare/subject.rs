@@ -110,6 +110,11 @@ impl Subject {
         has_ended(&self.pidfd)
     }
 
+    /// Its pidfd.
+    pub fn into_pidfd(self) -> OwnedFd {
+        self.pidfd
+    }
+
     /// The error if it has ended meanwhile.
     pub fn vanished(&self) -> Error {
         vanished(self.pid, &TypedCommand::of_this_process().subcommand())

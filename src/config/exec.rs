@@ -1,0 +1,199 @@
+//! A further process in a running container: `sandbox exec`.
+//!
+//! Its environment is the running one: a helper joins the container's namespaces and cgroups, as for `enter`. The process
+//! itself is made from the container's config, by the same steps as the container's own: `compose::plan_process`. So it
+//! gets no more than the container, whatever the container has done since.
+//!
+//! The container may be hostile. The new process has none of the caller's descriptors, environment and terminals, and is
+//! undumpable until execve(2). It is verified by the /proc of the host, never by the one inside.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::compose::{Ending, frame, plan_process};
+use super::container::{Config, Process};
+use super::enter::{Entered, plan_joins, root};
+use crate::error::{Error, Result};
+use crate::feature::{Feature, Purpose};
+use crate::host::resolver::Resolver;
+use crate::host::{self, Groups, Host, command};
+use crate::observe::file;
+use crate::observe::proc::{id_inside, id_ranges};
+use crate::plan::call::file::FileCall;
+use crate::plan::call::mount::MountCall;
+use crate::plan::call::process::ProcessCall;
+use crate::plan::call::terminal::TerminalCall;
+use crate::plan::call::user::{IdMaps, IdRange};
+use crate::plan::order::Phase;
+use crate::plan::{Actor, Context, Draft, Frame, Hold, Plan, Streams, TerminalPlace};
+use crate::security::capabilities;
+use crate::security::run_as::RunAs;
+use crate::text::{text, text_with};
+
+/// What the process has other than the container's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecRequest {
+    /// The process of the container.
+    pub pid: i32,
+    /// The command.
+    pub arguments: Vec<OsString>,
+    /// Variables that are added to its environment, as `NAME=VALUE`.
+    pub variables: Vec<OsString>,
+    /// The user. None: that of the container.
+    pub user: Option<RunAs>,
+    /// The home directory of that user.
+    pub home: Option<PathBuf>,
+    /// The working directory. None: that of the container's config.
+    pub directory: Option<PathBuf>,
+    /// Whether the command keeps the capabilities of the caller.
+    pub privileged: bool,
+    /// Descriptors 0 to 2.
+    pub streams: Streams,
+    /// Whether the process reports what it sees.
+    pub view: bool,
+}
+
+/// The plan. It changes nothing.
+///
+/// # Errors
+/// The process cannot be read; the command is not found in the container (127), or cannot be executed (126).
+pub fn plan(config: Config, request: ExecRequest) -> Result<Plan> {
+    let entered = Entered::read(request.pid)?;
+    let Config { environment, process, .. } = config;
+    let joins_user = entered.namespaces.contains(&Feature::User);
+    let mut host = Host::gather();
+    host.groups = Groups::gather();
+    host.last_capability = host::last_capability();
+    let maps = joins_user.then(|| maps(request.pid));
+    if joins_user {
+        // Its capabilities there include CAP_SETGID, but a map of one ID by an ordinary user denies setgroups(2).
+        let setgroups = file::read_text(format!("/proc/{}/setgroups", request.pid)).unwrap_or_default();
+        host.groups.are_fixed = setgroups.trim() == "deny";
+    }
+    let process = further(process, &request);
+    let tree = Resolver::new(Some(Path::new(&root(request.pid))));
+    let path = process.variable("PATH").unwrap_or(OsStr::new(command::PATH));
+    let path =
+        command::resolve(request.arguments.first().map_or(OsStr::new(""), OsString::as_os_str), &tree, path)?;
+    let ending = Ending::Command { path, arguments: request.arguments.clone() };
+
+    let mut draft = Draft::new(Purpose::Container, Vec::new());
+    draft.reserve();
+    draft.frame(Frame { streams: request.streams, ..Frame::default() });
+    plan_joins(&entered, host.program, true, &mut draft);
+    draft.common(Phase::Prepare, Actor::Host, FileCall::OpenHostProc, "common.hostproc.why");
+    if let Some(user) = maps.as_ref().and_then(|maps| first_user(request.pid, maps, &host)) {
+        plan_identity(user, &host, &mut draft);
+    }
+    frame(&mut draft, &Hold::Gate, ending, request.view, true, process.env.clone());
+    for error in host.unread.errors() {
+        draft.problem(Purpose::Container, error.clone());
+    }
+    if entered.closed_cgroups > 0 && !environment.resources.controllers().is_empty() {
+        let pid = request.pid.to_string();
+        let why = text_with("exec.with.limits.reason", &[("pid", &pid)]);
+        draft.problem(Purpose::Container, Error::failed(text("exec.with.limits")).why(why));
+    }
+    let directory = process.cwd.clone().unwrap_or_else(|| "/".into());
+    let directory = tree.resolve(&Path::new("/").join(directory)).container;
+    let chdir = MountCall::Chdir { path: directory };
+    draft.step(Phase::WorkingDirectory, Actor::Command, Feature::Mnt, chdir, "run.directory.why");
+    let keeps = match &process.capabilities {
+        Some(sets) => sets.bounding.clone(),
+        None if request.privileged => caps::all().into_iter().collect(),
+        None => capabilities::DEFAULT.to_vec(),
+    };
+    let context = Context {
+        host: &host,
+        has_rootfs: false,
+        keeps: &keeps,
+        mounts_sys: false,
+        is_root: process.user.as_ref().is_none_or(RunAs::is_root),
+        no_new_privileges: process.no_new_privileges,
+    };
+    let has_terminals = environment.mounts.iter().any(|mount| mount.kind == "devpts");
+    let place = if has_terminals { TerminalPlace::Joined } else { TerminalPlace::Host };
+    plan_process(&process, &context, maps.as_ref(), place, true, &mut draft);
+    if process.user.is_some() {
+        // If fs.suid_dumpable is 1, a change of IDs makes the process dumpable, and so traceable, again.
+        draft.common(Phase::RunAs, Actor::Command, ProcessCall::Undumpable, "enter.undumpable.why");
+    }
+    if request.streams != Streams::Terminal {
+        // Without a controlling terminal, the command cannot open /dev/tty.
+        let call = TerminalCall::NewSession;
+        draft.common(Phase::Session, Actor::Command, call, "terminal.session.why");
+    }
+    Ok(draft.finish())
+}
+
+/// The container's process, with what was asked for.
+fn further(own: Process, request: &ExecRequest) -> Process {
+    let user = request.user.or(own.user);
+    let capabilities = match &own.capabilities {
+        _ if request.privileged => None,
+        Some(sets) => {
+            let is_root = user.as_ref().is_none_or(RunAs::is_root);
+            let was_root = own.user.as_ref().is_none_or(RunAs::is_root);
+            // Another user has them only in the bounding set, and root has all of that.
+            Some(if is_root == was_root {
+                sets.clone()
+            } else {
+                capabilities::CapabilitySets::of(&sets.bounding, is_root)
+            })
+        }
+        None => None,
+    };
+    let variables = own.env.iter().flatten();
+    let home = request.home.as_ref().map(|home| [OsStr::new("HOME="), home.as_os_str()].join(OsStr::new("")));
+    let mut all: BTreeMap<Vec<u8>, OsString> = BTreeMap::new();
+    for entry in variables.chain(&home).chain(&request.variables) {
+        let name = entry.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
+        all.insert(name.to_vec(), entry.clone());
+    }
+    Process {
+        args: request.arguments.clone(),
+        env: Some(all.into_values().collect()),
+        cwd: request.directory.clone().or(own.cwd.clone()),
+        user,
+        capabilities,
+        terminal: request.streams == Streams::Terminal,
+        timeout: None,
+        ..own
+    }
+}
+
+/// Root of the user namespace, or the one user that it maps. None: the caller is that user there.
+fn first_user(pid: i32, maps: &IdMaps, host: &Host) -> Option<RunAs> {
+    let first = |ranges: &[IdRange]| match ranges.iter().any(|range| range.has(0)) {
+        true => Some(0),
+        false => ranges.first().map(|range| range.inside),
+    };
+    let user = RunAs { uid: first(&maps.users)?, gid: first(&maps.groups)? };
+    let inside = |map: &str, id| id_inside(&format!("/proc/{pid}/{map}"), id);
+    let own = (inside("uid_map", host.uid), inside("gid_map", host.gid));
+    (own != (Some(user.uid), Some(user.gid))).then_some(user)
+}
+
+/// The helper becomes a user whom the user namespace maps, as the child of `run` does: a file that it makes, such as a pipe,
+/// would otherwise have an owner without an ID there.
+fn plan_identity(user: RunAs, host: &Host, draft: &mut Draft) {
+    let mut step = |call, why| draft.step(Phase::Offsets, Actor::Helper, Feature::User, call, why);
+    if !host.groups.are_fixed {
+        step(ProcessCall::DropGroups, "user.identity.why");
+    }
+    step(ProcessCall::SetGroup(user.gid), "user.identity.why");
+    step(ProcessCall::SetUser(user.uid), "user.identity.why");
+    // If fs.suid_dumpable is 1, a change of IDs makes the process dumpable, and so traceable, again.
+    step(ProcessCall::Undumpable, "enter.undumpable.why");
+}
+
+/// The ID maps of a process.
+fn maps(pid: i32) -> IdMaps {
+    let ranges = |file: &str| {
+        let ranges = id_ranges(&format!("/proc/{pid}/{file}")).into_iter();
+        ranges.map(|[inside, outside, count]| IdRange { inside, outside, count }).collect()
+    };
+    IdMaps { users: ranges("uid_map"), groups: ranges("gid_map") }
+}

@@ -1,0 +1,349 @@
+//! `sandbox exec`: a further process in a running container is like the container's own.
+//!
+//! Other inputs of the same kind as the ones here:
+//! - every key of a spec that restricts a process, alone and together; root, a mapped root, another user; without and with
+//!   namespaces of each kind, an init, limits.
+//! - descriptors 0 to 2: each a terminal, a pipe, a file that is appended to, /dev/null, closed; much data both ways.
+//! - the container: ends before, while and after the command starts; has no PID namespace; is unknown, one of two.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::ffi::OsStringExt;
+use std::process::{Child, Command, Output, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::running::Running;
+use support::{alone, child_named, is_root, sandbox, state, text, wait_until};
+
+fn exec(container: &Running, flags: &[&str], command: &[&str]) -> Output {
+    sandbox(&[&["exec", "-q"], flags, &[&container.name], command].concat()).output().unwrap()
+}
+
+/// Its standard output. It must succeed.
+fn shown(container: &Running, flags: &[&str], command: &[&str]) -> String {
+    let output = exec(container, flags, command);
+    assert!(output.status.success(), "{flags:?} {command:?} {:?} {}", output.status, text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// A command that runs as long as this is not dropped.
+struct Further(Child, u32);
+
+impl Further {
+    fn of(container: &Running, flags: &[&str]) -> Further {
+        let words = [&["exec", "-q"], flags, &[&*container.name, "sleep", "60"]].concat();
+        let sandbox = sandbox(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let pid = child_named(sandbox.id(), "sleep");
+        Further(sandbox, pid)
+    }
+}
+
+impl Drop for Further {
+    /// `sandbox` ends and reaps its command. A PID namespace ends only when all its processes are reaped.
+    fn drop(&mut self) {
+        let _ = kill(Pid::from_raw(self.0.id() as i32), Signal::SIGTERM);
+        let _ = self.0.wait();
+    }
+}
+
+/// What the kernel shows of a process, each by its name.
+fn kernel(pid: u32) -> BTreeMap<String, String> {
+    let process = format!("/proc/{pid}");
+    let read = |file: &str| fs::read_to_string(format!("{process}/{file}")).unwrap();
+    let link = |file: &str| fs::read_link(format!("{process}/{file}")).unwrap().display().to_string();
+    let mut all = BTreeMap::new();
+    for line in read("status").lines() {
+        let (name, value) = line.split_once(':').unwrap();
+        let wanted = ["Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "Seccomp_filters"];
+        if wanted.contains(&name) || name.starts_with("Cap") {
+            all.insert(name.to_owned(), value.trim().to_owned());
+        }
+    }
+    for file in ["limits", "cgroup", "uid_map", "gid_map", "setgroups"] {
+        all.insert(file.to_owned(), read(file));
+    }
+    for file in ["cwd", "root"] {
+        all.insert(file.to_owned(), link(file));
+    }
+    for kind in ["pid", "mnt", "net", "uts", "ipc", "user", "cgroup", "time"] {
+        all.insert(format!("ns {kind}"), link(&format!("ns/{kind}")));
+    }
+    let environment = fs::read(format!("{process}/environ")).unwrap();
+    for entry in environment.split(|byte| *byte == 0).map(text).filter(|entry| !entry.is_empty()) {
+        let (name, value) = entry.split_once('=').unwrap();
+        // These are the shell's.
+        if !["PWD", "OLDPWD", "SHLVL", "_"].contains(&name) {
+            all.insert(format!("env {name}"), value.to_owned());
+        }
+    }
+    all
+}
+
+#[test]
+fn it_is_like_the_container_s_own_process() {
+    let _alone = alone();
+    let whole = "rootfs: host\npid:\nnet:\nipc:\nuts: { hostname: box }\ncgroup:\nseccomp: default\n";
+    let mut specs = vec![
+        format!(
+            "{whole}capabilities: default\nno_new_privileges: true\nworkdir: /usr/lib\nenv: {{ A: 'b c', TERM: dumb }}\n"
+        ),
+        format!(
+            "{whole}capabilities: {{ keep: [chown, kill] }}\nrlimits: {{ nofile: '77:88', core: 0, nproc: 4000 }}\n"
+        ),
+        "rootfs: host\npid: { init: true }\ncapabilities: { keep: [] }\n".into(),
+        "rootfs: host\nuts:\nrlimits: { nofile: 6 }\n".into(),
+    ];
+    if is_root() {
+        specs.push(format!("{whole}capabilities: default\nrun_as: '1234:4321'\nno_new_privileges: true\n"));
+        specs.push(format!(
+            "{whole}user: {{ map: '0:100000:1000' }}\nrun_as: '12:34'\ncapabilities: default\n"
+        ));
+        specs.push(format!("{whole}user: {{ map: auto }}\ncapabilities: default\n"));
+        specs.push("rootfs: host\npid:\npids: { max: 40 }\nmemory: { limit: 64m }\ndevices: { allow: ['/dev/null rw'] }\n".into());
+    }
+    for spec in specs {
+        let container = Running::of(&spec, "");
+        let further = Further::of(&container, &[]);
+        let (own, given) = (kernel(container.pid), kernel(further.1));
+        for (name, value) in &own {
+            assert_eq!(given.get(name), Some(value), "{name} of {spec}");
+        }
+        assert_eq!(own.len(), given.len(), "{spec} {given:?}");
+        assert!(own.len() > 25 && own.contains_key("env PATH"), "{own:?}");
+        // It has a session of its own, and no descriptor of the caller.
+        let links = |pid: u32| {
+            let of =
+                |number| fs::read_link(format!("/proc/{pid}/fd/{number}")).unwrap().display().to_string();
+            [of(0), of(1), of(2)]
+        };
+        let [input, output, error] = links(further.1);
+        assert_eq!(input, "/dev/null", "{spec}");
+        assert!(
+            output.starts_with("pipe:") && error.starts_with("pipe:") && output != error,
+            "{output} {error}"
+        );
+        assert_eq!(fs::read_dir(format!("/proc/{}/fd", further.1)).unwrap().count(), 3, "{spec}");
+    }
+}
+
+#[test]
+fn the_command_line_changes_what_it_names() {
+    let _alone = alone();
+    let users = "printf 'root:x:0:0::/root:/bin/sh\\nbob:x:1:2::/home/bob:/bin/sh\\n' > /etc/passwd; printf 'staff:x:3:\\n' > /etc/group; ln -s /usr/lib /tmp/link";
+    // An ordinary user's map of one ID gives nobody the right to these files.
+    let setup = if is_root() { users } else { "ln -s /usr/lib /tmp/link" };
+    let map = if is_root() { "user: { map: '0:100000:1000' }\n" } else { "" };
+    let spec = format!(
+        "rootfs: host\n{map}pid:\ncapabilities: default\nseccomp: default\nno_new_privileges: true\nenv: {{ KEPT: k, A: old }}\n"
+    );
+    let container = Running::of(&spec, setup);
+    let file = container.directory.path().join("variables");
+    fs::write(&file, "\u{feff}# a comment\n\n  B=2 = two\nSECRET\nNONE_SUCH\nA=file\r\n").unwrap();
+    let file = file.to_str().unwrap();
+    let mut command =
+        sandbox(&["exec", "-q", "--env-file", file, "-e", "A=a=b", "--env=CALLER", &container.name, "env"]);
+    let output = command.env("SECRET", "hush").env("CALLER", "c").env("OTHER", "o").output().unwrap();
+    let printed = text(&output.stdout);
+    for line in ["KEPT=k", "A=a=b", "B=2 = two", "SECRET=hush", "CALLER=c", "HOME=/root"] {
+        assert!(printed.lines().any(|shown| shown == line), "{line} {printed}");
+    }
+    assert!(!printed.contains("OTHER") && !printed.contains("NONE"), "{printed}");
+    // The directory, also by a link; every word after NAME belongs to the command.
+    assert_eq!(shown(&container, &["-w", "/usr/lib"], &["pwd"]), "/usr/lib\n");
+    assert_eq!(shown(&container, &["--workdir", "/tmp/link/.."], &["pwd"]), "/usr\n");
+    assert_eq!(
+        shown(&container, &[], &["printf", "%s|", "--help", "--", "-i", "-u", ""]),
+        "--help|--|-i|-u||"
+    );
+    let bytes = std::ffi::OsString::from_vec(b"\xff\n$x".to_vec());
+    let output = sandbox(&["exec", "-q", &container.name, "printf", "%s"]).arg(bytes).output().unwrap();
+    assert_eq!(output.stdout, b"\xff\n$x");
+    // Users by name and by number. A user of one ID has no others.
+    let ids = "id -u; id -g; grep -E 'CapEff|Groups' /proc/self/status; echo $HOME";
+    let words = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let user = |user: &str| words(shown(&container, &["-u", user], &["sh", "-c", ids]));
+    assert!(
+        user("root").starts_with("0 0 ") && user("0").contains("CapEff: 00000000a80425fb"),
+        "{}",
+        user("0")
+    );
+    if is_root() {
+        for (name, uid, gid, home) in [
+            ("bob", 1, 2, "/home/bob"),
+            ("bob:staff", 1, 3, "/home/bob"),
+            ("7", 7, 7, "/"),
+            ("7:staff", 7, 3, "/"),
+        ] {
+            let wanted = format!("{uid} {gid} Groups: CapEff: 0000000000000000 {home}");
+            assert_eq!(user(name), wanted, "{name}");
+        }
+        let privileged = shown(&container, &["--privileged"], &["grep", "CapEff", "/proc/self/status"]);
+        assert!(privileged.contains("1ffffffffff"), "{privileged}");
+    }
+    for (flags, words) in [
+        (&["-u", "alice"][..], "no such user"),
+        (&["-u", "01"], "expected an ID"),
+        (&["-u", "-1"], "expected an ID"),
+        (&["-u", "4294967295"], "expected an ID"),
+        (&["-u", "0:no-such"], "no such group"),
+        (&["-u", "70000"], "70000"),
+        (&["-w", "/no/such"], "/no/such"),
+        (&["--env-file", "/no/such"], "cannot read"),
+    ] {
+        let output = exec(&container, flags, &["true"]);
+        assert_eq!(output.status.code(), Some(125), "{flags:?}");
+        assert!(text(&output.stderr).contains(words), "{flags:?} {}", text(&output.stderr));
+    }
+    for flags in [&["--detach-keys", "x"][..], &["-e", "=x"], &["--print-spec"], &["--no-such"]] {
+        assert_eq!(exec(&container, flags, &["true"]).status.code(), Some(2), "{flags:?}");
+    }
+}
+
+#[test]
+fn statuses_and_streams() {
+    let _alone = alone();
+    let container = Running::of(
+        "rootfs: host\npid:\nseccomp: default\n",
+        "echo text > /tmp/text; printf '\\177ELF' > /tmp/bad; chmod 755 /tmp/bad",
+    );
+    let status = |command: &[&str]| exec(&container, &[], command).status.code();
+    assert_eq!(status(&["sh", "-c", "exit 7"]), Some(7));
+    assert_eq!(status(&["sh", "-c", "kill -TERM $$"]), Some(143));
+    assert_eq!(status(&["no-such-command"]), Some(127));
+    assert_eq!(status(&["/tmp/text"]), Some(126));
+    assert_eq!(status(&["/tmp/bad"]), Some(126));
+    assert_eq!(status(&[""]), Some(127));
+    let none = sandbox(&["exec", "no-such-container", "true"]).output().unwrap();
+    assert_eq!(none.status.code(), Some(125));
+    assert!(text(&none.stderr).contains("no running container of yours is named"), "{}", text(&none.stderr));
+    // A process that is no container of ours.
+    let own = std::process::id().to_string();
+    let other = sandbox(&["exec", &own, "true"]).output().unwrap();
+    assert!(
+        other.status.code() == Some(125) && text(&other.stderr).contains("enter"),
+        "{}",
+        text(&other.stderr)
+    );
+    assert_eq!(shown(&container, &[], &["cat"]), "");
+    let by_pid = container.pid.to_string();
+    assert_eq!(sandbox(&["exec", "-q", &by_pid, "true"]).status().unwrap().code(), Some(0));
+    // Much data both ways; standard error apart; a file that is appended to.
+    let program = support::binary();
+    let much = format!(
+        "head -c 3000000 /dev/zero | {} exec -qi {} sh -c 'cat; echo wrong >&2' | wc -c",
+        program.display(),
+        container.name
+    );
+    let output = Command::new("timeout").args(["20", "sh", "-c", &much]).output().unwrap();
+    assert_eq!((text(&output.stdout), text(&output.stderr)), ("3000000\n".into(), "wrong\n".into()));
+    let path = container.directory.path().join("log");
+    fs::write(&path, "before\n").unwrap();
+    let input = fs::File::open("/etc/passwd").unwrap();
+    let log = fs::File::options().append(true).open(&path).unwrap();
+    let mut command = sandbox(&["exec", "-qi", &container.name, "wc", "-l"]);
+    assert!(command.stdin(input).stdout(log).status().unwrap().success());
+    let lines = fs::read_to_string("/etc/passwd").unwrap().lines().count();
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("before\n{lines}\n"));
+    // Nobody reads: the command gets SIGPIPE.
+    let script = format!("{} exec -q {} yes | head -n 1", support::binary().display(), container.name);
+    let output = Command::new("timeout").args(["20", "sh", "-c", &script]).output().unwrap();
+    assert_eq!(text(&output.stdout), "y\n");
+    // A signal to sandbox is one to the command.
+    let further = Further::of(&container, &[]);
+    kill(Pid::from_raw(further.0.id() as i32), Signal::SIGTERM).unwrap();
+    wait_until("it has ended", || state(further.1) == '?');
+    // The plan, the steps, the view.
+    let plan = text(&sandbox(&["exec", "--dry-run", &container.name, "true"]).output().unwrap().stdout);
+    for part in ["pidfd_open(", "setns(<pidfd", "openat(AT_FDCWD, \"/proc\", O_PATH", "seccomp(", "execve("] {
+        assert!(plan.contains(part), "{part} {plan}");
+    }
+    let json = sandbox(&["exec", "--dry-run", "--format", "json", &container.name, "true"]).output().unwrap();
+    assert!(
+        serde_json::from_slice::<serde_json::Value>(&json.stdout).is_ok_and(|plan| plan["steps"].is_array())
+    );
+    let explained =
+        sandbox(&["exec", "--explain", "--show-proc", &container.name, "echo", "ran"]).output().unwrap();
+    let (out, steps) = (text(&explained.stdout), text(&explained.stderr));
+    assert!(out == "ran\n" && steps.contains("setns(") && steps.contains("PROCESSES"), "{out}{steps}");
+}
+
+#[test]
+fn it_ends_with_the_container() {
+    let _alone = alone();
+    for spec in ["rootfs: host\npid:\n", "rootfs: host\nuts:\n"] {
+        let container = Running::of(spec, "");
+        let words = ["exec", "-q", &container.name, "sh", "-c", "sleep 60 & sleep 61"];
+        let front = sandbox(&words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let shell = child_named(front.id(), "sh");
+        child_named(shell, "sleep");
+        // In the background: nothing is printed, and it goes on when sandbox has returned.
+        let mut detached =
+            sandbox(&["exec", "-d", &container.name, "sh", "-c", "echo $$ > /tmp/pid; exec sleep 62"]);
+        let output = detached.output().unwrap();
+        assert!(
+            output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(),
+            "{}",
+            text(&output.stderr)
+        );
+        wait_until("it runs", || !exec(&container, &[], &["cat", "/tmp/pid"]).stdout.is_empty());
+        let script = "for fd in 0 1 2; do readlink /proc/$(cat /tmp/pid)/fd/$fd; done; tr '\\0' ' ' < /proc/$(cat /tmp/pid)/cmdline";
+        assert_eq!(
+            shown(&container, &[], &["sh", "-c", script]),
+            "/dev/null\n/dev/null\n/dev/null\nsleep 62 "
+        );
+        assert_eq!(exec(&container, &["-d"], &["no-such-command"]).status.code(), Some(127));
+        let (pid, name) = (container.pid, container.name.clone());
+        let missing = || sandbox(&["exec", &name, "true"]).output().unwrap().status.code() == Some(125);
+        drop(container);
+        let ended = front.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(137), "{spec}");
+        assert!(text(&ended.stderr).contains("the container has ended"), "{}", text(&ended.stderr));
+        wait_until("the container is gone", || "?Z".contains(state(pid)) && missing());
+        let left = || {
+            let processes = Command::new("ps").args(["-e", "-o", "args="]).output().unwrap();
+            text(&processes.stdout)
+                .lines()
+                .filter(|line| ["sleep 60", "sleep 61", "sleep 62"].contains(line))
+                .count()
+        };
+        wait_until("nothing is left", || left() == 0);
+    }
+}
+
+#[test]
+fn many_at_once_and_one_after_another_leave_nothing() {
+    let _alone = alone();
+    let limits = if is_root() { "pids: { max: 200 }\n" } else { "" };
+    let container = Running::of(&format!("rootfs: host\npid:\nseccomp: default\n{limits}"), "");
+    let start = |number: usize| {
+        let script = format!("cat; exit {number}");
+        let words = ["exec", "-qi", &container.name, "sh", "-c", &script];
+        sandbox(&words).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    };
+    let mut all: Vec<Child> = (0..20).map(start).collect();
+    for (number, child) in all.iter_mut().enumerate() {
+        writeln!(child.stdin.take().unwrap(), "{number}").unwrap();
+    }
+    for (number, child) in all.into_iter().enumerate() {
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(
+            (output.status.code(), text(&output.stdout)),
+            (Some(number as i32), format!("{number}\n"))
+        );
+    }
+    for number in 0..20 {
+        assert_eq!(
+            exec(&container, &[], &["sh", "-c", &format!("exit {number}")]).status.code(),
+            Some(number)
+        );
+    }
+    // Only the container is left, inside and in RUN.
+    assert_eq!(shown(&container, &[], &["sh", "-c", "set -- /proc/[0-9]*; echo $#"]), "2\n");
+    let run = sandbox::host::run_directory::path();
+    let runs = || fs::read_dir(&run).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir()).count();
+    assert_eq!(runs(), 1, "{run:?}");
+}
