@@ -308,6 +308,7 @@ fn what_overlayfs_would_refuse_is_refused_before() {
     let two = |one: &Path, other: &Path| spec(&[one.to_owned(), other.to_owned()], None, "");
     let with = |upper: &Path| spec(&[a.clone(), b.clone()], Some(upper), "");
     for (spec, words) in [
+        (spec(&[], None, ""), "at least one lower directory"),
         (two(&a, &missing), "must be a directory"),
         (two(&file, &b), "must be a directory"),
         (two(&a, Path::new("/")), "use `rootfs: host`"),

@@ -66,6 +66,9 @@ pub(super) fn check(root: &mut RootDraft<'_>, new: &RootFilesystem) -> bool {
     let is_plain = new.lowers.len() == 1 && new.upper.is_none();
     let mut known: Vec<(PathBuf, &Path)> = Vec::new();
     root.key = if is_plain { "rootfs" } else { "rootfs.layers" };
+    if new.lowers.is_empty() {
+        root.refuse("layers: []".into(), text("rootfs.layers.none"), "rootfs.layers.none.todo");
+    }
     for layer in &new.lowers {
         let what = if is_plain { named(new) } else { format!("layers: {}", printed(layer)) };
         let Some(resolved) = check_directory(root, &what, layer) else { continue };

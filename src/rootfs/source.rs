@@ -103,13 +103,10 @@ impl<'de> Deserialize<'de> for DirectoryPath {
 
 fn read_paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
     let all = Vec::<DirectoryPath>::deserialize(deserializer)?;
-    match all.len() {
-        0 => Err(D::Error::custom(text("rootfs.layers.none"))),
-        count if count > MAX_LAYERS => {
-            Err(D::Error::custom(text_with("rootfs.layers.many", &[("most", &MAX_LAYERS.to_string())])))
-        }
-        _ => Ok(all.into_iter().map(|DirectoryPath(path)| path).collect()),
+    if all.len() > MAX_LAYERS {
+        return Err(D::Error::custom(text_with("rootfs.layers.many", &[("most", &MAX_LAYERS.to_string())])));
     }
+    Ok(all.into_iter().map(|DirectoryPath(path)| path).collect())
 }
 
 fn read_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
@@ -218,7 +215,6 @@ mod tests {
         );
         let many = vec!["./x"; MAX_LAYERS + 1].join(", ");
         for (wrong, words) in [
-            ("{ layers: [] }", "at least one"),
             ("{ upper: ./u }", "missing field `layers`"),
             ("{ layers: [a] }", "./"),
             ("{ layers: [./a], upper: ~/u }", "~"),
