@@ -4,15 +4,15 @@
 //!
 //! | | vulnerability | where it is tested | commands that will need it |
 //! |---|---|---|---|
-//! | R1 | `sandbox` overwritten through /proc/self/exe | `own_program` | `exec` |
-//! | R2 | leaked descriptor, working directory /proc/self/fd/N, a start looked into | `descriptors`, `run --break leaked-descriptor` | `exec -w` |
+//! | R1 | `sandbox` overwritten through /proc/self/exe | `own_program`, `exec` | |
+//! | R2 | leaked descriptor, working directory /proc/self/fd/N, a start looked into | `descriptors`, `run --break leaked-descriptor`, `exec` | |
 //! | R3 | /dev, /dev/null, /dev/pts, /proc, /sys as links, also swapped meanwhile | `roots`, tests/rootfs.rs | images |
 //! | R4 | mounts on /proc and below it | `roots`, tests/rootfs.rs | volumes of images |
 //! | R5 | a mount point replaced by a link | `roots`, `run --break symlink-mount` | |
-//! | R6 | inheritable and ambient capabilities | `identity`, tests/security.rs | `exec` |
+//! | R6 | inheritable and ambient capabilities | `identity`, `exec`, tests/security.rs | |
 //! | R7 | setgroups, the caller's supplementary groups | `identity`, tests/security.rs, tests/user.rs | |
-//! | R8 | numeric IDs taken for user names | `identity`, tests/security.rs | USER of images |
-//! | R9 | TIOCSTI, TIOCLINUX | `calls`, tests/security.rs, `run --break tiocsti` | |
+//! | R8 | numeric IDs taken for user names | `identity`, `exec`, tests/security.rs | USER of images |
+//! | R9 | TIOCSTI, TIOCLINUX | `calls`, `exec`, tests/security.rs, `run --break tiocsti` | |
 //! | R10 | system calls of three ABIs | `calls`, snapshots/seccomp-x86_64.snap | |
 //! | R11 | release_agent, devices.allow | `groups`, `run --break release-agent` | |
 //! | R12 | sockets and processes of `sandbox` that a container can reach | `own_program` | the daemon |
@@ -25,6 +25,7 @@ mod support;
 
 mod calls;
 mod descriptors;
+mod exec;
 mod groups;
 mod identity;
 mod lessons;
