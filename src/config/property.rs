@@ -15,6 +15,7 @@ use super::spec::judge::faults;
 use crate::feature::Purpose;
 use crate::plan::{Draft, Plan};
 use crate::rootfs::Rootfs;
+use crate::value::join::JoinTarget;
 use crate::value::mount::ExtraMount;
 
 /// The values that a key of a generated spec can have.
@@ -27,7 +28,7 @@ const KEYS: [(&str, &[&str]); 26] = [
     ("tty", &["true"]),
     ("init", &["true"]),
     ("timeout", &["90", "1h"]),
-    ("pid", &["{}", "{mount_proc: false}", "{init: true}"]),
+    ("pid", &["{}", "{mount_proc: false}", "{init: true}", "{join: /run/pid}"]),
     (
         "mnt",
         &[
@@ -47,12 +48,13 @@ const KEYS: [(&str, &[&str]); 26] = [
             "{veth: true, mount_sys: false}",
             "{mode: bridge, publish: ['8080:80', '127.0.0.1::53/udp', '8000-8005:90-95']}",
             "{mode: host}",
+            "{join: /run/netns}",
         ],
     ),
     ("uts", &["{}", "{hostname: box, domainname: lab}", "{hostname: 'ü'}"]),
-    ("ipc", &["{}"]),
+    ("ipc", &["{}", "{join: 'container:web'}", "{join: host}"]),
     ("user", &["{}", "{map: auto}", "{map: none}", "{map_user: 7, map_group: 8}", "{map: '0:100000:65536'}"]),
-    ("cgroup", &["{}"]),
+    ("cgroup", &["{}", "{join: /proc/1/ns/cgroup}"]),
     ("time", &["{}", "{boottime: 10d, monotonic: '-30s'}"]),
     ("memory", &["{}", "{limit: 64m, swap: 0, reservation: 1m}"]),
     ("cpu", &["{}", "{shares: 512, cpus: 0.15, cpuset: '0'}", "{weight: 7}"]),
@@ -108,8 +110,21 @@ impl Random {
         let mut spec = spec(&yaml);
         // A command is bytes, and so is the path of the directory that a spec is in.
         spec.command = (0..self.below(4)).map(|_| self.word()).collect();
-        if let Some(Rootfs::Dir(directory)) = &mut spec.rootfs {
-            directory.push(self.word());
+        match &mut spec.rootfs {
+            Some(Rootfs::Dir(directory)) => directory.push(self.word()),
+            Some(Rootfs::Layers(layers)) => {
+                layers.layers.iter_mut().chain(&mut layers.upper).for_each(|path| path.push(self.word()));
+            }
+            Some(Rootfs::Host) | None => {}
+        }
+        let Spec { pid, net, cgroup, .. } = &mut spec;
+        let pid = pid.as_mut().and_then(|pid| pid.join.as_mut());
+        let net = net.as_mut().and_then(|net| net.join.as_mut());
+        let cgroup = cgroup.as_mut().and_then(|cgroup| cgroup.join.as_mut());
+        for join in [pid, net, cgroup].into_iter().flatten() {
+            if let JoinTarget::Path(path) = join {
+                path.push(self.word());
+            }
         }
         for mount in spec.mnt.iter_mut().flat_map(|mnt| &mut mnt.mounts) {
             if let ExtraMount::Bind { source, .. } = mount {

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::cgroup;
 use super::undo::{self, identity, namespace_of};
 use crate::error::{Error, Result};
-use crate::host::containers::{JOURNAL, NameLine, VERSION, own_pid_namespace};
+use crate::host::containers::{JOURNAL, MAX_CONFIG, NameLine, VERSION, own_pid_namespace};
 use crate::host::run_directory::{self, PrivateDirectory, Unusable};
 use crate::host::token::token;
 use crate::host::{run_lock, storage};
@@ -224,6 +224,10 @@ impl JournalFile {
             _ => return Ok(None),
         };
         if let Some(config) = config {
+            if config.len() as u64 > MAX_CONFIG {
+                let values = [("size", &*config.len().to_string()), ("most", &MAX_CONFIG.to_string())];
+                return Err(cannot(io::Error::other(text_with("gc.config.size", &values))));
+            }
             let Some(mut file) = directory.make_file(CONFIG).map_err(cannot)? else { return Ok(None) };
             file.write_all(config.as_bytes()).map_err(cannot)?;
         }
@@ -332,6 +336,7 @@ mod tests {
 
     use super::super::sweep::{Swept, sweep_one};
     use super::*;
+    use crate::host::containers::read_bounded;
 
     fn of_file(name: &str) -> (PathBuf, Undo) {
         let path = std::env::temp_dir().join(format!("sandbox-{name}-{}", std::process::id()));
@@ -364,6 +369,22 @@ mod tests {
         journal.undo();
         assert!(path.exists());
         fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_config_is_written_only_if_it_can_be_read_back() {
+        let (path, undo) = of_file("config");
+        for (size, fits) in [(MAX_CONFIG as usize, true), (MAX_CONFIG as usize + 1, false)] {
+            let mut journal = Journal::of(true, Some("x".repeat(size)));
+            assert_eq!(journal.intend(&undo).is_ok(), fits, "{size}");
+            if let Some(file) = &journal.file {
+                let run = run_directory::find().unwrap().unwrap().directory(file.run.as_ref()).unwrap();
+                let config = run.unwrap().file(CONFIG).unwrap().unwrap();
+                assert_eq!(read_bounded(config, MAX_CONFIG).unwrap().len(), size);
+            }
+            journal.undo();
+        }
+        let _ = fs::remove_file(path);
     }
 
     #[test]

@@ -227,7 +227,8 @@ pub fn config_of(pid: i32) -> Result<Option<Config>> {
     let Some(file) = run.directory.file(CONFIG).map_err(|unusable| unread(unusable.reason()))? else {
         return Ok(None);
     };
-    let content = containers::read_bounded(file).map_err(|error| unread(crate::error::io_text(&error)))?;
+    let content = containers::read_bounded(file, containers::MAX_CONFIG)
+        .map_err(|error| unread(crate::error::io_text(&error)))?;
     serde_json::from_slice(&content).map(Some).map_err(|error| unread(error.to_string()))
 }
 

@@ -22,6 +22,10 @@ pub const VERSION: u32 = 1;
 /// The maximum size of a journal in bytes. Real ones have a few thousand.
 const MAX_SIZE: u64 = 1 << 20;
 
+/// The maximum size of a config in bytes. execve(2) takes at most 6 MiB of arguments and variables, and JSON has up to 6 bytes
+/// for one of them.
+pub const MAX_CONFIG: u64 = 64 << 20;
+
 /// The first line of a journal.
 #[derive(Deserialize)]
 struct HeaderLine {
@@ -114,20 +118,20 @@ fn name_of(journal: &[u8]) -> Option<NameLine> {
 /// It is no file that `sandbox` has made, it cannot be read, or it is too long.
 pub fn read_journal(directory: &PrivateDirectory) -> std::result::Result<Option<Vec<u8>>, Unusable> {
     let Some(file) = directory.file(JOURNAL)? else { return Ok(None) };
-    read_bounded(file).map(Some).map_err(Unusable::Failed)
+    read_bounded(file, MAX_SIZE).map(Some).map_err(Unusable::Failed)
 }
 
-/// The bytes of a file in the directory of a run.
+/// The bytes of a file in the directory of a run: at most `most`.
 ///
 /// # Errors
 /// It cannot be read, or it is too long.
-pub fn read_bounded(file: File) -> io::Result<Vec<u8>> {
+pub fn read_bounded(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     let size = file.metadata()?.len();
-    if size <= MAX_SIZE {
-        file.take(MAX_SIZE + 1).read_to_end(&mut content)?;
+    if size <= most {
+        file.take(most + 1).read_to_end(&mut content)?;
     }
-    if size > MAX_SIZE || content.len() as u64 > MAX_SIZE {
+    if size > most || content.len() as u64 > most {
         return Err(io::Error::other(text_with("gc.kept.size", &[("size", &size.to_string())])));
     }
     Ok(content)

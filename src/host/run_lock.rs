@@ -13,6 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::unistd::geteuid;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
@@ -77,13 +78,18 @@ impl RunLock {
         acquire(name, FlockOperation::NonBlockingLockExclusive, waits, patience)
     }
 
-    /// An exclusive lock on a directory, which only its owner may open. It does not wait.
+    /// An exclusive lock on a directory that no other user may open, apart from root. It does not wait. For root, the directory may
+    /// belong to another user.
     ///
     /// # Errors
-    /// EAGAIN: another process has it. Otherwise those of open(2).
+    /// EAGAIN: another process has it. EPERM: another user owns it, or may open it. Otherwise those of open(2).
     pub fn of_directory(path: &Path) -> io::Result<RunLock> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+        let (found, caller) = (file.metadata()?, geteuid());
+        if found.mode() & 0o077 != 0 || !(caller.is_root() || found.uid() == caller.as_raw()) {
+            return Err(Errno::PERM.into());
+        }
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok(RunLock { file, name: None })
     }

@@ -2,11 +2,12 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{self, FsType};
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::{RootDraft, RootFilesystem};
 use crate::host::files::is_directory;
@@ -14,8 +15,27 @@ use crate::plan::call::file::opaque;
 use crate::text::{printed, text, text_with};
 use crate::value::shell::quote;
 
-/// The name of the directory beside an upper directory in which overlayfs prepares files.
+/// The name of the directory in which overlayfs prepares files, beside a temporary upper directory. overlayfs gives the same
+/// name to a directory in it.
 pub(super) const WORK: &str = "work";
+
+/// What the name of a work directory has after that of its upper directory.
+const OF_WORK: &str = ".work";
+
+/// The work directory of an upper directory that is kept. It is named after that one, because the lock on it and the note in
+/// it are about one upper directory.
+pub(super) fn work_of(upper: &Path) -> PathBuf {
+    let mut name = upper.file_name().unwrap_or_default().to_owned();
+    name.push(OF_WORK);
+    upper.with_file_name(name)
+}
+
+/// The upper directory whose work directory this would be, if there is one.
+fn upper_of(work: &Path) -> Option<PathBuf> {
+    let name = work.file_name()?.as_bytes().strip_suffix(OF_WORK.as_bytes())?;
+    let upper = work.with_file_name(OsStr::from_bytes(name));
+    (!name.is_empty() && upper.is_dir()).then_some(upper)
+}
 
 /// Filesystems that overlayfs accepts as a lower layer only: they are on other machines, or lack what an upper layer needs.
 const LOWER_ONLY: [(FsType, &str); 6] = [
@@ -109,7 +129,7 @@ fn refuse_overlap(root: &mut RootDraft<'_>, what: &str, one: &Path, known: &[(Pa
     true
 }
 
-/// Checks the upper directory: its filesystem, the permissions, and the directory `work` beside it.
+/// Checks the upper directory: its filesystem, the permissions, and the work directory beside it.
 fn check_upper(root: &mut RootDraft<'_>, what: String, upper: &Path) {
     let Some(parent) = upper.parent() else { return };
     let kind = statfs::statfs(upper).ok().map(|found| found.filesystem_type());
@@ -121,11 +141,25 @@ fn check_upper(root: &mut RootDraft<'_>, what: String, upper: &Path) {
     if device(upper) != device(parent) {
         return root.refuse(what, text("rootfs.upper.mount"), "rootfs.upper.mount.todo");
     }
-    let work = parent.join(WORK);
+    if let Some(other) = upper_of(upper) {
+        let why = text_with("rootfs.upper.work", &[("other", &printed(&other))]);
+        return root.refuse(what, why, "rootfs.beside.todo");
+    }
+    let work = work_of(upper);
     let values = [("work", &*printed(&work)), ("parent", &*printed(parent))];
     let is_missing = work.symlink_metadata().is_err();
     if let Some(why) = obstacle_of_work(&work) {
         return root.refuse(what, text_with(why, &values), "rootfs.beside.todo");
+    }
+    // A user who may open it can hold the lock on it.
+    if let (Ok(found), Ok(of)) = (work.symlink_metadata(), upper.metadata()) {
+        if ![geteuid().as_raw(), of.uid()].contains(&found.uid()) {
+            return root.refuse(what, text_with("rootfs.beside.owner", &values), "rootfs.beside.todo");
+        }
+        if found.mode() & 0o077 != 0 {
+            let todo = format!("{}\n   chmod 700 {}", text("rootfs.beside.open.todo"), quote(&work));
+            return root.refuse_with(what, text_with("rootfs.beside.open", &values), todo);
+        }
     }
     if !root.is_privileged() && opaque::was_user(&work) == Some(false) {
         return root.refuse(what, text("rootfs.upper.trusted"), "rootfs.upper.trusted.todo");

@@ -30,7 +30,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use super::layers::WORK;
+use super::layers::{WORK, work_of};
 use super::{HiddenDirectory, OURS, RootDraft, RootFilesystem, etc, init_layer};
 use crate::feature::Feature;
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
@@ -117,8 +117,9 @@ fn plan_overlay(root: &mut RootDraft<'_>, new: &RootFilesystem) {
     let in_layer = |name: &str| OsString::from(format!("{}/{name}", Held::Layer));
     let (upper, work) = match upper_name {
         Some(name) => {
-            for (path, to) in [(name, Held::Upper), (WORK.into(), Held::Work)] {
-                let open = DetachedMountCall::OpenOwn { of: Held::Kept, path: path.into(), to };
+            let work = work_of(Path::new(&name));
+            for (path, to) in [(name.into(), Held::Upper), (work, Held::Work)] {
+                let open = DetachedMountCall::OpenOwn { of: Held::Kept, path, to };
                 root.step(open, "rootfs.openkept.why");
             }
             (Held::Upper.to_string().into(), Held::Work.to_string().into())
@@ -145,7 +146,7 @@ fn plan_kept(root: &mut RootDraft<'_>, upper: &Path) -> Option<OsString> {
     // Links are followed now, because the work directory must be beside the directory itself.
     let upper = upper.canonicalize().unwrap_or_else(|_| upper.to_owned());
     let (parent, name) = (upper.parent()?, upper.file_name()?.to_owned());
-    let work = parent.join(WORK);
+    let work = work_of(&upper);
     let to_user = root.is_user();
     let copies_opaque = root.is_privileged() && opaque::was_user(&work) != Some(to_user);
     let mut step = |call, why| root.draft.step(Phase::Prepare, Actor::Host, Feature::Mnt, call, why);

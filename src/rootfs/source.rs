@@ -1,14 +1,14 @@
 //! Which files a container sees: the value of the key `rootfs`.
 
 use std::borrow::Cow;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::de::value::{EnumAccessDeserializer, MapAccessDeserializer};
+use serde::de::{EnumAccess, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::text::{text, text_with};
@@ -38,7 +38,7 @@ pub struct Layers {
     #[schemars(with = "Vec<parse::Scalar>", length(min = 1, max = 127))]
     pub layers: Vec<PathBuf>,
     /// The upper directory, which keeps what is written, for the next run. Without it, writes go to a temporary upper
-    /// layer. overlayfs needs a second directory, `work`, beside it: it is made
+    /// layer. overlayfs needs a second directory beside it, for `upper` the directory `upper.work`: it is made
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -87,17 +87,13 @@ impl FromStr for Rootfs {
 /// The path of a directory in a spec.
 struct DirectoryPath(PathBuf);
 
-impl FromStr for DirectoryPath {
-    type Err = String;
-
-    fn from_str(path: &str) -> Result<Self, String> {
-        directory(path).map(DirectoryPath)
-    }
-}
-
 impl<'de> Deserialize<'de> for DirectoryPath {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        parse::parsed(deserializer)
+        let read = |path: &OsStr| match path.to_str() {
+            Some(path) => directory(path).map(DirectoryPath),
+            None => Ok(DirectoryPath(path.into())),
+        };
+        parse::parsed_bytes(deserializer, read)
     }
 }
 
@@ -162,6 +158,12 @@ impl<'de> Deserialize<'de> for Rootfs {
                 Layers::deserialize(MapAccessDeserializer::new(entries)).map(Rootfs::Layers)
             }
 
+            // The tag of YAML, for a path that is not UTF-8.
+            fn visit_enum<A: EnumAccess<'de>>(self, path: A) -> Result<Rootfs, A::Error> {
+                let DirectoryPath(path) = DirectoryPath::deserialize(EnumAccessDeserializer::new(path))?;
+                Ok(Rootfs::Dir(path))
+            }
+
             fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Rootfs, A::Error> {
                 Err(A::Error::custom(text("rootfs.list")))
             }
@@ -184,6 +186,8 @@ impl JsonSchema for Rootfs {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
 
     #[test]
@@ -213,6 +217,16 @@ mod tests {
             two.resolve(Path::new("/specs/x")),
             layers(&["/specs/x/./a", "/b"], Some("/specs/x/../u"))
         );
+        let strange = |name: &[u8]| PathBuf::from(OsStr::from_bytes(name));
+        let paths = vec![strange(b"/l/\xff"), strange(b"\xff"), "/b".into()];
+        let strange_layers = Rootfs::Layers(Layers { layers: paths, upper: Some(strange(b"/u\xff")) });
+        let json = serde_json::to_string(&strange_layers).unwrap();
+        let again: Rootfs = serde_json::from_str(&json).unwrap();
+        assert_eq!(serde_json::to_string(&again).unwrap(), json);
+        for one in [strange_layers, Rootfs::Dir(strange(b"/\xff"))] {
+            let yaml = serde_yaml::to_string(&one).unwrap();
+            assert_eq!(serde_yaml::to_string(&read(&yaml).unwrap()).unwrap(), yaml);
+        }
         let many = vec!["./x"; MAX_LAYERS + 1].join(", ");
         for (wrong, words) in [
             ("{ upper: ./u }", "missing field `layers`"),

@@ -75,7 +75,7 @@ impl Serialize for JoinTarget {
 
 impl<'de> Deserialize<'de> for JoinTarget {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        parse::parsed(deserializer)
+        parse::parsed_bytes(deserializer, JoinTarget::read)
     }
 }
 
@@ -84,8 +84,9 @@ impl JsonSchema for JoinTarget {
         "Join".into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^(host$|container:.|/)" })
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let bytes = generator.subschema_for::<bytes::Bytes>();
+        json_schema!({ "anyOf": [{ "type": "string", "pattern": "^(host$|container:.|/)" }, bytes] })
     }
 }
 
@@ -104,9 +105,15 @@ mod tests {
         }
         let bytes = OsStr::from_bytes(b"/run/\xff");
         assert_eq!(JoinTarget::read(bytes).map(|target| target.written()), Ok(bytes.to_owned()));
-        for target in ["host", "container:web", "/a b"] {
-            let yaml = serde_yaml::to_string(&read(target).unwrap()).unwrap();
-            assert_eq!(serde_yaml::from_str::<JoinTarget>(&yaml).unwrap(), read(target).unwrap());
+        for target in [&b"host"[..], b"container:web", b"/a b", b"/run/\xff"] {
+            let target = JoinTarget::read(OsStr::from_bytes(target)).unwrap();
+            let yaml = serde_yaml::to_string(&target).unwrap();
+            assert_eq!(serde_yaml::from_str::<JoinTarget>(&yaml).unwrap(), target);
+            let json = serde_json::to_string(&target).unwrap();
+            assert_eq!(serde_json::from_str::<JoinTarget>(&json).unwrap(), target);
+        }
+        for wrong in ["{\"bytes\":\"/w==\"}", "{\"bytes\":\"?\"}", "{\"bytes\":1}", "{\"x\":\"\"}"] {
+            assert!(serde_json::from_str::<JoinTarget>(wrong).is_err(), "{wrong}");
         }
     }
 }

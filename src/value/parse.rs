@@ -2,14 +2,16 @@
 //! the same.
 
 use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::fmt;
-use std::marker::PhantomData;
 use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Error, Visitor};
+use serde::de::value::{EnumAccessDeserializer, MapAccessDeserializer};
+use serde::de::{EnumAccess, Error, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::bytes::{self, Bytes};
 use crate::text::{text, text_with};
 
 /// Reads a value by its `FromStr`: `limit: 64m`. A number needs no quotes: `limit: 65536`.
@@ -18,34 +20,68 @@ where
     D: Deserializer<'de>,
     T: FromStr<Err = String>,
 {
-    struct ByFromStr<T>(PhantomData<T>);
+    deserializer.deserialize_any(Reader { read: |string| string.to_string_lossy().parse(), or_bytes: false })
+}
 
-    impl<T: FromStr<Err = String>> Visitor<'_> for ByFromStr<T> {
-        type Value = T;
+/// As [`parsed`], of a value that can be any bytes, such as a path. Reads what [`super::bytes::serialize`] writes.
+pub(crate) fn parsed_bytes<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    read: fn(&OsStr) -> Result<T, String>,
+) -> Result<T, D::Error> {
+    deserializer.deserialize_any(Reader { read, or_bytes: true })
+}
 
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(&text("spec.wants.text"))
-        }
+/// Reads a value by a function. The error of the function is a sentence.
+struct Reader<T> {
+    read: fn(&OsStr) -> Result<T, String>,
+    /// Whether it can be bytes that are not UTF-8.
+    or_bytes: bool,
+}
 
-        fn visit_str<E: Error>(self, string: &str) -> Result<T, E> {
-            string.parse().map_err(E::custom)
-        }
+impl<T> Reader<T> {
+    fn read_bytes<E: Error>(self, Bytes::Base64(text): Bytes) -> Result<T, E> {
+        (self.read)(&bytes::decoded(&text).ok_or_else(|| E::custom("not base64"))?).map_err(E::custom)
+    }
+}
 
-        fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
-            self.visit_str(&number.to_string())
-        }
+impl<'de, T> Visitor<'de> for Reader<T> {
+    type Value = T;
 
-        fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
-            self.visit_str(&number.to_string())
-        }
-
-        // `1.0` keeps its point. The `FromStr` of the value decides whether it accepts one.
-        fn visit_f64<E: Error>(self, number: f64) -> Result<T, E> {
-            self.visit_str(&format!("{number:?}"))
-        }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text("spec.wants.text"))
     }
 
-    deserializer.deserialize_any(ByFromStr(PhantomData))
+    fn visit_str<E: Error>(self, string: &str) -> Result<T, E> {
+        (self.read)(string.as_ref()).map_err(E::custom)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    // `1.0` keeps its point. The function decides whether it accepts one.
+    fn visit_f64<E: Error>(self, number: f64) -> Result<T, E> {
+        self.visit_str(&format!("{number:?}"))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<T, A::Error> {
+        if !self.or_bytes {
+            return Err(A::Error::invalid_type(Unexpected::Map, &self));
+        }
+        self.read_bytes(Bytes::deserialize(MapAccessDeserializer::new(entries))?)
+    }
+
+    // The tag of YAML.
+    fn visit_enum<A: EnumAccess<'de>>(self, value: A) -> Result<T, A::Error> {
+        if !self.or_bytes {
+            return Err(A::Error::invalid_type(Unexpected::Enum, &self));
+        }
+        self.read_bytes(Bytes::deserialize(EnumAccessDeserializer::new(value))?)
+    }
 }
 
 /// Reads a value by its own `Deserialize`, and checks it. The error of the check is a sentence.

@@ -2,14 +2,14 @@
 //! `userxattr`, which a user namespace needs, `user.overlay.opaque`. With the other option it ignores the attribute, and deleted
 //! files come back. So the attributes of an upper directory are copied when the option changes.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use nix::errno::Errno;
 use rustix::fs::{
     Dir, FileType, Mode, OFlags, ResolveFlags, XattrFlags, fgetxattr, fsetxattr, lgetxattr, openat2,
 };
+use rustix::io::Errno as Gone;
 
 use crate::error::errno;
 use crate::host::resolver::layer::OPAQUE;
@@ -29,38 +29,55 @@ pub fn was_user(work: &Path) -> Option<bool> {
     [true, false].into_iter().find(|is_user| kind(*is_user).as_bytes() == &value[..length])
 }
 
-/// Gives each opaque directory of `upper` the attribute of this kind, and notes the kind in `work`. No symbolic link is
-/// followed: another process may change the directory meanwhile.
+/// The maximum depth of a directory in an upper directory. The walk has a descriptor open for each level.
+const MAX_DEPTH: usize = 256;
+
+/// Gives each opaque directory of `upper` the attribute of this kind, and notes the kind in `work`. Each directory is opened from
+/// the one that contains it, so its path may be longer than PATH_MAX. No symbolic link is followed, and no mount is entered:
+/// another process may change the directory meanwhile.
+///
+/// # Errors
+/// ENAMETOOLONG: a directory is deeper than [`MAX_DEPTH`]. Otherwise those of the calls.
 pub(super) fn copy(upper: &Path, work: &Path, to_user: bool) -> Result<i64, Errno> {
     let [trusted, user] = OPAQUE;
     let (from, to) = if to_user { (trusted, user) } else { (user, trusted) };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let top = rustix::fs::open(upper, flags, Mode::empty()).map_err(errno)?;
+    let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let mut copied = 0;
-    let mut left = vec![PathBuf::from(".")];
-    while let Some(path) = left.pop() {
-        let directory = open_below(&top, &path)?;
+    let mut enter = |directory: OwnedFd| -> Result<Dir, Errno> {
         let mut value = [0; 1];
         if fgetxattr(&directory, from, &mut value).is_ok_and(|length| &value[..length] == b"y") {
             fsetxattr(&directory, to, b"y", XattrFlags::empty()).map_err(errno)?;
             copied += 1;
         }
-        for entry in Dir::read_from(&directory).map_err(errno)? {
-            let entry = entry.map_err(errno)?;
-            let name = entry.file_name().to_bytes();
-            if entry.file_type() == FileType::Directory && name != b"." && name != b".." {
-                left.push(path.join(std::ffi::OsStr::from_bytes(name)));
-            }
+        Dir::new(directory).map_err(errno)
+    };
+    let top = rustix::fs::open(upper, flags, Mode::empty()).map_err(errno)?;
+    let mut levels = vec![enter(top)?];
+    while let Some(level) = levels.last_mut() {
+        let Some(entry) = level.read() else {
+            levels.pop();
+            continue;
+        };
+        let entry = entry.map_err(errno)?;
+        let name = entry.file_name();
+        let may_be_directory = matches!(entry.file_type(), FileType::Directory | FileType::Unknown);
+        if !may_be_directory || [&b"."[..], b".."].contains(&name.to_bytes()) {
+            continue;
         }
+        let below = match openat2(level.fd().map_err(errno)?, name, flags, Mode::empty(), how) {
+            Ok(below) => below,
+            // It has changed, or something is mounted on it.
+            Err(Gone::NOENT | Gone::NOTDIR | Gone::LOOP | Gone::XDEV) => continue,
+            Err(error) => return Err(errno(error)),
+        };
+        if levels.len() > MAX_DEPTH {
+            return Err(Errno::ENAMETOOLONG);
+        }
+        levels.push(enter(below)?);
     }
     // Without this note, the next run copies again.
     let work = rustix::fs::open(work, flags, Mode::empty()).map_err(errno)?;
     let _ = fsetxattr(&work, KIND, kind(to_user).as_bytes(), XattrFlags::empty());
     Ok(copied)
-}
-
-fn open_below(top: &OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
-    let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat2(top.as_fd(), path, flags, Mode::empty(), how).map_err(errno)
 }

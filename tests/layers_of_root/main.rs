@@ -5,14 +5,16 @@
 //! user namespace · files of /etc that the layers have as links, directories, or not at all · mount points · a directory that the
 //! kernel would refuse · two containers at once, and one that is killed · a kernel without the option for one more layer.
 
+mod kept;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 
-use support::{alone, binary, feed, is_root, sample, sandbox, skip, text, wait_until};
+use support::{alone, binary, feed, is_root, sample, sandbox, skip, text};
 
 /// The variants of a container whose root is an overlay: the overlay is made in different ways.
 fn variants() -> &'static [&'static str] {
@@ -302,7 +304,7 @@ fn what_overlayfs_would_refuse_is_refused_before() {
     let upper = place.directory("box/upper");
     let same = place.path("same");
     symlink(&a, &same).unwrap();
-    place.file("mine/work/thesis", "");
+    place.file("mine/upper.work/thesis", "");
     let (mine, missing) = (place.directory("mine/upper"), place.path("missing"));
     let before = fingerprint(place.0.path());
     let two = |one: &Path, other: &Path| spec(&[one.to_owned(), other.to_owned()], None, "");
@@ -322,6 +324,7 @@ fn what_overlayfs_would_refuse_is_refused_before() {
         (with(&inner), "It is in"),
         (with(place.0.path()), "It contains"),
         (with(&mine), "It has files of something else"),
+        (with(&place.path("mine/upper.work")), "It is the work directory of"),
         (with(Path::new("/proc/self/fd")), "125"),
     ] {
         if words == "125" {
@@ -405,45 +408,4 @@ fn there_can_be_127_layers_on_any_kernel() {
     let (shown, trace) = traced(&["-e", &format!("inject=fsconfig:error=EINVAL:when={first}")]);
     assert_eq!(shown, "1126\n3\n", "{trace}");
     assert!(trace.contains("mount(\"overlay\", \"/\", \"overlay\", MS_NODEV"), "{trace}");
-}
-
-/// A run in the background. It is killed at the end of the test, whatever happens.
-struct Background(Child);
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[test]
-fn one_container_at_a_time_has_an_upper_directory_and_a_killed_one_leaves_it_usable() {
-    if !has_usr_alone("one_container_at_a_time_has_an_upper_directory_and_a_killed_one_leaves_it_usable") {
-        return;
-    }
-    let _alone = alone();
-    let place = Place::new();
-    let upper = place.directory("box/upper");
-    let spec = spec(&[place.base("base")], Some(&upper), "");
-    let file = place.path("box.yaml");
-    fs::write(&file, &spec).unwrap();
-    let before = table();
-    let mut first = Background(
-        sandbox(&["run", "-q", file.to_str().unwrap(), "--", "sh", "-c", "echo > /begun; exec sleep 60"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap(),
-    );
-    wait_until("the first container writes", || upper.join("begun").exists());
-    let error = refused(&spec);
-    assert!(error.contains("Another container writes to this upper directory now"), "{error}");
-    assert!(error.contains("EAGAIN"), "{error}");
-    assert_eq!(tree(&upper), ["begun"]);
-    first.0.kill().unwrap();
-    first.0.wait().unwrap();
-    assert_eq!(said(&spec, "ls /begun; echo > /after"), "/begun\n");
-    assert_eq!(tree(&upper), ["after", "begun"]);
-    assert_eq!(table(), before);
 }
