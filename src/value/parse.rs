@@ -20,7 +20,8 @@ where
     D: Deserializer<'de>,
     T: FromStr<Err = String>,
 {
-    deserializer.deserialize_any(Reader { read: |string| string.to_string_lossy().parse(), or_bytes: false })
+    deserializer
+        .deserialize_any(ByFunction { read: |string| string.to_string_lossy().parse(), or_bytes: false })
 }
 
 /// As [`parsed`], of a value that can be any bytes, such as a path. Reads what [`super::bytes::serialize`] writes.
@@ -28,23 +29,23 @@ pub(crate) fn parsed_bytes<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     read: fn(&OsStr) -> Result<T, String>,
 ) -> Result<T, D::Error> {
-    deserializer.deserialize_any(Reader { read, or_bytes: true })
+    deserializer.deserialize_any(ByFunction { read, or_bytes: true })
 }
 
 /// Reads a value by a function. The error of the function is a sentence.
-struct Reader<T> {
+struct ByFunction<T> {
     read: fn(&OsStr) -> Result<T, String>,
     /// Whether it can be bytes that are not UTF-8.
     or_bytes: bool,
 }
 
-impl<T> Reader<T> {
+impl<T> ByFunction<T> {
     fn read_bytes<E: Error>(self, Bytes::Base64(text): Bytes) -> Result<T, E> {
         (self.read)(&bytes::decoded(&text).ok_or_else(|| E::custom("not base64"))?).map_err(E::custom)
     }
 }
 
-impl<'de, T> Visitor<'de> for Reader<T> {
+impl<'de, T> Visitor<'de> for ByFunction<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
