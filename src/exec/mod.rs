@@ -61,11 +61,13 @@ use self::signals::Signals;
 pub use self::space::FullSpace;
 use self::space::WritableSpace;
 pub use self::supervise::{Ended, is_ending};
+use self::supervise::{killed_before_exec, killed_by};
 use self::verify::Expectations;
 pub use self::watch::{Unwatched, Watch};
 use crate::error::{Error, Result};
 use crate::feature::{Feature, Purpose};
 use crate::host::run_directory;
+use crate::observe::cgroup::oom_kills;
 use crate::plan::call::cgroup::CgroupCall;
 use crate::plan::call::file::FileCall;
 use crate::plan::call::gate::GateCall;
@@ -206,9 +208,14 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
         Err(stop) => {
             let error = match stop {
                 // The process is not reaped yet, so its /proc/PID still has the AppArmor profile under which it failed.
-                Stop::Step(index, errno) => {
-                    failure::explain(plan, index, errno, run.slots.child.or(run.slots.helper))
-                }
+                Stop::Step(index, errno) => match run.slots.child.filter(|_| errno == Errno::ECHILD) {
+                    // It has ended without a report.
+                    Some(child) if let Some(signal) = killed_by(child) => {
+                        let kills = memory_cgroup(plan).map_or(0, |memory| oom_kills(&memory));
+                        killed_before_exec(signal, kills)
+                    }
+                    _ => failure::explain(plan, index, errno, run.slots.child.or(run.slots.helper)),
+                },
                 Stop::Error(error) => error,
             };
             run.abandon();

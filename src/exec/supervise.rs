@@ -301,18 +301,9 @@ impl Container {
         let status = status.map(|(_, status)| (status.exit_status(), status.terminating_signal()));
         match status {
             Some((Some(status), _)) => Ok(Ended::Exited(status)),
-            Some((_, Some(signal))) if was_never_executed => Err(self.killed_before_exec(signal)),
+            Some((_, Some(signal))) if was_never_executed => Err(killed_before_exec(signal, self.oom_kills)),
             Some((_, Some(signal))) => Ok(Ended::Killed(signal)),
             other => Err(Error::failed(format!("the command ended in an unexpected way: {other:?}"))),
-        }
-    }
-
-    /// The error for a child that was killed before execve(2). The gate is closed then too, as after execve(2).
-    fn killed_before_exec(&self, number: i32) -> Error {
-        let error = Error::failed(text_with("common.unborn", &[("signal", &signal::name(number))]));
-        match self.oom_kills {
-            0 => error.why(text("common.unborn.why")),
-            _ => error.why(text("common.unborn.oom")).todo(text("common.unborn.todo")),
         }
     }
 
@@ -394,13 +385,23 @@ pub fn is_ending(pidfd: &OwnedFd) -> bool {
 /// Whether a process was killed by a signal before it called execve(2): the flag PF_FORKNOEXEC (linux/sched.h) in
 /// /proc/PID/stat, proc_pid_stat(5). It must be read before the process is reaped.
 fn never_executed(process: Pid) -> bool {
-    let Some(id) = rustix::process::Pid::from_raw(process.as_raw()) else { return false };
-    let ended = waitid(WaitId::Pid(id), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
-    if !matches!(ended, Ok(Some(status)) if status.killed() || status.dumped()) {
-        return false;
+    let stat = || file::parse::<Stat>(format!("/proc/{process}/stat"));
+    killed_by(process).is_some() && stat().is_ok_and(|stat| stat.flags & StatFlags::PF_FORKNOEXEC.bits() != 0)
+}
+
+/// The signal that has ended a child. It waits for the end of the child and doesn't reap it.
+pub(super) fn killed_by(child: Pid) -> Option<i32> {
+    let id = rustix::process::Pid::from_raw(child.as_raw())?;
+    waitid(WaitId::Pid(id), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).ok()??.terminating_signal()
+}
+
+/// The error for a child that was killed before execve(2).
+pub(super) fn killed_before_exec(number: i32, oom_kills: u64) -> Error {
+    let error = Error::failed(text_with("common.unborn", &[("signal", &signal::name(number))]));
+    match oom_kills {
+        0 => error.why(text("common.unborn.why")),
+        _ => error.why(text("common.unborn.oom")).todo(text("common.unborn.todo")),
     }
-    let stat = file::parse::<Stat>(format!("/proc/{process}/stat"));
-    stat.is_ok_and(|stat| stat.flags & StatFlags::PF_FORKNOEXEC.bits() != 0)
 }
 
 /// Whether a process has a handler for a signal, or has blocked or ignored it: the masks in /proc/PID/status.
