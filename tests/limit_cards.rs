@@ -16,6 +16,8 @@ fn measured(cards: &str) -> String {
         (r"^   (last|time) \[.*$", "   $1 [<measured>]"),
         (r"(highest usage|at the limit|throttled|refused): [\d.]+", "$1: <n>"),
         (r"killed at [\d.]+ MiB", "killed at <n> MiB"),
+        // The legend explains this character only if the time row has it.
+        (r#"; in the row "time": the limit is reached"#, ""),
         (r"\b(max|nr_throttled) \d+", "$1 <n>"),
         (r"  [\d.]+ MiB\n", "  <n> MiB\n"),
         (r"\d+ ms = [\d.]+ x", "<n> ms = <n> x"),

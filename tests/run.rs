@@ -279,7 +279,9 @@ fn mounts_rlimits_and_limits_of_a_container_are_held_against_its_spec() {
         let refused = run(&["verify", &container.1, &file("other.yaml", &less)]);
         let error = text(&refused.stderr);
         assert_eq!(refused.status.code(), Some(125), "{other}");
-        assert!(error.contains(source) && error.matches("wanted").count() == 1, "{other}: {error}");
+        // Our own files in /etc are read-only mounts then, too.
+        let wanted = if source == "/mountinfo /\n" { 4 } else { 1 };
+        assert!(error.contains(source) && error.matches("wanted").count() == wanted, "{other}: {error}");
     }
     // What changes afterwards is found without a spec too.
     let lower = Command::new("prlimit").args(["--pid", &container.1, "--nofile=63:63"]).status();

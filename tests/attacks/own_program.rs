@@ -18,7 +18,8 @@ const OVERWRITE: &str = r#"
     open(my $file, "<", "/proc/$tool/exe") or print "open: $!\n" and exit;
     print "chmod: ", (chmod(0777, $file) ? "done" : $!), "\n";
     print "seals: ", fcntl($file, 1034, 0) || "none", "\n"; # F_GET_SEALS
-    exit if fork;
+    # What is left running is killed, so the child gets a moment.
+    if (fork) { select undef, undef, undef, 0.3; exit }
     use Fcntl; use Errno;
     for (1 .. 200) {
         my $again;
