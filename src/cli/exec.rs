@@ -85,7 +85,7 @@ pub(super) fn run(color: Color, mut args: ExecArgs) -> Result<u8> {
     }
     // The subject is open until the end. Its namespaces are opened by what the kernel shows for it, and are checked then.
     let subject = target.open()?;
-    let Some(config) = sweep::config_of(subject.pid)? else {
+    let Some((config, container)) = sweep::config_of(subject.pid)? else {
         let pid = subject.pid.to_string();
         return Err(Error::failed(text_with("exec.with.other", &[("pid", &pid)]))
             .todo(text_with("exec.with.other.todo", &[("pid", &pid)])));
@@ -96,6 +96,7 @@ pub(super) fn run(color: Color, mut args: ExecArgs) -> Result<u8> {
     let user = args.user.as_deref().map(|user| user_of(user, &accounts)).transpose()?;
     let request = ExecRequest {
         pid: subject.pid,
+        container,
         arguments: command.clone(),
         variables: variables(&args)?,
         home: user.as_ref().map(|(_, home)| home.clone()),

@@ -33,8 +33,8 @@ impl FromStr for Target {
 /// Adds the PID of the container that has this number as its name, if there is one.
 fn name_hint(number: i32, error: Error) -> Error {
     match containers::named(&number.to_string()).as_deref() {
-        Ok([pid]) => {
-            let values = [("number", &*number.to_string()), ("pid", &pid.to_string())];
+        Ok([line]) => {
+            let values = [("number", &*number.to_string()), ("pid", &line.pid.to_string())];
             error.todo(text_with("run.target.number.todo", &values))
         }
         _ => error,
@@ -56,7 +56,7 @@ impl Target {
         // The journal has a PID, which means nothing without /proc.
         diagnose::need_proc(&command, Purpose::Container)?;
         let named = |error: Error| Error { what: format!("{command}: {}", error.what), ..error };
-        let pid = containers::find(name).map_err(named)?;
+        let pid = containers::find(name).map_err(named)?.pid;
         Subject::open(pid, &typed.with_word(name, &pid.to_string()))
     }
 }

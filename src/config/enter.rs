@@ -18,7 +18,9 @@ use super::compose::{Ending, frame};
 use crate::error::{Error, Result};
 use crate::feature::{Feature, Purpose};
 use crate::host::ProgramFile;
+use crate::host::identity::{IdentityChange, JoinedMaps};
 use crate::host::resolver::Resolver;
+use crate::namespaces::user::identity_calls;
 use crate::observe::file;
 use crate::observe::hierarchy::{Version, hierarchies};
 use crate::observe::proc::{id_inside, namespace_link};
@@ -43,17 +45,17 @@ pub struct Entered {
     /// Those of its namespaces that differ from the caller's.
     pub namespaces: Vec<Feature>,
     /// Their names, as its links show them: `net:[4026532281]`.
-    names: Vec<(Feature, String)>,
+    pub(super) names: Vec<(Feature, String)>,
     /// Its root directory, if chroot(2) has changed it: a path from the root of its mount namespace.
     root: Option<PathBuf>,
     /// Its user and group IDs, in its user namespace.
     pub ids: (u32, u32),
-    /// Whether the caller has these IDs there already.
-    has_ids: bool,
+    /// What the command changes to have these IDs, and none of the caller's groups.
+    change: IdentityChange,
+    /// The maps of its user namespace, if that is not the caller's.
+    pub(super) maps: Option<JoinedMaps>,
     /// Its user ID, in the caller's user namespace.
     owner: u32,
-    /// Whether the caller's supplementary groups can be dropped.
-    may_drop_groups: bool,
     /// Its capability sets, as far as the caller can take them over.
     sets: CapabilitySets,
     /// Whether the bounding set has to be reduced.
@@ -75,7 +77,7 @@ impl Entered {
     /// Reads the process.
     ///
     /// # Errors
-    /// Its status cannot be read.
+    /// Its status cannot be read; its user namespace maps no ID, or denies to drop the caller's groups.
     pub fn read(pid: i32) -> Result<Entered> {
         let process = format!("/proc/{pid}");
         let status = |process: &str| {
@@ -91,19 +93,31 @@ impl Entered {
             false => Some(id),
         };
         let (user, group) = (inside(theirs.euid, "uid_map"), inside(theirs.egid, "gid_map"));
-        let own_ids = (inside(own.euid, "uid_map"), inside(own.egid, "gid_map"));
-        let setgroups = file::read_text(format!("{process}/setgroups")).unwrap_or_default();
-        let is_privileged = own.capeff & Capability::CAP_SETGID.bitmask() != 0;
+        let maps = match new_user {
+            true => Some(JoinedMaps::of(pid).ok_or_else(|| Error::failed(text("enter.unread")))?),
+            false => None,
+        };
+        let change = match &maps {
+            Some(maps) => maps.identity(user.zip(group))?,
+            None => {
+                let setgroups = file::read_text(format!("{process}/setgroups")).unwrap_or_default();
+                let is_privileged = own.capeff & Capability::CAP_SETGID.bitmask() != 0;
+                let (theirs, own) = ((theirs.euid, theirs.egid), (own.euid, own.egid));
+                let drops_groups = setgroups.trim() != "deny" && is_privileged;
+                IdentityChange { ids: (drops_groups || theirs != own).then_some(theirs), drops_groups }
+            }
+        };
         let (cgroups, cgroup_lines, closed_cgroups) = cgroups(&process);
         let started = processes::started(pid).unwrap_or_default();
         let name = |kind: &Feature| Some((*kind, namespace_link(&process, *kind).ok()?));
-        let (sets, is_bounded) = sets_of(&theirs, &own, new_user, user == Some(0));
+        let (user, group) = change.ids.unwrap_or((user.unwrap_or(NOBODY), group.unwrap_or(NOBODY)));
+        let (sets, is_bounded) = sets_of(&theirs, &own, new_user, user == 0);
         Ok(Entered {
             pid,
-            ids: (user.unwrap_or(NOBODY), group.unwrap_or(NOBODY)),
-            has_ids: own_ids == (user, group),
+            ids: (user, group),
+            change,
+            maps,
             owner: theirs.euid,
-            may_drop_groups: setgroups.trim() != "deny" && (new_user || is_privileged),
             sets,
             is_bounded,
             no_new_privileges: theirs.nonewprivs == Some(1),
@@ -313,21 +327,16 @@ fn plan_ids(entered: &Entered, privileged: bool, draft: &mut Draft) {
     if privileged && !joins_user {
         return;
     }
-    let mut step = |call, why| draft.common(Phase::RunAs, Actor::Command, call, why);
-    let (user, group) = entered.ids;
-    if entered.may_drop_groups {
-        step(ProcessCall::DropGroups, "runas.groups.why");
+    // The kernel adds to the inheritable set only what is in the permitted set.
+    let has_sets = !entered.sets.permitted.is_empty() || !entered.sets.inheritable.is_empty();
+    if entered.change.ids.is_some_and(|(user, _)| user != 0) && has_sets && !privileged {
+        let keep = ProcessCall::KeepCapabilities;
+        draft.common(Phase::RunAs, Actor::Command, keep, "enter.keep.why");
     }
-    if entered.may_drop_groups || !entered.has_ids {
-        step(ProcessCall::SetGroup(group), "enter.ids.why");
-        // The kernel adds to the inheritable set only what is in the permitted set.
-        let has_sets = !entered.sets.permitted.is_empty() || !entered.sets.inheritable.is_empty();
-        if user != 0 && has_sets && !privileged {
-            step(ProcessCall::KeepCapabilities, "enter.keep.why");
-        }
-        step(ProcessCall::SetUser(user), "enter.ids.why");
-        // If fs.suid_dumpable is 1, a change of IDs makes the process dumpable, and so traceable, again.
-        step(ProcessCall::Undumpable, "enter.undumpable.why");
+    for (call, why) in identity_calls(entered.change, "enter.ids.why") {
+        draft.common(Phase::RunAs, Actor::Command, call, why);
+    }
+    if entered.change.ids.is_some() {
         draft.die_with_parent(Phase::RunAs, Actor::Command, draft.purpose(), "runas.pdeathsig.why");
     }
 }

@@ -17,15 +17,17 @@ use super::container::{Config, Process};
 use super::enter::{Entered, plan_joins, root};
 use crate::error::{Error, Result};
 use crate::feature::{Feature, Purpose};
+use crate::host::containers::NameLine;
+use crate::host::identity::IdentityChange;
 use crate::host::resolver::Resolver;
 use crate::host::{self, Groups, Host, command};
-use crate::observe::file;
-use crate::observe::proc::{id_inside, id_ranges};
+use crate::namespaces::user::identity_calls;
+use crate::observe::proc::namespace_link;
 use crate::plan::call::file::FileCall;
 use crate::plan::call::mount::MountCall;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::call::terminal::TerminalCall;
-use crate::plan::call::user::{IdMaps, IdRange};
+use crate::plan::call::user::IdMaps;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Context, Draft, Frame, Hold, Plan, Streams, TerminalPlace};
 use crate::security::capabilities;
@@ -37,6 +39,8 @@ use crate::text::{text, text_with};
 pub struct ExecRequest {
     /// The process of the container.
     pub pid: i32,
+    /// The line of the container in its journal.
+    pub container: NameLine,
     /// The command.
     pub arguments: Vec<OsString>,
     /// Variables that are added to its environment, as `NAME=VALUE`.
@@ -58,19 +62,24 @@ pub struct ExecRequest {
 /// The plan. It changes nothing.
 ///
 /// # Errors
-/// The process cannot be read; the command is not found in the container (127), or cannot be executed (126).
+/// The process cannot be read, or has left the namespaces of its container; the command is not found in the container (127), or cannot be executed (126).
 pub fn plan(config: Config, request: ExecRequest) -> Result<Plan> {
+    let process = format!("/proc/{}", request.pid);
+    check_namespaces(&request.container, |kind| namespace_link(&process, kind).ok())?;
     let entered = Entered::read(request.pid)?;
     let Config { environment, process, .. } = config;
-    let joins_user = entered.namespaces.contains(&Feature::User);
+    // It may have left them meanwhile. Verify compares those that are joined with what was read here.
+    check_namespaces(&request.container, |kind| {
+        let other = entered.names.iter().find(|(other, _)| *other == kind).map(|(_, name)| name.clone());
+        other.or_else(|| namespace_link("/proc/self", kind).ok())
+    })?;
     let mut host = Host::gather();
     host.groups = Groups::gather();
     host.last_capability = host::last_capability();
-    let maps = joins_user.then(|| maps(request.pid));
-    if joins_user {
+    let maps = entered.maps.as_ref().map(IdMaps::from);
+    if let Some(maps) = &entered.maps {
         // Its capabilities there include CAP_SETGID, but a map of one ID by an ordinary user denies setgroups(2).
-        let setgroups = file::read_text(format!("/proc/{}/setgroups", request.pid)).unwrap_or_default();
-        host.groups.are_fixed = setgroups.trim() == "deny";
+        host.groups.are_fixed = maps.denies_setgroups;
     }
     let process = further(process, &request);
     let tree = Resolver::new(Some(Path::new(&root(request.pid))));
@@ -84,8 +93,8 @@ pub fn plan(config: Config, request: ExecRequest) -> Result<Plan> {
     draft.frame(Frame { streams: request.streams, ..Frame::default() });
     plan_joins(&entered, host.program, true, &mut draft);
     draft.common(Phase::Prepare, Actor::Host, FileCall::OpenHostProc, "common.hostproc.why");
-    if let Some(user) = maps.as_ref().and_then(|maps| first_user(request.pid, maps, &host)) {
-        plan_identity(user, &host, &mut draft);
+    if let Some(maps) = &entered.maps {
+        plan_identity(maps.identity(None)?, &mut draft);
     }
     frame(&mut draft, &Hold::Gate, ending, request.view, true, process.env.clone());
     for error in host.unread.errors() {
@@ -164,36 +173,19 @@ fn further(own: Process, request: &ExecRequest) -> Process {
     }
 }
 
-/// Root of the user namespace, or the one user that it maps. None: the caller is that user there.
-fn first_user(pid: i32, maps: &IdMaps, host: &Host) -> Option<RunAs> {
-    let first = |ranges: &[IdRange]| match ranges.iter().any(|range| range.has(0)) {
-        true => Some(0),
-        false => ranges.first().map(|range| range.inside),
-    };
-    let user = RunAs { uid: first(&maps.users)?, gid: first(&maps.groups)? };
-    let inside = |map: &str, id| id_inside(&format!("/proc/{pid}/{map}"), id);
-    let own = (inside("uid_map", host.uid), inside("gid_map", host.gid));
-    (own != (Some(user.uid), Some(user.gid))).then_some(user)
-}
-
 /// The helper becomes a user whom the user namespace maps, as the child of `run` does: a file that it makes, such as a pipe,
 /// would otherwise have an owner without an ID there.
-fn plan_identity(user: RunAs, host: &Host, draft: &mut Draft) {
-    let mut step = |call, why| draft.step(Phase::Offsets, Actor::Helper, Feature::User, call, why);
-    if !host.groups.are_fixed {
-        step(ProcessCall::DropGroups, "user.identity.why");
+fn plan_identity(change: IdentityChange, draft: &mut Draft) {
+    for (call, why) in identity_calls(change, "join.identity.why") {
+        draft.step(Phase::Offsets, Actor::Helper, Feature::User, call, why);
     }
-    step(ProcessCall::SetGroup(user.gid), "user.identity.why");
-    step(ProcessCall::SetUser(user.uid), "user.identity.why");
-    // If fs.suid_dumpable is 1, a change of IDs makes the process dumpable, and so traceable, again.
-    step(ProcessCall::Undumpable, "enter.undumpable.why");
 }
 
-/// The ID maps of a process.
-fn maps(pid: i32) -> IdMaps {
-    let ranges = |file: &str| {
-        let ranges = id_ranges(&format!("/proc/{pid}/{file}")).into_iter();
-        ranges.map(|[inside, outside, count]| IdRange { inside, outside, count }).collect()
-    };
-    IdMaps { users: ranges("uid_map"), groups: ranges("gid_map") }
+/// Refuses a command that is in other namespaces than those in which `run` has started it. `now` are those in which it is.
+fn check_namespaces(own: &NameLine, now: impl Fn(Feature) -> Option<String>) -> Result<()> {
+    let left = |kind: &Feature| Some((*kind, now(*kind).filter(|now| own.has_left(*kind, now))?));
+    match Feature::NAMESPACES.iter().find_map(left) {
+        Some((kind, now)) => Err(own.left(kind, &now)),
+        None => Ok(()),
+    }
 }

@@ -6,7 +6,7 @@ use super::spec::Spec;
 use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::{Host, JoinedNamespace};
-use crate::plan::call::user::{IdMaps, IdRange};
+use crate::plan::call::user::IdMaps;
 use crate::plan::{Draft, JoinTurn, Joined};
 use crate::text::{text, text_with};
 use crate::value::join::JoinTarget;
@@ -26,10 +26,8 @@ pub(super) fn gather<'a>(joins: impl IntoIterator<Item = (Feature, &'a JoinTarge
 
 /// The maps of the user namespace that is joined. They are empty where they could not be read.
 pub(super) fn maps(host: &Host) -> IdMaps {
-    let range = |&[inside, outside, count]: &[u32; 3]| IdRange { inside, outside, count };
-    let all = |ranges: &[[u32; 3]]| ranges.iter().map(range).collect();
     let joined = host.joined(Feature::User).and_then(|user| user.maps.as_ref());
-    joined.map(|maps| IdMaps { users: all(&maps.users), groups: all(&maps.groups) }).unwrap_or_default()
+    joined.map(IdMaps::from).unwrap_or_default()
 }
 
 /// The kinds of which the container has the caller's own namespace by request: by `host`, or by the name of a process

@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::cgroup;
+use super::process::started;
 use super::undo::{self, identity, namespace_of};
 use crate::error::{Error, Result};
 use crate::host::containers::{JOURNAL, MAX_CONFIG, NameLine, VERSION, own_pid_namespace};
@@ -105,11 +106,13 @@ impl Journal {
     ///
     /// # Errors
     /// As [`Journal::intend`].
-    pub fn record_name(&mut self, name: Option<&str>, pid: Pid) -> Result<()> {
+    pub fn record_name(&mut self, name: Option<&str>, pid: Pid, namespaces: Vec<String>) -> Result<()> {
         self.write(&Line::Name(NameLine {
             name: name.map(str::to_owned),
             pid: pid.as_raw(),
             home: own_pid_namespace(),
+            started: started(pid.as_raw()),
+            namespaces,
         }))
     }
 

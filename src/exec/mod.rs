@@ -328,11 +328,13 @@ impl Run<'_> {
         }
         self.own_namespace = orphans::namespace_of(self.plan, command);
         let name = self.plan.name.as_deref();
-        if name.is_some() {
-            self.journal.record_name(name, command)?;
-        } else if self.plan.config.is_some() && (!is_on_its_own || self.unprotected.is_some()) {
-            // Otherwise the entry above has the PID of the command. Without either, the container runs all the same.
-            let _ = self.journal.record_name(None, command);
+        if name.is_some() || self.plan.config.is_some() {
+            let namespaces = self.expectations.namespaces_of(self.plan, command.as_raw());
+            let recorded = self.journal.record_name(name, command, namespaces);
+            // Without a name, the container runs all the same.
+            if name.is_some() {
+                recorded?;
+            }
         }
         self.watch.ready(self.plan, command);
         self.watch.published(&self.slots.ports);

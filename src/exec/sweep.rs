@@ -12,7 +12,7 @@ use super::journal::{self, CONFIG, Entry, EntryOutcome, Line, run_backwards};
 use super::undo::{exists, namespace_of};
 use crate::config::container::Config;
 use crate::error::{Error, Result};
-use crate::host::containers::{self, NameLine, VERSION, own_pid_namespace, read_journal};
+use crate::host::containers::{self, NameLine, VERSION, read_journal};
 use crate::host::run_directory::{self, MAX_NAMES, PrivateDirectory, Unusable};
 use crate::host::run_lock;
 use crate::plan::call::c_string;
@@ -215,12 +215,14 @@ fn bad_line(index: usize) -> String {
     text_with("gc.kept.line", &[("line", &(index + 1).to_string())])
 }
 
-/// The config of the caller's running container whose command has this PID. None: there is no such container.
+/// The config of the caller's running container whose command has this PID, and the line of its journal. None: there is no
+/// such container.
 ///
 /// # Errors
 /// RUN or the file cannot be trusted; the file cannot be read, or is no config.
-pub fn config_of(pid: i32) -> Result<Option<Config>> {
-    let Some(run) = running()?.into_iter().find(|run| run.has_command(pid)) else { return Ok(None) };
+pub fn config_of(pid: i32) -> Result<Option<(Config, NameLine)>> {
+    let of = |run: LiveRun| Some((run.name_line().filter(|line| line.pid == pid)?, run));
+    let Some((line, run)) = running()?.into_iter().find_map(of) else { return Ok(None) };
     let path = run.directory.path().join(CONFIG);
     let unread =
         |why: String| Error::failed(text_with("gc.config.unread", &[("path", &quote(&path))])).why(why);
@@ -229,7 +231,8 @@ pub fn config_of(pid: i32) -> Result<Option<Config>> {
     };
     let content = containers::read_bounded(file, containers::MAX_CONFIG)
         .map_err(|error| unread(crate::error::io_text(&error)))?;
-    serde_json::from_slice(&content).map(Some).map_err(|error| unread(error.to_string()))
+    let config = serde_json::from_slice(&content).map_err(|error| unread(error.to_string()))?;
+    Ok(Some((config, line)))
 }
 
 /// A run whose owner lives.
@@ -239,24 +242,12 @@ struct LiveRun {
 }
 
 impl LiveRun {
-    /// The line with the name of the container, if its PID is valid here.
+    /// The line with the command of the container, if it runs.
     fn name_line(&self) -> Option<NameLine> {
-        let here = own_pid_namespace();
         self.lines.iter().find_map(|line| match line {
-            Line::Name(line) if line.home == here => Some(line.clone()),
+            Line::Name(line) if line.is_running() => Some(line.clone()),
             _ => None,
         })
-    }
-
-    /// Whether the command has this PID.
-    fn has_command(&self, pid: i32) -> bool {
-        let is_it = |line: &Line| match line {
-            Line::Entry(Entry { undo: undo @ Undo::EndContainer { pid: of, .. }, namespace, .. }) => {
-                *of == pid && *namespace == namespace_of(undo)
-            }
-            _ => false,
-        };
-        self.name_line().is_some_and(|line| line.pid == pid) || self.lines.iter().any(is_it)
     }
 }
 

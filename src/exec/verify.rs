@@ -15,6 +15,7 @@ use nix::unistd::{AccessFlags, Pid, access};
 
 pub use self::shown::{ProcessFiles, Shown};
 use self::shown::{one_line, ranges_text};
+use super::process;
 use crate::error::{Error, Result};
 use crate::feature::Feature;
 use crate::observe::file;
@@ -154,6 +155,19 @@ impl Expectations {
     /// The caller's namespace of a kind; none if the kernel has no such kind.
     fn outside(&self, kind: Feature) -> Option<&str> {
         self.outside.iter().find(|(known, _)| *known == kind).map(|(_, link)| link.as_str())
+    }
+}
+
+impl Expectations {
+    /// The names of the namespaces in which the plan has put a process. One that the caller may not read is missing.
+    pub(super) fn namespaces_of(&self, plan: &Plan, pid: i32) -> Vec<String> {
+        let new = process::namespaces_of(pid, &plan.namespaces);
+        let of = |&kind: &Feature| match plan.joined.iter().find(|joined| joined.kind == kind) {
+            Some(joined) => Some(joined.namespace.clone()),
+            None if plan.namespaces.contains(&kind) => None,
+            None => self.outside(kind).map(str::to_owned),
+        };
+        new.into_iter().chain(Feature::NAMESPACES.iter().filter_map(of)).collect()
     }
 }
 

@@ -11,6 +11,7 @@ use super::run_lock;
 use crate::error::{Error, Result};
 use crate::feature::Feature;
 use crate::observe::proc;
+use crate::observe::processes::started;
 use crate::text::{text, text_with};
 
 /// The name of the journal in the directory of a run.
@@ -41,6 +42,34 @@ pub struct NameLine {
     pub pid: i32,
     /// The PID namespace in which this PID is valid. Commands in several PID namespaces can have the same RUN.
     pub home: Option<String>,
+    /// When the command was started, in clock ticks since the machine started. It tells the command from a later process
+    /// with the same PID.
+    #[serde(default)]
+    pub started: Option<u64>,
+    /// The namespaces of the command before execve(2), as far as they are known: `net:[4026532281]`.
+    #[serde(default)]
+    pub namespaces: Vec<String>,
+}
+
+impl NameLine {
+    /// Whether the command runs: the PID is valid here, and means the process that was started.
+    pub fn is_running(&self) -> bool {
+        self.home == own_pid_namespace() && self.started.is_none_or(|own| started(self.pid) == Some(own))
+    }
+
+    /// Whether `now`, a namespace of this kind, is another one than that in which the command was started.
+    pub fn has_left(&self, kind: Feature, now: &str) -> bool {
+        let own = self.namespaces.iter().find(|name| name.starts_with(&format!("{kind}:[")));
+        own.is_some_and(|own| own != now)
+    }
+
+    /// The error of a command that has left its namespace of this kind, and is in `now`.
+    pub fn left(&self, kind: Feature, now: &str) -> Error {
+        let values = [("pid", &*self.pid.to_string()), ("kind", kind.name()), ("now", now)];
+        let error =
+            Error::failed(text_with("join.left.what", &values)).why(text_with("join.left.reason", &values));
+        error.step(&text("join.left.todo"), format!("sandbox enter {}", self.pid))
+    }
 }
 
 /// The PID namespace of the caller.
@@ -48,30 +77,30 @@ pub fn own_pid_namespace() -> Option<String> {
     proc::namespace_link("/proc/self", Feature::Pid).ok()
 }
 
-/// The PID of the command of the caller's running container with this name.
+/// The command of the caller's running container with this name.
 ///
 /// # Errors
 /// No container has this name, or several have it; RUN cannot be trusted.
-pub fn find(name: &str) -> Result<i32> {
+pub fn find(name: &str) -> Result<NameLine> {
     let values = [("name", name)];
     match &*named(name)? {
-        [pid] => Ok(*pid),
+        [line] => Ok(line.clone()),
         [] => Err(Error::failed(text_with("run.target.none", &values)).todo(text("run.target.none.todo"))),
         several => {
-            let pids = several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let pids = several.iter().map(|line| line.pid.to_string()).collect::<Vec<_>>().join(", ");
             let todo = text_with("run.target.several.todo", &[("pids", &pids)]);
             Err(Error::failed(text_with("run.target.several", &values)).todo(todo))
         }
     }
 }
 
-/// The PIDs of the commands of the caller's running containers with this name.
+/// The commands of the caller's running containers with this name.
 ///
 /// # Errors
 /// RUN cannot be trusted.
-pub fn named(name: &str) -> Result<Vec<i32>> {
+pub fn named(name: &str) -> Result<Vec<NameLine>> {
     let has_name = |line: &NameLine| line.name.as_deref() == Some(name);
-    Ok(running()?.into_iter().filter(has_name).map(|line| line.pid).collect())
+    Ok(running()?.into_iter().filter(has_name).collect())
 }
 
 /// The names of the caller's running containers.
@@ -94,10 +123,9 @@ pub fn live() -> Result<Vec<PrivateDirectory>> {
 }
 
 fn running() -> Result<Vec<NameLine>> {
-    let here = own_pid_namespace();
     let of = |directory: PrivateDirectory| {
         let content = read_journal(&directory).ok()??;
-        name_of(&content).filter(|line| line.home == here)
+        name_of(&content).filter(NameLine::is_running)
     };
     Ok(live()?.into_iter().filter_map(of).collect())
 }
@@ -154,5 +182,24 @@ mod tests {
         for none in [newer.as_str(), "", "\n", &journal[..journal.len() / 2]] {
             assert_eq!(name_of(none.as_bytes()), None, "{none}");
         }
+    }
+
+    #[test]
+    fn a_later_process_with_the_pid_is_another_one() {
+        let pid = std::process::id().cast_signed();
+        let line = |since| NameLine {
+            name: None,
+            pid,
+            home: own_pid_namespace(),
+            started: Some(since),
+            namespaces: vec!["net:[1]".into(), "user:".into()],
+        };
+        let since = started(pid).unwrap();
+        assert!(line(since).is_running() && !line(since + 1).is_running());
+        assert!(!NameLine { home: Some("pid:[1]".into()), ..line(since) }.is_running());
+        // A namespace that could not be read is not compared.
+        let left = |kind, now| line(since).has_left(kind, now);
+        assert!(left(Feature::Net, "net:[2]") && !left(Feature::Net, "net:[1]"));
+        assert!(!left(Feature::User, "user:[2]") && !left(Feature::Uts, "uts:[2]"));
     }
 }

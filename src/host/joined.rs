@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, fstatfs, openat, openat2, stat};
 
 use super::containers;
+use super::identity::JoinedMaps;
 use crate::error::{Error, Result, errno};
 use crate::feature::Feature;
-use crate::observe::proc::id_ranges;
 use crate::sys::ns_ioctl;
 use crate::text::{printed, text, text_with};
 use crate::value::join::JoinTarget;
@@ -48,22 +48,10 @@ pub struct JoinedNamespace {
     /// The inodes of the user namespaces that own it: the owner, the owner's parent, and so on up to the caller's. Empty:
     /// the owner is neither the caller's user namespace nor below it.
     pub owners: Vec<u64>,
-    /// The maps of a user namespace, if they could be read. Each range has the first ID inside, the first outside, and
-    /// the count.
+    /// The maps of a user namespace. None: it has no process in which they could be read.
     pub maps: Option<JoinedMaps>,
     /// Of a user namespace: the user who made it.
     pub made_by: Option<u32>,
-}
-
-/// The maps of a user namespace that is joined.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JoinedMaps {
-    /// User IDs.
-    pub users: Vec<[u32; 3]>,
-    /// Group IDs.
-    pub groups: Vec<[u32; 3]>,
-    /// Whether setgroups(2) is denied.
-    pub denies_setgroups: bool,
 }
 
 /// The files of a container that depend on its network. One that does not exist, or is no regular file, is missing here.
@@ -83,17 +71,22 @@ impl JoinedNamespace {
     /// # Errors
     /// There is no such container or file, it is no namespace of this kind, or the caller may not open it.
     pub fn find(kind: Feature, target: &JoinTarget) -> Result<Option<JoinedNamespace>> {
-        let (pid, path) = match target {
+        let (container, pid, path) = match target {
             JoinTarget::Host => return Ok(None),
-            JoinTarget::Path(path) => (process_of(path), path.clone()),
+            JoinTarget::Path(path) => (None, process_of(path), path.clone()),
             JoinTarget::Container(name) => {
-                let pid = containers::find(name)?;
-                (Some(pid), PathBuf::from(format!("/proc/{pid}/ns/{kind}")))
+                let line = containers::find(name)?;
+                let (pid, path) = (line.pid, PathBuf::from(format!("/proc/{}/ns/{kind}", line.pid)));
+                (Some(line), Some(pid), path)
             }
         };
         let namespace = open(kind, &path)?;
         let found = fstat(&namespace).map_err(|error| failed(&path, "fstat", error))?;
         let identity = identity(&found);
+        let name = name_of(kind, identity);
+        if let Some(container) = container.filter(|container| container.has_left(kind, &name)) {
+            return Err(container.left(kind, &name));
+        }
         let own = stat(format!("/proc/self/ns/{kind}")).ok().map(|own| self::identity(&own));
         let is_user = kind == Feature::User;
         Ok(Some(JoinedNamespace {
@@ -112,7 +105,7 @@ impl JoinedNamespace {
 
     /// Its name, as the kernel shows it: `net:[4026532281]`.
     pub fn name(&self) -> String {
-        format!("{}:[{}]", self.kind, self.identity.1)
+        name_of(self.kind, self.identity)
     }
 
     /// The container to which it belongs, for a message: `container web, pid 4711`.
@@ -227,6 +220,11 @@ fn other(kind: Feature, path: &Path) -> Error {
     Error::failed(text_with("join.other", &values)).todo(format!("ls -l /proc/self/ns/{kind}"))
 }
 
+/// The name of a namespace, as the kernel shows it.
+fn name_of(kind: Feature, (_, inode): (u64, u64)) -> String {
+    format!("{kind}:[{inode}]")
+}
+
 fn identity(found: &Stat) -> (u64, u64) {
     (found.st_dev, found.st_ino)
 }
@@ -280,13 +278,7 @@ fn maps(pid: Option<i32>, namespace: (u64, u64)) -> Option<JoinedMaps> {
         entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).find(is_in)
     };
     let pid = pid.filter(is_in).or_else(all)?;
-    let of = |file: &str| id_ranges(&format!("/proc/{pid}/{file}"));
-    let setgroups = crate::observe::file::read_text(format!("/proc/{pid}/setgroups")).unwrap_or_default();
-    Some(JoinedMaps {
-        users: of("uid_map"),
-        groups: of("gid_map"),
-        denies_setgroups: setgroups.trim() == "deny",
-    })
+    JoinedMaps::of(pid)
 }
 
 #[cfg(test)]

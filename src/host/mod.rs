@@ -9,6 +9,7 @@ pub mod disk;
 pub mod executable;
 pub mod facts;
 pub mod files;
+pub mod identity;
 pub mod joined;
 pub mod nameservers;
 pub mod program;

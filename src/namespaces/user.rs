@@ -38,6 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::feature::Feature;
+use crate::host::identity::IdentityChange;
 use crate::host::{Host, Subordinate};
 use crate::observe::{Observation, proc};
 use crate::plan::call::gate::GateCall;
@@ -289,8 +290,7 @@ impl User {
 pub fn plan(ids: &IdMaps, context: &Context<'_>, draft: &mut Draft) {
     let host = context.host;
     if context.joins(Feature::User) {
-        // It has its maps already.
-        return plan_identity(host, ids, draft);
+        return plan_joined(host, draft);
     }
     draft.isolate(Feature::User);
     match (ids.users.as_slice(), ids.groups.as_slice()) {
@@ -351,6 +351,42 @@ fn plan_identity(host: &Host, ids: &IdMaps, draft: &mut Draft) {
         step(ProcessCall::SetGroup(0));
         step(ProcessCall::SetUser(0));
     }
+}
+
+/// Who the helper becomes in a user namespace that it joins, which has its maps already.
+fn plan_joined(host: &Host, draft: &mut Draft) {
+    // Otherwise its own error is told.
+    let Some(joined) = host.joined(Feature::User) else { return };
+    let unread = || Error::failed(text_with("join.what", &[("kind", "user"), ("of", &joined.whose())]));
+    let identity = match &joined.maps {
+        Some(maps) => maps.identity(None),
+        None => Err(unread().why(text("join.nomaps.reason")).todo("lsns -t user")),
+    };
+    match identity {
+        Ok(change) => {
+            for (call, why) in identity_calls(change, "join.identity.why") {
+                draft.step(Phase::Identity, Actor::Child, Feature::User, call, why);
+            }
+        }
+        Err(error) => draft.problem_of(Feature::User, "join", error),
+    }
+}
+
+/// The calls of this change, each with its reason. `why` is the reason for the user and the group.
+pub fn identity_calls(
+    change: IdentityChange,
+    why: &'static str,
+) -> impl Iterator<Item = (ProcessCall, &'static str)> {
+    let groups = change.drops_groups.then_some((ProcessCall::DropGroups, "runas.groups.why"));
+    let ids = change.ids.map(|(user, group)| {
+        [
+            (ProcessCall::SetGroup(group), why),
+            (ProcessCall::SetUser(user), why),
+            // If fs.suid_dumpable is 1, a change of IDs makes the process dumpable, and so traceable, again.
+            (ProcessCall::Undumpable, "enter.undumpable.why"),
+        ]
+    });
+    groups.into_iter().chain(ids.into_iter().flatten())
 }
 
 /// An ordinary user maps ranges by newuidmap and newgidmap. These set-user-ID programs compare the ranges with

@@ -10,7 +10,7 @@
 //! | R4 | mounts on /proc and below it | `roots`, tests/rootfs.rs | volumes of images |
 //! | R5 | a mount point replaced by a link | `roots`, `run --break symlink-mount` | |
 //! | R6 | inheritable and ambient capabilities | `identity`, `exec`, tests/security.rs | |
-//! | R7 | setgroups, the caller's supplementary groups | `identity`, tests/security.rs, tests/user.rs | |
+//! | R7 | setgroups, the caller's supplementary groups | `identity`, `joined`, tests/security.rs, tests/user.rs | |
 //! | R8 | numeric IDs taken for user names | `identity`, `exec`, tests/security.rs | USER of images |
 //! | R9 | TIOCSTI, TIOCLINUX | `calls`, `exec`, tests/security.rs, `run --break tiocsti` | |
 //! | R10 | system calls of three ABIs | `calls`, snapshots/seccomp-x86_64.snap | |
@@ -28,6 +28,7 @@ mod descriptors;
 mod exec;
 mod groups;
 mod identity;
+mod joined;
 mod lessons;
 mod own_program;
 mod roots;

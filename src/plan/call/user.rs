@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::c_string;
 use super::file::write_once;
 use crate::error::errno;
+use crate::host::identity::JoinedMaps;
 use crate::plan::slots::Slots;
 use crate::text::printed;
 
@@ -106,6 +107,14 @@ impl IdMaps {
     /// Whether more than the caller's own IDs is mapped.
     pub fn take_ranges(&self, uid: u32, gid: u32) -> bool {
         !self.users.is_empty() && !self.are_own(uid, gid)
+    }
+}
+
+impl From<&JoinedMaps> for IdMaps {
+    fn from(joined: &JoinedMaps) -> IdMaps {
+        let range = |&[inside, outside, count]: &[u32; 3]| IdRange { inside, outside, count };
+        let all = |ranges: &[[u32; 3]]| ranges.iter().map(range).collect();
+        IdMaps { users: all(&joined.users), groups: all(&joined.groups) }
     }
 }
 
