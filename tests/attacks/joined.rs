@@ -61,9 +61,8 @@ fn who_joins_a_user_namespace_is_nobody_outside() {
     let spec = directory.path().join("spec.yaml");
     fs::write(&spec, "command: [sleep, '61']\n").unwrap();
     let spec = spec.to_str().unwrap();
-    let container = |map: &str, script: &str| {
-        Running::of(&format!("rootfs: host\npid:\nuser: {{ map: '{map}' }}\n"), script)
-    };
+    let container =
+        |map: &str, script: &str| Running::of(&format!("pid:\nuser: {{ map: '{map}' }}\n"), script);
     let ways = |container: &Running, of: &dyn Fn(&[&str])| {
         let (pid, name) = (container.pid.to_string(), container.name.as_str());
         let path = format!("/proc/{pid}/ns/user");
