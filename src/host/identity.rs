@@ -42,15 +42,15 @@ pub struct IdentityChange {
 
 /// The IDs of a process that joins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Caller {
+struct CallerIdentity {
     ids: (u32, u32),
     groups: Vec<u32>,
 }
 
-impl Caller {
-    fn gather() -> Caller {
+impl CallerIdentity {
+    fn gather() -> CallerIdentity {
         let groups = rustix::process::getgroups().unwrap_or_default();
-        Caller {
+        CallerIdentity {
             ids: (geteuid().as_raw(), getegid().as_raw()),
             groups: groups.iter().map(|group| group.as_raw()).collect(),
         }
@@ -78,10 +78,10 @@ impl JoinedMaps {
     /// # Errors
     /// It would keep an ID that is not mapped, or a group that the process inside does not have.
     pub fn identity(&self, wanted: Option<(u32, u32)>) -> Result<IdentityChange> {
-        self.identity_of(&Caller::gather(), wanted)
+        self.identity_of(&CallerIdentity::gather(), wanted)
     }
 
-    fn identity_of(&self, caller: &Caller, wanted: Option<(u32, u32)>) -> Result<IdentityChange> {
+    fn identity_of(&self, caller: &CallerIdentity, wanted: Option<(u32, u32)>) -> Result<IdentityChange> {
         let is_mapped = |&(user, group): &(u32, u32)| has(&self.users, user) && has(&self.groups, group);
         let ids = wanted.filter(is_mapped).or_else(|| Some((first(&self.users)?, first(&self.groups)?)));
         let pid = self.pid.to_string();
@@ -126,9 +126,9 @@ mod tests {
 
     #[test]
     fn a_process_always_becomes_a_user_who_is_mapped_and_leaves_its_groups() {
-        let root = Caller { ids: (0, 0), groups: vec![0, 4] };
+        let root = CallerIdentity { ids: (0, 0), groups: vec![0, 4] };
         let all = [[0, 100_000, 1000]];
-        let identity = |maps: JoinedMaps, caller: &Caller, wanted| maps.identity_of(caller, wanted);
+        let identity = |maps: JoinedMaps, caller: &CallerIdentity, wanted| maps.identity_of(caller, wanted);
         let becomes = |ids, drops_groups| Ok(IdentityChange { ids, drops_groups });
         assert_eq!(identity(maps(&all, false), &root, None), becomes(Some((0, 0)), true));
         assert_eq!(identity(maps(&all, false), &root, Some((12, 34))), becomes(Some((12, 34)), true));
@@ -141,12 +141,12 @@ mod tests {
         assert!(error.reasons().contains("maps no"), "{error:?}");
         let one = JoinedMaps { groups: Vec::new(), ..maps(&all, false) };
         assert!(identity(one, &root, None).is_err());
-        let same = Caller { ids: (100_000, 100_000), groups: vec![7] };
+        let same = CallerIdentity { ids: (100_000, 100_000), groups: vec![7] };
         assert_eq!(identity(maps(&[], false), &same, None), becomes(None, false));
         // A group would stay that the process inside does not have.
         let error = identity(maps(&all, true), &root, None).unwrap_err();
         assert!(error.reasons().contains("groups (0, 4)"), "{error:?}");
-        let without = Caller { ids: (0, 0), groups: vec![7, 100_000] };
+        let without = CallerIdentity { ids: (0, 0), groups: vec![7, 100_000] };
         assert_eq!(identity(maps(&all, true), &without, None), becomes(Some((0, 0)), false));
     }
 }
