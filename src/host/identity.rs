@@ -68,7 +68,7 @@ impl JoinedMaps {
             denies_setgroups: setgroups.trim() == "deny",
             pid,
             members: (status.euid, status.egid),
-            member_groups: status.groups.into_iter().filter_map(|group| group.try_into().ok()).collect(),
+            member_groups: status.groups,
         })
     }
 
