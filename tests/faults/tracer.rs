@@ -248,6 +248,10 @@ impl Run {
                 self.handle(event, &mut |_| ());
                 continue;
             }
+            // A process that the test has started besides is none of them.
+            if self.tracees.lock().expect("no panic").is_empty() {
+                break;
+            }
             if survivors == 0 && Instant::now() > deadline {
                 survivors = self.tracees.lock().expect("no panic").len();
                 kill_all(&self.tracees);
