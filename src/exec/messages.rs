@@ -48,6 +48,7 @@ impl Run<'_> {
                 Ok(Some(Message::Failed(failed, errno))) => {
                     return Stop::Step(failed, Errno::from_raw(errno));
                 }
+                Ok(Some(Message::Differs(differences))) => return verify::refused(&differences).into(),
                 Ok(Some(_)) => {}
                 Ok(None) => return Stop::Step(index, Errno::ECHILD),
                 Err(stop) => return stop,
