@@ -83,6 +83,20 @@ fn kernel(pid: u32) -> BTreeMap<String, String> {
     all
 }
 
+/// Without `capabilities` in the spec. The caller of `exec` can have more than the one of `run` had.
+#[test]
+fn it_has_no_more_capabilities_than_the_container_s_process() {
+    let _alone = alone();
+    let own = "exec setpriv --bounding-set=-sys_admin,-sys_chroot sleep 60";
+    let container = Running::of("rootfs: host\npid:\n", own);
+    let further = Further::of(&container, &[]);
+    for set in ["CapBnd", "CapEff"] {
+        assert_eq!(kernel(further.1)[set], kernel(container.pid)[set], "{set}");
+    }
+    let privileged = Further::of(&container, &["--privileged"]);
+    assert_ne!(kernel(privileged.1)["CapBnd"], kernel(container.pid)["CapBnd"]);
+}
+
 #[test]
 fn it_is_like_the_container_s_own_process() {
     let _alone = alone();

@@ -132,6 +132,11 @@ impl Entered {
         })
     }
 
+    /// Its bounding set, if that has fewer capabilities than the caller could give.
+    pub(super) fn bounding(&self) -> Option<&[Capability]> {
+        self.is_bounded.then_some(&self.sets.bounding)
+    }
+
     /// What the plan takes over, and what it cannot take over: one line for each.
     fn notes(&self, privileged: bool) -> Vec<String> {
         let names = self.namespaces.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", ");

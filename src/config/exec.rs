@@ -2,7 +2,8 @@
 //!
 //! Its environment is the running one: a helper joins the container's namespaces and cgroups, as for `enter`. The process
 //! itself is made from the container's config, by the same steps as the container's own: `compose::plan_process`. So it
-//! gets no more than the container, whatever the container has done since.
+//! has the restrictions that `run` was asked for, whatever the container has done since. Where the config asks for none,
+//! it has no more capabilities than the container's process; the other resource limits are those of the caller of `exec`.
 //!
 //! The container may be hostile. The new process has none of the caller's descriptors, environment and terminals, and is
 //! undumpable until execve(2). It is verified by the /proc of the host, never by the one inside.
@@ -11,6 +12,8 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+use caps::Capability;
 
 use super::compose::{Ending, frame, plan_process};
 use super::container::{Config, Process};
@@ -30,7 +33,7 @@ use crate::plan::call::terminal::TerminalCall;
 use crate::plan::call::user::IdMaps;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Context, Draft, Frame, Hold, Plan, Streams, TerminalPlace};
-use crate::security::capabilities;
+use crate::security::capabilities::{self, CapabilitySets};
 use crate::security::run_as::RunAs;
 use crate::text::{text, text_with};
 
@@ -62,7 +65,8 @@ pub struct ExecRequest {
 /// The plan. It changes nothing.
 ///
 /// # Errors
-/// The process cannot be read, or has left the namespaces of its container; the command is not found in the container (127), or cannot be executed (126).
+/// The process cannot be read, or has left the namespaces of its container; the command is not found in the container
+/// (127), or cannot be executed (126).
 pub fn plan(config: Config, request: ExecRequest) -> Result<Plan> {
     let process = format!("/proc/{}", request.pid);
     check_namespaces(&request.container, |kind| namespace_link(&process, kind).ok())?;
@@ -81,7 +85,7 @@ pub fn plan(config: Config, request: ExecRequest) -> Result<Plan> {
         // Its capabilities there include CAP_SETGID, but a map of one ID by an ordinary user denies setgroups(2).
         host.groups.are_fixed = maps.denies_setgroups;
     }
-    let process = further(process, &request);
+    let process = further(process, &request, entered.bounding());
     let tree = Resolver::new(Some(Path::new(&root(request.pid))));
     let path = process.variable("PATH").unwrap_or(OsStr::new(command::PATH));
     let path =
@@ -107,7 +111,7 @@ pub fn plan(config: Config, request: ExecRequest) -> Result<Plan> {
     }
     let directory = process.cwd.clone().unwrap_or_else(|| "/".into());
     let directory = tree.resolve(&Path::new("/").join(directory)).container;
-    let chdir = MountCall::Chdir { path: directory };
+    let chdir = MountCall::ChdirInside { path: directory };
     draft.step(Phase::WorkingDirectory, Actor::Command, Feature::Mnt, chdir, "run.directory.why");
     let keeps = match &process.capabilities {
         Some(sets) => sets.bounding.clone(),
@@ -138,21 +142,18 @@ pub fn plan(config: Config, request: ExecRequest) -> Result<Plan> {
 }
 
 /// The container's process, with what was asked for.
-fn further(own: Process, request: &ExecRequest) -> Process {
+fn further(own: Process, request: &ExecRequest, bounding: Option<&[Capability]>) -> Process {
     let user = request.user.or(own.user);
+    let is_root = user.as_ref().is_none_or(RunAs::is_root);
     let capabilities = match &own.capabilities {
         _ if request.privileged => None,
         Some(sets) => {
-            let is_root = user.as_ref().is_none_or(RunAs::is_root);
             let was_root = own.user.as_ref().is_none_or(RunAs::is_root);
             // Another user has them only in the bounding set, and root has all of that.
-            Some(if is_root == was_root {
-                sets.clone()
-            } else {
-                capabilities::CapabilitySets::of(&sets.bounding, is_root)
-            })
+            Some(if is_root == was_root { sets.clone() } else { CapabilitySets::of(&sets.bounding, is_root) })
         }
-        None => None,
+        // The container's command may have been started with fewer than the caller has.
+        None => bounding.map(|keep| CapabilitySets::of(keep, is_root)),
     };
     let variables = own.env.iter().flatten();
     let home = request.home.as_ref().map(|home| [OsStr::new("HOME="), home.as_os_str()].join(OsStr::new("")));

@@ -51,7 +51,7 @@ pub(super) fn needs(call: &Call) -> Option<Capability> {
         Call::Restrict(RestrictCall::Limit { .. }) => Some(Capability::CAP_SYS_RESOURCE),
         Call::Restrict(RestrictCall::Bound { .. }) => Some(Capability::CAP_SETPCAP),
         Call::Restrict(RestrictCall::Filter { .. }) => Some(Capability::CAP_SYS_ADMIN),
-        Call::Mount(MountCall::Chdir { .. }) => None,
+        Call::Mount(MountCall::Chdir { .. } | MountCall::ChdirInside { .. }) => None,
         Call::Mount(MountCall::Chroot { .. }) => Some(Capability::CAP_SYS_CHROOT),
         Call::DetachedMount(DetachedMountCall::MakeNode { .. }) => Some(Capability::CAP_MKNOD),
         Call::DetachedMount(

@@ -276,7 +276,7 @@ fn ids(plan: &Plan) -> Vec<Expected> {
 /// The last directory that is entered by an absolute path. If there is a new root, the path is one in it.
 fn working_directory(plan: &Plan) -> Option<Expected> {
     plan.steps.iter().rev().find_map(|step| match &step.call {
-        Call::Mount(MountCall::Chdir { path }) if path.is_absolute() => {
+        Call::Mount(MountCall::Chdir { path } | MountCall::ChdirInside { path }) if path.is_absolute() => {
             Some(Expected::WorkingDirectory(path.clone()))
         }
         _ => None,

@@ -6,7 +6,7 @@ use super::order::Phase;
 use super::{Actor, Draft};
 use crate::host::Host;
 
-/// Gives the command new pipes in the place of these descriptors, and sends the other ends to the host. The child makes
+/// Replaces these descriptors of the command by new pipes, and sends the other ends to the host. The child makes
 /// them in its own user namespace, where they belong to root, or to `owner`, if the command has another user.
 pub fn plan_pipes(draft: &mut Draft, descriptors: &[i32], owner: Option<u32>) {
     for descriptor in descriptors {

@@ -1,4 +1,4 @@
-//! Which directories can be the layers of an overlay. What the kernel would refuse is told before anything is made.
+//! Which directories can be the layers of an overlay. What the kernel would refuse is reported before anything is made.
 
 use std::ffi::OsStr;
 use std::fs;

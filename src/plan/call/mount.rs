@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::process::fchdir;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +68,13 @@ pub enum MountCall {
     },
     /// chdir(2).
     Chdir {
+        /// The new working directory.
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
+    },
+    /// openat2(2) and fchdir(2): the new working directory, in a container that runs. Its processes can replace the directory
+    /// by a link meanwhile. ELOOP: it leads to /proc/PID/fd/N, /proc/PID/cwd or the like.
+    ChdirInside {
         /// The new working directory.
         #[serde(with = "crate::value::bytes")]
         path: PathBuf,
@@ -146,6 +155,12 @@ impl fmt::Display for MountCall {
             }
             MountCall::Chroot { root } => write!(f, "chroot({})", c_string(root)),
             MountCall::Chdir { path } => write!(f, "chdir({})", c_string(path)),
+            MountCall::ChdirInside { path } => write!(
+                f,
+                "openat2(AT_FDCWD, {}, {{flags=O_PATH|O_DIRECTORY|O_CLOEXEC, mode=0, resolve=RESOLVE_NO_MAGICLINKS}}, 24); \
+                 fchdir(<directory>)",
+                c_string(path)
+            ),
         }
     }
 }
@@ -170,6 +185,12 @@ impl MountCall {
             MountCall::PivotRoot { new_root, put_old } => nix::unistd::pivot_root(new_root, put_old),
             MountCall::Chroot { root } => nix::unistd::chroot(root),
             MountCall::Chdir { path } => nix::unistd::chdir(path),
+            MountCall::ChdirInside { path } => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let how = ResolveFlags::NO_MAGICLINKS;
+                let directory = openat2(CWD, path, flags, Mode::empty(), how);
+                directory.and_then(fchdir).map_err(|error| Errno::from_raw(error.raw_os_error()))
+            }
         }
         .map(|()| 0)
     }
