@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{alone, binary, is_root, sandbox, skip, text};
+use support::{alone, binary, install, is_root, sandbox, skip, text};
 
 /// A name that is not UTF-8.
 fn odd(name: &str) -> OsString {
@@ -80,7 +80,7 @@ impl Drop for Running {
 /// `sleep` under another name, after it has executed it.
 fn sleeper(directory: &Path, name: &OsStr) -> Running {
     let path = directory.join(name);
-    fs::copy("/bin/sleep", &path).unwrap();
+    install("755", Path::new("/bin/sleep"), &path);
     let child = Command::new(&path).arg("60").current_dir("/").stdin(Stdio::null()).spawn().unwrap();
     let own = fs::read("/proc/self/comm").unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -136,7 +136,7 @@ fn a_process_name_cut_inside_a_character_is_readable() {
     assert!(seen.contains(r"process-name-t\xc3"), "{seen}");
     // The caller of `sandbox` is such a process.
     let shell = directory.path().join("shell-name-töö");
-    fs::copy("/bin/sh", &shell).unwrap();
+    install("755", Path::new("/bin/sh"), &shell);
     let script = "\"$0\" pid --show-proc && \"$0\" uts --show-proc && \"$0\" doctor; true";
     let seen = Command::new(&shell).args(["-c", script]).arg(binary()).env("NO_COLOR", "1").output().unwrap();
     is_printable(&seen.stdout);
@@ -258,7 +258,7 @@ fn programs_and_variables_with_such_paths_are_used() {
     let _alone = alone();
     let (directory, odd) = odd_directory();
     let program = odd.join(self::odd("p"));
-    fs::copy("/bin/echo", &program).unwrap();
+    install("755", Path::new("/bin/echo"), &program);
     assert_eq!(output(&mut with(&["uts", "-q", "--"], &[program.as_os_str(), "a".as_ref()])), b"a\n");
     let path = OsString::from_vec([odd.as_os_str().as_bytes(), b":/usr/bin:/bin"].concat());
     let mut found = with(&["uts", "-q", "--"], &[program.file_name().unwrap(), "b".as_ref()]);
@@ -272,7 +272,7 @@ fn programs_and_variables_with_such_paths_are_used() {
     assert_eq!(output(run.env("PATH", path)), b"ran\n");
     // `sandbox` itself.
     let own = odd.join("sandbox");
-    fs::copy(binary(), &own).unwrap();
+    install("755", &binary(), &own);
     let seen = Command::new(&own).args(["run", "-q"]).arg(&spec).current_dir(&odd).output().unwrap();
     assert_eq!(text(&seen.stdout), "ran\n", "{}", text(&seen.stderr));
     for name in [self::odd("none"), OsString::from("no\u{1b}[2Jne"), OsString::from("no\nne")] {

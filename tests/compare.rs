@@ -350,7 +350,7 @@ fn what_belongs_to_others_is_refused_plainly() {
     let directory = tempfile::tempdir_in("/tmp").unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let binary = directory.path().join("sandbox");
-    fs::copy(support::binary(), &binary).unwrap();
+    support::install("755", &support::binary(), &binary);
     let as_user = |pid: i32| {
         let mut command = Command::new(&binary);
         command.args(["compare", &pid.to_string()]).env("COLUMNS", "80").current_dir("/");

@@ -9,11 +9,12 @@
 mod support;
 
 use std::fs;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{fits, is_root, run, sandbox, skip, stdout, text};
+use support::{fits, install, is_root, run, sandbox, skip, stdout, text};
 
 /// A process that is killed when the test ends.
 struct Running(Child);
@@ -246,7 +247,7 @@ fn only_a_shell_is_called_your_shell() {
     });
     // A program that no list of shells has, with the same behaviour.
     let other = directory.path().join("launcher");
-    fs::copy(fs::canonicalize("/bin/sh").unwrap(), &other).unwrap();
+    install("755", Path::new("/bin/sh"), &other);
     for shell in shells.map(str::to_owned).chain([other.to_str().unwrap().to_owned()]) {
         let script = format!("{} uts --show-proc; {0} compare {own}; true", support::binary().display());
         let output = Command::new(&shell).args(["-c", &script]).env("COLUMNS", "80").output().unwrap();

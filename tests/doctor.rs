@@ -182,7 +182,6 @@ fn habits_get_the_line_that_was_meant() {
         ("--pid --fork bash", "sandbox pid -- bash"),
         ("unshare -Urpf bash", "sandbox user -- sandbox pid -- bash"),
         ("unshare", "sandbox pid -- bash"),
-        ("exec web sh", "sandbox enter NAME -- sh"),
         ("top web", "sandbox compare PID"),
         ("ps", "lsns"),
         ("run -m 64m box.yaml", "memory: { limit: 64m }"),

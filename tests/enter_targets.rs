@@ -11,7 +11,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use support::running::{Running, privileges};
-use support::{alone, child_named, is_root, run, sandbox, skip, text};
+use support::{alone, child_named, install, is_root, run, sandbox, skip, text};
 
 /// A perl script that sets its permitted and effective capabilities to these bits, and becomes a process named sleep.
 fn capset(permitted: u32, effective: u32) -> String {
@@ -43,7 +43,7 @@ fn the_command_has_what_the_target_has_now() {
     let directory = tempfile::tempdir_in("/var/tmp").unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let raised = directory.path().join("sleep");
-    fs::copy("/bin/sleep", &raised).unwrap();
+    install("755", std::path::Path::new("/bin/sleep"), &raised);
     fs::set_permissions(&raised, fs::Permissions::from_mode(0o4755)).unwrap();
     let set_user_id = format!("exec {} 60", raised.display());
     let (few, none) = (capset(0b10_0001, 0b1), capset(0, 0));

@@ -10,9 +10,10 @@ mod support;
 
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use support::{alone, binary, child_named, is_root, run, sandbox, skip, state, text, wait_until};
+use support::{alone, binary, child_named, install, is_root, run, sandbox, skip, state, text, wait_until};
 
 /// Prints the PIDs of the processes that it leaves.
 const LEAVES: &str = r#"
@@ -119,8 +120,8 @@ fn what_may_not_be_killed_is_reported_as_running() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let (own, becomes_root) = (directory.path().join("sandbox"), directory.path().join("setpriv"));
-    std::fs::copy(binary(), &own).unwrap();
-    std::fs::copy("/usr/bin/setpriv", &becomes_root).unwrap();
+    install("755", &binary(), &own);
+    install("755", Path::new("/usr/bin/setpriv"), &becomes_root);
     std::fs::set_permissions(&becomes_root, std::fs::Permissions::from_mode(0o4755)).unwrap();
     // Without a user namespace, in which root would be another user.
     let spec = directory.path().join("limited.yaml");

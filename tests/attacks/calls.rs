@@ -3,8 +3,8 @@
 use std::fs;
 
 use crate::support::terminal::Terminal;
-use crate::support::{binary, skip, snapshot_as_it_is, text};
-use crate::{directory, install, run};
+use crate::support::{binary, install, skip, snapshot_as_it_is, text};
+use crate::{directory, run};
 
 /// Injects a line into the terminal through each descriptor that may be one. It also sets high bits of the ioctl
 /// request that the kernel ignores, and tries the request that pastes on a console.

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use crate::directory;
 use crate::support::running::Running;
 use crate::support::terminal::Terminal;
-use crate::support::{alone, binary, is_root, sandbox, skip, text};
-use crate::{directory, install};
+use crate::support::{alone, binary, install, is_root, sandbox, skip, text};
 
 fn exec(container: &Running, flags: &[&str], command: &[&str]) -> (Option<i32>, String) {
     let program = binary();

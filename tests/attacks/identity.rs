@@ -7,8 +7,8 @@ use std::process::Command;
 
 use rustix::fs::XattrFlags;
 
-use crate::support::{binary, feed, is_root, skip, text};
-use crate::{directory, has_usr_alone, install, of, root, run};
+use crate::support::{binary, feed, install, is_root, skip, text};
+use crate::{directory, has_usr_alone, of, root, run};
 
 /// Runs `sandbox` through a command such as setpriv(1), which changes the caller's user, groups or capabilities.
 fn run_after(before: &[&str], program: &Path, spec: &str, command: &[&str]) -> String {

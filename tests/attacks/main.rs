@@ -34,7 +34,7 @@ mod own_program;
 mod roots;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use support::{binary, feed, skip, text};
@@ -94,12 +94,4 @@ fn has_usr_alone(test: &str) -> bool {
         skip(test, "machine: /bin isn't a link to /usr/bin");
     }
     has
-}
-
-/// Installs a program by a separate process. If the test itself had the file open for writing, a child that another
-/// test starts at that moment would inherit the descriptor. A file that is open for writing cannot be executed
-/// (ETXTBSY).
-fn install(mode: &str, from: &Path, to: &Path) -> PathBuf {
-    assert!(Command::new("install").args(["-m", mode]).args([from, to]).status().unwrap().success());
-    to.to_owned()
 }

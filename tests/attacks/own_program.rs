@@ -7,8 +7,8 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::support::{WITHOUT_MM_MAP, binary, child_named, feed, is_root, sandbox, text};
-use crate::{directory, has_usr_alone, install, of, perl, root, run, run_by};
+use crate::support::{WITHOUT_MM_MAP, binary, child_named, feed, install, is_root, sandbox, text};
+use crate::{directory, has_usr_alone, of, perl, root, run, run_by};
 
 /// Opens the program file of a process (by default its parent) and changes its mode. When no process runs the program
 /// any more, it writes to the file.

@@ -14,7 +14,7 @@ pub mod trace;
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use unicode_width::UnicodeWidthStr;
@@ -75,6 +75,14 @@ pub fn feed(command: &mut Command, input: impl AsRef<[u8]>) -> Output {
         .expect("the command can be executed");
     let _ = child.stdin.take().expect("a pipe").write_all(input.as_ref());
     child.wait_with_output().expect("its output can be read")
+}
+
+/// Installs a program by a separate process. If the test itself had the file open for writing, a child that another
+/// test starts at that moment would inherit the descriptor. A file that is open for writing cannot be executed
+/// (ETXTBSY).
+pub fn install(mode: &str, from: &Path, to: &Path) -> PathBuf {
+    assert!(Command::new("install").args(["-m", mode]).args([from, to]).status().unwrap().success());
+    to.to_owned()
 }
 
 /// Runs one test of the file at a time. Each `sandbox` removes what killed runs left, and two loads must not run
