@@ -31,7 +31,10 @@ pub const ECHO: &str = r#"use IO::Socket::INET; $SIG{CHLD} = 'IGNORE';
 pub fn in_lab(script: &str) -> Output {
     let script = format!(
         r#"until_true() {{ for i in $(seq 250); do eval "$1" && return; sleep 0.02; done; echo "never: $1" >&2; exit 1; }}
-        serve() {{ perl -e "$SERVE" "$@" & }}
+        serve() {{
+            perl -e "$SERVE" "$@" &
+            until_true "grep -q ':$(printf %04X $2) 00000000:0000 0A' /proc/net/tcp"
+        }}
         ask() {{ perl -e "$ASK" "$@"; }}
         at() {{ name=$1; shift; nsenter --net=/proc/$(cat /run/$name)/ns/net "$@"; }}
         neighbour() {{

@@ -23,7 +23,8 @@ pub(crate) struct Planned {
 }
 
 /// Calls of a plan that only wait, read or concern signals. The kernel's side leaves them out too.
-const BACKGROUND: [&str; 6] = ["poll(", "recvfrom(", "recvmsg(", "rt_sigaction(", "rt_sigprocmask(", "["];
+const BACKGROUND: [&str; 8] =
+    ["openat2(", "pidfd_open(", "poll(", "recvfrom(", "recvmsg(", "rt_sigaction(", "rt_sigprocmask(", "["];
 
 impl Planned {
     /// `address` was claimed for the container when it was made.
