@@ -229,8 +229,7 @@ fn print_parts(page: &str) -> Result<ControlFlow<()>> {
 fn ask(keys: &str) -> Result<PageKey> {
     let terminal = terminal::open()?;
     let signals = Signals::block()?;
-    let prompt = paint::faint(&text(keys)).to_string();
-    render::out(&prompt);
+    render::out(&paint::faint(&text(keys)).to_string());
     let meaning = |key| match key {
         b'n' | b' ' | b'\n' | b'\r' => Some(PageKey::Next),
         b'b' => Some(PageKey::Back),
@@ -240,7 +239,7 @@ fn ask(keys: &str) -> Result<PageKey> {
     };
     let key = terminal.ask(&signals, meaning);
     // With colours, the prompt becomes an empty line before the next card.
-    render::out(if prompt.contains('\x1b') { "\r\x1b[K\n" } else { "\n" });
+    render::end_prompt();
     key
 }
 

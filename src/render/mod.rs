@@ -43,6 +43,12 @@ pub fn out(text: &str) {
     out_as_is(&safe(text));
 }
 
+/// Ends the line of a prompt on standard output. With colours, the terminal first erases what is on it.
+pub fn end_prompt() {
+    let in_colour = colored::control::SHOULD_COLORIZE.should_colorize();
+    out_as_is(if in_colour { "\r\x1b[K\n" } else { "\n" });
+}
+
 /// Reserves standard output for JSON: what a command prints there later goes to standard error.
 ///
 /// # Errors
