@@ -86,6 +86,28 @@ fn each_kind_is_the_one_that_is_named() {
     }
 }
 
+/// /proc/PID/status shows other IDs outside than inside.
+#[test]
+fn the_ids_of_another_user_namespace_are_verified_from_outside() {
+    if !is_root() {
+        return skip(
+            "the_ids_of_another_user_namespace_are_verified_from_outside",
+            "machine: only root can map IDs of others",
+        );
+    }
+    let _alone = alone();
+    let user = "user: { map: '0:100000:1000' }\nrun_as: '5:6'\n";
+    let first = Running::with("ids-first", &[], &format!("rootfs: host\npid:\n{user}"), "");
+    let joins = format!("user: {{ join: 'container:{}' }}\nrun_as: '7:8'\n", first.name);
+    let second = Running::with("ids-second", &[], &joins, "");
+    for (container, owner) in [(first, "100005"), (second, "100007")] {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", container.pid)).unwrap();
+        assert!(status.contains(&format!("\nUid:\t{owner}\t")), "{status}");
+        let output = Command::new(binary()).args(["verify", &container.name]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", both(&output));
+    }
+}
+
 /// All kinds at once, with a new mount namespace, in which /proc and /sys show what was joined.
 #[test]
 fn a_container_in_all_namespaces_of_another_one_is_verified() {

@@ -78,8 +78,10 @@ struct Shell {
     joined: Option<(i32, Vec<Feature>)>,
     /// Whether nsenter(1) changes to the root directory of that process.
     changes_root: bool,
-    /// The IDs that nsenter(1) sets: the group and the user.
+    /// The IDs of the command in these namespaces: the group and the user.
     ids: [Option<u32>; 2],
+    /// Whether the command drops its supplementary groups there.
+    drops_groups: bool,
     /// The environment of the command, for env(1).
     environment: Option<Vec<OsString>>,
     /// The directory of the cgroup in the variable `$g`.
@@ -171,7 +173,7 @@ impl Shell {
             Call::Process(ProcessCall::Join { pid: Some(pid), namespaces }) => {
                 self.joined = Some((*pid, namespaces.features()));
             }
-            // nsenter(1) sets the IDs itself, and drops the supplementary groups then.
+            Call::Process(ProcessCall::DropGroups) if self.joined.is_some() => self.drops_groups = true,
             Call::Process(ProcessCall::SetGroup(id)) if self.joined.is_some() => self.ids[0] = Some(*id),
             Call::Process(ProcessCall::SetUser(id)) if self.joined.is_some() => self.ids[1] = Some(*id),
             Call::Process(ProcessCall::Exec { environment, .. }) if self.joined.is_some() => {
@@ -327,6 +329,11 @@ impl Shell {
         // --kill-child implies --fork. Therefore it is used only with namespaces for which unshare(1) forks anyway.
         let forks = plan.namespaces.iter().any(|feature| matches!(feature, Feature::Pid | Feature::Time));
         self.options.retain(|option| forks || option != "--kill-child");
+        // nsenter(1) that sets IDs also drops the supplementary groups, which the namespace may deny.
+        if let (false, [Some(group), Some(user)]) = (self.drops_groups, self.ids) {
+            self.setpriv.insert(0, format!("--regid {group} --reuid {user} --keep-groups"));
+            self.ids = [None, None];
+        }
         let mut command = match (plan.arguments(), &self.environment) {
             ([], _) => "sh".to_owned(),
             (arguments, Some(environment)) => {

@@ -2,7 +2,8 @@
 
 use crate::feature::Feature;
 
-/// nsenter(1), which joins the namespaces of a process. Without IDs to set, the caller has the wanted ones there already.
+/// nsenter(1), which joins the namespaces of a process. With IDs, it also drops the
+/// supplementary groups.
 pub(super) fn nsenter(pid: i32, namespaces: &[Feature], root: bool, ids: [Option<u32>; 2]) -> String {
     let mut line = format!("nsenter --target {pid}");
     for namespace in namespaces {
