@@ -62,9 +62,8 @@ pub(super) struct ExecArgs {
 
 /// Runs the command.
 pub(super) fn run(color: Color, mut args: ExecArgs) -> Result<u8> {
-    if args.detach {
-        args.output.be_quiet();
-    }
+    // The container runs already, and was announced when it started.
+    args.output.be_quiet();
     let output = &args.output;
     decide(color, if output.dry_run { Stream::Out } else { Stream::Err });
     output.check_format(true)?;

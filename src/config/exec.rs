@@ -112,7 +112,7 @@ pub fn plan(config: Config, request: ExecRequest) -> Result<Plan> {
     let directory = process.cwd.clone().unwrap_or_else(|| "/".into());
     let directory = tree.resolve(&Path::new("/").join(directory)).container;
     let chdir = MountCall::ChdirInside { path: directory };
-    draft.step(Phase::WorkingDirectory, Actor::Command, Feature::Mnt, chdir, "run.directory.why");
+    draft.step(Phase::WorkingDirectory, Actor::Command, Feature::Mnt, chdir, "exec.workdir.why");
     let keeps = match &process.capabilities {
         Some(sets) => sets.bounding.clone(),
         None if request.privileged => caps::all().into_iter().collect(),

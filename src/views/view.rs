@@ -111,7 +111,12 @@ impl View {
         let inside_pid = |pid: i32| if has_new_pids { None } else { Some(pid) };
         let caller = Caller::gather();
         let caller_role = if caller.is_shell { "common.who.shell" } else { "common.who.starter" };
-        let sandbox_role = if purpose.has_namespaces() { "common.who.sandbox" } else { "common.who.maker" };
+        let only_joins = plan.namespaces.is_empty() && !plan.entered_namespaces.is_empty();
+        let sandbox_role = match purpose.has_namespaces() {
+            true if only_joins => "common.who.joiner",
+            true => "common.who.sandbox",
+            false => "common.who.maker",
+        };
         let role = if has_new_pids && inside.pid == 1 { "common.who.init" } else { "common.who.child" };
         let name = plan.command().map_or_else(|| "demo".to_owned(), printed);
         let who = vec![
