@@ -71,18 +71,16 @@ fn no_working_directory_leads_out() {
 }
 
 /// Reads the links in /proc of every process that is named sandbox, until SIGUSR1. It prints how many links it found,
-/// and those that it could read.
+/// and those that it could read. A process that has executed its command meanwhile does not count.
 const LOOK: &str = r#"
     $| = 1; my (%read, $met, $end); $SIG{USR1} = sub { $end = 1 }; print "ready\n";
     until ($end) {
         for my $process (glob "/proc/[0-9]*") {
-            open(my $name, "<", "$process/comm") or next;
-            next unless (<$name> // "") eq "sandbox\n";
+            my $is_sandbox = sub { open(my $name, "<", "$process/comm") && (<$name> // "") eq "sandbox\n" };
+            next unless $is_sandbox->();
             $met++;
-            for ("exe", "cwd", "root", glob "$process/fd/*") {
-                my $link = readlink(m{^/} ? $_ : "$process/$_");
-                $read{$link} = 1 if defined $link;
-            }
+            my @links = map { readlink(m{^/} ? $_ : "$process/$_") // () } ("exe", "cwd", "root", glob "$process/fd/*");
+            $read{$_} = 1 for $is_sandbox->() ? @links : ();
         }
     }
     print "met $met\n", map { "read $_\n" } sort keys %read;

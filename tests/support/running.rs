@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{binary, child_named, sandbox, text};
+
+/// How many containers this program has started. It makes their names unique.
+static STARTED: AtomicU32 = AtomicU32::new(0);
 
 /// A running container.
 pub struct Running {
@@ -24,7 +28,8 @@ impl Running {
     pub fn with(name: &str, flags: &[&str], spec: &str, script: &str) -> Running {
         let directory = tempfile::tempdir().unwrap();
         fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let name = format!("{name}-{}-{}", std::process::id(), directory.path().as_os_str().len());
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{name}-{}-{number}", std::process::id());
         let file = directory.path().join("spec.yaml");
         let script = format!("{script}\nexec sleep 60");
         let script = serde_json::to_string(&script).unwrap();
