@@ -40,7 +40,7 @@ macro_rules! features {
             }
             hardening {
                 "Capabilities that the command keeps: default (docker's) or { keep: [...] }", Capabilities, capabilities, security, "capabilities(7)", [];
-                "Seccomp filter of system calls: default or none", Seccomp, seccomp, security, "seccomp(2)", [];
+                "Seccomp filter of system calls: default, none, or a profile of docker or OCI (./profile.json)", Seccomp, seccomp, security, "seccomp(2)", [];
                 "Resource limits of each process", Rlimits, rlimits, security, "getrlimit(2)", [];
             }
         }

@@ -7,7 +7,7 @@ use super::spec::SpecText;
 use crate::config::complete::{self, Completed};
 use crate::config::compose::{self, Ending};
 use crate::config::container::Config;
-use crate::config::spec::{Spec, yaml};
+use crate::config::spec::{Spec, profile, yaml};
 use crate::error::{Error, Result};
 use crate::feature::{Feature, Purpose};
 use crate::host::command;
@@ -19,6 +19,7 @@ pub(super) fn read(file: &Path) -> Result<(Spec, SpecText)> {
     let (mut spec, source) = super::spec::load(file)?;
     let base = file.parent().unwrap_or(Path::new("."));
     let base = base.canonicalize().unwrap_or_else(|_| base.to_owned());
+    spec.seccomp = spec.seccomp.map(|seccomp| profile::resolve(seccomp, &base)).transpose()?;
     spec.rootfs = spec.rootfs.map(|rootfs| rootfs.resolve(&base));
     if let Some(mnt) = &mut spec.mnt {
         mnt.mounts = mnt.mounts.drain(..).map(|extra| extra.resolve(&base)).collect();

@@ -36,6 +36,8 @@ pub(super) struct Narrator {
     steps: Vec<DoneStep>,
     /// The view, for JSON with the steps.
     view: Option<serde_json::Value>,
+    /// The view of a process that did not have its last restrictions yet.
+    early: Option<View>,
     /// The optional features that the container does not have, for JSON.
     pub(super) left: Vec<LeftOut>,
     announces: bool,
@@ -94,6 +96,7 @@ impl Narrator {
             json: output.is_json(),
             steps: Vec::new(),
             view: None,
+            early: None,
             left: Vec::new(),
             limit: spec.memory.as_ref().and_then(|memory| memory.limit),
             announces: has_command && !output.is_quiet() && !output.narrates() && !output.is_json(),
@@ -106,6 +109,17 @@ impl Narrator {
     /// Prints no steps.
     pub(super) fn silent(self) -> Narrator {
         Narrator { narrates: false, ..self }
+    }
+
+    /// Prints a view.
+    fn show(&mut self, view: &View, plan: &Plan) {
+        match (self.json, self.narrates) {
+            (false, _) => (self.print)(&view_text::text_of(view, plan)),
+            (true, false) => {
+                render::print_json(self.stream, &WholeView { view, left: &self.left });
+            }
+            (true, true) => self.view = serde_json::to_value(view).ok(),
+        }
     }
 
     /// The view that was reported, if there is one.
@@ -193,12 +207,16 @@ impl Watch for Narrator {
         let Ok(sight) = serde_json::from_value::<Readings>(view) else { return };
         let view = View::new(plan, sight, child);
         self.has_shown_view = !self.json;
-        match (self.json, self.narrates) {
-            (false, _) => (self.print)(&view_text::text_of(&view, plan)),
-            (true, false) => {
-                render::print_json(self.stream, &WholeView { view: &view, left: &self.left });
-            }
-            (true, true) => self.view = serde_json::to_value(&view).ok(),
+        match plan.last_filter() {
+            Some(_) => self.early = Some(view),
+            None => self.show(&view, plan),
+        }
+    }
+
+    fn confined(&mut self, plan: &Plan, command: Option<Pid>) {
+        if let Some(mut view) = self.early.take() {
+            view.confine(command);
+            self.show(&view, plan);
         }
     }
 

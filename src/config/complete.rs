@@ -19,9 +19,9 @@ use crate::plan::call::mount::Propagation;
 use crate::plan::{Addition, Draft, Frame, Plan};
 use crate::rootfs::mount::{self, ContainerMount, Isolated};
 use crate::rootfs::{self, RootFilesystem, dev, kernel};
-use crate::security::capabilities::CapabilitySets;
+use crate::security::capabilities::{Capabilities, CapabilitySets};
 use crate::security::run_as::RunAs;
-use crate::security::seccomp::Seccomp;
+use crate::security::seccomp::{Seccomp, SeccompProfile};
 use crate::value::join::JoinTarget;
 use crate::value::mount::ExtraMount;
 
@@ -89,7 +89,7 @@ fn complete(spec: &Spec, host: &Host, purpose: Purpose) -> (Config, Draft) {
     spec.net.iter().for_each(|net| net.announce_host_mode(&mut draft));
     joins::check(spec, &full, host, &mut draft);
     paths::with_tilde(&full, &mut draft);
-    let process = process(&full, host, purpose);
+    let process = process(&full, host, purpose, &mut draft);
     let environment = environment(full, host, &mut draft);
     (Config { name: spec.name.clone(), environment, process }, draft)
 }
@@ -152,7 +152,7 @@ pub(super) fn needs_privilege(spec: &Spec) -> bool {
         || spec.capabilities.is_some()
         || spec.run_as.is_some()
         || spec.rootfs.is_some()
-        || (spec.seccomp == Some(Seccomp::Default) && !spec.no_new_privileges)
+        || (!matches!(spec.seccomp, None | Some(Seccomp::None)) && !spec.no_new_privileges)
 }
 
 fn has_new_user(spec: &Spec) -> bool {
@@ -227,7 +227,7 @@ fn namespace<T>(
     }
 }
 
-fn process(spec: &Spec, host: &Host, purpose: Purpose) -> Process {
+fn process(spec: &Spec, host: &Host, purpose: Purpose, draft: &mut Draft) -> Process {
     let is_root = spec.run_as.as_ref().is_none_or(RunAs::is_root);
     // A new root is entered at `/`.
     let start = spec.rootfs.as_ref().map(|_| PathBuf::from("/"));
@@ -237,12 +237,21 @@ fn process(spec: &Spec, host: &Host, purpose: Purpose) -> Process {
         cwd: spec.workdir.clone().or(start),
         user: spec.run_as,
         capabilities: spec.capabilities.as_ref().map(|all| CapabilitySets::of(all.keep(), is_root)),
-        seccomp: spec.seccomp.filter(|filter| *filter != Seccomp::None),
+        seccomp: seccomp(spec, draft),
         rlimits: spec.rlimits.clone().unwrap_or_default(),
         no_new_privileges: spec.no_new_privileges,
         terminal: spec.tty,
         timeout: spec.timeout,
     }
+}
+
+/// The profile of the seccomp filter, for the capabilities of the container and this kernel.
+fn seccomp(spec: &Spec, draft: &mut Draft) -> Option<SeccompProfile> {
+    let bounding = spec.capabilities.as_ref().map(Capabilities::keep);
+    spec.seccomp.as_ref()?.profile(bounding).unwrap_or_else(|error| {
+        draft.problem(Feature::Seccomp, error);
+        None
+    })
 }
 
 /// The environment of the command. From the caller's it has only TERM. HOME depends only on whether the user is root,

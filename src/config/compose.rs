@@ -28,8 +28,9 @@ use crate::plan::{
 };
 use crate::rootfs::{self, RootRequest};
 use crate::security;
-use crate::security::capabilities;
+use crate::security::capabilities::CapabilitySets;
 use crate::security::run_as::{RunAs, plan_groups};
+use crate::security::seccomp;
 
 /// The end of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,12 +88,11 @@ pub fn plan(config: &Config, machine: &Machine, mut draft: Draft, ending: Ending
     let context = Context {
         host,
         has_rootfs: environment.root.is_some(),
-        keeps: process.capabilities.as_ref().map_or(&capabilities::DEFAULT[..], |sets| &sets.bounding),
         mounts_sys: net.is_some_and(|net| net.mount_sys)
             && joins::can_mount(Feature::Net, environment.namespaces.user.is_new(), host)
             && can_mount_sys(environment.namespaces.mnt.options(), host),
         is_root: process.user.as_ref().is_none_or(RunAs::is_root),
-        no_new_privileges: process.no_new_privileges,
+        keeps_admin: keeps_admin(process),
     };
     plan_features(config, &context, &mut draft);
     joins::plan(config, host, &mut draft);
@@ -109,6 +109,11 @@ pub fn plan(config: &Config, machine: &Machine, mut draft: Draft, ending: Ending
     draft.finish()
 }
 
+/// Whether a process keeps CAP_SYS_ADMIN until execve(2), for its seccomp filter.
+pub(super) fn keeps_admin(process: &Process) -> bool {
+    process.seccomp.is_some() && !process.no_new_privileges
+}
+
 /// The half of a plan that belongs to one process, also to a further one of a running container: its restrictions, its
 /// streams, its user. `maps` are the IDs of its user namespace, if that is not the caller's.
 pub(super) fn plan_process(
@@ -121,7 +126,11 @@ pub(super) fn plan_process(
 ) {
     let host = context.host;
     process.capabilities.iter().for_each(|sets| sets.plan(context, draft));
-    process.seccomp.iter().for_each(|filter| filter.plan(context, draft));
+    process.seccomp.iter().for_each(|profile| seccomp::plan(profile, draft));
+    if context.keeps_admin && !context.is_root && process.capabilities.is_none() {
+        // The change of the user would have taken all capabilities away.
+        CapabilitySets::default().reduce("capabilities.none.why", context, draft);
+    }
     process.rlimits.plan(context, draft);
     let owner = process.user.map(|user| user.uid);
     match draft.around().streams {
@@ -142,7 +151,7 @@ pub(super) fn plan_process(
         }
     }
     if let Some(user) = &process.user {
-        user.plan(host, maps, draft);
+        user.plan(host, maps, context.keeps_admin, draft);
     } else if process.capabilities.is_some() {
         plan_groups(host, maps, draft);
     }
@@ -277,7 +286,7 @@ pub(super) fn frame(
     match ending {
         Ending::Command { path, arguments } => {
             draft.common(Phase::Clean, Actor::Command, ProcessCall::CloseOnExec, "common.close.why");
-            draft.common(Phase::Exec, Actor::Command, ProcessCall::DefaultSignals, "common.signals.why");
+            draft.common(Phase::Signals, Actor::Command, ProcessCall::DefaultSignals, "common.signals.why");
             draft.common(
                 Phase::Exec,
                 Actor::Command,

@@ -35,7 +35,7 @@ use crate::rootfs::mount::ContainerMount;
 use crate::security::capabilities::CapabilitySets;
 use crate::security::rlimits::Rlimits;
 use crate::security::run_as::RunAs;
-use crate::security::seccomp::Seccomp;
+use crate::security::seccomp::SeccompProfile;
 use crate::value::bytes;
 use crate::value::join::JoinTarget;
 use crate::value::units::Length;
@@ -209,7 +209,7 @@ pub struct Process {
     /// The capability sets. None: all that the user has.
     pub capabilities: Option<CapabilitySets>,
     /// The seccomp filter. None: there is no filter.
-    pub seccomp: Option<Seccomp>,
+    pub seccomp: Option<SeccompProfile>,
     /// The resource limits. All others are the caller's.
     pub rlimits: Rlimits,
     /// Whether execve(2) gives no new privileges.

@@ -356,7 +356,7 @@ fn plan_sets(entered: &Entered, draft: &mut Draft) {
         step(Phase::Bounding, RestrictCall::Bound { keep, last }, "capabilities.bound.why");
     }
     step(Phase::Capabilities, RestrictCall::ClearAmbient, "capabilities.ambient.why");
-    let sets = RestrictCall::CapabilitySets { effective, permitted, inheritable };
+    let sets = RestrictCall::CapabilitySets { effective, permitted, inheritable, until_exec: Vec::new() };
     step(Phase::Capabilities, sets, "enter.sets.why");
     if !ambient.is_empty() {
         step(Phase::Capabilities, RestrictCall::RaiseAmbient { raise: ambient }, "enter.ambient.why");

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use caps::Capability;
 
-use super::compose::{Ending, frame, plan_process};
+use super::compose::{Ending, frame, keeps_admin, plan_process};
 use super::container::{Config, Process};
 use super::enter::{Entered, plan_joins, root};
 use crate::error::{Error, Result};
@@ -33,7 +33,7 @@ use crate::plan::call::terminal::TerminalCall;
 use crate::plan::call::user::IdMaps;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Context, Draft, Frame, Hold, Plan, Streams, TerminalPlace};
-use crate::security::capabilities::{self, CapabilitySets};
+use crate::security::capabilities::CapabilitySets;
 use crate::security::run_as::RunAs;
 use crate::text::{text, text_with};
 
@@ -113,18 +113,12 @@ pub fn plan(config: Config, request: ExecRequest) -> Result<Plan> {
     let directory = tree.resolve(&Path::new("/").join(directory)).container;
     let chdir = MountCall::ChdirInside { path: directory };
     draft.step(Phase::WorkingDirectory, Actor::Command, Feature::Mnt, chdir, "exec.workdir.why");
-    let keeps = match &process.capabilities {
-        Some(sets) => sets.bounding.clone(),
-        None if request.privileged => caps::all().into_iter().collect(),
-        None => capabilities::DEFAULT.to_vec(),
-    };
     let context = Context {
         host: &host,
         has_rootfs: false,
-        keeps: &keeps,
         mounts_sys: false,
         is_root: process.user.as_ref().is_none_or(RunAs::is_root),
-        no_new_privileges: process.no_new_privileges,
+        keeps_admin: keeps_admin(&process),
     };
     let has_terminals = environment.mounts.iter().any(|mount| mount.kind == "devpts");
     let place = if has_terminals { TerminalPlace::Joined } else { TerminalPlace::Host };

@@ -259,7 +259,7 @@ fn refused(facts: &Facts, failed: &Failed<'_>) -> Reason {
     if let Call::Cgroup(CgroupCall::Set { .. }) = failed.call {
         return Reason::Permissions;
     }
-    if let Call::Restrict(RestrictCall::Capabilities { keep }) = failed.call
+    if let Call::Restrict(RestrictCall::Capabilities { keep, .. }) = failed.call
         && let Some(missing) = keep.iter().find(|kept| !facts.has(**kept))
     {
         return Reason::Capability(*missing);

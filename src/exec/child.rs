@@ -2,25 +2,27 @@
 //!
 //! The helper, the relay and the command are new processes too, and go through the list in the same way.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
-use nix::unistd::Pid;
 
 use super::verify::Expectations;
 use super::{Serve, init, is_clone, relay};
 use crate::feature::Feature;
+use crate::plan::behind::ADDRESS;
 use crate::plan::call::gate::GateCall;
 use crate::plan::call::join::JoinCall;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::call::publish::PublishCall;
+use crate::plan::call::restrict::RestrictCall;
+use crate::plan::filter;
 use crate::plan::gate::Message;
 use crate::plan::slots::Slots;
-use crate::plan::{Actor, Call, Plan};
+use crate::plan::{Actor, Call, Plan, Step};
 use crate::views;
 
 /// The exit status of a process that could not be set up. It has sent its errno through the gate.
-const FAILED: i32 = 125;
+pub(super) const FAILED: i32 = 125;
 
 /// Continues as the process that step `cloned` has just made. It never returns: it becomes the command, or ends.
 ///
@@ -39,14 +41,25 @@ pub(super) fn become_child(
         Call::Process(ProcessCall::CloneRelay) => Actor::Relay,
         _ => Actor::Child,
     };
+    let last_filter = plan.last_filter();
+    // Behind the last filter: whether the filter allows the call that reports a failure.
+    let mut behind_filter = None;
+    let mut command = None;
     for (index, step) in plan.steps.iter().enumerate().skip(cloned + 1) {
         if step.actor != actor {
             continue;
         }
-        if narrated && !matches!(step.call, Call::Gate(GateCall::Await)) {
+        let is_silent = command.is_some() || behind_filter.is_some();
+        if narrated && !is_silent && !matches!(step.call, Call::Gate(GateCall::Await)) {
             wait_for_go(slots);
         }
+        if last_filter == Some(index) {
+            prepare_end(plan, index, slots);
+            behind_filter = Some(may_report(step, slots));
+        }
         let result = match (&step.call, step.call.perform(slots)) {
+            (Call::Restrict(RestrictCall::Filter { .. }), Err(errno)) => fail(slots, index, errno),
+            (_, Err(errno)) if behind_filter.is_some() => fail_behind(slots, index, errno, behind_filter),
             (_, Err(errno)) => fail(slots, index, errno),
             (Call::Gate(GateCall::Report), Ok(_)) => {
                 let view = serde_json::to_value(views::look(step.purpose)).unwrap_or_default();
@@ -67,14 +80,9 @@ pub(super) fn become_child(
                 continue;
             }
             (Call::Process(ProcessCall::ForkCommand), Ok(pid)) => {
-                // Before the host knows of it and releases the command, which can read /proc/1/cmdline.
-                crate::sys::program::hide_arguments("init");
-                // A signal to the process group reaches the command by itself. So init must not get and forward it.
-                let _ = nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
-                // The host needs the command, because that process is the one to look at, not init.
-                let command: Vec<_> = slots.pidfd.iter().map(AsFd::as_fd).collect();
-                send_with(slots, index, &Message::Forked(pid), &command);
-                init::serve(slots, plan.steps.iter().any(|step| matches!(step.call, Call::Terminal(_))))
+                init::prepare();
+                command = Some((index, pid));
+                continue;
             }
             (Call::Process(ProcessCall::Clone { as_sibling: true, .. }), Ok(0)) => {
                 actor = Actor::Child;
@@ -91,7 +99,7 @@ pub(super) fn become_child(
             // The helper has made the child and sent its PID. It is not needed any more.
             crate::sys::exit(0);
         }
-        if narrated || is_acknowledged(&step.call) {
+        if narrated && !is_silent && behind_filter.is_none() || is_acknowledged(&step.call) {
             send(slots, index, &Message::Did(index, result));
         }
         if let Call::Publish(PublishCall::Serve { to, loopback }) = &step.call {
@@ -104,7 +112,42 @@ pub(super) fn become_child(
             }
         }
     }
+    if let Some((index, pid)) = command {
+        init::leave_group();
+        // Init has its own restrictions now, so the host may release the command. The host needs the command, because
+        // that process is the one to look at, not init.
+        let command: Vec<_> = slots.pidfd.iter().map(AsFd::as_fd).collect();
+        send_with(slots, index, &Message::Forked(pid), &command);
+        init::serve(slots, plan.steps.iter().any(|step| matches!(step.call, Call::Terminal(_))));
+    }
     crate::sys::exit(FAILED)
+}
+
+/// Prepares what follows the last filter, so that it makes no other call than execve(2).
+fn prepare_end(plan: &Plan, filter: usize, slots: &mut Slots) {
+    for (index, step) in plan.steps.iter().enumerate().skip(filter + 1) {
+        if let Call::Process(call) = &step.call
+            && let Err(errno) = call.prepare(slots)
+        {
+            fail(slots, index, errno);
+        }
+    }
+}
+
+/// Whether a filter allows the call that sends a message to the host.
+fn may_report(filter: &Step, slots: &Slots) -> bool {
+    let Call::Restrict(RestrictCall::Filter { program, .. }) = &filter.call else { return true };
+    let gate = slots.gate.as_ref().map_or(0, |gate| gate.as_fd().as_raw_fd());
+    let arguments = [gate as u64, ADDRESS, libc::MSG_NOSIGNAL as u64, 0, 0, 0];
+    filter::allows(program, libc::SYS_sendmsg, arguments)
+}
+
+/// Reports that execve(2) has failed behind the filter. If the filter denies that, the exit status is the errno.
+fn fail_behind(slots: &Slots, index: usize, errno: Errno, may_report: Option<bool>) -> ! {
+    if let (Some(true), Some(gate)) = (may_report, &slots.gate) {
+        let _ = gate.send(&Message::Failed(index, errno as i32), &[]);
+    }
+    crate::sys::exit(errno as i32)
 }
 
 /// Whether the host always waits for the result of a step, not only in a narrated run.

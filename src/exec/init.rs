@@ -7,6 +7,22 @@ use rustix::process::{WaitOptions, WaitStatus, wait};
 use crate::plan::slots::Slots;
 use crate::sys::{self, signal};
 
+/// Prepares this process to be init, before its own restrictions.
+pub(super) fn prepare() {
+    // Before the host knows of the command and releases it: the command can read /proc/1/cmdline.
+    sys::program::hide_arguments("init");
+    // Process 1 gets no signal that it has no handler for, and init needs none. Rust's runtime has installed two
+    // handlers, which are removed here. It is done before the host forwards the first signal, because the kernel then
+    // discards a SIGCONT or SIGWINCH that has arrived, although it is blocked.
+    signal::default_actions();
+}
+
+/// Leaves the process group of the command. A signal to this group reaches the command by itself, so init must not get and
+/// forward it.
+pub(super) fn leave_group() {
+    let _ = nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
+}
+
 /// Waits for the command (`slots.child`) and exits with its status, or with 128+N if signal N killed it.
 ///
 /// The signals that the host forwards are blocked here, as they are in the host. The kernel does not discard a
@@ -16,10 +32,6 @@ use crate::sys::{self, signal};
 /// open if the command has them too. If the command has a new terminal, they are the user's, and are closed.
 pub(super) fn serve(slots: &mut Slots, has_terminal: bool) -> ! {
     let Some(command) = slots.child else { sys::exit(125) };
-    // Process 1 gets no signal that it has no handler for, and init needs none. Rust's runtime has installed two
-    // handlers, which are removed here. It is done before the host forwards the first signal, because the kernel then
-    // discards a SIGCONT or SIGWINCH that has arrived, although it is blocked.
-    signal::default_actions();
     // The end of file at the gate means that the command runs. So init must not keep the gate open, even on a kernel
     // without close_range(2).
     slots.gate = None;

@@ -23,6 +23,7 @@ mod background;
 mod carry;
 mod cgroup;
 mod child;
+mod end;
 mod failure;
 mod hold;
 mod init;
@@ -86,6 +87,8 @@ pub struct Container {
     is_pid_one: bool,
     /// Whether the child itself becomes the command by execve(2).
     executes: bool,
+    /// Whether the command has a seccomp filter.
+    is_filtered: bool,
     journal: Journal,
     /// The cgroup with the memory limit, if there is one.
     memory: Option<PathBuf>,
@@ -188,6 +191,7 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
             left_running: LeftRunning::default(),
             is_pid_one: has_new_pid_namespace(plan) && !plan.steps.iter().any(is_fork),
             executes: plan.steps.iter().any(is_exec) && !plan.steps.iter().any(is_fork),
+            is_filtered: plan.last_filter().is_some(),
             slots: run.slots,
             signals: run.signals,
             child,
@@ -209,7 +213,7 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
                     // It has ended without a report.
                     Some(child) if let Some(signal) = killed_by(child) => {
                         let kills = memory_cgroup(plan).map_or(0, |memory| oom_kills(&memory));
-                        killed_before_exec(signal, kills)
+                        killed_before_exec(signal, plan.last_filter().is_some(), kills)
                     }
                     _ => failure::explain(plan, index, errno, run.slots.child.or(run.slots.helper)),
                 },

@@ -65,6 +65,10 @@ impl Run<'_> {
         let plan = self.plan;
         let narrates = self.watch.narrates();
         for (index, step) in plan.steps.iter().enumerate() {
+            if narrates && plan.last_filter() == Some(index) {
+                self.narrate_end(index)?;
+                break;
+            }
             if narrates {
                 self.watch.before(index, plan, &self.slots, &self.signals)?;
             }
@@ -157,6 +161,9 @@ impl Run<'_> {
 
     /// A step of another process. The host waits only for steps whose result it needs; in a narrated run, for each.
     fn follow_step(&mut self, index: usize, step: &Step, narrates: bool) -> std::result::Result<i64, Stop> {
+        if self.plan.is_of_init(index) {
+            return Ok(0);
+        }
         let waits_by_itself = matches!(step.call, Call::Gate(GateCall::Await));
         if narrates && !waits_by_itself {
             self.send(index, &Message::Go(index))?;
@@ -196,22 +203,6 @@ impl Run<'_> {
             Message::Did(_, result) => Ok(result),
             _ => Err(self.reason_of_end(index)),
         }
-    }
-
-    /// Waits for the end of file: execve(2) has closed the child's end of the gate, and the command runs.
-    fn wait_for_exec(&mut self, index: usize) -> std::result::Result<i64, Stop> {
-        loop {
-            match self.wait(index)? {
-                None => break,
-                Some(Message::Failed(failed, errno)) => {
-                    return Err(Stop::Step(failed, Errno::from_raw(errno)));
-                }
-                Some(Message::Differs(differences)) => return Err(verify::refused(&differences).into()),
-                Some(_) => {}
-            }
-        }
-        self.slots.gate = None;
-        Ok(0)
     }
 
     /// The filesystems in memory of a container whose command has just been executed.

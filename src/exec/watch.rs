@@ -31,6 +31,10 @@ pub trait Watch {
     /// Called with the child's view from inside, when everything is set up.
     fn reported(&mut self, _plan: &Plan, _view: serde_json::Value, _child: Pid) {}
 
+    /// Called after execve(2), if the last restrictions came after the view: a process outside can read them now. None: the
+    /// command has ended already.
+    fn confined(&mut self, _plan: &Plan, _command: Option<Pid>) {}
+
     /// Called when everything is set up, just before the child is released.
     fn ready(&mut self, _plan: &Plan, _child: Pid) {}
 

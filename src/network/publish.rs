@@ -201,7 +201,7 @@ fn plan_relay(serve: PublishCall, draft: &mut Draft) {
     step(ProcessCall::Undumpable.into(), "net.untraced.why");
     step(ProcessCall::Join { pid: None, namespaces }.into(), "net.join.why");
     // From here on, the relay does nothing that needs a capability.
-    step(RestrictCall::Capabilities { keep: Vec::new() }.into(), "net.powerless.why");
+    step(RestrictCall::Capabilities { keep: Vec::new(), until_exec: Vec::new() }.into(), "net.powerless.why");
     step(ProcessCall::DieWithParent.into(), "common.pdeathsig.why");
     step(serve.into(), "net.serve.why");
 }

@@ -1,7 +1,5 @@
 //! What a feature may need to know about the rest of the container when it adds its steps.
 
-use caps::Capability;
-
 use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::{Host, JoinedNamespace};
@@ -13,27 +11,19 @@ pub struct Context<'a> {
     pub host: &'a Host,
     /// Whether the container has a root filesystem of its own.
     pub has_rootfs: bool,
-    /// The capabilities that the command keeps.
-    pub keeps: &'a [Capability],
     /// Whether a new /sys is mounted for a new network namespace.
     pub mounts_sys: bool,
     /// Whether the command is user 0.
     pub is_root: bool,
-    /// Whether execve(2) gives the command no new privileges.
-    pub no_new_privileges: bool,
+    /// Whether the command keeps CAP_SYS_ADMIN until execve(2): the kernel requires it for a seccomp filter without
+    /// no_new_privileges.
+    pub keeps_admin: bool,
 }
 
 impl<'a> Context<'a> {
     /// The context of a single feature, without the rest of a container.
     pub fn alone(host: &'a Host) -> Context<'a> {
-        Context {
-            host,
-            has_rootfs: false,
-            keeps: &[],
-            mounts_sys: false,
-            is_root: true,
-            no_new_privileges: false,
-        }
+        Context { host, has_rootfs: false, mounts_sys: false, is_root: true, keeps_admin: false }
     }
 
     /// Whether the namespace of this kind is one that exists already.

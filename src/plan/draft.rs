@@ -9,7 +9,7 @@ use super::call::process::{Namespaces, ProcessCall};
 use super::joined::{JoinTurn, Joined};
 use super::order::Phase;
 use super::undo::Undo;
-use super::{Actor, Addition, Frame, Intent, Plan, Problem, Step};
+use super::{Actor, Addition, Frame, Intent, Plan, Problem, Step, behind};
 use crate::error::Error;
 use crate::feature::{Feature, Purpose};
 use crate::host::resolver::Resolver;
@@ -299,8 +299,9 @@ impl Draft {
         }
         // Sorted by cached keys: a step is a large value, and so it is moved only once.
         self.steps.sort_by_cached_key(|(phase, _)| *phase);
-        let steps = std::mem::take(&mut self.steps).into_iter().map(|(_, step)| step).collect();
-        let Draft { purpose, name, notes, timeout, added, problems, intents, .. } = self;
+        let steps: Vec<Step> = std::mem::take(&mut self.steps).into_iter().map(|(_, step)| step).collect();
+        let Draft { purpose, name, notes, timeout, added, mut problems, intents, .. } = self;
+        problems.extend(behind::problems(&steps));
         Plan {
             purpose,
             as_root: false,

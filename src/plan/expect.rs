@@ -53,6 +53,8 @@ pub enum Expected {
         field: StatusField,
         /// Its value as the kernel prints it, with one space between two words.
         value: String,
+        /// When it has this value.
+        moment: Moment,
     },
     /// A line of /proc/PID/limits.
     ResourceLimit {
@@ -116,6 +118,17 @@ pub enum NamespaceOrigin {
     Joined(String),
 }
 
+/// When the kernel must show a value. The last restrictions follow after the process has verified itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// When the process verifies itself, and in the running process.
+    Always,
+    /// Only when the process verifies itself.
+    BeforeExec,
+    /// Only in the running process.
+    Running,
+}
+
 /// The fields of /proc/PID/status with the IDs, the capabilities and the restrictions of a process. proc_pid_status(5)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // Each is the field of that name.
@@ -158,7 +171,17 @@ impl Expected {
 
     /// Whether the child reads it before execve(2). A limit that is set after that is verified in the running process.
     pub fn is_read_by_child(&self) -> bool {
-        !self.is_read_by_host() && !matches!(self, Expected::ResourceLimit { is_late: true, .. })
+        !matches!(
+            self,
+            Expected::CgroupFile { .. }
+                | Expected::ResourceLimit { is_late: true, .. }
+                | Expected::Status { moment: Moment::Running, .. }
+        )
+    }
+
+    /// Whether a running container shows it.
+    pub fn is_lasting(&self) -> bool {
+        !matches!(self, Expected::Status { moment: Moment::BeforeExec, .. })
     }
 }
 
@@ -168,8 +191,9 @@ pub fn of(plan: &Plan) -> Vec<Expected> {
     let entered = plan.entered_namespaces.iter().cloned();
     all.extend(entered.map(|(kind, name)| Expected::EnteredNamespace { kind, name }));
     all.extend(plan.entered_cgroups.iter().cloned().map(Expected::InCgroup));
-    // The relay is no part of the container.
-    for step in plan.steps.iter().filter(|step| step.actor != Actor::Relay) {
+    // The relay is no part of the container, and an init has its own restrictions.
+    let steps = plan.steps.iter().enumerate();
+    for (_, step) in steps.filter(|(index, step)| step.actor != Actor::Relay && !plan.is_of_init(*index)) {
         all.extend(of_step(step));
         if let Call::Restrict(restriction) = &step.call {
             all.extend(of_restriction(restriction));
@@ -223,28 +247,42 @@ fn of_step(step: &Step) -> Option<Expected> {
     })
 }
 
+/// A capability set, as its status file shows it.
+fn set(field: StatusField, keep: &[Capability]) -> Expected {
+    let mask = keep.iter().fold(0_u64, |mask, capability| mask | capability.bitmask());
+    status(field, format!("{mask:016x}"))
+}
+
+/// A set that execve(2) reduces further.
+fn reduced(field: StatusField, keep: &[Capability], until_exec: &[Capability]) -> Vec<Expected> {
+    if until_exec.is_empty() {
+        return vec![set(field, keep)];
+    }
+    let before = set(field, &[keep, until_exec].concat());
+    vec![at(Moment::BeforeExec, before), at(Moment::Running, set(field, keep))]
+}
+
 /// The restrictions of a process, as its status file and its limits file show them.
 fn of_restriction(restriction: &RestrictCall) -> Vec<Expected> {
-    let set = |field, keep: &[Capability]| {
-        let mask = keep.iter().fold(0_u64, |mask, capability| mask | capability.bitmask());
-        status(field, format!("{mask:016x}"))
-    };
     match restriction {
         RestrictCall::Bound { keep, .. } => vec![set(StatusField::CapBnd, keep)],
-        RestrictCall::Capabilities { keep } => vec![
-            set(StatusField::CapPrm, keep),
-            set(StatusField::CapEff, keep),
-            set(StatusField::CapInh, &[]),
-        ],
-        RestrictCall::CapabilitySets { effective, permitted, inheritable } => vec![
-            set(StatusField::CapPrm, permitted),
-            set(StatusField::CapEff, effective),
-            set(StatusField::CapInh, inheritable),
-        ],
+        RestrictCall::Capabilities { keep, until_exec } => {
+            let mut all = reduced(StatusField::CapPrm, keep, until_exec);
+            all.extend(reduced(StatusField::CapEff, keep, until_exec));
+            all.push(set(StatusField::CapInh, &[]));
+            all
+        }
+        RestrictCall::CapabilitySets { effective, permitted, inheritable, until_exec } => {
+            let mut all = reduced(StatusField::CapPrm, permitted, until_exec);
+            all.extend(reduced(StatusField::CapEff, effective, until_exec));
+            all.push(set(StatusField::CapInh, inheritable));
+            all
+        }
         RestrictCall::ClearAmbient => vec![set(StatusField::CapAmb, &[])],
         RestrictCall::RaiseAmbient { raise } => vec![set(StatusField::CapAmb, raise)],
         RestrictCall::NoNewPrivileges => vec![status(StatusField::NoNewPrivs, "1".into())],
-        RestrictCall::Filter { .. } => vec![status(StatusField::Seccomp, "2".into())],
+        // The filter is installed just before execve(2), and nothing is read behind it.
+        RestrictCall::Filter { .. } => vec![at(Moment::Running, status(StatusField::Seccomp, "2".into()))],
         RestrictCall::Limit { .. } => vec![],
     }
 }
@@ -284,5 +322,13 @@ fn working_directory(plan: &Plan) -> Option<Expected> {
 }
 
 fn status(field: StatusField, value: String) -> Expected {
-    Expected::Status { field, value }
+    Expected::Status { field, value, moment: Moment::Always }
+}
+
+/// The same value, at this moment only.
+fn at(moment: Moment, expected: Expected) -> Expected {
+    match expected {
+        Expected::Status { field, value, .. } => Expected::Status { field, value, moment },
+        other => other,
+    }
 }

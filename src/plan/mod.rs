@@ -2,10 +2,12 @@
 //! and from facts about this machine. Nothing is made yet, so a plan can be printed as JSON or compared in a test.
 //! `exec` performs it.
 
+pub mod behind;
 pub mod call;
 mod context;
 mod draft;
 pub mod expect;
+pub mod filter;
 mod frame;
 pub mod gate;
 mod intent;

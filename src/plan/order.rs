@@ -85,13 +85,11 @@ pub enum Phase {
     Rlimits,
     /// The bounding set of capabilities. Before RunAs: to drop from it takes CAP_SETPCAP.
     Bounding,
-    /// The seccomp filter, where no_new_privileges is off. Before RunAs and Capabilities: the kernel then requires
-    /// CAP_SYS_ADMIN. The filter must allow the calls of the phases that follow.
-    PrivilegedFilter,
     /// The user of the command. Groups first: to change them takes CAP_SETGID, which is lost with the user ID. The
     /// parent-death signal is set again, because the kernel clears it when the effective IDs change. prctl(2)
     RunAs,
-    /// The other sets of capabilities. After RunAs: the kernel changes them when a process stops being root.
+    /// The other sets of capabilities. After RunAs: the kernel changes them when a process stops being root. Without
+    /// no_new_privileges, CAP_SYS_ADMIN stays for Filter.
     Capabilities,
     /// The process becomes undumpable: until execve(2), nobody in the container can trace it, or open its program by
     /// /proc/PID/exe. After RunAs and Capabilities: a change of IDs can make it dumpable again (fs.suid_dumpable).
@@ -99,12 +97,14 @@ pub enum Phase {
     Undumpable,
     /// no_new_privileges. After Capabilities: no earlier step needs it, and it cannot be undone.
     NoNewPrivs,
-    /// The seccomp filter, where no_new_privileges is on. After the steps whose calls it may deny; before View, which
-    /// reports it. Every filter must allow what follows: report, hold, execve.
-    Filter,
-    /// The child becomes init: it forks the command and stays as process 1. After all restrictions, which so apply to
-    /// init too.
+    /// The child becomes init: it forks the command and stays as process 1. After the restrictions above, which so apply
+    /// to init too.
     Init,
+    /// The seccomp filter of init, which allows only the calls of its loop. After Init: the command would inherit it.
+    InitFilter,
+    /// Init gives up the CAP_SYS_ADMIN that it had for InitFilter. The command gives it up by execve(2), which init does
+    /// not call.
+    InitCapabilities,
     /// The command's own session, with its terminal as the controlling terminal. After Init: the command must be the
     /// session leader, because a shell has job control only then.
     Session,
@@ -119,6 +119,13 @@ pub enum Phase {
     Hold,
     /// Resource limits that would stop these steps themselves, such as three open files. After Verify, which opens files.
     LowLimits,
+    /// The signal dispositions and the mask of the caller. After all waiting, during which signals are blocked; before
+    /// Filter, which may deny these calls.
+    Signals,
+    /// The seccomp filter of the command. Last of all: whatever comes after it, every profile would have to allow.
+    /// Behind it nothing is read, awaited or reported but the failure of execve(2), and `plan::behind` refuses a plan
+    /// whose filter denies execve.
+    Filter,
     /// execve(2), or the process of a demonstration.
     Exec,
 }

@@ -18,6 +18,7 @@ use super::call::publish::{PublishedPort, PublishedSocket};
 use super::gate::Channel;
 use crate::feature::Feature;
 use crate::host::run_lock::RunLock;
+use crate::sys::image::ProgramImage;
 
 /// The descriptors from which a new root filesystem is built. Each is open on a mount or a directory. Files of the new
 /// root are named only relative to these descriptors: an absolute path could lead through a symbolic link of the new
@@ -159,6 +160,8 @@ pub struct Slots {
     pub address: Option<Ipv4Addr>,
     /// The descriptors from which the new root is built.
     pub held: BTreeMap<Held, OwnedFd>,
+    /// The program of the command, ready to be executed.
+    pub(crate) image: Option<ProgramImage>,
 }
 
 /// The process that forwards connections from published ports into the container.

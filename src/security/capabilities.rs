@@ -121,18 +121,40 @@ impl CapabilitySets {
     /// IDs.
     pub fn plan(&self, context: &Context<'_>, draft: &mut Draft) {
         let mut step = |phase, call, why| draft.step(phase, Actor::Command, Feature::Capabilities, call, why);
-        let CapabilitySets { bounding, effective, permitted, inheritable, ambient } = self.clone();
+        let bounding = self.bounding.clone();
         let last = context.host.last_capability.unwrap_or(NEWEST);
         step(Phase::Bounding, RestrictCall::Bound { keep: bounding, last }, "capabilities.bound.why");
         step(Phase::Capabilities, RestrictCall::ClearAmbient, "capabilities.ambient.why");
         let why = if context.is_root { "capabilities.set.why" } else { "capabilities.none.why" };
-        let set = match effective == permitted && inheritable.is_empty() {
-            true => RestrictCall::Capabilities { keep: permitted },
-            false => RestrictCall::CapabilitySets { effective, permitted, inheritable },
-        };
-        step(Phase::Capabilities, set, why);
-        if !ambient.is_empty() {
-            step(Phase::Capabilities, RestrictCall::RaiseAmbient { raise: ambient }, "enter.ambient.why");
+        self.reduce(why, context, draft);
+        if !self.ambient.is_empty() {
+            let raise = RestrictCall::RaiseAmbient { raise: self.ambient.clone() };
+            let (phase, actor) = (Phase::Capabilities, Actor::Command);
+            draft.step(phase, actor, Feature::Capabilities, raise, "enter.ambient.why");
+        }
+    }
+
+    /// Reduces the permitted, the effective and the inheritable set. CAP_SYS_ADMIN may have to stay until execve(2), which
+    /// takes it away: it is not inheritable or ambient by this, and execve gives root nothing outside of the bounding set.
+    pub fn reduce(&self, why: &'static str, context: &Context<'_>, draft: &mut Draft) {
+        let has_init = draft.has(Phase::Init);
+        let mut step = |phase, actor, call, why| draft.step(phase, actor, Feature::Capabilities, call, why);
+        if !context.keeps_admin || self.effective.contains(&Capability::CAP_SYS_ADMIN) {
+            return step(Phase::Capabilities, Actor::Command, self.call(Vec::new()), why);
+        }
+        let call = self.call(vec![Capability::CAP_SYS_ADMIN]);
+        step(Phase::Capabilities, Actor::Command, call, "capabilities.until.why");
+        if has_init {
+            step(Phase::InitCapabilities, Actor::Child, self.call(Vec::new()), "capabilities.init.why");
+        }
+    }
+
+    /// capset(2) of these sets, with more capabilities until execve(2).
+    fn call(&self, until_exec: Vec<Capability>) -> RestrictCall {
+        let CapabilitySets { effective, permitted, inheritable, .. } = self.clone();
+        match effective == permitted && inheritable.is_empty() {
+            true => RestrictCall::Capabilities { keep: permitted, until_exec },
+            false => RestrictCall::CapabilitySets { effective, permitted, inheritable, until_exec },
         }
     }
 }

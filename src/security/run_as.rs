@@ -50,8 +50,9 @@ impl RunAs {
         self.uid == 0
     }
 
-    /// The steps. `ids` are the mappings of a new user namespace, if there is one. Only the IDs in them exist inside.
-    pub fn plan(&self, host: &Host, ids: Option<&IdMaps>, draft: &mut Draft) {
+    /// The steps. `ids` are the mappings of a new user namespace, if there is one. Only the IDs in them exist inside. With
+    /// `keeps_admin`, the process keeps its permitted capabilities: a later step reduces them.
+    pub fn plan(&self, host: &Host, ids: Option<&IdMaps>, keeps_admin: bool, draft: &mut Draft) {
         if let Some(IdMaps { users, groups }) = ids {
             for (kind, id, ranges) in [("user", self.uid, users), ("group", self.gid, groups)] {
                 if !ranges.iter().any(|range| range.has(id)) {
@@ -62,6 +63,9 @@ impl RunAs {
         plan_groups(host, ids, draft);
         let mut step = |call, why| draft.step(Phase::RunAs, Actor::Command, Feature::User, call, why);
         step(ProcessCall::SetGroup(self.gid), "runas.group.why");
+        if keeps_admin && !self.is_root() {
+            step(ProcessCall::KeepCapabilities, "runas.keep.why");
+        }
         step(ProcessCall::SetUser(self.uid), "runas.user.why");
         draft.die_with_parent(Phase::RunAs, Actor::Command, Feature::User, "runas.pdeathsig.why");
     }

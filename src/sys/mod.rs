@@ -4,6 +4,7 @@
 pub(crate) mod bpf;
 pub(crate) mod capability;
 pub(crate) mod clone;
+pub(crate) mod image;
 pub(crate) mod link;
 pub(crate) mod mount;
 pub(crate) mod netlink;
@@ -111,9 +112,19 @@ pub(crate) fn type_into(terminal: &OwnedFd, byte: u8) -> Result<(), Errno> {
     Errno::result(done).map(|_| ())
 }
 
-/// Ends this process by _exit(2). A child has a copy of the host's memory: no destructor may run twice, and no buffer
+/// Ends this process as _exit(2) does. A child has a copy of the host's memory: no destructor may run twice, and no buffer
 /// may be written twice.
+///
+/// A seccomp filter can deny both calls. Then an invalid instruction ends the process by SIGILL. _exit(3) of some C
+/// libraries would try the calls for ever.
 pub(crate) fn exit(status: i32) -> ! {
-    // SAFETY: it only ends the process.
-    unsafe { libc::_exit(status) }
+    // SAFETY: they only end the process, and the calls have this one argument.
+    unsafe {
+        libc::syscall(libc::SYS_exit_group, status);
+        libc::syscall(libc::SYS_exit, status);
+        #[cfg(target_arch = "x86_64")]
+        std::arch::asm!("ud2", options(noreturn));
+        #[cfg(not(target_arch = "x86_64"))]
+        std::arch::asm!("udf #0", options(noreturn));
+    }
 }

@@ -10,12 +10,13 @@ struct Program {
 }
 
 /// Installs a seccomp filter: the kernel runs this program before each system call of this process and of all its later
-/// children. Each number is one instruction, a struct sock_filter as it is in memory. A filter cannot be removed.
+/// children. Each number is one instruction, a struct sock_filter as it is in memory. A filter cannot be removed. `flags`
+/// are SECCOMP_FILTER_FLAG_*.
 ///
 /// # Errors
 /// EACCES: neither no_new_privs nor CAP_SYS_ADMIN. EINVAL: the kernel rejects the program. ENOSYS: a kernel before
 /// 3.17.
-pub(crate) fn install(instructions: &[u64]) -> Result<(), Errno> {
+pub(crate) fn install(instructions: &[u64], flags: u64) -> Result<(), Errno> {
     let program = Program {
         length: instructions.len().try_into().map_err(|_| Errno::EINVAL)?,
         filter: instructions.as_ptr(),
@@ -23,6 +24,6 @@ pub(crate) fn install(instructions: &[u64]) -> Result<(), Errno> {
     // SAFETY: the kernel reads `length` instructions of 8 bytes, which outlive the call, and checks them before it
     // accepts them.
     let installed =
-        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0_u32, &raw const program) };
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
     Errno::result(installed).map(|_| ())
 }

@@ -25,7 +25,8 @@ pub fn process(plan: &Plan, pid: i32, inside: Option<&Agent>) -> Result<(usize, 
     let mut files = ProcessFiles::of(&process);
     let (mut count, mut differences) = (0, Vec::new());
     // Only the run that claimed an address knows which one it is.
-    for expected in expectations.iter().filter(|expected| **expected != Expected::ClaimedAddress) {
+    let lasting = expectations.iter().filter(|expected| expected.is_lasting());
+    for expected in lasting.filter(|expected| **expected != Expected::ClaimedAddress) {
         count += 1;
         let mut expected = in_own_cgroup(expected, &cgroups);
         if is_of_other_user {
@@ -60,7 +61,7 @@ fn in_own_cgroup(expected: &Expected, cgroups: &[Hierarchy]) -> Expected {
 /// The expectation with the user and group IDs as the kernel shows them here. The IDs of the plan are those that the user
 /// namespace of the process has inside.
 fn with_ids_outside(mut expected: Expected, process: &str) -> Expected {
-    if let Expected::Status { field, value } = &mut expected {
+    if let Expected::Status { field, value, .. } = &mut expected {
         let map = match field {
             StatusField::Uid => "uid_map",
             StatusField::Gid | StatusField::Groups => "gid_map",

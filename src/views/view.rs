@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::{Caller, Readings, features_of, look};
 use crate::feature::{Feature, Purpose};
-use crate::observe::{Observation, Unshared, Value, equal, identity};
+use crate::observe::{Observation, Unshared, Value, equal, identity, proc};
 use crate::plan::{Addition, Intent, Joined, Plan};
 use crate::text::printed;
 use crate::text::text;
@@ -140,6 +140,23 @@ impl View {
             caller,
             outside: format!("pid {}", outside.pid),
             inside: format!("pid {}", inside.pid),
+        }
+    }
+
+    /// Replaces what the process inside could not know yet: it gets its filter last, when it reads nothing any more, and
+    /// may have had CAP_SYS_ADMIN until execve(2). A process outside reads these lines after that.
+    pub fn confine(&mut self, command: Option<Pid>) {
+        const LATE: [&str; 4] = ["Seccomp:", "Seccomp_filters:", "CapPrm:", "CapEff:"];
+        let is_late = |row: &&mut OnePath| {
+            row.path == "/proc/self/status" && row.field.as_deref().is_some_and(|field| LATE.contains(&field))
+        };
+        for row in self.paths.iter_mut().filter(is_late) {
+            let field = row.field.as_deref().unwrap_or_default().trim_end_matches(':').to_owned();
+            row.inside = match command {
+                Some(command) => proc::status(&format!("/proc/{command}/status"), &field).value,
+                None => Value::Not("the process has ended".into()),
+            };
+            row.equal = equal(&row.outside, &row.inside);
         }
     }
 

@@ -8,6 +8,7 @@ mod flaw;
 mod instead;
 #[cfg(test)]
 pub(crate) mod judge;
+pub mod profile;
 mod reader;
 pub mod schema;
 pub mod shipped;

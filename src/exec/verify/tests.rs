@@ -16,7 +16,7 @@ use crate::network::NetworkFacts;
 use crate::network::bridge::Bridge;
 use crate::observe::hierarchy::{Controller, Version};
 use crate::plan::call::user::{IdKind, IdRange};
-use crate::plan::expect::StatusField;
+use crate::plan::expect::Moment;
 use crate::rootfs::Rootfs;
 use crate::value::units::Size;
 
@@ -156,7 +156,7 @@ fn a_missing_or_unreadable_value_meets_no_expectation() {
         Expected::Namespace { kind: Feature::Uts, origin: NamespaceOrigin::Other },
         Expected::IdMap { kind: IdKind::User, map: map.clone() },
         Expected::IdMap { kind: IdKind::Group, map: Vec::new() },
-        Expected::Status { field: StatusField::Groups, value: String::new() },
+        Expected::Status { field: StatusField::Groups, value: String::new(), moment: Moment::Always },
         Expected::Hostname(String::new()),
     ]);
     for expected in expectations.iter() {

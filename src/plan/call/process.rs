@@ -4,7 +4,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
@@ -20,6 +20,7 @@ use crate::plan::gate::{Channel, Message};
 use crate::plan::slots::{PortRelay, Slots};
 use crate::sys;
 use crate::sys::clone::Cloned;
+use crate::sys::image::ProgramImage;
 
 /// A set of namespaces that a call makes or joins.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -326,10 +327,24 @@ impl ProcessCall {
             ProcessCall::ExecuteCopy => sys::sealed::execute().map(|()| 0),
             ProcessCall::CloseOnExec => sys::close_on_exec_from(3).map(|()| 0),
             ProcessCall::DefaultSignals => sys::signal::restore().map(|()| 0),
-            ProcessCall::Exec { path, arguments, environment } => {
-                exec(path, arguments, environment.as_deref())
+            ProcessCall::Exec { .. } => {
+                self.prepare(slots)?;
+                Err(slots.image.as_ref().map_or(Errno::EINVAL, ProgramImage::execute))
             }
         }
+    }
+
+    /// Prepares execve(2), so that the call itself makes no other. Other calls need no preparation.
+    ///
+    /// # Errors
+    /// EINVAL: a string contains a null byte.
+    pub fn prepare(&self, slots: &mut Slots) -> Result<(), Errno> {
+        if let (ProcessCall::Exec { path, arguments, environment }, None) = (self, &slots.image) {
+            let environment = environment.as_deref().map(c_strings).transpose()?;
+            let path = nul_terminated(path.as_os_str())?;
+            slots.image = Some(ProgramImage::new(path, c_strings(arguments)?, environment));
+        }
+        Ok(())
     }
 }
 
@@ -384,16 +399,6 @@ fn clone_relay(slots: &mut Slots) -> Result<i64, Errno> {
             Ok(i64::from(pid.as_raw()))
         }
     }
-}
-
-fn exec(path: &Path, arguments: &[OsString], environment: Option<&[OsString]>) -> Result<i64, Errno> {
-    let path = nul_terminated(path.as_os_str())?;
-    let arguments = c_strings(arguments)?;
-    let Some(environment) = environment else {
-        // execv(3) passes the environment of this process.
-        match nix::unistd::execv(&path, &arguments)? {}
-    };
-    match nix::unistd::execve(&path, &arguments, &c_strings(environment)?)? {}
 }
 
 /// NUL-terminated strings, as the kernel expects them. EINVAL: one contains a NUL.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::slots::Slots;
 use crate::sys::{capability, seccomp};
+use crate::text::text_with;
 
 /// The calls of this family.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +38,9 @@ pub enum RestrictCall {
     Capabilities {
         /// The capabilities that stay.
         keep: Vec<Capability>,
+        /// Those that stay until execve(2) besides.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        until_exec: Vec<Capability>,
     },
     /// capset(2): each of the three sets by itself.
     CapabilitySets {
@@ -46,6 +50,9 @@ pub enum RestrictCall {
         permitted: Vec<Capability>,
         /// Those that execve(2) can keep.
         inheritable: Vec<Capability>,
+        /// Those that are permitted and effective until execve(2) besides.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        until_exec: Vec<Capability>,
     },
     /// prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE) for each of these capabilities.
     RaiseAmbient {
@@ -58,6 +65,12 @@ pub enum RestrictCall {
     Filter {
         /// The instructions of the filter: one struct sock_filter each. `security::seccomp` makes them.
         program: Vec<u64>,
+        /// SECCOMP_FILTER_FLAG_*.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        flags: u64,
+        /// How many names of system calls in its profile are unknown. They are ignored.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        unknown_names: u64,
     },
 }
 
@@ -171,20 +184,49 @@ impl fmt::Display for RestrictCall {
             RestrictCall::ClearAmbient => {
                 f.write_str("prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)")
             }
-            RestrictCall::Capabilities { keep } => write_capset(f, [keep, keep, &[]]),
-            RestrictCall::CapabilitySets { effective, permitted, inheritable } => {
-                write_capset(f, [effective, permitted, inheritable])
+            RestrictCall::Capabilities { keep, until_exec } => {
+                let all = [keep.as_slice(), until_exec].concat();
+                write_capset(f, [&all, &all, &[]])
+            }
+            RestrictCall::CapabilitySets { effective, permitted, inheritable, until_exec } => {
+                let with = |set: &[Capability]| [set, until_exec].concat();
+                write_capset(f, [&with(effective), &with(permitted), inheritable])
             }
             RestrictCall::RaiseAmbient { raise } => {
                 write!(f, "prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, [{}], 0, 0)", names(raise, "", " "))
             }
             RestrictCall::NoNewPrivileges => f.write_str("prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)"),
-            RestrictCall::Filter { program } => {
-                let instructions = program.len();
-                write!(f, "seccomp(SECCOMP_SET_MODE_FILTER, 0, {{len={instructions}, filter=<program>}})")
+            RestrictCall::Filter { program, flags, unknown_names } => {
+                let (instructions, flags) = (program.len(), flag_names(*flags));
+                write!(
+                    f,
+                    "seccomp(SECCOMP_SET_MODE_FILTER, {flags}, {{len={instructions}, filter=<program>}})"
+                )?;
+                match unknown_names {
+                    0 => Ok(()),
+                    count => {
+                        let count = count.to_string();
+                        write!(f, "  [{}]", text_with("seccomp.unknown", &[("count", &count)]))
+                    }
+                }
             }
         }
     }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Flags of seccomp(2), as strace(1) prints them.
+fn flag_names(flags: u64) -> String {
+    let known = [
+        (libc::SECCOMP_FILTER_FLAG_TSYNC, "SECCOMP_FILTER_FLAG_TSYNC"),
+        (libc::SECCOMP_FILTER_FLAG_LOG, "SECCOMP_FILTER_FLAG_LOG"),
+        (libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW, "SECCOMP_FILTER_FLAG_SPEC_ALLOW"),
+    ];
+    let names: Vec<&str> = known.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name).collect();
+    if names.is_empty() { "0".to_owned() } else { names.join("|") }
 }
 
 /// capset(2) with the effective, the permitted and the inheritable set.
@@ -204,8 +246,11 @@ fn limit_value(value: u64) -> String {
     }
 }
 
+/// The names in the order of their numbers, as strace(1) prints them.
 fn names(capabilities: &[Capability], before: &str, between: &str) -> String {
-    let names = capabilities.iter().map(|capability| format!("{before}{capability}"));
+    let mut sorted = capabilities.to_vec();
+    sorted.sort_by_key(|capability| *capability as u8);
+    let names = sorted.iter().map(|capability| format!("{before}{capability}"));
     names.collect::<Vec<_>>().join(between)
 }
 
@@ -222,15 +267,19 @@ impl RestrictCall {
                 (0..=*last).filter(|number| keep >> number & 1 == 0).try_for_each(capability::drop_bounding)
             }
             RestrictCall::ClearAmbient => capability::clear_ambient(),
-            RestrictCall::Capabilities { keep } => capability::set(bits(keep), bits(keep), 0),
-            RestrictCall::CapabilitySets { effective, permitted, inheritable } => {
-                capability::set(bits(effective), bits(permitted), bits(inheritable))
+            RestrictCall::Capabilities { keep, until_exec } => {
+                let all = bits(keep) | bits(until_exec);
+                capability::set(all, all, 0)
+            }
+            RestrictCall::CapabilitySets { effective, permitted, inheritable, until_exec } => {
+                let late = bits(until_exec);
+                capability::set(bits(effective) | late, bits(permitted) | late, bits(inheritable))
             }
             RestrictCall::RaiseAmbient { raise } => {
                 raise.iter().try_for_each(|capability| capability::raise_ambient(*capability as u8))
             }
             RestrictCall::NoNewPrivileges => nix::sys::prctl::set_no_new_privs(),
-            RestrictCall::Filter { program } => seccomp::install(program),
+            RestrictCall::Filter { program, flags, .. } => seccomp::install(program, *flags),
         }
         .map(|()| 0)
     }
@@ -251,7 +300,7 @@ mod tests {
         assert!(limit(0, u64::MAX).ends_with("{rlim_cur=0, rlim_max=RLIM64_INFINITY}, NULL)"));
         let keep = vec![Capability::CAP_CHOWN, Capability::CAP_KILL];
         assert_eq!(
-            RestrictCall::Capabilities { keep: keep.clone() }.to_string(),
+            RestrictCall::Capabilities { keep: keep.clone(), until_exec: vec![] }.to_string(),
             "capset({version=_LINUX_CAPABILITY_VERSION_3, pid=0}, {effective=1<<CAP_CHOWN|1<<CAP_KILL, \
              permitted=1<<CAP_CHOWN|1<<CAP_KILL, inheritable=0})"
         );

@@ -1,159 +1,196 @@
-//! The calls of the default filter. They are listed by purpose, so that each line can be reviewed. syscalls(2)
-
-use std::ffi::c_long;
+//! The default filter, as a profile. The calls are listed by purpose, so that each line can be reviewed. A name means the
+//! call of every system call table that has it, so each decision is made once. syscalls(2)
 
 use caps::Capability;
-use libc::*;
+use libc::{
+    AF_VSOCK, CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER,
+    CLONE_NEWUTS, TIOCLINUX, TIOCSTI,
+};
+
+use super::profile::{
+    ArgumentTest, Comparison, FilterAction, FilterArchitecture, SeccompProfile, SeccompRule,
+};
 
 /// Calls that are allowed with any arguments.
 #[rustfmt::skip]
-pub(super) const ALLOWED: &[c_long] = &[
+const ALLOWED: &[&str] = &[
     // Files by descriptor.
-    SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_pread64, SYS_pwrite64, SYS_preadv, SYS_pwritev, SYS_preadv2,
-    SYS_pwritev2, SYS_lseek, SYS_close, SYS_close_range, SYS_dup, SYS_dup3, SYS_fcntl, SYS_flock, SYS_fsync, SYS_fdatasync,
-    SYS_sync, SYS_syncfs, SYS_ftruncate, SYS_fallocate, SYS_fadvise64, SYS_readahead, SYS_sendfile, SYS_splice, SYS_tee,
-    SYS_vmsplice, SYS_copy_file_range, SYS_pipe2, SYS_getdents64,
+    "read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek close close_range dup",
+    "dup3 fcntl flock fsync fdatasync sync syncfs ftruncate fallocate fadvise64 readahead sendfile splice",
+    "tee vmsplice copy_file_range pipe2 getdents64",
     // Files by path. The permissions of the files decide the rest.
-    SYS_openat, SYS_openat2, SYS_newfstatat, SYS_fstat, SYS_statx, SYS_statfs, SYS_fstatfs, SYS_faccessat, SYS_faccessat2,
-    SYS_readlinkat, SYS_linkat, SYS_symlinkat, SYS_unlinkat, SYS_renameat2, SYS_mkdirat, SYS_mknodat, SYS_fchmod,
-    SYS_fchmodat, SYS_fchown, SYS_fchownat, SYS_utimensat, SYS_truncate, SYS_chdir, SYS_fchdir, SYS_getcwd, SYS_umask,
-    SYS_name_to_handle_at,
-    SYS_getxattr, SYS_lgetxattr, SYS_fgetxattr, SYS_setxattr, SYS_lsetxattr, SYS_fsetxattr, SYS_listxattr, SYS_llistxattr,
-    SYS_flistxattr, SYS_removexattr, SYS_lremovexattr, SYS_fremovexattr,
-    SYS_inotify_init1, SYS_inotify_add_watch, SYS_inotify_rm_watch, SYS_fanotify_mark,
+    "openat openat2 newfstatat fstat statx statfs fstatfs faccessat faccessat2 readlinkat linkat",
+    "symlinkat unlinkat renameat2 mkdirat mknodat fchmod fchmodat fchown fchownat utimensat truncate",
+    "chdir fchdir getcwd umask name_to_handle_at getxattr lgetxattr fgetxattr setxattr lsetxattr",
+    "fsetxattr listxattr llistxattr flistxattr removexattr lremovexattr fremovexattr inotify_init1",
+    "inotify_add_watch inotify_rm_watch fanotify_mark",
     // Memory.
-    SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_mincore, SYS_msync, SYS_mlock, SYS_mlock2,
-    SYS_mlockall, SYS_munlock, SYS_munlockall, SYS_remap_file_pages, SYS_membarrier, SYS_memfd_create, SYS_memfd_secret,
-    SYS_mseal, SYS_pkey_alloc, SYS_pkey_free, SYS_pkey_mprotect,
-    // Processes and threads. clone(2) is in ARGUMENT_RULES, because of its flags.
-    SYS_execve, SYS_execveat, SYS_exit, SYS_exit_group, SYS_wait4, SYS_waitid, SYS_getpid, SYS_getppid, SYS_gettid,
-    SYS_getpgid, SYS_setpgid, SYS_getsid, SYS_setsid, SYS_set_tid_address, SYS_set_robust_list, SYS_get_robust_list,
-    SYS_futex, SYS_futex_waitv, SYS_rseq, SYS_prctl, SYS_pidfd_open, SYS_process_mrelease, SYS_getcpu, SYS_restart_syscall,
+    "brk mmap munmap mremap mprotect madvise mincore msync mlock mlock2 mlockall munlock munlockall",
+    "remap_file_pages membarrier memfd_create memfd_secret mseal pkey_alloc pkey_free pkey_mprotect",
+    // Processes and threads. clone(2) is in `by_arguments`, because of its flags.
+    "execve execveat exit exit_group wait4 waitid getpid getppid gettid getpgid setpgid getsid setsid",
+    "set_tid_address set_robust_list get_robust_list futex futex_waitv rseq prctl pidfd_open",
+    "process_mrelease getcpu restart_syscall",
     // Tracing. The kernel checks that the tracer may do it. Since Linux 4.8 a tracer cannot bypass a filter.
-    SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev,
+    "ptrace process_vm_readv process_vm_writev",
     // Signals.
-    SYS_kill, SYS_tkill, SYS_tgkill, SYS_pidfd_send_signal, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigpending,
-    SYS_rt_sigsuspend, SYS_rt_sigtimedwait, SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo, SYS_rt_sigreturn, SYS_sigaltstack,
-    SYS_signalfd4,
+    "kill tkill tgkill pidfd_send_signal rt_sigaction rt_sigprocmask rt_sigpending rt_sigsuspend",
+    "rt_sigtimedwait rt_sigqueueinfo rt_tgsigqueueinfo rt_sigreturn sigaltstack signalfd4",
     // Users, groups and capabilities. The kernel refuses changes for which the process has no capability.
-    SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_getresuid, SYS_getresgid, SYS_getgroups, SYS_setuid, SYS_setgid,
-    SYS_setreuid, SYS_setregid, SYS_setresuid, SYS_setresgid, SYS_setfsuid, SYS_setfsgid, SYS_setgroups, SYS_capget,
-    SYS_capset,
+    "getuid geteuid getgid getegid getresuid getresgid getgroups setuid setgid setreuid setregid",
+    "setresuid setresgid setfsuid setfsgid setgroups capget capset",
     // Further restrictions. They can only add to this filter.
-    SYS_seccomp, SYS_landlock_create_ruleset, SYS_landlock_add_rule, SYS_landlock_restrict_self,
+    "seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self",
     // Time.
-    SYS_nanosleep, SYS_clock_nanosleep, SYS_clock_gettime, SYS_clock_getres, SYS_gettimeofday, SYS_getitimer, SYS_setitimer,
-    SYS_timer_create, SYS_timer_settime, SYS_timer_gettime, SYS_timer_getoverrun, SYS_timer_delete, SYS_timerfd_create,
-    SYS_timerfd_settime, SYS_timerfd_gettime, SYS_times,
+    "nanosleep clock_nanosleep clock_gettime clock_getres gettimeofday getitimer setitimer timer_create",
+    "timer_settime timer_gettime timer_getoverrun timer_delete timerfd_create timerfd_settime",
+    "timerfd_gettime times",
     // These two can read the clock's state without a privilege. To set the clock needs CAP_SYS_TIME.
-    SYS_adjtimex, SYS_clock_adjtime,
+    "adjtimex clock_adjtime",
     // Waiting for several descriptors, and asynchronous I/O.
-    SYS_ppoll, SYS_pselect6, SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_pwait, SYS_epoll_pwait2, SYS_eventfd2,
-    SYS_io_setup, SYS_io_submit, SYS_io_getevents, SYS_io_cancel, SYS_io_destroy,
-    // Sockets. socket(2) is in ARGUMENT_RULES, because of its address family.
-    SYS_socketpair, SYS_bind, SYS_listen, SYS_accept, SYS_accept4, SYS_connect, SYS_shutdown, SYS_getsockname,
-    SYS_getpeername, SYS_getsockopt, SYS_setsockopt, SYS_sendto, SYS_recvfrom, SYS_sendmsg, SYS_recvmsg, SYS_sendmmsg,
-    SYS_recvmmsg,
+    "ppoll pselect6 epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 eventfd2 io_setup io_submit",
+    "io_getevents io_cancel io_destroy",
+    // Sockets. socket(2) is in `by_arguments`, because of its address family.
+    "socketpair bind listen accept accept4 connect shutdown getsockname getpeername getsockopt setsockopt",
+    "sendto recvfrom sendmsg recvmsg sendmmsg recvmmsg",
     // System V IPC and message queues.
-    SYS_shmget, SYS_shmat, SYS_shmdt, SYS_shmctl, SYS_semget, SYS_semop, SYS_semtimedop, SYS_semctl, SYS_msgget, SYS_msgsnd,
-    SYS_msgrcv, SYS_msgctl, SYS_mq_open, SYS_mq_unlink, SYS_mq_timedsend, SYS_mq_timedreceive, SYS_mq_notify,
-    SYS_mq_getsetattr,
+    "shmget shmat shmdt shmctl semget semop semtimedop semctl msgget msgsnd msgrcv msgctl mq_open",
+    "mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr",
     // Scheduling and limits.
-    SYS_sched_yield, SYS_sched_getaffinity, SYS_sched_setaffinity, SYS_sched_getparam, SYS_sched_setparam,
-    SYS_sched_getscheduler, SYS_sched_setscheduler, SYS_sched_getattr, SYS_sched_setattr, SYS_sched_rr_get_interval,
-    SYS_sched_get_priority_min, SYS_sched_get_priority_max, SYS_getpriority, SYS_setpriority, SYS_ioprio_get, SYS_ioprio_set,
-    SYS_prlimit64, SYS_getrusage,
+    "sched_yield sched_getaffinity sched_setaffinity sched_getparam sched_setparam sched_getscheduler",
+    "sched_setscheduler sched_getattr sched_setattr sched_rr_get_interval sched_get_priority_min",
+    "sched_get_priority_max getpriority setpriority ioprio_get ioprio_set prlimit64 getrusage",
     // Facts about the machine, and random numbers.
-    SYS_uname, SYS_sysinfo, SYS_getrandom,
-];
-
-/// Also allowed: calls that only this architecture has, most of them for old programs.
-#[cfg(target_arch = "x86_64")]
-#[rustfmt::skip]
-pub(super) const ALLOWED_HERE: &[c_long] = &[
-    SYS_open, SYS_creat, SYS_stat, SYS_lstat, SYS_access, SYS_readlink, SYS_link, SYS_symlink, SYS_unlink, SYS_rename,
-    SYS_renameat, SYS_mkdir, SYS_rmdir, SYS_mknod, SYS_chmod, SYS_chown, SYS_lchown, SYS_utime, SYS_utimes, SYS_futimesat,
-    SYS_getdents, SYS_dup2, SYS_pipe, SYS_poll, SYS_select, SYS_epoll_create, SYS_epoll_wait, SYS_eventfd, SYS_signalfd,
-    SYS_inotify_init, SYS_fork, SYS_vfork, SYS_getpgrp, SYS_pause, SYS_alarm, SYS_time, SYS_getrlimit, SYS_setrlimit,
-    SYS_sync_file_range, SYS_fchmodat2,
+    "uname sysinfo getrandom",
+    // Calls that only some architectures have, most of them for old programs.
+    "open creat stat lstat access readlink link symlink unlink rename renameat mkdir rmdir mknod chmod",
+    "chown lchown utime utimes futimesat getdents dup2 pipe poll select epoll_create epoll_wait eventfd",
+    "signalfd inotify_init fork vfork getpgrp pause alarm time getrlimit setrlimit sync_file_range",
+    "fchmodat2",
     // The address of a thread's data; segments, for programs of other systems.
-    SYS_arch_prctl, SYS_modify_ldt, SYS_set_thread_area, SYS_get_thread_area,
+    "arch_prctl modify_ldt set_thread_area get_thread_area",
+    // Calls of i386 alone: older or newer forms of the calls above, with 32-bit IDs, 64-bit sizes or 64-bit times.
+    // socketcall(2) and ipc(2) stand for several calls. Their arguments are in memory, where no filter can read them, so
+    // AF_VSOCK is not denied there. docker's filter allows them too.
+    "waitpid nice lchown32 getuid32 getgid32 geteuid32 getegid32 setreuid32 setregid32 getgroups32",
+    "setgroups32 fchown32 setresuid32 getresuid32 setresgid32 getresgid32 chown32 setuid32 setgid32",
+    "setfsuid32 setfsgid32 signal sigaction sigsuspend sigpending sigprocmask sigreturn readdir",
+    "truncate64 ftruncate64 stat64 lstat64 fstat64 fcntl64 sendfile64 fadvise64_64 statfs64 fstatfs64",
+    "fstatat64 _llseek _newselect mmap2 ugetrlimit socketcall ipc clock_gettime64 clock_adjtime64",
+    "clock_getres_time64 clock_nanosleep_time64 timer_gettime64 timer_settime64 timerfd_gettime64",
+    "timerfd_settime64 utimensat_time64 pselect6_time64 ppoll_time64 recvmmsg_time64 mq_timedsend_time64",
+    "mq_timedreceive_time64 semtimedop_time64 rt_sigtimedwait_time64 futex_time64",
+    "sched_rr_get_interval_time64",
 ];
-#[cfg(not(target_arch = "x86_64"))]
-pub(super) const ALLOWED_HERE: &[c_long] = &[];
 
 /// Calls that are allowed if the container keeps this capability, and denied otherwise.
-#[rustfmt::skip]
-pub(super) const CAPABLE: &[(Capability, &[c_long])] = &[
-    (Capability::CAP_SYS_ADMIN, &[
-        // Calls that make and change namespaces and mounts. Most vulnerabilities of the last years needed them.
-        SYS_unshare, SYS_setns, SYS_mount, SYS_umount2, SYS_pivot_root, SYS_mount_setattr, SYS_move_mount, SYS_open_tree,
-        SYS_fsopen, SYS_fsconfig, SYS_fsmount, SYS_fspick,
-        SYS_sethostname, SYS_setdomainname, SYS_quotactl, SYS_quotactl_fd, SYS_fanotify_init, SYS_lookup_dcookie,
-        SYS_bpf, SYS_perf_event_open,
-    ]),
-    (Capability::CAP_BPF, &[SYS_bpf]),
-    (Capability::CAP_PERFMON, &[SYS_perf_event_open]),
-    (Capability::CAP_DAC_READ_SEARCH, &[SYS_open_by_handle_at]),
-    (Capability::CAP_SYS_BOOT, &[SYS_reboot]),
-    (Capability::CAP_SYS_CHROOT, &[SYS_chroot]),
-    (Capability::CAP_SYS_MODULE, &[SYS_init_module, SYS_finit_module, SYS_delete_module]),
-    (Capability::CAP_SYS_NICE, &[
-        SYS_get_mempolicy, SYS_set_mempolicy, SYS_set_mempolicy_home_node, SYS_mbind, SYS_migrate_pages, SYS_move_pages,
-    ]),
-    (Capability::CAP_SYS_PACCT, &[SYS_acct]),
-    (Capability::CAP_SYS_PTRACE, &[SYS_kcmp, SYS_pidfd_getfd, SYS_process_madvise]),
-    (Capability::CAP_SYS_TIME, &[SYS_settimeofday, SYS_clock_settime]),
-    (Capability::CAP_SYS_TTY_CONFIG, &[SYS_vhangup]),
-    (Capability::CAP_SYSLOG, &[SYS_syslog]),
-    #[cfg(target_arch = "x86_64")]
-    (Capability::CAP_SYS_RAWIO, &[SYS_iopl, SYS_ioperm]),
+const CAPABLE: &[(Capability, &str)] = &[
+    // Calls that make and change namespaces and mounts. Most vulnerabilities of the last years needed them.
+    (
+        Capability::CAP_SYS_ADMIN,
+        "unshare setns mount umount umount2 pivot_root mount_setattr move_mount open_tree",
+    ),
+    (
+        Capability::CAP_SYS_ADMIN,
+        "fsopen fsconfig fsmount fspick sethostname setdomainname quotactl quotactl_fd",
+    ),
+    (Capability::CAP_SYS_ADMIN, "fanotify_init lookup_dcookie bpf perf_event_open"),
+    (Capability::CAP_BPF, "bpf"),
+    (Capability::CAP_PERFMON, "perf_event_open"),
+    (Capability::CAP_DAC_READ_SEARCH, "open_by_handle_at"),
+    (Capability::CAP_SYS_BOOT, "reboot"),
+    (Capability::CAP_SYS_CHROOT, "chroot"),
+    (Capability::CAP_SYS_MODULE, "init_module finit_module delete_module"),
+    (
+        Capability::CAP_SYS_NICE,
+        "get_mempolicy set_mempolicy set_mempolicy_home_node mbind migrate_pages move_pages",
+    ),
+    (Capability::CAP_SYS_PACCT, "acct"),
+    (Capability::CAP_SYS_PTRACE, "kcmp pidfd_getfd process_madvise"),
+    (Capability::CAP_SYS_TIME, "settimeofday stime clock_settime clock_settime64"),
+    (Capability::CAP_SYS_TTY_CONFIG, "vhangup"),
+    (Capability::CAP_SYSLOG, "syslog"),
+    (Capability::CAP_SYS_RAWIO, "iopl ioperm"),
 ];
 
 /// Calls that are always denied. No namespace separates what they change, or they had too many vulnerabilities.
 #[rustfmt::skip]
-pub(super) const DENIED: &[c_long] = &[
-    SYS_add_key, SYS_keyctl, SYS_request_key, SYS_kexec_load, SYS_swapon, SYS_swapoff, SYS_nfsservctl,
-    SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register, SYS_userfaultfd,
+const DENIED: &[&str] = &[
+    "add_key keyctl request_key kexec_load swapon swapoff nfsservctl io_uring_setup io_uring_enter",
+    "io_uring_register userfaultfd",
 ];
 
-/// A call that is allowed only with certain values of one argument.
-pub(super) struct ArgumentRule {
-    /// The call.
-    pub(super) call: c_long,
-    /// The index of the argument. The kernel uses only the low 32 bits of these arguments, so the filter compares only
-    /// those. A filter that compared 64 bits would allow `TIOCSTI + (1 << 32)`.
-    pub(super) argument: u32,
-    /// The condition of the argument.
-    pub(super) condition: Condition,
-}
-
-/// A condition of an argument. The call is allowed if it is true.
-pub(super) enum Condition {
-    /// The argument is one of these.
-    OneOf(&'static [u32]),
-    /// The argument is none of these.
-    NoneOf(&'static [u32]),
-    /// The argument has none of these bits.
-    WithoutBits(u32),
-}
-
-const NAMESPACES: c_int =
-    CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET;
+/// The flags of clone(2) that make a namespace.
+const NAMESPACES: [i32; 7] =
+    [CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET];
 
 /// Execution domains: Linux, Linux for 32-bit programs, each also with UNAME26. The last value only reads the domain.
-const DOMAINS: &[u32] = &[0, 0x8, 0x2_0000, 0x2_0008, u32::MAX];
+const DOMAINS: [u32; 5] = [0, 0x8, 0x2_0000, 0x2_0008, u32::MAX];
 
-/// The rules of arguments, in the order in which the filter checks them.
-pub(super) const ARGUMENT_RULES: &[ArgumentRule] = &[
-    ArgumentRule { call: SYS_clone, argument: 0, condition: Condition::WithoutBits(NAMESPACES as u32) },
+/// The profile of the default filter, for a process that keeps these capabilities.
+pub(super) fn profile(keep: &[Capability]) -> SeccompProfile {
+    let (kept, lacking): (Vec<_>, Vec<_>) =
+        CAPABLE.iter().partition(|(capability, _)| keep.contains(capability));
+    let calls = |of: &[&(Capability, &str)]| words(of.iter().map(|(_, calls)| *calls));
+    let allowed = [words(ALLOWED.iter().copied()), calls(&kept)].concat();
+    let denied = [words(DENIED.iter().copied()), calls(&lacking)].concat();
+    let mut syscalls =
+        vec![rule(allowed, FilterAction::Allow, None), rule(denied, FilterAction::Errno, None)];
+    if keep.contains(&Capability::CAP_SYS_ADMIN) {
+        syscalls.push(rule(vec!["clone".into()], FilterAction::Allow, None));
+    }
+    syscalls.extend(by_arguments());
+    SeccompProfile {
+        default_action: FilterAction::Errno,
+        default_errno_ret: Some(libc::ENOSYS as u16),
+        architectures: match cfg!(target_arch = "x86_64") {
+            true => vec![FilterArchitecture::X8664, FilterArchitecture::X86],
+            false => Vec::new(),
+        },
+        flags: Vec::new(),
+        syscalls,
+        other_architectures: FilterAction::KillProcess,
+        other_x32: Some(FilterAction::Errno),
+    }
+}
+
+/// The rules about arguments. The first one whose condition holds decides.
+fn by_arguments() -> Vec<SeccompRule> {
+    let mut rules = Vec::new();
+    let mut add = |call: &str, action, test| rules.push(rule(vec![call.into()], action, Some(test)));
+    let always = ArgumentTest { index: 0, value: 0, value_two: 0, op: Comparison::AtLeast };
+    for flag in NAMESPACES {
+        let bit = u64::from(flag as u32);
+        let has = ArgumentTest { index: 0, value: bit, value_two: bit, op: Comparison::MaskedEqual };
+        add("clone", FilterAction::Errno, has);
+    }
+    add("clone", FilterAction::Allow, always);
     // These two put characters into the terminal, which the shell outside may share.
-    ArgumentRule {
-        call: SYS_ioctl,
-        argument: 1,
-        condition: Condition::NoneOf(&[TIOCSTI as u32, TIOCLINUX as u32]),
-    },
-    ArgumentRule { call: SYS_personality, argument: 0, condition: Condition::OneOf(DOMAINS) },
+    for request in [TIOCSTI, TIOCLINUX] {
+        add("ioctl", FilterAction::Errno, low_half(1, request as u32));
+    }
+    add("ioctl", FilterAction::Allow, always);
+    for domain in DOMAINS {
+        add("personality", FilterAction::Allow, low_half(0, domain));
+    }
+    add("personality", FilterAction::Errno, always);
     // Sockets between a virtual machine and its host. They do not belong to a network namespace.
-    ArgumentRule { call: SYS_socket, argument: 0, condition: Condition::NoneOf(&[AF_VSOCK as u32]) },
-];
+    add("socket", FilterAction::Errno, low_half(0, AF_VSOCK as u32));
+    add("socket", FilterAction::Allow, always);
+    rules
+}
+
+/// The condition that an argument is this value. The kernel uses only the low 32 bits of these arguments, so only those
+/// are compared. A filter that compared 64 bits would allow `TIOCSTI + (1 << 32)`.
+fn low_half(index: u8, value: u32) -> ArgumentTest {
+    let (mask, value_two) = (u64::from(u32::MAX), u64::from(value));
+    ArgumentTest { index, value: mask, value_two, op: Comparison::MaskedEqual }
+}
+
+fn words<'a>(lists: impl Iterator<Item = &'a str>) -> Vec<String> {
+    lists.flat_map(str::split_whitespace).map(str::to_owned).collect()
+}
+
+fn rule(names: Vec<String>, action: FilterAction, test: Option<ArgumentTest>) -> SeccompRule {
+    SeccompRule { names, action, errno_ret: None, args: test.into_iter().collect() }
+}

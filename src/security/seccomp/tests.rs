@@ -1,56 +1,47 @@
-//! The filter, run as the kernel runs it.
+//! The default filter, run as the kernel runs it.
 
 use caps::Capability;
 use libc::*;
 
-use super::program::*;
 use super::*;
+use crate::plan::filter::{FilteredCall, NATIVE as HERE, verdict};
 use crate::security::capabilities::DEFAULT;
 
-/// Runs a filter for a call. It knows only the opcodes that are used here.
-fn run(program: &[FilterInstruction], architecture: u32, number: u32, arguments: [u64; 6]) -> FilterAction {
-    let mut register = 0;
-    let mut at = 0;
-    loop {
-        let FilterInstruction { code, if_true, if_false, number: operand } = program[at];
-        let holds = match code {
-            LOAD => {
-                register = match operand {
-                    NUMBER => number,
-                    ARCHITECTURE => architecture,
-                    place => (arguments[(place - ARGUMENTS) as usize / 8] >> ((place % 8) * 8)) as u32,
-                };
-                at += 1;
-                continue;
-            }
-            JUMP => {
-                at += 1 + operand as usize;
-                continue;
-            }
-            IF_EQUAL => register == operand,
-            IF_AT_LEAST => register >= operand,
-            IF_ANY_BIT => register & operand != 0,
-            RETURN => {
-                return match operand {
-                    SECCOMP_RET_ALLOW => FilterAction::Allow,
-                    SECCOMP_RET_KILL_PROCESS => FilterAction::Kill,
-                    operand if operand == SECCOMP_RET_ERRNO | EPERM as u32 => FilterAction::Deny,
-                    operand if operand == SECCOMP_RET_ERRNO | ENOSYS as u32 => FilterAction::Absent,
-                    other => panic!("unknown action {other:#x}"),
-                };
-            }
-            other => panic!("unknown opcode {other:#x}"),
-        };
-        at += 1 + usize::from(if holds { if_true } else { if_false });
+const I386: u32 = 0x4000_0003;
+
+/// What the default filter does with a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// The call is made.
+    Allow,
+    /// The call fails with EPERM.
+    Deny,
+    /// The call fails with ENOSYS, as on a kernel that does not have it.
+    Absent,
+    /// The process is killed by SIGSYS.
+    Kill,
+}
+
+fn filter(keep: &[Capability]) -> Vec<u64> {
+    compile::compile(&calls::profile(keep)).unwrap()
+}
+
+fn run(program: &[u64], architecture: u32, number: u32, arguments: [u64; 6]) -> Answer {
+    match verdict(program, &FilteredCall { number, architecture, arguments }) {
+        SECCOMP_RET_ALLOW => Answer::Allow,
+        SECCOMP_RET_KILL_PROCESS => Answer::Kill,
+        errno if errno == SECCOMP_RET_ERRNO | EPERM as u32 => Answer::Deny,
+        errno if errno == SECCOMP_RET_ERRNO | ENOSYS as u32 => Answer::Absent,
+        other => panic!("unknown action {other:#x}"),
     }
 }
 
-fn ask(call: c_long, arguments: [u64; 6]) -> FilterAction {
+fn ask(call: c_long, arguments: [u64; 6]) -> Answer {
     run(&filter(&DEFAULT), HERE, call as u32, arguments)
 }
 
 /// Runs the default filter for a call with one argument. The others are zero.
-fn with(call: c_long, place: usize, argument: u64) -> FilterAction {
+fn with(call: c_long, place: usize, argument: u64) -> Answer {
     let mut arguments = [0; 6];
     arguments[place] = argument;
     ask(call, arguments)
@@ -66,7 +57,7 @@ fn ordinary_programs_work() {
         SYS_prctl, SYS_capset, SYS_setgroups, SYS_setresgid, SYS_setresuid, SYS_sendmsg, SYS_recvmsg, SYS_sendto,
         SYS_recvfrom, SYS_ptrace, SYS_chroot, SYS_socket, SYS_ioctl, SYS_mknodat, SYS_landlock_restrict_self,
     ] {
-        assert_eq!(ask(call, [0; 6]), FilterAction::Allow, "{call}");
+        assert_eq!(ask(call, [0; 6]), Answer::Allow, "{call}");
     }
 }
 
@@ -79,23 +70,19 @@ fn calls_that_change_the_machine_are_denied() {
         SYS_perf_event_open, SYS_userfaultfd, SYS_unshare, SYS_setns, SYS_io_uring_setup, SYS_open_by_handle_at,
         SYS_swapon, SYS_settimeofday, SYS_clock_settime, SYS_sethostname, SYS_syslog, SYS_acct,
     ] {
-        assert_eq!(ask(call, [0; 6]), FilterAction::Deny, "{call}");
+        assert_eq!(ask(call, [0; 6]), Answer::Deny, "{call}");
     }
 }
 
 #[test]
 fn an_unknown_call_is_absent() {
-    assert_eq!(ask(SYS_clone3, [0; 6]), FilterAction::Absent);
+    assert_eq!(ask(SYS_clone3, [0; 6]), Answer::Absent);
     for number in [463, 1000, 0x3fff_ffff, u32::MAX] {
-        assert_eq!(run(&filter(&DEFAULT), HERE, number, [0; 6]), FilterAction::Absent, "{number}");
+        assert_eq!(run(&filter(&DEFAULT), HERE, number, [0; 6]), Answer::Absent, "{number}");
     }
     // x32 has the numbers of x86_64 with one more bit, and some of its own: getpid, execve, its execve, its ioctl.
     for number in [39, 59, 520, 514] {
-        assert_eq!(
-            run(&filter(&DEFAULT), HERE, 0x4000_0000 | number, [0; 6]),
-            FilterAction::Absent,
-            "{number}"
-        );
+        assert_eq!(run(&filter(&DEFAULT), HERE, 0x4000_0000 | number, [0; 6]), Answer::Absent, "{number}");
     }
 }
 
@@ -103,7 +90,7 @@ fn an_unknown_call_is_absent() {
 fn a_call_of_another_architecture_kills_the_process() {
     // ARM, in which 20 is getpid; RISC-V; the other byte order.
     for architecture in [0x4000_0028, 0xc000_00f3, HERE & !0x4000_0000, 0] {
-        assert_eq!(run(&filter(&DEFAULT), architecture, 20, [0; 6]), FilterAction::Kill, "{architecture:#x}");
+        assert_eq!(run(&filter(&DEFAULT), architecture, 20, [0; 6]), Answer::Kill, "{architecture:#x}");
     }
 }
 
@@ -111,18 +98,18 @@ fn a_call_of_another_architecture_kills_the_process() {
 fn arguments_are_compared_by_the_32_bits_that_the_kernel_uses() {
     for high in [0, 1 << 32, u64::MAX << 32] {
         for request in [TIOCSTI, TIOCLINUX] {
-            assert_eq!(with(SYS_ioctl, 1, request | high), FilterAction::Deny, "{request:#x} {high:#x}");
+            assert_eq!(with(SYS_ioctl, 1, request | high), Answer::Deny, "{request:#x} {high:#x}");
         }
-        assert_eq!(with(SYS_ioctl, 1, TCGETS | high), FilterAction::Allow);
-        assert_eq!(with(SYS_clone, 0, CLONE_NEWUSER as u64 | high), FilterAction::Deny);
-        assert_eq!(with(SYS_socket, 0, AF_VSOCK as u64 | high), FilterAction::Deny);
-        assert_eq!(with(SYS_socket, 0, AF_UNIX as u64 | high), FilterAction::Allow);
-        assert_eq!(with(SYS_personality, 0, 0x40000 | high), FilterAction::Deny);
-        assert_eq!(with(SYS_personality, 0, 0x8 | high), FilterAction::Allow);
+        assert_eq!(with(SYS_ioctl, 1, TCGETS | high), Answer::Allow);
+        assert_eq!(with(SYS_clone, 0, CLONE_NEWUSER as u64 | high), Answer::Deny);
+        assert_eq!(with(SYS_socket, 0, AF_VSOCK as u64 | high), Answer::Deny);
+        assert_eq!(with(SYS_socket, 0, AF_UNIX as u64 | high), Answer::Allow);
+        assert_eq!(with(SYS_personality, 0, 0x40000 | high), Answer::Deny);
+        assert_eq!(with(SYS_personality, 0, 0x8 | high), Answer::Allow);
     }
     // The request is the second argument. The others are not checked.
-    assert_eq!(with(SYS_ioctl, 0, TIOCSTI), FilterAction::Allow);
-    assert_eq!(with(SYS_ioctl, 2, TIOCSTI), FilterAction::Allow);
+    assert_eq!(with(SYS_ioctl, 0, TIOCSTI), Answer::Allow);
+    assert_eq!(with(SYS_ioctl, 2, TIOCSTI), Answer::Allow);
 }
 
 #[test]
@@ -130,11 +117,11 @@ fn clone_makes_processes_and_threads_but_no_namespaces() {
     let thread =
         CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS;
     for flags in [SIGCHLD, thread, CLONE_VM | CLONE_VFORK | SIGCHLD] {
-        assert_eq!(with(SYS_clone, 0, flags as u32 as u64), FilterAction::Allow, "{flags:#x}");
+        assert_eq!(with(SYS_clone, 0, flags as u32 as u64), Answer::Allow, "{flags:#x}");
     }
     for bit in 0..32 {
         let is_namespace = [17, 25, 26, 27, 28, 29, 30].contains(&bit);
-        let expected = if is_namespace { FilterAction::Deny } else { FilterAction::Allow };
+        let expected = if is_namespace { Answer::Deny } else { Answer::Allow };
         assert_eq!(with(SYS_clone, 0, 1 << bit | SIGCHLD as u64), expected, "bit {bit}");
     }
 }
@@ -142,58 +129,25 @@ fn clone_makes_processes_and_threads_but_no_namespaces() {
 #[test]
 fn a_kept_capability_allows_its_calls() {
     let asked = |keep: &[Capability], call: c_long| run(&filter(keep), HERE, call as u32, [0; 6]);
-    assert_eq!(asked(&[Capability::CAP_SYS_TIME], SYS_clock_settime), FilterAction::Allow);
-    assert_eq!(asked(&[Capability::CAP_SYS_TIME], SYS_mount), FilterAction::Deny);
-    assert_eq!(asked(&[], SYS_chroot), FilterAction::Deny);
-    assert_eq!(asked(&[Capability::CAP_BPF], SYS_bpf), FilterAction::Allow);
+    assert_eq!(asked(&[Capability::CAP_SYS_TIME], SYS_clock_settime), Answer::Allow);
+    assert_eq!(asked(&[Capability::CAP_SYS_TIME], SYS_mount), Answer::Deny);
+    assert_eq!(asked(&[], SYS_chroot), Answer::Deny);
+    assert_eq!(asked(&[Capability::CAP_BPF], SYS_bpf), Answer::Allow);
     let all = [Capability::CAP_SYS_ADMIN];
     let flags = [CLONE_NEWUSER as u64, 0, 0, 0, 0, 0];
-    assert_eq!(run(&filter(&all), HERE, SYS_clone as u32, flags), FilterAction::Allow);
+    assert_eq!(run(&filter(&all), HERE, SYS_clone as u32, flags), Answer::Allow);
     // Calls that need no capability stay denied.
     let every: Vec<Capability> = caps::all().into_iter().collect();
     for call in [SYS_keyctl, SYS_kexec_load, SYS_userfaultfd] {
-        assert_eq!(asked(&every, call), FilterAction::Deny);
+        assert_eq!(asked(&every, call), Answer::Deny);
     }
-    assert_eq!(asked(&every, SYS_clone3), FilterAction::Absent);
-}
-
-#[test]
-fn no_call_is_on_two_lists_and_no_jump_leaves_the_program() {
-    use super::calls::*;
-    let mut all: Vec<c_long> = [ALLOWED, ALLOWED_HERE, DENIED].concat();
-    all.extend(ARGUMENT_RULES.iter().map(|rule| rule.call));
-    let mut capable: Vec<c_long> = CAPABLE.iter().flat_map(|(_, calls)| calls.iter().copied()).collect();
-    capable.sort_unstable();
-    capable.dedup();
-    all.extend(capable);
-    let count = all.len();
-    all.sort_unstable();
-    all.dedup();
-    assert_eq!(all.len(), count);
-
-    let program = filter(&[]);
-    assert!(program.len() < 4096, "BPF_MAXINSNS");
-    // Each number without a rule for an argument has the action of its list.
-    for number in 0..1000 {
-        let is = |list: &[c_long]| list.contains(&c_long::from(number));
-        let has_rule = ARGUMENT_RULES.iter().any(|rule| rule.call == c_long::from(number));
-        let expected = match () {
-            () if is(ALLOWED) || is(ALLOWED_HERE) => FilterAction::Allow,
-            () if is(DENIED) || CAPABLE.iter().any(|(_, calls)| is(calls)) => FilterAction::Deny,
-            () => FilterAction::Absent,
-        };
-        assert!(has_rule || run(&program, HERE, number, [0; 6]) == expected, "{number}");
-    }
-    for (at, one) in program.iter().enumerate() {
-        assert!(one.code != JUMP || at + 1 + (one.number as usize) < program.len(), "{at}: {one:?}");
-        assert!(at + usize::from(one.if_true.max(one.if_false)) < program.len(), "{at}: {one:?}");
-    }
+    assert_eq!(asked(&every, SYS_clone3), Answer::Absent);
 }
 
 /// Runs the default filter for a call of i386, by its number in that table.
 #[cfg(target_arch = "x86_64")]
-fn ask_i386(number: u32, arguments: [u64; 6]) -> FilterAction {
-    run(&filter(&DEFAULT), i386::I386, number, arguments)
+fn ask_i386(number: u32, arguments: [u64; 6]) -> Answer {
+    run(&filter(&DEFAULT), I386, number, arguments)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -204,23 +158,23 @@ fn a_32_bit_program_has_its_own_table() {
     for number in
         [1, 2, 3, 4, 5, 6, 11, 20, 45, 7, 192, 195, 221, 243, 102, 117, 359, 120, 54, 119, 403, 422, 383, 174]
     {
-        assert_eq!(ask_i386(number, [0; 6]), FilterAction::Allow, "{number}");
+        assert_eq!(ask_i386(number, [0; 6]), Answer::Allow, "{number}");
     }
     // mount, umount, umount2, stime, reboot, ptrace is allowed, init_module, unshare, setns, bpf, keyctl, kexec_load,
     // swapon, settimeofday, clock_settime, clock_settime64, userfaultfd, io_uring_setup, iopl, open_tree.
     for number in [21, 22, 52, 25, 88, 128, 310, 346, 357, 288, 283, 87, 79, 264, 404, 374, 425, 110, 428] {
-        assert_eq!(ask_i386(number, [0; 6]), FilterAction::Deny, "{number}");
+        assert_eq!(ask_i386(number, [0; 6]), Answer::Deny, "{number}");
     }
     // clone3, vm86, uselib, a number of no call, one of x32.
     for number in [435, 166, 86, 470, 1000, 0x4000_0014, u32::MAX] {
-        assert_eq!(ask_i386(number, [0; 6]), FilterAction::Absent, "{number}");
+        assert_eq!(ask_i386(number, [0; 6]), Answer::Absent, "{number}");
     }
     // Without its capability, a call is denied in both tables.
-    let asked = |keep: &[Capability], number| run(&filter(keep), i386::I386, number, [0; 6]);
-    assert_eq!(asked(&[], 61), FilterAction::Deny);
-    assert_eq!(asked(&[Capability::CAP_SYS_CHROOT], 61), FilterAction::Allow);
-    assert_eq!(asked(&[Capability::CAP_SYS_TIME], 404), FilterAction::Allow);
-    assert_eq!(asked(&[Capability::CAP_SYS_ADMIN], 22), FilterAction::Allow);
+    let asked = |keep: &[Capability], number| run(&filter(keep), I386, number, [0; 6]);
+    assert_eq!(asked(&[], 61), Answer::Deny);
+    assert_eq!(asked(&[Capability::CAP_SYS_CHROOT], 61), Answer::Allow);
+    assert_eq!(asked(&[Capability::CAP_SYS_TIME], 404), Answer::Allow);
+    assert_eq!(asked(&[Capability::CAP_SYS_ADMIN], 22), Answer::Allow);
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -231,12 +185,12 @@ fn the_arguments_of_a_32_bit_program_are_compared_too() {
         arguments[place] = argument;
         ask_i386(number, arguments)
     };
-    assert_eq!(with(120, 0, CLONE_NEWUSER as u64), FilterAction::Deny);
-    assert_eq!(with(54, 1, TIOCSTI), FilterAction::Deny);
-    assert_eq!(with(54, 1, TCGETS), FilterAction::Allow);
-    assert_eq!(with(136, 0, 0x40000), FilterAction::Deny);
-    assert_eq!(with(359, 0, AF_VSOCK as u64), FilterAction::Deny);
-    assert_eq!(with(359, 0, AF_INET as u64), FilterAction::Allow);
+    assert_eq!(with(120, 0, CLONE_NEWUSER as u64), Answer::Deny);
+    assert_eq!(with(54, 1, TIOCSTI), Answer::Deny);
+    assert_eq!(with(54, 1, TCGETS), Answer::Allow);
+    assert_eq!(with(136, 0, 0x40000), Answer::Deny);
+    assert_eq!(with(359, 0, AF_VSOCK as u64), Answer::Deny);
+    assert_eq!(with(359, 0, AF_INET as u64), Answer::Allow);
     // The native ioctl has the number of another call there.
     assert_eq!(with(SYS_ioctl as u32, 1, TIOCSTI), ask_i386(SYS_ioctl as u32, [0; 6]));
 }

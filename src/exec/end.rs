@@ -1,0 +1,62 @@
+//! The end of a plan, as the host sees it: the command gets its seccomp filter and calls execve(2), without a message.
+
+use nix::errno::Errno;
+
+use super::{Run, Stop, supervise, verify};
+use crate::observe::proc;
+use crate::plan::gate::Message;
+
+impl Run<'_> {
+    /// Goes through the last steps, which the command makes without a message: its filter and execve(2). It may begin with
+    /// them when the last of them is announced.
+    pub(super) fn narrate_end(&mut self, filter: usize) -> std::result::Result<(), Stop> {
+        let last = self.plan.steps.len() - 1;
+        for index in filter..=last {
+            self.watch.before(index, self.plan, &self.slots, &self.signals)?;
+        }
+        self.send(filter, &Message::Go(filter))?;
+        self.wait_for_exec(last)?;
+        (filter..=last).for_each(|index| self.watch.after(index, self.plan, 0));
+        Ok(())
+    }
+
+    /// Waits for the end of file: execve(2) has closed the child's end of the gate, and the command runs.
+    pub(super) fn wait_for_exec(&mut self, index: usize) -> std::result::Result<i64, Stop> {
+        loop {
+            match self.wait(index)? {
+                None => break,
+                Some(Message::Failed(failed, errno)) => {
+                    return Err(Stop::Step(failed, Errno::from_raw(errno)));
+                }
+                Some(Message::Differs(differences)) => return Err(verify::refused(&differences).into()),
+                Some(_) => {}
+            }
+        }
+        self.slots.gate = None;
+        if self.plan.last_filter().is_some() {
+            self.confirm_end(index)?;
+        }
+        Ok(0)
+    }
+
+    /// Nothing is reported behind the filter of the command. So the host looks whether execve(2) was made, and reads the
+    /// last restrictions in its own /proc.
+    fn confirm_end(&mut self, exec: usize) -> std::result::Result<(), Stop> {
+        // A command that an init has reaped already has no PID any more.
+        let command = match &self.slots.command {
+            Some(command) => proc::pid_of(command),
+            None => self.slots.child,
+        };
+        if let Some(command) = command {
+            if let Some(errno) = supervise::failed_exec(command) {
+                return Err(Stop::Step(exec, errno));
+            }
+            let differences = self.expectations.differences_running(command);
+            if !differences.is_empty() {
+                return Err(verify::refused(&differences).into());
+            }
+        }
+        self.watch.confined(self.plan, command);
+        Ok(())
+    }
+}
