@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
+use support::background::{Background, mark, with_argument};
 use support::running::Running;
 use support::{alone, child_named, is_root, sandbox, state, text, wait_until};
 
@@ -31,22 +31,14 @@ fn shown(container: &Running, flags: &[&str], command: &[&str]) -> String {
 }
 
 /// A command that runs as long as this is not dropped.
-struct Further(Child, u32);
+struct Further(Background, u32);
 
 impl Further {
     fn of(container: &Running, flags: &[&str]) -> Further {
         let words = [&["exec", "-q"], flags, &[&*container.name, "sleep", "60"]].concat();
-        let sandbox = sandbox(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let sandbox = Background::quiet(&mut sandbox(&words));
         let pid = child_named(sandbox.id(), "sleep");
         Further(sandbox, pid)
-    }
-}
-
-impl Drop for Further {
-    /// `sandbox` ends and reaps its command. A PID namespace ends only when all its processes are reaped.
-    fn drop(&mut self) {
-        let _ = kill(Pid::from_raw(self.0.id() as i32), Signal::SIGTERM);
-        let _ = self.0.wait();
     }
 }
 
@@ -268,7 +260,7 @@ fn statuses_and_streams() {
     assert_eq!(text(&output.stdout), "y\n");
     // A signal to sandbox is one to the command.
     let further = Further::of(&container, &[]);
-    kill(Pid::from_raw(further.0.id() as i32), Signal::SIGTERM).unwrap();
+    further.0.signal(Signal::SIGTERM);
     wait_until("it has ended", || state(further.1) == '?');
     // The plan, the steps, the view.
     let plan = text(&sandbox(&["exec", "--dry-run", &container.name, "true"]).output().unwrap().stdout);
@@ -290,41 +282,33 @@ fn it_ends_with_the_container() {
     let _alone = alone();
     for spec in ["rootfs: host\npid:\n", "rootfs: host\nuts:\n"] {
         let container = Running::of(spec, "");
-        let words = ["exec", "-q", &container.name, "sh", "-c", "sleep 60 & sleep 61"];
-        let front = sandbox(&words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let shell = child_named(front.id(), "sh");
-        child_named(shell, "sleep");
+        let marks = [1, 2, 3].map(mark);
+        let script = format!("sleep {} & sleep {}", marks[0], marks[1]);
+        let front = Background::piped(&mut sandbox(&["exec", "-q", &container.name, "sh", "-c", &script]));
+        wait_until("both run", || marks[..2].iter().all(|mark| !with_argument(mark).is_empty()));
         // In the background: nothing is printed, and it goes on when sandbox has returned.
-        let mut detached =
-            sandbox(&["exec", "-d", &container.name, "sh", "-c", "echo $$ > /tmp/pid; exec sleep 62"]);
-        let output = detached.output().unwrap();
+        let script = format!("echo $$ > /tmp/pid; exec sleep {}", marks[2]);
+        let output = sandbox(&["exec", "-d", &container.name, "sh", "-c", &script]).output().unwrap();
         assert!(
             output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(),
             "{}",
             text(&output.stderr)
         );
-        wait_until("it runs", || !exec(&container, &[], &["cat", "/tmp/pid"]).stdout.is_empty());
+        wait_until("it runs", || !with_argument(&marks[2]).is_empty());
         let script = "for fd in 0 1 2; do readlink /proc/$(cat /tmp/pid)/fd/$fd; done; tr '\\0' ' ' < /proc/$(cat /tmp/pid)/cmdline";
         assert_eq!(
             shown(&container, &[], &["sh", "-c", script]),
-            "/dev/null\n/dev/null\n/dev/null\nsleep 62 "
+            format!("/dev/null\n/dev/null\n/dev/null\nsleep {} ", marks[2])
         );
         assert_eq!(exec(&container, &["-d"], &["no-such-command"]).status.code(), Some(127));
         let (pid, name) = (container.pid, container.name.clone());
         let missing = || sandbox(&["exec", &name, "true"]).output().unwrap().status.code() == Some(125);
         drop(container);
-        let ended = front.wait_with_output().unwrap();
+        let ended = front.output();
         assert_eq!(ended.status.code(), Some(137), "{spec}");
         assert!(text(&ended.stderr).contains("the container has ended"), "{}", text(&ended.stderr));
         wait_until("the container is gone", || "?Z".contains(state(pid)) && missing());
-        let left = || {
-            let processes = Command::new("ps").args(["-e", "-o", "args="]).output().unwrap();
-            text(&processes.stdout)
-                .lines()
-                .filter(|line| ["sleep 60", "sleep 61", "sleep 62"].contains(line))
-                .count()
-        };
-        wait_until("nothing is left", || left() == 0);
+        wait_until("nothing is left", || marks.iter().all(|mark| with_argument(mark).is_empty()));
     }
 }
 
@@ -336,14 +320,14 @@ fn many_at_once_and_one_after_another_leave_nothing() {
     let start = |number: usize| {
         let script = format!("cat; exit {number}");
         let words = ["exec", "-qi", &container.name, "sh", "-c", &script];
-        sandbox(&words).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+        Background::with_pipes(&mut sandbox(&words))
     };
-    let mut all: Vec<Child> = (0..20).map(start).collect();
+    let mut all: Vec<Background> = (0..20).map(start).collect();
     for (number, child) in all.iter_mut().enumerate() {
         writeln!(child.stdin.take().unwrap(), "{number}").unwrap();
     }
     for (number, child) in all.into_iter().enumerate() {
-        let output = child.wait_with_output().unwrap();
+        let output = child.output();
         assert_eq!(
             (output.status.code(), text(&output.stdout)),
             (Some(number as i32), format!("{number}\n"))

@@ -26,6 +26,7 @@ use sandbox::config::spec::yaml;
 use sandbox::exec::{self, Unwatched};
 use sandbox::feature::Purpose;
 use sandbox::plan::{Frame, Hold, Streams};
+use support::background::Background;
 use support::{alone, is_root, state, wait_until};
 
 /// Makes a container, as its caller wants it, prints its PID, and ends. It is no test: [`Made`] starts it as a process of
@@ -200,7 +201,7 @@ fn a_container_is_made_by_one_process_and_started_by_another() {
 #[test]
 fn two_releases_start_one_command() {
     let _alone = alone();
-    let made = Made::of("uts:\n", "echo ran; sleep 0.1");
+    let made = Made::of("uts:\n", "echo ran");
     let (mut one, mut other) = (made.open(libc::O_NONBLOCK).unwrap(), made.open(libc::O_NONBLOCK).unwrap());
     one.write_all(b"0").unwrap();
     // EPIPE: the command runs already.
@@ -231,7 +232,7 @@ fn a_release_that_never_comes_leaves_nothing() {
         // A cgroup is on the host, and must be removed.
         let limits = if is_root() { "pids: { max: 50 }\n" } else { "" };
         let mut maker = process(&format!("rootfs: host\npid:\n{limits}"), COMMAND, &variables);
-        let mut maker = maker.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut maker = Background::with_pipes(&mut maker);
         let mut said = String::new();
         let mut output = maker.stdout.take().unwrap();
         while !said.contains("pid ") || !said.ends_with('\n') {

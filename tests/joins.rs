@@ -14,6 +14,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use support::background::{mark, with_argument};
 use support::lab::ran_with_loopback;
 use support::running::Running;
 use support::{alone, binary, is_root, skip, text, wait_until};
@@ -325,17 +326,21 @@ fn what_cannot_be_joined_is_refused_with_advice() {
 fn nothing_is_left_in_a_joined_pid_namespace() {
     let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
-    let first = Running::with("joins-orphans", &[], ALL, "sleep 4711 & true");
+    let [theirs, ours] = [1, 2].map(mark);
+    let first = Running::with("joins-orphans", &[], ALL, &format!("sleep {theirs} & true"));
     let target = format!("container:{}", first.name);
-    let spec = "command: [sh, -c, 'sleep 4712 & sleep 4712 & sleep 0.2; exit 7']\n";
-    let output = run_spec(directory.path(), &["--pid", &target, "--userns", &target], spec);
+    // It ends when both orphans run.
+    let begun = directory.path().join("begun");
+    let script = format!(
+        "for orphan in 1 2; do (echo >> {0}; exec sleep {ours}) & done; until [ $(wc -l < {0}) = 2 ]; do sleep 0.01; done; exit 7",
+        begun.display()
+    );
+    fs::write(&begun, "").unwrap();
+    let spec = format!("command: [sh, -c, '{script}']\n");
+    let output = run_spec(directory.path(), &["--pid", &target, "--userns", &target], &spec);
     assert_eq!(output.status.code(), Some(7), "{}", both(&output));
-    let left = |seconds: &str| {
-        let found = Command::new("pgrep").args(["-xf", &format!("sleep {seconds}")]).output().unwrap();
-        text(&found.stdout)
-    };
-    assert_eq!(left("4712"), "");
-    assert_ne!(left("4711"), "");
+    assert_eq!(with_argument(&ours), []);
+    assert_eq!(with_argument(&theirs).len(), 1);
     assert!(
         both(&run_spec(
             directory.path(),

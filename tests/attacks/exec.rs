@@ -1,13 +1,13 @@
 //! R1, R2, R6 to R9 by `exec`: a container that is hostile when a further process starts in it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::directory;
 use crate::support::running::Running;
 use crate::support::terminal::Terminal;
-use crate::support::{alone, binary, install, is_root, sandbox, skip, text};
+use crate::support::{alone, binary, install, is_root, sample, sandbox, skip, text};
 
 fn exec(container: &Running, flags: &[&str], command: &[&str]) -> (Option<i32>, String) {
     let program = binary();
@@ -17,6 +17,13 @@ fn exec(container: &Running, flags: &[&str], command: &[&str]) -> (Option<i32>, 
     (output.status.code(), text(&output.stdout) + &text(&output.stderr))
 }
 
+/// This program, without input.
+fn sandbox_of(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir("/").stdin(Stdio::null());
+    command
+}
+
 /// R1: the command is `sandbox` itself, by the link in /proc. It is refused, and no process could write to its file.
 #[test]
 fn the_program_is_not_reached_by_a_command() {
@@ -24,25 +31,37 @@ fn the_program_is_not_reached_by_a_command() {
     let bin = directory();
     let program = install("755", &binary(), &bin.path().join("sandbox"));
     let before = fs::read(&program).unwrap();
-    // The loop tries to open the program of each process for writing, also when sandbox has ended.
-    let script = "printf '#!/proc/self/exe\\n' > /tmp/evil; chmod 755 /tmp/evil; ln -s /proc/self/exe /tmp/link; \
-                  perl -e 'while (1) { for (glob \"/proc/[0-9]*/exe\") { if (open(my $f, \"+<\", $_)) { open(my $o, \">\", \"/tmp/OPEN\") if readlink($_) =~ /sandbox/ } } }' &";
+    // The loop keeps the program of each process that it can open, and tries to write to it, also when no process runs it.
+    let script = r#"printf '#!/proc/self/exe\n' > /tmp/evil; chmod 755 /tmp/evil; ln -s /proc/self/exe /tmp/link
+        cat > /tmp/attack <<'END'
+        $| = 1; my %held;
+        while (1) {
+            for my $exe (glob "/proc/[0-9]*/exe") {
+                open(my $f, "<", $exe) or next; my $link = readlink "/proc/self/fd/" . fileno $f;
+                next if $held{$link} or $link !~ /sandbox|memfd/; $held{$link} = $f; print "opened $link\n";
+            }
+            while (my ($link, $f) = each %held) {
+                open(my $again, ">>", "/proc/self/fd/" . fileno $f) or next; syswrite $again, "x"; print "wrote $link\n"; close $again;
+            }
+        }
+END
+        perl /tmp/attack > /tmp/seen 2>&1 &"#;
     let container = Running::of("rootfs: host\npid:\ncapabilities: default\n", script);
     for command in ["/tmp/evil", "/tmp/link", "/proc/self/exe"].repeat(10) {
-        let output = Command::new(&program)
-            .args(["exec", "-q", &container.name, command])
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
+        let output = sandbox_of(&program).args(["exec", "-q", &container.name, command]).output().unwrap();
         assert!(matches!(output.status.code(), Some(125..=127)), "{command} {:?}", output.status);
     }
-    assert_eq!(exec(&container, &[], &["test", "-e", "/tmp/OPEN"]).0, Some(1));
+    for _ in 0..20 {
+        let output = sandbox_of(&program).args(["exec", "-q", &container.name, "true"]).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    assert_eq!(exec(&container, &[], &["cat", "/tmp/seen"]), (Some(0), String::new()));
     assert!(fs::read(&program).unwrap() == before);
-    // The control: a copy that the container may write is opened by the same loop.
-    let control = "cp /usr/bin/sleep /tmp/own-sandbox; /tmp/own-sandbox 60 & exe=/proc/$!/exe; \
-                   until [ $(readlink $exe) = /tmp/own-sandbox ]; do sleep 0.01; done; \
-                   perl -e 'print open(my $f, \"<\", $ARGV[0]) ? \"opened\" : \"refused\"' $exe";
-    assert!(exec(&container, &[], &["sh", "-c", control]).1.contains("opened"));
+    // The control: the same loop opens a program of the container, and writes to it when its process has ended.
+    let control = "cp /usr/bin/sleep /tmp/own-sandbox; /tmp/own-sandbox 60 & \
+                   until grep -qs '^opened /tmp/own-sandbox' /tmp/seen; do sleep 0.01; done; kill $!; wait $! 2> /dev/null; \
+                   until grep -qs '^wrote /tmp/own-sandbox' /tmp/seen; do sleep 0.01; done; echo both";
+    assert!(exec(&container, &[], &["sh", "-c", control]).1.starts_with("both\n"));
 }
 
 /// R2: the working directory is a descriptor of `sandbox`; many descriptors of the caller are open.
@@ -65,7 +84,7 @@ fn no_directory_and_no_descriptor_of_the_caller_comes_in() {
     };
     let program = binary();
     let program = program.to_str().unwrap();
-    for number in (0..64).step_by(3) {
+    for number in sample(4, (0..64).step_by(3)) {
         for workdir in [format!("/proc/self/fd/{number}"), format!("/tmp/l{number}")] {
             let output = many(&[program, "exec", "-q", "-w", &workdir, &container.name, "sh", "-c", &look]);
             assert_eq!(output.status.code(), Some(125), "{workdir} {}", text(&output.stdout));
@@ -81,6 +100,42 @@ fn no_directory_and_no_descriptor_of_the_caller_comes_in() {
     assert!(text(&many(&["sh", "-c", "cat canary"]).stdout).contains("out"));
 }
 
+/// R2: the working directory becomes a magic link between the look at it and the start.
+#[test]
+fn a_working_directory_that_is_swapped_leads_nowhere() {
+    let _alone = alone();
+    // Links to each descriptor that the starting process can have, among them the /proc of the host, by which it is verified.
+    let swap = r#"mkdir /tmp/work; cat > /tmp/swap <<'END'
+        my ($work, $magic) = ("/tmp/work", "/tmp/magic");
+        for (my $n = 0; ; $n++) {
+            unlink $magic; symlink sprintf("/proc/self/fd/%d", 3 + $n % 20), $magic;
+            # renameat2(RENAME_EXCHANGE). After an even number, the directory is in its place again.
+            syscall(316, -100, $work, -100, $magic, 2) == 0 or die $! for 1 .. 50;
+        }
+END
+        perl /tmp/swap > /tmp/seen 2>&1 &"#;
+    let container = Running::of("rootfs: host\npid:\n", swap);
+    let look = format!("test -e ./{}/root && echo FOUND; pwd", std::process::id());
+    let (mut worked, mut refused) = (0, 0);
+    // Both ways must have been met: the directory, and the link instead of it.
+    for _ in 0..400 {
+        let (code, shown) = exec(&container, &["-w", "/tmp/work"], &["sh", "-c", &look]);
+        assert!(!shown.contains("FOUND"), "{shown}");
+        match code {
+            Some(0) if shown == "/tmp/work\n" || shown == "/tmp/magic\n" => worked += 1,
+            Some(125) => refused += 1,
+            _ => panic!("{code:?} {shown}"),
+        }
+        if worked >= 10 && refused >= 10 {
+            break;
+        }
+    }
+    assert!(worked > 0 && refused > 0, "{worked} {refused}");
+    // The control: in the /proc of the host, the command would find this process.
+    let control = Command::new("sh").args(["-c", &look]).current_dir("/proc").output().unwrap();
+    assert!(text(&control.stdout).starts_with("FOUND"));
+}
+
 /// R8: names in files that the container has replaced. Nothing waits, nothing outside is read.
 #[test]
 fn the_files_with_users_may_be_anything() {
@@ -92,36 +147,49 @@ fn the_files_with_users_may_be_anything() {
         );
     }
     let kinds = [
-        ("mkfifo /etc/passwd", 125, "regular"),
-        ("ln -s /../../../../../../etc/hostname /etc/passwd", 125, "none-such"),
-        ("mkdir /etc/passwd", 125, "regular"),
-        ("ln -s passwd /etc/passwd", 125, "ELOOP"),
-        ("truncate -s 1T /etc/passwd", 125, "bytes"),
+        ("mkfifo /etc/passwd", Err("it is not a regular file")),
+        ("ln -s /../../../../../../etc/hostname /etc/passwd", Err("no such user")),
+        ("ln -s /../../../../../../none-such /etc/passwd", Err("ENOENT")),
+        ("mkdir /etc/passwd", Err("it is not a regular file")),
+        ("ln -s passwd /etc/passwd", Err("ELOOP")),
+        ("truncate -s 1T /etc/passwd", Err("it has more than 4194304 bytes")),
+        ("ln -s /proc/1/fd/0 /etc/passwd", Err("ELOOP")),
         (
             "head -c 3000000 /dev/urandom > /etc/passwd; echo >> /etc/passwd; echo bob:x:0:0 >> /etc/passwd",
-            0,
-            "0",
+            Ok("0\n"),
         ),
-        ("ln -s /proc/1/fd/0 /etc/passwd", 125, ""),
     ];
-    for (setup, status, words) in kinds {
+    for (setup, expected) in kinds {
         let container = Running::of("rootfs: host\npid:\n", &format!("rm /etc/passwd; {setup}"));
         let (code, shown) = exec(&container, &["-u", "bob"], &["id", "-u"]);
-        let is_no_user = shown.contains("no such user") || shown.contains("cannot look up");
-        assert!(code == Some(status) && (is_no_user || shown.contains(words)), "{setup}: {code:?} {shown}");
+        match expected {
+            Ok(id) => assert_eq!((code, &*shown), (Some(0), id), "{setup}"),
+            Err(reason) => assert!(code == Some(125) && shown.contains(reason), "{setup}: {code:?} {shown}"),
+        }
         // A number needs no file.
         assert_eq!(exec(&container, &["-u", "0"], &["id", "-u"]), (Some(0), "0\n".to_owned()), "{setup}");
     }
-    let names = ["1", "01", "1:1", "4294967296", "2147483648", "-1", "0x0", "1 ", "99999999999999"];
-    let lines: String = names.iter().map(|name| format!("{name}:x:0:0::/:\\n")).collect();
-    let map = if is_root() { "user: { map: '0:100000:1000' }\n" } else { "" };
-    let container = Running::of(
-        &format!("rootfs: host\n{map}pid:\n"),
-        &format!("printf '{lines}evil:x:0:0::/:\\n' > /etc/passwd"),
-    );
-    for name in names {
+    let no_id = Err("expected an ID");
+    let names = [
+        ("1", Ok("1\n")),
+        ("01", no_id),
+        ("1:1", Ok("1\n")),
+        ("4294967296", no_id),
+        ("2147483648", Err("2147483648")),
+        ("-1", no_id),
+        ("0x0", no_id),
+        ("1 ", no_id),
+        ("99999999999999", no_id),
+    ];
+    let lines: String = names.iter().map(|(name, _)| format!("{name}:x:0:0::/:\\n")).collect();
+    let spec = "rootfs: host\nuser: { map: '0:100000:1000' }\npid:\n";
+    let container = Running::of(spec, &format!("printf '{lines}evil:x:0:0::/:\\n' > /etc/passwd"));
+    for (name, expected) in names {
         let (code, shown) = exec(&container, &["-u", name], &["id", "-u"]);
-        assert!(shown != "0\n", "{name} {code:?} {shown}");
+        match expected {
+            Ok(id) => assert_eq!((code, &*shown), (Some(0), id), "{name}"),
+            Err(reason) => assert!(code == Some(125) && shown.contains(reason), "{name}: {code:?} {shown}"),
+        }
     }
     // The control: as a name, the same line is followed.
     assert_eq!(exec(&container, &["-u", "evil"], &["id", "-u"]), (Some(0), "0\n".to_owned()));
@@ -139,21 +207,46 @@ END
 chmod 755 /tmp/trap"#;
     let spec = "rootfs: host\npid:\ncapabilities: default\nseccomp: default\nno_new_privileges: true\n";
     let container = Running::of(spec, trap);
-    let (_, shown) = exec(&container, &[], &["/tmp/trap"]);
-    for line in [
-        "mount refused",
-        "secret ",
-        "CapInh:\t0000000000000000",
-        "CapAmb:\t0000000000000000",
-        "CapBnd:\t00000000a80425fb",
-        "NoNewPrivs:\t1",
-        "Seccomp:\t2",
-    ] {
-        assert!(shown.lines().any(|shown| shown == line), "{line} {shown}");
+    // The caller's own inheritable and ambient sets, and its groups. An ordinary user has none to give.
+    let caller: &[&str] = match is_root() {
+        true => &["setpriv", "--inh-caps=+net_raw", "--ambient-caps=+net_raw", "--groups=4,7", "--"],
+        false => &["env"],
+    };
+    let program = binary();
+    let given = |flags: &[&str]| {
+        let words =
+            [caller, &[program.to_str().unwrap(), "exec", "-q"], flags, &[&container.name, "/tmp/trap"]]
+                .concat();
+        let output = Command::new("timeout").arg("20").args(words).env("SECRET", "hush").output().unwrap();
+        text(&output.stdout) + &text(&output.stderr)
+    };
+    let users: &[&[&str]] = if is_root() { &[&[], &["-u", "1000"]] } else { &[&[]] };
+    for user in users {
+        let shown = given(user);
+        for line in [
+            "mount refused",
+            "secret ",
+            "CapInh:\t0000000000000000",
+            "CapAmb:\t0000000000000000",
+            "CapBnd:\t00000000a80425fb",
+            "NoNewPrivs:\t1",
+            "Seccomp:\t2",
+        ] {
+            assert!(shown.lines().any(|shown| shown == line), "{user:?} {line} {shown}");
+        }
+        if is_root() {
+            assert!(shown.lines().any(|line| line.trim_end() == "Groups:"), "{shown}");
+        }
     }
     if is_root() {
-        assert!(shown.contains("Groups:\t \n") || shown.contains("Groups:\t\n"), "{shown}");
-        // The control: with the caller's capabilities, and without the filter, the same trap mounts.
+        // The controls: the caller has what was not given. With the caller's capabilities, and without the filter, the
+        // same trap mounts.
+        let own =
+            Command::new(caller[0]).args(&caller[1..]).args(["cat", "/proc/self/status"]).output().unwrap();
+        let own = text(&own.stdout);
+        for line in ["CapInh:\t0000000000002000", "CapAmb:\t0000000000002000", "Groups:\t4 7 "] {
+            assert!(own.lines().any(|shown| shown == line), "{line} {own}");
+        }
         drop(container);
         let open = Running::of("rootfs: host\npid:\ncapabilities: default\n", trap);
         assert!(exec(&open, &["--privileged"], &["/tmp/trap"]).1.contains("mount DONE"));
@@ -202,8 +295,9 @@ fn devices_and_proc_may_be_anything() {
         "{code:?} {shown}"
     );
     assert_eq!(exec(&container, &["-i"], &["echo", "ran"]), (Some(0), "ran\n".to_owned()));
-    let terminal = exec(&container, &["-t"], &["true"]);
-    assert!(terminal.0 == Some(125) || terminal.0 == Some(0), "{terminal:?}");
+    // A FIFO has the name of the multiplexer of the container's terminals.
+    let (code, shown) = exec(&container, &["-t"], &["true"]);
+    assert!(code == Some(125) && shown.contains("belongs to no devpts"), "{code:?} {shown}");
     drop(container);
     // /proc inside is covered by FIFOs: it is never read.
     let cover = "mount -t tmpfs t /proc && mkdir -p /proc/self/fd /proc/self/ns && mkfifo /proc/self/status /proc/self/limits /proc/self/cgroup /proc/self/exe";

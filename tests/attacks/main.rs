@@ -10,12 +10,12 @@
 //! | R4 | mounts on /proc and below it | `roots`, tests/rootfs.rs | volumes of images |
 //! | R5 | a mount point replaced by a link | `roots`, `run --break symlink-mount` | |
 //! | R6 | inheritable and ambient capabilities | `identity`, `exec`, tests/security.rs | |
-//! | R7 | setgroups, the caller's supplementary groups | `identity`, `joined`, tests/security.rs, tests/user.rs | |
+//! | R7 | setgroups, the caller's supplementary groups | `identity`, `joined`, `exec`, tests/security.rs, tests/user.rs | |
 //! | R8 | numeric IDs taken for user names | `identity`, `exec`, tests/security.rs | USER of images |
 //! | R9 | TIOCSTI, TIOCLINUX | `calls`, `exec`, tests/security.rs, `run --break tiocsti` | |
 //! | R10 | system calls of three ABIs | `calls`, snapshots/seccomp-x86_64.snap | |
 //! | R11 | release_agent, devices.allow | `groups`, `run --break release-agent` | |
-//! | R12 | sockets and processes of `sandbox` that a container can reach | `own_program` | the daemon |
+//! | R12 | sockets and processes of `sandbox` that a container can reach | `own_program`, `exec_start` | the daemon |
 //! | R13 | copying into and out of containers | | `cp`, `build` |
 //! | R14 | fork bomb, memory, output that nobody reads | `groups`, `run --break fork-bomb`, tests/limits.rs, tests/pids.rs | logs |
 //! | R15 | frozen cgroups | tests/limits.rs (v2, killed while frozen) | `pause` |
@@ -26,6 +26,7 @@ mod support;
 mod calls;
 mod descriptors;
 mod exec;
+mod exec_start;
 mod groups;
 mod identity;
 mod joined;

@@ -2,6 +2,7 @@
 //! skips.
 #![allow(dead_code, unreachable_pub)] // Each test binary uses its part.
 
+pub mod background;
 pub mod console;
 pub mod html;
 pub mod lab;

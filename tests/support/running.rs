@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::background::Background;
 use super::{binary, child_named, sandbox, text};
 
 /// How many containers this program has started. It makes their names unique.
@@ -12,7 +13,7 @@ static STARTED: AtomicU32 = AtomicU32::new(0);
 
 /// A running container.
 pub struct Running {
-    sandbox: Child,
+    sandbox: Background,
     pub name: String,
     pub pid: u32,
     pub directory: tempfile::TempDir,
@@ -31,18 +32,25 @@ impl Running {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let name = format!("{name}-{}-{number}", std::process::id());
         let file = directory.path().join("spec.yaml");
-        let script = format!("{script}\nexec sleep 60");
+        let script = format!("{script}\nexec sleep 3600");
         let script = serde_json::to_string(&script).unwrap();
         fs::write(&file, format!("name: {name}\n{spec}command: [sh, -c, {script}]\n")).unwrap();
         let words = [&["run", "-q"], flags, &[file.to_str().unwrap()]].concat();
-        let mut sandbox = sandbox(&words).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        let errors = fs::File::create(directory.path().join("errors")).unwrap();
+        let sandbox = Background::with_errors(&mut sandbox(&words), errors);
+        // From here on, the container ends also if it never gets so far.
+        let mut running = Running { sandbox, name, pid: 0, directory };
         let parent = match spec.contains("init: true") {
-            true => child_named(sandbox.id(), "sandbox"),
-            false => sandbox.id(),
+            true => child_named(running.supervisor(), "sandbox"),
+            false => running.supervisor(),
         };
-        let pid = child_named(parent, "sleep");
-        let _ = sandbox.try_wait();
-        Running { sandbox, name, pid, directory }
+        running.pid = child_named(parent, "sleep");
+        running
+    }
+
+    /// The PID of `sandbox`.
+    pub fn supervisor(&self) -> u32 {
+        self.sandbox.id()
     }
 
     /// Standard output of a command that enters, whatever its status is, and then standard error.
@@ -58,12 +66,12 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(self.sandbox.id() as i32),
-            nix::sys::signal::Signal::SIGTERM,
-        );
+        // SIGTERM has no effect on a process 1 without a handler.
         let _ = self.sandbox.kill();
         let _ = self.sandbox.wait();
+        if std::thread::panicking() {
+            eprint!("{}", fs::read_to_string(self.directory.path().join("errors")).unwrap_or_default());
+        }
     }
 }
 
