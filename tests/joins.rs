@@ -339,7 +339,7 @@ fn nothing_is_left_in_a_joined_pid_namespace() {
     let spec = format!("command: [sh, -c, '{script}']\n");
     let output = run_spec(directory.path(), &["--pid", &target, "--userns", &target], &spec);
     assert_eq!(output.status.code(), Some(7), "{}", both(&output));
-    assert_eq!(with_argument(&ours), []);
+    assert!(with_argument(&ours).is_empty());
     assert_eq!(with_argument(&theirs).len(), 1);
     assert!(
         both(&run_spec(
