@@ -139,7 +139,7 @@ fn it_is_like_the_container_s_own_process() {
 #[test]
 fn the_command_line_changes_what_it_names() {
     let _alone = alone();
-    let users = "printf 'root:x:0:0::/root:/bin/sh\\nbob:x:1:2::/home/bob:/bin/sh\\n' > /etc/passwd; printf 'staff:x:3:\\n' > /etc/group; ln -s /usr/lib /tmp/link";
+    let users = "printf 'root:x:0:0::/root:/bin/sh\\nbob:x:1:2::/home/bob:/bin/sh\\n' > /etc/passwd; printf 'staff:x:3:\\ngames:x:60:bob\\nbig:x:5000:bob\\naudio:x:29:x,bob\\n' > /etc/group; ln -s /usr/lib /tmp/link";
     // An ordinary user's map of one ID gives nobody the right to these files.
     let setup = if is_root() { users } else { "ln -s /usr/lib /tmp/link" };
     let map = if is_root() { "user: { map: '0:100000:1000' }\n" } else { "" };
@@ -178,13 +178,15 @@ fn the_command_line_changes_what_it_names() {
         user("0")
     );
     if is_root() {
-        for (name, uid, gid, home) in [
-            ("bob", 1, 2, "/home/bob"),
-            ("bob:staff", 1, 3, "/home/bob"),
-            ("7", 7, 7, "/"),
-            ("7:staff", 7, 3, "/"),
+        // By name, also the groups that list the user, if they exist in the user namespace.
+        for (name, uid, gid, groups, home) in [
+            ("bob", 1, 2, " 29 60", "/home/bob"),
+            ("bob:staff", 1, 3, "", "/home/bob"),
+            ("1", 1, 1, "", "/home/bob"),
+            ("7", 7, 7, "", "/"),
+            ("7:staff", 7, 3, "", "/"),
         ] {
-            let wanted = format!("{uid} {gid} Groups: CapEff: 0000000000000000 {home}");
+            let wanted = format!("{uid} {gid} Groups:{groups} CapEff: 0000000000000000 {home}");
             assert_eq!(user(name), wanted, "{name}");
         }
         let privileged = shown(&container, &["--privileged"], &["grep", "CapEff", "/proc/self/status"]);

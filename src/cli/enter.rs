@@ -16,6 +16,7 @@ use crate::config::enter::{self, Entered, EntryOptions};
 use crate::config::spec::Spec;
 use crate::error::{Error, Result};
 use crate::host::resolver::Resolver;
+use crate::host::untrusted::within_patience;
 use crate::host::{ProgramFile, command};
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::{printed, text_with};
@@ -60,8 +61,10 @@ pub(super) fn run(color: Color, args: EnterArgs) -> Result<u8> {
     }
     let environment = environment(entered.ids.0, &args.env)?;
     let path = environment.get(OsStr::new("PATH")).map_or(OsStr::new(command::PATH), OsString::as_os_str);
-    let root = enter::root(subject.pid);
-    let path = command::resolve(&command[0], &Resolver::new(Some(Path::new(&root))), path)?;
+    let (root, name, path) = (enter::root(subject.pid), command[0].clone(), path.to_owned());
+    let path = within_patience(subject.pid, move || {
+        command::resolve(&name, &Resolver::new(Some(Path::new(&root))), &path)
+    })?;
     let ending = Ending::Command { path, arguments: command.clone() };
     let entry = EntryOptions {
         ending,

@@ -236,6 +236,7 @@ fn process(spec: &Spec, host: &Host, purpose: Purpose, draft: &mut Draft) -> Pro
         env: (purpose == Purpose::Container).then(|| variables(spec, host, is_root)),
         cwd: spec.workdir.clone().or(start),
         user: spec.run_as,
+        additional_gids: Vec::new(),
         capabilities: spec.capabilities.as_ref().map(|all| CapabilitySets::of(all.keep(), is_root)),
         seccomp: seccomp(spec, draft),
         rlimits: spec.rlimits.clone().unwrap_or_default(),

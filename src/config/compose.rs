@@ -151,9 +151,9 @@ pub(super) fn plan_process(
         }
     }
     if let Some(user) = &process.user {
-        user.plan(host, maps, context.keeps_admin, draft);
+        user.plan(&process.additional_gids, host, maps, context.keeps_admin, draft);
     } else if process.capabilities.is_some() {
-        plan_groups(host, maps, draft);
+        plan_groups(&[], host, maps, draft);
     }
     if process.no_new_privileges {
         security::plan_no_new_privileges(draft);

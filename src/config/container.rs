@@ -206,6 +206,9 @@ pub struct Process {
     /// The user. None: the one that has made the container, or root of a new user namespace.
     #[schemars(with = "Option<String>")]
     pub user: Option<RunAs>,
+    /// Its supplementary groups, in ascending order. They are set only together with a user.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub additional_gids: Vec<u32>,
     /// The capability sets. None: all that the user has.
     pub capabilities: Option<CapabilitySets>,
     /// The seccomp filter. None: there is no filter.

@@ -8,6 +8,8 @@
 //! The container may be hostile. The new process has none of the caller's descriptors, environment and terminals, and is
 //! undumpable until execve(2). It is verified by the /proc of the host, never by the one inside.
 
+mod written;
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -15,14 +17,18 @@ use std::path::{Path, PathBuf};
 
 use caps::Capability;
 
+pub use self::written::variables;
+use self::written::{NamedUser, user_of};
 use super::compose::{Ending, frame, keeps_admin, plan_process};
 use super::container::{Config, Process};
 use super::enter::{Entered, plan_joins, root};
 use crate::error::{Error, Result};
 use crate::feature::{Feature, Purpose};
+use crate::host::accounts::Accounts;
 use crate::host::containers::NameLine;
 use crate::host::identity::IdentityChange;
 use crate::host::resolver::Resolver;
+use crate::host::untrusted::{UntrustedRoot, within_patience};
 use crate::host::{self, Groups, Host, command};
 use crate::namespaces::user::identity_calls;
 use crate::observe::proc::namespace_link;
@@ -48,10 +54,8 @@ pub struct ExecRequest {
     pub arguments: Vec<OsString>,
     /// Variables that are added to its environment, as `NAME=VALUE`.
     pub variables: Vec<OsString>,
-    /// The user. None: that of the container.
-    pub user: Option<RunAs>,
-    /// The home directory of that user.
-    pub home: Option<PathBuf>,
+    /// The user, as `USER[:GROUP]`. None: that of the container.
+    pub user: Option<OsString>,
     /// The working directory. None: that of the container's config.
     pub directory: Option<PathBuf>,
     /// Whether the command keeps the capabilities of the caller.
@@ -65,8 +69,8 @@ pub struct ExecRequest {
 /// The plan. It changes nothing.
 ///
 /// # Errors
-/// The process cannot be read, or has left the namespaces of its container; the command is not found in the container
-/// (127), or cannot be executed (126).
+/// The process cannot be read, or has left the namespaces of its container; the user is not known there; the files of the
+/// container do not answer; the command is not found (127), or cannot be executed (126).
 pub fn plan(config: Config, request: ExecRequest) -> Result<Plan> {
     let process = format!("/proc/{}", request.pid);
     check_namespaces(&request.container, |kind| namespace_link(&process, kind).ok())?;
@@ -85,12 +89,9 @@ pub fn plan(config: Config, request: ExecRequest) -> Result<Plan> {
         // Its capabilities there include CAP_SETGID, but a map of one ID by an ordinary user denies setgroups(2).
         host.groups.are_fixed = maps.denies_setgroups;
     }
-    let process = further(process, &request, entered.bounding());
-    let tree = Resolver::new(Some(Path::new(&root(request.pid))));
-    let path = process.variable("PATH").unwrap_or(OsStr::new(command::PATH));
-    let path =
-        command::resolve(request.arguments.first().map_or(OsStr::new(""), OsString::as_os_str), &tree, path)?;
-    let ending = Ending::Command { path, arguments: request.arguments.clone() };
+    let inside = Inside::find(&process, &request)?;
+    let process = further(process, &request, inside.user.as_ref(), entered.bounding());
+    let ending = Ending::Command { path: inside.program, arguments: request.arguments.clone() };
 
     let mut draft = Draft::new(Purpose::Container, Vec::new());
     draft.reserve();
@@ -109,9 +110,7 @@ pub fn plan(config: Config, request: ExecRequest) -> Result<Plan> {
         let why = text_with("exec.with.limits.reason", &[("pid", &pid)]);
         draft.problem(Purpose::Container, Error::failed(text("exec.with.limits")).why(why));
     }
-    let directory = process.cwd.clone().unwrap_or_else(|| "/".into());
-    let directory = tree.resolve(&Path::new("/").join(directory)).container;
-    let chdir = MountCall::ChdirInside { path: directory };
+    let chdir = MountCall::ChdirInside { path: inside.directory };
     draft.step(Phase::WorkingDirectory, Actor::Command, Feature::Mnt, chdir, "exec.workdir.why");
     let context = Context {
         host: &host,
@@ -135,9 +134,54 @@ pub fn plan(config: Config, request: ExecRequest) -> Result<Plan> {
     Ok(draft.finish())
 }
 
+/// What was found in the files of the container.
+struct Inside {
+    /// The user that was asked for.
+    user: Option<NamedUser>,
+    /// The file of the command.
+    program: PathBuf,
+    /// The working directory, without symbolic links.
+    directory: PathBuf,
+}
+
+impl Inside {
+    /// Looks. The files may be anything.
+    fn find(own: &Process, request: &ExecRequest) -> Result<Inside> {
+        let (pid, user) = (request.pid, request.user.clone());
+        let name = request.arguments.first().cloned().unwrap_or_default();
+        let path = variable("PATH", own, request).unwrap_or_else(|| command::PATH.into());
+        let directory = request.directory.clone().or(own.cwd.clone()).unwrap_or_default();
+        within_patience(pid, move || {
+            let unread = |error: std::io::Error| {
+                Error::failed(text("exec.with.root")).why(crate::error::io_text(&error))
+            };
+            let accounts = Accounts::of(UntrustedRoot::of(pid).map_err(unread)?);
+            let tree = Resolver::new(Some(Path::new(&root(pid))));
+            Ok(Inside {
+                user: user.map(|user| user_of(&user, &accounts)).transpose()?,
+                program: command::resolve(&name, &tree, &path)?,
+                directory: tree.resolve(&Path::new("/").join(directory)).container,
+            })
+        })
+    }
+}
+
+/// The value of a variable that the command gets: the last one that is set.
+fn variable(name: &str, own: &Process, request: &ExecRequest) -> Option<OsString> {
+    let entries = own.env.iter().flatten().chain(&request.variables).rev();
+    let mut values =
+        entries.filter_map(|entry| entry.as_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+    values.next().map(|value| OsStr::from_bytes(value).to_owned())
+}
+
 /// The container's process, with what was asked for.
-fn further(own: Process, request: &ExecRequest, bounding: Option<&[Capability]>) -> Process {
-    let user = request.user.or(own.user);
+fn further(
+    own: Process,
+    request: &ExecRequest,
+    named: Option<&NamedUser>,
+    bounding: Option<&[Capability]>,
+) -> Process {
+    let user = named.map(|named| named.ids).or(own.user);
     let is_root = user.as_ref().is_none_or(RunAs::is_root);
     let capabilities = match &own.capabilities {
         _ if request.privileged => None,
@@ -150,7 +194,7 @@ fn further(own: Process, request: &ExecRequest, bounding: Option<&[Capability]>)
         None => bounding.map(|keep| CapabilitySets::of(keep, is_root)),
     };
     let variables = own.env.iter().flatten();
-    let home = request.home.as_ref().map(|home| [OsStr::new("HOME="), home.as_os_str()].join(OsStr::new("")));
+    let home = named.map(|named| [OsStr::new("HOME="), named.home.as_os_str()].join(OsStr::new("")));
     let mut all: BTreeMap<Vec<u8>, OsString> = BTreeMap::new();
     for entry in variables.chain(&home).chain(&request.variables) {
         let name = entry.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
@@ -161,6 +205,7 @@ fn further(own: Process, request: &ExecRequest, bounding: Option<&[Capability]>)
         env: Some(all.into_values().collect()),
         cwd: request.directory.clone().or(own.cwd.clone()),
         user,
+        additional_gids: named.map_or(own.additional_gids, |named| named.groups.clone()),
         capabilities,
         terminal: request.streams == Streams::Terminal,
         timeout: None,

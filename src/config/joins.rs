@@ -21,7 +21,15 @@ pub(super) fn gather<'a>(joins: impl IntoIterator<Item = (Feature, &'a JoinTarge
             Err(error) => host.joins.push((kind, Err(error))),
         }
     }
-    host.network_files = host.joined(Feature::Net).and_then(JoinedNamespace::network_files);
+    match host.joined(Feature::Net).map(JoinedNamespace::network_files) {
+        Some(Ok(files)) => host.network_files = files,
+        // The namespace is not joined without them.
+        Some(Err(error)) => {
+            host.joins.retain(|(kind, _)| *kind != Feature::Net);
+            host.joins.push((Feature::Net, Err(error)));
+        }
+        None => {}
+    }
 }
 
 /// The maps of the user namespace that is joined. They are empty where they could not be read.
@@ -120,7 +128,8 @@ pub(super) fn plan(config: &Config, host: &Host, draft: &mut Draft) {
     }
 }
 
-/// The error of a namespace that is not the one that the container has joined before.
+/// The error of a namespace that is not the one that the container has joined before. The same name is no proof that it is:
+/// when a namespace has ended, its inode becomes that of a new one.
 fn replaced(joined: &JoinedNamespace) -> Error {
     let values = [("kind", joined.kind.name()), ("of", &*joined.whose())];
     Error::failed(text_with("join.what", &values)).why(text("join.open.ESTALE"))

@@ -46,7 +46,7 @@ pub(super) fn needs(call: &Call) -> Option<Capability> {
             | ProcessCall::Unshare { .. }
             | ProcessCall::Join { .. },
         ) => Some(Capability::CAP_SYS_ADMIN),
-        Call::Process(ProcessCall::SetGroup(_) | ProcessCall::DropGroups) => Some(Capability::CAP_SETGID),
+        Call::Process(ProcessCall::SetGroup(_) | ProcessCall::SetGroups(_)) => Some(Capability::CAP_SETGID),
         Call::Process(ProcessCall::SetUser(_)) => Some(Capability::CAP_SETUID),
         Call::Restrict(RestrictCall::Limit { .. }) => Some(Capability::CAP_SYS_RESOURCE),
         Call::Restrict(RestrictCall::Bound { .. }) => Some(Capability::CAP_SETPCAP),

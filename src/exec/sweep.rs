@@ -219,7 +219,7 @@ fn bad_line(index: usize) -> String {
 /// such container.
 ///
 /// # Errors
-/// RUN or the file cannot be trusted; the file cannot be read, or is no config.
+/// RUN or the file cannot be trusted; the container has no such file, or it cannot be read, or is no config.
 pub fn config_of(pid: i32) -> Result<Option<(Config, NameLine)>> {
     let of = |run: LiveRun| Some((run.name_line().filter(|line| line.pid == pid)?, run));
     let Some((line, run)) = running()?.into_iter().find_map(of) else { return Ok(None) };
@@ -227,7 +227,10 @@ pub fn config_of(pid: i32) -> Result<Option<(Config, NameLine)>> {
     let unread =
         |why: String| Error::failed(text_with("gc.config.unread", &[("path", &quote(&path))])).why(why);
     let Some(file) = run.directory.file(CONFIG).map_err(|unusable| unread(unusable.reason()))? else {
-        return Ok(None);
+        let pid = pid.to_string();
+        let values = [("pid", &*pid), ("path", &*quote(&path))];
+        let error = Error::failed(text_with("gc.config.none", &values)).why(text("gc.config.none.reason"));
+        return Err(error.todo(text_with("gc.config.none.todo", &values)));
     };
     let content = containers::read_bounded(file, containers::MAX_CONFIG)
         .map_err(|error| unread(crate::error::io_text(&error)))?;

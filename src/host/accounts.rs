@@ -1,16 +1,13 @@
 //! Looks up user and group names in /etc/passwd and /etc/group of a running container.
 //!
-//! The files belong to the container, and may be anything. So a path is resolved in the root directory of the container
-//! by openat2(2) with RESOLVE_IN_ROOT: a symbolic link leads nowhere else. The file is looked at before it is opened for
-//! reading, because to open a device can have an effect. Only a regular file is read, and not more than [`MAX_SIZE`]
-//! bytes. Lines that are not in the form of passwd(5) or group(5) are passed over.
+//! The files belong to the container, and may be anything. Lines that are not in the form of passwd(5) or group(5) are passed
+//! over.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, open, openat2};
+use super::untrusted::UntrustedRoot;
 
 /// The maximum size of such a file, in bytes.
 const MAX_SIZE: u64 = 4 << 20;
@@ -28,18 +25,12 @@ pub struct Account {
 
 /// The accounts of a container.
 #[derive(Debug)]
-pub struct Accounts {
-    root: OwnedFd,
-}
+pub struct Accounts(UntrustedRoot);
 
 impl Accounts {
-    /// The accounts below a root directory: `/proc/PID/root`.
-    ///
-    /// # Errors
-    /// Those of open(2).
-    pub fn of(root: &Path) -> io::Result<Accounts> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Accounts { root: open(root, flags, Mode::empty())? })
+    /// The accounts below a root directory.
+    pub fn of(root: UntrustedRoot) -> Accounts {
+        Accounts(root)
     }
 
     /// The account with this name. None: there is none.
@@ -47,12 +38,12 @@ impl Accounts {
     /// # Errors
     /// /etc/passwd cannot be read.
     pub fn user(&self, name: &[u8]) -> io::Result<Option<Account>> {
-        Ok(find(&read(self.root.as_fd(), "/etc/passwd")?, name, account))
+        Ok(find(&self.0.read("/etc/passwd", MAX_SIZE)?, name, account))
     }
 
     /// The first account with this user ID. None: there is none, or the file cannot be read.
     pub fn user_of(&self, uid: u32) -> Option<Account> {
-        let passwd = read(self.root.as_fd(), "/etc/passwd").ok()?;
+        let passwd = self.0.read("/etc/passwd", MAX_SIZE).ok()?;
         let mut lines = passwd.split(|byte| *byte == b'\n');
         lines.find_map(|line| account(&fields(line)).filter(|account| account.uid == uid))
     }
@@ -62,8 +53,36 @@ impl Accounts {
     /// # Errors
     /// /etc/group cannot be read.
     pub fn group(&self, name: &[u8]) -> io::Result<Option<u32>> {
-        Ok(find(&read(self.root.as_fd(), "/etc/group")?, name, |fields| id(fields.get(2)?)))
+        Ok(find(&self.0.read("/etc/group", MAX_SIZE)?, name, group))
     }
+
+    /// The IDs of the groups that list this user as a member, each once, in ascending order. Empty: there is no /etc/group.
+    ///
+    /// # Errors
+    /// /etc/group cannot be read.
+    pub fn groups_of(&self, name: &[u8]) -> io::Result<Vec<u32>> {
+        let content = match self.0.read("/etc/group", MAX_SIZE) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            content => content?,
+        };
+        let lines = content.split(|byte| *byte == b'\n').map(fields);
+        let all: BTreeSet<u32> =
+            lines.filter(|fields| has_member(fields, name)).filter_map(|fields| group(&fields)).collect();
+        Ok(all.into_iter().collect())
+    }
+}
+
+/// The ID of `name:password:gid:members`.
+fn group(fields: &[&[u8]]) -> Option<u32> {
+    id(fields.get(2)?)
+}
+
+/// Whether the last field of `name:password:gid:members` lists the user.
+fn has_member(fields: &[&[u8]], user: &[u8]) -> bool {
+    !user.is_empty()
+        && fields
+            .get(3)
+            .is_some_and(|members| members.split(|byte| *byte == b',').any(|member| member == user))
 }
 
 /// The first line that begins with this name and is read by `of`.
@@ -93,30 +112,9 @@ fn id(digits: &[u8]) -> Option<u32> {
     (id != u32::MAX).then_some(id)
 }
 
-/// The bytes of a regular file in the container.
-fn read(root: BorrowedFd<'_>, path: &str) -> io::Result<Vec<u8>> {
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let found = openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?;
-    let about = fstat(&found)?;
-    if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    // This link of the caller's own /proc leads to the file that was looked at, whatever has its name now.
-    let link = format!("/proc/self/fd/{}", found.as_raw_fd());
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::openat(CWD, link, flags, Mode::empty())?);
-    let mut content = Vec::new();
-    file.take(MAX_SIZE + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > MAX_SIZE {
-        return Err(io::Error::other(format!("it has more than {MAX_SIZE} bytes")));
-    }
-    Ok(content)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -124,7 +122,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("etc")).unwrap();
         fs::write(root.path().join("etc/passwd"), passwd).unwrap();
-        let accounts = Accounts::of(root.path()).unwrap();
+        let accounts = Accounts::of(UntrustedRoot::open(root.path()).unwrap());
         (root, accounts)
     }
 
@@ -140,29 +138,14 @@ mod tests {
             assert_eq!(accounts.user(none).unwrap(), None, "{none:?}");
         }
         assert!(accounts.group(b"tty").is_err());
+        assert_eq!(accounts.groups_of(b"a").unwrap(), [0; 0]);
         fs::write(root.path().join("etc/group"), "tty:x:5:a,b\nbad\nwheel:x:-1:\nwheel:x:10:").unwrap();
         assert_eq!(accounts.group(b"tty").unwrap(), Some(5));
         assert_eq!(accounts.group(b"wheel").unwrap(), Some(10));
-    }
-
-    #[test]
-    fn what_is_no_regular_file_of_the_container_is_not_read() {
-        let (root, accounts) = root("");
-        let file = root.path().join("etc/passwd");
-        let replace = |with: &dyn Fn(&Path)| {
-            fs::remove_file(&file).unwrap();
-            with(&file);
-            accounts.user(b"root")
-        };
-        // The link stays below the root, which has no such file.
-        assert!(replace(&|file| symlink("/etc/hostname", file).unwrap()).is_err());
-        assert!(replace(&|file| symlink("../../../../../../../../etc/passwd", file).unwrap()).is_err());
-        assert!(replace(&|file| nix::unistd::mkfifo(file, nix::sys::stat::Mode::S_IRWXU).unwrap()).is_err());
-        assert!(replace(&|file| drop(std::os::unix::net::UnixListener::bind(file).unwrap())).is_err());
-        let large = replace(&|file| fs::File::create(file).unwrap().set_len(MAX_SIZE + 1).unwrap());
-        assert!(large.unwrap_err().to_string().contains("4194304 bytes"));
-        // A link to another file of the container is followed.
-        fs::write(root.path().join("users"), "root:x:3:4:").unwrap();
-        assert!(replace(&|file| symlink("/users", file).unwrap()).unwrap().is_some());
+        let groups =
+            "z:x:9:b,a\ntty:x:5:a,b\nagain:x:9:a\nbad:x:-1:a\nab:x:6:ab\nno:x:7\nlast:x:4294967294:a\n";
+        fs::write(root.path().join("etc/group"), groups).unwrap();
+        assert_eq!(accounts.groups_of(b"a").unwrap(), [5, 9, 4_294_967_294]);
+        assert_eq!(accounts.groups_of(b"").unwrap(), [0; 0]);
     }
 }

@@ -4,14 +4,16 @@
 //! (O_PATH), which never waits and has no effect. It is opened for setns(2) when it has proved to be a namespace.
 
 use std::ffi::OsString;
-use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, fstatfs, openat, openat2, stat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, fstatfs, openat, stat};
 
 use super::containers;
 use super::identity::JoinedMaps;
+use super::untrusted::{UntrustedRoot, within_patience};
 use crate::error::{Error, Result, errno};
 use crate::feature::Feature;
 use crate::sys::ns_ioctl;
@@ -39,8 +41,10 @@ pub struct JoinedNamespace {
     pub pid: Option<i32>,
     /// The file that refers to it.
     pub path: PathBuf,
-    /// The device and the inode of that file: the identity of the namespace.
+    /// The device and the inode of that file: the identity of the namespace, as long as it is open.
     pub identity: (u64, u64),
+    /// Keeps it open.
+    pub open: OpenNamespace,
     /// Whether it is the caller's own.
     pub is_own: bool,
     /// Whether it is a PID namespace in which the caller can have no child: neither the caller's own nor one below it.
@@ -53,6 +57,22 @@ pub struct JoinedNamespace {
     /// Of a user namespace: the user who made it.
     pub made_by: Option<u32>,
 }
+
+/// A namespace that is open. Without a process or a descriptor in it, it ends, and the kernel gives its inode to the next
+/// new one at once. So it stays open from the look at it to the end of the plan: meanwhile its inode means no other one.
+#[derive(Debug, Clone)]
+pub struct OpenNamespace {
+    _file: Arc<OwnedFd>,
+}
+
+/// Which namespace it is, the identity beside it says.
+impl PartialEq for OpenNamespace {
+    fn eq(&self, _: &OpenNamespace) -> bool {
+        true
+    }
+}
+
+impl Eq for OpenNamespace {}
 
 /// The files of a container that depend on its network. One that does not exist, or is no regular file, is missing here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -100,6 +120,7 @@ impl JoinedNamespace {
             owners: owners(&namespace),
             maps: if is_user { maps(pid, identity) } else { None },
             made_by: if is_user { ns_ioctl::owner_uid(&namespace).ok() } else { None },
+            open: OpenNamespace { _file: Arc::new(namespace) },
         }))
     }
 
@@ -121,35 +142,26 @@ impl JoinedNamespace {
     }
 
     /// The files of the container whose network is joined. None: it is not a container's, so no process is known.
-    pub fn network_files(&self) -> Option<NetworkFiles> {
-        let JoinTarget::Container(_) = self.target else { return None };
-        let root = openat(CWD, format!("/proc/{}/root", self.pid?), DIRECTORY, Mode::empty()).ok()?;
-        let read = |path: &str| read_bounded(&root, path);
+    ///
+    /// # Errors
+    /// They do not answer.
+    pub fn network_files(&self) -> Result<Option<NetworkFiles>> {
+        let JoinTarget::Container(_) = self.target else { return Ok(None) };
+        let Some(pid) = self.pid else { return Ok(None) };
+        within_patience(pid, move || Ok(UntrustedRoot::of(pid).ok().map(|root| NetworkFiles::of(&root))))
+    }
+}
+
+impl NetworkFiles {
+    fn of(root: &UntrustedRoot) -> NetworkFiles {
+        let read = |path: &str| root.read(path, MAX_FILE).ok().map(OsString::from_vec);
         let hostname = read("etc/hostname").and_then(|name| {
             let name = name.to_str()?.trim().to_owned();
             let is_name = !name.is_empty() && name.len() <= 64 && !name.chars().any(char::is_control);
             is_name.then(|| name.into())
         });
-        Some(NetworkFiles { hostname, hosts: read("etc/hosts"), resolvers: read("etc/resolv.conf") })
+        NetworkFiles { hostname, hosts: read("etc/hosts"), resolvers: read("etc/resolv.conf") }
     }
-}
-
-const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-
-/// A regular file of a container. The container may be hostile: links lead nowhere else, a FIFO is not waited for, and a
-/// file without end is not read to its end.
-fn read_bounded(root: &OwnedFd, path: &str) -> Option<OsString> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    // Looked at first: to open a device can have an effect.
-    let place = openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), how).ok()?;
-    if FileType::from_raw_mode(fstat(&place).ok()?.st_mode) != FileType::RegularFile {
-        return None;
-    }
-    let file = openat(CWD, link_of(&place), flags, Mode::empty()).ok()?;
-    let mut content = Vec::new();
-    std::fs::File::from(file).take(MAX_FILE + 1).read_to_end(&mut content).ok()?;
-    (content.len() as u64 <= MAX_FILE).then(|| std::os::unix::ffi::OsStringExt::from_vec(content))
 }
 
 /// The path of an open descriptor.

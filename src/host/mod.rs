@@ -21,6 +21,7 @@ pub mod streams;
 pub mod subordinate;
 pub mod sysfs;
 pub mod token;
+pub mod untrusted;
 
 use std::ffi::OsString;
 

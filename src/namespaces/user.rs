@@ -330,7 +330,7 @@ fn plan_identity(host: &Host, ids: &IdMaps, draft: &mut Draft) {
         let mut step =
             |call| draft.step(Phase::Identity, Actor::Child, Feature::User, call, "user.identity.why");
         if !host.groups.are_fixed {
-            step(ProcessCall::DropGroups);
+            step(ProcessCall::SetGroups(Vec::new()));
         }
         step(ProcessCall::SetGroup(0));
         step(ProcessCall::SetUser(0));
@@ -361,7 +361,7 @@ pub fn identity_calls(
     change: IdentityChange,
     why: &'static str,
 ) -> impl Iterator<Item = (ProcessCall, &'static str)> {
-    let groups = change.drops_groups.then_some((ProcessCall::DropGroups, "runas.groups.why"));
+    let groups = change.drops_groups.then_some((ProcessCall::SetGroups(Vec::new()), "runas.groups.why"));
     let ids = change.ids.map(|(user, group)| {
         [
             (ProcessCall::SetGroup(group), why),

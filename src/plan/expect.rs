@@ -226,7 +226,6 @@ fn of_step(step: &Step) -> Option<Expected> {
     Some(match &step.call {
         Call::Uts(UtsCall::SetHostname(name)) => Expected::Hostname(file::text(name.as_bytes().to_vec())),
         Call::Uts(UtsCall::SetDomainname(name)) => Expected::Domainname(file::text(name.as_bytes().to_vec())),
-        Call::Process(ProcessCall::DropGroups) => status(StatusField::Groups, String::new()),
         Call::User(UserCall::WriteIdMap { kind, map, .. } | UserCall::RunMapHelper { kind, map, .. }) => {
             Expected::IdMap { kind: *kind, map: map.clone() }
         }
@@ -300,15 +299,23 @@ fn limits(plan: &Plan) -> Vec<Expected> {
     limits.into_values().collect()
 }
 
-/// The user and the group at the end of the plan: those of the last step that changes them.
+/// The user and the groups at the end of the plan: those of the last step that changes them.
 fn ids(plan: &Plan) -> Vec<Expected> {
     let all_four = |field, id: u32| status(field, [id; 4].map(|id| id.to_string()).join(" "));
     let last = |of: fn(&Call) -> Option<u32>| plan.steps.iter().rev().find_map(|step| of(&step.call));
     let user = last(|call| if let Call::Process(ProcessCall::SetUser(id)) = call { Some(*id) } else { None });
     let group =
         last(|call| if let Call::Process(ProcessCall::SetGroup(id)) = call { Some(*id) } else { None });
+    let groups = plan.steps.iter().rev().find_map(|step| match &step.call {
+        Call::Process(ProcessCall::SetGroups(groups)) => {
+            let groups: Vec<String> = groups.iter().map(u32::to_string).collect();
+            Some(status(StatusField::Groups, groups.join(" ")))
+        }
+        _ => None,
+    });
     let ids = [(StatusField::Uid, user), (StatusField::Gid, group)];
-    ids.into_iter().filter_map(|(field, id)| id.map(|id| all_four(field, id))).collect()
+    let ids = ids.into_iter().filter_map(|(field, id)| id.map(|id| all_four(field, id)));
+    ids.chain(groups).collect()
 }
 
 /// The last directory that is entered by an absolute path. If there is a new root, the path is one in it.

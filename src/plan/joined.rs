@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::feature::Feature;
-use crate::host::joined::JoinedNamespace;
+use crate::host::joined::{JoinedNamespace, OpenNamespace};
 use crate::value::bytes;
 use crate::value::join::JoinTarget;
 
@@ -25,6 +25,9 @@ pub struct Joined {
     /// The device and the inode of that file.
     #[serde(skip)]
     pub identity: (u64, u64),
+    /// Keeps it open, so that the inode means no other one. None: only its name is known.
+    #[serde(skip)]
+    pub open: Option<OpenNamespace>,
     /// When it is joined.
     #[serde(skip)]
     pub turn: JoinTurn,
@@ -52,6 +55,7 @@ impl Joined {
             of: found.whose(),
             path: found.path.clone(),
             identity: found.identity,
+            open: Some(found.open.clone()),
             turn,
         }
     }
@@ -64,6 +68,7 @@ impl Joined {
             of: target.to_string(),
             path: target.written().into(),
             identity: (0, 0),
+            open: None,
             turn: JoinTurn::Alone,
         }
     }

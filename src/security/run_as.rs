@@ -50,9 +50,9 @@ impl RunAs {
         self.uid == 0
     }
 
-    /// The steps. `ids` are the mappings of a new user namespace, if there is one. Only the IDs in them exist inside. With
-    /// `keeps_admin`, the process keeps its permitted capabilities: a later step reduces them.
-    pub fn plan(&self, host: &Host, ids: Option<&IdMaps>, keeps_admin: bool, draft: &mut Draft) {
+    /// The steps. `groups` are the supplementary groups. `ids` are the mappings of a new user namespace, if there is one. Only
+    /// the IDs in them exist inside. With `keeps_admin`, the process keeps its permitted capabilities: a later step reduces them.
+    pub fn plan(&self, groups: &[u32], host: &Host, ids: Option<&IdMaps>, keeps_admin: bool, draft: &mut Draft) {
         if let Some(IdMaps { users, groups }) = ids {
             for (kind, id, ranges) in [("user", self.uid, users), ("group", self.gid, groups)] {
                 if !ranges.iter().any(|range| range.has(id)) {
@@ -60,7 +60,7 @@ impl RunAs {
                 }
             }
         }
-        plan_groups(host, ids, draft);
+        plan_groups(groups, host, ids, draft);
         let mut step = |call, why| draft.step(Phase::RunAs, Actor::Command, Feature::User, call, why);
         step(ProcessCall::SetGroup(self.gid), "runas.group.why");
         if keeps_admin && !self.is_root() {
@@ -71,12 +71,26 @@ impl RunAs {
     }
 }
 
-/// Drops the caller's supplementary groups, so that they give the container no access. A caller that maps only its own
-/// ID cannot do this, because setgroups(2) is denied then. user_namespaces(7)
-pub fn plan_groups(host: &Host, ids: Option<&IdMaps>, draft: &mut Draft) {
-    if !host.groups.are_fixed && !ids.is_some_and(|ids| ids.are_own(host.uid, host.gid)) {
-        let call = ProcessCall::DropGroups;
-        draft.step(Phase::RunAs, Actor::Command, Feature::User, call, "runas.groups.why");
+/// Sets the supplementary groups. Those of the caller are dropped, so that they give the container no access. A caller that
+/// maps only its own ID cannot do this, because setgroups(2) is denied then. user_namespaces(7)
+pub fn plan_groups(groups: &[u32], host: &Host, ids: Option<&IdMaps>, draft: &mut Draft) {
+    let can_set = !host.groups.are_fixed && !ids.is_some_and(|ids| ids.are_own(host.uid, host.gid));
+    let outside = |group: u32| match ids {
+        Some(ids) => ids.groups.iter().find_map(|range| range.outside_of(group)),
+        None => Some(group),
+    };
+    // In the order in which the kernel sorts and shows them.
+    let mut set: Vec<u32> =
+        groups.iter().copied().filter(|group| can_set && outside(*group).is_some()).collect();
+    set.sort_by_key(|group| outside(*group));
+    let missing: Vec<String> =
+        groups.iter().filter(|group| !set.contains(group)).map(u32::to_string).collect();
+    if !missing.is_empty() {
+        draft.note(text_with("runas.missinggroups.note", &[("groups", &missing.join(", "))]));
+    }
+    if can_set {
+        let why = if set.is_empty() { "runas.groups.why" } else { "runas.setgroups.why" };
+        draft.step(Phase::RunAs, Actor::Command, Feature::User, ProcessCall::SetGroups(set), why);
     } else if host.groups.has_others {
         draft.note(text("runas.keepsgroups.note"));
     }

@@ -11,7 +11,7 @@
 //! | R5 | a mount point replaced by a link | `roots`, `run --break symlink-mount` | |
 //! | R6 | inheritable and ambient capabilities | `identity`, `exec`, tests/security.rs | |
 //! | R7 | setgroups, the caller's supplementary groups | `identity`, `joined`, `exec`, tests/security.rs, tests/user.rs | |
-//! | R8 | numeric IDs taken for user names | `identity`, `exec`, tests/security.rs | USER of images |
+//! | R8 | numeric IDs taken for user names; files that never answer | `identity`, `exec`, `silent`, tests/security.rs | USER of images |
 //! | R9 | TIOCSTI, TIOCLINUX | `calls`, `exec`, tests/security.rs, `run --break tiocsti` | |
 //! | R10 | system calls of three ABIs | `calls`, snapshots/seccomp-x86_64.snap | |
 //! | R11 | release_agent, devices.allow | `groups`, `run --break release-agent` | |
@@ -33,6 +33,7 @@ mod joined;
 mod lessons;
 mod own_program;
 mod roots;
+mod silent;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;

@@ -134,8 +134,8 @@ pub enum ProcessCall {
     },
     /// setresgid(2): the real, effective and saved group ID.
     SetGroup(u32),
-    /// setgroups(2) with an empty list.
-    DropGroups,
+    /// setgroups(2): the supplementary groups. An empty list drops all.
+    SetGroups(Vec<u32>),
     /// prctl(PR_SET_KEEPCAPS): the next change of the user ID from root to another keeps the permitted set.
     KeepCapabilities,
     /// setresuid(2): the real, effective and saved user ID.
@@ -199,7 +199,11 @@ impl fmt::Display for ProcessCall {
                 write!(f, "setns(<pidfd of {pid}>, {namespaces})")
             }
             ProcessCall::SetGroup(id) => write!(f, "setresgid({id}, {id}, {id})"),
-            ProcessCall::DropGroups => f.write_str("setgroups(0, NULL)"),
+            ProcessCall::SetGroups(groups) if groups.is_empty() => f.write_str("setgroups(0, NULL)"),
+            ProcessCall::SetGroups(groups) => {
+                let list: Vec<String> = groups.iter().map(u32::to_string).collect();
+                write!(f, "setgroups({}, [{}])", groups.len(), list.join(", "))
+            }
             ProcessCall::SetUser(id) => write!(f, "setresuid({id}, {id}, {id})"),
             ProcessCall::KeepCapabilities => f.write_str("prctl(PR_SET_KEEPCAPS, 1)"),
             ProcessCall::DieWithParent => f.write_str("prctl(PR_SET_PDEATHSIG, SIGKILL)"),
@@ -315,7 +319,10 @@ impl ProcessCall {
                 let id = Gid::from_raw(*id);
                 setresgid(id, id, id).map(|()| 0)
             }
-            ProcessCall::DropGroups => setgroups(&[]).map(|()| 0),
+            ProcessCall::SetGroups(groups) => {
+                let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
+                setgroups(&groups).map(|()| 0)
+            }
             ProcessCall::SetUser(id) => {
                 let id = Uid::from_raw(*id);
                 setresuid(id, id, id).map(|()| 0)

@@ -242,9 +242,9 @@ fn setgroups(stage: &mut Stage<'_>) -> Result<Card> {
     let inside = start_mapped(stage, Map::Root)?;
     let path = "/proc/self/setgroups";
     let deny = one_line(inside.read(path)?);
-    let answer = inside.perform(ProcessCall::DropGroups)?;
+    let answer = inside.perform(ProcessCall::SetGroups(Vec::new()))?;
     Ok(Card::new(User, "setgroups")
         .inside(path, &deny)
-        .call("INSIDE", ProcessCall::DropGroups, answer)
+        .call("INSIDE", ProcessCall::SetGroups(Vec::new()), answer)
         .holds(deny == "deny" && answer == Err(Errno::EPERM)))
 }

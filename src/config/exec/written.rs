@@ -1,0 +1,162 @@
+//! What the words of `exec` mean: `-u USER[:GROUP]`, `-e NAME[=VALUE]` and `--env-file FILE`.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use crate::error::{Error, Result};
+use crate::host::accounts::Accounts;
+use crate::security::run_as::RunAs;
+use crate::text::{printed, text_with};
+
+/// The variables that a command line adds, as `NAME=VALUE`: first those of these files of the caller, then `own`.
+///
+/// # Errors
+/// A file cannot be read, or a line or a word of `own` has no name of a variable.
+pub fn variables(files: &[PathBuf], own: &[OsString]) -> Result<Vec<OsString>> {
+    let mut all = Vec::new();
+    for path in files {
+        let content = fs::read(path).map_err(|error| {
+            let path = printed(path);
+            Error::failed(text_with("exec.with.file", &[("path", &path)])).why(crate::error::io_text(&error))
+        })?;
+        let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&content);
+        for (index, line) in content.split(|byte| *byte == b'\n').enumerate() {
+            let line = line.strip_suffix(b"\r").unwrap_or(line).trim_ascii_start();
+            if line.is_empty() || line.starts_with(b"#") {
+                continue;
+            }
+            let name = line.split(|byte| *byte == b'=').next().unwrap_or_default();
+            if name.is_empty() || name.iter().any(u8::is_ascii_whitespace) {
+                let place = [("path", &*printed(path)), ("line", &(index + 1).to_string())];
+                return Err(Error::failed(text_with("exec.with.line", &place)));
+            }
+            all.extend(variable(OsStr::from_bytes(line)));
+        }
+    }
+    for one in own {
+        if one.is_empty() || one.as_bytes().starts_with(b"=") {
+            return Err(Error::usage(text_with("exec.with.env", &[("value", &printed(one))])));
+        }
+        all.extend(variable(one));
+    }
+    Ok(all)
+}
+
+/// `NAME=VALUE` as it is, and `NAME` with its value in the caller's environment, if it has one.
+fn variable(written: &OsStr) -> Option<OsString> {
+    if written.as_bytes().contains(&b'=') {
+        return Some(written.to_owned());
+    }
+    let value = std::env::var_os(written)?;
+    Some([written, &value].join(OsStr::new("=")))
+}
+
+/// A user that was named, as the container's own files describe it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NamedUser {
+    /// The IDs.
+    pub(super) ids: RunAs,
+    /// The supplementary groups: those that list the name of the user as a member. A user by number has none, and so has one
+    /// whose group is named too.
+    pub(super) groups: Vec<u32>,
+    /// The home directory.
+    pub(super) home: PathBuf,
+}
+
+/// The user that `USER[:GROUP]` means.
+///
+/// # Errors
+/// It has another form, there is no such user or group, or the file with the names cannot be read.
+pub(super) fn user_of(written: &OsStr, accounts: &Accounts) -> Result<NamedUser> {
+    let shown = printed(written);
+    let wrong = |key: &str| Error::failed(text_with(key, &[("user", &shown)]));
+    let unread = |error: std::io::Error| wrong("exec.with.unread").why(crate::error::io_text(&error));
+    let bytes = written.as_bytes();
+    let (user, group) = match bytes.iter().position(|byte| *byte == b':') {
+        Some(colon) => (&bytes[..colon], Some(&bytes[colon + 1..])),
+        None => (bytes, None),
+    };
+    // What begins like a number is one, or a mistake: /etc/passwd of a container may have a line with the name 1000.
+    let id = |part: &[u8]| -> Result<Option<u32>> {
+        match part.first() {
+            None => Err(wrong("exec.with.user.empty")),
+            Some(first) if first.is_ascii_digit() || b"+- ".contains(first) => {
+                let number = std::str::from_utf8(part).ok().and_then(|part| part.parse::<RunAs>().ok());
+                let number = number.filter(|_| !part.contains(&b':'));
+                number.map(|number| Some(number.uid)).ok_or_else(|| wrong("exec.with.user.id"))
+            }
+            Some(_) => Ok(None),
+        }
+    };
+    let account = match id(user)? {
+        Some(uid) => Err(uid),
+        None => Ok(accounts.user(user).map_err(unread)?.ok_or_else(|| wrong("exec.with.user.none"))?),
+    };
+    let (uid, own_gid, home) = match &account {
+        Ok(account) => (account.uid, account.gid, account.home.clone()),
+        // Without an account, the group has the same number, as in `run_as`.
+        Err(uid) => (*uid, *uid, accounts.user_of(*uid).and_then(|account| account.home)),
+    };
+    let groups = match (group, account.is_ok()) {
+        (None, true) => accounts.groups_of(user).map_err(unread)?,
+        _ => Vec::new(),
+    };
+    let gid = match group {
+        None => own_gid,
+        Some(group) => match id(group)? {
+            Some(gid) => gid,
+            None => accounts.group(group).map_err(unread)?.ok_or_else(|| wrong("exec.with.group.none"))?,
+        },
+    };
+    let home = home.unwrap_or_else(|| if uid == 0 { "/root" } else { "/" }.into());
+    Ok(NamedUser { ids: RunAs { uid, gid }, groups, home })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::host::untrusted::UntrustedRoot;
+
+    /// An evil /etc/passwd that gives each name, also those that are numbers, the ID 0.
+    #[test]
+    fn a_number_is_never_looked_up() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("etc")).unwrap();
+        let names =
+            ["1", "01", "1:1", "4294967296", "2147483648", "-1", "0x0", "1 ", "99999999999999", "+1", " 1"];
+        let lines: String = names.iter().map(|name| format!("{name}:x:0:0::/:/bin/sh\n")).collect();
+        fs::write(root.path().join("etc/passwd"), format!("{lines}bob:x:1001:1002::/home/bob:\n")).unwrap();
+        fs::write(root.path().join("etc/group"), "1:x:0:bob\nstaff:x:50:alice,bob\nwheel:x:0:1,01\n")
+            .unwrap();
+        let accounts = Accounts::of(UntrustedRoot::open(root.path()).unwrap());
+        let user = |user: &str| user_of(user.as_ref(), &accounts).map(|user| (user.ids.uid, user.ids.gid));
+        let groups = |user: &str| user_of(user.as_ref(), &accounts).unwrap().groups;
+        for name in names {
+            match user(name) {
+                Ok((uid, gid)) => {
+                    assert!(uid != 0 && gid != 0 && name.starts_with(&uid.to_string()), "{name} {uid}")
+                }
+                Err(error) => assert!(error.what.contains("ID"), "{name}: {error}"),
+            }
+        }
+        assert_eq!(user("2147483648"), Ok((2_147_483_648, 2_147_483_648)));
+        assert_eq!(user("bob"), Ok((1001, 1002)));
+        assert_eq!(user("bob:staff"), Ok((1001, 50)));
+        assert_eq!(user("7:staff"), Ok((7, 50)));
+        assert_eq!(user("bob:7"), Ok((1001, 7)));
+        for wrong in ["", ":", "bob:", ":staff", "alice", "bob:none", "bob:staff:7", "1:0x1", "bob:-1"] {
+            assert!(user(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(user_of("bob".as_ref(), &accounts).unwrap().home, Path::new("/home/bob"));
+        assert_eq!(user_of("7".as_ref(), &accounts).unwrap().home, Path::new("/"));
+        // Only a name has the groups that list it, and only where no group is named.
+        assert_eq!(groups("bob"), [0, 50]);
+        for other in ["1", "1001", "bob:staff", "bob:1002"] {
+            assert_eq!(groups(other), [0; 0], "{other}");
+        }
+    }
+}
