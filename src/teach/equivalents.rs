@@ -80,8 +80,8 @@ struct Shell {
     changes_root: bool,
     /// The IDs of the command in these namespaces: the group and the user.
     ids: [Option<u32>; 2],
-    /// Whether the command drops its supplementary groups there.
-    drops_groups: bool,
+    /// The supplementary groups of the command there. None: it keeps those of the caller.
+    groups: Option<Vec<u32>>,
     /// The environment of the command, for env(1).
     environment: Option<Vec<OsString>>,
     /// The directory of the cgroup in the variable `$g`.
@@ -173,7 +173,9 @@ impl Shell {
             Call::Process(ProcessCall::Join { pid: Some(pid), namespaces }) => {
                 self.joined = Some((*pid, namespaces.features()));
             }
-            Call::Process(ProcessCall::DropGroups) if self.joined.is_some() => self.drops_groups = true,
+            Call::Process(ProcessCall::SetGroups(groups)) if self.joined.is_some() => {
+                self.groups = Some(groups.clone());
+            }
             Call::Process(ProcessCall::SetGroup(id)) if self.joined.is_some() => self.ids[0] = Some(*id),
             Call::Process(ProcessCall::SetUser(id)) if self.joined.is_some() => self.ids[1] = Some(*id),
             Call::Process(ProcessCall::Exec { environment, .. }) if self.joined.is_some() => {
@@ -330,9 +332,19 @@ impl Shell {
         let forks = plan.namespaces.iter().any(|feature| matches!(feature, Feature::Pid | Feature::Time));
         self.options.retain(|option| forks || option != "--kill-child");
         // nsenter(1) that sets IDs also drops the supplementary groups, which the namespace may deny.
-        if let (false, [Some(group), Some(user)]) = (self.drops_groups, self.ids) {
-            self.setpriv.insert(0, format!("--regid {group} --reuid {user} --keep-groups"));
-            self.ids = [None, None];
+        if let [Some(group), Some(user)] = self.ids {
+            let groups = match self.groups.as_deref() {
+                Some([]) => None,
+                Some(groups) => Some(format!(
+                    "--groups {}",
+                    groups.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
+                )),
+                None => Some("--keep-groups".to_owned()),
+            };
+            if let Some(groups) = groups {
+                self.setpriv.insert(0, format!("--regid {group} --reuid {user} {groups}"));
+                self.ids = [None, None];
+            }
         }
         let mut command = match (plan.arguments(), &self.environment) {
             ([], _) => "sh".to_owned(),
