@@ -52,7 +52,14 @@ impl RunAs {
 
     /// The steps. `groups` are the supplementary groups. `ids` are the mappings of a new user namespace, if there is one. Only
     /// the IDs in them exist inside. With `keeps_admin`, the process keeps its permitted capabilities: a later step reduces them.
-    pub fn plan(&self, groups: &[u32], host: &Host, ids: Option<&IdMaps>, keeps_admin: bool, draft: &mut Draft) {
+    pub fn plan(
+        &self,
+        groups: &[u32],
+        host: &Host,
+        ids: Option<&IdMaps>,
+        keeps_admin: bool,
+        draft: &mut Draft,
+    ) {
         if let Some(IdMaps { users, groups }) = ids {
             for (kind, id, ranges) in [("user", self.uid, users), ("group", self.gid, groups)] {
                 if !ranges.iter().any(|range| range.has(id)) {
