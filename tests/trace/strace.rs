@@ -1,6 +1,6 @@
 //! Runs strace(1), and reads what it prints.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -52,8 +52,10 @@ pub(crate) fn trace(mut launcher: Command, arguments: &[&str]) -> Trace {
 
 fn read(trace: &str) -> Trace {
     let mut unfinished: HashMap<&str, &str> = HashMap::new();
-    // The calls that create a process of which nothing has been seen yet.
-    let mut creating: Vec<&str> = Vec::new();
+    // The calls that create a process of which nothing has been seen yet: who calls, and whether it creates a thread.
+    let mut creating: Vec<(&str, bool)> = Vec::new();
+    // A thread of `sandbox` looks into files of a container, and changes nothing.
+    let mut threads: HashSet<&str> = HashSet::new();
     let mut all = Trace { calls: Vec::new(), processes: Vec::new(), parents: HashMap::new() };
     for line in trace.lines() {
         if let Some(dump) =
@@ -66,14 +68,20 @@ fn read(trace: &str) -> Trace {
         }
         let (pid, rest) = line.split_once(' ').expect("a PID before each call");
         let rest = rest.trim_start();
+        if threads.contains(pid) {
+            continue;
+        }
         if all.processes.iter().all(|known| known != pid) {
-            all.processes.push(pid.to_owned());
-            if !creating.is_empty() {
-                all.parents.insert(pid.to_owned(), creating.remove(0).to_owned());
+            let created = (!creating.is_empty()).then(|| creating.remove(0));
+            if created.is_some_and(|(_, is_thread)| is_thread) {
+                threads.insert(pid);
+                continue;
             }
+            all.processes.push(pid.to_owned());
+            all.parents.extend(created.map(|(parent, _)| (pid.to_owned(), parent.to_owned())));
         }
         if rest.starts_with("clone") || rest.starts_with("fork(") || rest.starts_with("vfork(") {
-            creating.push(pid);
+            creating.push((pid, rest.contains("CLONE_THREAD")));
         }
         let whole = if let Some(begun) = rest.strip_suffix(" <unfinished ...>") {
             unfinished.insert(pid, begun);
@@ -84,7 +92,7 @@ fn read(trace: &str) -> Trace {
         } else {
             rest.to_owned()
         };
-        if let Some((call, result)) = whole.rsplit_once(" = ") {
+        if let Some((call, result)) = whole.rsplit_once(" = ").filter(|_| !whole.contains("CLONE_THREAD")) {
             let (call, result) = (call.trim_end().to_owned(), result.to_owned());
             all.calls.push(Traced { pid: pid.to_owned(), call, result, sent: Vec::new() });
         }
