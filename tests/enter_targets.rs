@@ -9,9 +9,10 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 
 use support::running::{Running, privileges};
-use support::{alone, child_named, install, is_root, run, sandbox, skip, text};
+use support::{alone, binary, child_named, install, is_root, run, sandbox, skip, text};
 
 /// A perl script that sets its permitted and effective capabilities to these bits, and becomes a process named sleep.
 fn capset(permitted: u32, effective: u32) -> String {
@@ -116,4 +117,66 @@ fn a_container_that_runs_su_is_entered_as_root_or_as_the_user() {
     assert!(root.starts_with("root\nCapEff:\t") && !root.contains("0000000000000000"), "{root}");
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(su.cast_signed()), nix::sys::signal::SIGTERM).unwrap();
     sandbox.wait().unwrap();
+}
+
+/// The programs that change the user, of those that are installed.
+fn changers() -> impl Iterator<Item = &'static [&'static str]> {
+    let su: &[&str] = &["su", "nobody", "-s", "/bin/sh", "-c", "id -u"];
+    let sudo: &[&str] = &["sudo", "-n", "-u", "nobody", "id", "-u"];
+    [su, sudo].into_iter().filter(|words| std::path::Path::new("/usr/bin").join(words[0]).exists())
+}
+
+/// su(1) and sudo(8) do in the command of `enter` what they do in the container, and what they do after nsenter(1).
+#[test]
+fn su_and_sudo_do_what_they_do_in_the_container() {
+    let _alone = alone();
+    let ending = |words: &[&str]| {
+        let output = Command::new("timeout").arg("20").args(words).stdin(Stdio::null()).output().unwrap();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let of = |container: &Running, words: &[&str]| {
+        let (program, pid) = (binary(), container.pid.to_string());
+        ending(&[&[program.to_str().unwrap(), "enter", "-q", &pid, "--"], words].concat())
+    };
+    // With one mapped ID, there is no group to change to, and no user nobody.
+    let mapped = if is_root() { "user: { map: root }\n" } else { "" };
+    let container = Running::of(&format!("{mapped}rootfs: host\npid:\n"), "");
+    for words in changers() {
+        let (status, out, error) = of(&container, words);
+        assert!(status == Some(1) && out.is_empty() && !error.contains("sandbox"), "{words:?} {error}");
+        if is_root() {
+            let pid = container.pid.to_string();
+            let by_nsenter = ending(&[&["nsenter", "--target", &pid, "--all", "--"], words].concat());
+            assert_eq!((status, out, error), by_nsenter, "{words:?}");
+        }
+    }
+    drop(container);
+    if !is_root() {
+        return;
+    }
+    // With all IDs, root inside may change to every user. nsenter(1) becomes root, as the container's process is.
+    for more in ["", "capabilities: default\n", "no_new_privileges: true\n"] {
+        let container = Running::of(&format!("rootfs: host\npid:\n{more}"), "");
+        for words in changers() {
+            let (status, out, error) = of(&container, words);
+            assert_eq!((status, &*out), (Some(0), "65534\n"), "{more}{words:?} {error}");
+            let pid = container.pid.to_string();
+            let by_nsenter = ending(&[&["nsenter", "--target", &pid, "--all", "--"], words].concat());
+            assert_eq!((status, out), (by_nsenter.0, by_nsenter.1), "{more}{words:?}");
+        }
+    }
+    // An ordinary user inside: sudo obeys its rules in the container, and no_new_privs takes the set-user-ID bit from it.
+    let rule = "printf 'nobody ALL=(ALL) NOPASSWD: ALL\\n' > /etc/sudoers.d/nobody";
+    for (more, is_root_again) in [("", true), ("no_new_privileges: true\n", false)] {
+        let container = Running::of(&format!("rootfs: host\npid:\nrun_as: '65534:65534'\n{more}"), "");
+        assert_eq!(of(&container, &["id", "-u"]).1, "65534\n");
+        let (status, out, _) = of(&container, &["su", "-c", "id -u"]);
+        assert!(status != Some(0) && out.is_empty(), "su without a password: {out}");
+        if changers().any(|words| words[0] == "sudo") {
+            container.enter(&["--privileged"], &["sh", "-c", rule]);
+            let (status, out, error) = of(&container, &["sudo", "-n", "id", "-u"]);
+            assert_eq!(status == Some(0) && out == "0\n", is_root_again, "{more}{error}");
+            assert!(is_root_again || error.contains("no new privileges"), "{error}");
+        }
+    }
 }
