@@ -209,6 +209,9 @@ fn a_learner_reads_answers_checks_and_resets() {
     let error = text(&refused.stderr);
     assert!(error.contains("1. read the next hint:\n") && error.contains("2. print the solution"), "{error}");
     assert!(out(&["solution", "last-pid", "--yes"]).contains("echo $((n + 1))"));
+    // The files that the solution names, and not those of wrong answers.
+    let solved = out(&["solution", "node-c", "--yes"]);
+    assert!(solved.contains("$material/solution.c:") && !solved.contains("short.c"), "{solved}");
     assert!(progress()["lessons"]["pid"]["exercises"]["last-pid"]["tries"] == 2);
 
     // A file of the learner stays. What was made is removed.

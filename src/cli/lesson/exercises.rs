@@ -289,7 +289,9 @@ impl Course {
         // The measured value is the answer. Before it is printed, the learner thinks once more.
         let is_first = self.learner.exercise(&chosen.lesson, name).tries < 2;
         if let (false, Some(measured)) = (is_first, failure.measured()) {
-            lines.push(text_with("lesson.answer.measured", &[("seen", measured)]));
+            // An answer of several words may have been measured as several lines.
+            let words: Vec<&str> = measured.split_whitespace().collect();
+            lines.push(text_with("lesson.answer.measured", &[("seen", &*words.join(" "))]));
         }
         let seen = self.learner.exercise(&chosen.lesson, name).hints;
         let key = if seen < chosen.text.hints.len() { "lesson.hint.next" } else { "lesson.solution.next" };
@@ -408,7 +410,7 @@ impl Course {
         }
         let script = seed::fill(&chosen.data.solution, &chosen.values);
         lines.extend(script.lines().map(|line| format!("   {line}")));
-        for (file, content) in attempt.files(false) {
+        for (file, content) in attempt.material_of(&chosen.data.solution) {
             lines.push(String::new());
             lines.push(format!("$material/{file}:"));
             lines.extend(String::from_utf8_lossy(&content).lines().map(|line| format!("   {line}")));

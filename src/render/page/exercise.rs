@@ -54,7 +54,7 @@ impl Writer<'_> {
         if self.edition.is_instructor {
             out.push_str("<div class=\"instructor-only\">\n");
             out.push_str(&self.solution(exercise, data, &attempt));
-            out.push_str(&self.messages(exercise, data, &values));
+            out.push_str(&self.messages(exercise, data, &attempt));
             out.push_str("</div>\n");
         }
         out
@@ -71,12 +71,15 @@ impl Writer<'_> {
         out.push_str("</ol>\n");
         out.push_str(&self.heading(3, "lesson.page.solution"));
         out.push_str(&block("sh", &fill(&data.solution, values)));
-        for (name, content) in attempt.files(false) {
+        for (name, content) in attempt.material_of(&data.solution) {
             out.push_str(&file(name, &content));
         }
         if let Some(measure) = &data.measure {
             out.push_str(&self.heading(3, "lesson.page.measure"));
             out.push_str(&block("sh", &fill(measure, values)));
+            for (name, content) in attempt.material_of(measure) {
+                out.push_str(&file(name, &content));
+            }
         }
         out.push_str(&self.heading(3, "lesson.page.passed"));
         out.push_str(&self.html(&fill(&exercise.passed.markdown, values)));
@@ -84,7 +87,8 @@ impl Writer<'_> {
     }
 
     /// The well-known wrong answers with their messages, and the messages of the other checks.
-    fn messages(&mut self, exercise: &ExerciseText, data: &Exercise, values: &StudentValues) -> String {
+    fn messages(&mut self, exercise: &ExerciseText, data: &Exercise, attempt: &Attempt<'_>) -> String {
+        let values = attempt.values;
         let mut out = self.heading(3, "lesson.page.wrong");
         out.push_str(&format!("<p>{}</p>\n", message("lesson.page.wrong.braces")));
         let mut shown = BTreeSet::new();
@@ -100,6 +104,12 @@ impl Writer<'_> {
             }
             for script in wrong.run.iter().chain(&wrong.answer_run) {
                 out.push_str(&block("sh", &fill(script, values)));
+                // A file of the solution is shown there.
+                for (name, content) in attempt.material_of(script) {
+                    if !data.solution.contains(name) {
+                        out.push_str(&file(name, &content));
+                    }
+                }
             }
             out.push_str(&self.quote(&message_of(&wrong.fails, exercise, data, values)));
         }

@@ -77,6 +77,11 @@ impl Attempt<'_> {
         all.filter(|(file, _)| self.exercise.files.iter().any(|known| known == file) == of_learner).collect()
     }
 
+    /// The material that a script names. Other material belongs to measurements and to wrong answers.
+    pub fn material_of(&self, script: &str) -> Vec<(&str, Vec<u8>)> {
+        self.files(false).into_iter().filter(|(file, _)| script.contains(file)).collect()
+    }
+
     /// Writes the files of the learner to the work directory.
     ///
     /// # Errors
