@@ -301,11 +301,8 @@ mod tests {
         for purpose in purposes.chain([Purpose::Container]) {
             wanted.push(format!("{purpose}.next"));
             for (name, _) in crate::teach::mistakes::list(purpose) {
-                wanted.extend(["mistake", "lesson"].map(|part| format!("{purpose}.break.{name}.{part}")));
-                // An attack on a container is no command line.
-                if purpose != Purpose::Container {
-                    wanted.extend(["wrong", "right"].map(|part| format!("{purpose}.break.{name}.{part}")));
-                }
+                let parts = ["mistake", "lesson", "wrong", "right"];
+                wanted.extend(parts.map(|part| format!("{purpose}.break.{name}.{part}")));
             }
         }
         wanted

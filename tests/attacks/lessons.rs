@@ -42,7 +42,16 @@ fn each_attack_works_without_its_wall_and_not_behind_it() {
         assert!(last("right").starts_with(right), "{name}: {contrast}");
         assert!(last("wrong").contains(wrong), "{name}: {contrast}");
         assert_ne!(last("right"), last("wrong"), "{name}: {contrast}");
-        fits(&stdout(&["run", "--break", name]), 80, 24);
+        let shown = stdout(&["run", "--break", name]);
+        fits(&shown, 80, 24);
+        for (mark, way) in [("WRONG", "wrong_command"), ("RIGHT", "right_command")] {
+            let line = format!("\n{mark}     {}\n", contrast[way].as_str().unwrap());
+            assert!(shown.contains(&line), "{line}{shown}");
+        }
+        // Capabilities have their names beside the mask.
+        if let Some((_, set)) = shown.split_once("CapEff  ") {
+            assert!(set.lines().next().unwrap().contains(" ("), "{shown}");
+        }
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) mod pid;
 mod pids;
 pub mod plot;
 pub(crate) mod time;
-mod user;
+pub(crate) mod user;
 mod uts;
 
 use std::ops::ControlFlow;

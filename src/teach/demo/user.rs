@@ -189,8 +189,19 @@ fn capabilities(mask: &str, last: &str) -> String {
     match (set.len(), (0..=last).all(is_set)) {
         (_, true) => text_with("user.capabilities.all", &[("count", &(u32::from(last) + 1).to_string())]),
         (0, _) => text("user.capabilities.none"),
-        _ => set.join(", "),
+        (few, _) if few <= all.len() / 2 => set.join(", "),
+        _ => {
+            let lacking: Vec<String> = all.iter().filter(|of| !is_set(of.index())).map(short_name).collect();
+            text_with("user.capabilities.but", &[("names", &lacking.join(", "))])
+        }
     }
+}
+
+/// The effective capabilities of a process as /proc shows them, and their names.
+pub(crate) fn effective(agent: &Agent) -> Result<String> {
+    let (mask, last) =
+        (status(agent, "/proc/self/status", "CapEff")?, one_line(agent.read(LAST_CAPABILITY)?));
+    Ok(format!("{mask} ({})", capabilities(&mask, &last)))
 }
 
 /// A uts namespace that is made inside belongs to the new user namespace, so the capabilities are valid for it.

@@ -19,7 +19,7 @@ fn no_namespace(stage: &mut Stage<'_>) -> Result<Contrast> {
         let _ = host.perform(UtsCall::SetHostname("host".into()))?;
         let new: &[_] = if is_right { &[Uts] } else { &[] };
         let Ok((container, _)) = host.spawn(new)? else { return Ok(contrast.skip("uts.skip.nochild")) };
-        let call = UtsCall::SetHostname("container".into());
+        let call = UtsCall::SetHostname("aquarium".into());
         let answer = container.perform(call.clone())?;
         contrast = contrast
             .showed(is_right, "INSIDE", &call, answer_text(answer))

@@ -10,7 +10,7 @@ use crate::feature::Feature::Uts;
 use crate::feature::Purpose::Container;
 use crate::plan::call::uts;
 use crate::security::capabilities::Capabilities;
-use crate::teach::demo::pid::field;
+use crate::teach::demo::user::effective;
 use crate::teach::demo::{Stage, answer_text};
 use crate::teach::mistakes::Contrast;
 
@@ -19,7 +19,7 @@ pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
     let rename = uts::UtsCall::SetHostname("taken".into());
     for (capabilities, is_right) in [(Some(Capabilities::Default), true), (None, false)] {
         let inside = stage.start(&Spec { capabilities, ..Spec::of(Uts) }, Container)?;
-        let set = field(&inside, "/proc/self/status", "CapEff")?;
+        let set = effective(&inside)?;
         let answer = inside.perform(rename.clone())?;
         contrast = contrast.showed(is_right, "INSIDE", "/proc/self/status CapEff", set).showed(
             is_right,

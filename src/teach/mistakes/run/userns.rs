@@ -11,7 +11,7 @@ use crate::feature::Feature::User;
 use crate::feature::Purpose::Container;
 use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::security::seccomp::Seccomp;
-use crate::teach::demo::pid::field;
+use crate::teach::demo::user::effective;
 use crate::teach::demo::{Stage, answer_text};
 use crate::teach::mistakes::Contrast;
 
@@ -24,7 +24,7 @@ pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
         if !is_right && answer.is_err() {
             return Ok(contrast.skip("run.skip.userns"));
         }
-        let set = field(&inside, "/proc/self/status", "CapEff")?;
+        let set = effective(&inside)?;
         contrast = contrast.showed(is_right, "INSIDE", &unshare, answer_text(answer)).showed(
             is_right,
             "INSIDE",
