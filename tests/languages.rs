@@ -61,7 +61,7 @@ fn prose(text: &str) -> String {
 }
 
 /// What is above lines for a shell.
-const SHELL: [&str; 4] = ["Repeat it:", "自己重复：", "在 shell 中：", "手工完成同样的事："];
+const SHELL: [&str; 4] = ["Repeat it:", "自己动手重现：", "在 shell 中：", "手工完成同样的事："];
 
 /// The evidence of each card, with names for numbers, and the lines for a shell. The marks before them are in the
 /// language of the run.
@@ -319,6 +319,36 @@ fn a_lesson_has_the_same_evidence_in_both_languages() {
         assert!(is_chinese(&chinese) && rest.is_empty(), "{arguments:?} {rest:?}");
         fits(&chinese, 80, 400);
     }
+}
+
+/// The commands that a lesson advises have no `--lang`. So a lesson that is read in another language than that of the
+/// locale says how to keep it.
+#[test]
+fn a_lesson_says_how_its_language_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = |locale: &str, language: &[&str]| {
+        let mut command = sandbox(&[&["lesson", "start", "look"], language].concat());
+        let output = command.env("SANDBOX_LESSONS", directory.path()).env("LC_ALL", locale).output().unwrap();
+        text(&output.stdout)
+    };
+    for (locale, language) in [("C", "zh"), ("zh_CN.UTF-8", "en")] {
+        let alias = format!("alias sandbox='sandbox --lang {language}'");
+        let shown = start(locale, &["--lang", language]);
+        assert_eq!(shown.lines().filter(|line| line.ends_with(&alias)).count(), 1, "{shown}");
+        assert!(!start(locale, &[]).contains("alias"));
+    }
+    assert!(!start("C", &["--lang", "en"]).contains("alias"));
+    // In bash, the line does what it says.
+    let script = "shopt -s expand_aliases\nalias sandbox='sandbox --lang zh'\nsandbox lesson list";
+    let path = binary().parent().unwrap().to_owned();
+    let path = format!("{}:{}", path.display(), std::env::var("PATH").unwrap());
+    let mut command = std::process::Command::new("bash");
+    command
+        .args(["-c", script])
+        .env("PATH", path)
+        .env("LC_ALL", "C")
+        .env("SANDBOX_LESSONS", directory.path());
+    assert!(is_chinese(&text(&command.output().unwrap().stdout)));
 }
 
 /// On a terminal: the keys between two cards, and between two pages of a lesson.

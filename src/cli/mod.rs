@@ -129,7 +129,8 @@ macro_rules! commands {
 
         impl Command {
             /// Performs the subcommand. Before, a sweep has removed what killed `sandbox` processes had left.
-            fn perform(self, color: Color, swept: Swept) -> Result<u8> {
+            fn perform(self, global: &Global, swept: Swept) -> Result<u8> {
+                let color = global.color;
                 match self {
                     $(
                         Command::$n(Described(args)) => {
@@ -148,7 +149,7 @@ macro_rules! commands {
                     Command::Gc(Described(args)) => gc(color, swept, &args),
                     Command::Spec(Described(args)) => spec::run(color, &args),
                     Command::Compare(Described(args)) => compare::run(color, &args),
-                    Command::Lesson(Described(args)) => lesson::run(color, &args),
+                    Command::Lesson(Described(args)) => lesson::run(color, global.lang, &args),
                     Command::Ledger(Described(args)) => ledger::run(color, &args),
                     Command::Completions(Described(args)) => completions::completions(&args),
                     Command::Names => completions::names(),
@@ -252,7 +253,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     if !matches!(cli.command, Command::Gc(_)) {
         warn(&swept);
     }
-    let result = cli.command.perform(cli.global.color, swept);
+    let result = cli.command.perform(&cli.global, swept);
     finish(cli.global.color, result)
 }
 

@@ -50,8 +50,9 @@ pub fn title(
         let note = text_with("lesson.title.needs", &[("names", &needs.join(", "))]);
         let command = format!("sandbox lesson start {first}");
         // The command stays whole, so that it can be pasted.
-        match note.width() + 2 + command.width() <= view.look.width {
-            true => lines.push(format!("{note}  {command}")),
+        let gap = if note.ends_with(':') { "  " } else { "" };
+        match note.width() + gap.len() + command.width() <= view.look.width {
+            true => lines.push(format!("{note}{gap}{command}")),
             false => {
                 lines.extend(markdown::lines(&note, view.look));
                 lines.push(format!("   {command}"));
@@ -206,8 +207,9 @@ pub fn list(
             front.title
         );
         if !needs.is_empty() {
-            let is_short = line.width() + needs.width() + 4 <= LIST_WIDTH;
-            line.push_str(&if is_short { format!("  ({needs})") } else { format!("\n{:33}({needs})", "") });
+            let aside = text_with("lesson.list.aside", &[("needs", &needs)]);
+            let is_short = line.width() + 2 + aside.width() <= LIST_WIDTH;
+            line.push_str(&if is_short { format!("  {aside}") } else { format!("\n{:33}{aside}", "") });
         }
         out.push_str(&(line + "\n"));
     }

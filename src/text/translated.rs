@@ -36,7 +36,7 @@ const NEEDED: &[&str] = &[
     r"^compare\.(shell|caller|two|differ|equal|processes|paths|setns|tree|both|neither|madeby|childof|next)(\.|$)",
     // Lessons.
     r"^lesson\.(title|answer|exercise|export\.done|hint|needs|page|progress\.none|read|recorded|score|solution|state|subject)",
-    r"^lesson\.(alldone|list\.next|minutes|nothing|prompt|list\.needs|plain|question\.how|reset\.(question|done|kept|nothing)|stopped|time$|watch)",
+    r"^lesson\.(alldone|list|minutes|nothing|prompt|plain|question\.how|reset\.(question|done|kept|nothing)|stopped|test\.scale$|time$|watch)",
     r"^habit\.welcome\.",
 ];
 
@@ -120,6 +120,27 @@ fn a_translation_keeps_the_placeholders_and_the_lines() {
         assert_eq!(placeholders(&chinese), placeholders(&english), "{key}");
         assert_eq!(chinese.lines().count(), english.lines().count(), "the number of lines of {key}");
     }
+}
+
+/// A prompt lists its keys as `b: back`, in Chinese `b：上一张`.
+#[test]
+fn a_prompt_lists_the_same_keys_in_each_language() {
+    let (english, chinese) =
+        (Regex::new(r"\w+: ").expect("a pattern"), Regex::new(r"\w+：").expect("a pattern"));
+    let keys_in = |pattern: &Regex, text: &str| -> Vec<String> {
+        pattern
+            .find_iter(text)
+            .map(|found| found.as_str().trim_end_matches([':', '：', ' ']).to_owned())
+            .collect()
+    };
+    let prompts = keys_of(CHINESE).into_iter().filter(|key| any(&[r"^demo\.keys", r"^lesson\.prompt"])(key));
+    let mut count = 0;
+    for key in prompts {
+        let listed = keys_in(&english, &message(ENGLISH, key));
+        assert_eq!(keys_in(&chinese, &message(CHINESE, key)), listed, "{key}");
+        count += listed.len();
+    }
+    assert!(count >= 15, "{count}");
 }
 
 #[test]

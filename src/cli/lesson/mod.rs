@@ -146,11 +146,13 @@ struct Course {
     learner: Learner,
     /// The code of the language of the texts.
     language: &'static str,
+    /// The language of `--lang`.
+    chosen: Option<Language>,
     is_plain: bool,
 }
 
-/// Performs the action.
-pub(super) fn run(color: Color, args: &LessonArgs) -> Result<u8> {
+/// Performs the action. `chosen` is the language of `--lang`.
+pub(super) fn run(color: Color, chosen: Option<Language>, args: &LessonArgs) -> Result<u8> {
     decide(if args.plain { Color::Never } else { color }, Stream::Out);
     let root = args.pack.as_deref();
     if let Some(
@@ -179,7 +181,7 @@ pub(super) fn run(color: Color, args: &LessonArgs) -> Result<u8> {
     };
     let learner = Learner::open(progress::directory(args.dir.as_deref())?, seed)?;
     let language = Language::current().code();
-    let mut course = Course { pack, learner, language, is_plain: args.plain };
+    let mut course = Course { pack, learner, language, chosen, is_plain: args.plain };
     if args.explain {
         explain::print(&course.steps(args.action.as_ref(), root)?);
     }

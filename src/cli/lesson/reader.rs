@@ -16,7 +16,7 @@ use crate::teach::course::pace::Pace;
 use crate::teach::course::pack::Lesson;
 use crate::teach::course::seed;
 use crate::teach::course::text::{Quiz, Section};
-use crate::text::{printed, text, text_with};
+use crate::text::{Language, printed, text, text_with};
 use crate::value::nearest::nearest;
 
 /// The maximum height of a page, with the line that asks for a key.
@@ -148,6 +148,10 @@ impl Course {
         let works = !features.iter().any(|feature| here.recorded.contains(feature));
         let view = LessonView { works, lacking: &here.recorded, ..self.view() };
         print(&text_of::title(&self.pack, lesson, self.language, &here, &self.open_needs(lesson), view));
+        // The commands that a lesson advises have no --lang.
+        if self.chosen.is_some_and(|language| language != Language::of_locale()) {
+            print(&[text("lesson.title.language")]);
+        }
         match is_interactive() {
             true => self.read_pages(lesson, from, &mut tried, view),
             false => self.read_all(lesson, &mut tried, view),

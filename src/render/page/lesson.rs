@@ -130,7 +130,7 @@ fn start(edition: &Edition<'_>, lesson: &Lesson) -> String {
         Some(seed) => text_with("lesson.page.values.seed", &[("seed", seed)]),
         None => text("lesson.page.values.example"),
     };
-    format!("{start} {values}")
+    crate::text::join(&[start, values])
 }
 
 impl Writer<'_> {
