@@ -121,6 +121,9 @@ struct RootDraft<'a> {
     draft: &'a mut Draft,
 }
 
+/// The first kernel whose overlay takes its lower directories one by one: `lowerdir+`.
+const KERNEL_WITH_LAYERS: (u32, u32) = (6, 7);
+
 impl RootDraft<'_> {
     /// Adds a step of the child.
     fn step(&mut self, call: impl Into<Call>, why: &'static str) {
@@ -150,7 +153,9 @@ impl RootDraft<'_> {
         why: &'static str,
     ) {
         let options = options.iter().map(|(key, value)| ((*key).to_owned(), value.clone().into())).collect();
-        self.step(DetachedMountCall::Make { kind: kind.into(), options, attributes, to }, why);
+        // Only an overlay has it, on an older kernel.
+        let at_once = kind == "overlay" && self.files.kernel < KERNEL_WITH_LAYERS;
+        self.step(DetachedMountCall::Make { kind: kind.into(), options, attributes, at_once, to }, why);
     }
 
     /// Attaches a detached mount at a path.

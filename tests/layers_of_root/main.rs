@@ -394,7 +394,7 @@ fn there_can_be_127_layers_on_any_kernel() {
     let traced = |inject: &[&str]| {
         let mut strace = Command::new("strace");
         strace
-            .args(["-f", "-qq", "-e", "trace=fsconfig,mount"])
+            .args(["-f", "-qq", "-e", "trace=fsconfig,mount,uname"])
             .args(inject)
             .arg("-o")
             .arg(&log)
@@ -405,7 +405,14 @@ fn there_can_be_127_layers_on_any_kernel() {
     let (shown, trace) = traced(&[]);
     assert_eq!(shown, "1126\n2\n");
     let Some(first) = first_layer(&trace) else { panic!("{trace}") };
+    // An error there is reported as it is: no other interface is tried.
     let (shown, trace) = traced(&["-e", &format!("inject=fsconfig:error=EINVAL:when={first}")]);
+    assert!(shown.contains("fsconfig") && shown.contains("EINVAL"), "{shown}");
+    assert!(!trace.contains("mount(\"overlay\""), "{trace}");
+    // uname(2) reports 6.1 in place of this machine's release: each name has 65 bytes.
+    let names = ["Linux", "host", "6.1.0"].map(|name| format!("{name:\0<65}"));
+    let names: String = names.concat().bytes().map(|byte| format!("{byte:02x}")).collect();
+    let (shown, trace) = traced(&["-e", &format!("inject=uname:poke_exit=@arg1={names}")]);
     assert_eq!(shown, "1126\n3\n", "{trace}");
     assert!(trace.contains("mount(\"overlay\", \"/\", \"overlay\", MS_NODEV"), "{trace}");
 }

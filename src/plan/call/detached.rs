@@ -24,7 +24,7 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 use serde::{Deserialize, Serialize};
 
 pub use self::attributes::Attributes;
-use self::filesystem::{make, make_text};
+use self::filesystem::{make, make_at_once, make_at_once_text, make_text};
 use self::tree::{
     attach, clone_of, copy_directory, find, find_kernels, in_parent, open_tree_text, split, unmasked,
 };
@@ -82,16 +82,20 @@ pub enum DetachedMountCall {
         /// The mount, which must not be attached yet.
         mount: Held,
     },
-    /// fsopen(2), fsconfig(2), fsmount(2): a new filesystem.
+    /// fsopen(2), fsconfig(2), fsmount(2): a new filesystem. Or mount(2), see `at_once`.
     Make {
         /// The filesystem type, `tmpfs`.
         kind: String,
         /// The options of the filesystem, such as `size` and `64m`. The name of a slot in a value means a path to its
-        /// descriptor. If the kernel does not know `lowerdir+`, the overlay is made by mount(2).
+        /// descriptor.
         #[serde(with = "crate::value::bytes::pairs")]
         options: Vec<(String, OsString)>,
         /// The mount's attributes.
         attributes: Attributes,
+        /// Whether mount(2) gets all options in one string: for the lower directories of an overlay on a kernel before 6.7,
+        /// which does not know `lowerdir+`.
+        #[serde(default)]
+        at_once: bool,
         /// The slot.
         to: Held,
     },
@@ -233,9 +237,13 @@ impl fmt::Display for DetachedMountCall {
                 let set = "{attr_set=MOUNT_ATTR_IDMAP, userns_fd=</proc/<child>/ns/user>}";
                 write!(f, "mount_setattr({mount}, \"\", AT_EMPTY_PATH, {set}, 32)")
             }
-            DetachedMountCall::Make { kind, options, attributes, .. } => {
-                let options = options.iter().map(|(key, value)| (key.as_str(), value.as_os_str()));
-                f.write_str(&make_text(kind, options, *attributes))
+            DetachedMountCall::Make { kind, options, attributes, at_once, .. } => {
+                let options: Vec<(&str, &OsStr)> =
+                    options.iter().map(|(key, value)| (key.as_str(), value.as_os_str())).collect();
+                f.write_str(&match at_once {
+                    true => make_at_once_text(kind, &options, *attributes),
+                    false => make_text(kind, options, *attributes),
+                })
             }
             DetachedMountCall::Restrict { mount, attributes, below } => {
                 let below = if *below { "|AT_RECURSIVE" } else { "" };
@@ -347,11 +355,12 @@ impl DetachedMountCall {
                 let mount = slots.held(*mount)?;
                 sys::mount::set_attributes(mount, MOUNT_ATTR_IDMAP, false, Some(owner.as_fd())).map(|()| 0)
             }
-            DetachedMountCall::Make { kind, options, attributes, to } => {
+            DetachedMountCall::Make { kind, options, attributes, at_once, to } => {
                 let options: Vec<(&str, OsString)> =
                     options.iter().map(|(key, value)| (key.as_str(), slots.fill_held(value))).collect();
                 let options: Vec<(&str, &OsStr)> =
                     options.iter().map(|(key, value)| (*key, value.as_os_str())).collect();
+                let make = if *at_once { make_at_once } else { make };
                 keep(slots, *to, make(kind, &options, *attributes)?)
             }
             DetachedMountCall::Restrict { mount, attributes, below } => {

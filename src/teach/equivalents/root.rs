@@ -71,7 +71,7 @@ impl Root {
                 let path = self.place_in(*of, path);
                 self.hold(*to, Source::Bind { path, below: false }, Attributes::NONE);
             }
-            DetachedMountCall::Make { kind, options, attributes, to } => {
+            DetachedMountCall::Make { kind, options, attributes, to, .. } => {
                 let options = options.iter().map(|(key, value)| (key.clone(), self.filled(value)));
                 let options = with_one_lowerdir(options.collect());
                 self.hold(*to, Source::New { kind: kind.clone(), options }, *attributes);

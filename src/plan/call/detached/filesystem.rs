@@ -21,19 +21,8 @@ const DESCRIPTORS: &str = "/proc/self/fd";
 
 /// A new filesystem. The mount table shows the type as its source, which has no other use here.
 ///
-/// Each option is passed on its own. A value has at most 255 bytes, enough for one path to a descriptor. A kernel that does
-/// not know `lowerdir+` answers EINVAL; then mount(2) gets all lower directories in one value, which may be as long as a
-/// page.
+/// Each option is passed on its own. A value has at most 255 bytes, enough for one path to a descriptor.
 pub(super) fn make(kind: &str, options: &[(&str, &OsStr)], attributes: Attributes) -> Result<OwnedFd, Errno> {
-    match make_by_steps(kind, options, attributes) {
-        Err(Errno::EINVAL) if options.iter().any(|(key, _)| *key == NEXT_LOWER) => {
-            make_at_once(kind, options, attributes)
-        }
-        made => made,
-    }
-}
-
-fn make_by_steps(kind: &str, options: &[(&str, &OsStr)], attributes: Attributes) -> Result<OwnedFd, Errno> {
     let make = || {
         let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
         rustix::mount::fsconfig_set_string(context.as_fd(), "source", kind)?;
@@ -51,7 +40,7 @@ fn make_by_steps(kind: &str, options: &[(&str, &OsStr)], attributes: Attributes)
     make().map_err(errno)
 }
 
-/// The calls of [`make`], where the kernel knows all options, as text.
+/// The calls of [`make`] as text.
 pub(super) fn make_text<'a>(
     kind: &str,
     options: impl IntoIterator<Item = (&'a str, &'a OsStr)>,
@@ -71,7 +60,11 @@ pub(super) fn make_text<'a>(
 
 /// The same by mount(2), which needs a mount point. The filesystem is mounted over the root for a moment, and copied as a
 /// detached mount. The layers are named relative to the directory of descriptors, so that 127 of them fit into a page.
-fn make_at_once(kind: &str, options: &[(&str, &OsStr)], attributes: Attributes) -> Result<OwnedFd, Errno> {
+pub(super) fn make_at_once(
+    kind: &str,
+    options: &[(&str, &OsStr)],
+    attributes: Attributes,
+) -> Result<OwnedFd, Errno> {
     let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let before = rustix::fs::open(".", directory, rustix::fs::Mode::empty()).map_err(errno)?;
     nix::unistd::chdir(DESCRIPTORS)?;
@@ -84,6 +77,21 @@ fn make_at_once(kind: &str, options: &[(&str, &OsStr)], attributes: Attributes) 
     let copy = rustix::mount::open_tree(CWD, "/..", flags).map_err(errno);
     umount2("/", MntFlags::MNT_DETACH)?;
     copy
+}
+
+/// The calls of [`make_at_once`] as text.
+pub(super) fn make_at_once_text(kind: &str, options: &[(&str, &OsStr)], attributes: Attributes) -> String {
+    let flags: Vec<String> = attributes
+        .options()
+        .iter()
+        .map(|name| format!("MS_{}", name.replace("ro", "rdonly").to_uppercase()))
+        .collect();
+    let flags = if flags.is_empty() { "0".to_owned() } else { flags.join("|") };
+    let (kind, data, directory) = (c_string(kind), c_string(data(options)), c_string(DESCRIPTORS));
+    format!(
+        "chdir({directory}); mount({kind}, \"/\", {kind}, {flags}, {data}); fchdir(<.>); \
+         open_tree(AT_FDCWD, \"/..\", OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC); umount2(\"/\", MNT_DETACH)"
+    )
 }
 
 /// The options as mount(2) takes them: one string, with all lower directories in one option.
@@ -121,5 +129,12 @@ mod tests {
         assert!(data.starts_with("lowerdir=3/init:900:901:"), "{data}");
         assert!(data.ends_with(":1026,upperdir=3/upper,userxattr"), "{data}");
         assert!(data.len() < 4096, "{}", data.len());
+        // The plan prints the same, with the names of the slots.
+        let options = [(NEXT_LOWER, "<lower>"), (NEXT_LOWER, "<lower2>"), ("index", "off")];
+        let options = options.map(|(key, value)| (key, OsStr::new(value)));
+        let shown = make_at_once_text("overlay", &options, Attributes::NO_DEV);
+        let mount =
+            "mount(\"overlay\", \"/\", \"overlay\", MS_NODEV, \"lowerdir=<lower>:<lower2>,index=off\")";
+        assert!(shown.contains(mount), "{shown}");
     }
 }

@@ -34,8 +34,13 @@ pub(super) fn attack(stage: &mut Stage<'_>) -> Result<Contrast> {
         )?;
         let (source, answer) = if is_right {
             let (kind, options) = ("tmpfs".into(), vec![]);
-            let make =
-                DetachedMountCall::Make { kind, options, attributes: Attributes::NO_SUID, to: Held::Mount };
+            let make = DetachedMountCall::Make {
+                kind,
+                options,
+                attributes: Attributes::NO_SUID,
+                at_once: false,
+                to: Held::Mount,
+            };
             scene::build(&inside, &[make.into()])?;
             let attach = DetachedMountCall::Attach { mount: Held::Mount, at: Held::Root, path: "dev".into() };
             ("openat2(<root>, \"dev\", RESOLVE_IN_ROOT)".to_owned(), inside.perform(attach)?)
