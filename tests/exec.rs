@@ -136,6 +136,39 @@ fn it_is_like_the_container_s_own_process() {
     }
 }
 
+/// Without `rlimits` in the spec. The caller of `exec` has others than the one of `run` had, and another umask.
+#[test]
+fn it_has_the_limits_and_the_umask_of_the_container_s_process() {
+    let _alone = alone();
+    let container = Running::of("rootfs: host\npid:\n", "");
+    let own = |line: &str| {
+        let limits = fs::read_to_string(format!("/proc/{}/limits", container.pid)).unwrap();
+        let line = limits.lines().find_map(|shown| shown.strip_prefix(line)).unwrap();
+        line.split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let files = own("Max open files");
+    let program = support::binary();
+    let script = format!(
+        "umask 077; prlimit --nofile=99: {} exec -q {} sh -c 'ulimit -Sn; ulimit -Hn; umask'",
+        program.display(),
+        container.name
+    );
+    let output = Command::new("timeout").args(["20", "sh", "-c", &script]).output().unwrap();
+    let shown = text(&output.stdout);
+    let shown: Vec<&str> = shown.split_whitespace().collect();
+    let umask = Command::new("sh").args(["-c", "umask"]).output().unwrap();
+    assert_eq!(shown, [&*files[0], &*files[1], text(&umask.stdout).trim()], "{}", text(&output.stderr));
+    // A hard limit that the caller may not raise again is the lower one, and the command starts.
+    let script = format!(
+        "prlimit --nofile=99:120 {} exec -q {} sh -c 'ulimit -Hn'",
+        program.display(),
+        container.name
+    );
+    let output = Command::new("timeout").args(["20", "sh", "-c", &script]).output().unwrap();
+    let shown = text(&output.stdout);
+    assert!([&*files[1], "120"].contains(&shown.trim()), "{shown} {}", text(&output.stderr));
+}
+
 #[test]
 fn the_command_line_changes_what_it_names() {
     let _alone = alone();

@@ -14,7 +14,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use support::background::{mark, with_argument};
+use support::background::{Background, mark, with_argument};
 use support::lab::ran_with_loopback;
 use support::running::Running;
 use support::{alone, binary, is_root, skip, text, wait_until};
@@ -320,26 +320,52 @@ fn what_cannot_be_joined_is_refused_with_advice() {
     assert_eq!(output.status.code(), Some(2), "{}", both(&output));
 }
 
-/// In a joined PID namespace, orphans get process 1 of that namespace as their parent. They are killed all the same, and the
-/// processes of the other container are not.
+/// In a joined PID namespace, orphans get process 1 of that namespace as their parent. They are killed all the same, also those
+/// that have left a namespace. The processes of the other container are not, nor is one that was put in from outside.
 #[test]
 fn nothing_is_left_in_a_joined_pid_namespace() {
     let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
-    let [theirs, ours] = [1, 2].map(mark);
+    let [theirs, ours, left, outside] = [1, 2, 3, 4].map(mark);
     let first = Running::with("joins-orphans", &[], ALL, &format!("sleep {theirs} & true"));
     let target = format!("container:{}", first.name);
-    // It ends when both orphans run.
-    let begun = directory.path().join("begun");
+    // An ordinary user has no cgroup here, and a process that has left all new namespaces is not found. Root's is.
+    let leaves = if is_root() { "unshare -m -u" } else { "unshare -m" };
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let orphan = |mark: &str| format!("sh -c 'echo >> {}; exec sleep {mark}'", path("begun"));
     let script = format!(
-        "for orphan in 1 2; do (echo >> {0}; exec sleep {ours}) & done; until [ $(wc -l < {0}) = 2 ]; do sleep 0.01; done; exit 7",
-        begun.display()
+        "{0} & setsid {0} & {leaves} {1} & until [ -e {2} ]; do sleep 0.01; done; exit 7",
+        orphan(&ours),
+        orphan(&left),
+        path("go")
     );
-    fs::write(&begun, "").unwrap();
-    let spec = format!("command: [sh, -c, '{script}']\n");
-    let output = run_spec(directory.path(), &["--pid", &target, "--userns", &target], &spec);
+    let spec = format!("uts:\ncommand: [sh, -c, {}]\n", serde_json::to_string(&script).unwrap());
+    fs::write(path("begun"), "").unwrap();
+    let (output, entered) = std::thread::scope(|scope| {
+        let enters = scope.spawn(|| {
+            wait_until("the orphans run", || fs::read_to_string(path("begun")).unwrap().lines().count() == 3);
+            wait_until("they sleep", || with_argument(&ours).len() == 2);
+            // A process of an administrator, in all namespaces of the second container.
+            let pid = with_argument(&ours)[0].to_string();
+            let user: &[&str] = if is_root() { &[] } else { &["-U", "--preserve-credentials"] };
+            let words = [&["-t", &*pid, "-m", "-u", "-p"], user, &["sleep", &*outside]].concat();
+            let entered = Background::quiet(Command::new("nsenter").args(words));
+            wait_until("it is entered", || with_argument(&outside).len() == 2);
+            fs::write(path("go"), "").unwrap();
+            entered
+        });
+        let output = run_spec(directory.path(), &["--pid", &target, "--userns", &target], &spec);
+        (output, enters.join().unwrap())
+    });
+    let outsiders = with_argument(&outside).len();
+    for pid in with_argument(&outside) {
+        let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+    }
+    drop(entered);
     assert_eq!(output.status.code(), Some(7), "{}", both(&output));
-    assert!(with_argument(&ours).is_empty());
+    assert_eq!((with_argument(&ours), with_argument(&left)), (vec![], vec![]), "{}", both(&output));
+    assert_eq!(outsiders, 2, "nsenter and its process are not ours");
     assert_eq!(with_argument(&theirs).len(), 1);
     assert!(
         both(&run_spec(

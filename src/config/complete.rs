@@ -7,14 +7,16 @@ use std::path::PathBuf;
 use super::compose::{self, Ending};
 use super::container::{Config, ContainerNamespaces, Environment, Namespace, Process, Resources};
 use super::facts::Machine;
+use super::inherited::Inherited;
 use super::spec::Spec;
 use super::{joins, paths};
 use crate::cgroups::devices::{DeviceRules, Rule};
 use crate::feature::{Feature, Purpose};
-use crate::host::{Host, JoinedNamespace, Subordinate, Sysfs, command};
+use crate::host::{Cgroups, Host, JoinedNamespace, Subordinate, Sysfs, command};
 use crate::namespaces::mnt::Mnt;
 use crate::namespaces::net::Net;
 use crate::namespaces::user::User;
+use crate::observe::hierarchy::Controller;
 use crate::plan::call::mount::Propagation;
 use crate::plan::{Addition, Draft, Frame, Plan};
 use crate::rootfs::mount::{self, ContainerMount, Isolated};
@@ -56,6 +58,10 @@ impl Completed {
             host.sysfs = Some(Sysfs::gather(&mut host.unread));
         }
         joins::gather(spec.joins(), &mut host);
+        if joins::others_pids(spec, &host) && host.privileged {
+            let cgroups = Cgroups::gather(&[Controller::Pids], host.stands_in, &mut host.unread);
+            host.can_group_pids = cgroups.obstacles.is_empty();
+        }
         let (config, draft) = complete(spec, &host, purpose);
         // Without one of these keys the command has the caller's user, also in a user namespace that the kernel requires.
         let changes_user = spec.user.is_some() || spec.capabilities.is_some() || spec.run_as.is_some();
@@ -128,6 +134,9 @@ fn add(spec: &Spec, host: &Host) -> (Spec, Vec<Addition>) {
     if spec.rootfs.is_some() {
         add(&mut spec, Feature::Mnt, "common.added.rootfs");
     }
+    if host.can_group_pids && joins::others_pids(&spec, host) && !has_limits(&spec) {
+        add(&mut spec, Feature::Pids, "common.added.orphans");
+    }
     let wants_sys = spec.net.as_ref().is_some_and(|net| net.mount_sys)
         && joins::can_mount(Feature::Net, has_new_user(&spec), host);
     if wants_sys && can_mount_sys(spec.mnt.as_ref(), host) {
@@ -153,6 +162,12 @@ pub(super) fn needs_privilege(spec: &Spec) -> bool {
         || spec.run_as.is_some()
         || spec.rootfs.is_some()
         || (!matches!(spec.seccomp, None | Some(Seccomp::None)) && !spec.no_new_privileges)
+}
+
+/// Whether the container has a cgroup of its own.
+fn has_limits(spec: &Spec) -> bool {
+    let limits = [Feature::Memory, Feature::Cpu, Feature::Blkio, Feature::Devices, Feature::Pids];
+    limits.into_iter().any(|limit| spec.has(limit))
 }
 
 fn has_new_user(spec: &Spec) -> bool {
@@ -243,6 +258,7 @@ fn process(spec: &Spec, host: &Host, purpose: Purpose, draft: &mut Draft) -> Pro
         no_new_privileges: spec.no_new_privileges,
         terminal: spec.tty,
         timeout: spec.timeout,
+        inherited: if purpose == Purpose::Container { Inherited::gather() } else { None },
     }
 }
 

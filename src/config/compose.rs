@@ -10,8 +10,8 @@ use super::facts::Machine;
 use super::{joins, paths};
 use crate::cgroups;
 use crate::feature::{Feature, Purpose};
-use crate::host::Host;
 use crate::host::resolver::Resolver;
+use crate::host::{Host, identity};
 use crate::namespaces::mnt::Mnt;
 use crate::namespaces::net::Mode;
 use crate::namespaces::user;
@@ -245,10 +245,10 @@ fn owner_of_terminal(process: &Process, maps: Option<&IdMaps>, host: &Host, insi
 /// The command's user ID on the host, if it changes.
 fn user_outside(process: &Process, maps: Option<&IdMaps>) -> Option<u32> {
     let Some(IdMaps { users, .. }) = maps else { return process.user.map(|user| user.uid) };
-    // Without a user of its own the command is root inside, or the one user that is mapped.
-    let first = users.first()?.inside;
-    let root_or_first = if users.iter().any(|range| range.has(0)) { 0 } else { first };
-    let inside = process.user.map_or(root_or_first, |user| user.uid);
+    let ranges: Vec<[u32; 3]> =
+        users.iter().map(|range| [range.inside, range.outside, range.count]).collect();
+    let first = identity::first(&ranges)?;
+    let inside = process.user.map_or(first, |user| user.uid);
     users.iter().find_map(|range| range.outside_of(inside))
 }
 

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::inherited::Inherited;
 use crate::cgroups::blkio::Blkio;
 use crate::cgroups::cpu::Cpu;
 use crate::cgroups::devices::DeviceRules;
@@ -213,7 +214,7 @@ pub struct Process {
     pub capabilities: Option<CapabilitySets>,
     /// The seccomp filter. None: there is no filter.
     pub seccomp: Option<SeccompProfile>,
-    /// The resource limits. All others are the caller's.
+    /// The resource limits that are set. All others are in `inherited`.
     pub rlimits: Rlimits,
     /// Whether execve(2) gives no new privileges.
     pub no_new_privileges: bool,
@@ -221,6 +222,8 @@ pub struct Process {
     pub terminal: bool,
     /// Its maximum running time. None: there is no limit.
     pub timeout: Option<Length>,
+    /// What it has from the process that starts it. None: it is not known.
+    pub inherited: Option<Inherited>,
 }
 
 impl Config {

@@ -3,7 +3,8 @@
 //! Its environment is the running one: a helper joins the container's namespaces and cgroups, as for `enter`. The process
 //! itself is made from the container's config, by the same steps as the container's own: `compose::plan_process`. So it
 //! has the restrictions that `run` was asked for, whatever the container has done since. Where the config asks for none,
-//! it has no more capabilities than the container's process; the other resource limits are those of the caller of `exec`.
+//! it has no more capabilities than the container's process; what that one has from the caller of `run`, such as resource limits, it
+//! has too ([`Inherited`]), as far as the caller of `exec` may raise them.
 //!
 //! The container may be hostile. The new process has none of the caller's descriptors, environment and terminals, and is
 //! undumpable until execve(2). It is verified by the /proc of the host, never by the one inside.
@@ -15,13 +16,12 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use caps::Capability;
-
 pub use self::written::variables;
 use self::written::{NamedUser, user_of};
 use super::compose::{Ending, frame, keeps_admin, plan_process};
 use super::container::{Config, Process};
 use super::enter::{Entered, plan_joins, root};
+use super::inherited::{Inherited, limits, may_raise};
 use crate::error::{Error, Result};
 use crate::feature::{Feature, Purpose};
 use crate::host::accounts::Accounts;
@@ -89,8 +89,10 @@ pub fn plan(config: Config, request: ExecRequest) -> Result<Plan> {
         // Its capabilities there include CAP_SETGID, but a map of one ID by an ordinary user denies setgroups(2).
         host.groups.are_fixed = maps.denies_setgroups;
     }
+    let caller = Inherited::gather();
+    let umask = process.inherited.as_ref().map(|inherited| inherited.umask);
     let inside = Inside::find(&process, &request)?;
-    let process = further(process, &request, inside.user.as_ref(), entered.bounding());
+    let process = further(process, &request, inside.user.as_ref(), &entered, caller.as_ref());
     let ending = Ending::Command { path: inside.program, arguments: request.arguments.clone() };
 
     let mut draft = Draft::new(Purpose::Container, Vec::new());
@@ -112,6 +114,10 @@ pub fn plan(config: Config, request: ExecRequest) -> Result<Plan> {
     }
     let chdir = MountCall::ChdirInside { path: inside.directory };
     draft.step(Phase::WorkingDirectory, Actor::Command, Feature::Mnt, chdir, "exec.workdir.why");
+    if let Some(umask) = umask.filter(|own| caller.is_some_and(|caller| caller.umask != *own)) {
+        let call = ProcessCall::SetUmask(umask);
+        draft.common(Phase::WorkingDirectory, Actor::Command, call, "exec.umask.why");
+    }
     let context = Context {
         host: &host,
         has_rootfs: false,
@@ -179,8 +185,12 @@ fn further(
     own: Process,
     request: &ExecRequest,
     named: Option<&NamedUser>,
-    bounding: Option<&[Capability]>,
+    entered: &Entered,
+    caller: Option<&Inherited>,
 ) -> Process {
+    // In another user namespace, nobody may raise a hard limit.
+    let may_raise = entered.maps.is_none() && may_raise();
+    let rlimits = caller.map_or(own.rlimits.clone(), |caller| limits(&own, caller, may_raise));
     let user = named.map(|named| named.ids).or(own.user);
     let is_root = user.as_ref().is_none_or(RunAs::is_root);
     let capabilities = match &own.capabilities {
@@ -191,7 +201,7 @@ fn further(
             Some(if is_root == was_root { sets.clone() } else { CapabilitySets::of(&sets.bounding, is_root) })
         }
         // The container's command may have been started with fewer than the caller has.
-        None => bounding.map(|keep| CapabilitySets::of(keep, is_root)),
+        None => entered.bounding().map(|keep| CapabilitySets::of(keep, is_root)),
     };
     let variables = own.env.iter().flatten();
     let home = named.map(|named| [OsStr::new("HOME="), named.home.as_os_str()].join(OsStr::new("")));
@@ -208,6 +218,9 @@ fn further(
         additional_gids: named.map_or(own.additional_gids, |named| named.groups.clone()),
         capabilities,
         terminal: request.streams == Streams::Terminal,
+        rlimits,
+        no_new_privileges: own.no_new_privileges
+            || own.inherited.as_ref().is_some_and(|inherited| inherited.no_new_privileges),
         timeout: None,
         ..own
     }

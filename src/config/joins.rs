@@ -47,6 +47,12 @@ pub(super) fn kept(spec: &Spec, host: &Host) -> Vec<Feature> {
     spec.joins().into_iter().filter(|(kind, target)| is_kept(*kind, target)).map(|(kind, _)| kind).collect()
 }
 
+/// Whether the container joins a PID namespace that belongs to others.
+pub(super) fn others_pids(spec: &Spec, host: &Host) -> bool {
+    spec.pid.as_ref().is_some_and(|pid| pid.join.is_some())
+        && host.joined(Feature::Pid).is_some_and(|joined| !joined.is_own)
+}
+
 /// When a namespace is joined. None: it is not joined, or it cannot be.
 fn turn(kind: Feature, new_user: bool, host: &Host) -> Option<JoinTurn> {
     let joined = host.joined(kind)?;

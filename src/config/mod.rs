@@ -6,6 +6,7 @@ pub mod container;
 pub mod enter;
 pub mod exec;
 pub mod facts;
+pub mod inherited;
 mod joins;
 mod paths;
 #[cfg(test)]

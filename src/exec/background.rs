@@ -16,6 +16,7 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use crate::error::{Error, Result};
 use crate::sys;
 use crate::sys::clone::{Cloned, fork};
+use crate::text::text;
 
 /// One of the two processes.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ pub struct Copy {
 /// # Errors
 /// Those of pipe(2) and clone(2).
 pub fn continue_in_background() -> Result<Background> {
-    let cannot = |call: &str, errno| Error::failed("cannot continue in the background").call(call, errno);
+    let cannot = |call: &str, errno| Error::failed(text("exec.with.background")).call(call, errno);
     let (reading, writing) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| cannot("pipe2", errno))?;
     match fork().map_err(|errno| cannot("clone", errno))? {
         Cloned::Child => {

@@ -6,6 +6,7 @@ use nix::unistd::Pid;
 use super::{Container, Watch, perform};
 use crate::error::{Error, Result};
 use crate::plan::{Hold, Plan};
+use crate::text::text;
 
 /// Performs a plan whose [`Hold`] is a FIFO, up to that point: the command waits for its release. The caller can end:
 /// see [`Container::leave`].
@@ -15,7 +16,7 @@ use crate::plan::{Hold, Plan};
 pub fn create(plan: &Plan, watch: &mut dyn Watch) -> Result<Container> {
     match plan.frame.hold {
         Hold::Fifo(_) => perform(plan, watch, None),
-        Hold::Gate => Err(Error::failed("the plan waits for no FIFO")),
+        Hold::Gate => Err(Error::failed(text("exec.hold.none"))),
     }
 }
 

@@ -55,7 +55,7 @@ pub use self::carry::Pipes;
 pub use self::hold::create;
 use self::journal::Journal;
 use self::orphans::LeftRunning;
-use self::process::OwnNamespace;
+use self::process::OwnNamespaces;
 use self::run::{Run, Stop};
 use self::signals::Signals;
 pub use self::space::FullSpace;
@@ -96,8 +96,8 @@ pub struct Container {
     spaces: Vec<WritableSpace>,
     /// Whether orphans of the container become children of this process.
     adopts: bool,
-    /// A namespace of the container, if its orphans are found by that.
-    own_namespace: Option<OwnNamespace>,
+    /// The namespaces of the container, if its orphans are found by them.
+    own_namespaces: Option<OwnNamespaces>,
     /// The processes that the command had left running.
     left_running: LeftRunning,
     /// Whether only those of descriptors 0 to 2 became the new terminal that were one.
@@ -168,7 +168,7 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
         journal: Journal::of(plan.frame.journal, plan.config.clone()),
         early: VecDeque::new(),
         unprotected: None,
-        own_namespace: None,
+        own_namespaces: None,
     };
     let adopts = orphans::adopt(plan);
     let started = run.perform_steps();
@@ -187,7 +187,7 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
             spaces: run.spaces(child),
             adopts,
             // An ordinary user may not open it before execve(2), while the process is undumpable.
-            own_namespace: run.own_namespace.take().or_else(|| orphans::namespace_of(plan, child)),
+            own_namespaces: run.own_namespaces.take().or_else(|| orphans::namespaces_of(plan, child)),
             left_running: LeftRunning::default(),
             is_pid_one: has_new_pid_namespace(plan) && !plan.steps.iter().any(is_fork),
             executes: plan.steps.iter().any(is_exec) && !plan.steps.iter().any(is_fork),

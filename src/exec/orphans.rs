@@ -13,7 +13,7 @@ use nix::sys::prctl::set_child_subreaper;
 use nix::unistd::{Pid, getpid};
 use rustix::process::{WaitId, WaitIdOptions, WaitOptions, wait, waitid, waitpid};
 
-use super::process::{self, OwnNamespace};
+use super::process::{self, OwnNamespaces};
 use crate::feature::Feature;
 use crate::plan::Plan;
 use crate::sys::wait::ended_child;
@@ -90,23 +90,23 @@ pub(super) fn end() -> LeftRunning {
     LeftRunning::of(killed, running)
 }
 
-/// The namespace by which the orphans of a container are found that is in a joined PID namespace: there, they are
-/// reparented to process 1 of that namespace, which belongs to another container. None: the kernel or a subreaper finds
-/// them, or no namespace was made for this container.
-pub(super) fn namespace_of(plan: &Plan, process: Pid) -> Option<OwnNamespace> {
+/// The namespaces by which the orphans of a container are found that is in a joined PID namespace: there, they are reparented
+/// to process 1 of that namespace, which belongs to another container. None: the kernel or a subreaper finds them, or no
+/// namespace was made for this container.
+///
+/// An orphan that has left all of them for namespaces of its own is found only by its cgroup, which is killed when it is
+/// removed. For root, such a container has one (`config::complete`).
+pub(super) fn namespaces_of(plan: &Plan, process: Pid) -> Option<OwnNamespaces> {
     let joins_pids = plan.joined.iter().any(|joined| joined.kind == Feature::Pid);
-    // The mount namespace is new in nearly every such container: for its /proc.
-    let kinds = [Feature::Mnt, Feature::Ipc, Feature::Uts, Feature::Net, Feature::Cgroup];
-    let kind = kinds.into_iter().find(|kind| joins_pids && plan.namespaces.contains(kind))?;
-    OwnNamespace::open(process.as_raw(), kind)
+    joins_pids.then(|| OwnNamespaces::open(process.as_raw(), &plan.namespaces)).flatten()
 }
 
-/// Kills the processes that are left in a namespace of the container.
-pub(super) fn end_in(namespace: &OwnNamespace) -> LeftRunning {
+/// Kills the processes that are left in the namespaces of the container.
+pub(super) fn end_in(namespaces: &OwnNamespaces) -> LeftRunning {
     let deadline = Instant::now() + PATIENCE;
     let mut killed = BTreeMap::new();
     loop {
-        let signalled = namespace.kill_members();
+        let signalled = namespaces.kill_members();
         if signalled.is_empty() {
             return LeftRunning::of(killed, BTreeMap::new());
         }

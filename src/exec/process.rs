@@ -4,6 +4,7 @@
 //! changes its user, executes a set-user-ID program, or asks for it by prctl(2). So the journal has the command's PID,
 //! and the next `sandbox` of any kind kills what still runs.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -16,9 +17,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::feature::Feature;
+use crate::observe::processes::pids;
 pub(super) use crate::observe::processes::started;
 use crate::observe::{file, proc};
-use crate::sys::signal;
+use crate::sys::{ns_ioctl, signal};
 use crate::text::printed;
 
 /// How many times the processes are listed again: each time, only those are left that were created meanwhile.
@@ -90,36 +92,93 @@ pub(super) fn descendants(ancestor: i32) -> BTreeMap<i32, String> {
     members(ancestor, &[]).into_iter().filter_map(named).collect()
 }
 
-/// A namespace that was made for a container. As long as it is open, its inode means no other one.
+/// The namespaces that were made for a container in a joined PID namespace. As long as they are open, their inodes mean no
+/// other ones.
 #[derive(Debug)]
-pub(super) struct OwnNamespace {
-    kind: Feature,
-    inode: u64,
-    _open: fs::File,
+pub(super) struct OwnNamespaces {
+    all: Vec<(Feature, u64, fs::File)>,
+    /// The depth of the joined PID namespace: how many PIDs a process in it has.
+    depth: usize,
 }
 
-impl OwnNamespace {
-    /// Opens the namespace of a process. None: it has ended, or the caller may not open it.
-    pub(super) fn open(pid: i32, kind: Feature) -> Option<OwnNamespace> {
-        let file = fs::File::open(format!("/proc/{pid}/ns/{kind}")).ok()?;
-        Some(OwnNamespace { kind, inode: file.metadata().ok()?.ino(), _open: file })
+/// The maximum number of user namespaces between two. The kernel allows 32 levels.
+const MAX_LEVELS: usize = 33;
+
+impl OwnNamespaces {
+    /// Opens those of a process. None: it has ended, or the caller may not open them.
+    pub(super) fn open(pid: i32, kinds: &[Feature]) -> Option<OwnNamespaces> {
+        let open = |kind: &Feature| {
+            let file = fs::File::open(format!("/proc/{pid}/ns/{kind}")).ok()?;
+            Some((*kind, file.metadata().ok()?.ino(), file))
+        };
+        let all: Vec<_> = kinds.iter().filter_map(open).collect();
+        let depth = Lineage::of(pid)?.pids.len();
+        (!all.is_empty()).then_some(OwnNamespaces { all, depth })
     }
 
-    /// Sends SIGKILL to the processes that are in it. Returns those that got it, each with its name.
+    /// Whether a process belongs to the container: it is in one of its namespaces or in a user namespace below, and it was
+    /// started in the PID namespace that the container has joined.
+    fn has(&self, pid: i32) -> bool {
+        self.all.iter().any(|(kind, inode, _)| is_in(pid, *kind, *inode)) && self.was_started_inside(pid)
+    }
+
+    /// Whether process 1 of the joined PID namespace is an ancestor. That of a process that was put into the namespaces from
+    /// outside, as by nsenter(1) or `sandbox exec`, is outside, and it is not ours.
+    fn was_started_inside(&self, pid: i32) -> bool {
+        let mut at = Lineage::of(pid);
+        while let Some(Lineage { parent, pids }) = at {
+            match pids.len().cmp(&self.depth) {
+                Ordering::Less => return false,
+                // Process 1 itself is the other container's.
+                Ordering::Equal if pids.last() == Some(&1) => return pids.first() != Some(&pid),
+                _ => at = Lineage::of(parent),
+            }
+        }
+        false
+    }
+
+    /// Sends SIGKILL to the processes of the container. Returns those that got it, each with its name.
     pub(super) fn kill_members(&self) -> BTreeMap<i32, String> {
-        let is_in = |pid: i32| {
-            let found = fs::metadata(format!("/proc/{pid}/ns/{}", self.kind));
-            found.is_ok_and(|found| found.ino() == self.inode)
-        };
         let killed = |pid: i32| {
             let pidfd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
             // Looked at again: before it was opened, the PID could come to mean another process.
-            let name = name_of(pid).filter(|_| is_in(pid))?;
+            let name = name_of(pid).filter(|_| self.has(pid))?;
             signal::send(pidfd.as_fd(), libc::SIGKILL).ok().map(|()| (pid, name))
         };
-        let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        pids.filter(|pid| is_in(*pid)).filter_map(killed).collect()
+        pids().into_iter().filter(|pid| self.has(*pid)).filter_map(killed).collect()
+    }
+}
+
+/// Whether a process is in this namespace. A user namespace also has those below it.
+fn is_in(pid: i32, kind: Feature, inode: u64) -> bool {
+    let path = format!("/proc/{pid}/ns/{kind}");
+    let is_it = |found: fs::Metadata| found.ino() == inode;
+    if kind != Feature::User {
+        return fs::metadata(path).is_ok_and(is_it);
+    }
+    let mut at = fs::File::open(path).ok();
+    for _ in 0..MAX_LEVELS {
+        let Some(namespace) = at else { return false };
+        if namespace.metadata().is_ok_and(is_it) {
+            return true;
+        }
+        at = ns_ioctl::parent(&namespace).ok().map(fs::File::from);
+    }
+    false
+}
+
+/// The parent of a process, and its own PIDs: one for each PID namespace, from the caller's inwards.
+struct Lineage {
+    parent: i32,
+    pids: Vec<i32>,
+}
+
+impl Lineage {
+    fn of(pid: i32) -> Option<Lineage> {
+        let status = file::read_text(format!("/proc/{pid}/status")).ok()?;
+        let pids = proc::status_of(&status, "NSpid")?;
+        let pids = pids.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
+        Some(Lineage { parent: proc::status_of(&status, "PPid")?.trim().parse().ok()?, pids })
     }
 }
 
@@ -167,10 +226,11 @@ fn members(command: i32, namespaces: &[String]) -> Vec<(i32, u64)> {
         .filter_map(|name| Some((kind_of(name)?, name)))
         .filter(|(kind, name)| link(command, *kind).as_ref() == Some(*name))
         .collect();
-    let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let all: Vec<(i32, Found)> =
-        pids.filter_map(|pid| Some((pid, Found::read(pid)?))).filter(|(_, found)| !found.has_ended).collect();
+    let all: Vec<(i32, Found)> = pids()
+        .into_iter()
+        .filter_map(|pid| Some((pid, Found::read(pid)?)))
+        .filter(|(_, found)| !found.has_ended)
+        .collect();
     let mut ours = BTreeSet::from([command]);
     ours.extend(
         all.iter()

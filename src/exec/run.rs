@@ -9,7 +9,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use super::journal::Journal;
-use super::process::OwnNamespace;
+use super::process::OwnNamespaces;
 use super::signals::Signals;
 use super::space::{self, WritableSpace};
 use super::verify::{self, Expectations};
@@ -55,8 +55,8 @@ pub(super) struct Run<'a> {
     pub(super) early: VecDeque<Message>,
     /// Set if the command is in no journal: with the error, unless /proc does not show the command.
     pub(super) unprotected: Option<Option<Error>>,
-    /// A namespace of the container, if its orphans are found by that.
-    pub(super) own_namespace: Option<OwnNamespace>,
+    /// The namespaces of the container, if its orphans are found by them.
+    pub(super) own_namespaces: Option<OwnNamespaces>,
 }
 
 impl Run<'_> {
@@ -133,7 +133,7 @@ impl Run<'_> {
             // Where this fails, the container runs all the same.
             self.unprotected = self.record_command(command).err();
         }
-        self.own_namespace = orphans::namespace_of(self.plan, command);
+        self.own_namespaces = orphans::namespaces_of(self.plan, command);
         let name = self.plan.name.as_deref();
         if name.is_some() || self.plan.config.is_some() {
             let namespaces = self.expectations.namespaces_of(self.plan, command.as_raw());

@@ -286,8 +286,8 @@ impl Container {
         if self.adopts {
             self.left_running = orphans::end();
         }
-        if let Some(namespace) = &self.own_namespace {
-            self.left_running = orphans::end_in(namespace);
+        if let Some(namespaces) = &self.own_namespaces {
+            self.left_running = orphans::end_in(namespaces);
         }
         // Read before the cgroup is removed, because its counters are removed too.
         self.oom_kills = self.memory.as_deref().map_or(0, cgroup::oom_kills);

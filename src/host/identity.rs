@@ -108,8 +108,8 @@ fn has(ranges: &[[u32; 3]], id: u32) -> bool {
     ranges.iter().any(|[inside, _, count]| id.checked_sub(*inside).is_some_and(|offset| offset < *count))
 }
 
-/// Root, or the first ID inside.
-fn first(ranges: &[[u32; 3]]) -> Option<u32> {
+/// The ID that a process has in a user namespace, if nothing else was asked for: root, or the first ID inside.
+pub fn first(ranges: &[[u32; 3]]) -> Option<u32> {
     if has(ranges, 0) { Some(0) } else { ranges.first().map(|[inside, ..]| *inside) }
 }
 

@@ -74,6 +74,8 @@ pub struct Host {
     pub joins: Vec<(Feature, Result<JoinedNamespace, Error>)>,
     /// The files of the container whose network a spec joins.
     pub network_files: Option<NetworkFiles>,
+    /// Whether a cgroup can be made for a container that needs it only to find its processes. It is looked at only then.
+    pub can_group_pids: bool,
     /// What is mounted on /sys. It is read only if a spec has a new network, and keeps the root filesystem.
     pub sysfs: Option<Sysfs>,
     /// The DNS servers of this machine. They are read only if a container gets a file with them.
@@ -110,6 +112,7 @@ impl Host {
             online_cpus: None,
             joins: Vec::new(),
             network_files: None,
+            can_group_pids: false,
             sysfs: None,
             nameservers: None,
             disks: Vec::new(),

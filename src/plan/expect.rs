@@ -143,6 +143,7 @@ pub enum StatusField {
     CapAmb,
     NoNewPrivs,
     Seccomp,
+    Umask,
 }
 
 impl StatusField {
@@ -159,6 +160,7 @@ impl StatusField {
             StatusField::CapAmb => "CapAmb",
             StatusField::NoNewPrivs => "NoNewPrivs",
             StatusField::Seccomp => "Seccomp",
+            StatusField::Umask => "Umask",
         }
     }
 }
@@ -226,6 +228,7 @@ fn of_step(step: &Step) -> Option<Expected> {
     Some(match &step.call {
         Call::Uts(UtsCall::SetHostname(name)) => Expected::Hostname(file::text(name.as_bytes().to_vec())),
         Call::Uts(UtsCall::SetDomainname(name)) => Expected::Domainname(file::text(name.as_bytes().to_vec())),
+        Call::Process(ProcessCall::SetUmask(mask)) => status(StatusField::Umask, format!("{mask:04o}")),
         Call::User(UserCall::WriteIdMap { kind, map, .. } | UserCall::RunMapHelper { kind, map, .. }) => {
             Expected::IdMap { kind: *kind, map: map.clone() }
         }

@@ -1,7 +1,8 @@
 //! Messages between the host and the child. Each point at which one waits for the other is a step of the plan.
 //!
 //! With a FIFO, another process releases the child. The child has the read end open from before the clone, so it needs no
-//! path, and no process of the container can reach the FIFO. fifo(7)
+//! path. Who may open the FIFO for writing can start the command. So it must belong to the caller, and nobody else may write to
+//! it. Where the root of the host is kept, a process of the container has its path too, and these permissions decide. fifo(7)
 
 use std::fmt;
 use std::os::fd::AsFd;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::c_string;
@@ -27,7 +29,8 @@ pub enum GateCall {
     Release,
     /// Child: waits until the host lets it go on. The end of file means that the host is dead.
     Await,
-    /// openat(2) of a FIFO: `<fifo>`. Without O_NONBLOCK, this would wait for a process that writes.
+    /// openat(2) of a FIFO: `<fifo>`. Without O_NONBLOCK, this would wait for a process that writes. EPERM: it belongs to
+    /// another user, or others may write to it.
     OpenFifo {
         /// The FIFO, a path on the host.
         #[serde(with = "crate::value::bytes")]
@@ -84,6 +87,9 @@ impl GateCall {
                 if FileType::from_raw_mode(found.st_mode) != FileType::Fifo {
                     return Err(Errno::EINVAL);
                 }
+                if found.st_uid != geteuid().as_raw() || found.st_mode & 0o022 != 0 {
+                    return Err(Errno::EPERM);
+                }
                 slots.fifo = Some(fifo);
                 Ok(0)
             }
@@ -109,5 +115,25 @@ fn await_fifo(slots: &mut Slots) -> Result<i64, Errno> {
             Ok(ready) => return Ok(i64::from(ready)),
             Err(errno) => return Err(errno),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_fifo_to_which_others_may_write_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("fifo");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let open = |mode| {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            GateCall::OpenFifo { path: path.clone() }.perform(&mut Slots::default())
+        };
+        assert_eq!(open(0o600), Ok(0));
+        assert_eq!((open(0o666), open(0o620)), (Err(Errno::EPERM), Err(Errno::EPERM)));
     }
 }

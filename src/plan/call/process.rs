@@ -136,6 +136,8 @@ pub enum ProcessCall {
     SetGroup(u32),
     /// setgroups(2): the supplementary groups. An empty list drops all.
     SetGroups(Vec<u32>),
+    /// umask(2): the mode bits that new files do not get.
+    SetUmask(u32),
     /// prctl(PR_SET_KEEPCAPS): the next change of the user ID from root to another keeps the permitted set.
     KeepCapabilities,
     /// setresuid(2): the real, effective and saved user ID.
@@ -205,6 +207,7 @@ impl fmt::Display for ProcessCall {
                 write!(f, "setgroups({}, [{}])", groups.len(), list.join(", "))
             }
             ProcessCall::SetUser(id) => write!(f, "setresuid({id}, {id}, {id})"),
+            ProcessCall::SetUmask(mask) => write!(f, "umask(0{mask:o})"),
             ProcessCall::KeepCapabilities => f.write_str("prctl(PR_SET_KEEPCAPS, 1)"),
             ProcessCall::DieWithParent => f.write_str("prctl(PR_SET_PDEATHSIG, SIGKILL)"),
             ProcessCall::Undumpable => f.write_str("prctl(PR_SET_DUMPABLE, 0)"),
@@ -326,6 +329,10 @@ impl ProcessCall {
             ProcessCall::SetUser(id) => {
                 let id = Uid::from_raw(*id);
                 setresuid(id, id, id).map(|()| 0)
+            }
+            ProcessCall::SetUmask(mask) => {
+                nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(*mask));
+                Ok(0)
             }
             ProcessCall::KeepCapabilities => nix::sys::prctl::set_keepcaps(true).map(|()| 0),
             ProcessCall::DieWithParent => nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map(|()| 0),
