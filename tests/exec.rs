@@ -1,21 +1,17 @@
-//! `sandbox exec`: a further process in a running container is like the container's own.
+//! `sandbox exec`: a further process in a running container. tests/exec_fields.rs compares it with the container's own.
 //!
 //! Other inputs of the same kind as the ones here:
-//! - every key of a spec that restricts a process, alone and together; root, a mapped root, another user; without and with
-//!   namespaces of each kind, an init, limits.
 //! - descriptors 0 to 2: each a terminal, a pipe, a file that is appended to, /dev/null, closed; much data both ways.
 //! - the container: ends before, while and after the command starts; has no PID namespace; is unknown, one of two.
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 use std::process::{Command, Output};
 
 use nix::sys::signal::Signal;
-use support::background::{Background, mark, with_argument};
+use support::background::Background;
 use support::running::Running;
 use support::{alone, child_named, is_root, sandbox, state, text, wait_until};
 
@@ -39,100 +35,6 @@ impl Further {
         let sandbox = Background::quiet(&mut sandbox(&words));
         let pid = child_named(sandbox.id(), "sleep");
         Further(sandbox, pid)
-    }
-}
-
-/// What the kernel shows of a process, each by its name.
-fn kernel(pid: u32) -> BTreeMap<String, String> {
-    let process = format!("/proc/{pid}");
-    let read = |file: &str| fs::read_to_string(format!("{process}/{file}")).unwrap();
-    let link = |file: &str| fs::read_link(format!("{process}/{file}")).unwrap().display().to_string();
-    let mut all = BTreeMap::new();
-    for line in read("status").lines() {
-        let (name, value) = line.split_once(':').unwrap();
-        let wanted = ["Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "Seccomp_filters"];
-        if wanted.contains(&name) || name.starts_with("Cap") {
-            all.insert(name.to_owned(), value.trim().to_owned());
-        }
-    }
-    for file in ["limits", "cgroup", "uid_map", "gid_map", "setgroups"] {
-        all.insert(file.to_owned(), read(file));
-    }
-    for file in ["cwd", "root"] {
-        all.insert(file.to_owned(), link(file));
-    }
-    for kind in ["pid", "mnt", "net", "uts", "ipc", "user", "cgroup", "time"] {
-        all.insert(format!("ns {kind}"), link(&format!("ns/{kind}")));
-    }
-    let environment = fs::read(format!("{process}/environ")).unwrap();
-    for entry in environment.split(|byte| *byte == 0).map(text).filter(|entry| !entry.is_empty()) {
-        let (name, value) = entry.split_once('=').unwrap();
-        // These are the shell's.
-        if !["PWD", "OLDPWD", "SHLVL", "_"].contains(&name) {
-            all.insert(format!("env {name}"), value.to_owned());
-        }
-    }
-    all
-}
-
-/// Without `capabilities` in the spec. The caller of `exec` can have more than the one of `run` had.
-#[test]
-fn it_has_no_more_capabilities_than_the_container_s_process() {
-    let _alone = alone();
-    let own = "exec setpriv --bounding-set=-sys_admin,-sys_chroot sleep 60";
-    let container = Running::of("rootfs: host\npid:\n", own);
-    let further = Further::of(&container, &[]);
-    for set in ["CapBnd", "CapEff"] {
-        assert_eq!(kernel(further.1)[set], kernel(container.pid)[set], "{set}");
-    }
-    let privileged = Further::of(&container, &["--privileged"]);
-    assert_ne!(kernel(privileged.1)["CapBnd"], kernel(container.pid)["CapBnd"]);
-}
-
-#[test]
-fn it_is_like_the_container_s_own_process() {
-    let _alone = alone();
-    let whole = "rootfs: host\npid:\nnet:\nipc:\nuts: { hostname: box }\ncgroup:\nseccomp: default\n";
-    let mut specs = vec![
-        format!(
-            "{whole}capabilities: default\nno_new_privileges: true\nworkdir: /usr/lib\nenv: {{ A: 'b c', TERM: dumb }}\n"
-        ),
-        format!(
-            "{whole}capabilities: {{ keep: [chown, kill] }}\nrlimits: {{ nofile: '77:88', core: 0, nproc: 4000 }}\n"
-        ),
-        "rootfs: host\npid: { init: true }\ncapabilities: { keep: [] }\n".into(),
-        "rootfs: host\nuts:\nrlimits: { nofile: 6 }\n".into(),
-    ];
-    if is_root() {
-        specs.push(format!("{whole}capabilities: default\nrun_as: '1234:4321'\nno_new_privileges: true\n"));
-        specs.push(format!(
-            "{whole}user: {{ map: '0:100000:1000' }}\nrun_as: '12:34'\ncapabilities: default\n"
-        ));
-        specs.push(format!("{whole}user: {{ map: auto }}\ncapabilities: default\n"));
-        specs.push("rootfs: host\npid:\npids: { max: 40 }\nmemory: { limit: 64m }\ndevices: { allow: ['/dev/null rw'] }\n".into());
-    }
-    for spec in specs {
-        let container = Running::of(&spec, "");
-        let further = Further::of(&container, &[]);
-        let (own, given) = (kernel(container.pid), kernel(further.1));
-        for (name, value) in &own {
-            assert_eq!(given.get(name), Some(value), "{name} of {spec}");
-        }
-        assert_eq!(own.len(), given.len(), "{spec} {given:?}");
-        assert!(own.len() > 25 && own.contains_key("env PATH"), "{own:?}");
-        // It has a session of its own, and no descriptor of the caller.
-        let links = |pid: u32| {
-            let of =
-                |number| fs::read_link(format!("/proc/{pid}/fd/{number}")).unwrap().display().to_string();
-            [of(0), of(1), of(2)]
-        };
-        let [input, output, error] = links(further.1);
-        assert_eq!(input, "/dev/null", "{spec}");
-        assert!(
-            output.starts_with("pipe:") && error.starts_with("pipe:") && output != error,
-            "{output} {error}"
-        );
-        assert_eq!(fs::read_dir(format!("/proc/{}/fd", further.1)).unwrap().count(), 3, "{spec}");
     }
 }
 
@@ -310,73 +212,4 @@ fn statuses_and_streams() {
         sandbox(&["exec", "--explain", "--show-proc", &container.name, "echo", "ran"]).output().unwrap();
     let (out, steps) = (text(&explained.stdout), text(&explained.stderr));
     assert!(out == "ran\n" && steps.contains("setns(") && steps.contains("PROCESSES"), "{out}{steps}");
-}
-
-#[test]
-fn it_ends_with_the_container() {
-    let _alone = alone();
-    for spec in ["rootfs: host\npid:\n", "rootfs: host\nuts:\n"] {
-        let container = Running::of(spec, "");
-        let marks = [1, 2, 3].map(mark);
-        let script = format!("sleep {} & sleep {}", marks[0], marks[1]);
-        let front = Background::piped(&mut sandbox(&["exec", "-q", &container.name, "sh", "-c", &script]));
-        wait_until("both run", || marks[..2].iter().all(|mark| !with_argument(mark).is_empty()));
-        // In the background: nothing is printed, and it goes on when sandbox has returned.
-        let script = format!("echo $$ > /tmp/pid; exec sleep {}", marks[2]);
-        let output = sandbox(&["exec", "-d", &container.name, "sh", "-c", &script]).output().unwrap();
-        assert!(
-            output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(),
-            "{}",
-            text(&output.stderr)
-        );
-        wait_until("it runs", || !with_argument(&marks[2]).is_empty());
-        let script = "for fd in 0 1 2; do readlink /proc/$(cat /tmp/pid)/fd/$fd; done; tr '\\0' ' ' < /proc/$(cat /tmp/pid)/cmdline";
-        assert_eq!(
-            shown(&container, &[], &["sh", "-c", script]),
-            format!("/dev/null\n/dev/null\n/dev/null\nsleep {} ", marks[2])
-        );
-        assert_eq!(exec(&container, &["-d"], &["no-such-command"]).status.code(), Some(127));
-        let (pid, name) = (container.pid, container.name.clone());
-        let missing = || sandbox(&["exec", &name, "true"]).output().unwrap().status.code() == Some(125);
-        drop(container);
-        let ended = front.output();
-        assert_eq!(ended.status.code(), Some(137), "{spec}");
-        assert!(text(&ended.stderr).contains("the container has ended"), "{}", text(&ended.stderr));
-        wait_until("the container is gone", || "?Z".contains(state(pid)) && missing());
-        wait_until("nothing is left", || marks.iter().all(|mark| with_argument(mark).is_empty()));
-    }
-}
-
-#[test]
-fn many_at_once_and_one_after_another_leave_nothing() {
-    let _alone = alone();
-    let limits = if is_root() { "pids: { max: 200 }\n" } else { "" };
-    let container = Running::of(&format!("rootfs: host\npid:\nseccomp: default\n{limits}"), "");
-    let start = |number: usize| {
-        let script = format!("cat; exit {number}");
-        let words = ["exec", "-qi", &container.name, "sh", "-c", &script];
-        Background::with_pipes(&mut sandbox(&words))
-    };
-    let mut all: Vec<Background> = (0..20).map(start).collect();
-    for (number, child) in all.iter_mut().enumerate() {
-        writeln!(child.stdin.take().unwrap(), "{number}").unwrap();
-    }
-    for (number, child) in all.into_iter().enumerate() {
-        let output = child.output();
-        assert_eq!(
-            (output.status.code(), text(&output.stdout)),
-            (Some(number as i32), format!("{number}\n"))
-        );
-    }
-    for number in 0..20 {
-        assert_eq!(
-            exec(&container, &[], &["sh", "-c", &format!("exit {number}")]).status.code(),
-            Some(number)
-        );
-    }
-    // Only the container is left, inside and in RUN.
-    assert_eq!(shown(&container, &[], &["sh", "-c", "set -- /proc/[0-9]*; echo $#"]), "2\n");
-    let run = sandbox::host::run_directory::path();
-    let runs = || fs::read_dir(&run).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir()).count();
-    assert_eq!(runs(), 1, "{run:?}");
 }

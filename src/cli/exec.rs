@@ -12,7 +12,7 @@ use crate::config::exec::{self as config_exec, ExecRequest, variables};
 use crate::config::spec::Spec;
 use crate::error::{Error, ExitKind, Result};
 use crate::exec::{self, Background, sweep};
-use crate::plan::Streams;
+use crate::plan::{Plan, Streams};
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::{text, text_with};
 
@@ -80,29 +80,15 @@ pub(super) fn run(color: Color, mut args: ExecArgs) -> Result<u8> {
     }
     // The subject is open until the end. Its namespaces are opened by what the kernel shows for it, and are checked then.
     let subject = target.open()?;
-    let Some((config, container)) = sweep::config_of(subject.pid)? else {
-        let pid = subject.pid.to_string();
-        return Err(Error::failed(text_with("exec.with.other", &[("pid", &pid)]))
-            .todo(text_with("exec.with.other.todo", &[("pid", &pid)])));
-    };
-    let request = ExecRequest {
-        pid: subject.pid,
-        container,
-        arguments: command.clone(),
-        variables: variables(&args.env_file, &args.env)?,
-        user: args.user.clone(),
-        directory: args.workdir.clone(),
-        privileged: args.privileged,
-        streams: match (args.tty, args.detach, args.interactive) {
-            (true, _, _) => Streams::Terminal,
-            (false, true, _) => Streams::Null,
-            (false, false, true) => Streams::Pipes,
-            (false, false, false) => Streams::Output,
-        },
-        view: output.show_proc,
-    };
-    let plan = config_exec::plan(config, request)?;
-    if subject.has_ended() {
+    let plan = plan(&args, subject.pid, &command);
+    let container = subject.into_pidfd();
+    let has_ended = exec::is_ending(&container);
+    // What is read from a process that ends meanwhile is missing, or is that of no process.
+    let plan = plan.map_err(|error| match error.kind != ExitKind::Usage && has_ended {
+        true => Error::failed(text("exec.with.gone")),
+        false => error,
+    })?;
+    if has_ended {
         return Err(Error::failed(text("exec.with.gone")));
     }
     if output.dry_run {
@@ -123,7 +109,6 @@ pub(super) fn run(color: Color, mut args: ExecArgs) -> Result<u8> {
     };
     let spec = Spec { command, ..Spec::default() };
     let is_background = copy.is_some();
-    let container = subject.into_pidfd();
     let watched = container.try_clone().ok();
     let ran = output::run_after(&plan, output, &mut Narrator::new(output, &spec), |started| {
         started.end_with(container);
@@ -139,4 +124,30 @@ pub(super) fn run(color: Color, mut args: ExecArgs) -> Result<u8> {
             false => error,
         }
     })
+}
+
+/// The plan of the command in the container with this process.
+fn plan(args: &ExecArgs, pid: i32, command: &[OsString]) -> Result<Plan> {
+    let Some((config, container)) = sweep::config_of(pid)? else {
+        let pid = pid.to_string();
+        return Err(Error::failed(text_with("exec.with.other", &[("pid", &pid)]))
+            .todo(text_with("exec.with.other.todo", &[("pid", &pid)])));
+    };
+    let request = ExecRequest {
+        pid,
+        container,
+        arguments: command.to_vec(),
+        variables: variables(&args.env_file, &args.env)?,
+        user: args.user.clone(),
+        directory: args.workdir.clone(),
+        privileged: args.privileged,
+        streams: match (args.tty, args.detach, args.interactive) {
+            (true, _, _) => Streams::Terminal,
+            (false, true, _) => Streams::Null,
+            (false, false, true) => Streams::Pipes,
+            (false, false, false) => Streams::Output,
+        },
+        view: args.output.show_proc,
+    };
+    config_exec::plan(config, request)
 }

@@ -173,12 +173,11 @@ impl Expected {
 
     /// Whether the child reads it before execve(2). A limit that is set after that is verified in the running process.
     pub fn is_read_by_child(&self) -> bool {
-        !matches!(
+        let is_late = matches!(
             self,
-            Expected::CgroupFile { .. }
-                | Expected::ResourceLimit { is_late: true, .. }
-                | Expected::Status { moment: Moment::Running, .. }
-        )
+            Expected::ResourceLimit { is_late: true, .. } | Expected::Status { moment: Moment::Running, .. }
+        );
+        !is_late && !self.is_read_by_host()
     }
 
     /// Whether a running container shows it.
