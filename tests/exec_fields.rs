@@ -197,6 +197,7 @@ fn fields() -> Vec<(&'static str, Shown)> {
         ("process.env", part("env A", "b c")),
         ("process.cwd", part("cwd", "/usr/lib ")),
         ("process.user", Part("Uid", user)),
+        ("process.additionalGids", Asked("a spec has no key for them; those of -u are in tests/exec.rs")),
         ("process.capabilities", part("CapBnd", "0000000000000021")),
         ("process.seccomp", part("Seccomp_filters", "1")),
         ("process.rlimits", part("limits", "Max open files 77 88 files\n")),
