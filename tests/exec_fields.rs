@@ -289,7 +289,7 @@ fn each_field_of_a_config_is_shown_alike() {
     }
     // What was asked for. Without -t, there is no terminal, also if the container has one.
     let command_line = fs::read(format!("/proc/{}/cmdline", further.1)).unwrap();
-    assert_eq!(text(&command_line), "sleep\0600\0");
+    assert_eq!(text(&command_line), "sleep\x00600\0");
     let (own, given) = (streams(container.pid), streams(further.1));
     assert!(own.2 != "0" && own.0.iter().all(|stream| stream.starts_with("/dev/pts/")), "{own:?}");
     assert!(given.2 == "0" && given.0[1].starts_with("pipe:"), "{given:?}");
