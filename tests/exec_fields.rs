@@ -319,7 +319,7 @@ fn it_is_like_the_container_s_own_process() {
             "{whole}user: {{ map: '0:100000:1000' }}\nrun_as: '12:34'\ncapabilities: default\n"
         ));
         specs.push(format!("{whole}user: {{ map: auto }}\ncapabilities: default\n"));
-        specs.push("rootfs: host\npid:\npids: { max: 40 }\nmemory: { limit: 64m }\ndevices: { allow: ['/dev/null rw'] }\n".into());
+        specs.push("rootfs: host\npid:\ncgroup:\npids: { max: 40 }\nmemory: { limit: 64m }\ndevices: { allow: ['/dev/null rw'] }\n".into());
     }
     for spec in specs {
         let container = Running::of(&spec, "");

@@ -174,13 +174,19 @@ impl Expectations {
 impl Expectations {
     /// The names of the namespaces in which the plan has put a process. One that the caller may not read is missing.
     pub(super) fn namespaces_of(&self, plan: &Plan, pid: i32) -> Vec<String> {
-        let new = process::namespaces_of(pid, &plan.namespaces);
+        // On cgroup v1 the child enters its cgroups first, and makes its cgroup namespace after that, perhaps later than
+        // now. Then only the kind is known.
+        let name = |(kind, name): (&Feature, String)| match self.outside(*kind) == Some(&*name) {
+            true => format!("{kind}:"),
+            false => name,
+        };
+        let new = plan.namespaces.iter().zip(process::namespaces_of(pid, &plan.namespaces)).map(name);
         let of = |&kind: &Feature| match plan.joined.iter().find(|joined| joined.kind == kind) {
             Some(joined) => Some(joined.namespace.clone()),
             None if plan.namespaces.contains(&kind) => None,
             None => self.outside(kind).map(str::to_owned),
         };
-        new.into_iter().chain(Feature::NAMESPACES.iter().filter_map(of)).collect()
+        new.chain(Feature::NAMESPACES.iter().filter_map(of)).collect()
     }
 }
 
