@@ -47,9 +47,9 @@ bundle() {
     local capabilities calls
     capabilities=$(sed -n '/DEFAULT: \[Capability/,/^];/p' src/security/capabilities.rs | grep -o 'CAP_[A-Z_]*' | listed)
     calls=$({
-        sed -n '/const ALLOWED/,/^];/p' src/security/seccomp/calls.rs | grep -o 'SYS_[a-z0-9_]\+'
-        printf 'SYS_%s\n' clone ioctl personality socket chroot
-    } | sed s/SYS_// | listed)
+        sed -n '/const ALLOWED/,/^];/{/^ *"/p}' src/security/seccomp/calls.rs | grep -o '[a-z0-9_]\+'
+        printf '%s\n' clone ioctl personality socket chroot
+    } | listed)
     mkdir -p "$built/bundles/$1"
     sed "s|@ROOT@|$root|; s|@NAME@|$1|; s|@CAPABILITIES@|$capabilities|; s|@CALLS@|$calls|" \
         benches/config.json >"$built/bundles/$1/config.json"
