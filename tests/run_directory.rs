@@ -142,7 +142,7 @@ fn a_config_that_cannot_be_trusted_is_not_used() {
         ("truncate -s 70M $C", "73400320 bytes"),
         ("echo '{}' > $C", "missing field"),
         ("head -c 99 /run/good > $C", "EOF"),
-        (":", "has no config"),
+        (":", "is not recorded"),
         ("cp /run/good $C", "matches"),
     ];
     let tries: String =
@@ -284,4 +284,33 @@ fn a_set_user_id_copy_refuses_to_run() {
         );
         assert!(shown.contains("refuses to run") && shown.ends_with("su\n= 0\n"), "{shown}");
     }
+}
+
+/// A container that another version of `sandbox` has started: one that writes another number, and one from before the number.
+#[test]
+fn a_config_of_another_version_is_named_as_such() {
+    let shown = script(
+        r#"cd /run
+        printf 'name: web\nuts:\ncommand: [sh, -c, "exec sleep 60"]\n' > web.yaml
+        $S run -q web.yaml & owner=$!
+        until $S verify web > matches 2>&1; do kill -0 $owner || exit; done; cat matches
+        config=$(echo /run/sandbox/*/config.json); grep -c '^{"version":1,' $config
+        sed -i 's/^{"version":1,/{"version":2,"later":[],/' $config
+        t $S exec web true; t $S verify web
+        sed -i 's/^{"version":2,"later":\[\],/{/' $config
+        t $S exec web true; t $S verify web web.yaml; t $S enter -q web -- hostname
+        kill $owner; wait"#,
+    );
+    let parts: Vec<&str> = shown.split("= ").collect();
+    assert!(parts[0].contains("matches its spec"), "{shown}");
+    for (part, found) in [(0, "2"), (1, "2"), (2, "0")] {
+        let words = ["was started by another version of sandbox", "sandbox enter ", "reads version 1"];
+        assert!(words.iter().all(|word| parts[part].contains(word)), "{part}: {shown}");
+        assert!(parts[part].contains(&format!("has version {found}")), "{part}: {shown}");
+    }
+    assert!(parts[1].starts_with("125") && parts[2].starts_with("125"), "{shown}");
+    assert!(
+        parts[3].starts_with("125") && parts[4].starts_with("0\n") && parts[5].starts_with("0\n"),
+        "{shown}"
+    );
 }

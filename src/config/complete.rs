@@ -5,7 +5,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::compose::{self, Ending};
-use super::container::{Config, ContainerNamespaces, Environment, Namespace, Process, Resources};
+use super::container::{
+    Config, ConfigVersion, ContainerNamespaces, Environment, Namespace, Process, Resources,
+};
 use super::facts::Machine;
 use super::inherited::Inherited;
 use super::spec::Spec;
@@ -97,7 +99,7 @@ fn complete(spec: &Spec, host: &Host, purpose: Purpose) -> (Config, Draft) {
     paths::with_tilde(&full, &mut draft);
     let process = process(&full, host, purpose, &mut draft);
     let environment = environment(full, host, &mut draft);
-    (Config { name: spec.name.clone(), environment, process }, draft)
+    (Config { version: ConfigVersion, name: spec.name.clone(), environment, process }, draft)
 }
 
 /// Adds the features that the kernel requires for this spec and this caller. Returns them too, so that they can be

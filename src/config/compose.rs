@@ -61,7 +61,7 @@ pub fn resolver(config: &Config) -> Resolver {
 /// `draft` has what was said about the spec, and what is around the container. With `view`, the child reports what it sees
 /// before the end.
 pub fn plan(config: &Config, machine: &Machine, mut draft: Draft, ending: Ending, view: bool) -> Plan {
-    let Config { name, environment, process } = config;
+    let Config { version: _, name, environment, process } = config;
     draft.reserve();
     let (host, purpose) = (&machine.host, draft.purpose());
     let maps = environment.namespaces.user.options();

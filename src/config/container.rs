@@ -7,11 +7,13 @@
 //! is one struct everywhere. A limit is written as in a spec, because its values differ between cgroup v1 and v2.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, Unexpected};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::inherited::Inherited;
 use crate::cgroups::blkio::Blkio;
@@ -45,12 +47,62 @@ use crate::value::units::Length;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Config {
+    /// The version of this format.
+    pub version: ConfigVersion,
     /// Its name, if it has one.
     pub name: Option<String>,
     /// What its processes share.
     pub environment: Environment,
     /// Its first process.
     pub process: Process,
+}
+
+/// The version of the format of a config. It is the same in all configs that this `sandbox` writes and reads. A change by which
+/// another `sandbox` would read something else in a config, or nothing, takes another number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "u64")]
+pub struct ConfigVersion;
+
+impl ConfigVersion {
+    const NUMBER: u64 = 1;
+
+    /// The number in a config, if this `sandbox` does not read such a config. A config without a number is older than this
+    /// key. What is no config at all has no version.
+    pub fn other(config: &[u8]) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: Option<u64>,
+        }
+        match serde_json::from_slice::<Versioned>(config).ok()?.version {
+            Some(ConfigVersion::NUMBER) => None,
+            Some(other) => Some(other.to_string()),
+            None => Some("0".into()),
+        }
+    }
+}
+
+impl fmt::Display for ConfigVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        ConfigVersion::NUMBER.fmt(f)
+    }
+}
+
+impl Serialize for ConfigVersion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(ConfigVersion::NUMBER)
+    }
+}
+
+impl<'de> Deserialize<'de> for ConfigVersion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u64::deserialize(deserializer)? {
+            ConfigVersion::NUMBER => Ok(ConfigVersion),
+            other => {
+                let expected = ConfigVersion.to_string();
+                Err(D::Error::invalid_value(Unexpected::Unsigned(other), &expected.as_str()))
+            }
+        }
+    }
 }
 
 /// What the processes of a container share.

@@ -3,18 +3,20 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::complete::Completed;
 use super::compose::{self, Ending};
-use super::container::Config;
+use super::container::{Config, ConfigVersion};
 use super::facts::Machine;
 use super::spec::Spec;
 use super::spec::judge::faults;
 use crate::feature::Purpose;
 use crate::plan::{Draft, Plan};
 use crate::rootfs::Rootfs;
+use crate::security::seccomp::{ProfileFile, Seccomp};
 use crate::value::join::JoinTarget;
 use crate::value::mount::ExtraMount;
 
@@ -62,7 +64,7 @@ const KEYS: [(&str, &[&str]); 26] = [
     ("devices", &["{}", "{allow: [a], deny: ['c 1:5 rwm']}", "{allow: [/dev/kmsg rw, /dev/null r]}"]),
     ("pids", &["{}", "{max: 64}"]),
     ("capabilities", &["default", "{keep: []}", "{keep: [kill, sys_admin]}"]),
-    ("seccomp", &["default", "none"]),
+    ("seccomp", &["default", "none", "/nowhere/profile.json"]),
     ("rlimits", &["{}", "{nofile: 64, core: 0, stack: '8192:unlimited'}"]),
     ("no_new_privileges", &["true"]),
     ("run_as", &["'0'", "'1000:100'"]),
@@ -131,7 +133,40 @@ impl Random {
                 source.push(self.word());
             }
         }
+        if let Some(Seccomp::File(file)) = spec.seccomp {
+            let mut path = file.path_from(Path::new("/"));
+            path.push(self.word());
+            spec.seccomp = Some(Seccomp::File(file.read(path, self.profile())));
+        }
         spec
+    }
+
+    /// The file of a seccomp profile, with some of the rules that a profile can have.
+    fn profile(&mut self) -> ProfileFile {
+        const RULES: [&str; 9] = [
+            r#"{"names": ["kill", "no_such_call"], "action": "SCMP_ACT_ERRNO", "errnoRet": 71}"#,
+            r#"{"name": "chroot", "action": "SCMP_ACT_ERRNO", "errno": "ENOENT"}"#,
+            r#"{"names": ["execve", "brk"], "action": "SCMP_ACT_ALLOW"}"#,
+            r#"{"names": ["umask"], "action": "SCMP_ACT_KILL", "excludes": {"caps": ["CAP_SYS_ADMIN"]}}"#,
+            r#"{"names": ["sync"], "action": "SCMP_ACT_LOG", "includes": {"minKernel": "4.8", "arches": ["amd64"]}}"#,
+            r#"{"names": ["clone"], "action": "SCMP_ACT_TRAP", "args": [{"index": 0, "value": 2114060288, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}]}"#,
+            r#"{"names": ["lseek"], "action": "SCMP_ACT_TRACE", "args": [{"index": 1, "value": 18446744073709551615, "op": "SCMP_CMP_GE"}, {"index": 1, "value": 4, "op": "SCMP_CMP_LT"}]}"#,
+            r#"{"names": ["socket"], "action": "SCMP_ACT_KILL_PROCESS", "args": [{"index": 5, "value": 38, "op": "SCMP_CMP_NE"}]}"#,
+            r#"{"names": ["getpid"], "action": "SCMP_ACT_KILL_THREAD", "comment": "a comment"}"#,
+        ];
+        let rules: Vec<&str> = RULES.into_iter().filter(|_| self.below(2) == 0).collect();
+        let defaults = [
+            r#""SCMP_ACT_ERRNO", "defaultErrnoRet": 38"#,
+            r#""SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_LOG"]"#,
+            r#""SCMP_ACT_LOG", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]"#,
+            r#""SCMP_ACT_KILL_PROCESS", "archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X32"]}]"#,
+        ];
+        let default = defaults[self.below(defaults.len())];
+        serde_json::from_str(&format!(
+            r#"{{"defaultAction": {default}, "syscalls": [{}]}}"#,
+            rules.join(", ")
+        ))
+        .unwrap()
     }
 }
 
@@ -251,8 +286,8 @@ fn each_value_has_an_effect_on_the_plan() {
     full.user = None;
     let (without_user, _) = silent(&full, &machine);
     found.retain(|place| without_user.contains(place) || place.starts_with("/environment/namespaces/user"));
-    // The source of a new filesystem is only its name. This root always has an overlay, and /proc is one of its mounts.
-    let known = ["/environment/root/overlay", "/environment/namespaces/pid/new/mount_proc"];
+    // Another version is no config. The source of a new filesystem is only its name. This root always has an overlay, and /proc is one of its mounts.
+    let known = ["/version", "/environment/root/overlay", "/environment/namespaces/pid/new/mount_proc"];
     found.retain(|place| !place.ends_with("/source") && !known.contains(&place.as_str()));
     // Only a further process needs what the first one has by itself.
     found.retain(|place| !place.starts_with("/process/inherited"));
@@ -272,6 +307,18 @@ fn the_schema_is_made_from_the_types() {
         let kept = std::fs::read_to_string(&path).unwrap();
         assert_eq!(kept, made, "SCHEMA_UPDATE=1 cargo test --lib the_schema_is_made_from_the_types");
     }
+}
+
+#[test]
+fn a_config_of_another_version_is_known() {
+    let own = Config::default().to_json();
+    assert_eq!(ConfigVersion::other(own.as_bytes()), None);
+    for (version, found) in [("\"version\":2", "2"), ("\"version\":null", "0"), ("\"later\":[]", "0")] {
+        let other = own.replace("\"version\":1", version);
+        assert_eq!(ConfigVersion::other(other.as_bytes()).as_deref(), Some(found), "{other}");
+        assert!(serde_json::from_str::<Config>(&other).is_err(), "{other}");
+    }
+    assert_eq!(ConfigVersion::other(&own.as_bytes()[..40]), None);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::journal::{self, CONFIG, Entry, EntryOutcome, Line, run_backwards};
 use super::undo::{exists, namespace_of};
-use crate::config::container::Config;
+use crate::config::container::{Config, ConfigVersion};
 use crate::error::{Error, Result};
 use crate::host::containers::{self, NameLine, VERSION, read_journal};
 use crate::host::run_directory::{self, MAX_NAMES, PrivateDirectory, Unusable};
@@ -234,6 +234,13 @@ pub fn config_of(pid: i32) -> Result<Option<(Config, NameLine)>> {
     };
     let content = containers::read_bounded(file, containers::MAX_CONFIG)
         .map_err(|error| unread(crate::error::io_text(&error)))?;
+    if let Some(other) = ConfigVersion::other(&content) {
+        let values = [("pid", &*pid.to_string()), ("found", &other), ("own", &ConfigVersion.to_string())];
+        let error = Error::failed(text_with("gc.config.version", &values));
+        return Err(error
+            .why(text_with("gc.config.version.reason", &values))
+            .todo(text_with("gc.config.none.todo", &values)));
+    }
     let config = serde_json::from_slice(&content).map_err(|error| unread(error.to_string()))?;
     Ok(Some((config, line)))
 }
