@@ -2,27 +2,29 @@
 //!
 //! The helper, the relay and the command are new processes too, and go through the list in the same way.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 
 use super::verify::Expectations;
 use super::{Serve, init, is_clone, relay};
 use crate::feature::Feature;
-use crate::plan::behind::ADDRESS;
 use crate::plan::call::gate::GateCall;
 use crate::plan::call::join::JoinCall;
 use crate::plan::call::process::ProcessCall;
 use crate::plan::call::publish::PublishCall;
 use crate::plan::call::restrict::RestrictCall;
-use crate::plan::filter;
 use crate::plan::gate::Message;
 use crate::plan::slots::Slots;
-use crate::plan::{Actor, Call, Plan, Step};
+use crate::plan::{Actor, Call, Plan};
 use crate::views;
 
 /// The exit status of a process that could not be set up. It has sent its errno through the gate.
-pub(super) const FAILED: i32 = 125;
+const FAILED: i32 = 125;
+
+/// The exit statuses of a process whose execve(2) has failed behind a seccomp filter.
+const NOT_EXECUTED: i32 = 126;
+const NOT_FOUND: i32 = 127;
 
 /// Continues as the process that step `cloned` has just made. It never returns: it becomes the command, or ends.
 ///
@@ -42,24 +44,23 @@ pub(super) fn become_child(
         _ => Actor::Child,
     };
     let last_filter = plan.last_filter();
-    // Behind the last filter: whether the filter allows the call that reports a failure.
-    let mut behind_filter = None;
+    let mut behind_filter = false;
     let mut command = None;
     for (index, step) in plan.steps.iter().enumerate().skip(cloned + 1) {
         if step.actor != actor {
             continue;
         }
-        let is_silent = command.is_some() || behind_filter.is_some();
+        let is_silent = command.is_some() || behind_filter;
         if narrated && !is_silent && !matches!(step.call, Call::Gate(GateCall::Await)) {
             wait_for_go(slots);
         }
         if last_filter == Some(index) {
             prepare_end(plan, index, slots);
-            behind_filter = Some(may_report(step, slots));
+            behind_filter = true;
         }
         let result = match (&step.call, step.call.perform(slots)) {
             (Call::Restrict(RestrictCall::Filter { .. }), Err(errno)) => fail(slots, index, errno),
-            (_, Err(errno)) if behind_filter.is_some() => fail_behind(slots, index, errno, behind_filter),
+            (_, Err(errno)) if behind_filter => fail_behind(slots, errno),
             (_, Err(errno)) => fail(slots, index, errno),
             (Call::Gate(GateCall::Report), Ok(_)) => {
                 let view = serde_json::to_value(views::look(step.purpose)).unwrap_or_default();
@@ -99,7 +100,7 @@ pub(super) fn become_child(
             // The helper has made the child and sent its PID. It is not needed any more.
             crate::sys::exit(0);
         }
-        if narrated && !is_silent && behind_filter.is_none() || is_acknowledged(&step.call) {
+        if narrated && !is_silent && !behind_filter || is_acknowledged(&step.call) {
             send(slots, index, &Message::Did(index, result));
         }
         if let Call::Publish(PublishCall::Serve { to, loopback }) = &step.call {
@@ -134,20 +135,13 @@ fn prepare_end(plan: &Plan, filter: usize, slots: &mut Slots) {
     }
 }
 
-/// Whether a filter allows the call that sends a message to the host.
-fn may_report(filter: &Step, slots: &Slots) -> bool {
-    let Call::Restrict(RestrictCall::Filter { program, .. }) = &filter.call else { return true };
-    let gate = slots.gate.as_ref().map_or(0, |gate| gate.as_fd().as_raw_fd());
-    let arguments = [gate as u64, ADDRESS, libc::MSG_NOSIGNAL as u64, 0, 0, 0];
-    filter::allows(program, libc::SYS_sendmsg, arguments)
-}
-
-/// Reports that execve(2) has failed behind the filter. If the filter denies that, the exit status is the errno.
-fn fail_behind(slots: &Slots, index: usize, errno: Errno, may_report: Option<bool>) -> ! {
-    if let (Some(true), Some(gate)) = (may_report, &slots.gate) {
-        let _ = gate.send(&Message::Failed(index, errno as i32), &[]);
+/// Ends the command whose execve(2) has failed behind its filter. It makes no call that the filter could deny but exit(2). If
+/// the host has ended, the exit status is that of a shell.
+fn fail_behind(slots: &Slots, errno: Errno) -> ! {
+    if let Some(shared) = &slots.exec_errno {
+        shared.store(errno);
     }
-    crate::sys::exit(errno as i32)
+    crate::sys::exit(if errno == Errno::ENOENT { NOT_FOUND } else { NOT_EXECUTED })
 }
 
 /// Whether the host always waits for the result of a step, not only in a narrated run.

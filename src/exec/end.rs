@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use super::{Run, Stop, supervise, verify};
+use super::{Run, Stop, verify};
 use crate::observe::proc;
 use crate::plan::gate::Message;
 
@@ -39,24 +39,20 @@ impl Run<'_> {
         Ok(0)
     }
 
-    /// Nothing is reported behind the filter of the command. So the host looks whether execve(2) was made, and reads the
-    /// last restrictions in its own /proc.
+    /// Nothing is sent behind the filter of the command. So the host looks whether execve(2) has failed, and reads the last
+    /// restrictions in its own /proc.
     fn confirm_end(&mut self, exec: usize) -> std::result::Result<(), Stop> {
-        // A command that an init has reaped already has no PID any more.
-        let command = match &self.slots.command {
-            Some(command) => proc::pid_of(command),
-            None => self.slots.child,
-        };
+        if let Some(errno) = self.slots.exec_errno.take().and_then(|shared| shared.load()) {
+            return Err(Stop::Step(exec, errno));
+        }
+        let command = self.slots.command.as_ref().or(self.slots.pidfd.as_ref());
         if let Some(command) = command {
-            if let Some(errno) = supervise::failed_exec(command) {
-                return Err(Stop::Step(exec, errno));
-            }
             let differences = self.expectations.differences_running(command);
             if !differences.is_empty() {
-                return Err(verify::refused(&differences).into());
+                return Err(verify::refused_running(&differences).into());
             }
         }
-        self.watch.confined(self.plan, command);
+        self.watch.confined(self.plan, command.and_then(proc::pid_of));
         Ok(())
     }
 }

@@ -76,6 +76,8 @@ use crate::plan::call::terminal::TerminalCall;
 use crate::plan::gate::Channel;
 use crate::plan::slots::Slots;
 use crate::plan::{Call, Plan, Step, Streams};
+use crate::sys::shared::SharedErrno;
+use crate::text::text;
 
 /// A container that was started. Its owner waits for its end; if it is dropped before, the container is killed.
 #[derive(Debug)]
@@ -87,8 +89,6 @@ pub struct Container {
     is_pid_one: bool,
     /// Whether the child itself becomes the command by execve(2).
     executes: bool,
-    /// Whether the command has a seccomp filter.
-    is_filtered: bool,
     journal: Journal,
     /// The cgroup with the memory limit, if there is one.
     memory: Option<PathBuf>,
@@ -158,12 +158,17 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
     }
     let is_verified = plan.steps.iter().any(|step| matches!(step.call, Call::Gate(GateCall::Verify)));
     let expectations = if is_verified { Expectations::of(plan)? } else { Expectations::default() };
+    let mut slots = Slots::default();
+    if plan.last_filter().is_some() {
+        let unshared = |errno: Errno| Error::failed(text("seccomp.unshared")).call("mmap(MAP_SHARED)", errno);
+        slots.exec_errno = Some(SharedErrno::new().map_err(unshared)?);
+    }
     let mut run = Run {
         plan,
         serve,
         watch,
         signals: if serve.is_some() { Signals::block()? } else { Signals::for_command()? },
-        slots: Slots::default(),
+        slots,
         expectations: &expectations,
         journal: Journal::of(plan.frame.journal, plan.config.clone()),
         early: VecDeque::new(),
@@ -191,7 +196,6 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
             left_running: LeftRunning::default(),
             is_pid_one: has_new_pid_namespace(plan) && !plan.steps.iter().any(is_fork),
             executes: plan.steps.iter().any(is_exec) && !plan.steps.iter().any(is_fork),
-            is_filtered: plan.last_filter().is_some(),
             slots: run.slots,
             signals: run.signals,
             child,
@@ -213,7 +217,7 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
                     // It has ended without a report.
                     Some(child) if let Some(signal) = killed_by(child) => {
                         let kills = memory_cgroup(plan).map_or(0, |memory| oom_kills(&memory));
-                        killed_before_exec(signal, plan.last_filter().is_some(), kills)
+                        killed_before_exec(signal, kills)
                     }
                     _ => failure::explain(plan, index, errno, run.slots.child.or(run.slots.helper)),
                 },

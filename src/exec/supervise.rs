@@ -12,7 +12,6 @@ use procfs::process::{Stat, StatFlags, Status};
 use rustix::process::{WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
 
 use super::carry::CarriedStream;
-use super::child::FAILED;
 use super::pty::{TerminalRelay, from_background};
 use super::signals::Arrived;
 use super::{Container, Watch, kill_by_pidfd, orphans, relay, space, stop};
@@ -302,9 +301,7 @@ impl Container {
         let status = status.map(|(_, status)| (status.exit_status(), status.terminating_signal()));
         match status {
             Some((Some(status), _)) => Ok(Ended::Exited(status)),
-            Some((_, Some(signal))) if was_never_executed => {
-                Err(killed_before_exec(signal, self.is_filtered, self.oom_kills))
-            }
+            Some((_, Some(signal))) if was_never_executed => Err(killed_before_exec(signal, self.oom_kills)),
             Some((_, Some(signal))) => Ok(Ended::Killed(signal)),
             other => Err(Error::failed(format!("the command ended in an unexpected way: {other:?}"))),
         }
@@ -388,7 +385,8 @@ pub fn is_ending(pidfd: &OwnedFd) -> bool {
 /// Whether a process was killed by a signal before it called execve(2): the flag PF_FORKNOEXEC (linux/sched.h) in
 /// /proc/PID/stat, proc_pid_stat(5). It must be read before the process is reaped.
 fn never_executed(process: Pid) -> bool {
-    killed_by(process).is_some() && !has_executed(process)
+    let stat = || file::parse::<Stat>(format!("/proc/{process}/stat"));
+    killed_by(process).is_some() && stat().is_ok_and(|stat| stat.flags & StatFlags::PF_FORKNOEXEC.bits() != 0)
 }
 
 /// The signal that has ended a child. It waits for the end of the child and doesn't reap it.
@@ -397,36 +395,14 @@ pub(super) fn killed_by(child: Pid) -> Option<i32> {
     waitid(WaitId::Pid(id), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).ok()??.terminating_signal()
 }
 
-/// The error for a child that was killed before execve(2). `is_filtered`: it would have had a seccomp filter.
-pub(super) fn killed_before_exec(number: i32, is_filtered: bool, oom_kills: u64) -> Error {
+/// The error for a child that was killed before execve(2).
+pub(super) fn killed_before_exec(number: i32, oom_kills: u64) -> Error {
     let error = Error::failed(text_with("common.unborn", &[("signal", &signal::name(number))]));
     match oom_kills {
-        0 if is_filtered && [libc::SIGSYS, libc::SIGILL].contains(&number) => {
-            error.why(text("common.unborn.filtered"))
-        }
+        0 if number == libc::SIGSYS => error.why(text("common.unborn.filtered")),
         0 => error.why(text("common.unborn.why")),
         _ => error.why(text("common.unborn.oom")).todo(text("common.unborn.todo")),
     }
-}
-
-/// The errno of execve(2), if a process ends because that failed behind a filter that denies to report it: its exit status.
-/// When the gate is closed, the flag PF_FORKNOEXEC says whether execve was made.
-pub(super) fn failed_exec(process: Pid) -> Option<Errno> {
-    if has_executed(process) {
-        return None;
-    }
-    let id = rustix::process::Pid::from_raw(process.as_raw())?;
-    match waitid(WaitId::Pid(id), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
-        Ok(Some(status)) => status.exit_status().filter(|status| *status != FAILED).map(Errno::from_raw),
-        // Killed: this is reported when the process is reaped.
-        _ => None,
-    }
-}
-
-/// Whether a process has called execve(2). A process that is not there any more counts as one that has.
-fn has_executed(process: Pid) -> bool {
-    let stat = file::parse::<Stat>(format!("/proc/{process}/stat"));
-    !stat.is_ok_and(|stat| stat.flags & StatFlags::PF_FORKNOEXEC.bits() != 0)
 }
 
 /// Whether a process has a handler for a signal, or has blocked or ignored it: the masks in /proc/PID/status.

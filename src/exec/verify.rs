@@ -3,6 +3,7 @@
 //! The child reads its own /proc, the host reads the files of the cgroups. If a value differs, or cannot be read, the
 //! command is not started.
 
+mod running;
 mod shown;
 
 use std::net::Ipv4Addr;
@@ -21,7 +22,7 @@ use crate::feature::Feature;
 use crate::observe::file;
 use crate::observe::proc::status_of;
 use crate::plan::call::process::ProcessCall;
-use crate::plan::expect::{self, Expected, NamespaceOrigin, StatusField};
+use crate::plan::expect::{self, Expected, NamespaceOrigin};
 use crate::plan::gate::Difference;
 use crate::plan::{Call, Plan};
 use crate::text::{text, text_with};
@@ -55,19 +56,6 @@ impl Expectations {
     pub(super) fn differences_outside(&self, child: Option<Pid>) -> Vec<Difference> {
         let process = child.map_or_else(|| "/proc/self".to_owned(), |child| format!("/proc/{child}"));
         self.differences(&mut ProcessFiles::of(&process), None, Expected::is_read_by_host)
-    }
-
-    /// The differences in the filter of a process that has just called execve(2). If it has ended, there is nothing to
-    /// read. Its IDs and capabilities are not compared: a program can have the set-user-ID bit. A process that its filter
-    /// has killed shows 3: SECCOMP_MODE_DEAD of the kernel.
-    pub(super) fn differences_running(&self, command: Pid) -> Vec<Difference> {
-        let is_filter =
-            |expected: &Expected| matches!(expected, Expected::Status { field: StatusField::Seccomp, .. });
-        let mut files = ProcessFiles::of(&format!("/proc/{command}"));
-        match files.file("status").map(|status| status_of(status, "Seccomp") == Some("3")) {
-            Ok(false) => self.differences(&mut files, None, is_filter),
-            Ok(true) | Err(_) => Vec::new(),
-        }
     }
 
     /// The differences in the files that the process itself reads. `address` is the address that was claimed for it. In a
@@ -290,6 +278,11 @@ fn open_descriptors(status: std::result::Result<&str, &Shown>) -> Vec<Difference
 /// The error that stops the start: a table of the differences.
 pub(super) fn refused(differences: &[Difference]) -> Error {
     table(&text("verify.what"), differences).why(text("verify.why")).todo(text("verify.todo"))
+}
+
+/// The error that ends a command just after execve(2): a table of the differences.
+pub(super) fn refused_running(differences: &[Difference]) -> Error {
+    table(&text("verify.running"), differences).why(text("verify.why")).todo(text("verify.todo"))
 }
 
 /// An error that lists differences.

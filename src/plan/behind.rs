@@ -1,8 +1,8 @@
 //! What a plan still does behind its seccomp filter.
 //!
 //! Behind the filter of the command nothing is read, awaited or reported: it only calls execve(2). A filter that denies
-//! this call is a problem of the plan, so nothing is made. The filter need not allow the calls that report a failure of
-//! execve. Without them, the host knows the failure from the end of file at the gate and the exit status.
+//! this call is a problem of the plan, so nothing is made. No other call is needed to report a failure of execve: the
+//! command stores the errno in memory that it shares with the host.
 
 use std::ffi::c_long;
 
@@ -16,7 +16,7 @@ use crate::feature::Feature;
 use crate::text::{text, text_with};
 
 /// An address as an argument has it. Which one it is, the plan cannot know.
-pub const ADDRESS: u64 = 0x7f12_3456_7000;
+const ADDRESS: u64 = 0x7f12_3456_7000;
 
 /// A call behind a filter, with its arguments.
 type LateCall = (&'static str, c_long, [u64; 6]);

@@ -19,6 +19,7 @@ use super::gate::Channel;
 use crate::feature::Feature;
 use crate::host::run_lock::RunLock;
 use crate::sys::image::ProgramImage;
+use crate::sys::shared::SharedErrno;
 
 /// The descriptors from which a new root filesystem is built. Each is open on a mount or a directory. Files of the new
 /// root are named only relative to these descriptors: an absolute path could lead through a symbolic link of the new
@@ -162,6 +163,8 @@ pub struct Slots {
     pub held: BTreeMap<Held, OwnedFd>,
     /// The program of the command, ready to be executed.
     pub(crate) image: Option<ProgramImage>,
+    /// Where the command stores the errno of execve(2), if that fails behind its seccomp filter.
+    pub(crate) exec_errno: Option<SharedErrno>,
 }
 
 /// The process that forwards connections from published ports into the container.

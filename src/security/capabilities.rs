@@ -135,7 +135,8 @@ impl CapabilitySets {
     }
 
     /// Reduces the permitted, the effective and the inheritable set. CAP_SYS_ADMIN may have to stay until execve(2), which
-    /// takes it away: it is not inheritable or ambient by this, and execve gives root nothing outside of the bounding set.
+    /// takes it away. execve gives root what is in the bounding set, and there it is not. It gives another user only what is
+    /// inheritable or ambient, and this is neither, although it can be in the bounding set. capabilities(7)
     pub fn reduce(&self, why: &'static str, context: &Context<'_>, draft: &mut Draft) {
         let has_init = draft.has(Phase::Init);
         let mut step = |phase, actor, call, why| draft.step(phase, actor, Feature::Capabilities, call, why);

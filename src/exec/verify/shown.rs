@@ -84,7 +84,7 @@ pub(super) fn ranges_text(map: &[IdRange]) -> String {
 #[derive(Debug)]
 pub struct ProcessFiles {
     /// The directory, `/proc/self` or `/proc/PID`.
-    process: String,
+    pub(super) process: String,
     /// The same directory, open. The kernel then resolves shorter paths.
     directory: rustix::io::Result<OwnedFd>,
     read: BTreeMap<&'static str, Result<String, Shown>>,

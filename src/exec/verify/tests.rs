@@ -16,7 +16,7 @@ use crate::network::NetworkFacts;
 use crate::network::bridge::Bridge;
 use crate::observe::hierarchy::{Controller, Version};
 use crate::plan::call::user::{IdKind, IdRange};
-use crate::plan::expect::Moment;
+use crate::plan::expect::{Moment, StatusField};
 use crate::rootfs::Rootfs;
 use crate::value::units::Size;
 
