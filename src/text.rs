@@ -40,6 +40,7 @@ macro_rules! messages {
             ("run", include_str!("../messages/en/run.txt")),
             ("runas", include_str!("../messages/en/runas.txt")),
             ("spec", include_str!("../messages/en/spec.txt")),
+            ("sysctls", include_str!("../messages/en/sysctls.txt")),
             ("terminal", include_str!("../messages/en/terminal.txt")),
             ("verify", include_str!("../messages/en/verify.txt")),
         ];
@@ -56,6 +57,7 @@ macro_rules! messages {
             ("rootfs", include_str!("../messages/zh/rootfs.txt")),
             ("run", include_str!("../messages/zh/run.txt")),
             ("runas", include_str!("../messages/zh/runas.txt")),
+            ("sysctls", include_str!("../messages/zh/sysctls.txt")),
             ("terminal", include_str!("../messages/zh/terminal.txt")),
             ("verify", include_str!("../messages/zh/verify.txt")),
         ];

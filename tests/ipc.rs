@@ -6,6 +6,7 @@ use std::fs;
 
 use nix::mqueue::{MQ_OFlag, mq_close, mq_open};
 use nix::sys::stat::Mode;
+use support::running::Running;
 use support::{binary, fits, sandbox, skip, snapshot, snapshot_cards, stdout, text};
 
 #[test]
@@ -156,4 +157,68 @@ fn runs_at_one_time_keep_their_journals_apart() {
         }
     };
     std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(one))));
+}
+
+/// Kernel parameters of the new namespaces, of ipc and of net: a new value inside, the host's own outside.
+#[test]
+fn kernel_parameters_are_those_of_the_new_namespaces() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("spec.yaml");
+    let run = |flags: &[&str], spec: &str| {
+        fs::write(&file, spec).unwrap();
+        let output = sandbox(&[&["run"], flags, &[file.to_str().unwrap()]].concat()).output().unwrap();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let paths = ["fs/mqueue/msg_max", "kernel/sem", "net/ipv4/ip_local_port_range", "net/core/somaxconn"];
+    let paths = paths.map(|path| format!("/proc/sys/{path}"));
+    let values = || paths.each_ref().map(|path| fs::read_to_string(path).unwrap());
+    let before = values();
+    let sysctls = "sysctls: { kernel.sem: '250 32000  32 77', fs/mqueue/msg_max: 21, net.core.somaxconn: 7, \
+                   net.ipv4.ip_local_port_range: \"20000\\t30000\" }\n";
+    let command = format!("command: [cat, {}]\n", paths.join(", "));
+    // Without and with a root of its own, in which /proc/sys is read-only.
+    for root in ["", "rootfs: host\npid:\n"] {
+        let shown = run(&["-q"], &format!("ipc:\nnet:\n{root}{sysctls}{command}"));
+        assert_eq!(
+            shown,
+            (Some(0), "21\n250\t32000\t32\t77\n20000\t30000\n7\n".into(), String::new()),
+            "{root}"
+        );
+    }
+    assert_eq!(values(), before);
+    let (_, plan, _) = run(&["--dry-run"], &format!("ipc:\nnet:\n{sysctls}{command}"));
+    for line in ["write(</proc/sys/net/core/somaxconn>, \"7\", 1)", "echo 21 > /proc/sys/fs/mqueue/msg_max"] {
+        assert!(plan.contains(line), "{plan}");
+    }
+    for (spec, words) in [
+        (
+            "net:\nsysctls: { kernel.sem: 1 }\n",
+            &["kernel.sem would change for other processes", "ipc: {}"][..],
+        ),
+        (
+            "net: { join: host }\nsysctls: { net.core.somaxconn: 1 }\n",
+            &["net.core.somaxconn would", "spec.yaml:2:"],
+        ),
+        ("net:\nsysctls: { net.ipv4.ip_forward: maybe }\n", &["EINVAL", "does not accept"]),
+        ("net:\nsysctls: { net.ipv4.no_such_name: 1 }\n", &["ENOENT", "no such parameter"]),
+        // The kernel takes this value, and shows another one.
+        ("net:\nsysctls: { net.core.somaxconn: '0x10' }\n", &["wanted  0x10", "shown   16"]),
+        ("sysctls: { vm.swappiness: 1, kernel.core_pattern: x }\n", &["2 mistakes", "kernel.shm*"]),
+    ] {
+        let (status, shown, error) = run(&[], &format!("{spec}command: [echo, started]\n"));
+        assert!(status == Some(125) && shown.is_empty(), "{spec}: {error}");
+        assert!(words.iter().all(|word| error.contains(word)), "{spec}: {error}");
+    }
+    assert_eq!(values(), before);
+    // A running container is compared with its own values.
+    let container = Running::of(&format!("ipc:\nnet:\n{sysctls}"), "");
+    let verified = sandbox(&["verify", &container.name]).output().unwrap();
+    assert_eq!(verified.status.code(), Some(0), "{}", text(&verified.stderr));
+    let again =
+        sandbox(&["exec", "-q", &container.name, "cat", "/proc/sys/net/core/somaxconn"]).output().unwrap();
+    assert_eq!(text(&again.stdout), "7\n", "{}", text(&again.stderr));
+    container.enter(&["--privileged"], &["sh", "-c", "echo 8 > /proc/sys/net/core/somaxconn"]);
+    let verified = sandbox(&["verify", &container.name]).output().unwrap();
+    let error = text(&verified.stderr);
+    assert!(verified.status.code() == Some(125) && error.contains("/proc/sys/net/core/somaxconn"), "{error}");
 }

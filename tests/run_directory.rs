@@ -140,7 +140,8 @@ fn a_config_that_cannot_be_trusted_is_not_used() {
         ("ln /run/good $C", "second name"),
         ("mkdir $C", "directory"),
         ("truncate -s 70M $C", "73400320 bytes"),
-        ("echo '{}' > $C", "missing field"),
+        ("echo '{}' > $C", "has version 0"),
+        ("echo '{\"version\":1}' > $C", "missing field"),
         ("head -c 99 /run/good > $C", "EOF"),
         (":", "is not recorded"),
         ("cp /run/good $C", "matches"),
@@ -292,14 +293,13 @@ fn a_config_of_another_version_is_named_as_such() {
     let shown = script(
         r#"cd /run
         printf 'name: web\nuts:\ncommand: [sh, -c, "exec sleep 60"]\n' > web.yaml
-        $S run -q web.yaml & owner=$!
+        $S run -q web.yaml & owner=$!; trap 'kill $owner; wait' EXIT
         until $S verify web > matches 2>&1; do kill -0 $owner || exit; done; cat matches
         config=$(echo /run/sandbox/*/config.json); grep -c '^{"version":1,' $config
         sed -i 's/^{"version":1,/{"version":2,"later":[],/' $config
         t $S exec web true; t $S verify web
         sed -i 's/^{"version":2,"later":\[\],/{/' $config
-        t $S exec web true; t $S verify web web.yaml; t $S enter -q web -- hostname
-        kill $owner; wait"#,
+        t $S exec web true; t $S verify web web.yaml; t $S enter -q web -- hostname"#,
     );
     let parts: Vec<&str> = shown.split("= ").collect();
     assert!(parts[0].contains("matches its spec"), "{shown}");

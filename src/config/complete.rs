@@ -181,7 +181,7 @@ fn environment(spec: Spec, host: &Host, draft: &mut Draft) -> Environment {
     let (new_sys, new_mqueue) = (can_mount(Feature::Net), can_mount(Feature::Ipc));
     let files = device_files(&spec).into_iter().map(ContainerMount::from).collect();
     let Spec { rootfs, overlay, pid, mut mnt, net, uts, ipc, user, cgroup, time, .. } = spec;
-    let Spec { memory, cpu, blkio, devices, pids, .. } = spec;
+    let Spec { memory, cpu, blkio, devices, pids, sysctls, .. } = spec;
     let root = rootfs
         .map(|rootfs| RootFilesystem::of(&rootfs, overlay, mnt.as_ref().is_some_and(|mnt| mnt.readonly)));
     let isolated = Isolated {
@@ -223,6 +223,7 @@ fn environment(spec: Spec, host: &Host, draft: &mut Draft) -> Environment {
         masked_paths: if is_new { kernel::masked_paths() } else { Vec::new() },
         readonly_paths: if is_new { kernel::readonly_paths() } else { Vec::new() },
         devices: if is_new { dev::devices() } else { Vec::new() },
+        sysctls: sysctls.unwrap_or_default(),
         resources: Resources { memory, cpu, blkio, devices: devices.map(DeviceRules::from), pids },
     }
 }

@@ -183,6 +183,11 @@ fn plan_features(config: &Config, context: &Context<'_>, draft: &mut Draft) {
     user.options().iter().for_each(|maps| user::plan(maps, context, draft));
     cgroup.options().iter().for_each(|options| options.plan(context, draft));
     time.options().iter().for_each(|options| options.plan(context, draft));
+    let is_new = |kind| match kind {
+        Feature::Net => net.is_new(),
+        _ => ipc.is_new(),
+    };
+    config.environment.sysctls.plan(is_new, draft);
     let Resources { memory, cpu, blkio, devices, pids } = &config.environment.resources;
     memory.iter().for_each(|limits| limits.plan(context, draft));
     cpu.iter().for_each(|limits| limits.plan(context, draft));

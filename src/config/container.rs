@@ -27,6 +27,7 @@ use crate::namespaces::ipc::Ipc;
 use crate::namespaces::mnt::Mnt;
 use crate::namespaces::net::Net;
 use crate::namespaces::pid::Pid;
+use crate::namespaces::sysctls::Sysctls;
 use crate::namespaces::time::Time;
 use crate::namespaces::uts::Uts;
 use crate::observe::hierarchy::Controller;
@@ -123,6 +124,8 @@ pub struct Environment {
     pub readonly_paths: Vec<PathBuf>,
     /// The device files in /dev of the root filesystem.
     pub devices: Vec<DeviceFile>,
+    /// Kernel parameters of its new namespaces. All others have the kernel's defaults.
+    pub sysctls: Sysctls,
     /// The limits.
     pub resources: Resources,
 }

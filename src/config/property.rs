@@ -21,12 +21,13 @@ use crate::value::join::JoinTarget;
 use crate::value::mount::ExtraMount;
 
 /// The values that a key of a generated spec can have.
-const KEYS: [(&str, &[&str]); 26] = [
+const KEYS: [(&str, &[&str]); 27] = [
     ("name", &["box", "a.b-c_d"]),
     ("rootfs", &["host", "/tmp", "/nowhere", "{layers: [/nowhere, /tmp], upper: /tmp/upper}"]),
     ("overlay", &["true"]),
     ("workdir", &["/", "/tmp", "/nowhere/at/all"]),
     ("env", &["{A: b, PATH: /bin}", "{EMPTY: '', 'É': 'ü'}"]),
+    ("sysctls", &["{net.core.somaxconn: 7, kernel.sem: '250 32000 32 128'}", "{fs.mqueue.msg_max: 20}"]),
     ("tty", &["true"]),
     ("init", &["true"]),
     ("timeout", &["90", "1h"]),
@@ -208,7 +209,7 @@ fn what_is_written_is_read_back_and_means_the_same_plan() {
 }
 
 /// A container in which each value of a config is set.
-const FULL: &str = "name: box\nrootfs: host\ncommand: [sh, -c, 'true']\nworkdir: /usr\nenv: {A: b}\ntimeout: 1h\n\
+const FULL: &str = "name: box\nrootfs: host\ncommand: [sh, -c, 'true']\nworkdir: /usr\nenv: {A: b}\nsysctls: {kernel.sem: 1}\ntimeout: 1h\n\
                     pid: {init: true}\nmnt: {mounts: [{type: bind, source: /usr, target: /srv}]}\nnet: {veth: true}\n\
                     uts: {hostname: box, domainname: lab}\nipc:\nuser: {map: '0:100000:65536'}\ncgroup:\n\
                     time: {boottime: 1h, monotonic: 2h}\nmemory: {limit: 64m}\ncpu: {shares: 512}\nblkio: {weight: 500}\n\

@@ -139,7 +139,9 @@ impl Expectations {
             }
             Expected::EnteredNamespace { name, .. } => name.clone(),
             Expected::InCgroup(line) => line.clone(),
-            Expected::Hostname(name) | Expected::Domainname(name) => one_line(name),
+            Expected::Hostname(text) | Expected::Domainname(text) | Expected::Sysctl { value: text, .. } => {
+                one_line(text)
+            }
             Expected::Status { value, .. } | Expected::CgroupFile { value, .. } => value.clone(),
             Expected::ResourceLimit { soft, hard, .. } => format!("{} {}", bound(*soft), bound(*hard)),
             Expected::IdMap { map, .. } => ranges_text(map),

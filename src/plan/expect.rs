@@ -12,6 +12,7 @@ use caps::Capability;
 
 use super::call::cgroup::CgroupCall;
 use super::call::detached::Attributes;
+use super::call::file::FileCall;
 use super::call::gate::GateCall;
 use super::call::mount::MountCall;
 use super::call::net::NetCall;
@@ -45,6 +46,13 @@ pub enum Expected {
     InCgroup(String),
     /// The host name, as [`file::text`] shows it.
     Hostname(String),
+    /// A kernel parameter of a new namespace.
+    Sysctl {
+        /// Its file.
+        path: PathBuf,
+        /// Its value, with one blank between two words.
+        value: String,
+    },
     /// The NIS domain name.
     Domainname(String),
     /// A field of /proc/PID/status.
@@ -228,6 +236,9 @@ fn of_step(step: &Step) -> Option<Expected> {
         Call::Uts(UtsCall::SetHostname(name)) => Expected::Hostname(file::text(name.as_bytes().to_vec())),
         Call::Uts(UtsCall::SetDomainname(name)) => Expected::Domainname(file::text(name.as_bytes().to_vec())),
         Call::Process(ProcessCall::SetUmask(mask)) => status(StatusField::Umask, format!("{mask:04o}")),
+        Call::File(FileCall::Write { path, content }) if path.starts_with("/proc/sys") => {
+            Expected::Sysctl { path: path.clone(), value: content.clone() }
+        }
         Call::User(UserCall::WriteIdMap { kind, map, .. } | UserCall::RunMapHelper { kind, map, .. }) => {
             Expected::IdMap { kind: *kind, map: map.clone() }
         }

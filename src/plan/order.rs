@@ -49,6 +49,9 @@ pub enum Phase {
     ParentDeathSignal,
     /// The helper clones the child, where there is a helper.
     Enter,
+    /// Kernel parameters of the new namespaces. After Enter, which makes the last of them. Before Layers: a new root has
+    /// /proc/sys read-only, and Network copies the defaults of a parameter to each device.
+    Sysctls,
     /// The propagation of the copied mount table. Before the first mount: a shared mount would propagate it to the
     /// host.
     Propagation,

@@ -316,6 +316,9 @@ impl Shell {
     }
 
     fn add_file(&mut self, path: &Path, content: &str) {
+        if path.starts_with("/proc/sys") {
+            return self.inside.push(format!("echo {} > {}", quote(content), quote(path)));
+        }
         if path.starts_with("/proc") {
             return;
         }

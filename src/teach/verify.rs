@@ -35,7 +35,7 @@ pub fn process(plan: &Plan, pid: i32, inside: Option<&Agent>) -> Result<(usize, 
         let expected = &expected;
         let place = files.place(expected, None);
         let shown = match (expected, inside) {
-            (Expected::Hostname(_) | Expected::Domainname(_), Some(inside)) => {
+            (Expected::Hostname(_) | Expected::Domainname(_) | Expected::Sysctl { .. }, Some(inside)) => {
                 Shown::of_file(inside.read(&place)?.map_err(io::Error::from))
             }
             _ => files.look(expected, None),

@@ -142,7 +142,7 @@ const NOTHING: [(&str, &str); 6] = [
     ("version", "spec.instead.version"),
     ("stdin_open interactive detach rm", "spec.instead.terminal"),
     (
-        "labels logging healthcheck depends_on secrets configs profiles platform dns extra_hosts sysctls annotations",
+        "labels logging healthcheck depends_on secrets configs profiles platform dns extra_hosts annotations",
         "spec.instead.none",
     ),
 ];

@@ -25,6 +25,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::feature::{Feature, features};
+use crate::namespaces::sysctls::Sysctls;
 use crate::plan::Draft;
 use crate::rootfs::Rootfs;
 use crate::security::run_as::RunAs;
@@ -63,6 +64,9 @@ macro_rules! spec {
             #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "fields::variables")]
             #[schemars(with = "BTreeMap<String, parse::Scalar>", example = BTreeMap::from([("GREETING", "hello")]))]
             pub env: BTreeMap<String, String>,
+            /// Kernel parameters of its own namespaces: `net.*`, `kernel.msg*`, `kernel.sem`, `kernel.shm*`, `fs.mqueue.*`: sysctl(8)
+            #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "yaml::on")]
+            pub sysctls: Option<Sysctls>,
             /// Whether the command gets a new terminal
             #[serde(skip_serializing_if = "Not::not")]
             pub tty: bool,
@@ -109,6 +113,7 @@ macro_rules! spec {
                     "overlay" => self.overlay = default.overlay,
                     "workdir" => self.workdir = default.workdir,
                     "env" => self.env = default.env,
+                    "sysctls" => self.sysctls = default.sysctls,
                     "tty" => self.tty = default.tty,
                     "init" => self.init = default.init,
                     "timeout" => self.timeout = default.timeout,

@@ -130,6 +130,7 @@ impl ProcessFiles {
                 self.part("cgroup", |table| table.lines().find(|shown| shown == line).map(str::to_owned))
             }
             Expected::Hostname(_) => whole(HOSTNAME),
+            Expected::Sysctl { path, .. } => whole(path),
             Expected::Domainname(_) => whole(DOMAINNAME),
             Expected::Status { field, .. } => {
                 self.part("status", |status| status_of(status, field.name()).map(one_line))
@@ -165,6 +166,7 @@ impl ProcessFiles {
             Expected::EnteredNamespace { kind, .. } => format!("{process}/ns/{kind}"),
             Expected::InCgroup(_) => format!("{process}/cgroup"),
             Expected::Hostname(_) => HOSTNAME.into(),
+            Expected::Sysctl { path, .. } => printed(path),
             Expected::Domainname(_) => DOMAINNAME.into(),
             Expected::Status { field, .. } => format!("{process}/status {}", field.name()),
             Expected::ResourceLimit { resource, .. } => format!("{process}/limits {}", resource.line()),
