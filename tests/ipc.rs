@@ -202,7 +202,7 @@ fn kernel_parameters_are_those_of_the_new_namespaces() {
         ("net:\nsysctls: { net.ipv4.ip_forward: maybe }\n", &["EINVAL", "does not accept"]),
         ("net:\nsysctls: { net.ipv4.no_such_name: 1 }\n", &["ENOENT", "no such parameter"]),
         // The kernel takes this value, and shows another one.
-        ("net:\nsysctls: { net.core.somaxconn: '0x10' }\n", &["wanted  0x10", "shown   16"]),
+        ("net:\nsysctls: { net.core.somaxconn: '0x10' }\n", &["wanted 0x10", "shown 16"]),
         ("sysctls: { vm.swappiness: 1, kernel.core_pattern: x }\n", &["2 mistakes", "kernel.shm*"]),
     ] {
         let (status, shown, error) = run(&[], &format!("{spec}command: [echo, started]\n"));
