@@ -66,7 +66,7 @@ pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
         Some(spec) => plan_of_spec(spec)?,
         None => plan_of_config(&sweep::config_of(subject.pid)?.ok_or_else(|| no_config(subject.pid))?.0),
     };
-    let others = enter::others(subject.pid);
+    let others = enter::others(subject.pid)?;
     let agent = match others.is_empty() {
         true => None,
         false => {

@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use caps::Capability;
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::AccessFlags;
 use procfs::process::Status;
 
 use super::compose::{Ending, frame};
@@ -21,8 +21,9 @@ use crate::host::ProgramFile;
 use crate::host::identity::{IdentityChange, JoinedMaps};
 use crate::host::resolver::Resolver;
 use crate::namespaces::user::identity_calls;
+use crate::observe::Unread;
 use crate::observe::file;
-use crate::observe::hierarchy::{Version, hierarchies};
+use crate::observe::hierarchy::{Version, read_hierarchies};
 use crate::observe::proc::{id_inside, namespace_link};
 use crate::observe::processes;
 use crate::plan::call::file::FileCall;
@@ -86,7 +87,7 @@ impl Entered {
                 .map_err(|error| Error::failed(text("enter.unread")).call(format!("read(<{path}>)"), error))
         };
         let (theirs, own) = (status(&process)?, status("/proc/self")?);
-        let namespaces = others(pid);
+        let namespaces = others(pid)?;
         let new_user = namespaces.contains(&Feature::User);
         let inside = |id: u32, map: &str| match new_user {
             true => id_inside(&format!("{process}/{map}"), id),
@@ -107,7 +108,7 @@ impl Entered {
                 IdentityChange { ids: (drops_groups || theirs != own).then_some(theirs), drops_groups }
             }
         };
-        let (cgroups, cgroup_lines, closed_cgroups) = cgroups(&process);
+        let (cgroups, cgroup_lines, closed_cgroups) = cgroups(&process)?;
         let started = processes::started(pid).unwrap_or_default();
         let name = |kind: &Feature| Some((*kind, namespace_link(&process, *kind).ok()?));
         let (user, group) = change.ids.unwrap_or((user.unwrap_or(NOBODY), group.unwrap_or(NOBODY)));
@@ -194,20 +195,39 @@ fn names(set: u64) -> Vec<Capability> {
 }
 
 /// The namespaces of a process that differ from those of the caller.
-pub fn others(pid: i32) -> Vec<Feature> {
+///
+/// # Errors
+/// A link in /proc/PID/ns cannot be read: the command would stay in that namespace of the caller.
+pub fn others(pid: i32) -> Result<Vec<Feature>> {
     let process = format!("/proc/{pid}");
-    let is_other = |kind: &Feature| {
-        let (theirs, own) = (namespace_link(&process, *kind).ok(), namespace_link("/proc/self", *kind).ok());
+    let mut unread = Unread::default();
+    let mut is_other = |kind: &Feature| {
+        let mut link = |process: &str| {
+            let link = namespace_link(process, *kind);
+            unread.answer(&Path::new(process).join("ns").join(kind.name()), link)
+        };
+        let (theirs, own) = (link(&process), link("/proc/self"));
         theirs.is_some() && theirs != own
     };
-    Feature::NAMESPACES.iter().copied().filter(is_other).collect()
+    let others = Feature::NAMESPACES.iter().copied().filter(|kind| is_other(kind)).collect();
+    read_all(&unread).map(|()| others)
+}
+
+/// Fails if a file could not be read.
+fn read_all(unread: &Unread) -> Result<()> {
+    unread.errors().first().map_or(Ok(()), |error| Err(error.clone()))
 }
 
 /// The files by which the caller can move to the cgroups of a process that differ from its own, and the number of those
 /// that it may not enter. In between, the lines of the process's /proc/PID/cgroup with these cgroups. On cgroup v2, the caller must also have the right to write to the nearest common ancestor.
 /// cgroups(7)
-fn cgroups(process: &str) -> (Vec<PathBuf>, Vec<String>, usize) {
-    let (own, theirs) = (hierarchies("/proc/self"), hierarchies(process));
+///
+/// # Errors
+/// A file cannot be read: without an answer, the command would stay in the caller's cgroups, without the limits.
+fn cgroups(process: &str) -> Result<(Vec<PathBuf>, Vec<String>, usize)> {
+    let mut unread = Unread::default();
+    let own = read_hierarchies("/proc/self", &mut unread);
+    let theirs = read_hierarchies(process, &mut unread);
     let (mut files, mut paths, mut closed) = (Vec::new(), Vec::new(), 0);
     for (own, theirs) in own.iter().zip(&theirs) {
         if own.mount != theirs.mount || own.path == theirs.path {
@@ -217,7 +237,7 @@ fn cgroups(process: &str) -> (Vec<PathBuf>, Vec<String>, usize) {
             closed += 1;
             continue;
         };
-        let may_write = |file: &PathBuf| access(file, AccessFlags::W_OK).is_ok();
+        let mut may_write = |file: &PathBuf| unread.may(file, AccessFlags::W_OK);
         // On v1, a single thread that moves itself by `tasks` does not wait as long as by cgroup.procs.
         let (file, is_open) = match own.version {
             Version::V1 => (to.join("tasks"), true),
@@ -234,10 +254,11 @@ fn cgroups(process: &str) -> (Vec<PathBuf>, Vec<String>, usize) {
             false => closed += 1,
         }
     }
-    let table = file::read_text(format!("{process}/cgroup")).unwrap_or_default();
+    let table = unread.text(format!("{process}/cgroup"));
+    read_all(&unread)?;
     let path = |line: &str| line.splitn(3, ':').nth(2).map(PathBuf::from);
     let lines = table.lines().filter(|line| path(line).is_some_and(|path| paths.contains(&path)));
-    (files, lines.map(str::to_owned).collect(), closed)
+    Ok((files, lines.map(str::to_owned).collect(), closed))
 }
 
 /// How the command is started.
