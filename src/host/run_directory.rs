@@ -15,6 +15,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
@@ -54,8 +55,14 @@ pub struct PrivateDirectory {
 }
 
 /// The path of RUN. For root it is in /run, and for root of a user namespace too if they may write there. For other users
-/// it is in the directory that the login manager makes for them; without one it is in /tmp.
+/// it is in the directory that the login manager makes for them; without one it is in /tmp. A process looks once: its RUN
+/// stays the same.
 pub fn path() -> PathBuf {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(look_for_path).clone()
+}
+
+fn look_for_path() -> PathBuf {
     let uid = rustix::process::geteuid();
     let is_usable = |path: &str| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
     let is_host_root = || file::read_text("/proc/self/uid_map").is_ok_and(|map| is_initial_map(&map));
