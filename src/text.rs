@@ -29,19 +29,27 @@ macro_rules! messages {
             $($((stringify!($name), include_str!(concat!("../messages/en/", stringify!($name), ".txt"))),)*)*
             ("common", include_str!("../messages/en/common.txt")),
             ("compare", include_str!("../messages/en/compare.txt")),
+            ("completions", include_str!("../messages/en/completions.txt")),
+            ("demo", include_str!("../messages/en/demo.txt")),
             ("doctor", include_str!("../messages/en/doctor.txt")),
+            ("enter", include_str!("../messages/en/enter.txt")),
             ("exec", include_str!("../messages/en/exec.txt")),
-            ("habits", include_str!("../messages/en/habits.txt")),
+            ("gc", include_str!("../messages/en/gc.txt")),
+            ("habit", include_str!("../messages/en/habit.txt")),
             ("join", include_str!("../messages/en/join.txt")),
             ("ledger", include_str!("../messages/en/ledger.txt")),
             ("lesson", include_str!("../messages/en/lesson.txt")),
             ("limits", include_str!("../messages/en/limits.txt")),
+            ("man", include_str!("../messages/en/man.txt")),
             ("rootfs", include_str!("../messages/en/rootfs.txt")),
             ("run", include_str!("../messages/en/run.txt")),
             ("runas", include_str!("../messages/en/runas.txt")),
             ("spec", include_str!("../messages/en/spec.txt")),
+            ("storage", include_str!("../messages/en/storage.txt")),
+            ("stream", include_str!("../messages/en/stream.txt")),
             ("sysctls", include_str!("../messages/en/sysctls.txt")),
             ("terminal", include_str!("../messages/en/terminal.txt")),
+            ("untrusted", include_str!("../messages/en/untrusted.txt")),
             ("verify", include_str!("../messages/en/verify.txt")),
         ];
 
@@ -50,13 +58,17 @@ macro_rules! messages {
             $($((stringify!($name), include_str!(concat!("../messages/zh/", stringify!($name), ".txt"))),)*)*
             ("common", include_str!("../messages/zh/common.txt")),
             ("compare", include_str!("../messages/zh/compare.txt")),
-            ("habits", include_str!("../messages/zh/habits.txt")),
+            ("demo", include_str!("../messages/zh/demo.txt")),
+            ("enter", include_str!("../messages/zh/enter.txt")),
+            ("exec", include_str!("../messages/zh/exec.txt")),
+            ("habit", include_str!("../messages/zh/habit.txt")),
             ("join", include_str!("../messages/zh/join.txt")),
             ("lesson", include_str!("../messages/zh/lesson.txt")),
             ("limits", include_str!("../messages/zh/limits.txt")),
             ("rootfs", include_str!("../messages/zh/rootfs.txt")),
             ("run", include_str!("../messages/zh/run.txt")),
             ("runas", include_str!("../messages/zh/runas.txt")),
+            ("stream", include_str!("../messages/zh/stream.txt")),
             ("sysctls", include_str!("../messages/zh/sysctls.txt")),
             ("terminal", include_str!("../messages/zh/terminal.txt")),
             ("verify", include_str!("../messages/zh/verify.txt")),
@@ -111,13 +123,11 @@ pub(crate) fn first_of(names: &[String], most: usize) -> String {
     }
 }
 
-/// The message of `key` in these files. Most keys begin with the name of their file, so that file is searched first: a
-/// page of lessons has hundreds of messages.
+/// The message of `key` in these files. A key begins with the name of its file.
 fn find_in(files: &[MessageFile], key: &str) -> Option<String> {
-    let own = key.split('.').next().unwrap_or_default();
-    let (first, others): (Vec<&MessageFile>, Vec<&MessageFile>) =
-        files.iter().partition(|(name, _)| *name == own);
-    first.into_iter().chain(others).find_map(|(_, content)| find(content, key))
+    let own = key.split('.').next()?;
+    let (_, content) = files.iter().find(|(name, _)| *name == own)?;
+    find(content, key)
 }
 
 /// The message of `key` in one file.
@@ -308,6 +318,16 @@ mod tests {
             }
         }
         wanted
+    }
+
+    /// A message is searched only in the file that its key begins with.
+    #[test]
+    fn every_key_begins_with_the_name_of_its_file() {
+        for (name, file) in ENGLISH.iter().chain(CHINESE) {
+            let others: Vec<&str> =
+                keys(file).into_iter().filter(|key| key.split('.').next() != Some(*name)).collect();
+            assert!(others.is_empty(), "{name}: {others:?}");
+        }
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub fn add(feature: Feature, spec: &mut Spec) -> Option<String> {
         }
         _ => return None,
     };
-    Some(text_with("view.difference", &[("option", &option)]))
+    Some(text_with("common.view.difference", &[("option", &option)]))
 }
 
 /// Whether the difference is made by a call of the process inside.
@@ -63,5 +63,5 @@ pub fn is_made_inside(feature: Feature) -> bool {
 pub fn make(agent: &Agent) -> Option<String> {
     let call = IpcCall::Make { kind: Sysv::Shm, key: KEY };
     let is_made = agent.perform(call.clone()).is_ok_and(|answer| answer.is_ok());
-    is_made.then(|| text_with("view.difference.call", &[("call", &call.to_string())]))
+    is_made.then(|| text_with("common.view.difference.call", &[("call", &call.to_string())]))
 }

@@ -94,12 +94,12 @@ pub fn run(purpose: Purpose, name: &str, stage: &mut Stage<'_>) -> Result<Contra
         None => {
             let known: Vec<&str> = entries(purpose).iter().map(|(name, _)| *name).collect();
             let purpose = purpose.to_string();
-            let what = text_with("break.unknown", &[("feature", &purpose), ("name", name)]);
+            let what = text_with("common.break.unknown", &[("feature", &purpose), ("name", name)]);
             let what = match nearest(name, known.iter().copied()) {
                 Some(near) => format!("{what}: {}", text_with("spec.near", &[("word", near)])),
                 None => what,
             };
-            let todo = text_with("break.unknown.todo", &[("names", &known.join(", "))]);
+            let todo = text_with("common.break.unknown.todo", &[("names", &known.join(", "))]);
             Err(Error::usage(what).todo(if known.is_empty() {
                 text_with("common.break.none", &[("feature", &*purpose)])
             } else {
