@@ -95,7 +95,7 @@ impl Entered {
         };
         let (user, group) = (inside(theirs.euid, "uid_map"), inside(theirs.egid, "gid_map"));
         let maps = match new_user {
-            true => Some(JoinedMaps::of(pid).ok_or_else(|| Error::failed(text("enter.unread")))?),
+            true => Some(JoinedMaps::of(pid)?),
             false => None,
         };
         let change = match &maps {
@@ -109,7 +109,9 @@ impl Entered {
             }
         };
         let (cgroups, cgroup_lines, closed_cgroups) = cgroups(&process)?;
-        let started = processes::started(pid).unwrap_or_default();
+        let stat = format!("{process}/stat");
+        let started = processes::read_started(pid)
+            .map_err(|error| Error::failed(text("enter.unread")).call(format!("read(<{stat}>)"), error))?;
         let name = |kind: &Feature| Some((*kind, namespace_link(&process, *kind).ok()?));
         let (user, group) = change.ids.unwrap_or((user.unwrap_or(NOBODY), group.unwrap_or(NOBODY)));
         let (sets, is_bounded) = sets_of(&theirs, &own, new_user, user == 0);
@@ -125,7 +127,7 @@ impl Entered {
             has_filter: theirs.seccomp.is_some_and(|mode| mode != 0),
             names: namespaces.iter().filter_map(name).collect(),
             namespaces,
-            started,
+            started: started.unwrap_or_default(),
             root: std::fs::read_link(root(pid)).ok().filter(|root| root != Path::new("/")),
             cgroups,
             cgroup_lines,

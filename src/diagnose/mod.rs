@@ -10,6 +10,7 @@ pub mod executable;
 pub(crate) mod remedy;
 mod requirements;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use caps::Capability;
@@ -112,7 +113,8 @@ pub const UNKNOWN: &str = "unknown";
 /// # Errors
 /// /proc is not mounted.
 pub fn need_proc(command: &str, purpose: Purpose) -> Result<()> {
-    if std::fs::metadata("/proc/self/ns").is_ok() {
+    // After another error, the files that are read next tell more.
+    if std::fs::metadata("/proc/self/ns").map_or_else(|error| error.kind() != ErrorKind::NotFound, |_| true) {
         return Ok(());
     }
     let error = Error::failed(text_with("doctor.noproc.what", &[("command", command)]));

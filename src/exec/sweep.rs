@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::host::containers::{self, NameLine, VERSION, read_journal};
 use crate::host::run_directory::{self, MAX_NAMES, PrivateDirectory, Unusable};
 use crate::host::run_lock;
+use crate::observe::Unread;
 use crate::plan::call::c_string;
 use crate::plan::undo::Undo;
 use crate::text::{text, text_with};
@@ -219,10 +220,16 @@ fn bad_line(index: usize) -> String {
 /// such container.
 ///
 /// # Errors
-/// RUN or the file cannot be trusted; the container has no such file, or it cannot be read, or is no config.
+/// RUN or the file cannot be trusted; the container has no such file, or it cannot be read, or is no config; no container
+/// was found, and a run cannot be read.
 pub fn config_of(pid: i32) -> Result<Option<(Config, NameLine)>> {
+    let mut unread = Unread::default();
     let of = |run: LiveRun| Some((run.name_line().filter(|line| line.pid == pid)?, run));
-    let Some((line, run)) = running()?.into_iter().find_map(of) else { return Ok(None) };
+    let found = running(&mut unread)?.into_iter().find_map(of);
+    let found = found.and_then(|(line, run)| Some((containers::if_running(line, &mut unread)?, run)));
+    let Some((line, run)) = found else {
+        return unread.errors().first().map_or(Ok(None), |error| Err(error.clone()));
+    };
     let path = run.directory.path().join(CONFIG);
     let unread =
         |why: String| Error::failed(text_with("gc.config.unread", &[("path", &quote(&path))])).why(why);
@@ -252,22 +259,24 @@ struct LiveRun {
 }
 
 impl LiveRun {
-    /// The line with the command of the container, if it runs.
+    /// The line with the command of the container.
     fn name_line(&self) -> Option<NameLine> {
         self.lines.iter().find_map(|line| match line {
-            Line::Name(line) if line.is_running() => Some(line.clone()),
+            Line::Name(line) => Some(line.clone()),
             _ => None,
         })
     }
 }
 
-fn running() -> Result<Vec<LiveRun>> {
-    let of = |directory: PrivateDirectory| {
-        let content = containers::read_journal(&directory).ok()?;
+fn running(unread: &mut Unread) -> Result<Vec<LiveRun>> {
+    let mut all = Vec::new();
+    for directory in containers::live(unread)? {
+        let path = directory.path().join(containers::JOURNAL);
+        let Some(content) = containers::usable(&path, read_journal(&directory), unread) else { continue };
         let (lines, _) = parse(content.as_deref());
-        Some(LiveRun { directory, lines })
-    };
-    Ok(containers::live()?.into_iter().filter_map(of).collect())
+        all.push(LiveRun { directory, lines });
+    }
+    Ok(all)
 }
 
 #[cfg(test)]

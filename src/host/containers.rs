@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,8 +11,8 @@ use super::run_directory::{self, PrivateDirectory, Unusable};
 use super::run_lock;
 use crate::error::{Error, Result};
 use crate::feature::Feature;
-use crate::observe::proc;
-use crate::observe::processes::started;
+use crate::observe::processes::read_started;
+use crate::observe::{Unread, proc};
 use crate::text::{text, text_with};
 
 /// The name of the journal in the directory of a run.
@@ -53,8 +54,16 @@ pub struct NameLine {
 
 impl NameLine {
     /// Whether the command runs: the PID is valid here, and means the process that was started.
-    pub fn is_running(&self) -> bool {
-        self.home == own_pid_namespace() && self.started.is_none_or(|own| started(self.pid) == Some(own))
+    ///
+    /// # Errors
+    /// A file in /proc cannot be read.
+    pub fn is_running(&self) -> io::Result<bool> {
+        let own = proc::namespace_link("/proc/self", Feature::Pid)?;
+        Ok(self.home.as_ref() == Some(&own)
+            && match self.started {
+                None => true,
+                started => read_started(self.pid)? == started,
+            })
     }
 
     /// Whether `now`, a namespace of this kind, is another one than that in which the command was started.
@@ -83,9 +92,16 @@ pub fn own_pid_namespace() -> Option<String> {
 /// No container has this name, or several have it; RUN cannot be trusted.
 pub fn find(name: &str) -> Result<NameLine> {
     let values = [("name", name)];
-    match &*named(name)? {
+    let mut unread = Unread::default();
+    match &*named(name, &mut unread)? {
         [line] => Ok(line.clone()),
-        [] => Err(Error::failed(text_with("run.target.none", &values)).todo(text("run.target.none.todo"))),
+        [] => {
+            let none = Error::failed(text_with("run.target.none", &values));
+            Err(match unread.errors().first() {
+                Some(error) => Error { what: none.what, ..error.clone() },
+                None => none.todo(text("run.target.none.todo")),
+            })
+        }
         several => {
             let pids = several.iter().map(|line| line.pid.to_string()).collect::<Vec<_>>().join(", ");
             let todo = text_with("run.target.several.todo", &[("pids", &pids)]);
@@ -94,13 +110,13 @@ pub fn find(name: &str) -> Result<NameLine> {
     }
 }
 
-/// The commands of the caller's running containers with this name.
+/// The commands of the caller's running containers with this name. `unread` gets what cannot be read.
 ///
 /// # Errors
 /// RUN cannot be trusted.
-pub fn named(name: &str) -> Result<Vec<NameLine>> {
+pub fn named(name: &str, unread: &mut Unread) -> Result<Vec<NameLine>> {
     let has_name = |line: &NameLine| line.name.as_deref() == Some(name);
-    Ok(running()?.into_iter().filter(has_name).collect())
+    Ok(running(unread)?.into_iter().filter(has_name).collect())
 }
 
 /// The names of the caller's running containers.
@@ -108,26 +124,49 @@ pub fn named(name: &str) -> Result<Vec<NameLine>> {
 /// # Errors
 /// As [`named`].
 pub fn running_names() -> Result<Vec<String>> {
-    Ok(running()?.into_iter().filter_map(|line| line.name).collect())
+    Ok(running(&mut Unread::default())?.into_iter().filter_map(|line| line.name).collect())
 }
 
-/// The directories of the caller's runs whose owner lives.
+/// The directories of the caller's runs whose owner lives. `unread` gets what cannot be read.
 ///
 /// # Errors
 /// RUN cannot be trusted.
-pub fn live() -> Result<Vec<PrivateDirectory>> {
+pub fn live(unread: &mut Unread) -> Result<Vec<PrivateDirectory>> {
     let Some(run) = run_directory::find()? else { return Ok(Vec::new()) };
-    let names = run.names().map(|(names, _)| names).unwrap_or_default();
-    let of = |name: OsString| run.directory(&name).ok().flatten().filter(run_lock::is_alive);
-    Ok(names.into_iter().filter_map(of).collect())
+    let names = unread.answer(run.path(), run.names()).map(|(names, _)| names).unwrap_or_default();
+    let mut of = |name: OsString| {
+        let path = run.path().join(&name);
+        let directory = usable(&path, run.directory(&name), unread)??;
+        usable(&path, run_lock::is_alive(&directory), unread)?.then_some(directory)
+    };
+    Ok(names.into_iter().filter_map(|name| of(name)).collect())
 }
 
-fn running() -> Result<Vec<NameLine>> {
-    let of = |directory: PrivateDirectory| {
-        let content = read_journal(&directory).ok()??;
-        name_of(&content).filter(NameLine::is_running)
-    };
-    Ok(live()?.into_iter().filter_map(of).collect())
+/// What was found at `path`. What is nothing of `sandbox`'s is left out.
+pub fn usable<T>(path: &Path, found: std::result::Result<T, Unusable>, unread: &mut Unread) -> Option<T> {
+    match found {
+        Ok(found) => Some(found),
+        Err(Unusable::Failed(error)) => unread.answer(path, Err(error)),
+        Err(_) => None,
+    }
+}
+
+/// A line, if its command runs.
+pub fn if_running(line: NameLine, unread: &mut Unread) -> Option<NameLine> {
+    let process = format!("/proc/{}/stat", line.pid);
+    let is_running = unread.answer(Path::new(&process), line.is_running())?;
+    is_running.then_some(line)
+}
+
+fn running(unread: &mut Unread) -> Result<Vec<NameLine>> {
+    let mut all = Vec::new();
+    for directory in live(unread)? {
+        let path = directory.path().join(JOURNAL);
+        let content = usable(&path, read_journal(&directory), unread).flatten();
+        let line = content.and_then(|content| name_of(&content));
+        all.extend(line.and_then(|line| if_running(line, unread)));
+    }
+    Ok(all)
 }
 
 /// The line with the name. None: the container has no name, or the format is not known.
@@ -194,9 +233,9 @@ mod tests {
             started: Some(since),
             namespaces: vec!["net:[1]".into(), "user:".into()],
         };
-        let since = started(pid).unwrap();
-        assert!(line(since).is_running() && !line(since + 1).is_running());
-        assert!(!NameLine { home: Some("pid:[1]".into()), ..line(since) }.is_running());
+        let since = read_started(pid).unwrap().unwrap();
+        assert!(line(since).is_running().unwrap() && !line(since + 1).is_running().unwrap());
+        assert!(!NameLine { home: Some("pid:[1]".into()), ..line(since) }.is_running().unwrap());
         // A namespace that could not be read is not compared.
         let left = |kind, now| line(since).has_left(kind, now);
         assert!(left(Feature::Net, "net:[2]") && !left(Feature::Net, "net:[1]"));

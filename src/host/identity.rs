@@ -9,7 +9,7 @@ use procfs::process::Status;
 
 use crate::error::{Error, Result};
 use crate::observe::file;
-use crate::observe::proc::id_ranges;
+use crate::observe::proc::ranges_of;
 use crate::text::{text, text_with};
 use crate::value::typed::TypedCommand;
 
@@ -58,14 +58,23 @@ impl CallerIdentity {
 }
 
 impl JoinedMaps {
-    /// The maps of the user namespace of a process. None: its files cannot be read.
-    pub fn of(pid: i32) -> Option<JoinedMaps> {
-        let status: Status = file::parse(format!("/proc/{pid}/status")).ok()?;
-        let setgroups = file::read_text(format!("/proc/{pid}/setgroups")).ok()?;
-        Some(JoinedMaps {
-            users: id_ranges(&format!("/proc/{pid}/uid_map")),
-            groups: id_ranges(&format!("/proc/{pid}/gid_map")),
-            denies_setgroups: setgroups.trim() == "deny",
+    /// The maps of the user namespace of a process.
+    ///
+    /// # Errors
+    /// One of the files cannot be read.
+    pub fn of(pid: i32) -> Result<JoinedMaps> {
+        let path = |name: &str| format!("/proc/{pid}/{name}");
+        let unread = |name: &'static str| {
+            move |error| {
+                Error::failed(text("enter.unread")).call(format!("read(</proc/{pid}/{name}>)"), error)
+            }
+        };
+        let content = |name| file::read_text(path(name)).map_err(unread(name));
+        let status: Status = file::parse(path("status")).map_err(unread("status"))?;
+        Ok(JoinedMaps {
+            users: ranges_of(&content("uid_map")?),
+            groups: ranges_of(&content("gid_map")?),
+            denies_setgroups: content("setgroups")?.trim() == "deny",
             pid,
             members: (status.euid, status.egid),
             member_groups: status.groups,

@@ -118,7 +118,7 @@ impl JoinedNamespace {
             is_own: own == Some(identity),
             is_above: kind == Feature::Pid && !own.is_some_and(|own| is_below(&namespace, own)),
             owners: owners(&namespace),
-            maps: if is_user { maps(pid, identity) } else { None },
+            maps: if is_user { maps(pid, identity)? } else { None },
             made_by: if is_user { ns_ioctl::owner_uid(&namespace).ok() } else { None },
             open: OpenNamespace { _file: Arc::new(namespace) },
         }))
@@ -281,16 +281,18 @@ fn is_below(namespace: &OwnedFd, own: (u64, u64)) -> bool {
     false
 }
 
-/// The maps of a user namespace, from one of its processes.
-fn maps(pid: Option<i32>, namespace: (u64, u64)) -> Option<JoinedMaps> {
+/// The maps of a user namespace, from one of its processes. None: it has no process.
+///
+/// # Errors
+/// As [`JoinedMaps::of`].
+fn maps(pid: Option<i32>, namespace: (u64, u64)) -> Result<Option<JoinedMaps>> {
     let is_in =
         |pid: &i32| stat(format!("/proc/{pid}/ns/user")).is_ok_and(|found| identity(&found) == namespace);
     let all = || {
         let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).find(is_in)
     };
-    let pid = pid.filter(is_in).or_else(all)?;
-    JoinedMaps::of(pid)
+    pid.filter(is_in).or_else(all).map(JoinedMaps::of).transpose()
 }
 
 #[cfg(test)]

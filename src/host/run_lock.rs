@@ -170,9 +170,15 @@ pub fn own(run: &PrivateDirectory) -> Result<Option<File>, Unusable> {
 }
 
 /// Whether the owner of a run is alive.
-pub fn is_alive(run: &PrivateDirectory) -> bool {
-    let Ok(Some(file)) = run.file(LOCK) else { return false };
-    flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+///
+/// # Errors
+/// As [`own`].
+pub fn is_alive(run: &PrivateDirectory) -> Result<bool, Unusable> {
+    let Some(file) = run.file(LOCK)? else { return Ok(false) };
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
+        Err(Errno::WOULDBLOCK) => Ok(true),
+        locked => Ok(locked.map(|()| false)?),
+    }
 }
 
 /// The name of the lock file of a run.

@@ -162,7 +162,11 @@ pub(crate) fn status_of<'a>(content: &'a str, name: &str) -> Option<&'a str> {
 /// The ranges of a map of IDs, /proc/PID/uid_map or gid_map: the first ID inside, the first outside, the count.
 /// user_namespaces(7)
 pub fn id_ranges(map: &str) -> Vec<[u32; 3]> {
-    let content = file::read_text(map).unwrap_or_default();
+    ranges_of(&file::read_text(map).unwrap_or_default())
+}
+
+/// The ranges in the content of such a map.
+pub fn ranges_of(content: &str) -> Vec<[u32; 3]> {
     let range = |line: &str| {
         let mut numbers = line.split_whitespace().map(|number| number.parse().ok());
         Some([numbers.next()??, numbers.next()??, numbers.next()??])

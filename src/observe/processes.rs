@@ -36,10 +36,22 @@ pub fn processes() -> BTreeMap<i32, ProcessEntry> {
 }
 
 /// When a process was started, in clock ticks since the machine started. With the PID it means one process for ever. None:
-/// it has ended.
+/// it has ended, or its file cannot be read.
 pub fn started(pid: i32) -> Option<u64> {
-    let stat = file::parse::<procfs::process::Stat>(format!("/proc/{pid}/stat")).ok()?;
-    (!matches!(stat.state, 'Z' | 'X')).then_some(stat.starttime)
+    read_started(pid).ok()?
+}
+
+/// As [`started`].
+///
+/// # Errors
+/// The file of a process that runs cannot be read.
+pub fn read_started(pid: i32) -> io::Result<Option<u64>> {
+    match file::parse::<procfs::process::Stat>(format!("/proc/{pid}/stat")) {
+        Ok(stat) => Ok((!matches!(stat.state, 'Z' | 'X')).then_some(stat.starttime)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// What keeps a namespace alive.

@@ -78,7 +78,10 @@ pub(crate) fn of(pid: Pid) -> Option<Confinement> {
     for entry in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
         let number = entry.file_name().to_string_lossy().into_owned();
         // A terminal is marked as deleted once its master is closed, which the host may already have done.
-        all.insert(format!("fd/{number}"), link(&format!("fd/{number}")).replace(" (deleted)", ""));
+        let file = link(&format!("fd/{number}")).replace(" (deleted)", "");
+        // Each pipe has its own number.
+        let file = if file.starts_with("pipe:") { "pipe".to_owned() } else { file };
+        all.insert(format!("fd/{number}"), file);
     }
     let name = Regex::new("/sandbox/[0-9a-f]{8}").expect("a pattern");
     all.insert("cgroup".into(), name.replace_all(&read("cgroup"), "/sandbox/<group>").into_owned());

@@ -2,11 +2,13 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use nix::errno::Errno;
 
 use crate::confinement::{self, Confinement};
+use crate::support::background::Background;
+use crate::support::running::Running;
 use crate::support::{self, is_root};
 use crate::tracer::{Site, Traced, trace};
 use crate::world::World;
@@ -23,17 +25,9 @@ pub(crate) struct Start {
     /// Holds the spec, a root for it, and the output.
     directory: tempfile::TempDir,
     /// The process whose namespaces are joined.
-    _other: Option<Other>,
-}
-
-/// A process in namespaces of its own.
-struct Other(Child);
-
-impl Drop for Other {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    _other: Option<Background>,
+    /// The container that gets a further process.
+    container: Option<Running>,
 }
 
 impl Start {
@@ -45,7 +39,16 @@ impl Start {
         let file = file.to_string_lossy();
         let arguments = arguments.iter().map(|word| word.replace("SPEC", &file)).collect();
         let program = support::binary().to_string_lossy().into_owned();
-        Start { name, program, arguments, next: vec!["gc".into()], scratch, directory, _other: None }
+        Start {
+            name,
+            program,
+            arguments,
+            next: vec!["gc".into()],
+            scratch,
+            directory,
+            _other: None,
+            container: None,
+        }
     }
 
     /// The tool with its command. The last argument of the command is a mark by which the test finds the processes
@@ -55,7 +58,8 @@ impl Start {
         if !self.is_peer() {
             whole.arg("-q");
         }
-        whole.arg("--").args(command);
+        // Every word after the name of the container is the command.
+        whole.arg(self.container.as_ref().map_or("--", |container| &*container.name)).args(command);
         whole
     }
 
@@ -169,12 +173,19 @@ pub(crate) fn starts() -> Vec<Start> {
         Start::of("sandbox run, rootfs: host", &["run", "SPEC"], &host),
         Start::of("sandbox run, rootfs: ./dir", &["run", "SPEC"], &directory),
     ];
-    // It takes long, and its faults are not all told well yet.
+    // They take long.
     if std::env::var_os("SANDBOX_FAULTS").is_some() {
-        starts.push(joined());
+        starts.extend([
+            joined(),
+            further("sandbox exec", &["exec"], limits),
+            further("sandbox exec -t", &["exec", "-t"], limits),
+        ]);
     }
     if !limits.is_empty() {
         starts.push(Start::of("sandbox memory", &["memory", "--limit", "64MiB"], ""));
+    }
+    if let Ok(name) = std::env::var("SANDBOX_START") {
+        starts.retain(|start| start.name.contains(&name));
     }
     starts
 }
@@ -183,13 +194,21 @@ pub(crate) fn starts() -> Vec<Start> {
 fn joined() -> Start {
     let mut unshare = Command::new("unshare");
     unshare.args(["-r", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child", "sleep", "3600"]);
-    let unshare = unshare.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let other = Other(unshare.expect("unshare(1) can be executed"));
-    let pid = support::child_named(other.0.id(), "sleep");
+    let other = Background::quiet(&mut unshare);
+    let pid = support::child_named(other.id(), "sleep");
     let join = |kind: &str| format!("{kind}: {{ join: /proc/{pid}/ns/{kind} }}\n");
     let spec = ["user", "pid", "net", "ipc", "uts"].map(join).concat();
     let spec = spec + "rootfs: host\ncapabilities: default\nno_new_privileges: true\n";
     Start { _other: Some(other), ..Start::of("sandbox run, joins", &["run", "SPEC"], &spec) }
+}
+
+/// A further process in a container, which runs until the start is dropped.
+fn further(name: &'static str, arguments: &[&str], limits: &str) -> Start {
+    let (user, run_as) = if is_root() { ("auto", "run_as: 1000:1000\n") } else { ("root", "") };
+    let spec = format!("rootfs: host\nuser: {{ map: {user} }}\n{WHOLE}{run_as}{limits}");
+    // The command is a child of `sandbox`.
+    let container = Running::with("faults", &[], &spec.replace("pid: { init: true }", "pid:"), "");
+    Start { container: Some(container), ..Start::of(name, arguments, "") }
 }
 
 fn bwrap() -> Start {
