@@ -174,6 +174,7 @@ fn fields() -> Vec<(&'static str, Shown)> {
         }
     };
     vec![
+        ("version", Asked("the form of the file")),
         ("name", Asked("exec finds the container by it")),
         ("environment.namespaces.pid", Differs("ns pid")),
         ("environment.namespaces.mnt", Differs("ns mnt")),
@@ -193,6 +194,7 @@ fn fields() -> Vec<(&'static str, Shown)> {
         ("environment.resources.blkio", Cgroup("blkio")),
         ("environment.resources.devices", Cgroup("devices")),
         ("environment.resources.pids", Cgroup("pids")),
+        ("environment.sysctls", Asked("values of the namespaces, which are compared; see tests/ipc.rs")),
         ("process.args", Asked("the command of exec")),
         ("process.env", part("env A", "b c")),
         ("process.cwd", part("cwd", "/usr/lib ")),

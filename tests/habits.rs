@@ -307,7 +307,7 @@ fn every_feature_has_a_mistake_that_shows_right_and_wrong() {
         let last =
             |way: &str| made[way].as_array().unwrap().last().unwrap()["value"].as_str().unwrap().to_owned();
         let (right, wrong) = match feature {
-            "uts" => ("host".to_owned(), "container".to_owned()),
+            "uts" => ("host".to_owned(), "aquarium".to_owned()),
             "cgroup" => ("/".to_owned(), last("wrong")),
             "time" => ("monotonic 0 0, boottime 60 0".into(), "monotonic 0 0, boottime 0 0".into()),
             _ => ("-1 EAGAIN (Try again)".into(), "8".into()),

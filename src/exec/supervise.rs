@@ -373,13 +373,19 @@ pub(super) fn has_ended(pidfd: BorrowedFd<'_>) -> bool {
     poll(&mut [PollFd::new(pidfd, PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
-/// Whether a process has ended, or is about to: the flag PF_EXITING (linux/sched.h). Process 1 of a PID namespace ends only
-/// when all other processes of the namespace have ended and are reaped.
+/// Whether a process has ended, or is about to: it has the flag PF_EXITING (linux/sched.h), or a pending SIGKILL. Process 1
+/// of a PID namespace ends only when all other processes of the namespace have ended and are reaped; each of these gets a
+/// SIGKILL.
 pub fn is_ending(pidfd: &OwnedFd) -> bool {
     const PF_EXITING: u32 = 4;
-    let stat = |pid: Pid| file::parse::<Stat>(format!("/proc/{pid}/stat"));
-    has_ended(pidfd.as_fd())
-        || proc::pid_of(pidfd).is_none_or(|pid| stat(pid).is_ok_and(|stat| stat.flags & PF_EXITING != 0))
+    const KILL: u64 = 1 << (libc::SIGKILL - 1);
+    let is_exiting = |pid: Pid| {
+        let stat = file::parse::<Stat>(format!("/proc/{pid}/stat"));
+        let status = file::parse::<Status>(format!("/proc/{pid}/status"));
+        stat.is_ok_and(|stat| stat.flags & PF_EXITING != 0)
+            || status.is_ok_and(|status| (status.sigpnd | status.shdpnd) & KILL != 0)
+    };
+    has_ended(pidfd.as_fd()) || proc::pid_of(pidfd).is_none_or(is_exiting)
 }
 
 /// Whether a process was killed by a signal before it called execve(2): the flag PF_FORKNOEXEC (linux/sched.h) in

@@ -3,7 +3,7 @@
 use unicode_width::UnicodeWidthChar;
 
 /// The rows that are on the screen after this output, without colours. It knows the escape sequences that `sandbox` uses, and
-/// panics at any other. The output has no carriage returns: each line feed begins a new row.
+/// panics at any other. Each line feed begins a new row; a carriage return comes only before a sequence that clears the row.
 pub fn rows(output: &str, columns: usize) -> Vec<String> {
     let (mut rows, mut row, mut rest) = (vec![String::new()], 0, output);
     while let Some(first) = rest.chars().next() {
@@ -13,12 +13,13 @@ pub fn rows(output: &str, columns: usize) -> Vec<String> {
                 row += 1;
                 rows.resize(rows.len().max(row + 1), String::new());
             }
+            '\r' => {}
             '\x1b' => {
                 let end = rest.find(char::is_alphabetic).expect("the end of a sequence");
                 let (sequence, after) = rest.split_at(end + 1);
                 rest = after;
                 match sequence.split_at(end) {
-                    ("[2", "K") => rows[row].clear(),
+                    ("[" | "[2", "K") => rows[row].clear(),
                     ("[", "J") => {
                         rows.truncate(row + 1);
                         rows[row].clear();
