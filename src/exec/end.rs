@@ -1,7 +1,6 @@
 //! The end of a plan, as the host sees it: the command gets its seccomp filter and calls execve(2), without a message.
 
-use nix::errno::Errno;
-
+use super::messages::unless_failed;
 use super::{Run, Stop, verify};
 use crate::observe::proc;
 use crate::plan::gate::Message;
@@ -22,15 +21,8 @@ impl Run<'_> {
 
     /// Waits for the end of file: execve(2) has closed the child's end of the gate, and the command runs.
     pub(super) fn wait_for_exec(&mut self, index: usize) -> std::result::Result<i64, Stop> {
-        loop {
-            match self.wait(index)? {
-                None => break,
-                Some(Message::Failed(failed, errno)) => {
-                    return Err(Stop::Step(failed, Errno::from_raw(errno)));
-                }
-                Some(Message::Differs(differences)) => return Err(verify::refused(&differences).into()),
-                Some(_) => {}
-            }
+        while let Some(message) = self.next(index)? {
+            unless_failed(message)?;
         }
         self.slots.gate = None;
         if self.plan.last_filter().is_some() {

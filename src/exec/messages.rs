@@ -28,30 +28,26 @@ impl Run<'_> {
 
     /// The next message. If there is none, the step has failed.
     pub(super) fn receive(&mut self, index: usize) -> std::result::Result<Message, Stop> {
+        self.next(index)?.map_or(Err(Stop::Step(index, Errno::ECHILD)), unless_failed)
+    }
+
+    /// The next message: first those that came early. `None` is the end of file, as in [`Run::wait`].
+    pub(super) fn next(&mut self, index: usize) -> std::result::Result<Option<Message>, Stop> {
         if self.plan.steps[index].actor != Actor::Relay
             && let Some(early) = self.early.pop_front()
         {
-            return Ok(early);
+            return Ok(Some(early));
         }
-        match self.wait(index)? {
-            Some(Message::Failed(failed, errno)) => Err(Stop::Step(failed, Errno::from_raw(errno))),
-            Some(Message::Differs(differences)) => Err(verify::refused(&differences).into()),
-            Some(message) => Ok(message),
-            None => Err(Stop::Step(index, Errno::ECHILD)),
-        }
+        self.wait(index)
     }
 
     /// Why the other process has ended: the failure that it sent before.
     pub(super) fn reason_of_end(&mut self, index: usize) -> Stop {
         loop {
-            match self.wait(index) {
-                Ok(Some(Message::Failed(failed, errno))) => {
-                    return Stop::Step(failed, Errno::from_raw(errno));
-                }
-                Ok(Some(Message::Differs(differences))) => return verify::refused(&differences).into(),
-                Ok(Some(_)) => {}
+            match self.next(index).map(|message| message.map(unless_failed)) {
+                Ok(Some(Ok(_))) => {}
+                Ok(Some(Err(stop))) | Err(stop) => return stop,
                 Ok(None) => return Stop::Step(index, Errno::ECHILD),
-                Err(stop) => return stop,
             }
         }
     }
@@ -91,10 +87,7 @@ impl Run<'_> {
         let pid = loop {
             match self.wait(index)? {
                 Some(Message::ChildPid(pid)) => break pid,
-                Some(Message::Failed(failed, errno)) => {
-                    return Err(Stop::Step(failed, Errno::from_raw(errno)));
-                }
-                Some(early) => self.early.push_back(early),
+                Some(early) => self.early.push_back(unless_failed(early)?),
                 None => return Err(Stop::Step(index, Errno::ECHILD)),
             }
         };
@@ -118,10 +111,7 @@ impl Run<'_> {
                 return Ok(pid);
             }
             match self.wait(index)? {
-                Some(Message::Failed(failed, errno)) => {
-                    return Err(Stop::Step(failed, Errno::from_raw(errno)));
-                }
-                Some(message) => self.early.push_back(message),
+                Some(message) => self.early.push_back(unless_failed(message)?),
                 None => return Err(Stop::Step(index, Errno::ECHILD)),
             }
         }
@@ -138,6 +128,15 @@ impl Run<'_> {
             Actor::Relay => self.slots.relay.as_ref().map(|relay| &relay.gate),
             _ => self.slots.gate.as_ref(),
         }
+    }
+}
+
+/// The message, or the error that it reports.
+pub(super) fn unless_failed(message: Message) -> std::result::Result<Message, Stop> {
+    match message {
+        Message::Failed(failed, errno) => Err(Stop::Step(failed, Errno::from_raw(errno))),
+        Message::Differs(differences) => Err(verify::refused(&differences).into()),
+        message => Ok(message),
     }
 }
 
