@@ -281,6 +281,8 @@ fn each_subcommand_says_what_to_do_next() {
         let words: Vec<&str> = line.iter().map(String::as_str).collect();
         assert!([0, 1, 2].contains(&lesson(&words).0), "{next}");
     }
+    // One of the advised lines begins a lesson.
+    assert_eq!(lesson(&["reset", "--yes"]).0, 0);
     assert_eq!(lesson(&["reset", "--yes"]), (0, "There is nothing to remove.\n".to_owned()));
     assert!(!home.exists());
     assert!(lesson(&["progress"]).1.starts_with("Nothing yet."));

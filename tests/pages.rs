@@ -251,8 +251,9 @@ fn other_shells_complete_values_too() {
 fn the_help_of_no_mount_proc_is_what_it_does() {
     let help = stdout(&["pid", "--help"]);
     assert!(help.contains("Keep the old /proc"), "{help}");
-    let processes =
-        |flags: &[&str]| stdout(&[&["pid"], flags, &["-q", "--", "sh", "-c", "ls -d /proc/[0-9]*"]].concat());
+    let processes = |flags: &[&str]| {
+        stdout(&[&["pid"], flags, &["-q", "--", "sh", "-c", "printf '%s\\n' /proc/[0-9]*"]].concat())
+    };
     assert!(processes(&["--no-mount-proc"]).lines().count() > processes(&[]).lines().count());
 }
 

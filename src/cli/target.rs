@@ -6,7 +6,6 @@ use crate::diagnose;
 use crate::error::{Error, Result};
 use crate::feature::Purpose;
 use crate::host::containers;
-use crate::observe::Unread;
 use crate::teach::compare::Subject;
 use crate::text::{text, text_with};
 use crate::value::typed::TypedCommand;
@@ -33,7 +32,7 @@ impl FromStr for Target {
 
 /// Adds the PID of the container that has this number as its name, if there is one.
 fn name_hint(number: i32, error: Error) -> Error {
-    match containers::named(&number.to_string(), &mut Unread::default()).as_deref() {
+    match containers::named(&number.to_string()).as_deref() {
         Ok([line]) => {
             let values = [("number", &*number.to_string()), ("pid", &line.pid.to_string())];
             error.todo(text_with("run.target.number.todo", &values))

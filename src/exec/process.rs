@@ -68,7 +68,7 @@ pub(super) fn end(pid: i32, since: u64, namespaces: &[String], patience: Duratio
     let command = open(pid, since).ok_or_else(gone)?;
     if !namespaces.iter().any(|name| name.starts_with("pid:")) {
         // Stopped, it creates no process meanwhile, and its namespaces stay its own.
-        signal::send(command.as_fd(), libc::SIGSTOP)?;
+        send(&command, libc::SIGSTOP)?;
         for _ in 0..ROUNDS {
             let members = members(pid, namespaces);
             if members.is_empty() {
@@ -76,14 +76,22 @@ pub(super) fn end(pid: i32, since: u64, namespaces: &[String], patience: Duratio
             }
             for (member, since) in members {
                 if let Some(pidfd) = open(member, since) {
-                    signal::send(pidfd.as_fd(), libc::SIGKILL)?;
+                    send(&pidfd, libc::SIGKILL)?;
                     let _ = wait_for_end(&pidfd, patience);
                 }
             }
         }
     }
-    signal::send(command.as_fd(), libc::SIGKILL)?;
+    send(&command, libc::SIGKILL)?;
     wait_for_end(&command, patience)
+}
+
+/// Sends a signal. A process that has ended and is reaped meanwhile needs none.
+fn send(process: &OwnedFd, number: i32) -> io::Result<()> {
+    match signal::send(process.as_fd(), number) {
+        Err(Errno::ESRCH) => Ok(()),
+        sent => Ok(sent?),
+    }
 }
 
 /// The descendants of a process that run, each with its name.
@@ -273,6 +281,15 @@ mod tests {
         assert!(open(own, since + 1).is_none());
         let error = end(own, since + 1, &[], Duration::ZERO).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_process_that_is_reaped_meanwhile_needs_no_signal() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+        child.wait().unwrap();
+        assert_eq!(signal::send(pidfd.as_fd(), libc::SIGKILL), Err(Errno::ESRCH));
+        assert!(send(&pidfd, libc::SIGKILL).is_ok());
     }
 
     #[test]

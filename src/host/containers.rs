@@ -93,7 +93,7 @@ pub fn own_pid_namespace() -> Option<String> {
 pub fn find(name: &str) -> Result<NameLine> {
     let values = [("name", name)];
     let mut unread = Unread::default();
-    match &*named(name, &mut unread)? {
+    match &*named_in(running(&mut unread)?, name) {
         [line] => Ok(line.clone()),
         [] => {
             let none = Error::failed(text_with("run.target.none", &values));
@@ -110,13 +110,16 @@ pub fn find(name: &str) -> Result<NameLine> {
     }
 }
 
-/// The commands of the caller's running containers with this name. `unread` gets what cannot be read.
+/// The commands of the caller's running containers with this name, of those that can be read.
 ///
 /// # Errors
 /// RUN cannot be trusted.
-pub fn named(name: &str, unread: &mut Unread) -> Result<Vec<NameLine>> {
-    let has_name = |line: &NameLine| line.name.as_deref() == Some(name);
-    Ok(running(unread)?.into_iter().filter(has_name).collect())
+pub fn named(name: &str) -> Result<Vec<NameLine>> {
+    Ok(named_in(running(&mut Unread::default())?, name))
+}
+
+fn named_in(all: Vec<NameLine>, name: &str) -> Vec<NameLine> {
+    all.into_iter().filter(|line| line.name.as_deref() == Some(name)).collect()
 }
 
 /// The names of the caller's running containers.
@@ -134,12 +137,12 @@ pub fn running_names() -> Result<Vec<String>> {
 pub fn live(unread: &mut Unread) -> Result<Vec<PrivateDirectory>> {
     let Some(run) = run_directory::find()? else { return Ok(Vec::new()) };
     let names = unread.answer(run.path(), run.names()).map(|(names, _)| names).unwrap_or_default();
-    let mut of = |name: OsString| {
+    let of = |name: OsString| {
         let path = run.path().join(&name);
         let directory = usable(&path, run.directory(&name), unread)??;
         usable(&path, run_lock::is_alive(&directory), unread)?.then_some(directory)
     };
-    Ok(names.into_iter().filter_map(|name| of(name)).collect())
+    Ok(names.into_iter().filter_map(of).collect())
 }
 
 /// What was found at `path`. What is nothing of `sandbox`'s is left out.
