@@ -8,23 +8,12 @@ mod support;
 
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 use support::background::Background;
-use support::running::Running;
+use support::running::{Running, exec_in, shown};
 use support::{alone, child_named, is_root, sandbox, state, text, wait_until};
-
-fn exec(container: &Running, flags: &[&str], command: &[&str]) -> Output {
-    sandbox(&[&["exec", "-q"], flags, &[&container.name], command].concat()).output().unwrap()
-}
-
-/// Its standard output. It must succeed.
-fn shown(container: &Running, flags: &[&str], command: &[&str]) -> String {
-    let output = exec(container, flags, command);
-    assert!(output.status.success(), "{flags:?} {command:?} {:?} {}", output.status, text(&output.stderr));
-    text(&output.stdout)
-}
 
 /// A command that runs as long as this is not dropped.
 struct Further(Background, u32);
@@ -137,12 +126,12 @@ fn the_command_line_changes_what_it_names() {
         (&["-w", "/no/such"], "/no/such"),
         (&["--env-file", "/no/such"], "cannot read"),
     ] {
-        let output = exec(&container, flags, &["true"]);
+        let output = exec_in(&container, flags, &["true"]);
         assert_eq!(output.status.code(), Some(125), "{flags:?}");
         assert!(text(&output.stderr).contains(words), "{flags:?} {}", text(&output.stderr));
     }
     for flags in [&["--detach-keys", "x"][..], &["-e", "=x"], &["--print-spec"], &["--no-such"]] {
-        assert_eq!(exec(&container, flags, &["true"]).status.code(), Some(2), "{flags:?}");
+        assert_eq!(exec_in(&container, flags, &["true"]).status.code(), Some(2), "{flags:?}");
     }
 }
 
@@ -153,7 +142,7 @@ fn statuses_and_streams() {
         "rootfs: host\npid:\nseccomp: default\n",
         "echo text > /tmp/text; printf '\\177ELF' > /tmp/bad; chmod 755 /tmp/bad",
     );
-    let status = |command: &[&str]| exec(&container, &[], command).status.code();
+    let status = |command: &[&str]| exec_in(&container, &[], command).status.code();
     assert_eq!(status(&["sh", "-c", "exit 7"]), Some(7));
     assert_eq!(status(&["sh", "-c", "kill -TERM $$"]), Some(143));
     assert_eq!(status(&["no-such-command"]), Some(127));

@@ -11,22 +11,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Output;
 
 use support::background::{Background, mark, with_argument};
-use support::running::Running;
+use support::running::{Running, exec_in, shown};
 use support::{alone, is_root, limits, sample, sandbox, state, text, wait_until};
-
-fn exec(container: &Running, flags: &[&str], command: &[&str]) -> Output {
-    sandbox(&[&["exec", "-q"], flags, &[&container.name], command].concat()).output().unwrap()
-}
-
-/// Its standard output. It must succeed.
-fn shown(container: &Running, flags: &[&str], command: &[&str]) -> String {
-    let output = exec(container, flags, command);
-    assert!(output.status.success(), "{flags:?} {command:?} {:?} {}", output.status, text(&output.stderr));
-    text(&output.stdout)
-}
 
 /// What an exec could leave: runs whose `sandbox` has ended, cgroups without processes, mounts, and processes in the
 /// container.
@@ -81,7 +69,7 @@ fn a_thousand_one_after_another_leave_nothing() {
             5 => (&[], "sleep 600 > /dev/null 2>&1 & kill -KILL $!; exit 5", 5),
             _ => (&[], "exit $0", number % 120),
         };
-        let output = exec(&container, flags, &["sh", "-c", command, &(number % 120).to_string()]);
+        let output = exec_in(&container, flags, &["sh", "-c", command, &(number % 120).to_string()]);
         assert_eq!(
             output.status.code(),
             Some(status),
@@ -117,7 +105,7 @@ fn it_ends_with_the_container() {
             shown(&container, &[], &["sh", "-c", script]),
             format!("/dev/null\n/dev/null\n/dev/null\nsleep {} ", marks[2])
         );
-        assert_eq!(exec(&container, &["-d"], &["no-such-command"]).status.code(), Some(127));
+        assert_eq!(exec_in(&container, &["-d"], &["no-such-command"]).status.code(), Some(127));
         let (pid, name) = (container.pid, container.name.clone());
         let missing = || sandbox(&["exec", &name, "true"]).output().unwrap().status.code() == Some(125);
         drop(container);

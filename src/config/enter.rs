@@ -81,12 +81,10 @@ impl Entered {
     /// Its status cannot be read; its user namespace maps no ID, or denies to drop the caller's groups.
     pub fn read(pid: i32) -> Result<Entered> {
         let process = format!("/proc/{pid}");
-        let status = |process: &str| {
-            let path = format!("{process}/status");
-            file::parse::<Status>(&path)
-                .map_err(|error| Error::failed(text("enter.unread")).call(format!("read(<{path}>)"), error))
-        };
-        let (theirs, own) = (status(&process)?, status("/proc/self")?);
+        let unread =
+            |path: &str, error| Error::failed(text("enter.unread")).call(format!("read(<{path}>)"), error);
+        let status = |path: &str| file::parse::<Status>(path).map_err(|error| unread(path, error));
+        let (theirs, own) = (status(&format!("{process}/status"))?, status("/proc/self/status")?);
         let namespaces = others(pid)?;
         let new_user = namespaces.contains(&Feature::User);
         let inside = |id: u32, map: &str| match new_user {
@@ -94,10 +92,7 @@ impl Entered {
             false => Some(id),
         };
         let (user, group) = (inside(theirs.euid, "uid_map"), inside(theirs.egid, "gid_map"));
-        let maps = match new_user {
-            true => Some(JoinedMaps::of(pid)?),
-            false => None,
-        };
+        let maps = new_user.then(|| JoinedMaps::of(pid)).transpose()?;
         let change = match &maps {
             Some(maps) => maps.identity(user.zip(group))?,
             None => {
@@ -110,8 +105,9 @@ impl Entered {
         };
         let (cgroups, cgroup_lines, closed_cgroups) = cgroups(&process)?;
         let stat = format!("{process}/stat");
-        let started = processes::read_started(pid)
-            .map_err(|error| Error::failed(text("enter.unread")).call(format!("read(<{stat}>)"), error))?;
+        let started = processes::read_started(pid).map_err(|error| unread(&stat, error))?;
+        // Without an answer, the command would run outside of the root directory of the process.
+        let root = std::fs::read_link(root(pid)).map_err(|error| unread(&root(pid), error))?;
         let name = |kind: &Feature| Some((*kind, namespace_link(&process, *kind).ok()?));
         let (user, group) = change.ids.unwrap_or((user.unwrap_or(NOBODY), group.unwrap_or(NOBODY)));
         let (sets, is_bounded) = sets_of(&theirs, &own, new_user, user == 0);
@@ -128,7 +124,7 @@ impl Entered {
             names: namespaces.iter().filter_map(name).collect(),
             namespaces,
             started: started.unwrap_or_default(),
-            root: std::fs::read_link(root(pid)).ok().filter(|root| root != Path::new("/")),
+            root: Some(root).filter(|root| root != Path::new("/")),
             cgroups,
             cgroup_lines,
             closed_cgroups,
@@ -221,8 +217,8 @@ fn read_all(unread: &Unread) -> Result<()> {
 }
 
 /// The files by which the caller can move to the cgroups of a process that differ from its own, and the number of those
-/// that it may not enter. In between, the lines of the process's /proc/PID/cgroup with these cgroups. On cgroup v2, the caller must also have the right to write to the nearest common ancestor.
-/// cgroups(7)
+/// that it may not enter. In between, the lines of the process's /proc/PID/cgroup with these cgroups. On cgroup v2, the
+/// caller must also have the right to write to the nearest common ancestor. cgroups(7)
 ///
 /// # Errors
 /// A file cannot be read: without an answer, the command would stay in the caller's cgroups, without the limits.

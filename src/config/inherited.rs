@@ -1,5 +1,5 @@
 //! What a process has from the one that starts it, where its config says nothing else. It is in the config of a container, so
-//! that a further process has the same, whoever starts it.
+//! that a further process has the same, also if its caller has other values.
 
 use caps::{CapSet, Capability};
 use schemars::JsonSchema;

@@ -142,7 +142,7 @@ fn try_faults(start: &Start) -> Tally {
         let place = format!("{who} {} {}#{} {errno:?}", site.process, calls::name(site.call), site.nth);
         tally.wrong.extend(wrong.into_iter().map(|wrong| format!("{place}: {wrong}")));
     }
-    // A container that has ended refuses each start, and that is told well.
+    // A container that has ended refuses each start, with a clear message.
     let last = start.trace(None);
     assert!(last.traced.status.success() && last.shown.is_some(), "{}: {}", start.name, last.said);
     tally

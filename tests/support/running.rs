@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::background::Background;
@@ -83,4 +83,16 @@ pub fn privileges(status: &str) -> BTreeMap<String, String> {
         .filter(|(name, _)| fields.contains(name))
         .map(|(name, value)| (name.into(), value.trim().into()))
         .collect()
+}
+
+/// The result of a further command in a container, by `sandbox exec`.
+pub fn exec_in(container: &Running, flags: &[&str], command: &[&str]) -> Output {
+    sandbox(&[&["exec", "-q"], flags, &[&container.name], command].concat()).output().unwrap()
+}
+
+/// The standard output of a further command, which must succeed.
+pub fn shown(container: &Running, flags: &[&str], command: &[&str]) -> String {
+    let output = exec_in(container, flags, command);
+    assert!(output.status.success(), "{flags:?} {command:?} {:?} {}", output.status, text(&output.stderr));
+    text(&output.stdout)
 }

@@ -318,7 +318,7 @@ impl SeccompProfile {
         cases
     }
 
-    /// The cases of a rule. If its call stands for several ones, `first` is the condition of the first argument.
+    /// The cases of a rule. If its call does the work of several ones, `first` is the condition of the first argument.
     fn cases_of(&self, rule: &SeccompRule, table: &CallTable, first: Option<ArgumentTest>) -> Vec<Case> {
         let (verdict, is_32_bit) = (rule.action.verdict(rule.errno_ret), table.is_32_bit);
         if verdict == self.default_verdict() {

@@ -32,7 +32,7 @@ pub(super) struct TableCall {
     pub(super) name: &'static str,
     /// Its number.
     pub(super) number: u32,
-    /// If the call stands for several ones, the condition of its first argument.
+    /// If the call does the work of several ones, the condition of its first argument.
     pub(super) test: Option<ArgumentTest>,
 }
 
@@ -117,7 +117,7 @@ fn x32() -> CallTable {
     CallTable { architecture: FilterArchitecture::X32, audit: 0xc000_003e, is_32_bit: true, calls }
 }
 
-/// A call of i386 that stands for several ones, and the value of its first argument for each of them.
+/// A call of i386 that does the work of several ones, and the value of its first argument for each of them.
 type SharedCall = (u32, &'static [(&'static str, u64)]);
 
 /// socketcall(2).
