@@ -8,7 +8,8 @@ mod support;
 
 use std::process::Stdio;
 
-use support::{alone, binary, sandbox, text};
+use support::running::Running;
+use support::{alone, binary, sandbox, text, wait_until};
 
 /// The children of this process, also those that have ended and are not reaped. This process takes the orphans, as
 /// process 1 of a container does.
@@ -59,12 +60,43 @@ fn no_process_is_left_to_process_1() {
     ] {
         let output = sandbox(&arguments).output().unwrap();
         let left: Vec<u32> = children().into_iter().filter(|child| *child != container.id()).collect();
-        let names: Vec<String> = left
-            .iter()
-            .map(|pid| std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default())
-            .collect();
+        let names: Vec<String> = left.iter().map(|pid| status(*pid)).collect();
         assert!(left.is_empty(), "{arguments:?}: {}\n{names:?}", text(&output.stderr));
     }
     container.kill().unwrap();
     container.wait().unwrap();
+}
+
+/// Process 1 of a container ends after all others of its PID namespace are reaped. One of them is an orphan here, and this
+/// process takes its time. No command says anything but `gc`.
+#[test]
+fn only_gc_tells_of_a_container_that_is_still_ending() {
+    let _alone = alone();
+    nix::sys::prctl::set_child_subreaper(true).unwrap();
+    let spec = "user: { map: root }\npid:\nuts:\n";
+    let first = Running::with("reaping-first", &[], spec, "");
+    let joins = format!("user: {{ join: 'container:{0}' }}\npid: {{ join: 'container:{0}' }}\n", first.name);
+    let second = Running::with("reaping-second", &[], &joins, "");
+    let (orphan, ending) = (second.pid, first.pid);
+    drop(second);
+    drop(first);
+    wait_until("the orphan has ended", || status(orphan).contains("Z (zombie)"));
+    let run = |arguments: &[&str]| {
+        let output = sandbox(arguments).output().unwrap();
+        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    };
+    assert_eq!(run(&["uts", "-q", "--", "echo", "works"]), (Some(0), "works\n".into()));
+    let (code, said) = run(&["gc"]);
+    assert!(!status(ending).is_empty());
+    assert_eq!(code, Some(125), "{said}");
+    assert!(said.contains("has not ended yet") && said.contains("wait(2)"), "{said}");
+    assert!(!said.contains("cannot be read") && !said.contains("rm -r"), "{said}");
+    while !children().is_empty() {
+        nix::sys::wait::waitpid(None, None).unwrap();
+    }
+    assert_eq!(run(&["gc"]).0, Some(0));
+}
+
+fn status(pid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default()
 }

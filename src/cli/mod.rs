@@ -47,7 +47,7 @@ use self::run::RunArgs;
 use self::spec::SpecArgs;
 use self::verify::VerifyArgs;
 use crate::error::{Error, ExitKind, Result};
-use crate::exec::sweep::{self, Swept};
+use crate::exec::sweep::{self, Kept, Swept};
 use crate::feature::{Feature, features};
 use crate::host::run_directory;
 use crate::render;
@@ -363,9 +363,14 @@ fn gc(color: Color, swept: Swept, output: &FormatArgs) -> Result<u8> {
         return Ok(0);
     }
     let run = run_directory::path();
-    let paths = swept.kept.iter().filter(|kept| kept.path != run).map(|kept| quote(&kept.path));
+    let is_unread = |kept: &&Kept| !kept.is_ending;
+    let paths =
+        swept.kept.iter().filter(is_unread).filter(|kept| kept.path != run).map(|kept| quote(&kept.path));
     let reasons = swept.kept.iter().map(|kept| format!("{}: {}", quote(&kept.path), kept.why));
-    let mut error = Error::failed(text("gc.kept.what")).why(text("gc.kept.reason"));
+    let mut error = match swept.kept.iter().any(|kept| is_unread(&kept)) {
+        true => Error::failed(text("gc.kept.what")).why(text("gc.kept.reason")),
+        false => Error::failed(text("gc.ending.what")).todo(text("gc.example")),
+    };
     error.why.extend(reasons.take(MAX_KEPT));
     let paths: Vec<String> = paths.take(MAX_KEPT).collect();
     if !paths.is_empty() {
@@ -381,7 +386,7 @@ const MAX_KEPT: usize = 10;
 fn warn(swept: &Swept) {
     if let Some(error) = &swept.refused {
         render::err(&format!("sandbox: {error}; {}\n", text("gc.refused.hint")));
-    } else if !swept.kept.is_empty() {
+    } else if swept.kept.iter().any(|kept| !kept.is_ending) {
         render::err(&format!("sandbox: {}; {}\n", text("gc.kept.what"), text("gc.refused.hint")));
     }
 }

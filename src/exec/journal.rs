@@ -262,8 +262,8 @@ pub(super) struct Undone {
     pub(super) removed: Vec<Undo>,
     /// Whether nothing is left of what the run made.
     pub(super) is_complete: bool,
-    /// Why the container could not be ended.
-    pub(super) survivor: Option<String>,
+    /// The command of the container that could not be ended, and why.
+    pub(super) survivor: Option<(Undo, io::Error)>,
 }
 
 /// Undoes entries, the last one first. `patience` is the time to wait for the processes of an owner that was killed.
@@ -277,7 +277,7 @@ pub(super) fn run_backwards(entries: &[Entry], patience: Duration) -> Undone {
                 undone.is_complete = false;
                 // While the container runs, it keeps its network, its firewall and its cgroups.
                 if matches!(entry.undo, Undo::EndContainer { .. }) {
-                    undone.survivor = Some(format!("{}: {error}", entry.undo));
+                    undone.survivor = Some((entry.undo.clone(), error));
                     break;
                 }
             }

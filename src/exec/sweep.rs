@@ -42,6 +42,9 @@ pub struct Kept {
     pub path: PathBuf,
     /// The reason, as a sentence.
     pub why: String,
+    /// Whether the container has got SIGKILL, and its processes are just not gone yet. A later command finds them gone, so
+    /// only `gc` tells it.
+    pub is_ending: bool,
 }
 
 /// Removes what killed `sandbox` processes have left. An object stays if its owner lives, or if nothing proves that
@@ -65,6 +68,8 @@ pub fn sweep() -> Swept {
 enum Uncleaned {
     /// Something there cannot be read, or is not removed: a sentence.
     Kept(String),
+    /// The container has got SIGKILL, and has not ended yet: a sentence.
+    Ending(String),
     /// This process could not open a file, which says nothing about that file.
     Unopened(io::Error),
 }
@@ -97,7 +102,8 @@ impl Swept {
     /// Takes down why something was not cleaned up.
     fn note(&mut self, path: PathBuf, why: Uncleaned) {
         match why {
-            Uncleaned::Kept(why) => self.kept.push(Kept { path, why }),
+            Uncleaned::Kept(why) => self.kept.push(Kept { path, why, is_ending: false }),
+            Uncleaned::Ending(why) => self.kept.push(Kept { path, why, is_ending: true }),
             Uncleaned::Unopened(error) => {
                 let refused = Error::failed(text_with("gc.unopened", &[("path", &quote(&path))]));
                 let call = format!("openat({})", c_string(&path));
@@ -179,10 +185,14 @@ fn sweep_run(
     entries.retain(|entry| !is_elsewhere(entry));
     let undone = run_backwards(&entries, PATIENCE);
     removed.extend(undone.removed);
-    match damage.or(undone.survivor) {
-        Some(why) => Err(why.into()),
-        None if undone.is_complete && !is_out_of_reach => Ok(journal::remove(run, name)?),
-        None => Ok(()),
+    match (damage, undone.survivor) {
+        (Some(why), _) => Err(why.into()),
+        (None, Some((_, error))) if error.raw_os_error() == Some(libc::ETIMEDOUT) => {
+            Err(Uncleaned::Ending(text("gc.ending.process")))
+        }
+        (None, Some((command, error))) => Err(format!("{command}: {error}").into()),
+        (None, None) if undone.is_complete && !is_out_of_reach => Ok(journal::remove(run, name)?),
+        (None, None) => Ok(()),
     }
 }
 
