@@ -24,6 +24,8 @@ pub enum ExitKind {
     NotFound,
     /// Ended by signal N before a command ran: 128+N.
     Interrupted(i32),
+    /// A command of a container's life, such as `stop`, cannot do what it was asked for: 1, as Docker's.
+    Refused,
     /// A card or a mistake cannot be shown on this machine: 77, as in the tests of automake.
     Skipped,
     /// Any other error: 125.
@@ -35,6 +37,7 @@ impl ExitKind {
     pub fn status(self) -> u8 {
         match self {
             ExitKind::Usage => 2,
+            ExitKind::Refused => 1,
             ExitKind::NotExecutable => 126,
             ExitKind::NotFound => 127,
             ExitKind::Interrupted(signal) => u8::try_from(128 + signal).unwrap_or(255),

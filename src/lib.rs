@@ -52,6 +52,9 @@ pub mod views;
 // Performs a plan.
 pub mod exec;
 
+// Containers that stay: their files, their supervisors, their clients.
+pub mod container;
+
 // Demonstrations, mistakes, comparisons, doctor, verify.
 pub mod teach;
 

@@ -30,12 +30,14 @@ macro_rules! messages {
             ("common", include_str!("../messages/en/common.txt")),
             ("compare", include_str!("../messages/en/compare.txt")),
             ("completions", include_str!("../messages/en/completions.txt")),
+            ("container", include_str!("../messages/en/container.txt")),
             ("demo", include_str!("../messages/en/demo.txt")),
             ("doctor", include_str!("../messages/en/doctor.txt")),
             ("enter", include_str!("../messages/en/enter.txt")),
             ("exec", include_str!("../messages/en/exec.txt")),
             ("gc", include_str!("../messages/en/gc.txt")),
             ("habit", include_str!("../messages/en/habit.txt")),
+            ("home", include_str!("../messages/en/home.txt")),
             ("join", include_str!("../messages/en/join.txt")),
             ("ledger", include_str!("../messages/en/ledger.txt")),
             ("lesson", include_str!("../messages/en/lesson.txt")),
@@ -287,7 +289,7 @@ mod tests {
             crate::cli::definition()
                 .get_subcommands()
                 .filter(|sub| !sub.is_hide_set())
-                .map(|sub| format!("{}.example", sub.get_name())),
+                .map(|sub| crate::cli::key_of(sub.get_name(), "example")),
         );
         for kind in ThingKind::ALL {
             wanted.extend(["title", "about"].map(|part| format!("ledger.{part}.{}", kind.name())));

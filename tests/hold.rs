@@ -52,7 +52,7 @@ fn another_process() {
         let mut container = exec::start(&plan, &mut Unwatched).unwrap();
         let pipes = container.take_pipes().unwrap();
         assert!(container.take_pipes().is_none());
-        let (mut input, mut output) = (File::from(pipes.stdin), File::from(pipes.stdout));
+        let (mut input, mut output) = (File::from(pipes.stdin.unwrap()), File::from(pipes.stdout));
         input.write_all(b"given\n").unwrap();
         drop(input);
         let mut shown = String::new();

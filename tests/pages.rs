@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use support::kept::KeptHome;
 use support::{binary, run, sample, skip, stdout, text};
 
 /// Every subcommand, as listed by the man pages.
@@ -68,6 +69,7 @@ fn every_example_works() {
     // `verify` needs a running container and its spec.
     let spec = "name: web\npid:\ncommand: [sleep, '3']\n";
     fs::write(directory.path().join("web.yaml"), spec).unwrap();
+    fs::write(directory.path().join("box.yaml"), spec).unwrap();
     let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap_or_default());
     for name in sample(4, subcommands()) {
         for example in examples(&stdout(&[&name, "--help"])) {
@@ -82,10 +84,19 @@ fn every_example_works() {
             if support::limits::FEATURES.contains(&name.as_str()) && !support::limits::is_possible(&name) {
                 continue;
             }
+            // The commands of containers that stay need one. It ends by itself after 3 seconds.
+            let home = KeptHome::new();
+            if name != "create" {
+                home.out(&["create", directory.path().join("web.yaml").to_str().unwrap()]);
+                if !["start", "rm", "rename", "verify", "exec", "enter"].contains(&name.as_str()) {
+                    home.out(&["start", "web"]);
+                }
+            }
             let mut shell = Command::new("bash");
             shell
                 .args(["-c", &example])
                 .env("PATH", &path)
+                .env("SANDBOX_HOME", home.path())
                 .current_dir(directory.path())
                 .stdin(Stdio::null());
             let output = shell.output().unwrap();
@@ -235,7 +246,7 @@ fn other_shells_complete_values_too() {
     for value in ["stale-proc", "homework", "proc-sys", "__names"] {
         assert!(zsh.contains(value) && fish.contains(value), "{value}");
     }
-    assert_eq!(zsh.matches(":_sandbox_names'").count(), 5, "{zsh}");
+    assert_eq!(zsh.matches(":_sandbox_names'").count(), 17, "{zsh}");
     for (shell, script) in [("zsh", zsh), ("fish", fish)].into_iter().filter(|(shell, _)| is_installed(shell))
     {
         let directory = tempfile::tempdir().unwrap();

@@ -6,6 +6,7 @@ use clap::{Args, Command};
 use clap_complete::Shell;
 
 use crate::config::spec::{schema, shipped};
+use crate::container::store::ContainerStore;
 use crate::error::Result;
 use crate::feature::{Feature, Purpose};
 use crate::host::containers;
@@ -36,9 +37,10 @@ pub(super) fn completions(args: &CompletionsArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// Prints the names of the caller's running containers, one on each line. The scripts call it.
+/// Prints the names of the caller's containers, those that run and those that stay, one on each line. The scripts call it.
 pub(super) fn names() -> Result<u8> {
     let mut names = containers::running_names()?;
+    names.extend(ContainerStore::open()?.all_names()?);
     names.sort_unstable();
     names.dedup();
     render::out(&names.iter().map(|name| format!("{name}\n")).collect::<String>());
@@ -131,10 +133,13 @@ _sandbox() {
     _sandbox_words "$@"
     local word=${COMP_WORDS[COMP_CWORD]} at
     for at in "${COMP_WORDS[@]:2:COMP_CWORD-2}"; do
-        [[ $at == -* || ${COMP_WORDS[1]} == compare ]] || return 0
+        case ${COMP_WORDS[1]} in
+            compare | start | stop | restart | kill | wait | rm | inspect) ;;
+            *) [[ $at == -* ]] || return 0 ;;
+        esac
     done
     case ${COMP_WORDS[1]} in
-        exec | enter | verify | compare)
+        exec | enter | verify | compare | start | stop | restart | kill | wait | rm | inspect | rename | logs | attach | port | top)
             [[ $word == -* ]] || COMPREPLY+=($(compgen -W "$("${COMP_WORDS[0]}" __names 2>/dev/null)" -- "$word"))
             ;;
     esac
@@ -142,16 +147,17 @@ _sandbox() {
 "#;
 
 const FISH: &str = r#"
-complete -c sandbox -n "__fish_seen_subcommand_from exec enter verify compare" -a "(sandbox __names 2>/dev/null)"
+complete -c sandbox -n "__fish_seen_subcommand_from exec enter verify compare start stop restart kill wait rm inspect rename logs attach port top" -a "(sandbox __names 2>/dev/null)"
 "#;
 
-/// The script for zsh. `_sandbox_names` completes the arguments of `exec`, `enter`, `verify` and `compare` that name a container.
+/// The script for zsh. `_sandbox_names` completes the arguments that name a container.
 fn zsh(script: &str) -> String {
     const NAMES: &str = "_sandbox_names() {\n    compadd -- ${(f)\"$(sandbox __names 2>/dev/null)\"}\n}\n\n";
     let lines = script.lines().map(|line| {
-        let is_target = ["':target -- ", "'*::target -- ", "':first -- ", "'::second -- "]
-            .iter()
-            .any(|start| line.starts_with(start));
+        let targets = ["target", "first", "second", "container", "containers"];
+        let is_target = targets.iter().any(|name| {
+            ["':", "'::", "'*::"].iter().any(|start| line.starts_with(&format!("{start}{name} -- ")))
+        });
         let line = if is_target { line.replace(":_default'", ":_sandbox_names'") } else { line.to_owned() };
         line + "\n"
     });

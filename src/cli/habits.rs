@@ -25,22 +25,17 @@ const FLAGS: &[(&[&str], &str)] = &[
 
 /// Subcommands of other tools, each with the messages `what` and `why`, and the command line to type instead.
 const SUBCOMMANDS: &[(&[&str], &str, &str, &str)] = &[
-    (&["nsenter", "attach"], "habit.join.what", "habit.join.hint", "sandbox enter NAME -- sh"),
-    (&["inspect", "top", "stats"], "habit.look.what", "habit.look.hint", "sandbox compare PID"),
-    (&["ps", "ls", "list", "lsns"], "habit.list.what", "habit.list.hint", "lsns"),
-    (&["create", "start", "shell"], "habit.run.what", "habit.run.hint", "sandbox pid -- bash"),
+    (&["nsenter"], "habit.join.what", "habit.join.hint", "sandbox enter NAME -- sh"),
+    (&["stats"], "habit.look.what", "habit.look.hint", "sandbox compare PID"),
+    (&["ls", "list"], "habit.list.what", "habit.list.hint", "sandbox ps -a"),
+    (&["shell"], "habit.run.what", "habit.run.hint", "sandbox pid -- bash"),
     (
-        &["build", "pull", "push", "image", "images", "import", "load"],
+        &["build", "pull", "push", "image", "images", "import", "load", "rmi"],
         "habit.images.what",
         "habit.images.hint",
         "sandbox mnt --root DIRECTORY -- sh",
     ),
-    (
-        &["rm", "rmi", "stop", "kill", "prune"],
-        "habit.remove.what",
-        "habit.remove.hint",
-        "sandbox pid -- bash",
-    ),
+    (&["prune"], "habit.remove.what", "habit.remove.hint", "sandbox container prune"),
 ];
 
 /// Command lines that create a spec and run it.

@@ -11,6 +11,7 @@ mod enter;
 mod exec;
 mod feature;
 mod habits;
+mod kept;
 mod ledger;
 mod lesson;
 mod namespaces;
@@ -39,17 +40,27 @@ use self::doctor::DoctorArgs;
 use self::enter::EnterArgs;
 use self::exec::ExecArgs;
 use self::feature::FeatureArgs;
+use self::kept::SuperviseArgs;
+use self::kept::create::CreateArgs;
+use self::kept::inspect::InspectArgs;
+use self::kept::life::{ContainerArgs, KillArgs, PortArgs, RenameArgs, RmArgs, StopArgs, WaitArgs};
+use self::kept::logs::LogsArgs;
+use self::kept::ps::PsArgs;
+use self::kept::start::{AttachArgs, StartArgs};
+use self::kept::top::TopArgs;
 use self::ledger::LedgerArgs;
 use self::lesson::LessonArgs;
 use self::output::{Format, FormatArgs};
 use self::pages::ManArgs;
+#[cfg(test)]
+pub(crate) use self::pages::key_of;
 use self::run::RunArgs;
 use self::spec::SpecArgs;
 use self::verify::VerifyArgs;
 use crate::error::{Error, ExitKind, Result};
 use crate::exec::sweep::{self, Kept, Swept};
 use crate::feature::{Feature, features};
-use crate::host::run_directory;
+use crate::host::{home, run_directory};
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::{Language, printed, text, text_with};
@@ -75,6 +86,10 @@ struct Global {
     /// Print names like <pidns#1> instead of values that change on every run
     #[arg(long, global = true)]
     stable: bool,
+    /// The directory of the containers that stay; the default is $SANDBOX_HOME, /var/lib/sandbox for root, and
+    /// ~/.local/share/sandbox for others
+    #[arg(long, global = true, value_name = "DIR")]
+    home: Option<std::path::PathBuf>,
     /// The language of demonstrations, views and lessons; the default is that of the locale
     #[arg(long, global = true, value_name = "LANGUAGE")]
     lang: Option<Language>,
@@ -100,6 +115,36 @@ macro_rules! commands {
             )*
             /// Run a container, described by a YAML spec [namespaces(7)]
             Run(Described<RunArgs>),
+            /// Create a container that stays, from a YAML spec, and do not start it [namespaces(7)]
+            Create(Described<CreateArgs>),
+            /// Start containers that stay
+            Start(Described<StartArgs>),
+            /// Stop containers: send a signal, and after a timeout SIGKILL [signal(7)]
+            Stop(Described<StopArgs>),
+            /// Stop containers and start them again
+            Restart(Described<StopArgs>),
+            /// Send a signal to containers [signal(7)]
+            Kill(Described<KillArgs>),
+            /// Wait until containers end, and print their exit statuses
+            Wait(Described<WaitArgs>),
+            /// Remove containers that stay
+            Rm(Described<RmArgs>),
+            /// Give a container another name
+            Rename(Described<RenameArgs>),
+            /// List the containers that stay
+            Ps(Described<PsArgs>),
+            /// Print what a container has printed
+            Logs(Described<LogsArgs>),
+            /// Show a running container as if its command were your own
+            Attach(Described<AttachArgs>),
+            /// Print everything about containers, as JSON
+            Inspect(Described<InspectArgs>),
+            /// Print the published ports of a container
+            Port(Described<PortArgs>),
+            /// List the processes of a running container [ps(1)]
+            Top(Described<TopArgs>),
+            /// Manage all containers that stay
+            Container(Described<ContainerArgs>),
             /// Run a further command in a running container, with the container's own restrictions [setns(2)]
             Exec(Described<ExecArgs>),
             /// Run a command in the namespaces of a running process, like nsenter [setns(2)]
@@ -120,6 +165,9 @@ macro_rules! commands {
             Ledger(Described<LedgerArgs>),
             /// Print a completion script for a shell
             Completions(Described<CompletionsArgs>),
+            /// Supervise a container that stays
+            #[command(name = "__supervise", hide = true)]
+            Supervise(Described<SuperviseArgs>),
             /// Print the names of running containers, for completion
             #[command(name = "__names", hide = true)]
             Names,
@@ -143,6 +191,22 @@ macro_rules! commands {
                         }
                     )*
                     Command::Run(Described(args)) => run::run(color, args),
+                    Command::Create(Described(args)) => kept::create::run(color, args),
+                    Command::Start(Described(args)) => kept::start::start(color, &args),
+                    Command::Stop(Described(args)) => kept::life::stop(color, &args),
+                    Command::Restart(Described(args)) => kept::life::restart(color, &args),
+                    Command::Kill(Described(args)) => kept::life::kill(color, &args),
+                    Command::Wait(Described(args)) => kept::life::wait(color, &args),
+                    Command::Rm(Described(args)) => kept::life::rm(color, &args),
+                    Command::Rename(Described(args)) => kept::life::rename(color, &args),
+                    Command::Ps(Described(args)) => kept::ps::run(color, &args),
+                    Command::Logs(Described(args)) => kept::logs::run(color, &args),
+                    Command::Attach(Described(args)) => kept::start::attach(color, &args),
+                    Command::Inspect(Described(args)) => kept::inspect::run(color, &args),
+                    Command::Port(Described(args)) => kept::life::port(color, &args),
+                    Command::Top(Described(args)) => kept::top::run(color, &args),
+                    Command::Container(Described(args)) => kept::life::container(color, &args),
+                    Command::Supervise(Described(args)) => kept::supervise(&args),
                     Command::Exec(Described(args)) => exec::run(color, args),
                     Command::Enter(Described(args)) => enter::run(color, args),
                     Command::Verify(Described(args)) => verify::run(color, &args),
@@ -245,6 +309,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     // Programs read JSON: its texts are the same everywhere.
     let language = if is_json { Some(Language::En) } else { cli.global.lang };
     language.unwrap_or_else(Language::current).set();
+    cli.global.home.iter().for_each(|home| home::choose(home));
     // The ledger shows what was left, so it must not be removed before.
     let swept = match cli.command {
         Command::Ledger(_) => Swept::default(),

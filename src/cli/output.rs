@@ -4,8 +4,10 @@ use std::ffi::OsString;
 
 use clap::Args;
 
+use super::kept;
 use super::watch::Narrator;
 use crate::config::spec::{Spec, yaml};
+use crate::container::explain::Explainer;
 use crate::error::{Error, Result};
 use crate::exec::{self, Container};
 use crate::host::ProgramFile;
@@ -77,6 +79,11 @@ impl OutputArgs {
 
     pub(super) fn pauses(&self) -> bool {
         self.step
+    }
+
+    /// Where the steps of a kept container are told.
+    pub(super) fn explainer(&self) -> Explainer {
+        kept::explainer(self.explain)
     }
 
     /// Prints nothing about the run.

@@ -12,7 +12,7 @@ use super::definition;
 use crate::error::{Error, Result};
 use crate::feature::Feature;
 use crate::render;
-use crate::text::{printed, text, text_with};
+use crate::text::{printed, text, text_if_any, text_with};
 
 /// The flags of `man`.
 #[derive(Debug, Args)]
@@ -139,6 +139,12 @@ fn escaped(text: &str) -> String {
     if text.starts_with('.') { format!("\\&{text}") } else { text }
 }
 
+/// The key of a message about a subcommand. Those about containers that stay are in one file.
+pub(crate) fn key_of(subcommand: &str, part: &str) -> String {
+    let own = format!("{subcommand}.{part}");
+    if text_if_any(&own).is_some() { own } else { format!("container.{own}") }
+}
+
 /// What the help of a subcommand has below its flags.
 struct Extras {
     /// Command lines to paste.
@@ -152,7 +158,7 @@ struct Extras {
 impl Extras {
     fn of(name: &str) -> Extras {
         let feature = Feature::WITH_SUBCOMMAND.iter().copied().find(|feature| feature.name() == name);
-        let mut examples = vec![text(&format!("{name}.example"))];
+        let mut examples = vec![text(&key_of(name, "example"))];
         let mut notes = Vec::new();
         match (name, feature) {
             ("pid", _) => notes.extend([text("pid.help"), text("common.help.killedpid")]),
@@ -163,6 +169,11 @@ impl Extras {
             (_, Some(_)) => notes.push(text("common.help.killed")),
             ("run", _) => notes.push(text("run.help")),
             ("exec", _) => notes.push(text("exec.help")),
+            ("create", _) => notes.push(text("container.create.help")),
+            ("start", _) => notes.push(text("container.start.help")),
+            ("stop", _) => notes.push(text("container.stop.help")),
+            ("ps", _) => notes.push(text("container.ps.help")),
+            ("attach", _) => notes.push(text("container.attach.help")),
             ("enter", _) => notes.push(text("enter.help")),
             ("verify", _) => notes.push(text("verify.why")),
             ("spec", _) => notes.push(text("spec.help")),
@@ -177,6 +188,7 @@ impl Extras {
             "compare" => Some("ioctl_nsfs(2)"),
             "run" => Some("namespaces(7)"),
             "enter" | "exec" => Some("setns(2)"),
+            "stop" | "kill" => Some("signal(7)"),
             "verify" => Some("proc(5)"),
             "doctor" => Some("user_namespaces(7)"),
             "ledger" => Some("namespaces(7)"),

@@ -7,17 +7,24 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::feature::make_mistake;
+use super::kept::create::{self, Keeping, KeptArgs};
+use super::kept::start;
 use super::namespaces::NamespaceArgs;
 use super::output::{self, OutputArgs};
 use super::prepare::{self, Prepared};
+use super::spec::SpecText;
 use super::watch::{LeftOut, Narrator};
 use super::without;
 use crate::config::compose::Ending;
 use crate::config::container::Config;
 use crate::config::facts::Machine;
 use crate::config::spec::{Spec, yaml};
+use crate::container::attach::{AttachOptions, DETACH_KEYS};
+use crate::container::explain::Explainer;
+use crate::container::life;
 use crate::error::{Error, Result};
 use crate::feature::Purpose;
+use crate::plan::Plan;
 use crate::render;
 use crate::render::paint::{self, Color, Stream, decide};
 use crate::text::{text, text_with, wrap};
@@ -42,12 +49,20 @@ pub(super) struct RunArgs {
     /// Give the command a new terminal, like `tty: true` in the spec
     #[arg(long, short)]
     tty: bool,
-    /// Accepted because docker has it: the command always reads standard input
+    /// With -d and --keep: keep standard input open for the command. Otherwise the command always reads it
     #[arg(long, short)]
     interactive: bool,
-    /// Accepted because docker has it: a container is always removed when it ends
+    /// With -d and --keep: remove the container when it ends. Otherwise it is always removed
     #[arg(long)]
     rm: bool,
+    /// Keep the container, run it in the background, and print its ID
+    #[arg(long, short)]
+    detach: bool,
+    /// Keep the container, and show it until it ends
+    #[arg(long)]
+    keep: bool,
+    #[command(flatten)]
+    kept: KeptArgs,
     #[command(flatten)]
     namespaces: NamespaceArgs,
     #[command(flatten)]
@@ -91,6 +106,13 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         render::print_json(Stream::Out, &prepared.config);
         return Ok(0);
     }
+    if (args.detach || args.keep) && !is_printed {
+        return run_kept(&args, spec, &source);
+    }
+    if let Some(flag) = args.kept.given() {
+        let error = Error::usage(text_with("container.flag", &[("flag", flag)]));
+        return Err(error.todo(text("container.flag.todo")));
+    }
     if output.is_json() && !output.dry_run {
         if !args.without.is_empty() && (output.show_proc || output.narrates()) {
             return Err(Error::usage(text("run.json.two")).todo(text("run.json.two.todo")));
@@ -127,6 +149,27 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     let mut narrator = Narrator::new(output, &spec);
     narrator.left = left.into_iter().map(|(feature, why)| LeftOut { feature, why }).collect();
     output::run_command(&plan, output, &mut narrator)
+}
+
+/// Keeps the container, and starts it.
+fn run_kept(args: &RunArgs, spec: Spec, source: &SpecText) -> Result<u8> {
+    let keeping = Keeping { open_stdin: args.interactive, auto_remove: args.rm };
+    let explain = args.output.explainer();
+    let locate = |plan: &mut Plan| source.locate(&mut plan.problems);
+    let (store, id, _) = create::create(spec, locate, &args.kept, &keeping, explain)?;
+    let container = store.find(id.as_str())?;
+    if args.detach {
+        let started = life::start(&container, explain);
+        if started.is_err() && args.rm {
+            let _ = life::remove(&store, &container, true, Explainer::default());
+        }
+        started?;
+        render::out(&format!("{id}\n"));
+        return Ok(0);
+    }
+    let options =
+        AttachOptions { stdin: args.interactive, forwards: true, detach_keys: DETACH_KEYS.to_vec() };
+    start::show(&store, &container, true, &options, explain)
 }
 
 /// The error of `--without` with a key that the spec does not have.

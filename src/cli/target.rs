@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use crate::container::store::ContainerStore;
 use crate::diagnose;
 use crate::error::{Error, Result};
 use crate::feature::Purpose;
@@ -41,6 +42,22 @@ fn name_hint(number: i32, error: Error) -> Error {
     }
 }
 
+/// The PID of the command of the container with this name or ID: of one that stays, or else of any other.
+fn pid_of(name: &str) -> Result<i32> {
+    let Ok(container) = ContainerStore::open().and_then(|store| store.find(name)) else {
+        return containers::find(name).map(|line| line.pid);
+    };
+    let id = container.record.id.as_str();
+    match containers::in_run(id)? {
+        Some(line) => Ok(line.pid),
+        // A run that does not stay may have the same name.
+        None => match &*containers::named(name)? {
+            [line] => Ok(line.pid),
+            _ => Err(Error::failed(text_with("container.notrunning", &[("id", id)]))),
+        },
+    }
+}
+
 impl Target {
     /// Opens the process.
     ///
@@ -56,7 +73,7 @@ impl Target {
         // The journal has a PID, which means nothing without /proc.
         diagnose::need_proc(&command, Purpose::Container)?;
         let named = |error: Error| Error { what: format!("{command}: {}", error.what), ..error };
-        let pid = containers::find(name).map_err(named)?.pid;
+        let pid = pid_of(name).map_err(named)?;
         Subject::open(pid, &typed.with_word(name, &pid.to_string()))
     }
 }

@@ -150,6 +150,12 @@ pub(super) fn plan_process(
             }
         }
     }
+    if matches!(draft.around().streams, Streams::Pipes | Streams::Output | Streams::Null) {
+        // Without a controlling terminal, the command cannot open /dev/tty. In a process group of its own, it cannot send a
+        // signal to `sandbox` by kill(0, ...).
+        let call = TerminalCall::NewSession;
+        draft.common(Phase::Session, Actor::Command, call, "terminal.session.why");
+    }
     if let Some(user) = &process.user {
         user.plan(&process.additional_gids, host, maps, context.keeps_admin, draft);
     } else if process.capabilities.is_some() {

@@ -35,7 +35,6 @@ use crate::observe::proc::namespace_link;
 use crate::plan::call::file::FileCall;
 use crate::plan::call::mount::MountCall;
 use crate::plan::call::process::ProcessCall;
-use crate::plan::call::terminal::TerminalCall;
 use crate::plan::call::user::IdMaps;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Context, Draft, Frame, Hold, Plan, Streams, TerminalPlace};
@@ -131,11 +130,6 @@ pub fn plan(config: Config, request: ExecRequest) -> Result<Plan> {
     if process.user.is_some() {
         // If fs.suid_dumpable is 1, a change of IDs makes the process dumpable, and so traceable, again.
         draft.common(Phase::RunAs, Actor::Command, ProcessCall::Undumpable, "enter.undumpable.why");
-    }
-    if request.streams != Streams::Terminal {
-        // Without a controlling terminal, the command cannot open /dev/tty.
-        let call = TerminalCall::NewSession;
-        draft.common(Phase::Session, Actor::Command, call, "terminal.session.why");
     }
     Ok(draft.finish())
 }

@@ -72,7 +72,7 @@ pub fn continue_in_background() -> Result<Background> {
 
 /// Closes the descriptors that the caller had open: a pipe among them would have no end. Those of this program are
 /// close-on-exec.
-fn close_inherited() {
+pub fn close_inherited() {
     let descriptors = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
     let numbers = descriptors.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     for number in numbers.filter(|number| *number > 2).collect::<Vec<_>>() {
@@ -85,9 +85,14 @@ fn close_inherited() {
 impl Copy {
     /// The command runs: lets the caller return, and gives up its standard streams. From now on nothing is printed.
     pub fn started(self) {
-        if let Ok(null) = openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
-            let _ = dup2_stdin(&null).and_then(|()| dup2_stdout(&null)).and_then(|()| dup2_stderr(&null));
-        }
+        close_streams();
         let _ = std::fs::File::from(self.started).write_all(b".");
+    }
+}
+
+/// Replaces the standard streams of this process by /dev/null.
+pub fn close_streams() {
+    if let Ok(null) = openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+        let _ = dup2_stdin(&null).and_then(|()| dup2_stdout(&null)).and_then(|()| dup2_stderr(&null));
     }
 }

@@ -34,8 +34,8 @@ const CHUNKS: usize = 16;
 /// end of its input, or gets SIGPIPE.
 #[derive(Debug)]
 pub struct Pipes {
-    /// What the command reads.
-    pub stdin: OwnedFd,
+    /// What the command reads. None: it reads /dev/null.
+    pub stdin: Option<OwnedFd>,
     /// What the command prints.
     pub stdout: OwnedFd,
     /// What the command prints to standard error.
@@ -47,9 +47,11 @@ impl Container {
     /// bytes between them and descriptors 0 to 2 of this process.
     pub fn take_pipes(&mut self) -> Option<Pipes> {
         let mut ends = std::mem::take(self.has_pipes.then_some(&mut self.slots.carried)?);
-        ends.sort_by_key(|(descriptor, _)| *descriptor);
-        let [stdin, stdout, stderr] = <[(i32, OwnedFd); 3]>::try_from(ends).ok()?.map(|(_, end)| end);
-        Some(Pipes { stdin, stdout, stderr })
+        let mut end = |of: i32| {
+            let at = ends.iter().position(|(descriptor, _)| *descriptor == of)?;
+            Some(ends.swap_remove(at).1)
+        };
+        Some(Pipes { stdin: end(0), stdout: end(1)?, stderr: end(2)? })
     }
 }
 

@@ -15,7 +15,7 @@ use crate::text::text;
 /// As [`super::start`]; or the plan waits for no FIFO.
 pub fn create(plan: &Plan, watch: &mut dyn Watch) -> Result<Container> {
     match plan.frame.hold {
-        Hold::Fifo(_) => perform(plan, watch, None),
+        Hold::Fifo(_) => perform(plan, watch, None, None),
         Hold::Gate => Err(Error::failed(text("exec.hold.none"))),
     }
 }

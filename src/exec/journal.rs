@@ -10,8 +10,6 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::time::Duration;
 
 use nix::unistd::Pid;
@@ -20,19 +18,11 @@ use serde::{Deserialize, Serialize};
 use super::cgroup;
 use super::process::started;
 use super::undo::{self, identity, namespace_of};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::host::containers::{JOURNAL, MAX_CONFIG, NameLine, VERSION, own_pid_namespace};
-use crate::host::run_directory::{self, PrivateDirectory, Unusable};
-use crate::host::token::token;
-use crate::host::{run_lock, storage};
+use crate::host::own_run::{CONFIG, OwnRun, UNFINISHED, cannot_in};
 use crate::plan::undo::Undo;
-use crate::text::{printed, text, text_with};
-
-/// The name of the config in the directory of a run.
-pub(super) const CONFIG: &str = "config.json";
-
-/// The name of the journal until its first line is written. So an empty journal is always a damaged one.
-const UNFINISHED: &str = "journal.new";
+use crate::text::text_with;
 
 /// The journal of one run. The file is created with the first entry, so a run that leaves nothing on the host writes
 /// none.
@@ -44,14 +34,15 @@ pub struct Journal {
     entries: Vec<Entry>,
     /// The config of the container, as JSON. It is written before the journal.
     config: Option<String>,
+    /// The directory in RUN, if the caller has one that stays. Otherwise the journal makes one, and removes it.
+    lent: Option<OwnRun>,
 }
 
 #[derive(Debug)]
 struct JournalFile {
-    /// The name of the run's directory in RUN.
-    run: String,
-    /// The lock file of the run. The lock is held as long as it is open.
-    _lock: File,
+    run: OwnRun,
+    /// Whether the directory is the caller's, and stays.
+    is_lent: bool,
     file: File,
 }
 
@@ -98,8 +89,10 @@ pub(super) enum EntryOutcome {
 impl Journal {
     /// The journal of a run, and the config of its container, as JSON. Without a file, this process still undoes what it
     /// has made if a start fails.
-    pub fn of(is_written: bool, config: Option<String>) -> Journal {
-        Journal { is_unwritten: !is_written, file: None, entries: Vec::new(), config }
+    ///
+    /// `lent` is the directory of the run, if the caller has made one.
+    pub fn of(is_written: bool, config: Option<String>, lent: Option<OwnRun>) -> Journal {
+        Journal { is_unwritten: !is_written, file: None, entries: Vec::new(), config, lent }
     }
 
     /// Writes the container's name and the PID of its command. Other commands find the container by this line.
@@ -141,7 +134,7 @@ impl Journal {
         }
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(JournalFile::create(self.config.as_deref())?),
+            none => none.insert(JournalFile::create(self.config.as_deref(), self.lent.take())?),
         };
         file.write(line)
     }
@@ -165,18 +158,14 @@ impl Journal {
         let (entries, file) = (std::mem::take(&mut self.entries), self.file.take());
         let is_complete = run_backwards(&entries, Duration::ZERO).is_complete;
         if let Some(written) = file.filter(|_| is_complete) {
-            let run = run_directory::find().ok().flatten();
-            run.iter().for_each(|run| {
-                let _ = remove(run, written.run.as_ref());
-            });
-            run_directory::remove_if_empty();
+            written.remove();
         }
     }
 
     /// Closes a child's copies of the descriptors, and undoes nothing. As long as a copy of the lock is open, the owner
     /// seems to be alive.
     pub(super) fn close_in_child(&mut self) {
-        self.file = None;
+        (self.file, self.lent) = (None, None);
         self.entries.clear();
     }
 }
@@ -188,73 +177,69 @@ impl Drop for Journal {
 }
 
 impl JournalFile {
-    fn create(config: Option<&str>) -> Result<JournalFile> {
-        let cannot = |error: io::Error| cannot_write(&error, &run_directory::path());
-        // Other runs can make one attempt fail: the last user removes RUN, or a sweep removes the new directory before
-        // it is locked, because it seems to have no owner.
-        for _ in 0..100 {
-            let run = run_directory::make()?;
-            let name = format!("{}-{:08x}", std::process::id(), token());
-            let Some(directory) = run.make_directory(name.as_ref()).map_err(cannot)? else { continue };
-            match JournalFile::create_in(&directory, &name, config) {
-                Ok(Some(journal)) => return Ok(journal),
-                Ok(None) => {}
-                Err(error) => {
-                    // On a full filesystem, the directory could be made, and the file could not.
-                    let _ = remove(&run, name.as_ref());
-                    run_directory::remove_if_empty();
-                    return Err(error);
+    fn create(config: Option<&str>, lent: Option<OwnRun>) -> Result<JournalFile> {
+        let is_lent = lent.is_some();
+        let run = lent.map_or_else(OwnRun::new, Ok)?;
+        match JournalFile::file_in(&run, config) {
+            Ok(file) => Ok(JournalFile { run, is_lent, file }),
+            Err(error) => {
+                // On a full filesystem, the directory could be made, and a file could not. A journal that was there before
+                // stays.
+                for file in [UNFINISHED, CONFIG] {
+                    let _ = run.directory().remove_file(file);
                 }
+                if !is_lent {
+                    run.remove();
+                }
+                Err(error)
             }
         }
-        Err(cannot(io::Error::other(text("gc.run.races"))))
     }
 
-    /// The files of a run in its new directory. None: a sweep has removed the directory meanwhile.
-    fn create_in(
-        directory: &PrivateDirectory,
-        name: &str,
-        config: Option<&str>,
-    ) -> Result<Option<JournalFile>> {
-        let cannot = |error: io::Error| cannot_write(&error, directory.path());
-        let lock = run_lock::own(directory).map_err(|unusable| match unusable {
-            Unusable::Failed(error) => cannot(error),
-            unusable => cannot(io::Error::other(unusable.reason())),
-        });
-        let lock = match lock? {
-            // A sweep has unlinked the file, so nobody would ever find it.
-            Some(lock) if lock.metadata().is_ok_and(|lock| lock.nlink() > 0) => lock,
-            _ => return Ok(None),
+    /// The files of a run in its directory.
+    fn file_in(run: &OwnRun, config: Option<&str>) -> Result<File> {
+        let directory = run.directory();
+        let cannot = |error: io::Error| cannot_in(error, directory.path());
+        let make = |name: &str| {
+            let made = directory.make_file(name).map_err(cannot)?;
+            made.ok_or_else(|| cannot(io::ErrorKind::AlreadyExists.into()))
         };
         if let Some(config) = config {
             if config.len() as u64 > MAX_CONFIG {
                 let values = [("size", &*config.len().to_string()), ("most", &MAX_CONFIG.to_string())];
                 return Err(cannot(io::Error::other(text_with("gc.config.size", &values))));
             }
-            let Some(mut file) = directory.make_file(CONFIG).map_err(cannot)? else { return Ok(None) };
-            file.write_all(config.as_bytes()).map_err(cannot)?;
+            make(CONFIG)?.write_all(config.as_bytes()).map_err(cannot)?;
         }
-        let Some(file) = directory.make_file(UNFINISHED).map_err(cannot)? else { return Ok(None) };
-        let mut journal = JournalFile { run: name.to_owned(), _lock: lock, file };
-        journal.write(&Line::Header { journal: VERSION })?;
-        directory.rename(UNFINISHED, JOURNAL).map_err(cannot)?;
-        Ok(Some(journal))
+        let mut file = make(UNFINISHED)?;
+        write(&mut file, &Line::Header { journal: VERSION }).map_err(cannot)?;
+        directory.rename_new(UNFINISHED, JOURNAL).map_err(cannot)?;
+        Ok(file)
     }
 
     fn write(&mut self, line: &Line) -> Result<()> {
-        let mut line = serde_json::to_string(line).unwrap_or_default();
-        line.push('\n');
-        // No fsync(2): after write(2) the kernel has the data, even if this process is killed. A power failure loses
-        // the journal, and also what it lists, except the files of demonstrations. fsync(2) took half of the time to
-        // start a container.
-        let path = || run_directory::path().join(&self.run).join(JOURNAL);
-        self.file.write_all(line.as_bytes()).map_err(|error| cannot_write(&error, &path()))
+        let path = || self.run.directory().path().join(JOURNAL);
+        write(&mut self.file, line).map_err(|error| cannot_in(error, &path()))
+    }
+
+    /// Removes the journal, and the directory that was made for it.
+    fn remove(self) {
+        for file in [JOURNAL, UNFINISHED, CONFIG] {
+            let _ = self.run.directory().remove_file(file);
+        }
+        if !self.is_lent {
+            self.run.remove();
+        }
     }
 }
 
-fn cannot_write(error: &io::Error, path: &Path) -> Error {
-    let what = text_with("gc.journal.cannot", &[("path", &printed(path))]);
-    storage::explain_io(Error::failed(what), error, path)
+fn write(file: &mut File, line: &Line) -> io::Result<()> {
+    let mut line = serde_json::to_string(line).unwrap_or_default();
+    line.push('\n');
+    // No fsync(2): after write(2) the kernel has the data, even if this process is killed. A power failure loses
+    // the journal, and also what it lists, except the files of demonstrations. fsync(2) took half of the time to
+    // start a container.
+    file.write_all(line.as_bytes())
 }
 
 /// The result of undoing the entries of a journal.
@@ -315,23 +300,6 @@ fn perform(entry: &Entry, patience: Duration) -> io::Result<bool> {
     undo::remove(&entry.undo, patience)
 }
 
-/// Removes the directory of a run from RUN.
-///
-/// # Errors
-/// ENOTEMPTY: it has files that `sandbox` has not made. They stay.
-pub(super) fn remove(run: &PrivateDirectory, name: &std::ffi::OsStr) -> io::Result<()> {
-    let directory = match run.directory(name) {
-        Ok(Some(directory)) => directory,
-        Ok(None) => return Ok(()),
-        Err(unusable) => return Err(io::Error::other(unusable.reason())),
-    };
-    // The lock file last: without it, a command could take the directory for one that is just being made.
-    for file in [JOURNAL, UNFINISHED, CONFIG, run_lock::LOCK] {
-        directory.remove_file(file)?;
-    }
-    run.remove_directory(name)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -340,6 +308,7 @@ mod tests {
     use super::super::sweep::{Swept, sweep_one};
     use super::*;
     use crate::host::containers::read_bounded;
+    use crate::host::run_directory;
 
     fn of_file(name: &str) -> (PathBuf, Undo) {
         let path = std::env::temp_dir().join(format!("sandbox-{name}-{}", std::process::id()));
@@ -378,16 +347,31 @@ mod tests {
     fn a_config_is_written_only_if_it_can_be_read_back() {
         let (path, undo) = of_file("config");
         for (size, fits) in [(MAX_CONFIG as usize, true), (MAX_CONFIG as usize + 1, false)] {
-            let mut journal = Journal::of(true, Some("x".repeat(size)));
+            let mut journal = Journal::of(true, Some("x".repeat(size)), None);
             assert_eq!(journal.intend(&undo).is_ok(), fits, "{size}");
             if let Some(file) = &journal.file {
-                let run = run_directory::find().unwrap().unwrap().directory(file.run.as_ref()).unwrap();
-                let config = run.unwrap().file(CONFIG).unwrap().unwrap();
+                let config = file.run.directory().file(CONFIG).unwrap().unwrap();
                 assert_eq!(read_bounded(config, MAX_CONFIG).unwrap().len(), size);
             }
             journal.undo();
         }
         let _ = fs::remove_file(path);
+    }
+
+    #[test]
+    fn a_directory_that_is_lent_stays_with_its_lock() {
+        let (_, undo) = of_file("lent");
+        let own = OwnRun::claim(&format!("lent-{}", std::process::id()), Duration::ZERO).unwrap().unwrap();
+        let mut journal = Journal::of(true, None, Some(own.copy().unwrap()));
+        journal.intend(&undo).unwrap();
+        let path = own.directory().path().to_owned();
+        assert!(path.join(JOURNAL).exists());
+        journal.record::<(), ()>(&Ok(())).unwrap();
+        journal.undo();
+        assert!(path.exists() && !path.join(JOURNAL).exists());
+        assert!(OwnRun::claim(own.name(), Duration::ZERO).unwrap().is_none(), "the lock is held");
+        own.remove();
+        assert!(!path.exists());
     }
 
     #[test]
@@ -400,7 +384,7 @@ mod tests {
         let mut journal = Journal::default();
         journal.intend(&undo).unwrap();
         journal.record::<(), ()>(&Ok(())).unwrap();
-        let run = journal.file.as_ref().unwrap().run.clone();
+        let run = journal.file.as_ref().unwrap().run.name().to_owned();
         let directory = run_directory::path().join(&run);
         journal.undo();
         assert!(path.exists() && directory.exists());

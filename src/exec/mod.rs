@@ -19,6 +19,7 @@
 //!
 //! This file has the host's part of 1 to 9, in this order. The child's part is in `child`, and 10 is in `supervise`.
 
+mod attend;
 mod background;
 mod carry;
 mod cgroup;
@@ -50,12 +51,14 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-pub use self::background::{Background, Copy, continue_in_background};
+pub use self::attend::Attendant;
+pub use self::background::{Background, Copy, close_inherited, close_streams, continue_in_background};
 pub use self::carry::Pipes;
 pub use self::hold::create;
 use self::journal::Journal;
 use self::orphans::LeftRunning;
 use self::process::OwnNamespaces;
+pub use self::pty::RawMode;
 use self::run::{Run, Stop};
 use self::signals::Signals;
 pub use self::space::FullSpace;
@@ -66,6 +69,7 @@ use self::verify::Expectations;
 pub use self::watch::{Unwatched, Watch};
 use crate::error::{Error, Result};
 use crate::feature::Feature;
+use crate::host::own_run::OwnRun;
 use crate::host::run_directory;
 use crate::observe::cgroup::oom_kills;
 use crate::plan::call::cgroup::CgroupCall;
@@ -114,6 +118,8 @@ pub struct Container {
     oom_kills: u64,
     /// The smallest memory limit that applied to that cgroup, in bytes. It is read if there were kills.
     memory_limit: Option<u64>,
+    /// Whether this process stops together with the command, as a job of a shell.
+    stops: bool,
     reaped: bool,
 }
 
@@ -126,7 +132,15 @@ pub type Serve = fn(&mut Slots) -> !;
 /// The plan's first problem; or the step that failed, with its call, the cause and a remedy. Everything that was made
 /// is undone.
 pub fn start(plan: &Plan, watch: &mut dyn Watch) -> Result<Container> {
-    perform(plan, watch, None)
+    perform(plan, watch, None, None)
+}
+
+/// As [`start`], with the journal in a directory of RUN that the caller has, and keeps after the end of the container.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_in(run: OwnRun, plan: &Plan, watch: &mut dyn Watch) -> Result<Container> {
+    perform(plan, watch, None, Some(run))
 }
 
 /// Performs a plan that ends in a process which calls `serve` and answers requests. Also returns the host's end of
@@ -135,7 +149,7 @@ pub fn start(plan: &Plan, watch: &mut dyn Watch) -> Result<Container> {
 /// # Errors
 /// As [`start`]; or the plan does not end in [`GateCall::Serve`].
 pub fn start_serving(plan: &Plan, watch: &mut dyn Watch, serve: Serve) -> Result<(Container, Channel)> {
-    let mut container = perform(plan, watch, Some(serve))?;
+    let mut container = perform(plan, watch, Some(serve), None)?;
     let gate = container.slots.gate.take();
     gate.map(|gate| (container, gate))
         .ok_or_else(|| Error::failed("the plan does not end in a server process"))
@@ -150,7 +164,12 @@ pub fn accept(plan: &Plan) -> Result<()> {
 }
 
 /// Performs all steps. If one of them fails, everything is undone.
-fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<Container> {
+fn perform(
+    plan: &Plan,
+    watch: &mut dyn Watch,
+    serve: Option<Serve>,
+    own: Option<OwnRun>,
+) -> Result<Container> {
     accept(plan)?;
     if plan.name.is_some() || plan.steps.iter().any(needs_run_directory) {
         // Refused before anything is made, and with the reason: a step has only an errno.
@@ -170,7 +189,7 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
         signals: if serve.is_some() { Signals::block()? } else { Signals::for_command()? },
         slots,
         expectations: &expectations,
-        journal: Journal::of(plan.frame.journal, plan.config.clone()),
+        journal: Journal::of(plan.frame.journal, plan.config.clone(), own),
         early: VecDeque::new(),
         unprotected: None,
         own_namespaces: None,
@@ -201,13 +220,14 @@ fn perform(plan: &Plan, watch: &mut dyn Watch, serve: Option<Serve>) -> Result<C
             child,
             journal: run.journal,
             keeps_files: plan.steps.iter().any(keeps_files),
-            has_pipes: plan.frame.streams == Streams::Pipes,
+            has_pipes: matches!(plan.frame.streams, Streams::Pipes | Streams::Output),
             memory: memory_cgroup(plan),
             has_input: true,
             container: None,
             timeout: plan.timeout,
             oom_kills: 0,
             memory_limit: None,
+            stops: true,
             reaped: false,
         }),
         Err(stop) => {

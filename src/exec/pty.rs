@@ -245,7 +245,8 @@ impl TerminalRelay {
 }
 
 /// The user's terminal in raw mode. When this is dropped, the terminal gets its original mode.
-struct RawMode {
+#[derive(Debug)]
+pub struct RawMode {
     before: Termios,
     /// Whether the terminal is in raw mode. Otherwise its mode is not changed: it may be that of a shell.
     is_set: Cell<bool>,
@@ -254,7 +255,7 @@ struct RawMode {
 impl RawMode {
     /// None if standard input is not a terminal. In the background, tcsetattr(3) stops `sandbox` by SIGTTOU. This is
     /// intended: the terminal belongs to the foreground process group.
-    fn enter() -> Option<RawMode> {
+    pub fn enter() -> Option<RawMode> {
         let raw = RawMode { before: termios::tcgetattr(stdin()).ok()?, is_set: Cell::new(false) };
         raw.set();
         Some(raw)
@@ -262,7 +263,7 @@ impl RawMode {
 
     /// Sets raw mode again, but not from the background: a stopped `sandbox` could not forward signals, not even
     /// SIGTERM.
-    fn set_again(&self) {
+    pub(crate) fn set_again(&self) {
         let is_in_background =
             termios::tcgetpgrp(stdin()).is_ok_and(|group| group != rustix::process::getpgrp());
         if !is_in_background {

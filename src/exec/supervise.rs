@@ -11,6 +11,7 @@ use nix::unistd::{Pid, getpgid, getpgrp, tcgetpgrp, tcsetpgrp};
 use procfs::process::{Stat, StatFlags, Status};
 use rustix::process::{WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
 
+use super::attend::{Attendant, Unattended};
 use super::carry::CarriedStream;
 use super::pty::{TerminalRelay, from_background};
 use super::signals::Arrived;
@@ -63,7 +64,11 @@ impl Container {
     /// # Errors
     /// Those of poll(2) and waitpid(2); the command was killed before execve(2).
     pub fn wait(&mut self, watch: &mut dyn Watch) -> Result<Ended> {
-        self.wait_for_end(watch)?;
+        self.wait_for(watch, &mut Unattended)
+    }
+
+    pub(super) fn wait_for(&mut self, watch: &mut dyn Watch, attendant: &mut dyn Attendant) -> Result<Ended> {
+        self.wait_for_end(watch, attendant)?;
         let ended = self.reap();
         restore_foreground_group();
         let is_killed = matches!(ended, Ok(Ended::Killed(libc::SIGKILL)));
@@ -88,7 +93,7 @@ impl Container {
 
     /// Waits for the end of the command. If it has a new terminal, waits also until its output is printed. The mode
     /// of the user's terminal is always restored.
-    fn wait_for_end(&mut self, watch: &mut dyn Watch) -> Result<()> {
+    fn wait_for_end(&mut self, watch: &mut dyn Watch, attendant: &mut dyn Attendant) -> Result<()> {
         let master = self.slots.terminal.take();
         let start = |master| TerminalRelay::start(master, &self.signals, self.keeps_files, self.has_input);
         let mut relay = master.map(start).transpose()?;
@@ -141,7 +146,8 @@ impl Container {
             }
             streams.iter_mut().for_each(CarriedStream::transfer);
             let is_carried = streams.iter().all(CarriedStream::is_done);
-            if has_ended && is_carried && relay.as_ref().is_none_or(TerminalRelay::is_done) {
+            let is_attended = attendant.act(has_ended);
+            if has_ended && is_carried && is_attended && relay.as_ref().is_none_or(TerminalRelay::is_done) {
                 return Ok(());
             }
             let Some(pidfd) = &self.slots.pidfd else {
@@ -155,14 +161,11 @@ impl Container {
             ready.extend(timeout.iter().map(|timeout| PollFd::new(timeout.timer.as_fd(), PollFlags::POLLIN)));
             ready.extend(relay.iter().flat_map(TerminalRelay::poll_set));
             ready.extend(streams.iter().flat_map(CarriedStream::poll_set));
+            ready.extend(attendant.poll_set());
             let ports = self.slots.relay.as_ref().filter(|_| is_relay_heard);
             ready.extend(ports.map(|ports| PollFd::new(ports.gate.as_fd(), PollFlags::POLLIN)));
             let wait = relay.as_ref().map_or(PollTimeout::NONE, TerminalRelay::timeout);
-            let wait = match self.signals.timeout() {
-                PollTimeout::NONE => wait,
-                signals if wait.is_none() => signals,
-                signals => wait.min(signals),
-            };
+            let wait = shorter(shorter(wait, self.signals.timeout()), attendant.timeout());
             match poll(&mut ready, wait) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Error::failed("cannot wait for the command").call("poll", errno)),
@@ -269,7 +272,7 @@ impl Container {
 
     /// Stops `sandbox` until it is continued or the command ends.
     fn stop(&self) {
-        if self.signals.is_continued() {
+        if !self.stops || self.signals.is_continued() {
             return;
         }
         self.slots.pidfd.iter().for_each(|pidfd| stop::stop(pidfd.as_fd()));
@@ -316,6 +319,15 @@ impl Container {
             kill_by_pidfd(pidfd.as_fd());
         }
         self.reap()
+    }
+}
+
+/// The shorter of two times to wait.
+fn shorter(one: PollTimeout, other: PollTimeout) -> PollTimeout {
+    match (one.is_none(), other.is_none()) {
+        (true, _) => other,
+        (_, true) => one,
+        _ => one.min(other),
     }
 }
 

@@ -8,12 +8,14 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::journal::{self, CONFIG, Entry, EntryOutcome, Line, run_backwards};
+use super::journal::{Entry, EntryOutcome, Line, run_backwards};
 use super::undo::{exists, namespace_of};
 use crate::config::container::{Config, ConfigVersion};
 use crate::error::{Error, Result};
 use crate::host::containers::{self, NameLine, VERSION, read_journal};
-use crate::host::run_directory::{self, MAX_NAMES, PrivateDirectory, Unusable};
+use crate::host::own_run::{self, CONFIG};
+use crate::host::private_directory::{MAX_NAMES, PrivateDirectory, Unusable};
+use crate::host::run_directory;
 use crate::host::run_lock;
 use crate::observe::Unread;
 use crate::plan::call::c_string;
@@ -191,7 +193,7 @@ fn sweep_run(
             Err(Uncleaned::Ending(text("gc.ending.process")))
         }
         (None, Some((command, error))) => Err(format!("{command}: {error}").into()),
-        (None, None) if undone.is_complete && !is_out_of_reach => Ok(journal::remove(run, name)?),
+        (None, None) if undone.is_complete && !is_out_of_reach => Ok(own_run::remove(run, name)?),
         (None, None) => Ok(()),
     }
 }

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::run_directory::{self, PrivateDirectory, Unusable};
+use super::private_directory::{PrivateDirectory, Unusable};
+use super::run_directory;
 use super::run_lock;
 use crate::error::{Error, Result};
 use crate::feature::Feature;
@@ -130,6 +131,19 @@ pub fn running_names() -> Result<Vec<String>> {
     Ok(running(&mut Unread::default())?.into_iter().filter_map(|line| line.name).collect())
 }
 
+/// The command of the run with this directory in RUN, if it runs.
+///
+/// # Errors
+/// RUN cannot be trusted; the run cannot be read.
+pub fn in_run(name: &str) -> Result<Option<NameLine>> {
+    let Some(run) = run_directory::find()? else { return Ok(None) };
+    let mut unread = Unread::default();
+    let path = run.path().join(name);
+    let directory = usable(&path, run.directory(name.as_ref()), &mut unread).flatten();
+    let line = directory.and_then(|directory| command_of(&directory, &mut unread));
+    unread.errors().first().map_or(Ok(line), |error| Err(error.clone()))
+}
+
 /// The directories of the caller's runs whose owner lives. `unread` gets what cannot be read.
 ///
 /// # Errors
@@ -162,14 +176,15 @@ pub fn if_running(line: NameLine, unread: &mut Unread) -> Option<NameLine> {
 }
 
 fn running(unread: &mut Unread) -> Result<Vec<NameLine>> {
-    let mut all = Vec::new();
-    for directory in live(unread)? {
-        let path = directory.path().join(JOURNAL);
-        let content = usable(&path, read_journal(&directory), unread).flatten();
-        let line = content.and_then(|content| name_of(&content));
-        all.extend(line.and_then(|line| if_running(line, unread)));
-    }
-    Ok(all)
+    let live = live(unread)?;
+    Ok(live.iter().filter_map(|directory| command_of(directory, unread)).collect())
+}
+
+/// The command of a run, if it runs.
+fn command_of(directory: &PrivateDirectory, unread: &mut Unread) -> Option<NameLine> {
+    let path = directory.path().join(JOURNAL);
+    let content = usable(&path, read_journal(directory), unread).flatten()?;
+    if_running(name_of(&content)?, unread)
 }
 
 /// The line with the name. None: the container has no name, or the format is not known.

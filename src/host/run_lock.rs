@@ -17,7 +17,8 @@ use nix::unistd::geteuid;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
-use super::run_directory::{self, PrivateDirectory, Unusable};
+use super::private_directory::{PrivateDirectory, Unusable};
+use super::run_directory;
 use crate::observe::file;
 
 /// The time between two attempts to get a lock.
@@ -148,7 +149,7 @@ fn acquire(
     }
 }
 
-/// Tries to get the lock of a run: the file `lock` in its directory. None: its owner is alive.
+/// Tries to get the lock of a run: the file `lock` in its directory. None: its owner is alive, or has just removed it.
 ///
 /// # Errors
 /// The file cannot be trusted, or cannot be opened.
@@ -164,7 +165,8 @@ pub fn own(run: &PrivateDirectory) -> Result<Option<File>, Unusable> {
         Err(Errno::WOULDBLOCK) => Ok(None),
         locked => {
             locked?;
-            Ok(Some(file))
+            // A file that the last owner has unlinked meanwhile is the lock of nothing: a new owner has made another one.
+            Ok(Some(file).filter(|file| file.metadata().is_ok_and(|lock| lock.nlink() > 0)))
         }
     }
 }

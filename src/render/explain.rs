@@ -4,12 +4,22 @@
 use super::{paint, plan};
 use crate::plan::Plan;
 use crate::plan::slots::Slots;
-use crate::text::{text, text_with};
+use crate::text::{text, text_with, wrap};
 
 /// A step that has been made, with its result.
 pub fn step(index: usize, of: &Plan, result: i64) -> String {
     let step = &of.steps[index];
     plan::call_line(index, of, &format!("{} = {result}", step.call)) + &plan::why_line(step)
+}
+
+/// A step of a command that performs no plan, and why.
+pub fn told(call: &str, why: &str) -> String {
+    let mut out = plan::wrap_call(call, paint::width() - 6).join("\n      ");
+    out.push('\n');
+    for line in wrap(why, paint::width() - 8) {
+        out.push_str(&format!("        {}\n", paint::faint(&line)));
+    }
+    out
 }
 
 /// A step that is about to be made, why, the keys to press, and a command for another terminal that shows its effect.

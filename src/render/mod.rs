@@ -1,6 +1,7 @@
 //! The output: text for people and JSON for programs. Text fits 80 columns. It never says anything by colour alone.
 
 pub mod card;
+pub mod columns;
 pub mod compare;
 pub mod contrast;
 pub mod demonstration;

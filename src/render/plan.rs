@@ -132,7 +132,7 @@ pub fn call_line(index: usize, plan: &Plan, call: &str) -> String {
 
 /// Breaks a long call after a space or between flags. A result stays on one line with its `=`. If there are several calls,
 /// each begins a line, unless all fit on one.
-fn wrap_call(call: &str, width: usize) -> Vec<String> {
+pub(super) fn wrap_call(call: &str, width: usize) -> Vec<String> {
     let fits = call.width() <= width;
     let calls = call.split_inclusive(if fits { "\0" } else { "); " });
     calls.flat_map(|call| wrap_one(call, width)).collect()

@@ -133,6 +133,15 @@ pub(crate) fn default_actions() {
     (1..=64).for_each(|signal| set_action(signal, 0));
 }
 
+/// Forgets what the caller ignored and blocked, for a process that has left its caller: every signal has its default action
+/// and none is blocked, here and in the command. SIGPIPE stays ignored here, so a write without a reader is an error.
+pub(crate) fn forget_caller() {
+    IGNORED.store(0, Ordering::Relaxed);
+    BLOCKED.store(0, Ordering::Relaxed);
+    (1..=64).filter(|signal| *signal != libc::SIGPIPE).for_each(|signal| set_action(signal, 0));
+    let _ = set_mask(SignalSet::default());
+}
+
 /// The action of a signal: 0 is SIG_DFL.
 fn action_of(signal: i32) -> u64 {
     // The kernel's struct sigaction: the handler, the flags, the restorer, the mask.

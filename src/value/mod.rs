@@ -1,4 +1,4 @@
-//! Values with a written form: sizes, durations, rates, mounts, shell quoting, the command line that the user typed. Also how values are read, and the
+//! Values with a written form: sizes, durations, rates, mounts, points in time, shell quoting, the command line that the user typed. Also how values are read, and the
 //! nearest known name.
 
 pub(crate) mod bytes;
@@ -8,5 +8,6 @@ pub(crate) mod nearest;
 pub(crate) mod parse;
 pub mod paste;
 pub mod shell;
+pub mod timestamp;
 pub mod typed;
 pub mod units;

@@ -5,6 +5,7 @@
 pub mod background;
 pub mod console;
 pub mod html;
+pub mod kept;
 pub mod lab;
 pub mod ledger;
 pub mod limits;

@@ -102,7 +102,7 @@ fn inside_text(to: Option<IpAddr>) -> String {
 }
 
 /// A published port, as it was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedPort {
     /// The protocol.
     pub protocol: Protocol,

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::survey::ThingDetail;
-use crate::host::run_directory;
+use crate::host::{private_directory, run_directory};
 use crate::network;
 use crate::observe::mountinfo::{self, Mount};
 use crate::observe::{file, net, sysv};
@@ -217,7 +217,7 @@ pub(super) fn state() -> Found {
     if let Some(directory) = run_directory::find().map_err(|error| error.what)? {
         let (names, are_all) = directory.names().map_err(|error| reason(&error))?;
         if !are_all {
-            return Err(too_many(run_directory::MAX_NAMES));
+            return Err(too_many(private_directory::MAX_NAMES));
         }
         let names = names.into_iter().filter(|name| !run_directory::is_ledger(name));
         found.extend(names.map(|name| FoundThing::new(run.join(name), "", true)));

@@ -1,0 +1,279 @@
+//! `sandbox create SPEC`, and what `run -d` and `run --keep` share with it: makes a container that stays.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::super::namespaces::NamespaceArgs;
+use super::super::prepare::{self, Prepared};
+use super::ExplainArg;
+use crate::config::container::Config;
+use crate::config::spec::Spec;
+use crate::container::explain::Explainer;
+use crate::container::id::Id;
+use crate::container::record::{ContainerRecord, LogOptions, VERSION};
+use crate::container::store::ContainerStore;
+use crate::error::{Error, Result};
+use crate::render;
+use crate::render::paint::{self, Color, Stream, decide};
+use crate::rootfs::Rootfs;
+use crate::sys::signal;
+use crate::text::{printed, text, text_with, wrap};
+use crate::value::timestamp::Timestamp;
+use crate::value::units::Size;
+
+/// How long a container may take to stop: Docker's.
+const STOP_TIMEOUT: u64 = 10;
+
+/// The flags of `create`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct CreateArgs {
+    /// The spec file; `-` reads standard input
+    #[arg(value_name = "SPEC")]
+    spec: PathBuf,
+    /// Keep standard input open for clients. Without it, the command reads /dev/null
+    #[arg(long, short)]
+    interactive: bool,
+    /// Give the command a new terminal, like `tty: true` in the spec
+    #[arg(long, short)]
+    tty: bool,
+    /// Remove the container when it ends
+    #[arg(long)]
+    rm: bool,
+    #[command(flatten)]
+    kept: KeptArgs,
+    #[command(flatten)]
+    namespaces: NamespaceArgs,
+    #[command(flatten)]
+    explain: ExplainArg,
+    /// The command to run inside, after `--`, instead of the spec's command
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// The flags of a container that stays.
+#[derive(Debug, Args)]
+#[group(skip)]
+#[command(next_help_heading = "Containers that stay")]
+pub(crate) struct KeptArgs {
+    /// The name of the container, instead of the spec's; without any, it gets a random one
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Write the ID of the container to a new file
+    #[arg(long, value_name = "FILE")]
+    cidfile: Option<PathBuf>,
+    /// The signal that asks the container to stop, by name or number; the default is SIGTERM
+    #[arg(long, value_name = "SIGNAL", value_parser = read_signal)]
+    stop_signal: Option<i32>,
+    /// How many seconds after that signal the container is killed; the default is 10
+    #[arg(long, value_name = "SECONDS")]
+    stop_timeout: Option<u64>,
+    /// Options of the log: max-size=SIZE, max-file=NUMBER (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE")]
+    log_opt: Vec<String>,
+}
+
+impl KeptArgs {
+    /// The first flag that was given, if any.
+    pub(crate) fn given(&self) -> Option<&'static str> {
+        let KeptArgs { name, cidfile, stop_signal, stop_timeout, log_opt } = self;
+        let flags = [
+            ("--name", name.is_some()),
+            ("--cidfile", cidfile.is_some()),
+            ("--stop-signal", stop_signal.is_some()),
+            ("--stop-timeout", stop_timeout.is_some()),
+            ("--log-opt", !log_opt.is_empty()),
+        ];
+        flags.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
+    }
+}
+
+/// Reads a signal as kill(1) does: `TERM`, `SIGTERM`, `15`.
+pub(super) fn read_signal(written: &str) -> std::result::Result<i32, String> {
+    let upper = written.to_ascii_uppercase();
+    let is_it = |number: &i32| {
+        let name = signal::name(*number);
+        upper == name || format!("SIG{upper}") == name || written == number.to_string()
+    };
+    (1..=64).find(is_it).ok_or_else(|| text_with("container.signal", &[("signal", &printed(written))]))
+}
+
+/// How a container is kept.
+pub(crate) struct Keeping {
+    /// Whether its standard input stays open.
+    pub(crate) open_stdin: bool,
+    /// Whether it is removed when it ends.
+    pub(crate) auto_remove: bool,
+}
+
+/// Makes a container, and prints its ID.
+pub(crate) fn run(color: Color, args: CreateArgs) -> Result<u8> {
+    decide(color, Stream::Err);
+    let (mut spec, source) = prepare::read(&args.spec)?;
+    args.namespaces.apply(&mut spec);
+    if !args.command.is_empty() {
+        spec.command.clone_from(&args.command);
+    }
+    spec.tty |= args.tty;
+    let keeping = Keeping { open_stdin: args.interactive, auto_remove: args.rm };
+    let (_, id, _) = create(
+        spec,
+        |plan| source.locate(&mut plan.problems),
+        &args.kept,
+        &keeping,
+        args.explain.explainer(),
+    )?;
+    render::out(&format!("{id}\n"));
+    Ok(0)
+}
+
+/// Makes a container from a spec. Returns its ID and its name.
+pub(crate) fn create(
+    spec: Spec,
+    locate: impl FnOnce(&mut crate::plan::Plan),
+    args: &KeptArgs,
+    keeping: &Keeping,
+    explain: Explainer,
+) -> Result<(ContainerStore, Id, String)> {
+    let log = log_options(&args.log_opt)?;
+    let image = image_of(&spec);
+    let Prepared { config, mut plan, left } = prepare::plan(spec, prepare::container_ending, false)?;
+    locate(&mut plan);
+    crate::exec::accept(&plan)?;
+    for (feature, why) in left {
+        let message = text_with("run.left", &[("feature", feature.name()), ("why", &why)]);
+        render::err(&(wrap(&format!("sandbox: {message}"), paint::width() - 9).join("\n         ") + "\n"));
+    }
+    let name = args.name.clone().or_else(|| config.name.clone());
+    let record = ContainerRecord {
+        version: VERSION,
+        id: Id::new()?,
+        created: Timestamp::now(),
+        image,
+        config: independent(config),
+        open_stdin: keeping.open_stdin,
+        stop_signal: args.stop_signal.unwrap_or(libc::SIGTERM),
+        stop_timeout: args.stop_timeout.unwrap_or(STOP_TIMEOUT),
+        auto_remove: keeping.auto_remove,
+        log,
+    };
+    // A file that is in the way is reported before anything is made.
+    let cidfile = args.cidfile.as_ref().map(|path| new_file(path).map(|file| (path, file))).transpose()?;
+    let made = ContainerStore::make().and_then(|(store, note)| {
+        note.iter().for_each(|note| render::err(&format!("sandbox: {note}\n")));
+        let directory = printed(store.path().join("containers").join(record.id.as_str()));
+        explain.step(
+            format!("mkdir(\"{directory}\"); write(<config.json>); write(<state.json>); fsync(…)"),
+            "container.explain.create",
+        );
+        let name = store.create(&record, name.as_deref())?;
+        explain.step(
+            format!("symlink(\"../containers/{}\", \"names/{name}\")", record.id),
+            "container.explain.name",
+        );
+        Ok((store, name))
+    });
+    match (made, cidfile) {
+        (Ok((store, name)), None) => Ok((store, record.id, name)),
+        (Ok((store, name)), Some((path, mut file))) => {
+            file.write_all(record.id.as_str().as_bytes()).map_err(|error| unwritten(path, &error))?;
+            Ok((store, record.id, name))
+        }
+        (Err(error), cidfile) => {
+            cidfile.iter().for_each(|(path, _)| drop(std::fs::remove_file(path)));
+            Err(error)
+        }
+    }
+}
+
+/// The config, with what depends on the caller filled in: it is started later, by another process.
+fn independent(mut config: Config) -> Config {
+    config.name = None;
+    let process = &mut config.process;
+    if process.env.is_none() {
+        let variables = std::env::vars_os();
+        process.env = Some(variables.map(|(name, value)| [name, value].join("=".as_ref())).collect());
+    }
+    if process.cwd.is_none() {
+        process.cwd = std::env::current_dir().ok().filter(|_| config.environment.root.is_none());
+    }
+    config
+}
+
+/// What the root filesystem is made from, for people.
+fn image_of(spec: &Spec) -> String {
+    match &spec.rootfs {
+        None | Some(Rootfs::Host) => "host".to_owned(),
+        Some(Rootfs::Dir(path)) => printed(path),
+        Some(Rootfs::Layers(layers)) => layers.layers.first().map(printed).unwrap_or_default(),
+    }
+}
+
+fn log_options(options: &[String]) -> Result<LogOptions> {
+    let mut log = LogOptions::default();
+    for option in options {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        let wrong = || Error::usage(text_with("container.log.value", &[("name", name), ("value", value)]));
+        match name {
+            "max-size" => {
+                log.max_size = Some(value.parse::<Size>().map_err(|_| wrong())?.0).filter(|size| *size > 0)
+            }
+            "max-file" => {
+                log.max_files = value.parse().ok().filter(|number| *number > 0).ok_or_else(wrong)?
+            }
+            _ => return Err(Error::usage(text_with("container.log.option", &[("name", name)]))),
+        }
+    }
+    if log.max_files > 1 && log.max_size.is_none() {
+        return Err(Error::usage(text("container.log.files")));
+    }
+    Ok(log)
+}
+
+fn new_file(path: &PathBuf) -> Result<std::fs::File> {
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path);
+    made.map_err(|error| unwritten(path, &error))
+}
+
+fn unwritten(path: &PathBuf, error: &std::io::Error) -> Error {
+    let what = text_with("container.cidfile", &[("path", &printed(path))]);
+    Error::failed(what).why(crate::error::io_text(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_has_a_name_and_a_number() {
+        for written in ["15", "TERM", "SIGTERM", "term", "sigterm"] {
+            assert_eq!(read_signal(written), Ok(15), "{written}");
+        }
+        assert_eq!(read_signal("SIGRTMIN+3"), Ok(37));
+        for wrong in ["", "0", "65", "-1", "TERMS", "SIG", "1x", "signal 33"] {
+            assert!(read_signal(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_log_has_dockers_options() {
+        let options =
+            |all: &[&str]| log_options(&all.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>());
+        let both = LogOptions { max_size: Some(10 << 20), max_files: 3 };
+        assert_eq!(options(&["max-size=10m", "max-file=3"]), Ok(both));
+        assert_eq!(options(&[]), Ok(LogOptions::default()));
+        for wrong in [
+            &["max-size=x"][..],
+            &["max-file=0", "max-size=1k"],
+            &["max-file=2"],
+            &["compress=true"],
+            &["max-size"],
+        ] {
+            assert!(options(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! `sandbox stop`, `restart`, `kill`, `wait`, `rm`, `rename`, `port`, `container prune`.
+
+use std::ffi::OsString;
+use std::io::Write;
+
+use clap::{Args, Subcommand};
+
+use super::create::read_signal;
+use super::{ExplainArg, Names, as_docker, each, find};
+use crate::container::id::Id;
+use crate::container::life;
+use crate::container::listing::inside;
+use crate::container::record::ContainerStatus;
+use crate::container::store::{ContainerStore, KeptContainer};
+use crate::error::{Error, Result};
+use crate::render;
+use crate::render::paint::{Color, Stream, decide};
+use crate::text::{text, text_with};
+
+/// The flags of `stop` and `restart`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct StopArgs {
+    /// How many seconds to wait before the container is killed; a negative number waits for ever
+    #[arg(long, short, alias = "time", value_name = "SECONDS", allow_negative_numbers = true)]
+    timeout: Option<i64>,
+    /// The signal, instead of the container's own
+    #[arg(long, short, value_name = "SIGNAL", value_parser = read_signal)]
+    signal: Option<i32>,
+    #[command(flatten)]
+    explain: ExplainArg,
+    #[command(flatten)]
+    names: Names,
+}
+
+/// The flags of `kill`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct KillArgs {
+    /// The signal, by name or number
+    #[arg(long, short, value_name = "SIGNAL", default_value = "KILL", value_parser = read_signal)]
+    signal: i32,
+    #[command(flatten)]
+    explain: ExplainArg,
+    #[command(flatten)]
+    names: Names,
+}
+
+/// The flags of `wait`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct WaitArgs {
+    #[command(flatten)]
+    explain: ExplainArg,
+    #[command(flatten)]
+    names: Names,
+}
+
+/// The flags of `rm`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct RmArgs {
+    /// Remove also a container that runs: it is killed
+    #[arg(long, short)]
+    force: bool,
+    /// Accepted because docker has it: a container has no volumes of its own
+    #[arg(long, short)]
+    volumes: bool,
+    #[command(flatten)]
+    explain: ExplainArg,
+    #[command(flatten)]
+    names: Names,
+}
+
+/// The flags of `rename`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct RenameArgs {
+    /// The container
+    #[arg(value_name = "CONTAINER")]
+    container: OsString,
+    /// Its new name
+    #[arg(value_name = "NEW_NAME")]
+    new: String,
+    #[command(flatten)]
+    explain: ExplainArg,
+}
+
+/// The flags of `port`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct PortArgs {
+    /// The container
+    #[arg(value_name = "CONTAINER")]
+    container: OsString,
+    /// Only this port of the container
+    #[arg(value_name = "PORT[/PROTOCOL]")]
+    port: Option<String>,
+}
+
+/// What `container` does with all containers.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct ContainerArgs {
+    #[command(subcommand)]
+    action: ContainerAction,
+}
+
+#[derive(Debug, Subcommand)]
+enum ContainerAction {
+    /// Remove all containers that do not run
+    Prune {
+        /// Do not ask
+        #[arg(long, short)]
+        force: bool,
+        #[command(flatten)]
+        explain: ExplainArg,
+    },
+}
+
+/// Stops containers.
+pub(crate) fn stop(color: Color, args: &StopArgs) -> Result<u8> {
+    each(color, &args.names, |_, container| {
+        life::stop(&container, args.signal, args.timeout, args.explain.explainer())?;
+        Ok(Some(container.shown_name().to_owned()))
+    })
+}
+
+/// Stops containers, and starts them again.
+pub(crate) fn restart(color: Color, args: &StopArgs) -> Result<u8> {
+    let explain = args.explain.explainer();
+    each(color, &args.names, |store, container| {
+        life::stop(&container, args.signal, args.timeout, explain)?;
+        match store.again(&container)? {
+            Some(stopped) => life::start(&stopped, explain)?,
+            // It was to be removed at its end.
+            None => return Err(gone(&container.record.id)),
+        }
+        Ok(Some(container.shown_name().to_owned()))
+    })
+}
+
+/// Sends a signal to containers.
+pub(crate) fn kill(color: Color, args: &KillArgs) -> Result<u8> {
+    each(color, &args.names, |_, container| {
+        life::kill(&container, args.signal, args.explain.explainer())?;
+        Ok(Some(container.shown_name().to_owned()))
+    })
+}
+
+/// Waits for the ends of containers, and prints their exit statuses.
+pub(crate) fn wait(color: Color, args: &WaitArgs) -> Result<u8> {
+    each(color, &args.names, |store, container| {
+        life::wait(store, &container, args.explain.explainer()).map(|status| Some(status.to_string()))
+    })
+}
+
+/// Removes containers.
+pub(crate) fn rm(color: Color, args: &RmArgs) -> Result<u8> {
+    decide(color, Stream::Err);
+    let explain = args.explain.explainer();
+    let store = ContainerStore::open().map_err(as_docker)?;
+    let mut has_failed = false;
+    for name in &args.names.containers {
+        let removed = match find(&store, name) {
+            Ok(container) => life::remove(&store, &container, args.force, explain),
+            // Its files cannot be read.
+            Err(error) => match name.to_str().map(|name| store.id_of(name)).transpose() {
+                Ok(Some(Some(id))) if args.force => life::remove_files(&store, &id, explain),
+                _ => Err(error),
+            },
+        };
+        match removed {
+            Ok(()) => render::out(&format!("{}\n", crate::text::printed(name))),
+            Err(error) => {
+                has_failed = true;
+                render::err(&render::error::text(&error));
+            }
+        }
+    }
+    Ok(u8::from(has_failed))
+}
+
+/// Gives a container another name.
+pub(crate) fn rename(color: Color, args: &RenameArgs) -> Result<u8> {
+    decide(color, Stream::Err);
+    let store = ContainerStore::open().map_err(as_docker)?;
+    let container = find(&store, &args.container)?;
+    let call = format!("renameat2(\"names/{}\", \"names/{}\", RENAME_NOREPLACE)", container.name, args.new);
+    args.explain.explainer().step(call, "container.explain.rename");
+    store.rename(&container, &args.new).map_err(as_docker)?;
+    Ok(0)
+}
+
+/// Prints the published ports of a container.
+pub(crate) fn port(color: Color, args: &PortArgs) -> Result<u8> {
+    decide(color, Stream::Err);
+    let store = ContainerStore::open().map_err(as_docker)?;
+    let container = find(&store, &args.container)?;
+    let wanted = args.port.as_ref().map(|port| match port.contains('/') {
+        true => port.clone(),
+        false => format!("{port}/tcp"),
+    });
+    let ports = &container.state.ports;
+    let mut lines: Vec<String> = match &wanted {
+        Some(wanted) => {
+            ports.iter().filter(|port| inside(port) == *wanted).map(|port| port.at.to_string()).collect()
+        }
+        None => ports.iter().map(|port| format!("{} -> {}", inside(port), port.at)).collect(),
+    };
+    lines.sort();
+    if let (Some(wanted), true) = (&wanted, lines.is_empty()) {
+        let values = [("port", &**wanted), ("name", container.shown_name())];
+        return Err(as_docker(Error::failed(text_with("container.port.none", &values))));
+    }
+    render::out(&lines.into_iter().map(|line| line + "\n").collect::<String>());
+    Ok(0)
+}
+
+/// `container prune`.
+pub(crate) fn container(color: Color, args: &ContainerArgs) -> Result<u8> {
+    let ContainerAction::Prune { force, explain } = &args.action;
+    decide(color, Stream::Err);
+    if !force {
+        render::out(&(text("container.prune.ask") + " "));
+        let _ = std::io::stdout().flush();
+        let mut answer = String::new();
+        let _ = std::io::stdin().read_line(&mut answer);
+        if !["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()) {
+            return Ok(0);
+        }
+    }
+    let store = ContainerStore::open().map_err(as_docker)?;
+    let (all, _) = store.all().map_err(as_docker)?;
+    let is_unused = |container: &KeptContainer| {
+        matches!(container.state.status, ContainerStatus::Created | ContainerStatus::Exited)
+    };
+    let (mut removed, mut has_failed) = (Vec::new(), false);
+    for container in all.into_iter().filter(is_unused) {
+        match life::remove(&store, &container, false, explain.explainer()) {
+            Ok(()) => removed.push(format!("{}\n", container.record.id)),
+            Err(error) => {
+                has_failed = true;
+                render::err(&render::error::text(&error));
+            }
+        }
+    }
+    if !removed.is_empty() {
+        render::out(&format!("{}\n{}\n", text("container.prune.deleted"), removed.concat()));
+    }
+    render::out(&(text("container.prune.space") + "\n"));
+    Ok(u8::from(has_failed))
+}
+
+fn gone(id: &Id) -> Error {
+    as_docker(Error::failed(text_with("container.none", &[("name", id.as_str())])))
+}

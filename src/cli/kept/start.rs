@@ -1,0 +1,132 @@
+//! `sandbox start`, `attach`, and the end of `run -d` and `run --keep`.
+
+use clap::Args;
+
+use super::{ExplainArg, Names, as_docker, each, find};
+use crate::container::attach::{self, AttachOptions, Left};
+use crate::container::client::SupervisorClient;
+use crate::container::explain::Explainer;
+use crate::container::life;
+use crate::container::store::{ContainerStore, KeptContainer};
+use crate::error::{Error, Result};
+use crate::render;
+use crate::render::paint::{Color, Stream, decide};
+use crate::text::{text, text_with};
+
+/// The flags of `start`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct StartArgs {
+    /// Show the output of the container, forward signals to it, and end with its exit status
+    #[arg(long, short)]
+    attach: bool,
+    /// Send it standard input too, if it was created with `-i`
+    #[arg(long, short)]
+    interactive: bool,
+    /// The keys that end this command, and not the container: `ctrl-p,ctrl-q`
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
+    #[command(flatten)]
+    explain: ExplainArg,
+    #[command(flatten)]
+    names: Names,
+}
+
+/// The flags of `attach`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct AttachArgs {
+    /// Do not send standard input
+    #[arg(long)]
+    no_stdin: bool,
+    /// Whether signals are forwarded to the container
+    #[arg(long, value_name = "BOOL", default_value = "true", num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    sig_proxy: bool,
+    /// The keys that end this command, and not the container: `ctrl-p,ctrl-q`
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
+    #[command(flatten)]
+    explain: ExplainArg,
+    /// The container: its name, its ID, or the beginning of its ID
+    #[arg(value_name = "CONTAINER")]
+    container: std::ffi::OsString,
+}
+
+/// Starts containers.
+pub(crate) fn start(color: Color, args: &StartArgs) -> Result<u8> {
+    let explain = args.explain.explainer();
+    if !args.attach && !args.interactive {
+        return each(color, &args.names, |_, container| {
+            life::start(&container, explain)?;
+            Ok(Some(container.shown_name().to_owned()))
+        });
+    }
+    decide(color, Stream::Err);
+    let [name] = &args.names.containers[..] else {
+        return Err(as_docker(Error::failed(text("container.start.several"))));
+    };
+    let store = ContainerStore::open().map_err(as_docker)?;
+    let container = find(&store, name)?;
+    let options = AttachOptions {
+        stdin: args.interactive && container.record.open_stdin,
+        forwards: true,
+        detach_keys: attach::keys(args.detach_keys.as_deref())?,
+    };
+    show(&store, &container, !container.state.status.is_active(), &options, explain)
+}
+
+/// Shows a running container.
+pub(crate) fn attach(color: Color, args: &AttachArgs) -> Result<u8> {
+    decide(color, Stream::Err);
+    let store = ContainerStore::open().map_err(as_docker)?;
+    let container = find(&store, &args.container)?;
+    container.is_here()?;
+    if !container.state.status.is_active() {
+        return Err(as_docker(Error::failed(text("container.attach.stopped"))));
+    }
+    let options = AttachOptions {
+        stdin: !args.no_stdin && container.record.open_stdin,
+        forwards: args.sig_proxy,
+        detach_keys: attach::keys(args.detach_keys.as_deref())?,
+    };
+    show(&store, &container, false, &options, args.explain.explainer())
+}
+
+/// Shows a container until it ends. Returns its exit status.
+pub(crate) fn show(
+    store: &ContainerStore,
+    container: &KeptContainer,
+    is_started: bool,
+    options: &AttachOptions,
+    explain: Explainer,
+) -> Result<u8> {
+    container.is_here()?;
+    if is_started
+        && container.record.config.process.terminal
+        && options.stdin
+        && !std::io::IsTerminal::is_terminal(&std::io::stdin())
+    {
+        return Err(Error::failed(text("run.notty.what"))
+            .why(text("run.notty.why"))
+            .todo(text("run.notty.todo")));
+    }
+    let id = &container.record.id;
+    let mut client = SupervisorClient::summon(id, explain)?;
+    explain.step("send(<socket>, {\"attach\": …})", "container.explain.attach");
+    if is_started {
+        explain.step("send(<socket>, \"start\")", "container.explain.start");
+    }
+    let status = match attach::attach(&mut client, is_started, is_started, options)? {
+        Left::Exited(status) => status,
+        Left::Detached => {
+            render::err(&format!("\n{}\n", text("container.detached")));
+            0
+        }
+        // Its supervisor has just ended, or was killed.
+        Left::Lost => match store.again(container)? {
+            Some(container) if !container.state.status.is_active() => container.state.exit_code,
+            _ => return Err(Error::failed(text_with("container.attach.lost", &[("id", id.short())]))),
+        },
+    };
+    Ok(u8::try_from(status).unwrap_or(u8::MAX))
+}

@@ -1,0 +1,60 @@
+//! `sandbox top`: the processes of a running container, by ps(1).
+
+use std::ffi::OsString;
+use std::process::Command;
+
+use clap::Args;
+
+use super::{as_docker, find};
+use crate::container::processes::pids;
+use crate::container::store::ContainerStore;
+use crate::error::{Error, Result};
+use crate::render;
+use crate::render::paint::{Color, Stream, decide};
+use crate::text::{text, text_with};
+
+/// The flags of `top`.
+#[derive(Debug, Args)]
+#[group(skip)]
+#[command(override_usage = "sandbox top CONTAINER [PS_OPTION]...")]
+pub(crate) struct TopArgs {
+    /// The container, and then options of ps(1); without any, `-ef`
+    #[arg(value_names = ["CONTAINER", "PS_OPTION"], num_args = 1.., required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    container: Vec<OsString>,
+}
+
+/// Prints the processes.
+pub(crate) fn run(color: Color, args: &TopArgs) -> Result<u8> {
+    decide(color, Stream::Err);
+    let store = ContainerStore::open().map_err(as_docker)?;
+    let [name, options @ ..] = &args.container[..] else { return Err(Error::usage(text("run.target.form"))) };
+    let container = find(&store, name)?;
+    container.is_here()?;
+    let Some(command) = container.state.command.filter(|_| container.state.status.is_active()) else {
+        let id = container.record.id.as_str();
+        return Err(as_docker(Error::failed(text_with("container.notrunning", &[("id", id)]))));
+    };
+    let pids = pids(&container, command.pid);
+    let options = if options.is_empty() { &["-ef".into()] } else { options };
+    let cannot = |error: std::io::Error| {
+        as_docker(Error::failed(text("container.top.cannot")).call("execve(\"ps\")", error))
+    };
+    let listed = Command::new("ps").args(options).output().map_err(cannot)?;
+    if !listed.status.success() {
+        let why = String::from_utf8_lossy(&listed.stderr).trim().to_owned();
+        return Err(as_docker(Error::failed(text("container.top.options")).why(why)));
+    }
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let mut lines = listed.lines();
+    let titles = lines.next().unwrap_or_default();
+    let Some(column) = titles.split_whitespace().position(|title| title == "PID") else {
+        return Err(as_docker(Error::failed(text("container.top.pid"))));
+    };
+    let is_own = |line: &&str| {
+        let pid = line.split_whitespace().nth(column).and_then(|pid| pid.parse::<i32>().ok());
+        pid.is_some_and(|pid| pids.contains(&pid))
+    };
+    let lines = std::iter::once(titles).chain(lines.filter(is_own));
+    render::out(&lines.map(|line| format!("{line}\n")).collect::<String>());
+    Ok(0)
+}

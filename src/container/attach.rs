@@ -1,0 +1,330 @@
+//! A client that shows a container as if its command were its own: it copies the output to its own standard output and error,
+//! sends its standard input, and forwards its signals. When it ends, the container runs on.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, send};
+use rustix::stdio::{stderr, stdin, stdout};
+use rustix::termios::{isatty, tcgetwinsize};
+
+use super::client::SupervisorClient;
+use super::message::{ClientMessage, MAX_DATA, Packet, STDIN, SupervisorMessage, packet_of};
+use crate::error::{Error, Result};
+use crate::exec::RawMode;
+use crate::exec::signals::Signals;
+use crate::sys::signal;
+use crate::text::{text, text_with};
+
+/// How an attached client ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// The command has ended with this status.
+    Exited(i32),
+    /// The user has typed the keys that detach.
+    Detached,
+    /// The supervisor was killed, or has ended before this client was served.
+    Lost,
+}
+
+/// What an attached client does.
+#[derive(Debug, Clone)]
+pub struct AttachOptions {
+    /// Whether it sends its standard input.
+    pub stdin: bool,
+    /// Whether it forwards its signals.
+    pub forwards: bool,
+    /// The keys that detach it, from a terminal.
+    pub detach_keys: Vec<u8>,
+}
+
+/// The keys that detach a client if none are chosen: Docker's, Ctrl-P and Ctrl-Q.
+pub const DETACH_KEYS: [u8; 2] = [0x10, 0x11];
+
+/// Reads keys as `docker attach --detach-keys` writes them: `ctrl-p,ctrl-q`, `a`, `ctrl-@`. None: they are wrong.
+pub fn parse_keys(written: &str) -> Option<Vec<u8>> {
+    let key = |key: &str| match key.strip_prefix("ctrl-").map(str::as_bytes) {
+        Some([letter @ b'a'..=b'z']) => Some(letter - b'a' + 1),
+        Some(b"@") => Some(0),
+        Some([other @ b'['..=b'_']) => Some(other - b'[' + 27),
+        Some(_) => None,
+        None => key.as_bytes().first().copied().filter(|first| key.len() == 1 && first.is_ascii_graphic()),
+    };
+    written.split(',').map(key).collect()
+}
+
+/// Finds the keys that detach in what is typed. What may be their beginning is held back until the next key.
+#[derive(Debug)]
+struct KeyFinder {
+    keys: Vec<u8>,
+    /// How many of them were typed.
+    matched: usize,
+}
+
+impl KeyFinder {
+    /// Takes what was typed. Returns what is for the command, and whether all keys were found.
+    fn take(&mut self, typed: &[u8]) -> (Vec<u8>, bool) {
+        let mut out = Vec::with_capacity(typed.len());
+        for byte in typed {
+            if self.keys.get(self.matched) == Some(byte) {
+                self.matched += 1;
+                if self.matched == self.keys.len() {
+                    return (out, true);
+                }
+                continue;
+            }
+            out.extend_from_slice(&self.keys[..self.matched]);
+            self.matched = 0;
+            if self.keys.first() == Some(byte) {
+                self.matched = 1;
+            } else {
+                out.push(*byte);
+            }
+        }
+        (out, false)
+    }
+}
+
+/// Shows a container. `start` is whether it is also to be started, when this client gets its output.
+///
+/// # Errors
+/// The command cannot be started; the signals cannot be read.
+pub fn attach(
+    client: &mut SupervisorClient,
+    start: bool,
+    front: bool,
+    options: &AttachOptions,
+) -> Result<Left> {
+    let signals = Signals::for_command()?;
+    let attach = ClientMessage::Attach { stdin: options.stdin, front };
+    let asked =
+        client.send(&attach).and_then(|()| if start { client.send(&ClientMessage::Start) } else { Ok(()) });
+    if asked.is_err() {
+        return Ok(Left::Lost);
+    }
+    let mut session = Session {
+        signals,
+        finder: KeyFinder { keys: options.detach_keys.clone(), matched: 0 },
+        is_open: options.stdin,
+        is_attached: false,
+        runs: !start,
+        unsent: None,
+        raw: None,
+        has_terminal: false,
+        lost: [false; 3],
+    };
+    session.run(client, options)
+}
+
+struct Session {
+    signals: Signals,
+    finder: KeyFinder,
+    /// Whether standard input has more.
+    is_open: bool,
+    /// Whether the supervisor has accepted this client.
+    is_attached: bool,
+    /// Whether the command runs, and so takes input.
+    runs: bool,
+    /// A packet that the supervisor does not take yet.
+    unsent: Option<Vec<u8>>,
+    raw: Option<RawMode>,
+    has_terminal: bool,
+    /// The streams that nobody reads any more.
+    lost: [bool; 3],
+}
+
+impl Session {
+    fn run(&mut self, client: &mut SupervisorClient, options: &AttachOptions) -> Result<Left> {
+        loop {
+            self.flush(client);
+            let is_read = self.is_open && self.runs && self.unsent.is_none();
+            let mut events = PollFlags::POLLIN;
+            events.set(PollFlags::POLLOUT, self.unsent.is_some());
+            let mut ready = vec![
+                PollFd::new(client.as_fd(), events),
+                PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            ];
+            if is_read {
+                ready.push(PollFd::new(stdin(), PollFlags::POLLIN));
+            }
+            match poll(&mut ready, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Error::failed("cannot wait for the container").call("poll", errno)),
+            }
+            let is_ready = |at: usize| ready.get(at).is_some_and(|one| one.any().unwrap_or(false));
+            let (has_message, has_input) = (is_ready(0), is_read && is_ready(2));
+            while let Some(arrived) = self.signals.next() {
+                match arrived.number {
+                    libc::SIGWINCH | libc::SIGCONT => {
+                        self.raw.iter().for_each(RawMode::set_again);
+                        self.resize(client);
+                    }
+                    libc::SIGCHLD => {}
+                    _ if arrived.stops() => signal::stop_self(),
+                    number if options.forwards => {
+                        let _ = client.send(&ClientMessage::Kill { signal: number });
+                    }
+                    _ if arrived.ends() => return Ok(Left::Detached),
+                    _ => {}
+                }
+            }
+            if has_input && self.read_input() {
+                return Ok(Left::Detached);
+            }
+            if has_message && let Some(left) = self.take_packet(client)? {
+                return Ok(left);
+            }
+        }
+    }
+
+    /// Handles the next packet of the supervisor.
+    fn take_packet(&mut self, client: &mut SupervisorClient) -> Result<Option<Left>> {
+        let message = match client.receive(None) {
+            Err(_) => return Ok(Some(Left::Lost)),
+            Ok(Packet::Data(stream, content)) => {
+                self.print(stream, content);
+                return Ok(None);
+            }
+            Ok(Packet::Message(message)) => message,
+        };
+        match message {
+            SupervisorMessage::Attached { terminal } => {
+                self.is_attached = true;
+                self.has_terminal = terminal;
+                if terminal && self.is_open {
+                    self.raw = RawMode::enter();
+                }
+            }
+            SupervisorMessage::Started { .. } => {
+                self.runs = true;
+                self.resize(client);
+            }
+            // Later ones answer signals that could not be sent.
+            SupervisorMessage::Refused(error) if !self.runs || !self.is_attached => return Err(error.into()),
+            SupervisorMessage::Cut { dropped } => {
+                let message = text_with("container.attach.cut", &[("bytes", &dropped.to_string())]);
+                self.print(2, format!("sandbox: {message}\r\n").as_bytes());
+            }
+            SupervisorMessage::Exited { status } => return Ok(Some(Left::Exited(status))),
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn print(&mut self, stream: u8, content: &[u8]) {
+        let lost = &mut self.lost[usize::from(stream)];
+        if !*lost {
+            let descriptor = if stream == 1 { stdout() } else { stderr() };
+            *lost = write_all(descriptor, content).is_err();
+        }
+    }
+
+    /// Reads input. Returns whether the user has typed the keys that detach.
+    fn read_input(&mut self) -> bool {
+        let mut packet = vec![STDIN; MAX_DATA + 1];
+        match rustix::io::read(stdin(), &mut packet[1..]) {
+            Ok(length @ 1..) => {
+                packet.truncate(length + 1);
+                if self.has_terminal {
+                    let (typed, is_detached) = self.finder.take(&packet[1..]);
+                    if is_detached {
+                        return true;
+                    }
+                    packet.splice(1.., typed);
+                }
+                // The byte alone would be the end of the input.
+                self.unsent = Some(packet).filter(|packet| packet.len() > 1);
+            }
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+            Ok(0) | Err(_) => {
+                self.is_open = false;
+                self.unsent = Some(vec![STDIN]);
+            }
+        }
+        false
+    }
+
+    /// Sends input, without waiting: the supervisor may wait until this client takes output.
+    fn flush(&mut self, client: &SupervisorClient) {
+        let Some(packet) = &self.unsent else { return };
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        match send(client.as_fd().as_raw_fd(), packet, flags) {
+            Err(Errno::EAGAIN | Errno::EINTR | Errno::ENOBUFS) => {}
+            // If the supervisor has ended, the next packet says so.
+            _ => self.unsent = None,
+        }
+    }
+
+    /// Gives the command's terminal the size of the user's.
+    fn resize(&self, client: &SupervisorClient) {
+        let size = [stdin(), stdout(), stderr()];
+        let size =
+            size.into_iter().find(|stream| isatty(stream)).and_then(|stream| tcgetwinsize(stream).ok());
+        if let Some(size) = size.filter(|_| self.has_terminal) {
+            let resize = ClientMessage::Resize { rows: size.ws_row, columns: size.ws_col };
+            let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+            let _ = send(client.as_fd().as_raw_fd(), &packet_of(&resize), flags);
+        }
+    }
+}
+
+/// Writes all bytes, and waits where the reader is slow. Not by the standard library, which would look for the ends of lines.
+fn write_all(to: BorrowedFd<'_>, mut content: &[u8]) -> rustix::io::Result<()> {
+    while !content.is_empty() {
+        match rustix::io::write(to, content) {
+            Ok(length) => content = &content[length..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::AGAIN) => {
+                let _ = poll(&mut [PollFd::new(to, PollFlags::POLLOUT)], PollTimeout::NONE);
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Refuses keys that are wrong.
+///
+/// # Errors
+/// A wrong command line.
+pub fn keys(written: Option<&str>) -> Result<Vec<u8>> {
+    match written {
+        None => Ok(DETACH_KEYS.to_vec()),
+        Some(written) => parse_keys(written).ok_or_else(|| {
+            Error::usage(text_with("container.keys", &[("keys", written)])).why(text("container.keys.reason"))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_written_as_in_docker() {
+        assert_eq!(parse_keys("ctrl-p,ctrl-q"), Some(DETACH_KEYS.to_vec()));
+        assert_eq!(parse_keys("ctrl-@,a,ctrl-[,ctrl-_"), Some(vec![0, b'a', 27, 31]));
+        for wrong in ["", "ctrl-", "ctrl-1", "ab", "ctrl-p,", "ctrl-P", "é"] {
+            assert_eq!(parse_keys(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn keys_are_found_in_any_pieces_and_nothing_else_is_lost() {
+        let typed = b"a\x10b\x10\x10c\x11\x10\x11after";
+        for size in 1..=typed.len() {
+            let mut finder = KeyFinder { keys: DETACH_KEYS.to_vec(), matched: 0 };
+            let (mut out, mut is_found) = (Vec::new(), false);
+            for piece in typed.chunks(size) {
+                if is_found {
+                    break;
+                }
+                let (more, found) = finder.take(piece);
+                out.extend(more);
+                is_found = found;
+            }
+            assert!(is_found && out == b"a\x10b\x10\x10c\x11", "{size}: {out:?}");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The control socket of a supervisor, and the clients that are connected to it.
+//!
+//! No client makes the container or another client wait, except one: the front, the command line that shows the container as
+//! if it were its own. Output for any other client that does not read is kept up to a bound. Then it is dropped and counted,
+//! and the client is told and cut off.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::rc::Rc;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, recv, send,
+    socket, sockopt::PeerCredentials,
+};
+use nix::unistd::geteuid;
+use rustix::net::SocketFlags;
+
+use super::message::{ClientMessage, MAX_DATA, MAX_PACKET, Packet, SupervisorMessage, packet_of};
+use crate::error::Error;
+use crate::feature::Feature;
+use crate::host::own_run::CONTROL;
+use crate::host::private_directory::PrivateDirectory;
+use crate::observe::proc::namespace_link;
+use crate::text::text;
+
+/// How many bytes are kept for a client that does not read.
+const ROOM: usize = 1 << 20;
+
+/// How many bytes are kept for the front before the container waits for it.
+const ROOM_OF_FRONT: usize = 256 << 10;
+
+/// The maximum number of clients. Further ones wait in the queue of the socket.
+const MAX_CLIENTS: usize = 64;
+
+/// The maximum number of packets that are read from a client at a time.
+const MAX_RECEIVED: usize = 16;
+
+/// What a client has asked for, and waits for.
+#[derive(Debug, Default)]
+pub(super) struct Awaited {
+    /// The start of the command.
+    pub(super) start: bool,
+    /// Its end, as a message with the status.
+    pub(super) end: bool,
+    /// Its end, because this client has asked for it.
+    pub(super) stop: bool,
+}
+
+/// A client.
+#[derive(Debug)]
+pub(super) struct ConnectedClient {
+    socket: OwnedFd,
+    /// Packets that are not sent yet.
+    queue: VecDeque<Rc<[u8]>>,
+    /// Their length.
+    queued: usize,
+    /// Whether it gets the output.
+    pub(super) is_attached: bool,
+    /// Whether it has asked for the output.
+    pub(super) was_attached: bool,
+    /// Whether it sends standard input.
+    pub(super) has_stdin: bool,
+    /// Whether the container waits for it.
+    pub(super) is_front: bool,
+    /// What it waits for.
+    pub(super) awaited: Awaited,
+    /// How many bytes of output were dropped.
+    dropped: u64,
+    is_gone: bool,
+}
+
+impl ConnectedClient {
+    /// Sends a message, when the client can take it.
+    pub(super) fn send(&mut self, message: &SupervisorMessage) {
+        self.report_dropped();
+        self.enqueue(packet_of(message).into());
+    }
+
+    /// Tells the client how much it has missed. It gets no more output.
+    fn report_dropped(&mut self) {
+        if self.dropped > 0 {
+            self.enqueue(packet_of(&SupervisorMessage::Cut { dropped: self.dropped }).into());
+            (self.dropped, self.is_attached) = (0, false);
+        }
+    }
+
+    fn enqueue(&mut self, packet: Rc<[u8]>) {
+        self.queued += packet.len();
+        self.queue.push_back(packet);
+    }
+
+    fn flush(&mut self) {
+        while let Some(packet) = self.queue.front() {
+            match send(self.socket.as_raw_fd(), packet, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT) {
+                Ok(_) => {
+                    self.queued -= packet.len();
+                    self.queue.pop_front();
+                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN | Errno::ENOBUFS) => return,
+                Err(_) => {
+                    self.is_gone = true;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The socket and its clients.
+#[derive(Debug)]
+pub(super) struct Control {
+    /// None: no more clients are accepted.
+    listener: Option<OwnedFd>,
+    /// The clients.
+    pub(super) clients: Vec<ConnectedClient>,
+    /// Whether there ever was a client.
+    pub(super) had_client: bool,
+    /// Where a packet is read to.
+    packet: Vec<u8>,
+}
+
+impl Control {
+    /// Makes the socket in the directory of a run.
+    ///
+    /// # Errors
+    /// Those of socket(2), bind(2) and listen(2).
+    pub(super) fn listen(directory: &PrivateDirectory) -> io::Result<Control> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let listener = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
+        // A path may have 108 bytes, and that of RUN may be longer.
+        let address = UnixAddr::new(&directory.path_through(CONTROL))?;
+        directory.remove_file(CONTROL)?;
+        bind(listener.as_raw_fd(), &address)?;
+        listen(&listener, Backlog::new(128)?)?;
+        Ok(Control {
+            listener: Some(listener),
+            clients: Vec::new(),
+            had_client: false,
+            packet: vec![0; MAX_PACKET],
+        })
+    }
+
+    /// Accepts no more clients.
+    pub(super) fn close(&mut self) {
+        self.listener = None;
+    }
+
+    /// Accepts new clients, and reads what they have sent: each message with the place of its client. `takes_input` is
+    /// whether standard input can be taken now.
+    pub(super) fn receive(
+        &mut self,
+        takes_input: bool,
+        mut handle: impl FnMut(&mut ConnectedClient, Packet<'_, ClientMessage>),
+    ) {
+        while let Some(listener) = self.listener.as_ref().filter(|_| self.clients.len() < MAX_CLIENTS) {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            let Ok(socket) = rustix::net::accept_with(listener, flags) else { break };
+            if !is_outside(&socket) {
+                let refused = SupervisorMessage::Refused(Error::failed(text("container.client")).into());
+                let _ = send(
+                    socket.as_raw_fd(),
+                    &packet_of(&refused),
+                    MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT,
+                );
+                continue;
+            }
+            self.had_client = true;
+            self.clients.push(ConnectedClient {
+                socket,
+                queue: VecDeque::new(),
+                queued: 0,
+                is_attached: false,
+                was_attached: false,
+                has_stdin: false,
+                is_front: false,
+                awaited: Awaited::default(),
+                dropped: 0,
+                is_gone: false,
+            });
+        }
+        let Control { clients, packet, .. } = self;
+        for client in clients.iter_mut() {
+            for _ in 0..MAX_RECEIVED {
+                if client.is_gone || client.has_stdin && !takes_input {
+                    break;
+                }
+                match recv(client.socket.as_raw_fd(), packet, MsgFlags::MSG_DONTWAIT) {
+                    Ok(0) => client.is_gone = true,
+                    Ok(length) => match Packet::parse(&packet[..length]) {
+                        Some(packet) => handle(client, packet),
+                        // It is no client of this version.
+                        None => client.is_gone = true,
+                    },
+                    Err(Errno::EINTR) => {}
+                    Err(Errno::EAGAIN) => break,
+                    Err(_) => client.is_gone = true,
+                }
+            }
+        }
+        self.clients.retain(|client| !client.is_gone);
+    }
+
+    /// Whether the front takes more output. Without one, there is always room.
+    pub(super) fn has_room(&self) -> bool {
+        self.clients.iter().all(|client| !client.is_front || client.queued < ROOM_OF_FRONT)
+    }
+
+    /// Sends output to all attached clients.
+    pub(super) fn broadcast(&mut self, stream: u8, content: &[u8]) {
+        if !self.clients.iter().any(|client| client.is_attached) {
+            return;
+        }
+        for part in content.chunks(MAX_DATA) {
+            let mut packet = Vec::with_capacity(part.len() + 1);
+            packet.push(stream);
+            packet.extend_from_slice(part);
+            let packet: Rc<[u8]> = packet.into();
+            for client in self.clients.iter_mut().filter(|client| client.is_attached) {
+                if client.dropped == 0 && (client.is_front || client.queued + packet.len() <= ROOM) {
+                    client.enqueue(packet.clone());
+                    continue;
+                }
+                if client.dropped == 0 {
+                    // What was kept is dropped too: memory is for clients that read.
+                    let kept = client.queue.iter().map(|packet| packet.len() as u64 - 1).sum::<u64>();
+                    (client.dropped, client.queued) = (kept, 0);
+                    client.queue.clear();
+                }
+                client.dropped += part.len() as u64;
+            }
+        }
+        self.flush();
+    }
+
+    /// Sends what can be sent without waiting.
+    pub(super) fn flush(&mut self) {
+        for client in &mut self.clients {
+            client.flush();
+            if client.dropped > 0 && client.queue.is_empty() && can_send(client) {
+                client.report_dropped();
+                client.flush();
+            }
+        }
+        self.clients.retain(|client| !client.is_gone);
+    }
+
+    /// Whether all is sent that this client, or with `front` only the front, shall get.
+    pub(super) fn is_flushed(&self, only_front: bool) -> bool {
+        self.clients
+            .iter()
+            .filter(|client| client.is_front || !only_front)
+            .all(|client| client.queue.is_empty())
+    }
+
+    /// The descriptors to wait for.
+    pub(super) fn poll_set(&self, takes_input: bool) -> Vec<PollFd<'_>> {
+        let listener = self.listener.iter().filter(|_| self.clients.len() < MAX_CLIENTS);
+        let mut set: Vec<_> = listener.map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
+        for client in &self.clients {
+            let mut events = PollFlags::empty();
+            events.set(PollFlags::POLLIN, takes_input || !client.has_stdin);
+            events.set(PollFlags::POLLOUT, !client.queue.is_empty() || client.dropped > 0);
+            // Without events, poll(2) would still return for a hang-up, each time at once.
+            if !events.is_empty() {
+                set.push(PollFd::new(client.socket.as_fd(), events));
+            }
+        }
+        set
+    }
+}
+
+/// Whether a client is no process of a container. In a root filesystem that shows the files of the host, the socket can be
+/// connected to, also through an overlay. A process in the same PID namespace could send signals to all of these processes
+/// anyway, so the others are refused.
+fn is_outside(socket: &OwnedFd) -> bool {
+    let Ok(peer) = getsockopt(socket, PeerCredentials) else { return false };
+    let namespace = |process: &str| namespace_link(process, Feature::Pid).ok();
+    let own = namespace("/proc/self");
+    peer.uid() == geteuid().as_raw() && own.is_some() && namespace(&format!("/proc/{}", peer.pid())) == own
+}
+
+fn can_send(client: &ConnectedClient) -> bool {
+    let mut ready = [PollFd::new(client.socket.as_fd(), PollFlags::POLLOUT)];
+    poll(&mut ready, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+}

@@ -1,0 +1,293 @@
+//! What the commands of a container's life do.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::client::{NoMessage, SupervisorClient};
+use super::explain::Explainer;
+use super::id::Id;
+use super::message::{ClientMessage, SupervisorMessage};
+use super::record::{ContainerStatus, RecordedProcess};
+use super::store::{ContainerStore, KeptContainer};
+use crate::error::{Error, ExitKind, Result};
+use crate::host::own_run::OwnRun;
+use crate::host::run_directory;
+use crate::observe::file;
+use crate::sys::signal;
+use crate::text::{text, text_with};
+
+/// How long a supervisor may take for what it does at once.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// How long a start may take.
+const START: Duration = Duration::from_secs(60);
+
+/// How long a supervisor may take for the end, after its command was killed.
+const END: Duration = Duration::from_secs(10);
+
+/// How long `rm` waits for the lock of a container whose command has ended.
+const LOCK: Duration = Duration::from_secs(2);
+
+/// The time between two attempts to get that lock.
+const PAUSE: Duration = Duration::from_millis(20);
+
+impl KeptContainer {
+    /// Its name; or its ID, if it has none.
+    pub fn shown_name(&self) -> &str {
+        if self.name.is_empty() { self.record.id.as_str() } else { &self.name }
+    }
+
+    /// Refuses to touch a container of another machine.
+    ///
+    /// # Errors
+    /// It is one.
+    pub fn is_here(&self) -> Result<()> {
+        match self.state.status {
+            ContainerStatus::Elsewhere => {
+                let values = [("name", &*self.name), ("machine", &self.state.place.machine)];
+                Err(Error::failed(text_with("container.elsewhere", &values)))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Starts a container. A container that runs already stays as it is.
+///
+/// # Errors
+/// It cannot be started, with the exit status that `run` has then.
+pub fn start(container: &KeptContainer, explain: Explainer) -> Result<()> {
+    container.is_here()?;
+    if container.state.status.is_active() {
+        return Ok(());
+    }
+    let id = &container.record.id;
+    let deadline = Instant::now() + START;
+    loop {
+        let mut client = SupervisorClient::summon(id, explain)?;
+        explain.step("send(<socket>, \"start\")", "container.explain.start");
+        let answer = client.send(&ClientMessage::Start).and_then(|()| client.answer(Some(deadline)));
+        match answer {
+            Ok(SupervisorMessage::Started { .. }) => return Ok(()),
+            Ok(SupervisorMessage::Refused(error)) => return Err(error.into()),
+            // It has just ended a former run: a new one is started.
+            Ok(_) | Err(NoMessage::Ended) if Instant::now() < deadline => {}
+            _ => return Err(silent(id)),
+        }
+    }
+}
+
+/// Stops a container: its stop signal, and after the timeout SIGKILL. A container that does not run stays as it is.
+///
+/// # Errors
+/// It still runs.
+pub fn stop(
+    container: &KeptContainer,
+    signal: Option<i32>,
+    timeout: Option<i64>,
+    explain: Explainer,
+) -> Result<()> {
+    container.is_here()?;
+    if !container.state.status.is_active() {
+        return Ok(());
+    }
+    let record = &container.record;
+    if let Some(mut client) = SupervisorClient::connect(&record.id, explain)? {
+        let (number, seconds) =
+            (signal.unwrap_or(record.stop_signal), timeout.unwrap_or(record.stop_timeout.cast_signed()));
+        let name = signal::name(number);
+        explain.step(
+            format!("send(<socket>, {{\"stop\": {{\"signal\": {number}, \"timeout\": {seconds}}}}})"),
+            "container.explain.stop",
+        );
+        explain.step(
+            format!("pidfd_send_signal(<container>, {name})  [by the supervisor]"),
+            "container.explain.stop.signal",
+        );
+        let deadline =
+            u64::try_from(seconds).ok().map(|seconds| Instant::now() + Duration::from_secs(seconds) + END);
+        match client.send(&ClientMessage::Stop { signal, timeout }).and_then(|()| client.answer(deadline)) {
+            Ok(SupervisorMessage::Refused(error)) => return Err(error.into()),
+            Ok(_) => {
+                client.await_end(Instant::now() + END);
+                await_gone(container.state.supervisor, Instant::now() + END);
+                return Ok(());
+            }
+            Err(NoMessage::Ended) => {}
+            // It was stopped by a signal, or it hangs.
+            Err(NoMessage::Late) => {}
+        }
+    }
+    end_directly(container, explain)
+}
+
+/// Sends a signal to the command of a container.
+///
+/// # Errors
+/// It does not run.
+pub fn kill(container: &KeptContainer, number: i32, explain: Explainer) -> Result<()> {
+    container.is_here()?;
+    let id = &container.record.id;
+    let not_running =
+        || Error::new(ExitKind::Refused, text_with("container.notrunning", &[("id", id.as_str())]));
+    if !container.state.status.is_active() {
+        return Err(not_running());
+    }
+    let name = signal::name(number);
+    if let Some(mut client) = SupervisorClient::connect(id, explain)? {
+        explain.step(
+            format!("send(<socket>, {{\"kill\": {{\"signal\": {number}}}}})"),
+            "container.explain.kill",
+        );
+        explain.step(
+            format!("pidfd_send_signal(<container>, {name})  [by the supervisor]"),
+            "container.explain.kill.signal",
+        );
+        let answer = client.send(&ClientMessage::Kill { signal: number });
+        match answer.and_then(|()| client.answer(Some(Instant::now() + ANSWER))) {
+            Ok(SupervisorMessage::Refused(error)) => return Err(error.into()),
+            Ok(_) => return Ok(()),
+            Err(NoMessage::Ended) => return Err(not_running()),
+            Err(NoMessage::Late) => {}
+        }
+    }
+    // The supervisor does not answer. The kernel does.
+    match container.state.command.map(|command| send_directly(command, number, explain)) {
+        Some(true) => Ok(()),
+        _ => Err(not_running()),
+    }
+}
+
+/// Waits for the end of a container, and returns its exit status.
+///
+/// # Errors
+/// It was removed meanwhile, and its status is not known.
+pub fn wait(store: &ContainerStore, container: &KeptContainer, explain: Explainer) -> Result<i32> {
+    container.is_here()?;
+    if container.state.status.is_active()
+        && let Some(mut client) = SupervisorClient::connect(&container.record.id, explain)?
+    {
+        explain.step("send(<socket>, \"wait\")", "container.explain.wait");
+        let mut answer = client.send(&ClientMessage::Wait).and_then(|()| client.answer(None));
+        loop {
+            match answer {
+                Ok(SupervisorMessage::Exited { status }) => return Ok(status),
+                Ok(SupervisorMessage::Refused(error)) => return Err(error.into()),
+                Ok(_) => answer = client.answer(None),
+                Err(_) => break,
+            }
+        }
+    }
+    // The supervisor has just ended, or was killed.
+    match store.again(container)? {
+        Some(container) => Ok(container.state.exit_code),
+        None => Err(none(&container.record.id)),
+    }
+}
+
+/// Removes a container. With `force`, one that runs is killed first.
+///
+/// # Errors
+/// It runs; its files cannot be removed.
+pub fn remove(
+    store: &ContainerStore,
+    container: &KeptContainer,
+    force: bool,
+    explain: Explainer,
+) -> Result<()> {
+    container.is_here()?;
+    let id = &container.record.id;
+    if container.state.status.is_active() && !force {
+        let what = text_with("container.rm.running", &[("id", id.as_str())]);
+        return Err(Error::new(ExitKind::Refused, what));
+    }
+    let end = |container: &KeptContainer| match container.state.status.is_active() {
+        true => stop(container, Some(libc::SIGKILL), Some(0), explain),
+        false => Ok(()),
+    };
+    end(container)?;
+    match remove_files(store, id, explain) {
+        // Another command has started it meanwhile.
+        Err(error) if force => match store.again(container)? {
+            Some(started) if started.state.status.is_active() => {
+                end(&started)?;
+                remove_files(store, id, explain)
+            }
+            _ => Err(error),
+        },
+        removed => removed,
+    }
+}
+
+/// Removes the files of a container that does not run.
+///
+/// # Errors
+/// As [`remove`].
+pub fn remove_files(store: &ContainerStore, id: &Id, explain: Explainer) -> Result<()> {
+    let run = file::path_text(&run_directory::path().join(id.as_str()).join("lock"));
+    explain.step(format!("flock(<{run}>, LOCK_EX)"), "container.explain.lock");
+    let deadline = Instant::now() + LOCK;
+    let own = loop {
+        match OwnRun::claim(id.as_str(), PAUSE)? {
+            Some(own) => break own,
+            // Its supervisor may still wait for its first client, which was killed. When this one has left, it ends.
+            None if Instant::now() < deadline => drop(SupervisorClient::connect(id, Explainer::default())?),
+            None => {
+                let what = text_with("container.rm.running", &[("id", id.as_str())]);
+                return Err(Error::new(ExitKind::Refused, what));
+            }
+        }
+    };
+    let directory = file::path_text(&store.path().join("containers").join(id.as_str()));
+    explain.step(format!("renameat(\"{directory}\", \".rm-{id}\"); unlinkat(…)"), "container.explain.remove");
+    let removed = store.remove(id);
+    own.remove();
+    removed
+}
+
+/// Ends a container whose supervisor does not answer: SIGKILL for its command, and then for the supervisor. What is left
+/// otherwise is removed by the next command.
+fn end_directly(container: &KeptContainer, explain: Explainer) -> Result<()> {
+    let processes = [container.state.command, container.state.supervisor];
+    for process in processes.into_iter().flatten() {
+        send_directly(process, libc::SIGKILL, explain);
+    }
+    match await_gone(processes.into_iter().flatten(), Instant::now() + END) {
+        true => Ok(()),
+        false => Err(silent(&container.record.id)),
+    }
+}
+
+/// Waits until processes have ended. False: one still exists at the deadline.
+fn await_gone(processes: impl IntoIterator<Item = RecordedProcess>, deadline: Instant) -> bool {
+    processes.into_iter().all(|process| {
+        while process.lives() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        !process.lives()
+    })
+}
+
+/// Sends a signal to a process, if it still is the one that was recorded.
+fn send_directly(process: RecordedProcess, number: i32, explain: Explainer) -> bool {
+    let pid = Pid::from_raw(process.pid);
+    let Some(pidfd) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return false };
+    // After the pidfd is open, its PID cannot become that of another process unnoticed.
+    if !process.lives() {
+        return false;
+    }
+    let name = signal::name(number);
+    explain.step(format!("pidfd_send_signal(<{}>, {name})", process.pid), "container.explain.directly");
+    signal::send(pidfd.as_fd(), number).is_ok()
+}
+
+fn silent(id: &Id) -> Error {
+    let what = text_with("container.silent", &[("id", id.short())]);
+    Error::failed(what).why(text("container.silent.reason")).paste(format!("sandbox rm -f {}", id.short()))
+}
+
+fn none(id: &Id) -> Error {
+    Error::new(ExitKind::Refused, text_with("container.none", &[("name", id.as_str())]))
+}

@@ -1,0 +1,224 @@
+//! A container as `ps` lists it and `inspect` describes it: Docker's fields and words.
+
+use std::ffi::OsString;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::record::{ContainerState, ContainerStatus};
+use super::store::KeptContainer;
+use crate::plan::call::publish::{Protocol, PublishedPort};
+use crate::sys::signal;
+use crate::text::printed;
+use crate::value::timestamp::{Timestamp, in_words};
+
+/// The number of characters of a command in `ps`.
+const COMMAND_WIDTH: usize = 20;
+
+/// A line of `ps`. The names are those of `docker ps --format json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ContainerRow {
+    /// The command, in quotes.
+    pub command: String,
+    /// When it was created.
+    pub created_at: String,
+    /// The ID.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// What its root filesystem was made from.
+    pub image: String,
+    /// There are none.
+    pub labels: String,
+    /// There are none.
+    pub local_volumes: String,
+    /// There are none.
+    pub mounts: String,
+    /// Its name.
+    pub names: String,
+    /// There are none.
+    pub networks: String,
+    /// The published ports.
+    pub ports: String,
+    /// How long ago it was created.
+    pub running_for: String,
+    /// How much it has written.
+    pub size: String,
+    /// What it does.
+    pub state: String,
+    /// What it does, and since when.
+    pub status: String,
+}
+
+impl ContainerRow {
+    /// The row of a container. With `is_whole`, no value is cut off.
+    pub fn of(container: &KeptContainer, now: Timestamp, is_whole: bool) -> ContainerRow {
+        let KeptContainer { name, record, state, .. } = container;
+        let command = command(&record.config.process.args);
+        let created = record.created;
+        ContainerRow {
+            command: serde_json::Value::from(if is_whole { command } else { shortened(&command) })
+                .to_string(),
+            created_at: created.to_string().replace('T', " ").replace('Z', " +0000 UTC"),
+            id: if is_whole { record.id.as_str() } else { record.id.short() }.to_owned(),
+            image: record.image.clone(),
+            labels: String::new(),
+            local_volumes: "0".to_owned(),
+            mounts: String::new(),
+            names: name.clone(),
+            networks: String::new(),
+            ports: ports(state),
+            running_for: format!("{} ago", in_words(created.until(now))),
+            size: "0B".to_owned(),
+            state: state.status.word().to_owned(),
+            status: status(state, now),
+        }
+    }
+}
+
+/// A command in one line, as Docker writes it.
+fn command(arguments: &[OsString]) -> String {
+    let word = |(index, argument): (usize, &OsString)| match printed(argument) {
+        argument if index > 0 && argument.contains(' ') => format!("'{argument}'"),
+        argument => argument,
+    };
+    arguments.iter().enumerate().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// A text with at most [`COMMAND_WIDTH`] characters.
+fn shortened(text: &str) -> String {
+    match text.chars().count() <= COMMAND_WIDTH {
+        true => text.to_owned(),
+        false => text.chars().take(COMMAND_WIDTH - 1).chain(['…']).collect(),
+    }
+}
+
+/// What a container does, in Docker's words: `Up 2 minutes`, `Exited (0) 3 seconds ago`.
+fn status(state: &ContainerState, now: Timestamp) -> String {
+    let since = |moment: Option<Timestamp>| in_words(moment.unwrap_or(now).until(now));
+    match state.status {
+        ContainerStatus::Created => "Created".to_owned(),
+        ContainerStatus::Running => format!("Up {}", since(state.started_at)),
+        ContainerStatus::Paused => format!("Up {} (Paused)", since(state.started_at)),
+        ContainerStatus::Restarting => {
+            format!("Restarting ({}) {} ago", state.exit_code, since(state.finished_at))
+        }
+        ContainerStatus::Exited => format!("Exited ({}) {} ago", state.exit_code, since(state.finished_at)),
+        ContainerStatus::Elsewhere => "Elsewhere".to_owned(),
+    }
+}
+
+/// The published ports: `0.0.0.0:8080->80/tcp`.
+fn ports(state: &ContainerState) -> String {
+    let one = |port: &PublishedPort| format!("{}->{}", port.at, inside(port));
+    state.ports.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// A port in the container: `80/tcp`.
+pub fn inside(port: &PublishedPort) -> String {
+    let protocol = match port.protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    };
+    format!("{}/{protocol}", port.inside)
+}
+
+/// A container as `inspect` prints it: Docker's keys, as far as there is something to say, and under `Sandbox` the config.
+pub fn inspected(container: &KeptContainer) -> Value {
+    let KeptContainer { name, record, state, directory } = container;
+    let process = &record.config.process;
+    let words = |words: &[OsString]| words.iter().map(printed).collect::<Vec<_>>();
+    let arguments = words(&process.args);
+    let time = |moment: Option<Timestamp>| {
+        moment.map_or("0001-01-01T00:00:00Z".to_owned(), |moment| moment.to_string())
+    };
+    let pid = state.command.map_or(0, |command| command.pid);
+    let mut ports = serde_json::Map::new();
+    for port in &state.ports {
+        let binding = json!({"HostIp": port.at.ip().to_string(), "HostPort": port.at.port().to_string()});
+        let bindings = ports.entry(inside(port)).or_insert_with(|| json!([]));
+        bindings.as_array_mut().into_iter().for_each(|all| all.push(binding.clone()));
+    }
+    let hostname = record.config.environment.namespaces.uts.options().and_then(|uts| uts.hostname.clone());
+    json!({
+        "Id": record.id,
+        "Created": record.created,
+        "Path": arguments.first(),
+        "Args": arguments.get(1..).unwrap_or_default(),
+        "State": {
+            "Status": state.status.word(),
+            "Running": matches!(state.status, ContainerStatus::Running | ContainerStatus::Paused),
+            "Paused": state.status == ContainerStatus::Paused,
+            "Restarting": state.status == ContainerStatus::Restarting,
+            "OOMKilled": state.oom_killed,
+            "Dead": false,
+            "Pid": pid,
+            "ExitCode": state.exit_code,
+            "Error": state.error,
+            "StartedAt": time(state.started_at),
+            "FinishedAt": time(state.finished_at),
+        },
+        "Image": record.image,
+        "LogPath": printed(directory.path().join(super::log::LOG)),
+        "Name": format!("/{name}"),
+        "RestartCount": 0,
+        "HostConfig": {
+            "AutoRemove": record.auto_remove,
+            "LogConfig": {"Type": "json-file", "Config": log_options(container)},
+        },
+        "Config": {
+            "Hostname": hostname.map(printed),
+            "User": process.user.map(|user| user.to_string()).unwrap_or_default(),
+            "Tty": process.terminal,
+            "OpenStdin": record.open_stdin,
+            "Env": words(process.env.as_deref().unwrap_or_default()),
+            "Cmd": arguments,
+            "Image": record.image,
+            "WorkingDir": process.cwd.as_ref().map(printed).unwrap_or_default(),
+            "StopSignal": signal::name(record.stop_signal),
+            "StopTimeout": record.stop_timeout,
+        },
+        "NetworkSettings": {"Ports": ports},
+        "Sandbox": {"Config": record.config, "Supervisor": state.supervisor, "Place": state.place},
+    })
+}
+
+fn log_options(container: &KeptContainer) -> Value {
+    let log = container.record.log;
+    let mut options = serde_json::Map::new();
+    options.extend(log.max_size.map(|size| ("max-size".to_owned(), Value::from(size.to_string()))));
+    if log.max_files > 0 {
+        options.insert("max-file".to_owned(), Value::from(log.max_files.to_string()));
+    }
+    Value::Object(options)
+}
+
+/// Whether a container has what a filter of `ps` asks for. None: there is no such filter.
+pub fn has(container: &KeptContainer, filter: &str, value: &str) -> Option<bool> {
+    let KeptContainer { name, record, state, .. } = container;
+    Some(match filter {
+        "id" => record.id.as_str().starts_with(value),
+        "name" => name.contains(value.trim_start_matches('/')),
+        "status" => state.status.word() == value,
+        "exited" => state.status == ContainerStatus::Exited && value.parse() == Ok(state.exit_code),
+        "ancestor" => record.image == value,
+        "publish" => state.ports.iter().any(|port| {
+            let port = port.at.port().to_string();
+            value == port || value.split('/').next() == Some(&port)
+        }),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_written_as_docker_does() {
+        let words = ["sh", "-c", "echo hello; sleep 1"].map(OsString::from);
+        assert_eq!(command(&words), "sh -c 'echo hello; sleep 1'");
+        assert_eq!(shortened(&command(&words)), "sh -c 'echo hello; …");
+        assert_eq!(shortened("12345678901234567890"), "12345678901234567890");
+    }
+}

@@ -1,0 +1,21 @@
+//! Containers that stay after their command has ended, and whose command runs on after the command line that has started
+//! it.
+//!
+//! [`record`] has the two files of a container, and [`store`] the directory with all of them. A container that runs has a
+//! process of `sandbox` as its [`supervisor`]. Commands are clients of it ([`client`]), by the messages in [`message`].
+//! [`life`] has what the commands do.
+
+pub mod attach;
+pub mod client;
+mod control;
+pub mod explain;
+pub mod id;
+pub mod life;
+pub mod listing;
+pub mod log;
+pub mod message;
+pub mod name;
+pub mod processes;
+pub mod record;
+pub mod store;
+pub mod supervisor;

@@ -1,0 +1,253 @@
+//! The two files of a kept container: `config.json`, what it is, and `state.json`, what it does now.
+//!
+//! `config.json` is written once, by `create`. `state.json` is written by the process that has the lock of the container:
+//! its supervisor, or a command that ends the state of a dead one. Each has a version. A `sandbox` that does not know it
+//! leaves the container alone.
+
+use serde::{Deserialize, Serialize};
+
+use super::id::Id;
+use crate::config::container::Config;
+use crate::host::containers::own_pid_namespace;
+use crate::host::run_directory;
+use crate::observe::file;
+use crate::observe::processes::started;
+use crate::plan::call::publish::PublishedPort;
+use crate::value::timestamp::Timestamp;
+
+/// The version of both files.
+pub const VERSION: u32 = 1;
+
+/// What a kept container is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerRecord {
+    /// The version of the format.
+    pub version: u32,
+    /// Its ID.
+    pub id: Id,
+    /// When it was created.
+    pub created: Timestamp,
+    /// What its root filesystem was made from, for people: `host`, or a path.
+    pub image: String,
+    /// The container. Its name is not here: it can change.
+    pub config: Config,
+    /// Whether its standard input stays open for clients. Otherwise it reads /dev/null.
+    pub open_stdin: bool,
+    /// The signal that asks it to stop: its number.
+    pub stop_signal: i32,
+    /// How many seconds after that signal it gets SIGKILL.
+    pub stop_timeout: u64,
+    /// Whether it is removed when it ends.
+    pub auto_remove: bool,
+    /// Its log.
+    pub log: LogOptions,
+}
+
+/// The bounds of a log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogOptions {
+    /// The maximum size of a file, in bytes. None: there is no limit.
+    pub max_size: Option<u64>,
+    /// How many files there are at most. Zero means one.
+    pub max_files: u32,
+}
+
+/// What a container does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContainerStatus {
+    /// It was never started.
+    Created,
+    /// Its command runs.
+    Running,
+    /// Its processes are frozen.
+    Paused,
+    /// It has ended, and will be started again.
+    Restarting,
+    /// Its command has ended.
+    Exited,
+    /// Another machine has written its state, and shares HOME with this one. This is never written.
+    Elsewhere,
+}
+
+impl ContainerStatus {
+    /// Docker's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            ContainerStatus::Created => "created",
+            ContainerStatus::Running => "running",
+            ContainerStatus::Paused => "paused",
+            ContainerStatus::Restarting => "restarting",
+            ContainerStatus::Exited => "exited",
+            ContainerStatus::Elsewhere => "elsewhere",
+        }
+    }
+
+    /// Whether it has a process, or will have one again.
+    pub fn is_active(self) -> bool {
+        matches!(self, ContainerStatus::Running | ContainerStatus::Paused | ContainerStatus::Restarting)
+    }
+}
+
+/// A process, for ever: no later process has the same PID and the same start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedProcess {
+    /// Its PID.
+    pub pid: i32,
+    /// When it was started, in clock ticks since the machine started.
+    pub started: u64,
+}
+
+impl RecordedProcess {
+    /// The process that has this PID now.
+    pub fn of(pid: i32) -> Option<RecordedProcess> {
+        Some(RecordedProcess { pid, started: started(pid)? })
+    }
+
+    /// Whether it still exists.
+    pub fn lives(self) -> bool {
+        started(self.pid) == Some(self.started)
+    }
+}
+
+/// Where a PID is valid.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessPlace {
+    /// The machine: /etc/machine-id. It differs where two machines share HOME.
+    pub machine: String,
+    /// The boot of the machine: /proc/sys/kernel/random/boot_id.
+    pub boot: String,
+    /// The PID namespace.
+    pub pid_namespace: Option<String>,
+    /// RUN.
+    pub run: String,
+}
+
+impl ProcessPlace {
+    /// That of this process.
+    pub fn here() -> ProcessPlace {
+        let read = |path: &str| file::read_text(path).unwrap_or_default().trim().to_owned();
+        ProcessPlace {
+            machine: read("/etc/machine-id"),
+            boot: read("/proc/sys/kernel/random/boot_id"),
+            pid_namespace: own_pid_namespace(),
+            run: file::path_text(&run_directory::path()),
+        }
+    }
+}
+
+/// What a kept container does now, and what it did last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerState {
+    /// The version of the format.
+    pub version: u32,
+    /// What it does.
+    pub status: ContainerStatus,
+    /// Where the PIDs below are valid.
+    pub place: ProcessPlace,
+    /// The process of `sandbox` that makes it and waits for its end.
+    pub supervisor: Option<RecordedProcess>,
+    /// Its process 1.
+    pub command: Option<RecordedProcess>,
+    /// When it was started last.
+    pub started_at: Option<Timestamp>,
+    /// When it ended last.
+    pub finished_at: Option<Timestamp>,
+    /// The exit status of its command; 128+N for a signal.
+    pub exit_code: i32,
+    /// Whether the OOM killer has killed a process of it.
+    pub oom_killed: bool,
+    /// Why it could not be started, or how its end was lost.
+    pub error: String,
+    /// The ports that are published while it runs.
+    pub ports: Vec<PublishedPort>,
+}
+
+impl ContainerState {
+    /// That of a new container.
+    pub fn created() -> ContainerState {
+        ContainerState {
+            version: VERSION,
+            status: ContainerStatus::Created,
+            place: ProcessPlace::here(),
+            supervisor: None,
+            command: None,
+            started_at: None,
+            finished_at: None,
+            exit_code: 0,
+            oom_killed: false,
+            error: String::new(),
+            ports: Vec::new(),
+        }
+    }
+
+    /// As JSON, in one line.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json = serde_json::to_vec(self).unwrap_or_default();
+        json.push(b'\n');
+        json
+    }
+
+    /// Whether a process of it exists, as seen from `here`. None: its processes cannot be seen from another PID namespace.
+    pub fn lives(&self, here: &ProcessPlace) -> Option<bool> {
+        if self.place.machine != here.machine || self.place.boot != here.boot {
+            return Some(false);
+        }
+        if self.place.pid_namespace != here.pid_namespace {
+            return None;
+        }
+        Some([self.supervisor, self.command].into_iter().flatten().any(RecordedProcess::lives))
+    }
+
+    /// The state of a container whose supervisor is dead: nobody has seen the end of its command.
+    pub fn lost(self, error: String) -> ContainerState {
+        ContainerState {
+            status: ContainerStatus::Exited,
+            supervisor: None,
+            command: None,
+            finished_at: Some(Timestamp::now()),
+            exit_code: LOST,
+            error,
+            ports: Vec::new(),
+            ..self
+        }
+    }
+}
+
+/// The exit status of a container whose end nobody has seen: that of Docker after a crash.
+const LOST: i32 = 255;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_of_another_boot_or_machine_is_not_taken_for_running() {
+        let own = RecordedProcess::of(std::process::id().cast_signed());
+        let state = ContainerState { supervisor: own, ..ContainerState::created() };
+        let here = ProcessPlace::here();
+        assert_eq!(state.lives(&here), Some(true));
+        let other = |change: fn(&mut ProcessPlace)| {
+            let mut place = here.clone();
+            change(&mut place);
+            state.lives(&place)
+        };
+        assert_eq!(other(|place| place.boot.push('x')), Some(false));
+        assert_eq!(other(|place| place.machine.push('x')), Some(false));
+        assert_eq!(other(|place| place.pid_namespace = None), None);
+        let later = own.map(|own| RecordedProcess { started: own.started + 1, ..own });
+        assert_eq!(ContainerState { supervisor: later, ..state }.lives(&here), Some(false));
+    }
+
+    #[test]
+    fn a_state_is_read_back() {
+        let state = ContainerState { finished_at: Some(Timestamp::now()), ..ContainerState::created() };
+        assert_eq!(serde_json::from_slice::<ContainerState>(&state.to_json()).unwrap(), state);
+        let lost = state.lost("x".into());
+        assert_eq!((lost.status.word(), lost.exit_code), ("exited", 255));
+    }
+}

@@ -1,0 +1,468 @@
+//! The kept containers in HOME.
+//!
+//!     HOME/containers/ID/{config.json,state.json,log}
+//!     HOME/names/NAME -> ../containers/ID
+//!
+//! A name is a symbolic link, so the kernel decides which of two containers gets it, and `rename` is one rename(2).
+//!
+//! Who changes the two directories has the lock `names-HASH.lock` in RUN exclusively. A container is made below another
+//! name and renamed when it is complete, and it is renamed before it is removed. So whatever else is there under the lock
+//! was left by a process that was killed, and is removed.
+
+mod files;
+
+use std::ffi::OsString;
+use std::io;
+use std::time::Duration;
+
+use self::files::{CONTAINERS, Directories, NAMES, read_json, remove_directory, target_of, unread};
+use super::id::{self, Id};
+use super::name;
+use super::record::{ContainerRecord, ContainerState, ContainerStatus, ProcessPlace};
+use crate::error::{Error, ExitKind, Result};
+use crate::host::containers::MAX_CONFIG;
+use crate::host::home::HomePlace;
+use crate::host::own_run::OwnRun;
+use crate::host::private_directory::{PrivateDirectory, Unusable};
+use crate::host::run_lock::RunLock;
+use crate::host::storage;
+use crate::text::{printed, text, text_with};
+
+/// What a container is.
+const CONFIG: &str = "config.json";
+
+/// What it does.
+const STATE: &str = "state.json";
+
+/// How the directory of a container begins that is not complete, or is being removed.
+const UNFINISHED: &str = ".";
+
+/// The maximum size of a state in bytes. Real ones have less than a thousand, and a few hundred for each published port.
+const MAX_STATE: u64 = 1 << 20;
+
+/// How long a command waits for another one that creates, renames or removes a container. Such a command holds the lock for
+/// milliseconds, unless it is stopped.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many random names are tried.
+const ATTEMPTS: usize = 100;
+
+/// HOME, with its containers.
+#[derive(Debug)]
+pub struct ContainerStore {
+    place: HomePlace,
+    here: ProcessPlace,
+    directories: Option<Directories>,
+}
+
+/// A kept container, as it was when it was read.
+#[derive(Debug)]
+pub struct KeptContainer {
+    /// Its name. It is empty if a removal was interrupted.
+    pub name: String,
+    /// What it is.
+    pub record: ContainerRecord,
+    /// What it does. A state that only the processes of a dead supervisor had is corrected.
+    pub state: ContainerState,
+    /// Its directory in HOME.
+    pub directory: PrivateDirectory,
+}
+
+/// A container whose files cannot be read.
+#[derive(Debug)]
+pub struct UnreadContainer {
+    /// Its ID.
+    pub id: Id,
+    /// Why.
+    pub error: Error,
+}
+
+impl ContainerStore {
+    /// Opens HOME. It may not exist. What killed commands have left is removed.
+    ///
+    /// # Errors
+    /// HOME cannot be trusted.
+    pub fn open() -> Result<ContainerStore> {
+        let place = HomePlace::find();
+        let home = place.open()?;
+        let directories =
+            home.map(|home| Directories::find(&home)).transpose().map_err(|error| failed(&place, error))?;
+        let store = ContainerStore { place, here: ProcessPlace::here(), directories: directories.flatten() };
+        store.clean();
+        Ok(store)
+    }
+
+    /// Opens HOME, and makes it if it does not exist. Also returns a note for the user, once: that it is elsewhere.
+    ///
+    /// # Errors
+    /// As [`ContainerStore::open`]; it cannot be made.
+    pub fn make() -> Result<(ContainerStore, Option<String>)> {
+        let place = HomePlace::find();
+        let (home, is_new) = place.make()?;
+        for name in [CONTAINERS, NAMES] {
+            home.make_directory(name.as_ref()).map_err(|error| failed(&place, error.into()))?;
+        }
+        let note = place.note().filter(|_| is_new);
+        Ok((ContainerStore::open()?, note))
+    }
+
+    /// The path of HOME.
+    pub fn path(&self) -> &std::path::Path {
+        &self.place.path
+    }
+
+    /// All containers, the newest first.
+    ///
+    /// # Errors
+    /// HOME cannot be read.
+    pub fn all(&self) -> Result<(Vec<KeptContainer>, Vec<UnreadContainer>)> {
+        let (mut all, mut unread) = (Vec::new(), Vec::new());
+        let Some(directories) = &self.directories else { return Ok((all, unread)) };
+        let mut names = self.names(directories)?;
+        for id in self.ids(directories)? {
+            let name = names.iter().position(|(_, of)| *of == id).map(|at| names.swap_remove(at).0);
+            match self.read(directories, &id, name.unwrap_or_default()) {
+                Ok(Some(container)) => all.push(container),
+                // It was removed meanwhile.
+                Ok(None) => {}
+                Err(error) => unread.push(UnreadContainer { id, error }),
+            }
+        }
+        all.sort_by(|one, other| {
+            other.record.created.cmp(&one.record.created).then_with(|| one.record.id.cmp(&other.record.id))
+        });
+        Ok((all, unread))
+    }
+
+    /// The container with this name, this ID, or an ID that begins so and no other does.
+    ///
+    /// # Errors
+    /// There is none; or several; or its files cannot be read.
+    pub fn find(&self, reference: &str) -> Result<KeptContainer> {
+        let none =
+            || Error::new(ExitKind::Refused, text_with("container.none", &[("name", &printed(reference))]));
+        let directories = self.directories.as_ref().ok_or_else(none)?;
+        let (id, name) = match self.id_of_name(directories, reference)? {
+            Some(id) => (id, reference.to_owned()),
+            None => {
+                let id = self.id_of_prefix(directories, reference)?.ok_or_else(none)?;
+                let name = self.names(directories)?.into_iter().find(|(_, of)| *of == id);
+                (id, name.map(|(name, _)| name).unwrap_or_default())
+            }
+        };
+        self.read(directories, &id, name)?.ok_or_else(none)
+    }
+
+    /// The container whose ID begins so, if no other's does.
+    fn id_of_prefix(&self, directories: &Directories, prefix: &str) -> Result<Option<Id>> {
+        if !id::is_prefix(prefix) {
+            return Ok(None);
+        }
+        let mut ids = self.ids(directories)?;
+        ids.retain(|id| id.as_str().starts_with(prefix));
+        if ids.len() > 1 {
+            let values = [("prefix", prefix), ("count", &ids.len().to_string())];
+            return Err(Error::new(ExitKind::Refused, text_with("container.several", &values)));
+        }
+        Ok(ids.pop())
+    }
+
+    /// The names of all containers.
+    ///
+    /// # Errors
+    /// HOME cannot be read.
+    pub fn all_names(&self) -> Result<Vec<String>> {
+        let Some(directories) = &self.directories else { return Ok(Vec::new()) };
+        Ok(self.names(directories)?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// The ID of the container that [`ContainerStore::find`] would read, also if its files cannot be read.
+    ///
+    /// # Errors
+    /// As [`ContainerStore::find`].
+    pub fn id_of(&self, reference: &str) -> Result<Option<Id>> {
+        let Some(directories) = &self.directories else { return Ok(None) };
+        match self.id_of_name(directories, reference)? {
+            None => self.id_of_prefix(directories, reference),
+            named => Ok(named),
+        }
+    }
+
+    /// The same container again: its present state. None: it was removed.
+    ///
+    /// # Errors
+    /// Its files cannot be read.
+    pub fn again(&self, container: &KeptContainer) -> Result<Option<KeptContainer>> {
+        let Some(directories) = &self.directories else { return Ok(None) };
+        self.read(directories, &container.record.id, container.name.clone())
+    }
+
+    /// Makes a container that was never started. Without a name it gets a random one. Returns its name.
+    ///
+    /// # Errors
+    /// The name is not valid, or another container has it; the files cannot be written.
+    pub fn create(&self, record: &ContainerRecord, name: Option<&str>) -> Result<String> {
+        let directories = self.directories()?;
+        if let Some(name) = name.filter(|name| !name::is_valid(name)) {
+            return Err(Error::failed(text_with("container.name.form", &[("name", &printed(name))])));
+        }
+        let _lock = self.lock()?;
+        // The directory is first. A name alone would be no sign for the next command that this one was killed.
+        let unfinished = format!("{UNFINISHED}new-{}", record.id);
+        let made = directories.containers.make_directory(unfinished.as_ref());
+        let made = made.and_then(|made| made.ok_or_else(|| io::ErrorKind::AlreadyExists.into()));
+        let made = made.map_err(|error| failed(&self.place, error.into()))?;
+        let named = match name {
+            Some(name) => self.claim(directories, name, &record.id).and_then(|owner| match owner {
+                None => Ok(name.to_owned()),
+                Some(owner) => Err(taken(name, &owner)),
+            }),
+            None => self.claim_random(directories, &record.id),
+        };
+        let created = named.and_then(|name| {
+            self.write_new(directories, &made, &unfinished, record).map_err(|error| {
+                let _ = directories.names.remove_file(&name);
+                failed(&self.place, error.into())
+            })?;
+            Ok(name)
+        });
+        created.inspect_err(|_| {
+            let _ = remove_directory(&directories.containers, unfinished.as_ref());
+        })
+    }
+
+    /// The files of a new container. When this returns, a power cut does not lose it.
+    fn write_new(
+        &self,
+        directories: &Directories,
+        made: &PrivateDirectory,
+        unfinished: &str,
+        record: &ContainerRecord,
+    ) -> io::Result<()> {
+        let mut config = serde_json::to_vec(record).unwrap_or_default();
+        config.push(b'\n');
+        made.replace(CONFIG, &config, true)?;
+        made.replace(STATE, &ContainerState::created().to_json(), true)?;
+        made.sync()?;
+        directories.containers.rename_new(unfinished, record.id.as_str())?;
+        directories.containers.sync()?;
+        directories.names.sync()
+    }
+
+    /// Gives a name to a container. Returns the ID of the container that has it already.
+    fn claim(&self, directories: &Directories, name: &str, id: &Id) -> Result<Option<Id>> {
+        let target = format!("../{CONTAINERS}/{id}");
+        loop {
+            match directories.names.make_link(name, &target) {
+                Ok(()) => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(failed(&self.place, error.into())),
+            }
+            match self.id_of_name(directories, name)? {
+                Some(owner) => return Ok(Some(owner)),
+                // A process that was killed has left it.
+                None => {
+                    directories.names.remove_file(name).map_err(|error| failed(&self.place, error.into()))?
+                }
+            }
+        }
+    }
+
+    fn claim_random(&self, directories: &Directories, id: &Id) -> Result<String> {
+        for attempt in 0..ATTEMPTS {
+            let name = name::random(attempt);
+            if self.claim(directories, &name, id)?.is_none() {
+                return Ok(name);
+            }
+        }
+        Err(Error::failed(text("container.name.random")))
+    }
+
+    /// Gives another name to a container.
+    ///
+    /// # Errors
+    /// As [`ContainerStore::create`].
+    pub fn rename(&self, container: &KeptContainer, new: &str) -> Result<()> {
+        let directories = self.directories()?;
+        if !name::is_valid(new) {
+            return Err(Error::failed(text_with("container.name.form", &[("name", &printed(new))])));
+        }
+        if new == container.name {
+            return Err(Error::failed(text("container.name.same")));
+        }
+        let _lock = self.lock()?;
+        if let Some(owner) = self.id_of_name(directories, new)? {
+            return Err(taken(new, &owner));
+        }
+        let renamed = directories
+            .names
+            .remove_file(new)
+            .and_then(|()| directories.names.rename_new(&container.name, new))
+            .and_then(|()| directories.names.sync());
+        renamed.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                Error::new(ExitKind::Refused, text_with("container.none", &[("name", &container.name)]))
+            }
+            _ => failed(&self.place, error.into()),
+        })
+    }
+
+    /// Removes the files of a container that does not run. The caller has its lock.
+    ///
+    /// # Errors
+    /// They cannot be removed.
+    pub fn remove(&self, id: &Id) -> Result<()> {
+        let directories = self.directories()?;
+        let removed = format!("{UNFINISHED}rm-{id}");
+        let lock = self.lock()?;
+        let names: Vec<String> =
+            self.names(directories)?.into_iter().filter(|(_, of)| of == id).map(|(name, _)| name).collect();
+        let renamed = match directories.containers.rename(id.as_str(), &removed) {
+            // Another command has removed it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            renamed => renamed,
+        };
+        let unnamed =
+            renamed.and_then(|()| names.iter().try_for_each(|name| directories.names.remove_file(name)));
+        lock.release();
+        unnamed
+            .and_then(|()| remove_directory(&directories.containers, removed.as_ref()))
+            .map_err(|error| failed(&self.place, error.into()))
+    }
+
+    /// Writes what a container does. The caller has its lock.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_state(&self, directory: &PrivateDirectory, state: &ContainerState) -> Result<()> {
+        directory.replace(STATE, &state.to_json(), false).map_err(|error| {
+            let what = text_with("container.state.cannot", &[("path", &printed(directory.path()))]);
+            storage::explain_io(Error::failed(what), &error, directory.path())
+        })
+    }
+
+    fn directories(&self) -> Result<&Directories> {
+        self.directories.as_ref().ok_or_else(|| Error::failed(text("container.home.gone")))
+    }
+
+    fn lock(&self) -> Result<RunLock> {
+        RunLock::exclusive(&self.lock_name(), PATIENCE, || true).map_err(|error| {
+            let error =
+                Error::failed(text("container.locked")).call(format!("flock(<{}>)", self.lock_name()), error);
+            error.why(text("container.locked.reason"))
+        })
+    }
+
+    fn lock_name(&self) -> String {
+        format!("names-{}.lock", self.place.hash())
+    }
+
+    /// The IDs of the containers that are complete.
+    fn ids(&self, directories: &Directories) -> Result<Vec<Id>> {
+        let (names, _) = directories.containers.names().map_err(|error| failed(&self.place, error.into()))?;
+        Ok(names.iter().filter_map(|name| Id::of(name.to_str()?)).collect())
+    }
+
+    /// All names, each with the ID of its container.
+    fn names(&self, directories: &Directories) -> Result<Vec<(String, Id)>> {
+        let (names, _) = directories.names.names().map_err(|error| failed(&self.place, error.into()))?;
+        let of = |name: OsString| {
+            let name = name.into_string().ok()?;
+            let id = target_of(&directories.names, &name).ok()??;
+            Some((name, id))
+        };
+        Ok(names.into_iter().filter_map(of).collect())
+    }
+
+    /// The container with exactly this name.
+    fn id_of_name(&self, directories: &Directories, name: &str) -> Result<Option<Id>> {
+        if !name::is_valid(name) {
+            return Ok(None);
+        }
+        let id = target_of(&directories.names, name).map_err(|error| failed(&self.place, error.into()))?;
+        let exists =
+            |id: &Id| matches!(directories.containers.directory(id.as_str().as_ref()), Ok(Some(_)) | Err(_));
+        Ok(id.filter(exists))
+    }
+
+    fn read(&self, directories: &Directories, id: &Id, name: String) -> Result<Option<KeptContainer>> {
+        let found = directories.containers.directory(id.as_str().as_ref());
+        let Some(directory) = found.map_err(|unusable| unread(id, unusable.reason()))? else {
+            return Ok(None);
+        };
+        let record: ContainerRecord = read_json(&directory, id, CONFIG, MAX_CONFIG)?;
+        let state: ContainerState = read_json(&directory, id, STATE, MAX_STATE)?;
+        let state = self.present(&directory, id, state)?;
+        Ok(Some(KeptContainer { name, record, state, directory }))
+    }
+
+    /// The state as it is now. A container whose supervisor has died does not run: this is written, if it can be.
+    fn present(
+        &self,
+        directory: &PrivateDirectory,
+        id: &Id,
+        state: ContainerState,
+    ) -> Result<ContainerState> {
+        if state.place.machine != self.here.machine {
+            return Ok(ContainerState { status: ContainerStatus::Elsewhere, ..state });
+        }
+        if !state.status.is_active() || state.lives(&self.here) != Some(false) {
+            return Ok(state);
+        }
+        let why =
+            if state.place.boot == self.here.boot { "container.lost.killed" } else { "container.lost.boot" };
+        // Another process may be about to start it, or has seen the same.
+        let Ok(Some(own)) = OwnRun::claim(id.as_str(), Duration::ZERO) else {
+            return Ok(state.lost(text(why)));
+        };
+        let state: ContainerState = read_json(directory, id, STATE, MAX_STATE)?;
+        let state = match state.status.is_active() && state.lives(&self.here) == Some(false) {
+            true => state.lost(text(why)),
+            false => state,
+        };
+        // On a filesystem that is full or read-only, the next command finds the same.
+        let _ = self.write_state(directory, &state);
+        own.remove();
+        Ok(state)
+    }
+
+    /// Removes what killed commands have left: directories that are not complete, and names of nothing.
+    fn clean(&self) {
+        let Some(directories) = &self.directories else { return };
+        let left = || -> Vec<OsString> {
+            let (names, _) = directories.containers.names().unwrap_or_default();
+            names
+                .into_iter()
+                .filter(|name| name.to_str().is_some_and(|name| name.starts_with(UNFINISHED)))
+                .collect()
+        };
+        if left().is_empty() {
+            return;
+        }
+        // While another command creates or removes a container, nothing is certain.
+        let Ok(lock) = RunLock::exclusive(&self.lock_name(), Duration::ZERO, || false) else { return };
+        let left = left();
+        for name in directories.names.names().unwrap_or_default().0 {
+            let Some(name) = name.to_str() else { continue };
+            if matches!(self.id_of_name(directories, name), Ok(None)) {
+                let _ = directories.names.remove_file(name);
+            }
+        }
+        lock.release();
+        for name in left {
+            let _ = remove_directory(&directories.containers, &name);
+        }
+    }
+}
+
+fn taken(name: &str, owner: &Id) -> Error {
+    Error::failed(text_with("container.name.taken", &[("name", name), ("id", owner.as_str())]))
+}
+
+fn failed(place: &HomePlace, unusable: Unusable) -> Error {
+    let what = text_with("container.home.cannot", &[("path", &printed(&place.path))]);
+    match unusable {
+        Unusable::Failed(error) => storage::explain_io(Error::failed(what), &error, &place.path),
+        unusable => Error::failed(what).why(unusable.reason()),
+    }
+}

@@ -1,0 +1,79 @@
+//! The directories of the store, and the files of one container in them.
+
+use std::ffi::OsStr;
+use std::io;
+
+use super::super::id::Id;
+use super::super::record::VERSION;
+use crate::error::{Error, Result};
+use crate::host::containers::read_bounded;
+use crate::host::private_directory::{PrivateDirectory, Unusable};
+use crate::text::{text, text_with};
+use crate::value::shell::quote;
+
+/// The directory of the containers.
+pub(super) const CONTAINERS: &str = "containers";
+
+/// The directory of their names.
+pub(super) const NAMES: &str = "names";
+
+/// The directories in HOME.
+#[derive(Debug)]
+pub(super) struct Directories {
+    pub(super) containers: PrivateDirectory,
+    pub(super) names: PrivateDirectory,
+}
+
+impl Directories {
+    pub(super) fn find(home: &PrivateDirectory) -> std::result::Result<Option<Directories>, Unusable> {
+        let (containers, names) = (home.directory(CONTAINERS.as_ref())?, home.directory(NAMES.as_ref())?);
+        Ok(containers.zip(names).map(|(containers, names)| Directories { containers, names }))
+    }
+}
+
+/// The ID to which a name leads.
+pub(super) fn target_of(names: &PrivateDirectory, name: &str) -> io::Result<Option<Id>> {
+    let target = names.link(name)?;
+    let id = target.and_then(|target| {
+        Id::of(target.to_str()?.strip_prefix("../")?.strip_prefix(CONTAINERS)?.strip_prefix('/')?)
+    });
+    Ok(id)
+}
+
+/// Removes a directory with its files. Nothing in it has directories.
+pub(super) fn remove_directory(parent: &PrivateDirectory, name: &OsStr) -> io::Result<()> {
+    let Ok(Some(directory)) = parent.directory(name) else { return Ok(()) };
+    for file in directory.names()?.0 {
+        directory.remove_file(&file)?;
+    }
+    parent.remove_directory(name)
+}
+
+/// Reads a file of a container.
+pub(super) fn read_json<T: serde::de::DeserializeOwned>(
+    directory: &PrivateDirectory,
+    id: &Id,
+    name: &str,
+    most: u64,
+) -> Result<T> {
+    #[derive(serde::Deserialize)]
+    struct FileVersion {
+        version: u32,
+    }
+    let wrong = |why: String| unread(id, format!("{}: {why}", quote(directory.path().join(name))));
+    let file = directory.file_to_read(name).map_err(|unusable| wrong(unusable.reason()))?;
+    let file = file.ok_or_else(|| wrong(text("container.file.none")))?;
+    let content = read_bounded(file, most).map_err(|error| wrong(crate::error::io_text(&error)))?;
+    let versioned: FileVersion =
+        serde_json::from_slice(&content).map_err(|error| wrong(error.to_string()))?;
+    if versioned.version > VERSION {
+        let values = [("version", &*versioned.version.to_string())];
+        return Err(wrong(text_with("container.file.newer", &values)));
+    }
+    serde_json::from_slice(&content).map_err(|error| wrong(error.to_string()))
+}
+
+pub(super) fn unread(id: &Id, why: String) -> Error {
+    let what = text_with("container.unread", &[("id", id.short())]);
+    Error::failed(what).why(why).paste(format!("sandbox rm -f {}", id.short()))
+}

@@ -1,0 +1,306 @@
+//! The supervisor of a kept container: `sandbox __supervise ID`. It makes the container, is the parent of its command,
+//! writes its log, and serves its clients. It belongs to no terminal, no session and no shell.
+//!
+//! 1. It takes the lock of the container. Another supervisor may have it: then there is nothing to do.
+//! 2. It makes the control socket, and reports to the process that has started it that clients can connect.
+//! 3. When a client asks for the start, it performs the plan of the container, as `run` does. If all clients leave before,
+//!    it ends.
+//! 4. Until the command ends, it reads the command's output, and answers its clients. `attend` has this part.
+//! 5. It writes the exit status to `state.json`, gives up the lock, reports the end to the clients, and ends.
+//!
+//! If it is killed, the kernel kills the command by its parent-death signal, and the next `sandbox` command of any kind
+//! removes what is left, and notes that the container has ended.
+
+mod attend;
+
+use std::fs::File;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollTimeout, poll};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::setsid;
+
+use self::attend::{Attended, AttendedEnd};
+use super::control::Control;
+use super::log::write::LogWriter;
+use super::message::{SentError, SupervisorMessage, packet_of};
+use super::record::{ContainerRecord, ContainerState, ContainerStatus, ProcessPlace, RecordedProcess};
+use super::store::{ContainerStore, KeptContainer};
+use crate::config::compose::{self, Ending};
+use crate::config::container::Config;
+use crate::config::facts::Machine;
+use crate::error::{Error, Result};
+use crate::exec::{self, Container, Ended, Watch};
+use crate::feature::Purpose;
+use crate::host::command;
+use crate::host::own_run::OwnRun;
+use crate::host::storage;
+use crate::plan::{Draft, Frame, Plan, Streams};
+use crate::sys::signal;
+use crate::text::{printed, text, text_with};
+use crate::value::timestamp::Timestamp;
+
+/// How long it waits for the lock: another command may look at the container just now.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long it waits for its first client.
+const FIRST_CLIENT: Duration = Duration::from_secs(10);
+
+/// How long a client that does not read may take for the last output.
+const LAST_OUTPUT: Duration = Duration::from_secs(10);
+
+/// Leaves the session, the terminal and the directory of the process that has started this one, and takes over the pipe on
+/// which it reports. No signal is ignored or blocked.
+///
+/// # Errors
+/// Standard output is no pipe: nobody waits for this process.
+pub fn leave_caller() -> Result<File> {
+    signal::forget_caller();
+    let _ = setsid();
+    let _ = nix::unistd::chdir("/");
+    umask(Mode::from_bits_truncate(0o022));
+    exec::close_inherited();
+    let cannot = |error: std::io::Error| {
+        Error::failed("cannot report to the caller").call("fcntl(1, F_DUPFD_CLOEXEC, 3)", error)
+    };
+    let report =
+        rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3).map_err(|errno| cannot(errno.into()))?;
+    exec::close_streams();
+    Ok(File::from(report))
+}
+
+/// Supervises a container. `report` is the pipe to the process that waits for [`SupervisorMessage::Ready`].
+pub fn supervise(id: &str, mut report: File) {
+    let mut answer = |message: &SupervisorMessage| report.write_all(&packet_of(message)).is_ok();
+    match Supervisor::prepare(id) {
+        Ok(Some(supervisor)) => {
+            // Without that process, no client may come.
+            let patience = if answer(&SupervisorMessage::Ready) { FIRST_CLIENT } else { Duration::ZERO };
+            drop(report);
+            supervisor.run(patience);
+        }
+        Ok(None) => drop(answer(&SupervisorMessage::Busy)),
+        Err(error) => drop(answer(&SupervisorMessage::Refused(SentError::from(error)))),
+    }
+}
+
+/// A command that runs.
+struct StartedCommand {
+    container: Container,
+    watch: SupervisorWatch,
+    log: LogWriter,
+}
+
+struct Supervisor {
+    store: ContainerStore,
+    container: KeptContainer,
+    own: OwnRun,
+    control: Control,
+}
+
+impl Supervisor {
+    /// Takes the lock, and makes the control socket. None: the container has a supervisor.
+    fn prepare(id: &str) -> Result<Option<Supervisor>> {
+        let store = ContainerStore::open()?;
+        let container = store.find(id)?;
+        let Some(own) = OwnRun::claim(container.record.id.as_str(), PATIENCE)? else { return Ok(None) };
+        // It may have ended, been started or been removed before this process had the lock.
+        let Some(container) = store.again(&container)? else {
+            own.remove();
+            return Err(store.find(id).err().unwrap_or_else(|| Error::failed(text("container.home.gone"))));
+        };
+        match Control::listen(own.directory()) {
+            Ok(control) => Ok(Some(Supervisor { store, container, own, control })),
+            Err(error) => {
+                let path = own.directory().path().join("control");
+                own.remove();
+                let call = format!("bind(<socket>, {{AF_UNIX, {path:?}}})");
+                Err(Error::failed(text("container.control.cannot")).call(call, error))
+            }
+        }
+    }
+
+    fn run(mut self, patience: Duration) {
+        if !self.await_start(patience) {
+            return self.own.remove();
+        }
+        match self.start() {
+            Ok(started) => self.follow(started),
+            Err(error) => self.refuse(error),
+        }
+    }
+
+    /// Serves clients until one asks for the start. False: all have left, or none has come for so long.
+    fn await_start(&mut self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        loop {
+            let terminal = self.container.record.config.process.terminal;
+            self.control.receive(true, |client, packet| attend::handle_before(client, packet, terminal));
+            self.control.flush();
+            if self.control.clients.iter().any(|client| client.awaited.start) {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let is_alone = self.control.clients.is_empty() && (self.control.had_client || left.is_zero());
+            if is_alone {
+                return false;
+            }
+            let timeout = PollTimeout::try_from(left).ok().filter(|_| !self.control.had_client);
+            let _ = poll(&mut self.control.poll_set(true), timeout.unwrap_or(PollTimeout::NONE));
+        }
+    }
+
+    /// Makes the container. Its command runs.
+    fn start(&mut self) -> Result<StartedCommand> {
+        let plan = plan(&self.container)?;
+        let log = self.open_log()?;
+        let own =
+            self.own.copy().map_err(|error| Error::failed("cannot copy the lock").why(error.to_string()))?;
+        let mut watch = SupervisorWatch::default();
+        let container = exec::start_in(own, &plan, &mut watch)?;
+        self.container.state = ContainerState {
+            status: ContainerStatus::Running,
+            place: ProcessPlace::here(),
+            supervisor: RecordedProcess::of(std::process::id().cast_signed()),
+            command: RecordedProcess::of(container.pid().as_raw()),
+            started_at: Some(Timestamp::now()),
+            finished_at: None,
+            exit_code: 0,
+            oom_killed: false,
+            error: String::new(),
+            ports: container.ports().to_vec(),
+            ..ContainerState::created()
+        };
+        self.write_state()?;
+        Ok(StartedCommand { container, watch, log })
+    }
+
+    /// Waits for the end of the command, and reports it.
+    fn follow(mut self, started: StartedCommand) {
+        let StartedCommand { mut container, mut watch, log } = started;
+        let running = SupervisorMessage::Started { pid: container.command().as_raw() };
+        for client in
+            self.control.clients.iter_mut().filter(|client| client.awaited.start || client.is_attached)
+        {
+            client.awaited.start = false;
+            client.send(&running);
+        }
+        let mut attended = Attended::new(self.control, &self.container.record, log, &mut container);
+        let ended = container.wait_attended(&mut watch, &mut attended);
+        let AttendedEnd { control, dropped } = attended.end();
+        self.control = control;
+        let (exit_code, mut error) = match &ended {
+            Ok(ended) => (i32::from(ended.status()), String::new()),
+            Err(error) => (i32::from(error.kind.status()), error.to_string()),
+        };
+        if dropped > 0 {
+            error = text_with("container.log.dropped", &[("bytes", &dropped.to_string())]);
+        }
+        let state = ContainerState { oom_killed: watch.oom_killed, error, ..self.container.state.clone() };
+        self.finish(ContainerState { exit_code, status: ContainerStatus::Exited, ..state });
+    }
+
+    fn open_log(&self) -> Result<LogWriter> {
+        let directory = &self.container.directory;
+        let opened = directory.try_clone().and_then(|copy| LogWriter::open(copy, self.container.record.log));
+        opened.map_err(|error| {
+            let what = text_with("container.log.cannot", &[("path", &printed(directory.path()))]);
+            storage::explain_io(Error::failed(what), &error, directory.path())
+        })
+    }
+
+    /// The command could not be started.
+    fn refuse(mut self, error: Error) {
+        let exit_code = i32::from(error.kind.status());
+        let refused = SupervisorMessage::Refused(SentError::from(error.clone()));
+        for client in self.control.clients.iter_mut().filter(|client| client.awaited.start) {
+            client.send(&refused);
+        }
+        let state = ContainerState { error: error.what, exit_code, ..self.container.state.clone() };
+        // A container that never ran stays in its state, as Docker's.
+        let status = if state.status.is_active() { ContainerStatus::Exited } else { state.status };
+        self.finish(ContainerState { status, ..state });
+    }
+
+    /// Writes the last state, gives up the lock, and reports the end to the clients, which then can start the container again.
+    fn finish(mut self, state: ContainerState) {
+        let finished_at =
+            if state.status == ContainerStatus::Exited { Some(Timestamp::now()) } else { state.finished_at };
+        let state =
+            ContainerState { supervisor: None, command: None, ports: Vec::new(), finished_at, ..state };
+        let exit_code = state.exit_code;
+        self.container.state = state;
+        if self.container.record.auto_remove {
+            let _ = self.store.remove(&self.container.record.id);
+        } else {
+            // If it cannot be written, the next command finds a dead supervisor.
+            let _ = self.write_state();
+        }
+        let Supervisor { own, mut control, .. } = self;
+        control.close();
+        own.remove();
+        for client in &mut control.clients {
+            if client.was_attached || client.awaited.end {
+                client.send(&SupervisorMessage::Exited { status: exit_code });
+            } else if client.awaited.stop {
+                client.send(&SupervisorMessage::Done);
+            }
+        }
+        let deadline = Instant::now() + LAST_OUTPUT;
+        loop {
+            control.receive(true, |_, _| {});
+            control.flush();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if control.is_flushed(left.is_zero()) {
+                return;
+            }
+            let timeout = if left.is_zero() {
+                PollTimeout::NONE
+            } else {
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+            };
+            let _ = poll(&mut control.poll_set(true), timeout);
+        }
+    }
+
+    fn write_state(&self) -> Result<()> {
+        self.store.write_state(&self.container.directory, &self.container.state)
+    }
+}
+
+/// The plan of a kept container. It changes nothing.
+///
+/// # Errors
+/// The command is not found in the container (127), or cannot be executed (126).
+pub fn plan(container: &KeptContainer) -> Result<Plan> {
+    let ContainerRecord { config, open_stdin, .. } = &container.record;
+    let config = Config { name: Some(container.name.clone()), ..config.clone() };
+    let machine = Machine::of(&config);
+    let arguments = config.process.args.clone();
+    let name = arguments.first().cloned().unwrap_or_default();
+    let path = config.process.variable("PATH").unwrap_or_default();
+    let found = command::resolve(&name, &compose::resolver(&config), path);
+    let streams = if *open_stdin { Streams::Pipes } else { Streams::Output };
+    let mut draft = Draft::new(Purpose::Container, Vec::new());
+    draft.frame(Frame { streams, ..Frame::default() });
+    let ending = Ending::Command { path: found.clone().unwrap_or_else(|_| name.into()), arguments };
+    let mut plan = compose::plan(&config, &machine, draft, ending, false);
+    // If the root filesystem cannot be used, no command is found in it. Then the problem of the plan is reported.
+    exec::accept(&plan)?;
+    found?;
+    plan.config = Some(config.to_json());
+    Ok(plan)
+}
+
+/// Notes what the state of the container says about its end.
+#[derive(Debug, Default)]
+struct SupervisorWatch {
+    oom_killed: bool,
+}
+
+impl Watch for SupervisorWatch {
+    fn out_of_memory(&mut self, _kills: u64, _limit: Option<u64>, _ended: Ended) {
+        self.oom_killed = true;
+    }
+}

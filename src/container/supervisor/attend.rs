@@ -1,0 +1,336 @@
+//! What a supervisor does while the command runs: it reads the output, gives it to the log and to the clients, carries
+//! standard input to the command, and answers requests.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use rustix::io::{Errno, ioctl_fionbio, ioctl_fionread, read, write};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use super::super::control::{ConnectedClient, Control};
+use super::super::log::OutputStream;
+use super::super::log::write::LogWriter;
+use super::super::message::{ClientMessage, Packet, SentError, SupervisorMessage};
+use super::super::record::ContainerRecord;
+use crate::error::Error;
+use crate::exec::{Attendant, Container};
+use crate::sys::signal;
+use crate::text::text;
+
+/// The size of the buffer for one read: that of a pipe.
+const CHUNK: usize = 64 << 10;
+
+/// How many chunks of a stream are read before the clients are served again.
+const CHUNKS: usize = 16;
+
+/// How many bytes of standard input are kept. Then the client that sends them waits.
+const MAX_INPUT: usize = 64 << 10;
+
+/// How long a line that has no end yet waits for it, until it is written to the log: it may be a prompt.
+const LINE: Duration = Duration::from_millis(200);
+
+/// The interval at which a terminal is read again that no process has open. A process can open it again.
+const TERMINAL: Duration = Duration::from_millis(100);
+
+/// A stream of the command's output.
+struct Output {
+    stream: OutputStream,
+    /// None: it has ended.
+    descriptor: Option<OwnedFd>,
+    is_terminal: bool,
+    /// A terminal that no process has open: when it is read again.
+    again: Option<Instant>,
+    /// Once the command has ended: how many bytes are still to be read. A process that it has left may write more.
+    left: Option<usize>,
+}
+
+/// A request to stop the command.
+#[derive(Default)]
+struct Stopping {
+    /// When the command gets SIGKILL.
+    kill_at: Option<Instant>,
+}
+
+/// The command and the clients of a container that runs.
+pub(super) struct Attended {
+    control: Control,
+    log: LogWriter,
+    outputs: Vec<Output>,
+    /// Standard input of the command. None: it has none, or its end was sent.
+    input: Option<OwnedFd>,
+    /// What is not written to it yet.
+    unwritten: Vec<u8>,
+    /// Whether its end follows.
+    input_ends: bool,
+    pidfd: Option<OwnedFd>,
+    pid: i32,
+    has_terminal: bool,
+    stop_signal: i32,
+    stop_timeout: u64,
+    stopping: Option<Stopping>,
+    /// When a line without an end is written.
+    line_at: Option<Instant>,
+    buffer: Vec<u8>,
+    has_ended: bool,
+}
+
+/// What is left after the end of the command.
+pub(super) struct AttendedEnd {
+    pub(super) control: Control,
+    /// How many bytes of output are in no log.
+    pub(super) dropped: u64,
+}
+
+impl Attended {
+    pub(super) fn new(
+        control: Control,
+        record: &ContainerRecord,
+        log: LogWriter,
+        container: &mut Container,
+    ) -> Attended {
+        let mut outputs = Vec::new();
+        let mut input = None;
+        let mut output = |stream, descriptor: OwnedFd, is_terminal| {
+            // No other process has this end.
+            let _ = ioctl_fionbio(&descriptor, true);
+            outputs.push(Output {
+                stream,
+                descriptor: Some(descriptor),
+                is_terminal,
+                again: None,
+                left: None,
+            });
+        };
+        let mut has_terminal = false;
+        if let Some(master) = container.take_terminal() {
+            has_terminal = true;
+            input = master.try_clone().ok();
+            output(OutputStream::Stdout, master, true);
+        } else if let Some(pipes) = container.take_pipes() {
+            if let Some(stdin) = &pipes.stdin {
+                let _ = ioctl_fionbio(stdin, true);
+            }
+            input = pipes.stdin;
+            output(OutputStream::Stdout, pipes.stdout, false);
+            output(OutputStream::Stderr, pipes.stderr, false);
+        }
+        Attended {
+            control,
+            log,
+            outputs,
+            input,
+            unwritten: Vec::new(),
+            input_ends: false,
+            pidfd: container.pidfd().and_then(|pidfd| pidfd.try_clone_to_owned().ok()),
+            pid: container.command().as_raw(),
+            has_terminal,
+            stop_signal: record.stop_signal,
+            stop_timeout: record.stop_timeout,
+            stopping: None,
+            line_at: None,
+            buffer: vec![0; CHUNK],
+            has_ended: false,
+        }
+    }
+
+    pub(super) fn end(self) -> AttendedEnd {
+        AttendedEnd { control: self.control, dropped: self.log.dropped }
+    }
+
+    fn takes_input(&self) -> bool {
+        self.unwritten.len() < MAX_INPUT
+    }
+
+    /// Answers the clients.
+    fn serve(&mut self) {
+        let takes_input = self.takes_input();
+        let Attended { control, outputs, input, unwritten, input_ends, pidfd, pid, stopping, .. } = self;
+        let (has_terminal, stop_signal, stop_timeout) =
+            (self.has_terminal, self.stop_signal, self.stop_timeout);
+        let pidfd = pidfd.as_ref();
+        let send_signal = |number| match pidfd {
+            Some(pidfd) => signal::send(pidfd.as_fd(), number),
+            None => Ok(()),
+        };
+        control.receive(takes_input, |client, packet| match packet {
+            Packet::Data(_, _) if !client.has_stdin => {}
+            Packet::Data(_, []) => *input_ends = true,
+            Packet::Data(_, data) if input.is_some() && !*input_ends => unwritten.extend_from_slice(data),
+            // The command does not read: as if it were /dev/null.
+            Packet::Data(..) => {}
+            Packet::Message(ClientMessage::Start) => client.send(&SupervisorMessage::Started { pid: *pid }),
+            Packet::Message(message @ (ClientMessage::Attach { .. } | ClientMessage::Wait)) => {
+                handle_before(client, Packet::Message(message), has_terminal);
+            }
+            Packet::Message(ClientMessage::Kill { signal }) => match send_signal(signal) {
+                Ok(()) => client.send(&SupervisorMessage::Done),
+                Err(errno) => {
+                    let error = Error::failed(text("container.kill.cannot"));
+                    let error = error.call(format!("pidfd_send_signal(<container>, {signal})"), errno);
+                    client.send(&SupervisorMessage::Refused(SentError::from(error)));
+                }
+            },
+            Packet::Message(ClientMessage::Stop { signal, timeout }) => {
+                client.awaited.stop = true;
+                let _ = send_signal(signal.unwrap_or(stop_signal));
+                let seconds = match timeout {
+                    Some(timeout) => u64::try_from(timeout).ok(),
+                    None => Some(stop_timeout),
+                };
+                let kill_at =
+                    seconds.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
+                let stopping = stopping.get_or_insert_default();
+                stopping.kill_at = [stopping.kill_at, kill_at].into_iter().flatten().min();
+            }
+            Packet::Message(ClientMessage::Resize { rows, columns }) => {
+                let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+                let terminals = outputs.iter().filter(|output| output.is_terminal);
+                terminals.filter_map(|output| output.descriptor.as_ref()).for_each(|master| {
+                    let _ = tcsetwinsize(master, size);
+                });
+            }
+        });
+    }
+
+    /// Reads what the command has printed.
+    fn read_output(&mut self, has_ended: bool) {
+        // After the end, what is left fits into a pipe, and is read without waiting for the front.
+        if !has_ended && !self.control.has_room() {
+            return;
+        }
+        let mut has_read = false;
+        for output in &mut self.outputs {
+            if output.again.is_some_and(|again| again > Instant::now()) && !has_ended {
+                continue;
+            }
+            output.again = None;
+            for _ in 0..CHUNKS {
+                let Some(descriptor) = &output.descriptor else { break };
+                if has_ended && output.left.is_none() {
+                    let left = ioctl_fionread(descriptor).ok().and_then(|left| usize::try_from(left).ok());
+                    // A terminal tells only what is in its own buffer, so it is read until it is empty.
+                    output.left = Some(left.filter(|_| !output.is_terminal).unwrap_or(usize::MAX));
+                }
+                let most = output.left.map_or(CHUNK, |left| left.min(CHUNK));
+                let length = match most {
+                    0 => Ok(0),
+                    most => read(descriptor, &mut self.buffer[..most]),
+                };
+                match length {
+                    Ok(length @ 1..) => {
+                        let content = &self.buffer[..length];
+                        self.log.write(output.stream, content);
+                        self.control.broadcast(output.stream.number(), content);
+                        output.left = output.left.map(|left| left - length);
+                        has_read = true;
+                    }
+                    Err(Errno::INTR) => {}
+                    Err(Errno::AGAIN) if !has_ended => break,
+                    // EIO: no process has the terminal open.
+                    Ok(0) | Err(_) if output.is_terminal && !has_ended => {
+                        output.again = Some(Instant::now() + TERMINAL);
+                        break;
+                    }
+                    Ok(_) | Err(_) => output.descriptor = None,
+                }
+                if !self.control.has_room() && !has_ended {
+                    break;
+                }
+            }
+        }
+        if has_read {
+            self.line_at = self.log.has_pending().then(|| Instant::now() + LINE);
+        }
+    }
+
+    /// Writes what clients have sent to the standard input of the command.
+    fn write_input(&mut self) {
+        let Some(input) = &self.input else {
+            self.unwritten.clear();
+            return;
+        };
+        while !self.unwritten.is_empty() {
+            match write(input, &self.unwritten) {
+                Ok(length) => drop(self.unwritten.drain(..length)),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                // Nobody reads it any more.
+                Err(_) => {
+                    self.input = None;
+                    return self.unwritten.clear();
+                }
+            }
+        }
+        // A terminal has no end of its input that can be sent: the command has it open.
+        if self.input_ends && !self.has_terminal {
+            self.input = None;
+        }
+    }
+
+    /// The times at which something is due.
+    fn due(&self) -> impl Iterator<Item = Instant> {
+        let again = self.outputs.iter().filter_map(|output| output.again);
+        let kill_at = self.stopping.as_ref().and_then(|stopping| stopping.kill_at);
+        again.chain(kill_at).chain(self.line_at)
+    }
+}
+
+impl Attendant for Attended {
+    fn act(&mut self, has_ended: bool) -> bool {
+        self.has_ended = has_ended;
+        self.serve();
+        self.read_output(has_ended);
+        self.write_input();
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
+        let stopping = self.stopping.as_mut();
+        if stopping.as_ref().is_some_and(|stopping| is_due(stopping.kill_at)) {
+            stopping.into_iter().for_each(|stopping| stopping.kill_at = None);
+            let _ = self.pidfd.as_ref().map(|pidfd| signal::send(pidfd.as_fd(), libc::SIGKILL));
+        }
+        let is_done = has_ended && self.outputs.iter().all(|output| output.descriptor.is_none());
+        if is_done || is_due(self.line_at) {
+            self.line_at = None;
+            self.log.write_pending();
+        }
+        self.control.flush();
+        is_done
+    }
+
+    fn poll_set(&self) -> Vec<PollFd<'_>> {
+        let mut set = self.control.poll_set(self.takes_input());
+        if self.has_ended || self.control.has_room() {
+            let open = self.outputs.iter().filter(|output| output.again.is_none());
+            let readable = open.filter_map(|output| output.descriptor.as_ref());
+            set.extend(readable.map(|descriptor| PollFd::new(descriptor.as_fd(), PollFlags::POLLIN)));
+        }
+        let writable = self.input.as_ref().filter(|_| !self.unwritten.is_empty());
+        set.extend(writable.map(|input| PollFd::new(input.as_fd(), PollFlags::POLLOUT)));
+        set
+    }
+
+    fn timeout(&self) -> PollTimeout {
+        let Some(next) = self.due().min() else { return PollTimeout::NONE };
+        let left = next.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+        PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+    }
+}
+
+/// Answers a client before the command runs: it can attach, and wait.
+pub(super) fn handle_before(client: &mut ConnectedClient, packet: Packet<'_, ClientMessage>, terminal: bool) {
+    match packet {
+        Packet::Message(ClientMessage::Start) => client.awaited.start = true,
+        Packet::Message(ClientMessage::Wait) => client.awaited.end = true,
+        Packet::Message(ClientMessage::Attach { stdin, front }) => {
+            (client.is_attached, client.was_attached) = (true, true);
+            (client.has_stdin, client.is_front) = (stdin, front);
+            client.send(&SupervisorMessage::Attached { terminal });
+        }
+        Packet::Message(ClientMessage::Stop { .. }) => client.send(&SupervisorMessage::Done),
+        Packet::Message(ClientMessage::Kill { .. }) => {
+            let error = Error::failed(text("container.kill.notrunning"));
+            client.send(&SupervisorMessage::Refused(SentError::from(error)));
+        }
+        Packet::Message(ClientMessage::Resize { .. }) | Packet::Data(..) => {}
+    }
+}
