@@ -243,6 +243,13 @@ fn device_rules_stay() {
             output(nested(&outer, &["devices", "-q", "--", "head", "-c", "1", "/dev/null"], beside));
         assert_eq!(status, Some(0), "{shown}");
     }
+    // The caller's list may be empty: then none of the devices that were asked for is left.
+    for inner in [&["devices"][..], &["devices", "--allow", "/dev/zero rw"], &["devices", "--allow", "a"]] {
+        let command = [inner, &["--", "head", "-c", "1", "/dev/zero"]].concat();
+        let (status, shown) = output(nested(&["devices", "--deny", "a"], &command, false));
+        assert!(status == Some(1) && shown.contains("Not allowed in full"), "{inner:?}: {shown}");
+        assert!(shown.contains("cannot open '/dev/zero' for reading: Operation not permitted"), "{shown}");
+    }
     nothing_is_left();
 }
 

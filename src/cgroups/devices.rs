@@ -131,10 +131,14 @@ impl DeviceRules {
         match self.policy() {
             Ok(policy) => {
                 let parent = host.cgroups.as_ref().and_then(|cgroups| cgroups.parent(Controller::Devices));
-                let above: Vec<Device> = parent
-                    .map(|parent| parent.devices.iter().filter_map(|line| line.parse().ok()).collect())
-                    .unwrap_or_default();
-                set_policy(&within(policy, &above, draft), &mut intent, draft);
+                let above = parent.and_then(|parent| parent.devices.as_ref());
+                let above: Option<Vec<Device>> =
+                    above.map(|lines| lines.iter().filter_map(|line| line.parse().ok()).collect());
+                let policy = match above {
+                    Some(above) => within(policy, &above, draft),
+                    None => policy,
+                };
+                set_policy(&policy, &mut intent, draft);
             }
             Err(why) => {
                 let todo = text_of_options(draft.are_flags(Feature::Devices), "devices.words.todo");
@@ -187,12 +191,8 @@ impl Devices {
     }
 }
 
-/// The part of a policy that the caller's own cgroup allows, by the list of cgroup v1; an empty list allows everything.
-/// The kernel refuses a line that allows more than the parent's with EPERM.
+/// The part of a policy that the caller's own cgroup allows, by the list of cgroup v1. The kernel refuses a line that allows more than the parent's with EPERM.
 fn within(policy: Policy, above: &[Device], draft: &mut Draft) -> Policy {
-    if above.is_empty() {
-        return policy;
-    }
     let allow = match policy.otherwise {
         Verdict::Allow => above.to_vec(),
         Verdict::Deny => {

@@ -50,8 +50,8 @@ pub struct CgroupParent {
     pub cpuset: Option<(String, String)>,
     /// The limits of the caller that our values must not exceed.
     pub ceilings: Vec<Ceiling>,
-    /// v1: the lines of the directory's devices.list, unless every device is allowed.
-    pub devices: Vec<String>,
+    /// v1: the lines of the directory's devices.list. None if every device is allowed, empty if none is.
+    pub devices: Option<Vec<String>>,
 }
 
 /// Why no cgroup can be made.

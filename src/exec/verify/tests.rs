@@ -85,7 +85,7 @@ fn a_limit_that_is_missing_is_found() {
         is_occupied: false,
         cpuset: None,
         ceilings: vec![],
-        devices: vec![],
+        devices: None,
     };
     let cgroups = Cgroups {
         name: "group".into(),

@@ -67,8 +67,9 @@ fn parent_v1(
     let has = |name: &str| hierarchy.controllers.iter().any(|known| known == name);
     let mut read = |name| unread.text(base.join(name)).trim().to_owned();
     let cpuset = has("cpuset").then(|| (read("cpuset.cpus"), read("cpuset.mems")));
-    let list = if has("devices") { read("devices.list") } else { String::new() };
-    let devices = list.lines().filter(|_| !list.starts_with('a')).map(str::to_owned).collect();
+    let list = has("devices").then(|| read("devices.list"));
+    let devices = list.filter(|list| !list.starts_with('a'));
+    let devices = devices.map(|list| list.lines().map(str::to_owned).collect());
     let ceilings = ceiling::of_v1(&hierarchy.controllers, controllers, levels, unread);
     CgroupParent {
         version: Version::V1,
@@ -132,7 +133,7 @@ fn parent_v2(
             is_occupied,
             cpuset: None,
             ceilings: ceilings_v2(controllers, &levels[..index], level, unread)?,
-            devices: Vec::new(),
+            devices: None,
         };
         let depth = if is_occupied { 3 } else { 2 };
         return room(&parent, &levels[index..], depth, unread).map(|()| parent);
