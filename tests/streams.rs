@@ -2,13 +2,14 @@
 //!
 //! Inputs of the same kind, all below: /dev/stdin, /dev/stdout, /dev/stderr, /proc/self/fd/1, `2>&1`, `exec >`; with
 //! `run_as`, a mapped user, both; as root, who hands over the pipe, and as an ordinary user, for whom `sandbox` carries the
-//! bytes between the caller's pipe and a new one; much data; a reader that goes away or is slow; the end of the input. A
+//! bytes between the caller's pipe and a new one; a pipe with a name, for which it does so as root too; much data; a reader that goes away or is slow; the end of the input. A
 //! terminal, a file and a named pipe are never changed, because they would stay changed. A socket cannot be opened by
 //! /proc at all: the kernel answers ENXIO.
 
 mod support;
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Stdio};
 
@@ -70,6 +71,15 @@ fn files_and_named_pipes_keep_their_owner_and_mode() {
             assert!(run.stdout(opened).status().unwrap().success(), "{spec}");
             assert_eq!(of(path), before, "{spec} {}", path.display());
         }
+        // The command gets a pipe of ours in the place of one with a name.
+        let mut opened = fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+        let script = "echo one > /dev/stdout; echo two > /proc/self/fd/1; echo three";
+        let mut run = sandbox(&["run", &file, "-q", "--", "sh", "-c", script]);
+        let status = run.stdout(opened.try_clone().unwrap()).status().unwrap();
+        let mut shown = [0; 17];
+        assert!(status.success(), "{spec}");
+        opened.read_exact(&mut shown).unwrap();
+        assert_eq!(text(&shown), "hi\none\ntwo\nthree\n", "{spec}");
         let null = of("/dev/null".as_ref());
         assert!(
             sandbox(&["run", &file, "-q", "--", "true"]).stdout(Stdio::null()).status().unwrap().success()
@@ -82,7 +92,6 @@ fn files_and_named_pipes_keep_their_owner_and_mode() {
 /// a path: `| cat` makes it a pipe, as the help advises.
 #[test]
 fn a_socket_is_passed_on_and_cannot_be_opened_again() {
-    use std::io::Read;
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
     let help = text(&support::run(&["run", "--help"]).stdout);
@@ -182,10 +191,13 @@ fn an_ordinary_users_pipes_can_be_opened_again() {
     let script = r#"echo in | $S sh -c 'echo one > /dev/stdout; echo two > /proc/self/fd/1; echo three > /dev/stderr
             cat /dev/stdin; exec > /dev/stdout; echo four' 2> /dev/null | cat
         $S sh -c 'echo out > /dev/stdout; echo err > /dev/stderr; echo both >&2' 2>&1 | cat
+        # A pipe with a name.
+        named=$(mktemp -d); mkfifo "$named/pipe"; cat "$named/pipe" &
+        $S sh -c 'echo named > /dev/stdout' > "$named/pipe"; wait; rm -r "$named"
         # The caller's own pipe is not changed.
         { $S true; stat -L -c '%a %u' /proc/self/fd/1; } | cat"#;
     for seen in as_borrower(script) {
-        assert_eq!(seen, "one\ntwo\nin\nfour\nout\nerr\nboth\n600 1000\n");
+        assert_eq!(seen, "one\ntwo\nin\nfour\nout\nerr\nboth\nnamed\n600 1000\n");
     }
     for seen in
         as_borrower("$S sh -c 'echo three > /dev/stderr; echo one > /dev/stdout' 2>&1 > /dev/null | cat")

@@ -34,12 +34,12 @@ fn plan_pipe(draft: &mut Draft, descriptors: Vec<i32>, owner: Option<u32>, why: 
 }
 
 /// Lets a command with the user ID `user` on the host open its pipes by /dev/stdout and the like. Root makes it the
-/// owner, as container runtimes do. For an ordinary user, the child makes new pipes, in its user namespace. They belong to
-/// root there, or to `owner`, if the command has another user.
+/// owner, as container runtimes do. For an ordinary user, and in the place of a pipe with a name, the child makes new
+/// pipes, in its user namespace. They belong to root there, or to `owner`, if the command has another user.
 pub fn plan_streams(draft: &mut Draft, host: &Host, user: u32, owner: Option<u32>) {
     for pipe in host.pipes.iter().filter(|pipe| pipe.owner != user) {
         let Some(&descriptor) = pipe.descriptors.first() else { continue };
-        if host.uid == 0 && host.privileged {
+        if host.uid == 0 && host.privileged && !pipe.is_named {
             let own = StreamCall::Own { descriptor, user };
             draft.common(Phase::Prepare, Actor::Host, own, "stream.pipe.why");
             continue;
