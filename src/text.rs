@@ -116,6 +116,11 @@ pub(crate) fn text_with(key: &str, values: &[(&str, &str)]) -> String {
     values.iter().fold(text(key), fill)
 }
 
+/// A word from outside, as a sentence names it: in quotes if it could not be seen.
+pub(crate) fn word(word: &str) -> String {
+    if word.trim().is_empty() { format!("{word:?}") } else { word.to_owned() }
+}
+
 /// The first names of a list, at most `most` of them, and how many there are beyond those.
 pub(crate) fn first_of(names: &[String], most: usize) -> String {
     let first = names[..names.len().min(most)].join(", ");

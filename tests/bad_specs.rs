@@ -49,6 +49,42 @@ fn each_of_the_corpus_is_refused_with_its_place() {
     assert_eq!(support::limits::left(), before);
 }
 
+/// Of this kind: each type of value, a key, a variant, blanks. A form to write instead has no empty value either.
+#[test]
+fn a_value_that_cannot_be_seen_is_in_quotes() {
+    for spec in [
+        "\"\": x",
+        "pid: \"\"",
+        "uts: \"\"",
+        "tty: ''",
+        "command: \"\"",
+        "env: \"\"",
+        "seccomp: ''",
+        "net: { mode: '' }",
+        "cpu: { cpus: '' }",
+        "pids: { max: '' }",
+        "capabilities: ''",
+        "capabilities: { keep: [''] }",
+        "rlimits: { '': 5 }",
+        "optional: ['']",
+        "mnt: { mounts: [''] }",
+        "mnt: { mounts: [{ type: '', target: /x }] }",
+        "devices: { allow: [''] }",
+    ] {
+        for (spec, shown) in
+            [(spec.to_owned(), "\"\""), (spec.replace("\"\"", "' '").replace("''", "' '"), "\" \"")]
+        {
+            // A rule about a device has no blanks at its ends.
+            let shown = if spec.contains("devices") { "\"\"" } else { shown };
+            let mistakes = yaml::read(&spec, "spec.yaml").unwrap_err();
+            assert!(mistakes[0].what.contains(shown), "{spec}: {}", mistakes[0].what);
+            assert!(!mistakes[0].what.contains("hostname: }"), "{spec}: {}", mistakes[0].what);
+        }
+    }
+    let mistakes = yaml::read("uts: 'a: {b}, #c'", "spec.yaml").unwrap_err();
+    assert!(mistakes[0].what.contains("uts: { hostname: \"a: {b}, #c\" }"), "{}", mistakes[0].what);
+}
+
 /// Reads the text as `spec check` does. A valid spec is printed, read again, compared and planned. A mistake has a
 /// place.
 fn endure(words: &str) -> Result<(), TestCaseError> {

@@ -43,7 +43,8 @@ fn a_key_of_compose_gets_the_form_that_works() {
         ("cap_add: [NET_ADMIN]", "capabilities: { keep: [NET_ADMIN] }"),
         ("cap_drop: [ALL]", "capabilities: { keep: [] }"),
         ("networks: [a]", "net: { mode: bridge }"),
-        ("network_mode: host", "net: { mode: bridge }"),
+        ("network_mode: host", "net: { mode: host }"),
+        ("network: none", "net: { mode: none }"),
         ("working_dir: /srv", "workdir: /srv"),
         ("tmpfs: /tmp", "mnt: { mounts: [{ type: tmpfs,"),
         ("read_only: true", "mnt: { readonly: true }"),
@@ -71,6 +72,15 @@ fn a_key_of_compose_gets_the_form_that_works() {
         let (words, status) = check(key);
         assert_eq!(status, Some(125), "{key}");
         assert!(!words.contains("the known keys are") && words.contains("unknown key"), "{key}: {words}");
+    }
+    // To write the key would mean the opposite.
+    for (key, ours) in
+        [("userns_mode", "user"), ("pid_mode", "pid"), ("ipc_mode", "ipc"), ("uts_mode", "uts")]
+    {
+        let (words, status) = check(&format!("{key}: host"));
+        let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+        let told = format!("unknown key {key}: with the key {ours}: the container has a new");
+        assert!(status == Some(125) && words.contains(&told), "{key}: {words}");
     }
 }
 

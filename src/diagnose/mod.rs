@@ -71,6 +71,8 @@ pub(super) enum Reason {
     Unmapped,
     /// The map contains IDs that are not mapped in the caller's own user namespace. This file lists those that are.
     RangeUnmapped(&'static str),
+    /// The user or the group of the process has no ID in the user namespace that owns the filesystem.
+    NoOwner,
     /// Ubuntu's restriction: a program without an AppArmor profile has no capabilities in a new user namespace.
     AppArmorUserns,
     /// The caller's AppArmor profile.
@@ -165,6 +167,8 @@ fn reason(facts: &Facts, failed: &Failed<'_>) -> Option<Reason> {
         }
         Errno::EROFS | Errno::EDQUOT if file_of(failed.call).is_some() => Some(Reason::Storage),
         Errno::EFBIG => Some(Reason::Storage),
+        // fsuidgid_has_mapping() of linux/fs.h.
+        Errno::EOVERFLOW if failed.own.contains(&Feature::User) => Some(Reason::NoOwner),
         Errno::ENODEV
             if matches!(
                 failed.call,

@@ -80,6 +80,9 @@ pub(super) fn explain(error: Error, reason: Reason, facts: &Facts, failed: &Fail
             .cause("unmapped-range", text("doctor.range.why"))
             .file(file)
             .todo(text("doctor.range.todo")),
+        Reason::NoOwner => {
+            remedy.cause("no-owner", text("doctor.noowner.why")).todo(text("doctor.noowner.todo"))
+        }
         Reason::AppArmorUserns => remedy.apparmor_userns(),
         Reason::AppArmorProfile => remedy.apparmor_profile(),
         Reason::Selinux => remedy

@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
@@ -49,6 +49,10 @@ pub fn resolve(name: &OsStr, tree: &Resolver, path: &OsStr) -> Result<PathBuf> {
     // In PATH, a file that cannot be executed is passed over. It is named if no other is found.
     let obstacle = first.or(candidates.first().filter(|_| has_slash));
     let obstacle = obstacle.and_then(|path| executable::look(path, tree).err());
+    // `/bin/true/`: only a directory has a slash at the end.
+    let is_file_with_slash = name.as_bytes().ends_with(b"/")
+        && tree.resolve(&PathBuf::from(name)).host.is_some_and(|file| without_slash(&file).is_file());
+    let obstacle = obstacle.filter(|_| !is_file_with_slash);
     let error = match &obstacle {
         Some(Hindrance { is_missing: false, .. }) => {
             Error::new(ExitKind::NotExecutable, text_with("exec.refused", &[("command", shown)]))
@@ -58,7 +62,6 @@ pub fn resolve(name: &OsStr, tree: &Resolver, path: &OsStr) -> Result<PathBuf> {
     let error = match obstacle {
         Some(Hindrance { why, todo, .. }) => Error { todo: todo.into_iter().collect(), ..error.why(why) },
         None if name.is_empty() => error.why(text("exec.noname")),
-        // `/bin/true/`: only a directory has a slash at the end.
         None if has_slash => {
             let file = shown.trim_end_matches('/');
             error.why(text_with("exec.component", &[("path", shown), ("file", file)]))
@@ -81,6 +84,10 @@ pub fn resolve(name: &OsStr, tree: &Resolver, path: &OsStr) -> Result<PathBuf> {
         }
         _ => error,
     })
+}
+
+fn without_slash(path: &Path) -> PathBuf {
+    path.components().collect()
 }
 
 /// The words of a command and its arguments that were given as one word: `ls -l`. Its first word is a program.
@@ -116,6 +123,15 @@ mod tests {
     fn a_directory_and_a_plain_file_are_refused() {
         assert_eq!(found("/etc").map_err(|error| error.kind), Err(ExitKind::NotExecutable));
         assert_eq!(found("/etc/passwd").map_err(|error| error.kind), Err(ExitKind::NotExecutable));
+        // A file has no slash at its end, whatever its mode is.
+        for file in ["/etc/passwd/", "/bin/sh/", "/etc/passwd///"] {
+            let error = found(file).unwrap_err();
+            assert_eq!(error.kind, ExitKind::NotFound, "{file}");
+            assert!(
+                error.why.concat().contains("is a file, not a directory") && error.todo.is_empty(),
+                "{error:?}"
+            );
+        }
         assert_eq!(found("/etc/nothing-here").map_err(|error| error.kind), Err(ExitKind::NotFound));
     }
 }

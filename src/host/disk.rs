@@ -10,7 +10,7 @@ use nix::sys::stat::{major, minor};
 
 use crate::observe::hierarchy::{Version, hierarchies};
 use crate::observe::{file, mountinfo};
-use crate::text::{printed, text_with};
+use crate::text::{printed, text_with, word};
 
 /// A disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +106,7 @@ fn device_of(path: &Path) -> std::io::Result<(u64, u64)> {
 }
 
 fn message(key: &str, name: &OsStr, reason: &str) -> String {
-    text_with(key, &[("device", &printed(name)), ("reason", reason)])
+    text_with(key, &[("device", &word(&printed(name))), ("reason", reason)])
 }
 
 #[cfg(test)]

@@ -51,10 +51,11 @@ impl PortRange {
         usize::from(self.last - self.first) + 1
     }
 
-    /// The same number of ports, from 8000 on: 80 becomes 8080.
-    pub(crate) fn raised(self) -> PortRange {
-        let by = 8000.min(u16::MAX - self.last);
-        PortRange { first: self.first + by, last: self.last + by }
+    /// The same number of ports, none below `least`: 80 becomes 8080. None if there are not so many.
+    pub(crate) fn raised(self, least: u16) -> Option<PortRange> {
+        let room = u16::MAX - self.last;
+        let by = 8000.min(room).max(least.saturating_sub(self.first));
+        (by <= room).then(|| PortRange { first: self.first + by, last: self.last + by })
     }
 
     /// Whether both ranges have a port.
@@ -218,6 +219,22 @@ mod tests {
             let host = port.host.map_or("free".into(), |host| host.to_string());
             format!("{} {host} {} {}", port.address, port.inside, port.protocol)
         })
+    }
+
+    #[test]
+    fn a_raised_range_may_be_bound_without_privilege() {
+        for (first, last, least, raised) in [
+            (80, 80, 1024, Some("8080")),
+            (80, 89, 1024, Some("8080-8089")),
+            (80, 80, 9000, Some("9000")),
+            (1, 64000, 1024, Some("1536-65535")),
+            (1, 65000, 1024, None),
+            (1, 65535, 1024, None),
+            (600, 600, 1024, Some("8600")),
+        ] {
+            let range = PortRange { first, last }.raised(least).map(|range| range.to_string());
+            assert_eq!(range.as_deref(), raised, "{first}-{last}, {least}");
+        }
     }
 
     #[test]

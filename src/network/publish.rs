@@ -114,16 +114,13 @@ fn check(ports: &[Port], facts: &PortFacts, draft: &mut Draft) {
             refuse(draft, "publish", &what(), why, vec![text("net.broadcast.todo")]);
         }
         if let Some(host) = port.host.filter(|host| host.first < facts.first) {
-            let higher = Port { host: Some(host.raised()), ..*port };
-            let values = [
-                ("port", &*host.first.to_string()),
-                ("first", &facts.first.to_string()),
-                ("higher", &higher.to_string()),
-            ];
+            let values = [("port", &*host.first.to_string()), ("first", &facts.first.to_string())];
+            let higher = host.raised(facts.first).map(|host| Port { host: Some(host), ..*port }.to_string());
+            let mut todo: Vec<String> =
+                higher.iter().map(|port| text_with("net.privileged.todo", &[("higher", port)])).collect();
             let sysctl = format!("sudo sysctl net.ipv4.ip_unprivileged_port_start={}", host.first);
-            let root = format!("{}\n   {sysctl}", text("net.privileged.root"));
-            let todo = [text_with("net.privileged.todo", &values), root];
-            refuse(draft, "publish", &what(), text_with("net.privileged.why", &values), todo.into());
+            todo.push(format!("{}\n   {sysctl}", text("net.privileged.root")));
+            refuse(draft, "publish", &what(), text_with("net.privileged.why", &values), todo);
         }
     }
 }

@@ -36,7 +36,7 @@ use crate::observe::Observation;
 use crate::plan::call::restrict::RestrictCall;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Context, Draft};
-use crate::text::text_with;
+use crate::text::{text_with, word};
 use crate::value::parse::parsed;
 
 /// `capabilities: default`, or `capabilities: { keep: [net_bind_service] }`.
@@ -190,7 +190,9 @@ impl FromStr for CapabilityName {
     fn from_str(name: &str) -> Result<CapabilityName, String> {
         let full = name.to_ascii_uppercase();
         let full = if full.starts_with("CAP_") { full } else { format!("CAP_{full}") };
-        full.parse().map(CapabilityName).map_err(|_| text_with("capabilities.unknown", &[("name", name)]))
+        full.parse()
+            .map(CapabilityName)
+            .map_err(|_| text_with("capabilities.unknown", &[("name", &word(name))]))
     }
 }
 

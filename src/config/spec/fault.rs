@@ -6,7 +6,7 @@ use serde::de;
 
 use super::instead;
 use super::tree::{Node, Place};
-use crate::text::{text, text_with};
+use crate::text::{text, text_with, word};
 use crate::value::nearest::nearest;
 
 /// Why a value cannot be read.
@@ -44,10 +44,11 @@ impl Fault {
         let all = known.join(", ");
         let near = instead::synonym(name, known).or_else(|| nearest(name, known.iter().copied()));
         let near = near.map(str::to_owned);
-        let short = text_with(key, &[("word", name)]);
+        let shown = word(name);
+        let short = text_with(key, &[("word", &shown)]);
         let what = match &near {
             Some(_) => short.clone(),
-            None => text_with(key_of_all, &[("word", name), ("all", &all)]),
+            None => text_with(key_of_all, &[("word", &shown), ("all", &all)]),
         };
         let listed = near.is_none().then(|| Box::new((all, short)));
         Fault { near, key: Some(name.into()), listed, ..Fault::new(what) }
@@ -94,7 +95,7 @@ impl de::Error for Fault {
         if expected.is_empty() {
             return Fault {
                 key: Some(field.into()),
-                ..Fault::new(text_with("spec.key.none", &[("word", field)]))
+                ..Fault::new(text_with("spec.key.none", &[("word", &word(field))]))
             };
         }
         Fault::unknown(["spec.key.unknown", "spec.key.unknown.of"], field, expected)
@@ -114,7 +115,7 @@ impl de::Error for Fault {
             de::Unexpected::Unit => text("spec.is.nothing"),
             de::Unexpected::Seq => text("spec.is.many"),
             de::Unexpected::Map => text("spec.is.map"),
-            de::Unexpected::Str(string) => string.to_owned(),
+            de::Unexpected::Str(string) => word(string),
             de::Unexpected::Unsigned(number) => number.to_string(),
             de::Unexpected::Signed(number) => number.to_string(),
             other => other.to_string(),

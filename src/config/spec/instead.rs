@@ -4,14 +4,15 @@ use super::tree::{Node, NodeKind};
 use crate::text::{text, text_with};
 
 /// Unknown keys at the top of a spec, and what to write instead. Several names of one thing are separated by blanks.
-const FORMS: [(&str, &str); 30] = [
+const FORMS: [(&str, &str); 28] = [
     ("hostname host_name", "uts: { hostname: box }"),
     ("domainname", "uts: { domainname: example.org }"),
     ("container_name", "name: box"),
     ("image from build dockerfile root", "rootfs: host  or  rootfs: ./DIRECTORY"),
     ("layers upper lower lowerdir upperdir", "rootfs: { layers: [./top, ./base], upper: ./changes }"),
     ("ports publish expose port", "net: { mode: bridge, publish: [\"8080:80\"] }"),
-    ("network networks network_mode", "net: { mode: bridge }"),
+    ("networks", "net: { mode: bridge }"),
+    ("network network_mode", "net: { mode: bridge }  or  net: { mode: host }  or  net: { mode: none }"),
     (
         "volumes volume mounts mount binds bind",
         "mnt: { mounts: [{ type: bind, source: ./data, target: /data }] }",
@@ -35,9 +36,6 @@ const FORMS: [(&str, &str); 30] = [
     ("security_opt no_new_privs", "no_new_privileges: true  and  seccomp: default"),
     ("ulimits limits rlimit", "rlimits: { nofile: 1024 }"),
     ("uid gid user_id group_add", "run_as: \"1000:1000\""),
-    ("userns userns_mode", "user:"),
-    ("pid_mode", "pid:"),
-    ("ipc_mode shm", "ipc:"),
 ];
 
 /// Names of keys and values below the top that people know from Compose files, Docker or the kernel, and ours.
@@ -130,14 +128,19 @@ pub(super) fn of_map(found: &Node<'_>) -> Option<String> {
 fn quoted(string: &str) -> String {
     let is_plain = string.starts_with(|first: char| first.is_ascii_alphabetic() || "/-.".contains(first))
         && string.len() > 1
-        && string.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._".contains(&byte));
+        && string.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-._".contains(&byte))
+        && !string.eq_ignore_ascii_case("null");
     if is_plain { string.to_owned() } else { serde_json::Value::from(string).to_string() }
 }
 
 /// Keys for which there is nothing to write, each with the key of the message that says why.
-const NOTHING: [(&str, &str); 6] = [
+const NOTHING: [(&str, &str); 10] = [
     ("privileged", "spec.instead.privileged"),
     ("restart deploy scale", "spec.instead.restart"),
+    ("userns userns_mode", "spec.instead.user"),
+    ("pid_mode", "spec.instead.pid"),
+    ("ipc_mode shm", "spec.instead.ipc"),
+    ("uts_mode", "spec.instead.uts"),
     ("services", "spec.instead.services"),
     ("version", "spec.instead.version"),
     ("stdin_open interactive detach rm", "spec.instead.terminal"),
@@ -160,8 +163,10 @@ pub(super) fn of_key(key: &str) -> Option<String> {
 /// `found` is the scalar, if it is one.
 pub(super) fn of_value(kind: &str, found: Option<&str>) -> Option<String> {
     let feature = kind.to_ascii_lowercase();
-    let is_number =
-        found.is_some_and(|found| found.starts_with(|first: char| first.is_ascii_digit() || first == '.'));
+    let is_number = found.is_some_and(|found| {
+        found.starts_with(|first: char| first.is_ascii_digit() || first == '.')
+            && found.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:".contains(&byte))
+    });
     let form = match (&*feature, found) {
         ("mount", Some(short)) => bind(short)?,
         (_, Some("true" | "yes" | "on")) => format!("{feature}:"),
@@ -180,11 +185,11 @@ pub(super) fn of_value(kind: &str, found: Option<&str>) -> Option<String> {
         ("memory", Some(limit)) if is_number => format!("memory: {{ limit: {limit} }}"),
         ("cpu", Some(cpus)) if is_number => format!("cpu: {{ cpus: {cpus} }}"),
         ("pids", Some(max)) if is_number => format!("pids: {{ max: {max} }}"),
-        ("uts", Some(name)) => format!("uts: {{ hostname: {name} }}"),
+        ("uts", Some(name)) if !name.trim().is_empty() => format!("uts: {{ hostname: {} }}", quoted(name)),
         ("net", Some(mode @ ("none" | "host" | "bridge"))) => format!("net: {{ mode: {mode} }}"),
         ("net", Some(state @ ("up" | "down"))) => format!("net: {{ lo: {state} }}"),
         ("net", None) => "net: { mode: bridge, publish: [\"8080:80\"] }".to_owned(),
-        ("user", Some(user)) if is_number => format!("run_as: \"{user}\""),
+        ("user", Some(user)) if is_number => format!("run_as: {}", quoted(user)),
         ("user", Some(map @ ("auto" | "root" | "none"))) => format!("user: {{ map: {map} }}"),
         ("devices", None) => "devices: { allow: [\"/dev/fuse rw\"] }".to_owned(),
         ("mnt", None) => "mnt: { mounts: [{ type: bind, source: ./data, target: /data }] }".to_owned(),

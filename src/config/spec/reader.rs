@@ -15,7 +15,7 @@ use super::flaw::Flaw;
 use super::instead;
 use super::tree::{Node, NodeKind};
 use crate::error::MAX_MISTAKES;
-use crate::text::{text, text_with};
+use crate::text::{text, text_with, word};
 
 /// Reads the document as a `T`.
 ///
@@ -54,7 +54,7 @@ impl Node<'_> {
     fn found(&self) -> String {
         match &self.kind {
             _ if self.is_null() => text("spec.is.nothing"),
-            NodeKind::Scalar { text, .. } => text.to_string(),
+            NodeKind::Scalar { text, .. } => word(text),
             NodeKind::List(_) => text("spec.is.many"),
             NodeKind::Map(_) => text("spec.is.map"),
         }

@@ -1,6 +1,6 @@
 //! Maps of several IDs. Only root may write them, so an ordinary user has them written by newuidmap(1) and newgidmap(1).
 
-use super::plan_identity;
+use super::{Map, plan_identity};
 use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::Host;
@@ -48,7 +48,7 @@ fn plan_helpers(host: &Host, draft: &mut Draft, uids: &[IdRange], gids: &[IdRang
                     allowed.iter().map(|(first, count)| format!("{first}:{count}")).collect();
                 let all = if all.is_empty() { text("user.lends.nothing") } else { all.join(", ") };
                 let why = text_with("user.exceeds.why", &[("file", file), ("lends", &all)]);
-                let what = draft.option_with(Feature::User, "map", range);
+                let what = draft.option_with(Feature::User, "map", Map::Range(*range));
                 problem(draft, &what, why, "user.exceeds.todo");
             }
         }
@@ -63,11 +63,12 @@ pub(super) fn check(draft: &mut Draft, ranges: &[IdRange]) {
         // 4294967295 is (uid_t) -1, which means "no ID". The kernel does not map it.
         if range.inside.checked_add(range.count).is_none() || range.outside.checked_add(range.count).is_none()
         {
-            let what = draft.option_with(Feature::User, "map", range);
+            let what = draft.option_with(Feature::User, "map", Map::Range(*range));
             problem(draft, &what, text("user.toobig.reason"), "user.map.todo");
         }
         if let Some(other) = ranges[..index].iter().find(|other| overlap(*range, **other)) {
-            let what = format!("{}: {other} and {range}", draft.option(Feature::User, "map"));
+            let (one, two) = (Map::Range(*other), Map::Range(*range));
+            let what = format!("{}: {one} and {two}", draft.option(Feature::User, "map"));
             problem(draft, &what, text("user.overlap.reason"), "user.map.todo");
         }
     }

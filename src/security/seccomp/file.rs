@@ -10,7 +10,7 @@ use super::profile::{
     ArgumentTest, FilterAction, FilterArchitecture, FilterFlag, SeccompProfile, SeccompRule,
 };
 use super::table;
-use crate::text::{text, text_with};
+use crate::text::{text, text_with, word};
 
 /// A profile as its file has it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -215,7 +215,7 @@ fn or_nothing<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -
 impl<'de> Deserialize<'de> for CapabilityWord {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
-        let unknown = |_| D::Error::custom(text_with("capabilities.unknown", &[("name", &name)]));
+        let unknown = |_| D::Error::custom(text_with("capabilities.unknown", &[("name", &word(&name))]));
         name.parse().map(CapabilityWord).map_err(unknown)
     }
 }
