@@ -410,3 +410,30 @@ fn a_plan_explains_its_joins() {
     let shown = both(&run_spec(directory.path(), &[&flags[..], &["--show-proc"]].concat(), spec));
     assert!(shown.contains(&format!("container {}", first.name)), "{shown}");
 }
+
+/// The kernel's answer decides which namespaces may be joined. If it cannot be read, that is the error.
+#[test]
+fn an_answer_about_a_namespace_that_cannot_be_read_is_an_error() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let other = Running::with("joins-unread", &[], ALL, "");
+    let join = |kind: &str| format!("{kind}: {{ join: /proc/{}/ns/{kind} }}\n", other.pid);
+    let file = directory.path().join("spec.yaml");
+    fs::write(&file, ["user", "pid", "net", "uts"].map(join).concat() + "command: [\"true\"]\n").unwrap();
+    let mut named = Vec::new();
+    for (call, count) in [("ioctl", 9), ("newfstatat", 3), ("fstat", 6), ("read", 9)] {
+        for nth in 1..=count {
+            let inject = format!("inject={call}:error=EIO:when={nth}");
+            let mut strace = Command::new("strace");
+            // Without -f: only calls of `sandbox` itself fail.
+            strace.args(["-qq", "-o", "/dev/null", "-e", &inject]).arg(binary()).args(["run", "-q"]);
+            let shown = both(&strace.arg(&file).output().unwrap());
+            let shown = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+            let is_joined = !shown.contains("cannot be joined");
+            assert!(is_joined || shown.contains("= -1 EIO ("), "{call}#{nth}: {shown}");
+            let answers = ["NS_GET_PARENT", "NS_GET_USERNS"];
+            named.extend(answers.into_iter().filter(|answer| !is_joined && shown.contains(answer)));
+        }
+    }
+    assert!(["NS_GET_PARENT", "NS_GET_USERNS"].iter().all(|one| named.contains(one)), "{named:?}");
+}

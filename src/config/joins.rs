@@ -1,5 +1,7 @@
 //! The namespaces of a container that are joined in place of new ones: which can be joined, and when.
 
+use nix::errno::Errno;
+
 use super::complete::needs_privilege;
 use super::container::{Config, ContainerNamespaces};
 use super::spec::Spec;
@@ -8,7 +10,7 @@ use crate::feature::Feature;
 use crate::host::{Host, JoinedNamespace};
 use crate::plan::call::user::IdMaps;
 use crate::plan::{Draft, JoinTurn, Joined};
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
 use crate::value::join::JoinTarget;
 use crate::value::typed::TypedCommand;
 
@@ -102,14 +104,15 @@ pub(super) fn check(requested: &Spec, spec: &Spec, host: &Host, draft: &mut Draf
 pub(super) fn plan(config: &Config, host: &Host, draft: &mut Draft) {
     let namespaces = &config.environment.namespaces;
     let new_user = namespaces.user.is_new();
+    // Then it is not known in which user namespace the others are joined, and its own error is the one to report.
+    let is_user_unknown = host.joins.iter().any(|(kind, found)| *kind == Feature::User && found.is_err());
     for (kind, target, name) in namespaces.joins() {
         match host.joins.iter().find(|(found, _)| *found == kind) {
             Some((_, Ok(joined))) => {
                 let Some(turn) = turn(kind, new_user, host) else { continue };
                 let is_other = name.is_some_and(|name| name != joined.name());
-                if let Some(error) =
-                    obstacle(joined, turn, host).or_else(|| is_other.then(|| replaced(joined)))
-                {
+                let obstacle = || obstacle(joined, turn, host).filter(|_| !is_user_unknown);
+                if let Some(error) = obstacle().or_else(|| is_other.then(|| replaced(joined))) {
                     draft.problem_of(kind, "join", error);
                 }
                 let found = Joined::new(joined, turn);
@@ -162,8 +165,11 @@ fn obstacle(joined: &JoinedNamespace, turn: JoinTurn, host: &Host) -> Option<Err
     let kind = joined.kind.name();
     let values = [("kind", kind), ("of", &*joined.whose())];
     let what = || Error::failed(text_with("join.what", &values));
+    // The answer of the kernel by which it is known.
+    let unseen =
+        |request| what().call(format!("ioctl(<{}>, {request})", printed(&joined.path)), Errno::EPERM);
     if joined.is_above {
-        return Some(what().why(text("join.above.reason")).todo(text("join.above.todo")));
+        return Some(unseen("NS_GET_PARENT").why(text("join.above.reason")).todo(text("join.above.todo")));
     }
     let is_allowed = match turn {
         JoinTurn::AfterUser => true,
@@ -177,7 +183,8 @@ fn obstacle(joined: &JoinedNamespace, turn: JoinTurn, host: &Host) -> Option<Err
     if turn == JoinTurn::User {
         return Some(what().why(text("join.userowner.reason")).paste(typed.as_root()));
     }
-    let error = what().why(text("join.owner.reason"));
+    let error = if joined.owners.is_empty() { unseen("NS_GET_USERNS") } else { what() };
+    let error = error.why(text("join.owner.reason"));
     match (&joined.target, joined.pid) {
         // The user namespace of the process is the owner, and it was made by the caller.
         (target, Some(pid)) if joined.owners.len() > 1 => {

@@ -4,11 +4,12 @@
 //! (O_PATH), which never waits and has no effect. It is opened for setns(2) when it has proved to be a namespace.
 
 use std::ffi::OsString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nix::errno::Errno;
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, fstatfs, openat, stat};
 
 use super::containers;
@@ -107,8 +108,17 @@ impl JoinedNamespace {
         if let Some(container) = container.filter(|container| container.has_left(kind, &name)) {
             return Err(container.left(kind, &name));
         }
-        let own = stat(format!("/proc/self/ns/{kind}")).ok().map(|own| self::identity(&own));
+        let own = PathBuf::from(format!("/proc/self/ns/{kind}"));
+        let own = match stat(&own) {
+            Ok(found) => Some(self::identity(&found)),
+            Err(rustix::io::Errno::NOENT) => None,
+            Err(error) => return Err(failed(&own, "stat", error)),
+        };
         let is_user = kind == Feature::User;
+        let is_above = kind == Feature::Pid && !is_below(&namespace, own, &path)?;
+        let owners = owners(&namespace, &path)?;
+        let made_by = is_user.then(|| ns_ioctl::owner_uid(&namespace)).transpose();
+        let made_by = made_by.map_err(|errno| unanswered(&path, "NS_GET_OWNER_UID", errno))?;
         Ok(Some(JoinedNamespace {
             kind,
             target: target.clone(),
@@ -116,10 +126,10 @@ impl JoinedNamespace {
             path,
             identity,
             is_own: own == Some(identity),
-            is_above: kind == Feature::Pid && !own.is_some_and(|own| is_below(&namespace, own)),
-            owners: owners(&namespace),
+            is_above,
+            owners,
             maps: if is_user { maps(pid, identity)? } else { None },
-            made_by: if is_user { ns_ioctl::owner_uid(&namespace).ok() } else { None },
+            made_by,
             open: OpenNamespace { _file: Arc::new(namespace) },
         }))
     }
@@ -187,9 +197,7 @@ fn open(kind: Feature, path: &Path) -> Result<OwnedFd> {
     }
     let namespace = openat(CWD, link_of(&place), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|error| unopened(path, error))?;
-    let flag = ns_ioctl::kind(&namespace).map_err(|errno| {
-        Error::failed(cannot(path)).call(format!("ioctl(<{}>, NS_GET_NSTYPE)", printed(path)), errno)
-    })?;
+    let flag = ns_ioctl::kind(&namespace).map_err(|errno| unanswered(path, "NS_GET_NSTYPE", errno))?;
     match Feature::NAMESPACES.iter().find(|kind| kind.clone_flag() == flag) {
         Some(found) if *found == kind => Ok(namespace),
         found => {
@@ -249,36 +257,43 @@ fn process_of(path: &Path) -> Option<i32> {
 }
 
 /// The inodes of the user namespaces that own a namespace, up to the caller's.
-fn owners(namespace: &OwnedFd) -> Vec<u64> {
-    let Ok(mut owner) = ns_ioctl::owner(namespace.as_fd()) else { return Vec::new() };
+fn owners(namespace: &OwnedFd, path: &Path) -> Result<Vec<u64>> {
     let mut all = Vec::new();
-    for _ in 0..MAX_LEVELS {
-        let Ok(found) = fstat(&owner) else { break };
-        all.push(found.st_ino);
-        // EPERM: the parent is above the caller's user namespace, so this one is the caller's.
-        match ns_ioctl::parent(owner.as_fd()) {
-            Ok(parent) => owner = parent,
-            Err(_) => break,
-        }
+    let mut owner = visible(ns_ioctl::owner(namespace), path, "NS_GET_USERNS")?;
+    while let Some(found) = owner.filter(|_| all.len() < MAX_LEVELS) {
+        all.push(fstat(&found).map_err(|error| failed(path, "fstat", error))?.st_ino);
+        owner = visible(ns_ioctl::parent(&found), path, "NS_GET_PARENT")?;
     }
-    all
+    Ok(all)
 }
 
 /// Whether a PID namespace is this one or below it. setns(2) accepts no other.
-fn is_below(namespace: &OwnedFd, own: (u64, u64)) -> bool {
-    let is_own = |namespace: &OwnedFd| fstat(namespace).is_ok_and(|found| identity(&found) == own);
-    if is_own(namespace) {
-        return true;
+fn is_below(namespace: &OwnedFd, own: Option<(u64, u64)>, path: &Path) -> Result<bool> {
+    let identity_of = |file: &OwnedFd| fstat(file).map_err(|error| failed(path, "fstat", error));
+    let mut is_own = own == Some(identity(&identity_of(namespace)?));
+    let mut above = visible(ns_ioctl::parent(namespace), path, "NS_GET_PARENT")?;
+    while let Some(found) = above.filter(|_| !is_own) {
+        is_own = own == Some(identity(&identity_of(&found)?));
+        above = visible(ns_ioctl::parent(&found), path, "NS_GET_PARENT")?;
     }
-    let mut parent = ns_ioctl::parent(namespace.as_fd());
-    for _ in 0..MAX_LEVELS {
-        match parent {
-            Ok(above) if is_own(&above) => return true,
-            Ok(above) => parent = ns_ioctl::parent(above.as_fd()),
-            Err(_) => return false,
-        }
+    Ok(is_own)
+}
+
+/// A related namespace. None (EPERM): the caller cannot see it, because it is above the caller's own one.
+fn visible(
+    found: std::result::Result<OwnedFd, Errno>,
+    path: &Path,
+    request: &str,
+) -> Result<Option<OwnedFd>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(Errno::EPERM) => Ok(None),
+        Err(errno) => Err(unanswered(path, request, errno)),
     }
-    false
+}
+
+fn unanswered(path: &Path, request: &str, errno: Errno) -> Error {
+    Error::failed(cannot(path)).call(format!("ioctl(<{}>, {request})", printed(path)), errno)
 }
 
 /// The maps of a user namespace, from one of its processes. None: it has no process.
