@@ -256,6 +256,26 @@ fn stop_kills_after_its_timeout_and_kill_sends_any_signal() {
     assert_eq!(home.inspected("traps")["ExitCode"], 3);
 }
 
+/// The cgroup of a container of root is not below that of the session, which ends with it.
+#[test]
+fn the_cgroup_of_a_container_has_its_id() {
+    if !is_root() || !support::limits::may("the_cgroup_of_a_container_has_its_id", "pids") {
+        return;
+    }
+    let home = KeptHome::new();
+    let spec = home.spec("pids: { max: 50 }", "exec sleep 600");
+    let id = home.out(&["run", "-d", "--name", "web", &spec]);
+    let cgroups = |pid| fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let of_command = cgroups(home.pid("web", "command"));
+    assert!(of_command.lines().any(|line| line.ends_with(&format!("/sandbox/{id}"))), "{of_command}");
+    let of_supervisor = cgroups(home.pid("web", "supervisor"));
+    assert!(!of_supervisor.contains(&id), "{of_supervisor}");
+    home.out(&["restart", "-t", "0", "web"]);
+    assert!(cgroups(home.pid("web", "command")).contains(&id));
+    home.out(&["rm", "-f", "web"]);
+    assert!(support::limits::left().iter().all(|shared| !shared.join(&id).exists()));
+}
+
 /// The lines of the lesson: start, stop, rm, port.
 #[test]
 fn the_lines_of_dockers_course_work() {
@@ -338,6 +358,11 @@ fn each_step_is_explained() {
     let all = [
         (explained(&["create", "--explain", "--name", "web", &spec]), &["mkdir(", "symlink("][..]),
         (explained(&["start", "--explain", "web"]), &["__supervise", "connect(", "\"start\""]),
+        (explained(&["ps", "--explain"]), &["getdents64(", "state.json", "/stat>)"]),
+        (explained(&["inspect", "--explain", "web"]), &["readlinkat(<names>, \"web\")"]),
+        (explained(&["logs", "--explain", "web"]), &["/log>)"]),
+        (explained(&["port", "--explain", "web"]), &["\"ports\""]),
+        (explained(&["top", "--explain", "web"]), &["execve(\"ps\", [\"ps\", \"-ef\"])"]),
         (explained(&["kill", "--explain", "-s", "HUP", "web"]), &["pidfd_send_signal(<container>, SIGHUP)"]),
         (explained(&["stop", "--explain", "-t", "0", "web"]), &["\"stop\"", "SIGTERM"]),
         (explained(&["rename", "--explain", "web", "front"]), &["renameat2("]),

@@ -119,6 +119,49 @@ fn half_containers_are_removed_by_the_next_command() {
     home.is_empty();
 }
 
+/// The policy starts a container again, until a user ends it. After a restart of the machine, `start --all` does.
+#[test]
+fn a_restart_policy_starts_a_container_again() {
+    let home = KeptHome::new();
+    let failing = home.spec("", "echo run; exit 3");
+    let count = |name: &str| home.out(&["logs", name]).lines().count();
+    home.out(&["run", "-d", "--restart", "on-failure:2", "--name", "failing", &failing]);
+    wait_until("it has failed three times", || home.status("failing") == "exited");
+    assert_eq!((count("failing"), home.state("failing")["restartCount"].as_u64()), (3, Some(2)));
+    assert_eq!(home.inspected("failing")["ExitCode"], 3);
+    home.out(&["run", "-d", "--restart", "always", "--name", "always", &failing]);
+    wait_until("it waits for its restart", || home.status("always") == "restarting" && count("always") > 2);
+    assert_eq!(home.out(&["stop", "always"]), "always");
+    let runs = count("always");
+    assert_eq!(home.status("always"), "exited");
+    let sleeping = home.spec("", "echo run; exec sleep 600");
+    home.out(&["run", "-d", "--restart", "unless-stopped", "--name", "sleeping", &sleeping]);
+    let first = home.pid("sleeping", "command");
+    send(first, Signal::SIGKILL);
+    wait_until("it runs again", || {
+        home.state("sleeping")["command"]["pid"].as_u64().is_some_and(|pid| pid as u32 != first)
+    });
+    // As after a restart of the machine.
+    send(home.pid("sleeping", "supervisor"), Signal::SIGKILL);
+    wait_until("it has ended", || home.status("sleeping") == "exited");
+    let started = home.out(&["start", "--all"]);
+    assert!(
+        started.contains("sleeping") && started.contains("always") && !started.contains("failing\n"),
+        "{started}"
+    );
+    assert!(home.status("sleeping") == "running" && count("always") >= runs);
+    home.out(&["kill", "sleeping"]);
+    wait_until("it has ended", || home.status("sleeping") == "exited");
+    assert!(!home.out(&["start", "--all"]).contains("sleeping"));
+    assert!(
+        home.refused(&["create", "--restart", "never", &failing], 2)
+            .contains("invalid restart policy 'never'")
+    );
+    assert!(
+        home.refused(&["create", "--restart", "always", "--rm", &failing], 2).contains("cannot specify both")
+    );
+}
+
 /// A supervisor that does not answer blocks nobody.
 #[test]
 fn a_stopped_supervisor_makes_no_other_command_wait() {

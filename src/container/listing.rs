@@ -161,9 +161,13 @@ pub fn inspected(container: &KeptContainer) -> Value {
         "Image": record.image,
         "LogPath": printed(directory.path().join(super::log::LOG)),
         "Name": format!("/{name}"),
-        "RestartCount": 0,
+        "RestartCount": state.restart_count,
         "HostConfig": {
             "AutoRemove": record.auto_remove,
+            "RestartPolicy": {
+                "Name": record.restart.word(),
+                "MaximumRetryCount": record.restart.maximum_retry_count,
+            },
             "LogConfig": {"Type": "json-file", "Config": log_options(container)},
         },
         "Config": {

@@ -17,5 +17,6 @@ pub mod message;
 pub mod name;
 pub mod processes;
 pub mod record;
+pub mod restart;
 pub mod store;
 pub mod supervisor;

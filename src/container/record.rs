@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::id::Id;
+use super::restart::RestartPolicy;
 use crate::config::container::Config;
 use crate::host::containers::own_pid_namespace;
 use crate::host::run_directory;
@@ -40,6 +41,9 @@ pub struct ContainerRecord {
     pub stop_timeout: u64,
     /// Whether it is removed when it ends.
     pub auto_remove: bool,
+    /// Whether it is started again when it ends.
+    #[serde(default)]
+    pub restart: RestartPolicy,
     /// Its log.
     pub log: LogOptions,
 }
@@ -161,6 +165,12 @@ pub struct ContainerState {
     pub exit_code: i32,
     /// Whether the OOM killer has killed a process of it.
     pub oom_killed: bool,
+    /// How often its restart policy has started it again since `start`.
+    #[serde(default)]
+    pub restart_count: u32,
+    /// Whether a user has ended it.
+    #[serde(default)]
+    pub stopped: bool,
     /// Why it could not be started, or how its end was lost.
     pub error: String,
     /// The ports that are published while it runs.
@@ -180,6 +190,8 @@ impl ContainerState {
             finished_at: None,
             exit_code: 0,
             oom_killed: false,
+            restart_count: 0,
+            stopped: false,
             error: String::new(),
             ports: Vec::new(),
         }

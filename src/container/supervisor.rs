@@ -19,13 +19,14 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollTimeout, poll};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::setsid;
+use nix::unistd::{geteuid, setsid};
 
 use self::attend::{Attended, AttendedEnd};
 use super::control::Control;
 use super::log::write::LogWriter;
-use super::message::{SentError, SupervisorMessage, packet_of};
+use super::message::{ClientMessage, Packet, SentError, SupervisorMessage, packet_of};
 use super::record::{ContainerRecord, ContainerState, ContainerStatus, ProcessPlace, RecordedProcess};
+use super::restart::BackOff;
 use super::store::{ContainerStore, KeptContainer};
 use crate::config::compose::{self, Ending};
 use crate::config::container::Config;
@@ -33,9 +34,11 @@ use crate::config::facts::Machine;
 use crate::error::{Error, Result};
 use crate::exec::{self, Container, Ended, Watch};
 use crate::feature::Purpose;
+use crate::host::cgroups::CgroupParent;
 use crate::host::command;
 use crate::host::own_run::OwnRun;
 use crate::host::storage;
+use crate::observe::hierarchy::hierarchies;
 use crate::plan::{Draft, Frame, Plan, Streams};
 use crate::sys::signal;
 use crate::text::{printed, text, text_with};
@@ -68,6 +71,20 @@ pub fn leave_caller() -> Result<File> {
         rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3).map_err(|errno| cannot(errno.into()))?;
     exec::close_streams();
     Ok(File::from(report))
+}
+
+/// Moves this process to the root of each cgroup hierarchy, if it is root. The cgroups of the container are made below its
+/// own: otherwise they would end with the session of the caller, whose cgroup the login manager removes. Where the kernel
+/// refuses it, they are made below the caller's.
+fn leave_cgroups() {
+    if !geteuid().is_root() {
+        return;
+    }
+    for hierarchy in hierarchies("/proc/self") {
+        if hierarchy.own().is_some_and(|own| own != hierarchy.mount) {
+            let _ = std::fs::write(hierarchy.mount.join("cgroup.procs"), "0");
+        }
+    }
 }
 
 /// Supervises a container. `report` is the pipe to the process that waits for [`SupervisorMessage::Ready`].
@@ -125,9 +142,54 @@ impl Supervisor {
         if !self.await_start(patience) {
             return self.own.remove();
         }
-        match self.start() {
-            Ok(started) => self.follow(started),
-            Err(error) => self.refuse(error),
+        leave_cgroups();
+        self.container.state.restart_count = 0;
+        let mut back_off = BackOff::new();
+        loop {
+            let started = match self.start() {
+                Ok(started) => started,
+                Err(error) => return self.refuse(error),
+            };
+            let began = Instant::now();
+            let state = self.follow(started);
+            let policy = self.container.record.restart;
+            if !policy.restarts(state.exit_code, state.restart_count, state.stopped) {
+                return self.finish(state);
+            }
+            self.report_end(state.exit_code);
+            // The next run does not wait for a client of this one.
+            self.control.clients.iter_mut().for_each(|client| client.is_front = false);
+            let restart_count = state.restart_count + 1;
+            let restarting =
+                ContainerState { status: ContainerStatus::Restarting, restart_count, ..state.clone() };
+            self.container.state = restarting;
+            // If it cannot be written, the container is started again all the same.
+            let _ = self.write_state();
+            if !self.await_restart(back_off.next(began.elapsed())) {
+                return self.finish(ContainerState { stopped: true, restart_count, ..state });
+            }
+        }
+    }
+
+    /// Serves clients until the container is to be started again. False: one has asked to stop it.
+    fn await_restart(&mut self, delay: Duration) -> bool {
+        let deadline = Instant::now() + delay;
+        loop {
+            let terminal = self.container.record.config.process.terminal;
+            let mut is_stopped = false;
+            self.control.receive(true, |client, packet| match packet {
+                Packet::Message(ClientMessage::Stop { .. }) => {
+                    (client.awaited.stop, is_stopped) = (true, true);
+                }
+                packet => attend::handle_before(client, packet, terminal),
+            });
+            self.control.flush();
+            let left = deadline.saturating_duration_since(Instant::now());
+            if is_stopped || left.is_zero() {
+                return !is_stopped;
+            }
+            let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+            let _ = poll(&mut self.control.poll_set(true), timeout);
         }
     }
 
@@ -168,6 +230,7 @@ impl Supervisor {
             finished_at: None,
             exit_code: 0,
             oom_killed: false,
+            restart_count: self.container.state.restart_count,
             error: String::new(),
             ports: container.ports().to_vec(),
             ..ContainerState::created()
@@ -176,8 +239,8 @@ impl Supervisor {
         Ok(StartedCommand { container, watch, log })
     }
 
-    /// Waits for the end of the command, and reports it.
-    fn follow(mut self, started: StartedCommand) {
+    /// Waits for the end of the command. Returns the state of the container then.
+    fn follow(&mut self, started: StartedCommand) -> ContainerState {
         let StartedCommand { mut container, mut watch, log } = started;
         let running = SupervisorMessage::Started { pid: container.command().as_raw() };
         for client in
@@ -186,10 +249,9 @@ impl Supervisor {
             client.awaited.start = false;
             client.send(&running);
         }
-        let mut attended = Attended::new(self.control, &self.container.record, log, &mut container);
+        let mut attended = Attended::new(&mut self.control, &self.container.record, log, &mut container);
         let ended = container.wait_attended(&mut watch, &mut attended);
-        let AttendedEnd { control, dropped } = attended.end();
-        self.control = control;
+        let AttendedEnd { is_stopped, dropped } = attended.end();
         let (exit_code, mut error) = match &ended {
             Ok(ended) => (i32::from(ended.status()), String::new()),
             Err(error) => (i32::from(error.kind.status()), error.to_string()),
@@ -197,8 +259,29 @@ impl Supervisor {
         if dropped > 0 {
             error = text_with("container.log.dropped", &[("bytes", &dropped.to_string())]);
         }
-        let state = ContainerState { oom_killed: watch.oom_killed, error, ..self.container.state.clone() };
-        self.finish(ContainerState { exit_code, status: ContainerStatus::Exited, ..state });
+        ContainerState {
+            status: ContainerStatus::Exited,
+            supervisor: self.container.state.supervisor,
+            command: None,
+            finished_at: Some(Timestamp::now()),
+            ports: Vec::new(),
+            oom_killed: watch.oom_killed,
+            stopped: is_stopped,
+            exit_code,
+            error,
+            ..self.container.state.clone()
+        }
+    }
+
+    /// Reports the end to the clients that wait for it, or show the output.
+    fn report_end(&mut self, exit_code: i32) {
+        for client in &mut self.control.clients {
+            if client.was_attached || client.awaited.end {
+                client.send(&SupervisorMessage::Exited { status: exit_code });
+                (client.was_attached, client.is_attached) = (false, false);
+                client.awaited.end = false;
+            }
+        }
     }
 
     fn open_log(&self) -> Result<LogWriter> {
@@ -237,16 +320,14 @@ impl Supervisor {
             // If it cannot be written, the next command finds a dead supervisor.
             let _ = self.write_state();
         }
-        let Supervisor { own, mut control, .. } = self;
-        control.close();
-        own.remove();
-        for client in &mut control.clients {
-            if client.was_attached || client.awaited.end {
-                client.send(&SupervisorMessage::Exited { status: exit_code });
-            } else if client.awaited.stop {
-                client.send(&SupervisorMessage::Done);
-            }
+        self.control.close();
+        self.report_end(exit_code);
+        for client in self.control.clients.iter_mut().filter(|client| client.awaited.stop) {
+            client.send(&SupervisorMessage::Done);
         }
+        let Supervisor { own, mut control, .. } = self;
+        // Before a client knows of the end, which may start the container again.
+        own.remove();
         let deadline = Instant::now() + LAST_OUTPUT;
         loop {
             control.receive(true, |_, _| {});
@@ -274,9 +355,17 @@ impl Supervisor {
 /// # Errors
 /// The command is not found in the container (127), or cannot be executed (126).
 pub fn plan(container: &KeptContainer) -> Result<Plan> {
-    let ContainerRecord { config, open_stdin, .. } = &container.record;
+    let ContainerRecord { config, open_stdin, id, .. } = &container.record;
+    let id = id.as_str();
     let config = Config { name: Some(container.name.clone()), ..config.clone() };
-    let machine = Machine::of(&config);
+    let mut machine = Machine::of(&config);
+    if let Some(cgroups) = &mut machine.host.cgroups {
+        // The last run may have left a cgroup of this name that could not be removed.
+        let is_free = |parent: &CgroupParent| !parent.shared().join(id).exists();
+        if cgroups.parents.iter().all(is_free) {
+            id.clone_into(&mut cgroups.name);
+        }
+    }
     let arguments = config.process.args.clone();
     let name = arguments.first().cloned().unwrap_or_default();
     let path = config.process.variable("PATH").unwrap_or_default();

@@ -15,6 +15,7 @@ use crate::config::spec::Spec;
 use crate::container::explain::Explainer;
 use crate::container::id::Id;
 use crate::container::record::{ContainerRecord, LogOptions, VERSION};
+use crate::container::restart::RestartPolicy;
 use crate::container::store::ContainerStore;
 use crate::error::{Error, Result};
 use crate::render;
@@ -72,6 +73,9 @@ pub(crate) struct KeptArgs {
     /// How many seconds after that signal the container is killed; the default is 10
     #[arg(long, value_name = "SECONDS")]
     stop_timeout: Option<u64>,
+    /// When to start it again after its end: no, on-failure[:MAX], always, unless-stopped
+    #[arg(long, value_name = "POLICY")]
+    restart: Option<RestartPolicy>,
     /// Options of the log: max-size=SIZE, max-file=NUMBER (may be repeated)
     #[arg(long, value_name = "NAME=VALUE")]
     log_opt: Vec<String>,
@@ -80,12 +84,13 @@ pub(crate) struct KeptArgs {
 impl KeptArgs {
     /// The first flag that was given, if any.
     pub(crate) fn given(&self) -> Option<&'static str> {
-        let KeptArgs { name, cidfile, stop_signal, stop_timeout, log_opt } = self;
+        let KeptArgs { name, cidfile, stop_signal, stop_timeout, restart, log_opt } = self;
         let flags = [
             ("--name", name.is_some()),
             ("--cidfile", cidfile.is_some()),
             ("--stop-signal", stop_signal.is_some()),
             ("--stop-timeout", stop_timeout.is_some()),
+            ("--restart", restart.is_some()),
             ("--log-opt", !log_opt.is_empty()),
         ];
         flags.into_iter().find(|(_, is_given)| *is_given).map(|(flag, _)| flag)
@@ -159,8 +164,12 @@ pub(crate) fn create(
         stop_signal: args.stop_signal.unwrap_or(libc::SIGTERM),
         stop_timeout: args.stop_timeout.unwrap_or(STOP_TIMEOUT),
         auto_remove: keeping.auto_remove,
+        restart: args.restart.unwrap_or_default(),
         log,
     };
+    if record.auto_remove && record.restart != RestartPolicy::default() {
+        return Err(Error::usage(text("container.restart.rm")));
+    }
     // A file that is in the way is reported before anything is made.
     let cidfile = args.cidfile.as_ref().map(|path| new_file(path).map(|file| (path, file))).transpose()?;
     let made = ContainerStore::make().and_then(|(store, note)| {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Names, as_docker, find};
+use super::{ExplainArg, Names, as_docker, find, tell_reading};
 use crate::container::listing::inspected;
 use crate::container::store::ContainerStore;
 use crate::error::{Error, Result};
@@ -18,6 +18,8 @@ pub(crate) struct InspectArgs {
     #[arg(long, short, value_name = "FORMAT", default_value = "json")]
     format: String,
     #[command(flatten)]
+    explain: ExplainArg,
+    #[command(flatten)]
     names: Names,
 }
 
@@ -32,7 +34,10 @@ pub(crate) fn run(color: Color, args: &InspectArgs) -> Result<u8> {
     let (mut found, mut errors) = (Vec::new(), Vec::new());
     for name in &args.names.containers {
         match find(&store, name) {
-            Ok(container) => found.push(inspected(&container)),
+            Ok(container) => {
+                tell_reading(args.explain.explainer(), &container);
+                found.push(inspected(&container));
+            }
             Err(error) => errors.push(error),
         }
     }

@@ -6,7 +6,7 @@ use std::io::Write;
 use clap::{Args, Subcommand};
 
 use super::create::read_signal;
-use super::{ExplainArg, Names, as_docker, each, find};
+use super::{ExplainArg, Names, as_docker, each, find, tell_reading};
 use crate::container::id::Id;
 use crate::container::life;
 use crate::container::listing::inside;
@@ -93,6 +93,8 @@ pub(crate) struct PortArgs {
     /// The container
     #[arg(value_name = "CONTAINER")]
     container: OsString,
+    #[command(flatten)]
+    explain: ExplainArg,
     /// Only this port of the container
     #[arg(value_name = "PORT[/PROTOCOL]")]
     port: Option<String>,
@@ -120,7 +122,7 @@ enum ContainerAction {
 
 /// Stops containers.
 pub(crate) fn stop(color: Color, args: &StopArgs) -> Result<u8> {
-    each(color, &args.names, |_, container| {
+    each(color, &args.names.containers, |_, container| {
         life::stop(&container, args.signal, args.timeout, args.explain.explainer())?;
         Ok(Some(container.shown_name().to_owned()))
     })
@@ -129,7 +131,7 @@ pub(crate) fn stop(color: Color, args: &StopArgs) -> Result<u8> {
 /// Stops containers, and starts them again.
 pub(crate) fn restart(color: Color, args: &StopArgs) -> Result<u8> {
     let explain = args.explain.explainer();
-    each(color, &args.names, |store, container| {
+    each(color, &args.names.containers, |store, container| {
         life::stop(&container, args.signal, args.timeout, explain)?;
         match store.again(&container)? {
             Some(stopped) => life::start(&stopped, explain)?,
@@ -142,7 +144,7 @@ pub(crate) fn restart(color: Color, args: &StopArgs) -> Result<u8> {
 
 /// Sends a signal to containers.
 pub(crate) fn kill(color: Color, args: &KillArgs) -> Result<u8> {
-    each(color, &args.names, |_, container| {
+    each(color, &args.names.containers, |_, container| {
         life::kill(&container, args.signal, args.explain.explainer())?;
         Ok(Some(container.shown_name().to_owned()))
     })
@@ -150,7 +152,7 @@ pub(crate) fn kill(color: Color, args: &KillArgs) -> Result<u8> {
 
 /// Waits for the ends of containers, and prints their exit statuses.
 pub(crate) fn wait(color: Color, args: &WaitArgs) -> Result<u8> {
-    each(color, &args.names, |store, container| {
+    each(color, &args.names.containers, |store, container| {
         life::wait(store, &container, args.explain.explainer()).map(|status| Some(status.to_string()))
     })
 }
@@ -197,6 +199,9 @@ pub(crate) fn port(color: Color, args: &PortArgs) -> Result<u8> {
     decide(color, Stream::Err);
     let store = ContainerStore::open().map_err(as_docker)?;
     let container = find(&store, &args.container)?;
+    let explain = args.explain.explainer();
+    tell_reading(explain, &container);
+    explain.step("\"ports\" of state.json", "container.explain.ports");
     let wanted = args.port.as_ref().map(|port| match port.contains('/') {
         true => port.clone(),
         false => format!("{port}/tcp"),

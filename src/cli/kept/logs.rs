@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{as_docker, find};
+use super::{ExplainArg, as_docker, find, tell_reading};
 use crate::container::log::read::{LogReader, Reading};
-use crate::container::log::{LogEntry, OutputStream};
+use crate::container::log::{LOG, LogEntry, OutputStream};
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::error::{Error, Result};
 use crate::host::storage;
@@ -44,6 +44,8 @@ pub(crate) struct LogsArgs {
     /// Accepted because docker has it: a log has no attributes
     #[arg(long)]
     details: bool,
+    #[command(flatten)]
+    explain: ExplainArg,
     /// The container: its name, its ID, or the beginning of its ID
     #[arg(value_name = "CONTAINER")]
     container: OsString,
@@ -83,6 +85,13 @@ pub(crate) fn run(color: Color, args: &LogsArgs) -> Result<u8> {
         let what = text_with("container.log.unread", &[("path", &printed(directory.path()))]);
         as_docker(storage::explain_io(Error::failed(what), &error, directory.path()))
     };
+    let explain = args.explain.explainer();
+    tell_reading(explain, &container);
+    let log = printed(directory.path().join(LOG));
+    explain.step(format!("read(<{log}>)"), "container.explain.log");
+    if args.follow {
+        explain.step(format!("read(<{log}>)  [every 50 ms]"), "container.explain.follow");
+    }
     let mut reader = directory.try_clone().and_then(|copy| LogReader::open(copy, tail)).map_err(cannot)?;
     let mut printer = LogPrinter { args, at_line_start: [true; 2], out: Vec::new() };
     loop {

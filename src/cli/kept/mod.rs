@@ -41,6 +41,21 @@ pub(super) fn explainer(is_on: bool) -> Explainer {
     Explainer::new(is_on.then_some(listener))
 }
 
+/// Tells how a container was found and read.
+fn tell_reading(explain: Explainer, container: &KeptContainer) {
+    if !container.name.is_empty() {
+        explain.step(format!("readlinkat(<names>, \"{}\")", container.name), "container.explain.readname");
+    }
+    let file = |name: &str| printed(container.directory.path().join(name));
+    explain.step(
+        format!("read(<{}>); read(<{}>)", file("config.json"), file("state.json")),
+        "container.explain.read",
+    );
+    if let Some(process) = container.state.supervisor.filter(|_| container.state.status.is_active()) {
+        explain.step(format!("read(</proc/{}/stat>)", process.pid), "container.explain.alive");
+    }
+}
+
 /// Containers that a command line names.
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -86,13 +101,13 @@ fn as_docker(error: Error) -> Error {
 /// `act` returns is printed, one on each line.
 fn each(
     color: Color,
-    names: &Names,
+    names: &[OsString],
     mut act: impl FnMut(&ContainerStore, KeptContainer) -> Result<Option<String>>,
 ) -> Result<u8> {
     decide(color, Stream::Err);
     let store = ContainerStore::open().map_err(as_docker)?;
     let mut has_failed = false;
-    for name in &names.containers {
+    for name in names {
         match find(&store, name).and_then(|container| act(&store, container)) {
             Ok(line) => line.into_iter().for_each(|line| render::out(&(line + "\n"))),
             Err(error) => {

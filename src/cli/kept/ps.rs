@@ -2,14 +2,14 @@
 
 use clap::Args;
 
-use super::as_docker;
+use super::{ExplainArg, as_docker, tell_reading};
 use crate::container::listing::{self, ContainerRow};
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::error::{Error, Result};
 use crate::render;
 use crate::render::columns::table;
 use crate::render::paint::{Color, Stream, decide};
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
 use crate::value::timestamp::Timestamp;
 
 /// The flags of `ps`.
@@ -37,6 +37,8 @@ pub(crate) struct PsArgs {
     /// table, or json: one object on each line
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: String,
+    #[command(flatten)]
+    explain: ExplainArg,
 }
 
 /// Prints the containers.
@@ -51,7 +53,12 @@ pub(crate) fn run(color: Color, args: &PsArgs) -> Result<u8> {
         }
     };
     let filters = args.filter.iter().map(|filter| filter_of(filter)).collect::<Result<Vec<_>>>()?;
-    let (mut all, unread) = ContainerStore::open().and_then(|store| store.all()).map_err(as_docker)?;
+    let store = ContainerStore::open().map_err(as_docker)?;
+    let explain = args.explain.explainer();
+    let directory = printed(store.path().join("containers"));
+    explain.step(format!("getdents64(<{directory}>)"), "container.explain.list");
+    let (mut all, unread) = store.all().map_err(as_docker)?;
+    all.iter().for_each(|container| tell_reading(explain, container));
     let last = if args.latest { Some(1) } else { args.last };
     let has_status = filters.iter().any(|(name, _)| ["status", "exited"].contains(name));
     if !args.all && last.is_none() && !has_status {

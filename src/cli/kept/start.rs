@@ -2,11 +2,12 @@
 
 use clap::Args;
 
-use super::{ExplainArg, Names, as_docker, each, find};
+use super::{ExplainArg, as_docker, each, find};
 use crate::container::attach::{self, AttachOptions, Left};
 use crate::container::client::SupervisorClient;
 use crate::container::explain::Explainer;
 use crate::container::life;
+use crate::container::record::ContainerStatus;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::error::{Error, Result};
 use crate::render;
@@ -26,10 +27,14 @@ pub(crate) struct StartArgs {
     /// The keys that end this command, and not the container: `ctrl-p,ctrl-q`
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<String>,
+    /// Start all containers that their restart policy starts, as after a restart of the machine
+    #[arg(long, conflicts_with_all = ["attach", "interactive", "containers"])]
+    all: bool,
     #[command(flatten)]
     explain: ExplainArg,
-    #[command(flatten)]
-    names: Names,
+    /// The containers: names, IDs, or beginnings of IDs
+    #[arg(value_name = "CONTAINER", required_unless_present = "all")]
+    containers: Vec<std::ffi::OsString>,
 }
 
 /// The flags of `attach`.
@@ -55,14 +60,17 @@ pub(crate) struct AttachArgs {
 /// Starts containers.
 pub(crate) fn start(color: Color, args: &StartArgs) -> Result<u8> {
     let explain = args.explain.explainer();
+    if args.all {
+        return start_all(color, explain);
+    }
     if !args.attach && !args.interactive {
-        return each(color, &args.names, |_, container| {
+        return each(color, &args.containers, |_, container| {
             life::start(&container, explain)?;
             Ok(Some(container.shown_name().to_owned()))
         });
     }
     decide(color, Stream::Err);
-    let [name] = &args.names.containers[..] else {
+    let [name] = &args.containers[..] else {
         return Err(as_docker(Error::failed(text("container.start.several"))));
     };
     let store = ContainerStore::open().map_err(as_docker)?;
@@ -73,6 +81,23 @@ pub(crate) fn start(color: Color, args: &StartArgs) -> Result<u8> {
         detach_keys: attach::keys(args.detach_keys.as_deref())?,
     };
     show(&store, &container, !container.state.status.is_active(), &options, explain)
+}
+
+/// Starts the containers that have ended and that their policy starts.
+fn start_all(color: Color, explain: Explainer) -> Result<u8> {
+    let store = ContainerStore::open().map_err(as_docker)?;
+    let is_due = |container: &KeptContainer| {
+        let KeptContainer { record, state, .. } = container;
+        state.status == ContainerStatus::Exited
+            && record.restart.starts_with_all(state.exit_code, state.restart_count, state.stopped)
+    };
+    let (all, _) = store.all().map_err(as_docker)?;
+    let due = all.iter().filter(|container| is_due(container));
+    let ids: Vec<std::ffi::OsString> = due.map(|container| container.record.id.as_str().into()).collect();
+    each(color, &ids, |_, container| {
+        life::start(&container, explain)?;
+        Ok(Some(container.shown_name().to_owned()))
+    })
 }
 
 /// Shows a running container.

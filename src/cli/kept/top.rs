@@ -5,19 +5,21 @@ use std::process::Command;
 
 use clap::Args;
 
-use super::{as_docker, find};
+use super::{ExplainArg, as_docker, find, tell_reading};
 use crate::container::processes::pids;
 use crate::container::store::ContainerStore;
 use crate::error::{Error, Result};
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
 
 /// The flags of `top`.
 #[derive(Debug, Args)]
 #[group(skip)]
 #[command(override_usage = "sandbox top CONTAINER [PS_OPTION]...")]
 pub(crate) struct TopArgs {
+    #[command(flatten)]
+    explain: ExplainArg,
     /// The container, and then options of ps(1); without any, `-ef`
     #[arg(value_names = ["CONTAINER", "PS_OPTION"], num_args = 1.., required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     container: Vec<OsString>,
@@ -34,11 +36,16 @@ pub(crate) fn run(color: Color, args: &TopArgs) -> Result<u8> {
         let id = container.record.id.as_str();
         return Err(as_docker(Error::failed(text_with("container.notrunning", &[("id", id)]))));
     };
+    let explain = args.explain.explainer();
+    tell_reading(explain, &container);
+    explain.step("read(</proc/PID/stat>), …", "container.explain.pids");
     let pids = pids(&container, command.pid);
     let options = if options.is_empty() { &["-ef".into()] } else { options };
     let cannot = |error: std::io::Error| {
         as_docker(Error::failed(text("container.top.cannot")).call("execve(\"ps\")", error))
     };
+    let words = options.iter().map(|word| format!("{:?}", printed(word))).collect::<Vec<_>>().join(", ");
+    explain.step(format!("execve(\"ps\", [\"ps\", {words}])"), "container.explain.ps");
     let listed = Command::new("ps").args(options).output().map_err(cannot)?;
     if !listed.status.success() {
         let why = String::from_utf8_lossy(&listed.stderr).trim().to_owned();

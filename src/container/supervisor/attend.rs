@@ -53,8 +53,8 @@ struct Stopping {
 }
 
 /// The command and the clients of a container that runs.
-pub(super) struct Attended {
-    control: Control,
+pub(super) struct Attended<'a> {
+    control: &'a mut Control,
     log: LogWriter,
     outputs: Vec<Output>,
     /// Standard input of the command. None: it has none, or its end was sent.
@@ -69,6 +69,8 @@ pub(super) struct Attended {
     stop_signal: i32,
     stop_timeout: u64,
     stopping: Option<Stopping>,
+    /// Whether a client has asked for the end, by `stop` or by a signal.
+    is_stopped: bool,
     /// When a line without an end is written.
     line_at: Option<Instant>,
     buffer: Vec<u8>,
@@ -77,18 +79,19 @@ pub(super) struct Attended {
 
 /// What is left after the end of the command.
 pub(super) struct AttendedEnd {
-    pub(super) control: Control,
+    /// Whether a client has ended the command.
+    pub(super) is_stopped: bool,
     /// How many bytes of output are in no log.
     pub(super) dropped: u64,
 }
 
-impl Attended {
+impl<'a> Attended<'a> {
     pub(super) fn new(
-        control: Control,
+        control: &'a mut Control,
         record: &ContainerRecord,
         log: LogWriter,
         container: &mut Container,
-    ) -> Attended {
+    ) -> Attended<'a> {
         let mut outputs = Vec::new();
         let mut input = None;
         let mut output = |stream, descriptor: OwnedFd, is_terminal| {
@@ -128,6 +131,7 @@ impl Attended {
             stop_signal: record.stop_signal,
             stop_timeout: record.stop_timeout,
             stopping: None,
+            is_stopped: false,
             line_at: None,
             buffer: vec![0; CHUNK],
             has_ended: false,
@@ -135,7 +139,7 @@ impl Attended {
     }
 
     pub(super) fn end(self) -> AttendedEnd {
-        AttendedEnd { control: self.control, dropped: self.log.dropped }
+        AttendedEnd { is_stopped: self.is_stopped, dropped: self.log.dropped }
     }
 
     fn takes_input(&self) -> bool {
@@ -145,7 +149,9 @@ impl Attended {
     /// Answers the clients.
     fn serve(&mut self) {
         let takes_input = self.takes_input();
-        let Attended { control, outputs, input, unwritten, input_ends, pidfd, pid, stopping, .. } = self;
+        let Attended {
+            control, outputs, input, unwritten, input_ends, pidfd, pid, stopping, is_stopped, ..
+        } = self;
         let (has_terminal, stop_signal, stop_timeout) =
             (self.has_terminal, self.stop_signal, self.stop_timeout);
         let pidfd = pidfd.as_ref();
@@ -164,7 +170,10 @@ impl Attended {
                 handle_before(client, Packet::Message(message), has_terminal);
             }
             Packet::Message(ClientMessage::Kill { signal }) => match send_signal(signal) {
-                Ok(()) => client.send(&SupervisorMessage::Done),
+                Ok(()) => {
+                    *is_stopped |= signal == libc::SIGKILL || signal == stop_signal;
+                    client.send(&SupervisorMessage::Done);
+                }
                 Err(errno) => {
                     let error = Error::failed(text("container.kill.cannot"));
                     let error = error.call(format!("pidfd_send_signal(<container>, {signal})"), errno);
@@ -172,7 +181,7 @@ impl Attended {
                 }
             },
             Packet::Message(ClientMessage::Stop { signal, timeout }) => {
-                client.awaited.stop = true;
+                (client.awaited.stop, *is_stopped) = (true, true);
                 let _ = send_signal(signal.unwrap_or(stop_signal));
                 let seconds = match timeout {
                     Some(timeout) => u64::try_from(timeout).ok(),
@@ -276,7 +285,7 @@ impl Attended {
     }
 }
 
-impl Attendant for Attended {
+impl Attendant for Attended<'_> {
     fn act(&mut self, has_ended: bool) -> bool {
         self.has_ended = has_ended;
         self.serve();
