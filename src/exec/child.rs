@@ -2,12 +2,14 @@
 //!
 //! The helper, the relay and the command are new processes too, and go through the list in the same way.
 
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
 
 use super::verify::Expectations;
 use super::{Serve, init, is_clone, relay};
+use crate::error::Error;
 use crate::feature::Feature;
 use crate::plan::call::gate::GateCall;
 use crate::plan::call::join::JoinCall;
@@ -17,6 +19,7 @@ use crate::plan::call::restrict::RestrictCall;
 use crate::plan::gate::Message;
 use crate::plan::slots::Slots;
 use crate::plan::{Actor, Call, Plan};
+use crate::text::{text, text_if_any};
 use crate::views;
 
 /// The exit status of a process that could not be set up. It has sent its errno through the gate.
@@ -44,7 +47,7 @@ pub(super) fn become_child(
         _ => Actor::Child,
     };
     let last_filter = plan.last_filter();
-    let mut behind_filter = false;
+    let (mut behind_filter, mut is_held) = (false, false);
     let mut command = None;
     for (index, step) in plan.steps.iter().enumerate().skip(cloned + 1) {
         if step.actor != actor {
@@ -55,12 +58,15 @@ pub(super) fn become_child(
             wait_for_go(slots);
         }
         if last_filter == Some(index) {
-            prepare_end(plan, index, slots);
+            prepare_end(plan, index, is_held, slots);
             behind_filter = true;
         }
-        let result = match (&step.call, step.call.perform(slots)) {
-            (Call::Restrict(RestrictCall::Filter { .. }), Err(errno)) => fail(slots, index, errno),
-            (_, Err(errno)) if behind_filter => fail_behind(slots, errno),
+        let performed = step.call.perform(slots);
+        // It has told the host that it waits.
+        is_held |= matches!(step.call, Call::Gate(GateCall::AwaitFifo)) && slots.fifo.is_none();
+        let result = match (&step.call, performed) {
+            (call, Err(errno)) if behind_filter && !is_filter(call) => fail_behind(slots, errno),
+            (_, Err(errno)) if is_held => fail_held(plan, index, errno),
             (_, Err(errno)) => fail(slots, index, errno),
             (Call::Gate(GateCall::Report), Ok(_)) => {
                 let view = serde_json::to_value(views::look(step.purpose)).unwrap_or_default();
@@ -124,12 +130,19 @@ pub(super) fn become_child(
     crate::sys::exit(FAILED)
 }
 
+fn is_filter(call: &Call) -> bool {
+    matches!(call, Call::Restrict(RestrictCall::Filter { .. }))
+}
+
 /// Prepares what follows the last filter, so that it makes no other call than execve(2).
-fn prepare_end(plan: &Plan, filter: usize, slots: &mut Slots) {
+fn prepare_end(plan: &Plan, filter: usize, is_held: bool, slots: &mut Slots) {
     for (index, step) in plan.steps.iter().enumerate().skip(filter + 1) {
         if let Call::Process(call) = &step.call
             && let Err(errno) = call.prepare(slots)
         {
+            if is_held {
+                fail_held(plan, index, errno);
+            }
             fail(slots, index, errno);
         }
     }
@@ -141,7 +154,12 @@ fn fail_behind(slots: &Slots, errno: Errno) -> ! {
     if let Some(shared) = &slots.exec_errno {
         shared.store(errno);
     }
-    crate::sys::exit(if errno == Errno::ENOENT { NOT_FOUND } else { NOT_EXECUTED })
+    crate::sys::exit(not_executed(errno))
+}
+
+/// The exit status for an errno of execve(2).
+fn not_executed(errno: Errno) -> i32 {
+    if errno == Errno::ENOENT { NOT_FOUND } else { NOT_EXECUTED }
 }
 
 /// Whether the host always waits for the result of a step, not only in a narrated run.
@@ -179,4 +197,20 @@ fn send_with(slots: &Slots, index: usize, message: &Message, descriptors: &[Borr
 fn fail(slots: &Slots, index: usize, errno: Errno) -> ! {
     send(slots, index, &Message::Failed(index, errno as i32));
     crate::sys::exit(FAILED)
+}
+
+/// Ends a command that has told the host that it waits at its FIFO. The host reads no more from the gate, and may have
+/// ended. So the error is printed on the container's standard error, and the exit status is that of a shell.
+fn fail_held(plan: &Plan, index: usize, errno: Errno) -> ! {
+    let step = &plan.steps[index];
+    let cannot = text(&step.why.replace(".why", ".cannot"));
+    let error = Error::failed(format!("{}: {cannot}", plan.purpose.name())).call(&step.call, errno);
+    let why = text_if_any(&step.why.replace(".why", &format!(".{errno:?}")));
+    let _ = writeln!(
+        io::stderr(),
+        "sandbox: {error}{}",
+        why.map(|why| format!("\n  why   {why}")).unwrap_or_default()
+    );
+    let is_exec = matches!(step.call, Call::Process(ProcessCall::Exec { .. }));
+    crate::sys::exit(if is_exec { not_executed(errno) } else { FAILED })
 }

@@ -5,8 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::errno::Errno;
+use nix::libc::{SYS_munmap, SYS_sched_yield, SYS_sigaltstack};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 
 use crate::confinement::{self, Confinement};
+use crate::held::{self, Held};
 use crate::support::background::Background;
 use crate::support::running::Running;
 use crate::support::{self, is_root};
@@ -16,10 +20,8 @@ use crate::world::World;
 /// One way to start something.
 pub(crate) struct Start {
     pub(crate) name: &'static str,
-    program: String,
+    program: PathBuf,
     arguments: Vec<String>,
-    /// The command that cleans up after a start that was killed.
-    next: Vec<String>,
     /// The directory for temporary files. It must be empty afterwards.
     scratch: PathBuf,
     /// Holds the spec, a root for it, and the output.
@@ -28,6 +30,8 @@ pub(crate) struct Start {
     _other: Option<Background>,
     /// The container that gets a further process.
     container: Option<Running>,
+    /// How the command is released.
+    held: Option<Held>,
 }
 
 impl Start {
@@ -38,23 +42,27 @@ impl Start {
         fs::create_dir(&scratch).unwrap();
         let file = file.to_string_lossy();
         let arguments = arguments.iter().map(|word| word.replace("SPEC", &file)).collect();
-        let program = support::binary().to_string_lossy().into_owned();
         Start {
             name,
-            program,
+            program: support::binary(),
             arguments,
-            next: vec!["gc".into()],
             scratch,
             directory,
             _other: None,
             container: None,
+            held: None,
         }
     }
 
     /// The tool with its command. The last argument of the command is a mark by which the test finds the processes
     /// again.
     pub(crate) fn command(&self, command: &[&str]) -> Command {
-        let mut whole = self.of_tool(&self.arguments);
+        let mut whole = self.with_environment(&self.program, &self.arguments);
+        if let Some(held) = &self.held {
+            held.set(&mut whole);
+            whole.args(command);
+            return whole;
+        }
         if !self.is_peer() {
             whole.arg("-q");
         }
@@ -64,19 +72,32 @@ impl Start {
     }
 
     /// Whether this starts another tool.
-    pub(crate) fn is_peer(&self) -> bool {
-        self.program == "bwrap"
+    fn is_peer(&self) -> bool {
+        self.program == Path::new("bwrap")
     }
 
-    fn of_tool(&self, arguments: &[String]) -> Command {
-        let mut tool = Command::new(&self.program);
-        tool.args(arguments).current_dir("/").env("TMPDIR", &self.scratch).env("NO_COLOR", "1");
-        tool
+    /// The last call before the program's own first one: the Nth of its number. Before it, the C library, the dynamic loader
+    /// and Rust's runtime make calls. The runtime of `sandbox` ends with a stack for signals: it reads the old one and sets
+    /// its own. For another tool, the loader's last call is known.
+    pub(crate) fn last_foreign_call(&self) -> (i64, usize) {
+        match &self.held {
+            Some(_) => (SYS_sched_yield, 1),
+            None if self.is_peer() => (SYS_munmap, 1),
+            None => (SYS_sigaltstack, 2),
+        }
+    }
+
+    fn with_environment(&self, program: &Path, arguments: &[String]) -> Command {
+        let mut whole = Command::new(program);
+        whole.args(arguments).current_dir("/").env("TMPDIR", &self.scratch).env("NO_COLOR", "1");
+        whole
     }
 
     /// Runs the tool's next command, which cleans up what is left.
     pub(crate) fn tidy_up(&self) {
-        let _ = self.of_tool(&self.next).output();
+        let (tool, word) =
+            if self.is_peer() { (self.program.clone(), "--version") } else { (support::binary(), "gc") };
+        let _ = self.with_environment(&tool, &[word.to_owned()]).output();
     }
 
     /// The current state of the machine.
@@ -95,14 +116,22 @@ impl Start {
         let mut shown = None;
         let mark = mark();
         let command = self.command(&["true", &mark]);
-        let traced = trace(&command, File::create(&said).unwrap(), fault, &mut |pid| {
-            let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            if words.starts_with("true\0") {
-                shown = confinement::of(pid);
-            }
-        });
+        let release = self.held.as_ref().map(|held| || held.release());
+        let release = release.as_ref().map(|release| release as &dyn Fn());
+        let traced = trace(
+            &command,
+            File::create(&said).unwrap(),
+            fault,
+            &mut |pid| {
+                let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                if words.starts_with("true\0") {
+                    shown = confinement::of(pid);
+                }
+            },
+            release,
+        );
         let said = String::from_utf8_lossy(&fs::read(said).unwrap()).into_owned();
-        Run { traced, said, shown }
+        Run { traced, said, shown, is_held: self.held.is_some() }
     }
 }
 
@@ -111,6 +140,8 @@ pub(crate) struct Run {
     pub(crate) traced: Traced,
     pub(crate) said: String,
     pub(crate) shown: Option<Confinement>,
+    /// Whether another process than the one that made the command has released it.
+    pub(crate) is_held: bool,
 }
 
 /// An argument that no other process has. It is a valid duration for `sleep`.
@@ -153,45 +184,60 @@ devices: { allow: [c 1:3 rw] }
 pids: { max: 64 }
 ";
 
-/// The starts under test: two single features, and containers with everything.
-pub(crate) fn starts() -> Vec<Start> {
+/// The names of the starts under test: two single features, containers with everything, and what joins or waits.
+pub(crate) fn names() -> Vec<&'static str> {
     if std::env::var("SANDBOX_PEER").as_deref() == Ok("bwrap") {
-        return vec![bwrap()];
+        return vec!["bwrap --unshare-all"];
     }
+    let mut names = vec![
+        "sandbox pid",
+        "sandbox user",
+        "sandbox run, rootfs: host",
+        "sandbox run, rootfs: ./dir",
+        "sandbox run, joins",
+        "sandbox exec",
+        "sandbox exec -t",
+        "made, then released",
+    ];
+    if support::limits::is_possible("memory") {
+        names.push("sandbox memory");
+    }
+    if let Ok(wanted) = std::env::var("SANDBOX_START") {
+        names.retain(|name| name.contains(&wanted));
+    }
+    names
+}
+
+/// The start of this name. It may start another container for it.
+pub(crate) fn start(name: &'static str) -> Start {
     let limits = if support::limits::is_possible("memory") { LIMITS } else { "" };
     // Only root may map the IDs of other users.
-    let (user, run_as) = if is_root() { ("auto", "run_as: 1000:1000\n") } else { ("root", "") };
-    let host = format!(
-        "rootfs: host\nuser: {{ map: {user} }}\n{WHOLE}{run_as}{limits}mnt:\n  mounts:\n  - {{ type: tmpfs, target: /opt, size: 16MiB }}\n"
-    );
-    let directory = format!(
-        "rootfs: FOLDER\noverlay: true\n{WHOLE}{run_as}{limits}mnt:\n  mounts:\n  - {{ type: bind, source: /usr, target: /usr, readonly: true }}\n"
-    );
-    let mut starts = vec![
-        Start::of("sandbox pid", &["pid"], ""),
-        Start::of("sandbox user", &["user"], ""),
-        Start::of("sandbox run, rootfs: host", &["run", "SPEC"], &host),
-        Start::of("sandbox run, rootfs: ./dir", &["run", "SPEC"], &directory),
-    ];
-    // They take long.
-    if std::env::var_os("SANDBOX_FAULTS").is_some() {
-        starts.extend([
-            joined(),
-            further("sandbox exec", &["exec"], limits),
-            further("sandbox exec -t", &["exec", "-t"], limits),
-        ]);
+    let (map, run_as) = if is_root() { ("auto", "run_as: 1000:1000\n") } else { ("root", "") };
+    let host = format!("rootfs: host\nuser: {{ map: {map} }}\n{run_as}");
+    let mounts = |mount: &str| format!("mnt:\n  mounts:\n  - {{ {mount} }}\n");
+    match name {
+        "sandbox pid" => Start::of(name, &["pid"], ""),
+        "sandbox user" => Start::of(name, &["user"], ""),
+        "sandbox memory" => Start::of(name, &["memory", "--limit", "64MiB"], ""),
+        "sandbox run, rootfs: host" => {
+            let mount = mounts("type: tmpfs, target: /opt, size: 16MiB");
+            Start::of(name, &["run", "SPEC"], &format!("{host}{WHOLE}{limits}{mount}"))
+        }
+        "sandbox run, rootfs: ./dir" => {
+            let mount = mounts("type: bind, source: /usr, target: /usr, readonly: true");
+            let root = format!("rootfs: FOLDER\noverlay: true\n{run_as}");
+            Start::of(name, &["run", "SPEC"], &format!("{root}{WHOLE}{limits}{mount}"))
+        }
+        "sandbox run, joins" => joined(name),
+        "sandbox exec" => further(name, &["exec"], &format!("{host}{WHOLE}{limits}")),
+        "sandbox exec -t" => further(name, &["exec", "-t"], &format!("{host}{WHOLE}{limits}")),
+        "made, then released" => held(name, &format!("{host}{WHOLE}")),
+        _ => bwrap(name),
     }
-    if !limits.is_empty() {
-        starts.push(Start::of("sandbox memory", &["memory", "--limit", "64MiB"], ""));
-    }
-    if let Ok(name) = std::env::var("SANDBOX_START") {
-        starts.retain(|start| start.name.contains(&name));
-    }
-    starts
 }
 
 /// A container in the namespaces of another process, with a mount namespace of its own.
-fn joined() -> Start {
+fn joined(name: &'static str) -> Start {
     let mut unshare = Command::new("unshare");
     unshare.args(["-r", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child", "sleep", "3600"]);
     let other = Background::quiet(&mut unshare);
@@ -199,24 +245,28 @@ fn joined() -> Start {
     let join = |kind: &str| format!("{kind}: {{ join: /proc/{pid}/ns/{kind} }}\n");
     let spec = ["user", "pid", "net", "ipc", "uts"].map(join).concat();
     let spec = spec + "rootfs: host\ncapabilities: default\nno_new_privileges: true\n";
-    Start { _other: Some(other), ..Start::of("sandbox run, joins", &["run", "SPEC"], &spec) }
+    Start { _other: Some(other), ..Start::of(name, &["run", "SPEC"], &spec) }
 }
 
 /// A further process in a container, which runs until the start is dropped.
-fn further(name: &'static str, arguments: &[&str], limits: &str) -> Start {
-    let (user, run_as) = if is_root() { ("auto", "run_as: 1000:1000\n") } else { ("root", "") };
-    let spec = format!("rootfs: host\nuser: {{ map: {user} }}\n{WHOLE}{run_as}{limits}");
+fn further(name: &'static str, arguments: &[&str], spec: &str) -> Start {
     // The command is a child of `sandbox`.
     let container = Running::with("faults", &[], &spec.replace("pid: { init: true }", "pid:"), "");
     Start { container: Some(container), ..Start::of(name, arguments, "") }
 }
 
-fn bwrap() -> Start {
+/// A container that a copy of this program makes, and that this process starts.
+fn held(name: &'static str, spec: &str) -> Start {
+    // Nobody stays who could copy the terminal, or end the command after a time.
+    let spec = spec.replace("tty: true\ntimeout: 1h\n", "");
+    let start = Start::of(name, &held::ARGUMENTS, "");
+    let fifo = start.directory.path().join("fifo");
+    mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    Start { program: std::env::current_exe().unwrap(), held: Some(Held { fifo, spec }), ..start }
+}
+
+fn bwrap(name: &'static str) -> Start {
     let arguments =
         ["--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"];
-    Start {
-        program: "bwrap".into(),
-        next: vec!["--version".into()],
-        ..Start::of("bwrap --unshare-all", &arguments, "")
-    }
+    Start { program: "bwrap".into(), ..Start::of(name, &arguments, "") }
 }

@@ -53,7 +53,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Runs a command. `fault` is the call that fails, and its errno. `begun` is called for each program that a process of
-/// the run executes, before the program has done anything.
+/// the run executes, before the program has done anything. `release` is called when the command has succeeded; the status
+/// is then that of the last process which it has left.
 ///
 /// The output goes to `said`.
 pub(crate) fn trace(
@@ -61,6 +62,7 @@ pub(crate) fn trace(
     said: File,
     fault: Option<(Site, Errno)>,
     begun: &mut dyn FnMut(Pid),
+    release: Option<&dyn Fn()>,
 ) -> Traced {
     let main = stopped(command, said);
     let tracees: Tracees = Arc::new(Mutex::new(HashMap::from([(main, Tracee::default())])));
@@ -76,9 +78,22 @@ pub(crate) fn trace(
         }
     });
     let sites = Vec::new();
-    let mut run =
-        Run { main, tracees, made: 1, fault, sites, has_begun: false, has_fired: false, status: None };
+    let mut run = Run {
+        main,
+        tracees,
+        made: 1,
+        fault,
+        sites,
+        has_begun: false,
+        has_fired: false,
+        status: None,
+        last: None,
+    };
     run.until_end(begun);
+    if let Some(release) = release.filter(|_| run.status.is_some_and(|status| status.success())) {
+        release();
+        run.until_all_ended(begun);
+    }
     drop(done);
     watchdog.join().expect("the watchdog only waits");
     let survivors = run.end_survivors();
@@ -148,6 +163,8 @@ struct Run {
     has_begun: bool,
     has_fired: bool,
     status: Option<ExitStatus>,
+    /// The status of the last other process that has ended.
+    last: Option<ExitStatus>,
 }
 
 impl Run {
@@ -156,6 +173,18 @@ impl Run {
             let event = waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD));
             self.handle(event.expect("tracees are left"), begun);
         }
+    }
+
+    /// Waits for the processes that were left, and takes over the status of the last one.
+    fn until_all_ended(&mut self, begun: &mut dyn FnMut(Pid)) {
+        while !self.tracees.lock().expect("no panic").is_empty() {
+            // ECHILD: a process that was killed is in the list once more.
+            let Ok(event) = waitpid(None, Some(WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD)) else {
+                break;
+            };
+            self.handle(event, begun);
+        }
+        self.status = self.last;
     }
 
     fn handle(&mut self, event: WaitStatus, begun: &mut dyn FnMut(Pid)) {
@@ -188,8 +217,9 @@ impl Run {
 
     fn ended(&mut self, pid: Pid, status: i32) {
         self.tracees.lock().expect("no panic").remove(&pid);
-        if pid == self.main {
-            self.status = Some(ExitStatus::from_raw(status));
+        match pid == self.main {
+            true => self.status = Some(ExitStatus::from_raw(status)),
+            false => self.last = Some(ExitStatus::from_raw(status)),
         }
     }
 

@@ -106,8 +106,9 @@ const LOOK_INTERVAL: u16 = 1000;
 ///
 /// ECANCELED: the FIFO was removed, so the release can never come.
 fn await_fifo(slots: &mut Slots) -> Result<i64, Errno> {
-    let fifo = slots.fifo.take().ok_or(Errno::EBADF)?;
     slots.gate.as_ref().ok_or(Errno::EBADF)?.send(&Message::Held, &[])?;
+    // From now on, the host does not wait for a message: `<fifo>` is empty.
+    let fifo = slots.fifo.take().ok_or(Errno::EBADF)?;
     loop {
         match poll(&mut [PollFd::new(fifo.as_fd(), PollFlags::POLLIN)], LOOK_INTERVAL) {
             Ok(0) if fstat(&fifo).map_err(errno)?.st_nlink == 0 => return Err(Errno::ECANCELED),
