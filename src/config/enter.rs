@@ -85,7 +85,8 @@ impl Entered {
             |path: &str, error| Error::failed(text("enter.unread")).call(format!("read(<{path}>)"), error);
         let status = |path: &str| file::parse::<Status>(path).map_err(|error| unread(path, error));
         let (theirs, own) = (status(&format!("{process}/status"))?, status("/proc/self/status")?);
-        let namespaces = others(pid)?;
+        let names = named_others(pid)?;
+        let namespaces: Vec<Feature> = names.iter().map(|(kind, _)| *kind).collect();
         let new_user = namespaces.contains(&Feature::User);
         let inside = |id: u32, map: &str| match new_user {
             true => id_inside(&format!("{process}/{map}"), id),
@@ -108,7 +109,6 @@ impl Entered {
         let started = processes::read_started(pid).map_err(|error| unread(&stat, error))?;
         // Without an answer, the command would run outside of the root directory of the process.
         let root = std::fs::read_link(root(pid)).map_err(|error| unread(&root(pid), error))?;
-        let name = |kind: &Feature| Some((*kind, namespace_link(&process, *kind).ok()?));
         let (user, group) = change.ids.unwrap_or((user.unwrap_or(NOBODY), group.unwrap_or(NOBODY)));
         let (sets, is_bounded) = sets_of(&theirs, &own, new_user, user == 0);
         Ok(Entered {
@@ -121,7 +121,7 @@ impl Entered {
             is_bounded,
             no_new_privileges: theirs.nonewprivs == Some(1),
             has_filter: theirs.seccomp.is_some_and(|mode| mode != 0),
-            names: namespaces.iter().filter_map(name).collect(),
+            names,
             namespaces,
             started: started.unwrap_or_default(),
             root: Some(root).filter(|root| root != Path::new("/")),
@@ -197,17 +197,22 @@ fn names(set: u64) -> Vec<Capability> {
 /// # Errors
 /// A link in /proc/PID/ns cannot be read: the command would stay in that namespace of the caller.
 pub fn others(pid: i32) -> Result<Vec<Feature>> {
+    Ok(named_others(pid)?.into_iter().map(|(kind, _)| kind).collect())
+}
+
+/// As [`others`], with the names of the namespaces.
+fn named_others(pid: i32) -> Result<Vec<(Feature, String)>> {
     let process = format!("/proc/{pid}");
     let mut unread = Unread::default();
-    let mut is_other = |kind: &Feature| {
+    let mut other = |kind: &Feature| {
         let mut link = |process: &str| {
             let link = namespace_link(process, *kind);
             unread.answer(&Path::new(process).join("ns").join(kind.name()), link)
         };
         let (theirs, own) = (link(&process), link("/proc/self"));
-        theirs.is_some() && theirs != own
+        Some((*kind, theirs.filter(|theirs| own.as_ref() != Some(theirs))?))
     };
-    let others = Feature::NAMESPACES.iter().copied().filter(|kind| is_other(kind)).collect();
+    let others = Feature::NAMESPACES.iter().filter_map(|kind| other(kind)).collect();
     read_all(&unread).map(|()| others)
 }
 

@@ -5,6 +5,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
@@ -48,6 +49,22 @@ impl Run<'_> {
                 Ok(Some(Ok(_))) => {}
                 Ok(Some(Err(stop))) | Err(stop) => return stop,
                 Ok(None) => return Stop::Step(index, Errno::ECHILD),
+            }
+        }
+    }
+
+    /// The failure that the other process has sent, or its end, if that is known already.
+    pub(super) fn failure_so_far(&mut self, index: usize) -> Option<Stop> {
+        loop {
+            let gate = self.gate(index)?.as_fd();
+            let is_ready = poll(&mut [PollFd::new(gate, PollFlags::POLLIN)], PollTimeout::ZERO);
+            if self.early.is_empty() && !is_ready.is_ok_and(|count| count > 0) {
+                return None;
+            }
+            match self.next(index).map(|message| message.map(unless_failed)) {
+                Ok(Some(Ok(_))) => {}
+                Ok(Some(Err(stop))) | Err(stop) => return Some(stop),
+                Ok(None) => return Some(Stop::Step(index, Errno::ECHILD)),
             }
         }
     }

@@ -100,7 +100,12 @@ impl Run<'_> {
         }
         if matches!(step.call, Call::Gate(GateCall::Verify)) {
             let differences = self.expectations.differences_outside(self.slots.child);
-            return if differences.is_empty() { Ok(0) } else { Err(verify::refused(&differences).into()) };
+            if differences.is_empty() {
+                return Ok(0);
+            }
+            // A process whose own check has failed ends, and then the kernel shows no cgroups of it.
+            let refused = || verify::refused(&differences).into();
+            return Err(self.failure_so_far(index).unwrap_or_else(refused));
         }
         let result = match step.call.perform(&mut self.slots) {
             Ok(0) if is_clone(step) => {
