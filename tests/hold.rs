@@ -9,7 +9,6 @@
 
 mod support;
 
-use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -20,62 +19,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, mkfifo};
-use sandbox::config::complete::Completed;
-use sandbox::config::compose::Ending;
-use sandbox::config::spec::yaml;
-use sandbox::exec::{self, Unwatched};
-use sandbox::feature::Purpose;
-use sandbox::plan::{Frame, Hold, Streams};
 use support::background::Background;
-use support::{alone, is_root, state, wait_until};
+use support::{alone, held, is_root, state, wait_until};
 
-/// Makes a container, as its caller wants it, prints its PID, and ends. It is no test: [`Made`] starts it as a process of
-/// its own, in which no other thread runs.
+/// It is no test: [`Made`] starts it as a process of its own.
 #[test]
 fn another_process() {
-    let Some(spec) = std::env::var_os("HOLD_SPEC") else { return };
-    let is_set = |name: &str| std::env::var_os(name).is_some();
-    let spec = yaml::read(spec.to_str().unwrap(), "spec").unwrap();
-    let hold = std::env::var_os("HOLD_FIFO").map_or(Hold::Gate, |path| Hold::Fifo(path.into()));
-    let streams = if is_set("HOLD_PIPES") { Streams::Pipes } else { Streams::Inherited };
-    let frame = Frame {
-        parent_death_signal: is_set("HOLD_STAYS") || streams == Streams::Pipes,
-        relay: false,
-        journal: is_set("HOLD_STAYS"),
-        ends_orphans: true,
-        hold,
-        streams,
-    };
-    let ending = Ending::Command { path: spec.command[0].clone().into(), arguments: spec.command.clone() };
-    let plan = Completed::of(&spec, Purpose::Container).plan_within(frame, ending, false);
-    if streams == Streams::Pipes {
-        let mut container = exec::start(&plan, &mut Unwatched).unwrap();
-        let pipes = container.take_pipes().unwrap();
-        assert!(container.take_pipes().is_none());
-        let (mut input, mut output) = (File::from(pipes.stdin.unwrap()), File::from(pipes.stdout));
-        input.write_all(b"given\n").unwrap();
-        drop(input);
-        let mut shown = String::new();
-        output.read_to_string(&mut shown).unwrap();
-        File::from(pipes.stderr).read_to_string(&mut shown).unwrap();
-        let ended = container.wait(&mut Unwatched).unwrap();
-        println!("\nstatus {}\n{shown}", ended.status());
-        std::process::exit(0);
-    }
-    match exec::create(&plan, &mut Unwatched) {
-        Err(error) => println!("\nrefused {error}: {:?}", error.why),
-        Ok(container) => {
-            println!("\npid {}", container.pid());
-            if is_set("HOLD_STAYS") {
-                // Until standard input ends.
-                let _ = std::io::stdin().read_to_end(&mut Vec::new());
-                drop(container);
-            } else {
-                container.leave();
-            }
-        }
-    }
-    std::process::exit(0);
+    held::make();
 }
 
 /// What [`another_process`] has made.
@@ -86,16 +36,17 @@ struct Made {
     directory: tempfile::TempDir,
 }
 
+const SHELL: &str = "/bin/sh";
 const COMMAND: &str = "echo ran; echo $0; for kind in pid mnt uts; do readlink /proc/self/ns/$kind; done; \
                        ls -l /proc/self/fd/ | sed 's/.*-> /fd /'; exit 7";
 
-fn process(spec: &str, script: &str, variables: &[(&str, &OsStr)]) -> Command {
+fn process(spec: &str, [program, script]: [&str; 2], fifo: &Path, flags: &[&str]) -> Command {
     let script = serde_json::to_string(script).unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
+    held::tell(&mut command, &format!("{spec}command: [{program}, -c, {script}, hello]\n"), fifo);
     command
-        .args(["--exact", "another_process", "--test-threads=1", "--nocapture", "-q"])
-        .env("HOLD_SPEC", format!("{spec}command: [/bin/sh, -c, {script}, hello]\n"))
-        .envs(variables.iter().copied())
+        .args(held::ARGUMENTS)
+        .envs(flags.iter().map(|flag| (flag, "1")))
         .current_dir("/")
         .stdin(Stdio::null());
     command
@@ -104,13 +55,17 @@ fn process(spec: &str, script: &str, variables: &[(&str, &OsStr)]) -> Command {
 impl Made {
     /// Starts it, and waits for its end. The container inherits the file `out` as its standard output and error.
     fn of(spec: &str, script: &str) -> Made {
+        Made::with(spec, [SHELL, script])
+    }
+
+    fn with(spec: &str, command: [&str; 2]) -> Made {
         // Orphans of that process become children of this one, so that their status is known.
         nix::sys::prctl::set_child_subreaper(true).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let fifo = directory.path().join("fifo");
         mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
         let out = File::create(directory.path().join("out")).unwrap();
-        let mut command = process(spec, script, &[("HOLD_FIFO", fifo.as_os_str())]);
+        let mut command = process(spec, command, &fifo, &[]);
         let status = command.stdout(out.try_clone().unwrap()).stderr(out).status().unwrap();
         let said = fs::read_to_string(directory.path().join("out")).unwrap();
         assert!(status.success(), "{said}");
@@ -222,16 +177,30 @@ fn a_release_that_never_comes_leaves_nothing() {
     let killed = Made::of("rootfs: host\npid:\n", COMMAND);
     kill(killed.pid, Signal::SIGKILL).unwrap();
     assert_eq!(killed.end(), WaitStatus::Signaled(killed.pid, Signal::SIGKILL, false));
-    assert_eq!((made.printed(), killed.printed()), (String::new(), String::new()));
+    // Nobody else is left to whom the first one could tell it.
+    let printed = made.printed();
+    assert!(
+        printed.contains("poll(") && printed.contains("removed before the command was released"),
+        "{printed}"
+    );
+    assert_eq!(killed.printed(), "");
+    // What fails behind the release.
+    for (spec, code) in [("uts:\n", 127), ("uts:\nseccomp: default\nno_new_privileges: true\n", 127)] {
+        let made = Made::with(spec, ["/none/such", COMMAND]);
+        drop(made.open(libc::O_NONBLOCK).unwrap());
+        assert_eq!(made.end(), WaitStatus::Exited(made.pid, code));
+        let has_filter = spec.contains("seccomp");
+        assert_eq!(made.printed().contains("execve("), !has_filter, "{}", made.printed());
+    }
     // The process that made it gives up, or is killed: its container has a parent-death signal.
     for is_killed in [false, true] {
         let directory = tempfile::tempdir().unwrap();
         let fifo = directory.path().join("fifo");
         mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
-        let variables = [("HOLD_FIFO", fifo.as_os_str()), ("HOLD_STAYS", OsStr::new("1"))];
         // A cgroup is on the host, and must be removed.
         let limits = if is_root() { "pids: { max: 50 }\n" } else { "" };
-        let mut maker = process(&format!("rootfs: host\npid:\n{limits}"), COMMAND, &variables);
+        let mut maker =
+            process(&format!("rootfs: host\npid:\n{limits}"), [SHELL, COMMAND], &fifo, &[held::STAYS]);
         let mut maker = Background::with_pipes(&mut maker);
         let mut said = String::new();
         let mut output = maker.stdout.take().unwrap();
@@ -265,15 +234,16 @@ fn what_is_no_fifo_is_refused_before_anything_is_made() {
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
     let refused = |path: &Path, spec: &str| {
-        let output = process(spec, COMMAND, &[("HOLD_FIFO", path.as_os_str())]).output().unwrap();
-        support::text(&output.stdout)
+        let output = process(spec, [SHELL, COMMAND], path, &[]).output().unwrap();
+        assert_eq!(output.status.code(), Some(125));
+        support::text(&output.stderr)
     };
     for path in [&file, &directory.path().join("none"), &directory.path().to_owned()] {
         assert!(refused(path, "uts:\n").contains("cannot open the FIFO"), "{}", path.display());
     }
     // A relay would end with the process that makes the container.
     let publishes = refused(&file, "net: { publish: ['127.0.0.1:18099:80'] }\n");
-    assert!(publishes.contains("refused") && publishes.contains("forwards the connections"), "{publishes}");
+    assert!(publishes.contains("forwards the connections"), "{publishes}");
 }
 
 /// The caller's ends of three pipes are the command's standard streams: it can open them again, and reads the end.
@@ -286,7 +256,7 @@ fn a_command_has_pipes_of_the_caller() {
     for spec in specs {
         let script =
             "cat; echo again > /dev/stdout; echo wrong >&2; readlink /proc/self/fd/0 | cut -c1-5; exit 3";
-        let output = process(spec, script, &[("HOLD_PIPES", OsStr::new("1"))]).output().unwrap();
+        let output = process(spec, [SHELL, script], Path::new(""), &[held::PIPES]).output().unwrap();
         let (shown, errors) = (support::text(&output.stdout), support::text(&output.stderr));
         assert!(shown.contains("status 3\ngiven\nagain\npipe:\nwrong\n"), "{spec}{shown}{errors}");
     }

@@ -10,10 +10,9 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use crate::confinement::{self, Confinement};
-use crate::held::{self, Held};
 use crate::support::background::Background;
 use crate::support::running::Running;
-use crate::support::{self, is_root};
+use crate::support::{self, held, is_root};
 use crate::tracer::{Site, Traced, trace};
 use crate::world::World;
 
@@ -58,8 +57,9 @@ impl Start {
     /// again.
     pub(crate) fn command(&self, command: &[&str]) -> Command {
         let mut whole = self.with_environment(&self.program, &self.arguments);
-        if let Some(held) = &self.held {
-            held.set(&mut whole);
+        if let Some(Held { fifo, spec }) = &self.held {
+            held::tell(&mut whole, &format!("{spec}command: [/bin/{}]\n", command.join(", ")), fifo);
+            // The processes have the mark, too.
             whole.args(command);
             return whole;
         }
@@ -116,7 +116,7 @@ impl Start {
         let mut shown = None;
         let mark = mark();
         let command = self.command(&["true", &mark]);
-        let release = self.held.as_ref().map(|held| || held.release());
+        let release = self.held.as_ref().map(|held| || held::release(&held.fifo));
         let release = release.as_ref().map(|release| release as &dyn Fn());
         let traced = trace(
             &command,
@@ -124,7 +124,7 @@ impl Start {
             fault,
             &mut |pid| {
                 let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-                if words.starts_with("true\0") {
+                if ["true\0", "/bin/true\0"].iter().any(|name| words.starts_with(name)) {
                     shown = confinement::of(pid);
                 }
             },
@@ -133,6 +133,12 @@ impl Start {
         let said = String::from_utf8_lossy(&fs::read(said).unwrap()).into_owned();
         Run { traced, said, shown, is_held: self.held.is_some() }
     }
+}
+
+/// A command that another process releases.
+struct Held {
+    fifo: PathBuf,
+    spec: String,
 }
 
 /// A traced run: its result, its output, and the command's confinement if the command ran.

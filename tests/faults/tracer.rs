@@ -54,7 +54,7 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// Runs a command. `fault` is the call that fails, and its errno. `begun` is called for each program that a process of
 /// the run executes, before the program has done anything. `release` is called when the command has succeeded; the status
-/// is then that of the last process which it has left.
+/// is then that of the processes which it has left.
 ///
 /// The output goes to `said`.
 pub(crate) fn trace(
@@ -163,8 +163,8 @@ struct Run {
     has_begun: bool,
     has_fired: bool,
     status: Option<ExitStatus>,
-    /// The status of the last other process that has ended.
-    last: Option<ExitStatus>,
+    /// The status of the other processes: that of the first one which has failed.
+    left: Option<ExitStatus>,
 }
 
 impl Run {
@@ -175,7 +175,7 @@ impl Run {
         }
     }
 
-    /// Waits for the processes that were left, and takes over the status of the last one.
+    /// Waits for the processes that were left, and takes over their status.
     fn until_all_ended(&mut self, begun: &mut dyn FnMut(Pid)) {
         while !self.tracees.lock().expect("no panic").is_empty() {
             // ECHILD: a process that was killed is in the list once more.
@@ -184,7 +184,7 @@ impl Run {
             };
             self.handle(event, begun);
         }
-        self.status = self.last;
+        self.status = self.left;
     }
 
     fn handle(&mut self, event: WaitStatus, begun: &mut dyn FnMut(Pid)) {
@@ -219,7 +219,10 @@ impl Run {
         self.tracees.lock().expect("no panic").remove(&pid);
         match pid == self.main {
             true => self.status = Some(ExitStatus::from_raw(status)),
-            false => self.last = Some(ExitStatus::from_raw(status)),
+            false if self.left.is_none_or(|left| left.success()) => {
+                self.left = Some(ExitStatus::from_raw(status))
+            }
+            false => {}
         }
     }
 

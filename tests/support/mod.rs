@@ -4,6 +4,7 @@
 
 pub mod background;
 pub mod console;
+pub mod held;
 pub mod html;
 pub mod kept;
 pub mod lab;

@@ -16,7 +16,7 @@ const BACKGROUND: &str = "
     access faccessat faccessat2 fadvise64 fstat fstatfs getcwd getdents64 getrandom getxattr lgetxattr lseek lstat
     newfstatat openat2 pread64 read readlink readlinkat readv stat statfs statx sysinfo uname
     capget clock_gettime getegid geteuid getgid getgroups getpeername getpgid getpgrp getpid getppid getresgid getresuid
-    getsid getsockname getsockopt gettid getuid rt_sigpending sched_getaffinity
+    getsid getsockname getsockopt gettid getuid rt_sigpending sched_getaffinity sched_yield
     futex nanosleep clock_nanosleep poll ppoll recvfrom recvmsg restart_syscall rt_sigtimedwait wait4 waitid
     brk madvise mmap mprotect mremap munmap
     kill pidfd_send_signal rt_sigaction rt_sigprocmask rt_sigreturn sigaltstack signalfd4 tgkill
@@ -28,7 +28,8 @@ const OWN_PRCTL: [&str; 5] =
     ["PR_SET_CHILD_SUBREAPER", "PR_SET_NAME", "PR_GET_", "PR_CAPBSET_READ", "PR_SET_MM_MAP_SIZE"];
 
 /// Requests of ioctl(2) that change something.
-const CHANGING_IOCTL: [&str; 5] = ["SIOCS", "TIOCSPTLCK", "TIOCGPTPEER", "TIOCSWINSZ", "TIOCSCTTY"];
+const CHANGING_IOCTL: [&str; 6] =
+    ["FIONBIO", "SIOCS", "TIOCSPTLCK", "TIOCGPTPEER", "TIOCSWINSZ", "TIOCSCTTY"];
 
 /// What a descriptor refers to.
 #[derive(Debug, Clone, Default)]
@@ -121,14 +122,17 @@ impl Kernel {
             "sendto" if self.descriptor(pid, first).is_gate => "sendto(<>, \".\", 1)".to_owned(),
             "sendto" if self.descriptor(pid, first).is_netfilter => self.tables(sent)?,
             "sendto" => self.asked.message(pid, sent)?,
-            "sendmsg" => "sendmsg(<>, <>)".to_owned(),
+            "sendmsg" => {
+                let is_read = arguments.contains('{');
+                return Some(Item { text: "sendmsg(<>, <>)".to_owned(), must: is_read });
+            }
             "openat" if is_root_of_tree(arguments) => {
                 let text =
                     format!("openat(AT_FDCWD, \"{}\", O_PATH|O_DIRECTORY|O_CLOEXEC)", path_in(arguments));
                 return Some(Item { text, must: false });
             }
-            // The file of a namespace that is joined.
-            "openat" if call.contains("/dev/ptmx") || is_namespace(arguments) => {
+            // The file of a namespace that is joined, or the FIFO by which the command is released.
+            "openat" if call.contains("/dev/ptmx") || is_namespace(arguments) || is_fifo(arguments) => {
                 return Some(Item { text: call.replace("|O_LARGEFILE", ""), must: false });
             }
             "openat" => replace(r"^openat\(\d+", &format!("openat({}", self.named(pid, first)), call),
@@ -170,6 +174,12 @@ impl Kernel {
                 let cgroup = |found: &Captures<'_>| format!("target_fd={}", self.named(pid, &found[1]));
                 pattern("target_fd=([0-9]+)").replace(&call, cgroup).into_owned()
             }
+            "dup2" | "fchdir" => replace(r"^(dup2|fchdir)\(\d+", "$1(<>", call),
+            // Of an undumpable process, strace of an ordinary user does not see the number.
+            "ioctl" if arguments.contains("FIONBIO") => {
+                let (text, must) = ("ioctl(<>, FIONBIO, [0])".to_owned(), arguments.contains("[0]"));
+                return Some(Item { text, must });
+            }
             "setns" => replace(r"setns\(\d+", "setns(<>", call),
             "pipe2" | "socketpair" => replace(r"\[\d+, \d+\]", "[<>, <>]", call),
             _ => self.with_names(pid, call),
@@ -180,7 +190,7 @@ impl Kernel {
     /// Replaces the descriptors in a call, at the places where it has some.
     fn with_names(&self, pid: &str, call: &str) -> String {
         let places = [
-            r"^((?:write|flock|fchdir|mkdirat|mknodat|mount_setattr|move_mount|open_tree|fsconfig|fsmount|fchown|ioctl|dup2|bind|listen|setsockopt|fcntl)\()(\d+)\b",
+            r"^((?:write|flock|mkdirat|mknodat|mount_setattr|move_mount|open_tree|fsconfig|fsmount|fchown|ioctl|bind|listen|setsockopt|fcntl)\()(\d+)\b",
             r#"^(symlinkat\("[^"]*", )(\d+)\b"#,
             r#"^(move_mount\([^,]*, "", )(\d+)\b"#,
         ];
@@ -199,13 +209,18 @@ impl Kernel {
             // The messages of `sandbox` to its user, and to its own processes.
             "write" => ["1", "2"].contains(&first) || in_run() || self.descriptor(pid, first).path.is_empty(),
             "sendto" => self.descriptor(pid, first).is_gate && !arguments.contains(", \".\", 1"),
-            "sendmsg" => !arguments.contains("\\\"Terminal\\\"") && !arguments.contains("{\\\"Stream\\\""),
+            // Of an undumpable process, strace of an ordinary user does not see what it sends.
+            "sendmsg" => {
+                let sends = |text: &str| arguments.contains(text);
+                sends("{") && !sends("\\\"Terminal\\\"") && !sends("{\\\"Stream\\\"")
+            }
             "open" => !arguments.contains("O_CREAT"),
             "openat" => {
                 in_run()
                     || ["O_CREAT", "/dev/ptmx"].iter().all(|part| !arguments.contains(part))
                         && !is_root_of_tree(arguments)
                         && !is_namespace(arguments)
+                        && !is_fifo(arguments)
             }
             "mkdir" | "mkdirat" | "unlink" | "unlinkat" | "rmdir" | "renameat" | "renameat2" | "fsync"
             | "fchmod" | "fdatasync" => in_run(),
@@ -215,6 +230,8 @@ impl Kernel {
                     || arguments.contains("LOCK_SH)")
             }
             "prctl" => OWN_PRCTL.iter().any(|option| arguments.contains(option)),
+            // `sandbox` does not wait at descriptors of its own.
+            "ioctl" if arguments.contains("FIONBIO, [1]") => true,
             "ioctl" => !CHANGING_IOCTL.iter().any(|request| arguments.contains(request)),
             "fcntl" => !arguments.contains("F_ADD_SEALS"),
             // A question without an answer that is set.
@@ -262,7 +279,8 @@ impl Kernel {
                 Descriptor { is_netfilter: call.contains("NETLINK_NETFILTER"), ..Descriptor::default() }
             }
             "socketpair" | "pipe2" => {
-                let numbers = pattern(r"\[(\d+), (\d+)\]").captures(call).expect("two descriptors");
+                // strace of an ordinary user does not see those of an undumpable process.
+                let Some(numbers) = pattern(r"\[(\d+), (\d+)\]").captures(call) else { return };
                 let gate = Descriptor { is_gate: name == "socketpair", ..Descriptor::default() };
                 let own = self.descriptors.get_mut(pid).unwrap();
                 own.insert(numbers[1].to_owned(), gate.clone());
@@ -295,6 +313,10 @@ fn is_root_of_tree(arguments: &str) -> bool {
 
 fn is_namespace(arguments: &str) -> bool {
     arguments.contains("/ns/") && arguments.contains("O_NONBLOCK")
+}
+
+fn is_fifo(arguments: &str) -> bool {
+    ["O_NONBLOCK", "O_NOFOLLOW"].iter().all(|flag| arguments.contains(flag))
 }
 
 /// The descriptor of the file that is copied.

@@ -21,14 +21,18 @@ mod support;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use plan::{Planned, Process};
 use regex_lite::Regex;
+use strace::Threads;
 use support::running::Running;
-use support::{binary, is_root, repository, sample, skip, text};
+use support::{binary, held, is_root, repository, sample, skip, text};
 
 /// A call, in the form in which both sides have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,8 +115,11 @@ fn differences(seen: &[Item], planned: &[Item]) -> (Vec<(String, usize)>, Vec<St
 /// What a process may do after the last call of its plan, for which no step is responsible.
 fn is_afterwards(process: &Process, planned: &Planned, call: &str) -> bool {
     match process.actor.as_str() {
-        // The terminal of the command gets the size of the user's again whenever that changes.
-        "host" => planned.undo.iter().any(|undo| undo == call) || call.starts_with("ioctl(<>, TIOCSWINSZ, "),
+        // The terminal of the command gets the size of the user's again whenever that changes. Bytes are carried.
+        "host" => {
+            let is_carried = ["ioctl(<>, TIOCSWINSZ, ", "splice("].iter().any(|name| call.starts_with(name));
+            is_carried || planned.undo.iter().any(|undo| undo == call)
+        }
         // An init closes its descriptors, and leaves the process group of the command.
         "child" => call.starts_with("close_range(") || call == "setpgid(0, 0)",
         // It closes what it does not need, and may have as many connections as it is allowed to.
@@ -131,12 +138,16 @@ fn compare(name: &str, launcher: &[&str], arguments: &[&str]) -> String {
     };
     let (seen, address) = kernel::seen(&strace::trace(command(&["strace"]), arguments));
     let own = binary();
-    let position = arguments.iter().position(|word| *word == "--").unwrap_or(arguments.len());
+    // Behind the subcommand: what follows the name of a container is the command.
     let mut dry = arguments.to_vec();
-    dry.splice(position..position, ["--dry-run", "--format", "json"]);
+    dry.splice(1..1, ["--dry-run", "--format", "json"]);
     let output = command(&[own.to_str().unwrap()]).args(dry).output().unwrap();
     assert!(output.status.success(), "{name}: {}", text(&output.stderr));
-    let planned = Planned::read(&text(&output.stdout), address);
+    compare_calls(name, &seen, &Planned::read(&text(&output.stdout), address))
+}
+
+/// Compares the calls of each process.
+fn compare_calls(name: &str, seen: &[Vec<Item>], planned: &Planned) -> String {
     let lines = |calls: &[Item]| calls.iter().map(|call| format!("    {}\n", call.text)).collect::<String>();
     let actors: Vec<&str> = planned.processes.iter().map(|process| process.actor.as_str()).collect();
     if seen.len() != actors.len() {
@@ -148,7 +159,7 @@ fn compare(name: &str, launcher: &[&str], arguments: &[&str]) -> String {
     for process in &planned.processes {
         let found = |seen: &[Item]| {
             let (mut extra, missing) = differences(seen, &process.calls);
-            extra.retain(|(call, left)| *left > 0 || !is_afterwards(process, &planned, call));
+            extra.retain(|(call, left)| *left > 0 || !is_afterwards(process, planned, call));
             (extra, missing)
         };
         let nearest = (0..rest.len()).min_by_key(|at| {
@@ -343,6 +354,48 @@ fn the_kernel_sees_what_the_plan_of_joins_says() {
     if is_root() {
         report += &compare("joins", &[], &["run", "-q", file.to_str().unwrap()]);
     }
+    // A further process, with each kind of streams.
+    let name = &*container.name;
+    for flags in [&["exec"][..], &["exec", "-t"], &["exec", "-i", "-u", "0", "-w", "/tmp"]] {
+        report += &compare(&flags.join(" "), &[], &[flags, &[name, "true"]].concat());
+    }
+    assert!(report.is_empty(), "{report}");
+}
+
+/// It is no test: the container that waits is made by it.
+#[test]
+fn another_process() {
+    held::make();
+}
+
+/// A container that one process makes, and another one releases.
+#[test]
+fn the_kernel_sees_what_the_plan_of_a_container_that_waits_says() {
+    if let Some(reason) = strace::missing() {
+        return skip("the_kernel_sees_what_the_plan_of_a_container_that_waits_says", reason);
+    }
+    let _alone = support::alone();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("fifo");
+    mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    let spec = format!("rootfs: host\n{NAMESPACES}{CONFINED}pid: {{ init: true }}\ncommand: [/bin/true]\n");
+    let command = |program: &Path| {
+        let mut command = Command::new(program);
+        held::tell(&mut command, &spec, &path);
+        command.current_dir("/");
+        command
+    };
+    // The release is there before the command waits for it.
+    let mut fifo = File::options().read(true).write(true).open(&path).unwrap();
+    fifo.write_all(b".").unwrap();
+    let own = std::env::current_exe().unwrap();
+    let launcher = command(Path::new("strace"));
+    let trace = strace::trace_program(launcher, &own, &held::ARGUMENTS, Threads::OfProcess);
+    let (seen, address) = kernel::seen(&trace);
+    let output = command(&own).args(held::ARGUMENTS).env(held::DRY, "1").output().unwrap();
+    let shown = text(&output.stdout);
+    let plan = shown.lines().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("{shown}"));
+    let report = compare_calls("made, then released", &seen, &Planned::read(plan, address));
     assert!(report.is_empty(), "{report}");
 }
 

@@ -1,6 +1,6 @@
 //! Runs strace(1), and reads what it prints.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -34,28 +34,47 @@ pub(crate) fn missing() -> Option<&'static str> {
 }
 
 /// Runs `sandbox` with these arguments under strace, which the launcher executes. The run must succeed.
-pub(crate) fn trace(mut launcher: Command, arguments: &[&str]) -> Trace {
+pub(crate) fn trace(launcher: Command, arguments: &[&str]) -> Trace {
+    trace_program(launcher, &binary(), arguments, Threads::LeftOut)
+}
+
+/// What the calls of threads are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// Nothing: a thread of `sandbox` looks into files of a container, and changes nothing.
+    LeftOut,
+    /// Calls of their process: a test runs in a thread.
+    OfProcess,
+}
+
+/// The same with any program.
+pub(crate) fn trace_program(
+    mut launcher: Command,
+    program: &Path,
+    arguments: &[&str],
+    threads: Threads,
+) -> Trace {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("trace");
     let output = launcher
         .args(["-f", "-s", "4096", "-e", "write=all", "-o"])
         .arg(&file)
-        .arg(binary())
+        .arg(program)
         .args(arguments)
         .current_dir("/")
         .stdin(std::process::Stdio::null())
         .output()
         .expect("strace can be executed");
     assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
-    read(&fs::read_to_string(file).unwrap())
+    read(&fs::read_to_string(file).unwrap(), threads)
 }
 
-fn read(trace: &str) -> Trace {
+fn read(trace: &str, kind: Threads) -> Trace {
     let mut unfinished: HashMap<&str, &str> = HashMap::new();
     // The calls that create a process of which nothing has been seen yet: who calls, and whether it creates a thread.
     let mut creating: Vec<(&str, bool)> = Vec::new();
-    // A thread of `sandbox` looks into files of a container, and changes nothing.
-    let mut threads: HashSet<&str> = HashSet::new();
+    // Each thread, and its process.
+    let mut threads: HashMap<&str, &str> = HashMap::new();
     let mut all = Trace { calls: Vec::new(), processes: Vec::new(), parents: HashMap::new() };
     for line in trace.lines() {
         if let Some(dump) =
@@ -68,13 +87,16 @@ fn read(trace: &str) -> Trace {
         }
         let (pid, rest) = line.split_once(' ').expect("a PID before each call");
         let rest = rest.trim_start();
-        if threads.contains(pid) {
+        if threads.contains_key(pid) && kind == Threads::LeftOut {
             continue;
         }
+        let thread = pid;
+        let pid = threads.get(thread).copied().unwrap_or(thread);
         if all.processes.iter().all(|known| known != pid) {
             let created = (!creating.is_empty()).then(|| creating.remove(0));
-            if created.is_some_and(|(_, is_thread)| is_thread) {
-                threads.insert(pid);
+            if let Some((process, true)) = created {
+                threads.insert(pid, process);
+                // The first call of a thread is a set_robust_list(2) or the like.
                 continue;
             }
             all.processes.push(pid.to_owned());
@@ -84,11 +106,11 @@ fn read(trace: &str) -> Trace {
             creating.push((pid, rest.contains("CLONE_THREAD")));
         }
         let whole = if let Some(begun) = rest.strip_suffix(" <unfinished ...>") {
-            unfinished.insert(pid, begun);
+            unfinished.insert(thread, begun);
             continue;
         } else if rest.starts_with("<... ") {
             let end = rest.split_once(" resumed>").map_or("", |(_, end)| end);
-            unfinished.remove(pid).unwrap_or_default().to_owned() + end
+            unfinished.remove(thread).unwrap_or_default().to_owned() + end
         } else {
             rest.to_owned()
         };
