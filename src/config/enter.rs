@@ -204,7 +204,7 @@ pub fn others(pid: i32) -> Result<Vec<Feature>> {
 fn named_others(pid: i32) -> Result<Vec<(Feature, String)>> {
     let process = format!("/proc/{pid}");
     let mut unread = Unread::default();
-    let mut other = |kind: &Feature| {
+    let other = |kind: &Feature| {
         let mut link = |process: &str| {
             let link = namespace_link(process, *kind);
             unread.answer(&Path::new(process).join("ns").join(kind.name()), link)
@@ -212,7 +212,7 @@ fn named_others(pid: i32) -> Result<Vec<(Feature, String)>> {
         let (theirs, own) = (link(&process), link("/proc/self"));
         Some((*kind, theirs.filter(|theirs| own.as_ref() != Some(theirs))?))
     };
-    let others = Feature::NAMESPACES.iter().filter_map(|kind| other(kind)).collect();
+    let others = Feature::NAMESPACES.iter().filter_map(other).collect();
     read_all(&unread).map(|()| others)
 }
 

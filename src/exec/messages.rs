@@ -12,18 +12,19 @@ use nix::unistd::Pid;
 use super::signals::wait_readable;
 use super::supervise::is_stopped;
 use super::{Run, Stop, stop, verify};
-use crate::error::errno;
+use crate::error::{Error, errno};
 use crate::observe::proc;
 use crate::plan::Actor;
 use crate::plan::gate::{Channel, Message};
 use crate::sys::signal;
+use crate::text::text;
 
 impl Run<'_> {
     pub(super) fn send(&mut self, index: usize, message: &Message) -> std::result::Result<(), Stop> {
         let Some(gate) = self.gate(index) else { return Err(Stop::Step(index, Errno::EBADF)) };
         match gate.send(message, &[]) {
             Err(Errno::EPIPE) => Err(self.reason_of_end(index)),
-            sent => sent.map_err(|errno| Stop::Step(index, errno)),
+            sent => sent.map_err(|errno| talk("sendmsg(<gate>)", errno)),
         }
     }
 
@@ -84,7 +85,7 @@ impl Run<'_> {
                 }
                 Ok(Some(message))
             }
-            Err(errno) => Err(Stop::Step(index, errno)),
+            Err(errno) => Err(talk("recvmsg(<gate>)", errno)),
         }
     }
 
@@ -146,6 +147,11 @@ impl Run<'_> {
             _ => self.slots.gate.as_ref(),
         }
     }
+}
+
+/// The error of a gate by which the host cannot send or receive. It is no error of the step for which it waits.
+fn talk(call: &str, errno: Errno) -> Stop {
+    Error::failed(text("exec.gate")).call(call, errno).into()
 }
 
 /// The message, or the error that it reports.

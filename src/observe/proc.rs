@@ -56,9 +56,17 @@ pub fn namespace_link(process: &str, feature: Feature) -> std::io::Result<String
 /// The PID, in the caller's PID namespace, of the process that a pidfd refers to. None: the process has ended and was
 /// reaped, is in another PID namespace, or /proc is not mounted. pidfd_open(2), proc_pid_fdinfo(5)
 pub fn pid_of(pidfd: &OwnedFd) -> Option<Pid> {
-    let info = file::read_text(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
-    let pid: i32 = status_of(&info, "Pid")?.parse().ok()?;
-    (pid > 0).then(|| Pid::from_raw(pid))
+    read_pid_of(pidfd).ok()?
+}
+
+/// As [`pid_of`].
+///
+/// # Errors
+/// /proc/self/fdinfo cannot be read.
+pub fn read_pid_of(pidfd: &OwnedFd) -> std::io::Result<Option<Pid>> {
+    let info = file::read_text(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
+    let pid = status_of(&info, "Pid").and_then(|pid| pid.parse().ok());
+    Ok(pid.filter(|pid| *pid > 0).map(Pid::from_raw))
 }
 
 /// The whole text of a short file, on one line: ` | ` separates the lines.

@@ -14,7 +14,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::libc::{PTRACE_EVENT_EXEC, PTRACE_SYSCALL_INFO_ENTRY};
+use nix::libc::{
+    PTRACE_EVENT_CLONE, PTRACE_EVENT_EXEC, PTRACE_EVENT_FORK, PTRACE_EVENT_VFORK, PTRACE_SYSCALL_INFO_ENTRY,
+};
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -87,7 +89,7 @@ pub(crate) fn trace(
         has_begun: false,
         has_fired: false,
         status: None,
-        last: None,
+        left: None,
     };
     run.until_end(begun);
     if let Some(release) = release.filter(|_| run.status.is_some_and(|status| status.success())) {
@@ -199,8 +201,14 @@ impl Run {
                 }
                 self.go_on(pid, None);
             }
-            WaitStatus::PtraceEvent(pid, ..) => {
+            WaitStatus::PtraceEvent(pid, _, event) => {
                 self.of(pid, |_| ());
+                // A new process is known before its first stop: it must not be left there.
+                if [PTRACE_EVENT_CLONE, PTRACE_EVENT_FORK, PTRACE_EVENT_VFORK].contains(&event)
+                    && let Ok(new) = ptrace::getevent(pid)
+                {
+                    self.of(Pid::from_raw(new as i32), |_| ());
+                }
                 self.go_on(pid, None);
             }
             WaitStatus::PtraceSyscall(pid) => {

@@ -302,7 +302,9 @@ impl ProcessCall {
             ProcessCall::OpenContainer { pid, started } => {
                 let container = pidfd_of(*pid)?;
                 // The pidfd and the PID mean the same process as long as that has not ended.
-                if processes::started(*pid) != Some(*started) {
+                let now = processes::read_started(*pid);
+                if now.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))? != Some(*started)
+                {
                     return Err(Errno::ESRCH);
                 }
                 slots.container = Some(container);
