@@ -136,7 +136,7 @@ fn quoted(string: &str) -> String {
 /// Keys for which there is nothing to write, each with the key of the message that says why.
 const NOTHING: [(&str, &str); 10] = [
     ("privileged", "spec.instead.privileged"),
-    ("restart deploy scale", "spec.instead.restart"),
+    ("restart", "spec.instead.restart"),
     ("userns userns_mode", "spec.instead.user"),
     ("pid_mode", "spec.instead.pid"),
     ("ipc_mode shm", "spec.instead.ipc"),
@@ -145,7 +145,8 @@ const NOTHING: [(&str, &str); 10] = [
     ("version", "spec.instead.version"),
     ("stdin_open interactive detach rm", "spec.instead.terminal"),
     (
-        "labels logging healthcheck depends_on secrets configs profiles platform dns extra_hosts annotations",
+        "labels logging healthcheck depends_on secrets configs profiles platform dns extra_hosts annotations deploy \
+         scale",
         "spec.instead.none",
     ),
 ];
