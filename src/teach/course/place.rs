@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::check::Attempt;
@@ -59,7 +59,21 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.root);
+        if fs::remove_dir_all(&self.root).is_err() {
+            allow_removal(&self.root);
+            let _ = fs::remove_dir_all(&self.root);
+        }
+    }
+}
+
+/// Gives each directory a mode with which its owner can remove what is in it. The kernel makes a directory with the mode 0
+/// in the work directory of an overlay.
+fn allow_removal(directory: &Path) {
+    let _ = fs::set_permissions(directory, fs::Permissions::from_mode(0o700));
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            allow_removal(&entry.path());
+        }
     }
 }
 

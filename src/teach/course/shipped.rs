@@ -32,8 +32,8 @@ macro_rules! lessons {
 // A file of an exercise is written as "EXERCISE/FILE".
 lessons! {
     pictures [
-        "attacks" "blkio" "container" "cpu" "devices" "hardening" "init" "ipc" "look" "memory" "mnt" "net" "overlay"
-        "pid" "pids" "ports" "root" "tree" "user" "uts"
+        "attacks" "blkio" "container" "cpu" "devices" "exec" "hardening" "init" "ipc" "join" "layers" "look" "memory" "mnt"
+        "net" "overlay" "pid" "pids" "ports" "root" "seccomp" "tree" "user" "uts"
     ];
 
     "01-look" ["en" "zh"] [];
@@ -82,6 +82,21 @@ lessons! {
 
     "19-ports" ["en" "zh"] [
         "publish/serve.pl" "bridge/bridge.sh" "bridge/solved.sh" "socket/publish.c" "socket/solution.c"
+    ];
+
+    "20-exec" ["en" "zh"] [
+        "join/join.c" "join/solution.c" "join/start.sh" "join/web.yaml" "numbers/measure.sh" "second/box.yaml"
+    ];
+
+    "21-seccomp" ["en" "zh"] [
+        "count/count.json" "count/count.sh" "limits/plugin.sh" "signals/signals.json" "signals/signals.sh"
+        "signals/signals.yaml"
+    ];
+
+    "22-join" ["en" "zh"] ["parameter/log.yaml" "parameter/pod.yaml" "same/measure.sh" "sidecar/web.yaml"];
+
+    "23-layers" ["en" "zh"] [
+        "hide/hide.yaml" "hide/make-secret.sh" "names/measure.sh" "order/box.yaml" "order/make-layers.sh"
     ];
 }
 

@@ -1,0 +1,28 @@
+/* Should start sleep as a further process in a container. Usage: ./join PID SECONDS (PID: of the container's command) */
+#define _GNU_SOURCE
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+int main(int argc, char *argv[])
+{
+    if (argc != 3) {
+        fprintf(stderr, "usage: %s PID SECONDS\n", argv[0]);
+        return 2;
+    }
+    int process = syscall(SYS_pidfd_open, atoi(argv[1]), 0);
+    if (process == -1) {
+        perror("pidfd_open");
+        return 1;
+    }
+    if (setns(process, CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWUTS) == -1) {
+        perror("setns");
+        return 1;
+    }
+    execlp("sleep", "sleep", argv[2], (char *)NULL);
+    perror("execlp");
+    return 1;
+}
