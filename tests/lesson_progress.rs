@@ -13,8 +13,8 @@ use support::{alone, binary, sample, sandbox, text};
 
 /// The command `sandbox lesson` with a directory of its own.
 fn command(home: &Path, arguments: &[&str]) -> std::process::Command {
-    let mut command = sandbox(&["lesson", "--dir", home.to_str().unwrap()]);
-    command.args(arguments);
+    let mut command = sandbox(&["lesson"]);
+    command.args(arguments).env("SANDBOX_LESSONS", home);
     command
 }
 

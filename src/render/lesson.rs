@@ -5,12 +5,13 @@ use unicode_width::UnicodeWidthStr;
 use super::markdown::{self, Look};
 use super::paint;
 use crate::feature::Purpose;
+use crate::teach::course::advice::{advised, text, text_with};
 use crate::teach::course::data::Exercise;
 use crate::teach::course::here::{Extent, LessonHere, needs_of};
 use crate::teach::course::pack::{Lesson, Pack};
 use crate::teach::course::seed::{StudentValues, fill};
 use crate::teach::course::text::{ExerciseText, LessonText, Passage, Quiz};
-use crate::text::{pad, text, text_with};
+use crate::text::pad;
 
 /// The width of the list of lessons, in columns.
 const LIST_WIDTH: usize = 80;
@@ -48,7 +49,7 @@ pub fn title(
     let mut lines = vec![paint::heading(&text_with("lesson.title", &values)).to_string()];
     if let Some(first) = needs.first() {
         let note = text_with("lesson.title.needs", &[("names", &needs.join(", "))]);
-        let command = format!("sandbox lesson start {first}");
+        let command = advised(format!("sandbox lesson start {first}"));
         // The command stays whole, so that it can be pasted.
         let gap = if note.ends_with(':') { "  " } else { "" };
         match note.width() + gap.len() + command.width() <= view.look.width {
@@ -190,12 +191,12 @@ pub fn list(
         let state = state(lesson);
         let minutes = text_with("lesson.minutes", &[("minutes", &front.minutes.to_string())]);
         let (name, needs) = (&lesson.name, needs(lesson));
-        let needs = match needs.is_empty() {
+        let first = |names: &[String]| match names.is_empty() {
             true => String::new(),
-            false => text_with("lesson.list.needs", &[("names", &needs.join(", "))]),
+            false => text_with("lesson.list.needs", &[("names", &names.join(", "))]),
         };
         if is_plain {
-            let rest = if needs.is_empty() { needs } else { format!("; {needs}") };
+            let rest = if needs.is_empty() { String::new() } else { format!("; {}", first(&needs)) };
             out.push_str(&format!("{}. {name}: {}; {minutes}; {state}{rest}\n", lesson.number, front.title));
             continue;
         }
@@ -206,11 +207,13 @@ pub fn list(
             pad(&minutes, 8),
             front.title
         );
-        if !needs.is_empty() {
-            let aside = text_with("lesson.list.aside", &[("needs", &needs)]);
-            let is_short = line.width() + 2 + aside.width() <= LIST_WIDTH;
-            line.push_str(&if is_short { format!("  {aside}") } else { format!("\n{:33}{aside}", "") });
-        }
+        // The list of all lessons fits on a terminal of 24 lines. The last lesson of those to do first names the others.
+        let aside = [needs.as_slice(), needs.last().map_or(&[], std::slice::from_ref)]
+            .into_iter()
+            .filter(|names| !names.is_empty())
+            .map(|names| text_with("lesson.list.aside", &[("needs", &first(names))]))
+            .find(|aside| line.width() + 2 + aside.width() <= LIST_WIDTH);
+        line.extend(aside.iter().flat_map(|aside| ["  ", aside]));
         out.push_str(&(line + "\n"));
     }
     out

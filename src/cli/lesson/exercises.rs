@@ -12,6 +12,7 @@ use crate::exec::signals::Signals;
 use crate::render::grade::ReportKind;
 use crate::render::lesson as text_of;
 use crate::render::{self, paint};
+use crate::teach::course::advice::{text, text_with};
 use crate::teach::course::check::{Attempt, Marking};
 use crate::teach::course::data::{Exercise, ExerciseKind};
 use crate::teach::course::grade::{self, Grading};
@@ -21,7 +22,6 @@ use crate::teach::course::pack::Lesson;
 use crate::teach::course::seed::StudentValues;
 use crate::teach::course::trial::message_of;
 use crate::teach::course::{seed, text::ExerciseText};
-use crate::text::{text, text_with};
 use crate::value::nearest::nearest;
 
 /// The flags of `lesson check`.

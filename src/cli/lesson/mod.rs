@@ -24,10 +24,11 @@ use crate::render::lesson::{self as text_of, LessonView};
 use crate::render::markdown::Look;
 use crate::render::paint::{self, Color, Stream, decide};
 use crate::render::{self};
+use crate::teach::course::advice::{advised, keep_places, text, text_with};
 use crate::teach::course::pace::Pace;
 use crate::teach::course::pack::{Lesson, Pack};
 use crate::teach::course::progress::{self, Learner};
-use crate::text::{Language, printed, text, text_with};
+use crate::text::{Language, printed};
 use crate::value::nearest::nearest;
 use crate::value::shell::quote;
 
@@ -153,6 +154,13 @@ struct Course {
 
 /// Performs the action. `chosen` is the language of `--lang`.
 pub(super) fn run(color: Color, chosen: Option<Language>, args: &LessonArgs) -> Result<u8> {
+    perform(color, chosen, args).map_err(|error| {
+        let todo = error.todo.iter().cloned().map(advised).collect();
+        Error { todo, ..error }
+    })
+}
+
+fn perform(color: Color, chosen: Option<Language>, args: &LessonArgs) -> Result<u8> {
     decide(if args.plain { Color::Never } else { color }, Stream::Out);
     let root = args.pack.as_deref();
     if let Some(
@@ -169,6 +177,7 @@ pub(super) fn run(color: Color, chosen: Option<Language>, args: &LessonArgs) -> 
     if let Some(LessonAction::Lint) = &args.action {
         return Ok(author::lint(&Pack::linted(root)?));
     }
+    keep_places(root, args.dir.as_deref());
     let pack = Pack::in_directory_or_shipped(root)?;
     match &args.action {
         Some(LessonAction::Test(test)) => return author::test(&pack, test),

@@ -10,13 +10,14 @@ use crate::cli::paging::{between_paragraphs, pages};
 use crate::error::{Error, Result};
 use crate::render::lesson::{self as text_of, LessonView};
 use crate::render::{self, paint};
+use crate::teach::course::advice::{text, text_with};
 use crate::teach::course::data::ExerciseKind;
 use crate::teach::course::here::{Here, reasons};
 use crate::teach::course::pace::Pace;
 use crate::teach::course::pack::Lesson;
 use crate::teach::course::seed;
 use crate::teach::course::text::{Quiz, Section};
-use crate::text::{Language, printed, text, text_with};
+use crate::text::{Language, printed};
 use crate::value::nearest::nearest;
 
 /// The maximum height of a page, with the line that asks for a key.

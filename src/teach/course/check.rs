@@ -5,6 +5,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
+use super::advice::{text, text_with};
 use super::data::{Exercise, ExerciseKind, SUBJECT, Sought};
 use super::fact::{FactValue, Standpoint};
 use super::pace::Pace;
@@ -17,7 +18,6 @@ use crate::error::{Error, ExitKind, Result};
 use crate::observe::file;
 use crate::observe::processes::pids;
 use crate::teach::compare::Subject;
-use crate::text::{text, text_with};
 use crate::value::shell::quote;
 use crate::value::typed::TypedCommand;
 

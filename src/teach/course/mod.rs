@@ -10,6 +10,7 @@
 //! scales waits to the machine. [`trial`] proves for authors that an exercise fails untouched, passes when
 //! it is solved, and answers each wrong solution. [`skeleton`] writes a new lesson to begin with.
 
+pub mod advice;
 pub mod check;
 pub mod data;
 pub mod fact;
