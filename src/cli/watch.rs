@@ -306,7 +306,10 @@ impl Watch for Narrator {
     }
 
     fn filtered(&mut self) {
-        render::err(&format!("sandbox: {}\n", text("seccomp.killed")));
+        let error = Error::failed(text("seccomp.killed.what")).why(text("seccomp.killed.why"));
+        render::err(&error_text::text(
+            &error.step(&text("seccomp.killed.todo"), text("seccomp.killed.command")),
+        ));
     }
 
     fn dropped(&mut self, signal: &str, killed: bool) {

@@ -65,7 +65,8 @@ pub fn announcement(plan: &Plan) -> String {
         let join =
             |list: String, one: String| text_with("common.added.two", &[("list", &list), ("one", &one)]);
         let list = added.reduce(join).unwrap_or_default();
-        let _ = write!(out, "    {}", text_with("common.added", &[("list", &list)]));
+        let gap = if out.is_empty() { "" } else { "    " };
+        let _ = write!(out, "{gap}{}", text_with("common.added", &[("list", &list)]));
     }
     // The parts have spaces between them on one line, and a semicolon on several. (`sandbox: ` may come before them.)
     if out.width() > paint::width() - 9 {

@@ -173,6 +173,11 @@ fn capabilities(text: &str) -> String {
                 _ => format!("<caps#{}>", number(&mut seen, "caps".into(), found[0].to_owned())),
             }
         });
+        // The names of a set: those of the messages `user.capabilities`.
+        let names = r"([^(])\b(all but [a-z_]+(?:, [a-z_]+)*|(?:all )?\d+ capabilities)";
+        let named = pattern(names).replace_all(&named, |found: &Captures<'_>| {
+            format!("{}<capnames#{}>", &found[1], number(&mut seen, "names".into(), found[2].to_owned()))
+        });
         named.into_owned()
     });
     sets.into_owned()
@@ -273,6 +278,10 @@ mod tests {
         assert_eq!(
             stable("CapEff: != 000001fffeffffff 000001ffffffffff\nCapInh: 0000000000000000\ncap_last_cap 40"),
             "CapEff: != <caps#1> <caps#2>\nCapInh: 0000000000000000\ncap_last_cap <lastcap#1>"
+        );
+        assert_eq!(
+            stable("CapEff: != all but sys_resource  all 41 capabilities\nCapEff: == no capability"),
+            "CapEff: != <capnames#1>  <capnames#2>\nCapEff: == no capability"
         );
     }
 

@@ -42,6 +42,11 @@ impl Cell {
         Cell { forms: vec![text.clone()], bare: text }
     }
 
+    /// A value with several forms, of which the first one that has room is shown.
+    pub(super) fn of_forms(forms: Vec<String>) -> Cell {
+        Cell { bare: forms.first().cloned().unwrap_or_default(), forms }
+    }
+
     /// The values of two sides. If both are lists, each has the number of items that only this side has.
     pub(super) fn pair(left: &Value, right: &Value) -> [Cell; 2] {
         let unshared = left.unshared(right).unwrap_or_default();

@@ -8,8 +8,9 @@ use unicode_width::UnicodeWidthStr;
 use super::table::{self, Cell, Row, Side};
 use super::{paint, plan};
 use crate::feature::{Feature, Purpose};
-use crate::observe::Observation;
+use crate::observe::{Observation, Value};
 use crate::plan::Plan;
+use crate::security::capabilities::names_in;
 use crate::text::{pad, text, text_with, wrap};
 use crate::views::{OnePath, View};
 
@@ -150,7 +151,7 @@ fn rows(view: &View) -> Vec<Row> {
             left_out.push(row);
             continue;
         }
-        rows.push(row_of(row));
+        rows.push(capabilities_of(row).unwrap_or_else(|| row_of(row)));
     }
     if !left_out.is_empty() {
         rows.push(together(&mut left_out));
@@ -206,6 +207,19 @@ fn row_of(row: &OnePath) -> Row {
     };
     let [left, right] = Cell::pair(&row.outside, &row.inside);
     Row { path, equal: row.equal, left, right: Some(right) }
+}
+
+/// A set of capabilities: in place of the mask, their names, or their number where the names have no room.
+fn capabilities_of(row: &OnePath) -> Option<Row> {
+    let field = row.field.as_deref().filter(|field| field.starts_with("Cap"))?;
+    let last = caps::all().iter().map(caps::Capability::index).max()?;
+    let cell = |value: &Value| {
+        let mask = u64::from_str_radix(&value.to_string(), 16).ok()?;
+        let count = text_with("user.capabilities.count", &[("count", &mask.count_ones().to_string())]);
+        Some(Cell::of_forms(vec![names_in(mask, last), count]))
+    };
+    let (left, right) = (cell(&row.outside)?, cell(&row.inside)?);
+    Some(Row { path: format!("{} {field}", row.path), equal: row.equal, left, right: Some(right) })
 }
 
 fn is_link(row: &OnePath) -> bool {

@@ -36,7 +36,7 @@ use crate::observe::Observation;
 use crate::plan::call::restrict::RestrictCall;
 use crate::plan::order::Phase;
 use crate::plan::{Actor, Context, Draft};
-use crate::text::{text_with, word};
+use crate::text::{text, text_with, word};
 use crate::value::parse::parsed;
 
 /// `capabilities: default`, or `capabilities: { keep: [net_bind_service] }`.
@@ -211,6 +211,23 @@ impl<'de> Deserialize<'de> for CapabilityName {
 /// The name as a spec has it: in lower case without `CAP_`.
 pub fn short_name(capability: &Capability) -> String {
     capability.to_string().trim_start_matches("CAP_").to_lowercase()
+}
+
+/// The names of the capabilities in a mask of /proc/PID/status: all, those that are set, or those that are not. `last` is
+/// the number of the kernel's last capability.
+pub fn names_in(mask: u64, last: u8) -> String {
+    let is_set = |number: u8| mask.checked_shr(number.into()).unwrap_or(0) & 1 == 1;
+    let all: Vec<Capability> = caps::all().into_iter().filter(|of| of.index() <= last).collect();
+    let set: Vec<String> = all.iter().filter(|of| is_set(of.index())).map(short_name).collect();
+    match (set.len(), (0..=last).all(is_set)) {
+        (_, true) => text_with("user.capabilities.all", &[("count", &(u32::from(last) + 1).to_string())]),
+        (0, _) => text("user.capabilities.none"),
+        (few, _) if few <= all.len() / 2 => set.join(", "),
+        _ => {
+            let lacking: Vec<String> = all.iter().filter(|of| !is_set(of.index())).map(short_name).collect();
+            text_with("user.capabilities.but", &[("names", &lacking.join(", "))])
+        }
+    }
 }
 
 /// The value of the key, if it is a map.

@@ -16,10 +16,9 @@ use crate::plan::call::process::{Namespaces, ProcessCall};
 use crate::plan::call::user::IdRange;
 use crate::plan::call::uts::UtsCall;
 use crate::plan::undo::Undo;
-use crate::security::capabilities::short_name;
+use crate::security::capabilities::names_in;
 use crate::teach::agent::Agent;
 use crate::teach::call::PathCall;
-use crate::text::{text, text_with};
 
 pub(super) const CARDS: &[CardEntry] = &[
     ("uid", uid),
@@ -180,21 +179,8 @@ fn caps(stage: &mut Stage<'_>) -> Result<Card> {
         .holds(is_full && answer == Err(Errno::EPERM)))
 }
 
-/// The names of the capabilities in a mask of /proc/PID/status. `last` is the number of the last capability.
 fn capabilities(mask: &str, last: &str) -> String {
-    let (mask, last) = (u64::from_str_radix(mask, 16).unwrap_or(0), last.parse::<u8>().unwrap_or(0));
-    let is_set = |number: u8| mask.checked_shr(number.into()).unwrap_or(0) & 1 == 1;
-    let all: Vec<caps::Capability> = caps::all().into_iter().filter(|of| of.index() <= last).collect();
-    let set: Vec<String> = all.iter().filter(|of| is_set(of.index())).map(short_name).collect();
-    match (set.len(), (0..=last).all(is_set)) {
-        (_, true) => text_with("user.capabilities.all", &[("count", &(u32::from(last) + 1).to_string())]),
-        (0, _) => text("user.capabilities.none"),
-        (few, _) if few <= all.len() / 2 => set.join(", "),
-        _ => {
-            let lacking: Vec<String> = all.iter().filter(|of| !is_set(of.index())).map(short_name).collect();
-            text_with("user.capabilities.but", &[("names", &lacking.join(", "))])
-        }
-    }
+    names_in(u64::from_str_radix(mask, 16).unwrap_or(0), last.parse().unwrap_or(0))
 }
 
 /// The effective capabilities of a process as /proc shows them, and their names.
