@@ -6,12 +6,15 @@ use std::sync::OnceLock;
 
 use crate::value::shell::quote;
 
-/// What follows `sandbox lesson` and `sandbox doctor --lessons` in an advised command line.
+/// What follows [`LESSON`] and [`DOCTOR`] in an advised command line.
 #[derive(Debug, Default)]
 struct Places {
     pack: String,
     directory: String,
 }
+
+const LESSON: &str = "sandbox lesson";
+const DOCTOR: &str = "sandbox doctor --lessons";
 
 static PLACES: OnceLock<Places> = OnceLock::new();
 
@@ -27,8 +30,8 @@ pub fn keep_places(pack: Option<&Path>, directory: Option<&Path>) {
 pub fn advised(text: String) -> String {
     match PLACES.get() {
         Some(Places { pack, directory }) if !(pack.is_empty() && directory.is_empty()) => text
-            .replace("sandbox lesson", &format!("sandbox lesson{pack}{directory}"))
-            .replace("sandbox doctor --lessons", &format!("sandbox doctor --lessons{pack}")),
+            .replace(LESSON, &[LESSON, pack, directory].concat())
+            .replace(DOCTOR, &[DOCTOR, pack].concat()),
         _ => text,
     }
 }
