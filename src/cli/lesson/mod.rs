@@ -14,7 +14,6 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use unicode_width::UnicodeWidthStr;
 
 use self::author::{NewArgs, TestArgs};
 use self::exercises::CheckArgs;
@@ -280,10 +279,7 @@ impl Course {
         };
         let needs = |lesson: &Lesson| self.open_needs(lesson);
         render::out(&text_of::list(&self.pack, self.language, self.is_plain, state, needs));
-        let next = text("lesson.list.next");
-        // With --dir and --pack, each of the two commands has a line of its own.
-        let next = if next.width() > 80 { next.replace("    ", "\n") } else { next };
-        render::out(&(next + "\n"));
+        render::out(&(text("lesson.list.next") + "\n"));
     }
 
     /// The lessons that this one builds on, and that are not done.
