@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use support::background::Background;
 use support::running::{Running, privileges};
 use support::terminal::Terminal;
 use support::{alone, binary, child_named, feed, is_root, run, sandbox, skip, text};
@@ -380,10 +381,13 @@ fn a_target_that_cannot_be_entered_is_refused_with_its_reason() {
         .unwrap();
         sandbox.wait().unwrap();
     }
-    let (first, second) = (Running::of("uts:\n", ""), Running::of("uts:\n", ""));
-    assert_eq!(first.name, second.name);
+    // Two containers of one name.
+    let first = Running::of("uts:\n", "");
+    let file = first.directory.path().join("spec.yaml");
+    let second = Background::quiet(&mut sandbox(&["run", "-q", file.to_str().unwrap()]));
+    let pid = child_named(second.id(), "sleep");
     let shown = refused(&first.name);
-    assert!(shown.contains(&first.pid.to_string()) && shown.contains(&second.pid.to_string()), "{shown}");
+    assert!(shown.contains(&first.pid.to_string()) && shown.contains(&pid.to_string()), "{shown}");
     let name = first.name.clone();
     drop((first, second));
     assert!(refused(&name).contains("no running container of yours"));
