@@ -289,10 +289,14 @@ impl Run {
                 self.handle(event, &mut |_| ());
                 continue;
             }
-            // A process that the test has started besides is none of them.
-            if self.tracees.lock().expect("no panic").is_empty() {
+            // A process that was killed is in the list once more, and has been waited for. One that the test has started
+            // besides is in no list.
+            let mut tracees = self.tracees.lock().expect("no panic");
+            tracees.retain(|pid, _| std::path::Path::new(&format!("/proc/{pid}")).exists());
+            if tracees.is_empty() {
                 break;
             }
+            drop(tracees);
             if survivors == 0 && Instant::now() > deadline {
                 survivors = self.tracees.lock().expect("no panic").len();
                 kill_all(&self.tracees);
