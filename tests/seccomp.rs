@@ -402,7 +402,7 @@ fn the_view_and_init_show_the_filter() {
         }
         let output = lab.run(&allow, ending, &["--explain"], &["true"]);
         let told = text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(told.contains("2 names of system calls are unknown"), "{told}");
+        assert!(told.contains("unknown names of system calls, which are ignored: 2"), "{told}");
     }
     let ending = "pid: { init: true }\ncapabilities: default\n";
     let output = lab.run(
