@@ -80,7 +80,7 @@ pub(super) fn run(color: Color, mut args: ExecArgs) -> Result<u8> {
     }
     // The subject is open until the end. Its namespaces are opened by what the kernel shows for it, and are checked then.
     let subject = target.open()?;
-    let plan = plan(&args, subject.pid, &command);
+    let plan = plan(&args, &target, subject.pid, &command);
     let container = subject.into_pidfd();
     let has_ended = exec::is_ending(&container);
     // What is read from a process that ends meanwhile is missing, or is that of no process.
@@ -127,8 +127,12 @@ pub(super) fn run(color: Color, mut args: ExecArgs) -> Result<u8> {
 }
 
 /// The plan of the command in the container with this process.
-fn plan(args: &ExecArgs, pid: i32, command: &[OsString]) -> Result<Plan> {
+fn plan(args: &ExecArgs, target: &Target, pid: i32, command: &[OsString]) -> Result<Plan> {
     let Some((config, container)) = sweep::config_of(pid)? else {
+        // The name was that of a running container a moment ago.
+        if let Target::Name(_) = target {
+            return Err(Error::failed(text("exec.with.gone")));
+        }
         let pid = pid.to_string();
         return Err(Error::failed(text_with("exec.with.other", &[("pid", &pid)]))
             .todo(text_with("exec.with.other.todo", &[("pid", &pid)])));

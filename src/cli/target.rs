@@ -6,7 +6,7 @@ use crate::container::store::ContainerStore;
 use crate::diagnose;
 use crate::error::{Error, Result};
 use crate::feature::Purpose;
-use crate::host::containers;
+use crate::host::containers::{self, NameLine};
 use crate::teach::compare::Subject;
 use crate::text::{text, text_with};
 use crate::value::typed::TypedCommand;
@@ -42,17 +42,17 @@ fn name_hint(number: i32, error: Error) -> Error {
     }
 }
 
-/// The PID of the command of the container with this name or ID: of one that stays, or else of any other.
-fn pid_of(name: &str) -> Result<i32> {
+/// The command of the container with this name or ID: of one that stays, or else of any other.
+fn command_of(name: &str) -> Result<NameLine> {
     let Ok(container) = ContainerStore::open().and_then(|store| store.find(name)) else {
-        return containers::find(name).map(|line| line.pid);
+        return containers::find(name);
     };
     let id = container.record.id.as_str();
     match containers::in_run(id)? {
-        Some(line) => Ok(line.pid),
+        Some(line) => Ok(line),
         // A run that does not stay may have the same name.
         None => match &*containers::named(name)? {
-            [line] => Ok(line.pid),
+            [line] => Ok(line.clone()),
             _ => Err(Error::failed(text_with("container.notrunning", &[("id", id)]))),
         },
     }
@@ -73,7 +73,13 @@ impl Target {
         // The journal has a PID, which means nothing without /proc.
         diagnose::need_proc(&command, Purpose::Container)?;
         let named = |error: Error| Error { what: format!("{command}: {}", error.what), ..error };
-        let pid = pid_of(name).map_err(named)?;
-        Subject::open(pid, &typed.with_word(name, &pid.to_string()))
+        let line = command_of(name).map_err(named)?;
+        Subject::open(line.pid, &typed.with_word(name, &line.pid.to_string())).map_err(|error| {
+            // It may have ended since its name was found.
+            match line.is_running() {
+                Ok(false) => named(Error::failed(text("run.target.gone"))),
+                _ => error,
+            }
+        })
     }
 }

@@ -397,7 +397,9 @@ pub fn is_ending(pidfd: &OwnedFd) -> bool {
         stat.is_ok_and(|stat| stat.flags & PF_EXITING != 0)
             || status.is_ok_and(|status| (status.sigpnd | status.shdpnd) & KILL != 0)
     };
-    has_ended(pidfd.as_fd()) || proc::read_pid_of(pidfd).is_ok_and(|pid| pid.is_none_or(is_exiting))
+    let is_exiting = proc::read_pid_of(pidfd).is_ok_and(|pid| pid.is_none_or(is_exiting));
+    // Last: of a process that is reaped in between, nothing can be read.
+    is_exiting || has_ended(pidfd.as_fd())
 }
 
 /// Whether a process was killed by a signal before it called execve(2): the flag PF_FORKNOEXEC (linux/sched.h) in

@@ -246,6 +246,10 @@ pub fn config_of(pid: i32) -> Result<Option<(Config, NameLine)>> {
     let unread =
         |why: String| Error::failed(text_with("gc.config.unread", &[("path", &quote(&path))])).why(why);
     let Some(file) = run.directory.file(CONFIG).map_err(|unusable| unread(unusable.reason()))? else {
+        // Who removes the files of a run begins with the journal.
+        if matches!(run.directory.file(containers::JOURNAL), Ok(None)) {
+            return Ok(None);
+        }
         let pid = pid.to_string();
         let values = [("pid", &*pid), ("path", &*quote(&path))];
         let error = Error::failed(text_with("gc.config.none", &values)).why(text("gc.config.none.reason"));
