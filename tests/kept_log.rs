@@ -154,7 +154,7 @@ fn a_log_is_followed_across_rotations_until_the_end() {
     assert!(follower.0.wait().unwrap().success());
 }
 
-/// A client that does not read is cut off, and is told. The container and the other clients do not wait for it.
+/// A client that does not read gets a message, and is disconnected. The container and the other clients do not wait for it.
 #[test]
 fn a_slow_client_stops_nobody() {
     let home = KeptHome::new();

@@ -2,7 +2,7 @@
 //!
 //! No client makes the container or another client wait, except one: the front, the command line that shows the container as
 //! if it were its own. Output for any other client that does not read is kept up to a bound. Then it is dropped and counted,
-//! and the client is told and cut off.
+//! and the client gets a message and is disconnected.
 
 use std::collections::VecDeque;
 use std::io;

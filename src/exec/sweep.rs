@@ -246,7 +246,7 @@ pub fn config_of(pid: i32) -> Result<Option<(Config, NameLine)>> {
     let unread =
         |why: String| Error::failed(text_with("gc.config.unread", &[("path", &quote(&path))])).why(why);
     let Some(file) = run.directory.file(CONFIG).map_err(|unusable| unread(unusable.reason()))? else {
-        // Who removes the files of a run begins with the journal.
+        // The journal is the first file that is removed: the run has just ended.
         if matches!(run.directory.file(containers::JOURNAL), Ok(None)) {
             return Ok(None);
         }

@@ -51,7 +51,7 @@ impl PortRange {
         usize::from(self.last - self.first) + 1
     }
 
-    /// The same number of ports, none below `least`: 80 becomes 8080. None if there are not so many.
+    /// The same number of ports, none below `least`: 80 becomes 8080. None if there are fewer.
     pub(crate) fn raised(self, least: u16) -> Option<PortRange> {
         let room = u16::MAX - self.last;
         let by = 8000.min(room).max(least.saturating_sub(self.first));

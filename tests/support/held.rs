@@ -15,7 +15,7 @@ use sandbox::exec::{self, Unwatched};
 use sandbox::feature::Purpose;
 use sandbox::plan::{Frame, Hold, Plan, Streams};
 
-/// What the copy is told: the spec, and the FIFO at which the command waits.
+/// What the copy gets: the spec, and the FIFO at which the command waits.
 const SPEC: &str = "HOLD_SPEC";
 const FIFO: &str = "HOLD_FIFO";
 /// Set if the command has pipes of the copy.
