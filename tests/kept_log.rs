@@ -158,34 +158,33 @@ fn a_log_is_followed_across_rotations_until_the_end() {
 #[test]
 fn a_slow_client_stops_nobody() {
     let home = KeptHome::new();
-    let script =
-        "read go; i=0; while [ $i -lt 100 ]; do i=$((i+1)); head -c 65536 /dev/zero; done; echo; echo end";
-    let spec = home.spec("", script);
-    home.out(&["create", "-i", "--name", "log", &spec]);
-    home.out(&["start", "log"]);
-    let slow = Background::of(&home, &["attach", "--no-stdin", "log"]);
-    let fast = Background::of(&home, &["attach", "--no-stdin", "log"]);
-    let supervisor = home.pid("log", "supervisor");
-    let clients = || {
-        let sockets = fs::read_dir(format!("/proc/{supervisor}/fd")).unwrap();
-        let targets = sockets.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
-        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+    let go = home.around().join("go");
+    let script = format!(
+        "while [ ! -e '{}' ]; do echo; sleep 0.05; done
+         i=0; while [ $i -lt 100 ]; do i=$((i+1)); head -c 65536 /dev/zero; done; echo; echo end",
+        go.display()
+    );
+    let spec = home.spec("", &script);
+    home.out(&["run", "-d", "--name", "log", &spec]);
+    // A client that has printed something gets all that comes.
+    let attached = || {
+        let mut client = Background::of(&home, &["attach", "--no-stdin", "log"]);
+        client.0.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        client
     };
-    // The listening socket, and two clients.
-    wait_until("both are connected", || clients() == 3);
-    // A message of theirs may still be in the socket: this one comes after it.
+    let (slow, fast) = (attached(), attached());
     slow.signal(Signal::SIGSTOP);
-    let mut front =
-        home.command(&["attach", "log"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    std::io::Write::write_all(front.stdin.as_mut().unwrap(), b"go\n").unwrap();
-    let (out, _) = fast.output();
-    assert!(out.len() == 100 * 65536 + 5 && out.ends_with(b"\nend\n"), "{}", out.len());
-    front.wait().unwrap();
+    fs::write(&go, "").unwrap();
+    // Without the lines before it.
+    let output = |out: &[u8]| out.trim_ascii_start().len();
+    let whole = 100 * 65536 + "\nend\n".len();
+    let (out, err) = fast.output();
+    assert!(output(&out) == whole && out.ends_with(b"\nend\n"), "{} {err}", out.len());
     wait_until("it has ended", || home.status("log") == "exited");
     slow.signal(Signal::SIGCONT);
     let (out, err) = slow.output();
-    assert!(out.len() < 100 * 65536 && err.contains("bytes were left out"), "{} {err}", out.len());
-    assert!(home.command(&["logs", "log"]).output().unwrap().stdout.len() == 100 * 65536 + 5);
+    assert!(output(&out) < whole && err.contains("bytes were left out"), "{} {err}", out.len());
+    assert_eq!(output(&home.run(&["logs", "log"]).stdout), whole);
 }
 
 /// The front is waited for, and gets everything, also after the end of the command.
