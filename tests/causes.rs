@@ -54,6 +54,18 @@ fn needs_root(test: &str) -> bool {
 }
 
 #[test]
+fn a_hidden_cgroup_filesystem_is_named() {
+    if !needs_root("a_hidden_cgroup_filesystem_is_named") {
+        return;
+    }
+    for limit in ["pids --max 9", "memory --limit 64m", "cpu --cpus 1"] {
+        let output = after("mount -t tmpfs t /sys/fs/cgroup", false, &format!("{limit} -q -- true"));
+        assert_eq!(output.status.code(), Some(125));
+        assert!(words(&output).contains("or another mount hides it"), "{}", words(&output));
+    }
+}
+
+#[test]
 fn a_missing_proc_or_sys_is_named() {
     let _alone = alone();
     if !needs_root("a_missing_proc_or_sys_is_named") {

@@ -25,6 +25,8 @@ pub(super) fn parent(
     }
     let writable = levels.iter().take_while(|level| may_write(level, unread)).count();
     let parent = match hierarchy.version {
+        // Another mount hides it, for example a tmpfs on /sys/fs/cgroup.
+        Version::V1 if writable == 0 && !hierarchy.mount.exists() => return Err(Obstacle::NotMounted),
         Version::V1 if writable == 0 => return Err(Obstacle::NeedsRoot),
         Version::V1 => parent_v1(hierarchy, controllers, &levels, unread),
         Version::V2 => {
