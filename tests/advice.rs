@@ -6,11 +6,10 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use support::{binary, feed, is_root, run, sandbox, text};
+use support::{binary, feed, is_root, run, sandbox, text, write_program};
 
 /// Standard error on one line.
 fn words(arguments: &[&str]) -> String {
@@ -198,8 +197,7 @@ fn what_an_error_advises_works() {
     fs::create_dir(&bin).unwrap();
     std::os::unix::fs::symlink(binary(), bin.join("sandbox")).unwrap();
     // sudo(8) of the test performs the command, as root only.
-    fs::write(bin.join("sudo"), "#!/bin/sh\n[ $(id -u) = 0 ] || exit 0\nexec \"$@\"\n").unwrap();
-    fs::set_permissions(bin.join("sudo"), fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&bin.join("sudo"), "#!/bin/sh\n[ $(id -u) = 0 ] || exit 0\nexec \"$@\"\n");
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
     let own = std::process::id().to_string();
     let all: [&[&str]; 32] = [

@@ -4,11 +4,10 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use support::ledger::StartedLedger;
-use support::{alone, is_root, run, sandbox, skip, stdout, text};
+use support::{alone, is_root, run, sandbox, skip, stdout, text, write_program};
 
 const FEATURES: [&str; 8] = ["pid", "mnt", "net", "uts", "ipc", "user", "cgroup", "time"];
 
@@ -94,8 +93,7 @@ fn what_sandbox_itself_cannot_do_is_125_and_a_wrong_line_is_2() {
 fn a_script_without_an_interpreter_line_cannot_be_executed() {
     let directory = tempfile::tempdir().unwrap();
     let script = directory.path().join("script");
-    fs::write(&script, "echo no\n").unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&script, "echo no\n");
     let output = run(&["uts", "-q", "--", script.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(126), "{}", text(&output.stderr));
 }
@@ -166,9 +164,9 @@ fn a_killed_sandbox_takes_its_command_with_it() {
     run(&["gc"]);
 }
 
-/// Polls until there is a result, at most five seconds.
+/// Polls until there is a result, at most 20 seconds.
 fn wait_for<T>(ask: impl Fn() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(20);
     while Instant::now() < deadline {
         if let Some(answer) = ask() {
             return Some(answer);

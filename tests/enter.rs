@@ -15,10 +15,10 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::background::Background;
+use support::background::{Background, mark, with_argument};
 use support::running::{Running, privileges};
 use support::terminal::Terminal;
-use support::{alone, binary, child_named, feed, is_root, run, sandbox, skip, text};
+use support::{alone, binary, child_named, feed, is_root, run, sandbox, skip, text, wait_until};
 
 #[test]
 fn the_command_has_the_privileges_of_the_container() {
@@ -186,19 +186,17 @@ fn the_command_has_a_terminal_of_its_own() {
 fn ctrl_c_ends_a_command_without_a_terminal() {
     let _alone = alone();
     let container = Running::of("rootfs: host\npid:\n", "");
+    let mark = mark(1);
     let script = format!(
-        "{} enter -q {} -- sleep 50 </dev/null >/dev/null 2>&1; echo ended $?",
+        "{} enter -q {} -- sleep {mark} </dev/null >/dev/null 2>&1; echo ended $?",
         binary().display(),
         container.name
     );
     let mut terminal = Terminal::of(&PathBuf::from("/bin/bash"), &["-c", &format!("trap : INT; {script}")]);
-    let deadline = Instant::now() + Duration::from_secs(10);
-    let is_inside = || {
-        Command::new("pgrep").args(["-f", "^sleep 50$"]).output().is_ok_and(|found| !found.stdout.is_empty())
-    };
-    while !is_inside() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    // `sandbox` has this argument too.
+    let is_sleep =
+        |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n");
+    wait_until("it is inside", || with_argument(&mark).iter().any(is_sleep));
     terminal.press("\u{3}");
     terminal.wait_for("ended 130");
 }

@@ -13,7 +13,7 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use support::{is_root, sandbox, skip, text};
+use support::{is_root, sandbox, skip, text, write_program};
 
 /// A directory that every user may search.
 fn directory() -> tempfile::TempDir {
@@ -24,9 +24,7 @@ fn directory() -> tempfile::TempDir {
 
 fn put(directory: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
     let path = directory.join(name);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(&path, content).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&path, content);
     path
 }
 

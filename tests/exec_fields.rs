@@ -14,7 +14,7 @@ use std::process::Command;
 
 use support::background::Background;
 use support::running::Running;
-use support::{alone, binary, child_named, is_root, limits, repository, sandbox, text};
+use support::{alone, binary, child_named, is_root, limits, repository, sandbox, state, text, wait_until};
 
 /// A command that runs as long as this is not dropped, and its PID.
 struct Further(#[expect(dead_code, reason = "it ends when it is dropped")] Background, u32);
@@ -28,6 +28,8 @@ impl Further {
         shell.args(["-c", script, "sh"]).arg(binary()).args(words).current_dir("/");
         let sandbox = Background::piped(&mut shell);
         let pid = child_named(sandbox.id(), "sleep");
+        // Before, its loader has other files open.
+        wait_until("it sleeps", || state(pid) == 'S');
         Further(sandbox, pid)
     }
 }

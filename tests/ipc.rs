@@ -72,29 +72,41 @@ fn what_is_made_inside_is_not_in_the_tables_outside() {
 
 #[test]
 fn a_killed_demonstration_leaves_objects_that_the_next_command_removes() {
-    let ours = || {
-        let shm = fs::read_dir("/dev/shm").into_iter().flatten().flatten();
-        shm.filter(|entry| entry.file_name().to_string_lossy().starts_with("sandbox-")).count()
-    };
-    let shm = || rows(&fs::read_to_string("/proc/sysvipc/shm").unwrap());
-    let before = (ours(), shm());
+    let mut killed = Vec::new();
     // The test kills the demonstration after twenty different delays. Some kills fall between creation and removal.
     for delay in 0..20 {
         let mut child = sandbox(&["ipc"]).stdout(std::process::Stdio::null()).spawn().unwrap();
         std::thread::sleep(std::time::Duration::from_millis(delay));
         child.kill().unwrap();
         child.wait().unwrap();
+        killed.push(child.id());
     }
-    // Other tests of this file create and remove objects at the same time. If a run is killed during the removal, the
-    // next run completes it.
+    // Other tests of this file create and remove objects at the same time. Names and keys have the PID in them.
+    let left = || {
+        let files = fs::read_dir("/dev/shm").into_iter().flatten().flatten();
+        let names = files.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let of_killed = |name: &String| {
+            killed.iter().any(|pid| name.starts_with("sandbox-") && name.contains(&format!("-{pid}-")))
+        };
+        let mut left: Vec<String> = names.filter(of_killed).collect();
+        for kind in ["shm", "sem", "msg"] {
+            let table = fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap();
+            let keys = table.lines().filter_map(|line| line.split_whitespace().next()?.parse::<u32>().ok());
+            let is_of = |key: u32, pid: u32| key >> 8 == 0x4000_0000 >> 8 | pid & 0x3f_ffff;
+            let of_killed = keys.filter(|key| killed.iter().any(|pid| is_of(*key, *pid)));
+            left.extend(of_killed.map(|key| format!("{kind} {key:#x}")));
+        }
+        left
+    };
+    // If a run is killed during the removal, the next run completes it.
     for _ in 0..100 {
         stdout(&["uts", "-q", "--", "true"]);
-        if (ours(), shm()) == before {
+        if left().is_empty() {
             return;
         }
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    panic!("{:?} instead of {before:?}", (ours(), shm()));
+    panic!("{:?}", left());
 }
 
 /// Returns true if an object that a card created outside still exists. The card's output names the object.

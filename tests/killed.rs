@@ -85,6 +85,7 @@ fn its_children_in_other_sessions_end_too() {
 
 #[test]
 fn behind_an_init_everything_ends_at_once() {
+    let _alone = alone();
     let command = clearing(&["sleep", "64"]);
     let command: Vec<&str> = command.iter().map(String::as_str).collect();
     let sandbox = start(&[&["pid", "-q", "--init", "--"], &command[..]].concat());
@@ -96,6 +97,8 @@ fn behind_an_init_everything_ends_at_once() {
 #[test]
 fn an_ordinary_end_leaves_no_journal_and_nothing_to_end() {
     let _alone = alone();
+    // What another test has killed may be removed only now.
+    run(&["gc"]);
     for words in [&["uts", "-q"][..], &["pid", "-q"], &["pid", "-q", "--init"]] {
         assert!(run(&[words, &["--", "true"]].concat()).status.success());
         assert_eq!(run(&[words, &["--", "false"]].concat()).status.code(), Some(1));

@@ -132,7 +132,7 @@ fn a_maximum_of_processes_stays() {
     }
     let outer = ["pids", "--max", "9"];
     for beside in [false, true] {
-        let bomb = "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 1 & done; wait";
+        let bomb = "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 60 & done; wait";
         let inner = ["pids", "--max", "1000", "-q", "--", "sh", "-c", bomb];
         let (_, shown) = output(nested(&outer, &inner, beside));
         assert!(shown.contains("fork"), "{shown}");

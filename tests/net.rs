@@ -329,7 +329,7 @@ fn nothing_is_left() {
         let names = fs::read_dir("/tmp").unwrap().flatten().map(|entry| entry.file_name());
         names.filter(|name| name.to_string_lossy().starts_with(&own)).count()
     };
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(20);
     while (table() != before || files() > 0) && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -71,8 +71,8 @@ fn two_containers_share_the_bridge_and_not_a_word_and_the_last_removes_it() {
     // not isolated.
     let shown = from_lab(&format!(
         r#"echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables; {SERVER}
-        $S net --mode bridge -q -- bash -c 'perl -e "$ASK" 10.111.0.2 80; sleep 60' & second=$!
-        until_true '[ $(devices | grep -o sbx- | wc -l) = 2 ]'; sleep 2
+        $S net --mode bridge -q -- bash -c 'perl -e "$ASK" 10.111.0.2 80; echo > /run/asked; sleep 60' & second=$!
+        until_true '[ -e /run/asked ]'
         kill $first; wait $first; devices; forward; kill $second; wait $second; devices; forward; others"#
     ));
     let lines: Vec<&str> = shown.lines().collect();
@@ -85,7 +85,8 @@ fn two_containers_share_the_bridge_and_not_a_word_and_the_last_removes_it() {
 fn starts_at_one_time_have_an_address_each() {
     let shown = from_lab(
         r#"for i in $(seq 12); do $S net --mode bridge -q -- bash -c '
-            grep -B1 "host LOCAL" /proc/net/fib_trie | grep -o 10.111.*; sleep 3' >> /run/all & done
+            grep -B1 "host LOCAL" /proc/net/fib_trie | grep -o 10.111.* | head -n 1 >> /run/all
+            for i in $(seq 300); do [ $(wc -l < /run/all) != 12 ] || break; sleep 0.1; done' & done
         wait; sort -u /run/all | wc -l; devices; forward"#,
     );
     assert_eq!(shown, "12\nlo\n0\n");

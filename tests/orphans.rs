@@ -15,16 +15,16 @@ use std::process::{Command, Stdio};
 
 use support::{alone, binary, child_named, install, is_root, run, sandbox, skip, state, text, wait_until};
 
-/// Prints the PIDs of the processes that it leaves.
+/// Prints the PIDs of the processes that it leaves. It reads those that it does not know itself.
 const LEAVES: &str = r#"
     sleep 6001 >&- & echo $!
     setsid sleep 6002 >&- & echo $!
     nohup sleep 6003 >/dev/null 2>&1 & echo $!
-    sh -c 'sh -c "sleep 6004 >&- & echo \$!" &'
+    read one < <(sh -c 'sh -c "sleep 6004 >&- & echo \$!" &'); echo $one
     (trap "" HUP INT TERM; exec sleep 6005 >&-) & echo $!
     sleep 6006 >&- & kill -STOP $!; echo $!
-    sh -c 'sleep 6007 >&- & echo $!; echo $$; exec sleep 6008 >&-' &
-    sleep 0.2
+    exec 8< <(exec sh -c 'sleep 6007 >&- & echo $!; echo $$; exec sleep 6008 >&-'); read one <&8; read other <&8
+    echo $one; echo $other
 "#;
 
 /// A process that has just been created need not sleep yet.

@@ -67,7 +67,7 @@ fn every_example_works() {
     let directory = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(binary(), directory.path().join("sandbox")).unwrap();
     // `verify` needs a running container and its spec.
-    let spec = "name: web\npid:\ncommand: [sleep, '3']\n";
+    let spec = "name: web\npid:\ncommand: [sleep, '6']\n";
     fs::write(directory.path().join("web.yaml"), spec).unwrap();
     fs::write(directory.path().join("box.yaml"), spec).unwrap();
     let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap_or_default());
@@ -84,7 +84,7 @@ fn every_example_works() {
             if support::limits::FEATURES.contains(&name.as_str()) && !support::limits::is_possible(&name) {
                 continue;
             }
-            // The commands of containers that stay need one. It ends by itself after 3 seconds.
+            // The commands of containers that stay need one. It ends by itself after 6 seconds.
             let home = KeptHome::new();
             if name != "create" {
                 home.out(&["create", directory.path().join("web.yaml").to_str().unwrap()]);

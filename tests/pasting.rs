@@ -14,7 +14,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use support::{is_root, sandbox, text};
+use support::{is_root, sandbox, text, write_program};
 
 /// `touch` must never run.
 const VALUES: [&str; 34] = [
@@ -111,8 +111,7 @@ impl World {
             "#!/bin/sh\n{{ printf '%s\\0' {name} \"$@\"; printf '\\001\\0'; }} >> {}\n{then}\n",
             self.path("log")
         );
-        fs::write(self.path(&format!("bin/{name}")), script).unwrap();
-        fs::set_permissions(self.path(&format!("bin/{name}")), fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(self.path(&format!("bin/{name}")).as_ref(), script);
     }
 
     fn path(&self, name: &str) -> String {

@@ -122,7 +122,8 @@ fn an_init_passes_signals_on_and_the_default_action_is_taken() {
 #[test]
 fn an_init_is_process_1_and_reaps_orphans() {
     let script = "echo $$; cat /proc/1/comm; (true & echo $! >/dev/null; exec true); sh -c 'true & exec true'; \
-                  sleep 0.3; grep -h ^State /proc/[0-9]*/status";
+                  for i in $(seq 200); do grep -q ^State.*zombie /proc/[0-9]*/status || break; sleep 0.05; done; \
+                  grep -h ^State /proc/[0-9]*/status";
     let inside = stdout(&["pid", "-q", "--init", "--", "sh", "-c", script]);
     let lines: Vec<&str> = inside.lines().collect();
     assert_eq!(lines[..2], ["2", "sandbox"], "{inside}");

@@ -348,8 +348,9 @@ fn on_a_bridge_only_the_container_s_own_address_is_reached() {
         $S net --mode bridge -p 8080:80 -p 127.0.0.1:8081:80 -q -- perl -e "$SERVE" 0.0.0.0 80 all & all=$!
         until_true '[ "$(ask 127.0.0.1 8080)" != no ]'; ask 127.0.0.1 8080; ask 127.0.0.1 8081; kill $all; wait $all
         $S net --mode bridge -p 8080:80 -p 127.0.0.1:8081:80 -q -- bash -c '
-            echo > /run/up; exec perl -e "$SERVE" 127.0.0.1 80 own' 2> /run/errors & own=$!
-        until_true '[ -e /run/up ]'; sleep 1; ask 127.0.0.1 8080; ask 127.0.0.1 8081; ask 127.0.0.1 8081
+            (until grep -q " 0100007F:0050 .* 0A " /proc/net/tcp; do sleep 0.05; done; echo > /run/up) &
+            exec perl -e "$SERVE" 127.0.0.1 80 own' 2> /run/errors & own=$!
+        until_true '[ -e /run/up ]'; ask 127.0.0.1 8080; ask 127.0.0.1 8081; ask 127.0.0.1 8081
         kill $own; wait $own; grep -c "127.0.0.1:80 and is not reached: on a bridge" /run/errors"#,
     );
     assert_eq!(shown, "all 10.111.0.2\nall 10.111.0.2\nno\nno\nno\n2\n");

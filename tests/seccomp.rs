@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 use support::trace;
-use support::{binary, is_root, sample, sandbox, skip, text};
+use support::{binary, is_root, sample, sandbox, skip, text, write_program};
 
 /// A program that makes calls and prints the result of each: `number,argument,...`, or `i386:number,...` by the entry for
 /// 32-bit programs. Each call is made in a process of its own, and the end of that process by a signal is a result too.
@@ -360,8 +360,7 @@ fn a_failure_of_execve_is_known_whatever_the_filter_denies() {
     let allow = |names: &[&str], default: &str| json!({ "defaultAction": default, "syscalls": [{ "names": names, "action": "SCMP_ACT_ALLOW" }] });
     for (first, status, message) in [("#!/no/such/interpreter\n", 127, "ENOENT"), ("#!/etc\n", 126, "EACCES")]
     {
-        fs::write(&script, first).unwrap();
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&script, first);
         for profile in [
             allow(&["execve", "sendmsg", "exit_group"], "SCMP_ACT_KILL_PROCESS"),
             allow(&["execve", "exit_group"], "SCMP_ACT_KILL_PROCESS"),
@@ -386,7 +385,7 @@ fn the_view_and_init_show_the_filter() {
         { "names": ["kill", "wait4", "nonsense", "nonsense2"], "action": "SCMP_ACT_ERRNO" }
     ] });
     for ending in sample(2, endings()) {
-        let output = lab.run(&allow, ending, &["--show-proc", "--format", "json"], &["sleep", "0.2"]);
+        let output = lab.run(&allow, ending, &["--show-proc", "--format", "json"], &["sleep", "1"]);
         let view: Value =
             serde_json::from_slice(&output.stderr).unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
         let rows = view["paths"].as_array().unwrap();

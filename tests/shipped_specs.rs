@@ -285,7 +285,7 @@ fn web_is_reached_by_one_port_from_this_machine_only() {
         Some(address)
     });
     let address = address.expect("the port is printed");
-    let answer = (0..100).find_map(|_| {
+    let answer = (0..400).find_map(|_| {
         std::thread::sleep(std::time::Duration::from_millis(50));
         let mut client = std::net::TcpStream::connect(&address).ok()?;
         client.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;

@@ -1,13 +1,16 @@
 //! R1: the program file of `sandbox` itself. R12: the processes and sockets of `sandbox`.
 
 use std::fs;
+use std::io::Read;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::support::{WITHOUT_MM_MAP, binary, child_named, feed, install, is_root, sandbox, text};
+use crate::support::{
+    WITHOUT_MM_MAP, binary, child_named, feed, install, is_root, sandbox, text, write_program,
+};
 use crate::{directory, has_usr_alone, of, perl, root, run, run_by};
 
 /// Opens the program file of a process (by default its parent) and changes its mode. When no process runs the program
@@ -46,8 +49,7 @@ fn without_mm_map(program: &Path) -> Command {
 fn install_attack(root: &Path) {
     fs::write(root.join("script"), OVERWRITE).unwrap();
     let image = root.join("evil");
-    fs::write(&image, "#!/proc/self/exe run\nuts:\ncommand: [/usr/bin/perl, /script]\n").unwrap();
-    fs::set_permissions(&image, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&image, "#!/proc/self/exe run\nuts:\ncommand: [/usr/bin/perl, /script]\n");
 }
 
 fn state(program: &Path) -> (u32, u64) {
@@ -84,11 +86,18 @@ fn the_program_is_neither_changed_nor_written_by_what_it_runs() {
     container.kill().unwrap();
     container.wait().unwrap();
     // A single feature is not a container. A process next to its `sandbox` can open that process and its program file.
-    let mut tool = Command::new(&program).args(["uts", "-q", "--", "sleep", "0.5"]).spawn().unwrap();
+    let mut tool = Command::new(&program).args(["uts", "-q", "--", "sleep", "60"]).spawn().unwrap();
     child_named(tool.id(), "sleep");
-    let output = Command::new("perl").args(["-e", OVERWRITE, &tool.id().to_string()]).output().unwrap();
+    let mut attack = Command::new("perl");
+    attack.args(["-e", OVERWRITE, &tool.id().to_string()]).stdout(Stdio::piped());
+    let mut attack = attack.spawn().unwrap();
+    let opened = "chmod: done\nseals: none\n";
+    let mut shown = vec![0; opened.len()];
+    attack.stdout.as_mut().unwrap().read_exact(&mut shown).unwrap();
+    assert_eq!(text(&shown), opened);
+    tool.kill().unwrap();
     tool.wait().unwrap();
-    assert_eq!(text(&output.stdout), "chmod: done\nseals: none\nwrite: done\n", "{}", text(&output.stderr));
+    assert_eq!(text(&attack.wait_with_output().unwrap().stdout), "write: done\n");
     assert_eq!(state(&program), (0o777, before.1 + 1));
 }
 

@@ -27,8 +27,9 @@ impl Exchanger {
             while !end.load(Ordering::Relaxed) {
                 renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE).unwrap();
                 times += 1;
-                // It pauses now and then, so that a start can also find either state for a while.
-                if times % 64 == 0 {
+                // It pauses now and then, so that a start can also find either state for a while. The number is odd: after an
+                // even one, it would always be the first state, and on a busy machine others run only in these pauses.
+                if times % 63 == 0 {
                     std::thread::sleep(Duration::from_micros(200));
                 }
             }

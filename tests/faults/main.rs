@@ -142,7 +142,7 @@ fn try_faults(start: &Start) -> Tally {
         if !left.is_empty() {
             tally.left += 1;
             start.tidy_up();
-            let left = start.left_since(&world);
+            let left = start.left_after_next(&world);
             if !left.is_empty() {
                 tally.left_after_next += 1;
                 wrong.push(format!("left: {left:?}"));
@@ -249,7 +249,7 @@ fn try_kills(start: &Start) -> Tally {
         tally.fired += 1;
         tally.left += usize::from(!start.left_since(&world).is_empty());
         start.tidy_up();
-        let left = start.left_since(&world);
+        let left = start.left_after_next(&world);
         if !left.is_empty() {
             tally.left_after_next += 1;
             tally.wrong.push(format!("{moment} of {count}: left: {left:?}"));

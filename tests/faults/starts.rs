@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc::{SYS_munmap, SYS_sched_yield, SYS_sigaltstack};
@@ -107,7 +108,12 @@ impl Start {
 
     /// What is there now and was not there before.
     pub(crate) fn left_since(&self, before: &World) -> Vec<String> {
-        before.left_since(&mark(), &self.scratch)
+        before.left_since(&mark(), &self.scratch, Duration::from_millis(60))
+    }
+
+    /// The same after the next command. A process that was killed may take its time to end on a busy machine.
+    pub(crate) fn left_after_next(&self, before: &World) -> Vec<String> {
+        before.left_since(&mark(), &self.scratch, Duration::from_secs(10))
     }
 
     /// Runs `true`, with one system call that fails.

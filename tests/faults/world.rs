@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -38,13 +38,11 @@ impl World {
 
     /// What is there now, was not there before, and stays: the files of another running `sandbox` exist only for a
     /// moment.
-    pub(crate) fn left_since(&self, mark: &str, scratch: &Path) -> Vec<String> {
+    pub(crate) fn left_since(&self, mark: &str, scratch: &Path, patience: Duration) -> Vec<String> {
         let new = |world: World| -> BTreeSet<String> { world.0.difference(&self.0).cloned().collect() };
         let mut left = new(World::now(mark, scratch));
-        for _ in 0..3 {
-            if left.is_empty() {
-                break;
-            }
+        let deadline = Instant::now() + patience;
+        while !left.is_empty() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
             let still = new(World::now(mark, scratch));
             left.retain(|line| still.contains(line));

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use super::{sandbox, text};
+use super::{becomes, sandbox, text};
 
 pub struct KeptHome {
     directory: tempfile::TempDir,
@@ -63,7 +63,10 @@ impl KeptHome {
     /// A running container that sleeps.
     pub fn sleeper(&self, name: &str) -> String {
         let spec = self.spec("", "exec sleep 600");
-        self.out(&["run", "-d", "--name", name, &spec])
+        let id = self.out(&["run", "-d", "--name", name, &spec]);
+        // `run -d` has returned as soon as the shell began.
+        becomes(self.pid(name, "command"), "sleep");
+        id
     }
 
     /// The directory of a container, by its name.

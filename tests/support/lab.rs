@@ -30,7 +30,7 @@ pub const ECHO: &str = r#"use IO::Socket::INET; $SIG{CHLD} = 'IGNORE';
 /// runs a command in the neighbour's namespace.
 pub fn in_lab(script: &str) -> Output {
     let script = format!(
-        r#"until_true() {{ for i in $(seq 250); do eval "$1" && return; sleep 0.02; done; echo "never: $1" >&2; exit 1; }}
+        r#"until_true() {{ for i in $(seq 1000); do eval "$1" && return; sleep 0.02; done; echo "never: $1" >&2; exit 1; }}
         serve() {{
             perl -e "$SERVE" "$@" &
             until_true "grep -q ':$(printf %04X $2) 00000000:0000 0A' /proc/net/tcp"
@@ -129,7 +129,7 @@ impl Published {
 
     /// Waits until the server in the container listens. Until then, the relay resets connections.
     pub fn ready(self) -> Published {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(20);
         while echoed(self.connect(), b"?").is_err() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(20));
         }

@@ -14,7 +14,7 @@ pub struct StartedLedger {
 }
 
 /// How long the kernel may take to remove what belonged to a namespace.
-const REMOVAL: Duration = Duration::from_secs(5);
+const REMOVAL: Duration = Duration::from_secs(20);
 
 impl StartedLedger {
     pub fn start() -> StartedLedger {

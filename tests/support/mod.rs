@@ -88,6 +88,12 @@ pub fn install(mode: &str, from: &Path, to: &Path) -> PathBuf {
     to.to_owned()
 }
 
+/// Writes a program, by a separate process for the same reason. Its directory is created too.
+pub fn write_program(path: &Path, content: impl AsRef<[u8]>) {
+    let output = feed(Command::new("install").args(["-D", "-m", "755", "/dev/stdin"]).arg(path), content);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
 /// Runs one test of the file at a time. Each `sandbox` removes what killed runs left, and two loads must not run
 /// together.
 pub fn alone() -> std::sync::MutexGuard<'static, ()> {

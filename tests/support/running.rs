@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::background::Background;
-use super::{binary, child_named, sandbox, text};
+use super::{binary, child_named, sandbox, state, text, wait_until};
 
 /// How many containers this program has started. It makes their names unique.
 static STARTED: AtomicU32 = AtomicU32::new(0);
@@ -45,6 +45,8 @@ impl Running {
             false => running.supervisor(),
         };
         running.pid = child_named(parent, "sleep");
+        // Before, its loader has other files open.
+        wait_until("it sleeps", || state(running.pid) == 'S');
         running
     }
 
