@@ -84,11 +84,15 @@ fn no_byte_of_the_output_is_lost() {
 #[test]
 fn the_log_has_dockers_format() {
     let home = KeptHome::new();
-    let spec = home.spec(
-        "",
-        // One write has the whole line: if its end came later, its beginning would be in the log before.
-        "echo 'a \"b\" <c> é'; printf 'caf\\351\\n' >&2; exec perl -e 'syswrite STDOUT, \"y\" x 20000 . \"\\n\"'",
+    // The last line comes when the others are in the log. One write has the whole line: if its end came later, its beginning
+    // would be in the log before.
+    let script = format!(
+        "echo 'a \"b\" <c> é'; printf 'caf\\351\\n' >&2
+         until [ $(cat '{}'/containers/*/log | wc -l) = 2 ]; do sleep 0.02; done
+         exec perl -e 'syswrite STDOUT, \"y\" x 20000 . \"\\n\"'",
+        home.path().display()
     );
+    let spec = home.spec("", &script);
     home.run(&["run", "--keep", "--name", "log", &spec]);
     let log = fs::read_to_string(home.container("log").join("log")).unwrap();
     let mut lines: Vec<serde_json::Value> =
