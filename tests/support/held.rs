@@ -56,7 +56,11 @@ pub fn make() {
         }
         () if is_set(PIPES) => talk(&plan),
         () => exec::create(&plan, &mut Unwatched).map(|container| {
-            println!("\npid {}", container.pid());
+            if let Err(error) = writeln!(std::io::stdout(), "\npid {}", container.pid()) {
+                drop(container);
+                eprintln!("\nsandbox: cannot print the PID: write: {error}");
+                exit(125);
+            }
             if is_set(STAYS) {
                 let _ = std::io::stdin().read_to_end(&mut Vec::new());
                 drop(container);
