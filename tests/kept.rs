@@ -111,6 +111,47 @@ fn each_command_knows_each_state() {
     home.is_empty();
 }
 
+/// Relative paths begin in the directory of the command that makes the container. Its supervisor has another one.
+#[test]
+fn a_relative_path_of_a_spec_is_one_of_the_caller() {
+    let home = KeptHome::new();
+    let around = home.around();
+    for directory in ["data", "base/usr", "changes"] {
+        fs::create_dir_all(around.join(directory)).unwrap();
+    }
+    for name in ["bin", "lib", "lib64"] {
+        std::os::unix::fs::symlink(format!("usr/{name}"), around.join("base").join(name)).unwrap();
+    }
+    fs::write(
+        around.join("box.yaml"),
+        "rootfs: {layers: [./base], upper: ./changes}\npid:\nuser: {map: root}\n\
+         mnt: {bind: [{source: /usr, target: /usr}, {source: data, target: /data}], mounts: \
+         [{type: bind, source: ./data, target: /again}]}\n\
+         command: [sh, -c, 'echo x >> /data/lines; cat /again/lines; echo y >> /kept; cat /kept']\n",
+    )
+    .unwrap();
+    let here = |arguments: &[&str]| home.command(arguments).current_dir(around).output().unwrap();
+    let output = here(&["create", "--name", "paths", "box.yaml"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    // Another working directory, as a learner has it the next day.
+    assert_eq!(home.out(&["start", "-a", "paths"]), "x\ny");
+    assert_eq!(home.out(&["start", "-a", "paths"]), "x\nx\ny\ny");
+    assert_eq!(fs::read_to_string(around.join("data/lines")).unwrap(), "x\nx\n");
+    assert_eq!(fs::read_to_string(around.join("changes/kept")).unwrap(), "y\ny\n");
+    home.out(&["rm", "paths"]);
+    let program = around.join("here.sh");
+    fs::write(&program, "#!/bin/sh\necho here\n").unwrap();
+    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    fs::write(around.join("files.yaml"), "pid:\n").unwrap();
+    let output = here(&["create", "--name", "program", "files.yaml", "--", "./here.sh"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(home.out(&["start", "-a", "program"]), "here");
+    home.out(&["rm", "program"]);
+    home.is_empty();
+    // An overlay leaves a directory with the mode 0.
+    std::process::Command::new("chmod").args(["-R", "u+rwx"]).arg(around).status().unwrap();
+}
+
 #[test]
 fn a_name_is_unique_and_can_change() {
     let home = KeptHome::new();

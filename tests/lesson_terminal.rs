@@ -73,6 +73,29 @@ fn watch_ends_when_the_learner_has_made_it() {
 }
 
 #[test]
+fn the_list_has_pages_that_end_between_two_parts() {
+    let home = tempfile::tempdir().unwrap();
+    let list = |rows: u16| {
+        let line = format!("stty rows {rows}; exec \"$0\" lesson --dir \"$1\" list");
+        let words = ["-c", &line, binary().to_str().unwrap(), home.path().to_str().unwrap()].map(str::to_owned);
+        Terminal::of("/bin/sh".as_ref(), &words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let mut small = list(24);
+    let first = small.wait_for("Enter: next");
+    small.press("\r");
+    let (status, second) = small.end();
+    assert!(status.success(), "{second}");
+    for page in [&first, &second] {
+        assert!(page.trim().lines().count() < 24, "{page}");
+    }
+    assert!(first.contains(" 1  look") && !first.contains("A whole container,"), "{first}");
+    assert!(second.contains("A whole container,") && second.contains("To begin or to go on:"), "{second}");
+    // A large terminal needs no pages.
+    let (status, whole) = list(60).end();
+    assert!(status.success() && whole.contains(" 1  look") && whole.contains("To begin"), "{whole}");
+}
+
+#[test]
 fn ctrl_c_ends_watch_and_leaves_the_terminal_as_it_was() {
     let _alone = alone();
     // The check reads the hostname by a helper in the namespaces of `sleep`, and the helper's start blocks signals.

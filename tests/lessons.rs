@@ -71,6 +71,50 @@ fn update(lesson: &Lesson, block: &CodeBlock, shown: &str) {
     }
 }
 
+/// Whether a block is executed: it is one of commands, for this user, and not recorded.
+fn is_executed(block: &CodeBlock) -> bool {
+    let has = |word: &str| block.words.iter().any(|known| known == word);
+    has("console") && !has("recorded") && !has(if is_root() { "user" } else { "root" })
+}
+
+/// The features that a block of a lesson needs, and that do not work here.
+fn lacks<'a>(lesson: &'a Lesson, block: &'a CodeBlock, working: &BTreeSet<String>) -> Vec<&'a str> {
+    let of_lesson = lesson.text("en").front.features.iter().map(|feature| feature.name());
+    let of_block = block.words.iter().filter_map(|word| word.strip_prefix("needs="));
+    of_lesson.chain(of_block).filter(|name| !working.contains(*name)).collect()
+}
+
+/// What a block prints in a directory of its own.
+fn printed_alone(block: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let shown = printed(block, directory.path());
+    // rm(1) also removes directories with the mode 0, which an overlay leaves.
+    std::process::Command::new("rm").arg("-rf").arg(directory.path()).status().unwrap();
+    shown
+}
+
+/// A command between two blocks, which prints nothing.
+const NEXT: &str = "$ : next\n";
+
+/// A learner types the blocks of a lesson one after another, in one shell. What a block leaves running, the files that it
+/// makes and the variables that it sets do not change what the next ones print.
+#[test]
+fn the_blocks_of_a_lesson_can_be_typed_in_one_shell() {
+    let _alone = alone();
+    let (working, pack) = (working(), pack());
+    for lesson in sample(2, &pack.lessons) {
+        let blocks = blocks(lesson).into_iter();
+        let blocks =
+            blocks.filter(|(block, _)| is_executed(block) && lacks(lesson, block, &working).is_empty());
+        let code: Vec<String> = blocks.map(|(block, values)| fill(&block.code, &values)).collect();
+        let all = printed_alone(&code.iter().flat_map(|block| [block, NEXT]).collect::<String>());
+        for (expected, shown) in code.iter().zip(all.split(NEXT)) {
+            assert_eq!(comparable(shown), comparable(expected), "lesson {}", lesson.name);
+        }
+    }
+    sandbox(&["gc"]).output().unwrap();
+}
+
 #[test]
 fn every_block_prints_what_the_lesson_shows() {
     let _alone = alone();
@@ -78,24 +122,15 @@ fn every_block_prints_what_the_lesson_shows() {
     let mut wrong = String::new();
     let all =
         pack.lessons.iter().flat_map(|lesson| blocks(lesson).into_iter().map(move |block| (lesson, block)));
-    let all = all.filter(|(_, (block, _))| {
-        let has = |word: &str| block.words.iter().any(|known| known == word);
-        has("console") && !has("recorded") && !has(if is_root() { "user" } else { "root" })
-    });
-    for (lesson, (block, values)) in sample(6, all) {
-        let of_lesson = lesson.text("en").front.features.iter().map(|feature| feature.name());
-        let of_block = block.words.iter().filter_map(|word| word.strip_prefix("needs="));
-        let lacks: Vec<&str> = of_lesson.chain(of_block).filter(|name| !working.contains(*name)).collect();
+    for (lesson, (block, values)) in sample(6, all.filter(|(_, (block, _))| is_executed(block))) {
+        let lacks = lacks(lesson, &block, &working);
         if !lacks.is_empty() {
             let reason = format!("machine: lesson {}: {lacks:?} do not work", lesson.name);
             skip("every_block_prints_what_the_lesson_shows", &reason);
             continue;
         }
-        let directory = tempfile::tempdir().unwrap();
         let expected = fill(&block.code, &values);
-        let shown = printed(&expected, directory.path());
-        // rm(1) also removes directories with the mode 0, which an overlay leaves.
-        std::process::Command::new("rm").arg("-rf").arg(directory.path()).status().unwrap();
+        let shown = printed_alone(&expected);
         if comparable(&shown) == comparable(&expected) {
             continue;
         }

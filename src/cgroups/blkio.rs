@@ -24,6 +24,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use schemars::JsonSchema;
@@ -152,6 +153,17 @@ impl Blkio {
     /// The devices of all throttles. Their disks are looked up before the plan is made.
     pub fn devices(&self) -> Vec<&OsStr> {
         self.kinds().iter().flat_map(|(.., throttles)| *throttles).map(|one| one.device.as_os_str()).collect()
+    }
+
+    /// Makes the paths absolute. MAJ:MIN is no path.
+    pub fn resolve(&mut self, directory: &Path) {
+        let all = [&mut self.read_bps, &mut self.write_bps, &mut self.read_iops, &mut self.write_iops];
+        for throttle in all.into_iter().flatten() {
+            let is_number = |byte: &u8| byte.is_ascii_digit() || *byte == b':';
+            if !throttle.device.as_bytes().iter().all(is_number) {
+                throttle.device = directory.join(&throttle.device).into();
+            }
+        }
     }
 
     /// The limits, as intents: the files and values of cgroup v1 and of cgroup v2.

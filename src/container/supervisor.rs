@@ -15,6 +15,7 @@ mod attend;
 
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollTimeout, poll};
@@ -60,6 +61,8 @@ const LAST_OUTPUT: Duration = Duration::from_secs(10);
 /// Standard output is no pipe: nobody waits for this process.
 pub fn leave_caller() -> Result<File> {
     signal::forget_caller();
+    // It was executed as /proc/self/exe, after which ps(1) would call it `exe`.
+    let _ = nix::sys::prctl::set_name(c"sandbox");
     let _ = setsid();
     let _ = nix::unistd::chdir("/");
     umask(Mode::from_bits_truncate(0o022));
@@ -369,7 +372,12 @@ pub fn plan(container: &KeptContainer) -> Result<Plan> {
     let arguments = config.process.args.clone();
     let name = arguments.first().cloned().unwrap_or_default();
     let path = config.process.variable("PATH").unwrap_or_default();
-    let found = command::resolve(&name, &compose::resolver(&config), path);
+    // A relative path begins in the directory of the command, which this process does not have.
+    let program = match &config.process.cwd {
+        Some(directory) if name.as_bytes().contains(&b'/') => directory.join(&name).into(),
+        _ => name.clone(),
+    };
+    let found = command::resolve(&program, &compose::resolver(&config), path);
     let streams = if *open_stdin { Streams::Pipes } else { Streams::Output };
     let mut draft = Draft::new(Purpose::Container, Vec::new());
     draft.frame(Frame { streams, ..Frame::default() });

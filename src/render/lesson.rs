@@ -177,7 +177,8 @@ pub fn exercise(
     lines
 }
 
-/// A line for each lesson: its state, and the lessons to do first.
+/// The parts of the course, and a line for each lesson: its state, and the lessons to do first. An empty line is between two
+/// parts.
 pub fn list(
     pack: &Pack,
     language: &str,
@@ -188,6 +189,10 @@ pub fn list(
     let mut out = String::new();
     for lesson in &pack.lessons {
         let front = &lesson.text(language).front;
+        if let Some(part) = pack.part(lesson, language) {
+            let before = if out.is_empty() { "" } else { "\n" };
+            out.push_str(&format!("{before}{}\n", paint::heading(part)));
+        }
         let state = state(lesson);
         let minutes = text_with("lesson.minutes", &[("minutes", &front.minutes.to_string())]);
         let (name, needs) = (&lesson.name, needs(lesson));
@@ -207,7 +212,7 @@ pub fn list(
             pad(&minutes, 8),
             front.title
         );
-        // The list of all lessons fits on a terminal of 24 lines. The last lesson of those to do first names the others.
+        // A lesson has one line. The last lesson of those to do first names the others.
         let aside = [needs.as_slice(), needs.last().map_or(&[], std::slice::from_ref)]
             .into_iter()
             .filter(|names| !names.is_empty())

@@ -24,6 +24,8 @@ pub fn script_of(block: &str) -> String {
         script.push_str(&format!("{}\n", command.replace("sudo ", "")));
     }
     script.push_str("exec >/dev/null 2>&1\nkill -KILL $(jobs -p)\nwait\n");
+    // A block that was ended too early has left its containers.
+    script.push_str("[ ! -e \"$SANDBOX_HOME\" ] || sandbox rm -f $(sandbox ps -aq)\n");
     script
 }
 
@@ -37,6 +39,7 @@ pub fn printed(block: &str, directory: &Path) -> String {
         .current_dir(directory)
         // A locale that is always there: where one is missing, perl and bash print a warning.
         .envs([("PATH", path.as_str()), ("COLUMNS", "80"), ("NO_COLOR", "1"), ("LC_ALL", "C")])
+        .env("SANDBOX_HOME", links.path().join("home"))
         .stdin(Stdio::null())
         .output()
         .unwrap();

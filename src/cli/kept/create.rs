@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -146,6 +146,11 @@ pub(crate) fn create(
 ) -> Result<(ContainerStore, Id, String)> {
     let log = log_options(&args.log_opt)?;
     let image = image_of(&spec);
+    let spec = match std::env::current_dir() {
+        Ok(directory) => absolute(spec, &directory),
+        // Paths that do not begin there are right without it.
+        Err(_) => spec,
+    };
     let Prepared { config, mut plan, left } = prepare::plan(spec, prepare::container_ending, false)?;
     locate(&mut plan);
     crate::exec::accept(&plan)?;
@@ -197,6 +202,20 @@ pub(crate) fn create(
             Err(error)
         }
     }
+}
+
+/// The spec with absolute paths: the supervisor, which makes the container, has another working directory.
+fn absolute(mut spec: Spec, directory: &Path) -> Spec {
+    spec.rootfs = spec.rootfs.map(|rootfs| rootfs.resolve(directory));
+    if let Some(mnt) = &mut spec.mnt {
+        mnt.root = mnt.root.take().map(|root| directory.join(root));
+        mnt.bind.iter_mut().for_each(|bind| bind.source = directory.join(&bind.source));
+        mnt.mounts = mnt.mounts.drain(..).map(|extra| extra.resolve(directory)).collect();
+    }
+    if let Some(blkio) = &mut spec.blkio {
+        blkio.resolve(directory);
+    }
+    spec
 }
 
 /// The config, with what depends on the caller filled in: it is started later, by another process.

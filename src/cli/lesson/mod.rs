@@ -278,8 +278,13 @@ impl Course {
             }
         };
         let needs = |lesson: &Lesson| self.open_needs(lesson);
-        render::out(&text_of::list(&self.pack, self.language, self.is_plain, state, needs));
-        render::out(&(text("lesson.list.next") + "\n"));
+        let list = text_of::list(&self.pack, self.language, self.is_plain, state, needs);
+        let lines: Vec<String> =
+            list.lines().map(str::to_owned).chain([String::new(), text("lesson.list.next")]).collect();
+        match is_interactive() && !paint::fits_terminal(lines.len()) {
+            true => drop(reader::turn_pages(&lines, false)),
+            false => exercises::print(&lines),
+        }
     }
 
     /// The lessons that this one builds on, and that are not done.

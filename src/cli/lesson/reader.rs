@@ -28,7 +28,7 @@ const ACTIONS: [&str; 9] =
     ["list", "start", "next", "check", "answer", "hint", "solution", "reset", "progress"];
 
 /// What the learner typed after a page.
-enum PageTurn {
+pub(super) enum PageTurn {
     Next,
     Back,
     Quit,
@@ -303,7 +303,7 @@ impl Course {
 }
 
 /// Prints lines page by page. The last page is followed by a prompt only if `asks_at_end`.
-fn turn_pages(lines: &[String], asks_at_end: bool) -> PageTurn {
+pub(super) fn turn_pages(lines: &[String], asks_at_end: bool) -> PageTurn {
     // Between two paragraphs there is an empty line, but none in a block of code.
     let pages = pages(lines, height(), paint::width(), between_paragraphs);
     let mut at = 0;

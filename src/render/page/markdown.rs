@@ -196,7 +196,7 @@ mod tests {
     use crate::teach::course::pack::{Pack, PackHead};
 
     fn converted(markdown: &str) -> String {
-        let head = PackHead { format: 1, name: "test".into(), title: BTreeMap::new() };
+        let head = PackHead { format: 1, name: "test".into(), title: BTreeMap::new(), parts: Vec::new() };
         let pack = Pack { head, lessons: Vec::new(), pictures: BTreeMap::new() };
         let edition =
             Edition { pack: &pack, language: "en", is_instructor: false, seed: None, is_whole: true };

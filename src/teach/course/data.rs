@@ -215,6 +215,8 @@ pub enum Fact {
     ListeningOn(Transport),
     /// The names of processes that are related to it.
     Relatives(Relation),
+    /// The lines of a file in `/proc/PPID`, where PPID is its parent: `cmdline`.
+    Parent(String),
     /// A key of the YAML file that the learner has in the work directory. Use it only beside a fact of a live process.
     Spec(SpecFact),
 }
@@ -395,6 +397,7 @@ impl Fact {
                 format!("{}, {}", process(&format!("net/{name}")), process(&format!("net/{name}6")))
             }
             Fact::Relatives(_) => "/proc/*/status, PPid".to_owned(),
+            Fact::Parent(path) => format!("/proc/PPID/{}", filled(path)),
             Fact::Spec(spec) => format!("{}, {}", spec.file, spec.key),
         }
     }

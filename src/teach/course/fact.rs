@@ -169,6 +169,7 @@ impl Standpoint<'_> {
             }
             Fact::ListeningOn(transport) => listening(&process, *transport, SocketAddr::to_string),
             Fact::Relatives(relation) => relatives(&process, *relation),
+            Fact::Parent(path) => parent(&process, &filled(path)),
             Fact::Spec(spec) => self.spec(spec),
         })
     }
@@ -296,6 +297,15 @@ fn listening(process: &str, transport: Transport, part: impl Fn(&SocketAddr) -> 
     }
 }
 
+/// A file in /proc of the parent. The arguments in `cmdline` are separated by a blank, not by the byte 0.
+fn parent(process: &str, path: &str) -> FactValue {
+    let content = file::read_text(format!("{process}/status")).and_then(|status| {
+        let parent = status_of(&status, "PPid").unwrap_or_default();
+        file::read_text(format!("/proc/{parent}/{path}"))
+    });
+    FactValue::of(content, |content| FactValue::lines(&content.replace('\0', " ")))
+}
+
 /// The names of related processes.
 fn relatives(process: &str, relation: Relation) -> FactValue {
     let status = |pid: &str| file::read_text(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -351,6 +361,8 @@ mod tests {
         assert!(read(Fact::Signals("SigCgt".into())).refused.is_none());
         assert!(!read(Fact::Relatives(Relation::Ancestors)).items.is_empty());
         assert!(read(Fact::Relatives(Relation::Starters)).items.is_empty());
+        let parent = nix::unistd::getppid().as_raw().to_string();
+        assert_eq!(read(Fact::Parent("stat".into())).text().split(' ').next(), Some(&*parent));
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port().to_string();
         assert!(read(Fact::Listening(Transport::Tcp)).items.contains(&port));

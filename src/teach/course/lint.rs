@@ -28,6 +28,10 @@ pub(super) fn pack(pack: &Pack, content: &dyn Fn(&str) -> String, mistakes: &mut
     if pack.head.format != FORMAT {
         mistakes.push(Mistake::whole("pack.yaml", text_with("lesson.lint.format", &[("format", "1")])));
     }
+    for part in pack.head.parts.iter().filter(|part| pack.lesson(&part.first).is_none()) {
+        let what = text_with("lesson.lint.part", &[("name", &part.first)]);
+        mistakes.push(Mistake::whole("pack.yaml", what));
+    }
     for lesson in &pack.lessons {
         for language in lesson.texts.keys() {
             let file = path_of(lesson, language);

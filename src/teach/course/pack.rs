@@ -34,6 +34,25 @@ pub struct PackHead {
     pub name: String,
     /// Its title in each language.
     pub title: BTreeMap<String, String>,
+    /// The parts of the course, in their order.
+    #[serde(default)]
+    pub parts: Vec<Part>,
+}
+
+/// A part of a course: the lessons from its first one to the first one of the next part.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// The name of its first lesson.
+    pub first: String,
+    /// Its title in each language.
+    pub title: BTreeMap<String, String>,
+}
+
+/// A title in this language; in English where there is none.
+fn in_language<'a>(titles: &'a BTreeMap<String, String>, language: &str) -> Option<&'a str> {
+    let found = titles.get(language).or_else(|| titles.get(LANGUAGES[0])).or_else(|| titles.values().next());
+    found.map(String::as_str)
 }
 
 /// A pack that was read.
@@ -81,10 +100,13 @@ impl Lesson {
 impl Pack {
     /// The title in this language; in English where there is none.
     pub fn title(&self, language: &str) -> &str {
-        let titles = &self.head.title;
-        let found =
-            titles.get(language).or_else(|| titles.get(LANGUAGES[0])).or_else(|| titles.values().next());
-        found.unwrap_or(&self.head.name)
+        in_language(&self.head.title, language).unwrap_or(&self.head.name)
+    }
+
+    /// The title of the part that begins with this lesson.
+    pub fn part(&self, lesson: &Lesson, language: &str) -> Option<&str> {
+        let part = self.head.parts.iter().find(|part| part.first == lesson.name)?;
+        in_language(&part.title, language)
     }
 
     /// The lesson of this name, or of this number.

@@ -92,6 +92,8 @@ impl Processes {
             // Where a locale is missing, bash and perl print a warning. This one is always there.
             .env("LC_ALL", "C")
             .envs(surroundings.values)
+            // The containers that a script keeps are not among the user's own, and go with its directories.
+            .env("SANDBOX_HOME", surroundings.material.join(".home"))
             .env_remove("SANDBOX_LESSONS")
             .stdin(Stdio::null())
             .stdout(file)

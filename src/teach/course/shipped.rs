@@ -32,8 +32,8 @@ macro_rules! lessons {
 // A file of an exercise is written as "EXERCISE/FILE".
 lessons! {
     pictures [
-        "attacks" "blkio" "container" "cpu" "devices" "exec" "hardening" "init" "ipc" "join" "layers" "look" "memory" "mnt"
-        "net" "overlay" "pid" "pids" "ports" "root" "seccomp" "tree" "user" "uts"
+        "attacks" "blkio" "container" "cpu" "data" "devices" "exec" "hardening" "init" "ipc" "join" "layers" "life" "look"
+        "memory" "mnt" "net" "overlay" "pid" "pids" "ports" "root" "seccomp" "signals" "tree" "user" "uts"
     ];
 
     "01-look" ["en" "zh"] [];
@@ -97,6 +97,17 @@ lessons! {
 
     "23-layers" ["en" "zh"] [
         "hide/hide.yaml" "hide/make-secret.sh" "names/measure.sh" "order/box.yaml" "order/make-layers.sh"
+    ];
+
+    "24-life" ["en" "zh"] ["keep/keep.sh" "keep/solved.sh" "lines/lines.sh" "supervisors/measure.sh"];
+
+    "25-signals" ["en" "zh"] [
+        "between/server.sh" "between/web.yaml" "server/box.yaml" "server/server.c" "server/solution.c" "status/measure.sh"
+    ];
+
+    "26-data" ["en" "zh"] [
+        "starts/count.yaml" "starts/make-count.sh" "starts/three.sh" "twice/measure.sh" "volume/box.yaml"
+        "volume/make-base.sh"
     ];
 }
 
