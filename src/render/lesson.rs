@@ -191,7 +191,11 @@ pub fn list(
         let front = &lesson.text(language).front;
         if let Some(part) = pack.part(lesson, language) {
             let before = if out.is_empty() { "" } else { "\n" };
-            out.push_str(&format!("{before}{}\n", paint::heading(part)));
+            let title = match is_plain {
+                true => format!("{} {part}", text("lesson.plain.heading")),
+                false => paint::heading(part).to_string(),
+            };
+            out.push_str(&format!("{before}{title}\n"));
         }
         let state = state(lesson);
         let minutes = text_with("lesson.minutes", &[("minutes", &front.minutes.to_string())]);
