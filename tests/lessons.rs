@@ -101,7 +101,7 @@ const NEXT: &str = "$ : next\n";
 #[test]
 fn the_blocks_of_a_lesson_can_be_typed_in_one_shell() {
     let _alone = alone();
-    let (working, pack) = (working(), pack());
+    let (working, pack, mut wrong) = (working(), pack(), String::new());
     for lesson in sample(2, &pack.lessons) {
         let blocks = blocks(lesson).into_iter();
         let blocks =
@@ -109,10 +109,17 @@ fn the_blocks_of_a_lesson_can_be_typed_in_one_shell() {
         let code: Vec<String> = blocks.map(|(block, values)| fill(&block.code, &values)).collect();
         let all = printed_alone(&code.iter().flat_map(|block| [block, NEXT]).collect::<String>());
         for (expected, shown) in code.iter().zip(all.split(NEXT)) {
-            assert_eq!(comparable(shown), comparable(expected), "lesson {}", lesson.name);
+            let (expected, shown) = (comparable(expected), comparable(shown));
+            if shown != expected {
+                wrong.push_str(&format!(
+                    "\nlesson {}\n--- shown\n{expected}\n--- printed\n{shown}\n",
+                    lesson.name
+                ));
+            }
         }
     }
     sandbox(&["gc"]).output().unwrap();
+    assert!(wrong.is_empty(), "{wrong}");
 }
 
 #[test]
