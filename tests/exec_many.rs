@@ -10,7 +10,9 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use support::background::{Background, mark, with_argument};
 use support::running::{Running, exec_in, shown};
@@ -31,13 +33,33 @@ fn left(container: &Running) -> BTreeSet<String> {
         |group: &PathBuf| fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|pids| pids.is_empty());
     let mut all: Vec<PathBuf> =
         below(&sandbox::host::run_directory::path()).into_iter().filter(has_ended).collect();
-    all.extend(limits::left().iter().flat_map(|shared| below(shared)).filter(is_empty));
+    let is_own = |group: &PathBuf| {
+        fs::metadata(group).is_ok_and(|group| group.uid() == nix::unistd::geteuid().as_raw())
+    };
+    let groups = limits::left();
+    all.extend(
+        groups.iter().flat_map(|shared| below(shared)).filter(|group| is_own(group) && is_empty(group)),
+    );
     let own = fs::read_link(format!("/proc/{}/ns/pid", container.pid)).unwrap();
     let entries = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path().join("ns/pid"));
     all.extend(entries.filter(|link| fs::read_link(link).is_ok_and(|link| link == own)));
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let paths = all.into_iter().map(|path| path.display().to_string());
     paths.chain(mounts.lines().map(str::to_owned)).collect()
+}
+
+/// Waits until nothing more is left than before.
+#[track_caller]
+fn nothing_is_left(container: &Running, before: &BTreeSet<String>) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let left: Vec<String> = left(container).difference(before).cloned().collect();
+        if left.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{}", left.join("\n"));
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// The open descriptors of a process, and its private memory in KiB.
@@ -79,7 +101,7 @@ fn a_thousand_one_after_another_leave_nothing() {
     }
     let (now, most) = (held(container.supervisor()), memory + 64);
     assert!(now.0 == descriptors && now.1 <= most, "{now:?}, before {descriptors} {memory}");
-    wait_until("nothing is left", || left(&container).is_subset(&before));
+    nothing_is_left(&container, &before);
 }
 
 #[test]
@@ -141,7 +163,7 @@ fn many_at_once_leave_nothing() {
     }
     // Only the container is left.
     assert_eq!(shown(&container, &[], &["sh", "-c", "set -- /proc/[0-9]*; echo $#"]), "2\n");
-    wait_until("nothing is left", || left(&container).is_subset(&before));
+    nothing_is_left(&container, &before);
 }
 
 /// The container ends while many run in it, and while many start.

@@ -53,8 +53,11 @@ fn the_next_command_ends_what_outlived_its_sandbox() {
         // The next command of any kind ends it, and `gc` says so.
         let gc = run(&["gc"]);
         let said = text(&gc.stdout);
-        assert!(said.contains(&format!("kill -KILL {sleep}\n")), "{words:?}: {said} {}", text(&gc.stderr));
-        assert!(!is_alive(sleep), "{words:?}");
+        // On a busy machine, the kernel may take longer than `gc` waits.
+        let is_ending = text(&gc.stderr).contains("has not ended yet");
+        let is_told = said.contains(&format!("kill -KILL {sleep}\n")) || is_ending;
+        assert!(is_told, "{words:?}: {said} {}", text(&gc.stderr));
+        wait_until("it has ended", || !is_alive(sleep));
         let gc = run(&["gc"]);
         assert!(!text(&gc.stdout).contains("kill"), "{}", text(&gc.stdout));
     }
@@ -78,8 +81,10 @@ fn its_children_in_other_sessions_end_too() {
         kill(sandbox);
         assert!(is_alive(shell) && all.iter().all(|pid| is_alive(*pid)), "{words:?}: the signal was cleared");
         assert!(run(&["uts", "-q", "--", "true"]).status.success());
-        assert!(!is_alive(shell), "{words:?}");
-        wait_until("the children end", || !all.iter().any(|pid| is_alive(*pid)));
+        // The command does not wait long for the kernel.
+        wait_until("the shell and its children end", || {
+            !is_alive(shell) && !all.iter().any(|pid| is_alive(*pid))
+        });
     }
 }
 

@@ -98,7 +98,14 @@ impl Start {
     pub(crate) fn tidy_up(&self) {
         let (tool, word) =
             if self.is_peer() { (self.program.clone(), "--version") } else { (support::binary(), "gc") };
-        let _ = self.with_environment(&tool, &[word.to_owned()]).output();
+        // On a busy machine, the kernel may take longer to end a container than one command waits. `gc` tells it.
+        for _ in 0..20 {
+            let output =
+                self.with_environment(&tool, &[word.to_owned()]).output().expect("it can be executed");
+            if !String::from_utf8_lossy(&output.stderr).contains("has not ended yet") {
+                break;
+            }
+        }
     }
 
     /// The current state of the machine.
