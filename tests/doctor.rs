@@ -182,7 +182,6 @@ fn habits_get_the_line_that_was_meant() {
         ("--pid --fork bash", "sandbox pid -- bash"),
         ("unshare -Urpf bash", "sandbox user -- sandbox pid -- bash"),
         ("unshare", "sandbox pid -- bash"),
-        ("stats web", "sandbox compare PID"),
         ("ls", "sandbox ps -a"),
         ("run -m 64m box.yaml", "memory: { limit: 64m }"),
         ("run --rm --cpus=0.5 -e A=b ubuntu", "cpu: { cpus: 0.5 }"),

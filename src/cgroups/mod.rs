@@ -35,6 +35,8 @@ pub fn feature_of(controller: Controller) -> Feature {
         Controller::Io => Feature::Blkio,
         Controller::Devices => Feature::Devices,
         Controller::Pids => Feature::Pids,
+        // It limits nothing, so it belongs to no feature of its own.
+        Controller::Freezer => Feature::Cgroup,
     }
 }
 

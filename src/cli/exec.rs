@@ -10,11 +10,12 @@ use super::target::Target;
 use super::watch::Narrator;
 use crate::config::exec::{self as config_exec, ExecRequest, variables};
 use crate::config::spec::Spec;
+use crate::container::freezer;
 use crate::error::{Error, ExitKind, Result};
 use crate::exec::{self, Background, sweep};
 use crate::plan::{Plan, Streams};
 use crate::render::paint::{Color, Stream, decide};
-use crate::text::{text, text_with};
+use crate::text::{printed, text, text_with};
 
 /// The flags of `exec`.
 #[derive(Debug, Args)]
@@ -80,7 +81,8 @@ pub(super) fn run(color: Color, mut args: ExecArgs) -> Result<u8> {
     }
     // The subject is open until the end. Its namespaces are opened by what the kernel shows for it, and are checked then.
     let subject = target.open()?;
-    let plan = plan(&args, &target, subject.pid, &command);
+    let pid = subject.pid;
+    let plan = plan(&args, &target, pid, &command);
     let container = subject.into_pidfd();
     let has_ended = exec::is_ending(&container);
     // What is read from a process that ends meanwhile is missing, or is that of no process.
@@ -94,6 +96,10 @@ pub(super) fn run(color: Color, mut args: ExecArgs) -> Result<u8> {
     if output.dry_run {
         output::print_plan(&plan, output);
         return Ok(0);
+    }
+    // A process that joins a frozen cgroup is frozen too: this command would wait for it.
+    if freezer::is_paused(pid) {
+        return Err(Error::failed(text_with("container.exec.paused", &[("name", &printed(&name))])));
     }
     if args.tty && args.interactive && !args.detach && !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
         return Err(Error::failed(text("run.notty.what"))

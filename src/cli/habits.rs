@@ -26,7 +26,6 @@ const FLAGS: &[(&[&str], &str)] = &[
 /// Subcommands of other tools, each with the messages `what` and `why`, and the command line to type instead.
 const SUBCOMMANDS: &[(&[&str], &str, &str, &str)] = &[
     (&["nsenter"], "habit.join.what", "habit.join.hint", "sandbox enter NAME -- sh"),
-    (&["stats"], "habit.look.what", "habit.look.hint", "sandbox compare PID"),
     (&["ls", "list"], "habit.list.what", "habit.list.hint", "sandbox ps -a"),
     (&["shell"], "habit.run.what", "habit.run.hint", "sandbox pid -- bash"),
     (

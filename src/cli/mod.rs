@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod advised;
+mod caller;
 mod cards;
 mod compare;
 mod completions;
@@ -10,6 +11,7 @@ mod doctor;
 mod enter;
 mod exec;
 mod feature;
+mod gc;
 mod habits;
 mod kept;
 mod ledger;
@@ -32,7 +34,6 @@ use std::ffi::OsString;
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use nix::sys::resource::{Resource, getrlimit};
 
 use self::compare::CompareArgs;
 use self::completions::CompletionsArgs;
@@ -42,12 +43,17 @@ use self::exec::ExecArgs;
 use self::feature::FeatureArgs;
 use self::kept::SuperviseArgs;
 use self::kept::create::CreateArgs;
+use self::kept::events::EventsArgs;
 use self::kept::inspect::InspectArgs;
-use self::kept::life::{ContainerArgs, KillArgs, PortArgs, RenameArgs, RmArgs, StopArgs, WaitArgs};
+use self::kept::life::{
+    ContainerArgs, KillArgs, NamedArgs, PortArgs, RenameArgs, RestartArgs, RmArgs, StopArgs,
+};
 use self::kept::logs::LogsArgs;
 use self::kept::ps::PsArgs;
 use self::kept::start::{AttachArgs, StartArgs};
+use self::kept::stats::StatsArgs;
 use self::kept::top::TopArgs;
+use self::kept::update::UpdateArgs;
 use self::ledger::LedgerArgs;
 use self::lesson::LessonArgs;
 use self::output::{Format, FormatArgs};
@@ -58,13 +64,12 @@ use self::run::RunArgs;
 use self::spec::SpecArgs;
 use self::verify::VerifyArgs;
 use crate::error::{Error, ExitKind, Result};
-use crate::exec::sweep::{self, Kept, Swept};
+use crate::exec::sweep::{self, Swept};
 use crate::feature::{Feature, features};
-use crate::host::{home, run_directory};
+use crate::host::home;
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
-use crate::text::{Language, printed, text, text_with};
-use crate::value::shell::quote;
+use crate::text::{Language, text};
 
 /// Learn how containers work: use each feature alone, see every system call, read /proc outside and inside
 #[derive(Debug, Parser)]
@@ -122,11 +127,15 @@ macro_rules! commands {
             /// Stop containers: send a signal, and after a timeout SIGKILL [signal(7)]
             Stop(Described<StopArgs>),
             /// Stop containers and start them again
-            Restart(Described<StopArgs>),
+            Restart(Described<RestartArgs>),
             /// Send a signal to containers [signal(7)]
             Kill(Described<KillArgs>),
+            /// Freeze all processes of containers [cgroups(7)]
+            Pause(Described<NamedArgs>),
+            /// Let the processes of paused containers run on
+            Unpause(Described<NamedArgs>),
             /// Wait until containers end, and print their exit statuses
-            Wait(Described<WaitArgs>),
+            Wait(Described<NamedArgs>),
             /// Remove containers that stay
             Rm(Described<RmArgs>),
             /// Give a container another name
@@ -139,6 +148,12 @@ macro_rules! commands {
             Attach(Described<AttachArgs>),
             /// Print everything about containers, as JSON
             Inspect(Described<InspectArgs>),
+            /// Print what running containers use: CPU time, memory, network, disks, processes [cgroups(7)]
+            Stats(Described<StatsArgs>),
+            /// Change the limits of containers, also of those that run [cgroups(7)]
+            Update(Described<UpdateArgs>),
+            /// Print what happens to containers
+            Events(Described<EventsArgs>),
             /// Print the published ports of a container
             Port(Described<PortArgs>),
             /// List the processes of a running container [ps(1)]
@@ -196,6 +211,8 @@ macro_rules! commands {
                     Command::Stop(Described(args)) => kept::life::stop(color, &args),
                     Command::Restart(Described(args)) => kept::life::restart(color, &args),
                     Command::Kill(Described(args)) => kept::life::kill(color, &args),
+                    Command::Pause(Described(args)) => kept::life::pause(color, true, &args),
+                    Command::Unpause(Described(args)) => kept::life::pause(color, false, &args),
                     Command::Wait(Described(args)) => kept::life::wait(color, &args),
                     Command::Rm(Described(args)) => kept::life::rm(color, &args),
                     Command::Rename(Described(args)) => kept::life::rename(color, &args),
@@ -203,6 +220,9 @@ macro_rules! commands {
                     Command::Logs(Described(args)) => kept::logs::run(color, &args),
                     Command::Attach(Described(args)) => kept::start::attach(color, &args),
                     Command::Inspect(Described(args)) => kept::inspect::run(color, &args),
+                    Command::Stats(Described(args)) => kept::stats::run(color, &args),
+                    Command::Update(Described(args)) => kept::update::run(color, &args),
+                    Command::Events(Described(args)) => kept::events::run(color, &args),
                     Command::Port(Described(args)) => kept::life::port(color, &args),
                     Command::Top(Described(args)) => kept::top::run(color, &args),
                     Command::Container(Described(args)) => kept::life::container(color, &args),
@@ -210,7 +230,7 @@ macro_rules! commands {
                     Command::Exec(Described(args)) => exec::run(color, args),
                     Command::Enter(Described(args)) => enter::run(color, args),
                     Command::Verify(Described(args)) => verify::run(color, &args),
-                    Command::Gc(Described(args)) => gc(color, swept, &args),
+                    Command::Gc(Described(args)) => gc::run(color, swept, &args),
                     Command::Spec(Described(args)) => spec::run(color, &args),
                     Command::Compare(Described(args)) => compare::run(color, &args),
                     Command::Lesson(Described(args)) => lesson::run(color, global.lang, &args),
@@ -262,7 +282,7 @@ impl<A: FromArgMatches> FromArgMatches for Described<A> {
 /// Rust's runtime has already opened /dev/null for each standard descriptor that was closed. It also ignores SIGPIPE,
 /// so a write to a pipe without a reader is an error and does not kill the process.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
-    if let Some(error) = refused_privilege().or_else(small_stack) {
+    if let Some(error) = caller::refused_privilege().or_else(caller::small_stack) {
         return report(Color::Auto, &error);
     }
     crate::sys::signal::take_over();
@@ -283,7 +303,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
                 return report(Color::Auto, &answer);
             }
             if error.kind() == ErrorKind::InvalidUtf8 {
-                return report(Color::Auto, &bad_bytes(&arguments));
+                return report(Color::Auto, &caller::bad_bytes(&arguments));
             }
             // clap reports help and the version as errors too, but for standard output.
             if error.use_stderr() {
@@ -316,7 +336,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         _ => sweep::sweep(),
     };
     if !matches!(cli.command, Command::Gc(_)) {
-        warn(&swept);
+        gc::warn(&swept);
     }
     let result = cli.command.perform(&cli.global, swept);
     finish(cli.global.color, result)
@@ -333,46 +353,6 @@ fn parse(arguments: &[OsString]) -> std::result::Result<(Cli, bool), clap::Error
     }
     let cli = Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))?;
     Ok((cli, is_json))
-}
-
-/// The answer to a value that is not UTF-8, where only text has a meaning. clap does not report which one it is.
-fn bad_bytes(arguments: &[OsString]) -> Error {
-    let own = arguments.iter().take_while(|word| *word != "--");
-    let value = own.filter(|word| word.to_str().is_none()).map(printed).next().unwrap_or_default();
-    Error::usage(text_with("common.utf8", &[("value", &value)])).why(text("common.utf8.reason"))
-}
-
-/// The refusal of a set-user-ID, set-group-ID or capable copy of this program: it runs any command for its caller, with
-/// all the privileges that it has. After sudo(8) and su(1), the real and the effective IDs are equal. A security module
-/// can set AT_SECURE too, without any such privilege.
-fn refused_privilege() -> Option<Error> {
-    if !crate::sys::is_secure_execution() {
-        return None;
-    }
-    let (user, group) = (nix::unistd::geteuid(), nix::unistd::getegid());
-    let differs = user != nix::unistd::getuid() || group != nix::unistd::getgid();
-    let has_capabilities = || caps::read(None, caps::CapSet::Permitted).is_ok_and(|set| !set.is_empty());
-    let is_refused = differs || (!user.is_root() && has_capabilities());
-    let program = std::env::current_exe().unwrap_or_default();
-    is_refused.then(|| {
-        Error::failed(text("common.secure.what"))
-            .why(text("common.secure.reason"))
-            .step(&text("common.secure.mode"), format!("sudo chmod ug-s {}", quote(&program)))
-            .step(&text("common.secure.capabilities"), format!("sudo setcap -r {}", quote(&program)))
-    })
-}
-
-/// The stack that this program needs, in bytes.
-const STACK: u64 = 256 << 10;
-
-/// The refusal of a stack in which this program would end by a stack overflow.
-fn small_stack() -> Option<Error> {
-    let (soft, _) = getrlimit(Resource::RLIMIT_STACK).ok()?;
-    (soft < STACK).then(|| {
-        let values = [("limit", &*(soft >> 10).to_string()), ("needed", &(STACK >> 10).to_string())];
-        Error::failed(text_with("common.stack.what", &values))
-            .todo(text("common.stack.todo") + "\n   ulimit -s 8192")
-    })
 }
 
 /// The text of clap's error or help, with colours if the output has them.
@@ -400,59 +380,6 @@ fn finish(color: Color, result: Result<u8>) -> u8 {
         // The status of the command is more important than lost output.
         (Ok(code), _) => code,
         (Err(error), _) => report(color, &error),
-    }
-}
-
-/// Prints what was removed. Every subcommand removes it first; `gc` only prints it.
-///
-/// # Errors
-/// RUN could not be read, or something in it.
-fn gc(color: Color, swept: Swept, output: &FormatArgs) -> Result<u8> {
-    decide(color, Stream::Out);
-    let lines: String = match output.is_json() {
-        true => {
-            let removed: Vec<String> = swept.removed.iter().map(ToString::to_string).collect();
-            render::print_json(Stream::Out, &serde_json::json!({ "removed": removed }));
-            String::new()
-        }
-        false => swept.removed.iter().map(|undo| format!("{undo}\n")).collect(),
-    };
-    render::out(&lines);
-    if let Some(error) = swept.refused {
-        return Err(error);
-    }
-    if swept.kept.is_empty() {
-        if lines.is_empty() && !output.is_json() {
-            render::out(&(text("gc.nothing") + "\n"));
-        }
-        return Ok(0);
-    }
-    let run = run_directory::path();
-    let is_unread = |kept: &&Kept| !kept.is_ending;
-    let paths =
-        swept.kept.iter().filter(is_unread).filter(|kept| kept.path != run).map(|kept| quote(&kept.path));
-    let reasons = swept.kept.iter().map(|kept| format!("{}: {}", quote(&kept.path), kept.why));
-    let mut error = match swept.kept.iter().any(|kept| is_unread(&kept)) {
-        true => Error::failed(text("gc.kept.what")).why(text("gc.kept.reason")),
-        false => Error::failed(text("gc.ending.what")).todo(text("gc.example")),
-    };
-    error.why.extend(reasons.take(MAX_KEPT));
-    let paths: Vec<String> = paths.take(MAX_KEPT).collect();
-    if !paths.is_empty() {
-        error.todo.push(format!("rm -r {}", paths.join(" ")));
-    }
-    Err(error)
-}
-
-/// The maximum number of files that `gc` reports. The next `gc` reports the others.
-const MAX_KEPT: usize = 10;
-
-/// Says in one line that something in RUN could not be read. It does not stop a command that needs nothing of it.
-fn warn(swept: &Swept) {
-    if let Some(error) = &swept.refused {
-        render::err(&format!("sandbox: {error}; {}\n", text("gc.refused.hint")));
-    } else if swept.kept.iter().any(|kept| !kept.is_ending) {
-        render::err(&format!("sandbox: {}; {}\n", text("gc.kept.what"), text("gc.refused.hint")));
     }
 }
 

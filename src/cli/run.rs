@@ -106,7 +106,7 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         render::print_json(Stream::Out, &prepared.config);
         return Ok(0);
     }
-    if (args.detach || args.keep) && !is_printed {
+    if (args.detach || args.keep || spec.keep) && !is_printed {
         return run_kept(&args, spec, &source);
     }
     if let Some(flag) = args.kept.given() {

@@ -22,7 +22,11 @@ pub struct Machine {
 impl Machine {
     /// Adds the facts that the plan of a container needs, to those that are in `host`. `changes_user` is whether the user
     /// of the command is another one than the caller, or may be.
-    pub fn gather(config: &Config, mut host: Host, changes_user: bool) -> Machine {
+    pub fn gather(config: &Config, host: Host, changes_user: bool) -> Machine {
+        Machine::gather_with(config, host, changes_user, &[])
+    }
+
+    fn gather_with(config: &Config, mut host: Host, changes_user: bool, also: &[Controller]) -> Machine {
         let Environment { namespaces, root, resources, .. } = &config.environment;
         let net = namespaces.net.options().filter(|_| namespaces.net.is_new());
         if host.joins.is_empty() {
@@ -54,27 +58,50 @@ impl Machine {
         if config.process.capabilities.is_some() {
             host.last_capability = host::last_capability();
         }
-        gather_cgroups(resources, &mut host);
+        gather_cgroups(resources, also, &mut host);
         let network = net.map(|net| NetworkFacts::gather(net.request(), host.stands_in)).unwrap_or_default();
         Machine { network, host }
     }
 
     /// The facts for a container whose config was read back.
     pub fn of(config: &Config) -> Machine {
+        Machine::with_cgroups(config, &[])
+    }
+
+    /// As [`Machine::of`]. The container also gets a cgroup for each of these controllers, where the caller can make one.
+    pub fn with_cgroups(config: &Config, also: &[Controller]) -> Machine {
         let changes_user = config.environment.namespaces.user.options().is_some()
             || config.process.capabilities.is_some()
             || config.process.user.is_some();
-        Machine::gather(config, Host::gather(), changes_user)
+        Machine::gather_with(config, Host::gather(), changes_user, also)
     }
 }
 
-/// Gathers where the cgroups can be made. Each call chooses a new name for them.
-fn gather_cgroups(resources: &Resources, host: &mut Host) {
-    let controllers = resources.controllers();
-    if controllers.is_empty() {
+/// Gathers where the cgroups can be made. Each call chooses a new name for them. An obstacle for a controller in `also` is
+/// none: there is no cgroup for it then.
+fn gather_cgroups(resources: &Resources, also: &[Controller], host: &mut Host) {
+    let required = resources.controllers();
+    let mut all = required.clone();
+    all.extend(also.iter().filter(|controller| !required.contains(controller)));
+    if all.is_empty() {
         return;
     }
-    let cgroups = Cgroups::gather(&controllers, host.stands_in, &mut host.unread);
+    let mut gather =
+        |controllers: &[Controller]| Cgroups::gather(controllers, host.stands_in, &mut host.unread);
+    let mut cgroups = gather(&all);
+    if !also.is_empty() && !cgroups.obstacles.is_empty() {
+        // An obstacle for one controller of a hierarchy is one for all of them.
+        cgroups = gather(&required);
+        let mut possible = required.clone();
+        for controller in all.into_iter().skip(required.len()) {
+            possible.push(controller);
+            let with = gather(&possible);
+            match with.obstacles == cgroups.obstacles {
+                true => cgroups = with,
+                false => drop(possible.pop()),
+            }
+        }
+    }
     if resources.cpu.as_ref().is_some_and(|cpu| cpu.cpuset.is_some()) {
         let online = host.unread.text("/sys/devices/system/cpu/online").trim().to_owned();
         host.online_cpus = Some(online).filter(|online| !online.is_empty());

@@ -21,7 +21,7 @@ use crate::value::join::JoinTarget;
 use crate::value::mount::ExtraMount;
 
 /// The values that a key of a generated spec can have.
-const KEYS: [(&str, &[&str]); 27] = [
+const KEYS: [(&str, &[&str]); 28] = [
     ("name", &["box", "a.b-c_d"]),
     ("rootfs", &["host", "/tmp", "/nowhere", "{layers: [/nowhere, /tmp], upper: /tmp/upper}"]),
     ("overlay", &["true"]),
@@ -31,6 +31,7 @@ const KEYS: [(&str, &[&str]); 27] = [
     ("tty", &["true"]),
     ("init", &["true"]),
     ("timeout", &["90", "1h"]),
+    ("keep", &["true"]),
     ("pid", &["{}", "{mount_proc: false}", "{init: true}", "{join: /run/pid}"]),
     (
         "mnt",

@@ -7,6 +7,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::client::{NoMessage, SupervisorClient};
 use super::explain::Explainer;
+use super::freezer::Freezer;
 use super::id::Id;
 use super::message::{ClientMessage, SupervisorMessage};
 use super::record::{ContainerStatus, RecordedProcess};
@@ -60,6 +61,9 @@ impl KeptContainer {
 /// It cannot be started, with the exit status that `run` has then.
 pub fn start(container: &KeptContainer, explain: Explainer) -> Result<()> {
     container.is_here()?;
+    if container.state.status == ContainerStatus::Paused {
+        return Err(Error::new(ExitKind::Refused, text("container.start.paused")));
+    }
     if container.state.status.is_active() {
         return Ok(());
     }
@@ -160,6 +164,59 @@ pub fn kill(container: &KeptContainer, number: i32, explain: Explainer) -> Resul
     }
 }
 
+/// Freezes the processes of a container, or with `pauses` false thaws them.
+///
+/// # Errors
+/// It does not run, or is paused already, or is not paused; it has no cgroup.
+pub fn pause(container: &KeptContainer, pauses: bool, explain: Explainer) -> Result<()> {
+    container.is_here()?;
+    let id = &container.record.id;
+    let refused = |key| Error::new(ExitKind::Refused, text_with(key, &[("id", id.as_str())]));
+    match (container.state.status, pauses) {
+        (ContainerStatus::Running, true) | (ContainerStatus::Paused, false) => {}
+        (ContainerStatus::Paused, true) => return Err(refused("container.pause.already.id")),
+        (ContainerStatus::Restarting, true) => return Err(refused("container.restarting")),
+        (_, true) => return Err(refused("container.notrunning")),
+        (_, false) => return Err(refused("container.unpause.not.id")),
+    }
+    let processes = container.state.command.zip(container.state.supervisor);
+    let freezer = processes.and_then(|(command, supervisor)| Freezer::of(command.pid, supervisor.pid));
+    let lives = || container.state.command.is_some_and(RecordedProcess::lives);
+    let Some(freezer) = freezer else {
+        return Err(if lives() { no_cgroup(container) } else { refused("container.notrunning") });
+    };
+    let Some(mut client) = SupervisorClient::connect(id, explain)? else {
+        return Err(refused("container.notrunning"));
+    };
+    let (message, word) = match pauses {
+        true => (ClientMessage::Pause, "pause"),
+        false => (ClientMessage::Unpause, "unpause"),
+    };
+    explain.step(format!("send(<socket>, {word:?})"), "container.explain.pause");
+    let (file, value) = (file::path_text(&freezer.file()), freezer.value(pauses));
+    explain.step(
+        format!("write(<{file}>, {value:?})  [by the supervisor]"),
+        if pauses { "container.explain.freeze" } else { "container.explain.thaw" },
+    );
+    let answer = client.send(&message);
+    match answer.and_then(|()| client.answer(Some(Instant::now() + ANSWER))) {
+        Ok(SupervisorMessage::Refused(error)) => Err(error.into()),
+        Ok(_) => Ok(()),
+        Err(NoMessage::Ended) => Err(refused("container.notrunning")),
+        Err(NoMessage::Late) => Err(silent(id)),
+    }
+}
+
+/// Why a container cannot be paused that has no cgroup of its own.
+pub fn no_cgroup(container: &KeptContainer) -> Error {
+    let values = [("id", container.record.id.as_str())];
+    let error = Error::new(ExitKind::Refused, text_with("container.nocgroup", &values));
+    match nix::unistd::geteuid().is_root() {
+        true => error.why(text("container.nocgroup.root")),
+        false => error.why(text("container.nocgroup.user")),
+    }
+}
+
 /// Waits for the end of a container, and returns its exit status.
 ///
 /// # Errors
@@ -200,7 +257,11 @@ pub fn remove(
     container.is_here()?;
     let id = &container.record.id;
     if container.state.status.is_active() && !force {
-        let what = text_with("container.rm.running", &[("id", id.as_str())]);
+        let key = match container.state.status {
+            ContainerStatus::Paused => "container.rm.paused",
+            _ => "container.rm.running",
+        };
+        let what = text_with(key, &[("id", id.as_str())]);
         return Err(Error::new(ExitKind::Refused, what));
     }
     let end = |container: &KeptContainer| match container.state.status.is_active() {
@@ -253,6 +314,12 @@ fn end_directly(container: &KeptContainer, explain: Explainer) -> Result<()> {
     let processes = [container.state.command, container.state.supervisor];
     for process in processes.into_iter().flatten() {
         send_directly(process, libc::SIGKILL, explain);
+    }
+    // On cgroup v1, a frozen process does not end before it is thawed.
+    if let [Some(command), Some(supervisor)] = processes
+        && let Some(freezer) = Freezer::of(command.pid, supervisor.pid)
+    {
+        let _ = freezer.set(false);
     }
     match await_gone(processes.into_iter().flatten(), Instant::now() + END) {
         true => Ok(()),

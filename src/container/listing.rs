@@ -139,6 +139,8 @@ pub fn inspected(container: &KeptContainer) -> Value {
         let bindings = ports.entry(inside(port)).or_insert_with(|| json!([]));
         bindings.as_array_mut().into_iter().for_each(|all| all.push(binding.clone()));
     }
+    let resources = &record.config.environment.resources;
+    let (memory, cpu) = (resources.memory.as_ref(), resources.cpu.as_ref());
     let hostname = record.config.environment.namespaces.uts.options().and_then(|uts| uts.hostname.clone());
     json!({
         "Id": record.id,
@@ -163,6 +165,13 @@ pub fn inspected(container: &KeptContainer) -> Value {
         "Name": format!("/{name}"),
         "RestartCount": state.restart_count,
         "HostConfig": {
+            "Memory": memory.and_then(|memory| memory.limit).map_or(0, |limit| limit.0),
+            "MemorySwap": memory.and_then(|memory| Some(memory.limit?.0 + memory.swap?.0)).unwrap_or(0),
+            "MemoryReservation": memory.and_then(|memory| memory.reservation).map_or(0, |limit| limit.0),
+            "NanoCpus": cpu.and_then(|cpu| cpu.cpus).map_or(0, |cpus| (cpus.part() * 1e9) as u64),
+            "CpuShares": cpu.and_then(|cpu| cpu.shares).unwrap_or(0),
+            "CpusetCpus": cpu.and_then(|cpu| cpu.cpuset.as_deref()).unwrap_or_default(),
+            "PidsLimit": resources.pids.as_ref().and_then(|pids| pids.max),
             "AutoRemove": record.auto_remove,
             "RestartPolicy": {
                 "Name": record.restart.word(),

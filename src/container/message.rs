@@ -45,6 +45,10 @@ pub enum ClientMessage {
         /// Its number.
         signal: i32,
     },
+    /// Freeze the processes.
+    Pause,
+    /// Thaw them.
+    Unpause,
     /// The window of the client has another size.
     Resize {
         /// Lines.

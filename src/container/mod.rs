@@ -3,14 +3,19 @@
 //!
 //! [`record`] has the two files of a container, and [`store`] the directory with all of them. A container that runs has a
 //! process of `sandbox` as its [`supervisor`]. Commands are clients of it ([`client`]), by the messages in [`message`].
-//! [`life`] has what the commands do.
+//! [`life`] has what the commands do. [`anatomy`] has the parts of a container as the kernel shows them, and [`usage`] what it
+//! uses of the machine.
 
+pub mod anatomy;
 pub mod attach;
 pub mod client;
 mod control;
+pub mod events;
 pub mod explain;
+pub mod freezer;
 pub mod id;
 pub mod life;
+pub mod limits;
 pub mod listing;
 pub mod log;
 pub mod message;
@@ -18,5 +23,7 @@ pub mod name;
 pub mod processes;
 pub mod record;
 pub mod restart;
+pub mod stats;
 pub mod store;
 pub mod supervisor;
+pub mod usage;

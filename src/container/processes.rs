@@ -1,11 +1,11 @@
 //! The processes of a running container.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::store::KeptContainer;
 use crate::feature::Feature;
 use crate::observe::proc::namespace_link;
-use crate::observe::processes::processes;
+use crate::observe::processes::{ProcessEntry, processes};
 
 /// The PIDs of a container: the descendants of its supervisor, and what is in its new PID namespace, as the commands of
 /// `exec`.
@@ -17,7 +17,7 @@ pub fn pids(container: &KeptContainer, command: i32) -> BTreeSet<i32> {
     let mut found = BTreeSet::from([command]);
     found.extend(all.keys().filter(|pid| own.is_some() && namespace_of(**pid) == own));
     let supervisor = container.state.supervisor.map(|supervisor| supervisor.pid);
-    let is_relay = |pid: i32| Some(all[&pid].parent) == supervisor && all[&pid].name.starts_with("sandbox");
+    let is_relay = |pid: i32| supervisor.is_some_and(|supervisor| is_relay(&all, supervisor, pid));
     loop {
         let is_child = |pid: &&i32| {
             let parent = all[*pid].parent;
@@ -30,4 +30,14 @@ pub fn pids(container: &KeptContainer, command: i32) -> BTreeSet<i32> {
         }
         found.extend(more);
     }
+}
+
+/// The processes of `sandbox` that the supervisor has started beside process 1 of the container: they forward its ports.
+pub fn relays(all: &BTreeMap<i32, ProcessEntry>, supervisor: i32, command: Option<i32>) -> Vec<i32> {
+    let is_one = |pid: &&i32| Some(**pid) != command && is_relay(all, supervisor, **pid);
+    all.keys().filter(is_one).copied().collect()
+}
+
+fn is_relay(all: &BTreeMap<i32, ProcessEntry>, supervisor: i32, pid: i32) -> bool {
+    all[&pid].parent == supervisor && all[&pid].name.starts_with("sandbox")
 }

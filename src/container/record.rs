@@ -1,8 +1,8 @@
 //! The two files of a kept container: `config.json`, what it is, and `state.json`, what it does now.
 //!
-//! `config.json` is written once, by `create`. `state.json` is written by the process that has the lock of the container:
-//! its supervisor, or a command that ends the state of a dead one. Each has a version. A `sandbox` that does not know it
-//! leaves the container alone.
+//! `config.json` is written by `create`, and by `update`. `state.json` is written by the process that has the lock of the
+//! container: its supervisor, or a command that ends the state of a dead one. Each has a version. A `sandbox` that does not
+//! know it leaves the container alone.
 
 use serde::{Deserialize, Serialize};
 

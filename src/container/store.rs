@@ -10,19 +10,20 @@
 //! was left by a process that was killed, and is removed.
 
 mod files;
+mod repair;
 
 use std::ffi::OsString;
 use std::io;
 use std::time::Duration;
 
 use self::files::{CONTAINERS, Directories, NAMES, read_json, remove_directory, target_of, unread};
+use super::events::{self, Event, EventAction, EventReader};
 use super::id::{self, Id};
 use super::name;
-use super::record::{ContainerRecord, ContainerState, ContainerStatus, ProcessPlace};
+use super::record::{ContainerRecord, ContainerState, ProcessPlace};
 use crate::error::{Error, ExitKind, Result};
 use crate::host::containers::MAX_CONFIG;
 use crate::host::home::HomePlace;
-use crate::host::own_run::OwnRun;
 use crate::host::private_directory::{PrivateDirectory, Unusable};
 use crate::host::run_lock::RunLock;
 use crate::host::storage;
@@ -224,6 +225,7 @@ impl ContainerStore {
                 let _ = directories.names.remove_file(&name);
                 failed(&self.place, error.into())
             })?;
+            self.note(&Event::now(EventAction::Create, record, &name));
             Ok(name)
         });
         created.inspect_err(|_| {
@@ -299,6 +301,10 @@ impl ContainerStore {
             .remove_file(new)
             .and_then(|()| directories.names.rename_new(&container.name, new))
             .and_then(|()| directories.names.sync());
+        if renamed.is_ok() {
+            let event = Event::now(EventAction::Rename, &container.record, new);
+            self.note(&event.with("oldName", &container.name));
+        }
         renamed.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 Error::new(ExitKind::Refused, text_with("container.none", &[("name", &container.name)]))
@@ -317,6 +323,7 @@ impl ContainerStore {
         let lock = self.lock()?;
         let names: Vec<String> =
             self.names(directories)?.into_iter().filter(|(_, of)| of == id).map(|(name, _)| name).collect();
+        let event = self.event_of_removal(directories, id, names.first());
         let renamed = match directories.containers.rename(id.as_str(), &removed) {
             // Another command has removed it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -325,9 +332,74 @@ impl ContainerStore {
         let unnamed =
             renamed.and_then(|()| names.iter().try_for_each(|name| directories.names.remove_file(name)));
         lock.release();
+        event.iter().filter(|_| unnamed.is_ok()).for_each(|event| self.note(event));
         unnamed
             .and_then(|()| remove_directory(&directories.containers, removed.as_ref()))
             .map_err(|error| failed(&self.place, error.into()))
+    }
+
+    /// The event of a container that is removed. Its config may not be readable, or it was removed already.
+    fn event_of_removal(&self, directories: &Directories, id: &Id, name: Option<&String>) -> Option<Event> {
+        let directory = directories.containers.directory(id.as_str().as_ref()).ok()??;
+        let record: ContainerRecord = read_json(&directory, id, CONFIG, MAX_CONFIG).ok()?;
+        Some(Event::now(EventAction::Destroy, &record, name.map_or("", String::as_str)))
+    }
+
+    /// Adds an event of a container under its present name.
+    pub fn note_of(
+        &self,
+        container: &KeptContainer,
+        change: impl FnOnce(Event) -> Event,
+        action: EventAction,
+    ) {
+        let Some(directories) = &self.directories else { return };
+        let id = &container.record.id;
+        let is_named = matches!(self.id_of_name(directories, &container.name), Ok(Some(of)) if of == *id);
+        let renamed = || self.names(directories).ok()?.into_iter().find(|(_, of)| of == id);
+        let name = match is_named {
+            true => container.name.clone(),
+            false => renamed().map(|(name, _)| name).unwrap_or_default(),
+        };
+        self.note(&change(Event::now(action, &container.record, &name)));
+    }
+
+    /// Adds an event to HOME/events. Where that is not possible, the event is lost.
+    pub fn note(&self, event: &Event) {
+        if let Some(directories) = &self.directories {
+            let _ = events::append(&directories.home, event);
+        }
+    }
+
+    /// A reader of the events. None: HOME does not exist.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn events(&self, is_new: bool) -> io::Result<Option<EventReader>> {
+        let Some(directories) = &self.directories else { return Ok(None) };
+        EventReader::open(directories.home.try_clone()?, is_new).map(Some)
+    }
+
+    /// Writes another config of a container, as `change` returns it.
+    ///
+    /// # Errors
+    /// Those of `change`; the file cannot be written.
+    pub fn update(
+        &self,
+        container: &KeptContainer,
+        change: impl FnOnce(ContainerRecord) -> Result<ContainerRecord>,
+    ) -> Result<ContainerRecord> {
+        let id = &container.record.id;
+        // Two updates at the same time are made one after the other.
+        let _lock = self.lock()?;
+        let directory = &container.directory;
+        let changed = change(read_json(directory, id, CONFIG, MAX_CONFIG)?)?;
+        let mut config = serde_json::to_vec(&changed).unwrap_or_default();
+        config.push(b'\n');
+        directory.replace(CONFIG, &config, true).map_err(|error| {
+            let what = text_with("container.update.unwritten", &[("path", &printed(directory.path()))]);
+            storage::explain_io(Error::failed(what), &error, directory.path())
+        })?;
+        Ok(changed)
     }
 
     /// Writes what a container does. The caller has its lock.
@@ -392,66 +464,8 @@ impl ContainerStore {
         };
         let record: ContainerRecord = read_json(&directory, id, CONFIG, MAX_CONFIG)?;
         let state: ContainerState = read_json(&directory, id, STATE, MAX_STATE)?;
-        let state = self.present(&directory, id, state)?;
+        let state = self.present(&directory, &record, &name, state)?;
         Ok(Some(KeptContainer { name, record, state, directory }))
-    }
-
-    /// The state as it is now. A container whose supervisor has died does not run: this is written, if it can be.
-    fn present(
-        &self,
-        directory: &PrivateDirectory,
-        id: &Id,
-        state: ContainerState,
-    ) -> Result<ContainerState> {
-        if state.place.machine != self.here.machine {
-            return Ok(ContainerState { status: ContainerStatus::Elsewhere, ..state });
-        }
-        if !state.status.is_active() || state.lives(&self.here) != Some(false) {
-            return Ok(state);
-        }
-        let why =
-            if state.place.boot == self.here.boot { "container.lost.killed" } else { "container.lost.boot" };
-        // Another process may be about to start it, or has seen the same.
-        let Ok(Some(own)) = OwnRun::claim(id.as_str(), Duration::ZERO) else {
-            return Ok(state.lost(text(why)));
-        };
-        let state: ContainerState = read_json(directory, id, STATE, MAX_STATE)?;
-        let state = match state.status.is_active() && state.lives(&self.here) == Some(false) {
-            true => state.lost(text(why)),
-            false => state,
-        };
-        // On a filesystem that is full or read-only, the next command finds the same.
-        let _ = self.write_state(directory, &state);
-        own.remove();
-        Ok(state)
-    }
-
-    /// Removes what killed commands have left: directories that are not complete, and names of nothing.
-    fn clean(&self) {
-        let Some(directories) = &self.directories else { return };
-        let left = || -> Vec<OsString> {
-            let (names, _) = directories.containers.names().unwrap_or_default();
-            names
-                .into_iter()
-                .filter(|name| name.to_str().is_some_and(|name| name.starts_with(UNFINISHED)))
-                .collect()
-        };
-        if left().is_empty() {
-            return;
-        }
-        // While another command creates or removes a container, nothing is certain.
-        let Ok(lock) = RunLock::exclusive(&self.lock_name(), Duration::ZERO, || false) else { return };
-        let left = left();
-        for name in directories.names.names().unwrap_or_default().0 {
-            let Some(name) = name.to_str() else { continue };
-            if matches!(self.id_of_name(directories, name), Ok(None)) {
-                let _ = directories.names.remove_file(name);
-            }
-        }
-        lock.release();
-        for name in left {
-            let _ = remove_directory(&directories.containers, &name);
-        }
     }
 }
 

@@ -22,8 +22,9 @@ use nix::poll::{PollTimeout, poll};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{geteuid, setsid};
 
-use self::attend::{Attended, AttendedEnd};
+use self::attend::{Attended, AttendedEnd, Noted};
 use super::control::Control;
+use super::events::{Event, EventAction};
 use super::log::write::LogWriter;
 use super::message::{ClientMessage, Packet, SentError, SupervisorMessage, packet_of};
 use super::record::{ContainerRecord, ContainerState, ContainerStatus, ProcessPlace, RecordedProcess};
@@ -39,7 +40,7 @@ use crate::host::cgroups::CgroupParent;
 use crate::host::command;
 use crate::host::own_run::OwnRun;
 use crate::host::storage;
-use crate::observe::hierarchy::hierarchies;
+use crate::observe::hierarchy::{Controller, hierarchies};
 use crate::plan::{Draft, Frame, Plan, Streams};
 use crate::sys::signal;
 use crate::text::{printed, text, text_with};
@@ -54,6 +55,18 @@ const FIRST_CLIENT: Duration = Duration::from_secs(10);
 /// How long a client that does not read may take for the last output.
 const LAST_OUTPUT: Duration = Duration::from_secs(10);
 
+/// The controllers for which a container gets a cgroup also where it has no limits, so that it can be paused, its use can be
+/// counted, and limits can be set later.
+const COUNTED: [Controller; 7] = [
+    Controller::Freezer,
+    Controller::Memory,
+    Controller::Pids,
+    Controller::Cpu,
+    Controller::Cpuacct,
+    Controller::Cpuset,
+    Controller::Io,
+];
+
 /// Leaves the session, the terminal and the directory of the process that has started this one, and takes over the pipe on
 /// which it reports. No signal is ignored or blocked.
 ///
@@ -64,6 +77,8 @@ pub fn leave_caller() -> Result<File> {
     // It was executed as /proc/self/exe, after which ps(1) would call it `exe`.
     let _ = nix::sys::prctl::set_name(c"sandbox");
     let _ = setsid();
+    // It was executed as /proc/self/exe, and would be listed as `exe`.
+    let _ = rustix::thread::set_name(c"sandbox");
     let _ = nix::unistd::chdir("/");
     umask(Mode::from_bits_truncate(0o022));
     exec::close_inherited();
@@ -155,6 +170,10 @@ impl Supervisor {
             };
             let began = Instant::now();
             let state = self.follow(started);
+            // `update` may have changed it meanwhile.
+            if let Ok(Some(present)) = self.store.again(&self.container) {
+                self.container.record = present.record;
+            }
             let policy = self.container.record.restart;
             if !policy.restarts(state.exit_code, state.restart_count, state.stopped) {
                 return self.finish(state);
@@ -239,7 +258,12 @@ impl Supervisor {
             ..ContainerState::created()
         };
         self.write_state()?;
+        self.note(EventAction::Start, |event| event);
         Ok(StartedCommand { container, watch, log })
+    }
+
+    fn note(&self, action: EventAction, change: impl FnOnce(Event) -> Event) {
+        self.store.note_of(&self.container, change, action);
     }
 
     /// Waits for the end of the command. Returns the state of the container then.
@@ -252,13 +276,33 @@ impl Supervisor {
             client.awaited.start = false;
             client.send(&running);
         }
-        let mut attended = Attended::new(&mut self.control, &self.container.record, log, &mut container);
+        let (store, kept) = (&self.store, &self.container);
+        let note = |noted| match noted {
+            Noted::Paused(is_paused) => {
+                let (status, action) = match is_paused {
+                    true => (ContainerStatus::Paused, EventAction::Pause),
+                    false => (ContainerStatus::Running, EventAction::Unpause),
+                };
+                store.write_state(&kept.directory, &ContainerState { status, ..kept.state.clone() })?;
+                store.note_of(kept, |event| event, action);
+                Ok(())
+            }
+            Noted::Signalled(number) => {
+                store.note_of(kept, |event| event.with("signal", number), EventAction::Kill);
+                Ok(())
+            }
+        };
+        let mut attended = Attended::new(&mut self.control, &kept.record, log, &mut container, &note);
         let ended = container.wait_attended(&mut watch, &mut attended);
         let AttendedEnd { is_stopped, dropped } = attended.end();
         let (exit_code, mut error) = match &ended {
             Ok(ended) => (i32::from(ended.status()), String::new()),
             Err(error) => (i32::from(error.kind.status()), error.to_string()),
         };
+        if watch.oom_killed {
+            self.note(EventAction::Oom, |event| event);
+        }
+        self.note(EventAction::Die, |event| event.with("exitCode", exit_code));
         if dropped > 0 {
             error = text_with("container.log.dropped", &[("bytes", &dropped.to_string())]);
         }
@@ -317,6 +361,9 @@ impl Supervisor {
             ContainerState { supervisor: None, command: None, ports: Vec::new(), finished_at, ..state };
         let exit_code = state.exit_code;
         self.container.state = state;
+        if self.control.clients.iter().any(|client| client.awaited.stop) {
+            self.note(EventAction::Stop, |event| event);
+        }
         if self.container.record.auto_remove {
             let _ = self.store.remove(&self.container.record.id);
         } else {
@@ -361,7 +408,7 @@ pub fn plan(container: &KeptContainer) -> Result<Plan> {
     let ContainerRecord { config, open_stdin, id, .. } = &container.record;
     let id = id.as_str();
     let config = Config { name: Some(container.name.clone()), ..config.clone() };
-    let mut machine = Machine::of(&config);
+    let mut machine = Machine::with_cgroups(&config, &COUNTED);
     if let Some(cgroups) = &mut machine.host.cgroups {
         // The last run may have left a cgroup of this name that could not be removed.
         let is_free = |parent: &CgroupParent| !parent.shared().join(id).exists();

@@ -3,7 +3,7 @@
 //! The caller must have proved by the journal that `sandbox` made the directory.
 
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::host::run_lock::{self, RunLock};
 use crate::observe::file;
+use crate::observe::hierarchy::{Hierarchy, Version, hierarchies};
 use crate::text::printed;
 
 /// How long to wait for the processes of a cgroup to end. After SIGKILL a process only needs longer if a disk does
@@ -76,6 +77,21 @@ fn kill_members(cgroup: &Path) {
             && has_member(cgroup, pid.as_raw_nonzero().get())
         {
             let _ = pidfd_send_signal(pidfd, Signal::KILL);
+        }
+    }
+}
+
+/// Thaws the cgroup of a process, if it is a cgroup of a container and v1 has frozen it. On cgroup v1 a frozen process does
+/// not end by SIGKILL.
+pub(super) fn thaw(pid: i32) {
+    let hierarchies = hierarchies(&format!("/proc/{pid}"));
+    let frozen = hierarchies.iter().filter(|one| one.version == Version::V1);
+    for directory in frozen.filter_map(Hierarchy::own) {
+        if directory.parent().is_some_and(|parent| parent.ends_with("sandbox")) {
+            let file = directory.join("freezer.state");
+            // Opened without O_CREAT: other hierarchies have no such file.
+            let opened = fs::OpenOptions::new().write(true).open(file);
+            let _ = opened.and_then(|mut file| file.write_all(b"THAWED"));
         }
     }
 }

@@ -16,6 +16,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::cgroup;
 use crate::feature::Feature;
 use crate::observe::processes::pids;
 pub(super) use crate::observe::processes::started;
@@ -69,6 +70,7 @@ pub(super) fn end(pid: i32, since: u64, namespaces: &[String], patience: Duratio
     if !namespaces.iter().any(|name| name.starts_with("pid:")) {
         // Stopped, it creates no process meanwhile, and its namespaces stay its own.
         send(&command, libc::SIGSTOP)?;
+        cgroup::thaw(pid);
         for _ in 0..ROUNDS {
             let members = members(pid, namespaces);
             if members.is_empty() {
@@ -83,6 +85,7 @@ pub(super) fn end(pid: i32, since: u64, namespaces: &[String], patience: Duratio
         }
     }
     send(&command, libc::SIGKILL)?;
+    cgroup::thaw(pid);
     wait_for_end(&command, patience)
 }
 

@@ -49,6 +49,8 @@ pub enum Controller {
     /// Only on v1. On v2, a BPF program is attached to the cgroup.
     Devices,
     Pids,
+    /// It stops the processes of a cgroup. Only on v1. On v2, each cgroup can be frozen, without a controller.
+    Freezer,
 }
 
 impl Controller {
@@ -64,7 +66,8 @@ impl Controller {
             (Controller::Io, Version::V2) => "io",
             (Controller::Devices, Version::V1) => "devices",
             (Controller::Pids, _) => "pids",
-            (Controller::Cpuacct | Controller::Devices, Version::V2) => return None,
+            (Controller::Freezer, Version::V1) => "freezer",
+            (Controller::Cpuacct | Controller::Devices | Controller::Freezer, Version::V2) => return None,
         })
     }
 }
@@ -194,13 +197,18 @@ pub fn read_hierarchies(process: &str, unread: &mut Unread) -> Vec<Hierarchy> {
     unique
 }
 
-/// The hierarchy with a controller. On v2, devices is not a controller, but each cgroup can have a device program.
+/// The hierarchy with a controller. On v2, devices is not a controller, but each cgroup can have a device program; freezer is
+/// not one either, but each cgroup can be frozen. That is used where both exist: a process that is frozen by v1 does not end
+/// by SIGKILL before it is thawed.
 pub fn find(hierarchies: &[Hierarchy], controller: Controller) -> Option<&Hierarchy> {
     let has = |hierarchy: &&Hierarchy| {
         let name = controller.name(hierarchy.version);
         name.is_some_and(|name| hierarchy.controllers.iter().any(|known| known == name))
     };
     let of = |version| hierarchies.iter().filter(move |hierarchy| hierarchy.version == version);
+    if controller == Controller::Freezer {
+        return of(Version::V2).next().or_else(|| of(Version::V1).find(has));
+    }
     of(Version::V1).find(has).or_else(|| match controller {
         // v2 has no cpuacct. Its cpu controller reports the usage.
         Controller::Cpuacct => find(hierarchies, Controller::Cpu),
@@ -347,6 +355,7 @@ mod tests {
         let mount = |controller| find(&hybrid, controller).map(|found| found.mount.to_str().unwrap());
         assert_eq!(mount(Controller::Memory), Some("/m"));
         assert_eq!(mount(Controller::Io), Some("/u"));
+        assert_eq!(mount(Controller::Freezer), Some("/u"));
         assert_eq!(mount(Controller::Devices), Some("/u"));
         assert_eq!(mount(Controller::Pids), None);
     }

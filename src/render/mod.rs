@@ -1,5 +1,6 @@
 //! The output: text for people and JSON for programs. Text fits 80 columns. It never says anything by colour alone.
 
+pub mod anatomy;
 pub mod card;
 pub mod columns;
 pub mod compare;
@@ -24,6 +25,7 @@ pub mod plot;
 pub mod stable;
 pub mod svg;
 mod table;
+pub mod template;
 mod versions;
 pub mod view;
 

@@ -1,22 +1,33 @@
-//! `sandbox inspect`: everything about a container, as JSON.
+//! `sandbox inspect`: everything about a container, as JSON; or its parts, as a picture.
+
+use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ExplainArg, Names, as_docker, find, tell_reading};
+use super::{ExplainArg, Names, as_docker, each, find, format_of, tell_reading, unfilled};
+use crate::container::anatomy::Anatomy;
 use crate::container::listing::inspected;
-use crate::container::store::ContainerStore;
+use crate::container::store::{ContainerStore, KeptContainer};
 use crate::error::{Error, Result};
 use crate::render;
+use crate::render::anatomy;
 use crate::render::paint::{Color, Stream, decide};
-use crate::text::{text, text_with};
+use crate::render::template::OutputFormat;
+use crate::text::{printed, text, text_with};
 
 /// The flags of `inspect`.
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(crate) struct InspectArgs {
-    /// json: the whole, which is the default
+    /// json: the whole, which is the default; or a template of Go
     #[arg(long, short, value_name = "FORMAT", default_value = "json")]
     format: String,
+    /// Draw the parts of the container: supervisor, processes, namespaces, cgroups, mounts, ports, files
+    #[arg(long, conflicts_with = "format")]
+    tree: bool,
+    /// Write the drawing to FILE, as an SVG picture
+    #[arg(long, value_name = "FILE", requires = "tree")]
+    svg: Option<PathBuf>,
     #[command(flatten)]
     explain: ExplainArg,
     #[command(flatten)]
@@ -25,11 +36,19 @@ pub(crate) struct InspectArgs {
 
 /// Prints containers as a list of JSON.
 pub(crate) fn run(color: Color, args: &InspectArgs) -> Result<u8> {
-    decide(color, Stream::Err);
-    if args.format != "json" {
-        let what = text_with("container.format", &[("format", &args.format)]);
-        return Err(Error::usage(what).why(text("container.format.reason")));
+    if args.tree {
+        return draw(color, args);
     }
+    decide(color, Stream::Err);
+    let format = format_of(&args.format)?;
+    let template = match &format {
+        OutputFormat::Json => None,
+        OutputFormat::Lines(_) => Some(&format),
+        _ => {
+            let what = text_with("container.format", &[("format", &args.format)]);
+            return Err(Error::usage(what).why(text("container.inspect.format")));
+        }
+    };
     let store = ContainerStore::open().map_err(as_docker)?;
     let (mut found, mut errors) = (Vec::new(), Vec::new());
     for name in &args.names.containers {
@@ -41,7 +60,44 @@ pub(crate) fn run(color: Color, args: &InspectArgs) -> Result<u8> {
             Err(error) => errors.push(error),
         }
     }
-    render::print_json(Stream::Out, &found);
+    match template {
+        None => render::print_json(Stream::Out, &found),
+        Some(format) => render::out(&format.rows(&[], &[], &found).map_err(|why| unfilled(&why))?),
+    }
     errors.iter().for_each(|error| render::err(&render::error::text(error)));
     Ok(u8::from(!errors.is_empty()))
+}
+
+/// Draws containers, one after the other.
+fn draw(color: Color, args: &InspectArgs) -> Result<u8> {
+    let names = &args.names.containers;
+    let file = match (&args.svg, &names[..]) {
+        (Some(_), [_, _, ..]) => return Err(Error::usage(text("container.tree.several"))),
+        (file, _) => file,
+    };
+    let explain = args.explain.explainer();
+    let mut is_first = true;
+    let status = each(color, names, |_, container: KeptContainer| {
+        container.is_here()?;
+        tell_reading(explain, &container);
+        explain.step("read(</proc/PID/stat>), …", "container.explain.pids");
+        explain.step(
+            "readlink(</proc/PID/ns/*>); read(</proc/PID/{mountinfo,cgroup}>)",
+            "container.explain.tree",
+        );
+        let parts = Anatomy::of(&container);
+        if let Some(file) = file {
+            let unwritten = |error: std::io::Error| {
+                let what = text_with("common.svg.unwritten", &[("path", &printed(file))]);
+                Error::failed(what).why(crate::error::io_text(&error))
+            };
+            std::fs::write(file, anatomy::svg_of(&parts)).map_err(unwritten)?;
+        }
+        decide(color, Stream::Out);
+        let gap = if std::mem::take(&mut is_first) { "" } else { "\n" };
+        render::out(&format!("{gap}{}", anatomy::text_of(&parts)));
+        Ok(None)
+    });
+    decide(color, Stream::Err);
+    status
 }

@@ -1,4 +1,4 @@
-//! `sandbox stop`, `restart`, `kill`, `wait`, `rm`, `rename`, `port`, `container prune`.
+//! `sandbox stop`, `restart`, `kill`, `pause`, `unpause`, `wait`, `rm`, `rename`, `port`, `container prune`.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -6,7 +6,8 @@ use std::io::Write;
 use clap::{Args, Subcommand};
 
 use super::create::read_signal;
-use super::{ExplainArg, Names, as_docker, each, find, tell_reading};
+use super::{ExplainArg, Names, as_docker, each, find, stop_demo, tell_reading};
+use crate::container::events::EventAction;
 use crate::container::id::Id;
 use crate::container::life;
 use crate::container::listing::inside;
@@ -17,10 +18,34 @@ use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::{text, text_with};
 
-/// The flags of `stop` and `restart`.
+/// The flags of `stop`.
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(crate) struct StopArgs {
+    #[command(flatten)]
+    flags: StopFlags,
+    /// Show what a stop signal does to a process 1 without a handler, with a handler, and behind an init
+    #[arg(long, conflicts_with_all = ["timeout", "signal", "explain", "containers"])]
+    demo: bool,
+    /// The containers: names, IDs, or beginnings of IDs
+    #[arg(value_name = "CONTAINER", required_unless_present = "demo")]
+    containers: Vec<OsString>,
+}
+
+/// The flags of `restart`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct RestartArgs {
+    #[command(flatten)]
+    flags: StopFlags,
+    #[command(flatten)]
+    names: Names,
+}
+
+/// How containers are stopped.
+#[derive(Debug, Args)]
+#[group(skip)]
+struct StopFlags {
     /// How many seconds to wait before the container is killed; a negative number waits for ever
     #[arg(long, short, alias = "time", value_name = "SECONDS", allow_negative_numbers = true)]
     timeout: Option<i64>,
@@ -29,8 +54,6 @@ pub(crate) struct StopArgs {
     signal: Option<i32>,
     #[command(flatten)]
     explain: ExplainArg,
-    #[command(flatten)]
-    names: Names,
 }
 
 /// The flags of `kill`.
@@ -46,10 +69,10 @@ pub(crate) struct KillArgs {
     names: Names,
 }
 
-/// The flags of `wait`.
+/// The flags of `wait`, `pause` and `unpause`.
 #[derive(Debug, Args)]
 #[group(skip)]
-pub(crate) struct WaitArgs {
+pub(crate) struct NamedArgs {
     #[command(flatten)]
     explain: ExplainArg,
     #[command(flatten)]
@@ -122,19 +145,27 @@ enum ContainerAction {
 
 /// Stops containers.
 pub(crate) fn stop(color: Color, args: &StopArgs) -> Result<u8> {
-    each(color, &args.names.containers, |_, container| {
-        life::stop(&container, args.signal, args.timeout, args.explain.explainer())?;
+    if args.demo {
+        return stop_demo::run(color);
+    }
+    let StopFlags { timeout, signal, explain } = &args.flags;
+    each(color, &args.containers, |_, container| {
+        life::stop(&container, *signal, *timeout, explain.explainer())?;
         Ok(Some(container.shown_name().to_owned()))
     })
 }
 
 /// Stops containers, and starts them again.
-pub(crate) fn restart(color: Color, args: &StopArgs) -> Result<u8> {
-    let explain = args.explain.explainer();
+pub(crate) fn restart(color: Color, args: &RestartArgs) -> Result<u8> {
+    let StopFlags { timeout, signal, explain } = &args.flags;
+    let explain = explain.explainer();
     each(color, &args.names.containers, |store, container| {
-        life::stop(&container, args.signal, args.timeout, explain)?;
+        life::stop(&container, *signal, *timeout, explain)?;
         match store.again(&container)? {
-            Some(stopped) => life::start(&stopped, explain)?,
+            Some(stopped) => {
+                life::start(&stopped, explain)?;
+                store.note_of(&stopped, |event| event, EventAction::Restart);
+            }
             // It was to be removed at its end.
             None => return Err(gone(&container.record.id)),
         }
@@ -150,8 +181,16 @@ pub(crate) fn kill(color: Color, args: &KillArgs) -> Result<u8> {
     })
 }
 
+/// Freezes the processes of containers, or thaws them.
+pub(crate) fn pause(color: Color, pauses: bool, args: &NamedArgs) -> Result<u8> {
+    each(color, &args.names.containers, |_, container| {
+        life::pause(&container, pauses, args.explain.explainer())?;
+        Ok(Some(container.shown_name().to_owned()))
+    })
+}
+
 /// Waits for the ends of containers, and prints their exit statuses.
-pub(crate) fn wait(color: Color, args: &WaitArgs) -> Result<u8> {
+pub(crate) fn wait(color: Color, args: &NamedArgs) -> Result<u8> {
     each(color, &args.names.containers, |store, container| {
         life::wait(store, &container, args.explain.explainer()).map(|status| Some(status.to_string()))
     })

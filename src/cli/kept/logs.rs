@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{ExplainArg, as_docker, find, tell_reading};
+use super::{ExplainArg, as_docker, find, read_time, tell_reading};
 use crate::container::log::read::{LogReader, Reading};
 use crate::container::log::{LOG, LogEntry, OutputStream};
 use crate::container::store::{ContainerStore, KeptContainer};
@@ -17,7 +17,6 @@ use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::{printed, text, text_with};
 use crate::value::timestamp::Timestamp;
-use crate::value::units::Length;
 
 /// The interval at which a log is read again.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -49,28 +48,6 @@ pub(crate) struct LogsArgs {
     /// The container: its name, its ID, or the beginning of its ID
     #[arg(value_name = "CONTAINER")]
     container: OsString,
-}
-
-/// A time as Docker reads it: RFC 3339, seconds since 1970, or a length of time before now.
-fn read_time(written: &str) -> std::result::Result<Timestamp, String> {
-    let seconds = || written.parse::<f64>().ok().filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
-    let ago = || {
-        let written = written.strip_prefix('-').unwrap_or(written);
-        written
-            .ends_with(|last: char| "smhd".contains(last))
-            .then(|| written.parse::<Length>().ok())
-            .flatten()
-    };
-    if let Ok(moment) = written.parse() {
-        return Ok(moment);
-    }
-    if let Some(seconds) = seconds() {
-        return Ok(Timestamp((seconds * 1e9) as i128));
-    }
-    match ago() {
-        Some(length) => Ok(Timestamp::now().before(Duration::from_secs(length.0.into()))),
-        None => Err(text("container.time.form")),
-    }
 }
 
 /// Prints a log.
@@ -164,22 +141,5 @@ impl LogPrinter<'_> {
         let written = io::stdout().write_all(&self.out).and_then(|()| io::stdout().flush());
         self.out.clear();
         written
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_has_several_forms() {
-        assert_eq!(read_time("1700000000"), Ok(Timestamp(1_700_000_000_000_000_000)));
-        assert_eq!(read_time("1.5"), Ok(Timestamp(1_500_000_000)));
-        assert_eq!(read_time("2026-11-29"), Ok("2026-11-29T00:00:00Z".parse().unwrap()));
-        let ago = read_time("10m").unwrap().until(Timestamp::now()).as_secs();
-        assert!((600..605).contains(&ago), "{ago}");
-        for wrong in ["", "x", "10x", "nan", "-5"] {
-            assert!(read_time(wrong).is_err(), "{wrong}");
-        }
     }
 }

@@ -1,14 +1,20 @@
 //! The commands of kept containers. They have Docker's names, flags, output and exit statuses.
 
 pub(super) mod create;
+pub(super) mod events;
 pub(super) mod inspect;
 pub(super) mod life;
 pub(super) mod logs;
 pub(super) mod ps;
 pub(super) mod start;
+pub(super) mod stats;
+mod stop_demo;
 pub(super) mod top;
+pub(super) mod update;
 
 use std::ffi::OsString;
+use std::io::Write;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -18,7 +24,10 @@ use crate::container::supervisor;
 use crate::error::{Error, ExitKind, Result};
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
-use crate::text::{printed, text, text_with};
+use crate::render::template::OutputFormat;
+use crate::text::{printed, printed_lines, text, text_with};
+use crate::value::timestamp::Timestamp;
+use crate::value::units::Length;
 
 /// The flag that all of these commands have.
 #[derive(Debug, Args)]
@@ -97,6 +106,58 @@ fn as_docker(error: Error) -> Error {
     }
 }
 
+/// Reads a filter, whose name must be one of these.
+fn filter_of<'a>(filter: &'a str, known: &[&str]) -> Result<(&'a str, &'a str)> {
+    match filter.split_once('=') {
+        Some((name, value)) if known.contains(&name) => Ok((name, value)),
+        _ => Err(as_docker(Error::failed(text_with("container.filter", &[("filter", filter)])))),
+    }
+}
+
+/// Reads the value of `--format`.
+fn format_of(written: &str) -> Result<OutputFormat> {
+    OutputFormat::parse(written).map_err(|why| {
+        let what = text_with("container.format", &[("format", written)]);
+        Error::usage(what).why(text_with("container.format.reason", &[("why", &why)]))
+    })
+}
+
+/// The error of a template that cannot be filled in.
+fn unfilled(why: &str) -> Error {
+    as_docker(Error::failed(text_with("container.format.unfilled", &[("why", why)])))
+}
+
+/// Prints a part of a result that goes on. False: nobody reads it any more.
+fn print_now(part: &str) -> bool {
+    let mut out = std::io::stdout().lock();
+    out.write_all(printed_lines(part).as_bytes()).and_then(|()| out.flush()).is_ok()
+}
+
+/// A time as Docker reads it: RFC 3339, seconds since 1970, or a length of time before now.
+fn read_time(written: &str) -> std::result::Result<Timestamp, String> {
+    let seconds = || written.parse::<f64>().ok().filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
+    let ago = || {
+        let written = written.strip_prefix('-').unwrap_or(written);
+        written
+            .ends_with(|last: char| "smhd".contains(last))
+            .then(|| written.parse::<Length>().ok())
+            .flatten()
+    };
+    if let Ok(moment) = written.parse() {
+        return Ok(moment);
+    }
+    if written.len() == 2 && written.starts_with('0') && written.ends_with(['s', 'm', 'h']) {
+        return Ok(Timestamp::now());
+    }
+    if let Some(seconds) = seconds() {
+        return Ok(Timestamp((seconds * 1e9) as i128));
+    }
+    match ago() {
+        Some(length) => Ok(Timestamp::now().before(Duration::from_secs(length.0.into()))),
+        None => Err(text("container.time.form")),
+    }
+}
+
 /// Does something with each container that is named. Each error is printed, and the others are done all the same. What
 /// `act` returns is printed, one on each line.
 fn each(
@@ -117,4 +178,21 @@ fn each(
         }
     }
     Ok(u8::from(has_failed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_several_forms() {
+        assert_eq!(read_time("1700000000"), Ok(Timestamp(1_700_000_000_000_000_000)));
+        assert_eq!(read_time("1.5"), Ok(Timestamp(1_500_000_000)));
+        assert_eq!(read_time("2026-11-29"), Ok("2026-11-29T00:00:00Z".parse().unwrap()));
+        let ago = read_time("10m").unwrap().until(Timestamp::now()).as_secs();
+        assert!((600..605).contains(&ago), "{ago}");
+        for wrong in ["", "x", "10x", "nan", "-5"] {
+            assert!(read_time(wrong).is_err(), "{wrong}");
+        }
+    }
 }

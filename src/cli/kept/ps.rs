@@ -1,16 +1,41 @@
 //! `sandbox ps`: the kept containers.
 
 use clap::Args;
+use serde_json::Value;
 
-use super::{ExplainArg, as_docker, tell_reading};
+use super::{ExplainArg, as_docker, filter_of, format_of, tell_reading, unfilled};
 use crate::container::listing::{self, ContainerRow};
 use crate::container::store::{ContainerStore, KeptContainer};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::render;
-use crate::render::columns::table;
 use crate::render::paint::{Color, Stream, decide};
-use crate::text::{printed, text, text_with};
+use crate::render::template::OutputFormat;
+use crate::text::printed;
 use crate::value::timestamp::Timestamp;
+
+/// The filters.
+const FILTERS: [&str; 6] = ["id", "name", "status", "exited", "ancestor", "publish"];
+
+/// The fields of the table.
+const COLUMNS: [&str; 7] = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"];
+
+/// The titles of the fields.
+const TITLES: [(&str, &str); 14] = [
+    ("Command", "COMMAND"),
+    ("CreatedAt", "CREATED AT"),
+    ("ID", "CONTAINER ID"),
+    ("Image", "IMAGE"),
+    ("Labels", "LABELS"),
+    ("LocalVolumes", "LOCAL VOLUMES"),
+    ("Mounts", "MOUNTS"),
+    ("Names", "NAMES"),
+    ("Networks", "NETWORKS"),
+    ("Ports", "PORTS"),
+    ("RunningFor", "CREATED"),
+    ("Size", "SIZE"),
+    ("State", "STATE"),
+    ("Status", "STATUS"),
+];
 
 /// The flags of `ps`.
 #[derive(Debug, Args)]
@@ -34,7 +59,7 @@ pub(crate) struct PsArgs {
     /// Show only containers with this property: id, name, status, exited, ancestor or publish (may be repeated)
     #[arg(long, short, value_name = "NAME=VALUE")]
     filter: Vec<String>,
-    /// table, or json: one object on each line
+    /// table, json (one object on each line), table TEMPLATE, or a template of Go
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: String,
     #[command(flatten)]
@@ -44,15 +69,8 @@ pub(crate) struct PsArgs {
 /// Prints the containers.
 pub(crate) fn run(color: Color, args: &PsArgs) -> Result<u8> {
     decide(color, Stream::Err);
-    let is_json = match args.format.as_str() {
-        "json" => true,
-        "table" | "" => false,
-        other => {
-            let what = text_with("container.format", &[("format", other)]);
-            return Err(Error::usage(what).why(text("container.format.reason")));
-        }
-    };
-    let filters = args.filter.iter().map(|filter| filter_of(filter)).collect::<Result<Vec<_>>>()?;
+    let format = format_of(&args.format)?;
+    let filters = args.filter.iter().map(|filter| filter_of(filter, &FILTERS)).collect::<Result<Vec<_>>>()?;
     let store = ContainerStore::open().map_err(as_docker)?;
     let explain = args.explain.explainer();
     let directory = printed(store.path().join("containers"));
@@ -72,34 +90,21 @@ pub(crate) fn run(color: Color, args: &PsArgs) -> Result<u8> {
             .all(|(name, _)| filters.iter().any(|(other, value)| name == other && is_met(other, value)))
     });
     all.truncate(last.unwrap_or(usize::MAX));
-    print(&all, args, is_json);
+    print(&all, args, &format)?;
     for unread in &unread {
         render::err(&render::error::text(&unread.error));
     }
     Ok(0)
 }
 
-fn print(all: &[KeptContainer], args: &PsArgs, is_json: bool) {
+fn print(all: &[KeptContainer], args: &PsArgs, format: &OutputFormat) -> Result<()> {
     let now = Timestamp::now();
     let rows = all.iter().map(|container| ContainerRow::of(container, now, args.no_trunc));
     if args.quiet {
-        return render::out(&rows.map(|row| row.id + "\n").collect::<String>());
+        render::out(&rows.map(|row| row.id + "\n").collect::<String>());
+        return Ok(());
     }
-    if is_json {
-        let lines = rows.map(|row| serde_json::to_string(&row).unwrap_or_default() + "\n");
-        return render::out(&lines.collect::<String>());
-    }
-    let titles = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"];
-    let row = |row: ContainerRow| {
-        vec![row.id, row.image, row.command, row.running_for, row.status, row.ports, row.names]
-    };
-    render::out(&table(&titles, &rows.map(row).collect::<Vec<_>>()));
-}
-
-fn filter_of(filter: &str) -> Result<(&str, &str)> {
-    const KNOWN: [&str; 6] = ["id", "name", "status", "exited", "ancestor", "publish"];
-    match filter.split_once('=') {
-        Some((name, value)) if KNOWN.contains(&name) => Ok((name, value)),
-        _ => Err(as_docker(Error::failed(text_with("container.filter", &[("filter", filter)])))),
-    }
+    let rows: Vec<Value> = rows.map(|row| serde_json::to_value(row).unwrap_or_default()).collect();
+    render::out(&format.rows(&TITLES, &COLUMNS, &rows).map_err(|why| unfilled(&why))?);
+    Ok(())
 }

@@ -75,6 +75,9 @@ pub(crate) fn start(color: Color, args: &StartArgs) -> Result<u8> {
     };
     let store = ContainerStore::open().map_err(as_docker)?;
     let container = find(&store, name)?;
+    if container.state.status == ContainerStatus::Paused {
+        return Err(as_docker(Error::failed(text("container.start.paused"))));
+    }
     let options = AttachOptions {
         stdin: args.interactive && container.record.open_stdin,
         forwards: true,
@@ -108,6 +111,9 @@ pub(crate) fn attach(color: Color, args: &AttachArgs) -> Result<u8> {
     container.is_here()?;
     if !container.state.status.is_active() {
         return Err(as_docker(Error::failed(text("container.attach.stopped"))));
+    }
+    if container.state.status == ContainerStatus::Paused {
+        return Err(as_docker(Error::failed(text("container.attach.paused"))));
     }
     let options = AttachOptions {
         stdin: !args.no_stdin && container.record.open_stdin,

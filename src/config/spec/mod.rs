@@ -77,6 +77,9 @@ macro_rules! spec {
             #[serde(skip_serializing_if = "Option::is_none")]
             #[schemars(example = &"1h")]
             pub timeout: Option<Length>,
+            /// Whether the container stays when its command ends, until `rm` removes it (same as `run --keep`)
+            #[serde(skip_serializing_if = "Not::not")]
+            pub keep: bool,
             /// Features that may be missing: if this machine lacks one, the container starts without it and a note is printed
             #[serde(skip_serializing_if = "Vec::is_empty")]
             #[schemars(example = [Feature::Memory])]
@@ -117,6 +120,7 @@ macro_rules! spec {
                     "tty" => self.tty = default.tty,
                     "init" => self.init = default.init,
                     "timeout" => self.timeout = default.timeout,
+                    "keep" => self.keep = default.keep,
                     "optional" => self.optional = default.optional,
                     $($(stringify!($name) => self.$name = default.$name,)*)*
                     "no_new_privileges" => self.no_new_privileges = default.no_new_privileges,

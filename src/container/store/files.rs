@@ -20,6 +20,7 @@ pub(super) const NAMES: &str = "names";
 /// The directories in HOME.
 #[derive(Debug)]
 pub(super) struct Directories {
+    pub(super) home: PrivateDirectory,
     pub(super) containers: PrivateDirectory,
     pub(super) names: PrivateDirectory,
 }
@@ -27,7 +28,8 @@ pub(super) struct Directories {
 impl Directories {
     pub(super) fn find(home: &PrivateDirectory) -> std::result::Result<Option<Directories>, Unusable> {
         let (containers, names) = (home.directory(CONTAINERS.as_ref())?, home.directory(NAMES.as_ref())?);
-        Ok(containers.zip(names).map(|(containers, names)| Directories { containers, names }))
+        let home = home.try_clone()?;
+        Ok(containers.zip(names).map(|(containers, names)| Directories { home, containers, names }))
     }
 }
 

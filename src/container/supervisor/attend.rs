@@ -9,14 +9,15 @@ use rustix::io::{Errno, ioctl_fionbio, ioctl_fionread, read, write};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::super::control::{ConnectedClient, Control};
+use super::super::freezer::Freezer;
 use super::super::log::OutputStream;
 use super::super::log::write::LogWriter;
 use super::super::message::{ClientMessage, Packet, SentError, SupervisorMessage};
 use super::super::record::ContainerRecord;
-use crate::error::Error;
+use crate::error::{Error, ExitKind, Result};
 use crate::exec::{Attendant, Container};
 use crate::sys::signal;
-use crate::text::text;
+use crate::text::{printed, text};
 
 /// The size of the buffer for one read: that of a pipe.
 const CHUNK: usize = 64 << 10;
@@ -75,6 +76,18 @@ pub(super) struct Attended<'a> {
     line_at: Option<Instant>,
     buffer: Vec<u8>,
     has_ended: bool,
+    /// Whether its processes are frozen.
+    is_paused: bool,
+    /// Writes what has happened to the state of the container and to the events.
+    note: &'a dyn Fn(Noted) -> Result<()>,
+}
+
+/// What clients have done to a container that runs.
+pub(super) enum Noted {
+    /// They have frozen it, or thawed it.
+    Paused(bool),
+    /// They have sent this signal.
+    Signalled(i32),
 }
 
 /// What is left after the end of the command.
@@ -91,6 +104,7 @@ impl<'a> Attended<'a> {
         record: &ContainerRecord,
         log: LogWriter,
         container: &mut Container,
+        note: &'a dyn Fn(Noted) -> Result<()>,
     ) -> Attended<'a> {
         let mut outputs = Vec::new();
         let mut input = None;
@@ -135,6 +149,8 @@ impl<'a> Attended<'a> {
             line_at: None,
             buffer: vec![0; CHUNK],
             has_ended: false,
+            is_paused: false,
+            note,
         }
     }
 
@@ -155,6 +171,7 @@ impl<'a> Attended<'a> {
         let (has_terminal, stop_signal, stop_timeout) =
             (self.has_terminal, self.stop_signal, self.stop_timeout);
         let pidfd = pidfd.as_ref();
+        let (is_paused, note) = (&mut self.is_paused, self.note);
         let send_signal = |number| match pidfd {
             Some(pidfd) => signal::send(pidfd.as_fd(), number),
             None => Ok(()),
@@ -171,7 +188,13 @@ impl<'a> Attended<'a> {
             }
             Packet::Message(ClientMessage::Kill { signal }) => match send_signal(signal) {
                 Ok(()) => {
-                    *is_stopped |= signal == libc::SIGKILL || signal == stop_signal;
+                    let _ = note(Noted::Signalled(signal));
+                    let ends = signal == libc::SIGKILL || signal == stop_signal;
+                    *is_stopped |= ends;
+                    // A frozen process would take the signal only when it is thawed.
+                    if ends && *is_paused {
+                        let _ = set_paused(*pid, false, is_paused, note);
+                    }
                     client.send(&SupervisorMessage::Done);
                 }
                 Err(errno) => {
@@ -182,7 +205,12 @@ impl<'a> Attended<'a> {
             },
             Packet::Message(ClientMessage::Stop { signal, timeout }) => {
                 (client.awaited.stop, *is_stopped) = (true, true);
-                let _ = send_signal(signal.unwrap_or(stop_signal));
+                let signal = signal.unwrap_or(stop_signal);
+                let _ = send_signal(signal);
+                let _ = note(Noted::Signalled(signal));
+                if *is_paused {
+                    let _ = set_paused(*pid, false, is_paused, note);
+                }
                 let seconds = match timeout {
                     Some(timeout) => u64::try_from(timeout).ok(),
                     None => Some(stop_timeout),
@@ -191,6 +219,13 @@ impl<'a> Attended<'a> {
                     seconds.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
                 let stopping = stopping.get_or_insert_default();
                 stopping.kill_at = [stopping.kill_at, kill_at].into_iter().flatten().min();
+            }
+            Packet::Message(ref message @ (ClientMessage::Pause | ClientMessage::Unpause)) => {
+                let pauses = *message == ClientMessage::Pause;
+                client.send(&match set_paused(*pid, pauses, is_paused, note) {
+                    Ok(()) => SupervisorMessage::Done,
+                    Err(error) => SupervisorMessage::Refused(SentError::from(error)),
+                });
             }
             Packet::Message(ClientMessage::Resize { rows, columns }) => {
                 let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
@@ -336,10 +371,41 @@ pub(super) fn handle_before(client: &mut ConnectedClient, packet: Packet<'_, Cli
             client.send(&SupervisorMessage::Attached { terminal });
         }
         Packet::Message(ClientMessage::Stop { .. }) => client.send(&SupervisorMessage::Done),
-        Packet::Message(ClientMessage::Kill { .. }) => {
+        Packet::Message(ClientMessage::Kill { .. } | ClientMessage::Pause | ClientMessage::Unpause) => {
             let error = Error::failed(text("container.kill.notrunning"));
             client.send(&SupervisorMessage::Refused(SentError::from(error)));
         }
         Packet::Message(ClientMessage::Resize { .. }) | Packet::Data(..) => {}
     }
+}
+
+/// Freezes or thaws the processes of a container, and writes that to its state. If that cannot be written, they run.
+fn set_paused(
+    pid: i32,
+    pauses: bool,
+    is_paused: &mut bool,
+    note: &dyn Fn(Noted) -> Result<()>,
+) -> Result<()> {
+    if *is_paused == pauses {
+        let key = if pauses { "container.pause.already" } else { "container.unpause.not" };
+        return Err(Error::new(ExitKind::Refused, text(key)));
+    }
+    let freezer = Freezer::of(pid, std::process::id().cast_signed());
+    let freezer = freezer.ok_or_else(|| Error::new(ExitKind::Refused, text("container.pause.nocgroup")))?;
+    let set = |frozen| {
+        freezer.set(frozen).map_err(|error| {
+            let (file, value) = (freezer.file(), freezer.value(frozen));
+            let key = if frozen { "container.pause.cannot" } else { "container.unpause.cannot" };
+            let error =
+                Error::failed(text(key)).call(format!("write(<{}>, {value:?})", printed(file)), error);
+            if frozen { error.why(text("container.pause.cannot.reason")) } else { error }
+        })
+    };
+    set(pauses)?;
+    *is_paused = pauses;
+    note(Noted::Paused(pauses)).inspect_err(|_| {
+        if pauses && set(false).is_ok() {
+            *is_paused = false;
+        }
+    })
 }

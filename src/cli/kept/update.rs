@@ -1,0 +1,84 @@
+//! `sandbox update`: other limits for containers, also for those that run.
+
+use clap::Args;
+
+use super::{ExplainArg, Names, as_docker, each, tell_reading};
+use crate::cgroups::cpu::{Cpu, Cpus};
+use crate::cgroups::memory::Memory;
+use crate::cgroups::pids::Pids;
+use crate::config::container::Resources;
+use crate::container::limits::{self, LimitChange};
+use crate::container::restart::RestartPolicy;
+use crate::error::Result;
+use crate::render::paint::Color;
+use crate::value::units::Size;
+
+/// The flags of `update`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct UpdateArgs {
+    /// Maximum memory; 64m, 64MB and 64MiB all mean 64·1024² bytes
+    #[arg(long, short, value_name = "SIZE")]
+    memory: Option<Size>,
+    /// Maximum memory and swap together
+    #[arg(long, value_name = "SIZE")]
+    memory_swap: Option<Size>,
+    /// Memory that the kernel tries to leave to the container when the machine runs short of memory
+    #[arg(long, value_name = "SIZE")]
+    memory_reservation: Option<Size>,
+    /// Maximum CPU time: 0.5 is half of one CPU, 2 is two whole CPUs
+    #[arg(long, value_name = "NUMBER")]
+    cpus: Option<Cpus>,
+    /// CPU weight, 2 to 262144; every cgroup starts with 1024
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=262_144))]
+    cpu_shares: Option<u64>,
+    /// Use only these CPUs: 0, 0-3 or 0,2
+    #[arg(long, value_name = "LIST")]
+    cpuset_cpus: Option<String>,
+    /// Maximum number of processes and threads
+    #[arg(long, value_name = "N")]
+    pids_limit: Option<u32>,
+    /// When to start it again after its end: no, on-failure[:MAX], always, unless-stopped
+    #[arg(long, value_name = "POLICY")]
+    restart: Option<RestartPolicy>,
+    #[command(flatten)]
+    explain: ExplainArg,
+    #[command(flatten)]
+    names: Names,
+}
+
+impl UpdateArgs {
+    fn change(&self) -> LimitChange {
+        let memory = Memory { limit: self.memory, swap: None, reservation: self.memory_reservation };
+        let cpu =
+            Cpu { shares: self.cpu_shares, weight: None, cpus: self.cpus, cpuset: self.cpuset_cpus.clone() };
+        let pids = Pids { max: self.pids_limit };
+        LimitChange {
+            resources: Resources {
+                memory: Some(memory).filter(|memory| *memory != Memory::default()),
+                cpu: Some(cpu).filter(|cpu| *cpu != Cpu::default()),
+                pids: Some(pids).filter(|pids| *pids != Pids::default()),
+                ..Resources::default()
+            },
+            memory_and_swap: self.memory_swap,
+            restart: self.restart,
+        }
+    }
+}
+
+/// Changes containers.
+pub(crate) fn run(color: Color, args: &UpdateArgs) -> Result<u8> {
+    let change = args.change();
+    if change.resources == Resources::default()
+        && change.memory_and_swap.is_none()
+        && change.restart.is_none()
+    {
+        return Err(as_docker(limits::nothing()));
+    }
+    let explain = args.explain.explainer();
+    each(color, &args.names.containers, |store, container| {
+        tell_reading(explain, &container);
+        limits::update(store, &container, &change, explain).map_err(as_docker)?;
+        Ok(Some(container.shown_name().to_owned()))
+    })
+}

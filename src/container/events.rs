@@ -1,0 +1,267 @@
+//! The events of containers: HOME/events, one line of JSON for each, with Docker's keys.
+//!
+//! The process that changes a container adds the line. The file is bounded: a full one becomes `events.1`, and the one before
+//! is dropped. An event that cannot be written, as on a full disk, is lost: no container waits for it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+
+use rustix::fs::{FlockOperation, OFlags, fcntl_setfl, flock};
+use serde::{Deserialize, Serialize};
+
+use super::record::ContainerRecord;
+use crate::host::private_directory::PrivateDirectory;
+use crate::value::timestamp::Timestamp;
+
+/// The file in HOME.
+pub const EVENTS: &str = "events";
+
+/// The file before it.
+const FORMER: &str = "events.1";
+
+/// The size at which the next file begins.
+const MAX_SIZE: u64 = 512 << 10;
+
+/// What has happened to a container. The words are Docker's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventAction {
+    /// It was created.
+    Create,
+    /// Its command was started.
+    Start,
+    /// A signal was sent to it.
+    Kill,
+    /// The OOM killer has killed a process of it.
+    Oom,
+    /// Its command has ended.
+    Die,
+    /// A client has stopped it.
+    Stop,
+    /// It was stopped and started again.
+    Restart,
+    /// Its processes were frozen.
+    Pause,
+    /// They were thawed.
+    Unpause,
+    /// It has another name.
+    Rename,
+    /// It has other limits.
+    Update,
+    /// It was removed.
+    Destroy,
+}
+
+impl EventAction {
+    /// Docker's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            EventAction::Create => "create",
+            EventAction::Start => "start",
+            EventAction::Kill => "kill",
+            EventAction::Oom => "oom",
+            EventAction::Die => "die",
+            EventAction::Stop => "stop",
+            EventAction::Restart => "restart",
+            EventAction::Pause => "pause",
+            EventAction::Unpause => "unpause",
+            EventAction::Rename => "rename",
+            EventAction::Update => "update",
+            EventAction::Destroy => "destroy",
+        }
+    }
+}
+
+/// An event, with Docker's keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// What has happened.
+    pub status: EventAction,
+    /// The ID of the container.
+    pub id: String,
+    /// What its root filesystem is made from.
+    pub from: String,
+    /// `container`.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// What has happened, again.
+    #[serde(rename = "Action")]
+    pub action: EventAction,
+    /// The container.
+    #[serde(rename = "Actor")]
+    pub actor: EventActor,
+    /// `local`.
+    pub scope: String,
+    /// When, in seconds since 1970.
+    pub time: i64,
+    /// When, in nanoseconds since 1970.
+    #[serde(rename = "timeNano")]
+    pub time_nano: i64,
+}
+
+/// The container of an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct EventActor {
+    /// Its ID.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// Its name, its image, and what belongs to the event: `exitCode`, `signal`, `oldName`.
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl Event {
+    /// An event that happens now.
+    pub fn now(action: EventAction, record: &ContainerRecord, name: &str) -> Event {
+        let nanoseconds = i64::try_from(Timestamp::now().0).unwrap_or_default();
+        let attributes = [("image", record.image.as_str()), ("name", name)];
+        Event {
+            status: action,
+            id: record.id.to_string(),
+            from: record.image.clone(),
+            kind: "container".to_owned(),
+            action,
+            actor: EventActor {
+                id: record.id.to_string(),
+                attributes: attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            },
+            scope: "local".to_owned(),
+            time: nanoseconds / 1_000_000_000,
+            time_nano: nanoseconds,
+        }
+    }
+
+    /// The same with another attribute.
+    pub fn with(mut self, key: &str, value: impl ToString) -> Event {
+        self.actor.attributes.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    /// When it happened.
+    pub fn moment(&self) -> Timestamp {
+        Timestamp(self.time_nano.into())
+    }
+}
+
+/// Adds an event.
+///
+/// # Errors
+/// The file cannot be opened or written.
+pub fn append(home: &PrivateDirectory, event: &Event) -> io::Result<()> {
+    let mut line = serde_json::to_vec(event)?;
+    line.push(b'\n');
+    let mut file = open(home)?;
+    fcntl_setfl(&file, OFlags::APPEND)?;
+    // One write(2): the kernel puts the lines of two processes one after the other.
+    file.write_all(&line)?;
+    let about = file.metadata()?;
+    // The process with the lock of this file renames it. Another one leaves that to it.
+    if about.len() >= MAX_SIZE && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        let present = home.file(EVENTS).ok().flatten().map(|file| file.metadata()).transpose()?;
+        if present.is_some_and(|present| present.ino() == about.ino()) {
+            home.rename(EVENTS, FORMER)?;
+        }
+    }
+    Ok(())
+}
+
+fn open(home: &PrivateDirectory) -> io::Result<File> {
+    loop {
+        let found = home.file(EVENTS).map_err(|unusable| io::Error::other(unusable.reason()))?;
+        if let Some(file) = found {
+            return Ok(file);
+        }
+        if let Some(file) = home.make_file(EVENTS)? {
+            return Ok(file);
+        }
+        // Another process has just made it; or HOME was removed.
+        if home.path_through(".").metadata()?.nlink() == 0 {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+    }
+}
+
+/// Reads events, the oldest first, also across the change to the next file.
+#[derive(Debug)]
+pub struct EventReader {
+    home: PrivateDirectory,
+    /// The file that is read. None: there is none yet.
+    file: Option<File>,
+    /// What was read of a line that has no end yet.
+    rest: Vec<u8>,
+}
+
+/// What a reader has found.
+#[derive(Debug)]
+pub enum EventReading {
+    /// An event.
+    Event(Box<Event>),
+    /// A line that is none.
+    Damaged,
+    /// Events were dropped before they were read.
+    Missed,
+}
+
+impl EventReader {
+    /// Begins at the oldest event, or with `is_new` only with the next one.
+    ///
+    /// # Errors
+    /// The files cannot be opened.
+    pub fn open(home: PrivateDirectory, is_new: bool) -> io::Result<EventReader> {
+        let mut reader = EventReader { home, file: None, rest: Vec::new() };
+        if is_new {
+            reader.file = reader.find(EVENTS)?;
+            if let Some(file) = &mut reader.file {
+                io::Seek::seek(file, io::SeekFrom::End(0))?;
+            }
+        } else {
+            reader.file = reader.find(FORMER)?;
+        }
+        Ok(reader)
+    }
+
+    fn find(&self, name: &str) -> io::Result<Option<File>> {
+        self.home.file_to_read(name).map_err(|unusable| io::Error::other(unusable.reason()))
+    }
+
+    /// What was added since the last time.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn read(&mut self) -> io::Result<Vec<EventReading>> {
+        let mut found = Vec::new();
+        loop {
+            // Opened before the last read of the file before it: nothing is added to that one after its change of name.
+            let next = self.find(EVENTS)?;
+            let former = self.find(FORMER)?;
+            if let Some(file) = &mut self.file {
+                file.read_to_end(&mut self.rest)?;
+            }
+            self.take_lines(&mut found);
+            let Some(next) = next else { return Ok(found) };
+            let inode = |file: &File| file.metadata().map(|about| about.ino()).ok();
+            match &self.file {
+                Some(file) if inode(file) == inode(&next) => return Ok(found),
+                Some(file) if former.as_ref().and_then(inode) != inode(file) => {
+                    found.push(EventReading::Missed);
+                    self.file = former;
+                }
+                _ => self.file = Some(next),
+            }
+            self.rest.clear();
+        }
+    }
+
+    fn take_lines(&mut self, found: &mut Vec<EventReading>) {
+        let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else { return };
+        for line in self.rest[..end].split(|byte| *byte == b'\n') {
+            found.push(match serde_json::from_slice(line) {
+                Ok(event) => EventReading::Event(Box::new(event)),
+                Err(_) => EventReading::Damaged,
+            });
+        }
+        self.rest.drain(..=end);
+    }
+}

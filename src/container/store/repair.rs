@@ -1,0 +1,77 @@
+//! What is corrected when containers are read: the states of dead supervisors, and what killed commands have left.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use super::super::events::{Event, EventAction};
+use super::super::record::{ContainerRecord, ContainerState, ContainerStatus};
+use super::files::{read_json, remove_directory};
+use super::{ContainerStore, MAX_STATE, STATE, UNFINISHED};
+use crate::error::Result;
+use crate::host::own_run::OwnRun;
+use crate::host::private_directory::PrivateDirectory;
+use crate::host::run_lock::RunLock;
+use crate::text::text;
+
+impl ContainerStore {
+    /// The state as it is now. A container whose supervisor has died does not run: this is written, if it can be.
+    pub(super) fn present(
+        &self,
+        directory: &PrivateDirectory,
+        record: &ContainerRecord,
+        name: &str,
+        state: ContainerState,
+    ) -> Result<ContainerState> {
+        let id = &record.id;
+        if state.place.machine != self.here.machine {
+            return Ok(ContainerState { status: ContainerStatus::Elsewhere, ..state });
+        }
+        if !state.status.is_active() || state.lives(&self.here) != Some(false) {
+            return Ok(state);
+        }
+        let why =
+            if state.place.boot == self.here.boot { "container.lost.killed" } else { "container.lost.boot" };
+        // Another process may be about to start it, or has seen the same.
+        let Ok(Some(own)) = OwnRun::claim(id.as_str(), Duration::ZERO) else {
+            return Ok(state.lost(text(why)));
+        };
+        let mut state: ContainerState = read_json(directory, id, STATE, MAX_STATE)?;
+        if state.status.is_active() && state.lives(&self.here) == Some(false) {
+            state = state.lost(text(why));
+            // On a filesystem that is full or read-only, the next command finds the same.
+            if self.write_state(directory, &state).is_ok() {
+                self.note(&Event::now(EventAction::Die, record, name).with("exitCode", state.exit_code));
+            }
+        }
+        own.remove();
+        Ok(state)
+    }
+
+    /// Removes what killed commands have left: directories that are not complete, and names of nothing.
+    pub(super) fn clean(&self) {
+        let Some(directories) = &self.directories else { return };
+        let left = || -> Vec<OsString> {
+            let (names, _) = directories.containers.names().unwrap_or_default();
+            names
+                .into_iter()
+                .filter(|name| name.to_str().is_some_and(|name| name.starts_with(UNFINISHED)))
+                .collect()
+        };
+        if left().is_empty() {
+            return;
+        }
+        // While another command creates or removes a container, nothing is certain.
+        let Ok(lock) = RunLock::exclusive(&self.lock_name(), Duration::ZERO, || false) else { return };
+        let left = left();
+        for name in directories.names.names().unwrap_or_default().0 {
+            let Some(name) = name.to_str() else { continue };
+            if matches!(self.id_of_name(directories, name), Ok(None)) {
+                let _ = directories.names.remove_file(name);
+            }
+        }
+        lock.release();
+        for name in left {
+            let _ = remove_directory(&directories.containers, &name);
+        }
+    }
+}

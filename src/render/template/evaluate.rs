@@ -1,0 +1,177 @@
+//! Fills a template with a value.
+
+use serde_json::Value;
+
+use super::function;
+use super::parse::{Node, Operand, Pipe};
+
+/// The values that a template has names for.
+pub(super) struct Scope<'a> {
+    whole: &'a Value,
+    variables: Vec<(String, Value)>,
+}
+
+/// What happens after a node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    Next,
+    Break,
+    Continue,
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn new(whole: &'a Value) -> Scope<'a> {
+        Scope { whole, variables: Vec::new() }
+    }
+
+    /// Prints nodes.
+    pub(super) fn print(&mut self, nodes: &[Node], dot: &Value, out: &mut String) -> Result<Flow, String> {
+        let outer = self.variables.len();
+        let flow = self.print_in(nodes, dot, out);
+        self.variables.truncate(outer);
+        flow
+    }
+
+    fn print_in(&mut self, nodes: &[Node], dot: &Value, out: &mut String) -> Result<Flow, String> {
+        for node in nodes {
+            let flow = match node {
+                Node::Text(text) => {
+                    out.push_str(text);
+                    Flow::Next
+                }
+                Node::Print(pipe) => {
+                    out.push_str(&function::printed(&self.value(pipe, dot)?));
+                    Flow::Next
+                }
+                Node::Set(name, pipe) => {
+                    let value = self.value(pipe, dot)?;
+                    self.variables.push((name.clone(), value));
+                    Flow::Next
+                }
+                Node::If(branches, other) => {
+                    let mut body = other;
+                    for (condition, branch) in branches {
+                        if function::is_true(&self.value(condition, dot)?) {
+                            body = branch;
+                            break;
+                        }
+                    }
+                    self.print(body, dot, out)?
+                }
+                Node::With(pipe, body, other) => {
+                    let value = self.value(pipe, dot)?;
+                    match function::is_true(&value) {
+                        true => self.print(body, &value, out)?,
+                        false => self.print(other, dot, out)?,
+                    }
+                }
+                Node::Range(names, pipe, body, other) => {
+                    let elements = elements(&self.value(pipe, dot)?)?;
+                    if elements.is_empty() {
+                        self.print(other, dot, out)?
+                    } else {
+                        self.each(names, &elements, body, out)?;
+                        Flow::Next
+                    }
+                }
+                Node::Break => Flow::Break,
+                Node::Continue => Flow::Continue,
+            };
+            if flow != Flow::Next {
+                return Ok(flow);
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    fn each(
+        &mut self,
+        names: &[Option<String>; 2],
+        elements: &[(Value, Value)],
+        body: &[Node],
+        out: &mut String,
+    ) -> Result<(), String> {
+        for (index, element) in elements {
+            let outer = self.variables.len();
+            for (name, value) in names.iter().zip([index, element]) {
+                self.variables.extend(name.iter().map(|name| (name.clone(), value.clone())));
+            }
+            let flow = self.print(body, element, out);
+            self.variables.truncate(outer);
+            if flow? == Flow::Break {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn value(&self, pipe: &Pipe, dot: &Value) -> Result<Value, String> {
+        let mut last = None;
+        for command in pipe {
+            last = Some(self.command(command, dot, last)?);
+        }
+        Ok(last.unwrap_or(Value::Null))
+    }
+
+    /// The value of a command. `last` is that of the command before it.
+    fn command(&self, words: &[Operand], dot: &Value, last: Option<Value>) -> Result<Value, String> {
+        let Some((first, rest)) = words.split_first() else { return Ok(Value::Null) };
+        let mut arguments = rest.iter().map(|word| self.operand(word, dot)).collect::<Result<Vec<_>, _>>()?;
+        arguments.extend(last);
+        match first {
+            Operand::Function(name) => function::call(name, &arguments),
+            // The one method of Docker's rows: no container has labels.
+            Operand::Dot(fields) if fields[..] == ["Label"] => Ok(Value::from("")),
+            _ if arguments.is_empty() => self.operand(first, dot),
+            _ => Err("can't give argument to non-function".to_owned()),
+        }
+    }
+
+    fn operand(&self, operand: &Operand, dot: &Value) -> Result<Value, String> {
+        match operand {
+            Operand::Dot(fields) => field(dot, fields),
+            Operand::Literal(value) => Ok(value.clone()),
+            Operand::Function(name) => function::call(name, &[]),
+            Operand::Group(pipe, fields) => field(&self.value(pipe, dot)?, fields),
+            Operand::Variable(name, fields) if name.is_empty() => field(self.whole, fields),
+            Operand::Variable(name, fields) => {
+                let known = self.variables.iter().rev().find(|(known, _)| known == name);
+                let (_, value) = known.ok_or_else(|| format!("undefined variable \"${name}\""))?;
+                field(value, fields)
+            }
+        }
+    }
+}
+
+/// The field of a field of a value.
+fn field(value: &Value, fields: &[String]) -> Result<Value, String> {
+    let mut at = value;
+    for (depth, name) in fields.iter().enumerate() {
+        let path = || fields[..=depth].join(".");
+        at = match at {
+            Value::Object(map) => {
+                map.get(name).ok_or_else(|| format!("at <.{}>: map has no entry for key {name:?}", path()))?
+            }
+            Value::Null => return Err(format!("at <.{}>: nil pointer evaluating .{name}", path())),
+            _ => return Err(format!("at <.{}>: can't evaluate field {name}", path())),
+        };
+    }
+    Ok(at.clone())
+}
+
+/// The elements of a value, each with its index or key. A map is in the order of its keys.
+fn elements(value: &Value) -> Result<Vec<(Value, Value)>, String> {
+    match value {
+        Value::Array(all) => {
+            Ok(all.iter().enumerate().map(|(at, one)| (Value::from(at), one.clone())).collect())
+        }
+        Value::Object(map) => {
+            let mut all: Vec<(Value, Value)> =
+                map.iter().map(|(key, one)| (Value::from(key.as_str()), one.clone())).collect();
+            all.sort_by(|one, other| one.0.as_str().cmp(&other.0.as_str()));
+            Ok(all)
+        }
+        Value::Null => Ok(Vec::new()),
+        other => Err(format!("range can't iterate over {}", function::printed(other))),
+    }
+}

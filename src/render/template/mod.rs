@@ -1,0 +1,211 @@
+//! Go templates for `--format`, as Docker's commands take them: fields, `range`, `if`, `with`, variables, pipelines, comparisons
+//! and Docker's own functions (`json`, `join`, `table`).
+//!
+//! This is a renderer of our own for that part of Go's text/template. The crate gtmpl keeps maps in the order of their hashes,
+//! so `json` and `range` would print another order in each run, and for a missing key it prints nothing, where Docker reports
+//! an error.
+
+mod evaluate;
+mod function;
+mod parse;
+
+use serde_json::Value;
+
+use self::evaluate::Scope;
+use self::parse::Node;
+use super::columns::table;
+
+/// A template.
+#[derive(Debug)]
+pub struct Template {
+    nodes: Vec<Node>,
+}
+
+impl Template {
+    /// Reads a template. `\t` and `\n` may be written as in Go.
+    ///
+    /// # Errors
+    /// It is none: why, in Go's words where it has some.
+    pub fn parse(written: &str) -> Result<Template, String> {
+        let written = written.replace("\\t", "\t").replace("\\n", "\n");
+        Ok(Template { nodes: parse::parse(&written)? })
+    }
+
+    /// Fills it in.
+    ///
+    /// # Errors
+    /// There is no such field; a function cannot be applied.
+    pub fn fill(&self, value: &Value) -> Result<String, String> {
+        let mut out = String::new();
+        Scope::new(value).print(&self.nodes, value, &mut out)?;
+        Ok(out)
+    }
+}
+
+/// How a command with Docker's words prints its result.
+#[derive(Debug)]
+pub enum OutputFormat {
+    /// A table with the columns of the command.
+    Table,
+    /// One object on each line.
+    Json,
+    /// A table with these columns: `table {{.ID}}\t{{.Names}}`.
+    Columns(Template),
+    /// The template for each line.
+    Lines(Template),
+}
+
+impl OutputFormat {
+    /// Reads the value of `--format`.
+    ///
+    /// # Errors
+    /// The template is none.
+    pub fn parse(written: &str) -> Result<OutputFormat, String> {
+        Ok(match written {
+            "" | "table" => OutputFormat::Table,
+            "json" => OutputFormat::Json,
+            _ => match written.strip_prefix("table ") {
+                Some(columns) => OutputFormat::Columns(Template::parse(columns.trim())?),
+                None => OutputFormat::Lines(Template::parse(written)?),
+            },
+        })
+    }
+
+    /// The lines for rows. `titles` has the title of each field, and `own` the fields of the command's own table.
+    ///
+    /// # Errors
+    /// As [`Template::fill`].
+    pub fn rows(&self, titles: &[(&str, &str)], own: &[&str], rows: &[Value]) -> Result<String, String> {
+        let title = |field: &str| {
+            titles
+                .iter()
+                .find(|(name, _)| *name == field)
+                .map_or(field.to_uppercase(), |(_, title)| (*title).to_owned())
+        };
+        match self {
+            OutputFormat::Json => Ok(rows.iter().map(|row| format!("{row}\n")).collect()),
+            OutputFormat::Lines(template) => rows.iter().map(|row| Ok(template.fill(row)? + "\n")).collect(),
+            OutputFormat::Table => {
+                let text = |row: &Value, field: &&str| row[*field].as_str().unwrap_or_default().to_owned();
+                let rows: Vec<Vec<String>> =
+                    rows.iter().map(|row| own.iter().map(|field| text(row, field)).collect()).collect();
+                let titles: Vec<String> = own.iter().map(|field| title(field)).collect();
+                Ok(table(&titles.iter().map(String::as_str).collect::<Vec<_>>(), &rows))
+            }
+            OutputFormat::Columns(template) => {
+                let all = titles.iter().map(|(field, _)| ((*field).to_owned(), Value::from(title(field))));
+                let first = template.fill(&Value::Object(all.collect()))?;
+                let cells = |line: String| line.split('\t').map(str::to_owned).collect::<Vec<_>>();
+                let titles = cells(first);
+                let mut lines = Vec::new();
+                for row in rows {
+                    let mut cells = cells(template.fill(row)?);
+                    cells.resize(titles.len().max(cells.len()), String::new());
+                    cells.truncate(titles.len());
+                    lines.push(cells);
+                }
+                Ok(table(&titles.iter().map(String::as_str).collect::<Vec<_>>(), &lines))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn filled(template: &str) -> Result<String, String> {
+        let value = json!({
+            "Name": "/web", "Empty": "", "Count": 3, "On": true, "Off": false, "Nothing": null, "List": ["a", "b"],
+            "State": {"Pid": 7, "Status": "running"}, "Ports": {"80/tcp": [{"HostPort": "8080"}], "9/udp": null},
+        });
+        Template::parse(template)?.fill(&value)
+    }
+
+    #[test]
+    fn templates_of_dockers_pages_are_filled() {
+        for (template, expected) in [
+            ("{{.Name}}", "/web"),
+            ("{{ .State.Pid }} {{.Count}}", "7 3"),
+            ("{{json .State}}", r#"{"Pid":7,"Status":"running"}"#),
+            ("{{json .}}", &serde_json::to_string(&json!({
+                "Name": "/web", "Empty": "", "Count": 3, "On": true, "Off": false, "Nothing": null, "List": ["a", "b"],
+                "State": {"Pid": 7, "Status": "running"}, "Ports": {"80/tcp": [{"HostPort": "8080"}], "9/udp": null},
+            })).unwrap()),
+            ("{{range .List}}<{{.}}>{{end}}", "<a><b>"),
+            ("{{range $i, $e := .List}}{{$i}}={{$e}} {{end}}", "0=a 1=b "),
+            ("{{range $p, $conf := .Ports}}{{$p}} -> {{(index $conf 0).HostPort}};{{break}}{{end}}", "80/tcp -> 8080;"),
+            ("{{(index (index .Ports \"80/tcp\") 0).HostPort}}", "8080"),
+            ("{{with index .Ports \"80/tcp\"}}{{(index . 0).HostPort}}{{end}}", "8080"),
+            ("{{range .Nothing}}x{{else}}none{{end}}", "none"),
+            ("{{if .On}}yes{{else}}no{{end}}{{if .Off}}yes{{else if .Count}}three{{end}}", "yesthree"),
+            ("{{if and .On (not .Off)}}both{{end}}{{if or .Empty .Nothing}}x{{end}}", "both"),
+            ("{{if eq .State.Status \"running\"}}up{{end}}{{if gt .Count 2}} many{{end}}", "up many"),
+            ("{{.Name | upper}} {{join .List \", \"}} {{len .List}} {{title .State.Status}}", "/WEB a, b 2 Running"),
+            ("{{index .List 1}} {{slice .Name 1}} {{split .Name \"/\"}}", "b web [ web]"),
+            ("{{printf \"%s:%d\" .Name .Count}} {{truncate .Name 2}} {{pad .Name 1 1}}|", "/web:3 /w  /web |"),
+            ("{{$x := .Count}}{{$x}}{{/* no */}} a {{- .Count -}} b", "3 a3b"),
+            ("{{.List}} {{.State}} {{.Nothing}}", "[a b] map[Pid:7 Status:running] <no value>"),
+            (r"{{.Name}}\t{{.Count}}", "/web\t3"),
+            ("{{`raw`}}{{\"q\\\"\"}}{{println .Count}}", "rawq\"3\n"),
+            ("{{$.State.Pid}}{{range .List}}{{$.Count}}{{end}}", "733"),
+            ("no action", "no action"),
+        ] {
+            assert_eq!(filled(template).as_deref(), Ok(expected), "{template}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_template_is_an_error_and_never_a_panic() {
+        for template in [
+            "{{.Missing}}",
+            "{{.State.Missing}}",
+            "{{.Name.Sub}}",
+            "{{",
+            "{{}}",
+            "{{.Name",
+            "{{if .On}}",
+            "{{end}}",
+            "{{else}}",
+            "{{nothing .Name}}",
+            "{{index .List 9}}",
+            "{{index .List}}",
+            "{{$x}}",
+            "{{.Name | }}",
+            "{{range}}",
+            "{{join .Name}}",
+            "{{\"open}}",
+            "{{(.Name}}",
+            "{{.Name)}}",
+            "{{slice .Name 9}}",
+            "{{break}}",
+            "{{len .Count}}",
+            "{{range .Count}}{{end}}",
+            "{{1 2}}",
+            "{{if}}x{{end}}",
+            "{{lt .Name 3}}",
+            "{{.Name .Name}}",
+        ] {
+            assert!(filled(template).is_err(), "{template}: {:?}", filled(template));
+        }
+        // Deep nesting ends in an error, not in an overflow of the stack.
+        assert!(filled(&format!("{{{{{}.Name{}}}}}", "(".repeat(10_000), ")".repeat(10_000))).is_err());
+        assert!(filled(&format!("{}{}", "{{if .On}}".repeat(10_000), "{{end}}".repeat(10_000))).is_err());
+    }
+
+    #[test]
+    fn a_table_has_the_titles_of_its_fields() {
+        let titles = [("ID", "CONTAINER ID"), ("Names", "NAMES")];
+        let rows = [json!({"ID": "4f3a", "Names": "web"})];
+        let printed = |format: &str| {
+            OutputFormat::parse(format).unwrap().rows(&titles, &["ID", "Names"], &rows).unwrap()
+        };
+        assert_eq!(printed("table"), "CONTAINER ID   NAMES\n4f3a           web\n");
+        assert_eq!(printed(r"table {{.Names}}\t{{.ID}}"), "NAMES     CONTAINER ID\nweb       4f3a\n");
+        assert_eq!(printed("{{.Names}}"), "web\n");
+        assert_eq!(printed("json"), "{\"ID\":\"4f3a\",\"Names\":\"web\"}\n");
+        assert!(OutputFormat::parse("{{.Missing}}").unwrap().rows(&titles, &[], &rows).is_err());
+    }
+}

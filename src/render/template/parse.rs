@@ -1,0 +1,340 @@
+//! Reads a template: its text, and the actions between `{{` and `}}`.
+
+use serde_json::Value;
+
+/// The maximum depth of blocks and parentheses.
+const MAX_DEPTH: usize = 64;
+
+/// A part of a template.
+#[derive(Debug)]
+pub(super) enum Node {
+    /// Text that is printed as it is.
+    Text(String),
+    /// A value that is printed.
+    Print(Pipe),
+    /// A variable that gets a value: `$x := .Name`.
+    Set(String, Pipe),
+    /// The first branch whose condition is true, or else the other.
+    If(Vec<(Pipe, Vec<Node>)>, Vec<Node>),
+    /// The body for each element; the names of the variables for its index and for itself.
+    Range([Option<String>; 2], Pipe, Vec<Node>, Vec<Node>),
+    /// The body with another value as the dot, if that is not empty.
+    With(Pipe, Vec<Node>, Vec<Node>),
+    /// Ends the innermost `range`.
+    Break,
+    /// Goes on with its next element.
+    Continue,
+}
+
+/// Commands with `|` between them: the value of each is the last argument of the next.
+pub(super) type Pipe = Vec<Vec<Operand>>;
+
+/// A word of a command.
+#[derive(Debug)]
+pub(super) enum Operand {
+    /// The dot, and fields of it.
+    Dot(Vec<String>),
+    /// A variable, and fields of it. `$` alone is the whole value.
+    Variable(String, Vec<String>),
+    /// A string, a number, `true`, `false`, `nil`.
+    Literal(Value),
+    /// The name of a function.
+    Function(String),
+    /// A pipe in parentheses, and fields of its value.
+    Group(Pipe, Vec<String>),
+}
+
+/// Reads a template.
+pub(super) fn parse(template: &str) -> Result<Vec<Node>, String> {
+    let mut parts = parts(template)?.into_iter();
+    let (nodes, end) = block(&mut parts, 0, 0)?;
+    match end {
+        None => Ok(nodes),
+        Some(word) => Err(format!("unexpected {{{{{}}}}}", word.join(" "))),
+    }
+}
+
+/// Text, or the words of an action.
+enum Part {
+    Text(String),
+    Action(Vec<String>),
+}
+
+fn parts(template: &str) -> Result<Vec<Part>, String> {
+    let mut all = Vec::new();
+    let (mut rest, mut trims) = (template, false);
+    while let Some(at) = rest.find("{{") {
+        let mut text = &rest[..at];
+        rest = &rest[at + 2..];
+        if std::mem::take(&mut trims) {
+            text = text.trim_start();
+        }
+        if rest.starts_with("- ") {
+            text = text.trim_end();
+            rest = &rest[1..];
+        }
+        all.push(Part::Text(text.to_owned()));
+        if let Some(comment) = rest.trim_start().strip_prefix("/*") {
+            let (_, after) = comment.split_once("*/").ok_or("unclosed comment")?;
+            let after = after.trim_start();
+            trims = after.starts_with('-');
+            rest = after
+                .trim_start_matches('-')
+                .strip_prefix("}}")
+                .ok_or("comment ends before closing delimiter")?;
+            continue;
+        }
+        let (words, after) = words(rest)?;
+        rest = after;
+        let is_trimmed = words.last().is_some_and(|word| word == "-");
+        trims = is_trimmed;
+        all.push(Part::Action(words[..words.len() - usize::from(is_trimmed)].to_vec()));
+    }
+    all.push(Part::Text(if trims { rest.trim_start() } else { rest }.to_owned()));
+    Ok(all)
+}
+
+/// The words of an action up to its end, and what follows. A string keeps its quotes.
+fn words(text: &str) -> Result<(Vec<String>, &str), String> {
+    let mut words = Vec::new();
+    let mut rest = text;
+    loop {
+        rest = rest.trim_start();
+        let Some(first) = rest.chars().next() else { return Err("unclosed action".to_owned()) };
+        if let Some(after) = rest.strip_prefix("}}") {
+            return Ok((words, after));
+        }
+        let length = match first {
+            '"' => quoted(rest)?,
+            '`' => rest[1..].find('`').ok_or("unterminated raw quoted string")? + 2,
+            ':' if rest.starts_with(":=") => 2,
+            '(' | ')' | '|' | ',' | '=' => 1,
+            '-' if rest.starts_with("-}}") => 1,
+            '.' | '$' | '-' | '+' => 1 + name_length(&rest[1..]),
+            _ if first.is_alphanumeric() || first == '_' => name_length(rest),
+            _ => return Err(format!("unexpected {first:?} in command")),
+        };
+        words.push(rest[..length].to_owned());
+        rest = &rest[length..];
+    }
+}
+
+fn name_length(text: &str) -> usize {
+    let is_in = |character: char| character.is_alphanumeric() || "_.".contains(character);
+    text.find(|character| !is_in(character)).unwrap_or(text.len())
+}
+
+/// The length of a string in quotes.
+fn quoted(text: &str) -> Result<usize, String> {
+    let mut is_escaped = false;
+    for (at, character) in text.char_indices().skip(1) {
+        match character {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            '"' => return Ok(at + 1),
+            _ => {}
+        }
+    }
+    Err("unterminated quoted string".to_owned())
+}
+
+/// The nodes up to `end` or `else` of a block, which is returned. `ranges` is the number of `range` around it.
+fn block(
+    parts: &mut impl Iterator<Item = Part>,
+    depth: usize,
+    ranges: usize,
+) -> Result<(Vec<Node>, Option<Vec<String>>), String> {
+    if depth > MAX_DEPTH {
+        return Err("the template has too many nested blocks".to_owned());
+    }
+    let mut nodes = Vec::new();
+    while let Some(part) = parts.next() {
+        let words = match part {
+            Part::Text(text) => {
+                nodes.push(Node::Text(text));
+                continue;
+            }
+            Part::Action(words) => words,
+        };
+        let first = words.first().map(String::as_str).unwrap_or_default();
+        nodes.push(match first {
+            "end" | "else" => return Ok((nodes, Some(words))),
+            "break" | "continue" if ranges == 0 => {
+                return Err(format!("{{{{{first}}}}} outside {{{{range}}}}"));
+            }
+            "break" => Node::Break,
+            "continue" => Node::Continue,
+            "if" => branches(parts, &words[1..], depth, ranges)?,
+            "with" => {
+                let value = pipe(&words[1..])?;
+                let (body, other) = body(parts, depth, ranges)?;
+                Node::With(value, body, other)
+            }
+            "range" => {
+                let (names, value) = variables(&words[1..])?;
+                let (body, other) = body(parts, depth, ranges + 1)?;
+                Node::Range(names, pipe(value)?, body, other)
+            }
+            name if name.starts_with('$') && words.get(1).is_some_and(|word| word == ":=" || word == "=") => {
+                Node::Set(name[1..].to_owned(), pipe(&words[2..])?)
+            }
+            _ => Node::Print(pipe(&words)?),
+        });
+    }
+    if depth > 0 { Err("unexpected EOF".to_owned()) } else { Ok((nodes, None)) }
+}
+
+/// The body of a block, and what is after `else`.
+fn body(
+    parts: &mut impl Iterator<Item = Part>,
+    depth: usize,
+    ranges: usize,
+) -> Result<(Vec<Node>, Vec<Node>), String> {
+    let (body, end) = block(parts, depth + 1, ranges)?;
+    if end.is_some_and(|words| words[0] == "else") {
+        let (other, end) = block(parts, depth + 1, ranges)?;
+        return match end {
+            Some(words) if words[0] == "else" => Err("unexpected {{else}}".to_owned()),
+            _ => Ok((body, other)),
+        };
+    }
+    Ok((body, Vec::new()))
+}
+
+/// The branches of an `if`, with each `else if`.
+fn branches(
+    parts: &mut impl Iterator<Item = Part>,
+    condition: &[String],
+    depth: usize,
+    ranges: usize,
+) -> Result<Node, String> {
+    let mut all = Vec::new();
+    let mut condition = pipe(condition)?;
+    loop {
+        let (body, end) = block(parts, depth + 1, ranges)?;
+        all.push((condition, body));
+        let words = end.unwrap_or_default();
+        match &words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["else", "if", ..] => condition = pipe(&words[2..])?,
+            ["else"] => {
+                let (other, end) = block(parts, depth + 1, ranges)?;
+                return match end {
+                    Some(words) if words[0] == "else" => Err("unexpected {{else}}".to_owned()),
+                    _ => Ok(Node::If(all, other)),
+                };
+            }
+            _ => return Ok(Node::If(all, Vec::new())),
+        }
+    }
+}
+
+/// The variables of a `range`, and the words of its value.
+fn variables(words: &[String]) -> Result<([Option<String>; 2], &[String]), String> {
+    let Some(at) = words.iter().position(|word| word == ":=") else { return Ok(([None, None], words)) };
+    let name = |word: &String| {
+        word.strip_prefix('$').map(str::to_owned).ok_or(format!("unexpected {word} in range"))
+    };
+    let names = match &words[..at] {
+        [element] => [None, Some(name(element)?)],
+        [index, comma, element] if comma == "," => [Some(name(index)?), Some(name(element)?)],
+        _ => return Err("range can only initialize variables".to_owned()),
+    };
+    Ok((names, &words[at + 1..]))
+}
+
+fn pipe(words: &[String]) -> Result<Pipe, String> {
+    let mut rest = words;
+    let pipe = commands(&mut rest, 0)?;
+    match rest.first() {
+        None => Ok(pipe),
+        Some(word) => Err(format!("unexpected {word:?} in command")),
+    }
+}
+
+/// The commands up to the end, or to a closing parenthesis, which stays.
+fn commands(rest: &mut &[String], depth: usize) -> Result<Pipe, String> {
+    if depth > MAX_DEPTH {
+        return Err("the template has too many parentheses".to_owned());
+    }
+    let mut pipe: Pipe = vec![Vec::new()];
+    while let Some((word, after)) = rest.split_first() {
+        match word.as_str() {
+            ")" => break,
+            "|" => {
+                *rest = after;
+                pipe.push(Vec::new());
+                continue;
+            }
+            "(" => {
+                *rest = after;
+                let group = commands(rest, depth + 1)?;
+                match rest.split_first() {
+                    Some((close, after)) if close == ")" => *rest = after,
+                    _ => return Err("unclosed left paren".to_owned()),
+                }
+                let fields = match rest.split_first() {
+                    // `(index . 0).HostPort`
+                    Some((fields, after)) if fields.starts_with('.') && fields.len() > 1 => {
+                        *rest = after;
+                        fields_of(&fields[1..])?
+                    }
+                    _ => Vec::new(),
+                };
+                last(&mut pipe).push(Operand::Group(group, fields));
+            }
+            _ => {
+                *rest = after;
+                last(&mut pipe).push(operand(word)?);
+            }
+        }
+    }
+    match pipe.iter().any(Vec::is_empty) {
+        true => Err("missing value for command".to_owned()),
+        false => Ok(pipe),
+    }
+}
+
+fn last(pipe: &mut Pipe) -> &mut Vec<Operand> {
+    if pipe.is_empty() {
+        pipe.push(Vec::new());
+    }
+    let at = pipe.len() - 1;
+    &mut pipe[at]
+}
+
+fn operand(word: &str) -> Result<Operand, String> {
+    let first = word.chars().next().unwrap_or_default();
+    Ok(match first {
+        '.' if word.len() == 1 => Operand::Dot(Vec::new()),
+        '.' => Operand::Dot(fields_of(&word[1..])?),
+        '$' => {
+            let (name, fields) = word[1..].split_once('.').unwrap_or((&word[1..], ""));
+            let fields = if fields.is_empty() { Vec::new() } else { fields_of(fields)? };
+            Operand::Variable(name.to_owned(), fields)
+        }
+        '"' => Operand::Literal(serde_json::from_str(word).map_err(|_| format!("bad string {word}"))?),
+        '`' => Operand::Literal(Value::from(word.trim_matches('`'))),
+        '-' | '+' | '0'..='9' => {
+            let number = word.strip_prefix('+').unwrap_or(word);
+            let number =
+                number.parse::<i64>().map(Value::from).or_else(|_| number.parse::<f64>().map(Value::from));
+            Operand::Literal(number.map_err(|_| format!("bad number syntax: {word:?}"))?)
+        }
+        _ => match word {
+            "true" | "false" => Operand::Literal(Value::from(word == "true")),
+            "nil" => Operand::Literal(Value::Null),
+            name if name.chars().all(|character| character.is_alphanumeric() || character == '_') => {
+                Operand::Function(name.to_owned())
+            }
+            _ => return Err(format!("unexpected {word:?} in command")),
+        },
+    })
+}
+
+fn fields_of(words: &str) -> Result<Vec<String>, String> {
+    let fields: Vec<String> = words.split('.').map(str::to_owned).collect();
+    match fields.iter().any(String::is_empty) {
+        true => Err(format!("bad field .{words}")),
+        false => Ok(fields),
+    }
+}
