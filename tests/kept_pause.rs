@@ -21,11 +21,14 @@ fn freezer(pid: u32) -> Option<(PathBuf, &'static str)> {
     let path = |begin: &str| cgroups.lines().find_map(|line| line.strip_prefix(begin)).map(str::to_owned);
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     let mount = |kind: &str, option: &str| {
-        let is_it = |words: &[&str]| words[2] == kind && (option.is_empty() || words[3].split(',').any(|one| one == option));
+        let is_it = |words: &[&str]| {
+            words[2] == kind && (option.is_empty() || words[3].split(',').any(|one| one == option))
+        };
         let words = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
         words.into_iter().find(|words| is_it(words)).map(|words| PathBuf::from(words[1]))
     };
-    let below = |mount: PathBuf, path: String, file: &str| mount.join(path.trim_start_matches('/')).join(file);
+    let below =
+        |mount: PathBuf, path: String, file: &str| mount.join(path.trim_start_matches('/')).join(file);
     if let (Some(mount), Some(path)) = (mount("cgroup2", ""), path("0::")) {
         return Some((below(mount, path, "cgroup.events"), "frozen 1"));
     }
@@ -72,8 +75,16 @@ fn a_paused_container_is_frozen_until_it_is_unpaused() {
         (&["start", "kept-paused"], 1, "cannot start a paused container, try unpause instead"),
         (&["start", "-a", "kept-paused"], 1, "cannot start a paused container, try unpause instead"),
         (&["attach", "kept-paused"], 1, "You cannot attach to a paused container, unpause it first"),
-        (&["exec", "-q", "kept-paused", "true"], 125, "Container kept-paused is paused, unpause the container before exec"),
-        (&["rm", "kept-paused"], 1, "Unpause and then stop the container before attempting removal or force remove"),
+        (
+            &["exec", "-q", "kept-paused", "true"],
+            125,
+            "Container kept-paused is paused, unpause the container before exec",
+        ),
+        (
+            &["rm", "kept-paused"],
+            1,
+            "Unpause and then stop the container before attempting removal or force remove",
+        ),
     ] {
         let message = home.refused(command, status);
         assert!(message.contains(words), "{command:?}: {message}");
@@ -95,7 +106,9 @@ fn a_paused_container_is_frozen_until_it_is_unpaused() {
     for (command, code) in [(&["kill", "kept-paused"][..], 137), (&["restart", "kept-paused"], 7)] {
         home.out(&["start", "kept-paused"]);
         let ups = home.out(&["logs", "kept-paused"]).matches("up").count();
-        wait_until("it has its handlers again", || home.out(&["logs", "kept-paused"]).matches("up").count() >= ups);
+        wait_until("it has its handlers again", || {
+            home.out(&["logs", "kept-paused"]).matches("up").count() >= ups
+        });
         home.out(&["pause", "kept-paused"]);
         let first = home.pid("kept-paused", "command");
         home.out(command);
@@ -120,10 +133,13 @@ fn a_paused_container_ends_with_its_supervisor() {
     home.out(&["pause", "web"]);
     let (supervisor, command) = (home.pid("web", "supervisor"), home.pid("web", "command"));
     let (file, _) = freezer(command).unwrap();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor as i32), nix::sys::signal::Signal::SIGKILL).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor as i32), nix::sys::signal::Signal::SIGKILL)
+        .unwrap();
     wait_until("it has ended", || !lives(supervisor));
     home.out(&["ps", "-a"]);
-    wait_until("nothing of it is left", || home.status("web") == "exited" && !lives(command) && !file.exists());
+    wait_until("nothing of it is left", || {
+        home.status("web") == "exited" && !lives(command) && !file.exists()
+    });
     assert!(!in_run(&id).exists());
     home.out(&["rm", "web"]);
 }
@@ -170,7 +186,10 @@ fn without_a_cgroup_the_reason_is_told() {
     }
     let message = home.refused(&["pause", "web"], 1);
     assert!(message.contains(&format!("Container {id} has no cgroup of its own")), "{message}");
-    assert!(message.contains("An ordinary user can make one only below a cgroup that is delegated"), "{message}");
+    assert!(
+        message.contains("An ordinary user can make one only below a cgroup that is delegated"),
+        "{message}"
+    );
     assert_eq!(home.status("web"), "running");
     home.out(&["rm", "-f", "web"]);
 }

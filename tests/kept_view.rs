@@ -83,12 +83,24 @@ fn templates_of_go_print_what_they_name() {
     let pid = home.pid("web", "command").to_string();
     for (arguments, expected) in [
         (&["ps", "--format", "{{.Names}} {{.State}}"][..], "web running".to_owned()),
-        (&["ps", "--format", r"table {{.Names}}\t{{.ID}}"], format!("NAMES     CONTAINER ID\nweb       {}", &id[..12])),
+        (
+            &["ps", "--format", r"table {{.Names}}\t{{.ID}}"],
+            format!("NAMES     CONTAINER ID\nweb       {}", &id[..12]),
+        ),
         (&["ps", "--no-trunc", "--format", "{{json .ID}}"], format!("\"{id}\"")),
         (&["inspect", "-f", "{{.State.Pid}}", "web"], pid.clone()),
-        (&["inspect", "-f", "{{if .State.Running}}up{{end}} {{index .Config.Cmd 0}}", "web"], "up sh".to_owned()),
-        (&["inspect", "-f", "{{json .State.Running}} {{.Name}}", "web", &id[..9]], "true /web\ntrue /web".to_owned()),
-        (&["inspect", "-f", "{{range .Config.Cmd}}<{{.}}>{{end}}", "web"], "<sh><-c><exec sleep 600>".to_owned()),
+        (
+            &["inspect", "-f", "{{if .State.Running}}up{{end}} {{index .Config.Cmd 0}}", "web"],
+            "up sh".to_owned(),
+        ),
+        (
+            &["inspect", "-f", "{{json .State.Running}} {{.Name}}", "web", &id[..9]],
+            "true /web\ntrue /web".to_owned(),
+        ),
+        (
+            &["inspect", "-f", "{{range .Config.Cmd}}<{{.}}>{{end}}", "web"],
+            "<sh><-c><exec sleep 600>".to_owned(),
+        ),
     ] {
         assert_eq!(home.out(arguments), expected, "{arguments:?}");
     }
@@ -108,7 +120,8 @@ fn templates_of_go_print_what_they_name() {
 #[test]
 fn stats_are_what_the_cgroup_counts() {
     let home = KeptHome::new();
-    let spec = home.spec("", "x=$(head -c 20000000 /dev/zero | tr '\\0' x); sleep 601 & echo up; exec sleep 600");
+    let spec =
+        home.spec("", "x=$(head -c 20000000 /dev/zero | tr '\\0' x); sleep 601 & echo up; exec sleep 600");
     let id = home.out(&["run", "-d", "--name", "web", &spec]);
     support::wait_until("it is up", || home.out(&["logs", "web"]).contains("up"));
     support::wait_until("its processes sleep", || home.out(&["top", "web"]).matches("sleep 60").count() == 2);
@@ -158,7 +171,10 @@ fn events_are_told_in_their_order() {
     assert!(shown.ends_with(&line) && shown.lines().count() == 1, "{shown}");
     let json = events(&["--format", "json", "--filter", "container=front"]);
     let first: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
-    assert_eq!((&first["status"], &first["Type"], &first["id"]), (&"rename".into(), &"container".into(), &id.into()));
+    assert_eq!(
+        (&first["status"], &first["Type"], &first["id"]),
+        (&"rename".into(), &"container".into(), &id.into())
+    );
     assert_eq!(first["Actor"]["Attributes"]["oldName"], "web");
     assert_eq!(json.lines().count(), 2);
     assert_eq!(home.out(&["events", "--since", "0s", "--until", "0s"]), "");
@@ -270,7 +286,11 @@ fn a_spec_can_ask_for_a_container_that_stays() {
 fn a_stop_signal_is_discarded_handled_or_forwarded() {
     let shown = support::stdout(&["stop", "--demo"]);
     fits(&shown, 80, 40);
-    for (number, status) in [("1/3", "137: 128 + 9 (SIGKILL)"), ("2/3", "7: the handler's own"), ("3/3", "143: 128 + 15 (SIGTERM)")] {
+    for (number, status) in [
+        ("1/3", "137: 128 + 9 (SIGKILL)"),
+        ("2/3", "7: the handler's own"),
+        ("3/3", "143: 128 + 15 (SIGTERM)"),
+    ] {
         let part = shown.split(number).nth(1).unwrap_or_else(|| panic!("{shown}"));
         let part = part.split("/3").next().unwrap();
         assert!(part.contains(status), "{number}: {shown}");

@@ -12,4 +12,5 @@ pub mod equivalents;
 pub mod ledger;
 pub mod mistakes;
 mod replace;
+pub mod stop_signal;
 pub mod verify;

@@ -77,7 +77,13 @@ fn attempt(home: &KeptHome, of: &KeptCommand, spec: &str, fault: Option<(Site, E
 }
 
 /// What is wrong after a command.
-fn judge(tally: &mut Tally, home: &KeptHome, of: &KeptCommand, trial: &Trial, fault: (Site, Errno)) -> Vec<String> {
+fn judge(
+    tally: &mut Tally,
+    home: &KeptHome,
+    of: &KeptCommand,
+    trial: &Trial,
+    fault: (Site, Errno),
+) -> Vec<String> {
     let mut wrong = Vec::new();
     let (said, status) = (&trial.said, trial.traced.status);
     if trial.traced.hung {
@@ -108,8 +114,11 @@ fn clean(home: &KeptHome) -> Vec<String> {
         home.run(&["rm", "-f", id]);
     }
     let names = |directory: &str| fs::read_dir(home.path().join(directory)).into_iter().flatten().flatten();
-    let mut left: Vec<String> =
-        ["containers", "names"].into_iter().flat_map(names).map(|entry| entry.path().display().to_string()).collect();
+    let mut left: Vec<String> = ["containers", "names"]
+        .into_iter()
+        .flat_map(names)
+        .map(|entry| entry.path().display().to_string())
+        .collect();
     left.extend(ids.lines().map(in_run).filter(|run| run.exists()).map(|run| run.display().to_string()));
     left
 }
@@ -143,7 +152,11 @@ fn each_call_that_fails_is_told_and_leaves_nothing_of_a_kept_container() {
             let left = clean(&home);
             if !left.is_empty() {
                 tally.left_after_next += 1;
-                tally.wrong.push(format!("{}#{} {errno:?}: left: {left:?}", calls::name(site.call), site.nth));
+                tally.wrong.push(format!(
+                    "{}#{} {errno:?}: left: {left:?}",
+                    calls::name(site.call),
+                    site.nth
+                ));
                 left.iter().for_each(|path| drop(fs::remove_dir_all(path)));
             }
         }

@@ -86,8 +86,7 @@ fn faults(start: &Start, sites: &[Site]) -> Vec<(Site, Errno)> {
 
 /// As [`faults`], for a program whose last foreign call this is.
 fn faults_of(call: i64, nth: usize, sites: &[Site]) -> Vec<(Site, Errno)> {
-    let own =
-        sites.iter().position(|site| (site.call, site.nth) == (call, nth)).expect("a program begins");
+    let own = sites.iter().position(|site| (site.call, site.nth) == (call, nth)).expect("a program begins");
     // A thread of `sandbox` begins in the same way. Rust's runtime ends the program if one of these calls fails.
     let begin = |process: usize| {
         let is_last = |site: &Site| *site == Site { process, call: SYS_sigaltstack, nth: 2 };

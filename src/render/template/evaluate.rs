@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::function;
-use super::parse::{Node, Operand, Pipe};
+use super::parse::{Operand, Pipe, TemplateNode};
 
 /// The values that a template has names for.
 pub(super) struct Scope<'a> {
@@ -13,7 +13,7 @@ pub(super) struct Scope<'a> {
 
 /// What happens after a node.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Flow {
+pub(super) enum AfterNode {
     Next,
     Break,
     Continue,
@@ -25,30 +25,40 @@ impl<'a> Scope<'a> {
     }
 
     /// Prints nodes.
-    pub(super) fn print(&mut self, nodes: &[Node], dot: &Value, out: &mut String) -> Result<Flow, String> {
+    pub(super) fn print(
+        &mut self,
+        nodes: &[TemplateNode],
+        dot: &Value,
+        out: &mut String,
+    ) -> Result<AfterNode, String> {
         let outer = self.variables.len();
         let flow = self.print_in(nodes, dot, out);
         self.variables.truncate(outer);
         flow
     }
 
-    fn print_in(&mut self, nodes: &[Node], dot: &Value, out: &mut String) -> Result<Flow, String> {
+    fn print_in(
+        &mut self,
+        nodes: &[TemplateNode],
+        dot: &Value,
+        out: &mut String,
+    ) -> Result<AfterNode, String> {
         for node in nodes {
             let flow = match node {
-                Node::Text(text) => {
+                TemplateNode::Text(text) => {
                     out.push_str(text);
-                    Flow::Next
+                    AfterNode::Next
                 }
-                Node::Print(pipe) => {
+                TemplateNode::Print(pipe) => {
                     out.push_str(&function::printed(&self.value(pipe, dot)?));
-                    Flow::Next
+                    AfterNode::Next
                 }
-                Node::Set(name, pipe) => {
+                TemplateNode::Set(name, pipe) => {
                     let value = self.value(pipe, dot)?;
                     self.variables.push((name.clone(), value));
-                    Flow::Next
+                    AfterNode::Next
                 }
-                Node::If(branches, other) => {
+                TemplateNode::If(branches, other) => {
                     let mut body = other;
                     for (condition, branch) in branches {
                         if function::is_true(&self.value(condition, dot)?) {
@@ -58,37 +68,37 @@ impl<'a> Scope<'a> {
                     }
                     self.print(body, dot, out)?
                 }
-                Node::With(pipe, body, other) => {
+                TemplateNode::With(pipe, body, other) => {
                     let value = self.value(pipe, dot)?;
                     match function::is_true(&value) {
                         true => self.print(body, &value, out)?,
                         false => self.print(other, dot, out)?,
                     }
                 }
-                Node::Range(names, pipe, body, other) => {
+                TemplateNode::Range(names, pipe, body, other) => {
                     let elements = elements(&self.value(pipe, dot)?)?;
                     if elements.is_empty() {
                         self.print(other, dot, out)?
                     } else {
                         self.each(names, &elements, body, out)?;
-                        Flow::Next
+                        AfterNode::Next
                     }
                 }
-                Node::Break => Flow::Break,
-                Node::Continue => Flow::Continue,
+                TemplateNode::Break => AfterNode::Break,
+                TemplateNode::Continue => AfterNode::Continue,
             };
-            if flow != Flow::Next {
+            if flow != AfterNode::Next {
                 return Ok(flow);
             }
         }
-        Ok(Flow::Next)
+        Ok(AfterNode::Next)
     }
 
     fn each(
         &mut self,
         names: &[Option<String>; 2],
         elements: &[(Value, Value)],
-        body: &[Node],
+        body: &[TemplateNode],
         out: &mut String,
     ) -> Result<(), String> {
         for (index, element) in elements {
@@ -98,7 +108,7 @@ impl<'a> Scope<'a> {
             }
             let flow = self.print(body, element, out);
             self.variables.truncate(outer);
-            if flow? == Flow::Break {
+            if flow? == AfterNode::Break {
                 break;
             }
         }

@@ -12,13 +12,13 @@ mod parse;
 use serde_json::Value;
 
 use self::evaluate::Scope;
-use self::parse::Node;
+use self::parse::TemplateNode;
 use super::columns::table;
 
 /// A template.
 #[derive(Debug)]
 pub struct Template {
-    nodes: Vec<Node>,
+    nodes: Vec<TemplateNode>,
 }
 
 impl Template {

@@ -7,7 +7,7 @@ const MAX_DEPTH: usize = 64;
 
 /// A part of a template.
 #[derive(Debug)]
-pub(super) enum Node {
+pub(super) enum TemplateNode {
     /// Text that is printed as it is.
     Text(String),
     /// A value that is printed.
@@ -15,11 +15,11 @@ pub(super) enum Node {
     /// A variable that gets a value: `$x := .Name`.
     Set(String, Pipe),
     /// The first branch whose condition is true, or else the other.
-    If(Vec<(Pipe, Vec<Node>)>, Vec<Node>),
+    If(Vec<(Pipe, Vec<TemplateNode>)>, Vec<TemplateNode>),
     /// The body for each element; the names of the variables for its index and for itself.
-    Range([Option<String>; 2], Pipe, Vec<Node>, Vec<Node>),
+    Range([Option<String>; 2], Pipe, Vec<TemplateNode>, Vec<TemplateNode>),
     /// The body with another value as the dot, if that is not empty.
-    With(Pipe, Vec<Node>, Vec<Node>),
+    With(Pipe, Vec<TemplateNode>, Vec<TemplateNode>),
     /// Ends the innermost `range`.
     Break,
     /// Goes on with its next element.
@@ -45,7 +45,7 @@ pub(super) enum Operand {
 }
 
 /// Reads a template.
-pub(super) fn parse(template: &str) -> Result<Vec<Node>, String> {
+pub(super) fn parse(template: &str) -> Result<Vec<TemplateNode>, String> {
     let mut parts = parts(template)?.into_iter();
     let (nodes, end) = block(&mut parts, 0, 0)?;
     match end {
@@ -143,7 +143,7 @@ fn block(
     parts: &mut impl Iterator<Item = Part>,
     depth: usize,
     ranges: usize,
-) -> Result<(Vec<Node>, Option<Vec<String>>), String> {
+) -> Result<(Vec<TemplateNode>, Option<Vec<String>>), String> {
     if depth > MAX_DEPTH {
         return Err("the template has too many nested blocks".to_owned());
     }
@@ -151,7 +151,7 @@ fn block(
     while let Some(part) = parts.next() {
         let words = match part {
             Part::Text(text) => {
-                nodes.push(Node::Text(text));
+                nodes.push(TemplateNode::Text(text));
                 continue;
             }
             Part::Action(words) => words,
@@ -162,23 +162,23 @@ fn block(
             "break" | "continue" if ranges == 0 => {
                 return Err(format!("{{{{{first}}}}} outside {{{{range}}}}"));
             }
-            "break" => Node::Break,
-            "continue" => Node::Continue,
+            "break" => TemplateNode::Break,
+            "continue" => TemplateNode::Continue,
             "if" => branches(parts, &words[1..], depth, ranges)?,
             "with" => {
                 let value = pipe(&words[1..])?;
                 let (body, other) = body(parts, depth, ranges)?;
-                Node::With(value, body, other)
+                TemplateNode::With(value, body, other)
             }
             "range" => {
                 let (names, value) = variables(&words[1..])?;
                 let (body, other) = body(parts, depth, ranges + 1)?;
-                Node::Range(names, pipe(value)?, body, other)
+                TemplateNode::Range(names, pipe(value)?, body, other)
             }
             name if name.starts_with('$') && words.get(1).is_some_and(|word| word == ":=" || word == "=") => {
-                Node::Set(name[1..].to_owned(), pipe(&words[2..])?)
+                TemplateNode::Set(name[1..].to_owned(), pipe(&words[2..])?)
             }
-            _ => Node::Print(pipe(&words)?),
+            _ => TemplateNode::Print(pipe(&words)?),
         });
     }
     if depth > 0 { Err("unexpected EOF".to_owned()) } else { Ok((nodes, None)) }
@@ -189,7 +189,7 @@ fn body(
     parts: &mut impl Iterator<Item = Part>,
     depth: usize,
     ranges: usize,
-) -> Result<(Vec<Node>, Vec<Node>), String> {
+) -> Result<(Vec<TemplateNode>, Vec<TemplateNode>), String> {
     let (body, end) = block(parts, depth + 1, ranges)?;
     if end.is_some_and(|words| words[0] == "else") {
         let (other, end) = block(parts, depth + 1, ranges)?;
@@ -207,7 +207,7 @@ fn branches(
     condition: &[String],
     depth: usize,
     ranges: usize,
-) -> Result<Node, String> {
+) -> Result<TemplateNode, String> {
     let mut all = Vec::new();
     let mut condition = pipe(condition)?;
     loop {
@@ -220,10 +220,10 @@ fn branches(
                 let (other, end) = block(parts, depth + 1, ranges)?;
                 return match end {
                     Some(words) if words[0] == "else" => Err("unexpected {{else}}".to_owned()),
-                    _ => Ok(Node::If(all, other)),
+                    _ => Ok(TemplateNode::If(all, other)),
                 };
             }
-            _ => return Ok(Node::If(all, Vec::new())),
+            _ => return Ok(TemplateNode::If(all, Vec::new())),
         }
     }
 }
