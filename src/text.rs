@@ -60,6 +60,7 @@ macro_rules! messages {
             $($((stringify!($name), include_str!(concat!("../messages/zh/", stringify!($name), ".txt"))),)*)*
             ("common", include_str!("../messages/zh/common.txt")),
             ("compare", include_str!("../messages/zh/compare.txt")),
+            ("container", include_str!("../messages/zh/container.txt")),
             ("demo", include_str!("../messages/zh/demo.txt")),
             ("enter", include_str!("../messages/zh/enter.txt")),
             ("exec", include_str!("../messages/zh/exec.txt")),

@@ -12,6 +12,14 @@ use crate::text::{first_of, pad, text, text_with, wrap};
 /// The maximum number of rows of a panel. What is beyond them is counted.
 const ROWS: usize = 14;
 
+/// The titles of the columns of processes.
+const TITLES: [&str; 4] =
+    ["container.tree.process", "container.tree.outside", "container.tree.inside", "container.tree.what"];
+
+/// The panels of what the kernel isolates and limits the container by.
+const INSIDE_PANELS: [&str; 3] =
+    ["container.tree.namespaces", "container.tree.cgroups", "container.tree.mounts"];
+
 /// A part of the picture.
 struct Panel {
     title: String,
@@ -21,9 +29,8 @@ struct Panel {
 }
 
 impl Panel {
-    fn new(key: &str, values: &[(&str, &str)], rows: Vec<Vec<String>>) -> Panel {
-        let about = text_with(&format!("container.tree.{key}.about"), values);
-        Panel { title: text(&format!("container.tree.{key}")), about, rows }
+    fn new(title: &str, about: &str, values: &[(&str, &str)], rows: Vec<Vec<String>>) -> Panel {
+        Panel { title: text(title), about: text_with(about, values), rows }
     }
 
     /// The rows with columns of equal width, each in at most `width` columns.
@@ -73,16 +80,29 @@ pub fn text_of(anatomy: &Anatomy) -> String {
 fn panels(anatomy: &Anatomy) -> Vec<Panel> {
     let [home, run] = anatomy.places.each_ref().map(crate::text::printed);
     let values = [("home", &*home), ("run", &*run), ("id", &*anatomy.id)];
-    let files =
-        Panel::new("files", &values, anatomy.files.iter().map(|(kind, path)| file(*kind, path)).collect());
+    let files = Panel::new(
+        "container.tree.files",
+        "container.tree.files.about",
+        &values,
+        anatomy.files.iter().map(|(kind, path)| file(*kind, path)).collect(),
+    );
     let Some(command) = anatomy.command else {
-        return vec![files, Panel::new("none", &[("name", &anatomy.name)], Vec::new())];
+        return vec![
+            files,
+            Panel::new(
+                "container.tree.none",
+                "container.tree.none.about",
+                &[("name", &anatomy.name)],
+                Vec::new(),
+            ),
+        ];
     };
     let pid = command.to_string();
     let mut all = vec![
-        Panel::new("processes", &[], processes(anatomy)),
+        Panel::new("container.tree.processes", "container.tree.processes.about", &[], processes(anatomy)),
         Panel::new(
-            "namespaces",
+            "container.tree.namespaces",
+            "container.tree.namespaces.about",
             &[("pid", &pid), ("names", &differing(&anatomy.namespaces))],
             namespaces(anatomy),
         ),
@@ -92,19 +112,23 @@ fn panels(anatomy: &Anatomy) -> Vec<Panel> {
     let mounts = anatomy.mounts.iter().map(|mount| {
         vec![mount.place.clone(), mount.filesystem.clone(), mount.access.to_owned(), mount.root.clone()]
     });
-    all.push(Panel::new("mounts", &[("count", &count), ("pid", &pid)], mounts.collect()));
+    all.push(Panel::new(
+        "container.tree.mounts",
+        "container.tree.mounts.about",
+        &[("count", &count), ("pid", &pid)],
+        mounts.collect(),
+    ));
     if !anatomy.ports.is_empty() {
         let ports = anatomy.ports.iter();
         let ports = ports.map(|(outside, inside)| vec![outside.clone(), "->".to_owned(), inside.clone()]);
-        all.push(Panel::new("ports", &[], ports.collect()));
+        all.push(Panel::new("container.tree.ports", "container.tree.ports.about", &[], ports.collect()));
     }
     all.push(files);
     all
 }
 
 fn processes(anatomy: &Anatomy) -> Vec<Vec<String>> {
-    let titles =
-        ["process", "outside", "inside", "what"].map(|column| text(&format!("container.tree.{column}")));
+    let titles = TITLES.map(text);
     let row = |process: &crate::container::anatomy::AnatomyProcess| {
         let branch = match process.depth {
             0 => String::new(),
@@ -152,14 +176,19 @@ fn namespaces(anatomy: &Anatomy) -> Vec<Vec<String>> {
 
 fn cgroups(anatomy: &Anatomy) -> Panel {
     if anatomy.cgroups.is_empty() {
-        return Panel::new("nocgroups", &[], Vec::new());
+        return Panel::new("container.tree.nocgroups", "container.tree.nocgroups.about", &[], Vec::new());
     }
     let row = |cgroup: &crate::container::anatomy::AnatomyCgroup| {
         let limits: Vec<String> =
             cgroup.limits.iter().map(|(file, value)| format!("{file} = {value}")).collect();
         vec![cgroup.hierarchy.clone(), limits.join(", "), cgroup.path.clone()]
     };
-    Panel::new("cgroups", &[("id", &anatomy.id)], anatomy.cgroups.iter().map(row).collect())
+    Panel::new(
+        "container.tree.cgroups",
+        "container.tree.cgroups.about",
+        &[("id", &anatomy.id)],
+        anatomy.cgroups.iter().map(row).collect(),
+    )
 }
 
 fn file(kind: AnatomyFile, path: &std::path::Path) -> Vec<String> {
@@ -194,9 +223,7 @@ pub fn svg_of(anatomy: &Anatomy) -> String {
         let lines = panel.lines(CHARACTERS);
         let about = wrap(&panel.about, CHARACTERS);
         let height = (lines.len() + about.len() + 2) * LINE;
-        let is_inside = ["namespaces", "cgroups", "mounts"]
-            .iter()
-            .any(|key| panel.title == text(&format!("container.tree.{key}")));
+        let is_inside = INSIDE_PANELS.iter().any(|title| panel.title == text(title));
         let (color, dashes) = if is_inside { INSIDE } else { OUTSIDE };
         let _ = writeln!(
             body,
@@ -298,9 +325,9 @@ mod tests {
             "<sh>        10       -",
             "+- <sh>     12       1",
             "   +- <sh>  13       2",
-            "pid:[1]             !=  pid:[2]",
-            "net:[1]             ==  net:[1]",
-            "user:[1]            ??",
+            "pid:[1]     !=  pid:[2]",
+            "net:[1]     ==  net:[1]",
+            "user:[1]    ??",
             "pids  pids.max = 50  /sandbox/4f3a",
             "/m13  tmpfs  rw  /",
             "0.0.0.0:80  ->  80/tcp",

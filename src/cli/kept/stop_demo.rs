@@ -13,7 +13,7 @@ use crate::render;
 use crate::render::paint::{self, Color, Stream, decide};
 use crate::sys::signal;
 use crate::teach::stop_signal::{self, FirstProcess, StoppedContainer, handles_term};
-use crate::text::{text, text_with, wrap};
+use crate::text::{pad, text, text_with, wrap};
 
 /// The column of the values.
 const VALUES: usize = 18;
@@ -67,7 +67,7 @@ pub(super) fn run(color: Color) -> Result<u8> {
         for (name, value) in rows(experiment, &seen) {
             let mut name = name;
             for line in wrap(&value, width - VALUES) {
-                render::out(&format!("     {name:<13}{line}\n"));
+                render::out(&format!("     {}{line}\n", pad(&name, 13)));
                 name.clear();
             }
         }
