@@ -159,8 +159,14 @@ impl Control {
         while let Some(listener) = self.listener.as_ref().filter(|_| self.clients.len() < MAX_CLIENTS) {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             let Ok(socket) = rustix::net::accept_with(listener, flags) else { break };
-            if !is_outside(&socket) {
-                let refused = SupervisorMessage::Refused(Error::failed(text("container.client")).into());
+            let outside = is_outside(&socket);
+            if !matches!(outside, Ok(true)) {
+                let error = Error::failed(text("container.client"));
+                let error = match outside {
+                    Err(failed) => error.call("readlink(</proc/PID/ns/pid>)", failed),
+                    Ok(_) => error,
+                };
+                let refused = SupervisorMessage::Refused(error.into());
                 let _ = send(
                     socket.as_raw_fd(),
                     &packet_of(&refused),
@@ -276,11 +282,13 @@ impl Control {
 /// Whether a client is no process of a container. In a root filesystem that shows the files of the host, the socket can be
 /// connected to, also through an overlay. A process in the same PID namespace could send signals to all of these processes
 /// anyway, so the others are refused.
-fn is_outside(socket: &OwnedFd) -> bool {
-    let Ok(peer) = getsockopt(socket, PeerCredentials) else { return false };
-    let namespace = |process: &str| namespace_link(process, Feature::Pid).ok();
-    let own = namespace("/proc/self");
-    peer.uid() == geteuid().as_raw() && own.is_some() && namespace(&format!("/proc/{}", peer.pid())) == own
+fn is_outside(socket: &OwnedFd) -> io::Result<bool> {
+    let peer = getsockopt(socket, PeerCredentials)?;
+    if peer.uid() != geteuid().as_raw() {
+        return Ok(false);
+    }
+    let namespace = |process: &str| namespace_link(process, Feature::Pid);
+    Ok(namespace(&format!("/proc/{}", peer.pid()))? == namespace("/proc/self")?)
 }
 
 fn can_send(client: &ConnectedClient) -> bool {

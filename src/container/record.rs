@@ -12,7 +12,7 @@ use crate::config::container::Config;
 use crate::host::containers::own_pid_namespace;
 use crate::host::run_directory;
 use crate::observe::file;
-use crate::observe::processes::started;
+use crate::observe::processes::{read_started, started};
 use crate::plan::call::publish::PublishedPort;
 use crate::value::timestamp::Timestamp;
 
@@ -110,9 +110,9 @@ impl RecordedProcess {
         Some(RecordedProcess { pid, started: started(pid)? })
     }
 
-    /// Whether it still exists.
+    /// Whether it still exists. A process whose file cannot be read does: it must not be taken for one that has ended.
     pub fn lives(self) -> bool {
-        started(self.pid) == Some(self.started)
+        read_started(self.pid).map_or(true, |started| started == Some(self.started))
     }
 }
 
@@ -140,6 +140,15 @@ impl ProcessPlace {
             pid_namespace: own_pid_namespace(),
             run: file::path_text(&run_directory::path()),
         }
+    }
+}
+
+impl ProcessPlace {
+    /// Whether it is on another machine than `here`. An ID that could not be read, when the state was written or now, is no
+    /// sign of that: no two machines have the same boot ID.
+    pub fn is_on_another_machine(&self, here: &ProcessPlace) -> bool {
+        let is_unknown = self.machine.is_empty() || here.machine.is_empty() && self.boot == here.boot;
+        self.machine != here.machine && !is_unknown
     }
 }
 
@@ -206,7 +215,9 @@ impl ContainerState {
 
     /// Whether a process of it exists, as seen from `here`. None: its processes cannot be seen from another PID namespace.
     pub fn lives(&self, here: &ProcessPlace) -> Option<bool> {
-        if self.place.machine != here.machine || self.place.boot != here.boot {
+        // A boot ID that could not be read says nothing. The process is then known by its start alone.
+        let is_known = !self.place.boot.is_empty() && !here.boot.is_empty();
+        if self.place.is_on_another_machine(here) || is_known && self.place.boot != here.boot {
             return Some(false);
         }
         if self.place.pid_namespace != here.pid_namespace {

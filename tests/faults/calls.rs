@@ -24,10 +24,11 @@ const FAILING: &[Known] = calls! {
     [EACCES, ENOMEM, EIO] => SYS_chdir SYS_fchdir SYS_chroot SYS_stat SYS_lstat SYS_fstat SYS_newfstatat SYS_statx SYS_statfs
         SYS_fstatfs SYS_readlink SYS_readlinkat SYS_getcwd SYS_getdents64;
     [ENOSPC, EIO, EPERM] => SYS_write SYS_writev SYS_pwrite64 SYS_mkdir SYS_mkdirat SYS_mknod SYS_mknodat SYS_symlink
-        SYS_symlinkat SYS_link SYS_linkat SYS_ftruncate SYS_fchmod SYS_fchmodat SYS_chmod SYS_fchown SYS_fchownat SYS_chown;
+        SYS_symlinkat SYS_link SYS_linkat SYS_ftruncate SYS_fchmod SYS_fchmodat SYS_chmod SYS_fchown SYS_fchownat SYS_chown
+        SYS_rename SYS_renameat SYS_renameat2 SYS_fsync;
     [EIO, ENOMEM, ELOOP] => SYS_access SYS_faccessat SYS_faccessat2;
     [EIO, ENOMEM, EAGAIN] => SYS_read SYS_pread64 SYS_readv SYS_sendto SYS_sendmsg SYS_recvfrom SYS_recvmsg SYS_bind
-        SYS_setsockopt SYS_getsockname;
+        SYS_setsockopt SYS_getsockopt SYS_getsockname SYS_getpeername SYS_connect SYS_listen SYS_accept4;
     [EBUSY, EPERM, EIO] => SYS_rmdir SYS_unlink SYS_unlinkat;
     [EAGAIN, ENOMEM, EPERM] => SYS_clone SYS_clone3 SYS_fork SYS_vfork;
     [EACCES, ENOMEM, ENOEXEC] => SYS_execve;

@@ -7,6 +7,7 @@
 
 mod calls;
 mod confinement;
+mod kept;
 mod starts;
 #[path = "../support/mod.rs"]
 mod support;
@@ -79,8 +80,13 @@ fn is_whole() -> bool {
 
 /// Every site with each of its errnos, or an evenly spread sample, which is the same in each run.
 fn faults(start: &Start, sites: &[Site]) -> Vec<(Site, Errno)> {
-    let last = start.last_foreign_call();
-    let own = sites.iter().position(|site| (site.call, site.nth) == last).expect("a program begins");
+    let (call, nth) = start.last_foreign_call();
+    faults_of(call, nth, sites)
+}
+
+/// As [`faults`], for a program whose last foreign call this is.
+fn faults_of(call: i64, nth: usize, sites: &[Site]) -> Vec<(Site, Errno)> {
+    let own = sites.iter().position(|site| (site.call, site.nth) == (call, nth)).expect("a program begins");
     // A thread of `sandbox` begins in the same way. Rust's runtime ends the program if one of these calls fails.
     let begin = |process: usize| {
         let is_last = |site: &Site| *site == Site { process, call: SYS_sigaltstack, nth: 2 };

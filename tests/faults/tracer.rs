@@ -194,7 +194,12 @@ impl Run {
             WaitStatus::PtraceEvent(pid, _, PTRACE_EVENT_EXEC) => {
                 // The first execve is the one by which the shell becomes `sandbox`. After any other, another program
                 // makes the calls.
-                let is_sandbox = !std::mem::replace(&mut self.has_begun, true);
+                // The supervisor of a container that stays is `sandbox` again.
+                let is_supervisor = || {
+                    let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                    words.split(|byte| *byte == 0).nth(1) == Some(b"__supervise")
+                };
+                let is_sandbox = !std::mem::replace(&mut self.has_begun, true) || is_supervisor();
                 self.of(pid, |tracee| tracee.is_watched = is_sandbox);
                 if !is_sandbox {
                     begun(pid);

@@ -23,7 +23,7 @@ impl ContainerStore {
         state: ContainerState,
     ) -> Result<ContainerState> {
         let id = &record.id;
-        if state.place.machine != self.here.machine {
+        if state.place.is_on_another_machine(&self.here) {
             return Ok(ContainerState { status: ContainerStatus::Elsewhere, ..state });
         }
         if !state.status.is_active() || state.lives(&self.here) != Some(false) {
