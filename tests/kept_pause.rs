@@ -162,7 +162,9 @@ fn the_freezer_of_v1_is_used_where_v2_is_not_mounted() {
         {0} ps --format '{{{{.State}}}}'; {0} unpause web; {0} ps --format '{{{{.State}}}}'
         {0} pause web; {0} rm -f web; {0} ps -aq
         {0} run -d --name web {spec} >/dev/null; {0} pause web
-        kill -9 $({0} inspect -f '{{{{.Sandbox.Supervisor.pid}}}}' web); {0} ps -a --format '{{{{.State}}}}'; {0} rm web",
+        kill -9 $({0} inspect -f '{{{{.Sandbox.Supervisor.pid}}}}' web)
+        for i in $(seq 200); do s=$({0} ps -a --format '{{{{.State}}}}'); [ $s != exited ] || break; sleep 0.1; done
+        echo $s; {0} rm web",
         binary().display()
     );
     let mut shell = Command::new("unshare");
