@@ -53,6 +53,7 @@ struct Trial {
 }
 
 /// Runs a command on a container in the state that it expects, with one system call that fails.
+#[expect(clippy::zombie_processes, reason = "the tracer waits for every child of this thread")]
 fn attempt(home: &KeptHome, of: &KeptCommand, spec: &str, fault: Option<(Site, Errno)>) -> Trial {
     match of.name {
         "create" => {}
