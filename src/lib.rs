@@ -52,6 +52,10 @@ pub mod views;
 // Performs a plan.
 pub mod exec;
 
+// Images: their store, and how their layers are unpacked.
+#[cfg(feature = "images")]
+pub mod image;
+
 // Containers that stay: their files, their supervisors, their clients.
 pub mod container;
 

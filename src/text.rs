@@ -38,6 +38,7 @@ macro_rules! messages {
             ("gc", include_str!("../messages/en/gc.txt")),
             ("habit", include_str!("../messages/en/habit.txt")),
             ("home", include_str!("../messages/en/home.txt")),
+            ("image", include_str!("../messages/en/image.txt")),
             ("join", include_str!("../messages/en/join.txt")),
             ("ledger", include_str!("../messages/en/ledger.txt")),
             ("lesson", include_str!("../messages/en/lesson.txt")),

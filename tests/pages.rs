@@ -70,6 +70,13 @@ fn every_example_works() {
     let spec = "name: web\npid:\ncommand: [sleep, '6']\n";
     fs::write(directory.path().join("web.yaml"), spec).unwrap();
     fs::write(directory.path().join("box.yaml"), spec).unwrap();
+    // The commands of images need an archive of one.
+    #[cfg(feature = "images")]
+    let image = {
+        let image = support::image::Image::of(&[support::image::Layer::new().file("a", "a")]);
+        fs::write(directory.path().join("image.tar"), image.docker(&["ubuntu:15.10"])).unwrap();
+        directory.path().join("image.tar")
+    };
     let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap_or_default());
     for name in sample(4, subcommands()) {
         for example in examples(&stdout(&[&name, "--help"])) {
@@ -91,6 +98,10 @@ fn every_example_works() {
                 if !["start", "rm", "rename", "verify", "exec", "enter"].contains(&name.as_str()) {
                     home.out(&["start", "web"]);
                 }
+            }
+            #[cfg(feature = "images")]
+            if ["images", "tag", "rmi", "save", "history", "image"].contains(&name.as_str()) {
+                home.out(&["load", "-i", image.to_str().unwrap()]);
             }
             let mut shell = Command::new("bash");
             shell

@@ -29,10 +29,10 @@ const SUBCOMMANDS: &[(&[&str], &str, &str, &str)] = &[
     (&["ls", "list"], "habit.list.what", "habit.list.hint", "sandbox ps -a"),
     (&["shell"], "habit.run.what", "habit.run.hint", "sandbox pid -- bash"),
     (
-        &["build", "pull", "push", "image", "images", "import", "load", "rmi"],
+        &["build", "pull", "push", "import"],
         "habit.images.what",
         "habit.images.hint",
-        "sandbox mnt --root DIRECTORY -- sh",
+        "sandbox load -i image.tar",
     ),
     (&["prune"], "habit.remove.what", "habit.remove.hint", "sandbox container prune"),
 ];

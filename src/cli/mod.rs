@@ -13,6 +13,8 @@ mod exec;
 mod feature;
 mod gc;
 mod habits;
+#[cfg(feature = "images")]
+mod image;
 mod kept;
 mod ledger;
 mod lesson;
@@ -41,6 +43,11 @@ use self::doctor::DoctorArgs;
 use self::enter::EnterArgs;
 use self::exec::ExecArgs;
 use self::feature::FeatureArgs;
+#[cfg(feature = "images")]
+use self::image::{
+    UnpackArgs, history::HistoryArgs, images::ImagesArgs, load::LoadArgs, noun::ImageArgs, rmi::RmiArgs,
+    save::SaveArgs, tag::TagArgs,
+};
 use self::kept::SuperviseArgs;
 use self::kept::create::CreateArgs;
 use self::kept::events::EventsArgs;
@@ -160,6 +167,27 @@ macro_rules! commands {
             Top(Described<TopArgs>),
             /// Manage all containers that stay
             Container(Described<ContainerArgs>),
+            /// List the images
+            #[cfg(feature = "images")]
+            Images(Described<ImagesArgs>),
+            /// Load images from an archive of `docker save`, `podman save` or skopeo
+            #[cfg(feature = "images")]
+            Load(Described<LoadArgs>),
+            /// Write images to an archive that `docker load`, podman and skopeo read
+            #[cfg(feature = "images")]
+            Save(Described<SaveArgs>),
+            /// Print how an image was made
+            #[cfg(feature = "images")]
+            History(Described<HistoryArgs>),
+            /// Look into images: their documents, layers and digests
+            #[cfg(feature = "images")]
+            Image(Described<ImageArgs>),
+            /// Give an image a further name
+            #[cfg(feature = "images")]
+            Tag(Described<TagArgs>),
+            /// Remove images
+            #[cfg(feature = "images")]
+            Rmi(Described<RmiArgs>),
             /// Run a further command in a running container, with the container's own restrictions [setns(2)]
             Exec(Described<ExecArgs>),
             /// Run a command in the namespaces of a running process, like nsenter [setns(2)]
@@ -183,6 +211,10 @@ macro_rules! commands {
             /// Supervise a container that stays
             #[command(name = "__supervise", hide = true)]
             Supervise(Described<SuperviseArgs>),
+            /// Unpack a layer of an image
+            #[cfg(feature = "images")]
+            #[command(name = "__unpack", hide = true)]
+            Unpack(Described<UnpackArgs>),
             /// Print the names of running containers, for completion
             #[command(name = "__names", hide = true)]
             Names,
@@ -227,6 +259,22 @@ macro_rules! commands {
                     Command::Top(Described(args)) => kept::top::run(color, &args),
                     Command::Container(Described(args)) => kept::life::container(color, &args),
                     Command::Supervise(Described(args)) => kept::supervise(&args),
+                    #[cfg(feature = "images")]
+                    Command::Images(Described(args)) => image::images::run(color, &args),
+                    #[cfg(feature = "images")]
+                    Command::Load(Described(args)) => image::load::run(color, &args),
+                    #[cfg(feature = "images")]
+                    Command::Save(Described(args)) => image::save::run(color, &args),
+                    #[cfg(feature = "images")]
+                    Command::History(Described(args)) => image::history::run(color, &args),
+                    #[cfg(feature = "images")]
+                    Command::Image(Described(args)) => image::noun::run(color, &args),
+                    #[cfg(feature = "images")]
+                    Command::Tag(Described(args)) => image::tag::run(color, &args),
+                    #[cfg(feature = "images")]
+                    Command::Rmi(Described(args)) => image::rmi::run(color, &args),
+                    #[cfg(feature = "images")]
+                    Command::Unpack(Described(args)) => image::unpack(&args),
                     Command::Exec(Described(args)) => exec::run(color, args),
                     Command::Enter(Described(args)) => enter::run(color, args),
                     Command::Verify(Described(args)) => verify::run(color, &args),
@@ -333,6 +381,9 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
     // The ledger shows what was left, so it must not be removed before.
     let swept = match cli.command {
         Command::Ledger(_) => Swept::default(),
+        // Another command has started it, after its own sweep.
+        #[cfg(feature = "images")]
+        Command::Unpack(_) => Swept::default(),
         _ => sweep::sweep(),
     };
     if !matches!(cli.command, Command::Gc(_)) {

@@ -139,10 +139,11 @@ fn escaped(text: &str) -> String {
     if text.starts_with('.') { format!("\\&{text}") } else { text }
 }
 
-/// The key of a message about a subcommand. Those about containers that stay are in one file.
+/// The key of a message about a subcommand. Those about images are in one file, and those about containers that stay.
 pub(crate) fn key_of(subcommand: &str, part: &str) -> String {
     let own = format!("{subcommand}.{part}");
-    if text_if_any(&own).is_some() { own } else { format!("container.{own}") }
+    let all = [own.clone(), format!("image.{own}")];
+    all.into_iter().find(|key| text_if_any(key).is_some()).unwrap_or_else(|| format!("container.{own}"))
 }
 
 /// What the help of a subcommand has below its flags.
@@ -179,6 +180,9 @@ impl Extras {
             ("ps", _) => notes.push(text("container.ps.help")),
             ("inspect", _) => notes.push(text("container.inspect.help")),
             ("attach", _) => notes.push(text("container.attach.help")),
+            ("load", _) => notes.push(text("image.load.help")),
+            ("image", _) => notes.push(text("image.help")),
+            ("rmi", _) => notes.push(text("image.rmi.help")),
             ("enter", _) => notes.push(text("enter.help")),
             ("verify", _) => notes.push(text("verify.why")),
             ("spec", _) => notes.push(text("spec.help")),

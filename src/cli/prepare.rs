@@ -27,6 +27,22 @@ pub(super) fn read(file: &Path) -> Result<(Spec, SpecText)> {
     Ok((spec, source))
 }
 
+/// The same spec with the layers of its image, if its root filesystem is one.
+#[cfg(feature = "images")]
+pub(super) use super::image::with_layers;
+
+/// The same spec, which cannot have an image as its root filesystem.
+#[cfg(not(feature = "images"))]
+pub(super) fn with_layers(spec: Spec, _: crate::container::explain::Explainer) -> Result<Spec> {
+    match &spec.rootfs {
+        Some(crate::rootfs::Rootfs::Image(name)) => Err(Error::failed(crate::text::text_with(
+            "image.without",
+            &[("name", &crate::text::printed(name))],
+        ))),
+        _ => Ok(spec),
+    }
+}
+
 /// Finds the program of the command in `path`, a list of directories as in PATH. None where there is no command.
 ///
 /// # Errors

@@ -101,13 +101,14 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         output::print_spec(&spec, output);
         return Ok(0);
     }
+    if (args.detach || args.keep || spec.keep) && !is_printed {
+        return run_kept(&args, spec, &source);
+    }
+    let spec = prepare::with_layers(spec, output.explainer())?;
     if args.print_config {
         let prepared = prepare::plan(spec, |_| Ok(Ending::Demonstration), false)?;
         render::print_json(Stream::Out, &prepared.config);
         return Ok(0);
-    }
-    if (args.detach || args.keep || spec.keep) && !is_printed {
-        return run_kept(&args, spec, &source);
     }
     if let Some(flag) = args.kept.given() {
         let error = Error::usage(text_with("container.flag", &[("flag", flag)]));

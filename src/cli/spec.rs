@@ -12,6 +12,7 @@ use super::prepare;
 use crate::config::complete::Completed;
 use crate::config::compose::Ending;
 use crate::config::spec::{Spec, schema, shipped, yaml};
+use crate::container::explain::Explainer;
 use crate::error::{Error, Mistake, Result, io_text};
 use crate::feature::{Feature, Purpose};
 use crate::plan::Problem;
@@ -169,6 +170,10 @@ fn unread(file: &Path, name: &str, error: &io::Error) -> Error {
 /// What prevents that this machine runs a spec: a missing root filesystem, source of a bind mount, disk or command, and
 /// values that contradict each other. What the caller may do does not count: a user checks what root runs.
 fn obstacles(spec: &Spec, source: &SpecText) -> Vec<Error> {
+    let spec = &match prepare::with_layers(spec.clone(), Explainer::default()) {
+        Ok(spec) => spec,
+        Err(error) => return vec![error],
+    };
     let mut completed = Completed::of(spec, Purpose::Container);
     if let Some(ports) = &mut completed.machine.network.ports {
         ports.first = 0;

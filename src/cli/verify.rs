@@ -14,6 +14,7 @@ use crate::config::compose::{self, Ending};
 use crate::config::container::Config;
 use crate::config::enter::{self, Entered, EntryOptions};
 use crate::config::facts::Machine;
+use crate::container::explain::Explainer;
 use crate::error::{Error, Result};
 use crate::exec::verify::table;
 use crate::exec::{Unwatched, sweep};
@@ -108,6 +109,7 @@ fn any_command() -> Ending {
 
 fn plan_of_spec(file: &Path) -> Result<Plan> {
     let (spec, _) = prepare::read(file)?;
+    let spec = prepare::with_layers(spec, Explainer::default())?;
     let completed = Completed::of(&spec, Purpose::Container);
     // A spec without a command was started with another one.
     let ending = if spec.command.is_empty() { any_command() } else { prepare::container_ending(&completed)? };

@@ -119,7 +119,7 @@ impl Random {
             Some(Rootfs::Layers(layers)) => {
                 layers.layers.iter_mut().chain(&mut layers.upper).for_each(|path| path.push(self.word()));
             }
-            Some(Rootfs::Host) | None => {}
+            Some(Rootfs::Host | Rootfs::Image(_)) | None => {}
         }
         let Spec { pid, net, cgroup, .. } = &mut spec;
         let pid = pid.as_mut().and_then(|pid| pid.join.as_mut());

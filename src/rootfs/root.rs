@@ -57,6 +57,8 @@ impl RootFilesystem {
             Rootfs::Host => (vec!["/".into()], None),
             Rootfs::Dir(directory) => (vec![directory.clone()], None),
             Rootfs::Layers(Layers { layers, upper }) => (layers.clone(), upper.clone()),
+            // Its layers are not known here.
+            Rootfs::Image(_) => (Vec::new(), None),
         };
         RootFilesystem {
             host,

@@ -26,6 +26,8 @@ pub enum Rootfs {
     Dir(PathBuf),
     /// `{ layers: [./top, ./base] }`: the files of several directories, under an overlay.
     Layers(Layers),
+    /// Any other word, as `ubuntu:15.10`: the files of an image. Before a plan is made, it becomes its layers.
+    Image(String),
 }
 
 /// Directories that an overlay shows as one.
@@ -54,7 +56,7 @@ impl Rootfs {
     pub fn resolve(self, base: &Path) -> Rootfs {
         match self {
             Rootfs::Dir(path) => Rootfs::Dir(base.join(path)),
-            Rootfs::Host => Rootfs::Host,
+            Rootfs::Host | Rootfs::Image(_) => self,
             Rootfs::Layers(Layers { layers, upper }) => Rootfs::Layers(Layers {
                 layers: layers.into_iter().map(|layer| base.join(layer)).collect(),
                 upper: upper.map(|upper| base.join(upper)),
@@ -79,6 +81,10 @@ impl FromStr for Rootfs {
         match rootfs {
             "host" => Ok(Rootfs::Host),
             path if path.starts_with(['.', '/', '~']) => directory(path).map(Rootfs::Dir),
+            // Whether it can be the name of an image is decided where images are known.
+            word if !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                Ok(Rootfs::Image(word.to_owned()))
+            }
             _ => Err(text("rootfs.form")),
         }
     }
@@ -135,6 +141,7 @@ impl Serialize for Rootfs {
             Rootfs::Host => serializer.serialize_str("host"),
             Rootfs::Dir(path) => bytes::serialize(written(path).as_os_str(), serializer),
             Rootfs::Layers(layers) => layers.serialize(serializer),
+            Rootfs::Image(name) => serializer.serialize_str(name),
         }
     }
 }
@@ -180,7 +187,7 @@ impl JsonSchema for Rootfs {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let layers = generator.subschema_for::<Layers>();
-        json_schema!({ "anyOf": [{ "type": "string", "pattern": "^(host$|[./])" }, layers] })
+        json_schema!({ "anyOf": [{ "type": "string", "pattern": "^[!-}][!-~]*$" }, layers] })
     }
 }
 
@@ -194,7 +201,11 @@ mod tests {
     fn a_rootfs_is_host_or_a_path() {
         assert_eq!("host".parse(), Ok(Rootfs::Host));
         assert_eq!("./host".parse(), Ok(Rootfs::Dir("./host".into())));
-        assert!("alpine".parse::<Rootfs>().is_err());
+        assert_eq!("alpine:3".parse(), Ok(Rootfs::Image("alpine:3".into())));
+        assert_eq!(serde_yaml::to_string(&Rootfs::Image("alpine:3".into())).unwrap(), "alpine:3\n");
+        for wrong in ["", "~/a", "a b", "ä"] {
+            assert!(wrong.parse::<Rootfs>().is_err(), "{wrong}");
+        }
         let resolved = Rootfs::Dir("./dir".into()).resolve(Path::new("/specs"));
         assert_eq!(resolved, Rootfs::Dir("/specs/dir".into()));
         assert_eq!(serde_yaml::to_string(&Rootfs::Dir("dir".into())).unwrap(), "./dir\n");

@@ -163,6 +163,32 @@ impl Serialize for Length {
     }
 }
 
+/// A size for people, with three digits and units of 1000, as Docker's `units.HumanSize` writes it: `188MB`.
+pub fn human(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    let (mut size, mut unit) = (bytes as f64, 0);
+    while size >= 1000.0 && unit + 1 < UNITS.len() {
+        size /= 1000.0;
+        unit += 1;
+    }
+    // Three digits that count, without zeros at the end: %.3g.
+    let decimals = if size >= 100.0 {
+        0
+    } else if size >= 10.0 {
+        1
+    } else {
+        2
+    };
+    let number = format!("{size:.decimals$}");
+    let number = match number.contains('.') {
+        true => number.trim_end_matches('0').trim_end_matches('.'),
+        false => &number,
+    };
+    // Docker's %.3g writes 999.9 in this way.
+    let number = if number == "1000" { "1e+03" } else { number };
+    format!("{number}{}", UNITS[unit])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,6 +214,14 @@ mod tests {
         assert_eq!(Size(67_108_864).docker(), "64m");
         for wrong in ["", "m", "lots", "-1", "1.5m", "1x", "1ib", "1mm", "99999999999g", "1é"] {
             assert!(wrong.parse::<Size>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_size_has_three_digits() {
+        let sizes = [(0, "0B"), (999, "999B"), (1000, "1kB"), (1536, "1.54kB"), (187_940_000, "188MB")];
+        for (bytes, written) in sizes.into_iter().chain([(72_800_000, "72.8MB"), (5_000_000_000, "5GB")]) {
+            assert_eq!(human(bytes), written);
         }
     }
 

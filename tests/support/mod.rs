@@ -6,6 +6,8 @@ pub mod background;
 pub mod console;
 pub mod held;
 pub mod html;
+#[cfg(feature = "images")]
+pub mod image;
 pub mod kept;
 pub mod lab;
 pub mod ledger;

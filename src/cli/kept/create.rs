@@ -146,6 +146,7 @@ pub(crate) fn create(
 ) -> Result<(ContainerStore, Id, String)> {
     let log = log_options(&args.log_opt)?;
     let image = image_of(&spec);
+    let spec = prepare::with_layers(spec, explain)?;
     let spec = match std::env::current_dir() {
         Ok(directory) => absolute(spec, &directory),
         // Paths that do not begin there are right without it.
@@ -237,6 +238,7 @@ fn image_of(spec: &Spec) -> String {
     match &spec.rootfs {
         None | Some(Rootfs::Host) => "host".to_owned(),
         Some(Rootfs::Dir(path)) => printed(path),
+        Some(Rootfs::Image(name)) => name.clone(),
         Some(Rootfs::Layers(layers)) => layers.layers.first().map(printed).unwrap_or_default(),
     }
 }

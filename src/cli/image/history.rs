@@ -1,0 +1,113 @@
+//! `sandbox history`: how an image was made.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{ImageExplainArg, as_docker};
+use crate::error::{Error, Result};
+use crate::image::history::{self, ImageStep};
+use crate::image::store::{ImageStore, StoredImage};
+use crate::render;
+use crate::render::columns::table;
+use crate::render::paint::{Color, Stream, decide};
+use crate::text::{printed, text, text_with};
+use crate::value::timestamp::{Timestamp, in_words};
+use crate::value::units::human;
+
+/// The flags of `history`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct HistoryArgs {
+    /// The image: a name, an ID, or the beginning of an ID
+    #[arg(value_name = "IMAGE")]
+    image: String,
+    /// Cut no value off
+    #[arg(long)]
+    no_trunc: bool,
+    /// Print only IDs
+    #[arg(long, short)]
+    quiet: bool,
+    /// table, or json: one object on each line
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: String,
+    #[command(flatten)]
+    explain: ImageExplainArg,
+}
+
+/// A line of `history`. The names are those of `docker history --format json`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct HistoryRow {
+    #[serde(rename = "ID")]
+    id: String,
+    created_since: String,
+    created_at: String,
+    created_by: String,
+    size: String,
+    comment: String,
+}
+
+/// The number of characters of a command.
+const COMMAND_WIDTH: usize = 45;
+
+/// Prints the steps, the last one first.
+pub(crate) fn run(color: Color, args: &HistoryArgs) -> Result<u8> {
+    decide(color, Stream::Err);
+    let is_json = match args.format.as_str() {
+        "json" => true,
+        "table" | "" => false,
+        other => {
+            let what = text_with("container.format", &[("format", other)]);
+            return Err(Error::usage(what).why(text("container.format.reason")));
+        }
+    };
+    let store = ImageStore::open().map_err(as_docker)?;
+    let image = store.find(&args.image).map_err(as_docker)?;
+    let call = format!("read(<blobs/sha256/{}>); ...", image.descriptor.digest.hex());
+    args.explain.tell()(&call, "image.explain.documents");
+    let mut steps = history::steps(&store, &image).map_err(as_docker)?;
+    steps.reverse();
+    let rows: Vec<HistoryRow> =
+        steps.iter().enumerate().map(|(at, step)| row(&image, at == 0, step, args.no_trunc)).collect();
+    if args.quiet {
+        render::out(&rows.into_iter().map(|row| row.id + "\n").collect::<String>());
+    } else if is_json {
+        let line = |row: &HistoryRow| serde_json::to_string(row).unwrap_or_default() + "\n";
+        render::out(&rows.iter().map(line).collect::<String>());
+    } else {
+        let titles = ["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"];
+        let cells = |row: HistoryRow| vec![row.id, row.created_since, row.created_by, row.size, row.comment];
+        render::out(&table(&titles, &rows.into_iter().map(cells).collect::<Vec<_>>()));
+    }
+    Ok(0)
+}
+
+fn row(
+    image: &StoredImage,
+    is_last: bool,
+    ImageStep { step, layer }: &ImageStep,
+    is_whole: bool,
+) -> HistoryRow {
+    let created: Option<Timestamp> = step.created.as_ref().and_then(|created| created.parse().ok());
+    let command = printed(&step.created_by);
+    let cut = !is_whole && command.chars().count() > COMMAND_WIDTH;
+    let created_by = match cut {
+        true => command.chars().take(COMMAND_WIDTH - 1).chain(['…']).collect(),
+        false => command,
+    };
+    let id = match is_last {
+        true if is_whole => image.id.to_string(),
+        true => image.id.short().to_owned(),
+        // Only builders that keep an image for each step could name it.
+        false => "<missing>".to_owned(),
+    };
+    HistoryRow {
+        id,
+        created_since: created
+            .map_or_else(|| "N/A".to_owned(), |at| in_words(at.until(Timestamp::now())) + " ago"),
+        created_at: created.map_or_else(|| "N/A".to_owned(), |at| at.to_string()),
+        created_by,
+        size: human(layer.as_ref().and_then(|layer| layer.size).unwrap_or_default()),
+        comment: printed(&step.comment),
+    }
+}

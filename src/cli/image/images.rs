@@ -1,0 +1,199 @@
+//! `sandbox images`: the images of the store.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{ImageExplainArg, as_docker};
+use crate::error::{Error, ExitKind, Result};
+use crate::image::reference::Reference;
+use crate::image::store::{ImageStore, StoredImage};
+use crate::render;
+use crate::render::columns::table;
+use crate::render::paint::{Color, Stream, decide};
+use crate::text::{printed, text, text_with};
+use crate::value::timestamp::{Timestamp, in_words};
+use crate::value::units::human;
+
+/// The flags of `images`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct ImagesArgs {
+    /// Only the images with this name, with all tags or with this one
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    repository: Option<String>,
+    /// For Docker's scripts: all images are shown in any case, because intermediate ones are not kept
+    #[arg(long, short)]
+    all: bool,
+    /// Show the digests of the manifests
+    #[arg(long)]
+    digests: bool,
+    /// Print only IDs
+    #[arg(long, short)]
+    quiet: bool,
+    /// Cut no value off
+    #[arg(long)]
+    no_trunc: bool,
+    /// Show only images with this property: dangling, reference, before or since (may be repeated)
+    #[arg(long, short, value_name = "NAME=VALUE")]
+    filter: Vec<String>,
+    /// table, or json: one object on each line
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: String,
+    #[command(flatten)]
+    explain: ImageExplainArg,
+}
+
+/// A line of `images`. The names are those of `docker images --format json`.
+#[derive(Debug, Serialize)]
+struct ImageRow {
+    #[serde(rename = "Repository")]
+    repository: String,
+    #[serde(rename = "Tag")]
+    tag: String,
+    #[serde(rename = "Digest")]
+    digest: String,
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "CreatedSince")]
+    created_since: String,
+    #[serde(rename = "CreatedAt")]
+    created_at: String,
+    #[serde(rename = "Size")]
+    size: String,
+}
+
+/// What Docker prints where an image lacks something.
+const NONE: &str = "<none>";
+
+/// Prints the images.
+pub(crate) fn run(color: Color, args: &ImagesArgs) -> Result<u8> {
+    decide(color, Stream::Err);
+    let is_json = match args.format.as_str() {
+        "json" => true,
+        "table" | "" => false,
+        other => {
+            let what = text_with("container.format", &[("format", other)]);
+            return Err(Error::usage(what).why(text("container.format.reason")));
+        }
+    };
+    let store = ImageStore::open().map_err(as_docker)?;
+    let index = printed(store.path().join("index.json"));
+    args.explain.tell()(&format!("read(<{index}>)"), "image.explain.list");
+    let mut images = store.all().map_err(as_docker)?;
+    images.sort_by_key(|image| std::cmp::Reverse(created(image)));
+    filter(&store, &mut images, args).map_err(as_docker)?;
+    let now = Timestamp::now();
+    let rows: Vec<ImageRow> = images.iter().map(|image| row(image, now, args.no_trunc)).collect();
+    if args.quiet {
+        render::out(&rows.into_iter().map(|row| row.id + "\n").collect::<String>());
+    } else if is_json {
+        let line = |row: &ImageRow| serde_json::to_string(row).unwrap_or_default() + "\n";
+        render::out(&rows.iter().map(line).collect::<String>());
+    } else {
+        let titles: &[&str] = match args.digests {
+            true => &["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"],
+            false => &["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"],
+        };
+        let cells = |row: ImageRow| {
+            let mut cells = vec![row.repository, row.tag, row.digest, row.id, row.created_since, row.size];
+            if !args.digests {
+                cells.remove(2);
+            }
+            cells
+        };
+        render::out(&table(titles, &rows.into_iter().map(cells).collect::<Vec<_>>()));
+    }
+    Ok(0)
+}
+
+fn created(image: &StoredImage) -> Option<Timestamp> {
+    image.created.as_ref().and_then(|created| created.parse().ok())
+}
+
+fn row(image: &StoredImage, now: Timestamp, is_whole: bool) -> ImageRow {
+    let name = image.name.as_ref();
+    let none = || NONE.to_owned();
+    let created = created(image);
+    ImageRow {
+        repository: name.map_or_else(none, Reference::familiar_name),
+        tag: name.and_then(|name| name.tag.clone()).unwrap_or_else(none),
+        digest: image.descriptor.digest.to_string(),
+        id: if is_whole { image.id.to_string() } else { image.id.short().to_owned() },
+        created_since: created.map_or_else(|| "N/A".to_owned(), |at| in_words(at.until(now)) + " ago"),
+        created_at: created.map_or_else(|| "N/A".to_owned(), |at| at.to_string()),
+        size: human(image.size),
+    }
+}
+
+fn filter(store: &ImageStore, images: &mut Vec<StoredImage>, args: &ImagesArgs) -> Result<()> {
+    if let Some(pattern) = &args.repository {
+        images.retain(|image| image.name.as_ref().is_some_and(|name| is_named(name, pattern)));
+    }
+    for filter in &args.filter {
+        let wrong =
+            || Error::new(ExitKind::Refused, text_with("image.filter", &[("filter", &printed(filter))]));
+        match filter.split_once('=').ok_or_else(wrong)? {
+            ("dangling", "true" | "1") => images.retain(|image| image.name.is_none()),
+            ("dangling", "false" | "0") => images.retain(|image| image.name.is_some()),
+            ("reference", pattern) => {
+                images.retain(|image| image.name.as_ref().is_some_and(|name| is_named(name, pattern)));
+            }
+            ("before", other) => {
+                let other = created(&store.find(other)?);
+                images.retain(|image| created(image) < other);
+            }
+            ("since", other) => {
+                let other = created(&store.find(other)?);
+                images.retain(|image| created(image) > other);
+            }
+            _ => return Err(wrong()),
+        }
+    }
+    Ok(())
+}
+
+/// Whether a name fits a pattern: with `*` and `?`, without a tag for all tags, and as Docker prints it or whole.
+fn is_named(name: &Reference, pattern: &str) -> bool {
+    let has_tag = pattern.rsplit('/').next().is_some_and(|last| last.contains(':'));
+    let forms = match has_tag {
+        true => [name.familiar(), name.to_string()],
+        false => [name.familiar_name(), name.name()],
+    };
+    forms.iter().any(|form| fits(form.as_bytes(), pattern.as_bytes()))
+}
+
+/// Whether a text fits a pattern. `*` and `?` do not stand for a `/`, as in Docker.
+fn fits(text: &[u8], pattern: &[u8]) -> bool {
+    match (text, pattern) {
+        ([], []) => true,
+        (_, [b'*', rest @ ..]) => {
+            let most = text.iter().position(|byte| *byte == b'/').unwrap_or(text.len());
+            (0..=most).any(|length| fits(&text[length..], rest))
+        }
+        ([first, text @ ..], [b'?', pattern @ ..]) if *first != b'/' => fits(text, pattern),
+        ([first, text @ ..], [wanted, pattern @ ..]) => first == wanted && fits(text, pattern),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_about_a_name_or_all_its_tags() {
+        let name: Reference = "localhost:5000/team/tool:1.2".parse().unwrap();
+        for pattern in ["localhost:5000/team/tool", "localhost:5000/*/tool:1.*", "*/team/t??l:*"] {
+            assert!(is_named(&name, pattern), "{pattern}");
+        }
+        for pattern in ["tool", "*", "localhost:5000/team/tool:2", "*/*", ""] {
+            assert!(!is_named(&name, pattern), "{pattern}");
+        }
+        let short: Reference = "ubuntu:15.10".parse().unwrap();
+        assert!(
+            is_named(&short, "ubuntu")
+                && is_named(&short, "ub*")
+                && is_named(&short, "docker.io/library/ubuntu")
+        );
+    }
+}

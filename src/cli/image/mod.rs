@@ -1,0 +1,150 @@
+//! The commands of images. They have Docker's names, flags, output and exit statuses.
+
+pub(super) mod history;
+pub(super) mod images;
+pub(super) mod load;
+pub(super) mod noun;
+pub(super) mod rmi;
+pub(super) mod save;
+pub(super) mod tag;
+
+use std::fmt::Display;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::kept::explainer;
+use crate::config::complete::Completed;
+use crate::config::container::Config;
+use crate::config::spec::Spec;
+use crate::container::explain::Explainer;
+use crate::container::store::ContainerStore;
+use crate::error::{Error, ExitKind, Result};
+use crate::feature::Purpose;
+use crate::host::containers::{self, MAX_CONFIG, read_bounded};
+use crate::image::layer::{self, LayerCounts};
+use crate::image::rootfs;
+use crate::image::store::ImageStore;
+use crate::observe::Unread;
+use crate::plan::call::user::IdMaps;
+use crate::render;
+use crate::rootfs::{Layers, Rootfs};
+use crate::text::{printed, text, text_with, wrap};
+
+/// The flag that all of these commands have.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct ImageExplainArg {
+    /// Print each step: the file that is read or written, the process that is started, and why
+    #[arg(long)]
+    explain: bool,
+}
+
+impl ImageExplainArg {
+    /// Tells a step.
+    fn tell(&self) -> impl Fn(&dyn Display, &str) {
+        let explain = explainer(self.explain);
+        move |call, why| explain.step(call, why)
+    }
+}
+
+/// The arguments of `__unpack`, which a command starts for a layer.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct UnpackArgs {
+    /// What to do, as JSON
+    task: String,
+}
+
+/// Becomes the process that unpacks a layer.
+pub(super) fn unpack(args: &UnpackArgs) -> Result<u8> {
+    layer::become_process(&args.task);
+    Ok(0)
+}
+
+/// The same spec with the layers of its image, if its root filesystem is one. They are unpacked if they are not yet.
+pub(super) fn with_layers(spec: Spec, explain: Explainer) -> Result<Spec> {
+    let Some(Rootfs::Image(name)) = &spec.rootfs else { return Ok(spec) };
+    let as_failed = |error: Error| Error { kind: ExitKind::Failed, ..error };
+    let store = ImageStore::open().map_err(as_failed)?;
+    let image = store.find(name).map_err(as_failed)?;
+    let tell = |call: &dyn Display, why: &str| explain.step(call, why);
+    tell(&format!("read(<{}>)", printed(store.path().join("index.json"))), "image.explain.find");
+    let maps = maps_of(&spec);
+    let layers = rootfs::directories(&store, &image.descriptor, maps.as_ref(), &tell).map_err(as_failed)?;
+    if layers.is_empty() {
+        return Err(Error::failed(text_with("image.nolayers", &[("name", &printed(name))])));
+    }
+    Ok(Spec { rootfs: Some(Rootfs::Layers(Layers { layers, upper: None })), ..spec })
+}
+
+/// The ID maps with which a container of this spec sees files. None: real IDs, or the host's idmapped mounts.
+fn maps_of(spec: &Spec) -> Option<IdMaps> {
+    let completed = Completed::of(spec, Purpose::Container);
+    if completed.machine.host.privileged {
+        return None;
+    }
+    let options = completed.config.environment.namespaces.user.options();
+    options.filter(|maps| !maps.users.is_empty()).cloned()
+}
+
+/// The ID maps of a container of this caller whose spec says nothing about them.
+fn own_maps() -> Option<IdMaps> {
+    maps_of(&Spec { rootfs: Some(Rootfs::Image(String::new())), ..Spec::default() })
+}
+
+/// The directories that kept containers and running ones have as their layers.
+fn in_use() -> Result<Vec<PathBuf>> {
+    let lowers =
+        |config: &Config| config.environment.root.iter().flat_map(|root| root.lowers.clone()).collect();
+    let (kept, unread) = ContainerStore::open()?.all()?;
+    if let Some(unread) = unread.into_iter().next() {
+        return Err(unread.error);
+    }
+    let mut all: Vec<PathBuf> =
+        kept.iter().flat_map(|container| -> Vec<PathBuf> { lowers(&container.record.config) }).collect();
+    let mut unread = Unread::default();
+    for run in containers::live(&mut unread)? {
+        // A run that has no file of its own has not started a container.
+        let Ok(Some(file)) = run.file("config.json") else { continue };
+        let config = read_bounded(file, MAX_CONFIG)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<Config>(&bytes).ok());
+        let config = config
+            .ok_or_else(|| Error::failed(text_with("image.run.unread", &[("path", &printed(run.path()))])))?;
+        all.extend::<Vec<PathBuf>>(lowers(&config));
+    }
+    unread.errors().first().map_or(Ok(all), |error| Err(error.clone()))
+}
+
+/// Prints what could not be made of an image's layers, each in a sentence.
+fn print_losses(counts: &LayerCounts) {
+    let losses = [
+        (counts.devices, "image.loss.devices"),
+        (counts.owners, "image.loss.owners"),
+        (counts.attributes, "image.loss.attributes"),
+    ];
+    for (count, key) in losses.into_iter().filter(|(count, _)| *count > 0) {
+        let message = text_with(key, &[("count", &count.to_string())]);
+        let lines = wrap(&format!("sandbox: {message}"), render::paint::width() - 9);
+        render::err(&(lines.join("\n         ") + "\n"));
+    }
+}
+
+/// The same error, with the exit status 1 of Docker's commands.
+fn as_docker(error: Error) -> Error {
+    match error.kind {
+        ExitKind::Usage | ExitKind::Interrupted(_) => error,
+        _ => Error { kind: ExitKind::Refused, ..error },
+    }
+}
+
+/// Reads a name that an image shall get.
+fn name_from(written: &str) -> Result<crate::image::reference::Reference> {
+    let reference = written.parse::<crate::image::reference::Reference>();
+    let reference = reference.map_err(|why| Error::new(ExitKind::Refused, why))?;
+    match reference.digest {
+        Some(_) => Err(Error::new(ExitKind::Refused, text("image.tag.digest"))),
+        None => Ok(reference.or_latest()),
+    }
+}

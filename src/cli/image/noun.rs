@@ -1,0 +1,205 @@
+//! `sandbox image ACTION`: what an image is made of.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::history::HistoryArgs;
+use super::images::ImagesArgs;
+use super::load::LoadArgs;
+use super::rmi::RmiArgs;
+use super::save::SaveArgs;
+use super::tag::TagArgs;
+use super::{ImageExplainArg, as_docker};
+use crate::error::Result;
+use crate::image::history::{self, ImageStep};
+use crate::image::manifest::read_json;
+use crate::image::reference::Reference;
+use crate::image::store::{ImageStore, StoredImage};
+use crate::image::verify;
+use crate::render;
+use crate::render::paint::{self, Color, Stream, decide};
+use crate::text::{printed, text, text_with, wrap};
+use crate::value::units::human;
+
+/// What `image` does.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct ImageArgs {
+    #[command(subcommand)]
+    action: ImageAction,
+}
+
+#[derive(Debug, Subcommand)]
+enum ImageAction {
+    /// Print everything about images, as JSON
+    Inspect(NamedImages),
+    /// Print the layers of an image: sizes, commands, digests, and how each digest is computed
+    Tree(NamedImages),
+    /// Compute every digest of images again, from what is on the disk
+    Verify(NamedImages),
+    /// Print how an image was made, as `sandbox history`
+    History(HistoryArgs),
+    /// List the images, as `sandbox images`
+    Ls(ImagesArgs),
+    /// Load images from an archive, as `sandbox load`
+    Load(LoadArgs),
+    /// Write images to an archive, as `sandbox save`
+    Save(SaveArgs),
+    /// Give an image a further name, as `sandbox tag`
+    Tag(TagArgs),
+    /// Remove images, as `sandbox rmi`
+    Rm(RmiArgs),
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
+struct NamedImages {
+    /// The images: names, IDs, or beginnings of IDs
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<String>,
+    #[command(flatten)]
+    explain: ImageExplainArg,
+}
+
+/// Does it.
+pub(crate) fn run(color: Color, args: &ImageArgs) -> Result<u8> {
+    match &args.action {
+        ImageAction::Inspect(named) => inspect(color, named),
+        ImageAction::Tree(named) => {
+            each(color, named, "image.explain.documents", |store, image| tree(store, image).map(|()| true))
+        }
+        ImageAction::Verify(named) => each(color, named, "image.explain.verify", verify_one),
+        ImageAction::History(args) => super::history::run(color, args),
+        ImageAction::Ls(args) => super::images::run(color, args),
+        ImageAction::Load(args) => super::load::run(color, args),
+        ImageAction::Save(args) => super::save::run(color, args),
+        ImageAction::Tag(args) => super::tag::run(color, args),
+        ImageAction::Rm(args) => super::rmi::run(color, args),
+    }
+}
+
+/// Does something with each image. Each error is printed, and the others are done all the same.
+fn each(
+    color: Color,
+    named: &NamedImages,
+    why: &str,
+    act: impl Fn(&ImageStore, &StoredImage) -> Result<bool>,
+) -> Result<u8> {
+    decide(color, Stream::Out);
+    let store = ImageStore::open().map_err(as_docker)?;
+    let tell = named.explain.tell();
+    let mut is_good = true;
+    for written in &named.images {
+        let done = store.find(written).and_then(|image| {
+            tell(&format!("read(<blobs/sha256/{}>); ...", image.descriptor.digest.hex()), why);
+            act(&store, &image)
+        });
+        match done {
+            Ok(good) => is_good &= good,
+            Err(error) => {
+                is_good = false;
+                render::err(&render::error::text(&as_docker(error)));
+            }
+        }
+    }
+    Ok(u8::from(!is_good))
+}
+
+/// Prints images as a list of JSON.
+fn inspect(color: Color, named: &NamedImages) -> Result<u8> {
+    let found = std::cell::RefCell::new(Vec::new());
+    let status = each(color, named, "image.explain.documents", |store, image| {
+        found.borrow_mut().push(inspected(store, image)?);
+        Ok(true)
+    })?;
+    render::print_json(Stream::Out, &found.into_inner());
+    Ok(status)
+}
+
+fn inspected(store: &ImageStore, image: &StoredImage) -> Result<Value> {
+    let parts = store.parts(&image.descriptor)?;
+    let config: Value = read_json(&store.document(&image.id)?, &image.id.to_string())?;
+    let names = store.all()?.into_iter().filter(|other| other.id == image.id).filter_map(|other| other.name);
+    let names: Vec<Reference> = names.collect();
+    let digest = |name: &Reference| format!("{}@{}", name.familiar_name(), image.descriptor.digest);
+    let mut digests: Vec<String> = names.iter().map(digest).collect();
+    digests.dedup();
+    let known = |key: &str| config.get(key).cloned().unwrap_or(Value::String(String::new()));
+    Ok(json!({
+        "Id": image.id,
+        "RepoTags": names.iter().filter(|name| name.tag.is_some()).map(Reference::familiar).collect::<Vec<_>>(),
+        "RepoDigests": digests,
+        "Comment": known("comment"),
+        "Created": known("created"),
+        "Author": known("author"),
+        "Config": config.get("config").cloned().unwrap_or(Value::Null),
+        "Architecture": known("architecture"),
+        "Variant": known("variant"),
+        "Os": known("os"),
+        "Size": image.size,
+        "RootFS": { "Type": "layers", "Layers": parts.config.rootfs.diff_ids },
+        "Descriptor": {
+            "mediaType": image.descriptor.media_type,
+            "digest": image.descriptor.digest,
+            "size": image.descriptor.size,
+        },
+    }))
+}
+
+/// Prints what an image is made of, from the name down to the layers.
+fn tree(store: &ImageStore, image: &StoredImage) -> Result<()> {
+    let steps = history::steps(store, image)?;
+    let mut lines = vec![
+        image.shown(),
+        text_with("image.tree.manifest", &[("digest", &image.descriptor.digest.to_string())]),
+        text_with("image.tree.config", &[("digest", &image.id.to_string())]),
+    ];
+    let mut below = None;
+    for (number, ImageStep { step, layer }) in (1..).zip(steps.iter().filter(|step| step.layer.is_some())) {
+        let Some(layer) = layer else { continue };
+        let size = layer.size.map_or_else(|| text("image.tree.packed"), human);
+        let values =
+            [("number", &*number.to_string()), ("size", &size), ("type", &printed(&layer.blob.media_type))];
+        lines.push(text_with("image.tree.layer", &values));
+        if !step.created_by.is_empty() {
+            let command = printed(&step.created_by);
+            lines.extend(
+                wrap(&command, paint::width().saturating_sub(6))
+                    .into_iter()
+                    .map(|line| format!("      {line}")),
+            );
+        }
+        let line = |key: &str, digest: &dyn std::fmt::Display| {
+            format!("      {}", text_with(key, &[("digest", &digest.to_string())]))
+        };
+        lines.push(line("image.tree.blob", &layer.blob.digest));
+        lines.push(line("image.tree.diffid", &layer.diff_id));
+        lines.push(line("image.tree.chainid", &layer.chain_id));
+        lines.push(format!(
+            "      {}",
+            match &below {
+                None => text("image.tree.first"),
+                Some(below) => {
+                    text_with(
+                        "image.tree.computed",
+                        &[("below", &format!("{below}")), ("own", &layer.diff_id.to_string())],
+                    )
+                }
+            }
+        ));
+        below = Some(layer.chain_id.clone());
+    }
+    render::out(&(lines.join("\n") + "\n"));
+    Ok(())
+}
+
+fn verify_one(store: &ImageStore, image: &StoredImage) -> Result<bool> {
+    let parts = verify::verify(store, image)?;
+    let mut lines = format!("{}\n", image.shown());
+    for part in &parts {
+        let result = part.wrong.clone().unwrap_or_else(|| text("image.verify.good"));
+        lines += &format!("  {:<9}{}  {result}\n", part.kind, part.digest);
+    }
+    render::out(&lines);
+    Ok(parts.iter().all(|part| part.wrong.is_none()))
+}

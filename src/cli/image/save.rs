@@ -1,0 +1,78 @@
+//! `sandbox save`: images to an archive.
+
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{ImageExplainArg, as_docker};
+use crate::error::{Error, ExitKind, Result};
+use crate::image::reference::Reference;
+use crate::image::save;
+use crate::image::store::{ImageStore, StoredImage};
+use crate::render::paint::{Color, Stream, decide};
+use crate::text::{printed, text, text_with};
+
+/// The flags of `save`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct SaveArgs {
+    /// The images: names, IDs, or beginnings of IDs
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<String>,
+    /// Write to this file; without it, to standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    explain: ImageExplainArg,
+}
+
+/// Writes the images.
+pub(crate) fn run(color: Color, args: &SaveArgs) -> Result<u8> {
+    decide(color, Stream::Err);
+    if args.output.is_none() && std::io::stdout().is_terminal() {
+        let error = Error::new(ExitKind::Refused, text("image.save.terminal"));
+        return Err(error.paste(format!("sandbox save -o image.tar {}", args.images.join(" "))));
+    }
+    let store = ImageStore::open().map_err(as_docker)?;
+    let mut images: Vec<(StoredImage, Vec<Reference>)> = Vec::new();
+    for written in &args.images {
+        let image = store.find(written).map_err(as_docker)?;
+        // An image that was asked for by its ID gets no name.
+        let is_name = written.parse::<Reference>().is_ok_and(|name| Some(name.or_latest()) == image.name);
+        let name = image.name.clone().filter(|name| is_name && name.digest.is_none());
+        match images.iter_mut().find(|(other, _)| other.descriptor.digest == image.descriptor.digest) {
+            Some((_, names)) => names.extend(name),
+            None => images.push((image, name.into_iter().collect())),
+        }
+    }
+    let tell = args.explain.tell();
+    for (image, _) in &images {
+        tell(
+            &format!("read(<blobs/sha256/{}>); write(<archive>)", image.descriptor.digest.hex()),
+            "image.explain.save",
+        );
+    }
+    let Some(path) = &args.output else {
+        save::save(&store, &images, &mut BufWriter::new(std::io::stdout())).map_err(as_docker)?;
+        return Ok(0);
+    };
+    let cannot = |error: std::io::Error| {
+        let what = text_with("image.save.file", &[("path", &printed(path))]);
+        Error::new(ExitKind::Refused, what).why(crate::error::io_text(&error))
+    };
+    // The whole archive, or the file that was there before.
+    let mut new = path.clone().into_os_string();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    let file = File::options().write(true).create_new(true).open(&new).map_err(cannot)?;
+    let mut output = BufWriter::new(file);
+    let saved = save::save(&store, &images, &mut output)
+        .and_then(|()| output.flush().map_err(cannot))
+        .and_then(|()| std::fs::rename(&new, path).map_err(cannot));
+    saved.map_err(as_docker).inspect_err(|_| {
+        let _ = std::fs::remove_file(&new);
+    })?;
+    Ok(0)
+}

@@ -1,0 +1,231 @@
+//! gzip and zstd, with limits: a few bytes can stand for very many.
+
+use std::cell::Cell;
+use std::io::{self, BufRead, BufReader, Read};
+use std::rc::Rc;
+
+use flate2::bufread::MultiGzDecoder;
+use ruzstd::decoding::StreamingDecoder;
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+
+use crate::text::{text, text_with};
+
+/// How many bytes are decompressed before their number is compared with that of the compressed ones.
+const FREE: u64 = 64 << 20;
+
+/// The maximum number of bytes for which one compressed byte stands. Real layers have 2 to 10; gzip can do 1,032.
+const MAX_RATIO: u64 = 200;
+
+/// The maximum memory that a zstd frame may ask for. Encoders use up to 8 MiB, unless they are told otherwise.
+const MAX_WINDOW: u64 = 64 << 20;
+
+/// What compresses an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Nothing.
+    None,
+    /// gzip(1).
+    Gzip,
+    /// zstd(1).
+    Zstd,
+}
+
+impl Compression {
+    /// Reads it from the first bytes. What the name or the media type says may be wrong, and is not needed.
+    pub fn of(start: &[u8]) -> Compression {
+        match start {
+            [0x1f, 0x8b, ..] => Compression::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
+            // A zstd frame that a reader skips.
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
+            _ => Compression::None,
+        }
+    }
+}
+
+/// Decompresses what `input` has, if it is compressed.
+///
+/// # Errors
+/// Those of read(2).
+pub fn decompressed<'r>(input: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
+    let read = Rc::new(Cell::new(0));
+    let mut input = Counted { input, count: read.clone() };
+    let start = first_bytes(&mut input)?;
+    let compression = Compression::of(&start);
+    let input = BufReader::with_capacity(64 << 10, io::Cursor::new(start).chain(input));
+    Ok(match compression {
+        Compression::None => Box::new(input),
+        Compression::Gzip => Box::new(Bounded { inner: MultiGzDecoder::new(input), read, written: 0 }),
+        Compression::Zstd => Box::new(Bounded {
+            inner: ZstdFrames { state: Some(FrameState::Between(input)) },
+            read,
+            written: 0,
+        }),
+    })
+}
+
+/// The first four bytes, or all if there are fewer. A pipe can give fewer at once.
+fn first_bytes(input: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut start = Vec::with_capacity(4);
+    input.take(4).read_to_end(&mut start)?;
+    Ok(start)
+}
+
+/// Counts what is read.
+struct Counted<R> {
+    input: R,
+    count: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.count.set(self.count.get() + count as u64);
+        Ok(count)
+    }
+}
+
+/// Ends with an error when the decompressed bytes are too many for the compressed ones.
+struct Bounded<R> {
+    inner: R,
+    read: Rc<Cell<u64>>,
+    written: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.written += count as u64;
+        if self.written > FREE && self.written / MAX_RATIO > self.read.get() {
+            let values = [("ratio", &*MAX_RATIO.to_string())];
+            return Err(io::Error::other(text_with("image.tar.bomb", &values)));
+        }
+        Ok(count)
+    }
+}
+
+/// All frames of a zstd file, one after the other.
+struct ZstdFrames<R: Read> {
+    state: Option<FrameState<R>>,
+}
+
+enum FrameState<R: Read> {
+    Between(R),
+    Inside(Box<StreamingDecoder<R, ruzstd::decoding::FrameDecoder>>),
+}
+
+impl<R: BufRead> Read for ZstdFrames<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            match self.state.take() {
+                // After an error, or at the end.
+                None => return Ok(0),
+                Some(FrameState::Between(mut input)) => {
+                    if input.fill_buf()?.is_empty() {
+                        return Ok(0);
+                    }
+                    self.state = next_frame(input)?;
+                }
+                Some(FrameState::Inside(mut decoder)) => {
+                    let count = decoder.read(buffer)?;
+                    self.state = Some(match count {
+                        0 => FrameState::Between(decoder.into_inner()),
+                        _ => FrameState::Inside(decoder),
+                    });
+                    if count > 0 {
+                        return Ok(count);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reads the header of the next frame. The decoder takes its input; only a frame that is skipped gives it back, so
+/// such a frame is read here.
+fn next_frame<R: BufRead>(mut input: R) -> io::Result<Option<FrameState<R>>> {
+    if let [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] = input.fill_buf()? {
+        let mut header = [0; 8];
+        input.read_exact(&mut header)?;
+        let [_, _, _, _, length @ ..] = header;
+        let length = u64::from(u32::from_le_bytes(length));
+        if io::copy(&mut (&mut input).take(length), &mut io::sink())? < length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        return Ok(Some(FrameState::Between(input)));
+    }
+    match StreamingDecoder::new_with_max_window_size(input, MAX_WINDOW) {
+        Ok(decoder) => Ok(Some(FrameState::Inside(Box::new(decoder)))),
+        Err(FrameDecoderError::WindowSizeTooBig { .. }) => {
+            let values = [("most", &*(MAX_WINDOW >> 20).to_string())];
+            Err(io::Error::other(text_with("image.tar.window", &values)))
+        }
+        Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::MagicNumberReadError(_))) => {
+            Err(io::Error::other(text("image.tar.frames")))
+        }
+        Err(error) => Err(io::Error::other(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn read(bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut all = Vec::new();
+        decompressed(bytes)?.read_to_end(&mut all).map(|_| all)
+    }
+
+    /// A zstd frame of blocks that are not compressed.
+    fn zstd(bytes: &[u8]) -> Vec<u8> {
+        let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0b1010_0000];
+        frame.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
+        let block = (u32::try_from(bytes.len()).unwrap() << 3) | 1;
+        frame.extend(&block.to_le_bytes()[..3]);
+        frame.extend(bytes);
+        frame
+    }
+
+    #[test]
+    fn each_compression_is_known_by_its_first_bytes() {
+        assert_eq!(read(b"plain").unwrap(), b"plain");
+        assert_eq!(read(b"").unwrap(), b"");
+        // Several members or frames are one content.
+        assert_eq!(read(&[gzip(b"one "), gzip(b"two")].concat()).unwrap(), b"one two");
+        let skipped: &[u8] = &[0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3];
+        assert_eq!(read(&[skipped, &zstd(b"one "), skipped, &zstd(b"two")].concat()).unwrap(), b"one two");
+    }
+
+    #[test]
+    fn what_is_cut_off_is_an_error() {
+        for whole in [gzip(b"some text"), zstd(b"some text")] {
+            for at in 4..whole.len() {
+                assert!(read(&whole[..at]).is_err(), "{at} of {}", whole.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_refused() {
+        let mut bomb = decompressed(io::Cursor::new(gzip(&vec![0; 128 << 20]))).unwrap();
+        let error = io::copy(&mut bomb, &mut io::sink()).unwrap_err();
+        assert!(error.to_string().contains("200"), "{error}");
+        // A window of 1 GiB.
+        let window: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd, 0, 20 << 3, 1, 0, 0];
+        let error = read(window).unwrap_err();
+        assert!(error.to_string().contains("64"), "{error}");
+    }
+}

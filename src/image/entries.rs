@@ -1,0 +1,404 @@
+//! Reads a tar archive, entry by entry.
+//!
+//! The `tar` crate reads the fields of a header. What is around them is read here, because there the readers of tar
+//! differ, and where two of them see different entries, an image is not what a scanner has seen. So an entry has the
+//! name and the size that GNU tar and Python find too, or the archive is refused: a sparse file, an unknown type, two
+//! names for one entry. tar(5), pax(1)
+
+use std::borrow::Cow;
+use std::io::{self, Read};
+
+use crate::error::io_text;
+use crate::text::{printed, text, text_with};
+
+/// The size of a block of a tar archive.
+const BLOCK: usize = 512;
+
+/// The maximum size of an extension of a header, in bytes. Linux allows names of 4 KiB and attributes of 64 KiB.
+const MAX_EXTENSION: u64 = 1 << 20;
+
+/// The maximum number of entries. The largest images that are in use have less than half of it.
+const MAX_ENTRIES: u64 = 1_000_000;
+
+/// Why an archive cannot be read: a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable(pub String);
+
+impl Unreadable {
+    fn because(key: &str, entry: &[u8]) -> Unreadable {
+        Unreadable(text_with(key, &[("entry", &printed_bytes(entry))]))
+    }
+}
+
+impl From<io::Error> for Unreadable {
+    fn from(error: io::Error) -> Unreadable {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Unreadable(text("image.tar.end")),
+            _ => Unreadable(io_text(&error)),
+        }
+    }
+}
+
+/// A name of the archive, for a person.
+pub(super) fn printed_bytes(name: &[u8]) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let (start, is_cut) = if name.len() > 200 { (&name[..200], "...") } else { (name, "") };
+    printed(std::ffi::OsStr::from_bytes(start)) + is_cut
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file. Its content follows.
+    File,
+    /// A further name of a file that an earlier entry has made.
+    HardLink,
+    /// A symbolic link.
+    Symlink,
+    /// A character device.
+    CharDevice,
+    /// A block device.
+    BlockDevice,
+    /// A directory.
+    Directory,
+    /// A named pipe.
+    Fifo,
+}
+
+/// An entry of an archive, without its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveEntry {
+    /// What it is.
+    pub kind: EntryKind,
+    /// Its path, as it is written.
+    pub name: Vec<u8>,
+    /// The target of a link, as it is written.
+    pub link: Vec<u8>,
+    /// The size of its content.
+    pub size: u64,
+    /// The permissions.
+    pub mode: u32,
+    /// The owner.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// When it was changed: seconds and nanoseconds.
+    pub mtime: (i64, u32),
+    /// The major and minor number of a device.
+    pub device: (u32, u32),
+    /// The extended attributes.
+    pub attributes: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// The entries of an archive. The content of the last one is read by [`Read`].
+pub struct ArchiveEntries<R> {
+    input: R,
+    /// The content of the last entry that was not read.
+    left: u64,
+    /// What follows it to the end of the block.
+    padding: u64,
+    count: u64,
+}
+
+/// What a PAX header says about the next entry.
+#[derive(Default)]
+struct Extensions {
+    name: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    long_name: Option<Vec<u8>>,
+    long_link: Option<Vec<u8>>,
+    size: Option<u64>,
+    uid: Option<u32>,
+    gid: Option<u32>,
+    mtime: Option<(i64, u32)>,
+    attributes: Vec<(Vec<u8>, Vec<u8>)>,
+    is_any: bool,
+}
+
+impl<R: Read> ArchiveEntries<R> {
+    /// The entries of an archive that is not compressed.
+    pub fn new(input: R) -> ArchiveEntries<R> {
+        ArchiveEntries { input, left: 0, padding: 0, count: 0 }
+    }
+
+    /// The next entry. None: the end of the archive.
+    ///
+    /// # Errors
+    /// The archive cannot be read, or readers differ about it.
+    pub fn next_entry(&mut self) -> Result<Option<ArchiveEntry>, Unreadable> {
+        let mut extensions = Extensions::default();
+        loop {
+            self.skip()?;
+            let Some(header) = self.header()? else {
+                return match extensions.is_any {
+                    true => Err(Unreadable(text("image.tar.end"))),
+                    false => Ok(None),
+                };
+            };
+            self.count += 1;
+            if self.count > MAX_ENTRIES {
+                return Err(Unreadable(text_with("image.tar.many", &[("most", &MAX_ENTRIES.to_string())])));
+            }
+            let size = header.entry_size().map_err(|error| number(&header, &error))?;
+            let name = header.path_bytes().into_owned();
+            match header.as_old().linkflag[0] {
+                b'x' => self.pax(size, &name, &mut extensions)?,
+                b'g' => self.pax_global(size, &name)?,
+                b'L' => extensions.long_name = Some(self.long_name(size, &name)?),
+                b'K' => extensions.long_link = Some(self.long_name(size, &name)?),
+                _ => return self.entry(&header, size, name, extensions).map(Some),
+            }
+            extensions.is_any |= header.as_old().linkflag[0] != b'g';
+        }
+    }
+
+    /// Reads to the end of the input: what follows the archive belongs to its digest.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn finish(mut self) -> Result<(), Unreadable> {
+        io::copy(&mut self.input, &mut io::sink())?;
+        Ok(())
+    }
+
+    /// Skips what is left of the last entry.
+    fn skip(&mut self) -> Result<(), Unreadable> {
+        let rest = self.left + self.padding;
+        let skipped = io::copy(&mut (&mut self.input).take(rest), &mut io::sink())?;
+        (self.left, self.padding) = (0, 0);
+        if skipped < rest { Err(Unreadable(text("image.tar.end"))) } else { Ok(()) }
+    }
+
+    /// The next header. None: a block of zeros, or the end.
+    fn header(&mut self) -> Result<Option<tar::Header>, Unreadable> {
+        let mut header = tar::Header::new_old();
+        let block = header.as_mut_bytes();
+        let mut filled = 0;
+        while filled < BLOCK {
+            match self.input.read(&mut block[filled..])? {
+                0 if filled == 0 => return Ok(None),
+                0 => return Err(Unreadable(text("image.tar.end"))),
+                count => filled += count,
+            }
+        }
+        if block.iter().all(|byte| *byte == 0) {
+            return Ok(None);
+        }
+        // The checksum is computed with blanks in its own place.
+        let is_own = |at: usize| (148..156).contains(&at);
+        let bytes = block.iter().enumerate();
+        let sum: u32 = bytes.map(|(at, byte)| if is_own(at) { 32 } else { u32::from(*byte) }).sum();
+        if header.cksum().ok() != Some(sum) {
+            return Err(Unreadable(text(if self.count == 0 {
+                "image.tar.none"
+            } else {
+                "image.tar.checksum"
+            })));
+        }
+        Ok(Some(header))
+    }
+
+    /// The content of an extension.
+    fn extension(&mut self, size: u64, name: &[u8]) -> Result<Vec<u8>, Unreadable> {
+        if size > MAX_EXTENSION {
+            return Err(Unreadable::because("image.tar.extension", name));
+        }
+        self.set_size(size);
+        let mut content = Vec::new();
+        self.by_ref().read_to_end(&mut content)?;
+        if content.len() as u64 != size {
+            return Err(Unreadable(text("image.tar.end")));
+        }
+        Ok(content)
+    }
+
+    fn set_size(&mut self, size: u64) {
+        self.left = size;
+        self.padding = size.wrapping_neg() % BLOCK as u64;
+    }
+
+    /// A long name of GNU tar. It ends with a null byte.
+    fn long_name(&mut self, size: u64, name: &[u8]) -> Result<Vec<u8>, Unreadable> {
+        let mut long = self.extension(size, name)?;
+        if long.last() == Some(&0) {
+            long.pop();
+        }
+        Ok(long)
+    }
+
+    /// A PAX header that is about all entries after it. git-archive(1) writes one with a comment.
+    fn pax_global(&mut self, size: u64, name: &[u8]) -> Result<(), Unreadable> {
+        let content = self.extension(size, name)?;
+        for (key, _) in records(&content).ok_or_else(|| Unreadable::because("image.tar.pax", name))? {
+            if key != b"comment" {
+                let values = [("key", &*printed_bytes(key))];
+                return Err(Unreadable(text_with("image.tar.global", &values)));
+            }
+        }
+        Ok(())
+    }
+
+    fn pax(&mut self, size: u64, name: &[u8], to: &mut Extensions) -> Result<(), Unreadable> {
+        let wrong = || Unreadable::because("image.tar.pax", name);
+        let content = self.extension(size, name)?;
+        for (key, value) in records(&content).ok_or_else(wrong)? {
+            let id = || decimal(value).and_then(|id| u32::try_from(id).ok()).ok_or_else(wrong);
+            match key {
+                b"path" => to.name = Some(value.to_owned()),
+                b"linkpath" => to.link = Some(value.to_owned()),
+                b"size" => to.size = Some(decimal(value).ok_or_else(wrong)?),
+                b"uid" => to.uid = Some(id()?),
+                b"gid" => to.gid = Some(id()?),
+                b"mtime" => to.mtime = Some(time(value).ok_or_else(wrong)?),
+                _ if key.starts_with(b"GNU.sparse.") => {
+                    return Err(Unreadable::because("image.tar.sparse", name));
+                }
+                _ => {
+                    if let Some(attribute) = key.strip_prefix(b"SCHILY.xattr.") {
+                        to.attributes.retain(|(other, _)| other != attribute);
+                        to.attributes.push((attribute.to_owned(), value.to_owned()));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        header: &tar::Header,
+        size: u64,
+        short: Vec<u8>,
+        extensions: Extensions,
+    ) -> Result<ArchiveEntry, Unreadable> {
+        let name = one_name(extensions.name, extensions.long_name, &short)?.unwrap_or_else(|| short.clone());
+        let link = one_name(extensions.link, extensions.long_link, &name)?;
+        let link = link.unwrap_or_else(|| header.link_name_bytes().map(Cow::into_owned).unwrap_or_default());
+        let kind = match header.as_old().linkflag[0] {
+            // Before POSIX, a directory was a file whose name ends with a slash.
+            0 | b'0' if short.ends_with(b"/") && header.as_ustar().is_none() => EntryKind::Directory,
+            0 | b'0' | b'7' => EntryKind::File,
+            b'1' => EntryKind::HardLink,
+            b'2' => EntryKind::Symlink,
+            b'3' => EntryKind::CharDevice,
+            b'4' => EntryKind::BlockDevice,
+            b'5' => EntryKind::Directory,
+            b'6' => EntryKind::Fifo,
+            b'S' => return Err(Unreadable::because("image.tar.sparse", &name)),
+            other => {
+                let values = [("entry", &*printed_bytes(&name)), ("type", &printed_bytes(&[other]))];
+                return Err(Unreadable(text_with("image.tar.type", &values)));
+            }
+        };
+        let size = extensions.size.unwrap_or(size);
+        let size = match kind {
+            EntryKind::File => size,
+            // Some writers repeat the size of the file. No reader expects a content.
+            EntryKind::HardLink | EntryKind::Symlink => 0,
+            // Some readers skip as many bytes, others do not.
+            _ if size > 0 => return Err(Unreadable::because("image.tar.content", &name)),
+            _ => 0,
+        };
+        if i64::try_from(size).is_err() {
+            return Err(Unreadable::because("image.tar.number", &name));
+        }
+        let wrong = |error: io::Error| number(header, &error);
+        let id = |id: io::Result<u64>| {
+            u32::try_from(id.map_err(wrong)?).map_err(|_| Unreadable::because("image.tar.number", &name))
+        };
+        let mtime = || header.mtime().map(|seconds| (seconds.cast_signed(), 0)).map_err(wrong);
+        let is_device = [EntryKind::CharDevice, EntryKind::BlockDevice].contains(&kind);
+        let device = match is_device {
+            true => {
+                let (major, minor) = (header.device_major(), header.device_minor());
+                (major.map_err(wrong)?.unwrap_or_default(), minor.map_err(wrong)?.unwrap_or_default())
+            }
+            false => (0, 0),
+        };
+        let entry = ArchiveEntry {
+            kind,
+            link,
+            size,
+            mode: header.mode().map_err(wrong)? & 0o7777,
+            uid: extensions.uid.map_or_else(|| id(header.uid()), Ok)?,
+            gid: extensions.gid.map_or_else(|| id(header.gid()), Ok)?,
+            mtime: extensions.mtime.map_or_else(mtime, Ok)?,
+            device,
+            attributes: extensions.attributes,
+            name,
+        };
+        self.set_size(size);
+        Ok(entry)
+    }
+}
+
+impl<R: Read> Read for ArchiveEntries<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let count = self.input.read(&mut buffer[..most])?;
+        if count == 0 && most > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.left -= count as u64;
+        Ok(count)
+    }
+}
+
+/// The one long name of an entry. Readers differ about which of two they use.
+fn one_name(pax: Option<Vec<u8>>, gnu: Option<Vec<u8>>, entry: &[u8]) -> Result<Option<Vec<u8>>, Unreadable> {
+    match (pax, gnu) {
+        (Some(pax), Some(gnu)) if pax != gnu => Err(Unreadable::because("image.tar.names", entry)),
+        (Some(name), _) | (None, Some(name)) => Ok(Some(name)),
+        (None, None) => Ok(None),
+    }
+}
+
+/// The records `LENGTH KEY=VALUE\n` of a PAX header. None: it does not consist of them.
+fn records(mut content: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
+    let mut records = Vec::new();
+    while !content.is_empty() {
+        let blank = content.iter().position(|byte| *byte == b' ')?;
+        let length = usize::try_from(decimal(&content[..blank])?).ok()?;
+        let record = content.get(blank + 1..length)?.strip_suffix(b"\n")?;
+        let equals = record.iter().position(|byte| *byte == b'=')?;
+        records.push((&record[..equals], &record[equals + 1..]));
+        content = &content[length..];
+    }
+    Some(records)
+}
+
+/// A number of digits only.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// `1234.5678`: seconds, with a fraction of up to nine digits that counts. A time before 1970 has a minus sign.
+fn time(written: &[u8]) -> Option<(i64, u32)> {
+    let (sign, written) = match written.strip_prefix(b"-") {
+        Some(rest) => (-1, rest),
+        None => (1, written),
+    };
+    let point = written.iter().position(|byte| *byte == b'.').unwrap_or(written.len());
+    let seconds = i64::try_from(decimal(&written[..point])?).ok()? * sign;
+    let fraction = written.get(point + 1..).unwrap_or_default();
+    if !fraction.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let digits = fraction.iter().chain(std::iter::repeat(&b'0')).take(9);
+    let nanoseconds = digits.fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
+    match (sign, nanoseconds) {
+        // The kernel counts nanoseconds forwards.
+        (-1, 1..) => Some((seconds.checked_sub(1)?, 1_000_000_000 - nanoseconds)),
+        _ => Some((seconds, nanoseconds)),
+    }
+}
+
+fn number(header: &tar::Header, _: &io::Error) -> Unreadable {
+    Unreadable::because("image.tar.number", &header.path_bytes())
+}
+
+#[cfg(test)]
+mod tests;

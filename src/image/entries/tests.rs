@@ -1,0 +1,150 @@
+use super::*;
+
+/// A header and its content.
+fn member(name: &str, kind: u8, content: &[u8], change: impl FnOnce(&mut tar::Header)) -> Vec<u8> {
+    let mut header = tar::Header::new_ustar();
+    header.set_path(name).unwrap();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(1);
+    header.set_entry_type(tar::EntryType::new(kind));
+    change(&mut header);
+    header.set_cksum();
+    let mut all = header.as_bytes().to_vec();
+    all.extend(content);
+    all.resize(all.len().next_multiple_of(BLOCK), 0);
+    all
+}
+
+fn file(name: &str, content: &[u8]) -> Vec<u8> {
+    member(name, b'0', content, |_| ())
+}
+
+fn pax(records: &[(&str, &str)]) -> Vec<u8> {
+    let record = |(key, value): &(&str, &str)| {
+        let rest = key.len() + value.len() + 3;
+        let length = (rest + 1..rest + 8).find(|all| all.to_string().len() + rest == *all).unwrap();
+        format!("{length} {key}={value}\n")
+    };
+    member("pax", b'x', records.iter().map(record).collect::<String>().as_bytes(), |_| ())
+}
+
+/// The names and contents.
+fn read(archive: &[u8]) -> Result<Vec<(String, Vec<u8>)>, Unreadable> {
+    let mut entries = ArchiveEntries::new(archive);
+    let mut all = Vec::new();
+    while let Some(entry) = entries.next_entry()? {
+        let mut content = Vec::new();
+        entries.read_to_end(&mut content)?;
+        all.push((String::from_utf8_lossy(&entry.name).into_owned(), content));
+    }
+    entries.finish()?;
+    Ok(all)
+}
+
+fn names(archive: &[u8]) -> Result<Vec<String>, Unreadable> {
+    Ok(read(archive)?.into_iter().map(|(name, _)| name).collect())
+}
+
+#[test]
+fn entries_are_read_with_their_content() {
+    let archive = [file("a", b"one"), file("b", &[7; 513]), file("c", b""), vec![0; 1024]].concat();
+    let all = read(&archive).unwrap();
+    let expected = [("a", vec![b'o', b'n', b'e']), ("b", vec![7; 513]), ("c", vec![])];
+    assert_eq!(all, expected.map(|(name, content)| (name.to_owned(), content)));
+    // The end may lack, and what follows it is no entry.
+    assert_eq!(names(&file("a", b"")).unwrap(), ["a"]);
+    assert_eq!(names(&[file("a", b""), vec![0; 512], file("b", b"")].concat()).unwrap(), ["a"]);
+    assert_eq!(names(b"").unwrap(), [""; 0]);
+}
+
+#[test]
+fn a_cut_archive_is_an_error() {
+    let archive = [pax(&[("path", "long")]), file("a", b"one")].concat();
+    for at in 1..archive.len() {
+        // The content is whole, and only zeros are lacking, or nothing but the extension is there.
+        assert!(read(&archive[..at]).is_err() || at == 0, "{at}");
+    }
+}
+
+#[test]
+fn the_size_and_the_name_of_pax_win() {
+    // As GNU tar and Python read it: the content is that of the PAX size, and no entry hides in it.
+    let hidden = file("hidden", b"");
+    let large = member("f", b'0', b"", |_| ());
+    let archive =
+        [pax(&[("size", "512"), ("path", "real")]), large, hidden.clone(), file("last", b"")].concat();
+    assert_eq!(names(&archive).unwrap(), ["real", "last"]);
+    let archive =
+        [pax(&[("size", "0")]), member("f", b'0', b"", |header| header.set_size(512)), hidden].concat();
+    assert_eq!(names(&archive).unwrap(), ["f", "hidden"]);
+}
+
+#[test]
+fn a_long_name_of_gnu_tar_is_read() {
+    let long = "x".repeat(300);
+    let link = member("././@LongLink", b'L', format!("{long}\0").as_bytes(), |_| ());
+    assert_eq!(names(&[link.clone(), file("short", b"")].concat()).unwrap(), [long]);
+    let archive = [link, pax(&[("path", "other")]), file("short", b"")].concat();
+    assert!(names(&archive).is_err());
+}
+
+#[test]
+fn fields_of_pax_are_read() {
+    let fields = [
+        ("uid", "3000000"),
+        ("mtime", "-1.5"),
+        ("SCHILY.xattr.user.a", "v=1"),
+        ("SCHILY.xattr.user.a", "v=2"),
+        ("comment", "x"),
+    ];
+    let archive = [pax(&fields), file("a", b"")].concat();
+    let entry = ArchiveEntries::new(&archive[..]).next_entry().unwrap().unwrap();
+    assert_eq!((entry.uid, entry.gid, entry.mtime), (3_000_000, 0, (-2, 500_000_000)));
+    assert_eq!(entry.attributes, [(b"user.a".to_vec(), b"v=2".to_vec())]);
+    for (field, wrong) in
+        [("uid", "-1"), ("uid", "4294967296"), ("size", "x"), ("mtime", "1.x"), ("size", "")]
+    {
+        assert!(names(&[pax(&[(field, wrong)]), file("a", b"")].concat()).is_err(), "{field}={wrong}");
+    }
+}
+
+#[test]
+fn what_readers_differ_about_is_refused() {
+    let wrong_sum = |mut bytes: Vec<u8>| {
+        bytes[0] ^= 1;
+        bytes
+    };
+    let huge = |kind| member("e", kind, b"", |header| header.set_size(1 << 30));
+    for (why, archive) in [
+        ("a sparse file of GNU tar", member("s", b'S', b"", |_| ())),
+        ("a sparse file of PAX", [pax(&[("GNU.sparse.major", "1")]), file("s", b"")].concat()),
+        ("an unknown type", member("v", b'V', b"", |_| ())),
+        ("a directory with a content", member("d", b'5', b"x", |_| ())),
+        ("a fifo with a content", member("d", b'6', b"x", |_| ())),
+        ("a global name", [member("g", b'g', b"10 path=a\n", |_| ()), file("a", b"")].concat()),
+        ("a checksum", wrong_sum(file("a", b""))),
+        ("a long name of 1 GiB", huge(b'L')),
+        ("a PAX header of 1 GiB", huge(b'x')),
+        ("no records", [member("x", b'x', b"4 a\n", |_| ()), file("a", b"")].concat()),
+        ("a record that is too long", [member("x", b'x', b"99 a=b\n", |_| ()), file("a", b"")].concat()),
+        ("a size of 2^63", [pax(&[("size", "9223372036854775808")]), file("a", b"")].concat()),
+        ("text", b"<html>".repeat(100)),
+    ] {
+        assert!(names(&archive).is_err(), "{why}: {:?}", names(&archive));
+    }
+    let comment = member("g", b'g', b"13 comment=x\n", |_| ());
+    assert_eq!(names(&[comment, file("a", b"")].concat()).unwrap(), ["a"]);
+}
+
+#[test]
+fn times_are_read() {
+    assert_eq!(time(b"12"), Some((12, 0)));
+    assert_eq!(time(b"12.000000001999"), Some((12, 1)));
+    assert_eq!(time(b"-0.25"), Some((-1, 750_000_000)));
+    for wrong in ["", ".", "-", "1.-", "1e3", "99999999999999999999"] {
+        assert_eq!(time(wrong.as_bytes()), None, "{wrong}");
+    }
+}

@@ -1,0 +1,96 @@
+//! Small parts of unpacking: how files are opened and marked, which attributes they get, and what goes wrong.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{
+    AtFlags, Mode, OFlags, Timespec, Timestamps, XattrFlags, fsetxattr, openat, statat, unlinkat,
+};
+use rustix::io::Errno;
+
+use super::merged::{LayerPath, OPAQUE, is_whiteout};
+use crate::error::errno_text;
+use crate::image::entries::{Unreadable, printed_bytes};
+use crate::text::{text, text_with};
+
+/// The beginning of a name that means that a file is deleted.
+pub(super) const WHITEOUT: &[u8] = b".wh.";
+
+/// The attributes that a file gets. `overlay.*` would change what an overlay shows, and the others belong to the host:
+/// its security modules, and the identity mapping of NFS.
+pub(super) fn is_kept(name: &[u8]) -> bool {
+    let of_overlay = name.starts_with(b"user.overlay.");
+    (name.starts_with(b"user.") && !of_overlay)
+        || [&b"security.capability"[..], b"system.posix_acl_access", b"system.posix_acl_default"]
+            .contains(&name)
+}
+
+pub(super) fn new_file(directory: &OwnedFd, name: &OsStr) -> Result<File, Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(directory, name, flags, Mode::RUSR | Mode::WUSR).map(File::from)
+}
+
+pub(super) fn times((tv_sec, nanoseconds): (i64, u32)) -> Timestamps {
+    let time = Timespec { tv_sec, tv_nsec: nanoseconds.into() };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+/// Marks a directory as one that hides what lower layers have in it: for an overlay in a user namespace, and for any
+/// other.
+pub(super) fn mark_opaque(directory: &OwnedFd) -> Result<(), Errno> {
+    let [of_users, of_root] = OPAQUE;
+    fsetxattr(directory, of_users, b"y", XattrFlags::empty())?;
+    match fsetxattr(directory, of_root, b"y", XattrFlags::empty()) {
+        // Only root may write it, and only root's overlays need it.
+        Err(Errno::PERM) => Ok(()),
+        done => done,
+    }
+}
+
+/// Removes the mark of a deleted file, if there is one.
+pub(super) fn unlink_whiteout(layer: &OwnedFd, path: &LayerPath) -> Result<bool, Errno> {
+    let own = statat(layer, path.as_os_str(), AtFlags::SYMLINK_NOFOLLOW)?;
+    if !is_whiteout(&own) {
+        return Ok(false);
+    }
+    unlinkat(layer, path.as_os_str(), AtFlags::empty())?;
+    Ok(true)
+}
+
+/// The parts of a path in an archive. An absolute path begins at the root of the image.
+pub(super) fn parts(path: &[u8]) -> Result<Vec<&[u8]>, Unreadable> {
+    if path.contains(&0) {
+        return Err(wrong("image.tar.null", path));
+    }
+    let parts: Vec<&[u8]> =
+        path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
+    if parts.contains(&&b".."[..]) {
+        return Err(wrong("image.tar.dots", path));
+    }
+    // The directories of a path are never marks of deleted files.
+    let above = parts.split_last().map_or(&[][..], |(_, above)| above);
+    if above.iter().any(|part| part.starts_with(WHITEOUT)) {
+        return Err(wrong("image.tar.whiteout", path));
+    }
+    Ok(parts)
+}
+
+pub(super) fn wrong(key: &str, entry: &[u8]) -> Unreadable {
+    Unreadable(text_with(key, &[("entry", &printed_bytes(entry))]))
+}
+
+pub(super) fn failed(entry: &[u8], errno: Errno) -> Unreadable {
+    io_failed(entry, &errno.into())
+}
+
+pub(super) fn io_failed(entry: &[u8], error: &io::Error) -> Unreadable {
+    let errno = error.raw_os_error().map(nix::errno::Errno::from_raw);
+    let why = match errno {
+        Some(nix::errno::Errno::ELOOP) => text("image.tar.loop"),
+        Some(errno) => errno_text(errno),
+        None => error.to_string(),
+    };
+    Unreadable(text_with("image.tar.entry", &[("entry", &printed_bytes(entry)), ("why", &why)]))
+}

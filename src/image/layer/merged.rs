@@ -1,0 +1,198 @@
+//! Where a path of a layer leads: through the layer itself and through those below it, as the container will see them.
+//!
+//! A layer that is unpacked is a directory of its own. But the names in its archive are meant for the files of all
+//! layers below too: `lib/x` belongs into `usr/lib` if a lower layer has a symbolic link `lib`. So each directory of a
+//! path is looked up in all of them, and a symbolic link is followed within the root. The kernel never follows one:
+//! every path that it gets is resolved, and openat2(2) refuses a link in it.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat2, readlinkat};
+use rustix::io::Errno;
+
+/// The maximum number of symbolic links that are followed for one path, as in the kernel.
+const MAX_LINKS: usize = 40;
+
+/// The attributes by which an overlay hides what lower layers have in a directory.
+pub(in crate::image) const OPAQUE: [&str; 2] = ["user.overlay.opaque", "trusted.overlay.opaque"];
+
+/// The layer that is unpacked, and those below it, the topmost first.
+#[derive(Debug)]
+pub(super) struct Merged {
+    pub(super) layer: OwnedFd,
+    pub(super) lowers: Vec<OwnedFd>,
+}
+
+/// A path without links, below the root of a layer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(super) struct LayerPath(Vec<u8>);
+
+impl LayerPath {
+    /// The path of something in this directory.
+    pub(super) fn join(&self, name: &[u8]) -> LayerPath {
+        let mut path = self.0.clone();
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        path.extend_from_slice(name);
+        LayerPath(path)
+    }
+
+    fn parent(&self) -> LayerPath {
+        let slash = self.0.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+        LayerPath(self.0[..slash].to_owned())
+    }
+
+    /// The directories above, from the top, without the root.
+    fn ancestors(&self) -> impl Iterator<Item = &[u8]> {
+        let slashes = self.0.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        slashes.map(|(at, _)| &self.0[..at])
+    }
+
+    pub(super) fn as_os_str(&self) -> &OsStr {
+        OsStr::from_bytes(if self.0.is_empty() { b"." } else { &self.0 })
+    }
+}
+
+/// What there is at a path.
+#[derive(Debug)]
+pub(super) enum LayerPlace {
+    /// Nothing, or a whiteout.
+    Nothing,
+    /// The layer itself has it.
+    Here(OwnedFd, Stat),
+    /// A layer below has it.
+    Below(OwnedFd, Stat),
+}
+
+/// What one layer has at a path.
+enum LayerLook {
+    Hit(OwnedFd, Stat),
+    /// Nothing, and layers below are looked at.
+    Miss,
+    /// Nothing, and layers below are hidden.
+    Hidden,
+}
+
+pub(super) fn type_of(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+/// Whether this is the mark of an overlay for a deleted file.
+pub(super) fn is_whiteout(stat: &Stat) -> bool {
+    type_of(stat) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
+/// Opens something for its path only.
+pub(super) fn open(directory: &OwnedFd, path: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    openat2(directory, path, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), resolve)
+}
+
+/// Whether a directory hides what lower layers have in it.
+pub(in crate::image) fn is_opaque(directory: &OwnedFd) -> bool {
+    let has = |name: &&str| {
+        let mut value = [0; 2];
+        matches!(rustix::fs::fgetxattr(directory, *name, &mut value), Ok(1)) && value[0] == b'y'
+    };
+    OPAQUE.iter().any(has)
+}
+
+impl Merged {
+    /// What there is at a path. Its last part is not followed.
+    pub(super) fn find(&self, path: &LayerPath) -> Result<LayerPlace, Errno> {
+        match look(&self.layer, path)? {
+            LayerLook::Hit(file, stat) => return Ok(LayerPlace::Here(file, stat)),
+            LayerLook::Hidden => return Ok(LayerPlace::Nothing),
+            LayerLook::Miss => {}
+        }
+        for lower in &self.lowers {
+            match look(lower, path)? {
+                LayerLook::Hit(file, stat) => return Ok(LayerPlace::Below(file, stat)),
+                LayerLook::Hidden => break,
+                LayerLook::Miss => {}
+            }
+        }
+        Ok(LayerPlace::Nothing)
+    }
+
+    /// The directory that a path leads to. `missing` makes one that the layer itself does not have; if it makes none,
+    /// the result is None.
+    pub(super) fn resolve(
+        &self,
+        parts: &[&[u8]],
+        mut missing: impl FnMut(&LayerPath, &LayerPlace) -> Result<bool, Errno>,
+    ) -> Result<Option<LayerPath>, Errno> {
+        let mut left: VecDeque<Vec<u8>> = parts.iter().map(|part| part.to_vec()).collect();
+        let (mut at, mut links) = (LayerPath::default(), 0);
+        while let Some(part) = left.pop_front() {
+            match part.as_slice() {
+                b"" | b"." => continue,
+                // Only a symbolic link has it. The parent of the root is the root.
+                b".." => {
+                    at = at.parent();
+                    continue;
+                }
+                _ => {}
+            }
+            let next = at.join(&part);
+            let place = self.find(&next)?;
+            if let LayerPlace::Here(file, stat) | LayerPlace::Below(file, stat) = &place {
+                match type_of(stat) {
+                    FileType::Symlink => {
+                        links += 1;
+                        if links > MAX_LINKS {
+                            return Err(Errno::LOOP);
+                        }
+                        let target = readlinkat(file, "", Vec::new())?.into_bytes();
+                        if target.starts_with(b"/") {
+                            at = LayerPath::default();
+                        }
+                        target
+                            .split(|byte| *byte == b'/')
+                            .rev()
+                            .for_each(|part| left.push_front(part.to_vec()));
+                        continue;
+                    }
+                    FileType::Directory => {}
+                    _ => return Err(Errno::NOTDIR),
+                }
+            }
+            if !matches!(place, LayerPlace::Here(..)) && !missing(&next, &place)? {
+                return Ok(None);
+            }
+            at = next;
+        }
+        Ok(Some(at))
+    }
+}
+
+/// What one layer has at a path.
+fn look(layer: &OwnedFd, path: &LayerPath) -> Result<LayerLook, Errno> {
+    match open(layer, path.as_os_str(), OFlags::PATH) {
+        Ok(file) => {
+            let stat = fstat(&file)?;
+            Ok(if is_whiteout(&stat) { LayerLook::Hidden } else { LayerLook::Hit(file, stat) })
+        }
+        // The path goes through something else than a directory here.
+        Err(Errno::NOTDIR | Errno::LOOP) => Ok(LayerLook::Hidden),
+        Err(Errno::NOENT) => {
+            if is_opaque(&open(layer, OsStr::new("."), OFlags::RDONLY | OFlags::DIRECTORY)?) {
+                return Ok(LayerLook::Hidden);
+            }
+            for ancestor in path.ancestors() {
+                match open(layer, OsStr::from_bytes(ancestor), OFlags::RDONLY | OFlags::DIRECTORY) {
+                    Ok(directory) if is_opaque(&directory) => return Ok(LayerLook::Hidden),
+                    Ok(_) => {}
+                    Err(Errno::NOENT) => return Ok(LayerLook::Miss),
+                    Err(errno) => return Err(errno),
+                }
+            }
+            Ok(LayerLook::Miss)
+        }
+        Err(errno) => Err(errno),
+    }
+}

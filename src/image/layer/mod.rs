@@ -1,0 +1,275 @@
+//! Unpacks one layer, in a process that can reach nothing but the directory of that layer.
+//!
+//! A layer is what somebody else has made: its archive may name paths outside, follow links, or attack the code that
+//! reads it. So a process of its own does all of it, from the decompression on. Its root is the directory of the layer
+//! (chroot(2)), it has only the capabilities that the owners, modes and devices of files need, and each path in the
+//! archive is resolved below that directory (openat2(2)).
+//!
+//! As an ordinary user, this process is in a user namespace with the ID maps that the container will have. So files
+//! get the owners that the container will see.
+
+mod apply;
+mod confine;
+mod files;
+mod merged;
+mod tree;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
+
+pub use self::apply::LayerCounts;
+use self::apply::Unpacker;
+use self::merged::Merged;
+pub(super) use self::merged::is_opaque;
+use super::decompress::decompressed;
+use super::digest::{Digest, Digesting};
+use super::entries::{ArchiveEntries, Unreadable};
+use crate::error::{Error, ExitKind, Result, io_text};
+use crate::host::Subordinate;
+use crate::observe::Unread;
+use crate::plan::call::user::{IdMaps, IdRange};
+use crate::text::{printed, text, text_with};
+
+/// The name of the subcommand that becomes the process.
+pub const SUBCOMMAND: &str = "__unpack";
+
+/// What the process does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerTask {
+    /// The directory in which it works. It has nothing else than this one.
+    #[serde(with = "crate::value::bytes")]
+    pub directory: PathBuf,
+    /// What to do there.
+    pub work: LayerWork,
+    /// The ID maps of its user namespace. None: real IDs.
+    pub maps: Option<IdMaps>,
+}
+
+/// What to do in the directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LayerWork {
+    /// Unpack standard input. The layers below, the topmost first.
+    Unpack(#[serde(with = "crate::value::bytes::list")] Vec<PathBuf>),
+    /// Remove this entry.
+    Remove(String),
+}
+
+/// What the process reports, each as a line of JSON.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum LayerMessage {
+    /// It is in its user namespace, and waits for the maps.
+    Map,
+    /// The end of an unpacking.
+    Unpacked { diff_id: Digest, counts: LayerCounts },
+    /// The end of a removal.
+    Removed,
+    /// The archive cannot be read or unpacked.
+    Unreadable(String),
+    /// A call of its preparation failed.
+    Failed(String, i32),
+}
+
+/// Unpacks a layer. Returns its diff ID.
+///
+/// # Errors
+/// It cannot be unpacked. What was made so far is left there.
+pub fn unpack(blob: File, task: &LayerTask) -> Result<(Digest, LayerCounts)> {
+    match perform(task, blob.into())? {
+        LayerMessage::Unpacked { diff_id, counts } => Ok((diff_id, counts)),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Removes an entry of a directory, with all that is in it.
+///
+/// # Errors
+/// It cannot be removed.
+fn remove(directory: &Path, name: &str, maps: Option<&IdMaps>) -> Result<()> {
+    let work = LayerWork::Remove(name.to_owned());
+    let task = LayerTask { directory: directory.to_owned(), work, maps: maps.cloned() };
+    match perform(&task, Stdio::null())? {
+        LayerMessage::Removed => Ok(()),
+        other => Err(unexpected(other)),
+    }
+}
+
+fn unexpected(message: LayerMessage) -> Error {
+    match message {
+        LayerMessage::Unreadable(why) => Error::new(ExitKind::Refused, text("image.layer.wrong")).why(why),
+        LayerMessage::Failed(call, errno) => {
+            let failed = Error::new(ExitKind::Refused, text("image.layer.cannot"));
+            failed.call(call, io::Error::from_raw_os_error(errno))
+        }
+        _ => ended(),
+    }
+}
+
+fn ended() -> Error {
+    Error::new(ExitKind::Refused, text("image.layer.ended"))
+}
+
+/// Starts the process and returns its last message.
+fn perform(task: &LayerTask, input: Stdio) -> Result<LayerMessage> {
+    let cannot = |call: &str, error: io::Error| {
+        Error::new(ExitKind::Refused, text("image.layer.cannot")).call(call, error)
+    };
+    let (own, theirs) = UnixStream::pair().map_err(|error| cannot("socketpair(AF_UNIX)", error))?;
+    let kept = ["PATH", "LANG", "LC_ALL", "LC_MESSAGES"];
+    let variables = kept.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+    let mut child = Command::new("/proc/self/exe")
+        .arg0("sandbox")
+        .args([SUBCOMMAND, &serde_json::to_string(task).unwrap_or_default()])
+        .env_clear()
+        .envs(variables)
+        .stdin(input)
+        .stdout(OwnedFd::from(theirs))
+        .spawn()
+        .map_err(|error| cannot("execve(\"/proc/self/exe\")", error))?;
+    let result = converse(own, &child, task);
+    if result.is_err() {
+        let _ = child.kill();
+    }
+    let _ = child.wait();
+    result
+}
+
+/// Reads the messages of the process to the last one.
+fn converse(socket: UnixStream, child: &Child, task: &LayerTask) -> Result<LayerMessage> {
+    let mut lines = BufReader::new(&socket);
+    loop {
+        let mut line = String::new();
+        match lines.by_ref().take(MAX_MESSAGE).read_line(&mut line) {
+            Ok(_) => {}
+            Err(_) => return Err(ended()),
+        }
+        match serde_json::from_str(&line).map_err(|_| ended())? {
+            LayerMessage::Map => {
+                task.maps.iter().try_for_each(|maps| write_maps(child.id(), maps))?;
+                (&socket).write_all(b"\n").map_err(|_| ended())?;
+            }
+            last => return Ok(last),
+        }
+    }
+}
+
+/// The maximum size of a message. An error names a path of up to 4 KiB.
+const MAX_MESSAGE: u64 = 1 << 16;
+
+/// Lets newuidmap(1) and newgidmap(1) write the maps of the process's user namespace.
+fn write_maps(pid: u32, maps: &IdMaps) -> Result<()> {
+    let found = Subordinate::gather(nix::unistd::getuid().as_raw(), &mut Unread::default());
+    let helpers = [(found.newuidmap, "newuidmap", &maps.users), (found.newgidmap, "newgidmap", &maps.groups)];
+    for (program, name, ranges) in helpers {
+        let program = program.unwrap_or_else(|| name.into());
+        let mut command = Command::new(&program);
+        command.arg(pid.to_string()).stdin(Stdio::null()).stdout(Stdio::null());
+        for IdRange { inside, outside, count } in ranges {
+            command.args([inside, outside, count].map(ToString::to_string));
+        }
+        // It prints its own message.
+        let status = command.status();
+        if !status.as_ref().is_ok_and(std::process::ExitStatus::success) {
+            let error = Error::new(ExitKind::Refused, text_with("image.layer.maps", &[("program", name)]));
+            return Err(match status {
+                Err(failed) => error.call(format!("execve(\"{}\")", printed(&program)), failed),
+                Ok(_) => error.why(text("image.layer.maps.reason")),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Becomes the process: `task` is the argument of the subcommand. Reports to the socket that is its standard output.
+pub fn become_process(task: &str) {
+    let Ok(output) = io::stdout().as_fd().try_clone_to_owned().map(UnixStream::from) else { return };
+    let message = match serde_json::from_str::<LayerTask>(task) {
+        Ok(task) => work(&task, &output).unwrap_or_else(|failed| failed),
+        Err(error) => LayerMessage::Unreadable(error.to_string()),
+    };
+    send(&output, &message);
+}
+
+fn send(mut output: &UnixStream, message: &LayerMessage) {
+    let line = serde_json::to_string(message).unwrap_or_default() + "\n";
+    // Nobody reads it if the parent has ended.
+    let _ = output.write_all(line.as_bytes());
+}
+
+fn work(task: &LayerTask, output: &UnixStream) -> std::result::Result<LayerMessage, LayerMessage> {
+    let failed = |(call, errno): (String, nix::errno::Errno)| LayerMessage::Failed(call, errno as i32);
+    let open = |path: &Path| {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|errno| failed((format!("openat(\"{}\")", printed(path)), crate::error::errno(errno))))
+    };
+    let directory = open(&task.directory)?;
+    let lowers = match &task.work {
+        LayerWork::Unpack(lowers) => {
+            lowers.iter().map(|path| open(path)).collect::<std::result::Result<_, _>>()?
+        }
+        LayerWork::Remove(_) => Vec::new(),
+    };
+    if let Some(maps) = &task.maps {
+        confine::enter_user_namespace(maps, || {
+            send(output, &LayerMessage::Map);
+            let mut answer = [0];
+            matches!((&*output).read(&mut answer), Ok(1))
+        })
+        .map_err(failed)?;
+    }
+    confine::confine(&directory, task.maps.is_none()).map_err(failed)?;
+    // If the parent has ended before the parent-death signal was set, the next command may remove this directory already.
+    let mut parent = [PollFd::new(output.as_fd(), PollFlags::POLLIN)];
+    if poll(&mut parent, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
+        return Err(LayerMessage::Removed);
+    }
+    let unreadable = |Unreadable(why): Unreadable| LayerMessage::Unreadable(why);
+    match &task.work {
+        LayerWork::Remove(name) => tree::remove(&directory, name.as_ref())
+            .map(|()| LayerMessage::Removed)
+            .map_err(|errno| failed((format!("unlinkat(<layer>, \"{name}\")"), crate::error::errno(errno)))),
+        LayerWork::Unpack(_) => {
+            let archive = decompressed(io::stdin().lock())
+                .map_err(|error| LayerMessage::Unreadable(io_text(&error)))?;
+            let mut archive = Digesting::new(archive);
+            let mut entries = ArchiveEntries::new(&mut archive);
+            let unpacker = Unpacker::new(Merged { layer: directory, lowers }, task.maps.as_ref());
+            let counts = unpacker.unpack(&mut entries).map_err(unreadable)?;
+            entries.finish().map_err(unreadable)?;
+            Ok(LayerMessage::Unpacked { diff_id: archive.digester.finish(), counts })
+        }
+    }
+}
+
+/// Removes an entry of a directory of layers. Only files with several owners take a process in their user namespace.
+pub(super) fn remove_in_map(directory: &Path, name: &str, maps: Option<&IdMaps>) -> Result<()> {
+    let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    match maps.filter(|maps| maps.take_ranges(uid, gid)) {
+        Some(maps) => remove(directory, name, Some(maps)),
+        None => remove_tree(directory, name.as_ref()).map_err(|errno| {
+            let what = text_with("image.layer.remove", &[("path", &printed(directory.join(name)))]);
+            Error::new(ExitKind::Refused, what).why(crate::error::errno_text(crate::error::errno(errno)))
+        }),
+    }
+}
+
+/// Removes an entry of a directory, with all that is in it.
+pub(super) fn remove_tree(
+    directory: impl AsRef<Path>,
+    name: &std::ffi::OsStr,
+) -> std::result::Result<(), rustix::io::Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(directory.as_ref(), flags, Mode::empty())?;
+    tree::remove(&directory, name)
+}

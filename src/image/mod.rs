@@ -1,0 +1,45 @@
+//! Images: what they are, where they are kept, and how their layers become a root filesystem.
+//!
+//! # What it is
+//!
+//! An image is a document, the manifest. It names a config (how to run the image) and a list of layers (tar archives
+//! with files), each by its digest: the SHA-256 of its bytes. So a digest names one content, for ever, and an image is
+//! copied and checked piece by piece. The relation between image and container is that of class and object.
+//!
+//! # Where it is kept
+//!
+//!     HOME/images/                      an OCI image layout: oci-layout, index.json, blobs/sha256/...
+//!     HOME/layers/[MAP/]CHAIN-ID/       an unpacked layer: files/ and about.json. It is complete, or it does not exist
+//!
+//! | file | what |
+//! |---|---|
+//! | `reference` | the names of images: `ubuntu:15.10` is `docker.io/library/ubuntu:15.10` |
+//! | `digest` | the names of contents |
+//! | `manifest` | the documents: index, manifest, config |
+//! | `store` | the image layout in HOME, its names and its blobs |
+//! | `layer` | unpacks a layer, in a process that can reach nothing else |
+//! | `rootfs` | the directories of an image's layers, for an overlay |
+//! | `save` | writes images to an archive |
+//! | `history` | how an image was made |
+//! | `verify` | computes every digest again |
+//! | `archive` | reads an image from an archive or a directory |
+//! | `entries` | reads a tar archive, entry by entry |
+//! | `decompress` | gzip and zstd, with limits |
+
+pub mod archive;
+pub mod decompress;
+pub mod digest;
+pub mod entries;
+pub mod history;
+pub mod layer;
+pub mod manifest;
+pub mod reference;
+pub mod rootfs;
+pub mod save;
+pub mod store;
+pub mod verify;
+
+use std::fmt::Display;
+
+/// Where the steps are told: each with its call, and the key of the message with its reason.
+pub type Tell<'t> = &'t dyn Fn(&dyn Display, &str);

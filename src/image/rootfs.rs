@@ -1,0 +1,314 @@
+//! The directories of an image's layers, for an overlay.
+//!
+//!     root      HOME/layers/CHAIN-ID/files
+//!     a user    HOME/layers/MAP/CHAIN-ID/files
+//!
+//! MAP names the ID maps of the user namespace in which the layer was unpacked. So after a change of /etc/subuid no
+//! file has a wrong owner: the layer is unpacked again, in another directory.
+//!
+//! A layer gets its name when it is complete and on the disk. So it is complete, or it does not exist.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{RenameFlags, renameat_with, syncfs};
+use serde::{Deserialize, Serialize};
+
+use super::Tell;
+use super::digest::Digest;
+use super::layer::{self, LayerCounts, LayerTask, LayerWork};
+use super::manifest::{Descriptor, check_layers};
+use super::store::{ImageParts, ImageStore};
+use crate::error::{Error, ExitKind, Result};
+use crate::host::private_directory::{PrivateDirectory, Unusable};
+use crate::host::storage;
+use crate::host::token::token;
+use crate::plan::call::user::{IdMaps, IdRange};
+use crate::text::{printed, text, text_with};
+
+/// The directory of the files of a layer.
+const FILES: &str = "files";
+
+/// What is known about a layer.
+const ABOUT: &str = "about.json";
+
+/// The mode of the root of an image whose layers say nothing about it.
+const ROOT_MODE: u32 = 0o755;
+
+/// A layer that is unpacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnpackedLayer {
+    /// Its chain ID.
+    pub chain_id: Digest,
+    /// The directory of its files.
+    pub files: PathBuf,
+    /// What it has.
+    pub counts: LayerCounts,
+    /// Whether this command has unpacked it.
+    pub is_new: bool,
+}
+
+/// The file about a layer.
+#[derive(Debug, Serialize, Deserialize)]
+struct AboutLayer {
+    diff_id: Digest,
+    counts: LayerCounts,
+}
+
+/// The layers that were unpacked with the same ID maps.
+#[derive(Debug)]
+pub struct MappedLayers {
+    /// Their directory.
+    pub directory: PrivateDirectory,
+    /// The maps. None: real IDs.
+    pub maps: Option<IdMaps>,
+}
+
+impl MappedLayers {
+    /// The layers with these maps. The directory is made if it does not exist.
+    ///
+    /// # Errors
+    /// It cannot be made or trusted.
+    fn of(store: &ImageStore, maps: Option<&IdMaps>) -> Result<MappedLayers> {
+        let layers = store.layers()?;
+        let unusable = |error: Unusable| {
+            let what = text_with("image.store.unusable", &[("path", &printed(layers.path()))]);
+            Error::new(ExitKind::Refused, what).why(error.reason())
+        };
+        let directory = match maps {
+            None => layers.try_clone().map_err(|error| unusable(error.into()))?,
+            Some(maps) => {
+                let name = name_of(maps);
+                layers.make_directory(name.as_ref()).map_err(|error| unusable(error.into()))?;
+                let found = layers.directory(name.as_ref()).map_err(unusable)?;
+                found.ok_or_else(|| unusable(Unusable::Removed))?
+            }
+        };
+        Ok(MappedLayers { directory, maps: maps.cloned() })
+    }
+
+    /// All directories of layers: that of real IDs, and those of maps.
+    pub(super) fn all(layers: &PrivateDirectory) -> Result<Vec<MappedLayers>> {
+        let failed = |why: String| {
+            let what = text_with("image.store.unusable", &[("path", &printed(layers.path()))]);
+            Error::new(ExitKind::Refused, what).why(why)
+        };
+        let mut all = vec![MappedLayers {
+            directory: layers.try_clone().map_err(|error| failed(error.to_string()))?,
+            maps: None,
+        }];
+        for entry in fs::read_dir(layers.path_through("")).map_err(|error| failed(error.to_string()))? {
+            let name = entry.map_err(|error| failed(error.to_string()))?.file_name();
+            if let Some(maps) = maps_of(&name)
+                && let Some(directory) = layers.directory(&name).map_err(|error| failed(error.reason()))?
+            {
+                all.push(MappedLayers { directory, maps: Some(maps) });
+            }
+        }
+        Ok(all)
+    }
+
+    /// Whether this is the name of a directory of layers with maps.
+    pub(super) fn is_name(name: &OsStr) -> bool {
+        maps_of(name).is_some()
+    }
+}
+
+/// The name of a directory for maps: `users-0.1000.1-1.100000.65536-groups-0.1000.1`.
+fn name_of(maps: &IdMaps) -> String {
+    let all = |ranges: &[IdRange]| {
+        let range = |range: &IdRange| format!("-{}.{}.{}", range.inside, range.outside, range.count);
+        ranges.iter().map(range).collect::<String>()
+    };
+    format!("users{}-groups{}", all(&maps.users), all(&maps.groups))
+}
+
+fn maps_of(name: &OsStr) -> Option<IdMaps> {
+    let (users, groups) = name.to_str()?.strip_prefix("users")?.split_once("-groups")?;
+    let all = |written: &str| {
+        let range = |range: &str| {
+            let numbers = range.split('.').map(|number| number.parse().ok()).collect::<Option<Vec<u32>>>()?;
+            let [inside, outside, count] = numbers[..] else { return None };
+            Some(IdRange { inside, outside, count })
+        };
+        written.strip_prefix('-')?.split('-').map(range).collect::<Option<Vec<_>>>()
+    };
+    Some(IdMaps { users: all(users)?, groups: all(groups)? })
+}
+
+/// Checks that layers can be unpacked with these maps.
+///
+/// # Errors
+/// They lack the caller's own ID, to which the directory of the layers belongs; or they map nothing.
+fn check_maps(maps: &IdMaps) -> Result<()> {
+    let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    let has = |ranges: &[IdRange], own: u32| {
+        ranges.first().is_some_and(|first| own >= first.outside && own - first.outside < first.count)
+    };
+    if has(&maps.users, uid) && has(&maps.groups, gid) {
+        return Ok(());
+    }
+    let values = [("uid", &*uid.to_string()), ("gid", &gid.to_string())];
+    let error =
+        Error::new(ExitKind::Refused, text("image.maps")).why(text_with("image.maps.reason", &values));
+    Err(error.todo(text("image.maps.todo")))
+}
+
+/// The size of the files of a layer, if it is unpacked with any maps.
+pub(super) fn size_of(store: &ImageStore, chain_id: &Digest) -> Option<u64> {
+    let all = MappedLayers::all(store.layers().ok()?).ok()?;
+    all.iter().find_map(|mapped| Some(find(mapped, chain_id)?.counts.size))
+}
+
+/// The directories of an image's layers, the topmost first. What is not unpacked yet is unpacked now.
+///
+/// # Errors
+/// A layer cannot be unpacked.
+pub fn directories(
+    store: &ImageStore,
+    descriptor: &Descriptor,
+    maps: Option<&IdMaps>,
+    tell: Tell<'_>,
+) -> Result<Vec<PathBuf>> {
+    let parts = store.parts(descriptor)?;
+    let lock = store.adding()?;
+    let layers = unpack_all(store, &parts, &|digest| store.blob(digest), maps, tell);
+    lock.release();
+    Ok(visible(&layers?))
+}
+
+/// The directories of layers for an overlay, the topmost first. A layer whose root is opaque hides all below, but the
+/// kernel does not look at that attribute of a root.
+fn visible(layers: &[UnpackedLayer]) -> Vec<PathBuf> {
+    let is_opaque = |files: &Path| File::open(files).is_ok_and(|root| layer::is_opaque(&OwnedFd::from(root)));
+    let mut visible = Vec::new();
+    for UnpackedLayer { files, .. } in layers.iter().rev() {
+        visible.push(files.clone());
+        if is_opaque(files) {
+            break;
+        }
+    }
+    visible
+}
+
+/// Unpacks the layers of an image that are not unpacked yet. Returns all of them, the lowest first. The caller has the
+/// lock of a command that adds layers.
+///
+/// # Errors
+/// As [`directories`].
+pub(super) fn unpack_all(
+    store: &ImageStore,
+    parts: &ImageParts,
+    open: &dyn Fn(&Digest) -> Result<File>,
+    maps: Option<&IdMaps>,
+    tell: Tell<'_>,
+) -> Result<Vec<UnpackedLayer>> {
+    let what = parts.manifest.config.digest.to_string();
+    check_layers(&parts.manifest, &parts.config, &what)?;
+    maps.map_or(Ok(()), check_maps)?;
+    let mapped = MappedLayers::of(store, maps)?;
+    let mut done: Vec<UnpackedLayer> = Vec::new();
+    let chain_ids = parts.config.rootfs.chain_ids();
+    for ((blob, diff_id), chain_id) in
+        parts.manifest.layers.iter().zip(&parts.config.rootfs.diff_ids).zip(chain_ids)
+    {
+        let layer = match find(&mapped, &chain_id) {
+            Some(layer) => layer,
+            None => {
+                let lowers = visible(&done);
+                let blob = open(&blob.digest)?;
+                unpack_one(store, &mapped, (blob, diff_id), &chain_id, lowers, tell)?
+            }
+        };
+        done.push(layer);
+    }
+    Ok(done)
+}
+
+/// A layer that is there already.
+fn find(mapped: &MappedLayers, chain_id: &Digest) -> Option<UnpackedLayer> {
+    let directory = mapped.directory.directory(chain_id.hex().as_ref()).ok()??;
+    let about = fs::read(directory.path_through(ABOUT)).ok()?;
+    let about: AboutLayer = serde_json::from_slice(&about).ok()?;
+    let files = directory.path().join(FILES);
+    Some(UnpackedLayer { chain_id: chain_id.clone(), files, counts: about.counts, is_new: false })
+}
+
+fn unpack_one(
+    store: &ImageStore,
+    mapped: &MappedLayers,
+    (blob, diff_id): (File, &Digest),
+    chain_id: &Digest,
+    lowers: Vec<PathBuf>,
+    tell: Tell<'_>,
+) -> Result<UnpackedLayer> {
+    let unwritten = |error: std::io::Error| {
+        let what = text_with("image.store.cannot", &[("path", &printed(mapped.directory.path()))]);
+        storage::explain_io(Error::new(ExitKind::Refused, what), &error, store.home())
+    };
+    let name = format!(".new-{:08x}{:08x}", token(), token());
+    let made = mapped.directory.make_directory(name.as_ref()).map_err(unwritten)?;
+    let made = made.ok_or_else(|| unwritten(std::io::ErrorKind::AlreadyExists.into()))?;
+    let result = (|| {
+        rustix::fs::mkdir(made.path_through(FILES), ROOT_MODE.into())
+            .map_err(|errno| unwritten(errno.into()))?;
+        // The umask may have taken permissions away.
+        rustix::fs::chmod(made.path_through(FILES), ROOT_MODE.into())
+            .map_err(|errno| unwritten(errno.into()))?;
+        let (directory, work) = (made.path().join(FILES), LayerWork::Unpack(lowers));
+        tell(
+            &format!("execve(\"/proc/self/exe\", [\"sandbox\", \"{}\", ...])", layer::SUBCOMMAND),
+            "image.explain.unpack",
+        );
+        let task = LayerTask { directory: directory.clone(), work, maps: mapped.maps.clone() };
+        let (found, counts) = layer::unpack(blob, &task)?;
+        if found != *diff_id {
+            let values = [("expected", &*diff_id.to_string()), ("found", &found.to_string())];
+            let error = Error::new(ExitKind::Refused, text("image.layer.wrong"));
+            return Err(error.why(text_with("image.layer.differs", &values)));
+        }
+        let about = AboutLayer { diff_id: found, counts: counts.clone() };
+        made.replace(ABOUT, &serde_json::to_vec(&about).unwrap_or_default(), false).map_err(unwritten)?;
+        tell(&format!("syncfs(<{name}>); rename(\"{name}\", \"{}\")", chain_id.hex()), "image.explain.layer");
+        let root = File::open(made.path_through("")).map_err(unwritten)?;
+        syncfs(&root).map_err(|errno| unwritten(errno.into()))?;
+        Ok(counts)
+    })();
+    let renamed = result.and_then(|counts| {
+        let directory = File::open(mapped.directory.path_through("")).map_err(unwritten)?;
+        match renameat_with(&directory, name.as_str(), &directory, chain_id.hex(), RenameFlags::NOREPLACE) {
+            Ok(()) => Ok((counts, true)),
+            // Another command has unpacked it meanwhile, or a power cut has left something.
+            Err(rustix::io::Errno::EXIST) if find(mapped, chain_id).is_some() => Ok((counts, false)),
+            Err(errno) => Err(unwritten(errno.into())),
+        }
+    });
+    if !matches!(renamed, Ok((_, true))) {
+        let _ = layer::remove_in_map(mapped.directory.path(), &name, mapped.maps.as_ref());
+    }
+    let (counts, is_new) = renamed?;
+    let files = mapped.directory.path().join(chain_id.hex()).join(FILES);
+    Ok(UnpackedLayer { chain_id: chain_id.clone(), files, counts, is_new })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_are_in_the_name_of_their_directory() {
+        let range = |inside, outside, count| IdRange { inside, outside, count };
+        let maps = IdMaps {
+            users: vec![range(0, 1000, 1), range(1, 100_000, 65_536)],
+            groups: vec![range(0, 1000, 1)],
+        };
+        let name = name_of(&maps);
+        assert_eq!(name, "users-0.1000.1-1.100000.65536-groups-0.1000.1");
+        assert_eq!(maps_of(OsStr::new(&name)), Some(maps));
+        for other in ["users", "users-groups", "users-1.2-groups-1.2.3", &"a".repeat(64)] {
+            assert_eq!(maps_of(OsStr::new(other)), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,458 @@
+//! The images in HOME: an OCI image layout, which skopeo and other tools can read too.
+//!
+//!     HOME/images/oci-layout
+//!     HOME/images/index.json                a descriptor for each name
+//!     HOME/images/blobs/sha256/DIGEST       manifests, configs and layers, each named by its content
+//!     HOME/images/ingest/                   blobs that are not complete
+//!     HOME/layers/[MAP/]CHAIN-ID/           unpacked layers
+//!
+//! A blob gets its name only when it is complete, its digest is right, and it is on the disk. index.json is replaced
+//! as a whole, under a lock. So a command that is killed leaves the state before or after, and two commands never lose
+//! a name.
+//!
+//! A command that adds blobs has the lock `blobs-HASH.lock` shared, until index.json has them. A command that removes unused ones
+//! has it exclusively, and does not wait for it: the next command removes them then.
+
+mod ingest;
+mod sweep;
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+
+pub use self::ingest::{Ingest, NewBlob, StagedBlob};
+pub use self::sweep::Freed;
+use super::digest::Digest;
+use super::manifest::{
+    Descriptor, ImageConfig, ImageDocument, ImageIndex, ImageManifest, MAX_DOCUMENT, media, read_document,
+    read_json, too_large,
+};
+use super::reference::Reference;
+use crate::error::{Error, ExitKind, Result, io_text};
+use crate::host::home::HomePlace;
+use crate::host::private_directory::{PrivateDirectory, Unusable};
+use crate::host::run_lock::RunLock;
+use crate::host::storage;
+use crate::text::{printed, text, text_with};
+
+const LAYOUT: &str = "oci-layout";
+const INDEX: &str = "index.json";
+
+/// The annotation with the name of an image. Other tools read it too.
+pub const NAME: &str = "org.opencontainers.image.ref.name";
+
+/// The annotation with the time at which an image was made.
+const CREATED: &str = "org.opencontainers.image.created";
+
+/// The annotation with the digest of the config: the ID of an image.
+const CONFIG: &str = "sandbox.config";
+
+/// The annotation with the size of all unpacked files.
+const SIZE: &str = "sandbox.size";
+
+/// The maximum size of index.json in bytes: about 40,000 images.
+const MAX_INDEX: u64 = 32 << 20;
+
+/// How long a command waits for one that changes index.json. Such a command has the lock for milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The images in HOME.
+#[derive(Debug)]
+pub struct ImageStore {
+    place: HomePlace,
+    directories: Option<StoreDirectories>,
+}
+
+#[derive(Debug)]
+struct StoreDirectories {
+    images: PrivateDirectory,
+    blobs: PrivateDirectory,
+    ingest: PrivateDirectory,
+    layers: PrivateDirectory,
+}
+
+/// An image that is stored, under one of its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredImage {
+    /// Its name. None: another image has got it.
+    pub name: Option<Reference>,
+    /// Its manifest.
+    pub descriptor: Descriptor,
+    /// The digest of its config: its ID.
+    pub id: Digest,
+    /// The size of its files.
+    pub size: u64,
+    /// When it was made, as its config says.
+    pub created: Option<String>,
+}
+
+impl StoredImage {
+    fn of(descriptor: Descriptor) -> Option<StoredImage> {
+        let annotation = |name: &str| descriptor.annotations.get(name);
+        let id = annotation(CONFIG)?.parse().ok()?;
+        let name = annotation(NAME).and_then(|name| name.parse().ok());
+        let size = annotation(SIZE).and_then(|size| size.parse().ok()).unwrap_or_default();
+        let created = annotation(CREATED).cloned();
+        Some(StoredImage { name, id, size, created, descriptor })
+    }
+
+    /// How a sentence calls it.
+    pub fn shown(&self) -> String {
+        self.name.as_ref().map_or_else(|| self.id.short().to_owned(), Reference::familiar)
+    }
+}
+
+/// A manifest and its config, as they are stored.
+#[derive(Debug)]
+pub struct ImageParts {
+    /// The manifest.
+    pub manifest: ImageManifest,
+    /// The config.
+    pub config: ImageConfig,
+}
+
+impl ImageStore {
+    /// Opens the store. It may not exist.
+    ///
+    /// # Errors
+    /// HOME cannot be trusted.
+    pub fn open() -> Result<ImageStore> {
+        let place = HomePlace::find();
+        let home = place.open()?;
+        let directories = home.map(|home| StoreDirectories::find(&home)).transpose();
+        let directories = directories.map_err(|error| unusable(&place, error))?.flatten();
+        Ok(ImageStore { place, directories })
+    }
+
+    /// Opens the store, and makes it if it does not exist. Also returns a note for the user, once.
+    ///
+    /// # Errors
+    /// As [`ImageStore::open`]; it cannot be made.
+    pub fn make() -> Result<(ImageStore, Option<String>)> {
+        let place = HomePlace::find();
+        let (home, is_new) = place.make()?;
+        let note = place.note().filter(|_| is_new);
+        StoreDirectories::make(&home).map_err(|error| unusable(&place, error))?;
+        let store = ImageStore::open()?;
+        let images = &store.directories()?.images;
+        if !images.path_through(LAYOUT).exists() {
+            let layout = json!({ "imageLayoutVersion": "1.0.0" }).to_string() + "\n";
+            images.replace(LAYOUT, layout.as_bytes(), true).map_err(|error| store.unwritten(&error))?;
+        }
+        Ok((store, note))
+    }
+
+    /// The path of HOME.
+    pub fn home(&self) -> &Path {
+        &self.place.path
+    }
+
+    /// The path of the layout.
+    pub fn path(&self) -> PathBuf {
+        self.place.path.join("images")
+    }
+
+    fn directories(&self) -> Result<&StoreDirectories> {
+        self.directories.as_ref().ok_or_else(|| Error::new(ExitKind::Refused, text("image.store.gone")))
+    }
+
+    /// The directory of unpacked layers.
+    pub(super) fn layers(&self) -> Result<&PrivateDirectory> {
+        Ok(&self.directories()?.layers)
+    }
+
+    /// All images, in the order in which they got their names.
+    ///
+    /// # Errors
+    /// index.json cannot be read.
+    pub fn all(&self) -> Result<Vec<StoredImage>> {
+        let manifests = self.index()?.manifests.into_iter();
+        let image =
+            |descriptor: Descriptor| StoredImage::of(descriptor.clone()).or_else(|| self.foreign(descriptor));
+        Ok(manifests.filter_map(image).collect())
+    }
+
+    /// An image that another tool has written to the layout. Its size is not known before it is unpacked.
+    fn foreign(&self, descriptor: Descriptor) -> Option<StoredImage> {
+        let parts = media::is_manifest(&descriptor.media_type).then(|| self.parts(&descriptor).ok())??;
+        let name = descriptor.annotations.get(NAME).and_then(|name| name.parse::<Reference>().ok());
+        let (id, created) = (parts.manifest.config.digest, parts.config.created);
+        Some(StoredImage { name: name.map(Reference::or_latest), id, size: 0, created, descriptor })
+    }
+
+    fn index(&self) -> Result<ImageIndex> {
+        let empty = ImageIndex {
+            schema_version: 2,
+            media_type: None,
+            manifests: Vec::new(),
+            others: BTreeMap::new(),
+        };
+        let Some(directories) = &self.directories else { return Ok(empty) };
+        let path = printed(self.path().join(INDEX));
+        let wrong = |why: String| {
+            Error::new(ExitKind::Refused, text_with("image.index", &[("path", &path)])).why(why)
+        };
+        let file = directories.images.file_to_read(INDEX).map_err(|unusable| wrong(unusable.reason()))?;
+        let Some(file) = file else { return Ok(empty) };
+        let mut bytes = Vec::new();
+        file.take(MAX_INDEX + 1).read_to_end(&mut bytes).map_err(|error| wrong(io_text(&error)))?;
+        if bytes.len() as u64 > MAX_INDEX {
+            return Err(wrong(text_with(
+                "image.document.large",
+                &[("most", &(MAX_INDEX >> 20).to_string())],
+            )));
+        }
+        serde_json::from_slice(&bytes).map_err(|error| wrong(printed(error.to_string())))
+    }
+
+    /// Changes index.json, while no other command does.
+    fn change<T>(&self, change: impl FnOnce(&mut Vec<Descriptor>) -> Result<T>) -> Result<T> {
+        let lock = self.lock("images", RunLock::exclusive(&self.lock_name("images"), PATIENCE, || true))?;
+        let changed = self.index().and_then(|mut index| {
+            let result = change(&mut index.manifests)?;
+            let mut bytes = serde_json::to_vec(&index).unwrap_or_default();
+            bytes.push(b'\n');
+            let images = &self.directories()?.images;
+            let written = images.replace(INDEX, &bytes, true).and_then(|()| images.sync());
+            written.map_err(|error| self.unwritten(&error))?;
+            Ok(result)
+        });
+        lock.release();
+        changed
+    }
+
+    /// The image with this name, this ID, or an ID that begins so and no other does.
+    ///
+    /// # Errors
+    /// There is none, or several.
+    pub fn find(&self, written: &str) -> Result<StoredImage> {
+        let none = || {
+            let values = [("name", &*printed(written))];
+            Error::new(ExitKind::Refused, text_with("image.none", &values)).paste("sandbox images")
+        };
+        let all = self.all()?;
+        if let Ok(reference) = written.parse::<Reference>() {
+            let wanted = reference.or_latest();
+            let is_it = |image: &&StoredImage| match &wanted.digest {
+                None => image.name.as_ref() == Some(&wanted),
+                Some(digest) => {
+                    image.descriptor.digest == *digest
+                        && image.name.as_ref().is_some_and(|name| name.name() == wanted.name())
+                }
+            };
+            if let Some(found) = all.iter().find(is_it) {
+                return Ok(found.clone());
+            }
+        }
+        let prefix = written.strip_prefix("sha256:").unwrap_or(written);
+        if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(none());
+        }
+        let mut found: Vec<StoredImage> =
+            all.into_iter().filter(|image| image.id.hex().starts_with(prefix)).collect();
+        found.dedup_by(|one, other| one.id == other.id);
+        let first = found.first().cloned().ok_or_else(none)?;
+        if found.iter().any(|image| image.id != first.id) {
+            let values = [("prefix", &*printed(written))];
+            return Err(Error::new(ExitKind::Refused, text_with("image.several", &values)));
+        }
+        Ok(first)
+    }
+
+    /// Gives a name to an image, also if another one has it: that one keeps its ID only.
+    ///
+    /// # Errors
+    /// index.json cannot be written.
+    pub fn name(&self, image: &StoredImage, name: Option<&Reference>) -> Result<()> {
+        let mut named = image.descriptor.clone();
+        named.annotations.insert(CONFIG.into(), image.id.to_string());
+        named.annotations.insert(SIZE.into(), image.size.to_string());
+        image.created.iter().for_each(|created| {
+            named.annotations.insert(CREATED.into(), created.clone());
+        });
+        named.annotations.remove(NAME);
+        name.iter().for_each(|name| {
+            named.annotations.insert(NAME.into(), name.to_string());
+        });
+        self.change(|manifests| {
+            let has_name = |other: &Descriptor| other.annotations.contains_key(NAME);
+            if name.is_none() && manifests.iter().any(|other| other.digest == named.digest) {
+                return Ok(());
+            }
+            for other in manifests.iter_mut() {
+                if has_name(other) && other.annotations.get(NAME) == named.annotations.get(NAME) {
+                    other.annotations.remove(NAME);
+                }
+            }
+            manifests.push(named);
+            tidy(manifests);
+            Ok(())
+        })
+    }
+
+    /// Removes a name, or, with None, all of an image. Returns the names that were removed.
+    ///
+    /// # Errors
+    /// index.json cannot be written.
+    pub fn unname(&self, image: &StoredImage, name: Option<&Reference>) -> Result<Vec<Reference>> {
+        let id = image.id.to_string();
+        self.change(|manifests| {
+            let mut removed = Vec::new();
+            manifests.retain(|other| {
+                let own = other.annotations.get(NAME).and_then(|own| own.parse::<Reference>().ok());
+                let own = own.map(Reference::or_latest);
+                let is_of_image =
+                    other.annotations.get(CONFIG) == Some(&id) || other.digest == image.descriptor.digest;
+                let is_it = is_of_image && (name.is_none() || own.as_ref() == name);
+                if is_it {
+                    removed.extend(own);
+                }
+                !is_it
+            });
+            Ok(removed)
+        })
+    }
+
+    /// The manifest and the config of an image.
+    ///
+    /// # Errors
+    /// They cannot be read, or are not what they should be.
+    pub fn parts(&self, descriptor: &Descriptor) -> Result<ImageParts> {
+        let what = descriptor.digest.to_string();
+        let bytes = self.document(&descriptor.digest)?;
+        let ImageDocument::Manifest(manifest) = read_document(&bytes, &descriptor.media_type, &what)? else {
+            let values = [("type", &*printed(&descriptor.media_type))];
+            let error = Error::new(ExitKind::Refused, text_with("image.document", &[("document", &what)]));
+            return Err(error.why(text_with("image.document.type", &values)));
+        };
+        let bytes = self.document(&manifest.config.digest)?;
+        let config = read_json(&bytes, &manifest.config.digest.to_string())?;
+        Ok(ImageParts { manifest, config })
+    }
+
+    /// A document. Its digest is checked: what was changed on the disk is found.
+    ///
+    /// # Errors
+    /// It does not exist, cannot be read, or has another content.
+    pub fn document(&self, digest: &Digest) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let read = self.blob(digest)?.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes);
+        read.map_err(|error| self.broken(digest, io_text(&error)))?;
+        if bytes.len() as u64 > MAX_DOCUMENT {
+            return Err(too_large(&digest.to_string()));
+        }
+        if Digest::of(&bytes) != *digest {
+            return Err(self.broken(digest, text("image.blob.changed")));
+        }
+        Ok(bytes)
+    }
+
+    /// Opens a blob.
+    ///
+    /// # Errors
+    /// It does not exist or cannot be opened.
+    pub fn blob(&self, digest: &Digest) -> Result<std::fs::File> {
+        let opened = self.directories()?.blobs.file_to_read(digest.hex());
+        let file = opened.map_err(|unusable| self.broken(digest, unusable.reason()))?;
+        file.ok_or_else(|| self.broken(digest, text("image.blob.none")))
+    }
+
+    /// Whether there is a blob.
+    pub fn has_blob(&self, digest: &Digest) -> bool {
+        self.directories
+            .as_ref()
+            .is_some_and(|found| matches!(found.blobs.file_to_read(digest.hex()), Ok(Some(_))))
+    }
+
+    /// The error of a blob whose content is not that of its name.
+    pub(super) fn changed(&self, digest: &Digest) -> Error {
+        self.broken(digest, text("image.blob.changed"))
+    }
+
+    fn broken(&self, digest: &Digest, why: String) -> Error {
+        let path = self.path().join("blobs/sha256").join(digest.hex());
+        let what = text_with("image.blob", &[("path", &printed(path))]);
+        Error::new(ExitKind::Refused, what).why(why)
+    }
+
+    fn lock_name(&self, kind: &str) -> String {
+        format!("{kind}-{}.lock", self.place.hash())
+    }
+
+    fn lock(&self, kind: &str, lock: std::io::Result<RunLock>) -> Result<RunLock> {
+        lock.map_err(|error| {
+            let error = Error::new(ExitKind::Refused, text("image.locked"))
+                .call(format!("flock(<{}>)", self.lock_name(kind)), error);
+            error.why(text("image.locked.reason"))
+        })
+    }
+
+    fn unwritten(&self, error: &std::io::Error) -> Error {
+        let what = text_with("image.store.cannot", &[("path", &printed(self.path()))]);
+        storage::explain_io(Error::new(ExitKind::Refused, what), error, &self.place.path)
+    }
+}
+
+/// Removes descriptors that say nothing new: an image without a name is listed only if it has none at all.
+fn tidy(manifests: &mut Vec<Descriptor>) {
+    let mut at = 0;
+    while at < manifests.len() {
+        let own = &manifests[at];
+        let repeats = |(index, other): (usize, &Descriptor)| {
+            index != at && other.digest == own.digest && (index > at || other.annotations.contains_key(NAME))
+        };
+        if !own.annotations.contains_key(NAME) && manifests.iter().enumerate().any(repeats) {
+            manifests.remove(at);
+        } else {
+            at += 1;
+        }
+    }
+}
+
+impl StoreDirectories {
+    fn find(home: &PrivateDirectory) -> std::result::Result<Option<StoreDirectories>, Unusable> {
+        let Some(images) = home.directory("images".as_ref())? else { return Ok(None) };
+        let Some(blobs) = images.directory("blobs".as_ref())? else { return Ok(None) };
+        let (blobs, ingest) = (blobs.directory("sha256".as_ref())?, images.directory("ingest".as_ref())?);
+        let layers = home.directory("layers".as_ref())?;
+        Ok(blobs.zip(ingest).zip(layers).map(|((blobs, ingest), layers)| StoreDirectories {
+            images,
+            blobs,
+            ingest,
+            layers,
+        }))
+    }
+
+    fn make(home: &PrivateDirectory) -> std::result::Result<(), Unusable> {
+        let make = |parent: &PrivateDirectory, name: &str| {
+            parent.make_directory(name.as_ref())?;
+            parent.directory(name.as_ref())?.ok_or(Unusable::Removed)
+        };
+        let images = make(home, "images")?;
+        make(&images, "ingest")?;
+        make(&make(&images, "blobs")?, "sha256")?;
+        make(home, "layers")?;
+        Ok(())
+    }
+}
+
+fn unusable(place: &HomePlace, error: Unusable) -> Error {
+    let what = text_with("image.store.unusable", &[("path", &printed(place.path.join("images")))]);
+    Error::new(ExitKind::Refused, what).why(error.reason())
+}
+
+/// The descriptor of a manifest that was just stored.
+pub fn manifest_descriptor(media_type: &str, digest: &Digest, size: u64) -> Descriptor {
+    debug_assert!(media::is_manifest(media_type), "{media_type}");
+    Descriptor {
+        media_type: media_type.to_owned(),
+        digest: digest.clone(),
+        size,
+        platform: None,
+        annotations: BTreeMap::new(),
+        others: BTreeMap::new(),
+    }
+}

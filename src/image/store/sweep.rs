@@ -1,0 +1,134 @@
+//! Removes what no image names: mark and sweep.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{ImageStore, StoreDirectories};
+use crate::error::Result;
+use crate::host::private_directory::PrivateDirectory;
+use crate::host::run_lock::RunLock;
+use crate::host::token::token;
+use crate::image::digest::Digest;
+use crate::image::layer;
+use crate::image::manifest::{Descriptor, ImageDocument, media, read_document};
+use crate::image::rootfs::MappedLayers;
+
+/// What was removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Freed {
+    /// The bytes of the blobs.
+    pub bytes: u64,
+    /// The chain IDs of the layers.
+    pub layers: Vec<Digest>,
+    /// Whether another command was adding blobs, so that nothing was removed.
+    pub is_postponed: bool,
+}
+
+impl ImageStore {
+    /// Removes the blobs and layers that no image names. `in_use` are directories of layers that containers have.
+    ///
+    /// # Errors
+    /// A document cannot be read, so it is not known what it names; a file cannot be removed.
+    pub fn sweep(&self, in_use: &[PathBuf]) -> Result<Freed> {
+        let Some(directories) = &self.directories else { return Ok(Freed::default()) };
+        let lock = match RunLock::exclusive(&self.lock_name("blobs"), Duration::ZERO, || false) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                return Ok(Freed { is_postponed: true, ..Freed::default() });
+            }
+            Err(error) => return Err(self.lock("blobs", Err(error)).expect_err("an error")),
+        };
+        let freed = self.sweep_locked(directories, in_use);
+        lock.release();
+        freed
+    }
+
+    fn sweep_locked(&self, directories: &StoreDirectories, in_use: &[PathBuf]) -> Result<Freed> {
+        let mut marked = Marked::default();
+        for descriptor in self.index()?.manifests {
+            self.mark(&descriptor, &mut marked)?;
+        }
+        let mut freed = Freed::default();
+        // The process that wrote there was killed: this command has the lock exclusively.
+        let failed = |error: std::io::Error| self.unwritten(&error);
+        for left in names(&directories.ingest).map_err(failed)? {
+            layer::remove_tree(directories.ingest.path_through(""), &left)
+                .map_err(|errno| failed(errno.into()))?;
+        }
+        for name in names(&directories.blobs).map_err(failed)? {
+            let digest = name.to_str().and_then(Digest::of_hex);
+            if digest.is_none_or(|digest| !marked.blobs.contains(&digest)) {
+                let path = directories.blobs.path_through("").join(&name);
+                freed.bytes += fs::symlink_metadata(&path).map(|file| file.len()).unwrap_or_default();
+                fs::remove_file(path).map_err(failed)?;
+            }
+        }
+        for mapped in MappedLayers::all(&directories.layers)? {
+            for name in names(&mapped.directory).map_err(failed)? {
+                let chain_id = name.to_str().and_then(Digest::of_hex);
+                let path = mapped.directory.path().join(&name);
+                let is_used = in_use.iter().any(|used| used.starts_with(&path));
+                let is_marked = chain_id.as_ref().is_some_and(|chain_id| marked.layers.contains(chain_id));
+                if MappedLayers::is_name(&name) || is_marked || is_used {
+                    continue;
+                }
+                remove_layer(&mapped, &name)?;
+                freed.layers.extend(chain_id.filter(|chain_id| !freed.layers.contains(chain_id)));
+            }
+        }
+        Ok(freed)
+    }
+
+    fn mark(&self, descriptor: &Descriptor, marked: &mut Marked) -> Result<()> {
+        if !marked.blobs.insert(descriptor.digest.clone()) {
+            return Ok(());
+        }
+        // An index names the images of all platforms, and usually only one is here.
+        if !self.has_blob(&descriptor.digest) {
+            return Ok(());
+        }
+        if !media::is_index(&descriptor.media_type) && !media::is_manifest(&descriptor.media_type) {
+            return Ok(());
+        }
+        let what = descriptor.digest.to_string();
+        match read_document(&self.document(&descriptor.digest)?, &descriptor.media_type, &what)? {
+            ImageDocument::Index(index) => {
+                index.manifests.iter().try_for_each(|inner| self.mark(inner, marked))
+            }
+            ImageDocument::Manifest(manifest) => {
+                marked.blobs.insert(manifest.config.digest.clone());
+                marked.blobs.extend(manifest.layers.iter().map(|layer| layer.digest.clone()));
+                // An artifact has no layers of files.
+                if let Ok(parts) = self.parts(descriptor) {
+                    marked.layers.extend(parts.config.rootfs.chain_ids());
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What images name.
+#[derive(Default)]
+struct Marked {
+    blobs: BTreeSet<Digest>,
+    layers: BTreeSet<Digest>,
+}
+
+/// All names of a directory, however many there are.
+fn names(directory: &PrivateDirectory) -> std::io::Result<Vec<std::ffi::OsString>> {
+    fs::read_dir(directory.path_through(""))?.map(|entry| Ok(entry?.file_name())).collect()
+}
+
+/// Removes a layer: first another name, in one step, so that it is never there in part.
+fn remove_layer(mapped: &MappedLayers, name: &OsStr) -> Result<()> {
+    let removed = format!(".rm-{:08x}", token());
+    let directory = mapped.directory.path_through("");
+    let renamed = fs::rename(directory.join(name), directory.join(&removed));
+    // A name that begins with a dot is removed in any case.
+    let removed = if renamed.is_ok() { removed.as_str() } else { name.to_str().unwrap_or_default() };
+    layer::remove_in_map(Path::new(mapped.directory.path()), removed, mapped.maps.as_ref())
+}
