@@ -92,7 +92,7 @@ fn an_image_is_loaded_listed_run_and_removed() {
     assert!(home.refused(&["rmi", "ubuntu:15.10"], 1).contains("No such image: ubuntu:15.10"));
     let left: Vec<PathBuf> =
         files(&home.path().join("images/blobs")).into_keys().filter(|path| path.is_file()).collect();
-    assert_eq!(left, [PathBuf::new(); 0]);
+    assert_eq!(left, Vec::<PathBuf>::new());
     assert!(files(&home.path().join("layers")).keys().all(|path| path.is_dir()), "only directories of maps");
 }
 

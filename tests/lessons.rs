@@ -339,7 +339,10 @@ fn mistakes_in_a_pack_have_their_file_and_line() {
         fs::copy(repository().join("lessons").join(from), &to).unwrap();
         to
     };
-    copy("pack.yaml");
+    // Its parts begin with lessons that are not in this pack.
+    let pack = copy("pack.yaml");
+    let content = fs::read_to_string(&pack).unwrap();
+    fs::write(&pack, content.split_once("parts:").unwrap().0).unwrap();
     copy("exercises/01-look.yaml");
     copy("pictures/look.svg");
     let lesson = copy("en/01-look.md");

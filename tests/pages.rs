@@ -257,7 +257,7 @@ fn other_shells_complete_values_too() {
     for value in ["stale-proc", "homework", "proc-sys", "__names"] {
         assert!(zsh.contains(value) && fish.contains(value), "{value}");
     }
-    assert_eq!(zsh.matches(":_sandbox_names'").count(), 17, "{zsh}");
+    assert_eq!(zsh.matches(":_sandbox_names'").count(), 21, "{zsh}");
     for (shell, script) in [("zsh", zsh), ("fish", fish)].into_iter().filter(|(shell, _)| is_installed(shell))
     {
         let directory = tempfile::tempdir().unwrap();

@@ -55,12 +55,12 @@ pub(super) fn parse(template: &str) -> Result<Vec<TemplateNode>, String> {
 }
 
 /// Text, or the words of an action.
-enum Part {
+enum TemplatePart {
     Text(String),
     Action(Vec<String>),
 }
 
-fn parts(template: &str) -> Result<Vec<Part>, String> {
+fn parts(template: &str) -> Result<Vec<TemplatePart>, String> {
     let mut all = Vec::new();
     let (mut rest, mut trims) = (template, false);
     while let Some(at) = rest.find("{{") {
@@ -73,7 +73,7 @@ fn parts(template: &str) -> Result<Vec<Part>, String> {
             text = text.trim_end();
             rest = &rest[1..];
         }
-        all.push(Part::Text(text.to_owned()));
+        all.push(TemplatePart::Text(text.to_owned()));
         if let Some(comment) = rest.trim_start().strip_prefix("/*") {
             let (_, after) = comment.split_once("*/").ok_or("unclosed comment")?;
             let after = after.trim_start();
@@ -88,9 +88,9 @@ fn parts(template: &str) -> Result<Vec<Part>, String> {
         rest = after;
         let is_trimmed = words.last().is_some_and(|word| word == "-");
         trims = is_trimmed;
-        all.push(Part::Action(words[..words.len() - usize::from(is_trimmed)].to_vec()));
+        all.push(TemplatePart::Action(words[..words.len() - usize::from(is_trimmed)].to_vec()));
     }
-    all.push(Part::Text(if trims { rest.trim_start() } else { rest }.to_owned()));
+    all.push(TemplatePart::Text(if trims { rest.trim_start() } else { rest }.to_owned()));
     Ok(all)
 }
 
@@ -140,7 +140,7 @@ fn quoted(text: &str) -> Result<usize, String> {
 
 /// The nodes up to `end` or `else` of a block, which is returned. `ranges` is the number of `range` around it.
 fn block(
-    parts: &mut impl Iterator<Item = Part>,
+    parts: &mut impl Iterator<Item = TemplatePart>,
     depth: usize,
     ranges: usize,
 ) -> Result<(Vec<TemplateNode>, Option<Vec<String>>), String> {
@@ -150,11 +150,11 @@ fn block(
     let mut nodes = Vec::new();
     while let Some(part) = parts.next() {
         let words = match part {
-            Part::Text(text) => {
+            TemplatePart::Text(text) => {
                 nodes.push(TemplateNode::Text(text));
                 continue;
             }
-            Part::Action(words) => words,
+            TemplatePart::Action(words) => words,
         };
         let first = words.first().map(String::as_str).unwrap_or_default();
         nodes.push(match first {
@@ -186,7 +186,7 @@ fn block(
 
 /// The body of a block, and what is after `else`.
 fn body(
-    parts: &mut impl Iterator<Item = Part>,
+    parts: &mut impl Iterator<Item = TemplatePart>,
     depth: usize,
     ranges: usize,
 ) -> Result<(Vec<TemplateNode>, Vec<TemplateNode>), String> {
@@ -203,7 +203,7 @@ fn body(
 
 /// The branches of an `if`, with each `else if`.
 fn branches(
-    parts: &mut impl Iterator<Item = Part>,
+    parts: &mut impl Iterator<Item = TemplatePart>,
     condition: &[String],
     depth: usize,
     ranges: usize,

@@ -153,13 +153,9 @@ impl Card {
 
     /// Names the processes whose PIDs are in the evidence.
     pub(super) fn name_processes(&mut self, known: &[NamedProcess]) {
-        let is_number_of = |text: &str, pid: i32| {
-            let pid = pid.to_string();
-            text.split(|character: char| !character.is_ascii_digit()).any(|number| number == pid)
-        };
         let is_shown = |process: &&NamedProcess| {
             let mut texts = self.evidence.iter().flat_map(|seen| [&seen.source, &seen.value]);
-            texts.any(|text| is_number_of(text, process.pid))
+            texts.any(|text| has_pid(text, process.pid))
         };
         self.processes = known.iter().filter(is_shown).cloned().collect();
     }
@@ -196,5 +192,30 @@ pub fn one_line(read: std::result::Result<String, nix::errno::Errno>) -> String 
     match read {
         Ok(text) => text.split_whitespace().collect::<Vec<_>>().join(" "),
         Err(errno) => format!("({errno:?})"),
+    }
+}
+
+/// Whether a PID is a word of a text. In "6.18.4-fc-v782" no number is one.
+fn has_pid(text: &str, pid: i32) -> bool {
+    let is_in_word = |character: char| character.is_alphanumeric() || "._-".contains(character);
+    let mut words = text.split(|character| !is_in_word(character));
+    words.any(|word| word.trim_end_matches('.') == pid.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_pid;
+
+    #[test]
+    fn a_pid_is_a_word() {
+        for text in
+            ["/proc/18/ns/pid", "NSpid: 4711 18", "18 (sleep) S 1", "the parent is 18.", "kill(18, SIGTERM)"]
+        {
+            assert!(has_pid(text, 18), "{text}");
+        }
+        for text in ["6.18.44-fc-v782", "v18", "118", "18.5 %", "web-18", "18MiB"] {
+            assert!(!has_pid(text, 18), "{text}");
+        }
+        assert!(!has_pid("6.18.44-fc-v782", 782));
     }
 }
