@@ -111,7 +111,8 @@ fn ctrl_c_ends_watch_and_leaves_the_terminal_as_it_was() {
     let (status, rest) = watch.ended();
     assert_eq!(status.code(), Some(130), "{rest}");
     assert_eq!(watch.modes(), watch.before);
-    assert_eq!(rest, "");
+    // The kernel sends the signal first and echoes the key afterwards: `^C` may be the last that is printed.
+    assert_eq!(rest.replace("^C", ""), "");
     drop(sleep);
 }
 
