@@ -6,7 +6,6 @@
 
 mod members;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
@@ -17,15 +16,13 @@ use serde_json::json;
 use self::members::Members;
 use super::Tell;
 use super::decompress::Compression;
-use super::digest::Digest;
-use super::layer::LayerCounts;
 use super::manifest::{
     Descriptor, ImageConfig, ImageDocument, ImageIndex, ImageManifest, MAX_DOCUMENT, Platform, media,
     read_document, read_json, too_large,
 };
+use super::new_image::{AddedImage, NewImage, described};
 use super::reference::Reference;
-use super::rootfs;
-use super::store::{ImageParts, ImageStore, Ingest, StagedBlob, StoredImage, manifest_descriptor};
+use super::store::{ImageParts, ImageStore, StagedBlob, manifest_descriptor};
 use crate::error::{Error, ExitKind, Result, io_text};
 use crate::plan::call::user::IdMaps;
 use crate::text::{printed, text, text_with};
@@ -38,26 +35,6 @@ pub enum ArchiveSource {
     Directory(PathBuf),
 }
 
-/// An image that was loaded.
-#[derive(Debug)]
-pub struct LoadedImage {
-    /// The image.
-    pub image: StoredImage,
-    /// The names that it got.
-    pub names: Vec<Reference>,
-    /// What could not be made of its layers.
-    pub counts: LayerCounts,
-}
-
-/// An image of an archive that is not in the store yet.
-struct ArchivedImage {
-    descriptor: Descriptor,
-    parts: ImageParts,
-    names: Vec<Reference>,
-    /// Its blobs, the manifest last.
-    blobs: Vec<StagedBlob>,
-}
-
 /// Reads all images of an archive into the store, and unpacks their layers.
 ///
 /// # Errors
@@ -68,7 +45,7 @@ pub fn load(
     source: ArchiveSource,
     maps: Option<&IdMaps>,
     tell: Tell<'_>,
-) -> Result<Vec<LoadedImage>> {
+) -> Result<Vec<AddedImage>> {
     let ingest = store.ingest()?;
     tell(&format!("mkdir(\"{}\")", printed(store.path().join("ingest/..."))), "image.explain.ingest");
     let members = Members::read(&ingest, source, tell)?;
@@ -86,47 +63,13 @@ pub fn load(
     }
     let mut unpacked = Vec::new();
     for image in &images {
-        let open = |digest: &Digest| {
-            let staged = image.blobs.iter().find(|blob| blob.digest == *digest);
-            staged.map_or_else(|| store.blob(digest), |staged| ingest.open(staged))
-        };
-        let layers = rootfs::unpack_all(store, &image.parts, &open, maps, tell)?;
-        unpacked.push(layers.into_iter().fold(LayerCounts::default(), |sum, layer| sum.and(&layer.counts)));
+        unpacked.push(image.unpack(store, &ingest, maps, tell)?);
     }
     let mut loaded = Vec::new();
     for (image, counts) in images.into_iter().zip(unpacked) {
-        loaded.push(store_image(store, &ingest, image, counts, tell)?);
+        loaded.push(image.add(store, &ingest, counts, tell)?);
     }
     Ok(loaded)
-}
-
-fn store_image(
-    store: &ImageStore,
-    ingest: &Ingest<'_>,
-    archived: ArchivedImage,
-    counts: LayerCounts,
-    tell: Tell<'_>,
-) -> Result<LoadedImage> {
-    let ArchivedImage { descriptor, parts, names, blobs } = archived;
-    for blob in &blobs {
-        let name = format!("rename(<ingest>, \"blobs/sha256/{}\")", blob.digest.hex());
-        tell(&format!("fsync(<ingest>); {name}"), "image.explain.blob");
-    }
-    ingest.publish(&blobs)?;
-    let id = parts.manifest.config.digest.clone();
-    let image = StoredImage {
-        name: names.first().cloned(),
-        descriptor,
-        id,
-        size: counts.size,
-        created: parts.config.created,
-    };
-    tell(&"write(<index.json.new>); rename(\"index.json.new\", \"index.json\")", "image.explain.index");
-    if names.is_empty() {
-        store.name(&image, None)?;
-    }
-    names.iter().try_for_each(|name| store.name(&image, Some(name)))?;
-    Ok(LoadedImage { image, names, counts })
 }
 
 fn refused(key: &str, values: &[(&str, &str)]) -> Error {
@@ -134,9 +77,9 @@ fn refused(key: &str, values: &[(&str, &str)]) -> Error {
 }
 
 /// The images of an OCI image layout.
-fn of_layout(members: &Members<'_, '_>, index: &[u8]) -> Result<Vec<ArchivedImage>> {
+fn of_layout(members: &Members<'_, '_>, index: &[u8]) -> Result<Vec<NewImage>> {
     let index: ImageIndex = read_json(index, "index.json")?;
-    let mut images: Vec<ArchivedImage> = Vec::new();
+    let mut images: Vec<NewImage> = Vec::new();
     for descriptor in &index.manifests {
         // What is known about how an image was built is no image.
         if descriptor.platform.as_ref().is_some_and(|platform| platform.os == "unknown") {
@@ -146,7 +89,7 @@ fn of_layout(members: &Members<'_, '_>, index: &[u8]) -> Result<Vec<ArchivedImag
         let image = of_descriptor(members, descriptor, 0)?;
         match images.iter_mut().find(|other| other.descriptor.digest == image.descriptor.digest) {
             Some(other) => other.names.extend(names),
-            None => images.push(ArchivedImage { names: names.into_iter().collect(), ..image }),
+            None => images.push(NewImage { names: names.into_iter().collect(), ..image }),
         }
     }
     Ok(images)
@@ -164,7 +107,7 @@ fn name_of(descriptor: &Descriptor) -> Option<Reference> {
 const MAX_DEPTH: usize = 4;
 
 /// The image of a descriptor: of an index, that for this machine.
-fn of_descriptor(members: &Members<'_, '_>, descriptor: &Descriptor, depth: usize) -> Result<ArchivedImage> {
+fn of_descriptor(members: &Members<'_, '_>, descriptor: &Descriptor, depth: usize) -> Result<NewImage> {
     let (blob, bytes) = document(members, descriptor)?;
     let what = descriptor.digest.to_string();
     match read_document(&bytes, &descriptor.media_type, &what)? {
@@ -198,7 +141,7 @@ fn of_descriptor(members: &Members<'_, '_>, descriptor: &Descriptor, depth: usiz
             let config: ImageConfig = read_json(&config, &manifest.config.digest.to_string())?;
             let descriptor = manifest_descriptor(&descriptor.media_type, &descriptor.digest, descriptor.size);
             let parts = ImageParts { manifest, config };
-            Ok(ArchivedImage { descriptor, parts, names: Vec::new(), blobs })
+            Ok(NewImage { descriptor, parts, names: Vec::new(), blobs })
         }
     }
 }
@@ -242,12 +185,12 @@ struct DockerImage {
 }
 
 /// The images of an archive of `docker save`. It has no manifests, so they are made here.
-fn of_docker(members: &Members<'_, '_>, manifest: &[u8]) -> Result<Vec<ArchivedImage>> {
+fn of_docker(members: &Members<'_, '_>, manifest: &[u8]) -> Result<Vec<NewImage>> {
     let images: Vec<DockerImage> = read_json(manifest, "manifest.json")?;
     images.iter().map(|image| of_docker_image(members, image)).collect()
 }
 
-fn of_docker_image(members: &Members<'_, '_>, image: &DockerImage) -> Result<ArchivedImage> {
+fn of_docker_image(members: &Members<'_, '_>, image: &DockerImage) -> Result<NewImage> {
     let blob = |name: &str| {
         let found = members.blob(name)?;
         found.ok_or_else(|| refused("image.archive.file", &[("name", &printed(name))]))
@@ -269,10 +212,10 @@ fn of_docker_image(members: &Members<'_, '_>, image: &DockerImage) -> Result<Arc
             Compression::Gzip => "+gzip",
             Compression::Zstd => "+zstd",
         };
-        layers.push(descriptor(&format!("{}{end}", media::OCI_LAYER), &layer));
+        layers.push(described(&format!("{}{end}", media::OCI_LAYER), &layer));
         blobs.push(layer);
     }
-    let config_descriptor = descriptor(media::OCI_CONFIG, &config_blob);
+    let config_descriptor = described(media::OCI_CONFIG, &config_blob);
     let manifest = ImageManifest {
         schema_version: 2,
         media_type: Some(media::OCI_MANIFEST.to_owned()),
@@ -285,18 +228,7 @@ fn of_docker_image(members: &Members<'_, '_>, image: &DockerImage) -> Result<Arc
     blobs.push(manifest_blob);
     let names = image.repo_tags.iter().flatten().filter_map(|name| name.parse().ok());
     let names = names.map(Reference::or_latest).collect();
-    Ok(ArchivedImage { descriptor, parts: ImageParts { manifest, config }, names, blobs })
-}
-
-fn descriptor(media_type: &str, blob: &StagedBlob) -> Descriptor {
-    Descriptor {
-        media_type: media_type.to_owned(),
-        digest: blob.digest.clone(),
-        size: blob.size,
-        platform: None,
-        annotations: BTreeMap::new(),
-        others: BTreeMap::new(),
-    }
+    Ok(NewImage { descriptor, parts: ImageParts { manifest, config }, names, blobs })
 }
 
 /// Opens what `load` reads: standard input, an archive, or a directory.

@@ -22,21 +22,27 @@
 //! | `save` | writes images to an archive |
 //! | `history` | how an image was made |
 //! | `verify` | computes every digest again |
+//! | `from_host` | an image of this machine's own programs |
+//! | `new_image` | an image on its way into the store |
 //! | `archive` | reads an image from an archive or a directory |
 //! | `entries` | reads a tar archive, entry by entry |
+//! | `tar_writer` | writes a tar archive |
 //! | `decompress` | gzip and zstd, with limits |
 
 pub mod archive;
 pub mod decompress;
 pub mod digest;
 pub mod entries;
+pub mod from_host;
 pub mod history;
 pub mod layer;
 pub mod manifest;
+pub mod new_image;
 pub mod reference;
 pub mod rootfs;
 pub mod save;
 pub mod store;
+pub mod tar_writer;
 pub mod verify;
 
 use std::fmt::Display;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{ImageExplainArg, as_docker, in_use, own_maps, print_losses};
+use super::{ImageExplainArg, as_docker, own_maps, print_losses, sweep_quietly};
 use crate::error::{Error, Result};
 use crate::image::archive;
 use crate::image::store::ImageStore;
@@ -39,10 +39,7 @@ pub(crate) fn run(color: Color, args: &LoadArgs) -> Result<u8> {
     note.iter().for_each(|note| render::err(&format!("sandbox: {note}\n")));
     let loaded =
         archive::load(&store, source, own_maps().as_ref(), &args.explain.tell()).map_err(|error| {
-            // Layers that were unpacked before the error are not needed. If they cannot be removed now, they are later.
-            if let Ok(in_use) = in_use() {
-                let _ = store.sweep(&in_use);
-            }
+            sweep_quietly(&store);
             as_docker(error)
         })?;
     for image in &loaded {

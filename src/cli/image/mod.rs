@@ -1,5 +1,6 @@
 //! The commands of images. They have Docker's names, flags, output and exit statuses.
 
+pub(super) mod from_host;
 pub(super) mod history;
 pub(super) mod images;
 pub(super) mod load;
@@ -115,6 +116,13 @@ fn in_use() -> Result<Vec<PathBuf>> {
         all.extend::<Vec<PathBuf>>(lowers(&config));
     }
     unread.errors().first().map_or(Ok(all), |error| Err(error.clone()))
+}
+
+/// Removes what a failed command has unpacked. If it cannot be removed now, it is later.
+fn sweep_quietly(store: &ImageStore) {
+    if let Ok(in_use) = in_use() {
+        let _ = store.sweep(&in_use);
+    }
 }
 
 /// Prints what could not be made of an image's layers, each in a sentence.

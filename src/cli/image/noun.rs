@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::from_host::FromHostArgs;
 use super::history::HistoryArgs;
 use super::images::ImagesArgs;
 use super::load::LoadArgs;
@@ -37,6 +38,8 @@ enum ImageAction {
     Tree(NamedImages),
     /// Compute every digest of images again, from what is on the disk
     Verify(NamedImages),
+    /// Make an image of this machine's own programs, with the libraries that they load
+    FromHost(FromHostArgs),
     /// Print how an image was made, as `sandbox history`
     History(HistoryArgs),
     /// List the images, as `sandbox images`
@@ -69,6 +72,7 @@ pub(crate) fn run(color: Color, args: &ImageArgs) -> Result<u8> {
             each(color, named, "image.explain.documents", |store, image| tree(store, image).map(|()| true))
         }
         ImageAction::Verify(named) => each(color, named, "image.explain.verify", verify_one),
+        ImageAction::FromHost(args) => super::from_host::run(color, args),
         ImageAction::History(args) => super::history::run(color, args),
         ImageAction::Ls(args) => super::images::run(color, args),
         ImageAction::Load(args) => super::load::run(color, args),

@@ -75,6 +75,11 @@ impl Ingest<'_> {
         self.directory.path().to_owned()
     }
 
+    /// The error of a blob that cannot be written.
+    pub fn unwritten(&self, error: &io::Error) -> crate::error::Error {
+        self.store.unwritten(error)
+    }
+
     /// The end of a blob.
     pub fn staged(&self, blob: NewBlob) -> StagedBlob {
         let NewBlob { file, name } = blob;
