@@ -11,6 +11,7 @@ use crate::plan::call::publish::{Protocol, PublishedPort};
 use crate::sys::signal;
 use crate::text::printed;
 use crate::value::timestamp::{Timestamp, in_words};
+use crate::value::units::human;
 
 /// The number of characters of a command in `ps`.
 const COMMAND_WIDTH: usize = 20;
@@ -51,6 +52,19 @@ pub struct ContainerRow {
 }
 
 impl ContainerRow {
+    /// The same row with the size of what the container has written, and of all its files.
+    pub fn with_size(self, container: &KeptContainer) -> ContainerRow {
+        let size = match container.written_size() {
+            Ok(written) => {
+                let written = written.unwrap_or_default();
+                let all = written + container.lower_size();
+                format!("{} (virtual {})", human(written), human(all))
+            }
+            Err(_) => "N/A".to_owned(),
+        };
+        ContainerRow { size, ..self }
+    }
+
     /// The row of a container. With `is_whole`, no value is cut off.
     pub fn of(container: &KeptContainer, now: Timestamp, is_whole: bool) -> ContainerRow {
         let KeptContainer { name, record, state, .. } = container;

@@ -26,4 +26,5 @@ pub mod restart;
 pub mod stats;
 pub mod store;
 pub mod supervisor;
+pub mod upper;
 pub mod usage;

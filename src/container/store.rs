@@ -21,6 +21,7 @@ use super::events::{self, Event, EventAction, EventReader};
 use super::id::{self, Id};
 use super::name;
 use super::record::{ContainerRecord, ContainerState, ProcessPlace};
+use super::upper;
 use crate::error::{Error, ExitKind, Result};
 use crate::host::containers::MAX_CONFIG;
 use crate::host::home::HomePlace;
@@ -245,6 +246,7 @@ impl ContainerStore {
         config.push(b'\n');
         made.replace(CONFIG, &config, true)?;
         made.replace(STATE, &ContainerState::created().to_json(), true)?;
+        upper::make(made, record)?;
         made.sync()?;
         directories.containers.rename_new(unfinished, record.id.as_str())?;
         directories.containers.sync()?;

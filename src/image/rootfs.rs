@@ -162,6 +162,13 @@ pub(super) fn size_of(store: &ImageStore, chain_id: &Digest) -> Option<u64> {
     all.iter().find_map(|mapped| Some(find(mapped, chain_id)?.counts.size))
 }
 
+/// The size of the files of a layer. None: this is not the directory of a layer's files.
+pub fn size_of_files(files: &Path) -> Option<u64> {
+    let layer = files.parent().filter(|_| files.file_name() == Some(FILES.as_ref()))?;
+    let about: AboutLayer = serde_json::from_slice(&fs::read(layer.join(ABOUT)).ok()?).ok()?;
+    Some(about.counts.size)
+}
+
 /// The directories of an image's layers, the topmost first. What is not unpacked yet is unpacked now.
 ///
 /// # Errors

@@ -47,6 +47,12 @@ const LOWER_ONLY: [(FsType, &str); 6] = [
     (statfs::MSDOS_SUPER_MAGIC, "FAT"),
 ];
 
+/// The name of the filesystem of a path, if overlayfs accepts no upper directory on it.
+pub fn lower_only(path: &Path) -> Option<&'static str> {
+    let kind = statfs::statfs(path).ok()?.filesystem_type();
+    LOWER_ONLY.iter().find(|(known, _)| *known == kind).map(|(_, name)| *name)
+}
+
 /// Checks one directory that shall be the root, or a lower layer of it. Returns its path without symbolic links, or none if
 /// it is refused.
 fn check_directory(root: &mut RootDraft<'_>, what: &str, directory: &Path) -> Option<PathBuf> {
@@ -132,8 +138,7 @@ fn refuse_overlap(root: &mut RootDraft<'_>, what: &str, one: &Path, known: &[(Pa
 /// Checks the upper directory: its filesystem, the permissions, and the work directory beside it.
 fn check_upper(root: &mut RootDraft<'_>, what: String, upper: &Path) {
     let Some(parent) = upper.parent() else { return };
-    let kind = statfs::statfs(upper).ok().map(|found| found.filesystem_type());
-    if let Some((_, name)) = LOWER_ONLY.iter().find(|(known, _)| Some(*known) == kind) {
+    if let Some(name) = lower_only(upper) {
         let why = text_with("rootfs.upper.kind", &[("kind", name)]);
         return root.refuse(what, why, "rootfs.upper.kind.todo");
     }

@@ -48,6 +48,7 @@ use std::path::{Path, PathBuf};
 
 use self::dev::DeviceFile;
 use self::kernel::MaskedPath;
+pub use self::layers::lower_only;
 use self::mount::{ContainerMount, OwnMounts};
 pub use self::root::{HiddenDirectory, RootFilesystem};
 pub use self::source::{Layers, Rootfs};

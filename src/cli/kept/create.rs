@@ -17,6 +17,7 @@ use crate::container::id::Id;
 use crate::container::record::{ContainerRecord, LogOptions, VERSION};
 use crate::container::restart::RestartPolicy;
 use crate::container::store::ContainerStore;
+use crate::container::upper;
 use crate::error::{Error, Result};
 use crate::render;
 use crate::render::paint::{self, Color, Stream, decide};
@@ -160,7 +161,7 @@ pub(crate) fn create(
         render::err(&(wrap(&format!("sandbox: {message}"), paint::width() - 9).join("\n         ") + "\n"));
     }
     let name = args.name.clone().or_else(|| config.name.clone());
-    let record = ContainerRecord {
+    let mut record = ContainerRecord {
         version: VERSION,
         id: Id::new()?,
         created: Timestamp::now(),
@@ -181,6 +182,10 @@ pub(crate) fn create(
     let made = ContainerStore::make().and_then(|(store, note)| {
         note.iter().for_each(|note| render::err(&format!("sandbox: {note}\n")));
         let directory = printed(store.path().join("containers").join(record.id.as_str()));
+        upper::give(&store, &mut record)?;
+        if record.own_upper().is_some() {
+            explain.step(format!("mkdir(\"{directory}/upper\")"), "container.explain.upper");
+        }
         explain.step(
             format!("mkdir(\"{directory}\"); write(<config.json>); write(<state.json>); fsync(…)"),
             "container.explain.create",

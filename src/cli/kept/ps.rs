@@ -16,8 +16,8 @@ use crate::value::timestamp::Timestamp;
 /// The filters.
 const FILTERS: [&str; 6] = ["id", "name", "status", "exited", "ancestor", "publish"];
 
-/// The fields of the table.
-const COLUMNS: [&str; 7] = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"];
+/// The fields of the table. The last one is shown with -s.
+const COLUMNS: [&str; 8] = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names", "Size"];
 
 /// The titles of the fields.
 const TITLES: [(&str, &str); 14] = [
@@ -53,6 +53,9 @@ pub(crate) struct PsArgs {
     /// Show the last container that was created, whatever it does
     #[arg(long, short)]
     latest: bool,
+    /// Show how much each container has written, and the size of all its files
+    #[arg(long, short)]
+    size: bool,
     /// Cut no value off
     #[arg(long)]
     no_trunc: bool,
@@ -99,12 +102,18 @@ pub(crate) fn run(color: Color, args: &PsArgs) -> Result<u8> {
 
 fn print(all: &[KeptContainer], args: &PsArgs, format: &OutputFormat) -> Result<()> {
     let now = Timestamp::now();
-    let rows = all.iter().map(|container| ContainerRow::of(container, now, args.no_trunc));
+    // The size takes time: all files are looked at.
+    let wants_size = args.size || args.format.contains(".Size");
+    let rows = all.iter().map(|container| match ContainerRow::of(container, now, args.no_trunc) {
+        row if wants_size => row.with_size(container),
+        row => row,
+    });
     if args.quiet {
         render::out(&rows.map(|row| row.id + "\n").collect::<String>());
         return Ok(());
     }
     let rows: Vec<Value> = rows.map(|row| serde_json::to_value(row).unwrap_or_default()).collect();
-    render::out(&format.rows(&TITLES, &COLUMNS, &rows).map_err(|why| unfilled(&why))?);
+    let columns = if args.size { &COLUMNS[..] } else { &COLUMNS[..COLUMNS.len() - 1] };
+    render::out(&format.rows(&TITLES, columns, &rows).map_err(|why| unfilled(&why))?);
     Ok(())
 }

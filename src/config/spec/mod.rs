@@ -49,7 +49,8 @@ macro_rules! spec {
             #[schemars(with = "Vec<parse::Scalar>", example = ["sh"])]
             pub command: Vec<OsString>,
             /// Root filesystem: `host` (the host's files under a temporary overlay), a directory, or
-            /// `{ layers: [./top, ./base], upper: ./changes }` (several directories as one; without `upper`, changes are temporary)
+            /// `{ layers: [./top, ./base], upper: ./changes }` (several directories as one; without `upper`, changes are temporary,
+            /// and those of a container that stays are in HOME until `rm`)
             #[serde(skip_serializing_if = "Option::is_none")]
             #[schemars(example = &"host")]
             pub rootfs: Option<Rootfs>,

@@ -4,9 +4,11 @@ use std::ffi::OsStr;
 use std::io;
 
 use super::super::id::Id;
-use super::super::record::VERSION;
+use super::super::record::{ContainerRecord, VERSION};
+use super::super::upper;
+use super::CONFIG;
 use crate::error::{Error, Result};
-use crate::host::containers::read_bounded;
+use crate::host::containers::{MAX_CONFIG, read_bounded};
 use crate::host::private_directory::{PrivateDirectory, Unusable};
 use crate::text::{text, text_with};
 use crate::value::shell::quote;
@@ -42,11 +44,24 @@ pub(super) fn target_of(names: &PrivateDirectory, name: &str) -> io::Result<Opti
     Ok(id)
 }
 
-/// Removes a directory with its files. Nothing in it has directories.
+/// Removes the directory of a container, with its files and its upper layer. Its config is the last: it has the ID maps
+/// that the next command needs to remove the rest, if this one is killed.
 pub(super) fn remove_directory(parent: &PrivateDirectory, name: &OsStr) -> io::Result<()> {
     let Ok(Some(directory)) = parent.directory(name) else { return Ok(()) };
-    for file in directory.names()?.0 {
-        directory.remove_file(&file)?;
+    let config = || {
+        let content = read_bounded(directory.file_to_read(CONFIG).ok()??, MAX_CONFIG).ok()?;
+        serde_json::from_slice::<ContainerRecord>(&content).ok().map(|record| record.config)
+    };
+    let config = config();
+    let mut names = directory.names()?.0;
+    names.sort_by_key(|name| name == CONFIG);
+    for name in names {
+        match directory.remove_file(&name) {
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                upper::remove(&directory, &name.to_string_lossy(), config.as_ref())?;
+            }
+            removed => removed?,
+        }
     }
     parent.remove_directory(name)
 }

@@ -71,7 +71,15 @@ impl ContainerStore {
         }
         lock.release();
         for name in left {
-            let _ = remove_directory(&directories.containers, &name);
+            let id = name.to_str().and_then(|name| name.strip_prefix(UNFINISHED)?.strip_prefix("rm-"));
+            // The command that is removing it has the lock of the container.
+            match id.map(|id| OwnRun::claim(id, Duration::ZERO)) {
+                Some(Ok(None) | Err(_)) => {}
+                claimed => {
+                    let _ = remove_directory(&directories.containers, &name);
+                    claimed.into_iter().flatten().flatten().for_each(OwnRun::remove);
+                }
+            }
         }
     }
 }

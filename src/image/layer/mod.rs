@@ -62,6 +62,8 @@ pub enum LayerWork {
     Unpack(#[serde(with = "crate::value::bytes::list")] Vec<PathBuf>),
     /// Remove this entry.
     Remove(String),
+    /// Add up the sizes of the files in this entry.
+    Measure(String),
 }
 
 /// What the process reports, each as a line of JSON.
@@ -74,6 +76,8 @@ enum LayerMessage {
     Unpacked { diff_id: Digest, counts: LayerCounts },
     /// The end of a removal.
     Removed,
+    /// The size of the files in an entry.
+    Measured(u64),
     /// The archive cannot be read or unpacked.
     Unreadable(String),
     /// A call of its preparation failed.
@@ -102,6 +106,38 @@ fn remove(directory: &Path, name: &str, maps: Option<&IdMaps>) -> Result<()> {
         LayerMessage::Removed => Ok(()),
         other => Err(unexpected(other)),
     }
+}
+
+/// The size of the files in an entry of a directory: each file counts once, also if it has several names.
+///
+/// # Errors
+/// It cannot be read.
+pub fn measure_in_map(directory: &Path, name: &str, maps: Option<&IdMaps>) -> Result<u64> {
+    let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    let Some(maps) = maps.filter(|maps| maps.take_ranges(uid, gid)) else {
+        return measure_tree(&directory.join(name));
+    };
+    let work = LayerWork::Measure(name.to_owned());
+    let task = LayerTask { directory: directory.to_owned(), work, maps: Some(maps.clone()) };
+    match perform(&task, Stdio::null())? {
+        LayerMessage::Measured(size) => Ok(size),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// The size of the files in a directory that this process can read.
+///
+/// # Errors
+/// It cannot be read.
+pub fn measure_tree(directory: &Path) -> Result<u64> {
+    let unread = |errno| {
+        let what = text_with("image.layer.unread", &[("path", &printed(directory))]);
+        Error::new(ExitKind::Refused, what).why(crate::error::errno_text(crate::error::errno(errno)))
+    };
+    let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else { return Ok(0) };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let parent = rustix::fs::open(parent, flags, Mode::empty()).map_err(unread)?;
+    tree::measure(&parent, name).map_err(unread)
 }
 
 fn unexpected(message: LayerMessage) -> Error {
@@ -218,7 +254,7 @@ fn work(task: &LayerTask, output: &UnixStream) -> std::result::Result<LayerMessa
         LayerWork::Unpack(lowers) => {
             lowers.iter().map(|path| open(path)).collect::<std::result::Result<_, _>>()?
         }
-        LayerWork::Remove(_) => Vec::new(),
+        LayerWork::Remove(_) | LayerWork::Measure(_) => Vec::new(),
     };
     if let Some(maps) = &task.maps {
         confine::enter_user_namespace(maps, || {
@@ -239,6 +275,9 @@ fn work(task: &LayerTask, output: &UnixStream) -> std::result::Result<LayerMessa
         LayerWork::Remove(name) => tree::remove(&directory, name.as_ref())
             .map(|()| LayerMessage::Removed)
             .map_err(|errno| failed((format!("unlinkat(<layer>, \"{name}\")"), crate::error::errno(errno)))),
+        LayerWork::Measure(name) => tree::measure(&directory, name.as_ref())
+            .map(LayerMessage::Measured)
+            .map_err(|errno| failed((format!("getdents64(<{name}>)"), crate::error::errno(errno)))),
         LayerWork::Unpack(_) => {
             let archive = decompressed(io::stdin().lock())
                 .map_err(|error| LayerMessage::Unreadable(io_text(&error)))?;
@@ -253,7 +292,10 @@ fn work(task: &LayerTask, output: &UnixStream) -> std::result::Result<LayerMessa
 }
 
 /// Removes an entry of a directory of layers. Only files with several owners take a process in their user namespace.
-pub(super) fn remove_in_map(directory: &Path, name: &str, maps: Option<&IdMaps>) -> Result<()> {
+///
+/// # Errors
+/// It cannot be removed.
+pub fn remove_in_map(directory: &Path, name: &str, maps: Option<&IdMaps>) -> Result<()> {
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     match maps.filter(|maps| maps.take_ranges(uid, gid)) {
         Some(maps) => remove(directory, name, Some(maps)),

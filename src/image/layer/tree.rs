@@ -1,10 +1,11 @@
-//! Removes a directory with all that is in it.
+//! Removes a directory with all that is in it, or adds up the sizes of its files.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{AtFlags, Dir, Mode, OFlags, fchmod, openat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fchmod, fstat, openat, statat, unlinkat};
 use rustix::io::Errno;
 
 /// Removes what a name is, whatever it is. A name that does not exist is no error. No symbolic link is followed.
@@ -83,6 +84,47 @@ fn first_directory(directory: &OwnedFd) -> Result<Option<OsString>, Errno> {
     Ok(None)
 }
 
+/// The size of the files below a name. A file with several names counts once. No symbolic link is followed, and no other
+/// filesystem is entered. What may not be read does not count.
+pub(super) fn measure(parent: &OwnedFd, name: &OsStr) -> Result<u64, Errno> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+    let top = openat(parent, name, flags, Mode::empty())?;
+    let device = fstat(&top)?.st_dev;
+    let (mut size, mut seen) = (0, BTreeSet::new());
+    let mut levels = vec![Dir::new(top)?];
+    loop {
+        let can_go_down = levels.len() < MAX_LEVELS;
+        let Some(level) = levels.last_mut() else { return Ok(size) };
+        let Some(entry) = level.read() else {
+            levels.pop();
+            continue;
+        };
+        let entry = entry?;
+        let name = entry.file_name();
+        if [&b"."[..], b".."].contains(&name.to_bytes()) {
+            continue;
+        }
+        let found = match statat(level.fd()?, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => found,
+            // It was removed meanwhile.
+            Err(_) => continue,
+        };
+        match FileType::from_raw_mode(found.st_mode) {
+            FileType::Directory if found.st_dev == device && can_go_down => {
+                if let Ok(below) = openat(level.fd()?, name, flags, Mode::empty()) {
+                    levels.push(Dir::new(below)?);
+                }
+            }
+            FileType::RegularFile | FileType::Symlink => {
+                if found.st_nlink == 1 || seen.insert(found.st_ino) {
+                    size += u64::try_from(found.st_size).unwrap_or_default();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -108,6 +150,9 @@ mod tests {
             fs::set_permissions(tree.join(name), fs::Permissions::from_mode(0o000)).unwrap();
         }
         let parent = OwnedFd::from(fs::File::open(directory.path()).unwrap());
+        // The link has the path of its target as its content.
+        let link = directory.path().as_os_str().len() as u64;
+        assert_eq!(measure(&parent, OsStr::new("tree")), Ok(3 + link));
         remove(&parent, OsStr::new("tree")).unwrap();
         remove(&parent, OsStr::new("tree")).unwrap();
         assert!(!tree.exists() && canary.exists());
