@@ -10,11 +10,13 @@ mod support;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use support::background::with_argument;
 use support::kept::{KeptHome, in_run, lives};
-use support::{binary, is_root, sample, text, wait_until};
+use support::{binary, is_root, random, rounds, sample, text, wait_until};
 
 fn send(pid: u32, signal: Signal) {
     kill(Pid::from_raw(pid as i32), signal).unwrap();
@@ -188,7 +190,8 @@ fn a_stopped_supervisor_makes_no_other_command_wait() {
 fn commands_that_are_killed_leave_nothing_half() {
     let home = KeptHome::new();
     let spec = home.spec("", "exec sleep 600");
-    let delays: Vec<u64> = (0..24).map(|step| step * 1500).collect();
+    let mut random = random();
+    let delays: Vec<u64> = (0..rounds(24)).map(|_| random(36_000)).collect();
     for delay in sample(3, delays) {
         for command in [
             &["run", "-d", "--name", "web", &*spec][..],
@@ -198,7 +201,7 @@ fn commands_that_are_killed_leave_nothing_half() {
         ] {
             let mut child =
                 home.command(command).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            std::thread::sleep(std::time::Duration::from_micros(delay));
+            std::thread::sleep(Duration::from_micros(delay));
             let _ = child.kill();
             child.wait().unwrap();
             let status = home.status("web");
@@ -224,17 +227,54 @@ fn commands_that_are_killed_leave_nothing_half() {
     home.is_empty();
 }
 
+/// A supervisor is killed at many moments of its work. The next command ends what it has left, and no container is lost.
+#[test]
+fn a_supervisor_that_is_killed_at_any_moment_leaves_nothing() {
+    let home = KeptHome::new();
+    let spec = home.spec("", "exec sleep 600");
+    let id = home.out(&["create", "--name", "web", &spec]);
+    let mut random = random();
+    let delays: Vec<u64> = (0..rounds(24)).map(|_| random(60_000)).collect();
+    for delay in sample(3, delays) {
+        let mut start = home.command(&["start", "web"]);
+        let mut start = start.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let supervisor = || with_argument(&id).into_iter().find(|pid| *pid != start.id());
+        wait_until("a supervisor is there", || supervisor().is_some());
+        let supervisor = supervisor().unwrap();
+        std::thread::sleep(Duration::from_micros(delay));
+        send(supervisor, Signal::SIGKILL);
+        start.wait().unwrap();
+        wait_until("the supervisor has ended", || !lives(supervisor));
+        // `start` begins again if the supervisor ended before it had answered.
+        match &*home.status("web") {
+            "running" => {
+                let second = home.pid("web", "supervisor");
+                assert!(second != supervisor && lives(second), "after {delay} us");
+                home.out(&["stop", "-t", "0", "web"]);
+            }
+            status => assert!(["created", "exited"].contains(&status), "{status} after {delay} us"),
+        }
+        wait_until("nothing is left", || !in_run(&id).exists() && with_argument(&id).is_empty());
+        let state = home.state("web");
+        assert!(
+            state["command"].is_null() || !lives(state["command"]["pid"].as_u64().unwrap() as u32),
+            "{state}"
+        );
+    }
+    home.out(&["start", "web"]);
+    assert_eq!(home.status("web"), "running");
+    home.out(&["rm", "-f", "web"]);
+    home.is_empty();
+}
+
 /// Two processes, three containers, random commands: the loser gets a clear error, and the states agree with the kernel.
 #[test]
 fn commands_at_the_same_time_leave_true_states() {
     let home = KeptHome::new();
     let spec = home.spec("", "exec sleep 600");
-    let mut seed: u64 = std::env::var("SANDBOX_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);
-    let mut random = move |below: usize| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (seed >> 33) as usize % below
-    };
-    for _ in sample(4, 0..12) {
+    let mut random = random();
+    let mut random = |below: usize| random(below as u64) as usize;
+    for _ in sample(4, 0..rounds(12)) {
         let mut line = || {
             let name = ["one", "two", "three"][random(3)];
             let all: [&[&str]; 7] = [

@@ -63,8 +63,21 @@ fn the_parts_of_a_container_are_those_in_proc() {
     let picture = fs::read_to_string(&file).unwrap();
     assert!(picture.starts_with("<svg ") && picture.contains(&format!("{supervisor}")), "{picture}");
     assert!(
-        home.refused(&["inspect", "--tree", "--format", "json", "web"], 2).contains("cannot be used with")
+        home.refused(&["inspect", "--tree", "--format", "{{.Name}}", "web"], 2)
+            .contains("with --format json")
     );
+    let parts = home.out(&["inspect", "--tree", "--format", "json", "web"]);
+    let parts: serde_json::Value = serde_json::from_str(&parts).unwrap();
+    let of_role = |role: &str| {
+        let all = parts[0]["processes"].as_array().unwrap().clone();
+        all.into_iter()
+            .filter(|one| one["role"] == role)
+            .map(|one| one["pid"].as_u64().unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of_role("supervisor"), [u64::from(supervisor)]);
+    assert!(of_role("inside").contains(&u64::from(command)) && of_role("inside").len() == 3, "{parts}");
+    assert_eq!(parts[0]["ports"][0]["inside"], "80/tcp");
     let explained = text(&home.run(&["inspect", "--tree", "--explain", "web"]).stderr);
     assert!(explained.contains("mountinfo"), "{explained}");
     // Without a process, there is nothing but files.
@@ -137,10 +150,9 @@ fn stats_are_what_the_cgroup_counts() {
     assert!(explained.contains("read(<cpu>/"), "{explained}");
     let has_cgroup = support::is_root() && support::limits::may("stats_are_what_the_cgroup_counts", "memory");
     if !has_cgroup {
-        assert_eq!(row["CPUPerc"], "--");
+        // The shell keeps 20 MB until it becomes `sleep`, so only the measure is checked here.
         let output = home.run(&["stats", "--no-stream", "web"]);
-        assert!(text(&output.stderr).contains("has no cgroup of its own"), "{}", text(&output.stderr));
-        return;
+        assert!(text(&output.stderr).contains("no cgroup counts web alone"), "{}", text(&output.stderr));
     }
     for field in ["CPUPerc", "MemPerc"] {
         assert!(row[field].as_str().unwrap().ends_with('%'), "{row}");
@@ -255,6 +267,25 @@ fn limits_change_while_a_container_runs() {
     assert!(group.ends_with(&id) && support::limits::says(&group, "pids.max", "pids.max") == "50");
     let explained = text(&home.run(&["update", "--explain", "--pids-limit", "60", "web"]).stderr);
     assert!(explained.contains("pids.max>, \"60\")"), "{explained}");
+    // -1 takes a limit away; that of the cgroup above still holds.
+    home.out(&["update", "--pids-limit", "-1", "web"]);
+    assert_eq!(support::limits::says(&group, "pids.max", "pids.max"), "max");
+    assert_eq!(home.out(&["inspect", "-f", "{{.HostConfig.PidsLimit}}", "web"]), "<no value>");
+    home.out(&["verify", "web"]);
+    let memory = support::limits::group(pid, "memory");
+    let swap = |memory: &std::path::Path| {
+        let file = memory.join("memory.memsw.limit_in_bytes");
+        let file = if file.exists() { file } else { memory.join("memory.swap.max") };
+        fs::read_to_string(file).ok().map(|value| value.trim().to_owned())
+    };
+    if swap(&memory).is_some() {
+        home.out(&["update", "--memory-swap", "96m", "web"]);
+        let sum = swap(&memory).unwrap();
+        assert!([(96 << 20).to_string(), (32 << 20).to_string()].contains(&sum), "{sum}");
+        home.out(&["update", "--memory-swap", "-1", "web"]);
+        let sum = swap(&memory).unwrap();
+        assert!(sum == "max" || sum.parse::<u64>().unwrap() > 1 << 40, "{sum}");
+    }
     // A value that the kernel refuses changes nothing, in no file.
     let before = fs::read_to_string(home.container("web").join("config.json")).unwrap();
     let refused = home.run(&["update", "--memory", "32m", "--cpuset-cpus", "4095", "web"]);
@@ -296,4 +327,23 @@ fn a_stop_signal_is_discarded_handled_or_forwarded() {
         assert!(part.contains(status), "{number}: {shown}");
     }
     assert!(shown.contains("The kernel discarded it") && shown.contains("SIGTERM is in it"), "{shown}");
+}
+
+#[test]
+fn events_tell_of_further_commands() {
+    let home = KeptHome::new();
+    let spec = home.spec("", "echo up; exec sleep 600");
+    home.out(&["run", "-d", "--name", "web", &spec]);
+    home.out(&["exec", "web", "sh", "-c", "exit 0"]);
+    assert_eq!(home.run(&["exec", "web", "sh", "-c", "exit 5"]).status.code(), Some(5));
+    home.out(&["rm", "-f", "web"]);
+    let events = |more: &[&str]| home.out(&[&["events", "--since", "1h", "--until", "0s"], more].concat());
+    let execs =
+        events(&["--filter", "event=exec_start", "--filter", "event=exec_die", "--format", "{{.Action}}"]);
+    let expected = ["exec_start: sh -c exit 0", "exec_die", "exec_start: sh -c exit 5", "exec_die"];
+    assert_eq!(execs.lines().collect::<Vec<_>>(), expected);
+    let status = "{{.Actor.Attributes.exitCode}}";
+    assert_eq!(events(&["--filter", "event=exec_die", "--format", status]), "0\n5");
+    let ids = events(&["--filter", "event=exec_create", "--format", "{{.Actor.Attributes.execID}}"]);
+    assert!(ids.lines().all(|id| id.len() == 64) && ids.lines().count() == 2, "{ids}");
 }

@@ -10,7 +10,10 @@ use super::target::Target;
 use super::watch::Narrator;
 use crate::config::exec::{self as config_exec, ExecRequest, variables};
 use crate::config::spec::Spec;
+use crate::container::events::{Event, EventAction};
 use crate::container::freezer;
+use crate::container::id::Id;
+use crate::container::store::{ContainerStore, KeptContainer};
 use crate::error::{Error, ExitKind, Result};
 use crate::exec::{self, Background, sweep};
 use crate::plan::{Plan, Streams};
@@ -113,6 +116,9 @@ pub(super) fn run(color: Color, mut args: ExecArgs) -> Result<u8> {
             Background::Copy(copy) => Some(copy),
         },
     };
+    let events = ExecEvents::of(&target, pid);
+    events.note(EventAction::ExecCreate, |event| event.with_command(&command));
+    events.note(EventAction::ExecStart, |event| event.with_command(&command));
     let spec = Spec { command, ..Spec::default() };
     let is_background = copy.is_some();
     let watched = container.try_clone().ok();
@@ -123,6 +129,8 @@ pub(super) fn run(color: Color, mut args: ExecArgs) -> Result<u8> {
         }
         copy.into_iter().for_each(exec::Copy::started);
     });
+    let status = ran.as_ref().map_or_else(|error| error.kind.status(), |status| *status);
+    events.note(EventAction::ExecDie, |event| event.with("exitCode", status));
     // A step that fails because the container has ended has an errno that says something else.
     ran.map_err(|error| {
         match error.kind == ExitKind::Failed && watched.is_some_and(|pidfd| exec::is_ending(&pidfd)) {
@@ -130,6 +138,28 @@ pub(super) fn run(color: Color, mut args: ExecArgs) -> Result<u8> {
             false => error,
         }
     })
+}
+
+/// Where the events of a command are told: those of a container that stays.
+struct ExecEvents {
+    kept: Option<(ContainerStore, KeptContainer)>,
+    /// The ID of the command.
+    id: String,
+}
+
+impl ExecEvents {
+    fn of(target: &Target, pid: i32) -> ExecEvents {
+        let kept = target.kept(pid);
+        let id =
+            kept.as_ref().and_then(|_| Id::new().ok()).map_or(String::new(), |id| id.as_str().to_owned());
+        ExecEvents { kept, id }
+    }
+
+    fn note(&self, action: EventAction, change: impl FnOnce(Event) -> Event) {
+        if let Some((store, container)) = &self.kept {
+            store.note_of(container, |event| change(event.with("execID", &self.id)), action);
+        }
+    }
 }
 
 /// The plan of the command in the container with this process.

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::container::store::ContainerStore;
+use crate::container::store::{ContainerStore, KeptContainer};
 use crate::diagnose;
 use crate::error::{Error, Result};
 use crate::feature::Purpose;
@@ -59,6 +59,14 @@ fn command_of(name: &str) -> Result<NameLine> {
 }
 
 impl Target {
+    /// The container that stays with this name, if this is the PID of its command.
+    pub(super) fn kept(&self, pid: i32) -> Option<(ContainerStore, KeptContainer)> {
+        let Target::Name(name) = self else { return None };
+        let store = ContainerStore::open().ok()?;
+        let container = store.find(name).ok()?;
+        (container.state.command.as_ref()?.pid == pid).then_some((store, container))
+    }
+
     /// Opens the process.
     ///
     /// # Errors

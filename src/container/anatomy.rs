@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde_json::{Map, Value, json};
+
 use super::listing::inside;
 use super::log::LOG;
 use super::processes::{pids, relays};
@@ -123,6 +125,48 @@ pub enum AnatomyFile {
 }
 
 impl Anatomy {
+    /// The parts as JSON.
+    pub fn to_json(&self) -> Value {
+        let process = |process: &AnatomyProcess| {
+            let role = match process.role {
+                ProcessRole::Supervisor => "supervisor",
+                ProcessRole::Relay => "relay",
+                ProcessRole::Inside => "inside",
+            };
+            let AnatomyProcess { depth, name, pid, inside, command, .. } = process;
+            json!({"role": role, "depth": depth, "name": name, "pid": pid, "pid_inside": inside, "command": command})
+        };
+        let namespace = |one: &AnatomyNamespace| {
+            let is_new = one.name.is_some() && one.name != one.callers;
+            json!({"kind": one.kind.name(), "container": one.name, "caller": one.callers, "is_new": is_new})
+        };
+        let cgroup = |one: &AnatomyCgroup| {
+            let limits: Map<String, Value> =
+                one.limits.iter().map(|(file, value)| (file.clone(), Value::from(value.clone()))).collect();
+            json!({"hierarchy": one.hierarchy, "path": one.path, "limits": limits})
+        };
+        let mount = |one: &AnatomyMount| {
+            let AnatomyMount { place, filesystem, access, root } = one;
+            json!({"place": place, "filesystem": filesystem, "access": access, "root": root})
+        };
+        let port = |(outside, inside): &(String, String)| json!({"outside": outside, "inside": inside});
+        let [home, run] = self.places.each_ref().map(printed);
+        json!({
+            "name": self.name,
+            "id": self.id,
+            "status": self.status,
+            "home": home,
+            "run": run,
+            "processes": self.processes.iter().map(process).collect::<Vec<_>>(),
+            "namespaces": self.namespaces.iter().map(namespace).collect::<Vec<_>>(),
+            "cgroups": self.cgroups.iter().map(cgroup).collect::<Vec<_>>(),
+            "mounts": self.mounts.iter().map(mount).collect::<Vec<_>>(),
+            "mount_count": self.mount_count,
+            "ports": self.ports.iter().map(port).collect::<Vec<_>>(),
+            "files": self.files.iter().map(|(_, path)| printed(path)).collect::<Vec<_>>(),
+        })
+    }
+
     /// The parts of a container. A process that ends meanwhile is left out.
     pub fn of(container: &KeptContainer) -> Anatomy {
         let KeptContainer { record, state, directory, .. } = container;

@@ -170,6 +170,7 @@ impl Session {
                 }
             }
             if has_input && self.read_input() {
+                let _ = client.send(&ClientMessage::Detach);
                 return Ok(Left::Detached);
             }
             if has_message && let Some(left) = self.take_packet(client)? {

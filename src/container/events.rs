@@ -4,6 +4,7 @@
 //! is dropped. An event that cannot be written, as on a full disk, is lost: no container waits for it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::ContainerRecord;
 use crate::host::private_directory::PrivateDirectory;
+use crate::text::printed;
 use crate::value::timestamp::Timestamp;
 
 /// The file in HOME.
@@ -25,13 +27,22 @@ const FORMER: &str = "events.1";
 const MAX_SIZE: u64 = 512 << 10;
 
 /// What has happened to a container. The words are Docker's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventAction {
     /// It was created.
     Create,
     /// Its command was started.
     Start,
+    /// A client shows its output.
+    Attach,
+    /// A client was detached from it, by its keys.
+    Detach,
+    /// A further command is going to run in it.
+    ExecCreate,
+    /// That command runs.
+    ExecStart,
+    /// That command has ended.
+    ExecDie,
     /// A signal was sent to it.
     Kill,
     /// The OOM killer has killed a process of it.
@@ -60,6 +71,11 @@ impl EventAction {
         match self {
             EventAction::Create => "create",
             EventAction::Start => "start",
+            EventAction::Attach => "attach",
+            EventAction::Detach => "detach",
+            EventAction::ExecCreate => "exec_create",
+            EventAction::ExecStart => "exec_start",
+            EventAction::ExecDie => "exec_die",
             EventAction::Kill => "kill",
             EventAction::Oom => "oom",
             EventAction::Die => "die",
@@ -77,8 +93,8 @@ impl EventAction {
 /// An event, with Docker's keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// What has happened.
-    pub status: EventAction,
+    /// What has happened: the word of an [`EventAction`]; with `exec_create` and `exec_start`, also the command.
+    pub status: String,
     /// The ID of the container.
     pub id: String,
     /// What its root filesystem is made from.
@@ -88,7 +104,7 @@ pub struct Event {
     pub kind: String,
     /// What has happened, again.
     #[serde(rename = "Action")]
-    pub action: EventAction,
+    pub action: String,
     /// The container.
     #[serde(rename = "Actor")]
     pub actor: EventActor,
@@ -118,11 +134,11 @@ impl Event {
         let nanoseconds = i64::try_from(Timestamp::now().0).unwrap_or_default();
         let attributes = [("image", record.image.as_str()), ("name", name)];
         Event {
-            status: action,
+            status: action.word().to_owned(),
             id: record.id.to_string(),
             from: record.image.clone(),
             kind: "container".to_owned(),
-            action,
+            action: action.word().to_owned(),
             actor: EventActor {
                 id: record.id.to_string(),
                 attributes: attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
@@ -131,6 +147,19 @@ impl Event {
             time: nanoseconds / 1_000_000_000,
             time_nano: nanoseconds,
         }
+    }
+
+    /// The same with a command, as Docker writes it: `exec_create: sh -c ls`.
+    pub fn with_command(mut self, arguments: &[OsString]) -> Event {
+        let words: Vec<String> = arguments.iter().map(printed).collect();
+        self.status = format!("{}: {}", self.action, words.join(" "));
+        self.action = self.status.clone();
+        self
+    }
+
+    /// The word of the action, without a command.
+    pub fn word(&self) -> &str {
+        self.action.split_once(':').map_or(&self.action, |(word, _)| word)
     }
 
     /// The same with another attribute.

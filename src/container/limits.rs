@@ -6,6 +6,7 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use super::events::EventAction;
 use super::explain::Explainer;
@@ -20,11 +21,32 @@ use crate::error::{Error, ExitKind, Result};
 use crate::host::own_run::CONFIG;
 use crate::host::run_directory;
 use crate::observe::file;
-use crate::observe::hierarchy::Controller;
+use crate::observe::hierarchy::{Controller, Version};
 use crate::plan::Call;
+use crate::plan::Setting;
 use crate::plan::call::cgroup::CgroupCall;
 use crate::text::text;
 use crate::value::units::Size;
+
+/// A limit that can be taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewLimit<T> {
+    /// `-1`: the container has none. Those of the cgroups above its own still hold.
+    Unlimited,
+    /// This one.
+    At(T),
+}
+
+impl<T: FromStr> FromStr for NewLimit<T> {
+    type Err = T::Err;
+
+    fn from_str(written: &str) -> std::result::Result<NewLimit<T>, T::Err> {
+        match written {
+            "-1" => Ok(NewLimit::Unlimited),
+            limit => limit.parse().map(NewLimit::At),
+        }
+    }
+}
 
 /// The other values of a container. None: it stays as it is.
 #[derive(Debug, Default)]
@@ -32,7 +54,9 @@ pub struct LimitChange {
     /// The limits.
     pub resources: Resources,
     /// Memory and swap together, as Docker counts.
-    pub memory_and_swap: Option<Size>,
+    pub memory_and_swap: Option<NewLimit<Size>>,
+    /// Processes and threads.
+    pub pids: Option<NewLimit<u32>>,
     /// When it is started again.
     pub restart: Option<RestartPolicy>,
 }
@@ -42,6 +66,20 @@ impl LimitChange {
     fn controllers(&self) -> Vec<Controller> {
         let mut all = self.resources.controllers();
         all.extend(self.memory_and_swap.map(|_| Controller::Memory));
+        all.extend(self.pids.map(|_| Controller::Pids));
+        all
+    }
+
+    /// The limits that are taken away: the controller, the file of cgroup v1 and its value, and those of v2.
+    fn lifted(&self) -> Vec<(Controller, Setting, Setting)> {
+        let mut all = Vec::new();
+        if self.memory_and_swap == Some(NewLimit::Unlimited) {
+            let (v1, v2) = ("memory.memsw.limit_in_bytes", "memory.swap.max");
+            all.push((Controller::Memory, Setting::new(v1, -1), Setting::new(v2, "max")));
+        }
+        if self.pids == Some(NewLimit::Unlimited) {
+            all.push((Controller::Pids, Setting::new("pids.max", "max"), Setting::new("pids.max", "max")));
+        }
         all
     }
 
@@ -52,17 +90,21 @@ impl LimitChange {
                 *value = new;
             }
         }
-        let Resources { memory, cpu, pids, .. } = &mut record.config.environment.resources;
+        let Resources { memory, cpu, pids, blkio, .. } = &mut record.config.environment.resources;
         if let Some(new) = self.resources.memory.clone() {
             let memory = memory.get_or_insert_default();
             put(&mut memory.limit, new.limit);
             put(&mut memory.reservation, new.reservation);
         }
-        if let Some(sum) = self.memory_and_swap {
-            let memory = memory.get_or_insert_default();
-            let swap = memory.limit.and_then(|limit| sum.0.checked_sub(limit.0));
-            let swap = swap.ok_or_else(|| refused(text("container.update.swap")))?;
-            memory.swap = Some(Size(swap));
+        match self.memory_and_swap {
+            Some(NewLimit::At(sum)) => {
+                let memory = memory.get_or_insert_default();
+                let swap = memory.limit.and_then(|limit| sum.0.checked_sub(limit.0));
+                let swap = swap.ok_or_else(|| refused(text("container.update.swap")))?;
+                memory.swap = Some(Size(swap));
+            }
+            Some(NewLimit::Unlimited) => memory.iter_mut().for_each(|memory| memory.swap = None),
+            None => {}
         }
         if let Some(new) = self.resources.cpu.clone() {
             let cpu = cpu.get_or_insert_default();
@@ -72,8 +114,13 @@ impl LimitChange {
             put(&mut cpu.cpus, new.cpus);
             put(&mut cpu.cpuset, new.cpuset);
         }
-        if let Some(new) = self.resources.pids.clone() {
-            put(&mut pids.get_or_insert_default().max, new.max);
+        if let Some(new) = self.resources.blkio.clone() {
+            put(&mut blkio.get_or_insert_default().weight, new.weight);
+        }
+        match self.pids {
+            Some(NewLimit::At(max)) => pids.get_or_insert_default().max = Some(max),
+            Some(NewLimit::Unlimited) => *pids = None,
+            None => {}
         }
         if let Some(restart) = self.restart {
             if record.auto_remove && restart != RestartPolicy::default() {
@@ -96,16 +143,16 @@ pub fn update(
     explain: Explainer,
 ) -> Result<()> {
     container.is_here()?;
+    let with = |record| -> Result<KeptContainer> {
+        let directory = container.directory.try_clone().map_err(|error| Error::failed(error.to_string()))?;
+        let (name, state) = (container.name.clone(), container.state.clone());
+        Ok(KeptContainer { name, record, state, directory })
+    };
     let changed = store.update(container, |record| {
-        let changed = KeptContainer {
-            name: container.name.clone(),
-            record: change.apply(record)?,
-            state: container.state.clone(),
-            directory: container.directory.try_clone().map_err(|error| Error::failed(error.to_string()))?,
-        };
+        let changed = with(change.apply(record)?)?;
         let settings = match change.controllers()[..] {
             [] => Vec::new(),
-            ref controllers => settings(&changed, controllers)?,
+            ref controllers => settings(&changed, change, controllers)?,
         };
         if container.state.status.is_active() {
             write_all(settings, explain)?;
@@ -115,13 +162,7 @@ pub fn update(
         explain.step(format!("write(<{config}>)"), "container.explain.update");
         Ok(changed.record)
     })?;
-    let changed = KeptContainer {
-        name: container.name.clone(),
-        record: changed,
-        state: container.state.clone(),
-        directory: container.directory.try_clone().map_err(|error| Error::failed(error.to_string()))?,
-    };
-    store.note_of(&changed, |event| event, EventAction::Update);
+    store.note_of(&with(changed)?, |event| event, EventAction::Update);
     Ok(())
 }
 
@@ -129,7 +170,11 @@ pub fn update(
 type FileValue = (PathBuf, String);
 
 /// The files of the container's cgroups and their new values. None of them, if it does not run.
-fn settings(changed: &KeptContainer, controllers: &[Controller]) -> Result<Vec<FileValue>> {
+fn settings(
+    changed: &KeptContainer,
+    change: &LimitChange,
+    controllers: &[Controller],
+) -> Result<Vec<FileValue>> {
     let processes = changed.state.command.zip(changed.state.supervisor);
     let processes = processes.filter(|_| changed.state.status.is_active());
     // Where it has none, that is the reason, and not what its next start needs.
@@ -151,16 +196,24 @@ fn settings(changed: &KeptContainer, controllers: &[Controller]) -> Result<Vec<F
         }
     };
     let Some((command, supervisor)) = processes else { return Ok(Vec::new()) };
-    let mut found = Vec::new();
+    let cgroup =
+        |controller| own_cgroup(command.pid, supervisor.pid, controller).ok_or_else(|| no_cgroup(changed));
+    let (mut found, mut carried) = (Vec::new(), Vec::new());
     for step in &plan.steps {
         let Call::Cgroup(CgroupCall::Set { controller, setting, .. }) = &step.call else { continue };
         // A limit of the caller is not one of the container.
-        if !controllers.contains(controller) || step.why == "limits.carry.why" {
-            continue;
+        let place = if step.why == "limits.carry.why" { &mut carried } else { &mut found };
+        if controllers.contains(controller) {
+            place.push((setting.path_in(cgroup(*controller)?.directory()), setting.value.clone()));
         }
-        let cgroup = own_cgroup(command.pid, supervisor.pid, *controller);
-        let cgroup = cgroup.ok_or_else(|| no_cgroup(changed))?;
-        found.push((setting.path_in(cgroup.directory()), setting.value.clone()));
+    }
+    for (controller, v1, v2) in change.lifted() {
+        let cgroup = cgroup(controller)?;
+        let setting = if cgroup.version() == Version::V1 { v1 } else { v2 };
+        let path = setting.path_in(cgroup.directory());
+        // The limit of the caller remains.
+        let value = carried.iter().find(|(other, _)| *other == path).map(|(_, value)| value.clone());
+        found.push((path, value.unwrap_or(setting.value)));
     }
     Ok(found)
 }

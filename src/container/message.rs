@@ -29,6 +29,8 @@ pub enum ClientMessage {
         /// Whether the container waits for this client when it does not read. Any other client is cut off then.
         front: bool,
     },
+    /// The user has typed the keys that detach: the client is going to leave.
+    Detach,
     /// Start the command.
     Start,
     /// Report the end of the command.

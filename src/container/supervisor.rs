@@ -258,6 +258,11 @@ impl Supervisor {
             ..ContainerState::created()
         };
         self.write_state()?;
+        self.control
+            .clients
+            .iter()
+            .filter(|client| client.is_attached)
+            .for_each(|_| self.note(EventAction::Attach, |event| event));
         self.note(EventAction::Start, |event| event);
         Ok(StartedCommand { container, watch, log })
     }
@@ -289,6 +294,14 @@ impl Supervisor {
             }
             Noted::Signalled(number) => {
                 store.note_of(kept, |event| event.with("signal", number), EventAction::Kill);
+                Ok(())
+            }
+            Noted::Attached => {
+                store.note_of(kept, |event| event, EventAction::Attach);
+                Ok(())
+            }
+            Noted::Detached => {
+                store.note_of(kept, |event| event, EventAction::Detach);
                 Ok(())
             }
         };

@@ -1,4 +1,8 @@
-//! What a container uses of the machine, and its limits, as the files of its cgroups show them.
+//! What a container uses of the machine, and its limits, as the files of its cgroups show them. Where it has no cgroup of
+//! its own, its processes are added.
+
+use std::collections::BTreeSet;
+use std::io;
 
 use super::processes::pids;
 use super::store::KeptContainer;
@@ -10,12 +14,13 @@ use crate::observe::hierarchy::{Controller, Version};
 pub const LIMITED: [Controller; 4] =
     [Controller::Memory, Controller::Pids, Controller::Cpu, Controller::Cpuset];
 
-/// What a container uses. None: nothing counts it.
+/// What a container uses. None: nothing shows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Usage {
     /// CPU time, in nanoseconds.
     pub cpu: Option<u64>,
-    /// Memory in bytes, without the files that the kernel can drop at once.
+    /// Memory in bytes: of a cgroup, without the files that the kernel can drop at once; of processes, with each page that
+    /// several share divided among them.
     pub memory: Option<u64>,
     /// The limit of the memory: that of its cgroups, or the memory of the machine.
     pub memory_limit: Option<u64>,
@@ -25,6 +30,8 @@ pub struct Usage {
     pub disk: Option<(u64, u64)>,
     /// Processes and threads.
     pub pids: Option<u64>,
+    /// Whether CPU time and memory are sums over its processes: no cgroup counts it alone.
+    pub is_summed: bool,
 }
 
 /// The cgroup of a container with this process 1, if it is not that of its supervisor: only then it counts and limits the
@@ -50,7 +57,7 @@ impl Usage {
         let cgroup = |controller| own_cgroup(command.pid, supervisor.pid, controller);
         let memory = cgroup(Controller::Memory);
         let net = &container.record.config.environment.namespaces.net;
-        Usage {
+        let mut usage = Usage {
             cpu: cgroup(Controller::Cpuacct).and_then(|cgroup| match cgroup.version() {
                 Version::V1 => cgroup.number("cpuacct.usage", ""),
                 Version::V2 => Some(1000 * cgroup.field(("", ""), ("cpu.stat", "usage_usec"))?),
@@ -70,18 +77,60 @@ impl Usage {
                 false => Some((0, 0)),
             },
             disk: cgroup(Controller::Io).and_then(|cgroup| disk(&cgroup)),
-            pids: cgroup(Controller::Pids)
-                .and_then(|cgroup| cgroup.number("pids.current", "pids.current"))
-                .or_else(|| u64::try_from(pids(container, command.pid).len()).ok()),
+            pids: cgroup(Controller::Pids).and_then(|cgroup| cgroup.number("pids.current", "pids.current")),
+            is_summed: false,
+        };
+        if usage.cpu.is_none() || usage.memory.is_none() || usage.pids.is_none() {
+            usage.add_processes(&pids(container, command.pid));
         }
+        usage
     }
+
+    /// Fills in what no cgroup counts.
+    fn add_processes(&mut self, pids: &BTreeSet<i32>) {
+        self.is_summed = self.cpu.is_none() || self.memory.is_none();
+        self.cpu = self.cpu.or_else(|| pids.iter().map(|pid| cpu_time(*pid)).sum());
+        if self.memory.is_none() {
+            self.memory = pids.iter().map(|pid| memory_of(*pid)).sum();
+            self.memory_limit = field_of_memory("MemTotal:");
+        }
+        self.pids = self.pids.or(u64::try_from(pids.len()).ok());
+    }
+}
+
+/// The CPU time of a process and of its children that have ended and were waited for, in nanoseconds. Zero: it has ended. None:
+/// it cannot be read.
+fn cpu_time(pid: i32) -> Option<u64> {
+    match file::parse::<procfs::process::Stat>(format!("/proc/{pid}/stat")) {
+        Ok(stat) => {
+            let ticks = stat.utime + stat.stime + (stat.cutime + stat.cstime).cast_unsigned();
+            Some(ticks * 1_000_000_000 / procfs::ticks_per_second())
+        }
+        Err(error) => has_ended(&error).then_some(0),
+    }
+}
+
+/// The memory of a process in bytes: `Pss` of proc_pid_smaps(5). Zero: it has ended. None: it cannot be read.
+fn memory_of(pid: i32) -> Option<u64> {
+    match file::read_text(format!("/proc/{pid}/smaps_rollup")) {
+        Ok(content) => Some(kilobytes(&content, "Pss:").unwrap_or(0)),
+        Err(error) => has_ended(&error).then_some(0),
+    }
+}
+
+fn has_ended(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+}
+
+/// A number in lines such as `Pss:   12 kB`, in bytes.
+fn kilobytes(content: &str, name: &str) -> Option<u64> {
+    let line = content.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }
 
 /// A number of /proc/meminfo, in bytes.
 fn field_of_memory(name: &str) -> Option<u64> {
-    let content = file::read_text("/proc/meminfo").ok()?;
-    let line = content.lines().find_map(|line| line.strip_prefix(name))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+    kilobytes(&file::read_text("/proc/meminfo").ok()?, name)
 }
 
 /// The bytes that the network devices of a process have received and sent, without those of lo.

@@ -114,6 +114,21 @@ pub fn sample<T>(of: usize, cases: impl IntoIterator<Item = T>) -> Vec<T> {
     cases.into_iter().skip(sum % of).step_by(of).collect()
 }
 
+/// How many rounds of a random test are made: `usually`, or as many as SANDBOX_ROUNDS says (`scripts/soak`).
+pub fn rounds(usually: u64) -> u64 {
+    let asked = std::env::var("SANDBOX_ROUNDS").ok();
+    asked.map_or(usually, |asked| asked.parse().expect("SANDBOX_ROUNDS is a number"))
+}
+
+/// Random numbers, the same ones for the same seed: SANDBOX_SEED, or 7.
+pub fn random() -> impl FnMut(u64) -> u64 {
+    let mut seed: u64 = std::env::var("SANDBOX_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);
+    move |below| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    }
+}
+
 /// Standard output of a run that must succeed.
 pub fn stdout(arguments: &[&str]) -> String {
     let output = run(arguments);

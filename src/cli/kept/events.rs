@@ -104,7 +104,7 @@ fn line(event: &Event, format: &OutputFormat) -> Result<String> {
     if matches!(format, OutputFormat::Table) {
         let attributes = event.actor.attributes.iter().map(|(key, value)| format!("{key}={value}"));
         let attributes = attributes.collect::<Vec<_>>().join(", ");
-        let (action, moment) = (event.action.word(), event.moment());
+        let (action, moment) = (&event.action, event.moment());
         return Ok(format!("{moment} {} {action} {} ({attributes})\n", event.kind, event.id));
     }
     let value: Value = serde_json::to_value(event).unwrap_or_default();
@@ -118,7 +118,7 @@ fn has_all(event: &Event, filters: &[(&str, &str)]) -> bool {
             event.id.starts_with(value)
                 || event.actor.attributes.get("name").is_some_and(|name| name == value)
         }
-        "event" => event.action.word() == value,
+        "event" => event.word() == value || event.action == value,
         "image" => event.from == value,
         _ => event.kind == value,
     };

@@ -19,11 +19,11 @@ use crate::text::{printed, text, text_with};
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(crate) struct InspectArgs {
-    /// json: the whole, which is the default; or a template of Go
-    #[arg(long, short, value_name = "FORMAT", default_value = "json")]
-    format: String,
+    /// json: the whole, which is the default; or a template of Go. With --tree: json
+    #[arg(long, short, value_name = "FORMAT")]
+    format: Option<String>,
     /// Draw the parts of the container: supervisor, processes, namespaces, cgroups, mounts, ports, files
-    #[arg(long, conflicts_with = "format")]
+    #[arg(long)]
     tree: bool,
     /// Write the drawing to FILE, as an SVG picture
     #[arg(long, value_name = "FILE", requires = "tree")]
@@ -40,12 +40,13 @@ pub(crate) fn run(color: Color, args: &InspectArgs) -> Result<u8> {
         return draw(color, args);
     }
     decide(color, Stream::Err);
-    let format = format_of(&args.format)?;
+    let written = args.format.as_deref().unwrap_or("json");
+    let format = format_of(written)?;
     let template = match &format {
         OutputFormat::Json => None,
         OutputFormat::Lines(_) => Some(&format),
         _ => {
-            let what = text_with("container.format", &[("format", &args.format)]);
+            let what = text_with("container.format", &[("format", written)]);
             return Err(Error::usage(what).why(text("container.inspect.format")));
         }
     };
@@ -75,7 +76,16 @@ fn draw(color: Color, args: &InspectArgs) -> Result<u8> {
         (Some(_), [_, _, ..]) => return Err(Error::usage(text("container.tree.several"))),
         (file, _) => file,
     };
+    let is_json = match args.format.as_deref() {
+        None => false,
+        Some("json") => true,
+        Some(format) => {
+            let what = text_with("container.format", &[("format", format)]);
+            return Err(Error::usage(what).why(text("container.tree.format")));
+        }
+    };
     let explain = args.explain.explainer();
+    let mut drawn = Vec::new();
     let mut is_first = true;
     let status = each(color, names, |_, container: KeptContainer| {
         container.is_here()?;
@@ -93,11 +103,18 @@ fn draw(color: Color, args: &InspectArgs) -> Result<u8> {
             };
             std::fs::write(file, anatomy::svg_of(&parts)).map_err(unwritten)?;
         }
+        if is_json {
+            drawn.push(parts.to_json());
+            return Ok(None);
+        }
         decide(color, Stream::Out);
         let gap = if std::mem::take(&mut is_first) { "" } else { "\n" };
         render::out(&format!("{gap}{}", anatomy::text_of(&parts)));
         Ok(None)
     });
+    if is_json {
+        render::print_json(Stream::Out, &drawn);
+    }
     decide(color, Stream::Err);
     status
 }

@@ -8,7 +8,6 @@ use clap::Args;
 use serde_json::Value;
 
 use super::{ExplainArg, as_docker, find, format_of, print_now, tell_reading, unfilled};
-use crate::container::life;
 use crate::container::stats::StatsRow;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::container::usage::Usage;
@@ -17,6 +16,7 @@ use crate::render;
 use crate::render::live::Live;
 use crate::render::paint::{self, Color, Stream, decide};
 use crate::render::template::OutputFormat;
+use crate::text::text_with;
 
 /// The time between two readings: the CPU time of a container is what it has used meanwhile.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -71,10 +71,13 @@ pub(crate) fn run(color: Color, args: &StatsArgs) -> Result<u8> {
         tell_reading(explain, container);
         explain
             .step("read(<cpu>/…); read(<memory>/…); read(<io>/…); read(<pids>/…)", "container.explain.usage");
-        explain.step("read(</proc/PID/net/dev>)", "container.explain.traffic");
-        if container.state.command.is_some() && Usage::of(container).memory.is_none() {
-            render::err(&format!("sandbox: {}\n", life::no_cgroup(container)));
+        if Usage::of(container).is_summed {
+            explain
+                .step("read(</proc/PID/stat>); read(</proc/PID/smaps_rollup>)", "container.explain.summed");
+            let values = [("name", container.shown_name())];
+            render::err(&format!("sandbox: {}\n", text_with("container.stats.summed", &values)));
         }
+        explain.step("read(</proc/PID/net/dev>)", "container.explain.traffic");
     }
     let is_live = std::io::stdout().is_terminal() && matches!(format, OutputFormat::Table);
     let mut live = Live::new(is_live, Stream::Out);

@@ -3,11 +3,11 @@
 use clap::Args;
 
 use super::{ExplainArg, Names, as_docker, each, tell_reading};
+use crate::cgroups::blkio::Blkio;
 use crate::cgroups::cpu::{Cpu, Cpus};
 use crate::cgroups::memory::Memory;
-use crate::cgroups::pids::Pids;
 use crate::config::container::Resources;
-use crate::container::limits::{self, LimitChange};
+use crate::container::limits::{self, LimitChange, NewLimit};
 use crate::container::restart::RestartPolicy;
 use crate::error::Result;
 use crate::render::paint::Color;
@@ -20,9 +20,9 @@ pub(crate) struct UpdateArgs {
     /// Maximum memory; 64m, 64MB and 64MiB all mean 64·1024² bytes
     #[arg(long, short, value_name = "SIZE")]
     memory: Option<Size>,
-    /// Maximum memory and swap together
-    #[arg(long, value_name = "SIZE")]
-    memory_swap: Option<Size>,
+    /// Maximum memory and swap together; -1: any amount of swap
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    memory_swap: Option<NewLimit<Size>>,
     /// Memory that the kernel tries to leave to the container when the machine runs short of memory
     #[arg(long, value_name = "SIZE")]
     memory_reservation: Option<Size>,
@@ -35,9 +35,12 @@ pub(crate) struct UpdateArgs {
     /// Use only these CPUs: 0, 0-3 or 0,2
     #[arg(long, value_name = "LIST")]
     cpuset_cpus: Option<String>,
-    /// Maximum number of processes and threads
-    #[arg(long, value_name = "N")]
-    pids_limit: Option<u32>,
+    /// Weight of its disk I/O, 10 to 1000; has an effect only on disks that use BFQ or, in cgroup v2, iocost
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(10..=1000))]
+    blkio_weight: Option<u64>,
+    /// Maximum number of processes and threads; -1: any number
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pids_limit: Option<NewLimit<u32>>,
     /// When to start it again after its end: no, on-failure[:MAX], always, unless-stopped
     #[arg(long, value_name = "POLICY")]
     restart: Option<RestartPolicy>,
@@ -52,15 +55,16 @@ impl UpdateArgs {
         let memory = Memory { limit: self.memory, swap: None, reservation: self.memory_reservation };
         let cpu =
             Cpu { shares: self.cpu_shares, weight: None, cpus: self.cpus, cpuset: self.cpuset_cpus.clone() };
-        let pids = Pids { max: self.pids_limit };
+        let blkio = Blkio { weight: self.blkio_weight, ..Blkio::default() };
         LimitChange {
             resources: Resources {
                 memory: Some(memory).filter(|memory| *memory != Memory::default()),
                 cpu: Some(cpu).filter(|cpu| *cpu != Cpu::default()),
-                pids: Some(pids).filter(|pids| *pids != Pids::default()),
+                blkio: Some(blkio).filter(|blkio| *blkio != Blkio::default()),
                 ..Resources::default()
             },
             memory_and_swap: self.memory_swap,
+            pids: self.pids_limit,
             restart: self.restart,
         }
     }
@@ -71,6 +75,7 @@ pub(crate) fn run(color: Color, args: &UpdateArgs) -> Result<u8> {
     let change = args.change();
     if change.resources == Resources::default()
         && change.memory_and_swap.is_none()
+        && change.pids.is_none()
         && change.restart.is_none()
     {
         return Err(as_docker(limits::nothing()));

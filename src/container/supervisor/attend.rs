@@ -88,6 +88,10 @@ pub(super) enum Noted {
     Paused(bool),
     /// They have sent this signal.
     Signalled(i32),
+    /// One of them shows its output.
+    Attached,
+    /// One of them was detached by its keys.
+    Detached,
 }
 
 /// What is left after the end of the command.
@@ -184,8 +188,12 @@ impl<'a> Attended<'a> {
             Packet::Data(..) => {}
             Packet::Message(ClientMessage::Start) => client.send(&SupervisorMessage::Started { pid: *pid }),
             Packet::Message(message @ (ClientMessage::Attach { .. } | ClientMessage::Wait)) => {
+                if message != ClientMessage::Wait {
+                    let _ = note(Noted::Attached);
+                }
                 handle_before(client, Packet::Message(message), has_terminal);
             }
+            Packet::Message(ClientMessage::Detach) => drop(note(Noted::Detached)),
             Packet::Message(ClientMessage::Kill { signal }) => match send_signal(signal) {
                 Ok(()) => {
                     let _ = note(Noted::Signalled(signal));
@@ -375,7 +383,7 @@ pub(super) fn handle_before(client: &mut ConnectedClient, packet: Packet<'_, Cli
             let error = Error::failed(text("container.kill.notrunning"));
             client.send(&SupervisorMessage::Refused(SentError::from(error)));
         }
-        Packet::Message(ClientMessage::Resize { .. }) | Packet::Data(..) => {}
+        Packet::Message(ClientMessage::Detach | ClientMessage::Resize { .. }) | Packet::Data(..) => {}
     }
 }
 
