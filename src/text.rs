@@ -44,6 +44,7 @@ macro_rules! messages {
             ("lesson", include_str!("../messages/en/lesson.txt")),
             ("limits", include_str!("../messages/en/limits.txt")),
             ("man", include_str!("../messages/en/man.txt")),
+            ("registry", include_str!("../messages/en/registry.txt")),
             ("rootfs", include_str!("../messages/en/rootfs.txt")),
             ("run", include_str!("../messages/en/run.txt")),
             ("runas", include_str!("../messages/en/runas.txt")),

@@ -45,8 +45,8 @@ use self::exec::ExecArgs;
 use self::feature::FeatureArgs;
 #[cfg(feature = "images")]
 use self::image::{
-    UnpackArgs, history::HistoryArgs, images::ImagesArgs, load::LoadArgs, noun::ImageArgs, rmi::RmiArgs,
-    save::SaveArgs, tag::TagArgs,
+    UnpackArgs, history::HistoryArgs, images::ImagesArgs, load::LoadArgs, noun::ImageArgs, pull::PullArgs,
+    rmi::RmiArgs, save::SaveArgs, tag::TagArgs,
 };
 use self::kept::SuperviseArgs;
 use self::kept::create::CreateArgs;
@@ -170,6 +170,9 @@ macro_rules! commands {
             /// List the images
             #[cfg(feature = "images")]
             Images(Described<ImagesArgs>),
+            /// Download an image from a registry
+            #[cfg(feature = "images")]
+            Pull(Described<PullArgs>),
             /// Load images from an archive of `docker save`, `podman save` or skopeo
             #[cfg(feature = "images")]
             Load(Described<LoadArgs>),
@@ -261,6 +264,8 @@ macro_rules! commands {
                     Command::Supervise(Described(args)) => kept::supervise(&args),
                     #[cfg(feature = "images")]
                     Command::Images(Described(args)) => image::images::run(color, &args),
+                    #[cfg(feature = "images")]
+                    Command::Pull(Described(args)) => image::pull::run(color, &args),
                     #[cfg(feature = "images")]
                     Command::Load(Described(args)) => image::load::run(color, &args),
                     #[cfg(feature = "images")]

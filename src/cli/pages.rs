@@ -180,6 +180,7 @@ impl Extras {
             ("ps", _) => notes.push(text("container.ps.help")),
             ("inspect", _) => notes.push(text("container.inspect.help")),
             ("attach", _) => notes.push(text("container.attach.help")),
+            ("pull", _) => notes.push(text("image.pull.help")),
             ("load", _) => notes.push(text("image.load.help")),
             ("image", _) => notes.push(text("image.help")),
             ("rmi", _) => notes.push(text("image.rmi.help")),

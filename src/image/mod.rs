@@ -18,6 +18,7 @@
 //! | `manifest` | the documents: index, manifest, config |
 //! | `store` | the image layout in HOME, its names and its blobs |
 //! | `layer` | unpacks a layer, in a process that can reach nothing else |
+//! | `registry` | downloads an image from a registry |
 //! | `rootfs` | the directories of an image's layers, for an overlay |
 //! | `save` | writes images to an archive |
 //! | `history` | how an image was made |
@@ -39,6 +40,7 @@ pub mod layer;
 pub mod manifest;
 pub mod new_image;
 pub mod reference;
+pub mod registry;
 pub mod rootfs;
 pub mod save;
 pub mod store;

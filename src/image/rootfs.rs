@@ -212,6 +212,21 @@ pub(super) fn unpack_all(
     maps: Option<&IdMaps>,
     tell: Tell<'_>,
 ) -> Result<Vec<UnpackedLayer>> {
+    unpack_each(store, parts, open, maps, tell, &|_| ())
+}
+
+/// As [`unpack_all`]. `is_done` gets the number of each layer that is unpacked, from 0.
+///
+/// # Errors
+/// As [`directories`].
+pub(super) fn unpack_each(
+    store: &ImageStore,
+    parts: &ImageParts,
+    open: &dyn Fn(&Digest) -> Result<File>,
+    maps: Option<&IdMaps>,
+    tell: Tell<'_>,
+    is_done: &dyn Fn(usize),
+) -> Result<Vec<UnpackedLayer>> {
     let what = parts.manifest.config.digest.to_string();
     check_layers(&parts.manifest, &parts.config, &what)?;
     maps.map_or(Ok(()), check_maps)?;
@@ -229,6 +244,7 @@ pub(super) fn unpack_all(
                 unpack_one(store, &mapped, (blob, diff_id), &chain_id, lowers, tell)?
             }
         };
+        is_done(done.len());
         done.push(layer);
     }
     Ok(done)

@@ -14,6 +14,7 @@
 //! has it exclusively, and does not wait for it: the next command removes them then.
 
 mod ingest;
+mod partial;
 mod sweep;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use serde_json::json;
 
 pub use self::ingest::{Ingest, NewBlob, StagedBlob};
+pub use self::partial::PartialBlob;
 pub use self::sweep::Freed;
 use super::digest::Digest;
 use super::manifest::{
@@ -49,6 +51,9 @@ const CREATED: &str = "org.opencontainers.image.created";
 
 /// The annotation with the digest of the config: the ID of an image.
 const CONFIG: &str = "sandbox.config";
+
+/// The annotation with the digest by which a registry has the image: of the index, if it has an image for each platform.
+const PULLED: &str = "sandbox.pulled";
 
 /// The annotation with the size of all unpacked files.
 const SIZE: &str = "sandbox.size";
@@ -97,6 +102,17 @@ impl StoredImage {
         let size = annotation(SIZE).and_then(|size| size.parse().ok()).unwrap_or_default();
         let created = annotation(CREATED).cloned();
         Some(StoredImage { name, id, size, created, descriptor })
+    }
+
+    /// The digest by which a registry has it: that of its manifest, or of an index with a manifest for each platform.
+    pub fn registry_digest(&self) -> Digest {
+        let pulled = self.descriptor.annotations.get(PULLED).and_then(|digest| digest.parse().ok());
+        pulled.unwrap_or_else(|| self.descriptor.digest.clone())
+    }
+
+    /// Notes the digest by which a registry has it.
+    pub(super) fn set_registry_digest(&mut self, digest: &Digest) {
+        self.descriptor.annotations.insert(PULLED.into(), digest.to_string());
     }
 
     /// How a sentence calls it.
@@ -239,11 +255,13 @@ impl ImageStore {
             let is_it = |image: &&StoredImage| match &wanted.digest {
                 None => image.name.as_ref() == Some(&wanted),
                 Some(digest) => {
-                    image.descriptor.digest == *digest
+                    (image.descriptor.digest == *digest || image.registry_digest() == *digest)
                         && image.name.as_ref().is_some_and(|name| name.name() == wanted.name())
                 }
             };
-            if let Some(found) = all.iter().find(is_it) {
+            // The name itself, before another one of the same repository that leads to this digest.
+            let own = all.iter().find(|image| image.name.as_ref() == Some(&wanted));
+            if let Some(found) = own.or_else(|| all.iter().find(is_it)) {
                 return Ok(found.clone());
             }
         }
@@ -391,9 +409,13 @@ impl ImageStore {
     }
 
     fn unwritten(&self, error: &std::io::Error) -> Error {
-        let what = text_with("image.store.cannot", &[("path", &printed(self.path()))]);
-        storage::explain_io(Error::new(ExitKind::Refused, what), error, &self.place.path)
+        unwritten(&self.path(), &self.place.path, error)
     }
+}
+
+fn unwritten(path: &Path, home: &Path, error: &std::io::Error) -> Error {
+    let what = text_with("image.store.cannot", &[("path", &printed(path))]);
+    storage::explain_io(Error::new(ExitKind::Refused, what), error, home)
 }
 
 /// Removes descriptors that say nothing new: an image without a name is listed only if it has none at all.

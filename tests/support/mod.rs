@@ -12,6 +12,8 @@ pub mod kept;
 pub mod lab;
 pub mod ledger;
 pub mod limits;
+#[cfg(feature = "images")]
+pub mod registry;
 pub mod running;
 pub mod screen;
 pub mod terminal;

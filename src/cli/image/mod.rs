@@ -5,6 +5,8 @@ pub(super) mod history;
 pub(super) mod images;
 pub(super) mod load;
 pub(super) mod noun;
+mod progress;
+pub(super) mod pull;
 pub(super) mod rmi;
 pub(super) mod save;
 pub(super) mod tag;
@@ -42,8 +44,13 @@ pub(super) struct ImageExplainArg {
 }
 
 impl ImageExplainArg {
+    /// Whether the steps are told.
+    fn is_on(&self) -> bool {
+        self.explain
+    }
+
     /// Tells a step.
-    fn tell(&self) -> impl Fn(&dyn Display, &str) {
+    fn tell(&self) -> impl Fn(&dyn Display, &str) + Sync {
         let explain = explainer(self.explain);
         move |call, why| explain.step(call, why)
     }

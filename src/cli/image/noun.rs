@@ -7,6 +7,7 @@ use super::from_host::FromHostArgs;
 use super::history::HistoryArgs;
 use super::images::ImagesArgs;
 use super::load::LoadArgs;
+use super::pull::PullArgs;
 use super::rmi::RmiArgs;
 use super::save::SaveArgs;
 use super::tag::TagArgs;
@@ -44,6 +45,8 @@ enum ImageAction {
     History(HistoryArgs),
     /// List the images, as `sandbox images`
     Ls(ImagesArgs),
+    /// Download an image from a registry, as `sandbox pull`
+    Pull(PullArgs),
     /// Load images from an archive, as `sandbox load`
     Load(LoadArgs),
     /// Write images to an archive, as `sandbox save`
@@ -75,6 +78,7 @@ pub(crate) fn run(color: Color, args: &ImageArgs) -> Result<u8> {
         ImageAction::FromHost(args) => super::from_host::run(color, args),
         ImageAction::History(args) => super::history::run(color, args),
         ImageAction::Ls(args) => super::images::run(color, args),
+        ImageAction::Pull(args) => super::pull::run(color, args),
         ImageAction::Load(args) => super::load::run(color, args),
         ImageAction::Save(args) => super::save::run(color, args),
         ImageAction::Tag(args) => super::tag::run(color, args),

@@ -115,7 +115,7 @@ fn filter_of<'a>(filter: &'a str, known: &[&str]) -> Result<(&'a str, &'a str)> 
 }
 
 /// Reads the value of `--format`.
-fn format_of(written: &str) -> Result<OutputFormat> {
+pub(in crate::cli) fn format_of(written: &str) -> Result<OutputFormat> {
     OutputFormat::parse(written).map_err(|why| {
         let what = text_with("container.format", &[("format", written)]);
         Error::usage(what).why(text_with("container.format.reason", &[("why", &why)]))
@@ -123,7 +123,7 @@ fn format_of(written: &str) -> Result<OutputFormat> {
 }
 
 /// The error of a template that cannot be filled in.
-fn unfilled(why: &str) -> Error {
+pub(in crate::cli) fn unfilled(why: &str) -> Error {
     as_docker(Error::failed(text_with("container.format.unfilled", &[("why", why)])))
 }
 

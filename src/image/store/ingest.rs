@@ -51,6 +51,12 @@ impl ImageStore {
         Ok(Ingest { store: self, name, directory, lock: Some(lock) })
     }
 
+    /// Whether a command that was killed has left something, or another one is adding blobs.
+    pub fn has_leftovers(&self) -> bool {
+        let names = self.directories().ok().and_then(|found| found.ingest.names().ok());
+        names.is_some_and(|(names, _)| names.iter().any(|name| !super::partial::is_partial(name)))
+    }
+
     /// The lock of a command that adds blobs or layers.
     pub(in crate::image) fn adding(&self) -> Result<RunLock> {
         self.lock("blobs", RunLock::shared(&self.lock_name("blobs"), super::PATIENCE))

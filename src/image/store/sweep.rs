@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{ImageStore, StoreDirectories};
+use super::{ImageStore, StoreDirectories, partial};
 use crate::error::Result;
 use crate::host::private_directory::PrivateDirectory;
 use crate::host::run_lock::RunLock;
@@ -55,6 +55,9 @@ impl ImageStore {
         // The process that wrote there was killed: this command has the lock exclusively.
         let failed = |error: std::io::Error| self.unwritten(&error);
         for left in names(&directories.ingest).map_err(failed)? {
+            if partial::is_kept(&left, &directories.ingest.path_through("").join(&left)) {
+                continue;
+            }
             layer::remove_tree(directories.ingest.path_through(""), &left)
                 .map_err(|errno| failed(errno.into()))?;
         }
@@ -83,6 +86,9 @@ impl ImageStore {
     }
 
     fn mark(&self, descriptor: &Descriptor, marked: &mut Marked) -> Result<()> {
+        // The index from which the image was taken.
+        let pulled = descriptor.annotations.get(super::PULLED).and_then(|digest| digest.parse().ok());
+        marked.blobs.extend(pulled.filter(|digest| *digest != descriptor.digest));
         if !marked.blobs.insert(descriptor.digest.clone()) {
             return Ok(());
         }

@@ -1,0 +1,203 @@
+//! `sandbox pull`: an image from a registry.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args};
+use serde_json::{Value, json};
+
+use super::progress::Progress;
+use super::{ImageExplainArg, as_docker, in_use, own_maps, print_losses};
+use crate::cli::kept::{format_of, unfilled};
+use crate::error::{Error, Result};
+use crate::image::manifest::Platform;
+use crate::image::reference::Reference;
+use crate::image::registry::pull::{PullRequest, PulledImage, pull};
+use crate::image::registry::{Login, RegistryOptions, resolve};
+use crate::image::store::ImageStore;
+use crate::render;
+use crate::render::paint::{Color, Stream, decide};
+use crate::render::template::OutputFormat;
+use crate::text::{printed, text, text_with};
+use crate::value::units::Length;
+
+/// The flags of `pull`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct PullArgs {
+    /// The image: [REGISTRY/]REPOSITORY[:TAG][@DIGEST]
+    #[arg(value_name = "NAME[:TAG|@DIGEST]")]
+    name: String,
+    /// The platform of the image; the default is this machine's
+    #[arg(long, value_name = "OS/ARCH", value_parser = read_platform)]
+    platform: Option<Platform>,
+    /// Print only errors and the name of the image
+    #[arg(long, short)]
+    quiet: bool,
+    /// Print the result in this form: json, or a template as '{{.Digest}}'
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+    #[command(flatten)]
+    registry: RegistryArgs,
+    #[command(flatten)]
+    explain: ImageExplainArg,
+}
+
+/// The flags of all commands that speak to a registry. They are podman's, but for the time-out.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct RegistryArgs {
+    /// Whether to require TLS and check certificates; the default is what registries.conf says
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        action = ArgAction::Set)]
+    tls_verify: Option<bool>,
+    /// The directory with certificates, instead of certs.d
+    #[arg(long, value_name = "DIR")]
+    cert_dir: Option<PathBuf>,
+    /// The user and the password for the registry
+    #[arg(long, value_name = "USER:PASSWORD", value_parser = read_login)]
+    creds: Option<Login>,
+    /// The file with credentials, instead of those of podman and Docker
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
+    /// How many further attempts to make
+    #[arg(long, value_name = "COUNT", default_value = "3")]
+    retry: u32,
+    /// The time before the first further attempt; it doubles each time
+    #[arg(long, value_name = "TIME", default_value = "1s")]
+    retry_delay: Length,
+    /// How long the registry may send nothing
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    timeout: Length,
+}
+
+impl RegistryArgs {
+    pub(super) fn options(&self) -> RegistryOptions {
+        let time = |length: Length| Duration::from_secs(length.0.into());
+        RegistryOptions {
+            tls_verify: self.tls_verify,
+            timeout: time(self.timeout),
+            retries: self.retry,
+            retry_delay: time(self.retry_delay),
+            login: self.creds.clone(),
+            auth_file: self.authfile.clone(),
+            certificates: self.cert_dir.clone(),
+        }
+    }
+}
+
+/// Reads `linux/arm64/v8`.
+fn read_platform(written: &str) -> std::result::Result<Platform, String> {
+    let parts: Vec<&str> = written.split('/').collect();
+    let (os, architecture, variant) = match parts[..] {
+        [os, architecture] => (os, architecture, None),
+        [os, architecture, variant] => (os, architecture, Some(variant.to_owned())),
+        _ => return Err(text("image.pull.platform.form")),
+    };
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if !parts.iter().all(|part| is_word(part)) {
+        return Err(text("image.pull.platform.form"));
+    }
+    let architecture = match architecture {
+        "x86_64" | "x86-64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    Ok(Platform { os: os.to_owned(), architecture: architecture.to_owned(), variant, ..Platform::here() })
+}
+
+fn read_login(written: &str) -> std::result::Result<Login, String> {
+    let (user, password) = written.split_once(':').ok_or_else(|| text("image.pull.creds"))?;
+    Ok(Login { user: user.to_owned(), password: password.to_owned() })
+}
+
+/// Pulls the image.
+pub(crate) fn run(color: Color, args: &PullArgs) -> Result<u8> {
+    decide(color, Stream::Err);
+    let format = args.format.as_deref().map(format_of).transpose()?;
+    let asked = resolve(&args.name).map_err(as_docker)?;
+    let prints = !args.quiet && format.is_none();
+    let say = |line: String| {
+        if prints {
+            render::out(&(line + "\n"))
+        }
+    };
+    if asked.tag.is_none() && asked.digest.is_none() {
+        say(text("image.pull.tag"));
+    }
+    let reference = asked.or_latest();
+    let by = match (&reference.digest, &reference.tag) {
+        (Some(digest), _) => digest.to_string(),
+        (None, tag) => tag.clone().unwrap_or_default(),
+    };
+    say(text_with("image.pull.from", &[("by", &by), ("repository", &reference.repository)]));
+    let pulled = fetch(args, &reference, prints)?;
+    if !args.quiet {
+        print_losses(&pulled.counts);
+        pulled.other_platform.iter().for_each(|other| {
+            let values =
+                [("platform", &*printed(other.to_string())), ("here", &Platform::here().to_string())];
+            render::err(&(text_with("image.pull.platform", &values) + "\n"));
+        });
+    }
+    let digest = pulled.image.registry_digest().to_string();
+    let shown = match reference.digest {
+        // Docker repeats the name as it was asked for.
+        Some(_) => format!("{}@{digest}", reference.familiar_name()),
+        None => reference.familiar(),
+    };
+    let whole = pulled.image.name.as_ref().map(Reference::to_string).unwrap_or_default();
+    match format {
+        Some(format) => print_result(&format, &pulled, &shown, &digest)?,
+        None => {
+            say(text_with("image.pull.digest", &[("digest", &digest)]));
+            let key = if pulled.is_new { "image.pull.new" } else { "image.pull.current" };
+            say(text_with(key, &[("name", &shown)]));
+            render::out(&(whole + "\n"));
+        }
+    }
+    Ok(0)
+}
+
+/// The result, for programs.
+fn print_result(format: &OutputFormat, pulled: &PulledImage, shown: &str, digest: &str) -> Result<()> {
+    let row: Value = json!({
+        "Name": shown,
+        "Reference": pulled.image.name.as_ref().map(Reference::to_string),
+        "Digest": digest,
+        "ID": pulled.image.id.to_string(),
+        "Status": if pulled.is_new { "downloaded" } else { "up to date" },
+    });
+    let titles = [("Name", "NAME"), ("Digest", "DIGEST"), ("ID", "IMAGE ID"), ("Status", "STATUS")];
+    let columns = ["Name", "Digest", "ID", "Status"];
+    render::out(&format.rows(&titles, &columns, &[row]).map_err(|why| unfilled(&why))?);
+    Ok(())
+}
+
+fn fetch(args: &PullArgs, reference: &Reference, prints: bool) -> Result<PulledImage> {
+    let (store, note) = ImageStore::make().map_err(as_docker)?;
+    note.iter().for_each(|note| render::err(&format!("sandbox: {note}\n")));
+    let maps = own_maps();
+    let request = PullRequest { reference, platform: args.platform.clone(), maps: maps.as_ref() };
+    let progress = Progress::new(prints, args.explain.is_on());
+    let pulled = progress
+        .while_shown(|| pull(&store, &request, &args.registry.options(), &progress, &args.explain.tell()));
+    if pulled.is_ok() && store.has_leftovers() {
+        sweep(&store);
+    }
+    pulled.map_err(|failure| {
+        // What another attempt can use stays. If the rest cannot be removed now, it is later.
+        if !failure.can_resume {
+            sweep(&store);
+        }
+        let error: Error = failure.error;
+        as_docker(error)
+    })
+}
+
+/// Removes what no image needs. If it cannot be removed now, the next command does it.
+fn sweep(store: &ImageStore) {
+    if let Ok(in_use) = in_use() {
+        let _ = store.sweep(&in_use);
+    }
+}

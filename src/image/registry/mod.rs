@@ -1,0 +1,84 @@
+//! Registries: servers with images, and how they are spoken to (the OCI distribution specification).
+//!
+//!     GET /v2/NAME/manifests/TAG        the manifest, or an index with a manifest for each platform
+//!     GET /v2/NAME/blobs/DIGEST         the config and the layers
+//!
+//! What a registry sends is checked against the digest by which it was asked for. A tag is the only thing that it can
+//! lie about.
+//!
+//! | file | what |
+//! |---|---|
+//! | `endpoint` | which servers have an image |
+//! | `conf` | registries.conf |
+//! | `url` | addresses |
+//! | `transport` | one request, within limits |
+//! | `certificates` | the authorities of this machine, and certs.d |
+//! | `client` | requests with redirects, authentication and further attempts |
+//! | `challenge` | what a registry wants when it answers 401 |
+//! | `authorize` | how it gets that: a password, or a token for it |
+//! | `credentials` | the passwords that the user has stored |
+//! | `download` | a blob, from where an interrupted download has ended |
+//! | `pull` | from the name to the layers |
+
+mod authorize;
+mod certificates;
+mod challenge;
+mod client;
+mod conf;
+mod credentials;
+mod download;
+mod endpoint;
+mod files;
+pub mod pull;
+mod transport;
+mod url;
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use self::credentials::Login;
+pub use self::endpoint::resolve;
+
+/// Where the steps are told, by any thread.
+pub type TellAll<'t> = &'t (dyn Fn(&dyn Display, &str) + Sync);
+
+/// How a registry is spoken to.
+#[derive(Debug, Clone)]
+pub struct RegistryOptions {
+    /// Whether certificates are checked. None: unless registries.conf says otherwise.
+    pub tls_verify: Option<bool>,
+    /// How long a server may send nothing.
+    pub timeout: Duration,
+    /// How many further attempts are made.
+    pub retries: u32,
+    /// The time before the first of them. It doubles.
+    pub retry_delay: Duration,
+    /// The user and the password, instead of those that are stored.
+    pub login: Option<Login>,
+    /// The file with credentials, instead of the usual ones.
+    pub auth_file: Option<PathBuf>,
+    /// The directory with certificates, instead of the usual ones.
+    pub certificates: Option<PathBuf>,
+}
+
+impl Default for RegistryOptions {
+    fn default() -> RegistryOptions {
+        RegistryOptions {
+            tls_verify: None,
+            timeout: Duration::from_secs(30),
+            retries: 3,
+            retry_delay: Duration::from_secs(1),
+            login: None,
+            auth_file: None,
+            certificates: None,
+        }
+    }
+}
+
+impl RegistryOptions {
+    /// Whether any certificate is accepted, where registries.conf says this.
+    fn insecure(&self, configured: bool) -> bool {
+        self.tls_verify.map_or(configured, |verify| !verify)
+    }
+}

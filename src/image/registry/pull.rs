@@ -1,0 +1,460 @@
+//! Pulls an image: from its name to the files of its layers.
+//!
+//!     name ──manifests/TAG──> index ──platform──> manifest ──> config, layers ──unpacked──> index.json
+//!
+//! Three layers are downloaded at a time. Each is unpacked as soon as it is there and those below it are.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::client::{Ask, Client, unexpected};
+use super::download::{self, DownloadWatcher};
+use super::endpoint::Endpoint;
+use super::transport::{Content, Failure, Transport, Tried};
+use super::{RegistryOptions, TellAll};
+use crate::error::{Error, ExitKind, Result};
+use crate::image::digest::Digest;
+use crate::image::layer::LayerCounts;
+use crate::image::manifest::{
+    Descriptor, ImageConfig, ImageDocument, ImageIndex, Platform, check_layers, media, read_document,
+    read_json,
+};
+use crate::image::reference::Reference;
+use crate::image::rootfs;
+use crate::image::store::{ImageParts, ImageStore, Ingest, StoredImage, manifest_descriptor};
+use crate::plan::call::user::IdMaps;
+use crate::text::{printed, text, text_with};
+
+/// The number of layers that are downloaded at a time: Docker's.
+const DOWNLOADS: usize = 3;
+
+/// What is pulled.
+#[derive(Debug, Clone)]
+pub struct PullRequest<'r> {
+    /// The whole name.
+    pub reference: &'r Reference,
+    /// The platform. None: that of this machine.
+    pub platform: Option<Platform>,
+    /// The ID maps of the containers that will have the layers.
+    pub maps: Option<&'r IdMaps>,
+}
+
+/// What was pulled.
+#[derive(Debug)]
+pub struct PulledImage {
+    /// The image.
+    pub image: StoredImage,
+    /// Whether its name meant another image before, or none.
+    pub is_new: bool,
+    /// What could not be made of its layers.
+    pub counts: LayerCounts,
+    /// The platform of the image, if it is not the one that was wanted.
+    pub other_platform: Option<Platform>,
+}
+
+/// Why an image could not be pulled.
+#[derive(Debug)]
+pub struct PullFailure {
+    /// The error.
+    pub error: Error,
+    /// Whether the next attempt may go on from what is there.
+    pub can_resume: bool,
+}
+
+/// What happens to a layer.
+#[derive(Debug)]
+pub enum LayerEvent {
+    /// It will be downloaded.
+    Wanted,
+    /// It is there already.
+    Exists,
+    /// So many bytes of so many are there.
+    Downloading(u64, u64),
+    /// The download waits before another attempt.
+    Retrying(Duration),
+    /// It is there.
+    Downloaded,
+    /// It is unpacked now. The place in the file shows how far.
+    Unpacking(File, u64),
+    /// It is unpacked.
+    Complete,
+}
+
+/// Who is told what happens to layers, by any thread.
+pub trait PullWatcher: Sync {
+    /// Something happens to the layer with this digest.
+    fn layer(&self, digest: &Digest, event: LayerEvent);
+}
+
+/// A manifest and what it was found by.
+struct FoundImage {
+    descriptor: Descriptor,
+    bytes: Vec<u8>,
+    parts: ImageParts,
+    config: Vec<u8>,
+    /// The index, if there was one.
+    index: Option<Vec<u8>>,
+    /// The digest by which the registry has it.
+    digest: Digest,
+}
+
+/// Pulls an image.
+///
+/// # Errors
+/// No server has it; it is not what it should be. Then no name has changed, and no blob has a wrong name.
+pub fn pull(
+    store: &ImageStore,
+    request: &PullRequest<'_>,
+    options: &RegistryOptions,
+    watcher: &dyn PullWatcher,
+    tell: TellAll<'_>,
+) -> std::result::Result<PulledImage, PullFailure> {
+    let failed = |failure: Failure| PullFailure { can_resume: failure.again.is_some(), error: failure.error };
+    let transport = Transport::new(options.clone());
+    let endpoints = Endpoint::all(request.reference, false, options).map_err(|error| failed(error.into()))?;
+    let count = endpoints.len();
+    for (number, endpoint) in endpoints.into_iter().enumerate() {
+        let host = endpoint.host.clone();
+        let client = Client::connect(&transport, endpoint, "pull", tell);
+        let pulled = client.and_then(|client| {
+            let found = find(&client, request)?;
+            complete(store, &client, request, found, watcher)
+        });
+        match pulled {
+            Ok(pulled) => return Ok(pulled),
+            Err(failure) if number + 1 == count => return Err(failed(failure)),
+            Err(failure) => {
+                tell(&format!("{host}: {}", failure.error), "registry.explain.mirror");
+            }
+        }
+    }
+    Err(failed(Error::new(ExitKind::Refused, text("image.name.registry")).into()))
+}
+
+/// Finds the manifest and the config.
+fn find(client: &Client<'_>, request: &PullRequest<'_>) -> Tried<FoundImage> {
+    let (media_type, bytes) = named(client, request.reference)?;
+    let digest = Digest::of(&bytes);
+    let document = read_document(&bytes, &media_type, &digest.to_string())?;
+    let (descriptor, bytes, document, index) = match document {
+        ImageDocument::Manifest(_) => {
+            let descriptor = manifest_descriptor(&media_type, &digest, bytes.len() as u64);
+            (descriptor, bytes, document, None)
+        }
+        ImageDocument::Index(index) => {
+            let wanted = request.platform.clone().unwrap_or_else(Platform::here);
+            let inner = choose(&index, &wanted, request.reference)?;
+            client.tell(&format!("platform {wanted}: {}", inner.digest), "registry.explain.platform");
+            let inner_bytes = download::document(client, inner, &accepted(&MANIFESTS))?;
+            let document = read_document(&inner_bytes, &inner.media_type, &inner.digest.to_string())?;
+            let descriptor = manifest_descriptor(&inner.media_type, &inner.digest, inner.size);
+            (descriptor, inner_bytes, document, Some(bytes))
+        }
+    };
+    let ImageDocument::Manifest(manifest) = document else {
+        return Err(Error::new(ExitKind::Refused, text("registry.index.index")).into());
+    };
+    let config_bytes = download::document(client, &manifest.config, "")?;
+    let config: ImageConfig = read_json(&config_bytes, &manifest.config.digest.to_string())?;
+    check_layers(&manifest, &config, &manifest.config.digest.to_string())?;
+    let parts = ImageParts { manifest, config };
+    Ok(FoundImage { descriptor, bytes, parts, config: config_bytes, index, digest })
+}
+
+const MANIFESTS: [&str; 2] = [media::OCI_MANIFEST, media::DOCKER_MANIFEST];
+const DOCUMENTS: [&str; 4] =
+    [media::OCI_INDEX, media::DOCKER_INDEX, media::OCI_MANIFEST, media::DOCKER_MANIFEST];
+
+fn accepted(types: &[&str]) -> String {
+    types.join(", ")
+}
+
+/// The document that the name means: an index or a manifest, with its type.
+fn named(client: &Client<'_>, reference: &Reference) -> Tried<(String, Vec<u8>)> {
+    let by = match (&reference.digest, &reference.tag) {
+        (Some(digest), _) => digest.to_string(),
+        (None, tag) => tag.clone().unwrap_or_default(),
+    };
+    client.retry(&|_| (), || {
+        let answer = client.send(&Ask {
+            method: "GET",
+            url: client.of_repository(&format!("manifests/{by}")),
+            headers: vec![("accept", accepted(&DOCUMENTS))],
+            content: Content::None,
+            why: "registry.explain.manifest",
+        })?;
+        match answer.status {
+            200 => {}
+            401 | 403 | 404 => {
+                let is_unknown = answer.status == 404;
+                let name = reference.familiar();
+                let failure = unexpected(answer);
+                let key = if is_unknown { "registry.unknown" } else { "registry.denied" };
+                let what = text_with(key, &[("name", &name), ("repository", &reference.familiar_name())]);
+                let error = Error { what, ..failure.error };
+                return Err(Failure::lasting(match is_unknown {
+                    true => error,
+                    false => error.paste(login_line(&reference.registry)),
+                }));
+            }
+            _ => return Err(unexpected(answer)),
+        }
+        let media_type = answer.media_type().to_owned();
+        let said = answer.header("docker-content-digest").map(str::to_owned);
+        let bytes = answer.document(client.transport.options().timeout)?;
+        let found = Digest::of(&bytes);
+        let expected = reference.digest.as_ref().map(Digest::to_string).or(said);
+        match expected {
+            Some(expected) if expected != found.to_string() => {
+                let host = printed(&client.endpoint.host);
+                let values = [("expected", &*printed(expected)), ("found", &found.to_string())];
+                let error = Error::new(ExitKind::Refused, text_with("registry.lie", &[("host", &host)]));
+                Err(error.why(text_with("registry.lie.digest", &values)).into())
+            }
+            _ => Ok((media_type, bytes)),
+        }
+    })
+}
+
+/// The command that stores a password for a registry.
+fn login_line(registry: &str) -> String {
+    match registry {
+        crate::image::reference::DOCKER => "podman login docker.io".to_owned(),
+        other => format!("podman login {other}"),
+    }
+}
+
+/// The manifest for a platform.
+fn choose<'i>(index: &'i ImageIndex, wanted: &Platform, reference: &Reference) -> Result<&'i Descriptor> {
+    let suits = |inner: &&Descriptor| inner.platform.as_ref().is_some_and(|platform| platform.suits(wanted));
+    index.manifests.iter().find(suits).ok_or_else(|| {
+        let known =
+            |inner: &Descriptor| inner.platform.as_ref().filter(|known| known.os != "unknown").cloned();
+        let others = index.manifests.iter().filter_map(known).map(|platform| platform.to_string());
+        let others = printed(others.collect::<Vec<_>>().join(", "));
+        let what = text_with("registry.platform", &[("platform", &wanted.to_string())]);
+        let values = [("name", &*reference.familiar()), ("others", &others)];
+        Error::new(ExitKind::Refused, what).why(text_with("registry.platform.others", &values))
+    })
+}
+
+/// Downloads and unpacks the layers, and gives the image its name.
+fn complete(
+    store: &ImageStore,
+    client: &Client<'_>,
+    request: &PullRequest<'_>,
+    found: FoundImage,
+    watcher: &dyn PullWatcher,
+) -> Tried<PulledImage> {
+    let FoundImage { descriptor, bytes, parts, config, index, digest } = found;
+    let other_platform = other_platform(request, &parts.config)?;
+    let ingest = store.ingest()?;
+    let layers = fetch_layers(store, client, &parts, request.maps, watcher)?;
+    let counts = layers.into_iter().fold(LayerCounts::default(), |sum, layer| sum.and(&layer.counts));
+    publish(client, &ingest, index.as_deref().into_iter().chain([&*config, &*bytes]))?;
+    let reference = Reference {
+        // A name with a digest never means another image, so a tag says nothing more.
+        tag: request.reference.tag.clone().filter(|_| request.reference.digest.is_none()),
+        ..request.reference.clone()
+    };
+    let mut image = StoredImage {
+        name: Some(reference.clone()),
+        descriptor,
+        id: parts.manifest.config.digest.clone(),
+        size: counts.size,
+        created: parts.config.created,
+    };
+    image.set_registry_digest(&digest);
+    let before = store.all()?.into_iter().find(|other| other.name.as_ref() == Some(&reference));
+    let is_new = before.is_none_or(|before| {
+        (before.descriptor.digest.clone(), before.registry_digest())
+            != (image.descriptor.digest.clone(), digest)
+    });
+    if is_new {
+        client.tell(
+            &"write(<index.json.new>); rename(\"index.json.new\", \"index.json\")",
+            "image.explain.index",
+        );
+        store.name(&image, Some(&reference))?;
+    }
+    Ok(PulledImage { image, is_new, counts, other_platform })
+}
+
+fn publish<'b>(
+    client: &Client<'_>,
+    ingest: &Ingest<'_>,
+    documents: impl Iterator<Item = &'b [u8]>,
+) -> Result<()> {
+    let mut staged = Vec::new();
+    for bytes in documents {
+        let blob = ingest.write(bytes)?;
+        let name = format!("rename(<ingest>, \"blobs/sha256/{}\")", blob.digest.hex());
+        client.tell(&format!("fsync(<ingest>); {name}"), "image.explain.blob");
+        staged.push(blob);
+    }
+    ingest.publish(&staged)
+}
+
+/// The image's platform, if it is not that of this machine. One that was asked for must be right.
+fn other_platform(request: &PullRequest<'_>, config: &ImageConfig) -> Result<Option<Platform>> {
+    let own =
+        Platform { architecture: config.architecture.clone(), os: config.os.clone(), ..Platform::here() };
+    // Old images do not say it.
+    if config.architecture.is_empty() && config.os.is_empty() {
+        return Ok(None);
+    }
+    match &request.platform {
+        Some(wanted) if !own.suits(wanted) => {
+            let values = [
+                ("name", &*request.reference.familiar()),
+                ("wanted", &wanted.to_string()),
+                ("found", &printed(own.to_string())),
+            ];
+            Err(Error::new(ExitKind::Refused, text_with("registry.platform.found", &values)))
+        }
+        Some(_) => Ok(None),
+        None => Ok(Some(own).filter(|own| !own.suits(&Platform::here()))),
+    }
+}
+
+/// The downloads of an image.
+struct Downloads<'d> {
+    state: Mutex<DownloadState>,
+    changed: Condvar,
+    watcher: &'d dyn PullWatcher,
+}
+
+#[derive(Default)]
+struct DownloadState {
+    waiting: VecDeque<Descriptor>,
+    done: Vec<Digest>,
+    /// The first error. Then no further blob is downloaded.
+    failed: Option<Failure>,
+    is_over: bool,
+}
+
+impl Downloads<'_> {
+    fn state(&self) -> MutexGuard<'_, DownloadState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Downloads one blob after the other.
+    fn work(&self, store: &ImageStore, client: &Client<'_>) {
+        loop {
+            let mut state = self.state();
+            let Some(blob) = state.waiting.pop_front().filter(|_| !state.is_over) else { return };
+            drop(state);
+            let one = OneDownload { downloads: self, blob: &blob };
+            let result = download::layer(client, store, &blob, &one);
+            let mut state = self.state();
+            match result {
+                Ok(()) => {
+                    self.watcher.layer(&blob.digest, LayerEvent::Downloaded);
+                    state.done.push(blob.digest);
+                }
+                Err(failure) => {
+                    state.failed.get_or_insert(failure);
+                    state.is_over = true;
+                }
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits for a blob.
+    fn wait_for(&self, digest: &Digest) -> Result<()> {
+        let mut state = self.state();
+        loop {
+            if let Some(failure) = &state.failed {
+                return Err(failure.error.clone());
+            }
+            if state.done.contains(digest) {
+                return Ok(());
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn end(&self) {
+        self.state().is_over = true;
+    }
+}
+
+struct OneDownload<'o> {
+    downloads: &'o Downloads<'o>,
+    blob: &'o Descriptor,
+}
+
+impl DownloadWatcher for OneDownload<'_> {
+    fn has(&self, count: u64) {
+        let event = LayerEvent::Downloading(count, self.blob.size);
+        self.downloads.watcher.layer(&self.blob.digest, event);
+    }
+
+    fn waits(&self, time: Duration) {
+        self.downloads.watcher.layer(&self.blob.digest, LayerEvent::Retrying(time));
+    }
+
+    fn is_over(&self) -> bool {
+        self.downloads.state().is_over
+    }
+}
+
+fn fetch_layers(
+    store: &ImageStore,
+    client: &Client<'_>,
+    parts: &ImageParts,
+    maps: Option<&IdMaps>,
+    watcher: &dyn PullWatcher,
+) -> Tried<Vec<rootfs::UnpackedLayer>> {
+    let mut state = DownloadState::default();
+    for blob in &parts.manifest.layers {
+        if state.done.contains(&blob.digest) || state.waiting.contains(blob) {
+            continue;
+        }
+        if store
+            .blob(&blob.digest)
+            .is_ok_and(|file| file.metadata().is_ok_and(|about| about.len() == blob.size))
+        {
+            watcher.layer(&blob.digest, LayerEvent::Exists);
+            state.done.push(blob.digest.clone());
+        } else {
+            watcher.layer(&blob.digest, LayerEvent::Wanted);
+            state.waiting.push_back(blob.clone());
+        }
+    }
+    let exist = state.done.clone();
+    let downloads = Downloads { state: Mutex::new(state), changed: Condvar::new(), watcher };
+    std::thread::scope(|scope| {
+        for _ in 0..DOWNLOADS.min(parts.manifest.layers.len()) {
+            scope.spawn(|| downloads.work(store, client));
+        }
+        let open = |digest: &Digest| {
+            downloads.wait_for(digest)?;
+            let blob = store.blob(digest)?;
+            if let Ok(clone) = blob.try_clone() {
+                let size = blob.metadata().map(|about| about.len()).unwrap_or_default();
+                watcher.layer(digest, LayerEvent::Unpacking(clone, size));
+            }
+            Ok(blob)
+        };
+        let is_done = |number: usize| {
+            let digest = &parts.manifest.layers[number].digest;
+            // A layer may be unpacked before its blob is there, if another image has it.
+            if downloads.wait_for(digest).is_ok() && !exist.contains(digest) {
+                watcher.layer(digest, LayerEvent::Complete);
+            }
+        };
+        let tell = |call: &dyn std::fmt::Display, why: &str| client.tell(call, why);
+        let unpacked = rootfs::unpack_each(store, parts, &open, maps, &tell, &is_done);
+        let unpacked = unpacked.and_then(|layers| {
+            parts.manifest.layers.iter().try_for_each(|layer| downloads.wait_for(&layer.digest))?;
+            Ok(layers)
+        });
+        downloads.end();
+        // A download that failed says whether another attempt may succeed.
+        unpacked.map_err(|error| downloads.state().failed.take().unwrap_or_else(|| error.into()))
+    })
+}

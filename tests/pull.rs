@@ -1,0 +1,189 @@
+//! `pull`: images from a real registry of Docker, which skopeo has filled.
+//!
+//! Judged by Docker's words, by the files in HOME, and by what a container of the image prints.
+//!
+//! Other inputs of the same kind as the ones here:
+//! - registries of other makers, and those in the cloud, which redirect to storage services.
+//! - images by tag, by digest and by both; of one platform and of several; with layers that other images have too.
+#![cfg(feature = "images")]
+
+mod support;
+
+use std::fs;
+
+use serde_json::{Value, json};
+use support::image::{Image, Layer, Layout, digest, programs};
+use support::kept::KeptHome;
+use support::lab::ran_with_loopback;
+use support::registry::{DockerRegistry, blobs_are_right, not_pulled, pulled, pulls};
+use support::{is_root, text};
+
+/// An image with three layers, and its layout in a directory.
+fn image(home: &KeptHome) -> (Image, Layout, std::path::PathBuf) {
+    let layers = [
+        programs(&["sh", "cat"]).file("etc/motd", "hello"),
+        Layer::new().file("b", "b"),
+        Layer::new().file("c", "c"),
+    ];
+    let image = Image::of(&layers);
+    let layout = image.oci("v1");
+    let directory = layout.directory(&home.around().join("layout"));
+    (image, layout, directory)
+}
+
+fn manifest_of(layout: &Layout) -> String {
+    layout.index["manifests"][0]["digest"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_image_is_pulled_as_docker_prints_it() {
+    if ran_with_loopback("an_image_is_pulled_as_docker_prints_it") {
+        return;
+    }
+    let home = KeptHome::new();
+    let registry = DockerRegistry::start(&home.around().join("registry"), "", "");
+    let (image, layout, directory) = image(&home);
+    registry.fill(&directory, "v1", "team/tool:latest", &["--preserve-digests"]);
+    let name = registry.name("team/tool");
+    let digest_of_manifest = manifest_of(&layout);
+    let manifest: Value =
+        serde_json::from_slice(layout.blobs.iter().find(|blob| digest(blob) == digest_of_manifest).unwrap())
+            .unwrap();
+    let ids: Vec<String> = manifest["layers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|layer| layer["digest"].as_str().unwrap()[7..19].to_owned())
+        .collect();
+    let printed = pulled(&home, &["pull", &name]);
+    let mut lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(&lines[..2], ["Using default tag: latest", "latest: Pulling from team/tool"]);
+    let end = [
+        format!("Digest: {digest_of_manifest}"),
+        format!("Status: Downloaded newer image for {name}:latest"),
+        format!("{name}:latest"),
+    ];
+    assert_eq!(lines.split_off(lines.len() - 3), end);
+    for id in &ids {
+        for state in ["Pulling fs layer", "Download complete", "Pull complete"] {
+            assert!(lines.contains(&&*format!("{id}: {state}")), "{printed}");
+        }
+    }
+    assert_eq!(lines.len(), 2 + 3 * ids.len(), "{printed}");
+    assert_eq!(home.out(&["images", "-q", "--no-trunc"]), image.id());
+    assert_eq!(blobs_are_right(&home), 5);
+    home.out(&["image", "verify", &name]);
+    if is_root() {
+        let spec = home.around().join("image.yaml");
+        fs::write(&spec, format!("rootfs: '{name}'\nenv: {{ PATH: /bin }}\ncommand: [cat, /etc/motd]\n"))
+            .unwrap();
+        assert_eq!(home.out(&["run", "-q", spec.to_str().unwrap()]), "hello");
+    }
+    // Nothing is downloaded again.
+    let again = pulled(&home, &["pull", &name]);
+    assert!(again.contains(&format!("Status: Image is up to date for {name}:latest\n")), "{again}");
+    assert!(again.contains(&format!("{}: Already exists", ids[0])), "{again}");
+    // -q prints the name only, also by digest.
+    let by_digest = format!("{name}@{digest_of_manifest}");
+    assert_eq!(pulled(&home, &["pull", "-q", &by_digest]), format!("{by_digest}\n"));
+    assert_eq!(pulled(&home, &["pull", "-q", &format!("{name}:latest")]), format!("{name}:latest\n"));
+    let json: Value = serde_json::from_str(&pulled(&home, &["pull", "--format", "json", &name])).unwrap();
+    assert_eq!((&json["Digest"], &json["ID"]), (&json!(digest_of_manifest), &json!(image.id())));
+    let message = not_pulled(&home, &["pull", &registry.name("team/tool:nope")]);
+    assert!(message.contains("manifest for") && message.contains("manifest unknown"), "{message}");
+    let message = not_pulled(&home, &["pull", &registry.name("no/such")]);
+    assert!(message.contains("not found"), "{message}");
+    // What `rmi` leaves.
+    home.out(&["rmi", &by_digest]);
+    home.out(&["rmi", &name]);
+    assert_eq!(blobs_are_right(&home), 0);
+}
+
+#[test]
+fn each_step_is_told_with_its_reason() {
+    if ran_with_loopback("each_step_is_told_with_its_reason") {
+        return;
+    }
+    let home = KeptHome::new();
+    let registry = DockerRegistry::start(&home.around().join("registry"), "", "");
+    let (_, _, directory) = image(&home);
+    registry.fill(&directory, "v1", "tool:1", &[]);
+    let output = pulls(&home, &["pull", "--explain", &registry.name("tool:1")]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let told = text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+    for step in [
+        format!(
+            "GET http://127.0.0.1:{}/v2/tool/manifests/1 = 200 application/vnd.oci.image.manifest.v1+json",
+            registry.port
+        ),
+        "The name leads to a document".to_owned(),
+        "A layer is an archive of files".to_owned(),
+        "rename(<partial>, \"blobs/sha256/".to_owned(),
+        "A process of its own unpacks the layer".to_owned(),
+        "rename(\"index.json.new\", \"index.json\")".to_owned(),
+    ] {
+        assert!(told.contains(&step), "{step}\n{told}");
+    }
+}
+
+#[test]
+fn all_formats_of_images_are_pulled() {
+    if ran_with_loopback("all_formats_of_images_are_pulled") {
+        return;
+    }
+    let home = KeptHome::new();
+    let registry = DockerRegistry::start(&home.around().join("registry"), "", "");
+    let (image, layout, directory) = image(&home);
+    // Docker's media types.
+    registry.fill(&directory, "v1", "docker:1", &["--format", "v2s2"]);
+    pulled(&home, &["pull", &registry.name("docker:1")]);
+    // An index: the image of this machine, or the one that is asked for.
+    let mut several = layout.clone();
+    let other =
+        Image { config: json!({ "architecture": "s390x" }), ..Image::of(&[Layer::new().file("z", "z")]) };
+    let other_layout = other.oci("");
+    several.blobs.extend(other_layout.blobs.clone());
+    let architecture = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
+    let inner = |layout: &Layout, architecture: &str| {
+        let mut inner = layout.index["manifests"][0].clone();
+        inner["platform"] = json!({ "os": "linux", "architecture": architecture });
+        inner.as_object_mut().unwrap().remove("annotations");
+        inner
+    };
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [inner(&other_layout, "s390x"), inner(&layout, architecture)],
+    });
+    let index = index.to_string().into_bytes();
+    several.index["manifests"][0] = json!({
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "digest": digest(&index),
+        "size": index.len(),
+        "annotations": { "org.opencontainers.image.ref.name": "v1" },
+    });
+    several.blobs.push(index.clone());
+    let at = several.directory(&home.around().join("several"));
+    registry.fill(&at, "v1", "several:1", &["--all"]);
+    let name = registry.name("several:1");
+    let id = |home: &KeptHome, name: &str| {
+        home.out(&["images", "-q", "--no-trunc", name]).lines().next().unwrap_or_default().to_owned()
+    };
+    let printed = pulled(&home, &["pull", &name]);
+    assert!(printed.contains(&format!("Digest: {}\n", digest(&index))), "{printed}");
+    assert_eq!(id(&home, &name), image.id());
+    // The name with the digest of the index means the image too.
+    let repository = registry.name("several");
+    home.out(&["image", "inspect", &format!("{repository}@{}", digest(&index))]);
+    pulled(&home, &["pull", "--platform", "linux/s390x", &name]);
+    assert_eq!(id(&home, &name), other.id());
+    let message = not_pulled(&home, &["pull", "--platform", "linux/riscv64", &name]);
+    assert!(
+        message.contains("no matching manifest for linux/riscv64") && message.contains("linux/s390x"),
+        "{message}"
+    );
+    let message = not_pulled(&home, &["pull", "--platform", "linux/s390x", &registry.name("docker:1")]);
+    assert!(message.contains("does not match the specified platform"), "{message}");
+    home.out(&["image", "verify", &name, &registry.name("docker:1")]);
+    blobs_are_right(&home);
+}
