@@ -104,7 +104,8 @@ impl Authorizer {
                 None
             }
         };
-        let mut query: Vec<(&str, &str)> = Some(("scope", scope)).filter(|_| !scope.is_empty()).into_iter().collect();
+        let mut query: Vec<(&str, &str)> =
+            Some(("scope", scope)).filter(|_| !scope.is_empty()).into_iter().collect();
         query.extend(service.map(|service| ("service", service)));
         // The certificates of a token server are always checked, unless the command line says otherwise.
         let is_insecure = transport.options().insecure(endpoint.is_insecure && url.host == asked.host);

@@ -148,7 +148,7 @@ impl<'c> Client<'c> {
                 (media_type, None) => format!(" {}", printed(media_type)),
                 (media_type, Some(length)) => format!(" {}, {length} bytes", printed(media_type)),
             };
-            let is_redirect = 
+            let is_redirect =
                 matches!(answer.status, 301 | 302 | 303 | 307 | 308) && matches!(ask.method, "GET" | "HEAD");
             let why = if is_redirect { "registry.explain.redirect" } else { ask.why };
             (self.tell)(&format!("{} {} = {}{about}", ask.method, url.shown(), answer.status), why);
