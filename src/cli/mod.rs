@@ -25,6 +25,8 @@ mod paging;
 mod prepare;
 mod run;
 mod spec;
+#[cfg(feature = "images")]
+mod system;
 mod target;
 mod terminal;
 mod verify;
@@ -45,8 +47,7 @@ use self::exec::ExecArgs;
 use self::feature::FeatureArgs;
 #[cfg(feature = "images")]
 use self::image::{
-    UnpackArgs, history::HistoryArgs, images::ImagesArgs, load::LoadArgs, noun::ImageArgs, pull::PullArgs,
-    rmi::RmiArgs, save::SaveArgs, tag::TagArgs,
+    UnpackArgs, history::HistoryArgs, images::ImagesArgs, load::LoadArgs, noun::ImageArgs, pull::PullArgs, rmi::RmiArgs, save::SaveArgs, tag::TagArgs, import::ImportArgs,
 };
 use self::kept::SuperviseArgs;
 use self::kept::create::CreateArgs;
@@ -69,6 +70,8 @@ use self::pages::ManArgs;
 pub(crate) use self::pages::key_of;
 use self::run::RunArgs;
 use self::spec::SpecArgs;
+#[cfg(feature = "images")]
+use self::system::SystemArgs;
 use self::verify::VerifyArgs;
 use crate::error::{Error, ExitKind, Result};
 use crate::exec::sweep::{self, Swept};
@@ -179,6 +182,9 @@ macro_rules! commands {
             /// Write images to an archive that `docker load`, podman and skopeo read
             #[cfg(feature = "images")]
             Save(Described<SaveArgs>),
+            /// Make an image of an archive of files, as `docker export` and tar(1) write it
+            #[cfg(feature = "images")]
+            Import(Described<ImportArgs>),
             /// Print how an image was made
             #[cfg(feature = "images")]
             History(Described<HistoryArgs>),
@@ -191,6 +197,9 @@ macro_rules! commands {
             /// Remove images
             #[cfg(feature = "images")]
             Rmi(Described<RmiArgs>),
+            /// Look at all that is kept: how much space it takes
+            #[cfg(feature = "images")]
+            System(Described<SystemArgs>),
             /// Run a further command in a running container, with the container's own restrictions [setns(2)]
             Exec(Described<ExecArgs>),
             /// Run a command in the namespaces of a running process, like nsenter [setns(2)]
@@ -270,6 +279,10 @@ macro_rules! commands {
                     Command::Load(Described(args)) => image::load::run(color, &args),
                     #[cfg(feature = "images")]
                     Command::Save(Described(args)) => image::save::run(color, &args),
+                    #[cfg(feature = "images")]
+                    Command::Import(Described(args)) => image::import::run(color, &args),
+                    #[cfg(feature = "images")]
+                    Command::System(Described(args)) => system::run(color, &args),
                     #[cfg(feature = "images")]
                     Command::History(Described(args)) => image::history::run(color, &args),
                     #[cfg(feature = "images")]

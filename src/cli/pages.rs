@@ -183,6 +183,8 @@ impl Extras {
             ("pull", _) => notes.push(text("image.pull.help")),
             ("load", _) => notes.push(text("image.load.help")),
             ("image", _) => notes.push(text("image.help")),
+            ("import", _) => notes.push(text("image.import.help")),
+            ("system", _) => notes.push(text("image.system.help")),
             ("rmi", _) => notes.push(text("image.rmi.help")),
             ("enter", _) => notes.push(text("enter.help")),
             ("verify", _) => notes.push(text("verify.why")),

@@ -20,6 +20,9 @@
 //! | `layer` | unpacks a layer, in a process that can reach nothing else |
 //! | `registry` | downloads an image from a registry |
 //! | `rootfs` | the directories of an image's layers, for an overlay |
+//! | `contents` | what each layer has at a path, and what two images differ in |
+//! | `import` | an image of an archive of files |
+//! | `change` | instructions of a Dockerfile that change a config |
 //! | `save` | writes images to an archive |
 //! | `history` | how an image was made |
 //! | `verify` | computes every digest again |
@@ -31,11 +34,14 @@
 //! | `decompress` | gzip and zstd, with limits |
 
 pub mod archive;
+pub mod change;
+pub mod contents;
 pub mod decompress;
 pub mod digest;
 pub mod entries;
 pub mod from_host;
 pub mod history;
+pub mod import;
 pub mod layer;
 pub mod manifest;
 pub mod new_image;

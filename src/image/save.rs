@@ -7,8 +7,10 @@ use std::io::{self, Read, Write};
 use serde_json::{Value, json};
 
 use super::digest::Digest;
+use super::entries::{ArchiveEntry, EntryKind};
 use super::reference::Reference;
 use super::store::{self, ImageStore, StoredImage};
+use super::tar_writer::ArchiveWriter;
 use crate::error::{Error, ExitKind, Result, io_text};
 use crate::text::text;
 
@@ -60,39 +62,44 @@ pub fn save(
         ("index.json", json!({ "schemaVersion": 2, "manifests": index })),
         ("manifest.json", Value::Array(manifests)),
     ];
+    let mut writer = ArchiveWriter::new(output);
+    let mut write = |entry: &ArchiveEntry, content: &mut dyn Read| {
+        writer.entry(entry, &mut { content }).map_err(|error| unwritten(&error))
+    };
     for (name, document) in documents {
         let bytes = document.to_string().into_bytes();
-        member(output, name, bytes.len() as u64, &mut &bytes[..])?;
+        write(&entry(EntryKind::File, name, bytes.len() as u64), &mut &bytes[..])?;
+    }
+    // skopeo makes a directory without an entry as root's, which it may not do for an ordinary user.
+    for name in ["blobs/", "blobs/sha256/"] {
+        write(&entry(EntryKind::Directory, name, 0), &mut io::empty())?;
     }
     for (digest, size) in blobs {
         let mut content = super::digest::Digesting::new(store.blob(&digest)?);
-        member(output, &format!("blobs/sha256/{}", digest.hex()), size, &mut content)?;
-        if content.digester.finish() != digest {
+        write(&entry(EntryKind::File, &format!("blobs/sha256/{}", digest.hex()), size), &mut content)?;
+        // A byte more is a damage too.
+        let is_longer = !matches!(content.read(&mut [0]), Ok(0));
+        if is_longer || content.digester.finish() != digest {
             return Err(store.changed(&digest));
         }
     }
-    output.write_all(&[0; 1024]).and_then(|()| output.flush()).map_err(|error| unwritten(&error))
+    writer.finish().map(drop).map_err(|error| unwritten(&error))
 }
 
-/// Writes a file. The times are always the same, so the same images give the same archive.
-fn member(output: &mut impl Write, name: &str, size: u64, content: &mut impl Read) -> Result<()> {
-    let mut header = tar::Header::new_ustar();
-    let fields = header.as_old_mut();
-    fields.name[..name.len()].copy_from_slice(name.as_bytes());
-    header.set_entry_type(tar::EntryType::Regular);
-    header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_size(size);
-    header.set_cksum();
-    output.write_all(header.as_bytes()).map_err(|error| unwritten(&error))?;
-    let copied = io::copy(content, output).map_err(|error| unwritten(&error))?;
-    if copied != size {
-        return Err(unwritten(&io::ErrorKind::UnexpectedEof.into()));
+/// An entry. The owner and the time are always the same, so the same images give the same archive.
+fn entry(kind: EntryKind, name: &str, size: u64) -> ArchiveEntry {
+    ArchiveEntry {
+        kind,
+        name: name.into(),
+        link: Vec::new(),
+        size,
+        mode: if kind == EntryKind::Directory { 0o755 } else { 0o644 },
+        uid: 0,
+        gid: 0,
+        mtime: (0, 0),
+        device: (0, 0),
+        attributes: Vec::new(),
     }
-    let padding = usize::try_from(size.wrapping_neg() % 512).unwrap_or_default();
-    output.write_all(&[0; 512][..padding]).map_err(|error| unwritten(&error))
 }
 
 fn unwritten(error: &io::Error) -> Error {

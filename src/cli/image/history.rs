@@ -2,15 +2,16 @@
 
 use clap::Args;
 use serde::Serialize;
+use serde_json::Value;
 
+use super::super::kept::{format_of, unfilled};
 use super::{ImageExplainArg, as_docker};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::image::history::{self, ImageStep};
 use crate::image::store::{ImageStore, StoredImage};
 use crate::render;
-use crate::render::columns::table;
 use crate::render::paint::{Color, Stream, decide};
-use crate::text::{printed, text, text_with};
+use crate::text::printed;
 use crate::value::timestamp::{Timestamp, in_words};
 use crate::value::units::human;
 
@@ -27,7 +28,7 @@ pub(crate) struct HistoryArgs {
     /// Print only IDs
     #[arg(long, short)]
     quiet: bool,
-    /// table, or json: one object on each line
+    /// table, json (one object on each line), table TEMPLATE, or a template of Go
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: String,
     #[command(flatten)]
@@ -47,20 +48,26 @@ struct HistoryRow {
     comment: String,
 }
 
+/// The fields of the table.
+const COLUMNS: [&str; 5] = ["ID", "CreatedSince", "CreatedBy", "Size", "Comment"];
+
+/// The titles of the fields.
+const TITLES: [(&str, &str); 6] = [
+    ("Comment", "COMMENT"),
+    ("CreatedAt", "CREATED AT"),
+    ("CreatedBy", "CREATED BY"),
+    ("CreatedSince", "CREATED"),
+    ("ID", "IMAGE"),
+    ("Size", "SIZE"),
+];
+
 /// The number of characters of a command.
 const COMMAND_WIDTH: usize = 45;
 
 /// Prints the steps, the last one first.
 pub(crate) fn run(color: Color, args: &HistoryArgs) -> Result<u8> {
     decide(color, Stream::Err);
-    let is_json = match args.format.as_str() {
-        "json" => true,
-        "table" | "" => false,
-        other => {
-            let what = text_with("container.format", &[("format", other)]);
-            return Err(Error::usage(what).why(text("container.format.reason")));
-        }
-    };
+    let format = format_of(&args.format)?;
     let store = ImageStore::open().map_err(as_docker)?;
     let image = store.find(&args.image).map_err(as_docker)?;
     let call = format!("read(<blobs/sha256/{}>); ...", image.descriptor.digest.hex());
@@ -71,14 +78,10 @@ pub(crate) fn run(color: Color, args: &HistoryArgs) -> Result<u8> {
         steps.iter().enumerate().map(|(at, step)| row(&image, at == 0, step, args.no_trunc)).collect();
     if args.quiet {
         render::out(&rows.into_iter().map(|row| row.id + "\n").collect::<String>());
-    } else if is_json {
-        let line = |row: &HistoryRow| serde_json::to_string(row).unwrap_or_default() + "\n";
-        render::out(&rows.iter().map(line).collect::<String>());
-    } else {
-        let titles = ["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"];
-        let cells = |row: HistoryRow| vec![row.id, row.created_since, row.created_by, row.size, row.comment];
-        render::out(&table(&titles, &rows.into_iter().map(cells).collect::<Vec<_>>()));
+        return Ok(0);
     }
+    let rows: Vec<Value> = rows.iter().map(|row| serde_json::to_value(row).unwrap_or_default()).collect();
+    render::out(&format.rows(&TITLES, &COLUMNS, &rows).map_err(|why| unfilled(&why))?);
     Ok(0)
 }
 

@@ -1,16 +1,20 @@
 //! `sandbox images`: the images of the store.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use serde::Serialize;
+use serde_json::Value;
 
+use super::super::kept::{format_of, unfilled};
 use super::{ImageExplainArg, as_docker};
 use crate::error::{Error, ExitKind, Result};
+use crate::image::manifest::read_json;
 use crate::image::reference::Reference;
 use crate::image::store::{ImageStore, StoredImage};
 use crate::render;
-use crate::render::columns::table;
 use crate::render::paint::{Color, Stream, decide};
-use crate::text::{printed, text, text_with};
+use crate::text::{printed, text_with};
 use crate::value::timestamp::{Timestamp, in_words};
 use crate::value::units::human;
 
@@ -33,10 +37,10 @@ pub(crate) struct ImagesArgs {
     /// Cut no value off
     #[arg(long)]
     no_trunc: bool,
-    /// Show only images with this property: dangling, reference, before or since (may be repeated)
+    /// Show only images with this property: dangling, label, reference, before or since (may be repeated)
     #[arg(long, short, value_name = "NAME=VALUE")]
     filter: Vec<String>,
-    /// table, or json: one object on each line
+    /// table, json (one object on each line), table TEMPLATE, or a template of Go
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: String,
     #[command(flatten)]
@@ -45,22 +49,38 @@ pub(crate) struct ImagesArgs {
 
 /// A line of `images`. The names are those of `docker images --format json`.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
 struct ImageRow {
-    #[serde(rename = "Repository")]
-    repository: String,
-    #[serde(rename = "Tag")]
-    tag: String,
-    #[serde(rename = "Digest")]
+    containers: &'static str,
+    created_at: String,
+    created_since: String,
     digest: String,
     #[serde(rename = "ID")]
     id: String,
-    #[serde(rename = "CreatedSince")]
-    created_since: String,
-    #[serde(rename = "CreatedAt")]
-    created_at: String,
-    #[serde(rename = "Size")]
+    repository: String,
+    shared_size: &'static str,
     size: String,
+    tag: String,
+    unique_size: &'static str,
 }
+
+/// The fields of the table, and those with `--digests`.
+const COLUMNS: [&str; 5] = ["Repository", "Tag", "ID", "CreatedSince", "Size"];
+const DIGEST_COLUMNS: [&str; 6] = ["Repository", "Tag", "Digest", "ID", "CreatedSince", "Size"];
+
+/// The titles of the fields.
+const TITLES: [(&str, &str); 10] = [
+    ("Containers", "CONTAINERS"),
+    ("CreatedAt", "CREATED AT"),
+    ("CreatedSince", "CREATED"),
+    ("Digest", "DIGEST"),
+    ("ID", "IMAGE ID"),
+    ("Repository", "REPOSITORY"),
+    ("SharedSize", "SHARED SIZE"),
+    ("Size", "SIZE"),
+    ("Tag", "TAG"),
+    ("UniqueSize", "UNIQUE SIZE"),
+];
 
 /// What Docker prints where an image lacks something.
 const NONE: &str = "<none>";
@@ -68,14 +88,7 @@ const NONE: &str = "<none>";
 /// Prints the images.
 pub(crate) fn run(color: Color, args: &ImagesArgs) -> Result<u8> {
     decide(color, Stream::Err);
-    let is_json = match args.format.as_str() {
-        "json" => true,
-        "table" | "" => false,
-        other => {
-            let what = text_with("container.format", &[("format", other)]);
-            return Err(Error::usage(what).why(text("container.format.reason")));
-        }
-    };
+    let format = format_of(&args.format)?;
     let store = ImageStore::open().map_err(as_docker)?;
     let index = printed(store.path().join("index.json"));
     args.explain.tell()(&format!("read(<{index}>)"), "image.explain.list");
@@ -86,23 +99,11 @@ pub(crate) fn run(color: Color, args: &ImagesArgs) -> Result<u8> {
     let rows: Vec<ImageRow> = images.iter().map(|image| row(image, now, args.no_trunc)).collect();
     if args.quiet {
         render::out(&rows.into_iter().map(|row| row.id + "\n").collect::<String>());
-    } else if is_json {
-        let line = |row: &ImageRow| serde_json::to_string(row).unwrap_or_default() + "\n";
-        render::out(&rows.iter().map(line).collect::<String>());
-    } else {
-        let titles: &[&str] = match args.digests {
-            true => &["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"],
-            false => &["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"],
-        };
-        let cells = |row: ImageRow| {
-            let mut cells = vec![row.repository, row.tag, row.digest, row.id, row.created_since, row.size];
-            if !args.digests {
-                cells.remove(2);
-            }
-            cells
-        };
-        render::out(&table(titles, &rows.into_iter().map(cells).collect::<Vec<_>>()));
+        return Ok(0);
     }
+    let rows: Vec<Value> = rows.iter().map(|row| serde_json::to_value(row).unwrap_or_default()).collect();
+    let own: &[&str] = if args.digests { &DIGEST_COLUMNS } else { &COLUMNS };
+    render::out(&format.rows(&TITLES, own, &rows).map_err(|why| unfilled(&why))?);
     Ok(0)
 }
 
@@ -115,6 +116,9 @@ fn row(image: &StoredImage, now: Timestamp, is_whole: bool) -> ImageRow {
     let none = || NONE.to_owned();
     let created = created(image);
     ImageRow {
+        containers: "N/A",
+        shared_size: "N/A",
+        unique_size: "N/A",
         repository: name.map_or_else(none, Reference::familiar_name),
         tag: name.and_then(|name| name.tag.clone()).unwrap_or_else(none),
         digest: image.descriptor.digest.to_string(),
@@ -146,10 +150,29 @@ fn filter(store: &ImageStore, images: &mut Vec<StoredImage>, args: &ImagesArgs) 
                 let other = created(&store.find(other)?);
                 images.retain(|image| created(image) > other);
             }
+            ("label", label) => {
+                let (key, value) =
+                    label.split_once('=').map_or((label, None), |(key, value)| (key, Some(value)));
+                let mut with_label = Vec::new();
+                for image in images.drain(..) {
+                    let has = |own: &String| value.is_none_or(|value| own == value);
+                    if labels(store, &image)?.get(key).is_some_and(has) {
+                        with_label.push(image);
+                    }
+                }
+                *images = with_label;
+            }
             _ => return Err(wrong()),
         }
     }
     Ok(())
+}
+
+/// The labels in the config of an image.
+fn labels(store: &ImageStore, image: &StoredImage) -> Result<BTreeMap<String, String>> {
+    let config: Value = read_json(&store.document(&image.id)?, &image.id.to_string())?;
+    let labels = config.pointer("/config/Labels").cloned().unwrap_or_default();
+    Ok(serde_json::from_value(labels).unwrap_or_default())
 }
 
 /// Whether a name fits a pattern: with `*` and `?`, without a tag for all tags, and as Docker prints it or whole.

@@ -1,12 +1,15 @@
 //! The commands of images. They have Docker's names, flags, output and exit statuses.
 
+pub(super) mod contents;
 pub(super) mod from_host;
 pub(super) mod history;
 pub(super) mod images;
+pub(super) mod import;
 pub(super) mod load;
 pub(super) mod noun;
 mod progress;
 pub(super) mod pull;
+pub(super) mod prune;
 pub(super) mod rmi;
 pub(super) mod save;
 pub(super) mod tag;
@@ -50,7 +53,7 @@ impl ImageExplainArg {
     }
 
     /// Tells a step.
-    fn tell(&self) -> impl Fn(&dyn Display, &str) + Sync {
+    pub(super) fn tell(&self) -> impl Fn(&dyn Display, &str) + Sync {
         let explain = explainer(self.explain);
         move |call, why| explain.step(call, why)
     }
@@ -147,7 +150,7 @@ fn print_losses(counts: &LayerCounts) {
 }
 
 /// The same error, with the exit status 1 of Docker's commands.
-fn as_docker(error: Error) -> Error {
+pub(super) fn as_docker(error: Error) -> Error {
     match error.kind {
         ExitKind::Usage | ExitKind::Interrupted(_) => error,
         _ => Error { kind: ExitKind::Refused, ..error },

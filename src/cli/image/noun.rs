@@ -3,11 +3,14 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::contents::{DiffArgs, WhichArgs};
 use super::from_host::FromHostArgs;
 use super::history::HistoryArgs;
 use super::images::ImagesArgs;
+use super::import::ImportArgs;
 use super::load::LoadArgs;
 use super::pull::PullArgs;
+use super::prune::PruneArgs;
 use super::rmi::RmiArgs;
 use super::save::SaveArgs;
 use super::tag::TagArgs;
@@ -39,6 +42,10 @@ enum ImageAction {
     Tree(NamedImages),
     /// Compute every digest of images again, from what is on the disk
     Verify(NamedImages),
+    /// Print which layer a path comes from, and which layers hide it
+    Which(WhichArgs),
+    /// Print what a second image adds (A), changes (C) and deletes (D)
+    Diff(DiffArgs),
     /// Make an image of this machine's own programs, with the libraries that they load
     FromHost(FromHostArgs),
     /// Print how an image was made, as `sandbox history`
@@ -49,12 +56,16 @@ enum ImageAction {
     Pull(PullArgs),
     /// Load images from an archive, as `sandbox load`
     Load(LoadArgs),
+    /// Make an image of an archive of files, as `sandbox import`
+    Import(ImportArgs),
     /// Write images to an archive, as `sandbox save`
     Save(SaveArgs),
     /// Give an image a further name, as `sandbox tag`
     Tag(TagArgs),
     /// Remove images, as `sandbox rmi`
     Rm(RmiArgs),
+    /// Remove the images without a name, or all that no container has
+    Prune(PruneArgs),
 }
 
 #[derive(Debug, Args)]
@@ -75,6 +86,10 @@ pub(crate) fn run(color: Color, args: &ImageArgs) -> Result<u8> {
             each(color, named, "image.explain.documents", |store, image| tree(store, image).map(|()| true))
         }
         ImageAction::Verify(named) => each(color, named, "image.explain.verify", verify_one),
+        ImageAction::Which(args) => super::contents::which(color, args),
+        ImageAction::Diff(args) => super::contents::diff(color, args),
+        ImageAction::Import(args) => super::import::run(color, args),
+        ImageAction::Prune(args) => super::prune::run(color, args),
         ImageAction::FromHost(args) => super::from_host::run(color, args),
         ImageAction::History(args) => super::history::run(color, args),
         ImageAction::Ls(args) => super::images::run(color, args),

@@ -1,0 +1,142 @@
+//! `sandbox image which` and `image diff`: what the layers of an image have at a path, and what two images differ in.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use clap::Args;
+
+use super::{ImageExplainArg, as_docker};
+use crate::error::Result;
+use crate::image::contents::{ImageContents, ImageDifference, LayerChange, LayerFile, differences};
+use crate::image::entries::EntryKind;
+use crate::image::store::ImageStore;
+use crate::render;
+use crate::render::paint::{Color, Stream, decide};
+use crate::text::{printed, text, text_with};
+use crate::value::units::human;
+
+/// The arguments of `image which`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct WhichArgs {
+    /// The image: a name, an ID, or the beginning of an ID
+    #[arg(value_name = "IMAGE")]
+    image: String,
+    /// A path in the image
+    #[arg(value_name = "PATH")]
+    path: OsString,
+    #[command(flatten)]
+    explain: ImageExplainArg,
+}
+
+/// The arguments of `image diff`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct DiffArgs {
+    /// The first image
+    #[arg(value_name = "IMAGE")]
+    one: String,
+    /// The second image
+    #[arg(value_name = "IMAGE")]
+    other: String,
+    #[command(flatten)]
+    explain: ImageExplainArg,
+}
+
+/// Reads the layers of an image.
+fn read(store: &ImageStore, name: &str, explain: &ImageExplainArg) -> Result<ImageContents> {
+    let image = store.find(name)?;
+    let call = format!("read(<blobs/sha256/{}>); ...", image.descriptor.digest.hex());
+    explain.tell()(&call, "image.explain.contents");
+    ImageContents::of(store, &image)
+}
+
+/// Prints what each layer has at the path, the topmost first. The status is 1 if the image does not have it.
+pub(crate) fn which(color: Color, args: &WhichArgs) -> Result<u8> {
+    decide(color, Stream::Out);
+    let store = ImageStore::open().map_err(as_docker)?;
+    let contents = read(&store, &args.image, &args.explain).map_err(as_docker)?;
+    let shown = |path: &[u8]| format!("/{}", printed(OsStr::from_bytes(path)));
+    let place = contents.place_of(args.path.as_bytes());
+    let Some(place) = place else {
+        render::out(&(text("image.which.loop") + "\n"));
+        return Ok(1);
+    };
+    let mut lines = Vec::new();
+    let written = args.path.as_bytes();
+    if shown(&place) != shown(written.strip_prefix(b"/").unwrap_or(written)) {
+        let values = [("path", &*printed(&args.path)), ("place", &shown(&place))];
+        lines.push(text_with("image.which.place", &values));
+    }
+    let seen = contents.at(&place).map(|(layer, _)| layer);
+    let path = shown(&place);
+    lines.push(match seen {
+        Some(layer) => text_with("image.which.from", &[("path", &path), ("layer", &layer.to_string())]),
+        None => text_with("image.which.none", &[("path", &path)]),
+    });
+    for layer in (1..=contents.layers).rev() {
+        let change = contents.changes(&place).iter().find(|(own, _)| *own == layer).map(|(_, change)| change);
+        let what = match change {
+            None => text("image.which.nothing"),
+            Some(LayerChange::Deletes) => text("image.which.deletes"),
+            Some(LayerChange::Hides) => text("image.which.hides"),
+            Some(LayerChange::Has(file)) => {
+                let hidden = contents.changes(&place).iter().map(|(own, _)| *own).find(|own| *own > layer);
+                let about = described(file);
+                match hidden {
+                    None => about,
+                    Some(by) => {
+                        let values = [("file", &*about), ("layer", &by.to_string())];
+                        text_with("image.which.hidden", &values)
+                    }
+                }
+            }
+        };
+        let values = [("layer", &*layer.to_string()), ("what", &what)];
+        lines.push(format!("  {}", text_with("image.which.layer", &values)));
+    }
+    render::out(&(lines.join("\n") + "\n"));
+    Ok(u8::from(seen.is_none()))
+}
+
+/// `file, mode 0644, owner 0:0, 5B`.
+fn described(file: &LayerFile) -> String {
+    let kind = text(match file.kind {
+        EntryKind::File | EntryKind::HardLink => "image.kind.file",
+        EntryKind::Symlink => "image.kind.link",
+        EntryKind::CharDevice | EntryKind::BlockDevice => "image.kind.device",
+        EntryKind::Directory => "image.kind.directory",
+        EntryKind::Fifo => "image.kind.fifo",
+    });
+    let (uid, gid) = file.owner;
+    let values =
+        [("kind", &*kind), ("mode", &format!("{:04o}", file.mode)), ("owner", &format!("{uid}:{gid}"))];
+    let mut about = text_with("image.which.file", &values);
+    match file.kind {
+        EntryKind::File => about += &format!(", {}", human(file.size)),
+        EntryKind::Symlink => about += &format!(" -> {}", printed(OsStr::from_bytes(&file.link))),
+        _ => {}
+    }
+    about
+}
+
+/// Prints the differences: a line for each path.
+pub(crate) fn diff(color: Color, args: &DiffArgs) -> Result<u8> {
+    decide(color, Stream::Out);
+    let store = ImageStore::open().map_err(as_docker)?;
+    let one = read(&store, &args.one, &args.explain).map_err(as_docker)?;
+    let other = read(&store, &args.other, &args.explain).map_err(as_docker)?;
+    let line = |(path, difference): (Vec<u8>, ImageDifference)| {
+        let path = printed(OsStr::from_bytes(&path));
+        match difference {
+            ImageDifference::Added => format!("A /{path}\n"),
+            ImageDifference::Deleted => format!("D /{path}\n"),
+            ImageDifference::Changed(parts) => {
+                let parts: Vec<String> = parts.into_iter().map(text).collect();
+                format!("C /{path}  ({})\n", parts.join(", "))
+            }
+        }
+    };
+    render::out(&differences(&one, &other).into_iter().map(line).collect::<String>());
+    Ok(0)
+}

@@ -1,0 +1,86 @@
+//! `sandbox import`: an image of an archive of files.
+
+use std::fs::File;
+use std::io::{IsTerminal, Read};
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{ImageExplainArg, as_docker, name_from, own_maps, print_losses, sweep_quietly};
+use crate::error::{Error, ExitKind, Result};
+use crate::image::change;
+use crate::image::import::{self, NewConfig};
+use crate::image::store::ImageStore;
+use crate::render;
+use crate::render::paint::{Color, Stream, decide};
+use crate::text::{printed, text, text_with};
+use crate::value::timestamp::Timestamp;
+
+/// The flags of `import`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct ImportArgs {
+    /// The archive, which may be compressed by gzip or zstd; `-` is standard input
+    #[arg(value_name = "FILE|-")]
+    file: PathBuf,
+    /// The name of the image
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    name: Option<String>,
+    /// Change the config by an instruction of a Dockerfile, for example 'CMD ["sh"]' (may be repeated)
+    #[arg(long, short, value_name = "INSTRUCTION")]
+    change: Vec<String>,
+    /// What `history` shows as the comment
+    #[arg(long, short, value_name = "TEXT")]
+    message: Option<String>,
+    #[command(flatten)]
+    explain: ImageExplainArg,
+}
+
+/// Makes the image, and prints its ID.
+pub(crate) fn run(color: Color, args: &ImportArgs) -> Result<u8> {
+    decide(color, Stream::Err);
+    let name = args.name.as_deref().map(name_from).transpose()?;
+    let config = changed(json!({}), &args.change)?;
+    let source: Box<dyn Read> = match args.file.to_str() {
+        Some("-") if std::io::stdin().is_terminal() => {
+            return Err(as_docker(Error::failed(text("image.load.terminal"))));
+        }
+        Some("-") => Box::new(std::io::stdin()),
+        _ => Box::new(File::open(&args.file).map_err(|error| {
+            let path = printed(&args.file);
+            let what = text_with("image.archive.cannot", &[("path", &path)]);
+            Error::new(ExitKind::Refused, what).call(format!("openat(\"{path}\")"), error)
+        })?),
+    };
+    let comment = args
+        .message
+        .clone()
+        .unwrap_or_else(|| text_with("image.import.from", &[("file", &printed(&args.file))]));
+    let about = NewConfig { config, created: Timestamp::now().to_string(), comment, ..NewConfig::default() };
+    let tell = args.explain.tell();
+    let (store, note) = ImageStore::make().map_err(as_docker)?;
+    note.iter().for_each(|note| render::err(&format!("sandbox: {note}\n")));
+    let added = (|| {
+        let ingest = store.ingest()?;
+        tell(&"read(<archive>); write(<ingest>)", "image.explain.import");
+        let image = import::import(&ingest, source, &about)?.named(name);
+        let counts = image.unpack(&store, &ingest, own_maps().as_ref(), &tell)?;
+        image.add(&store, &ingest, counts, &tell)
+    })();
+    let added = added.map_err(|error| {
+        sweep_quietly(&store);
+        as_docker(error)
+    })?;
+    print_losses(&added.counts);
+    render::out(&format!("{}\n", added.image.id));
+    Ok(0)
+}
+
+/// The config after these instructions.
+pub(super) fn changed(mut config: Value, instructions: &[String]) -> Result<Value> {
+    for instruction in instructions {
+        change::apply(&mut config, instruction).map_err(|why| Error::new(ExitKind::Refused, why))?;
+    }
+    Ok(config)
+}

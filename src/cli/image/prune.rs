@@ -1,0 +1,99 @@
+//! `sandbox image prune`: removes images that nobody needs.
+
+use std::io::Write;
+
+use clap::Args;
+
+use super::{ImageExplainArg, as_docker, in_use};
+use crate::container::store::ContainerStore;
+use crate::error::Result;
+use crate::image::reference::Reference;
+use crate::image::store::{ImageStore, StoredImage};
+use crate::render;
+use crate::render::paint::{Color, Stream, decide};
+use crate::text::{text, text_with};
+use crate::value::units::human;
+
+/// The flags of `image prune`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct PruneArgs {
+    /// Remove also images with a name that no container is made from
+    #[arg(long, short)]
+    all: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    force: bool,
+    #[command(flatten)]
+    explain: ImageExplainArg,
+}
+
+/// Removes them, and prints what Docker prints.
+pub(crate) fn run(color: Color, args: &PruneArgs) -> Result<u8> {
+    decide(color, Stream::Err);
+    if !args.force {
+        let ask = if args.all { "image.prune.ask.all" } else { "image.prune.ask" };
+        render::out(&(text(ask) + " "));
+        let _ = std::io::stdout().flush();
+        let mut answer = String::new();
+        let _ = std::io::stdin().read_line(&mut answer);
+        if !["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()) {
+            return Ok(0);
+        }
+    }
+    let store = ImageStore::open().map_err(as_docker)?;
+    let used = images_of_containers().map_err(as_docker)?;
+    let all = store.all().map_err(as_docker)?;
+    let is_unused = |image: &&StoredImage| {
+        // All names of an image lead to the same files.
+        let names = all.iter().filter(|other| other.id == image.id).filter_map(|other| other.name.as_ref());
+        let is_used = used.iter().any(|used| is_from(used, image))
+            || names.clone().any(|name| used.iter().any(|used| is_name(used, name)));
+        !is_used && (args.all || names.count() == 0)
+    };
+    let tell = args.explain.tell();
+    let mut lines = Vec::new();
+    for image in all.iter().filter(is_unused) {
+        tell(&"write(<index.json.new>); rename(\"index.json.new\", \"index.json\")", "image.explain.untag");
+        for name in store.unname(image, None).map_err(as_docker)? {
+            lines.push(text_with("image.prune.untagged", &[("name", &name.familiar())]));
+        }
+        let deleted = text_with("image.prune.deleted", &[("digest", &image.id.to_string())]);
+        if !lines.contains(&deleted) {
+            lines.push(deleted);
+        }
+    }
+    tell(&"unlinkat(<blobs>, ...); unlinkat(<layers>, ...)", "image.explain.sweep");
+    let freed = store.sweep(&in_use().map_err(as_docker)?).map_err(as_docker)?;
+    for layer in &freed.layers {
+        lines.push(text_with("image.prune.deleted", &[("digest", &layer.to_string())]));
+    }
+    if !lines.is_empty() {
+        render::out(&format!("{}\n{}\n\n", text("image.prune.title"), lines.join("\n")));
+    }
+    if freed.is_postponed {
+        render::err(&format!("sandbox: {}\n", text("image.rmi.postponed")));
+    }
+    render::out(&(text_with("image.prune.space", &[("size", &human(freed.bytes))]) + "\n"));
+    Ok(0)
+}
+
+/// What the kept containers were made from: names and IDs of images, and other things.
+pub(crate) fn images_of_containers() -> Result<Vec<String>> {
+    let (kept, unread) = ContainerStore::open()?.all()?;
+    match unread.into_iter().next() {
+        Some(unread) => Err(unread.error),
+        None => Ok(kept.into_iter().map(|container| container.record.image).collect()),
+    }
+}
+
+/// Whether a container was made from this name.
+fn is_name(used: &str, name: &Reference) -> bool {
+    used.parse::<Reference>().is_ok_and(|used| used.or_latest() == *name)
+}
+
+/// Whether a container was made from this image, by its name or its ID.
+pub(crate) fn is_from(used: &str, image: &StoredImage) -> bool {
+    let is_id = used.len() >= 4 && image.id.hex().starts_with(used.strip_prefix("sha256:").unwrap_or(used));
+    is_id || image.name.as_ref().is_some_and(|name| is_name(used, name))
+}

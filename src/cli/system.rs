@@ -1,0 +1,145 @@
+//! `sandbox system df`: how much space images and containers take.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::image::prune::{images_of_containers, is_from};
+use super::image::{ImageExplainArg, as_docker};
+use super::kept::{format_of, unfilled};
+use crate::container::store::ContainerStore;
+use crate::error::Result;
+use crate::image::history;
+use crate::image::store::{ImageStore, StoredImage};
+use crate::render;
+use crate::render::paint::{Color, Stream, decide};
+use crate::value::units::human;
+
+/// What `system` does.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct SystemArgs {
+    #[command(subcommand)]
+    action: SystemAction,
+}
+
+#[derive(Debug, Subcommand)]
+enum SystemAction {
+    /// Print how much space images and containers take, and how much can be freed
+    Df(DfArgs),
+}
+
+/// The flags of `system df`.
+#[derive(Debug, Args)]
+#[group(skip)]
+struct DfArgs {
+    /// table, json (one object on each line), table TEMPLATE, or a template of Go
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: String,
+    #[command(flatten)]
+    explain: ImageExplainArg,
+}
+
+/// A line of `system df`. The names are those of `docker system df --format json`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct SpaceRow {
+    #[serde(rename = "Type")]
+    kind: &'static str,
+    total_count: String,
+    active: String,
+    size: String,
+    reclaimable: String,
+}
+
+const COLUMNS: [&str; 5] = ["Type", "TotalCount", "Active", "Size", "Reclaimable"];
+
+const TITLES: [(&str, &str); 5] = [
+    ("Active", "ACTIVE"),
+    ("Reclaimable", "RECLAIMABLE"),
+    ("Size", "SIZE"),
+    ("TotalCount", "TOTAL"),
+    ("Type", "TYPE"),
+];
+
+/// Prints the table.
+pub(crate) fn run(color: Color, args: &SystemArgs) -> Result<u8> {
+    let SystemAction::Df(args) = &args.action;
+    decide(color, Stream::Err);
+    let format = format_of(&args.format)?;
+    let rows = [images(&args.explain).map_err(as_docker)?, containers(&args.explain).map_err(as_docker)?];
+    let rows: Vec<Value> = rows.iter().map(|row| serde_json::to_value(row).unwrap_or_default()).collect();
+    render::out(&format.rows(&TITLES, &COLUMNS, &rows).map_err(|why| unfilled(&why))?);
+    Ok(0)
+}
+
+fn row(kind: &'static str, total: usize, active: usize, size: u64, free: u64) -> SpaceRow {
+    let share = if size > 0 { format!(" ({}%)", free * 100 / size) } else { String::new() };
+    SpaceRow {
+        kind,
+        total_count: total.to_string(),
+        active: active.to_string(),
+        size: human(size),
+        reclaimable: human(free) + &share,
+    }
+}
+
+/// The images, each once. A layer that several images have takes its space once.
+fn images(explain: &ImageExplainArg) -> Result<SpaceRow> {
+    let store = ImageStore::open()?;
+    explain.tell()(&"read(<index.json>); read(<layers/*/about.json>)", "image.explain.df");
+    let used = images_of_containers()?;
+    let mut all: BTreeMap<_, Vec<StoredImage>> = BTreeMap::new();
+    for image in store.all()? {
+        all.entry(image.id.clone()).or_default().push(image);
+    }
+    let (mut active, mut layers, mut kept) = (0, BTreeMap::new(), BTreeSet::new());
+    for names in all.values() {
+        let Some(image) = names.first() else { continue };
+        let is_used = names.iter().any(|name| used.iter().any(|used| is_from(used, name)));
+        active += usize::from(is_used);
+        for layer in history::layers(&store, &store.parts(&image.descriptor)?) {
+            if is_used {
+                kept.insert(layer.chain_id.clone());
+            }
+            layers.insert(layer.chain_id, layer.size.unwrap_or_default());
+        }
+    }
+    let size = layers.values().sum();
+    let free = layers.iter().filter(|(chain_id, _)| !kept.contains(chain_id)).map(|(_, size)| size).sum();
+    Ok(row("Images", all.len(), active, size, free))
+}
+
+/// The kept containers: their logs, and what they have written.
+fn containers(explain: &ImageExplainArg) -> Result<SpaceRow> {
+    explain.tell()(&"statx(<containers/*>)", "image.explain.df.containers");
+    let (kept, _) = ContainerStore::open()?.all()?;
+    let sizes: Vec<(bool, u64)> = kept
+        .iter()
+        .map(|container| (container.state.status.is_active(), size_of(container.directory.path())))
+        .collect();
+    let size = sizes.iter().map(|(_, size)| size).sum();
+    let free = sizes.iter().filter(|(is_active, _)| !is_active).map(|(_, size)| size).sum();
+    Ok(row("Containers", kept.len(), sizes.iter().filter(|(is_active, _)| *is_active).count(), size, free))
+}
+
+/// The size of all files below a directory. What cannot be read, because it belongs to other users, counts as nothing.
+fn size_of(directory: &Path) -> u64 {
+    let mut sum = 0;
+    let mut left = vec![directory.to_owned()];
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            // No link is followed.
+            let Ok(about) = entry.metadata() else { continue };
+            match about.is_dir() {
+                true => left.push(entry.path()),
+                false => sum += about.len(),
+            }
+        }
+    }
+    sum
+}

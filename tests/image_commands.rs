@@ -1,0 +1,262 @@
+//! The commands around images: templates and filters of `images`, `image which`, `image diff`, `image prune`, `system df`, `import`.
+//!
+//! Judged by the archives of the layers that the test made, by the files in HOME, and by Docker's words.
+//!
+//! Other inputs of the same kind as the ones here:
+//! - paths through links of lower layers, deleted and made again, below opaque directories; names that are not UTF-8.
+//! - images with the same layers, with several names, with none, with containers that run or have ended.
+//! - archives that are compressed, empty, damaged, or that leave their directory.
+#![cfg(feature = "images")]
+
+mod support;
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use support::image::{Image, Layer, digest, gzip, programs};
+use support::kept::KeptHome;
+use support::{feed, text};
+
+fn load(home: &KeptHome, image: &Image, names: &[&str]) {
+    let output = feed(&mut home.command(&["load", "-q"]), image.docker(names));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+/// Standard output of a command with this status.
+fn with_status(home: &KeptHome, arguments: &[&str], status: i32) -> String {
+    let output = home.run(arguments);
+    assert_eq!(output.status.code(), Some(status), "{arguments:?} {}", text(&output.stderr));
+    text(&output.stdout).trim_end().to_owned()
+}
+
+fn with_config(layers: &[Layer], created: &str, labels: Value) -> Image {
+    let mut image = Image::of(layers);
+    image.config = json!({ "created": created, "config": { "Labels": labels } });
+    image
+}
+
+#[test]
+fn images_and_history_take_templates_and_filters() {
+    let home = KeptHome::new();
+    let layer = |text: &str| Layer::new().file("file", text);
+    let old = with_config(&[layer("1")], "2015-10-22T21:00:00Z", json!({ "team": "a" }));
+    let new = with_config(&[layer("22")], "2016-10-22T21:00:00Z", json!({ "team": "b", "x": "" }));
+    load(&home, &old, &["old:1"]);
+    load(&home, &new, &["new:1", "new:2"]);
+    let lines = |arguments: &[&str]| {
+        let mut lines: Vec<String> =
+            home.out(&[&["images"], arguments].concat()).lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let named = ["--format", "{{.Repository}}:{{.Tag}}"];
+    for (filter, wanted) in [
+        ("label=team", &["new:1", "new:2", "old:1"][..]),
+        ("label=team=a", &["old:1"]),
+        ("label=x", &["new:1", "new:2"]),
+        ("label=team=c", &[]),
+        ("before=new:1", &["old:1"]),
+        ("since=old:1", &["new:1", "new:2"]),
+        ("reference=*:2", &["new:2"]),
+        ("dangling=true", &[]),
+        ("dangling=false", &["new:1", "new:2", "old:1"]),
+    ] {
+        assert_eq!(lines(&[&named[..], &["--filter", filter]].concat()), wanted, "{filter}");
+    }
+    assert_eq!(lines(&[&named[..], &["-f", "label=team=b", "-f", "reference=*:1"]].concat()), ["new:1"]);
+    assert_eq!(
+        lines(&["old", "--format", "table {{.Repository}}\\t{{.ID}}\\t{{.CreatedAt}}"]),
+        [
+            "REPOSITORY   IMAGE ID       CREATED AT".to_owned(),
+            format!("old          {}   2015-10-22T21:00:00Z", &old.id()[7..19])
+        ]
+    );
+    let json: Value = serde_json::from_str(&home.out(&["images", "old", "--format", "json"])).unwrap();
+    let keys: Vec<&String> = json.as_object().unwrap().keys().collect();
+    assert_eq!(
+        keys,
+        [
+            "Containers",
+            "CreatedAt",
+            "CreatedSince",
+            "Digest",
+            "ID",
+            "Repository",
+            "SharedSize",
+            "Size",
+            "Tag",
+            "UniqueSize"
+        ]
+    );
+    assert_eq!(json["Size"], "1B");
+    assert!(lines(&["--digests", "old"])[0].starts_with("REPOSITORY   TAG       DIGEST  "));
+    assert_eq!(home.out(&["images", "-aq", "--no-trunc", "old"]), old.id());
+    assert_eq!(
+        home.out(&["history", "--format", "{{.ID}} {{.Size}}", "old:1"]),
+        format!("{} 1B", &old.id()[7..19])
+    );
+    assert_eq!(home.out(&["history", "--format", "table {{.Size}}", "old:1"]), "SIZE\n1B");
+    for (arguments, status, words) in [
+        (&["images", "--format", "{{.Nothing}}"][..], 1, "Nothing"),
+        (&["images", "--format", "{{"], 2, "--format"),
+        (&["history", "--format", "{{", "old:1"], 2, "--format"),
+        (&["images", "--filter", "label"], 1, "label=KEY"),
+    ] {
+        let message = home.refused(arguments, status);
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+#[test]
+fn a_path_comes_from_a_layer_and_others_hide_it() {
+    let home = KeptHome::new();
+    let layers = [
+        Layer::new().directory("etc").file("etc/motd", "1").file("etc/gone", "1").symlink("bin", "usr/bin"),
+        Layer::new().file("etc/motd", "22").directory("opaque").file("opaque/old", "1"),
+        Layer::new().file("etc/.wh.gone", "").file("opaque/.wh..wh..opq", "").file("bin/tool", "tool"),
+    ];
+    load(&home, &Image::of(&layers), &["image"]);
+    assert_eq!(
+        with_status(&home, &["image", "which", "image", "/etc/motd"], 0),
+        "/etc/motd comes from layer 2\n  layer 3: no entry\n  layer 2: file, mode 0644, owner 0:0, 2B\n  layer 1: file, mode 0644, \
+         owner 0:0, 1B, hidden by layer 2"
+    );
+    assert_eq!(
+        with_status(&home, &["image", "which", "image", "etc/gone"], 1),
+        "/etc/gone is not in the image\n  layer 3: a whiteout, which deletes it\n  layer 2: no entry\n  layer 1: file, mode 0644, \
+         owner 0:0, 1B, hidden by layer 3"
+    );
+    let old = with_status(&home, &["image", "which", "image", "/opaque/old"], 1);
+    assert!(old.contains("layer 3: hides it, because it replaces or empties a directory above"), "{old}");
+    let tool = with_status(&home, &["image", "which", "image", "/bin/tool"], 0);
+    assert!(
+        tool.starts_with("/bin/tool leads to /usr/bin/tool\n/usr/bin/tool comes from layer 3\n"),
+        "{tool}"
+    );
+    let link = with_status(&home, &["image", "which", "image", "/bin"], 0);
+    assert!(link.contains("layer 1: symbolic link, mode 0644, owner 0:0 -> usr/bin"), "{link}");
+    assert!(
+        with_status(&home, &["image", "which", "image", "/nothing"], 1)
+            .contains("/nothing is not in the image")
+    );
+    assert!(home.refused(&["image", "which", "nothing", "/"], 1).contains("No such image"));
+}
+
+#[test]
+fn two_images_differ_path_by_path() {
+    let home = KeptHome::new();
+    let base =
+        || Layer::new().directory("etc").file("etc/same", "1").file("etc/changed", "1").file("etc/gone", "1");
+    let upper = Layer::new()
+        .file("etc/changed", "2")
+        .file("etc/.wh.gone", "")
+        .entry(b"etc/same", b'0', b"", b"1", |header| {
+            header.set_mode(0o600);
+            header.set_mtime(7);
+        })
+        .file("new\u{1b}", "");
+    load(&home, &Image::of(&[base()]), &["one"]);
+    load(&home, &Image::of(&[base(), upper]), &["two"]);
+    let changes = home.out(&["image", "diff", "one", "two"]);
+    assert_eq!(changes, "C /etc/changed  (content)\nD /etc/gone\nC /etc/same  (mode)\nA /new\\x1b");
+    let back = home.out(&["image", "diff", "two", "one"]);
+    assert!(back.contains("A /etc/gone\n") && back.contains("D /new"), "{back}");
+    assert_eq!(home.out(&["image", "diff", "one", "one"]), "");
+}
+
+#[test]
+fn an_archive_of_files_becomes_an_image() {
+    let home = KeptHome::new();
+    let files = programs(&["sh", "cat"]).file("etc/motd", "hello").tar();
+    let import = |archive: &[u8], arguments: &[&str]| {
+        let output = feed(&mut home.command(&[&["import"], arguments].concat()), archive);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout).trim().to_owned()
+    };
+    let changes = ["-c", "CMD [\"sh\", \"-c\", \"cat /etc/motd\"]", "--change", "ENV A=1", "-m", "by a test"];
+    let id = import(&gzip(&files), &[&changes[..], &["-", "mine:1"]].concat());
+    let about: Value = serde_json::from_str(&home.out(&["image", "inspect", "mine:1"])).unwrap();
+    assert_eq!(about[0]["Id"], id.as_str());
+    assert_eq!(about[0]["Config"], json!({ "Cmd": ["sh", "-c", "cat /etc/motd"], "Env": ["A=1"] }));
+    // In the store it is not compressed, so the blob and the layer have the same digest.
+    assert_eq!(about[0]["RootFS"]["Layers"], json!([digest(&files)]));
+    assert_eq!(fs::read(home.path().join("images/blobs/sha256").join(&digest(&files)[7..])).unwrap(), files);
+    assert_eq!(home.out(&["history", "--format", "{{.Comment}}", "mine:1"]), "by a test");
+    let spec = home.around().join("spec.yaml");
+    fs::write(&spec, "rootfs: mine:1\nenv: { PATH: /bin }\ncommand: [cat, /etc/motd]\n").unwrap();
+    assert_eq!(home.out(&["run", "-q", spec.to_str().unwrap()]), "hello");
+    // From a file, without a name: what tar(1) writes.
+    fs::create_dir(home.around().join("tree")).unwrap();
+    fs::write(home.around().join("tree/file"), "x").unwrap();
+    let archive = home.around().join("tree.tar");
+    let tar = Command::new("tar")
+        .arg("-cf")
+        .arg(&archive)
+        .arg("-C")
+        .arg(home.around().join("tree"))
+        .arg(".")
+        .status();
+    assert!(tar.unwrap().success());
+    let other = home.out(&["import", archive.to_str().unwrap()]);
+    assert_eq!(home.out(&["images", "-q", "--no-trunc", "--filter", "dangling=true"]), other);
+    assert!(home.out(&["image", "which", &other, "/file"]).contains("from layer 1"));
+    let before = home.out(&["images", "-q"]).lines().count();
+    for (archive, arguments, words) in [
+        (vec![b'x'; 600], &["-", "bad"][..], "It is no tar archive"),
+        (files[..700].to_vec(), &["-", "bad"], "ends in the middle"),
+        (Layer::new().file("../out", "x").tar(), &["-", "bad"], "leaves the layer"),
+        (files.clone(), &["-c", "RUN ls", "-", "bad"], "known instructions"),
+        (files.clone(), &["-", "Bad"], "lowercase"),
+        (Vec::new(), &["/no/such/file", "bad"], "ENOENT"),
+    ] {
+        let output = feed(&mut home.command(&[&["import"], arguments].concat()), archive);
+        let message = text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(output.status.code(), Some(1), "{arguments:?} {message}");
+        assert!(message.contains(words), "{words}: {message}");
+    }
+    assert_eq!(home.out(&["images", "-q"]).lines().count(), before);
+    assert!(fs::read_dir(home.path().join("images/ingest")).unwrap().next().is_none());
+}
+
+#[test]
+fn what_nobody_needs_is_counted_and_removed() {
+    let home = KeptHome::new();
+    let shared = programs(&["sh", "sleep"]);
+    let used = Image::of(&[shared.clone(), Layer::new().file("a", "1")]);
+    let free = Image::of(&[shared, Layer::new().file("b", &"2".repeat(2000))]);
+    load(&home, &used, &["used:1"]);
+    load(&home, &free, &["free:1", "free:2"]);
+    let spec = home.around().join("spec.yaml");
+    fs::write(&spec, "rootfs: used:1\npid:\nenv: { PATH: /bin }\ncommand: [sleep, '600']\n").unwrap();
+    home.out(&["create", "--name", "box", spec.to_str().unwrap()]);
+    let rows =
+        home.out(&["system", "df", "--format", "{{.Type}} {{.TotalCount}} {{.Active}} {{.Reclaimable}}"]);
+    let rows: Vec<&str> = rows.lines().collect();
+    assert_eq!(rows[0], "Images 2 1 2kB (0%)");
+    assert!(rows[1].starts_with("Containers 1 0 "), "{rows:?}");
+    assert!(home.out(&["system", "df"]).starts_with("TYPE         TOTAL     ACTIVE    SIZE"));
+    // Without a name: dangling.
+    home.out(&["tag", "used:1", "free:2"]);
+    let pruned = |arguments: &[&str]| home.out(&[&["image", "prune", "-f"], arguments].concat());
+    assert_eq!(pruned(&[]), "Total reclaimed space: 0B");
+    let question = feed(&mut home.command(&["image", "prune", "-a"]), "n\n");
+    assert!(text(&question.stdout).contains("Are you sure you want to continue? [y/N]"), "{question:?}");
+    let all = pruned(&["-a"]);
+    for line in
+        ["Deleted Images:", "untagged: free:1", &format!("deleted: {}", free.id()), "Total reclaimed space: "]
+    {
+        assert!(all.contains(line), "{line}: {all}");
+    }
+    // A container is made from an image with the name used:1, so both of its names stay.
+    assert_eq!(home.out(&["images", "-q"]).lines().count(), 2);
+    let blob = |image: &Image, at: usize| {
+        home.path().join("images/blobs/sha256").join(&digest(&image.layers[at])[7..])
+    };
+    assert!(blob(&used, 0).exists() && blob(&used, 1).exists() && !blob(&free, 1).exists());
+    assert_eq!(home.out(&["image", "verify", "used:1"]).matches("good").count(), 4);
+    home.out(&["rm", "box"]);
+    assert!(pruned(&["-a"]).contains("untagged: used:1"));
+    assert_eq!(home.out(&["images", "-q"]), "");
+    assert!(fs::read_dir(home.path().join("images/blobs/sha256")).unwrap().next().is_none());
+}
