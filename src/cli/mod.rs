@@ -47,7 +47,17 @@ use self::exec::ExecArgs;
 use self::feature::FeatureArgs;
 #[cfg(feature = "images")]
 use self::image::{
-    UnpackArgs, history::HistoryArgs, images::ImagesArgs, load::LoadArgs, noun::ImageArgs, pull::PullArgs, rmi::RmiArgs, save::SaveArgs, tag::TagArgs, import::ImportArgs,
+    UnpackArgs,
+    container::{ChangesArgs, CommitArgs, ExportArgs},
+    history::HistoryArgs,
+    images::ImagesArgs,
+    import::ImportArgs,
+    load::LoadArgs,
+    noun::ImageArgs,
+    pull::PullArgs,
+    rmi::RmiArgs,
+    save::SaveArgs,
+    tag::TagArgs,
 };
 use self::kept::SuperviseArgs;
 use self::kept::create::CreateArgs;
@@ -191,6 +201,15 @@ macro_rules! commands {
             /// Look into images: their documents, layers and digests
             #[cfg(feature = "images")]
             Image(Described<ImageArgs>),
+            /// Print what a container has changed: added (A), changed (C) and deleted (D) files
+            #[cfg(feature = "images")]
+            Diff(Described<ChangesArgs>),
+            /// Write all files of a container to an archive
+            #[cfg(feature = "images")]
+            Export(Described<ExportArgs>),
+            /// Make an image of a container: what it has written becomes a layer
+            #[cfg(feature = "images")]
+            Commit(Described<CommitArgs>),
             /// Give an image a further name
             #[cfg(feature = "images")]
             Tag(Described<TagArgs>),
@@ -283,6 +302,12 @@ macro_rules! commands {
                     Command::Import(Described(args)) => image::import::run(color, &args),
                     #[cfg(feature = "images")]
                     Command::System(Described(args)) => system::run(color, &args),
+                    #[cfg(feature = "images")]
+                    Command::Diff(Described(args)) => image::container::changes(color, &args),
+                    #[cfg(feature = "images")]
+                    Command::Export(Described(args)) => image::container::export(color, &args),
+                    #[cfg(feature = "images")]
+                    Command::Commit(Described(args)) => image::container::commit(color, &args),
                     #[cfg(feature = "images")]
                     Command::History(Described(args)) => image::history::run(color, &args),
                     #[cfg(feature = "images")]

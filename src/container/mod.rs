@@ -14,6 +14,8 @@ pub mod events;
 pub mod explain;
 pub mod freezer;
 pub mod id;
+#[cfg(feature = "images")]
+pub mod layers;
 pub mod life;
 pub mod limits;
 pub mod listing;

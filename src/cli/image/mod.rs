@@ -1,5 +1,6 @@
 //! The commands of images. They have Docker's names, flags, output and exit statuses.
 
+pub(super) mod container;
 pub(super) mod contents;
 pub(super) mod from_host;
 pub(super) mod history;
@@ -8,8 +9,8 @@ pub(super) mod import;
 pub(super) mod load;
 pub(super) mod noun;
 mod progress;
-pub(super) mod pull;
 pub(super) mod prune;
+pub(super) mod pull;
 pub(super) mod rmi;
 pub(super) mod save;
 pub(super) mod tag;

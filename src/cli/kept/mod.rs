@@ -91,7 +91,7 @@ pub(super) fn supervise(args: &SuperviseArgs) -> Result<u8> {
 }
 
 /// The container that is named.
-fn find(store: &ContainerStore, name: &OsString) -> Result<KeptContainer> {
+pub(in crate::cli) fn find(store: &ContainerStore, name: &OsString) -> Result<KeptContainer> {
     match name.to_str() {
         Some(name) => store.find(name),
         None => Err(Error::new(ExitKind::Refused, text_with("container.none", &[("name", &printed(name))]))),

@@ -35,7 +35,7 @@ use crate::text::text_with;
 const OF_AUFS: &[u8] = b".wh..wh.";
 
 /// The name that means that lower layers are hidden.
-const OPAQUE_NAME: &[u8] = b".wh..wh..opq";
+pub(super) const OPAQUE_NAME: &[u8] = b".wh..wh..opq";
 
 /// What was made of a layer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -52,6 +52,10 @@ impl LayerPath {
         slashes.map(|(at, _)| &self.0[..at])
     }
 
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     pub(super) fn as_os_str(&self) -> &OsStr {
         OsStr::from_bytes(if self.0.is_empty() { b"." } else { &self.0 })
     }
@@ -69,7 +73,7 @@ pub(super) enum LayerPlace {
 }
 
 /// What one layer has at a path.
-enum LayerLook {
+pub(super) enum LayerLook {
     Hit(OwnedFd, Stat),
     /// Nothing, and layers below are looked at.
     Miss,
@@ -171,7 +175,7 @@ impl Merged {
 }
 
 /// What one layer has at a path.
-fn look(layer: &OwnedFd, path: &LayerPath) -> Result<LayerLook, Errno> {
+pub(super) fn look(layer: &OwnedFd, path: &LayerPath) -> Result<LayerLook, Errno> {
     match open(layer, path.as_os_str(), OFlags::PATH) {
         Ok(file) => {
             let stat = fstat(&file)?;

@@ -12,10 +12,11 @@ mod apply;
 mod confine;
 mod files;
 mod merged;
+mod read;
 mod tree;
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -62,8 +63,22 @@ pub enum LayerWork {
     Unpack(#[serde(with = "crate::value::bytes::list")] Vec<PathBuf>),
     /// Remove this entry.
     Remove(String),
+    /// Write what is asked for to descriptor 0. The directory is the upper one; these are the layers below it, the topmost first.
+    Read(LayerReading, #[serde(with = "crate::value::bytes::list")] Vec<PathBuf>),
     /// Add up the sizes of the files in this entry.
     Measure(String),
+}
+
+/// What is read of the layers of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LayerReading {
+    /// What the upper directory changes: `A`, `C` or `D`, the path, and a null byte.
+    Changes,
+    /// The upper directory, as the archive of a layer.
+    Layer,
+    /// The files of all layers together, as an archive.
+    Files,
 }
 
 /// What the process reports, each as a line of JSON.
@@ -76,6 +91,8 @@ enum LayerMessage {
     Unpacked { diff_id: Digest, counts: LayerCounts },
     /// The end of a removal.
     Removed,
+    /// The end of a reading.
+    Read,
     /// The size of the files in an entry.
     Measured(u64),
     /// The archive cannot be read or unpacked.
@@ -138,6 +155,50 @@ pub fn measure_tree(directory: &Path) -> Result<u64> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let parent = rustix::fs::open(parent, flags, Mode::empty()).map_err(unread)?;
     tree::measure(&parent, name).map_err(unread)
+}
+
+/// Reads the upper directory of a container, and the layers below it: `directories`, the topmost first. What is asked for is
+/// written to `output`.
+///
+/// # Errors
+/// They cannot be read.
+pub fn read(
+    reading: LayerReading,
+    directories: &[PathBuf],
+    maps: Option<&IdMaps>,
+    output: impl Into<Stdio>,
+) -> Result<()> {
+    let Some((upper, lowers)) = directories.split_first() else { return Ok(()) };
+    let work = LayerWork::Read(reading, lowers.to_vec());
+    let task = LayerTask { directory: upper.clone(), work, maps: maps.cloned() };
+    match perform(&task, output.into())? {
+        LayerMessage::Read => Ok(()),
+        LayerMessage::Unreadable(why) => {
+            Err(Error::new(ExitKind::Refused, text("image.container.unread")).why(why))
+        }
+        other => Err(unexpected(other)),
+    }
+}
+
+/// As [`read`], with a function that takes what is written meanwhile.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_to<T: Send>(
+    reading: LayerReading,
+    directories: &[PathBuf],
+    maps: Option<&IdMaps>,
+    take: impl FnOnce(PipeReader) -> T + Send,
+) -> Result<T> {
+    let (input, output) = io::pipe()
+        .map_err(|error| Error::new(ExitKind::Refused, text("image.layer.cannot")).call("pipe2()", error))?;
+    std::thread::scope(|scope| {
+        let taken = scope.spawn(|| take(input));
+        let done = read(reading, directories, maps, output);
+        // A panic of the other thread goes on in this one.
+        let taken = taken.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        done.map(|()| taken)
+    })
 }
 
 fn unexpected(message: LayerMessage) -> Error {
@@ -251,7 +312,7 @@ fn work(task: &LayerTask, output: &UnixStream) -> std::result::Result<LayerMessa
     };
     let directory = open(&task.directory)?;
     let lowers = match &task.work {
-        LayerWork::Unpack(lowers) => {
+        LayerWork::Unpack(lowers) | LayerWork::Read(_, lowers) => {
             lowers.iter().map(|path| open(path)).collect::<std::result::Result<_, _>>()?
         }
         LayerWork::Remove(_) | LayerWork::Measure(_) => Vec::new(),
@@ -278,6 +339,12 @@ fn work(task: &LayerTask, output: &UnixStream) -> std::result::Result<LayerMessa
         LayerWork::Measure(name) => tree::measure(&directory, name.as_ref())
             .map(LayerMessage::Measured)
             .map_err(|errno| failed((format!("getdents64(<{name}>)"), crate::error::errno(errno)))),
+        LayerWork::Read(reading, _) => {
+            let output = io::stdin().as_fd().try_clone_to_owned().map(File::from);
+            let output = output.map_err(|error| LayerMessage::Unreadable(io_text(&error)))?;
+            let layers: Vec<OwnedFd> = [directory].into_iter().chain(lowers).collect();
+            read::read(*reading, &layers, output).map(|()| LayerMessage::Read).map_err(unreadable)
+        }
         LayerWork::Unpack(_) => {
             let archive = decompressed(io::stdin().lock())
                 .map_err(|error| LayerMessage::Unreadable(io_text(&error)))?;

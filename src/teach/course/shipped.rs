@@ -109,6 +109,12 @@ lessons! {
         "starts/count.yaml" "starts/make-count.sh" "starts/three.sh" "twice/measure.sh" "volume/box.yaml"
         "volume/make-base.sh"
     ];
+
+    "27-image" ["en" "zh"] ["blobs/measure.sh" "own/box.yaml"];
+
+    "28-whiteouts" ["en" "zh"] ["gone/box.yaml" "gone/make-image.sh" "marks/measure.sh"];
+
+    "29-objects" ["en" "zh"] ["left/measure.sh" "two/box.yaml" "two/make-image.sh"];
 }
 
 #[cfg(test)]

@@ -1,0 +1,2 @@
+# Makes an image with two programs.
+sandbox image from-host {name} sh sleep

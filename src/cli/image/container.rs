@@ -1,0 +1,230 @@
+//! `sandbox diff`, `export` and `commit`: what a container has written, its files as an archive, and an image of it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::import::changed;
+use super::{ImageExplainArg, as_docker, name_from, own_maps, print_losses, sweep_quietly};
+use crate::cli::kept::find;
+use crate::container::store::{ContainerStore, KeptContainer};
+use crate::error::{Error, ExitKind, Result, io_text};
+use crate::image::layer::{self, LayerReading};
+use crate::image::manifest::read_json;
+use crate::image::new_image::NewImage;
+use crate::image::reference::Reference;
+use crate::image::store::{ImageStore, StoredImage};
+use crate::render;
+use crate::render::paint::{Color, Stream, decide};
+use crate::text::{printed, text, text_with};
+use crate::value::shell::quote;
+use crate::value::timestamp::Timestamp;
+
+/// The arguments of `diff`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct ChangesArgs {
+    /// The container
+    #[arg(value_name = "CONTAINER")]
+    container: OsString,
+    #[command(flatten)]
+    explain: ImageExplainArg,
+}
+
+/// The flags of `export`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct ExportArgs {
+    /// The container
+    #[arg(value_name = "CONTAINER")]
+    container: OsString,
+    /// Write to this file; without it, to standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    explain: ImageExplainArg,
+}
+
+/// The flags of `commit`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct CommitArgs {
+    /// The container
+    #[arg(value_name = "CONTAINER")]
+    container: OsString,
+    /// The name of the image
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    name: Option<String>,
+    /// Change the config by an instruction of a Dockerfile, for example 'CMD ["sh"]' (may be repeated)
+    #[arg(long, short, value_name = "INSTRUCTION")]
+    change: Vec<String>,
+    /// What `history` shows as the comment
+    #[arg(long, short, value_name = "TEXT", default_value = "")]
+    message: String,
+    /// Who has made the image
+    #[arg(long, short, value_name = "TEXT")]
+    author: Option<String>,
+    #[command(flatten)]
+    explain: ImageExplainArg,
+}
+
+fn container(name: &OsString) -> Result<KeptContainer> {
+    let container = find(&ContainerStore::open()?, name)?;
+    container.is_here()?;
+    Ok(container)
+}
+
+/// Prints what the container has changed, a line for each path.
+pub(crate) fn changes(color: Color, args: &ChangesArgs) -> Result<u8> {
+    decide(color, Stream::Err);
+    let container = container(&args.container).map_err(as_docker)?;
+    let layers = container.layers().map_err(as_docker)?;
+    tell_reading(&args.explain, &layers.directories, "image.explain.changes");
+    let (reading, directories) = (LayerReading::Changes, &layers.directories[..]);
+    let read = layer::read_to(reading, directories, layers.maps.as_ref(), |mut pipe| {
+        let mut all = Vec::new();
+        pipe.read_to_end(&mut all).map(|_| all)
+    });
+    let all = read.map_err(as_docker)?.map_err(|error| as_docker(unread(&error)))?;
+    let line = |change: &[u8]| {
+        let (kind, path) = change.split_at(1);
+        format!("{} {}\n", printed(OsStr::from_bytes(kind)), printed(OsStr::from_bytes(path)))
+    };
+    render::out(
+        &all.split(|byte| *byte == 0).filter(|change| !change.is_empty()).map(line).collect::<String>(),
+    );
+    Ok(0)
+}
+
+fn unread(error: &io::Error) -> Error {
+    Error::new(ExitKind::Refused, text("image.container.unread")).why(io_text(error))
+}
+
+fn tell_reading(explain: &ImageExplainArg, directories: &[PathBuf], why: &str) {
+    let tell = explain.tell();
+    let opened: Vec<String> =
+        directories.iter().map(|path| format!("openat(\"{}\")", printed(path))).collect();
+    tell(&opened.join("; "), "image.explain.container");
+    tell(&format!("execve(\"/proc/self/exe\", [\"sandbox\", \"{}\", ...])", layer::SUBCOMMAND), why);
+}
+
+/// Writes all files of the container as an archive.
+pub(crate) fn export(color: Color, args: &ExportArgs) -> Result<u8> {
+    decide(color, Stream::Err);
+    if args.output.is_none() && io::stdout().is_terminal() {
+        let error = Error::new(ExitKind::Refused, text("image.save.terminal"));
+        return Err(error.paste(format!("sandbox export -o files.tar {}", quote(&args.container))));
+    }
+    let container = container(&args.container).map_err(as_docker)?;
+    let layers = container.layers().map_err(as_docker)?;
+    tell_reading(&args.explain, &layers.directories, "image.explain.export");
+    let cannot = |error: io::Error| {
+        let path = args.output.as_deref().unwrap_or("-".as_ref());
+        let what = text_with("image.save.file", &[("path", &printed(path))]);
+        as_docker(Error::new(ExitKind::Refused, what).why(io_text(&error)))
+    };
+    let write = |output: std::os::fd::OwnedFd| {
+        let read = layer::read(LayerReading::Files, &layers.directories, layers.maps.as_ref(), output);
+        read.map_err(as_docker)
+    };
+    let Some(path) = &args.output else {
+        write(io::stdout().as_fd().try_clone_to_owned().map_err(cannot)?)?;
+        return Ok(0);
+    };
+    // The whole archive, or the file that was there before.
+    let mut new = path.clone().into_os_string();
+    new.push(".new");
+    let file = File::options().write(true).create_new(true).open(&new).map_err(cannot)?;
+    let written = write(file.into()).and_then(|()| std::fs::rename(&new, path).map_err(cannot));
+    written.inspect_err(|_| {
+        let _ = std::fs::remove_file(&new);
+    })?;
+    Ok(0)
+}
+
+/// Makes an image: the layers of the container's image, and what it has written as a further layer. Prints its ID.
+pub(crate) fn commit(color: Color, args: &CommitArgs) -> Result<u8> {
+    decide(color, Stream::Err);
+    let name = args.name.as_deref().map(name_from).transpose()?;
+    let container = container(&args.container).map_err(as_docker)?;
+    let layers = container.layers().map_err(as_docker)?;
+    let (store, _) = ImageStore::make().map_err(as_docker)?;
+    let base = base_of(&store, &container).map_err(as_docker)?.ok_or_else(|| {
+        let what = text_with("image.commit.base", &[("id", container.record.id.short())]);
+        let id = container.record.id.short();
+        let error = Error::new(ExitKind::Refused, what).why(text("image.commit.base.reason"));
+        error.paste(format!("sandbox export {id} | sandbox import -"))
+    })?;
+    let parts = store.parts(&base.descriptor).map_err(as_docker)?;
+    let document = store.document(&base.id).map_err(as_docker)?;
+    let mut config: Value = read_json(&document, &base.id.to_string()).map_err(as_docker)?;
+    config["config"] = changed(config["config"].take(), &args.change)?;
+    let tell = args.explain.tell();
+    let added = (|| {
+        let ingest = store.ingest()?;
+        tell_reading(&args.explain, &layers.directories, "image.explain.commit");
+        let mut blob = ingest.blob()?;
+        let copied =
+            layer::read_to(LayerReading::Layer, &layers.directories, layers.maps.as_ref(), |mut pipe| {
+                io::copy(&mut pipe, &mut blob)
+            })?;
+        copied.map_err(|error| ingest.unwritten(&error))?;
+        let top = ingest.staged(blob);
+        let now = Timestamp::now().to_string();
+        let arguments = &container.record.config.process.args;
+        let command: Vec<String> = arguments.iter().map(quote).collect();
+        let step = json!({ "created": now, "created_by": command.join(" "), "comment": args.message });
+        config["created"] = now.into();
+        if let Some(author) = &args.author {
+            config["author"] = author.clone().into();
+        }
+        // A history that names other layers than there are would be ignored as a whole.
+        let makes_layer = |step: &&Value| !step["empty_layer"].as_bool().unwrap_or(false);
+        let known = config["history"].as_array().map_or(0, |steps| steps.iter().filter(makes_layer).count());
+        if known != parts.manifest.layers.len() {
+            config["history"] = vec![json!({}); parts.manifest.layers.len()].into();
+        }
+        push(&mut config["history"], step);
+        push(&mut config["rootfs"]["diff_ids"], json!(top.digest));
+        let image = NewImage::of_layers(&ingest, parts.manifest.layers, top, &config)?.named(name);
+        let counts = image.unpack(&store, &ingest, own_maps().as_ref(), &tell)?;
+        image.add(&store, &ingest, counts, &tell)
+    })();
+    let added = added.map_err(|error| {
+        sweep_quietly(&store);
+        as_docker(error)
+    })?;
+    print_losses(&added.counts);
+    render::out(&format!("{}\n", added.image.id));
+    Ok(0)
+}
+
+fn push(list: &mut Value, item: Value) {
+    match list {
+        Value::Array(list) => list.push(item),
+        other => *other = json!([item]),
+    }
+}
+
+/// The image that the container was made from. Its name may lead to another one now, so the layers decide.
+fn base_of(store: &ImageStore, container: &KeptContainer) -> Result<Option<StoredImage>> {
+    let Some(chain_id) = container.chain_id() else { return Ok(None) };
+    let has_layers = |image: &StoredImage| {
+        let parts = store.parts(&image.descriptor);
+        parts.is_ok_and(|parts| parts.config.rootfs.chain_ids().last() == Some(&chain_id))
+    };
+    let mut fitting: Vec<StoredImage> = store.all()?.into_iter().filter(has_layers).collect();
+    let name = container.record.image.parse::<Reference>().map(Reference::or_latest).ok();
+    let named = fitting.iter().position(|image| image.name.is_some() && image.name == name);
+    Ok(match (named, fitting.is_empty()) {
+        (Some(at), _) => Some(fitting.swap_remove(at)),
+        (None, false) => Some(fitting.swap_remove(0)),
+        (None, true) => None,
+    })
+}

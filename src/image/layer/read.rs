@@ -1,0 +1,267 @@
+//! Reads the upper directory of a container together with its layers: what was changed, the changes as a layer, or all files as
+//! an archive.
+//!
+//! An overlay marks a deleted file by a character device 0:0, and a directory that hides what is below by an attribute. In an
+//! archive, these are `.wh.NAME` and `.wh..wh..opq`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Dir, FileType, OFlags, Stat, fgetxattr, flistxattr, fstat, major, minor, readlinkat};
+use rustix::io::Errno;
+
+use super::LayerReading;
+use super::apply::OPAQUE_NAME;
+use super::files::{WHITEOUT, failed, io_failed, is_kept};
+use super::merged::{LayerLook, LayerPath, is_opaque, is_whiteout, look, open, type_of};
+use crate::image::entries::{ArchiveEntry, EntryKind, Unreadable};
+use crate::image::tar_writer::ArchiveWriter;
+
+/// Writes what is asked for to `output`. The first layer is the upper directory.
+pub(super) fn read(reading: LayerReading, layers: &[OwnedFd], output: impl Write) -> Result<(), Unreadable> {
+    let (upper, below) = layers.split_at(1.min(layers.len()));
+    match reading {
+        LayerReading::Changes => changes(&Layers(upper), &Layers(below), output),
+        LayerReading::Layer => archive(&Layers(upper), true, output),
+        LayerReading::Files => archive(&Layers(layers), false, output),
+    }
+}
+
+/// Some layers, the topmost first.
+struct Layers<'l>(&'l [OwnedFd]);
+
+/// A file of one of them.
+struct Found<'l> {
+    path: LayerPath,
+    layer: &'l OwnedFd,
+    /// It was opened for its path only.
+    file: OwnedFd,
+    stat: Stat,
+}
+
+impl Found<'_> {
+    /// Opens a file or a directory to read it.
+    fn opened(&self) -> Result<OwnedFd, Errno> {
+        open(self.layer, self.path.as_os_str(), OFlags::RDONLY | OFlags::NONBLOCK)
+    }
+
+    fn is_directory(&self) -> bool {
+        type_of(&self.stat) == FileType::Directory
+    }
+}
+
+impl<'l> Layers<'l> {
+    /// What is seen at a path. With `marks`, a whiteout is a file too.
+    fn find(&self, path: &LayerPath, marks: bool) -> Result<Option<Found<'l>>, Errno> {
+        for layer in self.0 {
+            let (file, stat) = match look(layer, path)? {
+                LayerLook::Hit(file, stat) => (file, stat),
+                LayerLook::Miss => continue,
+                LayerLook::Hidden if !marks => return Ok(None),
+                LayerLook::Hidden => match open(layer, path.as_os_str(), OFlags::PATH) {
+                    Ok(file) => {
+                        let stat = fstat(&file)?;
+                        (file, stat)
+                    }
+                    Err(_) => return Ok(None),
+                },
+            };
+            return Ok(Some(Found { path: path.clone(), layer, file, stat }));
+        }
+        Ok(None)
+    }
+
+    /// The names in a directory.
+    fn names(&self, path: &LayerPath) -> Result<BTreeSet<Vec<u8>>, Errno> {
+        let mut all = BTreeSet::new();
+        for layer in self.0 {
+            match look(layer, path)? {
+                LayerLook::Hit(_, stat) if type_of(&stat) == FileType::Directory => {
+                    let directory = open(layer, path.as_os_str(), OFlags::RDONLY | OFlags::DIRECTORY)?;
+                    all.extend(names(&directory)?);
+                    if is_opaque(&directory) {
+                        break;
+                    }
+                }
+                LayerLook::Miss => {}
+                _ => break,
+            }
+        }
+        Ok(all)
+    }
+
+    /// Visits all files: a directory before what is in it, and all in the order of their names.
+    fn walk(
+        &self,
+        marks: bool,
+        mut visit: impl FnMut(&Found<'l>) -> Result<(), Unreadable>,
+    ) -> Result<(), Unreadable> {
+        let mut left = vec![LayerPath::default()];
+        while let Some(path) = left.pop() {
+            let found = self.find(&path, marks).map_err(|errno| failed(path.as_bytes(), errno))?;
+            // A running container may have removed it meanwhile.
+            let Some(found) = found else { continue };
+            if path != LayerPath::default() {
+                visit(&found)?;
+            }
+            if found.is_directory() {
+                let names = self.names(&path).map_err(|errno| failed(path.as_bytes(), errno))?;
+                left.extend(names.iter().rev().map(|name| path.join(name)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes `A`, `C` or `D`, the path, and a null byte, for each change.
+fn changes(upper: &Layers<'_>, below: &Layers<'_>, mut output: impl Write) -> Result<(), Unreadable> {
+    let mut all: BTreeMap<Vec<u8>, u8> = BTreeMap::new();
+    upper.walk(true, |found| {
+        let path = found.path.as_bytes();
+        let unread = |errno| failed(path, errno);
+        let is_below = below.find(&found.path, false).map_err(unread)?.is_some();
+        match (is_whiteout(&found.stat), is_below) {
+            (true, true) => all.insert(path.to_vec(), b'D'),
+            (true, false) => None,
+            (false, true) => all.insert(path.to_vec(), b'C'),
+            (false, false) => all.insert(path.to_vec(), b'A'),
+        };
+        if found.is_directory() && is_below {
+            let own = found.opened().map_err(unread)?;
+            if is_opaque(&own) {
+                let own = names(&own).map_err(unread)?;
+                let hidden = below.names(&found.path).map_err(unread)?;
+                all.extend(
+                    hidden.difference(&own).map(|name| (found.path.join(name).as_bytes().to_vec(), b'D')),
+                );
+            }
+        }
+        Ok(())
+    })?;
+    for (path, kind) in all {
+        let line = [&[kind, b'/'][..], &path, b"\0"].concat();
+        output.write_all(&line).map_err(|error| io_failed(&path, &error))?;
+    }
+    output.flush().map_err(|error| io_failed(b"", &error))
+}
+
+/// Writes an archive: with `is_layer`, one layer with its marks, otherwise what is seen of all of them.
+fn archive(layers: &Layers<'_>, is_layer: bool, output: impl Write) -> Result<(), Unreadable> {
+    let mut writer = ArchiveWriter::new(io::BufWriter::new(output));
+    // The first name of each file that has several.
+    let mut linked: BTreeMap<(u64, u64), Vec<u8>> = BTreeMap::new();
+    layers.walk(is_layer, |found| {
+        let path = found.path.as_bytes();
+        let unread = |errno| failed(path, errno);
+        if is_whiteout(&found.stat) {
+            let at = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+            let name = [&path[..at], WHITEOUT, &path[at..]].concat();
+            return writer.entry(&mark(name), &mut io::empty()).map_err(|error| io_failed(path, &error));
+        }
+        let Some(mut entry) = entry_of(found).map_err(unread)? else { return Ok(()) };
+        let mut content: Box<dyn Read> = Box::new(io::empty());
+        if entry.kind == EntryKind::File {
+            let key = (found.stat.st_dev, found.stat.st_ino);
+            match linked.get(&key).filter(|_| found.stat.st_nlink > 1) {
+                Some(first) => {
+                    (entry.kind, entry.size, entry.link) = (EntryKind::HardLink, 0, first.clone());
+                    entry.attributes.clear();
+                }
+                None => {
+                    linked.insert(key, entry.name.clone());
+                    // A running container may make it shorter meanwhile.
+                    content = Box::new(File::from(found.opened().map_err(unread)?).chain(io::repeat(0)));
+                }
+            }
+        }
+        writer.entry(&entry, &mut content).map_err(|error| io_failed(path, &error))?;
+        if is_layer && found.is_directory() && is_opaque(&found.opened().map_err(unread)?) {
+            let mark = mark([path, b"/", OPAQUE_NAME].concat());
+            writer.entry(&mark, &mut io::empty()).map_err(|error| io_failed(path, &error))?;
+        }
+        Ok(())
+    })?;
+    writer.finish().map(drop).map_err(|error| io_failed(b"", &error))
+}
+
+/// The entry of a mark: an empty file.
+fn mark(name: Vec<u8>) -> ArchiveEntry {
+    ArchiveEntry {
+        kind: EntryKind::File,
+        name,
+        link: Vec::new(),
+        size: 0,
+        mode: 0o600,
+        uid: 0,
+        gid: 0,
+        mtime: (0, 0),
+        device: (0, 0),
+        attributes: Vec::new(),
+    }
+}
+
+/// The entry of a file. None: a socket, which no archive has.
+fn entry_of(found: &Found<'_>) -> Result<Option<ArchiveEntry>, Errno> {
+    let stat = &found.stat;
+    let kind = match type_of(stat) {
+        FileType::RegularFile => EntryKind::File,
+        FileType::Directory => EntryKind::Directory,
+        FileType::Symlink => EntryKind::Symlink,
+        FileType::CharacterDevice => EntryKind::CharDevice,
+        FileType::BlockDevice => EntryKind::BlockDevice,
+        FileType::Fifo => EntryKind::Fifo,
+        _ => return Ok(None),
+    };
+    let is_device = [EntryKind::CharDevice, EntryKind::BlockDevice].contains(&kind);
+    let link = match kind {
+        EntryKind::Symlink => readlinkat(&found.file, "", Vec::new())?.into_bytes(),
+        _ => Vec::new(),
+    };
+    let has_attributes = [EntryKind::File, EntryKind::Directory].contains(&kind);
+    let attributes = if has_attributes { attributes(&found.opened()?)? } else { Vec::new() };
+    Ok(Some(ArchiveEntry {
+        kind,
+        name: found.path.as_bytes().to_vec(),
+        link,
+        size: if kind == EntryKind::File { u64::try_from(stat.st_size).unwrap_or_default() } else { 0 },
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        mtime: (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or_default()),
+        device: if is_device { (major(stat.st_rdev), minor(stat.st_rdev)) } else { (0, 0) },
+        attributes,
+    }))
+}
+
+/// The extended attributes that belong to a file, in the order of their names.
+fn attributes(file: &OwnedFd) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+    let mut list = vec![0; 64 << 10];
+    let length = match flistxattr(file, &mut list) {
+        Err(Errno::NOTSUP) => 0,
+        length => length?,
+    };
+    let names: BTreeSet<&[u8]> =
+        list[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty() && is_kept(name)).collect();
+    let mut all = Vec::new();
+    for name in names {
+        let mut value = vec![0; 64 << 10];
+        let length = fgetxattr(file, name, &mut value)?;
+        value.truncate(length);
+        all.push((name.to_vec(), value));
+    }
+    Ok(all)
+}
+
+fn names(directory: &OwnedFd) -> Result<BTreeSet<Vec<u8>>, Errno> {
+    let mut names = BTreeSet::new();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.insert(name.to_vec());
+        }
+    }
+    Ok(names)
+}

@@ -1,0 +1,253 @@
+//! `diff`, `export` and `commit`: what a container has written, its files as an archive, and an image of it.
+//!
+//! Judged by the archives that are written, by the layer in HOME, and by what a container of the new image sees.
+//!
+//! Other inputs of the same kind as the ones here:
+//! - files, directories, links, hard links, pipes, sockets; added, changed, deleted, replaced by another kind; emptied directories.
+//! - owners of a user with subordinate IDs, extended attributes, set-user-ID modes, long names, names that are not UTF-8.
+//! - containers that were never started, that run, that have ended; of an image, of directories, of the host.
+#![cfg(feature = "images")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+
+use support::image::{Image, Layer, programs};
+use support::kept::KeptHome;
+use support::{feed, is_root, text};
+
+/// The names in an archive, with the type, the permissions, and the content or the target.
+fn entries(archive: &[u8]) -> BTreeMap<String, (u8, u32, String)> {
+    let mut all = BTreeMap::new();
+    for entry in tar::Archive::new(archive).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let name = text(&entry.path_bytes()).trim_end_matches('/').to_owned();
+        let header = entry.header().clone();
+        let mut content = entry.link_name_bytes().map(|name| text(&name)).unwrap_or_default();
+        if header.entry_type() == tar::EntryType::Regular {
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).unwrap();
+            content = text(&bytes[..bytes.len().min(100)]);
+        }
+        let about = (header.entry_type().as_byte(), header.mode().unwrap(), content);
+        assert_eq!(all.insert(name.clone(), about), None, "{name}");
+    }
+    all
+}
+
+/// A kept container of an image with a lower and an upper layer, which runs this script and then sleeps.
+fn container(home: &KeptHome, script: &str) {
+    let base = programs(&["sh", "sleep", "ln", "rm", "mkdir", "chmod", "mkfifo", "touch", "cat", "ls"])
+        .directory("data")
+        .file("data/kept", "1")
+        .file("data/gone", "1")
+        .file("data/changed", "1")
+        .directory("emptied")
+        .file("emptied/one", "1")
+        .file("emptied/two", "1")
+        .directory("replaced")
+        .file("replaced/inside", "1");
+    let second = Layer::new().file("data/second", "2").file("data/.wh.kept", "");
+    let output = feed(&mut home.command(&["load", "-q"]), Image::of(&[base, second]).docker(&["base:1"]));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let spec = home.around().join("box.yaml");
+    let command = serde_json::to_string(&format!("{script}; echo ready; exec sleep 600")).unwrap();
+    fs::write(&spec, format!("rootfs: base:1\npid:\nenv: {{ PATH: /bin }}\ncommand: [sh, -ec, {command}]\n"))
+        .unwrap();
+    home.out(&["run", "-d", "--name", "box", spec.to_str().unwrap()]);
+    support::wait_until("the script has ended", || home.out(&["logs", "box"]).contains("ready"));
+}
+
+const SCRIPT: &str = "cd /; echo 2 > data/changed; rm data/gone; echo new > data/new; ln data/new data/hard; ln -s new data/link; \
+    rm -r emptied; mkdir emptied; touch emptied/three; rm -r replaced; echo file > replaced; mkfifo pipe; mkdir -p a/b; touch a/b/c; \
+    chmod 4711 data/new";
+
+const CHANGES: [&str; 15] = [
+    "A /a",
+    "A /a/b",
+    "A /a/b/c",
+    "C /data",
+    "C /data/changed",
+    "D /data/gone",
+    "A /data/hard",
+    "A /data/link",
+    "A /data/new",
+    "C /emptied",
+    "D /emptied/one",
+    "A /emptied/three",
+    "D /emptied/two",
+    "A /pipe",
+    "C /replaced",
+];
+
+#[test]
+fn what_a_container_has_changed_is_listed() {
+    let home = KeptHome::new();
+    container(&home, SCRIPT);
+    let changes = |state: &str| {
+        let printed = home.out(&["diff", "box"]);
+        assert_eq!(printed.lines().collect::<Vec<_>>(), CHANGES, "{state}");
+    };
+    changes("running");
+    home.out(&["stop", "-t", "0", "box"]);
+    changes("stopped");
+    assert!(home.refused(&["diff", "nothing"], 1).contains("No such container"));
+    let explained = home.run(&["diff", "--explain", "box"]);
+    let explained = text(&explained.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+    for words in ["upper", "/layers/", "__unpack", "which no container changes"] {
+        assert!(explained.contains(words), "{words}: {explained}");
+    }
+    // A container of this machine's files has no layer.
+    let host = home.spec("", "true");
+    home.out(&["create", "--name", "host", &host]);
+    for command in ["diff", "export", "commit"] {
+        assert!(home.refused(&[command, "host"], 1).contains("no layer of its own"), "{command}");
+    }
+}
+
+#[test]
+fn all_files_are_exported() {
+    let home = KeptHome::new();
+    container(&home, SCRIPT);
+    let running = home.run(&["export", "box"]);
+    assert!(running.status.success(), "{}", text(&running.stderr));
+    home.out(&["stop", "-t", "0", "box"]);
+    let file = home.around().join("out.tar");
+    home.out(&["export", "-o", file.to_str().unwrap(), "box"]);
+    let stopped = fs::read(&file).unwrap();
+    assert_eq!(entries(&stopped), entries(&running.stdout));
+    let all = entries(&stopped);
+    let is = |name: &str, kind: u8, content: &str| {
+        let (own, _, found) = &all[name];
+        assert_eq!((*own, found.trim_end()), (kind, content), "{name}");
+    };
+    is("data/changed", b'0', "2");
+    is("data/second", b'0', "2");
+    is("data/link", b'2', "new");
+    is("data/new", b'1', "data/hard");
+    is("data/hard", b'0', "new");
+    is("replaced", b'0', "file");
+    is("pipe", b'6', "");
+    is("emptied/three", b'0', "");
+    assert_eq!(all["data/hard"].1, 0o4711);
+    for gone in ["data/gone", "data/kept", "emptied/one", "replaced/inside", "proc", "dev", "etc/hosts"] {
+        assert!(!all.contains_key(gone), "{gone}");
+    }
+    // It is an image again, with one layer.
+    home.out(&["import", "-c", "ENV PATH=/bin", file.to_str().unwrap(), "again:1"]);
+    let spec = home.around().join("again.yaml");
+    fs::write(&spec, "rootfs: again:1\nenv: { PATH: /bin }\ncommand: [ls, /data, /emptied]\n").unwrap();
+    let listed = home.out(&["run", "-q", spec.to_str().unwrap()]);
+    assert_eq!(listed, "/data:\nchanged\nhard\nlink\nnew\nsecond\n\n/emptied:\nthree");
+    assert!(home.refused(&["export", "-o", "/no/such/directory/x", "box"], 1).contains("ENOENT"));
+}
+
+#[test]
+fn a_container_becomes_a_layer_of_an_image() {
+    let home = KeptHome::new();
+    container(&home, SCRIPT);
+    let change = ["-c", "CMD [\"ls\"]", "-m", "a message", "-a", "an author"];
+    let id = home.out(&[&["commit"], &change[..], &["box", "mine:2"]].concat());
+    let about: serde_json::Value = serde_json::from_str(&home.out(&["image", "inspect", "mine:2"])).unwrap();
+    assert_eq!(about[0]["Id"], id.as_str());
+    assert_eq!(about[0]["Author"], "an author");
+    assert_eq!(about[0]["Config"]["Cmd"], serde_json::json!(["ls"]));
+    let layers = about[0]["RootFS"]["Layers"].as_array().unwrap();
+    assert_eq!(layers.len(), 3);
+    let history = home.out(&["history", "--format", "{{.CreatedBy}}|{{.Comment}}", "mine:2"]);
+    assert!(history.lines().next().unwrap().ends_with("|a message"), "{history}");
+    assert!(history.starts_with("sh -ec "), "{history}");
+    // The layer has what the container has written, with the marks of a layer.
+    let digest = layers[2].as_str().unwrap().trim_start_matches("sha256:");
+    let layer = entries(&fs::read(home.path().join("images/blobs/sha256").join(digest)).unwrap());
+    let names: Vec<&str> = layer.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "a",
+            "a/b",
+            "a/b/c",
+            "data",
+            "data/.wh.gone",
+            "data/changed",
+            "data/hard",
+            "data/link",
+            "data/new",
+            "emptied",
+            "emptied/.wh..wh..opq",
+            "emptied/three",
+            "pipe",
+            "replaced"
+        ]
+    );
+    let spec = home.around().join("mine.yaml");
+    let script = "ls /data /emptied; cat /data/new /replaced";
+    fs::write(&spec, format!("rootfs: mine:2\nenv: {{ PATH: /bin }}\ncommand: [sh, -c, '{script}']\n"))
+        .unwrap();
+    let listed = home.out(&["run", "-q", spec.to_str().unwrap()]);
+    assert_eq!(listed, "/data:\nchanged\nhard\nlink\nnew\nsecond\n\n/emptied:\nthree\nnew\nfile");
+    assert_eq!(home.out(&["image", "verify", "mine:2"]).matches("good").count(), 5);
+    // What the diff of the images says is what the diff of the container says, apart from directories.
+    let images = home.out(&["image", "diff", "base:1", "mine:2"]);
+    let of_images: Vec<&str> = images.lines().map(|line| line.split("  (").next().unwrap()).collect();
+    for change in CHANGES.iter().filter(|change| !["C /data", "C /emptied"].contains(change)) {
+        assert!(of_images.contains(change), "{change}: {images}");
+    }
+    // Without a name, and from the image by its ID.
+    let other = home.out(&["commit", "box"]);
+    assert!(home.out(&["images", "-q", "--no-trunc", "--filter", "dangling=true"]).contains(&other));
+    // The image of the container has lost its name meanwhile: its layers decide.
+    home.out(&["tag", "mine:2", "base:1"]);
+    let third = home.out(&["commit", "box", "third"]);
+    let about: serde_json::Value = serde_json::from_str(&home.out(&["image", "inspect", &third])).unwrap();
+    assert_eq!(about[0]["RootFS"]["Layers"].as_array().unwrap().len(), 3);
+    // A container of directories has no image below.
+    let lower = home.around().join("lower");
+    fs::create_dir_all(lower.join("bin")).unwrap();
+    let plain = home.around().join("plain.yaml");
+    fs::write(&plain, format!("rootfs: {{ layers: [{}] }}\ncommand: [x]\n", lower.display())).unwrap();
+    home.out(&["create", "--name", "plain", plain.to_str().unwrap()]);
+    let message = home.refused(&["commit", "plain", "x"], 1);
+    assert!(
+        message.contains("not made from an image") && message.contains("| sandbox import -"),
+        "{message}"
+    );
+    assert_eq!(home.out(&["diff", "plain"]), "");
+}
+
+#[test]
+fn a_link_of_the_container_leads_nowhere_outside() {
+    let home = KeptHome::new();
+    let secret = home.around().join("secret");
+    fs::create_dir(&secret).unwrap();
+    fs::write(secret.join("file"), "secret").unwrap();
+    let script = format!(
+        "cd /; ln -s {0} data/out; ln -s ../../../../..{0} data/up; ln -s /proc/1/root data/magic",
+        secret.display()
+    );
+    container(&home, &script);
+    home.out(&["stop", "-t", "0", "box"]);
+    let exported = home.run(&["export", "box"]);
+    assert!(exported.status.success(), "{}", text(&exported.stderr));
+    let all = entries(&exported.stdout);
+    assert_eq!(all["data/out"].0, b'2');
+    assert!(!all.keys().any(|name| name.contains("file") && name.contains("data/")), "{all:?}");
+    home.out(&["commit", "box", "mine"]);
+    assert!(!home.out(&["diff", "box"]).contains("file"));
+    if is_root() {
+        // The owners are those that the container sees, also in a user namespace of root.
+        let spec = home.around().join("mapped.yaml");
+        let keys = "user: { map: [{ inside: 0, outside: 100000, count: 65536 }] }\nenv: { PATH: /bin }\n";
+        fs::write(&spec, format!("rootfs: base:1\n{keys}pid:\ncommand: [sh, -c, 'touch /data/mapped']\n"))
+            .unwrap();
+        home.out(&["create", "--name", "mapped", spec.to_str().unwrap()]);
+        home.out(&["start", "-a", "mapped"]);
+        let exported = home.run(&["export", "mapped"]).stdout;
+        let mut archive = tar::Archive::new(&exported[..]);
+        let mut found = archive.entries().unwrap().map(Result::unwrap);
+        let mapped = found.find(|entry| text(&entry.path_bytes()) == "data/mapped").unwrap();
+        assert_eq!(mapped.header().uid().unwrap(), 0);
+    }
+}
