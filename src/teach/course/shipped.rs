@@ -32,8 +32,9 @@ macro_rules! lessons {
 // A file of an exercise is written as "EXERCISE/FILE".
 lessons! {
     pictures [
-        "attacks" "blkio" "container" "cpu" "data" "devices" "exec" "hardening" "init" "ipc" "join" "layers" "life" "look"
-        "memory" "mnt" "net" "overlay" "pid" "pids" "ports" "root" "seccomp" "signals" "tree" "user" "uts"
+        "attacks" "blkio" "container" "cpu" "data" "devices" "exec" "hardening" "image" "init" "ipc" "join" "layers"
+        "life" "look" "memory" "mnt" "net" "objects" "overlay" "pid" "pids" "ports" "root" "seccomp" "signals" "tree"
+        "user" "uts" "whiteouts"
     ];
 
     "01-look" ["en" "zh"] [];
