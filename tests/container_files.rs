@@ -1,4 +1,5 @@
-//! `diff`, `export` and `commit`: what a container has written, its files as an archive, and an image of it.
+//! `diff`, `export`, `commit` and `cp`: what a container has written, its files as an archive, an image of it, and copies in both
+//! directions.
 //!
 //! Judged by the archives that are written, by the layer in HOME, and by what a container of the new image sees.
 //!
@@ -249,5 +250,134 @@ fn a_link_of_the_container_leads_nowhere_outside() {
         let mut found = archive.entries().unwrap().map(Result::unwrap);
         let mapped = found.find(|entry| text(&entry.path_bytes()) == "data/mapped").unwrap();
         assert_eq!(mapped.header().uid().unwrap(), 0);
+    }
+}
+
+/// Runs `cp`. Returns its status and message.
+fn cp(home: &KeptHome, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = home.run(&[&["cp"], arguments].concat());
+    (output.status.code(), text(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+fn copied(home: &KeptHome, arguments: &[&str]) {
+    let (status, message) = cp(home, arguments);
+    assert_eq!(status, Some(0), "{arguments:?} {message}");
+}
+
+#[test]
+fn files_are_copied_in_both_directions() {
+    let home = KeptHome::new();
+    container(&home, "cd /; mkdir -p a/b; echo inside > a/b/file; ln -s b a/link; chmod 640 a/b/file");
+    let at = |name: &str| home.around().join(name).to_str().unwrap().to_owned();
+    fs::create_dir_all(at("tree/inner")).unwrap();
+    fs::write(at("tree/inner/file"), "outside").unwrap();
+    for state in ["running", "stopped"] {
+        let to = |name: &str| at(&format!("{name}-{state}"));
+        // A file under another name, into a directory, a tree, the content of a tree, a link itself, and through a link.
+        copied(&home, &["box:/a/b/file", &to("file")]);
+        assert_eq!(fs::read_to_string(to("file")).unwrap(), "inside\n", "{state}");
+        fs::create_dir(to("dir")).unwrap();
+        copied(&home, &["box:a/b/file", &to("dir")]);
+        copied(&home, &["box:/a", &to("dir")]);
+        copied(&home, &["box:/a/link/.", &to("dir")]);
+        copied(&home, &["box:/a/link", &to("link")]);
+        copied(&home, &["box:/a", &to("new")]);
+        for file in ["dir/file", "dir/a/b/file", "new/b/file"] {
+            let (name, rest) = file.split_once('/').unwrap();
+            assert_eq!(
+                fs::read_to_string(format!("{}/{rest}", to(name))).unwrap(),
+                "inside\n",
+                "{file} {state}"
+            );
+        }
+        assert_eq!(fs::read_link(to("link")).unwrap().to_str(), Some("b"));
+        let archive = home.run(&["cp", "box:/a", "-"]).stdout;
+        let names: Vec<String> = entries(&archive).into_keys().collect();
+        assert_eq!(names, ["a", "a/b", "a/b/file", "a/link"], "{state}");
+        // Into the container.
+        copied(&home, &[&at("tree"), &format!("box:/tree-{state}")]);
+        copied(&home, &[&at("tree"), "box:/a/link"]);
+        copied(&home, &[&format!("{}/.", at("tree")), "box:/emptied"]);
+        copied(&home, &[&at("tree/inner/file"), &format!("box:/{state}")]);
+        let stream =
+            feed(&mut home.command(&["cp", "-", "box:/data"]), Layer::new().file("by-tar", state).tar());
+        assert!(stream.status.success(), "{}", text(&stream.stderr));
+        let files = entries(&home.run(&["export", "box"]).stdout);
+        for (name, content) in [
+            (&*format!("tree-{state}/inner/file"), "outside"),
+            ("a/b/tree/inner/file", "outside"),
+            ("emptied/inner/file", "outside"),
+            ("emptied/one", "1"),
+            (state, "outside"),
+            ("data/by-tar", state),
+        ] {
+            assert_eq!(files[name].2, content, "{name} {state}");
+        }
+        for (arguments, words) in [
+            (&["box:/nothing", "x"][..], "Could not find the file /nothing in container box"),
+            (&["nothing:/a", "x"], "No such container"),
+            (&["/no/such/file", "box:/"], "ENOENT"),
+            (&["/etc/passwd", "box:/no/such/directory/x"], "there is no directory"),
+            (&["box:/a", "/etc/passwd"], "cannot copy a directory"),
+            (&["-", "box:/a/b/file"], "there is no directory"),
+        ] {
+            let (status, message) = cp(&home, arguments);
+            assert_eq!(status, Some(1), "{arguments:?} {message}");
+            assert!(message.contains(words), "{arguments:?}: {message}");
+        }
+        if state == "running" {
+            // The container sees it at once, and it belongs to its root.
+            assert_eq!(home.out(&["exec", "box", "cat", "/running"]), "outside");
+            home.out(&["stop", "-t", "0", "box"]);
+        }
+    }
+    assert_eq!(cp(&home, &["a", "b"]).0, Some(2));
+    assert_eq!(cp(&home, &["box:/a", "box:/b"]).0, Some(2));
+    let owners = home.run(&["export", "box"]).stdout;
+    for entry in tar::Archive::new(&owners[..]).entries().unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.header().uid().unwrap(), 0, "{:?}", entry.path());
+    }
+    // They are in the upper directory: an image has them too.
+    home.out(&["commit", "box", "copied"]);
+    assert!(home.out(&["image", "which", "copied", "/stopped"]).contains("from layer 3"));
+}
+
+#[test]
+fn no_copy_follows_a_link_out() {
+    let home = KeptHome::new();
+    let at = |name: &str| home.around().join(name);
+    fs::create_dir(at("secret")).unwrap();
+    fs::write(at("secret/file"), "secret").unwrap();
+    let secret = at("secret");
+    let script = format!(
+        "cd /; ln -s {0} out; ln -s ../../../../../..{0} up; ln -s {0}/file file; mkdir d; echo evil > d/file; ln -s /proc/self/root magic",
+        secret.display()
+    );
+    container(&home, &script);
+    fs::write(at("good"), "good").unwrap();
+    let good = at("good").to_str().unwrap().to_owned();
+    for state in ["running", "stopped"] {
+        // A path with such a link leads to a path in the container, which does not exist.
+        for path in ["box:/out/file", "box:/up/file", "box:/out/.", "box:/magic/../out/file"] {
+            let (status, message) = cp(&home, &[path, at("got").to_str().unwrap()]);
+            assert_eq!(status, Some(1), "{path} {state} {message}");
+            assert!(!at("got").exists(), "{path} {state}");
+        }
+        for path in ["box:/out/new", "box:/up/new", "box:/file"] {
+            let (status, message) = cp(&home, &[&good, path]);
+            assert_eq!(status, Some(1), "{path} {state} {message}");
+        }
+        // A copy of a link is a link. A later copy over it does not go through it.
+        let target = at(&format!("target-{state}"));
+        fs::create_dir(&target).unwrap();
+        std::os::unix::fs::symlink(&secret, target.join("d")).unwrap();
+        let (status, message) = cp(&home, &["box:/d", target.to_str().unwrap()]);
+        assert_eq!(status, Some(1), "{state} {message}");
+        assert_eq!(fs::read_to_string(at("secret/file")).unwrap(), "secret", "{state}");
+        assert_eq!(fs::read_dir(&secret).unwrap().count(), 1, "{state}");
+        if state == "running" {
+            home.out(&["stop", "-t", "0", "box"]);
+        }
     }
 }

@@ -49,6 +49,7 @@ use self::feature::FeatureArgs;
 use self::image::{
     UnpackArgs,
     container::{ChangesArgs, CommitArgs, ExportArgs},
+    cp::CpArgs,
     history::HistoryArgs,
     images::ImagesArgs,
     import::ImportArgs,
@@ -207,6 +208,9 @@ macro_rules! commands {
             /// Write all files of a container to an archive
             #[cfg(feature = "images")]
             Export(Described<ExportArgs>),
+            /// Copy files between a container and the host
+            #[cfg(feature = "images")]
+            Cp(Described<CpArgs>),
             /// Make an image of a container: what it has written becomes a layer
             #[cfg(feature = "images")]
             Commit(Described<CommitArgs>),
@@ -304,6 +308,8 @@ macro_rules! commands {
                     Command::System(Described(args)) => system::run(color, &args),
                     #[cfg(feature = "images")]
                     Command::Diff(Described(args)) => image::container::changes(color, &args),
+                    #[cfg(feature = "images")]
+                    Command::Cp(Described(args)) => image::cp::run(color, &args),
                     #[cfg(feature = "images")]
                     Command::Export(Described(args)) => image::container::export(color, &args),
                     #[cfg(feature = "images")]

@@ -183,6 +183,7 @@ impl Extras {
             ("pull", _) => notes.push(text("image.pull.help")),
             ("load", _) => notes.push(text("image.load.help")),
             ("image", _) => notes.push(text("image.help")),
+            ("cp", _) => notes.push(text("image.copy.help")),
             ("commit", _) => notes.push(text("image.commit.help")),
             ("import", _) => notes.push(text("image.import.help")),
             ("system", _) => notes.push(text("image.system.help")),

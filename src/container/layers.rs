@@ -40,6 +40,21 @@ impl KeptContainer {
         Ok(ContainerLayers { directories, maps: self.maps() })
     }
 
+    /// All files of the container: if it runs, as its processes see them.
+    ///
+    /// # Errors
+    /// It does not run, and has no upper directory on the disk.
+    pub fn files(&self) -> Result<ContainerLayers> {
+        match self.state.command.filter(|_| self.state.status.is_active()) {
+            Some(command) => {
+                let directories = vec![PathBuf::from(format!("/proc/{}/root/.", command.pid))];
+                let maps = self.record.config.environment.namespaces.user.options();
+                Ok(ContainerLayers { directories, maps: maps.filter(|maps| !maps.users.is_empty()).cloned() })
+            }
+            None => self.layers(),
+        }
+    }
+
     /// The chain ID of the topmost layer. None: it is no layer of an image.
     pub fn chain_id(&self) -> Option<Digest> {
         let root = self.record.config.environment.root.as_ref()?;

@@ -21,6 +21,7 @@
 //! | `registry` | downloads an image from a registry |
 //! | `rootfs` | the directories of an image's layers, for an overlay |
 //! | `contents` | what each layer has at a path, and what two images differ in |
+//! | `extract` | copies files between an archive and a directory of the host |
 //! | `import` | an image of an archive of files |
 //! | `change` | instructions of a Dockerfile that change a config |
 //! | `save` | writes images to an archive |
@@ -39,6 +40,7 @@ pub mod contents;
 pub mod decompress;
 pub mod digest;
 pub mod entries;
+pub mod extract;
 pub mod from_host;
 pub mod history;
 pub mod import;

@@ -106,7 +106,7 @@ fn unread(error: &io::Error) -> Error {
     Error::new(ExitKind::Refused, text("image.container.unread")).why(io_text(error))
 }
 
-fn tell_reading(explain: &ImageExplainArg, directories: &[PathBuf], why: &str) {
+pub(super) fn tell_reading(explain: &ImageExplainArg, directories: &[PathBuf], why: &str) {
     let tell = explain.tell();
     let opened: Vec<String> =
         directories.iter().map(|path| format!("openat(\"{}\")", printed(path))).collect();

@@ -2,6 +2,7 @@
 
 pub(super) mod container;
 pub(super) mod contents;
+pub(super) mod cp;
 pub(super) mod from_host;
 pub(super) mod history;
 pub(super) mod images;

@@ -91,6 +91,14 @@ impl<'m> Unpacker<'m> {
             let root = LayerPath::default();
             fstat(lower).and_then(|stat| self.adopt(&root, &stat)).map_err(|errno| failed(b"/", errno))?;
         }
+        self.fill(entries)
+    }
+
+    /// As [`Unpacker::unpack`], but the root stays as it is.
+    pub(super) fn fill<R: Read>(
+        mut self,
+        entries: &mut ArchiveEntries<R>,
+    ) -> Result<LayerCounts, Unreadable> {
         while let Some(entry) = entries.next_entry()? {
             self.counts.entries += 1;
             self.apply(&entry, entries)?;

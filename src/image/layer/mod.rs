@@ -37,6 +37,7 @@ use super::entries::{ArchiveEntries, Unreadable};
 use crate::error::{Error, ExitKind, Result, io_text};
 use crate::host::Subordinate;
 use crate::observe::Unread;
+use crate::plan::call::file::write_once;
 use crate::plan::call::user::{IdMaps, IdRange};
 use crate::text::{printed, text, text_with};
 
@@ -63,6 +64,8 @@ pub enum LayerWork {
     Unpack(#[serde(with = "crate::value::bytes::list")] Vec<PathBuf>),
     /// Remove this entry.
     Remove(String),
+    /// Put the files of the archive on standard input into the files of a container. These are the layers below.
+    Fill(#[serde(with = "crate::value::bytes::list")] Vec<PathBuf>),
     /// Write what is asked for to descriptor 0. The directory is the upper one; these are the layers below it, the topmost first.
     Read(LayerReading, #[serde(with = "crate::value::bytes::list")] Vec<PathBuf>),
     /// Add up the sizes of the files in this entry.
@@ -70,7 +73,7 @@ pub enum LayerWork {
 }
 
 /// What is read of the layers of a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LayerReading {
     /// What the upper directory changes: `A`, `C` or `D`, the path, and a null byte.
@@ -79,6 +82,38 @@ pub enum LayerReading {
     Layer,
     /// The files of all layers together, as an archive.
     Files,
+    /// Where a path leads: a `PathPlace` as JSON, or `null`. `follows`: its last part may be a link too.
+    Place {
+        /// The path.
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
+        /// Whether a link at its end is followed.
+        follows: bool,
+    },
+    /// What is at a place, as an archive.
+    Tree(#[serde(with = "crate::value::bytes")] PathBuf),
+}
+
+/// Where a path leads in the files of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathPlace {
+    /// The path without links, from the root on, without the first slash.
+    #[serde(with = "crate::value::bytes")]
+    pub place: PathBuf,
+    /// What is there.
+    pub kind: PlaceKind,
+}
+
+/// What is at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PlaceKind {
+    /// Nothing, but its directory exists.
+    Nothing,
+    /// A directory.
+    Directory,
+    /// Anything else.
+    Other,
 }
 
 /// What the process reports, each as a line of JSON.
@@ -180,6 +215,23 @@ pub fn read(
     }
 }
 
+/// Puts the files of an archive into the files of a container.
+///
+/// # Errors
+/// They cannot be written.
+pub fn fill(archive: impl Into<Stdio>, directories: &[PathBuf], maps: Option<&IdMaps>) -> Result<()> {
+    let Some((upper, lowers)) = directories.split_first() else { return Ok(()) };
+    let task =
+        LayerTask { directory: upper.clone(), work: LayerWork::Fill(lowers.to_vec()), maps: maps.cloned() };
+    match perform(&task, archive.into())? {
+        LayerMessage::Read => Ok(()),
+        LayerMessage::Unreadable(why) => {
+            Err(Error::new(ExitKind::Refused, text("image.container.unwritten")).why(why))
+        }
+        other => Err(unexpected(other)),
+    }
+}
+
 /// As [`read`], with a function that takes what is written meanwhile.
 ///
 /// # Errors
@@ -265,6 +317,16 @@ const MAX_MESSAGE: u64 = 1 << 16;
 
 /// Lets newuidmap(1) and newgidmap(1) write the maps of the process's user namespace.
 fn write_maps(pid: u32, maps: &IdMaps) -> Result<()> {
+    if nix::unistd::geteuid().is_root() {
+        for (file, ranges) in [("uid_map", &maps.users), ("gid_map", &maps.groups)] {
+            let lines: String = ranges.iter().map(|range| format!("{range}\n")).collect();
+            write_once(format!("/proc/{pid}/{file}"), &lines).map_err(|errno| {
+                let error = Error::new(ExitKind::Refused, text("image.layer.cannot"));
+                error.call(format!("write(</proc/{pid}/{file}>)"), errno)
+            })?;
+        }
+        return Ok(());
+    }
     let found = Subordinate::gather(nix::unistd::getuid().as_raw(), &mut Unread::default());
     let helpers = [(found.newuidmap, "newuidmap", &maps.users), (found.newgidmap, "newgidmap", &maps.groups)];
     for (program, name, ranges) in helpers {
@@ -312,7 +374,7 @@ fn work(task: &LayerTask, output: &UnixStream) -> std::result::Result<LayerMessa
     };
     let directory = open(&task.directory)?;
     let lowers = match &task.work {
-        LayerWork::Unpack(lowers) | LayerWork::Read(_, lowers) => {
+        LayerWork::Unpack(lowers) | LayerWork::Fill(lowers) | LayerWork::Read(_, lowers) => {
             lowers.iter().map(|path| open(path)).collect::<std::result::Result<_, _>>()?
         }
         LayerWork::Remove(_) | LayerWork::Measure(_) => Vec::new(),
@@ -343,7 +405,13 @@ fn work(task: &LayerTask, output: &UnixStream) -> std::result::Result<LayerMessa
             let output = io::stdin().as_fd().try_clone_to_owned().map(File::from);
             let output = output.map_err(|error| LayerMessage::Unreadable(io_text(&error)))?;
             let layers: Vec<OwnedFd> = [directory].into_iter().chain(lowers).collect();
-            read::read(*reading, &layers, output).map(|()| LayerMessage::Read).map_err(unreadable)
+            read::read(reading, &layers, output).map(|()| LayerMessage::Read).map_err(unreadable)
+        }
+        LayerWork::Fill(_) => {
+            let mut entries = ArchiveEntries::new(io::stdin().lock());
+            let unpacker = Unpacker::new(Merged { layer: directory, lowers }, task.maps.as_ref());
+            unpacker.fill(&mut entries).map_err(unreadable)?;
+            entries.finish().map(|()| LayerMessage::Read).map_err(unreadable)
         }
         LayerWork::Unpack(_) => {
             let archive = decompressed(io::stdin().lock())

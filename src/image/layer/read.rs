@@ -5,32 +5,93 @@
 //! archive, these are `.wh.NAME` and `.wh..wh..opq`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Dir, FileType, OFlags, Stat, fgetxattr, flistxattr, fstat, major, minor, readlinkat};
 use rustix::io::Errno;
 
-use super::LayerReading;
 use super::apply::OPAQUE_NAME;
 use super::files::{WHITEOUT, failed, io_failed, is_kept};
-use super::merged::{LayerLook, LayerPath, is_opaque, is_whiteout, look, open, type_of};
+use super::merged::{LayerLook, LayerPath, LayerPlace, Merged, is_opaque, is_whiteout, look, open, type_of};
+use super::{LayerReading, PathPlace, PlaceKind};
 use crate::image::entries::{ArchiveEntry, EntryKind, Unreadable};
 use crate::image::tar_writer::ArchiveWriter;
 
 /// Writes what is asked for to `output`. The first layer is the upper directory.
-pub(super) fn read(reading: LayerReading, layers: &[OwnedFd], output: impl Write) -> Result<(), Unreadable> {
+pub(super) fn read(reading: &LayerReading, layers: &[OwnedFd], output: impl Write) -> Result<(), Unreadable> {
     let (upper, below) = layers.split_at(1.min(layers.len()));
     match reading {
         LayerReading::Changes => changes(&Layers(upper), &Layers(below), output),
-        LayerReading::Layer => archive(&Layers(upper), true, output),
-        LayerReading::Files => archive(&Layers(layers), false, output),
+        LayerReading::Layer => archive(&Layers(upper), &LayerPath::default(), true, output),
+        LayerReading::Files => archive(&Layers(layers), &LayerPath::default(), false, output),
+        LayerReading::Tree(path) => archive(&Layers(layers), &path_of(path), false, output),
+        LayerReading::Place { path, follows } => {
+            let failed = |errno| failed(path.as_os_str().as_bytes(), errno);
+            let found = place(layers, path.as_os_str().as_bytes(), *follows).map_err(failed)?;
+            serde_json::to_writer(output, &found).map_err(|error| Unreadable(error.to_string()))
+        }
     }
+}
+
+/// A place that was found before.
+fn path_of(path: &Path) -> LayerPath {
+    let parts = path.as_os_str().as_bytes().split(|byte| *byte == b'/').filter(|part| !part.is_empty());
+    parts.fold(LayerPath::default(), |path, part| path.join(part))
+}
+
+/// Where a path leads. None: a directory of it does not exist.
+fn place(layers: &[OwnedFd], path: &[u8], follows: bool) -> Result<Option<PathPlace>, Errno> {
+    let mut copies = Vec::new();
+    for layer in layers {
+        copies.push(layer.try_clone().map_err(|_| Errno::MFILE)?);
+    }
+    let mut copies = copies.into_iter();
+    let Some(layer) = copies.next() else { return Ok(None) };
+    let merged = Merged { layer, lowers: copies.collect() };
+    let exists = |_: &LayerPath, place: &LayerPlace| Ok(!matches!(place, LayerPlace::Nothing));
+    let as_place = |path: &LayerPath| PathBuf::from(OsStr::from_bytes(path.as_bytes()));
+    let mut left = path.to_vec();
+    for _ in 0..MAX_LINKS {
+        let mut parts: Vec<&[u8]> =
+            left.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
+        let Some(name) = parts.pop().filter(|name| *name != b"..") else {
+            // The root, or the directory above another one.
+            let whole: Vec<&[u8]> = left.split(|byte| *byte == b'/').collect();
+            let found = merged.resolve(&whole, exists)?;
+            return Ok(found.map(|path| PathPlace { place: as_place(&path), kind: PlaceKind::Directory }));
+        };
+        let Some(above) = merged.resolve(&parts, exists)? else { return Ok(None) };
+        let path = above.join(name);
+        let kind = match merged.find(&path)? {
+            LayerPlace::Nothing => PlaceKind::Nothing,
+            LayerPlace::Here(file, stat) | LayerPlace::Below(file, stat) => match type_of(&stat) {
+                FileType::Directory => PlaceKind::Directory,
+                FileType::Symlink if follows => {
+                    let target = readlinkat(&file, "", Vec::new())?.into_bytes();
+                    left = match target.starts_with(b"/") {
+                        true => target,
+                        false => [above.as_bytes(), b"/", &target].concat(),
+                    };
+                    continue;
+                }
+                _ => PlaceKind::Other,
+            },
+        };
+        return Ok(Some(PathPlace { place: as_place(&path), kind }));
+    }
+    Err(Errno::LOOP)
 }
 
 /// Some layers, the topmost first.
 struct Layers<'l>(&'l [OwnedFd]);
+
+/// The maximum number of links at the end of a path, as in the kernel.
+const MAX_LINKS: usize = 40;
 
 /// A file of one of them.
 struct Found<'l> {
@@ -95,10 +156,11 @@ impl<'l> Layers<'l> {
     /// Visits all files: a directory before what is in it, and all in the order of their names.
     fn walk(
         &self,
+        start: &LayerPath,
         marks: bool,
         mut visit: impl FnMut(&Found<'l>) -> Result<(), Unreadable>,
     ) -> Result<(), Unreadable> {
-        let mut left = vec![LayerPath::default()];
+        let mut left = vec![start.clone()];
         while let Some(path) = left.pop() {
             let found = self.find(&path, marks).map_err(|errno| failed(path.as_bytes(), errno))?;
             // A running container may have removed it meanwhile.
@@ -118,7 +180,7 @@ impl<'l> Layers<'l> {
 /// Writes `A`, `C` or `D`, the path, and a null byte, for each change.
 fn changes(upper: &Layers<'_>, below: &Layers<'_>, mut output: impl Write) -> Result<(), Unreadable> {
     let mut all: BTreeMap<Vec<u8>, u8> = BTreeMap::new();
-    upper.walk(true, |found| {
+    upper.walk(&LayerPath::default(), true, |found| {
         let path = found.path.as_bytes();
         let unread = |errno| failed(path, errno);
         let is_below = below.find(&found.path, false).map_err(unread)?.is_some();
@@ -148,11 +210,18 @@ fn changes(upper: &Layers<'_>, below: &Layers<'_>, mut output: impl Write) -> Re
 }
 
 /// Writes an archive: with `is_layer`, one layer with its marks, otherwise what is seen of all of them.
-fn archive(layers: &Layers<'_>, is_layer: bool, output: impl Write) -> Result<(), Unreadable> {
+fn archive(
+    layers: &Layers<'_>,
+    start: &LayerPath,
+    is_layer: bool,
+    output: impl Write,
+) -> Result<(), Unreadable> {
     let mut writer = ArchiveWriter::new(io::BufWriter::new(output));
     // The first name of each file that has several.
     let mut linked: BTreeMap<(u64, u64), Vec<u8>> = BTreeMap::new();
-    layers.walk(is_layer, |found| {
+    // The names in the archive begin with that of the place.
+    let above = start.as_bytes().iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    layers.walk(start, is_layer, |found| {
         let path = found.path.as_bytes();
         let unread = |errno| failed(path, errno);
         if is_whiteout(&found.stat) {
@@ -161,6 +230,7 @@ fn archive(layers: &Layers<'_>, is_layer: bool, output: impl Write) -> Result<()
             return writer.entry(&mark(name), &mut io::empty()).map_err(|error| io_failed(path, &error));
         }
         let Some(mut entry) = entry_of(found).map_err(unread)? else { return Ok(()) };
+        entry.name.drain(..above);
         let mut content: Box<dyn Read> = Box::new(io::empty());
         if entry.kind == EntryKind::File {
             let key = (found.stat.st_dev, found.stat.st_ino);
