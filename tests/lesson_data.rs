@@ -1,5 +1,5 @@
 //! The data of exercises, as authors write it: facts for each cgroup version, addresses, wrong answers that are computed,
-//! and scripts that leave something on the machine.
+//! and scripts that leave something on the machine. Names that several exercises have, and the width of all lines.
 
 mod support;
 
@@ -7,7 +7,13 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use support::{alone, repository, run, sandbox, text};
+use sandbox::render::lesson::{LessonView, passage, question};
+use sandbox::render::markdown::Look;
+use sandbox::render::paint::columns;
+use sandbox::teach::course::pack::Pack;
+use sandbox::teach::course::seed::{lesson_values, values};
+use sandbox::teach::course::text::Section;
+use support::{alone, repository, run, sample, sandbox, text};
 
 /// A pack with one lesson of this repository, whose data has `from` replaced by `to`.
 fn pack(name: &str, from: &str, to: &str) -> tempfile::TempDir {
@@ -98,9 +104,12 @@ fn a_wrong_answer_that_is_computed_has_its_own_message() {
         printed.split_whitespace().collect::<Vec<_>>().join(" ")
     };
     let expected = format!("You said {}: two devices for each command.", 2 * count);
-    // The measured value is printed from the second wrong answer on.
+    // The measured value is printed after the last hint.
     let first = check(2 * count);
     assert!(first.contains(&expected) && !first.contains("Measured"), "{first}");
+    for _ in 0..3 {
+        lesson(&["hint", "devices"]);
+    }
     let second = check(2 * count);
     let measured = format!("Measured: {}.", 2 * count + 1);
     assert!(second.contains(&expected) && second.contains(&measured), "{second}");
@@ -136,7 +145,7 @@ fn every_action_explains_what_it_reads_and_writes() {
     let node = explained(&["check", "node"]);
     assert!(node.contains("hostname: reads /proc/sys/kernel/hostname (by a helper process"), "{node}");
     assert!(node.contains("net: reads /proc/PID/ns/net of the processes `subject` and `checker`"), "{node}");
-    let predict = explained(&["check", "count", "--answer", "1"]);
+    let predict = explained(&["check", "1.3", "--answer", "1"]);
     assert!(predict.contains("runs a bash script that measures") && predict.contains(&writes), "{predict}");
     for (action, part) in [
         (&["hint", "find"][..], &*writes),
@@ -164,4 +173,117 @@ fn every_action_explains_what_it_reads_and_writes() {
         text(&sandbox(&words).output().unwrap().stdout)
     };
     assert_eq!(grade(&["--explain"]), grade(&[]));
+}
+
+/// The width of a terminal, in columns.
+const WIDTH: usize = 80;
+
+fn shipped() -> Pack {
+    Pack::in_directory(&repository().join("lessons")).unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+/// Every text of every lesson, in each language: what is printed fits on a terminal. Tables are wrapped for that.
+#[test]
+fn no_line_of_a_lesson_is_wider_than_a_terminal() {
+    let look = Look { width: WIDTH, is_plain: false };
+    let view = LessonView { look, is_root: false, works: true, lacking: &[] };
+    let mut wide = String::new();
+    for lesson in &shipped().lessons {
+        for (language, text) in &lesson.texts {
+            let of_lesson = lesson_values("test", lesson);
+            let mut lines = Vec::new();
+            for section in &text.sections {
+                match section {
+                    Section::Prose(_, part) => lines.extend(passage(part, &of_lesson, view)),
+                    Section::Quiz(quiz) => {
+                        lines.extend(question(quiz, &of_lesson, view));
+                        let replies = quiz.replies.values().chain([&quiz.answer]);
+                        lines.extend(replies.flat_map(|part| passage(part, &of_lesson, view)));
+                    }
+                    Section::Exercise(exercise) => {
+                        let data = &lesson.data.exercises[&exercise.name];
+                        let values = values("test", lesson, &exercise.name, data);
+                        let parts = exercise.hints.iter().chain(exercise.fails.values());
+                        let parts = parts.chain([&exercise.task, &exercise.passed]);
+                        lines.extend(parts.flat_map(|part| passage(part, &values, view)));
+                    }
+                }
+            }
+            for line in lines.iter().filter(|line| columns(line) > WIDTH) {
+                wide.push_str(&format!("{} {language}: {line}\n", lesson.name));
+            }
+        }
+    }
+    assert!(wide.is_empty(), "{wide}");
+}
+
+/// What the actions print around the texts: titles, tasks, checks, solutions, lists.
+#[test]
+fn no_line_of_an_action_is_wider_than_a_terminal() {
+    let _alone = alone();
+    let home = tempfile::tempdir().unwrap();
+    let fits = |language: &str, words: &[&str]| {
+        let all = [&["lesson", "--lang", language], words].concat();
+        let output = sandbox(&all).env("SANDBOX_LESSONS", home.path()).output().unwrap();
+        let printed = text(&output.stdout) + &text(&output.stderr);
+        assert!(!printed.is_empty(), "{words:?}");
+        for line in printed.lines() {
+            assert!(columns(line) <= WIDTH, "{language} {words:?}: {line}");
+        }
+    };
+    let pack = shipped();
+    let actions = pack.lessons.iter().flat_map(|lesson| {
+        let names = lesson.data.exercises.keys().map(|name| lesson.number_of(name));
+        let solutions = names.map(|number| vec!["solution".to_owned(), number, "--yes".to_owned()]);
+        [vec!["start".to_owned(), lesson.name.clone()]].into_iter().chain(solutions)
+    });
+    for (index, words) in sample(4, actions).into_iter().enumerate() {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        fits(["en", "zh"][index % 2], &words);
+    }
+    for language in ["en", "zh"] {
+        let more: [&[&str]; 8] = [
+            &["list"],
+            &["start", "life"],
+            &["check", "24.1"],
+            &["check", "24.2", "--answer", "six"],
+            &["check", "24.2", "--answer", "99"],
+            &["check", "server"],
+            &["hint", "24.1"],
+            &["progress"],
+        ];
+        more.iter().for_each(|words| fits(language, words));
+    }
+}
+
+/// Advised commands name the number. A name that several exercises have is enough in its lesson only.
+#[test]
+fn an_ambiguous_name_asks_for_the_number() {
+    let _alone = alone();
+    let home = tempfile::tempdir().unwrap();
+    let said = |words: &[&str]| {
+        let all = [&["lesson"], words].concat();
+        let output = sandbox(&all).env("SANDBOX_LESSONS", home.path()).output().unwrap();
+        (output.status.code().unwrap(), text(&output.stdout) + &text(&output.stderr))
+    };
+    said(&["start", "life"]);
+    for action in ["check", "hint", "solution"] {
+        let (status, error) = said(&[action, "server"]);
+        let line = error.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(status == 2 && line.contains("called \"server\": 8.3 (net), 25.4 (signals)"), "{error}");
+        assert!(error.contains(&format!("sandbox lesson {action} 8.3")), "{error}");
+        assert!(error.contains(&format!("sandbox lesson {action} 25.4")), "{error}");
+    }
+    for word in ["25.4", "signals/server"] {
+        let (status, out) = said(&["check", word]);
+        assert!(status == 1 && out.starts_with("25.4 server: not yet"), "{out}");
+        assert!(out.contains("sandbox lesson hint 25.4"), "{out}");
+    }
+    said(&["start", "signals"]);
+    assert!(said(&["hint", "server"]).1.starts_with("25.4 server: hint 1 of 3"));
+    // The name `keep` is that of the current lesson, or of another one.
+    let line = said(&["hint", "keep"]).1.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(line.contains("17.1 (hardening), 24.4 (life)"), "{line}");
+    // A lesson is started by its number, too.
+    assert!(said(&["1"]).1.starts_with("Lesson 1 of "));
 }

@@ -303,9 +303,9 @@ fn each_subcommand_says_what_to_do_next() {
             (&["start", "zzzzzzzz"], "no lesson is called", "list"),
             (&["reset", "pidd"], "no lesson is called", "reset pid"),
             (&["check", "finds"], "no exercise is called", "check find"),
-            (&["check", "count", "--watch"], "there is nothing to watch", "check count --answer 1"),
+            (&["check", "count", "--watch"], "there is nothing to watch", "check 1.3 --answer 1"),
             (&["answer", "inherit", "z"], "its options are a, b, c", "answer inherit a"),
-            (&["solution", "find"], "hints of find come first", "hint find"),
+            (&["solution", "find"], "hints of find come first", "hint 1.1"),
             (&["reset"], "must be confirmed", "reset --yes"),
         ],
     ) {
@@ -323,17 +323,17 @@ fn each_subcommand_says_what_to_do_next() {
     assert!(lesson(&["progress"]).1.starts_with("Nothing yet."));
     assert!(lesson(&[]).1.starts_with("Lesson 1 of "));
     let said = lesson(&["check", "count"]).1.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(said.contains("Predict first: sandbox lesson check count --answer ANSWER"), "{said}");
+    assert!(said.contains("Predict first: sandbox lesson check 1.3 --answer ANSWER"), "{said}");
     for (hint, last) in [("1", false), ("2", false), ("3", true), ("3", true)] {
         let said = lesson(&["hint", "find"]).1;
         assert!(said.contains(&format!("1.1 find: hint {hint} of 3")), "{said}");
-        assert_eq!(said.contains("The solution:  sandbox lesson solution find"), last, "{said}");
+        assert_eq!(said.contains("The solution:  sandbox lesson solution 1.1"), last, "{said}");
     }
     // The name of a pack is quoted where a shell needs it.
     std::os::unix::fs::symlink(support::repository().join("lessons"), parent.join("my pack")).unwrap();
     let words = ["lesson", "--pack", "my pack", "--dir", "course", "check", "one-different"];
     let said = text(&sandbox(&words).current_dir(parent).output().unwrap().stdout);
-    assert!(said.contains("sandbox lesson --pack 'my pack' --dir course hint one-different"), "{said}");
+    assert!(said.contains("sandbox lesson --pack 'my pack' --dir course hint 1.2"), "{said}");
     assert!(lesson(&["solution", "find"]).1.contains("sleep $seconds &"));
     assert!(lesson(&["progress"]).1.contains("1.1 find: open"));
     assert!(lesson(&["next"]).1.starts_with("Lesson 2 of "));

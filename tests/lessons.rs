@@ -243,20 +243,28 @@ fn a_learner_reads_answers_checks_and_resets() {
 
     let wrong = lesson(&home, &["check", "last-pid", "--answer", "1000"]);
     assert_eq!(wrong.status.code(), Some(1));
-    // The measured value is the answer, so it comes with the second wrong answer only.
     let said = text(&wrong.stdout);
-    assert!(said.contains("You said 1000") && !said.contains("Measured"), "{said}");
-    assert!(out(&["check", "last-pid", "--answer", "1001"]).contains("Measured: "));
+    assert!(said.contains("You said 1000") && said.contains("sandbox lesson hint 2.2"), "{said}");
+    // A word is a slip of the keyboard, and no try.
+    let said = out(&["check", "last-pid", "--answer", "six"]).replace('\n', " ");
+    assert!(said.contains("The answer is a number. \"six\" is none"), "{said}");
+    assert!(!out(&["check", "last-pid", "--answer", "1001"]).contains("Measured"));
     assert!(out(&["hint", "last-pid"]).contains("hint 1 of 3"));
     let refused = lesson(&home, &["solution", "last-pid"]);
     assert_eq!(refused.status.code(), Some(2));
     let error = text(&refused.stderr);
     assert!(error.contains("1. read the next hint:\n") && error.contains("2. print the solution"), "{error}");
     assert!(out(&["solution", "last-pid", "--yes"]).contains("echo $((n + 1))"));
+    // The measured value is the answer, so it comes after the last hint only. Then nothing is left to hint at.
+    for _ in 0..2 {
+        out(&["hint", "last-pid"]);
+    }
+    let said = out(&["check", "last-pid", "--answer", "1002"]);
+    assert!(said.contains("Measured: ") && !said.contains("sandbox lesson"), "{said}");
     // The files that the solution names, and not those of wrong answers.
     let solved = out(&["solution", "node-c", "--yes"]);
     assert!(solved.contains("$material/solution.c:") && !solved.contains("short.c"), "{solved}");
-    assert!(progress()["lessons"]["pid"]["exercises"]["last-pid"]["tries"] == 2);
+    assert!(progress()["lessons"]["pid"]["exercises"]["last-pid"]["tries"] == 3);
 
     // A file of the learner stays. What was made is removed.
     fs::write(home.join("pid/notes"), "mine").unwrap();

@@ -78,7 +78,7 @@ fn every_mistake_shows() {
     let before = table();
     for name in ["shared", "chroot", "pivot-shared"] {
         let shown = stdout(&["mnt", "--break", name]);
-        fits(&shown, 80, 12);
+        fits(&shown, 80, 24);
         snapshot(&format!("break-mnt-{name}"), &shown);
     }
     assert_eq!(table(), before);

@@ -7,6 +7,8 @@ use crate::render::paint;
 pub(super) enum PageEnd {
     /// Only if no other place is left.
     Bad,
+    /// A command begins with the line, in a block of commands and their output.
+    Command,
     /// A block begins with the line, but it belongs to the lines before it.
     Possible,
     /// A block begins with the line.
@@ -38,7 +40,12 @@ pub(super) fn pages<L: AsRef<str>>(
             };
             (1..=most.min(rest.len() - 1)).rev().find(starts).filter(fits)
         };
-        let at = best(PageEnd::Good).or_else(|| best(PageEnd::Possible)).unwrap_or(most);
+        let at = best(PageEnd::Good)
+            // A heading and a sentence alone make no page: rather is the block below divided between two commands.
+            .or_else(|| best(PageEnd::Possible).filter(|at| *at > height / 3))
+            .or_else(|| best(PageEnd::Command))
+            .or_else(|| best(PageEnd::Possible))
+            .unwrap_or(most);
         let (page, after) = rest.split_at(at);
         pages.push(page);
         let skipped = after.iter().take_while(|line| line.as_ref().is_empty()).count();
@@ -51,10 +58,16 @@ pub(super) fn pages<L: AsRef<str>>(
 /// Where the pages of a text end: at an empty line. A sentence with a colon at its end belongs to the block below it.
 pub(super) fn between_paragraphs(before: &str, line: &str) -> PageEnd {
     match (line.is_empty(), before.trim_end().ends_with([':', '\u{ff1a}'])) {
+        (false, _) if is_command(line) => PageEnd::Command,
         (false, _) => PageEnd::Bad,
         (true, true) => PageEnd::Possible,
         (true, false) => PageEnd::Good,
     }
+}
+
+/// Whether a line of a lesson is a command with its prompt. It can be bold.
+fn is_command(line: &str) -> bool {
+    line.trim_start_matches("\x1b[1m").trim_start().starts_with("$ ")
 }
 
 #[cfg(test)]
@@ -114,6 +127,21 @@ mod tests {
         assert_eq!((lengths(6), lengths(5)), (vec![1, 5], vec![1, 5]));
         // Both do not fit on a page, but the block does.
         assert_eq!(lengths(4), [3, 3]);
+    }
+
+    #[test]
+    fn a_longer_block_is_divided_between_two_commands() {
+        let lengths = |lines: &[&str], height| -> Vec<usize> {
+            pages(lines, height, 80, between_paragraphs).iter().map(|page| page.len()).collect()
+        };
+        let block = ["$ a", "1", "2", "   $ b", "3", "\x1b[1m   $ c\x1b[0m", "4"];
+        assert_eq!(
+            (lengths(&block, 6), lengths(&block, 5), lengths(&block, 3)),
+            (vec![5, 2], vec![3, 4], vec![3, 2, 2])
+        );
+        // A sentence alone is not a page.
+        let lines = [&["printed:", ""], &block[..]].concat();
+        assert_eq!(lengths(&lines, 7), [7, 2]);
     }
 
     #[test]

@@ -27,8 +27,11 @@ pub fn text(contrast: &Contrast) -> String {
         return out;
     }
     let name = |key| pad(&message(key), INDENT);
+    // The lines of a command are below each other, so that they can be copied.
     let heading = |name: ColoredString, command: &Option<String>| {
-        format!("{name}{}", command.as_deref().unwrap_or_default()).trim_end().to_owned() + "\n"
+        let lines =
+            command.as_deref().unwrap_or_default().replace('\n', &format!("\n{}", " ".repeat(INDENT)));
+        format!("{name}{lines}").trim_end().to_owned() + "\n"
     };
     out.push_str(&heading(paint::bad(&name("demo.wrong")), &contrast.wrong_command));
     out.push_str(&card::evidence(&contrast.wrong, INDENT, width));

@@ -10,7 +10,7 @@ use crate::teach::course::data::Exercise;
 use crate::teach::course::here::{Extent, LessonHere, needs_of};
 use crate::teach::course::pack::{Lesson, Pack};
 use crate::teach::course::seed::{StudentValues, fill};
-use crate::teach::course::text::{ExerciseText, LessonText, Passage, Quiz};
+use crate::teach::course::text::{ExerciseText, Passage, Quiz};
 use crate::text::pad;
 
 /// The width of the list of lessons, in columns.
@@ -173,7 +173,7 @@ pub fn exercise(
         Some(_) => "lesson.exercise.predict",
         None => "lesson.exercise.check",
     };
-    lines.push(text_with(key, &[("number", number), ("name", &exercise.name)]));
+    lines.push(text_with(key, &[("number", number)]));
     lines
 }
 
@@ -226,12 +226,6 @@ pub fn list(
         out.push_str(&(line + "\n"));
     }
     out
-}
-
-/// The number of an exercise: that of its lesson, and its place in it.
-pub fn number_of(lesson: &Lesson, text: &LessonText, name: &str) -> String {
-    let place = text.exercises().position(|exercise| exercise.name == name).unwrap_or(0);
-    format!("{}.{}", lesson.number, place + 1)
 }
 
 /// The word for an exercise that has passed or not.

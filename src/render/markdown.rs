@@ -244,29 +244,46 @@ impl Printer {
             }
             return;
         }
-        let widths: Vec<usize> = (0..head.len())
-            .map(|column| {
-                rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or(0)
-            })
-            .collect();
-        // The last column gets what is left of the width.
-        let before: usize = widths.iter().rev().skip(1).map(|width| width + 2).sum();
-        let last = self.look.width.saturating_sub(before).max(20);
+        let widths = column_widths(&rows, self.look.width);
         for (index, row) in rows.iter().enumerate() {
             let style = if index == 0 { Style::Strong } else { Style::Usual };
-            let Some((end, cells)) = row.split_last() else { continue };
-            let mut start = String::new();
-            for (cell, width) in cells.iter().zip(&widths) {
-                start.push_str(cell);
-                start.push_str(&" ".repeat(width + 2 - cell.width()));
-            }
-            for (number, line) in wrap(&[(end.clone(), style)], last).iter().enumerate() {
-                let start =
-                    if number == 0 { painted(&[(start.clone(), style)]) } else { " ".repeat(start.width()) };
-                self.out.push(format!("{start}{}", painted(line)).trim_end().to_owned());
+            let cells: Vec<Vec<Vec<Span>>> =
+                row.iter().zip(&widths).map(|(cell, width)| wrap(&[(cell.clone(), style)], *width)).collect();
+            let height = cells.iter().map(Vec::len).max().unwrap_or(0);
+            for number in 0..height {
+                let mut line = String::new();
+                for (cell, width) in cells.iter().zip(&widths) {
+                    let part = cell.get(number).map(Vec::as_slice).unwrap_or_default();
+                    let used: usize = part.iter().map(|(text, _)| text.width()).sum();
+                    line.push_str(&painted(part));
+                    line.push_str(&" ".repeat(width.saturating_sub(used) + 2));
+                }
+                self.out.push(line.trim_end().to_owned());
             }
         }
     }
+}
+
+/// The width of each column of a table. If the table is wider than `width`, the widest columns become narrower, down to
+/// their longest words.
+fn column_widths(rows: &[Vec<String>], width: usize) -> Vec<usize> {
+    let count = rows.first().map_or(0, Vec::len);
+    let widest = |of: &dyn Fn(&String) -> usize| -> Vec<usize> {
+        let cells = |column: usize| rows.iter().filter_map(move |row| row.get(column));
+        (0..count).map(|column| cells(column).map(of).max().unwrap_or(0)).collect()
+    };
+    let mut widths = widest(&|cell| cell.width());
+    let longest_words = widest(&|cell| {
+        let words = words(&[(cell.clone(), Style::Usual)]).into_iter();
+        words.map(|(word, _)| word.iter().map(|(text, _)| text.width()).sum()).max().unwrap_or(0)
+    });
+    let place = width.saturating_sub(2 * count.saturating_sub(1));
+    while widths.iter().sum::<usize>() > place {
+        let can_shrink = (0..count).filter(|column| widths[*column] > longest_words[*column]);
+        let Some(column) = can_shrink.max_by_key(|column| widths[*column]) else { break };
+        widths[column] -= 1;
+    }
+    widths
 }
 
 /// A line with its colours.
@@ -378,6 +395,15 @@ mod tests {
     fn a_table_is_aligned_or_spoken() {
         let table = "| kind | what |\n|---|---|\n| pid | process IDs |\n| net | devices |\n";
         assert_eq!(plain(table, 40, false), ["kind  what", "pid   process IDs", "net   devices"]);
+        let wide = "| state | what exists | how |\n|---|---|---|\n| exited | its files, with the log | its command ends |\n";
+        assert_eq!(
+            plain(wide, 40, false),
+            [
+                "state   what exists      how",
+                "exited  its files, with  its command",
+                "        the log          ends"
+            ]
+        );
         assert_eq!(plain(table, 40, true), ["kind: pid; what: process IDs", "kind: net; what: devices"]);
     }
 }

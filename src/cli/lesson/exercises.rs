@@ -13,7 +13,7 @@ use crate::render::grade::ReportKind;
 use crate::render::lesson as text_of;
 use crate::render::{self, paint};
 use crate::teach::course::advice::{text, text_with};
-use crate::teach::course::check::{Attempt, Marking};
+use crate::teach::course::check::{Attempt, FORM, Marking};
 use crate::teach::course::data::{Exercise, ExerciseKind};
 use crate::teach::course::grade::{self, Grading};
 use crate::teach::course::here::{Here, reasons};
@@ -112,48 +112,68 @@ pub(super) struct Chosen {
 
 impl Course {
     /// The exercise that a word means: a name of the current lesson or of any, `LESSON/NAME`, or `2.1`. Without a word,
-    /// the first exercise of the current lesson that has not passed.
-    pub(super) fn chosen(&self, word: Option<&str>) -> Result<Chosen> {
+    /// the first exercise of the current lesson that has not passed. `action` is the one that advised commands name.
+    ///
+    /// # Errors
+    /// No exercise has the name, or several of other lessons have it.
+    pub(super) fn chosen(&self, action: &str, word: Option<&str>) -> Result<Chosen> {
         let current = self.learner.progress.current.as_deref().and_then(|name| self.pack.lesson(name));
         let first = current.or(self.pack.lessons.first());
         let first = first.ok_or_else(|| Error::failed(text("lesson.nolessons")))?;
-        let all = || std::iter::once(first).chain(&self.pack.lessons);
-        let found = match word {
-            None => {
-                let mut exercises = first.text(self.language).exercises();
-                let open = exercises.find(|exercise| !self.learner.has_passed(first, &exercise.name));
-                open.map(|exercise| (first, exercise))
-            }
-            Some(word) => all().find_map(|lesson| {
-                let texts = lesson.text(self.language);
-                texts.exercises().enumerate().find_map(|(index, exercise)| {
-                    let names = [
-                        exercise.name.clone(),
-                        format!("{}/{}", lesson.name, exercise.name),
-                        format!("{}.{}", lesson.number, index + 1),
-                    ];
-                    names.iter().any(|name| name == word).then_some((lesson, exercise))
+        let Some(word) = word else {
+            let open = first
+                .text(self.language)
+                .exercises()
+                .find(|exercise| !self.learner.has_passed(first, &exercise.name));
+            return match open {
+                Some(exercise) => self.known(first, exercise),
+                None => Err(Error::failed(text_with("lesson.allpassed", &[("name", &first.name)]))
+                    .paste("sandbox lesson next")),
+            };
+        };
+        let all = || {
+            let lessons = self.pack.lessons.iter();
+            lessons.flat_map(|lesson| {
+                lesson.text(self.language).exercises().map(move |exercise| (lesson, exercise))
+            })
+        };
+        let is_full = |(lesson, exercise): &(&Lesson, &ExerciseText)| {
+            word == lesson.number_of(&exercise.name) || word == format!("{}/{}", lesson.name, exercise.name)
+        };
+        let mut found: Vec<_> = all().filter(is_full).collect();
+        if found.is_empty() {
+            found = all().filter(|(_, exercise)| exercise.name == word).collect();
+        }
+        // In its lesson, a name is enough.
+        if let Some(here) = found.iter().find(|(lesson, _)| lesson.name == first.name) {
+            found = vec![*here];
+        }
+        match found[..] {
+            [(lesson, exercise)] => self.known(lesson, exercise),
+            [] => {
+                let near = nearest(word, all().map(|(_, exercise)| exercise.name.as_str()));
+                let error = Error::usage(text_with("lesson.exercise.unknown", &[("name", word)]));
+                Err(match near {
+                    Some(near) => error.paste(format!("sandbox lesson {action} {near}")),
+                    None => error.paste("sandbox lesson list"),
                 })
-            }),
-        };
-        let Some((lesson, exercise)) = found else {
-            let word = word.unwrap_or_default();
-            if word.is_empty() {
-                return Err(Error::failed(text_with("lesson.allpassed", &[("name", &first.name)]))
-                    .paste("sandbox lesson next"));
             }
-            let names: Vec<&str> = all()
-                .flat_map(|lesson| lesson.text(self.language).exercises())
-                .map(|exercise| exercise.name.as_str())
-                .collect();
-            let error = Error::usage(text_with("lesson.exercise.unknown", &[("name", word)]));
-            let near = nearest(word, names.iter().copied());
-            return Err(match near {
-                Some(near) => error.paste(format!("sandbox lesson check {near}")),
-                None => error.paste("sandbox lesson list"),
-            });
-        };
-        self.known(lesson, exercise)
+            _ => {
+                let full: Vec<(String, &str)> = found
+                    .iter()
+                    .map(|(lesson, exercise)| (lesson.number_of(&exercise.name), lesson.name.as_str()))
+                    .collect();
+                let all: Vec<String> =
+                    full.iter().map(|(number, lesson)| format!("{number} ({lesson})")).collect();
+                let values = [("name", word), ("all", &*all.join(", "))];
+                let error = Error::usage(text_with("lesson.exercise.several", &values))
+                    .why(text("lesson.exercise.several.why"));
+                Err(full.iter().fold(error, |error, (number, lesson)| {
+                    let title = text_with("lesson.exercise.several.of", &[("lesson", lesson)]);
+                    error.step(&title, format!("sandbox lesson {action} {number}"))
+                }))
+            }
+        }
     }
 
     /// Everything about an exercise.
@@ -162,7 +182,7 @@ impl Course {
         let data = lesson.data.exercises.get(&exercise.name).cloned();
         let data = data.ok_or_else(|| Error::failed(text("lesson.nolessons")))?;
         let values = self.learner.values(lesson, &exercise.name, &data);
-        let number = text_of::number_of(lesson, lesson.text(self.language), &exercise.name);
+        let number = lesson.number_of(&exercise.name);
         Ok(Chosen { lesson: lesson.clone(), text: exercise.clone(), data, values, number })
     }
 
@@ -170,17 +190,23 @@ impl Course {
         if args.all {
             return self.check_all(args);
         }
-        let chosen = self.chosen(args.exercise.as_deref())?;
+        let chosen = self.chosen("check", args.exercise.as_deref())?;
         if args.answer.is_some() && chosen.data.kind != ExerciseKind::Predict {
             return Err(Error::usage(text_with("lesson.noprediction", &[("name", &chosen.text.name)]))
-                .paste(format!("sandbox lesson check {}", chosen.text.name)));
+                .paste(format!("sandbox lesson check {}", chosen.number)));
         }
         if args.watch {
             if chosen.data.kind == ExerciseKind::Predict {
                 return Err(Error::usage(text_with("lesson.watch.predict", &[("name", &chosen.text.name)]))
-                    .paste(format!("sandbox lesson check {} --answer 1", chosen.text.name)));
+                    .paste(format!("sandbox lesson check {} --answer 1", chosen.number)));
             }
             return self.watch(&chosen, args);
+        }
+        // Below the exercise of a page, the question is on the screen. Here it may be long ago.
+        if chosen.data.kind == ExerciseKind::Predict && args.answer.is_none() && is_interactive() {
+            let mut lines = vec![format!("{} {}", chosen.number, chosen.text.name)];
+            lines.extend(text_of::passage(&chosen.text.task, &chosen.values, self.view()));
+            print(&lines);
         }
         self.check_once(&chosen, args.answer.as_deref(), args.pace(TOTAL))
     }
@@ -226,7 +252,8 @@ impl Course {
         let why = reasons(&Here::look().obstacles(&chosen.lesson, &chosen.data)?);
         let is_obstructed = why.is_some();
         if let Some(why) = why {
-            render::out(&(text_with("lesson.exercise.obstacle", &[("why", &why)]) + "\n"));
+            let obstacle = text_with("lesson.exercise.obstacle", &[("why", &why)]);
+            print(&render::markdown::lines(&obstacle, self.view().look));
         }
         let name = &chosen.text.name;
         let mut answer = answer.map(str::to_owned);
@@ -241,13 +268,17 @@ impl Course {
                 })?;
             }
         }
+        if answer.is_some() && is_interactive() {
+            print(&[text("lesson.answer.measuring")]);
+        }
         let marking = match self.mark(chosen, answer.as_deref(), pace) {
             // Why it cannot be measured here has just been printed.
             Err(_) if is_obstructed => return Ok(1),
             marking => marking?,
         };
-        // Without an answer, there was no try.
-        let is_try = chosen.data.kind != ExerciseKind::Predict || answer.is_some();
+        // Without an answer, there was no try. A word in place of a number is a slip of the keyboard.
+        let is_form = matches!(&marking, Marking::Failed(failure) if failure.message == FORM);
+        let is_try = chosen.data.kind != ExerciseKind::Predict || answer.is_some() && !is_form;
         if is_try {
             let has_passed = marking == Marking::Passed;
             self.learner.change(|progress| progress.record(&chosen.lesson, name, has_passed))?;
@@ -286,20 +317,16 @@ impl Course {
         let not_yet = paint::different(&text("lesson.state.notyet")).to_string();
         let mut lines = vec![format!("{number} {name}: {not_yet}")];
         lines.extend(render::markdown::lines(&message, view.look));
-        // The measured value is the answer. Before it is printed, the learner thinks once more.
-        let is_first = self.learner.exercise(&chosen.lesson, name).tries < 2;
-        if let (false, Some(measured)) = (is_first, failure.measured()) {
+        let (seen, count) = (self.learner.exercise(&chosen.lesson, name).hints, chosen.text.hints.len());
+        // The measured value is the answer: it comes after the last hint, and nothing is left to hint at.
+        if let (true, Some(measured)) = (seen >= count, failure.measured()) {
             // An answer of several words may have been measured as several lines.
             let words: Vec<&str> = measured.split_whitespace().collect();
             lines.push(text_with("lesson.answer.measured", &[("seen", &*words.join(" "))]));
+            return print(&lines);
         }
-        let seen = self.learner.exercise(&chosen.lesson, name).hints;
-        let key = if seen < chosen.text.hints.len() { "lesson.hint.next" } else { "lesson.solution.next" };
-        let hints = [
-            ("next", &*(seen + 1).to_string()),
-            ("count", &chosen.text.hints.len().to_string()),
-            ("name", name),
-        ];
+        let key = if seen < count { "lesson.hint.next" } else { "lesson.solution.next" };
+        let hints = [("next", &*(seen + 1).to_string()), ("count", &count.to_string()), ("number", number)];
         lines.push(text_with(key, &hints));
         print(&lines);
     }
@@ -345,7 +372,7 @@ impl Course {
 
     /// Prints the next hint.
     pub(super) fn hint(&mut self, word: Option<&str>) -> Result<u8> {
-        let chosen = self.chosen(word)?;
+        let chosen = self.chosen("hint", word)?;
         self.print_hint(&chosen)?;
         Ok(0)
     }
@@ -358,7 +385,8 @@ impl Course {
             exercise.hints = (exercise.hints + 1).min(count);
             shown = exercise.hints;
         })?;
-        let values = [("next", &*shown.to_string()), ("count", &count.to_string()), ("name", name)];
+        let values =
+            [("next", &*shown.to_string()), ("count", &count.to_string()), ("number", &chosen.number)];
         let mut lines = vec![format!("{} {name}: {}", chosen.number, text_with("lesson.hint", &values))];
         if let Some(hint) = chosen.text.hints.get(shown.saturating_sub(1)) {
             lines.extend(text_of::passage(hint, &chosen.values, self.view()));
@@ -372,14 +400,17 @@ impl Course {
 
     /// Prints the solution, after all hints.
     pub(super) fn solution(&mut self, word: Option<&str>, yes: bool) -> Result<u8> {
-        let chosen = self.chosen(word)?;
+        let chosen = self.chosen("solution", word)?;
         let name = chosen.text.name.clone();
         let (seen, count) = (self.learner.exercise(&chosen.lesson, &name).hints, chosen.text.hints.len());
         if seen < count && !yes {
             let values = [("next", &*(seen + 1).to_string()), ("count", &count.to_string()), ("name", &name)];
             return Err(Error::usage(text_with("lesson.solution.hints", &values))
-                .step(&text("lesson.solution.hints.read"), format!("sandbox lesson hint {name}"))
-                .step(&text("lesson.solution.hints.skip"), format!("sandbox lesson solution {name} --yes")));
+                .step(&text("lesson.solution.hints.read"), format!("sandbox lesson hint {}", chosen.number))
+                .step(
+                    &text("lesson.solution.hints.skip"),
+                    format!("sandbox lesson solution {} --yes", chosen.number),
+                ));
         }
         let has_passed = self.learner.has_passed(&chosen.lesson, &name);
         if !has_passed && !yes && is_interactive() {

@@ -134,7 +134,7 @@ impl Course {
                 self.about_progress("lesson.explain.grade.record"),
             ]);
         }
-        let chosen = self.chosen(args.exercise())?;
+        let chosen = self.chosen("check", args.exercise())?;
         let mut steps = trying(&chosen.lesson, &mut chosen.data.programs.iter());
         steps.extend(match chosen.data.kind {
             ExerciseKind::Predict => vec![

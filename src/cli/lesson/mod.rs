@@ -279,8 +279,15 @@ impl Course {
         };
         let needs = |lesson: &Lesson| self.open_needs(lesson);
         let list = text_of::list(&self.pack, self.language, self.is_plain, state, needs);
-        let lines: Vec<String> =
-            list.lines().map(str::to_owned).chain([String::new(), text("lesson.list.next")]).collect();
+        let is_first = self.pack.lessons.iter().any(|lesson| !needs(lesson).is_empty());
+        let legend = is_first.then(|| crate::text::text("lesson.list.legend"));
+        let lines: Vec<String> = list
+            .lines()
+            .map(str::to_owned)
+            .chain([String::new()])
+            .chain(legend)
+            .chain([text("lesson.list.next")])
+            .collect();
         match is_interactive() && !paint::fits_terminal(lines.len()) {
             true => drop(reader::turn_pages(&lines, false)),
             false => exercises::print(&lines),
@@ -318,7 +325,7 @@ impl Course {
                 let values = [("tries", &*done.tries.to_string()), ("hints", &done.hints.to_string())];
                 lines.push_str(&format!(
                     "   {} {}: {}{}\n",
-                    text_of::number_of(lesson, text, &exercise.name),
+                    lesson.number_of(&exercise.name),
                     exercise.name,
                     text_of::state(done.passed.is_some()),
                     if done.tries > 0 { text_with("lesson.state.tries", &values) } else { String::new() },

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use super::markdown::block;
 use super::{Writer, facts, message};
-use crate::render::lesson::number_of;
 use crate::render::svg::escape;
 use crate::teach::course::check::Attempt;
 use crate::teach::course::data::{Exercise, ExerciseKind, Privilege, SUBJECT};
@@ -22,7 +21,7 @@ impl Writer<'_> {
         // A pack without this data is refused when it is read.
         let Some(data) = lesson.data.exercises.get(&exercise.name) else { return String::new() };
         let values = values(self.edition.seed(), lesson, &exercise.name, data);
-        let number = number_of(lesson, lesson.text(self.edition.language), &exercise.name);
+        let number = lesson.number_of(&exercise.name);
         let mut out = self.html(&fill(&exercise.task.markdown, &values));
         out.push_str(&facts(&about(data, &number)));
         let attempt = Attempt {
@@ -37,7 +36,7 @@ impl Writer<'_> {
         for (name, content) in attempt.files(true) {
             out.push_str(&file(name, &content));
         }
-        let named = [("name", exercise.name.as_str())];
+        let named = [("number", number.as_str())];
         let check = match data.kind {
             ExerciseKind::Predict => text_with("lesson.page.exercise.predict", &named),
             _ => text_with("lesson.page.exercise.check", &named),

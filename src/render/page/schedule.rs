@@ -4,10 +4,9 @@
 use pulldown_cmark::{Event, Parser, Tag, TagEnd};
 
 use super::markdown::{end_of, plain};
-use crate::render::lesson::number_of;
 use crate::teach::course::pack::{LANGUAGES, Lesson};
 use crate::teach::course::seed::{fill, lesson_values, values};
-use crate::teach::course::text::{ExerciseText, LessonText, Passage, Section};
+use crate::teach::course::text::{ExerciseText, Passage, Section};
 
 /// A part of the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,12 +40,7 @@ pub(super) fn schedule(lesson: &Lesson, language: &str, seed: &str) -> Vec<Plann
         let at = |done: usize| u32::try_from((done * minutes + all / 2) / all).unwrap_or(0);
         let (from, to) = (at(done), at(done + effort));
         done += effort;
-        parts.push(PlannedPart {
-            index,
-            title: title(lesson, text, section, seed),
-            from,
-            minutes: to - from,
-        });
+        parts.push(PlannedPart { index, title: title(lesson, section, seed), from, minutes: to - from });
     }
     parts
 }
@@ -74,7 +68,7 @@ fn effort(lesson: &Lesson, section: &Section) -> usize {
 }
 
 /// The first heading of a section; of an exercise, with its number.
-fn title(lesson: &Lesson, text: &LessonText, section: &Section, seed: &str) -> String {
+fn title(lesson: &Lesson, section: &Section, seed: &str) -> String {
     let of_exercise = |exercise: &ExerciseText| {
         let data = lesson.data.exercises.get(&exercise.name);
         data.map(|data| values(seed, lesson, &exercise.name, data)).unwrap_or_default()
@@ -82,7 +76,7 @@ fn title(lesson: &Lesson, text: &LessonText, section: &Section, seed: &str) -> S
     let (passage, number) = match section {
         Section::Prose(_, passage) => (passage, None),
         Section::Quiz(quiz) => (&quiz.prompt, None),
-        Section::Exercise(exercise) => (&exercise.task, Some(number_of(lesson, text, &exercise.name))),
+        Section::Exercise(exercise) => (&exercise.task, Some(lesson.number_of(&exercise.name))),
     };
     let values = match section {
         Section::Exercise(exercise) => of_exercise(exercise),

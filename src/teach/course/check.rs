@@ -40,6 +40,9 @@ pub struct Attempt<'a> {
     pub pace: Pace,
 }
 
+/// The name of the failure of an answer that is no number, where a number is measured. Such an answer is no try.
+pub const FORM: &str = "form";
+
 /// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Marking {
@@ -200,13 +203,16 @@ impl Attempt<'_> {
         let Some(answer) = self.answer else {
             return Ok(self.failed(
                 "answer",
-                Some(text_with("lesson.answer.none", &[("name", self.name)])),
+                Some(text_with("lesson.answer.none", &[("number", &self.number())])),
                 &[],
             ));
         };
         let measured = self.printed_by(self.exercise.measure.as_deref().unwrap_or_default())?;
         if plain(answer) == plain(&measured) {
             return Ok(Marking::Passed);
+        }
+        if let Some(why) = not_a_number(answer, &measured) {
+            return Ok(self.failed(FORM, Some(why), &[]));
         }
         let mut message = "answer";
         for wrong in self.exercise.wrong.values() {
@@ -232,12 +238,38 @@ impl Attempt<'_> {
         let processes = Processes::begin(self.pace)?;
         let end = processes.run(script, &surroundings)?;
         let measured = end.output.trim().to_owned();
-        match end.is_late || measured.is_empty() {
-            true if self.pace.is_over() => Err(Error::failed(text("lesson.time"))),
-            true => Err(Error::failed(text_with("lesson.measure", &[("name", self.name)])).why(end.errors)),
-            false => Ok(measured),
+        if !end.is_late && !measured.is_empty() {
+            return Ok(measured);
         }
+        if self.pace.is_over() {
+            return Err(Error::failed(text("lesson.time")));
+        }
+        let key = if end.is_late { "lesson.measure.late" } else { "lesson.measure" };
+        let error = Error::failed(text_with(key, &[("number", &self.number())]));
+        // On a full disk the script could write nothing, not even its errors.
+        Err(match (end.errors.trim(), scratch.obstacle()) {
+            ("", Some(cause)) => error.why(cause),
+            ("", None) => error,
+            (errors, _) => error.why(errors),
+        })
     }
+
+    /// The number of the exercise, which advised commands name.
+    fn number(&self) -> String {
+        self.lesson.number_of(self.name)
+    }
+}
+
+/// Why an answer cannot be right: numbers are measured, and it has something else. A digit can be hexadecimal.
+fn not_a_number(answer: &str, measured: &str) -> Option<String> {
+    let is_number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
+    let count = measured.split_whitespace().count();
+    let may_be = |word: &str| word.bytes().all(|byte| byte.is_ascii_hexdigit() || b"-+.,x".contains(&byte));
+    if !measured.split_whitespace().all(is_number) || answer.split_whitespace().all(may_be) {
+        return None;
+    }
+    let values = [("answer", answer), ("count", &*count.to_string())];
+    Some(text_with(if count == 1 { "lesson.answer.number" } else { "lesson.answer.numbers" }, &values))
 }
 
 /// A value in a message. A long one is cut.

@@ -88,6 +88,13 @@ impl Lesson {
         self.texts.get(language).or_else(|| self.texts.values().next()).expect("a lesson has a text")
     }
 
+    /// The number of an exercise: that of the lesson, and its place in it.
+    pub fn number_of(&self, exercise: &str) -> String {
+        let mut exercises = self.text("en").exercises();
+        let place = exercises.position(|known| known.name == exercise).unwrap_or(0);
+        format!("{}.{}", self.number, place + 1)
+    }
+
     /// The language of the text that [`Lesson::text`] returns.
     pub fn language<'a>(&'a self, language: &'a str) -> &'a str {
         match self.texts.contains_key(language) {

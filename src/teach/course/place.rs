@@ -55,6 +55,13 @@ impl Scratch {
         }
         Ok(())
     }
+
+    /// Why nothing can be written here, if that is so: for example because the disk is full.
+    pub fn obstacle(&self) -> Option<String> {
+        let path = self.root.join("probe");
+        let error = fs::write(&path, [b'\n'; 4096]).err()?;
+        Some(unwritten(&path, error).to_string())
+    }
 }
 
 impl Drop for Scratch {

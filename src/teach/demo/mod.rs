@@ -131,6 +131,9 @@ pub fn check(feature: Feature, card: Option<&str>) -> Result<()> {
     Err(Error::usage(what).todo(text_with("demo.unknown.todo", &[("cards", &names.join(", "))])))
 }
 
+/// What runs a command as an ordinary user, in the lines that root gets.
+pub const AS_ORDINARY_USER: &str = "setpriv --reuid=1000 --regid=1000 --clear-groups ";
+
 /// The lines with which a user repeats a card in a shell, with root and without. Their message is
 /// `FEATURE.card.NAME.repeat`, or for a cgroup `.repeat.v1` and `.repeat.v2` where they differ. `{make}` in it becomes
 /// the lines that make this cgroup. `{as}` in it becomes an ordinary user if the caller is root, and `{SYS_unshare}` is the
@@ -146,7 +149,7 @@ fn repeat(card: &Card, host: &Host) -> Vec<String> {
         let make = text_with(make, &[("group", &*quote(directory)), ("controller", controller)]);
         lines = text_if_any(&of_version).unwrap_or(lines).replace("{make}", &make);
     }
-    let ordinary = if host.privileged { "setpriv --reuid=1000 --regid=1000 --clear-groups " } else { "" };
+    let ordinary = if host.privileged { AS_ORDINARY_USER } else { "" };
     let number = libc::SYS_unshare.to_string();
     let common = [("as", ordinary), ("SYS_unshare", &*number)];
     let values = card.values.iter().map(|(name, value)| (*name, &**value)).chain(common);

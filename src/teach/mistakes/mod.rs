@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::feature::{Feature, Purpose};
-use crate::teach::demo::{Evidence, Stage};
+use crate::teach::demo::{AS_ORDINARY_USER, Evidence, Stage};
 use crate::text::{text, text_if_any, text_with};
 use crate::value::nearest::nearest;
 
@@ -40,7 +40,7 @@ pub struct Contrast {
     pub right: Vec<Evidence>,
     /// The evidence of the wrong way.
     pub wrong: Vec<Evidence>,
-    /// The command line of the wrong way, if it is one.
+    /// The command line of the wrong way, or several lines, if it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wrong_command: Option<String>,
     /// The command line of the right way.
@@ -111,12 +111,17 @@ pub fn run(purpose: Purpose, name: &str, stage: &mut Stage<'_>) -> Result<Contra
 
 impl Contrast {
     /// Makes a contrast without evidence. Its texts have the message keys `FEATURE.break.NAME.mistake` and `.lesson`,
-    /// and those of its command lines `.wrong` and `.right`.
+    /// and those of its command lines `.wrong` and `.right`. `{as}` in these becomes an ordinary user if the caller is
+    /// root.
     pub fn new(purpose: impl Into<Purpose>, name: &'static str) -> Contrast {
         let purpose = purpose.into();
         let message = |part: &str| text(&format!("{purpose}.break.{name}.{part}"));
         let (mistake, lesson) = (message("mistake"), message("lesson"));
-        let command = |way: &str| text_if_any(&format!("{purpose}.break.{name}.{way}"));
+        let ordinary = if nix::unistd::geteuid().is_root() { AS_ORDINARY_USER } else { "" };
+        let command = |way: &str| {
+            let lines = text_if_any(&format!("{purpose}.break.{name}.{way}"))?;
+            Some(lines.trim().replace("{as}", ordinary))
+        };
         let (wrong_command, right_command) = (command("wrong"), command("right"));
         let (right, wrong, skipped) = (vec![], vec![], None);
         Contrast { purpose, name, mistake, right, wrong, wrong_command, right_command, lesson, skipped }

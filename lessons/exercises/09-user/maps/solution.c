@@ -28,7 +28,7 @@ int main(int argc, char **argv)
     }
     snprintf(map, sizeof map, "0 %u 1\n", (unsigned)user);
     put("/proc/self/uid_map", map);
-    /* Otherwise a process could leave a group that denies it access to a file. */
+    /* Otherwise a process could leave a group that denies it access. */
     put("/proc/self/setgroups", "deny");
     snprintf(map, sizeof map, "0 %u 1\n", (unsigned)group);
     put("/proc/self/gid_map", map);

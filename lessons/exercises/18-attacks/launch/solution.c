@@ -1,5 +1,5 @@
-/* Runs `sleep SECONDS` as a plugin, in new namespaces. The plugin does not get
-   the token. Usage: TOKEN=... ./launch SECONDS */
+/* Runs `sleep SECONDS` as a plugin, in new namespaces. The plugin does not
+   get the token. Usage: TOKEN=... ./launch SECONDS */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <sched.h>

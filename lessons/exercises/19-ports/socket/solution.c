@@ -1,5 +1,5 @@
-/* A server that isolates itself: its process is in a new network namespace, and
-   its socket belongs to the old one. Usage: ./publish PORT */
+/* A server that isolates itself: its process is in a new network namespace,
+   and its socket belongs to the old one. Usage: ./publish PORT */
 #define _GNU_SOURCE
 #include <netinet/in.h>
 #include <sched.h>

@@ -1,4 +1,5 @@
-/* Starts sleep as a further process in a container. Usage: ./join PID SECONDS (PID: of the container's command) */
+/* Starts sleep as a further process in a container.
+   Usage: ./join PID SECONDS (PID: of the container's command) */
 #define _GNU_SOURCE
 #include <sched.h>
 #include <stdio.h>
@@ -18,7 +19,8 @@ int main(int argc, char *argv[])
         perror("pidfd_open");
         return 1;
     }
-    if (setns(process, CLONE_NEWUSER | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWUTS) == -1) {
+    if (setns(process, CLONE_NEWUSER | CLONE_NEWIPC | CLONE_NEWPID |
+                           CLONE_NEWUTS) == -1) {
         perror("setns");
         return 1;
     }
