@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::thread::sleep;
 use std::time::Duration;
@@ -23,7 +24,7 @@ use support::lab::ran_with_loopback;
 use support::registry::{
     Heard, Honest, Liar, answer, blobs_are_right, not_pulled, pulled, pulls, whole_answer,
 };
-use support::{sample, text};
+use support::{is_root, sample, skip, text};
 
 const FLAGS: [&str; 6] = ["pull", "-q", "--retry", "0", "--timeout", "2s"];
 
@@ -493,4 +494,87 @@ fn a_registry_that_fails_now_and_then_is_asked_again() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("nanosleep(1.0 s)"), "{}", text(&output.stderr));
     home.out(&["image", "verify", &liar.name("x:1")]);
+}
+
+#[test]
+fn a_pull_that_is_killed_is_completed_by_the_next_one() {
+    if ran_with_loopback("a_pull_that_is_killed_is_completed_by_the_next_one") {
+        return;
+    }
+    let home = KeptHome::new();
+    let good = honest();
+    // Slow enough to be killed anywhere: each part of an answer takes a while.
+    let liar = Liar::start(move |heard, stream| {
+        for part in good.right(heard).chunks(40_000) {
+            sleep(Duration::from_millis(4));
+            if stream.write_all(part).is_err() {
+                return;
+            }
+        }
+    });
+    let name = liar.name("x:1");
+    for moment in sample(10, 0..200_u64) {
+        let mut child =
+            pulls(&home, &["pull", "-q", &name]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // Of a debug build, a pull takes about this long.
+        sleep(Duration::from_millis(moment * 2));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        blobs_are_right(&home);
+        if moment % 5 == 0 {
+            pulled(&home, &["pull", "-q", &name]);
+            home.out(&["image", "verify", &name]);
+            assert_eq!(left(&home), Vec::<String>::new(), "killed after {} ms", moment * 2);
+            home.out(&["rmi", &name]);
+        }
+    }
+    pulled(&home, &["pull", "-q", &name]);
+    home.out(&["rmi", &name]);
+    is_clean(&home, "after all");
+}
+
+#[test]
+fn a_full_disk_ends_the_pull_and_gets_its_room_back() {
+    let test = "a_full_disk_ends_the_pull_and_gets_its_room_back";
+    if ran_with_loopback(test) {
+        return;
+    }
+    if !is_root() {
+        return skip(test, "only root can mount a small filesystem");
+    }
+    let home = KeptHome::new();
+    let good = honest();
+    let liar = Liar::start(move |heard, stream| {
+        let _ = stream.write_all(&good.right(heard));
+    });
+    fs::create_dir_all(home.path()).unwrap();
+    let script = r#"
+        mount -t tmpfs -o size=$1k,mode=700 tmpfs "$SANDBOX_HOME" || exit 9
+        "$0" pull -q "$2" 2>&1; echo "status $?"
+        find "$SANDBOX_HOME" -type f -size +8k
+        mount -o remount,size=16m "$SANDBOX_HOME"
+        "$0" pull -q "$2" 2>&1; echo "status $?"; "$0" image verify "$2" >/dev/null && echo verified"#;
+    // The layer has about 190 KiB, and its files 300 KiB.
+    for size in ["64", "160", "300"] {
+        let command = pulls(&home, &[]);
+        let mut unshare = Command::new("unshare");
+        unshare
+            .args(["--mount", "sh", "-c", script])
+            .arg(command.get_program())
+            .args([size, &liar.name("x:1")]);
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => unshare.env(name, value),
+                None => unshare.env_remove(name),
+            };
+        }
+        let printed = text(&unshare.output().unwrap().stdout);
+        let lines: Vec<&str> = printed.lines().collect();
+        assert!(printed.contains("ENOSPC") && lines.contains(&"status 1"), "{size}: {printed}");
+        assert!(
+            !lines.iter().any(|line| line.starts_with(home.path().to_str().unwrap())),
+            "{size}: {printed}"
+        );
+        assert_eq!(&lines[lines.len() - 2..], ["status 0", "verified"], "{size}: {printed}");
+    }
 }

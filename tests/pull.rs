@@ -187,3 +187,32 @@ fn all_formats_of_images_are_pulled() {
     home.out(&["image", "verify", &name, &registry.name("docker:1")]);
     blobs_are_right(&home);
 }
+
+#[test]
+fn on_a_terminal_each_layer_has_a_line_that_is_drawn_again() {
+    if ran_with_loopback("on_a_terminal_each_layer_has_a_line_that_is_drawn_again") {
+        return;
+    }
+    let home = KeptHome::new();
+    let registry = DockerRegistry::start(&home.around().join("registry"), "", "");
+    let (_, _, directory) = image(&home);
+    registry.fill(&directory, "v1", "x:1", &[]);
+    let name = registry.name("x:1");
+    let command = pulls(&home, &["pull", &name]);
+    let line = format!("'{}' pull {name}", command.get_program().to_str().unwrap());
+    let mut script = std::process::Command::new("script");
+    script.args(["-qec", &line, "/dev/null"]).stdin(std::process::Stdio::null());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => script.env(name, value),
+            None => script.env_remove(name),
+        };
+    }
+    let output = script.env("TERM", "xterm").output().unwrap();
+    let printed = text(&output.stdout);
+    assert!(output.status.success(), "{printed}");
+    // The last state of each layer stays once.
+    assert_eq!(printed.matches(": Pull complete\r\n").count(), 3, "{printed:?}");
+    assert!(printed.contains("Status: Downloaded newer image for"), "{printed:?}");
+    assert!(!printed.contains(": Download complete\r\n") || printed.contains("\x1b["), "{printed:?}");
+}

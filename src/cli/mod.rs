@@ -54,10 +54,13 @@ use self::image::{
     images::ImagesArgs,
     import::ImportArgs,
     load::LoadArgs,
+    login::{LoginArgs, LogoutArgs},
     noun::ImageArgs,
     pull::PullArgs,
+    push::PushArgs,
     rmi::RmiArgs,
     save::SaveArgs,
+    search::SearchArgs,
     tag::TagArgs,
 };
 use self::kept::SuperviseArgs;
@@ -187,6 +190,18 @@ macro_rules! commands {
             /// Download an image from a registry
             #[cfg(feature = "images")]
             Pull(Described<PullArgs>),
+            /// Send an image to a registry
+            #[cfg(feature = "images")]
+            Push(Described<PushArgs>),
+            /// Search for images in the index of Docker Hub
+            #[cfg(feature = "images")]
+            Search(Described<SearchArgs>),
+            /// Store the password for a registry
+            #[cfg(feature = "images")]
+            Login(Described<LoginArgs>),
+            /// Remove the password for a registry
+            #[cfg(feature = "images")]
+            Logout(Described<LogoutArgs>),
             /// Load images from an archive of `docker save`, `podman save` or skopeo
             #[cfg(feature = "images")]
             Load(Described<LoadArgs>),
@@ -298,6 +313,14 @@ macro_rules! commands {
                     Command::Images(Described(args)) => image::images::run(color, &args),
                     #[cfg(feature = "images")]
                     Command::Pull(Described(args)) => image::pull::run(color, &args),
+                    #[cfg(feature = "images")]
+                    Command::Push(Described(args)) => image::push::run(color, &args),
+                    #[cfg(feature = "images")]
+                    Command::Search(Described(args)) => image::search::run(color, &args),
+                    #[cfg(feature = "images")]
+                    Command::Login(Described(args)) => image::login::login(color, &args),
+                    #[cfg(feature = "images")]
+                    Command::Logout(Described(args)) => image::login::logout(color, &args),
                     #[cfg(feature = "images")]
                     Command::Load(Described(args)) => image::load::run(color, &args),
                     #[cfg(feature = "images")]

@@ -8,12 +8,15 @@ pub(super) mod history;
 pub(super) mod images;
 pub(super) mod import;
 pub(super) mod load;
+pub(super) mod login;
 pub(super) mod noun;
 mod progress;
 pub(super) mod prune;
 pub(super) mod pull;
+pub(super) mod push;
 pub(super) mod rmi;
 pub(super) mod save;
+pub(super) mod search;
 pub(super) mod tag;
 
 use std::fmt::Display;

@@ -11,6 +11,7 @@ use super::import::ImportArgs;
 use super::load::LoadArgs;
 use super::prune::PruneArgs;
 use super::pull::PullArgs;
+use super::push::PushArgs;
 use super::rmi::RmiArgs;
 use super::save::SaveArgs;
 use super::tag::TagArgs;
@@ -54,6 +55,8 @@ enum ImageAction {
     Ls(ImagesArgs),
     /// Download an image from a registry, as `sandbox pull`
     Pull(PullArgs),
+    /// Send an image to a registry, as `sandbox push`
+    Push(PushArgs),
     /// Load images from an archive, as `sandbox load`
     Load(LoadArgs),
     /// Make an image of an archive of files, as `sandbox import`
@@ -94,6 +97,7 @@ pub(crate) fn run(color: Color, args: &ImageArgs) -> Result<u8> {
         ImageAction::History(args) => super::history::run(color, args),
         ImageAction::Ls(args) => super::images::run(color, args),
         ImageAction::Pull(args) => super::pull::run(color, args),
+        ImageAction::Push(args) => super::push::run(color, args),
         ImageAction::Load(args) => super::load::run(color, args),
         ImageAction::Save(args) => super::save::run(color, args),
         ImageAction::Tag(args) => super::tag::run(color, args),

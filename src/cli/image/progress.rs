@@ -1,4 +1,4 @@
-//! What happens to the layers of an image while it is pulled: lines as Docker prints them, and on a terminal a bar for each
+//! What happens to the layers of an image while it is pulled or pushed: lines as Docker prints them, and on a terminal a bar for each
 //! layer.
 
 use std::fs::File;
@@ -21,8 +21,18 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The width of a bar, with its brackets.
 const BAR: usize = 30;
 
-/// The layers that are pulled.
+/// Where the layers go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ProgressKind {
+    /// From a registry.
+    Pull,
+    /// To a registry.
+    Push,
+}
+
+/// The layers that are pulled or pushed.
 pub(super) struct Progress {
+    kind: ProgressKind,
     prints: bool,
     is_terminal: bool,
     layers: Mutex<Vec<LayerLine>>,
@@ -35,9 +45,9 @@ struct LayerLine {
 
 impl Progress {
     /// With `prints`, on standard output: bars on a terminal, unless the steps are told there too.
-    pub(super) fn new(prints: bool, is_explained: bool) -> Progress {
+    pub(super) fn new(kind: ProgressKind, prints: bool, is_explained: bool) -> Progress {
         let is_terminal = prints && !is_explained && std::io::stdout().is_terminal() && !paint::is_dumb();
-        Progress { prints, is_terminal, layers: Mutex::default() }
+        Progress { kind, prints, is_terminal, layers: Mutex::default() }
     }
 
     /// Does something, and meanwhile shows the bars.
@@ -70,7 +80,7 @@ impl Progress {
 
     fn lines(&self) -> Vec<String> {
         let layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
-        layers.iter().map(line).collect()
+        layers.iter().map(|layer| line(self.kind, layer)).collect()
     }
 
     /// The lines that fit into the terminal: the last ones, because the first are complete first.
@@ -95,7 +105,7 @@ impl PullWatcher for Progress {
         );
         let new = LayerLine { digest: digest.clone(), event };
         if self.prints && !self.is_terminal && is_told {
-            render::out(&(line(&new) + "\n"));
+            render::out(&(line(self.kind, &new) + "\n"));
         }
         match layers.iter_mut().find(|layer| layer.digest == *digest) {
             Some(layer) => *layer = new,
@@ -104,9 +114,15 @@ impl PullWatcher for Progress {
     }
 }
 
-fn line(layer: &LayerLine) -> String {
+fn line(kind: ProgressKind, layer: &LayerLine) -> String {
     let says = |key: &str| text_with(key, &[("id", layer.digest.short())]);
     match &layer.event {
+        LayerEvent::Wanted if kind == ProgressKind::Push => says("image.push.wanted"),
+        LayerEvent::Exists if kind == ProgressKind::Push => says("image.push.exists"),
+        LayerEvent::Complete if kind == ProgressKind::Push => says("image.push.complete"),
+        LayerEvent::Unpacking(file, all) if kind == ProgressKind::Push => {
+            format!("{}  {}", says("image.push.pushing"), bar(place_in(file), *all))
+        }
         LayerEvent::Wanted => says("image.pull.wanted"),
         LayerEvent::Exists => says("image.pull.exists"),
         LayerEvent::Downloading(done, all) => {

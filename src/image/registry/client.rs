@@ -56,7 +56,7 @@ impl<'c> Client<'c> {
         tell: TellAll<'c>,
     ) -> Tried<Client<'c>> {
         let options = transport.options();
-        let found = match &options.login {
+        let found = match options.login.as_ref().filter(|_| !endpoint.is_mirror) {
             Some(login) => Some((Credential::Login(login.clone()), "--creds".to_owned())),
             None => {
                 credentials::find(&endpoint.registry, &endpoint.repository, options.auth_file.as_deref())?

@@ -154,6 +154,11 @@ fn normal(key: &str) -> &str {
     }
 }
 
+/// Whether a key of a file is about a registry as a whole.
+pub(super) fn is_key_of(key: &str, registry: &str) -> bool {
+    normal(key) == normal(registry)
+}
+
 /// All files, in the order in which they are read.
 pub(super) fn files(chosen: Option<&Path>) -> Vec<PathBuf> {
     let variable = || std::env::var_os("REGISTRY_AUTH_FILE").map(PathBuf::from);

@@ -20,6 +20,8 @@ pub(super) struct Endpoint {
     pub(super) registry: String,
     /// Whether any certificate is accepted, and HTTP without TLS.
     pub(super) is_insecure: bool,
+    /// Whether it has copies of another registry. A password on the command line is not for it.
+    pub(super) is_mirror: bool,
 }
 
 impl Endpoint {
@@ -30,10 +32,14 @@ impl Endpoint {
             repository: repository.to_owned(),
             registry: registry.to_owned(),
             is_insecure,
+            is_mirror: false,
         })
     }
 
     /// A registry without a repository.
+    ///
+    /// # Errors
+    /// It is no host name; registries.conf cannot be read.
     pub(super) fn registry(registry: &str, options: &RegistryOptions) -> Result<Endpoint> {
         let conf = RegistriesConf::read()?;
         let is_insecure = conf.about(registry).is_some_and(|about| about.insecure);
@@ -65,10 +71,13 @@ impl Endpoint {
             "tag-only" => !is_by_digest,
             _ => is_by_digest || !about.mirror_by_digest_only,
         });
-        let mirrors = mirrors.map(|mirror| (about.moved(&name, &mirror.location), mirror.insecure));
-        let own = (about.moved(&name, &about.location), about.insecure);
+        let mirrors = mirrors.map(|mirror| (about.moved(&name, &mirror.location), mirror.insecure, true));
+        let own = (about.moved(&name, &about.location), about.insecure, false);
         let all = mirrors.filter(|_| !is_push).chain([own]);
-        Ok(all.filter_map(|(name, insecure)| Endpoint::of(&name, options.insecure(insecure))).collect())
+        let endpoint = |(name, insecure, is_mirror): (String, bool, bool)| {
+            Some(Endpoint { is_mirror, ..Endpoint::of(&name, options.insecure(insecure))? })
+        };
+        Ok(all.filter_map(endpoint).collect())
     }
 }
 

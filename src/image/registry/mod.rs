@@ -18,7 +18,11 @@
 //! | `authorize` | how it gets that: a password, or a token for it |
 //! | `credentials` | the passwords that the user has stored |
 //! | `download` | a blob, from where an interrupted download has ended |
+//! | `layers` | three downloads at a time, and the unpacking |
 //! | `pull` | from the name to the layers |
+//! | `push` | from the layers to the name |
+//! | `login` | stores passwords |
+//! | `search` | the index of Docker Hub |
 
 mod authorize;
 mod certificates;
@@ -29,7 +33,11 @@ mod credentials;
 mod download;
 mod endpoint;
 mod files;
+mod layers;
+pub mod login;
 pub mod pull;
+pub mod push;
+pub mod search;
 mod transport;
 mod url;
 

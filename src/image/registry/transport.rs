@@ -177,6 +177,10 @@ impl Transport {
             Failure::lasting(error)
         };
         let answer = match content {
+            // The server must know that nothing follows.
+            Content::None if matches!(*method, "POST" | "PUT") => {
+                send(&agent, request.body(&[] as &[u8]).map_err(malformed)?)
+            }
             Content::None => send(&agent, request.body(()).map_err(malformed)?),
             Content::Bytes(bytes) => send(&agent, request.body(*bytes).map_err(malformed)?),
             Content::File(file, length) => {

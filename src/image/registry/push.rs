@@ -1,0 +1,171 @@
+//! Pushes an image: its blobs first, then the manifest that names them.
+//!
+//!     HEAD /v2/NAME/blobs/DIGEST                         whether the registry has it
+//!     POST /v2/NAME/blobs/uploads/?mount=DIGEST&from=X   another repository of the registry has it
+//!     POST /v2/NAME/blobs/uploads/, PUT LOCATION         the blob
+//!     PUT  /v2/NAME/manifests/TAG                        the manifest, when all that it names is there
+
+use super::client::{Ask, Client, unexpected};
+use super::endpoint::Endpoint;
+use super::pull::{LayerEvent, PullWatcher};
+use super::transport::{Answer, Content, Failure, Transport, Tried};
+use super::{RegistryOptions, TellAll};
+use crate::error::{Error, ExitKind, Result};
+use crate::image::digest::Digest;
+use crate::image::manifest::Descriptor;
+use crate::image::reference::Reference;
+use crate::image::store::{ImageStore, StoredImage};
+use crate::text::{printed, text, text_with};
+
+/// What is pushed.
+pub struct PushRequest<'r> {
+    /// The image.
+    pub image: &'r StoredImage,
+    /// The name that it shall have.
+    pub reference: &'r Reference,
+}
+
+/// Pushes an image. Returns the digest and the size of its manifest.
+///
+/// # Errors
+/// The registry refuses it; a blob lacks.
+pub fn push(
+    store: &ImageStore,
+    request: &PushRequest<'_>,
+    options: &RegistryOptions,
+    watcher: &dyn PullWatcher,
+    tell: TellAll<'_>,
+) -> Result<(Digest, u64)> {
+    let transport = Transport::new(options.clone());
+    let endpoint = Endpoint::all(request.reference, true, options)?.pop();
+    let endpoint = endpoint.ok_or_else(|| Error::new(ExitKind::Refused, text("image.name.registry")))?;
+    let pushed = Client::connect(&transport, endpoint, "pull,push", tell)
+        .and_then(|client| push_to(store, &client, request, watcher));
+    pushed.map_err(|failure| failure.error)
+}
+
+fn push_to(
+    store: &ImageStore,
+    client: &Client<'_>,
+    request: &PushRequest<'_>,
+    watcher: &dyn PullWatcher,
+) -> Tried<(Digest, u64)> {
+    let image = request.image;
+    let manifest = store.document(&image.descriptor.digest)?;
+    let parts = store.parts(&image.descriptor)?;
+    let from = other_repository(store, request)?;
+    let mut done: Vec<&Digest> = Vec::new();
+    for (blob, is_layer) in
+        parts.manifest.layers.iter().map(|layer| (layer, true)).chain([(&parts.manifest.config, false)])
+    {
+        if done.contains(&&blob.digest) {
+            continue;
+        }
+        done.push(&blob.digest);
+        let told = |event: LayerEvent| {
+            if is_layer {
+                watcher.layer(&blob.digest, event)
+            }
+        };
+        told(LayerEvent::Wanted);
+        let is_new = client.retry(&|time| told(LayerEvent::Retrying(time)), || {
+            upload(store, client, blob, from.as_deref(), &told)
+        })?;
+        told(if is_new { LayerEvent::Complete } else { LayerEvent::Exists });
+    }
+    let name = match (&request.reference.tag, &request.reference.digest) {
+        (Some(tag), _) => tag.clone(),
+        (None, _) => image.descriptor.digest.to_string(),
+    };
+    let answer = client.retry(&|_| (), || {
+        client.send(&Ask {
+            method: "PUT",
+            url: client.of_repository(&format!("manifests/{name}")),
+            headers: vec![("content-type", image.descriptor.media_type.clone())],
+            content: Content::Bytes(&manifest),
+            why: "registry.explain.put",
+        })
+    })?;
+    let stored = answer.header("docker-content-digest").map(str::to_owned);
+    if answer.status != 201 {
+        return Err(refused(answer));
+    }
+    match stored {
+        Some(stored) if stored != image.descriptor.digest.to_string() => {
+            let host = printed(&client.endpoint.host);
+            let values = [("expected", &*image.descriptor.digest.to_string()), ("found", &printed(stored))];
+            let error = Error::new(ExitKind::Refused, text_with("registry.lie", &[("host", &host)]));
+            Err(error.why(text_with("registry.lie.digest", &values)).into())
+        }
+        _ => Ok((image.descriptor.digest.clone(), image.descriptor.size)),
+    }
+}
+
+/// Another repository of the same registry that this image has a name of.
+fn other_repository(store: &ImageStore, request: &PushRequest<'_>) -> Result<Option<String>> {
+    let names = store.all()?.into_iter().filter(|other| other.id == request.image.id);
+    let mut names = names.filter_map(|other| other.name).filter(|name| {
+        name.registry == request.reference.registry && name.repository != request.reference.repository
+    });
+    Ok(names.next().map(|name| name.repository))
+}
+
+/// Uploads a blob that the registry does not have. `false`: it has it.
+fn upload(
+    store: &ImageStore,
+    client: &Client<'_>,
+    blob: &Descriptor,
+    from: Option<&str>,
+    told: &dyn Fn(LayerEvent),
+) -> Tried<bool> {
+    let ask = |method, path: String, why| Ask {
+        method,
+        url: client.of_repository(&path),
+        headers: Vec::new(),
+        content: Content::None,
+        why,
+    };
+    let found = client.send(&ask("HEAD", format!("blobs/{}", blob.digest), "registry.explain.head"))?;
+    if found.status == 200 {
+        return Ok(false);
+    }
+    let mount = from.map(|from| format!("?mount={}&from={from}", blob.digest)).unwrap_or_default();
+    let why = if mount.is_empty() { "registry.explain.upload" } else { "registry.explain.mount" };
+    let begun = client.send(&ask("POST", format!("blobs/uploads/{mount}"), why))?;
+    match begun.status {
+        201 => return Ok(false),
+        202 => {}
+        _ => return Err(refused(begun)),
+    }
+    let location = begun.header("location").unwrap_or_default().to_owned();
+    let url = begun.url.join(&location).filter(|next| client.may_follow(&begun.url, next));
+    let url = url.ok_or_else(|| {
+        let values = [("url", &*printed(begun.url.shown())), ("location", &printed(&location))];
+        Failure::from(Error::new(ExitKind::Refused, text_with("registry.redirect", &values)))
+    })?;
+    let file = store.blob(&blob.digest)?;
+    if let Ok(clone) = file.try_clone() {
+        told(LayerEvent::Unpacking(clone, blob.size));
+    }
+    let put = client.send(&Ask {
+        method: "PUT",
+        url: url.with_query(&format!("digest={}", blob.digest)),
+        headers: vec![("content-type", "application/octet-stream".to_owned())],
+        content: Content::File(&file, blob.size),
+        why: "registry.explain.blob",
+    })?;
+    match put.status {
+        201 => Ok(true),
+        _ => Err(refused(put)),
+    }
+}
+
+/// The error of a registry that does not take something.
+fn refused(answer: Answer) -> Failure {
+    let is_denied = matches!(answer.status, 401 | 403);
+    let failure = unexpected(answer);
+    match is_denied {
+        true => Failure { error: Error { what: text("registry.push.denied"), ..failure.error }, ..failure },
+        false => failure,
+    }
+}
