@@ -186,7 +186,7 @@ fn habits_get_the_line_that_was_meant() {
         ("run -m 64m box.yaml", "memory: { limit: 64m }"),
         ("run --rm --cpus=0.5 -e A=b ubuntu", "cpu: { cpus: 0.5 }"),
         ("run ubuntu bash", "sandbox spec init --for shell > box.yaml; sandbox run box.yaml"),
-        ("pull ubuntu", "sandbox load -i image.tar"),
+        ("build ubuntu", "sandbox load -i image.tar"),
         ("prune", "sandbox container prune"),
         ("mem bash", "sandbox mem -- bash"),
         ("help pid", "sandbox pid --help"),
