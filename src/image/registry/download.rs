@@ -115,7 +115,7 @@ pub(super) fn layer(
         }
         // Bytes that are wrong are of no use for another attempt.
         Err(failure) => {
-            if partial.length() == 0 || (failure.again.is_none() && !watcher.is_over()) {
+            if partial.length() == 0 || failure.again.is_none() {
                 partial.discard(store);
             }
             Err(failure)

@@ -161,4 +161,10 @@ pub(super) fn fetch(
         // A download that failed says whether another attempt may succeed.
         unpacked.map_err(|error| downloads.state().failed.take().unwrap_or_else(|| error.into()))
     })
+    // The downloads have ended by now. Where another attempt would fail too, their beginnings only use the disk.
+    .inspect_err(|failure| {
+        if failure.again.is_none() {
+            parts.manifest.layers.iter().for_each(|layer| store.discard_partial(&layer.digest));
+        }
+    })
 }

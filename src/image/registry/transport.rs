@@ -253,8 +253,16 @@ impl Transport {
         let failed =
             Error::new(ExitKind::Refused, text_with("registry.request", &[("request", &printed(shown))]));
         let host = [("host", &*printed(&url.host))];
+        let is_unknown = match &error {
+            ureq::Error::HostNotFound => true,
+            // The standard library has no kind for the errors of getaddrinfo(3).
+            ureq::Error::Io(error) => {
+                error.raw_os_error().is_none() && error.to_string().contains("lookup address")
+            }
+            _ => false,
+        };
         match error {
-            ureq::Error::HostNotFound => Failure::lasting(
+            _ if is_unknown => Failure::lasting(
                 failed.why(text_with("registry.host", &host)).paste(format!("getent hosts {}", url.host)),
             ),
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {

@@ -55,6 +55,14 @@ impl ImageStore {
         Ok(partial)
     }
 
+    /// Removes the beginning of a blob, unless another process downloads it.
+    pub fn discard_partial(&self, digest: &Digest) {
+        let name = format!("{PREFIX}{}", digest.hex());
+        if let (Ok(directories), Ok(Some(_lock))) = (self.directories(), self.own_partial(&name)) {
+            let _ = directories.ingest.remove_file(&*name);
+        }
+    }
+
     /// The file of this name with its lock. None: another process has the lock.
     fn own_partial(&self, name: &str) -> io::Result<Option<File>> {
         let ingest = &self.directories().map_err(|error| io::Error::other(error.what))?.ingest;
