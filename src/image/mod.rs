@@ -20,7 +20,8 @@
 //! | `layer` | unpacks a layer, in a process that can reach nothing else |
 //! | `registry` | downloads an image from a registry |
 //! | `rootfs` | the directories of an image's layers, for an overlay |
-//! | `contents` | what each layer has at a path, and what two images differ in |
+//! | `contents` | what each layer has at a path |
+//! | `differences` | what two images differ in |
 //! | `extract` | copies files between an archive and a directory of the host |
 //! | `import` | an image of an archive of files |
 //! | `change` | instructions of a Dockerfile that change a config |
@@ -38,6 +39,7 @@ pub mod archive;
 pub mod change;
 pub mod contents;
 pub mod decompress;
+pub mod differences;
 pub mod digest;
 pub mod entries;
 pub mod extract;

@@ -14,6 +14,7 @@
 //! has it exclusively, and does not wait for it: the next command removes them then.
 
 mod ingest;
+mod names;
 mod partial;
 mod sweep;
 
@@ -29,8 +30,8 @@ pub use self::partial::PartialBlob;
 pub use self::sweep::Freed;
 use super::digest::Digest;
 use super::manifest::{
-    Descriptor, ImageConfig, ImageDocument, ImageIndex, ImageManifest, MAX_DOCUMENT, media, read_document,
-    read_json, too_large,
+    Descriptor, ImageConfig, ImageDocument, ImageManifest, MAX_DOCUMENT, media, read_document, read_json,
+    too_large,
 };
 use super::reference::Reference;
 use crate::error::{Error, ExitKind, Result, io_text};
@@ -180,160 +181,6 @@ impl ImageStore {
         Ok(&self.directories()?.layers)
     }
 
-    /// All images, in the order in which they got their names.
-    ///
-    /// # Errors
-    /// index.json cannot be read.
-    pub fn all(&self) -> Result<Vec<StoredImage>> {
-        let manifests = self.index()?.manifests.into_iter();
-        let image =
-            |descriptor: Descriptor| StoredImage::of(descriptor.clone()).or_else(|| self.foreign(descriptor));
-        Ok(manifests.filter_map(image).collect())
-    }
-
-    /// An image that another tool has written to the layout. Its size is not known before it is unpacked.
-    fn foreign(&self, descriptor: Descriptor) -> Option<StoredImage> {
-        let parts = media::is_manifest(&descriptor.media_type).then(|| self.parts(&descriptor).ok())??;
-        let name = descriptor.annotations.get(NAME).and_then(|name| name.parse::<Reference>().ok());
-        let (id, created) = (parts.manifest.config.digest, parts.config.created);
-        Some(StoredImage { name: name.map(Reference::or_latest), id, size: 0, created, descriptor })
-    }
-
-    fn index(&self) -> Result<ImageIndex> {
-        let empty = ImageIndex {
-            schema_version: 2,
-            media_type: None,
-            manifests: Vec::new(),
-            others: BTreeMap::new(),
-        };
-        let Some(directories) = &self.directories else { return Ok(empty) };
-        let path = printed(self.path().join(INDEX));
-        let wrong = |why: String| {
-            Error::new(ExitKind::Refused, text_with("image.index", &[("path", &path)])).why(why)
-        };
-        let file = directories.images.file_to_read(INDEX).map_err(|unusable| wrong(unusable.reason()))?;
-        let Some(file) = file else { return Ok(empty) };
-        let mut bytes = Vec::new();
-        file.take(MAX_INDEX + 1).read_to_end(&mut bytes).map_err(|error| wrong(io_text(&error)))?;
-        if bytes.len() as u64 > MAX_INDEX {
-            return Err(wrong(text_with(
-                "image.document.large",
-                &[("most", &(MAX_INDEX >> 20).to_string())],
-            )));
-        }
-        serde_json::from_slice(&bytes).map_err(|error| wrong(printed(error.to_string())))
-    }
-
-    /// Changes index.json, while no other command does.
-    fn change<T>(&self, change: impl FnOnce(&mut Vec<Descriptor>) -> Result<T>) -> Result<T> {
-        let lock = self.lock("images", RunLock::exclusive(&self.lock_name("images"), PATIENCE, || true))?;
-        let changed = self.index().and_then(|mut index| {
-            let result = change(&mut index.manifests)?;
-            let mut bytes = serde_json::to_vec(&index).unwrap_or_default();
-            bytes.push(b'\n');
-            let images = &self.directories()?.images;
-            let written = images.replace(INDEX, &bytes, true).and_then(|()| images.sync());
-            written.map_err(|error| self.unwritten(&error))?;
-            Ok(result)
-        });
-        lock.release();
-        changed
-    }
-
-    /// The image with this name, this ID, or an ID that begins so and no other does.
-    ///
-    /// # Errors
-    /// There is none, or several.
-    pub fn find(&self, written: &str) -> Result<StoredImage> {
-        let none = || {
-            let values = [("name", &*printed(written))];
-            Error::new(ExitKind::Refused, text_with("image.none", &values)).paste("sandbox images")
-        };
-        let all = self.all()?;
-        if let Ok(reference) = written.parse::<Reference>() {
-            let wanted = reference.or_latest();
-            let is_it = |image: &&StoredImage| match &wanted.digest {
-                None => image.name.as_ref() == Some(&wanted),
-                Some(digest) => {
-                    (image.descriptor.digest == *digest || image.registry_digest() == *digest)
-                        && image.name.as_ref().is_some_and(|name| name.name() == wanted.name())
-                }
-            };
-            // The name itself, before another one of the same repository that leads to this digest.
-            let own = all.iter().find(|image| image.name.as_ref() == Some(&wanted));
-            if let Some(found) = own.or_else(|| all.iter().find(is_it)) {
-                return Ok(found.clone());
-            }
-        }
-        let prefix = written.strip_prefix("sha256:").unwrap_or(written);
-        if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(none());
-        }
-        let mut found: Vec<StoredImage> =
-            all.into_iter().filter(|image| image.id.hex().starts_with(prefix)).collect();
-        found.dedup_by(|one, other| one.id == other.id);
-        let first = found.first().cloned().ok_or_else(none)?;
-        if found.iter().any(|image| image.id != first.id) {
-            let values = [("prefix", &*printed(written))];
-            return Err(Error::new(ExitKind::Refused, text_with("image.several", &values)));
-        }
-        Ok(first)
-    }
-
-    /// Gives a name to an image, also if another one has it: that one keeps its ID only.
-    ///
-    /// # Errors
-    /// index.json cannot be written.
-    pub fn name(&self, image: &StoredImage, name: Option<&Reference>) -> Result<()> {
-        let mut named = image.descriptor.clone();
-        named.annotations.insert(CONFIG.into(), image.id.to_string());
-        named.annotations.insert(SIZE.into(), image.size.to_string());
-        image.created.iter().for_each(|created| {
-            named.annotations.insert(CREATED.into(), created.clone());
-        });
-        named.annotations.remove(NAME);
-        name.iter().for_each(|name| {
-            named.annotations.insert(NAME.into(), name.to_string());
-        });
-        self.change(|manifests| {
-            let has_name = |other: &Descriptor| other.annotations.contains_key(NAME);
-            if name.is_none() && manifests.iter().any(|other| other.digest == named.digest) {
-                return Ok(());
-            }
-            for other in manifests.iter_mut() {
-                if has_name(other) && other.annotations.get(NAME) == named.annotations.get(NAME) {
-                    other.annotations.remove(NAME);
-                }
-            }
-            manifests.push(named);
-            tidy(manifests);
-            Ok(())
-        })
-    }
-
-    /// Removes a name, or, with None, all of an image. Returns the names that were removed.
-    ///
-    /// # Errors
-    /// index.json cannot be written.
-    pub fn unname(&self, image: &StoredImage, name: Option<&Reference>) -> Result<Vec<Reference>> {
-        let id = image.id.to_string();
-        self.change(|manifests| {
-            let mut removed = Vec::new();
-            manifests.retain(|other| {
-                let own = other.annotations.get(NAME).and_then(|own| own.parse::<Reference>().ok());
-                let own = own.map(Reference::or_latest);
-                let is_of_image =
-                    other.annotations.get(CONFIG) == Some(&id) || other.digest == image.descriptor.digest;
-                let is_it = is_of_image && (name.is_none() || own.as_ref() == name);
-                if is_it {
-                    removed.extend(own);
-                }
-                !is_it
-            });
-            Ok(removed)
-        })
-    }
-
     /// The manifest and the config of an image.
     ///
     /// # Errors
@@ -416,22 +263,6 @@ impl ImageStore {
 fn unwritten(path: &Path, home: &Path, error: &std::io::Error) -> Error {
     let what = text_with("image.store.cannot", &[("path", &printed(path))]);
     storage::explain_io(Error::new(ExitKind::Refused, what), error, home)
-}
-
-/// Removes descriptors that say nothing new: an image without a name is listed only if it has none at all.
-fn tidy(manifests: &mut Vec<Descriptor>) {
-    let mut at = 0;
-    while at < manifests.len() {
-        let own = &manifests[at];
-        let repeats = |(index, other): (usize, &Descriptor)| {
-            index != at && other.digest == own.digest && (index > at || other.annotations.contains_key(NAME))
-        };
-        if !own.annotations.contains_key(NAME) && manifests.iter().enumerate().any(repeats) {
-            manifests.remove(at);
-        } else {
-            at += 1;
-        }
-    }
 }
 
 impl StoreDirectories {

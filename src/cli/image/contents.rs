@@ -7,7 +7,8 @@ use clap::Args;
 
 use super::{ImageExplainArg, as_docker};
 use crate::error::Result;
-use crate::image::contents::{ImageContents, ImageDifference, LayerChange, LayerFile, differences};
+use crate::image::contents::{ImageContents, LayerChange, LayerFile};
+use crate::image::differences::{ImageDifference, differences};
 use crate::image::entries::EntryKind;
 use crate::image::store::ImageStore;
 use crate::render;
