@@ -16,7 +16,7 @@ pub(super) enum Challenge {
 
 /// All challenges in the headers.
 pub(super) fn challenges<'h>(headers: impl Iterator<Item = &'h str>) -> Vec<Challenge> {
-    headers.flat_map(|header| of_header(header)).collect()
+    headers.flat_map(of_header).collect()
 }
 
 fn of_header(header: &str) -> Vec<Challenge> {

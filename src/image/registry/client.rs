@@ -198,6 +198,7 @@ impl<'c> Client<'c> {
                 Err(failure) => failure,
             };
             let Some(least) = failure.again.filter(|_| done < options.retries) else { return Err(failure) };
+            let least = Duration::from_secs(least.into());
             let wait = options.retry_delay.saturating_mul(1 << done.min(6)).max(least).min(MAX_WAIT);
             done += 1;
             let call = format!("nanosleep({:.1} s)", wait.as_secs_f64());
@@ -214,7 +215,7 @@ fn busy(answer: Answer) -> Tried<Answer> {
         return Ok(answer);
     }
     let asked = answer.header("retry-after").and_then(|seconds| seconds.trim().parse().ok());
-    let least = Duration::from_secs(asked.unwrap_or_default());
+    let least = asked.unwrap_or_default();
     Err(Failure { again: Some(least), ..unexpected(answer) })
 }
 

@@ -156,7 +156,7 @@ fn attempt(
     partial.restart()?;
     let wrong = wrong_digest(client, &blob.digest, &found);
     // What was there before may have been wrong: then the whole blob is asked for, once.
-    if start > 0 { Err(Failure { again: Some(Duration::ZERO), ..wrong }) } else { Err(wrong) }
+    if start > 0 { Err(Failure { again: Some(0), ..wrong }) } else { Err(wrong) }
 }
 
 /// Adds the body of an answer.
@@ -177,7 +177,7 @@ fn receive(
             partial.restart()?;
             let failure =
                 lie(client, "registry.lie.range", &[("start", &start.to_string()), ("range", &range)]);
-            return Err(if start > 0 { Failure { again: Some(Duration::ZERO), ..failure } } else { failure });
+            return Err(if start > 0 { Failure { again: Some(0), ..failure } } else { failure });
         }
         _ => return Err(unexpected(answer)),
     }

@@ -29,8 +29,8 @@ const MIN_BYTES: u64 = 1 << 10;
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) error: Error,
-    /// The least time before another attempt, which may succeed. None: it would fail too.
-    pub(super) again: Option<Duration>,
+    /// The least number of seconds before another attempt, which may succeed. None: it would fail too.
+    pub(super) again: Option<u32>,
 }
 
 /// The result of what can fail in this way.
@@ -39,7 +39,7 @@ pub(super) type Tried<T> = std::result::Result<T, Failure>;
 impl Failure {
     /// Another attempt may succeed.
     pub(super) fn passing(error: Error) -> Failure {
-        Failure { error, again: Some(Duration::ZERO) }
+        Failure { error, again: Some(0) }
     }
 
     /// Another attempt would fail too.
