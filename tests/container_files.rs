@@ -206,9 +206,9 @@ fn a_container_becomes_a_layer_of_an_image() {
     assert_eq!(about[0]["RootFS"]["Layers"].as_array().unwrap().len(), 3);
     // A container of directories has no image below.
     let lower = home.around().join("lower");
-    fs::create_dir_all(lower.join("bin")).unwrap();
+    support::write_program(&lower.join("bin/x"), "#!/bin/x\n");
     let plain = home.around().join("plain.yaml");
-    fs::write(&plain, format!("rootfs: {{ layers: [{}] }}\ncommand: [x]\n", lower.display())).unwrap();
+    fs::write(&plain, format!("rootfs: {{ layers: [{}] }}\ncommand: [/bin/x]\n", lower.display())).unwrap();
     home.out(&["create", "--name", "plain", plain.to_str().unwrap()]);
     let message = home.refused(&["commit", "plain", "x"], 1);
     assert!(
@@ -293,7 +293,10 @@ fn files_are_copied_in_both_directions() {
         assert_eq!(fs::read_link(to("link")).unwrap().to_str(), Some("b"));
         let archive = home.run(&["cp", "box:/a", "-"]).stdout;
         let names: Vec<String> = entries(&archive).into_keys().collect();
-        assert_eq!(names, ["a", "a/b", "a/b/file", "a/link"], "{state}");
+        for name in ["a", "a/b", "a/b/file", "a/link"] {
+            assert!(names.iter().any(|own| own == name), "{name} {state}: {names:?}");
+        }
+        assert!(names.iter().all(|name| name == "a" || name.starts_with("a/")), "{state}: {names:?}");
         // Into the container.
         copied(&home, &[&at("tree"), &format!("box:/tree-{state}")]);
         copied(&home, &[&at("tree"), "box:/a/link"]);
