@@ -38,7 +38,8 @@ fn a_container_goes_from_created_to_running_to_exited_and_again() {
         // Started twice, it goes on.
         assert_eq!(home.out(&["start", "box"]), "box");
         assert_eq!(home.pid("box", "command"), command);
-        assert_eq!(home.out(&["stop", &id[..5]]), "box");
+        // The name is printed as it was given, as docker does.
+        assert_eq!(home.out(&["stop", &id[..5]]), id[..5]);
         assert!(!lives(supervisor) && !lives(command) && !in_run(&id).exists());
         let inspected = home.inspected("box");
         assert_eq!((&inspected["Status"], &inspected["ExitCode"]), (&"exited".into(), &7.into()));

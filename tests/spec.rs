@@ -103,6 +103,22 @@ fn a_port_that_is_none_is_told_with_its_place() {
     }
 }
 
+/// The parser stops in a later line than the one with the mistake, or in an earlier one.
+#[test]
+fn a_mistake_is_told_in_its_own_line() {
+    for (words, line, column, said) in [
+        ("pid\ncommand: [true]\n", 1, 1, "write `pid:`"),
+        ("name: x\npid\nnet\ncommand: [true]\n", 2, 1, "write `pid:`"),
+        ("uts:\n  hostname box\n  domainname: x\n", 2, 3, "write `hostname: box`"),
+        ("command: [true]\npid:\n\tinit: true\n", 3, 1, "found a tab"),
+        ("workdir: /tmp\n\tpid:\n", 2, 1, "found a tab"),
+    ] {
+        let (told_line, told_column, what) = mistake(words);
+        assert_eq!((told_line, told_column), (line, column), "{words:?}: {what}");
+        assert!(what.contains(said), "{words:?}: {what}");
+    }
+}
+
 #[test]
 fn a_document_is_one_map_in_utf_8() {
     for (words, said) in [

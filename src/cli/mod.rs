@@ -67,10 +67,9 @@ use self::kept::SuperviseArgs;
 use self::kept::create::CreateArgs;
 use self::kept::events::EventsArgs;
 use self::kept::inspect::InspectArgs;
-use self::kept::life::{
-    ContainerArgs, KillArgs, NamedArgs, PortArgs, RenameArgs, RestartArgs, RmArgs, StopArgs,
-};
+use self::kept::life::{KillArgs, NamedArgs, PortArgs, RenameArgs, RestartArgs, RmArgs, StopArgs};
 use self::kept::logs::LogsArgs;
+use self::kept::noun::ContainerArgs;
 use self::kept::ps::PsArgs;
 use self::kept::start::{AttachArgs, StartArgs};
 use self::kept::stats::StatsArgs;
@@ -182,7 +181,7 @@ macro_rules! commands {
             Port(Described<PortArgs>),
             /// List the processes of a running container [ps(1)]
             Top(Described<TopArgs>),
-            /// Manage all containers that stay
+            /// The commands of containers that stay, and prune: container ls, container rm, ...
             Container(Described<ContainerArgs>),
             /// List the images
             #[cfg(feature = "images")]
@@ -307,7 +306,7 @@ macro_rules! commands {
                     Command::Events(Described(args)) => kept::events::run(color, &args),
                     Command::Port(Described(args)) => kept::life::port(color, &args),
                     Command::Top(Described(args)) => kept::top::run(color, &args),
-                    Command::Container(Described(args)) => kept::life::container(color, &args),
+                    Command::Container(Described(args)) => kept::noun::run(color, args),
                     Command::Supervise(Described(args)) => kept::supervise(&args),
                     #[cfg(feature = "images")]
                     Command::Images(Described(args)) => image::images::run(color, &args),

@@ -154,7 +154,7 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
 
 /// Keeps the container, and starts it.
 fn run_kept(args: &RunArgs, spec: Spec, source: &SpecText) -> Result<u8> {
-    let keeping = Keeping { open_stdin: args.interactive, auto_remove: args.rm };
+    let keeping = Keeping { open_stdin: args.interactive, auto_remove: args.rm, stdin_stays: args.detach };
     let explain = args.output.explainer();
     let locate = |plan: &mut Plan| source.locate(&mut plan.problems);
     let (store, id, _) = create::create(spec, locate, &args.kept, &keeping, explain)?;

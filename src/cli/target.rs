@@ -2,9 +2,10 @@
 
 use std::str::FromStr;
 
+use crate::container::refusal;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::diagnose;
-use crate::error::{Error, Result};
+use crate::error::{Error, ExitKind, Result};
 use crate::feature::Purpose;
 use crate::host::containers::{self, NameLine};
 use crate::teach::compare::Subject;
@@ -53,7 +54,7 @@ fn command_of(name: &str) -> Result<NameLine> {
         // A run that does not stay may have the same name.
         None => match &*containers::named(name)? {
             [line] => Ok(line.clone()),
-            _ => Err(Error::failed(text_with("container.notrunning", &[("id", id)]))),
+            _ => Err(Error { kind: ExitKind::Failed, ..refusal::not_running(&container) }),
         },
     }
 }

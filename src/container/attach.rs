@@ -2,6 +2,7 @@
 //! sends its standard input, and forwards its signals. When it ends, the container runs on.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -9,13 +10,21 @@ use nix::sys::socket::{MsgFlags, send};
 use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::{isatty, tcgetwinsize};
 
-use super::client::SupervisorClient;
+use super::client::{NoMessage, SupervisorClient};
+use super::explain::Explainer;
+use super::id::Id;
 use super::message::{ClientMessage, MAX_DATA, Packet, STDIN, SupervisorMessage, packet_of};
 use crate::error::{Error, Result};
 use crate::exec::RawMode;
 use crate::exec::signals::Signals;
 use crate::sys::signal;
 use crate::text::{text, text_with};
+
+/// How many bytes a writable pipe takes at least, pipe(7).
+const PIPE_BUF: usize = 4096;
+
+/// How long the supervisor may take to answer a signal.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// How an attached client ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +101,7 @@ impl KeyFinder {
 /// The command cannot be started; the signals cannot be read.
 pub fn attach(
     client: &mut SupervisorClient,
+    id: &Id,
     start: bool,
     front: bool,
     options: &AttachOptions,
@@ -110,11 +120,13 @@ pub fn attach(
         is_attached: false,
         runs: !start,
         unsent: None,
+        unprinted: None,
+        held: Vec::new(),
         raw: None,
         has_terminal: false,
         lost: [false; 3],
     };
-    session.run(client, options)
+    session.run(client, id, options)
 }
 
 struct Session {
@@ -128,6 +140,10 @@ struct Session {
     runs: bool,
     /// A packet that the supervisor does not take yet.
     unsent: Option<Vec<u8>>,
+    /// Output that is not printed yet, and its stream. No more is taken meanwhile.
+    unprinted: Option<(u8, Vec<u8>)>,
+    /// Signals that have arrived before the command runs.
+    held: Vec<i32>,
     raw: Option<RawMode>,
     has_terminal: bool,
     /// The streams that nobody reads any more.
@@ -135,25 +151,34 @@ struct Session {
 }
 
 impl Session {
-    fn run(&mut self, client: &mut SupervisorClient, options: &AttachOptions) -> Result<Left> {
+    fn run(&mut self, client: &mut SupervisorClient, id: &Id, options: &AttachOptions) -> Result<Left> {
         loop {
             self.flush(client);
+            self.print_more();
             let is_read = self.is_open && self.runs && self.unsent.is_none();
-            let mut events = PollFlags::POLLIN;
+            let mut events = PollFlags::empty();
+            events.set(PollFlags::POLLIN, self.unprinted.is_none());
             events.set(PollFlags::POLLOUT, self.unsent.is_some());
-            let mut ready = vec![
-                PollFd::new(client.as_fd(), events),
-                PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-            ];
-            if is_read {
-                ready.push(PollFd::new(stdin(), PollFlags::POLLIN));
-            }
-            match poll(&mut ready, PollTimeout::NONE) {
+            let mut ready = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+            // Without events, poll(2) would still return for a hang-up, each time at once.
+            let place = (!events.is_empty()).then_some(ready.len());
+            ready.extend(place.map(|_| PollFd::new(client.as_fd(), events)));
+            let printed =
+                self.unprinted.as_ref().map(|(stream, _)| PollFd::new(printer(*stream), PollFlags::POLLOUT));
+            ready.extend(printed);
+            let input = is_read.then_some(ready.len());
+            ready.extend(input.map(|_| PollFd::new(stdin(), PollFlags::POLLIN)));
+            match poll(&mut ready, self.signals.timeout()) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(Error::failed("cannot wait for the container").call("poll", errno)),
             }
-            let is_ready = |at: usize| ready.get(at).is_some_and(|one| one.any().unwrap_or(false));
-            let (has_message, has_input) = (is_ready(0), is_read && is_ready(2));
+            let has = |place: Option<usize>, wanted: PollFlags| {
+                let ends = PollFlags::POLLHUP | PollFlags::POLLERR;
+                let found = place.and_then(|place| ready.get(place)?.revents());
+                found.is_some_and(|found| found.intersects(wanted | ends))
+            };
+            let has_message = self.unprinted.is_none() && has(place, PollFlags::POLLIN);
+            let has_input = has(input, PollFlags::POLLIN);
             while let Some(arrived) = self.signals.next() {
                 match arrived.number {
                     libc::SIGWINCH | libc::SIGCONT => {
@@ -162,9 +187,8 @@ impl Session {
                     }
                     libc::SIGCHLD => {}
                     _ if arrived.stops() => signal::stop_self(),
-                    number if options.forwards => {
-                        let _ = client.send(&ClientMessage::Kill { signal: number });
-                    }
+                    number if options.forwards && !self.runs => self.held.push(number),
+                    number if options.forwards => forward(client, id, options, number),
                     _ if arrived.ends() => return Ok(Left::Detached),
                     _ => {}
                 }
@@ -176,13 +200,18 @@ impl Session {
             if has_message && let Some(left) = self.take_packet(client)? {
                 return Ok(left);
             }
+            if self.runs {
+                self.held.drain(..).for_each(|number| forward(client, id, options, number));
+            }
         }
     }
 
     /// Handles the next packet of the supervisor.
     fn take_packet(&mut self, client: &mut SupervisorClient) -> Result<Option<Left>> {
-        let message = match client.receive(None) {
-            Err(_) => return Ok(Some(Left::Lost)),
+        // A packet that is none for this version is passed over, so there may be no other.
+        let message = match client.receive(Some(Instant::now())) {
+            Err(NoMessage::Late) => return Ok(None),
+            Err(NoMessage::Ended) => return Ok(Some(Left::Lost)),
             Ok(Packet::Data(stream, content)) => {
                 self.print(stream, content);
                 return Ok(None);
@@ -214,10 +243,22 @@ impl Session {
     }
 
     fn print(&mut self, stream: u8, content: &[u8]) {
-        let lost = &mut self.lost[usize::from(stream)];
+        self.unprinted = Some((stream, content.to_vec()));
+        self.print_more();
+    }
+
+    /// Prints what can be printed without waiting: signals are served meanwhile.
+    fn print_more(&mut self) {
+        let Some((stream, content)) = &mut self.unprinted else { return };
+        let lost = &mut self.lost[usize::from(*stream)];
         if !*lost {
-            let descriptor = if stream == 1 { stdout() } else { stderr() };
-            *lost = write_all(descriptor, content).is_err();
+            match write_ready(printer(*stream), content) {
+                Ok(written) => drop(content.drain(..written)),
+                Err(_) => *lost = true,
+            }
+        }
+        if content.is_empty() || *lost {
+            self.unprinted = None;
         }
     }
 
@@ -270,19 +311,41 @@ impl Session {
     }
 }
 
-/// Writes all bytes, and waits where the reader is slow. Not by the standard library, which would look for the ends of lines.
-fn write_all(to: BorrowedFd<'_>, mut content: &[u8]) -> rustix::io::Result<()> {
-    while !content.is_empty() {
-        match rustix::io::write(to, content) {
-            Ok(length) => content = &content[length..],
+/// Forwards a signal. Behind standard input that the command does not read, it would wait: then it goes by a connection of
+/// its own.
+fn forward(client: &SupervisorClient, id: &Id, options: &AttachOptions, number: i32) {
+    let kill = ClientMessage::Kill { signal: number };
+    match options.stdin.then(|| SupervisorClient::connect(id, Explainer::default())) {
+        Some(Ok(Some(mut other))) => {
+            let _ = other.send(&kill).and_then(|()| other.answer(Some(Instant::now() + ANSWER)));
+        }
+        _ => drop(client.send(&kill)),
+    }
+}
+
+/// Where a stream is printed.
+fn printer(stream: u8) -> BorrowedFd<'static> {
+    if stream == 1 { stdout() } else { stderr() }
+}
+
+/// Writes what a descriptor takes now, and returns how much. Other processes may have the same description, so it is not made
+/// non-blocking: a pipe that poll(2) calls writable takes at least PIPE_BUF bytes, pipe(7).
+fn write_ready(to: BorrowedFd<'_>, content: &[u8]) -> rustix::io::Result<usize> {
+    let mut written = 0;
+    while written < content.len() {
+        let mut ready = [PollFd::new(to, PollFlags::POLLOUT)];
+        if !poll(&mut ready, PollTimeout::ZERO).is_ok_and(|count| count > 0) {
+            break;
+        }
+        let part = &content[written..content.len().min(written + PIPE_BUF)];
+        match rustix::io::write(to, part) {
+            Ok(length) => written += length,
             Err(rustix::io::Errno::INTR) => {}
-            Err(rustix::io::Errno::AGAIN) => {
-                let _ = poll(&mut [PollFd::new(to, PollFlags::POLLOUT)], PollTimeout::NONE);
-            }
+            Err(rustix::io::Errno::AGAIN) => break,
             Err(errno) => return Err(errno),
         }
     }
-    Ok(())
+    Ok(written)
 }
 
 /// Refuses keys that are wrong.

@@ -14,6 +14,8 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, co
 use super::explain::Explainer;
 use super::id::Id;
 use super::message::{ClientMessage, MAX_PACKET, Packet, SupervisorMessage, packet_of};
+use rustix::io::ioctl_fionbio;
+
 use crate::error::{Error, Result};
 use crate::host::own_run::CONTROL;
 use crate::host::run_directory;
@@ -21,6 +23,9 @@ use crate::text::{text, text_with};
 
 /// How long a supervisor may take until clients can connect.
 const READY: Duration = Duration::from_secs(30);
+
+/// How long a supervisor may take until it accepts a client.
+const CONNECT: Duration = Duration::from_secs(2);
 
 /// The time between two attempts to connect to a supervisor that another command has just started.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -53,14 +58,20 @@ impl SupervisorClient {
         let path = directory.path().join(CONTROL);
         let call = || format!("connect(<socket>, {{AF_UNIX, {path:?}}})");
         let cannot = |errno: Errno| Error::failed(text("container.connect.cannot")).call(call(), errno);
-        let socket =
-            socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).map_err(cannot)?;
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let socket = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).map_err(cannot)?;
         let address = UnixAddr::new(&directory.path_through(CONTROL)).map_err(cannot)?;
-        match connect(socket.as_raw_fd(), &address) {
-            Ok(()) => {}
-            Err(Errno::ENOENT | Errno::ECONNREFUSED | Errno::ENOTDIR) => return Ok(None),
-            Err(errno) => return Err(cannot(errno)),
+        let deadline = Instant::now() + CONNECT;
+        loop {
+            match connect(socket.as_raw_fd(), &address) {
+                Ok(()) => break,
+                // The queue is full: the supervisor is busy. One that hangs is as if there were none.
+                Err(Errno::EAGAIN) if Instant::now() < deadline => std::thread::sleep(PAUSE),
+                Err(Errno::ENOENT | Errno::ECONNREFUSED | Errno::ENOTDIR | Errno::EAGAIN) => return Ok(None),
+                Err(errno) => return Err(cannot(errno)),
+            }
         }
+        ioctl_fionbio(&socket, false).map_err(|errno| cannot(Errno::from_raw(errno.raw_os_error())))?;
         explain.step(call(), "container.explain.connect");
         Ok(Some(SupervisorClient { socket, packet: Vec::new() }))
     }
@@ -79,10 +90,8 @@ impl SupervisorClient {
                 SupervisorMessage::Refused(error) => return Err(error.into()),
                 // Another command has started one, or one is ending.
                 SupervisorMessage::Busy if Instant::now() < deadline => std::thread::sleep(PAUSE),
-                SupervisorMessage::Busy => {
-                    return Err(Error::failed(text("container.busy")).why(text("container.busy.reason")));
-                }
-                _ => {}
+                _ if Instant::now() < deadline => {}
+                _ => return Err(Error::failed(text("container.busy")).why(text("container.busy.reason"))),
             }
         }
     }

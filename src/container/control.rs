@@ -24,7 +24,7 @@ use crate::feature::Feature;
 use crate::host::own_run::CONTROL;
 use crate::host::private_directory::PrivateDirectory;
 use crate::observe::proc::namespace_link;
-use crate::text::text;
+use crate::text::{text, text_with};
 
 /// How many bytes are kept for a client that does not read.
 const ROOM: usize = 1 << 20;
@@ -32,8 +32,11 @@ const ROOM: usize = 1 << 20;
 /// How many bytes are kept for the front before the container waits for it.
 const ROOM_OF_FRONT: usize = 256 << 10;
 
-/// The maximum number of clients. Further ones wait in the queue of the socket.
-const MAX_CLIENTS: usize = 64;
+/// The maximum number of clients. Further ones are refused.
+const MAX_CLIENTS: usize = 500;
+
+/// The maximum number of clients that get the output: for each of them, up to [`ROOM`] is kept.
+const MAX_ATTACHED: usize = 64;
 
 /// The maximum number of packets that are read from a client at a time.
 const MAX_RECEIVED: usize = 16;
@@ -47,6 +50,8 @@ pub(super) struct Awaited {
     pub(super) end: bool,
     /// Its end, because this client has asked for it.
     pub(super) stop: bool,
+    /// That it is not removed at its end.
+    pub(super) keeps: bool,
 }
 
 /// A client.
@@ -156,22 +161,22 @@ impl Control {
         takes_input: bool,
         mut handle: impl FnMut(&mut ConnectedClient, Packet<'_, ClientMessage>),
     ) {
-        while let Some(listener) = self.listener.as_ref().filter(|_| self.clients.len() < MAX_CLIENTS) {
+        while let Some(listener) = &self.listener {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             let Ok(socket) = rustix::net::accept_with(listener, flags) else { break };
-            let outside = is_outside(&socket);
-            if !matches!(outside, Ok(true)) {
-                let error = Error::failed(text("container.client"));
-                let error = match outside {
-                    Err(failed) => error.call("readlink(</proc/PID/ns/pid>)", failed),
-                    Ok(_) => error,
-                };
-                let refused = SupervisorMessage::Refused(error.into());
-                let _ = send(
-                    socket.as_raw_fd(),
-                    &packet_of(&refused),
-                    MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT,
-                );
+            let refused = match is_outside(&socket) {
+                Ok(true) if self.clients.len() < MAX_CLIENTS => None,
+                Ok(true) => {
+                    Some(Error::failed(text_with("container.clients", &[("most", &MAX_CLIENTS.to_string())])))
+                }
+                Ok(false) => Some(Error::failed(text("container.client"))),
+                Err(failed) => {
+                    Some(Error::failed(text("container.client")).call("readlink(</proc/PID/ns/pid>)", failed))
+                }
+            };
+            if let Some(error) = refused {
+                let refused = packet_of(&SupervisorMessage::Refused(error.into()));
+                let _ = send(socket.as_raw_fd(), &refused, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
                 continue;
             }
             self.had_client = true;
@@ -189,6 +194,7 @@ impl Control {
             });
         }
         let Control { clients, packet, .. } = self;
+        let mut attached = clients.iter().filter(|client| client.is_attached).count();
         for client in clients.iter_mut() {
             for _ in 0..MAX_RECEIVED {
                 if client.is_gone || client.has_stdin && !takes_input {
@@ -197,7 +203,16 @@ impl Control {
                 match recv(client.socket.as_raw_fd(), packet, MsgFlags::MSG_DONTWAIT) {
                     Ok(0) => client.is_gone = true,
                     Ok(length) => match Packet::parse(&packet[..length]) {
-                        Some(packet) => handle(client, packet),
+                        Some(Packet::Message(ClientMessage::Attach { .. })) if attached >= MAX_ATTACHED => {
+                            let most = MAX_ATTACHED.to_string();
+                            let error = Error::failed(text_with("container.attached", &[("most", &most)]));
+                            client.send(&SupervisorMessage::Refused(error.into()));
+                        }
+                        Some(packet) => {
+                            let was_attached = client.is_attached;
+                            handle(client, packet);
+                            attached += usize::from(client.is_attached && !was_attached);
+                        }
                         // It is no client of this version.
                         None => client.is_gone = true,
                     },
@@ -264,8 +279,8 @@ impl Control {
 
     /// The descriptors to wait for.
     pub(super) fn poll_set(&self, takes_input: bool) -> Vec<PollFd<'_>> {
-        let listener = self.listener.iter().filter(|_| self.clients.len() < MAX_CLIENTS);
-        let mut set: Vec<_> = listener.map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
+        let mut set: Vec<_> =
+            self.listener.iter().map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
         for client in &self.clients {
             let mut events = PollFlags::empty();
             events.set(PollFlags::POLLIN, takes_input || !client.has_stdin);

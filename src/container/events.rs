@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, OFlags, fcntl_setfl, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::record::ContainerRecord;
@@ -181,17 +183,39 @@ impl Event {
 pub fn append(home: &PrivateDirectory, event: &Event) -> io::Result<()> {
     let mut line = serde_json::to_vec(event)?;
     line.push(b'\n');
-    let mut file = open(home)?;
+    let is_present = |about: &Metadata| -> io::Result<bool> {
+        let present = home.file(EVENTS).ok().flatten().map(|file| file.metadata()).transpose()?;
+        Ok(present.is_some_and(|present| present.ino() == about.ino()))
+    };
+    // While it has this lock, the file keeps its name: a reader reads the former file to its end when it has got another name.
+    let (mut file, about) = loop {
+        let file = open(home)?;
+        // A process that was stopped while it renames the file makes nobody wait.
+        for _ in 0..20 {
+            match flock(&file, FlockOperation::NonBlockingLockShared) {
+                Err(Errno::WOULDBLOCK) => std::thread::sleep(Duration::from_millis(1)),
+                locked => {
+                    locked?;
+                    break;
+                }
+            }
+        }
+        let about = file.metadata()?;
+        if is_present(&about)? {
+            break (file, about);
+        }
+    };
     fcntl_setfl(&file, OFlags::APPEND)?;
     // One write(2): the kernel puts the lines of two processes one after the other.
     file.write_all(&line)?;
-    let about = file.metadata()?;
+    let size = about.len() + line.len() as u64;
+    flock(&file, FlockOperation::Unlock)?;
     // The process with the lock of this file renames it. Another one leaves that to it.
-    if about.len() >= MAX_SIZE && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-        let present = home.file(EVENTS).ok().flatten().map(|file| file.metadata()).transpose()?;
-        if present.is_some_and(|present| present.ino() == about.ino()) {
-            home.rename(EVENTS, FORMER)?;
-        }
+    if size >= MAX_SIZE
+        && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+        && is_present(&about)?
+    {
+        home.rename(EVENTS, FORMER)?;
     }
     Ok(())
 }

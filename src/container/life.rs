@@ -11,6 +11,7 @@ use super::freezer::Freezer;
 use super::id::Id;
 use super::message::{ClientMessage, SupervisorMessage};
 use super::record::{ContainerStatus, RecordedProcess};
+use super::refusal;
 use super::store::{ContainerStore, KeptContainer};
 use crate::error::{Error, ExitKind, Result};
 use crate::host::own_run::OwnRun;
@@ -18,6 +19,9 @@ use crate::host::run_directory;
 use crate::observe::file;
 use crate::sys::signal;
 use crate::text::{text, text_with};
+
+/// The time between two looks at the state of a container whose supervisor cannot be reached.
+const WAIT: Duration = Duration::from_millis(50);
 
 /// How long a supervisor may take for what it does at once.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -83,16 +87,28 @@ pub fn start(container: &KeptContainer, explain: Explainer) -> Result<()> {
     }
 }
 
+/// How a container is stopped.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StopRequest {
+    /// The signal. None: that of the container.
+    pub signal: Option<i32>,
+    /// How many seconds later SIGKILL follows. A negative number: never. None: that of the container.
+    pub timeout: Option<i64>,
+    /// Whether it stays also if it is to be removed at its end.
+    pub keeps: bool,
+}
+
 /// Stops a container: its stop signal, and after the timeout SIGKILL. A container that does not run stays as it is.
 ///
 /// # Errors
 /// It still runs.
 pub fn stop(
+    store: &ContainerStore,
     container: &KeptContainer,
-    signal: Option<i32>,
-    timeout: Option<i64>,
+    request: StopRequest,
     explain: Explainer,
 ) -> Result<()> {
+    let StopRequest { signal, timeout, keeps } = request;
     container.is_here()?;
     if !container.state.status.is_active() {
         return Ok(());
@@ -110,9 +126,12 @@ pub fn stop(
             format!("pidfd_send_signal(<container>, {name})  [by the supervisor]"),
             "container.explain.stop.signal",
         );
-        let deadline =
-            u64::try_from(seconds).ok().map(|seconds| Instant::now() + Duration::from_secs(seconds) + END);
-        match client.send(&ClientMessage::Stop { signal, timeout }).and_then(|()| client.answer(deadline)) {
+        // None: it is never late.
+        let deadline = u64::try_from(seconds)
+            .ok()
+            .and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds))?.checked_add(END));
+        let stop = ClientMessage::Stop { signal, timeout, keeps };
+        match client.send(&stop).and_then(|()| client.answer(deadline)) {
             Ok(SupervisorMessage::Refused(error)) => return Err(error.into()),
             Ok(_) => {
                 client.await_end(Instant::now() + END);
@@ -124,7 +143,11 @@ pub fn stop(
             Err(NoMessage::Late) => {}
         }
     }
-    end_directly(container, explain)
+    // It may have ended by itself: then its supervisor is sending the last output.
+    match store.again(container)? {
+        Some(present) if present.state.status.is_active() => end_directly(&present, explain),
+        _ => Ok(()),
+    }
 }
 
 /// Sends a signal to the command of a container.
@@ -134,8 +157,7 @@ pub fn stop(
 pub fn kill(container: &KeptContainer, number: i32, explain: Explainer) -> Result<()> {
     container.is_here()?;
     let id = &container.record.id;
-    let not_running =
-        || Error::new(ExitKind::Refused, text_with("container.notrunning", &[("id", id.as_str())]));
+    let not_running = || refusal::not_running(container);
     if !container.state.status.is_active() {
         return Err(not_running());
     }
@@ -176,17 +198,17 @@ pub fn pause(container: &KeptContainer, pauses: bool, explain: Explainer) -> Res
         (ContainerStatus::Running, true) | (ContainerStatus::Paused, false) => {}
         (ContainerStatus::Paused, true) => return Err(refused("container.pause.already.id")),
         (ContainerStatus::Restarting, true) => return Err(refused("container.restarting")),
-        (_, true) => return Err(refused("container.notrunning")),
+        (_, true) => return Err(refusal::not_running(container)),
         (_, false) => return Err(refused("container.unpause.not.id")),
     }
     let processes = container.state.command.zip(container.state.supervisor);
     let freezer = processes.and_then(|(command, supervisor)| Freezer::of(command.pid, supervisor.pid));
     let lives = || container.state.command.is_some_and(RecordedProcess::lives);
     let Some(freezer) = freezer else {
-        return Err(if lives() { no_cgroup(container) } else { refused("container.notrunning") });
+        return Err(if lives() { no_cgroup(container) } else { refusal::not_running(container) });
     };
     let Some(mut client) = SupervisorClient::connect(id, explain)? else {
-        return Err(refused("container.notrunning"));
+        return Err(refusal::not_running(container));
     };
     let (message, word) = match pauses {
         true => (ClientMessage::Pause, "pause"),
@@ -202,7 +224,7 @@ pub fn pause(container: &KeptContainer, pauses: bool, explain: Explainer) -> Res
     match answer.and_then(|()| client.answer(Some(Instant::now() + ANSWER))) {
         Ok(SupervisorMessage::Refused(error)) => Err(error.into()),
         Ok(_) => Ok(()),
-        Err(NoMessage::Ended) => Err(refused("container.notrunning")),
+        Err(NoMessage::Ended) => Err(refusal::not_running(container)),
         Err(NoMessage::Late) => Err(silent(id)),
     }
 }
@@ -237,10 +259,13 @@ pub fn wait(store: &ContainerStore, container: &KeptContainer, explain: Explaine
             }
         }
     }
-    // The supervisor has just ended, or was killed.
-    match store.again(container)? {
-        Some(container) => Ok(container.state.exit_code),
-        None => Err(none(&container.record.id)),
+    // The supervisor has just ended, or was killed; or its socket was removed, and only its state tells of the end.
+    loop {
+        match store.again(container)? {
+            Some(present) if present.state.status.is_active() => std::thread::sleep(WAIT),
+            Some(ended) => return Ok(ended.state.exit_code),
+            None => return Err(none(&container.record.id)),
+        }
     }
 }
 
@@ -257,15 +282,14 @@ pub fn remove(
     container.is_here()?;
     let id = &container.record.id;
     if container.state.status.is_active() && !force {
-        let key = match container.state.status {
-            ContainerStatus::Paused => "container.rm.paused",
-            _ => "container.rm.running",
-        };
-        let what = text_with(key, &[("id", id.as_str())]);
-        return Err(Error::new(ExitKind::Refused, what));
+        return Err(match container.state.status {
+            ContainerStatus::Paused => refusal::paused(container),
+            _ => refusal::running(id, container.shown_name()),
+        });
     }
+    let kill = StopRequest { signal: Some(libc::SIGKILL), timeout: Some(0), keeps: false };
     let end = |container: &KeptContainer| match container.state.status.is_active() {
-        true => stop(container, Some(libc::SIGKILL), Some(0), explain),
+        true => stop(store, container, kill, explain),
         false => Ok(()),
     };
     end(container)?;
@@ -295,10 +319,7 @@ pub fn remove_files(store: &ContainerStore, id: &Id, explain: Explainer) -> Resu
             Some(own) => break own,
             // Its supervisor may still wait for its first client, which was killed. When this one has left, it ends.
             None if Instant::now() < deadline => drop(SupervisorClient::connect(id, Explainer::default())?),
-            None => {
-                let what = text_with("container.rm.running", &[("id", id.as_str())]);
-                return Err(Error::new(ExitKind::Refused, what));
-            }
+            None => return Err(refusal::running(id, id.short())),
         }
     };
     let directory = file::path_text(&store.path().join("containers").join(id.as_str()));
@@ -356,5 +377,5 @@ fn silent(id: &Id) -> Error {
 }
 
 fn none(id: &Id) -> Error {
-    Error::new(ExitKind::Refused, text_with("container.none", &[("name", id.as_str())]))
+    refusal::none(id.as_str())
 }

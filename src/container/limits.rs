@@ -148,20 +148,23 @@ pub fn update(
         let (name, state) = (container.name.clone(), container.state.clone());
         Ok(KeptContainer { name, record, state, directory })
     };
-    let changed = store.update(container, |record| {
+    let mut former = Vec::new();
+    let updated = store.update(container, |record| {
         let changed = with(change.apply(record)?)?;
         let settings = match change.controllers()[..] {
             [] => Vec::new(),
             ref controllers => settings(&changed, change, controllers)?,
         };
         if container.state.status.is_active() {
-            write_all(settings, explain)?;
+            former = write_all(settings, explain)?;
             note_in_run(&changed);
         }
         let config = file::path_text(&container.directory.path().join("config.json"));
         explain.step(format!("write(<{config}>)"), "container.explain.update");
         Ok(changed.record)
-    })?;
+    });
+    // Its config could not be written.
+    let changed = updated.inspect_err(|_| restore(&former))?;
     store.note_of(&with(changed)?, |event| event, EventAction::Update);
     Ok(())
 }
@@ -220,7 +223,8 @@ fn settings(
 
 /// Writes values. The kernel can refuse one before another is written, such as a limit of memory above that of memory and swap
 /// together. So those that it refuses are tried again after the others. If one is refused for good, all have their former values.
-fn write_all(mut pending: Vec<FileValue>, explain: Explainer) -> Result<()> {
+/// Returns the former values.
+fn write_all(mut pending: Vec<FileValue>, explain: Explainer) -> Result<Vec<FileValue>> {
     let mut former: Vec<FileValue> = Vec::new();
     while !pending.is_empty() {
         let count = pending.len();
@@ -237,8 +241,8 @@ fn write_all(mut pending: Vec<FileValue>, explain: Explainer) -> Result<()> {
             }
         }
         if refused_ones.len() == count {
-            former.iter().rev().for_each(|(path, value)| drop(fs::write(path, value)));
-            let Some(((path, value), error)) = refused_ones.into_iter().next() else { return Ok(()) };
+            restore(&former);
+            let Some(((path, value), error)) = refused_ones.into_iter().next() else { return Ok(Vec::new()) };
             let call = format!("write(<{}>, {value:?})", file::path_text(&path));
             let reason = match error.raw_os_error() {
                 Some(libc::EBUSY) => "container.update.busy",
@@ -249,7 +253,12 @@ fn write_all(mut pending: Vec<FileValue>, explain: Explainer) -> Result<()> {
         }
         pending = refused_ones.into_iter().map(|(setting, _)| setting).collect();
     }
-    Ok(())
+    Ok(former)
+}
+
+/// Writes former values, the last one first.
+fn restore(former: &[FileValue]) {
+    former.iter().rev().for_each(|(path, value)| drop(fs::write(path, value)));
 }
 
 /// Writes the config with which `verify` and `exec` compare the container.

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use regex_lite::Regex;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -163,7 +164,7 @@ pub fn inspected(container: &KeptContainer) -> Value {
         "Args": arguments.get(1..).unwrap_or_default(),
         "State": {
             "Status": state.status.word(),
-            "Running": matches!(state.status, ContainerStatus::Running | ContainerStatus::Paused),
+            "Running": state.status.is_active(),
             "Paused": state.status == ContainerStatus::Paused,
             "Restarting": state.status == ContainerStatus::Restarting,
             "OOMKilled": state.oom_killed,
@@ -220,12 +221,27 @@ fn log_options(container: &KeptContainer) -> Value {
     Value::Object(options)
 }
 
+/// Whether a value of a filter of `ps` can be met by any container.
+pub fn is_filter(filter: &str, value: &str) -> bool {
+    match filter {
+        "name" => Regex::new(value).is_ok(),
+        "exited" => value.parse::<i32>().is_ok(),
+        "status" => STATUSES.contains(&value),
+        _ => true,
+    }
+}
+
+/// Docker's words for what a container does.
+const STATUSES: [&str; 7] = ["created", "dead", "exited", "paused", "removing", "restarting", "running"];
+
 /// Whether a container has what a filter of `ps` asks for. None: there is no such filter.
 pub fn has(container: &KeptContainer, filter: &str, value: &str) -> Option<bool> {
     let KeptContainer { name, record, state, .. } = container;
     Some(match filter {
         "id" => record.id.as_str().starts_with(value),
-        "name" => name.contains(value.trim_start_matches('/')),
+        "name" => {
+            Regex::new(value).is_ok_and(|form| form.is_match(name) || form.is_match(&format!("/{name}")))
+        }
         "status" => state.status.word() == value,
         "exited" => state.status == ContainerStatus::Exited && value.parse() == Ok(state.exit_code),
         "ancestor" => record.image == value,

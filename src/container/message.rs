@@ -41,6 +41,9 @@ pub enum ClientMessage {
         signal: Option<i32>,
         /// How many seconds later it gets SIGKILL. A negative number: never. None: that of the container.
         timeout: Option<i64>,
+        /// Whether the container stays also if it is to be removed at its end: it is going to be started again.
+        #[serde(default)]
+        keeps: bool,
     },
     /// Send a signal to the command.
     Kill {
@@ -157,7 +160,7 @@ mod tests {
         let start = packet_of(&ClientMessage::Start);
         assert_eq!(start, br#""start""#);
         assert_eq!(Packet::parse(&start), Some(Packet::Message(ClientMessage::Start)));
-        let stop = ClientMessage::Stop { signal: None, timeout: Some(-1) };
+        let stop = ClientMessage::Stop { signal: None, timeout: Some(-1), keeps: false };
         assert_eq!(Packet::parse(&packet_of(&stop)), Some(Packet::Message(stop)));
         assert_eq!(Packet::<ClientMessage>::parse(b"\0"), Some(Packet::Data(STDIN, b"")));
         assert_eq!(Packet::<ClientMessage>::parse(b"\x02x"), Some(Packet::Data(2, b"x")));

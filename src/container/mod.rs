@@ -24,6 +24,7 @@ pub mod message;
 pub mod name;
 pub mod processes;
 pub mod record;
+pub mod refusal;
 pub mod restart;
 pub mod stats;
 pub mod store;

@@ -41,6 +41,9 @@ pub struct ContainerRecord {
     pub stop_timeout: u64,
     /// Whether it is removed when it ends.
     pub auto_remove: bool,
+    /// Whether standard input stays open when the client that has sent it leaves: that of `run -d -i`.
+    #[serde(default)]
+    pub stdin_stays: bool,
     /// Whether it is started again when it ends.
     #[serde(default)]
     pub restart: RestartPolicy,

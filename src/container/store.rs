@@ -21,6 +21,7 @@ use super::events::{self, Event, EventAction, EventReader};
 use super::id::{self, Id};
 use super::name;
 use super::record::{ContainerRecord, ContainerState, ProcessPlace};
+use super::refusal;
 use super::upper;
 use crate::error::{Error, ExitKind, Result};
 use crate::host::containers::MAX_CONFIG;
@@ -141,18 +142,31 @@ impl ContainerStore {
     /// # Errors
     /// There is none; or several; or its files cannot be read.
     pub fn find(&self, reference: &str) -> Result<KeptContainer> {
-        let none =
-            || Error::new(ExitKind::Refused, text_with("container.none", &[("name", &printed(reference))]));
+        let none = || refusal::none(reference);
         let directories = self.directories.as_ref().ok_or_else(none)?;
-        let (id, name) = match self.id_of_name(directories, reference)? {
+        let whole = self.whole_id(directories, reference)?;
+        let named = match whole {
+            Some(_) => None,
+            None => self.id_of_name(directories, reference)?,
+        };
+        let (id, name) = match named {
             Some(id) => (id, reference.to_owned()),
             None => {
-                let id = self.id_of_prefix(directories, reference)?.ok_or_else(none)?;
+                let id = match whole {
+                    Some(id) => id,
+                    None => self.id_of_prefix(directories, reference)?.ok_or_else(none)?,
+                };
                 let name = self.names(directories)?.into_iter().find(|(_, of)| *of == id);
                 (id, name.map(|(name, _)| name).unwrap_or_default())
             }
         };
         self.read(directories, &id, name)?.ok_or_else(none)
+    }
+
+    /// The container with this ID of 64 digits. Another one may have it as its name.
+    fn whole_id(&self, directories: &Directories, reference: &str) -> Result<Option<Id>> {
+        let Some(id) = Id::of(reference) else { return Ok(None) };
+        Ok(self.ids(directories)?.contains(&id).then_some(id))
     }
 
     /// The container whose ID begins so, if no other's does.
@@ -184,6 +198,9 @@ impl ContainerStore {
     /// As [`ContainerStore::find`].
     pub fn id_of(&self, reference: &str) -> Result<Option<Id>> {
         let Some(directories) = &self.directories else { return Ok(None) };
+        if let Some(id) = self.whole_id(directories, reference)? {
+            return Ok(Some(id));
+        }
         match self.id_of_name(directories, reference)? {
             None => self.id_of_prefix(directories, reference),
             named => Ok(named),
@@ -217,7 +234,7 @@ impl ContainerStore {
         let named = match name {
             Some(name) => self.claim(directories, name, &record.id).and_then(|owner| match owner {
                 None => Ok(name.to_owned()),
-                Some(owner) => Err(taken(name, &owner)),
+                Some(owner) => Err(refusal::taken(name, &owner)),
             }),
             None => self.claim_random(directories, &record.id),
         };
@@ -295,8 +312,12 @@ impl ContainerStore {
             return Err(Error::failed(text("container.name.same")));
         }
         let _lock = self.lock()?;
+        // Another command may have renamed it, and given its name to another container.
+        if self.id_of_name(directories, &container.name)?.as_ref() != Some(&container.record.id) {
+            return Err(refusal::none(&container.name));
+        }
         if let Some(owner) = self.id_of_name(directories, new)? {
-            return Err(taken(new, &owner));
+            return Err(refusal::taken(new, &owner));
         }
         let renamed = directories
             .names
@@ -308,9 +329,7 @@ impl ContainerStore {
             self.note(&event.with("oldName", &container.name));
         }
         renamed.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                Error::new(ExitKind::Refused, text_with("container.none", &[("name", &container.name)]))
-            }
+            io::ErrorKind::NotFound => refusal::none(&container.name),
             _ => failed(&self.place, error.into()),
         })
     }
@@ -469,10 +488,6 @@ impl ContainerStore {
         let state = self.present(&directory, &record, &name, state)?;
         Ok(Some(KeptContainer { name, record, state, directory }))
     }
-}
-
-fn taken(name: &str, owner: &Id) -> Error {
-    Error::failed(text_with("container.name.taken", &[("name", name), ("id", owner.as_str())]))
 }
 
 fn failed(place: &HomePlace, unusable: Unusable) -> Error {

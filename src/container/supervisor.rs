@@ -74,8 +74,6 @@ const COUNTED: [Controller; 7] = [
 /// Standard output is no pipe: nobody waits for this process.
 pub fn leave_caller() -> Result<File> {
     signal::forget_caller();
-    // It was executed as /proc/self/exe, after which ps(1) would call it `exe`.
-    let _ = nix::sys::prctl::set_name(c"sandbox");
     let _ = setsid();
     // It was executed as /proc/self/exe, and would be listed as `exe`.
     let _ = rustix::thread::set_name(c"sandbox");
@@ -200,8 +198,13 @@ impl Supervisor {
             let terminal = self.container.record.config.process.terminal;
             let mut is_stopped = false;
             self.control.receive(true, |client, packet| match packet {
-                Packet::Message(ClientMessage::Stop { .. }) => {
-                    (client.awaited.stop, is_stopped) = (true, true);
+                Packet::Message(ClientMessage::Stop { keeps, .. }) => {
+                    (client.awaited.stop, client.awaited.keeps, is_stopped) = (true, keeps, true);
+                }
+                // No process gets the signal: the container is not started again.
+                Packet::Message(ClientMessage::Kill { .. }) => {
+                    is_stopped = true;
+                    client.send(&SupervisorMessage::Done);
                 }
                 packet => attend::handle_before(client, packet, terminal),
             });
@@ -377,11 +380,12 @@ impl Supervisor {
         if self.control.clients.iter().any(|client| client.awaited.stop) {
             self.note(EventAction::Stop, |event| event);
         }
-        if self.container.record.auto_remove {
+        // If it cannot be written, the next command finds a dead supervisor.
+        let _ = self.write_state();
+        if self.container.record.auto_remove
+            && !self.control.clients.iter().any(|client| client.awaited.keeps)
+        {
             let _ = self.store.remove(&self.container.record.id);
-        } else {
-            // If it cannot be written, the next command finds a dead supervisor.
-            let _ = self.write_state();
         }
         self.control.close();
         self.report_end(exit_code);

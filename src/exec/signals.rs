@@ -221,7 +221,7 @@ impl Signals {
     }
 
     /// After which time [`Signals::next`] returns a signal that has arrived already.
-    pub(super) fn timeout(&self) -> PollTimeout {
+    pub fn timeout(&self) -> PollTimeout {
         let waiting = self.waiting.borrow();
         let Some(until) = waiting.iter().map(|waiting| waiting.until).min() else { return PollTimeout::NONE };
         // poll(2) counts whole milliseconds.

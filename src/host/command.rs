@@ -75,6 +75,10 @@ pub fn resolve(name: &OsStr, tree: &Resolver, path: &OsStr) -> Result<PathBuf> {
     Err(match elsewhere(name, tree, path) {
         Some(host) if error.kind == ExitKind::NotFound => {
             let error = error.why(text_with("exec.elsewhere", &[("path", &printed(&host))]));
+            let is_shell = SHELLS.iter().any(|shell| name == *shell);
+            if is_shell && resolve("sh".as_ref(), tree, path).is_ok() {
+                return Err(error.todo(text("exec.elsewhere.shell")));
+            }
             // A small new root often has only an empty /usr.
             let programs = tree.resolve("/usr/bin".as_ref()).host;
             match host.starts_with("/usr") && !programs.is_some_and(|directory| directory.is_dir()) {
@@ -85,6 +89,9 @@ pub fn resolve(name: &OsStr, tree: &Resolver, path: &OsStr) -> Result<PathBuf> {
         _ => error,
     })
 }
+
+/// Shells for which `sh` does, in a small root.
+const SHELLS: [&str; 5] = ["ash", "bash", "dash", "fish", "zsh"];
 
 fn without_slash(path: &Path) -> PathBuf {
     path.components().collect()

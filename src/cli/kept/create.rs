@@ -114,6 +114,8 @@ pub(crate) struct Keeping {
     pub(crate) open_stdin: bool,
     /// Whether it is removed when it ends.
     pub(crate) auto_remove: bool,
+    /// Whether standard input stays open when the client that has sent it leaves.
+    pub(crate) stdin_stays: bool,
 }
 
 /// Makes a container, and prints its ID.
@@ -125,7 +127,7 @@ pub(crate) fn run(color: Color, args: CreateArgs) -> Result<u8> {
         spec.command.clone_from(&args.command);
     }
     spec.tty |= args.tty;
-    let keeping = Keeping { open_stdin: args.interactive, auto_remove: args.rm };
+    let keeping = Keeping { open_stdin: args.interactive, auto_remove: args.rm, stdin_stays: false };
     let (_, id, _) = create(
         spec,
         |plan| source.locate(&mut plan.problems),
@@ -171,6 +173,7 @@ pub(crate) fn create(
         stop_signal: args.stop_signal.unwrap_or(libc::SIGTERM),
         stop_timeout: args.stop_timeout.unwrap_or(STOP_TIMEOUT),
         auto_remove: keeping.auto_remove,
+        stdin_stays: keeping.stdin_stays,
         restart: args.restart.unwrap_or_default(),
         log,
     };
@@ -248,6 +251,9 @@ fn image_of(spec: &Spec) -> String {
     }
 }
 
+/// The maximum number of files of a log. At each change of files, all of them are renamed.
+const MAX_LOG_FILES: u32 = 1000;
+
 fn log_options(options: &[String]) -> Result<LogOptions> {
     let mut log = LogOptions::default();
     for option in options {
@@ -258,7 +264,11 @@ fn log_options(options: &[String]) -> Result<LogOptions> {
                 log.max_size = Some(value.parse::<Size>().map_err(|_| wrong())?.0).filter(|size| *size > 0)
             }
             "max-file" => {
-                log.max_files = value.parse().ok().filter(|number| *number > 0).ok_or_else(wrong)?
+                log.max_files = value
+                    .parse()
+                    .ok()
+                    .filter(|number| (1..=MAX_LOG_FILES).contains(number))
+                    .ok_or_else(wrong)?
             }
             _ => return Err(Error::usage(text_with("container.log.option", &[("name", name)]))),
         }

@@ -3,15 +3,16 @@
 use std::ffi::OsString;
 use std::io::Write;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 
 use super::create::read_signal;
-use super::{ExplainArg, Names, as_docker, each, find, stop_demo, tell_reading};
+use super::{ExplainArg, Names, as_docker, each, each_named, find, stop_demo, tell_reading};
 use crate::container::events::EventAction;
 use crate::container::id::Id;
-use crate::container::life;
+use crate::container::life::{self, StopRequest};
 use crate::container::listing::inside;
 use crate::container::record::ContainerStatus;
+use crate::container::refusal;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::error::{Error, Result};
 use crate::render;
@@ -123,24 +124,15 @@ pub(crate) struct PortArgs {
     port: Option<String>,
 }
 
-/// What `container` does with all containers.
+/// The flags of `container prune`.
 #[derive(Debug, Args)]
 #[group(skip)]
-pub(crate) struct ContainerArgs {
-    #[command(subcommand)]
-    action: ContainerAction,
-}
-
-#[derive(Debug, Subcommand)]
-enum ContainerAction {
-    /// Remove all containers that do not run
-    Prune {
-        /// Do not ask
-        #[arg(long, short)]
-        force: bool,
-        #[command(flatten)]
-        explain: ExplainArg,
-    },
+pub(crate) struct PruneArgs {
+    /// Do not ask
+    #[arg(long, short)]
+    force: bool,
+    #[command(flatten)]
+    explain: ExplainArg,
 }
 
 /// Stops containers.
@@ -149,9 +141,10 @@ pub(crate) fn stop(color: Color, args: &StopArgs) -> Result<u8> {
         return stop_demo::run(color);
     }
     let StopFlags { timeout, signal, explain } = &args.flags;
-    each(color, &args.containers, |_, container| {
-        life::stop(&container, *signal, *timeout, explain.explainer())?;
-        Ok(Some(container.shown_name().to_owned()))
+    let request = StopRequest { signal: *signal, timeout: *timeout, keeps: false };
+    each_named(color, &args.containers, |store, container| {
+        life::stop(store, &container, request, explain.explainer())?;
+        Ok(())
     })
 }
 
@@ -159,8 +152,9 @@ pub(crate) fn stop(color: Color, args: &StopArgs) -> Result<u8> {
 pub(crate) fn restart(color: Color, args: &RestartArgs) -> Result<u8> {
     let StopFlags { timeout, signal, explain } = &args.flags;
     let explain = explain.explainer();
-    each(color, &args.names.containers, |store, container| {
-        life::stop(&container, *signal, *timeout, explain)?;
+    let request = StopRequest { signal: *signal, timeout: *timeout, keeps: true };
+    each_named(color, &args.names.containers, |store, container| {
+        life::stop(store, &container, request, explain)?;
         match store.again(&container)? {
             Some(stopped) => {
                 life::start(&stopped, explain)?;
@@ -169,23 +163,23 @@ pub(crate) fn restart(color: Color, args: &RestartArgs) -> Result<u8> {
             // It was to be removed at its end.
             None => return Err(gone(&container.record.id)),
         }
-        Ok(Some(container.shown_name().to_owned()))
+        Ok(())
     })
 }
 
 /// Sends a signal to containers.
 pub(crate) fn kill(color: Color, args: &KillArgs) -> Result<u8> {
-    each(color, &args.names.containers, |_, container| {
+    each_named(color, &args.names.containers, |_, container| {
         life::kill(&container, args.signal, args.explain.explainer())?;
-        Ok(Some(container.shown_name().to_owned()))
+        Ok(())
     })
 }
 
 /// Freezes the processes of containers, or thaws them.
 pub(crate) fn pause(color: Color, pauses: bool, args: &NamedArgs) -> Result<u8> {
-    each(color, &args.names.containers, |_, container| {
+    each_named(color, &args.names.containers, |_, container| {
         life::pause(&container, pauses, args.explain.explainer())?;
-        Ok(Some(container.shown_name().to_owned()))
+        Ok(())
     })
 }
 
@@ -261,9 +255,9 @@ pub(crate) fn port(color: Color, args: &PortArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// `container prune`.
-pub(crate) fn container(color: Color, args: &ContainerArgs) -> Result<u8> {
-    let ContainerAction::Prune { force, explain } = &args.action;
+/// Removes all containers that do not run.
+pub(crate) fn prune(color: Color, args: &PruneArgs) -> Result<u8> {
+    let PruneArgs { force, explain } = args;
     decide(color, Stream::Err);
     if !force {
         render::out(&(text("container.prune.ask") + " "));
@@ -297,5 +291,5 @@ pub(crate) fn container(color: Color, args: &ContainerArgs) -> Result<u8> {
 }
 
 fn gone(id: &Id) -> Error {
-    as_docker(Error::failed(text_with("container.none", &[("name", id.as_str())])))
+    refusal::none(id.as_str())
 }

@@ -5,6 +5,7 @@ pub(super) mod events;
 pub(super) mod inspect;
 pub(super) mod life;
 pub(super) mod logs;
+pub(super) mod noun;
 pub(super) mod ps;
 pub(super) mod start;
 pub(super) mod stats;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::container::explain::Explainer;
+use crate::container::refusal;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::container::supervisor;
 use crate::error::{Error, ExitKind, Result};
@@ -94,7 +96,7 @@ pub(super) fn supervise(args: &SuperviseArgs) -> Result<u8> {
 pub(in crate::cli) fn find(store: &ContainerStore, name: &OsString) -> Result<KeptContainer> {
     match name.to_str() {
         Some(name) => store.find(name),
-        None => Err(Error::new(ExitKind::Refused, text_with("container.none", &[("name", &printed(name))]))),
+        None => Err(refusal::none(&printed(name))),
     }
 }
 
@@ -158,18 +160,39 @@ fn read_time(written: &str) -> std::result::Result<Timestamp, String> {
     }
 }
 
-/// Does something with each container that is named. Each error is printed, and the others are done all the same. What
-/// `act` returns is printed, one on each line.
+/// Does something with each container that is named, and prints the name as it was given, as Docker does.
+fn each_named(
+    color: Color,
+    names: &[OsString],
+    mut act: impl FnMut(&ContainerStore, KeptContainer) -> Result<()>,
+) -> Result<u8> {
+    each_of(color, names, |store, name| {
+        act(store, find(store, name)?)?;
+        Ok(Some(printed(name)))
+    })
+}
+
+/// Does something with each container that is named. What `act` returns is printed.
 fn each(
     color: Color,
     names: &[OsString],
     mut act: impl FnMut(&ContainerStore, KeptContainer) -> Result<Option<String>>,
 ) -> Result<u8> {
+    each_of(color, names, |store, name| act(store, find(store, name)?))
+}
+
+/// Does something for each name. Each error is printed, and the others are done all the same. What `act` returns is printed, one on
+/// each line.
+fn each_of(
+    color: Color,
+    names: &[OsString],
+    mut act: impl FnMut(&ContainerStore, &OsString) -> Result<Option<String>>,
+) -> Result<u8> {
     decide(color, Stream::Err);
     let store = ContainerStore::open().map_err(as_docker)?;
     let mut has_failed = false;
     for name in names {
-        match find(&store, name).and_then(|container| act(&store, container)) {
+        match act(&store, name) {
             Ok(line) => line.into_iter().for_each(|line| render::out(&(line + "\n"))),
             Err(error) => {
                 has_failed = true;

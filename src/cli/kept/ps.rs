@@ -6,11 +6,11 @@ use serde_json::Value;
 use super::{ExplainArg, as_docker, filter_of, format_of, tell_reading, unfilled};
 use crate::container::listing::{self, ContainerRow};
 use crate::container::store::{ContainerStore, KeptContainer};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
 use crate::render::template::OutputFormat;
-use crate::text::printed;
+use crate::text::{printed, text_with};
 use crate::value::timestamp::Timestamp;
 
 /// The filters.
@@ -74,6 +74,10 @@ pub(crate) fn run(color: Color, args: &PsArgs) -> Result<u8> {
     decide(color, Stream::Err);
     let format = format_of(&args.format)?;
     let filters = args.filter.iter().map(|filter| filter_of(filter, &FILTERS)).collect::<Result<Vec<_>>>()?;
+    if let Some((name, value)) = filters.iter().find(|(name, value)| !listing::is_filter(name, value)) {
+        let filter = format!("{name}={value}");
+        return Err(as_docker(Error::failed(text_with("container.filter", &[("filter", &filter)]))));
+    }
     let store = ContainerStore::open().map_err(as_docker)?;
     let explain = args.explain.explainer();
     let directory = printed(store.path().join("containers"));

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{ExplainArg, as_docker, each, find};
+use super::{ExplainArg, as_docker, each, each_named, find};
 use crate::container::attach::{self, AttachOptions, Left};
 use crate::container::client::SupervisorClient;
 use crate::container::explain::Explainer;
@@ -64,9 +64,9 @@ pub(crate) fn start(color: Color, args: &StartArgs) -> Result<u8> {
         return start_all(color, explain);
     }
     if !args.attach && !args.interactive {
-        return each(color, &args.containers, |_, container| {
+        return each_named(color, &args.containers, |_, container| {
             life::start(&container, explain)?;
-            Ok(Some(container.shown_name().to_owned()))
+            Ok(())
         });
     }
     decide(color, Stream::Err);
@@ -142,22 +142,39 @@ pub(crate) fn show(
             .todo(text("run.notty.todo")));
     }
     let id = &container.record.id;
-    let mut client = SupervisorClient::summon(id, explain)?;
+    let mut client = match is_started {
+        true => SupervisorClient::summon(id, explain)?,
+        // Without a supervisor, it has just ended.
+        false => match SupervisorClient::connect(id, explain)? {
+            Some(client) => client,
+            None => return ended(store, container),
+        },
+    };
     explain.step("send(<socket>, {\"attach\": …})", "container.explain.attach");
     if is_started {
         explain.step("send(<socket>, \"start\")", "container.explain.start");
     }
-    let status = match attach::attach(&mut client, is_started, is_started, options)? {
+    let status = match attach::attach(&mut client, id, is_started, is_started, options)? {
         Left::Exited(status) => status,
         Left::Detached => {
             render::err(&format!("\n{}\n", text("container.detached")));
             0
         }
         // Its supervisor has just ended, or was killed.
-        Left::Lost => match store.again(container)? {
-            Some(container) if !container.state.status.is_active() => container.state.exit_code,
-            _ => return Err(Error::failed(text_with("container.attach.lost", &[("id", id.short())]))),
-        },
+        Left::Lost => return ended(store, container),
     };
     Ok(u8::try_from(status).unwrap_or(u8::MAX))
+}
+
+/// The exit status of a container that has just ended.
+fn ended(store: &ContainerStore, container: &KeptContainer) -> Result<u8> {
+    match store.again(container)? {
+        Some(container) if !container.state.status.is_active() => {
+            Ok(u8::try_from(container.state.exit_code).unwrap_or(u8::MAX))
+        }
+        _ => {
+            let values = [("id", container.record.id.short())];
+            Err(Error::failed(text_with("container.attach.lost", &values)))
+        }
+    }
 }

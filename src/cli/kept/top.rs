@@ -7,11 +7,12 @@ use clap::Args;
 
 use super::{ExplainArg, as_docker, find, tell_reading};
 use crate::container::processes::pids;
+use crate::container::refusal;
 use crate::container::store::ContainerStore;
 use crate::error::{Error, Result};
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
-use crate::text::{printed, text, text_with};
+use crate::text::{printed, text};
 
 /// The flags of `top`.
 #[derive(Debug, Args)]
@@ -33,8 +34,7 @@ pub(crate) fn run(color: Color, args: &TopArgs) -> Result<u8> {
     let container = find(&store, name)?;
     container.is_here()?;
     let Some(command) = container.state.command.filter(|_| container.state.status.is_active()) else {
-        let id = container.record.id.as_str();
-        return Err(as_docker(Error::failed(text_with("container.notrunning", &[("id", id)]))));
+        return Err(refusal::not_running(&container));
     };
     let explain = args.explain.explainer();
     tell_reading(explain, &container);

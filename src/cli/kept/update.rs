@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{ExplainArg, Names, as_docker, each, tell_reading};
+use super::{ExplainArg, Names, as_docker, each_named, tell_reading};
 use crate::cgroups::blkio::Blkio;
 use crate::cgroups::cpu::{Cpu, Cpus};
 use crate::cgroups::memory::Memory;
@@ -81,9 +81,9 @@ pub(crate) fn run(color: Color, args: &UpdateArgs) -> Result<u8> {
         return Err(as_docker(limits::nothing()));
     }
     let explain = args.explain.explainer();
-    each(color, &args.names.containers, |store, container| {
+    each_named(color, &args.names.containers, |store, container| {
         tell_reading(explain, &container);
         limits::update(store, &container, &change, explain).map_err(as_docker)?;
-        Ok(Some(container.shown_name().to_owned()))
+        Ok(())
     })
 }

@@ -12,12 +12,11 @@ use crate::value::parse::checked;
 
 /// Reads the name of a container.
 pub(super) fn label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     checked(deserializer, |label: &String| {
         let bytes = label.as_bytes();
         let holds = bytes.len() <= 63
-            && bytes.first().is_some_and(|first| is_plain(*first))
-            && bytes.iter().all(|byte| is_plain(*byte) || b"_.-".contains(byte));
+            && bytes.first().is_some_and(u8::is_ascii_alphanumeric)
+            && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(byte));
         holds.then_some(()).ok_or_else(|| text("spec.label.form"))
     })
 }

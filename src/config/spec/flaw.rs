@@ -22,6 +22,9 @@ impl Flaw {
         if let Some(flaw) = super::unclosed::instead_of(place, text, error) {
             return flaw;
         }
+        if let Some(flaw) = super::misplaced::instead_of(place, text, error) {
+            return flaw;
+        }
         let place = in_text(place, text);
         let line = line_of(text, place.line);
         let indent = &line[..line.len() - line.trim_start().len()];

@@ -8,6 +8,7 @@ mod flaw;
 mod instead;
 #[cfg(test)]
 pub(crate) mod judge;
+mod misplaced;
 pub mod profile;
 mod reader;
 pub mod schema;
@@ -42,7 +43,7 @@ macro_rules! spec {
         pub struct Spec {
             /// Name of the container; several running containers may have the same name, and `enter` takes a number for a PID
             #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "fields::label")]
-            #[schemars(regex(pattern = "^[a-z0-9][a-z0-9_.-]{0,62}$"), example = &"box")]
+            #[schemars(regex(pattern = "^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$"), example = &"box")]
             pub name: Option<String>,
             /// The command to run inside, and its arguments
             #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "bytes::list::serialize", deserialize_with = "fields::arguments")]

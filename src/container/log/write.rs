@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 
 use super::super::record::LogOptions;
 use super::{LOG, LogLine, OutputStream, older};
@@ -12,6 +13,9 @@ use crate::value::timestamp::Timestamp;
 
 /// The maximum length of a line of the output in one line of the file: Docker's.
 pub const MAX_PART: usize = 16 << 10;
+
+/// How many bytes of lines are kept, before they are written.
+const MAX_BUFFER: usize = 256 << 10;
 
 /// A log that is written.
 #[derive(Debug)]
@@ -57,7 +61,12 @@ impl LogWriter {
             Some(file) => file,
             None => self.directory.make_file(LOG)?.ok_or(io::ErrorKind::AlreadyExists)?,
         };
-        self.size = io::Seek::seek(&mut file, io::SeekFrom::End(0))?;
+        // A process that was killed may have written a part of a line. The next line would be glued to it.
+        let size = whole_lines(&file)?;
+        if size != file.metadata()?.len() {
+            file.set_len(size)?;
+        }
+        self.size = io::Seek::seek(&mut file, io::SeekFrom::Start(size))?;
         self.file = Some(file);
         Ok(())
     }
@@ -130,6 +139,9 @@ impl LogWriter {
             self.buffer = line;
         }
         self.buffered += content.len() as u64;
+        if self.buffer.len() >= MAX_BUFFER {
+            self.flush();
+        }
     }
 
     fn flush(&mut self) {
@@ -178,6 +190,22 @@ impl LogWriter {
             renamed => renamed,
         }
     }
+}
+
+/// The size of a file up to the end of its last whole line.
+fn whole_lines(file: &File) -> io::Result<u64> {
+    let mut end = file.metadata()?.len();
+    let mut buffer = [0; 4096];
+    while end > 0 {
+        let start = end.saturating_sub(buffer.len() as u64);
+        let part = &mut buffer[..usize::try_from(end - start).unwrap_or(0)];
+        file.read_exact_at(part, start)?;
+        if let Some(last) = part.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + last as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
 }
 
 /// How many bytes at the end are the beginning of a character of UTF-8.

@@ -47,7 +47,8 @@ pub(super) fn target_of(names: &PrivateDirectory, name: &str) -> io::Result<Opti
 /// Removes the directory of a container, with its files and its upper layer. Its config is the last: it has the ID maps
 /// that the next command needs to remove the rest, if this one is killed.
 pub(super) fn remove_directory(parent: &PrivateDirectory, name: &OsStr) -> io::Result<()> {
-    let Ok(Some(directory)) = parent.directory(name) else { return Ok(()) };
+    let found = parent.directory(name).map_err(|unusable| io::Error::other(unusable.reason()))?;
+    let Some(directory) = found else { return Ok(()) };
     let config = || {
         let content = read_bounded(directory.file_to_read(CONFIG).ok()??, MAX_CONFIG).ok()?;
         serde_json::from_slice::<ContainerRecord>(&content).ok().map(|record| record.config)

@@ -42,6 +42,9 @@ impl ContainerStore {
             if self.write_state(directory, &state).is_ok() {
                 self.note(&Event::now(EventAction::Die, record, name).with("exitCode", state.exit_code));
             }
+            if record.auto_remove {
+                let _ = self.remove(id);
+            }
         }
         own.remove();
         Ok(state)

@@ -64,6 +64,10 @@ pub(super) struct Attended<'a> {
     unwritten: Vec<u8>,
     /// Whether its end follows.
     input_ends: bool,
+    /// Whether a client sends standard input.
+    had_stdin: bool,
+    /// Whether it stays open when that client leaves.
+    stdin_stays: bool,
     pidfd: Option<OwnedFd>,
     pid: i32,
     has_terminal: bool,
@@ -143,6 +147,8 @@ impl<'a> Attended<'a> {
             input,
             unwritten: Vec::new(),
             input_ends: false,
+            had_stdin: false,
+            stdin_stays: record.stdin_stays,
             pidfd: container.pidfd().and_then(|pidfd| pidfd.try_clone_to_owned().ok()),
             pid: container.command().as_raw(),
             has_terminal,
@@ -174,6 +180,7 @@ impl<'a> Attended<'a> {
         } = self;
         let (has_terminal, stop_signal, stop_timeout) =
             (self.has_terminal, self.stop_signal, self.stop_timeout);
+        let (stdin_stays, had_stdin) = (self.stdin_stays, self.had_stdin);
         let pidfd = pidfd.as_ref();
         let (is_paused, note) = (&mut self.is_paused, self.note);
         let send_signal = |number| match pidfd {
@@ -182,7 +189,7 @@ impl<'a> Attended<'a> {
         };
         control.receive(takes_input, |client, packet| match packet {
             Packet::Data(_, _) if !client.has_stdin => {}
-            Packet::Data(_, []) => *input_ends = true,
+            Packet::Data(_, []) => *input_ends |= !stdin_stays,
             Packet::Data(_, data) if input.is_some() && !*input_ends => unwritten.extend_from_slice(data),
             // The command does not read: as if it were /dev/null.
             Packet::Data(..) => {}
@@ -211,8 +218,8 @@ impl<'a> Attended<'a> {
                     client.send(&SupervisorMessage::Refused(SentError::from(error)));
                 }
             },
-            Packet::Message(ClientMessage::Stop { signal, timeout }) => {
-                (client.awaited.stop, *is_stopped) = (true, true);
+            Packet::Message(ClientMessage::Stop { signal, timeout, keeps }) => {
+                (client.awaited.stop, client.awaited.keeps, *is_stopped) = (true, keeps, true);
                 let signal = signal.unwrap_or(stop_signal);
                 let _ = send_signal(signal);
                 let _ = note(Noted::Signalled(signal));
@@ -243,6 +250,10 @@ impl<'a> Attended<'a> {
                 });
             }
         });
+        // The last client with standard input has left, without its end.
+        let has_stdin = control.clients.iter().any(|client| client.has_stdin);
+        *input_ends |= had_stdin && !has_stdin && !stdin_stays;
+        self.had_stdin = has_stdin;
     }
 
     /// Reads what the command has printed.

@@ -155,11 +155,17 @@ pub(super) fn with_ancestors(table: &BTreeMap<i32, ProcessEntry>, pid: i32) -> i
 }
 
 /// The processes of `sandbox`: those of that name, all below them, and those in a cgroup `sandbox`. The caller and its
-/// ancestors do not count.
+/// ancestors do not count. For an ordinary user, those of other users do not count either.
 fn pids_of_sandbox(table: &BTreeMap<i32, ProcessEntry>) -> BTreeSet<i32> {
     let callers: BTreeSet<i32> = with_ancestors(table, nix::unistd::getpid().as_raw()).collect();
+    let uid = nix::unistd::geteuid();
+    let is_callers = |pid: &i32| {
+        let status = file::parse::<procfs::process::Status>(format!("/proc/{pid}/status"));
+        uid.is_root() || status.is_ok_and(|status| status.ruid == uid.as_raw())
+    };
     let is_root = |pid: &i32| {
-        !callers.contains(pid) && table.get(pid).is_some_and(|entry| entry.name == env!("CARGO_PKG_NAME"))
+        let is_sandbox = table.get(pid).is_some_and(|entry| entry.name == env!("CARGO_PKG_NAME"));
+        is_sandbox && !callers.contains(pid) && is_callers(pid)
     };
     let in_our_cgroup = |process: &str| {
         let content = file::read(format!("{process}/cgroup")).unwrap_or_default();
@@ -169,7 +175,7 @@ fn pids_of_sandbox(table: &BTreeMap<i32, ProcessEntry>) -> BTreeSet<i32> {
     let by_cgroup = !in_our_cgroup("/proc/self");
     let is_ours = |pid: &i32| {
         with_ancestors(table, *pid).any(|pid| is_root(&pid))
-            || (by_cgroup && in_our_cgroup(&format!("/proc/{pid}")))
+            || (by_cgroup && in_our_cgroup(&format!("/proc/{pid}")) && is_callers(pid))
     };
     table.keys().copied().filter(|pid| !callers.contains(pid)).filter(is_ours).collect()
 }

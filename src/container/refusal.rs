@@ -1,0 +1,44 @@
+//! The errors of a command that the state of a container does not allow. Their first sentence is Docker's, and what to do
+//! follows.
+
+use super::id::Id;
+use super::store::KeptContainer;
+use crate::error::{Error, ExitKind};
+use crate::text::{printed, text_with};
+use crate::value::shell::quote;
+
+/// There is no container with this name or ID.
+pub fn none(name: &str) -> Error {
+    refused("container.none", &[("name", &printed(name))]).paste("sandbox ps -a")
+}
+
+/// The container does not run.
+pub fn not_running(container: &KeptContainer) -> Error {
+    let name = quote(container.shown_name());
+    refused("container.notrunning", &[("id", container.record.id.as_str())])
+        .paste(format!("sandbox start {name}"))
+}
+
+/// The container runs, and so it cannot be removed.
+pub fn running(id: &Id, name: &str) -> Error {
+    let name = quote(name);
+    refused("container.rm.running", &[("id", id.as_str())])
+        .paste(format!("sandbox stop {name}; sandbox rm {name}"))
+}
+
+/// The container is paused, and so it cannot be removed.
+pub fn paused(container: &KeptContainer) -> Error {
+    let name = quote(container.shown_name());
+    let error = refused("container.rm.paused", &[("id", container.record.id.as_str())]);
+    error.paste(format!("sandbox unpause {name}; sandbox stop {name}; sandbox rm {name}"))
+}
+
+/// Another container has the name.
+pub fn taken(name: &str, owner: &Id) -> Error {
+    let error = Error::failed(text_with("container.name.taken", &[("name", name), ("id", owner.as_str())]));
+    error.paste(format!("sandbox rm -f {}", quote(name)))
+}
+
+fn refused(key: &str, values: &[(&str, &str)]) -> Error {
+    Error::new(ExitKind::Refused, text_with(key, values))
+}

@@ -1,0 +1,217 @@
+//! Clients of containers that stay: what they send and get while something else happens.
+//!
+//! Other inputs of the same kind as the ones here:
+//! - more standard input than a socket holds; a command that does not read; a reader that does not read.
+//! - a signal while the client waits for any of these, from the process group or from another process.
+//! - commands that meet an end, a removal, another client, or a supervisor that does not answer.
+
+mod support;
+
+use std::fs::File;
+use std::io::Write;
+use std::process::{Child, ExitStatus, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use support::kept::{KeptHome, in_run, lives};
+use support::{text, wait_until};
+
+fn send(pid: u32, signal: Signal) {
+    kill(Pid::from_raw(pid as i32), signal).unwrap();
+}
+
+fn ended(child: &mut Child) -> ExitStatus {
+    wait_until("the command has ended", || child.try_wait().unwrap().is_some());
+    child.try_wait().unwrap().unwrap()
+}
+
+#[test]
+fn standard_input_of_any_length_arrives() {
+    let home = KeptHome::new();
+    for script in ["exec wc -c", "sleep 0.3; exec wc -c"] {
+        let spec = home.spec("", script);
+        let run = ["run", "--keep", "-i", "--rm", &spec];
+        let mut child = home.command(&run).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let writer = std::thread::spawn(move || stdin.write_all(&vec![0; 5_000_000]));
+        assert!(ended(&mut child).success(), "{script}");
+        writer.join().unwrap().unwrap();
+        let mut shown = String::new();
+        std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut shown).unwrap();
+        assert_eq!(shown.trim(), "5000000", "{script}");
+    }
+}
+
+/// The command has a handler. The client is busy with output that nobody reads, or with input that the command does not read.
+#[test]
+fn a_signal_reaches_the_command_whatever_the_client_waits_for() {
+    let home = KeptHome::new();
+    for (name, script) in [
+        ("quiet", "trap 'exit 3' TERM; echo up; while :; do sleep 0.05; done"),
+        ("loud", "trap 'exit 3' TERM; echo up; while :; do head -c 100000 /dev/zero; done"),
+    ] {
+        let spec = home.spec("", script);
+        let run = ["run", "--keep", "-i", "--name", name, &spec];
+        let mut child = home.command(&run).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // It ends with an error when the container has ended.
+        let writer = std::thread::spawn(move || while stdin.write_all(&[b'x'; 10_000]).is_ok() {});
+        wait_until("it is up", || text(&home.run(&["logs", name]).stdout).starts_with("up"));
+        send(child.id(), Signal::SIGTERM);
+        wait_until("the command has ended", || home.status(name) == "exited");
+        assert_eq!(home.inspected(name)["ExitCode"], 3, "{name}");
+        drop(child.stdout.take());
+        ended(&mut child);
+        writer.join().unwrap();
+    }
+}
+
+#[test]
+fn a_whole_id_is_found_before_a_name() {
+    let home = KeptHome::new();
+    let spec = home.spec("", "exec sleep 600");
+    let first = home.out(&["create", "--name", "first", &spec]);
+    let second = home.out(&["create", "--name", &first, &spec]);
+    home.out(&["start", "first"]);
+    assert_eq!(home.out(&["inspect", "-f", "{{.Id}}", &first]), first);
+    assert_eq!(home.out(&["ps", "-q", "--no-trunc"]), first);
+    home.out(&["rm", "-f", &first]);
+    assert_eq!(home.out(&["ps", "-aq", "--no-trunc"]), second);
+    home.out(&["rm", &second]);
+    home.is_empty();
+}
+
+#[test]
+fn a_container_that_removes_itself_is_restarted_and_ends_once() {
+    let home = KeptHome::new();
+    let spec = home.spec("", "exec sleep 600");
+    home.out(&["run", "-d", "--rm", "--name", "web", &spec]);
+    let before = home.pid("web", "command");
+    assert_eq!(home.out(&["restart", "-t", "0", "web"]), "web");
+    assert!(home.pid("web", "command") != before && home.status("web") == "running");
+    // A killed supervisor does not remove it: the next command does.
+    let supervisor = home.pid("web", "supervisor");
+    send(supervisor, Signal::SIGKILL);
+    wait_until("the supervisor has ended", || !lives(supervisor));
+    wait_until("it is removed", || home.status("web") == "absent");
+    home.is_empty();
+}
+
+#[test]
+fn many_clients_lock_nobody_out() {
+    let home = KeptHome::new();
+    let spec = home.spec("", "trap 'exit 7' TERM; echo up; while :; do sleep 0.05; done");
+    home.out(&["run", "-d", "--name", "web", &spec]);
+    wait_until("it is up", || home.out(&["logs", "web"]).starts_with("up"));
+    let id = home.out(&["inspect", "-f", "{{.Id}}", "web"]);
+    let waiting: Vec<_> = (0..70).map(|_| connected(&in_run(&id).join("control"))).collect();
+    assert_eq!(home.out(&["stop", "web"]), "web");
+    assert_eq!(home.inspected("web")["ExitCode"], 7);
+    drop(waiting);
+    home.out(&["rm", "web"]);
+}
+
+fn connected(path: &std::path::Path) -> std::os::fd::OwnedFd {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+    use std::os::fd::AsRawFd;
+    let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    let directory = File::open(path.parent().unwrap()).unwrap();
+    let short = format!("/proc/self/fd/{}/control", directory.as_raw_fd());
+    connect(socket.as_raw_fd(), &UnixAddr::new(&*short).unwrap()).unwrap();
+    socket
+}
+
+/// A supervisor that was stopped, and whose queue is full: each command still ends, and `rm -f` removes the container.
+#[test]
+fn a_full_queue_makes_no_command_hang() {
+    let home = KeptHome::new();
+    let id = home.sleeper("web");
+    let supervisor = home.pid("web", "supervisor");
+    send(supervisor, Signal::SIGSTOP);
+    let mut waiting = Vec::new();
+    use std::os::fd::AsRawFd;
+    let directory = File::open(in_run(&id)).unwrap();
+    let short = format!("/proc/self/fd/{}/control", directory.as_raw_fd());
+    loop {
+        use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let socket = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).unwrap();
+        match connect(socket.as_raw_fd(), &UnixAddr::new(&*short).unwrap()) {
+            Ok(()) => waiting.push(socket),
+            Err(_) => break,
+        }
+    }
+    assert_eq!(home.out(&["rm", "-f", "web"]), "web");
+    wait_until("it has ended", || !lives(supervisor));
+    home.is_empty();
+}
+
+#[test]
+fn what_cannot_be_reached_is_told_by_its_state() {
+    let home = KeptHome::new();
+    let id = home.sleeper("web");
+    // Whoever waits gets the status, also without the control socket.
+    std::fs::remove_file(in_run(&id).join("control")).unwrap();
+    let mut wait = home.command(&["wait", "web"]).stdout(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert!(wait.try_wait().unwrap().is_none());
+    assert!(home.refused(&["attach", "web"], 125).contains("lost"));
+    send(home.pid("web", "command"), Signal::SIGKILL);
+    let output = wait.wait_with_output().unwrap();
+    assert_eq!(text(&output.stdout).trim(), "137");
+    home.out(&["rm", "-f", "web"]);
+}
+
+#[test]
+fn names_are_printed_as_they_were_given() {
+    let home = KeptHome::new();
+    let id = home.sleeper("web");
+    let spec = home.spec("", "true");
+    let short = &id[..12];
+    for command in [&["stop", "-t", "0"][..], &["start"], &["restart", "-t", "0"], &["kill"]] {
+        assert_eq!(home.out(&[command, &[short]].concat()), short, "{command:?}");
+    }
+    assert_eq!(home.out(&["stop", "-t", "9223372036854775807", &id]), id);
+    for (filter, count) in [("name=^web$", 1), ("name=^/web$", 1), ("name=we", 1), ("name=^eb", 0)] {
+        assert_eq!(home.out(&["ps", "-aq", "-f", filter]).lines().count(), count, "{filter}");
+    }
+    for filter in ["status=nonsense", "exited=abc", "name=("] {
+        assert!(home.refused(&["ps", "-a", "-f", filter], 1).contains("invalid filter"), "{filter}");
+    }
+    assert!(home.refused(&["create", "--log-opt", "max-file=4000000000", &spec], 2).contains("max-file"));
+    assert!(home.out(&["container", "ls", "-aq"]).contains(short));
+    home.out(&["container", "rm", "-f", "web"]);
+    home.is_empty();
+}
+
+/// A client that leaves ends the standard input of a command that it has started, but not of one in the background.
+#[test]
+fn standard_input_ends_with_its_client_or_stays() {
+    let home = KeptHome::new();
+    let spec = home.spec("", "cat; echo end");
+    home.out(&["run", "-d", "-i", "--name", "stays", &spec]);
+    for word in ["one", "two"] {
+        let mut attach =
+            home.command(&["attach", "stays"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        writeln!(attach.stdin.take().unwrap(), "{word}").unwrap();
+        wait_until("it is printed", || home.out(&["logs", "stays"]).contains(word));
+        attach.kill().unwrap();
+        attach.wait().unwrap();
+        assert_eq!(home.status("stays"), "running");
+    }
+    let mut front = home
+        .command(&["run", "--keep", "-i", "--name", "once", &spec])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = front.stdin.take().unwrap();
+    stdin.write_all(b"hello\n").unwrap();
+    wait_until("it is printed", || {
+        home.status("once") == "running" && home.out(&["logs", "once"]).contains("hello")
+    });
+    front.kill().unwrap();
+    front.wait().unwrap();
+    wait_until("it has ended", || home.status("once") == "exited");
+    assert!(home.out(&["logs", "once"]).contains("end"));
+}
