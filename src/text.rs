@@ -32,6 +32,7 @@ macro_rules! messages {
             ("completions", include_str!("../messages/en/completions.txt")),
             ("container", include_str!("../messages/en/container.txt")),
             ("demo", include_str!("../messages/en/demo.txt")),
+            ("docker", include_str!("../messages/en/docker.txt")),
             ("doctor", include_str!("../messages/en/doctor.txt")),
             ("enter", include_str!("../messages/en/enter.txt")),
             ("exec", include_str!("../messages/en/exec.txt")),
@@ -55,6 +56,7 @@ macro_rules! messages {
             ("terminal", include_str!("../messages/en/terminal.txt")),
             ("untrusted", include_str!("../messages/en/untrusted.txt")),
             ("verify", include_str!("../messages/en/verify.txt")),
+            ("volume", include_str!("../messages/en/volume.txt")),
         ];
 
         /// The messages in Chinese: what demonstrations, views and lessons print.

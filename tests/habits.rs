@@ -243,7 +243,6 @@ fn a_missing_spec_gets_a_line_that_makes_it() {
             "sandbox spec init --for homework > ./homework.yaml; sandbox run ./homework.yaml",
         ),
         ("a b.yaml", "sandbox spec init --for shell > 'a b.yaml'; sandbox run 'a b.yaml'"),
-        ("web", "sandbox spec init --for web > web.yaml; sandbox run web.yaml"),
     ] {
         let output = sandbox(&["run", name]).current_dir(directory.path()).output().unwrap();
         let words = text(&output.stderr);

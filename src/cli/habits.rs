@@ -3,7 +3,7 @@
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::docker;
+use super::words::is_spec;
 use crate::error::Error;
 use crate::feature::Feature;
 use crate::host::command;
@@ -78,9 +78,6 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
                 Some(ContextValue::String(refused)) => refused.as_str(),
                 _ => "",
             };
-            if let Some(answer) = docker::answer(&words[1..], refused) {
-                return Some(answer);
-            }
             if let Some((flag, why)) =
                 FLAGS.iter().find_map(|(known, why)| known.contains(&refused).then_some((refused, why)))
             {
@@ -88,7 +85,7 @@ pub(super) fn answer(words: &[String], error: &clap::Error) -> Option<Error> {
                 return Some(Error::usage(what).why(text(why)).paste("sandbox run --help"));
             }
             // There is a spec: an unknown flag is reported by clap with the nearest one, and a command needs its `--`.
-            if words[1..].iter().any(|word| is_spec(word)) {
+            if words[1..].iter().any(|word| is_spec(word.as_ref())) {
                 let place = words.iter().position(|word| word == refused)?;
                 return (!refused.starts_with('-')).then(|| without_dashes("run", words, place));
             }
@@ -141,12 +138,6 @@ fn unknown(word: &str, rest: &[String]) -> Error {
         }
         None => Error::usage(text_with("habit.unknown.what", &[("word", word)])).paste("sandbox --help"),
     }
-}
-
-/// Whether an argument of `run` names a spec: standard input, a path, or a file with the ending of YAML or JSON.
-fn is_spec(argument: &str) -> bool {
-    let is_path = argument.starts_with(['.', '/']) && argument.len() > 1;
-    argument == "-" || is_path || [".yaml", ".yml", ".json"].iter().any(|end| argument.ends_with(end))
 }
 
 /// `sandbox pid bash`, `sandbox run box.yaml bash`: the command, at `place`, has no `--` before it.

@@ -24,6 +24,7 @@ mod pages;
 mod paging;
 mod prepare;
 mod run;
+mod source;
 mod spec;
 #[cfg(feature = "images")]
 mod system;
@@ -33,6 +34,7 @@ mod verify;
 mod watch;
 mod welcome;
 mod without;
+mod words;
 
 use std::ffi::OsString;
 
@@ -75,6 +77,7 @@ use self::kept::start::{AttachArgs, StartArgs};
 use self::kept::stats::StatsArgs;
 use self::kept::top::TopArgs;
 use self::kept::update::UpdateArgs;
+use self::kept::volume::VolumeArgs;
 use self::ledger::LedgerArgs;
 use self::lesson::LessonArgs;
 use self::output::{Format, FormatArgs};
@@ -141,9 +144,9 @@ macro_rules! commands {
                 #[command(about = concat!($c_about, " [", $c_page, "]"), visible_aliases = aliases(Feature::$c))]
                 $c(Described<FeatureArgs<crate::$c_dir::$c_name::$c>>),
             )*
-            /// Run a container, described by a YAML spec [namespaces(7)]
+            /// Run a container, described by a YAML spec or made from an image [namespaces(7)]
             Run(Described<RunArgs>),
-            /// Create a container that stays, from a YAML spec, and do not start it [namespaces(7)]
+            /// Create a container that stays, from a YAML spec or an image, and do not start it [namespaces(7)]
             Create(Described<CreateArgs>),
             /// Start containers that stay
             Start(Described<StartArgs>),
@@ -183,6 +186,8 @@ macro_rules! commands {
             Top(Described<TopArgs>),
             /// The commands of containers that stay, and prune: container ls, container rm, ...
             Container(Described<ContainerArgs>),
+            /// Make, list and remove volumes: directories that stay when a container is removed
+            Volume(Described<VolumeArgs>),
             /// List the images
             #[cfg(feature = "images")]
             Images(Described<ImagesArgs>),
@@ -307,6 +312,7 @@ macro_rules! commands {
                     Command::Port(Described(args)) => kept::life::port(color, &args),
                     Command::Top(Described(args)) => kept::top::run(color, &args),
                     Command::Container(Described(args)) => kept::noun::run(color, args),
+                    Command::Volume(Described(args)) => kept::volume::run(color, &args),
                     Command::Supervise(Described(args)) => kept::supervise(&args),
                     #[cfg(feature = "images")]
                     Command::Images(Described(args)) => image::images::run(color, &args),
@@ -467,7 +473,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
 /// The command line, and whether its result is JSON: the flag `--format` of its subcommand, or of a subcommand of that.
 fn parse(arguments: &[OsString]) -> std::result::Result<(Cli, bool), clap::Error> {
     let mut command = Cli::command();
-    let mut matches = command.try_get_matches_from_mut(arguments)?;
+    let mut matches = command.try_get_matches_from_mut(words::for_clap(arguments, &Cli::command()))?;
     let (mut at, mut is_json) = (&matches, false);
     while let Some((_, sub)) = at.subcommand() {
         is_json |= matches!(sub.try_get_one::<Format>("format"), Ok(Some(Format::Json)));

@@ -71,6 +71,11 @@ fn read_network(value: OsString) -> Result<NetworkFlag, String> {
 }
 
 impl NamespaceArgs {
+    /// Whether a network was chosen.
+    pub(super) fn has_network(&self) -> bool {
+        self.network.is_some()
+    }
+
     /// Puts the flags into the spec, in place of its own keys.
     pub(super) fn apply(&self, spec: &mut Spec) {
         let flags = [

@@ -180,6 +180,7 @@ impl Extras {
             ("ps", _) => notes.push(text("container.ps.help")),
             ("inspect", _) => notes.push(text("container.inspect.help")),
             ("attach", _) => notes.push(text("container.attach.help")),
+            ("volume", _) => notes.push(text("volume.help")),
             ("pull", _) => notes.push(text("image.pull.help")),
             ("push", _) => notes.push(text("image.push.help")),
             ("login", _) => notes.push(text("image.login.help")),

@@ -1,18 +1,26 @@
 //! Makes a plan from a spec file and a command line. `run`, `verify` and the features share this.
 
-use std::ffi::OsStr;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::spec::SpecText;
 use crate::config::complete::{self, Completed};
 use crate::config::compose::{self, Ending};
 use crate::config::container::Config;
+use crate::config::exec::user_of;
 use crate::config::spec::{Spec, profile, yaml};
 use crate::error::{Error, Result};
 use crate::feature::{Feature, Purpose};
+use crate::host::accounts::Accounts;
 use crate::host::command;
+use crate::host::run_lock::RunLock;
+use crate::plan::call::user::IdMaps;
 use crate::plan::{Plan, Problem};
-use crate::text::text;
+use crate::rootfs::Rootfs;
+use crate::security::run_as::RunAs;
+use crate::text::{self, text, text_with};
 
 /// Reads a spec from a file, and the text of that file. Its relative paths start at the directory of that file.
 pub(super) fn read(file: &Path) -> Result<(Spec, SpecText)> {
@@ -27,20 +35,141 @@ pub(super) fn read(file: &Path) -> Result<(Spec, SpecText)> {
     Ok((spec, source))
 }
 
+/// What a command line asks for that is no key of a spec.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    /// The user, whose names are those of the container.
+    pub(super) user: Option<OsString>,
+    /// Further groups of the user.
+    pub(super) groups: Vec<OsString>,
+    /// The program in place of the image's entrypoint.
+    pub(super) entrypoint: Option<OsString>,
+    /// Whether the command of the spec are the words after the name of an image: they follow its entrypoint.
+    pub(super) follows_entrypoint: bool,
+}
+
+/// A spec whose root filesystem consists of directories, and what its image says besides.
+#[derive(Debug, Default)]
+pub(super) struct Layered {
+    pub(super) spec: Spec,
+    /// The ID of the image.
+    pub(super) image_id: Option<String>,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) stop_signal: Option<String>,
+    pub(super) exposed: Vec<String>,
+    pub(super) volumes: Vec<PathBuf>,
+    /// The supplementary groups of its user.
+    pub(super) groups: Vec<u32>,
+    /// As long as it is held, no command removes the layers.
+    pub(super) lock: Option<RunLock>,
+}
+
 /// The same spec with the layers of its image, if its root filesystem is one.
 #[cfg(feature = "images")]
 pub(super) use super::image::with_layers;
 
+impl Layered {
+    /// The spec alone, without a promise that its layers stay.
+    pub(super) fn into_spec(self) -> Spec {
+        self.lock.into_iter().for_each(RunLock::release);
+        self.spec
+    }
+}
+
+/// The ID maps with which a container of this spec sees files. None: real IDs, or the host's idmapped mounts.
+pub(super) fn maps_of(spec: &Spec) -> Option<IdMaps> {
+    let completed = Completed::of(spec, Purpose::Container);
+    if completed.machine.host.privileged {
+        return None;
+    }
+    let options = completed.config.environment.namespaces.user.options();
+    options.filter(|maps| !maps.users.is_empty()).cloned()
+}
+
+/// The ID maps of a container of this caller whose spec says nothing about them.
+pub(super) fn own_maps() -> Option<IdMaps> {
+    maps_of(&Spec { rootfs: Some(Rootfs::Image(String::new())), ..Spec::default() })
+}
+
+/// The user and the groups of a command line, looked up in the files of the container.
+pub(super) fn with_user(layered: &mut Layered, wishes: &Wishes, image_user: &str) -> Result<()> {
+    let spec = &mut layered.spec;
+    let accounts = || {
+        Accounts::of_layers(&match &spec.rootfs {
+            Some(Rootfs::Dir(directory)) => vec![directory.clone()],
+            Some(Rootfs::Layers(layers)) => layers.layers.clone(),
+            _ => vec!["/".into()],
+        })
+    };
+    let from_image = (spec.run_as.is_none() && !image_user.is_empty()).then(|| OsString::from(image_user));
+    let wanted = wishes.user.clone().or(from_image);
+    if wanted.is_none() && wishes.groups.is_empty() {
+        return Ok(());
+    }
+    let accounts = accounts();
+    if let Some(user) = wanted {
+        let user = user_of(&user, &accounts)?;
+        spec.run_as = Some(user.ids);
+        layered.groups = user.groups;
+        if let Some(home) = user.home.to_str() {
+            spec.env.entry("HOME".to_owned()).or_insert_with(|| home.to_owned());
+        }
+    }
+    for group in &wishes.groups {
+        let unknown = || Error::failed(text_with("docker.group", &[("group", &text::printed(group))]));
+        let gid = match group.to_str().and_then(|group| group.parse::<u32>().ok()) {
+            Some(gid) => gid,
+            None => accounts.group(group.as_bytes()).ok().flatten().ok_or_else(unknown)?,
+        };
+        layered.groups.push(gid);
+        // Groups are set together with a user.
+        layered.spec.run_as.get_or_insert(RunAs { uid: 0, gid: 0 });
+    }
+    layered.groups.sort_unstable();
+    layered.groups.dedup();
+    Ok(())
+}
+
+/// Changes of a config that no key of a spec asks for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Adjustments {
+    /// The supplementary groups of the command.
+    pub(super) groups: Vec<u32>,
+    /// Whether nothing is masked and read-only.
+    pub(super) is_unmasked: bool,
+    /// Further lines of /etc/hosts.
+    pub(super) hosts: Vec<(std::net::IpAddr, String)>,
+    /// The DNS servers in place of the host's.
+    pub(super) nameservers: Vec<std::net::IpAddr>,
+}
+
+impl Adjustments {
+    fn apply(&self, config: &mut Config) {
+        config.process.additional_gids.extend(&self.groups);
+        let environment = &mut config.environment;
+        if self.is_unmasked {
+            environment.masked_paths.clear();
+            environment.readonly_paths.clear();
+        }
+        environment.hosts = self.hosts.iter().map(|(address, name)| format!("{address}\t{name}")).collect();
+        environment.nameservers.clone_from(&self.nameservers);
+    }
+}
+
 /// The same spec, which cannot have an image as its root filesystem.
 #[cfg(not(feature = "images"))]
-pub(super) fn with_layers(spec: Spec, _: crate::container::explain::Explainer) -> Result<Spec> {
-    match &spec.rootfs {
-        Some(crate::rootfs::Rootfs::Image(name)) => Err(Error::failed(crate::text::text_with(
-            "image.without",
-            &[("name", &crate::text::printed(name))],
-        ))),
-        _ => Ok(spec),
+pub(super) fn with_layers(
+    spec: Spec,
+    wishes: &Wishes,
+    _: crate::container::explain::Explainer,
+) -> Result<Layered> {
+    if let Some(Rootfs::Image(name)) = &spec.rootfs {
+        let name = text::printed(name);
+        return Err(Error::failed(text_with("image.without", &[("name", &name)])));
     }
+    let mut layered = Layered { spec, ..Layered::default() };
+    with_user(&mut layered, wishes, "")?;
+    Ok(layered)
 }
 
 /// Finds the program of the command in `path`, a list of directories as in PATH. None where there is no command.
@@ -107,13 +236,27 @@ pub(super) struct Prepared {
 /// # Errors
 /// Those of `ending`.
 pub(super) fn plan(
+    spec: Spec,
+    ending: impl Fn(&Completed) -> Result<Ending>,
+    view: bool,
+) -> Result<Prepared> {
+    plan_adjusted(spec, &Adjustments::default(), ending, view)
+}
+
+/// As [`plan`], with a config that is changed.
+///
+/// # Errors
+/// As [`plan`].
+pub(super) fn plan_adjusted(
     mut spec: Spec,
+    adjustments: &Adjustments,
     ending: impl Fn(&Completed) -> Result<Ending>,
     view: bool,
 ) -> Result<Prepared> {
     let mut left = Vec::new();
     loop {
-        let completed = Completed::of(&spec, Purpose::Container);
+        let mut completed = Completed::of(&spec, Purpose::Container);
+        adjustments.apply(&mut completed.config);
         let plan = completed.plan(ending(&completed)?, view);
         let optional = |problem: &Problem| problem.purpose.feature().filter(|of| spec.optional.contains(of));
         let obstacle =

@@ -1,18 +1,18 @@
-//! `sandbox run SPEC.yaml`: runs a container.
+//! `sandbox run SPEC.yaml` and `sandbox run IMAGE`: runs a container.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::path::PathBuf;
 
 use clap::Args;
 
+use super::docker::DockerArgs;
 use super::feature::make_mistake;
 use super::kept::create::{self, Keeping, KeptArgs};
 use super::kept::start;
 use super::namespaces::NamespaceArgs;
 use super::output::{self, OutputArgs};
 use super::prepare::{self, Prepared};
-use super::spec::SpecText;
+use super::source::{MadeSpec, SourceFlags};
 use super::watch::{LeftOut, Narrator};
 use super::without;
 use crate::config::compose::Ending;
@@ -22,9 +22,10 @@ use crate::config::spec::{Spec, yaml};
 use crate::container::attach::{AttachOptions, DETACH_KEYS};
 use crate::container::explain::Explainer;
 use crate::container::life;
+use crate::container::volumes::VolumeStore;
 use crate::error::{Error, Result};
 use crate::feature::Purpose;
-use crate::plan::Plan;
+use crate::host::run_lock::RunLock;
 use crate::render;
 use crate::render::paint::{self, Color, Stream, decide};
 use crate::text::{text, text_with, wrap};
@@ -34,9 +35,10 @@ use crate::value::nearest::nearest;
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct RunArgs {
-    /// The spec file; `-` reads standard input
-    #[arg(value_name = "SPEC", required_unless_present = "mistake")]
-    spec: Option<PathBuf>,
+    /// The spec file, where `-` reads standard input, or the name of an image. A word that begins with `.` or `/`, or ends in
+    /// .yaml, .yml or .json, is a spec
+    #[arg(value_name = "SPEC|IMAGE", required_unless_present = "mistake")]
+    source: Option<OsString>,
     /// Leave out one key of the spec, and show what becomes visible without it (may be repeated; not with -q)
     #[arg(long, value_name = "KEY")]
     without: Vec<String>,
@@ -49,10 +51,10 @@ pub(super) struct RunArgs {
     /// Give the command a new terminal, like `tty: true` in the spec
     #[arg(long, short)]
     tty: bool,
-    /// With -d and --keep: keep standard input open for the command. Otherwise the command always reads it
+    /// With -d, --keep or an image: keep standard input open for the command. Otherwise the command always reads it
     #[arg(long, short)]
     interactive: bool,
-    /// With -d and --keep: remove the container when it ends. Otherwise it is always removed
+    /// With -d, --keep or an image: remove the container when it ends. Otherwise a container of a spec is always removed
     #[arg(long)]
     rm: bool,
     /// Keep the container, run it in the background, and print its ID
@@ -66,8 +68,10 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     namespaces: NamespaceArgs,
     #[command(flatten)]
+    docker: DockerArgs,
+    #[command(flatten)]
     output: OutputArgs,
-    /// The command to run inside, after `--`, instead of the spec's command
+    /// The command to run inside, instead of that of the spec or the image; behind a spec after `--`, behind an image as it is
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -84,33 +88,40 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         let spec = Spec::default();
         return make_mistake(Purpose::Container, attack, &Machine::of(&Config::default()), &spec, output);
     }
-    let Some(file) = &args.spec else { return Err(Error::usage(text("run.nospec"))) };
+    let Some(source) = &args.source else { return Err(Error::usage(text("run.nospec"))) };
     decide(color, if is_printed { Stream::Out } else { Stream::Err });
     output.check_format(args.without.is_empty() && !args.print_config)?;
-    let (mut whole, source) = prepare::read(file)?;
-    args.namespaces.apply(&mut whole);
-    let mut spec = whole.clone();
+    let flags = SourceFlags { namespaces: &args.namespaces, docker: &args.docker, tty: args.tty };
+    let mut made = MadeSpec::of(source, &flags, args.command.clone())?;
+    let whole = made.spec.clone();
+    let mut spec = std::mem::take(&mut made.spec);
     for key in &args.without {
         spec = yaml::without(&spec, key).map_err(|keys| without_what(key, &keys))?;
     }
-    if !args.command.is_empty() {
-        spec.command.clone_from(&args.command);
-    }
-    spec.tty |= args.tty;
     if output.print_spec {
         output::print_spec(&spec, output);
         return Ok(0);
     }
-    if (args.detach || args.keep || spec.keep) && !is_printed {
-        return run_kept(&args, spec, &source);
+    if !is_printed {
+        made.spec.rootfs.clone_from(&spec.rootfs);
+        made.ensure_image(output.explainer())?;
     }
-    let spec = prepare::with_layers(spec, output.explainer())?;
+    // With the views of a run, the command in front makes the container itself.
+    let is_kept = args.detach || args.keep || spec.keep || (made.image.is_some() && !output.show_proc);
+    if is_kept && !is_printed {
+        return run_kept(&args, spec, &made);
+    }
+    let mut layered = prepare::with_layers(spec, &made.wishes, output.explainer())?;
+    let lock = layered.lock.take();
+    let mut spec = std::mem::take(&mut layered.spec);
+    made.complete(&mut spec, &layered, None)?;
+    let adjustments = made.adjustments(&layered);
     if args.print_config {
-        let prepared = prepare::plan(spec, |_| Ok(Ending::Demonstration), false)?;
+        let prepared = made.plan(spec, &adjustments, |_| Ok(Ending::Demonstration), false)?;
         render::print_json(Stream::Out, &prepared.config);
         return Ok(0);
     }
-    if let Some(flag) = args.kept.given() {
+    if let Some(flag) = args.kept.given().filter(|_| made.image.is_none()) {
         let error = Error::usage(text_with("container.flag", &[("flag", flag)]));
         return Err(error.todo(text("container.flag.todo")));
     }
@@ -121,8 +132,8 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         output.reserve_stdout(&args.command)?;
     }
     let Prepared { config, mut plan, left } =
-        prepare::plan(spec.clone(), prepare::container_ending, output.show_proc)?;
-    source.locate(&mut plan.problems);
+        made.plan(spec.clone(), &adjustments, prepare::container_ending, output.show_proc)?;
+    made.locate(&mut plan);
     // Standard error must stay one document if it is JSON.
     let (left, told) = match output.is_json() && !output.dry_run {
         true => (left, Vec::new()),
@@ -149,20 +160,21 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
     plan.config = Some(config.to_json());
     let mut narrator = Narrator::new(output, &spec);
     narrator.left = left.into_iter().map(|(feature, why)| LeftOut { feature, why }).collect();
-    output::run_command(&plan, output, &mut narrator)
+    // When the command runs, a file in RUN says which layers it has.
+    output::run_after(&plan, output, &mut narrator, |_| lock.into_iter().for_each(RunLock::release))
 }
 
 /// Keeps the container, and starts it.
-fn run_kept(args: &RunArgs, spec: Spec, source: &SpecText) -> Result<u8> {
+fn run_kept(args: &RunArgs, spec: Spec, made: &MadeSpec) -> Result<u8> {
     let keeping = Keeping { open_stdin: args.interactive, auto_remove: args.rm, stdin_stays: args.detach };
     let explain = args.output.explainer();
-    let locate = |plan: &mut Plan| source.locate(&mut plan.problems);
-    let (store, id, _) = create::create(spec, locate, &args.kept, &keeping, explain)?;
+    let (store, id, _) = create::create(spec, made, &args.kept, &keeping, explain)?;
     let container = store.find(id.as_str())?;
     if args.detach {
         let started = life::start(&container, explain);
         if started.is_err() && args.rm {
             let _ = life::remove(&store, &container, true, Explainer::default());
+            VolumeStore::remove_anonymous(&container.record.volumes);
         }
         started?;
         render::out(&format!("{id}\n"));

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::output::FormatArgs;
-use super::prepare;
+use super::prepare::{self, Wishes};
 use crate::config::complete::Completed;
 use crate::config::compose::Ending;
 use crate::config::spec::{Spec, schema, shipped, yaml};
@@ -170,8 +170,8 @@ fn unread(file: &Path, name: &str, error: &io::Error) -> Error {
 /// What prevents that this machine runs a spec: a missing root filesystem, source of a bind mount, disk or command, and
 /// values that contradict each other. What the caller may do does not count: a user checks what root runs.
 fn obstacles(spec: &Spec, source: &SpecText) -> Vec<Error> {
-    let spec = &match prepare::with_layers(spec.clone(), Explainer::default()) {
-        Ok(spec) => spec,
+    let spec = &match prepare::with_layers(spec.clone(), &Wishes::default(), Explainer::default()) {
+        Ok(layered) => layered.into_spec(),
         Err(error) => return vec![error],
     };
     let mut completed = Completed::of(spec, Purpose::Container);
@@ -244,6 +244,11 @@ pub(super) struct SpecText {
 }
 
 impl SpecText {
+    /// That of a container without a file.
+    pub(super) fn none() -> SpecText {
+        SpecText { name: String::new(), bytes: Vec::new() }
+    }
+
     /// Adds the place of its key to each problem. A problem of a feature is about the key of that feature.
     pub(super) fn locate(&self, problems: &mut [Problem]) {
         let text = String::from_utf8_lossy(&self.bytes);

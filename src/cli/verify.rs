@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::output::FormatArgs;
-use super::prepare;
+use super::prepare::{self, Wishes};
 use super::target::Target;
 use crate::config::complete::Completed;
 use crate::config::compose::{self, Ending};
@@ -109,7 +109,7 @@ fn any_command() -> Ending {
 
 fn plan_of_spec(file: &Path) -> Result<Plan> {
     let (spec, _) = prepare::read(file)?;
-    let spec = prepare::with_layers(spec, Explainer::default())?;
+    let spec = prepare::with_layers(spec, &Wishes::default(), Explainer::default())?.into_spec();
     let completed = Completed::of(&spec, Purpose::Container);
     // A spec without a command was started with another one.
     let ending = if spec.command.is_empty() { any_command() } else { prepare::container_ending(&completed)? };

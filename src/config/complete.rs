@@ -223,6 +223,8 @@ fn environment(spec: Spec, host: &Host, draft: &mut Draft) -> Environment {
         masked_paths: if is_new { kernel::masked_paths() } else { Vec::new() },
         readonly_paths: if is_new { kernel::readonly_paths() } else { Vec::new() },
         devices: if is_new { dev::devices() } else { Vec::new() },
+        hosts: Vec::new(),
+        nameservers: Vec::new(),
         sysctls: sysctls.unwrap_or_default(),
         resources: Resources { memory, cpu, blkio, devices: devices.map(DeviceRules::from), pids },
     }

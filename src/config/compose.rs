@@ -223,6 +223,8 @@ fn root_request<'a>(config: &'a Config, host: &'a Host) -> RootRequest<'a> {
         leads_out: net.options().is_some_and(|net| net.mode == Mode::Bridge),
         hostname: uts.options().and_then(|uts| uts.hostname.as_deref()),
         network_files: host.network_files.as_ref(),
+        hosts: &environment.hosts,
+        nameservers: &environment.nameservers,
     }
 }
 

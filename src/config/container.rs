@@ -8,6 +8,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -124,6 +125,12 @@ pub struct Environment {
     pub readonly_paths: Vec<PathBuf>,
     /// The device files in /dev of the root filesystem.
     pub devices: Vec<DeviceFile>,
+    /// Further lines of its /etc/hosts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// The DNS servers of its /etc/resolv.conf. Empty: those of the host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nameservers: Vec<IpAddr>,
     /// Kernel parameters of its new namespaces. All others have the kernel's defaults.
     pub sysctls: Sysctls,
     /// The limits.

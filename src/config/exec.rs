@@ -16,8 +16,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-pub use self::written::variables;
-use self::written::{NamedUser, user_of};
+pub use self::written::{NamedUser, user_of, variables};
 use super::compose::{Ending, frame, keeps_admin, plan_process};
 use super::container::{Config, Process};
 use super::enter::{Entered, plan_joins, root};

@@ -6,9 +6,11 @@ use regex_lite::Regex;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::record::{ContainerState, ContainerStatus};
+use super::record::{ContainerRecord, ContainerState, ContainerStatus, VolumeMount};
 use super::store::KeptContainer;
+use crate::plan::call::detached::Attributes;
 use crate::plan::call::publish::{Protocol, PublishedPort};
+use crate::rootfs::mount::ContainerMount;
 use crate::sys::signal;
 use crate::text::printed;
 use crate::value::timestamp::{Timestamp, in_words};
@@ -30,11 +32,11 @@ pub struct ContainerRow {
     pub id: String,
     /// What its root filesystem was made from.
     pub image: String,
-    /// There are none.
+    /// What its maker and its image say about it.
     pub labels: String,
-    /// There are none.
+    /// How many volumes it has.
     pub local_volumes: String,
-    /// There are none.
+    /// Its volumes and the directories of the host.
     pub mounts: String,
     /// Its name.
     pub names: String,
@@ -77,9 +79,9 @@ impl ContainerRow {
             created_at: created.to_string().replace('T', " ").replace('Z', " +0000 UTC"),
             id: if is_whole { record.id.as_str() } else { record.id.short() }.to_owned(),
             image: record.image.clone(),
-            labels: String::new(),
-            local_volumes: "0".to_owned(),
-            mounts: String::new(),
+            labels: labels(record),
+            local_volumes: record.volumes.len().to_string(),
+            mounts: mounts(container, is_whole),
             names: name.clone(),
             networks: String::new(),
             ports: ports(state),
@@ -89,6 +91,63 @@ impl ContainerRow {
             status: status(state, now),
         }
     }
+}
+
+/// The labels: `a=1,b=2`.
+fn labels(record: &ContainerRecord) -> String {
+    record.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+}
+
+/// The names of the volumes, and the directories of the host.
+fn mounts(container: &KeptContainer, is_whole: bool) -> String {
+    let binds = bound(container).map(|mount| printed(&mount.source));
+    let all = container.record.volumes.iter().map(|volume| volume.name.clone()).chain(binds);
+    let cut = |name: String| match is_whole || name.chars().count() <= MOUNT_WIDTH {
+        true => name,
+        false => name.chars().take(MOUNT_WIDTH - 1).chain(['…']).collect(),
+    };
+    all.map(cut).collect::<Vec<_>>().join(",")
+}
+
+/// The number of characters of a mount in `ps`.
+const MOUNT_WIDTH: usize = 15;
+
+/// The bind mounts of a container that are no volumes.
+pub fn bound(container: &KeptContainer) -> impl Iterator<Item = &ContainerMount> {
+    let record = &container.record;
+    let is_volume =
+        |mount: &&ContainerMount| record.volumes.iter().any(|volume| volume.target == mount.destination);
+    let all = record.config.environment.mounts.iter().filter(|mount| mount.bound().is_some());
+    all.filter(move |mount| !is_volume(mount))
+}
+
+/// The mounts as `inspect` prints them.
+fn inspected_mounts(container: &KeptContainer) -> Vec<Value> {
+    let record = &container.record;
+    let source = |volume: &VolumeMount| {
+        let mounts = record.config.environment.mounts.iter();
+        mounts.filter(|mount| mount.destination == volume.target).map(|mount| printed(&mount.source)).next()
+    };
+    let volumes = record.volumes.iter().map(|volume| {
+        json!({
+            "Type": "volume",
+            "Name": volume.name,
+            "Source": source(volume),
+            "Destination": printed(&volume.target),
+            "Driver": "local",
+            "RW": !volume.readonly,
+        })
+    });
+    let binds = bound(container).map(|mount| {
+        let is_read_only = mount.attributes().contains(Attributes::READ_ONLY);
+        json!({
+            "Type": "bind",
+            "Source": printed(&mount.source),
+            "Destination": printed(&mount.destination),
+            "RW": !is_read_only,
+        })
+    });
+    volumes.chain(binds).collect()
 }
 
 /// A command in one line, as Docker writes it.
@@ -175,7 +234,8 @@ pub fn inspected(container: &KeptContainer) -> Value {
             "StartedAt": time(state.started_at),
             "FinishedAt": time(state.finished_at),
         },
-        "Image": record.image,
+        "Image": record.image_id.as_ref().unwrap_or(&record.image),
+        "Mounts": inspected_mounts(container),
         "LogPath": printed(directory.path().join(super::log::LOG)),
         "Name": format!("/{name}"),
         "RestartCount": state.restart_count,
@@ -202,6 +262,7 @@ pub fn inspected(container: &KeptContainer) -> Value {
             "Env": words(process.env.as_deref().unwrap_or_default()),
             "Cmd": arguments,
             "Image": record.image,
+            "Labels": record.labels,
             "WorkingDir": process.cwd.as_ref().map(printed).unwrap_or_default(),
             "StopSignal": signal::name(record.stop_signal),
             "StopTimeout": record.stop_timeout,
@@ -245,6 +306,13 @@ pub fn has(container: &KeptContainer, filter: &str, value: &str) -> Option<bool>
         "status" => state.status.word() == value,
         "exited" => state.status == ContainerStatus::Exited && value.parse() == Ok(state.exit_code),
         "ancestor" => record.image == value,
+        "label" => match value.split_once('=') {
+            Some((name, value)) => record.labels.get(name).is_some_and(|own| own == value),
+            None => record.labels.contains_key(value),
+        },
+        "volume" => {
+            record.volumes.iter().any(|volume| volume.name == value || volume.target.to_str() == Some(value))
+        }
         "publish" => state.ports.iter().any(|port| {
             let port = port.at.port().to_string();
             value == port || value.split('/').next() == Some(&port)

@@ -31,3 +31,4 @@ pub mod store;
 pub mod supervisor;
 pub mod upper;
 pub mod usage;
+pub mod volumes;

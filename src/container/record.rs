@@ -4,6 +4,9 @@
 //! container: its supervisor, or a command that ends the state of a dead one. Each has a version. A `sandbox` that does not
 //! know it leaves the container alone.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::id::Id;
@@ -31,6 +34,15 @@ pub struct ContainerRecord {
     pub created: Timestamp,
     /// What its root filesystem was made from, for people: `host`, or a path.
     pub image: String,
+    /// The ID of that image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<String>,
+    /// What its maker and its image say about it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Its volumes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<VolumeMount>,
     /// The container. Its name is not here: it can change.
     pub config: Config,
     /// Whether its standard input stays open for clients. Otherwise it reads /dev/null.
@@ -49,6 +61,21 @@ pub struct ContainerRecord {
     pub restart: RestartPolicy,
     /// Its log.
     pub log: LogOptions,
+}
+
+/// A volume of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeMount {
+    /// The name of the volume.
+    pub name: String,
+    /// The mount point in the container.
+    #[serde(with = "crate::value::bytes")]
+    pub target: PathBuf,
+    /// Whether it is read-only.
+    pub readonly: bool,
+    /// Whether it was made for this container, without a name. `rm -v` removes it then.
+    pub is_anonymous: bool,
 }
 
 /// The bounds of a log.

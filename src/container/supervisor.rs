@@ -30,6 +30,7 @@ use super::message::{ClientMessage, Packet, SentError, SupervisorMessage, packet
 use super::record::{ContainerRecord, ContainerState, ContainerStatus, ProcessPlace, RecordedProcess};
 use super::restart::BackOff;
 use super::store::{ContainerStore, KeptContainer};
+use super::volumes::VolumeStore;
 use crate::config::compose::{self, Ending};
 use crate::config::container::Config;
 use crate::config::facts::Machine;
@@ -386,6 +387,7 @@ impl Supervisor {
             && !self.control.clients.iter().any(|client| client.awaited.keeps)
         {
             let _ = self.store.remove(&self.container.record.id);
+            VolumeStore::remove_anonymous(&self.container.record.volumes);
         }
         self.control.close();
         self.report_end(exit_code);

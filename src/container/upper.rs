@@ -85,6 +85,16 @@ pub(super) fn remove(directory: &PrivateDirectory, name: &str, config: Option<&C
     removed.map_err(|error| io::Error::other(error.to_string()))
 }
 
+/// Removes an entry of a directory in HOME, whose files have their owners in these maps.
+pub(super) fn remove_in(directory: &Path, name: &str, maps: Option<&IdMaps>) -> Result<()> {
+    tree::remove(directory, name, maps)
+}
+
+/// The size of an entry of a directory in HOME.
+pub(super) fn measure(directory: &Path, name: &str, maps: Option<&IdMaps>) -> Result<u64> {
+    tree::measure(directory, name, maps)
+}
+
 impl KeptContainer {
     /// The size of the files that the container has written. None: it has no upper directory of its own.
     ///

@@ -5,8 +5,10 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
+use super::resolver::Resolver;
 use super::untrusted::UntrustedRoot;
 
 /// The maximum size of such a file, in bytes.
@@ -25,12 +27,35 @@ pub struct Account {
 
 /// The accounts of a container.
 #[derive(Debug)]
-pub struct Accounts(UntrustedRoot);
+pub struct Accounts {
+    passwd: AccountFile,
+    group: AccountFile,
+}
+
+/// A file with names: the directory in which its path is resolved, and the path. None: there is no such file.
+type AccountFile = Option<(Rc<UntrustedRoot>, String)>;
 
 impl Accounts {
     /// The accounts below a root directory.
     pub fn of(root: UntrustedRoot) -> Accounts {
-        Accounts(root)
+        let root = Rc::new(root);
+        Accounts {
+            passwd: Some((root.clone(), "/etc/passwd".to_owned())),
+            group: Some((root, "/etc/group".to_owned())),
+        }
+    }
+
+    /// The accounts that an overlay of these directories will show, the topmost first. Symbolic links are resolved through all of
+    /// them, as the overlay does it, and each file is read below the root of its own layer.
+    pub fn of_layers(layers: &[PathBuf]) -> Accounts {
+        let resolver = Resolver::of_layers(layers.to_vec());
+        let file = |path: &str| {
+            let host = resolver.resolve(Path::new(path)).host?;
+            let layer = layers.iter().find(|layer| host.starts_with(layer))?;
+            let inside = Path::new("/").join(host.strip_prefix(layer).ok()?).to_str()?.to_owned();
+            Some((Rc::new(UntrustedRoot::open(layer).ok()?), inside))
+        };
+        Accounts { passwd: file("/etc/passwd"), group: file("/etc/group") }
     }
 
     /// The account with this name. None: there is none.
@@ -38,12 +63,12 @@ impl Accounts {
     /// # Errors
     /// /etc/passwd cannot be read.
     pub fn user(&self, name: &[u8]) -> io::Result<Option<Account>> {
-        Ok(find(&self.0.read("/etc/passwd", MAX_SIZE)?, name, account))
+        Ok(find(&read(&self.passwd)?, name, account))
     }
 
     /// The first account with this user ID. None: there is none, or the file cannot be read.
     pub fn user_of(&self, uid: u32) -> Option<Account> {
-        let passwd = self.0.read("/etc/passwd", MAX_SIZE).ok()?;
+        let passwd = read(&self.passwd).ok()?;
         let mut lines = passwd.split(|byte| *byte == b'\n');
         lines.find_map(|line| account(&fields(line)).filter(|account| account.uid == uid))
     }
@@ -53,7 +78,7 @@ impl Accounts {
     /// # Errors
     /// /etc/group cannot be read.
     pub fn group(&self, name: &[u8]) -> io::Result<Option<u32>> {
-        Ok(find(&self.0.read("/etc/group", MAX_SIZE)?, name, group))
+        Ok(find(&read(&self.group)?, name, group))
     }
 
     /// The IDs of the groups that list this user as a member, each once, in ascending order. Empty: there is no /etc/group.
@@ -61,7 +86,7 @@ impl Accounts {
     /// # Errors
     /// /etc/group cannot be read.
     pub fn groups_of(&self, name: &[u8]) -> io::Result<Vec<u32>> {
-        let content = match self.0.read("/etc/group", MAX_SIZE) {
+        let content = match read(&self.group) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             content => content?,
         };
@@ -70,6 +95,11 @@ impl Accounts {
             lines.filter(|fields| has_member(fields, name)).filter_map(|fields| group(&fields)).collect();
         Ok(all.into_iter().collect())
     }
+}
+
+fn read(file: &AccountFile) -> io::Result<Vec<u8>> {
+    let (root, path) = file.as_ref().ok_or(io::ErrorKind::NotFound)?;
+    root.read(path, MAX_SIZE)
 }
 
 /// The ID of `name:password:gid:members`.

@@ -175,8 +175,63 @@ pub struct ImageConfig {
     /// `linux`.
     #[serde(default)]
     pub os: String,
+    /// How a container of the image is run, if nothing else is asked for.
+    #[serde(default, rename = "config", deserialize_with = "or_default")]
+    pub run: RunConfig,
     /// The layers.
     pub rootfs: LayerDigests,
+}
+
+/// How a container of an image is run. Docker writes null for what is not set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct RunConfig {
+    /// `USER[:GROUP]`: names or numbers.
+    #[serde(deserialize_with = "or_default")]
+    pub user: String,
+    /// The ports on which the command listens: `80/tcp`.
+    #[serde(deserialize_with = "or_default")]
+    pub exposed_ports: BTreeMap<String, IgnoredValue>,
+    /// The environment, as `NAME=VALUE`.
+    #[serde(deserialize_with = "or_default")]
+    pub env: Vec<String>,
+    /// The first words of the command.
+    #[serde(deserialize_with = "or_default")]
+    pub entrypoint: Vec<String>,
+    /// The words after them, if the user gives no others.
+    #[serde(deserialize_with = "or_default")]
+    pub cmd: Vec<String>,
+    /// The directories that are volumes.
+    #[serde(deserialize_with = "or_default")]
+    pub volumes: BTreeMap<String, IgnoredValue>,
+    /// The working directory.
+    #[serde(deserialize_with = "or_default")]
+    pub working_dir: String,
+    /// What is known about the image.
+    #[serde(deserialize_with = "or_default")]
+    pub labels: BTreeMap<String, String>,
+    /// The signal that asks the command to stop.
+    #[serde(deserialize_with = "or_default")]
+    pub stop_signal: String,
+}
+
+/// A value that says nothing: the config has sets as objects with empty values.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IgnoredValue;
+
+impl<'de> Deserialize<'de> for IgnoredValue {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        IgnoredAny::deserialize(deserializer).map(|_| IgnoredValue)
+    }
+}
+
+/// Reads a value; null is the default.
+fn or_default<'de, D, T>(deserializer: D) -> std::result::Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// The layers of a config.
@@ -355,6 +410,7 @@ mod tests {
                 created,
                 architecture: text.clone(),
                 os: text,
+                run: RunConfig::default(),
                 rootfs: LayerDigests { diff_ids },
             };
             let ImageDocument::Manifest(manifest) =

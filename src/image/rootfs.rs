@@ -23,6 +23,7 @@ use super::manifest::{Descriptor, check_layers};
 use super::store::{ImageParts, ImageStore};
 use crate::error::{Error, ExitKind, Result};
 use crate::host::private_directory::{PrivateDirectory, Unusable};
+use crate::host::run_lock::RunLock;
 use crate::host::storage;
 use crate::host::token::token;
 use crate::plan::call::user::{IdMaps, IdRange};
@@ -169,7 +170,8 @@ pub fn size_of_files(files: &Path) -> Option<u64> {
     Some(about.counts.size)
 }
 
-/// The directories of an image's layers, the topmost first. What is not unpacked yet is unpacked now.
+/// The directories of an image's layers, the topmost first. What is not unpacked yet is unpacked now. As long as the lock is
+/// held, no command removes a layer: until the container is known that has them.
 ///
 /// # Errors
 /// A layer cannot be unpacked.
@@ -178,12 +180,16 @@ pub fn directories(
     descriptor: &Descriptor,
     maps: Option<&IdMaps>,
     tell: Tell<'_>,
-) -> Result<Vec<PathBuf>> {
+) -> Result<(Vec<PathBuf>, RunLock)> {
     let parts = store.parts(descriptor)?;
     let lock = store.adding()?;
-    let layers = unpack_all(store, &parts, &|digest| store.blob(digest), maps, tell);
-    lock.release();
-    Ok(visible(&layers?))
+    match unpack_all(store, &parts, &|digest| store.blob(digest), maps, tell) {
+        Ok(layers) => Ok((visible(&layers), lock)),
+        Err(error) => {
+            lock.release();
+            Err(error)
+        }
+    }
 }
 
 /// The directories of layers for an overlay, the topmost first. A layer whose root is opaque hides all below, but the

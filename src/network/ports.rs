@@ -92,6 +92,13 @@ impl Port {
     }
 }
 
+impl Port {
+    /// Whether both lead to the same port in the container.
+    pub fn is_inside_as(&self, other: &Port) -> bool {
+        self.inside == other.inside && self.protocol == other.protocol
+    }
+}
+
 impl FromStr for Port {
     type Err = String;
 

@@ -6,6 +6,7 @@
 //! overlay gets only those for which it has a file: new files would be left behind in the directory.
 
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::{RootDraft, init_layer};
@@ -25,6 +26,14 @@ fn files(root: &RootDraft<'_>) -> [(&'static str, OsString); 3] {
     if let Some(shared) = &root.wanted.network_files {
         hosts = shared.hosts.clone().unwrap_or(hosts);
         resolvers = shared.resolvers.clone().or(resolvers);
+    }
+    for line in root.wanted.hosts {
+        hosts.push(line);
+        hosts.push("\n");
+    }
+    if !root.wanted.nameservers.is_empty() {
+        let line = |server: &IpAddr| format!("nameserver {server}\n");
+        resolvers = Some(root.wanted.nameservers.iter().map(line).collect::<String>().into());
     }
     [("hostname", name), ("hosts", hosts), ("resolv.conf", resolvers.unwrap_or_default())]
 }

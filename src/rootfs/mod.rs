@@ -44,6 +44,7 @@ mod source;
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use self::dev::DeviceFile;
@@ -100,6 +101,10 @@ pub struct RootRequest<'a> {
     pub hostname: Option<&'a OsStr>,
     /// The files of the container whose network is joined.
     pub network_files: Option<&'a NetworkFiles>,
+    /// Further lines of /etc/hosts.
+    pub hosts: &'a [String],
+    /// The DNS servers in place of the host's, if there are any.
+    pub nameservers: &'a [IpAddr],
 }
 
 /// The plan of a root filesystem while its steps are added.

@@ -15,29 +15,31 @@ pub(super) mod prune;
 pub(super) mod pull;
 pub(super) mod push;
 pub(super) mod rmi;
+pub(super) mod run;
 pub(super) mod save;
 pub(super) mod search;
 pub(super) mod tag;
 
+use std::ffi::OsString;
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::kept::explainer;
-use crate::config::complete::Completed;
+pub(super) use super::prepare::own_maps;
+use super::prepare::{self, Layered, Wishes, maps_of};
 use crate::config::container::Config;
 use crate::config::spec::Spec;
 use crate::container::explain::Explainer;
 use crate::container::store::ContainerStore;
 use crate::error::{Error, ExitKind, Result};
-use crate::feature::Purpose;
 use crate::host::containers::{self, MAX_CONFIG, read_bounded};
 use crate::image::layer::{self, LayerCounts};
+use crate::image::manifest::RunConfig;
 use crate::image::rootfs;
 use crate::image::store::ImageStore;
 use crate::observe::Unread;
-use crate::plan::call::user::IdMaps;
 use crate::render;
 use crate::rootfs::{Layers, Rootfs};
 use crate::text::{printed, text, text_with, wrap};
@@ -78,35 +80,65 @@ pub(super) fn unpack(args: &UnpackArgs) -> Result<u8> {
     Ok(0)
 }
 
-/// The same spec with the layers of its image, if its root filesystem is one. They are unpacked if they are not yet.
-pub(super) fn with_layers(spec: Spec, explain: Explainer) -> Result<Spec> {
-    let Some(Rootfs::Image(name)) = &spec.rootfs else { return Ok(spec) };
+/// The same spec with the layers of its image, if its root filesystem is one, and with what the image says where the spec says
+/// nothing. The layers are unpacked if they are not yet.
+pub(super) fn with_layers(spec: Spec, wishes: &Wishes, explain: Explainer) -> Result<Layered> {
+    let Some(Rootfs::Image(name)) = &spec.rootfs else {
+        let mut layered = Layered { spec, ..Layered::default() };
+        if let Some(program) = &wishes.entrypoint {
+            layered.spec.command.insert(0, program.clone());
+        }
+        prepare::with_user(&mut layered, wishes, "")?;
+        return Ok(layered);
+    };
     let as_failed = |error: Error| Error { kind: ExitKind::Failed, ..error };
     let store = ImageStore::open().map_err(as_failed)?;
     let image = store.find(name).map_err(as_failed)?;
     let tell = |call: &dyn Display, why: &str| explain.step(call, why);
     tell(&format!("read(<{}>)", printed(store.path().join("index.json"))), "image.explain.find");
+    let run = store.parts(&image.descriptor).map_err(as_failed)?.config.run;
     let maps = maps_of(&spec);
-    let layers = rootfs::directories(&store, &image.descriptor, maps.as_ref(), &tell).map_err(as_failed)?;
+    let found = rootfs::directories(&store, &image.descriptor, maps.as_ref(), &tell);
+    let (layers, lock) = found.map_err(as_failed)?;
     if layers.is_empty() {
         return Err(Error::failed(text_with("image.nolayers", &[("name", &printed(name))])));
     }
-    Ok(Spec { rootfs: Some(Rootfs::Layers(Layers { layers, upper: None })), ..spec })
-}
-
-/// The ID maps with which a container of this spec sees files. None: real IDs, or the host's idmapped mounts.
-fn maps_of(spec: &Spec) -> Option<IdMaps> {
-    let completed = Completed::of(spec, Purpose::Container);
-    if completed.machine.host.privileged {
-        return None;
+    let mut spec = spec.clone();
+    spec.command = command_of(std::mem::take(&mut spec.command), wishes, &run);
+    for variable in &run.env {
+        if let Some((name, value)) = variable.split_once('=').filter(|(name, _)| !name.is_empty()) {
+            spec.env.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        }
     }
-    let options = completed.config.environment.namespaces.user.options();
-    options.filter(|maps| !maps.users.is_empty()).cloned()
+    if spec.workdir.is_none() && !run.working_dir.is_empty() {
+        spec.workdir = Some(Path::new("/").join(&run.working_dir));
+    }
+    spec.rootfs = Some(Rootfs::Layers(Layers { layers, upper: None }));
+    let mut layered = Layered {
+        spec,
+        image_id: Some(image.id.to_string()),
+        labels: run.labels,
+        stop_signal: Some(run.stop_signal).filter(|signal| !signal.is_empty()),
+        exposed: run.exposed_ports.into_keys().collect(),
+        volumes: run.volumes.into_keys().map(|path| Path::new("/").join(path)).collect(),
+        groups: Vec::new(),
+        lock: Some(lock),
+    };
+    prepare::with_user(&mut layered, wishes, &run.user)?;
+    Ok(layered)
 }
 
-/// The ID maps of a container of this caller whose spec says nothing about them.
-fn own_maps() -> Option<IdMaps> {
-    maps_of(&Spec { rootfs: Some(Rootfs::Image(String::new())), ..Spec::default() })
+/// The command of a container: the entrypoint, and the words of the user or of the image.
+fn command_of(own: Vec<OsString>, wishes: &Wishes, run: &RunConfig) -> Vec<OsString> {
+    let words = |words: &[String]| words.iter().map(OsString::from).collect::<Vec<_>>();
+    match &wishes.entrypoint {
+        // An empty one removes that of the image.
+        Some(program) if program.is_empty() => own,
+        Some(program) => [vec![program.clone()], own].concat(),
+        None if own.is_empty() => [words(&run.entrypoint), words(&run.cmd)].concat(),
+        None if wishes.follows_entrypoint => [words(&run.entrypoint), own].concat(),
+        None => own,
+    }
 }
 
 /// The directories that kept containers and running ones have as their layers.
@@ -135,9 +167,7 @@ fn in_use() -> Result<Vec<PathBuf>> {
 
 /// Removes what a failed command has unpacked. If it cannot be removed now, it is later.
 fn sweep_quietly(store: &ImageStore) {
-    if let Ok(in_use) = in_use() {
-        let _ = store.sweep(&in_use);
-    }
+    let _ = store.sweep(in_use);
 }
 
 /// Prints what could not be made of an image's layers, each in a sentence.

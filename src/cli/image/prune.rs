@@ -64,7 +64,7 @@ pub(crate) fn run(color: Color, args: &PruneArgs) -> Result<u8> {
         }
     }
     tell(&"unlinkat(<blobs>, ...); unlinkat(<layers>, ...)", "image.explain.sweep");
-    let freed = store.sweep(&in_use().map_err(as_docker)?).map_err(as_docker)?;
+    let freed = store.sweep(in_use).map_err(as_docker)?;
     for layer in &freed.layers {
         lines.push(text_with("image.prune.deleted", &[("digest", &layer.to_string())]));
     }

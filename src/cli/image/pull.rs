@@ -197,7 +197,5 @@ fn fetch(args: &PullArgs, reference: &Reference, prints: bool) -> Result<PulledI
 
 /// Removes what no image needs. If it cannot be removed now, the next command does it.
 fn sweep(store: &ImageStore) {
-    if let Ok(in_use) = in_use() {
-        let _ = store.sweep(&in_use);
-    }
+    let _ = store.sweep(in_use);
 }

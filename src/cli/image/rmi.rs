@@ -66,7 +66,7 @@ fn remove(store: &ImageStore, written: &str, args: &RmiArgs) -> Result<()> {
     }
     render::out(&(text_with("image.rmi.deleted", &[("digest", &image.id.to_string())]) + "\n"));
     tell(&"unlinkat(<blobs>, ...); unlinkat(<layers>, ...)", "image.explain.sweep");
-    let freed = store.sweep(&in_use()?)?;
+    let freed = store.sweep(in_use)?;
     for layer in &freed.layers {
         render::out(&(text_with("image.rmi.deleted", &[("digest", &layer.to_string())]) + "\n"));
     }

@@ -7,18 +7,21 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::super::docker::DockerArgs;
 use super::super::namespaces::NamespaceArgs;
-use super::super::prepare::{self, Prepared};
+use super::super::prepare::{self, Layered, Prepared};
+use super::super::source::{MadeSpec, SourceFlags};
 use super::ExplainArg;
 use crate::config::container::Config;
 use crate::config::spec::Spec;
 use crate::container::explain::Explainer;
 use crate::container::id::Id;
-use crate::container::record::{ContainerRecord, LogOptions, VERSION};
+use crate::container::record::{ContainerRecord, LogOptions, VERSION, VolumeMount};
 use crate::container::restart::RestartPolicy;
 use crate::container::store::ContainerStore;
 use crate::container::upper;
 use crate::error::{Error, Result};
+use crate::host::run_lock::RunLock;
 use crate::render;
 use crate::render::paint::{self, Color, Stream, decide};
 use crate::rootfs::Rootfs;
@@ -34,9 +37,10 @@ const STOP_TIMEOUT: u64 = 10;
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(crate) struct CreateArgs {
-    /// The spec file; `-` reads standard input
-    #[arg(value_name = "SPEC")]
-    spec: PathBuf,
+    /// The spec file, where `-` reads standard input, or the name of an image. A word that begins with `.` or `/`, or ends in
+    /// .yaml, .yml or .json, is a spec
+    #[arg(value_name = "SPEC|IMAGE")]
+    source: OsString,
     /// Keep standard input open for clients. Without it, the command reads /dev/null
     #[arg(long, short)]
     interactive: bool,
@@ -51,8 +55,10 @@ pub(crate) struct CreateArgs {
     #[command(flatten)]
     namespaces: NamespaceArgs,
     #[command(flatten)]
+    docker: DockerArgs,
+    #[command(flatten)]
     explain: ExplainArg,
-    /// The command to run inside, after `--`, instead of the spec's command
+    /// The command to run inside, instead of that of the spec or the image; behind a spec after `--`, behind an image as it is
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -121,20 +127,13 @@ pub(crate) struct Keeping {
 /// Makes a container, and prints its ID.
 pub(crate) fn run(color: Color, args: CreateArgs) -> Result<u8> {
     decide(color, Stream::Err);
-    let (mut spec, source) = prepare::read(&args.spec)?;
-    args.namespaces.apply(&mut spec);
-    if !args.command.is_empty() {
-        spec.command.clone_from(&args.command);
-    }
-    spec.tty |= args.tty;
+    let explain = args.explain.explainer();
+    let flags = SourceFlags { namespaces: &args.namespaces, docker: &args.docker, tty: args.tty };
+    let mut made = MadeSpec::of(&args.source, &flags, args.command.clone())?;
+    made.ensure_image(explain)?;
     let keeping = Keeping { open_stdin: args.interactive, auto_remove: args.rm, stdin_stays: false };
-    let (_, id, _) = create(
-        spec,
-        |plan| source.locate(&mut plan.problems),
-        &args.kept,
-        &keeping,
-        args.explain.explainer(),
-    )?;
+    let spec = std::mem::take(&mut made.spec);
+    let (_, id, _) = create(spec, &made, &args.kept, &keeping, explain)?;
     render::out(&format!("{id}\n"));
     Ok(0)
 }
@@ -142,35 +141,67 @@ pub(crate) fn run(color: Color, args: CreateArgs) -> Result<u8> {
 /// Makes a container from a spec. Returns its ID and its name.
 pub(crate) fn create(
     spec: Spec,
-    locate: impl FnOnce(&mut crate::plan::Plan),
+    made: &MadeSpec,
     args: &KeptArgs,
     keeping: &Keeping,
     explain: Explainer,
 ) -> Result<(ContainerStore, Id, String)> {
     let log = log_options(&args.log_opt)?;
     let image = image_of(&spec);
-    let spec = prepare::with_layers(spec, explain)?;
+    let id = Id::new()?;
+    let mut layered = prepare::with_layers(spec, &made.wishes, explain)?;
+    let lock = layered.lock.take();
+    let mut spec = std::mem::take(&mut layered.spec);
+    let volumes = made.volumes(&mut spec, &layered, explain)?;
+    let parts = (id, image, log, volumes.mounts.clone());
+    let created = create_layered((spec, layered), made, args, keeping, parts, explain);
+    match created.is_ok() {
+        true => volumes.release(),
+        false => volumes.undo(),
+    }
+    // Now the container is known that has the layers.
+    lock.into_iter().for_each(RunLock::release);
+    created
+}
+
+fn create_layered(
+    (mut spec, mut layered): (Spec, Layered),
+    made: &MadeSpec,
+    args: &KeptArgs,
+    keeping: &Keeping,
+    (id, image, log, volumes): (Id, String, LogOptions, Vec<VolumeMount>),
+    explain: Explainer,
+) -> Result<(ContainerStore, Id, String)> {
+    made.complete(&mut spec, &layered, Some(id.short()))?;
     let spec = match std::env::current_dir() {
         Ok(directory) => absolute(spec, &directory),
         // Paths that do not begin there are right without it.
         Err(_) => spec,
     };
-    let Prepared { config, mut plan, left } = prepare::plan(spec, prepare::container_ending, false)?;
-    locate(&mut plan);
-    crate::exec::accept(&plan)?;
+    let adjustments = made.adjustments(&layered);
+    let mut prepared = made.plan(spec, &adjustments, prepare::container_ending, false)?;
+    made.locate(&mut prepared.plan);
+    crate::exec::accept(&prepared.plan)?;
+    let Prepared { config, left, .. } = prepared;
     for (feature, why) in left {
         let message = text_with("run.left", &[("feature", feature.name()), ("why", &why)]);
         render::err(&(wrap(&format!("sandbox: {message}"), paint::width() - 9).join("\n         ") + "\n"));
     }
     let name = args.name.clone().or_else(|| config.name.clone());
+    let image_signal = layered.stop_signal.as_deref().map(read_signal).transpose().map_err(Error::failed)?;
+    let mut labels = std::mem::take(&mut layered.labels);
+    labels.extend(made.wanted.labels.clone());
     let mut record = ContainerRecord {
         version: VERSION,
-        id: Id::new()?,
+        id,
         created: Timestamp::now(),
         image,
+        image_id: layered.image_id.clone(),
+        labels,
+        volumes,
         config: independent(config),
         open_stdin: keeping.open_stdin,
-        stop_signal: args.stop_signal.unwrap_or(libc::SIGTERM),
+        stop_signal: args.stop_signal.or(image_signal).unwrap_or(libc::SIGTERM),
         stop_timeout: args.stop_timeout.unwrap_or(STOP_TIMEOUT),
         auto_remove: keeping.auto_remove,
         stdin_stays: keeping.stdin_stays,

@@ -14,6 +14,7 @@ use crate::container::listing::inside;
 use crate::container::record::ContainerStatus;
 use crate::container::refusal;
 use crate::container::store::{ContainerStore, KeptContainer};
+use crate::container::volumes::VolumeStore;
 use crate::error::{Error, Result};
 use crate::render;
 use crate::render::paint::{Color, Stream, decide};
@@ -87,7 +88,7 @@ pub(crate) struct RmArgs {
     /// Remove also a container that runs: it is killed
     #[arg(long, short)]
     force: bool,
-    /// Accepted because docker has it: a container has no volumes of its own
+    /// Remove its volumes without a name too
     #[arg(long, short)]
     volumes: bool,
     #[command(flatten)]
@@ -198,7 +199,11 @@ pub(crate) fn rm(color: Color, args: &RmArgs) -> Result<u8> {
     let mut has_failed = false;
     for name in &args.names.containers {
         let removed = match find(&store, name) {
-            Ok(container) => life::remove(&store, &container, args.force, explain),
+            Ok(container) => life::remove(&store, &container, args.force, explain).inspect(|()| {
+                if args.volumes {
+                    VolumeStore::remove_anonymous(&container.record.volumes);
+                }
+            }),
             // Its files cannot be read.
             Err(error) => match name.to_str().map(|name| store.id_of(name)).transpose() {
                 Ok(Some(Some(id))) if args.force => life::remove_files(&store, &id, explain),

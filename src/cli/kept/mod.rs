@@ -12,6 +12,7 @@ pub(super) mod stats;
 mod stop_demo;
 pub(super) mod top;
 pub(super) mod update;
+pub(super) mod volume;
 
 use std::ffi::OsString;
 use std::io::Write;

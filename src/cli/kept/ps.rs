@@ -14,7 +14,7 @@ use crate::text::{printed, text_with};
 use crate::value::timestamp::Timestamp;
 
 /// The filters.
-const FILTERS: [&str; 6] = ["id", "name", "status", "exited", "ancestor", "publish"];
+const FILTERS: [&str; 8] = ["id", "name", "status", "exited", "ancestor", "publish", "label", "volume"];
 
 /// The fields of the table. The last one is shown with -s.
 const COLUMNS: [&str; 8] = ["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names", "Size"];
@@ -59,7 +59,8 @@ pub(crate) struct PsArgs {
     /// Cut no value off
     #[arg(long)]
     no_trunc: bool,
-    /// Show only containers with this property: id, name, status, exited, ancestor or publish (may be repeated)
+    /// Show only containers with this property: id, name, status, exited, ancestor, publish, label
+    /// or volume (may be repeated)
     #[arg(long, short, value_name = "NAME=VALUE")]
     filter: Vec<String>,
     /// table, json (one object on each line), table TEMPLATE, or a template of Go

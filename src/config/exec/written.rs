@@ -55,21 +55,21 @@ fn variable(written: &OsStr) -> Option<OsString> {
 
 /// A user that was named, as the container's own files describe it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NamedUser {
+pub struct NamedUser {
     /// The IDs.
-    pub(super) ids: RunAs,
+    pub ids: RunAs,
     /// The supplementary groups: those that list the name of the user as a member. A user by number has none, and so has one
     /// whose group is named too.
-    pub(super) groups: Vec<u32>,
+    pub groups: Vec<u32>,
     /// The home directory.
-    pub(super) home: PathBuf,
+    pub home: PathBuf,
 }
 
 /// The user that `USER[:GROUP]` means.
 ///
 /// # Errors
 /// It has another form, there is no such user or group, or the file with the names cannot be read.
-pub(super) fn user_of(written: &OsStr, accounts: &Accounts) -> Result<NamedUser> {
+pub fn user_of(written: &OsStr, accounts: &Accounts) -> Result<NamedUser> {
     let shown = printed(written);
     let wrong = |key: &str| Error::failed(text_with(key, &[("user", &shown)]));
     let unread = |error: std::io::Error| wrong("exec.with.unread").why(crate::error::io_text(&error));

@@ -120,6 +120,41 @@ pub fn without(spec: &Spec, key: &str) -> Result<Spec, Vec<String>> {
     }
 }
 
+/// The same spec with further keys, written as YAML. Maps are merged, lists get longer, and any other value is replaced.
+///
+/// # Errors
+/// The keys are not those of a spec, or have wrong values.
+pub fn with(spec: &Spec, keys: &str, file: &str) -> Result<Spec, Vec<Mistake>> {
+    read(keys, file)?;
+    let mut whole = serde_yaml::to_value(spec).unwrap_or_default();
+    merge(&mut whole, serde_yaml::from_str(keys).unwrap_or_default());
+    // The command may not be UTF-8. It is not in the keys.
+    let mut merged: Spec = serde_yaml::from_value(whole).map_err(|_| Vec::new())?;
+    merged.command.clone_from(&spec.command);
+    if !keys.starts_with("seccomp:") {
+        // The content of a profile is not in YAML.
+        merged.seccomp.clone_from(&spec.seccomp);
+    }
+    Ok(merged)
+}
+
+fn merge(into: &mut serde_yaml::Value, more: serde_yaml::Value) {
+    use serde_yaml::Value;
+    match (into, more) {
+        (Value::Mapping(all), Value::Mapping(more)) => {
+            for (key, value) in more {
+                match all.get_mut(&key) {
+                    Some(known) => merge(known, value),
+                    None => drop(all.insert(key, value)),
+                }
+            }
+        }
+        (Value::Sequence(all), Value::Sequence(more)) => all.extend(more),
+        (Value::Mapping(_), Value::Null) => {}
+        (into, more) => *into = more,
+    }
+}
+
 /// Reads a feature. A key without a value (`ipc:`) turns it on with its default options.
 pub(super) fn on<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where

@@ -10,6 +10,7 @@
 
 mod apply;
 mod confine;
+mod copy;
 mod files;
 mod merged;
 mod read;
@@ -138,6 +139,24 @@ pub fn fill(archive: impl Into<Stdio>, directories: &[PathBuf], maps: Option<&Id
         LayerMessage::Unreadable(why) => {
             Err(Error::new(ExitKind::Refused, text("image.container.unwritten")).why(why))
         }
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Copies a directory of an image into an entry of a directory: what a container sees there.
+///
+/// # Errors
+/// It cannot be read or written.
+pub fn copy_in_map(
+    layers: &[PathBuf],
+    path: &Path,
+    (directory, into): (&Path, &str),
+    maps: Option<&IdMaps>,
+) -> Result<()> {
+    let work = LayerWork::Copy { layers: layers.to_vec(), path: path.to_owned(), into: into.to_owned() };
+    let task = LayerTask { directory: directory.to_owned(), work, maps: maps.cloned() };
+    match perform(&task, Stdio::null())? {
+        LayerMessage::Removed => Ok(()),
         other => Err(unexpected(other)),
     }
 }
@@ -284,7 +303,10 @@ fn work(task: &LayerTask, output: &UnixStream) -> std::result::Result<LayerMessa
     };
     let directory = open(&task.directory)?;
     let lowers = match &task.work {
-        LayerWork::Unpack(lowers) | LayerWork::Fill(lowers) | LayerWork::Read(_, lowers) => {
+        LayerWork::Unpack(lowers)
+        | LayerWork::Fill(lowers)
+        | LayerWork::Read(_, lowers)
+        | LayerWork::Copy { layers: lowers, .. } => {
             lowers.iter().map(|path| open(path)).collect::<std::result::Result<_, _>>()?
         }
         LayerWork::Remove(_) | LayerWork::Measure(_) => Vec::new(),
@@ -308,6 +330,12 @@ fn work(task: &LayerTask, output: &UnixStream) -> std::result::Result<LayerMessa
         LayerWork::Remove(name) => tree::remove(&directory, name.as_ref())
             .map(|()| LayerMessage::Removed)
             .map_err(|errno| failed((format!("unlinkat(<layer>, \"{name}\")"), crate::error::errno(errno)))),
+        LayerWork::Copy { path, into, .. } => open_in(&directory, into)
+            .and_then(|into| copy::copy(&into, &lowers, path))
+            .map(|()| LayerMessage::Removed)
+            .map_err(|errno| {
+                failed((format!("copy(<volume>, \"{}\")", printed(path)), crate::error::errno(errno)))
+            }),
         LayerWork::Measure(name) => tree::measure(&directory, name.as_ref())
             .map(LayerMessage::Measured)
             .map_err(|errno| failed((format!("getdents64(<{name}>)"), crate::error::errno(errno)))),
@@ -334,6 +362,11 @@ fn work(task: &LayerTask, output: &UnixStream) -> std::result::Result<LayerMessa
             Ok(LayerMessage::Unpacked { diff_id: archive.digester.finish(), counts })
         }
     }
+}
+
+fn open_in(directory: &OwnedFd, name: &str) -> std::result::Result<OwnedFd, rustix::io::Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(directory, name, flags, Mode::empty())
 }
 
 /// Removes an entry of a directory of layers. Only files with several owners take a process in their user namespace.

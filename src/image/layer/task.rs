@@ -34,6 +34,17 @@ pub enum LayerWork {
     Read(LayerReading, #[serde(with = "crate::value::bytes::list")] Vec<PathBuf>),
     /// Add up the sizes of the files in this entry.
     Measure(String),
+    /// Copy a directory of these layers, the topmost first, into the entry of this name.
+    Copy {
+        /// The layers.
+        #[serde(with = "crate::value::bytes::list")]
+        layers: Vec<PathBuf>,
+        /// The path in them, without symbolic links.
+        #[serde(with = "crate::value::bytes")]
+        path: PathBuf,
+        /// The name of the entry.
+        into: String,
+    },
 }
 
 /// What is read of the layers of a container.

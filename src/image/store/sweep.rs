@@ -28,11 +28,12 @@ pub struct Freed {
 }
 
 impl ImageStore {
-    /// Removes the blobs and layers that no image names. `in_use` are directories of layers that containers have.
+    /// Removes the blobs and layers that no image names. `in_use` returns directories of layers that containers have. It is called
+    /// when no command can add a container any more.
     ///
     /// # Errors
     /// A document cannot be read, so it is not known what it names; a file cannot be removed.
-    pub fn sweep(&self, in_use: &[PathBuf]) -> Result<Freed> {
+    pub fn sweep(&self, in_use: impl FnOnce() -> Result<Vec<PathBuf>>) -> Result<Freed> {
         let Some(directories) = &self.directories else { return Ok(Freed::default()) };
         let lock = match RunLock::exclusive(&self.lock_name("blobs"), Duration::ZERO, || false) {
             Ok(lock) => lock,
@@ -41,7 +42,7 @@ impl ImageStore {
             }
             Err(error) => return Err(self.lock("blobs", Err(error)).expect_err("an error")),
         };
-        let freed = self.sweep_locked(directories, in_use);
+        let freed = in_use().and_then(|in_use| self.sweep_locked(directories, &in_use));
         lock.release();
         freed
     }

@@ -1,0 +1,295 @@
+//! The table of the flags of `docker run` and `docker create`: what each means here.
+//!
+//! Most flags are keys of a spec: the table has them as YAML, with `{}` in place of the value. Others need code, because they
+//! depend on the image or on each other. A flag that is not supported is refused by its name, with the reason.
+
+use super::wanted::{self, Wanted};
+
+/// The value of a flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// None, or true or false after `=`.
+    Nothing,
+    /// One value, which replaces `{}` in the spec.
+    Value,
+    /// Two values with this character between them, which replace `{a}` and `{b}`.
+    Pair(char),
+}
+
+/// What a flag means.
+#[derive(Clone, Copy)]
+pub(super) enum Meaning {
+    /// These keys of a spec.
+    Key(&'static str),
+    /// What this function notes.
+    Note(fn(&mut Wanted, &std::ffi::OsStr) -> Result<(), String>),
+    /// It is refused, with this message as the reason.
+    Refused(&'static str),
+}
+
+/// A flag.
+pub(super) struct DockerFlag {
+    pub(super) long: &'static str,
+    pub(super) short: Option<char>,
+    pub(super) takes: Takes,
+    pub(super) meaning: Meaning,
+    /// The name of the value, and the help.
+    pub(super) help: (&'static str, &'static str),
+}
+
+const fn key(
+    long: &'static str,
+    takes: Takes,
+    key: &'static str,
+    help: (&'static str, &'static str),
+) -> DockerFlag {
+    DockerFlag { long, short: None, takes, meaning: Meaning::Key(key), help }
+}
+
+const fn note(
+    long: &'static str,
+    takes: Takes,
+    note: fn(&mut Wanted, &std::ffi::OsStr) -> Result<(), String>,
+    help: (&'static str, &'static str),
+) -> DockerFlag {
+    DockerFlag { long, short: None, takes, meaning: Meaning::Note(note), help }
+}
+
+const fn refused(long: &'static str, takes: Takes, why: &'static str) -> DockerFlag {
+    DockerFlag { long, short: None, takes, meaning: Meaning::Refused(why), help: ("VALUE", "") }
+}
+
+impl DockerFlag {
+    const fn short(self, short: char) -> DockerFlag {
+        DockerFlag { short: Some(short), ..self }
+    }
+}
+
+use Takes::{Nothing, Pair, Value};
+
+/// All of them, but those that are in structs of their own: names, life and log (`kept::create`), namespaces (`namespaces`),
+/// -i, -t, -d and --rm.
+pub(super) const FLAGS: &[DockerFlag] = &[
+    note(
+        "env",
+        Value,
+        wanted::env,
+        ("NAME[=VALUE]", "Set an environment variable; without a value, it is yours"),
+    )
+    .short('e'),
+    note("env-file", Value, wanted::env_file, ("FILE", "Read environment variables from a file")),
+    note(
+        "volume",
+        Value,
+        wanted::volume,
+        ("[SOURCE:]DIR[:ro]", "Mount a host directory, a named volume, or a new volume"),
+    )
+    .short('v'),
+    note(
+        "mount",
+        Value,
+        wanted::mount,
+        ("KEY=VALUE,...", "Mount, with keys: type=bind|volume|tmpfs, source, target, readonly"),
+    ),
+    note("tmpfs", Value, wanted::tmpfs, ("DIR[:size=SIZE]", "Mount an empty filesystem in memory")),
+    note(
+        "volumes-from",
+        Value,
+        wanted::volumes_from,
+        ("CONTAINER[:ro]", "Mount the volumes and host directories of another container"),
+    ),
+    key("workdir", Value, "workdir: {}", ("DIR", "The working directory of the command")).short('w'),
+    note(
+        "user",
+        Value,
+        wanted::user,
+        ("USER[:GROUP]", "The user of the command: names of the container, or numbers"),
+    )
+    .short('u'),
+    note(
+        "group-add",
+        Value,
+        wanted::group_add,
+        ("GROUP", "A further group of the command: a name of the container, or a number"),
+    ),
+    key(
+        "hostname",
+        Value,
+        "uts: { hostname: {} }",
+        ("NAME", "The hostname; the default is the ID of the container"),
+    ),
+    key("domainname", Value, "uts: { domainname: {} }", ("NAME", "The NIS domain name")),
+    key(
+        "publish",
+        Value,
+        "net: { publish: [\"{}\"] }",
+        ("PORTS", "Publish a port: [[ADDRESS:]HOSTPORT:]PORT[/udp]"),
+    )
+    .short('p'),
+    note(
+        "publish-all",
+        Nothing,
+        wanted::publish_all,
+        ("", "Publish all exposed ports of the image, each on a free port"),
+    )
+    .short('P'),
+    note("expose", Value, wanted::expose, ("PORT", "A port that -P publishes too")),
+    key("memory", Value, "memory: { limit: {} }", ("SIZE", "The maximum size of memory")).short('m'),
+    note(
+        "memory-swap",
+        Value,
+        wanted::memory_swap,
+        ("SIZE", "The maximum size of memory and swap together; -1: no limit"),
+    ),
+    key(
+        "memory-reservation",
+        Value,
+        "memory: { reservation: {} }",
+        ("SIZE", "The size that is protected from reclaim"),
+    ),
+    key("cpus", Value, "cpu: { cpus: {} }", ("NUMBER", "The maximum number of CPUs, such as 0.5")),
+    key("cpu-shares", Value, "cpu: { shares: {} }", ("NUMBER", "The part of the CPU time when all want it"))
+        .short('c'),
+    key("cpuset-cpus", Value, "cpu: { cpuset: \"{}\" }", ("LIST", "The CPUs that may be used, such as 0-2")),
+    key(
+        "blkio-weight",
+        Value,
+        "blkio: { weight: {} }",
+        ("NUMBER", "The part of the disk time when all want it"),
+    ),
+    key(
+        "device-read-bps",
+        Pair(':'),
+        "blkio: { read_bps: { {a}: {b} } }",
+        ("DEVICE:SIZE", "The maximum read rate of a disk, in bytes a second"),
+    ),
+    key(
+        "device-write-bps",
+        Pair(':'),
+        "blkio: { write_bps: { {a}: {b} } }",
+        ("DEVICE:SIZE", "The maximum write rate, in bytes a second"),
+    ),
+    key(
+        "device-read-iops",
+        Pair(':'),
+        "blkio: { read_iops: { {a}: {b} } }",
+        ("DEVICE:NUMBER", "The maximum number of reads a second"),
+    ),
+    key(
+        "device-write-iops",
+        Pair(':'),
+        "blkio: { write_iops: { {a}: {b} } }",
+        ("DEVICE:NUMBER", "The maximum number of writes a second"),
+    ),
+    note(
+        "device",
+        Value,
+        wanted::device,
+        ("DEVICE[:DEVICE][:rwm]", "Allow a device of the host, and show its file"),
+    ),
+    key(
+        "device-cgroup-rule",
+        Value,
+        "devices: { allow: [\"{}\"] }",
+        ("RULE", "Allow devices by their numbers: c 1:3 rwm"),
+    ),
+    note(
+        "pids-limit",
+        Value,
+        wanted::pids_limit,
+        ("NUMBER", "The maximum number of processes; -1: no limit"),
+    ),
+    note("ulimit", Value, wanted::ulimit, ("NAME=SOFT[:HARD]", "A resource limit of the command")),
+    note("cap-add", Value, wanted::cap_add, ("CAPABILITY", "Keep a further capability; ALL: all of them")),
+    note("cap-drop", Value, wanted::cap_drop, ("CAPABILITY", "Drop a capability; ALL: all of them")),
+    note(
+        "security-opt",
+        Value,
+        wanted::security,
+        ("OPTION", "no-new-privileges, seccomp=unconfined, seccomp=FILE"),
+    ),
+    note(
+        "privileged",
+        Nothing,
+        wanted::privileged,
+        ("", "All capabilities, no seccomp filter, nothing masked. Only for an image that you trust"),
+    ),
+    key("read-only", Nothing, "mnt: { readonly: true }", ("", "Mount the root filesystem read-only")),
+    key(
+        "init",
+        Nothing,
+        "init: true",
+        ("", "Run a small init as process 1, which reaps orphans and forwards signals"),
+    ),
+    key(
+        "shm-size",
+        Value,
+        "mnt: { mounts: [{ type: tmpfs, target: /dev/shm, size: {} }] }",
+        ("SIZE", "The size of /dev/shm"),
+    ),
+    key(
+        "sysctl",
+        Pair('='),
+        "sysctls: { {a}: \"{b}\" }",
+        ("NAME=VALUE", "A kernel parameter of the new namespaces"),
+    ),
+    note("add-host", Value, wanted::add_host, ("NAME:ADDRESS", "A further line of /etc/hosts")),
+    note("dns", Value, wanted::dns, ("ADDRESS", "A DNS server in place of the host's")),
+    note("label", Value, wanted::label, ("NAME[=VALUE]", "A label of the container")).short('l'),
+    note("label-file", Value, wanted::label_file, ("FILE", "Read labels from a file")),
+    note(
+        "entrypoint",
+        Value,
+        wanted::entrypoint,
+        ("PROGRAM", "The program to run, in place of the image's entrypoint"),
+    ),
+    note(
+        "pull",
+        Value,
+        wanted::pull,
+        ("WHEN", "When to pull the image: always, missing (the default), never"),
+    ),
+    note("platform", Value, wanted::platform, ("OS/ARCH", "The platform of the image that is pulled")),
+    note("log-driver", Value, wanted::log_driver, ("DRIVER", "json-file, the only one")),
+    refused("attach", Value, "docker.no.attach").short('a'),
+    refused("sig-proxy", Nothing, "docker.no.sigproxy"),
+    refused("detach-keys", Value, "docker.no.keys"),
+    refused("annotation", Value, "docker.no.annotation"),
+    refused("blkio-weight-device", Value, "docker.no.weightdevice"),
+    refused("cgroup-parent", Value, "docker.no.cgroupparent"),
+    refused("cpu-count", Value, "docker.no.windows"),
+    refused("cpu-percent", Value, "docker.no.windows"),
+    refused("io-maxbandwidth", Value, "docker.no.windows"),
+    refused("io-maxiops", Value, "docker.no.windows"),
+    refused("isolation", Value, "docker.no.windows"),
+    refused("cpu-period", Value, "docker.no.quota"),
+    refused("cpu-quota", Value, "docker.no.quota"),
+    refused("cpu-rt-period", Value, "docker.no.realtime"),
+    refused("cpu-rt-runtime", Value, "docker.no.realtime"),
+    refused("cpuset-mems", Value, "docker.no.mems"),
+    refused("disable-content-trust", Nothing, "docker.no.trust"),
+    refused("dns-option", Value, "docker.no.dnsoption"),
+    refused("dns-search", Value, "docker.no.dnsoption"),
+    refused("gpus", Value, "docker.no.gpus"),
+    refused("health-cmd", Value, "docker.no.health"),
+    refused("health-interval", Value, "docker.no.health"),
+    refused("health-retries", Value, "docker.no.health"),
+    refused("health-start-interval", Value, "docker.no.health"),
+    refused("health-start-period", Value, "docker.no.health"),
+    refused("health-timeout", Value, "docker.no.health"),
+    note("no-healthcheck", Nothing, |_, _| Ok(()), ("", "Ignored: health checks are not run")),
+    refused("ip", Value, "docker.no.address"),
+    refused("ip6", Value, "docker.no.address"),
+    refused("link", Value, "docker.no.address"),
+    refused("link-local-ip", Value, "docker.no.address"),
+    refused("mac-address", Value, "docker.no.address"),
+    refused("network-alias", Value, "docker.no.address"),
+    refused("kernel-memory", Value, "docker.no.kernelmemory"),
+    refused("memory-swappiness", Value, "docker.no.swappiness"),
+    refused("oom-kill-disable", Nothing, "docker.no.oom"),
+    refused("oom-score-adj", Value, "docker.no.oom"),
+    refused("runtime", Value, "docker.no.runtime"),
+    refused("storage-opt", Value, "docker.no.storage"),
+    refused("use-api-socket", Nothing, "docker.no.socket"),
+    refused("volume-driver", Value, "docker.no.driver"),
+];

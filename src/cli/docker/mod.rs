@@ -1,0 +1,134 @@
+//! The flags of `docker run` and `docker create`: their table, what they ask for, and how that becomes a spec.
+
+mod flags;
+mod mounts;
+pub(super) mod wanted;
+
+use std::ffi::{OsStr, OsString};
+
+use clap::builder::OsStringValueParser;
+use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
+
+use self::flags::{DockerFlag, FLAGS, Meaning, Takes};
+pub(super) use self::mounts::WantedVolume;
+pub(super) use self::wanted::{Pull, Wanted};
+use crate::error::{Error, Result};
+use crate::text::{text, text_with};
+
+/// The flags of a command line, in their order.
+#[derive(Debug, Default)]
+pub(super) struct DockerArgs {
+    /// The number of the flag in the table, and its value.
+    given: Vec<(usize, OsString)>,
+}
+
+/// The heading of these flags in the help.
+const HEADING: &str = "Docker's flags, also with a spec";
+
+impl Args for DockerArgs {
+    fn augment_args(mut command: clap::Command) -> clap::Command {
+        for flag in FLAGS {
+            let mut argument = Arg::new(flag.long)
+                .long(flag.long)
+                .action(ArgAction::Append)
+                .value_parser(OsStringValueParser::new())
+                .help_heading(HEADING)
+                .hide(matches!(flag.meaning, Meaning::Refused(_)));
+            argument = match flag.takes {
+                Takes::Nothing => argument.num_args(0..=1).require_equals(true).default_missing_value("true"),
+                Takes::Value | Takes::Pair(_) => argument.allow_hyphen_values(true),
+            };
+            if let Some(short) = flag.short {
+                argument = argument.short(short);
+            }
+            let (value, help) = flag.help;
+            argument = argument.value_name(if value.is_empty() { "true|false" } else { value });
+            command = command.arg(argument.help(help).hide_possible_values(true));
+        }
+        command
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        DockerArgs::augment_args(command)
+    }
+}
+
+impl FromArgMatches for DockerArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<DockerArgs, clap::Error> {
+        let mut given: Vec<(usize, usize, OsString)> = Vec::new();
+        for (number, flag) in FLAGS.iter().enumerate() {
+            let values = matches.get_many::<OsString>(flag.long).into_iter().flatten();
+            let places = matches.indices_of(flag.long).into_iter().flatten();
+            given.extend(values.zip(places).map(|(value, place)| (place, number, value.clone())));
+        }
+        given.sort();
+        Ok(DockerArgs { given: given.into_iter().map(|(_, number, value)| (number, value)).collect() })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> std::result::Result<(), clap::Error> {
+        *self = DockerArgs::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl DockerArgs {
+    /// What they ask for.
+    ///
+    /// # Errors
+    /// A flag is not supported, or has a wrong value.
+    pub(super) fn wanted(&self) -> Result<Wanted> {
+        let mut wanted = Wanted::default();
+        for (number, value) in &self.given {
+            let flag = &FLAGS[*number];
+            let wrong = |why: String| {
+                let values =
+                    [("flag", &*format!("--{}", flag.long)), ("value", &crate::text::printed(value))];
+                Error::usage(text_with("docker.value", &values)).why(why)
+            };
+            if flag.takes == Takes::Nothing {
+                match value.to_str() {
+                    Some("true") => {}
+                    Some("false") => continue,
+                    _ => return Err(wrong(text("docker.boolean"))),
+                }
+            }
+            match flag.meaning {
+                Meaning::Key(keys) => {
+                    wanted.keys.push((flag.long, filled(flag, keys, value).map_err(wrong)?))
+                }
+                Meaning::Note(note) => note(&mut wanted, value).map_err(wrong)?,
+                Meaning::Refused(why) => {
+                    let what = text_with("docker.refused", &[("flag", &format!("--{}", flag.long))]);
+                    return Err(Error::usage(what).why(text(why)));
+                }
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+/// The keys of a spec for a flag with this value.
+fn filled(flag: &DockerFlag, keys: &str, value: &OsStr) -> std::result::Result<String, String> {
+    let value = value.to_str().ok_or_else(|| text("docker.utf8"))?;
+    Ok(match flag.takes {
+        Takes::Nothing => keys.to_owned(),
+        Takes::Value => put(keys, "{}", value),
+        Takes::Pair(separator) => {
+            let (a, b) = value.split_once(separator).ok_or_else(|| text("docker.pair"))?;
+            put(&put(keys, "{b}", b), "{a}", a)
+        }
+    })
+}
+
+/// Puts a value into a line of YAML. It is quoted where it would mean something else than a string.
+fn put(spec: &str, place: &str, value: &str) -> String {
+    // JSON is YAML.
+    let json = |text: &str| serde_json::Value::from(text).to_string();
+    let string = spec.split('"').find(|part| part.contains(place)).filter(|_| spec.contains('"'));
+    if let Some(string) = string.filter(|string| spec.contains(&format!("\"{string}\""))) {
+        return spec.replace(&format!("\"{string}\""), &json(&string.replace(place, value)));
+    }
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || "/._-+".contains(character);
+    let is_safe = !value.is_empty() && value.chars().all(is_plain);
+    spec.replace(place, &if is_safe { value.to_owned() } else { json(value) })
+}

@@ -1,0 +1,381 @@
+//! What Docker's flags ask for, as far as it is no key of a spec by itself.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use caps::{CapSet, Capability};
+
+use super::mounts::{self, WantedMount, WantedVolume};
+use crate::config::exec::variables;
+use crate::config::spec::{Spec, profile, yaml};
+use crate::error::{Error, ExitKind, Mistake, Result};
+use crate::network::ports::Port;
+use crate::security::capabilities::{Capabilities, DEFAULT};
+use crate::security::seccomp::Seccomp;
+use crate::text::{printed, text, text_with};
+use crate::value::units::Size;
+
+type Noted = std::result::Result<(), String>;
+
+/// When an image is pulled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pull {
+    /// Each time.
+    Always,
+    /// If it is not here.
+    Missing,
+    /// Never.
+    Never,
+}
+
+/// What the flags ask for.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    /// Keys of a spec, as YAML, each with the name of its flag.
+    pub(super) keys: Vec<(&'static str, String)>,
+    env: Vec<OsString>,
+    env_files: Vec<PathBuf>,
+    mounts: Vec<WantedMount>,
+    /// The containers whose volumes are mounted too.
+    pub(crate) volumes_from: Vec<String>,
+    /// The user, and further groups.
+    pub(crate) user: Option<OsString>,
+    pub(crate) groups: Vec<OsString>,
+    /// Whether all exposed ports are published, and the ports that are exposed too.
+    pub(crate) publishes_all: bool,
+    pub(crate) exposed: Vec<Port>,
+    memory_swap: Option<String>,
+    cap_add: Vec<String>,
+    cap_drop: Vec<String>,
+    seccomp: Option<String>,
+    no_new_privileges: bool,
+    /// Whether the container has all privileges.
+    pub(crate) privileged: bool,
+    /// Lines of /etc/hosts, and DNS servers.
+    pub(crate) hosts: Vec<(IpAddr, String)>,
+    pub(crate) nameservers: Vec<IpAddr>,
+    /// Its labels.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// The program in place of the image's entrypoint.
+    pub(crate) entrypoint: Option<OsString>,
+    /// When the image is pulled: None, if it is missing, but never for a spec. And for which platform.
+    pub(crate) pull: Option<Pull>,
+    pub(crate) platform: Option<String>,
+}
+
+fn string(value: &OsStr) -> std::result::Result<&str, String> {
+    value.to_str().ok_or_else(|| text("docker.utf8"))
+}
+
+pub(super) fn env(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    wanted.env.push(value.to_owned());
+    Ok(())
+}
+
+pub(super) fn env_file(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    wanted.env_files.push(value.into());
+    Ok(())
+}
+
+pub(super) fn volume(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    wanted.mounts.push(mounts::volume(value)?);
+    Ok(())
+}
+
+pub(super) fn mount(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    wanted.mounts.push(mounts::mount(value)?);
+    Ok(())
+}
+
+pub(super) fn tmpfs(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    wanted.mounts.push(mounts::tmpfs(value)?);
+    Ok(())
+}
+
+pub(super) fn volumes_from(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    wanted.volumes_from.push(string(value)?.to_owned());
+    Ok(())
+}
+
+pub(super) fn user(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    wanted.user = Some(value.to_owned());
+    Ok(())
+}
+
+pub(super) fn group_add(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    wanted.groups.push(value.to_owned());
+    Ok(())
+}
+
+pub(super) fn publish_all(wanted: &mut Wanted, _: &OsStr) -> Noted {
+    wanted.publishes_all = true;
+    Ok(())
+}
+
+pub(super) fn expose(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    wanted.exposed.push(string(value)?.parse()?);
+    Ok(())
+}
+
+pub(super) fn memory_swap(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    wanted.memory_swap = Some(string(value)?.to_owned());
+    Ok(())
+}
+
+/// `/dev/fuse`, `/dev/fuse:/dev/fuse`, `/dev/fuse:/dev/fuse:rw`.
+pub(super) fn device(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    let parts: Vec<&str> = string(value)?.split(':').collect();
+    let is_rights = |part: &str| !part.is_empty() && part.chars().all(|right| "rwm".contains(right));
+    let (path, inside, rights) = match parts[..] {
+        [path] => (path, path, "rwm"),
+        [path, rights] if is_rights(rights) => (path, path, rights),
+        [path, inside] => (path, inside, "rwm"),
+        [path, inside, rights] => (path, inside, rights),
+        _ => return Err(text("docker.device.form")),
+    };
+    if path != inside {
+        return Err(text("docker.device.other"));
+    }
+    let rule = serde_json::Value::from(format!("{path} {rights}"));
+    wanted.keys.push(("device", format!("devices: {{ allow: [{rule}] }}")));
+    Ok(())
+}
+
+/// In Docker, -1 and 0 mean no limit.
+pub(super) fn pids_limit(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    match string(value)? {
+        "-1" | "0" => Ok(()),
+        number => {
+            let most: u64 = number.parse().map_err(|_| text("docker.number"))?;
+            wanted.keys.push(("pids-limit", format!("pids: {{ max: {most} }}")));
+            Ok(())
+        }
+    }
+}
+
+/// `nofile=1024` or `nofile=1024:2048`.
+pub(super) fn ulimit(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    let (name, limit) = string(value)?.split_once('=').ok_or_else(|| text("docker.pair"))?;
+    let (name, limit) =
+        (serde_json::Value::from(name), serde_json::Value::from(limit.replace("-1", "unlimited")));
+    wanted.keys.push(("ulimit", format!("rlimits: {{ {name}: {limit} }}")));
+    Ok(())
+}
+
+pub(super) fn cap_add(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    wanted.cap_add.push(string(value)?.to_owned());
+    Ok(())
+}
+
+pub(super) fn cap_drop(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    wanted.cap_drop.push(string(value)?.to_owned());
+    Ok(())
+}
+
+pub(super) fn security(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    let value = string(value)?;
+    let (name, of) = value.split_once(['=', ':']).unwrap_or((value, ""));
+    match (name, of) {
+        ("no-new-privileges", "" | "true") => wanted.no_new_privileges = true,
+        ("no-new-privileges", "false") => wanted.no_new_privileges = false,
+        ("seccomp", of) if !of.is_empty() => wanted.seccomp = Some(of.to_owned()),
+        // Nothing of these is used, so it cannot be turned off.
+        ("apparmor", "unconfined") | ("label", "disable") => {}
+        _ => return Err(text("docker.security")),
+    }
+    Ok(())
+}
+
+pub(super) fn privileged(wanted: &mut Wanted, _: &OsStr) -> Noted {
+    wanted.privileged = true;
+    Ok(())
+}
+
+/// `NAME:ADDRESS` or `NAME=ADDRESS`. An IPv6 address has colons too.
+pub(super) fn add_host(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    let (name, address) = string(value)?.split_once(['=', ':']).ok_or_else(|| text("docker.host"))?;
+    let address = address.trim_start_matches('[').trim_end_matches(']');
+    let is_name =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    match address.parse() {
+        Ok(address) if is_name => wanted.hosts.push((address, name.to_owned())),
+        _ => return Err(text("docker.host")),
+    }
+    Ok(())
+}
+
+pub(super) fn dns(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    wanted.nameservers.push(string(value)?.parse().map_err(|_| text("docker.dns"))?);
+    Ok(())
+}
+
+pub(super) fn label(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    let (name, value) = string(value)?.split_once('=').unwrap_or((string(value)?, ""));
+    if name.is_empty() {
+        return Err(text("docker.label"));
+    }
+    wanted.labels.insert(name.to_owned(), value.to_owned());
+    Ok(())
+}
+
+pub(super) fn label_file(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    let content = std::fs::read_to_string(value).map_err(|error| crate::error::io_text(&error))?;
+    let lines = content.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(OsStr::new).try_for_each(|line| label(wanted, line))
+}
+
+pub(super) fn entrypoint(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    wanted.entrypoint = Some(value.to_owned());
+    Ok(())
+}
+
+pub(super) fn pull(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    wanted.pull = Some(match string(value)? {
+        "always" => Pull::Always,
+        "missing" => Pull::Missing,
+        "never" => Pull::Never,
+        _ => return Err(text("docker.pull")),
+    });
+    Ok(())
+}
+
+pub(super) fn platform(wanted: &mut Wanted, value: &OsStr) -> Noted {
+    wanted.platform = Some(string(value)?.to_owned());
+    Ok(())
+}
+
+pub(super) fn log_driver(_: &mut Wanted, value: &OsStr) -> Noted {
+    match string(value)? {
+        "json-file" => Ok(()),
+        _ => Err(text("docker.logdriver")),
+    }
+}
+
+/// The error of keys that a flag stands for. It is one of the command line.
+fn wrong_keys(flag: &str, mistakes: Vec<Mistake>) -> Error {
+    Error { kind: ExitKind::Usage, ..Error::mistakes(flag, mistakes) }
+}
+
+impl Wanted {
+    /// Puts into the spec what it has keys for.
+    ///
+    /// # Errors
+    /// A value is wrong.
+    pub(crate) fn apply(&self, mut spec: Spec) -> Result<Spec> {
+        for (flag, keys) in &self.keys {
+            let name = format!("--{flag}");
+            spec = yaml::with(&spec, keys, &name).map_err(|mistakes| wrong_keys(&name, mistakes))?;
+        }
+        let here = std::env::current_dir().unwrap_or_default();
+        for mount in &self.mounts {
+            if let WantedMount::Extra(extra) = mount {
+                spec.mnt.get_or_insert_default().mounts.push(extra.clone().resolve(&here));
+            }
+        }
+        for variable in variables(&self.env_files, &self.env)? {
+            let written = variable.to_str().ok_or_else(|| {
+                Error::usage(text_with("docker.env", &[("value", &printed(&variable))]))
+                    .why(text("docker.utf8"))
+            })?;
+            let (name, value) = written.split_once('=').unwrap_or((written, ""));
+            spec.env.insert(name.to_owned(), value.to_owned());
+        }
+        self.apply_swap(&mut spec)?;
+        self.apply_security(&mut spec)?;
+        Ok(spec)
+    }
+
+    /// The volumes.
+    pub(crate) fn volumes(&self) -> impl Iterator<Item = &WantedVolume> {
+        self.mounts.iter().filter_map(|mount| match mount {
+            WantedMount::Volume(volume) => Some(volume),
+            WantedMount::Extra(_) => None,
+        })
+    }
+
+    /// The paths in the container on which the command line mounts something.
+    pub(crate) fn targets(&self) -> Vec<PathBuf> {
+        let target = |mount: &WantedMount| match mount {
+            WantedMount::Volume(volume) => volume.target.clone(),
+            WantedMount::Extra(extra) => extra.target().to_owned(),
+        };
+        self.mounts.iter().map(target).collect()
+    }
+
+    /// Docker's value is memory and swap together.
+    fn apply_swap(&self, spec: &mut Spec) -> Result<()> {
+        let Some(written) = self.memory_swap.as_deref() else { return Ok(()) };
+        let wrong = |why: String| {
+            let values = [("flag", "--memory-swap"), ("value", written)];
+            Error::usage(text_with("docker.value", &values)).why(why)
+        };
+        if ["-1", "0"].contains(&written) {
+            return Ok(());
+        }
+        let all: Size = written.parse().map_err(wrong)?;
+        let memory = spec.memory.as_mut().filter(|memory| memory.limit.is_some());
+        let Some(memory) = memory else { return Err(wrong(text("docker.swap.memory"))) };
+        let limit = memory.limit.map_or(0, |limit| limit.0);
+        let swap = all.0.checked_sub(limit).ok_or_else(|| wrong(text("docker.swap.less")))?;
+        memory.swap = Some(Size(swap));
+        Ok(())
+    }
+
+    fn apply_security(&self, spec: &mut Spec) -> Result<()> {
+        spec.no_new_privileges |= self.no_new_privileges;
+        match self.seccomp.as_deref() {
+            None => {}
+            Some("unconfined") => spec.seccomp = Some(Seccomp::None),
+            Some("builtin") => spec.seccomp = Some(Seccomp::Default),
+            Some(file) => {
+                let path = std::path::absolute(file).unwrap_or_else(|_| file.into());
+                let keys = format!("seccomp: {}", serde_json::Value::from(path.to_string_lossy()));
+                let name = "--security-opt";
+                *spec = yaml::with(spec, &keys, name).map_err(|mistakes| wrong_keys(name, mistakes))?;
+                spec.seccomp =
+                    spec.seccomp.take().map(|one| profile::resolve(one, Path::new("/"))).transpose()?;
+            }
+        }
+        if self.privileged {
+            (spec.capabilities, spec.seccomp) = (None, Some(Seccomp::None));
+        }
+        if self.cap_add.is_empty() && self.cap_drop.is_empty() {
+            return Ok(());
+        }
+        let all: Vec<Capability> =
+            caps::read(None, CapSet::Bounding).map(|all| all.into_iter().collect()).unwrap_or_default();
+        let mut keep: Vec<Capability> = match &spec.capabilities {
+            Some(known) => known.keep().to_vec(),
+            None if self.privileged => all.clone(),
+            None => DEFAULT.to_vec(),
+        };
+        let named = |written: &String| -> Result<Vec<Capability>> {
+            let upper = written.to_ascii_uppercase();
+            if upper == "ALL" {
+                return Ok(all.clone());
+            }
+            let name = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
+            let known = name.parse::<Capability>().map(|one| vec![one]);
+            known.map_err(|_| Error::usage(text_with("docker.capability", &[("name", &printed(written))])))
+        };
+        // As in Docker: with ALL added, those that are dropped are taken away; otherwise a capability that is added wins.
+        for written in &self.cap_drop {
+            let dropped = named(written)?;
+            keep.retain(|one| !dropped.contains(one));
+        }
+        let dropped: Vec<Capability> = self.cap_drop.iter().map(named).collect::<Result<Vec<_>>>()?.concat();
+        for written in &self.cap_add {
+            let is_all = written.eq_ignore_ascii_case("all");
+            for one in named(written)? {
+                if !keep.contains(&one) && !(is_all && dropped.contains(&one)) {
+                    keep.push(one);
+                }
+            }
+        }
+        keep.sort_by_key(|one| *one as u8);
+        spec.capabilities = Some(Capabilities::Keep(keep));
+        Ok(())
+    }
+}

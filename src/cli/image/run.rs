@@ -1,0 +1,81 @@
+//! `run IMAGE` and `create IMAGE`: the spec of a container that is made from an image.
+
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use crate::cli::docker::Pull;
+use crate::config::spec::Spec;
+use crate::container::explain::Explainer;
+use crate::error::{Error, ExitKind, Result};
+use crate::feature::Feature;
+use crate::host::home::VARIABLE;
+use crate::image::reference::Reference;
+use crate::image::store::ImageStore;
+use crate::namespaces::net::{Mode, Net};
+use crate::render;
+use crate::rootfs::Rootfs;
+use crate::security::capabilities::Capabilities;
+use crate::security::seccomp::Seccomp;
+use crate::text::{printed, text_with};
+
+/// The spec of a container of an image, before flags and the image add to it: what Docker gives each container, as far as this
+/// caller can have it.
+pub(in crate::cli) fn spec_of(image: &str) -> Spec {
+    let mut spec = Spec { rootfs: Some(Rootfs::Image(image.to_owned())), ..Spec::default() };
+    for feature in [Feature::Pid, Feature::Mnt, Feature::Uts, Feature::Ipc, Feature::Cgroup] {
+        spec.add(feature);
+    }
+    // Only root can make a bridge.
+    let mode = if nix::unistd::geteuid().is_root() { Mode::Bridge } else { Mode::None };
+    spec.net = Some(Net { mode, ..Net::default() });
+    spec.capabilities = Some(Capabilities::Default);
+    spec.seccomp = Some(Seccomp::Default);
+    spec
+}
+
+/// Gets the image, if it is not here, or in any case.
+///
+/// # Errors
+/// It is not here, and cannot be pulled.
+pub(in crate::cli) fn ensure(
+    image: &str,
+    pull: Pull,
+    platform: Option<&str>,
+    explain: Explainer,
+) -> Result<()> {
+    let as_failed = |error: Error| Error { kind: ExitKind::Failed, ..error };
+    let found = ImageStore::open().and_then(|store| store.find(image)).map_err(as_failed);
+    let missing = match (found, pull) {
+        (Ok(_), Pull::Missing | Pull::Never) => return Ok(()),
+        (Ok(_), Pull::Always) => None,
+        (Err(error), Pull::Never) => return Err(error),
+        (Err(error), _) => Some(error),
+    };
+    let name = image.parse::<Reference>().map_err(Error::failed)?.or_latest().familiar();
+    if missing.is_some() {
+        render::err(&(text_with("image.run.missing", &[("name", &name)]) + "\n"));
+    }
+    let store = ImageStore::make().map_err(as_failed)?.0;
+    explain.step(
+        format!("execve(\"/proc/self/exe\", [\"sandbox\", \"pull\", \"{name}\"])"),
+        "image.run.explain",
+    );
+    let cannot = |error: std::io::Error| {
+        Error::failed(text_with("image.run.nopull", &[("name", &printed(&name))]))
+            .call("execve(\"/proc/self/exe\")", error)
+    };
+    // Standard output belongs to the command of the container.
+    let errors = std::io::stderr().as_fd().try_clone_to_owned().map_err(cannot)?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("sandbox").arg("pull").env(VARIABLE, store.home()).stdin(Stdio::null()).stdout(errors);
+    if let Some(platform) = platform {
+        command.args(["--platform", platform]);
+    }
+    match command.arg(name.as_str()).status().map_err(cannot)?.success() {
+        true => Ok(()),
+        // It has said why.
+        false => Err(Error::failed(text_with("image.run.nopull", &[("name", &printed(&name))]))
+            .todo("sandbox load -i image.tar")),
+    }
+}

@@ -1,0 +1,341 @@
+//! What `run` and `create` make a container from: a spec, or an image; and the flags that change it.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+#[cfg(feature = "images")]
+use super::docker::Pull;
+use super::docker::{DockerArgs, Wanted, WantedVolume};
+use super::namespaces::NamespaceArgs;
+use super::prepare::{self, Adjustments, Layered, Prepared, Wishes, own_maps};
+use super::spec::SpecText;
+use super::words;
+use crate::config::complete::Completed;
+use crate::config::compose::Ending;
+use crate::config::spec::Spec;
+use crate::container::explain::Explainer;
+use crate::container::listing::bound;
+use crate::container::record::VolumeMount;
+use crate::container::store::ContainerStore;
+use crate::container::volumes::{self, Volume, VolumeStore};
+use crate::error::{Error, Result};
+use crate::feature::Feature;
+use crate::host::resolver::Resolver;
+use crate::host::run_lock::RunLock;
+use crate::namespaces::mnt::Mnt;
+use crate::namespaces::net::{Mode, Net};
+use crate::network::ports::Port;
+use crate::plan::call::detached::Attributes;
+use crate::plan::{Plan, Problem};
+use crate::render;
+use crate::render::paint;
+use crate::rootfs::Rootfs;
+use crate::text::{printed, text, text_with, wrap};
+use crate::value::mount::ExtraMount;
+
+/// The flags that change a spec.
+pub(super) struct SourceFlags<'a> {
+    pub(super) namespaces: &'a NamespaceArgs,
+    pub(super) docker: &'a DockerArgs,
+    pub(super) tty: bool,
+}
+
+/// A spec with the flags of the command line, and what the flags ask for besides.
+pub(super) struct MadeSpec {
+    pub(super) spec: Spec,
+    pub(super) wanted: Wanted,
+    pub(super) wishes: Wishes,
+    /// The image, if it is not a spec that names it.
+    pub(super) image: Option<String>,
+    /// Whether the network is the default one, for which another one can stand in.
+    has_default_network: bool,
+    text: SpecText,
+}
+
+impl MadeSpec {
+    /// Reads a spec, or makes one for an image. `command` takes the place of its command.
+    ///
+    /// # Errors
+    /// The spec cannot be read, or a flag has a wrong value.
+    pub(super) fn of(source: &OsStr, flags: &SourceFlags<'_>, command: Vec<OsString>) -> Result<MadeSpec> {
+        let wanted = flags.docker.wanted()?;
+        let (mut spec, text, image) = match words::is_spec(source) {
+            true => {
+                let (spec, text) = prepare::read(Path::new(source))?;
+                (spec, text, None)
+            }
+            false => {
+                let image = image_name(source)?;
+                (spec_of(&image)?, SpecText::none(), Some(image))
+            }
+        };
+        spec = wanted.apply(spec)?;
+        flags.namespaces.apply(&mut spec);
+        if !command.is_empty() {
+            spec.command = command;
+        }
+        spec.tty |= flags.tty;
+        let wishes = Wishes {
+            user: wanted.user.clone(),
+            groups: wanted.groups.clone(),
+            entrypoint: wanted.entrypoint.clone(),
+            follows_entrypoint: image.is_some(),
+        };
+        let has_default_network = image.is_some() && !flags.namespaces.has_network();
+        Ok(MadeSpec { spec, wanted, wishes, image, has_default_network, text })
+    }
+
+    /// Gets the image, if it is not here.
+    ///
+    /// # Errors
+    /// It cannot be pulled.
+    #[cfg(feature = "images")]
+    pub(super) fn ensure_image(&self, explain: Explainer) -> Result<()> {
+        let name = match &self.spec.rootfs {
+            Some(Rootfs::Image(name)) => name,
+            _ => return Ok(()),
+        };
+        let pull = match (self.wanted.pull, &self.image) {
+            (Some(pull), _) => pull,
+            (None, Some(_)) => Pull::Missing,
+            // A spec that names an image may be checked where nothing should be downloaded.
+            (None, None) => return Ok(()),
+        };
+        super::image::run::ensure(name, pull, self.wanted.platform.as_deref(), explain)
+    }
+
+    #[cfg(not(feature = "images"))]
+    pub(super) fn ensure_image(&self, _: Explainer) -> Result<()> {
+        Ok(())
+    }
+
+    /// Adds what depends on the image. `hostname` is that of a container of an image without another one.
+    ///
+    /// # Errors
+    /// The image exposes something that is no port.
+    pub(super) fn complete(&self, spec: &mut Spec, layered: &Layered, hostname: Option<&str>) -> Result<()> {
+        if self.image.is_some()
+            && let Some(uts) = spec.uts.as_mut().filter(|uts| uts.join.is_none() && uts.hostname.is_none())
+        {
+            uts.hostname = hostname.map(OsString::from);
+        }
+        if self.wanted.publishes_all {
+            let net = spec.net.get_or_insert_default();
+            let of_image = layered.exposed.iter().map(|port| {
+                port.parse::<Port>().map_err(|why| {
+                    Error::failed(text_with("docker.exposed", &[("port", &printed(port))])).why(why)
+                })
+            });
+            let mut all = of_image.collect::<Result<Vec<Port>>>()?;
+            all.extend(self.wanted.exposed.clone());
+            // A port that is published already is not published twice.
+            all.retain(|port| !net.publish.iter().any(|known| known.is_inside_as(port)));
+            net.publish.extend(all);
+        }
+        Ok(())
+    }
+
+    /// Makes the volumes that the command line and the image ask for, and mounts them.
+    ///
+    /// # Errors
+    /// A volume cannot be made, or there is no container for --volumes-from.
+    pub(super) fn volumes(
+        &self,
+        spec: &mut Spec,
+        layered: &Layered,
+        explain: Explainer,
+    ) -> Result<MadeVolumes> {
+        let layers = match &spec.rootfs {
+            Some(Rootfs::Layers(layers)) => layers.layers.clone(),
+            Some(Rootfs::Dir(directory)) => vec![directory.clone()],
+            _ => Vec::new(),
+        };
+        let resolver = Resolver::of_layers(layers.clone());
+        // A path with links and `..` stays below the root of the container.
+        let resolved = |target: &Path| match layers.is_empty() {
+            true => target.to_owned(),
+            false => resolver.resolve(target).container,
+        };
+        let mut mounts = spec.mnt.take().unwrap_or_default();
+        let mut taken: Vec<PathBuf> = self.wanted.targets().iter().map(|target| resolved(target)).collect();
+        taken.extend(mounts.all().iter().map(|mount| resolved(mount.target())));
+        let mut all: Vec<WantedVolume> = self.wanted.volumes().cloned().collect();
+        for written in &self.wanted.volumes_from {
+            let (name, mode) = written.split_once(':').unwrap_or((written, "rw"));
+            let container = ContainerStore::open()?.find(name)?;
+            for volume in container.record.volumes.iter().filter(|one| !taken.contains(&one.target)) {
+                let VolumeMount { name, target, readonly, .. } = volume.clone();
+                let readonly = readonly || mode == "ro";
+                all.push(WantedVolume { name: Some(name), target, readonly, copies: false });
+            }
+            for bound in bound(&container).filter(|bound| !taken.contains(&bound.destination)) {
+                let readonly = mode == "ro" || bound.attributes().contains(Attributes::READ_ONLY);
+                let (source, target) = (bound.source.clone(), bound.destination.clone());
+                mounts.mounts.push(ExtraMount::Bind { source, target, readonly });
+            }
+            taken.extend(container.record.volumes.iter().map(|volume| volume.target.clone()));
+        }
+        for target in layered.volumes.iter().map(|target| resolved(target)) {
+            if !taken.contains(&target) {
+                taken.push(target.clone());
+                all.push(WantedVolume { name: None, target, readonly: false, copies: true });
+            }
+        }
+        let mut made = MadeVolumes::default();
+        let result = made.make(all, &mut mounts, (&layers, &resolved), explain);
+        if self.image.is_some() {
+            // What is below another mount point is mounted after it.
+            mounts.mounts.sort_by_key(|mount| mount.target().components().count());
+        }
+        let is_default = mounts == Mnt::default() && self.image.is_none();
+        spec.mnt = Some(mounts).filter(|_| !is_default);
+        match result {
+            Ok(()) => Ok(made),
+            Err(error) => {
+                made.undo();
+                Err(error)
+            }
+        }
+    }
+
+    /// What changes the config.
+    pub(super) fn adjustments(&self, layered: &Layered) -> Adjustments {
+        Adjustments {
+            groups: layered.groups.clone(),
+            is_unmasked: self.wanted.privileged,
+            hosts: self.wanted.hosts.clone(),
+            nameservers: self.wanted.nameservers.clone(),
+        }
+    }
+
+    /// The plan. Where a bridge cannot be made and nobody has asked for it, the container gets a network of its own alone, and a
+    /// sentence says so.
+    ///
+    /// # Errors
+    /// Those of `ending`.
+    pub(super) fn plan(
+        &self,
+        mut spec: Spec,
+        adjustments: &Adjustments,
+        ending: impl Fn(&Completed) -> Result<Ending>,
+        view: bool,
+    ) -> Result<Prepared> {
+        if !self.has_default_network {
+            return prepare::plan_adjusted(spec, adjustments, ending, view);
+        }
+        let mode = spec.net.as_ref().map(|net| net.mode);
+        let prepared = prepare::plan_adjusted(spec.clone(), adjustments, &ending, view)?;
+        let of_net = |problem: &&Problem| problem.purpose.feature() == Some(Feature::Net);
+        match (mode, prepared.plan.problems.iter().find(of_net)) {
+            (Some(Mode::Bridge), Some(problem)) => {
+                say(&text_with("docker.nobridge", &[("why", &problem.error.what)]));
+                spec.net = spec.net.map(|net| Net { mode: Mode::None, ..net });
+                prepare::plan_adjusted(spec, adjustments, ending, view)
+            }
+            (Some(Mode::None), _) => {
+                say(&text("docker.nonetwork"));
+                Ok(prepared)
+            }
+            _ => Ok(prepared),
+        }
+    }
+
+    /// Adds the place in the file to each problem.
+    pub(super) fn locate(&self, plan: &mut Plan) {
+        self.text.locate(&mut plan.problems);
+    }
+}
+
+/// The volumes of a new container. Until it is known, no command removes them.
+#[derive(Debug, Default)]
+pub(super) struct MadeVolumes {
+    pub(super) mounts: Vec<VolumeMount>,
+    lock: Option<RunLock>,
+}
+
+impl MadeVolumes {
+    fn make(
+        &mut self,
+        all: Vec<WantedVolume>,
+        mnt: &mut Mnt,
+        (layers, resolved): (&[PathBuf], &dyn Fn(&Path) -> PathBuf),
+        explain: Explainer,
+    ) -> Result<()> {
+        if all.is_empty() {
+            return Ok(());
+        }
+        let store = VolumeStore::make()?;
+        self.lock = Some(store.using()?);
+        for WantedVolume { name, target, readonly, copies } in all {
+            let (volume, is_new) = store.create(name.as_deref(), BTreeMap::new(), own_maps())?;
+            explain.step(format!("mkdir(\"{}\")", printed(&volume.path)), "volume.explain.create");
+            let target = resolved(&target);
+            self.mounts.push(VolumeMount {
+                name: volume.name.clone(),
+                target: target.clone(),
+                readonly,
+                is_anonymous: is_new && name.is_none(),
+            });
+            if copies && volumes::is_empty(&volume.path) && !layers.is_empty() {
+                explain.step(format!("copy(<layers>, \"{}\")", printed(&target)), "volume.explain.copy");
+                copy_up(&volume, layers, &target)?;
+            }
+            mnt.mounts.push(ExtraMount::Bind { source: volume.path, target, readonly });
+        }
+        Ok(())
+    }
+
+    /// The container is known that has them.
+    pub(super) fn release(self) {
+        self.lock.into_iter().for_each(RunLock::release);
+    }
+
+    /// The container was not made.
+    pub(super) fn undo(self) {
+        let mounts = self.mounts.clone();
+        self.release();
+        VolumeStore::remove_anonymous(&mounts);
+    }
+}
+
+#[cfg(feature = "images")]
+fn copy_up(volume: &Volume, layers: &[PathBuf], target: &Path) -> Result<()> {
+    let Some(directory) = volume.path.parent() else { return Ok(()) };
+    let into = (directory, "_data");
+    let copied = crate::image::layer::copy_in_map(layers, target, into, volume.about.maps.as_ref());
+    copied.map_err(|error| {
+        let what = text_with("volume.copy", &[("name", &volume.name)]);
+        error.reasons().lines().fold(Error::failed(what), |all, why| all.why(why))
+    })
+}
+
+#[cfg(not(feature = "images"))]
+fn copy_up(_volume: &Volume, _layers: &[PathBuf], _target: &Path) -> Result<()> {
+    Ok(())
+}
+
+fn say(message: &str) {
+    render::err(&(wrap(&format!("sandbox: {message}"), paint::width() - 9).join("\n         ") + "\n"));
+}
+
+/// The name of an image, as a spec could have it.
+fn image_name(source: &OsStr) -> Result<String> {
+    let wrong = || Error::usage(text_with("docker.image", &[("name", &printed(source))]));
+    let name = source.to_str().ok_or_else(wrong)?;
+    match name.parse::<Rootfs>() {
+        Ok(Rootfs::Image(name)) => Ok(name),
+        Ok(Rootfs::Host) => Ok("host".to_owned()),
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(feature = "images")]
+fn spec_of(image: &str) -> Result<Spec> {
+    Ok(super::image::run::spec_of(image))
+}
+
+#[cfg(not(feature = "images"))]
+fn spec_of(image: &str) -> Result<Spec> {
+    Err(Error::failed(text_with("image.without", &[("name", &printed(image))])))
+}

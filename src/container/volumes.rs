@@ -1,0 +1,297 @@
+//! Volumes: directories in HOME that stay when a container is removed.
+//!
+//!     HOME/volumes/NAME/_data          what containers see
+//!     HOME/volumes/NAME/volume.json    when it was made, its labels
+//!
+//! The names are Docker's. A volume without a name has an ID as its name. A command that makes a container holds the lock
+//! `volumes-HASH.lock` shared, from the first volume until the container is known. A command that removes volumes has it exclusively.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::Id;
+use super::name;
+use super::store::ContainerStore;
+use super::upper;
+use crate::error::{Error, ExitKind, Result};
+use crate::host::home::HomePlace;
+use crate::host::private_directory::{PrivateDirectory, Unusable};
+use crate::host::run_lock::RunLock;
+use crate::host::storage;
+use crate::plan::call::user::IdMaps;
+use crate::text::{printed, text, text_with};
+use crate::value::timestamp::Timestamp;
+
+const VOLUMES: &str = "volumes";
+const DATA: &str = "_data";
+const ABOUT: &str = "volume.json";
+
+/// How long a command waits for another one.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The volumes in HOME.
+#[derive(Debug)]
+pub struct VolumeStore {
+    place: HomePlace,
+    directory: Option<PrivateDirectory>,
+}
+
+/// A volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// Its name.
+    pub name: String,
+    /// What is known about it.
+    pub about: AboutVolume,
+    /// The directory with its files.
+    pub path: PathBuf,
+}
+
+/// What is known about a volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AboutVolume {
+    /// When it was made.
+    pub created: Timestamp,
+    /// What its maker says about it.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Whether it was made for a container, without a name.
+    #[serde(default)]
+    pub is_anonymous: bool,
+    /// The ID maps in which its files have their owners. None: real IDs.
+    #[serde(default)]
+    pub maps: Option<IdMaps>,
+}
+
+impl VolumeStore {
+    /// Opens HOME. It may not exist.
+    ///
+    /// # Errors
+    /// HOME cannot be trusted.
+    pub fn open() -> Result<VolumeStore> {
+        let place = HomePlace::find();
+        let directory = match place.open()? {
+            Some(home) => home.directory(VOLUMES.as_ref()).map_err(|error| failed(&place, error))?,
+            None => None,
+        };
+        Ok(VolumeStore { place, directory })
+    }
+
+    /// Opens HOME, and makes it if it does not exist.
+    ///
+    /// # Errors
+    /// As [`VolumeStore::open`]; it cannot be made.
+    pub fn make() -> Result<VolumeStore> {
+        let place = HomePlace::find();
+        let (home, _) = place.make()?;
+        home.make_directory(VOLUMES.as_ref()).map_err(|error| failed(&place, error.into()))?;
+        VolumeStore::open()
+    }
+
+    /// The lock of a command that makes a container with volumes.
+    ///
+    /// # Errors
+    /// A command that removes volumes does not end.
+    pub fn using(&self) -> Result<RunLock> {
+        let name = self.lock_name();
+        RunLock::shared(&name, PATIENCE).map_err(|error| locked(&name, error))
+    }
+
+    fn lock_name(&self) -> String {
+        format!("volumes-{}.lock", self.place.hash())
+    }
+
+    /// The path of the files of a volume.
+    pub fn path_of(&self, name: &str) -> PathBuf {
+        self.place.path.join(VOLUMES).join(name).join(DATA)
+    }
+
+    /// All volumes, by their names.
+    ///
+    /// # Errors
+    /// HOME cannot be read.
+    pub fn all(&self) -> Result<Vec<Volume>> {
+        let Some(directory) = &self.directory else { return Ok(Vec::new()) };
+        let (mut names, _) = directory.names().map_err(|error| failed(&self.place, error.into()))?;
+        names.sort();
+        let names = names.into_iter().filter_map(|name| name.into_string().ok());
+        Ok(names.filter_map(|name| self.read(&name)).collect())
+    }
+
+    fn read(&self, name: &str) -> Option<Volume> {
+        let own = self.directory.as_ref()?.directory(name.as_ref()).ok()??;
+        let about = serde_json::from_slice(&fs::read(own.path_through(ABOUT)).ok()?).ok()?;
+        Some(Volume { name: name.to_owned(), about, path: self.path_of(name) })
+    }
+
+    /// The volume with this name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find(&self, name: &str) -> Result<Volume> {
+        let none = || Error::new(ExitKind::Refused, text_with("volume.none", &[("name", &printed(name))]));
+        if !name::is_valid(name) {
+            return Err(none());
+        }
+        self.read(name).ok_or_else(none)
+    }
+
+    /// Makes a volume, or takes the one that has the name already. Also returns whether it is new. Without a name it gets an ID.
+    ///
+    /// # Errors
+    /// The name is not valid; it cannot be made.
+    pub fn create(
+        &self,
+        name: Option<&str>,
+        labels: BTreeMap<String, String>,
+        maps: Option<IdMaps>,
+    ) -> Result<(Volume, bool)> {
+        let is_anonymous = name.is_none();
+        let name = name.map_or_else(|| Id::new().map(|id| id.to_string()), |name| Ok(name.to_owned()))?;
+        if !name::is_valid(&name) {
+            return Err(Error::new(
+                ExitKind::Refused,
+                text_with("volume.name", &[("name", &printed(&name))]),
+            ));
+        }
+        if let Some(known) = self.read(&name) {
+            return Ok((known, false));
+        }
+        let unmade = |error: std::io::Error| failed(&self.place, error.into());
+        let directory = self.directory.as_ref().ok_or_else(|| Error::failed(text("container.home.gone")))?;
+        directory.make_directory(name.as_ref()).map_err(unmade)?;
+        let own = directory.directory(name.as_ref()).map_err(|error| failed(&self.place, error))?;
+        let own = own.ok_or_else(|| failed(&self.place, Unusable::Removed))?;
+        match fs::create_dir(own.path_through(DATA)) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => made.map_err(unmade)?,
+        }
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(own.path_through(DATA), mode).map_err(unmade)?;
+        let about = AboutVolume { created: Timestamp::now(), labels, is_anonymous, maps };
+        // With this file, the volume exists.
+        own.replace(ABOUT, &serde_json::to_vec(&about).unwrap_or_default(), true).map_err(unmade)?;
+        Ok((Volume { path: self.path_of(&name), name, about }, true))
+    }
+
+    /// Removes a volume that no container has.
+    ///
+    /// # Errors
+    /// There is none, a container has it, or its files cannot be removed.
+    pub fn remove(&self, name: &str, containers: &ContainerStore) -> Result<()> {
+        let lock = self.removing()?;
+        let removed = self.find(name).and_then(|volume| match self.users(name, containers)?.first() {
+            None => self.remove_files(&volume),
+            Some(id) => {
+                let values = [("name", name), ("id", id.as_str())];
+                Err(Error::new(ExitKind::Refused, text_with("volume.used", &values)))
+            }
+        });
+        lock.release();
+        removed
+    }
+
+    /// Removes the volumes that no container has and that `wanted` returns. Returns their names and their size.
+    ///
+    /// # Errors
+    /// The containers cannot be read; files cannot be removed.
+    pub fn prune(
+        &self,
+        containers: &ContainerStore,
+        wanted: impl Fn(&Volume) -> bool,
+    ) -> Result<(Vec<String>, u64)> {
+        let lock = self.removing()?;
+        let pruned = self.in_use(containers).and_then(|used| {
+            let (mut names, mut size) = (Vec::new(), 0);
+            for volume in self.all()?.into_iter().filter(|one| wanted(one) && !used.contains(&one.name)) {
+                size += self.size(&volume);
+                self.remove_files(&volume)?;
+                names.push(volume.name);
+            }
+            Ok((names, size))
+        });
+        lock.release();
+        pruned
+    }
+
+    fn removing(&self) -> Result<RunLock> {
+        let name = self.lock_name();
+        RunLock::exclusive(&name, PATIENCE, || true).map_err(|error| locked(&name, error))
+    }
+
+    /// The names of the volumes that containers have.
+    ///
+    /// # Errors
+    /// A container cannot be read, so it is not known what it has.
+    pub fn in_use(&self, containers: &ContainerStore) -> Result<BTreeSet<String>> {
+        let (all, unread) = containers.all()?;
+        if let Some(unread) = unread.into_iter().next() {
+            return Err(unread.error);
+        }
+        Ok(all.iter().flat_map(|container| &container.record.volumes).map(|one| one.name.clone()).collect())
+    }
+
+    /// The containers that have a volume.
+    fn users(&self, name: &str, containers: &ContainerStore) -> Result<Vec<Id>> {
+        let (all, unread) = containers.all()?;
+        if let Some(unread) = unread.into_iter().next() {
+            return Err(unread.error);
+        }
+        let has = |container: &&super::store::KeptContainer| {
+            container.record.volumes.iter().any(|volume| volume.name == name)
+        };
+        Ok(all.iter().filter(has).map(|container| container.record.id.clone()).collect())
+    }
+
+    /// The size of its files.
+    pub fn size(&self, volume: &Volume) -> u64 {
+        let directory = self.place.path.join(VOLUMES).join(&volume.name);
+        upper::measure(&directory, DATA, volume.about.maps.as_ref()).unwrap_or_default()
+    }
+
+    fn remove_files(&self, volume: &Volume) -> Result<()> {
+        let directory = self.directory.as_ref().ok_or_else(|| Error::failed(text("container.home.gone")))?;
+        let own = directory.directory(volume.name.as_ref()).map_err(|error| failed(&self.place, error))?;
+        let Some(own) = own else { return Ok(()) };
+        upper::remove_in(own.path(), DATA, volume.about.maps.as_ref())?;
+        let removed = own.remove_file(ABOUT).and_then(|()| directory.remove_directory(volume.name.as_ref()));
+        removed.map_err(|error| failed(&self.place, error.into()))
+    }
+
+    /// Removes the volumes without a name of a container that was removed. What cannot be removed stays.
+    pub fn remove_anonymous(volumes: &[super::record::VolumeMount]) {
+        let anonymous: Vec<&str> =
+            volumes.iter().filter(|one| one.is_anonymous).map(|one| one.name.as_str()).collect();
+        if anonymous.is_empty() {
+            return;
+        }
+        if let (Ok(store), Ok(containers)) = (VolumeStore::open(), ContainerStore::open()) {
+            for name in anonymous {
+                let _ = store.remove(name, &containers);
+            }
+        }
+    }
+}
+
+/// Whether a directory is empty. One that cannot be read is not.
+pub fn is_empty(path: &Path) -> bool {
+    fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+fn locked(name: &str, error: std::io::Error) -> Error {
+    Error::new(ExitKind::Refused, text("volume.locked")).call(format!("flock(<{name}>)"), error)
+}
+
+fn failed(place: &HomePlace, unusable: Unusable) -> Error {
+    let path = place.path.join(VOLUMES);
+    let what = text_with("volume.cannot", &[("path", &printed(&path))]);
+    match unusable {
+        Unusable::Failed(error) => storage::explain_io(Error::failed(what), &error, &place.path),
+        unusable => Error::failed(what).why(unusable.reason()),
+    }
+}
