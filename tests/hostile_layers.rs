@@ -315,3 +315,79 @@ fn the_process_has_no_other_root_and_few_capabilities() {
     drop(own);
     child.wait().unwrap();
 }
+
+#[test]
+fn directories_keep_their_times_however_many_they_are() {
+    let world = World::new();
+    // Paths of 2.6 kB, and together more than are kept in memory.
+    let deep = vec!["x".repeat(200); 13].join("/");
+    let mut layer = Layer::new().directory("early").directory("early/old");
+    let mut path = String::new();
+    for part in deep.split('/') {
+        path = if path.is_empty() { part.to_owned() } else { format!("{path}/{part}") };
+        layer = layer.directory(&path);
+    }
+    let count = 7000;
+    for number in 0..count {
+        layer = layer.directory(&format!("{deep}/{number}"));
+    }
+    // These change directories whose times were set.
+    layer = layer.file("early/old/file", "").file("early/a/b/file", "").file(&format!("{deep}/0/file"), "");
+    let message = world.unpack(&layer.tar());
+    assert!(message.get("unpacked").is_some(), "{message}");
+    let time = |name: &str| fs::symlink_metadata(world.at("layer").join(name)).unwrap().mtime();
+    for name in ["early", "early/old", &path, &format!("{deep}/0"), &format!("{deep}/{}", count - 1)] {
+        assert_eq!(time(name), 1_000_000_000, "{}", &name[name.len().saturating_sub(10)..]);
+    }
+}
+
+#[test]
+fn a_hard_link_to_a_lower_layer_has_all_of_the_file() {
+    let world = World::new();
+    let lower = world.at("lower");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        lower.join("fifo"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    let mode = |name: &str, mode| {
+        fs::set_permissions(lower.join(name), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    mode("fifo", 0o6755);
+    mode("file", 0o6755);
+    let flags = rustix::fs::XattrFlags::empty();
+    let mut attributes = vec![("user.note", b"x".to_vec())];
+    if is_root() {
+        // CAP_NET_RAW, as ping has it.
+        let capability = [&[1, 0, 0, 2, 0, 0x20][..], &[0; 14]].concat();
+        attributes.push(("security.capability", capability));
+    }
+    // Not every filesystem has them.
+    attributes.retain(|(name, value)| rustix::fs::setxattr(lower.join("file"), *name, value, flags).is_ok());
+    let old = rustix::fs::Timespec { tv_sec: 1_000, tv_nsec: 5 };
+    let times = rustix::fs::Timestamps { last_access: old, last_modification: old };
+    let names = ["file", "in", "fifo"];
+    for name in names {
+        let link = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::utimensat(rustix::fs::CWD, lower.join(name), &times, link).unwrap();
+    }
+    let layer = names.iter().fold(Layer::new(), |layer, name| layer.hard_link(&format!("new-{name}"), name));
+    let message = world.unpack(&layer.tar());
+    assert_eq!(message["unpacked"]["counts"]["attributes"], 0, "{message}");
+    for name in names {
+        let [one, other] = [lower.join(name), world.at("layer").join(format!("new-{name}"))]
+            .map(|path| fs::symlink_metadata(path).unwrap());
+        let seen = |about: &fs::Metadata| {
+            (about.mode(), about.uid(), about.gid(), about.mtime(), about.mtime_nsec(), about.len())
+        };
+        assert_eq!(seen(&other), seen(&one), "{name}");
+    }
+    for (name, value) in attributes {
+        let mut found = [0; 100];
+        let length = rustix::fs::getxattr(world.at("layer/new-file"), name, &mut found).unwrap();
+        assert_eq!(found[..length], value, "{name}");
+    }
+}

@@ -6,6 +6,7 @@
 
 mod members;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use serde_json::json;
 use self::members::Members;
 use super::Tell;
 use super::decompress::Compression;
+use super::digest::Digest;
 use super::manifest::{
     Descriptor, ImageConfig, ImageDocument, ImageIndex, ImageManifest, MAX_DOCUMENT, Platform, media,
     read_document, read_json, too_large,
@@ -61,6 +63,7 @@ pub fn load(
     if images.is_empty() {
         return Err(Error::new(ExitKind::Refused, text("image.archive.empty")));
     }
+    check_count(images.iter().map(|image| image.names.len()).sum::<usize>().saturating_sub(1))?;
     let mut unpacked = Vec::new();
     for image in &images {
         unpacked.push(image.unpack(store, &ingest, maps, tell)?);
@@ -80,19 +83,41 @@ fn refused(key: &str, values: &[(&str, &str)]) -> Error {
 fn of_layout(members: &Members<'_, '_>, index: &[u8]) -> Result<Vec<NewImage>> {
     let index: ImageIndex = read_json(index, "index.json")?;
     let mut images: Vec<NewImage> = Vec::new();
+    // A layout has a descriptor for each name of an image. Each image is read once.
+    let mut known: BTreeMap<(&Digest, &str, u64), usize> = BTreeMap::new();
     for descriptor in &index.manifests {
         // What is known about how an image was built is no image.
         if descriptor.platform.as_ref().is_some_and(|platform| platform.os == "unknown") {
             continue;
         }
         let names = name_of(descriptor);
-        let image = of_descriptor(members, descriptor, 0)?;
-        match images.iter_mut().find(|other| other.descriptor.digest == image.descriptor.digest) {
-            Some(other) => other.names.extend(names),
-            None => images.push(NewImage { names: names.into_iter().collect(), ..image }),
+        let key = (&descriptor.digest, &*descriptor.media_type, descriptor.size);
+        if let Some(at) = known.get(&key) {
+            images[*at].names.extend(names);
+            continue;
         }
+        let image = of_descriptor(members, descriptor, 0)?;
+        let same = images.iter().position(|other| other.descriptor.digest == image.descriptor.digest);
+        let at = same.unwrap_or(images.len());
+        if same.is_none() {
+            check_count(images.len())?;
+            images.push(image);
+        }
+        images[at].names.extend(names);
+        known.insert(key, at);
     }
     Ok(images)
+}
+
+/// The maximum number of images in an archive, and of names that it gives them. For each of them, files are written.
+const MAX_IMAGES: usize = 1_000;
+
+/// Checks that one more than this number is allowed.
+fn check_count(count: usize) -> Result<()> {
+    match count < MAX_IMAGES {
+        true => Ok(()),
+        false => Err(refused("image.archive.many", &[("most", &MAX_IMAGES.to_string())])),
+    }
 }
 
 /// The name of an image in a layout. The first annotation is containerd's and Docker's. The second may be a tag alone.
@@ -187,6 +212,7 @@ struct DockerImage {
 /// The images of an archive of `docker save`. It has no manifests, so they are made here.
 fn of_docker(members: &Members<'_, '_>, manifest: &[u8]) -> Result<Vec<NewImage>> {
     let images: Vec<DockerImage> = read_json(manifest, "manifest.json")?;
+    check_count(images.len().saturating_sub(1))?;
     images.iter().map(|image| of_docker_image(members, image)).collect()
 }
 

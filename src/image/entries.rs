@@ -1,11 +1,14 @@
 //! Reads a tar archive, entry by entry.
 //!
-//! The `tar` crate reads the fields of a header. What is around them is read here, because there the readers of tar
-//! differ, and where two of them see different entries, an image is not what a scanner has seen. So an entry has the
+//! The `tar` crate finds the fields of a header. The numbers in them and what is around them are read here, because there
+//! the readers of tar differ, and where two of them see different entries, an image is not what a scanner has seen. So an entry has the
 //! name and the size that GNU tar and Python find too, or the archive is refused: a sparse file, an unknown type, two
 //! names for one entry. tar(5), pax(1)
 
+mod number;
+
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 use crate::error::io_text;
@@ -16,6 +19,9 @@ const BLOCK: usize = 512;
 
 /// The maximum size of an extension of a header, in bytes. Linux allows names of 4 KiB and attributes of 64 KiB.
 const MAX_EXTENSION: u64 = 1 << 20;
+
+/// The maximum number of attributes of a file. Linux lists at most 64 KiB of their names.
+const MAX_ATTRIBUTES: usize = 1_000;
 
 /// The maximum number of entries. The largest images that are in use have less than half of it.
 const MAX_ENTRIES: u64 = 1_000_000;
@@ -111,8 +117,9 @@ struct Extensions {
     uid: Option<u32>,
     gid: Option<u32>,
     mtime: Option<(i64, u32)>,
-    attributes: Vec<(Vec<u8>, Vec<u8>)>,
-    is_any: bool,
+    attributes: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The types of the headers before the entry.
+    kinds: Vec<u8>,
 }
 
 impl<R: Read> ArchiveEntries<R> {
@@ -130,7 +137,7 @@ impl<R: Read> ArchiveEntries<R> {
         loop {
             self.skip()?;
             let Some(header) = self.header()? else {
-                return match extensions.is_any {
+                return match !extensions.kinds.is_empty() {
                     true => Err(Unreadable(text("image.tar.end"))),
                     false => Ok(None),
                 };
@@ -139,16 +146,21 @@ impl<R: Read> ArchiveEntries<R> {
             if self.count > MAX_ENTRIES {
                 return Err(Unreadable(text_with("image.tar.many", &[("most", &MAX_ENTRIES.to_string())])));
             }
-            let size = header.entry_size().map_err(|error| number(&header, &error))?;
+            let size = number::unsigned(&header.as_old().size).ok_or_else(|| wrong_number(&header))?;
             let name = header.path_bytes().into_owned();
-            match header.as_old().linkflag[0] {
+            let kind = header.as_old().linkflag[0];
+            // GNU tar and Python differ about what counts of two.
+            if extensions.kinds.contains(&kind) {
+                return Err(Unreadable::because("image.tar.twice", &name));
+            }
+            match kind {
                 b'x' => self.pax(size, &name, &mut extensions)?,
                 b'g' => self.pax_global(size, &name)?,
                 b'L' => extensions.long_name = Some(self.long_name(size, &name)?),
                 b'K' => extensions.long_link = Some(self.long_name(size, &name)?),
                 _ => return self.entry(&header, size, name, extensions).map(Some),
             }
-            extensions.is_any |= header.as_old().linkflag[0] != b'g';
+            extensions.kinds.extend((kind != b'g').then_some(kind));
         }
     }
 
@@ -188,7 +200,7 @@ impl<R: Read> ArchiveEntries<R> {
         let is_own = |at: usize| (148..156).contains(&at);
         let bytes = block.iter().enumerate();
         let sum: u32 = bytes.map(|(at, byte)| if is_own(at) { 32 } else { u32::from(*byte) }).sum();
-        if header.cksum().ok() != Some(sum) {
+        if number::unsigned(&header.as_old().cksum) != Some(sum.into()) {
             return Err(Unreadable(text(if self.count == 0 {
                 "image.tar.none"
             } else {
@@ -255,8 +267,10 @@ impl<R: Read> ArchiveEntries<R> {
                 }
                 _ => {
                     if let Some(attribute) = key.strip_prefix(b"SCHILY.xattr.") {
-                        to.attributes.retain(|(other, _)| other != attribute);
-                        to.attributes.push((attribute.to_owned(), value.to_owned()));
+                        to.attributes.insert(attribute.to_owned(), value.to_owned());
+                        if to.attributes.len() > MAX_ATTRIBUTES {
+                            return Err(Unreadable::because("image.tar.attributes", name));
+                        }
                     }
                 }
             }
@@ -276,7 +290,11 @@ impl<R: Read> ArchiveEntries<R> {
         let link = link.unwrap_or_else(|| header.link_name_bytes().map(Cow::into_owned).unwrap_or_default());
         let kind = match header.as_old().linkflag[0] {
             // Before POSIX, a directory was a file whose name ends with a slash.
-            0 | b'0' if short.ends_with(b"/") && header.as_ustar().is_none() => EntryKind::Directory,
+            0 if short.ends_with(b"/") && name == short => EntryKind::Directory,
+            // For some readers it is a directory, for others a file.
+            0 | b'0' | b'7' if name.ends_with(b"/") || short.ends_with(b"/") => {
+                return Err(Unreadable::because("image.tar.slash", &name));
+            }
             0 | b'0' | b'7' => EntryKind::File,
             b'1' => EntryKind::HardLink,
             b'2' => EntryKind::Symlink,
@@ -302,29 +320,31 @@ impl<R: Read> ArchiveEntries<R> {
         if i64::try_from(size).is_err() {
             return Err(Unreadable::because("image.tar.number", &name));
         }
-        let wrong = |error: io::Error| number(header, &error);
-        let id = |id: io::Result<u64>| {
-            u32::try_from(id.map_err(wrong)?).map_err(|_| Unreadable::because("image.tar.number", &name))
+        let fields = header.as_old();
+        let wrong = || wrong_number(header);
+        let number = |field: &[u8]| {
+            number::unsigned(field).and_then(|number| u32::try_from(number).ok()).ok_or_else(wrong)
         };
-        let mtime = || header.mtime().map(|seconds| (seconds.cast_signed(), 0)).map_err(wrong);
-        let is_device = [EntryKind::CharDevice, EntryKind::BlockDevice].contains(&kind);
-        let device = match is_device {
-            true => {
-                let (major, minor) = (header.device_major(), header.device_minor());
-                (major.map_err(wrong)?.unwrap_or_default(), minor.map_err(wrong)?.unwrap_or_default())
-            }
-            false => (0, 0),
+        let mtime = || number::signed(&fields.mtime).map(|seconds| (seconds, 0)).ok_or_else(wrong);
+        let device = match kind {
+            // The formats that have the numbers of devices have them at the same place.
+            EntryKind::CharDevice | EntryKind::BlockDevice => match (header.as_ustar(), header.as_gnu()) {
+                (Some(ustar), _) => (number(&ustar.dev_major)?, number(&ustar.dev_minor)?),
+                (None, Some(gnu)) => (number(&gnu.dev_major)?, number(&gnu.dev_minor)?),
+                (None, None) => (0, 0),
+            },
+            _ => (0, 0),
         };
         let entry = ArchiveEntry {
             kind,
             link,
             size,
-            mode: header.mode().map_err(wrong)? & 0o7777,
-            uid: extensions.uid.map_or_else(|| id(header.uid()), Ok)?,
-            gid: extensions.gid.map_or_else(|| id(header.gid()), Ok)?,
+            mode: number(&fields.mode)? & 0o7777,
+            uid: extensions.uid.map_or_else(|| number(&fields.uid), Ok)?,
+            gid: extensions.gid.map_or_else(|| number(&fields.gid), Ok)?,
             mtime: extensions.mtime.map_or_else(mtime, Ok)?,
             device,
-            attributes: extensions.attributes,
+            attributes: extensions.attributes.into_iter().collect(),
             name,
         };
         self.set_size(size);
@@ -396,7 +416,7 @@ fn time(written: &[u8]) -> Option<(i64, u32)> {
     }
 }
 
-fn number(header: &tar::Header, _: &io::Error) -> Unreadable {
+fn wrong_number(header: &tar::Header) -> Unreadable {
     Unreadable::because("image.tar.number", &header.path_bytes())
 }
 

@@ -249,9 +249,13 @@ impl ImageStore {
 
     fn lock(&self, kind: &str, lock: std::io::Result<RunLock>) -> Result<RunLock> {
         lock.map_err(|error| {
-            let error = Error::new(ExitKind::Refused, text("image.locked"))
-                .call(format!("flock(<{}>)", self.lock_name(kind)), error);
-            error.why(text("image.locked.reason"))
+            let call = format!("flock(<{}>)", self.lock_name(kind));
+            let [what, why, todo] = match kind {
+                "blobs" => ["image.locked.blobs", "image.locked.blobs.reason", "image.locked.blobs.todo"],
+                _ => ["image.locked", "image.locked.reason", "image.locked.todo"],
+            };
+            let error = Error::new(ExitKind::Refused, text(what)).call(call, error);
+            error.why(text(why)).todo(text(todo))
         })
     }
 

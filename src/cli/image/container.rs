@@ -1,7 +1,6 @@
 //! `sandbox diff`, `export` and `commit`: what a container has written, its files as an archive, and an image of it.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -11,6 +10,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::import::changed;
+use super::output_file::OutputFile;
 use super::{ImageExplainArg, as_docker, name_from, own_maps, print_losses, sweep_quietly};
 use crate::cli::kept::find;
 use crate::container::store::{ContainerStore, KeptContainer};
@@ -125,9 +125,7 @@ pub(crate) fn export(color: Color, args: &ExportArgs) -> Result<u8> {
     let layers = container.layers().map_err(as_docker)?;
     tell_reading(&args.explain, &layers.directories, "image.explain.export");
     let cannot = |error: io::Error| {
-        let path = args.output.as_deref().unwrap_or("-".as_ref());
-        let what = text_with("image.save.file", &[("path", &printed(path))]);
-        as_docker(Error::new(ExitKind::Refused, what).why(io_text(&error)))
+        as_docker(Error::new(ExitKind::Refused, text("image.save.cannot")).why(io_text(&error)))
     };
     let write = |output: std::os::fd::OwnedFd| {
         let read = layer::read(LayerReading::Files, &layers.directories, layers.maps.as_ref(), output);
@@ -137,14 +135,9 @@ pub(crate) fn export(color: Color, args: &ExportArgs) -> Result<u8> {
         write(io::stdout().as_fd().try_clone_to_owned().map_err(cannot)?)?;
         return Ok(0);
     };
-    // The whole archive, or the file that was there before.
-    let mut new = path.clone().into_os_string();
-    new.push(".new");
-    let file = File::options().write(true).create_new(true).open(&new).map_err(cannot)?;
-    let written = write(file.into()).and_then(|()| std::fs::rename(&new, path).map_err(cannot));
-    written.inspect_err(|_| {
-        let _ = std::fs::remove_file(&new);
-    })?;
+    let file = OutputFile::create(path).map_err(as_docker)?;
+    write(file.to_write().map_err(as_docker)?.into())?;
+    file.finish().map_err(as_docker)?;
     Ok(0)
 }
 

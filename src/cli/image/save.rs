@@ -1,18 +1,18 @@
 //! `sandbox save`: images to an archive.
 
-use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::Args;
 
+use super::output_file::OutputFile;
 use super::{ImageExplainArg, as_docker};
 use crate::error::{Error, ExitKind, Result};
 use crate::image::reference::Reference;
 use crate::image::save;
 use crate::image::store::{ImageStore, StoredImage};
 use crate::render::paint::{Color, Stream, decide};
-use crate::text::{printed, text, text_with};
+use crate::text::text;
 
 /// The flags of `save`.
 #[derive(Debug, Args)]
@@ -58,21 +58,10 @@ pub(crate) fn run(color: Color, args: &SaveArgs) -> Result<u8> {
         save::save(&store, &images, &mut BufWriter::new(std::io::stdout())).map_err(as_docker)?;
         return Ok(0);
     };
-    let cannot = |error: std::io::Error| {
-        let what = text_with("image.save.file", &[("path", &printed(path))]);
-        Error::new(ExitKind::Refused, what).why(crate::error::io_text(&error))
-    };
-    // The whole archive, or the file that was there before.
-    let mut new = path.clone().into_os_string();
-    new.push(".new");
-    let new = PathBuf::from(new);
-    let file = File::options().write(true).create_new(true).open(&new).map_err(cannot)?;
-    let mut output = BufWriter::new(file);
+    let file = OutputFile::create(path).map_err(as_docker)?;
+    let mut output = BufWriter::new(file.to_write().map_err(as_docker)?);
     let saved = save::save(&store, &images, &mut output)
-        .and_then(|()| output.flush().map_err(cannot))
-        .and_then(|()| std::fs::rename(&new, path).map_err(cannot));
-    saved.map_err(as_docker).inspect_err(|_| {
-        let _ = std::fs::remove_file(&new);
-    })?;
+        .and_then(|()| output.flush().map_err(|error| file.unwritten(&error)));
+    saved.and_then(|()| file.finish()).map_err(as_docker)?;
     Ok(0)
 }

@@ -1,6 +1,6 @@
 //! The files of an archive of images, or of a directory with an image layout.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -13,13 +13,22 @@ use crate::error::{Error, ExitKind, Result, io_text};
 use crate::host::storage;
 use crate::image::Tell;
 use crate::image::decompress::decompressed;
-use crate::image::entries::{ArchiveEntries, EntryKind, Unreadable};
+use crate::image::entries::{ArchiveEntries, EntryKind, Unreadable, printed_bytes};
 use crate::image::manifest::{MAX_DOCUMENT, too_large};
 use crate::image::store::{Ingest, StagedBlob};
 use crate::text::{printed, text, text_with};
 
 /// The maximum number of files in an archive. One of a thousand images has fewer.
 const MAX_MEMBERS: usize = 100_000;
+
+/// The maximum length of a name or a link, in bytes: that of a path in Linux.
+const MAX_NAME: usize = 4096;
+
+/// The maximum length of all names and links together, in bytes. All of them are kept.
+const MAX_NAMES: usize = 16 << 20;
+
+/// The maximum size of all documents together, in bytes. That of an image is some KiB.
+const MAX_DOCUMENTS: u64 = 32 << 20;
 
 /// The maximum number of links that are followed from one file to another.
 const MAX_LINKS: usize = 8;
@@ -34,6 +43,8 @@ enum Member {
 pub(super) struct Members<'i, 's> {
     ingest: &'i Ingest<'s>,
     members: RefCell<BTreeMap<String, Member>>,
+    /// The bytes of the documents that were read.
+    documents: Cell<u64>,
     /// A directory, whose files are read when they are needed.
     directory: Option<OwnedFd>,
 }
@@ -45,7 +56,8 @@ impl<'i, 's> Members<'i, 's> {
         source: ArchiveSource,
         tell: Tell<'_>,
     ) -> Result<Members<'i, 's>> {
-        let mut members = Members { ingest, members: RefCell::default(), directory: None };
+        let mut members =
+            Members { ingest, members: RefCell::default(), documents: Cell::new(0), directory: None };
         match source {
             ArchiveSource::Directory(path) => {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -69,7 +81,15 @@ impl<'i, 's> Members<'i, 's> {
         let archive = decompressed(stream).map_err(|error| unread(io_text(&error)))?;
         let mut entries = ArchiveEntries::new(archive);
         let mut members = self.members.borrow_mut();
+        let mut names = 0;
         while let Some(entry) = entries.next_entry().map_err(unreadable)? {
+            names += entry.name.len() + entry.link.len();
+            if entry.name.len().max(entry.link.len()) > MAX_NAME || names > MAX_NAMES {
+                return Err(unread(text_with(
+                    "image.archive.names",
+                    &[("entry", &printed_bytes(&entry.name))],
+                )));
+            }
             let Some(name) = normalized("", &entry.name) else { continue };
             let above = name.rsplit_once('/').map_or("", |(above, _)| above);
             let member = match entry.kind {
@@ -154,6 +174,11 @@ impl<'i, 's> Members<'i, 's> {
 
     /// The content of a blob that is known to be small.
     pub(super) fn content(&self, blob: &StagedBlob) -> Result<Vec<u8>> {
+        self.documents.set(self.documents.get() + blob.size);
+        if self.documents.get() > MAX_DOCUMENTS {
+            let values = [("most", &*(MAX_DOCUMENTS >> 20).to_string())];
+            return Err(unread(text_with("image.archive.documents", &values)));
+        }
         let mut bytes = Vec::new();
         self.open(blob)?
             .take(MAX_DOCUMENT)

@@ -118,6 +118,8 @@ fn what_readers_differ_about_is_refused() {
         bytes
     };
     let huge = |kind| member("e", kind, b"", |header| header.set_size(1 << 30));
+    let long = |name: &[u8]| member("././@LongLink", b'L', name, |_| ());
+    let with_size = |size: &[u8; 12]| member("a", b'0', b"abc", |header| header.as_old_mut().size = *size);
     for (why, archive) in [
         ("a sparse file of GNU tar", member("s", b'S', b"", |_| ())),
         ("a sparse file of PAX", [pax(&[("GNU.sparse.major", "1")]), file("s", b"")].concat()),
@@ -131,12 +133,42 @@ fn what_readers_differ_about_is_refused() {
         ("no records", [member("x", b'x', b"4 a\n", |_| ()), file("a", b"")].concat()),
         ("a record that is too long", [member("x", b'x', b"99 a=b\n", |_| ()), file("a", b"")].concat()),
         ("a size of 2^63", [pax(&[("size", "9223372036854775808")]), file("a", b"")].concat()),
+        ("two PAX headers", [pax(&[("path", "b")]), pax(&[("size", "0")]), file("a", b"")].concat()),
+        ("two long names", [long(b"b"), long(b"c"), file("a", b"")].concat()),
+        ("a file like a directory", with_name(b'0', b"d/", b"")),
+        ("a file like a directory with a content", with_name(0, b"d/", &[0; 512])),
+        ("a PAX name like a directory", [pax(&[("path", "d/")]), with_name(0, b"d", b"")].concat()),
+        ("a hidden slash", [pax(&[("path", "d")]), with_name(0, b"d/", b"")].concat()),
+        ("a size with a sign", with_size(b"+0000000003\0")),
+        ("a size above 64 bits", with_size(b"\x80\0\0\x01\0\0\0\0\0\0\0\x03")),
+        ("a size with two numbers", with_size(b"0000003 1\0\0\0")),
         ("text", b"<html>".repeat(100)),
     ] {
         assert!(names(&archive).is_err(), "{why}: {:?}", names(&archive));
     }
     let comment = member("g", b'g', b"13 comment=x\n", |_| ());
     assert_eq!(names(&[comment, file("a", b"")].concat()).unwrap(), ["a"]);
+}
+
+/// An entry with a name that the `tar` crate does not write.
+fn with_name(kind: u8, name: &[u8], content: &[u8]) -> Vec<u8> {
+    member("x", kind, content, |header| header.as_old_mut().name[..name.len()].copy_from_slice(name))
+}
+
+#[test]
+fn a_directory_of_before_posix_is_read() {
+    let archive = with_name(0, b"d/", b"");
+    let entry = ArchiveEntries::new(&archive[..]).next_entry().unwrap().unwrap();
+    assert_eq!((entry.kind, &*entry.name), (EntryKind::Directory, &b"d/"[..]));
+}
+
+#[test]
+fn a_file_has_a_limited_number_of_attributes() {
+    let names: Vec<String> = (0..1001).map(|number| format!("SCHILY.xattr.user.{number}")).collect();
+    let records: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "")).collect();
+    let read = |records| self::names(&[pax(records), file("a", b"")].concat());
+    assert_eq!(read(&records[1..]).unwrap(), ["a"]);
+    assert!(read(&records).unwrap_err().0.contains("1000"));
 }
 
 #[test]

@@ -8,7 +8,6 @@
 //!
 //! overlayfs.rst; the OCI image specification, layer.md
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
@@ -23,9 +22,11 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::files::{
-    WHITEOUT, failed, io_failed, is_kept, mark_opaque, new_file, parts, times, unlink_whiteout, wrong,
+    WHITEOUT, copy_attributes, failed, io_failed, is_kept, mark_opaque, new_file, parts, times,
+    unlink_whiteout, wrong,
 };
 use super::merged::{LayerPath, LayerPlace, Merged, is_whiteout, open, type_of};
+use super::times::{DirectoryTimes, time_of};
 use super::tree;
 use crate::image::entries::{ArchiveEntries, ArchiveEntry, EntryKind, Unreadable, printed_bytes};
 use crate::plan::call::user::IdMaps;
@@ -70,7 +71,7 @@ pub(super) struct Unpacker<'m> {
     /// The IDs that can be owners. None: all.
     maps: Option<&'m IdMaps>,
     /// The times that directories get at the end: to make a file in a directory changes its time.
-    times: BTreeMap<LayerPath, (i64, u32)>,
+    times: DirectoryTimes,
     /// The directory of the last entry, as the archive names it.
     last: Option<(Vec<u8>, LayerPath, OwnedFd)>,
     counts: LayerCounts,
@@ -78,7 +79,13 @@ pub(super) struct Unpacker<'m> {
 
 impl<'m> Unpacker<'m> {
     pub(super) fn new(merged: Merged, maps: Option<&'m IdMaps>) -> Unpacker<'m> {
-        Unpacker { merged, maps, times: BTreeMap::new(), last: None, counts: LayerCounts::default() }
+        Unpacker {
+            merged,
+            maps,
+            times: DirectoryTimes::default(),
+            last: None,
+            counts: LayerCounts::default(),
+        }
     }
 
     /// Makes the files of all entries.
@@ -102,15 +109,13 @@ impl<'m> Unpacker<'m> {
         while let Some(entry) = entries.next_entry()? {
             self.counts.entries += 1;
             self.apply(&entry, entries)?;
-        }
-        for (path, time) in &self.times {
-            let directory = open(&self.merged.layer, path.as_os_str(), OFlags::RDONLY | OFlags::DIRECTORY);
-            match directory.and_then(|directory| futimens(&directory, &times(*time))) {
-                // A later entry has removed it.
-                Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
-                Err(errno) => return Err(failed(path.as_os_str().as_bytes(), errno)),
+            if self.times.is_full() {
+                self.times.set(&self.merged.layer)?;
+                // The next entry looks its directory up again, and so keeps its time.
+                self.last = None;
             }
         }
+        self.times.set(&self.merged.layer)?;
         Ok(self.counts)
     }
 
@@ -156,9 +161,13 @@ impl<'m> Unpacker<'m> {
         {
             return Ok((resolved.clone(), directory.try_clone().map_err(|_| Errno::MFILE)?));
         }
-        let mut made: Vec<(LayerPath, Stat)> = Vec::new();
+        let (mut made, mut changed): (Vec<(LayerPath, Stat)>, Vec<_>) = (Vec::new(), Vec::new());
         let merged = &self.merged;
         let resolved = merged.resolve(above, |path, place| {
+            let above = path.parent();
+            let stat =
+                open(&merged.layer, above.as_os_str(), OFlags::PATH).and_then(|found| fstat(&found))?;
+            changed.push((above, stat));
             let was_deleted = match unlink_whiteout(&merged.layer, path) {
                 Err(Errno::NOENT) => false,
                 unlinked => unlinked?,
@@ -173,11 +182,13 @@ impl<'m> Unpacker<'m> {
             Ok(true)
         })?;
         let resolved = resolved.unwrap_or_default();
+        changed.iter().for_each(|(path, stat)| self.times.keep(path, stat));
         for (path, stat) in made {
             self.adopt(&path, &stat)?;
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let directory = open(&self.merged.layer, resolved.as_os_str(), flags)?;
+        self.times.keep(&resolved, &fstat(&directory)?);
         let copy = directory.try_clone().map_err(|_| Errno::MFILE)?;
         self.last = Some((written, resolved.clone(), copy));
         Ok((resolved, directory))
@@ -188,7 +199,7 @@ impl<'m> Unpacker<'m> {
         let made = open(&self.merged.layer, path.as_os_str(), OFlags::RDONLY | OFlags::DIRECTORY)?;
         fchown(&made, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
         fchmod(&made, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-        self.times.insert(path.clone(), (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0)));
+        self.times.note(path, time_of(stat));
         Ok(())
     }
 
@@ -318,7 +329,7 @@ impl<'m> Unpacker<'m> {
     ) -> io::Result<()> {
         let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
         let owner = (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
-        let time = times((stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0)));
+        let time = times(time_of(stat));
         match type_of(stat) {
             FileType::RegularFile => {
                 // A descriptor of a path cannot be read. The first layer that has it is the one that was found.
@@ -330,7 +341,9 @@ impl<'m> Unpacker<'m> {
                 self.counts.size += io::copy(&mut from, &mut to)?;
                 fchown(&to, owner.0, owner.1)?;
                 fchmod(&to, mode)?;
+                self.counts.attributes += copy_attributes(&from, &to)?;
                 futimens(&to, &time)?;
+                return Ok(());
             }
             FileType::Symlink => {
                 symlinkat(readlinkat(lower, "", Vec::new())?, directory, name)?;
@@ -339,9 +352,11 @@ impl<'m> Unpacker<'m> {
             kind => {
                 mknodat(directory, name, kind, mode, stat.st_rdev)?;
                 chownat(directory, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?;
+                // A change of the owner removes some bits of the mode. It is no link: this process has just made it.
+                rustix::fs::chmodat(directory, name, mode, AtFlags::empty())?;
             }
         }
-        Ok(())
+        Ok(utimensat(directory, name, &time, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
     /// Makes what has no content.
@@ -397,7 +412,7 @@ impl<'m> Unpacker<'m> {
     /// Gives a directory what its entry says.
     fn finish(&mut self, directory: &OwnedFd, entry: &ArchiveEntry, path: &LayerPath) -> Result<(), Errno> {
         self.own(directory, entry)?;
-        self.times.insert(path.clone(), entry.mtime);
+        self.times.note(path, entry.mtime);
         Ok(())
     }
 

@@ -3,10 +3,12 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, Timespec, Timestamps, XattrFlags, fsetxattr, openat, statat, unlinkat,
+    AtFlags, Mode, OFlags, Timespec, Timestamps, XattrFlags, fgetxattr, flistxattr, fsetxattr, openat,
+    statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -26,6 +28,31 @@ pub(super) fn is_kept(name: &[u8]) -> bool {
         || [&b"security.capability"[..], b"system.posix_acl_access", b"system.posix_acl_default"]
             .contains(&name)
 }
+
+/// Copies the attributes that a file may have. Returns how many could not be copied.
+pub(super) fn copy_attributes(from: impl AsFd, to: impl AsFd) -> Result<u64, Errno> {
+    let mut names = vec![0; MAX_ATTRIBUTE];
+    let length = match flistxattr(&from, &mut names) {
+        // The filesystem has none.
+        Err(Errno::OPNOTSUPP) => 0,
+        length => length?,
+    };
+    let mut value = vec![0; MAX_ATTRIBUTE];
+    let mut lost = 0;
+    for name in names[..length].split(|byte| *byte == 0).filter(|name| is_kept(name)) {
+        let name = OsStr::from_bytes(name);
+        let copied = fgetxattr(&from, name, &mut value)
+            .and_then(|length| fsetxattr(&to, name, &value[..length], XattrFlags::empty()));
+        match copied {
+            Err(Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL) => lost += 1,
+            copied => copied?,
+        }
+    }
+    Ok(lost)
+}
+
+/// The maximum size of an attribute, and of the list of their names, in bytes: XATTR_SIZE_MAX, XATTR_LIST_MAX.
+const MAX_ATTRIBUTE: usize = 64 << 10;
 
 pub(super) fn new_file(directory: &OwnedFd, name: &OsStr) -> Result<File, Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -41,7 +41,7 @@ impl LayerPath {
         LayerPath(path)
     }
 
-    fn parent(&self) -> LayerPath {
+    pub(super) fn parent(&self) -> LayerPath {
         let slash = self.0.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
         LayerPath(self.0[..slash].to_owned())
     }

@@ -15,6 +15,7 @@ mod files;
 mod merged;
 mod read;
 mod task;
+mod times;
 mod tree;
 
 use std::fs::File;

@@ -9,6 +9,7 @@ use crate::host::private_directory::PrivateDirectory;
 use crate::host::run_lock::RunLock;
 use crate::host::token::token;
 use crate::image::digest::{Digest, Digesting};
+use crate::image::layer;
 
 /// A directory for blobs that are not complete. As long as it exists, no command removes unused blobs. What was not
 /// published is removed with it.
@@ -147,11 +148,8 @@ impl Write for NewBlob {
 
 impl Drop for Ingest<'_> {
     fn drop(&mut self) {
-        for name in self.directory.names().unwrap_or_default().0 {
-            let _ = self.directory.remove_file(&name);
-        }
         if let Ok(directories) = self.store.directories() {
-            let _ = directories.ingest.remove_directory(self.name.as_ref());
+            let _ = layer::remove_tree(directories.ingest.path_through(""), self.name.as_ref());
         }
         if let Some(lock) = self.lock.take() {
             lock.release();

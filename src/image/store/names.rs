@@ -76,10 +76,7 @@ impl ImageStore {
     /// # Errors
     /// There is none, or several.
     pub fn find(&self, written: &str) -> Result<StoredImage> {
-        let none = || {
-            let values = [("name", &*printed(written))];
-            Error::new(ExitKind::Refused, text_with("image.none", &values)).paste("sandbox images")
-        };
+        let none = || none(written);
         let all = self.all()?;
         if let Ok(reference) = written.parse::<Reference>() {
             let wanted = reference.or_latest();
@@ -114,7 +111,7 @@ impl ImageStore {
     /// Gives a name to an image, also if another one has it: that one keeps its ID only.
     ///
     /// # Errors
-    /// index.json cannot be written.
+    /// It was removed meanwhile; index.json cannot be written.
     pub fn name(&self, image: &StoredImage, name: Option<&Reference>) -> Result<()> {
         let mut named = image.descriptor.clone();
         named.annotations.insert(CONFIG.into(), image.id.to_string());
@@ -126,20 +123,35 @@ impl ImageStore {
         name.iter().for_each(|name| {
             named.annotations.insert(NAME.into(), name.to_string());
         });
-        self.change(|manifests| {
-            let has_name = |other: &Descriptor| other.annotations.contains_key(NAME);
-            if name.is_none() && manifests.iter().any(|other| other.digest == named.digest) {
+        // As long as this lock is held, no command removes blobs.
+        let lock = self.adding()?;
+        let changed = self.change(|manifests| {
+            let is_listed = manifests.iter().any(|other| other.digest == named.digest);
+            // Another command may have removed it since it was found.
+            if !is_listed && !self.is_whole(&named) {
+                return Err(none(&image.shown()));
+            }
+            if name.is_none() && is_listed {
                 return Ok(());
             }
             for other in manifests.iter_mut() {
-                if has_name(other) && other.annotations.get(NAME) == named.annotations.get(NAME) {
+                // Another tool may have written the name without a registry or a tag.
+                if name.is_some() && name_of(other).as_ref() == name {
                     other.annotations.remove(NAME);
                 }
             }
             manifests.push(named);
             tidy(manifests);
             Ok(())
-        })
+        });
+        lock.release();
+        changed
+    }
+
+    /// Whether all blobs of an image are there.
+    fn is_whole(&self, descriptor: &Descriptor) -> bool {
+        let parts = self.parts(descriptor);
+        parts.is_ok_and(|parts| parts.manifest.layers.iter().all(|layer| self.has_blob(&layer.digest)))
     }
 
     /// Removes a name, or, with None, all of an image. Returns the names that were removed.
@@ -151,8 +163,7 @@ impl ImageStore {
         self.change(|manifests| {
             let mut removed = Vec::new();
             manifests.retain(|other| {
-                let own = other.annotations.get(NAME).and_then(|own| own.parse::<Reference>().ok());
-                let own = own.map(Reference::or_latest);
+                let own = name_of(other);
                 let is_of_image =
                     other.annotations.get(CONFIG) == Some(&id) || other.digest == image.descriptor.digest;
                 let is_it = is_of_image && (name.is_none() || own.as_ref() == name);
@@ -164,6 +175,18 @@ impl ImageStore {
             Ok(removed)
         })
     }
+}
+
+/// The error of an image that does not exist.
+fn none(written: &str) -> Error {
+    let values = [("name", &*printed(written))];
+    Error::new(ExitKind::Refused, text_with("image.none", &values)).paste("sandbox images")
+}
+
+/// The name that a descriptor gives to its image.
+fn name_of(descriptor: &Descriptor) -> Option<Reference> {
+    let name = descriptor.annotations.get(NAME)?.parse::<Reference>().ok();
+    name.map(Reference::or_latest)
 }
 
 /// Removes descriptors that say nothing new: an image without a name is listed only if it has none at all.

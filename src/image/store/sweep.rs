@@ -1,9 +1,10 @@
 //! Removes what no image names: mark and sweep.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{ImageStore, StoreDirectories, partial};
@@ -15,6 +16,7 @@ use crate::image::digest::Digest;
 use crate::image::layer;
 use crate::image::manifest::{Descriptor, ImageDocument, media, read_document};
 use crate::image::rootfs::MappedLayers;
+use crate::plan::call::user::IdMaps;
 
 /// What was removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,25 +44,33 @@ impl ImageStore {
             }
             Err(error) => return Err(self.lock("blobs", Err(error)).expect_err("an error")),
         };
-        let freed = in_use().and_then(|in_use| self.sweep_locked(directories, &in_use));
+        let swept = in_use().and_then(|in_use| self.sweep_locked(directories, &in_use));
         lock.release();
-        freed
+        let (freed, unused) = swept?;
+        unused.iter().try_for_each(UnusedTree::remove)?;
+        Ok(freed)
     }
 
-    fn sweep_locked(&self, directories: &StoreDirectories, in_use: &[PathBuf]) -> Result<Freed> {
+    /// Removes blobs, and gives layers other names. A layer can have very many files, so they are removed after the release
+    /// of the lock.
+    fn sweep_locked(
+        &self,
+        directories: &StoreDirectories,
+        in_use: &[PathBuf],
+    ) -> Result<(Freed, Vec<UnusedTree>)> {
         let mut marked = Marked::default();
         for descriptor in self.index()?.manifests {
             self.mark(&descriptor, &mut marked)?;
         }
-        let mut freed = Freed::default();
+        let (mut freed, mut unused) = (Freed::default(), Vec::new());
         // The process that wrote there was killed: this command has the lock exclusively.
         let failed = |error: std::io::Error| self.unwritten(&error);
         for left in names(&directories.ingest).map_err(failed)? {
             if partial::is_kept(&left, &directories.ingest.path_through("").join(&left)) {
                 continue;
             }
-            layer::remove_tree(directories.ingest.path_through(""), &left)
-                .map_err(|errno| failed(errno.into()))?;
+            let directory = directories.ingest.path().to_owned();
+            unused.push(UnusedTree { directory, name: left, maps: None });
         }
         for name in names(&directories.blobs).map_err(failed)? {
             let digest = name.to_str().and_then(Digest::of_hex);
@@ -79,11 +89,11 @@ impl ImageStore {
                 if MappedLayers::is_name(&name) || is_marked || is_used {
                     continue;
                 }
-                remove_layer(&mapped, &name)?;
+                unused.push(UnusedTree::rename(&mapped, &name));
                 freed.layers.extend(chain_id.filter(|chain_id| !freed.layers.contains(chain_id)));
             }
         }
-        Ok(freed)
+        Ok((freed, unused))
     }
 
     fn mark(&self, descriptor: &Descriptor, marked: &mut Marked) -> Result<()> {
@@ -130,12 +140,37 @@ fn names(directory: &PrivateDirectory) -> std::io::Result<Vec<std::ffi::OsString
     fs::read_dir(directory.path_through(""))?.map(|entry| Ok(entry?.file_name())).collect()
 }
 
-/// Removes a layer: first another name, in one step, so that it is never there in part.
-fn remove_layer(mapped: &MappedLayers, name: &OsStr) -> Result<()> {
-    let removed = format!(".rm-{:08x}", token());
-    let directory = mapped.directory.path_through("");
-    let renamed = fs::rename(directory.join(name), directory.join(&removed));
-    // A name that begins with a dot is removed in any case.
-    let removed = if renamed.is_ok() { removed.as_str() } else { name.to_str().unwrap_or_default() };
-    layer::remove_in_map(Path::new(mapped.directory.path()), removed, mapped.maps.as_ref())
+/// A directory that no command uses any more.
+struct UnusedTree {
+    directory: PathBuf,
+    name: OsString,
+    maps: Option<IdMaps>,
+}
+
+impl UnusedTree {
+    /// A layer, with another name: in one step, so that it is never there in part.
+    fn rename(mapped: &MappedLayers, name: &OsStr) -> UnusedTree {
+        let directory = mapped.directory.path_through("");
+        let mut removed = OsString::from(format!(".rm-{:08x}", token()));
+        // A name that begins with a dot is removed in any case.
+        let has_name = name.as_bytes().starts_with(b".rm-");
+        if has_name || fs::rename(directory.join(name), directory.join(&removed)).is_err() {
+            removed = name.to_owned();
+        }
+        let directory = mapped.directory.path().to_owned();
+        UnusedTree { directory, name: removed, maps: mapped.maps.clone() }
+    }
+
+    /// Removes it, unless another command is removing it.
+    fn remove(&self) -> Result<()> {
+        let lock = match RunLock::of_directory(&self.directory.join(&self.name)) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOENT)) => return Ok(()),
+            // Something that no command of this program makes has no lock.
+            lock => lock.ok(),
+        };
+        let name = self.name.to_str().unwrap_or_default();
+        let removed = layer::remove_in_map(&self.directory, name, self.maps.as_ref());
+        drop(lock);
+        removed
+    }
 }
