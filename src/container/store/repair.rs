@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::super::events::{Event, EventAction};
 use super::super::record::{ContainerRecord, ContainerState, ContainerStatus};
+use super::super::volumes::VolumeStore;
 use super::files::{read_json, remove_directory};
 use super::{ContainerStore, MAX_STATE, STATE, UNFINISHED};
 use crate::error::Result;
@@ -44,6 +45,7 @@ impl ContainerStore {
             }
             if record.auto_remove {
                 let _ = self.remove(id);
+                VolumeStore::remove_anonymous(&record.volumes);
             }
         }
         own.remove();
