@@ -12,6 +12,7 @@
 //! | `conf` | registries.conf |
 //! | `url` | addresses |
 //! | `transport` | one request, within limits |
+//! | `resolve` | the addresses of hosts, for a static program |
 //! | `certificates` | the authorities of this machine, and certs.d |
 //! | `client` | requests with redirects, authentication and further attempts |
 //! | `challenge` | what a registry wants when it answers 401 |
@@ -37,6 +38,7 @@ mod layers;
 pub mod login;
 pub mod pull;
 pub mod push;
+mod resolve;
 pub mod search;
 mod transport;
 mod url;

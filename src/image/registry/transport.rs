@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 
 use ureq::http::{HeaderMap, Request};
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, AsSendBody, Body, BodyReader, Proxy, SendBody};
 
 use super::RegistryOptions;
 use super::certificates::{Certificates, system_roots};
+use super::resolve::OwnResolver;
 use super::url::Url;
 use crate::error::{Error, ExitKind, io_text};
 use crate::image::manifest::{MAX_DOCUMENT, too_large};
@@ -243,8 +245,11 @@ impl Transport {
             .timeout_per_read(timeout)
             .timeout_per_write(timeout)
             .proxy(if url.is_loopback() { None } else { Proxy::try_from_env() })
-            .build()
-            .new_agent();
+            .build();
+        let agent = match cfg!(all(target_env = "gnu", target_feature = "crt-static")) {
+            true => Agent::with_parts(agent, DefaultConnector::default(), OwnResolver),
+            false => agent.new_agent(),
+        };
         agents.insert(key, agent.clone());
         Ok(agent)
     }
