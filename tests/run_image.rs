@@ -22,7 +22,7 @@ use support::{feed, is_root, text};
 fn image(home: &KeptHome, name: &str, change: impl FnOnce(Layer) -> Layer, config: Value) {
     let layer = change(programs(&["sh", "echo", "cat", "id", "env", "sleep", "stat", "mkdir", "ls"]));
     let image = Image { config: json!({ "config": config }), ..Image::of(&[layer]) };
-    let output = feed(&mut home.command(&["load", "-q"]), &image.docker(&[name]));
+    let output = feed(&mut home.command(&["load", "-q"]), image.docker(&[name]));
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
@@ -294,7 +294,7 @@ fn volumes_stay_and_get_the_files_of_the_image() {
         .symlink("etc/out", outside.to_str().unwrap());
     let volumes = json!({ "Env": ["PATH=/bin"], "Volumes": { "/leads": {}, "/../../etc/out/deep": {} } });
     let image = Image { config: json!({ "config": volumes }), ..Image::of(&[low, top]) };
-    let output = feed(&mut home.command(&["load", "-q"]), &image.docker(&["data"]));
+    let output = feed(&mut home.command(&["load", "-q"]), image.docker(&["data"]));
     assert!(output.status.success(), "{}", text(&output.stderr));
     let none = ["--network", "none"];
     let words = |words: &[&'static str]| [&["run"], &none[..], words].concat();

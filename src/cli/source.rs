@@ -183,7 +183,7 @@ impl MadeSpec {
             }
         }
         let mut made = MadeVolumes::default();
-        let result = made.make(all, &mut mounts, (&layers, &resolved), explain);
+        let result = made.make(all, &mut mounts, &layers, resolved, explain);
         if self.image.is_some() {
             // What is below another mount point is mounted after it.
             mounts.mounts.sort_by_key(|mount| mount.target().components().count());
@@ -259,7 +259,8 @@ impl MadeVolumes {
         &mut self,
         all: Vec<WantedVolume>,
         mnt: &mut Mnt,
-        (layers, resolved): (&[PathBuf], &dyn Fn(&Path) -> PathBuf),
+        layers: &[PathBuf],
+        resolved: impl Fn(&Path) -> PathBuf,
         explain: Explainer,
     ) -> Result<()> {
         if all.is_empty() {

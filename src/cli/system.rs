@@ -78,7 +78,7 @@ pub(crate) fn run(color: Color, args: &SystemArgs) -> Result<u8> {
 }
 
 fn row(kind: &'static str, total: usize, active: usize, size: u64, free: u64) -> SpaceRow {
-    let share = if size > 0 { format!(" ({}%)", free * 100 / size) } else { String::new() };
+    let share = (free * 100).checked_div(size).map_or(String::new(), |share| format!(" ({share}%)"));
     SpaceRow {
         kind,
         total_count: total.to_string(),

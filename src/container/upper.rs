@@ -12,7 +12,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::record::ContainerRecord;
 use super::store::{ContainerStore, KeptContainer};
@@ -115,13 +115,13 @@ impl KeptContainer {
 }
 
 #[cfg(feature = "images")]
-fn lower_size(lower: &PathBuf) -> u64 {
+fn lower_size(lower: &Path) -> u64 {
     let known = crate::image::rootfs::size_of_files(lower);
     known.or_else(|| crate::image::layer::measure_tree(lower).ok()).unwrap_or_default()
 }
 
 #[cfg(not(feature = "images"))]
-fn lower_size(_lower: &PathBuf) -> u64 {
+fn lower_size(_lower: &Path) -> u64 {
     0
 }
 

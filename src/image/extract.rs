@@ -42,7 +42,7 @@ pub fn extract(
         let link = rename(&entry.link).unwrap_or_default();
         let failed = |error: Errno| failed(&entry.name, error);
         let (parent, name) = place(directory, &path).map_err(failed)?;
-        make(directory, &parent, &name, &entry, &link, &mut entries, keeps_owners)?;
+        make(directory, &parent, name, &entry, &link, &mut entries, keeps_owners)?;
         if entry.kind == EntryKind::Directory {
             directories.push((path, entry));
         }

@@ -369,7 +369,8 @@ impl Wanted {
         for written in &self.cap_add {
             let is_all = written.eq_ignore_ascii_case("all");
             for one in named(written)? {
-                if !keep.contains(&one) && !(is_all && dropped.contains(&one)) {
+                let is_dropped = is_all && dropped.contains(&one);
+                if !keep.contains(&one) && !is_dropped {
                     keep.push(one);
                 }
             }

@@ -149,7 +149,7 @@ fn copy_file(from: &OwnedFd, to: &OwnedFd, name: &OsStr, found: &Stat) -> Result
 }
 
 fn times_of(found: &Stat) -> rustix::fs::Timestamps {
-    times((found.st_mtime as i64, found.st_mtime_nsec as u32))
+    times((found.st_mtime, found.st_mtime_nsec as u32))
 }
 
 fn uid(found: &Stat) -> Option<Uid> {

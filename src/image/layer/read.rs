@@ -305,8 +305,11 @@ fn entry_of(found: &Found<'_>) -> Result<Option<ArchiveEntry>, Errno> {
     }))
 }
 
+/// The name and the value of an extended attribute.
+type Attribute = (Vec<u8>, Vec<u8>);
+
 /// The extended attributes that belong to a file, in the order of their names.
-fn attributes(file: &OwnedFd) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+fn attributes(file: &OwnedFd) -> Result<Vec<Attribute>, Errno> {
     let mut list = vec![0; 64 << 10];
     let length = match flistxattr(file, &mut list) {
         Err(Errno::NOTSUP) => 0,

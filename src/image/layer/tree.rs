@@ -115,10 +115,8 @@ pub(super) fn measure(parent: &OwnedFd, name: &OsStr) -> Result<u64, Errno> {
                     levels.push(Dir::new(below)?);
                 }
             }
-            FileType::RegularFile | FileType::Symlink => {
-                if found.st_nlink == 1 || seen.insert(found.st_ino) {
-                    size += u64::try_from(found.st_size).unwrap_or_default();
-                }
+            FileType::RegularFile | FileType::Symlink if found.st_nlink == 1 || seen.insert(found.st_ino) => {
+                size += u64::try_from(found.st_size).unwrap_or_default();
             }
             _ => {}
         }
