@@ -317,11 +317,11 @@ fn a_low_limit_of_the_caller_is_named() {
         }
         assert_refused("ulimit -s 64", as_user, &whole, &["RLIMIT_STACK", "ulimit -s 8192"]);
         // The command itself may have any limit.
-        for limit in ["-f 0", "-l 0", "-c 0", "-s 400"] {
+        for limit in ["-f 0", "-l 0", "-c 0", "-s 600"] {
             let output = after(&format!("ulimit {limit}"), as_user, "uts -q -- true");
             assert_eq!(output.status.code(), Some(0), "{limit}: {}", words(&output));
         }
-        for limit in ["-l 0", "-c 0", "-s 400", "-v 4000000"] {
+        for limit in ["-l 0", "-c 0", "-s 600", "-v 4000000"] {
             let output = after(&format!("ulimit {limit}"), as_user, &whole);
             assert_eq!(text(&output.stdout), "works\n", "{limit}: {}", words(&output));
         }

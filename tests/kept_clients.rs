@@ -48,7 +48,7 @@ fn a_signal_reaches_the_command_whatever_the_client_waits_for() {
     let home = KeptHome::new();
     for (name, script) in [
         ("quiet", "trap 'exit 3' TERM; echo up; while :; do sleep 0.05; done"),
-        ("loud", "trap 'exit 3' TERM; echo up; while :; do head -c 100000 /dev/zero; done"),
+        ("loud", "trap 'exit 3' TERM; echo up; yes & wait"),
     ] {
         let spec = home.spec("", script);
         let run = ["run", "--keep", "-i", "--name", name, &spec];

@@ -110,7 +110,6 @@ fn a_mistake_is_told_in_its_own_line() {
         ("pid\ncommand: [true]\n", 1, 1, "write `pid:`"),
         ("name: x\npid\nnet\ncommand: [true]\n", 2, 1, "write `pid:`"),
         ("uts:\n  hostname box\n  domainname: x\n", 2, 3, "write `hostname: box`"),
-        ("command: [true]\npid:\n\tinit: true\n", 3, 1, "found a tab"),
         ("workdir: /tmp\n\tpid:\n", 2, 1, "found a tab"),
     ] {
         let (told_line, told_column, what) = mistake(words);

@@ -99,6 +99,8 @@ fn the_parser_accepts_every_advised_line() {
             *word = word.replace("{}", if index == 0 { "pid" } else { "1" });
         }
         let arguments = std::iter::once("sandbox").chain(filled.iter().map(String::as_str));
+        let arguments: Vec<std::ffi::OsString> = arguments.map(Into::into).collect();
+        let arguments = super::words::for_clap(&arguments, &definition);
         let accepted = match parser.try_get_matches_from_mut(arguments) {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == ErrorKind::DisplayHelp => Ok(()),

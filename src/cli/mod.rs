@@ -50,7 +50,7 @@ use self::feature::FeatureArgs;
 #[cfg(feature = "images")]
 use self::image::{
     UnpackArgs,
-    container::{ChangesArgs, CommitArgs, ExportArgs},
+    container::{ChangesArgs, CommitArgs, ContainerExportArgs},
     cp::CpArgs,
     history::HistoryArgs,
     images::ImagesArgs,
@@ -226,7 +226,7 @@ macro_rules! commands {
             Diff(Described<ChangesArgs>),
             /// Write all files of a container to an archive
             #[cfg(feature = "images")]
-            Export(Described<ExportArgs>),
+            Export(Described<ContainerExportArgs>),
             /// Copy files between a container and the host
             #[cfg(feature = "images")]
             Cp(Described<CpArgs>),

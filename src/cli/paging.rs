@@ -137,7 +137,7 @@ mod tests {
         let block = ["$ a", "1", "2", "   $ b", "3", "\x1b[1m   $ c\x1b[0m", "4"];
         assert_eq!(
             (lengths(&block, 6), lengths(&block, 5), lengths(&block, 3)),
-            (vec![5, 2], vec![3, 4], vec![3, 2, 2])
+            (vec![5, 2], vec![5, 2], vec![3, 2, 2])
         );
         // A sentence alone is not a page.
         let lines = [&["printed:", ""], &block[..]].concat();

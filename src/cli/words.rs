@@ -47,10 +47,12 @@ fn image_place(words: &[OsString], definition: &Command) -> Option<usize> {
 
 /// The place of the first word that is neither a flag nor the value of one.
 fn next_positional(words: &[OsString], start: usize, definition: &Command) -> Option<usize> {
-    let takes_value = |argument: &Arg| {
+    // A value that may be missing is the next word, unless that is a flag.
+    let takes_value = |argument: &Arg, next: Option<&OsString>| {
+        let is_flag = next.is_none_or(|next| next.as_bytes().starts_with(b"-"));
         argument.get_action().takes_values()
             && !argument.is_require_equals_set()
-            && argument.get_num_args().is_none_or(|count| count.min_values() > 0)
+            && (!is_flag || argument.get_num_args().is_none_or(|count| count.min_values() > 0))
     };
     let by_long = |name: &[u8]| {
         let has = |argument: &&Arg| {
@@ -69,11 +71,13 @@ fn next_positional(words: &[OsString], start: usize, definition: &Command) -> Op
         }
         if let Some(long) = word.strip_prefix(b"--") {
             let is_alone = !long.contains(&b'=');
-            place += usize::from(is_alone && by_long(long).is_some_and(takes_value));
+            place += usize::from(
+                is_alone && by_long(long).is_some_and(|one| takes_value(one, words.get(place + 1))),
+            );
         } else if word.len() > 1 && word[0] == b'-' {
             for (index, letter) in word.iter().enumerate().skip(1) {
                 match by_short(char::from(*letter)) {
-                    Some(argument) if takes_value(argument) => {
+                    Some(argument) if takes_value(argument, words.get(place + 1)) => {
                         place += usize::from(index + 1 == word.len());
                         break;
                     }
@@ -123,6 +127,9 @@ mod tests {
             "sandbox run -m 1g x.yaml -- y",
             "sandbox run --help",
             "sandbox pid x",
+            "sandbox run --break suid --dry-run",
+            "sandbox run --break suid --format json",
+            "sandbox run --break --dry-run",
         ] {
             assert_eq!(for_clap(&words(same), &definition), words(same));
         }

@@ -102,7 +102,14 @@ fn header(flag: u8, name: &[u8], link: &[u8], size: u64) -> tar::Header {
     header.set_mtime(0);
     header.set_size(size.min(MAX_SIZE));
     let fields = header.as_old_mut();
-    let cut = |bytes: &[u8]| bytes[..bytes.len().min(100)].to_owned();
+    // Programs that know no PAX headers would take a cut name with a slash at its end for a directory.
+    let cut = |bytes: &[u8]| {
+        let mut cut = bytes[..bytes.len().min(100)].to_owned();
+        while bytes.len() > cut.len() && cut.ends_with(b"/") {
+            cut.pop();
+        }
+        cut
+    };
     let (name, link) = (cut(name), cut(link));
     fields.name[..name.len()].copy_from_slice(&name);
     fields.linkname[..link.len()].copy_from_slice(&link);

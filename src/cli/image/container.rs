@@ -40,7 +40,7 @@ pub(crate) struct ChangesArgs {
 /// The flags of `export`.
 #[derive(Debug, Args)]
 #[group(skip)]
-pub(crate) struct ExportArgs {
+pub(crate) struct ContainerExportArgs {
     /// The container
     #[arg(value_name = "CONTAINER")]
     container: OsString,
@@ -115,7 +115,7 @@ pub(super) fn tell_reading(explain: &ImageExplainArg, directories: &[PathBuf], w
 }
 
 /// Writes all files of the container as an archive.
-pub(crate) fn export(color: Color, args: &ExportArgs) -> Result<u8> {
+pub(crate) fn export(color: Color, args: &ContainerExportArgs) -> Result<u8> {
     decide(color, Stream::Err);
     if args.output.is_none() && io::stdout().is_terminal() {
         let error = Error::new(ExitKind::Refused, text("image.save.terminal"));

@@ -38,22 +38,22 @@ pub(crate) struct CpArgs {
 }
 
 /// One side of a copy.
-enum Side {
+enum CopySide {
     Host(PathBuf),
     Stream,
     Container(OsString, PathBuf),
 }
 
 /// `NAME:PATH` is in a container. A path of the host that has a colon begins with `.` or `/`.
-fn side(written: &OsStr) -> Side {
+fn side(written: &OsStr) -> CopySide {
     let bytes = written.as_bytes();
     let colon = bytes.iter().position(|byte| *byte == b':');
     match (bytes, colon) {
-        (b"-", _) => Side::Stream,
-        ([b'.' | b'/', ..], _) | (_, None | Some(0)) => Side::Host(PathBuf::from(written)),
+        (b"-", _) => CopySide::Stream,
+        ([b'.' | b'/', ..], _) | (_, None | Some(0)) => CopySide::Host(PathBuf::from(written)),
         (_, Some(at)) => {
             let path = PathBuf::from(OsStr::from_bytes(&bytes[at + 1..]));
-            Side::Container(OsStr::from_bytes(&bytes[..at]).to_owned(), path)
+            CopySide::Container(OsStr::from_bytes(&bytes[..at]).to_owned(), path)
         }
     }
 }
@@ -62,10 +62,10 @@ fn side(written: &OsStr) -> Side {
 pub(crate) fn run(color: Color, args: &CpArgs) -> Result<u8> {
     decide(color, Stream::Err);
     let copied = match (side(&args.source), side(&args.target)) {
-        (Side::Container(name, path), target) if !matches!(target, Side::Container(..)) => {
+        (CopySide::Container(name, path), target) if !matches!(target, CopySide::Container(..)) => {
             copy_out(args, &name, &path, &target)
         }
-        (source, Side::Container(name, path)) if !matches!(source, Side::Container(..)) => {
+        (source, CopySide::Container(name, path)) if !matches!(source, CopySide::Container(..)) => {
             copy_in(args, &source, &name, &path)
         }
         _ => Err(Error::usage(text("image.copy.sides"))),
@@ -131,7 +131,7 @@ fn moved(old: Vec<u8>, new: Vec<u8>) -> impl Fn(&[u8]) -> Option<Vec<u8>> {
     }
 }
 
-fn copy_out(args: &CpArgs, name: &OsString, path: &Path, target: &Side) -> Result<()> {
+fn copy_out(args: &CpArgs, name: &OsString, path: &Path, target: &CopySide) -> Result<()> {
     let layers = files(args, name)?;
     let follows = ends_with_slash(path) || is_content(path);
     let found = place(&layers, path, follows)?.filter(|found| found.kind != PlaceKind::Nothing);
@@ -141,7 +141,7 @@ fn copy_out(args: &CpArgs, name: &OsString, path: &Path, target: &Side) -> Resul
     })?;
     let reading = LayerReading::Tree(found.place.clone());
     let (directories, maps) = (&layers.directories, layers.maps.as_ref());
-    let Side::Host(target) = target else {
+    let CopySide::Host(target) = target else {
         let output = io::stdout().as_fd().try_clone_to_owned().map_err(|error| unread(&error))?;
         return layer::read(reading, directories, maps, output);
     };
@@ -177,7 +177,7 @@ fn copy_out(args: &CpArgs, name: &OsString, path: &Path, target: &Side) -> Resul
     wrong.map_or(read, Err)
 }
 
-fn copy_in(args: &CpArgs, source: &Side, name: &OsString, path: &Path) -> Result<()> {
+fn copy_in(args: &CpArgs, source: &CopySide, name: &OsString, path: &Path) -> Result<()> {
     let layers = files(args, name)?;
     let found = place(&layers, path, true)?;
     let found = found.ok_or_else(|| refused("image.copy.nodirectory", path))?;
@@ -187,7 +187,7 @@ fn copy_in(args: &CpArgs, source: &Side, name: &OsString, path: &Path) -> Result
     let (directories, maps) = (&layers.directories, layers.maps.as_ref());
     let failed = |why: String| refused("image.copy.cannot", path).why(why);
     let write: Box<dyn FnOnce() -> std::result::Result<(), String> + Send> = match source {
-        Side::Stream => {
+        CopySide::Stream => {
             if !is_directory {
                 return Err(refused("image.copy.nodirectory", path));
             }
@@ -198,7 +198,7 @@ fn copy_in(args: &CpArgs, source: &Side, name: &OsString, path: &Path) -> Result
             };
             Box::new(move || extract::renamed(io::stdin(), rename, output).map_err(|Unreadable(why)| why))
         }
-        Side::Host(source) => {
+        CopySide::Host(source) => {
             let about = fs::symlink_metadata(source).map_err(|error| {
                 refused("image.copy.source", source).call(format!("lstat(\"{}\")", printed(source)), error)
             })?;
@@ -222,7 +222,7 @@ fn copy_in(args: &CpArgs, source: &Side, name: &OsString, path: &Path) -> Result
                 extract::archive(&source, &target, keeps, output).map_err(|error| io_text(&error))
             })
         }
-        Side::Container(..) => return Err(Error::usage(text("image.copy.sides"))),
+        CopySide::Container(..) => return Err(Error::usage(text("image.copy.sides"))),
     };
     std::thread::scope(|scope| {
         let written = scope.spawn(write);
@@ -252,9 +252,9 @@ mod tests {
     #[test]
     fn a_side_is_a_container_or_the_host() {
         let is = |written: &str| match side(OsStr::new(written)) {
-            Side::Host(path) => format!("host {}", path.display()),
-            Side::Stream => "stream".to_owned(),
-            Side::Container(name, path) => format!("{} {}", name.display(), path.display()),
+            CopySide::Host(path) => format!("host {}", path.display()),
+            CopySide::Stream => "stream".to_owned(),
+            CopySide::Container(name, path) => format!("{} {}", name.display(), path.display()),
         };
         for (written, wanted) in [
             ("box:/a:b", "box /a:b"),

@@ -9,7 +9,7 @@ use super::history::HistoryArgs;
 use super::images::ImagesArgs;
 use super::import::ImportArgs;
 use super::load::LoadArgs;
-use super::prune::PruneArgs;
+use super::prune::ImagePruneArgs;
 use super::pull::PullArgs;
 use super::push::PushArgs;
 use super::rmi::RmiArgs;
@@ -68,7 +68,7 @@ enum ImageAction {
     /// Remove images, as `sandbox rmi`
     Rm(RmiArgs),
     /// Remove the images without a name, or all that no container has
-    Prune(PruneArgs),
+    Prune(ImagePruneArgs),
 }
 
 #[derive(Debug, Args)]

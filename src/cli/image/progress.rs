@@ -31,7 +31,7 @@ pub(super) enum ProgressKind {
 }
 
 /// The layers that are pulled or pushed.
-pub(super) struct Progress {
+pub(super) struct PullProgress {
     kind: ProgressKind,
     prints: bool,
     is_terminal: bool,
@@ -43,11 +43,11 @@ struct LayerLine {
     event: LayerEvent,
 }
 
-impl Progress {
+impl PullProgress {
     /// With `prints`, on standard output: bars on a terminal, unless the steps are told there too.
-    pub(super) fn new(kind: ProgressKind, prints: bool, is_explained: bool) -> Progress {
+    pub(super) fn new(kind: ProgressKind, prints: bool, is_explained: bool) -> PullProgress {
         let is_terminal = prints && !is_explained && std::io::stdout().is_terminal() && !paint::is_dumb();
-        Progress { kind, prints, is_terminal, layers: Mutex::default() }
+        PullProgress { kind, prints, is_terminal, layers: Mutex::default() }
     }
 
     /// Does something, and meanwhile shows the bars.
@@ -92,7 +92,7 @@ impl Progress {
     }
 }
 
-impl PullWatcher for Progress {
+impl PullWatcher for PullProgress {
     fn layer(&self, digest: &Digest, event: LayerEvent) {
         let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
         let is_told = matches!(

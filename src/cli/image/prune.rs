@@ -17,7 +17,7 @@ use crate::value::units::human;
 /// The flags of `image prune`.
 #[derive(Debug, Args)]
 #[group(skip)]
-pub(crate) struct PruneArgs {
+pub(crate) struct ImagePruneArgs {
     /// Remove also images with a name that no container is made from
     #[arg(long, short)]
     all: bool,
@@ -29,7 +29,7 @@ pub(crate) struct PruneArgs {
 }
 
 /// Removes them, and prints what Docker prints.
-pub(crate) fn run(color: Color, args: &PruneArgs) -> Result<u8> {
+pub(crate) fn run(color: Color, args: &ImagePruneArgs) -> Result<u8> {
     decide(color, Stream::Err);
     if !args.force {
         let ask = if args.all { "image.prune.ask.all" } else { "image.prune.ask" };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args};
 use serde_json::{Value, json};
 
-use super::progress::{Progress, ProgressKind};
+use super::progress::{ProgressKind, PullProgress};
 use super::{ImageExplainArg, as_docker, in_use, own_maps, print_losses};
 use crate::cli::kept::{format_of, unfilled};
 use crate::error::{Error, Result};
@@ -179,7 +179,7 @@ fn fetch(args: &PullArgs, reference: &Reference, prints: bool) -> Result<PulledI
     note.iter().for_each(|note| render::err(&format!("sandbox: {note}\n")));
     let maps = own_maps();
     let request = PullRequest { reference, platform: args.platform.clone(), maps: maps.as_ref() };
-    let progress = Progress::new(ProgressKind::Pull, prints, args.explain.is_on());
+    let progress = PullProgress::new(ProgressKind::Pull, prints, args.explain.is_on());
     let pulled = progress
         .while_shown(|| pull(&store, &request, &args.registry.options(), &progress, &args.explain.tell()));
     if pulled.is_ok() && store.has_leftovers() {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::progress::{Progress, ProgressKind};
+use super::progress::{ProgressKind, PullProgress};
 use super::pull::RegistryArgs;
 use super::{ImageExplainArg, as_docker, name_from};
 use crate::error::{Error, ExitKind, Result};
@@ -45,7 +45,7 @@ pub(crate) fn run(color: Color, args: &PushArgs) -> Result<u8> {
         let what = text_with("image.push.none", &[("name", &reference.familiar())]);
         Error::new(ExitKind::Refused, what).paste("sandbox images")
     })?;
-    let progress = Progress::new(ProgressKind::Push, !args.quiet, args.explain.is_on());
+    let progress = PullProgress::new(ProgressKind::Push, !args.quiet, args.explain.is_on());
     let request = PushRequest { image: &image, reference: &reference };
     let options = args.registry.options();
     let pushed = progress.while_shown(|| push(&store, &request, &options, &progress, &args.explain.tell()));

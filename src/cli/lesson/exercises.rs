@@ -167,7 +167,7 @@ impl Course {
                     full.iter().map(|(number, lesson)| format!("{number} ({lesson})")).collect();
                 let values = [("name", word), ("all", &*all.join(", "))];
                 let error = Error::usage(text_with("lesson.exercise.several", &values))
-                    .why(text("lesson.exercise.several.why"));
+                    .why(text("lesson.exercise.several.reason"));
                 Err(full.iter().fold(error, |error, (number, lesson)| {
                     let title = text_with("lesson.exercise.several.of", &[("lesson", lesson)]);
                     error.step(&title, format!("sandbox lesson {action} {number}"))

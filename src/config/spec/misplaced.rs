@@ -8,7 +8,8 @@ use crate::text::{text, text_with};
 /// The flaw to report in place of this syntax error. None: the mistake is where the parser says.
 pub(super) fn instead_of(place: Place, document: &str, error: &str) -> Option<Flaw> {
     let lines: Vec<&str> = document.lines().collect();
-    if error.contains("tab") {
+    let own = lines.get(place.line.saturating_sub(1)).copied().unwrap_or_default();
+    if error.contains("tab") && !indent(own).contains('\t') {
         let after = lines.iter().enumerate().skip(place.line.saturating_sub(1));
         let (index, line) = after.into_iter().find(|(_, line)| indent(line).contains('\t'))?;
         let column = indent(line).chars().position(|character| character == '\t')?;

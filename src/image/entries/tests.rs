@@ -157,7 +157,11 @@ fn with_name(kind: u8, name: &[u8], content: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_directory_of_before_posix_is_read() {
-    let archive = with_name(0, b"d/", b"");
+    let archive = member("x", b'0', b"", |header| {
+        let old = header.as_old_mut();
+        old.name[..2].copy_from_slice(b"d/");
+        old.linkflag = [0];
+    });
     let entry = ArchiveEntries::new(&archive[..]).next_entry().unwrap().unwrap();
     assert_eq!((entry.kind, &*entry.name), (EntryKind::Directory, &b"d/"[..]));
 }

@@ -76,7 +76,7 @@ pub(super) fn read(file: &File) -> io::Result<Option<ElfFile>> {
     {
         return Ok(None);
     }
-    let fields = Fields { is_64: start[4] == 2, is_little: start[5] == 1 };
+    let fields = ElfFields { is_64: start[4] == 2, is_little: start[5] == 1 };
     let machine =
         ElfMachine { class: start[4], order: start[5], machine: fields.number(&start, 18, 2) as u16 };
     let (table, size, headers) = match fields.is_64 {
@@ -137,12 +137,12 @@ struct Segment {
 }
 
 /// How the numbers of a file are written.
-struct Fields {
+struct ElfFields {
     is_64: bool,
     is_little: bool,
 }
 
-impl Fields {
+impl ElfFields {
     fn number(&self, bytes: &[u8], at: usize, length: usize) -> u64 {
         let digits = &bytes[at..at + length];
         let add = |sum: u64, byte: &u8| sum << 8 | u64::from(*byte);

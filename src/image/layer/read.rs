@@ -26,10 +26,10 @@ use crate::image::tar_writer::ArchiveWriter;
 pub(super) fn read(reading: &LayerReading, layers: &[OwnedFd], output: impl Write) -> Result<(), Unreadable> {
     let (upper, below) = layers.split_at(1.min(layers.len()));
     match reading {
-        LayerReading::Changes => changes(&Layers(upper), &Layers(below), output),
-        LayerReading::Layer => archive(&Layers(upper), &LayerPath::default(), true, output),
-        LayerReading::Files => archive(&Layers(layers), &LayerPath::default(), false, output),
-        LayerReading::Tree(path) => archive(&Layers(layers), &path_of(path), false, output),
+        LayerReading::Changes => changes(&OpenLayers(upper), &OpenLayers(below), output),
+        LayerReading::Layer => archive(&OpenLayers(upper), &LayerPath::default(), true, output),
+        LayerReading::Files => archive(&OpenLayers(layers), &LayerPath::default(), false, output),
+        LayerReading::Tree(path) => archive(&OpenLayers(layers), &path_of(path), false, output),
         LayerReading::Place { path, follows } => {
             let failed = |errno| failed(path.as_os_str().as_bytes(), errno);
             let found = place(layers, path.as_os_str().as_bytes(), *follows).map_err(failed)?;
@@ -88,13 +88,13 @@ fn place(layers: &[OwnedFd], path: &[u8], follows: bool) -> Result<Option<PathPl
 }
 
 /// Some layers, the topmost first.
-struct Layers<'l>(&'l [OwnedFd]);
+struct OpenLayers<'l>(&'l [OwnedFd]);
 
 /// The maximum number of links at the end of a path, as in the kernel.
 const MAX_LINKS: usize = 40;
 
 /// A file of one of them.
-struct Found<'l> {
+struct FoundFile<'l> {
     path: LayerPath,
     layer: &'l OwnedFd,
     /// It was opened for its path only.
@@ -102,7 +102,7 @@ struct Found<'l> {
     stat: Stat,
 }
 
-impl Found<'_> {
+impl FoundFile<'_> {
     /// Opens a file or a directory to read it.
     fn opened(&self) -> Result<OwnedFd, Errno> {
         open(self.layer, self.path.as_os_str(), OFlags::RDONLY | OFlags::NONBLOCK)
@@ -113,9 +113,9 @@ impl Found<'_> {
     }
 }
 
-impl<'l> Layers<'l> {
+impl<'l> OpenLayers<'l> {
     /// What is seen at a path. With `marks`, a whiteout is a file too.
-    fn find(&self, path: &LayerPath, marks: bool) -> Result<Option<Found<'l>>, Errno> {
+    fn find(&self, path: &LayerPath, marks: bool) -> Result<Option<FoundFile<'l>>, Errno> {
         for layer in self.0 {
             let (file, stat) = match look(layer, path)? {
                 LayerLook::Hit(file, stat) => (file, stat),
@@ -129,7 +129,7 @@ impl<'l> Layers<'l> {
                     Err(_) => return Ok(None),
                 },
             };
-            return Ok(Some(Found { path: path.clone(), layer, file, stat }));
+            return Ok(Some(FoundFile { path: path.clone(), layer, file, stat }));
         }
         Ok(None)
     }
@@ -158,7 +158,7 @@ impl<'l> Layers<'l> {
         &self,
         start: &LayerPath,
         marks: bool,
-        mut visit: impl FnMut(&Found<'l>) -> Result<(), Unreadable>,
+        mut visit: impl FnMut(&FoundFile<'l>) -> Result<(), Unreadable>,
     ) -> Result<(), Unreadable> {
         let mut left = vec![start.clone()];
         while let Some(path) = left.pop() {
@@ -178,7 +178,7 @@ impl<'l> Layers<'l> {
 }
 
 /// Writes `A`, `C` or `D`, the path, and a null byte, for each change.
-fn changes(upper: &Layers<'_>, below: &Layers<'_>, mut output: impl Write) -> Result<(), Unreadable> {
+fn changes(upper: &OpenLayers<'_>, below: &OpenLayers<'_>, mut output: impl Write) -> Result<(), Unreadable> {
     let mut all: BTreeMap<Vec<u8>, u8> = BTreeMap::new();
     upper.walk(&LayerPath::default(), true, |found| {
         let path = found.path.as_bytes();
@@ -211,7 +211,7 @@ fn changes(upper: &Layers<'_>, below: &Layers<'_>, mut output: impl Write) -> Re
 
 /// Writes an archive: with `is_layer`, one layer with its marks, otherwise what is seen of all of them.
 fn archive(
-    layers: &Layers<'_>,
+    layers: &OpenLayers<'_>,
     start: &LayerPath,
     is_layer: bool,
     output: impl Write,
@@ -273,7 +273,7 @@ fn mark(name: Vec<u8>) -> ArchiveEntry {
 }
 
 /// The entry of a file. None: a socket, which no archive has.
-fn entry_of(found: &Found<'_>) -> Result<Option<ArchiveEntry>, Errno> {
+fn entry_of(found: &FoundFile<'_>) -> Result<Option<ArchiveEntry>, Errno> {
     let stat = &found.stat;
     let kind = match type_of(stat) {
         FileType::RegularFile => EntryKind::File,

@@ -150,7 +150,9 @@ mod tests {
         let parent = OwnedFd::from(fs::File::open(directory.path()).unwrap());
         // The link has the path of its target as its content.
         let link = directory.path().as_os_str().len() as u64;
-        assert_eq!(measure(&parent, OsStr::new("tree")), Ok(3 + link));
+        // Only root may look into the closed directories. The file below 500 directories is too deep.
+        let closed = if rustix::process::geteuid().is_root() { 2 } else { 0 };
+        assert_eq!(measure(&parent, OsStr::new("tree")), Ok(closed + link));
         remove(&parent, OsStr::new("tree")).unwrap();
         remove(&parent, OsStr::new("tree")).unwrap();
         assert!(!tree.exists() && canary.exists());

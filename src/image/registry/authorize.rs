@@ -14,7 +14,7 @@ use super::TellAll;
 use super::challenge::Challenge;
 use super::credentials::Credential;
 use super::endpoint::Endpoint;
-use super::transport::{Answer, Content, Exchange, Failure, Transport, Tried};
+use super::transport::{Content, HttpExchange, HttpFailure, HttpTransport, RegistryAnswer, Tried};
 use super::url::{Scheme, Url};
 use crate::error::{Error, ExitKind};
 use crate::text::{printed, text, text_with};
@@ -52,7 +52,7 @@ impl Authorizer {
     /// The token server cannot be trusted or reached, or gives no token.
     pub(super) fn answer(
         &self,
-        transport: &Transport,
+        transport: &HttpTransport,
         (endpoint, asked): (&Endpoint, &Url),
         challenges: &[Challenge],
         scope: &str,
@@ -83,7 +83,7 @@ impl Authorizer {
 
     fn token(
         &self,
-        transport: &Transport,
+        transport: &HttpTransport,
         (endpoint, asked): (&Endpoint, &Url),
         (realm, service): (&str, Option<&str>),
         scope: &str,
@@ -91,7 +91,7 @@ impl Authorizer {
     ) -> Tried<String> {
         let refused = || {
             let values = [("host", &*printed(asked.authority())), ("realm", &printed(realm))];
-            Failure::lasting(Error::new(ExitKind::Refused, text_with("registry.realm", &values)))
+            HttpFailure::lasting(Error::new(ExitKind::Refused, text_with("registry.realm", &values)))
         };
         let url = Url::parse(realm).ok_or_else(refused)?;
         let credential = match trust(asked, &url, endpoint.is_insecure) {
@@ -119,7 +119,8 @@ impl Authorizer {
                 let form = encoded(&query);
                 let headers = vec![("content-type", "application/x-www-form-urlencoded".to_owned())];
                 let content = Content::Bytes(form.as_bytes());
-                transport.exchange(&Exchange { method: "POST", url: &url, headers, content }, is_insecure)?
+                transport
+                    .exchange(&HttpExchange { method: "POST", url: &url, headers, content }, is_insecure)?
             }
             credential => {
                 let login = match credential {
@@ -130,7 +131,7 @@ impl Authorizer {
                 let url = url.with_query(&encoded(&query));
                 let headers = login.map(|login| ("authorization", login.basic())).into_iter().collect();
                 transport.exchange(
-                    &Exchange { method: "GET", url: &url, headers, content: Content::None },
+                    &HttpExchange { method: "GET", url: &url, headers, content: Content::None },
                     is_insecure,
                 )?
             }
@@ -143,7 +144,7 @@ impl Authorizer {
         read_token(answer, transport).map_err(|failure| match status {
             401 | 403 if credential.is_some() => {
                 let error = Error::new(ExitKind::Refused, text("registry.password"));
-                Failure::lasting(
+                HttpFailure::lasting(
                     error.why(text_with("registry.password.reason", &[("host", &printed(url.authority()))])),
                 )
             }
@@ -153,7 +154,7 @@ impl Authorizer {
 }
 
 /// The header with the token of an answer.
-fn read_token(answer: Answer, transport: &Transport) -> Tried<String> {
+fn read_token(answer: RegistryAnswer, transport: &HttpTransport) -> Tried<String> {
     #[derive(Deserialize)]
     struct Token {
         token: Option<String>,
@@ -166,7 +167,7 @@ fn read_token(answer: Answer, transport: &Transport) -> Tried<String> {
     let wrong_status = || failed(text_with("registry.status", &[("status", &status.to_string())]));
     match status {
         200 => {}
-        408 | 429 | 500..=599 => return Err(Failure::passing(wrong_status())),
+        408 | 429 | 500..=599 => return Err(HttpFailure::passing(wrong_status())),
         _ => return Err(wrong_status().into()),
     }
     let bytes = answer.document(transport.options().timeout)?;

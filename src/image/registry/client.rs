@@ -11,7 +11,7 @@ use super::authorize::Authorizer;
 use super::challenge::challenges;
 use super::credentials::{self, Credential};
 use super::endpoint::Endpoint;
-use super::transport::{Answer, Content, Exchange, Failure, Transport, Tried};
+use super::transport::{Content, HttpExchange, HttpFailure, HttpTransport, RegistryAnswer, Tried};
 use super::url::{Scheme, Url};
 use crate::error::{Error, ExitKind};
 use crate::text::{printed, text, text_with};
@@ -23,8 +23,8 @@ const MAX_REDIRECTS: usize = 5;
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// A registry, and what it knows of the caller.
-pub(super) struct Client<'c> {
-    pub(super) transport: &'c Transport,
+pub(super) struct RegistryClient<'c> {
+    pub(super) transport: &'c HttpTransport,
     pub(super) endpoint: Endpoint,
     scheme: Scheme,
     authorizer: Authorizer,
@@ -43,18 +43,18 @@ pub(super) struct Ask<'a> {
     pub(super) why: &'static str,
 }
 
-impl<'c> Client<'c> {
+impl<'c> RegistryClient<'c> {
     /// Finds out how a server is spoken to. Only to one on this machine, or to one that is insecure as the user says, it
     /// may be HTTP without TLS.
     ///
     /// # Errors
     /// The server cannot be reached; the credentials of the user cannot be read.
     pub(super) fn connect(
-        transport: &'c Transport,
+        transport: &'c HttpTransport,
         endpoint: Endpoint,
         actions: &'static str,
         tell: TellAll<'c>,
-    ) -> Tried<Client<'c>> {
+    ) -> Tried<RegistryClient<'c>> {
         let options = transport.options();
         let found = match options.login.as_ref().filter(|_| !endpoint.is_mirror) {
             Some(login) => Some((Credential::Login(login.clone()), "--creds".to_owned())),
@@ -65,7 +65,7 @@ impl<'c> Client<'c> {
         found.iter().for_each(|(_, from)| tell(&format!("read({from})"), "registry.explain.credentials"));
         let authorizer = Authorizer::new(found.map(|(credential, _)| credential));
         let of_host = |scheme| {
-            let wrong = || Failure::lasting(Error::new(ExitKind::Refused, text("image.name.registry")));
+            let wrong = || HttpFailure::lasting(Error::new(ExitKind::Refused, text("image.name.registry")));
             Url::of(scheme, &endpoint.host, "/v2/").ok_or_else(wrong)
         };
         let secure = of_host(Scheme::Https)?;
@@ -78,7 +78,7 @@ impl<'c> Client<'c> {
                 scheme = Scheme::Http;
             }
         }
-        Ok(Client { transport, endpoint, scheme, authorizer, actions, tell })
+        Ok(RegistryClient { transport, endpoint, scheme, authorizer, actions, tell })
     }
 
     /// The address of a path below `/v2/` on this server.
@@ -109,7 +109,7 @@ impl<'c> Client<'c> {
     ///
     /// # Errors
     /// There is no answer, or one that says that the server cannot answer now.
-    pub(super) fn send(&self, ask: &Ask<'_>) -> Tried<Answer> {
+    pub(super) fn send(&self, ask: &Ask<'_>) -> Tried<RegistryAnswer> {
         let scope = self.scope();
         let mut has_answered = false;
         loop {
@@ -130,7 +130,7 @@ impl<'c> Client<'c> {
         }
     }
 
-    fn follow(&self, ask: &Ask<'_>, authorization: Option<String>) -> Tried<Answer> {
+    fn follow(&self, ask: &Ask<'_>, authorization: Option<String>) -> Tried<RegistryAnswer> {
         let mut url = ask.url.clone();
         let mut authorization = authorization;
         for _ in 0..=MAX_REDIRECTS {
@@ -141,7 +141,7 @@ impl<'c> Client<'c> {
                 Content::Bytes(bytes) => Content::Bytes(bytes),
                 Content::File(file, length) => Content::File(file, *length),
             };
-            let exchange = Exchange { method: ask.method, url: &url, headers, content };
+            let exchange = HttpExchange { method: ask.method, url: &url, headers, content };
             let answer = self.transport.exchange(&exchange, self.is_insecure(&url))?;
             let about = match (answer.media_type(), answer.length()) {
                 ("", _) => String::new(),
@@ -159,11 +159,11 @@ impl<'c> Client<'c> {
             let next = url.join(location).filter(|next| self.may_follow(&url, next));
             url = next.ok_or_else(|| {
                 let values = [("url", &*printed(url.shown())), ("location", &printed(location))];
-                Failure::lasting(Error::new(ExitKind::Refused, text_with("registry.redirect", &values)))
+                HttpFailure::lasting(Error::new(ExitKind::Refused, text_with("registry.redirect", &values)))
             })?;
         }
         let values = [("url", &*printed(ask.url.shown())), ("most", &MAX_REDIRECTS.to_string())];
-        Err(Failure::lasting(Error::new(ExitKind::Refused, text_with("registry.redirects", &values))))
+        Err(HttpFailure::lasting(Error::new(ExitKind::Refused, text_with("registry.redirects", &values))))
     }
 
     /// Whether a redirect may be followed: never from TLS to a connection without it.
@@ -210,17 +210,17 @@ impl<'c> Client<'c> {
 }
 
 /// The error of a server that cannot answer now.
-fn busy(answer: Answer) -> Tried<Answer> {
+fn busy(answer: RegistryAnswer) -> Tried<RegistryAnswer> {
     if !matches!(answer.status, 408 | 425 | 429 | 500..=599) {
         return Ok(answer);
     }
     let asked = answer.header("retry-after").and_then(|seconds| seconds.trim().parse().ok());
     let least = asked.unwrap_or_default();
-    Err(Failure { again: Some(least), ..unexpected(answer) })
+    Err(HttpFailure { again: Some(least), ..unexpected(answer) })
 }
 
 /// The error of an answer with a status that is none of success. The registry's own words are the reason.
-pub(super) fn unexpected(answer: Answer) -> Failure {
+pub(super) fn unexpected(answer: RegistryAnswer) -> HttpFailure {
     #[derive(Deserialize)]
     struct Errors {
         errors: Vec<OneError>,
@@ -238,7 +238,7 @@ pub(super) fn unexpected(answer: Answer) -> Failure {
     let said = answer.document(Duration::from_secs(5)).ok();
     let said = said.and_then(|bytes| serde_json::from_slice::<Errors>(&bytes).ok());
     let reasons = said.into_iter().flat_map(|said| said.errors).take(3);
-    Failure::lasting(reasons.fold(error, |error, one| {
+    HttpFailure::lasting(reasons.fold(error, |error, one| {
         let cut = |text: &str| printed(text.chars().take(200).collect::<String>());
         error.why(format!("{}: {}", cut(&one.code), cut(&one.message)))
     }))

@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use super::client::{Ask, Client, unexpected};
-use super::transport::{Answer, Content, Failure, Tried, cut};
+use super::client::{Ask, RegistryClient, unexpected};
+use super::transport::{Content, HttpFailure, RegistryAnswer, Tried, cut};
 use crate::error::{Error, ExitKind};
 use crate::image::digest::Digest;
 use crate::image::manifest::{Descriptor, MAX_DOCUMENT, too_large};
@@ -28,22 +28,22 @@ pub(super) trait DownloadWatcher {
 }
 
 /// The error of content that is not what was asked for.
-fn lie(client: &Client<'_>, key: &str, values: &[(&str, &str)]) -> Failure {
+fn lie(client: &RegistryClient<'_>, key: &str, values: &[(&str, &str)]) -> HttpFailure {
     let what = text_with("registry.lie", &[("host", &printed(&client.endpoint.host))]);
-    Failure::lasting(Error::new(ExitKind::Refused, what).why(text_with(key, values)))
+    HttpFailure::lasting(Error::new(ExitKind::Refused, what).why(text_with(key, values)))
 }
 
-fn wrong_digest(client: &Client<'_>, expected: &Digest, found: &Digest) -> Failure {
+fn wrong_digest(client: &RegistryClient<'_>, expected: &Digest, found: &Digest) -> HttpFailure {
     lie(client, "registry.lie.digest", &[("expected", &expected.to_string()), ("found", &found.to_string())])
 }
 
-fn wrong_size(client: &Client<'_>, blob: &Descriptor, found: &str) -> Failure {
+fn wrong_size(client: &RegistryClient<'_>, blob: &Descriptor, found: &str) -> HttpFailure {
     let values = [("digest", &*blob.digest.to_string()), ("said", &blob.size.to_string()), ("found", found)];
     lie(client, "registry.lie.size", &values)
 }
 
 /// A document that a descriptor names: an inner manifest, or a config.
-pub(super) fn document(client: &Client<'_>, blob: &Descriptor, accept: &str) -> Tried<Vec<u8>> {
+pub(super) fn document(client: &RegistryClient<'_>, blob: &Descriptor, accept: &str) -> Tried<Vec<u8>> {
     if blob.size > MAX_DOCUMENT {
         return Err(too_large(&blob.digest.to_string()).into());
     }
@@ -77,7 +77,7 @@ pub(super) fn document(client: &Client<'_>, blob: &Descriptor, accept: &str) -> 
 /// # Errors
 /// It is not what its descriptor says; it did not come to its end. Then what has come is kept for the next attempt.
 pub(super) fn layer(
-    client: &Client<'_>,
+    client: &RegistryClient<'_>,
     store: &ImageStore,
     blob: &Descriptor,
     watcher: &dyn DownloadWatcher,
@@ -125,7 +125,7 @@ pub(super) fn layer(
 
 /// One request for what is missing.
 fn attempt(
-    client: &Client<'_>,
+    client: &RegistryClient<'_>,
     partial: &mut PartialBlob,
     blob: &Descriptor,
     watcher: &dyn DownloadWatcher,
@@ -156,15 +156,15 @@ fn attempt(
     partial.restart()?;
     let wrong = wrong_digest(client, &blob.digest, &found);
     // What was there before may have been wrong: then the whole blob is asked for, once.
-    if start > 0 { Err(Failure { again: Some(0), ..wrong }) } else { Err(wrong) }
+    if start > 0 { Err(HttpFailure { again: Some(0), ..wrong }) } else { Err(wrong) }
 }
 
 /// Adds the body of an answer.
 fn receive(
-    client: &Client<'_>,
+    client: &RegistryClient<'_>,
     partial: &mut PartialBlob,
     blob: &Descriptor,
-    answer: Answer,
+    answer: RegistryAnswer,
     watcher: &dyn DownloadWatcher,
 ) -> Tried<()> {
     let start = partial.length();
@@ -177,7 +177,7 @@ fn receive(
             partial.restart()?;
             let failure =
                 lie(client, "registry.lie.range", &[("start", &start.to_string()), ("range", &range)]);
-            return Err(if start > 0 { Failure { again: Some(0), ..failure } } else { failure });
+            return Err(if start > 0 { HttpFailure { again: Some(0), ..failure } } else { failure });
         }
         _ => return Err(unexpected(answer)),
     }

@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::client::Client;
+use super::client::RegistryClient;
 use super::download::{self, DownloadWatcher};
 use super::pull::{LayerEvent, PullWatcher};
-use super::transport::{Failure, Tried};
+use super::transport::{HttpFailure, Tried};
 use crate::error::Result;
 use crate::image::digest::Digest;
 use crate::image::manifest::Descriptor;
@@ -31,7 +31,7 @@ struct DownloadState {
     waiting: VecDeque<Descriptor>,
     done: Vec<Digest>,
     /// The first error. Then no further blob is downloaded.
-    failed: Option<Failure>,
+    failed: Option<HttpFailure>,
     is_over: bool,
 }
 
@@ -41,7 +41,7 @@ impl Downloads<'_> {
     }
 
     /// Downloads one blob after the other.
-    fn work(&self, store: &ImageStore, client: &Client<'_>) {
+    fn work(&self, store: &ImageStore, client: &RegistryClient<'_>) {
         loop {
             let mut state = self.state();
             let Some(blob) = state.waiting.pop_front().filter(|_| !state.is_over) else { return };
@@ -108,7 +108,7 @@ impl DownloadWatcher for OneDownload<'_> {
 /// A layer cannot be downloaded or unpacked.
 pub(super) fn fetch(
     store: &ImageStore,
-    client: &Client<'_>,
+    client: &RegistryClient<'_>,
     parts: &ImageParts,
     maps: Option<&IdMaps>,
     watcher: &dyn PullWatcher,

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::client::{Ask, Client, unexpected};
+use super::client::{Ask, RegistryClient, unexpected};
 use super::credentials::{DOCKER_KEY, Login, files, is_key_of, of_session};
 use super::endpoint::Endpoint;
-use super::transport::{Content, Transport};
+use super::transport::{Content, HttpTransport};
 use super::{RegistryOptions, TellAll};
 use crate::error::{Error, ExitKind, Result, io_text};
 use crate::host::token::token;
@@ -26,9 +26,9 @@ use crate::text::{printed, text, text_with};
 /// The registry cannot be reached or does not accept it; the file cannot be written.
 pub fn login(registry: &str, login: &Login, options: &RegistryOptions, tell: TellAll<'_>) -> Result<PathBuf> {
     let options = RegistryOptions { login: Some(login.clone()), ..options.clone() };
-    let transport = Transport::new(options.clone());
+    let transport = HttpTransport::new(options.clone());
     let endpoint = Endpoint::registry(registry, &options)?;
-    let asked = Client::connect(&transport, endpoint, "pull", tell).and_then(|client| {
+    let asked = RegistryClient::connect(&transport, endpoint, "pull", tell).and_then(|client| {
         let url = client.url("");
         let why = "registry.explain.version";
         client.retry(&|_| (), || {

@@ -7,11 +7,11 @@
 use std::fs::File;
 use std::time::Duration;
 
-use super::client::{Ask, Client, unexpected};
+use super::client::{Ask, RegistryClient, unexpected};
 use super::download;
 use super::endpoint::Endpoint;
 use super::layers;
-use super::transport::{Content, Failure, Transport, Tried};
+use super::transport::{Content, HttpFailure, HttpTransport, Tried};
 use super::{RegistryOptions, TellAll};
 use crate::error::{Error, ExitKind, Result};
 use crate::image::digest::Digest;
@@ -106,13 +106,14 @@ pub fn pull(
     watcher: &dyn PullWatcher,
     tell: TellAll<'_>,
 ) -> std::result::Result<PulledImage, PullFailure> {
-    let failed = |failure: Failure| PullFailure { can_resume: failure.again.is_some(), error: failure.error };
-    let transport = Transport::new(options.clone());
+    let failed =
+        |failure: HttpFailure| PullFailure { can_resume: failure.again.is_some(), error: failure.error };
+    let transport = HttpTransport::new(options.clone());
     let endpoints = Endpoint::all(request.reference, false, options).map_err(|error| failed(error.into()))?;
     let count = endpoints.len();
     for (number, endpoint) in endpoints.into_iter().enumerate() {
         let host = endpoint.host.clone();
-        let client = Client::connect(&transport, endpoint, "pull", tell);
+        let client = RegistryClient::connect(&transport, endpoint, "pull", tell);
         let pulled = client.and_then(|client| {
             let found = find(&client, request)?;
             complete(store, &client, request, found, watcher)
@@ -129,7 +130,7 @@ pub fn pull(
 }
 
 /// Finds the manifest and the config.
-fn find(client: &Client<'_>, request: &PullRequest<'_>) -> Tried<FoundImage> {
+fn find(client: &RegistryClient<'_>, request: &PullRequest<'_>) -> Tried<FoundImage> {
     let (media_type, bytes) = named(client, request.reference)?;
     let digest = Digest::of(&bytes);
     let document = read_document(&bytes, &media_type, &digest.to_string())?;
@@ -167,7 +168,7 @@ fn accepted(types: &[&str]) -> String {
 }
 
 /// The document that the name means: an index or a manifest, with its type.
-fn named(client: &Client<'_>, reference: &Reference) -> Tried<(String, Vec<u8>)> {
+fn named(client: &RegistryClient<'_>, reference: &Reference) -> Tried<(String, Vec<u8>)> {
     let by = match (&reference.digest, &reference.tag) {
         (Some(digest), _) => digest.to_string(),
         (None, tag) => tag.clone().unwrap_or_default(),
@@ -189,7 +190,7 @@ fn named(client: &Client<'_>, reference: &Reference) -> Tried<(String, Vec<u8>)>
                 let key = if is_unknown { "registry.unknown" } else { "registry.denied" };
                 let what = text_with(key, &[("name", &name), ("repository", &reference.familiar_name())]);
                 let error = Error { what, ..failure.error };
-                return Err(Failure::lasting(match is_unknown {
+                return Err(HttpFailure::lasting(match is_unknown {
                     true => error,
                     false => error.paste(login_line(&reference.registry)),
                 }));
@@ -238,7 +239,7 @@ fn choose<'i>(index: &'i ImageIndex, wanted: &Platform, reference: &Reference) -
 /// Downloads and unpacks the layers, and gives the image its name.
 fn complete(
     store: &ImageStore,
-    client: &Client<'_>,
+    client: &RegistryClient<'_>,
     request: &PullRequest<'_>,
     found: FoundImage,
     watcher: &dyn PullWatcher,
@@ -278,7 +279,7 @@ fn complete(
 }
 
 fn publish<'b>(
-    client: &Client<'_>,
+    client: &RegistryClient<'_>,
     ingest: &Ingest<'_>,
     documents: impl Iterator<Item = &'b [u8]>,
 ) -> Result<()> {

@@ -5,10 +5,10 @@
 //!     POST /v2/NAME/blobs/uploads/, PUT LOCATION         the blob
 //!     PUT  /v2/NAME/manifests/TAG                        the manifest, when all that it names is there
 
-use super::client::{Ask, Client, unexpected};
+use super::client::{Ask, RegistryClient, unexpected};
 use super::endpoint::Endpoint;
 use super::pull::{LayerEvent, PullWatcher};
-use super::transport::{Answer, Content, Failure, Transport, Tried};
+use super::transport::{Content, HttpFailure, HttpTransport, RegistryAnswer, Tried};
 use super::{RegistryOptions, TellAll};
 use crate::error::{Error, ExitKind, Result};
 use crate::image::digest::Digest;
@@ -36,17 +36,17 @@ pub fn push(
     watcher: &dyn PullWatcher,
     tell: TellAll<'_>,
 ) -> Result<(Digest, u64)> {
-    let transport = Transport::new(options.clone());
+    let transport = HttpTransport::new(options.clone());
     let endpoint = Endpoint::all(request.reference, true, options)?.pop();
     let endpoint = endpoint.ok_or_else(|| Error::new(ExitKind::Refused, text("image.name.registry")))?;
-    let pushed = Client::connect(&transport, endpoint, "pull,push", tell)
+    let pushed = RegistryClient::connect(&transport, endpoint, "pull,push", tell)
         .and_then(|client| push_to(store, &client, request, watcher));
     pushed.map_err(|failure| failure.error)
 }
 
 fn push_to(
     store: &ImageStore,
-    client: &Client<'_>,
+    client: &RegistryClient<'_>,
     request: &PushRequest<'_>,
     watcher: &dyn PullWatcher,
 ) -> Tried<(Digest, u64)> {
@@ -113,7 +113,7 @@ fn other_repository(store: &ImageStore, request: &PushRequest<'_>) -> Result<Opt
 /// Uploads a blob that the registry does not have. `false`: it has it.
 fn upload(
     store: &ImageStore,
-    client: &Client<'_>,
+    client: &RegistryClient<'_>,
     blob: &Descriptor,
     from: Option<&str>,
     told: &dyn Fn(LayerEvent),
@@ -141,7 +141,7 @@ fn upload(
     let url = begun.url.join(&location).filter(|next| client.may_follow(&begun.url, next));
     let url = url.ok_or_else(|| {
         let values = [("url", &*printed(begun.url.shown())), ("location", &printed(&location))];
-        Failure::from(Error::new(ExitKind::Refused, text_with("registry.redirect", &values)))
+        HttpFailure::from(Error::new(ExitKind::Refused, text_with("registry.redirect", &values)))
     })?;
     let file = store.blob(&blob.digest)?;
     if let Ok(clone) = file.try_clone() {
@@ -161,11 +161,13 @@ fn upload(
 }
 
 /// The error of a registry that does not take something.
-fn refused(answer: Answer) -> Failure {
+fn refused(answer: RegistryAnswer) -> HttpFailure {
     let is_denied = matches!(answer.status, 401 | 403);
     let failure = unexpected(answer);
     match is_denied {
-        true => Failure { error: Error { what: text("registry.push.denied"), ..failure.error }, ..failure },
+        true => {
+            HttpFailure { error: Error { what: text("registry.push.denied"), ..failure.error }, ..failure }
+        }
         false => failure,
     }
 }

@@ -3,9 +3,9 @@
 use serde::Deserialize;
 
 use super::authorize::encoded;
-use super::client::{Ask, Client, unexpected};
+use super::client::{Ask, RegistryClient, unexpected};
 use super::endpoint::Endpoint;
-use super::transport::{Content, Transport};
+use super::transport::{Content, HttpTransport};
 use super::{RegistryOptions, TellAll};
 use crate::error::{Error, ExitKind, Result};
 use crate::image::manifest::read_json;
@@ -42,7 +42,7 @@ pub fn search(
     tell: TellAll<'_>,
 ) -> Result<Vec<FoundRepository>> {
     #[derive(Deserialize)]
-    struct Found {
+    struct FoundImage {
         #[serde(default)]
         results: Vec<FoundRepository>,
     }
@@ -54,10 +54,10 @@ pub fn search(
     if term.is_empty() {
         return Err(Error::new(ExitKind::Refused, text("registry.search.term")));
     }
-    let transport = Transport::new(options.clone());
+    let transport = HttpTransport::new(options.clone());
     let endpoint = Endpoint::registry(host, options)?;
     let query = encoded(&[("q", term), ("n", &limit.to_string())]);
-    let found = Client::connect(&transport, endpoint, "pull", tell).and_then(|client| {
+    let found = RegistryClient::connect(&transport, endpoint, "pull", tell).and_then(|client| {
         client.retry(&|_| (), || {
             let mut url = client.url("");
             url.target = format!("/v1/search?{query}");
@@ -71,6 +71,6 @@ pub fn search(
         })
     });
     let bytes = found.map_err(|failure| failure.error)?;
-    let found: Found = read_json(&bytes, host)?;
+    let found: FoundImage = read_json(&bytes, host)?;
     Ok(found.results.into_iter().take(limit).collect())
 }

@@ -29,30 +29,30 @@ const MIN_BYTES: u64 = 1 << 10;
 
 /// Why there is no usable answer.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct HttpFailure {
     pub(super) error: Error,
     /// The least number of seconds before another attempt, which may succeed. None: it would fail too.
     pub(super) again: Option<u32>,
 }
 
 /// The result of what can fail in this way.
-pub(super) type Tried<T> = std::result::Result<T, Failure>;
+pub(super) type Tried<T> = std::result::Result<T, HttpFailure>;
 
-impl Failure {
+impl HttpFailure {
     /// Another attempt may succeed.
-    pub(super) fn passing(error: Error) -> Failure {
-        Failure { error, again: Some(0) }
+    pub(super) fn passing(error: Error) -> HttpFailure {
+        HttpFailure { error, again: Some(0) }
     }
 
     /// Another attempt would fail too.
-    pub(super) fn lasting(error: Error) -> Failure {
-        Failure { error, again: None }
+    pub(super) fn lasting(error: Error) -> HttpFailure {
+        HttpFailure { error, again: None }
     }
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        Failure::lasting(error)
+impl From<Error> for HttpFailure {
+    fn from(error: Error) -> HttpFailure {
+        HttpFailure::lasting(error)
     }
 }
 
@@ -65,7 +65,7 @@ pub(super) enum Content<'c> {
 }
 
 /// A request.
-pub(super) struct Exchange<'e> {
+pub(super) struct HttpExchange<'e> {
     pub(super) method: &'static str,
     pub(super) url: &'e Url,
     pub(super) headers: Vec<(&'static str, String)>,
@@ -73,14 +73,14 @@ pub(super) struct Exchange<'e> {
 }
 
 /// An answer. Its body is read by who needs it.
-pub(super) struct Answer {
+pub(super) struct RegistryAnswer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) url: Url,
     body: Body,
 }
 
-impl Answer {
+impl RegistryAnswer {
     /// A header. None: there is none, or it is not text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -118,9 +118,9 @@ impl Answer {
 }
 
 /// The error of a body that did not come to its end.
-pub(super) fn cut(url: &str, error: &io::Error) -> Failure {
+pub(super) fn cut(url: &str, error: &io::Error) -> HttpFailure {
     let what = text_with("registry.cut", &[("url", &printed(url))]);
-    Failure::passing(Error::new(ExitKind::Refused, what).why(printed(io_text(error))))
+    HttpFailure::passing(Error::new(ExitKind::Refused, what).why(printed(io_text(error))))
 }
 
 /// A reader that ends with an error if less than [`MIN_BYTES`] come in a time.
@@ -146,15 +146,15 @@ impl<R: Read> Read for Steady<R> {
 }
 
 /// Makes the connections.
-pub(super) struct Transport {
+pub(super) struct HttpTransport {
     options: RegistryOptions,
     /// One for each server, which keeps connections open.
     agents: Mutex<HashMap<(String, bool), Agent>>,
 }
 
-impl Transport {
-    pub(super) fn new(options: RegistryOptions) -> Transport {
-        Transport { options, agents: Mutex::default() }
+impl HttpTransport {
+    pub(super) fn new(options: RegistryOptions) -> HttpTransport {
+        HttpTransport { options, agents: Mutex::default() }
     }
 
     pub(super) fn options(&self) -> &RegistryOptions {
@@ -162,8 +162,8 @@ impl Transport {
     }
 
     /// Sends a request and reads the header of the answer. `is_insecure` is whether any certificate is accepted.
-    pub(super) fn exchange(&self, exchange: &Exchange<'_>, is_insecure: bool) -> Tried<Answer> {
-        let Exchange { method, url, headers, content } = exchange;
+    pub(super) fn exchange(&self, exchange: &HttpExchange<'_>, is_insecure: bool) -> Tried<RegistryAnswer> {
+        let HttpExchange { method, url, headers, content } = exchange;
         let agent = self.agent(url, is_insecure)?;
         let shown = format!("{method} {}", url.shown());
         let mut request = Request::builder().method(*method).uri(url.to_string());
@@ -176,7 +176,7 @@ impl Transport {
                 text_with("registry.request", &[("request", &printed(&shown))]),
             )
             .why(error.to_string());
-            Failure::lasting(error)
+            HttpFailure::lasting(error)
         };
         let answer = match content {
             // The server must know that nothing follows.
@@ -190,7 +190,7 @@ impl Transport {
                 let mut file = *file;
                 file.seek(SeekFrom::Start(0)).map_err(|error| {
                     let what = text_with("registry.request", &[("request", &printed(&shown))]);
-                    Failure::lasting(Error::new(ExitKind::Refused, what).call("lseek()", error))
+                    HttpFailure::lasting(Error::new(ExitKind::Refused, what).call("lseek()", error))
                 })?;
                 let mut part = file.take(*length);
                 let request = request.header("content-length", length.to_string());
@@ -199,7 +199,12 @@ impl Transport {
         };
         let answer = answer.map_err(|error| self.failure(&shown, url, error))?;
         let (parts, body) = answer.into_parts();
-        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, url: (*url).clone(), body })
+        Ok(RegistryAnswer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            url: (*url).clone(),
+            body,
+        })
     }
 
     /// Whether a server at this address speaks HTTP: `false` if it does not understand TLS.
@@ -254,7 +259,7 @@ impl Transport {
         Ok(agent)
     }
 
-    fn failure(&self, shown: &str, url: &Url, error: ureq::Error) -> Failure {
+    fn failure(&self, shown: &str, url: &Url, error: ureq::Error) -> HttpFailure {
         let failed =
             Error::new(ExitKind::Refused, text_with("registry.request", &[("request", &printed(shown))]));
         let host = [("host", &*printed(&url.host))];
@@ -267,32 +272,34 @@ impl Transport {
             _ => false,
         };
         match error {
-            _ if is_unknown => Failure::lasting(
+            _ if is_unknown => HttpFailure::lasting(
                 failed.why(text_with("registry.host", &host)).paste(format!("getent hosts {}", url.host)),
             ),
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 let port = [("host", &*printed(&url.host)), ("port", &*url.port.to_string())];
-                Failure::lasting(failed.call("connect()", error).why(text_with("registry.refused", &port)))
+                HttpFailure::lasting(
+                    failed.call("connect()", error).why(text_with("registry.refused", &port)),
+                )
             }
             ureq::Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref()) {
                 Some(rustls_error) => self.tls_failure(failed, url, rustls_error),
-                None => Failure::passing(failed.why(printed(io_text(&error)))),
+                None => HttpFailure::passing(failed.why(printed(io_text(&error)))),
             },
             ureq::Error::Rustls(error) => self.tls_failure(failed, url, &error),
             ureq::Error::Timeout(_) => {
                 let seconds = format!("{:?}", self.options.timeout);
-                Failure::passing(failed.why(text_with("registry.timeout", &[("time", &seconds)])))
+                HttpFailure::passing(failed.why(text_with("registry.timeout", &[("time", &seconds)])))
             }
-            ureq::Error::LargeResponseHeader(..) => Failure::lasting(
+            ureq::Error::LargeResponseHeader(..) => HttpFailure::lasting(
                 failed.why(text_with("registry.header", &[("most", &(MAX_HEADER >> 10).to_string())])),
             ),
-            other => Failure::passing(failed.why(printed(other.to_string()))),
+            other => HttpFailure::passing(failed.why(printed(other.to_string()))),
         }
     }
 
-    fn tls_failure(&self, failed: Error, url: &Url, error: &rustls::Error) -> Failure {
+    fn tls_failure(&self, failed: Error, url: &Url, error: &rustls::Error) -> HttpFailure {
         let failed = failed.why(printed(error.to_string()));
-        Failure::lasting(match error {
+        HttpFailure::lasting(match error {
             rustls::Error::InvalidCertificate(_) => {
                 let host = [("host", &*printed(url.authority()))];
                 failed
