@@ -302,7 +302,11 @@ impl Own {
 
 impl Drop for Own {
     fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
+        // What was killed in it may not be gone yet.
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while fs::remove_dir(&self.0).is_err() && self.0.exists() && std::time::Instant::now() < end {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
         if self.0.parent().is_some_and(|parent| parent.ends_with("sandbox")) {
             let _ = fs::remove_dir(self.0.parent().unwrap());
         }

@@ -15,7 +15,7 @@ pub(super) fn instead_of(place: Place, document: &str, error: &str) -> Option<Fl
         let column = indent(line).chars().position(|character| character == '\t')?;
         return Some(Flaw::at(Place { line: index + 1, column, length: 1 }, text("spec.tab")));
     }
-    if !error.contains("mapping values are not allowed") {
+    if !["mapping values are not allowed", "simple key expect"].iter().any(|part| error.contains(part)) {
         return None;
     }
     // Lines without a colon are read as one text, which goes on until the colon that the parser reports.
