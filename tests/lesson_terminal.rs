@@ -89,7 +89,8 @@ fn the_list_has_pages_that_end_between_two_parts() {
     let (status, third) = small.end();
     assert!(status.success(), "{third}");
     for page in [&first, &second, &third] {
-        assert!(page.trim().lines().count() < 24, "{page}");
+        // The rest of the line of keys is before a page.
+        assert!(page.trim().lines().count() <= 24, "{page}");
     }
     assert!(first.contains(" 1  look") && !first.contains("A whole container,"), "{first}");
     assert!(second.contains("A whole container,") && third.contains("To begin or to go on:"), "{third}");

@@ -302,10 +302,13 @@ impl Own {
 
 impl Drop for Own {
     fn drop(&mut self) {
-        // What was killed in it may not be gone yet.
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while fs::remove_dir(&self.0).is_err() && self.0.exists() && std::time::Instant::now() < end {
-            std::thread::sleep(std::time::Duration::from_millis(10));
+        // The limit may have killed the `sandbox` in it: the next command removes the cgroup that it has left below.
+        for _ in 0..100 {
+            if fs::remove_dir(&self.0).is_ok() || !self.0.exists() {
+                break;
+            }
+            let _ = run(&["uts", "--dry-run"]);
+            std::thread::sleep(std::time::Duration::from_millis(50));
         }
         if self.0.parent().is_some_and(|parent| parent.ends_with("sandbox")) {
             let _ = fs::remove_dir(self.0.parent().unwrap());

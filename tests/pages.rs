@@ -102,7 +102,11 @@ fn every_example_works() {
             }
             // The commands of containers that stay need one. It ends by itself after 6 seconds.
             let home = KeptHome::new();
-            if name != "create" {
+            let reads_layers = ["commit", "cp", "diff", "export"].contains(&name.as_str());
+            if reads_layers {
+                home.out(&["image", "from-host", "lab", "sh", "sleep"]);
+                home.out(&["run", "-d", "--network", "none", "--name", "web", "lab", "sleep", "6"]);
+            } else if name != "create" {
                 home.out(&["create", directory.path().join("web.yaml").to_str().unwrap()]);
                 if !["start", "rm", "rename", "verify", "exec", "enter"].contains(&name.as_str()) {
                     home.out(&["start", "web"]);

@@ -42,7 +42,7 @@ pub fn search(
     tell: TellAll<'_>,
 ) -> Result<Vec<FoundRepository>> {
     #[derive(Deserialize)]
-    struct FoundImage {
+    struct SearchAnswer {
         #[serde(default)]
         results: Vec<FoundRepository>,
     }
@@ -71,6 +71,6 @@ pub fn search(
         })
     });
     let bytes = found.map_err(|failure| failure.error)?;
-    let found: FoundImage = read_json(&bytes, host)?;
+    let found: SearchAnswer = read_json(&bytes, host)?;
     Ok(found.results.into_iter().take(limit).collect())
 }
