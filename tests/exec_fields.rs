@@ -197,6 +197,8 @@ fn fields() -> Vec<(&'static str, Shown)> {
         ("environment.resources.devices", Cgroup("devices")),
         ("environment.resources.pids", Cgroup("pids")),
         ("environment.sysctls", Asked("values of the namespaces, which are compared; see tests/ipc.rs")),
+        ("environment.hosts", Asked("lines of /etc/hosts, a mount that is compared; see tests/run_image.rs")),
+        ("environment.nameservers", Asked("lines of /etc/resolv.conf, in the same way")),
         ("process.args", Asked("the command of exec")),
         ("process.env", part("env A", "b c")),
         ("process.cwd", part("cwd", "/usr/lib ")),

@@ -164,10 +164,14 @@ impl Control {
         while let Some(listener) = &self.listener {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             let Ok(socket) = rustix::net::accept_with(listener, flags) else { break };
-            let refused = match is_outside(&socket) {
+            let outside = is_outside(&socket);
+            // A client that cannot be looked at may be the one to wait for.
+            self.had_client |= outside.is_err();
+            let refused = match outside {
                 Ok(true) if self.clients.len() < MAX_CLIENTS => None,
                 Ok(true) => {
-                    Some(Error::failed(text_with("container.clients", &[("most", &MAX_CLIENTS.to_string())])))
+                    let most = MAX_CLIENTS.to_string();
+                    Some(Error::failed(text_with("container.clients", &[("most", &most)])))
                 }
                 Ok(false) => Some(Error::failed(text("container.client"))),
                 Err(failed) => {

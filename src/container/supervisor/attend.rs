@@ -118,7 +118,7 @@ impl<'a> Attended<'a> {
         let mut input = None;
         let mut output = |stream, descriptor: OwnedFd, is_terminal| {
             // No other process has this end.
-            let _ = ioctl_fionbio(&descriptor, true);
+            set_nonblocking(&descriptor);
             outputs.push(Output {
                 stream,
                 descriptor: Some(descriptor),
@@ -134,7 +134,7 @@ impl<'a> Attended<'a> {
             output(OutputStream::Stdout, master, true);
         } else if let Some(pipes) = container.take_pipes() {
             if let Some(stdin) = &pipes.stdin {
-                let _ = ioctl_fionbio(stdin, true);
+                set_nonblocking(stdin);
             }
             input = pipes.stdin;
             output(OutputStream::Stdout, pipes.stdout, false);
@@ -376,6 +376,13 @@ impl Attendant for Attended<'_> {
         let Some(next) = self.due().min() else { return PollTimeout::NONE };
         let left = next.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
         PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+    }
+}
+
+/// Makes a descriptor non-blocking. The supervisor must never wait for one stream, so there are two ways.
+fn set_nonblocking(descriptor: &OwnedFd) {
+    if ioctl_fionbio(descriptor, true).is_err() {
+        let _ = rustix::fs::fcntl_setfl(descriptor, rustix::fs::OFlags::NONBLOCK);
     }
 }
 
