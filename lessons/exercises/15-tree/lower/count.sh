@@ -1,5 +1,5 @@
-# Makes a child cgroup with its own pids.max, moves into it, and counts how many
-# processes it can have. Usage: sh count.sh MAX
+# Makes a child cgroup with its own pids.max, moves into it, and counts how
+# many processes it can have. Usage: sh count.sh MAX
 if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
   own=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)
 else
