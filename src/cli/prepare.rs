@@ -37,6 +37,7 @@ pub(super) fn read(file: &Path) -> Result<(Spec, SpecText)> {
 
 /// What a command line asks for that is no key of a spec.
 #[derive(Debug, Default)]
+#[cfg_attr(not(feature = "images"), expect(dead_code, reason = "only an image has an entrypoint"))]
 pub(super) struct Wishes {
     /// The user, whose names are those of the container.
     pub(super) user: Option<OsString>,

@@ -31,7 +31,11 @@ pub(super) fn for_clap(words: &[OsString], definition: &Command) -> Vec<OsString
 }
 
 fn image_place(words: &[OsString], definition: &Command) -> Option<usize> {
-    let subcommand = next_positional(words, 1, definition)?;
+    let mut subcommand = next_positional(words, 1, definition)?;
+    // `container run` has the flags of `run`.
+    if words[subcommand] == "container" {
+        subcommand = next_positional(words, subcommand + 1, definition)?;
+    }
     let name = words[subcommand].to_str().filter(|name| TAKE_IMAGES.contains(name))?;
     let mut own = definition.find_subcommand(name)?.clone();
     // The arguments of a subcommand are defined when it is needed; the global ones come from above.
@@ -118,6 +122,7 @@ mod tests {
             ),
             ("sandbox run --home d --read-only x y", "sandbox run --home d --read-only x -- y"),
             ("sandbox create -v a:/b x y", "sandbox create -v a:/b x -- y"),
+            ("sandbox container run --rm x --help", "sandbox container run --rm x -- --help"),
         ] {
             assert_eq!(for_clap(&words(line), &definition), words(expected), "{line}");
         }
@@ -127,6 +132,7 @@ mod tests {
             "sandbox run -m 1g x.yaml -- y",
             "sandbox run --help",
             "sandbox pid x",
+            "sandbox container ls x",
             "sandbox run --break suid --dry-run",
             "sandbox run --break suid --format json",
             "sandbox run --break --dry-run",

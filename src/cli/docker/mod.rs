@@ -11,7 +11,9 @@ use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
 
 use self::flags::{DockerFlag, FLAGS, Meaning, Takes};
 pub(super) use self::mounts::WantedVolume;
-pub(super) use self::wanted::{Pull, Wanted};
+#[cfg(feature = "images")]
+pub(super) use self::wanted::Pull;
+pub(super) use self::wanted::Wanted;
 use crate::error::{Error, Result};
 use crate::text::{text, text_with};
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::import::changed;
 use super::output_file::OutputFile;
-use super::{ImageExplainArg, as_docker, name_from, own_maps, print_losses, sweep_quietly};
+use super::{ImageExplainArg, as_docker, name_from, own_maps, print_added};
 use crate::cli::kept::find;
 use crate::container::store::{ContainerStore, KeptContainer};
 use crate::error::{Error, ExitKind, Result, io_text};
@@ -189,13 +189,7 @@ pub(crate) fn commit(color: Color, args: &CommitArgs) -> Result<u8> {
         let counts = image.unpack(&store, &ingest, own_maps().as_ref(), &tell)?;
         image.add(&store, &ingest, counts, &tell)
     })();
-    let added = added.map_err(|error| {
-        sweep_quietly(&store);
-        as_docker(error)
-    })?;
-    print_losses(&added.counts);
-    render::out(&format!("{}\n", added.image.id));
-    Ok(0)
+    print_added(&store, added)
 }
 
 fn push(list: &mut Value, item: Value) {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 
-use super::{ImageExplainArg, as_docker, name_from, own_maps, sweep_quietly};
+use super::{ImageExplainArg, as_docker, name_from, own_maps, print_added};
 use crate::error::Result;
 use crate::image::from_host::HostFiles;
 use crate::image::store::ImageStore;
@@ -39,10 +39,5 @@ pub(crate) fn run(color: Color, args: &FromHostArgs) -> Result<u8> {
         let counts = image.unpack(&store, &ingest, own_maps().as_ref(), &tell)?;
         image.add(&store, &ingest, counts, &tell)
     })();
-    let added = added.map_err(|error| {
-        sweep_quietly(&store);
-        as_docker(error)
-    })?;
-    render::out(&format!("{}\n", added.image.id));
-    Ok(0)
+    print_added(&store, added)
 }

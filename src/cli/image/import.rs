@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{ImageExplainArg, as_docker, name_from, own_maps, print_losses, sweep_quietly};
+use super::{ImageExplainArg, as_docker, name_from, own_maps, print_added};
 use crate::error::{Error, ExitKind, Result};
 use crate::image::change;
 use crate::image::import::{self, NewConfig};
@@ -68,13 +68,7 @@ pub(crate) fn run(color: Color, args: &ImportArgs) -> Result<u8> {
         let counts = image.unpack(&store, &ingest, own_maps().as_ref(), &tell)?;
         image.add(&store, &ingest, counts, &tell)
     })();
-    let added = added.map_err(|error| {
-        sweep_quietly(&store);
-        as_docker(error)
-    })?;
-    print_losses(&added.counts);
-    render::out(&format!("{}\n", added.image.id));
-    Ok(0)
+    print_added(&store, added)
 }
 
 /// The config after these instructions.

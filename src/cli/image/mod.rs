@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+pub(super) use super::kept::as_docker;
 use super::kept::explainer;
 pub(super) use super::prepare::own_maps;
 use super::prepare::{self, Layered, Wishes, maps_of};
@@ -38,6 +39,7 @@ use crate::error::{Error, ExitKind, Result};
 use crate::host::containers::{self, MAX_CONFIG, read_bounded};
 use crate::image::layer::{self, LayerCounts};
 use crate::image::manifest::RunConfig;
+use crate::image::new_image::AddedImage;
 use crate::image::rootfs;
 use crate::image::store::ImageStore;
 use crate::observe::Unread;
@@ -185,12 +187,15 @@ fn print_losses(counts: &LayerCounts) {
     }
 }
 
-/// The same error, with the exit status 1 of Docker's commands.
-pub(super) fn as_docker(error: Error) -> Error {
-    match error.kind {
-        ExitKind::Usage | ExitKind::Interrupted(_) => error,
-        _ => Error { kind: ExitKind::Refused, ..error },
-    }
+/// Prints the ID of an image that was added. If it could not be added, removes what is left of it.
+fn print_added(store: &ImageStore, added: Result<AddedImage>) -> Result<u8> {
+    let added = added.map_err(|error| {
+        sweep_quietly(store);
+        as_docker(error)
+    })?;
+    print_losses(&added.counts);
+    render::out(&format!("{}\n", added.image.id));
+    Ok(0)
 }
 
 /// Reads a name that an image shall get.

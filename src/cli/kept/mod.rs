@@ -102,7 +102,7 @@ pub(in crate::cli) fn find(store: &ContainerStore, name: &OsString) -> Result<Ke
 }
 
 /// The same error, with the exit status 1 of Docker's commands.
-fn as_docker(error: Error) -> Error {
+pub(super) fn as_docker(error: Error) -> Error {
     match error.kind {
         ExitKind::Usage | ExitKind::Interrupted(_) => error,
         _ => Error { kind: ExitKind::Refused, ..error },
