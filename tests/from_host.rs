@@ -184,7 +184,7 @@ fn what_is_no_program_is_refused() {
         ("no-such-program".to_owned(), "no such program"),
         (file("missing"), "ENOENT"),
         (file("data"), "neither an ELF file nor a script"),
-        (file("mode"), "Its mode allows nobody"),
+        (file("mode"), "no execute permission"),
         (file("fifo"), "not a regular file"),
         (file("directory"), "not a regular file"),
         (file("loop"), "leads to itself"),

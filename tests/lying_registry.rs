@@ -441,8 +441,8 @@ fn a_registry_that_is_too_slow_or_never_ends_is_left() {
         }
     }
     let slow: [(&str, Slow, &str); 4] = [
-        ("silent", |_, _| sleep(Duration::from_secs(20)), "Nothing came for 2s"),
-        ("a slow header", drip, "Nothing came for 2s"),
+        ("silent", |_, _| sleep(Duration::from_secs(20)), "No data arrived for 2s"),
+        ("a slow header", drip, "No data arrived for 2s"),
         (
             "a slow body",
             |stream, right| {

@@ -201,7 +201,7 @@ macro_rules! commands {
             /// Remove images
             #[cfg(feature = "images")]
             Rmi(Described<RmiArgs>),
-            /// Look at all that is kept: how much space it takes
+            /// Print how much disk space images and containers take
             #[cfg(feature = "images")]
             System(Described<SystemArgs>),
             /// Run a further command in a running container, with the container's own restrictions [setns(2)]

@@ -41,7 +41,7 @@ pub(super) fn pages<L: AsRef<str>>(
             (1..=most.min(rest.len() - 1)).rev().find(starts).filter(fits)
         };
         let at = best(PageEnd::Good)
-            // A heading and a sentence alone make no page: rather is the block below divided between two commands.
+            // A page must have more than a heading and a sentence. So the block below is divided between two commands.
             .or_else(|| best(PageEnd::Possible).filter(|at| *at > height / 3))
             .or_else(|| best(PageEnd::Command))
             .or_else(|| best(PageEnd::Possible))

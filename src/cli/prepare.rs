@@ -45,7 +45,7 @@ pub(super) struct Wishes {
     pub(super) groups: Vec<OsString>,
     /// The program in place of the image's entrypoint.
     pub(super) entrypoint: Option<OsString>,
-    /// Whether the command of the spec are the words after the name of an image: they follow its entrypoint.
+    /// Whether the command of the spec comes from the words after the name of an image. It then follows the entrypoint.
     pub(super) follows_entrypoint: bool,
 }
 

@@ -209,8 +209,8 @@ impl MadeSpec {
         }
     }
 
-    /// The plan. Where a bridge cannot be made and nobody has asked for it, the container gets a network of its own alone, and a
-    /// sentence says so.
+    /// The plan. If a bridge cannot be made and no flag asks for it, a message is printed. The container then has no connection
+    /// to other machines.
     ///
     /// # Errors
     /// Those of `ending`.

@@ -1,7 +1,7 @@
 //! Copies files between an archive and a directory of the host: `cp`.
 //!
-//! An archive of a container is made by somebody else. Each directory of a path is opened without following a link, so what an
-//! earlier copy has left there, a link for example, leads nowhere else. openat2(2)
+//! An archive of a container cannot be trusted. Each directory of a path is opened without following a link. So a link that an
+//! earlier copy has made cannot lead outside. openat2(2)
 
 use std::ffi::OsStr;
 use std::fs::{self, File};

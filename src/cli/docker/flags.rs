@@ -287,7 +287,7 @@ pub(super) const FLAGS: &[DockerFlag] = &[
     refused("kernel-memory", Value, "docker.no.kernelmemory"),
     refused("memory-swappiness", Value, "docker.no.swappiness"),
     refused("oom-kill-disable", Nothing, "docker.no.oom"),
-    refused("oom-score-adj", Value, "docker.no.oom"),
+    refused("oom-score-adj", Value, "docker.no.oomscore"),
     refused("runtime", Value, "docker.no.runtime"),
     refused("storage-opt", Value, "docker.no.storage"),
     refused("use-api-socket", Nothing, "docker.no.socket"),

@@ -67,7 +67,7 @@ pub(crate) struct CommitArgs {
     /// What `history` shows as the comment
     #[arg(long, short, value_name = "TEXT", default_value = "")]
     message: String,
-    /// Who has made the image
+    /// The author of the image
     #[arg(long, short, value_name = "TEXT")]
     author: Option<String>,
     #[command(flatten)]

@@ -25,7 +25,7 @@ pub(crate) struct SearchArgs {
     /// Show only what has this property: is-official, is-automated or stars (may be repeated)
     #[arg(long, short, value_name = "NAME=VALUE")]
     filter: Vec<String>,
-    /// Cut no description off
+    /// Do not truncate descriptions
     #[arg(long)]
     no_trunc: bool,
     /// table, json, or a template such as '{{.Name}}'

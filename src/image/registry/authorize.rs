@@ -1,8 +1,8 @@
 //! How a registry is given what it wants: a password, or a token that another server gives for it.
 //!
 //! A password is sent to the registry itself, and to a token server that is on the same host or in the same domain. So
-//! a registry cannot ask for the password of another one, and nobody who answers for it can. What belongs to one
-//! domain is in the list of public suffixes: `a.github.io` and `b.github.io` do not.
+//! a registry cannot get the password of another one, and neither can a server that pretends to be the registry. The
+//! list of public suffixes defines a domain: `a.github.io` and `b.github.io` are different domains.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -3,8 +3,8 @@
 //!     GET /v2/NAME/manifests/TAG        the manifest, or an index with a manifest for each platform
 //!     GET /v2/NAME/blobs/DIGEST         the config and the layers
 //!
-//! What a registry sends is checked against the digest by which it was asked for. A tag is the only thing that it can
-//! lie about.
+//! Content that a registry sends is checked against the digest in the request. Only the digest of a tag cannot be
+//! checked.
 //!
 //! | file | what |
 //! |---|---|

@@ -24,7 +24,7 @@ use crate::text::{printed, text, text_with};
 /// The maximum size of the header of an answer, in bytes.
 const MAX_HEADER: usize = 64 << 10;
 
-/// In the time in which nothing may be missing, at least this many bytes must come.
+/// The minimum number of bytes that must arrive within the time limit.
 const MIN_BYTES: u64 = 1 << 10;
 
 /// Why there is no usable answer.
