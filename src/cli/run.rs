@@ -121,6 +121,10 @@ pub(super) fn run(color: Color, args: RunArgs) -> Result<u8> {
         render::print_json(Stream::Out, &prepared.config);
         return Ok(0);
     }
+    if !is_kept && made.wanted.has_volumes() {
+        // A volume belongs to containers, and this one is in no list of them.
+        return Err(Error::usage(text("docker.volume.kept")).todo(text("container.flag.todo")));
+    }
     if let Some(flag) = args.kept.given().filter(|_| made.image.is_none()) {
         let error = Error::usage(text_with("container.flag", &[("flag", flag)]));
         return Err(error.todo(text("container.flag.todo")));

@@ -163,6 +163,9 @@ impl MadeSpec {
         let mut all: Vec<WantedVolume> = self.wanted.volumes().cloned().collect();
         for written in &self.wanted.volumes_from {
             let (name, mode) = written.split_once(':').unwrap_or((written, "rw"));
+            if !["rw", "ro"].contains(&mode) {
+                return Err(Error::usage(text_with("docker.volume.option", &[("option", mode)])));
+            }
             let container = ContainerStore::open()?.find(name)?;
             for volume in container.record.volumes.iter().filter(|one| !taken.contains(&one.target)) {
                 let VolumeMount { name, target, readonly, .. } = volume.clone();
@@ -175,6 +178,7 @@ impl MadeSpec {
                 mounts.mounts.push(ExtraMount::Bind { source, target, readonly });
             }
             taken.extend(container.record.volumes.iter().map(|volume| volume.target.clone()));
+            taken.extend(bound(&container).map(|bound| bound.destination.clone()));
         }
         for target in layered.volumes.iter().map(|target| resolved(target)) {
             if !taken.contains(&target) {

@@ -8,6 +8,7 @@
 
 use std::path::PathBuf;
 
+use super::listing::bound;
 use super::store::KeptContainer;
 use crate::error::{Error, ExitKind, Result};
 use crate::image::digest::Digest;
@@ -21,6 +22,10 @@ pub struct ContainerLayers {
     pub directories: Vec<PathBuf>,
     /// The ID maps in which their owners mean something. None: real IDs.
     pub maps: Option<IdMaps>,
+    /// Whether they are those of a process.
+    pub is_running: bool,
+    /// Where volumes and directories of the host are mounted when it runs. Empty if it runs.
+    pub mounts: Vec<PathBuf>,
 }
 
 impl KeptContainer {
@@ -37,7 +42,9 @@ impl KeptContainer {
             return Err(Error::new(ExitKind::Refused, what).why(text("image.container.nolayers.reason")));
         };
         let directories = [upper].into_iter().chain(root.lowers.iter().cloned()).collect();
-        Ok(ContainerLayers { directories, maps: self.maps() })
+        let volumes = self.record.volumes.iter().map(|volume| volume.target.clone());
+        let mounts = volumes.chain(bound(self).map(|mount| mount.destination.clone())).collect();
+        Ok(ContainerLayers { directories, maps: self.maps(), is_running: false, mounts })
     }
 
     /// All files of the container: if it runs, as its processes see them.
@@ -45,11 +52,14 @@ impl KeptContainer {
     /// # Errors
     /// It does not run, and has no upper directory on the disk.
     pub fn files(&self) -> Result<ContainerLayers> {
-        match self.state.command.filter(|_| self.state.status.is_active()) {
+        let command = self.state.command.filter(|_| self.state.status.is_active());
+        // Another process may have the PID of one that has ended.
+        match command.filter(|command| command.lives()) {
             Some(command) => {
                 let directories = vec![PathBuf::from(format!("/proc/{}/root/.", command.pid))];
                 let maps = self.record.config.environment.namespaces.user.options();
-                Ok(ContainerLayers { directories, maps: maps.filter(|maps| !maps.users.is_empty()).cloned() })
+                let maps = maps.filter(|maps| !maps.users.is_empty()).cloned();
+                Ok(ContainerLayers { directories, maps, is_running: true, mounts: Vec::new() })
             }
             None => self.layers(),
         }

@@ -137,6 +137,22 @@ impl ContainerStore {
         Ok((all, unread))
     }
 
+    /// The configs of all containers, as they are written. Nothing is corrected.
+    ///
+    /// # Errors
+    /// One cannot be read.
+    pub fn records(&self) -> Result<Vec<ContainerRecord>> {
+        let Some(directories) = &self.directories else { return Ok(Vec::new()) };
+        let mut records = Vec::new();
+        for id in self.ids(directories)? {
+            let found = directories.containers.directory(id.as_str().as_ref());
+            if let Some(directory) = found.map_err(|unusable| unread(&id, unusable.reason()))? {
+                records.push(read_json(&directory, &id, CONFIG, MAX_CONFIG)?);
+            }
+        }
+        Ok(records)
+    }
+
     /// The container with this name, this ID, or an ID that begins so and no other does.
     ///
     /// # Errors

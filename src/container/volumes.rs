@@ -6,7 +6,7 @@
 //! The names are Docker's. A volume without a name has an ID as its name. A command that makes a container holds the lock
 //! `volumes-HASH.lock` shared, from the first volume until the container is known. A command that removes volumes has it exclusively.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -185,11 +185,13 @@ impl VolumeStore {
     /// There is none, a container has it, or its files cannot be removed.
     pub fn remove(&self, name: &str, containers: &ContainerStore) -> Result<()> {
         let lock = self.removing()?;
-        let removed = self.find(name).and_then(|volume| match self.users(name, containers)?.first() {
-            None => self.remove_files(&volume),
-            Some(id) => {
-                let values = [("name", name), ("id", id.as_str())];
-                Err(Error::new(ExitKind::Refused, text_with("volume.used", &values)))
+        let removed = self.find(name).and_then(|volume| {
+            match self.users(containers)?.get(name).and_then(|users| users.first()) {
+                None => self.remove_files(&volume),
+                Some(id) => {
+                    let values = [("name", name), ("id", id.as_str())];
+                    Err(Error::new(ExitKind::Refused, text_with("volume.used", &values)))
+                }
             }
         });
         lock.release();
@@ -206,9 +208,9 @@ impl VolumeStore {
         wanted: impl Fn(&Volume) -> bool,
     ) -> Result<(Vec<String>, u64)> {
         let lock = self.removing()?;
-        let pruned = self.in_use(containers).and_then(|used| {
+        let pruned = self.users(containers).and_then(|used| {
             let (mut names, mut size) = (Vec::new(), 0);
-            for volume in self.all()?.into_iter().filter(|one| wanted(one) && !used.contains(&one.name)) {
+            for volume in self.all()?.into_iter().filter(|one| wanted(one) && !used.contains_key(&one.name)) {
                 size += self.size(&volume);
                 self.remove_files(&volume)?;
                 names.push(volume.name);
@@ -224,28 +226,19 @@ impl VolumeStore {
         RunLock::exclusive(&name, PATIENCE, || true).map_err(|error| locked(&name, error))
     }
 
-    /// The names of the volumes that containers have.
+    /// The volumes that containers have, each with their IDs. Only their configs are read: to correct a state could remove a
+    /// container, and so wait for the lock of this command.
     ///
     /// # Errors
-    /// A container cannot be read, so it is not known what it has.
-    pub fn in_use(&self, containers: &ContainerStore) -> Result<BTreeSet<String>> {
-        let (all, unread) = containers.all()?;
-        if let Some(unread) = unread.into_iter().next() {
-            return Err(unread.error);
+    /// A config cannot be read, so it is not known which volumes it has.
+    pub fn users(&self, containers: &ContainerStore) -> Result<BTreeMap<String, Vec<Id>>> {
+        let mut users: BTreeMap<String, Vec<Id>> = BTreeMap::new();
+        for record in containers.records()? {
+            for volume in record.volumes {
+                users.entry(volume.name).or_default().push(record.id.clone());
+            }
         }
-        Ok(all.iter().flat_map(|container| &container.record.volumes).map(|one| one.name.clone()).collect())
-    }
-
-    /// The containers that have a volume.
-    fn users(&self, name: &str, containers: &ContainerStore) -> Result<Vec<Id>> {
-        let (all, unread) = containers.all()?;
-        if let Some(unread) = unread.into_iter().next() {
-            return Err(unread.error);
-        }
-        let has = |container: &&super::store::KeptContainer| {
-            container.record.volumes.iter().any(|volume| volume.name == name)
-        };
-        Ok(all.iter().filter(has).map(|container| container.record.id.clone()).collect())
+        Ok(users)
     }
 
     /// The size of its files.

@@ -22,10 +22,11 @@ use super::tar_writer::ArchiveWriter;
 use crate::error::{errno, errno_text};
 use crate::text::{text, text_with};
 
-/// The permissions that a copy keeps: a copy for the host is no set-user-ID program.
-const PERMISSIONS: u32 = 0o777;
+/// The permissions that a copy keeps, with the sticky bit: a copy for the host is no set-user-ID program.
+const PERMISSIONS: u32 = 0o1777;
 
-/// Writes the files of an archive below a directory. `rename` says where an entry belongs: a path without `..`. None: nowhere.
+/// Writes the files of an archive below a directory. `rename` returns the place of an entry: a path without `..`. None: it has
+/// none. An empty path is the directory itself, which stays as it is.
 ///
 /// # Errors
 /// The archive cannot be read, or a file cannot be written.
@@ -38,7 +39,7 @@ pub fn extract(
     let mut entries = ArchiveEntries::new(archive);
     let mut directories = Vec::new();
     while let Some(entry) = entries.next_entry()? {
-        let Some(path) = rename(&entry.name) else { continue };
+        let Some(path) = rename(&entry.name).filter(|path| !path.is_empty()) else { continue };
         let link = rename(&entry.link).unwrap_or_default();
         let failed = |error: Errno| failed(&entry.name, error);
         let (parent, name) = place(directory, &path).map_err(failed)?;
@@ -154,11 +155,18 @@ fn finish(file: &OwnedFd, entry: &ArchiveEntry, keeps_owners: bool) -> Result<()
     futimens(file, &Timestamps { last_access: time, last_modification: time })
 }
 
-/// Writes a file or a directory of the host to an archive, under this path. Without `keeps_owners`, all belongs to root.
+/// Writes a file or a directory of the host to an archive, under this path. Without `has_top`, only what is in the directory.
+/// Without `keeps_owners`, all belongs to root.
 ///
 /// # Errors
 /// A file cannot be read, or the archive cannot be written.
-pub fn archive(source: &Path, name: &[u8], keeps_owners: bool, output: impl Write) -> io::Result<()> {
+pub fn archive(
+    source: &Path,
+    name: &[u8],
+    has_top: bool,
+    keeps_owners: bool,
+    output: impl Write,
+) -> io::Result<()> {
     let mut writer = ArchiveWriter::new(io::BufWriter::new(output));
     let mut left = vec![(source.to_owned(), name.to_owned())];
     while let Some((path, name)) = left.pop() {
@@ -190,7 +198,7 @@ pub fn archive(source: &Path, name: &[u8], keeps_owners: bool, output: impl Writ
         };
         match kind {
             EntryKind::Directory => {
-                if !name.is_empty() {
+                if has_top || path != source {
                     writer.entry(&entry, &mut io::empty())?;
                 }
                 let mut names: Vec<_> =
@@ -263,7 +271,7 @@ mod tests {
         fs::set_permissions(path("from/inner"), fs::Permissions::from_mode(0o555)).unwrap();
         symlink("/nowhere", path("from/link")).unwrap();
         let mut bytes = Vec::new();
-        archive(&path("from"), b"top", false, &mut bytes).unwrap();
+        archive(&path("from"), b"top", true, false, &mut bytes).unwrap();
         fs::create_dir(path("to")).unwrap();
         let to = OwnedFd::from(File::open(path("to")).unwrap());
         let same = |name: &[u8]| Some(name.strip_suffix(b"/").unwrap_or(name).to_vec());

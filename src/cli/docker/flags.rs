@@ -98,7 +98,7 @@ pub(super) const FLAGS: &[DockerFlag] = &[
         wanted::volumes_from,
         ("CONTAINER[:ro]", "Mount the volumes and host directories of another container"),
     ),
-    key("workdir", Value, "workdir: {}", ("DIR", "The working directory of the command")).short('w'),
+    key("workdir", Value, "workdir: \"{}\"", ("DIR", "The working directory of the command")).short('w'),
     note(
         "user",
         Value,
@@ -115,10 +115,10 @@ pub(super) const FLAGS: &[DockerFlag] = &[
     key(
         "hostname",
         Value,
-        "uts: { hostname: {} }",
+        "uts: { hostname: \"{}\" }",
         ("NAME", "The hostname; the default is the ID of the container"),
     ),
-    key("domainname", Value, "uts: { domainname: {} }", ("NAME", "The NIS domain name")),
+    key("domainname", Value, "uts: { domainname: \"{}\" }", ("NAME", "The NIS domain name")),
     key(
         "publish",
         Value,

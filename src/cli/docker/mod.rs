@@ -88,10 +88,8 @@ impl DockerArgs {
                 Error::usage(text_with("docker.value", &values)).why(why)
             };
             if flag.takes == Takes::Nothing {
-                match value.to_str() {
-                    Some("true") => {}
-                    Some("false") => continue,
-                    _ => return Err(wrong(text("docker.boolean"))),
+                if !boolean(value.to_str().unwrap_or_default()).map_err(wrong)? {
+                    continue;
                 }
             }
             match flag.meaning {
@@ -106,6 +104,15 @@ impl DockerArgs {
             }
         }
         Ok(wanted)
+    }
+}
+
+/// Reads a truth value as Docker does.
+fn boolean(value: &str) -> std::result::Result<bool, String> {
+    match value {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(text("docker.boolean")),
     }
 }
 

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::boolean;
 use crate::text::{text, text_with};
 use crate::value::mount::{ExtraMount, default_size};
 
@@ -88,8 +89,8 @@ pub(super) fn mount(value: &OsStr) -> Result<WantedMount, String> {
             "type" => kind = value,
             "source" | "src" => source = Some(value),
             "target" | "dst" | "destination" => target = Some(value),
-            "readonly" | "ro" => readonly = ["true", "1"].contains(&value),
-            "volume-nocopy" => copies = !["true", "1"].contains(&value),
+            "readonly" | "ro" => readonly = boolean(value)?,
+            "volume-nocopy" => copies = !boolean(value)?,
             "tmpfs-size" => size = value.parse()?,
             "bind-propagation" if value == "rprivate" => {}
             other => return Err(text_with("docker.volume.option", &[("option", other)])),

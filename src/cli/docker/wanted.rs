@@ -304,6 +304,11 @@ impl Wanted {
         self.mounts.iter().map(target).collect()
     }
 
+    /// Whether it asks for volumes.
+    pub(crate) fn has_volumes(&self) -> bool {
+        self.volumes().next().is_some() || !self.volumes_from.is_empty()
+    }
+
     /// Docker's value is memory and swap together.
     fn apply_swap(&self, spec: &mut Spec) -> Result<()> {
         let Some(written) = self.memory_swap.as_deref() else { return Ok(()) };
@@ -311,7 +316,11 @@ impl Wanted {
             let values = [("flag", "--memory-swap"), ("value", written)];
             Error::usage(text_with("docker.value", &values)).why(why)
         };
-        if ["-1", "0"].contains(&written) {
+        if written == "-1" {
+            spec.memory.iter_mut().for_each(|memory| memory.swap = None);
+            return Ok(());
+        }
+        if written == "0" {
             return Ok(());
         }
         let all: Size = written.parse().map_err(wrong)?;
@@ -339,7 +348,11 @@ impl Wanted {
             }
         }
         if self.privileged {
-            (spec.capabilities, spec.seccomp) = (None, Some(Seccomp::None));
+            spec.capabilities = None;
+            // A profile that was asked for holds all the same, as in Docker.
+            if self.seccomp.is_none() {
+                spec.seccomp = Some(Seccomp::None);
+            }
         }
         if self.cap_add.is_empty() && self.cap_drop.is_empty() {
             return Ok(());

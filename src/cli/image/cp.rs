@@ -6,19 +6,22 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 
 use super::{ImageExplainArg, as_docker};
 use crate::cli::kept::find;
 use crate::container::layers::ContainerLayers;
-use crate::container::store::ContainerStore;
+use crate::container::store::{ContainerStore, KeptContainer};
 use crate::error::{Error, ExitKind, Result, io_text};
+use crate::host::own_run::OwnRun;
 use crate::image::entries::Unreadable;
 use crate::image::extract;
 use crate::image::layer::{self, LayerReading, PathPlace, PlaceKind};
 use crate::render::paint::{Color, Stream, decide};
 use crate::text::{printed, text, text_with};
+use crate::value::shell::quote;
 
 /// The flags of `cp`.
 #[derive(Debug, Args)]
@@ -73,13 +76,27 @@ pub(crate) fn run(color: Color, args: &CpArgs) -> Result<u8> {
     copied.map(|()| 0).map_err(as_docker)
 }
 
-/// The files of a container, and a sentence's name for it.
-fn files(args: &CpArgs, name: &OsString) -> Result<ContainerLayers> {
+/// A container and its files.
+fn files(args: &CpArgs, name: &OsString) -> Result<(KeptContainer, ContainerLayers)> {
     let container = find(&ContainerStore::open()?, name)?;
     container.is_here()?;
     let layers = container.files()?;
     super::container::tell_reading(&args.explain, &layers.directories, "image.explain.copy");
-    Ok(layers)
+    Ok((container, layers))
+}
+
+/// Refuses a path below a mount of a container that does not run: its files are not in the layers.
+fn refuse_mounts(container: &KeptContainer, layers: &ContainerLayers, path: &Path) -> Result<()> {
+    let path = Path::new("/").join(path);
+    match layers.mounts.iter().find(|mount| path.starts_with(mount)) {
+        None => Ok(()),
+        Some(mount) => {
+            let values = [("mount", &*printed(mount)), ("name", container.shown_name())];
+            let error = Error::new(ExitKind::Refused, text_with("image.copy.mount", &values));
+            let start = format!("sandbox start {}", quote(container.shown_name()));
+            Err(error.why(text("image.copy.mount.reason")).paste(start))
+        }
+    }
 }
 
 fn place(layers: &ContainerLayers, path: &Path, follows: bool) -> Result<Option<PathPlace>> {
@@ -132,13 +149,15 @@ fn moved(old: Vec<u8>, new: Vec<u8>) -> impl Fn(&[u8]) -> Option<Vec<u8>> {
 }
 
 fn copy_out(args: &CpArgs, name: &OsString, path: &Path, target: &CopySide) -> Result<()> {
-    let layers = files(args, name)?;
+    let (container, layers) = files(args, name)?;
+    refuse_mounts(&container, &layers, path)?;
     let follows = ends_with_slash(path) || is_content(path);
     let found = place(&layers, path, follows)?.filter(|found| found.kind != PlaceKind::Nothing);
     let found = found.ok_or_else(|| {
         let values = [("path", &*printed(path)), ("name", &printed(name))];
         Error::new(ExitKind::Refused, text_with("image.copy.none", &values))
     })?;
+    refuse_mounts(&container, &layers, &found.place)?;
     let reading = LayerReading::Tree(found.place.clone());
     let (directories, maps) = (&layers.directories, layers.maps.as_ref());
     let CopySide::Host(target) = target else {
@@ -178,9 +197,30 @@ fn copy_out(args: &CpArgs, name: &OsString, path: &Path, target: &CopySide) -> R
 }
 
 fn copy_in(args: &CpArgs, source: &CopySide, name: &OsString, path: &Path) -> Result<()> {
-    let layers = files(args, name)?;
-    let found = place(&layers, path, true)?;
+    let (container, layers) = files(args, name)?;
+    refuse_mounts(&container, &layers, path)?;
+    // While its upper directory is written, it must not be mounted.
+    let id = container.record.id.as_str();
+    let own = match layers.is_running {
+        true => None,
+        false => {
+            Some(OwnRun::claim(id, Duration::ZERO)?.ok_or_else(|| Error::failed(text("container.busy")))?)
+        }
+    };
+    let copied = copy_into(args, source, path, (&container, &layers));
+    own.into_iter().for_each(OwnRun::remove);
+    copied
+}
+
+fn copy_into(
+    args: &CpArgs,
+    source: &CopySide,
+    path: &Path,
+    (container, layers): (&KeptContainer, &ContainerLayers),
+) -> Result<()> {
+    let found = place(layers, path, true)?;
     let found = found.ok_or_else(|| refused("image.copy.nodirectory", path))?;
+    refuse_mounts(container, layers, &found.place)?;
     let is_directory = found.kind == PlaceKind::Directory;
     let bytes = |path: &Path| path.as_os_str().as_bytes().to_vec();
     let (pipe, output) = io::pipe().map_err(|error| unread(&error))?;
@@ -206,8 +246,15 @@ fn copy_in(args: &CpArgs, source: &CopySide, name: &OsString, path: &Path) -> Re
             let target = match (found.kind, about.is_dir()) {
                 (PlaceKind::Directory, true) if is_content => bytes(&found.place),
                 (PlaceKind::Directory, _) => {
-                    let absolute = fs::canonicalize(source).map_err(|error| failed(io_text(&error)))?;
-                    let own = source.file_name().or(absolute.file_name()).unwrap_or_default();
+                    let own = match source.file_name() {
+                        Some(own) => own.to_owned(),
+                        // `..` has a name only when it is resolved.
+                        None => {
+                            let absolute =
+                                fs::canonicalize(source).map_err(|error| failed(io_text(&error)))?;
+                            absolute.file_name().unwrap_or_default().to_owned()
+                        }
+                    };
                     bytes(&found.place.join(own))
                 }
                 (PlaceKind::Nothing, false) if ends_with_slash(path) => {
@@ -218,8 +265,10 @@ fn copy_in(args: &CpArgs, source: &CopySide, name: &OsString, path: &Path) -> Re
                 (PlaceKind::Other, false) => bytes(&found.place),
             };
             let (source, keeps) = (source.clone(), args.archive);
+            // The target itself keeps its mode and its owner.
+            let has_top = !(is_content && is_directory);
             Box::new(move || {
-                extract::archive(&source, &target, keeps, output).map_err(|error| io_text(&error))
+                extract::archive(&source, &target, has_top, keeps, output).map_err(|error| io_text(&error))
             })
         }
         CopySide::Container(..) => return Err(Error::usage(text("image.copy.sides"))),

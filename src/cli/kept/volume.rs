@@ -153,7 +153,7 @@ fn list(is_quiet: bool, filters: &[String], format: &str, explain: &ExplainArg) 
     let store = VolumeStore::open().map_err(as_docker)?;
     explain.explainer().step("getdents64(<HOME/volumes>)", "volume.explain.list");
     let used = match filters.iter().any(|(name, _)| *name == "dangling") {
-        true => store.in_use(&ContainerStore::open().map_err(as_docker)?).map_err(as_docker)?,
+        true => store.users(&ContainerStore::open().map_err(as_docker)?).map_err(as_docker)?,
         false => Default::default(),
     };
     let mut all = store.all().map_err(as_docker)?;
@@ -164,7 +164,7 @@ fn list(is_quiet: bool, filters: &[String], format: &str, explain: &ExplainArg) 
                 Some((name, value)) => volume.about.labels.get(name).is_some_and(|own| own == value),
                 None => volume.about.labels.contains_key(*value),
             },
-            _ => ["true", "1"].contains(value) != used.contains(&volume.name),
+            _ => ["true", "1"].contains(value) != used.contains_key(&volume.name),
         })
     });
     if is_quiet {

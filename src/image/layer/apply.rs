@@ -74,6 +74,8 @@ pub(super) struct Unpacker<'m> {
     times: DirectoryTimes,
     /// The directory of the last entry, as the archive names it.
     last: Option<(Vec<u8>, LayerPath, OwnedFd)>,
+    /// Whether the archive is a layer: it has marks of deleted files, and replaces directories by files and the other way round.
+    is_layer: bool,
     counts: LayerCounts,
 }
 
@@ -84,11 +86,12 @@ impl<'m> Unpacker<'m> {
             maps,
             times: DirectoryTimes::default(),
             last: None,
+            is_layer: true,
             counts: LayerCounts::default(),
         }
     }
 
-    /// Makes the files of all entries.
+    /// Makes the files of all entries of a layer.
     pub(super) fn unpack<R: Read>(
         mut self,
         entries: &mut ArchiveEntries<R>,
@@ -98,14 +101,20 @@ impl<'m> Unpacker<'m> {
             let root = LayerPath::default();
             fstat(lower).and_then(|stat| self.adopt(&root, &stat)).map_err(|errno| failed(b"/", errno))?;
         }
-        self.fill(entries)
+        self.apply_all(entries)
     }
 
-    /// As [`Unpacker::unpack`], but the root stays as it is.
+    /// Makes the files of an archive that is no layer, beside those that are there. Neither a directory nor what is no directory
+    /// is replaced by the other: a directory can be a mount point of a running container.
     pub(super) fn fill<R: Read>(
         mut self,
         entries: &mut ArchiveEntries<R>,
     ) -> Result<LayerCounts, Unreadable> {
+        self.is_layer = false;
+        self.apply_all(entries)
+    }
+
+    fn apply_all<R: Read>(mut self, entries: &mut ArchiveEntries<R>) -> Result<LayerCounts, Unreadable> {
         while let Some(entry) = entries.next_entry()? {
             self.counts.entries += 1;
             self.apply(&entry, entries)?;
@@ -124,7 +133,7 @@ impl<'m> Unpacker<'m> {
         entry: &ArchiveEntry,
         content: &mut ArchiveEntries<R>,
     ) -> Result<(), Unreadable> {
-        let parts = parts(&entry.name)?;
+        let parts = parts(&entry.name, self.is_layer)?;
         let Some((name, above)) = parts.split_last() else {
             if entry.kind != EntryKind::Directory {
                 return Err(wrong("image.tar.root", &entry.name));
@@ -136,7 +145,10 @@ impl<'m> Unpacker<'m> {
                 .map_err(|errno| failed(&entry.name, errno));
         };
         let parent = self.parent(above).map_err(|errno| failed(&entry.name, errno))?;
-        match name.strip_prefix(WHITEOUT) {
+        if !self.is_layer {
+            self.keeps_kind(&parent.0.join(name), entry).map_err(|errno| failed(&entry.name, errno))?;
+        }
+        match name.strip_prefix(WHITEOUT).filter(|_| self.is_layer) {
             Some(_) if *name == OPAQUE_NAME => {
                 self.set_opaque(&parent).map_err(|errno| failed(&entry.name, errno))
             }
@@ -150,6 +162,18 @@ impl<'m> Unpacker<'m> {
                 Err(wrong("image.tar.mark", &entry.name))
             }
             None => self.make(&parent, name, entry).map_err(|errno| failed(&entry.name, errno)),
+        }
+    }
+
+    /// Refuses an entry that would replace a directory, or a directory that would replace something else.
+    fn keeps_kind(&self, path: &LayerPath, entry: &ArchiveEntry) -> Result<(), Errno> {
+        let (LayerPlace::Here(_, stat) | LayerPlace::Below(_, stat)) = self.merged.find(path)? else {
+            return Ok(());
+        };
+        match (type_of(&stat) == FileType::Directory, entry.kind == EntryKind::Directory) {
+            (true, false) => Err(Errno::ISDIR),
+            (false, true) => Err(Errno::NOTDIR),
+            _ => Ok(()),
         }
     }
 
@@ -285,7 +309,7 @@ impl<'m> Unpacker<'m> {
             Unreadable(text_with("image.tar.link", &values))
         };
         let errno = |errno| failed(&entry.name, errno);
-        let parts = parts(&entry.link)?;
+        let parts = parts(&entry.link, self.is_layer)?;
         let (target, above) = parts.split_last().ok_or_else(missing)?;
         // Directories that only a lower layer has are not made for this.
         let found = self.merged.resolve(above, |_, place| Ok(matches!(place, LayerPlace::Below(..))));

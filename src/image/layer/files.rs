@@ -87,7 +87,7 @@ pub(super) fn unlink_whiteout(layer: &OwnedFd, path: &LayerPath) -> Result<bool,
 }
 
 /// The parts of a path in an archive. An absolute path begins at the root of the image.
-pub(super) fn parts(path: &[u8]) -> Result<Vec<&[u8]>, Unreadable> {
+pub(super) fn parts(path: &[u8], is_layer: bool) -> Result<Vec<&[u8]>, Unreadable> {
     if path.contains(&0) {
         return Err(wrong("image.tar.null", path));
     }
@@ -98,7 +98,7 @@ pub(super) fn parts(path: &[u8]) -> Result<Vec<&[u8]>, Unreadable> {
     }
     // The directories of a path are never marks of deleted files.
     let above = parts.split_last().map_or(&[][..], |(_, above)| above);
-    if above.iter().any(|part| part.starts_with(WHITEOUT)) {
+    if is_layer && above.iter().any(|part| part.starts_with(WHITEOUT)) {
         return Err(wrong("image.tar.whiteout", path));
     }
     Ok(parts)
