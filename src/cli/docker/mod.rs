@@ -87,10 +87,8 @@ impl DockerArgs {
                     [("flag", &*format!("--{}", flag.long)), ("value", &crate::text::printed(value))];
                 Error::usage(text_with("docker.value", &values)).why(why)
             };
-            if flag.takes == Takes::Nothing {
-                if !boolean(value.to_str().unwrap_or_default()).map_err(wrong)? {
-                    continue;
-                }
+            if flag.takes == Takes::Nothing && !boolean(value.to_str().unwrap_or_default()).map_err(wrong)? {
+                continue;
             }
             match flag.meaning {
                 Meaning::Key(keys) => {
