@@ -59,6 +59,10 @@ pub mod image;
 // Containers that stay: their files, their supervisors, their clients.
 pub mod container;
 
+// Images from a Dockerfile.
+#[cfg(feature = "images")]
+pub mod build;
+
 // Demonstrations, mistakes, comparisons, doctor, verify.
 pub mod teach;
 
