@@ -33,6 +33,7 @@ macro_rules! messages {
             ("container", include_str!("../messages/en/container.txt")),
             ("demo", include_str!("../messages/en/demo.txt")),
             ("docker", include_str!("../messages/en/docker.txt")),
+            ("dockerfile", include_str!("../messages/en/dockerfile.txt")),
             ("doctor", include_str!("../messages/en/doctor.txt")),
             ("enter", include_str!("../messages/en/enter.txt")),
             ("exec", include_str!("../messages/en/exec.txt")),

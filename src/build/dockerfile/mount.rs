@@ -1,5 +1,9 @@
 //! `RUN --mount=type=TYPE,KEY=VALUE,...`.
 
+use crate::text::{printed, text, text_with};
+use crate::value::nearest::nearest;
+use crate::value::units::Size;
+
 /// What `RUN --mount` mounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunMount {
@@ -73,4 +77,204 @@ pub struct MountOwner {
     pub uid: Option<u32>,
     /// `gid`.
     pub gid: Option<u32>,
+}
+
+/// The keys that a mount can have.
+const KEYS: [&str; 19] = [
+    "type",
+    "from",
+    "source",
+    "src",
+    "target",
+    "dst",
+    "destination",
+    "readonly",
+    "ro",
+    "readwrite",
+    "rw",
+    "id",
+    "sharing",
+    "required",
+    "size",
+    "mode",
+    "uid",
+    "gid",
+    "env",
+];
+
+/// The keys that only some kinds have, with these kinds.
+const ONLY: [(&str, &[&str]); 8] = [
+    ("from", &["bind", "cache"]),
+    ("sharing", &["cache"]),
+    ("required", &["secret"]),
+    ("size", &["tmpfs"]),
+    ("mode", &["cache", "secret"]),
+    ("uid", &["cache", "secret"]),
+    ("gid", &["cache", "secret"]),
+    ("env", &["secret"]),
+];
+
+impl RunMount {
+    /// Reads the value of `--mount`. `expand` replaces the variables of a value.
+    ///
+    /// # Errors
+    /// A key or a value is wrong, or a variable cannot be replaced: why.
+    pub fn read(
+        written: &str,
+        expand: &mut dyn FnMut(&str) -> Result<String, String>,
+    ) -> Result<RunMount, String> {
+        let mut pairs = Vec::new();
+        for (key, value) in fields(written)? {
+            pairs.push((key, value.map(|value| expand(&value)).transpose()?));
+        }
+        MountFields { pairs }.mount()
+    }
+
+    /// Checks what can be checked before the variables have values: the keys, and that `from` has no variable.
+    pub(super) fn check(written: &str) -> Result<(), String> {
+        let is_from = |(key, value): &(&str, Option<String>)| {
+            *key == "from" && value.as_ref().is_some_and(|value| value.contains('$'))
+        };
+        let has_variable = fields(written)?.iter().any(is_from);
+        if has_variable { Err(text("dockerfile.mount.from")) } else { Ok(()) }
+    }
+}
+
+/// The parts of `KEY=VALUE,KEY,...`. A part in double quotes can have commas.
+fn fields(written: &str) -> Result<Vec<(&'static str, Option<String>)>, String> {
+    let (mut parts, mut part, mut is_quoted) = (Vec::new(), String::new(), false);
+    for next in written.chars() {
+        match next {
+            '"' => is_quoted = !is_quoted,
+            ',' if !is_quoted => parts.push(std::mem::take(&mut part)),
+            _ => part.push(next),
+        }
+    }
+    parts.push(part);
+    let field = |part: String| {
+        let (key, value) = match part.split_once('=') {
+            Some((key, value)) => (key, Some(value.to_owned())),
+            None => (&*part, None),
+        };
+        let lower = key.to_ascii_lowercase();
+        let known = KEYS.into_iter().find(|known| *known == lower);
+        known.map(|key| (key, value)).ok_or_else(|| {
+            let what =
+                text_with("dockerfile.mount.key", &[("key", &printed(key)), ("known", &KEYS.join(", "))]);
+            match nearest(key, KEYS) {
+                Some(near) => format!("{what} ({})", text_with("spec.near", &[("word", near)])),
+                None => what,
+            }
+        })
+    };
+    parts.into_iter().map(field).collect()
+}
+
+struct MountFields {
+    pairs: Vec<(&'static str, Option<String>)>,
+}
+
+impl MountFields {
+    /// The value of the last of these keys.
+    fn text(&self, keys: &[&str]) -> Result<Option<String>, String> {
+        let Some((key, value)) = self.pairs.iter().rev().find(|(key, _)| keys.contains(key)) else {
+            return Ok(None);
+        };
+        match value {
+            Some(value) => Ok(Some(value.clone())),
+            None => Err(text_with("dockerfile.mount.value", &[("key", key)])),
+        }
+    }
+
+    /// The value of the last of these keys: `key` alone is true.
+    fn switch(&self, keys: &[&str]) -> Result<Option<bool>, String> {
+        let Some((key, value)) = self.pairs.iter().rev().find(|(key, _)| keys.contains(key)) else {
+            return Ok(None);
+        };
+        match value.as_deref() {
+            None | Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(Some(true)),
+            Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(Some(false)),
+            Some(_) => Err(text_with("dockerfile.mount.switch", &[("key", key)])),
+        }
+    }
+
+    fn number(&self, key: &str, radix: u32) -> Result<Option<u32>, String> {
+        let wrong = || text_with("dockerfile.mount.number", &[("key", key), ("base", &radix.to_string())]);
+        let read = |value: String| u32::from_str_radix(&value, radix).map_err(|_| wrong());
+        self.text(&[key])?.map(read).transpose()
+    }
+
+    fn mount(&self) -> Result<RunMount, String> {
+        let kind = self.text(&["type"])?.map_or("bind".to_owned(), |kind| kind.to_ascii_lowercase());
+        for (key, kinds) in ONLY {
+            if self.pairs.iter().any(|(own, _)| *own == key) && !kinds.contains(&&*kind) {
+                let values = [("key", key), ("kinds", &*kinds.join(", "))];
+                return Err(text_with("dockerfile.mount.only", &values));
+            }
+        }
+        let target = self.text(&["target", "dst", "destination"])?;
+        let target = target.filter(|target| !target.is_empty());
+        let writable = self.switch(&["readwrite", "rw"])?;
+        let read_only = self.switch(&["readonly", "ro"])?.or(writable.map(|writable| !writable));
+        let (kind, is_read_only) = match kind.as_str() {
+            "bind" => {
+                let from = self.text(&["from"])?;
+                (RunMountKind::Bind { from, source: self.source()? }, true)
+            }
+            "cache" => (self.cache()?, false),
+            "tmpfs" => {
+                let size = self.text(&["size"])?.map(|size| size.parse::<Size>()).transpose()?;
+                (RunMountKind::Tmpfs { size: size.map(|size| size.0) }, false)
+            }
+            "secret" => (self.secret(target.as_deref())?, true),
+            other => return Err(text_with("dockerfile.mount.type", &[("type", &printed(other))])),
+        };
+        if target.is_none() && !matches!(kind, RunMountKind::Secret { .. }) {
+            return Err(text("dockerfile.mount.target"));
+        }
+        if target.as_ref().is_some_and(|target| target.split('/').all(|part| part.is_empty() || part == "."))
+        {
+            return Err(text("dockerfile.mount.root"));
+        }
+        Ok(RunMount { kind, target, read_only: read_only.unwrap_or(is_read_only) })
+    }
+
+    /// `source`. Without one, it is the root of what is mounted.
+    fn source(&self) -> Result<String, String> {
+        Ok(self.text(&["source", "src"])?.unwrap_or_else(|| "/".to_owned()))
+    }
+
+    fn owner(&self) -> Result<MountOwner, String> {
+        Ok(MountOwner {
+            mode: self.number("mode", 8)?,
+            uid: self.number("uid", 10)?,
+            gid: self.number("gid", 10)?,
+        })
+    }
+
+    fn cache(&self) -> Result<RunMountKind, String> {
+        let sharing = match self.text(&["sharing"])?.map(|sharing| sharing.to_ascii_lowercase()).as_deref() {
+            None | Some("shared") => CacheSharing::Shared,
+            Some("private") => CacheSharing::Private,
+            Some("locked") => CacheSharing::Locked,
+            Some(_) => return Err(text("dockerfile.mount.sharing")),
+        };
+        let (id, from) = (self.text(&["id"])?, self.text(&["from"])?);
+        Ok(RunMountKind::Cache { id, sharing, from, source: self.source()?, owner: self.owner()? })
+    }
+
+    fn secret(&self, target: Option<&str>) -> Result<RunMountKind, String> {
+        let source = self.text(&["source", "src"])?;
+        let id = match (self.text(&["id"])?, source) {
+            (Some(_), Some(_)) => return Err(text("dockerfile.mount.secret.both")),
+            (Some(id), None) | (None, Some(id)) => id,
+            // The last part of the target.
+            (None, None) => {
+                let name = target.and_then(|target| target.rsplit('/').find(|part| !part.is_empty()));
+                name.ok_or_else(|| text("dockerfile.mount.secret.none"))?.to_owned()
+            }
+        };
+        let required = self.switch(&["required"])?.unwrap_or(false);
+        Ok(RunMountKind::Secret { id, required, env: self.text(&["env"])?, owner: self.owner()? })
+    }
 }

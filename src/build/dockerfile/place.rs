@@ -90,12 +90,17 @@ impl<T> Placed<T> {
         start..self.offset(range.end.saturating_sub(1)).saturating_add(1).max(start + 1)
     }
 
-    /// The place of a word of the instruction: of its first appearance after the name of the instruction. It is the
-    /// whole instruction if the word is not in it as it is, such as one that JSON escapes.
+    /// The place in the file of a word of the instruction. It is the whole instruction if the word is not in it as it
+    /// is, such as one that JSON escapes.
     pub fn place_of(&self, word: &str) -> Span {
-        let name = self.text.find(char::is_whitespace).unwrap_or(0);
-        let found = self.text[name..].find(word).filter(|_| !word.is_empty());
-        found.map_or(self.span.clone(), |at| self.inner(&(name + at..name + at + word.len())))
+        self.range_of(word).map_or(self.span.clone(), |range| self.inner(&range))
+    }
+
+    /// Where a word first is in `text`, after the name of the instruction.
+    pub(super) fn range_of(&self, word: &str) -> Option<Range<usize>> {
+        let name = self.text.find(char::is_whitespace)?;
+        let at = name + self.text[name..].find(word).filter(|_| !word.is_empty())?;
+        Some(at..at + word.len())
     }
 
     /// The place in the file of a byte of `text`.
