@@ -1,0 +1,258 @@
+//! Patterns of paths: of the sources of `COPY`, as Go's `filepath.Match` reads them, and of `.dockerignore`, which has
+//! `**` too.
+//!
+//! | written | matches |
+//! |---|---|
+//! | `*` | any characters without `/` |
+//! | `?` | one character other than `/` |
+//! | `[a-z]`, `[^a-z]` | one character of the set, or one that is not in it |
+//! | `\c` | the character itself |
+//! | `**` | only in `.dockerignore`: any number of directories |
+//!
+//! A name of a file can be any bytes. A byte that is not UTF-8 is one character.
+
+use crate::text::text;
+
+/// What one place of a pattern matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum PathToken {
+    Literal(char),
+    /// `?`
+    One,
+    /// `*`
+    Star,
+    /// `[...]`: its ranges, and whether it begins with `^`.
+    Set(Vec<(char, char)>, bool),
+    /// `**/`: nothing, or whole directories.
+    Directories,
+    /// `**` at the end: everything.
+    All,
+}
+
+/// A pattern that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathPattern {
+    tokens: Vec<PathToken>,
+}
+
+impl PathPattern {
+    /// Reads a pattern as `filepath.Match` does.
+    ///
+    /// # Errors
+    /// A set is not closed or is empty, or a backslash is the last character.
+    pub fn new(pattern: &str) -> Result<PathPattern, String> {
+        PathPattern::read(pattern, false)
+    }
+
+    /// Reads a pattern of `.dockerignore`, which can have `**`.
+    ///
+    /// # Errors
+    /// As those of [`new`](Self::new).
+    pub fn with_directories(pattern: &str) -> Result<PathPattern, String> {
+        PathPattern::read(pattern, true)
+    }
+
+    fn read(pattern: &str, has_directories: bool) -> Result<PathPattern, String> {
+        let mut tokens = Vec::new();
+        let mut rest = pattern.chars().peekable();
+        while let Some(next) = rest.next() {
+            tokens.push(match next {
+                '*' if has_directories && rest.next_if_eq(&'*').is_some() => {
+                    rest.next_if_eq(&'/');
+                    if rest.peek().is_some() { PathToken::Directories } else { PathToken::All }
+                }
+                '*' => PathToken::Star,
+                '?' => PathToken::One,
+                '[' => set(&mut rest)?,
+                '\\' => PathToken::Literal(rest.next().ok_or_else(|| text("dockerfile.pattern"))?),
+                _ => PathToken::Literal(next),
+            });
+        }
+        Ok(PathPattern { tokens })
+    }
+
+    /// Whether the whole path matches.
+    pub fn matches(&self, path: &[u8]) -> bool {
+        // The places in the pattern that the characters up to here can have reached.
+        let mut reached = vec![false; self.tokens.len() + 1];
+        let mut after = reached.clone();
+        self.reach(&mut reached, 0);
+        for next in characters(path) {
+            after.fill(false);
+            for (place, token) in self.tokens.iter().enumerate().filter(|(place, _)| reached[*place]) {
+                match token {
+                    PathToken::Star if next != Some('/') => self.reach(&mut after, place),
+                    PathToken::All => self.reach(&mut after, place),
+                    PathToken::Directories => {
+                        // In the middle of a directory's name, the rest of the pattern cannot begin.
+                        after[place] = true;
+                        if next == Some('/') {
+                            self.reach(&mut after, place + 1);
+                        }
+                    }
+                    PathToken::One if next != Some('/') => self.reach(&mut after, place + 1),
+                    PathToken::Literal(wanted) if next == Some(*wanted) => self.reach(&mut after, place + 1),
+                    PathToken::Set(ranges, is_negated) => {
+                        let is_in = |next| ranges.iter().any(|(low, high)| (*low..=*high).contains(&next));
+                        if next.is_some_and(is_in) != *is_negated {
+                            self.reach(&mut after, place + 1);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            std::mem::swap(&mut reached, &mut after);
+            if !reached.contains(&true) {
+                return false;
+            }
+        }
+        reached[self.tokens.len()]
+    }
+
+    /// Marks a place as reached, and the next one after a token that matches nothing too.
+    fn reach(&self, reached: &mut [bool], mut place: usize) {
+        reached[place] = true;
+        while matches!(
+            self.tokens.get(place),
+            Some(PathToken::Star | PathToken::Directories | PathToken::All)
+        ) {
+            place += 1;
+            reached[place] = true;
+        }
+    }
+}
+
+/// Whether a name has a character with a meaning in patterns.
+pub fn has_meta(name: &[u8]) -> bool {
+    name.iter().any(|byte| b"*?[\\".contains(byte))
+}
+
+/// Whether a pattern matches a whole name. `None`: it is no pattern.
+pub fn matches(pattern: &[u8], name: &[u8]) -> Option<bool> {
+    PathPattern::new(std::str::from_utf8(pattern).ok()?).ok().map(|pattern| pattern.matches(name))
+}
+
+/// Reads a set after its `[`.
+fn set(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<PathToken, String> {
+    let wrong = || text("dockerfile.pattern");
+    let is_negated = rest.next_if_eq(&'^').is_some();
+    let mut ranges = Vec::new();
+    loop {
+        if !ranges.is_empty() && rest.next_if_eq(&']').is_some() {
+            return Ok(PathToken::Set(ranges, is_negated));
+        }
+        let low = member(rest).ok_or_else(wrong)?;
+        let high = match rest.next_if_eq(&'-') {
+            Some(_) => member(rest).ok_or_else(wrong)?,
+            None => low,
+        };
+        ranges.push((low, high));
+    }
+}
+
+/// A character in a set. `-` and `]` need a backslash.
+fn member(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<char> {
+    match rest.next()? {
+        '-' | ']' => None,
+        '\\' => rest.next(),
+        other => Some(other),
+    }
+}
+
+/// The characters of a name. `None` is a byte that is not UTF-8.
+fn characters(path: &[u8]) -> impl Iterator<Item = Option<char>> + '_ {
+    path.utf8_chunks()
+        .flat_map(|chunk| chunk.valid().chars().map(Some).chain(chunk.invalid().iter().map(|_| None)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, path: &str) -> Option<bool> {
+        super::matches(pattern.as_bytes(), path.as_bytes())
+    }
+
+    #[test]
+    fn patterns_are_read_as_go_reads_them() {
+        for (pattern, path) in [
+            ("", ""),
+            ("abc", "abc"),
+            ("*", "abc"),
+            ("*", ""),
+            ("*c", "abc"),
+            ("a*", "abc"),
+            ("a*/b", "abc/b"),
+            ("a*b*c*d*e*/f", "axbxcxdxexxx/f"),
+            ("a*b?c*x", "abxbbxdbxebxczzx"),
+            ("ab[c]", "abc"),
+            ("ab[b-d]", "abc"),
+            ("ab[^e-g]", "abc"),
+            (r"a\*b", "a*b"),
+            ("a?b", "a城b"),
+            ("a[^a]b", "a城b"),
+            ("[a-城]*", "α"),
+            (r"[\]a]", "]"),
+            (r"[\-]", "-"),
+            (r"[x\-]", "-"),
+            ("*x", "xxx"),
+            ("[^a]", "/"),
+            ("**", "a"),
+        ] {
+            assert_eq!(matches(pattern, path), Some(true), "{pattern} {path}");
+        }
+        for (pattern, path) in [
+            ("", "a"),
+            ("a*", "ab/c"),
+            ("a*/b", "a/c/b"),
+            ("a?b", "a/b"),
+            ("ab[^b-d]", "abc"),
+            ("ab[e-g]", "abc"),
+            (r"a\*b", "ab"),
+            ("a???b", "a城b"),
+            ("*x", "xxy"),
+            ("**/x", "x"),
+            ("a**b", "a/b"),
+        ] {
+            assert_eq!(matches(pattern, path), Some(false), "{pattern} {path}");
+        }
+        for wrong in
+            ["[", "[^", "[a", "[]a]", "[-]", "[x-]", "[-x]", "[a-b-c]", "a[", r"a\", r"[\", "[^bc", "[]"]
+        {
+            assert_eq!(matches(wrong, "a"), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn two_asterisks_are_any_number_of_directories() {
+        let matches = |pattern: &str, path: &str| {
+            PathPattern::with_directories(pattern).is_ok_and(|pattern| pattern.matches(path.as_bytes()))
+        };
+        for (pattern, path) in [
+            ("**", "a/b"),
+            ("a/**", "a/b/c"),
+            ("**/c*", "a/b/cd"),
+            ("**/c*", "c"),
+            ("a/**/b", "a/b"),
+            ("a/**/b", "a/x/y/b"),
+        ] {
+            assert!(matches(pattern, path), "{pattern} {path}");
+        }
+        for (pattern, path) in [("**/c*", "xc"), ("a/**/b", "a/xb"), ("a/**", "a"), ("a**b", "axb")] {
+            assert!(!matches(pattern, path), "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn a_byte_that_is_not_utf8_is_one_character() {
+        let pattern = PathPattern::new("a?b*").expect("a pattern");
+        assert!(pattern.matches(b"a\xffb\xfe\xfd"));
+        assert!(!pattern.matches(b"a\xff\xffb"));
+    }
+
+    #[test]
+    fn many_asterisks_take_no_exponential_time() {
+        let pattern = PathPattern::new(&"a*".repeat(200)).expect("a pattern");
+        assert!(!pattern.matches(&[&[b'a'; 2000][..], b"/"].concat()));
+    }
+}
