@@ -14,6 +14,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use support::image::{Image, Layer, programs};
 use support::kept::KeptHome;
@@ -383,4 +384,73 @@ fn no_copy_follows_a_link_out() {
             home.out(&["stop", "-t", "0", "box"]);
         }
     }
+}
+
+/// A copy changes the files that it names: it puts no file in the place of a directory, and leaves the mode of its target.
+#[test]
+fn a_copy_replaces_no_other_kind_and_keeps_the_target() {
+    let home = KeptHome::new();
+    container(
+        &home,
+        "cd /; mkdir sticky; mkdir a; chmod 1777 sticky; echo inside > a/file; chmod 755 a; echo x > a/gone",
+    );
+    let at = |name: &str| home.around().join(name);
+    let path = |name: &str| at(name).to_str().unwrap().to_owned();
+    fs::create_dir_all(at("tree/file")).unwrap();
+    fs::create_dir(at("more")).unwrap();
+    for name in ["data", "more/new", "more/.wh.gone"] {
+        fs::write(at(name), "outside").unwrap();
+    }
+    for state in ["running", "stopped"] {
+        for (arguments, archive) in [
+            (&[&*path("data"), "box:/"][..], None),
+            (&["-", "box:/"], Some(Layer::new().file("data", "x").tar())),
+            (&["-", "box:/"], Some(Layer::new().directory("a/file").tar())),
+            (&[&*format!("{}/.", path("tree")), "box:/a"], None),
+        ] {
+            let mut command = home.command(&[&["cp"], arguments].concat());
+            let output = feed(&mut command, archive.unwrap_or_default());
+            assert_eq!(output.status.code(), Some(1), "{arguments:?} {state} {}", text(&output.stderr));
+        }
+        let files = entries(&home.run(&["export", "box"]).stdout);
+        for name in ["data/second", "data/changed", "a/file"] {
+            assert_eq!(files[name].0, b'0', "{name} {state}");
+        }
+        // The name of a mark of a layer is a name like others.
+        copied(&home, &[&format!("{}/.", path("more")), "box:/sticky"]);
+        copied(&home, &[&path("more/.wh.gone"), "box:/a"]);
+        let files = entries(&home.run(&["export", "box"]).stdout);
+        assert_eq!(files["sticky"].1, 0o1777, "{state}");
+        assert_eq!((&*files["sticky/new"].2, &*files["a/gone"].2), ("outside", "x\n"), "{state}");
+        assert_eq!(files["a/.wh.gone"].2, "outside", "{state}");
+        let into = at(&format!("into-{state}"));
+        fs::create_dir(&into).unwrap();
+        fs::set_permissions(&into, fs::Permissions::from_mode(0o1750)).unwrap();
+        copied(&home, &["box:/a/.", into.to_str().unwrap()]);
+        assert_eq!(fs::metadata(&into).unwrap().mode() & 0o7777, 0o1750, "{state}");
+        assert_eq!(fs::read_to_string(into.join("file")).unwrap(), "inside\n", "{state}");
+        if state == "running" {
+            home.out(&["stop", "-t", "0", "box"]);
+        }
+    }
+}
+
+/// What a mount of a stopped container hides is not where the container will look.
+#[test]
+fn nothing_is_copied_below_a_mount_of_a_stopped_container() {
+    let home = KeptHome::new();
+    container(&home, "true");
+    fs::write(home.around().join("file"), "x").unwrap();
+    let file = home.around().join("file").to_str().unwrap().to_owned();
+    let words = ["--network", "none", "-v", "named:/data/volume", "-v", "/nameless"];
+    home.out(&[&["create", "--name", "mounts"], &words[..], &["base:1", "/bin/sh"]].concat());
+    for path in ["/data/volume", "/data/volume/x", "/nameless/x", "data/../nameless/x"] {
+        let (status, message) = cp(&home, &[&file, &format!("mounts:{path}")]);
+        assert_eq!(status, Some(1), "{path} {message}");
+        // Where `..` leads, only the container knows: the layers have no such path.
+        assert!(path.contains("..") || message.contains("sandbox start mounts"), "{path} {message}");
+        let (status, message) = cp(&home, &[&format!("mounts:{path}"), "-"]);
+        assert_eq!(status, Some(1), "{path} {message}");
+    }
+    copied(&home, &[&file, "mounts:/data/x"]);
 }

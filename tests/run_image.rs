@@ -13,6 +13,8 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use support::image::{Image, Layer, programs};
 use support::kept::KeptHome;
@@ -244,6 +246,79 @@ fn what_flags_ask_for_is_what_the_container_sees() {
     assert!(!home.run(&refused).status.success());
     let refused = ["run", "--rm", "--network", "none", "--read-only", "app", "mkdir", "/new"];
     assert!(!home.run(&refused).status.success());
+    home.is_empty();
+}
+
+/// Docker's flags are read as Docker reads them.
+#[test]
+fn values_are_those_of_docker() {
+    let home = KeptHome::new();
+    image(&home, "app", |layer| layer, json!({ "Env": ["PATH=/bin"] }));
+    assert_eq!(run(&home, &["--hostname", "123", "app", "cat", "/proc/sys/kernel/hostname"]), "123");
+    assert_eq!(run(&home, &["-w", "/1", "app", "sh", "-c", "echo $PWD"]), "/1");
+    // A directory that the image lacks is made, and is no file of the container's own.
+    let words = [
+        "--name",
+        "new",
+        "--network",
+        "none",
+        "-w",
+        "/new/deep",
+        "app",
+        "sh",
+        "-c",
+        "echo $PWD; echo x > file",
+    ];
+    assert_eq!(home.out(&[&["run"], &words[..]].concat()), "/new/deep");
+    assert!(home.out(&["diff", "new"]).contains("A /new/deep/file"));
+    assert_eq!(home.out(&["start", "-a", "new"]), "/new/deep");
+    home.out(&["rm", "new"]);
+    assert!(
+        home.refused(&["run", "--rm", "--network", "none", "-w", "/bin/sh/x", "app", "true"], 125)
+            .contains("/bin/sh/x")
+    );
+    for (written, is_read_only) in [("1", true), ("True", true), ("t", true), ("FALSE", false), ("0", false)]
+    {
+        let flag = format!("--read-only={written}");
+        let words = ["run", "--rm", "--network", "none", &flag, "app", "mkdir", "/new"];
+        assert_eq!(home.run(&words).status.success(), !is_read_only, "{written}");
+        let mount = format!("type=bind,src={},dst=/data,readonly={written}", home.around().display());
+        let words =
+            ["run", "--rm", "--network", "none", "--mount", &mount, "app", "sh", "-c", ": > /data/made"];
+        assert_eq!(home.run(&words).status.success(), !is_read_only, "{written}");
+    }
+    // What is said by name holds beside --privileged, which says it for all.
+    let profile = home.around().join("profile.json");
+    let denied = json!({ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO" });
+    let rules = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [denied] });
+    fs::write(&profile, rules.to_string()).unwrap();
+    if is_root() {
+        let seccomp = format!("seccomp={}", profile.display());
+        let words = ["run", "--rm", "--network", "none", "--privileged"];
+        let made = ["app", "mkdir", "/new"];
+        assert!(!home.run(&[&words[..], &["--security-opt", &seccomp], &made].concat()).status.success());
+        assert!(home.run(&[&words[..], &made].concat()).status.success());
+    }
+    // A volume belongs to a container that stays.
+    let spec = home.spec("", "true");
+    assert!(home.refused(&["run", "-v", "data:/x", &spec], 2).contains("--keep"));
+    home.is_empty();
+}
+
+/// `ps` removes those whose supervisor was killed, also if they share what is removed with them.
+#[test]
+fn killed_containers_with_volumes_are_removed_by_the_next_command() {
+    let home = KeptHome::new();
+    image(&home, "app", |layer| layer, json!({ "Env": ["PATH=/bin"], "Volumes": { "/data": {} } }));
+    for name in ["one", "two", "three"] {
+        home.out(&["run", "-d", "--rm", "--network", "none", "--name", name, "app", "sleep", "600"]);
+    }
+    assert_eq!(home.out(&["volume", "ls", "-q"]).lines().count(), 3);
+    for name in ["one", "two", "three"] {
+        kill(Pid::from_raw(home.pid(name, "supervisor").cast_signed()), Signal::SIGKILL).unwrap();
+    }
+    support::wait_until("all are gone", || home.out(&["ps", "-aq"]).is_empty());
+    assert_eq!(home.out(&["volume", "ls", "-q"]), "");
     home.is_empty();
 }
 

@@ -214,6 +214,7 @@ fn root_request<'a>(config: &'a Config, host: &'a Host) -> RootRequest<'a> {
         masked_paths: &environment.masked_paths,
         readonly_paths: &environment.readonly_paths,
         devices: &environment.devices,
+        directory: config.process.cwd.as_deref(),
         resolver: mnt.map(Mnt::resolver).unwrap_or_default(),
         propagation: mnt.map(|mnt| mnt.propagation).unwrap_or_default(),
         has_other_root: mnt.is_some_and(|mnt| mnt.root.is_some()),

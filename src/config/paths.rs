@@ -12,6 +12,7 @@ use crate::host::resolver::Resolver;
 use crate::namespaces::mnt::Mnt;
 use crate::observe::file;
 use crate::plan::Draft;
+use crate::rootfs::RootFilesystem;
 use crate::text::{text, text_with};
 use crate::value::mount::ExtraMount;
 use crate::value::shell::quote;
@@ -59,8 +60,14 @@ pub(super) fn check_directory(config: &Config, directory: &Path, tree: &Resolver
 fn obstacle(config: &Config, directory: &Path, tree: &Resolver) -> Option<Error> {
     let resolved = tree.resolve(directory);
     let on_host = resolved.host?;
+    let makes = config.environment.root.as_ref().is_some_and(RootFilesystem::makes_working_directory);
     let key = match fs::metadata(&on_host) {
         Ok(found) if found.is_dir() => return None,
+        Err(error)
+            if error.kind() == ErrorKind::NotFound && makes && !tree.is_in_mount(&resolved.container) =>
+        {
+            return None;
+        }
         Ok(_) => "run.workdir.file",
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             "run.workdir.missing"

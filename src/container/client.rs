@@ -1,7 +1,7 @@
 //! A client of a supervisor: connects to its control socket, and starts it first if there is none.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -196,17 +196,11 @@ fn start_supervisor(id: &Id, explain: Explainer) -> Result<SupervisorMessage> {
         .stderr(Stdio::null())
         .spawn()
         .map_err(cannot)?;
-    let mut report = Vec::new();
-    if let Some(pipe) = child.stdout.take() {
-        let pipe = File::from(OwnedFd::from(pipe));
-        // What it reports ends with the end of file, when it is ready or has ended.
-        let mut ready = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
-        let timeout = PollTimeout::try_from(READY).unwrap_or(PollTimeout::MAX);
-        while matches!(poll(&mut ready, timeout), Err(Errno::EINTR)) {}
-        if ready[0].any().unwrap_or(false) {
-            pipe.take(1 << 20).read_to_end(&mut report).map_err(cannot)?;
-        }
-    }
+    let heard = child.stdout.take().map_or(Ok(Vec::new()), |pipe| report_in(OwnedFd::from(pipe).into()));
+    let report = heard.map_err(|(call, error)| {
+        let _ = child.kill().and_then(|()| child.wait());
+        Error::failed(text("container.supervisor.cannot")).call(call, error)
+    })?;
     match serde_json::from_slice::<SupervisorMessage>(&report) {
         Ok(message) => {
             if message != SupervisorMessage::Ready {
@@ -221,4 +215,22 @@ fn start_supervisor(id: &Id, explain: Explainer) -> Result<SupervisorMessage> {
             Err(Error::failed(text("container.supervisor.cannot")).why(why))
         }
     }
+}
+
+/// What a supervisor has reported. It ends with the end of file, when the supervisor is ready or has ended. Nothing: it has
+/// reported nothing in time.
+fn report_in(pipe: File) -> std::result::Result<Vec<u8>, (&'static str, io::Error)> {
+    let mut ready = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+    let timeout = PollTimeout::try_from(READY).unwrap_or(PollTimeout::MAX);
+    let count = loop {
+        match poll(&mut ready, timeout) {
+            Err(Errno::EINTR) => {}
+            polled => break polled.map_err(|errno| ("poll(<report>)", errno.into()))?,
+        }
+    };
+    let mut report = Vec::new();
+    if count > 0 {
+        pipe.take(1 << 20).read_to_end(&mut report).map_err(|error| ("read(<report>)", error))?;
+    }
+    Ok(report)
 }

@@ -84,9 +84,13 @@ pub fn leave_caller() -> Result<File> {
     let cannot = |error: std::io::Error| {
         Error::failed("cannot report to the caller").call("fcntl(1, F_DUPFD_CLOEXEC, 3)", error)
     };
-    let report =
-        rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3).map_err(|errno| cannot(errno.into()))?;
-    exec::close_streams();
+    let report = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)
+        .map_err(|errno| cannot(errno.into()))
+        .inspect_err(|error| {
+            // Standard output is still the pipe.
+            let refused = packet_of(&SupervisorMessage::Refused(SentError::from(error.clone())));
+            let _ = rustix::io::write(rustix::stdio::stdout(), &refused);
+        })?;
     Ok(File::from(report))
 }
 
@@ -107,7 +111,8 @@ fn leave_cgroups() {
 /// Supervises a container. `report` is the pipe to the process that waits for [`SupervisorMessage::Ready`].
 pub fn supervise(id: &str, mut report: File) {
     let mut answer = |message: &SupervisorMessage| report.write_all(&packet_of(message)).is_ok();
-    match Supervisor::prepare(id) {
+    // The report ends when no descriptor of it is left: standard output is one.
+    match exec::close_streams().and_then(|()| Supervisor::prepare(id)) {
         Ok(Some(supervisor)) => {
             // Without that process, no client may come.
             let patience = if answer(&SupervisorMessage::Ready) { FIRST_CLIENT } else { Duration::ZERO };

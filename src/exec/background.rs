@@ -3,7 +3,7 @@
 //! The copy is the parent of the command, so it reaps the command, and ends with it what belongs to it. It has a session of
 //! its own: when the user's terminal is closed, no signal comes.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
@@ -85,14 +85,22 @@ pub fn close_inherited() {
 impl Copy {
     /// The command runs: lets the caller return, and gives up its standard streams. From now on nothing is printed.
     pub fn started(self) {
-        close_streams();
+        // Without it, the command runs all the same, and the caller's streams stay open until its end.
+        let _ = close_streams();
         let _ = std::fs::File::from(self.started).write_all(b".");
     }
 }
 
 /// Replaces the standard streams of this process by /dev/null.
-pub fn close_streams() {
-    if let Ok(null) = openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
-        let _ = dup2_stdin(&null).and_then(|()| dup2_stdout(&null)).and_then(|()| dup2_stderr(&null));
-    }
+///
+/// # Errors
+/// /dev/null cannot be opened, or no descriptor can be replaced. The streams may be those of the caller still.
+pub fn close_streams() -> Result<()> {
+    let cannot = |call: &str, error: io::Error| Error::failed(text("exec.streams.cannot")).call(call, error);
+    let null = openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| cannot("openat(AT_FDCWD, \"/dev/null\", O_RDWR)", errno.into()))?;
+    dup2_stdin(&null)
+        .and_then(|()| dup2_stdout(&null))
+        .and_then(|()| dup2_stderr(&null))
+        .map_err(|errno| cannot("dup2(<null>, <stream>)", errno.into()))
 }

@@ -83,6 +83,8 @@ pub struct RootRequest<'a> {
     pub readonly_paths: &'a [PathBuf],
     /// The device files in /dev of a new root.
     pub devices: &'a [DeviceFile],
+    /// The working directory of the command. In an overlay that is not of the host, it is made if it does not exist.
+    pub directory: Option<&'a Path>,
     /// What paths resolve to, if the root of the host is kept.
     pub resolver: Resolver,
     /// How the mounts of the new mount namespace propagate.
@@ -232,6 +234,7 @@ pub fn plan(wanted: &RootRequest<'_>, host: &Host, draft: &mut Draft) {
     kernel::mask(&mut root);
     root.key = mounts::KEY;
     mounts::plan(&mut root, &own.others);
+    mounts::make_working_directory(&mut root);
     root.phase = Phase::Root;
     plan_readonly(&mut root);
     root.step(DetachedMountCall::Enter, "rootfs.enter.why");

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::mount::ContainerMount;
-use super::{OURS, RootDraft, init_layer};
+use super::{OURS, RootDraft, RootFilesystem, init_layer};
 use crate::host::files::is_directory;
 use crate::host::resolver::{Resolved, Resolver};
 use crate::plan::call::detached::{Attributes, DetachedMountCall};
@@ -35,16 +35,7 @@ pub(super) fn plan(root: &mut RootDraft<'_>, mounts: &[&ContainerMount]) {
     if mounts.is_empty() {
         return;
     }
-    let mut made: BTreeSet<PathBuf> = ["/", "/dev/pts", "/dev/shm"].map(PathBuf::from).into();
-    if let Some(wanted) = root.wanted.root {
-        for name in OURS {
-            let place = Path::new("/").join(name);
-            let covered = super::covered(wanted, &root.resolver, name);
-            root.resolver.empty(&covered);
-            made.insert(place);
-        }
-        made.extend(wanted.hidden.iter().map(|hidden| Path::new("/").join(&hidden.name)));
-    }
+    let mut made = always_made(root);
     for mount in mounts {
         let place = root.resolver.resolve(&mount.destination);
         let Some(is_directory) = check(root, mount, &place) else { continue };
@@ -66,6 +57,35 @@ pub(super) fn plan(root: &mut RootDraft<'_>, mounts: &[&ContainerMount]) {
         // The mount covers what was made below it.
         made.retain(|path| !path.starts_with(&place.container));
         made.insert(place.container);
+    }
+}
+
+/// The directories that exist before the additional mounts are made.
+fn always_made(root: &mut RootDraft<'_>) -> BTreeSet<PathBuf> {
+    let mut made: BTreeSet<PathBuf> = ["/", "/dev/pts", "/dev/shm"].map(PathBuf::from).into();
+    if let Some(wanted) = root.wanted.root {
+        for name in OURS {
+            let place = Path::new("/").join(name);
+            let covered = super::covered(wanted, &root.resolver, name);
+            root.resolver.empty(&covered);
+            made.insert(place);
+        }
+        made.extend(wanted.hidden.iter().map(|hidden| Path::new("/").join(&hidden.name)));
+    }
+    made
+}
+
+/// Makes the working directory of the command, in the init layer.
+pub(super) fn make_working_directory(root: &mut RootDraft<'_>) {
+    let Some(directory) = root.wanted.directory else { return };
+    if !root.layers.is_some_and(RootFilesystem::makes_working_directory) {
+        return;
+    }
+    let place = root.resolver.resolve(directory);
+    // Below a mount, or below a file, the start says why it cannot be entered.
+    if !root.resolver.is_in_mount(&place.container) && obstacle(root, true, &place).is_none() {
+        let mut made = always_made(root);
+        make_mount_point(root, true, &place, &mut made);
     }
 }
 

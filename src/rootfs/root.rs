@@ -47,6 +47,12 @@ pub struct HiddenDirectory {
 }
 
 impl RootFilesystem {
+    /// Whether the working directory of the command is made if it does not exist: in an overlay of images or of a directory. In
+    /// the files of this machine, a wrong path is an error.
+    pub fn makes_working_directory(&self) -> bool {
+        self.overlay && !self.host
+    }
+
     /// The root filesystem that a spec asks for. `overlay` is whether a directory stays unchanged. All of it that can be
     /// written without a change of the host is in memory, so writes use no disk, unless an upper directory is given.
     pub fn of(rootfs: &Rootfs, overlay: bool, readonly: bool) -> RootFilesystem {

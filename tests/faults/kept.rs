@@ -69,7 +69,10 @@ fn attempt(home: &KeptHome, of: &KeptCommand, spec: &str, fault: Option<(Site, E
     // not wait for it here.
     let release = || {
         has_succeeded.set(true);
-        let mut kill = home.command(&["kill", "web"]);
+        // The call that fails may be one by which the supervisor hears of the kill. Then that is refused, and another is not.
+        let again = "for again in 1 2 3; do \"$0\" kill web && exit; done";
+        let mut kill = Command::new("sh");
+        kill.args(["-c", again]).arg(support::binary()).env("SANDBOX_HOME", home.path());
         kill.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     };
     let release = Some(&release as &dyn Fn()).filter(|_| of.name == "start");

@@ -23,6 +23,9 @@ use crate::render::paint::{Color, Stream, decide};
 use crate::text::{printed, text, text_with};
 use crate::value::shell::quote;
 
+/// How long it waits for the lock: another command may look at the container just now.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// The flags of `cp`.
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -203,9 +206,7 @@ fn copy_in(args: &CpArgs, source: &CopySide, name: &OsString, path: &Path) -> Re
     let id = container.record.id.as_str();
     let own = match layers.is_running {
         true => None,
-        false => {
-            Some(OwnRun::claim(id, Duration::ZERO)?.ok_or_else(|| Error::failed(text("container.busy")))?)
-        }
+        false => Some(OwnRun::claim(id, PATIENCE)?.ok_or_else(|| Error::failed(text("container.busy")))?),
     };
     let copied = copy_into(args, source, path, (&container, &layers));
     own.into_iter().for_each(OwnRun::remove);
