@@ -133,7 +133,7 @@ impl<'a> LineReader<'a> {
         if placed.text.is_empty() {
             return true;
         }
-        if let Some(span) = blank {
+        if let Some(span) = blank.filter(|_| self.found.warnings.len() < MAX_MISTAKES) {
             self.found.warnings.push(self.source.mistake(&span, text("dockerfile.continuation.blank")));
         }
         if self.found.instructions.len() == MAX_INSTRUCTIONS {
@@ -144,7 +144,9 @@ impl<'a> LineReader<'a> {
             return false;
         }
         let is_complete = self.heredocs(&mut placed, line.is_crlf);
-        self.found.instructions.push(placed);
+        if is_complete {
+            self.found.instructions.push(placed);
+        }
         is_complete
     }
 

@@ -88,6 +88,9 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Dockerfile> {
     let FoundLines { directives, instructions, mut warnings, mut mistakes } = lines::read(&source, &bad);
     let (mut arguments, mut stages) = (Vec::new(), Vec::<BuildStage>::new());
     for placed in &instructions {
+        if mistakes.len() > MAX_MISTAKES {
+            break;
+        }
         let wrong = |range: &Range<usize>, what: String| source.mistake(&placed.inner(range), what);
         let own = || placed.clone();
         match read::read(&placed.text, directives.escape, &placed.value) {
@@ -97,7 +100,9 @@ pub fn parse(name: &str, bytes: &[u8]) -> Result<Dockerfile> {
             Ok(Parsed::From(from)) => stages.push(BuildStage { from: own().with(from), steps: vec![] }),
             Ok(Parsed::Step(step)) => match (stages.last_mut(), step) {
                 (Some(stage), step) => {
-                    warnings.extend(suspicious(&step).map(|what| source.mistake(&placed.span, what)));
+                    if let Some(what) = suspicious(&step).filter(|_| warnings.len() < MAX_MISTAKES) {
+                        warnings.push(source.mistake(&placed.span, what));
+                    }
                     stage.steps.push(own().with(step));
                 }
                 (None, Instruction::Arg(list)) => arguments.push(own().with(list)),
@@ -183,3 +188,6 @@ fn suspicious(step: &Instruction) -> Option<String> {
     let is_list = line.strip_prefix('[')?.trim_start().starts_with(['"', '\'']);
     is_list.then(|| text_with("dockerfile.json.shell", &[("name", step.name())]))
 }
+
+#[cfg(test)]
+mod tests;

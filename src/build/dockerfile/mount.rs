@@ -198,10 +198,15 @@ impl MountFields {
         }
     }
 
-    fn number(&self, key: &str, radix: u32) -> Result<Option<u32>, String> {
-        let wrong = || text_with("dockerfile.mount.number", &[("key", key), ("base", &radix.to_string())]);
-        let read = |value: String| u32::from_str_radix(&value, radix).map_err(|_| wrong());
-        self.text(&[key])?.map(read).transpose()
+    fn number(&self, key: &str) -> Result<Option<u32>, String> {
+        let wrong = |_| text_with("dockerfile.mount.number", &[("key", key)]);
+        self.text(&[key])?.map(|value| value.parse().map_err(wrong)).transpose()
+    }
+
+    fn mode(&self) -> Result<Option<u32>, String> {
+        let read = |mode: String| u32::from_str_radix(&mode, 8).ok().filter(|mode| *mode <= 0o7777);
+        let mode = self.text(&["mode"])?.map(|mode| read(mode).ok_or_else(|| text("dockerfile.mount.mode")));
+        mode.transpose()
     }
 
     fn mount(&self) -> Result<RunMount, String> {
@@ -245,11 +250,7 @@ impl MountFields {
     }
 
     fn owner(&self) -> Result<MountOwner, String> {
-        Ok(MountOwner {
-            mode: self.number("mode", 8)?,
-            uid: self.number("uid", 10)?,
-            gid: self.number("gid", 10)?,
-        })
+        Ok(MountOwner { mode: self.mode()?, uid: self.number("uid")?, gid: self.number("gid")? })
     }
 
     fn cache(&self) -> Result<RunMountKind, String> {

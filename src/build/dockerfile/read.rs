@@ -261,13 +261,13 @@ impl InstructionReader<'_> {
     /// The words that are not the beginning of a here-document. The last word, the destination, cannot be one.
     fn words_beside_heredocs(&self) -> Result<Vec<String>, InstructionFlaw> {
         let markers = heredoc::markers(self.line);
-        let is_in =
-            |word: &Range<usize>, marker: &Range<usize>| word.start >= marker.start && word.end <= marker.end;
-        let (of_heredocs, others): (Vec<_>, Vec<_>) = self
-            .split
-            .plain_words()
-            .into_iter()
-            .partition(|word| markers.iter().any(|marker| is_in(word, &marker.range)));
+        let mut marker = markers.iter().map(|marker| &marker.range).peekable();
+        // Both are in the order of the line.
+        let (of_heredocs, others): (Vec<_>, Vec<_>) =
+            self.split.plain_words().into_iter().partition(|word| {
+                while marker.next_if(|range| range.end <= word.start).is_some() {}
+                marker.peek().is_some_and(|range| range.start <= word.start && word.end <= range.end)
+            });
         let last = of_heredocs.last().filter(|last| others.last().is_none_or(|other| other.end < last.end));
         match last {
             Some(last) => {
