@@ -61,7 +61,8 @@ impl SourceText {
 
     /// The end of the last whole character before this byte.
     fn boundary(&self, at: usize) -> usize {
-        self.text.floor_char_boundary(at)
+        let is_boundary = |at: &usize| self.text.is_char_boundary(*at);
+        (0..=at.min(self.text.len())).rev().find(is_boundary).unwrap_or(0)
     }
 }
 

@@ -66,11 +66,7 @@ impl<'a> Split<'a> {
                 }
                 None if matches!(next, '\'' | '"') => quote = Some(next),
                 Some(open) if open == next => quote = None,
-                _ if next == escape && quote != Some('\'') => {
-                    if characters.next().is_none() {
-                        end = at;
-                    }
-                }
+                _ if next == escape && quote != Some('\'') => end = characters.next().map_or(at, |_| end),
                 _ => {}
             }
             start.get_or_insert(at);
