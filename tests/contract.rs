@@ -241,3 +241,45 @@ fn a_mistake_after_a_spec_is_not_a_missing_spec() {
         assert!(error.contains(" -- ls"), "{command:?}: {error}");
     }
 }
+
+/// The names of the commands that do something, below this one.
+fn doers(command: &clap::Command, path: &[String], all: &mut Vec<(Vec<String>, clap::Command)>) {
+    for below in command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help")
+    {
+        let path = [path, &[below.get_name().to_owned()]].concat();
+        match below.has_subcommands() {
+            true => doers(below, &path, all),
+            false => all.push((path, below.clone())),
+        }
+    }
+}
+
+#[test]
+fn every_command_explains_itself() {
+    let mut definition = sandbox::cli::definition();
+    definition.build();
+    let mut all = Vec::new();
+    doers(&definition, &[], &mut all);
+    assert!(all.len() > 80, "{}", all.len());
+    for (path, command) in &all {
+        let has = command.get_arguments().any(|argument| argument.get_long() == Some("explain"));
+        assert!(has, "{path:?} has no --explain");
+    }
+    // Those that only look: the steps come on standard error, and the result does not change.
+    let pid = std::process::id().to_string();
+    for words in [
+        &["gc"][..],
+        &["verify", &pid],
+        &["compare", &pid],
+        &["doctor"],
+        &["spec", "init"],
+        &["spec", "check", "/no/such"],
+        &["spec", "schema"],
+        &["completions", "bash"],
+        &["man"],
+    ] {
+        let output = run(&[words, &["--explain"]].concat());
+        let said = text(&output.stderr);
+        assert!(said.contains('(') && said.contains("\n        "), "{words:?}: {said}");
+    }
+}

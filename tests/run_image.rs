@@ -399,6 +399,15 @@ fn volumes_stay_and_get_the_files_of_the_image() {
     assert_eq!(home.out(&["volume", "ls", "-q"]), "");
     // One with a name stays.
     assert_eq!(home.out(&["volume", "create", "keep"]), "keep");
+    // What a removal that was killed has left is no volume, and the next removal ends it.
+    let all = home.path().join("volumes");
+    home.out(&["volume", "create", "gone"]);
+    fs::rename(all.join("gone"), all.join(".removed-gone")).unwrap();
+    fs::write(all.join(".removed-gone/_data/file"), "x").unwrap();
+    assert_eq!(home.out(&["volume", "ls", "-q"]), "keep");
+    home.out(&["volume", "create", "other"]);
+    home.out(&["volume", "rm", "other"]);
+    assert!(!all.join(".removed-gone").exists());
     let script = "ls /data; echo x >> /data/count; cat /data/count";
     assert_eq!(
         home.out(&words(&["--rm", "-v", "keep:/data", "data", "sh", "-c", script])),

@@ -8,6 +8,7 @@ use super::doctor::DoctorArgs;
 use super::enter::EnterArgs;
 use super::exec::ExecArgs;
 use super::feature::FeatureArgs;
+use super::gc::GcArgs;
 #[cfg(feature = "images")]
 use super::image::{
     UnpackArgs,
@@ -41,7 +42,6 @@ use super::kept::update::UpdateArgs;
 use super::kept::volume::VolumeArgs;
 use super::ledger::LedgerArgs;
 use super::lesson::LessonArgs;
-use super::output::FormatArgs;
 use super::pages::ManArgs;
 use super::run::RunArgs;
 use super::spec::SpecArgs;
@@ -211,7 +211,7 @@ macro_rules! commands {
             /// Check a running container against its spec, by what the kernel reports [proc(5)]
             Verify(Described<VerifyArgs>),
             /// Remove what killed sandbox processes left behind: cgroups, mounts, network devices
-            Gc(Described<FormatArgs>),
+            Gc(Described<GcArgs>),
             /// Create and check specs: YAML files that describe a container
             Spec(Described<SpecArgs>),
             /// Compare the namespaces of two processes, side by side [ioctl_nsfs(2)]

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::explain::{ExplainedStep, StepsArg};
 use super::output::Format;
 use super::target::Target;
 use crate::error::Result;
@@ -25,11 +26,20 @@ pub(super) struct CompareArgs {
     /// Output format
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
+    #[command(flatten)]
+    explain: StepsArg,
 }
+
+const STEPS: [ExplainedStep; 3] = [
+    ("pidfd_open(PID)", "compare.explain.process"),
+    ("readlink(/proc/PID/ns/*); ioctl(<namespace>, NS_GET_PARENT)", "compare.explain.namespaces"),
+    ("read(/proc/PID/status, cgroup, mountinfo, limits)", "compare.explain.read"),
+];
 
 /// Compares two processes, and prints the result.
 pub(super) fn run(color: Color, args: &CompareArgs) -> Result<u8> {
     decide(color, Stream::Out);
+    args.explain.tell(&STEPS);
     // The caller's side is on the left, as in every view.
     let (left, right) = match &args.second {
         Some(second) => (args.first.open()?, second.open()?),

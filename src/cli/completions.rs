@@ -5,6 +5,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Command};
 use clap_complete::Shell;
 
+use super::explain::{ExplainedStep, StepsArg};
 use crate::config::spec::{schema, shipped};
 use crate::container::store::ContainerStore;
 use crate::error::Result;
@@ -21,10 +22,15 @@ pub(super) struct CompletionsArgs {
     /// The shell
     #[arg(value_name = "SHELL")]
     shell: Shell,
+    #[command(flatten)]
+    explain: StepsArg,
 }
+
+const STEPS: [ExplainedStep; 1] = [("write(1, <script>)", "completions.explain")];
 
 /// Prints a completion script.
 pub(super) fn completions(args: &CompletionsArgs) -> Result<u8> {
+    args.explain.tell(&STEPS);
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut with_values(visible()), "sandbox", &mut script);
     let script = String::from_utf8_lossy(&script).into_owned();

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::explain::{ExplainedStep, StepsArg};
 use super::output::Format;
 use crate::diagnose::remedy;
 use crate::error::{Error, Result};
@@ -31,12 +32,22 @@ pub(super) struct DoctorArgs {
     /// The lessons in this directory, in place of the built-in ones
     #[arg(long, value_name = "DIR", requires = "lessons")]
     pack: Option<PathBuf>,
+    #[command(flatten)]
+    explain: StepsArg,
 }
+
+const STEPS: [ExplainedStep; 4] = [
+    ("uname(); read(/proc/self/status, uid_map, cgroup, mountinfo)", "doctor.explain.facts"),
+    ("clone3({flags=CLONE_NEWUSER}), clone3({flags=CLONE_NEWNS}), ...", "doctor.explain.namespaces"),
+    ("mkdir(<cgroup>/sandbox/ID); write(<limit>); rmdir(<cgroup>/sandbox/ID)", "doctor.explain.limits"),
+    ("read(/proc/sys/*, /etc/subuid, /sys/module/apparmor/parameters/enabled)", "doctor.explain.fix"),
+];
 
 /// Examines the machine, or prints the AppArmor profile. The exit status is 0 even if a test fails, because that is a
 /// result.
 pub(super) fn run(color: Color, args: &DoctorArgs) -> Result<u8> {
     decide(color, Stream::Out);
+    args.explain.tell(&STEPS);
     if args.apparmor_profile {
         return print_profile();
     }

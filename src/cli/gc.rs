@@ -1,5 +1,8 @@
 //! `sandbox gc`, and the line that every other command prints if something could not be removed.
 
+use clap::Args;
+
+use super::explain::{ExplainedStep, StepsArg};
 use super::output::FormatArgs;
 use crate::error::{Error, Result};
 use crate::exec::sweep::{Kept, Swept};
@@ -9,12 +12,31 @@ use crate::render::paint::{Color, Stream, decide};
 use crate::text::text;
 use crate::value::shell::quote;
 
+/// The flags of `gc`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct GcArgs {
+    #[command(flatten)]
+    output: FormatArgs,
+    #[command(flatten)]
+    explain: StepsArg,
+}
+
+const STEPS: [ExplainedStep; 4] = [
+    ("getdents64(<RUN>)", "gc.explain.list"),
+    ("flock(<RUN/ID/lock>, LOCK_EX|LOCK_NB)", "gc.explain.lock"),
+    ("read(<RUN/ID/journal>)", "gc.explain.journal"),
+    ("rmdir(<cgroup>); umount2(<mount>, MNT_DETACH); unlinkat(<RUN>, ID)", "gc.explain.undo"),
+];
+
 /// Prints what was removed. Every subcommand removes it first; `gc` only prints it.
 ///
 /// # Errors
 /// RUN could not be read, or something in it.
-pub(super) fn run(color: Color, swept: Swept, output: &FormatArgs) -> Result<u8> {
+pub(super) fn run(color: Color, swept: Swept, args: &GcArgs) -> Result<u8> {
     decide(color, Stream::Out);
+    args.explain.tell(&STEPS);
+    let output = &args.output;
     let lines: String = match output.is_json() {
         true => {
             let removed: Vec<String> = swept.removed.iter().map(ToString::to_string).collect();

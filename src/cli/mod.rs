@@ -11,6 +11,7 @@ mod docker;
 mod doctor;
 mod enter;
 mod exec;
+mod explain;
 mod feature;
 mod gc;
 mod habits;

@@ -130,8 +130,11 @@ impl MadeSpec {
             let mut all = of_image.collect::<Result<Vec<Port>>>()?;
             all.extend(self.wanted.exposed.clone());
             // A port that is published already is not published twice.
-            all.retain(|port| !net.publish.iter().any(|known| known.is_inside_as(port)));
-            net.publish.extend(all);
+            for port in all {
+                if !net.publish.iter().any(|known| known.is_inside_as(&port)) {
+                    net.publish.push(port);
+                }
+            }
         }
         Ok(())
     }

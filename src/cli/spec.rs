@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::explain::{ExplainedStep, StepsArg};
 use super::output::FormatArgs;
 use super::prepare::{self, Wishes};
 use crate::config::complete::Completed;
@@ -30,6 +31,15 @@ pub(super) struct SpecArgs {
     action: Action,
 }
 
+const INIT_STEPS: [ExplainedStep; 1] = [("write(1, <spec>)", "spec.explain.init")];
+
+const CHECK_STEPS: [ExplainedStep; 2] = [
+    ("openat(FILE); read(<file>)", "spec.explain.read"),
+    ("uname(); read(/proc/self/*)", "spec.explain.plan"),
+];
+
+const SCHEMA_STEPS: [ExplainedStep; 1] = [("write(1, <schema>)", "spec.explain.schema")];
+
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Print a spec to start from: every key with its meaning, or a short spec for a purpose
@@ -39,6 +49,8 @@ enum Action {
         purpose: Option<String>,
         #[command(flatten)]
         output: FormatArgs,
+        #[command(flatten)]
+        explain: StepsArg,
     },
     /// Read specs and print every mistake with its line and column; the exit status is 0 if there is none
     Check {
@@ -47,12 +59,16 @@ enum Action {
         files: Vec<PathBuf>,
         #[command(flatten)]
         output: FormatArgs,
+        #[command(flatten)]
+        explain: StepsArg,
     },
     /// Print the JSON Schema of specs, for completion in editors, or of what --format json prints
     Schema {
         /// What the schema describes; `list` prints the names
         #[arg(value_name = "WHAT", default_value = "spec")]
         what: String,
+        #[command(flatten)]
+        explain: StepsArg,
     },
 }
 
@@ -88,9 +104,18 @@ struct Checked {
 /// Performs the action.
 pub(super) fn run(color: Color, args: &SpecArgs) -> Result<u8> {
     match &args.action {
-        Action::Init { purpose, output } => init(color, purpose.as_deref(), output),
-        Action::Check { files, output } => Ok(check(color, files, output)),
-        Action::Schema { what } => print_schema(what),
+        Action::Init { purpose, output, explain } => {
+            explain.tell(&INIT_STEPS);
+            init(color, purpose.as_deref(), output)
+        }
+        Action::Check { files, output, explain } => {
+            explain.tell(&CHECK_STEPS);
+            Ok(check(color, files, output))
+        }
+        Action::Schema { what, explain } => {
+            explain.tell(&SCHEMA_STEPS);
+            print_schema(what)
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
+use super::explain::{ExplainedStep, StepsArg};
 use super::output::FormatArgs;
 use super::prepare::{self, Wishes};
 use super::target::Target;
@@ -41,7 +42,19 @@ pub(super) struct VerifyArgs {
     spec: Option<PathBuf>,
     #[command(flatten)]
     output: FormatArgs,
+    #[command(flatten)]
+    explain: StepsArg,
 }
+
+const STEPS: [ExplainedStep; 4] = [
+    ("pidfd_open(PID)", "verify.explain.process"),
+    ("read(<RUN/ID/config.json>)", "verify.explain.config"),
+    (
+        "read(/proc/PID/status, limits, mountinfo, cgroup, uid_map); readlink(/proc/PID/ns/*)",
+        "verify.explain.read",
+    ),
+    ("setns(<namespaces of PID>)", "verify.explain.join"),
+];
 
 /// The result as JSON.
 #[derive(Debug, Serialize)]
@@ -62,6 +75,7 @@ struct Verified {
 /// Compares what the kernel shows with the spec.
 pub(super) fn run(color: Color, args: &VerifyArgs) -> Result<u8> {
     decide(color, Stream::Out);
+    args.explain.tell(&STEPS);
     let subject = args.target.open()?;
     let plan = match &args.spec {
         Some(spec) => plan_of_spec(spec)?,

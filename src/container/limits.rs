@@ -157,15 +157,17 @@ pub fn update(
         };
         if container.state.status.is_active() {
             former = write_all(settings, explain)?;
-            note_in_run(&changed);
         }
         let config = file::path_text(&container.directory.path().join("config.json"));
         explain.step(format!("write(<{config}>)"), "container.explain.update");
         Ok(changed.record)
     });
     // Its config could not be written.
-    let changed = updated.inspect_err(|_| restore(&former))?;
-    store.note_of(&with(changed)?, |event| event, EventAction::Update);
+    let changed = with(updated.inspect_err(|_| restore(&former))?)?;
+    if container.state.status.is_active() {
+        note_in_run(&changed);
+    }
+    store.note_of(&changed, |event| event, EventAction::Update);
     Ok(())
 }
 

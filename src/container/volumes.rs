@@ -30,6 +30,9 @@ const VOLUMES: &str = "volumes";
 const DATA: &str = "_data";
 const ABOUT: &str = "volume.json";
 
+/// What comes before the name of a volume that is being removed. It is in no valid name.
+const REMOVED: &str = ".removed-";
+
 /// How long a command waits for another one.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -120,13 +123,13 @@ impl VolumeStore {
         let (mut names, _) = directory.names().map_err(|error| failed(&self.place, error.into()))?;
         names.sort();
         let names = names.into_iter().filter_map(|name| name.into_string().ok());
+        let names = names.filter(|name| name::is_valid(name));
         Ok(names.filter_map(|name| self.read(&name)).collect())
     }
 
     fn read(&self, name: &str) -> Option<Volume> {
         let own = self.directory.as_ref()?.directory(name.as_ref()).ok()??;
-        let about = serde_json::from_slice(&fs::read(own.path_through(ABOUT)).ok()?).ok()?;
-        Some(Volume { name: name.to_owned(), about, path: self.path_of(name) })
+        Some(Volume { name: name.to_owned(), about: about_of(&own)?, path: self.path_of(name) })
     }
 
     /// The volume with this name.
@@ -223,7 +226,9 @@ impl VolumeStore {
 
     fn removing(&self) -> Result<RunLock> {
         let name = self.lock_name();
-        RunLock::exclusive(&name, PATIENCE, || true).map_err(|error| locked(&name, error))
+        let lock = RunLock::exclusive(&name, PATIENCE, || true).map_err(|error| locked(&name, error))?;
+        self.finish_removals();
+        Ok(lock)
     }
 
     /// The volumes that containers have, each with their IDs. Only their configs are read: to correct a state could remove a
@@ -247,13 +252,32 @@ impl VolumeStore {
         upper::measure(&directory, DATA, volume.about.maps.as_ref()).unwrap_or_default()
     }
 
+    /// Removes a volume. It gets another name first, so that it is there as a whole, or not at all. The caller has the lock.
     fn remove_files(&self, volume: &Volume) -> Result<()> {
         let directory = self.directory.as_ref().ok_or_else(|| Error::failed(text("container.home.gone")))?;
-        let own = directory.directory(volume.name.as_ref()).map_err(|error| failed(&self.place, error))?;
+        let removed = format!("{REMOVED}{}", volume.name);
+        directory.rename(&volume.name, &removed).map_err(|error| failed(&self.place, error.into()))?;
+        self.finish_removal(&removed)
+    }
+
+    /// Removes the files of a volume that has got its other name.
+    fn finish_removal(&self, name: &str) -> Result<()> {
+        let directory = self.directory.as_ref().ok_or_else(|| Error::failed(text("container.home.gone")))?;
+        let own = directory.directory(name.as_ref()).map_err(|error| failed(&self.place, error))?;
         let Some(own) = own else { return Ok(()) };
-        upper::remove_in(own.path(), DATA, volume.about.maps.as_ref())?;
-        let removed = own.remove_file(ABOUT).and_then(|()| directory.remove_directory(volume.name.as_ref()));
+        let maps = about_of(&own).and_then(|about| about.maps);
+        upper::remove_in(own.path(), DATA, maps.as_ref())?;
+        let removed = own.remove_file(ABOUT).and_then(|()| directory.remove_directory(name.as_ref()));
         removed.map_err(|error| failed(&self.place, error.into()))
+    }
+
+    /// Finishes what a removal that was killed has left.
+    fn finish_removals(&self) {
+        let names = self.directory.as_ref().and_then(|directory| directory.names().ok());
+        let names = names.into_iter().flat_map(|(names, _)| names).filter_map(|name| name.into_string().ok());
+        for name in names.filter(|name| name.starts_with(REMOVED)) {
+            let _ = self.finish_removal(&name);
+        }
     }
 
     /// Removes the volumes without a name of a container that was removed. What cannot be removed stays.
@@ -269,6 +293,11 @@ impl VolumeStore {
             }
         }
     }
+}
+
+/// What the file of a volume says.
+fn about_of(directory: &PrivateDirectory) -> Option<AboutVolume> {
+    serde_json::from_slice(&fs::read(directory.path_through(ABOUT)).ok()?).ok()
 }
 
 /// Whether a directory is empty. One that cannot be read is not.

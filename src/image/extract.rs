@@ -3,24 +3,24 @@
 //! An archive of a container cannot be trusted. Each directory of a path is opened without following a link. So a link that an
 //! earlier copy has made cannot lead outside. openat2(2)
 
-use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::rc::Rc;
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, chownat, fchmod, fchown,
-    futimens, linkat, mkdirat, mknodat, openat, openat2, symlinkat, unlinkat,
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, chownat, fchmod,
+    fchown, fstat, futimens, linkat, mkdirat, mknodat, openat, openat2, readlinkat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
 use super::entries::{ArchiveEntries, ArchiveEntry, EntryKind, Unreadable, printed_bytes};
 use super::tar_writer::ArchiveWriter;
 use crate::error::{errno, errno_text};
-use crate::text::{text, text_with};
+use crate::text::text_with;
 
 /// The permissions that a copy keeps, with the sticky bit: a copy for the host is no set-user-ID program.
 const PERMISSIONS: u32 = 0o1777;
@@ -168,15 +168,24 @@ pub fn archive(
     output: impl Write,
 ) -> io::Result<()> {
     let mut writer = ArchiveWriter::new(io::BufWriter::new(output));
-    let mut left = vec![(source.to_owned(), name.to_owned())];
-    while let Some((path, name)) = left.pop() {
-        let about = fs::symlink_metadata(&path)?;
-        let kind = match about.file_type() {
-            kind if kind.is_dir() => EntryKind::Directory,
-            kind if kind.is_file() => EntryKind::File,
-            kind if kind.is_symlink() => EntryKind::Symlink,
-            kind if kind.is_fifo() => EntryKind::Fifo,
-            kind if kind.is_socket() => continue,
+    // Each file is looked at and read by one descriptor: another user may put a link in its place meanwhile.
+    let look = |directory: BorrowedFd<'_>, name: &OsStr| {
+        openat(directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+    };
+    let again = |file: &OwnedFd, flags: OFlags| {
+        let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+        openat(CWD, own, flags | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
+    };
+    let mut left = vec![(None::<Rc<OwnedFd>>, source.as_os_str().to_owned(), name.to_owned())];
+    while let Some((above, own, name)) = left.pop() {
+        let file = look(above.as_ref().map_or(CWD, |above| above.as_fd()), &own)?;
+        let about = fstat(&file)?;
+        let kind = match FileType::from_raw_mode(about.st_mode) {
+            FileType::Directory => EntryKind::Directory,
+            FileType::RegularFile => EntryKind::File,
+            FileType::Symlink => EntryKind::Symlink,
+            FileType::Fifo => EntryKind::Fifo,
+            FileType::Socket => continue,
             _ => {
                 return Err(io::Error::other(text_with(
                     "image.copy.device",
@@ -189,39 +198,38 @@ pub fn archive(
             name: name.clone(),
             link: Vec::new(),
             size: 0,
-            mode: about.mode() & 0o7777,
-            uid: if keeps_owners { about.uid() } else { 0 },
-            gid: if keeps_owners { about.gid() } else { 0 },
-            mtime: (about.mtime(), u32::try_from(about.mtime_nsec()).unwrap_or_default()),
+            mode: about.st_mode & 0o7777,
+            uid: if keeps_owners { about.st_uid } else { 0 },
+            gid: if keeps_owners { about.st_gid } else { 0 },
+            mtime: (about.st_mtime, u32::try_from(about.st_mtime_nsec).unwrap_or_default()),
             device: (0, 0),
             attributes: Vec::new(),
         };
         match kind {
             EntryKind::Directory => {
-                if has_top || path != source {
+                if has_top || above.is_some() {
                     writer.entry(&entry, &mut io::empty())?;
                 }
-                let mut names: Vec<_> =
-                    fs::read_dir(&path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
+                let file = Rc::new(again(&file, OFlags::RDONLY | OFlags::DIRECTORY)?);
+                let mut names = Vec::new();
+                for entry in Dir::read_from(&file)? {
+                    let name = entry?.file_name().to_bytes().to_owned();
+                    names.extend(Some(OsString::from_vec(name)).filter(|name| name != "." && name != ".."));
+                }
                 names.sort();
                 for inner in names.into_iter().rev() {
                     let below = match name.is_empty() {
                         true => inner.as_bytes().to_vec(),
                         false => [&name[..], b"/", inner.as_bytes()].concat(),
                     };
-                    left.push((path.join(&inner), below));
+                    left.push((Some(file.clone()), inner, below));
                 }
                 continue;
             }
-            EntryKind::Symlink => entry.link = fs::read_link(&path)?.into_os_string().into_vec(),
+            EntryKind::Symlink => entry.link = readlinkat(&file, "", Vec::new())?.into_bytes(),
             EntryKind::File => {
-                let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
-                let file = File::options().read(true).custom_flags(flags).open(&path)?;
-                let now = file.metadata()?;
-                if !now.is_file() {
-                    return Err(io::Error::other(text("image.archive.nofile")));
-                }
-                entry.size = now.len();
+                let file = File::from(again(&file, OFlags::RDONLY)?);
+                entry.size = file.metadata()?.len();
                 writer.entry(&entry, &mut file.chain(io::repeat(0)))?;
                 continue;
             }
@@ -257,7 +265,8 @@ pub fn renamed(
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     use super::*;
 

@@ -325,6 +325,10 @@ pub fn check_layers(manifest: &ImageManifest, config: &ImageConfig, what: &str) 
         return Err(wrong(what, text_with("image.document.many", &values)));
     }
     for layer in layers {
+        if i64::try_from(layer.size).is_err() {
+            let values = [("digest", &*layer.digest.to_string()), ("size", &layer.size.to_string())];
+            return Err(wrong(what, text_with("image.document.size", &values)));
+        }
         if media::is_foreign(&layer.media_type) {
             let values = [("digest", &*layer.digest.to_string())];
             return Err(wrong(what, text_with("image.document.foreign", &values)));

@@ -127,7 +127,11 @@ fn create(labels: &[String], driver: &str, name: Option<&str>, explain: &Explain
     };
     let labels: BTreeMap<String, String> = labels.iter().map(label).collect();
     let store = VolumeStore::make()?;
-    let (volume, _) = store.create(name, labels, super::super::prepare::own_maps())?;
+    // It is not removed meanwhile.
+    let lock = store.using()?;
+    let created = store.create(name, labels, super::super::prepare::own_maps());
+    lock.release();
+    let (volume, _) = created?;
     explain.explainer().step(format!("mkdir(\"{}\")", printed(&volume.path)), "volume.explain.create");
     render::out(&format!("{}\n", volume.name));
     Ok(())

@@ -17,7 +17,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::files::{new_file, times};
+use super::files::{copy_attributes, new_file, times};
 use super::merged::{is_opaque, is_whiteout};
 use super::tree;
 
@@ -132,6 +132,7 @@ fn apply(from: &OwnedFd, to: &OwnedFd, depth: usize) -> Result<(), Errno> {
     let like = fstat(from)?;
     give(fchown(to, uid(&like), gid(&like)))?;
     fchmod(to, Mode::from_raw_mode(like.st_mode))?;
+    copy_attributes(from, to)?;
     let _ = utimensat(to, "", &times_of(&like), AtFlags::EMPTY_PATH);
     Ok(())
 }
@@ -144,6 +145,8 @@ fn copy_file(from: &OwnedFd, to: &OwnedFd, name: &OsStr, found: &Stat) -> Result
     io::copy(&mut source, &mut target).map_err(errno)?;
     give(fchown(&target, uid(found), gid(found)))?;
     fchmod(&target, Mode::from_raw_mode(found.st_mode))?;
+    // After the owner: a change of it removes the file capabilities.
+    copy_attributes(&source, &target)?;
     let _ = rustix::fs::futimens(&target, &times_of(found));
     Ok(())
 }

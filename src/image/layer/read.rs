@@ -103,9 +103,10 @@ struct FoundFile<'l> {
 }
 
 impl FoundFile<'_> {
-    /// Opens a file or a directory to read it.
+    /// Opens a file or a directory to read it. A running container may have put something else in its place, such as a device.
     fn opened(&self) -> Result<OwnedFd, Errno> {
-        open(self.layer, self.path.as_os_str(), OFlags::RDONLY | OFlags::NONBLOCK)
+        let file = open(self.layer, self.path.as_os_str(), OFlags::RDONLY | OFlags::NONBLOCK)?;
+        if type_of(&fstat(&file)?) == type_of(&self.stat) { Ok(file) } else { Err(Errno::STALE) }
     }
 
     fn is_directory(&self) -> bool {
@@ -240,7 +241,9 @@ fn archive(
                     entry.attributes.clear();
                 }
                 None => {
-                    linked.insert(key, entry.name.clone());
+                    if found.stat.st_nlink > 1 {
+                        linked.insert(key, entry.name.clone());
+                    }
                     // A running container may make it shorter meanwhile.
                     content = Box::new(File::from(found.opened().map_err(unread)?).chain(io::repeat(0)));
                 }

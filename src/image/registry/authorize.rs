@@ -137,8 +137,9 @@ impl Authorizer {
             }
         };
         let status = answer.status;
+        let method = if matches!(credential, Some(Credential::Identity(_))) { "POST" } else { "GET" };
         tell(
-            &format!("GET {} = {status} {}", url.shown(), printed(answer.media_type())),
+            &format!("{method} {} = {status} {}", url.shown(), printed(answer.media_type())),
             "registry.explain.token",
         );
         read_token(answer, transport).map_err(|failure| match status {

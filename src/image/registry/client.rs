@@ -19,7 +19,7 @@ use crate::text::{printed, text, text_with};
 /// The maximum number of redirects of a request.
 const MAX_REDIRECTS: usize = 5;
 
-/// The longest time between two attempts. A server may ask for more.
+/// The longest time between two attempts. Also if a server asks for more.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// A registry, and what it knows of the caller.

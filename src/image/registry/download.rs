@@ -88,10 +88,12 @@ pub(super) fn layer(
         let attempt = client.retry(&|time| watcher.waits(time), || {
             let before = partial.length();
             let done = attempt(client, &mut partial, blob, watcher);
-            // A server that fails now and then still gets the whole blob across.
+            // A server that fails now and then still gets the whole blob across. If another layer has failed, there is no
+            // further attempt.
             match done {
                 Err(failure)
-                    if failure.again.is_some() && partial.length() >= before.max(counted) + PROGRESS =>
+                    if failure.again.is_some()
+                        && (watcher.is_over() || partial.length() >= before.max(counted) + PROGRESS) =>
                 {
                     counted = partial.length();
                     Ok(Err(failure))

@@ -157,9 +157,11 @@ pub(super) fn fetch(
             parts.manifest.layers.iter().try_for_each(|layer| downloads.wait_for(&layer.digest))?;
             Ok(layers)
         });
+        // A download that failed says whether another attempt may succeed. One that is told to end is no reason.
+        let unpacked =
+            unpacked.map_err(|error| downloads.state().failed.take().unwrap_or_else(|| error.into()));
         downloads.end();
-        // A download that failed says whether another attempt may succeed.
-        unpacked.map_err(|error| downloads.state().failed.take().unwrap_or_else(|| error.into()))
+        unpacked
     })
     // The downloads have ended by now. Where another attempt would fail too, their beginnings only use the disk.
     .inspect_err(|failure| {

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -111,6 +111,8 @@ fn read(path: &Path) -> Result<Map<String, Value>> {
 
 /// Changes the passwords of a file. It is replaced as a whole, and only its owner can read it.
 fn change(path: &Path, change: impl FnOnce(&mut Map<String, Value>)) -> Result<()> {
+    // The file may be a symbolic link to another place, which stays.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut all = read(path)?;
     let auths = all.entry("auths").or_insert_with(|| json!({}));
     let Some(auths) = auths.as_object_mut() else {
@@ -128,6 +130,10 @@ fn change(path: &Path, change: impl FnOnce(&mut Map<String, Value>)) -> Result<(
             let text = serde_json::to_string_pretty(&all).unwrap_or_default() + "\n";
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
+            // The file of another user stays that user's.
+            if let Ok(former) = fs::metadata(path) {
+                let _ = std::os::unix::fs::fchown(&file, Some(former.uid()), Some(former.gid()));
+            }
             fs::rename(&new, path)
         });
     written.map_err(|error| {

@@ -50,11 +50,21 @@ fn addresses(host: &str) -> Vec<IpAddr> {
     if !known.is_empty() {
         return known;
     }
-    let servers = name_servers(&file("/etc/resolv.conf"));
-    TYPES
-        .iter()
-        .flat_map(|kind| servers.iter().find_map(|server| ask(*server, host, *kind)).unwrap_or_default())
-        .collect()
+    let conf = file("/etc/resolv.conf");
+    let servers = name_servers(&conf);
+    let of = |host: &str| -> Vec<IpAddr> {
+        let answer = |kind: &u16| servers.iter().find_map(|server| ask(*server, host, *kind));
+        TYPES.iter().flat_map(|kind| answer(kind).unwrap_or_default()).collect()
+    };
+    let found = names(&conf, host).iter().map(|name| of(name)).find(|found| !found.is_empty());
+    found.unwrap_or_default()
+}
+
+/// The names to ask for: one without a dot may be a name in a domain of `search`.
+fn names(conf: &str, host: &str) -> Vec<String> {
+    let search = conf.lines().rev().find_map(|line| line.trim().strip_prefix("search "));
+    let domains = search.filter(|_| !host.contains('.')).unwrap_or_default().split_whitespace().take(6);
+    domains.map(|domain| format!("{host}.{domain}")).chain([host.to_owned()]).collect()
 }
 
 /// The addresses of a host in /etc/hosts.
@@ -113,7 +123,9 @@ fn question(number: u16, host: &str, kind: u16) -> Option<Vec<u8>> {
 fn read_answer(bytes: &[u8], number: u16, kind: u16) -> Option<Vec<IpAddr>> {
     let pair = |at: usize| Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]));
     let is_answer = bytes.get(2)? & 0x80 != 0;
-    if pair(0)? != number || !is_answer {
+    // No error, or no such name. With any other code the server cannot answer, and the next one is asked.
+    let is_known = matches!(bytes.get(3)? & 0xf, 0 | 3);
+    if pair(0)? != number || !is_answer || !is_known {
         return None;
     }
     let mut at = 12;
@@ -166,8 +178,22 @@ mod tests {
         answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, 192, 0, 2, 9]);
         assert_eq!(read_answer(&answer, 7, 1), Some(vec!["192.0.2.9".parse().unwrap()]));
         assert_eq!(read_answer(&answer, 8, 1), None);
+        // A server that refuses, or fails, has not answered. One that knows of no such name has.
+        for (code, is_answer) in [(2, false), (5, false), (3, true)] {
+            let mut other = answer.clone();
+            other[3] = other[3] & 0xf0 | code;
+            assert_eq!(read_answer(&other, 7, 1).is_some(), is_answer, "{code}");
+        }
         for end in 0..answer.len() {
             assert_eq!(read_answer(&answer[..end], 7, 1), None, "{end}");
         }
+    }
+
+    #[test]
+    fn a_name_without_a_dot_may_be_in_a_domain_of_the_network() {
+        let conf = "search first.example\nnameserver 192.0.2.1\nsearch lab.example  b.example\n";
+        assert_eq!(names(conf, "registry"), ["registry.lab.example", "registry.b.example", "registry"]);
+        assert_eq!(names(conf, "registry.example"), ["registry.example"]);
+        assert_eq!(names("", "registry"), ["registry"]);
     }
 }

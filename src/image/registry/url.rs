@@ -64,7 +64,10 @@ impl Url {
 
     /// The address that a `Location` means, which may be relative to this one.
     pub(super) fn join(&self, location: &str) -> Option<Url> {
-        if location.contains("://") {
+        // A query may have an address in it.
+        let is_scheme =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if location.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme)) {
             return Url::parse(location);
         }
         let authority = self.authority();
