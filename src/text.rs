@@ -27,6 +27,7 @@ macro_rules! messages {
         /// The messages in English: a file for each feature, and the others.
         const ENGLISH: &[MessageFile] = &[
             $($((stringify!($name), include_str!(concat!("../messages/en/", stringify!($name), ".txt"))),)*)*
+            ("build", include_str!("../messages/en/build.txt")),
             ("common", include_str!("../messages/en/common.txt")),
             ("compare", include_str!("../messages/en/compare.txt")),
             ("completions", include_str!("../messages/en/completions.txt")),

@@ -183,7 +183,6 @@ fn habits_get_the_line_that_was_meant() {
         ("unshare -Urpf bash", "sandbox user -- sandbox pid -- bash"),
         ("unshare", "sandbox pid -- bash"),
         ("ls", "sandbox ps -a"),
-        ("build ubuntu", "sandbox load -i image.tar"),
         ("prune", "sandbox container prune"),
         ("mem bash", "sandbox mem -- bash"),
         ("help pid", "sandbox pid --help"),

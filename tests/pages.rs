@@ -70,6 +70,7 @@ fn every_example_works() {
     let spec = "name: web\npid:\ncommand: [sleep, '6']\n";
     fs::write(directory.path().join("web.yaml"), spec).unwrap();
     fs::write(directory.path().join("box.yaml"), spec).unwrap();
+    fs::write(directory.path().join("Dockerfile"), "FROM scratch\nCOPY web.yaml /\n").unwrap();
     // The commands of images need an archive of one.
     #[cfg(feature = "images")]
     let image = {

@@ -2,6 +2,8 @@
 
 use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
+#[cfg(feature = "images")]
+use super::build::{self, BuildArgs, BuildStepArgs, builder::BuilderArgs};
 use super::compare::CompareArgs;
 use super::completions::CompletionsArgs;
 use super::doctor::DoctorArgs;
@@ -195,6 +197,16 @@ macro_rules! commands {
             /// Make an image of a container: what it has written becomes a layer
             #[cfg(feature = "images")]
             Commit(Described<CommitArgs>),
+            /// Build an image from a Dockerfile
+            #[cfg(feature = "images")]
+            Build(Described<BuildArgs>),
+            /// The cache of builds: builder prune
+            #[cfg(feature = "images")]
+            Builder(Described<BuilderArgs>),
+            /// Make the container of a command of a build
+            #[cfg(feature = "images")]
+            #[command(name = "__build-step", hide = true)]
+            BuildStep(Described<BuildStepArgs>),
             /// Give an image a further name
             #[cfg(feature = "images")]
             Tag(Described<TagArgs>),
@@ -304,6 +316,12 @@ macro_rules! commands {
                     Command::Export(Described(args)) => image::container::export(color, &args),
                     #[cfg(feature = "images")]
                     Command::Commit(Described(args)) => image::container::commit(color, &args),
+                    #[cfg(feature = "images")]
+                    Command::Build(Described(args)) => build::run(color, &args),
+                    #[cfg(feature = "images")]
+                    Command::Builder(Described(args)) => build::builder::run(color, &args),
+                    #[cfg(feature = "images")]
+                    Command::BuildStep(Described(_)) => build::build_step(),
                     #[cfg(feature = "images")]
                     Command::History(Described(args)) => image::history::run(color, &args),
                     #[cfg(feature = "images")]

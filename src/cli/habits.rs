@@ -28,7 +28,6 @@ const SUBCOMMANDS: &[(&[&str], &str, &str, &str)] = &[
     (&["nsenter"], "habit.join.what", "habit.join.hint", "sandbox enter NAME -- sh"),
     (&["ls", "list"], "habit.list.what", "habit.list.hint", "sandbox ps -a"),
     (&["shell"], "habit.run.what", "habit.run.hint", "sandbox pid -- bash"),
-    (&["build"], "habit.images.what", "habit.images.hint", "sandbox load -i image.tar"),
     (&["prune"], "habit.remove.what", "habit.remove.hint", "sandbox container prune"),
 ];
 

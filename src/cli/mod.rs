@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod advised;
+#[cfg(feature = "images")]
+mod build;
 mod caller;
 mod cards;
 mod commands;
@@ -112,7 +114,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> u8 {
         Command::Ledger(_) => Swept::default(),
         // Another command has started it, after its own sweep.
         #[cfg(feature = "images")]
-        Command::Unpack(_) => Swept::default(),
+        Command::Unpack(_) | Command::BuildStep(_) => Swept::default(),
         _ => sweep::sweep(),
     };
     if !matches!(cli.command, Command::Gc(_)) {

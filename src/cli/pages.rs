@@ -194,6 +194,8 @@ impl Extras {
             ("load", _) => notes.push(text("image.load.help")),
             ("image", _) => notes.push(text("image.help")),
             ("cp", _) => notes.push(text("image.copy.help")),
+            ("build", _) => notes.push(text("build.help")),
+            ("builder", _) => notes.push(text("image.builder.help")),
             ("commit", _) => notes.push(text("image.commit.help")),
             ("import", _) => notes.push(text("image.import.help")),
             ("system", _) => notes.push(text("image.system.help")),

@@ -8,6 +8,7 @@ pub mod exec;
 pub mod facts;
 pub mod inherited;
 mod joins;
+pub mod of_image;
 mod paths;
 #[cfg(test)]
 mod property;

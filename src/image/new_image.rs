@@ -53,11 +53,24 @@ impl NewImage {
     /// As [`NewImage::of_layer`].
     pub fn of_layers(
         ingest: &Ingest<'_>,
-        mut layers: Vec<Descriptor>,
+        layers: Vec<Descriptor>,
         top: StagedBlob,
         config: &Value,
     ) -> Result<NewImage> {
-        layers.push(described(media::OCI_LAYER, &top));
+        NewImage::of_step(ingest, layers, Some(top), config)
+    }
+
+    /// An image with the layers that the store has, with or without a further one.
+    ///
+    /// # Errors
+    /// As [`NewImage::of_layer`].
+    pub fn of_step(
+        ingest: &Ingest<'_>,
+        mut layers: Vec<Descriptor>,
+        top: Option<StagedBlob>,
+        config: &Value,
+    ) -> Result<NewImage> {
+        layers.extend(top.as_ref().map(|top| described(media::OCI_LAYER, top)));
         let config_bytes = config.to_string().into_bytes();
         let config_blob = ingest.write(&config_bytes)?;
         let manifest = ImageManifest {
@@ -69,7 +82,7 @@ impl NewImage {
         let manifest_blob = ingest.write(json!(manifest).to_string().as_bytes())?;
         let descriptor = manifest_descriptor(media::OCI_MANIFEST, &manifest_blob.digest, manifest_blob.size);
         let config = read_json(&config_bytes, &config_blob.digest.to_string())?;
-        let blobs = vec![top, config_blob, manifest_blob];
+        let blobs = top.into_iter().chain([config_blob, manifest_blob]).collect();
         Ok(NewImage { descriptor, parts: ImageParts { manifest, config }, names: Vec::new(), blobs })
     }
 
@@ -108,26 +121,35 @@ impl NewImage {
         counts: LayerCounts,
         tell: Tell<'_>,
     ) -> Result<AddedImage> {
-        let NewImage { descriptor, parts, names, blobs } = self;
-        for blob in &blobs {
-            let name = format!("rename(<ingest>, \"blobs/sha256/{}\")", blob.digest.hex());
-            tell(&format!("fsync(<ingest>); {name}"), "image.explain.blob");
-        }
-        ingest.publish(&blobs)?;
-        let id = parts.manifest.config.digest.clone();
-        let image = StoredImage {
-            name: names.first().cloned(),
-            descriptor,
-            id,
-            size: counts.size,
-            created: parts.config.created,
-        };
+        let image = self.publish(ingest, counts.size, tell)?;
+        let names = self.names;
         tell(&"write(<index.json.new>); rename(\"index.json.new\", \"index.json\")", "image.explain.index");
         if names.is_empty() {
             store.name(&image, None)?;
         }
         names.iter().try_for_each(|name| store.name(&image, Some(name)))?;
         Ok(AddedImage { image, names, counts })
+    }
+}
+
+impl NewImage {
+    /// Gives the blobs their names. The image itself has only its ID. `size` is that of all its files.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn publish(&self, ingest: &Ingest<'_>, size: u64, tell: Tell<'_>) -> Result<StoredImage> {
+        for blob in &self.blobs {
+            let name = format!("rename(<ingest>, \"blobs/sha256/{}\")", blob.digest.hex());
+            tell(&format!("fsync(<ingest>); {name}"), "image.explain.blob");
+        }
+        ingest.publish(&self.blobs)?;
+        Ok(StoredImage {
+            name: self.names.first().cloned(),
+            descriptor: self.descriptor.clone(),
+            id: self.parts.manifest.config.digest.clone(),
+            size,
+            created: self.parts.config.created.clone(),
+        })
     }
 }
 

@@ -11,6 +11,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{RenameFlags, renameat_with, syncfs};
@@ -115,6 +116,59 @@ impl MappedLayers {
     pub(super) fn is_name(name: &OsStr) -> bool {
         maps_of(name).is_some()
     }
+}
+
+/// A directory for the files of a layer that is made here. It is removed with this value; if the process is killed, the next
+/// sweep removes it.
+#[derive(Debug)]
+pub struct LayerWorkspace {
+    mapped: MappedLayers,
+    name: String,
+    directory: PrivateDirectory,
+}
+
+impl LayerWorkspace {
+    /// Makes one. The caller has the lock of a command that adds layers.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn make(store: &ImageStore, maps: Option<&IdMaps>) -> Result<LayerWorkspace> {
+        maps.map_or(Ok(()), check_maps)?;
+        let mapped = MappedLayers::of(store, maps)?;
+        let name = format!(".new-{:08x}{:08x}", token(), token());
+        let made = mapped.directory.make_directory(name.as_ref());
+        let made = made.and_then(|made| made.ok_or_else(|| std::io::ErrorKind::AlreadyExists.into()));
+        let directory = made.map_err(|error| unwritten(store, &mapped, &error))?;
+        Ok(LayerWorkspace { mapped, name, directory })
+    }
+
+    /// Makes an empty directory in it, with the mode and, as root, the owner of another one: of directories that an overlay
+    /// merges, the uppermost one decides.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn make_directory(&self, name: &str, like: Option<&Path>) -> std::io::Result<PathBuf> {
+        let path = self.directory.path_through(name);
+        fs::create_dir(&path)?;
+        let like = like.map(fs::metadata).transpose()?;
+        if let Some(like) = like.as_ref().filter(|_| nix::unistd::geteuid().is_root()) {
+            std::os::unix::fs::chown(&path, Some(like.uid()), Some(like.gid()))?;
+        }
+        let mode = like.map_or(ROOT_MODE, |like| like.mode() & 0o7777);
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+        Ok(self.directory.path().join(name))
+    }
+}
+
+impl Drop for LayerWorkspace {
+    fn drop(&mut self) {
+        let _ = layer::remove_in_map(self.mapped.directory.path(), &self.name, self.mapped.maps.as_ref());
+    }
+}
+
+fn unwritten(store: &ImageStore, mapped: &MappedLayers, error: &std::io::Error) -> Error {
+    let what = text_with("image.store.cannot", &[("path", &printed(mapped.directory.path()))]);
+    storage::explain_io(Error::new(ExitKind::Refused, what), error, store.home())
 }
 
 /// The name of a directory for maps: `users-0.1000.1-1.100000.65536-groups-0.1000.1`.
@@ -273,10 +327,7 @@ fn unpack_one(
     lowers: Vec<PathBuf>,
     tell: Tell<'_>,
 ) -> Result<UnpackedLayer> {
-    let unwritten = |error: std::io::Error| {
-        let what = text_with("image.store.cannot", &[("path", &printed(mapped.directory.path()))]);
-        storage::explain_io(Error::new(ExitKind::Refused, what), &error, store.home())
-    };
+    let unwritten = |error: std::io::Error| unwritten(store, mapped, &error);
     let name = format!(".new-{:08x}{:08x}", token(), token());
     let made = mapped.directory.make_directory(name.as_ref()).map_err(unwritten)?;
     let made = made.ok_or_else(|| unwritten(std::io::ErrorKind::AlreadyExists.into()))?;

@@ -4,6 +4,7 @@
 //!     HOME/images/index.json                a descriptor for each name
 //!     HOME/images/blobs/sha256/DIGEST       manifests, configs and layers, each named by its content
 //!     HOME/images/ingest/                   blobs that are not complete
+//!     HOME/images/cache/KEY                 the images of steps of builds
 //!     HOME/layers/[MAP/]CHAIN-ID/           unpacked layers
 //!
 //! A blob gets its name only when it is complete, its digest is right, and it is on the disk. index.json is replaced
@@ -13,6 +14,7 @@
 //! A command that adds blobs has the lock `blobs-HASH.lock` shared, until index.json has them. A command that removes unused ones
 //! has it exclusively, and does not wait for it: the next command removes them then.
 
+mod cache;
 mod ingest;
 mod names;
 mod partial;
@@ -25,6 +27,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+pub use self::cache::CachedStep;
 pub use self::ingest::{Ingest, NewBlob, StagedBlob};
 pub use self::partial::PartialBlob;
 pub use self::sweep::Freed;
@@ -103,6 +106,21 @@ impl StoredImage {
         let size = annotation(SIZE).and_then(|size| size.parse().ok()).unwrap_or_default();
         let created = annotation(CREATED).cloned();
         Some(StoredImage { name, id, size, created, descriptor })
+    }
+
+    /// Its descriptor with what the store notes about it.
+    fn described(&self, name: Option<&Reference>) -> Descriptor {
+        let mut described = self.descriptor.clone();
+        described.annotations.insert(CONFIG.into(), self.id.to_string());
+        described.annotations.insert(SIZE.into(), self.size.to_string());
+        self.created.iter().for_each(|created| {
+            described.annotations.insert(CREATED.into(), created.clone());
+        });
+        described.annotations.remove(NAME);
+        name.iter().for_each(|name| {
+            described.annotations.insert(NAME.into(), name.to_string());
+        });
+        described
     }
 
     /// The digest by which a registry has it: that of its manifest, or of an index with a manifest for each platform.

@@ -1,6 +1,6 @@
 //! `sandbox images`: the images of the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 use serde::Serialize;
@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::super::kept::{format_of, unfilled};
 use super::{ImageExplainArg, as_docker};
 use crate::error::{Error, ExitKind, Result};
+use crate::image::digest::Digest;
 use crate::image::manifest::read_json;
 use crate::image::reference::Reference;
 use crate::image::store::{ImageStore, StoredImage};
@@ -25,7 +26,7 @@ pub(crate) struct ImagesArgs {
     /// Only the images with this name, with all tags or with this one
     #[arg(value_name = "REPOSITORY[:TAG]")]
     repository: Option<String>,
-    /// For Docker's scripts: all images are shown in any case, because intermediate ones are not kept
+    /// Show also the images of the steps of builds
     #[arg(long, short)]
     all: bool,
     /// Show the digests of the manifests
@@ -93,6 +94,11 @@ pub(crate) fn run(color: Color, args: &ImagesArgs) -> Result<u8> {
     let index = printed(store.path().join("index.json"));
     args.explain.tell()(&format!("read(<{index}>)"), "image.explain.list");
     let mut images = store.all().map_err(as_docker)?;
+    if args.all {
+        let known: BTreeSet<Digest> = images.iter().map(|image| image.id.clone()).collect();
+        let steps = store.cached_steps().map_err(as_docker)?.into_iter().map(|step| step.image);
+        images.extend(steps.filter(|image| !known.contains(&image.id)));
+    }
     images.sort_by_key(|image| std::cmp::Reverse(created(image)));
     filter(&store, &mut images, args).map_err(as_docker)?;
     let now = Timestamp::now();

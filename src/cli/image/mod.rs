@@ -27,9 +27,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-pub(super) use super::kept::as_docker;
+pub(in crate::cli) use super::kept::as_docker;
 use super::kept::explainer;
-pub(super) use super::prepare::own_maps;
+pub(in crate::cli) use super::prepare::own_maps;
 use super::prepare::{self, Layered, Wishes, maps_of};
 use crate::config::container::Config;
 use crate::config::spec::Spec;
@@ -145,7 +145,7 @@ fn command_of(own: Vec<OsString>, wishes: &Wishes, run: &RunConfig) -> Vec<OsStr
 }
 
 /// The directories that kept containers and running ones have as their layers.
-fn in_use() -> Result<Vec<PathBuf>> {
+pub(in crate::cli) fn in_use() -> Result<Vec<PathBuf>> {
     let lowers =
         |config: &Config| config.environment.root.iter().flat_map(|root| root.lowers.clone()).collect();
     let (kept, unread) = ContainerStore::open()?.all()?;
@@ -169,7 +169,7 @@ fn in_use() -> Result<Vec<PathBuf>> {
 }
 
 /// Removes what a failed command has unpacked. If it cannot be removed now, it is later.
-fn sweep_quietly(store: &ImageStore) {
+pub(in crate::cli) fn sweep_quietly(store: &ImageStore) {
     let _ = store.sweep(in_use);
 }
 
@@ -199,7 +199,7 @@ fn print_added(store: &ImageStore, added: Result<AddedImage>) -> Result<u8> {
 }
 
 /// Reads a name that an image shall get.
-fn name_from(written: &str) -> Result<crate::image::reference::Reference> {
+pub(in crate::cli) fn name_from(written: &str) -> Result<crate::image::reference::Reference> {
     let reference = written.parse::<crate::image::reference::Reference>();
     let reference = reference.map_err(|why| Error::new(ExitKind::Refused, why))?;
     match reference.digest {

@@ -5,33 +5,21 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use crate::cli::docker::Pull;
+use crate::config::of_image::spec_of_image;
 use crate::config::spec::Spec;
 use crate::container::explain::Explainer;
 use crate::error::{Error, ExitKind, Result};
-use crate::feature::Feature;
 use crate::host::home::VARIABLE;
 use crate::image::reference::Reference;
 use crate::image::store::ImageStore;
-use crate::namespaces::net::{Mode, Net};
 use crate::render;
 use crate::rootfs::Rootfs;
-use crate::security::capabilities::Capabilities;
-use crate::security::seccomp::Seccomp;
 use crate::text::{printed, text_with};
 
 /// The spec of a container of an image, before flags and the image add to it: what Docker gives each container, as far as this
 /// caller can have it.
 pub(in crate::cli) fn spec_of(image: &str) -> Spec {
-    let mut spec = Spec { rootfs: Some(Rootfs::Image(image.to_owned())), ..Spec::default() };
-    for feature in [Feature::Pid, Feature::Mnt, Feature::Uts, Feature::Ipc, Feature::Cgroup] {
-        spec.add(feature);
-    }
-    // Only root can make a bridge.
-    let mode = if nix::unistd::geteuid().is_root() { Mode::Bridge } else { Mode::None };
-    spec.net = Some(Net { mode, ..Net::default() });
-    spec.capabilities = Some(Capabilities::Default);
-    spec.seccomp = Some(Seccomp::Default);
-    spec
+    spec_of_image(Rootfs::Image(image.to_owned()))
 }
 
 /// Gets the image, if it is not here, or in any case.

@@ -1,5 +1,6 @@
 //! Small parts of unpacking: how files are opened and marked, which attributes they get, and what goes wrong.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -49,6 +50,31 @@ pub(super) fn copy_attributes(from: impl AsFd, to: impl AsFd) -> Result<u64, Err
         }
     }
     Ok(lost)
+}
+
+/// The name and the value of an extended attribute.
+type Attribute = (Vec<u8>, Vec<u8>);
+
+/// The extended attributes that belong to a file, in the order of their names.
+///
+/// # Errors
+/// Those of flistxattr(2) and fgetxattr(2).
+pub fn attributes(file: &OwnedFd) -> Result<Vec<Attribute>, Errno> {
+    let mut list = vec![0; MAX_ATTRIBUTE];
+    let length = match flistxattr(file, &mut list) {
+        Err(Errno::NOTSUP) => 0,
+        length => length?,
+    };
+    let names: BTreeSet<&[u8]> =
+        list[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty() && is_kept(name)).collect();
+    let mut all = Vec::new();
+    for name in names {
+        let mut value = vec![0; MAX_ATTRIBUTE];
+        let length = fgetxattr(file, name, &mut value)?;
+        value.truncate(length);
+        all.push((name.to_vec(), value));
+    }
+    Ok(all)
 }
 
 /// The maximum size of an attribute, and of the list of their names, in bytes: XATTR_SIZE_MAX, XATTR_LIST_MAX.

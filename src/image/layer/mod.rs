@@ -31,10 +31,11 @@ use rustix::fs::{Mode, OFlags};
 
 pub use self::apply::LayerCounts;
 use self::apply::Unpacker;
+pub use self::files::attributes;
 use self::merged::Merged;
 pub(super) use self::merged::is_opaque;
 use self::task::LayerMessage;
-pub use self::task::{LayerReading, LayerTask, LayerWork, PathPlace, PlaceKind};
+pub use self::task::{LayerReading, LayerTask, LayerWork, PathPlace, PlaceKind, ReachedPlace};
 use super::decompress::decompressed;
 use super::digest::{Digest, Digesting};
 use super::entries::{ArchiveEntries, Unreadable};

@@ -12,13 +12,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Dir, FileType, OFlags, Stat, fgetxattr, flistxattr, fstat, major, minor, readlinkat};
+use rustix::fs::{Dir, FileType, OFlags, Stat, fstat, major, minor, readlinkat};
 use rustix::io::Errno;
 
 use super::apply::OPAQUE_NAME;
-use super::files::{WHITEOUT, failed, io_failed, is_kept};
+use super::files::{WHITEOUT, attributes, failed, io_failed};
 use super::merged::{LayerLook, LayerPath, LayerPlace, Merged, is_opaque, is_whiteout, look, open, type_of};
-use super::{LayerReading, PathPlace, PlaceKind};
+use super::{LayerReading, PathPlace, PlaceKind, ReachedPlace};
 use crate::image::entries::{ArchiveEntry, EntryKind, Unreadable};
 use crate::image::tar_writer::ArchiveWriter;
 
@@ -30,6 +30,10 @@ pub(super) fn read(reading: &LayerReading, layers: &[OwnedFd], output: impl Writ
         LayerReading::Layer => archive(&OpenLayers(upper), &LayerPath::default(), true, output),
         LayerReading::Files => archive(&OpenLayers(layers), &LayerPath::default(), false, output),
         LayerReading::Tree(path) => archive(&OpenLayers(layers), &path_of(path), false, output),
+        LayerReading::Reach(path) => {
+            let found = reach(layers, path).map_err(|errno| failed(path.as_os_str().as_bytes(), errno))?;
+            serde_json::to_writer(output, &found).map_err(|error| Unreadable(error.to_string()))
+        }
         LayerReading::Place { path, follows } => {
             let failed = |errno| failed(path.as_os_str().as_bytes(), errno);
             let found = place(layers, path.as_os_str().as_bytes(), *follows).map_err(failed)?;
@@ -85,6 +89,30 @@ fn place(layers: &[OwnedFd], path: &[u8], follows: bool) -> Result<Option<PathPl
         return Ok(Some(PathPlace { place: as_place(&path), kind }));
     }
     Err(Errno::LOOP)
+}
+
+/// How far a path leads.
+fn reach(layers: &[OwnedFd], path: &Path) -> Result<ReachedPlace, Errno> {
+    let parts: Vec<&OsStr> = path.iter().filter(|part| *part != "/" && *part != ".").collect();
+    for count in (0..=parts.len()).rev() {
+        let (above, rest) = parts.split_at(count);
+        let above: PathBuf = above.iter().collect();
+        let Some(found) = place(layers, above.as_os_str().as_bytes(), true)? else { continue };
+        if found.kind == PlaceKind::Directory {
+            let kind = if rest.is_empty() { PlaceKind::Directory } else { PlaceKind::Nothing };
+            return Ok(ReachedPlace { directory: found.place, rest: rest.iter().collect(), kind });
+        }
+        if found.kind == PlaceKind::Other && !rest.is_empty() {
+            return Err(Errno::NOTDIR);
+        }
+        let name = found.place.file_name().unwrap_or_default();
+        let rest = Path::new(name).join(rest.iter().collect::<PathBuf>());
+        let directory = found.place.parent().map(Path::to_owned).unwrap_or_default();
+        // A path must not end with a slash.
+        return Ok(ReachedPlace { directory, rest: rest.iter().collect(), kind: found.kind });
+    }
+    let rest = parts.iter().collect();
+    Ok(ReachedPlace { directory: PathBuf::new(), rest, kind: PlaceKind::Nothing })
 }
 
 /// Some layers, the topmost first.
@@ -306,28 +334,6 @@ fn entry_of(found: &FoundFile<'_>) -> Result<Option<ArchiveEntry>, Errno> {
         device: if is_device { (major(stat.st_rdev), minor(stat.st_rdev)) } else { (0, 0) },
         attributes,
     }))
-}
-
-/// The name and the value of an extended attribute.
-type Attribute = (Vec<u8>, Vec<u8>);
-
-/// The extended attributes that belong to a file, in the order of their names.
-fn attributes(file: &OwnedFd) -> Result<Vec<Attribute>, Errno> {
-    let mut list = vec![0; 64 << 10];
-    let length = match flistxattr(file, &mut list) {
-        Err(Errno::NOTSUP) => 0,
-        length => length?,
-    };
-    let names: BTreeSet<&[u8]> =
-        list[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty() && is_kept(name)).collect();
-    let mut all = Vec::new();
-    for name in names {
-        let mut value = vec![0; 64 << 10];
-        let length = fgetxattr(file, name, &mut value)?;
-        value.truncate(length);
-        all.push((name.to_vec(), value));
-    }
-    Ok(all)
 }
 
 fn names(directory: &OwnedFd) -> Result<BTreeSet<Vec<u8>>, Errno> {

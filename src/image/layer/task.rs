@@ -65,6 +65,8 @@ pub enum LayerReading {
         /// Whether a link at its end is followed.
         follows: bool,
     },
+    /// How far a path leads: a `ReachedPlace` as JSON. All links are followed.
+    Reach(#[serde(with = "crate::value::bytes")] PathBuf),
     /// What is at a place, as an archive.
     Tree(#[serde(with = "crate::value::bytes")] PathBuf),
 }
@@ -76,6 +78,19 @@ pub struct PathPlace {
     #[serde(with = "crate::value::bytes")]
     pub place: PathBuf,
     /// What is there.
+    pub kind: PlaceKind,
+}
+
+/// How far a path leads in the files of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReachedPlace {
+    /// The directory that exists, without links, from the root on, without the first slash.
+    #[serde(with = "crate::value::bytes")]
+    pub directory: PathBuf,
+    /// The rest of the path, of which nothing exists. If something other than a directory is there, only its name.
+    #[serde(with = "crate::value::bytes")]
+    pub rest: PathBuf,
+    /// What is at the whole path.
     pub kind: PlaceKind,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use super::{CONFIG, CREATED, INDEX, ImageStore, MAX_INDEX, NAME, PATIENCE, SIZE, StoredImage};
+use super::{CONFIG, INDEX, ImageStore, MAX_INDEX, NAME, PATIENCE, StoredImage};
 use crate::error::{Error, ExitKind, Result, io_text};
 use crate::host::run_lock::RunLock;
 use crate::image::manifest::{Descriptor, ImageIndex, media};
@@ -97,8 +97,13 @@ impl ImageStore {
         if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(none());
         }
-        let mut found: Vec<StoredImage> =
-            all.into_iter().filter(|image| image.id.hex().starts_with(prefix)).collect();
+        let begins = |image: &StoredImage| image.id.hex().starts_with(prefix);
+        let mut found: Vec<StoredImage> = all.into_iter().filter(begins).collect();
+        if found.is_empty() {
+            // The image of a step of a build has only an ID.
+            found = self.cached_steps()?.into_iter().map(|step| step.image).filter(begins).collect();
+            found.sort_by(|one, other| one.id.hex().cmp(other.id.hex()));
+        }
         found.dedup_by(|one, other| one.id == other.id);
         let first = found.first().cloned().ok_or_else(none)?;
         if found.iter().any(|image| image.id != first.id) {
@@ -113,16 +118,7 @@ impl ImageStore {
     /// # Errors
     /// It was removed meanwhile; index.json cannot be written.
     pub fn name(&self, image: &StoredImage, name: Option<&Reference>) -> Result<()> {
-        let mut named = image.descriptor.clone();
-        named.annotations.insert(CONFIG.into(), image.id.to_string());
-        named.annotations.insert(SIZE.into(), image.size.to_string());
-        image.created.iter().for_each(|created| {
-            named.annotations.insert(CREATED.into(), created.clone());
-        });
-        named.annotations.remove(NAME);
-        name.iter().for_each(|name| {
-            named.annotations.insert(NAME.into(), name.to_string());
-        });
+        let named = image.described(name);
         // As long as this lock is held, no command removes blobs.
         let lock = self.adding()?;
         let changed = self.change(|manifests| {
@@ -149,7 +145,7 @@ impl ImageStore {
     }
 
     /// Whether all blobs of an image are there.
-    fn is_whole(&self, descriptor: &Descriptor) -> bool {
+    pub(super) fn is_whole(&self, descriptor: &Descriptor) -> bool {
         let parts = self.parts(descriptor);
         parts.is_ok_and(|parts| parts.manifest.layers.iter().all(|layer| self.has_blob(&layer.digest)))
     }

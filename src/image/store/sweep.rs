@@ -62,6 +62,10 @@ impl ImageStore {
         for descriptor in self.index()?.manifests {
             self.mark(&descriptor, &mut marked)?;
         }
+        for step in self.cached_steps()? {
+            // A step whose image is damaged is made again.
+            let _ = self.mark(&step.image.descriptor, &mut marked);
+        }
         let (mut freed, mut unused) = (Freed::default(), Vec::new());
         // The process that wrote there was killed: this command has the lock exclusively.
         let failed = |error: std::io::Error| self.unwritten(&error);

@@ -1,0 +1,276 @@
+//! The instructions that change only the config of an image. Each makes an entry of the history without a layer, with the text that
+//! Docker writes: `/bin/sh -c #(nop)  CMD ["sh"]`.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::dockerfile::{CommandForm, Healthcheck, Instruction};
+use crate::text::{printed, text_with};
+
+/// The shell of an image without `SHELL`.
+const SHELL: [&str; 2] = ["/bin/sh", "-c"];
+
+/// The PATH of a container whose image has none.
+pub const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What the shell form of an instruction is executed with.
+pub fn shell_of(config: &Value) -> Vec<String> {
+    let own = config["config"]["Shell"].as_array().filter(|own| !own.is_empty());
+    match own {
+        Some(own) => own.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect(),
+        None => SHELL.map(str::to_owned).to_vec(),
+    }
+}
+
+/// The arguments of a command.
+pub fn arguments(form: &CommandForm, config: &Value) -> Vec<String> {
+    match form {
+        CommandForm::Exec(list) => list.clone(),
+        CommandForm::Shell(line) => [shell_of(config), vec![line.clone()]].concat(),
+    }
+}
+
+/// The entry of the history of an instruction that executes nothing.
+pub fn no_operation(config: &Value, what: &str) -> String {
+    format!("{} #(nop) {what}", shell_of(config).join(" "))
+}
+
+/// The base image is taken over: what belongs to its own containers only is removed.
+pub fn begin(config: &mut Value) -> Vec<String> {
+    let own = &mut config["config"];
+    if !own.is_object() {
+        *own = json!({});
+    }
+    let has_path = own["Env"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|variable| variable.as_str().is_some_and(|variable| variable.starts_with("PATH=")));
+    if !has_path {
+        push(&mut own["Env"], PATH.into());
+    }
+    // The triggers are for the first stage that begins with this image.
+    let triggers = own.as_object_mut().and_then(|own| own.remove("OnBuild"));
+    let triggers = triggers.as_ref().and_then(Value::as_array).into_iter().flatten();
+    triggers.filter_map(|trigger| trigger.as_str().map(str::to_owned)).collect()
+}
+
+fn push(list: &mut Value, item: Value) {
+    match list {
+        Value::Array(list) => list.push(item),
+        other => *other = json!([item]),
+    }
+}
+
+/// Expands a word.
+pub type Expand<'e> = &'e dyn Fn(&str) -> crate::error::Result<Vec<String>>;
+
+/// A list as Go prints it: `["sh" "-c"]`.
+fn quoted(list: &[String]) -> String {
+    let quoted: Vec<String> = list.iter().map(|word| format!("{word:?}")).collect();
+    format!("[{}]", quoted.join(" "))
+}
+
+/// Changes the config by an instruction. `one` expands a word as a whole, `words` into words. Returns the entry of the history, without
+/// its beginning; None: the instruction needs files.
+///
+/// # Errors
+/// The word cannot be expanded: an error with its place. Or the value is wrong: a sentence.
+pub fn apply(
+    config: &mut Value,
+    instruction: &Instruction,
+    has_command: &mut bool,
+    one: &dyn Fn(&str) -> crate::error::Result<String>,
+    words: Expand<'_>,
+) -> Result<Option<String>, ConfigError> {
+    let done = match instruction {
+        Instruction::Cmd(form) => {
+            let list = arguments(form, config);
+            *has_command = true;
+            let text = format!(" CMD {}", quoted(&list));
+            config["config"]["Cmd"] = json!(list);
+            text
+        }
+        Instruction::Entrypoint(form) => {
+            let list = arguments(form, config);
+            // The command of the base image is meant for the entrypoint of the base image.
+            if !*has_command && let Some(own) = config["config"].as_object_mut() {
+                own.remove("Cmd");
+            }
+            let text = format!(" ENTRYPOINT {}", quoted(&list));
+            config["config"]["Entrypoint"] = json!(list);
+            text
+        }
+        Instruction::Env(pairs) => {
+            let mut all = Vec::new();
+            for pair in pairs {
+                all.push((one(&pair.name)?, one(&pair.value)?));
+            }
+            let mut texts = Vec::new();
+            for (name, value) in all {
+                texts.push(format!("{name}={value}"));
+                set_variable(&mut config["config"]["Env"], &name, &value);
+            }
+            format!(" ENV {}", texts.join(" "))
+        }
+        Instruction::Label(pairs) => {
+            let mut texts = Vec::new();
+            for pair in pairs {
+                let (name, value) = (one(&pair.name)?, one(&pair.value)?);
+                texts.push(format!("{name}={value}"));
+                config["config"]["Labels"][name] = value.into();
+            }
+            format!(" LABEL {}", texts.join(" "))
+        }
+        Instruction::Expose(ports) => {
+            let mut texts = Vec::new();
+            for written in ports {
+                for port in words(written)? {
+                    expose(&mut config["config"]["ExposedPorts"], &port)?;
+                    texts.push(port);
+                }
+            }
+            format!(" EXPOSE {}", texts.join(" "))
+        }
+        Instruction::Volume(paths) => {
+            let mut texts = Vec::new();
+            for path in paths {
+                let path = one(path)?;
+                if path.trim().is_empty() {
+                    return Err(ConfigError::Value(crate::text::text("build.volume.empty")));
+                }
+                config["config"]["Volumes"][&path] = json!({});
+                texts.push(path);
+            }
+            format!(" VOLUME [{}]", texts.join(" "))
+        }
+        Instruction::User(user) => {
+            let user = one(user)?;
+            let text = format!(" USER {user}");
+            config["config"]["User"] = user.into();
+            text
+        }
+        Instruction::Shell(list) => {
+            config["config"]["Shell"] = json!(list);
+            format!(" SHELL [{}]", list.join(" "))
+        }
+        Instruction::StopSignal(signal) => {
+            let signal = one(signal)?;
+            check_signal(&signal)?;
+            let text = format!(" STOPSIGNAL {signal}");
+            config["config"]["StopSignal"] = signal.into();
+            text
+        }
+        Instruction::Healthcheck(check) => {
+            let (value, text) = healthcheck(check);
+            config["config"]["Healthcheck"] = value;
+            format!(" HEALTHCHECK {text}")
+        }
+        Instruction::Onbuild(trigger) => {
+            push(&mut config["config"]["OnBuild"], trigger.text.clone().into());
+            format!(" ONBUILD {}", trigger.text)
+        }
+        Instruction::Maintainer(author) => {
+            config["author"] = author.clone().into();
+            format!(" MAINTAINER {author}")
+        }
+        Instruction::Run(_)
+        | Instruction::Copy(_)
+        | Instruction::Add(_)
+        | Instruction::Workdir(_)
+        | Instruction::Arg(_) => return Ok(None),
+    };
+    Ok(Some(done))
+}
+
+/// Why a config cannot be changed.
+#[derive(Debug)]
+pub enum ConfigError {
+    /// An error with its place.
+    Placed(crate::error::Error),
+    /// A value is wrong: a sentence.
+    Value(String),
+}
+
+impl From<crate::error::Error> for ConfigError {
+    fn from(error: crate::error::Error) -> ConfigError {
+        ConfigError::Placed(error)
+    }
+}
+
+/// Sets a variable in a list of `NAME=VALUE`. One that is there keeps its place.
+fn set_variable(list: &mut Value, name: &str, value: &str) {
+    let begins = format!("{name}=");
+    let new: Value = format!("{name}={value}").into();
+    let own = list
+        .as_array_mut()
+        .and_then(|list| list.iter_mut().find(|own| own.as_str().unwrap_or_default().starts_with(&begins)));
+    match own {
+        Some(own) => *own = new,
+        None => push(list, new),
+    }
+}
+
+/// `80`, `80/udp`, `8000-8010`.
+fn expose(ports: &mut Value, written: &str) -> Result<(), ConfigError> {
+    let wrong = || ConfigError::Value(text_with("build.expose", &[("port", &printed(written))]));
+    let (range, protocol) = written.split_once('/').unwrap_or((written, "tcp"));
+    let protocol = protocol.to_ascii_lowercase();
+    if !["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
+        return Err(wrong());
+    }
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let (first, last) =
+        (first.parse::<u16>().map_err(|_| wrong())?, last.parse::<u16>().map_err(|_| wrong())?);
+    if first > last {
+        return Err(wrong());
+    }
+    for port in first..=last {
+        ports[format!("{port}/{protocol}")] = json!({});
+    }
+    Ok(())
+}
+
+/// Refuses what is no signal: `SIGTERM`, `TERM`, `15`.
+fn check_signal(written: &str) -> Result<(), ConfigError> {
+    let upper = written.to_ascii_uppercase();
+    let is_it = |number: i32| {
+        let name = crate::sys::signal::name(number);
+        upper == name || format!("SIG{upper}") == name || written == number.to_string()
+    };
+    match (1..=64).any(is_it) {
+        true => Ok(()),
+        false => Err(ConfigError::Value(text_with("build.signal", &[("signal", &printed(written))]))),
+    }
+}
+
+fn healthcheck(check: &Healthcheck) -> (Value, String) {
+    let Healthcheck::Command { form, interval, timeout, start_period, start_interval, retries } = check
+    else {
+        return (json!({ "Test": ["NONE"] }), "NONE".to_owned());
+    };
+    let (test, text) = match form {
+        CommandForm::Shell(line) => (vec!["CMD-SHELL".to_owned(), line.clone()], line.clone()),
+        CommandForm::Exec(list) => ([vec!["CMD".to_owned()], list.clone()].concat(), quoted(list)),
+    };
+    let mut value = json!({ "Test": test });
+    let mut options = String::new();
+    let times = [
+        ("Interval", "interval", interval),
+        ("Timeout", "timeout", timeout),
+        ("StartPeriod", "start-period", start_period),
+        ("StartInterval", "start-interval", start_interval),
+    ];
+    for (key, flag, time) in times {
+        if let Some(time) = time.filter(|time| *time != Duration::ZERO) {
+            value[key] = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).into();
+            options += &format!("--{flag}={time:?} ");
+        }
+    }
+    if let Some(retries) = retries.filter(|retries| *retries > 0) {
+        value["Retries"] = retries.into();
+        options += &format!("--retries={retries} ");
+    }
+    (value, format!("{options}CMD {text}"))
+}

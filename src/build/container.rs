@@ -1,0 +1,147 @@
+//! The container in which `RUN` executes its command: as `run IMAGE` makes it, with the layers of the stage below, and an upper
+//! directory that becomes the new layer.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::config::complete::Completed;
+use crate::config::compose::{self, Ending};
+use crate::config::container::Config;
+use crate::config::exec::user_of;
+use crate::config::facts::Machine;
+use crate::config::of_image::spec_of_image;
+use crate::config::spec::Spec;
+use crate::error::Result;
+use crate::exec;
+use crate::feature::{Feature, Purpose};
+use crate::host::accounts::Accounts;
+use crate::host::command;
+use crate::namespaces::net::{Mode, Net};
+use crate::plan::{Draft, Frame, Plan, Streams};
+use crate::rootfs::{Layers, Rootfs};
+use crate::text::{text, text_with};
+use crate::value::mount::ExtraMount;
+
+/// The network of the commands of a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BuildNetwork {
+    /// The bridge, where one can be made. Otherwise the command has only its loopback device.
+    #[default]
+    Default,
+    /// Only the loopback device.
+    None,
+    /// The network of the host.
+    Host,
+}
+
+/// What `RUN` executes.
+#[derive(Debug)]
+pub struct RunTask {
+    /// The directories of the layers, the topmost first.
+    pub layers: Vec<PathBuf>,
+    /// What the command writes.
+    pub upper: PathBuf,
+    /// The command.
+    pub arguments: Vec<OsString>,
+    /// Its environment.
+    pub env: BTreeMap<String, String>,
+    /// Its working directory.
+    pub workdir: Option<PathBuf>,
+    /// Its user, as the image has it. Empty: root.
+    pub user: String,
+    /// Its network.
+    pub network: BuildNetwork,
+    /// Its host name.
+    pub hostname: String,
+    /// What is mounted for this command only.
+    pub mounts: Vec<ExtraMount>,
+}
+
+/// A container that is described.
+#[derive(Debug)]
+pub struct DescribedRun {
+    /// The container.
+    pub config: Config,
+    /// A sentence, if it lacks the default network.
+    pub note: Option<String>,
+}
+
+/// Describes the container. Nothing is made.
+///
+/// # Errors
+/// Its user is not known; this machine does not allow the container; the command is not found (127).
+pub fn describe(task: RunTask) -> Result<DescribedRun> {
+    let RunTask { layers, upper, arguments, mut env, workdir, user, network, hostname, mounts } = task;
+    let mut groups = Vec::new();
+    let mut run_as = None;
+    if !user.is_empty() {
+        let found = user_of(user.as_ref(), &Accounts::of_layers(&layers))?;
+        if let Some(home) = found.home.to_str() {
+            env.entry("HOME".to_owned()).or_insert_with(|| home.to_owned());
+        }
+        groups = found.groups;
+        run_as = Some(found.ids);
+    }
+    let mut spec = spec_of_image(Rootfs::Layers(Layers { layers, upper: Some(upper) }));
+    spec.run_as = run_as;
+    spec.command = arguments;
+    spec.env = env;
+    spec.workdir = workdir;
+    if let Some(uts) = &mut spec.uts {
+        uts.hostname = Some(hostname.into());
+    }
+    if let Some(mnt) = &mut spec.mnt {
+        mnt.mounts = mounts;
+    }
+    if let Some(mode) = match network {
+        BuildNetwork::Default => None,
+        BuildNetwork::None => Some(Mode::None),
+        BuildNetwork::Host => Some(Mode::Host),
+    } {
+        spec.net = Some(Net { mode, ..Net::default() });
+    }
+    let described = |spec: &Spec| {
+        let mut config = Completed::of(spec, Purpose::Container).config;
+        config.process.additional_gids.extend(&groups);
+        let plan = plan(&config);
+        (config, plan)
+    };
+    let (config, planned) = described(&spec);
+    let of_net = |plan: &Plan| {
+        let problem = plan.problems.iter().find(|problem| problem.purpose.feature() == Some(Feature::Net));
+        problem.map(|problem| problem.error.what.clone())
+    };
+    let mode = spec.net.as_ref().map(|net| net.mode);
+    let no_bridge = of_net(&planned).filter(|_| mode == Some(Mode::Bridge));
+    let Some(why) = no_bridge else {
+        exec::accept(&planned)?;
+        let is_alone = network == BuildNetwork::Default && mode == Some(Mode::None);
+        return Ok(DescribedRun { config, note: is_alone.then(|| text("build.nonetwork")) });
+    };
+    spec.net = Some(Net { mode: Mode::None, ..Net::default() });
+    let (config, planned) = described(&spec);
+    exec::accept(&planned)?;
+    Ok(DescribedRun { config, note: Some(text_with("docker.nobridge", &[("why", &why)])) })
+}
+
+/// The plan of such a container. It changes nothing.
+pub fn plan(config: &Config) -> Plan {
+    let machine = Machine::of(config);
+    let arguments = config.process.args.clone();
+    let name = arguments.first().cloned().unwrap_or_default();
+    let mut draft = Draft::new(Purpose::Container, Vec::new());
+    draft.frame(Frame { streams: Streams::Output, ..Frame::default() });
+    let ending = Ending::Command { path: program(config).unwrap_or_else(|_| name.into()), arguments };
+    compose::plan(config, &machine, draft, ending, false)
+}
+
+/// The file of the command.
+///
+/// # Errors
+/// It is not found in the container (127), or cannot be executed (126).
+pub fn program(config: &Config) -> Result<PathBuf> {
+    let name = config.process.args.first().cloned().unwrap_or_default();
+    let path = config.process.variable("PATH").unwrap_or_default();
+    command::resolve(&name, &compose::resolver(config), path)
+}

@@ -1,0 +1,162 @@
+//! The layer of `COPY`, `ADD` and `WORKDIR`: an archive that is written without a container, and hashed in the same pass.
+//!
+//! Two digests are made. That of the archive names the layer. That of the content is a part of the key of the cache: it has paths,
+//! content, modes, owners and attributes, but no times, because a checkout of the same files has other times.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read, Write};
+
+use crate::image::digest::{Digest, Digester};
+use crate::image::entries::{ArchiveEntry, EntryKind};
+use crate::image::tar_writer::ArchiveWriter;
+
+/// The owner and the mode that copied files get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CopiedAs {
+    /// The owner and the group. None: root, or those of the archive.
+    pub owner: Option<(u32, u32)>,
+    /// The mode. None: that of the source.
+    pub mode: Option<u32>,
+}
+
+/// The mode of directories that have to be made.
+const DIRECTORY_MODE: u32 = 0o755;
+
+/// The archive of a layer.
+pub struct CopiedLayer<W: Write> {
+    writer: ArchiveWriter<W>,
+    content: Digester,
+    copied_as: CopiedAs,
+    /// The time of directories that have to be made.
+    now: (i64, u32),
+    /// The directories that the archive has.
+    directories: BTreeSet<Vec<u8>>,
+    /// The first name of each file that has several.
+    linked: BTreeMap<(u64, u64), Vec<u8>>,
+    /// The number of entries.
+    pub count: u64,
+}
+
+impl<W: Write> CopiedLayer<W> {
+    /// Begins an archive.
+    pub fn new(output: W, copied_as: CopiedAs, now: (i64, u32)) -> CopiedLayer<W> {
+        CopiedLayer {
+            writer: ArchiveWriter::new(output),
+            content: Digester::default(),
+            copied_as,
+            now,
+            directories: BTreeSet::new(),
+            linked: BTreeMap::new(),
+            count: 0,
+        }
+    }
+
+    /// Adds the directories of a path below one that exists, if the archive does not have them yet.
+    ///
+    /// # Errors
+    /// The archive cannot be written.
+    pub fn directories(&mut self, existing: &[u8], rest: &[u8]) -> io::Result<()> {
+        let mut path = existing.to_owned();
+        for part in rest.split(|byte| *byte == b'/').filter(|part| !part.is_empty()) {
+            path = super::context::joined(&path, part);
+            if self.directories.contains(&path) {
+                continue;
+            }
+            let (uid, gid) = self.copied_as.owner.unwrap_or_default();
+            let entry = ArchiveEntry {
+                kind: EntryKind::Directory,
+                name: path.clone(),
+                link: Vec::new(),
+                size: 0,
+                mode: DIRECTORY_MODE,
+                uid,
+                gid,
+                mtime: self.now,
+                device: (0, 0),
+                attributes: Vec::new(),
+            };
+            self.put(&entry, &mut io::empty())?;
+        }
+        Ok(())
+    }
+
+    /// Adds a file. `inode` names a file that can have several names.
+    ///
+    /// # Errors
+    /// The archive cannot be written; the content cannot be read.
+    pub fn add(
+        &mut self,
+        mut entry: ArchiveEntry,
+        inode: Option<(u64, u64)>,
+        content: &mut dyn Read,
+    ) -> io::Result<()> {
+        if let Some((uid, gid)) = self.copied_as.owner {
+            (entry.uid, entry.gid) = (uid, gid);
+        }
+        if let Some(mode) = self.copied_as.mode.filter(|_| entry.kind != EntryKind::Symlink) {
+            entry.mode = mode;
+        }
+        if let Some(inode) = inode {
+            match self.linked.get(&inode) {
+                Some(first) => {
+                    (entry.kind, entry.size, entry.link) = (EntryKind::HardLink, 0, first.clone());
+                    entry.attributes.clear();
+                }
+                None => drop(self.linked.insert(inode, entry.name.clone())),
+            }
+        }
+        self.put(&entry, content)
+    }
+
+    fn put(&mut self, entry: &ArchiveEntry, content: &mut dyn Read) -> io::Result<()> {
+        if entry.kind == EntryKind::Directory {
+            self.directories.insert(entry.name.clone());
+        }
+        self.count += 1;
+        self.note(entry);
+        let mut tee = Tee { input: content, content: &mut self.content };
+        self.writer.entry(entry, &mut tee)
+    }
+
+    /// Adds what the content digest has of an entry. Each part has its length before it, so that no two lists of parts are equal.
+    fn note(&mut self, entry: &ArchiveEntry) {
+        let numbers = [
+            entry.kind as u64,
+            entry.size,
+            entry.mode.into(),
+            entry.uid.into(),
+            entry.gid.into(),
+            entry.device.0.into(),
+            entry.device.1.into(),
+            entry.attributes.len() as u64,
+        ];
+        numbers.iter().for_each(|number| self.content.add(&number.to_le_bytes()));
+        let attributes = entry.attributes.iter().flat_map(|(name, value)| [name, value]);
+        for part in [&entry.name, &entry.link].into_iter().chain(attributes) {
+            self.content.add(&(part.len() as u64).to_le_bytes());
+            self.content.add(part);
+        }
+    }
+
+    /// The end of the archive: what was written, and the digest of the content.
+    ///
+    /// # Errors
+    /// The archive cannot be written.
+    pub fn finish(self) -> io::Result<(W, Digest)> {
+        Ok((self.writer.finish()?, self.content.finish()))
+    }
+}
+
+/// Reads, and adds what is read to the digest.
+struct Tee<'t> {
+    input: &'t mut dyn Read,
+    content: &'t mut Digester,
+}
+
+impl Read for Tee<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(buffer)?;
+        self.content.add(&buffer[..count]);
+        Ok(count)
+    }
+}

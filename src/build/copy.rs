@@ -1,0 +1,360 @@
+//! `COPY` and `ADD`: finds what the sources mean and where the destination leads, and writes the layer.
+//!
+//! | the source is | it is copied to |
+//! |---|---|
+//! | a directory | what is in it, into the destination, which is a directory |
+//! | a file, and the destination ends with `/`, is a directory, or there are several sources | into the destination, with its name |
+//! | a file | the destination itself |
+//!
+//! The destination is resolved in the files of the image, through all layers: its links lead nowhere else.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, Write};
+use std::os::unix::ffi::OsStrExt;
+
+use super::context::{BuildContext, ContextError, ContextFile, joined};
+use super::copied::{CopiedAs, CopiedLayer};
+use super::ignore::IgnoreRules;
+use super::layer_files::{LayerFiles, each_entry};
+use super::pattern;
+use crate::error::io_text;
+use crate::image::decompress::decompressed;
+use crate::image::digest::Digest;
+use crate::image::entries::{ArchiveEntries, ArchiveEntry, EntryKind};
+use crate::image::layer::{PathPlace, PlaceKind};
+use crate::text::{printed, text, text_with};
+
+/// Where the sources are.
+pub enum SourceFiles<'s> {
+    /// In the context.
+    Context(&'s BuildContext),
+    /// In an image or a stage.
+    Layers(LayerFiles<'s>),
+}
+
+/// What is copied. All words are expanded.
+pub struct CopyRequest<'r> {
+    /// The sources: paths with patterns.
+    pub sources: Vec<String>,
+    /// Where they are.
+    pub files: SourceFiles<'r>,
+    /// Files whose content is in the Dockerfile: the name and the content.
+    pub texts: Vec<(String, String)>,
+    /// The files of the stage, in which the destination is.
+    pub target: LayerFiles<'r>,
+    /// Where it is copied to, relative to the root.
+    pub destination: String,
+    /// The owner and the mode.
+    pub copied_as: CopiedAs,
+    /// Whether archives are unpacked.
+    pub unpacks: bool,
+    /// The files that are left out, relative to the source.
+    pub excluded: IgnoreRules,
+    /// The time of what has no other one.
+    pub now: (i64, u32),
+}
+
+/// What a source means.
+enum Found {
+    Context(ContextFile),
+    Layers(PathPlace),
+}
+
+impl Found {
+    fn is_directory(&self) -> bool {
+        match self {
+            Found::Context(file) => file.is_directory(),
+            Found::Layers(place) => place.kind == PlaceKind::Directory,
+        }
+    }
+
+    fn name(&self) -> &[u8] {
+        match self {
+            Found::Context(file) => file.name(),
+            Found::Layers(place) => place.place.file_name().map_or(b"", |name| name.as_bytes()),
+        }
+    }
+}
+
+/// Where files are written to: a directory that exists, and the rest of the path.
+struct Target {
+    existing: Vec<u8>,
+    rest: Vec<u8>,
+    is_directory: bool,
+}
+
+impl CopyRequest<'_> {
+    /// Writes the layer to `output`. Returns it, the digest of the content, and whether there is anything.
+    ///
+    /// # Errors
+    /// A source does not exist, or something cannot be read or written.
+    pub fn write<W: Write + Send>(&self, output: W) -> Result<(W, Digest, bool), ContextError> {
+        let mut found = Vec::new();
+        for source in &self.sources {
+            found.extend(self.find(source)?);
+        }
+        let target = self.target(&found)?;
+        let mut layer = CopiedLayer::new(output, self.copied_as, self.now);
+        for source in &found {
+            self.copy(source, &target, &mut layer)?;
+        }
+        for (name, content) in &self.texts {
+            let path = self.place(&target, name.as_bytes(), &mut layer)?;
+            let entry = text_entry(path, content.len() as u64, self.now);
+            layer.add(entry, None, &mut content.as_bytes()).map_err(ContextError::Unwritten)?;
+        }
+        let count = layer.count;
+        let (output, content) = layer.finish().map_err(ContextError::Unwritten)?;
+        Ok((output, content, count > 0))
+    }
+
+    /// The name of the only source, if it is no directory.
+    ///
+    /// # Errors
+    /// It does not exist.
+    pub fn file_name(&self) -> Result<Option<String>, ContextError> {
+        let found = self.sources.first().map(|source| self.find(source)).transpose()?.unwrap_or_default();
+        let file = found.first().filter(|found| !found.is_directory());
+        Ok(file.map(|file| String::from_utf8_lossy(file.name()).into_owned()))
+    }
+
+    /// What a source means: at least one thing.
+    fn find(&self, source: &str) -> Result<Vec<Found>, ContextError> {
+        let path = clean(source.as_bytes()).ok_or_else(|| outside(source))?;
+        let mut all = Vec::new();
+        match &self.files {
+            SourceFiles::Context(context) => {
+                let paths = context.expand(&path).map_err(|errno| unread(source.as_bytes(), errno))?;
+                for path in paths {
+                    let found = context.find(&path).map_err(|errno| unread(&path, errno))?;
+                    all.extend(found.map(Found::Context));
+                }
+            }
+            SourceFiles::Layers(files) => {
+                for path in files.expand(&path)? {
+                    all.extend(files.find(&path)?.map(Found::Layers));
+                }
+            }
+        }
+        if all.is_empty() {
+            let key = match &self.files {
+                _ if path.split(|byte| *byte == b'/').any(pattern::has_meta) => "build.copy.nothing",
+                SourceFiles::Context(_) => "build.copy.absent",
+                SourceFiles::Layers(_) => "build.copy.absent.layers",
+            };
+            return Err(ContextError::Wrong(text_with(key, &[("source", &printed(source))])));
+        }
+        Ok(all)
+    }
+
+    /// Where the files are written to.
+    fn target(&self, found: &[Found]) -> Result<Target, ContextError> {
+        let written = self.destination.as_bytes();
+        let path = clean(written).unwrap_or_default();
+        let reached = self.target.reach(&path)?;
+        let ends_as_directory = written.ends_with(b"/") || written.ends_with(b"/.") || path.is_empty();
+        let count = found.len() + self.texts.len();
+        let is_directory = ends_as_directory
+            || count > 1
+            || reached.kind == PlaceKind::Directory
+            || found.iter().any(Found::is_directory);
+        if is_directory && reached.kind == PlaceKind::Other {
+            let values = [("path", &*printed(&self.destination))];
+            return Err(ContextError::Wrong(text_with("build.copy.file", &values)));
+        }
+        Ok(Target {
+            existing: reached.directory.as_os_str().as_bytes().to_owned(),
+            rest: reached.rest.as_os_str().as_bytes().to_owned(),
+            is_directory,
+        })
+    }
+
+    /// The path of a file of this name. The directories above are made.
+    fn place<W: Write>(
+        &self,
+        target: &Target,
+        name: &[u8],
+        layer: &mut CopiedLayer<W>,
+    ) -> Result<Vec<u8>, ContextError> {
+        let whole = joined(&target.existing, &target.rest);
+        if target.is_directory {
+            layer.directories(&target.existing, &target.rest).map_err(ContextError::Unwritten)?;
+            return Ok(joined(&whole, name));
+        }
+        let above =
+            target.rest.iter().rposition(|byte| *byte == b'/').map_or(&b""[..], |at| &target.rest[..at]);
+        layer.directories(&target.existing, above).map_err(ContextError::Unwritten)?;
+        Ok(whole)
+    }
+
+    fn copy<W: Write + Send>(
+        &self,
+        source: &Found,
+        target: &Target,
+        layer: &mut CopiedLayer<W>,
+    ) -> Result<(), ContextError> {
+        let base = if source.is_directory() {
+            joined(&target.existing, &target.rest)
+        } else {
+            let place = |layer: &mut CopiedLayer<W>| self.place(target, source.name(), layer);
+            if let (Found::Context(file), SourceFiles::Context(context), true) =
+                (source, &self.files, self.unpacks)
+                && let Some(archive) = archive_of(context, file)?
+            {
+                let directory = joined(&target.existing, &target.rest);
+                layer.directories(&target.existing, &target.rest).map_err(ContextError::Unwritten)?;
+                return unpack(archive, &directory, layer);
+            }
+            place(layer)?
+        };
+        if source.is_directory() && !target.rest.is_empty() {
+            // The last directory of the destination gets the mode of the source.
+            let above = target.rest.iter().rposition(|byte| *byte == b'/').unwrap_or_default();
+            layer.directories(&target.existing, &target.rest[..above]).map_err(ContextError::Unwritten)?;
+        }
+        let keeps_root = target.rest.is_empty();
+        match (source, &self.files) {
+            (Found::Context(file), SourceFiles::Context(context)) => {
+                context.walk(file, &mut |below, mut entry, stat, content| {
+                    if below.is_empty() && entry.kind == EntryKind::Directory && keeps_root {
+                        return Ok(());
+                    }
+                    if self.is_excluded(below, file.name()) {
+                        return Ok(());
+                    }
+                    entry.name = joined(&base, below);
+                    refuse_whiteout(&entry.name)?;
+                    let is_linked = entry.kind == EntryKind::File && stat.st_nlink > 1;
+                    let inode = is_linked.then_some((stat.st_dev, stat.st_ino));
+                    layer.add(entry, inode, content).map_err(ContextError::Unwritten)
+                })
+            }
+            (Found::Layers(place), SourceFiles::Layers(files)) => {
+                let strip = place.place.file_name().map_or(0, |name| name.len());
+                let rest = |name: &[u8]| {
+                    let rest = name.get(strip..).unwrap_or_default();
+                    let rest = rest.strip_prefix(b"/").unwrap_or(rest);
+                    rest.strip_suffix(b"/").unwrap_or(rest).to_owned()
+                };
+                files.tree(&place.place, |mut entry, content| {
+                    let is_root = entry.name.strip_suffix(b"/").unwrap_or(&entry.name).len() == strip;
+                    if is_root && entry.kind == EntryKind::Directory && keeps_root {
+                        return Ok(());
+                    }
+                    let below = rest(&entry.name);
+                    if self.is_excluded(&below, source.name()) {
+                        return Ok(());
+                    }
+                    entry.name = joined(&base, &below);
+                    if entry.kind == EntryKind::HardLink {
+                        entry.link = joined(&base, &rest(&entry.link));
+                    }
+                    // Without --chown, files of an image keep their owners.
+                    layer.add(entry, None, content).map_err(ContextError::Unwritten)
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl CopyRequest<'_> {
+    fn is_excluded(&self, below: &[u8], name: &[u8]) -> bool {
+        self.excluded.is_ignored(if below.is_empty() { name } else { below })
+    }
+}
+
+/// A path without `.`, `..` and slashes at its ends. None: it leads out of the root.
+pub fn clean(path: &[u8]) -> Option<Vec<u8>> {
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in path.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join(&b'/'))
+}
+
+fn outside(source: &str) -> ContextError {
+    ContextError::Wrong(text_with("build.copy.outside", &[("source", &printed(source))]))
+}
+
+fn unread(path: &[u8], errno: rustix::io::Errno) -> ContextError {
+    ContextError::Unread(path.to_owned(), errno.into())
+}
+
+/// In a layer, a name that begins so means that a file is deleted.
+fn refuse_whiteout(name: &[u8]) -> Result<(), ContextError> {
+    let last = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    match last.starts_with(b".wh.") {
+        true => {
+            let values = [("name", &*printed(OsStr::from_bytes(name)))];
+            Err(ContextError::Wrong(text_with("build.copy.whiteout", &values)))
+        }
+        false => Ok(()),
+    }
+}
+
+fn text_entry(name: Vec<u8>, size: u64, mtime: (i64, u32)) -> ArchiveEntry {
+    ArchiveEntry {
+        kind: EntryKind::File,
+        name,
+        link: Vec::new(),
+        size,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        mtime,
+        device: (0, 0),
+        attributes: Vec::new(),
+    }
+}
+
+/// Opens a file, if it is an archive, compressed or not.
+fn archive_of(context: &BuildContext, file: &ContextFile) -> Result<Option<File>, ContextError> {
+    let unread = |error: io::Error| ContextError::Unread(file.path().to_owned(), error);
+    let Some(mut opened) = context.open_file(file).map_err(|errno| unread(errno.into()))? else {
+        return Ok(None);
+    };
+    let mut start = [0; 6];
+    let count = opened.read(&mut start).map_err(unread)?;
+    for (name, magic) in [("bzip2", &b"BZh"[..]), ("xz", b"\xfd7zXZ\0")] {
+        if start[..count].starts_with(magic) {
+            let path = printed(OsStr::from_bytes(file.path()));
+            return Err(ContextError::Wrong(text_with(
+                "build.add.compression",
+                &[("path", &path), ("name", name)],
+            )));
+        }
+    }
+    opened.rewind().map_err(unread)?;
+    let is_archive = decompressed(BufReader::new(&opened))
+        .is_ok_and(|input| matches!(ArchiveEntries::new(input).next_entry(), Ok(Some(_))));
+    opened.rewind().map_err(unread)?;
+    Ok(is_archive.then_some(opened))
+}
+
+/// Adds the files of an archive, with their owners.
+fn unpack<W: Write>(archive: File, directory: &[u8], layer: &mut CopiedLayer<W>) -> Result<(), ContextError> {
+    let input =
+        decompressed(BufReader::new(archive)).map_err(|error| ContextError::Wrong(io_text(&error)))?;
+    let below = |name: &[u8]| {
+        let path = clean(name).ok_or_else(|| ContextError::Wrong(text("build.add.outside")))?;
+        Ok(joined(directory, &path))
+    };
+    each_entry(input, |mut entry, content| {
+        let name = below(&entry.name)?;
+        if name == directory && entry.kind == EntryKind::Directory {
+            return Ok(());
+        }
+        refuse_whiteout(&name)?;
+        entry.name = name;
+        if entry.kind == EntryKind::HardLink {
+            entry.link = below(&entry.link)?;
+        }
+        layer.add(entry, None, content).map_err(ContextError::Unwritten)
+    })
+}

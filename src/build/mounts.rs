@@ -1,0 +1,271 @@
+//! `RUN --mount`: what a command sees besides the files of its stage. Nothing of it is in the layer, because each is a mount of its own.
+//!
+//! | type | what is mounted |
+//! |---|---|
+//! | `bind` | a copy of files of the context, of a stage or of an image. The image's links lead nowhere else |
+//! | `cache` | a directory in HOME that stays from build to build, until `builder prune` |
+//! | `tmpfs` | an empty filesystem in memory |
+//! | `secret` | a file of `--secret`. It is no part of the key of the cache either |
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::copied::CopiedAs;
+use super::copy::{CopyRequest, SourceFiles};
+use super::dockerfile::mount::{CacheSharing, MountOwner, RunMount, RunMountKind};
+use super::dockerfile::{Instruction, Placed, RunCommand};
+use super::engine::{Builder, Stage};
+use super::ignore::IgnoreRules;
+use super::layer_files::LayerFiles;
+use super::options::{BuildStop, SecretSource};
+use super::steps::now;
+use crate::error::{Error, ExitKind, Result, io_text};
+use crate::host::run_lock::RunLock;
+use crate::image::layer;
+use crate::image::rootfs::LayerWorkspace;
+use crate::image::store::StagedBlob;
+use crate::text::{printed, text_with};
+use crate::value::mount::ExtraMount;
+use crate::value::units::Size;
+
+/// The time between two attempts to get a directory that another build uses.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The mode of a secret.
+const SECRET_MODE: u32 = 0o400;
+
+/// The mode of a directory of `type=cache`.
+const CACHE_MODE: u32 = 0o755;
+
+/// The maximum size of a secret, in bytes: Docker's.
+const MAX_SECRET: u64 = 500 << 10;
+
+/// The maximum size of a tmpfs without one.
+const TMPFS_SIZE: u64 = 64 << 20;
+
+/// A mount of a step, before it is known whether the step is made.
+pub(super) struct StepMount {
+    mount: RunMount,
+    /// The files of a bind mount, and the name of the file if it is one.
+    files: Option<(StagedBlob, Option<String>)>,
+    /// Its part of the key.
+    pub(super) key: Value,
+}
+
+/// The mounts of a command.
+#[derive(Default)]
+pub(super) struct MadeMounts {
+    pub(super) mounts: Vec<ExtraMount>,
+    /// The secrets that are variables.
+    pub(super) env: BTreeMap<String, String>,
+    /// The directories that no other build may use meanwhile.
+    _locks: Vec<RunLock>,
+}
+
+impl Builder<'_> {
+    /// Reads the mounts of a command, and the files of bind mounts.
+    pub(super) fn mounts(
+        &mut self,
+        stage: &Stage,
+        step: &Placed<Instruction>,
+        run: &RunCommand,
+    ) -> std::result::Result<Vec<StepMount>, BuildStop> {
+        let mut all = Vec::new();
+        for written in &run.mounts {
+            let wrong = |what: String| self.inputs.dockerfile.source.error(&step.place_of(written), what);
+            let mut expand = |word: &str| self.one(stage, step, word).map_err(|error| error.what);
+            let mount = RunMount::read(written, &mut expand).map_err(wrong)?;
+            let (mut files, mut key) = (None, json!(written));
+            match &mount.kind {
+                RunMountKind::Bind { from, source } => {
+                    let (blob, name, content) = self.bind_files(stage, step, from.as_deref(), source)?;
+                    files = Some((blob, name));
+                    key = json!([written, content]);
+                }
+                RunMountKind::Cache { from: Some(_), .. } => {
+                    return Err(wrong(crate::text::text("build.mount.from")).into());
+                }
+                _ => {}
+            }
+            all.push(StepMount { mount, files, key });
+        }
+        Ok(all)
+    }
+
+    /// Copies what a bind mount shows into an archive, and returns the digest of its content.
+    fn bind_files(
+        &mut self,
+        stage: &Stage,
+        step: &Placed<Instruction>,
+        from: Option<&str>,
+        source: &str,
+    ) -> std::result::Result<(StagedBlob, Option<String>, String), BuildStop> {
+        let layers = from.map(|from| self.layers_of(stage, step, from)).transpose()?;
+        let maps = self.inputs.options.maps.as_ref();
+        let source = if source.is_empty() { "/" } else { source };
+        let request = CopyRequest {
+            sources: vec![source.to_owned()],
+            files: match &layers {
+                Some(layers) => SourceFiles::Layers(LayerFiles { layers, maps }),
+                None => SourceFiles::Context(self.inputs.context),
+            },
+            texts: Vec::new(),
+            target: LayerFiles { layers: &[], maps },
+            destination: "/".to_owned(),
+            copied_as: CopiedAs::default(),
+            unpacks: false,
+            excluded: IgnoreRules::default(),
+            now: now(),
+        };
+        let failed = |error| self.copy_error(step, "RUN --mount", error);
+        let name = request.file_name().map_err(failed)?;
+        let (blob, content, _) = request.write(self.inputs.ingest.blob()?).map_err(failed)?;
+        Ok((self.inputs.ingest.staged(blob), name, content.hex().to_owned()))
+    }
+
+    /// Makes the mounts of a command that is about to be executed.
+    pub(super) fn make_mounts(
+        &self,
+        all: &[StepMount],
+        workdir: &Path,
+        workspace: &LayerWorkspace,
+    ) -> Result<MadeMounts> {
+        let mut made = MadeMounts::default();
+        let unmade = |error: std::io::Error| self.inputs.ingest.unwritten(&error);
+        for (number, StepMount { mount, files, .. }) in all.iter().enumerate() {
+            let target = |default: &str| workdir.join(mount.target.as_deref().unwrap_or(default));
+            let name = format!("mount-{number}");
+            match &mount.kind {
+                RunMountKind::Bind { .. } => {
+                    let Some((blob, file)) = files else { continue };
+                    let directory = workspace.make_directory(&name, None).map_err(unmade)?;
+                    let archive = self.inputs.ingest.open(blob)?;
+                    layer::fill(archive, &[directory.clone()], self.inputs.options.maps.as_ref())?;
+                    let source = file.iter().fold(directory, |directory, name| directory.join(name));
+                    let (target, readonly) = (target("/"), mount.read_only);
+                    made.mounts.push(ExtraMount::Bind { source, target, readonly });
+                }
+                RunMountKind::Cache { id, sharing, owner, .. } => {
+                    let target = target("/");
+                    let id = id.clone().unwrap_or_else(|| target.display().to_string());
+                    let source =
+                        self.cache_directory(&id, *sharing, *owner, (workspace, &name), &mut made)?;
+                    made.mounts.push(ExtraMount::Bind { source, target, readonly: mount.read_only });
+                }
+                RunMountKind::Tmpfs { size } => {
+                    let size = Size(size.unwrap_or(TMPFS_SIZE));
+                    made.mounts.push(ExtraMount::Tmpfs { target: target("/"), size });
+                }
+                RunMountKind::Secret { id, required, env, owner } => {
+                    let Some(secret) = self.secret(id)? else {
+                        if *required {
+                            let what = text_with("build.secret.none", &[("id", &printed(id))]);
+                            return Err(Error::new(ExitKind::Refused, what)
+                                .todo(text_with("build.secret.todo", &[("id", &printed(id))])));
+                        }
+                        continue;
+                    };
+                    if let Some(env) = env {
+                        made.env.insert(env.clone(), String::from_utf8_lossy(&secret).into_owned());
+                    }
+                    if env.is_some() && mount.target.is_none() {
+                        continue;
+                    }
+                    let directory = workspace.make_directory(&name, None).map_err(unmade)?;
+                    let source = directory.join("secret");
+                    let mode = owner.mode.unwrap_or(SECRET_MODE);
+                    write(&source, &secret, mode, *owner).map_err(unmade)?;
+                    let target = target(&format!("/run/secrets/{id}"));
+                    made.mounts.push(ExtraMount::Bind { source, target, readonly: true });
+                }
+            }
+        }
+        // What is below another mount point is mounted after it.
+        made.mounts.sort_by_key(|mount| mount.target().components().count());
+        Ok(made)
+    }
+
+    /// The directory of a cache.
+    fn cache_directory(
+        &self,
+        id: &str,
+        sharing: CacheSharing,
+        owner: MountOwner,
+        (workspace, name): (&LayerWorkspace, &str),
+        made: &mut MadeMounts,
+    ) -> Result<PathBuf> {
+        let maps = self.inputs.options.maps.as_ref();
+        let (directory, is_new) = self.inputs.store.cache_directory(id, maps)?;
+        let files = directory.join("files");
+        if is_new {
+            own(&files, owner.mode.unwrap_or(CACHE_MODE), owner)
+                .map_err(|error| self.inputs.ingest.unwritten(&error))?;
+        }
+        if sharing == CacheSharing::Shared {
+            return Ok(files);
+        }
+        loop {
+            match RunLock::of_directory(&directory) {
+                Ok(lock) => {
+                    made._locks.push(lock);
+                    return Ok(files);
+                }
+                Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => {
+                    return Err(self.inputs.ingest.unwritten(&error));
+                }
+                Err(_) if sharing == CacheSharing::Private => {
+                    let made = workspace.make_directory(name, None);
+                    return made.map_err(|error| self.inputs.ingest.unwritten(&error));
+                }
+                Err(_) => {
+                    self.check_signals()?;
+                    std::thread::sleep(PAUSE);
+                }
+            }
+        }
+    }
+
+    /// The content of a secret. None: there is none of this name.
+    fn secret(&self, id: &str) -> Result<Option<Vec<u8>>> {
+        let unread = |why: String| {
+            let what = text_with("build.secret.unread", &[("id", &printed(id))]);
+            Error::new(ExitKind::Refused, what).why(why)
+        };
+        match self.inputs.options.secrets.get(id) {
+            None => Ok(None),
+            Some(SecretSource::Variable(name)) => {
+                use std::os::unix::ffi::OsStrExt;
+                Ok(std::env::var_os(name).map(|value| value.as_bytes().to_owned()))
+            }
+            Some(SecretSource::File(path)) => {
+                let about = fs::metadata(path).map_err(|error| unread(io_text(&error)))?;
+                if about.is_dir() || about.len() > MAX_SECRET {
+                    let most = (MAX_SECRET >> 10).to_string();
+                    return Err(unread(text_with("build.secret.large", &[("most", &most)])));
+                }
+                fs::read(path).map(Some).map_err(|error| unread(io_text(&error)))
+            }
+        }
+    }
+}
+
+/// Writes a new file.
+pub(super) fn write(path: &Path, content: &[u8], mode: u32, owner: MountOwner) -> std::io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    own(path, mode, owner)
+}
+
+/// Gives a file an owner, if this process may do that, and a mode.
+fn own(path: &Path, mode: u32, owner: MountOwner) -> std::io::Result<()> {
+    if nix::unistd::geteuid().is_root() {
+        chown(path, owner.uid, owner.gid)?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o7777))
+}

@@ -1,0 +1,363 @@
+//! The instructions that change files: `RUN`, `COPY`, `ADD` and `WORKDIR`.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::configure;
+use super::container::{self, BuildNetwork, RunTask};
+use super::context::ContextError;
+use super::copied::{CopiedAs, CopiedLayer};
+use super::copy::{CopyRequest, SourceFiles, clean};
+use super::dockerfile::{CopyFiles, Instruction, Placed, RunCommand, RunNetwork, RunScript};
+use super::engine::{Builder, Stage, placed_at};
+use super::ignore::IgnoreRules;
+use super::key::key_of;
+use super::layer_files::LayerFiles;
+use super::options::{BuildEvent, BuildStop};
+use super::process::{self, RunOutput};
+use super::scope::environment;
+use super::stages::{self, StageBase};
+use crate::config::exec::user_of;
+use crate::error::{Error, Result, io_text};
+use crate::host::accounts::Accounts;
+use crate::host::token::token;
+use crate::image::digest::Digest;
+use crate::image::layer::{self, LayerReading};
+use crate::image::rootfs::LayerWorkspace;
+use crate::image::store::StagedBlob;
+use crate::text::{printed, text, text_with};
+use crate::value::mount::ExtraMount;
+
+type Stopped<T> = std::result::Result<T, BuildStop>;
+
+/// The directory in a container with the programs that are here-documents.
+const SCRIPTS: &str = "/run/build";
+
+/// The size of an archive without entries: two blocks of zeros.
+const EMPTY_ARCHIVE: u64 = 1024;
+
+impl Builder<'_> {
+    /// `RUN`.
+    pub(super) fn run(
+        &mut self,
+        stage: &mut Stage,
+        step: &Placed<Instruction>,
+        run: &RunCommand,
+    ) -> Stopped<()> {
+        let wrong = |what: String| self.inputs.dockerfile.source.error(&step.span, what);
+        let mounts = self.mounts(stage, step, run)?;
+        let config = &stage.current.config;
+        // A here-document that is a program becomes a file, which is mounted.
+        let mut program = None;
+        let arguments = match run.script() {
+            RunScript::Shell(line) => [configure::shell_of(config), vec![line]].concat(),
+            RunScript::Exec(list) => list.to_vec(),
+            RunScript::File { name, content } => {
+                let path = format!("{SCRIPTS}/{name}");
+                program = Some((path.clone(), content));
+                vec![path]
+            }
+        };
+        let visible = stage.scope.visible(config);
+        let shown = arguments.join(" ");
+        let created_by = match visible.is_empty() {
+            true => shown.clone(),
+            false => {
+                let all: Vec<String> =
+                    visible.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                format!("|{} {} {shown}", all.len(), all.join(" "))
+            }
+        };
+        let network = match run.network {
+            None | Some(RunNetwork::Default) => self.inputs.options.network,
+            Some(RunNetwork::None) => BuildNetwork::None,
+            Some(RunNetwork::Host) => BuildNetwork::Host,
+        };
+        let of_mounts: Vec<_> = mounts.iter().map(|mount| mount.key.clone()).collect();
+        let is_isolated = network == BuildNetwork::None;
+        let key = key_of(
+            stage.id(),
+            &created_by,
+            json!(["RUN", arguments, visible, is_isolated, program, of_mounts]),
+        );
+        if let Some(cached) = self.cached(&key) {
+            stage.current = cached;
+            return Ok(());
+        }
+        let layers = self.directories(&stage.current)?;
+        if layers.is_empty() {
+            return Err(wrong(text("build.run.scratch")).into());
+        }
+        let workspace = LayerWorkspace::make(self.inputs.store, self.inputs.options.maps.as_ref())?;
+        let upper = workspace.make_directory("files", layers.first().map(|layer| layer.as_path()));
+        let upper = upper.map_err(|error| self.inputs.ingest.unwritten(&error))?;
+        let container = format!("{:08x}{:04x}", token(), token() & 0xffff);
+        let mut env: BTreeMap<String, String> = environment(config);
+        env.extend(visible);
+        for (name, value) in stage.scope.proxies() {
+            env.entry(name).or_insert(value);
+        }
+        let word = |name: &str| config["config"][name].as_str().unwrap_or_default().to_owned();
+        let workdir = Some(word("WorkingDir")).filter(|path| !path.is_empty());
+        let workdir = workdir.map(|path| Path::new("/").join(path));
+        let placed = |error: Error| placed_at(&self.inputs.dockerfile.source, &step.span, error);
+        let inside = workdir.as_deref().unwrap_or(Path::new("/"));
+        let mut made = self.make_mounts(&mounts, inside, &workspace).map_err(placed)?;
+        env.append(&mut made.env);
+        if let Some((path, content)) = program {
+            let scripts = workspace.make_directory("scripts", None);
+            let source = scripts.and_then(|scripts| {
+                let source = scripts.join("script");
+                super::mounts::write(&source, content.as_bytes(), 0o755, Default::default()).map(|()| source)
+            });
+            let source = source.map_err(|error| self.inputs.ingest.unwritten(&error))?;
+            made.mounts.push(ExtraMount::Bind { source, target: path.into(), readonly: true });
+        }
+        let task = RunTask {
+            layers: layers.clone(),
+            upper: upper.clone(),
+            arguments: arguments.iter().map(Into::into).collect(),
+            env,
+            workdir,
+            user: word("User"),
+            network,
+            hostname: container.clone(),
+            mounts: std::mem::take(&mut made.mounts),
+        };
+        let described = container::describe(task).map_err(placed)?;
+        if let Some(note) = described.note.filter(|_| !self.has_told_network) {
+            self.has_told_network = true;
+            self.watch.event(BuildEvent::Note(note));
+        }
+        (self.inputs.tell)(
+            &"execve(\"/proc/self/exe\", [\"sandbox\", \"__build-step\"])",
+            "build.explain.run",
+        );
+        self.watch.event(BuildEvent::Running(&container));
+        let output = self.watch.output().map_or(RunOutput::Shown, RunOutput::To);
+        let ended = process::run(&described.config, &output, self.inputs.signals)
+            .map_err(|error| placed_at(&self.inputs.dockerfile.source, &step.span, error))?;
+        if ended.status != 0 {
+            let values = [("command", &*printed(&shown)), ("status", &ended.status.to_string())];
+            let mistake = self.inputs.dockerfile.source.mistake(&step.span, text("build.run.here"));
+            let error =
+                Error { mistakes: vec![mistake], ..Error::failed(text_with("build.run.failed", &values)) };
+            let error = if ended.out_of_memory { error.why(text("build.run.memory")) } else { error };
+            return Err(BuildStop::Command(error, ended.status));
+        }
+        let directories: Vec<_> = [upper].into_iter().chain(layers).collect();
+        (self.inputs.tell)(
+            &"execve(\"/proc/self/exe\", [\"sandbox\", \"__unpack\", ...])",
+            "build.explain.layer",
+        );
+        let mut blob = self.inputs.ingest.blob()?;
+        let maps = self.inputs.options.maps.as_ref();
+        layer::read_to(LayerReading::Layer, &directories, maps, |mut pipe| io::copy(&mut pipe, &mut blob))?
+            .map_err(|error| self.inputs.ingest.unwritten(&error))?;
+        let top = Some(self.inputs.ingest.staged(blob)).filter(|top| top.size > EMPTY_ARCHIVE);
+        drop(made);
+        drop(workspace);
+        self.watch.event(BuildEvent::Removed(&container));
+        let config = stage.current.config.clone();
+        self.finish(stage, config, &created_by, &key, top)?;
+        Ok(())
+    }
+
+    /// `COPY` and `ADD`.
+    pub(super) fn copy(
+        &mut self,
+        stage: &mut Stage,
+        step: &Placed<Instruction>,
+        files: &CopyFiles,
+        is_add: bool,
+    ) -> Stopped<()> {
+        let wrong = |what: String| self.inputs.dockerfile.source.error(&step.span, what);
+        for (is_given, flag) in [(files.parents, "--parents"), (files.checksum.is_some(), "--checksum")] {
+            if is_given {
+                return Err(wrong(text_with("build.copy.flag", &[("flag", flag)])).into());
+            }
+        }
+        let mut sources = Vec::new();
+        for source in &files.sources {
+            let source = self.one(stage, step, source)?;
+            if is_add && (source.starts_with("http://") || source.starts_with("https://")) {
+                return Err(wrong(text("build.add.url")).into());
+            }
+            if is_add && (source.starts_with("git@") || source.starts_with("git://")) {
+                return Err(wrong(text("build.add.git")).into());
+            }
+            sources.push(source);
+        }
+        let written = self.one(stage, step, &files.destination)?;
+        let workdir = stage.current.config["config"]["WorkingDir"].as_str().unwrap_or("/").to_owned();
+        let destination = match written.starts_with('/') {
+            true => written,
+            false => format!("{}/{written}", workdir.trim_end_matches('/')),
+        };
+        let layers = self.directories(&stage.current)?;
+        let maps = self.inputs.options.maps.as_ref();
+        let target = LayerFiles { layers: &layers, maps };
+        let mut copied_as = CopiedAs::default();
+        if let Some(owner) = &files.chown {
+            let owner = self.one(stage, step, owner)?;
+            let found = user_of(owner.as_ref(), &Accounts::of_layers(&layers));
+            let found =
+                found.map_err(|error| placed_at(&self.inputs.dockerfile.source, &step.span, error))?;
+            copied_as.owner = Some((found.ids.uid, found.ids.gid));
+        }
+        if let Some(mode) = &files.chmod {
+            let mode = self.one(stage, step, mode)?;
+            let number = u32::from_str_radix(&mode, 8).ok().filter(|mode| *mode <= 0o7777);
+            let number =
+                number.ok_or_else(|| wrong(text_with("build.copy.chmod", &[("mode", &printed(&mode))])))?;
+            copied_as.mode = Some(number);
+        }
+        let from_layers = match &files.from {
+            None => None,
+            Some(from) => {
+                let from = self.one(stage, step, from)?;
+                Some(self.layers_of(stage, step, &from)?)
+            }
+        };
+        let mut texts = Vec::new();
+        for heredoc in &files.heredocs {
+            let content = match heredoc.expand {
+                true => self.one(stage, step, &heredoc.content)?,
+                false => heredoc.content.clone(),
+            };
+            texts.push((heredoc.name.clone(), content));
+        }
+        let mut patterns = Vec::new();
+        for pattern in &files.exclude {
+            patterns.push(self.one(stage, step, pattern)?);
+        }
+        let excluded = IgnoreRules::of(patterns.iter().map(String::as_str)).map_err(wrong)?;
+        let request = CopyRequest {
+            files: match &from_layers {
+                Some(layers) => SourceFiles::Layers(LayerFiles { layers, maps }),
+                None => SourceFiles::Context(self.inputs.context),
+            },
+            sources,
+            texts,
+            target,
+            destination,
+            copied_as,
+            excluded,
+            unpacks: is_add && files.unpack != Some(false),
+            now: now(),
+        };
+        (self.inputs.tell)(&"openat2(<context>); write(<ingest>)", "build.explain.copy");
+        let name = if is_add { "ADD" } else { "COPY" };
+        let blob = self.inputs.ingest.blob()?;
+        let (blob, content, has_files) =
+            request.write(blob).map_err(|error| self.copy_error(step, name, error))?;
+        let top = Some(self.inputs.ingest.staged(blob)).filter(|_| has_files);
+        let what = format!("{name} files:{} in {} ", content.hex(), request.destination);
+        let created_by = configure::no_operation(&stage.current.config, &what);
+        self.finish_files(stage, &created_by, &content, top)
+    }
+
+    /// The directories of the layers of what `--from` names.
+    pub(super) fn layers_of(
+        &self,
+        stage: &Stage,
+        step: &Placed<Instruction>,
+        from: &str,
+    ) -> Result<Vec<PathBuf>> {
+        let source = &self.inputs.dockerfile.source;
+        let found = stages::source_of(self.inputs.dockerfile, stage.number, from);
+        let image = match found.map_err(|what| source.error(&step.place_of(from), what))? {
+            StageBase::Stage(number) => self.stage_image(number).cloned(),
+            StageBase::Image(name) => {
+                let found = self.base(&name, None);
+                Some(found.map_err(|error| placed_at(source, &step.place_of(from), error))?)
+            }
+            StageBase::Scratch => None,
+        };
+        Ok(image.map(|image| self.directories(&image)).transpose()?.unwrap_or_default())
+    }
+
+    pub(super) fn copy_error<T>(&self, step: &Placed<T>, name: &str, error: ContextError) -> Error {
+        let placed = |what: String| self.inputs.dockerfile.source.error(&step.span, what);
+        match error {
+            ContextError::Wrong(why) => {
+                placed(text_with("build.copy.failed", &[("name", name), ("why", &why)]))
+            }
+            ContextError::Unread(path, error) => {
+                use std::os::unix::ffi::OsStrExt;
+                let path = printed(std::ffi::OsStr::from_bytes(&path));
+                let values = [("path", &*path), ("why", &io_text(&error))];
+                let why = text_with("build.copy.unread", &values);
+                placed(text_with("build.copy.failed", &[("name", name), ("why", &why)]))
+            }
+            ContextError::Unwritten(error) => self.inputs.ingest.unwritten(&error),
+        }
+    }
+
+    /// `WORKDIR`: the directory is made if it does not exist.
+    pub(super) fn workdir(
+        &mut self,
+        stage: &mut Stage,
+        step: &Placed<Instruction>,
+        path: &str,
+    ) -> Stopped<()> {
+        let written = self.one(stage, step, path)?;
+        let own = stage.current.config["config"]["WorkingDir"].as_str().unwrap_or("/").to_owned();
+        let whole = if written.starts_with('/') { written } else { format!("{own}/{written}") };
+        let path = clean(whole.as_bytes()).unwrap_or_default();
+        let shown = format!("/{}", String::from_utf8_lossy(&path));
+        let created_by = configure::no_operation(&stage.current.config, &format!("WORKDIR {shown}"));
+        let mut config = stage.current.config.clone();
+        config["config"]["WorkingDir"] = shown.clone().into();
+        let key = key_of(stage.id(), &created_by, json!(["WORKDIR"]));
+        if let Some(cached) = self.cached(&key) {
+            stage.current = cached;
+            return Ok(());
+        }
+        let layers = self.directories(&stage.current)?;
+        let target = LayerFiles { layers: &layers, maps: self.inputs.options.maps.as_ref() };
+        let reached = target.reach(&path).map_err(|error| self.copy_error(step, "WORKDIR", error))?;
+        if reached.kind == layer::PlaceKind::Other {
+            let what = text_with("build.workdir.file", &[("path", &printed(&shown))]);
+            return Err(self.inputs.dockerfile.source.error(&step.span, what).into());
+        }
+        let mut top = None;
+        if reached.kind == layer::PlaceKind::Nothing {
+            use std::os::unix::ffi::OsStrExt;
+            let mut made = CopiedLayer::new(self.inputs.ingest.blob()?, CopiedAs::default(), now());
+            let (existing, rest) = (reached.directory.as_os_str(), reached.rest.as_os_str());
+            let written = made.directories(existing.as_bytes(), rest.as_bytes()).and_then(|()| made.finish());
+            let (blob, _) = written.map_err(|error| self.inputs.ingest.unwritten(&error))?;
+            top = Some(self.inputs.ingest.staged(blob));
+        }
+        self.finish(stage, config, &created_by, &key, top)?;
+        Ok(())
+    }
+
+    /// The end of an instruction whose layer is written already.
+    fn finish_files(
+        &mut self,
+        stage: &mut Stage,
+        created_by: &str,
+        content: &Digest,
+        top: Option<StagedBlob>,
+    ) -> Stopped<()> {
+        let key = key_of(stage.id(), created_by, json!([content]));
+        if let Some(cached) = self.cached(&key) {
+            stage.current = cached;
+            return Ok(());
+        }
+        let config = stage.current.config.clone();
+        self.finish(stage, config, created_by, &key, top)?;
+        Ok(())
+    }
+}
+
+/// The time of what is made now.
+pub(super) fn now() -> (i64, u32) {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    (i64::try_from(since.as_secs()).unwrap_or_default(), since.subsec_nanos())
+}

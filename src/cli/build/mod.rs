@@ -1,0 +1,244 @@
+//! `sandbox build`: makes an image from a Dockerfile. It has Docker's flags, output and exit statuses.
+
+pub(super) mod builder;
+mod classic;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use self::classic::ClassicOutput;
+use super::docker::Pull;
+use super::image::{as_docker, name_from, own_maps, run::ensure, sweep_quietly};
+use super::kept::explainer;
+use crate::build::container::BuildNetwork;
+use crate::build::engine::{BuildInputs, Builder};
+use crate::build::options::{BuildOptions, BuildStop, SecretSource};
+use crate::build::{dockerfile, process, source};
+use crate::error::{Error, ExitKind, Result, io_text};
+use crate::exec::signals::Signals;
+use crate::image::reference::Reference;
+use crate::image::store::{ImageStore, StoredImage};
+use crate::render;
+use crate::render::paint::{Color, Stream, decide};
+use crate::text::{printed, text, text_with};
+
+/// The flags of `build`.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct BuildArgs {
+    /// The directory with the files that COPY and ADD can take; with `-`, standard input is an archive of them, or a Dockerfile
+    #[arg(value_name = "CONTEXT|-")]
+    context: PathBuf,
+    /// A name of the image (may be repeated)
+    #[arg(long, short, value_name = "NAME[:TAG]")]
+    tag: Vec<String>,
+    /// The Dockerfile; `-` reads standard input. The default is Dockerfile in the context
+    #[arg(long, short, value_name = "FILE|-")]
+    file: Option<PathBuf>,
+    /// Set a variable that ARG declares; without a value, it is yours (may be repeated)
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    build_arg: Vec<String>,
+    /// Build this stage, by its name or number; the default is the last one
+    #[arg(long, value_name = "STAGE")]
+    target: Option<String>,
+    /// Execute every instruction: take none from the cache
+    #[arg(long)]
+    no_cache: bool,
+    /// Ask the registry for the base images, also if they are here
+    #[arg(long)]
+    pull: bool,
+    /// Give the image a label (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE")]
+    label: Vec<String>,
+    /// The network of RUN: default, none or host
+    #[arg(long, value_name = "NETWORK", default_value = "default")]
+    network: NetworkName,
+    /// A secret for RUN --mount=type=secret: id=ID[,src=FILE|,env=VARIABLE] (may be repeated)
+    #[arg(long, value_name = "SECRET")]
+    secret: Vec<String>,
+    /// Write the ID of the image to this file
+    #[arg(long, value_name = "FILE")]
+    iidfile: Option<PathBuf>,
+    /// Print only the ID of the image
+    #[arg(long, short)]
+    quiet: bool,
+    /// How the progress is printed: auto or plain
+    #[arg(long, value_name = "FORM", default_value = "auto")]
+    progress: Progress,
+    /// For Docker's scripts: intermediate containers are always removed
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, hide = true)]
+    rm: Option<bool>,
+    /// For Docker's scripts: intermediate containers are always removed
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, hide = true)]
+    force_rm: Option<bool>,
+    /// Print each step: the file that is read or written, the process that is started, whether the cache has the step, and why
+    #[arg(long)]
+    explain: bool,
+}
+
+/// The networks that `--network` knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum NetworkName {
+    /// The bridge, if one can be made.
+    #[value(alias = "bridge")]
+    Default,
+    /// Only the loopback device.
+    None,
+    /// The network of the host.
+    Host,
+}
+
+/// The forms of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Progress {
+    /// The same as plain, for now.
+    Auto,
+    /// A line for each event.
+    Plain,
+}
+
+/// The arguments of `__build-step`, which a build starts for a command.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct BuildStepArgs {}
+
+/// Becomes the process that makes the container of a command.
+pub(super) fn build_step() -> Result<u8> {
+    super::output::protect_program();
+    process::become_process()
+}
+
+/// Builds.
+pub(super) fn run(color: Color, args: &BuildArgs) -> Result<u8> {
+    decide(color, Stream::Err);
+    let names = args.tag.iter().map(|name| name_from(name)).collect::<Result<Vec<Reference>>>()?;
+    let options = options(args)?;
+    let (store, note) = ImageStore::make().map_err(as_docker)?;
+    note.iter().for_each(|note| render::err(&format!("sandbox: {note}\n")));
+    // What a build that was killed has left.
+    sweep_quietly(&store);
+    let signals = Signals::block()?;
+    let built = build(args, &options, &store, &signals, &names);
+    match built {
+        Ok((image, output)) => {
+            finish(args, &image, &names, output)?;
+            Ok(0)
+        }
+        Err(BuildStop::Error(error)) => Err(as_docker(error)),
+        Err(BuildStop::Command(error, status)) => {
+            render::err(&render::error::text(&error));
+            Ok(status)
+        }
+    }
+}
+
+fn build(
+    args: &BuildArgs,
+    options: &BuildOptions,
+    store: &ImageStore,
+    signals: &Signals,
+    names: &[Reference],
+) -> std::result::Result<(StoredImage, ClassicOutput), BuildStop> {
+    let explain = explainer(args.explain);
+    let tell = |call: &dyn std::fmt::Display, why: &str| explain.step(call, why);
+    // As long as it exists, no command removes what no image names yet.
+    let ingest = store.ingest()?;
+    let source = source::open(&args.context, args.file.as_deref(), store, options.maps.as_ref())?;
+    let parsed = dockerfile::parse(&source.name, &source.dockerfile)?;
+    let mut output = ClassicOutput::new(args.quiet)?;
+    output.warn(&parsed.warnings);
+    let pulling = if args.pull { Pull::Always } else { Pull::Missing };
+    let pull = |name: &str, platform: Option<&str>| ensure(name, pulling, platform, explain);
+    let inputs = BuildInputs {
+        store,
+        ingest: &ingest,
+        dockerfile: &parsed,
+        context: &source.context,
+        options,
+        signals,
+        tell: &tell,
+        pull: &pull,
+    };
+    let built = Builder::new(inputs, &mut output).build();
+    if built.is_err() {
+        output.print_kept();
+    }
+    let image = built?;
+    tell(&"write(<index.json.new>); rename(\"index.json.new\", \"index.json\")", "image.explain.index");
+    if names.is_empty() {
+        store.name(&image, None)?;
+    }
+    for name in names {
+        store.name(&image, Some(name))?;
+    }
+    Ok((image, output))
+}
+
+fn finish(args: &BuildArgs, image: &StoredImage, names: &[Reference], output: ClassicOutput) -> Result<()> {
+    if let Some(path) = &args.iidfile {
+        fs::write(path, image.id.to_string()).map_err(|error| {
+            let what = text_with("build.iidfile", &[("path", &printed(path))]);
+            Error::new(ExitKind::Refused, what).why(io_text(&error))
+        })?;
+    }
+    output.finish(&image.id, names);
+    Ok(())
+}
+
+fn options(args: &BuildArgs) -> Result<BuildOptions> {
+    let mut arguments = BTreeMap::new();
+    for written in &args.build_arg {
+        match written.split_once('=') {
+            Some((name, value)) => drop(arguments.insert(name.to_owned(), value.to_owned())),
+            None => {
+                if let Ok(value) = std::env::var(written) {
+                    arguments.insert(written.clone(), value);
+                }
+            }
+        }
+    }
+    let mut labels = BTreeMap::new();
+    for written in &args.label {
+        let (name, value) = written.split_once('=').unwrap_or((written, ""));
+        if name.is_empty() {
+            return Err(Error::usage(text("build.label")));
+        }
+        labels.insert(name.to_owned(), value.to_owned());
+    }
+    let mut secrets = BTreeMap::new();
+    for written in &args.secret {
+        let (id, source) = secret_of(written)?;
+        secrets.insert(id, source);
+    }
+    let network = match args.network {
+        NetworkName::Default => BuildNetwork::Default,
+        NetworkName::None => BuildNetwork::None,
+        NetworkName::Host => BuildNetwork::Host,
+    };
+    let (target, no_cache) = (args.target.clone(), args.no_cache);
+    Ok(BuildOptions { arguments, target, no_cache, labels, network, secrets, maps: own_maps() })
+}
+
+/// Reads `id=ID,src=FILE` or `id=ID,env=VARIABLE`. With neither, it is a variable or a file of the name ID.
+fn secret_of(written: &str) -> Result<(String, SecretSource)> {
+    let wrong = || Error::usage(text_with("build.secret.form", &[("secret", &printed(written))]));
+    let (mut id, mut source) = (None, None);
+    for part in written.split(',') {
+        match part.split_once('=').ok_or_else(wrong)? {
+            ("id", value) => id = Some(value.to_owned()),
+            ("src" | "source", value) => source = Some(SecretSource::File(value.into())),
+            ("env", value) => source = Some(SecretSource::Variable(value.to_owned())),
+            ("type", "file" | "env") => {}
+            _ => return Err(wrong()),
+        }
+    }
+    let id = id.filter(|id| !id.is_empty()).ok_or_else(wrong)?;
+    let own = match std::env::var_os(&id) {
+        Some(_) => SecretSource::Variable(id.clone()),
+        None => SecretSource::File(id.clone().into()),
+    };
+    Ok((id, source.unwrap_or(own)))
+}

@@ -1,0 +1,151 @@
+//! Images of the steps of builds, which later builds take instead of the step: HOME/images/cache/KEY.
+//!
+//! A key is the digest of everything that the result of a step depends on. Each file is written as a whole, after the blobs that it
+//! names. If it names a blob that is not there, it counts as absent. So a crash leaves at most a step that is made again.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::{ImageStore, StoredImage};
+use crate::error::Result;
+use crate::host::private_directory::{PrivateDirectory, Unusable};
+use crate::host::token::token;
+use crate::image::digest::Digest;
+use crate::image::layer;
+use crate::image::manifest::{Descriptor, MAX_DOCUMENT};
+use crate::plan::call::user::IdMaps;
+
+/// The directory in the layout.
+const CACHE: &str = "cache";
+
+/// The directory in the layout with the directories of `RUN --mount=type=cache`.
+const MOUNTS: &str = "mounts";
+
+/// The image of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CachedStep {
+    /// The name of its file.
+    pub key: Digest,
+    /// The image.
+    pub image: StoredImage,
+}
+
+impl ImageStore {
+    /// The image that a step with this key has made, if all of it is still there.
+    pub fn cached(&self, key: &Digest) -> Option<StoredImage> {
+        let image = self.read_cached(key)?;
+        self.is_whole(&image.descriptor).then_some(image)
+    }
+
+    /// Notes the image that a step with this key has made. Its blobs have their names.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn remember(&self, key: &Digest, image: &StoredImage) -> Result<()> {
+        let images = &self.directories()?.images;
+        let written = images.make_directory(CACHE.as_ref()).and_then(|_| {
+            let cache = images.directory(CACHE.as_ref()).map_err(|error| io::Error::other(error.reason()))?;
+            let cache = cache.ok_or(io::ErrorKind::NotFound)?;
+            // Another build may write the same key now.
+            let name = format!(".new-{:08x}{:08x}", token(), token());
+            let mut file = cache.make_file(&name)?.ok_or(io::ErrorKind::AlreadyExists)?;
+            let bytes = serde_json::to_vec(&image.described(None)).unwrap_or_default();
+            file.write_all(&bytes)?;
+            cache.rename(&name, key.hex())
+        });
+        written.map_err(|error| self.unwritten(&error))
+    }
+
+    /// The images of all steps, the oldest first.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn cached_steps(&self) -> Result<Vec<CachedStep>> {
+        let mut all: Vec<CachedStep> = self
+            .cache_keys()?
+            .into_iter()
+            .filter_map(|key| Some(CachedStep { image: self.read_cached(&key)?, key }))
+            .collect();
+        all.sort_by(|one, other| one.image.created.cmp(&other.image.created));
+        Ok(all)
+    }
+
+    /// Removes the notes about all steps. Returns their number. The next sweep removes what only they name.
+    ///
+    /// # Errors
+    /// A file cannot be removed.
+    pub fn forget_steps(&self) -> Result<usize> {
+        let Some(cache) = self.cache()? else { return Ok(0) };
+        // A file that was not complete at a crash has another name, and goes too.
+        let entries = fs::read_dir(cache.path_through("")).map_err(|error| self.unwritten(&error))?;
+        let mut count = 0;
+        for entry in entries {
+            let name = entry.map_err(|error| self.unwritten(&error))?.file_name();
+            cache.remove_file(name.as_os_str()).map_err(|error| self.unwritten(&error))?;
+            count += usize::from(name.to_str().is_some_and(|name| Digest::of_hex(name).is_some()));
+        }
+        Ok(count)
+    }
+
+    /// The directory of a cache of `RUN --mount` with these ID maps, and whether it is new. Its files are in `files`.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn cache_directory(&self, id: &str, maps: Option<&IdMaps>) -> Result<(PathBuf, bool)> {
+        let images = &self.directories()?.images;
+        let name = Digest::of(json!([id, maps]).to_string().as_bytes()).hex().to_owned();
+        let made = images.make_directory(MOUNTS.as_ref()).and_then(|_| {
+            let unusable = |error: Unusable| io::Error::other(error.reason());
+            let mounts =
+                images.directory(MOUNTS.as_ref()).map_err(unusable)?.ok_or(io::ErrorKind::NotFound)?;
+            mounts.make_directory(name.as_ref())?;
+            let own = mounts.directory(name.as_ref()).map_err(unusable)?.ok_or(io::ErrorKind::NotFound)?;
+            let is_new = match fs::create_dir(own.path_through("files")) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+                made => made.map(|()| true)?,
+            };
+            Ok((own.path().to_owned(), is_new))
+        });
+        made.map_err(|error| self.unwritten(&error))
+    }
+
+    /// Removes the directories of caches whose files have their owners in these ID maps.
+    ///
+    /// # Errors
+    /// A file cannot be removed.
+    pub fn forget_directories(&self, maps: Option<&IdMaps>) -> Result<()> {
+        let Some(directories) = &self.directories else { return Ok(()) };
+        let found = directories.images.directory(MOUNTS.as_ref());
+        let Some(mounts) = found.map_err(|error| super::unusable(&self.place, error))? else { return Ok(()) };
+        for entry in fs::read_dir(mounts.path_through("")).map_err(|error| self.unwritten(&error))? {
+            let name = entry.map_err(|error| self.unwritten(&error))?.file_name();
+            layer::remove_in_map(mounts.path(), name.to_str().unwrap_or_default(), maps)?;
+        }
+        Ok(())
+    }
+
+    fn cache(&self) -> Result<Option<PrivateDirectory>> {
+        let Some(directories) = &self.directories else { return Ok(None) };
+        directories.images.directory(CACHE.as_ref()).map_err(|error| super::unusable(&self.place, error))
+    }
+
+    fn cache_keys(&self) -> Result<Vec<Digest>> {
+        let Some(cache) = self.cache()? else { return Ok(Vec::new()) };
+        let mut keys = Vec::new();
+        for entry in fs::read_dir(cache.path_through("")).map_err(|error| self.unwritten(&error))? {
+            let name = entry.map_err(|error| self.unwritten(&error))?.file_name();
+            keys.extend(name.to_str().and_then(Digest::of_hex));
+        }
+        Ok(keys)
+    }
+
+    fn read_cached(&self, key: &Digest) -> Option<StoredImage> {
+        let file = self.cache().ok()??.file_to_read(key.hex()).ok()??;
+        let mut bytes = Vec::new();
+        file.take(MAX_DOCUMENT).read_to_end(&mut bytes).ok()?;
+        StoredImage::of(serde_json::from_slice::<Descriptor>(&bytes).ok()?)
+    }
+}
