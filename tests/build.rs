@@ -406,9 +406,9 @@ program
     home.out(&["builder", "prune", "-f"]);
     build(&home, &words);
     assert_eq!(shown("count"), "x");
-    assert!(
-        home.refused(&["build", "--no-cache", "--network", "none", words[4]], 1).contains("no secret key")
-    );
+    let required = "FROM base\nRUN --mount=type=secret,id=key,required echo\n";
+    fs::write(directory.join("Dockerfile"), required).unwrap();
+    assert!(home.refused(&["build", "--network", "none", words[4]], 1).contains("no secret key"));
 }
 
 #[test]
@@ -447,4 +447,24 @@ fn a_build_that_ends_early_leaves_nothing() {
         assert!(layers.iter().all(|name| !name.starts_with('.')), "{signal} {layers:?}");
         assert_eq!(left("images/ingest"), Vec::<String>::new(), "{signal}");
     }
+}
+
+#[test]
+fn two_builds_with_a_given_time_are_equal() {
+    let home = KeptHome::new();
+    base(&home, "base", |layer| layer, json!({ "Env": [PATH] }));
+    let dockerfile = "FROM base\nWORKDIR /work\nCOPY file .\nRUN mkdir made && echo x > made/x && rm file\n";
+    let directory = context(&home, "ctx", dockerfile, &[("file", "a")]);
+    let words = ["build", "-q", "--no-cache", "--network", "none", directory.to_str().unwrap()];
+    let ids = [(); 2].map(|()| {
+        // A file that is newer than the given time.
+        fs::write(directory.join("file"), "a").unwrap();
+        let output = home.command(&words).env("SOURCE_DATE_EPOCH", "1000000000").output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout).trim().to_owned()
+    });
+    assert_eq!(ids[0], ids[1]);
+    assert_eq!(run(&home, &[&ids[0], "stat", "-c", "%Y", "/work/made/x"]), "1000000000");
+    let output = home.command(&words).env("SOURCE_DATE_EPOCH", "x").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
 }

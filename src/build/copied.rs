@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 
+use super::context::ContextError;
+use super::layer_files::each_entry;
 use crate::image::digest::{Digest, Digester};
 use crate::image::entries::{ArchiveEntry, EntryKind};
 use crate::image::tar_writer::ArchiveWriter;
@@ -17,6 +19,26 @@ pub struct CopiedAs {
     pub owner: Option<(u32, u32)>,
     /// The mode. None: that of the source.
     pub mode: Option<u32>,
+    /// Later times are set to this one, in seconds since 1970: SOURCE_DATE_EPOCH.
+    pub latest: Option<i64>,
+}
+
+/// A time that is not later than this.
+fn limited(time: (i64, u32), latest: Option<i64>) -> (i64, u32) {
+    latest.map_or(time, |latest| time.min((latest, 0)))
+}
+
+/// Copies an archive, in which no time is later than this.
+///
+/// # Errors
+/// It cannot be read or written.
+pub fn copy_limited<W: Write>(archive: impl Read, output: W, latest: i64) -> Result<W, ContextError> {
+    let mut writer = ArchiveWriter::new(output);
+    each_entry(archive, |mut entry, mut content| {
+        entry.mtime = limited(entry.mtime, Some(latest));
+        writer.entry(&entry, &mut content).map_err(ContextError::Unwritten)
+    })?;
+    writer.finish().map_err(ContextError::Unwritten)
 }
 
 /// The mode of directories that have to be made.
@@ -114,8 +136,10 @@ impl<W: Write> CopiedLayer<W> {
         }
         self.count += 1;
         self.note(entry);
+        let mtime = limited(entry.mtime, self.copied_as.latest);
+        let entry = ArchiveEntry { mtime, ..entry.clone() };
         let mut tee = Tee { input: content, content: &mut self.content };
-        self.writer.entry(entry, &mut tee)
+        self.writer.entry(&entry, &mut tee)
     }
 
     /// Adds what the content digest has of an entry. Each part has its length before it, so that no two lists of parts are equal.

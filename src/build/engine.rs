@@ -271,7 +271,7 @@ impl<'b> Builder<'b> {
     ) -> std::result::Result<(), BuildStop> {
         let created_by = configure::no_operation(&stage.current.config, what);
         let parts = json!([config["config"], config["author"]]);
-        let key = key_of(stage.id(), &created_by, parts);
+        let key = self.key(stage, &created_by, parts);
         if let Some(cached) = self.cached(&key) {
             stage.current = cached;
             return Ok(());
@@ -294,6 +294,15 @@ impl<'b> Builder<'b> {
         self.finish_config(&mut stage, config, &what)?;
         self.watch.event(BuildEvent::Image(stage.current.image.as_ref().map(|image| &image.id)));
         Ok(stage.current)
+    }
+
+    /// The key of a step.
+    pub(super) fn key(&self, stage: &Stage, instruction: &str, parts: Value) -> Digest {
+        let parts = match self.inputs.options.epoch {
+            Some(epoch) => json!([parts, epoch]),
+            None => parts,
+        };
+        key_of(stage.id(), instruction, parts)
     }
 
     /// The image of a step that was built before.
@@ -323,7 +332,8 @@ impl<'b> Builder<'b> {
         key: &Digest,
         top: Option<StagedBlob>,
     ) -> Result<()> {
-        let now = Timestamp::now().to_string();
+        let epoch = self.inputs.options.epoch.map(|epoch| Timestamp(i128::from(epoch) * 1_000_000_000));
+        let now = epoch.unwrap_or_else(Timestamp::now).to_string();
         let layers = &stage.current.layers;
         // A history that names other layers than there are would be ignored as a whole.
         let makes_layer = |step: &&Value| !step["empty_layer"].as_bool().unwrap_or(false);

@@ -24,6 +24,8 @@ pub struct BuildOptions {
     pub network: BuildNetwork,
     /// `--secret`, by their IDs.
     pub secrets: BTreeMap<String, SecretSource>,
+    /// SOURCE_DATE_EPOCH: the time of the image, in seconds since 1970. No time in its layers is later. None: now.
+    pub epoch: Option<i64>,
     /// The ID maps of the containers.
     pub maps: Option<IdMaps>,
 }

@@ -9,12 +9,11 @@ use serde_json::json;
 use super::configure;
 use super::container::{self, BuildNetwork, RunTask};
 use super::context::ContextError;
-use super::copied::{CopiedAs, CopiedLayer};
+use super::copied::{CopiedAs, CopiedLayer, copy_limited};
 use super::copy::{CopyRequest, SourceFiles, clean};
 use super::dockerfile::{CopyFiles, Instruction, Placed, RunCommand, RunNetwork, RunScript};
 use super::engine::{Builder, Stage, placed_at};
 use super::ignore::IgnoreRules;
-use super::key::key_of;
 use super::layer_files::LayerFiles;
 use super::options::{BuildEvent, BuildStop};
 use super::process::{self, RunOutput};
@@ -78,11 +77,8 @@ impl Builder<'_> {
         };
         let of_mounts: Vec<_> = mounts.iter().map(|mount| mount.key.clone()).collect();
         let is_isolated = network == BuildNetwork::None;
-        let key = key_of(
-            stage.id(),
-            &created_by,
-            json!(["RUN", arguments, visible, is_isolated, program, of_mounts]),
-        );
+        let key =
+            self.key(stage, &created_by, json!(["RUN", arguments, visible, is_isolated, program, of_mounts]));
         if let Some(cached) = self.cached(&key) {
             stage.current = cached;
             return Ok(());
@@ -153,10 +149,16 @@ impl Builder<'_> {
             &"execve(\"/proc/self/exe\", [\"sandbox\", \"__unpack\", ...])",
             "build.explain.layer",
         );
-        let mut blob = self.inputs.ingest.blob()?;
-        let maps = self.inputs.options.maps.as_ref();
-        layer::read_to(LayerReading::Layer, &directories, maps, |mut pipe| io::copy(&mut pipe, &mut blob))?
-            .map_err(|error| self.inputs.ingest.unwritten(&error))?;
+        let blob = self.inputs.ingest.blob()?;
+        let (maps, epoch) = (self.inputs.options.maps.as_ref(), self.inputs.options.epoch);
+        let blob = layer::read_to(LayerReading::Layer, &directories, maps, |mut pipe| match epoch {
+            Some(epoch) => copy_limited(io::BufReader::new(pipe), blob, epoch),
+            None => {
+                let mut blob = blob;
+                io::copy(&mut pipe, &mut blob).map(|_| blob).map_err(ContextError::Unwritten)
+            }
+        })?;
+        let blob = blob.map_err(|error| self.copy_error(step, "RUN", error))?;
         let top = Some(self.inputs.ingest.staged(blob)).filter(|top| top.size > EMPTY_ARCHIVE);
         drop(made);
         drop(workspace);
@@ -200,7 +202,7 @@ impl Builder<'_> {
         let layers = self.directories(&stage.current)?;
         let maps = self.inputs.options.maps.as_ref();
         let target = LayerFiles { layers: &layers, maps };
-        let mut copied_as = CopiedAs::default();
+        let mut copied_as = self.copied_as();
         if let Some(owner) = &files.chown {
             let owner = self.one(stage, step, owner)?;
             let found = user_of(owner.as_ref(), &Accounts::of_layers(&layers));
@@ -280,6 +282,10 @@ impl Builder<'_> {
         Ok(image.map(|image| self.directories(&image)).transpose()?.unwrap_or_default())
     }
 
+    fn copied_as(&self) -> CopiedAs {
+        CopiedAs { latest: self.inputs.options.epoch, ..CopiedAs::default() }
+    }
+
     pub(super) fn copy_error<T>(&self, step: &Placed<T>, name: &str, error: ContextError) -> Error {
         let placed = |what: String| self.inputs.dockerfile.source.error(&step.span, what);
         match error {
@@ -312,7 +318,7 @@ impl Builder<'_> {
         let created_by = configure::no_operation(&stage.current.config, &format!("WORKDIR {shown}"));
         let mut config = stage.current.config.clone();
         config["config"]["WorkingDir"] = shown.clone().into();
-        let key = key_of(stage.id(), &created_by, json!(["WORKDIR"]));
+        let key = self.key(stage, &created_by, json!(["WORKDIR"]));
         if let Some(cached) = self.cached(&key) {
             stage.current = cached;
             return Ok(());
@@ -327,7 +333,7 @@ impl Builder<'_> {
         let mut top = None;
         if reached.kind == layer::PlaceKind::Nothing {
             use std::os::unix::ffi::OsStrExt;
-            let mut made = CopiedLayer::new(self.inputs.ingest.blob()?, CopiedAs::default(), now());
+            let mut made = CopiedLayer::new(self.inputs.ingest.blob()?, self.copied_as(), now());
             let (existing, rest) = (reached.directory.as_os_str(), reached.rest.as_os_str());
             let written = made.directories(existing.as_bytes(), rest.as_bytes()).and_then(|()| made.finish());
             let (blob, _) = written.map_err(|error| self.inputs.ingest.unwritten(&error))?;
@@ -345,7 +351,7 @@ impl Builder<'_> {
         content: &Digest,
         top: Option<StagedBlob>,
     ) -> Stopped<()> {
-        let key = key_of(stage.id(), created_by, json!([content]));
+        let key = self.key(stage, created_by, json!([content]));
         if let Some(cached) = self.cached(&key) {
             stage.current = cached;
             return Ok(());

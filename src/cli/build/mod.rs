@@ -79,6 +79,9 @@ pub(super) struct BuildArgs {
     explain: bool,
 }
 
+/// The variable with the time of the image, as reproducible-builds.org defines it.
+const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
 /// The networks that `--network` knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum NetworkName {
@@ -120,9 +123,7 @@ pub(super) fn run(color: Color, args: &BuildArgs) -> Result<u8> {
     note.iter().for_each(|note| render::err(&format!("sandbox: {note}\n")));
     // What a build that was killed has left.
     sweep_quietly(&store);
-    let signals = Signals::block()?;
-    let built = build(args, &options, &store, &signals, &names);
-    match built {
+    match build(args, &options, &store, &names) {
         Ok((image, output)) => {
             finish(args, &image, &names, output)?;
             Ok(0)
@@ -139,7 +140,6 @@ fn build(
     args: &BuildArgs,
     options: &BuildOptions,
     store: &ImageStore,
-    signals: &Signals,
     names: &[Reference],
 ) -> std::result::Result<(StoredImage, ClassicOutput), BuildStop> {
     let explain = explainer(args.explain);
@@ -147,6 +147,8 @@ fn build(
     // As long as it exists, no command removes what no image names yet.
     let ingest = store.ingest()?;
     let source = source::open(&args.context, args.file.as_deref(), store, options.maps.as_ref())?;
+    // From now on, a signal ends the build between two steps, or ends the command. Standard input is read already.
+    let signals = Signals::block()?;
     let parsed = dockerfile::parse(&source.name, &source.dockerfile)?;
     let mut output = ClassicOutput::new(args.quiet)?;
     output.warn(&parsed.warnings);
@@ -158,7 +160,7 @@ fn build(
         dockerfile: &parsed,
         context: &source.context,
         options,
-        signals,
+        signals: &signals,
         tell: &tell,
         pull: &pull,
     };
@@ -219,7 +221,13 @@ fn options(args: &BuildArgs) -> Result<BuildOptions> {
         NetworkName::Host => BuildNetwork::Host,
     };
     let (target, no_cache) = (args.target.clone(), args.no_cache);
-    Ok(BuildOptions { arguments, target, no_cache, labels, network, secrets, maps: own_maps() })
+    let epoch = arguments.get(EPOCH).cloned().or_else(|| std::env::var(EPOCH).ok());
+    let epoch = epoch.filter(|epoch| !epoch.is_empty()).map(|epoch| {
+        let wrong = || Error::usage(text_with("build.epoch", &[("value", &printed(&epoch))]));
+        epoch.parse::<u32>().map(i64::from).map_err(|_| wrong())
+    });
+    let (epoch, maps) = (epoch.transpose()?, own_maps());
+    Ok(BuildOptions { arguments, target, no_cache, labels, network, secrets, epoch, maps })
 }
 
 /// Reads `id=ID,src=FILE` or `id=ID,env=VARIABLE`. With neither, it is a variable or a file of the name ID.

@@ -14,6 +14,7 @@ use crate::image::reference::Reference;
 use crate::image::store::ImageStore;
 use crate::render;
 use crate::rootfs::Rootfs;
+use crate::sys::signal;
 use crate::text::{printed, text_with};
 
 /// The spec of a container of an image, before flags and the image add to it: what Docker gives each container, as far as this
@@ -60,6 +61,8 @@ pub(in crate::cli) fn ensure(
     if let Some(platform) = platform {
         command.args(["--platform", platform]);
     }
+    // A build has blocked the signals that end it.
+    signal::restore_before(&mut command);
     match command.arg(name.as_str()).status().map_err(cannot)?.success() {
         true => Ok(()),
         // It has said why.
