@@ -274,3 +274,70 @@ fn healthcheck(check: &Healthcheck) -> (Value, String) {
     }
     (value, format!("{options}CMD {text}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::build::dockerfile;
+
+    /// Applies the instructions of a Dockerfile. Returns the texts of the history.
+    fn applied(config: &mut Value, text: &str) -> Result<Vec<String>, ConfigError> {
+        let parsed = dockerfile::parse("Dockerfile", format!("FROM x\n{text}\n").as_bytes())?;
+        let mut has_command = false;
+        let one = |word: &str| Ok(word.trim_matches('"').to_owned());
+        let words = |word: &str| Ok(vec![word.to_owned()]);
+        let mut texts = Vec::new();
+        for step in &parsed.stages[0].steps {
+            texts.extend(apply(config, &step.value, &mut has_command, &one, &words)?);
+        }
+        Ok(texts)
+    }
+
+    #[test]
+    fn the_history_has_dockers_texts() {
+        let mut config = json!({ "config": { "Cmd": ["of the base"] } });
+        let text = "ENTRYPOINT [\"a\", \"b c\"]\nCMD x y\nEXPOSE 80-81/udp\nVOLUME [\"/v\"]\nSHELL [\"/bin/bash\", \"-c\"]\n\
+            CMD z\nONBUILD RUN x\nHEALTHCHECK --retries=2 CMD [\"t\"]";
+        let texts = applied(&mut config, text).unwrap();
+        let wanted = [
+            " ENTRYPOINT [\"a\" \"b c\"]",
+            " CMD [\"/bin/sh\" \"-c\" \"x y\"]",
+            " EXPOSE 80-81/udp",
+            " VOLUME [/v]",
+            " SHELL [/bin/bash -c]",
+            " CMD [\"/bin/bash\" \"-c\" \"z\"]",
+            " ONBUILD RUN x",
+            " HEALTHCHECK --retries=2 CMD [\"t\"]",
+        ];
+        assert_eq!(texts, wanted);
+        assert_eq!(config["config"]["ExposedPorts"], json!({ "80/udp": {}, "81/udp": {} }));
+        assert_eq!(config["config"]["Healthcheck"], json!({ "Test": ["CMD", "t"], "Retries": 2 }));
+    }
+
+    #[test]
+    fn an_entrypoint_removes_the_command_of_the_base_only() {
+        let mut config = json!({ "config": { "Cmd": ["of the base"] } });
+        applied(&mut config, "ENTRYPOINT [\"a\"]").unwrap();
+        assert_eq!(config["config"].get("Cmd"), None);
+        applied(&mut config, "CMD [\"own\"]\nENTRYPOINT [\"a\"]").unwrap();
+        assert_eq!(config["config"]["Cmd"], json!(["own"]));
+    }
+
+    #[test]
+    fn wrong_values_are_refused() {
+        for wrong in
+            ["EXPOSE x", "EXPOSE 80/ip", "EXPOSE 9-8", "EXPOSE 65536", "STOPSIGNAL SIGNONE", "STOPSIGNAL 65"]
+        {
+            let mut config = json!({ "config": {} });
+            assert!(matches!(applied(&mut config, wrong), Err(ConfigError::Value(_))), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_base_image_gives_its_triggers_once() {
+        let mut config = json!({ "config": { "OnBuild": ["RUN a"], "Env": ["A=1"] } });
+        assert_eq!(begin(&mut config), ["RUN a"]);
+        assert_eq!(config["config"], json!({ "Env": ["A=1", PATH] }));
+        assert_eq!(begin(&mut config), Vec::<String>::new());
+    }
+}

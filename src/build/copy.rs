@@ -358,3 +358,21 @@ fn unpack<W: Write>(archive: File, directory: &[u8], layer: &mut CopiedLayer<W>)
         layer.add(entry, None, content).map_err(ContextError::Unwritten)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_cleaned_and_does_not_lead_out() {
+        let cleaned = |path: &str| clean(path.as_bytes()).map(|path| String::from_utf8(path).unwrap());
+        for (path, wanted) in
+            [("/", ""), (".", ""), ("a//b/./c/", "a/b/c"), ("/a/../b", "b"), ("a/b/..", "a")]
+        {
+            assert_eq!(cleaned(path).as_deref(), Some(wanted), "{path}");
+        }
+        for path in ["..", "/..", "a/../../b"] {
+            assert_eq!(cleaned(path), None, "{path}");
+        }
+    }
+}
