@@ -146,7 +146,11 @@ impl Builder<'_> {
                     let Some((blob, file)) = files else { continue };
                     let directory = workspace.make_directory(&name, None).map_err(unmade)?;
                     let archive = self.inputs.ingest.open(blob)?;
-                    layer::fill(archive, &[directory.clone()], self.inputs.options.maps.as_ref())?;
+                    layer::fill(
+                        archive,
+                        std::slice::from_ref(&directory),
+                        self.inputs.options.maps.as_ref(),
+                    )?;
                     let source = file.iter().fold(directory, |directory, name| directory.join(name));
                     let (target, readonly) = (target("/"), mount.read_only);
                     made.mounts.push(ExtraMount::Bind { source, target, readonly });
