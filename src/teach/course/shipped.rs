@@ -32,7 +32,7 @@ macro_rules! lessons {
 // A file of an exercise is written as "EXERCISE/FILE".
 lessons! {
     pictures [
-        "attacks" "blkio" "container" "cpu" "data" "devices" "exec" "hardening" "image" "init" "ipc" "join" "layers"
+        "attacks" "blkio" "build" "container" "cpu" "data" "devices" "exec" "hardening" "image" "init" "ipc" "join" "layers"
         "life" "look" "memory" "mnt" "net" "objects" "overlay" "pid" "pids" "ports" "root" "seccomp" "signals" "tree"
         "user" "uts" "whiteouts"
     ];
@@ -116,6 +116,8 @@ lessons! {
     "28-whiteouts" ["en" "zh"] ["gone/box.yaml" "gone/make-image.sh" "marks/measure.sh"];
 
     "29-objects" ["en" "zh"] ["left/measure.sh" "two/box.yaml" "two/make-image.sh"];
+
+    "30-build" ["en" "zh"] ["cache/measure.sh"];
 }
 
 #[cfg(test)]
